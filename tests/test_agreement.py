@@ -17,7 +17,11 @@ ROWS = np.array([RNG.permutation(15)[:3] for _ in range(300)])
 WEIGHTS = RNG.integers(0, 4, size=300)
 ANSWERS = Answers.from_array(ROWS)
 WIDE = np.array([RNG.permutation(15)[:5] for _ in range(200)])
-KINDS = [ANSWERS, Answers.from_array(ROWS, kind="anchor"), Answers.from_array(WIDE, kind="nearest-of-n")]
+KINDS = [
+    ANSWERS,
+    Answers.from_array(ROWS, kind="anchor"),
+    Answers.from_array(WIDE, kind="nearest-of-n"),
+]
 PAIRS = {
     "odd-one-out": ((0, 1), (0, 2), (1, 2)),
     "anchor": ((0, 1), (0, 2)),
@@ -33,8 +37,12 @@ def looped(Z, answers, similarity):
         pairs = [(row[i], row[j]) for i, j in PAIRS[answers.kind]]
         dots = [float(Z[i] @ Z[j]) for i, j in pairs]
         norms = [float(np.linalg.norm(Z[i]) * np.linalg.norm(Z[j])) for i, j in pairs]
-        decide = dots if similarity == "dot" else [d / n if n else 0.0 for d, n in zip(dots, norms, strict=True)]
-        best = [one >= max(decide) - 1e-12 for one in decide]
+        decide = (
+            dots
+            if similarity == "dot"
+            else [d / n if n else 0.0 for d, n in zip(dots, norms, strict=True)]
+        )
+        best = [similarity_of_pair >= max(decide) - 1e-12 for similarity_of_pair in decide]
         credit.append(best[0] / sum(best))
         tied.append(sum(best) > 1)
         loss.append(-math.log(math.exp(dots[0]) / sum(math.exp(d) for d in dots)))
@@ -45,15 +53,17 @@ def looped(Z, answers, similarity):
 @pytest.mark.parametrize("Z", [Z, TIED], ids=["apart", "tied"])
 @pytest.mark.parametrize("answers", KINDS, ids=lambda one: one.kind)
 def test_accuracy_and_loss_equal_explicit_loops(answers, Z, similarity):
-    """Accuracy is the weighted share of right choices, ties shared; the loss is of dot products whichever decides."""
+    """Accuracy is the weighted share of right choices, ties shared; the loss is of dot products
+    whichever decides.
+    """
     weights = RNG.uniform(size=len(answers))
     weighted = Answers.from_array(answers.objects, kind=answers.kind, weights=weights)
     credit, tied, loss = looped(Z, answers, similarity)
     np.testing.assert_allclose(answer_credit(Z, answers, similarity=similarity), credit, atol=1e-15)
-    for given, w in ((answers, None), (weighted, weights)):
-        score = odd_one_out(Z, given, similarity=similarity)
-        wanted = [np.average(each, weights=w) for each in (credit, tied, loss)]
-        assert (score.accuracy, score.tie_rate, score.loss) == pytest.approx(wanted, rel=1e-12)
+    for scored, w in ((answers, None), (weighted, weights)):
+        score = odd_one_out(Z, scored, similarity=similarity)
+        expected = [np.average(values, weights=w) for values in (credit, tied, loss)]
+        assert (score.accuracy, score.tie_rate, score.loss) == pytest.approx(expected, rel=1e-12)
         ends = answer_estimate(credit, answers.objects, w).interval(FRACTION)
         assert (score.low, score.high) == pytest.approx(ends, rel=1e-9)
     assert (score.n, score.chance) == (len(answers), pytest.approx(1 / len(PAIRS[answers.kind])))
@@ -63,17 +73,25 @@ def test_accuracy_and_loss_equal_explicit_loops(answers, Z, similarity):
 @pytest.mark.parametrize("value", [0.0, 1.0, 0.1, -1e8, 1e-200])
 @pytest.mark.parametrize("answers", KINDS, ids=lambda one: one.kind)
 def test_a_collapsed_model_scores_chance(answers, value):
-    """Where all objects are one point every answer is a tie, and accuracy and loss are those of guessing."""
+    """Where all objects are one point every answer is a tie, and accuracy and loss are those of
+    guessing.
+    """
     for similarity in ("cosine", "dot"):
-        found = odd_one_out(np.full((15, 2), value), answers, similarity=similarity)
-        assert (found.accuracy, found.tie_rate, found.loss) == pytest.approx((answers.chance, 1, answers.chance_loss))
+        result = odd_one_out(np.full((15, 2), value), answers, similarity=similarity)
+        assert (result.accuracy, result.tie_rate, result.loss) == pytest.approx(
+            (answers.chance, 1, answers.chance_loss)
+        )
 
 
 def test_an_integer_weight_is_that_many_copies():
-    """Accuracy, tie rate and loss under integer weights are those of the answers copied, ties among them."""
+    """Accuracy, tie rate and loss under integer weights are those of the answers copied, ties among
+    them.
+    """
     tied = np.round(Z)  # whole numbers tie
     weighted = odd_one_out(tied, Answers.from_array(ROWS, weights=WEIGHTS), similarity="dot")
-    copied = odd_one_out(tied, Answers.from_array(np.repeat(ROWS, WEIGHTS, axis=0)), similarity="dot")
+    copied = odd_one_out(
+        tied, Answers.from_array(np.repeat(ROWS, WEIGHTS, axis=0)), similarity="dot"
+    )
     for name in ("accuracy", "tie_rate", "loss", "low"):
         assert getattr(weighted, name) == pytest.approx(getattr(copied, name), rel=1e-9)
     assert weighted.tie_rate > 0
@@ -82,8 +100,8 @@ def test_an_integer_weight_is_that_many_copies():
 def test_persons_who_differ_widen_the_interval():
     """Of three persons, one right, one wrong and one between, the next one is hardly known."""
     ordered = ANSWERS.select(np.argsort(answer_credit(Z, ANSWERS)))
-    known = replace(ordered, person=np.repeat(["a", "b", "c"], 100))
-    alone, wide = odd_one_out(Z, ordered), odd_one_out(Z, known)
+    with_persons = replace(ordered, person=np.repeat(["a", "b", "c"], 100))
+    alone, wide = odd_one_out(Z, ordered), odd_one_out(Z, with_persons)
     assert wide.accuracy == alone.accuracy
     assert wide.high - wide.low > 2 * (alone.high - alone.low)
 
@@ -108,20 +126,31 @@ def test_answers_that_cannot_be_scored_are_refused(as_a_user):
 
 
 def test_arms_on_held_out_answers_are_rowed_beside_the_first():
-    """Each arm has its accuracy and each but the first its paired difference, weighted, over objects."""
-    given = Answers.from_array(ROWS, weights=WEIGHTS)
-    arms = {name: answer_credit(Z[:, :p], given) for name, p in (("original", 4), ("two", 2), ("one", 1))}
-    rows = heldout_rows(arms, given)
+    """Each arm has its accuracy and each but the first its paired difference, weighted, over
+    objects.
+    """
+    heldout = Answers.from_array(ROWS, weights=WEIGHTS)
+    arms = {
+        name: answer_credit(Z[:, :p], heldout)
+        for name, p in (("original", 4), ("two", 2), ("one", 1))
+    }
+    rows = heldout_rows(arms, heldout)
     assert [(row.transform, row.metric) for row in rows] == [
         *((name, "accuracy_cosine") for name in arms),
         ("two", "accuracy_cosine_difference"),
         ("one", "accuracy_cosine_difference"),
     ]
     values = [np.average(credit, weights=WEIGHTS) for credit in arms.values()]
-    assert [row.value for row in rows] == pytest.approx([*values, values[1] - values[0], values[2] - values[0]])
-    estimate = answer_estimate(arms["two"] - arms["original"], ROWS, given.weights)
-    assert (rows[3].low, rows[3].high, rows[3].p) == pytest.approx((*estimate.interval(), estimate.p))
-    assert {(row.task, row.split, row.n) for row in rows} == {("odd-one-out", "heldout", len(given))}
+    assert [row.value for row in rows] == pytest.approx(
+        [*values, values[1] - values[0], values[2] - values[0]]
+    )
+    estimate = answer_estimate(arms["two"] - arms["original"], ROWS, heldout.weights)
+    assert (rows[3].low, rows[3].high, rows[3].p) == pytest.approx(
+        (*estimate.interval(), estimate.p)
+    )
+    assert {(row.task, row.split, row.n) for row in rows} == {
+        ("odd-one-out", "heldout", len(heldout))
+    }
 
 
 PAPER = [
@@ -143,61 +172,85 @@ REPEATED = np.concatenate([asked(odds, 3 * number) for number, (odds, _, _) in e
 
 @pytest.mark.parametrize(("odds", "majority", "left_out"), PAPER)
 def test_bounds_on_paper(odds, majority, left_out):
-    """On one question the bounds are those computed by hand; an integer weight is that many answers."""
+    """On one question the bounds are those computed by hand; an integer weight is that many
+    answers.
+    """
     different, counts = np.unique(asked(odds), axis=0, return_counts=True)
     for answers in (Answers.from_array(asked(odds)), Answers.from_array(different, weights=counts)):
-        found = ceiling(answers)
-        assert (found.majority[0], found.leave_one_out[0]) == pytest.approx((majority, left_out))
+        result = ceiling(answers)
+        assert (result.majority[0], result.leave_one_out[0]) == pytest.approx((majority, left_out))
 
 
 def test_bounds_are_means_over_questions_and_over_answers():
-    """In any order: the majority share a question, leave-one-out an answer; one asked once says nothing of people."""
-    found = ceiling(Answers.from_array(RNG.permutation([*REPEATED, [15, 16, 17]])))
-    sizes, shares, earned = np.array([(len(odds), *bounds) for odds, *bounds in PAPER], dtype=float).T
+    """In any order: the majority share a question, leave-one-out an answer; one asked once says
+    nothing of people.
+    """
+    result = ceiling(Answers.from_array(RNG.permutation([*REPEATED, [15, 16, 17]])))
+    sizes, shares, earned = np.array(
+        [(len(odds), *bounds) for odds, *bounds in PAPER], dtype=float
+    ).T
     sets = np.arange(15).reshape(5, 3)
-    for bound, values, weights in ((found.majority, shares, None), (found.leave_one_out, earned, sizes)):
+    for bound, values, weights in (
+        (result.majority, shares, None),
+        (result.leave_one_out, earned, sizes),
+    ):
         estimate = answer_estimate(values, sets, weights)
         assert bound == pytest.approx((estimate.mean, *estimate.interval(FRACTION)))
-    assert found.n_answers == len(REPEATED)
+    assert result.n_answers == len(REPEATED)
 
 
 def test_questions_asked_once_and_weights_that_are_no_counts_have_no_ceiling():
-    """There is None where no question has two answers, and where half an answer would have to be left out."""
+    """There is None where no question has two answers, and where half an answer would have to be
+    left out.
+    """
     assert ceiling(Answers.from_array([[0, 1, 2], [0, 1, 3]])) is None
     assert ceiling(Answers.from_array(REPEATED, weights=np.full(len(REPEATED), 0.5))) is None
     assert ceiling(Answers.from_array(np.empty((0, 3), dtype=int))) is None
 
 
-@pytest.mark.parametrize("many", [10**6, 100], ids=["all", "a part of the questions first"])
-def test_a_few_repeated_questions_have_no_ceiling(monkeypatch, many):
-    """Where less than the share asked for was answered twice there is None, and the same bounds where it was."""
-    monkeypatch.setattr("glocal.evaluation.agreement._MIN_ANSWERS_TO_SAMPLE", many)
+@pytest.mark.parametrize("min_answers", [10**6, 100], ids=["all", "a part of the questions first"])
+def test_a_few_repeated_questions_have_no_ceiling(monkeypatch, min_answers):
+    """Where less than the share asked for was answered twice there is None, and the same bounds
+    where it was.
+    """
+    monkeypatch.setattr("glocal.evaluation.agreement._MIN_ANSWERS_TO_SAMPLE", min_answers)
     monkeypatch.setattr("glocal.evaluation.agreement._SAMPLED_PART", 2)
     once = np.array([RNG.permutation(1000)[:3] for _ in range(4000)])
     assert ceiling(Answers.from_array(np.concatenate([REPEATED, once])), least=0.1) is None
-    assert ceiling(Answers.from_array(REPEATED), least=0.9).majority == ceiling(Answers.from_array(REPEATED)).majority
+    assert (
+        ceiling(Answers.from_array(REPEATED), least=0.9).majority
+        == ceiling(Answers.from_array(REPEATED)).majority
+    )
 
 
 def test_the_ceiling_of_a_kind_counts_its_alternatives():
-    """Of a question about a reference the alternatives may come in any order; the reference stays one."""
-    found = ceiling(Answers.from_array([[0, 1, 2, 3], [0, 1, 3, 2], [0, 2, 1, 3], [1, 0, 2, 3]], kind="nearest-of-n"))
-    assert (found.majority[0], found.n_answers) == (pytest.approx(2 / 3), 3)
+    """Of a question about a reference the alternatives may come in any order; the reference stays
+    one.
+    """
+    result = ceiling(
+        Answers.from_array(
+            [[0, 1, 2, 3], [0, 1, 3, 2], [0, 2, 1, 3], [1, 0, 2, 3]], kind="nearest-of-n"
+        )
+    )
+    assert (result.majority[0], result.n_answers) == (pytest.approx(2 / 3), 3)
 
 
 @pytest.mark.data
 def test_the_published_repeated_answers_have_their_ceiling(data_dir):
     """500 questions of about 20 answers: majority share 0.6717, leave-one-answer-out 0.6426."""
     answers = Answers.load(data_dir / "things/repeated_answers.csv")
-    found = ceiling(answers)
-    assert found.majority[0] == pytest.approx(0.6717, abs=5e-5)
-    assert found.leave_one_out[0] == pytest.approx(0.6426, abs=5e-5)
-    assert (found.n_answers, answers.n_people) == (9988, 325)
+    result = ceiling(answers)
+    assert result.majority[0] == pytest.approx(0.6717, abs=5e-5)
+    assert result.leave_one_out[0] == pytest.approx(0.6426, abs=5e-5)
+    assert (result.n_answers, answers.n_people) == (9988, 325)
     spose = odd_one_out(np.load(data_dir / "things/spose_49d.npy"), answers, similarity="dot")
-    assert 0.8 < (spose.accuracy - 1 / 3) / (found.leave_one_out[0] - 1 / 3) < 1.1
+    assert 0.8 < (spose.accuracy - 1 / 3) / (result.leave_one_out[0] - 1 / 3) < 1.1
 
 
 def test_few_answers_are_said_to_be_too_few():
-    """Below 30 answers agreement comes with a warning; at 30, or where no interval is asked for, without one."""
+    """Below 30 answers agreement comes with a warning; at 30, or where no interval is asked for,
+    without one.
+    """
     with pytest.warns(DataWarning, match="too few"):
         odd_one_out(Z, ANSWERS.select(np.arange(300) < 29))
     assert odd_one_out(Z, ANSWERS.select(np.arange(300) < 30)).n == 30

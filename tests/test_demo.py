@@ -1,4 +1,6 @@
-"""The demo: a suite and a sweep over a simulated world in which the local term matters, a page, and files to go on."""
+"""The demo: a suite and a sweep over a simulated world in which the local term matters, a page, and
+files to go on.
+"""
 
 import contextlib
 import io
@@ -21,14 +23,19 @@ from glocal.suite.demo import demo_world
 pytestmark = pytest.mark.timeout(600)  # on a busy machine
 ARMS = ["original", "naive", "global", "glocal", "keep-8-of-10"]
 MEASURES = {
-    "odd-one-out": "accuracy_cosine", "few-shot-class": "accuracy_logistic", "few-shot-category": "accuracy_ncm",
-    "anomaly": "auroc", "structure": "neighbours_kept",
-}  # fmt: skip
+    "odd-one-out": "accuracy_cosine",
+    "few-shot-class": "accuracy_logistic",
+    "few-shot-category": "accuracy_ncm",
+    "anomaly": "auroc",
+    "structure": "neighbours_kept",
+}
 
 
 @pytest.fixture(scope="module")
-def told(tmp_path_factory):
-    """What the demo printed, run as a user runs it, without type checks; the folder is that of `ran`."""
+def printed(tmp_path_factory):
+    """What the demo printed, run as a user runs it, without type checks; the folder is that of
+    `ran`.
+    """
     folder, text = tmp_path_factory.mktemp("demo"), io.StringIO()
     with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(text):
         patch.setattr(config, "jaxtyping_disable", True)
@@ -37,21 +44,30 @@ def told(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def ran(told):
-    return told[0]
+def ran(printed):
+    return printed[0]
 
 
 @pytest.fixture(scope="module")
 def scores(ran):
-    return {(row["transform"], row["task"], row["metric"]): row for row in read_rows(ran / "rows.jsonl")}
+    return {
+        (row["transform"], row["task"], row["metric"]): row for row in read_rows(ran / "rows.jsonl")
+    }
 
 
 def test_at_equal_agreement_glocal_keeps_what_global_destroys(scores):
-    """glocal agrees as well as global and keeps more neighbours and categories; naive loses most; keep is kept."""
-    value = {arm: {task: scores[arm, task, metric]["value"] for task, metric in MEASURES.items()} for arm in ARMS}
+    """glocal agrees as well as global and keeps more neighbours and categories; naive loses most;
+    keep is kept.
+    """
+    value = {
+        arm: {task: scores[arm, task, metric]["value"] for task, metric in MEASURES.items()}
+        for arm in ARMS
+    }
     kept = {arm: value[arm]["structure"] for arm in ARMS}
     assert (
-        value["glocal"]["odd-one-out"] > value["global"]["odd-one-out"] - 0.01 > value["original"]["odd-one-out"] + 0.1
+        value["glocal"]["odd-one-out"]
+        > value["global"]["odd-one-out"] - 0.01
+        > value["original"]["odd-one-out"] + 0.1
     )
     assert kept["glocal"] > kept["global"] + 0.08 > kept["naive"] + 0.2
     assert value["glocal"]["few-shot-category"] > value["global"]["few-shot-category"] + 0.1
@@ -66,13 +82,17 @@ def test_the_people_are_scored_on_the_same_held_out_answers(scores):
     heldout = FitData(world.objects, world.answers).fold(0, 3)[1]
     people = scores["people", "odd-one-out", "ceiling_people"]
     assert people["low"] > scores["naive", "odd-one-out", "accuracy_cosine"]["value"]
-    assert people["value"] == pytest.approx(odd_one_out(world.mind, heldout, similarity="dot").accuracy)
+    assert people["value"] == pytest.approx(
+        odd_one_out(world.mind, heldout, similarity="dot").accuracy
+    )
     rows = [people, scores["glocal", "odd-one-out", "accuracy_cosine"]]
     assert {(row["n"], row["split"]) for row in rows} == {(len(heldout), "fold 0 of 3")}
 
 
 def test_the_folder_is_that_of_a_suite(ran):
-    """Views and suite.toml are there, the report counts each score once, and the objects have names."""
+    """Views and suite.toml are there, the report counts each score once, and the objects have
+    names.
+    """
     assert {path.stem for path in (ran / "views/simulated").iterdir()} == set(ARMS)
     assert list(Plan.load(ran / "suite.toml").arms) == ARMS
     run = load_runs(ran)[0]
@@ -82,10 +102,14 @@ def test_the_folder_is_that_of_a_suite(ran):
     assert len(Features.load(ran / "world/objects").names) == 360
 
 
-def test_the_table_has_a_line_for_each_arm(told):
+def test_the_table_has_a_line_for_each_arm(printed):
     """Each cell is an interval, original keeps all neighbours, and the people have a line."""
-    assert "SIMULATED" in told[1]
-    lines = {line.split()[0]: line for line in told[1].splitlines() if line.split()[:1] and "[" in line}
+    assert "SIMULATED" in printed[1]
+    lines = {
+        line.split()[0]: line
+        for line in printed[1].splitlines()
+        if line.split()[:1] and "[" in line
+    }
     for arm, cells in {**dict.fromkeys(ARMS, 5), "original": 4, "people": 1}.items():
         assert len(re.findall(r"\d\.\d{3} \[\d\.\d{3}, \d\.\d{3}\]", lines[arm])) == cells
 
@@ -101,7 +125,9 @@ def test_the_page_tells_of_the_simulated_world(ran):
 
 
 def test_without_the_extra_the_page_is_left_out(ran, tmp_path, capsys, as_a_user, monkeypatch):
-    """Where jinja2 is not installed one sentence says what to install; the rows stand in the JSON."""
+    """Where jinja2 is not installed one sentence says what to install; the rows stand in the
+    JSON.
+    """
     for name in ("world", "cells", "transforms", "views"):
         (tmp_path / name).symlink_to(ran / name)
     monkeypatch.setitem(sys.modules, "jinja2", None)
@@ -109,14 +135,20 @@ def test_without_the_extra_the_page_is_left_out(ran, tmp_path, capsys, as_a_user
     monkeypatch.setattr("glocal.suite.demo.sweep", lambda *args, **options: None)
     assert execute(["demo", "--out", str(tmp_path), "--json"]) == 0
     streams = capsys.readouterr()
-    assert [line for line in streams.err.splitlines() if "report.html" in line and "glocal[report]" in line]
-    found = json.loads(streams.out)
-    assert (found["simulated"], found["report"]) == (True, None)
-    assert len(found["rows"]) == len(read_rows(ran / "rows.jsonl"))
+    assert [
+        line
+        for line in streams.err.splitlines()
+        if "report.html" in line and "glocal[report]" in line
+    ]
+    record = json.loads(streams.out)
+    assert (record["simulated"], record["report"]) == (True, None)
+    assert len(record["rows"]) == len(read_rows(ran / "rows.jsonl"))
 
 
 def test_a_sweep_of_all_methods_lies_beside_the_suite(ran):
-    """sweep/ is the folder of a finished sweep, of which glocal is chosen; it keeps most neighbours, naive fewest."""
+    """sweep/ is the folder of a finished sweep, of which glocal is chosen; it keeps most
+    neighbours, naive fewest.
+    """
     (run,) = load_runs(ran / "sweep")
     means = run.means
     assert set(means["method"]) == {"original", "naive", "global", "glocal"}

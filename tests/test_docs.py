@@ -1,4 +1,6 @@
-"""The documentation says what is so: examples run, the tree matches, every command and option exists."""
+"""The documentation says what is so: examples run, the tree matches, every command and option
+exists.
+"""
 
 import contextlib
 import json
@@ -44,36 +46,48 @@ def blocks(text, language):
 
 
 def mistakes(line):
-    """What is wrong with a ``glocal ...`` command line: no such command, unknown or missing options."""
+    """What is wrong with a ``glocal ...`` command line: no such command, unknown or missing
+    options.
+    """
     words = shlex.split(line, comments=True)
     name = max((n for n in COMMANDS if words[: len(n.split())] == n.split()), key=len, default=None)
     if name is None:
         return [f"no such command: {line}"]
     rest = words[len(name.split()) :]
     params = COMMANDS[name].params
-    options = {opt for p in params if p.param_type_name == "option" for opt in [*p.opts, *p.secondary_opts]}
-    given = {word.partition("=")[0] for word in rest if word.startswith("--")}
-    required = {p.opts[0] for p in params if p.required and p.param_type_name == "option" and not given & {*p.opts}}
-    wrong = [f"{name} has no {word}" for word in sorted(given - options - {"--help"})]
+    options = {
+        opt for p in params if p.param_type_name == "option" for opt in [*p.opts, *p.secondary_opts]
+    }
+    options_used = {word.partition("=")[0] for word in rest if word.startswith("--")}
+    required = {
+        p.opts[0]
+        for p in params
+        if p.required and p.param_type_name == "option" and not options_used & {*p.opts}
+    }
+    wrong = [f"{name} has no {word}" for word in sorted(options_used - options - {"--help"})]
     return wrong + [f"{name} needs {word}" for word in sorted(required)]
 
 
 def command_lines(text):
-    """Every line of a page's shell blocks, fenced or indented, that calls glocal; tests run ``sh``, not ``shell``."""
+    """Every line of a page's shell blocks, fenced or indented, that calls glocal; tests run ``sh``,
+    not ``shell``.
+    """
     lines = [line for block in blocks(text, "(?:sh|shell)") for line in block.splitlines()]
     lines += re.findall(r"^ {4}(glocal .*)$", text, re.MULTILINE)
     return [line.strip() for line in lines if line.strip().startswith("glocal ")]
 
 
 def shell(block):
-    """Run the lines of a shell block in this process, ``glocal ...``, ``cd`` and ``python FILE``; what they print."""
+    """Run the lines of a shell block in this process, ``glocal ...``, ``cd`` and ``python FILE``;
+    what they print.
+    """
     printed = ""
     for line in block.splitlines():
         words = shlex.split(line)
         if words[0] == "glocal":
-            done = CliRunner().invoke(app, words[1:])
-            assert done.exit_code == 0, (line, done.stderr, done.exception)
-            printed += done.stdout
+            completed = CliRunner().invoke(app, words[1:])
+            assert completed.exit_code == 0, (line, completed.stderr, completed.exception)
+            printed += completed.stdout
         elif words[0] == "cd":
             os.chdir(words[1])
         elif words[0] == "python":
@@ -84,11 +98,15 @@ def shell(block):
 
 
 def masked(text):
-    """A printed text without numbers, object names and the widths of columns, and the fractions in it."""
+    """A printed text without numbers, object names and the widths of columns, and the fractions in
+    it.
+    """
     text = re.sub(r"object_\d+", "object", text)
     words = re.sub(r"[-+]?\d+(\.\d+)?(e[-+]?\d+)?", "#", text)
     words = re.sub(r"-{2,}", "-", words)  # the rule under a head is as wide as the numbers below it
-    return [" ".join(line.split()) for line in words.strip().splitlines()], re.findall(r"(?<![\d.])[01]\.\d{3}\b", text)
+    return [" ".join(line.split()) for line in words.strip().splitlines()], re.findall(
+        r"(?<![\d.])[01]\.\d{3}\b", text
+    )
 
 
 EXAMPLES = [
@@ -96,7 +114,7 @@ EXAMPLES = [
         code,
         id=f"{page.relative_to(ROOT)} {number}",
         marks=[pytest.mark.nightly] * (page.parent != ROOT),
-    )  # fmt: skip
+    )
     for page in PAGES
     if page not in (START, USE)  # run below: their blocks build on others
     for number, code in enumerate(blocks(page.read_text(encoding="utf-8"), "python"))
@@ -105,7 +123,9 @@ EXAMPLES = [
 
 @pytest.mark.parametrize("code", EXAMPLES)
 def test_python_examples_run(code, tmp_path, monkeypatch, as_a_user):
-    """Each Python example of the README and the pages runs as written, in an empty folder and without a warning."""
+    """Each Python example of the README and the pages runs as written, in an empty folder and
+    without a warning.
+    """
     monkeypatch.chdir(tmp_path)
     compiled = compile(code, "example", "exec")
     if code.startswith("# on a cluster"):
@@ -118,7 +138,9 @@ FILES, *USES = blocks(USE.read_text(encoding="utf-8"), "python")
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory):
-    """The folder with the files that the first example of the page about other libraries writes, and its names."""
+    """The folder with the files that the first example of the page about other libraries writes,
+    and its names.
+    """
     folder, names = tmp_path_factory.mktemp("files"), {"__name__": "example"}
     with contextlib.chdir(folder):
         exec(compile(FILES, "files", "exec"), names)
@@ -132,15 +154,24 @@ def onnx_result(names):
     return session.run(None, {"images": images})[0], raw.detach().numpy()
 
 
-RESULTS = {  # what the objects of an example make of rows, and the rows that they are the transform of
+# what the objects of an example make of rows, and the rows that they are the transform of
+RESULTS = {
     "merge_models": onnx_result,
-    "Dense(": lambda n: (n["align"]({"sentence_embedding": n["torch"].eye(64)}).popitem()[1].detach(), np.eye(64)),
-    "map_blocks": lambda n: (n["da"].from_npy_stack("aligned-stack").compute(), np.load("store.npy")),
-}  # fmt: skip
+    "Dense(": lambda n: (
+        n["align"]({"sentence_embedding": n["torch"].eye(64)}).popitem()[1].detach(),
+        np.eye(64),
+    ),
+    "map_blocks": lambda n: (
+        n["da"].from_npy_stack("aligned-stack").compute(),
+        np.load("store.npy"),
+    ),
+}
 
 
 def searched(transform):
-    """The ten highest aligned cosines to the first row of the store, among the 30 rows nearest to it."""
+    """The ten highest aligned cosines to the first row of the store, among the 30 rows nearest to
+    it.
+    """
     X = np.load("store.npy")
     Z = transform(X[np.argsort(np.square(X - X[0]).sum(axis=1))[:30]])
     Z = Z / np.linalg.norm(Z, axis=1, keepdims=True)
@@ -151,7 +182,9 @@ def searched(transform):
 @pytest.mark.parametrize("code", USES)
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_every_use_of_a_transform_runs(code, files, tmp_path, monkeypatch):
-    """Each example of the page about other libraries runs after its first one, and makes of rows what `apply` does."""
+    """Each example of the page about other libraries runs after its first one, and makes of rows
+    what `apply` does.
+    """
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     shutil.copytree(files[0], tmp_path, dirs_exist_ok=True)
@@ -164,17 +197,23 @@ def test_every_use_of_a_transform_runs(code, files, tmp_path, monkeypatch):
         pytest.skip(f"{error.name} is not installed")
     transform = names["transform"]
     warnings.simplefilter("ignore", DataWarning)  # rows for comparison are of another scale
-    for found, rows in (of(names) for key, of in RESULTS.items() if key in code):
+    for rows_made, rows in (rows_of(names) for key, rows_of in RESULTS.items() if key in code):
         expected = transform(np.asarray(rows, dtype=np.float64))
-        np.testing.assert_allclose(np.asarray(found), expected, atol=1e-4 * np.abs(expected).max())
+        np.testing.assert_allclose(
+            np.asarray(rows_made), expected, atol=1e-4 * np.abs(expected).max()
+        )
     if "cosines" in names:
-        np.testing.assert_allclose(np.atleast_2d(names["cosines"])[0], searched(transform), atol=1e-5)
+        np.testing.assert_allclose(
+            np.atleast_2d(names["cosines"])[0], searched(transform), atol=1e-5
+        )
 
 
 @pytest.mark.nightly
 @pytest.mark.timeout(600)  # the demo is one of its commands
 def test_the_start_page_works_from_top_to_bottom(tmp_path, monkeypatch, as_a_user, capsys):
-    """Every block of docs/start.md, installation apart, runs in order and prints what the page shows after it."""
+    """Every block of docs/start.md, installation apart, runs in order and prints what the page
+    shows after it.
+    """
     monkeypatch.chdir(tmp_path)
     printed, compared = "", 0
     for language, block in re.findall(
@@ -188,9 +227,11 @@ def test_the_start_page_works_from_top_to_bottom(tmp_path, monkeypatch, as_a_use
         elif language == "sh":
             printed = shell(block)
         elif language == "text":
-            (words, fractions), (told, shown) = masked(printed), masked(block)
-            assert words == told
-            assert [float(one) for one in fractions] == pytest.approx([float(one) for one in shown], abs=0.02)
+            (words, fractions), (page_words, page_fractions) = masked(printed), masked(block)
+            assert words == page_words
+            assert [float(fraction) for fraction in fractions] == pytest.approx(
+                [float(fraction) for fraction in page_fractions], abs=0.02
+            )
             compared += 1
     assert compared >= 8
     assert "True" in capsys.readouterr().out, "numpy alone gives what glocal apply wrote"
@@ -205,21 +246,27 @@ def test_pages_that_the_repository_shows_are_plain_markdown():
 def test_readme_tree_matches_the_package():
     """The README names every folder of the package once, nothing else, each with a phrase."""
     (text,) = (block for block in blocks(README, "text") if block.startswith("src/glocal/"))
-    told = re.findall(r"^ +(\w+)/ +\S+ \S", text, re.MULTILINE)
-    assert sorted(told) == sorted(path.parent.name for path in (ROOT / "src" / "glocal").glob("*/__init__.py"))
-    assert len(text.splitlines()) == 1 + len(told)
+    folders = re.findall(r"^ +(\w+)/ +\S+ \S", text, re.MULTILINE)
+    assert sorted(folders) == sorted(
+        path.parent.name for path in (ROOT / "src" / "glocal").glob("*/__init__.py")
+    )
+    assert len(text.splitlines()) == 1 + len(folders)
 
 
 def test_the_citation_has_the_version_and_address_of_the_package():
     """CITATION.cff repeats them."""
-    address = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["urls"]["Repository"]
+    address = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"][
+        "urls"
+    ]["Repository"]
     cited = (ROOT / "CITATION.cff").read_text(encoding="utf-8")
     assert f"repository-code: {address}\n" in cited
     assert f"\nversion: {glocal.__version__}\n" in cited
 
 
 def test_what_scripts_write_is_up_to_date():
-    """docs/cli.md is what docs/cli_reference.py writes, and the picture of the method what method_figure.py draws."""
+    """docs/cli.md is what docs/cli_reference.py writes, and the picture of the method what
+    method_figure.py draws.
+    """
     figure = script("method_figure")
     assert (ROOT / "docs" / "cli.md").read_text(encoding="utf-8") == REFERENCE.page()
     assert figure.PICTURE.read_text(encoding="utf-8") == figure.drawing()
@@ -227,7 +274,9 @@ def test_what_scripts_write_is_up_to_date():
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_help_has_an_example_that_is_right(name):
-    """The help of each command has an example line of that command, whose options exist and suffice."""
+    """The help of each command has an example line of that command, whose options exist and
+    suffice.
+    """
     example = REFERENCE.example(COMMANDS[name])
     assert example.startswith(f"{name} ")
     assert mistakes(example) == []
@@ -235,25 +284,35 @@ def test_every_help_has_an_example_that_is_right(name):
 
 @every_page
 def test_command_lines_on_the_pages_are_right(page):
-    """Each ``glocal`` line in a shell block of a page names a command whose options exist and suffice."""
+    """Each ``glocal`` line in a shell block of a page names a command whose options exist and
+    suffice.
+    """
     lines = command_lines(page.read_text(encoding="utf-8"))
     assert [wrong for line in lines for wrong in mistakes(line)] == []
 
 
 def anchors(text):
     """The anchors of a page's headings, as the site and GitHub make them."""
-    titles = re.findall(r"^#+ (.*)$", re.sub(r"^```.*?^```", "", text, flags=re.DOTALL | re.MULTILINE), re.MULTILINE)
+    titles = re.findall(
+        r"^#+ (.*)$", re.sub(r"^```.*?^```", "", text, flags=re.DOTALL | re.MULTILINE), re.MULTILINE
+    )
     return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
 
 
 @every_page
 def test_links_lead_somewhere(page):
-    """Each relative link of a page names a file that exists and, if it names one, a heading that is in it."""
-    links = re.findall(r"\]\((?!https?://)([^)#\s]*)(?:#([^)\s]+))?\)", page.read_text(encoding="utf-8"))
+    """Each relative link of a page names a file that exists and, if it names one, a heading that is
+    in it.
+    """
+    links = re.findall(
+        r"\]\((?!https?://)([^)#\s]*)(?:#([^)\s]+))?\)", page.read_text(encoding="utf-8")
+    )
     places = [(page.parent / name if name else page, anchor) for name, anchor in links]
     assert [path for path, _ in places if not path.exists()] == []
     named = [(path, anchor) for path, anchor in places if anchor]
-    assert [(path.name, a) for path, a in named if a not in anchors(path.read_text(encoding="utf-8"))] == []
+    assert [
+        (path.name, a) for path, a in named if a not in anchors(path.read_text(encoding="utf-8"))
+    ] == []
 
 
 @every_page
@@ -261,13 +320,19 @@ def test_tests_named_on_the_pages_exist(page):
     """Each ``test_x.py::test_y`` that a page names is a test function of that file."""
     named = re.findall(r"`(test_\w+\.py)(?:::(\w+))?`", page.read_text(encoding="utf-8"))
     sources = {file: (ROOT / "tests" / file).read_text(encoding="utf-8") for file, _ in named}
-    assert [(file, name) for file, name in named if name and f"def {name}(" not in sources[file]] == []
+    assert [
+        (file, name) for file, name in named if name and f"def {name}(" not in sources[file]
+    ] == []
 
 
 def test_what_is_said_is_compared_and_not_how_wide_it_is():
-    """A p-value of another length moves the columns of a table and the rule under its head, and says the same."""
-    tables = ["less original          n\n---------------------  -\n+0.113  p 4.5e-18  2233", "less original  n\n"
-              "--------  -\n+0.113  p 0.012  2233"]  # fmt: skip
+    """A p-value of another length moves the columns of a table and the rule under its head, and
+    says the same.
+    """
+    tables = [
+        "less original          n\n---------------------  -\n+0.113  p 4.5e-18  2233",
+        "less original  n\n--------  -\n+0.113  p 0.012  2233",
+    ]
     (words, fractions), (others, _) = map(masked, tables)
     assert words == others == ["less original n", "- -", "# p # #"]
     assert fractions == ["0.113"]
@@ -278,13 +343,19 @@ NOTEBOOK = ROOT / "examples" / "walkthrough.ipynb"
 
 @pytest.mark.nightly
 def test_the_notebook_runs_from_top_to_bottom(tmp_path, monkeypatch):
-    """Every cell of the walkthrough runs in an empty folder, and it ends with a page and a transform there."""
+    """Every cell of the walkthrough runs in an empty folder, and it ends with a page and a
+    transform there.
+    """
     import nbformat
     from nbclient import NotebookClient
 
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")  # the matrices are small: more threads only wait for each other
+    monkeypatch.setenv(
+        "OMP_NUM_THREADS", "1"
+    )  # the matrices are small: more threads only wait for each other
     notebook = nbformat.read(NOTEBOOK, as_version=4)
-    NotebookClient(notebook, timeout=1500, resources={"metadata": {"path": str(tmp_path)}}).execute()
+    NotebookClient(
+        notebook, timeout=1500, resources={"metadata": {"path": str(tmp_path)}}
+    ).execute()
     assert (tmp_path / "report.html").exists()
     assert (tmp_path / "transform.npz").exists()
 
@@ -294,5 +365,7 @@ def test_the_notebook_is_kept_with_its_outputs():
     text = NOTEBOOK.read_text(encoding="utf-8")
     cells = [cell for cell in json.loads(text)["cells"] if cell["cell_type"] == "code"]
     assert [cell["execution_count"] for cell in cells] == list(range(1, len(cells) + 1))
-    assert not [output for cell in cells for output in cell["outputs"] if output["output_type"] == "error"]
+    assert not [
+        output for cell in cells for output in cell["outputs"] if output["output_type"] == "error"
+    ]
     assert re.findall(r"/(?:home|root|tmp|Users)/", text) == []

@@ -1,4 +1,6 @@
-"""``glocal evaluate``: what each command scores, prints and writes, with a transform and with baselines."""
+"""``glocal evaluate``: what each command scores, prints and writes, with a transform and with
+baselines.
+"""
 
 import json
 
@@ -31,9 +33,19 @@ W = RNG.normal(size=(5, 5)).astype("f4")
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """Every file that a command takes; the answers name objects of which the first has no features."""
+    """Every file that a command takes; the answers name objects of which the first has no
+    features.
+    """
     where = tmp_path_factory.mktemp("evaluate")
-    arrays = {"x": X, "test": TEST, "others": TEST[::-1] + 3, "y": Y, "z": Y[:40], "rdm": RDMS, "super": Y // 2}
+    arrays = {
+        "x": X,
+        "test": TEST,
+        "others": TEST[::-1] + 3,
+        "y": Y,
+        "z": Y[:40],
+        "rdm": RDMS,
+        "super": Y // 2,
+    }
     arrays |= {"answers": ASKED + 1}
     arrays["answers"][:3, 0] = 0
     arrays["again"] = np.concatenate([ASKED[:50]] * 3)
@@ -58,13 +70,15 @@ COMMANDS = {
 }
 
 
-def run(folder, name, *more, given=None):
-    words = [*(COMMANDS[name] if given is None else given).split(), *map(str, more)]
-    return execute(["evaluate", name, *(str(folder / w) if "." in w and w[0] != "-" else w for w in words)])
+def run(folder, name, *added, options=None):
+    words = [*(COMMANDS[name] if options is None else options).split(), *map(str, added)]
+    return execute(
+        ["evaluate", name, *(str(folder / w) if "." in w and w[0] != "-" else w for w in words)]
+    )
 
 
-def answer(folder, capsys, name, *more, given=None):
-    assert run(folder, name, *more, "--json", given=given) == 0
+def answer(folder, capsys, name, *added, options=None):
+    assert run(folder, name, *added, "--json", options=options) == 0
     return json.loads(capsys.readouterr().out)
 
 
@@ -101,110 +115,170 @@ KEYS = {
 @pytest.mark.filterwarnings("ignore:the correlation")  # the RDMs are random
 @pytest.mark.parametrize("name", COMMANDS)
 def test_a_command_gives_what_the_library_gives(folder, tmp_path, capsys, name):
-    """--json holds the fields of the result under the transform, --out a row for each score, with its split and arm.
+    """--json holds the fields of the result under the transform, --out a row for each score.
 
-    Baselines are scored on the same data, with the paired difference of the units, and have a column in the table.
+    A row has its split and arm. Baselines are scored on the same data, with the paired difference
+    of the units, and have a column in the table.
     """
     out, arms = tmp_path / "scores.jsonl", ["original", "centred", "pca"]
-    more = ["--transform", folder / "t.npz", *(word for arm in arms for word in ("--baseline", arm))]
-    found = answer(folder, capsys, name, *more, "--out", out)
-    assert set(KEYS[name].split()) <= set(found)
-    wanted, first = result(name, transformed), KEYS[name].split()[0]
-    assert (found[first], found["low"]) == pytest.approx((getattr(wanted, first), wanted.low), rel=1e-6)
-    rows = [row for row in read_scores(out) if row.transform == str(folder / "t.npz") and row.p is None]
-    assert [row.metric for row in rows] == [score.metric for score in wanted.scores if score.transform != "people"]
-    assert rows[0].value == pytest.approx(found[first])
-    assert {row.split for row in rows} == {{"few-shot": "test.npy", "anomaly": "test.npy", "retrieval": "test.npy",
-        "rsa": "rdm.npy", "odd-one-out": "answers.npy", "structure": "x.npy"}[name]}  # fmt: skip
-    before = original if name != "structure" else lambda rows: (rows - 0.1) / 2  # by the scalars of the transform
-    for arm, beside in zip(arms, found["baselines"], strict=True):
-        theirs = result(name, before if arm == "original" else baseline(arm, Features(X)))
+    options = [
+        "--transform",
+        folder / "t.npz",
+        *(word for arm in arms for word in ("--baseline", arm)),
+    ]
+    record = answer(folder, capsys, name, *options, "--out", out)
+    assert set(KEYS[name].split()) <= set(record)
+    expected, first = result(name, transformed), KEYS[name].split()[0]
+    assert (record[first], record["low"]) == pytest.approx(
+        (getattr(expected, first), expected.low), rel=1e-6
+    )
+    rows = [
+        row for row in read_scores(out) if row.transform == str(folder / "t.npz") and row.p is None
+    ]
+    assert [row.metric for row in rows] == [
+        score.metric for score in expected.scores if score.transform != "people"
+    ]
+    assert rows[0].value == pytest.approx(record[first])
+    assert {row.split for row in rows} == {
+        {
+            "few-shot": "test.npy",
+            "anomaly": "test.npy",
+            "retrieval": "test.npy",
+            "rsa": "rdm.npy",
+            "odd-one-out": "answers.npy",
+            "structure": "x.npy",
+        }[name]
+    }
+    before = (
+        original if name != "structure" else lambda rows: (rows - 0.1) / 2
+    )  # by the scalars of the transform
+    for arm, beside in zip(arms, record["baselines"], strict=True):
+        baseline_result = result(name, before if arm == "original" else baseline(arm, Features(X)))
         assert beside["transform"] == arm
-        assert beside["difference"]["value"] == pytest.approx(wanted.units.less(theirs.units).mean, abs=1e-6)
-        assert beside["low"] == pytest.approx(theirs.low, abs=1e-5)
-    assert run(folder, name, *more) == 0
-    told = capsys.readouterr().out
-    assert all(f"less {arm}" in told for arm in arms)
+        assert beside["difference"]["value"] == pytest.approx(
+            expected.units.less(baseline_result.units).mean, abs=1e-6
+        )
+        assert beside["low"] == pytest.approx(baseline_result.low, abs=1e-5)
+    assert run(folder, name, *options) == 0
+    table = capsys.readouterr().out
+    assert all(f"less {arm}" in table for arm in arms)
 
 
 def test_questions_that_were_asked_again_bring_their_ceilings(folder, capsys):
-    """Where people answered a question several times, the table has the bounds that they set, rows of people."""
-    given = "--features x.npy --answers again.npy"
-    found = answer(folder, capsys, "odd-one-out", given=given)
-    wanted = ceiling(Answers.from_array(np.concatenate([ASKED[:50]] * 3)))
-    assert found["ceiling"]["majority"] == pytest.approx(list(wanted.majority)) == [1, None, None]
-    assert run(folder, "odd-one-out", given=given) == 0
+    """Where people answered a question several times, the table has the bounds that they set, rows
+    of people.
+    """
+    options = "--features x.npy --answers again.npy"
+    record = answer(folder, capsys, "odd-one-out", options=options)
+    expected = ceiling(Answers.from_array(np.concatenate([ASKED[:50]] * 3)))
+    assert (
+        record["ceiling"]["majority"] == pytest.approx(list(expected.majority)) == [1, None, None]
+    )
+    assert run(folder, "odd-one-out", options=options) == 0
     assert "ceiling_leave_one_out" in capsys.readouterr().out
 
 
 def test_anomalies_of_another_set_and_shift(folder, capsys):
-    """--anomalies needs no labels; shift takes superclasses as labels and subclasses beside them."""
-    found = answer(folder, capsys, "anomaly", given="--train x.npy --test test.npy --anomalies others.npy")
-    wanted = anomaly_against(original(X), original(TEST), original(TEST[::-1] + 3))
-    assert (found["auroc"], found["mode"], found["n"]) == (pytest.approx(wanted.auroc), "against", 80)
-    given = "--train x.npy --train-labels y.npy --test x.npy --test-labels y.npy --mode shift"
+    """--anomalies needs no labels; shift takes superclasses as labels and subclasses beside
+    them.
+    """
+    record = answer(
+        folder, capsys, "anomaly", options="--train x.npy --test test.npy --anomalies others.npy"
+    )
+    expected = anomaly_against(original(X), original(TEST), original(TEST[::-1] + 3))
+    assert (record["auroc"], record["mode"], record["n"]) == (
+        pytest.approx(expected.auroc),
+        "against",
+        80,
+    )
+    options = "--train x.npy --train-labels y.npy --test x.npy --test-labels y.npy --mode shift"
     np.save(folder / "sub.npy", 10 * Y + np.arange(60) // 3 % 2)
-    more = ("--train-subclasses", folder / "sub.npy", "--test-subclasses", folder / "sub.npy")
-    assert len(answer(folder, capsys, "anomaly", *more, given=given)["per_class"]) == 3
+    subclasses = ("--train-subclasses", folder / "sub.npy", "--test-subclasses", folder / "sub.npy")
+    assert len(answer(folder, capsys, "anomaly", *subclasses, options=options)["per_class"]) == 3
 
 
 def test_one_file_alone_leaves_the_row_itself_out(folder, capsys):
-    """Few-shot tests each draw on the rows it did not draw; a query is searched for among the others."""
+    """Few-shot tests each draw on the rows it did not draw; a query is searched for among the
+    others.
+    """
     for same in ("", "--test x.npy --test-labels y.npy"):
-        given = f"--train x.npy --train-labels y.npy {same} --probe 1nn"
-        assert answer(folder, capsys, "few-shot", given=given)["n"] == 45
-    found = answer(folder, capsys, "retrieval", given="--queries x.npy --query-labels y.npy")
-    assert found["map"] == pytest.approx(retrieval(original(X), Y).map)
+        options = f"--train x.npy --train-labels y.npy {same} --probe 1nn"
+        assert answer(folder, capsys, "few-shot", options=options)["n"] == 45
+    record = answer(folder, capsys, "retrieval", options="--queries x.npy --query-labels y.npy")
+    assert record["map"] == pytest.approx(retrieval(original(X), Y).map)
 
 
 def test_breeds_trains_on_some_classes_and_tests_on_others(tmp_path, capsys):
-    """--breeds is few-shot of the training classes on the test classes by superclass, standardized by all rows."""
+    """--breeds is few-shot of the training classes on the test classes by superclass, standardized
+    by all rows.
+    """
     numbers = np.arange(1000).repeat(3)
     rows = np.random.default_rng(3).normal(size=(3000, 8))
     np.save(tmp_path / "x.npy", rows)
     np.save(tmp_path / "y.npy", numbers)
     same = "--train x.npy --train-labels y.npy --test x.npy --test-labels y.npy --breeds living17"
-    found = answer(tmp_path, capsys, "few-shot", "--shots", 2, "--probe", "ncm", given=same)
+    record = answer(tmp_path, capsys, "few-shot", "--shots", 2, "--probe", "ncm", options=same)
     scaled = Features((rows - rows.mean()) / rows.std(), None, "x")
     train, y, test, truth = breeds_sides("living17", scaled, numbers, scaled, numbers)
-    wanted = few_shot(train.matrix, y, test.matrix, truth, shots=2, probe="ncm")
-    assert (found["n"], found["accuracy"]) == (17 * 2 * 3, pytest.approx(wanted.accuracy))
+    expected = few_shot(train.matrix, y, test.matrix, truth, shots=2, probe="ncm")
+    assert (record["n"], record["accuracy"]) == (17 * 2 * 3, pytest.approx(expected.accuracy))
 
 
 @pytest.mark.parametrize(
-    ("name", "given", "more", "code", "noun"),
+    ("name", "options", "added", "code", "noun"),
     [
         ("odd-one-out", None, ("--baseline", "none.npz"), 1, "none.npz"),
         ("anomaly", "--train x.npy --test test.npy", (), 2, "--train-labels"),
         ("anomaly", f"{SIDES} --anomalies others.npy", (), 2, "anomalies"),
-        ("retrieval", "--queries x.npy --query-labels y.npy --gallery x.npy --gallery-labels y.npy", (), 2, "one file"),
+        (
+            "retrieval",
+            "--queries x.npy --query-labels y.npy --gallery x.npy --gallery-labels y.npy",
+            (),
+            2,
+            "one file",
+        ),
         ("few-shot", "--train x.npy --train-labels y.npy --test test.npy", (), 2, "--test-labels"),
         ("anomaly", f"{SIDES} --mode shift --train-subclasses y.npy", (), 2, "--test-subclasses"),
     ],
 )
-def test_what_a_command_refuses(folder, capsys, name, given, more, code, noun):
-    """A wrong command line exits 2, bad content 1, each with one sentence and nothing on standard output."""
-    assert run(folder, name, *more, given=given) == code
+def test_what_a_command_refuses(folder, capsys, name, options, added, code, noun):
+    """A wrong command line exits 2, bad content 1, each with one sentence and nothing on standard
+    output.
+    """
+    assert run(folder, name, *added, options=options) == code
     streams = capsys.readouterr()
     assert noun in streams.err
     assert streams.out == ""
 
 
 def test_baselines_know_no_answers():
-    """Centred features have mean 0 in every column; PCA keeps their products in at most 100 of the axes."""
+    """Centred features have mean 0 in every column; PCA keeps their products in at most 100 of the
+    axes.
+    """
     rows = RNG.normal(size=(300, 120)) * np.linspace(3, 0.1, 120) + 1
     standardized = (rows - rows.mean()) / rows.std()
     centred = standardized - standardized.mean(axis=0)
-    found = {name: baseline(name, Features(rows))(rows) for name in BASELINES}
-    np.testing.assert_allclose(found["centred"], centred, atol=1e-5)
+    baselines = {name: baseline(name, Features(rows))(rows) for name in BASELINES}
+    np.testing.assert_allclose(baselines["centred"], centred, atol=1e-5)
     values, axes = np.linalg.eigh(centred.T @ centred)
-    wanted = centred @ axes[:, ::-1][:, :100]
-    assert found["pca"].shape == (300, 100)
-    np.testing.assert_allclose(found["pca"] @ found["pca"].T, wanted @ wanted.T, atol=2e-3 * values[-1] / 300)
+    expected = centred @ axes[:, ::-1][:, :100]
+    assert baselines["pca"].shape == (300, 100)
+    np.testing.assert_allclose(
+        baselines["pca"] @ baselines["pca"].T, expected @ expected.T, atol=2e-3 * values[-1] / 300
+    )
 
 
 def test_a_row_of_another_scale_is_warned_of(folder, tmp_path, capsys):
     """A transform that was fitted on rows of another length says so in every evaluation."""
     np.save(tmp_path / "long.npy", 1000 * X)
     with pytest.warns(DataWarning):
-        assert run(folder, "structure", "--transform", folder / "t.npz", given=f"--features {tmp_path}/long.npy") == 0
+        assert (
+            run(
+                folder,
+                "structure",
+                "--transform",
+                folder / "t.npz",
+                options=f"--features {tmp_path}/long.npy",
+            )
+            == 0
+        )

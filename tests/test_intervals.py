@@ -1,4 +1,6 @@
-"""Intervals for answers that share objects and for tables that share draws and classes; comparisons of arms."""
+"""Intervals for answers that share objects and for tables that share draws and classes; comparisons
+of arms.
+"""
 
 import math
 
@@ -24,8 +26,8 @@ from glocal.results import Score
 
 def ends(a, b, **shared):
     """The paired difference: mean, low, high, p."""
-    found = Units(values=a, **shared).less(Units(values=b))
-    return found.mean, *found.interval(), found.p
+    difference = Units(values=a, **shared).less(Units(values=b))
+    return difference.mean, *difference.interval(), difference.p
 
 
 def half_width_of_pairs(values, answers, weights):
@@ -43,43 +45,63 @@ def half_width_of_pairs(values, answers, weights):
 @pytest.mark.parametrize(("m", "n"), [(3, 9), (3, 9_000), (4, 15), (5, 40)])
 @pytest.mark.parametrize("weighted", [False, True])
 def test_the_interval_equals_that_of_all_pairs(m, n, weighted):
-    """Inclusion and exclusion over subsets of objects equals the sum over all pairs of answers that share one."""
+    """Inclusion and exclusion over subsets of objects equals the sum over all pairs of answers that
+    share one.
+    """
     rng = np.random.default_rng(m)
     some = rng.permutation(n)[: 6 * m]
-    answers = some[np.array([rng.permutation(len(some))[:m] for _ in range(120)])]  # repeated sets and pairs are met
+    answers = some[
+        np.array([rng.permutation(len(some))[:m] for _ in range(120)])
+    ]  # repeated sets and pairs are met
     effect = rng.normal(size=n)
     values = 0.5 + 0.02 * effect[answers].sum(axis=1) + 0.02 * rng.normal(size=120)
     weights = rng.integers(0, 3, size=120).astype(float) if weighted else np.ones(120)
-    found = answer_estimate(values, answers, weights if weighted else None)
-    assert (found.mean, found.half) == pytest.approx(half_width_of_pairs(values, answers, weights), rel=1e-9)
+    estimate = answer_estimate(values, answers, weights if weighted else None)
+    assert (estimate.mean, estimate.half) == pytest.approx(
+        half_width_of_pairs(values, answers, weights), rel=1e-9
+    )
 
 
 @pytest.mark.parametrize(("m", "n"), [(10, 900), (10, 60), (15, 60)])
 def test_answers_of_many_objects_have_the_error_of_all_pairs(m, n, monkeypatch):
-    """Answers of more objects than all of whose subsets can be counted are compared pair by pair, in blocks."""
+    """Answers of more objects than all of whose subsets can be counted are compared pair by pair,
+    in blocks.
+    """
     monkeypatch.setattr("glocal.evaluation.intervals._BLOCK", 64)
     rng = np.random.default_rng(1)
     answers = np.array([rng.permutation(n)[:m] for _ in range(150)])
     values = rng.uniform(size=150) + 0.1 * (answers < n / 9).sum(axis=1)
-    found = answer_estimate(values, answers)
-    assert (found.mean, found.half) == pytest.approx(half_width_of_pairs(values, answers, np.ones(150)), rel=1e-9)
+    estimate = answer_estimate(values, answers)
+    assert (estimate.mean, estimate.half) == pytest.approx(
+        half_width_of_pairs(values, answers, np.ones(150)), rel=1e-9
+    )
 
 
 def test_answers_without_weight_do_not_count():
-    """Answers of weight 0, about other objects and of other persons, change neither mean nor interval."""
+    """Answers of weight 0, about other objects and of other persons, change neither mean nor
+    interval.
+    """
     rng = np.random.default_rng(4)
     answers = np.array([rng.permutation(20)[:3] for _ in range(90)])
     answers[60:] += 20
-    values, weights, persons = rng.uniform(size=90), np.repeat([1.0, 0.0], [60, 30]), np.arange(90) // 6
+    values, weights, persons = (
+        rng.uniform(size=90),
+        np.repeat([1.0, 0.0], [60, 30]),
+        np.arange(90) // 6,
+    )
     for person in (None, persons):
-        found = answer_estimate(values, answers, weights, person)
-        wanted = answer_estimate(values[:60], answers[:60], None, None if person is None else person[:60])
-        assert (found.mean, found.freedom) == (pytest.approx(wanted.mean), wanted.freedom)
-        assert found.interval() == pytest.approx(wanted.interval())
+        estimate = answer_estimate(values, answers, weights, person)
+        expected = answer_estimate(
+            values[:60], answers[:60], None, None if person is None else person[:60]
+        )
+        assert (estimate.mean, estimate.freedom) == (pytest.approx(expected.mean), expected.freedom)
+        assert estimate.interval() == pytest.approx(expected.interval())
 
 
 def test_the_interval_covers_where_the_binomial_one_does_not():
-    """Where answers share random objects it covers the truth about as often as it says, the binomial one does not."""
+    """Where answers share random objects it covers the truth about as often as it says, the
+    binomial one does not.
+    """
     rng, covered = np.random.default_rng(0), []
     for _ in range(300):
         effect = 0.15 * rng.normal(size=40)  # some objects are easy, some hard
@@ -99,7 +121,9 @@ def test_the_interval_covers_where_the_binomial_one_does_not():
     ids=["one answer", "three objects", "five objects"],
 )
 def test_one_cluster_of_answers_has_no_interval(answers):
-    """Answers of which no two are without a common object tell no error: no interval, and no p-value."""
+    """Answers of which no two are without a common object tell no error: no interval, and no
+    p-value.
+    """
     values = np.arange(1.0, len(answers) + 1)
     for weights in (None, values):
         estimate = answer_estimate(values, np.array(answers), weights)
@@ -108,7 +132,9 @@ def test_one_cluster_of_answers_has_no_interval(answers):
 
 @pytest.mark.parametrize("value", [0.0, 1.0, 0.1, 1 / 3])
 def test_equal_scores_show_no_spread_and_have_no_interval(value):
-    """All right does not prove a value of exactly 1: equal scores have no interval, whatever their number and kind."""
+    """All right does not prove a value of exactly 1: equal scores have no interval, whatever their
+    number and kind.
+    """
     rng = np.random.default_rng(0)
     answers = np.array([rng.permutation(30)[:3] for _ in range(200)])
     for estimate in (
@@ -124,23 +150,30 @@ def test_equal_scores_show_no_spread_and_have_no_interval(value):
 
 
 def test_the_error_over_persons_is_that_of_one_left_out():
-    """Where persons differ it is the jackknife's of the weighted mean; a person without weight is no person."""
+    """Where persons differ it is the jackknife's of the weighted mean; a person without weight is
+    no person.
+    """
     rng = np.random.default_rng(17)
     answers = np.array([rng.permutation(60)[:3] for _ in range(80)])
     persons, lenient = np.repeat(np.arange(8), 10), np.repeat(rng.uniform(size=8), 10)
     values, weights = 0.1 * rng.uniform(size=80) + lenient, rng.uniform(0.5, 2, size=80) * persons
-    found = answer_estimate(values, answers, weights, persons)
-    without = [np.average(values[persons != one], weights=weights[persons != one]) for one in range(1, 8)]
-    assert found.error**2 == pytest.approx(6 / 7 * np.square(np.array(without) - found.mean).sum())
-    assert found.half > answer_estimate(values, answers, weights).half
+    estimate = answer_estimate(values, answers, weights, persons)
+    without = [
+        np.average(values[persons != person], weights=weights[persons != person])
+        for person in range(1, 8)
+    ]
+    assert estimate.error**2 == pytest.approx(
+        6 / 7 * np.square(np.array(without) - estimate.mean).sum()
+    )
+    assert estimate.half > answer_estimate(values, answers, weights).half
 
 
 def anova(scores):
     """Mean squares of rows, columns and the rest of a table."""
     (rows, columns), grand = scores.shape, scores.mean()
     by_row, by_column = scores.mean(axis=1, keepdims=True), scores.mean(axis=0)
-    left = np.square(scores - by_row - by_column + grand).sum() / ((rows - 1) * (columns - 1))
-    return by_row.var(ddof=1) * columns, by_column.var(ddof=1) * rows, left
+    residual = np.square(scores - by_row - by_column + grand).sum() / ((rows - 1) * (columns - 1))
+    return by_row.var(ddof=1) * columns, by_column.var(ddof=1) * rows, residual
 
 
 def test_the_two_way_error_is_that_of_the_analysis_of_variance():
@@ -148,91 +181,120 @@ def test_the_two_way_error_is_that_of_the_analysis_of_variance():
     rng = np.random.default_rng(12)
     scores = rng.normal(size=(5, 1)) + rng.normal(size=(1, 8)) + 0.3 * rng.normal(size=(5, 8))
     row, column, noise = anova(scores)
-    found = two_way_estimate(scores)
-    assert found.mean == pytest.approx(scores.mean())
-    assert found.error == pytest.approx(math.sqrt((row + column - noise) / 40))
+    estimate = two_way_estimate(scores)
+    assert estimate.mean == pytest.approx(scores.mean())
+    assert estimate.error == pytest.approx(math.sqrt((row + column - noise) / 40))
     freedom = (row + column - noise) ** 2 / (row**2 / 4 + column**2 / 7 + noise**2 / 28)
-    assert found.freedom == pytest.approx(max(freedom, 4))
-    assert two_way_estimate(scores.T).error == pytest.approx(found.error)
+    assert estimate.freedom == pytest.approx(max(freedom, 4))
+    assert two_way_estimate(scores.T).error == pytest.approx(estimate.error)
 
 
 def test_a_table_of_pure_noise_has_the_error_of_its_noise():
-    """Where rows and columns differ no more than noise makes them, the error is not less than that of the noise."""
+    """Where rows and columns differ no more than noise makes them, the error is not less than that
+    of the noise.
+    """
     scores = np.array([[1.0, -1.0, 0.0], [-1.0, 1.0, 0.0], [0.0, 0.0, 0.0]])
-    found = two_way_estimate(scores)
-    assert found.error == pytest.approx(math.sqrt(anova(scores)[2] / 9))
-    assert found.freedom == 4
+    estimate = two_way_estimate(scores)
+    assert estimate.error == pytest.approx(math.sqrt(anova(scores)[2] / 9))
+    assert estimate.freedom == 4
 
 
 @pytest.mark.parametrize("shape", [(1, 7), (7, 1)])
 def test_one_draw_or_one_class_is_a_plain_mean(shape):
     """With a single row or column the interval is Student's of the others."""
     values = np.random.default_rng(13).normal(size=7)
-    found = two_way_estimate(values.reshape(shape))
-    assert found.interval() == pytest.approx(stats.t.interval(0.95, 6, values.mean(), stats.sem(values)))
+    estimate = two_way_estimate(values.reshape(shape))
+    assert estimate.interval() == pytest.approx(
+        stats.t.interval(0.95, 6, values.mean(), stats.sem(values))
+    )
     assert two_way_estimate(values[:1, None]).interval() == (None, None)
 
 
 def unequal_table(rng, sizes):
     """A (draws, classes) table around 0, of classes with some numbers of images."""
     k = len(sizes)
-    return 0.3 * rng.normal(size=(4, 1)) + rng.normal(size=(1, k)) + 0.5 * rng.normal(size=(4, k)) / np.sqrt(sizes)
+    return (
+        0.3 * rng.normal(size=(4, 1))
+        + rng.normal(size=(1, k))
+        + 0.5 * rng.normal(size=(4, k)) / np.sqrt(sizes)
+    )
 
 
 def test_weights_of_a_table_are_the_sizes_of_its_classes():
-    """The mean is that over images; with one draw the variance is that of leaving out one class at a time."""
+    """The mean is that over images; with one draw the variance is that of leaving out one class at
+    a time.
+    """
     rng = np.random.default_rng(20)
     sizes = np.array([40.0, 8, 6, 5, 4, 3])
     scores = unequal_table(rng, sizes)
-    found = two_way_estimate(scores, sizes)
-    assert found.mean == pytest.approx(np.repeat(scores, sizes.astype(int), axis=1).mean())
-    assert two_way_estimate(scores, np.full(6, 7.0)).error == pytest.approx(two_way_estimate(scores).error)
+    estimate = two_way_estimate(scores, sizes)
+    assert estimate.mean == pytest.approx(np.repeat(scores, sizes.astype(int), axis=1).mean())
+    assert two_way_estimate(scores, np.full(6, 7.0)).error == pytest.approx(
+        two_way_estimate(scores).error
+    )
     first = scores[:1]
     mean = np.average(first[0], weights=sizes)
-    left = [np.average(np.delete(first[0], c), weights=np.delete(sizes, c)) for c in range(6)]
-    found = two_way_estimate(first, sizes)
-    assert found.error == pytest.approx(math.sqrt(5 / 6 * sum((one - mean) ** 2 for one in left)))
-    assert found.freedom == pytest.approx(sizes.sum() ** 2 / np.square(sizes).sum() - 1)
+    without = [np.average(np.delete(first[0], c), weights=np.delete(sizes, c)) for c in range(6)]
+    estimate = two_way_estimate(first, sizes)
+    assert estimate.error == pytest.approx(
+        math.sqrt(5 / 6 * sum((mean_without - mean) ** 2 for mean_without in without))
+    )
+    assert estimate.freedom == pytest.approx(sizes.sum() ** 2 / np.square(sizes).sum() - 1)
 
 
 def test_a_class_without_weight_is_no_class():
     """A column of weight 0 changes neither the mean nor the interval of a table."""
     scores = np.random.default_rng(2).normal(size=(3, 4))
     weights = np.array([5.0, 0.0, 2.0, 1.0])
-    found = Units(values=scores, weights=weights).estimate()
-    wanted = two_way_estimate(scores[:, weights > 0], weights[weights > 0])
-    assert (found.mean, *found.interval()) == pytest.approx((wanted.mean, *wanted.interval()))
+    estimate = Units(values=scores, weights=weights).estimate()
+    expected = two_way_estimate(scores[:, weights > 0], weights[weights > 0])
+    assert (estimate.mean, *estimate.interval()) == pytest.approx(
+        (expected.mean, *expected.interval())
+    )
 
 
 def test_clusters_of_unequal_size_are_covered_where_the_plain_mean_is_not():
-    """A class with most of the images does not hide its own spread: about 95 % of intervals hold the truth."""
+    """A class with most of the images does not hide its own spread: about 95 % of intervals hold
+    the truth.
+    """
     rng, covered = np.random.default_rng(24), []
     sizes = np.array([50, *[5] * 10])
     codes = np.repeat(np.arange(11), sizes)
     for _ in range(300):
         values = rng.normal(size=11)[codes] + rng.normal(size=100)
         table = two_way_estimate(unequal_table(rng, sizes), sizes.astype(float))
-        found = [one.interval() for one in (mean_estimate(values, codes), table, mean_estimate(values))]
-        covered.append([low <= 0 <= high for low, high in found])
-    clustered, crossed, plain = np.mean(covered, axis=0)
+        estimate = [
+            result.interval()
+            for result in (mean_estimate(values, codes), table, mean_estimate(values))
+        ]
+        covered.append([low <= 0 <= high for low, high in estimate])
+    clustered, crossed, unclustered = np.mean(covered, axis=0)
     assert min(clustered, crossed) >= 0.93
-    assert plain < 0.6
+    assert unclustered < 0.6
 
 
 def test_scores_of_one_class_are_dependent():
-    """The cluster-robust variance by explicit loops; clusters of one are Student's, one cluster has no interval."""
+    """The cluster-robust variance by explicit loops; clusters of one are Student's, one cluster has
+    no interval.
+    """
     rng = np.random.default_rng(25)
     clusters = np.repeat(np.arange(6), 10)
     values = np.linspace(0.2, 0.8, 6)[clusters] + 0.01 * rng.normal(size=60)
     e = values - values.mean()
-    shared = sum(float(e[i] * e[j]) for i in range(60) for j in range(60) if clusters[i] == clusters[j])
-    assert mean_estimate(values, clusters).error == pytest.approx(math.sqrt(6 / 5 * shared) / 60, rel=1e-9)
-    wanted = stats.t.interval(0.95, 59, values.mean(), stats.sem(values))
-    assert mean_estimate(values).interval() == pytest.approx(wanted)
-    assert mean_estimate(values, np.arange(60)).interval() == pytest.approx(wanted)
-    assert mean_estimate(values, np.arange(60) % 10).error == mean_estimate(values).error  # alike: not below it
-    for one in (mean_estimate(values[:1]), mean_estimate(values, np.zeros(60))):
-        assert one.interval() == (None, None)
+    shared = sum(
+        float(e[i] * e[j]) for i in range(60) for j in range(60) if clusters[i] == clusters[j]
+    )
+    assert mean_estimate(values, clusters).error == pytest.approx(
+        math.sqrt(6 / 5 * shared) / 60, rel=1e-9
+    )
+    expected = stats.t.interval(0.95, 59, values.mean(), stats.sem(values))
+    assert mean_estimate(values).interval() == pytest.approx(expected)
+    assert mean_estimate(values, np.arange(60)).interval() == pytest.approx(expected)
+    assert (
+        mean_estimate(values, np.arange(60) % 10).error == mean_estimate(values).error
+    )  # alike: not below it
+    for result in (mean_estimate(values[:1]), mean_estimate(values, np.zeros(60))):
+        assert result.interval() == (None, None)
     assert mean_estimate(np.array([1.0, 1.0, 0.9])).interval(FRACTION)[1] == 1.0
 
 
@@ -240,21 +302,26 @@ def test_scores_of_one_class_are_dependent():
 def test_the_interval_leaves_0_out_exactly_where_p_is_small(freedom):
     """Interval and two-sided p-value are of one Student's t."""
     for mean in np.linspace(-3, 3, 30):
-        found = Estimate(mean, 0.2, freedom)
-        assert found.interval() == pytest.approx(stats.t.interval(0.95, freedom, mean, 0.2))
-        assert found.p == pytest.approx(2 * stats.t.sf(abs(mean) / 0.2, freedom))
-        assert (found.interval()[0] > 0 or found.interval()[1] < 0) == (found.p < 0.05)
+        estimate = Estimate(mean, 0.2, freedom)
+        assert estimate.interval() == pytest.approx(stats.t.interval(0.95, freedom, mean, 0.2))
+        assert estimate.p == pytest.approx(2 * stats.t.sf(abs(mean) / 0.2, freedom))
+        assert (estimate.interval()[0] > 0 or estimate.interval()[1] < 0) == (estimate.p < 0.05)
 
 
 def test_an_interval_stays_within_what_a_score_can_be():
-    """That of a fraction in [0, 1], of a correlation in [-1, 1], of a difference within the range of both."""
+    """That of a fraction in [0, 1], of a correlation in [-1, 1], of a difference within the range
+    of both.
+    """
     wide = Estimate(0.9, 0.5, 3)
     assert wide.interval()[1] > 2
     assert (wide.interval(FRACTION)[1], wide.interval(CORRELATION)[1]) == (1, 1)
     assert Estimate(-0.9, 0.5, 3).interval(CORRELATION)[0] == -1
     arms = [Units(values=np.array(scores)) for scores in ([1.0, 0.0], [0.0, 1.0])]
     for metric, largest in (("accuracy_cosine", 1), ("spearman_cosine", 2)):
-        results = {str(arm): KeptResult((Score("task", metric, 0.5),), units) for arm, units in enumerate(arms)}
+        results = {
+            str(arm): KeptResult((Score("task", metric, 0.5),), units)
+            for arm, units in enumerate(arms)
+        }
         difference = compared(results, [("0", "1")])[-1]
         assert arms[0].less(arms[1]).half > 2
         assert (difference.low, difference.high) == (-largest, largest)
@@ -272,19 +339,22 @@ def test_swapping_the_arms_flips_signs(kind):
     else:
         share = {"clusters": rng.integers(0, 8, size=60)} if kind == "clusters" else {}
     mean, low, high, p = ends(values, 0 * values, **share)
-    found = Units(values=values, **share).estimate()
-    assert (mean, low, high, p) == (found.mean, *found.interval(), found.p)
+    estimate = Units(values=values, **share).estimate()
+    assert (mean, low, high, p) == (estimate.mean, *estimate.interval(), estimate.p)
     assert ends(0 * values, values, **share) == pytest.approx((-mean, -high, -low, p))
 
 
 def test_an_arm_does_not_differ_from_itself():
-    """Equal scores differ by 0 with p = 1; without any spread there is neither an interval nor another p-value."""
+    """Equal scores differ by 0 with p = 1; without any spread there is neither an interval nor
+    another p-value.
+    """
     assert ends(np.ones(5), np.ones(5)) == (0, None, None, 1)
     assert ends(np.full(5, 2.0), np.ones(5)) == (1, None, None, None)
 
 
 @pytest.mark.parametrize(
-    "p", [[0.01, 0.04, 0.03, 0.5], [0.2], [0.03, 0.03, 0.03], [0.9, 0.8], [0.001, 0.0011, 0.04, 0.06]]
+    "p",
+    [[0.01, 0.04, 0.03, 0.5], [0.2], [0.03, 0.03, 0.03], [0.9, 0.8], [0.001, 0.0011, 0.04, 0.06]],
 )
 def test_holm_equals_its_definition(p):
     """Corrected p-values reject exactly what Holm's step-down procedure rejects, at every level."""
@@ -307,7 +377,10 @@ def test_scores_that_cannot_be_compared_are_refused(as_a_user):
         (lambda: ends(np.array([0, np.nan]), a[:2]), "finite"),
         (lambda: ends(a[:0], a[:0]), "finite"),
         (lambda: Units(values=np.ones((3, 2)), weights=np.zeros(2)).estimate(), "weights"),
-        (lambda: Units(values=np.ones((3, 2)), weights=np.array([2.0, -1.0])).estimate(), "weights"),
+        (
+            lambda: Units(values=np.ones((3, 2)), weights=np.array([2.0, -1.0])).estimate(),
+            "weights",
+        ),
     ]
     for call, noun in cases:
         with pytest.raises(DataError, match=noun):

@@ -1,4 +1,6 @@
-"""examples/paper.toml: its commands and its suite run on small images in the folders that the data sets come in."""
+"""examples/paper.toml: its commands and its suite run on small images in the folders that the data
+sets come in.
+"""
 
 import hashlib
 import json
@@ -21,11 +23,20 @@ RNG = np.random.default_rng(0)
 
 
 def commands():
-    """The lines of the file that are commands, with a small network of random weights in place of CLIP."""
-    told = [line.lstrip("# ") for line in EXAMPLE.read_text("utf-8").splitlines() if line.startswith("#")]
-    lines = "\n".join(told).replace("\\\n", " ").splitlines()
-    found = [shlex.split(line)[1:] for line in lines if line.startswith("glocal ")]
-    return [[MODEL if word == "clip_ViT-L/14" else word for word in words if word != "--download"] for words in found]
+    """The lines of the file that are commands, with a small network of random weights in place of
+    CLIP.
+    """
+    comments = [
+        line.lstrip("# ")
+        for line in EXAMPLE.read_text("utf-8").splitlines()
+        if line.startswith("#")
+    ]
+    lines = "\n".join(comments).replace("\\\n", " ").splitlines()
+    lines_of_words = [shlex.split(line)[1:] for line in lines if line.startswith("glocal ")]
+    return [
+        [MODEL if word == "clip_ViT-L/14" else word for word in words if word != "--download"]
+        for words in lines_of_words
+    ]
 
 
 def pictures(folder, n, names="{:04d}.jpg"):
@@ -36,19 +47,28 @@ def pictures(folder, n, names="{:04d}.jpg"):
 
 
 def make_things(root, n=36):
-    """Objects of a colour each, answers about their colours in collection order, and what people said besides."""
+    """Objects of a colour each, answers about their colours in collection order, and what people
+    said besides.
+    """
     folder, colours = root / "things", RNG.integers(0, 256, (n, 3))
     folder.mkdir()
     for i, colour in enumerate(colours):
         made_sets.picture(root / "things-images" / f"thing{i:02d}.jpg", tuple(colour))
     sortindex = RNG.permutation(n)
     answers = simulated_answers(colours / 60, 4000).objects
-    np.savetxt(folder / "triplets-train90.txt", sortindex[answers], "%d")  # uid = argsort(sortindex)[collection index]
+    np.savetxt(
+        folder / "triplets-train90.txt", sortindex[answers], "%d"
+    )  # uid = argsort(sortindex)[collection index]
     np.savetxt(folder / "sortindex.txt", sortindex, "%d")
     (folder / "unique-id.txt").write_text("".join(f"thing{i:02d}\n" for i in range(n)))
     dark = (colours.sum(axis=1) < 380).astype(int)
     np.savetxt(
-        folder / "categories27.tsv", np.stack([dark, 1 - dark], 1), "%d", "\t", header="dark\tlight", comments=""
+        folder / "categories27.tsv",
+        np.stack([dark, 1 - dark], 1),
+        "%d",
+        "\t",
+        header="dark\tlight",
+        comments="",
     )
     distances = np.linalg.norm(colours[:12, None] - colours[None, :12], axis=2)
     np.save(folder / "rdm48.npy", distances / distances.max())
@@ -66,7 +86,9 @@ def make_sets(root, monkeypatch):
         path = images / f"dtd/dtd/labels/{split}1.txt"
         path.parent.mkdir(exist_ok=True)
         rows = range(8 * number + 1, 8 * number + 9)
-        path.write_text("".join(f"{name}/{name}_{i:04d}.jpg\n" for name in ("banded", "woven") for i in rows))
+        path.write_text(
+            "".join(f"{name}/{name}_{i:04d}.jpg\n" for name in ("banded", "woven") for i in rows)
+        )
     make_flowers(images / "flowers-102", monkeypatch)
     for place in ("a/abbey", "a/airport/outdoor", "b/bar"):
         pictures(images / "SUN397" / place, 8, "sun_{:04d}.jpg")
@@ -103,7 +125,9 @@ def make_stuff(root):
 @pytest.mark.nightly
 @pytest.mark.timeout(1800)
 def test_the_papers_tables_come_from_folders_of_images(tmp_path, monkeypatch, capsys):
-    """Every command of the file runs as it stands, and the suite scores every task for every arm."""
+    """Every command of the file runs as it stands, and the suite scores every task for every
+    arm.
+    """
     pytest.importorskip("timm")
     monkeypatch.chdir(tmp_path)
     make_things(tmp_path)
@@ -120,9 +144,11 @@ def test_the_papers_tables_come_from_folders_of_images(tmp_path, monkeypatch, ca
             LinearTransform(np.eye(p, dtype=np.float32), None, 0.0, 1.0).save(published)
         assert execute(words) == 0, (words, capsys.readouterr().err)
     rows = [json.loads(line) for line in Path(FOLDER, "suite/rows.jsonl").read_text().splitlines()]
-    plain = {(row["task"], row["transform"]) for row in rows if not row["metric"].endswith("_difference")}
-    tasks, arms = ({pair[side] for pair in plain} - {"people"} for side in (0, 1))
+    texts = {
+        (row["task"], row["transform"]) for row in rows if not row["metric"].endswith("_difference")
+    }
+    tasks, arms = ({pair[side] for pair in texts} - {"people"} for side in (0, 1))
     assert (len(tasks), len(arms)) == (29, 5)
-    assert plain >= {(task, arm) for task in tasks for arm in arms}
+    assert texts >= {(task, arm) for task in tasks for arm in arms}
     assert "few-shot-living17" in tasks
     assert "anomaly-cifar100-shift" in tasks

@@ -1,4 +1,6 @@
-"""The page, figures and tables of runs: from the folders alone, whole, harmless, and usable in a browser."""
+"""The page, figures and tables of runs: from the folders alone, whole, harmless, and usable in a
+browser.
+"""
 
 import json
 import re
@@ -34,9 +36,17 @@ from glocal.report.front import direction, front_points, summary
 from glocal.report.page import script_json
 
 NASTY = [
-    "</script><script>window.hurt = 1</script>", "<img src=x onerror='window.hurt=2'>", "\"quotes\" & 'apostrophes'",
-    "cat 🐈‍⬛ emoji", "خروف عربي", "x" * 300, "<!-- a comment", "{{ 7 * 7 }}", "a|b_c$d%", "tab\there",
-]  # fmt: skip
+    "</script><script>window.hurt = 1</script>",
+    "<img src=x onerror='window.hurt=2'>",
+    "\"quotes\" & 'apostrophes'",
+    "cat 🐈‍⬛ emoji",
+    "خروف عربي",
+    "x" * 300,
+    "<!-- a comment",
+    "{{ 7 * 7 }}",
+    "a|b_c$d%",
+    "tab\there",
+]
 ARMS = ("original", "global", "glocal")
 
 
@@ -52,47 +62,95 @@ def write_views(folder, arms, names, **meta):
     for place, arm in enumerate(arms):
         W = np.diag(np.linspace(1, 1 + place, 6))
         view = object_view(
-            X @ W, names, categories=[NASTY[i % 3] if i % 5 else "other" for i in range(len(names))], baseline=baseline,
+            X @ W,
+            names,
+            categories=[NASTY[i % 3] if i % 5 else "other" for i in range(len(names))],
+            baseline=baseline,
             meta={"arm": arm, "baseline": "original", **meta},
-        )  # fmt: skip
+        )
         save_view(view, folder / f"{arm}.npz")
         baseline = baseline or view
 
 
 def write_suite(folder, **changes):
     """A finished suite of one network, most of whose names are hostile."""
-    write_views(folder / "views", ARMS, [*NASTY, *(f"object {i}" for i in range(50))], network=NASTY[1], **changes)
+    write_views(
+        folder / "views",
+        ARMS,
+        [*NASTY, *(f"object {i}" for i in range(50))],
+        network=NASTY[1],
+        **changes,
+    )
     rows = []
     for place, arm in enumerate(ARMS):
         for task, metric, value, change in (
-            ("heldout", "accuracy_cosine", 0.4, 0.05), (NASTY[0], "accuracy_logistic", 0.6, -0.1),
+            ("heldout", "accuracy_cosine", 0.4, 0.05),
+            (NASTY[0], "accuracy_logistic", 0.6, -0.1),
             ("near", "neighbours_kept", 1.0, -0.1),
-        ):  # fmt: skip
+        ):
             row = {"network": NASTY[1], "task": task, "metric": metric, "n": 100, "transform": arm}
-            middle, less = value + change * place, change * place
+            middle, difference_value = value + change * place, change * place
             rows.append(row | {"value": middle, "low": middle - 0.02, "high": middle + 0.02})
-            difference = {"metric": f"{metric}_difference", "value": less, "p": 0.001, "p_holm": 0.02 * place}
+            difference = {
+                "metric": f"{metric}_difference",
+                "value": difference_value,
+                "p": 0.001,
+                "p_holm": 0.02 * place,
+            }
             rows += [row | difference] if place else []
-    people = {"network": NASTY[1], "task": "heldout", "metric": "ceiling_majority", "value": 0.7, "transform": "people"}
+    people = {
+        "network": NASTY[1],
+        "task": "heldout",
+        "metric": "ceiling_majority",
+        "value": 0.7,
+        "transform": "people",
+    }
     lines(folder / "rows.jsonl", [*rows, people])
-    plan = {"networks": {NASTY[1]: {}}, "baseline": "original", "arms": {arm: {} for arm in ARMS}, "tasks": {}}
-    (folder / "suite.json").write_text(to_json({"plan": plan, "provenance": {"data": {NASTY[0]: "0123abcd" * 8}}}))
+    plan = {
+        "networks": {NASTY[1]: {}},
+        "baseline": "original",
+        "arms": {arm: {} for arm in ARMS},
+        "tasks": {},
+    }
+    (folder / "suite.json").write_text(
+        to_json({"plan": plan, "provenance": {"data": {NASTY[0]: "0123abcd" * 8}}})
+    )
     return folder
 
 
 def write_sweep(folder, *, finished=True):
     """A sweep of two methods on two folds."""
     folder.mkdir()
-    settings = [{"method": "original", "accuracy_cosine": 0.45, "neighbours_kept": 1.0, "loss": 1.05, "status": "none"}]
-    for method, worth in (("global", 0.85), ("glocal", 0.95)):
+    settings = [
+        {
+            "method": "original",
+            "accuracy_cosine": 0.45,
+            "neighbours_kept": 1.0,
+            "loss": 1.05,
+            "status": "none",
+        }
+    ]
+    for method, largest in (("global", 0.85), ("glocal", 0.95)):
         for place, lmbda in enumerate((0.1, 0.3, 1.0, 3.0)):
-            settings.append({
-                "method": method, "lmbda": lmbda, "mix": 1.0, "alpha": 0.1 if method == "glocal" else None,
-                "tau": 0.25 if method == "glocal" else None, "accuracy_cosine": 0.56 - 0.02 * place,
-                "neighbours_kept": worth - 0.05 * (3 - place), "loss": 1.0,
-            })  # fmt: skip
-    lines(folder / "points.jsonl", [{"fold": f, "status": "converged"} | row for f in range(2) for row in settings])
-    (folder / "sweep.json").write_text(json.dumps({"folds": 2, "seed": 3, "data": {"features": "f" * 64}}))
+            settings.append(
+                {
+                    "method": method,
+                    "lmbda": lmbda,
+                    "mix": 1.0,
+                    "alpha": 0.1 if method == "glocal" else None,
+                    "tau": 0.25 if method == "glocal" else None,
+                    "accuracy_cosine": 0.56 - 0.02 * place,
+                    "neighbours_kept": largest - 0.05 * (3 - place),
+                    "loss": 1.0,
+                }
+            )
+    lines(
+        folder / "points.jsonl",
+        [{"fold": f, "status": "converged"} | row for f in range(2) for row in settings],
+    )
+    (folder / "sweep.json").write_text(
+        json.dumps({"folds": 2, "seed": 3, "data": {"features": "f" * 64}})
+    )
     if finished:
         means = pd.DataFrame(settings).assign(front=True, chosen=False, converged=True)
         means.loc[6, "chosen"] = True
@@ -100,11 +158,20 @@ def write_sweep(folder, *, finished=True):
         means.to_csv(folder / "means.csv", index=False)
         chosen = {"rule": "exchange", "reason": "largest agreement + 0.3 × neighbours kept, 0.825"}
         meta = {"sweep": chosen, "fit": {"converged": True}}
-        LinearTransform(np.eye(3, dtype=np.float32), None, 0.0, 1.0, meta).save(folder / "transform.npz")
+        LinearTransform(np.eye(3, dtype=np.float32), None, 0.0, 1.0, meta).save(
+            folder / "transform.npz"
+        )
         row = {"task": "odd-one-out", "metric": "accuracy_cosine", "n": 900, "transform": "chosen"}
         before = row | {"transform": "original", "value": 0.45, "low": 0.43, "high": 0.47}
-        gain = row | {"metric": "accuracy_cosine_difference", "value": 0.09, "p": 1e-4, "p_holm": 1e-3}
-        lines(folder / "rows.jsonl", [before, row | {"value": 0.54, "low": 0.52, "high": 0.56}, gain])
+        gain = row | {
+            "metric": "accuracy_cosine_difference",
+            "value": 0.09,
+            "p": 1e-4,
+            "p_holm": 1e-3,
+        }
+        lines(
+            folder / "rows.jsonl", [before, row | {"value": 0.54, "low": 0.52, "high": 0.56}, gain]
+        )
         write_views(folder / "views", ("original", "chosen"), [f"object {i}" for i in range(60)])
     return folder
 
@@ -129,22 +196,39 @@ def test_of_rows_that_were_appended_twice_the_last_counts(tmp_path):
 
 def test_an_effect_is_called_one_where_it_is_certain_and_not_small():
     """Above 0.01 and below p 0.05 after correction; of the loss and FPR95 less is better."""
-    cases = (("map", 0.02, 0.04), ("map", -0.02, 0.04), ("map", 0.02, 0.06), ("map", 0.009, 1e-9), ("loss", 0.02, 0.04))
-    said = [direction({"metric": metric, "difference": by, "p_holm": p}) for metric, by, p in cases]
-    assert said == ["better", "worse", "same", "same", "worse"]
+    cases = (
+        ("map", 0.02, 0.04),
+        ("map", -0.02, 0.04),
+        ("map", 0.02, 0.06),
+        ("map", 0.009, 1e-9),
+        ("loss", 0.02, 0.04),
+    )
+    directions = [
+        direction({"metric": metric, "difference": by, "p_holm": p}) for metric, by, p in cases
+    ]
+    assert directions == ["better", "worse", "same", "same", "worse"]
 
 
 # the page
 
 
 def test_reading_runs_and_making_pages_needs_no_solver():
-    """Tables and charts are made of rows: importing the page loads neither what fits nor what it is fitted with."""
-    code = "import sys, glocal.report.page; print([name for name in sys.modules if name.startswith('glocal.')])"
-    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    """Tables and charts are made of rows: importing the page loads neither what fits nor what it is
+    fitted with.
+    """
+    code = (
+        "import sys, glocal.report.page\n"
+        "print([name for name in sys.modules if name.startswith('glocal.')])"
+    )
+    loaded = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    ).stdout
     assert not re.findall(r"'glocal\.(?:objective|solver|aligner|sweep)[.']", loaded)
 
 
-@pytest.mark.parametrize(("module", "noun"), [("jinja2", "jinja2"), ("altair", "altair"), ("vl_convert", "vl-convert")])
+@pytest.mark.parametrize(
+    ("module", "noun"), [("jinja2", "jinja2"), ("altair", "altair"), ("vl_convert", "vl-convert")]
+)
 def test_what_a_page_is_made_with_is_named_where_it_is_missing(folders, monkeypatch, module, noun):
     """Each library that is not installed is said with the extra that brings it."""
     monkeypatch.setitem(sys.modules, module, None)
@@ -154,7 +238,9 @@ def test_what_a_page_is_made_with_is_named_where_it_is_missing(folders, monkeypa
 
 
 def test_simulated_data_are_called_so(tmp_path):
-    """By the plan of the suite, also for a sweep that lies in its folder; not by the name of a network."""
+    """By the plan of the suite, also for a sweep that lies in its folder; not by the name of a
+    network.
+    """
     folder = write_suite(tmp_path / "suite")
     write_sweep(folder / "sweep")
     assert "simulated data" not in report_page(load_runs(folder))
@@ -167,10 +253,13 @@ def test_simulated_data_are_called_so(tmp_path):
 
 
 def test_a_page_is_written_without_torch_and_without_data(folders, tmp_path):
-    """The library reads folders and makes a page in a process that never loads torch or scikit-learn."""
+    """The library reads folders and makes a page in a process that never loads torch or
+    scikit-learn.
+    """
     code = (
         "import sys; from glocal.report import load_runs, report_page, save_page\n"
-        f"save_page(report_page(load_runs({list(map(str, folders))!r})), {str(tmp_path / 'r.html')!r})\n"
+        f"page = report_page(load_runs({list(map(str, folders))!r}))\n"
+        f"save_page(page, {str(tmp_path / 'r.html')!r})\n"
         "assert not {'torch', 'sklearn', 'numba'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
@@ -178,7 +267,9 @@ def test_a_page_is_written_without_torch_and_without_data(folders, tmp_path):
 
 
 def test_the_page_asks_nothing_of_the_network(page):
-    """No element and no rule of the page names another place, and its policy forbids every request."""
+    """No element and no rule of the page names another place, and its policy forbids every
+    request.
+    """
     markup = re.sub(r"<script.*?</script>", "", page, flags=re.S)
     assert not re.search(r'(?:src|href)="(?!data:|#)', markup)
     assert not re.search(r"@import|url\(", page.split("</style>")[0])
@@ -188,7 +279,9 @@ def test_the_page_asks_nothing_of_the_network(page):
 
 
 def test_names_do_not_become_markup(page):
-    """Hostile names stand escaped: three script elements, no image, no comment, no template result."""
+    """Hostile names stand escaped: three script elements, no image, no comment, no template
+    result.
+    """
     assert page.count("<script>") == 2
     assert "<img src=x" not in page
     assert "<!-- a comment" not in page
@@ -199,7 +292,9 @@ def test_names_do_not_become_markup(page):
 
 
 def test_every_score_is_in_the_table(page):
-    """Each value stands with its interval, and what differs significantly is marked by a word too."""
+    """Each value stands with its interval, and what differs significantly is marked by a word
+    too.
+    """
     assert "0.450 [0.430, 0.470]" in page
     assert 'aria-label="significantly better"' in page
     assert 'aria-label="significantly worse"' in page
@@ -209,21 +304,33 @@ def test_every_score_is_in_the_table(page):
 
 
 def test_the_summary_compares_methods_at_equal_agreement(folders):
-    """Each method has the setting that the rule takes, and the neighbours that its front keeps at one agreement."""
+    """Each method has the setting that the rule takes, and the neighbours that its front keeps at
+    one agreement.
+    """
     run = load_runs(folders[0])[0]
     table = summary(run).set_index("method")
     assert list(table.index) == ["original", "global", "glocal"]
     assert table.loc["glocal", "setting"] == "α 0.1, λ 0.3, τ 0.25"
     assert table.loc["glocal", "agreement"] == "0.540 [0.535, 0.545]"
-    at = "neighbours kept at agreement 0.540"
-    assert (table.loc["global", at], table.loc["glocal", at], table.loc["original", at]) == ("0.750", "0.850", "")
+    column = "neighbours kept at agreement 0.540"
+    assert (
+        table.loc["global", column],
+        table.loc["glocal", column],
+        table.loc["original", column],
+    ) == (
+        "0.750",
+        "0.850",
+        "",
+    )
     run.choice["rule"] = "neighbours_kept>=0.79"
     del run.means["alpha"]  # a grid without glocal
     assert summary(run).set_index("method").loc["global", "setting"] == "λ 1"
 
 
 def test_the_arms_of_a_suite_are_points_of_a_front(folders):
-    """Where agreement and neighbours were both measured, each arm of each network is a point with its intervals."""
+    """Where agreement and neighbours were both measured, each arm of each network is a point with
+    its intervals.
+    """
     points = front_points(load_runs(folders[1])[0])
     assert list(points["method"]) == list(ARMS)
     assert points["strong"].all()
@@ -231,16 +338,27 @@ def test_the_arms_of_a_suite_are_points_of_a_front(folders):
     sweep = load_runs(folders[0])[0]
     sweep.means.loc[2, "neighbours_kept"] = 0.1  # less of both than another setting of its method
     assert front_points(sweep)["strong"].tolist() == [True, True, False, *[True] * 6]
-    assert not len(front_points(load_runs(folders[1])[0].__class__("empty", load_runs(folders[1])[0].rows.iloc[:0])))
+    assert not len(
+        front_points(
+            load_runs(folders[1])[0].__class__("empty", load_runs(folders[1])[0].rows.iloc[:0])
+        )
+    )
 
 
 def test_warnings_say_what_is_wrong(tmp_path):
-    """A wrong file, a collapsed arm, harm, an unfinished sweep and an overfitted choice each have their warning."""
+    """A wrong file, a collapsed arm, harm, an unfinished sweep and an overfitted choice each have
+    their warning.
+    """
     suite = load_runs(write_suite(tmp_path / "suite", notes=["a.npz is that of other-net"]))[0]
-    said = warnings_of(suite)
-    assert "Wrong file: a.npz is that of other-net" in said
-    assert [line.split()[1] for line in said if line.startswith("Worse")] == ["global", "glocal"]
-    assert "no choice yet" in warnings_of(load_runs(write_sweep(tmp_path / "a", finished=False))[0])[0]
+    sentences = warnings_of(suite)
+    assert "Wrong file: a.npz is that of other-net" in sentences
+    assert [line.split()[1] for line in sentences if line.startswith("Worse")] == [
+        "global",
+        "glocal",
+    ]
+    assert (
+        "no choice yet" in warnings_of(load_runs(write_sweep(tmp_path / "a", finished=False))[0])[0]
+    )
     sweep = load_runs(write_sweep(tmp_path / "b"))[0]
     assert warnings_of(sweep) == []
     sweep.means.loc[6, "loss"] = 2.0
@@ -248,10 +366,16 @@ def test_warnings_say_what_is_wrong(tmp_path):
 
 
 def test_an_arm_looks_alike_everywhere():
-    """The three methods have their own colours and shapes in any company, and the baseline is a black star."""
+    """The three methods have their own colours and shapes in any company, and the baseline is a
+    black star.
+    """
     arms = ["original", "mine", "glocal", "naive"]
-    colours, shapes = (part.to_dict()["scale"]["range"] for part in looks("arm", arms, "original", None))
-    assert colours[2:] == looks("arm", ["glocal", "naive"], "x", None)[0].to_dict()["scale"]["range"]
+    colours, shapes = (
+        part.to_dict()["scale"]["range"] for part in looks("arm", arms, "original", None)
+    )
+    assert (
+        colours[2:] == looks("arm", ["glocal", "naive"], "x", None)[0].to_dict()["scale"]["range"]
+    )
     assert len(set(colours)) == len(set(shapes)) == 4
     assert colours[0] == "#1b1f24"
 
@@ -260,11 +384,18 @@ def test_an_arm_looks_alike_everywhere():
 
 
 def test_runs_of_one_folder_name_have_names_and_files_of_their_own(tmp_path):
-    """Two sweeps called sweep are told apart by the folder above, and write no file twice; a folder counts once."""
+    """Two sweeps called sweep are told apart by the folder above, and write no file twice; a folder
+    counts once.
+    """
     for network in ("a", "b"):
         (tmp_path / network).mkdir()
         write_sweep(tmp_path / network / "sweep")
-    paths = [tmp_path / "a/sweep", tmp_path / "b/sweep", tmp_path / "b/../b/sweep", write_suite(tmp_path / "suite")]
+    paths = [
+        tmp_path / "a/sweep",
+        tmp_path / "b/sweep",
+        tmp_path / "b/../b/sweep",
+        write_suite(tmp_path / "suite"),
+    ]
     runs = load_runs(paths)
     assert [run.name for run in runs] == ["a/sweep", "b/sweep", "suite"]
     files = save_tables(runs, tmp_path / "tables")
@@ -281,9 +412,17 @@ def test_long_names_do_not_share_a_file(tmp_path):
 
 def test_a_table_of_latex_has_no_bare_special_character(tmp_path):
     """Names of tasks and arms are escaped, in the head too."""
-    row = {"task": "few_shot", "metric": "accuracy_ncm", "n": 9, "transform": "100 % & more", "value": 0.5}
+    row = {
+        "task": "few_shot",
+        "metric": "accuracy_ncm",
+        "n": 9,
+        "transform": "100 % & more",
+        "value": 0.5,
+    }
     lines(tmp_path / "rows.jsonl", [row])
-    (table,) = (file for file in save_tables(load_runs(tmp_path), tmp_path / "t") if file.suffix == ".tex")
+    (table,) = (
+        file for file in save_tables(load_runs(tmp_path), tmp_path / "t") if file.suffix == ".tex"
+    )
     text = table.read_text()
     assert r"few\_shot" in text
     assert not re.search(r"(?<!\\)[_%]|(?<![\\&]) & more", text)
@@ -299,13 +438,20 @@ def test_a_folder_stands_for_the_runs_in_it(folders, tmp_path):
 @pytest.mark.parametrize(
     ("name", "content"),
     [
-        ("rows.jsonl", "{no json}"), ("suite.json", "{"), ("suite.json", '{"plan": 3}'), ("means.csv", "a,b\n1,2\n"),
-        ("points.jsonl", '{"fold": 1}\n'), ("views/x.npz", "PK"), ("transform.npz", "PK"),
+        ("rows.jsonl", "{no json}"),
+        ("suite.json", "{"),
+        ("suite.json", '{"plan": 3}'),
+        ("means.csv", "a,b\n1,2\n"),
+        ("points.jsonl", '{"fold": 1}\n'),
+        ("views/x.npz", "PK"),
+        ("transform.npz", "PK"),
     ],
-)  # fmt: skip
+)
 def test_a_damaged_run_is_one_sentence(tmp_path, name, content):
     """Each damaged file is named in one line."""
-    folder = (write_suite if name in ("rows.jsonl", "suite.json") else write_sweep)(tmp_path / "run")
+    folder = (write_suite if name in ("rows.jsonl", "suite.json") else write_sweep)(
+        tmp_path / "run"
+    )
     (folder / name).write_text(content)
     with pytest.raises(FileError, match=name) as caught:
         load_runs(folder)
@@ -335,11 +481,15 @@ def images(tmp_path_factory):
 
 
 def test_pictures_are_joined_by_name(folders, images, tmp_path):
-    """Objects get the small picture of their name; those that lack one are named, and none at all is an error."""
+    """Objects get the small picture of their name; those that lack one are named, and none at all
+    is an error.
+    """
     with pytest.warns(DataWarning, match="no readable image"):
         pictures = load_thumbnails(images, load_runs(folders))
     assert sorted(pictures) == sorted(f"object {i}" for i in range(40))
-    assert all(uri.startswith("data:image/webp;base64,") and len(uri) < 3000 for uri in pictures.values())
+    assert all(
+        uri.startswith("data:image/webp;base64,") and len(uri) < 3000 for uri in pictures.values()
+    )
     assert pictures["object 3"] in report_page(load_runs(folders), pictures=pictures)
     (tmp_path / "other.png").write_bytes((images / "object 3.png").read_bytes())
     with pytest.raises(DataError, match="name of an object"):
@@ -348,22 +498,34 @@ def test_pictures_are_joined_by_name(folders, images, tmp_path):
 
 def test_a_chart_is_saved_as_svg(folders, tmp_path):
     """A chart of the front becomes an SVG file."""
-    save_figure(front_chart(front_points(load_runs(folders[0])[0]), "original"), tmp_path / "front.svg")
+    save_figure(
+        front_chart(front_points(load_runs(folders[0])[0]), "original"), tmp_path / "front.svg"
+    )
     assert (tmp_path / "front.svg").read_bytes().startswith(b"<svg")
 
 
 def test_the_command_writes_page_figures_and_tables(folders, images, tmp_path, run):
-    """`report --figures` writes the page, each chart as PNG and PDF, and each table as CSV and LaTeX."""
+    """`report --figures` writes the page, each chart as PNG and PDF, and each table as CSV and
+    LaTeX.
+    """
     out = tmp_path / "r.html"
-    code, told, err = run("report", *folders, "--out", out, "--figures", tmp_path / "f", "--json")
+    code, output, err = run("report", *folders, "--out", out, "--figures", tmp_path / "f", "--json")
     assert code == 0, err
     files = [path.name for path in (tmp_path / "f").iterdir()]
-    assert len(files) == len(json.loads(told)["files"]) - 1
-    assert {"front-sweep.png", "front-sweep.pdf", "methods-sweep.csv", "scores-suite.tex"} <= set(files)
-    assert all((tmp_path / "f" / name).read_bytes()[:4] == b"\x89PNG" for name in files if name.endswith("png"))
+    assert len(files) == len(json.loads(output)["files"]) - 1
+    assert {"front-sweep.png", "front-sweep.pdf", "methods-sweep.csv", "scores-suite.tex"} <= set(
+        files
+    )
+    assert all(
+        (tmp_path / "f" / name).read_bytes()[:4] == b"\x89PNG"
+        for name in files
+        if name.endswith("png")
+    )
     table = pd.read_csv(tmp_path / "f/methods-sweep.csv")
     assert table["method"].tolist() == ["original", "global", "glocal"]
-    assert r"\$" in (tmp_path / "f/scores-suite.tex").read_text(encoding="utf-8") or len(json.loads(told)["warnings"])
+    assert r"\$" in (tmp_path / "f/scores-suite.tex").read_text(encoding="utf-8") or len(
+        json.loads(output)["warnings"]
+    )
 
 
 # in a browser
@@ -382,10 +544,15 @@ def visit(browser, folders, images, tmp_path):
         tab, errors = context.new_page(), []
         tab.on("pageerror", lambda error: errors.append(str(error)))
         tab.on(
-            "request", lambda request: errors.append(request.url) if request.url[:4] not in ("file", "data") else None
+            "request",
+            lambda request: (
+                errors.append(request.url) if request.url[:4] not in ("file", "data") else None
+            ),
         )
         tab.goto((tmp_path / "r.html").as_uri())
-        tab.wait_for_function("[...document.querySelectorAll('[data-chart]')].every(one => one.dataset.drawn)")
+        tab.wait_for_function(
+            "[...document.querySelectorAll('[data-chart]')].every(one => one.dataset.drawn)"
+        )
         opened.append((context, errors))
         return tab
 
@@ -399,26 +566,33 @@ def visit(browser, folders, images, tmp_path):
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [390, 1280])
 def test_the_page_opens_whole_and_accessible(visit, scheme, width):
-    """On a phone and a desk, light and dark: all charts, no sideways scrolling, nothing hurt, axe without a finding."""
+    """On a phone and a desk, light and dark: all charts, no sideways scrolling, nothing hurt, axe
+    without a finding.
+    """
     axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
     tab = visit(viewport={"width": width, "height": 900}, color_scheme=scheme)
     assert tab.evaluate("window.hurt") is None
     assert tab.evaluate("document.documentElement.scrollWidth") <= width
     assert tab.locator(".chart svg, .chart canvas").count() == tab.locator(".chart").count()
-    found = axe.run(tab).response["violations"]
-    assert [(one["id"], [node["html"][:200] for node in one["nodes"]]) for one in found] == []
+    violations = axe.run(tab).response["violations"]
+    assert [
+        (violation["id"], [node["html"][:200] for node in violation["nodes"]])
+        for violation in violations
+    ] == []
 
 
 @pytest.mark.nightly
 def test_a_name_that_is_looked_for_is_found(visit):
-    """The search box and the choice of a transform are reached by the keyboard and change the maps."""
+    """The search box and the choice of a transform are reached by the keyboard and change the
+    maps.
+    """
     tab = visit(viewport={"width": 1280, "height": 900})
     place = tab.locator(".maps").last
     before = place.locator("canvas").evaluate("canvas => canvas.toDataURL()")
     place.locator("input").press_sequentially("object 1")
     tab.wait_for_timeout(300)
-    found = place.locator("canvas").evaluate("canvas => canvas.toDataURL()")
-    assert found != before
+    marked = place.locator("canvas").evaluate("canvas => canvas.toDataURL()")
+    assert marked != before
     place.locator("select").select_option(index=0)
     tab.wait_for_timeout(300)
-    assert place.locator("canvas").evaluate("canvas => canvas.toDataURL()") != found
+    assert place.locator("canvas").evaluate("canvas => canvas.toDataURL()") != marked

@@ -12,7 +12,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from glocal.errors import FileError
-from glocal.results import Provenance, Score, append_rows, read_rows, read_scores, to_json, write_rows
+from glocal.results import (
+    Provenance,
+    Score,
+    append_rows,
+    read_rows,
+    read_scores,
+    to_json,
+    write_rows,
+)
 
 VALUES = (
     st.none()
@@ -23,9 +31,15 @@ VALUES = (
 )
 ROWS = st.lists(st.dictionaries(st.text(), VALUES | st.lists(VALUES), max_size=4), max_size=8)
 SCORE = Score(
-    task="odd-one-out", metric="accuracy_cosine", value=0.47, low=0.45, high=0.49, n=5362, split="heldout",
+    task="odd-one-out",
+    metric="accuracy_cosine",
+    value=0.47,
+    low=0.45,
+    high=0.49,
+    n=5362,
+    split="heldout",
     transform="global",
-)  # fmt: skip
+)
 
 
 @given(ROWS, ROWS)
@@ -39,42 +53,78 @@ def test_rows_come_back_in_order(tmp_path_factory, first, second):
         assert path.read_bytes().count(b"\n") == len(first) + len(second)
 
 
-@pytest.mark.parametrize("value", [float("nan"), float("inf"), np.float32("nan"), -np.float64("inf")])
+@pytest.mark.parametrize(
+    "value", [float("nan"), float("inf"), np.float32("nan"), -np.float64("inf")]
+)
 def test_what_is_no_number_becomes_null(value):
     """NaN and infinities, which JSON lacks, become null at any depth."""
     assert json.loads(to_json({"a": value, "b": [1, (value,)], "c": {"d": value}})) == {
-        "a": None, "b": [1, [None]], "c": {"d": None},
-    }  # fmt: skip
+        "a": None,
+        "b": [1, [None]],
+        "c": {"d": None},
+    }
 
 
 def test_numpy_scalars_and_paths_become_plain():
-    """Numpy scalars, 0-d arrays, paths and nested dataclasses are written as JSON values, longer arrays refused."""
-    numbers = {"f": np.float32(0.5), "i": np.int16(3), "b": np.bool_(True), "z": np.array(2.0), 1: "key"}
-    written = json.loads(to_json({**numbers, "p": Path("a") / "b", "prov": Provenance("1.0", {"features": "ab"})}))
+    """Numpy scalars, 0-d arrays, paths and nested dataclasses are written as JSON values, longer
+    arrays refused.
+    """
+    numbers = {
+        "f": np.float32(0.5),
+        "i": np.int16(3),
+        "b": np.bool_(True),
+        "z": np.array(2.0),
+        1: "key",
+    }
+    written = json.loads(
+        to_json({**numbers, "p": Path("a") / "b", "prov": Provenance("1.0", {"features": "ab"})})
+    )
     provenance = written.pop("prov")
     assert written == {"f": 0.5, "i": 3, "b": True, "z": 2.0, "1": "key", "p": "a/b"}
-    assert (provenance["version"], provenance["data"], provenance["seed"]) == ("1.0", {"features": "ab"}, None)
+    assert (provenance["version"], provenance["data"], provenance["seed"]) == (
+        "1.0",
+        {"features": "ab"},
+        None,
+    )
     with pytest.raises(ValueError, match="size 1"):
         to_json({"a": np.ones(2)})
 
 
 def test_what_json_lacks_is_written_as_the_name_of_its_class():
-    """An object, a class or a function among the options of a trainer has the same text in every process."""
-    written = json.loads(to_json({"object": ThreadPoolExecutor(1), "class": Score, "function": to_json}))
+    """An object, a class or a function among the options of a trainer has the same text in every
+    process.
+    """
+    written = json.loads(
+        to_json({"object": ThreadPoolExecutor(1), "class": Score, "function": to_json})
+    )
     assert written["object"] == "concurrent.futures.thread.ThreadPoolExecutor"
-    assert (written["class"], written["function"]) == ("glocal.results.Score", "glocal.results.to_json")
+    assert (written["class"], written["function"]) == (
+        "glocal.results.Score",
+        "glocal.results.to_json",
+    )
 
 
 def test_a_file_of_rows_is_replaced_whole(tmp_path):
     """What is written takes the place of what the file held, and is read back in order."""
     for rows in ([{"row": 1}, {"row": 2}], [{"row": 3}], []):
         write_rows(tmp_path / "rows.jsonl", rows)
-        assert (tmp_path / "rows.jsonl").read_text() == "".join(f'{{"row": {row["row"]}}}\n' for row in rows)
+        assert (tmp_path / "rows.jsonl").read_text() == "".join(
+            f'{{"row": {row["row"]}}}\n' for row in rows
+        )
 
 
 def test_a_row_after_a_torn_line_is_not_lost(tmp_path):
-    """A line cut anywhere is left out, the rows appended after it are read, however often writers are killed."""
-    whole = to_json({"row": 2, "text": "a } in {text\n", "parts": {"global": 1.5, "none": None}, "n": [1, {"a": True}]})
+    """A line cut anywhere is left out, the rows appended after it are read, however often writers
+    are killed.
+    """
+    whole = to_json(
+        {
+            "row": 2,
+            "text": "a } in {text\n",
+            "parts": {"global": 1.5, "none": None},
+            "n": [1, {"a": True}],
+        }
+    )
     path = tmp_path / "scores.jsonl"
     append_rows(path, [{"row": 1}])
     for cut in range(1, len(whole)):
@@ -87,16 +137,22 @@ def test_a_row_after_a_torn_line_is_not_lost(tmp_path):
 
 
 def test_empty_lines_and_a_missing_last_newline_are_no_matter(tmp_path):
-    """Empty lines, as an editor leaves them, are skipped; a last row without its newline is kept."""
+    """Empty lines, as an editor leaves them, are skipped; a last row without its newline is
+    kept.
+    """
     path = tmp_path / "scores.jsonl"
     path.write_text('{"row": 1}\n\n{"row": 2}\n\n{"row": 3}')
     append_rows(path, [{"row": 4}])
     assert read_rows(path) == [{"row": row} for row in range(1, 5)]
 
 
-@pytest.mark.parametrize("bad", ["nonsense", '{"row": 2 "text": 3}', '{"row": 2}}', "{'row': 2}", "[2]", '{"text": 2}'])
+@pytest.mark.parametrize(
+    "bad", ["nonsense", '{"row": 2 "text": 3}', '{"row": 2}}', "{'row': 2}", "[2]", '{"text": 2}']
+)
 def test_a_bad_line_is_said(tmp_path, bad):
-    """A line that no killed writer can have left, or that lacks a key, is an error that names file and line."""
+    """A line that no killed writer can have left, or that lacks a key, is an error that names file
+    and line.
+    """
     path = tmp_path / "points.jsonl"
     path.write_text(f'{{"row": 1}}\n{bad}\n{{"row": 3}}\n')
     with pytest.raises(FileError, match=r"points file .* line 2"):
@@ -123,14 +179,26 @@ def test_parallel_writers_never_mix_lines(tmp_path):
 
 
 def test_scores_become_objects(tmp_path):
-    """A Score is written as one JSON object without its empty fields, and read back; null is not a number."""
+    """A Score is written as one JSON object without its empty fields, and read back; null is not a
+    number.
+    """
     path = tmp_path / "scores.jsonl"
-    scores = [SCORE, replace(SCORE, network="net", settings={"k": 5}, p=0.5), replace(SCORE, low=None, high=None)]
+    scores = [
+        SCORE,
+        replace(SCORE, network="net", settings={"k": 5}, p=0.5),
+        replace(SCORE, low=None, high=None),
+    ]
     append_rows(path, [score.row() for score in scores])
     row = {
-        "task": "odd-one-out", "metric": "accuracy_cosine", "value": 0.47, "low": 0.45, "high": 0.49, "n": 5362,
-        "split": "heldout", "transform": "global",
-    }  # fmt: skip
+        "task": "odd-one-out",
+        "metric": "accuracy_cosine",
+        "value": 0.47,
+        "low": 0.45,
+        "high": 0.49,
+        "n": 5362,
+        "split": "heldout",
+        "transform": "global",
+    }
     assert read_rows(path)[0] == row
     assert read_scores(path) == scores
     append_rows(path, [replace(SCORE, value=float("nan")).row()])

@@ -25,21 +25,28 @@ def cosines(A, B):
 
 
 def test_recall_and_precision_equal_scikit_learn():
-    """R@K is that of scikit-learn's neighbours, mAP the mean of its average precision; so in blocks."""
+    """R@K is that of scikit-learn's neighbours, mAP the mean of its average precision; so in
+    blocks.
+    """
     result = retrieval(Q, LABELS, G, G_LABELS)
     search = NearestNeighbors(metric="cosine", algorithm="brute").fit(G)
     for rank in (1, 5, 10):
         near = search.kneighbors(Q, rank)[1]
-        wanted = (G_LABELS[near] == LABELS[:, None]).any(axis=1)
-        np.testing.assert_allclose(result.hits[:, (1, 5, 10).index(rank)], wanted)
-        assert result.recall[rank][0] == pytest.approx(wanted.mean(), rel=1e-12)
-    wanted = [average_precision_score(label == G_LABELS, s) for label, s in zip(LABELS, cosines(Q, G), strict=True)]
-    np.testing.assert_allclose(result.units.values, wanted, rtol=1e-12)
-    assert result.map == pytest.approx(np.mean(wanted), rel=1e-12)
+        expected = (G_LABELS[near] == LABELS[:, None]).any(axis=1)
+        np.testing.assert_allclose(result.hits[:, (1, 5, 10).index(rank)], expected)
+        assert result.recall[rank][0] == pytest.approx(expected.mean(), rel=1e-12)
+    expected = [
+        average_precision_score(label == G_LABELS, s)
+        for label, s in zip(LABELS, cosines(Q, G), strict=True)
+    ]
+    np.testing.assert_allclose(result.units.values, expected, rtol=1e-12)
+    assert result.map == pytest.approx(np.mean(expected), rel=1e-12)
     assert result.n == 60
-    many = retrieval(np.tile(Q, (400, 1)), np.tile(LABELS, 400), G, G_LABELS)  # more than one block
-    np.testing.assert_allclose(many.units.values, np.tile(result.units.values, 400), rtol=1e-12)
-    np.testing.assert_array_equal(many.hits, np.tile(result.hits, (400, 1)))
+    repeated = retrieval(
+        np.tile(Q, (400, 1)), np.tile(LABELS, 400), G, G_LABELS
+    )  # more than one block
+    np.testing.assert_allclose(repeated.units.values, np.tile(result.units.values, 400), rtol=1e-12)
+    np.testing.assert_array_equal(repeated.hits, np.tile(result.hits, (400, 1)))
 
 
 def test_a_rotation_breaks_no_tie():
@@ -58,9 +65,9 @@ def test_the_query_itself_is_left_out():
     result = retrieval(Q, LABELS)
     for i in range(60):
         others = np.delete(np.arange(60), i)
-        one = retrieval(Q[[i]], LABELS[[i]], Q[others], LABELS[others])
-        assert result.units.values[i] == pytest.approx(one.units.values[0], rel=1e-12)
-        assert result.hits[i].tolist() == one.hits[0].tolist()
+        single = retrieval(Q[[i]], LABELS[[i]], Q[others], LABELS[others])
+        assert result.units.values[i] == pytest.approx(single.units.values[0], rel=1e-12)
+        assert result.hits[i].tolist() == single.hits[0].tolist()
 
 
 def expected(relevant, groups, rank):
@@ -68,10 +75,10 @@ def expected(relevant, groups, rank):
     hits, precisions = [], []
     for orders in itertools.product(*(itertools.permutations(group) for group in groups)):
         order = [i for part in orders for i in part]
-        found = [relevant[i] for i in order]
-        hits.append(any(found[:rank]))
-        at = [t for t, r in enumerate(found, start=1) if r]
-        precisions.append(sum((i + 1) / t for i, t in enumerate(at)) / len(at))
+        ordered = [relevant[i] for i in order]
+        hits.append(any(ordered[:rank]))
+        ranks = [t for t, r in enumerate(ordered, start=1) if r]
+        precisions.append(sum((i + 1) / t for i, t in enumerate(ranks)) / len(ranks))
     return float(np.mean(hits)), float(np.mean(precisions))
 
 
@@ -85,7 +92,9 @@ def test_ties_earn_the_mean_over_their_orders(seed):
     angles = np.array([0.1, 0.5, 0.9])[2 - levels]
     gallery = np.stack([np.cos(angles), np.sin(angles)], axis=1) * rng.uniform(1, 2, size=(7, 1))
     order = rng.permutation(7)
-    result = retrieval(np.array([[1.0, 0.0]]), np.array([1]), gallery[order], relevant[order].astype(int))
+    result = retrieval(
+        np.array([[1.0, 0.0]]), np.array([1]), gallery[order], relevant[order].astype(int)
+    )
     groups = [np.flatnonzero(levels == level).tolist() for level in (2, 1, 0)]
     for column, rank in enumerate((1, 5)):
         hit, precision = expected(relevant, groups, rank)
@@ -96,14 +105,22 @@ def test_ties_earn_the_mean_over_their_orders(seed):
 @pytest.mark.parametrize("noise", [0, 1e-9])
 @pytest.mark.parametrize("alone", [True, False])
 def test_a_collapsed_gallery_scores_chance(noise, alone):
-    """A gallery on one point gives every query the hits of random draws, far from perfect, and a warning."""
+    """A gallery on one point gives every query the hits of random draws, far from perfect, and a
+    warning.
+    """
     with pytest.warns(CollapseWarning, match="those of chance"):
-        result = retrieval(1 + noise * Q, LABELS) if alone else retrieval(Q, LABELS, 1 + noise * G, G_LABELS)
+        result = (
+            retrieval(1 + noise * Q, LABELS)
+            if alone
+            else retrieval(Q, LABELS, 1 + noise * G, G_LABELS)
+        )
     m = 59 if alone else 45
-    own = np.array([np.sum((LABELS if alone else G_LABELS) == label) - alone for label in LABELS])
+    n_relevant = np.array(
+        [np.sum((LABELS if alone else G_LABELS) == label) - alone for label in LABELS]
+    )
     for column, rank in enumerate((1, 5, 10)):
-        wanted = [1 - math.comb(int(m - r), rank) / math.comb(m, rank) for r in own]
-        np.testing.assert_allclose(result.hits[:, column], wanted, rtol=1e-10)
+        expected = [1 - math.comb(int(m - r), rank) / math.comb(m, rank) for r in n_relevant]
+        np.testing.assert_allclose(result.hits[:, column], expected, rtol=1e-10)
     assert result.recall[1][0] < 0.4
     assert result.map < 0.45
 
@@ -115,8 +132,8 @@ def test_queries_without_a_relevant_row_are_left_out_aloud():
     with pytest.warns(DataWarning, match="2 of 60 queries have no gallery row"):
         result = retrieval(Q, labels, G, G_LABELS)
     assert result.n == 58
-    wanted = np.delete(retrieval(Q, LABELS, G, G_LABELS).units.values, [3, 8])
-    np.testing.assert_allclose(result.units.values, wanted)
+    expected = np.delete(retrieval(Q, LABELS, G, G_LABELS).units.values, [3, 8])
+    np.testing.assert_allclose(result.units.values, expected)
     labels[8] = 98
     with pytest.warns(DataWarning, match="2 of 60"):
         assert retrieval(Q, labels).n == 58
@@ -142,7 +159,9 @@ def test_bad_input_is_refused(as_a_user):
 
 
 def test_queries_of_one_label_have_no_interval():
-    """The queries of a single label are one cluster: they say nothing of how another label would turn out."""
+    """The queries of a single label are one cluster: they say nothing of how another label would
+    turn out.
+    """
     result = retrieval(Q[LABELS == 0], LABELS[LABELS == 0], G, G_LABELS)
     assert (result.low, result.high) == (None, None)
     assert {ends[1:] for ends in result.recall.values()} == {(None, None)}

@@ -33,23 +33,33 @@ PEOPLE = np.stack([rdm_of(HUMAN[UPPER] + 0.4 * RNG.normal(size=91)) for _ in ran
 
 @pytest.mark.parametrize("kernel", KERNELS)
 def test_dissimilarities_and_correlations_equal_scipy(kernel):
-    """1 - similarity is scipy's distance; Spearman over the upper triangles is scipy's, ties with their mean rank."""
-    wanted = 1 - (Z @ Z.T)[UPPER] if kernel == "dot" else distance.pdist(Z, kernel)
-    assert model_rdm(Z, kernel) == pytest.approx(wanted)
-    for rows, human in ((Z, HUMAN), (np.round(Z), rdm_of(np.round(4 * HUMAN[UPPER]))), (Z, rdm_of(wanted))):
-        found = rsa(rows, human, kernel=kernel)
+    """1 - similarity is scipy's distance; Spearman over the upper triangles is scipy's, ties with
+    their mean rank.
+    """
+    expected = 1 - (Z @ Z.T)[UPPER] if kernel == "dot" else distance.pdist(Z, kernel)
+    assert model_rdm(Z, kernel) == pytest.approx(expected)
+    for rows, human in (
+        (Z, HUMAN),
+        (np.round(Z), rdm_of(np.round(4 * HUMAN[UPPER]))),
+        (Z, rdm_of(expected)),
+    ):
+        result = rsa(rows, human, kernel=kernel)
         x, y = model_rdm(rows, kernel), human[UPPER]
-        assert found.spearman == pytest.approx(stats.spearmanr(x, y).statistic, rel=1e-12)
-        assert (found.ceiling, found.n_objects) == (None, 14)
+        assert result.spearman == pytest.approx(stats.spearmanr(x, y).statistic, rel=1e-12)
+        assert (result.ceiling, result.n_objects) == (None, 14)
 
 
 @pytest.mark.parametrize("kernel", ["cosine", "dot"])
 def test_a_reflection_of_many_dimensions_breaks_no_tie(kernel):
-    """Ties of binary rows of 2,000 dimensions stay ties after a reflection: dissimilarities have the same ranks."""
+    """Ties of binary rows of 2,000 dimensions stay ties after a reflection: dissimilarities have
+    the same ranks.
+    """
     rng = np.random.default_rng(1)
     rows, v = rng.integers(0, 2, size=(4, 2000))[np.arange(14) % 4], rng.normal(size=2000)
     mirrored = rows - 2 * np.outer(rows @ v, v) / (v @ v)
-    ranks = [stats.rankdata(model_rdm(one.astype(float), kernel)) for one in (rows, mirrored)]
+    ranks = [
+        stats.rankdata(model_rdm(embedding.astype(float), kernel)) for embedding in (rows, mirrored)
+    ]
     np.testing.assert_array_equal(*ranks)
 
 
@@ -59,14 +69,14 @@ def test_missing_pairs_are_left_out():
     for person, (i, j) in enumerate([(0, 1), (2, 5), (3, 9), (0, 13)]):
         people[person, i, j] = people[person, j, i] = np.nan
     x = model_rdm(Z)
-    wanted = []
+    expected = []
     for rdm in people:
-        known = ~np.isnan(rdm[UPPER])
-        assert known.sum() == 90
-        wanted.append(stats.spearmanr(x[known], rdm[UPPER][known]).statistic)
-    found = rsa(Z, people)
-    assert found.spearman == pytest.approx(np.mean(wanted), rel=1e-12)
-    assert found.ceiling == pytest.approx(rsa(Z, PEOPLE).ceiling, abs=0.02)
+        is_known = ~np.isnan(rdm[UPPER])
+        assert is_known.sum() == 90
+        expected.append(stats.spearmanr(x[is_known], rdm[UPPER][is_known]).statistic)
+    result = rsa(Z, people)
+    assert result.spearman == pytest.approx(np.mean(expected), rel=1e-12)
+    assert result.ceiling == pytest.approx(rsa(Z, PEOPLE).ceiling, abs=0.02)
 
 
 @pytest.mark.parametrize("kernel", KERNELS)
@@ -74,63 +84,79 @@ def test_missing_pairs_are_left_out():
 def test_a_collapsed_model_is_undefined_and_said(kernel, length, noise):
     """All objects at one point: a warning, NaN and no interval, never a perfect score."""
     with pytest.warns(CollapseWarning, match="RSA is undefined"):
-        found = rsa(length * RNG.normal(size=5) + noise * Z, PEOPLE, kernel=kernel)
-    assert math.isnan(found.spearman)
-    assert (found.low, found.high, found.units) == (None, None, None)
-    assert found.ceiling is not None
+        result = rsa(length * RNG.normal(size=5) + noise * Z, PEOPLE, kernel=kernel)
+    assert math.isnan(result.spearman)
+    assert (result.low, result.high, result.units) == (None, None, None)
+    assert result.ceiling is not None
 
 
 def test_a_pair_that_one_person_alone_compared_is_left_out_of_the_lower_ceiling():
     """The others say nothing about it: no warning of numpy, and the ceiling of the other pairs."""
     people = PEOPLE.copy()
     people[1:, 0, 1] = people[1:, 1, 0] = np.nan
-    found = rsa(Z, people)
+    result = rsa(Z, people)
     people[0, 0, 1] = people[0, 1, 0] = np.nan
-    assert found.ceiling[0] == pytest.approx(rsa(Z, people).ceiling[0], abs=1e-3)
+    assert result.ceiling[0] == pytest.approx(rsa(Z, people).ceiling[0], abs=1e-3)
 
 
 def test_ceiling_rdms_and_correlations_are_those_of_rsatoolbox():
     """Both bounds, the model RDM and its comparison with people are those of rsatoolbox."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # its own imports may warn
-        toolbox, noise = map(pytest.importorskip, ("rsatoolbox", "rsatoolbox.inference.noise_ceiling"))
-    people, found = toolbox.rdm.RDMs(PEOPLE), rsa(Z, PEOPLE, kernel="correlation")
-    assert found.ceiling == pytest.approx(noise.boot_noise_ceiling(people, method="spearman"), rel=1e-6)
-    assert found.ceiling[0] < found.ceiling[1] <= 1
-    theirs = toolbox.rdm.calc_rdm(toolbox.data.Dataset(Z), method="correlation")
-    assert model_rdm(Z, "correlation") == pytest.approx(theirs.get_vectors()[0], rel=1e-9)
-    assert found.spearman == pytest.approx(float(toolbox.rdm.compare(theirs, people, "spearman").mean()), rel=1e-9)
+        toolbox, noise = map(
+            pytest.importorskip, ("rsatoolbox", "rsatoolbox.inference.noise_ceiling")
+        )
+    people, result = toolbox.rdm.RDMs(PEOPLE), rsa(Z, PEOPLE, kernel="correlation")
+    assert result.ceiling == pytest.approx(
+        noise.boot_noise_ceiling(people, method="spearman"), rel=1e-6
+    )
+    assert result.ceiling[0] < result.ceiling[1] <= 1
+    reference = toolbox.rdm.calc_rdm(toolbox.data.Dataset(Z), method="correlation")
+    assert model_rdm(Z, "correlation") == pytest.approx(reference.get_vectors()[0], rel=1e-9)
+    assert result.spearman == pytest.approx(
+        float(toolbox.rdm.compare(reference, people, "spearman").mean()), rel=1e-9
+    )
 
 
 def test_the_units_are_the_jackknife_of_the_correlation():
-    """Their mean over objects is the correlation with each person, their spread that of leaving out an object."""
-    found = rsa(Z, PEOPLE)
-    for values, human in zip(found.units.values, PEOPLE, strict=True):
+    """Their mean over objects is the correlation with each person, their spread that of leaving out
+    an object.
+    """
+    result = rsa(Z, PEOPLE)
+    for values, human in zip(result.units.values, PEOPLE, strict=True):
         whole = rsa(Z, human)
         kept = [np.delete(np.arange(14), i) for i in range(14)]
-        left = np.array([rsa(Z[k], human[np.ix_(k, k)]).spearman for k in kept])
-        np.testing.assert_allclose(values, whole.spearman + 13 * (left.mean() - left), atol=1e-9)
-        error = math.sqrt(13 / 14 * np.square(left - left.mean()).sum())
+        without = np.array([rsa(Z[k], human[np.ix_(k, k)]).spearman for k in kept])
+        np.testing.assert_allclose(
+            values, whole.spearman + 13 * (without.mean() - without), atol=1e-9
+        )
+        error = math.sqrt(13 / 14 * np.square(without - without.mean()).sum())
         assert (whole.high - whole.low) / 2 == pytest.approx(stats.t.ppf(0.975, 13) * error)
-    assert (found.low, found.high) == pytest.approx(two_way_estimate(found.units.values).interval())
+    assert (result.low, result.high) == pytest.approx(
+        two_way_estimate(result.units.values).interval()
+    )
 
 
 def test_the_interval_stays_within_what_a_correlation_can_be():
     """Few objects that agree nearly in full have an interval that ends at 1."""
     rows = np.random.default_rng(0).normal(size=(6, 4))
-    found = rsa(rows, rdm_of(model_rdm(rows) + 0.05 * np.random.default_rng(1).uniform(size=15), 6))
-    assert found.spearman > 0.98
-    assert found.high == 1
+    result = rsa(
+        rows, rdm_of(model_rdm(rows) + 0.05 * np.random.default_rng(1).uniform(size=15), 6)
+    )
+    assert result.spearman > 0.98
+    assert result.high == 1
 
 
 def test_many_objects_are_left_out_in_groups(monkeypatch):
-    """Where there are more objects than are left out one at a time, groups of them are; mean and error hardly move."""
-    one = rsa(Z, PEOPLE)
+    """Where there are more objects than are left out one at a time, groups of them are; mean and
+    error hardly move.
+    """
+    single = rsa(Z, PEOPLE)
     monkeypatch.setattr("glocal.evaluation.rsa._MAX_GROUPS", 9)
-    few = rsa(Z, PEOPLE)
-    assert few.units.values.shape == (4, 9)
-    assert few.spearman == pytest.approx(one.spearman)
-    assert few.high - few.low == pytest.approx(one.high - one.low, rel=0.5)
+    grouped = rsa(Z, PEOPLE)
+    assert grouped.units.values.shape == (4, 9)
+    assert grouped.spearman == pytest.approx(single.spearman)
+    assert grouped.high - grouped.low == pytest.approx(single.high - single.low, rel=0.5)
 
 
 def _with(rdm, where, value):
@@ -191,7 +217,9 @@ NAMES = tuple(f"object{i}" for i in range(14))
 
 
 def test_rdms_join_by_index_and_by_name():
-    """An index names rows, or lines of the object ids; objects without features are dropped from all axes."""
+    """An index names rows, or lines of the object ids; objects without features are dropped from
+    all axes.
+    """
     features = Features(Z, tuple(f"images/{name}.jpg" for name in NAMES))
     small = PEOPLE[:, :5, :5]
     index = np.array([9, 3, 0, 7, 12])
@@ -215,7 +243,10 @@ def test_rdms_that_do_not_fit_are_refused():
         ((features, small, np.array([0, 1, 2, 3, 14])), "0 to 14, but features has 14 rows"),
         ((features, small, np.array([0, 1, 2, 3, -1])), "-1 to 3"),
         ((features, small, np.array([0, 1, 2, 3, 3])), "4 different objects"),
-        ((features, small, np.arange(5), (*NAMES[:2], "x", "y", "z")), "is about 2 objects .* at least 3"),
+        (
+            (features, small, np.arange(5), (*NAMES[:2], "x", "y", "z")),
+            "is about 2 objects .* at least 3",
+        ),
         ((features, small, None, NAMES), "the list of object ids has 14 lines"),
     ]
     for arguments, noun in cases:
@@ -224,7 +255,9 @@ def test_rdms_that_do_not_fit_are_refused():
 
 
 def test_an_rdm_and_its_index_are_read_from_npy_and_text(tmp_path):
-    """A table of text is one RDM; an index is one integer a row, down the lines or along one; fractions are refused."""
+    """A table of text is one RDM; an index is one integer a row, down the lines or along one;
+    fractions are refused.
+    """
     np.savetxt(tmp_path / "r.txt", HUMAN)
     np.testing.assert_allclose(load_rdms(tmp_path / "r.txt"), HUMAN[None])
     (tmp_path / "a.txt").write_text("4 0 2\n")
@@ -239,11 +272,19 @@ def test_an_rdm_and_its_index_are_read_from_npy_and_text(tmp_path):
 
 @pytest.mark.data
 @pytest.mark.parametrize(
-    ("embedding", "spearman"), [("spose_49d", 0.83986), ("spose_66d", 0.86506), ("vice_42d", 0.86365)]
+    ("embedding", "spearman"),
+    [("spose_49d", 0.83986), ("spose_66d", 0.86506), ("vice_42d", 0.86365)],
 )
 def test_published_embeddings_correlate_as_before(data_dir, embedding, spearman):
-    """Cosines of published embeddings among 48 objects correlate with the human RDM as measured before."""
-    index = json.loads((data_dir / "things/rdm48_index.json").read_text())["concept_index0_in_unique_id"]
-    found = rsa(np.load(data_dir / "things" / f"{embedding}.npy")[index], load_rdms(data_dir / "things/rdm48.npy"))
-    assert found.spearman == pytest.approx(spearman, abs=5e-5)
-    assert found.low < spearman < found.high
+    """Cosines of published embeddings among 48 objects correlate with the human RDM as measured
+    before.
+    """
+    index = json.loads((data_dir / "things/rdm48_index.json").read_text())[
+        "concept_index0_in_unique_id"
+    ]
+    result = rsa(
+        np.load(data_dir / "things" / f"{embedding}.npy")[index],
+        load_rdms(data_dir / "things/rdm48.npy"),
+    )
+    assert result.spearman == pytest.approx(spearman, abs=5e-5)
+    assert result.low < spearman < result.high

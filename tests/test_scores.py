@@ -25,12 +25,20 @@ def results(rng: np.random.Generator) -> list[EvaluationResult]:
     y = np.arange(120) % 4
     rdms = np.abs(rng.normal(size=(3, 12, 12)))
     rdms = (rdms + rdms.transpose(0, 2, 1)) * (1 - np.eye(12))
-    answers = Answers.from_array([[0, 1, 2], [1, 2, 0], [0, 1, 2], [3, 4, 5], [3, 4, 5], [6, 7, 8], [7, 8, 6]])
+    answers = Answers.from_array(
+        [[0, 1, 2], [1, 2, 0], [0, 1, 2], [3, 4, 5], [3, 4, 5], [6, 7, 8], [7, 8, 6]]
+    )
     return [
-        *(odd_one_out(X, answers, similarity=similarity, interval=False) for similarity in SIMILARITIES),
+        *(
+            odd_one_out(X, answers, similarity=similarity, interval=False)
+            for similarity in SIMILARITIES
+        ),
         ceiling(answers),
         *(rsa(X[:12], rdms, kernel=kernel) for kernel in KERNELS),
-        *(few_shot(X[:60], y[:60], X[60:], y[60:], shots=3, draws=2, probe=probe) for probe in PROBES),
+        *(
+            few_shot(X[:60], y[:60], X[60:], y[60:], shots=3, draws=2, probe=probe)
+            for probe in PROBES
+        ),
         anomaly(X[:60], y[:60], X[60:], y[60:]),
         structure(X, X @ rng.normal(size=(6, 6))),
         retrieval(X, y),
@@ -38,26 +46,40 @@ def results(rng: np.random.Generator) -> list[EvaluationResult]:
 
 
 def test_the_metrics_of_all_results_are_those_of_the_docs():
-    """docs/file-formats.md lists exactly the tasks, metrics and settings that the evaluations give."""
+    """docs/file-formats.md lists exactly the tasks, metrics and settings that the evaluations
+    give.
+    """
     page = (Path(__file__).parents[1] / "docs" / "file-formats.md").read_text(encoding="utf-8")
     block = page.split("| command | metrics | settings |")[1].split("\n\n")[0]
-    lines = [[re.findall(r"`([^`]+)`", cell) for cell in line.split("|")[1:4]] for line in block.splitlines()[2:]]
-    told = {(task, metric) for (task,), metrics, _ in lines for metric in metrics}
+    lines = [
+        [re.findall(r"`([^`]+)`", cell) for cell in line.split("|")[1:4]]
+        for line in block.splitlines()[2:]
+    ]
+    documented = {(task, metric) for (task,), metrics, _ in lines for metric in metrics}
     scores = [score for result in results(np.random.default_rng(0)) for score in result.scores]
-    assert {(score.task, score.metric) for score in scores} == told
+    assert {(score.task, score.metric) for score in scores} == documented
     settings = {(task, name) for (task,), _, names in lines for name in names}
-    given = {(score.task, name) for score in scores for name in score.settings}
-    assert given == settings
+    returned = {(score.task, name) for score in scores for name in score.settings}
+    assert returned == settings
 
 
 def test_the_first_score_is_the_mean_of_the_units():
-    """The difference of two results to themselves less a constant is that constant, whatever their units share."""
+    """The difference of two results to themselves less a constant is that constant, whatever their
+    units share.
+    """
     for result in results(np.random.default_rng(1)):
         first, units = result.scores[0], result.units
         if units is None:
             continue
-        lower = Units(values=units.values - 0.25, answers=units.answers, weights=units.weights, clusters=units.clusters)
-        row = compared({"arm": result, "before": KeptResult(result.scores, lower)}, [("arm", "before")])[-1]
+        lower = Units(
+            values=units.values - 0.25,
+            answers=units.answers,
+            weights=units.weights,
+            clusters=units.clusters,
+        )
+        row = compared(
+            {"arm": result, "before": KeptResult(result.scores, lower)}, [("arm", "before")]
+        )[-1]
         assert (row.metric, row.value) == (f"{first.metric}_difference", pytest.approx(0.25))
         nothing = replace(lower, values=np.zeros_like(units.values))
         assert units.less(nothing).mean == pytest.approx(first.value)

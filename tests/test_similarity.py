@@ -31,7 +31,9 @@ def test_a_tie_is_a_difference_of_a_few_roundings():
     """Pairs closer than 8 √p eps max|S| are tied, pairs farther apart are not."""
     tolerance = tie_tolerance(9, 4.0)
     assert tolerance == 8 * 3 * np.finfo(float).eps * 4 == 4 * tie_tolerance(9)
-    pairs = np.array([[1.0, 1.0, 1.0], [1.0 + 0.9 * tolerance, 1.0 + 1.2 * tolerance, 0.0], [0.0, 0.0, 0.0]])
+    pairs = np.array(
+        [[1.0, 1.0, 1.0], [1.0 + 0.9 * tolerance, 1.0 + 1.2 * tolerance, 0.0], [0.0, 0.0, 0.0]]
+    )
     shares, ties = credit(pairs.T, tolerance)
     assert shares.tolist() == [0.5, 0.0, 1.0]
     assert ties.tolist() == [True, False, False]
@@ -39,19 +41,25 @@ def test_a_tie_is_a_difference_of_a_few_roundings():
 
 @pytest.mark.parametrize("kind", ["cosine", "dot"])
 def test_many_objects_score_like_few(kind):
-    """Pairs multiplied one by one, as among 20,000 objects, are the entries of the Gram matrix, and tied alike."""
-    found = of_pairs(EMBEDDING, ANSWERS, PAIRS, kind)
+    """Pairs multiplied one by one, as among 20,000 objects, are the entries of the Gram matrix, and
+    tied alike.
+    """
+    result = of_pairs(EMBEDDING, ANSWERS, PAIRS, kind)
     far = np.concatenate([EMBEDDING, np.zeros((20_000, 3))])
-    np.testing.assert_allclose(of_pairs(far, ANSWERS, PAIRS, kind), found, atol=1e-15)
-    for ours, theirs in zip(scored(far, ANSWERS, kind), scored(EMBEDDING, ANSWERS, kind), strict=True):
-        np.testing.assert_array_equal(ours, theirs)
+    np.testing.assert_allclose(of_pairs(far, ANSWERS, PAIRS, kind), result, atol=1e-15)
+    for ours, reference in zip(
+        scored(far, ANSWERS, kind), scored(EMBEDDING, ANSWERS, kind), strict=True
+    ):
+        np.testing.assert_array_equal(ours, reference)
 
 
 def test_loss_equals_minus_log_softmax():
-    """The loss is -log softmax at the chosen pair, log 3 where all are equal, and finite for huge similarities."""
+    """The loss is -log softmax at the chosen pair, log 3 where all are equal, and finite for huge
+    similarities.
+    """
     pairs = RNG.normal(size=(50, 3))
-    wanted = [-math.log(math.exp(s[0]) / sum(math.exp(v) for v in s)) for s in pairs]
-    np.testing.assert_allclose(choice_loss(pairs), wanted, rtol=1e-13)
+    expected = [-math.log(math.exp(s[0]) / sum(math.exp(v) for v in s)) for s in pairs]
+    np.testing.assert_allclose(choice_loss(pairs), expected, rtol=1e-13)
     huge = np.array([[1e4, -1e4, 5.0], [-1e4, 1e4, 5.0], [0.0, 0.0, 5.0]])
     np.testing.assert_allclose(choice_loss(huge.T), [0.0, 2e4, math.log(3)])
 
@@ -59,33 +67,39 @@ def test_loss_equals_minus_log_softmax():
 @pytest.mark.parametrize("kind", ["cosine", "dot"])
 @pytest.mark.parametrize("scale", [1e-6, 1e6])
 def test_many_dimensions_break_no_tie(kind, scale):
-    """Sums of 2,000 products err by more than those of 3: a scaled reflection still changes no credit."""
+    """Sums of 2,000 products err by more than those of 3: a scaled reflection still changes no
+    credit.
+    """
     rng = np.random.default_rng(3)
     Z = rng.integers(0, 2, size=(12, 2000)).astype(float)
     Z[6:] = Z[:6][:, rng.permutation(2000)]  # equal lengths, and below equal rows
     Z[[3, 9]] = Z[0]
     v = rng.normal(size=2000)
     mirrored = scale * (Z - 2 * np.outer(Z @ v, v) / (v @ v))
-    for ours, theirs in zip(scored(Z, ANSWERS, kind), scored(mirrored, ANSWERS, kind), strict=True):
-        np.testing.assert_array_equal(ours, theirs)
+    for ours, reference in zip(
+        scored(Z, ANSWERS, kind), scored(mirrored, ANSWERS, kind), strict=True
+    ):
+        np.testing.assert_array_equal(ours, reference)
     assert scored(Z, ANSWERS, kind)[1].any()
 
 
 def test_the_choice_is_shared_among_the_highest():
     """Each of k highest pairs gets 1/k, the others nothing; the shares of an answer add up to 1."""
     pairs = np.array([[3.0, 2.0, 1.0], [3.0, 2.0, 2.0], [1.0, 2.0, 2.0]])
-    wanted = [[1 / 2, 1 / 3, 0], [1 / 2, 1 / 3, 1 / 2], [0, 1 / 3, 1 / 2]]
-    np.testing.assert_allclose(choice(pairs.T, 1e-12), np.array(wanted).T)
+    expected = [[1 / 2, 1 / 3, 0], [1 / 2, 1 / 3, 1 / 2], [0, 1 / 3, 1 / 2]]
+    np.testing.assert_allclose(choice(pairs.T, 1e-12), np.array(expected).T)
 
 
 def test_snapped_values_are_equal_where_neighbours_are_near():
-    """Sorted values that differ by at most the tolerance are one value, wherever the edges of a grid would lie."""
+    """Sorted values that differ by at most the tolerance are one value, wherever the edges of a
+    grid would lie.
+    """
     rng = np.random.default_rng(0)
     levels = np.repeat(np.arange(50) / 7, 6)
     order = rng.permutation(300)
     noisy = (levels + rng.uniform(-1e-13, 1e-13, size=300))[order]
     assert len(np.unique(noisy)) > 250
-    found = snap_ties(noisy, 3e-13)
-    assert len(np.unique(found)) == 50
-    np.testing.assert_allclose(found, levels[order], atol=2e-13)
+    result = snap_ties(noisy, 3e-13)
+    assert len(np.unique(result)) == 50
+    np.testing.assert_allclose(result, levels[order], atol=2e-13)
     np.testing.assert_array_equal(snap_ties(noisy, 0.0), noisy)

@@ -27,16 +27,18 @@ Z = X @ RNG.normal(size=(9, 5))
 
 
 def test_neighbours_come_nearest_first_as_in_scikit_learn():
-    """The order of the neighbours is that of scikit-learn's search, also of more images than are searched at once."""
-    many = np.random.default_rng(3).normal(size=(1500, 4))
-    for rows in (Z, many):
+    """The order of the neighbours is that of scikit-learn's search, also of more images than are
+    searched at once.
+    """
+    large = np.random.default_rng(3).normal(size=(1500, 4))
+    for rows in (Z, large):
         search = NearestNeighbors(n_neighbors=13, metric="cosine", algorithm="brute").fit(rows)
         np.testing.assert_array_equal(neighbours(rows, 12), search.kneighbors(rows)[1][:, 1:])
         P = neighbourhoods(rows, 12).tocoo()
         np.testing.assert_array_equal(P.col.reshape(-1, 12), np.sort(neighbours(rows, 12), axis=1))
 
 
-# signs: all rows of one length, so that cosines are whole numbers over p and their ties are known exactly
+# all rows have one length, so that cosines are whole numbers over p and ties are known exactly
 SIGNS = np.random.default_rng(5).choice([-1.0, 1.0], size=(60, 16))
 FEWER = SIGNS[:, :9]
 
@@ -45,7 +47,11 @@ def isometries(p):
     """Signed permutation, Hadamard matrix, random rotation."""
     rng = np.random.default_rng(p)
     flip = np.eye(p)[rng.permutation(p)] * rng.choice([-1, 1], size=p)
-    return {"signs": flip, "hadamard": hadamard(p) / p**0.5, "random": np.linalg.qr(rng.normal(size=(p, p)))[0]}
+    return {
+        "signs": flip,
+        "hadamard": hadamard(p) / p**0.5,
+        "random": np.linalg.qr(rng.normal(size=(p, p)))[0],
+    }
 
 
 def loop_shares(signs, k):
@@ -54,8 +60,11 @@ def loop_shares(signs, k):
     P = np.zeros((n, n))
     for i in range(n):
         dots = {j: int(signs[i] @ signs[j]) for j in range(n) if j != i}
-        for j, own in dots.items():
-            nearer, tied = sum(s > own for s in dots.values()), sum(s == own for s in dots.values())
+        for j, similarity in dots.items():
+            nearer, tied = (
+                sum(s > similarity for s in dots.values()),
+                sum(s == similarity for s in dots.values()),
+            )
             P[i, j] = min(1, max(0, (k - nearer) / tied))
     return P
 
@@ -63,21 +72,27 @@ def loop_shares(signs, k):
 @pytest.mark.parametrize("p", [16, 128])
 @pytest.mark.parametrize("kind", ["signs", "hadamard", "random"])
 def test_a_rotation_of_binary_features_keeps_everything(kind, p):
-    """Whatever ties there are, duplicates too, a rotation keeps all neighbours and the correlation exactly."""
+    """Whatever ties there are, duplicates too, a rotation keeps all neighbours and the correlation
+    exactly.
+    """
     binary = np.random.default_rng(p).integers(0, 2, size=(150, p)).astype(float)
     binary[::7] = binary[1]
-    found = structure(binary, 3 * binary @ isometries(p)[kind])
-    assert found.neighbours_kept == pytest.approx(1, rel=1e-12)
-    assert (found.rdm_spearman, found.cka) == pytest.approx((1, 1))
+    result = structure(binary, 3 * binary @ isometries(p)[kind])
+    assert result.neighbours_kept == pytest.approx(1, rel=1e-12)
+    assert (result.rdm_spearman, result.cka) == pytest.approx((1, 1))
 
 
 @pytest.mark.parametrize("k", [1, 5, 10, 59])
 def test_ties_share_the_last_places(k):
-    """Each image's neighbourhood is that of whole numbers, and it keeps Σ min(P, P') / k, also after a rotation."""
+    """Each image's neighbourhood is that of whole numbers, and it keeps Σ min(P, P') / k, also
+    after a rotation.
+    """
     before, after = loop_shares(SIGNS, k), loop_shares(FEWER, k)
     for rows in (SIGNS, SIGNS @ isometries(16)["random"]):
         np.testing.assert_allclose(neighbourhoods(rows, k).toarray(), before)
-        np.testing.assert_allclose(kept_by_image(rows, FEWER, k), np.minimum(before, after).sum(axis=1) / k)
+        np.testing.assert_allclose(
+            kept_by_image(rows, FEWER, k), np.minimum(before, after).sum(axis=1) / k
+        )
 
 
 COLLAPSES = {
@@ -90,19 +105,27 @@ COLLAPSES = {
 
 @pytest.mark.parametrize("kind", COLLAPSES)
 def test_a_collapsed_transform_scores_chance(kind):
-    """Collapsed on either side, even on both alike, neighbours kept is k / (n - 1) and nothing looks kept."""
+    """Collapsed on either side, even on both alike, neighbours kept is k / (n - 1) and nothing
+    looks kept.
+    """
     C = COLLAPSES[kind](X)
     assert is_collapsed(C)
     for before, after in ((X, C), (C, X), (C, C)):
         assert neighbours_kept(before, after, 10) == pytest.approx(10 / 59, rel=1e-12)
         with pytest.warns(CollapseWarning, match="those of chance"):
-            found = structure(before, after)
-        assert (found.neighbours_kept, found.low, found.high) == (pytest.approx(10 / 59), None, None)
-        assert (found.cka, found.rdm_spearman) == (0, 0)
+            result = structure(before, after)
+        assert (result.neighbours_kept, result.low, result.high) == (
+            pytest.approx(10 / 59),
+            None,
+            None,
+        )
+        assert (result.cka, result.rdm_spearman) == (0, 0)
 
 
 def test_what_is_spread_is_not_collapsed():
-    """A small spread, a plane, a line with both its ends; a loss a hundred thousandth of a nat below chance."""
+    """A small spread, a plane, a line with both its ends; a loss a hundred thousandth of a nat
+    below chance.
+    """
     assert not any(is_collapsed(rows) for rows in (X, 1e-9 * X, 1 + 1e-5 * X, X[:, :2], X[:, :1]))
     assert at_chance(math.log(3) - 1e-7, math.log(3))
     assert not at_chance(math.log(3) - 1e-5, math.log(3))
@@ -114,14 +137,18 @@ def gram_cka(X, Z):
     def centred(rows):
         K, n = rows @ rows.T * (1 - np.eye(len(rows))), len(rows)
         sums = K.sum(axis=0)
-        return (K - (sums[:, None] + sums) / (n - 2) + sums.sum() / ((n - 1) * (n - 2))) * (1 - np.eye(n))
+        return (K - (sums[:, None] + sums) / (n - 2) + sums.sum() / ((n - 1) * (n - 2))) * (
+            1 - np.eye(n)
+        )
 
     K, L = centred(X), centred(Z)
     return (K * L).sum() / math.sqrt((K * K).sum() * (L * L).sum())
 
 
 def test_cka_from_features_equals_cka_from_gram_matrices():
-    """It is that of U-centred Gram matrices: 1 for a rotation, 0 for unrelated embeddings of many dimensions."""
+    """It is that of U-centred Gram matrices: 1 for a rotation, 0 for unrelated embeddings of many
+    dimensions.
+    """
     assert cka(X, Z) == pytest.approx(gram_cka(X, Z), rel=1e-9)
     R = np.linalg.qr(RNG.normal(size=(9, 9)))[0]
     assert cka(X, 4 * X @ R + 1) == pytest.approx(1)
@@ -131,26 +158,34 @@ def test_cka_from_features_equals_cka_from_gram_matrices():
 
 
 def test_rdms_are_compared_by_ranks_in_a_sample(monkeypatch):
-    """Spearman over all pairs is scipy's on its own cosine distances; of many images a seeded sample is compared."""
-    wanted = spearmanr(pdist(X, "cosine"), pdist(Z, "cosine")).statistic
-    assert rdm_spearman(X, Z) == pytest.approx(wanted, rel=1e-9)
+    """Spearman over all pairs is scipy's on its own cosine distances; of many images a seeded
+    sample is compared.
+    """
+    expected = spearmanr(pdist(X, "cosine"), pdist(Z, "cosine")).statistic
+    assert rdm_spearman(X, Z) == pytest.approx(expected, rel=1e-9)
     rows = np.sort(np.random.RandomState(7).permutation(60)[:25])
-    wanted = rdm_spearman(X[rows], Z[rows])
+    expected = rdm_spearman(X[rows], Z[rows])
     monkeypatch.setattr("glocal.evaluation.structure._MAX_COMPARED", 25)
-    assert rdm_spearman(X, Z, seed=7) == pytest.approx(wanted, rel=1e-12)
+    assert rdm_spearman(X, Z, seed=7) == pytest.approx(expected, rel=1e-12)
 
 
 def test_structure_gathers_the_measures():
-    """Each field is the value of the function of its name, the interval is over images, permuted images are chance."""
-    found = structure(X, Z, k=7)
-    assert found.neighbours_kept == neighbours_kept(X, Z, 7) == kept_by_image(Z, X, 7).mean()
-    assert found.low < found.neighbours_kept < found.high
-    assert (found.cka, found.rdm_spearman) == (cka(X, Z), rdm_spearman(X, Z))
+    """Each field is the value of the function of its name, the interval is over images, permuted
+    images are chance.
+    """
+    result = structure(X, Z, k=7)
+    assert result.neighbours_kept == neighbours_kept(X, Z, 7) == kept_by_image(Z, X, 7).mean()
+    before, after = (neighbourhoods(rows, 7) for rows in (X, Z))
+    np.testing.assert_array_equal(
+        kept_by_image(X, Z, 7, before=before, after=after), kept_by_image(X, Z, 7)
+    )
+    assert result.low < result.neighbours_kept < result.high
+    assert (result.cka, result.rdm_spearman) == (cka(X, Z), rdm_spearman(X, Z))
     rng = np.random.default_rng(1)
-    many = rng.normal(size=(300, 9))
-    found = structure(many, many[rng.permutation(300)])
-    assert found.low <= 10 / 299 <= found.high
-    assert max(abs(found.cka), abs(found.rdm_spearman)) < 0.06
+    X_large = rng.normal(size=(300, 9))
+    result = structure(X_large, X_large[rng.permutation(300)])
+    assert result.low <= 10 / 299 <= result.high
+    assert max(abs(result.cka), abs(result.rdm_spearman)) < 0.06
 
 
 def test_bad_input_is_refused(as_a_user):

@@ -70,7 +70,13 @@ ONE_ARM = SUITE[: SUITE.index("[arms.global]")]
 @pytest.fixture(scope="module")
 def made():
     return simulated_world(
-        n_superordinate=4, n_category=6, n_object=3, n_local=120, n_triplets=12_000, dimensions=24, seed=3
+        n_superordinate=4,
+        n_category=6,
+        n_object=3,
+        n_local=120,
+        n_triplets=12_000,
+        dimensions=24,
+        seed=3,
     )
 
 
@@ -84,7 +90,9 @@ def folder(made, tmp_path_factory):
     np.save(where / "t.npy", made.answers.objects)
     np.save(where / "local.npy", made.local.matrix[:60])
     np.save(where / "images.npy", made.local.matrix[60:])
-    (where / "y.txt").write_text("\n".join(f"class{label}" for label in made.local_category[60:] // 6) + "\n")
+    (where / "y.txt").write_text(
+        "\n".join(f"class{label}" for label in made.local_category[60:] // 6) + "\n"
+    )
     some = made.answers.objects[:40]
     again = simulated_answers(made.mind, 400_000, seed=5).objects
     key = {tuple(sorted(answer)) for answer in some.tolist()}
@@ -92,7 +100,9 @@ def folder(made, tmp_path_factory):
     mind = made.mind / np.linalg.norm(made.mind, axis=1, keepdims=True)
     rdm = 1 - mind @ mind.T
     np.save(where / "rdm.npy", (rdm + rdm.T) / 2 * (1 - np.eye(len(rdm))))
-    fit(FitData(made.objects, made.answers), Arm("global", lmbda=1.0)).transform.save(where / "w.npz")
+    fit(FitData(made.objects, made.answers), Arm("global", lmbda=1.0)).transform.save(
+        where / "w.npz"
+    )
     (where / "suite.toml").write_text(SUITE)
     return where
 
@@ -113,45 +123,62 @@ def rows(result):
 
 
 def row_of(rows, task, arm, metric):
-    (row,) = rows[(rows["task"] == task) & (rows["transform"] == arm) & (rows["metric"] == metric)].to_dict("records")
+    (row,) = rows[
+        (rows["task"] == task) & (rows["transform"] == arm) & (rows["metric"] == metric)
+    ].to_dict("records")
     return row
 
 
 def test_every_score_is_that_of_its_function(rows, made, folder):
-    """The rows are what the evaluations say of the same embedding: a fit, a file, a baseline; held-out ones name it."""
+    """The rows are what the evaluations say of the same embedding: a fit, a file, a baseline;
+    held-out ones name it.
+    """
     data, heldout, _ = FitData(made.objects, made.answers).fold(0, 3)
     transform = fit(data, Arm("global", lmbda=0.1)).transform
     original = made.objects.standardization(made.objects.matrix, "float64")
-    after, before = (odd_one_out(Z, heldout) for Z in (transform.apply(made.objects.matrix.astype(float)), original))
-    row, gain = (row_of(rows, "heldout", "global", f"accuracy_cosine{kind}") for kind in ("", "_difference"))
+    after, before = (
+        odd_one_out(Z, heldout)
+        for Z in (transform.apply(made.objects.matrix.astype(float)), original)
+    )
+    row, gain = (
+        row_of(rows, "heldout", "global", f"accuracy_cosine{kind}") for kind in ("", "_difference")
+    )
     assert row["split"] == "fold 0 of 3"
     assert (row["value"], row["low"], row["high"], row["n"]) == pytest.approx(
         (after.accuracy, after.low, after.high, after.n), abs=1e-6
     )
-    less = after.units.less(before.units)
-    assert (gain["value"], gain["low"], gain["high"]) == pytest.approx((less.mean, *less.interval()), abs=1e-6)
+    difference = after.units.less(before.units)
+    assert (gain["value"], gain["low"], gain["high"]) == pytest.approx(
+        (difference.mean, *difference.interval()), abs=1e-6
+    )
     images, labels = made.local.matrix[60:], made.local_category[60:] // 6
     X = made.objects.standardization(images, "float64")
-    given, centred = LinearTransform.load(folder / "w.npz"), baseline("centred", made.objects)
-    for name, arm in {"global": transform, "given": given, "centred": centred}.items():
+    pretrained, centred = LinearTransform.load(folder / "w.npz"), baseline("centred", made.objects)
+    for name, arm in {"global": transform, "given": pretrained, "centred": centred}.items():
         Z = arm.apply(images.astype(float))
         few = few_shot(Z, labels, Z, labels, shots=2, draws=4, probe="ncm", leave_out_shots=True)
         assert row_of(rows, "few", name, "accuracy_ncm")["value"] == pytest.approx(few.accuracy)
-        assert row_of(rows, "local", name, "neighbours_kept")["value"] == pytest.approx(neighbours_kept(X, Z, 5))
+        assert row_of(rows, "local", name, "neighbours_kept")["value"] == pytest.approx(
+            neighbours_kept(X, Z, 5)
+        )
 
 
 def test_the_p_values_of_a_suite_are_corrected_together(rows):
-    """Every other arm has one in each task, but for what the original features keep by definition."""
+    """Every other arm has one in each task, but for what the original features keep by
+    definition.
+    """
     compared = rows[rows["metric"].str.endswith("_difference")]
     assert set(compared["task"]) == set(TASKS)
     assert set(compared["transform"]) == set(ARMS[1:])
     assert set(compared[compared["p"].isna()]["task"]) == {"local"}
-    known = rows[rows["p"].notna()]
-    assert known["p_holm"].tolist() == pytest.approx(holm(known["p"].tolist()))
+    tested = rows[rows["p"].notna()]
+    assert tested["p_holm"].tolist() == pytest.approx(holm(tested["p"].tolist()))
 
 
 def test_the_table_has_a_line_for_each_arm_and_a_column_for_each_task(rows, result):
-    """Value and interval of each task's first metric, a star where the arm differs; ceilings stand in rows, once."""
+    """Value and interval of each task's first metric, a star where the arm differs; ceilings stand
+    in rows, once.
+    """
     table = result.table
     assert table.columns.tolist() == ["network", "arm", *TASKS]
     assert table["arm"].tolist() == ARMS
@@ -159,12 +186,17 @@ def test_the_table_has_a_line_for_each_arm_and_a_column_for_each_task(rows, resu
     assert table["heldout"][1] == f"{row['value']:.3f} [{row['low']:.3f}, {row['high']:.3f}]*"
     assert not table["heldout"][0].endswith("*")
     bounds = rows[rows["transform"] == "people"].set_index("metric")
-    assert bounds["task"].to_dict() == {"ceiling_majority": "again", "ceiling_leave_one_out": "again"}
+    assert bounds["task"].to_dict() == {
+        "ceiling_majority": "again",
+        "ceiling_leave_one_out": "again",
+    }
     assert bounds["value"].between(1 / 3, 1).all()
 
 
 def test_what_is_done_is_not_done_again(result, out, folder, tmp_path, monkeypatch):
-    """A second run computes nothing and writes the same rows; a changed task or file only what depends on it."""
+    """A second run computes nothing and writes the same rows; a changed task or file only what
+    depends on it.
+    """
     assert result.n_kept == 0
     again = tmp_path / "s"
     shutil.copytree(out, again)
@@ -176,12 +208,14 @@ def test_what_is_done_is_not_done_again(result, out, folder, tmp_path, monkeypat
         assert (again / "rows.jsonl").read_bytes() == before
         assert stamps_of(again / "views") == stamps
         (folder / "more.toml").write_text(SUITE.replace("shots = 2", "shots = 1"))
-        assert run_suite(Plan.load(folder / "more.toml"), again).n_kept == len(ARMS) * (len(TASKS) - 1)
-    one = again / "cells/net/global/rdm.npz"
-    one.write_bytes(one.read_bytes()[:100])
+        assert run_suite(Plan.load(folder / "more.toml"), again).n_kept == len(ARMS) * (
+            len(TASKS) - 1
+        )
+    cell = again / "cells/net/global/rdm.npz"
+    cell.write_bytes(cell.read_bytes()[:100])
     with pytest.raises(FileError, match="rdm"):
         run_suite(plan, again)
-    one.unlink()
+    cell.unlink()
     monkeypatch.setattr("glocal.suite.sources.__version__", "0.0.1")
     assert run_suite(plan, again).n_kept == 0
     assert (again / "rows.jsonl").read_bytes() == before
@@ -199,7 +233,8 @@ def test_names_beside_a_file_are_part_of_what_its_scores_depend_on(made, tmp_pat
     (tmp_path / "ids.txt").write_text("\n".join(names) + "\n")
     (tmp_path / "plan").mkdir()
     (tmp_path / "plan/suite.toml").write_text(
-        f'answers = "{tmp_path}/t.npy"\nobject_ids = "../ids.txt"\n[networks.net]\nfeatures = "{tmp_path}/o.npy"\n'
+        f'answers = "{tmp_path}/t.npy"\nobject_ids = "../ids.txt"\n'
+        f'[networks.net]\nfeatures = "{tmp_path}/o.npy"\n'
         '[arms.original]\n[arms.global]\nmethod = "global"\n[tasks.heldout]\nkind = "odd-one-out"\n'
     )
     plan = Plan.load(tmp_path / "plan/suite.toml")
@@ -208,15 +243,24 @@ def test_names_beside_a_file_are_part_of_what_its_scores_depend_on(made, tmp_pat
     (tmp_path / "file_names.txt").write_text("\n".join(names) + "\n")
     assert run_suite(plan, tmp_path / "s").n_kept == 0
     run_suite(plan, tmp_path / "anew")
-    assert (tmp_path / "s" / "rows.jsonl").read_bytes() == (tmp_path / "anew" / "rows.jsonl").read_bytes()
-    assert "../file_names.txt" in json.loads((tmp_path / "s" / "suite.json").read_text())["provenance"]["data"]
-    heavier = plan.model_copy(update={"arms": plan.arms | {"global": Fitted(what=Arm("global", lmbda=2.0))}})
+    assert (tmp_path / "s" / "rows.jsonl").read_bytes() == (
+        tmp_path / "anew" / "rows.jsonl"
+    ).read_bytes()
+    assert (
+        "../file_names.txt"
+        in json.loads((tmp_path / "s" / "suite.json").read_text())["provenance"]["data"]
+    )
+    heavier = plan.model_copy(
+        update={"arms": plan.arms | {"global": Fitted(what=Arm("global", lmbda=2.0))}}
+    )
     assert run_suite(heavier, tmp_path / "s").n_kept == 1  # that of the original
 
 
 @pytest.mark.nightly
 def test_a_killed_suite_goes_on(folder, result, out, tmp_path, started):
-    """After kill -9 the finished cells are used, and the rows are those of an undisturbed run, to rounding."""
+    """After kill -9 the finished cells are used, and the rows are those of an undisturbed run, to
+    rounding.
+    """
     again = tmp_path / "s"
     command = [*processes.COMMAND_LINE, "suite", str(folder / "suite.toml"), "--out", str(again)]
     process = started(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
@@ -224,13 +268,14 @@ def test_a_killed_suite_goes_on(folder, result, out, tmp_path, started):
         time.sleep(0.005)
     process.kill()
     process.wait()
-    done = len(list(again.glob("cells/*/*/[!.]*.npz")))
-    found = run_suite(Plan.load(folder / "suite.toml"), again)
-    assert found.n_kept == done
-    told = [
-        {(one.transform, one.task, one.metric): one.value for one in scores} for scores in (found.scores, result.scores)
+    n_finished = len(list(again.glob("cells/*/*/[!.]*.npz")))
+    resumed = run_suite(Plan.load(folder / "suite.toml"), again)
+    assert resumed.n_kept == n_finished
+    values = [
+        {(score.transform, score.task, score.metric): score.value for score in scores}
+        for scores in (resumed.scores, result.scores)
     ]
-    assert told[0] == pytest.approx(told[1], abs=1e-4, nan_ok=True)
+    assert values[0] == pytest.approx(values[1], abs=1e-4, nan_ok=True)
 
 
 def test_the_command_shows_the_table(result, out, folder, capsys):
@@ -241,9 +286,9 @@ def test_the_command_shows_the_table(result, out, folder, capsys):
     assert "fold 0 of 3" in shown
     assert "centred" in shown
     assert execute([*command, "--json"]) == 0
-    told = json.loads(capsys.readouterr().out)
-    assert told["cells_kept"] == len(ARMS) * len(TASKS)
-    assert len(told["rows"]) == len(read_rows(out / "rows.jsonl"))
+    output = json.loads(capsys.readouterr().out)
+    assert output["cells_kept"] == len(ARMS) * len(TASKS)
+    assert len(output["rows"]) == len(read_rows(out / "rows.jsonl"))
     assert (out / "table.csv").read_text().startswith("network,arm,heldout,")
 
 
@@ -272,10 +317,22 @@ def test_bad_suites_are_refused(tmp_path, old, new, noun):
 
 
 def test_tasks_without_files_are_left_out_if_asked(folder, tmp_path, capsys):
-    """--skip-missing names each task whose file is not there; without it the suite stops; nothing left is an error."""
-    text = ONE_ARM + '[tasks.rdm]\nkind = "rsa"\nrdm = "none.npy"\n[tasks.heldout]\nkind = "odd-one-out"\n'
+    """--skip-missing names each task whose file is not there; without it the suite stops; nothing
+    left is an error.
+    """
+    text = (
+        ONE_ARM
+        + '[tasks.rdm]\nkind = "rsa"\nrdm = "none.npy"\n[tasks.heldout]\nkind = "odd-one-out"\n'
+    )
     (tmp_path / "suite.toml").write_text(text)
-    words = ["suite", str(tmp_path / "suite.toml"), "--out", str(tmp_path / "out"), "--root", str(folder)]
+    words = [
+        "suite",
+        str(tmp_path / "suite.toml"),
+        "--out",
+        str(tmp_path / "out"),
+        "--root",
+        str(folder),
+    ]
     assert execute([*words, "--skip-missing", "--json"]) == 0
     out, err = capsys.readouterr()
     assert str(folder / "none.npy") in err
@@ -296,8 +353,12 @@ def test_tasks_without_files_are_left_out_if_asked(folder, tmp_path, capsys):
         ('transform = "w.npz"', 'transform = "ww.npz"', "ww.npz"),
     ],
 )
-def test_every_file_is_looked_for_before_the_first_fit(folder, tmp_path, old, new, noun, monkeypatch):
-    """A file that is missing is named before anything is fitted or written, with where paths begin."""
+def test_every_file_is_looked_for_before_the_first_fit(
+    folder, tmp_path, old, new, noun, monkeypatch
+):
+    """A file that is missing is named before anything is fitted or written, with where paths
+    begin.
+    """
     assert old in SUITE
     (folder / "missing.toml").write_text(SUITE.replace(old, new, 1))
     monkeypatch.setattr("glocal.suite.arms.fit", None)  # a fit would fail
@@ -312,13 +373,17 @@ def test_local_images_that_no_arm_looks_at_may_be_missing(folder, tmp_path):
     text = ONE_ARM.replace('"local.npy"', '"none.npy"') + '[tasks.heldout]\nkind = "odd-one-out"\n'
     (folder / "one.toml").write_text(text)
     assert run_suite(Plan.load(folder / "one.toml"), tmp_path / "s").n_kept == 0
-    (folder / "one.toml").write_text(text.replace("[arms.original]", "[arms.original]\n[arms.k]\nkeep = 0.9"))
+    (folder / "one.toml").write_text(
+        text.replace("[arms.original]", "[arms.original]\n[arms.k]\nkeep = 0.9")
+    )
     with pytest.raises(FileError, match="arm k needs"):
         run_suite(Plan.load(folder / "one.toml"), tmp_path / "s")
 
 
 def test_answers_about_objects_without_features_are_counted(made, tmp_path):
-    """They are named in a warning, and the record of each fit has their number; rows name files by the network."""
+    """They are named in a warning, and the record of each fit has their number; rows name files by
+    the network.
+    """
     (tmp_path / "net").mkdir()
     np.save(tmp_path / "net/features.npy", made.objects.matrix[:-12])
     (tmp_path / "net/file_names.txt").write_text("\n".join(made.objects.names[:-12]))
@@ -326,19 +391,22 @@ def test_answers_about_objects_without_features_are_counted(made, tmp_path):
     np.save(tmp_path / "t.npy", made.answers.objects)
     np.save(tmp_path / "net/images.npy", made.local.matrix)
     (tmp_path / "suite.toml").write_text(
-        'answers = "t.npy"\nobject_ids = "ids.txt"\n[networks.net]\nfeatures = "{network}"\n[arms.original]\n'
-        '[arms.global]\nmethod = "global"\n[tasks.near]\nkind = "structure"\nfeatures = "{network}/images.npy"\n'
+        'answers = "t.npy"\nobject_ids = "ids.txt"\n[networks.net]\nfeatures = "{network}"\n'
+        '[arms.original]\n[arms.global]\nmethod = "global"\n'
+        '[tasks.near]\nkind = "structure"\nfeatures = "{network}/images.npy"\n'
     )
     n_dropped = int((made.answers.objects >= len(made.objects) - 12).any(axis=1).sum())
     with pytest.warns(DataWarning, match=f"{n_dropped} of 12000 answers"):
-        found = run_suite(Plan.load(tmp_path / "suite.toml"), tmp_path / "s")
+        result = run_suite(Plan.load(tmp_path / "suite.toml"), tmp_path / "s")
     record = LinearTransform.load(tmp_path / "s/transforms/net/global.npz").meta["fit"]
     assert record["n_dropped"] == n_dropped
-    assert {score.split for score in found.scores} == {"net/images.npy"}
+    assert {score.split for score in result.scores} == {"net/images.npy"}
 
 
 def test_an_rdm_whose_objects_may_be_others_is_said(made, tmp_path):
-    """An index of rows of named features, and a correlation that cannot be told from 0, have a warning each."""
+    """An index of rows of named features, and a correlation that cannot be told from 0, have a
+    warning each.
+    """
     np.save(tmp_path / "features.npy", made.objects.matrix)
     (tmp_path / "file_names.txt").write_text("\n".join(made.objects.names))
     rows = np.random.default_rng(0).normal(size=(20, 3))
@@ -356,13 +424,19 @@ def test_an_rdm_whose_objects_may_be_others_is_said(made, tmp_path):
 
 
 def test_the_papers_tables_are_written_out():
-    """examples/paper.toml has the few-shot, anomaly, agreement and structure tasks of the paper, and its arms."""
+    """examples/paper.toml has the few-shot, anomaly, agreement and structure tasks of the paper,
+    and its arms.
+    """
     plan = Plan.load(EXAMPLES / "paper.toml")
     assert list(plan.arms) == ["original", "naive", "global", "glocal", "published"]
     kinds = [task.kind for task in plan.tasks.values()]
     assert {kind: kinds.count(kind) for kind in dict.fromkeys(kinds)} == {
-        "odd-one-out": 1, "rsa": 1, "few-shot": 8, "anomaly": 18, "structure": 1,
-    }  # fmt: skip
+        "odd-one-out": 1,
+        "rsa": 1,
+        "few-shot": 8,
+        "anomaly": 18,
+        "structure": 1,
+    }
     assert {getattr(task, "breeds", None) for task in plan.tasks.values()} == {None, *breeds()}
 
 
@@ -375,5 +449,8 @@ def test_the_tables_in_small_run_on_real_data(data_dir, tmp_path, monkeypatch):
     plan = Plan.load(EXAMPLES / "things.toml", tmp_path)
     assert plan.present()[1] == {}
     for network in map(plan.sources, plan.networks):
-        assert all(network.path(file).exists() for file in (network.network.features, network.network.local))
+        assert all(
+            network.path(file).exists()
+            for file in (network.network.features, network.network.local)
+        )
     assert len(Features.load(tmp_path / "squeezenet1_1" / "imagenet.npy")) == 500

@@ -15,21 +15,25 @@ NAMES = [f"o{i}" for i in range(40)]
 
 @pytest.mark.parametrize("n", [40, 8])
 def test_the_map_is_the_principal_plane_turned(n):
-    """Distances in the map are those of the two leading singular directions up to scale; turning finds another map."""
+    """Distances in the map are those of the two leading singular directions up to scale; turning
+    finds another map.
+    """
     rows = ROWS[:n]
     unit = rows / np.linalg.norm(rows, axis=1, keepdims=True)
     U, s, _ = np.linalg.svd(unit - unit.mean(axis=0))
     expected = U[:, :2] * s[:2]
-    found = object_map(rows)
-    assert np.square(found).sum(axis=1).mean() == pytest.approx(1)
-    ratio = cdist(found, found)[0, 1:] / cdist(expected, expected)[0, 1:]
+    result = object_map(rows)
+    assert np.square(result).sum(axis=1).mean() == pytest.approx(1)
+    ratio = cdist(result, result)[0, 1:] / cdist(expected, expected)[0, 1:]
     np.testing.assert_allclose(ratio, ratio[0], rtol=1e-6)
-    turned = found @ np.array([[0.6, 0.8], [0.8, -0.6]])
+    turned = result @ np.array([[0.6, 0.8], [0.8, -0.6]])
     np.testing.assert_allclose(object_map(rows, turned), turned, atol=1e-9)
 
 
 def test_a_view_is_read_back_whole(tmp_path):
-    """Ten nearest by cosine as scipy sorts them, and every name and number comes back from the file."""
+    """Ten nearest by cosine as scipy sorts them, and every name and number comes back from the
+    file.
+    """
     categories = [f"c{i // 8}" for i in range(40)]
     before = object_view(ROWS, NAMES, categories=categories)
     after = object_view(ROWS * np.linspace(0.1, 3, 12), NAMES, baseline=before, meta={"arm": "x"})
@@ -37,10 +41,14 @@ def test_a_view_is_read_back_whole(tmp_path):
     np.testing.assert_array_equal(before.neighbours, np.argsort(D, axis=1)[:, :10])
     for view in (before, after):
         save_view(view, tmp_path / "v.npz")
-        found = load_view(tmp_path / "v.npz")
-        assert (found.names, found.categories, found.meta) == (view.names, view.categories, view.meta)
-        np.testing.assert_array_equal(found.positions, view.positions)
-        np.testing.assert_array_equal(found.neighbours, view.neighbours)
+        result = load_view(tmp_path / "v.npz")
+        assert (result.names, result.categories, result.meta) == (
+            view.names,
+            view.categories,
+            view.meta,
+        )
+        np.testing.assert_array_equal(result.positions, view.positions)
+        np.testing.assert_array_equal(result.neighbours, view.neighbours)
 
 
 def test_a_collapsed_embedding_has_a_view_that_says_so():
@@ -54,9 +62,11 @@ def test_a_collapsed_embedding_has_a_view_that_says_so():
 def test_a_sweep_keeps_views_of_its_choice(world, tmp_path):
     """The folder of a sweep has the original features and the refitted choice, turned to fit."""
     data = FitData(world.objects, world.answers, world.local)
-    found = sweep(data, {"alpha": [0.5], "lmbda": [0.1], "tau": [0.25]}, folds=2, out=tmp_path)
-    original, chosen = (load_view(tmp_path / "views" / f"{name}.npz") for name in ("original", "chosen"))
+    result = sweep(data, {"alpha": [0.5], "lmbda": [0.1], "tau": [0.25]}, folds=2, out=tmp_path)
+    original, chosen = (
+        load_view(tmp_path / "views" / f"{name}.npz") for name in ("original", "chosen")
+    )
     assert (original.meta["arm"], chosen.meta["arm"]) == ("original", "chosen")
-    Z = found.transform.apply(np.asarray(world.objects.matrix, dtype=np.float64))
-    wanted = object_view(Z, original.names, baseline=original).positions
-    np.testing.assert_allclose(chosen.positions, wanted, atol=1e-4)
+    Z = result.transform.apply(np.asarray(world.objects.matrix, dtype=np.float64))
+    expected = object_view(Z, original.names, baseline=original).positions
+    np.testing.assert_allclose(chosen.positions, expected, atol=1e-4)

@@ -93,9 +93,9 @@ def odd_one_out(
     """
     Z = finite(Z)
     S = _of_pairs(Z, answers, similarity)
-    earned, tied = credit(S, pair_tolerance(Z, similarity))
+    credits, is_tied = credit(S, pair_tolerance(Z, similarity))
     losses = choice_loss(S if similarity == "dot" else _of_pairs(Z, answers, "dot"))
-    units = _units(earned, answers)
+    units = _units(credits, answers)
     low = high = None
     if interval:
         low, high = units.estimate().interval(FRACTION)
@@ -112,10 +112,10 @@ def odd_one_out(
         return float(np.average(values, weights=answers.weights))
 
     return OddOneOut(
-        accuracy=mean(earned),
+        accuracy=mean(credits),
         low=low,
         high=high,
-        tie_rate=mean(tied),
+        tie_rate=mean(is_tied),
         loss=mean(losses),
         chance=answers.chance,
         n=len(answers),
@@ -138,8 +138,8 @@ def answer_credit(
 def heldout_rows(credits: Mapping[str, Float[np.ndarray, " t"]], heldout: Answers) -> list[Score]:
     """The rows of arms by their `credits` on held-out answers, and of each less the first."""
     results = {}
-    for arm, earned in credits.items():
-        units = _units(earned, heldout)
+    for arm, arm_credits in credits.items():
+        units = _units(arm_credits, heldout)
         estimate = units.estimate()
         low, high = estimate.interval(FRACTION)
         score = Score(
@@ -238,9 +238,9 @@ def _bound(estimate: Estimate) -> tuple[float, float | None, float | None]:
     return estimate.mean, *estimate.interval(FRACTION)
 
 
-def _units(earned: Float[np.ndarray, " t"], answers: Answers) -> Units:
+def _units(credits: Float[np.ndarray, " t"], answers: Answers) -> Units:
     return Units(
-        values=earned, answers=answers.objects, weights=answers.weights, clusters=answers.person
+        values=credits, answers=answers.objects, weights=answers.weights, clusters=answers.person
     )
 
 
@@ -253,11 +253,11 @@ def _of_pairs(Z: np.ndarray, answers: Answers, similarity: str) -> Float[np.ndar
 
 def _agreeing(counts: Float[np.ndarray, "s k"]) -> Float[np.ndarray, " s"]:
     """How many answers to each question equal the majority of its other answers, ties shared."""
-    earned = np.zeros(len(counts))
+    n_agreeing = np.zeros(len(counts))
     for choice in range(counts.shape[1]):
         others = counts.copy()
         others[:, choice] -= 1
         most = others.max(axis=1)
         n_tied = (others == most[:, None]).sum(axis=1)
-        earned += counts[:, choice] * (others[:, choice] == most) / n_tied
-    return earned
+        n_agreeing += counts[:, choice] * (others[:, choice] == most) / n_tied
+    return n_agreeing

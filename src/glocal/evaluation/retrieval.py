@@ -99,12 +99,14 @@ def retrieval(
     scored = _with_relevant_row(query_codes, gallery_codes, has_gallery=has_gallery)
     ranks = tuple(rank for rank in RANKS if rank < len(gallery) - (not has_gallery))
     tolerance = tie_tolerance(queries.shape[1])
-    earned = []
+    query_scores = []
     for rows, S in _similarities(queries, gallery, scored, has_gallery=has_gallery):
         order = np.argsort(-S, axis=1, kind="stable")[:, : len(gallery) - (not has_gallery)]
         is_relevant = query_codes[rows, None] == gallery_codes[order]
-        earned.append(_earned(np.take_along_axis(S, order, 1), is_relevant, tolerance, ranks))
-    return _result(np.concatenate(earned), query_codes[scored], ranks)
+        query_scores.append(
+            _query_scores(np.take_along_axis(S, order, 1), is_relevant, tolerance, ranks)
+        )
+    return _result(np.concatenate(query_scores), query_codes[scored], ranks)
 
 
 def _codes(
@@ -158,10 +160,12 @@ def _with_relevant_row(
 
 
 def _result(
-    earned: Float[np.ndarray, "n e"], query_codes: Int[np.ndarray, " n"], ranks: tuple[int, ...]
+    query_scores: Float[np.ndarray, "n e"],
+    query_codes: Int[np.ndarray, " n"],
+    ranks: tuple[int, ...],
 ) -> Retrieval:
-    """The means of what `_earned` gave, with intervals over the queries, by class."""
-    units = [Units(values=values, clusters=query_codes) for values in earned.T]
+    """The means of what `_query_scores` gave, with intervals over the queries, by class."""
+    units = [Units(values=values, clusters=query_codes) for values in query_scores.T]
     precision, *hits = [
         (float(unit.values.mean()), *unit.estimate().interval(FRACTION)) for unit in units
     ]
@@ -171,9 +175,9 @@ def _result(
         low=low,
         high=high,
         recall=dict(zip(ranks, hits, strict=True)),
-        n=len(earned),
+        n=len(query_scores),
         units=units[0],
-        hits=earned[:, 1:],
+        hits=query_scores[:, 1:],
     )
 
 
@@ -187,7 +191,7 @@ class _Ties(NamedTuple):
     n_before: Int[np.ndarray, " groups"]  # relevant rows of the query ahead of the group
 
 
-def _earned(
+def _query_scores(
     S: Float[np.ndarray, "b m"],
     is_relevant: Bool[np.ndarray, "b m"],
     tolerance: float,

@@ -139,9 +139,10 @@ def _jackknife(
     groups = min(n, _MAX_GROUPS)
     first, second = np.triu_indices(n, 1)
     remaining = ((first % groups != g) & (second % groups != g) for g in range(groups))
-    correlation, *without = spearman_of_parts(model, human, remaining)
+    correlations = spearman_of_parts(model, human, remaining)
+    correlation = correlations[0]
     # what remains of very few objects may not vary
-    without = np.where(np.isnan(without), correlation, without)
+    without = np.where(np.isnan(correlations[1:]), correlation, correlations[1:])
     return correlation + (groups - 1) * (without.mean() - without)
 
 

@@ -126,7 +126,7 @@ def kept_by_image(
     without ties |N_k(i; X) ∩ N_k(i; Z)| / k. Candidates are exactly the rows of X: the value
     depends on how many they are, so state their number beside it. A rotation keeps all neighbours,
     on any processor; collapsed features keep what chance keeps. `before` and `after` are
-    ``neighbourhoods(X, k)`` and ``neighbourhoods(Z, k)`` where they were computed before.
+    ``neighbourhoods(X, k)`` and ``neighbourhoods(Z, k)`` where these were computed before.
 
     Raises
     ------

@@ -6,6 +6,15 @@ from glocal.report.page import report_page, save_figure, save_figures, save_page
 from glocal.report.runs import Run, load_runs, load_thumbnails
 
 __all__ = [
-    "Run", "front_chart", "front_points", "load_runs", "load_thumbnails", "report_page", "save_figure", "save_figures",
-    "save_page", "save_tables", "warnings_of",
-]  # fmt: skip
+    "Run",
+    "front_chart",
+    "front_points",
+    "load_runs",
+    "load_thumbnails",
+    "report_page",
+    "save_figure",
+    "save_figures",
+    "save_page",
+    "save_tables",
+    "warnings_of",
+]

@@ -1,7 +1,8 @@
-"""What a run says: agreement against neighbours kept as points of a front, a summary of them, and warnings."""
+"""What a run shows: agreement against neighbours kept as a front, a summary of it, and warnings."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -9,14 +10,14 @@ import numpy as np
 
 from glocal.report.runs import Run
 from glocal.results import DIFFERENCE
-from glocal.suite.table import differences, main_rows
+from glocal.suite.table import SIGNIFICANCE, differences, main_rows
 
 if TYPE_CHECKING:
     import pandas as pd
 
 MARGIN = 0.01  # an effect on a task that is smaller is called none, however certain its sign
-_LOWER = ("fpr95", "loss")  # metrics of which less is better
-_DONE = ("converged", "trivial")
+_LOWER_IS_BETTER = ("fpr95", "loss")
+_FINISHED = ("converged", "trivial")
 _SIGNS = {"alpha": "α", "lmbda": "λ", "tau": "τ", "mix": "mix", "eta": "η"}
 _AXES = {"accuracy_cosine": "agreement", "neighbours_kept": "neighbours kept"}
 
@@ -24,103 +25,137 @@ _AXES = {"accuracy_cosine": "agreement", "neighbours_kept": "neighbours kept"}
 def front_points(run: Run) -> pd.DataFrame:
     """One row for each setting of a sweep, or for each network and arm of a suite; maybe none.
 
-    Columns: network, method (the arm of a suite), setting (in words), accuracy_cosine, neighbours_kept, and …_low and
-    …_high of both (one standard error over folds, or the 95 % interval), strong (no other of its method is better in
-    both), chosen.
+    Columns: network, method (the arm of a suite), setting (in words), accuracy_cosine,
+    neighbours_kept, and …_low and …_high of both (one standard error over folds, or the 95 %
+    interval), strong (no other of its method is better in both), chosen.
     """
-    from glocal.sweep import pareto_front  # it loads the solver, which no other part of a report needs
+    from glocal.sweep import (
+        pareto_front,
+    )  # it loads the solver, which no other part of a page needs
 
-    points = _of_suite(run.rows) if run.means is None else _of_sweep(run.means)
-    strong = [
-        label
-        for _, found in points.groupby(["network", "method"])
-        for label in pareto_front(found.assign(alpha=0.0)).index
-    ]
+    points = _suite_points(run.rows) if run.means is None else _sweep_points(run.means)
+    strong: list[Any] = []
+    for _, group in points.groupby(["network", "method"]):
+        # the front is found of settings, which have an alpha; it does not count here
+        strong += pareto_front(group.assign(alpha=0.0)).index.tolist()
     return points.assign(strong=points.index.isin(strong))
 
 
 def summary(run: Run) -> pd.DataFrame:
-    """One row a network and method: agreement with its interval, neighbours kept, and these at equal agreement.
+    """One row for each network and method: agreement with its interval, and neighbours kept.
 
-    Of a sweep each method has the setting that the rule of the sweep takes. Equal agreement is that of the choice, or
-    the largest that all methods reach if that is less; between the settings of a front neighbours are interpolated.
+    Of a sweep each method has the setting that the rule of the sweep takes, and a column compares
+    the neighbours kept at equal agreement. That is the agreement of the choice, or the largest that
+    all methods reach if that is less; between the settings of a front neighbours are interpolated.
     """
     import pandas as pd
 
-    points, rows = front_points(run), []
-    for network, found in points.groupby("network", sort=False):
-        fitted = found[(found["method"] != run.baseline) & found["strong"]].sort_values("accuracy_cosine")
-        fronts = dict(iter(fitted.groupby("method")))
-        reached = (front["accuracy_cosine"].max() for front in fronts.values())
-        at = min([*found.loc[found["chosen"], "accuracy_cosine"], *reached], default=0)
-        for method, line in found.groupby("method", sort=False):
-            point = line.loc[_taken(run, line)]
+    points = front_points(run)
+    rows: list[dict[str, Any]] = []
+    for network, group in points.groupby("network", sort=False):
+        fitted = group[(group["method"] != run.baseline) & group["strong"]]
+        fronts = dict(iter(fitted.sort_values("accuracy_cosine").groupby("method")))
+        agreement = _equal_agreement(group, fronts)
+        for method, settings in group.groupby("method", sort=False):
+            point = settings.loc[_representative(run, settings)]
             row = {"network": network, "method": method}
-            row |= {words: _interval(point, axis) for axis, words in _AXES.items()}
+            row |= {title: _interval(point, axis) for axis, title in _AXES.items()}
             if run.means is not None:
-                kept = ""
-                if (front := fronts.get(method)) is not None:
-                    kept = f"{np.interp(at, front['accuracy_cosine'], front['neighbours_kept']):.3f}"
-                row[f"neighbours kept at agreement {at:.3f}"] = kept
+                title = f"neighbours kept at agreement {agreement:.3f}"
+                row[title] = _neighbours_at(agreement, fronts.get(method))
             rows.append(row | {"setting": point["setting"]})
     table = pd.DataFrame(rows).fillna("")
-    told = {"network": table["network"].nunique() > 1, "setting": (table["setting"] != "").any()} if len(table) else {}
-    return table.loc[:, [name for name in table if told.get(name, True)]]
+    if not len(table):
+        return table
+    superfluous = []
+    if table["network"].nunique() == 1:
+        superfluous.append("network")
+    if (table["setting"] == "").all():
+        superfluous.append("setting")
+    return table.drop(columns=superfluous)
 
 
-def _of_sweep(means: pd.DataFrame) -> pd.DataFrame:
-    found = means.dropna(subset=list(_AXES))
-    points = found.reindex(columns=["method", *_AXES, "loss", "alpha"])
+def _equal_agreement(points: pd.DataFrame, fronts: Mapping[Any, pd.DataFrame]) -> float:
+    """The agreement of the choice, or the largest that all methods reach if that is less."""
+    chosen = points.loc[points["chosen"], "accuracy_cosine"]
+    largest = [front["accuracy_cosine"].max() for front in fronts.values()]
+    return float(min([*chosen, *largest], default=0))
+
+
+def _neighbours_at(agreement: float, front: pd.DataFrame | None) -> str:
+    if front is None:
+        return ""
+    kept = np.interp(agreement, front["accuracy_cosine"], front["neighbours_kept"])
+    return f"{kept:.3f}"
+
+
+def _sweep_points(means: pd.DataFrame) -> pd.DataFrame:
+    """The settings whose agreement and neighbours kept are known."""
+    scored = means.dropna(subset=list(_AXES))
+    points = scored.reindex(columns=["method", *_AXES, "loss", "alpha"])
     for axis in _AXES:
-        error = found[f"{axis}_se"].fillna(0.0)
-        points[f"{axis}_low"], points[f"{axis}_high"] = found[axis] - error, found[axis] + error
-    setting = [_words(row) for row in found.to_dict("records")]
-    return points.assign(network="", setting=setting, chosen=found["chosen"].astype(bool))
+        error = scored[f"{axis}_se"].fillna(0.0)
+        points[f"{axis}_low"] = scored[axis] - error
+        points[f"{axis}_high"] = scored[axis] + error
+    setting = [_setting(row) for row in scored.to_dict("records")]
+    return points.assign(network="", setting=setting, chosen=scored["chosen"].astype(bool))
 
 
-def _words(row: dict[Any, Any]) -> str:
-    """A setting: what it has of α, λ, τ and η, and the mix where it is not 1."""
-    held = {sign: row.get(name, np.nan) for name, sign in _SIGNS.items()}
-    return ", ".join(f"{sign} {x:g}" for sign, x in held.items() if not np.isnan(x) and (sign, x) != ("mix", 1))
+def _setting(row: dict[Any, Any]) -> str:
+    """A setting in words: what it has of α, λ, τ and η, and the mix where it is not 1."""
+    words = []
+    for name, sign in _SIGNS.items():
+        value = row.get(name, math.nan)
+        if not math.isnan(value) and (name, value) != ("mix", 1):
+            words.append(f"{sign} {value:g}")
+    return ", ".join(words)
 
 
-def _of_suite(rows: pd.DataFrame) -> pd.DataFrame:
+def _suite_points(rows: pd.DataFrame) -> pd.DataFrame:
     """Arms whose agreement and neighbours kept were both measured."""
-    main, place = main_rows(rows).rename(columns={"transform": "method"}), ["network", "method"]
-    parts = []
+    main = main_rows(rows).rename(columns={"transform": "method"})
+    arm = ["network", "method"]
+    axes = []
     for axis in _AXES:
-        found = main[main["metric"] == axis].drop_duplicates(place)
-        ends = {f"{axis}_{end}": found[end].fillna(found["value"]) for end in ("low", "high")}
-        parts.append(found[place].assign(**{axis: found["value"]}, **ends))
-    return parts[0].merge(parts[1], on=place).assign(setting="", chosen=False)
+        scores = main[main["metric"] == axis].drop_duplicates(arm)
+        columns = {axis: scores["value"]}
+        for end in ("low", "high"):
+            columns[f"{axis}_{end}"] = scores[end].fillna(scores["value"])
+        axes.append(scores[arm].assign(**columns))
+    agreement, neighbours = axes
+    return agreement.merge(neighbours, on=arm).assign(setting="", chosen=False)
 
 
-def _taken(run: Run, line: pd.DataFrame) -> Any:
+def _representative(run: Run, settings: pd.DataFrame) -> Any:
     """The label of the point that stands for a method."""
     from glocal.sweep.grid import Rule, choose
 
-    if line["chosen"].any() or len(line) == 1:
-        return line["chosen"].idxmax()
+    if settings["chosen"].any() or len(settings) == 1:
+        return settings["chosen"].idxmax()
     rule = Rule.parse(str(run.choice.get("rule", "loss")))
-    return choose(line, rule._replace(method=None))[0]
+    label, _ = choose(settings, rule._replace(method=None))
+    return label
 
 
 def _interval(point: pd.Series[Any], axis: str) -> str:
-    value, low, high = (point[part] for part in (axis, f"{axis}_low", f"{axis}_high"))
-    return f"{value:.3f}" if low == high else f"{value:.3f} [{low:.3f}, {high:.3f}]"
+    low = point[f"{axis}_low"]
+    high = point[f"{axis}_high"]
+    interval = "" if low == high else f" [{low:.3f}, {high:.3f}]"
+    return f"{point[axis]:.3f}{interval}"
 
 
 def warnings_of(run: Run) -> list[str]:
-    """Sentences of warning, the gravest first; none if all is well."""
+    """Sentences of warning, most severe first; none if all is well."""
     return [*_wrong_files(run), *_worse(run), *_unfinished(run), *_overfitted(run)]
 
 
 def direction(row: Mapping[Any, Any]) -> str:
-    """What became of a task beside the baseline: ``better``, ``worse``, or ``same``."""
-    value, p = row["difference"], row["p_holm"]
-    if not (abs(value) > MARGIN and p < 0.05):
+    """How a task changed against the baseline: ``better``, ``worse``, or ``same``."""
+    difference = row["difference"]
+    if not (abs(difference) > MARGIN and row["p_holm"] < SIGNIFICANCE):
         return "same"
-    return "better" if (value > 0) != (str(row["metric"]).removesuffix(DIFFERENCE) in _LOWER) else "worse"
+    lower_is_better = str(row["metric"]).removesuffix(DIFFERENCE) in _LOWER_IS_BETTER
+    return "better" if (difference > 0) != lower_is_better else "worse"
 
 
 def _wrong_files(run: Run) -> Iterator[str]:
@@ -128,39 +163,51 @@ def _wrong_files(run: Run) -> Iterator[str]:
         for arm, view in arms.items():
             yield from (f"Wrong file: {note}" for note in view.meta.get("notes") or ())
             if view.meta.get("collapsed"):
-                yield f"Collapsed: {arm} maps all objects of {network} to one point; its scores are those of chance."
+                yield (
+                    f"Collapsed: {arm} maps all objects of {network} to one point; its scores are "
+                    "those of chance."
+                )
 
 
 def _worse(run: Run) -> Iterator[str]:
-    for row in differences(run.rows).assign(difference=lambda rows: rows["value"]).to_dict("records"):
+    compared = differences(run.rows)
+    for row in compared.assign(difference=compared["value"]).to_dict("records"):
         if direction(row) == "worse" and not row["metric"].startswith("neighbours_kept"):
-            where = f" of {row['network']}" if run.rows["network"].nunique() > 1 else ""
+            network = f" of {row['network']}" if run.rows["network"].nunique() > 1 else ""
             yield (
-                f"Worse: {row['transform']}{where} on {row['task']} than {run.baseline}, by {abs(row['value']):.3f} "
-                f"(p = {row['p_holm']:.2g} after correction)."
+                f"Worse: {row['transform']}{network} on {row['task']} than {run.baseline}, by "
+                f"{abs(row['value']):.3f} (p = {row['p_holm']:.2g} after correction)."
             )
 
 
 def _unfinished(run: Run) -> Iterator[str]:
     points = run.points
-    if points is not None and run.means is None:
-        yield f"Unfinished: {len(points)} points, and no choice yet. glocal sweep --resume goes on."
     if points is not None:
-        bad = points[(points["method"] != "original") & ~points["status"].isin(_DONE)]
-        if len(bad):
-            statuses = ", ".join(sorted(set(bad["status"])))
-            yield f"Not converged: {len(bad)} of {len(points)} points of the sweep ({statuses})."
+        if run.means is None:
+            yield (
+                f"Unfinished: {len(points)} points, and no choice yet. glocal sweep --resume "
+                "continues."
+            )
+        unfinished = points[(points["method"] != "original") & ~points["status"].isin(_FINISHED)]
+        if len(unfinished):
+            statuses = ", ".join(sorted(set(unfinished["status"])))
+            yield (
+                f"Not converged: {len(unfinished)} of {len(points)} points of the sweep "
+                f"({statuses})."
+            )
     for name, fit in run.fits.items():
         if fit.get("converged") is False:
             yield f"Not converged: {name} ended with status {fit.get('status')}."
 
 
 def _overfitted(run: Run) -> Iterator[str]:
-    if run.means is None or "loss" not in run.means:
+    means = run.means
+    if means is None or "loss" not in means:
         return
-    chosen, before = (run.means[rows]["loss"] for rows in (run.means["chosen"], run.means["method"] == "original"))
-    if len(chosen) and len(before) and chosen.iloc[0] > before.iloc[0]:
+    chosen = means.loc[means["chosen"], "loss"]
+    original = means.loc[means["method"] == "original", "loss"]
+    if len(chosen) and len(original) and chosen.iloc[0] > original.iloc[0]:
         yield (
-            f"Overfitted: the choice has a held-out loss of {chosen.iloc[0]:.3f} nats, above {before.iloc[0]:.3f} of "
-            "the features without a transform."
+            f"Overfitted: the choice has a held-out loss of {chosen.iloc[0]:.3f} nats, above "
+            f"{original.iloc[0]:.3f} of the features without a transform."
         )

@@ -1,4 +1,4 @@
-"""What a run folder holds, read back without data and without torch, and small pictures of its objects."""
+"""Run folders, read back without data and without torch, and small pictures of their objects."""
 
 from __future__ import annotations
 
@@ -23,20 +23,24 @@ from glocal.transform import LinearTransform
 if TYPE_CHECKING:
     import pandas as pd
 
-_ROWS, _POINTS = "rows.jsonl", "points.jsonl"
+_ROWS = "rows.jsonl"
+_POINTS = "points.jsonl"
+_MEANS_COLUMNS = ("method", "accuracy_cosine", "neighbours_kept", "front", "chosen")
 _FIX = "Run again what wrote it."
 _SIDE = 64  # pixels of the longer side of a picture
+_MAX_LISTED = 3  # objects without a picture that are named
 
 
 @dataclass(frozen=True, eq=False)
 class Run:
     """The folder of a suite or of a sweep; `name` tells it from the others of a report.
 
-    `rows` are scores, one column a field of `glocal.results.Score`, maybe none; `record` is ``suite.json`` or
-    ``sweep.json``, `fits` the records of fits by their names, `views` those of each network by arm, the baseline first.
-    Of a sweep `points` has a row for each fold and setting, `means` one for each setting, the original features among
-    them (None while it is unfinished), and `choice` the rule, its reason and the chosen setting. `is_simulated` says
-    that its plan, or that of the suite in whose folder it lies, is of simulated data.
+    `rows` are scores, one column a field of `glocal.results.Score`, maybe none; `record` is
+    ``suite.json`` or ``sweep.json``, `fits` the records of fits by their names, `views` those of
+    each network by arm, the baseline first. Of a sweep `points` has a row for each fold and
+    setting, `means` one for each setting, the original features among them (None while it is
+    unfinished), and `choice` the rule, its reason and the chosen setting. `is_simulated` says that
+    its plan, or that of the suite in whose folder it lies, is of simulated data.
     """
 
     name: str
@@ -58,110 +62,132 @@ class Run:
 def load_runs(folders: PathLike | Sequence[PathLike]) -> list[Run]:
     """Read what ``glocal suite``, ``glocal sweep`` and ``glocal demo`` write.
 
-    A folder stands for itself and for the run folders that lie in it, such as the sweeps of several networks.
+    A folder stands for itself and for the run folders that lie in it, such as the sweeps of several
+    networks.
 
     Raises
     ------
     FileError
         A folder is missing, holds none of these, or a file in it is damaged.
     """
-    given = [folders] if isinstance(folders, str) or not isinstance(folders, Sequence) else folders
-    found: list[Path] = []
-    for path in map(Path, given):
-        inside = sorted(child for child in path.iterdir() if child.is_dir()) if path.is_dir() else []
-        runs = [folder for folder in (path, *inside) if any((folder / file).is_file() for file in (_ROWS, _POINTS))]
+    if isinstance(folders, str) or not isinstance(folders, Sequence):
+        folders = [folders]
+    paths: dict[Path, None] = {}  # in order, each once
+    for folder in map(Path, folders):
+        candidates = [folder]
+        if folder.is_dir():
+            candidates += sorted(child for child in folder.iterdir() if child.is_dir())
+        runs = [candidate for candidate in candidates if _is_run(candidate)]
         if not runs:
             raise FileError(
-                f"{path} is no run folder: neither it nor a folder in it holds {_ROWS} or {_POINTS}. Name the folder "
-                "that glocal suite --out or glocal sweep --out wrote."
+                f"{folder} is no run folder: neither it nor a folder in it holds {_ROWS} or "
+                f"{_POINTS}. Name the folder that glocal suite --out or glocal sweep --out wrote."
             )
-        found += runs
-    paths = [*dict.fromkeys(path.resolve() for path in found)]
-    return [_load(path, name) for path, name in zip(paths, _names(paths), strict=True)]
+        paths |= dict.fromkeys(run.resolve() for run in runs)
+    return [_load(path, name) for path, name in _names(list(paths)).items()]
 
 
-def _names(paths: Sequence[Path]) -> list[str]:
-    """The last parts of each path, as many as tell it from the others: ``sweep``, or ``mine/sweep``."""
-    names = []
+def _is_run(folder: Path) -> bool:
+    return (folder / _ROWS).is_file() or (folder / _POINTS).is_file()
+
+
+def _names(paths: list[Path]) -> dict[Path, str]:
+    """The last parts of each path that tell it from the others: ``sweep``, or ``mine/sweep``."""
+    names = {}
     for path in paths:
-        suffixes = [path.parts[-length:] for length in range(1, len(path.parts) + 1)]
-        others = [other for other in paths if other != path]
-        alone = [suffix for suffix in suffixes if not any(other.parts[-len(suffix) :] == suffix for other in others)]
-        names.append("/".join(alone[0]))
+        others = [other.parts for other in paths if other != path]
+        length = 1
+        while any(parts[-length:] == path.parts[-length:] for parts in others):
+            length += 1
+        names[path] = "/".join(path.parts[-length:])
     return names
 
 
 def _load(path: Path, name: str) -> Run:
-    rows = score_frame(read_scores(path / _ROWS) if (path / _ROWS).is_file() else [])
-    more = _sweep(path) if (path / _POINTS).is_file() else _suite(path) if (path / "suite.json").is_file() else {}
-    run = Run(name, rows, is_simulated=_is_simulated(path) or _is_simulated(path.parent), **more)
+    scores = read_scores(path / _ROWS) if (path / _ROWS).is_file() else []
+    parts: dict[str, Any] = {}
+    if (path / _POINTS).is_file():
+        parts = _sweep_parts(path)
+    elif (path / "suite.json").is_file():
+        parts = _suite_parts(path)
+    is_simulated = _is_simulated(path) or _is_simulated(path.parent)
+    run = Run(name, score_frame(scores), is_simulated=is_simulated, **parts)
     return replace(run, views=_views(path, run))
 
 
 def _is_simulated(folder: Path) -> bool:
     """Whether a folder is that of a suite of simulated data."""
     plan = None
-    with contextlib.suppress(FileError):  # a folder of something else may hold anything under this name
+    with contextlib.suppress(FileError):  # another program's file may have this name
         plan = read_object(folder / "suite.json", what="run").get("plan")
     return isinstance(plan, dict) and bool(plan.get("simulated"))
 
 
-def _sweep(path: Path) -> dict[str, Any]:
+def _sweep_parts(path: Path) -> dict[str, Any]:
     """What the folder of a sweep holds besides scores and views."""
     import pandas as pd
 
-    about, fitted, table = path / "sweep.json", path / "transform.npz", path / "means.csv"
-    found: dict[str, Any] = {
-        "points": pd.DataFrame(read_rows(path / _POINTS, ("fold", "method", "status"), what="run"))
-    }
-    if about.is_file():
-        found["record"] = read_object(about, what="run", fix=_FIX)
-    if fitted.is_file():
-        meta = LinearTransform.load(fitted).meta
-        found |= {"choice": meta.get("sweep") or {}, "fits": {"the refitted choice": meta.get("fit") or {}}}
-    if table.is_file():
-        with reading(table, "run", _FIX):
-            found["means"] = pd.read_csv(table)
-            _ = found["means"][["method", "accuracy_cosine", "neighbours_kept", "front", "chosen"]]
-    return found
+    points = read_rows(path / _POINTS, ("fold", "method", "status"), what="run")
+    parts: dict[str, Any] = {"points": pd.DataFrame(points)}
+    if (path / "sweep.json").is_file():
+        parts["record"] = read_object(path / "sweep.json", what="run", fix=_FIX)
+    if (path / "transform.npz").is_file():
+        meta = LinearTransform.load(path / "transform.npz").meta
+        parts["choice"] = meta.get("sweep") or {}
+        parts["fits"] = {"the refitted choice": meta.get("fit") or {}}
+    if (path / "means.csv").is_file():
+        with reading(path / "means.csv", "run", _FIX):
+            means = pd.read_csv(path / "means.csv")
+            if lacking := set(_MEANS_COLUMNS) - set(means):
+                raise ValueError(f"it lacks {', '.join(sorted(lacking))}")
+        parts["means"] = means
+    return parts
 
 
-def _suite(path: Path) -> dict[str, Any]:
-    """The same of a suite."""
+def _suite_parts(path: Path) -> dict[str, Any]:
+    """What the folder of a suite holds besides scores and views."""
     record = read_object(path / "suite.json", what="run", fix=_FIX)
     with reading(path / "suite.json", "run", _FIX):
-        _ = [record["plan"][key].keys() for key in ("arms", "networks", "tasks")]
-    files = sorted((path / "transforms").rglob("*.npz"))
-    fits = {
-        f"{file.parent.name}, {file.stem}": LinearTransform.load(file).meta.get("fit") or {}
-        for file in files
-        if file.stem in record["plan"]["arms"]
-    }
+        for key in ("arms", "networks", "tasks"):
+            if not isinstance(record["plan"][key], dict):
+                raise ValueError(f"its {key} are not an object")
+    fits = {}
+    for file in sorted((path / "transforms").rglob("*.npz")):
+        if file.stem in record["plan"]["arms"]:
+            fit = LinearTransform.load(file).meta.get("fit") or {}
+            fits[f"{file.parent.name}, {file.stem}"] = fit
     return {"record": record, "fits": fits}
 
 
 def _views(path: Path, run: Run) -> dict[str, dict[str, View]]:
-    """The views of a folder, the baseline first, without those of arms that its suite has no more."""
+    """The views of a folder, the baseline first, without arms and networks that the plan lacks."""
     plan = run.record.get("plan") or {"arms": ("original", "chosen")}
-    found: dict[str, dict[str, View]] = {}
+    views: dict[str, dict[str, View]] = {}
     for file in sorted((path / "views").rglob("*.npz")):
         view = load_view(file)
-        found.setdefault(str(view.meta.get("network") or run.name), {})[str(view.meta.get("arm"))] = view
+        network = str(view.meta.get("network") or run.name)
+        views.setdefault(network, {})[str(view.meta.get("arm"))] = view
     order = dict.fromkeys([run.baseline, *plan["arms"]])
-    return {
-        network: {arm: arms[arm] for arm in order if arm in arms}
-        for network, arms in found.items()
-        if network in plan.get("networks", found)
-    }
+    ordered = {}
+    for network, arms in views.items():
+        if network in plan.get("networks", views):
+            ordered[network] = {arm: arms[arm] for arm in order if arm in arms}
+    return ordered
 
 
 def load_thumbnails(
-    images: PathLike, runs: Sequence[Run], *, progress: Callable[[int], None] = lambda done: None
+    images: PathLike, runs: Sequence[Run], *, progress: Callable[[int], None] = lambda number: None
 ) -> dict[str, str]:
-    """Shrink the images that have the names of the runs' objects to 64 pixels, as WebP in data URIs by name.
+    """Shrink the images that have the names of the runs' objects to 64 pixels.
 
-    Folder and extension do not count; of several images of a name the first is taken. `images` is what
-    `glocal.extract.open_images` opens. Objects without a readable image are named in a DataWarning.
+    Folder and extension do not count; of several images of a name the first is taken. `images` is
+    what `glocal.extract.open_images` opens. Objects without a readable image are named in a
+    DataWarning.
+
+    Returns
+    -------
+    dict
+        WebP images in data URIs, by the name of the object.
 
     Raises
     ------
@@ -170,33 +196,50 @@ def load_thumbnails(
     """
     from glocal.extract.images import Unreadable, open_images
 
-    names = {name for run in runs for arms in run.views.values() for view in arms.values() for name in view.names}
-    source, numbers = open_images(images), dict[str, int]()
-    for number, held in enumerate(source.names):
-        numbers.setdefault(_key(held), number)
-    wanted = {name: numbers[_key(name)] for name in sorted(names) if _key(name) in numbers}
-    if not wanted:
+    names = {
+        name
+        for run in runs
+        for arms in run.views.values()
+        for view in arms.values()
+        for name in view.names
+    }
+    source = open_images(images)
+    numbers: dict[str, int] = {}  # of the first image of each name
+    for number, image_name in enumerate(source.names):
+        numbers.setdefault(_key(image_name), number)
+    matches = {name: numbers[_key(name)] for name in sorted(names) if _key(name) in numbers}
+    if not matches:
         raise DataError(
-            f"no image in {source.described} has the name of an object: images are named like {source.names[0]}, "
-            f"objects like {next(iter(names), 'none')}. Name images after objects; folder and extension do not count."
+            f"no image in {source.described} has the name of an object: images are named like "
+            f"{source.names[0]}, objects like {next(iter(names), 'none')}. Name images after "
+            "objects; folder and extension do not count."
         )
-
     pictures = {}
-    for done, (name, number) in enumerate(wanted.items(), start=1):
-        progress(done)
-        try:
-            image = source.read(number, at_least=2 * _SIDE)
-        except Unreadable:
-            continue
-        drawn = io.BytesIO()
-        image.thumbnail((_SIDE, _SIDE))
-        image.save(drawn, format="webp", quality=60, exif=b"", icc_profile=None)
-        pictures[name] = f"data:image/webp;base64,{base64.b64encode(drawn.getvalue()).decode()}"
-    if lacking := sorted(names - set(pictures)):
-        some = ", ".join(lacking[:3]) + (f" and {len(lacking) - 3} more" if len(lacking) > 3 else "")
-        warnings.warn(f"no readable image has the name of {some}.", DataWarning, stacklevel=2)
+    for count, (name, number) in enumerate(matches.items(), start=1):
+        progress(count)
+        with contextlib.suppress(Unreadable):
+            pictures[name] = _data_uri(source.read(number, at_least=2 * _SIDE))
+    _warn_of_lacking(sorted(names - pictures.keys()))
     return pictures
 
 
+def _data_uri(image: Any) -> str:
+    """A small copy of an image of Pillow."""
+    stream = io.BytesIO()
+    image.thumbnail((_SIDE, _SIDE))
+    image.save(stream, format="webp", quality=60, exif=b"", icc_profile=None)
+    return f"data:image/webp;base64,{base64.b64encode(stream.getvalue()).decode()}"
+
+
+def _warn_of_lacking(names: list[str]) -> None:
+    if not names:
+        return
+    listed = ", ".join(names[:_MAX_LISTED])
+    if len(names) > _MAX_LISTED:
+        listed += f" and {len(names) - _MAX_LISTED} more"
+    warnings.warn(f"no readable image has the name of {listed}.", DataWarning, stacklevel=3)
+
+
 def _key(name: str) -> str:
-    return unicodedata.normalize("NFC", object_name(name))  # some file systems take letters and accents apart
+    # some file systems take letters and accents apart
+    return unicodedata.normalize("NFC", object_name(name))

@@ -20,6 +20,7 @@ from glocal.suite.tasks import OddOneOutTask, Task, task
 
 # names of files too: no character of these is special to a shell, a spreadsheet or Markdown
 Name = Annotated[str, Field(pattern=r"^\w[\w .+-]*$", max_length=80)]
+_SHARED_FILES = ("answers", "object_ids", "categories")
 
 
 class Plan(Shared):
@@ -101,11 +102,11 @@ class Plan(Shared):
         """What needs each file that is not a task's, and where the file lies, for each network."""
         for network in self.networks:
             sources = self.sources(network)
-            files = {name: getattr(self, name) for name in ("answers", "object_ids", "categories")}
-            files[f"network {network}"] = sources.network.features
+            files = [("the suite", getattr(self, name)) for name in _SHARED_FILES]
+            files.append((f"network {network}", sources.network.features))
             for name, arm in self.arms.items():
-                files[f"arm {name}"] = arm.local_file(sources.network)
-            for user, file in files.items():
+                files.append((f"arm {name}", arm.local_file(sources.network)))
+            for user, file in files:
                 if file is not None:
                     yield user, sources.path(file)
 

@@ -223,8 +223,9 @@ class AnomalyTask(_Sides):
             subclasses["train_subclasses"] = sources.labels(self.train_subclasses, train)
         if self.test_subclasses is not None:
             subclasses["test_subclasses"] = sources.labels(self.test_subclasses, test)
-        options = {"mode": self.mode, "k": self.k, **subclasses}
-        return anomaly(embed(train), y_train, embed(test), y_test, **options)
+        X_train = embed(train)
+        X_test = embed(test)
+        return anomaly(X_train, y_train, X_test, y_test, mode=self.mode, k=self.k, **subclasses)
 
 
 class StructureTask(Task):
