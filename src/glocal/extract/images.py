@@ -105,9 +105,9 @@ def open_images(images: PathLike) -> Source:
     Parameters
     ----------
     images : path or pattern
-        A folder, searched with its subfolders; a pattern with ``*``, ``?``, ``[`` (``**`` for any depth); a text file
-        with one path per line; or an image. Folders and patterns are taken in natural order, lists in their own.
-        Relative paths of a list start at its folder.
+        A folder, searched with its subfolders; a pattern with ``*``, ``?``, ``[`` (``**`` for any
+        depth); a text file with one path per line; or an image. Folders and patterns are taken in
+        natural order, lists in their own. Relative paths of a list start at its folder.
 
     Raises
     ------
@@ -147,9 +147,9 @@ def natural_key(name: str) -> tuple[str, str]:
 def decode_image(file: PathLike, *, at_least: int | None = None) -> Image:
     """The first frame of a file of one of `FORMATS` as upright 8-bit RGB, as a person would see it.
 
-    CMYK, palette, gray and 1-bit images are converted; 16-bit values keep their high byte, as PNG readers do; EXIF
-    orientation is applied; transparent pixels lie on white. A JPEG is decoded at the smallest scale whose shorter side
-    has `at_least` pixels.
+    CMYK, palette, gray and 1-bit images are converted; 16-bit values keep their high byte, as PNG
+    readers do; EXIF orientation is applied; transparent pixels lie on white. A JPEG is decoded at
+    the smallest scale whose shorter side has `at_least` pixels.
 
     Raises
     ------

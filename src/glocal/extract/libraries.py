@@ -109,8 +109,8 @@ def _openclip(name: ModelName) -> Model:
 def _torchvision(name: ModelName) -> Model:
     """A classifier of torchvision.
 
-    ``penultimate`` is the paper's choice: ``classifier.3`` of VGG, ``classifier.4`` of AlexNet, else what goes into
-    the last linear layer (``avgpool`` of a ResNet, the class token of a ViT).
+    ``penultimate`` is the paper's choice: ``classifier.3`` of VGG, ``classifier.4`` of AlexNet,
+    else what goes into the last linear layer (``avgpool`` of a ResNet, the class token of a ViT).
     """
     models = needed("torchvision.models", f"model {name}")
 
@@ -195,7 +195,8 @@ def _python(name: ModelName) -> Model:
 def user_model(pair: Any, name: str, identity: dict[str, Any] | None = None) -> Model:
     """A `Model` of (module or callable, preprocess).
 
-    A callable is known by its attribute ``weights_file``, the path of the file its weights are in, where it has one.
+    A callable is known by its attribute ``weights_file``, the path of the file its weights are in,
+    where it has one.
     """
     if not (isinstance(pair, tuple | list) and len(pair) == 2 and all(callable(part) for part in pair)):
         raise ParameterError(f"model {name} must be (module or callable, preprocess); it is {type(pair).__name__}.")

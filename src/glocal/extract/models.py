@@ -84,7 +84,8 @@ def weights_sha256(module: nn.Module) -> str:
 def load_checkpoint(module: nn.Module, file: Path) -> None:
     """Load a state dict from ``.safetensors``, or from a file of torch.save that holds nothing but tensors.
 
-    A dict inside that is named state_dict, model or model_state_dict is taken, and the prefix ``module.`` taken off.
+    A dict inside that is named state_dict, model or model_state_dict is taken, and the prefix
+    ``module.`` taken off.
     """
     with reading(file, "weights", "Save one: torch.save(module.state_dict(), path)."):
         if file.suffix == ".safetensors":
@@ -160,9 +161,10 @@ def _tensor(value: Any) -> Tensor | None:
 def pooled(activations: Tensor, pool: str, *, prefix_tokens: int = 0, channels_last: bool = False) -> Tensor:
     """One (n, p) row for each image, from (n, p), (n, tokens, p) or maps (n, channels, rows, columns).
 
-    Vectors stay as they are. ``cls`` is the first token; ``mean`` the mean over tokens without the `prefix_tokens`
-    (class and registers), or over the places of a map; ``flatten`` everything; ``auto`` cls where there is a class
-    token, else mean. `channels_last` says that maps are (n, rows, columns, channels).
+    Vectors stay as they are. ``cls`` is the first token; ``mean`` the mean over tokens without the
+    `prefix_tokens` (class and registers), or over the places of a map; ``flatten`` everything;
+    ``auto`` cls where there is a class token, else mean. `channels_last` says that maps are (n,
+    rows, columns, channels).
     """
     axes = activations.ndim
     if axes <= 2 or axes > 4 or pool == "flatten":

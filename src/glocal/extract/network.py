@@ -50,9 +50,10 @@ class Running(Options):
 class ModelName:
     """A model as asked for.
 
-    `name` is as the `library` (timm, openclip, torchvision, python) writes it. `weights` is ``none`` for random ones,
-    a checkpoint file, or a name the library knows; None is its own choice. `options` are the input size and crop of
-    the network in thingsvision, which a name of it fixes besides.
+    `name` is as the `library` (timm, openclip, torchvision, python) writes it. `weights` is
+    ``none`` for random ones, a checkpoint file, or a name the library knows; None is its own
+    choice. `options` are the input size and crop of the network in thingsvision, which a name of it
+    fixes besides.
     """
 
     library: str

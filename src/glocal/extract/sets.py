@@ -54,20 +54,22 @@ def load_images(name: str, split: str | None = None, root: PathLike | None = Non
     name : {"cifar10", "cifar100", "dtd", "sun397", "flowers102", "imagenet", "imagefolder"}
         `image_sets` says what each is and on what terms.
     split : str or None
-        None is the first split of the set. The last two have the splits whose subfolders they have; None is ``train``
-        where that holds class folders, else `root` itself.
+        None is the first split of the set. The last two have the splits whose subfolders they have;
+        None is ``train`` where that holds class folders, else `root` itself.
     root : path or None
-        The folder that torchvision calls root: it holds ``cifar-10-batches-py``, ``cifar-100-python``, ``dtd/dtd``,
-        ``SUN397`` or ``flowers-102``, or the class folders. None is the folder ``images`` of the cache.
+        The folder that torchvision calls root: it holds ``cifar-10-batches-py``,
+        ``cifar-100-python``, ``dtd/dtd``, ``SUN397`` or ``flowers-102``, or the class folders. None
+        is the folder ``images`` of the cache.
     download : bool
-        Let torchvision download, verify and unpack the set where it is not there; it appears when it is whole.
+        Let torchvision download, verify and unpack the set where it is not there; it appears when
+        it is whole.
 
     Returns
     -------
     Source
-        With the class of each picture under ``labels``, and for CIFAR-100 its superclass under ``labels_coarse``. CIFAR
-        is in the order of its files, with the names ``SPLIT/00000.png`` and so on; DTD and Flowers in that of their
-        lists; the others by class, then file name.
+        With the class of each picture under ``labels``, and for CIFAR-100 its superclass under
+        ``labels_coarse``. CIFAR is in the order of its files, with the names ``SPLIT/00000.png``
+        and so on; DTD and Flowers in that of their lists; the others by class, then file name.
 
     Raises
     ------
