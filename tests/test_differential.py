@@ -35,7 +35,11 @@ def run(*arguments):
     from glocal.cli.app import execute
 
     out, err = io.StringIO(), io.StringIO()
-    with warnings.catch_warnings(), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+    with (
+        warnings.catch_warnings(),
+        contextlib.redirect_stdout(out),
+        contextlib.redirect_stderr(err),
+    ):
         warnings.simplefilter("ignore")
         code = execute([*map(str, arguments), "--json"])
     return code, json.loads(out.getvalue()) if code == 0 else None, err.getvalue()
@@ -78,7 +82,9 @@ def random_answers(rng, mind, kind, t):
         pairs = oracle.candidates(kind, objects)
         c = int(np.argmax([S[objects[i], objects[j]] + rng.gumbel() for i, j in pairs]))
         chosen = pairs[c]
-        rows.append([*(objects[i] for i in chosen), *(x for i, x in enumerate(objects) if i not in chosen)])
+        rows.append(
+            [*(objects[i] for i in chosen), *(x for i, x in enumerate(objects) if i not in chosen)]
+        )
     return np.array(rows[:t])
 
 
@@ -89,7 +95,11 @@ def random_problem(rng, folder):
     kind = str(rng.choice(["odd-one-out", "odd-one-out", "anchor", "nearest-of-n"]))
     mind = oracle.standardized(X, X)[:, -2:]
     given = random_answers(rng, mind, kind, int(rng.choice([1, 4, 40, 200])))
-    weights = [np.ones(len(given)), rng.uniform(0, 3, len(given)), rng.integers(0, 3, len(given)) * 1.0]
+    weights = [
+        np.ones(len(given)),
+        rng.uniform(0, 3, len(given)),
+        rng.integers(0, 3, len(given)) * 1.0,
+    ]
     w = weights[rng.integers(3)]
     w[0] = max(w[0], 1.0)
     files = {"features": folder / "features.npy", "answers": folder / "answers.npz"}
@@ -108,14 +118,27 @@ def random_arm(rng, problem, folder):
     if method != "naive":
         options += ["--mix", mix]
     if method == "glocal":
-        alpha, tau, size = float(rng.choice([0.1, 0.5])), float(rng.choice([0.1, 0.5])), int(rng.choice([5, 1024]))
+        alpha, tau, size = (
+            float(rng.choice([0.1, 0.5])),
+            float(rng.choice([0.1, 0.5])),
+            int(rng.choice([5, 1024])),
+        )
         X = np.load(problem.files["features"])
         images = X[rng.integers(0, len(X), size=15)].astype(np.float64)
         images += 0.5 * X.astype(np.float64).std() * rng.normal(size=images.shape)
         np.save(folder / "local.npy", images)
         local, blocks = oracle.standardized(images, X), oracle.blocks(len(images), size)
         arm = replace(arm, local=local, blocks=tuple(blocks), alpha=alpha, tau=tau)
-        options += ["--local-features", folder / "local.npy", "--alpha", alpha, "--tau", tau, "--block-size", size]
+        options += [
+            "--local-features",
+            folder / "local.npy",
+            "--alpha",
+            alpha,
+            "--tau",
+            tau,
+            "--block-size",
+            size,
+        ]
     return arm, options
 
 
@@ -137,7 +160,13 @@ def random_transform(rng, X, path, *, plain=False):
 def fit(rng, folder):
     """The record of a fit is that of its file; what says converged is at the optimum; λ_max refuses the right λ."""
     problem, options = random_arm(rng, random_problem(rng, folder), folder)
-    given = ["--features", problem.files["features"], "--answers", problem.files["answers"], *options]
+    given = [
+        "--features",
+        problem.files["features"],
+        "--answers",
+        problem.files["answers"],
+        *options,
+    ]
     code, record, message = run("fit", *given, "--out", folder / "fit.npz")
     highest = oracle.lambda_max(problem.X, problem.answers, problem.weights, problem.kind)
     if code:
@@ -156,7 +185,12 @@ def fit(rng, folder):
     assert record["n_answers"] == len(problem.answers)
     if record["converged"]:
         p = len(W)
-        starts = [W, 0.3 * np.eye(p), rng.normal(size=(p, p)) * 0.5 / np.sqrt(p), 0.02 * rng.normal(size=(p, p))]
+        starts = [
+            W,
+            0.3 * np.eye(p),
+            rng.normal(size=(p, p)) * 0.5 / np.sqrt(p),
+            0.02 * rng.normal(size=(p, p)),
+        ]
         assert f - oracle.lowest(problem, starts) <= 10 * record["tol"] * max(abs(f), 1e-7), options
 
 
@@ -176,7 +210,14 @@ def agreement(rng, folder):
     np.save(folder / "features.npy", X)
     mapped = random_transform(rng, X, folder / "t.npz", plain=ties)
     similarity = str(rng.choice(["cosine", "dot"]))
-    given = ["--features", folder / "features.npy", "--answers", problem.files["answers"], "--similarity", similarity]
+    given = [
+        "--features",
+        folder / "features.npy",
+        "--answers",
+        problem.files["answers"],
+        "--similarity",
+        similarity,
+    ]
     given += ["--transform", folder / "t.npz"] if (moved := rng.random() < 0.7) else []
     Z = mapped(X) if moved else oracle.standardized(X, X)
     code, found, message = run("evaluate", "odd-one-out", *given)
@@ -186,7 +227,9 @@ def agreement(rng, folder):
     close([found["accuracy"], found["tie_rate"]], [accuracy, tied], "accuracy and ties")
     close(found["loss"], loss, "loss", 1e-6 * max(1.0, loss))
     options = ["--normalize"] if (unit := rng.random() < 0.5) else []
-    code, _, message = run("apply", folder / "t.npz", folder / "features.npy", "--out", folder / "Z.npy", *options)
+    code, _, message = run(
+        "apply", folder / "t.npz", folder / "features.npy", "--out", folder / "Z.npy", *options
+    )
     assert code == 0, message
     lengths = np.linalg.norm(X.astype(np.float64), axis=1, keepdims=True)
     expected = mapped(X / np.where(lengths > 0, lengths, 1) if unit else X)
@@ -194,7 +237,9 @@ def agreement(rng, folder):
     close(np.load(folder / "Z.npy"), expected, "apply", rounding)
 
 
-@pytest.mark.parametrize(("check", "seed"), [*((fit, n) for n in (0, 1, 3, 4, 5)), *((agreement, n) for n in range(3))])
+@pytest.mark.parametrize(
+    ("check", "seed"), [*((fit, n) for n in (0, 1, 3, 4, 5)), *((agreement, n) for n in range(3))]
+)
 def test_a_command_agrees_with_the_oracle(check, seed, tmp_path):
     """What a command prints and writes is what plain loops and scipy find on the same files."""
     check(np.random.default_rng(seed), tmp_path)

@@ -49,7 +49,10 @@ def png_header(width, height):
     """A PNG that promises a picture nobody has memory for."""
     header = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
     parts = (header, b"IDAT" + zlib.compress(b""), b"IEND")
-    chunks = (struct.pack(">I", len(part) - 4) + part + struct.pack(">I", zlib.crc32(part)) for part in parts)
+    chunks = (
+        struct.pack(">I", len(part) - 4) + part + struct.pack(">I", zlib.crc32(part))
+        for part in parts
+    )
     return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
 
 
@@ -60,7 +63,9 @@ def palette(**options):
 
 
 def animated(kind, **options):
-    return encoded(flat(), kind, save_all=True, append_images=[flat(color=BLUE), flat(color=GREEN)], **options)
+    return encoded(
+        flat(), kind, save_all=True, append_images=[flat(color=BLUE), flat(color=GREEN)], **options
+    )
 
 
 GRAY = (128, 128, 128)
@@ -79,7 +84,10 @@ GOOD = {  # what the file is, and what all or each of its four quarters show
     "real.tif": (encoded(of(np.float32(0.5)), "TIFF"), GRAY),
     "upside_down.png": (with_orientation(3), (BLUE, RED, BLUE, RED)),
     "turned_right.png": (with_orientation(6), (RED, RED, BLUE, BLUE)),
-    "bad_exif.jpg": (encoded(flat(), "JPEG", quality=95, exif=b"Exif\x00\x00MM\x00*\xff\xff\xff\xff"), RED),
+    "bad_exif.jpg": (
+        encoded(flat(), "JPEG", quality=95, exif=b"Exif\x00\x00MM\x00*\xff\xff\xff\xff"),
+        RED,
+    ),
     "animated.gif": (animated("GIF"), RED),
     "animated.webp": (animated("WEBP", lossless=True), RED),
     "pages.tiff": (animated("TIFF"), RED),
@@ -119,10 +127,14 @@ def test_every_odd_and_damaged_file_is_accounted_for(tmp_path):
     (folder / "dangling.png").symlink_to(folder / "nowhere.png")
     (folder / "notes.md").write_text("no image")
     assert open_images(folder).ignored == ("notes.md",)
-    result = Extractor((lambda batch: batch, four_pixels), batch_size=5).extract(folder, tmp_path / "out")
+    result = Extractor((lambda batch: batch, four_pixels), batch_size=5).extract(
+        folder, tmp_path / "out"
+    )
     features = result.features()
     assert list(features.names) == sorted(GOOD, key=natural_key)
-    for row, name in zip(np.asarray(features.matrix).reshape(-1, 4, 3), features.names, strict=True):
+    for row, name in zip(
+        np.asarray(features.matrix).reshape(-1, 4, 3), features.names, strict=True
+    ):
         assert np.abs(row - np.broadcast_to(GOOD[name][1], (4, 3))).max() <= 3, (name, row)
     reasons = {name: word for name, (_, word) in BAD.items()} | {"dangling.png": "No such file"}
     assert dict(result.missing).keys() == reasons.keys()
@@ -178,7 +190,11 @@ def test_a_folder_a_pattern_and_a_list_name_the_same_images(few):
     assert list(tree.names) == ["a9.png", "a10.png", "sub/b.jpg"]
     assert [tree.read(i).getpixel((0, 0)) for i in range(3)] == [GREEN, RED, BLUE]
     assert list(open_images(f"{few}/**/*.*").names) == list(tree.names)
-    assert list(open_images(f"{few}/a?.png").names) == list(open_images(few / "a9.png").names) == ["a9.png"]
+    assert (
+        list(open_images(f"{few}/a?.png").names)
+        == list(open_images(few / "a9.png").names)
+        == ["a9.png"]
+    )
     (few / "list.txt").write_text(f"sub/b.jpg\nnone.png\n\n{few}/a9.png\n", encoding="utf-8")
     listed = open_images(few / "list.txt")
     assert list(listed.names) == ["sub/b.jpg", "none.png", f"{few}/a9.png"]

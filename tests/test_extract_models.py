@@ -13,7 +13,14 @@ from torch import nn
 from glocal.errors import DataError, FileError, ParameterError
 from glocal.extract import load_model
 from glocal.extract.libraries import torchvision_layers, user_model
-from glocal.extract.models import Layer, load_checkpoint, pooled, read_layers, resolve, weights_sha256
+from glocal.extract.models import (
+    Layer,
+    load_checkpoint,
+    pooled,
+    read_layers,
+    resolve,
+    weights_sha256,
+)
 from glocal.extract.network import _TO_TIMM, ModelName
 
 Image = pytest.importorskip("PIL.Image")
@@ -171,14 +178,23 @@ def test_names_of_thingsvision_and_the_paper_are_understood(given, meant):
     assert str(ModelName.parse(given)) == meant
 
 
-NAMES = ["keras:resnet", "timm:", "", "python:nothing", "python:no_such_module:f", "python:json:no_such"]
+NAMES = [
+    "keras:resnet",
+    "timm:",
+    "",
+    "python:nothing",
+    "python:no_such_module:f",
+    "python:json:no_such",
+]
 OF_LIBRARIES = (
     "simclr-rn50 timm:vit_bas timm:test_vit:some_tag torchvision:resnet17 torchvision:resnet18:V9 "
     "openclip:ViT-Z openclip:ViT-B-32 openclip:ViT-B-32:nope"
 )
 
 
-@pytest.mark.parametrize("given", [*NAMES, *(pytest.param(x, marks=pytest.mark.nightly) for x in OF_LIBRARIES.split())])
+@pytest.mark.parametrize(
+    "given", [*NAMES, *(pytest.param(x, marks=pytest.mark.nightly) for x in OF_LIBRARIES.split())]
+)
 def test_a_name_that_means_nothing_is_refused(given):
     """Each wrong name is one sentence."""
     with pytest.raises(ParameterError, match=r"model|weights") as caught:
@@ -200,9 +216,13 @@ def test_the_penultimate_layer_of_timm_is_its_pooled_head_input(name):
         expected = model.module.forward_head(model.module.forward_features(batch), pre_logits=True)
         assert torch.allclose(found["penultimate"], expected, atol=1e-6)
         assert torch.equal(found["logits"], model.module(batch))
-    transform = data.create_transform(**data.resolve_model_data_config(model.module), is_training=False)
+    transform = data.create_transform(
+        **data.resolve_model_data_config(model.module), is_training=False
+    )
     assert " ".join(repr(transform).split()) == model.identity["preprocessing"]
-    assert load_model(f"timm:test_{name}:none").identity == model.identity  # random weights are the same every time
+    assert (
+        load_model(f"timm:test_{name}:none").identity == model.identity
+    )  # random weights are the same every time
 
 
 @pytest.mark.nightly
@@ -216,7 +236,9 @@ def test_the_penultimate_layer_of_torchvision_is_that_of_the_paper():
         assert torch.equal(found["logits"], model.module(batch))
     assert "crop_size=[224]" in model.identity["preprocessing"]
     with torch.device("meta"):
-        assert torchvision_layers(models.vgg11(init_weights=False))["penultimate"] == Layer("classifier.3")
+        assert torchvision_layers(models.vgg11(init_weights=False))["penultimate"] == Layer(
+            "classifier.3"
+        )
 
 
 @pytest.mark.nightly
@@ -225,7 +247,9 @@ def test_the_penultimate_layer_of_clip_is_visual(tmp_path):
     open_clip = pytest.importorskip("open_clip")
     vision = {"image_size": 32, "layers": 2, "width": 64, "patch_size": 16}
     text = {"context_length": 16, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 1}
-    (tmp_path / "tiny-clip.json").write_text(json.dumps({"embed_dim": 24, "vision_cfg": vision, "text_cfg": text}))
+    (tmp_path / "tiny-clip.json").write_text(
+        json.dumps({"embed_dim": 24, "vision_cfg": vision, "text_cfg": text})
+    )
     open_clip.add_model_config(tmp_path)
     model = load_model("openclip:tiny-clip:none")
     batch, found = run(model, "penultimate", "visual.transformer.resblocks.0")
@@ -241,7 +265,13 @@ def test_every_mapped_name_exists_in_its_library():
     timm, open_clip = pytest.importorskip("timm"), pytest.importorskip("open_clip")
     assert all(timm.is_model_pretrained(name) for name in _TO_TIMM.values())
     known = set(open_clip.list_pretrained())
-    for given in ("clip_ViT-L/14", "clip_ViT-B/32", "clip_ViT-B/16", "clip_RN50x64", "clip_ViT-L/14@336px"):
+    for given in (
+        "clip_ViT-L/14",
+        "clip_ViT-B/32",
+        "clip_ViT-B/16",
+        "clip_RN50x64",
+        "clip_ViT-L/14@336px",
+    ):
         name = ModelName.parse(given)
         assert (name.name, name.weights) in known
 
@@ -251,7 +281,9 @@ def test_dinov2_of_thingsvision_sees_224_pixels(monkeypatch):
     """The mapped name keeps the input size of thingsvision, not timm's 518; penultimate is the class token."""
     timm = pytest.importorskip("timm")
     build = timm.create_model
-    monkeypatch.setattr(timm, "create_model", lambda name, pretrained, **o: build("test_vit", num_classes=0, **o))
+    monkeypatch.setattr(
+        timm, "create_model", lambda name, pretrained, **o: build("test_vit", num_classes=0, **o)
+    )
     model = load_model("dinov2-vit-small-p14")
     assert "CenterCrop(size=(224, 224))" in model.identity["preprocessing"]
     _, found = run(model, "norm", "penultimate")

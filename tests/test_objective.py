@@ -38,8 +38,12 @@ every_kind = pytest.mark.parametrize("kind", WIDTH)
 def loss_by(monkeypatch):
     """A loss by one of the three passes over the answers, whatever the numbers of objects and answers."""
 
-    def make(one_pass, X, objects=ANSWERS, weights=None, kind="odd-one-out", threads=1, workers=None):
-        monkeypatch.setattr(choices, "_MIN_COMPILED_ANSWERS", 0 if one_pass == "compiled" else 10**9)
+    def make(
+        one_pass, X, objects=ANSWERS, weights=None, kind="odd-one-out", threads=1, workers=None
+    ):
+        monkeypatch.setattr(
+            choices, "_MIN_COMPILED_ANSWERS", 0 if one_pass == "compiled" else 10**9
+        )
         monkeypatch.setattr(choices, "_MAX_GRAM_OBJECTS", 0 if one_pass == "gathered" else 10**9)
         pairs = candidate_pairs(kind, objects.shape[1])
         return ChoiceLoss(X, objects, pairs, weights, workers=workers or Workers(threads))
@@ -52,7 +56,9 @@ def plain(X, objects=ANSWERS, weights=None, kind="odd-one-out"):
 
 
 def loop_local_loss(W, tau):
-    parts = np.split(np.arange(sum(map(len, BLOCKS))), np.cumsum([len(block) for block in BLOCKS])[:-1])
+    parts = np.split(
+        np.arange(sum(map(len, BLOCKS))), np.cumsum([len(block) for block in BLOCKS])[:-1]
+    )
     rows = np.concatenate(BLOCKS)
     return oracle.local_loss(rows, rows @ W, tau, parts)
 
@@ -73,7 +79,9 @@ def assert_gradient(function, W):
 @every_kind
 @every_pass
 @pytest.mark.parametrize("weighted", [False, True])
-def test_the_loss_is_that_of_loops_and_its_gradient_that_of_differences(loss_by, one_pass, kind, weighted):
+def test_the_loss_is_that_of_loops_and_its_gradient_that_of_differences(
+    loss_by, one_pass, kind, weighted
+):
     """L_global is the weighted mean of -log softmax at people's pair, of every kind and by every pass."""
     objects, weights = drawn(kind), WEIGHTS if weighted else None
     loss = loss_by(one_pass, X, objects, weights, kind, threads=3)
@@ -93,7 +101,9 @@ def test_float32_is_float64_to_its_accuracy(loss_by, one_pass, kind, n, t):
     weights = np.random.default_rng(8).uniform(0.1, 3, t)
     exact = plain(X, objects, weights, kind)(W)
     for threads in (1, 2, 3):
-        value, dW = loss_by(one_pass, X.astype(np.float32), objects, weights, kind, threads)(W.astype(np.float32))
+        value, dW = loss_by(one_pass, X.astype(np.float32), objects, weights, kind, threads)(
+            W.astype(np.float32)
+        )
         assert (type(value), dW.dtype) == (float, np.float32)
         assert value == pytest.approx(exact[0], rel=2e-6)
         np.testing.assert_allclose(dW, exact[1], rtol=1e-4, atol=2e-6 * np.abs(exact[1]).max())
@@ -182,13 +192,17 @@ def test_losses_of_any_size_have_their_digits(loss_by, one_pass, dtype):
     """The loss of a clear answer, 2 e^-gap, has as many digits as others; similarities of 1e4 do not overflow."""
     one = np.array([[0, 1, 2]], dtype=np.int32)
     for gap in (*range(30), 60.0, 87.0):
-        rows = np.array([[gap, 1.0], [1.0, 0.0], [0.0, 0.0]], dtype=dtype)  # S_01 = gap, the others 0
+        rows = np.array(
+            [[gap, 1.0], [1.0, 0.0], [0.0, 0.0]], dtype=dtype
+        )  # S_01 = gap, the others 0
         value, dW = loss_by(one_pass, rows, one)(np.eye(2, dtype=dtype))
         assert value == pytest.approx(math.log1p(2 * math.exp(-gap)), rel=1e-5, abs=0)
         chosen = -2 * math.exp(-gap) / (1 + 2 * math.exp(-gap))
         assert dW[0, 0] == pytest.approx(2 * gap * chosen, rel=1e-5, abs=0)
     rows = np.array([[100.0, 0.0], [100.0, 1.0], [-100.0, 30.0]], dtype=dtype)
-    value, dW = loss_by(one_pass, rows, np.array([[0, 1, 2], [0, 2, 1]], dtype=np.int32))(np.eye(2, dtype=dtype))
+    value, dW = loss_by(one_pass, rows, np.array([[0, 1, 2], [0, 2, 1]], dtype=np.int32))(
+        np.eye(2, dtype=dtype)
+    )
     assert value == pytest.approx(1e4, rel=1e-6)  # the first answer costs 0, the second 2e4
     assert np.isfinite(dW).all()
 
@@ -255,10 +269,16 @@ def test_the_local_loss_depends_on_directions_and_blocks_alone():
     wanted = LocalLoss(BLOCKS, 0.2)(W)[0]
     for scale in (1e-10, 1e3):
         assert LocalLoss(BLOCKS, 0.2)(scale * W)[0] == pytest.approx(wanted, rel=1e-11)
-    assert LocalLoss([7 * block[::-1] for block in reversed(BLOCKS)], 0.2)(W)[0] == pytest.approx(wanted, rel=1e-11)
+    assert LocalLoss([7 * block[::-1] for block in reversed(BLOCKS)], 0.2)(W)[0] == pytest.approx(
+        wanted, rel=1e-11
+    )
     parts = [LocalLoss([block], 0.2)(W)[0] for block in BLOCKS]
-    assert np.average(parts, weights=[len(block) for block in BLOCKS]) == pytest.approx(wanted, rel=1e-12)
-    assert abs(LocalLoss([np.concatenate(BLOCKS)], 0.2)(W)[0] - wanted) > 0.1  # it contains about log(m - 1)
+    assert np.average(parts, weights=[len(block) for block in BLOCKS]) == pytest.approx(
+        wanted, rel=1e-12
+    )
+    assert (
+        abs(LocalLoss([np.concatenate(BLOCKS)], 0.2)(W)[0] - wanted) > 0.1
+    )  # it contains about log(m - 1)
 
 
 def test_an_image_of_zeros_gives_no_nan():
@@ -287,7 +307,9 @@ def test_an_objective_is_the_weighted_sum_of_its_terms():
     loss, local = plain(X, ANSWERS, WEIGHTS), LocalLoss(BLOCKS, 0.25)
     at = Objective(loss, local, 0.3, 0.7, 0.9)(W)
     assert at.parts == {"global": loss(W)[0], "local": local(W)[0], "penalty": penalty(W, 0.9)[0]}
-    assert at.value == pytest.approx(0.7 * at.parts["global"] + 0.3 * at.parts["local"] + 0.7 * at.parts["penalty"])
+    assert at.value == pytest.approx(
+        0.7 * at.parts["global"] + 0.3 * at.parts["local"] + 0.7 * at.parts["penalty"]
+    )
     assert_gradient(lambda W: Objective(loss, local, 0.3, 0.7, 0.9)(W)[::2], W)
     alone = Objective(loss, None, 0.3, 0.7, 0.0)(W)
     assert alone.value == pytest.approx(loss(W)[0] + 0.7 * np.sum(W**2))

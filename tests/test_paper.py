@@ -16,11 +16,15 @@ from glocal.errors import DivergedError, MissingDependencyError, ParameterError
 
 pytestmark = [
     pytest.mark.nightly,
-    pytest.mark.filterwarnings("ignore::glocal.errors.NotConvergedWarning", "ignore::glocal.errors.CollapseWarning"),
+    pytest.mark.filterwarnings(
+        "ignore::glocal.errors.NotConvergedWarning", "ignore::glocal.errors.CollapseWarning"
+    ),
     pytest.mark.filterwarnings("ignore:.*LeafSpec:FutureWarning"),  # of Lightning about torch
 ]
 torch = pytest.importorskip("torch")
-loop = pytest.importorskip("glocal.solver.paper_loop", reason="the paper's loop needs glocal[paper]")
+loop = pytest.importorskip(
+    "glocal.solver.paper_loop", reason="the paper's loop needs glocal[paper]"
+)
 functional = torch.nn.functional
 
 
@@ -47,7 +51,9 @@ def data(weights=None, local=True, **options):
 
 def short(**changed):
     """A loop of three epochs in float64."""
-    return PaperLoop(**{"max_epochs": 3, "min_epochs": 3, "batch_size": 64, "dtype": "float64", **changed})
+    return PaperLoop(
+        **{"max_epochs": 3, "min_epochs": 3, "batch_size": 64, "dtype": "float64", **changed}
+    )
 
 
 # numbers of the first implementation, which checked every step against dense one-hots in autograd: fit_arm(...,
@@ -78,7 +84,9 @@ def test_the_numbers_are_those_of_the_first_implementation(arm, options, epochs,
     found = fit(data(weights, arm.local), arm, PaperLoop(dtype="float64", **stops, **options))
     W, record = found.transform.weights.astype(float), found.record
     assert (record.epochs, record.evaluations, record.n_fitted) == (epochs, 6 * epochs, 378)
-    assert [W.trace(), np.linalg.norm(W), W[0, 0], W[1, 2], record.objective] == pytest.approx(numbers, rel=1e-6)
+    assert [W.trace(), np.linalg.norm(W), W[0, 0], W[1, 2], record.objective] == pytest.approx(
+        numbers, rel=1e-6
+    )
     assert record.watched["parts"]["global"] == pytest.approx(watched, rel=1e-6)
     assert (found.transform.bias is not None) == record.bias == options.get("bias", False)
 
@@ -88,7 +96,9 @@ def by_hand(W, b, triplets, images, arm):
     standard = torch.as_tensor((X - X.mean()) / X.std())
     one_hot = torch.eye(60, dtype=torch.float64)[torch.as_tensor(triplets)]
     anchor, positive, negative = (one_hot @ (standard @ W + b)).unbind(1)
-    dots = torch.stack([(anchor * positive).sum(1), (anchor * negative).sum(1), (positive * negative).sum(1)], 1)
+    dots = torch.stack(
+        [(anchor * positive).sum(1), (anchor * negative).sum(1), (positive * negative).sum(1)], 1
+    )
     value = functional.cross_entropy(dots, torch.zeros(len(dots), dtype=torch.long))
     if images is not None:
         raw = torch.as_tensor(IMAGES[images])  # not standardized
@@ -98,9 +108,14 @@ def by_hand(W, b, triplets, images, arm):
             V = functional.normalize(V, dim=1)
             return (V @ V.T)[off].view(len(V), -1) / arm.tau
 
-        local = functional.cross_entropy(similarities(raw @ W + b), torch.softmax(similarities(raw), 1))
+        local = functional.cross_entropy(
+            similarities(raw @ W + b), torch.softmax(similarities(raw), 1)
+        )
         value = (1 - arm.alpha) * value + arm.alpha * local
-    return value + arm.lmbda * ((W - torch.eye(6, dtype=torch.float64) * W.diagonal().mean()) ** 2).sum()
+    return (
+        value
+        + arm.lmbda * ((W - torch.eye(6, dtype=torch.float64) * W.diagonal().mean()) ** 2).sum()
+    )
 
 
 @pytest.mark.parametrize("optimiser", ["sgd", "adam"])
@@ -110,7 +125,10 @@ def test_the_walk_is_that_of_a_plain_loop(optimiser):
     found = short(eta=0.05, optimiser=optimiser, bias=True).solve(given, GLOCAL).transform
     W = (1e-3 * torch.eye(6, dtype=torch.float64)).requires_grad_()
     b = torch.full((6,), 1e-3, dtype=torch.float64).requires_grad_()
-    kinds = {"sgd": lambda: torch.optim.SGD([W, b], 0.05, momentum=0.9), "adam": lambda: torch.optim.Adam([W, b], 0.05)}
+    kinds = {
+        "sgd": lambda: torch.optim.SGD([W, b], 0.05, momentum=0.9),
+        "adam": lambda: torch.optim.Adam([W, b], 0.05),
+    }
     walker = kinds[optimiser]()
     schedule = torch.optim.lr_scheduler.LinearLR(walker, total_iters=3)
     part = given.fold(0, 4)[0]
@@ -130,11 +148,15 @@ def test_answers_are_zipped_with_images_shuffled_anew():
     steps = loop.epoch_steps(100, 8, 20, 6, (1, 3))
     assert sorted(np.concatenate([batch for batch, _ in steps])) == list(range(100))
     assert [len(batch) for batch, _ in steps] == [8] * 12 + [4]
-    passes = [np.concatenate([block for _, block in steps[start : start + 4]]) for start in (0, 4, 8)]
+    passes = [
+        np.concatenate([block for _, block in steps[start : start + 4]]) for start in (0, 4, 8)
+    ]
     assert all(sorted(one) == list(range(20)) for one in passes)
     assert all((one != other).any() for one, other in pairwise(passes))
     assert [len(block) for _, block in steps[:4]] == [6, 6, 6, 2]
-    assert {len(block) for _, block in loop.epoch_steps(60, 10, 9, 4, (0, 0))} == {4}, "one image has no neighbours"
+    assert {len(block) for _, block in loop.epoch_steps(60, 10, 9, 4, (0, 0))} == {4}, (
+        "one image has no neighbours"
+    )
     again, other = loop.epoch_steps(100, 8, 0, 6, (1, 3)), loop.epoch_steps(100, 8, 0, 6, (1, 4))
     assert all((one == two).all() for (one, _), (two, _) in zip(steps, again, strict=True))
     assert any((one != two).any() for (one, _), (two, _) in zip(steps, other, strict=True))
@@ -143,11 +165,23 @@ def test_answers_are_zipped_with_images_shuffled_anew():
 def test_the_defaults_are_those_of_the_scripts():
     """256 answers, at most 100 epochs, min_delta 1e-4; glocal has 20 epochs at least, patience 15, else 15 and 10."""
     default = PaperLoop()
-    assert (default.batch_size, default.max_epochs, default.min_delta, default.eta) == (256, 100, 1e-4, 0.01)
-    assert (default.optimiser, default.bias, default.squared, loop.START) == ("sgd", False, False, 1e-3)
+    assert (default.batch_size, default.max_epochs, default.min_delta, default.eta) == (
+        256,
+        100,
+        1e-4,
+        0.01,
+    )
+    assert (default.optimiser, default.bias, default.squared, loop.START) == (
+        "sgd",
+        False,
+        False,
+        1e-3,
+    )
     assert FitData(Features(X, None, "X"), Answers(TRIPLETS)).seed == 42
     for arm, least, patience in ((GLOCAL, 20, 15), (GLOBAL, 15, 10)):
-        found = PaperLoop(max_epochs=40, min_delta=9.0).solve(data(), arm)  # nothing is a gain after the first epoch
+        found = PaperLoop(max_epochs=40, min_delta=9.0).solve(
+            data(), arm
+        )  # nothing is a gain after the first epoch
         assert found.told["epochs"] == max(least, patience + 1)
         assert f"{patience} epochs without a gain of 9" in found.reason
 
@@ -168,11 +202,17 @@ def test_fold_0_of_4_is_watched_without_weights_or_penalty():
     assert [steps for steps, _ in curve] == [6, 12, 18]
     assert curve[-1][1] == pytest.approx(parts["global"] + parts["local"])
     fitted, heldout, rows = data().fold(0, 4)
-    assert (watched["n"], found.told["n_fitted"], len(rows)) == (len(heldout), len(fitted.answers), 10)
+    assert (watched["n"], found.told["n_fitted"], len(rows)) == (
+        len(heldout),
+        len(fitted.answers),
+        10,
+    )
     dots = found.transform(X) @ found.transform(X).T
     a, b, c = heldout.objects.T
     logits = np.stack([dots[a, b], dots[a, c], dots[b, c]])
-    assert parts["global"] == pytest.approx((np.log(np.exp(logits).sum(0)) - logits[0]).mean(), rel=1e-5)
+    assert parts["global"] == pytest.approx(
+        (np.log(np.exp(logits).sum(0)) - logits[0]).mean(), rel=1e-5
+    )
 
 
 def ended_after(losses, min_epochs, patience, min_delta):
@@ -190,16 +230,20 @@ def test_it_stops_where_the_rule_of_the_scripts_says(monkeypatch, seed):
     """Any sequence of watched losses ends where the rule in plain Python says, gains before min_epochs included."""
     rng = np.random.default_rng(seed)
     losses = (rng.integers(0, 24, 20) / 8).tolist()
-    min_epochs, patience, min_delta = int(rng.integers(1, 12)), int(rng.integers(1, 4)), float(rng.choice([0, 0.125]))
+    min_epochs, patience, min_delta = (
+        int(rng.integers(1, 12)),
+        int(rng.integers(1, 4)),
+        float(rng.choice([0, 0.125])),
+    )
     told = iter(losses)
     real = loop.Procedure.parts
     monkeypatch.setattr(
         loop.Procedure, "parts",
         lambda self, name: {"global": next(told)} if name == "watched" else real(self, name),
     )  # fmt: skip
-    found = short(max_epochs=20, min_epochs=min_epochs, patience=patience, min_delta=min_delta, batch_size=400).solve(
-        data(local=False), GLOBAL
-    )
+    found = short(
+        max_epochs=20, min_epochs=min_epochs, patience=patience, min_delta=min_delta, batch_size=400
+    ).solve(data(local=False), GLOBAL)
     expected = ended_after(losses, min_epochs, patience, min_delta)
     assert found.told["epochs"] == (expected or 20)
     assert found.status == ("stalled" if expected else "budget")
@@ -213,7 +257,9 @@ def test_answers_about_a_reference_are_fitted(kind, width, t):
     rows = np.array([rng.permutation(60)[:width] for _ in range(t)])
     order = np.argsort(-np.einsum("td,tkd->tk", X[rows[:, 0]], X[rows[:, 1:]]), axis=1)
     answers = Answers(np.c_[rows[:, :1], np.take_along_axis(rows[:, 1:], order, axis=1)], kind=kind)
-    found = PaperLoop(eta=0.1, batch_size=t // 80, max_epochs=6).solve(FitData(Features(X, None, "X"), answers), GLOBAL)
+    found = PaperLoop(eta=0.1, batch_size=t // 80, max_epochs=6).solve(
+        FitData(Features(X, None, "X"), answers), GLOBAL
+    )
     assert found.parts["global"] < answers.chance_loss / 2
     assert found.told["watched"]["parts"]["global"] < answers.chance_loss / 2
 
@@ -231,7 +277,9 @@ def test_the_accelerator_is_that_of_the_trainer(monkeypatch):
     monkeypatch.setattr(loop.lightning, "Trainer", Trainer)
     answers = loop.LoopData(TRIPLETS, None, None)
     settings = PaperLoop()._settings(data(), GLOBAL)
-    procedure = loop.Procedure(torch.from_numpy(X), ((0, 1), (0, 2), (1, 2)), answers, answers, settings)
+    procedure = loop.Procedure(
+        torch.from_numpy(X), ((0, 1), (0, 2), (1, 2)), answers, answers, settings
+    )
     assert procedure.accelerator == "cpu"
     procedure.run({"accelerator": "cuda"})
     assert procedure.accelerator == "cuda"
@@ -241,7 +289,13 @@ def test_what_goes_wrong_is_said(monkeypatch):
     """A learning rate that is too large, values out of range, no Lightning, and an interrupt."""
     with pytest.raises(DivergedError, match="eta"):
         short(eta=1e200).solve(data(), GLOCAL)
-    for wrong in ({"eta": 0.0}, {"optimiser": "adamw"}, {"batch_size": 0}, {"patience": 0}, {"dtype": "float16"}):
+    for wrong in (
+        {"eta": 0.0},
+        {"optimiser": "adamw"},
+        {"batch_size": 0},
+        {"patience": 0},
+        {"dtype": "float16"},
+    ):
         with pytest.raises(ParameterError, match=next(iter(wrong))):
             PaperLoop(**wrong)
 
@@ -274,9 +328,22 @@ def test_the_command_line(tmp_path, capsys):
     paper = ["--solver", "paper", "--eta", "0.05", "--optimiser", "adam", "--bias"]
     assert execute([*command, *paper]) == 0
     record = json.loads(capsys.readouterr().out)
-    assert (record["solver"], record["eta"], record["optimiser"], record["bias"]) == ("paper", 0.05, "adam", True)
+    assert (record["solver"], record["eta"], record["optimiser"], record["bias"]) == (
+        "paper",
+        0.05,
+        "adam",
+        True,
+    )
     assert record["converged"] is False
-    assert {"objective", "parts", "gap", "evaluations", "epochs", "seconds", "watched"} <= record.keys()
+    assert {
+        "objective",
+        "parts",
+        "gap",
+        "evaluations",
+        "epochs",
+        "seconds",
+        "watched",
+    } <= record.keys()
     assert execute([*command, "--eta", "0.05"]) == 2
     assert "--solver paper" in capsys.readouterr().err
     assert execute([*command, "--solver", "paper", "--tol", "1e-3"]) == 2
@@ -289,8 +356,14 @@ def test_a_grid_of_the_loop_holds_eta(tmp_path):
 
     given = FitData(Features(X, None, "X"), Answers(made(6000)[1]))
     solver = short(optimiser="adam")
-    found = sweep(given, {"method": "global", "lmbda": 0.01, "eta": [0.01, 0.1]}, folds=2, solver=solver)
-    fits = {(row["fold"], row["eta"]): row for row in found.points.to_dict("records") if row["method"] == "global"}
+    found = sweep(
+        given, {"method": "global", "lmbda": 0.01, "eta": [0.01, 0.1]}, folds=2, solver=solver
+    )
+    fits = {
+        (row["fold"], row["eta"]): row
+        for row in found.points.to_dict("records")
+        if row["method"] == "global"
+    }
     assert fits.keys() == {(fold, eta) for fold in (0, 1) for eta in (0.01, 0.1)}
     alone = short(optimiser="adam", eta=0.1).solve(given.fold(0, 2)[0], GLOBAL)
     assert fits[0, 0.1]["objective"] == pytest.approx(alone.objective)

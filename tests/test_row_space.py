@@ -35,7 +35,9 @@ def all_columns(X, blocks):
 
 def off_rows(local):
     """An orthonormal basis of what is orthogonal to all rows."""
-    rows = [OBJECTS.standardization(f.matrix, "float64") for f in (OBJECTS, LOCAL)[: 2 if local else 1]]
+    rows = [
+        OBJECTS.standardization(f.matrix, "float64") for f in (OBJECTS, LOCAL)[: 2 if local else 1]
+    ]
     rows = np.concatenate(rows)
     return np.linalg.svd(rows)[2][len(rows) :].T
 
@@ -63,7 +65,9 @@ def test_the_reduced_fit_is_the_full_fit(name, monkeypatch):
     rows = np.linalg.qr(off, "complete")[0][:, off.shape[1] :]
     np.testing.assert_allclose(off.T @ W @ rows, 0, atol=1e-5)
     if name == "mixed":  # known on paper: c (1 - mix (p - r) / p) = mix tr W_r / p
-        assert scale * (1 - 0.8 * (P - N) / P) == pytest.approx(0.8 * np.trace(rows.T @ W @ rows) / P, rel=1e-3)
+        assert scale * (1 - 0.8 * (P - N) / P) == pytest.approx(
+            0.8 * np.trace(rows.T @ W @ rows) / P, rel=1e-3
+        )
 
 
 @pytest.mark.parametrize("name", ["global", "mixed", "naive", "glocal mixed"])
@@ -76,5 +80,13 @@ def test_the_objective_is_that_of_the_whole_transform(name):
     whole = small.transform(A, arm).weights.astype(np.float64)
     X, answers = data.named("float64")
     loss = ChoiceLoss(X, answers.objects, answers.pairs, answers.weights)
-    full = Problem(Axes(np.eye(P), np.ones(P)), loss, tuple(data.local_rows("float64")), data.scalars, small.workers)
-    assert small.objective(arm)(A).value == pytest.approx(full.objective(arm)(whole).value, rel=1e-5)
+    full = Problem(
+        Axes(np.eye(P), np.ones(P)),
+        loss,
+        tuple(data.local_rows("float64")),
+        data.scalars,
+        small.workers,
+    )
+    assert small.objective(arm)(A).value == pytest.approx(
+        full.objective(arm)(whole).value, rel=1e-5
+    )

@@ -45,7 +45,9 @@ def people(X, t, seed=0, signal=1.5):
     answers = np.array([rng.permutation(len(X))[:3] for _ in range(t)])
     for row in answers:
         i, j, k = row
-        pairs = np.array([mind[j] @ mind[k], mind[i] @ mind[k], mind[i] @ mind[j]]) + rng.gumbel(size=3)
+        pairs = np.array([mind[j] @ mind[k], mind[i] @ mind[k], mind[i] @ mind[j]]) + rng.gumbel(
+            size=3
+        )
         odd = int(pairs.argmax())
         row[:] = [row[(odd + 1) % 3], row[(odd + 2) % 3], row[odd]]
     return answers.astype(np.int32)
@@ -71,7 +73,9 @@ def solved(objective, W=None, tol=1e-5, moments=None, max_evaluations=1000, **op
 
 
 def naive(lmbda, loss=LOSS, tol=1e-5, max_evaluations=1000):
-    return minimise_naive(loss, lmbda, np.ones(loss.X.shape[1]), tol=tol, max_evaluations=max_evaluations)
+    return minimise_naive(
+        loss, lmbda, np.ones(loss.X.shape[1]), tol=tol, max_evaluations=max_evaluations
+    )
 
 
 def paper_loss(share):
@@ -123,7 +127,9 @@ def test_a_budget_is_kept_to(monkeypatch, budget):
         calls.append(1)
         return objective(W)
 
-    found = minimise(counted, DualityGap(objective), 5 * np.eye(P), np.ones(P), tol=1e-5, max_evaluations=budget)
+    found = minimise(
+        counted, DualityGap(objective), 5 * np.eye(P), np.ones(P), tol=1e-5, max_evaluations=budget
+    )
     assert found.status == "budget"
     assert found.evaluations == len(calls) <= budget
     spent = naive(0.1 * lambda_max(LOSS), tol=1e-12, max_evaluations=budget)
@@ -200,7 +206,9 @@ def test_curvature_of_a_neighbouring_objective_saves_evaluations():
     """From the end of one α the next is found in fewer evaluations with the pairs of the first than without."""
     first = solved(arm(0.1, local=LOCAL, alpha=0.2), tol=1e-8)
     following = arm(0.1, local=LOCAL, alpha=0.25)
-    counts = [solved(following, first.W, tol=1e-8, pairs=pairs).evaluations for pairs in (first.pairs, ())]
+    counts = [
+        solved(following, first.W, tol=1e-8, pairs=pairs).evaluations for pairs in (first.pairs, ())
+    ]
     assert counts[0] < counts[1]
 
 
@@ -220,7 +228,9 @@ def test_the_duality_gap_is_a_bound(lmbda, mix, weighted):
     for budget in (1, 2, 4, 8, 16, 1000):
         found = solved(objective, tol=1e-4, max_evaluations=budget)
         assert found.gap is None or found.at.value - tight.at.value <= found.gap + 1e-11
-        assert (found.status == "converged") == (found.gap is not None and found.gap <= 1e-4 * found.at.value)
+        assert (found.status == "converged") == (
+            found.gap is not None and found.gap <= 1e-4 * found.at.value
+        )
     assert found.status == "converged"
 
 
@@ -307,7 +317,12 @@ def test_naive_meets_the_optimum_over_full_w():
     """The low-rank solve ends at the minimum that L-BFGS over all of W finds, low-rank, semidefinite and soon."""
     lmbda = 0.3 * lambda_max(LOSS)
     full = minimise(
-        arm(lmbda, mix=0.0), Stationarity(lmbda), 0.3 * np.eye(P), np.ones(P), tol=1e-9, max_evaluations=3000
+        arm(lmbda, mix=0.0),
+        Stationarity(lmbda),
+        0.3 * np.eye(P),
+        np.ones(P),
+        tol=1e-9,
+        max_evaluations=3000,
     )
     found = naive(lmbda, tol=1e-9)
     assert (found.status, found.evaluations <= 100) == ("converged", True)
@@ -355,7 +370,10 @@ def test_the_first_identity_is_the_best_scaled_one(local, alpha, mix):
 def test_the_best_scale_exists_where_no_minimum_does():
     """Features that know nothing start small but not at 0; answers that all are met, and one point, are finite."""
     c, blind = best_scale(paper_loss(0.2), paper_loss(0.2).X)
-    assert (c, blind) == (pytest.approx(0.1, rel=0.05), True)  # the mean squared length is then a hundredth
+    assert (c, blind) == (
+        pytest.approx(0.1, rel=0.05),
+        True,
+    )  # the mean squared length is then a hundredth
     for scale in (1e-3, 1.0, 1e3):
         met = ChoiceLoss(scale * np.array([[1.0, 0.1], [1.0, 0.0], [-1.0, 1.0]]), ANSWERS[:0], ODD)
         met = ChoiceLoss(met.X, np.array([[0, 1, 2]], dtype=np.int32), ODD)

@@ -21,7 +21,7 @@ from glocal.transform import LinearTransform
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from glocal.solver.paper_loop import LoopSettings
+    from glocal.solver.paper_loop import LoopSettings, Procedure
 
 FOLDS = 4
 """The stopping rule watches fold 0 of so many folds of the objects and of the local images."""
@@ -129,12 +129,7 @@ class PaperLoop(Options):
             "watched": {"n": len(heldout), "parts": procedure.watched_losses},
         }
         return Solution(
-            LinearTransform(
-                _array(procedure.W),
-                None if procedure.b is None else _array(procedure.b),
-                data.scalars.mean,
-                data.scalars.std,
-            ),
+            _transform(procedure, data),
             arm,
             objective,
             parts,
@@ -171,6 +166,12 @@ class PaperLoop(Options):
             min_delta=self.min_delta,
             seed=data.seed,
         )
+
+
+def _transform(procedure: Procedure, data: FitData) -> LinearTransform:
+    """W and b of the last epoch, with the standardization of the features."""
+    bias = None if procedure.b is None else _array(procedure.b)
+    return LinearTransform(_array(procedure.W), bias, data.scalars.mean, data.scalars.std)
 
 
 def _array(tensor: Tensor) -> np.ndarray:

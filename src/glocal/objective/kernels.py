@@ -122,14 +122,15 @@ def _softmax(k: int) -> Callable[..., None]:
 
         sums: (3,) float64, to which loss, slope and curvature are added.
         """
-        zero, unity = x.dtype.type(0), x.dtype.type(1)
-        loss, slope, curvature = zero, zero, zero
+        zero = x.dtype.type(0)
+        unity = x.dtype.type(1)
+        loss = slope = curvature = zero
         for a in range(size):
             highest = x[0, a]
             for j in range(1, k):
                 highest = max(highest, x[j, a])
             y = (x[0, a] - highest) * m
-            others, mean, square = zero, zero, zero
+            others = mean = square = zero
             for j in range(1, k):
                 d = (x[j, a] - highest) * m
                 x[j, a] = _exp(d)

@@ -106,9 +106,11 @@ class LocalLoss:
         self.tau = tau
         self.n = sum(map(len, blocks))
         if len(self.blocks) >= workers.threads:
-            self._between_blocks, self._inside_block = workers, Workers(1)
+            self._between_blocks = workers
+            self._inside_block = Workers(1)
         else:
-            self._between_blocks, self._inside_block = Workers(1), workers
+            self._between_blocks = Workers(1)
+            self._inside_block = workers
         self._teachers = tuple(self._teacher(unit_rows_and_lengths(X)[0]) for X in self.blocks)
 
     def __call__(self, W: Float[np.ndarray, "p p"]) -> tuple[float, Float[np.ndarray, "p p"]]:

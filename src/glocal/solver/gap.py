@@ -159,7 +159,8 @@ class _Bracket:
         """The gap of mixtures of both points, until it is allowed; inf if none is feasible."""
         bracket = self
         for _ in range(_MAX_REFINEMENTS):
-            feasible, infeasible = bracket.feasible, bracket.infeasible
+            feasible = bracket.feasible
+            infeasible = bracket.infeasible
             if feasible is None or infeasible is None or feasible.gap <= allowed:
                 break
             t = feasible.blend(infeasible)

@@ -186,14 +186,9 @@ def minimise(
     if gap is None:  # the estimate may have been too careful
         gap = criterion.gap(current.f, current.W, allowed_gap(current.f, tol))
         status = "converged" if gap <= allowed_gap(current.f, tol) else status
-    return SolverResult(
-        W=current.W,
-        at=current.f,
-        status=status,
-        gap=gap if gap < math.inf else None,
-        evaluations=counter.evaluations - first,
-        pairs=tuple(hessian.pairs),
-    )
+    bound = gap if gap < math.inf else None
+    evaluations = counter.evaluations - first
+    return SolverResult(current.W, current.f, status, bound, evaluations, tuple(hessian.pairs))
 
 
 class _Iterate(NamedTuple):

@@ -81,10 +81,9 @@ def minimise_naive(
     """
     exact = choices.double()
     objective = Objective(choices, None, 0.0, lmbda, mix=0.0)
-    dtype = choices.X.dtype
     counter = Counter(on_step) if counter is None else counter
     first = counter.evaluations
-    V = _steepest_descent_columns(exact, lmbda).astype(dtype)
+    V = _steepest_descent_columns(exact, lmbda).astype(choices.X.dtype)
     status: Status = "stalled"
     for round_ in range(_MAX_ROUNDS):
         remaining = max_evaluations - (counter.evaluations - first)
@@ -113,8 +112,8 @@ def minimise_naive(
         V = _prune(V, H, _MIN_SINGULAR_VALUE * _THRESHOLD_DECAY**round_)
         if missing_columns > stationarity / 4:
             V = _add_descent_columns(exact, lmbda, V, H, eigenpairs)
-        V = np.ascontiguousarray(V, dtype)
-    W = _root(inner.W).astype(dtype)
+        V = np.ascontiguousarray(V, choices.X.dtype)
+    W = _root(inner.W).astype(choices.X.dtype)
     return SolverResult(W, objective(W), status, gap, counter.evaluations - first)
 
 
