@@ -4,7 +4,7 @@
 low-rank W.
 """
 
-from glocal.solver.gap import DualityGap, best_scale, identity_scale, lambda_max
+from glocal.solver.gap import DualityGap, GapEstimate, best_scale, identity_scale, lambda_max
 from glocal.solver.minimise import (
     Counter,
     OnStep,
@@ -21,6 +21,7 @@ __all__ = [
     "Counter",
     "DualityGap",
     "End",
+    "GapEstimate",
     "OnStep",
     "SolverResult",
     "allowed_gap",
