@@ -1,4 +1,5 @@
-"""Whole commands on random small problems beside `oracle`, which is loops and scipy: checks name what disagrees."""
+"""Whole commands on random small problems beside `oracle`, which is loops and scipy: checks name
+what disagrees."""
 
 import contextlib
 import io
@@ -34,22 +35,28 @@ def run(*arguments):
     """Exit code, the JSON object on standard output, and the message of a command."""
     from glocal.cli.app import execute
 
-    out, err = io.StringIO(), io.StringIO()
-    with warnings.catch_warnings(), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+    out = io.StringIO()
+    err = io.StringIO()
+    with (
+        warnings.catch_warnings(),
+        contextlib.redirect_stdout(out),
+        contextlib.redirect_stderr(err),
+    ):
         warnings.simplefilter("ignore")
         code = execute([*map(str, arguments), "--json"])
     return code, json.loads(out.getvalue()) if code == 0 else None, err.getvalue()
 
 
-def close(found, expected, what, tolerance=1e-6):
-    np.testing.assert_allclose(found, expected, rtol=0, atol=tolerance, err_msg=what)
+def close(values, expected, what, tolerance=1e-6):
+    np.testing.assert_allclose(values, expected, rtol=0, atol=tolerance, err_msg=what)
 
 
-# --- random data -----------------------------------------------------------------------------------------------------
+# --- random data ----------------------------------------------------------------------------------
 
 
 def features(rng, n, p, *, ties=False):
-    """(n, p): any scale, offset and precision; duplicates, constant columns and whole numbers at times."""
+    """(n, p): any scale, offset and precision; duplicates, constant columns and whole numbers at
+    times."""
     X = rng.integers(-2, 3, size=(n, p)).astype(float) if ties else rng.normal(size=(n, p))
     X[:, : max(1, p // 3)] *= rng.choice([0.1, 1, 5])
     if p > 1 and rng.random() < 0.2:
@@ -70,7 +77,8 @@ def features(rng, n, p, *, ties=False):
 
 def random_answers(rng, mind, kind, t):
     """(t, m) answers that follow the similarities of a mind, with noise."""
-    n, rows = len(mind), []
+    n = len(mind)
+    rows = []
     S = mind @ mind.T * rng.choice([0, 1, 10])
     while len(rows) < t:
         m = 3 if kind != "nearest-of-n" else min(4, n)
@@ -78,7 +86,9 @@ def random_answers(rng, mind, kind, t):
         pairs = oracle.candidates(kind, objects)
         c = int(np.argmax([S[objects[i], objects[j]] + rng.gumbel() for i, j in pairs]))
         chosen = pairs[c]
-        rows.append([*(objects[i] for i in chosen), *(x for i, x in enumerate(objects) if i not in chosen)])
+        rows.append(
+            [*(objects[i] for i in chosen), *(x for i, x in enumerate(objects) if i not in chosen)]
+        )
     return np.array(rows[:t])
 
 
@@ -88,14 +98,18 @@ def random_problem(rng, folder):
     X = features(rng, n, p)
     kind = str(rng.choice(["odd-one-out", "odd-one-out", "anchor", "nearest-of-n"]))
     mind = oracle.standardized(X, X)[:, -2:]
-    given = random_answers(rng, mind, kind, int(rng.choice([1, 4, 40, 200])))
-    weights = [np.ones(len(given)), rng.uniform(0, 3, len(given)), rng.integers(0, 3, len(given)) * 1.0]
+    answers = random_answers(rng, mind, kind, int(rng.choice([1, 4, 40, 200])))
+    weights = [
+        np.ones(len(answers)),
+        rng.uniform(0, 3, len(answers)),
+        rng.integers(0, 3, len(answers)) * 1.0,
+    ]
     w = weights[rng.integers(3)]
     w[0] = max(w[0], 1.0)
     files = {"features": folder / "features.npy", "answers": folder / "answers.npz"}
     np.save(files["features"], X)
-    np.savez(files["answers"], answers=given, kind=kind, weights=w)
-    return Problem(oracle.standardized(X, X), given, w, kind, files)
+    np.savez(files["answers"], answers=answers, kind=kind, weights=w)
+    return Problem(oracle.standardized(X, X), answers, w, kind, files)
 
 
 def random_arm(rng, problem, folder):
@@ -108,37 +122,57 @@ def random_arm(rng, problem, folder):
     if method != "naive":
         options += ["--mix", mix]
     if method == "glocal":
-        alpha, tau, size = float(rng.choice([0.1, 0.5])), float(rng.choice([0.1, 0.5])), int(rng.choice([5, 1024]))
+        alpha = float(rng.choice([0.1, 0.5]))
+        tau = float(rng.choice([0.1, 0.5]))
+        size = int(rng.choice([5, 1024]))
         X = np.load(problem.files["features"])
         images = X[rng.integers(0, len(X), size=15)].astype(np.float64)
         images += 0.5 * X.astype(np.float64).std() * rng.normal(size=images.shape)
         np.save(folder / "local.npy", images)
-        local, blocks = oracle.standardized(images, X), oracle.blocks(len(images), size)
+        local = oracle.standardized(images, X)
+        blocks = oracle.blocks(len(images), size)
         arm = replace(arm, local=local, blocks=tuple(blocks), alpha=alpha, tau=tau)
-        options += ["--local-features", folder / "local.npy", "--alpha", alpha, "--tau", tau, "--block-size", size]
+        options += [
+            "--local-features",
+            folder / "local.npy",
+            "--alpha",
+            alpha,
+            "--tau",
+            tau,
+            "--block-size",
+            size,
+        ]
     return arm, options
 
 
-def random_transform(rng, X, path, *, plain=False):
+def random_transform(rng, X, path, *, identity=False):
     """A transform file as the authors write it, and its map in float64."""
-    p, scalars = X.shape[1], X.astype(np.float64)
-    W = np.eye(p) if plain else rng.normal(size=(p, p))
+    p = X.shape[1]
+    scalars = X.astype(np.float64)
+    W = np.eye(p) if identity else rng.normal(size=(p, p))
     W = (W * 2.0 ** rng.integers(-3, 4)).astype(np.float32)
-    given = {"weights": W, "mean": scalars.mean(), "std": scalars.std()}
-    if not plain and rng.random() < 0.3:
-        given["bias"] = rng.normal(size=p).astype(np.float32)
-    np.savez(path, **given)
-    return lambda A: oracle.standardized(A, X) @ W.astype(np.float64) + given.get("bias", 0.0)
+    arrays = {"weights": W, "mean": scalars.mean(), "std": scalars.std()}
+    if not identity and rng.random() < 0.3:
+        arrays["bias"] = rng.normal(size=p).astype(np.float32)
+    np.savez(path, **arrays)
+    return lambda A: oracle.standardized(A, X) @ W.astype(np.float64) + arrays.get("bias", 0.0)
 
 
-# --- checks: each takes a generator and a folder ---------------------------------------------------------------------
+# --- checks: each takes a generator and a folder --------------------------------------------------
 
 
 def fit(rng, folder):
-    """The record of a fit is that of its file; what says converged is at the optimum; λ_max refuses the right λ."""
+    """The record of a fit is that of its file; what says converged is at the optimum; λ_max refuses
+    the right λ."""
     problem, options = random_arm(rng, random_problem(rng, folder), folder)
-    given = ["--features", problem.files["features"], "--answers", problem.files["answers"], *options]
-    code, record, message = run("fit", *given, "--out", folder / "fit.npz")
+    options = [
+        "--features",
+        problem.files["features"],
+        "--answers",
+        problem.files["answers"],
+        *options,
+    ]
+    code, record, message = run("fit", *options, "--out", folder / "fit.npz")
     highest = oracle.lambda_max(problem.X, problem.answers, problem.weights, problem.kind)
     if code:
         assert "lambda_max" in message or "optimum is W = 0" in message, message
@@ -156,12 +190,18 @@ def fit(rng, folder):
     assert record["n_answers"] == len(problem.answers)
     if record["converged"]:
         p = len(W)
-        starts = [W, 0.3 * np.eye(p), rng.normal(size=(p, p)) * 0.5 / np.sqrt(p), 0.02 * rng.normal(size=(p, p))]
+        starts = [
+            W,
+            0.3 * np.eye(p),
+            rng.normal(size=(p, p)) * 0.5 / np.sqrt(p),
+            0.02 * rng.normal(size=(p, p)),
+        ]
         assert f - oracle.lowest(problem, starts) <= 10 * record["tol"] * max(abs(f), 1e-7), options
 
 
 def _jumps(problem, W):
-    """Whether a local image lies at 0 but for the rounding of the file: its cosines may be those of another side."""
+    """Whether a local image lies at 0 but for the rounding of the file: its cosines may be those of
+    another side."""
     if problem.local is None:
         return False
     lengths = np.linalg.norm(problem.local @ W, axis=1)
@@ -174,19 +214,28 @@ def agreement(rng, folder):
     ties = bool(rng.random() < 0.5)
     X = features(rng, len(problem.X), int(rng.integers(1, 7)), ties=ties)
     np.save(folder / "features.npy", X)
-    mapped = random_transform(rng, X, folder / "t.npz", plain=ties)
+    mapped = random_transform(rng, X, folder / "t.npz", identity=ties)
     similarity = str(rng.choice(["cosine", "dot"]))
-    given = ["--features", folder / "features.npy", "--answers", problem.files["answers"], "--similarity", similarity]
-    given += ["--transform", folder / "t.npz"] if (moved := rng.random() < 0.7) else []
+    options = [
+        "--features",
+        folder / "features.npy",
+        "--answers",
+        problem.files["answers"],
+        "--similarity",
+        similarity,
+    ]
+    options += ["--transform", folder / "t.npz"] if (moved := rng.random() < 0.7) else []
     Z = mapped(X) if moved else oracle.standardized(X, X)
-    code, found, message = run("evaluate", "odd-one-out", *given)
+    code, record, message = run("evaluate", "odd-one-out", *options)
     assert code == 0, message
     accuracy, tied = oracle.agreement(Z, problem.answers, problem.weights, problem.kind, similarity)
     loss = oracle.global_loss(Z, problem.answers, problem.weights, problem.kind)
-    close([found["accuracy"], found["tie_rate"]], [accuracy, tied], "accuracy and ties")
-    close(found["loss"], loss, "loss", 1e-6 * max(1.0, loss))
+    close([record["accuracy"], record["tie_rate"]], [accuracy, tied], "accuracy and ties")
+    close(record["loss"], loss, "loss", 1e-6 * max(1.0, loss))
     options = ["--normalize"] if (unit := rng.random() < 0.5) else []
-    code, _, message = run("apply", folder / "t.npz", folder / "features.npy", "--out", folder / "Z.npy", *options)
+    code, _, message = run(
+        "apply", folder / "t.npz", folder / "features.npy", "--out", folder / "Z.npy", *options
+    )
     assert code == 0, message
     lengths = np.linalg.norm(X.astype(np.float64), axis=1, keepdims=True)
     expected = mapped(X / np.where(lengths > 0, lengths, 1) if unit else X)
@@ -194,7 +243,9 @@ def agreement(rng, folder):
     close(np.load(folder / "Z.npy"), expected, "apply", rounding)
 
 
-@pytest.mark.parametrize(("check", "seed"), [*((fit, n) for n in (0, 1, 3, 4, 5)), *((agreement, n) for n in range(3))])
+@pytest.mark.parametrize(
+    ("check", "seed"), [*((fit, n) for n in (0, 1, 3, 4, 5)), *((agreement, n) for n in range(3))]
+)
 def test_a_command_agrees_with_the_oracle(check, seed, tmp_path):
     """What a command prints and writes is what plain loops and scipy find on the same files."""
     check(np.random.default_rng(seed), tmp_path)

@@ -15,14 +15,17 @@ from glocal.errors import FileError
 from glocal.extract import Extractor, open_images
 from glocal.extract.images import Unreadable, decode_image, natural_key
 
-RED, GREEN, BLUE, WHITE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)
+RED = (255, 0, 0)
+GREEN = (0, 255, 0)
+BLUE = (0, 0, 255)
+WHITE = (255, 255, 255)
 
 
 def flat(mode="RGB", color=RED, size=(16, 16)):
     return Image.new(mode, size, color)
 
 
-def of(values):
+def gray_image(values):
     return Image.fromarray(np.full((16, 16), values))
 
 
@@ -39,7 +42,8 @@ def noise(kind, **options):
 
 def with_orientation(value):
     """Left half red, right half blue, and how a camera was held."""
-    image, exif = flat(size=(32, 32)), Image.Exif()
+    image = flat(size=(32, 32))
+    exif = Image.Exif()
     image.paste(Image.new("RGB", (16, 32), BLUE), (16, 0))
     exif[0x0112] = value
     return encoded(image, "PNG", exif=exif)
@@ -49,7 +53,10 @@ def png_header(width, height):
     """A PNG that promises a picture nobody has memory for."""
     header = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
     parts = (header, b"IDAT" + zlib.compress(b""), b"IEND")
-    chunks = (struct.pack(">I", len(part) - 4) + part + struct.pack(">I", zlib.crc32(part)) for part in parts)
+    chunks = (
+        struct.pack(">I", len(part) - 4) + part + struct.pack(">I", zlib.crc32(part))
+        for part in parts
+    )
     return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
 
 
@@ -60,7 +67,9 @@ def palette(**options):
 
 
 def animated(kind, **options):
-    return encoded(flat(), kind, save_all=True, append_images=[flat(color=BLUE), flat(color=GREEN)], **options)
+    return encoded(
+        flat(), kind, save_all=True, append_images=[flat(color=BLUE), flat(color=GREEN)], **options
+    )
 
 
 GRAY = (128, 128, 128)
@@ -74,12 +83,15 @@ GOOD = {  # what the file is, and what all or each of its four quarters show
     "one_colour_transparent.png": (encoded(flat(), "PNG", transparency=RED), WHITE),
     "cmyk.jpg": (encoded(flat("CMYK", (0, 255, 255, 0)), "JPEG", quality=95), RED),
     "progressive.jpeg": (encoded(flat(), "JPEG", quality=95, progressive=True), RED),
-    "sixteen.png": (encoded(of(np.uint16(0x80FF)), "PNG"), GRAY),
-    "thirty_two.tif": (encoded(of(np.int32(0x80FF)), "TIFF"), GRAY),
-    "real.tif": (encoded(of(np.float32(0.5)), "TIFF"), GRAY),
+    "sixteen.png": (encoded(gray_image(np.uint16(0x80FF)), "PNG"), GRAY),
+    "thirty_two.tif": (encoded(gray_image(np.int32(0x80FF)), "TIFF"), GRAY),
+    "real.tif": (encoded(gray_image(np.float32(0.5)), "TIFF"), GRAY),
     "upside_down.png": (with_orientation(3), (BLUE, RED, BLUE, RED)),
     "turned_right.png": (with_orientation(6), (RED, RED, BLUE, BLUE)),
-    "bad_exif.jpg": (encoded(flat(), "JPEG", quality=95, exif=b"Exif\x00\x00MM\x00*\xff\xff\xff\xff"), RED),
+    "bad_exif.jpg": (
+        encoded(flat(), "JPEG", quality=95, exif=b"Exif\x00\x00MM\x00*\xff\xff\xff\xff"),
+        RED,
+    ),
     "animated.gif": (animated("GIF"), RED),
     "animated.webp": (animated("WEBP", lossless=True), RED),
     "pages.tiff": (animated("TIFF"), RED),
@@ -97,8 +109,8 @@ BAD = {  # what the file is, and a word of the reason
     "cut.webp": (noise("WEBP")[:300], "damaged"),
     "huge.png": (png_header(60_000, 60_000), "pixels"),
     "large.png": (png_header(9_500, 9_500), "pixels"),
-    "negative.tif": (encoded(of(np.int32(-5)), "TIFF"), "values"),
-    "real.tiff": (encoded(of(np.float32(1e6)), "TIFF"), "values"),
+    "negative.tif": (encoded(gray_image(np.int32(-5)), "TIFF"), "values"),
+    "real.tiff": (encoded(gray_image(np.float32(1e6)), "TIFF"), "values"),
     "script.png": (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "not an image"),
 }
 
@@ -111,7 +123,8 @@ def four_pixels(image):
 
 @pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
 def test_every_odd_and_damaged_file_is_accounted_for(tmp_path):
-    """Each file is a row with the pixels that a person would see, or is missing by name with its reason."""
+    """Each file is a row with the pixels that a person would see, or is missing by name with its
+    reason."""
     folder = tmp_path / "images"
     for name, (data, _) in {**GOOD, **BAD}.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
@@ -119,10 +132,14 @@ def test_every_odd_and_damaged_file_is_accounted_for(tmp_path):
     (folder / "dangling.png").symlink_to(folder / "nowhere.png")
     (folder / "notes.md").write_text("no image")
     assert open_images(folder).ignored == ("notes.md",)
-    result = Extractor((lambda batch: batch, four_pixels), batch_size=5).extract(folder, tmp_path / "out")
+    result = Extractor((lambda batch: batch, four_pixels), batch_size=5).extract(
+        folder, tmp_path / "out"
+    )
     features = result.features()
     assert list(features.names) == sorted(GOOD, key=natural_key)
-    for row, name in zip(np.asarray(features.matrix).reshape(-1, 4, 3), features.names, strict=True):
+    for row, name in zip(
+        np.asarray(features.matrix).reshape(-1, 4, 3), features.names, strict=True
+    ):
         assert np.abs(row - np.broadcast_to(GOOD[name][1], (4, 3))).max() <= 3, (name, row)
     reasons = {name: word for name, (_, word) in BAD.items()} | {"dangling.png": "No such file"}
     assert dict(result.missing).keys() == reasons.keys()
@@ -132,7 +149,8 @@ def test_every_odd_and_damaged_file_is_accounted_for(tmp_path):
 
 
 def test_decoding_equals_pillows_own_conversion(tmp_path):
-    """A plain photograph decodes to exactly what Pillow's convert gives; a smaller scale to a smaller picture."""
+    """A plain photograph decodes to exactly what Pillow's convert gives; a smaller scale to a
+    smaller picture."""
     (tmp_path / "a.jpg").write_bytes(noise("JPEG", quality=80))
     expected = Image.open(tmp_path / "a.jpg").convert("RGB")
     assert np.array_equal(np.asarray(decode_image(tmp_path / "a.jpg")), np.asarray(expected))
@@ -141,7 +159,8 @@ def test_decoding_equals_pillows_own_conversion(tmp_path):
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
 def test_a_pipe_among_images_is_missing_by_name(tmp_path):
-    """A named pipe, and a folder that is called like an image, have no row; nothing waits for a writer."""
+    """A named pipe, and a folder that is called like an image, have no row; nothing waits for a
+    writer."""
     (tmp_path / "a.png").write_bytes(encoded(flat(), "PNG"))
     (tmp_path / "b.png").mkdir()
     os.mkfifo(tmp_path / "c.png")
@@ -178,7 +197,11 @@ def test_a_folder_a_pattern_and_a_list_name_the_same_images(few):
     assert list(tree.names) == ["a9.png", "a10.png", "sub/b.jpg"]
     assert [tree.read(i).getpixel((0, 0)) for i in range(3)] == [GREEN, RED, BLUE]
     assert list(open_images(f"{few}/**/*.*").names) == list(tree.names)
-    assert list(open_images(f"{few}/a?.png").names) == list(open_images(few / "a9.png").names) == ["a9.png"]
+    assert (
+        list(open_images(f"{few}/a?.png").names)
+        == list(open_images(few / "a9.png").names)
+        == ["a9.png"]
+    )
     (few / "list.txt").write_text(f"sub/b.jpg\nnone.png\n\n{few}/a9.png\n", encoding="utf-8")
     listed = open_images(few / "list.txt")
     assert list(listed.names) == ["sub/b.jpg", "none.png", f"{few}/a9.png"]
@@ -192,7 +215,8 @@ def test_a_folder_a_pattern_and_a_list_name_the_same_images(few):
 
 
 def test_the_hash_of_images_sees_names_sizes_and_times(few):
-    """A file that is changed, renamed or touched makes other images; the same files are the same images."""
+    """A file that is changed, renamed or touched makes other images; the same files are the same
+    images."""
     seen = {open_images(few).sha256() for _ in range(2)}
     (few / "a9.png").write_bytes((few / "a9.png").read_bytes() + b" ")
     seen.add(open_images(few).sha256())
@@ -213,7 +237,8 @@ def test_the_hash_of_images_sees_names_sizes_and_times(few):
     ],
 )
 def test_what_is_not_a_source_of_images_is_refused(tmp_path, make):
-    """Missing and empty folders, other files, lists that are not text, and names that are not a line of text."""
+    """Missing and empty folders, other files, lists that are not text, and names that are not a
+    line of text."""
     with pytest.raises(FileError, match="image") as caught:
         open_images(make(tmp_path))
     assert "\n" not in str(caught.value)

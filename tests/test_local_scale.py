@@ -21,29 +21,43 @@ def write(folder, matrix):
 
 
 @pytest.fixture(scope="module")
-def many():
+def large_world():
     """A simulated world with 1200 local images: 40 blocks of 30."""
     return simulated_world(
-        n_superordinate=6, n_category=8, n_object=5, n_local=1200, n_triplets=6000, dimensions=32, seed=5
+        n_superordinate=6,
+        n_category=8,
+        n_object=5,
+        n_local=1200,
+        n_triplets=6000,
+        dimensions=32,
+        seed=5,
     )
 
 
-def test_the_first_16_blocks_of_a_mapped_file_are_used_and_checked(tmp_path, many):
-    """They are bitwise those of a matrix standardized whole; what is hashed, and checked for NaN, are their rows."""
-    drawn, X = local_blocks(1200, 30, 42), many.local.matrix.copy()
-    X[drawn[16][3]] = np.nan
-    data = FitData(many.objects, many.answers, Features.load(write(tmp_path, X)), block_size=30)
-    whole, found = many.objects.standardization(X, "float32"), data.local_rows("float32")
-    assert [block.dtype for block in found] == [np.float32] * 16
-    for block, rows in zip(found, drawn[:16], strict=True):
+def test_the_first_16_blocks_of_a_mapped_file_are_used_and_checked(tmp_path, large_world):
+    """They are bitwise those of a matrix standardized whole; what is hashed, and checked for NaN,
+    are their rows."""
+    block_rows = local_blocks(1200, 30, 42)
+    X = large_world.local.matrix.copy()
+    X[block_rows[16][3]] = np.nan
+    data = FitData(
+        large_world.objects, large_world.answers, Features.load(write(tmp_path, X)), block_size=30
+    )
+    whole = large_world.objects.standardization(X, "float32")
+    blocks = data.local_rows("float32")
+    assert [block.dtype for block in blocks] == [np.float32] * 16
+    for block, rows in zip(blocks, block_rows[:16], strict=True):
         np.testing.assert_array_equal(block, whole[rows])
-    assert data.hashes(local=True)["local_features"] == array_sha256(X[np.sort(np.concatenate(drawn[:16]))])
+    assert data.hashes(local=True)["local_features"] == array_sha256(
+        X[np.sort(np.concatenate(block_rows[:16]))]
+    )
     record = fit(data, Arm("glocal")).record
     assert (record.n_local_blocks, record.n_local) == (16, 480)
-    with pytest.raises(DataError, match=f"row {drawn[16][3]}, column 0"):
-        data.evaluation_rows(drawn[16])  # neighbours may be looked for among images that no block holds
-    X[drawn[15][3]] = np.nan
-    with pytest.raises(DataError, match=f"row {drawn[15][3]}, column 0"):
+    with pytest.raises(DataError, match=f"row {block_rows[16][3]}, column 0"):
+        # neighbours may be counted among images that are in no block
+        data.evaluation_rows(block_rows[16])
+    X[block_rows[15][3]] = np.nan
+    with pytest.raises(DataError, match=f"row {block_rows[15][3]}, column 0"):
         fit(replace(data, local_features=Features.load(write(tmp_path, X))), Arm("glocal"))
 
 
@@ -67,7 +81,8 @@ def test_memory_does_not_grow_with_the_local_images(tmp_path):
     peaks = []
     for rows in (16_384, 131_072):
         (tmp_path / str(rows)).mkdir()
-        X = np.random.default_rng(0).integers(0, 4, (rows, 256)).astype(np.float32)  # 16 MB and 128 MB
-        path = write(tmp_path / str(rows), X)
-        peaks.append(processes.numbers(CODE, path, path))  # what loading libraries takes is not what a fit takes
+        X = np.random.default_rng(0).integers(0, 4, (rows, 256))  # 16 MB and 128 MB in float32
+        path = write(tmp_path / str(rows), X.astype(np.float32))
+        # twice: the first fit loads libraries too
+        peaks.append(processes.numbers(CODE, path, path))
     assert peaks[1][1] < peaks[0][1] + 40, peaks

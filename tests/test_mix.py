@@ -1,4 +1,5 @@
-"""The penalty between `naive` and `global`: its convexity, its optima, and every way to ask for it."""
+"""The penalty between `naive` and `global`: its convexity, its optima, and every way to ask for
+it."""
 
 import math
 
@@ -40,7 +41,9 @@ def solved(lmbda, mix, loss=LOSS, start=None, tol=1e-12):
     p = loss.X.shape[1]
     start = 0.3 * np.eye(p) if start is None else start
     objective = arm(lmbda, mix, loss)
-    return minimise(objective, DualityGap(objective), start, np.ones(p), tol=tol, max_evaluations=1000)
+    return minimise(
+        objective, DualityGap(objective), start, np.ones(p), tol=tol, max_evaluations=1000
+    )
 
 
 # the penalty
@@ -48,7 +51,8 @@ def solved(lmbda, mix, loss=LOSS, start=None, tol=1e-12):
 
 @pytest.mark.parametrize("mix", MIXES)
 def test_no_rotation_is_cheaper_than_the_symmetric_form(mix):
-    """Among all WQ with the same M = W Wᵀ the penalty is smallest at M^½, where it is tr M - mix (tr M^½)² / p."""
+    """Among all WQ with the same M = W Wᵀ the penalty is smallest at M^½, where it is tr M - mix
+    (tr M^½)² / p."""
     W = normal(P, P)
     M = W @ W.T
     best = penalty(root(M), mix)[0]
@@ -60,10 +64,13 @@ def test_no_rotation_is_cheaper_than_the_symmetric_form(mix):
 
 @pytest.mark.parametrize("mix", [*MIXES, 1.0])
 def test_the_penalty_is_convex_in_m(mix):
-    """Between any two positive semidefinite M, some of low rank, the penalty lies on or below the chord."""
+    """Between any two positive semidefinite M, some of low rank, the penalty lies on or below the
+    chord."""
     for seed in range(30):
-        A, B = normal(P, 1 + seed % P, seed=seed), normal(P, P, seed=100 + seed)
-        M, N = A @ A.T, B @ B.T
+        A = normal(P, 1 + seed % P, seed=seed)
+        B = normal(P, P, seed=100 + seed)
+        M = A @ A.T
+        N = B @ B.T
         middle = penalty(root((M + N) / 2), mix)[0]
         assert middle <= (penalty(root(M), mix)[0] + penalty(root(N), mix)[0]) / 2 + 1e-10
 
@@ -74,33 +81,42 @@ def test_the_penalty_is_convex_in_m(mix):
 @pytest.mark.parametrize("mix", MIXES)
 @pytest.mark.parametrize("share", [0.6, 0.9])
 def test_a_direction_without_data_sits_where_the_paper_says(share, mix):
-    """x = (±1, 0): with W = diag(w, c) the best c is mix w / (2 - mix), and R = 2 (1 - mix) / (2 - mix) w². The share q
-    of the softmax at the optimum then is share - λ (1 - mix) / (2 - mix), and w² = ½ log(2 q / (1 - q))."""
+    """x = (±1, 0): with W = diag(w, c) the best c is mix w / (2 - mix), and R = 2 (1 - mix) / (2 -
+    mix) w². The share q of the softmax at the optimum then is share - λ (1 - mix) / (2 - mix), and
+    w² = ½ log(2 q / (1 - q))."""
     x = np.array([[1.0, 0.0], [1.0, 0.0], [-1.0, 0.0]])
     answers = np.array([[0, 1, 2], [0, 2, 1], [1, 2, 0]], dtype=np.int32)
     loss = ChoiceLoss(x, answers, ODD, np.array([share, (1 - share) / 2, (1 - share) / 2]))
-    found = solved(0.1, mix, loss)
+    result = solved(0.1, mix, loss)
     q = share - 0.1 * (1 - mix) / (2 - mix)
     w = math.sqrt(math.log(2 * q / (1 - q)) / 2)
-    assert found.status == "converged"
-    np.testing.assert_allclose(found.W, [[w, 0.0], [0.0, mix * w / (2 - mix)]], rtol=1e-4, atol=1e-5)
+    assert result.status == "converged"
+    np.testing.assert_allclose(
+        result.W, [[w, 0.0], [0.0, mix * w / (2 - mix)]], rtol=1e-4, atol=1e-5
+    )
 
 
 @pytest.mark.parametrize("mix", MIXES)
 def test_the_optimum_is_one_by_a_rigorous_bound_too(mix):
-    """f - f* ≤ ⟨H, M⟩ + max(0, -λ_min(H)) f / (λ (1 - mix)) with H = ∂f/∂M, since R ≥ (1 - mix) tr M: nearly 0."""
+    """f - f* ≤ ⟨H, M⟩ + max(0, -λ_min(H)) f / (λ (1 - mix)) with H = ∂f/∂M, since R ≥ (1 - mix) tr
+    M: nearly 0."""
     lmbda = 0.05
-    found = solved(lmbda, mix, tol=1e-13)
-    w, axes = np.linalg.eigh(found.W)
-    H = LOSS.derivatives(found.W)[1] + lmbda * (np.eye(P) - mix * float(w.mean()) * (axes / w) @ axes.T)
-    along = float((H * (found.W @ found.W)).sum())
-    missing = max(0.0, -float(np.linalg.eigvalsh(H)[0])) * found.at.value / (lmbda * (1 - mix))
-    assert abs(along) + missing < 2e-4 * found.at.value
+    result = solved(lmbda, mix, tol=1e-13)
+    w, axes = np.linalg.eigh(result.W)
+    H = LOSS.derivatives(result.W)[1] + lmbda * (
+        np.eye(P) - mix * float(w.mean()) * (axes / w) @ axes.T
+    )
+    stationarity = float((H * (result.W @ result.W)).sum())
+    missing_columns = (
+        max(0.0, -float(np.linalg.eigvalsh(H)[0])) * result.at.value / (lmbda * (1 - mix))
+    )
+    assert abs(stationarity) + missing_columns < 2e-4 * result.at.value
 
 
 @pytest.mark.parametrize("mix", MIXES)
 def test_lambda_max_parts_optima_from_zero(mix):
-    """Just below λ_max the optimum is below log 3; from λ_max on no W is; and it lies between naive's and its bound."""
+    """Just below λ_max the optimum is below log 3; from λ_max on no W is; and it lies between
+    naive's and its bound."""
     largest = lambda_max(LOSS, mix)
     assert lambda_max(LOSS) < largest < lambda_max(LOSS) / (1 - mix)
     assert solved(0.95 * largest, mix).at.value < math.log(3)
@@ -123,9 +139,11 @@ def kept(fit):
 
 
 def test_a_fit_lies_between_naive_and_global():
-    """Less mix, less of the neighbours and a smaller W; the record has the mix and, below 1, λ_max."""
+    """Less mix, less of the neighbours and a smaller W; the record has the mix and, below 1,
+    λ_max."""
     naive = fit_arm(WORLD.objects, WORLD.answers, method="naive", lmbda=0.1)
-    between, shrunk = fitted(0.8), fitted(1.0)
+    between = fitted(0.8)
+    shrunk = fitted(1.0)
     assert kept(naive) < kept(between) < kept(shrunk)
     assert np.linalg.norm(naive.transform.weights) < np.linalg.norm(between.transform.weights)
     assert np.linalg.norm(between.transform.weights) < np.linalg.norm(shrunk.transform.weights)
@@ -138,12 +156,14 @@ def test_a_fit_lies_between_naive_and_global():
 
 @pytest.mark.parametrize("local", [None, WORLD.local], ids=["global", "glocal"])
 def test_a_lambda_whose_optimum_is_0_is_refused(local):
-    """From λ_max on the fit is refused; for glocal from (1 - alpha) λ_max, since no cosine depends on the scale."""
+    """From λ_max on the fit is refused; for glocal from (1 - alpha) λ_max, since no cosine depends
+    on the scale."""
     largest = fitted(0.8).record.lambda_max
     share = 1.0 if local is None else 0.7
     options = {"mix": 0.8} | ({} if local is None else {"local_features": local, "alpha": 0.3})
     with pytest.raises(TrivialOptimumError, match="is W = 0, which maps every image to one point"):
         fit_arm(WORLD.objects, WORLD.answers, lmbda=1.01 * share * largest, **options)
-    below = 0.9 if local is None else 0.2  # nearer to it the local term still draws W toward 0 along the identity
-    found = fit_arm(WORLD.objects, WORLD.answers, lmbda=below * share * largest, **options)
-    assert found.record.parts["global"] < math.log(3) - 1e-4
+    # nearer to λ_max the local term still draws W toward 0 along the identity
+    below = 0.9 if local is None else 0.2
+    result = fit_arm(WORLD.objects, WORLD.answers, lmbda=below * share * largest, **options)
+    assert result.record.parts["global"] < math.log(3) - 1e-4

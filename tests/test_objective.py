@@ -11,7 +11,9 @@ import pytest
 from glocal.objective import ChoiceLoss, LocalLoss, Objective, Workers, choices, penalty
 from glocal.similarity import candidate_pairs
 
-N, P, T = 14, 5, 90
+N = 14
+P = 5
+T = 90
 WIDTH = {"odd-one-out": 3, "anchor": 3, "nearest-of-n": 6}
 PASSES = ("plain", "compiled", "gathered")
 
@@ -20,13 +22,14 @@ def normal(*shape, seed=0, scale=1.0):
     return scale * np.random.default_rng(seed).normal(size=shape)
 
 
-def drawn(kind="odd-one-out", n=N, t=T, seed=0):
+def random_answers(kind="odd-one-out", n=N, t=T, seed=0):
     rng = np.random.default_rng(seed)
     return np.array([rng.permutation(n)[: WIDTH[kind]] for _ in range(t)], dtype=np.int32)
 
 
-X, W = normal(N, P), normal(P, P, seed=1, scale=0.5)
-ANSWERS = drawn()
+X = normal(N, P)
+W = normal(P, P, seed=1, scale=0.5)
+ANSWERS = random_answers()
 WEIGHTS = np.random.default_rng(1).integers(0, 4, T).astype(float)
 BLOCKS = [normal(size, P, seed=10 + size) for size in (9, 8, 5)]
 
@@ -36,10 +39,15 @@ every_kind = pytest.mark.parametrize("kind", WIDTH)
 
 @pytest.fixture
 def loss_by(monkeypatch):
-    """A loss by one of the three passes over the answers, whatever the numbers of objects and answers."""
+    """A loss by one of the three passes over the answers, whatever the numbers of objects and
+    answers."""
 
-    def make(one_pass, X, objects=ANSWERS, weights=None, kind="odd-one-out", threads=1, workers=None):
-        monkeypatch.setattr(choices, "_MIN_COMPILED_ANSWERS", 0 if one_pass == "compiled" else 10**9)
+    def make(
+        one_pass, X, objects=ANSWERS, weights=None, kind="odd-one-out", threads=1, workers=None
+    ):
+        monkeypatch.setattr(
+            choices, "_MIN_COMPILED_ANSWERS", 0 if one_pass == "compiled" else 10**9
+        )
         monkeypatch.setattr(choices, "_MAX_GRAM_OBJECTS", 0 if one_pass == "gathered" else 10**9)
         pairs = candidate_pairs(kind, objects.shape[1])
         return ChoiceLoss(X, objects, pairs, weights, workers=workers or Workers(threads))
@@ -47,19 +55,22 @@ def loss_by(monkeypatch):
     return make
 
 
-def plain(X, objects=ANSWERS, weights=None, kind="odd-one-out"):
+def numpy_loss(X, objects=ANSWERS, weights=None, kind="odd-one-out"):
     return ChoiceLoss(X, objects, candidate_pairs(kind, objects.shape[1]), weights)
 
 
 def loop_local_loss(W, tau):
-    parts = np.split(np.arange(sum(map(len, BLOCKS))), np.cumsum([len(block) for block in BLOCKS])[:-1])
+    parts = np.split(
+        np.arange(sum(map(len, BLOCKS))), np.cumsum([len(block) for block in BLOCKS])[:-1]
+    )
     rows = np.concatenate(BLOCKS)
     return oracle.local_loss(rows, rows @ W, tau, parts)
 
 
 def assert_gradient(function, W):
     """The gradient equals central differences of the value."""
-    dW, step = function(W)[1], 1e-5
+    dW = function(W)[1]
+    step = 1e-5
     for index in np.ndindex(*W.shape):
         E = np.zeros_like(W)
         E[index] = step
@@ -73,13 +84,17 @@ def assert_gradient(function, W):
 @every_kind
 @every_pass
 @pytest.mark.parametrize("weighted", [False, True])
-def test_the_loss_is_that_of_loops_and_its_gradient_that_of_differences(loss_by, one_pass, kind, weighted):
-    """L_global is the weighted mean of -log softmax at people's pair, of every kind and by every pass."""
-    objects, weights = drawn(kind), WEIGHTS if weighted else None
+def test_the_loss_is_that_of_loops_and_its_gradient_that_of_differences(
+    loss_by, one_pass, kind, weighted
+):
+    """L_global is the weighted mean of -log softmax at people's pair, of every kind and by every
+    pass."""
+    objects = random_answers(kind)
+    weights = WEIGHTS if weighted else None
     loss = loss_by(one_pass, X, objects, weights, kind, threads=3)
-    wanted = oracle.global_loss(X @ W, objects, WEIGHTS if weighted else np.ones(T), kind)
+    expected = oracle.global_loss(X @ W, objects, WEIGHTS if weighted else np.ones(T), kind)
     for _ in range(2):  # the second call finds the gradients of the first in its buffers
-        assert loss(W)[0] == pytest.approx(wanted, rel=1e-12)
+        assert loss(W)[0] == pytest.approx(expected, rel=1e-12)
     assert_gradient(loss, W)
     assert_gradient(loss, normal(P, 2, seed=5))  # any number of columns, as `naive` needs
 
@@ -88,12 +103,16 @@ def test_the_loss_is_that_of_loops_and_its_gradient_that_of_differences(loss_by,
 @every_pass
 @pytest.mark.parametrize(("n", "t"), [(300, 1), (1100, 9000)])
 def test_float32_is_float64_to_its_accuracy(loss_by, one_pass, kind, n, t):
-    """Value and gradient in float32 stay float32 and equal float64's, over chunks, blocks and threads."""
-    X, objects = normal(n, P, seed=6), drawn(kind, n, t, seed=7)
+    """Value and gradient in float32 stay float32 and equal float64's, over chunks, blocks and
+    threads."""
+    X = normal(n, P, seed=6)
+    objects = random_answers(kind, n, t, seed=7)
     weights = np.random.default_rng(8).uniform(0.1, 3, t)
-    exact = plain(X, objects, weights, kind)(W)
+    exact = numpy_loss(X, objects, weights, kind)(W)
     for threads in (1, 2, 3):
-        value, dW = loss_by(one_pass, X.astype(np.float32), objects, weights, kind, threads)(W.astype(np.float32))
+        value, dW = loss_by(one_pass, X.astype(np.float32), objects, weights, kind, threads)(
+            W.astype(np.float32)
+        )
         assert (type(value), dW.dtype) == (float, np.float32)
         assert value == pytest.approx(exact[0], rel=2e-6)
         np.testing.assert_allclose(dW, exact[1], rtol=1e-4, atol=2e-6 * np.abs(exact[1]).max())
@@ -102,20 +121,24 @@ def test_float32_is_float64_to_its_accuracy(loss_by, one_pass, kind, n, t):
 @every_kind
 @every_pass
 def test_slopes_and_scales_are_derivatives(loss_by, one_pass, kind):
-    """∂L/∂M is the slope along M + s vvᵀ and half of ∂L/∂W at W; the derivatives along the scale are differences."""
-    loss = loss_by(one_pass, X, drawn(kind), WEIGHTS, kind)
-    (sums, dM), v, s = loss.derivatives(W), normal(P, 1, seed=12), 1e-6
+    """∂L/∂M is the slope along M + s vvᵀ and half of ∂L/∂W at W; the derivatives along the scale
+    are differences."""
+    loss = loss_by(one_pass, X, random_answers(kind), WEIGHTS, kind)
+    (sums, dM) = loss.derivatives(W)
+    v = normal(P, 1, seed=12)
+    s = 1e-6
     np.testing.assert_allclose(dM, dM.T)
     np.testing.assert_allclose(2 * dM @ W, loss(W)[1], atol=1e-12)
     slope = (loss(np.hstack([W, math.sqrt(s) * v]))[0] - loss(W)[0]) / s
     assert (v.T @ dM @ v).item() == pytest.approx(slope, rel=1e-3, abs=1e-6)
     assert sums.slope == pytest.approx(float(np.sum(dM * (W @ W.T))))
-    derivatives, step = loss.scale_derivatives(X @ W), 1e-4
+    derivatives = loss.scale_derivatives(X @ W)
+    step = 1e-4
     for m in (0.3, 1.0, 2.0):
-        below, here, above = (loss(math.sqrt(m + e) * W)[0] for e in (-step, 0.0, step))
+        below, center, above = (loss(math.sqrt(m + e) * W)[0] for e in (-step, 0.0, step))
         first, second = derivatives(m)
         assert first == pytest.approx((above - below) / (2 * step), rel=1e-5)
-        assert second == pytest.approx((above - 2 * here + below) / step**2, rel=1e-4)
+        assert second == pytest.approx((above - 2 * center + below) / step**2, rel=1e-4)
     assert sums.slope == pytest.approx(derivatives(1.0)[0])
     assert sums.curvature == pytest.approx(derivatives(1.0)[1])
 
@@ -147,31 +170,38 @@ def test_two_threads_on_one_loss_have_the_numbers_of_one(loss_by, one_pass):
 
 
 def test_an_integer_weight_equals_copies_and_a_soft_answer_the_cross_entropy():
-    """Value and gradient under integer weights are those of copies; probabilities give the cross-entropy with them."""
-    copied = plain(X, np.repeat(ANSWERS, WEIGHTS.astype(int), axis=0))(W)
-    np.testing.assert_allclose(plain(X, ANSWERS, WEIGHTS)(W)[1], copied[1], atol=1e-13)
-    Z, shares = X @ W, [0.5, 0.3, 0.2]
+    """Value and gradient under integer weights are those of copies; probabilities give the
+    cross-entropy with them."""
+    copied = numpy_loss(X, np.repeat(ANSWERS, WEIGHTS.astype(int), axis=0))(W)
+    np.testing.assert_allclose(numpy_loss(X, ANSWERS, WEIGHTS)(W)[1], copied[1], atol=1e-13)
+    Z = X @ W
+    shares = [0.5, 0.3, 0.2]
     S = [float(Z[i] @ Z[j]) for i, j in ((0, 1), (0, 2), (1, 2))]
-    wanted = sum(p * (np.logaddexp.reduce(S) - s) for p, s in zip(shares, S, strict=True))
-    soft = plain(X, np.array([[0, 1, 2], [0, 2, 1], [1, 2, 0]], dtype=np.int32), np.array(shares))
-    assert soft(W)[0] == pytest.approx(wanted, rel=1e-12)
+    expected = sum(p * (np.logaddexp.reduce(S) - s) for p, s in zip(shares, S, strict=True))
+    soft = numpy_loss(
+        X, np.array([[0, 1, 2], [0, 2, 1], [1, 2, 0]], dtype=np.int32), np.array(shares)
+    )
+    assert soft(W)[0] == pytest.approx(expected, rel=1e-12)
 
 
 def test_what_leaves_the_losses_unchanged():
-    """Relabelled objects, an exchanged pair, another order of answers, a rotated W or rotated axes change no loss."""
-    loss, local = plain(X, ANSWERS, WEIGHTS), LocalLoss(BLOCKS, 0.3)
-    order, turn = np.random.default_rng(0).permutation(N), np.random.default_rng(1).permutation(T)
+    """Relabelled objects, an exchanged pair, another order of answers, a rotated W or rotated axes
+    change no loss."""
+    loss = numpy_loss(X, ANSWERS, WEIGHTS)
+    local = LocalLoss(BLOCKS, 0.3)
+    order = np.random.default_rng(0).permutation(N)
+    turn = np.random.default_rng(1).permutation(T)
     Q, U = (np.linalg.qr(normal(P, P, seed=seed))[0] for seed in (7, 8))
     same = [
-        (plain(X[np.argsort(order)], order[ANSWERS].astype(np.int32), WEIGHTS), loss, W),
-        (plain(X, ANSWERS[turn][:, [1, 0, 2]], WEIGHTS[turn]), loss, W),
-        (plain(X @ U, ANSWERS, WEIGHTS), loss, U.T @ W),
+        (numpy_loss(X[np.argsort(order)], order[ANSWERS].astype(np.int32), WEIGHTS), loss, W),
+        (numpy_loss(X, ANSWERS[turn][:, [1, 0, 2]], WEIGHTS[turn]), loss, W),
+        (numpy_loss(X @ U, ANSWERS, WEIGHTS), loss, U.T @ W),
         (LocalLoss([block @ U for block in BLOCKS], 0.3), local, U.T @ W),
         (loss, loss, W @ Q),
         (local, local, W @ Q),
     ]
-    for other, first, there in same:
-        assert other(there)[0] == pytest.approx(first(W)[0], rel=1e-12)
+    for other, first, point in same:
+        assert other(point)[0] == pytest.approx(first(W)[0], rel=1e-12)
     for mix in (0.0, 0.7, 1.0):
         assert penalty(U.T @ W @ U, mix)[0] == pytest.approx(penalty(W, mix)[0], rel=1e-12)
 
@@ -179,16 +209,20 @@ def test_what_leaves_the_losses_unchanged():
 @every_pass
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_losses_of_any_size_have_their_digits(loss_by, one_pass, dtype):
-    """The loss of a clear answer, 2 e^-gap, has as many digits as others; similarities of 1e4 do not overflow."""
-    one = np.array([[0, 1, 2]], dtype=np.int32)
+    """The loss of a clear answer, 2 e^-gap, has as many digits as others; similarities of 1e4 do
+    not overflow."""
+    clear_answer = np.array([[0, 1, 2]], dtype=np.int32)
     for gap in (*range(30), 60.0, 87.0):
-        rows = np.array([[gap, 1.0], [1.0, 0.0], [0.0, 0.0]], dtype=dtype)  # S_01 = gap, the others 0
-        value, dW = loss_by(one_pass, rows, one)(np.eye(2, dtype=dtype))
+        # S_01 = gap, the others 0
+        rows = np.array([[gap, 1.0], [1.0, 0.0], [0.0, 0.0]], dtype=dtype)
+        value, dW = loss_by(one_pass, rows, clear_answer)(np.eye(2, dtype=dtype))
         assert value == pytest.approx(math.log1p(2 * math.exp(-gap)), rel=1e-5, abs=0)
         chosen = -2 * math.exp(-gap) / (1 + 2 * math.exp(-gap))
         assert dW[0, 0] == pytest.approx(2 * gap * chosen, rel=1e-5, abs=0)
     rows = np.array([[100.0, 0.0], [100.0, 1.0], [-100.0, 30.0]], dtype=dtype)
-    value, dW = loss_by(one_pass, rows, np.array([[0, 1, 2], [0, 2, 1]], dtype=np.int32))(np.eye(2, dtype=dtype))
+    value, dW = loss_by(one_pass, rows, np.array([[0, 1, 2], [0, 2, 1]], dtype=np.int32))(
+        np.eye(2, dtype=dtype)
+    )
     assert value == pytest.approx(1e4, rel=1e-6)  # the first answer costs 0, the second 2e4
     assert np.isfinite(dW).all()
 
@@ -197,22 +231,25 @@ def test_losses_of_any_size_have_their_digits(loss_by, one_pass, dtype):
 @every_pass
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_equal_similarities_cost_the_logarithm_of_their_number(loss_by, one_pass, kind, dtype):
-    """At W = 0 each of k candidate pairs has the probability 1/k: the loss is log k, to its digits."""
+    """At W = 0 each of k candidate pairs has the probability 1/k: the loss is log k, to its
+    digits."""
     k = {"odd-one-out": 3, "anchor": 2, "nearest-of-n": 5}[kind]
-    loss = loss_by(one_pass, X.astype(dtype), drawn(kind), kind=kind)
+    loss = loss_by(one_pass, X.astype(dtype), random_answers(kind), kind=kind)
     value = loss(np.zeros((P, P), dtype=dtype))[0]
     assert value == pytest.approx(math.log(k), rel=2e-6 if dtype == np.float32 else 1e-14)
 
 
 def test_a_step_far_too_long_is_infinite_not_nan():
-    """Where even the squared length of an object overflows, the value is infinite, which the solver understands."""
-    objective = Objective(plain(X.astype(np.float32)), None, 0.0, 0.1, 1.0)
+    """Where even the squared length of an object overflows, the value is infinite, which the solver
+    understands."""
+    objective = Objective(numpy_loss(X.astype(np.float32)), None, 0.0, 0.1, 1.0)
     assert objective(1e25 * np.eye(P, dtype=np.float32)).value == math.inf
 
 
 def test_the_loss_is_convex_in_m():
     """Along a line between two positive semidefinite M the loss lies below its chord."""
-    loss, ends = plain(X), [normal(P, P, seed=s) for s in (20, 21)]
+    loss = numpy_loss(X)
+    ends = [normal(P, P, seed=s) for s in (20, 21)]
     for t in (0.2, 0.5, 0.8):
         middle = np.linalg.cholesky((1 - t) * ends[0] @ ends[0].T + t * ends[1] @ ends[1].T)
         assert loss(middle)[0] < (1 - t) * loss(ends[0])[0] + t * loss(ends[1])[0]
@@ -224,7 +261,8 @@ def test_the_loss_is_convex_in_m():
 @pytest.mark.parametrize("threads", [1, 2, 5])
 @pytest.mark.parametrize("tau", [0.02, 0.25, 30.0])
 def test_the_local_loss_is_that_of_loops_and_its_gradient_that_of_differences(tau, threads):
-    """L_local is the mean over images, in blocks of unequal sizes, of the cross-entropy of the two softmaxes."""
+    """L_local is the mean over images, in blocks of unequal sizes, of the cross-entropy of the two
+    softmaxes."""
     loss = LocalLoss(BLOCKS, tau, workers=Workers(threads))
     assert loss(W)[0] == pytest.approx(loop_local_loss(W, tau), rel=1e-11)
     assert_gradient(loss, W)
@@ -241,24 +279,32 @@ def test_the_local_loss_in_float32_is_that_of_float64(tau):
 
 @pytest.mark.parametrize("tau", [0.05, 0.5])
 def test_a_scaled_identity_is_the_optimum_of_the_local_loss(tau):
-    """At cI, for any c, the value is the mean entropy of the teacher and the gradient 0; elsewhere it is above."""
-    loss, wanted = LocalLoss(BLOCKS, tau), loop_local_loss(np.eye(P), tau)
+    """At cI, for any c, the value is the mean entropy of the teacher and the gradient 0; elsewhere
+    it is above."""
+    loss = LocalLoss(BLOCKS, tau)
+    expected = loop_local_loss(np.eye(P), tau)
     for scale in (0.01, 1.0, -3.0):
         value, dW = loss(scale * np.eye(P))
-        assert value == pytest.approx(wanted, rel=1e-11)
+        assert value == pytest.approx(expected, rel=1e-11)
         assert np.abs(dW).max() * scale < 1e-12
-    assert loss(W)[0] > wanted
+    assert loss(W)[0] > expected
 
 
 def test_the_local_loss_depends_on_directions_and_blocks_alone():
-    """W and the images may be scaled and images reordered inside a block; over blocks it is a mean by images."""
-    wanted = LocalLoss(BLOCKS, 0.2)(W)[0]
+    """W and the images may be scaled and images reordered inside a block; over blocks it is a mean
+    by images."""
+    expected = LocalLoss(BLOCKS, 0.2)(W)[0]
     for scale in (1e-10, 1e3):
-        assert LocalLoss(BLOCKS, 0.2)(scale * W)[0] == pytest.approx(wanted, rel=1e-11)
-    assert LocalLoss([7 * block[::-1] for block in reversed(BLOCKS)], 0.2)(W)[0] == pytest.approx(wanted, rel=1e-11)
+        assert LocalLoss(BLOCKS, 0.2)(scale * W)[0] == pytest.approx(expected, rel=1e-11)
+    assert LocalLoss([7 * block[::-1] for block in reversed(BLOCKS)], 0.2)(W)[0] == pytest.approx(
+        expected, rel=1e-11
+    )
     parts = [LocalLoss([block], 0.2)(W)[0] for block in BLOCKS]
-    assert np.average(parts, weights=[len(block) for block in BLOCKS]) == pytest.approx(wanted, rel=1e-12)
-    assert abs(LocalLoss([np.concatenate(BLOCKS)], 0.2)(W)[0] - wanted) > 0.1  # it contains about log(m - 1)
+    assert np.average(parts, weights=[len(block) for block in BLOCKS]) == pytest.approx(
+        expected, rel=1e-12
+    )
+    in_one_block = LocalLoss([np.concatenate(BLOCKS)], 0.2)(W)[0]
+    assert abs(in_one_block - expected) > 0.1  # it contains about log(m - 1)
 
 
 def test_an_image_of_zeros_gives_no_nan():
@@ -273,21 +319,33 @@ def test_an_image_of_zeros_gives_no_nan():
 
 @pytest.mark.parametrize("mix", [0.0, 0.7, 1.0])
 def test_the_penalty_is_its_formula_and_its_gradient_that_of_differences(mix):
-    """R = mix ‖W - cI‖² + (1 - mix) ‖W‖², W stays as it was, and a scaled identity costs (1 - mix) p c²."""
-    before, c = W.copy(), np.trace(W) / P
-    wanted = mix * np.sum((W - c * np.eye(P)) ** 2) + (1 - mix) * np.sum(W**2)
-    assert penalty(W, mix)[0] == pytest.approx(wanted, rel=1e-13)
+    """R = mix ‖W - cI‖² + (1 - mix) ‖W‖², W stays as it was, and a scaled identity costs (1 - mix)
+    p c²."""
+    before = W.copy()
+    c = np.trace(W) / P
+    expected = mix * np.sum((W - c * np.eye(P)) ** 2) + (1 - mix) * np.sum(W**2)
+    assert penalty(W, mix)[0] == pytest.approx(expected, rel=1e-13)
     assert_gradient(lambda W: penalty(W, mix), W)
     np.testing.assert_array_equal(W, before)
     assert penalty(-2.5 * np.eye(P), mix)[0] == pytest.approx((1 - mix) * P * 6.25)
 
 
 def test_an_objective_is_the_weighted_sum_of_its_terms():
-    """Value and gradient are the weighted sums, parts the unweighted values; without a local loss α has no say."""
-    loss, local = plain(X, ANSWERS, WEIGHTS), LocalLoss(BLOCKS, 0.25)
-    at = Objective(loss, local, 0.3, 0.7, 0.9)(W)
-    assert at.parts == {"global": loss(W)[0], "local": local(W)[0], "penalty": penalty(W, 0.9)[0]}
-    assert at.value == pytest.approx(0.7 * at.parts["global"] + 0.3 * at.parts["local"] + 0.7 * at.parts["penalty"])
+    """Value and gradient are the weighted sums, parts the unweighted values; without a local loss α
+    has no say."""
+    loss = numpy_loss(X, ANSWERS, WEIGHTS)
+    local = LocalLoss(BLOCKS, 0.25)
+    evaluation = Objective(loss, local, 0.3, 0.7, 0.9)(W)
+    assert evaluation.parts == {
+        "global": loss(W)[0],
+        "local": local(W)[0],
+        "penalty": penalty(W, 0.9)[0],
+    }
+    assert evaluation.value == pytest.approx(
+        0.7 * evaluation.parts["global"]
+        + 0.3 * evaluation.parts["local"]
+        + 0.7 * evaluation.parts["penalty"]
+    )
     assert_gradient(lambda W: Objective(loss, local, 0.3, 0.7, 0.9)(W)[::2], W)
     alone = Objective(loss, None, 0.3, 0.7, 0.0)(W)
     assert alone.value == pytest.approx(loss(W)[0] + 0.7 * np.sum(W**2))

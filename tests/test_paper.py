@@ -1,4 +1,5 @@
-"""The paper's loop: each choice of the authors' scripts, a line of docs/method.md each, and numbers of before."""
+"""The paper's loop: each choice of the authors' scripts, a line of docs/method.md each, and numbers
+of before."""
 
 import json
 import sys
@@ -16,18 +17,23 @@ from glocal.errors import DivergedError, MissingDependencyError, ParameterError
 
 pytestmark = [
     pytest.mark.nightly,
-    pytest.mark.filterwarnings("ignore::glocal.errors.NotConvergedWarning", "ignore::glocal.errors.CollapseWarning"),
+    pytest.mark.filterwarnings(
+        "ignore::glocal.errors.NotConvergedWarning", "ignore::glocal.errors.CollapseWarning"
+    ),
     pytest.mark.filterwarnings("ignore:.*LeafSpec:FutureWarning"),  # of Lightning about torch
 ]
 torch = pytest.importorskip("torch")
-loop = pytest.importorskip("glocal.solver.paper_loop", reason="the paper's loop needs glocal[paper]")
+loop = pytest.importorskip(
+    "glocal.solver.paper_loop", reason="the paper's loop needs glocal[paper]"
+)
 functional = torch.nn.functional
 
 
-def made(t=900):
+def simulated(t=900):
     """60 objects, answers by noisy dot products of a stretched space, and 40 local images."""
     rng = np.random.RandomState(0)
-    X, images = rng.normal(size=(60, 6)), rng.normal(size=(40, 6))
+    X = rng.normal(size=(60, 6))
+    images = rng.normal(size=(40, 6))
     Z = X @ np.diag([2.0, 1, 1, 0.5, 0.1, 0.1])
     triplets = np.array([rng.permutation(60)[:3] for _ in range(t)])
     a, b, c = Z[triplets].transpose(1, 0, 2)
@@ -36,8 +42,9 @@ def made(t=900):
     return X, np.take_along_axis(triplets, order, axis=1), images
 
 
-X, TRIPLETS, IMAGES = made()
-GLOCAL, GLOBAL = Arm("glocal", alpha=0.3, lmbda=0.01, tau=0.5), Arm("global", lmbda=0.01)
+X, TRIPLETS, IMAGES = simulated()
+GLOCAL = Arm("glocal", alpha=0.3, lmbda=0.01, tau=0.5)
+GLOBAL = Arm("global", lmbda=0.01)
 
 
 def data(weights=None, local=True, **options):
@@ -47,16 +54,22 @@ def data(weights=None, local=True, **options):
 
 def short(**changed):
     """A loop of three epochs in float64."""
-    return PaperLoop(**{"max_epochs": 3, "min_epochs": 3, "batch_size": 64, "dtype": "float64", **changed})
+    return PaperLoop(
+        **{"max_epochs": 3, "min_epochs": 3, "batch_size": 64, "dtype": "float64", **changed}
+    )
 
 
-# numbers of the first implementation, which checked every step against dense one-hots in autograd: fit_arm(...,
-# profile=replace(NEURIPS2023, max_epochs=40, warmup_epochs=40, min_epochs=12, min_epochs_global=12, patience=4,
-# patience_global=4, min_delta=1e-2, batch_size=64, …), dtype="float64") at the commit before it went
+# numbers of the first implementation, which checked every step against dense one-hots in autograd:
+# fit_arm(..., profile=replace(NEURIPS2023, max_epochs=40, warmup_epochs=40, min_epochs=12,
+# min_epochs_global=12, patience=4, patience_global=4, min_delta=1e-2, batch_size=64, …),
+# dtype="float64") at the commit before it went
 @pytest.mark.parametrize(
     ("arm", "options", "epochs", "numbers", "watched"),
     [
-        (GLOCAL, {"eta": 0.05}, 14, [1.88847217, 2.49649513, -1.72592521, 0.0342806354, 1.23236345743], 0.61992781598),
+        (
+            GLOCAL, {"eta": 0.05}, 14,
+            [1.88847217, 2.49649513, -1.72592521, 0.0342806354, 1.23236345743], 0.61992781598,
+        ),
         (
             GLOCAL, {"eta": 0.02, "optimiser": "adam", "bias": True}, 20,
             [2.79532123, 2.36402506, 0.774763227, 0.475608647, 1.21956533495], 0.57134259036,
@@ -72,23 +85,30 @@ def short(**changed):
     ],
 )  # fmt: skip
 def test_the_numbers_are_those_of_the_first_implementation(arm, options, epochs, numbers, watched):
-    """Epochs, W, objective and watched loss are what they were, for both optimisers, each arm, a bias and weights."""
+    """Epochs, W, objective and watched loss are what they were, for both optimisers, each arm, a
+    bias and weights."""
     weights = np.random.RandomState(1).uniform(0.5, 2, 900) if arm.method == "naive" else None
     stops = {"max_epochs": 40, "min_epochs": 12, "patience": 4, "min_delta": 1e-2, "batch_size": 64}
-    found = fit(data(weights, arm.local), arm, PaperLoop(dtype="float64", **stops, **options))
-    W, record = found.transform.weights.astype(float), found.record
+    result = fit(data(weights, arm.local), arm, PaperLoop(dtype="float64", **stops, **options))
+    W = result.transform.weights.astype(float)
+    record = result.record
     assert (record.epochs, record.evaluations, record.n_fitted) == (epochs, 6 * epochs, 378)
-    assert [W.trace(), np.linalg.norm(W), W[0, 0], W[1, 2], record.objective] == pytest.approx(numbers, rel=1e-6)
+    assert [W.trace(), np.linalg.norm(W), W[0, 0], W[1, 2], record.objective] == pytest.approx(
+        numbers, rel=1e-6
+    )
     assert record.watched["parts"]["global"] == pytest.approx(watched, rel=1e-6)
-    assert (found.transform.bias is not None) == record.bias == options.get("bias", False)
+    assert (result.transform.bias is not None) == record.bias == options.get("bias", False)
 
 
 def by_hand(W, b, triplets, images, arm):
-    """The objective of a step as a script would write it: one-hot rows, a masked diagonal, cross-entropy."""
+    """The objective of a step as a script would write it: one-hot rows, a masked diagonal,
+    cross-entropy."""
     standard = torch.as_tensor((X - X.mean()) / X.std())
     one_hot = torch.eye(60, dtype=torch.float64)[torch.as_tensor(triplets)]
     anchor, positive, negative = (one_hot @ (standard @ W + b)).unbind(1)
-    dots = torch.stack([(anchor * positive).sum(1), (anchor * negative).sum(1), (positive * negative).sum(1)], 1)
+    dots = torch.stack(
+        [(anchor * positive).sum(1), (anchor * negative).sum(1), (positive * negative).sum(1)], 1
+    )
     value = functional.cross_entropy(dots, torch.zeros(len(dots), dtype=torch.long))
     if images is not None:
         raw = torch.as_tensor(IMAGES[images])  # not standardized
@@ -98,22 +118,31 @@ def by_hand(W, b, triplets, images, arm):
             V = functional.normalize(V, dim=1)
             return (V @ V.T)[off].view(len(V), -1) / arm.tau
 
-        local = functional.cross_entropy(similarities(raw @ W + b), torch.softmax(similarities(raw), 1))
+        local = functional.cross_entropy(
+            similarities(raw @ W + b), torch.softmax(similarities(raw), 1)
+        )
         value = (1 - arm.alpha) * value + arm.alpha * local
-    return value + arm.lmbda * ((W - torch.eye(6, dtype=torch.float64) * W.diagonal().mean()) ** 2).sum()
+    return (
+        value
+        + arm.lmbda * ((W - torch.eye(6, dtype=torch.float64) * W.diagonal().mean()) ** 2).sum()
+    )
 
 
 @pytest.mark.parametrize("optimiser", ["sgd", "adam"])
 def test_the_walk_is_that_of_a_plain_loop(optimiser):
-    """W and b of the last epoch are those of a loop with torch's momentum, clipping at 1 and LinearLR from 1e-3."""
-    given = data(block_size=12)
-    found = short(eta=0.05, optimiser=optimiser, bias=True).solve(given, GLOCAL).transform
+    """W and b of the last epoch are those of a loop with torch's momentum, clipping at 1 and
+    LinearLR from 1e-3."""
+    fit_data = data(block_size=12)
+    result = short(eta=0.05, optimiser=optimiser, bias=True).solve(fit_data, GLOCAL).transform
     W = (1e-3 * torch.eye(6, dtype=torch.float64)).requires_grad_()
     b = torch.full((6,), 1e-3, dtype=torch.float64).requires_grad_()
-    kinds = {"sgd": lambda: torch.optim.SGD([W, b], 0.05, momentum=0.9), "adam": lambda: torch.optim.Adam([W, b], 0.05)}
+    kinds = {
+        "sgd": lambda: torch.optim.SGD([W, b], 0.05, momentum=0.9),
+        "adam": lambda: torch.optim.Adam([W, b], 0.05),
+    }
     walker = kinds[optimiser]()
     schedule = torch.optim.lr_scheduler.LinearLR(walker, total_iters=3)
-    part = given.fold(0, 4)[0]
+    part = fit_data.fold(0, 4)[0]
     for epoch in range(3):
         for batch, block in loop.epoch_steps(len(part.answers), 64, 30, 12, (42, epoch)):
             walker.zero_grad()
@@ -121,39 +150,64 @@ def test_the_walk_is_that_of_a_plain_loop(optimiser):
             torch.nn.utils.clip_grad_norm_([W, b], 1.0)
             walker.step()
         schedule.step()
-    np.testing.assert_allclose(found.weights, W.detach(), atol=1e-6)
-    np.testing.assert_allclose(found.bias, b.detach(), atol=1e-6)
+    np.testing.assert_allclose(result.weights, W.detach(), atol=1e-6)
+    np.testing.assert_allclose(result.bias, b.detach(), atol=1e-6)
 
 
 def test_answers_are_zipped_with_images_shuffled_anew():
-    """An epoch is as long as the longer list; a pass has each row once, in a new order; its last piece is smaller."""
+    """An epoch is as long as the longer list; a pass has each row once, in a new order; its last
+    piece is smaller."""
     steps = loop.epoch_steps(100, 8, 20, 6, (1, 3))
     assert sorted(np.concatenate([batch for batch, _ in steps])) == list(range(100))
     assert [len(batch) for batch, _ in steps] == [8] * 12 + [4]
-    passes = [np.concatenate([block for _, block in steps[start : start + 4]]) for start in (0, 4, 8)]
-    assert all(sorted(one) == list(range(20)) for one in passes)
-    assert all((one != other).any() for one, other in pairwise(passes))
+    passes = [
+        np.concatenate([block for _, block in steps[start : start + 4]]) for start in (0, 4, 8)
+    ]
+    assert all(sorted(order) == list(range(20)) for order in passes)
+    assert all((order != other).any() for order, other in pairwise(passes))
     assert [len(block) for _, block in steps[:4]] == [6, 6, 6, 2]
-    assert {len(block) for _, block in loop.epoch_steps(60, 10, 9, 4, (0, 0))} == {4}, "one image has no neighbours"
-    again, other = loop.epoch_steps(100, 8, 0, 6, (1, 3)), loop.epoch_steps(100, 8, 0, 6, (1, 4))
-    assert all((one == two).all() for (one, _), (two, _) in zip(steps, again, strict=True))
-    assert any((one != two).any() for (one, _), (two, _) in zip(steps, other, strict=True))
+    assert {len(block) for _, block in loop.epoch_steps(60, 10, 9, 4, (0, 0))} == {4}, (
+        "one image has no neighbours"
+    )
+    again = loop.epoch_steps(100, 8, 0, 6, (1, 3))
+    other = loop.epoch_steps(100, 8, 0, 6, (1, 4))
+    assert all(
+        (answers == expected).all()
+        for (answers, _), (expected, _) in zip(steps, again, strict=True)
+    )
+    assert any(
+        (answers != expected).any()
+        for (answers, _), (expected, _) in zip(steps, other, strict=True)
+    )
 
 
 def test_the_defaults_are_those_of_the_scripts():
-    """256 answers, at most 100 epochs, min_delta 1e-4; glocal has 20 epochs at least, patience 15, else 15 and 10."""
+    """256 answers, at most 100 epochs, min_delta 1e-4; glocal has 20 epochs at least, patience 15,
+    else 15 and 10."""
     default = PaperLoop()
-    assert (default.batch_size, default.max_epochs, default.min_delta, default.eta) == (256, 100, 1e-4, 0.01)
-    assert (default.optimiser, default.bias, default.squared, loop.START) == ("sgd", False, False, 1e-3)
+    assert (default.batch_size, default.max_epochs, default.min_delta, default.eta) == (
+        256,
+        100,
+        1e-4,
+        0.01,
+    )
+    assert (default.optimiser, default.bias, default.squared, loop.START) == (
+        "sgd",
+        False,
+        False,
+        1e-3,
+    )
     assert FitData(Features(X, None, "X"), Answers(TRIPLETS)).seed == 42
     for arm, least, patience in ((GLOCAL, 20, 15), (GLOBAL, 15, 10)):
-        found = PaperLoop(max_epochs=40, min_delta=9.0).solve(data(), arm)  # nothing is a gain after the first epoch
-        assert found.told["epochs"] == max(least, patience + 1)
-        assert f"{patience} epochs without a gain of 9" in found.reason
+        # nothing is a gain after the first epoch
+        result = PaperLoop(max_epochs=40, min_delta=9.0).solve(data(), arm)
+        assert result.told["epochs"] == max(least, patience + 1)
+        assert f"{patience} epochs without a gain of 9" in result.reason
 
 
 def test_the_norm_is_not_squared():
-    """The penalty of `naive` is ‖W‖, unless `squared` asks for its square. That local images are raw the walk says."""
+    """The penalty of `naive` is ‖W‖, unless `squared` asks for its square. That local images are
+    raw the walk says."""
     for squared, power in ((False, 1), (True, 2)):
         naive = short(squared=squared).solve(data(), Arm("naive", lmbda=0.1))
         norm = np.linalg.norm(naive.transform.weights.astype(float))
@@ -161,23 +215,34 @@ def test_the_norm_is_not_squared():
 
 
 def test_fold_0_of_4_is_watched_without_weights_or_penalty():
-    """The loss after each epoch is L_global + L_local of the held-out objects and images, whatever α and λ."""
+    """The loss after each epoch is L_global + L_local of the held-out objects and images, whatever
+    α and λ."""
     curve = []
-    found = short().solve(data(), GLOCAL, lambda steps, at: curve.append((steps, at.value)))
-    watched, parts = found.told["watched"], found.told["watched"]["parts"]
+    result = short().solve(
+        data(), GLOCAL, lambda steps, evaluation: curve.append((steps, evaluation.value))
+    )
+    watched = result.told["watched"]
+    parts = result.told["watched"]["parts"]
     assert [steps for steps, _ in curve] == [6, 12, 18]
     assert curve[-1][1] == pytest.approx(parts["global"] + parts["local"])
     fitted, heldout, rows = data().fold(0, 4)
-    assert (watched["n"], found.told["n_fitted"], len(rows)) == (len(heldout), len(fitted.answers), 10)
-    dots = found.transform(X) @ found.transform(X).T
+    assert (watched["n"], result.told["n_fitted"], len(rows)) == (
+        len(heldout),
+        len(fitted.answers),
+        10,
+    )
+    dots = result.transform(X) @ result.transform(X).T
     a, b, c = heldout.objects.T
     logits = np.stack([dots[a, b], dots[a, c], dots[b, c]])
-    assert parts["global"] == pytest.approx((np.log(np.exp(logits).sum(0)) - logits[0]).mean(), rel=1e-5)
+    assert parts["global"] == pytest.approx(
+        (np.log(np.exp(logits).sum(0)) - logits[0]).mean(), rel=1e-5
+    )
 
 
 def ended_after(losses, min_epochs, patience, min_delta):
     """The rule of the scripts: a callback's counter, which the trainer obeys from min_epochs on."""
-    best, waited = float("inf"), 0
+    best = float("inf")
+    waited = 0
     for epoch, value in enumerate(losses, start=1):
         best, waited = (value, 0) if value + min_delta < best else (best, waited + 1)
         if waited >= patience and epoch >= min_epochs:
@@ -187,23 +252,27 @@ def ended_after(losses, min_epochs, patience, min_delta):
 
 @pytest.mark.parametrize("seed", range(8))
 def test_it_stops_where_the_rule_of_the_scripts_says(monkeypatch, seed):
-    """Any sequence of watched losses ends where the rule in plain Python says, gains before min_epochs included."""
+    """Any sequence of watched losses ends where the rule in plain Python says, gains before
+    min_epochs included."""
     rng = np.random.default_rng(seed)
     losses = (rng.integers(0, 24, 20) / 8).tolist()
-    min_epochs, patience, min_delta = int(rng.integers(1, 12)), int(rng.integers(1, 4)), float(rng.choice([0, 0.125]))
-    told = iter(losses)
-    real = loop.Procedure.parts
-    monkeypatch.setattr(
-        loop.Procedure, "parts",
-        lambda self, name: {"global": next(told)} if name == "watched" else real(self, name),
-    )  # fmt: skip
-    found = short(max_epochs=20, min_epochs=min_epochs, patience=patience, min_delta=min_delta, batch_size=400).solve(
-        data(local=False), GLOBAL
-    )
+    min_epochs = int(rng.integers(1, 12))
+    patience = int(rng.integers(1, 4))
+    min_delta = float(rng.choice([0, 0.125]))
+    remaining_losses = iter(losses)
+    measure = loop.Procedure.parts
+
+    def parts(self, name):
+        return {"global": next(remaining_losses)} if name == "watched" else measure(self, name)
+
+    monkeypatch.setattr(loop.Procedure, "parts", parts)
+    result = short(
+        max_epochs=20, min_epochs=min_epochs, patience=patience, min_delta=min_delta, batch_size=400
+    ).solve(data(local=False), GLOBAL)
     expected = ended_after(losses, min_epochs, patience, min_delta)
-    assert found.told["epochs"] == (expected or 20)
-    assert found.status == ("stalled" if expected else "budget")
-    assert not found.converged
+    assert result.told["epochs"] == (expected or 20)
+    assert result.status == ("stalled" if expected else "budget")
+    assert not result.converged
 
 
 @pytest.mark.parametrize(("kind", "width", "t"), [("anchor", 3, 3000), ("nearest-of-n", 5, 20_000)])
@@ -213,13 +282,16 @@ def test_answers_about_a_reference_are_fitted(kind, width, t):
     rows = np.array([rng.permutation(60)[:width] for _ in range(t)])
     order = np.argsort(-np.einsum("td,tkd->tk", X[rows[:, 0]], X[rows[:, 1:]]), axis=1)
     answers = Answers(np.c_[rows[:, :1], np.take_along_axis(rows[:, 1:], order, axis=1)], kind=kind)
-    found = PaperLoop(eta=0.1, batch_size=t // 80, max_epochs=6).solve(FitData(Features(X, None, "X"), answers), GLOBAL)
-    assert found.parts["global"] < answers.chance_loss / 2
-    assert found.told["watched"]["parts"]["global"] < answers.chance_loss / 2
+    result = PaperLoop(eta=0.1, batch_size=t // 80, max_epochs=6).solve(
+        FitData(Features(X, None, "X"), answers), GLOBAL
+    )
+    assert result.parts["global"] < answers.chance_loss / 2
+    assert result.told["watched"]["parts"]["global"] < answers.chance_loss / 2
 
 
 def test_the_accelerator_is_that_of_the_trainer(monkeypatch):
-    """Where Lightning put the fit is known afterwards, whatever was asked of it: here, its second GPU."""
+    """Where Lightning put the fit is known afterwards, whatever was asked of it: here, its second
+    GPU."""
 
     class Trainer:
         def __init__(self, **options):
@@ -231,7 +303,9 @@ def test_the_accelerator_is_that_of_the_trainer(monkeypatch):
     monkeypatch.setattr(loop.lightning, "Trainer", Trainer)
     answers = loop.LoopData(TRIPLETS, None, None)
     settings = PaperLoop()._settings(data(), GLOBAL)
-    procedure = loop.Procedure(torch.from_numpy(X), ((0, 1), (0, 2), (1, 2)), answers, answers, settings)
+    procedure = loop.Procedure(
+        torch.from_numpy(X), ((0, 1), (0, 2), (1, 2)), answers, answers, settings
+    )
     assert procedure.accelerator == "cpu"
     procedure.run({"accelerator": "cuda"})
     assert procedure.accelerator == "cuda"
@@ -241,11 +315,17 @@ def test_what_goes_wrong_is_said(monkeypatch):
     """A learning rate that is too large, values out of range, no Lightning, and an interrupt."""
     with pytest.raises(DivergedError, match="eta"):
         short(eta=1e200).solve(data(), GLOCAL)
-    for wrong in ({"eta": 0.0}, {"optimiser": "adamw"}, {"batch_size": 0}, {"patience": 0}, {"dtype": "float16"}):
+    for wrong in (
+        {"eta": 0.0},
+        {"optimiser": "adamw"},
+        {"batch_size": 0},
+        {"patience": 0},
+        {"dtype": "float16"},
+    ):
         with pytest.raises(ParameterError, match=next(iter(wrong))):
             PaperLoop(**wrong)
 
-    def interrupt(steps, at):
+    def interrupt(steps, evaluation):
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -260,9 +340,11 @@ def test_callbacks_of_lightning_are_taken(tmp_path):
     from lightning.pytorch.callbacks import ModelCheckpoint
 
     kept = ModelCheckpoint(dirpath=tmp_path, filename="last", save_on_train_epoch_end=True)
-    found = short(trainer={"callbacks": [kept], "enable_checkpointing": True}).solve(data(), GLOBAL)
+    result = short(trainer={"callbacks": [kept], "enable_checkpointing": True}).solve(
+        data(), GLOBAL
+    )
     state = torch.load(tmp_path / "last.ckpt", weights_only=False)["state_dict"]
-    np.testing.assert_array_equal(state["W"].float(), found.transform.weights)
+    np.testing.assert_array_equal(state["W"].float(), result.transform.weights)
 
 
 def test_the_command_line(tmp_path, capsys):
@@ -274,9 +356,22 @@ def test_the_command_line(tmp_path, capsys):
     paper = ["--solver", "paper", "--eta", "0.05", "--optimiser", "adam", "--bias"]
     assert execute([*command, *paper]) == 0
     record = json.loads(capsys.readouterr().out)
-    assert (record["solver"], record["eta"], record["optimiser"], record["bias"]) == ("paper", 0.05, "adam", True)
+    assert (record["solver"], record["eta"], record["optimiser"], record["bias"]) == (
+        "paper",
+        0.05,
+        "adam",
+        True,
+    )
     assert record["converged"] is False
-    assert {"objective", "parts", "gap", "evaluations", "epochs", "seconds", "watched"} <= record.keys()
+    assert {
+        "objective",
+        "parts",
+        "gap",
+        "evaluations",
+        "epochs",
+        "seconds",
+        "watched",
+    } <= record.keys()
     assert execute([*command, "--eta", "0.05"]) == 2
     assert "--solver paper" in capsys.readouterr().err
     assert execute([*command, "--solver", "paper", "--tol", "1e-3"]) == 2
@@ -284,14 +379,21 @@ def test_the_command_line(tmp_path, capsys):
 
 
 def test_a_grid_of_the_loop_holds_eta(tmp_path):
-    """A sweep with the loop fits each learning rate on each fold from a cold start, and refits with the one chosen."""
+    """A sweep with the loop fits each learning rate on each fold from a cold start, and refits with
+    the one chosen."""
     from glocal.sweep import sweep
 
-    given = FitData(Features(X, None, "X"), Answers(made(6000)[1]))
+    fit_data = FitData(Features(X, None, "X"), Answers(simulated(6000)[1]))
     solver = short(optimiser="adam")
-    found = sweep(given, {"method": "global", "lmbda": 0.01, "eta": [0.01, 0.1]}, folds=2, solver=solver)
-    fits = {(row["fold"], row["eta"]): row for row in found.points.to_dict("records") if row["method"] == "global"}
+    result = sweep(
+        fit_data, {"method": "global", "lmbda": 0.01, "eta": [0.01, 0.1]}, folds=2, solver=solver
+    )
+    fits = {
+        (row["fold"], row["eta"]): row
+        for row in result.points.to_dict("records")
+        if row["method"] == "global"
+    }
     assert fits.keys() == {(fold, eta) for fold in (0, 1) for eta in (0.01, 0.1)}
-    alone = short(optimiser="adam", eta=0.1).solve(given.fold(0, 2)[0], GLOBAL)
+    alone = short(optimiser="adam", eta=0.1).solve(fit_data.fold(0, 2)[0], GLOBAL)
     assert fits[0, 0.1]["objective"] == pytest.approx(alone.objective)
-    assert found.transform.meta["fit"]["eta"] == found.best["eta"]
+    assert result.transform.meta["fit"]["eta"] == result.best["eta"]

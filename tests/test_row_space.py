@@ -1,4 +1,5 @@
-"""With fewer rows than columns a fit on the row space is the fit on all columns, and off it W is what it must be."""
+"""With fewer rows than columns a fit on the row space is the fit on all columns, and off it W is
+what it must be."""
 
 import numpy as np
 import pytest
@@ -10,7 +11,9 @@ from glocal.data.features import Features
 from glocal.data.world import simulated_answers
 from glocal.objective import ChoiceLoss
 
-N, M, P = 30, 25, 90
+N = 30
+M = 25
+P = 90
 RNG = np.random.default_rng(0)
 MIND = RNG.normal(size=(N, 4))
 OBJECTS = Features(np.concatenate([MIND, RNG.normal(size=(N, P - 4))], axis=1))
@@ -35,14 +38,17 @@ def all_columns(X, blocks):
 
 def off_rows(local):
     """An orthonormal basis of what is orthogonal to all rows."""
-    rows = [OBJECTS.standardization(f.matrix, "float64") for f in (OBJECTS, LOCAL)[: 2 if local else 1]]
+    rows = [
+        OBJECTS.standardization(f.matrix, "float64") for f in (OBJECTS, LOCAL)[: 2 if local else 1]
+    ]
     rows = np.concatenate(rows)
     return np.linalg.svd(rows)[2][len(rows) :].T
 
 
 @pytest.mark.parametrize("name", ARMS)
 def test_the_reduced_fit_is_the_full_fit(name, monkeypatch):
-    """The same objective, penalty, certificate and W, in N (+ M) directions; off the rows W is cI, or 0 for naive."""
+    """The same objective, penalty, certificate and W, in N (+ M) directions; off the rows W is cI,
+    or 0 for naive."""
     arm = ARMS[name]
     data = FitData(OBJECTS, WEIGHTED, LOCAL)
     solver = SOLVER.replace(tol=1e-6) if name == "naive" else SOLVER
@@ -54,7 +60,8 @@ def test_the_reduced_fit_is_the_full_fit(name, monkeypatch):
     assert small.objective == pytest.approx(full.objective, rel=2 * solver.tol)
     assert small.parts["penalty"] == pytest.approx(full.parts["penalty"], rel=1e-3)
     assert small.certificate == full.certificate
-    W, off = small.transform.weights, off_rows(arm.local)
+    W = small.transform.weights
+    off = off_rows(arm.local)
     np.testing.assert_allclose(W, full.transform.weights, atol=1e-2)
     block = off.T @ W @ off
     scale = 0.0 if name == "naive" else block.trace() / len(block)
@@ -63,18 +70,29 @@ def test_the_reduced_fit_is_the_full_fit(name, monkeypatch):
     rows = np.linalg.qr(off, "complete")[0][:, off.shape[1] :]
     np.testing.assert_allclose(off.T @ W @ rows, 0, atol=1e-5)
     if name == "mixed":  # known on paper: c (1 - mix (p - r) / p) = mix tr W_r / p
-        assert scale * (1 - 0.8 * (P - N) / P) == pytest.approx(0.8 * np.trace(rows.T @ W @ rows) / P, rel=1e-3)
+        assert scale * (1 - 0.8 * (P - N) / P) == pytest.approx(
+            0.8 * np.trace(rows.T @ W @ rows) / P, rel=1e-3
+        )
 
 
 @pytest.mark.parametrize("name", ["global", "mixed", "naive", "glocal mixed"])
 def test_the_objective_is_that_of_the_whole_transform(name):
     """f of the small matrix is f of the p × p transform it stands for, term by term."""
-    arm, data = ARMS[name], FitData(OBJECTS, WEIGHTED, LOCAL)
+    arm = ARMS[name]
+    data = FitData(OBJECTS, WEIGHTED, LOCAL)
     small = SOLVER.problem(data, local=arm.local)
     A = np.random.default_rng(0).normal(size=(small.rank, small.rank))
     A = A + A.T
     whole = small.transform(A, arm).weights.astype(np.float64)
     X, answers = data.named("float64")
     loss = ChoiceLoss(X, answers.objects, answers.pairs, answers.weights)
-    full = Problem(Axes(np.eye(P), np.ones(P)), loss, tuple(data.local_rows("float64")), data.scalars, small.workers)
-    assert small.objective(arm)(A).value == pytest.approx(full.objective(arm)(whole).value, rel=1e-5)
+    full = Problem(
+        Axes(np.eye(P), np.ones(P)),
+        loss,
+        tuple(data.local_rows("float64")),
+        data.scalars,
+        small.workers,
+    )
+    assert small.objective(arm)(A).value == pytest.approx(
+        full.objective(arm)(whole).value, rel=1e-5
+    )

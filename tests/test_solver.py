@@ -1,4 +1,5 @@
-"""The solver finds optima known on paper, says how far it is from others, and never says converged when it is not."""
+"""The solver finds optima known on paper, says how far it is from others, and never says converged
+when it is not."""
 
 import math
 from dataclasses import replace
@@ -15,6 +16,7 @@ from glocal.similarity import candidate_pairs
 from glocal.solver import (
     Counter,
     DualityGap,
+    GapEstimate,
     best_scale,
     gap,
     identity_scale,
@@ -39,13 +41,16 @@ def definite(seed=4):
 
 
 def people(X, t, seed=0, signal=1.5):
-    """Answers drawn from the softmax of similarities in a few directions of X, so that there is something to learn."""
+    """Answers drawn from the softmax of similarities in a few directions of X, so that there is
+    something to learn."""
     rng = np.random.default_rng(seed)
     mind = signal * X[:, :2]
     answers = np.array([rng.permutation(len(X))[:3] for _ in range(t)])
     for row in answers:
         i, j, k = row
-        pairs = np.array([mind[j] @ mind[k], mind[i] @ mind[k], mind[i] @ mind[j]]) + rng.gumbel(size=3)
+        pairs = np.array([mind[j] @ mind[k], mind[i] @ mind[k], mind[i] @ mind[j]]) + rng.gumbel(
+            size=3
+        )
         odd = int(pairs.argmax())
         row[:] = [row[(odd + 1) % 3], row[(odd + 2) % 3], row[odd]]
     return answers.astype(np.int32)
@@ -71,11 +76,14 @@ def solved(objective, W=None, tol=1e-5, moments=None, max_evaluations=1000, **op
 
 
 def naive(lmbda, loss=LOSS, tol=1e-5, max_evaluations=1000):
-    return minimise_naive(loss, lmbda, np.ones(loss.X.shape[1]), tol=tol, max_evaluations=max_evaluations)
+    return minimise_naive(
+        loss, lmbda, np.ones(loss.X.shape[1]), tol=tol, max_evaluations=max_evaluations
+    )
 
 
 def paper_loss(share):
-    """x = (1, 1, -1): L(m) = log(e^m + 2 e^-m) - m share + m (1 - share), so L'(0) = -2 (share - 1/3)."""
+    """x = (1, 1, -1): L(m) = log(e^m + 2 e^-m) - m share + m (1 - share), so L'(0) = -2 (share -
+    1/3)."""
     answers = np.array([[0, 1, 2], [0, 2, 1], [1, 2, 0]], dtype=np.int32)
     shares = np.array([share, (1 - share) / 2, (1 - share) / 2])
     return ChoiceLoss(np.array([[1.0], [1.0], [-1.0]]), answers, ODD, shares)
@@ -86,16 +94,18 @@ def paper_loss(share):
 
 @pytest.mark.parametrize("share", [0.5, 0.8])
 def test_one_dimension_ends_where_the_paper_says(share):
-    """x = (1, 1, -1), `share` of the weight on answer (0, 1 | 2): with m = w² the share of softmax at the optimum is
-    e^m / (e^m + 2 e^-m) = share, so m = ½ log(2 share / (1 - share)); in one dimension R is 0."""
-    found = solved(arm(0.1, paper_loss(share)), 0.2 * np.eye(1), tol=1e-13)
-    assert found.status == "converged"
-    assert found.W.item() ** 2 == pytest.approx(math.log(2 * share / (1 - share)) / 2, rel=1e-5)
+    """x = (1, 1, -1), `share` of the weight on answer (0, 1 | 2): with m = w² the share of softmax
+    at the optimum is e^m / (e^m + 2 e^-m) = share, so m = ½ log(2 share / (1 - share)); in one
+    dimension R is 0."""
+    result = solved(arm(0.1, paper_loss(share)), 0.2 * np.eye(1), tol=1e-13)
+    assert result.status == "converged"
+    assert result.W.item() ** 2 == pytest.approx(math.log(2 * share / (1 - share)) / 2, rel=1e-5)
 
 
 @pytest.mark.parametrize("lmbda", [0.02, 0.3])
 def test_two_starts_agree_in_m(lmbda):
-    """`global` is convex in M = W Wᵀ: a scaled identity and a random positive definite start end at the same M."""
+    """`global` is convex in M = W Wᵀ: a scaled identity and a random positive definite start end at
+    the same M."""
     first, second = (solved(arm(lmbda), W, tol=1e-12) for W in (0.3 * np.eye(P), definite()))
     assert first.status == second.status == "converged"
     assert first.at.value == pytest.approx(second.at.value, rel=1e-10)
@@ -105,34 +115,40 @@ def test_two_starts_agree_in_m(lmbda):
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_the_end_holds_its_own_evaluation_and_is_one_to_start_from(dtype):
-    """`at` is the objective at W, in the dtype of the features; started there the solver converges at once."""
+    """`at` is the objective at W, in the dtype of the features; started there the solver converges
+    at once."""
     objective = arm(0.1, ChoiceLoss(X.astype(dtype), ANSWERS, ODD))
-    found = solved(objective)
-    assert (found.W.dtype, found.at.dW.dtype) == (dtype, dtype)
-    assert found.at.value == objective(found.W).value
-    again = solved(objective, found.W)
+    result = solved(objective)
+    assert (result.W.dtype, result.at.dW.dtype) == (dtype, dtype)
+    assert result.at.value == objective(result.W).value
+    again = solved(objective, result.W)
     assert (again.status, again.evaluations) == ("converged", 1)
 
 
 @pytest.mark.parametrize("budget", [1, 2, 3, 7])
 def test_a_budget_is_kept_to(monkeypatch, budget):
-    """With too few evaluations the status is budget, and the objective is evaluated no more often than that."""
-    calls, objective = [], arm(0.1)
+    """With too few evaluations the status is budget, and the objective is evaluated no more often
+    than that."""
+    calls = []
+    objective = arm(0.1)
 
     def counted(W):
         calls.append(1)
         return objective(W)
 
-    found = minimise(counted, DualityGap(objective), 5 * np.eye(P), np.ones(P), tol=1e-5, max_evaluations=budget)
-    assert found.status == "budget"
-    assert found.evaluations == len(calls) <= budget
+    result = minimise(
+        counted, DualityGap(objective), 5 * np.eye(P), np.ones(P), tol=1e-5, max_evaluations=budget
+    )
+    assert result.status == "budget"
+    assert result.evaluations == len(calls) <= budget
     spent = naive(0.1 * lambda_max(LOSS), tol=1e-12, max_evaluations=budget)
     assert (spent.status, spent.evaluations <= budget) == ("budget", True)
 
 
 @pytest.mark.parametrize("method", ["naive", "global"])
 def test_a_counter_counts_each_evaluation_over_all_fits(method):
-    """Two fits with one counter are counted on from each other, one by one, and each says its own."""
+    """Two fits with one counter are counted on from each other, one by one, and each says its
+    own."""
     steps = []
     counter = Counter(lambda evaluations, evaluation: steps.append((evaluations, evaluation.value)))
     options = {"tol": 1e-5, "max_evaluations": 1000, "counter": counter}
@@ -144,7 +160,8 @@ def test_a_counter_counts_each_evaluation_over_all_fits(method):
         objective = arm(lmbda)
         return minimise(objective, DualityGap(objective), 0.3 * np.eye(P), np.ones(P), **options)
 
-    first, second = fitted(), fitted()
+    first = fitted()
+    second = fitted()
     assert first.evaluations == second.evaluations > 1
     assert counter.evaluations == first.evaluations + second.evaluations
     assert [evaluations for evaluations, _ in steps] == list(range(1, counter.evaluations + 1))
@@ -161,7 +178,8 @@ def test_a_counter_counts_each_evaluation_over_all_fits(method):
     ],
 )
 def test_the_reason_advises_what_can_help(dtype, status, advice):
-    """A fit that stalls in float32 may end in float64; one that is in float64 needs other advice."""
+    """A fit that stalls in float32 may end in float64; one that is in float64 needs other
+    advice."""
     result = solved(arm(0.1, ChoiceLoss(X.astype(dtype), ANSWERS, ODD)), max_evaluations=3)
     reason = replace(result, status=status).reason(1e-5)
     settings = ("`dtype", "`max_evaluations`", "`tol`")
@@ -174,20 +192,23 @@ def test_a_gradient_that_lies_is_a_stall():
     def liar(W):
         return Evaluation(float((W**2).sum()), {}, -2 * W)
 
-    found = minimise(liar, Stationarity(1e9), np.eye(P), np.ones(P), tol=1e-9, max_evaluations=1000)
-    assert found.status == "stalled"
-    np.testing.assert_allclose(found.W, np.eye(P))
+    result = minimise(
+        liar, Stationarity(1e9), np.eye(P), np.ones(P), tol=1e-9, max_evaluations=1000
+    )
+    assert result.status == "stalled"
+    np.testing.assert_allclose(result.W, np.eye(P))
 
 
 def test_a_tolerance_below_rounding_is_a_stall():
     """In float32 a tolerance that float32 cannot meet ends as stalled, long before the budget."""
-    found = solved(arm(0.1, ChoiceLoss(X.astype(np.float32), ANSWERS, ODD)), tol=1e-16)
-    assert found.status == "stalled"
-    assert found.evaluations < 300
+    result = solved(arm(0.1, ChoiceLoss(X.astype(np.float32), ANSWERS, ODD)), tol=1e-16)
+    assert result.status == "stalled"
+    assert result.evaluations < 300
 
 
 def test_the_preconditioner_saves_evaluations():
-    """Where features are of very different strength, the initial inverse Hessian saves half of the evaluations."""
+    """Where features are of very different strength, the initial inverse Hessian saves half of the
+    evaluations."""
     rows = normal(60, P, seed=9)
     loss = ChoiceLoss(rows * np.array([8.0, 4.0, 2.0, 1.0, 0.5, 0.25]), people(rows, 3000), ODD)
     start = best_scale(loss, loss.X)[0] * np.eye(P)
@@ -197,10 +218,13 @@ def test_the_preconditioner_saves_evaluations():
 
 
 def test_curvature_of_a_neighbouring_objective_saves_evaluations():
-    """From the end of one α the next is found in fewer evaluations with the pairs of the first than without."""
+    """From the end of one α the next is found in fewer evaluations with the pairs of the first than
+    without."""
     first = solved(arm(0.1, local=LOCAL, alpha=0.2), tol=1e-8)
     following = arm(0.1, local=LOCAL, alpha=0.25)
-    counts = [solved(following, first.W, tol=1e-8, pairs=pairs).evaluations for pairs in (first.pairs, ())]
+    counts = [
+        solved(following, first.W, tol=1e-8, pairs=pairs).evaluations for pairs in (first.pairs, ())
+    ]
     assert counts[0] < counts[1]
 
 
@@ -212,23 +236,26 @@ def test_curvature_of_a_neighbouring_objective_saves_evaluations():
     ("lmbda", "mix"), [(0.01, 1.0), (0.05, 1.0), (10.0, 1.0), (0.01, 0.8), (0.05, 0.8)]
 )
 def test_the_duality_gap_is_a_bound(lmbda, mix, weighted):
-    """At every point on the way f - f*, seen by a much tighter solve, lies within the gap that is stated."""
+    """At every point on the way f - f*, seen by a much tighter solve, lies within the gap that is
+    stated."""
     w = np.random.default_rng(1).uniform(0, 2, len(ANSWERS)) if weighted else None
     objective = arm(lmbda, ChoiceLoss(X, ANSWERS, ODD, w), mix)
     tight = solved(objective, tol=1e-11, max_evaluations=3000)
     assert tight.gap < 1e-7
     for budget in (1, 2, 4, 8, 16, 1000):
-        found = solved(objective, tol=1e-4, max_evaluations=budget)
-        assert found.gap is None or found.at.value - tight.at.value <= found.gap + 1e-11
-        assert (found.status == "converged") == (found.gap is not None and found.gap <= 1e-4 * found.at.value)
-    assert found.status == "converged"
+        result = solved(objective, tol=1e-4, max_evaluations=budget)
+        assert result.gap is None or result.at.value - tight.at.value <= result.gap + 1e-11
+        assert (result.status == "converged") == (
+            result.gap is not None and result.gap <= 1e-4 * result.at.value
+        )
+    assert result.status == "converged"
 
 
 @pytest.mark.parametrize("mix", [0.8, 1.0])
 @pytest.mark.parametrize("scale", [1.03, 1.003, 0.997, 0.97])
 def test_the_gap_is_tight_where_w_has_another_length(mix, scale):
-    """Of a W that is mostly too long, or too short, so that its softmax is feasible, or is not, the gap
-    is at most twice f - f*."""
+    """Of a W that is mostly too long, or too short, so that its softmax is feasible, or is not, the
+    gap is at most twice f - f*."""
     objective = arm(0.05, mix=mix)
     optimum = solved(objective, tol=1e-11, max_evaluations=3000)
     for seed in range(3):
@@ -239,8 +266,22 @@ def test_the_gap_is_tight_where_w_has_another_length(mix, scale):
         assert excess <= DualityGap(objective).gap(evaluation, W, excess) <= 2 * excess
 
 
+def test_a_fit_that_needs_no_bound_ends_by_the_estimate():
+    """Near the optimum the estimate is at least the distance from it, and costs no evaluation."""
+    objective = arm(0.05)
+    optimum = solved(objective, tol=1e-11, max_evaluations=3000)
+    criterion = GapEstimate(objective)
+    result = minimise(
+        objective, criterion, 0.3 * np.eye(P), np.ones(P), tol=1e-4, max_evaluations=1000
+    )
+    assert result.status == "converged"
+    assert result.gap == criterion.estimate(result.at, result.W)
+    assert result.at.value - optimum.at.value <= result.gap
+
+
 def test_a_mixture_that_is_not_feasible_bounds_nothing():
-    """Between a feasible and an infeasible dual point lie both kinds: only a feasible one lowers the gap."""
+    """Between a feasible and an infeasible dual point lie both kinds: only a feasible one lowers
+    the gap."""
     feasible = gap._DualPoint(3.0, np.full((1, 1), 3.0), violation=-1.0)
     infeasible = gap._DualPoint(-2.0, np.full((1, 1), -2.0), violation=1.0)
     bracket = gap._Bracket(feasible, infeasible)
@@ -252,7 +293,8 @@ def test_a_mixture_that_is_not_feasible_bounds_nothing():
 
 def test_the_gap_of_columns_is_the_larger_of_two_bounds():
     """|⟨∇f, V⟩| / 2 where the length of V is wrong; ‖∇f‖² / (4λ) where V is short."""
-    V, dW = np.array([[2.0], [0.0]]), np.array([[3.0], [4.0]])
+    V = np.array([[2.0], [0.0]])
+    dW = np.array([[3.0], [4.0]])
     for lmbda, expected in ((10.0, 6.0 / 2), (0.5, 25.0 / 2)):
         criterion = Stationarity(lmbda)
         evaluation = Evaluation(1.0, {}, dW)
@@ -261,14 +303,15 @@ def test_the_gap_of_columns_is_the_larger_of_two_bounds():
 
 
 def test_an_indefinite_stationary_point_is_left():
-    """Started where W has a negative eigenvalue the solver ends at the optimum, not at the saddle beside it."""
-    wanted = solved(arm(1e-3), tol=1e-10)
-    w, Q = np.linalg.eigh(wanted.W)
+    """Started where W has a negative eigenvalue the solver ends at the optimum, not at the saddle
+    beside it."""
+    optimum = solved(arm(1e-3), tol=1e-10)
+    w, Q = np.linalg.eigh(optimum.W)
     w[-1] *= -1  # of the largest, which no step carries through 0
-    found = solved(arm(1e-3), (Q * w) @ Q.T, tol=1e-8, max_evaluations=3000)
-    assert found.status == "converged"
-    assert found.at.value <= wanted.at.value * (1 + 1e-7)
-    assert np.linalg.eigvalsh(found.W)[0] > 0
+    result = solved(arm(1e-3), (Q * w) @ Q.T, tol=1e-8, max_evaluations=3000)
+    assert result.status == "converged"
+    assert result.at.value <= optimum.at.value * (1 + 1e-7)
+    assert np.linalg.eigvalsh(result.W)[0] > 0
 
 
 # naive
@@ -276,44 +319,54 @@ def test_an_indefinite_stationary_point_is_left():
 
 @pytest.mark.parametrize("share", [0.4, 0.6, 0.9])
 def test_lambda_max_is_the_slope_known_on_paper(share):
-    """In one dimension with x = (1, 1, -1) the slope at 0 is -2 (share - 1/3), and λ_max its negative."""
+    """In one dimension with x = (1, 1, -1) the slope at 0 is -2 (share - 1/3), and λ_max its
+    negative."""
     assert lambda_max(paper_loss(share)) == pytest.approx(2 * (share - 1 / 3), rel=1e-12)
     assert lambda_max(paper_loss(0.2)) == 0  # any W but 0 is worse
 
 
 @pytest.mark.parametrize("share", [0.6, 0.9])
 def test_naive_ends_where_the_paper_says(share):
-    """L'(m) + λ = 2 (q - share) + λ = 0 with q = e^m / (e^m + 2 e^-m): q = share - λ/2 at the optimum."""
-    found, q = naive(0.1, paper_loss(share), tol=1e-10), share - 0.05
-    assert found.status == "converged"
-    assert found.W.item() ** 2 == pytest.approx(math.log(2 * q / (1 - q)) / 2, rel=1e-4)
+    """L'(m) + λ = 2 (q - share) + λ = 0 with q = e^m / (e^m + 2 e^-m): q = share - λ/2 at the
+    optimum."""
+    result = naive(0.1, paper_loss(share), tol=1e-10)
+    q = share - 0.05
+    assert result.status == "converged"
+    assert result.W.item() ** 2 == pytest.approx(math.log(2 * q / (1 - q)) / 2, rel=1e-4)
 
 
 @pytest.mark.parametrize("share", [0.02, 0.3, 0.8, 0.99])
 def test_the_duality_gap_of_naive_is_rigorous(share):
-    """At every tolerance and budget f - f*, seen by a much tighter solve, lies within the stated gap."""
+    """At every tolerance and budget f - f*, seen by a much tighter solve, lies within the stated
+    gap."""
     lmbda = share * lambda_max(LOSS)
     tight = naive(lmbda, tol=1e-12, max_evaluations=3000)
     for tol in (1e-1, 1e-2, 1e-4):
-        found = naive(lmbda, tol=tol)
-        assert found.status == "converged"
-        assert -1e-12 <= found.at.value - tight.at.value <= found.gap <= tol * found.at.value
+        result = naive(lmbda, tol=tol)
+        assert result.status == "converged"
+        assert -1e-12 <= result.at.value - tight.at.value <= result.gap <= tol * result.at.value
     for budget in (1, 3, 6):
-        found = naive(lmbda, tol=1e-12, max_evaluations=budget)
-        assert found.at.value - tight.at.value <= found.gap
+        result = naive(lmbda, tol=1e-12, max_evaluations=budget)
+        assert result.at.value - tight.at.value <= result.gap
 
 
 def test_naive_meets_the_optimum_over_full_w():
-    """The low-rank solve ends at the minimum that L-BFGS over all of W finds, low-rank, semidefinite and soon."""
+    """The low-rank solve ends at the minimum that L-BFGS over all of W finds, low-rank,
+    semidefinite and soon."""
     lmbda = 0.3 * lambda_max(LOSS)
     full = minimise(
-        arm(lmbda, mix=0.0), Stationarity(lmbda), 0.3 * np.eye(P), np.ones(P), tol=1e-9, max_evaluations=3000
+        arm(lmbda, mix=0.0),
+        Stationarity(lmbda),
+        0.3 * np.eye(P),
+        np.ones(P),
+        tol=1e-9,
+        max_evaluations=3000,
     )
-    found = naive(lmbda, tol=1e-9)
-    assert (found.status, found.evaluations <= 100) == ("converged", True)
-    assert found.at.value == pytest.approx(full.at.value, rel=1e-8)
-    np.testing.assert_allclose(found.W @ found.W, full.W @ full.W, atol=1e-3, rtol=1e-2)
-    eigenvalues = np.linalg.eigvalsh(found.W)
+    result = naive(lmbda, tol=1e-9)
+    assert (result.status, result.evaluations <= 100) == ("converged", True)
+    assert result.at.value == pytest.approx(full.at.value, rel=1e-8)
+    np.testing.assert_allclose(result.W @ result.W, full.W @ full.W, atol=1e-3, rtol=1e-2)
+    eigenvalues = np.linalg.eigvalsh(result.W)
     assert int((eigenvalues > 1e-3 * eigenvalues[-1]).sum()) <= 2
     assert eigenvalues[0] > -1e-9
 
@@ -325,7 +378,8 @@ def test_naive_meets_the_optimum_over_full_w():
 @pytest.mark.parametrize("cost", [0.0, 0.06])
 @pytest.mark.parametrize("scale", [0.01, 1.0, 50.0])
 def test_the_best_scale_is_the_minimum_over_scaled_identities(monkeypatch, scale, cost, gathered):
-    """The c of the best scaled identity minimises L(cI) + cost c², as scipy's scalar minimiser finds."""
+    """The c of the best scaled identity minimises L(cI) + cost c², as scipy's scalar minimiser
+    finds."""
     monkeypatch.setattr(choices, "_MAX_GRAM_OBJECTS", 0 if gathered else 10**9)
     loss = ChoiceLoss(X * scale, ANSWERS, ODD)
     cost *= scale**2
@@ -341,7 +395,8 @@ def test_the_best_scale_is_the_minimum_over_scaled_identities(monkeypatch, scale
 @pytest.mark.parametrize(("local", "alpha"), [(None, 0.0), (LOCAL, 0.0), (LOCAL, 0.8)])
 @pytest.mark.parametrize("mix", [0.6, 1.0])
 def test_the_first_identity_is_the_best_scaled_one(local, alpha, mix):
-    """No other scaled identity has a lower objective, with the penalty weighed as the objective does."""
+    """No other scaled identity has a lower objective, with the penalty weighed as the objective
+    does."""
     objective = arm(0.02, mix=mix, local=local, alpha=alpha)
     best = minimize_scalar(
         lambda log_c: objective(math.exp(log_c) * np.eye(P)).value,
@@ -353,18 +408,23 @@ def test_the_first_identity_is_the_best_scaled_one(local, alpha, mix):
 
 
 def test_the_best_scale_exists_where_no_minimum_does():
-    """Features that know nothing start small but not at 0; answers that all are met, and one point, are finite."""
-    c, blind = best_scale(paper_loss(0.2), paper_loss(0.2).X)
-    assert (c, blind) == (pytest.approx(0.1, rel=0.05), True)  # the mean squared length is then a hundredth
+    """Features that know nothing start small but not at 0; answers that all are met, and one point,
+    are finite."""
+    c, is_nearly_0 = best_scale(paper_loss(0.2), paper_loss(0.2).X)
+    assert c == pytest.approx(0.1, rel=0.05)  # the mean squared length is then a hundredth
+    assert is_nearly_0
     for scale in (1e-3, 1.0, 1e3):
-        met = ChoiceLoss(scale * np.array([[1.0, 0.1], [1.0, 0.0], [-1.0, 1.0]]), ANSWERS[:0], ODD)
-        met = ChoiceLoss(met.X, np.array([[0, 1, 2]], dtype=np.int32), ODD)
-        assert 0 < best_scale(met, met.X)[0] < math.inf
+        satisfied = ChoiceLoss(
+            scale * np.array([[1.0, 0.1], [1.0, 0.0], [-1.0, 1.0]]), ANSWERS[:0], ODD
+        )
+        satisfied = ChoiceLoss(satisfied.X, np.array([[0, 1, 2]], dtype=np.int32), ODD)
+        assert 0 < best_scale(satisfied, satisfied.X)[0] < math.inf
     assert 0 < best_scale(paper_loss(0.2), np.ones((3, 1)))[0] < math.inf
 
 
 def test_a_symmetric_start_is_the_same_transform():
-    """W → (W Wᵀ)^½ keeps W Wᵀ, hence every similarity, makes W symmetric semidefinite, and no penalty grows."""
+    """W → (W Wᵀ)^½ keeps W Wᵀ, hence every similarity, makes W symmetric semidefinite, and no
+    penalty grows."""
     W = normal(P, P, seed=8)
     V = symmetric_start(W)
     np.testing.assert_array_equal(V, V.T)
@@ -378,7 +438,8 @@ def test_a_symmetric_start_is_the_same_transform():
 
 @pytest.fixture(scope="module")
 def irrelevant():
-    """People judge by 4 weak directions of 68; the 64 strong ones mean nothing to them: the best scale is nearly 0."""
+    """People judge by 4 weak directions of 68; the 64 strong ones mean nothing to them: the best
+    scale is nearly 0."""
     rng = np.random.default_rng(0)
     judged = rng.normal(size=(300, 4))
     X = np.concatenate([3 * rng.normal(size=(300, 64)), 0.5 * judged], axis=1)
@@ -388,7 +449,8 @@ def irrelevant():
 @pytest.mark.parametrize(("lmbda", "mix"), [(0.03, 1.0), (1.0, 1.0), (0.03, 0.9)])
 @pytest.mark.parametrize("tol", [1e-2, 1e-5])
 def test_a_start_near_0_is_no_optimum(irrelevant, lmbda, mix, tol):
-    """Where the best scaled identity is nearly 0, a fit from it or from a point nearer to 0 ends at the optimum."""
+    """Where the best scaled identity is nearly 0, a fit from it or from a point nearer to 0 ends at
+    the optimum."""
     minimised = Arm("global", lmbda=lmbda, mix=mix)
     tight = Exact(tol=1e-9, max_evaluations=3000, dtype="float64").solve(irrelevant, minimised)
     solver = Exact(tol=tol)
@@ -396,16 +458,20 @@ def test_a_start_near_0_is_no_optimum(irrelevant, lmbda, mix, tol):
     first = solver.minimise(problem, minimised)
     assert first.told["start_scale"] < 0.02
     near_0 = replace(first, W=1e-3 * np.eye(68, dtype=np.float32), pairs=())
-    for found in (first, solver.minimise(problem, minimised, near_0)):
-        assert (found.status, found.certificate) == ("converged", "global optimum: duality gap")
-        assert (found.objective / tight.objective - 1) / tol < 1.5
+    for result in (first, solver.minimise(problem, minimised, near_0)):
+        assert (result.status, result.certificate) == ("converged", "global optimum: duality gap")
+        assert (result.objective / tight.objective - 1) / tol < 1.5
 
 
 def test_a_length_at_which_similarities_overflow_is_no_bound():
-    """One clear answer and a weak penalty: the bound is looked for at a length that float32 cannot hold."""
+    """One clear answer and a weak penalty: the bound is looked for at a length that float32 cannot
+    hold."""
     rng = np.random.default_rng(18)
-    X, answer = rng.normal(size=(6, 3)), np.array([rng.permutation(6)[:3]])
+    X = rng.normal(size=(6, 3))
+    answer = np.array([rng.permutation(6)[:3]])
     data = FitData(Features(X), Answers(answer), Features(rng.normal(size=(30, 3))))
-    found = Exact(1e-5, dtype="float32").solve(data, Arm("glocal", alpha=0.9, lmbda=1e-4, tau=0.25))
-    assert found.status in ("stalled", "budget")
-    assert np.isfinite(found.W).all()
+    result = Exact(1e-5, dtype="float32").solve(
+        data, Arm("glocal", alpha=0.9, lmbda=1e-4, tau=0.25)
+    )
+    assert result.status in ("stalled", "budget")
+    assert np.isfinite(result.W).all()

@@ -11,7 +11,9 @@ from glocal.objective import Workers, blas_alone
 
 
 def of_blas():
-    return [library["num_threads"] for library in threadpool_info() if library["user_api"] == "blas"]
+    return [
+        library["num_threads"] for library in threadpool_info() if library["user_api"] == "blas"
+    ]
 
 
 @pytest.fixture
@@ -34,11 +36,14 @@ def test_a_problem_gets_the_threads_its_size_calls_for(shape, threads):
 def test_blas_has_one_thread_during_a_fit_and_its_own_after(two_threads, world):
     """A fit limits BLAS and gives the threads back, to a fit beside it and after an error too."""
     seen = set()
-    fit_arm(world.objects, world.answers, lmbda=1.0, tol=1e-2, on_step=lambda *_: seen.update(of_blas()))
+    fit_arm(
+        world.objects, world.answers, lmbda=1.0, tol=1e-2, on_step=lambda *_: seen.update(of_blas())
+    )
     with pytest.raises(ZeroDivisionError), blas_alone():
         1 / 0  # noqa: B018
     assert (seen, set(of_blas())) == ({1}, {2})
-    first_inside, second_inside = Barrier(2), Barrier(2)
+    first_inside = Barrier(2)
+    second_inside = Barrier(2)
 
     def first():
         with blas_alone() as most:
@@ -58,12 +63,15 @@ def test_blas_has_one_thread_during_a_fit_and_its_own_after(two_threads, world):
 
 
 def test_a_fit_does_not_depend_on_threads(world, monkeypatch):
-    """With as many threads as BLAS has, and no matter how small the problem, the objective is that of one thread."""
+    """With as many threads as BLAS has, and no matter how small the problem, the objective is that
+    of one thread."""
     from glocal.objective import threads
 
-    one = fit_arm(world.objects, world.answers, local_features=world.local, block_size=100)
+    single = fit_arm(world.objects, world.answers, local_features=world.local, block_size=100)
     monkeypatch.setattr(threads, "_MIN_OPERATIONS_PER_THREAD", 1.0)
-    monkeypatch.setattr(threads, "threadpool_info", lambda: [{"user_api": "blas", "num_threads": 3}])
-    three = fit_arm(world.objects, world.answers, local_features=world.local, block_size=100)
-    assert (one.record.provenance.threads, three.record.provenance.threads) == (1, 3)
-    assert three.record.objective == pytest.approx(one.record.objective, rel=1e-5)
+    monkeypatch.setattr(
+        threads, "threadpool_info", lambda: [{"user_api": "blas", "num_threads": 3}]
+    )
+    several = fit_arm(world.objects, world.answers, local_features=world.local, block_size=100)
+    assert (single.record.provenance.threads, several.record.provenance.threads) == (1, 3)
+    assert several.record.objective == pytest.approx(single.record.objective, rel=1e-5)

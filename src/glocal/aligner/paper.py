@@ -1,4 +1,4 @@
-"""`PaperLoop`: an arm fitted by the authors' procedure, on all data but the fold that it watches."""
+"""`PaperLoop`: an arm fitted by the authors' procedure, without the fold that it watches."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ FOLDS = 4
 
 
 class PaperLoop(Options):
-    """The procedure of the authors' scripts; docs/fidelity.md lists in what it differs from `Exact`.
+    """The procedure of the authors' scripts; docs/method.md ("Fidelity") compares it with `Exact`.
 
     Parameters
     ----------
@@ -47,8 +47,8 @@ class PaperLoop(Options):
         at most.
     min_epochs, patience : int or None
         The loop ends at the first epoch from `min_epochs` on by which the watched loss has not
-        fallen by `min_delta` nats in `patience` epochs. None is 20 and 15 for `glocal`, 15 and 10 for
-        the other methods.
+        fallen by `min_delta` nats in `patience` epochs. None is 20 and 15 for `glocal`, 15 and 10
+        for the other methods.
     trainer : mapping
         Further arguments of ``lightning.Trainer``: accelerator, callbacks, logger, …
 

@@ -1,4 +1,4 @@
-"""From images to features: any network, several layers in one pass, resumable, every image accounted for.
+"""From images to features: any network, several layers in one pass, every image accounted for.
 
 Names are imported when they are first used: images are opened without torch.
 """
@@ -15,14 +15,18 @@ if TYPE_CHECKING:
     from glocal.extract.sets import load_images
 
 __all__ = ["Extraction", "Extractor", "load_images", "load_model", "open_images"]
-_PLACES = {
-    "Extraction": "run", "Extractor": "run", "load_images": "sets", "load_model": "libraries", "open_images": "images",
-}  # fmt: skip
+_MODULES = {
+    "Extraction": "run",
+    "Extractor": "run",
+    "load_images": "sets",
+    "load_model": "libraries",
+    "open_images": "images",
+}
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _PLACES:
+    if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    if _PLACES[name] not in ("images", "sets"):
+    if _MODULES[name] not in ("images", "sets"):
         needed("torch", "running a network")
-    return getattr(import_module(f"{__name__}.{_PLACES[name]}"), name)
+    return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)

@@ -79,8 +79,8 @@ def forward(
     names = [batch.names[number] for number in batch.inputs]
     if len(shapes) > 1:
         raise DataError(
-            f"preprocessing gives tensors of several shapes for {names[0]} to {names[-1]}; all inputs "
-            "must have one shape. Resize and crop in the preprocessing."
+            f"preprocessing gives tensors of several shapes for {names[0]} to {names[-1]}; all "
+            "inputs must have one shape. Resize and crop in the preprocessing."
         )
     positions = [batch.numbers.index(number) for number in batch.inputs]
     stacked = torch.stack(list(batch.inputs.values()))

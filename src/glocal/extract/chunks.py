@@ -39,7 +39,8 @@ def start_or_resume(
     if record is None:
         if any((place / FEATURES_FILE).exists() for place in places.values()):
             raise ParameterError(
-                f"{folder} has features without a record of their extraction. Choose another folder."
+                f"{folder} has features without a record of their extraction. "
+                "Choose another folder."
             )
         make_folder(folder / WORK)
         write_text(folder / WORK / RECORD_FILE, json.dumps(identity))
@@ -62,7 +63,7 @@ def write_chunk(
     numbers: Sequence[int],
     missing: Sequence[tuple[str, str]],
 ) -> None:
-    """Write the rows of each layer, the numbers of their images, and each missing image with the reason."""
+    """Write the rows of each layer, the numbers of their images, and the missing images."""
     arrays = {f"layer_{i}": matrix for i, matrix in enumerate(rows) if matrix is not None}
     with atomic_write(file) as stream:
         np.savez(

@@ -1,4 +1,4 @@
-"""What is asked for: a network by its name, ``library:name:weights`` or as thingsvision writes it, and how it runs."""
+"""The name of a network, ``library:name:weights`` or as thingsvision writes it, and how it runs."""
 
 from __future__ import annotations
 
@@ -12,8 +12,11 @@ from glocal.errors import ParameterError
 from glocal.options import Options
 
 LIBRARIES = ("timm", "openclip", "torchvision", "python")
-_TAG = re.compile(r"_((?:laion|openai|datacomp|commonpool|yfcc|cc12m|dfn|meta|merged|mscoco|webli|frozen|mrl|v1)\w*)$")
-_AT_224: dict[str, Any] = {"img_size": 224, "crop_pct": 0.875, "interpolation": "bilinear"}
+_TRAINING_SETS = (
+    "laion|openai|datacomp|commonpool|yfcc|cc12m|dfn|meta|merged|mscoco|webli|frozen|mrl|v1"
+)
+_WEIGHTS_TAG = re.compile(rf"_((?:{_TRAINING_SETS})\w*)$")
+_SIZE_224: dict[str, Any] = {"img_size": 224, "crop_pct": 0.875, "interpolation": "bilinear"}
 _TO_TIMM = {
     "dino-vit-small-p16": "vit_small_patch16_224.dino",
     "dino-vit-small-p8": "vit_small_patch8_224.dino",
@@ -39,8 +42,12 @@ class Running(Options):
         "auto", description="How tokens or feature maps become one row."
     )
     device: str = Field("auto", description="Any torch device; auto is a GPU if there is one.")
-    dtype: Literal["float32", "float16", "bfloat16"] = Field("float32", description="Precision of the network.")
-    batch_size: int = Field(32, ge=1, le=65_536, description="Images in one pass of the network.")
+    dtype: Literal["float32", "float16", "bfloat16"] = Field(
+        "float32", description="Precision of the network."
+    )
+    batch_size: int = Field(
+        32, ge=1, le=65_536, description="Images in one pass of the network."
+    )
     workers: int | None = Field(
         None, ge=1, description="Threads that decode images. [default: one a processor, at most 8]"
     )
@@ -48,11 +55,12 @@ class Running(Options):
 
 @dataclass(frozen=True)
 class ModelName:
-    """A model as asked for.
+    """The name of a model, its parts told apart.
 
-    `name` is as the `library` (timm, openclip, torchvision, python) writes it. `weights` is ``none`` for random ones,
-    a checkpoint file, or a name the library knows; None is its own choice. `options` are the input size and crop of
-    the network in thingsvision, which a name of it fixes besides.
+    `name` is as the `library` (timm, openclip, torchvision, python) writes it. `weights` is
+    ``none`` for random ones, a checkpoint file, or a name the library knows; None is its own
+    choice. `options` are the input size and crop of the network in thingsvision, which a name of it
+    fixes besides.
     """
 
     library: str
@@ -65,7 +73,7 @@ class ModelName:
 
     @classmethod
     def parse(cls, text: str, weights: str | None = None) -> ModelName:
-        """Read ``library:name[:weights]``, or a name of thingsvision or the paper; `weights` takes precedence.
+        """Read ``library:name[:weights]``, or a name of thingsvision; `weights` takes precedence.
 
         >>> str(ModelName.parse("clip_ViT-L/14"))
         'openclip:ViT-L-14-quickgelu:openai'
@@ -75,34 +83,39 @@ class ModelName:
         Raises
         ------
         ParameterError
-            A library that is not known, or no name.
+            An unknown library, or no name.
         """
         library, _, rest = text.partition(":")
         name, _, tag = rest.partition(":")
-        if library not in LIBRARIES or not name or (library == "python" and not tag):
-            if not text or ":" in text:
-                raise ParameterError(
-                    f"model {text!r} names no library; write timm:NAME, openclip:ARCHITECTURE:WEIGHTS, "
-                    "torchvision:NAME[:WEIGHTS] or python:package.module:factory."
-                )
-            found = _from_thingsvision(text)
+        if library == "python" and name and tag:
+            model = cls(library, rest)
+        elif library != "python" and library in LIBRARIES and name:
+            model = cls(library, name, tag or None)
+        elif text and ":" not in text:
+            model = _from_thingsvision(text)
         else:
-            found = cls(library, rest) if library == "python" else cls(library, name, tag or None)
-        return replace(found, weights=weights or found.weights)
+            raise ParameterError(
+                f"model {text!r} names no library; write timm:NAME, openclip:ARCHITECTURE:WEIGHTS, "
+                "torchvision:NAME[:WEIGHTS] or python:package.module:factory."
+            )
+        return replace(model, weights=weights or model.weights)
 
 
 def _from_thingsvision(text: str) -> ModelName:
-    """The model that thingsvision calls by a name without a library."""
+    """The model of a name without a library, as thingsvision and the paper write it."""
     lower = text.lower()
     if text in _TO_TIMM:
-        at_224 = _AT_224 if text.startswith("dinov2") else {}  # thingsvision shows DINOv2 224 pixels, timm 518
-        return ModelName("timm", _TO_TIMM[text], None, at_224)
+        # thingsvision shows DINOv2 224 pixels, timm 518
+        options = _SIZE_224 if text.startswith("dinov2") else {}
+        return ModelName("timm", _TO_TIMM[text], None, options)
     if lower.startswith("openclip_"):
         rest = text.partition("_")[2]
-        tag = _TAG.search(rest)
-        return ModelName("openclip", rest[: tag.start()] if tag else rest, tag[1] if tag else None)
+        tag = _WEIGHTS_TAG.search(rest)
+        if tag is None:
+            return ModelName("openclip", rest)
+        return ModelName("openclip", rest[: tag.start()], tag[1])
     if lower.startswith("clip_"):
-        # NOTE OpenAI's weights were trained with the quick approximation of GELU; thingsvision writes ViT-L/14@336px
+        # NOTE the weights of OpenAI need the quick GELU; thingsvision writes ViT-L/14@336px
         architecture = text.partition("_")[2].replace("/", "-").replace("@336px", "-336")
         return ModelName("openclip", f"{architecture}-quickgelu", "openai")
     return ModelName("torchvision", lower)

@@ -1,4 +1,4 @@
-"""`Extractor`: features of images by any network, written chunk by chunk, continued after a kill."""
+"""`Extractor`: features of images by any network, continued where a run was killed."""
 
 from __future__ import annotations
 
@@ -49,8 +49,8 @@ _MAX_DECODERS = 8  # threads, unless the user names another number
 class Extraction:
     """The feature file of each layer in the folder of a run, and the record of how it was made.
 
-    There are no files while chunks of other processes are missing; the record is then the identity of
-    the extraction.
+    There are no files while chunks of other processes are missing; the record is then the identity
+    of the extraction.
     """
 
     folder: Path
@@ -81,8 +81,8 @@ class Extractor:
         Names of modules, ``penultimate``, ``logits`` or ``output``; empty for the model's default
         (penultimate, or the output of a network of yours). All are read in one pass.
     **options
-        Of `Running`: ``weights, pool, device, dtype, batch_size, workers``. A batch is always filled up
-        to its size, so that no row depends on the images beside it.
+        Of `Running`: ``weights, pool, device, dtype, batch_size, workers``. A batch is always
+        filled up to its size, so that no row depends on the images beside it.
 
     Examples
     --------
@@ -148,11 +148,12 @@ class Extractor:
     ) -> Extraction:
         """Write the features of `images` into the folder `out`.
 
-        A finished folder has thingsvision's layout, ``features.npy`` and ``file_names.txt``, one folder
-        for each layer if there are several, and ``record.json``; beside each matrix lie the labels of
-        images that have some. Until then everything lies under ``.extract``, a file for each chunk of
-        about 512 images: a folder that has some chunks of this very extraction is continued, and a
-        finished one is left as it is. Several processes may extract into one folder at the same time.
+        A finished folder has thingsvision's layout, ``features.npy`` and ``file_names.txt``, one
+        folder for each layer if there are several, and ``record.json``; beside each matrix lie the
+        labels of images that have some. Until then everything lies under ``.extract``, a file for
+        each chunk of about 512 images: a folder that has some chunks of this very extraction is
+        continued, and a finished one is left as it is. Several processes may extract into one
+        folder at the same time.
 
         Parameters
         ----------
@@ -164,8 +165,8 @@ class Extractor:
         Raises
         ------
         ParameterError, DataError, FileError, MissingDependencyError
-            `out` holds another extraction; there is no such part or layer; nothing can be read; a row
-            is not finite.
+            `out` holds another extraction; there is no such part or layer; nothing can be read; a
+            row is not finite.
         """
         index, count = part
         if not 1 <= index <= count:
@@ -257,15 +258,15 @@ class Extractor:
 def cached_features(
     extractor: Extractor, source: Source, progress: Progress = lambda done, total: None
 ) -> Extraction:
-    """Extract all images into the cache, or return the extraction of this very content from there."""
+    """Extract all images into the cache, or return this very extraction from there."""
     content = to_json([extractor.identity, source.sha256()])
     digest = hashlib.sha256(content.encode()).hexdigest()[:32]
     result = extractor.extract(source, cache_folder() / "features" / digest, progress=progress)
     if result.missing:
         examples = "; ".join(" ".join(entry) for entry in result.missing[:3])
         raise DataError(
-            f"{len(result.missing)} of {len(source)} images of {source.described} have no features: "
-            f"{examples}. Replace or remove them, or name the folder that glocal extract "
+            f"{len(result.missing)} of {len(source)} images of {source.described} have no "
+            f"features: {examples}. Replace or remove them, or name the folder that glocal extract "
             "--skip-unreadable writes."
         )
     return result

@@ -1,4 +1,4 @@
-"""Image data sets by name (``image_sets.toml``), as torchvision reads them: a source of images, and their classes."""
+"""Image data sets by name (``image_sets.toml``), as torchvision reads them, with their classes."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from glocal.errors import FileError, GLocalError, ParameterError, needed, one_li
 from glocal.extract.images import Source
 from glocal.files import PathLike, make_folder
 
-# the class of torchvision, and the folder of the pictures below that of the set
-_OF_TORCHVISION = {
+# the class of torchvision, and the folder of the images below that of the set
+_TORCHVISION_SETS = {
     "cifar10": ("CIFAR10", ""),
     "cifar100": ("CIFAR100", ""),
     "dtd": ("DTD", "images"),
@@ -26,48 +26,54 @@ _OF_TORCHVISION = {
 
 
 @cache
-def _listed() -> dict[str, Any]:
+def _table() -> dict[str, Any]:
     """The content of ``image_sets.toml``."""
     return tomllib.loads(files(__package__).joinpath("image_sets.toml").read_text(encoding="utf-8"))
 
 
 def image_sets() -> dict[str, dict[str, Any]]:
-    """What is known of each set before it is opened: what it is, size, splits, folder, terms and citation."""
-    return {one["name"]: one for one in _listed()["set"]}
+    """The description, size, splits, folder, terms and citation of each set."""
+    return {entry["name"]: entry for entry in _table()["set"]}
 
 
 def parse_set(text: str) -> tuple[str, str | None] | None:
-    """The name and split of a data set, or None where the text is none; a path that exists wins over a name.
+    """The name and split of a data set; None for another text, and for a path that exists.
 
     >>> parse_set("cifar100:test"), parse_set("sun397"), parse_set("photos/*.jpg")
     (('cifar100', 'test'), ('sun397', None), None)
     """
     name, _, split = text.partition(":")
-    return (name, split or None) if name in image_sets() and not os.path.exists(text) else None
+    if name not in image_sets() or os.path.exists(text):
+        return None
+    return name, split or None
 
 
-def load_images(name: str, split: str | None = None, root: PathLike | None = None, *, download: bool = False) -> Source:
+def load_images(
+    name: str, split: str | None = None, root: PathLike | None = None, *, download: bool = False
+) -> Source:
     """Open a data set that torchvision knows, or folders of images, one for each class.
 
     Parameters
     ----------
     name : {"cifar10", "cifar100", "dtd", "sun397", "flowers102", "imagenet", "imagefolder"}
-        `image_sets` says what each is and on what terms.
+        `image_sets` has a description of each, and its terms.
     split : str or None
-        None is the first split of the set. The last two have the splits whose subfolders they have; None is ``train``
-        where that holds class folders, else `root` itself.
+        None is the first split of the set. The last two have the splits whose subfolders they have;
+        None is ``train`` where that holds class folders, else `root` itself.
     root : path or None
-        The folder that torchvision calls root: it holds ``cifar-10-batches-py``, ``cifar-100-python``, ``dtd/dtd``,
-        ``SUN397`` or ``flowers-102``, or the class folders. None is the folder ``images`` of the cache.
+        The folder that torchvision calls root: it holds ``cifar-10-batches-py``,
+        ``cifar-100-python``, ``dtd/dtd``, ``SUN397`` or ``flowers-102``, or the class folders. None
+        is the folder ``images`` of the cache.
     download : bool
-        Let torchvision download, verify and unpack the set where it is not there; it appears when it is whole.
+        Let torchvision download, verify and unpack a set that is missing; it appears when it is
+        complete.
 
     Returns
     -------
     Source
-        With the class of each picture under ``labels``, and for CIFAR-100 its superclass under ``labels_coarse``. CIFAR
-        is in the order of its files, with the names ``SPLIT/00000.png`` and so on; DTD and Flowers in that of their
-        lists; the others by class, then file name.
+        With the class of each image under ``labels``, and for CIFAR-100 its superclass under
+        ``labels_coarse``. CIFAR is in the order of its files, with the names ``SPLIT/00000.png``
+        and so on; DTD and Flowers in that of their lists; the others by class, then file name.
 
     Raises
     ------
@@ -76,63 +82,101 @@ def load_images(name: str, split: str | None = None, root: PathLike | None = Non
     FileError
         Files are missing or damaged, or the download failed.
     """
-    known = image_sets().get(name)
-    if known is None:
-        raise ParameterError(f"the image data set is {name!r}; allowed are {', '.join(image_sets())}.")
-    if name not in _OF_TORCHVISION and (root is None or download):
-        raise ParameterError(f"{name} is not downloaded; name the folder where you keep it with `root`.")
+    entry = image_sets().get(name)
+    if entry is None:
+        raise ParameterError(
+            f"the image data set is {name!r}; allowed are {', '.join(image_sets())}."
+        )
+    if name not in _TORCHVISION_SETS and (root is None or download):
+        raise ParameterError(
+            f"{name} is not downloaded; name the folder where you keep it: `root`."
+        )
     root = Path(root or cache_folder() / "images").expanduser()
-    if known["splits"] and (split := split or known["splits"][0]) not in known["splits"]:
-        raise ParameterError(f"{name} has no split {split!r}; allowed are {', '.join(known['splits'])}.")
+    splits = entry["splits"]
+    if splits and split is None:
+        split = splits[0]
+    if splits and split not in splits:
+        raise ParameterError(f"{name} has no split {split!r}; allowed are {', '.join(splits)}.")
     datasets = needed("torchvision.datasets", f"data set {name}")
     try:
-        if download and not (folder := root / known["folder"]).is_dir():
-            check_online(folder)
-            # beside the place, then renamed: a killed run leaves nothing under the name, and its archive to the next
-            partial = make_folder(root / f".partial-{name}")
-            getattr(datasets, _OF_TORCHVISION[name][0])(partial, download=True)
-            make_folder(folder.parent)
-            (partial / known["folder"]).rename(folder)
-            shutil.rmtree(partial)
-        return _open(datasets, name, root, split)
+        if download and not (root / entry["folder"]).is_dir():
+            _download(datasets, name, root)
+        if name.startswith("cifar"):
+            return _open_cifar(datasets, name, root, split)
+        return _open_files(datasets, name, root, split)
     except GLocalError:
         raise
     except Exception as error:  # torchvision raises whatever missing or damaged files lead it to
         reason = one_line(error).replace(". You can use download=True to download it", "")[:300]
-        fix = f"Put it there, or download it ({known['size']}; {known['terms']}): `download=True`."
-        raise FileError(f"{name} in {root} is missing or damaged ({reason}). {fix}") from error
+        raise FileError(
+            f"{name} in {root} is missing or damaged ({reason}). Put it there, or download it "
+            f"({entry['size']}; {entry['terms']}): `download=True`."
+        ) from error
 
 
-def _open(datasets: Any, name: str, root: Path, split: str | None) -> Source:
-    """The pictures of a set that is there, and their classes."""
-    kind, below = _OF_TORCHVISION.get(name, ("ImageFolder", ""))
-    top, source = root / image_sets()[name]["folder"] / below, f"{name} ({split or 'all'}) in {root}"
-    if name.startswith("cifar"):
-        found = getattr(datasets, kind)(root, train=split == "train")
-        names, opened, numbers = [f"{split}/{i:05d}.png" for i in range(len(found.data))], found.data, found.targets
-    else:
-        if name not in _OF_TORCHVISION:
-            found = datasets.ImageFolder(top := _side(root, split))
-            pairs = [(Path(path), label) for path, label in found.samples]
-        else:
-            found = getattr(datasets, kind)(root, **({"split": split} if name != "sun397" else {}))
-            # NOTE private to torchvision, but the same in every version since 0.12; public access opens each picture
-            pairs = list(zip(found._image_files, found._labels, strict=True))
-        if name == "sun397":  # as the disk lists them
-            pairs.sort(key=lambda pair: (pair[1], pair[0].name))
-        opened, numbers = [path for path, _ in pairs], [label for _, label in pairs]
-        if missing := [path for path in opened if not path.is_file()]:
-            raise FileError(f"{source} lacks {len(missing)} of {len(opened)} images, {missing[0]} the first.")
-        names = [path.relative_to(top).as_posix() for path in opened]
-    labels = {"labels": [found.classes[number] for number in numbers]}
+def _download(datasets: Any, name: str, root: Path) -> None:
+    """Download a set beside its place, then move it there.
+
+    A killed run leaves nothing under the name of the set, and its archive to the next run.
+    """
+    folder = root / image_sets()[name]["folder"]
+    check_online(folder)
+    partial = make_folder(root / f".partial-{name}")
+    kind, _ = _TORCHVISION_SETS[name]
+    getattr(datasets, kind)(partial, download=True)
+    make_folder(folder.parent)
+    (partial / image_sets()[name]["folder"]).rename(folder)
+    shutil.rmtree(partial)
+
+
+def _open_cifar(datasets: Any, name: str, root: Path, split: str | None) -> Source:
+    """The images of CIFAR, which are arrays, and their classes."""
+    kind, _ = _TORCHVISION_SETS[name]
+    images = getattr(datasets, kind)(root, train=split == "train")
+    labels = {"labels": [images.classes[number] for number in images.targets]}
     if name == "cifar100":
-        table = _listed()["superclasses_of_cifar100"]
-        of = {one: superclass for superclass, members in table.items() for one in members.split()}
-        labels["labels_coarse"] = [of[one] for one in labels["labels"]]
-    return Source(names, opened.__getitem__, source, labels)
+        superclass_of = {
+            label: superclass
+            for superclass, members in _table()["superclasses_of_cifar100"].items()
+            for label in members.split()
+        }
+        labels["labels_coarse"] = [superclass_of[label] for label in labels["labels"]]
+    names = [f"{split}/{i:05d}.png" for i in range(len(images.data))]
+    return Source(names, images.data.__getitem__, f"{name} ({split}) in {root}", labels)
 
 
-def _side(root: Path, split: str | None) -> Path:
-    """The folder of the class folders: that of the split, or the first split that is there, or the root itself."""
-    sides = [root / split] if split else [root / side for side in ("train", "val", "test")]
-    return next((side for side in sides if split or any(part.is_dir() for part in side.glob("*"))), root)
+def _open_files(datasets: Any, name: str, root: Path, split: str | None) -> Source:
+    """The images of a set of files, and their classes."""
+    description = f"{name} ({split or 'all'}) in {root}"
+    if name in _TORCHVISION_SETS:
+        kind, subfolder = _TORCHVISION_SETS[name]
+        top = root / image_sets()[name]["folder"] / subfolder
+        options = {} if name == "sun397" else {"split": split}
+        images = getattr(datasets, kind)(root, **options)
+        # NOTE private, but the same since torchvision 0.12; public access opens each image
+        pairs = list(zip(images._image_files, images._labels, strict=True))
+    else:
+        top = _class_folders(root, split)
+        images = datasets.ImageFolder(top)
+        pairs = [(Path(path), number) for path, number in images.samples]
+    if name == "sun397":  # in the order of the disk
+        pairs.sort(key=lambda pair: (pair[1], pair[0].name))
+    paths = [path for path, _ in pairs]
+    missing = [path for path in paths if not path.is_file()]
+    if missing:
+        raise FileError(
+            f"{description} lacks {len(missing)} of {len(paths)} images, {missing[0]} the first."
+        )
+    names = [path.relative_to(top).as_posix() for path in paths]
+    labels = {"labels": [images.classes[number] for _, number in pairs]}
+    return Source(names, paths.__getitem__, description, labels)
+
+
+def _class_folders(root: Path, split: str | None) -> Path:
+    """The folder of the class folders: of the split or of the first that exists, or the root."""
+    if split:
+        return root / split
+    for name in ("train", "val", "test"):
+        if any(path.is_dir() for path in (root / name).glob("*")):
+            return root / name
+    return root

@@ -1,4 +1,4 @@
-"""The objective of the paper: a loss of choices, a local loss and a penalty, each with its gradient by hand.
+"""The objective of the paper: a loss of choices, a local loss and a penalty, with gradients.
 
     naive            L_global + λ ‖W‖²_F
     global           L_global + λ ‖W - (tr W / p) I‖²_F

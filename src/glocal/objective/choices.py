@@ -21,27 +21,30 @@ class ChoiceLoss:
         ℓ = -log [ exp S_chosen / Σ exp S_ij over the candidate pairs ij of the answer ]      nats
         L = Σ w ℓ / Σ w
 
-    Each answer reads its entries of S and adds its softmax residuals to the same entries of G = ∂L/∂S.
-    Then
+    Each answer reads its entries of S and adds its softmax residuals to the same entries of G =
+    ∂L/∂S. Then
 
         ∂L/∂Z = (G + Gᵀ) Z,   ∂L/∂W = Xᵀ ∂L/∂Z,   ∂L/∂M = Xᵀ (G + Gᵀ) X / 2 with M = W Wᵀ.
 
     Parameters
     ----------
     X : (n, p) array
-        Standardized features of the objects; its dtype, float32 or float64, is that of the computation.
+        Standardized features of the objects; its dtype, float32 or float64, is that of the
+        computation.
     objects : (t, m) integers
         The objects of each answer, as rows of X.
     pairs : sequence of (int, int)
-        The candidate pairs of every answer, as columns of `objects`, the chosen one first: k of them.
+        The candidate pairs of every answer, as columns of `objects`, the chosen one first: k of
+        them.
     weights : (t,) float64 or None
         None for 1 each.
 
     Notes
     -----
-    Above 20,000 objects the rows of Z are gathered answer by answer, in memory linear in n. That pass,
-    and the pass over 500,000 answers or more, are compiled (`glocal.objective.kernels`). Nothing of an
-    evaluation is kept, so that several threads may evaluate one loss at the same time.
+    Above 20,000 objects the rows of Z are gathered answer by answer, in memory linear in n. That
+    pass, and the pass over 500,000 answers or more, are compiled (`glocal.objective.kernels`).
+    Nothing of an evaluation is kept, so that several threads may evaluate one loss at the same
+    time.
 
     References
     ----------

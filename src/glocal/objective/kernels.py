@@ -1,8 +1,8 @@
-"""The passes over many answers, compiled: through the Gram matrix, or from the rows of the embedding.
+"""The passes over many answers, compiled: from the Gram matrix, or from rows of the embedding.
 
-In numpy every step of a pass reads and writes all answers, its scattered additions run on one core and
-in float64. Here a chunk of a thousand answers stays in the first-level cache, and each thread adds to a
-gradient of its own.
+In numpy every step of a pass reads and writes all answers, its scattered additions run on one core
+and in float64. Here a chunk of a thousand answers stays in the first-level cache, and each thread
+adds to a gradient of its own.
 """
 
 from __future__ import annotations
@@ -113,23 +113,24 @@ def _log1p_of_type(a):
 
 @cache
 def _softmax(k: int) -> Callable[..., None]:
-    """The compiled softmax of answers with k candidate pairs; the compiler unrolls the loops over k."""
+    """The compiled softmax over k candidate pairs; the compiler unrolls the loops over k."""
 
     @_compiled(fastmath=_FAST)
     @no_type_check
     def softmax(x, m, shares, start, size, sums):
-        """Replace the similarities x, (k, size), of answers from `start` on by their residuals at mx.
+        """Replace the similarities x, (k, size), of answers from `start` on by residuals at mx.
 
         sums: (3,) float64, to which loss, slope and curvature are added.
         """
-        zero, unity = x.dtype.type(0), x.dtype.type(1)
-        loss, slope, curvature = zero, zero, zero
+        zero = x.dtype.type(0)
+        unity = x.dtype.type(1)
+        loss = slope = curvature = zero
         for a in range(size):
             highest = x[0, a]
             for j in range(1, k):
                 highest = max(highest, x[j, a])
             y = (x[0, a] - highest) * m
-            others, mean, square = zero, zero, zero
+            others = mean = square = zero
             for j in range(1, k):
                 d = (x[j, a] - highest) * m
                 x[j, a] = _exp(d)
@@ -165,7 +166,7 @@ def _gram_pass(k: int) -> Callable[..., None]:
     @_compiled(fastmath=_FAST)
     @no_type_check
     def gram_pass(S, m, G, positions, shares, sums, first, last):
-        """Write the residuals of answers first..last-1 at the similarities mS to G, unless that is empty.
+        """Write the residuals of answers first..last-1 at the similarities mS to G, if not empty.
 
         S, G: (n²,); positions: (t, k) int32, in the upper triangle of S, the chosen pair first;
         shares: (t,).
@@ -194,7 +195,7 @@ def _gathered_pass(k: int) -> Callable[..., None]:
     @_compiled(fastmath=_FAST)
     @no_type_check
     def gathered_pass(Z, m, Y, GY, ends, shares, sums, first, last):
-        """Write the part of answers first..last-1 in (G + Gᵀ) Y to GY, unless that is empty.
+        """Write the part of answers first..last-1 in (G + Gᵀ) Y to GY, if not empty.
 
         The similarities are mZZᵀ. Z: (n, q); Y, GY: (n, r); ends: (t, k, 2) int32, the chosen pair
         first; shares: (t,).
@@ -226,7 +227,7 @@ def _gathered_pass(k: int) -> Callable[..., None]:
 
 
 class CompiledPass:
-    """The pass through the Gram matrix, with the answers in an order that keeps S and G in the cache.
+    """The pass from the Gram matrix, with the answers in an order that keeps S and G in the cache.
 
     Parameters are those of `NumpyPass`; each thread adds to an n × n gradient of its own.
     """
@@ -323,7 +324,7 @@ class GatheredPass:
 
 
 def _cache_order(objects: Int[np.ndarray, "t m"], n: int) -> Int[np.ndarray, " t"]:
-    """Order answers by the tiles of their sorted triple: 128 objects a tile, more above 4096 objects."""
+    """Order answers by the tiles of their sorted triple: 128 objects each, more above 4096."""
     size = max(_MIN_TILE_OBJECTS, -(-n // _TILES))
     a, b, c = (objects[:, :3] // size).astype(np.uint16).T
     low = np.minimum(np.minimum(a, b), c)

@@ -90,8 +90,9 @@ class LocalLoss:
 
     References
     ----------
-    Muttenthaler et al. 2023, Eq. 4 and 5; a mean over images as in the authors' code. The value contains
-    about log(m - 1) for blocks of m images, so blocks of another size are another objective.
+    Muttenthaler et al. 2023, Eq. 4 and 5; a mean over images as in the authors' code. The value
+    contains about log(m - 1) for blocks of m images, so blocks of another size are another
+    objective.
     """
 
     def __init__(
@@ -105,9 +106,11 @@ class LocalLoss:
         self.tau = tau
         self.n = sum(map(len, blocks))
         if len(self.blocks) >= workers.threads:
-            self._between_blocks, self._inside_block = workers, Workers(1)
+            self._between_blocks = workers
+            self._inside_block = Workers(1)
         else:
-            self._between_blocks, self._inside_block = Workers(1), workers
+            self._between_blocks = Workers(1)
+            self._inside_block = workers
         self._teachers = tuple(self._teacher(unit_rows_and_lengths(X)[0]) for X in self.blocks)
 
     def __call__(self, W: Float[np.ndarray, "p p"]) -> tuple[float, Float[np.ndarray, "p p"]]:
@@ -136,7 +139,7 @@ class LocalLoss:
     def _cosine_loss(
         self, C: Float[np.ndarray, "m m"], teacher: Float[np.ndarray, "m m"]
     ) -> tuple[float, Float[np.ndarray, "m m"]]:
-        """The loss of a block, summed over its images, and Q + Qᵀ - (P + Pᵀ), which overwrites C."""
+        """The loss of a block, summed over its images, and Q + Qᵀ - (P + Pᵀ) in the memory of C."""
         logits = C
         log_sums = np.empty(len(C), C.dtype)
         slices = row_slices(len(C), _SLICE_COSINES // len(C))
@@ -165,7 +168,7 @@ class LocalLoss:
         return P + P.T
 
     def _to_logits(self, C: Float[np.ndarray, "m m"], rows: slice) -> None:
-        """Divide rows of cosines by τ in place, and make the diagonal so low that it never counts."""
+        """Divide rows of cosines by τ in place, and make the diagonal too low to count."""
         C[rows] /= self.tau
         diagonal = np.arange(len(C))[rows]
         # NOTE finite on purpose: -inf would turn 0 · -inf into no number
@@ -177,7 +180,8 @@ def penalty(W: Float[np.ndarray, "p q"], mix: float) -> tuple[float, Float[np.nd
 
         R(W) = mix ‖W - cI‖²_F + (1 - mix) ‖W‖²_F = ‖W - cI‖²_F + (1 - mix) p c²,   c = tr W / p
 
-    At `mix` 1 scaled identities cost nothing; at 0 this is ‖W‖²_F of `naive`, for any number of columns.
+    At `mix` 1 scaled identities cost nothing; at 0 this is ‖W‖²_F of `naive`, for any number of
+    columns.
     """
     if mix == 0:
         return float(np.sum(W * W, dtype=np.float64)), 2 * W

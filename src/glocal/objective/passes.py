@@ -1,4 +1,4 @@
-"""One pass over the answers: their similarities, the softmax of each, and its part of the gradient."""
+"""One pass over the answers: similarities, the softmax of each, and its part of the gradient."""
 
 from __future__ import annotations
 
@@ -16,8 +16,9 @@ NO_PRODUCT = np.empty(0)
 class AnswerSums(NamedTuple):
     """The sums over all answers at the similarities mS.
 
-    `loss` is L in nats, `slope` dL/dm · m, `curvature` d²L/dm² · m² (the mean variance of an answer's
-    similarities under its softmax), and `product` (G + Gᵀ) Y with G = ∂L/∂(mS), empty without Y.
+    `loss` is L in nats, `slope` dL/dm · m, `curvature` d²L/dm² · m² (the mean variance of an
+    answer's similarities under its softmax), and `product` (G + Gᵀ) Y with G = ∂L/∂(mS), empty
+    without Y.
     """
 
     loss: float
@@ -34,7 +35,8 @@ class AnswerSums(NamedTuple):
 class NumpyPass:
     """The pass over few answers in numpy: gather from S, softmax, scatter to G.
 
-    `shares` are weights that sum to 1, in the dtype of the computation; n is the number of rows of X.
+    `shares` are weights that sum to 1, in the dtype of the computation; n is the number of rows of
+    X.
     """
 
     def __init__(

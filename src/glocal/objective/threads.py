@@ -1,8 +1,8 @@
 """Threads of our own around single-threaded BLAS.
 
-OpenBLAS's threads spin for some 25 ms after every product while they wait for the next one: on a machine
-with other work a fit then takes twice the processor time, and each product waits for a thread that does
-not run.
+OpenBLAS's threads spin for some 25 ms after every product while they wait for the next one: on a
+machine with other work a fit then takes twice the processor time, and each product waits for a
+thread that does not run.
 """
 
 from __future__ import annotations
@@ -50,8 +50,8 @@ def blas_alone() -> Iterator[int]:
 class Workers:
     """Threads for products and for passes over rows, inside `blas_alone`.
 
-    One thread needs no pool. Several are a pool, which cannot be pickled: build it in the process that
-    uses it.
+    One thread needs no pool. Several are a pool, which cannot be pickled: build it in the process
+    that uses it.
     """
 
     def __init__(self, threads: int) -> None:

@@ -1,6 +1,7 @@
 """The optimum with a certificate: L-BFGS on symmetric W, and rounds of columns for `naive`.
 
-`minimise` walks until the duality gap is small enough; `minimise_naive` grows the columns of a low-rank W.
+`minimise` walks until the duality gap is small enough; `minimise_naive` grows the columns of a
+low-rank W.
 """
 
 from glocal.solver.gap import DualityGap, GapEstimate, best_scale, identity_scale, lambda_max

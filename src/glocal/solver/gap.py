@@ -1,4 +1,4 @@
-"""Bounds on the optimum: the best scale, the λ from which on it is 0, and the gap of a fit to it."""
+"""Bounds on the optimum: the best scale, the λ from which on it is 0, and the duality gap."""
 
 from __future__ import annotations
 
@@ -26,26 +26,26 @@ class DualityGap:
 
         L(M) ≥ ⟨A(q), M⟩ + H(q),     A(q) = Σ w Σ_ij (q_ij - [ij = chosen]) sym(x_i x_jᵀ) / Σ w,
 
-    where H is the weighted mean entropy of q; they are equal where q is the softmax of the model. The
-    other terms, ⟨A, M⟩ + λR(M), grow in proportion to M, so where they are nowhere negative f* ≥ H(q).
-    With a_i the eigenvalues of A that is so if
+    where H is the weighted mean entropy of q; they are equal where q is the softmax of the model.
+    The other terms, ⟨A, M⟩ + λR(M), grow in proportion to M, so where they are nowhere negative f*
+    ≥ H(q). With a_i the eigenvalues of A that is so if
 
         λ + a_i > 0  for all i      and      λ mix Σ 1 / (λ + a_i) ≤ p.
 
-    At the optimum its softmax meets both. Near it the softmax at W violates them by as much as W misses
-    its best length: q is taken on the line between the softmax of S and that of mS, m near that length.
-    A local term is replaced by one that is linear in M and has its slope at W: then the gap is an
-    estimate, not a bound. docs/method.md derives it; Boyd & Vandenberghe (2004), Convex Optimization,
-    section 5.1.
+    At the optimum its softmax meets both. Near it the softmax at W violates them by as much as W
+    misses its best length: q is taken on the line between the softmax of S and that of mS, m near
+    that length. A local term is replaced by one that is linear in M and has its slope at W: then
+    the gap is an estimate, not a bound. docs/method.md derives it; Boyd & Vandenberghe (2004),
+    Convex Optimization, section 5.1.
     """
 
     objective: Objective
 
     def estimate(self, evaluation: Evaluation, W: Float[np.ndarray, "p p"]) -> float:
-        """‖∇f‖² max_i ‖w_i‖ / (4 λ mix |c|) with the rows w_i of W and c = tr W / p; it costs nothing.
+        """‖∇f‖² max_i ‖w_i‖ / (4 λ mix |c|) with the rows w_i of W and c = tr W / p.
 
-        Near the optimum, and nowhere else, this is about the gap: its bound has σ_max(W), which is at
-        least the length of the longest row, in place of that length.
+        Near the optimum, and nowhere else, this is about the gap: its bound has σ_max(W), which is
+        at least the length of the longest row, in place of that length.
         """
         longest_row = math.sqrt(float(np.einsum("ij,ij->i", W, W).max()))
         c = max(abs(float(np.trace(W))) / len(W), 1e-300)
@@ -96,8 +96,8 @@ class DualityGap:
     def _violation(self, A: Float[np.ndarray, "p p"]) -> float:
         """λ mix tr (λI + A)⁻¹ / p - 1: at most 0 where f* ≥ H(q) follows.
 
-        It is infinite where λI + A is indefinite, and where the similarities overflowed, so that there
-        is no A.
+        It is infinite where λI + A is indefinite, and where the similarities overflowed, so that
+        there is no A.
         """
         if not np.isfinite(A).all():
             return math.inf
@@ -109,7 +109,7 @@ class DualityGap:
     def _local_derivative(
         self, evaluation: Evaluation, W: Float[np.ndarray, "p p"], A: Float[np.ndarray, "p p"]
     ) -> tuple[Float[np.ndarray, "p p"] | float, float]:
-        """∂f/∂M of the local term, from ∂f/∂W = 2 ∂f/∂M W, and its product with M; 0 without one."""
+        """∂f/∂M of the local term, from ∂f/∂W = 2 ∂f/∂M W, and its product with M."""
         if self.objective.local is None:
             return 0.0, 0.0
         W = W.astype(np.float64)
@@ -150,7 +150,7 @@ class _DualPoint:
         return self.violation <= 0
 
     def blend(self, infeasible: _DualPoint) -> float:
-        """The share of an infeasible q at which a line through both violations is a little below 0."""
+        """The share of an infeasible q where a line through both violations is below 0."""
         if not math.isfinite(infeasible.violation):
             return 0.5
         share = -0.9 * self.violation / (infeasible.violation - self.violation)
@@ -171,10 +171,11 @@ class _Bracket:
         return _Bracket(self.feasible, point)
 
     def least_gap(self, violation: Callable[[np.ndarray], float], allowed: float) -> float:
-        """The gap of mixtures of both points, until one is allowed; inf without a feasible point."""
+        """The gap of mixtures of both points, until it is allowed; inf if none is feasible."""
         bracket = self
         for _ in range(_MAX_REFINEMENTS):
-            feasible, infeasible = bracket.feasible, bracket.infeasible
+            feasible = bracket.feasible
+            infeasible = bracket.infeasible
             if feasible is None or infeasible is None or feasible.gap <= allowed:
                 break
             t = feasible.blend(infeasible)
@@ -199,9 +200,9 @@ def best_scale(
 ) -> tuple[float, bool]:
     """The c > 0 that minimises L_global of c Z plus c² · `cost`, and whether it is essentially 0.
 
-    L is convex in m = c², so this is the root of one increasing derivative: Newton's method in log m,
-    kept inside a bracket, to about half a percent. Where the root is at 0 (features without information
-    about the answers) a small scale is returned, since W = 0 is stationary.
+    L is convex in m = c², so this is the root of one increasing derivative: Newton's method in log
+    m, kept inside a bracket, to about half a percent. Where the root is at 0 (features without
+    information about the answers) a small scale is returned, since W = 0 is stationary.
 
     Parameters
     ----------
@@ -235,8 +236,8 @@ def best_scale(
 def lambda_max(choices: ChoiceLoss, mix: float = 0.0) -> float:
     """The smallest λ whose optimum is W = 0.
 
-    With a_i the eigenvalues of sym ∂L/∂M at M = 0, that of `naive` (`mix` 0) is -min a_i, or 0 if that
-    is negative. With 0 < mix < 1 the slope at M = 0 toward W² is smallest where W shares these
+    With a_i the eigenvalues of sym ∂L/∂M at M = 0, that of `naive` (`mix` 0) is -min a_i, or 0 if
+    that is negative. With 0 < mix < 1 the slope at M = 0 toward W² is smallest where W shares these
     eigenvectors, with eigenvalues w:
 
         Σ (a_i + λ) w_i² - λ mix (Σ w_i)² / p  ≥  0 for all w

@@ -52,14 +52,14 @@ class Counter:
 
 @runtime_checkable
 class Criterion(Protocol):
-    """How far an iterate is from the optimum: `DualityGap`, or `Stationarity` of `naive`'s columns."""
+    """The distance from the optimum: `DualityGap`, or `Stationarity` of the columns of `naive`."""
 
     def estimate(self, evaluation: Evaluation, W: np.ndarray) -> float:
         """About the gap, in nats, at no cost."""
         ...
 
     def gap(self, evaluation: Evaluation, W: np.ndarray, allowed: float) -> float:
-        """The gap in nats; at most `allowed` is small enough. By default the estimate is exact."""
+        """The gap in nats; at most `allowed` is small enough. By default the estimate."""
         return self.estimate(evaluation, W)
 
 
@@ -80,7 +80,7 @@ class SolverResult:
     pairs: Pairs = ()
 
     def reason(self, tol: float, measure: str = "duality gap") -> str:
-        """The status in words: the gap, called `measure`, beside what is allowed, and what to do."""
+        """The status in words: the gap (`measure`) beside the allowed one, and what to do."""
         result = "no bound on the distance from the optimum was found"
         if self.gap is not None:
             allowed = allowed_gap(self.at, tol)
@@ -185,14 +185,9 @@ def minimise(
     if gap is None:  # the estimate may have been too careful
         gap = criterion.gap(current.f, current.W, allowed_gap(current.f, tol))
         status = "converged" if gap <= allowed_gap(current.f, tol) else status
-    return SolverResult(
-        W=current.W,
-        at=current.f,
-        status=status,
-        gap=gap if gap < math.inf else None,
-        evaluations=counter.evaluations - first,
-        pairs=tuple(hessian.pairs),
-    )
+    bound = gap if gap < math.inf else None
+    evaluations = counter.evaluations - first
+    return SolverResult(current.W, current.f, status, bound, evaluations, tuple(hessian.pairs))
 
 
 class _Iterate(NamedTuple):
@@ -285,54 +280,64 @@ class _InverseHessian:
 
     def __init__(self, diagonal: np.ndarray, pairs: Pairs) -> None:
         self.pairs = deque(pairs, maxlen=_MAX_PAIRS)
-        self._diagonal, self._room = diagonal, np.empty_like(diagonal)
+        self._diagonal = diagonal
+        self._product = np.empty_like(diagonal)
 
     def learn(self, s: np.ndarray, y: np.ndarray) -> None:
-        """Remember a step and its gradient change, unless rounding has eaten the curvature between them."""
+        """Remember a step and its gradient change, unless rounding has eaten their curvature."""
         curvature = dot(s, y)
         if curvature > float(np.finfo(s.dtype).eps) * norm(s) * norm(y):
             self.pairs.append((s, y, 1 / curvature))
 
     def __call__(self, g: np.ndarray) -> np.ndarray:
-        q, factors, room = g.copy(), [], self._room
+        """The inverse Hessian times g; q, α, ρ, s and y as in Nocedal (1980)."""
+        q = g.copy()
+        alphas: list[float] = []
         for s, y, rho in reversed(self.pairs):
-            factors.append(rho * dot(s, q))
-            q -= np.multiply(y, factors[-1], out=room)
+            alpha = rho * dot(s, q)
+            alphas.append(alpha)
+            q -= np.multiply(y, alpha, out=self._product)
         q *= self._diagonal
         if self.pairs:
             _, y, rho = self.pairs[-1]
-            q /= rho * dot(y, np.multiply(self._diagonal, y, out=room))
-        for (s, y, rho), factor in zip(self.pairs, reversed(factors), strict=True):
-            q += np.multiply(s, factor - rho * dot(y, q), out=room)
+            q /= rho * dot(y, np.multiply(self._diagonal, y, out=self._product))
+        for (s, y, rho), alpha in zip(self.pairs, reversed(alphas), strict=True):
+            beta = rho * dot(y, q)
+            q += np.multiply(s, alpha - beta, out=self._product)
         return q
 
 
 class _Vectors:
-    """Matrices as vectors: symmetric ones by their upper triangle, which halves memory and time of the recursion.
+    """Matrices as vectors: symmetric ones by their upper triangle.
 
-    Entries off the diagonal then count √2 times, so that dot products are those of the matrices.
+    That halves memory and time of the recursion. Entries off the diagonal then count √2 times, so
+    that dot products are those of the matrices.
     """
 
     def __init__(self, shape: tuple[int, ...], dtype: np.dtype, symmetric: bool) -> None:
-        self._shape, self._symmetric = shape, symmetric
+        self._shape = shape
+        self._symmetric = symmetric
         if symmetric:
             i, j = np.triu_indices(shape[0])
-            self._upper, self._lower = i * shape[0] + j, j * shape[0] + i
-            self._root = np.where(i == j, 1, math.sqrt(2)).astype(dtype)
+            self._upper = i * shape[0] + j
+            self._lower = j * shape[0] + i
+            self._weights = np.where(i == j, 1, math.sqrt(2)).astype(dtype)
 
     def pack(self, A: Float[np.ndarray, "p q"]) -> Float[np.ndarray, " u"]:
         """The (symmetric part of the) matrix."""
         flat = A.ravel()
         if not self._symmetric:
             return flat
-        return (flat[self._upper] + flat[self._lower]) * (self._root / 2)
+        return (flat[self._upper] + flat[self._lower]) * (self._weights / 2)
 
     def unpack(self, x: Float[np.ndarray, " u"]) -> Float[np.ndarray, "p q"]:
         """The matrix of a vector."""
         if not self._symmetric:
             return x.reshape(self._shape)
-        A, entries = np.empty(self._shape, x.dtype), x / self._root
-        A.reshape(-1)[self._upper] = A.reshape(-1)[self._lower] = entries
+        A = np.empty(self._shape, x.dtype)
+        flat = A.reshape(-1)
+        flat[self._upper] = x / self._weights
+        flat[self._lower] = flat[self._upper]
         return A
 
     def diagonal(self, s: Float[np.ndarray, "p 1"]) -> Float[np.ndarray, " u"]:
@@ -359,7 +364,10 @@ def is_definite(W: Float[np.ndarray, "p p"]) -> bool:
 
 
 def dot(x: np.ndarray, y: np.ndarray) -> float:
-    """⟨x, y⟩ of arrays in C order, as a Python number: a float64 of numpy would turn float32 arrays into float64."""
+    """⟨x, y⟩ of arrays in C order, as a Python number.
+
+    A float64 of numpy would turn float32 arrays into float64.
+    """
     return float(np.dot(x.ravel(), y.ravel()))
 
 

@@ -10,16 +10,29 @@ from jaxtyping import Float
 
 from glocal.objective import ChoiceLoss, Evaluation, Objective
 from glocal.solver.gap import best_scale
-from glocal.solver.minimise import Counter, Criterion, SolverResult, Status, allowed_gap, dot, minimise
+from glocal.solver.minimise import (
+    Counter,
+    Criterion,
+    SolverResult,
+    Status,
+    allowed_gap,
+    dot,
+    minimise,
+)
 
-_ROUNDS = 60
-_TINY = 3e-2  # relative singular value below which a column that the slope wants smaller is dropped; it falls with
-_TINY_DECAY = 0.7  # every round, so that a column that is small at the optimum is not dropped and added for ever
+_MAX_ROUNDS = 60
+_MAX_EVALUATIONS_PER_ROUND = 60
+_MIN_SINGULAR_VALUE = 3e-2  # relative; shorter columns are dropped where f falls with them
+_THRESHOLD_DECAY = 0.7  # in a round, or a short column of the optimum came and went for ever
+_MAX_LENGTHS = 10  # of added columns that are tried
 
 
 @dataclass(frozen=True)
 class Stationarity(Criterion):
-    """For fixed columns V, M = V Vᵀ: |⟨∇f, V⟩| / 2 or ‖∇f‖²/(4λ), whichever is larger: what V alone can still gain."""
+    """The gain that fixed columns V can still make, M = V Vᵀ.
+
+    It is |⟨∇f, V⟩| / 2 or ‖∇f‖² / (4λ), whichever is larger.
+    """
 
     lmbda: float
 
@@ -38,10 +51,11 @@ def minimise_naive(
     max_evaluations: int,
     counter: Counter | None = None,
 ) -> SolverResult:
-    """Minimise L_global + λ‖W‖²_F = L(M) + λ tr M over M = V Vᵀ with as many columns V as the optimum needs.
+    """Minimise L_global + λ‖W‖²_F = L(M) + λ tr M over M = V Vᵀ with as few columns V as suffice.
 
-    In rounds: L-BFGS on the columns; then H = sym(∂L/∂M) + λI. Columns that are nearly 0 and on which H is positive are
-    dropped; eigenvectors of H with negative eigenvalues are added, with the length that lowers f most. The duality gap
+    In rounds: L-BFGS on the columns; then H = sym(∂L/∂M) + λI. Columns that are nearly 0 and on
+    which H is positive are dropped; eigenvectors of H with negative eigenvalues are added, with the
+    length that lowers f most. The duality gap
 
         f - f* ≤ ⟨H, M⟩ + max(0, -λ_min(H)) · f(M) / λ
 
@@ -63,70 +77,105 @@ def minimise_naive(
     ----------
     Burer & Monteiro (2003), Math. Program. 95:329; Journée et al. (2010), SIAM J. Optim. 20:2327.
     """
-    exact, objective, dtype = choices.double(), Objective(choices, None, 0.0, lmbda, mix=0.0), choices.X.dtype
-    values, vectors = _falling(_slope(exact, np.zeros((len(moments), 1)), lmbda))
-    V = vectors * np.sqrt(-values)  # the direction of steepest descent at M = 0
-    V = (V * best_scale(exact, exact.X @ V, lmbda * dot(V, V))[0]).astype(dtype)
-    status: Status = "stalled"
+    exact = choices.double()
+    objective = Objective(choices, None, 0.0, lmbda, mix=0.0)
     counter = Counter() if counter is None else counter
     first = counter.evaluations
-    last = first + max_evaluations
-    for round_ in range(_ROUNDS):
+    V = _steepest_descent_columns(exact, lmbda).astype(choices.X.dtype)
+    status: Status = "stalled"
+    for round_ in range(_MAX_ROUNDS):
+        remaining = max_evaluations - (counter.evaluations - first)
         inner = minimise(
-            objective, Stationarity(lmbda), V, moments, tol=tol / 4, symmetric=False,
-            max_evaluations=max(1, min(60, last - counter.evaluations)), counter=counter,
-        )  # fmt: skip
+            objective,
+            Stationarity(lmbda),
+            V,
+            moments,
+            tol=tol / 4,
+            symmetric=False,
+            max_evaluations=max(1, min(_MAX_EVALUATIONS_PER_ROUND, remaining)),
+            counter=counter,
+        )
         V = inner.W.astype(np.float64)
         H = _slope(exact, V, lmbda)
-        values, vectors = _falling(H)
-        along, missing = abs(dot(H @ V, V)), -min(values, default=0.0) * inner.at.value / lmbda
-        gap = along + missing
-        if gap <= allowed_gap(inner.at, tol) or counter.evaluations >= last:
-            status = "converged" if gap <= allowed_gap(inner.at, tol) else "budget"
+        eigenpairs = _negative_eigenpairs(H)
+        stationarity = abs(dot(H @ V, V))
+        missing_columns = -min(eigenpairs[0], default=0.0) * inner.at.value / lmbda
+        gap = stationarity + missing_columns
+        if gap <= allowed_gap(inner.at, tol):
+            status = "converged"
             break
-        V = _without_tiny(V, H, _TINY * _TINY_DECAY**round_)
-        if missing > along / 4:
-            V = _with_escape(exact, lmbda, V, H, values, vectors)
-        V = np.ascontiguousarray(V, dtype)
-    U, singular, _ = np.linalg.svd(inner.W.astype(np.float64), full_matrices=False)
-    W = ((U * singular) @ U.T).astype(dtype)
+        if counter.evaluations - first >= max_evaluations:
+            status = "budget"
+            break
+        V = _prune(V, H, _MIN_SINGULAR_VALUE * _THRESHOLD_DECAY**round_)
+        if missing_columns > stationarity / 4:
+            V = _add_descent_columns(exact, lmbda, V, H, eigenpairs)
+        V = np.ascontiguousarray(V, choices.X.dtype)
+    W = _root(inner.W).astype(choices.X.dtype)
     return SolverResult(W, objective(W), status, gap, counter.evaluations - first)
 
 
-def _slope(exact: ChoiceLoss, V: Float[np.ndarray, "p k"], lmbda: float) -> Float[np.ndarray, "p p"]:
+def _slope(
+    exact: ChoiceLoss, V: Float[np.ndarray, "p k"], lmbda: float
+) -> Float[np.ndarray, "p p"]:
     """H = sym(∂L/∂M) + λI at M = V Vᵀ, float64."""
     return exact.derivatives(V)[1] + lmbda * np.eye(len(V))
 
 
-def _falling(H: Float[np.ndarray, "p p"]) -> tuple[Float[np.ndarray, " f"], Float[np.ndarray, "p f"]]:
+def _negative_eigenpairs(
+    H: Float[np.ndarray, "p p"],
+) -> tuple[Float[np.ndarray, " f"], Float[np.ndarray, "p f"]]:
     """The negative eigenvalues of H, ascending, and their eigenvectors."""
     values, vectors = np.linalg.eigh(H)
     return values[values < 0], vectors[:, values < 0]
 
 
-def _without_tiny(V: Float[np.ndarray, "p k"], H: Float[np.ndarray, "p p"], tiny: float) -> Float[np.ndarray, "p kept"]:
-    """Orthogonal columns of the same M, less those nearly 0 along which f rises."""
+def _steepest_descent_columns(exact: ChoiceLoss, lmbda: float) -> Float[np.ndarray, "p k"]:
+    """Columns along the steepest descent at M = 0, of the length that lowers f most."""
+    zero = np.zeros((exact.X.shape[1], 1))
+    values, vectors = _negative_eigenpairs(_slope(exact, zero, lmbda))
+    V = vectors * np.sqrt(-values)
+    scale, _ = best_scale(exact, exact.X @ V, lmbda * dot(V, V))
+    return V * scale
+
+
+def _prune(
+    V: Float[np.ndarray, "p k"], H: Float[np.ndarray, "p p"], threshold: float
+) -> Float[np.ndarray, "p kept"]:
+    """Orthogonal columns of the same M, without those nearly 0 along which f rises."""
     U, singular, _ = np.linalg.svd(V, full_matrices=False)
     rises = np.sum(U * (H @ U), axis=0) > 0
-    return (U * singular)[:, ~(rises & (singular < tiny * singular[0]))]
+    is_short = singular < threshold * singular[0]
+    return (U * singular)[:, ~(rises & is_short)]
 
 
-def _with_escape(
+def _add_descent_columns(
     exact: ChoiceLoss,
     lmbda: float,
     V: Float[np.ndarray, "p k"],
     H: Float[np.ndarray, "p p"],
-    values: Float[np.ndarray, " f"],
-    vectors: Float[np.ndarray, "p f"],
+    eigenpairs: tuple[Float[np.ndarray, " f"], Float[np.ndarray, "p f"]],
 ) -> Float[np.ndarray, "p more"]:
-    """Columns of M + sN, N = Σ |λ| v vᵀ over the most negative eigenvalues of H, s from two slopes along N."""
-    most = values < values[0] / 10
-    N = vectors[:, most] * np.sqrt(-values[most])
-    slope, s = dot(H @ N, N), 0.01 * dot(V, V) / dot(N, N)
-    for _ in range(10):
-        ahead = dot(_slope(exact, np.hstack([V, math.sqrt(s) * N]), lmbda) @ N, N)
-        if ahead >= 0.5 * slope:
-            s *= slope / (slope - ahead)
+    """Columns of M + sN, N = Σ |λ| v vᵀ over the most negative eigenvalues of H.
+
+    s is from the slopes along N at 0 and at a length where f falls only half as steeply.
+    """
+    values, vectors = eigenpairs
+    is_large = values < values[0] / 10
+    N = vectors[:, is_large] * np.sqrt(-values[is_large])
+    slope = dot(H @ N, N)
+    s = 0.01 * dot(V, V) / dot(N, N)
+    for _ in range(_MAX_LENGTHS):
+        extended = np.hstack([V, math.sqrt(s) * N])
+        slope_ahead = dot(_slope(exact, extended, lmbda) @ N, N)
+        if slope_ahead >= 0.5 * slope:
+            s *= slope / (slope - slope_ahead)
             break
         s *= 4
     return np.hstack([V, math.sqrt(s) * N])
+
+
+def _root(V: Float[np.ndarray, "p k"]) -> Float[np.ndarray, "p p"]:
+    """(V Vᵀ)^½, float64."""
+    U, singular, _ = np.linalg.svd(V.astype(np.float64), full_matrices=False)
+    return (U * singular) @ U.T

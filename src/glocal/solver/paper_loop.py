@@ -1,7 +1,8 @@
 """The authors' procedure on torch and Lightning: mini-batches of answers and images, stopped early.
 
-It follows the scripts published with Muttenthaler et al. (2023), NeurIPS; docs/fidelity.md goes through
-them line by line. For the optimum of an objective use the exact solver, some hundred times faster.
+It follows the scripts published with Muttenthaler et al. (2023), NeurIPS; docs/method.md
+("Fidelity") goes through them line by line. For the optimum of an objective use the exact solver,
+some hundred times faster.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ class Epoch(list[Step]):
 
 
 class LoopData(NamedTuple):
-    """Answers as rows of X, their weights, and local images: fitted, or watched by the stopping rule."""
+    """Answers as rows of X, their weights, and local images: fitted or watched."""
 
     answers: Int[np.ndarray, "t m"]
     weights: Float[np.ndarray, " t"] | None
@@ -45,7 +46,7 @@ class LoopData(NamedTuple):
 
 @dataclass(frozen=True)
 class LoopSettings:
-    """The objective and the procedure: fields of `Arm`, `PaperLoop` and `FitData`, none of them None."""
+    """The objective and the procedure, by the fields of `Arm`, `PaperLoop` and `FitData`."""
 
     method: str
     alpha: float
@@ -66,7 +67,7 @@ class LoopSettings:
 
 
 def loss_of_neighbours(X: Tensor, Z: Tensor, tau: float) -> Tensor:
-    """The mean over images of the cross-entropy of softmaxes of cosines over τ, with the teacher X."""
+    """The mean over images of the cross-entropy of softmaxes of cosines over τ; teacher X."""
     others = ~torch.eye(len(X), dtype=torch.bool, device=X.device)
 
     def logits(rows: Tensor) -> Tensor:
@@ -79,10 +80,10 @@ def loss_of_neighbours(X: Tensor, Z: Tensor, tau: float) -> Tensor:
 def epoch_steps(
     n_answers: int, batch_size: int, n_images: int, block_size: int, seed: tuple[int, ...]
 ) -> Epoch:
-    """An epoch: answers zipped with local images, the shorter list repeated; each pass in a new order.
+    """An epoch: answers zipped with local images, the shorter list repeated in a new order.
 
-    The order depends on `seed` alone. The last part of a pass is smaller, and one image alone has no
-    neighbours.
+    The order depends on `seed` alone. The last part of a pass is smaller, and one image alone has
+    no neighbours.
     """
 
     def passes(n: int, size: int, stream: int, min_size: int) -> Iterator[np.ndarray]:
@@ -151,7 +152,7 @@ class Procedure(lightning.LightningModule):
         return Z if self.b is None else Z + self.b
 
     def penalty(self) -> Tensor:
-        """‖W‖ for `naive`, not squared in its script; else mix ‖W - cI‖² + (1 - mix) ‖W‖², c = tr W / p."""
+        """R(W); ‖W‖, not squared, for `naive`, as in its script."""
         if self.settings.method == "naive":
             return self.W.square().sum() if self.settings.squared else self.W.norm()
         identity = torch.eye(len(self.W)).to(self.W)
@@ -168,8 +169,8 @@ class Procedure(lightning.LightningModule):
     def loss(self, part: str, rows: np.ndarray) -> Tensor:
         """Σ w ℓ / t over t answers of a part of the data, ℓ = -log softmax at the chosen pair.
 
-        The softmax is of the dot products of the candidate pairs. The weights are over their mean, so
-        that batches average to all answers.
+        The softmax is of the dot products of the candidate pairs. The weights are over their mean,
+        so that batches average to all answers.
         """
         answers, weights, _ = self.data[part]
         objects, member = np.unique(answers[rows], return_inverse=True)
@@ -210,7 +211,7 @@ class Procedure(lightning.LightningModule):
         return value
 
     def on_train_epoch_start(self) -> None:
-        """Undo a stop before `min_epochs`: a later gain renews the patience, as in the scripts' Lightning."""
+        """Undo a stop before `min_epochs`: a later gain renews the patience, as in the scripts."""
         self.trainer.should_stop = False
 
     def on_train_epoch_end(self) -> None:
@@ -224,7 +225,7 @@ class Procedure(lightning.LightningModule):
             self.on_epoch(new_steps, self.watched_losses)
 
     def configure_optimizers(self) -> Any:
-        """SGD with momentum, or Adam; over all epochs the learning rate climbs from eta/3 to eta."""
+        """SGD with momentum, or Adam; the learning rate climbs from eta/3 to eta."""
         kind: Any = torch.optim.Adam
         if self.settings.optimiser == "sgd":
             kind = partial(torch.optim.SGD, momentum=0.9)
@@ -234,7 +235,7 @@ class Procedure(lightning.LightningModule):
 
     @torch.no_grad()
     def parts(self, part: str) -> dict[str, float]:
-        """L_global on all answers of a part of the data, and L_local on all its images in blocks."""
+        """L_global on all answers of a part of the data, L_local on all its images in blocks."""
         answers, _, images = self.data[part]
         losses = {"global": _mean(lambda rows: self.loss(part, rows), len(answers), _CHUNK_ANSWERS)}
         if images is not None:
