@@ -119,9 +119,8 @@ def _read_csv(file: Path) -> pd.DataFrame:
 
     with file.open(encoding="utf-8-sig", newline="") as stream:
         first_line = stream.readline(1 << 22)
-    separator: str | None = max(",;\t", key=first_line.count)
-    if separator not in first_line:
-        separator = None  # blanks
+    mark = max(",;\t", key=first_line.count)
+    separator = mark if mark in first_line else None  # blanks
     titles = [title.strip().strip('"') for title in first_line.split(separator)]
     has_titles = _are_titles(titles)
     named = [column for column, title in enumerate(titles) if has_titles and _names_rows(title)]

@@ -96,9 +96,10 @@ def _repeats(answers: Answers) -> Iterator[Finding]:
 
 def check_heldout(train: Answers, test: Answers) -> Iterator[Finding]:
     """Questions and objects that both parts share, unless other persons gave the held-out ones."""
-    persons_are_known = train.person is not None and test.person is not None
-    if persons_are_known and not np.isin(test.person, train.person).any():
-        return
+    if train.person is not None and test.person is not None:
+        has_known_persons = np.isin(test.person, train.person).any()
+        if not has_known_persons:
+            return
     shared = np.intersect1d(train.named(), test.named())
     n_repeated = _n_repeated_questions(train, test)
     if n_repeated:
