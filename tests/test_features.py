@@ -49,18 +49,20 @@ def test_the_scalars_do_not_depend_on_the_chunks():
 
 
 @given(
-    st.floats(-1e3, 1e3), st.floats(1e-3, 1e3), st.sampled_from(["float16", "float32", "float64"]),
+    st.floats(-1e3, 1e3),
+    st.floats(1e-3, 1e3),
+    st.sampled_from(["float16", "float32", "float64"]),
     st.sampled_from(["float32", "float64"]),
-)  # fmt: skip
+)
 def test_standardizing_subtracts_and_divides(mean, std, given_dtype, dtype):
     """X̃ = (X - mean) / std in a new array of the dtype asked for, and the input stays as it was."""
     matrix = MATRIX.astype(given_dtype)
     before = matrix.copy()
     standardized = Standardization(mean, std)(matrix, dtype)
-    wanted = (matrix.astype(np.float64) - mean) / std
+    expected = (matrix.astype(np.float64) - mean) / std
     assert standardized.dtype == dtype
     scale = (float(np.abs(matrix).max()) + abs(mean)) / std
-    np.testing.assert_allclose(standardized, wanted, rtol=0, atol=4 * np.finfo(dtype).eps * scale)
+    np.testing.assert_allclose(standardized, expected, rtol=0, atol=4 * np.finfo(dtype).eps * scale)
     np.testing.assert_array_equal(matrix, before)
 
 
@@ -79,8 +81,15 @@ def test_names_do_not_vanish(tmp_path):
         with pytest.raises(DataError, match="50 rows but 2 names"):
             Features.load(path)
     np.save(folder / "other.npy", MATRIX)
-    assert Features.load(folder / "other.npy").names is None, "these may be the names of another file"
-    names = ["first\u2028second", "a\x0bb", "c\x85d", *(f"n{i}" for i in range(47))]  # they end at line feeds alone
+    assert Features.load(folder / "other.npy").names is None, (
+        "these may be the names of another file"
+    )
+    names = [
+        "first\u2028second",
+        "a\x0bb",
+        "c\x85d",
+        *(f"n{i}" for i in range(47)),
+    ]  # they end at line feeds alone
     assert Features.load(written(tmp_path / "g", names=names)).names == tuple(names)
 
 
@@ -123,14 +132,26 @@ def test_the_unit_of_features_does_not_matter(unit):
     """Features in any unit standardize to the same numbers, and are not called constant."""
     expected = (MATRIX - MATRIX.mean()) / MATRIX.std()
     rescaled = Features(MATRIX * unit)
-    np.testing.assert_allclose(rescaled.standardization(rescaled.matrix), expected, rtol=0, atol=1e-6)
+    np.testing.assert_allclose(
+        rescaled.standardization(rescaled.matrix), expected, rtol=0, atol=1e-6
+    )
 
 
 def test_an_object_name_is_the_file_name_without_folder_and_extension():
     """Folders and extensions of image files are taken off a name, other ends after a dot are kept."""
-    names = ["images/crystal1.JPEG", r"images\crystal1.png", "a.b.jpg", "v1.5", "/data/ice cream.webp"]
+    names = [
+        "images/crystal1.JPEG",
+        r"images\crystal1.png",
+        "a.b.jpg",
+        "v1.5",
+        "/data/ice cream.webp",
+    ]
     assert list(map(object_name, names)) == ["crystal1", "crystal1", "a.b", "v1.5", "ice cream"]
-    assert list(map(object_name, ["dr.who", "dr.no", "x/St.Paul"])) == ["dr.who", "dr.no", "St.Paul"]
+    assert list(map(object_name, ["dr.who", "dr.no", "x/St.Paul"])) == [
+        "dr.who",
+        "dr.no",
+        "St.Paul",
+    ]
 
 
 def test_the_join_finds_each_object_by_name():
@@ -189,7 +210,9 @@ def test_transposed_features_are_recognised(as_a_user, names, stated):
     answers = Answers([[0, 1, 39]], names=names)
     features = Features(np.random.default_rng(0).normal(size=(8, 40)))
     with pytest.raises(DataError, match="transposed"):
-        join(features, replace(answers, names=None) if stated else answers, names if stated else None)
+        join(
+            features, replace(answers, names=None) if stated else answers, names if stated else None
+        )
     if names is not None:
         with pytest.raises(DataError, match="transposed"):
             Features(features.matrix, names)
@@ -215,8 +238,8 @@ def test_an_offset_costs_no_digits(dtype):
 def test_values_beyond_float32_are_standardized():
     """Features times 1e39 standardize to the same float32; times 1e200 their spread is said to be out of reach."""
     large = Features(MATRIX * 1e39)
-    wanted = (MATRIX - MATRIX.mean()) / MATRIX.std()
-    np.testing.assert_allclose(large.standardization(large.matrix), wanted, rtol=0, atol=1e-6)
+    expected = (MATRIX - MATRIX.mean()) / MATRIX.std()
+    np.testing.assert_allclose(large.standardization(large.matrix), expected, rtol=0, atol=1e-6)
     for unit, size in ((1e200, "large"), (1e-200, "small")):
         with pytest.raises(DataError, match=f"too {size} to be squared"):
             _ = Features(MATRIX * unit).standardization

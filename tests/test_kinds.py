@@ -24,75 +24,81 @@ def normal(*shape, seed=0):
 X = normal(N, P)
 
 
-def drawn(kind, n=N, t=T, seed=0):
+def random_sets(kind, n=N, t=T, seed=0):
     rng = np.random.default_rng(seed)
     return np.array([rng.permutation(n)[: WIDTH[kind]] for _ in range(t)], dtype=np.int32)
 
 
 def chosen_by(X, kind, t, seed=0):
     """Answers of simulated people who choose by the softmax of the features' dot products."""
-    objects = drawn(kind, n=len(X), t=t, seed=seed)
-    asked = Answers(objects, kind=kind)
-    S = np.stack([np.einsum("ij,ij->i", X[objects[:, i]], X[objects[:, j]]) for i, j in asked.pairs])
+    objects = random_sets(kind, n=len(X), t=t, seed=seed)
+    questions = Answers(objects, kind=kind)
+    S = np.stack(
+        [np.einsum("ij,ij->i", X[objects[:, i]], X[objects[:, j]]) for i, j in questions.pairs]
+    )
     place = (S + np.random.default_rng(seed + 1).gumbel(size=S.shape)).argmax(axis=0)
-    rows = [asked.with_choice(int(place[row]))[row] for row in range(t)]
+    rows = [questions.with_choice(int(place[row]))[row] for row in range(t)]
     return Answers(np.array(rows), kind=kind)
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_fits_of_every_kind_are_certified(kind):
     """Answers of people who judge by the features have a certified optimum below chance; above λ_max none."""
-    given = chosen_by(2 * X, kind, 900)
-    data, solver = FitData(Features(X), given), Exact(dtype="float64")
+    answers = chosen_by(2 * X, kind, 900)
+    data, solver = FitData(Features(X), answers), Exact(dtype="float64")
     for arm in (Arm("global", lmbda=0.05), Arm("naive", lmbda=0.02)):
-        found = solver.solve(data, arm)
-        assert found.certificate == "global optimum: duality gap"
-        assert found.parts["global"] < given.chance_loss - 0.05
+        solution = solver.solve(data, arm)
+        assert solution.certificate == "global optimum: duality gap"
+        assert solution.parts["global"] < answers.chance_loss - 0.05
     with pytest.raises(TrivialOptimumError):
-        solver.solve(data, Arm("naive", lmbda=found.told["lambda_max"]))
+        solver.solve(data, Arm("naive", lmbda=solution.told["lambda_max"]))
 
 
 def test_persons_are_held_out():
     """All answers of a third of the persons are held out, none of theirs trains, and the rest trains."""
     person = np.repeat(["ann", "bob", "cem", "dan", "eve", "fay"], 10)
-    given, seen = Answers(drawn("anchor"), kind="anchor", person=person), []
+    answers, seen = Answers(random_sets("anchor"), kind="anchor", person=person), []
     for fold in range(3):
-        train, heldout = split_persons(given, folds=3, fold=fold, seed=1)
+        train, heldout = split_persons(answers, folds=3, fold=fold, seed=1)
         assert (train ^ heldout).all()
         assert not set(person[heldout]) & set(person[train])
         seen += set(person[heldout])
     assert sorted(seen) == sorted(set(person))
     with pytest.raises(DataError, match="do not say who gave them"):
-        split_persons(Answers(drawn("anchor"), kind="anchor"))
+        split_persons(Answers(random_sets("anchor"), kind="anchor"))
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_commands_take_every_kind(tmp_path, capsys, kind):
     """Split, fit and score from files of one kind: bare with --kind, or an archive whose names join by name."""
     rows, order = 3 * normal(30, 6, seed=3), np.random.default_rng(2).permutation(30)
-    given = chosen_by(rows, kind, 600)
+    chosen = chosen_by(rows, kind, 600)
     np.save(tmp_path / "features.npy", rows[order])
     (tmp_path / "file_names.txt").write_text("\n".join(f"{i}.png" for i in order))
-    named = Answers(given.objects, kind=kind, person=np.arange(600) % 7, names=[str(i) for i in range(30)])
+    named = Answers(
+        chosen.objects, kind=kind, person=np.arange(600) % 7, names=[str(i) for i in range(30)]
+    )
     named.save(tmp_path / "a.npz")
-    np.save(tmp_path / "bare.npy", np.argsort(order)[given.objects])
+    np.save(tmp_path / "bare.npy", np.argsort(order)[chosen.objects])
 
-    def told(*command):
+    def run(*command):
         assert execute([*command, "--features", str(tmp_path / "features.npy"), "--json"]) == 0
         return json.loads(capsys.readouterr().out)
 
     archive = ["--answers", str(tmp_path / "a.npz")]
     for by in ("objects", "persons"):
-        counts = told("data", "split", *archive, "--by", by, "--out", str(tmp_path / by))
+        counts = run("data", "split", *archive, "--by", by, "--out", str(tmp_path / by))
         assert len(Answers.load(tmp_path / by / "heldout.npz")) == counts["heldout"] > 0
-    found, out = [], str(tmp_path / "t.npz")
+    results, out = [], str(tmp_path / "t.npz")
     for answers in (archive, ["--triplets", str(tmp_path / "bare.npy"), "--kind", kind]):
-        fitted = told("fit", "--method", "global", "--lmbda", "0.01", "--out", out, *answers)
-        scored = told("evaluate", "odd-one-out", *answers, "--transform", out, "--baseline", "original")
-        found.append((fitted["objective"], scored["accuracy"], scored["chance"]))
-        told("data", "check", *answers)
-    assert found[0] == pytest.approx(found[1], rel=1e-6)
-    assert found[0][1] > found[0][2] + 0.1
+        fitted = run("fit", "--method", "global", "--lmbda", "0.01", "--out", out, *answers)
+        scored = run(
+            "evaluate", "odd-one-out", *answers, "--transform", out, "--baseline", "original"
+        )
+        results.append((fitted["objective"], scored["accuracy"], scored["chance"]))
+        run("data", "check", *answers)
+    assert results[0] == pytest.approx(results[1], rel=1e-6)
+    assert results[0][1] > results[0][2] + 0.1
 
 
 def test_a_split_keeps_the_names_of_its_objects(tmp_path, capsys):

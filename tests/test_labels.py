@@ -20,15 +20,15 @@ def test_labels_are_integers_or_names_from_either_file(tmp_path):
         "e.txt": ("a\u2028b\ncat, small\n", ["a\u2028b", "cat, small"]),
         "f.txt": ("1\n123456789012345678901234567890\n", ["1", "123456789012345678901234567890"]),
     }
-    for name, (content, wanted) in files.items():
+    for name, (content, expected) in files.items():
         if name.endswith(".npy"):
             np.save(tmp_path / name, content)
         else:
             (tmp_path / name).write_text(content)
-        found = load_labels(tmp_path / name, len(wanted))
-        assert found.tolist() == wanted
-        assert found.dtype == np.int64 or found.dtype.kind == "U"
-        found[0] = found[1]  # a copy, not a map of the file
+        labels = load_labels(tmp_path / name, len(expected))
+        assert labels.tolist() == expected
+        assert labels.dtype == np.int64 or labels.dtype.kind == "U"
+        labels[0] = labels[1]  # a copy, not a map of the file
 
 
 def test_labels_are_a_column_of_a_table(tmp_path):

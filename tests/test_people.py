@@ -26,21 +26,35 @@ def simulated(kind, *, faulty=0, shared=True, seed=0):
     """
     rng = np.random.default_rng(seed)
     unit = Z / np.linalg.norm(Z, axis=1, keepdims=True)
-    bank = np.array([rng.permutation(len(Z))[: KINDS[kind]] for _ in range(200 if shared else 2 * Q * EACH)])
+    bank = np.array(
+        [rng.permutation(len(Z))[: KINDS[kind]] for _ in range(200 if shared else 2 * Q * EACH)]
+    )
     bank = bank[np.sort(np.unique(np.sort(bank, axis=1), axis=0, return_index=True)[1])]
-    rows = np.concatenate([rng.permutation(len(bank))[:EACH] for _ in range(Q)]) if shared else np.arange(Q * EACH)
-    asked, person = bank[rows], np.repeat(np.arange(Q), EACH)
+    rows = (
+        np.concatenate([rng.permutation(len(bank))[:EACH] for _ in range(Q)])
+        if shared
+        else np.arange(Q * EACH)
+    )
+    objects_asked, person = bank[rows], np.repeat(np.arange(Q), EACH)
     pairs = candidate_pairs(kind, KINDS[kind])
-    S = np.stack([(unit[asked[:, i]] * unit[asked[:, j]]).sum(1) for i, j in pairs], axis=1) * 6
+    S = (
+        np.stack(
+            [(unit[objects_asked[:, i]] * unit[objects_asked[:, j]]).sum(1) for i, j in pairs],
+            axis=1,
+        )
+        * 6
+    )
     S[person < faulty] = 0
     chosen = (S + rng.gumbel(size=S.shape)).argmax(axis=1)
-    m = asked.shape[1]
+    m = objects_asked.shape[1]
     orders = np.array([[*pair, *(i for i in range(m) if i not in pair)] for pair in pairs])
-    objects = np.take_along_axis(asked, orders[chosen], axis=1)
+    objects = np.take_along_axis(objects_asked, orders[chosen], axis=1)
     trials = np.repeat(np.arange(Q), 24)
     passed = rng.random(len(trials)) < np.where(trials < faulty, 1 / len(pairs), 0.98)
     seconds = np.exp(rng.normal(np.where(person < faulty, -1.2, 1.2), 0.3))
-    return Answers(objects, kind=kind, person=person, seconds=seconds, catch_passed=passed, catch_person=trials)
+    return Answers(
+        objects, kind=kind, person=person, seconds=seconds, catch_passed=passed, catch_person=trials
+    )
 
 
 def by_hand(answers, who):
@@ -53,10 +67,10 @@ def by_hand(answers, who):
     def choice(row):
         return row[2] if answers.kind == "odd-one-out" else row[1]
 
-    given, earned = list(zip(answers.objects.tolist(), answers.person.tolist(), strict=True)), []
-    for mine in (row for row, person in given if person == who):
+    rows, earned = list(zip(answers.objects.tolist(), answers.person.tolist(), strict=True)), []
+    for mine in (row for row, person in rows if person == who):
         votes = {}
-        for other, person in given:
+        for other, person in rows:
             if person != who and asked(other) == asked(mine):
                 votes[choice(other)] = votes.get(choice(other), 0) + 1
         if votes:
@@ -69,10 +83,10 @@ def by_hand(answers, who):
 def test_agreement_with_the_others_equals_loops(kind):
     """Agreement with the majority of the others, ties shared, and their number are those of explicit loops."""
     answers = simulated(kind)
-    found = people(answers)
+    table = people(answers)
     agreement, shared = by_hand(answers, 11)
-    assert found["agreement"][11] == pytest.approx(agreement)
-    assert found["shared"][11] == shared
+    assert table["agreement"][11] == pytest.approx(agreement)
+    assert table["shared"][11] == shared
 
 
 @kinds
@@ -82,7 +96,9 @@ def test_whole_weights_are_copies(kind):
     weights = np.random.default_rng(1).integers(1, 4, len(answers))
     rows = np.repeat(np.arange(len(answers)), weights)
     weighted = Answers(answers.objects, weights.astype(float), kind=kind, person=answers.person)
-    np.testing.assert_allclose(people(weighted)["agreement"], people(answers.select(rows))["agreement"])
+    np.testing.assert_allclose(
+        people(weighted)["agreement"], people(answers.select(rows))["agreement"]
+    )
 
 
 def test_what_is_not_known_is_not_told():
@@ -92,7 +108,9 @@ def test_what_is_not_known_is_not_told():
     assert list(bare) == ["answers", "shared", "agreement", "odds"]
     assert bare["agreement"].isna().all()
     assert not bare[["shared", "odds"]].any(axis=None)
-    some = replace(answers, catch_passed=answers.catch_passed[24:], catch_person=answers.catch_person[24:])
+    some = replace(
+        answers, catch_passed=answers.catch_passed[24:], catch_person=answers.catch_person[24:]
+    )
     assert np.isnan(people(some)["catch"][0])
     assert people(some)["catch_trials"].tolist() == [0] + 29 * [24]
     with pytest.raises(DataError, match="who gave them"):
@@ -101,15 +119,17 @@ def test_what_is_not_known_is_not_told():
 
 def test_the_odds_are_those_of_the_formula():
     """Odds of answering at random, and inattentively, equal the formula person by person; beyond 100 q they convict."""
-    found = people(simulated("nearest-of-n", faulty=2))
-    for i, one in found.iterrows():
-        others = found.drop(index=i)
+    table = people(simulated("nearest-of-n", faulty=2))
+    for i, row in table.iterrows():
+        others = table.drop(index=i)
         a = np.average(others["agreement"], weights=others["shared"])
-        r, passed = one["agreement"], one["catch"]
-        odds = one["shared"] * (r * np.log10(0.25 / a) + (1 - r) * np.log10(0.75 / (1 - a)))
-        assert one["odds"] == pytest.approx(odds)
-        odds = one["catch_trials"] * (passed * np.log10(0.25 / 0.95) + (1 - passed) * np.log10(0.75 / 0.05))
-        assert one["odds_inattentive"] == pytest.approx(odds)
+        r, passed = row["agreement"], row["catch"]
+        odds = row["shared"] * (r * np.log10(0.25 / a) + (1 - r) * np.log10(0.75 / (1 - a)))
+        assert row["odds"] == pytest.approx(odds)
+        odds = row["catch_trials"] * (
+            passed * np.log10(0.25 / 0.95) + (1 - passed) * np.log10(0.75 / 0.05)
+        )
+        assert row["odds_inattentive"] == pytest.approx(odds)
     assert 10 ** log10_odds_threshold(Q) == pytest.approx(100 * Q)
 
 
@@ -118,10 +138,10 @@ def test_where_no_question_is_shared_a_model_tells():
     answers = simulated("anchor", faulty=3, shared=False)
     credit = answer_credit(Z, answers)
     credit[::7] = np.nan
-    found = people(answers, credit)
+    table = people(answers, credit)
     of_11 = (answers.person == 11) & ~np.isnan(credit)
-    assert found["model"][11] == pytest.approx(credit[of_11].mean())
-    assert found.index[found["odds"] > log10_odds_threshold(Q)].tolist() == [0, 1, 2]
+    assert table["model"][11] == pytest.approx(credit[of_11].mean())
+    assert table.index[table["odds"] > log10_odds_threshold(Q)].tolist() == [0, 1, 2]
 
 
 @kinds
@@ -131,7 +151,9 @@ def test_the_doctor_finds_planted_persons_and_none_among_clean_ones(kind, shared
     for faulty in (0, 3):
         answers = simulated(kind, faulty=faulty, shared=shared, seed=faulty + shared)
         findings = list(check_people(answers, answer_credit(Z, answers)))
-        assert [finding.check for finding in findings] == ["random", "fast", "catch"][: 3 * (faulty > 0)]
+        assert [finding.check for finding in findings] == ["random", "fast", "catch"][
+            : 3 * (faulty > 0)
+        ]
         for finding in findings:
             assert finding.message.startswith("persons: 3 of 30 ")
             assert "(0, 1, 2), 360 of 3600" in finding.message
@@ -145,9 +167,9 @@ def test_features_are_a_model_of_people():
     features = Features(Z[order], tuple(names[i] for i in order))
     table = people(replace(answers, names=tuple(names)), features)
     credit = answer_credit(features.standardization(Z, "float64"), answers)
-    known = np.isin(answers.objects, order).all(axis=1)
+    has_features = np.isin(answers.objects, order).all(axis=1)
     for person in (0, 17):
-        rows = known & (answers.person == person)
+        rows = has_features & (answers.person == person)
         assert table["model"][person] == pytest.approx(credit[rows].mean())
 
 

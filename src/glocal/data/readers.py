@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from jaxtyping import Shaped
+from jaxtyping import Int, Shaped
 
 from glocal.errors import DataError, FileError, needed
 from glocal.files import PathLike, read_npy, read_npz, reading
@@ -317,10 +317,7 @@ def batches(path: PathLike, column: str) -> Iterator[tuple[int, Any, Shaped[np.n
     ):
         for batch in table.iter_batches(batch_size=_rows_of_batch(table, column)):
             lists = batch.column(column)
-            if hasattr(lists, "offsets"):
-                lengths = np.diff(lists.offsets)
-            else:
-                lengths = np.full(len(lists), lists.type.list_size)
+            lengths = _lengths(lists)
             if width is None and len(lengths):
                 width = int(lengths[0])
             is_null = lists.is_null().to_numpy(zero_copy_only=False)
@@ -335,6 +332,13 @@ def batches(path: PathLike, column: str) -> Iterator[tuple[int, Any, Shaped[np.n
                 )
             yield start, batch, np.asarray(values).reshape(len(batch), -1)
             start += len(batch)
+
+
+def _lengths(lists: Any) -> Int[np.ndarray, " n"]:
+    """The length of each list of an Arrow array."""
+    if hasattr(lists, "offsets"):
+        return np.diff(lists.offsets)
+    return np.full(len(lists), lists.type.list_size)
 
 
 def _rows_of_batch(table: Any, column: str) -> int:
