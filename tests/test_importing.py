@@ -1,4 +1,4 @@
-"""Answers of other systems: each format as its system writes it, what is no answer counted, and a table written."""
+"""Answers of other systems: each format as its system writes it, dropped rows counted, a table."""
 
 import csv
 import io
@@ -41,7 +41,7 @@ def salmon(tmp_path):
 
 
 def test_responses_of_salmon(salmon):
-    """The winner is nearer to the head; a time of -1 is none; a catch trial is apart, with the person who passed it."""
+    """The winner is nearer to the head; a time of -1 is unknown; catch trials keep their person."""
     imported = import_answers(salmon)
     answers = imported.answers
     assert (answers.objects.tolist(), answers.kind) == ([[0, 2, 1], [3, 0, 1]], "anchor")
@@ -52,7 +52,7 @@ def test_responses_of_salmon(salmon):
 
 
 def test_votes_of_nights_weight_both_pictures(tmp_path):
-    """Shares of the votes times their number; a row without votes is counted; `where` takes one split."""
+    """Votes are shares times their number; rows without votes are counted; `where` selects."""
     path = table(
         tmp_path / "data.csv",
         "id left_vote right_vote votes ref_path left_path right_path split",
@@ -76,7 +76,7 @@ def test_votes_of_nights_weight_both_pictures(tmp_path):
 
 
 def test_pictures_in_folders_are_joined_by_their_paths():
-    """ref/000/1.png and ref/001/1.png are two objects; where names alone do not repeat, folders do not matter."""
+    """Equal names in two folders are two objects; folders do not matter where names differ."""
     paths = [
         f"{folder}/{i}.png" for folder in ("ref/000", "ref/001", "distort/000") for i in range(2)
     ]
@@ -89,7 +89,7 @@ def test_pictures_in_folders_are_joined_by_their_paths():
 
 
 def test_jspsych_trials_of_several_people(tmp_path):
-    """A list for each person; other trials and timeouts are counted; two equal stimuli tell who attends."""
+    """A list for each person; other trials and timeouts are counted; equal stimuli are a catch."""
     trial = {
         "trial_type": "html-button-response",
         "task": "triplet",
@@ -128,7 +128,7 @@ def test_jspsych_trials_of_several_people(tmp_path):
 
 
 def test_jspsych_on_lines_with_an_anchor_and_html(tmp_path):
-    """A JSON text a line; keys are stated; a reference with four choices is nearest-of-n; HTML is what it shows."""
+    """One JSON text a line, stated keys, four choices beside a reference, HTML for pictures."""
     shown = {
         name: f'<img src="img/{name}.png" width="200">'
         for name in ("egg", "cup", "ball", "dog", "cat")
@@ -150,7 +150,7 @@ def test_jspsych_on_lines_with_an_anchor_and_html(tmp_path):
 
 
 def test_of_a_ranking_the_first_choice_is_read(tmp_path):
-    """Columns of the nearest, the second nearest and others, or a list of what was picked: one nearest-of-n answer."""
+    """Of ranked columns, or of a list of picks, the first makes one nearest-of-n answer."""
     path = table(
         tmp_path / "r.csv",
         "ref near near2 far far2",
@@ -193,7 +193,7 @@ def test_what_was_picked_is_an_object_a_column_or_a_place(tmp_path, header, rows
     ],
 )
 def test_places_are_counted_from_0_or_from_1(tmp_path, picks, place_base, objects, picked_as):
-    """A pick of the first place from 0 or of the last from 1 tells which; else it must be stated."""
+    """A pick of the first place from 0 or of the last from 1 tells which; else it is stated."""
     shown = ("abc", "def", "ghi")
     rows = [(*names, pick) for names, pick in zip(shown, picks, strict=True)]
     path = table(tmp_path / "t.csv", "a b c chosen", *rows)
@@ -225,7 +225,7 @@ def study(path, kind, *rows):
 
 
 def test_the_table_of_a_study_is_read_as_it_is(tmp_path):
-    """Choices are places from 1; undecided ones are counted, catch trials apart, guarded names themselves."""
+    """Choices are places from 1; undecided ones are counted; catch trials stand apart."""
     path = study(
         tmp_path / "s.csv",
         "odd-one-out",
@@ -244,7 +244,7 @@ def test_the_table_of_a_study_is_read_as_it_is(tmp_path):
 
 
 def test_the_table_of_a_study_with_a_reference_is_read_as_it_is(tmp_path):
-    """Of the kind anchor the first image is the reference, and a choice is a place among all three."""
+    """Of the kind anchor the first image is the reference; a choice is a place among all three."""
     path = study(
         tmp_path / "s.csv",
         "anchor",
@@ -280,7 +280,7 @@ def test_times_may_be_missing(tmp_path):
 
 
 def test_columns_that_are_stated(tmp_path):
-    """Several columns for one role, milliseconds, weights, rows that are taken, semicolons, integers as persons."""
+    """Several columns for one role, milliseconds, weights, selected rows, integer persons."""
     path = tmp_path / "t.csv"
     path.write_text(
         "q;o1;o2;o3;pick;who;t;w;attention\nx;a;b;c;c;7;1500;2;0\nx;a;b;c;a;8;900;1;yes\n"
@@ -306,7 +306,7 @@ def test_columns_that_are_stated(tmp_path):
 
 
 def test_equal_alternatives_are_no_catch_trial_and_most_rows_say_the_width(tmp_path):
-    """Two equal alternatives teach nothing and test nobody; rows with fewer or more objects than most are counted."""
+    """Two equal alternatives test nobody; rows with fewer or more objects than most are counted."""
     shown = [
         "qabc",
         "qaab",
@@ -333,7 +333,7 @@ def test_equal_alternatives_are_no_catch_trial_and_most_rows_say_the_width(tmp_p
 
 
 def test_names_are_found_in_a_list_of_objects(tmp_path):
-    """The list gives the indices; folder and extension do not matter; a name that is not there is counted."""
+    """The list gives the indices without folder and extension; unlisted names are counted."""
     path = table(tmp_path / "t.csv", "a b odd", ("cup", "egg", "ball"), ("cup", "egg", "dog"))
     ids = tmp_path / "ids.txt"
     ids.write_text("images/ball.jpg\nimages/cup.jpg\nimages/egg.jpg\n")
@@ -350,7 +350,7 @@ def test_names_are_found_in_a_list_of_objects(tmp_path):
 @pytest.mark.parametrize("kind", ["odd-one-out", "anchor", "nearest-of-n"])
 @pytest.mark.parametrize("named", [False, True])
 def test_a_table_there_and_back(tmp_path, kind, named):
-    """Objects, awkward names, persons, times and weights come back from the table that was written."""
+    """Objects, awkward names, persons, times and weights come back from a written table."""
     rng = np.random.default_rng(0)
     width = 5 if kind == "nearest-of-n" else 3
     names = ["001", "a\nb", "é", "e\u0301", "=1", '"', "object 6", "x,y;z"] if named else None
@@ -372,7 +372,7 @@ def test_a_table_there_and_back(tmp_path, kind, named):
 
 @pytest.mark.parametrize("name", ["NA", " a", "[1]", "7"])
 def test_a_name_that_a_table_would_change_is_not_written(tmp_path, name):
-    """What would be read as missing, as another name, a list or an index is refused; no file is there."""
+    """A name that would be read as missing, as another name, a list or an index is refused."""
     names = [name, *("1234" if name == "7" else "bcde")]
     with pytest.raises(DataError, match=r"Save \.npz"):
         to_csv(Answers(np.array([[0, 1, 2], [3, 4, 0]]), names=names), tmp_path / "out.csv")
@@ -384,7 +384,7 @@ def test_a_name_that_a_table_would_change_is_not_written(tmp_path, name):
 
 @pytest.mark.parametrize("response", [[1, -2, 0], [True, False, True]])
 def test_responses_of_cblearn(tmp_path, response):
-    """-1 and false turn a comparison round, 0 among counts is undecided, other counts are weights."""
+    """-1 and false turn a comparison round, 0 is undecided, other counts are weights."""
     np.savez(
         tmp_path / "c.npz",
         query=np.array([[0, 1, 2], [3, 1, 0], [2, 3, 1]]),
@@ -403,7 +403,7 @@ def test_responses_of_cblearn(tmp_path, response):
 
 
 def test_soft_triplets_of_alignet(tmp_path):
-    """The weights of the three pairs (0, 1), (0, 2), (1, 2) are the softmax of their similarities."""
+    """The weights of the pairs (0, 1), (0, 2), (1, 2) are the softmax of their similarities."""
     similarities = np.array([[2.0, 1.0, 0.5], [0.3, 0.2, 0.1]], dtype=np.float32)
     np.savez(
         tmp_path / "a.npz",
@@ -421,7 +421,7 @@ def test_soft_triplets_of_alignet(tmp_path):
 
 
 def loops(S):
-    """Every comparison of two known similarities to one reference, by plain loops: the row and its weight."""
+    """Every two known similarities to one reference, by plain loops: the row and its weight."""
     off = ~np.eye(len(S), dtype=bool)
     span = np.nanmax(S[off]) - np.nanmin(S[off])
     n = range(len(S))
@@ -436,7 +436,7 @@ def loops(S):
 
 @pytest.mark.parametrize("n", [4, 9])
 def test_matrices_become_comparisons(tmp_path, n):
-    """As explicit loops over references and pairs, asymmetric ones too; NaN and equal similarities are no answers."""
+    """Comparisons equal loops over references and pairs; NaN and ties are no answers."""
     rng = np.random.default_rng(n)
     S = rng.integers(0, 6, size=(n, n)).astype(float)
     S[rng.random((n, n)) < 0.1] = np.nan
@@ -457,7 +457,7 @@ def test_matrices_become_comparisons(tmp_path, n):
 
 
 def test_a_matrix_with_names(tmp_path):
-    """Names in the first line and column are those of the objects; nobody guesses what the numbers are."""
+    """Names in the first line and column are those of the objects."""
     (tmp_path / "m.csv").write_text(",egg,cup,ball\negg,0,1,3\ncup,1,0,2\nball,3,2,\n")
     imported = import_answers(tmp_path / "m.csv", "matrix", values="dissimilarity")
     assert sorted(named_rows(imported)) == [
@@ -500,7 +500,7 @@ def test_the_limit_draws_comparisons(tmp_path):
     ],
 )
 def test_hostile_files_are_one_sentence(tmp_path, format, content):
-    """Whatever is in the file, whatever it is said to be; cells beyond the first line do not move the others."""
+    """Whatever the file holds, and whatever it is said to be, the refusal is one sentence."""
     for name in ("x.csv", "x.json", "x.npz", "x.npy"):
         (tmp_path / name).write_bytes(content)
         with pytest.raises(GLocalError) as raised:
@@ -532,7 +532,7 @@ def test_arrays_of_other_shapes_are_refused(tmp_path, format, arrays, noun):
 
 
 def test_options_and_columns_that_do_not_fit_are_refused(salmon, tmp_path):
-    """An option that the format does not have, an unknown format, role, column or value, and trials of one thing."""
+    """Unknown options, formats, roles, columns and values, and trials of one thing, are refused."""
     for error, options, noun in (
         (ParameterError, {"order": "sortindex.txt"}, "order"),
         (ParameterError, {"format": "next"}, "format"),
@@ -551,7 +551,7 @@ def test_options_and_columns_that_do_not_fit_are_refused(salmon, tmp_path):
 
 
 def test_the_command_says_what_it_did(salmon, tmp_path, capsys):
-    """It counts what it left out, and the file carries kind, persons, catch trials and provenance."""
+    """It counts what it left out, and the file has kind, persons, catch trials and provenance."""
     out = tmp_path / "answers.npz"
     assert execute(["data", "import", str(salmon), "--out", str(out), "--json"]) == 0
     result = json.loads(capsys.readouterr().out)
@@ -576,7 +576,7 @@ def test_the_command_says_what_it_did(salmon, tmp_path, capsys):
 
 @pytest.mark.data
 def test_real_files(data_dir):
-    """THINGS through its sort index; the eggs of 416 people; catch trials of the videos, which all people passed."""
+    """THINGS through its sort index; eggs of 416 people; the catch trials of the videos."""
     things = data_dir / "things"
     imported = import_answers(
         things / "triplets_collection_order.txt",

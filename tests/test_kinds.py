@@ -1,4 +1,4 @@
-"""Answers of every kind: one loss, one kernel, the same certificates; each kind is a table of candidate pairs."""
+"""Answers of every kind: one loss, one kernel, the same certificates."""
 
 import json
 
@@ -13,7 +13,9 @@ from glocal.data.answers import KINDS, Answers
 from glocal.data.splits import split_persons
 from glocal.errors import DataError, TrivialOptimumError
 
-N, P, T = 14, 5, 60
+N = 14  # objects
+P = 5  # dimensions
+T = 60  # answers
 WIDTH = {"odd-one-out": 3, "anchor": 3, "nearest-of-n": 6}
 
 
@@ -43,9 +45,10 @@ def chosen_by(X, kind, t, seed=0):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_fits_of_every_kind_are_certified(kind):
-    """Answers of people who judge by the features have a certified optimum below chance; above λ_max none."""
+    """Answers of people who judge by the features have a certified optimum below chance."""
     answers = chosen_by(2 * X, kind, 900)
-    data, solver = FitData(Features(X), answers), Exact(dtype="float64")
+    data = FitData(Features(X), answers)
+    solver = Exact(dtype="float64")
     for arm in (Arm("global", lmbda=0.05), Arm("naive", lmbda=0.02)):
         solution = solver.solve(data, arm)
         assert solution.certificate == "global optimum: duality gap"
@@ -55,9 +58,10 @@ def test_fits_of_every_kind_are_certified(kind):
 
 
 def test_persons_are_held_out():
-    """All answers of a third of the persons are held out, none of theirs trains, and the rest trains."""
+    """All answers of a third of the persons are held out, none of theirs trains."""
     person = np.repeat(["ann", "bob", "cem", "dan", "eve", "fay"], 10)
-    answers, seen = Answers(random_sets("anchor"), kind="anchor", person=person), []
+    answers = Answers(random_sets("anchor"), kind="anchor", person=person)
+    seen = []
     for fold in range(3):
         train, heldout = split_persons(answers, folds=3, fold=fold, seed=1)
         assert (train ^ heldout).all()
@@ -70,8 +74,9 @@ def test_persons_are_held_out():
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_commands_take_every_kind(tmp_path, capsys, kind):
-    """Split, fit and score from files of one kind: bare with --kind, or an archive whose names join by name."""
-    rows, order = 3 * normal(30, 6, seed=3), np.random.default_rng(2).permutation(30)
+    """Split, fit and score from files of one kind: bare with --kind, or an archive by name."""
+    rows = 3 * normal(30, 6, seed=3)
+    order = np.random.default_rng(2).permutation(30)
     chosen = chosen_by(rows, kind, 600)
     np.save(tmp_path / "features.npy", rows[order])
     (tmp_path / "file_names.txt").write_text("\n".join(f"{i}.png" for i in order))
@@ -89,7 +94,8 @@ def test_commands_take_every_kind(tmp_path, capsys, kind):
     for by in ("objects", "persons"):
         counts = run("data", "split", *archive, "--by", by, "--out", str(tmp_path / by))
         assert len(Answers.load(tmp_path / by / "heldout.npz")) == counts["heldout"] > 0
-    results, out = [], str(tmp_path / "t.npz")
+    results = []
+    out = str(tmp_path / "t.npz")
     for answers in (archive, ["--triplets", str(tmp_path / "bare.npy"), "--kind", kind]):
         fitted = run("fit", "--method", "global", "--lmbda", "0.01", "--out", out, *answers)
         scored = run(
@@ -128,7 +134,7 @@ GOLDEN = {0.1: 0.4701964, 1.0: 0.4879026, 10.0: 0.5070794}
 
 @pytest.mark.parametrize("lmbda", GOLDEN)
 def test_material_appearance_reaches_its_objectives(data_dir, lmbda):
-    """EfficientNet-Lite0 on 22,801 anchored comparisons of materials with votes: the float64 optima, to 1e-5."""
+    """EfficientNet-Lite0 on 22,801 weighted comparisons of materials: the float64 optima."""
     features = Features.load(data_dir / "anchors/material/features/efficientnet-lite0")
     answers = Answers.load(data_dir / "anchors/material/train.npz", kind="anchor")
     fit = fit_arm(features, answers, method="global", lmbda=lmbda, dtype="float64", tol=1e-6)

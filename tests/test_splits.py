@@ -12,7 +12,7 @@ from glocal.errors import DataError, ParameterError
 
 @pytest.mark.parametrize(("n", "folds", "seed"), [(9, 3, 42), (1845, 3, 42), (100, 7, 0)])
 def test_folds_are_those_of_the_legacy_permutation(n, folds, seed):
-    """Folds are np.array_split(np.random.RandomState(seed).permutation(n), folds), the same everywhere."""
+    """Folds are np.array_split(np.random.RandomState(seed).permutation(n), folds), everywhere."""
     expected = np.array_split(np.random.RandomState(seed).permutation(n), folds)
     parts = object_folds(n, folds, seed)
     assert len(parts) == folds
@@ -21,7 +21,7 @@ def test_folds_are_those_of_the_legacy_permutation(n, folds, seed):
 
 
 def test_an_answer_trains_is_held_out_or_is_dropped():
-    """An answer trains with three objects outside the fold, is held out with three inside, else is in neither part."""
+    """Three objects outside the fold train, three inside are held out; the rest is in neither."""
     rng = np.random.default_rng(0)
     n = 30
     triplets = Answers.from_array(np.array([rng.permutation(n)[:3] for _ in range(500)]))
@@ -55,7 +55,7 @@ ONE = Answers.from_array([[0, 1, 2]], person=["ann"])
     ],
 )
 def test_what_cannot_be_split_is_refused(split, sentence):
-    """Too few or too many parts, a part that does not exist, seeds that RandomState does not take, blocks of one."""
+    """Too few or too many parts, unknown parts, bad seeds and blocks of one are refused."""
     with pytest.raises(ParameterError, match=sentence):
         split()
 
@@ -64,7 +64,7 @@ def test_what_cannot_be_split_is_refused(split, sentence):
     ("n", "block_size"), [(1000, 1024), (1025, 1024), (7, 3), (2, 3), (31, 6), (5000, 999)]
 )
 def test_blocks_are_nearly_equal_and_drop_nothing(n, block_size):
-    """Local images are permuted with the seed and cut into ceil(n / block_size) blocks whose sizes differ by one."""
+    """Permuted local images are cut into ceil(n / block_size) blocks of nearly equal sizes."""
     blocks = local_blocks(n, block_size, seed=7)
     sizes = [len(block) for block in blocks]
     assert len(blocks) == -(-n // block_size)
@@ -74,7 +74,7 @@ def test_blocks_are_nearly_equal_and_drop_nothing(n, block_size):
 
 
 def test_folds_are_three_with_the_seed_42_unless_said_otherwise():
-    """The defaults are those of the paper's protocol: fold 0 of 3, seed 42; persons are split as objects are."""
+    """The defaults are the paper's: fold 0 of 3, seed 42; persons are split as objects are."""
     permuted = np.random.RandomState(42).permutation(30)
     np.testing.assert_array_equal(np.concatenate(local_blocks(30, 9)), permuted)
     np.testing.assert_array_equal(object_folds(30)[0], permuted[:10])
@@ -86,9 +86,10 @@ def test_folds_are_three_with_the_seed_42_unless_said_otherwise():
 
 
 def test_a_fold_holds_out_objects_and_local_images_together():
-    """`FitData.fold` fits what lies outside the fold, holds out what lies inside, and a fold of it is cut from that."""
+    """`FitData.fold` fits what lies outside the fold and holds out what lies inside."""
     rng = np.random.default_rng(0)
-    objects, images = Features(rng.normal(size=(60, 4))), Features(rng.normal(size=(90, 4)))
+    objects = Features(rng.normal(size=(60, 4)))
+    images = Features(rng.normal(size=(90, 4)))
     answers = Answers.from_array(np.array([rng.permutation(60)[:3] for _ in range(3000)]))
     data = FitData(objects, answers, images, seed=5)
     for k in range(3):
