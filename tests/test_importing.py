@@ -258,6 +258,18 @@ def test_the_table_of_a_study_with_a_reference_is_read_as_it_is(tmp_path):
     assert imported.answers.catch_passed.tolist() == [False]
 
 
+def test_two_studies_of_different_kinds_in_one_table_are_read_by_kind(tmp_path):
+    """Trials of two kinds are refused together, and read with the kind as a condition."""
+    trial = ("p1", ("a.jpg", "b.jpg", "c.jpg"), 2, "random")
+    odd = study(tmp_path / "odd.csv", "odd-one-out", trial).read_text()
+    anchored = study(tmp_path / "anchor.csv", "anchor", trial).read_text()
+    both = tmp_path / "both.csv"
+    both.write_text(odd + anchored.split("\n", 1)[1])
+    with pytest.raises(DataError, match="--where kind"):
+        import_answers(both)
+    assert import_answers(both, where={"kind": "anchor"}).answers.kind == "anchor"
+
+
 def test_a_row_with_some_of_its_candidates_is_dropped(tmp_path):
     """A trial whose last candidate is missing is no question, whatever was picked in it."""
     rows = [
@@ -537,6 +549,7 @@ def test_options_and_columns_that_do_not_fit_are_refused(salmon, tmp_path):
         (ParameterError, {"order": "sortindex.txt"}, "order"),
         (ParameterError, {"format": "next"}, "format"),
         (ParameterError, {"format": "matrix"}, "values"),
+        (ParameterError, {"place_base": 2}, "place_base"),
         (DataError, {"columns": {"person": "who"}}, "who"),
         (DataError, {"columns": {"rating": "head"}}, "role"),
         (DataError, {"where": {"puid": "nobody"}}, "nobody"),

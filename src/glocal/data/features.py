@@ -14,7 +14,8 @@ import numpy as np
 from jaxtyping import Int
 from numpy.typing import DTypeLike
 
-from glocal.data.readers import PARQUET, READERS, TABLES, read_matrix, read_named_rows
+from glocal.data.readers import PARQUET, READERS, read_matrix
+from glocal.data.tables import TABLES, read_named_rows
 from glocal.errors import DataError, FileError
 from glocal.files import PathLike, read_lines, read_object
 
