@@ -98,7 +98,7 @@ def test_objects_that_do_not_exist_are_counted_in_their_list(small, listed, unit
     )
     assert (finding.check, finding.severity) == ("range", "error")
     assert f"there are {n - 3 * listed} {unit}" in finding.message
-    assert ("not the list that the answers index" in finding.fix) == listed
+    assert ("the whole list" in finding.fix) == listed
 
 
 def test_transposed_features_are_found(small):

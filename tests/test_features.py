@@ -203,7 +203,7 @@ def test_answers_whose_list_of_names_is_empty_are_refused(as_a_user):
         join(features, Answers([[0, 1, 2]], names=np.array([], dtype=str)))
 
 
-@pytest.mark.parametrize("names", [None, tuple(f"object {i}" for i in range(40))])
+@pytest.mark.parametrize("names", [None, *(tuple(map(str, range(n))) for n in (40, 42))])
 @pytest.mark.parametrize("stated", [False, True])
 def test_transposed_features_are_recognised(as_a_user, names, stated):
     """Where the objects are as many as the columns, the error asks about transposed features."""
@@ -216,6 +216,9 @@ def test_transposed_features_are_recognised(as_a_user, names, stated):
     if names is not None:
         with pytest.raises(DataError, match="transposed"):
             Features(features.matrix, names)
+        with pytest.raises(DataError) as mismatch:
+            Features(features.matrix, names[:20])
+        assert "transposed" not in str(mismatch.value)
 
 
 def test_names_without_names_beside_the_features_are_said_to_be_unused(as_a_user):
