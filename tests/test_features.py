@@ -1,4 +1,4 @@
-"""Features: a memory map where possible, names beside it, two scalars that standardize it, and the join by name."""
+"""Features: a memory map, names beside it, two scalars that standardize it, the join by name."""
 
 from dataclasses import replace
 
@@ -27,7 +27,7 @@ def written(folder, matrix=MATRIX, names=None, file="features.npy"):
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64, np.int16, np.uint8])
 def test_the_scalars_are_those_of_numpy_in_float64(dtype):
-    """Mean and population std over all entries equal numpy's in float64, whatever the dtype of the file."""
+    """Mean and population std over all entries equal numpy's in float64, for every dtype."""
     matrix = np.abs(MATRIX * 5).astype(dtype)
     scalars = Features(matrix).standardization
     assert scalars.mean == pytest.approx(matrix.astype(np.float64).mean(), rel=1e-13)
@@ -40,7 +40,7 @@ def wide(dtype=np.float64):
 
 
 def test_the_scalars_do_not_depend_on_the_chunks():
-    """Mean and std over several chunks equal those over one, also far from 0, where a one-pass variance fails."""
+    """Mean and std over several chunks equal those over one, also far from 0."""
     matrix = wide() + 1e8
     features = Features(matrix)
     assert len(list(features.chunks())) == 3
@@ -49,18 +49,20 @@ def test_the_scalars_do_not_depend_on_the_chunks():
 
 
 @given(
-    st.floats(-1e3, 1e3), st.floats(1e-3, 1e3), st.sampled_from(["float16", "float32", "float64"]),
+    st.floats(-1e3, 1e3),
+    st.floats(1e-3, 1e3),
+    st.sampled_from(["float16", "float32", "float64"]),
     st.sampled_from(["float32", "float64"]),
-)  # fmt: skip
+)
 def test_standardizing_subtracts_and_divides(mean, std, given_dtype, dtype):
-    """X̃ = (X - mean) / std in a new array of the dtype asked for, and the input stays as it was."""
+    """X̃ = (X - mean) / std in a new array of the requested dtype; the input stays as it was."""
     matrix = MATRIX.astype(given_dtype)
     before = matrix.copy()
     standardized = Standardization(mean, std)(matrix, dtype)
-    wanted = (matrix.astype(np.float64) - mean) / std
+    expected = (matrix.astype(np.float64) - mean) / std
     assert standardized.dtype == dtype
     scale = (float(np.abs(matrix).max()) + abs(mean)) / std
-    np.testing.assert_allclose(standardized, wanted, rtol=0, atol=4 * np.finfo(dtype).eps * scale)
+    np.testing.assert_allclose(standardized, expected, rtol=0, atol=4 * np.finfo(dtype).eps * scale)
     np.testing.assert_array_equal(matrix, before)
 
 
@@ -79,8 +81,15 @@ def test_names_do_not_vanish(tmp_path):
         with pytest.raises(DataError, match="50 rows but 2 names"):
             Features.load(path)
     np.save(folder / "other.npy", MATRIX)
-    assert Features.load(folder / "other.npy").names is None, "these may be the names of another file"
-    names = ["first\u2028second", "a\x0bb", "c\x85d", *(f"n{i}" for i in range(47))]  # they end at line feeds alone
+    assert Features.load(folder / "other.npy").names is None, (
+        "these may be the names of another file"
+    )
+    names = [
+        "first\u2028second",
+        "a\x0bb",
+        "c\x85d",
+        *(f"n{i}" for i in range(47)),
+    ]  # they end at line feeds alone
     assert Features.load(written(tmp_path / "g", names=names)).names == tuple(names)
 
 
@@ -95,7 +104,7 @@ def test_names_do_not_vanish(tmp_path):
     ],
 )
 def test_what_is_no_real_matrix_is_refused(matrix, noun):
-    """Features are a non-empty (n, p) matrix of real numbers of at most 64 bits; all else is refused."""
+    """Features are a non-empty (n, p) matrix of real numbers of at most 64 bits."""
     with pytest.raises(DataError, match=noun):
         Features(matrix)
 
@@ -123,18 +132,30 @@ def test_the_unit_of_features_does_not_matter(unit):
     """Features in any unit standardize to the same numbers, and are not called constant."""
     expected = (MATRIX - MATRIX.mean()) / MATRIX.std()
     rescaled = Features(MATRIX * unit)
-    np.testing.assert_allclose(rescaled.standardization(rescaled.matrix), expected, rtol=0, atol=1e-6)
+    np.testing.assert_allclose(
+        rescaled.standardization(rescaled.matrix), expected, rtol=0, atol=1e-6
+    )
 
 
 def test_an_object_name_is_the_file_name_without_folder_and_extension():
-    """Folders and extensions of image files are taken off a name, other ends after a dot are kept."""
-    names = ["images/crystal1.JPEG", r"images\crystal1.png", "a.b.jpg", "v1.5", "/data/ice cream.webp"]
+    """Folders and extensions of image files are removed from a name; other endings stay."""
+    names = [
+        "images/crystal1.JPEG",
+        r"images\crystal1.png",
+        "a.b.jpg",
+        "v1.5",
+        "/data/ice cream.webp",
+    ]
     assert list(map(object_name, names)) == ["crystal1", "crystal1", "a.b", "v1.5", "ice cream"]
-    assert list(map(object_name, ["dr.who", "dr.no", "x/St.Paul"])) == ["dr.who", "dr.no", "St.Paul"]
+    assert list(map(object_name, ["dr.who", "dr.no", "x/St.Paul"])) == [
+        "dr.who",
+        "dr.no",
+        "St.Paul",
+    ]
 
 
 def test_the_join_finds_each_object_by_name():
-    """Rows in another order than the ids are found by name, and answers without features are dropped and counted."""
+    """Rows are found by name in any order; answers without features are dropped and counted."""
     ids = tuple(f"object{i}" for i in range(20))
     present = np.delete(np.arange(20), [3, 11])
     order = np.random.default_rng(1).permutation(len(present))  # no alphabetical order
@@ -170,7 +191,7 @@ def test_the_join_finds_each_object_by_name():
     ],
 )
 def test_lists_that_do_not_belong_together_are_refused(as_a_user, names, ids, rows, noun):
-    """Missing, repeated and foreign names are refused instead of misaligned, as is a list of no answers."""
+    """Missing, repeated and foreign names are refused, not misaligned; so are no answers."""
     with pytest.raises(DataError, match=noun):
         join(Features(np.arange(6.0).reshape(3, 2), names), Answers.from_array(rows), ids)
 
@@ -182,17 +203,22 @@ def test_answers_whose_list_of_names_is_empty_are_refused(as_a_user):
         join(features, Answers([[0, 1, 2]], names=np.array([], dtype=str)))
 
 
-@pytest.mark.parametrize("names", [None, tuple(f"object {i}" for i in range(40))])
+@pytest.mark.parametrize("names", [None, *(tuple(map(str, range(n))) for n in (40, 42))])
 @pytest.mark.parametrize("stated", [False, True])
 def test_transposed_features_are_recognised(as_a_user, names, stated):
-    """Where the objects are as many as the columns, the error asks whether features are transposed."""
+    """Where the objects are as many as the columns, the error asks about transposed features."""
     answers = Answers([[0, 1, 39]], names=names)
     features = Features(np.random.default_rng(0).normal(size=(8, 40)))
     with pytest.raises(DataError, match="transposed"):
-        join(features, replace(answers, names=None) if stated else answers, names if stated else None)
+        join(
+            features, replace(answers, names=None) if stated else answers, names if stated else None
+        )
     if names is not None:
         with pytest.raises(DataError, match="transposed"):
             Features(features.matrix, names)
+        with pytest.raises(DataError) as mismatch:
+            Features(features.matrix, names[:20])
+        assert "transposed" not in str(mismatch.value)
 
 
 def test_names_without_names_beside_the_features_are_said_to_be_unused(as_a_user):
@@ -204,7 +230,7 @@ def test_names_without_names_beside_the_features_are_said_to_be_unused(as_a_user
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_an_offset_costs_no_digits(dtype):
-    """The same features plus a constant standardize to the same numbers: the difference is taken before the cast."""
+    """Features plus a constant standardize to the same numbers."""
     raised = MATRIX + 1e12
     kept = raised - 1e12  # the digits that the file holds
     standardized = Features(raised).standardization(raised, dtype)
@@ -213,17 +239,17 @@ def test_an_offset_costs_no_digits(dtype):
 
 
 def test_values_beyond_float32_are_standardized():
-    """Features times 1e39 standardize to the same float32; times 1e200 their spread is said to be out of reach."""
+    """Features times 1e39 standardize to the same float32; at 1e200 the spread overflows."""
     large = Features(MATRIX * 1e39)
-    wanted = (MATRIX - MATRIX.mean()) / MATRIX.std()
-    np.testing.assert_allclose(large.standardization(large.matrix), wanted, rtol=0, atol=1e-6)
+    expected = (MATRIX - MATRIX.mean()) / MATRIX.std()
+    np.testing.assert_allclose(large.standardization(large.matrix), expected, rtol=0, atol=1e-6)
     for unit, size in ((1e200, "large"), (1e-200, "small")):
         with pytest.raises(DataError, match=f"too {size} to be squared"):
             _ = Features(MATRIX * unit).standardization
 
 
 def test_tensors_and_tables_are_taken_as_arrays(as_a_user):
-    """A tensor that requires a gradient, bfloat16 and a data frame hold features; ragged rows do not."""
+    """A tensor with a gradient, bfloat16 and a data frame hold features; ragged rows do not."""
     import pandas as pd
 
     torch = pytest.importorskip("torch")

@@ -1,4 +1,4 @@
-"""Answers of other systems: each format as its system writes it, what is no answer counted, and a table written."""
+"""Answers of other systems: each format as its system writes it, dropped rows counted, a table."""
 
 import csv
 import io
@@ -22,35 +22,37 @@ def table(path, header, *rows):
     return path
 
 
-def taken(found):
+def named_rows(imported):
     """The objects of each row, by name where they have one."""
-    names = found.answers.names
-    rows = found.answers.objects.tolist()
+    names = imported.answers.names
+    rows = imported.answers.objects.tolist()
     return rows if names is None else [[names[i] for i in row] for row in rows]
 
 
 @pytest.fixture
 def salmon(tmp_path):
     rows = [(0, 1, 2, 2, 1, "ann", 1.5), (3, 0, 1, 0, 1, "bob", -1), (1, 3, 1, 1, 3, "bob", 0.9)]
-    return table(tmp_path / "responses.csv", "head left right winner loser puid response_time", *rows)
+    return table(
+        tmp_path / "responses.csv", "head left right winner loser puid response_time", *rows
+    )
 
 
 # tables
 
 
 def test_responses_of_salmon(salmon):
-    """The winner is nearer to the head; a time of -1 is none; a catch trial is apart, with the person who passed it."""
-    found = import_answers(salmon)
-    answers = found.answers
+    """The winner is nearer to the head; a time of -1 is unknown; catch trials keep their person."""
+    imported = import_answers(salmon)
+    answers = imported.answers
     assert (answers.objects.tolist(), answers.kind) == ([[0, 2, 1], [3, 0, 1]], "anchor")
     assert answers.person.tolist() == ["ann", "bob"]
     assert answers.seconds == pytest.approx([1.5, np.nan], nan_ok=True)
-    assert found.dropped == {"catch trial": 1}
+    assert imported.dropped == {"catch trial": 1}
     assert (answers.catch_passed.tolist(), answers.catch_person.tolist()) == ([True], ["bob"])
 
 
 def test_votes_of_nights_weight_both_pictures(tmp_path):
-    """Shares of the votes times their number; a row without votes is counted; `where` takes one split."""
+    """Votes are shares times their number; rows without votes are counted; `where` selects."""
     path = table(
         tmp_path / "data.csv",
         "id left_vote right_vote votes ref_path left_path right_path split",
@@ -58,32 +60,41 @@ def test_votes_of_nights_weight_both_pictures(tmp_path):
         (1, 0.25, 0.75, 8, "ref/1.png", "distort/1_0.png", "distort/1_1.png", "test"),
         (2, 0, 0, 0, "ref/2.png", "distort/2_0.png", "distort/2_1.png", "train"),
     )
-    found = import_answers(path)
-    assert found.dropped == {"no vote": 1}
-    assert taken(found) == [
+    imported = import_answers(path)
+    assert imported.dropped == {"no vote": 1}
+    assert named_rows(imported) == [
         ["ref/0.png", "distort/0_0.png", "distort/0_1.png"],
         ["ref/1.png", "distort/1_0.png", "distort/1_1.png"],
         ["ref/1.png", "distort/1_1.png", "distort/1_0.png"],
     ]
-    assert found.answers.weights.tolist() == [6, 2, 6]
+    assert imported.answers.weights.tolist() == [6, 2, 6]
     tested = import_answers(path, where={"split": "test"})
-    assert (tested.answers.weights.tolist(), tested.dropped) == ([2, 6], {"filtered out by where": 2})
+    assert (tested.answers.weights.tolist(), tested.dropped) == (
+        [2, 6],
+        {"filtered out by where": 2},
+    )
 
 
 def test_pictures_in_folders_are_joined_by_their_paths():
-    """ref/000/1.png and ref/001/1.png are two objects; where names alone do not repeat, folders do not matter."""
-    paths = [f"{folder}/{i}.png" for folder in ("ref/000", "ref/001", "distort/000") for i in range(2)]
+    """Equal names in two folders are two objects; folders do not matter where names differ."""
+    paths = [
+        f"{folder}/{i}.png" for folder in ("ref/000", "ref/001", "distort/000") for i in range(2)
+    ]
     features = Features(np.eye(6, 4), names=tuple(paths))
     answers = Answers(np.array([[0, 1, 2]]), kind="anchor", names=[paths[4], paths[0], paths[3]])
     assert join(features, answers).answers.objects.tolist() == [[4, 0, 3]]
-    plain = Features(np.eye(3), names=("a/x.png", "b/y.png", "c/z.png"))
+    unfolded = Features(np.eye(3), names=("a/x.png", "b/y.png", "c/z.png"))
     named = Answers(np.array([[0, 1, 2]]), names=["other/z.jpg", "x", "y"])
-    assert join(plain, named).answers.objects.tolist() == [[2, 0, 1]]
+    assert join(unfolded, named).answers.objects.tolist() == [[2, 0, 1]]
 
 
 def test_jspsych_trials_of_several_people(tmp_path):
-    """A list for each person; other trials and timeouts are counted; two equal stimuli tell who attends."""
-    trial = {"trial_type": "html-button-response", "task": "triplet", "stimuli": ["egg", "cup", "ball"]}
+    """A list for each person; other trials and timeouts are counted; equal stimuli are a catch."""
+    trial = {
+        "trial_type": "html-button-response",
+        "task": "triplet",
+        "stimuli": ["egg", "cup", "ball"],
+    }
     value = [
         [
             {"trial_type": "instructions", "rt": 9000},
@@ -91,37 +102,68 @@ def test_jspsych_trials_of_several_people(tmp_path):
             {**trial, "response": None, "rt": None},
             {**trial, "stimuli": ["cup", "cup", "egg"], "response": 2, "rt": 700},
         ],
-        [{**trial, "response": 0, "rt": 800}, {**trial, "stimuli": ["cup", "egg", "cup"], "response": 0, "rt": 90}],
+        [
+            {**trial, "response": 0, "rt": 800},
+            {**trial, "stimuli": ["cup", "egg", "cup"], "response": 0, "rt": 90},
+        ],
     ]
     path = tmp_path / "data.json"
     path.write_text(json.dumps(value))
-    found = import_answers(path)
-    assert taken(found) == [["egg", "cup", "ball"], ["cup", "ball", "egg"]]
-    assert (found.answers.person.tolist(), found.answers.seconds.tolist()) == ([0, 1], [1.2, 0.8])
-    assert found.dropped == {"an object is missing, or one too many": 1, "no answer": 1, "catch trial": 2}
-    assert (found.answers.catch_passed.tolist(), found.answers.catch_person.tolist()) == ([True, False], [0, 1])
+    imported = import_answers(path)
+    assert named_rows(imported) == [["egg", "cup", "ball"], ["cup", "ball", "egg"]]
+    assert (imported.answers.person.tolist(), imported.answers.seconds.tolist()) == (
+        [0, 1],
+        [1.2, 0.8],
+    )
+    assert imported.dropped == {
+        "an object is missing, or one too many": 1,
+        "no answer": 1,
+        "catch trial": 2,
+    }
+    assert (imported.answers.catch_passed.tolist(), imported.answers.catch_person.tolist()) == (
+        [True, False],
+        [0, 1],
+    )
     assert import_answers(path, where={"task": "triplet"}).dropped["filtered out by where"] == 1
 
 
 def test_jspsych_on_lines_with_an_anchor_and_html(tmp_path):
-    """A JSON text a line; keys are stated; a reference with four choices is nearest-of-n; HTML is what it shows."""
-    shown = {name: f'<img src="img/{name}.png" width="200">' for name in ("egg", "cup", "ball", "dog", "cat")}
+    """One JSON text a line, stated keys, four choices beside a reference, HTML for pictures."""
+    shown = {
+        name: f'<img src="img/{name}.png" width="200">'
+        for name in ("egg", "cup", "ball", "dog", "cat")
+    }
     trial = {"shown": shown["egg"], "options": [*shown.values()][1:], "response": shown["dog"]}
     path = tmp_path / "collected.json"
-    path.write_text("\n".join(json.dumps([{**trial, "subject_id": name}]) for name in ("ann", "bob")))
-    found = import_answers(path, columns={"reference": "shown", "choices": "options"})
-    assert taken(found) == [[f"img/{name}.png" for name in ("egg", "dog", "cup", "ball", "cat")]] * 2
-    assert (found.answers.kind, found.answers.person.tolist()) == ("nearest-of-n", ["ann", "bob"])
+    path.write_text(
+        "\n".join(json.dumps([{**trial, "subject_id": name}]) for name in ("ann", "bob"))
+    )
+    imported = import_answers(path, columns={"reference": "shown", "choices": "options"})
+    assert (
+        named_rows(imported)
+        == [[f"img/{name}.png" for name in ("egg", "dog", "cup", "ball", "cat")]] * 2
+    )
+    assert (imported.answers.kind, imported.answers.person.tolist()) == (
+        "nearest-of-n",
+        ["ann", "bob"],
+    )
 
 
 def test_of_a_ranking_the_first_choice_is_read(tmp_path):
-    """Columns of the nearest, the second nearest and others, or a list of what was picked: one nearest-of-n answer."""
-    path = table(tmp_path / "r.csv", "ref near near2 far far2", ("q", "a", "b", "c", "d"), ("q", "d", "c", "a", "b"))
-    found = import_answers(path)
-    assert found.answers.kind == "nearest-of-n"
-    assert taken(found) == [["q", "a", "b", "c", "d"], ["q", "d", "c", "a", "b"]]
-    (tmp_path / "r.json").write_text(json.dumps([{"ref": "q", "choices": ["a", "b", "c"], "chosen": ["b", "a"]}]))
-    assert taken(import_answers(tmp_path / "r.json")) == [["q", "b", "a", "c"]]
+    """Of ranked columns, or of a list of picks, the first makes one nearest-of-n answer."""
+    path = table(
+        tmp_path / "r.csv",
+        "ref near near2 far far2",
+        ("q", "a", "b", "c", "d"),
+        ("q", "d", "c", "a", "b"),
+    )
+    imported = import_answers(path)
+    assert imported.answers.kind == "nearest-of-n"
+    assert named_rows(imported) == [["q", "a", "b", "c", "d"], ["q", "d", "c", "a", "b"]]
+    (tmp_path / "r.json").write_text(
+        json.dumps([{"ref": "q", "choices": ["a", "b", "c"], "chosen": ["b", "a"]}])
+    )
+    assert named_rows(import_answers(tmp_path / "r.json")) == [["q", "b", "a", "c"]]
 
 
 @pytest.mark.parametrize(
@@ -136,7 +178,9 @@ def test_of_a_ranking_the_first_choice_is_read(tmp_path):
 )
 def test_what_was_picked_is_an_object_a_column_or_a_place(tmp_path, header, rows, objects):
     """Every way to say what was shown and what was picked comes out in the order of `Answers`."""
-    assert import_answers(table(tmp_path / "t.csv", header, *rows)).answers.objects.tolist() == objects
+    assert (
+        import_answers(table(tmp_path / "t.csv", header, *rows)).answers.objects.tolist() == objects
+    )
 
 
 @pytest.mark.parametrize(
@@ -149,7 +193,7 @@ def test_what_was_picked_is_an_object_a_column_or_a_place(tmp_path, header, rows
     ],
 )
 def test_places_are_counted_from_0_or_from_1(tmp_path, picks, place_base, objects, picked_as):
-    """A pick of the first place from 0 or of the last from 1 tells which; else it must be stated."""
+    """A pick of the first place from 0 or of the last from 1 tells which; else it is stated."""
     shown = ("abc", "def", "ghi")
     rows = [(*names, pick) for names, pick in zip(shown, picks, strict=True)]
     path = table(tmp_path / "t.csv", "a b c chosen", *rows)
@@ -181,7 +225,7 @@ def study(path, kind, *rows):
 
 
 def test_the_table_of_a_study_is_read_as_it_is(tmp_path):
-    """Choices are places from 1; undecided ones are counted, catch trials apart, guarded names themselves."""
+    """Choices are places from 1; undecided ones are counted; catch trials stand apart."""
     path = study(
         tmp_path / "s.csv",
         "odd-one-out",
@@ -191,7 +235,7 @@ def test_the_table_of_a_study_is_read_as_it_is(tmp_path):
         ("p2", ("a.jpg", "a.jpg", "b.jpg"), 3, "catch"),
     )
     imported = import_answers(path)
-    assert taken(imported) == [["b.jpg", "=c.jpg", "a.jpg"], ["b.jpg", "=c.jpg", "a.jpg"]]
+    assert named_rows(imported) == [["b.jpg", "=c.jpg", "a.jpg"], ["b.jpg", "=c.jpg", "a.jpg"]]
     answers = imported.answers
     assert (answers.kind, answers.person.tolist()) == ("odd-one-out", ["p1", "p2"])
     assert answers.seconds.tolist() == [1.5, 1.5]
@@ -200,7 +244,7 @@ def test_the_table_of_a_study_is_read_as_it_is(tmp_path):
 
 
 def test_the_table_of_a_study_with_a_reference_is_read_as_it_is(tmp_path):
-    """Of the kind anchor the first image is the reference, and a choice is a place among all three."""
+    """Of the kind anchor the first image is the reference; a choice is a place among all three."""
     path = study(
         tmp_path / "s.csv",
         "anchor",
@@ -210,17 +254,33 @@ def test_the_table_of_a_study_with_a_reference_is_read_as_it_is(tmp_path):
     )
     imported = import_answers(path, columns={"person": "person"})
     assert imported.answers.kind == "anchor"
-    assert taken(imported) == [["r.jpg", "x.jpg", "y.jpg"]] * 2
+    assert named_rows(imported) == [["r.jpg", "x.jpg", "y.jpg"]] * 2
     assert imported.answers.catch_passed.tolist() == [False]
+
+
+def test_two_studies_of_different_kinds_in_one_table_are_read_by_kind(tmp_path):
+    """Trials of two kinds are refused together, and read with the kind as a condition."""
+    trial = ("p1", ("a.jpg", "b.jpg", "c.jpg"), 2, "random")
+    odd = study(tmp_path / "odd.csv", "odd-one-out", trial).read_text()
+    anchored = study(tmp_path / "anchor.csv", "anchor", trial).read_text()
+    both = tmp_path / "both.csv"
+    both.write_text(odd + anchored.split("\n", 1)[1])
+    with pytest.raises(DataError, match="--where kind"):
+        import_answers(both)
+    assert import_answers(both, where={"kind": "anchor"}).answers.kind == "anchor"
 
 
 def test_a_row_with_some_of_its_candidates_is_dropped(tmp_path):
     """A trial whose last candidate is missing is no question, whatever was picked in it."""
-    rows = [*[("q", "x", "y", "z", "x")] * 3, ("q", "x", "y", "", "x"), ("q", "x", "y", "", "elsewhere")]
+    rows = [
+        *[("q", "x", "y", "z", "x")] * 3,
+        ("q", "x", "y", "", "x"),
+        ("q", "x", "y", "", "elsewhere"),
+    ]
     path = table(tmp_path / "t.csv", "ref choices1 choices2 choices3 chosen", *rows)
     columns = {"choices": "choices1,choices2,choices3"}
     imported = import_answers(path, columns=columns)
-    assert taken(imported) == [["q", "x", "y", "z"]] * 3
+    assert named_rows(imported) == [["q", "x", "y", "z"]] * 3
     assert imported.dropped == {"an object is missing, or one too many": 2}
 
 
@@ -232,37 +292,66 @@ def test_times_may_be_missing(tmp_path):
 
 
 def test_columns_that_are_stated(tmp_path):
-    """Several columns for one role, milliseconds, weights, rows that are taken, semicolons, integers as persons."""
+    """Several columns for one role, milliseconds, weights, selected rows, integer persons."""
     path = tmp_path / "t.csv"
-    path.write_text("q;o1;o2;o3;pick;who;t;w;attention\nx;a;b;c;c;7;1500;2;0\nx;a;b;c;a;8;900;1;yes\n")
-    columns = {"reference": "q", "choices": "o1,o2,o3", "chosen": "pick", "person": "who", "milliseconds": "t",
-               "weight": "w"}  # fmt: skip
-    found = import_answers(path, columns=columns, where={"attention": "0"})
-    assert taken(found) == [["x", "c", "a", "b"]]
-    answers = found.answers
-    assert (answers.person.tolist(), answers.seconds.tolist(), answers.weights.tolist()) == ([7], [1.5], [2])
-    assert (found.dropped, answers.catch_passed) == ({"filtered out by where": 1}, None)
-    assert found.interpretation["columns"] == columns | {"choices": "o1, o2, o3"}
+    path.write_text(
+        "q;o1;o2;o3;pick;who;t;w;attention\nx;a;b;c;c;7;1500;2;0\nx;a;b;c;a;8;900;1;yes\n"
+    )
+    columns = {
+        "reference": "q",
+        "choices": "o1,o2,o3",
+        "chosen": "pick",
+        "person": "who",
+        "milliseconds": "t",
+        "weight": "w",
+    }
+    imported = import_answers(path, columns=columns, where={"attention": "0"})
+    assert named_rows(imported) == [["x", "c", "a", "b"]]
+    answers = imported.answers
+    assert (answers.person.tolist(), answers.seconds.tolist(), answers.weights.tolist()) == (
+        [7],
+        [1.5],
+        [2],
+    )
+    assert (imported.dropped, answers.catch_passed) == ({"filtered out by where": 1}, None)
+    assert imported.interpretation["columns"] == columns | {"choices": "o1, o2, o3"}
 
 
 def test_equal_alternatives_are_no_catch_trial_and_most_rows_say_the_width(tmp_path):
-    """Two equal alternatives teach nothing and test nobody; rows with fewer or more objects than most are counted."""
-    shown = ["qabc", "qaab", "qqab", "qab", "qbac", "qabcd", "", "", "", "", "", ""]  # the last are of other kinds
+    """Two equal alternatives test nobody; rows with fewer or more objects than most are counted."""
+    shown = [
+        "qabc",
+        "qaab",
+        "qqab",
+        "qab",
+        "qbac",
+        "qabcd",
+        "",
+        "",
+        "",
+        "",
+        "",
+        "",
+    ]  # the last are of other kinds
     rows = [(*objects, *[""] * (5 - len(objects))) for objects in shown]
-    found = import_answers(table(tmp_path / "t.csv", "ref near far far2 far3", *rows))
-    assert taken(found) == [["q", "a", "b", "c"], ["q", "b", "a", "c"]]
-    assert found.dropped == {"catch trial": 1, "equal alternatives": 1, "an object is missing, or one too many": 8}
-    assert found.answers.catch_passed.tolist() == [True]
+    imported = import_answers(table(tmp_path / "t.csv", "ref near far far2 far3", *rows))
+    assert named_rows(imported) == [["q", "a", "b", "c"], ["q", "b", "a", "c"]]
+    assert imported.dropped == {
+        "catch trial": 1,
+        "equal alternatives": 1,
+        "an object is missing, or one too many": 8,
+    }
+    assert imported.answers.catch_passed.tolist() == [True]
 
 
 def test_names_are_found_in_a_list_of_objects(tmp_path):
-    """The list gives the indices; folder and extension do not matter; a name that is not there is counted."""
+    """The list gives the indices without folder and extension; unlisted names are counted."""
     path = table(tmp_path / "t.csv", "a b odd", ("cup", "egg", "ball"), ("cup", "egg", "dog"))
     ids = tmp_path / "ids.txt"
     ids.write_text("images/ball.jpg\nimages/cup.jpg\nimages/egg.jpg\n")
-    found = import_answers(path, names=ids)
-    assert found.answers.objects.tolist() == [[1, 2, 0]]
-    assert found.dropped == {"an object that is not in the list of object ids": 1}
+    imported = import_answers(path, names=ids)
+    assert imported.answers.objects.tolist() == [[1, 2, 0]]
+    assert imported.dropped == {"an object that is not in the list of object ids": 1}
     numbers = table(tmp_path / "n.csv", "a b odd", (7, 8, 9))
     assert import_answers(numbers, names=["9", "8", "7"]).answers.objects.tolist() == [[2, 1, 0]]
     assert import_answers(numbers, base=1).answers.objects.tolist() == [[6, 7, 8]]
@@ -273,7 +362,7 @@ def test_names_are_found_in_a_list_of_objects(tmp_path):
 @pytest.mark.parametrize("kind", ["odd-one-out", "anchor", "nearest-of-n"])
 @pytest.mark.parametrize("named", [False, True])
 def test_a_table_there_and_back(tmp_path, kind, named):
-    """Objects, awkward names, persons, times and weights come back from the table that was written."""
+    """Objects, awkward names, persons, times and weights come back from a written table."""
     rng = np.random.default_rng(0)
     width = 5 if kind == "nearest-of-n" else 3
     names = ["001", "a\nb", "é", "e\u0301", "=1", '"', "object 6", "x,y;z"] if named else None
@@ -283,15 +372,19 @@ def test_a_table_there_and_back(tmp_path, kind, named):
     weights = rng.integers(1, 4, 40).astype(float)
     answers = Answers(objects, weights, kind=kind, person=person, seconds=seconds, names=names)
     to_csv(answers, tmp_path / "a.csv")
-    found = import_answers(tmp_path / "a.csv", names=names)
-    assert (found.answers.kind, found.answers.names, found.dropped) == (kind, answers.names, {})
+    imported = import_answers(tmp_path / "a.csv", names=names)
+    assert (imported.answers.kind, imported.answers.names, imported.dropped) == (
+        kind,
+        answers.names,
+        {},
+    )
     for name in ("objects", "weights", "person", "seconds"):
-        np.testing.assert_array_equal(getattr(found.answers, name), getattr(answers, name))
+        np.testing.assert_array_equal(getattr(imported.answers, name), getattr(answers, name))
 
 
 @pytest.mark.parametrize("name", ["NA", " a", "[1]", "7"])
 def test_a_name_that_a_table_would_change_is_not_written(tmp_path, name):
-    """What would be read as missing, as another name, a list or an index is refused; no file is there."""
+    """A name that would be read as missing, as another name, a list or an index is refused."""
     names = [name, *("1234" if name == "7" else "bcde")]
     with pytest.raises(DataError, match=r"Save \.npz"):
         to_csv(Answers(np.array([[0, 1, 2], [3, 4, 0]]), names=names), tmp_path / "out.csv")
@@ -303,61 +396,87 @@ def test_a_name_that_a_table_would_change_is_not_written(tmp_path, name):
 
 @pytest.mark.parametrize("response", [[1, -2, 0], [True, False, True]])
 def test_responses_of_cblearn(tmp_path, response):
-    """-1 and false turn a comparison round, 0 among counts is undecided, other counts are weights."""
-    np.savez(tmp_path / "c.npz", query=np.array([[0, 1, 2], [3, 1, 0], [2, 3, 1]]), response=np.array(response))
-    found = import_answers(tmp_path / "c.npz", "cblearn")
+    """-1 and false turn a comparison round, 0 is undecided, other counts are weights."""
+    np.savez(
+        tmp_path / "c.npz",
+        query=np.array([[0, 1, 2], [3, 1, 0], [2, 3, 1]]),
+        response=np.array(response),
+    )
+    imported = import_answers(tmp_path / "c.npz", "cblearn")
     objects = [[0, 1, 2], [3, 0, 1], [2, 3, 1]]
     if response[0] is True:
-        assert (found.answers.objects.tolist(), found.answers.weights) == (objects, None)
+        assert (imported.answers.objects.tolist(), imported.answers.weights) == (objects, None)
     else:
-        assert (found.answers.objects.tolist(), found.answers.weights.tolist()) == (objects[:2], [1, 2])
-        assert found.dropped == {"no answer": 1}
+        assert (imported.answers.objects.tolist(), imported.answers.weights.tolist()) == (
+            objects[:2],
+            [1, 2],
+        )
+        assert imported.dropped == {"no answer": 1}
 
 
 def test_soft_triplets_of_alignet(tmp_path):
-    """The weights of the three pairs (0, 1), (0, 2), (1, 2) are the softmax of their similarities."""
+    """The weights of the pairs (0, 1), (0, 2), (1, 2) are the softmax of their similarities."""
     similarities = np.array([[2.0, 1.0, 0.5], [0.3, 0.2, 0.1]], dtype=np.float32)
-    np.savez(tmp_path / "a.npz", filenames=np.array([["a", "b", "c"], ["b", "d", "a"]]), similarities=similarities)
-    found = import_answers(tmp_path / "a.npz", "alignet")
+    np.savez(
+        tmp_path / "a.npz",
+        filenames=np.array([["a", "b", "c"], ["b", "d", "a"]]),
+        similarities=similarities,
+    )
+    imported = import_answers(tmp_path / "a.npz", "alignet")
     p = np.exp([2.0, 1.0, 0.5]) / np.exp([2.0, 1.0, 0.5]).sum()
-    assert taken(found)[:3] == [["a", "b", "c"], ["a", "c", "b"], ["b", "c", "a"]]
-    assert found.answers.weights[:3] == pytest.approx(p, rel=1e-6)
-    assert found.answers.total_weight == pytest.approx(2)
-    assert import_answers(tmp_path / "a.npz", "alignet", limit=3).dropped == {"triplets beyond the limit": 1}
+    assert named_rows(imported)[:3] == [["a", "b", "c"], ["a", "c", "b"], ["b", "c", "a"]]
+    assert imported.answers.weights[:3] == pytest.approx(p, rel=1e-6)
+    assert imported.answers.total_weight == pytest.approx(2)
+    assert import_answers(tmp_path / "a.npz", "alignet", limit=3).dropped == {
+        "triplets beyond the limit": 1
+    }
 
 
 def loops(S):
-    """Every comparison of two known similarities to one reference, by plain loops: the row and its weight."""
+    """Every two known similarities to one reference, by plain loops: the row and its weight."""
     off = ~np.eye(len(S), dtype=bool)
     span = np.nanmax(S[off]) - np.nanmin(S[off])
     n = range(len(S))
     return {
         (i, j, k): (S[i, j] - S[i, k]) / span
-        for i in n for j in n for k in n if len({i, j, k}) == 3 and S[i, j] > S[i, k]
-    }  # fmt: skip
+        for i in n
+        for j in n
+        for k in n
+        if len({i, j, k}) == 3 and S[i, j] > S[i, k]
+    }
 
 
 @pytest.mark.parametrize("n", [4, 9])
 def test_matrices_become_comparisons(tmp_path, n):
-    """As explicit loops over references and pairs, asymmetric ones too; NaN and equal similarities are no answers."""
+    """Comparisons equal loops over references and pairs; NaN and ties are no answers."""
     rng = np.random.default_rng(n)
     S = rng.integers(0, 6, size=(n, n)).astype(float)
     S[rng.random((n, n)) < 0.1] = np.nan
     np.fill_diagonal(S, 9)
     np.save(tmp_path / "s.npy", S)
-    found = import_answers(tmp_path / "s.npy", "matrix", values="similarity")
-    got = dict(zip(map(tuple, found.answers.objects.tolist()), found.answers.weights.tolist(), strict=True))
+    imported = import_answers(tmp_path / "s.npy", "matrix", values="similarity")
+    got = dict(
+        zip(
+            map(tuple, imported.answers.objects.tolist()),
+            imported.answers.weights.tolist(),
+            strict=True,
+        )
+    )
     assert got == pytest.approx(loops(S))
     np.savetxt(tmp_path / "d.txt", 9 - S)
     same = import_answers(tmp_path / "d.txt", "matrix", values="dissimilarity")
-    assert sorted(same.answers.objects.tolist()) == sorted(found.answers.objects.tolist())
+    assert sorted(same.answers.objects.tolist()) == sorted(imported.answers.objects.tolist())
 
 
 def test_a_matrix_with_names(tmp_path):
-    """Names in the first line and column are those of the objects; nobody guesses what the numbers are."""
+    """Names in the first line and column are those of the objects."""
     (tmp_path / "m.csv").write_text(",egg,cup,ball\negg,0,1,3\ncup,1,0,2\nball,3,2,\n")
-    found = import_answers(tmp_path / "m.csv", "matrix", values="dissimilarity")
-    assert sorted(taken(found)) == [["ball", "cup", "egg"], ["cup", "egg", "ball"], ["egg", "cup", "ball"]]
+    imported = import_answers(tmp_path / "m.csv", "matrix", values="dissimilarity")
+    assert sorted(named_rows(imported)) == [
+        ["ball", "cup", "egg"],
+        ["cup", "egg", "ball"],
+        ["egg", "cup", "ball"],
+    ]
 
 
 def test_the_limit_draws_comparisons(tmp_path):
@@ -378,15 +497,28 @@ def test_the_limit_draws_comparisons(tmp_path):
 @pytest.mark.parametrize("format", FORMATS)
 @pytest.mark.parametrize(
     "content",
-    [b"", b"\0\1\2\xff" * 50, b"a,b\n", b"PK\x03\x04 no archive", b'{"a": ', b"[" * 5000, b"[1, 2]", b"a,b,odd\n,,\n",
-     b"a,b,odd\n0,1,2,9\n3,4,5,9\n", b'{"trials": [{"a": 1, "b": 2, "odd": 0}]}', b"a,b,c,d,e\n" + 3 * b"0,1,2,3,4\n"],
-)  # fmt: skip
+    [
+        b"",
+        b"\0\1\2\xff" * 50,
+        b"a,b\n",
+        b"PK\x03\x04 no archive",
+        b'{"a": ',
+        b"[" * 5000,
+        b"[1, 2]",
+        b"a,b,odd\n,,\n",
+        b"a,b,odd\n0,1,2,9\n3,4,5,9\n",
+        b'{"trials": [{"a": 1, "b": 2, "odd": 0}]}',
+        b"a,b,c,d,e\n" + 3 * b"0,1,2,3,4\n",
+    ],
+)
 def test_hostile_files_are_one_sentence(tmp_path, format, content):
-    """Whatever is in the file, whatever it is said to be; cells beyond the first line do not move the others."""
+    """Whatever the file holds, and whatever it is said to be, the refusal is one sentence."""
     for name in ("x.csv", "x.json", "x.npz", "x.npy"):
         (tmp_path / name).write_bytes(content)
         with pytest.raises(GLocalError) as raised:
-            import_answers(tmp_path / name, format, **{"values": "similarity"} if format == "matrix" else {})
+            import_answers(
+                tmp_path / name, format, **{"values": "similarity"} if format == "matrix" else {}
+            )
         assert "\n" not in str(raised.value)
 
 
@@ -404,7 +536,11 @@ def test_a_comma_at_the_end_of_a_row_moves_no_cell(tmp_path):
 @pytest.mark.parametrize(
     ("format", "arrays", "noun"),
     [
-        ("alignet", {"similarities": np.zeros((0, 3)), "indices": np.zeros((0, 3), int)}, "similarities"),
+        (
+            "alignet",
+            {"similarities": np.zeros((0, 3)), "indices": np.zeros((0, 3), int)},
+            "similarities",
+        ),
         ("alignet", {"similarities": np.zeros((2, 3))}, "pictures"),
         ("cblearn", {"query": np.array([[0, 1, 2]]), "response": np.array(["a"])}, "responses"),
         ("cblearn", {"query": np.array([[0, 1, 2.5]])}, "integers"),
@@ -419,14 +555,18 @@ def test_arrays_of_other_shapes_are_refused(tmp_path, format, arrays, noun):
 
 
 def test_options_and_columns_that_do_not_fit_are_refused(salmon, tmp_path):
-    """An option that the format does not have, an unknown format, role, column or value, and trials of one thing."""
+    """Unknown options, formats, roles, columns and values, and trials of one thing, are refused."""
     for error, options, noun in (
-        (ParameterError, {"order": "sortindex.txt"}, "order"), (ParameterError, {"format": "next"}, "format"),
+        (ParameterError, {"order": "sortindex.txt"}, "order"),
+        (ParameterError, {"format": "next"}, "format"),
         (ParameterError, {"format": "matrix"}, "values"),
-        (DataError, {"columns": {"person": "who"}}, "who"), (DataError, {"columns": {"rating": "head"}}, "role"),
-        (DataError, {"where": {"puid": "nobody"}}, "nobody"), (DataError, {"columns": {"seconds": "puid"}}, "numbers"),
+        (ParameterError, {"place_base": 2}, "place_base"),
+        (DataError, {"columns": {"person": "who"}}, "who"),
+        (DataError, {"columns": {"rating": "head"}}, "role"),
+        (DataError, {"where": {"puid": "nobody"}}, "nobody"),
+        (DataError, {"columns": {"seconds": "puid"}}, "numbers"),
         (DataError, {"names": ["egg"]}, "object ids"),
-    ):  # fmt: skip
+    ):
         with pytest.raises(error, match=noun):
             import_answers(salmon, **options)
     (tmp_path / "one.json").write_text(json.dumps([{"stimuli": ["a"], "response": "a"}]))
@@ -435,17 +575,24 @@ def test_options_and_columns_that_do_not_fit_are_refused(salmon, tmp_path):
 
 
 def test_the_command_says_what_it_did(salmon, tmp_path, capsys):
-    """It counts what it left out, and the file carries kind, persons, catch trials and provenance."""
+    """It counts what it left out, and the file has kind, persons, catch trials and provenance."""
     out = tmp_path / "answers.npz"
     assert execute(["data", "import", str(salmon), "--out", str(out), "--json"]) == 0
     result = json.loads(capsys.readouterr().out)
-    assert (result["n"], result["kind"], result["people"], result["catch"]) == (2, "anchor", 2, {"n": 1, "passed": 1})
+    assert (result["n"], result["kind"], result["people"], result["catch"]) == (
+        2,
+        "anchor",
+        2,
+        {"n": 1, "passed": 1},
+    )
     loaded = Answers.load(out)
     assert (loaded.kind, loaded.catch_person.tolist()) == ("anchor", ["bob"])
     with np.load(out, allow_pickle=False) as file:
         provenance = json.loads(str(file["provenance"]))
     assert (provenance["format"], provenance["dropped"]) == ("table", {"catch trial": 1})
-    assert execute(["data", "import", str(salmon), "--column", "person=puid", "--out", str(out)]) == 0
+    assert (
+        execute(["data", "import", str(salmon), "--column", "person=puid", "--out", str(out)]) == 0
+    )
     assert "left out: 1 × catch trial" in capsys.readouterr().out
     assert execute(["data", "import", str(salmon), "--column", "person", "--out", str(out)]) == 2
     assert "NAME=VALUE" in capsys.readouterr().err
@@ -453,15 +600,15 @@ def test_the_command_says_what_it_did(salmon, tmp_path, capsys):
 
 @pytest.mark.data
 def test_real_files(data_dir):
-    """THINGS through its sort index; the eggs of 416 people; catch trials of the videos, which all people passed."""
+    """THINGS through its sort index; eggs of 416 people; the catch trials of the videos."""
     things = data_dir / "things"
-    found = import_answers(
+    imported = import_answers(
         things / "triplets_collection_order.txt",
         "things",
         order=things / "sortindex.txt",
         names=things / "unique_id.txt",
     )
-    assert np.array_equal(found.answers.objects, np.load(things / "triplets.npy"))
+    assert np.array_equal(imported.answers.objects, np.load(things / "triplets.npy"))
     eggs = import_answers(data_dir / "anchors/alien_eggs/answers.csv").answers
     assert (len(eggs), eggs.kind, eggs.n_people, len(eggs.named())) == (20_086, "anchor", 416, 30)
     videos = import_answers(data_dir / "videos/answers.csv").answers

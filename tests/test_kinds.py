@@ -1,4 +1,4 @@
-"""Answers of every kind: one loss, one kernel, the same certificates; each kind is a table of candidate pairs."""
+"""Answers of every kind: one loss, one kernel, the same certificates."""
 
 import json
 
@@ -13,7 +13,9 @@ from glocal.data.answers import KINDS, Answers
 from glocal.data.splits import split_persons
 from glocal.errors import DataError, TrivialOptimumError
 
-N, P, T = 14, 5, 60
+N = 14  # objects
+P = 5  # dimensions
+T = 60  # answers
 WIDTH = {"odd-one-out": 3, "anchor": 3, "nearest-of-n": 6}
 
 
@@ -24,75 +26,85 @@ def normal(*shape, seed=0):
 X = normal(N, P)
 
 
-def drawn(kind, n=N, t=T, seed=0):
+def random_sets(kind, n=N, t=T, seed=0):
     rng = np.random.default_rng(seed)
     return np.array([rng.permutation(n)[: WIDTH[kind]] for _ in range(t)], dtype=np.int32)
 
 
 def chosen_by(X, kind, t, seed=0):
     """Answers of simulated people who choose by the softmax of the features' dot products."""
-    objects = drawn(kind, n=len(X), t=t, seed=seed)
-    asked = Answers(objects, kind=kind)
-    S = np.stack([np.einsum("ij,ij->i", X[objects[:, i]], X[objects[:, j]]) for i, j in asked.pairs])
+    objects = random_sets(kind, n=len(X), t=t, seed=seed)
+    questions = Answers(objects, kind=kind)
+    S = np.stack(
+        [np.einsum("ij,ij->i", X[objects[:, i]], X[objects[:, j]]) for i, j in questions.pairs]
+    )
     place = (S + np.random.default_rng(seed + 1).gumbel(size=S.shape)).argmax(axis=0)
-    rows = [asked.with_choice(int(place[row]))[row] for row in range(t)]
+    rows = [questions.with_choice(int(place[row]))[row] for row in range(t)]
     return Answers(np.array(rows), kind=kind)
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_fits_of_every_kind_are_certified(kind):
-    """Answers of people who judge by the features have a certified optimum below chance; above λ_max none."""
-    given = chosen_by(2 * X, kind, 900)
-    data, solver = FitData(Features(X), given), Exact(dtype="float64")
+    """Answers of people who judge by the features have a certified optimum below chance."""
+    answers = chosen_by(2 * X, kind, 900)
+    data = FitData(Features(X), answers)
+    solver = Exact(dtype="float64")
     for arm in (Arm("global", lmbda=0.05), Arm("naive", lmbda=0.02)):
-        found = solver.solve(data, arm)
-        assert found.certificate == "global optimum: duality gap"
-        assert found.parts["global"] < given.chance_loss - 0.05
+        solution = solver.solve(data, arm)
+        assert solution.certificate == "global optimum: duality gap"
+        assert solution.parts["global"] < answers.chance_loss - 0.05
     with pytest.raises(TrivialOptimumError):
-        solver.solve(data, Arm("naive", lmbda=found.details["lambda_max"]))
+        solver.solve(data, Arm("naive", lmbda=solution.details["lambda_max"]))
 
 
 def test_persons_are_held_out():
-    """All answers of a third of the persons are held out, none of theirs trains, and the rest trains."""
+    """All answers of a third of the persons are held out, none of theirs trains."""
     person = np.repeat(["ann", "bob", "cem", "dan", "eve", "fay"], 10)
-    given, seen = Answers(drawn("anchor"), kind="anchor", person=person), []
+    answers = Answers(random_sets("anchor"), kind="anchor", person=person)
+    seen = []
     for fold in range(3):
-        train, heldout = split_persons(given, folds=3, fold=fold, seed=1)
+        train, heldout = split_persons(answers, folds=3, fold=fold, seed=1)
         assert (train ^ heldout).all()
         assert not set(person[heldout]) & set(person[train])
         seen += set(person[heldout])
     assert sorted(seen) == sorted(set(person))
     with pytest.raises(DataError, match="do not say who gave them"):
-        split_persons(Answers(drawn("anchor"), kind="anchor"))
+        split_persons(Answers(random_sets("anchor"), kind="anchor"))
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_commands_take_every_kind(tmp_path, capsys, kind):
-    """Split, fit and score from files of one kind: bare with --kind, or an archive whose names join by name."""
-    rows, order = 3 * normal(30, 6, seed=3), np.random.default_rng(2).permutation(30)
-    given = chosen_by(rows, kind, 600)
+    """Split, fit and score from files of one kind: bare with --kind, or an archive by name."""
+    rows = 3 * normal(30, 6, seed=3)
+    order = np.random.default_rng(2).permutation(30)
+    chosen = chosen_by(rows, kind, 600)
     np.save(tmp_path / "features.npy", rows[order])
     (tmp_path / "file_names.txt").write_text("\n".join(f"{i}.png" for i in order))
-    named = Answers(given.objects, kind=kind, person=np.arange(600) % 7, names=[str(i) for i in range(30)])
+    named = Answers(
+        chosen.objects, kind=kind, person=np.arange(600) % 7, names=[str(i) for i in range(30)]
+    )
     named.save(tmp_path / "a.npz")
-    np.save(tmp_path / "bare.npy", np.argsort(order)[given.objects])
+    np.save(tmp_path / "bare.npy", np.argsort(order)[chosen.objects])
 
-    def told(*command):
+    def run(*command):
         assert execute([*command, "--features", str(tmp_path / "features.npy"), "--json"]) == 0
         return json.loads(capsys.readouterr().out)
 
     archive = ["--answers", str(tmp_path / "a.npz")]
     for by in ("objects", "persons"):
-        counts = told("data", "split", *archive, "--by", by, "--out", str(tmp_path / by))
+        counts = run("data", "split", *archive, "--by", by, "--out", str(tmp_path / by))
         assert len(Answers.load(tmp_path / by / "heldout.npz")) == counts["heldout"] > 0
-    found, out = [], str(tmp_path / "t.npz")
+    results = []
+    out = str(tmp_path / "t.npz")
     for answers in (archive, ["--triplets", str(tmp_path / "bare.npy"), "--kind", kind]):
-        fitted = told("fit", "--method", "global", "--lmbda", "0.01", "--holdout", "0", "--out", out, *answers)
-        scored = told("evaluate", "odd-one-out", *answers, "--transform", out, "--baseline", "original")
-        found.append((fitted["objective"], scored["accuracy"], scored["chance"]))
-        told("data", "check", *answers)
-    assert found[0] == pytest.approx(found[1], rel=1e-6)
-    assert found[0][1] > found[0][2] + 0.1
+        fitted = run("fit", "--method", "global", "--lmbda", "0.01", "--holdout", "0", "--out", out, *answers)
+        scored = run(
+            "evaluate", "odd-one-out", *answers, "--transform", out, "--baseline", "original"
+        )
+        results.append((fitted["objective"], scored["accuracy"], scored["chance"]))
+        run("data", "check", *answers)
+    assert results[0] == pytest.approx(results[1], rel=1e-6)
+    assert results[0][1] > results[0][2] + 0.1
 
 
 def test_a_split_keeps_the_names_of_its_objects(tmp_path, capsys):
@@ -122,7 +134,7 @@ GOLDEN = {0.1: 0.4701964, 1.0: 0.4879026, 10.0: 0.5070794}
 
 @pytest.mark.parametrize("lmbda", GOLDEN)
 def test_material_appearance_reaches_its_objectives(data_dir, lmbda):
-    """EfficientNet-Lite0 on 22,801 anchored comparisons of materials with votes: the float64 optima, to 1e-5."""
+    """EfficientNet-Lite0 on 22,801 weighted comparisons of materials: the float64 optima."""
     features = Features.load(data_dir / "anchors/material/features/efficientnet-lite0")
     answers = Answers.load(data_dir / "anchors/material/train.npz", kind="anchor")
     fit = fit_arm(features, answers, method="global", lmbda=lmbda, dtype="float64", tol=1e-6)

@@ -11,7 +11,7 @@ from glocal.suite.sources import Network, Shared, Sources
 
 
 def test_labels_are_integers_or_names_from_either_file(tmp_path):
-    """Whole numbers of any type become int64, anything else names, from ``.npy`` and from lines alike."""
+    """Whole numbers of any type become int64, anything else names, from ``.npy`` and text alike."""
     files = {
         "a.npy": (np.array([[3], [0], [7]], dtype="uint16"), [3, 0, 7]),
         "b.npy": (np.array(["cat", "dog"]), ["cat", "dog"]),
@@ -20,15 +20,15 @@ def test_labels_are_integers_or_names_from_either_file(tmp_path):
         "e.txt": ("a\u2028b\ncat, small\n", ["a\u2028b", "cat, small"]),
         "f.txt": ("1\n123456789012345678901234567890\n", ["1", "123456789012345678901234567890"]),
     }
-    for name, (content, wanted) in files.items():
+    for name, (content, expected) in files.items():
         if name.endswith(".npy"):
             np.save(tmp_path / name, content)
         else:
             (tmp_path / name).write_text(content)
-        found = load_labels(tmp_path / name, len(wanted))
-        assert found.tolist() == wanted
-        assert found.dtype == np.int64 or found.dtype.kind == "U"
-        found[0] = found[1]  # a copy, not a map of the file
+        labels = load_labels(tmp_path / name, len(expected))
+        assert labels.tolist() == expected
+        assert labels.dtype == np.int64 or labels.dtype.kind == "U"
+        labels[0] = labels[1]  # a copy, not a map of the file
 
 
 def test_labels_are_a_column_of_a_table(tmp_path):
@@ -69,7 +69,7 @@ def test_what_is_no_integer_or_name_a_row_is_refused(values):
     ],
 )
 def test_a_bad_file_of_labels_is_named(tmp_path, content, error, noun):
-    """Another number of labels than rows, and none at all, are refused in a sentence with the file."""
+    """Another number of labels than rows, and none at all, are refused with the file's name."""
     (tmp_path / "y.txt").write_text(content)
     with pytest.raises(error, match=rf"y\.txt.*{noun}"):
         load_labels(tmp_path / "y.txt", 3)
@@ -88,7 +88,7 @@ def test_a_bad_file_of_labels_is_named(tmp_path, content, error, noun):
     ],
 )
 def test_categories_are_read_in_each_form(tmp_path, text, expected):
-    """Binary columns, with names or without, and pairs; the smaller of several categories, "other" for none."""
+    """Binary columns and pairs; the smaller of several categories, "other" for none."""
     (tmp_path / "c").write_text(text)
     assert load_categories(tmp_path / "c", ["a", "images/b.png", "c", "d"]).tolist() == expected
 
@@ -109,7 +109,7 @@ def test_what_is_no_table_of_categories_is_said(tmp_path, text, error, noun):
 
 
 def test_a_suite_knows_the_file_of_a_column(tmp_path):
-    """The hash of a table whose column a suite reads is that of the table: what changes is noticed."""
+    """The hash of a column that a suite reads is that of its table: changes are noticed."""
     (tmp_path / "labels.csv").write_text("id,kind\n1,shoe\n")
     sources = Sources(Shared(), Network(features="x.npy"), "n", tmp_path)
     before = sources.hashes(Path("labels.csv:kind"))

@@ -11,36 +11,48 @@ from glocal.data.features import Features
 from glocal.data.people import log10_odds_threshold, people
 from glocal.errors import DataError
 from glocal.evaluation.agreement import answer_credit
-from glocal.similarity import candidate_pairs
 
 KINDS = {"odd-one-out": 3, "anchor": 3, "nearest-of-n": 5}
 kinds = pytest.mark.parametrize("kind", KINDS)
-Q, EACH = 30, 120
+Q = 30  # people
+EACH = 120  # answers
 Z = np.random.default_rng(7).normal(size=(40, 6))
 
 
 def simulated(kind, *, faulty=0, shared=True, seed=0):
-    """Answers of 30 people, of whom the first `faulty` answer at random, to 200 questions or to questions of their own.
+    """Answers of 30 people, to 200 questions or to questions of their own.
 
-    A choice is drawn from the softmax of 6 times the cosines.
+    The first `faulty` people answer at random, the others by the softmax of 6 times the cosines.
     """
     rng = np.random.default_rng(seed)
     unit = Z / np.linalg.norm(Z, axis=1, keepdims=True)
-    bank = np.array([rng.permutation(len(Z))[: KINDS[kind]] for _ in range(200 if shared else 2 * Q * EACH)])
+    n_questions = 200 if shared else 2 * Q * EACH
+    bank = np.array([rng.permutation(len(Z))[: KINDS[kind]] for _ in range(n_questions)])
     bank = bank[np.sort(np.unique(np.sort(bank, axis=1), axis=0, return_index=True)[1])]
-    rows = np.concatenate([rng.permutation(len(bank))[:EACH] for _ in range(Q)]) if shared else np.arange(Q * EACH)
-    asked, person = bank[rows], np.repeat(np.arange(Q), EACH)
-    pairs = candidate_pairs(kind, KINDS[kind])
-    S = np.stack([(unit[asked[:, i]] * unit[asked[:, j]]).sum(1) for i, j in pairs], axis=1) * 6
+    rows = np.arange(Q * EACH)
+    if shared:
+        rows = np.concatenate([rng.permutation(len(bank))[:EACH] for _ in range(Q)])
+    person = np.repeat(np.arange(Q), EACH)
+    questions = Answers(bank[rows], kind=kind)
+    S = 6 * cosines(unit, questions)
     S[person < faulty] = 0
-    chosen = (S + rng.gumbel(size=S.shape)).argmax(axis=1)
-    m = asked.shape[1]
-    orders = np.array([[*pair, *(i for i in range(m) if i not in pair)] for pair in pairs])
-    objects = np.take_along_axis(asked, orders[chosen], axis=1)
+    choice = (S + rng.gumbel(size=S.shape)).argmax(axis=1)
+    by_choice = np.stack([questions.with_choice(j) for j in range(len(questions.pairs))])
+    objects = by_choice[choice, np.arange(len(rows))]
+    chance = 1 / len(questions.pairs)
     trials = np.repeat(np.arange(Q), 24)
-    passed = rng.random(len(trials)) < np.where(trials < faulty, 1 / len(pairs), 0.98)
+    passed = rng.random(len(trials)) < np.where(trials < faulty, chance, 0.98)
     seconds = np.exp(rng.normal(np.where(person < faulty, -1.2, 1.2), 0.3))
-    return Answers(objects, kind=kind, person=person, seconds=seconds, catch_passed=passed, catch_person=trials)
+    return Answers(
+        objects, kind=kind, person=person, seconds=seconds, catch_passed=passed, catch_person=trials
+    )
+
+
+def cosines(unit, questions):
+    """The cosine of every candidate pair of every question."""
+    objects = questions.objects
+    pairs = [(unit[objects[:, i]] * unit[objects[:, j]]).sum(1) for i, j in questions.pairs]
+    return np.stack(pairs, axis=1)
 
 
 def by_hand(answers, who):
@@ -53,10 +65,11 @@ def by_hand(answers, who):
     def choice(row):
         return row[2] if answers.kind == "odd-one-out" else row[1]
 
-    given, earned = list(zip(answers.objects.tolist(), answers.person.tolist(), strict=True)), []
-    for mine in (row for row, person in given if person == who):
+    rows = list(zip(answers.objects.tolist(), answers.person.tolist(), strict=True))
+    earned = []
+    for mine in (row for row, person in rows if person == who):
         votes = {}
-        for other, person in given:
+        for other, person in rows:
             if person != who and asked(other) == asked(mine):
                 votes[choice(other)] = votes.get(choice(other), 0) + 1
         if votes:
@@ -67,12 +80,12 @@ def by_hand(answers, who):
 
 @kinds
 def test_agreement_with_the_others_equals_loops(kind):
-    """Agreement with the majority of the others, ties shared, and their number are those of explicit loops."""
+    """Agreement with the majority of the others, ties shared, equals explicit loops."""
     answers = simulated(kind)
-    found = people(answers)
+    table = people(answers)
     agreement, shared = by_hand(answers, 11)
-    assert found["agreement"][11] == pytest.approx(agreement)
-    assert found["shared"][11] == shared
+    assert table["agreement"][11] == pytest.approx(agreement)
+    assert table["shared"][11] == shared
 
 
 @kinds
@@ -82,17 +95,21 @@ def test_whole_weights_are_copies(kind):
     weights = np.random.default_rng(1).integers(1, 4, len(answers))
     rows = np.repeat(np.arange(len(answers)), weights)
     weighted = Answers(answers.objects, weights.astype(float), kind=kind, person=answers.person)
-    np.testing.assert_allclose(people(weighted)["agreement"], people(answers.select(rows))["agreement"])
+    np.testing.assert_allclose(
+        people(weighted)["agreement"], people(answers.select(rows))["agreement"]
+    )
 
 
 def test_what_is_not_known_is_not_told():
-    """Without repeated questions agreement is NaN, as is the share of catch trials of who had none; else no columns."""
+    """What is unknown for one person is NaN; what is unknown for all has no column."""
     answers = simulated("anchor", shared=False)
     bare = people(Answers(answers.objects, kind="anchor", person=answers.person))
     assert list(bare) == ["answers", "shared", "agreement", "odds"]
     assert bare["agreement"].isna().all()
     assert not bare[["shared", "odds"]].any(axis=None)
-    some = replace(answers, catch_passed=answers.catch_passed[24:], catch_person=answers.catch_person[24:])
+    some = replace(
+        answers, catch_passed=answers.catch_passed[24:], catch_person=answers.catch_person[24:]
+    )
     assert np.isnan(people(some)["catch"][0])
     assert people(some)["catch_trials"].tolist() == [0] + 29 * [24]
     with pytest.raises(DataError, match="who gave them"):
@@ -100,16 +117,19 @@ def test_what_is_not_known_is_not_told():
 
 
 def test_the_odds_are_those_of_the_formula():
-    """Odds of answering at random, and inattentively, equal the formula person by person; beyond 100 q they convict."""
-    found = people(simulated("nearest-of-n", faulty=2))
-    for i, one in found.iterrows():
-        others = found.drop(index=i)
+    """Odds of answering at random, and inattentively, equal the formula person by person."""
+    table = people(simulated("nearest-of-n", faulty=2))
+    for i, row in table.iterrows():
+        others = table.drop(index=i)
         a = np.average(others["agreement"], weights=others["shared"])
-        r, passed = one["agreement"], one["catch"]
-        odds = one["shared"] * (r * np.log10(0.25 / a) + (1 - r) * np.log10(0.75 / (1 - a)))
-        assert one["odds"] == pytest.approx(odds)
-        odds = one["catch_trials"] * (passed * np.log10(0.25 / 0.95) + (1 - passed) * np.log10(0.75 / 0.05))
-        assert one["odds_inattentive"] == pytest.approx(odds)
+        r = row["agreement"]
+        passed = row["catch"]
+        odds = row["shared"] * (r * np.log10(0.25 / a) + (1 - r) * np.log10(0.75 / (1 - a)))
+        assert row["odds"] == pytest.approx(odds)
+        odds = row["catch_trials"] * (
+            passed * np.log10(0.25 / 0.95) + (1 - passed) * np.log10(0.75 / 0.05)
+        )
+        assert row["odds_inattentive"] == pytest.approx(odds)
     assert 10 ** log10_odds_threshold(Q) == pytest.approx(100 * Q)
 
 
@@ -118,36 +138,38 @@ def test_where_no_question_is_shared_a_model_tells():
     answers = simulated("anchor", faulty=3, shared=False)
     credit = answer_credit(Z, answers)
     credit[::7] = np.nan
-    found = people(answers, credit)
+    table = people(answers, credit)
     of_11 = (answers.person == 11) & ~np.isnan(credit)
-    assert found["model"][11] == pytest.approx(credit[of_11].mean())
-    assert found.index[found["odds"] > log10_odds_threshold(Q)].tolist() == [0, 1, 2]
+    assert table["model"][11] == pytest.approx(credit[of_11].mean())
+    assert table.index[table["odds"] > log10_odds_threshold(Q)].tolist() == [0, 1, 2]
 
 
 @kinds
 @pytest.mark.parametrize("shared", [True, False])
 def test_the_doctor_finds_planted_persons_and_none_among_clean_ones(kind, shared):
-    """Three of 30 people who answer at random, fast and inattentively are found, and nobody in clean answers."""
+    """Three of 30 people who answer at random, fast and inattentively are found, nobody else."""
     for faulty in (0, 3):
         answers = simulated(kind, faulty=faulty, shared=shared, seed=faulty + shared)
         findings = list(check_people(answers, answer_credit(Z, answers)))
-        assert [finding.check for finding in findings] == ["random", "fast", "catch"][: 3 * (faulty > 0)]
+        assert [finding.check for finding in findings] == ["random", "fast", "catch"][
+            : 3 * (faulty > 0)
+        ]
         for finding in findings:
             assert finding.message.startswith("persons: 3 of 30 ")
             assert "(0, 1, 2), 360 of 3600" in finding.message
 
 
 def test_features_are_a_model_of_people():
-    """Features choose by cosine in the answers that they know, joined by name, as their credit does."""
+    """Features choose by cosine in the answers that they cover, joined by name."""
     answers = simulated("odd-one-out")
     order = np.random.default_rng(3).permutation(len(Z))[:-5]
     names = [f"object {i}" for i in range(len(Z))]
     features = Features(Z[order], tuple(names[i] for i in order))
     table = people(replace(answers, names=tuple(names)), features)
     credit = answer_credit(features.standardization(Z, "float64"), answers)
-    known = np.isin(answers.objects, order).all(axis=1)
+    has_features = np.isin(answers.objects, order).all(axis=1)
     for person in (0, 17):
-        rows = known & (answers.person == person)
+        rows = has_features & (answers.person == person)
         assert table["model"][person] == pytest.approx(credit[rows].mean())
 
 
@@ -160,7 +182,7 @@ def test_what_is_no_model_is_refused(as_a_user, model):
 
 @pytest.mark.parametrize("different", [0, 24, 60])
 def test_odds_are_finite_where_all_others_agree_always(different):
-    """Beside persons of whom each agrees in all answers, one who does not has large and finite odds."""
+    """Beside persons who agree in all answers, one who does not has large and finite odds."""
     bank = np.array([np.random.default_rng(i).permutation(12)[:3] for i in range(60)])
     bank = bank[np.unique(np.sort(bank, axis=1), axis=0, return_index=True)[1]]
     turned = np.where((np.arange(len(bank)) < different)[:, None], np.roll(bank, 1, axis=1), bank)

@@ -1,4 +1,4 @@
-"""Feature files of every kind: what is written is read, and what cannot be read is said in one sentence."""
+"""Feature files of every kind: what is written is read, and the rest is refused in one sentence."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ X = np.random.default_rng(0).normal(size=(6, 4)).astype(np.float32)
 
 
 def write(path: Path, arrays: dict[str, np.ndarray]) -> Path:
-    """Write arrays as each program would; a lone array called `features` is written bare where a format has that."""
+    """Write arrays as each program would; a lone array called `features` bare where possible."""
     if path.suffix == ".npy":
         np.save(path, *arrays.values())
     elif path.suffix == ".npz":
@@ -48,7 +48,7 @@ def write(path: Path, arrays: dict[str, np.ndarray]) -> Path:
 
 
 def sentence(path: Path) -> str:
-    """The one-line error of reading `path`, which names it and never advises to load it unsafely."""
+    """The one-line error of reading `path`: it names the file and advises nothing unsafe."""
     with pytest.raises(FileError) as caught:
         read_matrix(path)
     message = str(caught.value)
@@ -64,25 +64,29 @@ def sentence(path: Path) -> str:
 @pytest.mark.parametrize("shape", [(1, 2), (7, 5)])
 def test_round_trip(tmp_path, kind, dtype, shape):
     """Every kind gives back the shape, dtype and values that were written (a text has float64)."""
-    matrix = (np.random.default_rng(0).normal(size=shape) * 9).astype("float64" if kind in TEXTS else dtype)
-    found = np.array(read_matrix(write(tmp_path / f"a{kind}", {"features": matrix})))
-    assert found.dtype == matrix.dtype
-    np.testing.assert_array_equal(found, matrix)
+    matrix = (np.random.default_rng(0).normal(size=shape) * 9).astype(
+        "float64" if kind in TEXTS else dtype
+    )
+    loaded = np.array(read_matrix(write(tmp_path / f"a{kind}", {"features": matrix})))
+    assert loaded.dtype == matrix.dtype
+    np.testing.assert_array_equal(loaded, matrix)
 
 
 @pytest.mark.parametrize("kind", CONTAINERS)
 def test_of_several_arrays_the_one_that_can_be_meant_is_read(tmp_path, kind):
-    """The one named `features`, or else the only matrix beside scalars and cubes; of two matrices none."""
+    """The array `features`, or else the only matrix, is read; of two matrices neither."""
     path = write(tmp_path / f"a{kind}", {"other": X + 1, "features": X, "another": X + 2})
     np.testing.assert_array_equal(read_matrix(path), X)
-    path = write(tmp_path / f"b{kind}", {"epoch": np.array([[3.0]]), "clip": X, "cube": np.zeros((2, 2, 2))})
+    path = write(
+        tmp_path / f"b{kind}", {"epoch": np.array([[3.0]]), "clip": X, "cube": np.zeros((2, 2, 2))}
+    )
     np.testing.assert_array_equal(read_matrix(path), X)
     assert "left, right" in sentence(write(tmp_path / f"c{kind}", {"left": X, "right": X[:, :3]}))
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_another_content_is_refused(tmp_path, kind):
-    """No file, nothing, text, zeros or half a zip under the name of a feature file are refused in one sentence."""
+    """No file, nothing, text, zeros and half a zip are refused in one sentence."""
     path = tmp_path / f"a{kind}"
     assert "does not exist" in sentence(path)
     for content in (b"", b"not a feature file\n" * 40, bytes(2000), b"PK\x03\x04" + bytes(600)):
@@ -170,7 +174,8 @@ class Payload:
 @pytest.mark.parametrize("kind", [".npy", ".npz", ".pt", ".plain.pt"])
 def test_no_pickle_is_run(tmp_path, kind):
     """Pickled objects are refused and their code never runs."""
-    trap, path = tmp_path / "trap", tmp_path / f"a{kind}"
+    trap = tmp_path / "trap"
+    path = tmp_path / f"a{kind}"
     if kind == ".plain.pt":
         path.write_bytes(pickle.dumps({"features": Payload(trap)}))
     elif kind == ".pt":
@@ -199,28 +204,32 @@ def test_a_declared_size_is_not_believed(tmp_path):
 
 @pytest.mark.parametrize("legacy", [False, True])
 def test_tensors_of_half_precision(tmp_path, legacy):
-    """bfloat16 tensors become equal float32 values, float16 ones stay, in new and old torch files, trained or not."""
-    for dtype, wanted in ((torch.bfloat16, np.float32), (torch.float16, np.float16)):
+    """bfloat16 tensors become equal float32 values, float16 ones stay, in new and old files."""
+    for dtype, expected in ((torch.bfloat16, np.float32), (torch.float16, np.float16)):
         tensor = torch.nn.Parameter(torch.from_numpy(X).to(dtype)).T
         torch.save(tensor, tmp_path / "a.pt", _use_new_zipfile_serialization=not legacy)
-        found = read_matrix(tmp_path / "a.pt")
-        assert found.dtype == wanted
-        np.testing.assert_array_equal(found.astype(np.float32), tensor.detach().float().numpy())
+        loaded = read_matrix(tmp_path / "a.pt")
+        assert loaded.dtype == expected
+        np.testing.assert_array_equal(loaded.astype(np.float32), tensor.detach().float().numpy())
 
 
 @pytest.mark.parametrize("dtype", ["list", "large_list", "fixed"])
 def test_vectors_are_found_in_a_table(tmp_path, dtype):
-    """Of the columns of a Parquet file the one of lists of floats is read, whatever kind of lists they are."""
+    """Of the columns of a Parquet file the one of lists of floats is read, of any list type."""
     kind = {
-        "list": pa.list_(pa.float32()), "large_list": pa.large_list(pa.float32()), "fixed": pa.list_(pa.float32(), 4)
-    }[dtype]  # fmt: skip
+        "list": pa.list_(pa.float32()),
+        "large_list": pa.large_list(pa.float32()),
+        "fixed": pa.list_(pa.float32(), 4),
+    }[dtype]
     vectors = pa.array(list(X), type=kind)
     table = pa.table({"tokens": [[1, 2]] * 6, "name": list("abcdef"), "clip": vectors})
     parquet.write_table(table, tmp_path / "a.parquet", row_group_size=4)
     np.testing.assert_array_equal(read_matrix(tmp_path / "a.parquet"), X)
 
 
-@pytest.mark.parametrize("rows", [[[1.0, 2.0], [1.0]], [[1.0, 2.0], None], [[1.0, 2.0], [1.0, None]]])
+@pytest.mark.parametrize(
+    "rows", [[[1.0, 2.0], [1.0]], [[1.0, 2.0], None], [[1.0, 2.0], [1.0, None]]]
+)
 def test_a_table_with_a_hole_is_refused(tmp_path, rows):
     """A vector that is shorter, a missing one and a missing number are named with their row."""
     parquet.write_table(pa.table({"features": rows}), tmp_path / "a.parquet")
@@ -229,19 +238,25 @@ def test_a_table_with_a_hole_is_refused(tmp_path, rows):
 
 
 def test_all_readers_of_a_folder_of_shards_take_one_column(tmp_path):
-    """Where a later shard has a better-named column too, loading and applying both read the column of the first."""
+    """Loading and applying read the column of the first shard, even if a later one has a better."""
     (tmp_path / "in").mkdir()
     parquet.write_table(pa.table({"embedding": list(X)}), tmp_path / "in" / "a.parquet")
-    parquet.write_table(pa.table({"features": list(X + 9), "embedding": list(X + 1)}), tmp_path / "in" / "b.parquet")
-    wanted = np.concatenate([X, X + 1])
-    np.testing.assert_array_equal(Features.load(tmp_path / "in").matrix, wanted)
-    apply_parquet(LinearTransform(np.eye(4, dtype=np.float32), None, 0.0, 1.0), tmp_path / "in", tmp_path / "out")
-    found = parquet.read_table(tmp_path / "out", columns=["embedding"])["embedding"].to_pylist()
-    np.testing.assert_allclose(found, wanted, atol=1e-6)
+    parquet.write_table(
+        pa.table({"features": list(X + 9), "embedding": list(X + 1)}), tmp_path / "in" / "b.parquet"
+    )
+    expected = np.concatenate([X, X + 1])
+    np.testing.assert_array_equal(Features.load(tmp_path / "in").matrix, expected)
+    apply_parquet(
+        LinearTransform(np.eye(4, dtype=np.float32), None, 0.0, 1.0),
+        tmp_path / "in",
+        tmp_path / "out",
+    )
+    matrix = parquet.read_table(tmp_path / "out", columns=["embedding"])["embedding"].to_pylist()
+    np.testing.assert_allclose(matrix, expected, atol=1e-6)
 
 
 def test_which_file_of_a_folder(tmp_path):
-    """Of two feature files none is read, but Parquet counts as features only where there are no others; names too."""
+    """Of two feature files neither is read; Parquet counts only where there are no others."""
     write(tmp_path / "a.pt", {"features": X})
     write(tmp_path / "about.parquet", {"features": X + 1})
     names = [f"images/{name}.jpg" for name in ("zebra", "ant", "cow", "bee", "dog", "cat")]

@@ -12,16 +12,16 @@ from glocal.errors import DataError, ParameterError
 
 @pytest.mark.parametrize(("n", "folds", "seed"), [(9, 3, 42), (1845, 3, 42), (100, 7, 0)])
 def test_folds_are_those_of_the_legacy_permutation(n, folds, seed):
-    """Folds are np.array_split(np.random.RandomState(seed).permutation(n), folds), the same everywhere."""
-    wanted = np.array_split(np.random.RandomState(seed).permutation(n), folds)
-    found = object_folds(n, folds, seed)
-    assert len(found) == folds
-    for ours, theirs in zip(found, wanted, strict=True):
-        np.testing.assert_array_equal(ours, theirs)
+    """Folds are np.array_split(np.random.RandomState(seed).permutation(n), folds), everywhere."""
+    expected = np.array_split(np.random.RandomState(seed).permutation(n), folds)
+    parts = object_folds(n, folds, seed)
+    assert len(parts) == folds
+    for part, expected_part in zip(parts, expected, strict=True):
+        np.testing.assert_array_equal(part, expected_part)
 
 
 def test_an_answer_trains_is_held_out_or_is_dropped():
-    """An answer trains with three objects outside the fold, is held out with three inside, else is in neither part."""
+    """Three objects outside the fold train, three inside are held out; the rest is in neither."""
     rng = np.random.default_rng(0)
     n = 30
     triplets = Answers.from_array(np.array([rng.permutation(n)[:3] for _ in range(500)]))
@@ -44,7 +44,10 @@ ONE = Answers.from_array([[0, 1, 2]], person=["ann"])
         (lambda: object_folds(9, 4, 0), "folds is 4 but 9 objects allow 2 to 3"),
         (lambda: object_folds(9, 3, -1), "seed is -1"),
         (lambda: object_folds(9, 3, 2**32), "seed is 4294967296"),
-        (lambda: split_answers(ONE, 9, folds=3, fold=-1), r"fold is -1 but there are 3 folds \(valid 0..2\)"),
+        (
+            lambda: split_answers(ONE, 9, folds=3, fold=-1),
+            r"fold is -1 but there are 3 folds \(valid 0..2\)",
+        ),
         (lambda: split_answers(ONE, 9, folds=3, fold=3), "fold is 3"),
         (lambda: split_persons(ONE), "1 persons allow 2 to 1"),
         (lambda: local_blocks(1, 3), "there is 1 local image"),
@@ -52,14 +55,16 @@ ONE = Answers.from_array([[0, 1, 2]], person=["ann"])
     ],
 )
 def test_what_cannot_be_split_is_refused(split, sentence):
-    """Too few or too many parts, a part that does not exist, seeds that RandomState does not take, blocks of one."""
+    """Too few or too many parts, unknown parts, bad seeds and blocks of one are refused."""
     with pytest.raises(ParameterError, match=sentence):
         split()
 
 
-@pytest.mark.parametrize(("n", "block_size"), [(1000, 1024), (1025, 1024), (7, 3), (2, 3), (31, 6), (5000, 999)])
+@pytest.mark.parametrize(
+    ("n", "block_size"), [(1000, 1024), (1025, 1024), (7, 3), (2, 3), (31, 6), (5000, 999)]
+)
 def test_blocks_are_nearly_equal_and_drop_nothing(n, block_size):
-    """Local images are permuted with the seed and cut into ceil(n / block_size) blocks whose sizes differ by one."""
+    """Permuted local images are cut into ceil(n / block_size) blocks of nearly equal sizes."""
     blocks = local_blocks(n, block_size, seed=7)
     sizes = [len(block) for block in blocks]
     assert len(blocks) == -(-n // block_size)
@@ -69,28 +74,29 @@ def test_blocks_are_nearly_equal_and_drop_nothing(n, block_size):
 
 
 def test_folds_are_three_with_the_seed_42_unless_said_otherwise():
-    """The defaults are those of the paper's protocol: fold 0 of 3, seed 42; persons are split as objects are."""
+    """The defaults are the paper's: fold 0 of 3, seed 42; persons are split as objects are."""
     permuted = np.random.RandomState(42).permutation(30)
     np.testing.assert_array_equal(np.concatenate(local_blocks(30, 9)), permuted)
     np.testing.assert_array_equal(object_folds(30)[0], permuted[:10])
     person = np.arange(200) % 30
-    given = Answers.from_array(np.tile([0, 1, 2], (200, 1)), person=person)
-    train, heldout = split_persons(given)
+    answers = Answers.from_array(np.tile([0, 1, 2], (200, 1)), person=person)
+    train, heldout = split_persons(answers)
     assert set(person[heldout]) == set(permuted[:10])
     assert (train == ~heldout).all()
 
 
 def test_a_fold_holds_out_objects_and_local_images_together():
-    """`FitData.fold` fits what lies outside the fold, holds out what lies inside, and a fold of it is cut from that."""
+    """`FitData.fold` fits what lies outside the fold and holds out what lies inside."""
     rng = np.random.default_rng(0)
-    objects, images = Features(rng.normal(size=(60, 4))), Features(rng.normal(size=(90, 4)))
+    objects = Features(rng.normal(size=(60, 4)))
+    images = Features(rng.normal(size=(90, 4)))
     answers = Answers.from_array(np.array([rng.permutation(60)[:3] for _ in range(3000)]))
     data = FitData(objects, answers, images, seed=5)
     for k in range(3):
         fitted, heldout, rows = data.fold(k, 3)
         masks = split_answers(answers, 60, folds=3, fold=k, seed=5)
-        for found, mask in zip((fitted.answers, heldout), masks, strict=True):
-            np.testing.assert_array_equal(found.objects, answers.objects[mask])
+        for part, mask in zip((fitted.answers, heldout), masks, strict=True):
+            np.testing.assert_array_equal(part.objects, answers.objects[mask])
         np.testing.assert_array_equal(rows, object_folds(90, 3, 5)[k])
         np.testing.assert_array_equal(np.sort(np.concatenate([fitted.images, rows])), np.arange(90))
         again, watched, _ = fitted.fold(0, 4)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import numpy as np
 from jaxtyping import Float, Int
 
 from glocal.data.answers import Answers
 from glocal.data.features import Features
-from glocal.data.join import Joined, join
+from glocal.data.join import Joined
 from glocal.similarity import choice, of_pairs, pair_tolerance, unit_rows
 
 _MAX_ROWS_OF_GRAM = 8192  # above, similarities are computed answer by answer
@@ -40,18 +40,11 @@ def choice_model(features: Features, rows: Int[np.ndarray, " k"]) -> ChoiceModel
     return shares
 
 
-def model_credit(
-    features: Features, answers: Answers, object_ids: Sequence[str] | None = None
-) -> Float[np.ndarray, " t"]:
-    """The share of the model's choice that each answer's pair gets; NaN without features.
+def model_credit(features: Features, joined: Joined) -> Float[np.ndarray, " t"]:
+    """The share of the model's choice in each answer; NaN where it has no features.
 
-    Parameters are those of `glocal.data.join.join`.
+    `joined` are the answers as rows of these features.
     """
-    return joined_credit(features, join(features, answers, object_ids))
-
-
-def joined_credit(features: Features, joined: Joined) -> Float[np.ndarray, " t"]:
-    """`model_credit` of answers that are joined with the features."""
     credit = np.full(len(joined.kept), np.nan)
     shares = choice_model(features, joined.answers.named())(joined.answers)
     credit[joined.kept] = shares[:, 0]

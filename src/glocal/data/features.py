@@ -14,7 +14,8 @@ import numpy as np
 from jaxtyping import Float, Int
 from numpy.typing import DTypeLike
 
-from glocal.data.readers import PARQUET, READERS, TABLES, read_matrix, read_named_rows
+from glocal.data.readers import PARQUET, READERS, read_matrix
+from glocal.data.tables import TABLES, read_named_rows
 from glocal.errors import DataError, FileError
 from glocal.files import PathLike, read_lines, read_object
 
@@ -22,7 +23,7 @@ NAMES_FILE = "file_names.txt"
 RECORD_FILE = "record.json"
 _CHUNK_BYTES = 1 << 25
 _MIN_RELATIVE_DEVIATION = 1e-12  # of the mean; the rounding of a constant leaves 1e-16
-_MIN_SHARE_NAMED = 0.9  # of the objects, by the largest number in the answers
+_MAX_SHARE_MISSING = 0.1  # of the objects: not named by any answer, or without features
 _IMAGE_EXTENSION = re.compile(
     r"\.(avif|bmp|gif|hei[cf]|jfif|jp2|jpe?g|pbm|pgm|png|pnm|ppm|svg|tiff?|webp)$", re.IGNORECASE
 )
@@ -310,7 +311,7 @@ def object_name(name: str) -> str:
 def transposed_hint(features: Features, n: int) -> str:
     """A question to append to a message if n objects seem to be the columns of the features."""
     n_rows, n_columns = features.matrix.shape
-    if n == n_rows or not _MIN_SHARE_NAMED * n_columns <= n <= n_columns:
+    if abs(n - n_columns) > _MAX_SHARE_MISSING * n or abs(n - n_rows) <= _MAX_SHARE_MISSING * n:
         return ""
     return (
         f" Are the features transposed? They are {n_rows} × {n_columns} and need one row per "

@@ -14,9 +14,9 @@ from glocal.data.answers import Answers
 from glocal.data.features import Features, object_name, transposed_hint
 from glocal.errors import DataError, DataWarning
 
-WRONG_LIST = (
-    " It is not the list that the answers index. Give that list whole, also with the objects that "
-    "have no features: names of the features' rows are another list."
+WHOLE_LIST = (
+    "give the whole list that the answers index, with the objects that have no features; the names "
+    "of the features' rows are another list"
 )
 
 
@@ -59,7 +59,8 @@ def join(features: Features, answers: Answers, object_ids: Sequence[str] | None 
         joined = Joined(answers, np.ones(len(answers), dtype=bool), 0)
     else:
         rows = feature_rows(features, object_ids)
-        answers.check_range(len(rows), what="the list of object ids", unit="lines", hint=WRONG_LIST)
+        hint = f" This is not the list that the answers index: {WHOLE_LIST}."
+        answers.check_range(len(rows), what="the list of object ids", unit="lines", hint=hint)
         mapped, n_dropped = answers.relabel(rows)
         joined = Joined(mapped, answers.inside(rows >= 0)[1], n_dropped)
     if not len(joined.answers):

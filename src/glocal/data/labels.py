@@ -10,8 +10,7 @@ import numpy as np
 from jaxtyping import Int, Shaped
 
 from glocal.data.features import object_name
-from glocal.data.readers import TABLES
-from glocal.data.tables import read_table
+from glocal.data.tables import TABLES, read_table
 from glocal.errors import DataError
 from glocal.files import PathLike, read_lines, read_npy
 

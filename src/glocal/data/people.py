@@ -11,6 +11,7 @@ from jaxtyping import Float, Int, Shaped
 from glocal.data.answers import Answers
 from glocal.data.choice import model_credit
 from glocal.data.features import Features
+from glocal.data.join import join
 from glocal.errors import DataError
 
 if TYPE_CHECKING:
@@ -178,7 +179,7 @@ def log10_odds_threshold(n_people: int) -> float:
 def _credit(answers: Answers, model: Features | Float[np.ndarray, " t"]) -> Float[np.ndarray, " t"]:
     """How right the model is on each answer."""
     if isinstance(model, Features):
-        return model_credit(model, answers)
+        return model_credit(model, join(model, answers))
     credit = np.asarray(model)
     if credit.shape != (len(answers),) or credit.dtype.kind not in "fiub":
         raise DataError(

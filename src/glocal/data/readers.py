@@ -8,23 +8,17 @@ import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from math import prod
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
-from jaxtyping import Shaped
+from jaxtyping import Int, Shaped
 
+from glocal.data.tables import TABLES, read_named_rows
 from glocal.errors import DataError, FileError, needed
 from glocal.files import PathLike, read_npy, read_npz, reading
 
-if TYPE_CHECKING:
-    import pandas as pd
-
 PARQUET = ".parquet"
-TABLES = frozenset({".csv", ".tsv"})
 _PREFERRED = ("features", "embedding", "embeddings")  # columns of vectors in Parquet
-_NAME_COLUMNS = frozenset(
-    ("", "file", "file_name", "filename", "id", "image", "index", "item", "name", "object", "path")
-)
 _BATCH_BYTES = 1 << 24  # of vectors read at once
 _FIX = "Save the (n, p) matrix with numpy.save."
 _MAX_INFLATED_BYTES = (
@@ -76,84 +70,6 @@ def read_matrix(path: PathLike) -> np.ndarray:
             f"features file {path} ends in {kind or 'nothing'}; allowed are {allowed}. {_FIX}"
         )
     return READERS.get(kind, read_parquet)(path)
-
-
-def read_named_rows(path: PathLike) -> tuple[Shaped[np.ndarray, "n p"], tuple[str, ...] | None]:
-    """The numbers of a table, and the names of its rows where a column has them.
-
-    A column holds names if its title says so (``name``, ``id``, ``file``, …), if it has no title
-    beside others that have one, or if it holds something other than numbers. A first line without
-    titles is a row.
-
-    Raises
-    ------
-    FileError
-        Missing, not readable text, or no table.
-    DataError
-        Several columns of names, or a row without one.
-    """
-    with reading(path, "features", "Save it as CSV, or the (n, p) matrix with numpy.save.") as file:
-        table = _read_csv(file)
-        numbers = table.select_dtypes("number")
-        if not numbers.shape[1]:
-            raise ValueError("none of its columns holds numbers")
-    labels = table.drop(columns=numbers.columns)
-    if labels.shape[1] > 1:
-        raise DataError(
-            f"{path} has {labels.shape[1]} columns of names or text "
-            f"({', '.join(map(str, labels.columns[:5]))}); features have at most one. Remove the "
-            "others."
-        )
-    if not labels.shape[1]:
-        return numbers.to_numpy(), None
-    names = labels.iloc[:, 0].fillna("").astype(str).str.strip()
-    if (names == "").any():
-        raise DataError(f"{path}: row {int((names == '').argmax())} has no name in {names.name!r}.")
-    counts_rows = names.tolist() == [str(row) for row in range(len(names))]  # an index of pandas
-    return numbers.to_numpy(), None if counts_rows else tuple(names)
-
-
-def _read_csv(file: Path) -> pd.DataFrame:
-    """A table with titles or without; the cells of columns with a title of names stay texts."""
-    import pandas as pd
-
-    with file.open(encoding="utf-8-sig", newline="") as stream:
-        first_line = stream.readline(1 << 22)
-    separator: str | None = max(",;\t", key=first_line.count)
-    if separator not in first_line:
-        separator = None  # blanks
-    titles = [title.strip().strip('"') for title in first_line.split(separator)]
-    has_titles = _are_titles(titles)
-    named = [column for column, title in enumerate(titles) if has_titles and _names_rows(title)]
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")  # pandas cuts longer rows with a warning
-        return pd.read_csv(
-            file,
-            sep=separator or r"\s+",
-            header=0 if has_titles else None,
-            index_col=False,
-            encoding="utf-8-sig",
-            skipinitialspace=True,
-            converters=dict.fromkeys(named, str),
-            low_memory=False,
-        )
-
-
-def _are_titles(cells: list[str]) -> bool:
-    """Whether a line holds titles: one of names, or texts, or numbers that count up."""
-    if _names_rows(cells[0]):
-        return True
-    try:
-        numbers = [float(cell) for cell in cells[1:]]
-    except ValueError:
-        return True
-    counts_up = [*range(len(numbers))]
-    return len(numbers) > 2 and (numbers == counts_up or cells == [*map(str, range(len(cells)))])
-
-
-def _names_rows(title: str) -> bool:
-    """Whether the title of a column says that it holds names; pandas gives its index no title."""
-    return title.lower() in _NAME_COLUMNS
 
 
 def _choose(path: PathLike, shapes: Mapping[str, tuple[int, ...]]) -> str:
@@ -322,8 +238,7 @@ def batches(path: PathLike, column: str) -> Iterator[tuple[int, Any, Shaped[np.n
     ):
         for batch in table.iter_batches(batch_size=_rows_of_batch(table, column)):
             lists = batch.column(column)
-            has_offsets = hasattr(lists, "offsets")
-            lengths = np.diff(lists.offsets) if has_offsets else np.full(len(lists), lists.type.list_size)
+            lengths = _lengths(lists)
             if width is None and len(lengths):
                 width = int(lengths[0])
             is_null = lists.is_null().to_numpy(zero_copy_only=False)
@@ -338,6 +253,13 @@ def batches(path: PathLike, column: str) -> Iterator[tuple[int, Any, Shaped[np.n
                 )
             yield start, batch, np.asarray(values).reshape(len(batch), -1)
             start += len(batch)
+
+
+def _lengths(lists: Any) -> Int[np.ndarray, " n"]:
+    """The length of each list of an Arrow array."""
+    if hasattr(lists, "offsets"):
+        return np.diff(lists.offsets)
+    return np.full(len(lists), lists.type.list_size)
 
 
 def _rows_of_batch(table: Any, column: str) -> int:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from jaxtyping import Shaped
 
 from glocal.errors import DataError, FileError
 from glocal.files import PathLike, read_npy, read_npz, reading
@@ -22,6 +23,11 @@ NONE = ("NA", "N/A", "NaN", "nan", "null", "None")
 """What a cell of a table may hold where it holds nothing."""
 COLUMNS = {"odd-one-out": ("a", "b", "odd"), "anchor": ("reference", "closer", "farther")}
 """The names of columns by which a table of answers says its kind."""
+TABLES = frozenset({".csv", ".tsv"})
+"""Extensions of files that may hold features, or labels, in columns."""
+_NAME_COLUMNS = frozenset(
+    ("", "file", "file_name", "filename", "id", "image", "index", "item", "name", "object", "path")
+)
 _SEPARATORS = str.maketrans(",;", "  ")
 
 
@@ -86,6 +92,83 @@ def read_table(path: PathLike, *, what: str) -> pd.DataFrame:
             raise ValueError("it has no row below the first line")
         table = table.fillna("").apply(lambda column: column.str.strip())
         return table.rename(columns=lambda title: str(title).strip())
+
+
+def read_named_rows(path: PathLike) -> tuple[Shaped[np.ndarray, "n p"], tuple[str, ...] | None]:
+    """The numbers of a table, and the names of its rows where a column has them.
+
+    A column holds names if its title says so (``name``, ``id``, ``file``, …), if it has no title
+    beside others that have one, or if it holds something other than numbers. A first line without
+    titles is a row.
+
+    Raises
+    ------
+    FileError
+        Missing, not readable text, or no table.
+    DataError
+        Several columns of names, or a row without one.
+    """
+    with reading(path, "features", "Save it as CSV, or the (n, p) matrix with numpy.save.") as file:
+        table = _read_csv(file)
+        numbers = table.select_dtypes("number")
+        if not numbers.shape[1]:
+            raise ValueError("none of its columns holds numbers")
+    labels = table.drop(columns=numbers.columns)
+    if labels.shape[1] > 1:
+        raise DataError(
+            f"{path} has {labels.shape[1]} columns of names or text "
+            f"({', '.join(map(str, labels.columns[:5]))}); features have at most one. Remove the "
+            "others."
+        )
+    if not labels.shape[1]:
+        return numbers.to_numpy(), None
+    names = labels.iloc[:, 0].fillna("").astype(str).str.strip()
+    if (names == "").any():
+        raise DataError(f"{path}: row {int((names == '').argmax())} has no name in {names.name!r}.")
+    counts_rows = names.tolist() == [str(row) for row in range(len(names))]  # an index of pandas
+    return numbers.to_numpy(), None if counts_rows else tuple(names)
+
+
+def _read_csv(file: Path) -> pd.DataFrame:
+    """A table with titles or without; the cells of columns with a title of names stay texts."""
+    import pandas as pd
+
+    with file.open(encoding="utf-8-sig", newline="") as stream:
+        first_line = stream.readline(1 << 22)
+    mark = max(",;\t", key=first_line.count)
+    separator = mark if mark in first_line else None  # blanks
+    titles = [title.strip().strip('"') for title in first_line.split(separator)]
+    has_titles = _are_titles(titles)
+    named = [column for column, title in enumerate(titles) if has_titles and _names_rows(title)]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # pandas cuts longer rows with a warning
+        return pd.read_csv(
+            file,
+            sep=separator or r"\s+",
+            header=0 if has_titles else None,
+            index_col=False,
+            encoding="utf-8-sig",
+            skipinitialspace=True,
+            converters=dict.fromkeys(named, str),
+            low_memory=False,
+        )
+
+
+def _are_titles(cells: list[str]) -> bool:
+    """Whether a line holds titles: one of names, or texts, or numbers that count up."""
+    if _names_rows(cells[0]):
+        return True
+    try:
+        numbers = [float(cell) for cell in cells[1:]]
+    except ValueError:
+        return True
+    counts_up = [*range(len(numbers))]
+    return len(numbers) > 2 and (numbers == counts_up or cells == [*map(str, range(len(cells)))])
+
+
+def _names_rows(title: str) -> bool:
+    """Whether the title of a column says that it holds names; pandas gives its index no title."""
+    return title.lower() in _NAME_COLUMNS
 
 
 def read_trials(path: PathLike) -> pd.DataFrame:

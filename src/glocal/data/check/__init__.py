@@ -11,7 +11,7 @@ from glocal.data.check.answers import check_answers, check_heldout, check_people
 from glocal.data.check.features import check_features, check_local, warn_of_local
 from glocal.data.check.findings import SEVERITIES, Case, Finding, finding
 from glocal.data.check.readings import check_readings, warn_of_answers, warn_of_order
-from glocal.data.choice import joined_credit
+from glocal.data.choice import model_credit
 from glocal.data.join import join
 from glocal.errors import DataError
 
@@ -56,7 +56,7 @@ def _check_answers(case: Case, answers: Answers) -> Iterator[Finding]:
         yield finding("join", f"answers: {part}", severity="note" if few else "warning")
     yield from check_readings(case, joined.answers)
     has_people = answers.person is not None
-    credit = joined_credit(case.features, joined) if has_people else np.full(len(answers), np.nan)
+    credit = model_credit(case.features, joined) if has_people else np.full(len(answers), np.nan)
     yield from check_people(answers, credit)
     if case.heldout is not None and len(case.heldout):
         yield from check_heldout(answers, case.heldout)

@@ -13,7 +13,7 @@ from jaxtyping import Float
 from glocal.data.answers import Answers
 from glocal.data.check.findings import Case, Finding, finding
 from glocal.data.features import transposed_hint
-from glocal.data.join import WRONG_LIST
+from glocal.data.join import WHOLE_LIST
 from glocal.data.people import FAST, log10_odds_threshold, people, questions, tally
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ def _out_of_range(case: Case, smallest: int, largest: int, range_: str) -> Findi
     elif is_transposed:
         likely = {"fix": "transpose the features: one row per object"}
     elif case.listed is not None:
-        likely = {"fix": WRONG_LIST.strip().rstrip(".")}
+        likely = {"fix": WHOLE_LIST}
     else:
         likely = {}
     return finding("range", f"answers: object {largest} is named but {range_}", **likely)
@@ -96,9 +96,10 @@ def _repeats(answers: Answers) -> Iterator[Finding]:
 
 def check_heldout(train: Answers, test: Answers) -> Iterator[Finding]:
     """Questions and objects that both parts share, unless other persons gave the held-out ones."""
-    persons_are_known = train.person is not None and test.person is not None
-    if persons_are_known and not np.isin(test.person, train.person).any():
-        return
+    if train.person is not None and test.person is not None:
+        has_known_persons = np.isin(test.person, train.person).any()
+        if not has_known_persons:
+            return
     shared = np.intersect1d(train.named(), test.named())
     n_repeated = _n_repeated_questions(train, test)
     if n_repeated:

@@ -221,7 +221,8 @@ def _readings(case: Case, n: int) -> Iterator[_Reading]:
     )
     tried = {stated.tobytes()}
     for description, key in SORTED.items():
-        places = np.array(sorted(range(n), key=lambda i, key=key: key(names[i])), dtype=np.int64)
+        sort_keys = [key(name) for name in names]
+        places = np.array(sorted(range(n), key=sort_keys.__getitem__), dtype=np.int64)
         if places.tobytes() not in tried:
             tried.add(places.tobytes())
             yield _Reading("order", f"their objects are sorted {description}", fix, places)

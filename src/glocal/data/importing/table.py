@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import json
-import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -15,56 +12,23 @@ from jaxtyping import Bool, Float, Int, Shaped
 
 from glocal.data.answers import Answers
 from glocal.data.features import object_name
-from glocal.data.tables import COLUMNS, NONE, json_text, read_table, read_trials
+from glocal.data.importing.columns import (
+    INTEGER,
+    MISSING,
+    Question,
+    as_integers,
+    numbers_in_column,
+    parts_of_cell,
+    read_question,
+    texts_in_column,
+)
+from glocal.data.tables import COLUMNS, NONE, read_table, read_trials
 from glocal.errors import DataError
 from glocal.files import PathLike, write_text
 
 if TYPE_CHECKING:
     import pandas as pd
 
-# what the column of a role may be called; further ones have a number: farther, farther2, …
-ROLES: dict[str, tuple[str, ...]] = {
-    "reference": ("reference", "ref", "anchor", "head", "target", "center", "query", "ref_path"),
-    "closer": ("closer", "close", "nearest", "near", "winner"),
-    "farther": ("farther", "far", "loser"),
-    "left": ("left", "left_path"),
-    "right": ("right", "right_path"),
-    "choices": ("choices",),
-    "a": ("a", "image1", "image_1"),
-    "b": ("b", "image2", "image_2"),
-    "c": ("c", "image3", "image_3"),
-    "stimuli": ("stimuli", "images"),
-    "odd": ("odd", "odd_one_out"),
-    "chosen": ("chosen", "choice", "answer", "response", "selected"),
-    "left_votes": ("left_votes", "left_vote"),
-    "right_votes": ("right_votes", "right_vote"),
-    "votes": ("votes",),
-    "person": (
-        *("person", "puid", "participant", "participant_id", "subject", "subject_id"),
-        *("worker_id", "rater"),
-        "list_of_trials",  # stands for a person where a JSON file has several lists
-    ),
-    "seconds": ("seconds", "response_seconds", "response_time"),
-    "milliseconds": ("milliseconds", "rt", "rt_ms"),
-    "weight": ("weight", "weights"),
-}
-# roles of the columns that show the objects of a trial: the first whose columns exist are read
-_SHOWN_ROLES = (
-    ("a", "b", "c"),
-    ("a", "b", "odd"),
-    ("stimuli",),
-    ("reference", "closer", "farther"),
-    ("reference", "choices"),
-    ("reference", "left", "right"),
-    ("reference", "a", "b"),
-)
-_STUDY_IMAGES = ("image_1", "image_2", "image_3")
-_STUDY_COLUMNS = frozenset((*_STUDY_IMAGES, "choice", "kind", "source"))
-"""Columns of the table that ``glocal collect export --csv`` writes."""
-# what that table has before names that a spreadsheet would take for formulas
-_FORMULA_GUARD = r"^'(?=[=+\-@])"
-_INTEGER = re.compile(r"[+-]?(0|[1-9][0-9]{0,17})(\.0*)?")  # 007 and 1_0 are names
-_MISSING = -1
 _UNLISTED = -2
 
 
@@ -75,15 +39,6 @@ class Imported:
     answers: Answers
     dropped: dict[str, int] = field(default_factory=dict)
     interpretation: dict[str, Any] = field(default_factory=dict)
-
-
-class _Question(NamedTuple):
-    """What each trial showed, as texts, and the column of what was picked, -1 for nothing."""
-
-    kind: str
-    shown: Shaped[np.ndarray, "t m"]
-    picked: Int[np.ndarray, " t"]
-    picked_as: str | None
 
 
 class _CatchTrials(NamedTuple):
@@ -118,7 +73,8 @@ def import_table(
     ----------
     path : path
     columns : mapping
-        Role → column, where columns are not called as `ROLES` says; several with commas between.
+        Role → column, where columns are not called as `glocal.data.importing.columns.ROLES` says;
+        several with commas between.
     where : mapping
         Column → the value that rows must have in it.
     names : sequence of str or None
@@ -133,6 +89,8 @@ def import_table(
     ------
     FileError
         Missing, damaged, or no table.
+    ParameterError
+        `place_base` is neither 0 nor 1.
     DataError
         Columns that make no answers, a pick that was not offered, places that may be counted from 0
         or from 1, or no answer left.
@@ -150,7 +108,7 @@ def import_table(
     is_json = Path(path).suffix.lower() == ".json"
     table = read_trials(path) if is_json else read_table(path, what="answers")
     rows = _select(table, where or {}, path)
-    roles, question = _interpret(rows, columns or {}, place_base, path)
+    roles, question = read_question(rows, columns or {}, place_base, path)
     objects, listed = _indices(question.shown, names, base)
     details = _details(rows, roles, path)
     invalid = _invalid(objects, question.picked, details.get("counts"))
@@ -218,8 +176,8 @@ def to_csv(answers: Answers, path: PathLike) -> None:
 
 def _check_names(names: Sequence[str]) -> None:
     """Raise a DataError for names of objects that a table would change."""
-    changed = [name for name in names if _parts(name) != [name] or name in ("", *NONE)]
-    if not changed and names and all(map(_INTEGER.fullmatch, names)):
+    changed = [name for name in names if parts_of_cell(name) != [name] or name in ("", *NONE)]
+    if not changed and names and all(map(INTEGER.fullmatch, names)):
         changed = list(names)
     if changed:
         raise DataError(
@@ -248,7 +206,7 @@ def _sift(
     return kept, dropped, of_answers
 
 
-def _interpretation(roles: Mapping[str, list[str]], question: _Question) -> dict[str, Any]:
+def _interpretation(roles: Mapping[str, list[str]], question: Question) -> dict[str, Any]:
     """How the table was read: the columns of each role, and how picks are stated."""
     interpretation: dict[str, Any] = {
         "columns": {role: ", ".join(titles) for role, titles in roles.items()}
@@ -258,204 +216,13 @@ def _interpretation(roles: Mapping[str, list[str]], question: _Question) -> dict
     return interpretation
 
 
-def _interpret(
-    table: pd.DataFrame, stated: Mapping[str, str], place_base: int | None, path: PathLike
-) -> tuple[dict[str, list[str]], _Question]:
-    """The columns of each role, and what the trials asked."""
-    is_study = _STUDY_COLUMNS.issubset(table)
-    if is_study:
-        table = _with_chosen_images(table)
-    roles = _roles(table, stated, path)
-    if is_study and (table["kind"] == "anchor").all():
-        roles = _with_reference(roles)
-    return roles, _question(table, roles, place_base, path)
-
-
 def _select(table: pd.DataFrame, where: Mapping[str, str], path: PathLike) -> pd.DataFrame:
     """The rows that have the stated values."""
     for column, value in where.items():
-        table = table[_cells(table, column, path)[:, 0] == value]
+        table = table[texts_in_column(table, column, path)[:, 0] == value]
         if table.empty:
             raise DataError(f"{path} has no row in which {column} is {value!r}.")
     return table
-
-
-def _with_chosen_images(table: pd.DataFrame) -> pd.DataFrame:
-    """The table of a study with names as they were, and the image chosen for its place from 1."""
-    import pandas as pd
-
-    images = table[[*_STUDY_IMAGES]].replace(_FORMULA_GUARD, "", regex=True)
-    place = pd.to_numeric(table["choice"], errors="coerce").fillna(0).astype(int).to_numpy()
-    chosen = np.full(len(table), "", dtype=object)
-    for number, image in enumerate(_STUDY_IMAGES, start=1):
-        chosen = np.where(place == number, images[image], chosen)
-    return table.assign(**images, choice=chosen)
-
-
-def _with_reference(roles: dict[str, list[str]]) -> dict[str, list[str]]:
-    """The roles of a study in which the first image is the reference of the two others."""
-    renamed = {"a": "reference", "b": "left", "c": "right"}
-    return {renamed.get(role, role): titles for role, titles in roles.items()}
-
-
-def _roles(table: pd.DataFrame, stated: Mapping[str, str], path: PathLike) -> dict[str, list[str]]:
-    """Which columns play which role: as stated, else by name."""
-    roles = {role: re.split(r"\s*,\s*", text.strip()) for role, text in stated.items()}
-    if unknown := roles.keys() - ROLES.keys():
-        allowed = ", ".join(ROLES)
-        raise DataError(f"{unknown.pop()!r} is not a role of a column; roles are {allowed}.")
-    stated_columns = [column for titles in roles.values() for column in titles]
-    for column in stated_columns:
-        _check_column(table, column, path)
-    column_of: dict[str, str] = {}
-    for column in table:
-        if column not in stated_columns:
-            column_of.setdefault(_normalised(column), column)
-    for role in ROLES.keys() - roles.keys():
-        alias = next((alias for alias in ROLES[role] if alias in column_of), None)
-        if alias is not None:
-            numbered = [f"{alias}{number}" for number in range(2, 100)]
-            further = [column_of[name] for name in numbered if name in column_of]
-            roles[role] = [column_of[alias], *further]
-    return {role: roles[role] for role in ROLES if role in roles}
-
-
-def _normalised(title: str) -> str:
-    """The title of a column in lower case, with underscores between its words."""
-    return re.sub(r"\W+", "_", title).strip("_").lower()
-
-
-def _question(
-    table: pd.DataFrame, roles: dict[str, list[str]], place_base: int | None, path: PathLike
-) -> _Question:
-    """The kind of the trials, what they showed, and which column was picked."""
-    has_reference = "reference" in roles
-    readable = [
-        shown_roles
-        for shown_roles in _SHOWN_ROLES
-        if ("reference" in shown_roles) == has_reference and roles.keys() >= {*shown_roles}
-    ]
-    pick_role = next((role for role in ("closer", "odd", "chosen") if role in roles), None)
-    is_answered = pick_role is not None or roles.keys() >= {"left_votes", "right_votes"}
-    if not readable or not is_answered:
-        raise DataError(
-            f"{path} has the columns {', '.join(list(table)[:12])}; answers need a, b and odd, or "
-            "a, b, c (or stimuli) and odd, or reference, closer and farther, or reference, left "
-            "and right (or choices) and chosen. State the column of each role: glocal data import "
-            "--column ROLE=COLUMN, in Python columns={'ROLE': 'COLUMN'}."
-        )
-    shown_roles = readable[0]
-    shown = _shown(table, [column for role in shown_roles for column in roles[role]], path)
-    picked_as = None
-    if shown_roles[-1] == "odd":
-        picked = np.full(len(table), 2)
-    elif shown_roles[-1] == "farther" or pick_role is None:
-        picked = np.full(len(table), 1)
-    else:
-        first = int(has_reference)
-        words = shown_roles[first:] if len(shown_roles) > 2 else ()
-        picks = _cells(table, roles[pick_role][0], path)[:, 0]
-        place, picked_as = _picked(picks, shown[:, first:], words, place_base, path)
-        picked = np.where(place >= 0, place + first, -1)
-    picked = np.where((shown != "").all(axis=1), picked, -1)
-    return _Question(_kind(has_reference, shown.shape[1]), shown, picked, picked_as)
-
-
-def _kind(has_reference: bool, width: int) -> str:
-    """The kind of answers of trials that show so many objects."""
-    if not has_reference:
-        return "odd-one-out"
-    return "anchor" if width == 3 else "nearest-of-n"
-
-
-def _shown(
-    table: pd.DataFrame, columns: Iterable[str], path: PathLike
-) -> Shaped[np.ndarray, "t m"]:
-    """The objects of each trial as texts, in as many columns as most trials need."""
-    shown = np.concatenate([_cells(table, column, path) for column in columns], axis=1)
-    if shown.shape[1] < 3:
-        raise DataError(
-            f"{path} shows {shown.shape[1]} things in each trial; an answer is about three or more."
-        )
-    numbers = np.count_nonzero(shown != "", axis=1)
-    usual = int(np.bincount(numbers[numbers >= 3], minlength=4).argmax())
-    width = max(3, usual)  # the largest number instead would drop all for one trial with more
-    return np.where((numbers > width)[:, None], "", shown)[:, :width]
-
-
-def _check_column(table: pd.DataFrame, column: str, path: PathLike) -> None:
-    """Raise a DataError where the table has no such column."""
-    if column not in table:
-        existing = ", ".join(list(table)[:12])
-        raise DataError(f"{path} has no column {column!r}; it has {existing}.")
-
-
-def _cells(table: pd.DataFrame, column: str, path: PathLike) -> Shaped[np.ndarray, "t k"]:
-    """The cells of a column as texts, lists in as many columns as the longest needs."""
-    import pandas as pd
-
-    _check_column(table, column, path)
-    member, distinct = pd.factorize(table[column])  # most tables name few objects often
-    padded = [*zip_longest(*map(_parts, distinct), fillvalue="")]
-    return np.array(padded, dtype=np.str_).T[member]
-
-
-def _parts(cell: str) -> list[str]:
-    """The parts of a cell that is a JSON list, or the cell; of HTML the source of what it shows.
-
-    >>> _parts('["egg", "<img src=img/cup.png>"]'), _parts(" egg"), _parts("[egg")
-    (['egg', 'img/cup.png'], ['egg'], ['[egg'])
-    """
-    try:
-        parts = json.loads(cell) if cell.startswith("[") else None
-    except ValueError:
-        parts = None
-    if parts is not None:
-        return [_parts(json_text(part))[0] for part in parts] or [""]
-    source = re.search(r"""\ssrc\s*=\s*["']?([^"'\s>]+)""", cell[:1000]) if "<" in cell else None
-    return [source[1] if source else cell.strip()]
-
-
-def _picked(
-    texts: Shaped[np.ndarray, " t"],
-    offered: Shaped[np.ndarray, "t k"],
-    column_words: Sequence[str],
-    place_base: int | None,
-    path: PathLike,
-) -> tuple[Int[np.ndarray, " t"], str]:
-    """Which offered column was picked, -1 for none, and what the cells hold that say so."""
-    import pandas as pd
-
-    # rows with a candidate missing are another kind of trial, and answer other questions
-    is_answered = (texts != "") & (offered != "").all(axis=1)
-    columns = np.arange(offered.shape[1])
-    places = pd.to_numeric(texts, errors="coerce")[:, None]
-    is_object = offered == texts[:, None]
-    readings = {
-        "object": is_object,
-        "name of its column": np.char.lower(texts)[:, None] == np.array(column_words or ("",)),
-        "place counted from 0": places == columns,
-        "place counted from 1": places == columns + 1,
-    }
-    if place_base is not None:
-        del readings[f"place counted from {1 - place_base}"]
-    fitting = [
-        name for name, is_picked in readings.items() if is_picked[is_answered].any(axis=1).all()
-    ]
-    if not fitting:
-        row = int(np.flatnonzero(is_answered & ~is_object.any(axis=1))[0])
-        raise DataError(
-            f"{path}: in trial {row} {texts[row][:60]!r} was picked among "
-            f"{', '.join(offered[row])[:200]}; it must be one of these objects, the name of its "
-            "column, or its place counted from 0 or 1."
-        )
-    if len(fitting) == 2 and fitting[0].startswith("place"):
-        raise DataError(
-            f"{path}: the places that were picked, {', '.join(np.unique(texts[is_answered]))}, may "
-            "be counted from 0 or from 1. State which: `place_base=0` or `place_base=1`."
-        )
-    is_picked = readings[fitting[0]]
-    return np.where(is_answered, is_picked.argmax(axis=1), -1), fitting[0]
 
 
 def _in_order(
@@ -491,10 +258,10 @@ def _indices(
     """Objects as integers, -1 for none, -2 for a name that is not listed; and the list of names."""
     distinct, member = np.unique(shown, return_inverse=True)
     texts = distinct.tolist()
-    numbers = _integers(distinct)
+    numbers = as_integers(distinct)
     are_listed = names is not None and not base and {*texts} - {""} <= {*names}
     if numbers is not None and not are_listed:
-        if numbers.min() < _MISSING:
+        if numbers.min() < MISSING:
             raise DataError(
                 f"a trial names object {numbers.min()}; indices of objects must be at least 0."
             )
@@ -508,20 +275,13 @@ def _indices(
         listed = list(names)
         index_of = {object_name(name): index for index, name in enumerate(listed)}
         index_of |= {name: index for index, name in enumerate(listed)}
-    index_of[""] = _MISSING
+    index_of[""] = MISSING
     indices = [index_of.get(text, index_of.get(object_name(text), _UNLISTED)) for text in texts]
     if max(indices) < 0:
         raise DataError(
             f"none of the names in the trials (first {texts[-1]!r}) is in the list of object ids."
         )
     return np.array(indices)[member.reshape(shown.shape)], listed
-
-
-def _integers(texts: Shaped[np.ndarray, " n"]) -> Int[np.ndarray, " n"] | None:
-    """Texts as integers, empty ones as -1; None if any of them is not an integer."""
-    if not all(map(_INTEGER.fullmatch, {*texts.tolist()} - {""})):
-        return None
-    return np.array([int(text.partition(".")[0]) if text else _MISSING for text in texts.tolist()])
 
 
 def _invalid(
@@ -532,7 +292,7 @@ def _invalid(
     """Which trials are no answers, by reason."""
     reasons = {
         "an object that is not in the list of object ids": (objects == _UNLISTED).any(axis=1),
-        "an object is missing, or one too many": (objects == _MISSING).any(axis=1),
+        "an object is missing, or one too many": (objects == MISSING).any(axis=1),
         "no answer": picked < 0,
     }
     if votes is not None:
@@ -553,24 +313,17 @@ def _details(
         details["counts"] = votes
     if "seconds" in roles or "milliseconds" in roles:
         role = "seconds" if "seconds" in roles else "milliseconds"
-        seconds = _numbers(table, roles[role][0], path) * (1 if role == "seconds" else 1e-3)
+        seconds = numbers_in_column(table, roles[role][0], path) * (
+            1 if role == "seconds" else 1e-3
+        )
         details["seconds"] = np.where(seconds < 0, np.nan, seconds)
     if "weight" in roles:
-        details["weights"] = _numbers(table, roles["weight"][0], path)
+        details["weights"] = numbers_in_column(table, roles["weight"][0], path)
     if "person" in roles:
-        person = _cells(table, roles["person"][0], path)[:, 0]
-        numbers = None if (person == "").any() else _integers(person)
+        person = texts_in_column(table, roles["person"][0], path)[:, 0]
+        numbers = None if (person == "").any() else as_integers(person)
         details["person"] = person if numbers is None else numbers
     return details
-
-
-def _numbers(table: pd.DataFrame, column: str, path: PathLike) -> Float[np.ndarray, " t"]:
-    """The numbers of a column, NaN for an empty cell."""
-    try:
-        # NOTE pd.to_numeric of pandas 2 may miss a text's number by its last digit
-        return table[column].replace("", "nan").to_numpy(dtype=np.float64)
-    except ValueError as error:
-        raise DataError(f"{path}: the column {column!r} must hold numbers ({error}).") from error
 
 
 def _votes(
@@ -579,10 +332,12 @@ def _votes(
     """The votes for both alternatives; shares (which sum to 1) times the number of votes."""
     if not roles.keys() >= {"left_votes", "right_votes"}:
         return None
-    sides = [_numbers(table, roles[role][0], path) for role in ("left_votes", "right_votes")]
+    sides = [
+        numbers_in_column(table, roles[role][0], path) for role in ("left_votes", "right_votes")
+    ]
     votes = np.nan_to_num(np.stack(sides, axis=1))
     if "votes" in roles:
-        number = np.nan_to_num(_numbers(table, roles["votes"][0], path))
+        number = np.nan_to_num(numbers_in_column(table, roles["votes"][0], path))
         are_shares = np.isclose(votes.sum(axis=1), 1, atol=1e-3)
         votes[are_shares] *= number[are_shares, None]
     return votes

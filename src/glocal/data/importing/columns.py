@@ -1,0 +1,288 @@
+"""The columns of a table of answers: their roles, their cells, and what each trial asked."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import zip_longest
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+from jaxtyping import Float, Int, Shaped
+
+from glocal.data.tables import json_text
+from glocal.errors import DataError, ParameterError
+from glocal.files import PathLike
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+ROLES: dict[str, tuple[str, ...]] = {
+    "reference": ("reference", "ref", "anchor", "head", "target", "center", "query", "ref_path"),
+    "closer": ("closer", "close", "nearest", "near", "winner"),
+    "farther": ("farther", "far", "loser"),
+    "left": ("left", "left_path"),
+    "right": ("right", "right_path"),
+    "choices": ("choices",),
+    "a": ("a", "image1", "image_1"),
+    "b": ("b", "image2", "image_2"),
+    "c": ("c", "image3", "image_3"),
+    "stimuli": ("stimuli", "images"),
+    "odd": ("odd", "odd_one_out"),
+    "chosen": ("chosen", "choice", "answer", "response", "selected"),
+    "left_votes": ("left_votes", "left_vote"),
+    "right_votes": ("right_votes", "right_vote"),
+    "votes": ("votes",),
+    "person": (
+        *("person", "puid", "participant", "participant_id", "subject", "subject_id"),
+        *("worker_id", "rater"),
+        "list_of_trials",  # stands for a person where a JSON file has several lists
+    ),
+    "seconds": ("seconds", "response_seconds", "response_time"),
+    "milliseconds": ("milliseconds", "rt", "rt_ms"),
+    "weight": ("weight", "weights"),
+}
+"""What the column of a role may be called; further ones have a number: farther, farther2, …"""
+# roles of the columns that show the objects of a trial: the first whose columns exist are read
+_SHOWN_ROLES = (
+    ("a", "b", "c"),
+    ("a", "b", "odd"),
+    ("stimuli",),
+    ("reference", "closer", "farther"),
+    ("reference", "choices"),
+    ("reference", "left", "right"),
+    ("reference", "a", "b"),
+)
+_STUDY_IMAGES = ("image_1", "image_2", "image_3")
+_STUDY_COLUMNS = frozenset((*_STUDY_IMAGES, "choice", "kind", "source"))
+"""Columns of the table that ``glocal collect export --csv`` writes."""
+# what that table has before names that a spreadsheet would take for formulas
+_FORMULA_GUARD = r"^'(?=[=+\-@])"
+MISSING = -1
+"""The index of an object where a cell is empty."""
+INTEGER = re.compile(r"[+-]?(0|[1-9][0-9]{0,17})(\.0*)?")  # 007 and 1_0 are names
+
+
+class Question(NamedTuple):
+    """What each trial showed, as texts, and the column of what was picked, -1 for nothing."""
+
+    kind: str
+    shown: Shaped[np.ndarray, "t m"]
+    picked: Int[np.ndarray, " t"]
+    picked_as: str | None
+
+
+def read_question(
+    table: pd.DataFrame, stated: Mapping[str, str], place_base: int | None, path: PathLike
+) -> tuple[dict[str, list[str]], Question]:
+    """The columns of each role, and what the trials asked."""
+    if place_base not in (None, 0, 1):
+        raise ParameterError(f"`place_base` is {place_base}; allowed are 0 and 1.")
+    is_study = _STUDY_COLUMNS.issubset(table)
+    if is_study and table["kind"].nunique() > 1:
+        kinds = ", ".join(table["kind"].unique())
+        raise DataError(
+            f"{path} has trials of the kinds {kinds}; read one at a time: glocal data import "
+            "--where kind=KIND, in Python where={'kind': 'KIND'}."
+        )
+    if is_study:
+        table = _with_chosen_images(table)
+    roles = _roles(table, stated, path)
+    if is_study and table["kind"].iloc[0] == "anchor":
+        roles = _with_reference(roles)
+    return roles, _question(table, roles, place_base, path)
+
+
+def _with_chosen_images(table: pd.DataFrame) -> pd.DataFrame:
+    """The table of a study with names as they were, and the image chosen for its place from 1."""
+    import pandas as pd
+
+    images = table[[*_STUDY_IMAGES]].replace(_FORMULA_GUARD, "", regex=True)
+    place = pd.to_numeric(table["choice"], errors="coerce").fillna(0).astype(int).to_numpy()
+    chosen = np.full(len(table), "", dtype=object)
+    for number, image in enumerate(_STUDY_IMAGES, start=1):
+        chosen = np.where(place == number, images[image], chosen)
+    return table.assign(**images, choice=chosen)
+
+
+def _with_reference(roles: dict[str, list[str]]) -> dict[str, list[str]]:
+    """The roles of a study in which the first image is the reference of the two others."""
+    renamed = {"a": "reference", "b": "left", "c": "right"}
+    return {renamed.get(role, role): titles for role, titles in roles.items()}
+
+
+def _roles(table: pd.DataFrame, stated: Mapping[str, str], path: PathLike) -> dict[str, list[str]]:
+    """Which columns play which role: as stated, else by name."""
+    roles = {role: re.split(r"\s*,\s*", text.strip()) for role, text in stated.items()}
+    if unknown := roles.keys() - ROLES.keys():
+        allowed = ", ".join(ROLES)
+        raise DataError(f"{unknown.pop()!r} is not a role of a column; roles are {allowed}.")
+    stated_columns = [column for titles in roles.values() for column in titles]
+    for column in stated_columns:
+        _check_column(table, column, path)
+    column_of: dict[str, str] = {}
+    for column in table:
+        if column not in stated_columns:
+            column_of.setdefault(_normalised(column), column)
+    for role in ROLES.keys() - roles.keys():
+        alias = next((alias for alias in ROLES[role] if alias in column_of), None)
+        if alias is not None:
+            numbered = [f"{alias}{number}" for number in range(2, 100)]
+            further = [column_of[name] for name in numbered if name in column_of]
+            roles[role] = [column_of[alias], *further]
+    return {role: roles[role] for role in ROLES if role in roles}
+
+
+def _normalised(title: str) -> str:
+    """The title of a column in lower case, with underscores between its words."""
+    return re.sub(r"\W+", "_", title).strip("_").lower()
+
+
+def _question(
+    table: pd.DataFrame, roles: dict[str, list[str]], place_base: int | None, path: PathLike
+) -> Question:
+    """The kind of the trials, what they showed, and which column was picked."""
+    has_reference = "reference" in roles
+    readable = [
+        shown_roles
+        for shown_roles in _SHOWN_ROLES
+        if ("reference" in shown_roles) == has_reference and roles.keys() >= {*shown_roles}
+    ]
+    pick_role = next((role for role in ("closer", "odd", "chosen") if role in roles), None)
+    is_answered = pick_role is not None or roles.keys() >= {"left_votes", "right_votes"}
+    if not readable or not is_answered:
+        raise DataError(
+            f"{path} has the columns {', '.join(list(table)[:12])}; answers need a, b and odd, or "
+            "a, b, c (or stimuli) and odd, or reference, closer and farther, or reference, left "
+            "and right (or choices) and chosen. State the column of each role: glocal data import "
+            "--column ROLE=COLUMN, in Python columns={'ROLE': 'COLUMN'}."
+        )
+    shown_roles = readable[0]
+    shown = _shown(table, [column for role in shown_roles for column in roles[role]], path)
+    picked_as = None
+    if shown_roles[-1] == "odd":
+        picked = np.full(len(table), 2)
+    elif shown_roles[-1] == "farther" or pick_role is None:
+        picked = np.full(len(table), 1)
+    else:
+        first = int(has_reference)
+        words = shown_roles[first:] if len(shown_roles) > 2 else ()
+        picks = texts_in_column(table, roles[pick_role][0], path)[:, 0]
+        place, picked_as = _picked(picks, shown[:, first:], words, place_base, path)
+        picked = np.where(place >= 0, place + first, -1)
+    picked = np.where((shown != "").all(axis=1), picked, -1)
+    return Question(_kind(has_reference, shown.shape[1]), shown, picked, picked_as)
+
+
+def _kind(has_reference: bool, width: int) -> str:
+    """The kind of answers of trials that show so many objects."""
+    if not has_reference:
+        return "odd-one-out"
+    return "anchor" if width == 3 else "nearest-of-n"
+
+
+def _shown(
+    table: pd.DataFrame, columns: Iterable[str], path: PathLike
+) -> Shaped[np.ndarray, "t m"]:
+    """The objects of each trial as texts, in as many columns as most trials need."""
+    shown = np.concatenate([texts_in_column(table, column, path) for column in columns], axis=1)
+    if shown.shape[1] < 3:
+        raise DataError(
+            f"{path} shows {shown.shape[1]} things in each trial; an answer is about three or more."
+        )
+    numbers = np.count_nonzero(shown != "", axis=1)
+    usual = int(np.bincount(numbers[numbers >= 3], minlength=4).argmax())
+    width = max(3, usual)  # the largest number instead would drop all for one trial with more
+    return np.where((numbers > width)[:, None], "", shown)[:, :width]
+
+
+def _check_column(table: pd.DataFrame, column: str, path: PathLike) -> None:
+    """Raise a DataError where the table has no such column."""
+    if column not in table:
+        existing = ", ".join(list(table)[:12])
+        raise DataError(f"{path} has no column {column!r}; it has {existing}.")
+
+
+def texts_in_column(table: pd.DataFrame, column: str, path: PathLike) -> Shaped[np.ndarray, "t k"]:
+    """The cells of a column as texts, lists in as many columns as the longest needs."""
+    import pandas as pd
+
+    _check_column(table, column, path)
+    member, distinct = pd.factorize(table[column])  # most tables name few objects often
+    padded = [*zip_longest(*map(parts_of_cell, distinct), fillvalue="")]
+    return np.array(padded, dtype=np.str_).T[member]
+
+
+def parts_of_cell(cell: str) -> list[str]:
+    """The parts of a cell that is a JSON list, or the cell; of HTML the source of what it shows.
+
+    >>> parts_of_cell('["egg", "<img src=img/cup.png>"]'), parts_of_cell(" egg")
+    (['egg', 'img/cup.png'], ['egg'])
+    """
+    try:
+        parts = json.loads(cell) if cell.startswith("[") else None
+    except ValueError:
+        parts = None
+    if parts is not None:
+        return [parts_of_cell(json_text(part))[0] for part in parts] or [""]
+    source = re.search(r"""\ssrc\s*=\s*["']?([^"'\s>]+)""", cell[:1000]) if "<" in cell else None
+    return [source[1] if source else cell.strip()]
+
+
+def _picked(
+    texts: Shaped[np.ndarray, " t"],
+    offered: Shaped[np.ndarray, "t k"],
+    column_words: Sequence[str],
+    place_base: int | None,
+    path: PathLike,
+) -> tuple[Int[np.ndarray, " t"], str]:
+    """Which offered column was picked, -1 for none, and what the cells hold that say so."""
+    import pandas as pd
+
+    # rows with a candidate missing are another kind of trial, and answer other questions
+    is_answered = (texts != "") & (offered != "").all(axis=1)
+    columns = np.arange(offered.shape[1])
+    places = pd.to_numeric(texts, errors="coerce")[:, None]
+    is_object = offered == texts[:, None]
+    readings = {
+        "object": is_object,
+        "name of its column": np.char.lower(texts)[:, None] == np.array(column_words or ("",)),
+        "place counted from 0": places == columns,
+        "place counted from 1": places == columns + 1,
+    }
+    if place_base is not None:
+        del readings[f"place counted from {1 - place_base}"]
+    fitting = [
+        name for name, is_picked in readings.items() if is_picked[is_answered].any(axis=1).all()
+    ]
+    if not fitting:
+        row = int(np.flatnonzero(is_answered & ~is_object.any(axis=1))[0])
+        raise DataError(
+            f"{path}: in trial {row} {texts[row][:60]!r} was picked among "
+            f"{', '.join(offered[row])[:200]}; it must be one of these objects, the name of its "
+            "column, or its place counted from 0 or 1."
+        )
+    if len(fitting) == 2 and fitting[0].startswith("place"):
+        raise DataError(
+            f"{path}: the places that were picked, {', '.join(np.unique(texts[is_answered]))}, may "
+            "be counted from 0 or from 1. State which: `place_base=0` or `place_base=1`."
+        )
+    is_picked = readings[fitting[0]]
+    return np.where(is_answered, is_picked.argmax(axis=1), -1), fitting[0]
+
+
+def as_integers(texts: Shaped[np.ndarray, " n"]) -> Int[np.ndarray, " n"] | None:
+    """Texts as integers, empty ones as -1; None if any of them is not an integer."""
+    if not all(map(INTEGER.fullmatch, {*texts.tolist()} - {""})):
+        return None
+    return np.array([int(text.partition(".")[0]) if text else MISSING for text in texts.tolist()])
+
+
+def numbers_in_column(table: pd.DataFrame, column: str, path: PathLike) -> Float[np.ndarray, " t"]:
+    """The numbers of a column, NaN for an empty cell."""
+    try:
+        # NOTE pd.to_numeric of pandas 2 may miss a text's number by its last digit
+        return table[column].replace("", "nan").to_numpy(dtype=np.float64)
+    except ValueError as error:
+        raise DataError(f"{path}: the column {column!r} must hold numbers ({error}).") from error
