@@ -165,13 +165,13 @@ def mutations(file: str) -> Iterator[Mutation]:
 
 
 def _nodes(tree: ast.AST, function: str = "") -> Iterator[tuple[str, ast.AST]]:
-    """Statements and expressions of functions with the function's qualified name; no annotations, no f-strings."""
+    """Statements and expressions of functions, with the qualified name of the function."""
     for name, value in ast.iter_fields(tree):
         if name in ("annotation", "returns", "decorator_list"):
             continue
         for node in value if isinstance(value, list) else [value]:
             if not isinstance(node, ast.AST) or isinstance(node, ast.JoinedStr):
-                continue
+                continue  # NOTE the parts of an f-string have no true places before Python 3.12
             inner = function
             if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
                 inner = f"{function}.{node.name}".lstrip(".")
@@ -344,12 +344,13 @@ def main() -> None:
     lines = options.out.read_text().splitlines() if options.out.exists() else []
     tried = {tuple(row["key"]) for row in map(json.loads, lines)}
     candidates = requested(options.places)
-    drawn = random.Random(options.seed).sample(candidates, min(options.number, len(candidates)))
+    number = min(options.number, len(candidates))
+    sample = random.Random(options.seed).sample(candidates, number)
     counts: collections.Counter[str] = collections.Counter()
     with tempfile.TemporaryDirectory() as folder:
         tree = Tree(Path(folder).resolve())
         reached = tree.reached(options.tests)
-        for mutation in drawn:
+        for mutation in sample:
             if mutation.key in tried:
                 continue
             tests = reached.get(f"{mutation.file}:{mutation.function}", {})
@@ -359,10 +360,11 @@ def main() -> None:
                 file.write(json.dumps({"key": mutation.key, **asdict(mutation), **row}) + "\n")
             print(
                 f"{row['outcome']:9} {mutation.file}:{mutation.line} {mutation.kind}: "
-                f"{mutation.before!r} -> {mutation.after!r} ({row['tests']} tests, {row['seconds']} s)",
+                f"{mutation.before!r} -> {mutation.after!r} "
+                f"({row['tests']} tests, {row['seconds']} s)",
                 flush=True,
             )
-    print(json.dumps({"drawn": len(drawn), "candidates": len(candidates), **counts}))
+    print(json.dumps({"drawn": len(sample), "candidates": len(candidates), **counts}))
 
 
 if __name__ == "__main__":
