@@ -90,7 +90,7 @@ def test_slack_and_nothing_to_gain_are_said(turned):
 
 @pytest.fixture(scope="module")
 def photographs():
-    """Answers about 192 objects, 360 local images of a world, and as many fresh ones in three parts."""
+    """Answers about 192 objects, 360 local images, and as many fresh ones in three parts."""
     world = simulated_world(
         n_superordinate=6,
         n_category=8,
@@ -114,19 +114,23 @@ def fit_keeping(photographs):
     return functools.cache(lambda keep: fit(photographs[0], keep=keep, solver=TIGHT))
 
 
-SHARES = (0.3, 0.55, 0.7, 0.95)  # global itself; before global; between both anchors of glocal; near the original
+# global itself; before global; between both anchors of glocal; near the original
+SHARES = (0.3, 0.55, 0.7, 0.95)
+
+
+def refit(data, anchor):
+    """The matrix of the arm that an anchor of the record names."""
+    settings = {name: anchor.get(name) for name in Arm.model_fields}
+    arm = Arm(**{name: value for name, value in settings.items() if value is not None})
+    return fit(data, arm, TIGHT).transform.weights.astype(np.float64)
 
 
 @pytest.mark.parametrize("keep", SHARES)
 def test_the_transform_is_the_stated_mix(photographs, fit_keeping, keep):
-    """W is share times the first anchor plus the rest times the second, or the original where there is one anchor."""
+    """W is `share` of the first anchor and the rest of the second, or of the scaled identity."""
     data, _ = photographs
     record = fit_keeping(keep).record.keep
-    arms = [
-        Arm(**{name: anchor[name] for name in Arm.model_fields if anchor.get(name) is not None})
-        for anchor in record["anchors"]
-    ]
-    matrices = [fit(data, arm, TIGHT).transform.weights.astype(np.float64) for arm in arms]
+    matrices = [refit(data, anchor) for anchor in record["anchors"]]
     scale = np.trace(matrices[0]) / len(matrices[0])
     matrices.append(scale * np.eye(len(matrices[0])))
     mix = record["share"] * matrices[0] + (1 - record["share"]) * matrices[1]
@@ -135,28 +139,30 @@ def test_the_transform_is_the_stated_mix(photographs, fit_keeping, keep):
 
 @pytest.mark.parametrize("keep", SHARES)
 def test_fresh_images_keep_what_was_promised(photographs, fit_keeping, keep):
-    """Among as many unseen images as a fold holds out, the share of neighbours that stay is the one expected."""
+    """Among as many unseen images as a fold holds out, the expected share of neighbours stays."""
     data, parts = photographs
     record = fit_keeping(keep).record.keep
     assert record["candidates"] == len(parts[0])
-    original, transform = data.original(), fit_keeping(keep).transform
+    original = data.original()
+    transform = fit_keeping(keep).transform
     share = np.mean([neighbours_kept(original(images), transform(images)) for images in parts])
     assert share == pytest.approx(record["expected"]["kept"], abs=0.03)
     assert share > keep - 0.03
 
 
 def test_the_anchors_are_those_of_the_place(fit_keeping):
-    """Few neighbours are kept by global itself; then it is mixed with glocal, glocal with glocal, and with nothing."""
-    anchors = {keep: fit_keeping(keep).record.keep["anchors"] for keep in SHARES}
-    alphas = {keep: [anchor.get("alpha") for anchor in pair] for keep, pair in anchors.items()}
-    assert alphas == {0.3: [None, 0.5], 0.55: [None, 0.5], 0.7: [0.5, 0.75], 0.95: [0.75]}
+    """The fewer neighbours are to stay, the nearer to global lie the fits that are mixed."""
+    alphas = [[None, 0.5], [None, 0.5], [0.5, 0.75], [0.75]]
+    for keep, expected in zip(SHARES, alphas, strict=True):
+        anchors = fit_keeping(keep).record.keep["anchors"]
+        assert [anchor.get("alpha") for anchor in anchors] == expected
     assert fit_keeping(0.3).record.keep["share"] == 1
     assert all(0 < fit_keeping(keep).record.keep["share"] < 1 for keep in SHARES[1:])
 
 
 def test_no_agreement_is_given_away(fit_keeping):
-    """Between two places the crossing is found: what is promised is what was requested, and not the place before."""
-    rows = [row for keep in (0.7, 0.95) for row in fit_keeping(keep).record.keep["curve"]]
+    """Between two places the crossing is found: just so much is promised as was requested."""
+    rows = [*fit_keeping(0.7).record.keep["curve"], *fit_keeping(0.95).record.keep["curve"]]
     excess = [row["kept"] - row["kept_error"] - row["keep"] for row in rows]
     assert min(excess) >= -1e-9
     assert np.mean(excess) < 0.002
@@ -186,7 +192,7 @@ def test_a_keep_that_is_no_share_is_refused(turned, keep):
 
 
 def test_ties_take_the_larger_penalty(turned):
-    """Of two places whose agreement cannot be told apart the one of the larger λ is chosen, whatever else it keeps."""
+    """Of two places with the same agreement that of the larger λ is chosen."""
     original = turned.positions[0]
     weak = replace(original, lmbda=0.1, at=1.0, agreement=0.6, kept=0.8)
     strong = replace(weak, lmbda=0.3, agreement=0.6 - 1e-5, kept=0.7)
@@ -198,7 +204,7 @@ def test_ties_take_the_larger_penalty(turned):
 
 @pytest.mark.parametrize(("standard_errors", "sentences"), [(1.5, 1), (1.99, 1), (2.5, 0)])
 def test_a_gain_within_two_standard_errors_is_none(turned, standard_errors, sentences):
-    """A choice that gains less than two of its standard errors over the original is said to gain nothing."""
+    """A gain over the original of less than two of its standard errors is noted as none."""
     original = turned.positions[0]
     place = replace(
         original,
