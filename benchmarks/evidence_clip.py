@@ -1,12 +1,13 @@
-"""The paper's claim on CLIP ViT-B/32, a part of `make evidence`: does the transform help where labels are few?
+"""The paper's claim on CLIP ViT-B/32: does the transform help where labels are few?
 
-Arms and controls are fitted on all THINGS answers, with λ, α and τ that `keep` chose there; no labelled image is
-part of a choice. Each cell (a task and an arm) is a file in bench-out, and so is each transform.
+A part of `make evidence`. Arms and controls are fitted on all THINGS answers, with λ, α and τ that
+`keep` chose there; no labelled image is part of a choice. Each cell (a task and an arm) is a file
+in bench-out, and so is each transform.
 
-A score is a mean over draws (of shots, or of training halves). Its error covers both what was drawn and which images
-are tested: the variance of the draws, divided by their number, plus the squares of what each test image adds to the
-mean. Differences from the original are paired in both. `glocal suite` scores the same sets with its own intervals,
-which are over draws and classes.
+A score is a mean over draws (of shots, or of training halves). Its error covers both what was drawn
+and which images are tested: the variance of the draws, divided by their number, plus the squares of
+what each test image adds to the mean. Differences from the original are paired in both. `glocal
+suite` scores the same sets with its own intervals, which are over draws and classes.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -42,8 +43,12 @@ OUT = Path("bench-out") / "evidence" / "clip"
 CHOSEN = OUT.parent / "networks" / "clip-vit-b32.npz"  # by `glocal fit --keep`
 KEEP = 0.9
 SHOTS = (1, 2, 5, 10)
-PROBED, DRAWS = ("ncm", "logistic"), 40
-HALVES, NEAREST = 10, 5
+DRAWS = 40  # of shots
+PROBE_NAMES = ("ncm", "logistic")
+HALVES = 10  # draws of the shown half in anomaly detection
+NEIGHBOURS = 5  # whose mean cosine says how normal an image is
+MIN_PRODUCTS = 20  # of an article in the fashion sets
+MAX_COSINE_OF_NEW_IMAGES = 0.99  # to an image of the fit; others are copies
 ARMS = ("centred", "naive", "global", "glocal")
 CONTROLS = {
     "random": "glocal's spectrum, random directions",
@@ -58,7 +63,12 @@ AFTER = {
     "glocal-centred": "`glocal`, then column means subtracted",
     "global-centred": "`global`, then column means subtracted",
 }
-SETS = {"cifar10": "CIFAR-10", "kinds": "fashion, 7 kinds", "articles": "fashion, 16 articles", "cars": "damaged cars"}
+SETS = {
+    "cifar10": "CIFAR-10",
+    "kinds": "fashion, 7 kinds",
+    "articles": "fashion, 16 articles",
+    "cars": "damaged cars",
+}
 Cell = dict[str, np.ndarray]
 
 
@@ -70,27 +80,31 @@ def data() -> FitData:
 
 @cache
 def images(name: str) -> tuple[np.ndarray, np.ndarray]:
-    """Rows of length 1 of a labelled set, and their classes; of fashion those with at least 20 products."""
+    """Rows of length 1 of a labelled set, and their classes; of fashion the frequent ones."""
     root = workbench.real_data() / "downstream" / "clip-vit-b32"
     if name in ("kinds", "articles"):
-        label = pd.read_csv(root / "fashion2000" / "labels.csv")["subCategory" if name == "kinds" else "articleType"]
-        many = (label.map(label.value_counts()) >= 20).to_numpy()
-        return unit_rows(np.load(root / "fashion2000" / "features.npy")[many]), label.to_numpy(str)[many]
+        folder = root / "fashion2000"
+        column = "subCategory" if name == "kinds" else "articleType"
+        labels = pd.read_csv(folder / "labels.csv")[column]
+        frequent = (labels.map(labels.value_counts()) >= MIN_PRODUCTS).to_numpy()
+        X = np.load(folder / "features.npy")[frequent]
+        return unit_rows(X), labels.to_numpy(str)[frequent]
     folder = root / {"cifar10": "cifar10-500", "cars": "car-damage-666"}[name]
     return unit_rows(np.load(folder / "features.npy")), np.load(folder / "labels.npy")
 
 
 @cache
 def captions() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(n, p) photographs that took no part in a fit, (m, p) captions, and the photograph of each caption."""
+    """(n, p) photographs that no fit has used, (m, p) captions, and each caption's photograph."""
     folder = workbench.real_data() / "downstream" / "clip-vit-b32" / "flickr8k-image-text-500"
-    of = pd.read_csv(folder / "metadata.csv")["image_id"].to_numpy()
+    photograph_ids = pd.read_csv(folder / "metadata.csv")["image_id"].to_numpy()
     photographs, text = (unit_rows(np.load(folder / f"{name}.npy")) for name in ("image", "text"))
     local = data().local_features
     assert local is not None
-    fitted = (photographs @ unit_rows(np.asarray(local.matrix, np.float64)).T).max(axis=1) > 0.99
-    ids, first, of = np.unique(of[~fitted], return_index=True, return_inverse=True)
-    return photographs[~fitted][first], text[~fitted], np.arange(len(ids))[of]
+    cosines = photographs @ unit_rows(np.asarray(local.matrix, np.float64)).T
+    new = cosines.max(axis=1) <= MAX_COSINE_OF_NEW_IMAGES
+    _, first, number = np.unique(photograph_ids[new], return_index=True, return_inverse=True)
+    return photographs[new][first], text[new], number
 
 
 # the arms
@@ -108,35 +122,46 @@ def transform(arm: str) -> LinearTransform:
 
 def made(arm: str) -> LinearTransform:
     """An arm or a control."""
-    given, rng, scalars = data(), np.random.default_rng(42), data().scalars
-    n, answers = len(given.features), given.answers
+    features = data().features
     if arm in ("naive", "global"):
-        return fit(given, Arm(arm, lmbda=chosen()["expected"]["lmbda"])).transform
-    if arm == "shuffled":
-        return again(rng.permuted(answers.objects, axis=1))
-    if arm == "renamed":
-        return again(rng.permutation(n)[answers.objects])
-    if arm == "simulated":
-        things = workbench.real_data() / "things"
-        found = simulated_answers(np.load(things / "spose_49d.npy"), len(answers))
-        return again(join(given.features, found, read_lines(things / "unique_id.txt", what="ids")).answers.objects)
+        return fit(data(), Arm(arm, lmbda=chosen()["expected"]["lmbda"])).transform
+    if arm in ("shuffled", "renamed", "simulated"):
+        return again(_other_answers(arm))
     if arm == "centred":
-        return baseline("centred", given.features)
+        return baseline("centred", features)
     if arm in ("glocal-centred", "global-centred"):
-        W, centred = transform(arm.partition("-")[0]).weights, baseline("centred", given.features)
+        W = transform(arm.partition("-")[0]).weights
+        centred = baseline("centred", features)
         assert centred.bias is not None
-        return replace(centred, weights=W, bias=(centred.bias.astype(np.float64) @ W).astype(np.float32))
+        bias = centred.bias.astype(np.float64) @ W
+        return replace(centred, weights=W, bias=bias.astype(np.float32))
     if arm == "centred-glocal":
         return _on_centred()
-    W = {"original": lambda: np.eye(given.features.dimensions), "random": _random, "diagonal": _diagonal,
-         "whitening": _whitening}[arm]()  # fmt: skip
+    makers = {"random": _random, "diagonal": _diagonal, "whitening": _whitening}
+    W = np.eye(features.dimensions) if arm == "original" else makers[arm]()
+    scalars = data().scalars
     return LinearTransform(W.astype(np.float32), None, scalars.mean, scalars.std)
 
 
+def _other_answers(arm: str) -> np.ndarray:
+    """The answers of a control, in rows of the features."""
+    rng = np.random.default_rng(42)
+    features = data().features
+    objects = data().answers.objects
+    if arm == "shuffled":
+        return rng.permuted(objects, axis=1)
+    if arm == "renamed":
+        return rng.permutation(len(features))[objects]
+    things = workbench.real_data() / "things"
+    answers = simulated_answers(np.load(things / "spose_49d.npy"), len(objects))
+    ids = read_lines(things / "unique_id.txt", what="ids")
+    return join(features, answers, ids).answers.objects
+
+
 def chosen() -> dict[str, Any]:
-    """What the record of the fit says of `keep`."""
-    found: dict[str, Any] = LinearTransform.load(CHOSEN).meta["fit"]["keep"]
-    return found
+    """The entry `keep` in the record of the fit."""
+    record: dict[str, Any] = LinearTransform.load(CHOSEN).meta["fit"]["keep"]
+    return record
 
 
 def again(objects: np.ndarray) -> LinearTransform:
@@ -145,24 +170,26 @@ def again(objects: np.ndarray) -> LinearTransform:
     return refitted(FitData(data().features, answers, data().local_features), chosen())
 
 
-def refitted(given: FitData, keep: dict[str, Any]) -> LinearTransform:
-    """The setting that a record of `keep` tells, fitted to other data."""
-    places = (Position(**keep["original"]), Position(**keep["expected"]))
-    return Dial(given, Exact(), places, {}, keep["candidates"], 0).solve(min(1.0, places[1].safe) - 1e-9).transform
+def refitted(data: FitData, record: dict[str, Any]) -> LinearTransform:
+    """The setting in a record of `keep`, fitted to other data."""
+    original = Position(**record["original"])
+    position = Position(**record["expected"])
+    curve = Dial(data, Exact(), (original, position), {}, record["candidates"], 0)
+    return curve.solve(min(1.0, position.safe) - 1e-9).transform
 
 
 def _on_centred() -> LinearTransform:
-    """The transform that `keep` chooses for rows less the column means of the objects, of the rows themselves."""
-    given = data()
-    assert given.local_features is not None
-    means = np.asarray(given.features.matrix, np.float64).mean(axis=0)
-    objects, local = (
-        Features((np.asarray(one.matrix) - means).astype(np.float32), one.names)
-        for one in (given.features, given.local_features)
-    )
-    found = fit(FitData(objects, given.answers, local), keep=KEEP).transform
-    bias = -(means / found.std) @ found.weights
-    return LinearTransform(found.weights, bias.astype(np.float32), found.mean, found.std)
+    """What `keep` chooses for rows less the objects' column means, as a transform of the rows."""
+    local = data().local_features
+    assert local is not None
+    means = np.asarray(data().features.matrix, np.float64).mean(axis=0)
+    centred = [
+        Features((np.asarray(features.matrix) - means).astype(np.float32), features.names)
+        for features in (data().features, local)
+    ]
+    aligned = fit(FitData(centred[0], data().answers, centred[1]), keep=KEEP).transform
+    bias = -(means / aligned.std) @ aligned.weights
+    return LinearTransform(aligned.weights, bias.astype(np.float32), aligned.mean, aligned.std)
 
 
 def _random() -> np.ndarray:
@@ -174,40 +201,51 @@ def _random() -> np.ndarray:
 
 
 def _diagonal() -> np.ndarray:
-    """diag d that minimises L_global + λ Σ (d - mean d)², λ that of less loss on fold 0 of the objects."""
+    """diag d that minimises L_global + λ Σ (d - mean d)², λ chosen on fold 0 of the objects."""
 
-    def fitted(given: FitData, lmbda: float) -> np.ndarray:
-        X, answers = given.named("float32")
+    def fitted(part: FitData, lmbda: float) -> np.ndarray:
+        X, answers = part.named("float32")
         loss = ChoiceLoss(X, answers.objects, answers.pairs)
 
         def objective(d: np.ndarray) -> tuple[float, np.ndarray]:
             value, dW = loss(np.diag(d).astype(X.dtype))
-            off = d - d.mean()
-            return value + lmbda * float(off @ off), dW.diagonal().astype(np.float64) + 2 * lmbda * off
+            spread = d - d.mean()
+            slope = dW.diagonal().astype(np.float64) + 2 * lmbda * spread
+            return value + lmbda * float(spread @ spread), slope
 
-        start = np.full(X.shape[1], best_scale(loss, X)[0])
-        return np.diag(minimize(objective, start, jac=True, method="L-BFGS-B", options={"ftol": 1e-7}).x)
+        scale, _ = best_scale(loss, X)
+        start = np.full(X.shape[1], scale)
+        options = {"ftol": 1e-7}
+        return np.diag(minimize(objective, start, jac=True, method="L-BFGS-B", options=options).x)
 
-    part, held, _ = data().fold(0)
+    training, heldout, _ = data().fold(0)
     X = data().scalars(data().features.matrix, "float64")
-    losses = {
-        lmbda: odd_one_out(X @ fitted(part, lmbda), held, similarity="dot", interval=False).loss
-        for lmbda in (1e-3, 1e-2)
-    }
+    losses = {}
+    for lmbda in (1e-3, 1e-2):
+        Z = X @ fitted(training, lmbda)
+        losses[lmbda] = odd_one_out(Z, heldout, similarity="dot", interval=False).loss
     return fitted(data(), min(losses, key=losses.__getitem__))
 
 
 def _whitening() -> np.ndarray:
-    """(1 - s) I + s C^-½ c^½, C the covariance of the photographs: s is halved in until it keeps what glocal keeps."""
+    """(1 - s) I + s C^-½ c^½, C the covariance of the photographs.
+
+    s is bisected until as many neighbours stay as under `glocal`.
+    """
     local = data().local_features
     assert local is not None
     X = data().scalars(np.asarray(local.matrix), "float64")
     values, V = np.linalg.eigh(np.cov(X.T))
     white = (V * np.sqrt(values.mean() / np.maximum(values, 1e-3 * values.mean()))) @ V.T
-    aim, low, high = neighbours_kept(X, transform("glocal")(np.asarray(local.matrix))), 0.0, 1.0
+    target = neighbours_kept(X, transform("glocal")(np.asarray(local.matrix)))
+    low = 0.0
+    high = 1.0
     for _ in range(12):
         s = (low + high) / 2
-        low, high = (s, high) if neighbours_kept(X, (1 - s) * X + s * X @ white) > aim else (low, s)
+        if neighbours_kept(X, (1 - s) * X + s * X @ white) > target:
+            low = s
+        else:
+            high = s
     return (1 - low) * np.eye(len(V)) + low * white
 
 
@@ -217,36 +255,44 @@ def _whitening() -> np.ndarray:
 def few_shot_cell(Z: np.ndarray, y: np.ndarray, shots: int, probe: str) -> Cell:
     """Balanced accuracy on the images that a draw does not show."""
     codes = np.unique(y, return_inverse=True)[1]
-    k, draws, added = int(codes.max()) + 1, np.zeros(DRAWS), np.zeros(len(y))
-    for draw, shown in enumerate(draw_episodes(codes, shots, len(draws))):
+    k = int(codes.max()) + 1
+    draws = np.zeros(DRAWS)
+    images = np.zeros(len(y))
+    for draw, shown in enumerate(draw_episodes(codes, shots, DRAWS)):
         tested = ~np.isin(np.arange(len(y)), shown)
         credit = shared_credit(PROBES[probe](Z[shown], codes[shown], k)(Z), codes)
         counts = np.bincount(codes[tested], minlength=k)
-        right = np.bincount(codes[tested], credit[tested], k) / counts
-        draws[draw] = right.mean()
-        added += tested * (credit - right[codes]) / (k * counts[codes] * len(draws))
-    return {"draws": draws, "images": added}
+        accuracy = np.bincount(codes[tested], credit[tested], k) / counts
+        draws[draw] = accuracy.mean()
+        images += tested * (credit - accuracy[codes]) / (k * counts[codes] * DRAWS)
+    return {"draws": draws, "images": images}
 
 
 def anomaly_cell(Z: np.ndarray, y: np.ndarray) -> Cell:
-    """Mean AUROC of one class against the rest: half of each class is shown, the other halves are told apart."""
-    codes, U = np.unique(y, return_inverse=True)[1], unit_rows(Z)
-    S, k, draws, added = U @ U.T, int(codes.max()) + 1, np.zeros(HALVES), np.zeros(len(y))
+    """Mean AUROC of a class against the rest: half of each class is shown, the rest are tested."""
+    codes = np.unique(y, return_inverse=True)[1]
+    k = int(codes.max()) + 1
+    U = unit_rows(Z)
+    S = U @ U.T
+    draws = np.zeros(HALVES)
+    images = np.zeros(len(y))
     for half in range(HALVES):
         shown = halves(codes, half)
         for c in range(k):
-            cosines = np.sort(S[np.ix_(~shown, shown & (codes == c))], axis=1)[:, -NEAREST:]
+            cosines = np.sort(S[np.ix_(~shown, shown & (codes == c))], axis=1)[:, -NEIGHBOURS:]
             normal = codes[~shown] == c
             place = placements(-cosines.mean(axis=1), normal)
             auroc = place[normal].mean()
             draws[half] += auroc / k
-            added[~shown] += (place - auroc) / (np.where(normal, normal.sum(), (~normal).sum()) * k * HALVES)
-    return {"draws": draws, "images": added}
+            counts = np.where(normal, normal.sum(), (~normal).sum())
+            images[~shown] += (place - auroc) / (counts * k * HALVES)
+    return {"draws": draws, "images": images}
 
 
 def halves(codes: np.ndarray, half: int) -> np.ndarray:
     """The half of each class that is shown."""
-    order, shown = np.random.RandomState((42, half)).permutation(len(codes)), np.zeros(len(codes), dtype=bool)
+    order = np.random.RandomState((42, half)).permutation(len(codes))
+    shown = np.zeros(len(codes), dtype=bool)
     for c in range(codes.max() + 1):
         rows = order[codes[order] == c]
         shown[rows[: len(rows) // 2]] = True
@@ -254,102 +300,139 @@ def halves(codes: np.ndarray, half: int) -> np.ndarray:
 
 
 def placements(score: np.ndarray, normal: np.ndarray) -> np.ndarray:
-    """The share of images of the other kind that each is on the right side of, ties half: either mean is the AUROC."""
+    """The share of images of the other kind that each is on the right side of, ties half.
+
+    The mean over either kind is the AUROC.
+    """
     below = np.zeros(len(score))
-    for mine in (normal, ~normal):
-        others = np.sort(score[~mine])
-        left, right = (np.searchsorted(others, score[mine], side) for side in ("left", "right"))
-        below[mine] = (left + right) / 2 / len(others)
+    for side in (normal, ~normal):
+        others = np.sort(score[~side])
+        ranks = [np.searchsorted(others, score[side], end) for end in ("left", "right")]
+        below[side] = np.mean(ranks, axis=0) / len(others)
     return np.where(normal, 1 - below, below)
 
 
 def retrieval_cell(arm: LinearTransform, task: str) -> Cell:
-    """Recall at 1 of captions for a photograph or of photographs for a caption, text transformed too or not."""
-    photographs, text, of = captions()
-    Z, ids = arm(photographs), np.arange(len(photographs))
+    """Recall at 1 of captions for a photograph or the reverse, text transformed too or not."""
+    photographs, text, labels = captions()
+    Z = arm(photographs)
+    ids = np.arange(len(photographs))
     T = arm(text) if task.endswith("both sides") else arm.standardization(text, "float64")
-    forward = task.startswith("image to text")
-    found = retrieval(Z, ids, T, of) if forward else retrieval(T, of, Z, ids)
-    right = found.hits[:, 0] if forward else np.bincount(of, found.hits[:, 0]) / np.bincount(of)
-    return {"draws": right.mean(keepdims=True), "images": (right - right.mean()) / len(right)}
+    if task.startswith("image to text"):
+        recall = retrieval(Z, ids, T, labels).hits[:, 0]
+    else:
+        hits = retrieval(T, labels, Z, ids).hits[:, 0]
+        recall = np.bincount(labels, hits) / np.bincount(labels)
+    return {"draws": recall.mean(keepdims=True), "images": (recall - recall.mean()) / len(recall)}
 
 
 def tasks(probes: tuple[str, ...]) -> dict[str, Callable[[LinearTransform], Cell]]:
     """All tasks by name."""
-    found: dict[str, Callable[[LinearTransform], Cell]] = {}
+    scores: dict[str, Callable[[LinearTransform], Cell]] = {}
     for name in SETS:
-        X, y = images(name)
         for probe in probes:
             for shots in SHOTS:
-                found[f"few-shot {probe} {name} {shots}"] = lambda arm, X=X, y=y, shots=shots, probe=probe: (
-                    few_shot_cell(arm(X), y, shots, probe)
-                )
-        found[f"anomaly {name}"] = lambda arm, X=X, y=y: anomaly_cell(arm(X), y)
-    for way in ("image to text", "text to image"):
+                task = f"few-shot {probe} {name} {shots}"
+                scores[task] = partial(_few_shot_of, name, shots, probe)
+        scores[f"anomaly {name}"] = partial(_anomaly_of, name)
+    for direction in ("image to text", "text to image"):
         for sides in ("images only", "both sides"):
-            task = f"{way}, {sides}"
-            found[task] = lambda arm, task=task: retrieval_cell(arm, task)
-    return found
+            task = f"{direction}, {sides}"
+            scores[task] = partial(retrieval_cell, task=task)
+    return scores
+
+
+def _few_shot_of(name: str, shots: int, probe: str, arm: LinearTransform) -> Cell:
+    X, y = images(name)
+    return few_shot_cell(arm(X), y, shots, probe)
+
+
+def _anomaly_of(name: str, arm: LinearTransform) -> Cell:
+    X, y = images(name)
+    return anomaly_cell(arm(X), y)
 
 
 def cell(task: str, arm: str, score: Callable[[LinearTransform], Cell]) -> Cell:
-    """The scores of an arm in a task, and the processor seconds that they cost; read where they have been made."""
-    path, key = OUT / "cells" / arm / f"{task}.npz", np.array(array_sha256(np.vstack(transform(arm).folded())))
-    if path.exists() and (held := dict(np.load(path)))["key"] == key:
-        return held
-    began = time.process_time()
-    found = score(transform(arm)) | {"key": key, "seconds": np.array(time.process_time() - began)}
+    """The scores of an arm in a task and their processor seconds, read if they are there."""
+    path = OUT / "cells" / arm / f"{task}.npz"
+    key = np.array(array_sha256(np.vstack(transform(arm).folded())))
+    if path.exists():
+        stored = dict(np.load(path))
+        if stored["key"] == key:
+            return stored
+    start = time.process_time()
+    scores = score(transform(arm))
+    scores |= {"key": key, "seconds": np.array(time.process_time() - start)}
     make_folder(path.parent)
-    write_npz(path, found)
-    return found
+    write_npz(path, scores)
+    return scores
 
 
-def estimate(found: Cell, less: Cell | None = None) -> Estimate:
-    """The mean over draws, of a difference if `less` is given, with its error over draws and images."""
-    draws, added = (found[name] - (0 if less is None else less[name]) for name in ("draws", "images"))
-    n, D = len(added), len(draws)
-    parts = [(float(added @ added) * n / (n - 1), n - 1)]
-    if D > 1:
-        parts.append((float(draws.var(ddof=1)) / D, D - 1))
+def estimate(scores: Cell, base: Cell | None = None) -> Estimate:
+    """The mean over draws, less that of a base if there is one, with its error."""
+    draws = scores["draws"]
+    images = scores["images"]
+    if base is not None:
+        draws = draws - base["draws"]
+        images = images - base["images"]
+    n_images = len(images)
+    n_draws = len(draws)
+    parts = [(float(images @ images) * n_images / (n_images - 1), n_images - 1)]
+    if n_draws > 1:
+        parts.append((float(draws.var(ddof=1)) / n_draws, n_draws - 1))
     variance = sum(part for part, _ in parts)
     spread = sum(part**2 / freedom for part, freedom in parts)
     return Estimate.of(float(draws.mean()), variance, variance**2 / spread if spread else 0.0, 1.0)
 
 
 def study() -> tuple[list[dict[str, Any]], float]:
-    """A row for each task and arm, and processor seconds; Holm's steps over the arms, and over the controls."""
-    rows, seconds, both = [], 0.0, PROBED
-    for base, arms, probes in (
-        ("original", ("original", *ARMS), both), ("original", tuple(CONTROLS), both[:1]),
-        ("original", tuple(AFTER), both[:1]), ("centred", tuple(AFTER), both[:1]),
-    ):  # fmt: skip
-        of_table = []
+    """A row for each task and arm, and processor seconds; Holm's steps are over each group."""
+    groups = (
+        ("original", ("original", *ARMS), PROBE_NAMES),
+        ("original", tuple(CONTROLS), ("ncm",)),
+        ("original", tuple(AFTER), ("ncm",)),
+        ("centred", tuple(AFTER), ("ncm",)),
+    )
+    rows = []
+    seconds = 0.0
+    for base, arms, probes in groups:
+        group = []
         for task, score in tasks(probes).items():
             before = cell(task, base, score)
             for arm in arms:
-                found = cell(task, arm, score)
-                seconds += float(found["seconds"])
-                row: dict[str, Any] = {"task": task, "arm": arm, "base": base, "value": estimate(found).mean}
+                scores = cell(task, arm, score)
+                seconds += float(scores["seconds"])
+                row: dict[str, Any] = {"task": task, "arm": arm, "base": base}
+                row["value"] = estimate(scores).mean
                 if arm != base:
-                    less = estimate(found, before)
-                    row |= {"difference": less.mean, "half": less.half, "p": less.p}
-                of_table.append(row)
-        tested = [row for row in of_table if row.get("p") is not None]
+                    difference = estimate(scores, before)
+                    row["difference"] = difference.mean
+                    row["half"] = difference.half
+                    row["p"] = difference.p
+                group.append(row)
+        tested = [row for row in group if row.get("p") is not None]
         for row, p in zip(tested, holm([row["p"] for row in tested]), strict=True):
             row["p_holm"] = p
-        rows += of_table
+        rows += group
     return rows, seconds
 
 
 def looks() -> list[dict[str, Any]]:
-    """Agreement with all answers, which all but random and simulated arms were fitted to, and neighbours kept."""
-    X, given = np.asarray(data().features.matrix, np.float64), data()
-    before = {name: given.scalars(images(name)[0], "float64") for name in SETS}
-    found = []
+    """The agreement of each arm with all answers, and the neighbours that it keeps.
+
+    All but the random and the simulated arms were fitted to these answers.
+    """
+    X = np.asarray(data().features.matrix, np.float64)
+    rows = []
     for arm in ("original", *ARMS, *CONTROLS, *AFTER):
         W = transform(arm)
-        kept = {name: neighbours_kept(before[name], W(images(name)[0])) for name in SETS if name != "kinds"}
-        agreement = odd_one_out(W(X), given.answers, interval=False).accuracy
-        found.append({"arm": arm, "agreement_fitted": agreement, "kept": kept})
-        print(found[-1], flush=True)
-    return found
+        kept = {}
+        for name in SETS:
+            if name != "kinds":  # its images are among those of the articles
+                rows_of_set, _ = images(name)
+                before = data().scalars(rows_of_set, "float64")
+                kept[name] = neighbours_kept(before, W(rows_of_set))
+        agreement = odd_one_out(W(X), data().answers, interval=False).accuracy
+        rows.append({"arm": arm, "agreement_fitted": agreement, "kept": kept})
+        print(rows[-1], flush=True)
+    return rows

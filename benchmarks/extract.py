@@ -1,9 +1,10 @@
 """Extraction beside the bare loop of the network, and its memory as images become more.
 
-Throughput: the loop runs the network on batches that lie preprocessed in memory, and does nothing else; extraction
-reads, decodes and preprocesses the same images from files and writes rows. Both do the same batches and take turns in
-one process. Memory: the peak of a process that extracts 1,000 and 20,000 tiny images with a small network.
-Random weights: nothing is downloaded. Run: python benchmarks/extract.py [--quick].
+Throughput: the loop runs the network on batches that lie preprocessed in memory, and does nothing
+else; extraction reads, decodes and preprocesses the same images from files and writes rows. Both do
+the same batches and take turns in one process. Memory: the peak of a process that extracts 1,000
+and 20,000 tiny images with a small network. Random weights: nothing is downloaded. Run: python
+benchmarks/extract.py [--quick].
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import workbench  # noqa: F401  # isort: skip  before torch
@@ -45,27 +47,40 @@ def throughput(root: Path, model: str, images: int, rounds: int) -> None:
     source = open_images(photographs(root / "photographs", images, (500, 375)))
     prepared = [network.preprocess(source.read(number)) for number in range(images)]
     batches = [torch.stack(prepared[start : start + BATCH]) for start in range(0, images, BATCH)]
-    ratios = []
-    for turn in range(rounds + 1):
-        began = time.perf_counter(), time.process_time()
+    out = root / "out"
+
+    def loop() -> None:
         with torch.inference_mode():
             for batch in batches:
                 network.forward(batch)
-        bare, bare_cpu = time.perf_counter() - began[0], time.process_time() - began[1]
-        out = root / "out"
-        began = time.perf_counter(), time.process_time()
-        extractor.extract(source, out)
-        whole, whole_cpu = time.perf_counter() - began[0], time.process_time() - began[1]
+
+    ratios = []
+    cpu_ratios = []
+    for turn in range(rounds + 1):
+        loop_seconds, loop_cpu = timed(loop)
+        whole_seconds, whole_cpu = timed(lambda: extractor.extract(source, out))
         shutil.rmtree(out)
         if turn:  # the first is for warming up
-            ratios.append((bare / whole, bare_cpu / whole_cpu))
+            ratios.append(loop_seconds / whole_seconds)
+            cpu_ratios.append(loop_cpu / whole_cpu)
             print(
-                f"  loop {images / bare:.1f} images/s, extraction {images / whole:.1f}: {bare / whole:.3f} "
-                f"(processor time {bare_cpu:.1f} and {whole_cpu:.1f} s: {bare_cpu / whole_cpu:.3f})",
+                f"  loop {images / loop_seconds:.1f} images/s, "
+                f"extraction {images / whole_seconds:.1f}: {ratios[-1]:.3f} "
+                f"(processor time {loop_cpu:.1f} and {whole_cpu:.1f} s: {cpu_ratios[-1]:.3f})",
                 flush=True,
             )
-    wall, cpu = (statistics.median(column) for column in zip(*ratios, strict=True))
-    print(f"{model}: {wall:.3f} of the bare loop's throughput; {cpu:.3f} by processor time (at least 0.95)")
+    print(
+        f"{model}: {statistics.median(ratios):.3f} of the bare loop's throughput; "
+        f"{statistics.median(cpu_ratios):.3f} by processor time (at least 0.95)"
+    )
+
+
+def timed(work: Callable[[], object]) -> tuple[float, float]:
+    """The seconds that a call takes, and its processor seconds."""
+    start = time.perf_counter()
+    cpu_start = time.process_time()
+    work()
+    return time.perf_counter() - start, time.process_time() - cpu_start
 
 
 PEAK = """
@@ -79,18 +94,21 @@ print(result.record["rows"], resource.getrusage(resource.RUSAGE_SELF).ru_maxrss 
 
 
 def memory(root: Path, few: int, many: int) -> None:
-    rows = {}
+    peaks = {}
     folder = photographs(root / "tiny", many, (24, 24))
     (root / "few.txt").write_text("".join(f"tiny/{number}.jpg\n" for number in range(few)))
     for name, images in (("few", root / "few.txt"), ("many", folder)):
-        began = time.perf_counter()
+        start = time.perf_counter()
         printed = subprocess.run(
-            [sys.executable, "-c", PEAK, str(images), str(root / name)], check=True, capture_output=True, text=True
+            [sys.executable, "-c", PEAK, str(images), str(root / name)],
+            check=True,
+            capture_output=True,
+            text=True,
         ).stdout
         count, peak = (int(number) for number in printed.split())
-        rows[count] = peak
-        print(f"  {count} images: peak {peak} MB, {time.perf_counter() - began:.0f} s", flush=True)
-    print(f"{many} images instead of {few}: {rows[many] - rows[few]:+d} MB of {rows[few]} MB")
+        peaks[count] = peak
+        print(f"  {count} images: peak {peak} MB, {time.perf_counter() - start:.0f} s", flush=True)
+    print(f"{many} images instead of {few}: {peaks[many] - peaks[few]:+d} MB of {peaks[few]} MB")
 
 
 def main() -> None:
@@ -102,10 +120,12 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         if options.only != "memory":
-            model = "timm:vit_small_patch16_224:none" if options.quick else "timm:vit_base_patch16_224:none"
-            throughput(root, model, 32 if options.quick else 64, options.rounds or (2 if options.quick else 5))
+            size, images, rounds = ("small", 32, 2) if options.quick else ("base", 64, 5)
+            model = f"timm:vit_{size}_patch16_224:none"
+            throughput(root, model, images, options.rounds or rounds)
         if options.only != "throughput":
-            memory(root, 200 if options.quick else 1000, 1000 if options.quick else 20_000)
+            few, many = (200, 1000) if options.quick else (1000, 20_000)
+            memory(root, few, many)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What benchmarks/image_text.py measures on: networks, rows and local images, and the transforms of its sweeps."""
+"""The data of benchmarks/image_text.py, and the transforms of its sweeps."""
 
 from __future__ import annotations
 
@@ -21,21 +21,37 @@ OUT = Path("bench-out") / "image-text"
 FOLDS = 3
 LAMBDAS = (0.1, 0.3, 1, 3, 10)
 GRIDS = {
-    "arms": {"method": ["naive", "global", "glocal"], "lmbda": LAMBDAS, "alpha": [0.1, 0.25, 0.5, 0.75],
-             "tau": [0.05, 0.1, 0.25]},
-    "path": {"method": ["global"], "lmbda": [float(f"{value:.3g}") for value in np.logspace(-1.5, 1.5, 13)]},
+    "arms": {
+        "method": ["naive", "global", "glocal"],
+        "lmbda": LAMBDAS,
+        "alpha": [0.1, 0.25, 0.5, 0.75],
+        "tau": [0.05, 0.1, 0.25],
+    },
+    "path": {
+        "method": ["global"],
+        "lmbda": [float(f"{value:.3g}") for value in np.logspace(-1.5, 1.5, 13)],
+    },
     "mix": {"method": ["global"], "lmbda": [0.1, 0.3, 1], "mix": [0.9, 0.99]},
-    "few": {"method": ["naive", "global", "glocal"], "lmbda": [0.3, 1, 3], "alpha": [0.5], "tau": [0.1]},
+    "few": {
+        "method": ["naive", "global", "glocal"],
+        "lmbda": [0.3, 1, 3],
+        "alpha": [0.5],
+        "tau": [0.1],
+    },
     "all": None,
-}  # fmt: skip
-"""The grids of `front`: all arms; a fine path of `global`; mixes; all arms in few settings; the default of a sweep."""
+}
+"""The grids of `front`: all arms; a fine path of `global`; mixes; all arms in few settings; the
+default of a sweep."""
 Setting = tuple[str, float, float | None, float | None] | None
 """Method, λ, α, τ; None is the original features."""
 ARMS: dict[str, Setting] = {
     "original": None,
     "naive, λ 0.3": ("naive", 0.3, None, None),
     **{f"global, λ {lmbda:g}": ("global", lmbda, None, None) for lmbda in (0.1, 0.3, 1.0, 3.0)},
-    **{f"glocal, α 0.5, λ {lmbda:g}, τ 0.1": ("glocal", lmbda, 0.5, 0.1) for lmbda in (0.1, 0.3, 1.0, 3.0)},
+    **{
+        f"glocal, α 0.5, λ {lmbda:g}, τ 0.1": ("glocal", lmbda, 0.5, 0.1)
+        for lmbda in (0.1, 0.3, 1.0, 3.0)
+    },
 }
 """The settings whose use is measured."""
 
@@ -62,8 +78,8 @@ class Case:
 
     @cached_property
     def objects(self) -> Features:
-        found = Features.load(workbench.real_data() / "things" / "features" / self.network)
-        return Features(self._scaled(found), found.names, self.name)
+        features = Features.load(workbench.real_data() / "things" / "features" / self.network)
+        return Features(self._scaled(features), features.names, self.name)
 
     @cached_property
     def answers(self) -> Answers:
@@ -74,12 +90,13 @@ class Case:
 
     @cached_property
     def images(self) -> Features:
-        """The local images. The photographs come with rows of length 1: beside raw objects they get their length."""
+        """The local images; photographs, which have length 1, get the length of raw objects."""
         if self.local == "objects":
             return Features(self.objects.matrix, None, "the objects themselves")
-        found = self._unit(Features.load(workbench.real_data() / "local" / self.network))
-        length = 1.0 if self.rows == "unit" else float(np.linalg.norm(self.objects.matrix, axis=1).mean())
-        return Features((length * found).astype(np.float32), None, "photographs")
+        rows = self._unit(Features.load(workbench.real_data() / "local" / self.network))
+        if self.rows == "raw":
+            rows *= float(np.linalg.norm(self.objects.matrix, axis=1).mean())
+        return Features(rows.astype(np.float32), None, "photographs")
 
     @cached_property
     def words(self) -> tuple[tuple[str, ...], np.ndarray]:
@@ -96,20 +113,24 @@ class Case:
 
     def heldout_images(self, fold: int) -> np.ndarray:
         """The local images of one fold."""
-        return np.asarray(self.images.matrix, np.float64)[object_folds(len(self.images), FOLDS)[fold]]
+        rows = object_folds(len(self.images), FOLDS)[fold]
+        return np.asarray(self.images.matrix, np.float64)[rows]
 
-    def transform(self, arm: Setting, fold: int, **more: Any) -> LinearTransform:
-        """The transform of one setting fitted without a fold, kept once it is there; the original features for None."""
-        if arm is None:
+    def transform(self, setting: Setting, fold: int, **options: Any) -> LinearTransform:
+        """The transform fitted without a fold, read where it was made; None is no transform."""
+        if setting is None:
             scalars = self.objects.standardization
-            return LinearTransform(np.eye(self.objects.dimensions, dtype=np.float32), None, scalars.mean, scalars.std)
-        method, lmbda, alpha, tau = arm
+            identity = np.eye(self.objects.dimensions, dtype=np.float32)
+            return LinearTransform(identity, None, scalars.mean, scalars.std)
+        method, lmbda, alpha, tau = setting
         local = {} if alpha is None or tau is None else {"alpha": alpha, "tau": tau}
-        file = OUT / self.name / "transforms" / f"{fold}-{'-'.join(map(str, (*arm, *more.values())))}.npz"
+        key = "-".join(map(str, (fold, *setting, *options.values())))
+        file = OUT / self.name / "transforms" / f"{key}.npz"
         if not file.exists():
-            fitted = fit(self.data.fold(fold, FOLDS)[0], Arm(method, lmbda=lmbda, **local, **more), Exact(tol=1e-4))
+            training, _, _ = self.data.fold(fold, FOLDS)
+            arm = Arm(method, lmbda=lmbda, **local, **options)
             make_folder(file.parent)
-            fitted.transform.save(file)
+            fit(training, arm, Exact(tol=1e-4)).transform.save(file)
         return LinearTransform.load(file)
 
     @property
@@ -117,12 +138,14 @@ class Case:
         """What a sweep of this case is fitted on."""
         return FitData(self.objects, self.answers, self.images)
 
-    def _scaled(self, found: Features) -> np.ndarray:
-        return np.array(found.matrix, np.float32) if self.rows == "raw" else self._unit(found).astype(np.float32)
+    def _scaled(self, features: Features) -> np.ndarray:
+        if self.rows == "raw":
+            return np.array(features.matrix, np.float32)
+        return self._unit(features).astype(np.float32)
 
     @staticmethod
-    def _unit(found: Features) -> np.ndarray:
-        X = np.asarray(found.matrix, np.float64)
+    def _unit(features: Features) -> np.ndarray:
+        X = np.asarray(features.matrix, np.float64)
         return X / np.linalg.norm(X, axis=1, keepdims=True)
 
 
@@ -137,13 +160,14 @@ CASES = {
 """The grids that each case is swept over."""
 
 
-def difference(found: dict[str, Any] | None) -> str:
+def difference(paired: dict[str, Any] | None) -> str:
     """A paired difference with its interval, where it has one."""
-    if found is None:
+    if paired is None:
         return f"{'beyond the path':26s}"
-    if found["low"] is None:
-        return f"{found['difference']:+.4f}"
-    return f"{found['difference']:+.4f} [{found['low']:+.4f}, {found['high']:+.4f}]"
+    value = f"{paired['difference']:+.4f}"
+    if paired["low"] is None:
+        return value
+    return f"{value} [{paired['low']:+.4f}, {paired['high']:+.4f}]"
 
 
 def save(path: Path, rows: Iterable[dict[str, Any]]) -> None:

@@ -1,9 +1,9 @@
-"""Memory and time of a fit at more objects than a Gram matrix is made for: each run in a process of its own.
+"""Memory and time of a fit of more objects than a Gram matrix is made for, each in its own process.
 
-Simulated objects (Gaussian), about 5 answers an object on three objects drawn at random, answered from a hidden
-transform with noise. The arm is `global`. Peak memory is VmHWM of /proc/self/status; "of the fit" is that less
-what the process held when everything was imported and the data were made. Seconds are those of the wall clock and of
-the CPU: the latter count on a busy machine.
+Simulated objects (Gaussian), about 5 answers an object on three objects drawn at random, answered
+from a hidden transform with noise. The arm is `global`. Peak memory is VmHWM of /proc/self/status;
+"of the fit" is that less what the process held when everything was imported and the data were made.
+Seconds are those of the wall clock and of the CPU: the latter count on a busy machine.
 
 Run: python benchmarks/many_objects.py
 """
@@ -21,23 +21,26 @@ import numpy as np
 
 
 def memory_mb(field: str) -> float:
-    """VmHWM (peak) or VmRSS (now) of this process; not ru_maxrss, which begins with that of the parent."""
+    """VmHWM (peak) or VmRSS (now) of this process; ru_maxrss would start with the parent's."""
     with open("/proc/self/status", encoding="ascii") as status:
         return int(status.read().split(f"{field}:")[1].split()[0]) / 1024
 
 
 def simulated(n: int, p: int, answers_per_object: float) -> tuple[np.ndarray, np.ndarray]:
-    """Features, and answers in which the two objects most alike in 16 hidden directions, plus noise, are the pair."""
+    """Features, and answers: the pair is most alike in 16 hidden directions, with noise."""
     rng = np.random.default_rng(0)
     X = rng.standard_normal((n, p), dtype=np.float32)
     hidden = X[:, :16]
-    t = int(n * answers_per_object)
-    rows = rng.integers(0, n, (t + t // 10, 3))
-    rows = rows[(rows[:, 0] != rows[:, 1]) & (rows[:, 0] != rows[:, 2]) & (rows[:, 1] != rows[:, 2])][:t]
-    pairs = ((1, 2, 0), (0, 2, 1), (0, 1, 2))  # pair first, odd one last
-    dots = np.stack([(hidden[rows[:, a]] * hidden[rows[:, b]]).sum(1) for a, b, _ in pairs], axis=1)
-    chosen = (dots + rng.gumbel(size=dots.shape)).argmax(axis=1)
-    return X, np.take_along_axis(rows, np.array(pairs)[chosen], axis=1)
+    n_answers = int(n * answers_per_object)
+    rows = rng.integers(0, n, (n_answers + n_answers // 10, 3))
+    a, b, c = rows.T
+    rows = rows[(a != b) & (a != c) & (b != c)][:n_answers]
+    orders = ((1, 2, 0), (0, 2, 1), (0, 1, 2))  # pair first, odd one last
+    dots = np.stack(
+        [(hidden[rows[:, a]] * hidden[rows[:, b]]).sum(1) for a, b, _ in orders], axis=1
+    )
+    order = (dots + rng.gumbel(size=dots.shape)).argmax(axis=1)
+    return X, np.take_along_axis(rows, np.array(orders)[order], axis=1)
 
 
 def child(options: argparse.Namespace) -> None:
@@ -48,20 +51,28 @@ def child(options: argparse.Namespace) -> None:
     X, answers = simulated(options.n, options.dimensions, options.answers)
     data = FitData(Features(X, None, "X"), Answers(answers))
     before = memory_mb("VmRSS")
-    began, worked = time.perf_counter(), time.process_time()
+    start = time.perf_counter()
+    cpu_start = time.process_time()
     record = fit(data, Arm("global")).record
-    seconds, cpu = time.perf_counter() - began, time.process_time() - worked
-    print(
-        json.dumps({
-            "gathered": record.gathered, "n_objects": record.n_objects, "n_answers": record.n_answers,
-            "peak_mb": memory_mb("VmHWM"), "before_mb": before, "seconds": seconds, "cpu": cpu,
-            "evaluations": record.evaluations, "status": record.status, "objective": record.objective,
-        })
-    )  # fmt: skip
+    row = {
+        "gathered": record.gathered,
+        "n_objects": record.n_objects,
+        "n_answers": record.n_answers,
+        "seconds": time.perf_counter() - start,
+        "cpu": time.process_time() - cpu_start,
+        "peak_mb": memory_mb("VmHWM"),
+        "before_mb": before,
+        "evaluations": record.evaluations,
+        "status": record.status,
+        "objective": record.objective,
+    }
+    print(json.dumps(row))
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--objects", nargs="+", type=int, default=[25_000, 50_000, 100_000])
     parser.add_argument("--dimensions", type=int, default=256)
     parser.add_argument("--answers", type=float, default=5.0, help="answers an object")
@@ -71,14 +82,20 @@ def main() -> None:
         child(options)
         return
     print(f"{options.dimensions} dimensions, {options.answers:g} answers an object, float32")
-    print("objects  answers  gathered  peak MB  of the fit  n x n MB  seconds    CPU  evaluations  ended")
+    print(
+        "objects  answers  gathered  peak MB  of the fit  n x n MB  seconds    CPU  evaluations  "
+        "status"
+    )
     for n in options.objects:
         arguments = [*sys.argv[1:], "--n", str(n)]
-        done = subprocess.run([sys.executable, __file__, *arguments], stdout=subprocess.PIPE, text=True, check=True)
-        row = json.loads(done.stdout.splitlines()[-1])
-        memory = f"{row['peak_mb']:8.0f} {row['peak_mb'] - row['before_mb']:11.0f} {n * n * 4 / 2**20:9.0f}"
+        process = subprocess.run(
+            [sys.executable, __file__, *arguments], stdout=subprocess.PIPE, text=True, check=True
+        )
+        row = json.loads(process.stdout.splitlines()[-1])
         print(
-            f"{row['n_objects']:7d} {row['n_answers']:8d}  {row['gathered']!s:8s} {memory} "
+            f"{row['n_objects']:7d} {row['n_answers']:8d}  {row['gathered']!s:8s} "
+            f"{row['peak_mb']:8.0f} {row['peak_mb'] - row['before_mb']:11.0f} "
+            f"{n * n * 4 / 2**20:9.0f} "
             f"{row['seconds']:8.1f} {row['cpu']:6.1f} {row['evaluations']:12d}  {row['status']}",
             flush=True,
         )

@@ -20,7 +20,9 @@ import hashlib
 import json
 import os
 import random
+import resource
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -36,7 +38,8 @@ ROOT = Path(__file__).resolve().parents[1]
 SOURCES = ("src", "packages/glocal-collect/src")
 COPIED = (*SOURCES, "tests", "packages/glocal-collect/tests", "docs", "examples", "benchmarks")
 FILES = ("pyproject.toml", "README.md", "CONTRIBUTING.md", "CHANGELOG.md", "CITATION.cff")
-STARTUP_SECONDS = 60  # a process of pytest and its imports, on a busy machine
+STARTUP_SECONDS = 30  # processor time of pytest and its imports
+MAX_WALL_SECONDS = 20  # for a second of processor time, on a busy machine
 REACHED = "mutants.reached.json"
 PYTEST = ("-q", "-x", "--no-header", "-p", "no:xdist", "-p", "no:random_order")
 
@@ -165,13 +168,13 @@ def mutations(file: str) -> Iterator[Mutation]:
 
 
 def _nodes(tree: ast.AST, function: str = "") -> Iterator[tuple[str, ast.AST]]:
-    """Statements and expressions of functions with the function's qualified name; no annotations, no f-strings."""
+    """Statements and expressions of functions, with the qualified name of the function."""
     for name, value in ast.iter_fields(tree):
         if name in ("annotation", "returns", "decorator_list"):
             continue
         for node in value if isinstance(value, list) else [value]:
             if not isinstance(node, ast.AST) or isinstance(node, ast.JoinedStr):
-                continue
+                continue  # NOTE the parts of an f-string have no true places before Python 3.12
             inner = function
             if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
                 inner = f"{function}.{node.name}".lstrip(".")
@@ -283,16 +286,19 @@ class Tree:
         path.write_bytes(mutation.applied(text))
         began = time.monotonic()
         command = (sys.executable, "-m", "pytest", *PYTEST, *chosen)
+        cpu_limit = STARTUP_SECONDS + int(5 * limit)
         try:
             code = subprocess.run(
                 command,
                 cwd=self.folder,
                 env=self.environment,
                 capture_output=True,
-                timeout=STARTUP_SECONDS + 5 * limit,
+                preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_CPU, (cpu_limit, cpu_limit)),
+                timeout=MAX_WALL_SECONDS * cpu_limit,
                 check=False,
             ).returncode
-            outcome = "killed" if code else "survived"
+            outcomes = {0: "survived", -signal.SIGKILL: "timeout", -signal.SIGXCPU: "timeout"}
+            outcome = outcomes.get(code, "killed")
         except subprocess.TimeoutExpired:
             outcome = "timeout"
         finally:
@@ -323,7 +329,7 @@ def requested(places: list[str]) -> list[Mutation]:
     return candidates
 
 
-def main() -> None:
+def options_of_command_line() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -334,35 +340,36 @@ def main() -> None:
     parser.add_argument("--limit", type=float, default=30.0, help="seconds of tests for a change")
     parser.add_argument("--out", type=Path, default=Path("mutants.jsonl"))
     parser.add_argument("--reach", type=Path, help=argparse.SUPPRESS)
-    options = parser.parse_args()
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Draw the changes, try those that are not in the file yet, and print the counts."""
+    options = options_of_command_line()
     if options.reach:
         plugin = Reach(Path.cwd())
-        marked = ("-m", "not data and not nightly")
-        pytest.main([*PYTEST, *marked, *options.tests], plugins=[plugin])
+        pytest.main([*PYTEST, "-m", "not data and not nightly", *options.tests], plugins=[plugin])
         options.reach.write_text(json.dumps(plugin.functions))
         return
     lines = options.out.read_text().splitlines() if options.out.exists() else []
     tried = {tuple(row["key"]) for row in map(json.loads, lines)}
     candidates = requested(options.places)
-    drawn = random.Random(options.seed).sample(candidates, min(options.number, len(candidates)))
+    number = min(options.number, len(candidates))
+    sample = random.Random(options.seed).sample(candidates, number)
+    untried = [mutation for mutation in sample if mutation.key not in tried]
     counts: collections.Counter[str] = collections.Counter()
     with tempfile.TemporaryDirectory() as folder:
         tree = Tree(Path(folder).resolve())
         reached = tree.reached(options.tests)
-        for mutation in drawn:
-            if mutation.key in tried:
-                continue
+        for mutation in untried:
             tests = reached.get(f"{mutation.file}:{mutation.function}", {})
-            row = tree.verdict(mutation, tests, options.limit)
+            row = {**asdict(mutation), **tree.verdict(mutation, tests, options.limit)}
             counts[row["outcome"]] += 1
             with options.out.open("a") as file:
-                file.write(json.dumps({"key": mutation.key, **asdict(mutation), **row}) + "\n")
-            print(
-                f"{row['outcome']:9} {mutation.file}:{mutation.line} {mutation.kind}: "
-                f"{mutation.before!r} -> {mutation.after!r} ({row['tests']} tests, {row['seconds']} s)",
-                flush=True,
-            )
-    print(json.dumps({"drawn": len(drawn), "candidates": len(candidates), **counts}))
+                file.write(json.dumps({"key": mutation.key, **row}) + "\n")
+            print("{outcome:9} {file}:{line} {kind}:".format(**row), end=" ")
+            print("{before!r} -> {after!r} ({tests} tests, {seconds} s)".format(**row), flush=True)
+    print(json.dumps({"candidates": len(candidates), "drawn": number, **counts}))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
-"""Make the transform that comes with the package, and its card, from the data folder. Run: make pretrained.
+"""Make the transform that comes with the package, and its card. Run: make pretrained.
 
-It is that of CLIP ViT-B/32, rows of length 1, chosen by `keep` on all answers and photographs at hand. `measured` gives
-the numbers of the card; a test compares them with those of the file in the package.
+It is that of CLIP ViT-B/32, rows of length 1, chosen by `keep` on all answers and photographs at
+hand. `measured` gives the numbers of the card; a test compares them with those of the file in the
+package.
 """
 
 from __future__ import annotations
@@ -22,12 +23,14 @@ from glocal.evaluation.few_shot import few_shot
 from glocal.evaluation.structure import kept_by_image
 from glocal.files import read_lines
 
-NAME, KEEP = "clip-vit-b-32", 0.9
+NAME = "clip-vit-b-32"
+KEEP = 0.9
 FOLDER = Path(__file__).resolve().parents[1] / "src" / "glocal" / "transform" / "pretrained" / NAME
 SOURCE = {
-    "model": "openclip:ViT-B-32-quickgelu:openai", "layer": "visual",
+    "model": "openclip:ViT-B-32-quickgelu:openai",
+    "layer": "visual",
     "preprocessing": "that of the model; each row is then scaled to length 1",
-}  # fmt: skip
+}
 DESCRIBED = {"licence": "cc-by-4.0", "base_model": "openai/clip-vit-base-patch32"}
 NOTES = """It comes with glocal: `glocal.pretrained("{name}")` in Python, `glocal apply {name} FEATURES --out OUT` as a
 command; `--normalize` scales each row to length 1 first, as it was in the fit.
@@ -89,12 +92,20 @@ def labelled() -> dict[str, tuple[Features, np.ndarray]]:
     """Images that took no part in the fit, and their classes."""
     root = workbench.real_data() / "downstream" / "clip-vit-b32"
     articles = pd.read_csv(root / "fashion2000" / "labels.csv")["articleType"]
-    many = (articles.map(articles.value_counts()) >= 20).to_numpy()
-    fashion = unit(root / "fashion2000" / "features.npy").matrix[many]
-    found = {"2,000 fashion products: articles with 20 images": (Features(fashion), articles.to_numpy(str)[many])}
-    for name, title in (("cifar10-500", "CIFAR-10, test images"), ("car-damage-666", "damaged cars")):
-        found[title] = unit(root / name / "features.npy"), np.load(root / name / "labels.npy")
-    return found
+    frequent = (articles.map(articles.value_counts()) >= 20).to_numpy()
+    fashion = Features(unit(root / "fashion2000" / "features.npy").matrix[frequent])
+    sets = {
+        "2,000 fashion products: articles with 20 images": (
+            fashion,
+            articles.to_numpy(str)[frequent],
+        )
+    }
+    for name, title in (
+        ("cifar10-500", "CIFAR-10, test images"),
+        ("car-damage-666", "damaged cars"),
+    ):
+        sets[title] = unit(root / name / "features.npy"), np.load(root / name / "labels.npy")
+    return sets
 
 
 def kept(transform: LinearTransform, images: Features) -> np.ndarray:
@@ -103,54 +114,69 @@ def kept(transform: LinearTransform, images: Features) -> np.ndarray:
     return kept_by_image(transform.standardization(X, "float64"), transform(X))
 
 
-def measured(transform: LinearTransform, given: FitData) -> dict[str, Any]:
-    """What the card states of the transform itself: on what it was fitted on, and on images that it has not seen."""
-    X = np.asarray(given.features.matrix, dtype=np.float64)
-    assert given.local_features is not None
-    found: dict[str, Any] = {
-        "agreement": odd_one_out(transform(X), given.answers, interval=False).accuracy,
-        "original": odd_one_out(transform.standardization(X, "float64"), given.answers, interval=False).accuracy,
-        "kept": float(kept(transform, given.local_features).mean()), "others": {},
-    }  # fmt: skip
-    for title, (images, y) in labelled().items():
-        rows, share = np.asarray(images.matrix, dtype=np.float64), kept(transform, images)
-        before, after = (
-            few_shot(Z, y, Z, y, shots=1, draws=40, probe="ncm", leave_out_shots=True).accuracy
-            for Z in (transform.standardization(rows, "float64"), transform(rows))
-        )
-        found["others"][title] = {
-            "n": len(rows), "kept": float(share.mean()), "error": float(share.std() / np.sqrt(len(share))),
-            "original": before, "shot": after,
-        }  # fmt: skip
-    return found
+def measured(transform: LinearTransform, data: FitData) -> dict[str, Any]:
+    """What the card states: scores on the data of the fit, and on images that took no part."""
+    X = np.asarray(data.features.matrix, dtype=np.float64)
+    original = transform.standardization(X, "float64")
+    assert data.local_features is not None
+    return {
+        "agreement": odd_one_out(transform(X), data.answers, interval=False).accuracy,
+        "original": odd_one_out(original, data.answers, interval=False).accuracy,
+        "kept": float(kept(transform, data.local_features).mean()),
+        "others": {title: scores(transform, *task) for title, task in labelled().items()},
+    }
 
 
-def made(given: FitData) -> LinearTransform:
-    """The transform, its weights rounded to float16, without a card."""
-    found = fit(given, keep=KEEP).transform
-    meta = {key: value for key, value in found.meta.items() if key in ("fit", "rows")}
-    return replace(found, weights=found.weights.astype(np.float16), meta={**meta, "source": SOURCE})
-
-
-def write(transform: LinearTransform, given: FitData) -> None:
-    """Write the folder of the package: the transform, and its card with what is measured of it."""
-    numbers, record = measured(transform, given), transform.meta["fit"]
-    others = "\n".join(
-        "| {title} | {n:,} | {kept:.3f} ± {error:.3f} | {original:.3f}, {shot:.3f} |".format(title=title, **one)
-        for title, one in numbers.pop("others").items()
+def scores(transform: LinearTransform, images: Features, y: np.ndarray) -> dict[str, float]:
+    """Neighbours kept, and one-shot accuracy before and after the transform."""
+    X = np.asarray(images.matrix, dtype=np.float64)
+    share = kept(transform, images)
+    before, after = (
+        few_shot(Z, y, Z, y, shots=1, draws=40, probe="ncm", leave_out_shots=True).accuracy
+        for Z in (transform.standardization(X, "float64"), transform(X))
     )
+    return {
+        "n": len(X),
+        "kept": float(share.mean()),
+        "error": float(share.std() / np.sqrt(len(share))),
+        "original": before,
+        "shot": after,
+    }
+
+
+def made(data: FitData) -> LinearTransform:
+    """The transform, its weights rounded to float16, without a card."""
+    transform = fit(data, keep=KEEP).transform
+    meta = {key: value for key, value in transform.meta.items() if key in ("fit", "rows")}
+    weights = transform.weights.astype(np.float16)
+    return replace(transform, weights=weights, meta={**meta, "source": SOURCE})
+
+
+def write(transform: LinearTransform, data: FitData) -> None:
+    """Write the folder of the package: the transform, and its card with the measured numbers."""
+    numbers = measured(transform, data)
+    record = transform.meta["fit"]
+    line = "| {title} | {n:,} | {kept:.3f} ± {error:.3f} | {original:.3f}, {shot:.3f} |"
+    others = [line.format(title=title, **row) for title, row in numbers.pop("others").items()]
     notes = NOTES.format(
-        name=NAME, answers=len(given.answers), objects=len(given.answers.named()), images=len(given.blocks[0]),
-        candidates=record["keep"]["candidates"], k=record["keep"]["k"], keep=KEEP, others=others,
-        version=record["provenance"]["version"], **numbers,
-    )  # fmt: skip
+        name=NAME,
+        answers=len(data.answers),
+        objects=len(data.answers.named()),
+        images=len(data.blocks[0]),
+        candidates=record["keep"]["candidates"],
+        k=record["keep"]["k"],
+        keep=KEEP,
+        others="\n".join(others),
+        version=record["provenance"]["version"],
+        **numbers,
+    )
     transform.save_pretrained(FOLDER, notes=notes, **DESCRIBED)
 
 
 def main() -> None:
     """Fit, write, and print the card."""
-    given = data()
-    write(made(given), given)
+    fit_data = data()
+    write(made(fit_data), fit_data)
     sys.stdout.write((FOLDER / "README.md").read_text(encoding="utf-8"))
     sys.stdout.write(f"transform.npz: {(FOLDER / 'transform.npz').stat().st_size:,} bytes\n")
 

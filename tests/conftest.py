@@ -1,4 +1,4 @@
-"""Shapes and types are checked at run time here: jaxtyping with beartype, hooked in before glocal is imported."""
+"""Shapes and types are checked at run time: jaxtyping and beartype hook in before glocal loads."""
 
 import os
 import sys
@@ -10,7 +10,7 @@ from hypothesis import settings
 from jaxtyping import config, install_import_hook
 from processes import browser  # noqa: F401
 
-# compiled tests and modules are kept, whatever the environment says: all workers and later runs start sooner
+# compiled modules are kept, whatever the environment says: workers and later runs start sooner
 sys.dont_write_bytecode = False
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
@@ -38,11 +38,13 @@ def _two_threads():
 
 
 def pytest_collection_modifyitems(items):
-    """What starts a browser, a cluster or a process that is to die is nightly; what reads the data folder needs it."""
+    """Mark tests of browsers, clusters and killed processes nightly, those of real data data."""
     for item in items:
         fixtures = set(getattr(item, "fixturenames", ()))
         code = getattr(getattr(item, "function", None), "__code__", None)
-        if fixtures & {"browser", "cluster", "started"} or "processes" in getattr(code, "co_names", ()):
+        if fixtures & {"browser", "cluster", "started"} or "processes" in getattr(
+            code, "co_names", ()
+        ):
             item.add_marker(pytest.mark.nightly)
         if "data_dir" in fixtures:
             item.add_marker(pytest.mark.data)
@@ -54,7 +56,13 @@ def world():
     from glocal.data.world import simulated_world
 
     return simulated_world(
-        n_superordinate=6, n_category=8, n_object=5, n_local=300, n_triplets=12_000, dimensions=32, seed=3
+        n_superordinate=6,
+        n_category=8,
+        n_object=5,
+        n_local=300,
+        n_triplets=12_000,
+        dimensions=32,
+        seed=3,
     )
 
 

@@ -1,4 +1,4 @@
-"""Image data sets in the formats they are published in, made small, with their checksums put into torchvision."""
+"""Image data sets in their published formats, made small, their checksums put into torchvision."""
 
 import hashlib
 import io
@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-datasets = pytest.importorskip("torchvision.datasets", reason="image data sets need glocal[extract]")
+datasets = pytest.importorskip(
+    "torchvision.datasets", reason="image data sets need glocal[extract]"
+)
 
 RNG = np.random.default_rng(0)
 
@@ -23,23 +25,34 @@ def pickled(path, content):
 
 
 def make_cifar(root, monkeypatch, n10=3, n100=12):
-    """A CIFAR-10 and a CIFAR-100 of four classes, of so many pictures a batch; torchvision is given their checksums."""
-    for name, folder, batches, key, classes in (
-        ("CIFAR10", "cifar-10-batches-py", [f"data_batch_{i}" for i in range(1, 6)], "labels", list("abcdefghij")),
-        ("CIFAR100", "cifar-100-python", ["train"], "fine_labels", ["apple", "bear", "pear", "wolf"]),
-    ):
-        known, kind, listed = "meta" if name == "CIFAR100" else "batches.meta", getattr(datasets, name), []
-        for batch in (*batches, "test" if name == "CIFAR100" else "test_batch"):
-            n = n100 if name == "CIFAR100" else n10
-            content = {
-                "data": RNG.integers(0, 256, (n, 3072), dtype=np.uint8),
-                key: (np.arange(n) % len(classes)).tolist(),
-            }
-            listed.append([batch, pickled(root / folder / batch, content)])
-        md5 = pickled(root / folder / known, {key.replace("labels", "label_names"): classes})
-        monkeypatch.setattr(kind, "train_list", listed[:-1])
-        monkeypatch.setattr(kind, "test_list", listed[-1:])
-        monkeypatch.setattr(kind, "meta", {**kind.meta, "md5": md5})
+    """A CIFAR-10 and a CIFAR-100 of four classes, of `n10` and `n100` pictures a batch."""
+    batches = [f"data_batch_{number}" for number in range(1, 6)]
+    classes = list("abcdefghij")
+    folder = root / "cifar-10-batches-py"
+    files = {name: pickled(folder / name, batch("labels", classes, n10)) for name in batches}
+    test = pickled(folder / "test_batch", batch("labels", classes, n10))
+    meta = pickled(folder / "batches.meta", {"label_names": classes})
+    register(datasets.CIFAR10, monkeypatch, files, {"test_batch": test}, meta)
+
+    classes = ["apple", "bear", "pear", "wolf"]
+    folder = root / "cifar-100-python"
+    train = pickled(folder / "train", batch("fine_labels", classes, n100))
+    test = pickled(folder / "test", batch("fine_labels", classes, n100))
+    meta = pickled(folder / "meta", {"fine_label_names": classes})
+    register(datasets.CIFAR100, monkeypatch, {"train": train}, {"test": test}, meta)
+
+
+def batch(key, classes, n):
+    """A file of n random pictures, the classes in turn."""
+    pictures = RNG.integers(0, 256, (n, 3072), dtype=np.uint8)
+    return {"data": pictures, key: (np.arange(n) % len(classes)).tolist()}
+
+
+def register(kind, monkeypatch, train, test, meta):
+    """Give torchvision the checksums of the files."""
+    monkeypatch.setattr(kind, "train_list", [list(item) for item in train.items()])
+    monkeypatch.setattr(kind, "test_list", [list(item) for item in test.items()])
+    monkeypatch.setattr(kind, "meta", {**kind.meta, "md5": meta})
 
 
 def picture(path, color, size=(5, 4)):

@@ -1,6 +1,7 @@
-"""The definitions of the paper and of the docs once more, in plain loops and float64, to compare whole commands with.
+"""The definitions of the paper and the docs in plain loops and float64, beside whole commands.
 
-Nothing here imports glocal. `docs/method.md` has the formulas of the fit, `docs/evaluate.md` those of the scores.
+Nothing here imports glocal. `docs/method.md` has the formulas of the fit, `docs/evaluate.md` those
+of the scores.
 """
 
 import numpy as np
@@ -22,19 +23,19 @@ def standardized(X, by):
 
 
 def cosines(A, B):
-    found = np.zeros((len(A), len(B)))
+    C = np.zeros((len(A), len(B)))
     for i, a in enumerate(A):
         for j, b in enumerate(B):
             lengths = np.sqrt(a @ a) * np.sqrt(b @ b)
-            found[i, j] = a @ b / lengths if lengths > 0 else 0.0
-    return found
+            C[i, j] = a @ b / lengths if lengths > 0 else 0.0
+    return C
 
 
 def rounding(p, largest=1.0):
     return 8 * np.sqrt(p) * np.finfo(np.float64).eps * largest
 
 
-# --- the objective ---------------------------------------------------------------------------------------------------
+# --- the objective ---
 
 
 def global_loss(Z, answers, weights, kind="odd-one-out"):
@@ -52,7 +53,8 @@ def blocks(n, size=1024, seed=42):
 def local_loss(X, Z, tau, parts):
     total = 0.0
     for part in parts:
-        before, after = cosines(X[part], X[part]) / tau, cosines(Z[part], Z[part]) / tau
+        before = cosines(X[part], X[part]) / tau
+        after = cosines(Z[part], Z[part]) / tau
         for i in range(len(part)):
             others = np.arange(len(part)) != i
             P = np.exp(before[i, others] - np.logaddexp.reduce(before[i, others]))
@@ -72,49 +74,69 @@ def objective(problem, W):
         parts["local"] = local_loss(problem.local, problem.local @ W, problem.tau, problem.blocks)
     parts["penalty"] = penalty(W, problem.method, problem.mix)
     alpha = problem.alpha if "local" in parts else 0.0
-    f = (1 - alpha) * parts["global"] + alpha * parts.get("local", 0.0) + problem.lmbda * parts["penalty"]
+    f = (
+        (1 - alpha) * parts["global"]
+        + alpha * parts.get("local", 0.0)
+        + problem.lmbda * parts["penalty"]
+    )
     return f, parts
 
 
 def lowest(problem, starts, rounds=300):
-    """The lowest f of scipy's L-BFGS-B from the best of several starts; gradients by automatic differentiation."""
+    """The lowest f of scipy's L-BFGS-B from the best of several starts; gradients by autograd."""
     p = problem.X.shape[1]
-    X = torch.from_numpy(problem.X)
-    objects, weights = torch.from_numpy(problem.answers.T.copy()), torch.from_numpy(problem.weights)
-    pairs = candidates(problem.kind, problem.answers[0])
-    images = None if problem.local is None else torch.from_numpy(problem.local)
-    unit = torch.nn.functional.normalize
 
     def f(flat):
-        given = torch.tensor(flat, requires_grad=True)
-        W = given.reshape(p, p)
-        S = torch.stack([((X @ W)[objects[i]] * (X @ W)[objects[j]]).sum(1) for i, j in pairs])
-        value = (weights * (torch.logsumexp(S, 0) - S[0])).sum() / weights.sum()
-        if images is not None:
-            near = 0.0
-            for part in problem.blocks:
-                teacher = unit(images[part]) @ unit(images[part]).T / problem.tau
-                student = unit(images[part] @ W) @ unit(images[part] @ W).T / problem.tau
-                itself = torch.eye(len(part), dtype=torch.bool)
-                teacher, student = (C.masked_fill(itself, -torch.inf) for C in (teacher, student))
-                logs = torch.log_softmax(student, 1).masked_fill(itself, 0.0)
-                near = near - (torch.softmax(teacher, 1) * logs).sum()
-            value = (1 - problem.alpha) * value + problem.alpha * near / len(images)
-        away = (W * W).sum() - (0 if problem.method == "naive" else problem.mix * torch.trace(W) ** 2 / p)
-        value = value + problem.lmbda * away
+        parameters = torch.tensor(flat, requires_grad=True)
+        W = parameters.reshape(p, p)
+        value = _global_loss_of(W, problem)
+        if problem.local is not None:
+            value = (1 - problem.alpha) * value + problem.alpha * _local_loss_of(W, problem)
+        value = value + problem.lmbda * (W * W).sum()
+        if problem.method != "naive":
+            value = value - problem.lmbda * problem.mix * torch.trace(W) ** 2 / p
         value.backward()
-        return float(value.detach()), given.grad.numpy()
+        return float(value.detach()), parameters.grad.numpy()
 
     def descended(start, rounds):
-        options = {"maxiter": rounds, "maxfun": 2 * rounds, "ftol": 1e-15, "gtol": 1e-12, "maxcor": 30}
-        return scipy.optimize.minimize(f, start.ravel(), jac=True, method="L-BFGS-B", options=options)
+        options = {"maxiter": rounds, "maxfun": 2 * rounds, "ftol": 1e-15, "gtol": 1e-12}
+        options["maxcor"] = 30
+        return scipy.optimize.minimize(
+            f, start.ravel(), jac=True, method="L-BFGS-B", options=options
+        )
 
-    some = [result for result in (descended(start, 30) for start in starts) if np.isfinite(result.fun)]
-    return descended(min(some, key=lambda result: result.fun).x, rounds).fun
+    results = [descended(start, 30) for start in starts]
+    finite = [result for result in results if np.isfinite(result.fun)]
+    return descended(min(finite, key=lambda result: result.fun).x, rounds).fun
+
+
+def _global_loss_of(W, problem):
+    """L_global in torch."""
+    Z = torch.from_numpy(problem.X) @ W
+    objects = torch.from_numpy(problem.answers.T.copy())
+    weights = torch.from_numpy(problem.weights)
+    pairs = candidates(problem.kind, problem.answers[0])
+    S = torch.stack([(Z[objects[i]] * Z[objects[j]]).sum(1) for i, j in pairs])
+    return (weights * (torch.logsumexp(S, 0) - S[0])).sum() / weights.sum()
+
+
+def _local_loss_of(W, problem):
+    """L_local in torch."""
+    images = torch.from_numpy(problem.local)
+    total = 0.0
+    for part in problem.blocks:
+        X = torch.nn.functional.normalize(images[part])
+        Z = torch.nn.functional.normalize(images[part] @ W)
+        diagonal = torch.eye(len(part), dtype=torch.bool)
+        teacher = (X @ X.T / problem.tau).masked_fill(diagonal, -torch.inf)
+        student = (Z @ Z.T / problem.tau).masked_fill(diagonal, -torch.inf)
+        logs = torch.log_softmax(student, 1).masked_fill(diagonal, 0.0)
+        total = total - (torch.softmax(teacher, 1) * logs).sum()
+    return total / len(images)
 
 
 def lambda_max(X, answers, weights, kind):
-    """From which λ on `naive` has its optimum at W = 0: minus the smallest slope of L_global along a direction of M."""
+    """The λ from which on W = 0 is optimal for `naive`: minus the least slope of L_global in M."""
     total = np.zeros((X.shape[1], X.shape[1]))
     for answer, weight in zip(answers, weights, strict=True):
         pairs = candidates(kind, answer)
@@ -125,7 +147,7 @@ def lambda_max(X, answers, weights, kind):
     return -np.linalg.eigvalsh(total / np.sum(weights))[0]
 
 
-# --- agreement -------------------------------------------------------------------------------------------------------
+# --- agreement ---
 
 
 def agreement(Z, answers, weights, kind="odd-one-out", similarity="cosine"):

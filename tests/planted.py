@@ -28,8 +28,9 @@ def with_matrix(change: Change, role: str = "features") -> Callable:
     """A fault of the values of the features, or of the local features."""
 
     def plant(case: Case, rng: np.random.Generator) -> Case:
-        old = getattr(case, role)
-        return replace(case, **{role: Features(change(np.array(old.matrix), rng), old.names, old.source)})
+        features = getattr(case, role)
+        matrix = change(np.array(features.matrix), rng)
+        return replace(case, **{role: Features(matrix, features.names, features.source)})
 
     return plant
 
@@ -38,7 +39,8 @@ def with_objects(change: Change) -> Callable:
     """A fault of the indices of the answers."""
 
     def plant(case: Case, rng: np.random.Generator) -> Case:
-        return replace(case, answers=Answers(change(case.answers.objects.copy(), rng), kind=case.answers.kind))
+        objects = change(case.answers.objects.copy(), rng)
+        return replace(case, answers=Answers(objects, kind=case.answers.kind))
 
     return plant
 
@@ -64,44 +66,60 @@ def _half(X: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 FEATURES = {
     "rows of NaN": Fault(with_matrix(_rows(np.nan)), "finite", "3 of .* rows hold NaN"),
-    "a column beyond half precision": Fault(with_matrix(_half), "overflow", "all in 1 of .*first: column 7"),
+    "a column beyond half precision": Fault(
+        with_matrix(_half), "overflow", "all in 1 of .*first: column 7"
+    ),
     "constant columns": Fault(with_matrix(_constant), "constant", "3 of .* columns are constant"),
     "a huge column": Fault(
-        with_matrix(lambda X, rng: X * np.where(np.arange(X.shape[1]) == 7, 1e3, 1)), "huge", "column 7 alone"
+        with_matrix(lambda X, rng: X * np.where(np.arange(X.shape[1]) == 7, 1e3, 1)),
+        "huge",
+        "column 7 alone",
     ),
-    "broken rows": Fault(with_matrix(_rows(1e3)), "scale", "3 of .* rows are more than 10 times as long"),
+    "broken rows": Fault(
+        with_matrix(_rows(1e3)), "scale", "3 of .* rows are more than 10 times as long"
+    ),
     "rows of 0": Fault(with_matrix(_rows(0)), "zero", "3 of .* rows are 0 everywhere"),
-    "columns centred": Fault(with_matrix(lambda X, rng: X - X.mean(axis=0)), "standardized", "every column"),
+    "columns centred": Fault(
+        with_matrix(lambda X, rng: X - X.mean(axis=0)), "standardized", "every column"
+    ),
     "standardized by two scalars": Fault(
-        with_matrix(lambda X, rng: ((X.astype("f8") - X.mean(dtype="f8")) / X.std(dtype="f8")).astype("f4")),
+        with_matrix(
+            lambda X, rng: ((X.astype("f8") - X.mean(dtype="f8")) / X.std(dtype="f8")).astype("f4")
+        ),
         "standardized",
         "all values together",
     ),
     "the last batch twice": Fault(
-        with_matrix(lambda X, rng: np.append(X[:-32], X[-64:-32], axis=0)), "duplicates", "32 rows repeat"
+        with_matrix(lambda X, rng: np.append(X[:-32], X[-64:-32], axis=0)),
+        "duplicates",
+        "32 rows repeat",
     ),
 }
 
 
 def _images_twice(case: Case, rng: np.random.Generator) -> Case:
-    X, names = np.asarray(case.features.matrix), case.features.names
+    X = np.asarray(case.features.matrix)
+    names = case.features.names
     return replace(case, features=Features(np.append(X, X[:12] + 1, axis=0), names + names[:12]))
 
 
 NAMES = {
     "images twice under one name": Fault(_images_twice, "answers", "twice"),
-    "rows in an order of their own": Fault(with_matrix(lambda X, rng: rng.permutation(X)), "order", "which is chance"),
+    "rows in an order of their own": Fault(
+        with_matrix(lambda X, rng: rng.permutation(X)), "order", "which is chance"
+    ),
 }
 
 
 def _all_alternatives(objects: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    some = objects[rng.permutation(len(objects))[: len(objects) // 3]]
-    return np.concatenate([objects, some[:, [0, 2, 1]], some[:, [1, 2, 0]]])
+    third = objects[rng.permutation(len(objects))[: len(objects) // 3]]
+    return np.concatenate([objects, third[:, [0, 2, 1]], third[:, [1, 2, 0]]])
 
 
 def _counted_from_1_first_kept(case: Case, rng: np.random.Generator) -> Case:
     """The file counts from 1 and names the last object never, so that no index is out of range."""
-    objects, n = case.answers.objects, len(case.object_ids or case.features)
+    objects = case.answers.objects
+    n = len(case.object_ids or case.features)
     return replace(case, answers=Answers(objects[(objects < n - 1).all(axis=1)] + 1))
 
 
@@ -110,24 +128,35 @@ def _train_on_the_test(case: Case, rng: np.random.Generator) -> Case:
 
 
 def _same_objects(case: Case, rng: np.random.Generator) -> Case:
-    asked = np.unique(np.sort(case.answers.objects, axis=1), axis=0, return_inverse=True)[1].reshape(-1)
-    test = asked % 5 == 0
+    sets = np.sort(case.answers.objects, axis=1)
+    _, number = np.unique(sets, axis=0, return_inverse=True)
+    test = number.reshape(-1) % 5 == 0
     return replace(case, answers=case.answers.select(~test), heldout=case.answers.select(test))
 
 
 ANSWERS = {
     "counted from 1": Fault(with_objects(lambda o, rng: o + 1), "range", "is named but there are"),
     "counted from 1, none out of range": Fault(_counted_from_1_first_kept, "base", "count from 1"),
-    "base 1 stated for nothing": Fault(with_objects(lambda o, rng: o[(o > 0).all(axis=1)] - 1), "base", "count from 0"),
-    "the list backwards": Fault(with_objects(lambda o, rng: o.max() - o), "order", "runs backwards"),
-    "the odd one first": Fault(with_objects(lambda o, rng: o[:, [2, 0, 1]]), "columns", "find column 0"),
-    "all alternatives listed": Fault(with_objects(_all_alternatives), "contradictions", "chance is 0.333"),
+    "base 1 stated for nothing": Fault(
+        with_objects(lambda o, rng: o[(o > 0).all(axis=1)] - 1), "base", "count from 0"
+    ),
+    "the list backwards": Fault(
+        with_objects(lambda o, rng: o.max() - o), "order", "runs backwards"
+    ),
+    "the odd one first": Fault(
+        with_objects(lambda o, rng: o[:, [2, 0, 1]]), "columns", "find column 0"
+    ),
+    "all alternatives listed": Fault(
+        with_objects(_all_alternatives), "contradictions", "chance is 0.333"
+    ),
     "trained on the test": Fault(_train_on_the_test, "leakage", "500 of 500 repeat questions"),
-    "the same objects in the test": Fault(_same_objects, "leakage", "objects that they name also occur"),
+    "the same objects in the test": Fault(
+        _same_objects, "leakage", "objects that they name also occur"
+    ),
 }
 
 
-def _turned(X: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def _rotated(X: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     W = np.linalg.qr(rng.normal(size=(X.shape[1],) * 2))[0]
     return (X - X.mean()) @ W + X.mean()
 
@@ -138,9 +167,15 @@ LOCAL = {
         "local scale",
         "their rows have length 1,",
     ),
-    "local features transformed": Fault(with_matrix(_turned, "local"), "local columns", "means of their columns"),
-    "local columns in another order": Fault(
-        with_matrix(lambda X, rng: X[:, rng.permutation(X.shape[1])], "local"), "local columns", "unrelated columns"
+    "local features transformed": Fault(
+        with_matrix(_rotated, "local"), "local columns", "means of their columns"
     ),
-    "local features of another layer": Fault(with_matrix(lambda X, rng: X[:, :-5], "local"), "shape", "local features"),
+    "local columns in another order": Fault(
+        with_matrix(lambda X, rng: X[:, rng.permutation(X.shape[1])], "local"),
+        "local columns",
+        "unrelated columns",
+    ),
+    "local features of another layer": Fault(
+        with_matrix(lambda X, rng: X[:, :-5], "local"), "shape", "local features"
+    ),
 }

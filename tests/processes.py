@@ -1,4 +1,4 @@
-"""Processes and browsers that tests start, and what memory their work takes. A test that names this is nightly."""
+"""Processes and browsers that tests start, and their memory. A test that names this is nightly."""
 
 import shutil
 import subprocess
@@ -15,10 +15,11 @@ import contextlib, sys, threading
 from pathlib import Path
 
 def peak_of(work):
-    '''The most anonymous memory (MB) of this process while `work` runs, and what it returns; it may print.'''
-    peak, done = [0], threading.Event()
+    '''The peak of anonymous memory (MB) while `work` runs, and its result; it may print.'''
+    peak = [0]
+    ended = threading.Event()
     def watch():
-        while not done.wait(0.002):
+        while not ended.wait(0.002):
             text = Path("/proc/self/status").read_text()
             peak[0] = max(peak[0], int(text.split("RssAnon:")[1].split()[0]))
     thread = threading.Thread(target=watch)
@@ -27,7 +28,7 @@ def peak_of(work):
         with contextlib.redirect_stdout(sys.stderr):
             result = work()
     finally:
-        done.set()
+        ended.set()
         thread.join()
     return peak[0] // 1024, result
 """
@@ -38,9 +39,9 @@ def numbers(code: str, *arguments) -> list[int]:
     if not Path("/proc/self/status").exists():
         pytest.skip("anonymous memory is read from /proc, which this system does not have")
     command = [sys.executable, "-c", WATCH + code, *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    return [int(number) for number in done.stdout.split()]
+    process = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert process.returncode == 0, process.stderr
+    return [int(number) for number in process.stdout.split()]
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +49,7 @@ def browser():
     """Chromium; tests of pages are skipped where it, or playwright, is not installed."""
     sync_api = pytest.importorskip("playwright.sync_api")
     names = ("chromium", "chromium-browser", "google-chrome")
-    program = next((found for name in names if (found := shutil.which(name))), None)
+    program = next((path for path in map(shutil.which, names) if path), None)
     if program is None:
         pytest.skip("no Chromium is installed")
     with sync_api.sync_playwright() as playwright:

@@ -50,7 +50,10 @@ def site(files: dict[str, bytes], behaviour=None):
     """A server of this process: its address and itself."""
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Site) as server:
         server.daemon_threads = True
-        server.files, server.behaviour, server.asked, server.released = files, behaviour, [], threading.Event()
+        server.files = files
+        server.behaviour = behaviour
+        server.asked = []
+        server.released = threading.Event()
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
         try:

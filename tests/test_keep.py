@@ -97,7 +97,7 @@ def test_slack_and_nothing_to_gain_are_said(curve):
 
 @pytest.fixture(scope="module")
 def photographs():
-    """Answers about 192 objects, 360 local images of a world, and as many fresh ones in three parts."""
+    """Answers about 192 objects, 360 local images, and as many fresh ones in three parts."""
     world = simulated_world(
         n_superordinate=6,
         n_category=8,
@@ -121,25 +121,24 @@ def fit_keeping(photographs):
     return functools.cache(lambda keep: fit(photographs[0], Keep(keep=keep), TIGHT))
 
 
-SHARES = (
-    0.3,
-    0.55,
-    0.7,
-    0.95,
-)  # global itself; before global; between both anchors of glocal; near the original
+# global itself; before global; between both anchors of glocal; near the original
+SHARES = (0.3, 0.55, 0.7, 0.95)
+
+
+def refit(data, anchor):
+    """The matrix of the arm that an anchor of the record names."""
+    settings = {name: anchor.get(name) for name in Arm.model_fields}
+    arm = Arm(**{name: value for name, value in settings.items() if value is not None})
+    return fit(data, arm, TIGHT).transform.weights.astype(np.float64)
 
 
 @pytest.mark.parametrize("keep", SHARES)
 def test_the_transform_is_the_stated_mix(photographs, fit_keeping, keep):
-    """W is share times the first anchor plus the rest times the second, or the original where there is one anchor."""
+    """W is `share` of the first anchor and the rest of the second, or of the scaled identity."""
     data, _ = photographs
     record = fit_keeping(keep).record.keep
-    arms = [
-        Arm(**{name: anchor[name] for name in Arm.model_fields if anchor.get(name) is not None})
-        for anchor in record["anchors"]
-    ]
+    matrices = [refit(data, anchor) for anchor in record["anchors"]]
     scale_root = record["expected"]["scale"] ** 0.5
-    matrices = [fit(data, arm, TIGHT).transform.weights.astype(np.float64) for arm in arms]
     scale = np.trace(matrices[0]) / len(matrices[0])
     matrices.append(scale * np.eye(len(matrices[0])))
     mix = record["share"] * matrices[0] + (1 - record["share"]) * matrices[1]
@@ -149,20 +148,20 @@ def test_the_transform_is_the_stated_mix(photographs, fit_keeping, keep):
 
 @pytest.mark.parametrize("keep", SHARES)
 def test_fresh_images_keep_what_was_promised(photographs, fit_keeping, keep):
-    """Among as many unseen images as a fold holds out, the share of neighbours that stay is the one expected."""
+    """Among as many unseen images as a fold holds out, the expected share of neighbours stays."""
     data, parts = photographs
     record = fit_keeping(keep).record.keep
     assert record["candidates"] == len(parts[0])
-    original, transform = data.scalars, fit_keeping(keep).transform
+    transform = fit_keeping(keep).transform
     share = np.mean(
-        [neighbours_kept(original(images, "float64"), transform(images)) for images in parts]
+        [neighbours_kept(data.scalars(images, "float64"), transform(images)) for images in parts]
     )
     assert share == pytest.approx(record["expected"]["kept"], abs=0.03)
     assert share > keep - 0.03
 
 
 def test_the_anchors_are_those_of_the_place(fit_keeping):
-    """The two anchors of a mix are neighbours on the line from the original over glocal to global."""
+    """The two fits that are mixed are neighbours on the line from the original to global."""
     order = [None, 0.5, 0.75]
     for keep in SHARES:
         record = fit_keeping(keep).record.keep
@@ -172,8 +171,8 @@ def test_the_anchors_are_those_of_the_place(fit_keeping):
 
 
 def test_no_agreement_is_given_away(fit_keeping):
-    """Between two places the crossing is found: what is promised is what was requested, and not the place before."""
-    rows = [row for keep in (0.7, 0.95) for row in fit_keeping(keep).record.keep["curve"]]
+    """Between two places the crossing is found: just so much is promised as was requested."""
+    rows = [*fit_keeping(0.7).record.keep["curve"], *fit_keeping(0.95).record.keep["curve"]]
     excess = [row["kept"] - row["kept_error"] - row["keep"] for row in rows]
     assert min(excess) >= -1e-9
     assert np.mean(excess) < 0.002

@@ -61,7 +61,7 @@ def place_of(path: Path) -> str:
 
 
 def imported_names(tree: ast.AST, package: tuple[str, ...]) -> Iterator[str]:
-    """All dotted names that a module imports, wherever in the module; `package` resolves relative imports."""
+    """All dotted names that a module imports anywhere; `package` resolves relative imports."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
@@ -84,7 +84,7 @@ def imported_places(tree: ast.AST, package: tuple[str, ...]) -> Iterator[str]:
 
 
 def imported_files(path: Path) -> set[str]:
-    """The files of both packages that a file imports, at its top, inside a function or for its types alone."""
+    """The files of both packages that a file imports, anywhere and for whatever purpose."""
     files = set()
     for name in imported_names(*parsed(path)):
         root, *parts = name.split(".")
@@ -122,7 +122,7 @@ def function_lines(tree: ast.AST) -> Iterator[tuple[str, int]]:
 
 
 def circle(imports: dict[str, set[str]]) -> list[str]:
-    """Files that import each other, on whatever detour: the first such circle, each before the one that imports it."""
+    """The first circle of files that import each other, each before the one that imports it."""
     try:
         graphlib.TopologicalSorter(imports).prepare()
     except graphlib.CycleError as error:
@@ -131,7 +131,7 @@ def circle(imports: dict[str, set[str]]) -> list[str]:
 
 
 def allowed_places(path: Path) -> set[str]:
-    """The places that a file may import from: those to the left of its own; glocal-collect's command all."""
+    """The places to the left of a file's own; the command of glocal-collect may use `cli` too."""
     if package_of(path) == "glocal_collect":
         places = {"glocal_collect", *ORDER[: ORDER.index("cli")]}
         return places | {"cli"} if path.name == "cli.py" else places
@@ -148,7 +148,7 @@ def parsed(path: Path) -> tuple[ast.AST, tuple[str, ...]]:
 
 
 def test_a_module_imports_only_from_its_left():
-    """A module imports only from places to its left in the order, and evaluation neither objective nor solver."""
+    """A module imports only from places to its left; evaluation neither objective nor solver."""
     placed = [path for path in ALL_MODULES if path.parent != SOURCE or path.name[0] != "_"]
     violations = {
         module_id(path): set(imported_places(*parsed(path))) - allowed_places(path)
@@ -158,7 +158,7 @@ def test_a_module_imports_only_from_its_left():
 
 
 def test_no_files_import_each_other():
-    """No circle leads from a file back to itself, imports inside functions and for types included."""
+    """No circle of imports leads from a file back to itself, inside functions and for types too."""
     imports = {module_id(path): imported_files(path) for path in ALL_MODULES}
     assert all(
         imports[name] for name in imports if name.endswith(("aligner/keep.py", "collect/app.py"))
@@ -203,8 +203,9 @@ def test_contributing_states_the_order():
 
 
 FORBIDDEN = re.compile(
-    r"""(?<![\w.])(?:print|eval|exec|compile|__import__)\(|os\.(?:system|popen)\(|shell=|GLOCAL_DATA_DIR
-    |from\ pickle|\b(?:dill|cloudpickle)\b|pickle\.(?!UnpicklingError)  # which may be caught: torch raises it
+    r"""(?<![\w.])(?:print|eval|exec|compile|__import__)\(|os\.(?:system|popen)\(|shell=
+    |GLOCAL_DATA_DIR|from\ pickle|\b(?:dill|cloudpickle)\b
+    |pickle\.(?!UnpicklingError)  # which may be caught: torch raises it
     |np\.(?:load|save\w*)\((?!.*allow_pickle=False)|torch\.load\((?!.*weights_only=True)
     |except:|except\ .*:\n\s+pass$""",
     re.VERBOSE | re.MULTILINE,
@@ -212,7 +213,7 @@ FORBIDDEN = re.compile(
 
 
 def test_no_module_prints_pickles_runs_text_or_swallows_exceptions():
-    """Nothing is printed, unpickled, run as code or ignored, and the variable of the tests is not read."""
+    """Nothing is printed, unpickled, run as code or ignored; GLOCAL_DATA_DIR is not read."""
     matches = {}
     for path in ALL_MODULES:  # each statement on a line of its own, without comments
         lines = ast.unparse(parsed(path)[0]).split("\n")
@@ -233,7 +234,7 @@ def test_no_module_prints_pickles_runs_text_or_swallows_exceptions():
     ],
 )
 def test_importing_a_module_loads_nothing_it_does_not_need(module, unwanted):
-    """Heavy dependencies load when they are used, not when a module that may use them is imported."""
+    """Heavy dependencies load when they are used, not when a module is imported."""
     code = f"import sys, {module}; print([name for name in {unwanted!r} if name in sys.modules])"
     result = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
