@@ -3,17 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
 from glocal.options import Options
-
-if TYPE_CHECKING:
-    from glocal.aligner.data import FitData
-    from glocal.aligner.exact import Exact, Solution
-    from glocal.aligner.paper import PaperLoop
-    from glocal.solver import Counter
 
 Method = Literal["naive", "global", "glocal"]
 _READ = {"naive": (), "global": ("mix",), "glocal": ("mix", "alpha", "tau")}  # besides lmbda
@@ -83,13 +77,6 @@ class Arm(Options):
             name: getattr(self, name) if name in read else None for name in ("mix", "alpha", "tau")
         }
         return {"method": self.method, "lmbda": self.lmbda, **others}
-
-    def solve(
-        self, data: FitData, solver: Exact | PaperLoop, counter: Counter | None = None
-    ) -> Solution:
-        """Check the data and minimise this arm."""
-        data.check(self)
-        return solver.solve(data, self, counter)
 
     @classmethod
     def of(cls, settings: Mapping[str, Any], *, local: bool = True) -> Arm:

@@ -215,10 +215,20 @@ class CrossFit:
         """Scores of the standardized features, without their neighbours."""
         return self.scores([side.X for side in self.heldout])
 
-    def anchor_scores(self, anchor: Anchor) -> HeldOutScores:
-        """Scores of an anchor that was fitted, without its neighbours."""
-        matrices = zip(self.matrices(anchor), self.heldout, strict=True)
-        return self.scores([side.X @ W for W, side in matrices])
+    def anchor_scores(self, anchor: Anchor, *, images: bool = False) -> HeldOutScores:
+        """Scores of an anchor that was fitted, and of its neighbours if asked for."""
+        sides = list(zip(self.matrices(anchor), self.heldout, strict=True))
+        objects = [side.X @ W for W, side in sides]
+        return self.scores(objects, [side.images @ W for W, side in sides] if images else None)
+
+    @property
+    def candidates(self) -> int:
+        """How many images a fold holds out, on average: neighbours are looked for among them."""
+        return round(float(np.mean([len(side.images) for side in self.heldout])))
+
+    def average(self, values: Float[np.ndarray, " t"]) -> float:
+        """The weighted mean of a value for each held-out answer."""
+        return float(np.average(values, weights=self.answers.weights))
 
     def estimate(self, values: Float[np.ndarray, " t"]) -> Estimate:
         """The weighted mean of a value for each held-out answer, with its standard error."""
@@ -270,20 +280,15 @@ def walk(
     for lmbda in lambdas:
         crossfit.fit((lmbda, 0.0))
         scores[lmbda] = crossfit.anchor_scores((lmbda, 0.0))
-        losses = {known: mean_loss(crossfit, score) for known, score in scores.items()}
+        losses = {known: crossfit.average(score.losses) for known, score in scores.items()}
         rises = rises + 1 if losses[lmbda] > min(losses.values()) + MIN_LOSS_DIFFERENCE else 0
         if rises == patience:
             return
 
 
-def mean_loss(crossfit: CrossFit, scores: HeldOutScores) -> float:
-    """The weighted mean of the held-out losses, nats."""
-    return float(np.average(scores.losses, weights=crossfit.answers.weights))
-
-
 def largest_within_error(crossfit: CrossFit, scores: Mapping[float, HeldOutScores]) -> float:
     """The largest λ whose held-out loss is within one paired standard error of the lowest."""
-    lowest = min(scores, key=lambda lmbda: mean_loss(crossfit, scores[lmbda]))
+    lowest = min(scores, key=lambda lmbda: crossfit.average(scores[lmbda].losses))
     for lmbda in sorted(scores, reverse=True):
         excess = crossfit.estimate(scores[lmbda].losses - scores[lowest].losses)
         if excess.mean <= max(excess.error or 0.0, MIN_LOSS_DIFFERENCE):

@@ -5,9 +5,7 @@ from __future__ import annotations
 import json
 import time
 import warnings
-from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -108,18 +106,16 @@ def fit(
         what = Keep() if isinstance(solver, Exact) else Arm(method="glocal" if local else "global")
     _check_types(data, what)
     folds = _holdout_folds(data, what, solver, holdout)
-    heldout_folds = (
-        _folds_to_score(data, folds) if folds else []
-    )  # says what cannot be held out before any fit
+    # says what cannot be held out before any fit
+    heldout_folds = _folds_to_score(data, folds) if folds else []
     began = time.perf_counter()
     counter = Counter(on_step)
-    solution = what.solve(data, solver, counter)
+    solution = _solve(data, what, solver, counter)
     seconds = time.perf_counter() - began
-    scores = (
-        _holdout(data, heldout_folds, folds, partial(what.solve, solver=solver), counter)
-        if folds
-        else None
-    )
+    scores = None
+    if folds:
+        solutions = [_solve(part.data, what, solver, counter) for part in heldout_folds]
+        scores = _holdout_scores(data, heldout_folds, solutions, folds)
     return _recorded(data, solution, seconds, scores)
 
 
@@ -161,15 +157,20 @@ def _folds_to_score(data: FitData, folds: int) -> list[Fold]:
     return [fold]
 
 
-def _holdout(
-    data: FitData, parts: list[Fold], folds: int, solve: Callable[..., Solution], counter: Counter
+def _solve(data: FitData, what: Arm | Keep, solver: Solver, counter: Counter) -> Solution:
+    """The solution of an arm, or of what `Keep` chooses."""
+    if isinstance(what, Keep):
+        return what.solve(data, solver, counter)
+    data.check(what)
+    return solver.solve(data, what, counter)
+
+
+def _holdout_scores(
+    data: FitData, parts: list[Fold], solutions: list[Solution], folds: int
 ) -> dict[str, Any]:
-    """Fit without each of some folds, and score both sides: overfitting is seen."""
+    """The scores of fits without some folds on both sides of each: overfitting is seen."""
     raw = replace(data, centre=0.0)
     objects = np.asarray(data.features.matrix, dtype=np.float64)
-    solutions = []
-    for part in parts:
-        solutions.append(solve(part.data, counter=counter))
     originals = [scaled_identity(replace(part.data, centre=0.0))(objects) for part in parts]
     embeddings = [solution.transform(objects) for solution in solutions]
     scores: dict[str, Any] = {

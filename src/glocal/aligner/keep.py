@@ -2,34 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from functools import cached_property
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 from jaxtyping import Float
 from pydantic import Field
 
 from glocal.aligner.arm import Arm
+from glocal.aligner.choice import KeepCurve
 from glocal.aligner.crossfit import (
     FOLDS,
     Anchor,
     CrossFit,
     HeldOutScores,
-    anchor_arm,
     largest_within_error,
-    mean_loss,
-    neighbour_count,
     walk,
 )
-from glocal.aligner.data import AUTO, FitData, transform_of
-from glocal.aligner.exact import Exact, Problem, Solution
-from glocal.aligner.line import Line, Position, mix_anchors
+from glocal.aligner.data import AUTO, FitData
+from glocal.aligner.exact import Exact, Solution
+from glocal.aligner.line import Line, Position, mix_anchors, scaled_identity_of
 from glocal.aligner.paper import PaperLoop
 from glocal.errors import DataError, ParameterError
 from glocal.evaluation.agreement import answer_credit
-from glocal.evaluation.intervals import Estimate
+from glocal.objective import blas_alone
 from glocal.options import Options
 from glocal.solver import Counter
 
@@ -65,7 +61,9 @@ class Keep(Options):
         "[default: 0.9 with local features]",
     )
 
-    def solve(self, data: FitData, solver: Exact | PaperLoop, counter: Counter | None = None) -> Solution:
+    def solve(
+        self, data: FitData, solver: Exact | PaperLoop, counter: Counter | None = None
+    ) -> Solution:
         """Choose on three folds, and fit all data.
 
         Raises
@@ -86,222 +84,6 @@ class Keep(Options):
             keep = DEFAULT_KEEP
         choose_curve = best_centre if data.centre == AUTO else keep_curve
         return choose_curve(data, solver, keep=keep, counter=counter).solve(keep, counter)
-
-
-@dataclass(frozen=True, eq=False)
-class KeepCurve:
-    """What every `keep` gives on held-out answers and images; `solve` fits one of them to all data.
-
-    Attributes
-    ----------
-    data : FitData
-    solver : Exact
-        Of the final fits.
-    crossfit : CrossFit
-        The fits that chose, and the held-out answers.
-    original : Position
-        The features without a transform, centred as the data are.
-    lines : tuple of Line
-        One for each λ, the largest first.
-    losses : dict
-        The held-out loss at each λ that was tried, nats, at its own best scale; λ infinite is no
-        transform.
-    penalty : float
-        The largest λ whose loss is within a standard error of the lowest.
-    raw_credit : (t,) array
-        The credit of each held-out answer under the features before centring.
-    """
-
-    data: FitData
-    solver: Exact
-    crossfit: CrossFit
-    original: Position
-    lines: tuple[Line, ...]
-    losses: dict[float, float]
-    penalty: float
-    raw_credit: Float[np.ndarray, " t"]
-    evaluations: int
-
-    @property
-    def alphas(self) -> tuple[float, ...]:
-        """α of the anchors after the original, falling to 0, `global`."""
-        fitted = {alpha for lmbda, alpha in self.crossfit.solutions if lmbda == self.lines[0].lmbda}
-        return tuple(sorted(fitted, reverse=True))
-
-    @cached_property
-    def starts(self) -> dict[Anchor, Float[np.ndarray, "p p"]]:
-        """The mean W over folds of each anchor."""
-        return {anchor: self.crossfit.mean(anchor) for anchor in self.crossfit.solutions}
-
-    def choose(self, keep: float | None) -> Position:
-        """The largest agreement among places that keep so many neighbours, less a standard error.
-
-        Among the best places of all λ, and the features as they are, it is that of the largest λ
-        whose agreement is within one paired standard error of the largest. None chooses λ by the
-        loss alone.
-
-        Raises
-        ------
-        ParameterError
-            `keep` is outside (0, 1].
-        """
-        Keep(keep=keep)
-        if keep is None:
-            return self._by_loss()
-        candidates = [self.original, *(line.best(keep) for line in self.lines)]
-        best = max(candidates, key=lambda position: self.agreement(position).mean)
-        for position in candidates:
-            deficit = self.crossfit.estimate(best.credit - position.credit)
-            if deficit.mean <= (deficit.error or 0.0):
-                return position
-        return best
-
-    def _by_loss(self) -> Position:
-        for line in self.lines:
-            if line.lmbda == self.penalty:
-                return line.positions[-1]
-        return self.original
-
-    def agreement(self, position: Position) -> Estimate:
-        """The agreement with held-out answers."""
-        return self.crossfit.estimate(position.credit)
-
-    def gain(self, position: Position) -> Estimate:
-        """How much that is above the features before any transform."""
-        return self.crossfit.estimate(position.credit - self.raw_credit)
-
-    def summary(self, position: Position) -> dict[str, float | None]:
-        """What is expected at a place: agreement, its gain, loss and neighbours kept, with standard errors."""
-        agreement = self.agreement(position)
-        gain = self.gain(position)
-        raw = position.kept_raw if len(position.kept_raw) else position.kept
-        return {
-            "lmbda": position.lmbda,
-            "place": position.place,
-            "agreement": agreement.mean,
-            "agreement_error": agreement.error or 0.0,
-            "gain": gain.mean,
-            "gain_error": gain.error or 0.0,
-            "loss": position.loss,
-            "scale": position.scale,
-            "kept": float(position.kept.mean()),
-            "kept_error": position.kept_error,
-            "kept_raw": float(raw.mean()),
-        }
-
-    def notes(self, keep: float | None) -> list[str]:
-        """What to know about this choice: there is nothing to gain, or another `keep` would give more, or the same."""
-        chosen = self.choose(keep)
-        gain = self.gain(chosen)
-        if gain.mean <= 2 * (gain.error or 0.0):
-            nothing = (
-                f"there is nothing to gain: agreement rises by {gain.mean:.3f}, within two standard errors of "
-                f"{gain.error or 0.0:.3f}."
-            )
-            if keep is None or self.choose(0.01).place == 0:
-                return [f"{nothing} More answers may tell more."]
-            return [f"keep={keep:g}: {nothing} Allow more with a lower keep."]
-        if keep is None:
-            return []
-        freest = self.choose(0.01)
-        kept = float(freest.kept.mean())
-        if freest is chosen or freest.kept_lower_bound >= keep:
-            return [
-                f"the largest agreement keeps {kept:.3f} of the neighbours: a keep below {keep:g} changes nothing."
-            ]
-        more = self.crossfit.estimate(freest.credit - chosen.credit)
-        if more.mean > max(gain.mean, 2 * (more.error or 0.0)):
-            return [
-                f"keep={keep:g} reaches agreement {self.agreement(chosen).mean:.3f} of the "
-                f"{self.agreement(freest).mean:.3f} that these features allow, which keep {kept:.2f} of the "
-                "neighbours. Lower keep if agreement matters more."
-            ]
-        return []
-
-    def solve(self, keep: float | None = DEFAULT_KEEP, counter: Counter | None = None) -> Solution:
-        """Fit the anchors on both sides of the chosen place on all data, and mix their matrices there.
-
-        The solution is that of the anchor on the side of `global`, but for the weights and the
-        evaluations, which are those of all fits. Its details have what the record says of ``keep``:
-        both anchors with their certificates, the share of that one, and what is expected. The fits
-        start at the means over folds.
-        """
-        if counter is None:
-            counter = Counter()
-            counter.evaluations = self.evaluations
-        chosen = self.choose(keep)
-        before = min(
-            int(chosen.place), len(self.alphas) - 1
-        )  # the anchor on the side of the original, which is 0
-        solutions = self._anchors(
-            chosen.lmbda, self.alphas[max(0, before - 1) : before + 1], counter
-        )
-        share = chosen.place - before
-        matrices = [solution.transform.weights.astype(np.float64) for solution in solutions]
-        anchors = matrices if before else [_scaled_identity(matrices[0]), *matrices]
-        weights = chosen.scale**0.5 * mix_anchors(anchors, share)
-        unfinished = [solution for solution in reversed(solutions) if not solution.converged]
-        state = unfinished[0] if unfinished else solutions[-1]
-        return replace(
-            solutions[-1],
-            transform=transform_of(weights, self.data.scalars),
-            status=state.status,
-            reason=state.reason,
-            certificate="none: a mixture; keep.anchors has those of its fits",
-            evaluations=counter.evaluations,
-            details={**solutions[-1].details, "keep": self._record(keep, chosen, share, solutions)},
-        )
-
-    def _anchors(self, lmbda: float, alphas: tuple[float, ...], counter: Counter) -> list[Solution]:
-        """The fits of some anchors to all data, in the order of `alphas`."""
-        problem: Problem = self.solver.problem(self.data, local=any(alphas))
-        solutions: dict[float, Solution] = {}
-        for alpha in sorted(alphas):
-            anchor = (lmbda, alpha)
-            start = problem.start(self.starts[anchor], anchor_arm(anchor))
-            for (
-                other,
-                solution,
-            ) in solutions.items():  # at most one, whose step from its mean is known
-                if solution.warm is not None:
-                    mean = problem.start(self.starts[lmbda, other], anchor_arm((lmbda, other)))
-                    start = solution.warm.moved(mean, start)
-            solutions[alpha] = self.solver.minimise(problem, anchor_arm(anchor), start, counter)
-        return [solutions[alpha] for alpha in alphas]
-
-    def _record(
-        self, keep: float | None, chosen: Position, share: float, solutions: list[Solution]
-    ) -> dict[str, Any]:
-        """What the record of a fit says of its choice."""
-        names = ("objective", "parts", "status", "gap", "certificate", "evaluations")
-        anchors = [
-            solution.arm.settings | {name: getattr(solution, name) for name in names}
-            for solution in reversed(solutions)
-        ]
-        others: list[float] = []
-        if keep is not None:
-            others = sorted(
-                {round(min(1.0, max(0.01, keep + step)), 4) for step in (-0.1, -0.05, 0.0, 0.05)}
-            )
-        return {
-            "keep": keep,
-            "centre": self.data.centre,
-            "heldout": self.data.fold_unit if keep is not None else "questions",
-            "expected": self.summary(chosen),
-            "original": self.crossfit.estimate(self.raw_credit).mean,
-            "share": share,
-            "anchors": anchors,
-            "of": self.data.evaluation_kind,
-            "k": neighbour_count(len(self.crossfit.heldout[0].images)),
-            "candidates": round(
-                float(np.mean([len(side.images) for side in self.crossfit.heldout]))
-            ),
-            "folds": FOLDS,
-            "curve": [{"keep": other, **self.summary(self.choose(other))} for other in others],
-            "losses": {f"{lmbda:g}": loss for lmbda, loss in sorted(self.losses.items())},
-            "evaluations": self.evaluations,
-            "notes": self.notes(keep),
-        }
 
 
 def keep_curve(
@@ -352,33 +134,21 @@ def keep_curve(
     data.check(Arm(method="global" if data.local_features is None else "glocal"))
     if len(data.answers) < MIN_ANSWERS:
         raise DataError(
-            f"there are {len(data.answers)} answers; at least {MIN_ANSWERS} are needed to choose lmbda on a part of "
-            "them. Give `method` and `lmbda`."
+            f"there are {len(data.answers)} answers; at least {MIN_ANSWERS} are needed to choose "
+            "lmbda on a part of them. Give `method` and `lmbda`."
         )
-    by_loss = keep is None
-    local = not by_loss and data.local_features is not None
-    folds = [data.question_fold(k, FOLDS) for k in range(FOLDS)] if by_loss else data.folds(FOLDS)
-    starts = {} if nearby is None else nearby.starts
-    crossfit = CrossFit(data, folds, solver, counter, local=local, starts=starts)
-    if by_loss or data.fold_unit == "questions":
-        scores = _scores_of_few(data, crossfit)
-    else:
-        scores = _scores_of_many(crossfit, _FIRST_LAMBDA if nearby is None else nearby.penalty)
-    if not by_loss:
-        scores.pop(np.inf, None)  # no transform is the first place of each line
-    penalty = largest_within_error(crossfit, scores)
-    tried = sorted((lmbda for lmbda in scores if np.isfinite(lmbda)), reverse=True)
-    lambdas = [min(penalty, tried[0])] if by_loss else _line_lambdas(data, tried, penalty)
-    alphas = _alphas(data) if local else _ALPHAS[-1:]
-    places = np.linspace(0, len(alphas), (1 if by_loss else _PLACES) * len(alphas) + 1)
-    lines = tuple(_line(crossfit, lmbda, alphas, places) for lmbda in lambdas)
+    with blas_alone():
+        crossfit = _crossfit(data, solver, keep, counter, nearby)
+        scores = _penalty_scores(data, crossfit, keep, nearby)
+        penalty = largest_within_error(crossfit, scores)
+        lines = _lines(data, crossfit, keep, scores, penalty)
     return KeepCurve(
         data=data,
         solver=solver,
         crossfit=crossfit,
         original=lines[0].positions[0],
         lines=lines,
-        losses={lmbda: mean_loss(crossfit, score) for lmbda, score in scores.items()},
+        losses={lmbda: crossfit.average(score.losses) for lmbda, score in scores.items()},
         penalty=penalty,
         raw_credit=_raw_credit(data, crossfit),
         evaluations=counter.evaluations - before,
@@ -404,12 +174,35 @@ def best_centre(
         curves.append(keep_curve(centred, solver, keep=keep, counter=counter, nearby=nearby))
     credits = [curve.choose(keep).credit for curve in curves]
     estimate = curves[0].crossfit.estimate
-    best = max(credits, key=lambda credit: estimate(credit).mean)
+    best = max(credits, key=curves[0].crossfit.average)
     for curve, credit in zip(curves, credits, strict=True):
         deficit = estimate(best - credit)
         if deficit.mean <= (deficit.error or 0.0):
             return replace(curve, evaluations=sum(each.evaluations for each in curves))
     return curves[0]
+
+
+def _crossfit(
+    data: FitData, solver: Exact, keep: float | None, counter: Counter, nearby: KeepCurve | None
+) -> CrossFit:
+    """The folds: of questions where λ is chosen by the loss alone, or answers are few."""
+    by_loss = keep is None
+    folds = [data.question_fold(k, FOLDS) for k in range(FOLDS)] if by_loss else data.folds(FOLDS)
+    local = not by_loss and data.local_features is not None
+    starts = {} if nearby is None else nearby.starts
+    return CrossFit(data, folds, solver, counter, local=local, starts=starts)
+
+
+def _penalty_scores(
+    data: FitData, crossfit: CrossFit, keep: float | None, nearby: KeepCurve | None
+) -> dict[float, HeldOutScores]:
+    """The scores of `global` at each λ that is tried; without `keep` of no transform too, λ = ∞."""
+    if keep is None or data.fold_unit == "questions":
+        scores = _scores_of_few(data, crossfit)
+        if keep is not None:
+            del scores[np.inf]  # no transform is the first place of each line
+        return scores
+    return _scores_of_many(crossfit, _FIRST_LAMBDA if nearby is None else nearby.penalty)
 
 
 def _scores_of_few(data: FitData, crossfit: CrossFit) -> dict[float, HeldOutScores]:
@@ -426,18 +219,33 @@ def _scores_of_many(crossfit: CrossFit, first: float) -> dict[float, HeldOutScor
     scores: dict[float, HeldOutScores] = {}
     index = _LAMBDAS.index(first)
     walk(crossfit, _LAMBDAS[index:], scores)
-    if min(scores, key=lambda lmbda: mean_loss(crossfit, scores[lmbda])) == first:
+    if min(scores, key=lambda lmbda: crossfit.average(scores[lmbda].losses)) == first:
         walk(crossfit, _LAMBDAS[:index][::-1], scores)
     return scores
 
 
-def _line_lambdas(data: FitData, tried: Sequence[float], penalty: float) -> list[float]:
-    """λ of the lines: with local images the step above λ* and λ* itself, without any all that were tried."""
-    if data.local_features is None:
-        return list(tried)
-    steps = _LAMBDAS if penalty in _LAMBDAS else tried
-    index = steps.index(penalty)
-    return list(steps[max(0, index - 1) : index + 1])
+def _lines(
+    data: FitData,
+    crossfit: CrossFit,
+    keep: float | None,
+    scores: Mapping[float, HeldOutScores],
+    penalty: float,
+) -> tuple[Line, ...]:
+    """The lines: of λ* alone without `keep`; of every λ without local images, else of two."""
+    tried = sorted((lmbda for lmbda in scores if np.isfinite(lmbda)), reverse=True)
+    if keep is None:
+        lambdas = [min(penalty, tried[0])]
+    elif data.local_features is None:
+        lambdas = tried
+    else:
+        steps = _LAMBDAS if penalty in _LAMBDAS else tried
+        index = steps.index(penalty)
+        lambdas = list(steps[max(0, index - 1) : index + 1])
+    has_local = keep is not None and data.local_features is not None
+    alphas = _ALPHAS if has_local else _ALPHAS[-1:]
+    segments = len(alphas) * (1 if keep is None else _PLACES)
+    places = np.linspace(0, len(alphas), segments + 1)
+    return tuple(_line(crossfit, lmbda, alphas, places) for lmbda in lambdas)
 
 
 def _line(
@@ -452,7 +260,7 @@ def _line(
     objects, images = [], []  # for each fold, one array an anchor
     for fold, side in enumerate(crossfit.heldout):
         anchors = [fits[fold] for fits in matrices]
-        anchors.insert(0, _scaled_identity(anchors[0]))
+        anchors.insert(0, scaled_identity_of(anchors[0]))
         objects.append([side.X @ W for W in anchors])
         images.append([side.images @ W for W in anchors])
     positions = []
@@ -461,7 +269,7 @@ def _line(
             [mix_anchors(anchors, place) for anchors in objects],
             [mix_anchors(anchors, place) for anchors in images],
         )
-        loss = mean_loss(crossfit, scores)
+        loss = crossfit.average(scores.losses)
         positions.append(
             Position(
                 lmbda, float(place), scores.credit, scores.scale, loss, scores.kept, scores.kept_raw
@@ -477,14 +285,3 @@ def _raw_credit(data: FitData, crossfit: CrossFit) -> Float[np.ndarray, " t"]:
     return np.concatenate(
         [answer_credit(side.X + shift, side.answers) for side in crossfit.heldout]
     )
-
-
-def _scaled_identity(W: Float[np.ndarray, "p p"]) -> Float[np.ndarray, "p p"]:
-    """The identity at the scale of W."""
-    identity: np.ndarray = np.trace(W) / len(W) * np.eye(len(W))
-    return identity
-
-
-def _alphas(data: FitData) -> tuple[float, ...]:
-    """α of the anchors after the original, falling to 0, `global`."""
-    return _ALPHAS if data.local_features is not None else _ALPHAS[-1:]

@@ -120,3 +120,9 @@ def mix_anchors(
     before = max(0, min(int(place), len(anchors) - 2))
     share = place - before
     return (1 - share) * anchors[before] + share * anchors[before + 1]
+
+
+def scaled_identity_of(W: Float[np.ndarray, "p p"]) -> Float[np.ndarray, "p p"]:
+    """The identity at the scale of W."""
+    identity: np.ndarray = np.trace(W) / len(W) * np.eye(len(W))
+    return identity

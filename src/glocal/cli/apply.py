@@ -20,6 +20,23 @@ from glocal.transform.formats import ENDINGS
 from glocal.transform.sharing import locate
 
 CENTRED = "centred"
+OwnImages = Annotated[
+    Path | None,
+    typer.Option(
+        help="Features of your own collection, many different images of balanced classes: move "
+        "the origin toward their mean."
+    ),
+]
+SavedTransform = Annotated[
+    Path | None,
+    typer.Option(
+        help="Also save the transform as applied (after --strength and --dimensions), to map "
+        "queries with."
+    ),
+]
+ColumnName = Annotated[
+    str | None, typer.Option(help="Parquet column of the vectors; the others are kept.")
+]
 
 
 def apply(
@@ -46,23 +63,9 @@ def apply(
     dimensions: Annotated[
         int | None, typer.Option(help="Reduce the output to this many dimensions.")
     ] = None,
-    save_transform: Annotated[
-        Path | None,
-        typer.Option(
-            help="Also save the transform as applied (after --strength and --dimensions), to map "
-            "queries with."
-        ),
-    ] = None,
-    recentre: Annotated[
-        Path | None,
-        typer.Option(
-            help="Features of your own collection, many different images of balanced classes: "
-            "move the origin toward their mean."
-        ),
-    ] = None,
-    column: Annotated[
-        str | None, typer.Option(help="Parquet column of the vectors; the others are kept.")
-    ] = None,
+    save_transform: SavedTransform = None,
+    recentre: OwnImages = None,
+    column: ColumnName = None,
     model: ModelName = None,
     layer: LayerName = None,
     as_json: AsJson = False,

@@ -1,0 +1,252 @@
+"""The choice of a place by the share of neighbours to keep, and the fit of it to all data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from glocal.aligner.crossfit import FOLDS, Anchor, CrossFit, neighbour_count
+from glocal.aligner.data import FitData
+from glocal.aligner.exact import Exact, Solution
+from glocal.aligner.line import Line, Position
+from glocal.aligner.mixture import Mixture, fit_place
+from glocal.errors import ParameterError
+from glocal.evaluation.intervals import Estimate
+from glocal.objective import blas_alone
+from glocal.solver import Counter
+
+
+@dataclass(frozen=True, eq=False)
+class KeepCurve:
+    """What every `keep` gives on held-out answers and images; `solve` fits one of them to all data.
+
+    Attributes
+    ----------
+    data : FitData
+    solver : Exact
+        Of the final fits.
+    crossfit : CrossFit
+        The fits that chose, and the held-out answers.
+    original : Position
+        The features without a transform, centred as the data are.
+    lines : tuple of Line
+        One for each λ, the largest first.
+    losses : dict
+        The held-out loss at each λ that was tried, nats, at its own best scale; λ infinite is no
+        transform.
+    penalty : float
+        The largest λ whose loss is within a standard error of the lowest.
+    raw_credit : (t,) array
+        The credit of each held-out answer under the features before centring.
+    """
+
+    data: FitData
+    solver: Exact
+    crossfit: CrossFit
+    original: Position
+    lines: tuple[Line, ...]
+    losses: dict[float, float]
+    penalty: float
+    raw_credit: Float[np.ndarray, " t"]
+    evaluations: int
+
+    @property
+    def alphas(self) -> tuple[float, ...]:
+        """α of the anchors after the original, falling to 0, `global`."""
+        fitted = {alpha for lmbda, alpha in self.crossfit.solutions if lmbda == self.lines[0].lmbda}
+        return tuple(sorted(fitted, reverse=True))
+
+    @cached_property
+    def starts(self) -> dict[Anchor, Float[np.ndarray, "p p"]]:
+        """The mean W over folds of each anchor."""
+        return {anchor: self.crossfit.mean(anchor) for anchor in self.crossfit.solutions}
+
+    def choose(self, keep: float | None) -> Position:
+        """The largest agreement among places that keep so many neighbours, less a standard error.
+
+        Among the best places of all λ, and the features as they are, it is that of the largest λ
+        whose agreement is within one paired standard error of the largest. None chooses λ by the
+        loss alone.
+
+        Raises
+        ------
+        ParameterError
+            `keep` is outside (0, 1].
+        """
+        if keep is None:
+            return self._by_loss()
+        if not 0 < keep <= 1:
+            raise ParameterError(f"`keep` is {keep}; allowed are shares above 0 and at most 1.")
+        candidates = [self.original, *(line.best(keep) for line in self.lines)]
+        best = max(candidates, key=lambda position: self.crossfit.average(position.credit))
+        for position in candidates:
+            deficit = self.crossfit.estimate(best.credit - position.credit)
+            if deficit.mean <= (deficit.error or 0.0):
+                return position
+        return best
+
+    def _by_loss(self) -> Position:
+        for line in self.lines:
+            if line.lmbda == self.penalty:
+                return line.positions[-1]
+        return self.original
+
+    def agreement(self, position: Position) -> Estimate:
+        """The agreement with held-out answers."""
+        return self.crossfit.estimate(position.credit)
+
+    def gain(self, position: Position) -> Estimate:
+        """How much that is above the features before any transform."""
+        return self.crossfit.estimate(position.credit - self.raw_credit)
+
+    def summary(self, position: Position) -> dict[str, float | None]:
+        """What is expected at a place: agreement, its gain, loss and neighbours kept, with standard errors."""
+        agreement = self.agreement(position)
+        gain = self.gain(position)
+        raw = position.kept_raw if len(position.kept_raw) else position.kept
+        return {
+            "lmbda": position.lmbda,
+            "place": position.place,
+            "agreement": agreement.mean,
+            "agreement_error": agreement.error or 0.0,
+            "gain": gain.mean,
+            "gain_error": gain.error or 0.0,
+            "loss": position.loss,
+            "scale": position.scale,
+            "kept": float(position.kept.mean()),
+            "kept_error": position.kept_error,
+            "kept_raw": float(raw.mean()),
+        }
+
+    def notes(self, keep: float | None) -> list[str]:
+        """What to know about this choice: there is nothing to gain, or another `keep` would give more, or the same."""
+        chosen = self.choose(keep)
+        gain = self.gain(chosen)
+        if gain.mean <= 2 * (gain.error or 0.0):
+            nothing = (
+                f"there is nothing to gain: agreement rises by {gain.mean:.3f}, within two standard errors of "
+                f"{gain.error or 0.0:.3f}."
+            )
+            if keep is None or self.choose(0.01).place == 0:
+                return [f"{nothing} More answers may tell more."]
+            return [f"keep={keep:g}: {nothing} Allow more with a lower keep."]
+        if keep is None:
+            return []
+        freest = self.choose(0.01)
+        kept = float(freest.kept.mean())
+        if freest is chosen or freest.kept_lower_bound >= keep:
+            return [
+                f"the largest agreement keeps {kept:.3f} of the neighbours: a keep below {keep:g} changes nothing."
+            ]
+        more = self.crossfit.estimate(freest.credit - chosen.credit)
+        if more.mean > max(gain.mean, 2 * (more.error or 0.0)):
+            return [
+                f"keep={keep:g} reaches agreement {self.agreement(chosen).mean:.3f} of the "
+                f"{self.agreement(freest).mean:.3f} that these features allow, which keep {kept:.2f} of the "
+                "neighbours. Lower keep if agreement matters more."
+            ]
+        return []
+
+    def solve(self, keep: float | None, counter: Counter | None = None) -> Solution:
+        """Fit the anchors on both sides of the chosen place on all data, and mix their matrices there.
+
+        The solution is that of the anchor on the side of `global`, but for the weights and the
+        evaluations, which are those of all fits. Its details have what the record says of ``keep``:
+        both anchors with their certificates, the share of that one, and what is expected. The fits
+        start at the means over folds.
+        """
+        if counter is None:
+            counter = Counter()
+            counter.evaluations = self.evaluations
+        chosen = self.choose(keep)
+        with blas_alone():
+            mixture = fit_place(
+                self.data,
+                self.solver,
+                lmbda=chosen.lmbda,
+                alphas=self.alphas,
+                place=chosen.place,
+                scale=chosen.scale,
+                starts=self.starts,
+                counter=counter,
+            )
+            record = self._record(keep, chosen, mixture)
+            if keep is None and self.data.fold_unit == "objects":
+                record["new_objects"] = self._on_new_objects(chosen, counter)
+        nearest = mixture.solutions[-1]
+        unfinished = [
+            solution for solution in reversed(mixture.solutions) if not solution.converged
+        ]
+        state = unfinished[0] if unfinished else nearest
+        return replace(
+            nearest,
+            transform=self.data.transform(mixture.weights),
+            status=state.status,
+            reason=state.reason,
+            certificate="none: a mixture; keep.anchors has those of its fits",
+            evaluations=counter.evaluations,
+            details={**nearest.details, "keep": record},
+        )
+
+    def _on_new_objects(self, chosen: Position, counter: Counter) -> dict[str, float | int]:
+        """Agreement and neighbours kept of the chosen place on folds of objects."""
+        crossfit = CrossFit(
+            self.data,
+            self.data.folds(FOLDS),
+            self.solver,
+            counter,
+            local=False,
+            starts=self.starts,
+        )
+        original = crossfit.original_scores()
+        crossfit.fit((chosen.lmbda, 0.0))
+        if chosen.place:
+            scores = crossfit.anchor_scores((chosen.lmbda, 0.0), images=True)
+        else:
+            sides = crossfit.heldout
+            scores = crossfit.scores([side.X for side in sides], [side.images for side in sides])
+        agreement = crossfit.estimate(scores.credit)
+        gain = crossfit.estimate(scores.credit - original.credit)
+        return {
+            "agreement": agreement.mean,
+            "agreement_error": agreement.error or 0.0,
+            "original": crossfit.average(original.credit),
+            "gain": gain.mean,
+            "gain_error": gain.error or 0.0,
+            "kept": float(scores.kept.mean()),
+            "candidates": crossfit.candidates,
+        }
+
+    def _record(self, keep: float | None, chosen: Position, mixture: Mixture) -> dict[str, Any]:
+        """What the record of a fit says of its choice."""
+        names = ("objective", "parts", "status", "gap", "certificate", "evaluations")
+        anchors = [
+            solution.arm.settings | {name: getattr(solution, name) for name in names}
+            for solution in reversed(mixture.solutions)
+        ]
+        others: list[float] = []
+        if keep is not None:
+            others = sorted(
+                {round(min(1.0, max(0.01, keep + step)), 4) for step in (-0.1, -0.05, 0.0, 0.05)}
+            )
+        return {
+            "keep": keep,
+            "centre": self.data.centre,
+            "heldout": self.data.fold_unit if keep is not None else "questions",
+            "expected": self.summary(chosen),
+            "original": self.crossfit.average(self.raw_credit),
+            "share": mixture.share,
+            "anchors": anchors,
+            "of": self.data.evaluation_kind,
+            "k": neighbour_count(len(self.crossfit.heldout[0].images)),
+            "candidates": self.crossfit.candidates,
+            "folds": FOLDS,
+            "curve": [{"keep": other, **self.summary(self.choose(other))} for other in others],
+            "losses": {f"{lmbda:g}": loss for lmbda, loss in sorted(self.losses.items())},
+            "evaluations": self.evaluations,
+            "notes": self.notes(keep),
+        }
