@@ -574,6 +574,13 @@ def test_options_and_columns_that_do_not_fit_are_refused(salmon, tmp_path):
         import_answers(tmp_path / "one.json")
 
 
+def test_columns_without_a_role_are_asked_for_by_their_option(tmp_path, capsys):
+    """A table whose columns say nothing is refused with the option that states them."""
+    path = table(tmp_path / "t.csv", "i j k", (0, 1, 2))
+    assert execute(["data", "import", str(path), "--out", str(tmp_path / "a.npz")]) == 1
+    assert "--column ROLE=COLUMN" in capsys.readouterr().err
+
+
 def test_the_command_says_what_it_did(salmon, tmp_path, capsys):
     """It counts what it left out, and the file has kind, persons, catch trials and provenance."""
     out = tmp_path / "answers.npz"

@@ -46,6 +46,15 @@ def test_labels_are_a_column_of_a_table(tmp_path):
         load_labels(f"{tmp_path}/none.csv:class")
 
 
+@pytest.mark.parametrize("name", ["y.csv:kind", "y.txt"])
+def test_a_missing_label_is_no_class(tmp_path, name):
+    """A row without a label is refused with its number, in a table as in lines."""
+    (tmp_path / "y.csv").write_text("id,kind\n1,shoe\n2,\n3,sock\n")
+    (tmp_path / "y.txt").write_text("shoe\n\nsock\n")
+    with pytest.raises(DataError, match="row 1 has no label"):
+        load_labels(f"{tmp_path}/{name}", 3)
+
+
 def test_strings_that_are_saved_as_objects_are_explained(tmp_path):
     """A column of pandas saved as it is holds pickles: the sentence says how to save it."""
     np.save(tmp_path / "y.npy", np.array(["cat", "dog"], dtype=object))

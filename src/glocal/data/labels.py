@@ -42,7 +42,7 @@ def load_labels(path: PathLike, n: int | None = None) -> Shaped[np.ndarray, " n"
     """
     file, column = split_column(path)
     if column is not None:
-        labels = _integers_or_names(_column(file, column))
+        labels = _integers_or_names(_column(file, column), path)
     elif file.suffix.lower() == ".npy":
         fix = "Save strings as text, numpy.save(path, labels.astype('U')), or as one label a line."
         labels = np.array(read_npy(file, what="labels", fix=fix))
@@ -53,7 +53,7 @@ def load_labels(path: PathLike, n: int | None = None) -> Shaped[np.ndarray, " n"
                 f"{path} is a table ({lines[0][:120]}); labels are one of its columns. Name it: "
                 f"{path}:COLUMN."
             )
-        labels = _integers_or_names(lines)
+        labels = _integers_or_names(lines, path)
     return check_labels(labels, n, str(path))
 
 
@@ -78,8 +78,10 @@ def _column(file: Path, column: str) -> list[str]:
     return table[column].tolist()
 
 
-def _integers_or_names(labels: Sequence[str]) -> Shaped[np.ndarray, " n"]:
-    """Labels as integers if all are, else as names."""
+def _integers_or_names(labels: Sequence[str], path: PathLike) -> Shaped[np.ndarray, " n"]:
+    """Labels as integers if all are, else as names; a DataError where one is missing."""
+    if "" in labels:
+        raise DataError(f"{path}: row {labels.index('')} has no label. Write one for each row.")
     try:
         return np.array([int(label) for label in labels], dtype=np.int64)
     except (ValueError, OverflowError):
