@@ -24,7 +24,7 @@ from glocal.transform import (
     reduced,
     row_statistics,
 )
-from glocal.transform.record import _Record
+from glocal.transform.record import TransformRecord
 from glocal.transform.rows import baseline
 
 RNG = np.random.default_rng(0)
@@ -314,7 +314,7 @@ def test_what_does_not_exist_is_refused(as_a_user, make, error, noun):
     p=st.integers(1, 8), r=st.integers(1, 8), bias=st.booleans(),
     mean=st.floats(-1e6, 1e6), std=st.floats(1e-6, 1e6),
     meta=st.dictionaries(
-        st.text(min_size=1).filter(lambda key: key not in _Record.model_fields),
+        st.text(min_size=1).filter(lambda key: key not in TransformRecord.model_fields),
         st.none() | st.integers(-9, 9) | st.text(),
     ),
 )  # fmt: skip

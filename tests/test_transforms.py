@@ -5,6 +5,7 @@ import importlib
 import json
 import socket
 import threading
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -252,6 +253,7 @@ def test_whatever_the_hub_does_is_one_sentence(tmp_path, monkeypatch, run, reply
     """Nobody there, no HTTP, a circle of redirections and other JSON: exit 1, with the name."""
     constants = pytest.importorskip("huggingface_hub.constants")
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setattr(time, "sleep", lambda seconds: None)  # the library tries again and again
     monkeypatch.setenv("HF_TOKEN", "hf_x")
     planted().save(tmp_path / "t.npz")
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Broken) as broken:

@@ -138,11 +138,13 @@ def _sample(matrix: Any, size: int) -> Float[np.ndarray, "n p"]:
 
 
 def _differences(transform: Any, X: Any, normalize: bool, size: int) -> list[str]:
-    """How rows, of which `size` are looked at, and their network differ from those of the fit."""
+    """How a sample of rows, and the network they are of, differ from those of the fit."""
     matrix = X.matrix if isinstance(X, Features) else X
     difference = _difference(transform, _sample(matrix, size), normalize)
     differences = [] if difference is None else [difference]
-    return differences + (_network_differences(transform, X) if isinstance(X, Features) else [])
+    if isinstance(X, Features):
+        differences += _network_differences(transform, X)
+    return differences
 
 
 def _warn(transform: Any, differences: list[str], stacklevel: int = 3) -> None:
@@ -154,23 +156,24 @@ def _warn(transform: Any, differences: list[str], stacklevel: int = 3) -> None:
 
 def _network_differences(transform: Any, features: Features) -> list[str]:
     """The model and the layer of features that are not those of the fit."""
-    fitted = transform.meta.get("source") or {}
-    return [
-        f"the features are of {name} {features.network[name]}; the transform was fitted on "
-        f"{fitted[name]}"
-        for name in ("model", "layer")
-        if name in features.network
-        and fitted.get(name) is not None
-        and normalised_name(features.network[name]) != normalised_name(fitted[name])
-    ]
+    differences = []
+    for name in ("model", "layer"):
+        fitted = (transform.meta.get("source") or {}).get(name)
+        current = features.network.get(name)
+        if fitted is None or current is None:
+            continue
+        if normalised_name(current) != normalised_name(fitted):
+            differences.append(
+                f"the features are of {name} {current}; the transform was fitted on {fitted}"
+            )
+    return differences
 
 
 def _difference(transform: Any, rows: np.ndarray, normalize: bool) -> str | None:
     """How the values of rows differ from those of the fit, the first thing alone."""
     with np.errstate(over="ignore", invalid="ignore"):  # of values near the end of float64
-        return _length_difference(transform, rows, normalize) or _value_difference(
-            transform, rows, normalize
-        )
+        difference = _length_difference(transform, rows, normalize)
+        return difference or _value_difference(transform, rows, normalize)
 
 
 def _length_difference(transform: Any, rows: np.ndarray, normalize: bool) -> str | None:

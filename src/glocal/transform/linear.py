@@ -6,7 +6,7 @@ import sys
 import warnings
 from dataclasses import dataclass, field, replace
 from numbers import Integral, Real
-from typing import Any, TypeVar, overload
+from typing import Any, overload
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -19,7 +19,6 @@ from glocal.transform import checks, formats, sharing
 
 MIN_RECENTRING_ROWS = 10
 """Images below which their mean says little about a collection."""
-Rows = TypeVar("Rows")
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,9 +114,9 @@ class LinearTransform:
         return bool((self.meta.get("rows") or {}).get("normalised"))
 
     @overload
-    def apply(self, features: Rows, *, normalize: bool = False) -> Rows: ...
+    def apply(self, features: np.ndarray, *, normalize: bool = False) -> np.ndarray: ...
     @overload
-    def apply(self, features: Any, *, normalize: bool = False) -> np.ndarray: ...
+    def apply(self, features: Any, *, normalize: bool = False) -> Any: ...
     def apply(self, features: Any, *, normalize: bool = False) -> Any:
         """Transform rows; calling the transform does the same.
 
@@ -216,10 +215,9 @@ class LinearTransform:
             largest = rows.abs().amax(dim=1, keepdim=True)  # its square may leave the range
             rows = rows / torch.where(largest > 0, largest, 1)
             rows = torch.nn.functional.normalize(rows, dim=1)
-        near = float(
-            np.float32(self.mean)
-        )  # NOTE in two parts: not every device computes in float64
-        standardized = ((rows - near) - (self.mean - near)) / self.std
+        # NOTE the mean comes off in two parts: not every device computes in float64
+        rounded = float(np.float32(self.mean))
+        standardized = ((rows - rounded) - (self.mean - rounded)) / self.std
         Z = standardized @ torch.as_tensor(self.weights, dtype=dtype, device=X.device)
         if self.bias is not None:
             Z = Z + torch.as_tensor(self.bias, dtype=dtype, device=X.device)

@@ -82,7 +82,9 @@ class _Sketch(_Part):
     questions: _Base64
 
 
-class _Record(_Part):
+class TransformRecord(_Part):
+    """The record in a transform file, ``meta`` of `LinearTransform`."""
+
     format: int = Field(FORMAT, ge=1)
     strength: float = Field(1.0, ge=0)
     source: _Source | None = None
@@ -97,7 +99,7 @@ class _Record(_Part):
 def check_record(record: Any, dimensions: int) -> None:
     """Raise a ValueError where a record is not that of a transform of so many dimensions."""
     try:
-        checked = _Record.model_validate(record)
+        checked = TransformRecord.model_validate(record)
         CardOptions(**(checked.card or {}))
     except ValidationError as error:
         first = error.errors()[0]

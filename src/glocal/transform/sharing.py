@@ -200,11 +200,8 @@ def pull(name: PathLike, *, progress: Progress | None = None) -> Path:
         It cannot be downloaded, or is not the file that was published.
     """
     text = os.fspath(name)
-    path = _local(text)
-    if path is not None:
-        return path
-    key = _published_key(text)
-    return _from_hub(text) if key is None else fetch(key, progress=progress)
+    key = _published_key(text) if _local(text) is None else None
+    return locate(text) if key is None else fetch(key, progress=progress)
 
 
 def _local(text: str) -> Path | None:
