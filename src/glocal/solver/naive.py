@@ -23,7 +23,7 @@ from glocal.solver.minimise import (
 _MAX_ROUNDS = 60
 _MAX_EVALUATIONS_PER_ROUND = 60
 _MIN_SINGULAR_VALUE = 3e-2  # relative; shorter columns are dropped where f falls with them
-_THRESHOLD_DECAY = 0.7  # in a round, or a short column of the optimum came and went for ever
+_THRESHOLD_DECAY = 0.7  # in each round, or a short column of the optimum would come and go
 _MAX_LENGTHS = 10  # of added columns that are tried
 
 
@@ -37,7 +37,7 @@ class Stationarity(Criterion):
     lmbda: float
 
     def estimate(self, evaluation: Evaluation, V: Float[np.ndarray, "p k"]) -> float:
-        """The figure itself."""
+        """The gain: this estimate is exact."""
         squared = dot(evaluation.dW, evaluation.dW)
         return max(abs(dot(evaluation.dW, V)) / 2, squared / (4 * self.lmbda))
 
