@@ -3,7 +3,7 @@
 # make nightly the other tests: real data where it is at hand, browsers, clusters, kills, networks, notebooks
 # make demo    every arm on a simulated world; then the real run, where real data is at hand; a page of each
 # make check   lint, types, tests, docs: what must pass before you submit a change
-# make lowest  the tests with the lowest versions that pyproject.toml allows, in .venv-lowest; several gigabytes
+# make lowest  all tests with the lowest versions that pyproject.toml allows, in .venv-lowest; gigabytes
 # make paper   the arms of the paper in all tasks, on the real data of GLOCAL_DATA_DIR; minutes
 # make pretrained  the transform that comes with the package and its card, from the real data; minutes
 # make evidence  every measured number of README and docs/results.md again, and the tables, on the real data; half an hour

@@ -41,7 +41,7 @@ FILES = ("pyproject.toml", "README.md", "CONTRIBUTING.md", "CHANGELOG.md", "CITA
 STARTUP_SECONDS = 30  # processor time of pytest and its imports
 MAX_WALL_SECONDS = 20  # for a second of processor time, on a busy machine
 REACHED = "mutants.reached.json"
-PYTEST = ("-q", "-x", "--no-header", "-p", "no:xdist", "-p", "no:random_order")
+PYTEST = ("-q", "-x", "--no-header", "-p", "no:xdist", "-p", "no:random_order", "-o", "timeout=0")
 
 COMPARISONS = {
     ast.Lt: ast.LtE,
@@ -348,9 +348,10 @@ def main() -> None:
     options = options_of_command_line()
     if options.reach:
         plugin = Reach(Path.cwd())
-        pytest.main([*PYTEST, "-m", "not data and not nightly", *options.tests], plugins=[plugin])
+        quick = ("-m", "not data and not nightly")
+        status = pytest.main([*PYTEST, *quick, *options.tests], plugins=[plugin])
         options.reach.write_text(json.dumps(plugin.functions))
-        return
+        sys.exit(status)
     lines = options.out.read_text().splitlines() if options.out.exists() else []
     tried = {tuple(row["key"]) for row in map(json.loads, lines)}
     candidates = requested(options.places)
