@@ -153,11 +153,16 @@ def arm_row(network: str, data: FitData, fold_number: int, arm: str) -> dict[str
     centred = replace(data, centre=choice["centre"])
     return {
         **scores(network, centred, fold, objects, result.transform),
-        "centre": choice["centre"], "lmbda": expected["lmbda"], "place": expected["place"],
-        "promised_agreement": expected["agreement"], "promised_kept": expected["kept"],
-        "promised_kept_raw": expected["kept_raw"], "seconds": seconds,
-        "evaluations": result.record.evaluations, "converged": result.record.converged,
-    }  # fmt: skip
+        "centre": choice["centre"],
+        "lmbda": expected["lmbda"],
+        "place": expected["place"],
+        "promised_agreement": expected["agreement"],
+        "promised_kept": expected["kept"],
+        "promised_kept_raw": expected["kept_raw"],
+        "seconds": seconds,
+        "evaluations": result.record.evaluations,
+        "converged": result.record.converged,
+    }
 
 
 def measured_rows(networks: list[str], folds: list[int]) -> Iterator[dict[str, Any]]:

@@ -42,7 +42,7 @@ from glocal.data.people import questions
 from glocal.data.world import simulated_answers
 from glocal.evaluation.agreement import odd_one_out
 from glocal.files import make_folder, read_lines
-from glocal.results import append_rows, read_rows
+from glocal.results import FitRecord, append_rows, read_rows
 from glocal.similarity import candidate_pairs
 from glocal.transform import LinearTransform
 
@@ -193,19 +193,29 @@ def real(name: str, n_objects: int, n_answers: int, draw: int) -> Study:
     new = order[n_objects:]
     is_about_fitted = np.isin(answers.objects, fitted).all(axis=1)
     candidates = rng.permutation(np.flatnonzero(is_about_fitted))
-    if answers.weights is not None:  # one vote a question, drawn as often as it was given
-        latest = rng.exponential(size=len(candidates)) / answers.weights[candidates]
-        candidates = candidates[np.argsort(latest)]
-        _, first = np.unique(numbers[candidates], return_index=True)
-        candidates = rng.permutation(candidates[first])
+    if answers.weights is not None:
+        candidates = one_vote_a_question(candidates, answers.weights, numbers, rng)
     chosen = candidates[:n_answers]
+    sample = side_of(X, answers.select(chosen), fitted)
+    single = Answers(sample.answers.objects, kind=answers.kind, person=sample.answers.person)
     is_other = ~np.isin(numbers, numbers[chosen])
-    same_side = side_of(X, answers.select(is_about_fitted & is_other), fitted)
     is_about_new = np.isin(answers.objects, new).all(axis=1)
-    new_side = side_of(X, answers.select(is_about_new), new)
-    study = side_of(X, answers.select(chosen), fitted)
-    single = Answers(study.answers.objects, kind=answers.kind, person=study.answers.person)
-    return Study(FitData(Features(study.features, None, name), single), same_side, new_side)
+    return Study(
+        FitData(Features(sample.features, None, name), single),
+        side_of(X, answers.select(is_about_fitted & is_other), fitted),
+        side_of(X, answers.select(is_about_new), new),
+    )
+
+
+def one_vote_a_question(
+    candidates: np.ndarray, weights: np.ndarray, numbers: np.ndarray, rng: np.random.Generator
+) -> np.ndarray:
+    """One of these answers to each question, drawn in proportion to its votes, in random order."""
+    waits = rng.exponential(size=len(candidates)) / weights[candidates]
+    candidates = candidates[np.argsort(waits)]
+    _, first = np.unique(numbers[candidates], return_index=True)
+    drawn: np.ndarray = rng.permutation(candidates[first])
+    return drawn
 
 
 def side_of(X: np.ndarray, answers: Answers, objects: np.ndarray) -> Side:
@@ -231,31 +241,37 @@ def scores(study: Study, transform: LinearTransform) -> dict[str, float]:
 def arm_rows(study: Study) -> Iterator[dict[str, Any]]:
     """A row for each arm, λ of the grid last."""
     yield {"arm": "no fit", **scores(study, scaled_identity(study.data))}
-
-    began = time.process_time()
-    result = fit(study.data, holdout=0)
-    seconds = time.process_time() - began
-    choice = result.record.keep
+    row, record = fitted_row(study, None)
+    choice = record.keep
     assert choice is not None
     expected = choice["expected"]
     yield {
-        "arm": "default", **scores(study, result.transform),
-        "lmbda": expected["lmbda"], "fitted": expected["place"] > 0,
-        "scale": expected["scale"], "promised_gain": expected["gain"],
-        "promised_error": expected["gain_error"], "losses": choice["losses"],
-        "evaluations": result.record.evaluations, "converged": result.record.converged,
-        "seconds": seconds,
-    }  # fmt: skip
-
-    began = time.process_time()
-    result = fit(study.data, Arm("global", lmbda=0.1), holdout=0)
-    seconds = time.process_time() - began
-    yield {
-        "arm": "λ 0.1", **scores(study, result.transform), "lmbda": 0.1,
-        "evaluations": result.record.evaluations, "converged": result.record.converged,
-        "seconds": seconds,
-    }  # fmt: skip
+        "arm": "default",
+        **row,
+        "lmbda": expected["lmbda"],
+        "fitted": expected["place"] > 0,
+        "scale": expected["scale"],
+        "promised_gain": expected["gain"],
+        "promised_error": expected["gain_error"],
+        "losses": choice["losses"],
+    }
+    row, _ = fitted_row(study, Arm("global", lmbda=0.1))
+    yield {"arm": "λ 0.1", **row, "lmbda": 0.1}
     yield from grid_rows(study)
+
+
+def fitted_row(study: Study, what: Arm | None) -> tuple[dict[str, Any], FitRecord]:
+    """The scores and processor seconds of a fit, and its record."""
+    began = time.process_time()
+    result = fit(study.data, what, holdout=0)
+    seconds = time.process_time() - began
+    record = result.record
+    return {
+        **scores(study, result.transform),
+        "evaluations": record.evaluations,
+        "converged": record.converged,
+        "seconds": seconds,
+    }, record
 
 
 def grid_rows(study: Study) -> Iterator[dict[str, Any]]:
