@@ -369,7 +369,7 @@ def cells_table(draws: pd.DataFrame) -> None:
     columns += ["regret", "s", "λ 0.1: agreement", "loss", "s"]
     print("\n| " + " | ".join(columns) + " |")
     print("|---" * len(columns) + "|")
-    failures = []
+    failures: dict[str, list[str]] = {"same": [], "new": []}
     ordered = draws.assign(set=pd.Categorical(draws["set"], list(SETS)))
     for (name, n, t), cell in ordered.groupby(["set", "n", "t"], observed=True):
         default = cell[cell["arm"] == "default"]
@@ -380,11 +380,15 @@ def cells_table(draws: pd.DataFrame) -> None:
         texts += [f"{default['seconds'].median():.1f}"]
         texts += [*changes(small), f"{small['seconds'].median():.1f}"]
         print("| " + " | ".join(texts) + " |")
-        losses = [default[f"loss_{side}_change"].mean() for side in ("same", "new")]
-        if t >= MIN_ANSWERS_TO_GAIN and max(losses) >= 0:
-            failures.append(f"{name} n {n} t {t:,} ({losses[0]:+.4f} / {losses[1]:+.4f})")
-    print(f"\nCells of {MIN_ANSWERS_TO_GAIN} answers or more whose loss does not fall: ", end="")
-    print(", ".join(failures) or "none", end=".\n")
+        for side, cells in failures.items():
+            loss = default[f"loss_{side}_change"].mean()
+            if name != "null" and t >= MIN_ANSWERS_TO_GAIN and loss >= 0:
+                cells.append(f"{name} n {n} t {t:,} ({loss:+.4f})")
+    print(
+        f"\nCells of {MIN_ANSWERS_TO_GAIN} answers or more, but of null, whose loss does not fall:"
+    )
+    for side, cells in failures.items():
+        print(f"- {side} objects: {', '.join(cells) or 'none'}.")
 
 
 def changes(draws: pd.DataFrame) -> list[str]:
