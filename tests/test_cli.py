@@ -204,7 +204,7 @@ def test_the_command_says_what_keep_promises(files, tmp_path, capsys):
     data = ("--features", files / "features.npy", "--answers", files / "triplets.npy")
     assert run("fit", *data, "--keep", 0.9, "--tol", 0.01, "--out", tmp_path / "w.npz") == 0
     shown = capsys.readouterr()
-    assert "keep 0.9 mixes" in shown.out
+    assert "keep 0.9: " in shown.out
     named = [keep for keep in (0.8, 0.85, 0.9, 0.95) if f"keep {keep:g} " in shown.err]
     assert named == [0.85, 0.95]
 
@@ -371,7 +371,7 @@ def test_suggestions_are_near(files, capsys):
 
 def test_flags_show_no_type_and_keep_says_what_it_does(capsys):
     """The help of a flag has no value; the default of --keep is that of its command."""
-    for command, default in (("fit", True), ("sweep", False), ("align", True)):
+    for command, default in (("fit", True), ("sweep", True), ("align", True)):
         assert run(command, "--help") == 0
         text = capsys.readouterr().out
         assert "<bool>" not in text

@@ -135,6 +135,10 @@ def _check_types(data: Any, what: Any) -> None:
 def _holdout_folds(data: FitData, what: Arm | Keep, solver: Solver, holdout: int | None) -> int:
     """How many folds, 0 for none."""
     if holdout is not None:
+        if holdout < 0 or holdout == 1:
+            raise ParameterError(
+                f"`holdout` is {holdout}; allowed are 2 and more folds, and 0 for no hold-out."
+            )
         return holdout
     few = data.fold_unit == "questions" and len(data.answers) >= MIN_MEASURED_ANSWERS
     return DEFAULT_FOLDS if few and isinstance(what, Arm) and isinstance(solver, Exact) else 0
