@@ -31,7 +31,7 @@ from glocal.report import (
     save_tables,
     warnings_of,
 )
-from glocal.report.charts import looks
+from glocal.report.charts import arm_scales
 from glocal.report.front import direction, front_points, summary
 from glocal.report.page import script_json
 
@@ -371,10 +371,11 @@ def test_an_arm_looks_alike_everywhere():
     """
     arms = ["original", "mine", "glocal", "naive"]
     colours, shapes = (
-        part.to_dict()["scale"]["range"] for part in looks("arm", arms, "original", None)
+        part.to_dict()["scale"]["range"] for part in arm_scales("arm", arms, "original", None)
     )
     assert (
-        colours[2:] == looks("arm", ["glocal", "naive"], "x", None)[0].to_dict()["scale"]["range"]
+        colours[2:]
+        == arm_scales("arm", ["glocal", "naive"], "x", None)[0].to_dict()["scale"]["range"]
     )
     assert len(set(colours)) == len(set(shapes)) == 4
     assert colours[0] == "#1b1f24"

@@ -127,8 +127,8 @@ class Score:
     p_holm: float | None = None
 
     @classmethod
-    def of(cls, row: Mapping[str, Any]) -> Score:
-        """The score that `row` gave, where a null stands for a value that is not defined."""
+    def from_row(cls, row: Mapping[str, Any]) -> Score:
+        """The score of a row of a file, where null stands for a value that is not defined."""
         value = math.nan if row["value"] is None else row["value"]
         return cls(**{**row, "value": value})
 
@@ -148,7 +148,7 @@ def read_scores(path: PathLike) -> list[Score]:
     """
     rows = read_rows(path, ("task", "metric", "value"), what="score")
     try:
-        return [Score.of(row) for row in rows]
+        return [Score.from_row(row) for row in rows]
     except TypeError as error:
         raise FileError(
             f"score file {path} is not of this version ({error}). Evaluate again."

@@ -94,7 +94,7 @@ def front_chart(points: pd.DataFrame, baseline: str) -> alt.LayerChart:
     y = alt.Y("accuracy_cosine:Q", title=_TITLES["accuracy_cosine"], scale=scale)
     legend = alt.Legend(orient="top", title=None, symbolOpacity=1)
     methods = list(dict.fromkeys(points["method"]))
-    colour, shape = looks("method", methods, baseline, legend)
+    colour, shape = arm_scales("method", methods, baseline, legend)
     numbers = _tooltips("accuracy_cosine", "neighbours_kept")
     base = alt.Chart(_data(points)).encode(x, y, tooltip=["method:N", "setting:N", *numbers])
     strong = base.transform_filter("datum.strong").encode(colour)
@@ -128,7 +128,7 @@ def task_chart(
             "yOffset": alt.YOffset("transform:N", sort=list(arms)),
         }
         legend = alt.Legend(orient="bottom", title=None, columns=3)
-    colour, shape = looks("transform", arms, baseline, legend)
+    colour, shape = arm_scales("transform", arms, baseline, legend)
     x_style = {
         "title": title,
         "scale": alt.Scale(zero=False, padding=8),
@@ -286,7 +286,7 @@ def _categories(view: View) -> list[str]:
     return [name if name in largest else "other" for name in categories]
 
 
-def looks(
+def arm_scales(
     field: str, arms: Sequence[str], baseline: str, legend: alt.Legend | None
 ) -> tuple[alt.Color, alt.Shape]:
     """The colours and shapes of arms.

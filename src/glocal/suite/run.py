@@ -139,7 +139,7 @@ def _cell(
         arrays = read_npz(file, what="cell", fix=fix, required=("key", "scores"), optional=_UNITS)
         kept_key, kept_scores = (str(arrays.pop(name)) for name in ("key", "scores"))
         if kept_key == key:
-            scores = tuple(Score.of(row) for row in json.loads(kept_scores))
+            scores = tuple(Score.from_row(row) for row in json.loads(kept_scores))
             return KeptResult(scores, Units(**arrays) if arrays else None), True
     result = task.score(sources, sources.embedding(transform))
     split = f"fold 0 of {shared.folds}" if task.split is None else sources.text(task.split)
