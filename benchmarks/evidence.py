@@ -199,7 +199,6 @@ def networks() -> Record:
 def network_row(network: str, transform: LinearTransform) -> Record:
     """All columns of one network: [original, aligned], and the interval of the difference."""
     keep = transform.meta["fit"]["keep"]
-    original = keep["original"]
     expected = keep["expected"]
     row: Record = {
         "network": network,
@@ -207,8 +206,8 @@ def network_row(network: str, transform: LinearTransform) -> Record:
         "lmbda": expected["lmbda"],
         "of": keep["of"],
         "candidates": keep["candidates"],
-        "agreement": [original["agreement"], expected["agreement"]],
-        "agreement_se": [original["agreement_error"], expected["agreement_error"]],
+        "agreement": [keep["original"], expected["agreement"]],
+        "agreement_se": [keep["original_error"], expected["agreement_error"]],
         "kept": expected["kept"],
         "kept_se": expected["kept_error"],
         "rsa": rsa_of(network, keep),
@@ -313,7 +312,7 @@ def clip() -> Record:
         sizes[name] = (len(X), len(np.unique(y)))
     photographs, captions, _ = study.captions()
     record = {
-        "chosen": {name: expected[name] for name in ("lmbda", "at", "agreement", "kept")},
+        "chosen": {name: expected[name] for name in ("lmbda", "place", "agreement", "kept")},
         "box": float(np.abs(shipped - W).max() / np.abs(W).max()),
         "sizes": sizes,
         "captions": [len(photographs), len(captions)],

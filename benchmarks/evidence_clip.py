@@ -26,8 +26,20 @@ import pandas as pd
 import pretrained
 from scipy.optimize import minimize
 
-from glocal import Answers, Arm, Exact, Features, FitData, LinearTransform, fit, join, odd_one_out
-from glocal.aligner.keep import Dial, Position
+from glocal import (
+    Answers,
+    Arm,
+    Exact,
+    Features,
+    FitData,
+    Keep,
+    LinearTransform,
+    fit,
+    join,
+    odd_one_out,
+)
+from glocal.aligner.crossfit import ANCHOR_ALPHAS
+from glocal.aligner.mixture import fit_place
 from glocal.data.world import simulated_answers
 from glocal.evaluation.few_shot import PROBES, draw_episodes, shared_credit
 from glocal.evaluation.intervals import Estimate, holm
@@ -172,10 +184,10 @@ def again(objects: np.ndarray) -> LinearTransform:
 
 def refitted(data: FitData, record: dict[str, Any]) -> LinearTransform:
     """The setting in a record of `keep`, fitted to other data."""
-    original = Position(**record["original"])
-    position = Position(**record["expected"])
-    curve = Dial(data, Exact(), (original, position), {}, record["candidates"], 0)
-    return curve.solve(min(1.0, position.safe) - 1e-9).transform
+    expected = record["expected"]
+    alphas = ANCHOR_ALPHAS if data.local_features is not None else ANCHOR_ALPHAS[-1:]
+    place = {name: expected[name] for name in ("lmbda", "place", "scale")}
+    return data.transform(fit_place(data, Exact(), alphas=alphas, **place).weights)
 
 
 def _on_centred() -> LinearTransform:
@@ -187,7 +199,7 @@ def _on_centred() -> LinearTransform:
         Features((np.asarray(features.matrix) - means).astype(np.float32), features.names)
         for features in (data().features, local)
     ]
-    aligned = fit(FitData(centred[0], data().answers, centred[1]), keep=KEEP).transform
+    aligned = fit(FitData(centred[0], data().answers, centred[1]), Keep(keep=KEEP)).transform
     bias = -(means / aligned.std) @ aligned.weights
     return LinearTransform(aligned.weights, bias.astype(np.float32), aligned.mean, aligned.std)
 

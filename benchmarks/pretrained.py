@@ -1,8 +1,8 @@
-"""Make the transform that comes with the package, and its card. Run: make pretrained.
+"""Make the transforms that come with the package, and their cards. Run: make pretrained.
 
-It is that of CLIP ViT-B/32, rows of length 1, chosen by `keep` on all answers and photographs at
-hand. `measured` gives the numbers of the card; a test compares them with those of the file in the
-package.
+They are of CLIP ViT-B/32, rows of length 1, chosen by `keep` on all answers and photographs at
+hand, as the rows are and centred. `measured` gives the numbers of a card; a test compares them with
+those of the file in the package.
 """
 
 from __future__ import annotations
@@ -17,30 +17,34 @@ import workbench  # isort: skip  before torch
 import numpy as np
 import pandas as pd
 
-from glocal import Answers, Features, FitData, LinearTransform, fit, join
+from glocal import Answers, Features, FitData, Keep, LinearTransform, fit, join
 from glocal.evaluation.agreement import odd_one_out
 from glocal.evaluation.few_shot import few_shot
 from glocal.evaluation.structure import kept_by_image
 from glocal.files import read_lines
 
-NAME = "clip-vit-b-32"
+CENTRES = {"clip-vit-b-32": 0.0, "clip-vit-b-32-centred": 1.0}
 KEEP = 0.9
-FOLDER = Path(__file__).resolve().parents[1] / "src" / "glocal" / "transform" / "pretrained" / NAME
+FOLDER = Path(__file__).resolve().parents[1] / "src" / "glocal" / "transform" / "pretrained"
 SOURCE = {
     "model": "openclip:ViT-B-32-quickgelu:openai",
     "layer": "visual",
     "preprocessing": "that of the model; each row is then scaled to length 1",
 }
 DESCRIBED = {"licence": "cc-by-4.0", "base_model": "openai/clip-vit-base-patch32"}
-NOTES = """It comes with glocal: `glocal.pretrained("{name}")` in Python, `glocal apply {name} FEATURES --out OUT` as a
-command; `--normalize` scales each row to length 1 first, as it was in the fit.
+NOTES = """\
+It comes with glocal: `glocal.pretrained("{name}")` in Python, `glocal apply {name} FEATURES --out
+OUT` as a command; `--normalize` scales each row to length 1 first, as it was in the fit.
+
+{purpose}
 
 ## Data
 
-- Answers: {answers:,} odd-one-out answers of people about {objects:,} objects, a tenth of the THINGS set, CC BY 4.0
-  (Hebart, Zheng, Pereira & Baker 2020, osf.io/z2784).
-- Features of the objects: CLIP ViT-B/32 (OpenAI), projected, of one CC0 photograph of THINGSplus for each
-  (github.com/alvinwmtan/dev-bench @59b8f29). People were shown other photographs of these objects.
+- Answers: {answers:,} odd-one-out answers of people about {objects:,} objects, a tenth of the
+  THINGS set, CC BY 4.0 (Hebart, Zheng, Pereira & Baker 2020, osf.io/z2784).
+- Features of the objects: CLIP ViT-B/32 (OpenAI), projected, of one CC0 photograph of THINGSplus
+  for each (github.com/alvinwmtan/dev-bench @59b8f29). People were shown other photographs of
+  these objects.
 - Local images: {images:,} photographs of Flickr8k in the same space
   (github.com/ketaki-19/CLIP-GPT2-Image-Captioning @f5a376f).
 
@@ -48,28 +52,51 @@ Neither photographs nor features are part of this file; the two repositories sta
 
 ## What it gains and what it costs
 
-The agreement and the neighbours kept that the table above calls cross-fitted are those of three fits, each to two
-thirds of the objects and photographs and scored on the third that it has not seen ({candidates} photographs, k = {k}).
-This transform was fitted to all of them. Its own agreement with the {answers:,} answers, {agreement:.3f} (original
-{original:.3f}), is therefore no estimate for new objects; each of the {images:,} photographs keeps {kept:.3f} of its
-ten neighbours among them. On photographs that it has never seen:
+The agreement and the neighbours kept that the table above calls cross-fitted are those of three
+fits, each to two thirds of the objects and photographs and scored on the third that it has not
+seen ({candidates} photographs, k = {k}). This transform was fitted to all of them. Its own
+agreement with the {answers:,} answers, {agreement:.3f} (original {original:.3f}), is therefore no
+estimate for new objects; each of the {images:,} photographs keeps {kept:.3f} of its ten
+neighbours among them. On photographs that it has never seen:
 
-| images | number | neighbours kept (k = 10) | nearest class mean, one image a class: original, transform |
+| images | number | neighbours kept (k = 10) | one-shot accuracy: original, transform |
 |---|---:|---:|---:|
 {others}
 
-With one image a class, subtracting the column means of the THINGS features gains as much without any answer
-(docs/results.md); what the transform adds is agreement with people.
+{comparison}
 
 ## Not tested
 
-Other weights than OpenAI's of the same architecture (the transform does not fit them); texts (leave them as they are);
-scenes, documents, medical or satellite images, drawings and faces; answers from other experiments than that of THINGS.
+Other weights than OpenAI's of the same architecture (the transform does not fit them); texts
+(leave them as they are); scenes, documents, medical or satellite images, drawings and faces;
+answers from other experiments than that of THINGS.
 
 ## How it was made
 
-`make pretrained`: `glocal.fit(data, keep={keep})` of glocal {version}, weights rounded to float16.
+`make pretrained`: `glocal.fit(data, glocal.Keep(keep={keep}))` of glocal {version}, with
+`centre={centre:g}` in the data; weights rounded to float16.
 """
+PURPOSES = {
+    0.0: """\
+Use it where each image should keep its nearest neighbours: search among images, and agreement
+with people. For few-shot classification and anomaly detection take
+`clip-vit-b-32-centred`.""",
+    1.0: """\
+Use it where labels are few, for coarse classes and for anomaly detection. It subtracts the column
+means of the THINGS features first, which changes neighbours: {kept_raw:.2f} of those of the raw
+rows stay on photographs that it was not fitted to. Where neighbours should stay, use
+`clip-vit-b-32`. For a mixed collection of your own, move its origin:
+`transform.recentred(images)`. Texts need their own mean subtracted: they are not photographs.""",
+}
+COMPARISONS = {
+    0.0: """\
+With one image a class, subtracting the column means of the THINGS features gains as much without
+any answer (docs/results.md); what the transform adds is agreement with people.""",
+    1.0: """\
+Neighbours are counted among the raw rows. Subtracting the column means alone, without any answer,
+gains about as much on these fine classes; the answers add agreement with people and coarse
+classes (docs/results.md).""",
+}
 
 
 def unit(file: Path, names: tuple[str, ...] | None = None) -> Features:
@@ -144,22 +171,27 @@ def scores(transform: LinearTransform, images: Features, y: np.ndarray) -> dict[
     }
 
 
-def made(data: FitData) -> LinearTransform:
-    """The transform, its weights rounded to float16, without a card."""
-    transform = fit(data, keep=KEEP).transform
-    meta = {key: value for key, value in transform.meta.items() if key in ("fit", "rows")}
+def made(data: FitData, name: str) -> LinearTransform:
+    """The transform of a name, its weights rounded to float16, without a card."""
+    transform = fit(replace(data, centre=CENTRES[name]), Keep(keep=KEEP)).transform
+    kept_keys = ("fit", "rows", "fitted")
+    meta = {key: value for key, value in transform.meta.items() if key in kept_keys}
     weights = transform.weights.astype(np.float16)
     return replace(transform, weights=weights, meta={**meta, "source": SOURCE})
 
 
-def write(transform: LinearTransform, data: FitData) -> None:
-    """Write the folder of the package: the transform, and its card with the measured numbers."""
+def write(transform: LinearTransform, data: FitData, name: str) -> None:
+    """Write a folder of the package: the transform, and its card with the measured numbers."""
     numbers = measured(transform, data)
     record = transform.meta["fit"]
+    centre = CENTRES[name]
     line = "| {title} | {n:,} | {kept:.3f} ± {error:.3f} | {original:.3f}, {shot:.3f} |"
     others = [line.format(title=title, **row) for title, row in numbers.pop("others").items()]
     notes = NOTES.format(
-        name=NAME,
+        name=name,
+        centre=centre,
+        purpose=PURPOSES[centre].format(kept_raw=record["keep"]["expected"]["kept_raw"]),
+        comparison=COMPARISONS[centre],
         answers=len(data.answers),
         objects=len(data.answers.named()),
         images=len(data.blocks[0]),
@@ -170,15 +202,17 @@ def write(transform: LinearTransform, data: FitData) -> None:
         version=record["provenance"]["version"],
         **numbers,
     )
-    transform.save_pretrained(FOLDER, notes=notes, **DESCRIBED)
+    transform.save_pretrained(FOLDER / name, notes=notes, **DESCRIBED)
 
 
 def main() -> None:
-    """Fit, write, and print the card."""
+    """Fit, write, and print the cards."""
     fit_data = data()
-    write(made(fit_data), fit_data)
-    sys.stdout.write((FOLDER / "README.md").read_text(encoding="utf-8"))
-    sys.stdout.write(f"transform.npz: {(FOLDER / 'transform.npz').stat().st_size:,} bytes\n")
+    for name in CENTRES:
+        write(made(fit_data, name), fit_data, name)
+        sys.stdout.write((FOLDER / name / "README.md").read_text(encoding="utf-8"))
+        size = (FOLDER / name / "transform.npz").stat().st_size
+        sys.stdout.write(f"transform.npz: {size:,} bytes\n")
 
 
 if __name__ == "__main__":

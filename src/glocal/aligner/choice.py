@@ -223,6 +223,7 @@ class KeepCurve:
 
     def _record(self, keep: float | None, chosen: Position, mixture: Mixture) -> dict[str, Any]:
         """What the record of a fit says of its choice."""
+        original = self.crossfit.estimate(self.raw_credit)
         names = ("objective", "parts", "status", "gap", "certificate", "evaluations")
         anchors = [
             solution.arm.settings | {name: getattr(solution, name) for name in names}
@@ -238,7 +239,8 @@ class KeepCurve:
             "centre": self.data.centre,
             "heldout": self.data.fold_unit if keep is not None else "questions",
             "expected": self.summary(chosen),
-            "original": self.crossfit.average(self.raw_credit),
+            "original": original.mean,
+            "original_error": original.error or 0.0,
             "share": mixture.share,
             "anchors": anchors,
             "of": self.data.evaluation_kind,

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
 FOLDS = 3
+ANCHOR_ALPHAS = (0.75, 0.5, 0.0)
+"""α of the fits on a line from the original features to `global`."""
 ANCHOR_TAU = 0.1
 """τ of the `glocal` fits that a cross-fit makes."""
 MIN_LOSS_DIFFERENCE = 5e-4

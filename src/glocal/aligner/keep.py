@@ -12,6 +12,7 @@ from pydantic import Field
 from glocal.aligner.arm import Arm
 from glocal.aligner.choice import KeepCurve
 from glocal.aligner.crossfit import (
+    ANCHOR_ALPHAS,
     FOLDS,
     Anchor,
     CrossFit,
@@ -36,7 +37,6 @@ PENALTIES_PER_ANSWER = (100.0, 30.0, 10.0, 3.0, 1.0, 0.3)
 """λ for few answers, in columns per answer, p / t: the best is 1 to 16 of them on all data tried."""
 CENTRES = (0.0, 0.5, 1.0)
 """The shares of the column means that `centre` "auto" tries."""
-_ALPHAS = (0.75, 0.5, 0.0)  # of the anchors between the original and `global`
 _LAMBDAS = (100.0, 30.0, 10.0, 3.0, 1.0, 0.3, 0.1, 0.03, 0.01, 0.003, 0.001)
 _FIRST_LAMBDA = 1.0
 _PLACES = 5  # between two anchors
@@ -242,7 +242,7 @@ def _lines(
         index = steps.index(penalty)
         lambdas = list(steps[max(0, index - 1) : index + 1])
     has_local = keep is not None and data.local_features is not None
-    alphas = _ALPHAS if has_local else _ALPHAS[-1:]
+    alphas = ANCHOR_ALPHAS if has_local else ANCHOR_ALPHAS[-1:]
     segments = len(alphas) * (1 if keep is None else _PLACES)
     places = np.linspace(0, len(alphas), segments + 1)
     return tuple(_line(crossfit, lmbda, alphas, places) for lmbda in lambdas)

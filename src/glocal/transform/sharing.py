@@ -64,7 +64,7 @@ class _CardScore:
 
 _SCORES = [
     _CardScore(
-        "agreement on held-out objects",
+        "agreement on held-out answers",
         "fit.holdout.heldout",
         "accuracy_cosine",
         ("low", "high"),
@@ -85,13 +85,13 @@ _SCORES = [
         metric="neighbours_kept",
     ),
     _CardScore(
-        "agreement on held-out objects, cross-fitted",
+        "agreement on held-out answers, cross-fitted",
         "fit.keep.expected",
         "agreement",
         ("agreement_error",),
         "accuracy",
     ),
-    _CardScore("the same without the transform, cross-fitted", "fit.keep.original", "agreement"),
+    _CardScore("the same without the transform, cross-fitted", "fit.keep", "original"),
     _CardScore(
         "neighbours kept of held-out images, cross-fitted",
         "fit.keep.expected",
@@ -425,6 +425,8 @@ def _facts(transform: Any) -> dict[str, Any]:
         "answers": value_at(record, "fit.n_answers"),
         "objects": value_at(record, "fit.n_objects"),
         "local images": value_at(record, "fit.n_local"),
+        "held out": value_at(record, "fit.keep.heldout") or value_at(record, "fit.holdout.of"),
+        "centre": value_at(record, "fit.keep.centre") or None,
         "fit": value_at(record, "fit.status"),
         **{f"sha256 of the {name}": f"`{digest}`" for name, digest in hashes.items()},
     }
