@@ -13,7 +13,7 @@ from jaxtyping import UInt
 from glocal.data.answers import Answers
 from glocal.data.features import Features
 
-MAX_HASHES = 1024
+MAX_HASHES = 512
 """Of all hashes the smallest so many are kept: a random sample of what was fitted, known to be complete below them."""
 MAX_SHARE_SEEN = 0.1
 """The share of the questions, or of the objects, above which answers do not count as new."""
