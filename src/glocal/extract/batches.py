@@ -17,7 +17,7 @@ from glocal.extract.images import Source, Unreadable
 from glocal.extract.models import DTYPES, Layer, Model, pooled, read_layers
 from glocal.extract.network import Running
 
-_BATCHES_AHEAD = 2  # besides that in the network: a slow image delays nothing, memory stays small
+_BATCHES_AHEAD = 2  # a slow image delays nothing, and memory stays small
 
 
 @dataclass(frozen=True, eq=False)

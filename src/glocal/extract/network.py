@@ -55,12 +55,11 @@ class Running(Options):
 
 @dataclass(frozen=True)
 class ModelName:
-    """The name of a model, its parts told apart.
+    """The parts of the name of a model.
 
     `name` is as the `library` (timm, openclip, torchvision, python) writes it. `weights` is
-    ``none`` for random ones, a checkpoint file, or a name the library knows; None is its own
-    choice. `options` are the input size and crop of the network in thingsvision, which a name of it
-    fixes besides.
+    ``none`` for random ones, a checkpoint file, or a name that the library knows; None is the
+    library's default. `options` are the input size and crop that a name of thingsvision implies.
     """
 
     library: str

@@ -83,7 +83,7 @@ class DualityGap:
             if bracket.feasible is not None:
                 break
         gap = bracket.least_gap(violation, allowed)
-        return math.inf if gap <= -allowed else max(gap, 0.0)  # below 0: W is all but singular
+        return math.inf if gap <= -allowed else max(gap, 0.0)  # below 0: W is nearly singular
 
     def _entropy_and_slope(
         self, m: float, W: Float[np.ndarray, "p p"]
