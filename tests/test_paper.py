@@ -201,7 +201,7 @@ def test_the_defaults_are_those_of_the_scripts():
     for arm, least, patience in ((GLOCAL, 20, 15), (GLOBAL, 15, 10)):
         # nothing is a gain after the first epoch
         result = PaperLoop(max_epochs=40, min_delta=9.0).solve(data(), arm)
-        assert result.told["epochs"] == max(least, patience + 1)
+        assert result.details["epochs"] == max(least, patience + 1)
         assert f"{patience} epochs without a gain of 9" in result.reason
 
 
@@ -221,12 +221,12 @@ def test_fold_0_of_4_is_watched_without_weights_or_penalty():
     result = short().solve(
         data(), GLOCAL, lambda steps, evaluation: curve.append((steps, evaluation.value))
     )
-    watched = result.told["watched"]
-    parts = result.told["watched"]["parts"]
+    watched = result.details["watched"]
+    parts = result.details["watched"]["parts"]
     assert [steps for steps, _ in curve] == [6, 12, 18]
     assert curve[-1][1] == pytest.approx(parts["global"] + parts["local"])
     fitted, heldout, rows = data().fold(0, 4)
-    assert (watched["n"], result.told["n_fitted"], len(rows)) == (
+    assert (watched["n"], result.details["n_fitted"], len(rows)) == (
         len(heldout),
         len(fitted.answers),
         10,
@@ -270,7 +270,7 @@ def test_it_stops_where_the_rule_of_the_scripts_says(monkeypatch, seed):
         max_epochs=20, min_epochs=min_epochs, patience=patience, min_delta=min_delta, batch_size=400
     ).solve(data(local=False), GLOBAL)
     expected = ended_after(losses, min_epochs, patience, min_delta)
-    assert result.told["epochs"] == (expected or 20)
+    assert result.details["epochs"] == (expected or 20)
     assert result.status == ("stalled" if expected else "budget")
     assert not result.converged
 
@@ -286,7 +286,7 @@ def test_answers_about_a_reference_are_fitted(kind, width, t):
         FitData(Features(X, None, "X"), answers), GLOBAL
     )
     assert result.parts["global"] < answers.chance_loss / 2
-    assert result.told["watched"]["parts"]["global"] < answers.chance_loss / 2
+    assert result.details["watched"]["parts"]["global"] < answers.chance_loss / 2
 
 
 def test_the_accelerator_is_that_of_the_trainer(monkeypatch):

@@ -456,7 +456,7 @@ def test_a_start_near_0_is_no_optimum(irrelevant, lmbda, mix, tol):
     solver = Exact(tol=tol)
     problem = solver.problem(irrelevant)
     first = solver.minimise(problem, minimised)
-    assert first.told["start_scale"] < 0.02
+    assert first.details["start_scale"] < 0.02
     near_0 = replace(first, W=1e-3 * np.eye(68, dtype=np.float32), pairs=())
     for result in (first, solver.minimise(problem, minimised, near_0)):
         assert (result.status, result.certificate) == ("converged", "global optimum: duality gap")
@@ -474,4 +474,4 @@ def test_a_length_at_which_similarities_overflow_is_no_bound():
         data, Arm("glocal", alpha=0.9, lmbda=1e-4, tau=0.25)
     )
     assert result.status in ("stalled", "budget")
-    assert np.isfinite(result.W).all()
+    assert np.isfinite(result.warm.W).all()

@@ -41,17 +41,17 @@ ONE = Answers.from_array([[0, 1, 2]], person=["ann"])
     ("split", "sentence"),
     [
         (lambda: object_folds(9, 1, 0), "allow 2 to 3"),
-        (lambda: object_folds(9, 4, 0), "folds is 4 but 9 objects allow 2 to 3"),
-        (lambda: object_folds(9, 3, -1), "seed is -1"),
-        (lambda: object_folds(9, 3, 2**32), "seed is 4294967296"),
+        (lambda: object_folds(9, 4, 0), "`folds` is 4 but 9 objects allow 2 to 3"),
+        (lambda: object_folds(9, 3, -1), "`seed` is -1"),
+        (lambda: object_folds(9, 3, 2**32), "`seed` is 4294967296"),
         (
             lambda: split_answers(ONE, 9, folds=3, fold=-1),
-            r"fold is -1 but there are 3 folds \(valid 0..2\)",
+            r"`fold` is -1 but there are 3 folds \(valid 0..2\)",
         ),
-        (lambda: split_answers(ONE, 9, folds=3, fold=3), "fold is 3"),
+        (lambda: split_answers(ONE, 9, folds=3, fold=3), "`fold` is 3"),
         (lambda: split_persons(ONE), "1 persons allow 2 to 1"),
         (lambda: local_blocks(1, 3), "there is 1 local image"),
-        (lambda: local_blocks(9, 2), "block_size is 2"),
+        (lambda: local_blocks(9, 2), "`block_size` is 2"),
     ],
 )
 def test_what_cannot_be_split_is_refused(split, sentence):
@@ -105,5 +105,5 @@ def test_a_fold_holds_out_objects_and_local_images_together():
     np.testing.assert_array_equal(np.sort(np.concatenate([alone.objects, rows])), np.arange(60))
     with pytest.raises(DataError, match="held out"):
         FitData(objects, Answers(np.arange(60).reshape(20, 3)), seed=5).fold(0, 20)
-    with pytest.raises(ParameterError, match="fold is 3"):
+    with pytest.raises(ParameterError, match="`fold` is 3"):
         data.fold(3, 3)

@@ -11,6 +11,7 @@ import typer
 
 from glocal.cli.inputs import LayerName, ModelName, load_features, refuse_overwriting_inputs
 from glocal.cli.output import AsJson, progress_bar, show
+from glocal.data.features import Features
 from glocal.data.readers import PARQUET
 from glocal.errors import ParameterError
 from glocal.files import writable_target
@@ -81,19 +82,16 @@ def apply(
     path = None if transform == CENTRED else locate(transform)
     outputs = {"--out": out, "--save-transform": save_transform}
     refuse_overwriting_inputs(outputs, path, features, recentre)
+    job = _job(features, out, column, model, layer)
     if path is None:
-        own_features = load_features(features, model, layer)
-        fitted = LinearTransform.centring(own_features, normalize=normalize)
+        source = load_features(features, model, layer)
+        fitted = LinearTransform.centring(source, normalize=normalize)
     else:
         fitted = LinearTransform.load(path)
-    job = _job(features, out, column, model, layer)
     if job.sample is not None:  # else the table has no rows
         check_rows(fitted, job.sample, normalize=normalize)
-    if recentre is not None:
-        own_images = load_features(recentre, model, layer)
-        fitted = fitted.recentred(own_images.matrix, normalize=normalize)
-    if strength != 1.0:
-        fitted = fitted.at_strength(strength)
+    own_images = None if recentre is None else load_features(recentre, model, layer)
+    fitted = _adapted(fitted, own_images, strength, normalize)
     if dimensions is not None:
         fitted = reduced(fitted, job.rows, dimensions, normalize=normalize)
     if save_transform is not None:
@@ -103,13 +101,27 @@ def apply(
     record = {"rows": n, "dimensions": fitted.out_dimensions, "strength": strength, "out": str(out)}
     lines = [f"{n} rows of {fitted.out_dimensions} dimensions written to {out}"]
     if dimensions is not None:
-        kept = {key: fitted.meta["reduced"][key] for key in ("of", "energy", "length")}
-        record |= kept
-        lines.append(
-            f"kept: {kept['energy']:.4f} of the similarities' energy, {kept['length']:.4f} of the "
-            "squared length"
-        )
+        kept = fitted.meta["reduced"]
+        record |= {key: kept[key] for key in ("of", "energy", "length")}
+        lines.append(_kept(kept))
     show(as_json, record, *lines)
+
+
+def _adapted(
+    transform: LinearTransform, own_images: Features | None, strength: float, normalize: bool
+) -> LinearTransform:
+    """The transform with its origin moved toward the user's images, and of another strength."""
+    if own_images is not None:
+        transform = transform.recentred(own_images.matrix, normalize=normalize)
+    return transform if strength == 1.0 else transform.at_strength(strength)
+
+
+def _kept(reduced_record: dict[str, float]) -> str:
+    """What fewer dimensions keep."""
+    return (
+        f"kept: {reduced_record['energy']:.4f} of the similarities' energy, "
+        f"{reduced_record['length']:.4f} of the squared length"
+    )
 
 
 class _Job(NamedTuple):

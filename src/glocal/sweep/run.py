@@ -150,7 +150,7 @@ def sweep(
     >>> world = simulated_world(n_triplets=20000, n_local=90)
     >>> result = sweep(FitData(world.objects, world.answers, world.local), {"lmbda": 0.1, "alpha": [0.1, 0.5]})
     >>> len(result.points), result.best["alpha"]
-    (9, 0.1)
+    (9, 0.5)
     """
     rule = _rule(select, keep)
     solver = Exact() if solver is None else solver
