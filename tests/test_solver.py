@@ -9,6 +9,7 @@ import pytest
 from scipy.optimize import minimize_scalar
 
 from glocal.aligner import Arm, Exact, FitData
+from glocal.aligner.exact import WarmStart
 from glocal.data.answers import Answers
 from glocal.data.features import Features
 from glocal.objective import ChoiceLoss, Evaluation, LocalLoss, Objective, choices, penalty
@@ -457,7 +458,7 @@ def test_a_start_near_0_is_no_optimum(irrelevant, lmbda, mix, tol):
     problem = solver.problem(irrelevant)
     first = solver.minimise(problem, minimised)
     assert first.details["start_scale"] < 0.02
-    near_0 = replace(first, W=1e-3 * np.eye(68, dtype=np.float32), pairs=())
+    near_0 = WarmStart(minimised, 1e-3 * np.eye(68, dtype=np.float32))
     for result in (first, solver.minimise(problem, minimised, near_0)):
         assert (result.status, result.certificate) == ("converged", "global optimum: duality gap")
         assert (result.objective / tight.objective - 1) / tol < 1.5

@@ -84,8 +84,7 @@ class KeepCurve:
         candidates = [self.original, *(line.best(keep) for line in self.lines)]
         best = max(candidates, key=lambda position: self.crossfit.average(position.credit))
         for position in candidates:
-            deficit = self.crossfit.estimate(best.credit - position.credit)
-            if deficit.mean <= (deficit.error or 0.0):
+            if self.crossfit.is_tie(best.credit - position.credit):
                 return position
         return best
 

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from glocal.aligner.arm import Arm
 from glocal.aligner.data import NEIGHBOURS, FitData, Fold, joined
 from glocal.aligner.exact import Axes, Exact, Solution, WarmStart
 from glocal.data.answers import Answers
+from glocal.data.people import questions
 from glocal.evaluation.agreement import answer_credit
-from glocal.evaluation.intervals import Estimate, Units
+from glocal.evaluation.intervals import Estimate, Units, mean_estimate
 from glocal.evaluation.structure import kept_by_image, neighbourhoods
 from glocal.similarity import choice_loss, of_pairs
 from glocal.solver import Counter
@@ -232,6 +234,24 @@ class CrossFit:
         """The weighted mean of a value for each held-out answer."""
         return float(np.average(values, weights=self.answers.weights))
 
+    @cached_property
+    def _questions(self) -> Int[np.ndarray, " t"]:
+        """The number of the question of each held-out answer."""
+        asked, _ = questions(self.answers)
+        return np.unique(asked, axis=0, return_inverse=True)[1].reshape(-1)
+
+    def is_tie(self, deficit: Float[np.ndarray, " t"], minimum: float = 0.0) -> bool:
+        """Whether a mean deficit is within a standard error of 0, or at most `minimum`.
+
+        The error is over questions. That over objects, which is right for intervals, is larger and
+        would call more a tie: λ would be one step too large.
+        """
+        weights = self.answers.weights
+        if weights is not None:
+            deficit = deficit * weights / weights.mean()
+        estimate = mean_estimate(deficit, self._questions)
+        return estimate.mean <= max(estimate.error or 0.0, minimum)
+
     def estimate(self, values: Float[np.ndarray, " t"]) -> Estimate:
         """The weighted mean of a value for each held-out answer, with its standard error."""
         answers = self.answers
@@ -292,7 +312,7 @@ def largest_within_error(crossfit: CrossFit, scores: Mapping[float, HeldOutScore
     """The largest λ whose held-out loss is within one paired standard error of the lowest."""
     lowest = min(scores, key=lambda lmbda: crossfit.average(scores[lmbda].losses))
     for lmbda in sorted(scores, reverse=True):
-        excess = crossfit.estimate(scores[lmbda].losses - scores[lowest].losses)
-        if excess.mean <= max(excess.error or 0.0, MIN_LOSS_DIFFERENCE):
+        excess = scores[lmbda].losses - scores[lowest].losses
+        if crossfit.is_tie(excess, MIN_LOSS_DIFFERENCE):
             return lmbda
     return lowest

@@ -163,7 +163,7 @@ class FitData:
             Fewer questions than folds.
         """
         if not 0 <= k < folds:
-            raise ParameterError(f"fold is {k} but there are {folds} folds (valid 0..{folds - 1}).")
+            raise ParameterError(f"`fold` is {k} but there are {folds} folds (valid 0..{folds - 1}).")
         heldout = np.zeros(len(self.answers), dtype=bool)
         heldout[question_folds(self.answers, folds, self.seed)[k]] = True
         rows = self.answers.named()
@@ -202,7 +202,7 @@ class FitData:
             No answer is left to fit, or none is held out.
         """
         if not 0 <= k < folds:
-            raise ParameterError(f"fold is {k} but there are {folds} folds (valid 0..{folds - 1}).")
+            raise ParameterError(f"`fold` is {k} but there are {folds} folds (valid 0..{folds - 1}).")
         named = self.answers.named() if self.objects is None else self.objects
         objects, outside = self._cut(named, k, folds)
         inside = np.zeros(len(self.features), dtype=bool)

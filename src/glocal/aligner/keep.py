@@ -173,11 +173,9 @@ def best_centre(
         centred = replace(data, centre=centre)
         curves.append(keep_curve(centred, solver, keep=keep, counter=counter, nearby=nearby))
     credits = [curve.choose(keep).credit for curve in curves]
-    estimate = curves[0].crossfit.estimate
     best = max(credits, key=curves[0].crossfit.average)
     for curve, credit in zip(curves, credits, strict=True):
-        deficit = estimate(best - credit)
-        if deficit.mean <= (deficit.error or 0.0):
+        if curves[0].crossfit.is_tie(best - credit):
             return replace(curve, evaluations=sum(each.evaluations for each in curves))
     return curves[0]
 
