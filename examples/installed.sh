@@ -14,19 +14,20 @@ env/bin/python - <<'CODE'
 import numpy as np
 
 rng = np.random.default_rng(0)
-seen, mind = rng.normal(size=(60, 8)), rng.normal(size=(8, 2))
+features = rng.normal(size=(60, 8))
+mind = rng.normal(size=(8, 2))
 triplets = np.array([rng.permutation(60)[:3] for _ in range(3000)])
-told = seen @ mind
-for row in triplets:  # the pair that is nearest in the mind comes first, the odd one last
-    pairs = [(told[row[a]] @ told[row[b]], a, b) for a, b in ((0, 1), (0, 2), (1, 2))]
-    _, a, b = max(pairs)
+similarities = features @ mind @ mind.T @ features.T
+for row in triplets:  # the pair that is most similar in the mind comes first, the odd one last
+    a, b = max([(0, 1), (0, 2), (1, 2)], key=lambda pair: similarities[row[pair[0]], row[pair[1]]])
     row[:] = row[[a, b, 3 - a - b]]
-np.save("features.npy", seen)
+np.save("features.npy", features)
 np.save("triplets.npy", triplets)
 CODE
 env/bin/glocal --version
-env/bin/glocal fit --features features.npy --triplets triplets.npy --holdout 3 --out transform.npz
-env/bin/glocal evaluate odd-one-out --features features.npy --triplets triplets.npy --transform transform.npz
+env/bin/glocal data split --features features.npy --triplets triplets.npy --folds 3 --out split
+env/bin/glocal fit --features features.npy --triplets split/train.npz --out transform.npz
+env/bin/glocal evaluate odd-one-out --features features.npy --triplets split/heldout.npz --transform transform.npz
 env/bin/glocal apply transform.npz features.npy --out aligned.npy
 env/bin/glocal transforms pull clip-vit-b-32
 env/bin/glocal data fetch > list.txt
