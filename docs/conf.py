@@ -64,14 +64,18 @@ def draw(translator: Any, node: Any) -> None:
     """Write a formula as MathML: browsers draw it without the scripts of MathJax, which would have to be downloaded."""
     block = node.tagname == "math_block"
     formula = tex2mathml(node.astext(), as_block=block)  # a wide block scrolls, by the keyboard too
-    translator.body.append(formula.replace("<math ", '<math tabindex="0" ', 1) if block else formula)
+    translator.body.append(
+        formula.replace("<math ", '<math tabindex="0" ', 1) if block else formula
+    )
     raise SkipNode
 
 
 def plain_bars(app: Sphinx, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
     """Keep the |x| of a docstring as it stands: reStructuredText would look for a substitution of that name."""
     lines[:] = [
-        "``".join(part if i % 2 else part.replace("|", r"\|") for i, part in enumerate(line.split("``")))
+        "``".join(
+            part if i % 2 else part.replace("|", r"\|") for i, part in enumerate(line.split("``"))
+        )
         for line in lines
     ]
 

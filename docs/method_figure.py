@@ -60,17 +60,27 @@ def panel(place: int, title: str, note: str, transform: np.ndarray) -> list[str]
         f'<g clip-path="url(#map{place})">',
     ]
     for step in np.arange(-5, 5.01, 0.5):
-        for ends in ((np.array([step, -6]), np.array([step, 6])), (np.array([-6, step]), np.array([6, step]))):
+        for ends in (
+            (np.array([step, -6]), np.array([step, 6])),
+            (np.array([-6, step]), np.array([6, step])),
+        ):
             (x, y), (to_x, to_y) = map(at, ends)
             lines.append(f'<line class="grid" x1="{x}" y1="{y}" x2="{to_x}" y2="{to_y}"/>')
     lines.append("</g>")
-    lines.append(f'<rect class="grid" x="{left:g}" y="{TOP}" width="{SIDE}" height="{SIDE}" rx="8"/>')
+    lines.append(
+        f'<rect class="grid" x="{left:g}" y="{TOP}" width="{SIDE}" height="{SIDE}" rx="8"/>'
+    )
     rng = np.random.default_rng(4)
     for clump in CLUMPS:
         center = along(clump)
-        ring = [at(center + 0.19 * np.array([np.cos(a), np.sin(a)])) for a in np.linspace(0, 2 * np.pi, 40)]
+        ring = [
+            at(center + 0.19 * np.array([np.cos(a), np.sin(a)]))
+            for a in np.linspace(0, 2 * np.pi, 40)
+        ]
         lines.append(f'<polygon class="near" points="{" ".join(f"{x},{y}" for x, y in ring)}"/>')
-        for angle, length in zip(np.arange(5) * 2 * np.pi / 5, rng.uniform(0.06, 0.14, 5), strict=True):
+        for angle, length in zip(
+            np.arange(5) * 2 * np.pi / 5, rng.uniform(0.06, 0.14, 5), strict=True
+        ):
             x, y = at(center + length * np.array([np.cos(angle), np.sin(angle)]))
             lines.append(f'<circle class="photo" cx="{x}" cy="{y}" r="2.6"/>')
     a, b, odd = (at(along(OBJECTS[name])) for name in (*PAIR, ODD))
@@ -89,7 +99,9 @@ def sign(kind: str, x: float, y: float) -> str:
         return f'<circle class="inkfill" cx="{x}" cy="{y}" r="5"/>'
     if kind == "vehicle":
         return f'<rect class="inkfill" x="{x - 5:g}" y="{y - 5:g}" width="10" height="10"/>'
-    return f'<polygon class="inkfill" points="{x},{y - 6:g} {x + 6:g},{y + 5:g} {x - 6:g},{y + 5:g}"/>'
+    return (
+        f'<polygon class="inkfill" points="{x},{y - 6:g} {x + 6:g},{y + 5:g} {x - 6:g},{y + 5:g}"/>'
+    )
 
 
 def drawing() -> str:
@@ -104,7 +116,9 @@ def drawing() -> str:
         '<title id="glocal-figure-title">One matrix brings the pair that people chose together, '
         "and keeps the neighbours of each photograph</title>",
         f"<style>{STYLE}</style>",
-        *panel(0, "Features of the network", "the dog is nearer to the car than to the cat", np.eye(2)),
+        *panel(
+            0, "Features of the network", "the dog is nearer to the car than to the cat", np.eye(2)
+        ),
         f'<text class="title" {centre} y="{middle - 34:g}">one matrix W</text>',
         f'<path class="ink" d="M{start} {middle:g}H{end}m-9 -7l9 7l-9 7"/>',
         f'<text class="soft" {centre} y="{middle + 28:g}">fitted to answers:</text>',

@@ -16,7 +16,9 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 from glocal import Aligner, Answers, Exact, odd_one_out
 from glocal.errors import DataError, DataWarning, ParameterError
 
-EXEMPT: dict[str, str] = {}  # a check and why it does not apply: none, for answers made up from the rows suit them all
+EXEMPT: dict[
+    str, str
+] = {}  # a check and why it does not apply: none, for answers made up from the rows suit them all
 
 
 class MadeUpAnswers(Aligner):
@@ -32,7 +34,11 @@ class MadeUpAnswers(Aligner):
     def _made_up(X, y):
         given = np.asarray(y)
         n = len(np.asarray(X)) if np.ndim(np.asarray(X)) else 0
-        if y is None or (given.ndim == 2 and given.shape[1] == 3 and given.dtype.kind in "iu") or n < 3:
+        if (
+            y is None
+            or (given.ndim == 2 and given.shape[1] == 3 and given.dtype.kind in "iu")
+            or n < 3
+        ):
             return y
         rng = np.random.default_rng(0)
         return np.array([rng.permutation(n)[:3] for _ in range(50)])
@@ -89,7 +95,9 @@ def test_missing_and_wrong_answers_are_refused(world):
             Aligner().fit(X, y)
 
 
-@pytest.mark.parametrize("use", [Aligner.transform, lambda aligner, X: aligner.score(X, [[0, 1, 2]])])
+@pytest.mark.parametrize(
+    "use", [Aligner.transform, lambda aligner, X: aligner.score(X, [[0, 1, 2]])]
+)
 def test_an_aligner_that_was_not_fitted_is_refused_as_such(world, use):
     """Before `fit` both uses raise scikit-learn's NotFittedError."""
     with pytest.raises(NotFittedError):
@@ -116,7 +124,9 @@ def test_the_score_is_the_odd_one_out_accuracy(world, aligner):
     assert score > odd_one_out(world.objects.standardization(X), world.answers).accuracy + 0.1
 
 
-@pytest.mark.parametrize(("dtype", "out"), [("float32", "float32"), ("float64", "float64"), ("int64", "float32")])
+@pytest.mark.parametrize(
+    ("dtype", "out"), [("float32", "float32"), ("float64", "float64"), ("int64", "float32")]
+)
 def test_features_keep_their_float_type(world, aligner, as_a_user, dtype, out):
     """Transformed features are float32 or float64 as they came; ten times those of the fit, they are warned of."""
     X = (10 * world.objects.matrix).astype(dtype)
@@ -128,7 +138,11 @@ def test_features_keep_their_float_type(world, aligner, as_a_user, dtype, out):
 
 def test_it_works_in_a_pipeline(world, as_a_user):
     """Before a classifier y holds its labels and the answers come as aligner__answers; few labels then go further."""
-    X, labels, few = world.objects.matrix, world.superordinate, np.arange(len(world.objects)) % 5 == 0
+    X, labels, few = (
+        world.objects.matrix,
+        world.superordinate,
+        np.arange(len(world.objects)) % 5 == 0,
+    )
     rows = np.where(few, np.cumsum(few) - 1, -1)
     answers = world.answers.relabel(rows)[0].objects
     pipeline = Pipeline([("aligner", Aligner()), ("classifier", LogisticRegression(max_iter=2000))])
@@ -145,7 +159,10 @@ def test_tensors_are_fitted(world, as_a_user):
     """Features as bfloat16 tensors or tensors with a graph are fitted as what they hold, and come back as tensors."""
     torch = pytest.importorskip("torch")
     X, answers = world.objects.matrix, world.answers.objects
-    tensor, aligner = torch.tensor(X, requires_grad=True), Aligner("global", solver=Exact(max_evaluations=3))
+    tensor, aligner = (
+        torch.tensor(X, requires_grad=True),
+        Aligner("global", solver=Exact(max_evaluations=3)),
+    )
     by_array, by_tensor = (aligner.fit(rows, answers).transform_.weights for rows in (X, tensor))
     np.testing.assert_array_equal(by_tensor, by_array)
     Z = aligner.fit(tensor.bfloat16(), answers).transform(tensor.bfloat16())
@@ -173,14 +190,18 @@ def test_local_features_of_another_scale_are_said(world, as_a_user):
     options = {"alpha": 0.5, "solver": Exact(tol=0.01)}
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")
-        halves = make_pipeline(StandardScaler(), Aligner(**options)).fit(X, answers, aligner__local_features=local)
+        halves = make_pipeline(StandardScaler(), Aligner(**options)).fit(
+            X, answers, aligner__local_features=local
+        )
     assert any("local features: standardized like the objects" in str(w.message) for w in said)
     with sklearn.config_context(enable_metadata_routing=True):
         aligner = Aligner(**options).set_fit_request(answers=True, local_features=True)
         routed = make_pipeline(StandardScaler(), aligner, transform_input=["local_features"])
         routed.fit(X, answers=answers, local_features=local)
     scaler = StandardScaler().fit(X)
-    wanted = Aligner(**options).fit(scaler.transform(X), answers, local_features=scaler.transform(local))
+    wanted = Aligner(**options).fit(
+        scaler.transform(X), answers, local_features=scaler.transform(local)
+    )
     np.testing.assert_array_equal(routed[-1].transform_.weights, wanted.transform_.weights)
     assert not np.allclose(halves[-1].transform_.weights, wanted.transform_.weights, atol=1e-3)
 

@@ -106,7 +106,9 @@ def test_text_output_of_fit(files, tmp_path, capsys):
     assert "generalisation is unmeasured" in streams.err
     assert run(*default) == 0
     gained, fitted, _ = capsys.readouterr().out.splitlines()
-    assert re.match(r"expected on new answers about the same objects: agreement 0\.\d+ -> 0\.", gained)
+    assert re.match(
+        r"expected on new answers about the same objects: agreement 0\.\d+ -> 0\.", gained
+    )
     assert fitted.startswith("lmbda chosen on held-out questions: 1.00 of global lmbda ")
 
 

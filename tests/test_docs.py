@@ -239,8 +239,14 @@ def test_the_start_page_works_from_top_to_bottom(tmp_path, monkeypatch, as_a_use
 
 def test_pages_that_the_repository_shows_are_plain_markdown():
     """Directives of Sphinx stand only on pages that list others, or the API: elsewhere they would be shown as code."""
-    listing = {ROOT / "docs/index.md", ROOT / "docs/reference.md", *(ROOT / "docs/api").glob("*.md")}
-    assert [page.name for page in PAGES if page not in listing and "\n```{" in "\n" + page.read_text()] == []
+    listing = {
+        ROOT / "docs/index.md",
+        ROOT / "docs/reference.md",
+        *(ROOT / "docs/api").glob("*.md"),
+    }
+    assert [
+        page.name for page in PAGES if page not in listing and "\n```{" in "\n" + page.read_text()
+    ] == []
 
 
 def test_readme_tree_matches_the_package():

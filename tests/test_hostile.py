@@ -35,9 +35,13 @@ from glocal.sweep.grid import settings
 from glocal.transform import LinearTransform
 
 COPIES = 15  # of each kind of file
-TRIES = float(os.environ.get("GLOCAL_TRIES", "0.05"))  # nightly: the share of 20,000 .npy, .npz, 2,000 other files
+TRIES = float(
+    os.environ.get("GLOCAL_TRIES", "0.05")
+)  # nightly: the share of 20,000 .npy, .npz, 2,000 other files
 CPU_SECONDS = 5.0  # a case; an undamaged file takes milliseconds
-MEMORY = 3 << 29  # bytes of address space above what the tests have: what is small may inflate to 256 MB
+MEMORY = (
+    3 << 29
+)  # bytes of address space above what the tests have: what is small may inflate to 256 MB
 WORDS = (
     b"\x1b[2J", b"\0", b"\xff\xfe", b"1e999", b"-1", b"nan", b"[" * 300, b'{"a":' * 300, b"true", b"null", b'"', b"\n",
     b"9" * 400, b"(2**64, 3)", b"(-1, 3)", b"|V0", b"<U0", b"|O", b"{}", b"'", b"=", b"..", b"\xed\xa0\x80",
@@ -170,7 +174,9 @@ def ordered(path: Path) -> None:
 
 def answers_file(path: Path) -> None:
     names = [f"thing {i}" for i in range(6)]
-    Answers(ANSWERS, np.ones(3), kind="anchor", person=np.arange(3), seconds=np.ones(3), names=names).save(path)
+    Answers(
+        ANSWERS, np.ones(3), kind="anchor", person=np.arange(3), seconds=np.ones(3), names=names
+    ).save(path)
 
 
 ROWS = np.random.default_rng(0).normal(size=(6, 4)).astype("f4")
@@ -182,8 +188,14 @@ SUITE = (
     'lmbda = 0.1\n[tasks.o]\nkind = "odd-one-out"\n[tasks.s]\nkind = "structure"\nfeatures = "f.npy"\nk = 5\n'
 )
 READERS = {
-    **{f"features.{kind}": (features_file, load_features) for kind in ("npy", "npz", "pt", "h5", "csv", "parquet")},
-    **{f"two.{kind}": (lambda path: features_file(path, x=ROWS), load_features) for kind in ("npz", "pt")},
+    **{
+        f"features.{kind}": (features_file, load_features)
+        for kind in ("npy", "npz", "pt", "h5", "csv", "parquet")
+    },
+    **{
+        f"two.{kind}": (lambda path: features_file(path, x=ROWS), load_features)
+        for kind in ("npz", "pt")
+    },
     "triplets.npy": (npy(ANSWERS), Answers.load),
     "answers.npz": (answers_file, Answers.load),
     "answers.csv": (text("reference,closer,farther\n0,1,2\n3,4,5\n"), Answers.load),
@@ -202,7 +214,10 @@ READERS = {
     "rows.jsonl": (text('{"task": "a", "value": 0.5}\n{"task": "b"}\n'), read_rows),
     "grid.toml": (text(GRID), lambda path: settings(path, local=True)),
     "suite.toml": (text(SUITE), Plan.load),
-    **{f"image.{kind}": (picture, decoded) for kind in ("png", "jpeg", "gif", "tiff", "webp", "bmp", "ppm")},
+    **{
+        f"image.{kind}": (picture, decoded)
+        for kind in ("png", "jpeg", "gif", "tiff", "webp", "bmp", "ppm")
+    },
 }
 MANY = pytest.param(TRIES, marks=[pytest.mark.nightly, pytest.mark.timeout(7200)], id="many")
 
@@ -243,7 +258,9 @@ def ends_well(read, path: Path, case: str) -> bool:
 @pytest.mark.parametrize("extension", ["png", "jpg"])
 def test_no_image_starts_a_program(extension, tmp_path, monkeypatch):
     """PostScript under the name of a photograph is not an image of a known format; no interpreter is started."""
-    monkeypatch.setattr("subprocess.check_call", lambda *_, **__: pytest.fail("a program was started"))
+    monkeypatch.setattr(
+        "subprocess.check_call", lambda *_, **__: pytest.fail("a program was started")
+    )
     monkeypatch.setattr("subprocess.Popen", lambda *_, **__: pytest.fail("a program was started"))
     script = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\nshowpage\n%%EOF\n"
     (tmp_path / f"a.{extension}").write_bytes(script)

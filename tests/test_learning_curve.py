@@ -24,7 +24,9 @@ def test_each_answer_is_held_out_once_from_fits_that_never_saw_its_question(feat
     given = simulated_answers(2 * features.matrix[:, :2].astype(np.float64), 300, seed=1)
     fitted = []
     monkeypatch.setattr(curves, "LAMBDAS", (1.0,))
-    monkeypatch.setattr(curves, "_path", lambda features, answers: fitted.append(answers) or [features.matrix])
+    monkeypatch.setattr(
+        curves, "_path", lambda features, answers: fitted.append(answers) or [features.matrix]
+    )
     with pytest.raises(DataError, match="59"):
         learning_curve(features, given.select(np.arange(59)))
     found = learning_curve(features, given)
@@ -34,7 +36,9 @@ def test_each_answer_is_held_out_once_from_fits_that_never_saw_its_question(feat
     everything = {tuple(sorted(row)) for row in given.objects.tolist()}
     held = [everything - sets[4 * fold + 3] for fold in range(4)]
     assert sum(map(len, held)) == len(everything)
-    assert [len(one) for one in fitted[:4]] == [round(share * len(fitted[3])) for share in curves.SHARES]
+    assert [len(one) for one in fitted[:4]] == [
+        round(share * len(fitted[3])) for share in curves.SHARES
+    ]
 
 
 def test_the_curve_rises_where_there_is_something_to_learn(features, monkeypatch):
@@ -59,7 +63,9 @@ def test_lambda_of_a_fold_is_chosen_on_the_others(features, monkeypatch):
     found = learning_curve(features, given)
     parts = [given.select(rows) for rows in question_folds(given, 4, 0)]
     scores = [[odd_one_out(Z, part, interval=False) for Z in fits] for part in parts]
-    losses = np.array([[score.loss * len(part) for score in row] for row, part in zip(scores, parts, strict=True)])
+    losses = np.array(
+        [[score.loss * len(part) for score in row] for row, part in zip(scores, parts, strict=True)]
+    )
     best = [int(np.delete(losses, fold, axis=0).sum(axis=0).argmin()) for fold in range(4)]
     own = (losses.sum(axis=0) + losses).argmin(axis=1).tolist()
     wanted, other = (

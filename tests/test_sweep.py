@@ -62,7 +62,12 @@ def files(world, tmp_path_factory):
 
 
 def arguments(files, out, *more):
-    names = {"--features": "x.npy", "--triplets": "t.npy", "--local-features": "l.npy", "--grid": "grid.toml"}
+    names = {
+        "--features": "x.npy",
+        "--triplets": "t.npy",
+        "--local-features": "l.npy",
+        "--grid": "grid.toml",
+    }
     paths = [part for option, name in names.items() for part in (option, str(files / name))]
     return ["sweep", *paths, "--out", str(out), *map(str, more)]
 
@@ -70,7 +75,8 @@ def arguments(files, out, *more):
 def assert_same(found, wanted):
     """The same points with the same scores, in whatever order they were walked."""
     first, second = (
-        pd.DataFrame(rows).sort_values(KEY)[KEY + SCORES].reset_index(drop=True) for rows in (found, wanted)
+        pd.DataFrame(rows).sort_values(KEY)[KEY + SCORES].reset_index(drop=True)
+        for rows in (found, wanted)
     )
     pd.testing.assert_frame_equal(first, second)
 
@@ -96,16 +102,24 @@ def test_a_path_moves_to_neighbours_only():
     for path in walked:
         assert len({(one["lmbda"], one["mix"]) for one in path}) == 1
         for one, other in itertools.pairwise(path):
-            places = [(PAPER.alpha.index(at["alpha"]), PAPER.tau.index(at["tau"])) for at in (one, other)]
+            places = [
+                (PAPER.alpha.index(at["alpha"]), PAPER.tau.index(at["tau"])) for at in (one, other)
+            ]
             assert np.abs(np.subtract(*places)).sum() == 1
     assert [len(path) for path in paths(grid, warm=False)] == [1] * 128
 
 
 def test_lmbda_of_each_method(tmp_path):
     """lmbda may be a table of methods: each has its own values, and 1 is the same as 1.0."""
-    (tmp_path / "g.toml").write_text("alpha = [0.5]\ntau = 0.1\n[lmbda]\nglobal = [1, 3]\nglocal = 0.3\n")
+    (tmp_path / "g.toml").write_text(
+        "alpha = [0.5]\ntau = 0.1\n[lmbda]\nglobal = [1, 3]\nglocal = 0.3\n"
+    )
     found = settings(tmp_path / "g.toml", local=True)
-    assert [(one["method"], one["lmbda"]) for one in found] == [("global", 3.0), ("global", 1.0), ("glocal", 0.3)]
+    assert [(one["method"], one["lmbda"]) for one in found] == [
+        ("global", 3.0),
+        ("global", 1.0),
+        ("glocal", 0.3),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -135,7 +149,9 @@ def test_bad_grids_are_refused(text, noun, tmp_path):
 
 def test_a_point_is_the_fit_that_one_would_run(swept, data, world):
     """On the training part of its fold, and scored on what it has not seen; the original features are scored too."""
-    original, fitted = (swept.points[(swept.points["method"] == "original") == which] for which in (True, False))
+    original, fitted = (
+        swept.points[(swept.points["method"] == "original") == which] for which in (True, False)
+    )
     assert original["neighbours_kept"].tolist() == [1, 1, 1]
     assert (original["loss"] < np.log(3)).all()  # at the scale that fits the answers best
     assert len(fitted) == 3 * 10
@@ -143,14 +159,19 @@ def test_a_point_is_the_fit_that_one_would_run(swept, data, world):
     assert (fitted["status"] == "converged").all()
     for _, row in fitted.iloc[::7].iterrows():
         part, heldout, rows = data.fold(int(row["fold"]), 3)
-        setting = {name: None if row[name] != row[name] else row[name] for name in ("method", *KEY[2:], "mix")}
+        setting = {
+            name: None if row[name] != row[name] else row[name]
+            for name in ("method", *KEY[2:], "mix")
+        }
         single = fit(part, Arm.of(setting), Exact(tol=1e-4))
         assert row["objective"] == pytest.approx(single.record.objective, rel=5e-4)
         agreed = odd_one_out(single.transform(world.objects.matrix), heldout)
         assert row["accuracy_cosine"] == pytest.approx(agreed.accuracy, abs=0.01)
         assert row["loss"] == pytest.approx(agreed.loss, rel=1e-2)
         images = world.local.matrix[np.sort(rows)]
-        kept = neighbours_kept(world.objects.standardization(images, "float64"), single.transform(images))
+        kept = neighbours_kept(
+            world.objects.standardization(images, "float64"), single.transform(images)
+        )
         assert row["neighbours_kept"] == pytest.approx(kept, abs=0.01)
         assert (row["n_heldout"], row["n_images"]) == (len(heldout), 40)
 
@@ -203,10 +224,21 @@ def table(points):
 
 def test_means_are_of_settings_that_every_fold_has_scored():
     """With sums of what they cost, standard errors, and whether all have converged."""
-    base = {"method": "glocal", "lmbda": 1.0, "mix": 1.0, "tau": 0.5, "loss": 1.0, "neighbours_kept": 0.5}
+    base = {
+        "method": "glocal",
+        "lmbda": 1.0,
+        "mix": 1.0,
+        "tau": 0.5,
+        "loss": 1.0,
+        "neighbours_kept": 0.5,
+    }
     rows = [{**base, "fold": f, "alpha": 0.1, "accuracy_cosine": 0.4 + f / 10, "evaluations": 1 + 4 * f,
              "status": ("converged", "budget")[f], "seconds": 1.0 + f} for f in (0, 1)]  # fmt: skip
-    rows += [{**rows[0], "alpha": 0.5}, {**rows[0], "alpha": 0.7}, {**rows[1], "alpha": 0.7, "accuracy_cosine": None}]
+    rows += [
+        {**rows[0], "alpha": 0.5},
+        {**rows[0], "alpha": 0.7},
+        {**rows[1], "alpha": 0.7, "accuracy_cosine": None},
+    ]
     means = means_over_folds(rows, 2)
     assert means["alpha"].tolist() == [0.1]
     assert means[["evaluations", "seconds", "converged"]].iloc[0].tolist() == [6, 3.0, False]
@@ -241,7 +273,9 @@ def test_naive_is_chosen_only_by_a_rule_that_names_it():
     means = table([(0.9, 0.40, 1.0, 1.2), (0.5, 0.55, 0.9, 1.0), (0.1, 0.60, 0.95, 0.9)])
     means.loc[means["alpha"] == 0.1, "method"] = "naive"
     assert means.loc[choose(means, Rule.parse("neighbours_kept>=0.9"))[0], "alpha"] == 0.5
-    assert means.loc[choose(means, Rule.parse("naive neighbours_kept>=0.9"))[0], "method"] == "naive"
+    assert (
+        means.loc[choose(means, Rule.parse("naive neighbours_kept>=0.9"))[0], "method"] == "naive"
+    )
     assert means.loc[choose(means[means["method"] == "naive"], Rule())[0], "method"] == "naive"
 
 
@@ -278,7 +312,11 @@ def test_the_folder_holds_what_it_promises(swept, folder):
     assert front["method"].iloc[0] == "original"
     assert front["accuracy_cosine"].iloc[1:].is_monotonic_increasing
     assert front.iloc[1:]["front"].all()
-    assert [score.transform for score in read_scores(folder / "rows.jsonl")] == ["original", "chosen", "chosen"]
+    assert [score.transform for score in read_scores(folder / "rows.jsonl")] == [
+        "original",
+        "chosen",
+        "chosen",
+    ]
     held = LinearTransform.load(folder / "transform.npz")
     np.testing.assert_array_equal(held.weights, swept.transform.weights)
     assert json.loads((folder / "sweep.json").read_text())["solver"]["tol"] == 3e-4
@@ -328,20 +366,31 @@ def test_several_processes_walk_to_the_same_rows(data, tmp_path):
     """--jobs 2 gives the rows, the means in their order, and the choice of one process."""
     grid = {"method": ["global"], "lmbda": [1, 3, 10]}
     one, two = (sweep(data, grid, folds=2, jobs=jobs, out=tmp_path / str(jobs)) for jobs in (1, 2))
-    pd.testing.assert_frame_equal(one.means.drop(columns="seconds"), two.means.drop(columns="seconds"))
+    pd.testing.assert_frame_equal(
+        one.means.drop(columns="seconds"), two.means.drop(columns="seconds")
+    )
     np.testing.assert_array_equal(one.transform.weights, two.transform.weights)
     assert_same(*(read_rows(tmp_path / str(jobs) / "points.jsonl") for jobs in (1, 2)))
 
 
 @pytest.mark.nightly
-def test_a_sweep_that_is_killed_three_times_ends_as_an_undisturbed_one(swept, data, files, tmp_path, started):
+def test_a_sweep_that_is_killed_three_times_ends_as_an_undisturbed_one(
+    swept, data, files, tmp_path, started
+):
     """Every finished path survives, and no row is lost or doubled."""
     out, environment = tmp_path / "s", {**os.environ, "OMP_WAIT_POLICY": "PASSIVE"}
-    command = [sys.executable, "-c", "from glocal.cli import main; main()", *arguments(files, out, "--resume")]
+    command = [
+        sys.executable,
+        "-c",
+        "from glocal.cli import main; main()",
+        *arguments(files, out, "--resume"),
+    ]
     held = 0
     for _ in range(3):
         process = started(command, stderr=subprocess.DEVNULL, env=environment)
-        while process.poll() is None and (not (out / "points.jsonl").exists() or lines(out) == held):
+        while process.poll() is None and (
+            not (out / "points.jsonl").exists() or lines(out) == held
+        ):
             time.sleep(0.005)
         process.kill()
         process.wait()
@@ -380,7 +429,12 @@ class Dying(Exact):
 def cluster():
     """Two workers of one thread each, in processes of their own."""
     distributed = pytest.importorskip("distributed")
-    options = {"n_workers": 2, "threads_per_worker": 1, "processes": True, "dashboard_address": None}
+    options = {
+        "n_workers": 2,
+        "threads_per_worker": 1,
+        "processes": True,
+        "dashboard_address": None,
+    }
     with distributed.LocalCluster(**options) as running:
         yield running
 
@@ -406,7 +460,9 @@ def test_a_dead_worker_costs_no_row(data, swept, cluster, tmp_path):
             os.kill(next(iter(cluster.workers.values())).pid, signal.SIGKILL)
             killed.append(done)
 
-    found = sweep(data, GRID, out=tmp_path / "s", scheduler=cluster.scheduler_address, progress=kill)
+    found = sweep(
+        data, GRID, out=tmp_path / "s", scheduler=cluster.scheduler_address, progress=kill
+    )
     assert killed[0] < len(found.points)
     assert_same(found.points, swept.points)
     assert_same(read_rows(tmp_path / "s" / "points.jsonl"), swept.points)
@@ -423,7 +479,11 @@ def test_the_command_shows_the_front_and_the_choice(files, tmp_path, capsys):
     assert "corrected for 8 settings" in shown.out
     assert execute(arguments(files, tmp_path / "s", "--folds", "2", "--resume", "--json")) == 0
     said = json.loads(capsys.readouterr().out)
-    assert (said["points"], said["rule"], said["out"]) == (18, "neighbours_kept>=0.9", str(tmp_path / "s"))
+    assert (said["points"], said["rule"], said["out"]) == (
+        18,
+        "neighbours_kept>=0.9",
+        str(tmp_path / "s"),
+    )
     assert execute(arguments(files, tmp_path / "t", "--select", "best")) == 2
     assert not (tmp_path / "t").exists()
 

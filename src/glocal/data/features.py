@@ -67,7 +67,9 @@ class Standardization:
         deviation = column_means - self.mean
         variance = self.std**2 - (1 - (1 - centre) ** 2) * float(np.mean(deviation**2))
         if not variance > 1e-12 * self.std**2:
-            raise DataError("all rows of the features are the same; centring leaves nothing of them.")
+            raise DataError(
+                "all rows of the features are the same; centring leaves nothing of them."
+            )
         return Standardization(self.mean, variance**0.5, centre * deviation)
 
 

@@ -30,7 +30,9 @@ def object_folds(n: int, folds: int = 3, seed: int = 42) -> list[Int[np.ndarray,
         Fewer than six objects.
     """
     if n < 6:
-        raise DataError(f"{n} objects cannot be cut into folds; each of two needs three. Give more objects.")
+        raise DataError(
+            f"{n} objects cannot be cut into folds; each of two needs three. Give more objects."
+        )
     if not 2 <= folds <= n // 3:
         raise ParameterError(
             f"`folds` is {folds} but {n} objects allow 2 to {n // 3} (three objects are needed in each part)."
@@ -52,7 +54,9 @@ def question_folds(answers: Answers, folds: int = 3, seed: int = 42) -> list[Int
     question = np.unique(asked, axis=0, return_inverse=True)[1].reshape(-1)
     n_questions = int(question.max(initial=-1)) + 1
     if n_questions < folds:
-        raise DataError(f"the answers are to {n_questions} questions, of which {folds} folds cannot be made.")
+        raise DataError(
+            f"the answers are to {n_questions} questions, of which {folds} folds cannot be made."
+        )
     parts = np.array_split(_permutation(n_questions, seed), folds)
     return [np.flatnonzero(np.isin(question, part)) for part in parts]
 
@@ -83,10 +87,14 @@ def split_persons(
         More folds than persons, or a fold that does not exist.
     """
     if answers.person is None:
-        raise DataError("the answers do not say who gave them; hold out objects, or give a file with persons.")
+        raise DataError(
+            "the answers do not say who gave them; hold out objects, or give a file with persons."
+        )
     people, codes = np.unique(answers.person, return_inverse=True)
     if not 2 <= folds <= len(people):
-        raise ParameterError(f"`folds` is {folds} but {len(people)} persons allow 2 to {len(people)}.")
+        raise ParameterError(
+            f"`folds` is {folds} but {len(people)} persons allow 2 to {len(people)}."
+        )
     heldout = np.isin(codes, _part(np.array_split(_permutation(len(people), seed), folds), fold))
     return ~heldout, heldout
 
@@ -100,7 +108,9 @@ def local_blocks(n: int, block_size: int = 1024, seed: int = 42) -> list[Int[np.
         Fewer than two images, or a block size below 3.
     """
     if n < 2:
-        raise ParameterError(f"there is {n} local image; the local term compares images and needs at least 2.")
+        raise ParameterError(
+            f"there is {n} local image; the local term compares images and needs at least 2."
+        )
     if block_size < 3:
         raise ParameterError(
             f"`block_size` is {block_size}; it must be at least 3, so that no block is left with one image."
@@ -121,5 +131,7 @@ def _permutation(n: int, seed: int) -> Int[np.ndarray, " n"]:
 
 def _part(parts: list[np.ndarray], fold: int) -> Int[np.ndarray, " k"]:
     if not 0 <= fold < len(parts):
-        raise ParameterError(f"`fold` is {fold} but there are {len(parts)} folds (valid 0..{len(parts) - 1}).")
+        raise ParameterError(
+            f"`fold` is {fold} but there are {len(parts)} folds (valid 0..{len(parts) - 1})."
+        )
     return parts[fold]
