@@ -35,7 +35,8 @@ def object_folds(n: int, folds: int = 3, seed: int = 42) -> list[Int[np.ndarray,
         )
     if not 2 <= folds <= n // 3:
         raise ParameterError(
-            f"`folds` is {folds} but {n} objects allow 2 to {n // 3} (three objects are needed in each part)."
+            f"`folds` is {folds} but {n} objects allow 2 to {n // 3} (three objects are needed in "
+            "each part)."
         )
     return np.array_split(_permutation(n, seed), folds)
 
@@ -43,16 +44,18 @@ def object_folds(n: int, folds: int = 3, seed: int = 42) -> list[Int[np.ndarray,
 def question_folds(answers: Answers, folds: int = 3, seed: int = 42) -> list[Int[np.ndarray, " k"]]:
     """Split the rows of answers into `folds` parts, all answers to one question in one part.
 
-    The same question on both sides, of another person or as another row of a soft answer, would flatter a fit.
+    The same question on both sides, asked of another person or as another row of a soft answer,
+    would flatter a fit.
 
     Raises
     ------
     DataError
         Fewer questions than folds.
     """
-    asked, _ = questions(answers)
-    question = np.unique(asked, axis=0, return_inverse=True)[1].reshape(-1)
-    n_questions = int(question.max(initial=-1)) + 1
+    question_objects, _ = questions(answers)
+    unique_questions, question = np.unique(question_objects, axis=0, return_inverse=True)
+    question = question.reshape(-1)  # some numpy versions keep a second axis
+    n_questions = len(unique_questions)
     if n_questions < folds:
         raise DataError(
             f"the answers are to {n_questions} questions, of which {folds} folds cannot be made."
@@ -64,25 +67,26 @@ def question_folds(answers: Answers, folds: int = 3, seed: int = 42) -> list[Int
 def split_answers(
     answers: Answers, n: int, *, folds: int = 3, fold: int = 0, seed: int = 42
 ) -> tuple[Bool[np.ndarray, " t"], Bool[np.ndarray, " t"]]:
-    """Which answers train and which are held out, (t,) each, when the objects of one fold are held out.
+    """The masks (t,) of training and held-out answers, if one fold of the objects is held out.
 
-    An answer trains if its objects are all outside the fold, is held out if all are inside,
-    and belongs to neither part otherwise. Errors are those of `object_folds`, or that there is no such fold.
+    An answer is for training if its objects are all outside the fold, is held out if all are
+    inside, and belongs to neither part otherwise. Errors are those of `object_folds`, and a
+    ParameterError for a fold that does not exist.
     """
-    inside = np.zeros(n, dtype=bool)
-    inside[_part(object_folds(n, folds, seed), fold)] = True
-    return answers.inside(inside)
+    heldout_objects = np.zeros(n, dtype=bool)
+    heldout_objects[_part(object_folds(n, folds, seed), fold)] = True
+    return answers.inside(heldout_objects)
 
 
 def split_persons(
     answers: Answers, *, folds: int = 3, fold: int = 0, seed: int = 42
 ) -> tuple[Bool[np.ndarray, " t"], Bool[np.ndarray, " t"]]:
-    """Which answers train and which are held out, (t,) each, when the persons of one fold are held out.
+    """The masks (t,) of training and held-out answers, if one fold of the persons is held out.
 
     Raises
     ------
     DataError
-        Who gave the answers is not known.
+        The answers do not say who gave them.
     ParameterError
         More folds than persons, or a fold that does not exist.
     """
@@ -100,7 +104,7 @@ def split_persons(
 
 
 def local_blocks(n: int, block_size: int = 1024, seed: int = 42) -> list[Int[np.ndarray, " m"]]:
-    """Permute n local images with the seed and cut them into ceil(n / block_size) nearly equal blocks.
+    """Permute n local images and cut them into ceil(n / block_size) nearly equal blocks.
 
     Raises
     ------
@@ -113,7 +117,8 @@ def local_blocks(n: int, block_size: int = 1024, seed: int = 42) -> list[Int[np.
         )
     if block_size < 3:
         raise ParameterError(
-            f"`block_size` is {block_size}; it must be at least 3, so that no block is left with one image."
+            f"`block_size` is {block_size}; it must be at least 3, so that no block is left with "
+            "one image."
         )
     return np.array_split(_permutation(n, seed), -(-n // block_size))
 
