@@ -26,7 +26,18 @@ import pandas as pd
 import pretrained
 from scipy.optimize import minimize
 
-from glocal import Answers, Arm, Exact, Features, FitData, LinearTransform, fit, join, odd_one_out
+from glocal import (
+    Answers,
+    Arm,
+    Exact,
+    Features,
+    FitData,
+    Keep,
+    LinearTransform,
+    fit,
+    join,
+    odd_one_out,
+)
 from glocal.aligner.keep import Dial, Position
 from glocal.data.world import simulated_answers
 from glocal.evaluation.few_shot import PROBES, draw_episodes, shared_credit
@@ -187,7 +198,8 @@ def _on_centred() -> LinearTransform:
         Features((np.asarray(features.matrix) - means).astype(np.float32), features.names)
         for features in (data().features, local)
     ]
-    aligned = fit(FitData(centred[0], data().answers, centred[1]), keep=KEEP).transform
+    centred_data = FitData(centred[0], data().answers, centred[1])
+    aligned = fit(centred_data, Keep(keep=KEEP)).transform
     bias = -(means / aligned.std) @ aligned.weights
     return LinearTransform(aligned.weights, bias.astype(np.float32), aligned.mean, aligned.std)
 

@@ -17,7 +17,7 @@ import workbench  # isort: skip  before torch
 import numpy as np
 import pandas as pd
 
-from glocal import Answers, Features, FitData, LinearTransform, fit, join
+from glocal import Answers, Features, FitData, Keep, LinearTransform, fit, join
 from glocal.evaluation.agreement import odd_one_out
 from glocal.evaluation.few_shot import few_shot
 from glocal.evaluation.structure import kept_by_image
@@ -69,7 +69,7 @@ scenes, documents, medical or satellite images, drawings and faces; answers from
 ## How it was made
 
 `make pretrained`: `glocal.fit(data, keep={keep})` of glocal {version}, weights rounded to float16.
-"""
+"""  # noqa: E501  the card of the package has these lines
 
 
 def unit(file: Path, names: tuple[str, ...] | None = None) -> Features:
@@ -146,7 +146,7 @@ def scores(transform: LinearTransform, images: Features, y: np.ndarray) -> dict[
 
 def made(data: FitData) -> LinearTransform:
     """The transform, its weights rounded to float16, without a card."""
-    transform = fit(data, keep=KEEP).transform
+    transform = fit(data, Keep(keep=KEEP)).transform
     meta = {key: value for key, value in transform.meta.items() if key in ("fit", "rows")}
     weights = transform.weights.astype(np.float16)
     return replace(transform, weights=weights, meta={**meta, "source": SOURCE})
