@@ -368,6 +368,15 @@ def test_a_sweep_goes_on_only_with_all_it_was_begun_with(swept, data, folder, wo
     assert (folder / "points.jsonl").read_bytes() == before
 
 
+def test_a_resumed_sweep_scores_its_choice_by_the_same_solver(data, tmp_path):
+    """The rows of finished paths have no credit: the choice is fitted again as its points were."""
+    grid = {"method": ["global"], "lmbda": [1]}
+    solver = Exact(tol=0.3)
+    first = sweep(data, grid, folds=2, solver=solver, out=tmp_path)
+    second = sweep(data, grid, folds=2, solver=solver, out=tmp_path, resume=True)
+    assert second.scores == first.scores
+
+
 def test_a_path_that_was_not_written_whole_is_walked_again(swept, data, folder, tmp_path):
     """Whatever line a killed process was writing, no row is lost or doubled, and the scores are the
     same.

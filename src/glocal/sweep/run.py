@@ -399,12 +399,11 @@ def _heldout_credit(plan: _Plan, points: list[Point], setting: Setting) -> Float
     The points of a resumed sweep have no credit: the setting is fitted again.
     """
     credit_of = {_key(point.row["fold"], point.row): point.credit for point in points}
-    solver = Exact(tol=POINT_TOLERANCE)
     credits: list[np.ndarray] = []
     for fold in range(plan.folds):
         credit = credit_of.get(_key(fold, setting))
         if credit is None:
-            credit = fit_path(plan.data, solver, plan.folds, fold, [setting])[0].credit
+            credit = fit_path(plan.data, plan.solver, plan.folds, fold, [setting])[0].credit
         credits.append(np.asarray(credit))
     return np.concatenate(credits)
 
