@@ -79,12 +79,10 @@ def escape_bars(
     app: Sphinx, what: str, name: str, obj: Any, options: Any, lines: list[str]
 ) -> None:
     """Escape the |x| of a docstring, which reStructuredText would read as a substitution."""
-    lines[:] = [
-        "``".join(
-            part if i % 2 else part.replace("|", r"\|") for i, part in enumerate(line.split("``"))
-        )
-        for line in lines
-    ]
+    for number, line in enumerate(lines):
+        parts = line.split("``")  # every second part is code
+        parts[::2] = [part.replace("|", r"\|") for part in parts[::2]]
+        lines[number] = "``".join(parts)
 
 
 def include_manual(app: Sphinx, docname: str, source: list[str]) -> None:

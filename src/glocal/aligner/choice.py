@@ -225,11 +225,12 @@ class KeepCurve:
 
     def _record(self, keep: float | None, chosen: Position, mixture: Mixture) -> dict[str, Any]:
         """The ``keep`` of a fit's record."""
-        names = ("objective", "parts", "status", "gap", "certificate", "evaluations")
-        anchors = [
-            solution.arm.settings | {name: getattr(solution, name) for name in names}
-            for solution in reversed(mixture.solutions)
-        ]
+        outcome = ("objective", "parts", "status", "gap", "certificate", "evaluations")
+        anchors: list[dict[str, Any]] = []
+        for solution in reversed(mixture.solutions):
+            anchor = solution.arm.settings
+            anchor |= {name: getattr(solution, name) for name in outcome}
+            anchors.append(anchor)
         nearby: set[float] = set()
         if keep is not None:
             nearby = {round(min(1.0, max(_LOWEST_KEEP, keep + step)), 4) for step in _NEARBY_KEEPS}

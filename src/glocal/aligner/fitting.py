@@ -101,11 +101,12 @@ def fit(
     >>> fit(FitData(world.objects, world.answers), Arm("global", lmbda=0.1)).record.status
     'converged'
     """
-    solver = Exact() if solver is None else solver
-    if what is None:
-        local = data.local_features is not None
-        what = Keep() if isinstance(solver, Exact) else Arm(method="glocal" if local else "global")
     _check_types(data, what)
+    solver = Exact() if solver is None else solver
+    if what is None and isinstance(solver, Exact):
+        what = Keep()
+    elif what is None:
+        what = Arm.of({}, local=data.local_features is not None)
     folds = _holdout_folds(data, what, solver, holdout)
     # refuses folds that cannot be held out before any fit
     heldout_folds = _folds_to_score(data, folds) if folds else []
@@ -127,7 +128,7 @@ def _check_types(data: Any, what: Any) -> None:
             f"`data` is a {type(data).__name__}; pass FitData(Features(X), "
             "Answers.from_array(triplets)), or use glocal.Aligner, which takes arrays."
         )
-    if not isinstance(what, Arm | Keep):
+    if not isinstance(what, Arm | Keep | None):
         raise ParameterError(
             f"`what` is {what!r}; pass an Arm, as Arm('global', lmbda=1.0), or a Keep, as "
             "Keep(0.9)."
