@@ -207,7 +207,7 @@ def test_the_command_says_what_keep_promises(files, tmp_path, capsys):
     assert run("fit", *data, "--keep", 0.9, "--tol", 0.01, "--out", tmp_path / "w.npz") == 0
     shown = capsys.readouterr()
     assert "keep 0.9: " in shown.out
-    named = [keep for keep in (0.8, 0.85, 0.9, 0.95) if f"keep {keep:g} " in shown.err]
+    named = [keep for keep in (0.8, 0.85, 0.9, 0.95) if f"keep {keep:g}:" in shown.err]
     assert named == [0.85, 0.95]
 
 
