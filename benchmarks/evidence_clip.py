@@ -199,7 +199,8 @@ def _on_centred() -> LinearTransform:
         Features((np.asarray(features.matrix) - means).astype(np.float32), features.names)
         for features in (data().features, local)
     ]
-    aligned = fit(FitData(centred[0], data().answers, centred[1]), Keep(keep=KEEP)).transform
+    centred_data = FitData(centred[0], data().answers, centred[1])
+    aligned = fit(centred_data, Keep(keep=KEEP)).transform
     bias = -(means / aligned.std) @ aligned.weights
     return LinearTransform(aligned.weights, bias.astype(np.float32), aligned.mean, aligned.std)
 

@@ -1,4 +1,7 @@
-"""How Sphinx builds the site: ``make docs`` writes it to ``site/``, without a network and with warnings as errors."""
+"""The configuration of Sphinx.
+
+``make docs`` writes the site to ``site/``, without a network and with warnings as errors.
+"""
 
 from __future__ import annotations
 
@@ -25,10 +28,12 @@ myst_heading_anchors = 3
 autodoc_default_options = {
     "member-order": "bysource",
     "special-members": "__call__",  # a term of the objective is called
-    # scikit-learn's, whose docstrings refer to its own site
-    "exclude-members": "set_fit_request, set_score_request, set_transform_request, get_metadata_routing",
+    # methods of scikit-learn, whose docstrings refer to its own site
+    "exclude-members": (
+        "set_fit_request, set_score_request, set_transform_request, get_metadata_routing"
+    ),
 }
-autodoc_typehints = "none"  # numpydoc sections say the types in words, with their shapes
+autodoc_typehints = "none"  # the numpydoc sections have the types in words, with shapes
 napoleon_google_docstring = False
 napoleon_use_param = False
 napoleon_use_rtype = False
@@ -60,24 +65,28 @@ project_copyright = author
 copybutton_exclude = ".linenos, .gp, .go"
 
 
-def draw(translator: Any, node: Any) -> None:
-    """Write a formula as MathML: browsers draw it without the scripts of MathJax, which would have to be downloaded."""
+def write_mathml(translator: Any, node: Any) -> None:
+    """Write a formula as MathML, which browsers draw without downloading MathJax."""
     block = node.tagname == "math_block"
     formula = tex2mathml(node.astext(), as_block=block)  # a wide block scrolls, by the keyboard too
-    translator.body.append(formula.replace("<math ", '<math tabindex="0" ', 1) if block else formula)
+    translator.body.append(
+        formula.replace("<math ", '<math tabindex="0" ', 1) if block else formula
+    )
     raise SkipNode
 
 
-def plain_bars(app: Sphinx, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
-    """Keep the |x| of a docstring as it stands: reStructuredText would look for a substitution of that name."""
-    lines[:] = [
-        "``".join(part if i % 2 else part.replace("|", r"\|") for i, part in enumerate(line.split("``")))
-        for line in lines
-    ]
+def escape_bars(
+    app: Sphinx, what: str, name: str, obj: Any, options: Any, lines: list[str]
+) -> None:
+    """Escape the |x| of a docstring, which reStructuredText would read as a substitution."""
+    for number, line in enumerate(lines):
+        parts = line.split("``")  # every second part is code
+        parts[::2] = [part.replace("|", r"\|") for part in parts[::2]]
+        lines[number] = "``".join(parts)
 
 
-def whole_manual(app: Sphinx, docname: str, source: list[str]) -> None:
-    """Show the manual of glocal-collect in place of the link to it that readers of the repository follow."""
+def include_manual(app: Sphinx, docname: str, source: list[str]) -> None:
+    """Show the manual of glocal-collect in place of the link to it in the repository."""
     if docname == "collect":
         manual = "../packages/glocal-collect/README.md"
         source[0] = f"```{{include}} {manual}\n:relative-docs: ../../docs\n```\n"
@@ -85,6 +94,6 @@ def whole_manual(app: Sphinx, docname: str, source: list[str]) -> None:
 
 def setup(app: Sphinx) -> None:
     """Register the functions above."""
-    app.connect("source-read", whole_manual)
-    app.add_html_math_renderer("mathml", (draw, None), (draw, None))
-    app.connect("autodoc-process-docstring", plain_bars)
+    app.connect("source-read", include_manual)
+    app.add_html_math_renderer("mathml", (write_mathml, None), (write_mathml, None))
+    app.connect("autodoc-process-docstring", escape_bars)

@@ -95,7 +95,9 @@ def test_a_network_is_aligned_and_the_same_call_goes_on(toy, tmp_path):
     np.testing.assert_allclose(second.transform.weights, loaded.weights)
 
 
-@pytest.mark.filterwarnings("ignore::glocal.errors.DataWarning")  # the check warns of the image that is missing
+@pytest.mark.filterwarnings(
+    "ignore::glocal.errors.DataWarning"
+)  # the check warns of the image that is missing
 def test_answers_about_objects_without_an_image_are_counted(toy, tmp_path, monkeypatch):
     """Their number is that of the data which are fitted, and so of the record of the transform."""
     (toy.images / "thing47.png").unlink()

@@ -16,11 +16,14 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 from glocal import Aligner, Answers, Exact, odd_one_out
 from glocal.errors import DataError, DataWarning, ParameterError
 
-EXEMPT: dict[str, str] = {}  # a check and why it does not apply: none, for answers made up from the rows suit them all
+# a check and why it does not apply: none, since made-up answers suit all checks
+EXEMPT: dict[str, str] = {}
 
 
 class MadeUpAnswers(Aligner):
-    """An Aligner that makes answers up from the number of rows where y holds none, as scikit-learn's checks do."""
+    """An Aligner that makes answers up from the number of rows where y holds none, as
+    scikit-learn's checks do.
+    """
 
     def fit(self, X, y=None, **options):
         return super().fit(X, self._made_up(X, y), **options)
@@ -30,9 +33,10 @@ class MadeUpAnswers(Aligner):
 
     @staticmethod
     def _made_up(X, y):
-        given = np.asarray(y)
+        labels = np.asarray(y)
         n = len(np.asarray(X)) if np.ndim(np.asarray(X)) else 0
-        if y is None or (given.ndim == 2 and given.shape[1] == 3 and given.dtype.kind in "iu") or n < 3:
+        are_answers = labels.ndim == 2 and labels.shape[1] == 3 and labels.dtype.kind in "iu"
+        if y is None or are_answers or n < 3:
             return y
         rng = np.random.default_rng(0)
         return np.array([rng.permutation(n)[:3] for _ in range(50)])
@@ -62,8 +66,11 @@ def test_it_is_fit_arm_with_another_face(world, aligner):
 
 
 def test_answers_are_y_or_answers(world, as_a_user):
-    """Answers as y, as `answers`, as Answers and as a table by column names give one fit; `answers` wins over y."""
-    X, answers = world.objects.matrix, world.answers.objects
+    """Answers as y, as `answers`, as Answers and as a table by column names give one fit; `answers`
+    wins over y.
+    """
+    X = world.objects.matrix
+    answers = world.answers.objects
     labels = np.arange(len(X))
     first = Aligner().fit(X, answers).transform_.weights
     for fitted in (
@@ -89,7 +96,9 @@ def test_missing_and_wrong_answers_are_refused(world):
             Aligner().fit(X, y)
 
 
-@pytest.mark.parametrize("use", [Aligner.transform, lambda aligner, X: aligner.score(X, [[0, 1, 2]])])
+@pytest.mark.parametrize(
+    "use", [Aligner.transform, lambda aligner, X: aligner.score(X, [[0, 1, 2]])]
+)
 def test_an_aligner_that_was_not_fitted_is_refused_as_such(world, use):
     """Before `fit` both uses raise scikit-learn's NotFittedError."""
     with pytest.raises(NotFittedError):
@@ -98,7 +107,8 @@ def test_an_aligner_that_was_not_fitted_is_refused_as_such(world, use):
 
 def test_sample_weights_are_weights_of_answers(world):
     """`sample_weight` weighs the answers, as the weights of Answers do, in fit and score."""
-    X, answers = world.objects.matrix, world.answers.objects[:2000]
+    X = world.objects.matrix
+    answers = world.answers.objects[:2000]
     weights = np.random.default_rng(0).uniform(0, 2, 2000)
     weighted = Answers.from_array(answers, weights=weights)
     first = Aligner(lmbda=1.0).fit(X, answers, sample_weight=weights)
@@ -109,16 +119,20 @@ def test_sample_weights_are_weights_of_answers(world):
 
 
 def test_the_score_is_the_odd_one_out_accuracy(world, aligner):
-    """`score` is the accuracy of the transformed features, and it is above that of the originals."""
+    """`score` is the accuracy of the transformed features, above that of the originals."""
     X = world.objects.matrix
     score = aligner.score(X, world.answers)
     assert score == odd_one_out(aligner.transform(X), world.answers).accuracy
     assert score > odd_one_out(world.objects.standardization(X), world.answers).accuracy + 0.1
 
 
-@pytest.mark.parametrize(("dtype", "out"), [("float32", "float32"), ("float64", "float64"), ("int64", "float32")])
+@pytest.mark.parametrize(
+    ("dtype", "out"), [("float32", "float32"), ("float64", "float64"), ("int64", "float32")]
+)
 def test_features_keep_their_float_type(world, aligner, as_a_user, dtype, out):
-    """Transformed features are float32 or float64 as they came; ten times those of the fit, they are warned of."""
+    """Transformed features are float32 or float64 as they came; ten times those of the fit, they
+    are warned of.
+    """
     X = (10 * world.objects.matrix).astype(dtype)
     with pytest.warns(DataWarning, match="standardized by the transform"):
         Z = aligner.transform(X)
@@ -127,8 +141,12 @@ def test_features_keep_their_float_type(world, aligner, as_a_user, dtype, out):
 
 
 def test_it_works_in_a_pipeline(world, as_a_user):
-    """Before a classifier y holds its labels and the answers come as aligner__answers; few labels then go further."""
-    X, labels, few = world.objects.matrix, world.superordinate, np.arange(len(world.objects)) % 5 == 0
+    """Before a classifier y holds its labels and the answers come as aligner__answers; few labels
+    then go further.
+    """
+    X = world.objects.matrix
+    labels = world.superordinate
+    few = np.arange(len(X)) % 5 == 0
     rows = np.where(few, np.cumsum(few) - 1, -1)
     answers = world.answers.relabel(rows)[0].objects
     pipeline = Pipeline([("aligner", Aligner()), ("classifier", LogisticRegression(max_iter=2000))])
@@ -136,16 +154,20 @@ def test_it_works_in_a_pipeline(world, as_a_user):
     Z = Aligner().fit(X[few], answers).transform(X)
     by_hand = LogisticRegression(max_iter=2000).fit(Z[few], labels[few])
     np.testing.assert_array_equal(pipeline.predict(X), by_hand.predict(Z))
-    plain = LogisticRegression(max_iter=2000).fit(X[few], labels[few])
-    assert pipeline.score(X[~few], labels[~few]) > plain.score(X[~few], labels[~few]) + 0.02
+    original = LogisticRegression(max_iter=2000).fit(X[few], labels[few])
+    assert pipeline.score(X[~few], labels[~few]) > original.score(X[~few], labels[~few]) + 0.02
 
 
 @pytest.mark.filterwarnings("ignore::glocal.errors.NotConvergedWarning")
 def test_tensors_are_fitted(world, as_a_user):
-    """Features as bfloat16 tensors or tensors with a graph are fitted as what they hold, and come back as tensors."""
+    """Features as bfloat16 tensors or tensors with a graph are fitted as what they hold, and come
+    back as tensors.
+    """
     torch = pytest.importorskip("torch")
-    X, answers = world.objects.matrix, world.answers.objects
-    tensor, aligner = torch.tensor(X, requires_grad=True), Aligner("global", solver=Exact(max_evaluations=3))
+    X = world.objects.matrix
+    answers = world.answers.objects
+    tensor = torch.tensor(X, requires_grad=True)
+    aligner = Aligner("global", solver=Exact(max_evaluations=3))
     by_array, by_tensor = (aligner.fit(rows, answers).transform_.weights for rows in (X, tensor))
     np.testing.assert_array_equal(by_tensor, by_array)
     Z = aligner.fit(tensor.bfloat16(), answers).transform(tensor.bfloat16())
@@ -157,32 +179,46 @@ def test_tensors_are_fitted(world, as_a_user):
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("lmbda", "x"), ("lmbda", -1), ("seed", None), ("seed", -1), ("method", "glboal"), ("method", "glocal"),
+        ("lmbda", "x"),
+        ("lmbda", -1),
+        ("seed", None),
+        ("seed", -1),
+        ("method", "glboal"),
+        ("method", "glocal"),
         ("keep", "x"),
     ],
-)  # fmt: skip
+)
 def test_a_setting_that_is_not_allowed_is_a_sentence(world, as_a_user, name, value):
-    """A value out of its range, of another kind, or without the data it needs, is said before any work."""
+    """A value out of its range, of another kind, or without the data it needs, is said before any
+    work.
+    """
     with pytest.raises(ParameterError, match=name):
         Aligner(**{"method": "global", name: value}).fit(world.objects.matrix, world.answers)
 
 
 def test_local_features_of_another_scale_are_said(world, as_a_user):
-    """A step before the Aligner scales X alone: that is said, and routing the local features through it mends it."""
-    X, local, answers = world.objects.matrix, world.local.matrix, world.answers
+    """A step before the Aligner scales X alone: a warning says so; metadata routing scales both."""
+    X = world.objects.matrix
+    local = world.local.matrix
+    answers = world.answers
     options = {"alpha": 0.5, "solver": Exact(tol=0.01)}
-    with warnings.catch_warnings(record=True) as said:
+    with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        halves = make_pipeline(StandardScaler(), Aligner(**options)).fit(X, answers, aligner__local_features=local)
-    assert any("local features: standardized like the objects" in str(w.message) for w in said)
+        halves = make_pipeline(StandardScaler(), Aligner(**options)).fit(
+            X, answers, aligner__local_features=local
+        )
+    messages = [str(warning.message) for warning in caught]
+    assert any("local features: standardized like the objects" in text for text in messages)
     with sklearn.config_context(enable_metadata_routing=True):
         aligner = Aligner(**options).set_fit_request(answers=True, local_features=True)
         routed = make_pipeline(StandardScaler(), aligner, transform_input=["local_features"])
         routed.fit(X, answers=answers, local_features=local)
     scaler = StandardScaler().fit(X)
-    wanted = Aligner(**options).fit(scaler.transform(X), answers, local_features=scaler.transform(local))
-    np.testing.assert_array_equal(routed[-1].transform_.weights, wanted.transform_.weights)
-    assert not np.allclose(halves[-1].transform_.weights, wanted.transform_.weights, atol=1e-3)
+    expected = Aligner(**options).fit(
+        scaler.transform(X), answers, local_features=scaler.transform(local)
+    )
+    np.testing.assert_array_equal(routed[-1].transform_.weights, expected.transform_.weights)
+    assert not np.allclose(halves[-1].transform_.weights, expected.transform_.weights, atol=1e-3)
 
 
 def test_local_tables_with_other_columns_are_refused(world, as_a_user):
@@ -195,7 +231,9 @@ def test_local_tables_with_other_columns_are_refused(world, as_a_user):
 
 def test_local_features_and_no_setting_are_a_keep_of_nine_tenths(world):
     """Without a setting `keep` is 0.9, which a method and its parameters exclude."""
-    X, answers, local = world.objects.matrix, world.answers, world.local.matrix
+    X = world.objects.matrix
+    answers = world.answers
+    local = world.local.matrix
     assert Aligner().fit(X, answers, local_features=local).record_.keep["keep"] == 0.9
     with pytest.raises(ParameterError, match="keep"):
         Aligner(keep=0.9, alpha=0.5).fit(X, answers, local_features=local)

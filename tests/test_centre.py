@@ -26,7 +26,7 @@ def shifted(world):
 
 @pytest.mark.parametrize("centre", [0.5, 1.0])
 def test_a_centred_fit_is_a_fit_to_centred_features(shifted, centre):
-    """One map with a bias equals the fit to features from which the means were subtracted by hand."""
+    """One map with a bias equals the fit to features whose means were subtracted by hand."""
     X = shifted.features.matrix.astype(np.float64)
     means = X.mean(axis=0)
     by_hand = X - centre * (means - X.mean())
@@ -47,7 +47,7 @@ def test_local_images_are_centred_by_the_means_of_the_objects(shifted):
 
 
 def test_the_promise_is_about_the_centred_features_and_the_record_has_both_shares(shifted):
-    """On columns with means of their own more of the centred neighbours stay than of the raw ones."""
+    """On columns with different means more centred neighbours stay than raw ones."""
     keep = fit(replace(shifted, centre=1.0), Keep(keep=0.8)).record.keep
     assert keep["centre"] == 1.0
     assert keep["expected"]["kept"] >= 0.8
@@ -59,12 +59,14 @@ def test_auto_centres_where_that_helps(shifted):
     """The columns' means say nothing of what people answer: without them agreement is higher."""
     keep = fit(replace(shifted, centre="auto"), Keep(keep=0.8)).record.keep
     assert keep["centre"] > 0
-    plain = fit(shifted, Keep(keep=0.8)).record.keep
-    assert keep["expected"]["agreement"] > plain["expected"]["agreement"]
+    uncentred = fit(shifted, Keep(keep=0.8)).record.keep
+    assert keep["expected"]["agreement"] > uncentred["expected"]["agreement"]
 
 
 def test_centring_needs_no_answers(shifted, tmp_path):
-    """It subtracts the column means, equals the baseline of that name, and is saved like any transform."""
+    """It subtracts the column means, equals the baseline of that name, and is saved like any
+    transform.
+    """
     X = shifted.features
     centring = LinearTransform.centring(X)
     Z = centring(X.matrix.astype(np.float64))
@@ -80,14 +82,14 @@ def test_recentring_moves_the_origin_to_the_mean_of_other_images(shifted):
     images = shifted.local_features.matrix.astype(np.float64) + 0.2
     mean = images.mean(axis=0, keepdims=True)
     before = np.linalg.norm(transform(mean))
-    lengths = [np.linalg.norm(transform.recentred(images, toward)(mean)) for toward in (0, 300)]
+    lengths = [np.linalg.norm(transform.recentred(images, weight)(mean)) for weight in (0, 300)]
     assert lengths[0] < COLLAPSED * before
     assert lengths[1] == pytest.approx(before / 2, rel=1e-3)
     assert transform.recentred(images).meta["recentred"] == {"n": 300, "toward": 30.0}
 
 
 def test_what_cannot_be_centred_is_refused(shifted):
-    """Shares outside 0 to 1, a choice without keep, negative weights, rows that are all the same."""
+    """Shares outside 0 to 1, a choice without keep, negative weights, equal rows."""
     for centre in (-0.1, 1.5, float("nan")):
         with pytest.raises(ParameterError, match="centre"):
             replace(shifted, centre=centre)
@@ -116,10 +118,8 @@ def test_the_command_centres_and_recentres(shifted, tmp_path):
     command = ["apply", saved, paths["x"], "--recentre", paths["more"], "--out", paths["z"]]
     assert execute(command) == 0
     assert np.abs(np.load(paths["z"]).mean(axis=0)).max() > 0.05
-    assert (
-        execute(["apply", saved, paths["x"], "--recentre", paths["more"], "--out", paths["more"]])
-        == 2
-    )
+    command = ["apply", saved, paths["x"], "--recentre", paths["more"], "--out", paths["more"]]
+    assert execute(command) == 2
 
 
 def test_the_estimator_centres(shifted):

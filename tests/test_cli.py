@@ -106,7 +106,9 @@ def test_text_output_of_fit(files, tmp_path, capsys):
     assert "generalisation is unmeasured" in streams.err
     assert run(*default) == 0
     gained, fitted, _ = capsys.readouterr().out.splitlines()
-    assert re.match(r"expected on new answers about the same objects: agreement 0\.\d+ -> 0\.", gained)
+    assert re.match(
+        r"expected on new answers about the same objects: agreement 0\.\d+ -> 0\.", gained
+    )
     assert fitted.startswith("lmbda chosen on held-out questions: 1.00 of global lmbda ")
 
 
@@ -205,7 +207,7 @@ def test_the_command_says_what_keep_promises(files, tmp_path, capsys):
     assert run("fit", *data, "--keep", 0.9, "--tol", 0.01, "--out", tmp_path / "w.npz") == 0
     shown = capsys.readouterr()
     assert "keep 0.9: " in shown.out
-    named = [keep for keep in (0.8, 0.85, 0.9, 0.95) if f"keep {keep:g} " in shown.err]
+    named = [keep for keep in (0.8, 0.85, 0.9, 0.95) if f"keep {keep:g}:" in shown.err]
     assert named == [0.85, 0.95]
 
 

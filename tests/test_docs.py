@@ -156,7 +156,8 @@ def files(tmp_path_factory):
     """The folder with the files that the first example of the page about other libraries writes,
     and its names.
     """
-    folder, names = tmp_path_factory.mktemp("files"), {"__name__": "example"}
+    folder = tmp_path_factory.mktemp("files")
+    names = {"__name__": "example"}
     with contextlib.chdir(folder):
         exec(compile(FILES, "files", "exec"), names)
     return folder, names
@@ -230,7 +231,8 @@ def test_the_start_page_works_from_top_to_bottom(tmp_path, monkeypatch, as_a_use
     shows after it.
     """
     monkeypatch.chdir(tmp_path)
-    printed, compared = "", 0
+    printed = ""
+    compared = 0
     for language, block in re.findall(
         r"^```(\w+)\n(.*?)^```", START.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE
     ):
@@ -242,7 +244,8 @@ def test_the_start_page_works_from_top_to_bottom(tmp_path, monkeypatch, as_a_use
         elif language == "sh":
             printed = shell(block)
         elif language == "text":
-            (words, fractions), (page_words, page_fractions) = masked(printed), masked(block)
+            words, fractions = masked(printed)
+            page_words, page_fractions = masked(block)
             assert words == page_words
             assert [float(fraction) for fraction in fractions] == pytest.approx(
                 [float(fraction) for fraction in page_fractions], abs=0.02
@@ -253,9 +256,17 @@ def test_the_start_page_works_from_top_to_bottom(tmp_path, monkeypatch, as_a_use
 
 
 def test_pages_that_the_repository_shows_are_plain_markdown():
-    """Directives of Sphinx stand only on pages that list others, or the API: elsewhere they would be shown as code."""
-    listing = {ROOT / "docs/index.md", ROOT / "docs/reference.md", *(ROOT / "docs/api").glob("*.md")}
-    assert [page.name for page in PAGES if page not in listing and "\n```{" in "\n" + page.read_text()] == []
+    """Directives of Sphinx stand only on pages that list others, or the API: elsewhere they would
+    be shown as code.
+    """
+    listing = {
+        ROOT / "docs/index.md",
+        ROOT / "docs/reference.md",
+        *(ROOT / "docs/api").glob("*.md"),
+    }
+    assert [
+        page.name for page in PAGES if page not in listing and "\n```{" in "\n" + page.read_text()
+    ] == []
 
 
 def test_readme_tree_matches_the_package():

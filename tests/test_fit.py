@@ -45,7 +45,9 @@ def fits(world, split):
     """The three arms, fitted on the training objects."""
     local = {"glocal": world.local}
     return {
-        method: fit_arm(world.objects, split[0], local_features=local.get(method), method=method, **options)
+        method: fit_arm(
+            world.objects, split[0], local_features=local.get(method), method=method, **options
+        )
         for method, options in ARMS.items()
     }
 
@@ -58,12 +60,16 @@ def kept(transform, world):
 
 def objective_by_hand(world, answers, transform, method, options):
     """The objective of the paper at a fitted transform, in float64, on the original columns."""
-    scalars, alpha = world.objects.standardization, options.get("alpha", 0.0)
-    loss = ChoiceLoss(scalars(world.objects.matrix, "float64"), answers.objects, candidate_pairs("odd-one-out"))
+    scalars = world.objects.standardization
+    alpha = options.get("alpha", 0.0)
+    loss = ChoiceLoss(
+        scalars(world.objects.matrix, "float64"), answers.objects, candidate_pairs("odd-one-out")
+    )
     images = scalars(world.local.matrix, "float64")
     local = LocalLoss([images[rows] for rows in local_blocks(len(images))], 0.25) if alpha else None
     mix = 0.0 if method == "naive" else 1.0
-    return Objective(loss, local, alpha, options["lmbda"], mix)(transform.weights.astype(np.float64))
+    objective = Objective(loss, local, alpha, options["lmbda"], mix)
+    return objective(transform.weights.astype(np.float64))
 
 
 # what a fit is for
@@ -71,56 +77,85 @@ def objective_by_hand(world, answers, transform, method, options):
 
 @pytest.mark.parametrize("method", ARMS)
 def test_every_arm_agrees_better_on_objects_it_has_not_seen(world, split, fits, method):
-    """Held-out odd-one-out accuracy rises clearly above that of the original features, for every arm."""
+    """Held-out odd-one-out accuracy rises clearly above that of the original features, for every
+    arm.
+    """
     X = world.objects.matrix
     original, aligned = (
-        odd_one_out(Z, split[1]) for Z in (world.objects.standardization(X), fits[method].transform(X))
+        odd_one_out(Z, split[1])
+        for Z in (world.objects.standardization(X), fits[method].transform(X))
     )
     assert aligned.accuracy > original.accuracy + 0.15
 
 
 def test_glocal_keeps_more_neighbours_than_global(world, split, fits):
-    """At the same λ the local term keeps more of each image's neighbours, more with more α; naive keeps fewest."""
-    more = fit_arm(world.objects, split[0], local_features=world.local, alpha=0.8, lmbda=0.1)
-    neighbours = {method: kept(fit.transform, world) for method, fit in (fits | {"more": more}).items()}
-    assert neighbours["more"] > neighbours["glocal"] > neighbours["global"] + 0.03
+    """At the same λ the local term keeps more of each image's neighbours, more with more α; naive
+    keeps fewest.
+    """
+    local = fit_arm(world.objects, split[0], local_features=world.local, alpha=0.8, lmbda=0.1)
+    neighbours = {method: kept(fit.transform, world) for method, fit in fits.items()}
+    assert neighbours["glocal"] > neighbours["global"] + 0.03
+    assert kept(local.transform, world) > neighbours["glocal"]
     assert neighbours["global"] > neighbours["naive"]
-    assert more.record.parts["global"] > fits["glocal"].record.parts["global"]
+    assert local.record.parts["global"] > fits["glocal"].record.parts["global"]
 
 
 # what it says of itself
 
 
 @pytest.mark.parametrize("method", ARMS)
-def test_the_objective_on_record_is_the_lowest_and_that_of_the_saved_weights(world, split, fits, method):
-    """Objective and parts, computed in principal axes, are those of W on all columns; no small change of W is lower."""
-    record, transform, options = fits[method].record, fits[method].transform, ARMS[method]
-    at, rng = objective_by_hand(world, split[0], transform, method, options), np.random.default_rng(0)
+def test_the_objective_on_record_is_the_lowest_and_that_of_the_saved_weights(
+    world, split, fits, method
+):
+    """Objective and parts, computed in principal axes, are those of W on all columns; no small
+    change of W is lower.
+    """
+    record = fits[method].record
+    transform = fits[method].transform
+    options = ARMS[method]
+    evaluation = objective_by_hand(world, split[0], transform, method, options)
+    rng = np.random.default_rng(0)
     for size in (1e-3, 1e-2, 1e-1):
         E = rng.normal(size=transform.weights.shape)
-        moved = dataclasses.replace(transform, weights=(transform.weights + size * (E + E.T) / 16).astype(np.float32))
-        assert objective_by_hand(world, split[0], moved, method, options).value > at.value * (1 - 1e-5)
-    assert record.objective == pytest.approx(at.value, rel=1e-5)
-    for name, part in at.parts.items():
+        moved = dataclasses.replace(
+            transform, weights=(transform.weights + size * (E + E.T) / 16).astype(np.float32)
+        )
+        nearby = objective_by_hand(world, split[0], moved, method, options)
+        assert nearby.value > evaluation.value * (1 - 1e-5)
+    assert record.objective == pytest.approx(evaluation.value, rel=1e-5)
+    for name, part in evaluation.parts.items():
         assert record.parts[name] == pytest.approx(part, rel=1e-3)
-    weights = {"global": 1 - options.get("alpha", 0.0), "local": options.get("alpha", 0.0), "penalty": options["lmbda"]}
-    assert record.objective == pytest.approx(sum(weights[k] * v for k, v in record.parts.items()), rel=1e-5)
+    weights = {
+        "global": 1 - options.get("alpha", 0.0),
+        "local": options.get("alpha", 0.0),
+        "penalty": options["lmbda"],
+    }
+    assert record.objective == pytest.approx(
+        sum(weights[k] * v for k, v in record.parts.items()), rel=1e-5
+    )
 
 
 def test_the_record_says_how_the_fit_came_about(world, split, fits):
-    """Settings, counts, convergence, certificate, hashes and seed are on record and in the transform's meta."""
+    """Settings, counts, convergence, certificate, hashes and seed are on record and in the
+    transform's meta.
+    """
     for method, fit in fits.items():
         record = fit.record
         glocal = method == "glocal"
         assert (record.method, record.status, record.converged) == (method, "converged", True)
-        assert (record.alpha, record.tau, record.block_size) == ((0.3, 0.25, 1024) if glocal else (None, None, None))
+        assert (record.alpha, record.tau, record.block_size) == (
+            (0.3, 0.25, 1024) if glocal else (None, None, None)
+        )
         assert (record.n_answers, record.n_local) == (len(split[0]), 300 if glocal else 0)
         assert record.n_objects == len(split[0].named()) == 160
         assert (record.tol, record.rank) == (1e-5, None)
         assert 0 <= record.gap <= record.tol * record.objective
         assert set(record.parts) == {"global", "penalty", *(["local"] if glocal else [])}
         assert (record.lambda_max is None) == (method != "naive")
-        hashes = {"features": array_sha256(world.objects.matrix), "answers": array_sha256(split[0].objects)}
+        hashes = {
+            "features": array_sha256(world.objects.matrix),
+            "answers": array_sha256(split[0].objects),
+        }
         if glocal:
             hashes["local_features"] = array_sha256(world.local.matrix)
         assert record.provenance.data == hashes
@@ -134,7 +169,9 @@ def test_the_record_says_how_the_fit_came_about(world, split, fits):
 
 
 def test_objects_without_answers_do_not_enter_the_loss(world, split, fits):
-    """Rows that no answer names count for the two scalars alone: relabelling the rest changes nothing."""
+    """Rows that no answer names count for the two scalars alone: relabelling the rest changes
+    nothing.
+    """
     order = np.random.default_rng(0).permutation(len(world.objects))
     shuffled = Features(world.objects.matrix[np.argsort(order)])
     triplets, _ = split[0].relabel(order)
@@ -144,16 +181,24 @@ def test_objects_without_answers_do_not_enter_the_loss(world, split, fits):
 
 
 def test_blocks_change_the_local_term(world, split, fits):
-    """Each block size is an objective of its own: its local part at W is L_local over blocks of that size."""
+    """Each block size is an objective of its own: its local part at W is L_local over blocks of
+    that size.
+    """
     images = world.objects.standardization(world.local.matrix, "float64")
     blocks = [images[block] for block in local_blocks(len(images), 64, 42)]
     small = fit_arm(
-        world.objects, split[0], local_features=world.local, block_size=64, dtype="float64", **ARMS["glocal"]
+        world.objects,
+        split[0],
+        local_features=world.local,
+        block_size=64,
+        dtype="float64",
+        **ARMS["glocal"],
     )
     by_hand = LocalLoss(blocks, 0.25)(small.transform.weights.astype(np.float64))[0]
     assert small.record.parts["local"] == pytest.approx(by_hand, rel=1e-6)
     assert small.record.block_size == 64
-    assert fits["glocal"].record.objective > small.record.objective + 0.1  # m images have about log(m - 1) nats
+    # m images have about log(m - 1) nats
+    assert fits["glocal"].record.objective > small.record.objective + 0.1
 
 
 def test_alpha_0_is_global(world, split, fits):
@@ -167,22 +212,37 @@ def test_alpha_0_is_global(world, split, fits):
 
 
 def test_integer_weights_equal_copies(world, split):
-    """A fit with integer weights is the fit with that many copies of each answer; the weights are hashed too."""
+    """A fit with integer weights is the fit with that many copies of each answer; the weights are
+    hashed too.
+    """
     answers = split[0].objects[:1500]
     weights = np.random.default_rng(0).integers(0, 3, len(answers))
-    copies = Answers(answers, weights.astype(float)), Answers(np.repeat(answers, weights, axis=0))
-    weighted, copied = (fit_arm(world.objects, one, dtype="float64", lmbda=0.05).record for one in copies)
+    weighted, copied = (
+        fit_arm(world.objects, part, dtype="float64", lmbda=0.05).record
+        for part in (
+            Answers(answers, weights.astype(float)),
+            Answers(np.repeat(answers, weights, axis=0)),
+        )
+    )
     assert weighted.objective == pytest.approx(copied.objective, rel=1e-6)
     assert weighted.provenance.data.keys() - copied.provenance.data.keys() == {"weights"}
 
 
 def test_a_warm_path_ends_where_cold_fits_do(world, split):
-    """From the end of one (α, τ) to the next, with its curvature, in fewer evaluations; λ_max stops no path."""
-    data, solver = FitData(world.objects, split[0], world.local), Exact()
+    """From the end of one (α, τ) to the next, with its curvature, in fewer evaluations; λ_max stops
+    no path.
+    """
+    data = FitData(world.objects, split[0], world.local)
+    solver = Exact()
     problem = solver.problem(data)
     first = solver.minimise(problem, Arm("glocal", alpha=0.3))
-    for arm in (Arm("glocal", alpha=0.25), Arm("glocal", alpha=0.3, tau=0.2), Arm("glocal", alpha=0.3, lmbda=0.3)):
-        warm, cold = solver.minimise(problem, arm, first.warm), solver.solve(data, arm)
+    for arm in (
+        Arm("glocal", alpha=0.25),
+        Arm("glocal", alpha=0.3, tau=0.2),
+        Arm("glocal", alpha=0.3, lmbda=0.3),
+    ):
+        warm = solver.minimise(problem, arm, first.warm)
+        cold = solver.solve(data, arm)
         assert warm.converged
         assert warm.objective == pytest.approx(cold.objective, rel=2e-5)
         assert warm.evaluations < cold.evaluations or arm.lmbda != 0.1
@@ -194,31 +254,39 @@ def test_a_warm_path_ends_where_cold_fits_do(world, split):
 
 
 def test_holdout_scores_objects_and_images_that_a_fit_has_not_seen(world, split):
-    """`holdout` fits without fold 0 and reports both sides; the transform itself is fitted on all answers."""
-    data, arm, counts = FitData(world.objects, world.answers, world.local), Arm("glocal", alpha=0.3), []
-    record = aligner.fit(data, arm, holdout=3, on_step=lambda evaluations, at: counts.append(evaluations)).record
+    """`holdout` fits without fold 0 and reports both sides; the transform itself is fitted on all
+    answers.
+    """
+    data = FitData(world.objects, world.answers, world.local)
+    arm = Arm("glocal", alpha=0.3)
+    counts = []
+    record = aligner.fit(
+        data, arm, holdout=3, on_step=lambda evaluations, _: counts.append(evaluations)
+    ).record
     assert counts == sorted(counts)
     assert counts[-1] > record.evaluations
     part, heldout, rows = data.fold(0, 3)
     assert not set(rows) & set(np.concatenate(part.blocks))
-    transform, scores = Exact().solve(part, arm).transform, record.holdout
+    transform = Exact().solve(part, arm).transform
+    scores = record.holdout
     assert (scores["folds"], scores["seed"], scores["converged"]) == (3, 42, True)
     for name, answers in (("fitted", part.answers), ("heldout", heldout)):
-        wanted, found = odd_one_out(transform(world.objects.matrix), answers, interval=False), scores[name]
-        assert found["n"] == len(answers)
-        assert found["accuracy_cosine"] == pytest.approx(wanted.accuracy, abs=3e-3)
-        assert found["loss"] == pytest.approx(wanted.loss, abs=3e-3)
-        assert found["accuracy_cosine"] > found["original_accuracy_cosine"]
-        assert found["low"] < found["accuracy_cosine"] < found["high"]
+        score = scores[name]
+        expected = odd_one_out(transform(world.objects.matrix), answers, interval=False)
+        assert score["n"] == len(answers)
+        assert score["accuracy_cosine"] == pytest.approx(expected.accuracy, abs=3e-3)
+        assert score["loss"] == pytest.approx(expected.loss, abs=3e-3)
+        assert score["accuracy_cosine"] > score["original_accuracy_cosine"]
+        assert score["low"] < score["accuracy_cosine"] < score["high"]
     images = world.local.matrix[np.sort(rows)].astype(np.float64)
-    wanted = neighbours_kept(world.objects.standardization(images, "float64"), transform(images))
+    share = neighbours_kept(world.objects.standardization(images, "float64"), transform(images))
     assert (scores["heldout"]["k"], scores["heldout"]["n_images"]) == (10, 100)
-    assert scores["heldout"]["neighbours_kept"] == pytest.approx(wanted, abs=1e-3)
+    assert scores["heldout"]["neighbours_kept"] == pytest.approx(share, abs=1e-3)
     assert record.n_answers == len(world.answers)
 
 
 def test_overfitting_is_warned_of(world):
-    """Few answers and hardly a penalty predict held-out answers worse than scaled features do, and that is said."""
+    """A fit to few answers with hardly a penalty predicts worse than scaled features: a warning."""
     few = world.answers.select(np.arange(len(world.answers)) < 1500)
     with pytest.warns(OverfitWarning, match="overfitting"):
         fit = fit_arm(world.objects, few, method="global", lmbda=1e-4, holdout=3, tol=1e-2)
@@ -283,20 +351,28 @@ def test_settings_out_of_range_are_refused(world, options, noun):
 
 
 def test_data_that_do_not_belong_together_are_refused(world):
-    """Features, answers and local features must fit each other and be finite, and answers be of one kind."""
-    X, answers = world.objects.matrix, world.answers
-    bad = X.copy()
-    bad[3, 2] = np.nan
-    given, cut, broken = (world.objects, answers), Features(X[:, :8]), Features(bad)
+    """Features, answers and local features must fit each other and be finite, and answers be of one
+    kind.
+    """
+    X = world.objects.matrix
+    answers = world.answers
+    with_nan = X.copy()
+    with_nan[3, 2] = np.nan
+    valid = (world.objects, answers)
+    broken = Features(with_nan)
     cases = [
         ((Features(X[:2]), Answers.from_array([[0, 1, 2]])), None, "2 objects"),
         ((Features(X[:100]), answers), None, "has 100 rows"),
-        ((world.objects, Answers.from_array(np.empty((0, 3), dtype=int))), None, "no answer to fit"),
+        (
+            (world.objects, Answers.from_array(np.empty((0, 3), dtype=int))),
+            None,
+            "no answer to fit",
+        ),
         ((broken, answers), None, "holds nan at row 3, column 2"),
         ((Features(np.ones((240, 4))), answers), None, "is constant"),
-        (given, cut, "local features have 8 columns but .* have 32"),
-        (given, broken, "holds nan at row 3, column 2"),
-        (given, Features(X[:1]), "there is 1 local image"),
+        (valid, Features(X[:, :8]), "local features have 8 columns but .* have 32"),
+        (valid, broken, "holds nan at row 3, column 2"),
+        (valid, Features(X[:1]), "there is 1 local image"),
     ]
     for data, local, sentence in cases:
         with pytest.raises((DataError, ParameterError), match=sentence):
@@ -316,16 +392,25 @@ def test_the_second_start_shares_the_budget(monkeypatch):
     odd = np.stack([near[:, 1, 2], near[:, 0, 2], near[:, 0, 1]], axis=1).argmax(axis=1)
     answers = triples[np.arange(800)[:, None], (odd[:, None] + np.array([1, 2, 0])) % 3]
     data = FitData(Features(X), Answers(answers), Features(rng.normal(size=(40, 23))))
-    calls, evaluate = [], module.Objective.__call__
-    monkeypatch.setattr(module.Objective, "__call__", lambda self, W: (calls.append(1), evaluate(self, W))[1])
+    calls = []
+    evaluate = module.Objective.__call__
+
+    def count(self, W):
+        calls.append(1)
+        return evaluate(self, W)
+
+    monkeypatch.setattr(module.Objective, "__call__", count)
     for budget in (1, 5, 60, 1000):
         calls.clear()
-        found = Exact(max_evaluations=budget).solve(data, Arm("glocal", lmbda=1e-3))
-        assert found.evaluations == len(calls) <= budget
-    assert found.parts["global"] < 0.5  # the end of the first start is at chance
+        solution = Exact(max_evaluations=budget).solve(data, Arm("glocal", lmbda=1e-3))
+        assert solution.evaluations == len(calls) <= budget
+    assert solution.parts["global"] < 0.5  # the end of the first start is at chance
 
 
-FITTED = """
+IMPORT = """
+import glocal
+"""
+FIT = """
 import glocal, numpy as np
 rows, rng = np.random.default_rng(0).normal(size=(30, 5)), np.random.default_rng(1)
 answers = glocal.Answers(np.array([rng.permutation(30)[:3] for _ in range(90)]))
@@ -335,10 +420,14 @@ glocal.fit(glocal.FitData(glocal.Features(rows), answers), glocal.Arm("global", 
 
 @pytest.mark.parametrize(
     ("code", "unwanted"),
-    [("import glocal", ("numpy", "torch", "scipy", "numba")), (FITTED, ("torch", "numba", "pandas", "sklearn"))],
+    [
+        (IMPORT, ("numpy", "torch", "scipy", "numba")),
+        (FIT, ("torch", "numba", "pandas", "sklearn")),
+    ],
 )
 def test_the_core_loads_nothing_it_does_not_need(code, unwanted):
     """Importing glocal loads nothing, and a small fit neither torch nor a compiler."""
-    told = f"import warnings, sys; warnings.simplefilter('ignore'){code if code[0] == chr(10) else '; ' + code}"
-    told += f"\nprint([name for name in {unwanted!r} if name in sys.modules])"
-    assert subprocess.check_output([sys.executable, "-c", told], text=True).strip() == "[]"
+    before = "import warnings, sys; warnings.simplefilter('ignore')"
+    after = f"print([name for name in {unwanted!r} if name in sys.modules])"
+    command = [sys.executable, "-c", f"{before}{code}{after}"]
+    assert subprocess.check_output(command, text=True).strip() == "[]"

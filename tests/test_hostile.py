@@ -1,4 +1,4 @@
-"""Damaged and hostile files: every reader ends in a result or in one sentence, in bounded time and memory."""
+"""Damaged and hostile files: a result or one sentence, in bounded time and memory."""
 
 from __future__ import annotations
 
@@ -35,13 +35,16 @@ from glocal.sweep.grid import settings
 from glocal.transform import LinearTransform
 
 COPIES = 15  # of each kind of file
-TRIES = float(os.environ.get("GLOCAL_TRIES", "0.05"))  # nightly: the share of 20,000 .npy, .npz, 2,000 other files
+# nightly: the share of 20,000 .npy and .npz files, and of 2,000 other files
+TRIES = float(os.environ.get("GLOCAL_TRIES", "0.05"))
 CPU_SECONDS = 5.0  # a case; an undamaged file takes milliseconds
-MEMORY = 3 << 29  # bytes of address space above what the tests have: what is small may inflate to 256 MB
+# bytes of address space beyond those of the tests: a small file may inflate to 256 MB
+MEMORY = 3 << 29
 WORDS = (
-    b"\x1b[2J", b"\0", b"\xff\xfe", b"1e999", b"-1", b"nan", b"[" * 300, b'{"a":' * 300, b"true", b"null", b'"', b"\n",
-    b"9" * 400, b"(2**64, 3)", b"(-1, 3)", b"|V0", b"<U0", b"|O", b"{}", b"'", b"=", b"..", b"\xed\xa0\x80",
-)  # fmt: skip
+    *(b"\x1b[2J", b"\0", b"\xff\xfe", b"\xed\xa0\x80", b"\n", b'"', b"'", b"=", b".."),
+    *(b"1e999", b"-1", b"nan", b"9" * 400, b"(2**64, 3)", b"(-1, 3)", b"|V0", b"<U0", b"|O"),
+    *(b"[" * 300, b'{"a":' * 300, b"{}", b"true", b"null"),
+)
 
 
 class TooLong(BaseException):
@@ -50,57 +53,66 @@ class TooLong(BaseException):
 
 @contextlib.contextmanager
 def bounded():
-    """End what takes more processor time than `CPU_SECONDS`, and let no more than `MEMORY` be taken."""
+    """Stop the block after `CPU_SECONDS` of processor time, and limit its memory to `MEMORY`."""
 
     def stop(*_):
         raise TooLong
 
     size = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
-    before, old = resource.getrlimit(resource.RLIMIT_AS), signal.signal(signal.SIGPROF, stop)
-    resource.setrlimit(resource.RLIMIT_AS, (size + MEMORY, before[1]))
+    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+    handler = signal.signal(signal.SIGPROF, stop)
+    resource.setrlimit(resource.RLIMIT_AS, (size + MEMORY, hard))
     signal.setitimer(signal.ITIMER_PROF, CPU_SECONDS)
     try:
         yield
     finally:
         signal.setitimer(signal.ITIMER_PROF, 0)
-        signal.signal(signal.SIGPROF, old)
-        resource.setrlimit(resource.RLIMIT_AS, before)
+        signal.signal(signal.SIGPROF, handler)
+        resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
 
 
 def damaged(data: bytes, rng: random.Random) -> bytes:
-    """One of several ways to damage bytes: cut, bits turned, numbers exaggerated, pieces moved or put in."""
-    at, end = sorted((rng.randrange(len(data) + 1), rng.randrange(len(data) + 1)))
-    head, word, turned = rng.randrange(min(len(data), 256) + 1), rng.choice(WORDS), bytearray(data)
+    """Damage bytes in one of several ways: cut, bits flipped, numbers changed, bytes inserted."""
+    start, end = sorted((rng.randrange(len(data) + 1), rng.randrange(len(data) + 1)))
+    head = rng.randrange(min(len(data), 256) + 1)
+    word = rng.choice(WORDS)
+    flipped = bytearray(data)
     for _ in range(rng.choice((1, 1, 2, 8, 64))):
-        turned[rng.randrange(len(data))] ^= 1 << rng.randrange(8)
+        flipped[rng.randrange(len(data))] ^= 1 << rng.randrange(8)
     number = rng.choice((b"\xff", b"\x7f", b"\0", b"\x80")) * rng.choice((1, 2, 4, 8))
-    place = rng.choice((at, head, len(data) - min(len(data), head)))
+    place = rng.choice((start, head, len(data) - min(len(data), head)))
     digit = rng.choice([n for n, byte in enumerate(data[:4096]) if 48 <= byte < 58] or [end])
     larger = rng.choice((b"-9", b"99999999999", b"0", b"1e5", b"'"))
     ways = (
-        data[:at], bytes(turned), data[:at] + data[end:],
-        data[:at] + word + data[at:], data[:head] + word + data[head:],
-        data[:place] + number + data[place + len(number) :], data[:digit] + larger + data[digit + 1 :],
-    )  # fmt: skip
+        data[:start],
+        bytes(flipped),
+        data[:start] + data[end:],
+        data[:start] + word + data[start:],
+        data[:head] + word + data[head:],
+        data[:place] + number + data[place + len(number) :],
+        data[:digit] + larger + data[digit + 1 :],
+    )
     return rng.choice(ways)
 
 
 def damaged_member(data: bytes, rng: random.Random) -> bytes:
-    """A zip archive of which one member is damaged, and the checksum is that of the damage."""
-    made = io.BytesIO()
+    """A zip archive with one damaged member, whose checksum is that of the damaged bytes."""
+    archive = io.BytesIO()
     with (
         zipfile.ZipFile(io.BytesIO(data)) as old,
-        zipfile.ZipFile(made, "w", rng.choice((0, zipfile.ZIP_DEFLATED))) as new,
+        zipfile.ZipFile(archive, "w", rng.choice((0, zipfile.ZIP_DEFLATED))) as new,
     ):
-        one = rng.choice(old.namelist())
+        target = rng.choice(old.namelist())
         for name in old.namelist():
-            new.writestr(name, damaged(old.read(name), rng) if name == one else old.read(name))
-    return made.getvalue()
+            member = old.read(name)
+            new.writestr(name, damaged(member, rng) if name == target else member)
+    return archive.getvalue()
 
 
-def features_file(path: Path, **more) -> None:
+def features_file(path: Path, **others) -> None:
     """Features, and other arrays beside them, as each program would write them."""
-    arrays, suffix = {"features": ROWS, **more}, path.suffix
+    arrays = {"features": ROWS, **others}
+    suffix = path.suffix
     if suffix == ".npy":
         np.save(path, ROWS, allow_pickle=False)
     elif suffix == ".npz":
@@ -111,7 +123,8 @@ def features_file(path: Path, **more) -> None:
         with pytest.importorskip("h5py").File(path, "w") as file:
             file.create_dataset("features", data=ROWS, chunks=(2, 4), compression="gzip")
     elif suffix == ".parquet":
-        pa, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+        pa = pytest.importorskip("pyarrow")
+        parquet = pytest.importorskip("pyarrow.parquet")
         parquet.write_table(pa.table({"features": list(ROWS)}), path)
     elif suffix == ".csv":
         path.write_text("name,x,y\ncup,1,2\negg,3,4.5\n")
@@ -154,7 +167,7 @@ def picture(path: Path) -> None:
 def decoded(path: Path) -> None:
     try:
         decode_image(path)
-    except Unreadable as reason:  # what is reported by the name of the image
+    except Unreadable as reason:  # the caller reports it with the name of the image
         raise FileError(str(reason)) from reason
 
 
@@ -170,20 +183,38 @@ def ordered(path: Path) -> None:
 
 def answers_file(path: Path) -> None:
     names = [f"thing {i}" for i in range(6)]
-    Answers(ANSWERS, np.ones(3), kind="anchor", person=np.arange(3), seconds=np.ones(3), names=names).save(path)
+    Answers(
+        ANSWERS, np.ones(3), kind="anchor", person=np.arange(3), seconds=np.ones(3), names=names
+    ).save(path)
 
 
 ROWS = np.random.default_rng(0).normal(size=(6, 4)).astype("f4")
 ANSWERS = np.array([[0, 1, 2], [1, 2, 3], [3, 4, 5]], "i4")
 RDM = np.abs(np.subtract.outer(np.arange(4.0), np.arange(4.0)))
 GRID = 'method = ["glocal", "naive"]\nalpha = [0.1, 0.5]\nlmbda = [1.0]\ntau = [0.1]\n'
-SUITE = (
-    'answers = "t.npy"\n[networks.n]\nfeatures = "f.npy"\n[arms.original]\n[arms.g]\nmethod = "global"\n'
-    'lmbda = 0.1\n[tasks.o]\nkind = "odd-one-out"\n[tasks.s]\nkind = "structure"\nfeatures = "f.npy"\nk = 5\n'
-)
+SUITE = """answers = "t.npy"
+[networks.n]
+features = "f.npy"
+[arms.original]
+[arms.g]
+method = "global"
+lmbda = 0.1
+[tasks.o]
+kind = "odd-one-out"
+[tasks.s]
+kind = "structure"
+features = "f.npy"
+k = 5
+"""
 READERS = {
-    **{f"features.{kind}": (features_file, load_features) for kind in ("npy", "npz", "pt", "h5", "csv", "parquet")},
-    **{f"two.{kind}": (lambda path: features_file(path, x=ROWS), load_features) for kind in ("npz", "pt")},
+    **{
+        f"features.{kind}": (features_file, load_features)
+        for kind in ("npy", "npz", "pt", "h5", "csv", "parquet")
+    },
+    **{
+        f"two.{kind}": (lambda path: features_file(path, x=ROWS), load_features)
+        for kind in ("npz", "pt")
+    },
     "triplets.npy": (npy(ANSWERS), Answers.load),
     "answers.npz": (answers_file, Answers.load),
     "answers.csv": (text("reference,closer,farther\n0,1,2\n3,4,5\n"), Answers.load),
@@ -202,7 +233,10 @@ READERS = {
     "rows.jsonl": (text('{"task": "a", "value": 0.5}\n{"task": "b"}\n'), read_rows),
     "grid.toml": (text(GRID), lambda path: settings(path, local=True)),
     "suite.toml": (text(SUITE), Plan.load),
-    **{f"image.{kind}": (picture, decoded) for kind in ("png", "jpeg", "gif", "tiff", "webp", "bmp", "ppm")},
+    **{
+        f"image.{kind}": (picture, decoded)
+        for kind in ("png", "jpeg", "gif", "tiff", "webp", "bmp", "ppm")
+    },
 }
 MANY = pytest.param(TRIES, marks=[pytest.mark.nightly, pytest.mark.timeout(7200)], id="many")
 
@@ -210,17 +244,22 @@ MANY = pytest.param(TRIES, marks=[pytest.mark.nightly, pytest.mark.timeout(7200)
 @pytest.mark.parametrize("share", [pytest.param(0.0, id="few"), MANY])
 @pytest.mark.parametrize("name", READERS)
 def test_damaged_bytes_end_in_a_result_or_one_sentence(name, share, tmp_path, as_a_user):
-    """Each damaged copy is read or refused by a GLocalError of one line, within its time and memory."""
-    whole, (make, read) = tmp_path / name, READERS[name]
-    make(whole)
-    read(whole)
-    data, rng = whole.read_bytes(), random.Random(name if share else name[::-1])
-    most, refused = 20_000 if name in ("features.npy", "features.npz") else 2_000, 0
-    for case in range(max(COPIES, int(share * most))):
-        inside = data.startswith(b"PK") and case % 2
-        whole.write_bytes((damaged_member if inside else damaged)(data, rng))
-        refused += ends_well(read, whole, f"{name}, case {case}")
-    assert refused or not share, "some damage must be noticed"
+    """Each damaged copy is read or refused by a GLocalError of one line, within its time and
+    memory.
+    """
+    path = tmp_path / name
+    make, read = READERS[name]
+    make(path)
+    read(path)
+    data = path.read_bytes()
+    rng = random.Random(name if share else name[::-1])
+    max_copies = 20_000 if name in ("features.npy", "features.npz") else 2_000
+    n_refused = 0
+    for case in range(max(COPIES, int(share * max_copies))):
+        damage = damaged_member if data.startswith(b"PK") and case % 2 else damaged
+        path.write_bytes(damage(data, rng))
+        n_refused += ends_well(read, path, f"{name}, case {case}")
+    assert n_refused or not share, "some damage must be noticed"
 
 
 def ends_well(read, path: Path, case: str) -> bool:
@@ -230,20 +269,24 @@ def ends_well(read, path: Path, case: str) -> bool:
             warnings.simplefilter("ignore")
             read(path)
     except GLocalError as refused:
-        said = str(refused)
+        message = str(refused)
     except (Exception, TooLong) as error:
         raise AssertionError(f"{case}: {type(error).__name__}: {error}") from error
     else:
         return False
-    assert printable(said) == said, case
-    assert "weights_only" not in said, case
+    assert printable(message) == message, case
+    assert "weights_only" not in message, case
     return True
 
 
 @pytest.mark.parametrize("extension", ["png", "jpg"])
 def test_no_image_starts_a_program(extension, tmp_path, monkeypatch):
-    """PostScript under the name of a photograph is not an image of a known format; no interpreter is started."""
-    monkeypatch.setattr("subprocess.check_call", lambda *_, **__: pytest.fail("a program was started"))
+    """PostScript under the name of a photograph is not an image of a known format; no interpreter
+    is started.
+    """
+    monkeypatch.setattr(
+        "subprocess.check_call", lambda *_, **__: pytest.fail("a program was started")
+    )
     monkeypatch.setattr("subprocess.Popen", lambda *_, **__: pytest.fail("a program was started"))
     script = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\nshowpage\n%%EOF\n"
     (tmp_path / f"a.{extension}").write_bytes(script)
@@ -252,16 +295,18 @@ def test_no_image_starts_a_program(extension, tmp_path, monkeypatch):
 
 
 def test_a_sentence_is_safe_for_a_terminal(tmp_path):
-    """Control characters, line ends and turned directions of a file's name or keys are shown as escapes."""
+    """Control characters, line ends and turned directions of a file's name or keys are shown as
+    escapes.
+    """
     path = tmp_path / "cat\x1b]0;owned\x07\u202e\n.npz"
     np.savez(path, **{"key\x1b[2J": np.zeros(3), "b\x9b2J": np.zeros(3)})
     for read in (Features.load, LinearTransform.load):
         with pytest.raises(FileError) as caught:
             read(path)
-        said = str(caught.value)
-        assert said.isprintable()
-        assert "cat\\x1b]0;owned\\x07\\u202e\\n.npz" in said
-        assert "key\\x1b[2J" in said
+        message = str(caught.value)
+        assert message.isprintable()
+        assert "cat\\x1b]0;owned\\x07\\u202e\\n.npz" in message
+        assert "key\\x1b[2J" in message
     assert printable("Ünïcödé 日本 👩\u200d🚀 ok") == "Ünïcödé 日本 👩\u200d🚀 ok"
     assert printable("\udcff") == "\\udcff"
 

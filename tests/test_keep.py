@@ -1,4 +1,4 @@
-"""One dial: the share of neighbours that must stay."""
+"""Keep: the transform is chosen by the share of neighbours that must stay."""
 
 import functools
 from dataclasses import replace
@@ -26,7 +26,7 @@ def curve(world):
 
 
 def test_more_neighbours_kept_is_never_more_agreement(curve):
-    """A larger keep promises at least as many neighbours, and no more agreement than a smaller one."""
+    """A larger keep promises at least as many neighbours, and no more agreement."""
     rows = {keep: curve.choose(keep) for keep in (0.5, 0.7, 0.8, 0.9, 0.95, 1.0)}
     assert all(row.kept_lower_bound >= keep - 1e-9 or not row.place for keep, row in rows.items())
     agreement = [curve.agreement(row) for row in rows.values()]
@@ -35,55 +35,64 @@ def test_more_neighbours_kept_is_never_more_agreement(curve):
 
 
 def test_objects_without_answers_are_in_no_fold(world):
-    """The answers that a split leaves for training can be fitted with keep: its folds cut the objects they name."""
+    """The answers that a split leaves for training can be fitted with keep: its folds cut the
+    objects they name.
+    """
     train, _ = split_answers(world.answers, len(world.objects))
     curve = keep_curve(FitData(world.objects, world.answers.select(train)))
     assert set(curve.crossfit.answers.objects.ravel()) <= set(world.answers.objects[train].ravel())
 
 
 def test_the_ends_of_the_line_are_the_original_and_global(curve, world):
-    """The first place scores as the features do, and the last one as a fit of global without the fold does."""
-    data = curve.data
-    credits, kept = [], []
-    lmbda = curve.lines[0].lmbda
-    for fold in range(3):
-        part, held, rows = data.fold(fold, 3)
-        found = fit(part, Arm("global", lmbda=lmbda), Exact(tol=1e-5))
-        objects = world.objects.matrix.astype(np.float64)
-        original = scaled_identity(part)
-        credits.append(
-            [
-                odd_one_out(t(objects), held, interval=False).accuracy
-                for t in (original, found.transform)
-            ]
-        )
-        images = np.asarray(world.local.matrix[np.sort(rows)], dtype=np.float64)
-        kept.append(neighbours_kept(original(images), found.transform(images)))
-        credits[-1] = [value * len(held) for value in credits[-1]] + [len(held)]
-    before, after, n = np.sum(credits, axis=0)
-    first, last = curve.lines[0].positions[0], curve.lines[0].positions[-1]
+    """The first place scores as the features do, and the last one as a fit of global without the
+    fold does.
+    """
+    line = curve.lines[0]
+    folds = [curve.data.fold(k, 3) for k in range(3)]
+    scores = [fold_scores(world, fold, line.lmbda) for fold in folds]
+    n_heldout = [len(fold.answers) for fold in folds]
+    before, after, _ = np.average(scores, axis=0, weights=n_heldout)
+    _, _, kept = np.mean(scores, axis=0)
+    last = line.positions[-1]
     assert last.place == 3
-    assert curve.agreement(first).mean == pytest.approx(before / n, abs=1e-6)
-    assert curve.agreement(last).mean == pytest.approx(after / n, abs=0.006)
-    assert last.kept.mean() == pytest.approx(np.mean(kept), abs=0.01)
+    assert curve.agreement(line.positions[0]).mean == pytest.approx(before, abs=1e-6)
+    assert curve.agreement(last).mean == pytest.approx(after, abs=0.006)
+    assert last.kept.mean() == pytest.approx(kept, abs=0.01)
+
+
+def fold_scores(world, fold, lmbda):
+    """Held-out agreement of the original and of `global`, and the neighbours that global keeps."""
+    aligned = fit(fold.data, Arm("global", lmbda=lmbda), Exact(tol=1e-5)).transform
+    original = scaled_identity(fold.data)
+    X = world.objects.matrix.astype(np.float64)
+    before, after = (
+        odd_one_out(transform(X), fold.answers, interval=False).accuracy
+        for transform in (original, aligned)
+    )
+    images = np.asarray(world.local.matrix[np.sort(fold.rows)], dtype=np.float64)
+    return before, after, neighbours_kept(original(images), aligned(images))
 
 
 def test_the_error_counts_objects_of_the_whole_set(curve, world):
-    """Answers of different folds share no object: their error is that of the held-out answers as they were given."""
-    held = joined([curve.data.fold(fold, 3)[1] for fold in range(3)])
-    scored = odd_one_out(world.objects.standardization(world.objects.matrix, "float64"), held)
-    assert curve.agreement(curve.original).error == pytest.approx(scored.units.estimate().error)
+    """Answers of different folds share no object: their error is that of the held-out answers as
+    they were given.
+    """
+    heldout = joined([curve.data.fold(k, 3).answers for k in range(3)])
+    score = odd_one_out(world.objects.standardization(world.objects.matrix, "float64"), heldout)
+    assert curve.agreement(curve.original).error == pytest.approx(score.units.estimate().error)
 
 
 def test_the_fit_mixes_two_certified_fits(curve):
-    """The transform lies on the line between two converged fits, and the record states both and what is expected."""
-    found = curve.solve(0.9)
-    said = found.details["keep"]
-    assert found.converged
-    assert 0 <= said["share"] <= 1
-    assert {one["status"] for one in said["anchors"]} == {"converged"}
-    assert said["expected"]["kept"] - said["expected"]["kept_error"] >= 0.9 - 1e-9
-    W = found.transform.weights
+    """The transform lies on the line between two converged fits, and the record states both and
+    what is expected.
+    """
+    solution = curve.solve(0.9)
+    record = solution.details["keep"]
+    assert solution.converged
+    assert 0 <= record["share"] <= 1
+    assert {anchor["status"] for anchor in record["anchors"]} == {"converged"}
+    assert record["expected"]["kept"] - record["expected"]["kept_error"] >= 0.9 - 1e-9
+    W = solution.transform.weights
     np.testing.assert_allclose(W, W.T, atol=1e-5)
 
 
@@ -181,17 +190,20 @@ def test_no_agreement_is_given_away(fit_keeping):
 @pytest.mark.nightly
 def test_without_local_images_the_promise_is_about_objects(world):
     """Then the line leads from the original to global alone, at every λ that was visited."""
-    found = keep_curve(FitData(world.objects, world.answers))
-    assert found.data.evaluation_kind == "objects"
-    assert {line.lmbda for line in found.lines} == set(found.losses)
+    curve = keep_curve(FitData(world.objects, world.answers))
+    assert curve.data.evaluation_kind == "objects"
+    assert {line.lmbda for line in curve.lines} == set(curve.losses)
 
 
 @pytest.mark.nightly
 def test_few_answers_choose_the_penalty_on_folds_of_answers(world):
-    """With 2,000 answers λ is chosen where objects are seen, and no expected agreement is without its error."""
-    found = keep_curve(FitData(world.objects, world.answers.select(np.arange(2000)), world.local))
-    assert found.agreement(found.choose(0.9)).error > 0
-    assert min(found.losses.values()) < np.log(3)
+    """With 2,000 answers λ is chosen where objects are seen, and no expected agreement is without
+    its error.
+    """
+    answers = world.answers.select(np.arange(2000))
+    curve = keep_curve(FitData(world.objects, answers, world.local))
+    assert curve.agreement(curve.choose(0.9)).error > 0
+    assert min(curve.losses.values()) < np.log(3)
 
 
 @pytest.mark.parametrize("keep", [0, -1, 1.5, float("nan")])
@@ -212,7 +224,9 @@ def line_of(curve, *positions):
 
 
 def test_ties_take_the_larger_penalty(curve):
-    """Of two places within a standard error of each other that of the larger λ is chosen, whatever it keeps."""
+    """Of two places within a standard error of each other that of the larger λ is chosen, whatever
+    it keeps.
+    """
     original = agreeing(curve.original, 0.4)
     for weak_share, lmbda in ((0.6005, 0.3), (0.7, 0.1)):
         weak = agreeing(curve.original, weak_share, lmbda=0.1, place=1.0)
@@ -225,25 +239,27 @@ def test_a_gain_within_an_error_leaves_the_features_as_they_are(curve):
     """A place that gains nothing that could be told from 0 is not chosen, and this is said."""
     original = agreeing(curve.original, 0.5)
     better = agreeing(curve.original, 0.5005, place=1.0)
-    some = replace(
+    flat = replace(
         curve,
         original=original,
         lines=(line_of(curve, original, better),),
         raw_credit=original.credit,
     )
-    assert some.choose(0.5).place == 0
-    assert "nothing to gain" in some.notes(0.5)[0]
+    assert flat.choose(0.5).place == 0
+    assert "nothing to gain" in flat.notes(0.5)[0]
 
 
 def test_the_place_is_the_top_of_the_parabola(curve):
-    """Through .5, .7 and .6 at 1, 2 and 3 it is at 2 + 1/6; on a tie of two places it is between them, from both."""
-    base = [
-        agreeing(curve.original, share, place=float(at))
-        for at, share in enumerate((0.4, 0.5, 0.7, 0.6))
-    ]
-    assert line_of(curve, *base).best(0.01).place == pytest.approx(2 + 1 / 6, abs=1e-3)
-    tie = [
-        agreeing(curve.original, share, place=float(at))
-        for at, share in enumerate((0.4, 0.6, 0.6, 0.5))
-    ]
-    assert line_of(curve, *tie).best(0.01).place == pytest.approx(1.5, abs=1e-3)
+    """Through .5, .7 and .6 at 1, 2 and 3 it is at 2 + 1/6; on a tie of two places it is between
+    them, from both.
+    """
+
+    def best_place(*shares):
+        positions = [
+            agreeing(curve.original, share, place=float(place))
+            for place, share in enumerate(shares)
+        ]
+        return line_of(curve, *positions).best(0.01).place
+
+    assert best_place(0.4, 0.5, 0.7, 0.6) == pytest.approx(2 + 1 / 6, abs=1e-3)
+    assert best_place(0.4, 0.6, 0.6, 0.5) == pytest.approx(1.5, abs=1e-3)

@@ -97,7 +97,9 @@ def test_commands_take_every_kind(tmp_path, capsys, kind):
     results = []
     out = str(tmp_path / "t.npz")
     for answers in (archive, ["--triplets", str(tmp_path / "bare.npy"), "--kind", kind]):
-        fitted = run("fit", "--method", "global", "--lmbda", "0.01", "--holdout", "0", "--out", out, *answers)
+        fitted = run(
+            "fit", "--method", "global", "--lmbda", "0.01", "--holdout", "0", "--out", out, *answers
+        )
         scored = run(
             "evaluate", "odd-one-out", *answers, "--transform", out, "--baseline", "original"
         )

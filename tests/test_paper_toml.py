@@ -18,7 +18,8 @@ from glocal.cli.app import execute
 from glocal.data.world import simulated_answers
 
 EXAMPLE = Path(__file__).parents[1] / "examples" / "paper.toml"
-FOLDER, MODEL = "clip_ViT-L-14", "timm:test_vit:none"
+FOLDER = "clip_ViT-L-14"
+MODEL = "timm:test_vit:none"
 RNG = np.random.default_rng(0)
 
 
@@ -50,7 +51,8 @@ def make_things(root, n=36):
     """Objects of a colour each, answers about their colours in collection order, and what people
     said besides.
     """
-    folder, colours = root / "things", RNG.integers(0, 256, (n, 3))
+    folder = root / "things"
+    colours = RNG.integers(0, 256, (n, 3))
     folder.mkdir()
     for i, colour in enumerate(colours):
         made_sets.picture(root / "things-images" / f"thing{i:02d}.jpg", tuple(colour))

@@ -58,7 +58,7 @@ def cosines(unit, questions):
 def by_hand(answers, who):
     """Agreement of a person with the majority of the others, by loops."""
 
-    def asked(row):
+    def question(row):
         head = [] if answers.kind == "odd-one-out" else [row[0]]
         return (*head, *sorted(row[len(head) :]))
 
@@ -70,7 +70,7 @@ def by_hand(answers, who):
     for mine in (row for row, person in rows if person == who):
         votes = {}
         for other, person in rows:
-            if person != who and asked(other) == asked(mine):
+            if person != who and question(other) == question(mine):
                 votes[choice(other)] = votes.get(choice(other), 0) + 1
         if votes:
             best = [name for name, n in votes.items() if n == max(votes.values())]

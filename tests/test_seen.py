@@ -18,7 +18,9 @@ def study():
 
 
 def test_the_same_answers_are_seen_whatever_their_order(study):
-    """In another order of rows, of answers and of the pair, and from a copy of the features in float64."""
+    """In another order of rows, of answers and of the pair, and from a copy of the features in
+    float64.
+    """
     X, answers = study
     order = np.random.default_rng(1).permutation(60)
     other = Features(X.matrix[order].astype(np.float64))

@@ -38,25 +38,22 @@ ONE = Answers.from_array([[0, 1, 2]], person=["ann"])
 
 
 @pytest.mark.parametrize(
-    ("split", "sentence"),
+    ("split", "noun"),
     [
-        (lambda: object_folds(9, 1, 0), "allow 2 to 3"),
-        (lambda: object_folds(9, 4, 0), "`folds` is 4 but 9 objects allow 2 to 3"),
-        (lambda: object_folds(9, 3, -1), "`seed` is -1"),
-        (lambda: object_folds(9, 3, 2**32), "`seed` is 4294967296"),
-        (
-            lambda: split_answers(ONE, 9, folds=3, fold=-1),
-            r"`fold` is -1 but there are 3 folds \(valid 0..2\)",
-        ),
-        (lambda: split_answers(ONE, 9, folds=3, fold=3), "`fold` is 3"),
-        (lambda: split_persons(ONE), "1 persons allow 2 to 1"),
-        (lambda: local_blocks(1, 3), "there is 1 local image"),
-        (lambda: local_blocks(9, 2), "`block_size` is 2"),
+        (lambda: object_folds(9, 1, 0), "folds"),
+        (lambda: object_folds(9, 4, 0), "9 objects"),
+        (lambda: object_folds(9, 3, -1), "seed"),
+        (lambda: object_folds(9, 3, 2**32), "seed"),
+        (lambda: split_answers(ONE, 9, folds=3, fold=-1), "3 folds"),
+        (lambda: split_answers(ONE, 9, folds=3, fold=3), "3 folds"),
+        (lambda: split_persons(ONE), "1 persons"),
+        (lambda: local_blocks(1, 3), "1 local image"),
+        (lambda: local_blocks(9, 2), "block_size"),
     ],
 )
-def test_what_cannot_be_split_is_refused(split, sentence):
+def test_what_cannot_be_split_is_refused(split, noun):
     """Too few or too many parts, unknown parts, bad seeds and blocks of one are refused."""
-    with pytest.raises(ParameterError, match=sentence):
+    with pytest.raises(ParameterError, match=noun):
         split()
 
 

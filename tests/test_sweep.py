@@ -1,4 +1,4 @@
-"""The sweep: grid, paths, points, choice, the folder and how a sweep in it goes on, and the command."""
+"""The sweep: grid, paths, points, choice, its folder, resuming, and the command."""
 
 import itertools
 import json
@@ -61,16 +61,22 @@ def files(world, tmp_path_factory):
     return folder
 
 
-def arguments(files, out, *more):
-    names = {"--features": "x.npy", "--triplets": "t.npy", "--local-features": "l.npy", "--grid": "grid.toml"}
+def arguments(files, out, *options):
+    names = {
+        "--features": "x.npy",
+        "--triplets": "t.npy",
+        "--local-features": "l.npy",
+        "--grid": "grid.toml",
+    }
     paths = [part for option, name in names.items() for part in (option, str(files / name))]
-    return ["sweep", *paths, "--out", str(out), *map(str, more)]
+    return ["sweep", *paths, "--out", str(out), *map(str, options)]
 
 
-def assert_same(found, wanted):
-    """The same points with the same scores, in whatever order they were walked."""
+def assert_same(points, expected):
+    """The same points with the same scores, in any order."""
     first, second = (
-        pd.DataFrame(rows).sort_values(KEY)[KEY + SCORES].reset_index(drop=True) for rows in (found, wanted)
+        pd.DataFrame(rows).sort_values(KEY)[KEY + SCORES].reset_index(drop=True)
+        for rows in (points, expected)
     )
     pd.testing.assert_frame_equal(first, second)
 
@@ -79,33 +85,45 @@ def assert_same(found, wanted):
 
 
 def test_the_grids_that_are_built_in():
-    """The paper's has its 64 settings below alpha = 1, four times as many with learning rates; arms has all methods."""
+    """The paper's grid has its 64 settings below alpha = 1, with learning rates four times as many.
+
+    The grid of arms has all methods.
+    """
     assert len(settings("paper", local=True)) == 64
     assert len(settings("paper", local=True, eta=True)) == 256
     arms = settings("arms", local=True)
-    assert (len(arms), {one["method"] for one in arms}) == (20, {"naive", "global", "glocal"})
-    assert {one["method"] for one in settings("arms", local=False)} == {"naive", "global"}
+    assert len(arms) == 20
+    assert {setting["method"] for setting in arms} == {"naive", "global", "glocal"}
+    without_local = settings("arms", local=False)
+    assert {setting["method"] for setting in without_local} == {"naive", "global"}
 
 
 def test_a_path_moves_to_neighbours_only():
-    """On a path the method, lmbda and mix are fixed, and each step changes alpha or tau by one place of the grid."""
+    """On a path the method, lmbda and mix are fixed, and each step changes alpha or tau by one
+    place of the grid.
+    """
     grid = PAPER.replace(mix=[0.9, 1]).settings()
-    walked = paths(grid)
-    assert [len(path) for path in walked] == [16] * 8
-    assert [one for path in walked for one in path] == grid
-    for path in walked:
-        assert len({(one["lmbda"], one["mix"]) for one in path}) == 1
-        for one, other in itertools.pairwise(path):
-            places = [(PAPER.alpha.index(at["alpha"]), PAPER.tau.index(at["tau"])) for at in (one, other)]
-            assert np.abs(np.subtract(*places)).sum() == 1
+    all_paths = paths(grid)
+    assert [len(path) for path in all_paths] == [16] * 8
+    assert list(itertools.chain(*all_paths)) == grid
+    for path in all_paths:
+        assert len({(setting["lmbda"], setting["mix"]) for setting in path}) == 1
+        places = [
+            (PAPER.alpha.index(setting["alpha"]), PAPER.tau.index(setting["tau"]))
+            for setting in path
+        ]
+        assert (np.abs(np.diff(places, axis=0)).sum(axis=1) == 1).all()
     assert [len(path) for path in paths(grid, warm=False)] == [1] * 128
 
 
 def test_lmbda_of_each_method(tmp_path):
     """lmbda may be a table of methods: each has its own values, and 1 is the same as 1.0."""
-    (tmp_path / "g.toml").write_text("alpha = [0.5]\ntau = 0.1\n[lmbda]\nglobal = [1, 3]\nglocal = 0.3\n")
-    found = settings(tmp_path / "g.toml", local=True)
-    assert [(one["method"], one["lmbda"]) for one in found] == [("global", 3.0), ("global", 1.0), ("glocal", 0.3)]
+    (tmp_path / "g.toml").write_text(
+        "alpha = [0.5]\ntau = 0.1\n[lmbda]\nglobal = [1, 3]\nglocal = 0.3\n"
+    )
+    grid = settings(tmp_path / "g.toml", local=True)
+    pairs = [(setting["method"], setting["lmbda"]) for setting in grid]
+    assert pairs == [("global", 3.0), ("global", 1.0), ("glocal", 0.3)]
 
 
 @pytest.mark.parametrize(
@@ -134,8 +152,12 @@ def test_bad_grids_are_refused(text, noun, tmp_path):
 
 
 def test_a_point_is_the_fit_that_one_would_run(swept, data, world):
-    """On the training part of its fold, and scored on what it has not seen; the original features are scored too."""
-    original, fitted = (swept.points[(swept.points["method"] == "original") == which] for which in (True, False))
+    """On the training part of its fold, and scored on what it has not seen; the original features
+    are scored too.
+    """
+    is_original = swept.points["method"] == "original"
+    original = swept.points[is_original]
+    fitted = swept.points[~is_original]
     assert original["neighbours_kept"].tolist() == [1, 1, 1]
     assert (original["loss"] < np.log(3)).all()  # at the scale that fits the answers best
     assert len(fitted) == 3 * 10
@@ -143,23 +165,31 @@ def test_a_point_is_the_fit_that_one_would_run(swept, data, world):
     assert (fitted["status"] == "converged").all()
     for _, row in fitted.iloc[::7].iterrows():
         part, heldout, rows = data.fold(int(row["fold"]), 3)
-        setting = {name: None if row[name] != row[name] else row[name] for name in ("method", *KEY[2:], "mix")}
+        setting = {
+            name: None if row[name] != row[name] else row[name]
+            for name in ("method", *KEY[2:], "mix")
+        }
         single = fit(part, Arm.of(setting), Exact(tol=1e-4))
         assert row["objective"] == pytest.approx(single.record.objective, rel=5e-4)
-        agreed = odd_one_out(single.transform(world.objects.matrix), heldout)
-        assert row["accuracy_cosine"] == pytest.approx(agreed.accuracy, abs=0.01)
-        assert row["loss"] == pytest.approx(agreed.loss, rel=1e-2)
+        score = odd_one_out(single.transform(world.objects.matrix), heldout)
+        assert row["accuracy_cosine"] == pytest.approx(score.accuracy, abs=0.01)
+        assert row["loss"] == pytest.approx(score.loss, rel=1e-2)
         images = world.local.matrix[np.sort(rows)]
-        kept = neighbours_kept(world.objects.standardization(images, "float64"), single.transform(images))
+        kept = neighbours_kept(
+            world.objects.standardization(images, "float64"), single.transform(images)
+        )
         assert row["neighbours_kept"] == pytest.approx(kept, abs=0.01)
         assert (row["n_heldout"], row["n_images"]) == (len(heldout), 40)
 
 
 def test_points_whose_optimum_is_0_have_no_scores(data):
-    """They are rows with λ_max, have no mean, and the path goes on after them; a sweep of nothing else is refused."""
-    found = sweep(data, {"method": ["naive"], "lmbda": [0.05, 100]}, folds=2)
-    assert found.means["lmbda"].dropna().tolist() == [0.05]
-    trivial = found.points[found.points["status"] == "trivial"]
+    """They are rows with λ_max and have no mean; the path goes on after them.
+
+    A sweep without other points is refused.
+    """
+    result = sweep(data, {"method": ["naive"], "lmbda": [0.05, 100]}, folds=2)
+    assert result.means["lmbda"].dropna().tolist() == [0.05]
+    trivial = result.points[result.points["status"] == "trivial"]
     assert trivial["lmbda"].tolist() == [100, 100]
     assert trivial["accuracy_cosine"].isna().all()
     assert (trivial["lambda_max"] < 100).all()
@@ -174,15 +204,16 @@ def test_points_whose_optimum_is_0_have_no_scores(data):
 def test_without_local_images_neighbours_are_those_of_held_out_objects(world):
     """And `glocal` is refused where a grid names it."""
     alone = FitData(world.objects, world.answers)
-    found = sweep(alone, {"method": ["global"], "lmbda": [1]}, folds=2)
-    assert set(found.points["n_images"]) == {len(world.objects) // 2}
+    result = sweep(alone, {"method": ["global"], "lmbda": [1]}, folds=2)
+    assert set(result.points["n_images"]) == {len(world.objects) // 2}
     with pytest.raises(ParameterError, match="glocal"):
         sweep(alone, "paper")
 
 
 def test_folds_that_cannot_be_scored_are_refused(world):
     """Before any fit."""
-    few, narrow = Features(world.local.matrix[:20]), Features(world.local.matrix[:, :5])
+    few = Features(world.local.matrix[:20])
+    narrow = Features(world.local.matrix[:, :5])
     for answers, local, folds, noun in (
         (world.answers, few, 3, "local images"),
         (world.answers, world.local, 200, "folds"),
@@ -197,16 +228,28 @@ def test_folds_that_cannot_be_scored_are_refused(world):
 
 
 def table(points):
-    found = pd.DataFrame(points, columns=["alpha", "accuracy_cosine", "neighbours_kept", "loss"])
-    return found.assign(method="glocal", lmbda=0.1, tau=0.25, mix=1.0)
+    means = pd.DataFrame(points, columns=["alpha", "accuracy_cosine", "neighbours_kept", "loss"])
+    return means.assign(method="glocal", lmbda=0.1, tau=0.25, mix=1.0)
 
 
 def test_means_are_of_settings_that_every_fold_has_scored():
     """With sums of what they cost, standard errors, and whether all have converged."""
-    base = {"method": "glocal", "lmbda": 1.0, "mix": 1.0, "tau": 0.5, "loss": 1.0, "neighbours_kept": 0.5}
-    rows = [{**base, "fold": f, "alpha": 0.1, "accuracy_cosine": 0.4 + f / 10, "evaluations": 1 + 4 * f,
-             "status": ("converged", "budget")[f], "seconds": 1.0 + f} for f in (0, 1)]  # fmt: skip
-    rows += [{**rows[0], "alpha": 0.5}, {**rows[0], "alpha": 0.7}, {**rows[1], "alpha": 0.7, "accuracy_cosine": None}]
+    base = {
+        "method": "glocal",
+        "lmbda": 1.0,
+        "mix": 1.0,
+        "tau": 0.5,
+        "loss": 1.0,
+        "neighbours_kept": 0.5,
+    }
+    columns = ("fold", "alpha", "accuracy_cosine", "evaluations", "status", "seconds")
+    values = ((0, 0.1, 0.4, 1, "converged", 1.0), (1, 0.1, 0.5, 5, "budget", 2.0))
+    rows = [{**base, **dict(zip(columns, row, strict=True))} for row in values]
+    rows += [
+        {**rows[0], "alpha": 0.5},
+        {**rows[0], "alpha": 0.7},
+        {**rows[1], "alpha": 0.7, "accuracy_cosine": None},
+    ]
     means = means_over_folds(rows, 2)
     assert means["alpha"].tolist() == [0.1]
     assert means[["evaluations", "seconds", "converged"]].iloc[0].tolist() == [6, 3.0, False]
@@ -215,19 +258,34 @@ def test_means_are_of_settings_that_every_fold_has_scored():
 
 
 def test_the_front():
-    """What another equals in one and beats in the other leaves it; of two equal in both the smaller alpha stays."""
-    found = table([(0.9, 0.4, 1.0, 1), (0.8, 0.5, 1.0, 1), (0.5, 0.6, 0.7, 1), (0.3, 0.6, 0.6, 1), (0.4, 0.6, 0.7, 1),
-                   (0.1, 0.5, 0.9, 1)])  # fmt: skip
-    assert pareto_front(found)["alpha"].tolist() == [0.8, 0.4]
+    """Dominated rows are dropped; of two that are equal in both scores the smaller alpha stays."""
+    means = table(
+        [
+            (0.9, 0.4, 1.0, 1),
+            (0.8, 0.5, 1.0, 1),
+            (0.5, 0.6, 0.7, 1),
+            (0.3, 0.6, 0.6, 1),
+            (0.4, 0.6, 0.7, 1),
+            (0.1, 0.5, 0.9, 1),
+        ]
+    )
+    assert pareto_front(means)["alpha"].tolist() == [0.8, 0.4]
 
 
 def test_rules_on_paper():
-    """The choice of each rule, with its reason; an unknown one, or one that nothing satisfies, is refused."""
+    """The choice of each rule, with its reason; an unknown one, or one that nothing satisfies, is
+    refused.
+    """
     means = table([(0.9, 0.40, 1.0, 1.2), (0.5, 0.55, 0.9, 1.0), (0.1, 0.60, 0.2, 0.9)])
     rules = {
-        "loss": 0.1, "neighbours_kept>=0.8": 0.5, "neighbours_kept >= 0.95": 0.9, "agreement>=0.5": 0.5,
-        "neighbors_kept > 0.8": 0.5, "glocal loss": 0.1, "agreement>=0.7": 0.1,  # none satisfies it: the nearest
-    }  # fmt: skip
+        "loss": 0.1,
+        "neighbours_kept>=0.8": 0.5,
+        "neighbours_kept >= 0.95": 0.9,
+        "agreement>=0.5": 0.5,
+        "neighbors_kept > 0.8": 0.5,
+        "glocal loss": 0.1,
+        "agreement>=0.7": 0.1,  # no setting satisfies it: the nearest one
+    }
     for rule, alpha in rules.items():
         chosen, reason = choose(means, Rule.parse(rule))
         assert (means.loc[chosen, "alpha"], bool(reason)) == (alpha, True), rule
@@ -237,16 +295,20 @@ def test_rules_on_paper():
 
 
 def test_naive_is_chosen_only_by_a_rule_that_names_it():
-    """The best row of all is that of naive; without its name the choice is among the other methods."""
+    """The best row of all is that of naive; without its name another method is chosen."""
     means = table([(0.9, 0.40, 1.0, 1.2), (0.5, 0.55, 0.9, 1.0), (0.1, 0.60, 0.95, 0.9)])
     means.loc[means["alpha"] == 0.1, "method"] = "naive"
-    assert means.loc[choose(means, Rule.parse("neighbours_kept>=0.9"))[0], "alpha"] == 0.5
-    assert means.loc[choose(means, Rule.parse("naive neighbours_kept>=0.9"))[0], "method"] == "naive"
-    assert means.loc[choose(means[means["method"] == "naive"], Rule())[0], "method"] == "naive"
+    any_method, _ = choose(means, Rule.parse("neighbours_kept>=0.9"))
+    named, _ = choose(means, Rule.parse("naive neighbours_kept>=0.9"))
+    alone, _ = choose(means[means["method"] == "naive"], Rule())
+    assert means.loc[any_method, "alpha"] == 0.5
+    assert means.loc[[named, alone], "method"].tolist() == ["naive", "naive"]
 
 
 def test_the_choice_is_refitted_on_everything(swept, world):
-    """The transform is fitted on every answer and carries the rule and the reason; its gain is that on all folds."""
+    """The transform is fitted on every answer and carries the rule and the reason; its gain is that
+    on all folds.
+    """
     meta = swept.transform.meta
     assert meta["fit"]["n_answers"] == len(world.answers)
     assert meta["fit"]["lmbda"] == swept.best["lmbda"]
@@ -265,12 +327,18 @@ def test_the_choice_is_refitted_on_everything(swept, world):
 
 
 def test_the_folder_holds_what_it_promises(swept, folder):
-    """A handful of files: rows, tables, the refitted choice and two views; nothing of how the solver got there."""
-    held = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
-    assert held == {
-        "sweep.json", "points.jsonl", "means.csv", "front.csv", "rows.jsonl", "transform.npz",
-        "views/original.npz", "views/chosen.npz",
-    }  # fmt: skip
+    """A handful of files: rows, tables, the refitted choice and two views; no state of a solver."""
+    names = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+    assert names == {
+        "sweep.json",
+        "points.jsonl",
+        "means.csv",
+        "front.csv",
+        "rows.jsonl",
+        "transform.npz",
+        "views/original.npz",
+        "views/chosen.npz",
+    }
     rows = read_rows(folder / "points.jsonl")
     assert len(rows) == len(swept.points)
     assert {*KEY, *SCORES, "mix", "status", "seconds"} <= set(rows[0])
@@ -278,40 +346,53 @@ def test_the_folder_holds_what_it_promises(swept, folder):
     assert front["method"].iloc[0] == "original"
     assert front["accuracy_cosine"].iloc[1:].is_monotonic_increasing
     assert front.iloc[1:]["front"].all()
-    assert [score.transform for score in read_scores(folder / "rows.jsonl")] == ["original", "chosen", "chosen"]
-    held = LinearTransform.load(folder / "transform.npz")
-    np.testing.assert_array_equal(held.weights, swept.transform.weights)
+    arms = [score.transform for score in read_scores(folder / "rows.jsonl")]
+    assert arms == ["original", "chosen", "chosen"]
+    saved = LinearTransform.load(folder / "transform.npz")
+    np.testing.assert_array_equal(saved.weights, swept.transform.weights)
     assert json.loads((folder / "sweep.json").read_text())["solver"]["tol"] == 3e-4
 
 
 def test_a_sweep_goes_on_only_with_all_it_was_begun_with(swept, data, folder, world):
-    """--resume repeats nothing and may choose anew; without it, and with anything else in the folder, it is refused."""
+    """--resume repeats no fit and may choose anew; other data, solvers or folds are refused."""
     before = (folder / "points.jsonl").read_bytes()
     with pytest.raises(ParameterError, match="resume"):
         sweep(data, GRID, out=folder)
     other = FitData(world.objects, world.answers, Features(world.local.matrix[::-1].copy()))
-    for given, more in ((other, {}), (data, {"solver": Exact(tol=1e-3)}), (data, {"folds": 2})):
+    changes = ((other, {}), (data, {"solver": Exact(tol=1e-3)}), (data, {"folds": 2}))
+    for changed_data, options in changes:
         with pytest.raises(ParameterError, match="another sweep"):
-            sweep(given, GRID, out=folder, resume=True, **more)
+            sweep(changed_data, GRID, out=folder, resume=True, **options)
     again = sweep(data, GRID, out=folder, resume=True, keep=0.8)
     assert again.best["neighbours_kept"] >= 0.8
     assert (folder / "points.jsonl").read_bytes() == before
 
 
+def test_a_resumed_sweep_scores_its_choice_by_the_same_solver(data, tmp_path):
+    """The rows of finished paths have no credit: the choice is fitted again as its points were."""
+    grid = {"method": ["global"], "lmbda": [1]}
+    solver = Exact(tol=0.3)
+    first = sweep(data, grid, folds=2, solver=solver, out=tmp_path)
+    second = sweep(data, grid, folds=2, solver=solver, out=tmp_path, resume=True)
+    assert second.scores == first.scores
+
+
 def test_a_path_that_was_not_written_whole_is_walked_again(swept, data, folder, tmp_path):
-    """Whatever line a killed process was writing, no row is lost or doubled, and the scores are the same."""
+    """Whatever line a killed process was writing, no row is lost or doubled, and the scores are the
+    same.
+    """
     shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
     lines = (tmp_path / "points.jsonl").read_text().splitlines(keepends=True)
-    for held in ("".join(lines[:28]) + lines[28][:50], ""):
-        (tmp_path / "points.jsonl").write_text(held)
+    for content in ("".join(lines[:28]) + lines[28][:50], ""):
+        (tmp_path / "points.jsonl").write_text(content)
         assert len(sweep(data, GRID, out=tmp_path, resume=True).points) == len(swept.points)
         assert_same(read_rows(tmp_path / "points.jsonl"), swept.points)
 
 
 def test_a_damaged_folder_is_refused(swept, data, folder, tmp_path):
     """A file of odd content is named; a record that says more is that of another sweep."""
-    told = json.loads((folder / "sweep.json").read_text())
-    (tmp_path / "sweep.json").write_text(json.dumps(told | {"more": 1}))
+    fingerprint = json.loads((folder / "sweep.json").read_text())
+    (tmp_path / "sweep.json").write_text(json.dumps(fingerprint | {"more": 1}))
     with pytest.raises(ParameterError, match="more"):
         sweep(data, GRID, out=tmp_path, resume=True)
     shutil.copy(folder / "sweep.json", tmp_path)
@@ -327,26 +408,40 @@ def test_a_damaged_folder_is_refused(swept, data, folder, tmp_path):
 def test_several_processes_walk_to_the_same_rows(data, tmp_path):
     """--jobs 2 gives the rows, the means in their order, and the choice of one process."""
     grid = {"method": ["global"], "lmbda": [1, 3, 10]}
-    one, two = (sweep(data, grid, folds=2, jobs=jobs, out=tmp_path / str(jobs)) for jobs in (1, 2))
-    pd.testing.assert_frame_equal(one.means.drop(columns="seconds"), two.means.drop(columns="seconds"))
-    np.testing.assert_array_equal(one.transform.weights, two.transform.weights)
+    serial, parallel = (
+        sweep(data, grid, folds=2, jobs=jobs, out=tmp_path / str(jobs)) for jobs in (1, 2)
+    )
+    pd.testing.assert_frame_equal(
+        serial.means.drop(columns="seconds"), parallel.means.drop(columns="seconds")
+    )
+    np.testing.assert_array_equal(serial.transform.weights, parallel.transform.weights)
     assert_same(*(read_rows(tmp_path / str(jobs) / "points.jsonl") for jobs in (1, 2)))
 
 
 @pytest.mark.nightly
-def test_a_sweep_that_is_killed_three_times_ends_as_an_undisturbed_one(swept, data, files, tmp_path, started):
+def test_a_sweep_that_is_killed_three_times_ends_as_an_undisturbed_one(
+    swept, data, files, tmp_path, started
+):
     """Every finished path survives, and no row is lost or doubled."""
-    out, environment = tmp_path / "s", {**os.environ, "OMP_WAIT_POLICY": "PASSIVE"}
-    command = [sys.executable, "-c", "from glocal.cli import main; main()", *arguments(files, out, "--resume")]
-    held = 0
+    out = tmp_path / "s"
+    environment = {**os.environ, "OMP_WAIT_POLICY": "PASSIVE"}
+    command = [
+        sys.executable,
+        "-c",
+        "from glocal.cli import main; main()",
+        *arguments(files, out, "--resume"),
+    ]
+    n_rows = 0
     for _ in range(3):
         process = started(command, stderr=subprocess.DEVNULL, env=environment)
-        while process.poll() is None and (not (out / "points.jsonl").exists() or lines(out) == held):
+        while process.poll() is None and (
+            not (out / "points.jsonl").exists() or lines(out) == n_rows
+        ):
             time.sleep(0.005)
         process.kill()
         process.wait()
-        assert lines(out) >= held
-        held = lines(out)
+        assert lines(out) >= n_rows
+        n_rows = lines(out)
     assert execute(arguments(files, out, "--resume")) == 0
     assert_same(read_rows(out / "points.jsonl"), swept.points[swept.points["method"] != "global"])
 
@@ -360,17 +455,17 @@ def test_a_process_that_dies_ends_the_sweep_in_one_sentence(data, tmp_path, monk
     """What is finished is kept, and the sweep goes on."""
     with pytest.raises(ClusterError, match="resume"):
         sweep(data, GRID, out=tmp_path, jobs=2, solver=Dying())
-    found = sweep(data, GRID, out=tmp_path / "again", jobs=2)
-    assert len(found.points) == 33
+    result = sweep(data, GRID, out=tmp_path / "again", jobs=2)
+    assert len(result.points) == 33
 
 
 class Dying(Exact):
     """A solver whose process is killed as it starts to fit `global`."""
 
-    def minimise(self, problem, arm, *rest):
+    def minimise(self, problem, arm, *arguments, **options):
         if arm.method == "global":
             os.kill(os.getpid(), 9)
-        return super().minimise(problem, arm, *rest)
+        return super().minimise(problem, arm, *arguments, **options)
 
 
 # a cluster
@@ -380,17 +475,23 @@ class Dying(Exact):
 def cluster():
     """Two workers of one thread each, in processes of their own."""
     distributed = pytest.importorskip("distributed")
-    options = {"n_workers": 2, "threads_per_worker": 1, "processes": True, "dashboard_address": None}
+    options = {
+        "n_workers": 2,
+        "threads_per_worker": 1,
+        "processes": True,
+        "dashboard_address": None,
+    }
     with distributed.LocalCluster(**options) as running:
         yield running
 
 
 def test_a_cluster_gives_the_rows_of_one_process(data, swept, cluster, tmp_path):
-    """Two workers walk every path once, by address or scheduler file, and the cluster is left running."""
-    found = sweep(data, GRID, out=tmp_path / "s", scheduler=cluster.scheduler_address)
-    assert_same(found.points, swept.points)
+    """Two workers fit every path once, by address or scheduler file; the cluster runs on."""
+    result = sweep(data, GRID, out=tmp_path / "s", scheduler=cluster.scheduler_address)
+    assert_same(result.points, swept.points)
     assert_same(read_rows(tmp_path / "s" / "points.jsonl"), swept.points)
-    small, file = {"method": ["global"], "lmbda": [1]}, tmp_path / "scheduler.json"
+    small = {"method": ["global"], "lmbda": [1]}
+    file = tmp_path / "scheduler.json"
     file.write_text(json.dumps({"address": cluster.scheduler_address}))
     assert len(sweep(data, small, folds=2, scheduler=str(file)).points) == 4
     with pytest.raises(ParameterError, match="scheduler"):
@@ -398,17 +499,21 @@ def test_a_cluster_gives_the_rows_of_one_process(data, swept, cluster, tmp_path)
 
 
 def test_a_dead_worker_costs_no_row(data, swept, cluster, tmp_path):
-    """One of two workers is killed in the middle: its path is walked again, and no row is lost or doubled."""
+    """One of two workers is killed in the middle: its path is walked again, and no row is lost or
+    doubled.
+    """
     killed = []
 
-    def kill(row, done, total):
+    def kill(row, n_points, total):
         if not killed:
             os.kill(next(iter(cluster.workers.values())).pid, signal.SIGKILL)
-            killed.append(done)
+            killed.append(n_points)
 
-    found = sweep(data, GRID, out=tmp_path / "s", scheduler=cluster.scheduler_address, progress=kill)
-    assert killed[0] < len(found.points)
-    assert_same(found.points, swept.points)
+    result = sweep(
+        data, GRID, out=tmp_path / "s", scheduler=cluster.scheduler_address, progress=kill
+    )
+    assert killed[0] < len(result.points)
+    assert_same(result.points, swept.points)
     assert_same(read_rows(tmp_path / "s" / "points.jsonl"), swept.points)
 
 
@@ -422,8 +527,10 @@ def test_the_command_shows_the_front_and_the_choice(files, tmp_path, capsys):
     assert "chosen" in shown.out.splitlines()[0].split()
     assert "corrected for 8 settings" in shown.out
     assert execute(arguments(files, tmp_path / "s", "--folds", "2", "--resume", "--json")) == 0
-    said = json.loads(capsys.readouterr().out)
-    assert (said["points"], said["rule"], said["out"]) == (18, "neighbours_kept>=0.9", str(tmp_path / "s"))
+    summary = json.loads(capsys.readouterr().out)
+    assert summary["points"] == 18
+    assert summary["rule"] == "neighbours_kept>=0.9"
+    assert summary["out"] == str(tmp_path / "s")
     assert execute(arguments(files, tmp_path / "t", "--select", "best")) == 2
     assert not (tmp_path / "t").exists()
 

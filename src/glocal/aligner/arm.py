@@ -10,7 +10,11 @@ from pydantic import Field, model_validator
 from glocal.options import Options
 
 Method = Literal["naive", "global", "glocal"]
-_READ = {"naive": (), "global": ("mix",), "glocal": ("mix", "alpha", "tau")}  # besides lmbda
+_PARAMETERS: dict[str, tuple[str, ...]] = {  # besides lmbda
+    "naive": (),
+    "global": ("mix",),
+    "glocal": ("mix", "alpha", "tau"),
+}
 
 
 class Arm(Options):
@@ -52,10 +56,12 @@ class Arm(Options):
     mix: float = Field(1.0, gt=0, le=1, description="Share of the scaled identity in the penalty.")
 
     @model_validator(mode="after")
-    def _of_the_method(self) -> Arm:
-        if idle := sorted(self.model_fields_set - {"method", "lmbda", *_READ[self.method]}):
+    def _check_parameters(self) -> Arm:
+        unread = self.model_fields_set - {"method", "lmbda", *_PARAMETERS[self.method]}
+        if unread:
             raise ValueError(
-                f"method {self.method} has no {' and no '.join(idle)}. Leave it out, or use `method='glocal'`."
+                f"method {self.method} has no {' and no '.join(sorted(unread))}. Leave it out, or "
+                "use `method='glocal'`."
             )
         return self
 
@@ -71,17 +77,15 @@ class Arm(Options):
 
     @property
     def settings(self) -> dict[str, Any]:
-        """Method, lmbda, mix, alpha and tau, None where the method has none: as records and rows of sweeps have it."""
-        read = _READ[self.method]
-        others = {
-            name: getattr(self, name) if name in read else None for name in ("mix", "alpha", "tau")
-        }
-        return {"method": self.method, "lmbda": self.lmbda, **others}
+        """Method and parameters, as in records and rows of sweeps; None is not read."""
+        parameters: dict[str, float | None] = dict.fromkeys(("mix", "alpha", "tau"))
+        parameters |= {name: getattr(self, name) for name in _PARAMETERS[self.method]}
+        return {"method": self.method, "lmbda": self.lmbda, **parameters}
 
     @classmethod
     def of(cls, settings: Mapping[str, Any], *, local: bool = True) -> Arm:
-        """The arm of some settings, of which None stands for none; without a method `glocal`, or `global`."""
-        given = {
+        """The arm of settings, where None is unset; the default method is `glocal` or `global`."""
+        options = {
             name: settings[name] for name in cls.model_fields if settings.get(name) is not None
         }
-        return cls(**{"method": "glocal" if local else "global", **given})
+        return cls(**{"method": "glocal" if local else "global", **options})

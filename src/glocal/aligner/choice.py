@@ -1,4 +1,4 @@
-"""The choice of a place by the share of neighbours to keep, and the fit of it to all data."""
+"""The choice of a place by the share of neighbours to keep, and its fit to all data."""
 
 from __future__ import annotations
 
@@ -19,16 +19,19 @@ from glocal.evaluation.intervals import Estimate
 from glocal.objective import blas_alone
 from glocal.solver import Counter
 
+_LOWEST_KEEP = 0.01  # practically no promise
+_NEARBY_KEEPS = (-0.1, -0.05, 0.0, 0.05)  # beside the chosen one; the record has these
+
 
 @dataclass(frozen=True, eq=False)
 class KeepCurve:
-    """What every `keep` gives on held-out answers and images; `solve` fits one of them to all data.
+    """The held-out scores of every `keep`; `solve` fits one of them to all data.
 
     Attributes
     ----------
     data : FitData
     solver : Exact
-        Of the final fits.
+        The solver of the final fits.
     crossfit : CrossFit
         The fits that chose, and the held-out answers.
     original : Position
@@ -36,8 +39,8 @@ class KeepCurve:
     lines : tuple of Line
         One for each λ, the largest first.
     losses : dict
-        The held-out loss at each λ that was tried, nats, at its own best scale; λ infinite is no
-        transform.
+        The held-out loss in nats of each λ that was tried, at its own best scale; an infinite λ
+        is no transform.
     penalty : float
         The largest λ whose loss is within a standard error of the lowest.
     raw_credit : (t,) array
@@ -66,11 +69,11 @@ class KeepCurve:
         return {anchor: self.crossfit.mean(anchor) for anchor in self.crossfit.solutions}
 
     def choose(self, keep: float | None) -> Position:
-        """The largest agreement among places that keep so many neighbours, less a standard error.
+        """The place with the largest agreement of those that promise to keep so many neighbours.
 
-        Among the best places of all λ, and the features as they are, it is that of the largest λ
-        whose agreement is within one paired standard error of the largest. None chooses λ by the
-        loss alone.
+        A place promises the mean share that it keeps, less a standard error. Of the best place of
+        each λ, and the original features, the choice is that of the largest λ whose agreement is
+        within one paired standard error of the largest. None chooses λ by the loss alone.
 
         Raises
         ------
@@ -99,11 +102,11 @@ class KeepCurve:
         return self.crossfit.estimate(position.credit)
 
     def gain(self, position: Position) -> Estimate:
-        """How much that is above the features before any transform."""
+        """The rise of the agreement above that of the features before any transform."""
         return self.crossfit.estimate(position.credit - self.raw_credit)
 
     def summary(self, position: Position) -> dict[str, float | None]:
-        """What is expected at a place: agreement, its gain, loss and neighbours kept, with standard errors."""
+        """The expected agreement, gain, loss and neighbours kept of a place, with their errors."""
         agreement = self.agreement(position)
         gain = self.gain(position)
         raw = position.kept_raw if len(position.kept_raw) else position.kept
@@ -122,41 +125,42 @@ class KeepCurve:
         }
 
     def notes(self, keep: float | None) -> list[str]:
-        """What to know about this choice: there is nothing to gain, or another `keep` would give more, or the same."""
+        """What a user should know: there is nothing to gain, or what another `keep` would give."""
         chosen = self.choose(keep)
         gain = self.gain(chosen)
         if gain.mean <= 2 * (gain.error or 0.0):
-            nothing = (
-                f"there is nothing to gain: agreement rises by {gain.mean:.3f}, within two standard errors of "
-                f"{gain.error or 0.0:.3f}."
+            no_gain = (
+                f"there is nothing to gain: agreement rises by {gain.mean:.3f}, within two "
+                f"standard errors of {gain.error or 0.0:.3f}."
             )
-            if keep is None or self.choose(0.01).place == 0:
-                return [f"{nothing} More answers may tell more."]
-            return [f"keep={keep:g}: {nothing} Allow more with a lower keep."]
+            if keep is None or self.choose(_LOWEST_KEEP).place == 0:
+                return [f"{no_gain} More answers may tell more."]
+            return [f"keep={keep:g}: {no_gain} Allow more with a lower keep."]
         if keep is None:
             return []
-        freest = self.choose(0.01)
+        freest = self.choose(_LOWEST_KEEP)
         kept = float(freest.kept.mean())
         if freest is chosen or freest.kept_lower_bound >= keep:
             return [
-                f"the largest agreement keeps {kept:.3f} of the neighbours: a keep below {keep:g} changes nothing."
+                f"the largest agreement keeps {kept:.3f} of the neighbours: a keep below {keep:g} "
+                "changes nothing."
             ]
-        more = self.crossfit.estimate(freest.credit - chosen.credit)
-        if more.mean > max(gain.mean, 2 * (more.error or 0.0)):
+        forgone = self.crossfit.estimate(freest.credit - chosen.credit)
+        if forgone.mean > max(gain.mean, 2 * (forgone.error or 0.0)):
             return [
                 f"keep={keep:g} reaches agreement {self.agreement(chosen).mean:.3f} of the "
-                f"{self.agreement(freest).mean:.3f} that these features allow, which keep {kept:.2f} of the "
-                "neighbours. Lower keep if agreement matters more."
+                f"{self.agreement(freest).mean:.3f} that these features allow, which keep "
+                f"{kept:.2f} of the neighbours. Lower keep if agreement matters more."
             ]
         return []
 
     def solve(self, keep: float | None, counter: Counter | None = None) -> Solution:
-        """Fit the anchors on both sides of the chosen place on all data, and mix their matrices there.
+        """Fit the anchors on both sides of the chosen place to all data, and mix their matrices.
 
-        The solution is that of the anchor on the side of `global`, but for the weights and the
-        evaluations, which are those of all fits. Its details have what the record says of ``keep``:
-        both anchors with their certificates, the share of that one, and what is expected. The fits
-        start at the means over folds.
+        The solution is that of the anchor on the side of `global`, except that its weights are
+        mixed and its evaluations are those of all fits. Its details contain the ``keep`` of the
+        record: both anchors with their certificates, the share of that anchor, and the expected
+        scores. The fits start at the means over folds.
         """
         if counter is None:
             counter = Counter()
@@ -177,15 +181,13 @@ class KeepCurve:
             if keep is None and self.data.fold_unit == "objects":
                 record["new_objects"] = self._on_new_objects(chosen, counter)
         nearest = mixture.solutions[-1]
-        unfinished = [
-            solution for solution in reversed(mixture.solutions) if not solution.converged
-        ]
-        state = unfinished[0] if unfinished else nearest
+        unconverged = [fit for fit in reversed(mixture.solutions) if not fit.converged]
+        reported = unconverged[0] if unconverged else nearest
         return replace(
             nearest,
             transform=self.data.transform(mixture.weights),
-            status=state.status,
-            reason=state.reason,
+            status=reported.status,
+            reason=reported.reason,
             certificate="none: a mixture; keep.anchors has those of its fits",
             evaluations=counter.evaluations,
             details={**nearest.details, "keep": record},
@@ -221,18 +223,17 @@ class KeepCurve:
         }
 
     def _record(self, keep: float | None, chosen: Position, mixture: Mixture) -> dict[str, Any]:
-        """What the record of a fit says of its choice."""
+        """The ``keep`` of a fit's record."""
         original = self.crossfit.estimate(self.raw_credit)
-        names = ("objective", "parts", "status", "gap", "certificate", "evaluations")
-        anchors = [
-            solution.arm.settings | {name: getattr(solution, name) for name in names}
-            for solution in reversed(mixture.solutions)
-        ]
-        others: list[float] = []
+        outcome = ("objective", "parts", "status", "gap", "certificate", "evaluations")
+        anchors: list[dict[str, Any]] = []
+        for solution in reversed(mixture.solutions):
+            anchor = solution.arm.settings
+            anchor |= {name: getattr(solution, name) for name in outcome}
+            anchors.append(anchor)
+        nearby: set[float] = set()
         if keep is not None:
-            others = sorted(
-                {round(min(1.0, max(0.01, keep + step)), 4) for step in (-0.1, -0.05, 0.0, 0.05)}
-            )
+            nearby = {round(min(1.0, max(_LOWEST_KEEP, keep + step)), 4) for step in _NEARBY_KEEPS}
         return {
             "keep": keep,
             "centre": self.data.centre,
@@ -246,7 +247,9 @@ class KeepCurve:
             "k": neighbour_count(len(self.crossfit.heldout[0].images)),
             "candidates": self.crossfit.candidates,
             "folds": FOLDS,
-            "curve": [{"keep": other, **self.summary(self.choose(other))} for other in others],
+            "curve": [
+                {"keep": other, **self.summary(self.choose(other))} for other in sorted(nearby)
+            ],
             "losses": {f"{lmbda:g}": loss for lmbda, loss in sorted(self.losses.items())},
             "evaluations": self.evaluations,
             "notes": self.notes(keep),

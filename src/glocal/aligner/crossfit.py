@@ -1,4 +1,4 @@
-"""The same arms fitted without each fold in turn, and the scores of what each fold holds out."""
+"""The same arms fitted without each fold in turn, and scored on what each fold holds out."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def neighbour_count(images: int) -> int:
 
 @dataclass(frozen=True, eq=False)
 class HeldOutScores:
-    """Scores of one transform a fold on everything that the folds hold out.
+    """Scores of one transform per fold on everything that the folds hold out.
 
     Parameters
     ----------
@@ -93,8 +93,8 @@ class HeldOutScores:
         cosines do not see.
     kept, kept_raw : (m,) arrays
         The share of its nearest neighbours that each held-out image keeps: of those of the
-        standardized images, and of those before centring. Both are empty where neighbours were not
-        asked for.
+        standardized images, and of those before centring. Both are empty where neighbours were
+        not compared.
     """
 
     credit: Float[np.ndarray, " t"]
@@ -108,15 +108,15 @@ class CrossFit:
     """Fits of one anchor after the other on every fold, and what the folds hold out.
 
     All folds are fitted in the same leading principal axes. The first fold starts where its
-    neighbouring anchor ended; a later one adds the step that the fold before it took between the
-    two anchors, and knows its curvature. Nothing is certified: these fits only choose.
+    neighbouring anchor ended; a later one adds the step between the two anchors of the fold before
+    it, with the curvature of that fold. No fit is certified: these fits only choose.
 
     Attributes
     ----------
     answers : Answers
         All answers that are held out, in the order of the scores.
     solutions : dict
-        The fits of each anchor, one a fold.
+        The fits of each anchor, one per fold.
     """
 
     def __init__(
@@ -130,54 +130,55 @@ class CrossFit:
         local: bool = True,
         starts: Mapping[Anchor, Float[np.ndarray, "p p"]] | None = None,
     ) -> None:
-        loose = solver.replace(tol=max(solver.tolerance, _TOLERANCE))
         if axes is None:
             axes = solver.axes(data).leading(_LEADING_AXES)
-        self._solver = loose
+        self._solver = solver.replace(tol=max(solver.tolerance, _TOLERANCE))
         self._counter = counter
-        self._problems = [loose.problem(fold.data, local=local, axes=axes) for fold in folds]
+        self._problems = [self._solver.problem(fold.data, local=local, axes=axes) for fold in folds]
         self._starts = starts or {}
         self.heldout = [HeldOut.of(data, fold) for fold in folds]
         self.answers = joined([fold.answers for fold in folds])
         self.solutions: dict[Anchor, list[Solution]] = {}
 
-    def fit(self, anchor: Anchor, beside: Anchor | None = None) -> list[Solution]:
-        """Fit an anchor on every fold, starting from the fits of an anchor beside it.
+    def fit(self, anchor: Anchor, neighbour: Anchor | None = None) -> list[Solution]:
+        """Fit an anchor on every fold, starting from the fits of a neighbouring anchor.
 
         None starts at the fits of `global` at the nearest λ, if there are any.
         """
         if anchor in self.solutions:
             return self.solutions[anchor]
-        if beside is None:
+        if neighbour is None:
             lmbdas = [lmbda for lmbda, alpha in self.solutions if not alpha]
             nearest = min(lmbdas, key=lambda lmbda: abs(np.log(lmbda / anchor[0])), default=None)
-            beside = None if nearest is None else (nearest, 0.0)
+            neighbour = None if nearest is None else (nearest, 0.0)
         arm = anchor_arm(anchor)
         solutions: list[Solution] = []
         for fold, problem in enumerate(self._problems):
-            start = self._start(anchor, beside, fold, solutions)
+            start = self._start(anchor, neighbour, fold, solutions)
             solution = self._solver.minimise(problem, arm, start, self._counter, certified=False)
             solutions.append(solution)
         self.solutions[anchor] = solutions
         return solutions
 
     def _start(
-        self, anchor: Anchor, beside: Anchor | None, fold: int, solutions: Sequence[Solution]
+        self, anchor: Anchor, neighbour: Anchor | None, fold: int, solutions: Sequence[Solution]
     ) -> WarmStart | None:
         """The start of a fold's fit, given the fits of this anchor on the folds before it."""
-        if beside is None:
+        if neighbour is None:
             if solutions:
                 return solutions[-1].warm
             weights = self._starts.get(anchor)
-            return (
-                None if weights is None else self._problems[fold].start(weights, anchor_arm(anchor))
-            )
-        start = self.solutions[beside][fold].warm
+            if weights is None:
+                return None
+            return self._problems[fold].start(weights, anchor_arm(anchor))
+        start = self.solutions[neighbour][fold].warm
         if not solutions or start is None:
             return start
-        other = self.solutions[beside][fold - 1].warm
+        other = self.solutions[neighbour][fold - 1].warm
         target = solutions[-1].warm
-        return start if other is None or target is None else start.moved(other, target)
+        if other is None or target is None:
+            return start
+        return start.moved(other, target)
 
     def matrices(self, anchor: Anchor) -> list[Float[np.ndarray, "p p"]]:
         """W of each fold."""
@@ -202,32 +203,37 @@ class CrossFit:
         )
         credit = np.concatenate([answer_credit(Z, side.answers) for Z, side in sides])
         scale = best_similarity_scale(S, self.answers.weights)
-        kept, kept_raw = [np.empty(0)], [np.empty(0)]
+        kept = [np.empty(0)]
+        kept_raw = [np.empty(0)]
         for Z, side in zip(images or (), self.heldout, strict=images is not None):
             k = neighbour_count(len(Z))
-            near = neighbourhoods(Z, k)
-            kept.append(kept_by_image(side.images, Z, k, before=side.neighbours, after=near))
+            after = neighbourhoods(Z, k)
+            kept.append(kept_by_image(side.images, Z, k, before=side.neighbours, after=after))
             if side.raw_neighbours is not None:
                 kept_raw.append(
-                    kept_by_image(side.images, Z, k, before=side.raw_neighbours, after=near)
+                    kept_by_image(side.images, Z, k, before=side.raw_neighbours, after=after)
                 )
-        kept_shares = np.concatenate(kept)
-        raw_shares = np.concatenate(kept_raw)
-        return HeldOutScores(credit, choice_loss(scale * S), scale, kept_shares, raw_shares)
+        return HeldOutScores(
+            credit=credit,
+            losses=choice_loss(scale * S),
+            scale=scale,
+            kept=np.concatenate(kept),
+            kept_raw=np.concatenate(kept_raw),
+        )
 
     def original_scores(self) -> HeldOutScores:
         """Scores of the standardized features, without their neighbours."""
         return self.scores([side.X for side in self.heldout])
 
     def anchor_scores(self, anchor: Anchor, *, images: bool = False) -> HeldOutScores:
-        """Scores of an anchor that was fitted, and of its neighbours if asked for."""
+        """Scores of an anchor that was fitted; with `images`, neighbours kept too."""
         sides = list(zip(self.matrices(anchor), self.heldout, strict=True))
         objects = [side.X @ W for W, side in sides]
         return self.scores(objects, [side.images @ W for W, side in sides] if images else None)
 
     @property
     def candidates(self) -> int:
-        """How many images a fold holds out, on average: neighbours are looked for among them."""
+        """The mean number of images that a fold holds out: neighbours are among these."""
         return round(float(np.mean([len(side.images) for side in self.heldout])))
 
     def average(self, values: Float[np.ndarray, " t"]) -> float:
@@ -268,7 +274,8 @@ def best_similarity_scale(
 
     The loss is convex in m: this is Newton's method on its derivative, in a bracket.
     """
-    low, high = np.exp(-_MAX_LOG_SCALE), np.exp(_MAX_LOG_SCALE)
+    low = np.exp(-_MAX_LOG_SCALE)
+    high = np.exp(_MAX_LOG_SCALE)
     scale = 1.0
     for _ in range(60):
         q = np.exp(scale * S - (scale * S).max(axis=1, keepdims=True))
@@ -281,29 +288,30 @@ def best_similarity_scale(
         else:
             high = scale
         step = scale - slope / curvature if curvature > 0 else np.inf
-        following = step if low < step < high else (low * high) ** 0.5
-        if abs(following - scale) <= 1e-4 * scale:
-            return float(following)
-        scale = following
+        next_scale = step if low < step < high else (low * high) ** 0.5
+        if abs(next_scale - scale) <= 1e-4 * scale:
+            return float(next_scale)
+        scale = next_scale
     return float(scale)
 
 
-def walk(
+def add_penalty_scores(
     crossfit: CrossFit,
     lambdas: Sequence[float],
     scores: dict[float, HeldOutScores],
     patience: int = 1,
 ) -> None:
-    """Fit `global` along λ, and add its scores, until the loss was above the lowest `patience` times in a row.
+    """Fit `global` at each λ, and add its scores, until the loss no longer falls.
 
-    Scores that are there already count.
+    It ends after `patience` losses in a row above the lowest, that of earlier scores included.
     """
     rises = 0
     for lmbda in lambdas:
         crossfit.fit((lmbda, 0.0))
         scores[lmbda] = crossfit.anchor_scores((lmbda, 0.0))
-        losses = {known: crossfit.average(score.losses) for known, score in scores.items()}
-        rises = rises + 1 if losses[lmbda] > min(losses.values()) + MIN_LOSS_DIFFERENCE else 0
+        losses = {tried: crossfit.average(score.losses) for tried, score in scores.items()}
+        is_higher = losses[lmbda] > min(losses.values()) + MIN_LOSS_DIFFERENCE
+        rises = rises + 1 if is_higher else 0
         if rises == patience:
             return
 

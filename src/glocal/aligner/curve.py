@@ -1,9 +1,12 @@
-"""Would more answers help? Agreement on answers that a fit has not seen, against their number."""
+"""Would more answers help? Agreement on held-out answers, against the number of fitted ones."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import NamedTuple
+
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from glocal.aligner.arm import Arm
 from glocal.aligner.data import FitData
@@ -16,18 +19,18 @@ from glocal.evaluation.agreement import heldout_rows, odd_one_out
 from glocal.results import Score
 
 LAMBDAS = (100.0, 20.0, 4.0, 0.8, 0.16)
-"""Where λ is chosen; from the largest on, each fit starts from the one before."""
+"""The λ to choose from; from the largest on, each fit starts from the one before."""
 SHARES = (0.125, 0.25, 0.5, 1.0)
-"""Of the answers that are not held out: the sizes of the curve."""
-LEAST = 60
-"""Answers below which no curve is made."""
+"""The sizes of the curve, shares of the answers that are not held out."""
+MIN_ANSWERS = 60
+"""With fewer answers no curve is made."""
 _SOLVER = Exact(tol=1e-3)  # agreement moves by less than its error
 
 
 def learning_curve(
     features: Features, answers: Answers, *, folds: int = 4, seed: int = 0
 ) -> list[Score]:
-    """Fit `global` to nested random parts of the answers and score the others, for each size and fold of questions.
+    """Fit `global` to nested random parts of the answers, and score answers to other questions.
 
     All answers to one question are in one fold, since the same question on both sides would flatter
     the fit. The objects are the same on both sides: new objects agree less. λ of a fold has the
@@ -44,49 +47,69 @@ def learning_curve(
     -------
     list of Score
         The agreement of each size with all answers, each held out once, a fraction; `transform`
-        says how many were fitted, a mean over folds. The last row is what the last doubling gained,
-        paired: the next one gains less, as learning curves flatten.
+        has the number of fitted answers, a mean over folds. The last row is the paired gain of the
+        last doubling: the next one gains less, as learning curves flatten.
 
     Raises
     ------
     DataError
-        Fewer than `LEAST` answers.
+        Fewer than `MIN_ANSWERS` answers.
     """
-    if len(answers) < LEAST:
+    if len(answers) < MIN_ANSWERS:
         raise DataError(
-            f"there are {len(answers)} answers; a curve of held-out agreement needs at least {LEAST}."
+            f"there are {len(answers)} answers; a curve of held-out agreement needs at least "
+            f"{MIN_ANSWERS}."
         )
     rng = np.random.default_rng(seed)
-    heldout_rows_of = question_folds(answers, folds, seed)
-    sizes = np.zeros((folds, len(SHARES)))
-    losses = np.zeros((folds, len(SHARES), len(LAMBDAS)))
-    credits = []
-    for fold, rows in enumerate(heldout_rows_of):
-        heldout = answers.select(rows)
-        order = rng.permutation(np.setdiff1d(np.arange(len(answers)), rows))
-        credit = np.empty((len(heldout), len(SHARES), len(LAMBDAS)))
-        for size, share in enumerate(SHARES):
-            part = answers.select(order[: max(3, round(share * len(order)))])
-            sizes[fold, size] = len(part)
-            for step, Z in enumerate(_path(features, part)):
-                score = odd_one_out(Z, heldout, interval=False)
-                losses[fold, size, step] = score.loss * len(heldout)
-                credit[:, size, step] = score.units.values
-        credits.append(credit)
-    others_losses = (
-        losses.sum(axis=0) - losses
-    )  # (folds, sizes, λ): a fold does not choose its own λ
-    chosen_steps = others_losses.argmin(axis=2)
-    chosen = [
-        np.take_along_axis(credit, steps[None, :, None], axis=2)[:, :, 0]
-        for credit, steps in zip(credits, chosen_steps, strict=True)
-    ]
-    names = [f"{size:.0f} answers" for size in sizes.mean(axis=0)]
-    credit_of = dict(zip(names, np.concatenate(chosen).T, strict=True))
-    all_heldout = answers.select(np.concatenate(heldout_rows_of))
-    agreement = heldout_rows(credit_of, all_heldout)[: len(names)]
-    last_doubling = heldout_rows({name: credit_of[name] for name in names[-2:]}, all_heldout)[-1]
+    fold_rows = question_folds(answers, folds, seed)
+    scores = [_fold_scores(features, answers, rows, rng) for rows in fold_rows]
+    sizes = np.mean([score.sizes for score in scores], axis=0)
+    names = [f"{size:.0f} answers" for size in sizes]
+    credit_of = dict(zip(names, _chosen_credit(scores).T, strict=True))
+    heldout = answers.select(np.concatenate(fold_rows))
+    agreement = heldout_rows(credit_of, heldout)[: len(names)]
+    last_doubling = heldout_rows({name: credit_of[name] for name in names[-2:]}, heldout)[-1]
     return [*agreement, last_doubling]
+
+
+class _FoldScores(NamedTuple):
+    """The scores of fits of every size and λ on the answers that one fold holds out.
+
+    `sizes` are the numbers of fitted answers, `losses` the summed losses, nats, and `credit` how
+    right the choice is on each held-out answer, 0 to 1.
+    """
+
+    sizes: Int[np.ndarray, " sizes"]
+    losses: Float[np.ndarray, "sizes lambdas"]
+    credit: Float[np.ndarray, "t sizes lambdas"]
+
+
+def _fold_scores(
+    features: Features, answers: Answers, rows: Int[np.ndarray, " t"], rng: np.random.Generator
+) -> _FoldScores:
+    """Fit parts of the other answers, and score the held-out rows."""
+    heldout = answers.select(rows)
+    order = rng.permutation(np.setdiff1d(np.arange(len(answers)), rows))
+    sizes = np.array([max(3, round(share * len(order))) for share in SHARES])
+    losses = np.empty((len(SHARES), len(LAMBDAS)))
+    credit = np.empty((len(heldout), len(SHARES), len(LAMBDAS)))
+    for column, size in enumerate(sizes):
+        for step, Z in enumerate(_path(features, answers.select(order[:size]))):
+            score = odd_one_out(Z, heldout, interval=False)
+            losses[column, step] = score.loss * len(heldout)
+            credit[:, column, step] = score.units.values
+    return _FoldScores(np.minimum(sizes, len(order)), losses, credit)
+
+
+def _chosen_credit(scores: Sequence[_FoldScores]) -> Float[np.ndarray, "t sizes"]:
+    """The credit under the λ of each fold and size that has the lowest loss on the other folds."""
+    losses = np.stack([score.losses for score in scores])
+    steps = (losses.sum(axis=0) - losses).argmin(axis=2)  # (folds, sizes)
+    chosen = [
+        np.take_along_axis(score.credit, step[None, :, None], axis=2)[:, :, 0]
+        for score, step in zip(scores, steps, strict=True)
+    ]
+    return np.concatenate(chosen)
 
 
 def _path(features: Features, answers: Answers) -> list[Float[np.ndarray, "n p"]]:

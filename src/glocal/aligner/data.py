@@ -1,4 +1,4 @@
-"""What a fit is minimised on: objects, answers, and blocks of local images, all standardized by two scalars."""
+"""The data of a fit: objects, answers, and blocks of local images, standardized by two scalars."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from glocal.files import array_sha256
 from glocal.options import Options
 from glocal.transform import LinearTransform
 
-MOST_BLOCKS = 16
-"""Blocks of local images that are used, counted from the first: with 1024 images a block, teachers take 64 MB."""
+MAX_BLOCKS = 16
+"""Only the first so many blocks are used: with 1024 images each, teachers take 64 MB."""
 NEIGHBOURS = 10
-"""How many nearest neighbours of each held-out image are compared with those before the transform."""
+"""The nearest neighbours of a held-out image that are compared before and after the transform."""
 AUTO: Literal["auto"] = "auto"
 """The `centre` that `Keep` chooses."""
 MIN_ANSWERS_FOR_OBJECT_FOLDS = 5_000
-"""With fewer answers, folds of objects leave too few of them to measure anything: folds are of questions."""
+"""With fewer answers folds are of questions: folds of objects would leave too few to measure."""
 _MAX_EVALUATION_IMAGES = 10_000  # held-out images whose neighbours are compared
 
 
@@ -46,7 +46,7 @@ class Blocks(Options):
 
 
 class Fold(NamedTuple):
-    """The data without one fold, the answers that it holds out, and the rows of the images that it holds out."""
+    """The data without one fold, and the answers and the rows of images that it holds out."""
 
     data: FitData
     answers: Answers
@@ -55,7 +55,7 @@ class Fold(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class FitData:
-    """What a fit is minimised on.
+    """The data of a fit.
 
     Parameters
     ----------
@@ -106,28 +106,29 @@ class FitData:
                 "`centre=auto` is chosen with `keep` alone. Give a number from 0 to 1."
             )
         standardization = self.features.standardization
-        return (
-            standardization.centred(self.features.column_means, self.centre)
-            if self.centre
-            else standardization
-        )
+        if not self.centre:
+            return standardization
+        return standardization.centred(self.features.column_means, self.centre)
 
     def transform(self, weights: Float[np.ndarray, "p r"]) -> LinearTransform:
-        """The transform of raw features with these weights; centring is its bias b = -s (m - mean) W / std."""
+        """The transform of raw features with these weights; centring is its bias.
+
+        b = -s (m - mean) W / std
+        """
         return transform_of(weights, self.scalars)
 
     @property
     def evaluation_images(self) -> Features:
-        """The images whose neighbours are to be kept: the local ones, or where there are none the objects."""
+        """The images whose neighbours are to be kept: local images, or without any the objects."""
         return self.features if self.local_features is None else self.local_features
 
     @property
     def evaluation_kind(self) -> str:
-        """What these images are called."""
+        """The name of these images."""
         return "objects" if self.local_features is None else "local images"
 
     def evaluation_rows(self, rows: Int[np.ndarray, " r"]) -> Float[np.ndarray, "m p"]:
-        """The first 10,000 of these rows of the evaluation images, raw and in the order of the file."""
+        """The first 10,000 of these rows of the evaluation images, raw, in the file's order."""
         images = self.evaluation_images
         numbers = np.sort(rows[:_MAX_EVALUATION_IMAGES])
         raw = np.asarray(images.matrix[numbers], dtype=np.float64)
@@ -140,7 +141,7 @@ class FitData:
 
     @property
     def fold_unit(self) -> str:
-        """What is held out: ``"objects"``, or ``"questions"`` where there are fewer than 5,000 answers."""
+        """The unit that is held out: ``"objects"``, or below 5,000 answers ``"questions"``."""
         return "objects" if len(self.answers) >= MIN_ANSWERS_FOR_OBJECT_FOLDS else "questions"
 
     def split(self, k: int, folds: int = 3) -> Fold:
@@ -152,7 +153,7 @@ class FitData:
         return [self.split(k, folds) for k in range(folds)]
 
     def question_fold(self, k: int, folds: int = 3) -> Fold:
-        """The data without fold k of the questions and of the local images, and what that fold holds out.
+        """Hold out fold k of the questions and of the local images.
 
         All answers to one question fall into one fold. The objects are the same on both sides.
         Without local images, the held-out rows are all objects that the answers name.
@@ -163,18 +164,20 @@ class FitData:
             Fewer questions than folds.
         """
         if not 0 <= k < folds:
-            raise ParameterError(f"`fold` is {k} but there are {folds} folds (valid 0..{folds - 1}).")
-        heldout = np.zeros(len(self.answers), dtype=bool)
-        heldout[question_folds(self.answers, folds, self.seed)[k]] = True
+            raise ParameterError(
+                f"`fold` is {k} but there are {folds} folds (valid 0..{folds - 1})."
+            )
+        heldout_mask = np.zeros(len(self.answers), dtype=bool)
+        heldout_mask[question_folds(self.answers, folds, self.seed)[k]] = True
         rows = self.answers.named()
         images = self.images
         if self.local_features is not None:
-            rows, images = self._cut(self._used_images(), k, folds)
-        fitted = replace(self, answers=self.answers.select(~heldout), images=images)
-        return Fold(fitted, self.answers.select(heldout), rows)
+            rows, images = self._split_rows(self._used_images(), k, folds)
+        fitted = replace(self, answers=self.answers.select(~heldout_mask), images=images)
+        return Fold(fitted, self.answers.select(heldout_mask), rows)
 
     def fold(self, k: int, folds: int = 3) -> Fold:
-        """The data without fold k of the objects and of the local images, and what that fold holds out.
+        """Hold out fold k of the objects and of the local images.
 
         An answer is fitted if its objects all lie outside the fold, is held out if they all lie
         inside, and belongs to neither part otherwise.
@@ -182,17 +185,17 @@ class FitData:
         Parameters
         ----------
         k, folds : int
-            Which of how many parts is held out: ``array_split(RandomState(seed).permutation(n),
-            folds)[k]`` of the n objects that the answers name, in the order of the file.
+            The part that is held out, and the number of parts:
+            ``array_split(RandomState(seed).permutation(n), folds)[k]`` of the n objects that the
+            answers name, in the order of the file.
 
         Returns
         -------
         Fold
-            `data` has all features, the answers outside the fold, and the local images outside
-            it; a fold of it is one of the objects and images that are left. `answers` are the
-            held-out ones. `rows` (m,) are the held-out rows of the local features, or of the
-            object features where there are none, in the order in which they were drawn, so that
-            the first few are a random sample.
+            `data` has all features, and the answers and local images outside the fold; its own
+            folds split these objects and images. `answers` are the held-out answers. `rows` (m,)
+            are the held-out rows of the local features, or of the object features where there are
+            no local features, in random order, so that the first few are a random sample.
 
         Raises
         ------
@@ -202,22 +205,26 @@ class FitData:
             No answer is left to fit, or none is held out.
         """
         if not 0 <= k < folds:
-            raise ParameterError(f"`fold` is {k} but there are {folds} folds (valid 0..{folds - 1}).")
-        named = self.answers.named() if self.objects is None else self.objects
-        objects, outside = self._cut(named, k, folds)
-        inside = np.zeros(len(self.features), dtype=bool)
-        inside[objects] = True
-        fitted, heldout = (self.answers.select(side) for side in self.answers.inside(inside))
-        for side, what in ((fitted, "outside"), (heldout, "inside")):
-            if not len(side):
+            raise ParameterError(
+                f"`fold` is {k} but there are {folds} folds (valid 0..{folds - 1})."
+            )
+        objects = self.answers.named() if self.objects is None else self.objects
+        heldout_objects, fitted_objects = self._split_rows(objects, k, folds)
+        heldout_mask = np.zeros(len(self.features), dtype=bool)
+        heldout_mask[heldout_objects] = True
+        fitted, heldout = (self.answers.select(mask) for mask in self.answers.inside(heldout_mask))
+        for answers, side, use in ((fitted, "outside", "fitted"), (heldout, "inside", "held out")):
+            if not len(answers):
                 raise DataError(
-                    f"no answer has all its objects {what} fold {k} of {folds}, so nothing can be "
-                    f"{'fitted' if side is fitted else 'held out'}. Use fewer folds, or more answers."
+                    f"no answer has all its objects {side} fold {k} of {folds}, so nothing can be "
+                    f"{use}. Use fewer folds, or more answers."
                 )
-        rows, images = objects, self.images
+        rows = heldout_objects
+        images = self.images
         if self.local_features is not None:
-            rows, images = self._cut(self._used_images(), k, folds)
-        return Fold(replace(self, answers=fitted, objects=outside, images=images), heldout, rows)
+            rows, images = self._split_rows(self._used_images(), k, folds)
+        data = replace(self, answers=fitted, objects=fitted_objects, images=images)
+        return Fold(data, heldout, rows)
 
     def _used_images(self) -> Int[np.ndarray, " m"]:
         """The rows of the local features that are used."""
@@ -225,32 +232,34 @@ class FitData:
             return np.empty(0, dtype=int) if self.images is None else self.images
         return np.arange(len(self.local_features))
 
-    def _cut(
-        self, used: Int[np.ndarray, " k"], fold: int, folds: int
+    def _split_rows(
+        self, rows: Int[np.ndarray, " k"], fold: int, folds: int
     ) -> tuple[Int[np.ndarray, " m"], Int[np.ndarray, " r"]]:
-        """The rows inside a fold of those that are used, as they were drawn, and the others in order."""
-        inside = used[object_folds(len(used), folds, self.seed)[fold]]
-        return inside, np.setdiff1d(used, inside)
+        """The rows inside a fold, in random order, and the other rows, sorted."""
+        heldout = rows[object_folds(len(rows), folds, self.seed)[fold]]
+        return heldout, np.setdiff1d(rows, heldout)
 
     def check(self, arm: Arm) -> None:
         """Raise an error for data that cannot be fitted, and warn of data that look wrong."""
-        features, local = self.features, self.local_features
+        features = self.features
+        local = self.local_features
         if arm.local and local is None:
             raise ParameterError(
                 "method glocal needs local features: give local_features, or use method='global'."
             )
         if len(features) < 3:
             raise DataError(
-                f"{features.source} has {len(features)} objects; odd-one-out answers need at least 3."
+                f"{features.source} has {len(features)} objects; odd-one-out answers need at "
+                "least 3."
             )
         self.answers.check_range(len(features))
         if not len(self.answers):
             raise DataError("there is no answer to fit.")
-        _ = self.features.standardization  # says so if a value is not finite or all are the same
+        _ = features.standardization  # refuses values that are not finite, or all the same
         if local is not None and local.dimensions != features.dimensions:
             raise DataError(
-                f"local features have {local.dimensions} columns but the object features have {features.dimensions}; "
-                "both must come from the same model and layer."
+                f"local features have {local.dimensions} columns but the object features have "
+                f"{features.dimensions}; both must come from the same model and layer."
             )
         warn_of_answers(features, self.answers)
         if arm.local and local is not None:
@@ -258,12 +267,12 @@ class FitData:
 
     @cached_property
     def blocks(self) -> list[Int[np.ndarray, " m"]]:
-        """The rows of the local features in each block that is used; none without local features."""
+        """The rows of the local features in each block; no block without local features."""
         if self.local_features is None:
             return []
         images = self._used_images()
-        drawn = local_blocks(len(images), self.block_size, self.seed)
-        return [images[rows] for rows in drawn[:MOST_BLOCKS]]
+        blocks = local_blocks(len(images), self.block_size, self.seed)
+        return [images[rows] for rows in blocks[:MAX_BLOCKS]]
 
     def local_rows(self, dtype: str) -> list[Float[np.ndarray, "_ p"]]:
         """Read the blocks of local images, standardized."""
@@ -277,11 +286,12 @@ class FitData:
 
     def named(self, dtype: str) -> tuple[Float[np.ndarray, "n p"], Answers]:
         """The standardized objects that the answers name, and the answers as rows of them."""
-        named = self.answers.named()
+        objects = self.answers.named()
         new_index = np.full(len(self.features), -1, dtype=np.int32)
-        new_index[named] = np.arange(len(named), dtype=np.int32)
-        X = self.scalars(np.asarray(self.features.matrix[named]), dtype)
-        return X, self.answers.relabel(new_index)[0]
+        new_index[objects] = np.arange(len(objects), dtype=np.int32)
+        X = self.scalars(np.asarray(self.features.matrix[objects]), dtype)
+        answers, _ = self.answers.relabel(new_index)
+        return X, answers
 
     def hashes(self, *, local: bool) -> dict[str, str]:
         """The hash of each input that a fit reads, with or without the `local` images."""
@@ -298,7 +308,7 @@ class FitData:
 
 
 def transform_of(weights: Float[np.ndarray, "p r"], scalars: Standardization) -> LinearTransform:
-    """The transform of raw features: standardize, multiply by the weights; what centring subtracts is in the bias."""
+    """The transform of raw features: standardize, multiply by W; centring is in the bias."""
     bias = None
     if scalars.shift is not None:
         bias = -(scalars.shift / scalars.std) @ weights.astype(np.float64)
@@ -307,10 +317,12 @@ def transform_of(weights: Float[np.ndarray, "p r"], scalars: Standardization) ->
 
 
 def joined(folds: Sequence[Answers]) -> Answers:
-    """The answers that one fold after the other holds out, as far as scores need them."""
+    """The answers that one fold after the other holds out, with all that scores need."""
 
-    def of(name: str) -> Any:
-        lists = [getattr(answers, name) for answers in folds]
-        return None if lists[0] is None else np.concatenate(lists)
+    def column(name: str) -> Any:
+        parts = [getattr(answers, name) for answers in folds]
+        return None if parts[0] is None else np.concatenate(parts)
 
-    return Answers(of("objects"), of("weights"), kind=folds[0].kind, person=of("person"))
+    return Answers(
+        column("objects"), column("weights"), kind=folds[0].kind, person=column("person")
+    )

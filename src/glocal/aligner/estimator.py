@@ -33,23 +33,24 @@ class Aligner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     Parameters
     ----------
     keep : float or None, default None
-        The share of each image's ten nearest neighbours that must stay, above 0 to 1: the transform
-        that agrees most with the answers is chosen among those that keep so many. None is 0.9 where
-        `fit` is given local features, and neither a method nor one of its parameters is set.
+        The share of each image's ten nearest neighbours that must stay, above 0 to 1: of the
+        transforms that keep so many, the one that agrees most with the answers is chosen. None is
+        0.9 where `fit` gets local features, and neither a method nor one of its parameters is set.
     method : str or None, default None
         ``"naive"``, ``"global"`` or ``"glocal"``, in place of `keep`; None with one of the
         following: `glocal` if local features are given to `fit`, `global` if not.
     alpha, lmbda, mix, tau : float or None, default None
         Parameters of the method; None is what `Arm` has.
     centre : float or "auto", default 0
-        The share, 0 to 1, of the objects' column means that is subtracted from all features before the fit; it becomes
-        the bias of the transform. "auto" lets `keep` choose 0, ½ or 1.
+        The share, 0 to 1, of the objects' column means that is subtracted from all features before
+        the fit; it becomes the bias of the transform. "auto" lets `keep` choose 0, ½ or 1.
     block_size : int, default 1024
         Local images compared with each other; at most 16 such blocks are used.
     seed : int, default 42
         Of the blocks and folds.
     solver : Exact, PaperLoop or None, default None
-        None is ``Exact()``, which has the tolerance, the most evaluations and the type of numbers.
+        None is ``Exact()``, whose options are the tolerance, the budget of evaluations and the
+        precision.
 
     Attributes
     ----------
@@ -60,8 +61,10 @@ class Aligner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     n_features_in_ : int
         p.
 
-    References ---------- Muttenthaler et al., Improving neural network representations using human
-    similarity judgments, NeurIPS 2023.
+    References
+    ----------
+    Muttenthaler et al., Improving neural network representations using human similarity judgments,
+    NeurIPS 2023.
 
     Examples
     --------
@@ -131,8 +134,10 @@ class Aligner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         ValueError
             Local features whose columns are not those of X.
 
-        Notes ----- In a Pipeline only X goes through the steps before this one. To send the local
-        features through them too, let scikit-learn route them (version 1.6 or later)::
+        Notes
+        -----
+        In a Pipeline only X goes through the steps before this one. To send the local features
+        through them too, let scikit-learn route them (version 1.6 or later)::
 
             sklearn.set_config(enable_metadata_routing=True)
             aligner = Aligner().set_fit_request(answers=True, local_features=True)
@@ -156,40 +161,43 @@ class Aligner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             seed=self.seed,
             centre=self.centre,
         )
-        fitted = fit(data, self._what(local=local is not None), self.solver)
+        fitted = fit(data, self._requested_fit(local=local is not None), self.solver)
         self.transform_ = fitted.transform
         self.record_ = fitted.record
         return self
 
-    def _what(self, *, local: bool) -> Arm | Keep | None:
-        """What is fitted: an arm, if its method or one of its parameters is set."""
+    def _requested_fit(self, *, local: bool) -> Arm | Keep | None:
+        """The arm, if its method or one of its parameters is set, or the share to keep."""
         parameters = self.get_params()
-        named = [name for name in Arm.model_fields if parameters[name] is not None]
-        if self.keep is not None and named:
+        set_names = [name for name in Arm.model_fields if parameters[name] is not None]
+        if self.keep is not None and set_names:
             raise ParameterError(
-                f"`keep={self.keep}` chooses the method and its parameters, but `{named[0]}` is given too. Give one of "
-                "them."
+                f"`keep={self.keep}` chooses the method and its parameters, but `{set_names[0]}` "
+                "is given too. Give one of them."
             )
         if self.keep is not None:
             return Keep(keep=self.keep)
-        return Arm.of(parameters, local=local) if named else None
+        return Arm.of(parameters, local=local) if set_names else None
 
     def transform(self, X: Any) -> Any:
-        """Standardize by the scalars of the fit and apply W; float types stay what they are, tensors stay tensors."""
+        """Standardize by the scalars of the fit and apply W; tensors stay tensors of their type."""
         check_is_fitted(self)
         rows = self._validated(X, reset=False)
         check_rows(self.transform_, rows)
         return self.transform_.apply(X if hasattr(X, "detach") else rows)
 
     def score(self, X: Any, y: Any, sample_weight: Float[np.ndarray, " t"] | None = None) -> float:
-        """Agreement (a fraction, ties shared) of the transformed X, by cosine, with answers that name rows of X."""
+        """Agreement of the transformed X, by cosine, with answers that name rows of X.
+
+        It is a fraction; ties are shared.
+        """
         Z = np.asarray(as_matrix(self.transform(X)))
         return odd_one_out(Z, _answers(y, sample_weight), interval=False).accuracy
 
-    def _validated(self, X: Any, **how: Any) -> np.ndarray:
+    def _validated(self, X: Any, **options: Any) -> np.ndarray:
         """X as scikit-learn checks it; a tensor without its graph, bfloat16 as float32."""
         X = as_matrix(X) if hasattr(X, "detach") else X
-        rows: np.ndarray = validate_data(self, X, dtype=[np.float32, np.float64], **how)
+        rows: np.ndarray = validate_data(self, X, dtype=[np.float32, np.float64], **options)
         return rows
 
     @property
@@ -198,10 +206,11 @@ class Aligner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
 
 
 def _answers(y: Any, weights: Any = None) -> Answers:
-    """Answers as they are, of an array, or of a table with named columns."""
+    """The answers in an `Answers`, an array, or a table with named columns."""
     if y is None:
         raise DataError(
-            "no answers were given; requires y to be passed, but the target y is None. Pass answers."
+            "no answers were given; requires y to be passed, but the target y is None. Pass "
+            "answers."
         )
     if isinstance(y, Answers):
         return y if weights is None else replace(y, weights=np.asarray(weights, dtype=np.float64))
@@ -210,8 +219,8 @@ def _answers(y: Any, weights: Any = None) -> Answers:
         if set(names) <= set(columns):
             return Answers.from_array(np.asarray(y[list(names)]), weights=weights, kind=kind)
     if len(columns) > 3:
-        wanted = " or ".join(", ".join(names) for names in COLUMNS.values())
+        allowed = " or ".join(", ".join(names) for names in COLUMNS.values())
         raise DataError(
-            f"the answers have the columns {', '.join(columns)}; name three of them {wanted}."
+            f"the answers have the columns {', '.join(columns)}; name three of them {allowed}."
         )
     return Answers.from_array(y, weights=weights)

@@ -1,4 +1,4 @@
-"""A fit: check the data, solve the problem, hold a fold out, and record it all with warnings of what is wrong."""
+"""A fit: check the data, solve the problem, hold a fold out, record it, and warn of problems."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 import time
 import warnings
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -27,7 +27,7 @@ from glocal.errors import (
     ParameterError,
 )
 from glocal.evaluation.agreement import odd_one_out
-from glocal.evaluation.intervals import FRACTION
+from glocal.evaluation.intervals import FRACTION, Units
 from glocal.evaluation.structure import kept_by_image
 from glocal.results import FitRecord, Provenance, to_json
 from glocal.similarity import at_chance, one_point
@@ -35,17 +35,17 @@ from glocal.solver import Counter, OnStep
 from glocal.transform import LinearTransform, row_statistics
 
 Solver = Exact | PaperLoop
-"""How an arm is minimised."""
+"""What minimises an arm."""
 DEFAULT_FOLDS = 3
 MIN_MEASURED_ANSWERS = 30
-"""Held-out answers below which nothing is said about agreement."""
+"""With fewer held-out answers agreement is not reported."""
 MIN_HELDOUT_ANSWERS = 170
-"""Held-out answers below which a 95 % interval of a difference is wider than ±.05."""
+"""With fewer held-out answers a 95 % interval of a difference is wider than ±.05."""
 
 
 @dataclass(frozen=True, eq=False)
 class Fit:
-    """A fitted transform and the record of how it came about (also in ``transform.meta``)."""
+    """A fitted transform and the record of its fit (also in ``transform.meta``)."""
 
     transform: LinearTransform
     record: FitRecord
@@ -59,25 +59,26 @@ def fit(
     holdout: int | None = None,
     on_step: OnStep | None = None,
 ) -> Fit:
-    """Learn a transform: the one that agrees most with the answers and keeps a share of the neighbours, or one arm.
+    """Learn a transform that agrees with the answers and keeps a share of the neighbours.
 
     Parameters
     ----------
     data : FitData
     what : Arm, Keep or None
         An objective with its parameters, or the share of each image's ten nearest neighbours to
-        keep, from which method, α, λ and τ follow. None is ``Keep()``: 0.9 with local features;
-        without any, λ of `global` is chosen on folds of questions, and the features stay as they
-        are where nothing is to be gained. With the paper's loop None is ``Arm()``.
+        keep: method, α, λ and τ are then chosen for you. None is ``Keep()``: 0.9 with local
+        features; without any, λ of `global` is chosen on folds of questions, and the original
+        features are kept where there is nothing to gain. With the paper's loop None is ``Arm()``.
     solver : Exact, PaperLoop or None
-        How; None is ``Exact()``.
+        What minimises it; None is ``Exact()``.
     holdout : int or None
         K: also fit without fold 0 of K of the objects and of the local images, and score that fit
-        on what it has not seen. With fewer than 5,000 answers, K folds of the questions are held
-        out in turn instead. 0 holds nothing out. None is 3 for an arm with fewer than 5,000 answers
-        and the exact solver, else 0.
+        on this fold. With fewer than 5,000 answers, K folds of the questions are held out in turn
+        instead. 0 holds nothing out. None is 3 for an arm with fewer than 5,000 answers and the
+        exact solver, else 0.
     on_step : function or None
-        Progress: (evaluations, evaluation) after each step, counted on through all fits.
+        Progress: called with (evaluations, evaluation) after each step; evaluations are those of
+        all fits so far.
 
     Raises
     ------
@@ -100,52 +101,55 @@ def fit(
     >>> fit(FitData(world.objects, world.answers), Arm("global", lmbda=0.1)).record.status
     'converged'
     """
-    solver = Exact() if solver is None else solver
-    if what is None:
-        local = data.local_features is not None
-        what = Keep() if isinstance(solver, Exact) else Arm(method="glocal" if local else "global")
     _check_types(data, what)
+    solver = Exact() if solver is None else solver
+    if what is None and isinstance(solver, Exact):
+        what = Keep()
+    elif what is None:
+        what = Arm.of({}, local=data.local_features is not None)
     folds = _holdout_folds(data, what, solver, holdout)
-    # says what cannot be held out before any fit
+    # refuses folds that cannot be held out before any fit
     heldout_folds = _folds_to_score(data, folds) if folds else []
-    began = time.perf_counter()
+    start_time = time.perf_counter()
     counter = Counter(on_step)
     solution = _solve(data, what, solver, counter)
-    seconds = time.perf_counter() - began
+    seconds = time.perf_counter() - start_time
     scores = None
     if folds:
         solutions = [_solve(part.data, what, solver, counter) for part in heldout_folds]
         scores = _holdout_scores(data, heldout_folds, solutions, folds)
-    return _recorded(data, solution, seconds, scores)
+    return _record_fit(data, solution, seconds, scores)
 
 
 def _check_types(data: Any, what: Any) -> None:
-    """Say what to pass in place of arrays and names."""
+    """Raise a ParameterError for arrays and names, which says what to pass instead."""
     if not isinstance(data, FitData):
         raise ParameterError(
-            f"`data` is a {type(data).__name__}; pass FitData(Features(X), Answers.from_array(triplets)), or use "
-            "glocal.Aligner, which takes arrays."
+            f"`data` is a {type(data).__name__}; pass FitData(Features(X), "
+            "Answers.from_array(triplets)), or use glocal.Aligner, which takes arrays."
         )
-    if not isinstance(what, Arm | Keep):
+    if not isinstance(what, Arm | Keep | None):
         raise ParameterError(
-            f"`what` is {what!r}; pass an Arm, as Arm('global', lmbda=1.0), or a Keep, as Keep(0.9)."
+            f"`what` is {what!r}; pass an Arm, as Arm('global', lmbda=1.0), or a Keep, as "
+            "Keep(0.9)."
         )
 
 
 def _holdout_folds(data: FitData, what: Arm | Keep, solver: Solver, holdout: int | None) -> int:
-    """How many folds, 0 for none."""
+    """The number of folds of the hold-out, 0 for none."""
     if holdout is not None:
         if holdout < 0 or holdout == 1:
             raise ParameterError(
                 f"`holdout` is {holdout}; allowed are 2 and more folds, and 0 for no hold-out."
             )
         return holdout
-    few = data.fold_unit == "questions" and len(data.answers) >= MIN_MEASURED_ANSWERS
-    return DEFAULT_FOLDS if few and isinstance(what, Arm) and isinstance(solver, Exact) else 0
+    is_small_study = data.fold_unit == "questions" and len(data.answers) >= MIN_MEASURED_ANSWERS
+    is_quick = isinstance(what, Arm) and isinstance(solver, Exact)
+    return DEFAULT_FOLDS if is_small_study and is_quick else 0
 
 
 def _folds_to_score(data: FitData, folds: int) -> list[Fold]:
-    """All folds of questions, or fold 0 of the objects; a warning where these are too few answers."""
+    """All folds of questions, or fold 0 of the objects; a warning where it has too few answers."""
     if data.fold_unit == "questions":
         return [data.question_fold(k, folds) for k in range(folds)]
     fold = data.fold(0, folds)
@@ -153,8 +157,9 @@ def _folds_to_score(data: FitData, folds: int) -> list[Fold]:
     if heldout < MIN_HELDOUT_ANSWERS:
         needed = -(-MIN_HELDOUT_ANSWERS * len(data.answers) // heldout)
         warnings.warn(
-            f"the hold-out has {heldout} answers, so that a gain is known to about ±{0.65 / heldout**0.5:.2f}; "
-            f"{MIN_HELDOUT_ANSWERS} need about {needed:,} answers in all, or fewer folds than {folds}.",
+            f"the hold-out has {heldout} answers, so that a gain is known to about "
+            f"±{0.65 / heldout**0.5:.2f}; {MIN_HELDOUT_ANSWERS} need about {needed:,} answers in "
+            f"all, or fewer folds than {folds}.",
             DataWarning,
             stacklevel=3,
         )
@@ -162,7 +167,7 @@ def _folds_to_score(data: FitData, folds: int) -> list[Fold]:
 
 
 def _solve(data: FitData, what: Arm | Keep, solver: Solver, counter: Counter) -> Solution:
-    """The solution of an arm, or of what `Keep` chooses."""
+    """The solution of an arm, or of the choice of `Keep`."""
     if isinstance(what, Keep):
         return what.solve(data, solver, counter)
     data.check(what)
@@ -172,7 +177,7 @@ def _solve(data: FitData, what: Arm | Keep, solver: Solver, counter: Counter) ->
 def _holdout_scores(
     data: FitData, parts: list[Fold], solutions: list[Solution], folds: int
 ) -> dict[str, Any]:
-    """The scores of fits without some folds on both sides of each: overfitting is seen."""
+    """The scores of fits without some folds on both sides of each; a warning if they overfit."""
     raw = replace(data, centre=0.0)
     objects = np.asarray(data.features.matrix, dtype=np.float64)
     originals = [scaled_identity(replace(part.data, centre=0.0))(objects) for part in parts]
@@ -183,11 +188,8 @@ def _holdout_scores(
         "seed": data.seed,
         "converged": all(solution.converged for solution in solutions),
     }
-    for name, answers in (
-        ("fitted", [part.data.answers for part in parts]),
-        ("heldout", [part.answers for part in parts]),
-    ):
-        scores[name] = _agreement(embeddings, originals, answers)
+    scores["fitted"] = _agreement(embeddings, originals, [part.data.answers for part in parts])
+    scores["heldout"] = _agreement(embeddings, originals, [part.answers for part in parts])
     kept: list[np.ndarray] = []
     for part, solution in zip(parts, solutions, strict=True):
         images = data.evaluation_rows(part.rows)
@@ -195,12 +197,14 @@ def _holdout_scores(
         kept.append(kept_by_image(raw.scalars(images, "float64"), solution.transform(images), k))
         scores["heldout"] |= {"k": k, "n_images": len(images)}
     scores["heldout"]["neighbours_kept"] = float(np.concatenate(kept).mean())
-    loss, before_loss = scores["heldout"]["loss"], scores["heldout"]["original_loss"]
-    if loss > before_loss:
+    loss = scores["heldout"]["loss"]
+    original_loss = scores["heldout"]["original_loss"]
+    if loss > original_loss:
         warnings.warn(
-            f"overfitting: the held-out loss {loss:.4f} is above {before_loss:.4f}, that of scaled features without a "
-            f"transform (loss on the fitted answers {scores['fitted']['loss']:.4f}). Raise lmbda, or let it be chosen, "
-            "unless a warning about the answers names another cause: fix that first.",
+            f"overfitting: the held-out loss {loss:.4f} is above {original_loss:.4f}, that of "
+            "scaled features without a transform (loss on the fitted answers "
+            f"{scores['fitted']['loss']:.4f}). Raise lmbda, or let it be chosen, unless a warning "
+            "about the answers names another cause: fix that first.",
             OverfitWarning,
             stacklevel=3,
         )
@@ -210,36 +214,21 @@ def _holdout_scores(
 def _agreement(
     embeddings: list[np.ndarray], originals: list[np.ndarray], answers: list[Answers]
 ) -> dict[str, float | int | None]:
-    """Agreement and loss of the transformed and the original objects of each fold, over the answers of all."""
-    after = [
-        odd_one_out(Z, part, interval=False) for Z, part in zip(embeddings, answers, strict=True)
-    ]
-    before = [
-        odd_one_out(Z, part, interval=False) for Z, part in zip(originals, answers, strict=True)
-    ]
-    pooled = joined(answers)
-    share = [part.total_weight for part in answers]
-    units = replace(
-        after[0].units,
-        **_units_of(pooled),
-        values=np.concatenate([score.units.values for score in after]),
-    )
-    original_units = replace(units, values=np.concatenate([score.units.values for score in before]))
-    estimate, original, gain = (
-        units.estimate(),
-        original_units.estimate(),
-        units.less(original_units),
-    )
-    low, high = estimate.interval(FRACTION)
+    """Agreement and loss of transformed and original objects, pooled over the answers of folds."""
+    transformed = _pooled_score(embeddings, answers)
+    original = _pooled_score(originals, answers)
+    agreement = transformed.units.estimate()
+    gain = transformed.units.less(original.units)
+    low, high = agreement.interval(FRACTION)
     gain_low, gain_high = gain.interval((-1.0, 1.0))
     return {
-        "accuracy_cosine": estimate.mean,
+        "accuracy_cosine": agreement.mean,
         "low": low,
         "high": high,
-        "loss": float(np.average([score.loss for score in after], weights=share)),
-        "n": len(pooled),
-        "original_accuracy_cosine": original.mean,
-        "original_loss": float(np.average([score.loss for score in before], weights=share)),
+        "loss": transformed.loss,
+        "n": len(transformed.units.values),
+        "original_accuracy_cosine": original.units.estimate().mean,
+        "original_loss": original.loss,
         "gain": gain.mean,
         "gain_error": gain.error,
         "gain_low": gain_low,
@@ -247,38 +236,72 @@ def _agreement(
     }
 
 
-def _units_of(answers: Answers) -> dict[str, Any]:
-    """What the scores of answers share."""
-    return {"answers": answers.objects, "weights": answers.weights, "clusters": answers.person}
+class _PooledScore(NamedTuple):
+    """The credit of the answers of all folds, and their mean loss, nats."""
+
+    units: Units
+    loss: float
 
 
-def _recorded(
+def _pooled_score(embeddings: list[np.ndarray], answers: list[Answers]) -> _PooledScore:
+    """Score the answers of each fold by its own embedding."""
+    scores = [
+        odd_one_out(Z, part, interval=False) for Z, part in zip(embeddings, answers, strict=True)
+    ]
+    pooled = joined(answers)
+    units = Units(
+        values=np.concatenate([score.units.values for score in scores]),
+        answers=pooled.objects,
+        weights=pooled.weights,
+        clusters=pooled.person,
+    )
+    weights = [part.total_weight for part in answers]
+    return _PooledScore(units, float(np.average([score.loss for score in scores], weights=weights)))
+
+
+def _record_fit(
     data: FitData, solution: Solution, seconds: float, holdout: dict[str, Any] | None = None
 ) -> Fit:
-    """The fit that a solution makes, after warnings of what its record shows."""
+    """The fit of a solution, after warnings of problems that its record shows."""
     arm = solution.arm
     local = data.local_features is not None and (arm.local or "keep" in solution.details)
-    images = [len(block) for block in data.blocks] if local else []
-    record = FitRecord(**{
-        **arm.settings, "objective": solution.objective, "parts": solution.parts, "converged": solution.converged,
-        "status": solution.status, "reason": solution.reason, "gap": solution.gap, "certificate": solution.certificate,
-        "evaluations": solution.evaluations, "seconds": seconds,
-        "n_answers": len(data.answers), "n_dropped": data.n_dropped, "n_objects": len(data.answers.named()),
-        "n_local": sum(images), "n_local_blocks": len(images) if local else None,
-        "block_size": data.block_size if local else None, "holdout": holdout,
-        "provenance": Provenance(__version__, data.hashes(local=local), data.seed, threads=solution.threads),
+    block_sizes = [len(block) for block in data.blocks] if local else []
+    objects = data.answers.named()
+    record = FitRecord(
+        **arm.settings,
+        objective=solution.objective,
+        parts=solution.parts,
+        converged=solution.converged,
+        status=solution.status,
+        reason=solution.reason,
+        gap=solution.gap,
+        certificate=solution.certificate,
+        evaluations=solution.evaluations,
+        seconds=seconds,
+        n_answers=len(data.answers),
+        n_dropped=data.n_dropped,
+        n_objects=len(objects),
+        n_local=sum(block_sizes),
+        n_local_blocks=len(block_sizes) if local else None,
+        block_size=data.block_size if local else None,
+        holdout=holdout,
+        provenance=Provenance(
+            __version__, data.hashes(local=local), data.seed, threads=solution.threads
+        ),
         **solution.details,
-    })  # fmt: skip
+    )
     if not record.converged:
         warnings.warn(
             f"not converged ({record.status}): {record.reason}.", NotConvergedWarning, stacklevel=3
         )
-    chance, loss = data.answers.chance_loss, record.parts["global"]
-    named = np.asarray(data.features.matrix[data.answers.named()], dtype=np.float64)
-    if at_chance(loss, chance) or one_point(solution.transform(named)):
+    chance = data.answers.chance_loss
+    loss = record.parts["global"]
+    X = np.asarray(data.features.matrix[objects], dtype=np.float64)
+    if at_chance(loss, chance) or one_point(solution.transform(X)):
         warnings.warn(
-            f"collapse: the global loss {loss:.6f} is that of chance ({chance:.6f}), or all objects are mapped to one "
-            "point. Lower `lmbda`, or check that the answers and the features belong together.",
+            f"collapse: the global loss {loss:.6f} is that of chance ({chance:.6f}), or all "
+            "objects are mapped to one point. Lower `lmbda`, or check that the answers and the "
+            "features belong together.",
             CollapseWarning,
             stacklevel=3,
         )

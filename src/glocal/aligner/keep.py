@@ -1,4 +1,4 @@
-"""The share of each image's neighbours to keep, from which method, α, λ and τ follow."""
+"""`Keep`: choose method, α, λ and τ by the share of each image's neighbours to keep."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from glocal.aligner.crossfit import (
     Anchor,
     CrossFit,
     HeldOutScores,
+    add_penalty_scores,
     largest_within_error,
-    walk,
 )
 from glocal.aligner.data import AUTO, FitData
 from glocal.aligner.exact import Exact, Solution
@@ -34,7 +34,7 @@ DEFAULT_KEEP = 0.9
 MIN_ANSWERS = 30
 """With fewer answers nothing can be chosen on a part of them."""
 PENALTIES_PER_ANSWER = (100.0, 30.0, 10.0, 3.0, 1.0, 0.3)
-"""λ for few answers, in columns per answer, p / t: the best is 1 to 16 of them on all data tried."""
+"""λ for few answers, in columns per answer, p / t: on all data tried the best is 1 to 16."""
 CENTRES = (0.0, 0.5, 1.0)
 """The shares of the column means that `centre` "auto" tries."""
 _LAMBDAS = (100.0, 30.0, 10.0, 3.0, 1.0, 0.3, 0.1, 0.03, 0.01, 0.003, 0.001)
@@ -43,7 +43,7 @@ _PLACES = 5  # between two anchors
 
 
 class Keep(Options):
-    """Choose the transform that agrees most with people among those that keep a share of the neighbours.
+    """Of the transforms that keep a share of the neighbours, choose the one that agrees most.
 
     Parameters
     ----------
@@ -57,8 +57,8 @@ class Keep(Options):
         None,
         gt=0,
         le=1,
-        description="Share of each image's ten nearest neighbours to keep; method, α, λ and τ are chosen for you. "
-        "[default: 0.9 with local features]",
+        description="Share of each image's ten nearest neighbours to keep; method, α, λ and τ are "
+        "chosen for you. [default: 0.9 with local features]",
     )
 
     def solve(
@@ -75,8 +75,8 @@ class Keep(Options):
         """
         if not isinstance(solver, Exact):
             raise ParameterError(
-                "`keep` chooses method, alpha, lmbda and tau, and fits with the exact solver. Give `method` with "
-                "another solver."
+                "`keep` chooses method, alpha, lmbda and tau, and fits with the exact solver. Give "
+                "`method` with another solver."
             )
         counter = Counter() if counter is None else counter
         keep = self.keep
@@ -102,8 +102,8 @@ def keep_curve(
     2. At λ* and one step above, `glocal` with τ 0.1 at α 0.5 and 0.75. They are anchors, as are the
        original and `global`, of a line on which the *matrices* of neighbouring anchors are mixed.
        Without local images the line leads from the original to `global`, at every λ that was tried.
-    3. Each place is scored by held-out answers and by neighbours among held-out images alone:
-       fitted images among the candidates flatter by up to .02.
+    3. Each place is scored by held-out answers, and by neighbours among held-out images alone:
+       with fitted images among the candidates the share is too high by up to .02.
 
     Folds are of objects, so that scores are those of new objects. With fewer than 5,000 answers,
     and for a `keep` of None, they are of questions: scores are then those of new answers about the
@@ -121,7 +121,7 @@ def keep_curve(
     counter : Counter or None
         Counts and reports the evaluations.
     nearby : KeepCurve or None
-        The curve of the same data centred otherwise, at whose matrices fits start.
+        The curve of the same data with another centre: fits start at its matrices.
 
     Raises
     ------
@@ -162,9 +162,10 @@ def best_centre(
     keep: float | None = DEFAULT_KEEP,
     counter: Counter | None = None,
 ) -> KeepCurve:
-    """The curve of the data centred by 0, ½ or 1: the smallest whose agreement is within an error of the largest.
+    """The curve of the data centred by 0, ½ or 1, whichever agrees best.
 
-    The later curves start from the fits of the one before.
+    It is the smallest of these whose agreement is within a standard error of the largest. The later
+    curves start from the fits of the one before.
     """
     counter = Counter() if counter is None else counter
     curves: list[KeepCurve] = []
@@ -204,21 +205,21 @@ def _penalty_scores(
 
 
 def _scores_of_few(data: FitData, crossfit: CrossFit) -> dict[float, HeldOutScores]:
-    """The scores of `global` from 100 p / t down, until two in a row lose, and of no transform, an infinite λ."""
+    """The scores of `global` from 100 p / t down until two losses rise; λ = ∞ is no transform."""
     scores = {np.inf: crossfit.original_scores()}
     unit = data.features.dimensions / data.answers.total_weight
     lambdas = [float(f"{penalty * unit:.2g}") for penalty in PENALTIES_PER_ANSWER]
-    walk(crossfit, lambdas, scores, patience=2)
+    add_penalty_scores(crossfit, lambdas, scores, patience=2)
     return scores
 
 
 def _scores_of_many(crossfit: CrossFit, first: float) -> dict[float, HeldOutScores]:
-    """The scores of `global` from the first λ down while the loss falls, or up where the first is the best."""
+    """The scores of `global` from the first λ down while the loss falls, or else up."""
     scores: dict[float, HeldOutScores] = {}
     index = _LAMBDAS.index(first)
-    walk(crossfit, _LAMBDAS[index:], scores)
+    add_penalty_scores(crossfit, _LAMBDAS[index:], scores)
     if min(scores, key=lambda lmbda: crossfit.average(scores[lmbda].losses)) == first:
-        walk(crossfit, _LAMBDAS[:index][::-1], scores)
+        add_penalty_scores(crossfit, _LAMBDAS[:index][::-1], scores)
     return scores
 
 
@@ -230,19 +231,19 @@ def _lines(
     penalty: float,
 ) -> tuple[Line, ...]:
     """The lines: of λ* alone without `keep`; of every λ without local images, else of two."""
-    tried = sorted((lmbda for lmbda in scores if np.isfinite(lmbda)), reverse=True)
+    finite = sorted((lmbda for lmbda in scores if np.isfinite(lmbda)), reverse=True)
     if keep is None:
-        lambdas = [min(penalty, tried[0])]
+        lambdas = [min(penalty, finite[0])]
     elif data.local_features is None:
-        lambdas = tried
+        lambdas = finite
     else:
-        steps = _LAMBDAS if penalty in _LAMBDAS else tried
+        steps = _LAMBDAS if penalty in _LAMBDAS else finite
         index = steps.index(penalty)
         lambdas = list(steps[max(0, index - 1) : index + 1])
     has_local = keep is not None and data.local_features is not None
     alphas = ANCHOR_ALPHAS if has_local else ANCHOR_ALPHAS[-1:]
-    segments = len(alphas) * (1 if keep is None else _PLACES)
-    places = np.linspace(0, len(alphas), segments + 1)
+    places_between = 1 if keep is None else _PLACES
+    places = np.linspace(0, len(alphas), len(alphas) * places_between + 1)
     return tuple(_line(crossfit, lmbda, alphas, places) for lmbda in lambdas)
 
 
@@ -250,12 +251,13 @@ def _line(
     crossfit: CrossFit, lmbda: float, alphas: Sequence[float], places: Float[np.ndarray, " k"]
 ) -> Line:
     """Score the places of one λ: mixtures of the original features and the fits of these α."""
-    beside: Anchor | None = None
+    neighbour: Anchor | None = None
     for alpha in sorted(alphas):
-        crossfit.fit((lmbda, alpha), beside)
-        beside = (lmbda, alpha)
+        crossfit.fit((lmbda, alpha), neighbour)
+        neighbour = (lmbda, alpha)
     matrices = [crossfit.matrices((lmbda, alpha)) for alpha in alphas]
-    objects, images = [], []  # for each fold, one array an anchor
+    objects: list[list[np.ndarray]] = []  # for each fold, one array per anchor
+    images: list[list[np.ndarray]] = []
     for fold, side in enumerate(crossfit.heldout):
         anchors = [fits[fold] for fits in matrices]
         anchors.insert(0, scaled_identity_of(anchors[0]))
@@ -267,12 +269,16 @@ def _line(
             [mix_anchors(anchors, place) for anchors in objects],
             [mix_anchors(anchors, place) for anchors in images],
         )
-        loss = crossfit.average(scores.losses)
-        positions.append(
-            Position(
-                lmbda, float(place), scores.credit, scores.scale, loss, scores.kept, scores.kept_raw
-            )
+        position = Position(
+            lmbda=lmbda,
+            place=float(place),
+            credit=scores.credit,
+            scale=scores.scale,
+            loss=crossfit.average(scores.losses),
+            kept=scores.kept,
+            kept_raw=scores.kept_raw,
         )
+        positions.append(position)
     return Line(tuple(positions), crossfit.answers.weights)
 
 

@@ -1,10 +1,11 @@
-"""A line of mixed transforms, from the features as they are over fits of falling α to `global`, and a choice on it."""
+"""A line of mixed transforms, from the original features to `global`, and a choice on it."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
@@ -12,14 +13,14 @@ from jaxtyping import Float
 
 @dataclass(frozen=True, eq=False)
 class Position:
-    """A place on a line, with the scores of what three folds hold out.
+    """A place on a line, with its scores on what three folds hold out.
 
     Parameters
     ----------
     lmbda : float
         λ of the line.
     place : float
-        0 for the features as they are, 1 for the first anchor and so on.
+        0 for the original features, 1 for the first anchor and so on.
     credit : (t,) array
         How right the choice by cosine is on each held-out answer, 0 to 1.
     scale : float
@@ -46,25 +47,26 @@ class Position:
 
     @property
     def kept_lower_bound(self) -> float:
-        """The mean share of neighbours kept, less a standard error: what is promised."""
+        """The promise: the mean share of neighbours kept, less a standard error."""
         return float(self.kept.mean()) - self.kept_error
 
-    def toward(self, other: Position, share: float) -> Position:
-        """The place at this share of the way to another, where everything is taken to change in proportion."""
+    def interpolate(self, other: Position, share: float) -> Position:
+        """The place at this share of the way to another; all scores are interpolated linearly."""
 
-        def between(a: np.ndarray | float, b: np.ndarray | float) -> np.ndarray | float:
-            return a + share * (b - a)
+        def value(name: str) -> Any:
+            start = getattr(self, name)
+            return start + share * (getattr(other, name) - start)
 
-        mixed = {
-            name: between(getattr(self, name), getattr(other, name))
-            for name in ("place", "credit", "scale", "loss", "kept", "kept_raw")
-        }
-        return Position(lmbda=other.lmbda, **mixed)  # type: ignore[arg-type]
+        names = ("place", "credit", "scale", "loss", "kept", "kept_raw")
+        return Position(lmbda=other.lmbda, **{name: value(name) for name in names})
 
 
 @dataclass(frozen=True, eq=False)
 class Line:
-    """The places of one λ in order, the features as they are first; `weights` are those of the held-out answers."""
+    """The places of one λ in order, the original features first.
+
+    `weights` are those of the held-out answers.
+    """
 
     positions: tuple[Position, ...]
     weights: Float[np.ndarray, " t"] | None
@@ -79,9 +81,9 @@ class Line:
         return float(np.average(position.credit, weights=self.weights))
 
     def best(self, keep: float) -> Position:
-        """The place with the largest agreement among those that promise to keep this share of the neighbours.
+        """The place with the largest agreement of those that promise to keep this share.
 
-        Places between two that were scored count too: where the promise is crossed, and the top of
+        Places between two scored ones count too: where the promise crosses `keep`, and the top of
         the parabola through a best place and its neighbours, so that the choice is continuous in
         the data.
         """
@@ -91,26 +93,26 @@ class Line:
             excess = position.kept_lower_bound - keep
             if excess >= 0 > following.kept_lower_bound - keep:
                 share = excess / (position.kept_lower_bound - following.kept_lower_bound)
-                candidates = [*candidates, position.toward(following, share)]
+                candidates = [*candidates, position.interpolate(following, share)]
         best = max(candidates, key=self.agreement)
         top = self._top(best)
         return top if top.kept_lower_bound >= keep else best
 
     def _top(self, best: Position) -> Position:
-        """The top of the parabola through a scored place and the two beside it; the place itself at an end."""
+        """The top of the parabola through a scored place and its neighbours; an end as it is."""
         places = list(self.positions)
         if best not in places[1:-1]:
             return best
         index = places.index(best)
-        before, after = places[index - 1], places[index + 1]
+        before = places[index - 1]
+        after = places[index + 1]
         rise = self.agreement(best) - self.agreement(before)
         fall = self.agreement(best) - self.agreement(after)
         if rise + fall <= 0:
             return best
-        offset = (rise - fall) / (
-            2 * (rise + fall)
-        )  # in steps, toward `after`; between -1/2 and 1/2
-        return best.toward(after if offset > 0 else before, abs(offset))
+        # in steps, positive towards `after`, between -1/2 and 1/2
+        offset = (rise - fall) / (2 * (rise + fall))
+        return best.interpolate(after if offset > 0 else before, abs(offset))
 
 
 def mix_anchors(

@@ -1,4 +1,4 @@
-"""The fit of one place on a line: two neighbouring anchors on all data, and their matrices mixed."""
+"""The fit of one place on a line: two neighbouring anchors fitted to all data, and mixed."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def fit_place(
     data : FitData
     solver : Exact
     lmbda : float
-        Of the line.
+        λ of the line.
     alphas : sequence of float
         α of its anchors after the original features, falling to 0.
     place : float
@@ -49,7 +49,7 @@ def fit_place(
     scale : float
         The factor of all similarities.
     starts : mapping or None
-        W from which the fit of an anchor starts.
+        The W from which the fit of an anchor starts.
     counter : Counter or None
     """
     before = min(int(place), len(alphas) - 1)  # the anchor on the side of the original, which is 0

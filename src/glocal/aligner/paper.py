@@ -92,7 +92,7 @@ class PaperLoop(Options):
         fitted, heldout, heldout_images = data.fold(0, FOLDS)
         images = data.local_features if arm.local else None
 
-        def part(answers: Answers, rows: Any) -> LoopData:
+        def loop_data(answers: Answers, rows: Any) -> LoopData:
             # NOTE raw rows: the scripts train the local term on them
             matrix = None if images is None else images.matrix[rows]
             return LoopData(answers.objects, answers.weights, matrix)
@@ -101,8 +101,8 @@ class PaperLoop(Options):
         procedure = Procedure(
             torch.from_numpy(data.scalars(np.asarray(data.features.matrix), self.dtype)),
             data.answers.pairs,
-            part(fitted.answers, fitted.images),
-            part(heldout, heldout_images),
+            loop_data(fitted.answers, fitted.images),
+            loop_data(heldout, heldout_images),
             settings,
         )
         counter = Counter() if counter is None else counter
@@ -131,17 +131,17 @@ class PaperLoop(Options):
             "watched": {"n": len(heldout), "parts": procedure.watched_losses},
         }
         return Solution(
-            _transform(procedure, data.scalars),
-            arm,
-            objective,
-            parts,
-            "stalled" if is_stopped else "budget",
-            f"{cause}, {length}; the distance from the optimum is not measured",
-            None,
-            "none: not converged",
-            procedure.steps,
-            torch.get_num_threads(),
-            details,
+            transform=_transform(procedure, data.scalars),
+            arm=arm,
+            objective=objective,
+            parts=parts,
+            status="stalled" if is_stopped else "budget",
+            reason=f"{cause}, {length}; the distance from the optimum is not measured",
+            gap=None,
+            certificate="none: not converged",
+            evaluations=procedure.steps,
+            threads=torch.get_num_threads(),
+            details=details,
         )
 
     def _settings(self, data: FitData, arm: Arm) -> LoopSettings:
@@ -171,7 +171,7 @@ class PaperLoop(Options):
 
 
 def _transform(procedure: Procedure, scalars: Standardization) -> LinearTransform:
-    """The learned map; what centring subtracts and the learned bias are one bias."""
+    """The learned map; its bias is the sum of the learned one and that of centring."""
     transform = transform_of(_array(procedure.W), scalars)
     if procedure.b is None:
         return transform

@@ -57,10 +57,12 @@ Holdout = Annotated[
 CentreOption = Annotated[
     str,
     typer.Option(
-        metavar="0..1|auto", rich_help_panel=Arm.panel,
-        help="Share of the objects' column means to subtract from all features; auto chooses it with --keep.",
+        metavar="0..1|auto",
+        rich_help_panel=Arm.panel,
+        help="Share of the objects' column means to subtract from all features; auto chooses it "
+        "with --keep.",
     ),
-]  # fmt: skip
+]
 
 
 def parse_centre(text: str) -> float | Literal["auto"]:
@@ -88,7 +90,8 @@ def fit(
         int | None,
         typer.Option(
             help="K: also fit without fold 0 of K of objects and local images, or with fewer than "
-            "5,000 answers without each of K folds of questions, and score what is held out; 0 for none."
+            "5,000 answers without each of K folds of questions, and score what is held out; 0 for "
+            "none."
         ),
     ] = None,
     solver: SolverName = "exact",
@@ -110,18 +113,24 @@ def fit(
     loaded = load_features(features, model, layer)
     joined = answers.to_fit(loaded)
     local = None if local_features is None else load_features(local_features, model, layer)
-    shown = "objective" if solver == "exact" else "watched loss"
+    quantity = "objective" if solver == "exact" else "watched loss"
     with progress_bar("fitting", None, unit="evaluations") as progress:
         fitted = fit_transform(
             FitData(
-                loaded, joined.answers, local, n_dropped=joined.n_dropped, centre=parse_centre(centre),
+                loaded,
+                joined.answers,
+                local,
+                n_dropped=joined.n_dropped,
+                centre=parse_centre(centre),
                 **blocks.model_dump(),
             ),
-            _what(keep, arm, solver, local=local is not None),
+            _requested_fit(keep, arm, solver, local=local is not None),
             solver_of(solver, exact, paper),
             holdout=holdout,
-            on_step=lambda evaluations, at: progress(evaluations, None, f"{shown} {at.value:.6f}"),
-        )  # fmt: skip
+            on_step=lambda evaluations, evaluation: progress(
+                evaluations, None, f"{quantity} {evaluation.value:.6f}"
+            ),
+        )
     fitted.transform.save(out)
     record = fitted.record
     if as_json:
@@ -133,8 +142,8 @@ def fit(
     put(f"written to {out}")
 
 
-def _what(keep: Keep, arm: Arm, solver: str, *, local: bool) -> Arm | Keep | None:
-    """What the options name: an arm if one of its options is given, else the share of neighbours to keep."""
+def _requested_fit(keep: Keep, arm: Arm, solver: str, *, local: bool) -> Arm | Keep | None:
+    """The arm, if one of its options is given, else the share of neighbours to keep."""
     if not arm.model_fields_set:
         return keep if keep.keep is not None or solver == Exact.name else None
     if keep.keep is not None:
@@ -147,8 +156,9 @@ def _what(keep: Keep, arm: Arm, solver: str, *, local: bool) -> Arm | Keep | Non
 def solver_of(name: str, exact: Exact, paper: PaperLoop) -> Exact | PaperLoop:
     """The solver that ``--solver`` names; a ParameterError for options of the other one."""
     solver, other = (exact, paper) if name == exact.name else (paper, exact)
-    if unused := sorted(other.model_fields_set - set(type(solver).model_fields)):
-        flag = f"--{unused[0].replace('_', '-')}"
+    unread = sorted(other.model_fields_set - set(type(solver).model_fields))
+    if unread:
+        flag = f"--{unread[0].replace('_', '-')}"
         raise ParameterError(
             f"{flag} is an option of --solver {other.name}; leave it out, or pass that."
         )
@@ -156,11 +166,11 @@ def solver_of(name: str, exact: Exact, paper: PaperLoop) -> Exact | PaperLoop:
 
 
 def _notes(record: FitRecord) -> Iterator[str]:
-    """What to know about the result: what was not measured, and what another `keep` gives."""
+    """Notes on the result: what was not measured, and what another `keep` gives."""
     if record.keep is not None:
         yield from record.keep["notes"]
         if record.keep["curve"]:
-            yield _beside(record.keep)
+            yield _nearby_keeps(record.keep)
         if record.keep["heldout"] == "questions":
             yield _new_objects(record)
     elif record.holdout is None:
@@ -170,7 +180,7 @@ def _notes(record: FitRecord) -> Iterator[str]:
 
 
 def _new_objects(record: FitRecord) -> str:
-    """That agreement on new objects is not known, and how many answers would tell."""
+    """A note that agreement on new objects was not measured, and the answers that this needs."""
     missing = MIN_ANSWERS_FOR_OBJECT_FOLDS - record.n_answers
     if missing <= 0:
         return "on new objects expect less: --keep and --holdout 3 measure it."
@@ -181,21 +191,22 @@ def _new_objects(record: FitRecord) -> str:
 
 
 def _result(record: FitRecord) -> Iterator[str]:
-    """Agreement and neighbours kept of what the fit has not seen, measured or expected."""
+    """Agreement and neighbours kept on data that the fit has not seen, measured or expected."""
     if record.holdout is not None:
         yield _measured(record.holdout)
     if (curve := record.keep) is not None:
         expected = curve["expected"]
-        new = "objects" if curve["heldout"] == "objects" else "answers about the same objects"
+        unit = "objects" if curve["heldout"] == "objects" else "answers about the same objects"
         yield (
-            f"expected on new {new}: agreement {curve['original']:.3f} -> {expected['agreement']:.3f} ± "
-            f"{expected['agreement_error']:.3f}, neighbours kept {expected['kept']:.3f} ± {expected['kept_error']:.3f} "
-            f"(the {curve['k']} nearest of {curve['candidates']} {curve['of']})"
+            f"expected on new {unit}: agreement {curve['original']:.3f} -> "
+            f"{expected['agreement']:.3f} ± {expected['agreement_error']:.3f}, neighbours kept "
+            f"{expected['kept']:.3f} ± {expected['kept_error']:.3f} (the {curve['k']} nearest of "
+            f"{curve['candidates']} {curve['of']})"
         )
 
 
 def _measured(holdout: dict[str, Any]) -> str:
-    """What the hold-out shows."""
+    """The scores of the hold-out in a sentence."""
     heldout = holdout["heldout"]
     if heldout["n"] < MIN_MEASURED_ANSWERS:
         return (
@@ -204,41 +215,37 @@ def _measured(holdout: dict[str, Any]) -> str:
         )
     after = interval(heldout["accuracy_cosine"], heldout["low"], heldout["high"])
     gain = interval(heldout["gain"], heldout["gain_low"], heldout["gain_high"], sign="+")
-    what = (
-        "held-out answers"
-        if holdout["of"] == "objects"
-        else "answers to held-out questions about the same objects"
-    )
+    unit = "held-out answers"
+    if holdout["of"] == "questions":
+        unit = "answers to held-out questions about the same objects"
     return (
-        f"measured on {heldout['n']:,} {what}: agreement {heldout['original_accuracy_cosine']:.3f} "
-        f"-> {after} ({gain}), neighbours kept {heldout['neighbours_kept']:.3f} (the {heldout['k']} "
-        f"nearest of {heldout['n_images']})"
+        f"measured on {heldout['n']:,} {unit}: agreement {heldout['original_accuracy_cosine']:.3f} "
+        f"-> {after} ({gain}), neighbours kept {heldout['neighbours_kept']:.3f} (the "
+        f"{heldout['k']} nearest of {heldout['n_images']})"
     )
 
 
-def _beside(curve: dict[str, Any]) -> str:
-    """What a keep of 0.05 less and one of 0.05 more, at most 1, are expected to give."""
-    beside = [row for row in curve["curve"] if 0.01 < abs(row["keep"] - curve["keep"]) < 0.06]
+def _nearby_keeps(curve: dict[str, Any]) -> str:
+    """The expected scores of a keep that is 0.05 lower, and of one 0.05 higher, at most 1."""
+    nearby = [row for row in curve["curve"] if 0.01 < abs(row["keep"] - curve["keep"]) < 0.06]
     parts = [
         f"keep {row['keep']:g}: agreement {row['agreement']:.3f}, neighbours {row['kept']:.3f}"
-        for row in beside
+        for row in nearby
     ]
     return f"expected with {'; '.join(parts)}."
 
 
 def _fitted(record: FitRecord) -> str:
-    """Which arm was fitted, to what, and how the fit ended."""
+    """The fitted arm, its data, and how the fit ended."""
     arm = words(asdict(record))
     if (curve := record.keep) is not None:
         anchors = [words(anchor) for anchor in curve["anchors"]]
         other = anchors[1] if len(anchors) > 1 else "the original features"
-        chosen = (
-            "lmbda chosen on held-out questions"
-            if curve["keep"] is None
-            else f"keep {curve['keep']:g}"
-        )
+        criterion = "lmbda chosen on held-out questions"
+        if curve["keep"] is not None:
+            criterion = f"keep {curve['keep']:g}"
         share = curve["share"]
-        arm = f"{chosen}: {share:.2f} of {anchors[0]} and {1 - share:.2f} of {other}"
+        arm = f"{criterion}: {share:.2f} of {anchors[0]} and {1 - share:.2f} of {other}"
     local = f", {record.n_local} local images" if record.n_local else ""
     dropped = f" ({record.n_dropped} answers dropped: no features)" if record.n_dropped else ""
     data = f"{record.n_answers} answers on {record.n_objects} objects{local}{dropped}"
@@ -246,7 +253,7 @@ def _fitted(record: FitRecord) -> str:
 
 
 def words(settings: dict[str, Any]) -> str:
-    """A method and those of alpha, lmbda, tau and mix that it has."""
+    """A method and its parameters in words: those of alpha, lmbda, tau and mix that it has."""
     parts = [settings["method"]]
     for name in ("alpha", "lmbda", "tau", "mix"):
         value = settings[name]

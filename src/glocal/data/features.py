@@ -33,8 +33,9 @@ _IMAGE_EXTENSION = re.compile(
 class Standardization:
     """Two scalars over every row and column of the object features: X̃ = (X - mean) / std.
 
-    `std` is the population standard deviation; both are computed in float64 (Muttenthaler et al. 2023). `shift` (p,)
-    is what centring subtracts from each row besides, or None; `std` is then that of the centred rows.
+    `std` is the population standard deviation; both are computed in float64 (Muttenthaler et al.
+    2023). `shift` (p,) is what centring subtracts from each row besides, or None; `std` is then
+    that of the centred rows.
     """
 
     mean: float
@@ -57,7 +58,9 @@ class Standardization:
         return standardized
 
     def centred(self, column_means: Float[np.ndarray, " p"], centre: float) -> Standardization:
-        """Subtract a share of the column means' deviation from the overall mean, 0 to 1; std² falls accordingly.
+        """Subtract a share, 0 to 1, of the column means' deviation from the overall mean.
+
+        std² falls accordingly.
 
         Raises
         ------
@@ -67,7 +70,9 @@ class Standardization:
         deviation = column_means - self.mean
         variance = self.std**2 - (1 - (1 - centre) ** 2) * float(np.mean(deviation**2))
         if not variance > 1e-12 * self.std**2:
-            raise DataError("all rows of the features are the same; centring leaves nothing of them.")
+            raise DataError(
+                "all rows of the features are the same; centring leaves nothing of them."
+            )
         return Standardization(self.mean, variance**0.5, centre * deviation)
 
 

@@ -1,4 +1,4 @@
-"""Which questions and objects a transform was fitted to: a sketch of their hashes, small enough for its file."""
+"""A sketch of the questions and objects that a transform was fitted to, stored in its file."""
 
 from __future__ import annotations
 
@@ -14,37 +14,37 @@ from glocal.data.answers import Answers
 from glocal.data.features import Features
 
 MAX_HASHES = 512
-"""Of all hashes the smallest so many are kept: a random sample of what was fitted, known to be complete below them."""
+"""Only the smallest hashes are kept: a random sample that is complete up to its largest hash."""
 MAX_SHARE_SEEN = 0.1
-"""The share of the questions, or of the objects, above which answers do not count as new."""
+"""Above this share of the questions, or of the objects, answers do not count as new."""
 _MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
 
 
 @dataclass(frozen=True)
 class Seen:
-    """The shares of the questions, and of the objects, of some answers that a transform was fitted to."""
+    """The shares of the questions and objects of answers that a transform was fitted to."""
 
     questions: float
     objects: float
 
     def warning(self) -> str | None:
-        """What this means for scores, in one sentence; None where the answers are new."""
+        """A sentence about the scores of these answers; None if the answers are new."""
         if self.questions > MAX_SHARE_SEEN:
             return (
-                f"the transform was fitted to answers to {self.questions:.0%} of these questions, so that the "
-                "agreement is not that of new answers. Score answers that the fit has not seen: glocal data split "
-                "holds some out."
+                f"the transform was fitted to answers to {self.questions:.0%} of these questions, "
+                "so that the agreement is not that of new answers. Score answers that the fit has "
+                "not seen: glocal data split holds some out."
             )
         if self.objects > MAX_SHARE_SEEN:
             return (
-                f"the transform was fitted to answers about {self.objects:.0%} of these objects: agreement on new "
-                "objects is lower."
+                f"the transform was fitted to answers about {self.objects:.0%} of these objects: "
+                "agreement on new objects is lower."
             )
         return None
 
 
 def sketch(features: Features, answers: Answers) -> dict[str, str]:
-    """Hash what is fitted: each object by its row of features, each question by its set of objects."""
+    """Hash the fitted data: an object by its row of features, a question by its set of objects."""
     objects, questions = _hashes(features, answers)
     return {"objects": _encode(objects), "questions": _encode(questions)}
 
@@ -58,22 +58,23 @@ def seen(fitted: Mapping[str, str], features: Features, answers: Answers) -> See
 def _hashes(
     features: Features, answers: Answers
 ) -> tuple[UInt[np.ndarray, " k"], UInt[np.ndarray, " q"]]:
-    """A number for each object that the answers name, and for each question, sorted."""
-    named = answers.named()
-    rows = np.ascontiguousarray(features.matrix[named], dtype=np.float32)
+    """The sorted hashes of the objects that the answers name, and of the questions."""
+    objects = answers.named()
+    rows = np.ascontiguousarray(features.matrix[objects], dtype=np.float32)
     digests = [hashlib.blake2b(row.tobytes(), digest_size=8).digest() for row in rows]
-    number = np.frombuffer(b"".join(digests), dtype="<u8")
+    object_hashes = np.frombuffer(b"".join(digests), dtype="<u8")
     position = np.zeros(len(features), dtype=np.int64)
-    position[named] = np.arange(len(named))
-    asked = np.sort(number[position[answers.objects]], axis=1)
-    combined = np.zeros(len(asked), dtype=np.uint64)
-    for column in asked.T:
-        combined = (combined ^ column) * _MULTIPLIER
-        combined ^= combined >> np.uint64(29)
-    return _short(number), _short(combined)
+    position[objects] = np.arange(len(objects))
+    question_objects = np.sort(object_hashes[position[answers.objects]], axis=1)
+    question_hashes = np.zeros(len(question_objects), dtype=np.uint64)
+    for column in question_objects.T:
+        question_hashes = (question_hashes ^ column) * _MULTIPLIER
+        question_hashes ^= question_hashes >> np.uint64(29)
+    return _shortened(object_hashes), _shortened(question_hashes)
 
 
-def _short(hashes: UInt[np.ndarray, " n"]) -> UInt[np.ndarray, " k"]:
+def _shortened(hashes: UInt[np.ndarray, " n"]) -> UInt[np.ndarray, " k"]:
+    """The upper halves of hashes, sorted."""
     return np.unique((hashes >> np.uint64(32)).astype(np.uint32))
 
 
@@ -82,7 +83,7 @@ def _encode(hashes: UInt[np.ndarray, " k"]) -> str:
 
 
 def _share(hashes: UInt[np.ndarray, " k"], text: str) -> float:
-    """The share of these hashes that a sketch has, among those that it would have."""
+    """The share of these hashes in a sketch, of those that the sketch could have."""
     encoded = base64.b64decode(text)
     fitted = np.frombuffer(encoded, dtype="<u4", count=len(encoded) // 4)
     if len(fitted) == MAX_HASHES:

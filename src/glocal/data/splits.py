@@ -30,10 +30,13 @@ def object_folds(n: int, folds: int = 3, seed: int = 42) -> list[Int[np.ndarray,
         Fewer than six objects.
     """
     if n < 6:
-        raise DataError(f"{n} objects cannot be cut into folds; each of two needs three. Give more objects.")
+        raise DataError(
+            f"{n} objects cannot be cut into folds; each of two needs three. Give more objects."
+        )
     if not 2 <= folds <= n // 3:
         raise ParameterError(
-            f"`folds` is {folds} but {n} objects allow 2 to {n // 3} (three objects are needed in each part)."
+            f"`folds` is {folds} but {n} objects allow 2 to {n // 3} (three objects are needed in "
+            "each part)."
         )
     return np.array_split(_permutation(n, seed), folds)
 
@@ -41,18 +44,22 @@ def object_folds(n: int, folds: int = 3, seed: int = 42) -> list[Int[np.ndarray,
 def question_folds(answers: Answers, folds: int = 3, seed: int = 42) -> list[Int[np.ndarray, " k"]]:
     """Split the rows of answers into `folds` parts, all answers to one question in one part.
 
-    The same question on both sides, of another person or as another row of a soft answer, would flatter a fit.
+    The same question on both sides, asked of another person or as another row of a soft answer,
+    would flatter a fit.
 
     Raises
     ------
     DataError
         Fewer questions than folds.
     """
-    asked, _ = questions(answers)
-    question = np.unique(asked, axis=0, return_inverse=True)[1].reshape(-1)
-    n_questions = int(question.max(initial=-1)) + 1
+    question_objects, _ = questions(answers)
+    unique_questions, question = np.unique(question_objects, axis=0, return_inverse=True)
+    question = question.reshape(-1)  # some numpy versions keep a second axis
+    n_questions = len(unique_questions)
     if n_questions < folds:
-        raise DataError(f"the answers are to {n_questions} questions, of which {folds} folds cannot be made.")
+        raise DataError(
+            f"the answers are to {n_questions} questions, of which {folds} folds cannot be made."
+        )
     parts = np.array_split(_permutation(n_questions, seed), folds)
     return [np.flatnonzero(np.isin(question, part)) for part in parts]
 
@@ -60,39 +67,44 @@ def question_folds(answers: Answers, folds: int = 3, seed: int = 42) -> list[Int
 def split_answers(
     answers: Answers, n: int, *, folds: int = 3, fold: int = 0, seed: int = 42
 ) -> tuple[Bool[np.ndarray, " t"], Bool[np.ndarray, " t"]]:
-    """Which answers train and which are held out, (t,) each, when the objects of one fold are held out.
+    """The masks (t,) of training and held-out answers, if one fold of the objects is held out.
 
-    An answer trains if its objects are all outside the fold, is held out if all are inside,
-    and belongs to neither part otherwise. Errors are those of `object_folds`, or that there is no such fold.
+    An answer is for training if its objects are all outside the fold, is held out if all are
+    inside, and belongs to neither part otherwise. Errors are those of `object_folds`, and a
+    ParameterError for a fold that does not exist.
     """
-    inside = np.zeros(n, dtype=bool)
-    inside[_part(object_folds(n, folds, seed), fold)] = True
-    return answers.inside(inside)
+    heldout_objects = np.zeros(n, dtype=bool)
+    heldout_objects[_part(object_folds(n, folds, seed), fold)] = True
+    return answers.inside(heldout_objects)
 
 
 def split_persons(
     answers: Answers, *, folds: int = 3, fold: int = 0, seed: int = 42
 ) -> tuple[Bool[np.ndarray, " t"], Bool[np.ndarray, " t"]]:
-    """Which answers train and which are held out, (t,) each, when the persons of one fold are held out.
+    """The masks (t,) of training and held-out answers, if one fold of the persons is held out.
 
     Raises
     ------
     DataError
-        Who gave the answers is not known.
+        The answers do not say who gave them.
     ParameterError
         More folds than persons, or a fold that does not exist.
     """
     if answers.person is None:
-        raise DataError("the answers do not say who gave them; hold out objects, or give a file with persons.")
+        raise DataError(
+            "the answers do not say who gave them; hold out objects, or give a file with persons."
+        )
     people, codes = np.unique(answers.person, return_inverse=True)
     if not 2 <= folds <= len(people):
-        raise ParameterError(f"`folds` is {folds} but {len(people)} persons allow 2 to {len(people)}.")
+        raise ParameterError(
+            f"`folds` is {folds} but {len(people)} persons allow 2 to {len(people)}."
+        )
     heldout = np.isin(codes, _part(np.array_split(_permutation(len(people), seed), folds), fold))
     return ~heldout, heldout
 
 
 def local_blocks(n: int, block_size: int = 1024, seed: int = 42) -> list[Int[np.ndarray, " m"]]:
-    """Permute n local images with the seed and cut them into ceil(n / block_size) nearly equal blocks.
+    """Permute n local images and cut them into ceil(n / block_size) nearly equal blocks.
 
     Raises
     ------
@@ -100,10 +112,13 @@ def local_blocks(n: int, block_size: int = 1024, seed: int = 42) -> list[Int[np.
         Fewer than two images, or a block size below 3.
     """
     if n < 2:
-        raise ParameterError(f"there is {n} local image; the local term compares images and needs at least 2.")
+        raise ParameterError(
+            f"there is {n} local image; the local term compares images and needs at least 2."
+        )
     if block_size < 3:
         raise ParameterError(
-            f"`block_size` is {block_size}; it must be at least 3, so that no block is left with one image."
+            f"`block_size` is {block_size}; it must be at least 3, so that no block is left with "
+            "one image."
         )
     return np.array_split(_permutation(n, seed), -(-n // block_size))
 
@@ -121,5 +136,7 @@ def _permutation(n: int, seed: int) -> Int[np.ndarray, " n"]:
 
 def _part(parts: list[np.ndarray], fold: int) -> Int[np.ndarray, " k"]:
     if not 0 <= fold < len(parts):
-        raise ParameterError(f"`fold` is {fold} but there are {len(parts)} folds (valid 0..{len(parts) - 1}).")
+        raise ParameterError(
+            f"`fold` is {fold} but there are {len(parts)} folds (valid 0..{len(parts) - 1})."
+        )
     return parts[fold]

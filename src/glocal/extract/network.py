@@ -45,9 +45,7 @@ class Running(Options):
     dtype: Literal["float32", "float16", "bfloat16"] = Field(
         "float32", description="Precision of the network."
     )
-    batch_size: int = Field(
-        32, ge=1, le=65_536, description="Images in one pass of the network."
-    )
+    batch_size: int = Field(32, ge=1, le=65_536, description="Images in one pass of the network.")
     workers: int | None = Field(
         None, ge=1, description="Threads that decode images. [default: one a processor, at most 8]"
     )

@@ -1,10 +1,11 @@
-"""The settings of a sweep, the paths that walk through them, and from their points to a choice."""
+"""The settings of a sweep, the paths through them, and the choice of one by its scores."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
 from itertools import groupby, product
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 import pandas as pd
@@ -17,7 +18,7 @@ from glocal.files import PathLike, read_object
 from glocal.options import Options
 
 Setting = dict[str, Any]
-"""Of one fit: `Arm.settings`, and of the paper's loop eta."""
+"""The setting of a fit: `Arm.settings`, with eta for the paper's loop."""
 SETTING = ("method", "lmbda", "mix", "alpha", "tau", "eta")
 METRICS = ("accuracy_cosine", "loss", "neighbours_kept")
 _RULE = re.compile(
@@ -29,7 +30,7 @@ _TITLES = {"accuracy_cosine": "agreement", "neighbours_kept": "share of neighbou
 
 
 class Rule(NamedTuple):
-    """How one setting is chosen: the least held-out loss, or the best of those where a metric reaches a bound.
+    """The choice of a setting: the least held-out loss, or the best that reach a bound of a metric.
 
     `method` restricts the choice to one method; None leaves out `naive`, which damages
     neighbourhoods, unless the grid has nothing else.
@@ -41,7 +42,7 @@ class Rule(NamedTuple):
 
     @classmethod
     def parse(cls, text: str) -> Rule:
-        """Read a rule as people write it, as 'neighbours_kept>=0.9' or 'naive loss'."""
+        """Read a rule such as 'neighbours_kept>=0.9' or 'naive loss'."""
         match = _RULE.fullmatch(text.strip())
         if match is None:
             raise ParameterError(
@@ -59,7 +60,7 @@ class Rule(NamedTuple):
 
 
 class Grid(Options):
-    """What a sweep tries: all combinations of these lists, of which each may be a single value.
+    """The grid of a sweep: all combinations of these lists, of which each may be a single value.
 
     `lmbda` may be a mapping of methods to lists, which names the methods; `eta` are learning rates
     of the paper's loop.
@@ -125,30 +126,39 @@ class Grid(Options):
         if isinstance(self.lmbda, dict) and set(self.lmbda) != set(self.methods):
             differing = sorted(set(self.lmbda) ^ set(self.methods))
             raise ParameterError(
-                f"the grid gives lmbda for {', '.join(self.lmbda)} but its methods are {', '.join(self.methods)}; "
-                f"both must have {' and '.join(differing)}, or neither."
+                f"the grid gives lmbda for {', '.join(self.lmbda)} but its methods are "
+                f"{', '.join(self.methods)}; both must have {' and '.join(differing)}, or neither."
             )
 
     def _snake(self) -> list[dict[str, float]]:
-        """Through tau, back and forth along alpha."""
-        taus, alphas = sorted(self.tau), sorted(self.alpha, reverse=True)
-        return [
-            {"alpha": alpha, "tau": tau}
-            for row, alpha in enumerate(alphas)
-            for tau in (taus if row % 2 == 0 else reversed(taus))
-        ]
+        """All alpha and tau, in an order where neighbours differ by one step of one of them."""
+        taus = sorted(self.tau)
+        order: list[dict[str, float]] = []
+        for alpha in sorted(self.alpha, reverse=True):
+            order += [{"alpha": alpha, "tau": tau} for tau in taus]
+            taus = taus[::-1]
+        return order
 
 
-# naive shrinks toward 0 and not toward an identity, so that the same λ is a far stronger penalty
+# naive shrinks W towards 0, the other methods towards an identity: for naive the same λ is a far
+# stronger penalty
 ARMS = Grid(
     method=["naive", "global", "glocal"],
-    lmbda={"naive": [0.1, 0.3, 1.0], "global": [0.1, 0.3, 1.0, 3.0, 10.0], "glocal": [0.1, 0.3, 1.0, 3.0]},
-    alpha=[0.1, 0.25, 0.5], tau=[0.1],
-)  # fmt: skip
+    lmbda={
+        "naive": [0.1, 0.3, 1.0],
+        "global": [0.1, 0.3, 1.0, 3.0, 10.0],
+        "glocal": [0.1, 0.3, 1.0, 3.0],
+    },
+    alpha=[0.1, 0.25, 0.5],
+    tau=[0.1],
+)
 # without its alpha = 1, where every scaled identity is optimal and nothing is fitted
 PAPER = Grid(
-    method=["glocal"], lmbda=[0.01, 0.1, 1.0, 10.0], alpha=[0.05, 0.1, 0.25, 0.5], tau=[0.1, 0.25, 0.5, 1.0],
-)  # fmt: skip
+    method=["glocal"],
+    lmbda=[0.01, 0.1, 1.0, 10.0],
+    alpha=[0.05, 0.1, 0.25, 0.5],
+    tau=[0.1, 0.25, 0.5, 1.0],
+)
 PAPER_ETA = [1e-4, 1e-3, 1e-2, 1e-1]
 
 
@@ -197,66 +207,69 @@ def settings(
     ParameterError
         A value that `Arm` does not allow, a setting that is there twice, or none at all.
     """
-    if isinstance(grid, Mapping):
-        given = Grid(**grid)
-    elif str(grid) == "arms":
-        given = ARMS if unit is None else grid_of_few_answers(unit)
-    elif str(grid) == "paper":
-        given = PAPER.replace(eta=PAPER_ETA) if eta else PAPER
-    else:
-        read = read_object(grid, what="grid", fix="Write lists, e.g. alpha = [0.1, 0.5].")
-        given = Grid.read(read, f"grid {grid}")
-    if given.eta and not eta:
+    lists = _grid(grid, eta=eta, unit=unit)
+    if lists.eta and not eta:
         raise ParameterError(
             "the grid lists eta, but the exact solver has no learning rate. Use the paper's loop."
         )
-    every = given.settings()
-    possible = [setting for setting in every if local or setting["method"] != "glocal"]
-    if len(possible) < len(every) and str(grid) != "arms":
+    all_settings = lists.settings()
+    possible = [setting for setting in all_settings if local or setting["method"] != "glocal"]
+    if len(possible) < len(all_settings) and str(grid) != "arms":
         raise ParameterError("the grid has method glocal, which needs `local_features`.")
     return possible
 
 
+def _grid(grid: str | Mapping[str, Any] | PathLike, *, eta: bool, unit: float | None) -> Grid:
+    """The lists of a mapping, of a grid by name, or of a file."""
+    if isinstance(grid, Mapping):
+        return Grid(**grid)
+    if str(grid) == "arms":
+        return ARMS if unit is None else grid_of_few_answers(unit)
+    if str(grid) == "paper":
+        return PAPER.replace(eta=PAPER_ETA) if eta else PAPER
+    lists = read_object(grid, what="grid", fix="Write lists, e.g. alpha = [0.1, 0.5].")
+    return Grid.read(lists, f"grid {grid}")
+
+
 def paths(grid: list[Setting], *, warm: bool = True) -> list[list[Setting]]:
-    """The units of work, the longest first: settings that differ in alpha and tau alone, or without `warm` each one.
+    """Paths of settings that differ in alpha and tau alone, the longest first.
 
     Neighbours on a path have neighbouring optima, so that each exact fit starts from the one
-    before. Optima of neighbouring lmbda lie too far apart for that.
+    before. Optima of neighbouring lmbda lie too far apart for that. Without `warm` each path is one
+    setting.
     """
     if not warm:
-        return [[one] for one in grid]
-    found = [
-        list(path)
-        for _, path in groupby(grid, key=lambda one: (one["method"], one["lmbda"], one["mix"]))
-    ]
-    return sorted(found, key=len, reverse=True)
+        return [[setting] for setting in grid]
+    groups = groupby(grid, key=itemgetter("method", "lmbda", "mix"))
+    return sorted((list(group) for _, group in groups), key=len, reverse=True)
 
 
 def means_over_folds(points: Sequence[dict[str, Any]], folds: int) -> pd.DataFrame:
-    """One row for each setting that has scores on every fold; none for one whose optimum is W = 0, or that diverged.
+    """One row for each setting that has scores on every fold.
 
     A row has the setting, mean and standard error (``…_se``) of each metric over folds, the
-    evaluations and seconds of all folds, and whether all have converged.
+    evaluations and seconds of all folds, and whether all have converged. Settings whose optimum is
+    W = 0, or whose fits diverged, have no row.
     """
     table = pd.DataFrame(points)
     setting = [name for name in SETTING if name in table]
-    groups = table.assign(converged=table["status"] == "converged").groupby(
-        setting, dropna=False, sort=False
-    )
-    parts = [groups[list(METRICS)].mean(), groups[list(METRICS)].sem().add_suffix("_se")]
-    means = parts[0].join(
-        [parts[1], groups[["evaluations", "seconds"]].sum(), groups[["converged"]].all()]
-    )
-    scored = groups["accuracy_cosine"].count() == folds
+    table["converged"] = table["status"] == "converged"
+    groups = table.groupby(setting, dropna=False, sort=False)
+    metrics = groups[list(METRICS)]
+    errors = metrics.sem().add_suffix("_se")
+    costs = groups[["evaluations", "seconds"]].sum()
+    means = metrics.mean().join([errors, costs, groups[["converged"]].all()])
+    is_complete = groups["accuracy_cosine"].count() == folds
     order = [*setting, *(name for metric in METRICS for name in (metric, f"{metric}_se"))]
-    return means[scored].reset_index()[[*order, "evaluations", "seconds", "converged"]]
+    return means[is_complete].reset_index()[[*order, "evaluations", "seconds", "converged"]]
 
 
 def pareto_front(means: pd.DataFrame) -> pd.DataFrame:
-    """The rows that no other beats: agreement (accuracy_cosine) against neighbours kept, best agreement last.
+    """The rows that no other row dominates, the best agreement last.
 
-    A row is dropped if another is at least as good in both and better in one. Of several that are
-    equal in both, the one with the smallest alpha stays.
+    A row is dropped if another is at least as good in agreement (accuracy_cosine) and in
+    neighbours kept, and better in one of them. Of several that are equal in both, the one with the
+    smallest alpha stays.
     """
     ordered = means.sort_values(
         ["accuracy_cosine", "neighbours_kept", "alpha"],
@@ -276,7 +289,7 @@ def choose(means: pd.DataFrame, rule: Rule) -> tuple[int, str]:
         The frame of `means_over_folds`; the row of the original features, if present, cannot be
         chosen.
     rule : Rule
-        Where no setting reaches the bound, it is the one that comes nearest.
+        If no setting reaches its bound, the one that comes nearest is chosen.
 
     Raises
     ------
@@ -288,30 +301,30 @@ def choose(means: pd.DataFrame, rule: Rule) -> tuple[int, str]:
     )
     if not len(fitted):
         raise ParameterError(
-            "no setting has been scored on every fold, so there is nothing to choose from. If points.jsonl says that "
-            "optima are trivial (W = 0), lower `lmbda`; if it says that fits diverged, lower `eta`."
+            "no setting has been scored on every fold, so there is nothing to choose from. If "
+            "points.jsonl says that optima are trivial (W = 0), lower `lmbda`; if it says that "
+            "fits diverged, lower `eta`."
         )
-    fitted = _of_method(fitted, rule.method)
+    fitted = _method_rows(fitted, rule.method)
     if rule.metric is None:
-        return int(
-            fitted["loss"].idxmin()
-        ), f"smallest mean held-out loss, {fitted['loss'].min():.4f} nats"
-    bounded = _COLUMNS[rule.metric]
-    goal = "neighbours_kept" if rule.metric == "agreement" else "accuracy_cosine"
-    satisfied = fitted[fitted[bounded] >= rule.bound]
+        loss = fitted["loss"]
+        return int(loss.idxmin()), f"smallest mean held-out loss, {loss.min():.4f} nats"
+    bounded = fitted[_COLUMNS[rule.metric]]
+    satisfied = fitted[bounded >= rule.bound]
     if not len(satisfied):
-        nearest = int(fitted[bounded].idxmax())
-        return (
-            nearest,
-            f"no setting has {rule}; this one comes nearest, with {fitted[bounded].max():.4f}",
-        )
-    best = int(satisfied[goal].idxmax())
-    reason = f"the largest {_TITLES[goal]} ({satisfied[goal].max():.4f}) among {len(satisfied)} settings with {rule}"
-    return best, reason
+        reason = f"no setting has {rule}; this one comes nearest, with {bounded.max():.4f}"
+        return int(bounded.idxmax()), reason
+    goal = "neighbours_kept" if rule.metric == "agreement" else "accuracy_cosine"
+    values = satisfied[goal]
+    reason = (
+        f"the largest {_TITLES[goal]} ({values.max():.4f}) among {len(satisfied)} settings with "
+        f"{rule}"
+    )
+    return int(values.idxmax()), reason
 
 
-def _of_method(fitted: pd.DataFrame, method: str | None) -> pd.DataFrame:
-    """The rows of one method; without one all but those of `naive`, unless there are no others."""
+def _method_rows(fitted: pd.DataFrame, method: str | None) -> pd.DataFrame:
+    """The rows of a method; None is all methods but `naive`, unless there are no others."""
     if method is None:
         others = fitted[fitted["method"] != "naive"]
         return others if len(others) else fitted

@@ -1,4 +1,4 @@
-"""Fit and score a grid on folds of objects, choose one setting, refit it on everything."""
+"""Fit and score a grid on folds of objects, choose one setting, refit it on all data."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import joblib
 import numpy as np
@@ -18,10 +18,11 @@ from jaxtyping import Float
 
 from glocal._version import __version__
 from glocal.aligner import Arm, Exact, FitData, Keep, PaperLoop, fit
-from glocal.aligner.data import AUTO, NEIGHBOURS, joined
+from glocal.aligner.data import AUTO, NEIGHBOURS, Fold, joined
 from glocal.aligner.exact import Problem, WarmStart, scaled_identity
 from glocal.aligner.fitting import Solver
 from glocal.aligner.keep import DEFAULT_KEEP, best_centre
+from glocal.data.answers import Answers
 from glocal.data.features import object_name
 from glocal.errors import (
     ClusterError,
@@ -49,22 +50,26 @@ from glocal.sweep.grid import (
 )
 from glocal.transform import LinearTransform
 
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
+
 POINT_TOLERANCE = 3e-4
-"""Relative tolerance of the fits that are only scored: a tenth of it moves no score by more than .002."""
+"""Relative tolerance of fits that are only scored: a tenth of it moves no score by over .002."""
 ORIGINAL: Setting = {"method": "original", "lmbda": None, "mix": None, "alpha": None, "tau": None}
+_ORIGINAL_OUTCOME = {"objective": None, "status": "converged", "gap": None, "evaluations": 0}
 
 
 @dataclass(frozen=True, eq=False)
 class Sweep:
-    """What a sweep found.
+    """The result of a sweep.
 
     `points` has a row for each fold and setting, and for the original features on each fold;
-    `means` one for each setting that was scored on every fold, the original features first, where
-    `front` and `chosen` mark the settings that no other beats and the choice. `best` is the row of
-    the choice, made for this `reason`, and `transform` its refit on everything. `scores` are the
+    `means` has one for each setting that was scored on every fold, the original features first, and
+    marks the settings of the `front` and the `chosen` one. `best` is the row of the choice,
+    `reason` says why it was chosen, and `transform` is its refit on all data. `scores` are the
     agreement of the original features and of the choice with all answers that some fold held out,
-    and their paired difference, whose `p_holm` is corrected for the number of settings that could
-    have been chosen.
+    and their paired difference, whose `p_holm` is corrected for the number of settings to choose
+    from.
     """
 
     points: pd.DataFrame
@@ -76,7 +81,7 @@ class Sweep:
 
     @property
     def front(self) -> pd.DataFrame:
-        """The rows of `means` that are on the front, best agreement last, below the original features."""
+        """The rows of `means` on the front, best agreement last, after the original features."""
         original = self.means[self.means["method"] == "original"]
         front = self.means[self.means["front"]]
         return pd.concat([original, front.sort_values("accuracy_cosine")])
@@ -96,11 +101,11 @@ def sweep(
     resume: bool = False,
     progress: Callable[[dict[str, Any], int, int], None] | None = None,
 ) -> Sweep:
-    """Fit and score every setting on every fold, choose one, and refit it on everything.
+    """Fit and score every setting on every fold, choose one, and refit it on all data.
 
     A unit of work is a path of settings on one fold, along which each exact fit starts from the one
     before. The rows of a finished path are appended to ``points.jsonl`` in `out`: a sweep that is
-    killed repeats the paths it was walking.
+    killed repeats its unfinished paths.
 
     Parameters
     ----------
@@ -120,19 +125,19 @@ def sweep(
     keep : float or None
         The best agreement among the settings that keep this share of the neighbours, a mean over
         folds; if none does, the one that keeps most. None is 0.9. ``glocal.fit(data,
-        Keep(keep=…))`` needs no grid, and mixes fits so that little more is kept than asked.
+        Keep(keep=…))`` needs no grid, and mixes fits so that little more is kept than `keep`.
     solver : Exact, PaperLoop or None
-        Of the points and of the refit; None is ``Exact()``. Exact points have no certificate, and a
-        tolerance of 3e-4 where `tol` is None.
+        The solver of the points and of the refit; None is ``Exact()``. Exact points have no
+        certificate, and a tolerance of 3e-4 where `tol` is None.
     jobs : int
-        Processes that walk the paths, with an equal share of the processor's threads; -1 takes one
-        for each core.
+        Processes that fit paths, with an equal share of the processor's threads; -1 is one for each
+        core.
     scheduler : str or None
-        Address or scheduler file of a Dask cluster on which the paths are walked.
+        Address or scheduler file of a Dask cluster that fits the paths.
     out : path or None
         Folder of the sweep; docs/file-formats.md lists its files. None writes nothing.
     resume : bool
-        Continue the sweep that `out` holds.
+        Continue the sweep in `out`.
     progress : function or None
         Called with the last row, the number of finished points and their total after each path.
 
@@ -148,48 +153,79 @@ def sweep(
     >>> from glocal.aligner import FitData
     >>> from glocal.data.world import simulated_world
     >>> world = simulated_world(n_triplets=20000, n_local=90)
-    >>> result = sweep(FitData(world.objects, world.answers, world.local), {"lmbda": 0.1, "alpha": [0.1, 0.5]})
+    >>> data = FitData(world.objects, world.answers, world.local)
+    >>> result = sweep(data, {"lmbda": 0.1, "alpha": [0.1, 0.5]})
     >>> len(result.points), result.best["alpha"]
     (9, 0.5)
     """
     rule = _rule(select, keep)
     solver = Exact() if solver is None else solver
-    point_solver = (
-        solver.replace(tol=solver.tol or POINT_TOLERANCE) if isinstance(solver, Exact) else solver
-    )
-    if data.centre == AUTO:
-        data = best_centre(data).data
-    grid_settings = _settings(data, grid, solver)
-    _check(data, grid_settings, folds)
-    work = _work(grid_settings, folds, warm=isinstance(solver, Exact))
+    plan = _plan(data, grid, folds, solver)
     file = None if out is None else make_folder(out) / "points.jsonl"
-    fingerprint = _fingerprint(data, grid_settings, folds, point_solver)
-    points = (
-        []
-        if file is None
-        else [Point(row) for row in _resumed_rows(file, fingerprint, work, resume)]
-    )
-    finished = {_key(point.row["fold"], point.row) for point in points}
-    remaining = [(fold, path) for fold, path in work if _key(fold, path[0]) not in finished]
-    with _parallel(data, jobs, scheduler) as run:
-        for path_points in run(
-            joblib.delayed(fit_path)(data, point_solver, folds, *unit) for unit in remaining
-        ):
+    points: list[Point] = []
+    if file is not None:
+        points = [Point(row) for row in _resumed_rows(file, plan, resume)]
+    with _parallel(plan.data, jobs, scheduler) as run:
+        for path_points in run(_remaining_calls(plan, points)):
             points += path_points
             if file is not None:
                 append_rows(file, [point.row for point in path_points])
             if progress is not None:
-                progress(path_points[-1].row, len(points), folds * (len(grid_settings) + 1))
-    order = {_key(0, setting): number for number, setting in enumerate([ORIGINAL, *grid_settings])}
-    points.sort(key=lambda point: (order[_key(0, point.row)], point.row["fold"]))
-    result = _choice(data, points, folds, rule, solver, len(grid_settings))
+                progress(path_points[-1].row, len(points), folds * (len(plan.settings) + 1))
+    result = _choice(plan, _in_order(plan, points), rule, solver)
     if out is not None:
-        _write(result, data, Path(out))
+        _write(result, plan.data, Path(out))
     return result
 
 
+class _Plan(NamedTuple):
+    """The data and settings of a sweep, the solver of its points, and the units of its work.
+
+    A unit of work is a fold and a path of settings on it.
+    """
+
+    data: FitData
+    settings: list[Setting]
+    folds: int
+    solver: Solver
+    work: list[tuple[int, list[Setting]]]
+
+
+def _plan(
+    data: FitData, grid: str | Mapping[str, Any] | PathLike, folds: int, solver: Solver
+) -> _Plan:
+    """Choose the centre, read the grid, and check what can be checked before any fit."""
+    point_solver = solver
+    if isinstance(solver, Exact):
+        point_solver = solver.replace(tol=solver.tol or POINT_TOLERANCE)
+    if data.centre == AUTO:
+        data = best_centre(data).data
+    grid_settings = _settings(data, grid, solver)
+    _check(data, grid_settings, folds)
+    all_paths = [*paths(grid_settings, warm=isinstance(solver, Exact)), [ORIGINAL]]
+    work = [(fold, path) for path in all_paths for fold in range(folds)]
+    return _Plan(data, grid_settings, folds, point_solver, work)
+
+
+def _remaining_calls(plan: _Plan, points: list[Point]) -> list[Any]:
+    """The delayed calls of `fit_path` for the units of work that have no points."""
+    finished = {_key(point.row["fold"], point.row) for point in points}
+    delayed_fit = joblib.delayed(fit_path)
+    return [
+        delayed_fit(plan.data, plan.solver, plan.folds, fold, path)
+        for fold, path in plan.work
+        if _key(fold, path[0]) not in finished
+    ]
+
+
+def _in_order(plan: _Plan, points: list[Point]) -> list[Point]:
+    """The points in the order of the settings, the original features first, and of the folds."""
+    order = {_key(0, setting): number for number, setting in enumerate([ORIGINAL, *plan.settings])}
+    return sorted(points, key=lambda point: (order[_key(0, point.row)], point.row["fold"]))
+
+
 def _rule(select: str | None, keep: float | None) -> Rule:
-    """The rule of the choice, of which only one of both may be given."""
+    """The rule of the choice; an error if both are given."""
     if select is not None and keep is not None:
         raise ParameterError(
             f"`select={select}` and `keep={keep:g}` are two rules. Give one of them."
@@ -212,55 +248,45 @@ def _settings(
 
 
 def _check(data: FitData, grid_settings: list[Setting], folds: int) -> None:
-    """Say what cannot be fitted or held out before anything is fitted."""
-    local = [setting for setting in grid_settings if setting["method"] == "glocal"]
-    data.check(Arm.of(local[0] if local else grid_settings[0]))
+    """Raise an error for data that cannot be fitted or held out."""
+    local_settings = [setting for setting in grid_settings if setting["method"] == "glocal"]
+    data.check(Arm.of([*local_settings, *grid_settings][0]))
     if folds < 2:
         raise ParameterError(f"`folds` is {folds}; at least 2 are needed.")
     for fold in data.folds(folds):
         if len(fold.rows) <= NEIGHBOURS:
             kind = data.evaluation_kind
             raise ParameterError(
-                f"{folds} folds leave fewer than {NEIGHBOURS + 1} {kind} in one, which {NEIGHBOURS} neighbours need. "
-                f"Use fewer folds, or more {kind}."
+                f"{folds} folds leave fewer than {NEIGHBOURS + 1} {kind} in one, which "
+                f"{NEIGHBOURS} neighbours need. Use fewer folds, or more {kind}."
             )
 
 
-def _work(
-    grid_settings: list[Setting], folds: int, *, warm: bool
-) -> list[tuple[int, list[Setting]]]:
-    """The units of work: a fold, and a path of settings on it."""
-    every_path = [*paths(grid_settings, warm=warm), [ORIGINAL]]
-    return [(fold, path) for path in every_path for fold in range(folds)]
-
-
-def _choice(
-    data: FitData, points: list[Point], folds: int, rule: Rule, solver: Solver, n_settings: int
-) -> Sweep:
-    """Choose one setting, and refit it on everything."""
+def _choice(plan: _Plan, points: list[Point], rule: Rule, solver: Solver) -> Sweep:
+    """Choose one setting, and refit it on all data."""
     rows = [point.row for point in points]
-    means = means_over_folds(rows, folds)
+    means = means_over_folds(rows, plan.folds)
     chosen, reason = choose(means, rule)
-    on_front = pareto_front(means[means["method"] != "original"]).index
-    means = means.assign(front=means.index.isin(on_front), chosen=means.index == chosen)
+    front = pareto_front(means[means["method"] != "original"]).index
+    means = means.assign(front=means.index.isin(front), chosen=means.index == chosen)
     best = json.loads(to_json(means.loc[chosen].to_dict()))
-    final = fit(data, Arm.of(best), _with_eta(solver, best), holdout=0).transform
-    about = {
+    refit = fit(plan.data, Arm.of(best), _with_eta(solver, best), holdout=0).transform
+    summary = {
         "rule": str(rule),
         "reason": reason,
-        "folds": folds,
-        "heldout": data.fold_unit,
-        "seed": data.seed,
-        "n_settings": n_settings,
+        "folds": plan.folds,
+        "heldout": plan.data.fold_unit,
+        "seed": plan.data.seed,
+        "n_settings": len(plan.settings),
         "best": best,
     }
-    transform = replace(final, meta={**final.meta, "sweep": about})
-    scores = _gain(data, points, folds, best, n_settings)
+    transform = replace(refit, meta={**refit.meta, "sweep": summary})
+    scores = _gain(plan, points, best)
     return Sweep(pd.DataFrame(rows), means, best, reason, transform, scores)
 
 
 class Point(NamedTuple):
-    """The row of one setting on one fold, and the credit of each held-out answer, which is not written."""
+    """The row of one setting on one fold, and the credit of each held-out answer (not written)."""
 
     row: dict[str, Any]
     credit: Float[np.ndarray, " t"] | None = None
@@ -270,100 +296,116 @@ def fit_path(
     data: FitData, solver: Solver, folds: int, fold: int, path: list[Setting]
 ) -> list[Point]:
     """Fit and score the settings of one path on one fold, each exact fit from the one before."""
-    part, heldout, rows = data.split(fold, folds)
-    X = np.asarray(data.features.matrix, dtype=np.float64)
-    images = data.evaluation_rows(rows)
-    before = data.scalars(images, "float64")
-    near = neighbourhoods(before, NEIGHBOURS)
+    part = data.split(fold, folds)
+    heldout = _HeldOut.of(data, part)
     points: list[Point] = []
     problem: Problem | None = None
     start: WarmStart | None = None
     for setting in path:
-        began = time.perf_counter()
-        scores: dict[str, Any] = dict.fromkeys(METRICS)
-        ended: dict[str, Any] = {
-            "objective": None,
-            "status": "converged",
-            "gap": None,
-            "evaluations": 0,
-        }
-        credit = None
+        start_time = time.perf_counter()
+        transform: LinearTransform | None = None
+        outcome: dict[str, Any] = dict(_ORIGINAL_OUTCOME)
         try:
             if setting == ORIGINAL:  # what agreement is compared with
-                transform = scaled_identity(replace(part, centre=0.0))
-            elif isinstance(solver, Exact):
-                arm = Arm.of(setting)
-                problem = problem or solver.problem(part, local=arm.local)
-                solution = solver.minimise(problem, arm, start, certified=False)
-                start = solution.warm
+                transform = scaled_identity(replace(part.data, centre=0.0))
             else:
-                solution = _with_eta(solver, setting).solve(part, Arm.of(setting))
-            if setting != ORIGINAL:
+                arm = Arm.of(setting)
+                if isinstance(solver, Exact):
+                    problem = problem or solver.problem(part.data, local=arm.local)
+                    solution = solver.minimise(problem, arm, start, certified=False)
+                else:
+                    solution = _with_eta(solver, setting).solve(part.data, arm)
+                start = solution.warm
                 transform = solution.transform
-                ended = {name: getattr(solution, name) for name in ended}
-            agreement = odd_one_out(transform.apply(X), heldout, interval=False)
-            credit = agreement.units.values
-            kept = kept_by_image(before, transform.apply(images), NEIGHBOURS, before=near)
-            scores = {
-                "accuracy_cosine": agreement.accuracy,
-                "loss": agreement.loss,
-                "neighbours_kept": float(kept.mean()),
-            }
-        except (
-            TrivialOptimumError
-        ) as error:  # W = 0, of which no score can be made and from which no fit starts
-            ended |= {"status": "trivial", "lambda_max": error.lambda_max}
+                outcome = {name: getattr(solution, name) for name in outcome}
+        except TrivialOptimumError as error:  # W = 0 has no scores, and no fit starts from it
+            outcome |= {"status": "trivial", "lambda_max": error.lambda_max}
         except DivergedError as error:
-            ended |= {"status": "diverged", "evaluations": error.steps, "reason": str(error)}
-        counts = {"n_heldout": len(heldout), "n_images": len(images)}
-        row = {
-            "fold": fold,
-            **setting,
-            **scores,
-            **counts,
-            **ended,
-            "seconds": time.perf_counter() - began,
-        }
+            outcome |= {"status": "diverged", "evaluations": error.steps, "reason": str(error)}
+        scores, credit = heldout.score(transform)
+        row = {"fold": fold, **setting, **scores, **outcome}
+        row["seconds"] = time.perf_counter() - start_time
         points.append(Point(row, credit))
     return points
 
 
+@dataclass(frozen=True, eq=False)
+class _HeldOut:
+    """What one fold holds out: answers about the objects X, and images with their neighbours.
+
+    `X` and `images` are raw; `standardized` are the images in which `neighbours` are counted.
+    """
+
+    X: Float[np.ndarray, "n p"]
+    answers: Answers
+    images: Float[np.ndarray, "m p"]
+    standardized: Float[np.ndarray, "m p"]
+    neighbours: csr_array
+
+    @classmethod
+    def of(cls, data: FitData, fold: Fold) -> _HeldOut:
+        """From the fold of some data."""
+        X = np.asarray(data.features.matrix, dtype=np.float64)
+        images = data.evaluation_rows(fold.rows)
+        standardized = data.scalars(images, "float64")
+        neighbours = neighbourhoods(standardized, NEIGHBOURS)
+        return cls(X, fold.answers, images, standardized, neighbours)
+
+    def score(
+        self, transform: LinearTransform | None
+    ) -> tuple[dict[str, Any], Float[np.ndarray, " t"] | None]:
+        """The scores of a transform, with their counts, and the credit of each answer."""
+        counts = {"n_heldout": len(self.answers), "n_images": len(self.images)}
+        if transform is None:
+            return dict.fromkeys(METRICS) | counts, None
+        agreement = odd_one_out(transform.apply(self.X), self.answers, interval=False)
+        Z = transform.apply(self.images)
+        kept = kept_by_image(self.standardized, Z, NEIGHBOURS, before=self.neighbours)
+        scores = {
+            "accuracy_cosine": agreement.accuracy,
+            "loss": agreement.loss,
+            "neighbours_kept": float(kept.mean()),
+        }
+        return scores | counts, agreement.units.values
+
+
 def _with_eta(solver: Solver, setting: Setting) -> Solver:
     """The solver of one setting: the paper's loop with its learning rate, if it has one."""
-    return (
-        solver.replace(eta=setting.get("eta") or solver.eta)
-        if isinstance(solver, PaperLoop)
-        else solver
-    )
+    if not isinstance(solver, PaperLoop):
+        return solver
+    return solver.replace(eta=setting.get("eta") or solver.eta)
 
 
-def _gain(
-    data: FitData, points: list[Point], folds: int, best: Setting, n_settings: int
-) -> list[Score]:
-    """Agreement of the original and of the choice with all answers that some fold holds out, and what the choice gains.
-
-    The credits of a resumed sweep are not at hand: its choice is scored again.
-    """
-    known = {_key(point.row["fold"], point.row): point.credit for point in points}
-    credits: dict[str, list[np.ndarray]] = {"original": [], "chosen": []}
-    solver = Exact(tol=POINT_TOLERANCE)
-    for arm, setting in (
-        ("original", ORIGINAL),
-        ("chosen", {name: best.get(name) for name in SETTING}),
-    ):
-        for fold in range(folds):
-            credit = known.get(_key(fold, setting))
-            if credit is None:
-                credit = fit_path(data, solver, folds, fold, [setting])[0].credit
-            credits[arm].append(np.asarray(credit))
-    heldout = joined([fold.answers for fold in data.folds(folds)])
-    pooled = {arm: np.concatenate(parts) for arm, parts in credits.items()}
-    original, chosen, gain = heldout_rows(pooled, heldout)
-    # NOTE the choice is the best of many on these very answers: a comparison for each setting that could have been it
+def _gain(plan: _Plan, points: list[Point], best: Setting) -> list[Score]:
+    """Agreement of the original and of the choice with all held-out answers, and its gain."""
+    chosen_setting = {name: best.get(name) for name in SETTING}
+    credit = {
+        "original": _heldout_credit(plan, points, ORIGINAL),
+        "chosen": _heldout_credit(plan, points, chosen_setting),
+    }
+    heldout = joined([fold.answers for fold in plan.data.folds(plan.folds)])
+    original, chosen, gain = heldout_rows(credit, heldout)
+    # NOTE the choice is the best of many on these very answers: one comparison for each setting
+    n_settings = len(plan.settings)
     corrected = None if gain.p is None else min(1.0, n_settings * gain.p)
-    about = {**gain.settings, "n_settings": n_settings, "correction": "Bonferroni"}
-    gain = replace(gain, p_holm=corrected, settings=about)
+    options = {**gain.settings, "n_settings": n_settings, "correction": "Bonferroni"}
+    gain = replace(gain, p_holm=corrected, settings=options)
     return [replace(score, split="all folds") for score in (original, chosen, gain)]
+
+
+def _heldout_credit(plan: _Plan, points: list[Point], setting: Setting) -> Float[np.ndarray, " t"]:
+    """The credit of a setting on the answers of one fold after the other.
+
+    The points of a resumed sweep have no credit: the setting is fitted again.
+    """
+    credit_of = {_key(point.row["fold"], point.row): point.credit for point in points}
+    credits: list[np.ndarray] = []
+    for fold in range(plan.folds):
+        credit = credit_of.get(_key(fold, setting))
+        if credit is None:
+            credit = fit_path(plan.data, plan.solver, plan.folds, fold, [setting])[0].credit
+        credits.append(np.asarray(credit))
+    return np.concatenate(credits)
 
 
 def _write(result: Sweep, data: FitData, folder: Path) -> None:
@@ -374,64 +416,65 @@ def _write(result: Sweep, data: FitData, folder: Path) -> None:
     write_text(
         folder / "rows.jsonl", "".join(to_json(score.row()) + "\n" for score in result.scores)
     )
-    features, views = data.features, make_folder(folder / "views")
-    names = [
-        object_name(name)
-        for name in features.names or [f"object {row}" for row in range(len(features))]
-    ]
-    original = object_view(
-        features.standardization(features.matrix, "float64"), names, meta={"arm": "original"}
+    features = data.features
+    X = np.asarray(features.matrix, dtype=np.float64)
+    labels = features.names or [f"object {row}" for row in range(len(features))]
+    names = [object_name(label) for label in labels]
+    standardized = features.standardization(features.matrix, "float64")
+    original = object_view(standardized, names, meta={"arm": "original"})
+    chosen = object_view(
+        result.transform.apply(X), names, baseline=original, meta={"arm": "chosen"}
     )
-    Z = result.transform.apply(np.asarray(features.matrix, dtype=np.float64))
+    views = make_folder(folder / "views")
     save_view(original, views / "original.npz")
-    save_view(
-        object_view(Z, names, baseline=original, meta={"arm": "chosen"}), views / "chosen.npz"
-    )
+    save_view(chosen, views / "chosen.npz")
 
 
-def _fingerprint(
-    data: FitData, grid_settings: list[Setting], folds: int, solver: Solver
-) -> dict[str, Any]:
-    """What determines the points: a folder that holds another sweep is refused."""
+def _fingerprint(plan: _Plan) -> dict[str, Any]:
+    """Everything that determines the points: the folder of another sweep is refused."""
+    data = plan.data
     hashes = data.hashes(local=False) | {"kind": data.answers.kind}
     if data.local_features is not None:
         hashes["local_features"] = array_sha256(data.local_features.matrix)
-    about = {
+    fingerprint = {
         "version": __version__,
-        "settings": grid_settings,
-        "folds": folds,
+        "settings": plan.settings,
+        "folds": plan.folds,
         "heldout": data.fold_unit,
         "seed": data.seed,
         "block_size": data.block_size,
         "centre": data.centre,
-        "solver": {"name": type(solver).__name__, **vars(solver)},
+        "solver": {"name": type(plan.solver).__name__, **vars(plan.solver)},
         "data": hashes,
     }
-    return json.loads(to_json(about))
+    return json.loads(to_json(fingerprint))
 
 
-def _resumed_rows(
-    file: Path, fingerprint: dict[str, Any], work: list[tuple[int, list[Setting]]], resume: bool
-) -> list[dict[str, Any]]:
-    """The rows of finished paths that the folder holds; those of a path that was not written whole are forgotten."""
-    about = file.with_name("sweep.json")
-    if about.exists() and (previous := read_object(about, what="sweep")) != fingerprint:
-        differing = next(
-            key for key in previous | fingerprint if previous.get(key) != fingerprint.get(key)
-        )
-        raise ParameterError(
-            f"{file.parent} holds another sweep (its {differing} differs). Choose another `out`."
-        )
+def _resumed_rows(file: Path, plan: _Plan, resume: bool) -> list[dict[str, Any]]:
+    """The rows of finished paths in the folder; those of a path that was cut off are dropped."""
+    fingerprint = _fingerprint(plan)
+    fingerprint_file = file.with_name("sweep.json")
+    if fingerprint_file.exists():
+        previous = read_object(fingerprint_file, what="sweep")
+        differing = [
+            name for name in previous | fingerprint if previous.get(name) != fingerprint.get(name)
+        ]
+        if differing:
+            raise ParameterError(
+                f"{file.parent} holds another sweep (its {differing[0]} differs). Choose another "
+                "`out`."
+            )
     has_rows = file.exists() and file.stat().st_size > 0
     rows = read_rows(file, ("fold", *SETTING[:-1], "status"), what="points") if has_rows else []
     if rows and not resume:
         raise ParameterError(
-            f"{file.parent} holds {len(rows)} points of this sweep. Pass `resume=True` to continue it."
+            f"{file.parent} holds {len(rows)} points of this sweep. Pass `resume=True` to continue "
+            "it."
         )
-    write_text(about, to_json(fingerprint))
+    write_text(fingerprint_file, to_json(fingerprint))
     row_of = {_key(row["fold"], row): row for row in rows}
     finished: list[dict[str, Any]] = []
-    for fold, path in work:
+    for fold, path in plan.work:
         keys = [_key(fold, setting) for setting in path]
         if all(key in row_of for key in keys):
             finished += [row_of[key] for key in keys]
@@ -441,35 +484,36 @@ def _resumed_rows(
 
 
 def _key(fold: int, setting: Mapping[str, Any]) -> tuple[Any, ...]:
-    """What tells one point from another; of a setting, or of a row that holds one."""
+    """What identifies a point: its fold and its setting, or a row that contains one."""
     return (fold, *(setting.get(name) for name in SETTING))
 
 
 @contextlib.contextmanager
 def _parallel(data: FitData, jobs: int, scheduler: str | None) -> Iterator[joblib.Parallel]:
-    """What walks the paths: this process, several, or a Dask cluster."""
+    """What fits the paths: this process, several, or a Dask cluster."""
     backend: dict[str, Any] = {"n_jobs": jobs}
     with contextlib.ExitStack() as stack:
         if scheduler is not None:
             distributed = needed("distributed", "`scheduler`")
-            place = {"scheduler_file" if Path(scheduler).is_file() else "address": scheduler}
+            argument = "scheduler_file" if Path(scheduler).is_file() else "address"
             try:
-                client = stack.enter_context(distributed.Client(**place, timeout=10))
+                client = stack.enter_context(
+                    distributed.Client(**{argument: scheduler}, timeout=10)
+                )
             except (OSError, ValueError, TypeError) as error:
                 raise ParameterError(
-                    f"no Dask scheduler answers at {scheduler}. Give the address that it prints when it starts, e.g. "
-                    "tcp://10.0.0.1:8786, or its scheduler file."
+                    f"no Dask scheduler answers at {scheduler}. Give the address that it prints "
+                    "when it starts, e.g. tcp://10.0.0.1:8786, or its scheduler file."
                 ) from error
             backend = {"backend": "dask", "client": client, "scatter": [data]}
         stack.enter_context(joblib.parallel_config(**backend))
         try:
             yield joblib.Parallel(return_as="generator_unordered")
         except Exception as error:
-            if isinstance(error, GLocalError) or not (
-                scheduler or isinstance(error, BrokenProcessPool)
-            ):
+            is_lost = bool(scheduler) or isinstance(error, BrokenProcessPool)
+            if isinstance(error, GLocalError) or not is_lost:
                 raise
             raise ClusterError(
-                f"the processes that ran the paths were lost ({type(error).__name__}). Finished paths are kept: "
-                "continue with `resume=True`."
+                f"the processes that ran the paths were lost ({type(error).__name__}). Finished "
+                "paths are kept: continue with `resume=True`."
             ) from error

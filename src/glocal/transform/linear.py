@@ -396,9 +396,7 @@ class LinearTransform:
         b = np.zeros(self.out_dimensions) if self.bias is None else self.bias.astype(np.float64)
         bias = (n * b_images + toward * b) / (n + toward)
         meta = {**self.meta, "recentred": {"n": n, "toward": float(toward)}}
-        return checks.inherit_warning(
-            replace(self, bias=bias.astype(np.float32), meta=meta), self
-        )
+        return checks.inherit_warning(replace(self, bias=bias.astype(np.float32), meta=meta), self)
 
     save = formats.save
     to_linear = formats.to_linear

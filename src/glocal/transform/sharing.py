@@ -132,7 +132,7 @@ Without glocal:
 import numpy as np
 
 file = np.load("transform.npz", allow_pickle=False)
-aligned = ({X} - file["mean"]) / file["std"] @ file["weights"]{bias}
+{scaling}aligned = (X - file["mean"]) / file["std"] @ file["weights"]{bias}
 ```
 {notes}
 ## Licence
@@ -398,7 +398,7 @@ def card(
         facts="\n".join(rows),
         step=" Each row is scaled to length 1 first." if normalised else "",
         normalize=", normalize=True" if normalised else "",
-        X="X / np.linalg.norm(X, axis=1, keepdims=True)" if normalised else "X",
+        scaling="X = X / np.linalg.norm(X, axis=1, keepdims=True)\n" if normalised else "",
         bias="" if transform.bias is None else ' + file["bias"]',
         notes=f"\n{notes.strip()}\n" if notes else "",
         licence=licence or "None is stated",
