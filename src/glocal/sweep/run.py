@@ -294,8 +294,8 @@ class Point(NamedTuple):
 
 def fit_path(
     data: FitData, solver: Solver, folds: int, fold: int, path: list[Setting]
-) -> list[Point]:
-    """Fit and score the settings of one path on one fold, each exact fit from the one before."""
+) -> list[Any]:
+    """The `Point` of each setting of one path on one fold, each exact fit from the one before."""
     part = data.split(fold, folds)
     heldout = _HeldOut.of(data, part)
     points: list[Point] = []
