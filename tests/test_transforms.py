@@ -370,7 +370,7 @@ def test_the_hub_reads_the_front_matter():
     assert fields == ("glocal", "mit", "timm/x", ["me/answers"])
     assert "human-similarity" in data.tags
     fields = {result.metric_name: result.metric_value for result in data.eval_results}
-    assert fields["agreement on held-out objects"] == 0.5612
+    assert fields["agreement on held-out answers"] == 0.5612
     assert fields["neighbours kept, mean over folds"] == 0.91
 
 

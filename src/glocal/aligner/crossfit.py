@@ -193,8 +193,8 @@ class CrossFit:
 
     def scores(
         self,
-        objects: Sequence[Float[np.ndarray, "n p"]],
-        images: Sequence[Float[np.ndarray, "m p"]] | None = None,
+        objects: Sequence[Float[np.ndarray, "_ p"]],
+        images: Sequence[Float[np.ndarray, "_ p"]] | None = None,
     ) -> HeldOutScores:
         """Score the transformed objects, and images, of every fold."""
         sides = list(zip(objects, self.heldout, strict=True))

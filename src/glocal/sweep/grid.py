@@ -8,7 +8,9 @@ from itertools import groupby, product
 from operator import itemgetter
 from typing import Any, NamedTuple
 
+import numpy as np
 import pandas as pd
+from jaxtyping import Float
 from pydantic import Field, field_validator
 
 from glocal.aligner import Arm
@@ -57,6 +59,13 @@ class Rule(NamedTuple):
     def __str__(self) -> str:
         condition = "loss" if self.metric is None else f"{self.metric}>={self.bound:g}"
         return condition if self.method is None else f"{self.method} {condition}"
+
+
+class Point(NamedTuple):
+    """The row of one setting on one fold, and the credit of each held-out answer (not written)."""
+
+    row: dict[str, Any]
+    credit: Float[np.ndarray, " t"] | None = None
 
 
 class Grid(Options):

@@ -40,6 +40,7 @@ from glocal.results import Score, append_rows, read_rows, to_json
 from glocal.sweep.grid import (
     METRICS,
     SETTING,
+    Point,
     Rule,
     Setting,
     choose,
@@ -285,16 +286,9 @@ def _choice(plan: _Plan, points: list[Point], rule: Rule, solver: Solver) -> Swe
     return Sweep(pd.DataFrame(rows), means, best, reason, transform, scores)
 
 
-class Point(NamedTuple):
-    """The row of one setting on one fold, and the credit of each held-out answer (not written)."""
-
-    row: dict[str, Any]
-    credit: Float[np.ndarray, " t"] | None = None
-
-
 def fit_path(
     data: FitData, solver: Solver, folds: int, fold: int, path: list[Setting]
-) -> list[Any]:
+) -> list[Point]:
     """The `Point` of each setting of one path on one fold, each exact fit from the one before."""
     part = data.split(fold, folds)
     heldout = _HeldOut.of(data, part)
