@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
@@ -101,15 +101,19 @@ def apply(
     with progress_bar("applying", job.n_rows, unit="rows") as progress:
         n = job.write(fitted, out=out, normalize=normalize, progress=progress)
     record = {"rows": n, "dimensions": fitted.out_dimensions, "strength": strength, "out": str(out)}
-    lines = [f"{n} rows of {fitted.out_dimensions} dimensions written to {out}"]
     if dimensions is not None:
-        kept = {key: fitted.meta["reduced"][key] for key in ("of", "energy", "length")}
-        record |= kept
-        lines.append(
-            f"kept: {kept['energy']:.4f} of the similarities' energy, {kept['length']:.4f} of the "
-            "squared length"
+        record |= {key: fitted.meta["reduced"][key] for key in ("of", "energy", "length")}
+    show(as_json, record, *_sentences(record))
+
+
+def _sentences(record: dict[str, Any]) -> Iterator[str]:
+    """What was written, and how much a reduction of the dimensions kept."""
+    yield f"{record['rows']} rows of {record['dimensions']} dimensions written to {record['out']}"
+    if "energy" in record:
+        yield (
+            f"kept: {record['energy']:.4f} of the similarities' energy, {record['length']:.4f} of "
+            "the squared length"
         )
-    show(as_json, record, *lines)
 
 
 class _Job(NamedTuple):
