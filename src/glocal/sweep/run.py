@@ -156,7 +156,7 @@ def sweep(
     >>> data = FitData(world.objects, world.answers, world.local)
     >>> result = sweep(data, {"lmbda": 0.1, "alpha": [0.1, 0.5]})
     >>> len(result.points), result.best["alpha"]
-    (9, 0.1)
+    (9, 0.5)
     """
     rule = _rule(select, keep)
     solver = Exact() if solver is None else solver
