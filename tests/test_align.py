@@ -147,9 +147,18 @@ def test_the_command(toy, tmp_path, run):
     toy.answers.save(tmp_path / "answers.npz")
     (tmp_path / "ids.txt").write_text("\n".join(toy.object_ids))
     command = [
-        "align", "--model", MODEL, "--images", toy.images, "--answers", tmp_path / "answers.npz",
-        "--object-ids", tmp_path / "ids.txt", "--out", tmp_path / "out",
-    ]  # fmt: skip
+        "align",
+        "--model",
+        MODEL,
+        "--images",
+        toy.images,
+        "--answers",
+        tmp_path / "answers.npz",
+        "--object-ids",
+        tmp_path / "ids.txt",
+        "--out",
+        tmp_path / "out",
+    ]
     code, out, _ = run(*command, "--dry-run", "--json")
     counts = json.loads(out)
     assert (code, counts["answers"], counts["objects"]) == (0, 4000, 48)
