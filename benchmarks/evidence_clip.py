@@ -38,7 +38,8 @@ from glocal import (
     join,
     odd_one_out,
 )
-from glocal.aligner.keep import Dial, Position
+from glocal.aligner.keep import ALPHAS
+from glocal.aligner.mixture import fit_place
 from glocal.data.world import simulated_answers
 from glocal.evaluation.few_shot import PROBES, draw_episodes, shared_credit
 from glocal.evaluation.intervals import Estimate, holm
@@ -183,10 +184,9 @@ def again(objects: np.ndarray) -> LinearTransform:
 
 def refitted(data: FitData, record: dict[str, Any]) -> LinearTransform:
     """The setting in a record of `keep`, fitted to other data."""
-    original = Position(**record["original"])
-    position = Position(**record["expected"])
-    curve = Dial(data, Exact(), (original, position), {}, record["candidates"], 0)
-    return curve.solve(min(1.0, position.safe) - 1e-9).transform
+    place = {name: record["expected"][name] for name in ("lmbda", "place", "scale")}
+    mixture = fit_place(data, Exact(), alphas=ALPHAS, **place)
+    return data.transform(mixture.weights)
 
 
 def _on_centred() -> LinearTransform:

@@ -36,7 +36,8 @@ PENALTIES_PER_ANSWER = (100.0, 30.0, 10.0, 3.0, 1.0, 0.3)
 """λ for few answers, in columns per answer, p / t: on all data tried the best is 1 to 16."""
 CENTRES = (0.0, 0.5, 1.0)
 """The shares of the column means that `centre` "auto" tries."""
-_ALPHAS = (0.75, 0.5, 0.0)  # of the anchors between the original and `global`
+ALPHAS = (0.75, 0.5, 0.0)
+"""α of the anchors between the original and `global`, with local images."""
 _LAMBDAS = (100.0, 30.0, 10.0, 3.0, 1.0, 0.3, 0.1, 0.03, 0.01, 0.003, 0.001)
 _FIRST_LAMBDA = 1.0
 _PLACES = 5  # between two anchors
@@ -243,7 +244,7 @@ def _lines(
         index = steps.index(penalty)
         lambdas = list(steps[max(0, index - 1) : index + 1])
     has_local = keep is not None and data.local_features is not None
-    alphas = _ALPHAS if has_local else _ALPHAS[-1:]
+    alphas = ALPHAS if has_local else ALPHAS[-1:]
     places_between = 1 if keep is None else _PLACES
     places = np.linspace(0, len(alphas), len(alphas) * places_between + 1)
     return tuple(_line(crossfit, lmbda, alphas, places) for lmbda in lambdas)
