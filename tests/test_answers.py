@@ -127,7 +127,7 @@ def test_relabelling_drops_and_counts_what_has_no_new_label():
 @pytest.mark.parametrize(
     "text",
     [
-        "a,b,odd,person\n0,1,2,ann\n",
+        "a,b,odd,seconds\n0,1,2,soon\n",
         "a,b,odd,weight\n0,1,2,5\n",
         "reference,closer,farther,farther2\n0,1,2,3\n",
         "a,b,odd\n0,1\n",
@@ -142,6 +142,16 @@ def test_a_table_of_more_than_integers_is_left_to_the_import(tmp_path, text):
     file.write_text(text)
     with pytest.raises(DataError, match=r"t\.csv .* glocal data import .*t\.csv --out"):
         Answers.load(file)
+
+
+def test_persons_and_times_stand_beside_the_objects(tmp_path):
+    """Columns called person and seconds are read with the answers, in any order."""
+    file = tmp_path / "t.csv"
+    file.write_text("person,odd,a,b,seconds\nann,2,0,1,1.5\n7,0,3,4,2\n")
+    answers = Answers.load(file)
+    assert answers.objects.tolist() == [[0, 1, 2], [3, 4, 0]]
+    assert answers.person.tolist() == ["ann", "7"]
+    assert answers.seconds.tolist() == [1.5, 2.0]
 
 
 def test_a_header_is_held_to_what_it_says(tmp_path):

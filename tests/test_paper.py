@@ -14,6 +14,7 @@ from glocal.cli.app import execute
 from glocal.data.answers import Answers
 from glocal.data.features import Features
 from glocal.errors import DivergedError, MissingDependencyError, ParameterError
+from glocal.solver import Counter
 
 pytestmark = [
     pytest.mark.nightly,
@@ -219,7 +220,7 @@ def test_fold_0_of_4_is_watched_without_weights_or_penalty():
     α and λ."""
     curve = []
     result = short().solve(
-        data(), GLOCAL, lambda steps, evaluation: curve.append((steps, evaluation.value))
+        data(), GLOCAL, Counter(lambda steps, evaluation: curve.append((steps, evaluation.value)))
     )
     watched = result.details["watched"]
     parts = result.details["watched"]["parts"]
@@ -329,7 +330,7 @@ def test_what_goes_wrong_is_said(monkeypatch):
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        short().solve(data(), GLOCAL, interrupt)
+        short().solve(data(), GLOCAL, Counter(interrupt))
     monkeypatch.setitem(sys.modules, "lightning", None)
     with pytest.raises(MissingDependencyError, match="lightning"):
         short().solve(data(), GLOCAL)

@@ -23,6 +23,7 @@ NONE = ("NA", "N/A", "NaN", "nan", "null", "None")
 """What a cell of a table may hold where it holds nothing."""
 COLUMNS = {"odd-one-out": ("a", "b", "odd"), "anchor": ("reference", "closer", "farther")}
 """The names of columns by which a table of answers says its kind."""
+_DETAILS = {"person": np.str_, "seconds": np.float64}  # columns beside those of the objects
 TABLES = frozenset({".csv", ".tsv"})
 """Extensions of files that may hold features, or labels, in columns."""
 _NAME_COLUMNS = frozenset(
@@ -235,13 +236,16 @@ def read_answers(path: PathLike, details: Sequence[str]) -> dict[str, Any]:
         return {"answers": read_numbers(path, what="answers")}
     table = read_table(path, what="answers").rename(columns=str.lower)
     for kind, columns in COLUMNS.items():
-        if sorted(columns) == sorted(table):
+        others = [title for title in table if title not in columns]
+        if set(columns) <= set(table) and set(others) <= _DETAILS.keys():
             with contextlib.suppress(ValueError, OverflowError):
-                return {"kind": kind, "answers": table[[*columns]].astype(np.int64).to_numpy()}
+                objects = table[[*columns]].astype(np.int64).to_numpy()
+                known = {title: table[title].to_numpy(_DETAILS[title]) for title in others}
+                return {"kind": kind, "answers": objects, **known}
     raise DataError(
         f"{path} is a table with the columns {', '.join(table)[:120]}, not one of integers a, b, "
-        f"odd or reference, closer, farther. Convert it: glocal data import {path} --out "
-        "answers.npz, in Python import_answers."
+        "odd or reference, closer, farther, with person and seconds perhaps. Convert it: glocal "
+        f"data import {path} --out answers.npz, in Python import_answers."
     )
 
 
