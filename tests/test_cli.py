@@ -217,7 +217,7 @@ def test_an_interrupted_fit_keeps_the_previous_file(files, tmp_path, started, nu
     out = tmp_path / "t.npz"
     out.write_bytes(b"previous")
     fit = ("fit", "--features", files, "--triplets", files / "triplets.npy", "--out", out)
-    endless = ("--tol", 1e-300, "--max-evaluations", 10**8, "--lmbda", 0.001, "--dtype", "float64")
+    endless = ("--tol", 1e-300, "--max-evaluations", 10**8, "--lmbda", 1e-6, "--dtype", "float64")
     command = [sys.executable, "-c", FITTING, *map(str, (*fit, *endless))]
     process = started(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert process.stdout.readline() == "inside the solver\n"

@@ -145,7 +145,7 @@ def test_a_table_fits_any_terminal(files, tmp_path, terminal, environment):
 def test_ctrl_c_leaves_the_terminal_clean(files, tmp_path, terminal):
     """Interrupted inside a fit, the cursor is back, the last line is the sentence, the code 130."""
     data = ["--features", files / "features.npy", "--triplets", files / "triplets.npy"]
-    endless = ["--tol", 1e-300, "--max-evaluations", 10**8, "--lmbda", 1e-3, "--dtype", "float64"]
+    endless = ["--tol", 1e-300, "--max-evaluations", 10**8, "--lmbda", 1e-6, "--dtype", "float64"]
     fit = ["fit", *data, *endless, "--out", tmp_path / "t.npz"]
     code, out, shown = terminal(fit, when="objective")
     assert code == 130

@@ -307,7 +307,7 @@ def _record_fit(
         )
     meta: dict[str, Any] = {
         "fit": json.loads(to_json(record)),
-        "rows": row_statistics(data.features),
+        "rows": row_statistics(data.features, solution.transform.std),
         "fitted": sketch(data.features, data.answers),
     }
     if data.features.network:

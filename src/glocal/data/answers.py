@@ -172,7 +172,8 @@ class Answers:
         pairs), ``weights``, ``person``, ``seconds``, ``names``, ``catch_passed`` and
         ``catch_person``. In a text blanks, commas or semicolons lie between the integers. Its first
         line may name the columns a, b and odd, or reference, closer and farther, in any order, and
-        person and seconds beside them; every other table is read by `glocal.data.importing.import_answers`.
+        person and seconds beside them; every other table is read by
+        `glocal.data.importing.import_answers`.
 
         Parameters
         ----------

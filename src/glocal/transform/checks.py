@@ -33,13 +33,20 @@ _WARNED: WeakSet[Any] = WeakSet()
 """The transforms that were warned of once; calls of these look at their rows no more."""
 
 
-def row_statistics(X: Features | np.ndarray) -> dict[str, Any]:
+def row_statistics(X: Features | np.ndarray, std: float | None = None) -> dict[str, Any]:
     """What a transform records of the rows that it was fitted on: ``meta["rows"]``.
+
+    Parameters
+    ----------
+    X : Features or (n, p) array
+    std : float or None
+        What the transform divides rows by, where that is not their own standard deviation: it is
+        smaller for a transform that was fitted to centred rows.
 
     Returns
     -------
     dict
-        ``mean_length`` and ``std_length``, of the Euclidean lengths of the rows; ``normalised``:
+        ``spread``, the standard deviation of the rows over `std`; ``mean_length`` and ``std_length``, of the Euclidean lengths of the rows; ``normalised``:
         all are 1; and ``columns``, by their numbers the means of the columns that stand out,
         standardized as the whole is. The outputs of transformers have such columns, whatever they
         are shown; where fewer than four stand out there are none.
@@ -52,11 +59,16 @@ def row_statistics(X: Features | np.ndarray) -> dict[str, Any]:
         parts.append(np.linalg.norm(rows.astype(np.float64), axis=1))
         total += rows.sum(axis=0, dtype=np.float64)
     lengths = np.concatenate(parts)
+    spread = 1.0 if std is None else scalars.std / std
     means = (total / len(features) - scalars.mean) / scalars.std
     order = np.argsort(-np.abs(means), kind="stable")[:_MAX_COLUMNS]
-    columns = {str(column): round(float(means[column]), 4) for column in order.tolist()}
-    columns = {column: mean for column, mean in columns.items() if abs(mean) >= _MIN_COLUMN_MEAN}
+    columns = {
+        str(column): round(spread * float(means[column]), 4)
+        for column in order.tolist()
+        if abs(means[column]) >= _MIN_COLUMN_MEAN
+    }
     return {
+        "spread": spread,
         "mean_length": float(lengths.mean()),
         "std_length": float(lengths.std()),
         "normalised": _are_unit(lengths),
@@ -203,15 +215,17 @@ def _value_difference(transform: Any, rows: np.ndarray, normalize: bool) -> str 
         return None
     raw = scaled_to_length_1(rows) if normalize else rows
     standardized = transform.standardization(raw, "float64")
-    mean = float(standardized.mean())
-    std = float(standardized.std())
+    recorded_rows = transform.meta.get("rows") or {}
+    spread = recorded_rows.get("spread", 1.0)
+    mean = float(standardized.mean()) / spread
+    std = float(standardized.std()) / spread
     if not (abs(mean) <= _MAX_MEAN_SHIFT and 1 / _MAX_STD_RATIO <= std <= _MAX_STD_RATIO):
         return (
             f"standardized by the transform the rows have mean {mean:.3g} and std {std:.3g}, not "
             "about 0 and 1: they are of another network or layer than it was fitted on, or were "
             "scaled or normalized"
         )
-    recorded = (transform.meta.get("rows") or {}).get("columns") or {}
+    recorded = recorded_rows.get("columns") or {}
     columns = [int(column) for column in recorded]
     fitted_means = np.array([*recorded.values()])
     means = standardized[:, columns].mean(axis=0)

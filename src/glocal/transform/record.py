@@ -72,6 +72,7 @@ class _Fit(_Part):
 
 
 class _Rows(_Part):
+    spread: float = Field(1.0, gt=0)
     mean_length: float = Field(ge=0)
     normalised: bool
     columns: dict[Annotated[str, Field(pattern=r"^[0-9]{1,9}$")], float] = {}
