@@ -613,6 +613,7 @@ def test_a_fit_records_its_rows():
     """A record has the lengths of rows, whether all are 1, and the columns that stand out."""
     lengths = np.linalg.norm(ROWS, axis=1)
     expected = {
+        "spread": 1.0,
         "mean_length": pytest.approx(lengths.mean()),
         "std_length": pytest.approx(lengths.std()),
     }

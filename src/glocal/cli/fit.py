@@ -171,7 +171,7 @@ def _notes(record: FitRecord) -> Iterator[str]:
         yield from record.keep["notes"]
         if record.keep["curve"]:
             yield _nearby_keeps(record.keep)
-        if record.keep["heldout"] == "questions":
+        if record.keep["heldout"] == "questions" and "new_objects" not in record.keep:
             yield _new_objects(record)
     elif record.holdout is None:
         yield "generalisation is unmeasured: --holdout 3 also scores answers on held-out objects."
@@ -181,9 +181,6 @@ def _notes(record: FitRecord) -> Iterator[str]:
 
 def _new_objects(record: FitRecord) -> str:
     """A note that agreement on new objects was not measured, and the answers that this needs."""
-    missing = MIN_ANSWERS_FOR_OBJECT_FOLDS - record.n_answers
-    if missing <= 0:
-        return "on new objects expect less: --keep and --holdout 3 measure it."
     return (
         f"on new objects expect less: {record.n_answers:,} answers cannot measure it; about "
         f"{MIN_ANSWERS_FOR_OBJECT_FOLDS:,} would."
@@ -201,8 +198,18 @@ def _result(record: FitRecord) -> Iterator[str]:
             f"expected on new {unit}: agreement {curve['original']:.3f} -> "
             f"{expected['agreement']:.3f} ± {expected['agreement_error']:.3f}, neighbours kept "
             f"{expected['kept']:.3f} ± {expected['kept_error']:.3f} (the {curve['k']} nearest of "
-            f"{curve['candidates']} {curve['of']})"
+            f"{curve['candidates']} {curve['of']}){_on_new_objects(curve)}"
         )
+
+
+def _on_new_objects(curve: dict[str, Any]) -> str:
+    """The agreement on folds of objects, where that was measured too."""
+    if (scores := curve.get("new_objects")) is None:
+        return ""
+    return (
+        f"; on new objects {scores['original']:.3f} -> {scores['agreement']:.3f} ± "
+        f"{scores['agreement_error']:.3f}"
+    )
 
 
 def _measured(holdout: dict[str, Any]) -> str:

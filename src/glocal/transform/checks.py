@@ -46,10 +46,11 @@ def row_statistics(X: Features | np.ndarray, std: float | None = None) -> dict[s
     Returns
     -------
     dict
-        ``spread``, the standard deviation of the rows over `std`; ``mean_length`` and ``std_length``, of the Euclidean lengths of the rows; ``normalised``:
-        all are 1; and ``columns``, by their numbers the means of the columns that stand out,
-        standardized as the whole is. The outputs of transformers have such columns, whatever they
-        are shown; where fewer than four stand out there are none.
+        ``spread``, the standard deviation of the rows over `std`; ``mean_length`` and
+        ``std_length``, of the Euclidean lengths of the rows; ``normalised``: all are 1; and
+        ``columns``, by their numbers the means of the columns that stand out, standardized as the
+        whole is. The outputs of transformers have such columns, whatever they are shown; where
+        fewer than four stand out there are none.
     """
     features = X if isinstance(X, Features) else Features(X)
     scalars = features.standardization
