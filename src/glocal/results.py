@@ -40,9 +40,10 @@ class FitRecord:
     (None where no such bound is known); `status` is ``"converged"``, ``"budget"`` or ``"stalled"``.
     `rank` is the number of directions that were fitted where there are fewer rows than columns,
     else None. `gathered` says that the objects were too many for an n × n matrix. `keep` says how a
-    transform was chosen by the share of neighbours that it keeps (`glocal.aligner.choice.KeepCurve.solve`). The last group is
-    of the paper's loop, which is never converged and has no `tol`: `n_fitted` are the answers
-    outside the fold that its stopping rule watched, `watched` the scores of that fold.
+    transform was chosen by the share of neighbours that it keeps
+    (`glocal.aligner.choice.KeepCurve.solve`). The last group is of the paper's loop, which is never
+    converged and has no `tol`: `n_fitted` are the answers outside the fold that its stopping rule
+    watched, `watched` the scores of that fold.
     """
 
     method: str
