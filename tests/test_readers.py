@@ -69,7 +69,8 @@ def test_round_trip(tmp_path, kind, dtype, shape):
     )
     loaded = np.array(read_matrix(write(tmp_path / f"a{kind}", {"features": matrix})))
     assert loaded.dtype == matrix.dtype
-    np.testing.assert_array_equal(loaded, matrix)
+    rounding = 1e-15 if kind in TEXTS else 0  # older versions of pandas round the last digit
+    np.testing.assert_allclose(loaded, matrix, rtol=rounding, atol=0)
 
 
 @pytest.mark.parametrize("kind", CONTAINERS)

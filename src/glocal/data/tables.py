@@ -136,6 +136,8 @@ def _read_csv(file: Path) -> pd.DataFrame:
 
     with file.open(encoding="utf-8-sig", newline="") as stream:
         first_line = stream.readline(1 << 22)
+    if "\0" in first_line:
+        raise ValueError("it holds bytes of value 0, as no text does")
     mark = max(",;\t", key=first_line.count)
     separator = mark if mark in first_line else None  # blanks
     titles = [title.strip().strip('"') for title in first_line.split(separator)]

@@ -63,7 +63,8 @@ def owner_page(study: Study, collected: Collected) -> str:
     last = last.dt.strftime("%Y-%m-%d %H:%M").reindex(rows.index)
     rows["Last answer (UTC)"] = last.where(people["consented"].notna(), "has not begun")
     table = pd.concat([rows.astype(object), pd.DataFrame(total, ["All"], dtype=object)])
-    html = table.fillna("").rename_axis(columns="Person").to_html(border=0)
+    table = table.map(lambda cell: "" if pd.isna(cell) else cell)
+    html = table.rename_axis(columns="Person").to_html(border=0)
     # NOTE pandas aligns the head by a style, which the policy forbids
     html = html.replace(' style="text-align: right;"', "")
     return _render("owner.html", title=study.title, answers=n_answers, table=Markup(html))
