@@ -14,7 +14,7 @@ from glocal.aligner.arm import Arm
 from glocal.aligner.data import NEIGHBOURS, FitData, Fold, joined
 from glocal.aligner.exact import Axes, Exact, Solution, WarmStart
 from glocal.data.answers import Answers
-from glocal.data.people import questions
+from glocal.data.people import question_numbers
 from glocal.evaluation.agreement import answer_credit
 from glocal.evaluation.intervals import Estimate, Units, mean_estimate
 from glocal.evaluation.structure import kept_by_image, neighbourhoods
@@ -243,8 +243,7 @@ class CrossFit:
     @cached_property
     def _questions(self) -> Int[np.ndarray, " t"]:
         """The number of the question of each held-out answer."""
-        asked, _ = questions(self.answers)
-        return np.unique(asked, axis=0, return_inverse=True)[1].reshape(-1)
+        return question_numbers(self.answers)
 
     def is_tie(self, deficit: Float[np.ndarray, " t"], minimum: float = 0.0) -> bool:
         """Whether a mean deficit is within a standard error of 0, or at most `minimum`.

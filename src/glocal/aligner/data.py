@@ -15,7 +15,7 @@ from glocal.aligner.arm import Arm
 from glocal.data.answers import Answers
 from glocal.data.check import warn_of_answers, warn_of_local
 from glocal.data.features import Features, Standardization, check_finite
-from glocal.data.splits import local_blocks, object_folds, question_folds
+from glocal.data.splits import check_fold, local_blocks, object_folds, question_folds
 from glocal.errors import DataError, ParameterError
 from glocal.files import array_sha256
 from glocal.options import Options
@@ -163,10 +163,7 @@ class FitData:
         DataError
             Fewer questions than folds.
         """
-        if not 0 <= k < folds:
-            raise ParameterError(
-                f"`fold` is {k} but there are {folds} folds (valid 0..{folds - 1})."
-            )
+        check_fold(k, folds)
         heldout_mask = np.zeros(len(self.answers), dtype=bool)
         heldout_mask[question_folds(self.answers, folds, self.seed)[k]] = True
         rows = self.answers.named()
@@ -204,10 +201,7 @@ class FitData:
         DataError
             No answer is left to fit, or none is held out.
         """
-        if not 0 <= k < folds:
-            raise ParameterError(
-                f"`fold` is {k} but there are {folds} folds (valid 0..{folds - 1})."
-            )
+        check_fold(k, folds)
         objects = self.answers.named() if self.objects is None else self.objects
         heldout_objects, fitted_objects = self._split_rows(objects, k, folds)
         heldout_mask = np.zeros(len(self.features), dtype=bool)

@@ -48,12 +48,6 @@ SolverName = Annotated[
     ),
 ]
 
-Holdout = Annotated[
-    int | None,
-    typer.Option(help="K: also fit without fold 0 of K of objects and local images, and score it."),
-]
-
-
 CentreOption = Annotated[
     str,
     typer.Option(

@@ -37,6 +37,27 @@ def questions(answers: Answers) -> tuple[Int[np.ndarray, "t m"], Int[np.ndarray,
     return ordered, (others == objects[:, 1:2]).argmax(axis=1)
 
 
+def question_numbers(answers: Answers) -> Int[np.ndarray, " t"]:
+    """The number of the question of each answer, in the order of the questions' objects."""
+    return _first_and_number(questions(answers)[0])[1]
+
+
+def _first_and_number(
+    objects: Int[np.ndarray, "t m"],
+) -> tuple[Int[np.ndarray, " s"], Int[np.ndarray, " t"]]:
+    """The first row of each of the sorted unique rows, and the number of each row among these."""
+    n = int(objects.max(initial=0)) + 1
+    m = objects.shape[1]
+    if n**m < 1 << 62:
+        keys = objects @ np.int64(n) ** np.arange(m)[::-1]  # numbers sort much faster than rows
+        axis = None
+    else:
+        keys = objects
+        axis = 0
+    _, first, number = np.unique(keys, axis=axis, return_index=True, return_inverse=True)
+    return first, number.reshape(-1)  # some numpy versions keep a second axis
+
+
 def tally(answers: Answers) -> tuple[Int[np.ndarray, "s m"], Float[np.ndarray, "s k"]]:
     """How often each candidate pair of each question was chosen.
 
@@ -49,17 +70,9 @@ def tally(answers: Answers) -> tuple[Int[np.ndarray, "s m"], Float[np.ndarray, "
         The answers that chose each candidate pair of them, or their weights, if they have any.
     """
     objects, choice = questions(answers)
-    n = int(objects.max()) + 1
-    m = objects.shape[1]
     k = len(answers.pairs)
-    if n**m < 1 << 62:
-        keys = objects @ np.int64(n) ** np.arange(m)[::-1]  # numbers sort much faster than rows
-        axis = None
-    else:
-        keys = objects
-        axis = 0
-    _, first, question = np.unique(keys, axis=axis, return_index=True, return_inverse=True)
-    cell = question.reshape(-1) * k + choice
+    first, question = _first_and_number(objects)
+    cell = question * k + choice
     counts = np.bincount(cell, answers.weights, minlength=k * len(first))
     return objects[first], counts.reshape(-1, k).astype(np.float64)
 
@@ -208,7 +221,7 @@ def _right(
     """The share of each answer in the most frequent one of the others, and whether others exist."""
     k = len(answers.pairs)
     objects, choice = questions(answers)
-    question = np.unique(objects, axis=0, return_inverse=True)[1].reshape(-1)
+    question = _first_and_number(objects)[1]
     of_person = np.unique(np.stack([question, who]), axis=1, return_inverse=True)[1].reshape(-1)
 
     def votes(group: np.ndarray) -> np.ndarray:

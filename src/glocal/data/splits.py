@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Bool, Int
 
 from glocal.data.answers import Answers
-from glocal.data.people import questions
+from glocal.data.people import question_numbers
 from glocal.errors import DataError, ParameterError
 
 
@@ -52,10 +52,8 @@ def question_folds(answers: Answers, folds: int = 3, seed: int = 42) -> list[Int
     DataError
         Fewer questions than folds.
     """
-    question_objects, _ = questions(answers)
-    unique_questions, question = np.unique(question_objects, axis=0, return_inverse=True)
-    question = question.reshape(-1)  # some numpy versions keep a second axis
-    n_questions = len(unique_questions)
+    question = question_numbers(answers)
+    n_questions = int(question.max(initial=-1)) + 1
     if n_questions < folds:
         raise DataError(
             f"the answers are to {n_questions} questions, of which {folds} folds cannot be made."
@@ -134,9 +132,14 @@ def _permutation(n: int, seed: int) -> Int[np.ndarray, " n"]:
     return np.random.RandomState(seed).permutation(n)
 
 
-def _part(parts: list[np.ndarray], fold: int) -> Int[np.ndarray, " k"]:
-    if not 0 <= fold < len(parts):
+def check_fold(fold: int, folds: int) -> None:
+    """Raise a ParameterError for a fold that does not exist."""
+    if not 0 <= fold < folds:
         raise ParameterError(
-            f"`fold` is {fold} but there are {len(parts)} folds (valid 0..{len(parts) - 1})."
+            f"`fold` is {fold} but there are {folds} folds (valid 0..{folds - 1})."
         )
+
+
+def _part(parts: list[np.ndarray], fold: int) -> Int[np.ndarray, " k"]:
+    check_fold(fold, len(parts))
     return parts[fold]
