@@ -238,6 +238,8 @@ def test_the_largest_entry_of_a_direction_is_positive():
 
 @both
 @pytest.mark.parametrize("normalize", [False, True])
+# the transforms are of rows of any length, so that the first test that scales rows is warned
+@pytest.mark.filterwarnings("ignore:standardized by the transform:glocal.errors.DataWarning")
 def test_candidates_are_sorted_by_their_aligned_cosine(transform, normalize):
     """`rerank` gives the order of a search among the aligned candidates, of any precision."""
     candidates = np.stack([np.roll(X, shift, axis=0)[:30] for shift in (3, 8)])

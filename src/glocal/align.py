@@ -17,9 +17,8 @@ from glocal.data.check import Case, diagnose
 from glocal.data.features import Features
 from glocal.data.join import join
 from glocal.errors import DataError, DataWarning, needed
-from glocal.extract import Extractor, open_images
+from glocal.extract import open_images
 from glocal.extract.images import Source
-from glocal.extract.run import cached_features
 from glocal.files import PathLike, make_folder
 from glocal.report import load_runs, load_thumbnails, report_page, save_page
 from glocal.sweep import Sweep, settings, sweep
@@ -144,6 +143,9 @@ def align(
 
 def _data(inputs: Inputs, progress: Callable[[int, int], None]) -> FitData:
     """The extracted features and the answers, checked."""
+    from glocal.extract import Extractor  # needs torch; counting the inputs does not
+    from glocal.extract.run import cached_features
+
     extractor = Extractor(inputs.model, () if inputs.layer is None else (inputs.layer,))
     features = {
         name: cached_features(extractor, source, progress).features()

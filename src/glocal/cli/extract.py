@@ -78,6 +78,8 @@ def extract(
 
     Example: glocal extract images --model timm:vit_base_patch16_224.dino --out features
     """
+    if out is not None:
+        refuse_overwriting_inputs({"--out": out}, images, root, running.weights)
     from glocal.extract import Extractor
 
     extractor = Extractor(model, layer or (), **running.model_dump())
@@ -87,7 +89,6 @@ def extract(
     if not images or out is None:
         missing = "--out" if images else "IMAGES"
         raise ParameterError(f"{missing} is missing. See glocal extract --help.")
-    refuse_overwriting_inputs({"--out": out}, images, root, running.weights)
     part = _part(shard)
     source = _source(images, root, download)
     with progress_bar("extracting", len(source), unit="images") as progress:
