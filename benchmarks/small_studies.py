@@ -11,7 +11,8 @@ null                features whose scaled identity is how people answer: there i
 Each draw is fitted by the default, by λ 0.1, by no fit, and at every λ of a grid. Its rows are
 appended to bench-out/small_studies, and a draw that is there is not repeated.
 
-Run: python benchmarks/small_studies.py [run|table] [--sets CLIP ...] [--draws 5] [--quick]
+Run: python benchmarks/small_studies.py [run|table] [--sets CLIP ...] [--draws 5]
+     [--first-draw 0] [--quick]
 Needs GLOCAL_DATA_DIR.
 """
 
@@ -292,7 +293,7 @@ def grid_rows(study: Study) -> Iterator[dict[str, Any]]:
 # the runs
 
 
-def measure(sets: list[str], draws: int, sizes: list[int], counts: list[int]) -> None:
+def measure(sets: list[str], draws: range, sizes: list[int], counts: list[int]) -> None:
     """Append the rows of every draw that is not there yet, the small studies first."""
     path = make_folder(OUT) / "rows.jsonl"
     measured = set()
@@ -300,7 +301,7 @@ def measure(sets: list[str], draws: int, sizes: list[int], counts: list[int]) ->
         measured = {(row["set"], row["n"], row["t"], row["draw"]) for row in read_rows(path)}
     cells = [(n, t, name) for name in sets for n in SETS[name] for t in counts if n in sizes]
     cells.sort(key=lambda cell: cell[:2])
-    for draw, (n, t, name) in itertools.product(range(draws), cells):
+    for draw, (n, t, name) in itertools.product(draws, cells):
         if (name, n, t, draw) in measured:
             continue
         make: Callable[..., Study] = real if name in ("material", "videos") else simulated
@@ -412,12 +413,17 @@ def main() -> None:
     )
     parser.add_argument("--answers", nargs="+", type=int, default=list(ANSWERS))
     parser.add_argument("--draws", type=int, default=5, help="draws a cell")
+    parser.add_argument(
+        "--first-draw", type=int, default=0, help="the number, and so the seed, of the first draw"
+    )
     parser.add_argument("--quick", action="store_true", help="one draw a cell")
     options = parser.parse_args()
     if options.section == "run":
         warnings.simplefilter("ignore")
         sizes = options.objects or [n for counts in SETS.values() for n in counts]
-        measure(options.sets, 1 if options.quick else options.draws, sizes, options.answers)
+        count = 1 if options.quick else options.draws
+        draws = range(options.first_draw, options.first_draw + count)
+        measure(options.sets, draws, sizes, options.answers)
     table = draws_table()
     regret_table(table)
     cells_table(table)
