@@ -147,7 +147,7 @@ def test_the_record_says_how_the_fit_came_about(world, split, fits):
             (0.3, 0.25, 1024) if glocal else (None, None, None)
         )
         assert (record.n_answers, record.n_local) == (len(split[0]), 300 if glocal else 0)
-        assert record.n_objects == len(split[0].named()) == 160
+        assert record.n_objects == len(split[0].named_objects()) == 160
         assert (record.tol, record.rank) == (1e-5, None)
         assert 0 <= record.gap <= record.tol * record.objective
         assert set(record.parts) == {"global", "penalty", *(["local"] if glocal else [])}

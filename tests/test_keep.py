@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from glocal.aligner import Arm, Exact, FitData, Keep, fit, keep_curve
-from glocal.aligner.data import joined
+from glocal.aligner.data import pooled_answers
 from glocal.aligner.exact import scaled_identity
 from glocal.aligner.line import Line
 from glocal.data.features import Features
@@ -77,7 +77,7 @@ def test_the_error_counts_objects_of_the_whole_set(curve, world):
     """Answers of different folds share no object: their error is that of the held-out answers as
     they were given.
     """
-    heldout = joined([curve.data.fold(k, 3).answers for k in range(3)])
+    heldout = pooled_answers([curve.data.fold(k, 3).answers for k in range(3)])
     score = odd_one_out(world.objects.standardization(world.objects.matrix, "float64"), heldout)
     assert curve.agreement(curve.original).error == pytest.approx(score.units.estimate().error)
 

@@ -84,7 +84,7 @@ def test_the_objective_is_that_of_the_whole_transform(name):
     A = np.random.default_rng(0).normal(size=(small.rank, small.rank))
     A = A + A.T
     whole = small.transform(A, arm).weights.astype(np.float64)
-    X, answers = data.named("float64")
+    X, answers = data.objects_and_answers("float64")
     loss = ChoiceLoss(X, answers.objects, answers.pairs, answers.weights)
     full = Problem(
         Axes(np.eye(P), np.ones(P)),

@@ -320,7 +320,7 @@ def test_the_choice_is_refitted_on_everything(swept, world):
     assert (before.n, after.n, gain.value) == (n, n, pytest.approx(after.value - before.value))
     assert after.value == pytest.approx(swept.best["accuracy_cosine"], abs=0.01)
     assert gain.settings["n_settings"] == 10  # the best of many pays for all of them
-    assert gain.p < gain.p_holm == pytest.approx(min(1, 10 * gain.p), abs=0)
+    assert gain.p < gain.p_corrected == pytest.approx(min(1, 10 * gain.p), abs=0)
 
 
 # the folder

@@ -109,7 +109,7 @@ class Score:
         What else the value depends on: shots, k, mode, baseline, …
     network : str or None
         Of a suite.
-    p, p_holm : float or None
+    p, p_corrected : float or None
         Of a difference, and corrected for multiple comparisons: by Holm's steps for all differences
         of a suite, by Bonferroni's factor for all settings that a sweep chose from.
     """
@@ -125,7 +125,7 @@ class Score:
     settings: Mapping[str, Any] = field(default_factory=dict)
     network: str | None = None
     p: float | None = None
-    p_holm: float | None = None
+    p_corrected: float | None = None
 
     @classmethod
     def from_row(cls, row: Mapping[str, Any]) -> Score:

@@ -16,7 +16,7 @@ from glocal.aligner.line import Line, Position
 from glocal.aligner.mixture import Mixture, fit_place
 from glocal.errors import ParameterError
 from glocal.evaluation.intervals import Estimate
-from glocal.objective import blas_alone
+from glocal.objective import single_threaded_blas
 from glocal.solver import Counter
 
 _LOWEST_KEEP = 0.01  # practically no promise
@@ -166,7 +166,7 @@ class KeepCurve:
             counter = Counter()
             counter.evaluations = self.evaluations
         chosen = self.choose(keep)
-        with blas_alone():
+        with single_threaded_blas():
             mixture = fit_place(
                 self.data,
                 self.solver,

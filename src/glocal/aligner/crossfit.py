@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from glocal.aligner.arm import Arm
-from glocal.aligner.data import NEIGHBOURS, FitData, Fold, joined
+from glocal.aligner.data import NEIGHBOURS, FitData, Fold, pooled_answers
 from glocal.aligner.exact import Axes, Exact, Solution, WarmStart
 from glocal.data.answers import Answers
 from glocal.data.people import question_numbers
@@ -65,7 +65,7 @@ class HeldOut:
     @classmethod
     def of(cls, data: FitData, fold: Fold) -> HeldOut:
         """From the fold of some data."""
-        X, answers = data.with_answers(fold.answers).named("float64")
+        X, answers = data.with_answers(fold.answers).objects_and_answers("float64")
         rows = data.evaluation_rows(fold.rows)
         images = data.scalars(rows, "float64")
         k = neighbour_count(len(images))
@@ -137,7 +137,7 @@ class CrossFit:
         self._problems = [self._solver.problem(fold.data, local=local, axes=axes) for fold in folds]
         self._starts = starts or {}
         self.heldout = [HeldOut.of(data, fold) for fold in folds]
-        self.answers = joined([fold.answers for fold in folds])
+        self.answers = pooled_answers([fold.answers for fold in folds])
         self.solutions: dict[Anchor, list[Solution]] = {}
 
     def fit(self, anchor: Anchor, neighbour: Anchor | None = None) -> list[Solution]:

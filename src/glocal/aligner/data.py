@@ -166,7 +166,7 @@ class FitData:
         check_fold(k, folds)
         heldout_mask = np.zeros(len(self.answers), dtype=bool)
         heldout_mask[question_folds(self.answers, folds, self.seed)[k]] = True
-        rows = self.answers.named()
+        rows = self.answers.named_objects()
         images = self.images
         if self.local_features is not None:
             rows, images = self._split_rows(self._used_images(), k, folds)
@@ -202,7 +202,7 @@ class FitData:
             No answer is left to fit, or none is held out.
         """
         check_fold(k, folds)
-        objects = self.answers.named() if self.objects is None else self.objects
+        objects = self.answers.named_objects() if self.objects is None else self.objects
         heldout_objects, fitted_objects = self._split_rows(objects, k, folds)
         heldout_mask = np.zeros(len(self.features), dtype=bool)
         heldout_mask[heldout_objects] = True
@@ -278,9 +278,9 @@ class FitData:
             X[positions] = self.scalars(chunk, dtype)
         return np.split(X, np.cumsum([len(block) for block in self.blocks])[:-1])
 
-    def named(self, dtype: str) -> tuple[Float[np.ndarray, "n p"], Answers]:
+    def objects_and_answers(self, dtype: str) -> tuple[Float[np.ndarray, "n p"], Answers]:
         """The standardized objects that the answers name, and the answers as rows of them."""
-        objects = self.answers.named()
+        objects = self.answers.named_objects()
         new_index = np.full(len(self.features), -1, dtype=np.int32)
         new_index[objects] = np.arange(len(objects), dtype=np.int32)
         X = self.scalars(np.asarray(self.features.matrix[objects]), dtype)
@@ -310,7 +310,7 @@ def transform_of(weights: Float[np.ndarray, "p r"], scalars: Standardization) ->
     return LinearTransform(weights.astype(np.float32), bias, scalars.mean, scalars.std)
 
 
-def joined(folds: Sequence[Answers]) -> Answers:
+def pooled_answers(folds: Sequence[Answers]) -> Answers:
     """The answers that one fold after the other holds out, with all that scores need."""
 
     def column(name: str) -> Any:

@@ -14,7 +14,7 @@ from glocal.aligner.arm import Arm
 from glocal.aligner.data import FitData, transform_of
 from glocal.data.features import Standardization
 from glocal.errors import TrivialOptimumError
-from glocal.objective import ChoiceLoss, LocalLoss, Objective, Workers, blas_alone
+from glocal.objective import ChoiceLoss, LocalLoss, Objective, Workers, single_threaded_blas
 from glocal.options import Options
 from glocal.solver import (
     Counter,
@@ -113,9 +113,9 @@ class Exact(Options):
 
     def axes(self, data: FitData) -> Axes:
         """The principal axes of the named objects, shared by fits that start from each other."""
-        X, _ = data.named(self.dtype)
+        X, _ = data.objects_and_answers(self.dtype)
         blocks = data.local_rows(self.dtype) if len(X) < X.shape[1] else []
-        with blas_alone():
+        with single_threaded_blas():
             return Axes.of(X, blocks)
 
     def problem(self, data: FitData, *, local: bool = True, axes: Axes | None = None) -> Problem:
@@ -123,9 +123,9 @@ class Exact(Options):
 
         `global` and `naive` need no `local` images.
         """
-        X, answers = data.named(self.dtype)
+        X, answers = data.objects_and_answers(self.dtype)
         blocks = data.local_rows(self.dtype) if local else []
-        with blas_alone() as max_threads:
+        with single_threaded_blas() as max_threads:
             workers = Workers.of(X.shape, len(answers), map(len, blocks), max_threads)
             axes = Axes.of(X, blocks) if axes is None else axes
             U = axes.U.astype(self.dtype)
@@ -176,7 +176,7 @@ class Exact(Options):
             "counter": Counter() if counter is None else counter,
         }
         budget = self.max_evaluations
-        with blas_alone():
+        with single_threaded_blas():
             objective = problem.objective(arm)
             criterion: Criterion = (DualityGap if certified else GapEstimate)(objective)
             if objective.mix < 1:
@@ -199,8 +199,8 @@ class Exact(Options):
         return Solution(
             transform=transform,
             arm=arm,
-            objective=result.at.value,
-            parts=result.at.parts,
+            objective=result.evaluation.value,
+            parts=result.evaluation.parts,
             status=result.status,
             reason=result.reason(self.tolerance, gap_name),
             gap=result.gap,
@@ -301,7 +301,7 @@ def _checked_lambda(objective: Objective, arm: Arm) -> float:
 
     The local term has no influence on it, since no scale of W changes that term.
     """
-    limit = objective.share * lambda_max(objective.choices.double(), objective.mix)
+    limit = objective.global_weight * lambda_max(objective.choices.double(), objective.mix)
     if arm.lmbda >= limit:
         raise TrivialOptimumError(
             f"`lmbda` is {arm.lmbda:g}, at or above lambda_max = {limit:.6g} of these answers: the "
@@ -314,8 +314,8 @@ def _checked_lambda(objective: Objective, arm: Arm) -> float:
 
 def scaled_identity(data: FitData) -> LinearTransform:
     """The features, centred as the data are, at the scale that fits the answers best."""
-    X, answers = data.named("float32")
-    with blas_alone() as threads:
+    X, answers = data.objects_and_answers("float32")
+    with single_threaded_blas() as threads:
         workers = Workers.of(X.shape, len(answers), (), threads)
         loss = ChoiceLoss(X, answers.objects, answers.pairs, answers.weights, workers=workers)
         scale, _ = best_scale(loss, X)
@@ -352,7 +352,7 @@ def _from_identity(
     second = minimise(
         objective, gap, start.W, pairs=start.pairs, max_evaluations=remaining, **options
     )
-    lower = min(first, second, key=lambda result: result.at.value)
+    lower = min(first, second, key=lambda result: result.evaluation.value)
     evaluations = first.evaluations + start.evaluations + second.evaluations
     return scale, replace(lower, evaluations=evaluations)
 

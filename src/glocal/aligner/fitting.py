@@ -13,7 +13,7 @@ import numpy as np
 from glocal._version import __version__
 from glocal.aligner.arm import Arm
 from glocal.aligner.crossfit import neighbour_count
-from glocal.aligner.data import FitData, Fold, joined
+from glocal.aligner.data import FitData, Fold, pooled_answers
 from glocal.aligner.exact import Exact, Solution, scaled_identity
 from glocal.aligner.keep import Keep
 from glocal.aligner.paper import PaperLoop
@@ -218,7 +218,7 @@ def _agreement(
     transformed = _pooled_score(embeddings, answers)
     original = _pooled_score(originals, answers)
     agreement = transformed.units.estimate()
-    gain = transformed.units.less(original.units)
+    gain = transformed.units.minus(original.units)
     low, high = agreement.interval(FRACTION)
     gain_low, gain_high = gain.interval((-1.0, 1.0))
     return {
@@ -248,7 +248,7 @@ def _pooled_score(embeddings: list[np.ndarray], answers: list[Answers]) -> _Pool
     scores = [
         odd_one_out(Z, part, interval=False) for Z, part in zip(embeddings, answers, strict=True)
     ]
-    pooled = joined(answers)
+    pooled = pooled_answers(answers)
     units = Units(
         values=np.concatenate([score.units.values for score in scores]),
         answers=pooled.objects,
@@ -266,7 +266,7 @@ def _record_fit(
     arm = solution.arm
     local = data.local_features is not None and (arm.local or "keep" in solution.details)
     block_sizes = [len(block) for block in data.blocks] if local else []
-    objects = data.answers.named()
+    objects = data.answers.named_objects()
     record = FitRecord(
         **arm.settings,
         objective=solution.objective,

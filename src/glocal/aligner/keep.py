@@ -26,7 +26,7 @@ from glocal.aligner.line import Line, Position, mix_anchors, scaled_identity_of
 from glocal.aligner.paper import PaperLoop
 from glocal.errors import DataError, ParameterError
 from glocal.evaluation.agreement import answer_credit
-from glocal.objective import blas_alone
+from glocal.objective import single_threaded_blas
 from glocal.options import Options
 from glocal.solver import Counter
 
@@ -137,7 +137,7 @@ def keep_curve(
             f"there are {len(data.answers)} answers; at least {MIN_ANSWERS} are needed to choose "
             "lmbda on a part of them. Give `method` and `lmbda`."
         )
-    with blas_alone():
+    with single_threaded_blas():
         crossfit = _crossfit(data, solver, keep, counter, nearby)
         scores = _penalty_scores(data, crossfit, keep, nearby)
         penalty = largest_within_error(crossfit, scores)

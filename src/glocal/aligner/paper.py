@@ -14,7 +14,7 @@ from glocal.aligner.data import FitData, transform_of
 from glocal.aligner.exact import Dtype, Solution
 from glocal.data.answers import Answers
 from glocal.data.features import Standardization
-from glocal.errors import DivergedError, needed
+from glocal.errors import DivergedError, import_optional
 from glocal.objective import Evaluation
 from glocal.options import Options
 from glocal.solver import Counter
@@ -84,7 +84,7 @@ class PaperLoop(Options):
         MissingDependencyError
             Lightning is not installed.
         """
-        needed("lightning.pytorch", "solver paper")
+        import_optional("lightning.pytorch", "solver paper")
         import torch
 
         from glocal.solver.paper_loop import LoopData, Procedure

@@ -5,7 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterable, Sequence
 
-from glocal.cli.output import put
+from glocal.cli.output import print_lines
 
 _COLUMNS = 100
 _INDENT = " " * 4
@@ -15,7 +15,7 @@ def put_catalogue(entries: Iterable[Sequence[str]]) -> None:
     """Print entries, each a name, facts and last a description, broken between words."""
     for name, *facts, description in entries:
         head = f"{name}  {', '.join(facts)}"
-        put(*_wrap(head, ""), *_wrap(description, _INDENT))
+        print_lines(*_wrap(head, ""), *_wrap(description, _INDENT))
 
 
 def _wrap(text: str, indent: str) -> list[str]:

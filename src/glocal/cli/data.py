@@ -20,7 +20,14 @@ from glocal.cli.inputs import (
     names_of,
     refuse_overwriting_inputs,
 )
-from glocal.cli.output import AsJson, in_options, progress_bar, put_json, say, show
+from glocal.cli.output import (
+    AsJson,
+    in_options,
+    print_json,
+    print_message,
+    print_result,
+    progress_bar,
+)
 from glocal.data.check import SEVERITIES, Case, diagnose
 from glocal.data.features import Features
 from glocal.data.importing import FORMATS, import_answers
@@ -81,7 +88,7 @@ def check_command(
     totals = [
         f"{counts[severity]} {severity}{'s' * (counts[severity] != 1)}" for severity in SEVERITIES
     ]
-    show(
+    print_result(
         as_json,
         record,
         f"features: {n} rows, {p} columns",
@@ -144,7 +151,7 @@ def split_command(
         "seed": seed,
         "out": str(out),
     }
-    show(
+    print_result(
         as_json,
         record,
         f"{len(train)} answers to train on, {len(heldout)} held out (fold {fold} of {folds}, seed "
@@ -232,7 +239,7 @@ def import_command(
     record = {
         "n": len(answers),
         "kind": answers.kind,
-        "objects": len(answers.named()),
+        "objects": len(answers.named_objects()),
         "people": answers.n_people,
         "catch": None if passed is None else {"n": len(passed), "passed": int(passed.sum())},
         "dropped": imported.dropped,
@@ -240,10 +247,10 @@ def import_command(
         "out": str(out),
     }
     people = "" if answers.n_people is None else f" of {answers.n_people} people"
-    show(
+    print_result(
         as_json,
         record,
-        f"{len(answers)} answers ({answers.kind}){people} about {len(answers.named())} objects",
+        f"{len(answers)} answers ({answers.kind}){people} about {record['objects']} objects",
         *_reading(imported.interpretation),
         *(f"left out: {n} × {reason}" for reason, n in imported.dropped.items()),
         f"written to {out}",
@@ -295,9 +302,9 @@ def fetch_command(
     for name in names:
         with progress_bar(f"fetching {name}", unit="B") as progress:
             path = fetch(name, out=out, progress=lambda done, total: progress(done, total or None))
-        say(f"{name}: {files[name].licence}; {files[name].citation}")
+        print_message(f"{name}: {files[name].licence}; {files[name].citation}")
         results.append({**asdict(files[name]), "path": str(path)})
-    show(as_json, {"files": results}, *(str(result["path"]) for result in results))
+    print_result(as_json, {"files": results}, *(str(result["path"]) for result in results))
 
 
 def _list_published(as_json: bool) -> None:
@@ -310,7 +317,7 @@ def _list_published(as_json: bool) -> None:
             "files": list(map(asdict, files)),
             "image_sets": list(sets.values()),
         }
-        return put_json(record)
+        return print_json(record)
     rows = []
     for file in files:
         size = f"{file.size / 1e6:.3g} MB" if file.size else "size unknown"

@@ -29,12 +29,12 @@ from glocal.cli.output import (
     Verbose,
     in_options,
     interval,
+    print_json,
+    print_lines,
+    print_message,
     progress_bar,
-    put,
-    put_json,
-    say,
 )
-from glocal.errors import ParameterError, needed
+from glocal.errors import ParameterError, import_optional
 from glocal.files import ending, writable_target
 from glocal.results import FitRecord
 from glocal.transform.formats import ENDINGS
@@ -103,7 +103,7 @@ def fit(
     writable_target(out, what="--out", endings=ENDINGS)
     refuse_overwriting_inputs({"--out": out}, features, local_features, *answers.paths)
     if ending(out) == ".safetensors":
-        needed("safetensors", f"--out {out}")
+        import_optional("safetensors", f"--out {out}")
     loaded = load_features(features, model, layer)
     joined = answers.to_fit(loaded)
     local = None if local_features is None else load_features(local_features, model, layer)
@@ -128,12 +128,12 @@ def fit(
     fitted.transform.save(out)
     record = fitted.record
     if as_json:
-        put_json({**asdict(record), "out": str(out)})
+        print_json({**asdict(record), "out": str(out)})
         return
     for sentence in _notes(record):
-        say(in_options(sentence))
-    put(*_result(record), _fitted(record), *(_fields(asdict(record)) if verbose else ()))
-    put(f"written to {out}")
+        print_message(in_options(sentence))
+    print_lines(*_result(record), _fitted(record), *(_fields(asdict(record)) if verbose else ()))
+    print_lines(f"written to {out}")
 
 
 def _requested_fit(keep: Keep, arm: Arm, solver: str, *, local: bool) -> Arm | Keep | None:

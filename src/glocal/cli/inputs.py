@@ -18,7 +18,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 from typer.models import OptionInfo
 
-from glocal.cli.output import progress_bar, say
+from glocal.cli.output import print_message, progress_bar
 from glocal.data.answers import Answers
 from glocal.data.check import Case, warn_of_order
 from glocal.data.features import NAMES_FILE, Features
@@ -123,7 +123,7 @@ def load_features(path: Path, model: str | None = None, layer: str | None = None
             raise ParameterError(f"--layer {layer} is about a network; pass --model too.")
         return Features.load(path)
     if ending(path) in READERS or any((path / f"features{kind}").exists() for kind in READERS):
-        say(f"{path} holds features; --model is not used for it.")
+        print_message(f"{path} holds features; --model is not used for it.")
         return Features.load(path)
     from glocal.extract import Extractor, open_images
     from glocal.extract.run import cached_features
@@ -133,7 +133,7 @@ def load_features(path: Path, model: str | None = None, layer: str | None = None
         extractor = Extractor(model, () if layer is None else (layer,))
         extraction = cached_features(extractor, source, lambda count, total: progress(count))
     if source.ignored:
-        say(f"skipped: {len(source.ignored)} files under {path} have no image extension.")
+        print_message(f"skipped: {len(source.ignored)} files under {path} have no image extension.")
     return extraction.features()
 
 

@@ -18,7 +18,15 @@ from glocal.cli.inputs import (
     flat,
     refuse_overwriting_inputs,
 )
-from glocal.cli.output import AsJson, Verbose, interval, progress_bar, put_table, say, show
+from glocal.cli.output import (
+    AsJson,
+    Verbose,
+    interval,
+    print_message,
+    print_result,
+    print_table,
+    progress_bar,
+)
 from glocal.data.features import Features
 from glocal.errors import ParameterError
 
@@ -114,9 +122,9 @@ def sweep(
     record = {**_record(result), "n_dropped": joined.n_dropped, "out": str(out)}
     if verbose and not as_json:
         front = result.front.drop(columns="front").dropna(axis=1, how="all").round(4).map(str)
-        put_table(list(front), front.to_numpy().tolist())
+        print_table(list(front), front.to_numpy().tolist())
     written = f"written to {out}: transform.npz (refitted on all objects), the front, means, points"
-    show(as_json, record, *chosen(result), written)
+    print_result(as_json, record, *chosen(result), written)
 
 
 def _record(result: Sweep) -> dict[str, Any]:
@@ -125,12 +133,12 @@ def _record(result: Sweep) -> dict[str, Any]:
     trivial = int((status == "trivial").sum())
     unconverged = int((~status.isin(["converged", "trivial"])).sum())
     if trivial:
-        say(
+        print_message(
             f"{trivial} points have no scores, since their optimum is W = 0: their lmbda is too "
             "large."
         )
     if unconverged:
-        say(
+        print_message(
             f"warning: {unconverged} of {len(status)} points are not converged; see their status "
             "in points.jsonl."
         )
@@ -151,9 +159,10 @@ def chosen(result: Sweep) -> list[str]:
         f"agreement {before.value:.3f} -> {after.value:.3f}, neighbours kept "
         f"{result.best['neighbours_kept']:.3f}"
     )
-    if gain.p_holm is not None:
+    if gain.p_corrected is not None:
         summary += (
             f"; gain {interval(gain.value, gain.low, gain.high, sign='+')} on {gain.n:,} held-out "
-            f"answers, p = {gain.p_holm:.2g} (corrected for {gain.settings['n_settings']} settings)"
+            f"answers, p = {gain.p_corrected:.2g} (corrected for "
+            f"{gain.settings['n_settings']} settings)"
         )
     return [summary, f"chosen: {words(result.best)}, {result.reason}"]

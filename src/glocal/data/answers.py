@@ -270,7 +270,7 @@ class Answers:
         """Sum of the weights; the number of answers if there are none."""
         return float(len(self)) if self.weights is None else float(self.weights.sum())
 
-    def named(self) -> Int[np.ndarray, " k"]:
+    def named_objects(self) -> Int[np.ndarray, " k"]:
         """The sorted indices of the objects that any answer names."""
         is_named = np.zeros(int(self.objects.max(initial=-1)) + 1, dtype=bool)
         is_named[self.objects] = True

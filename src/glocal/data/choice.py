@@ -46,6 +46,6 @@ def model_credit(features: Features, joined: Joined) -> Float[np.ndarray, " t"]:
     `joined` are the answers as rows of these features.
     """
     credit = np.full(len(joined.kept), np.nan)
-    shares = choice_model(features, joined.answers.named())(joined.answers)
+    shares = choice_model(features, joined.answers.named_objects())(joined.answers)
     credit[joined.kept] = shares[:, 0]
     return credit

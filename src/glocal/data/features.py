@@ -266,17 +266,17 @@ class Features:
 
 
 def check_finite(
-    rows: np.ndarray, source: str, numbers: Sequence[int] | np.ndarray, *, found: str = "holds"
+    rows: np.ndarray, source: str, numbers: Sequence[int] | np.ndarray, *, verb: str = "holds"
 ) -> None:
     """Raise a DataError where rows of these numbers in the file `source` are not finite.
 
-    `found` is the verb of the message: rows hold NaN or infinity, or are mapped to it.
+    `verb` is that of the message: rows hold NaN or infinity, or are mapped to it.
     """
     is_finite = np.isfinite(rows)
     if not is_finite.all():
         row, column = np.argwhere(~is_finite)[0]
         raise DataError(
-            f"{source} {found} {rows[row, column]} at row {numbers[row]}, column {column}; "
+            f"{source} {verb} {rows[row, column]} at row {numbers[row]}, column {column}; "
             "features must be finite and in the range of their dtype. Remove or recompute that "
             "image's features."
         )

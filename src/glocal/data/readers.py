@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Int, Shaped
 
 from glocal.data.tables import TABLES, read_named_rows
-from glocal.errors import DataError, FileError, needed
+from glocal.errors import DataError, FileError, import_optional
 from glocal.files import PathLike, read_npy, read_npz, reading
 
 PARQUET = ".parquet"
@@ -106,7 +106,7 @@ def _npz(path: PathLike) -> np.ndarray:
 
 
 def _torch(path: PathLike) -> np.ndarray:
-    torch = needed("torch", f"features file {path}")
+    torch = import_optional("torch", f"features file {path}")
     with reading(path, "features", _FIX) as file:
         try:
             with warnings.catch_warnings():
@@ -134,7 +134,7 @@ def _torch(path: PathLike) -> np.ndarray:
 
 def _safetensors(path: PathLike) -> np.ndarray:
     with reading(path, "features", _FIX) as file:
-        arrays: dict[str, np.ndarray] = needed(
+        arrays: dict[str, np.ndarray] = import_optional(
             "safetensors.numpy", f"features file {path}"
         ).load_file(file)
         return arrays[_choose(file, {name: array.shape for name, array in arrays.items()})]
@@ -143,7 +143,7 @@ def _safetensors(path: PathLike) -> np.ndarray:
 def _hdf5(path: PathLike) -> np.ndarray:
     with (
         reading(path, "features", _FIX) as file,
-        needed("h5py", f"features file {path}").File(file) as opened,
+        import_optional("h5py", f"features file {path}").File(file) as opened,
     ):
         shapes: dict[str, tuple[int, ...]] = {}
 
@@ -187,9 +187,9 @@ def vector_column(path: PathLike, column: str | None = None) -> str:
         No such column of lists of numbers, or several to choose from; or the file is missing or
         damaged.
     """
-    types = needed("pyarrow.types", "Parquet")
+    types = import_optional("pyarrow.types", "Parquet")
     with reading(path, "features", _FIX) as file:
-        schema = needed("pyarrow.parquet", "Parquet").read_schema(file)
+        schema = import_optional("pyarrow.parquet", "Parquet").read_schema(file)
     lists = {
         field.name: field.type.value_type
         for field in schema
@@ -228,7 +228,7 @@ def batches(path: PathLike, column: str) -> Iterator[tuple[int, Any, Shaped[np.n
     FileError
         The file is missing or damaged, or has no such column.
     """
-    parquet = needed("pyarrow.parquet", "Parquet")
+    parquet = import_optional("pyarrow.parquet", "Parquet")
     start = 0
     width = None
     # NOTE: without a buffer, or with pre_buffer, a whole row group stays in memory while it is read

@@ -242,8 +242,8 @@ def read_answers(path: PathLike, details: Sequence[str]) -> dict[str, Any]:
         if set(columns) <= set(table) and set(others) <= _DETAILS.keys():
             with contextlib.suppress(ValueError, OverflowError):
                 objects = table[[*columns]].astype(np.int64).to_numpy()
-                known = {title: table[title].to_numpy(_DETAILS[title]) for title in others}
-                return {"kind": kind, "answers": objects, **known}
+                optional = {title: table[title].to_numpy(_DETAILS[title]) for title in others}
+                return {"kind": kind, "answers": objects, **optional}
     raise DataError(
         f"{path} is a table with the columns {', '.join(table)[:120]}, not one of integers a, b, "
         "odd or reference, closer, farther, with person and seconds perhaps. Convert it: glocal "

@@ -54,7 +54,7 @@ class DualityGap:
 
     def gap(self, evaluation: Evaluation, W: Float[np.ndarray, "p p"], allowed: float) -> float:
         """Upper bound, in nats, on f(W) - f*; inf where no feasible dual point was found."""
-        weight = self.objective.share
+        weight = self.objective.global_weight
         sums, dM = self.objective.choices.derivatives(W)
         shrinkage = self.objective.lmbda * evaluation.parts["penalty"]
         local_dM, local_slope = self._local_derivative(evaluation, W, weight * dM)
@@ -91,7 +91,7 @@ class DualityGap:
         """H(q) and A(q) of the softmax at mM."""
         with np.errstate(over="ignore", invalid="ignore"):  # too long: `_violation` says so
             sums, dM = self.objective.choices.derivatives(math.sqrt(m) * W)
-        return sums.entropy, self.objective.share * dM
+        return sums.entropy, self.objective.global_weight * dM
 
     def _violation(self, A: Float[np.ndarray, "p p"]) -> float:
         """λ mix tr (λI + A)⁻¹ / p - 1: at most 0 where f* ≥ H(q) follows.
@@ -191,7 +191,7 @@ def identity_scale(objective: Objective) -> tuple[float, bool]:
     L_local is the same for every c, and R(cI) = (1 - mix) p c².
     """
     X = objective.choices.X
-    cost = objective.lmbda * (1 - objective.mix) * X.shape[1] / objective.share
+    cost = objective.lmbda * (1 - objective.mix) * X.shape[1] / objective.global_weight
     return best_scale(objective.choices, X, cost)
 
 

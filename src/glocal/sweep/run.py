@@ -18,7 +18,7 @@ from jaxtyping import Float
 
 from glocal._version import __version__
 from glocal.aligner import Arm, Exact, FitData, Keep, PaperLoop, fit
-from glocal.aligner.data import AUTO, NEIGHBOURS, Fold, joined
+from glocal.aligner.data import AUTO, NEIGHBOURS, Fold, pooled_answers
 from glocal.aligner.exact import Problem, WarmStart, scaled_identity
 from glocal.aligner.fitting import Solver
 from glocal.aligner.keep import DEFAULT_KEEP, best_centre
@@ -30,7 +30,7 @@ from glocal.errors import (
     GLocalError,
     ParameterError,
     TrivialOptimumError,
-    needed,
+    import_optional,
 )
 from glocal.evaluation.agreement import heldout_rows, odd_one_out
 from glocal.evaluation.structure import kept_by_image, neighbourhoods
@@ -69,8 +69,8 @@ class Sweep:
     marks the settings of the `front` and the `chosen` one. `best` is the row of the choice,
     `reason` says why it was chosen, and `transform` is its refit on all data. `scores` are the
     agreement of the original features and of the choice with all answers that some fold held out,
-    and their paired difference, whose `p_holm` is corrected for the number of settings to choose
-    from.
+    and their paired difference, whose `p_corrected` is corrected for the number of settings to
+    choose from.
     """
 
     points: pd.DataFrame
@@ -377,13 +377,13 @@ def _gain(plan: _Plan, points: list[Point], best: Setting) -> list[Score]:
         "original": _heldout_credit(plan, points, ORIGINAL),
         "chosen": _heldout_credit(plan, points, chosen_setting),
     }
-    heldout = joined([fold.answers for fold in plan.data.folds(plan.folds)])
+    heldout = pooled_answers([fold.answers for fold in plan.data.folds(plan.folds)])
     original, chosen, gain = heldout_rows(credit, heldout)
     # NOTE the choice is the best of many on these very answers: one comparison for each setting
     n_settings = len(plan.settings)
     corrected = None if gain.p is None else min(1.0, n_settings * gain.p)
     options = {**gain.settings, "n_settings": n_settings, "correction": "Bonferroni"}
-    gain = replace(gain, p_holm=corrected, settings=options)
+    gain = replace(gain, p_corrected=corrected, settings=options)
     return [replace(score, split="all folds") for score in (original, chosen, gain)]
 
 
@@ -488,7 +488,7 @@ def _parallel(data: FitData, jobs: int, scheduler: str | None) -> Iterator[jobli
     backend: dict[str, Any] = {"n_jobs": jobs}
     with contextlib.ExitStack() as stack:
         if scheduler is not None:
-            distributed = needed("distributed", "`scheduler`")
+            distributed = import_optional("distributed", "`scheduler`")
             argument = "scheduler_file" if Path(scheduler).is_file() else "address"
             try:
                 client = stack.enter_context(

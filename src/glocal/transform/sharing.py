@@ -18,7 +18,7 @@ from typing import Any
 
 from glocal.data.readers import READERS
 from glocal.data.sources import Progress, cached, fetch, offline, published
-from glocal.errors import FileError, GLocalError, ParameterError, needed, one_line
+from glocal.errors import FileError, GLocalError, ParameterError, import_optional, one_line
 from glocal.files import PathLike, make_folder, read_npz, read_text, write_text
 from glocal.transform.formats import ENDINGS, TRANSFORM_NAME, normalised_name
 from glocal.transform.record import CardOptions, value_at
@@ -265,7 +265,7 @@ def _unknown(text: str) -> GLocalError:
 @contextmanager
 def _hub(failure: str, fix: str) -> Iterator[Any]:
     """The hub's own library; a FileError with `failure` whatever it or its libraries raise."""
-    library = needed("huggingface_hub", "the Hugging Face hub")
+    library = import_optional("huggingface_hub", "the Hugging Face hub")
     try:
         yield library
     except Exception as error:  # its HTTP library, and what that raises, depend on its version

@@ -39,7 +39,7 @@ def check_answers(case: Case) -> Iterator[Finding]:
     if not len(answers):
         yield finding("answers", "answers: the file holds no answer")
         return
-    named = answers.named()
+    named = answers.named_objects()
     smallest = int(named[0])
     largest = int(named[-1])
     if largest >= n:
@@ -100,13 +100,13 @@ def check_heldout(train: Answers, test: Answers) -> Iterator[Finding]:
         has_known_persons = np.isin(test.person, train.person).any()
         if not has_known_persons:
             return
-    shared = np.intersect1d(train.named(), test.named())
+    shared = np.intersect1d(train.named_objects(), test.named_objects())
     n_repeated = _n_repeated_questions(train, test)
     if n_repeated:
         part = f"{n_repeated} of {len(test)} repeat questions of the training answers"
         yield finding("leakage", f"held-out answers: {part}")
     elif len(shared):
-        n_named = len(test.named())
+        n_named = len(test.named_objects())
         part = (
             f"{len(shared)} of the {n_named} objects that they name also occur in the training "
             "answers"

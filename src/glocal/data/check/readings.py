@@ -91,7 +91,9 @@ def check_columns(
     chance = answers.chance
     weights = np.ones(len(answers)) if answers.weights is None else answers.weights
     error = math.sqrt(chance * (1 - chance) * (weights @ weights)) / weights.sum()
-    agreement = _agreement_by_columns(choice_model(features, answers.named()), answers, weights)
+    agreement = _agreement_by_columns(
+        choice_model(features, answers.named_objects()), answers, weights
+    )
     is_odd = answers.kind == "odd-one-out"
     stated = agreement[0, 2 if is_odd else 1]
 

@@ -164,7 +164,7 @@ def to_csv(answers: Answers, path: PathLike) -> None:
     titles = [*COLUMNS.get(answers.kind, COLUMNS["anchor"]), *further]
     shown = answers.objects
     if answers.names is not None:
-        _check_names([answers.names[i] for i in answers.named().tolist()])
+        _check_names([answers.names[i] for i in answers.named_objects().tolist()])
         shown = np.array(answers.names, dtype=object)[answers.objects]
     table = pd.DataFrame(shown, columns=titles)
     details = {"weight": answers.weights, "person": answers.person, "seconds": answers.seconds}
