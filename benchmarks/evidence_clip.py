@@ -38,8 +38,8 @@ from glocal import (
     join,
     odd_one_out,
 )
+from glocal.aligner.choice import fit_place
 from glocal.aligner.crossfit import ANCHOR_ALPHAS
-from glocal.aligner.mixture import fit_place
 from glocal.data.world import simulated_answers
 from glocal.evaluation.few_shot import PROBES, draw_episodes, shared_credit
 from glocal.evaluation.intervals import Estimate, holm

@@ -174,7 +174,7 @@ def test_objects_without_answers_do_not_enter_the_loss(world, split, fits):
     """
     order = np.random.default_rng(0).permutation(len(world.objects))
     shuffled = Features(world.objects.matrix[np.argsort(order)])
-    triplets, _ = split[0].relabel(order)
+    triplets = split[0].relabel(order)
     fit = fit_arm(shuffled, triplets, method="global", lmbda=0.1)
     assert fit.record.objective == pytest.approx(fits["global"].record.objective, rel=1e-5)
     assert fit.record.n_objects == 160

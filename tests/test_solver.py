@@ -465,7 +465,7 @@ def test_a_start_near_0_is_no_optimum(irrelevant, lmbda, mix, tol):
     solver = Exact(tol=tol)
     problem = solver.problem(irrelevant)
     first = solver.minimise(problem, minimised)
-    assert first.details["start_scale"] < 0.02
+    assert first.start_scale < 0.02
     near_0 = WarmStart(minimised, 1e-3 * np.eye(68, dtype=np.float32))
     for result in (first, solver.minimise(problem, minimised, near_0)):
         assert (result.status, result.certificate) == ("converged", "global optimum: duality gap")

@@ -62,13 +62,6 @@ _RESUMED_BY = {"sweep": " with --resume", "suite": "", "extract": "", "align": "
 _FULL_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
 
-def _add_commands() -> None:
-    for command in _SINGLE_COMMANDS:
-        app.command(command.__name__)(command)
-    for module in _GROUPS:
-        app.add_typer(module.app, name=module.__name__.rpartition(".")[2])
-
-
 def _add_plugins() -> None:
     """Add the commands of other distributions: each entry point is a typer application.
 
@@ -88,7 +81,10 @@ def _add_plugins() -> None:
             print_message(f"warning: {_UNAVAILABLE[name]}")
 
 
-_add_commands()
+for _single in _SINGLE_COMMANDS:
+    app.command(_single.__name__)(_single)
+for _group in _GROUPS:
+    app.add_typer(_group.app, name=_group.__name__.rpartition(".")[2])
 _add_plugins()
 
 

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import typer
 from pydantic import Field
 
 from glocal._version import __version__
-from glocal.cli.catalogue import put_catalogue
 from glocal.cli.inputs import (
     AnswersFile,
     AnswersForm,
@@ -23,6 +22,7 @@ from glocal.cli.inputs import (
 from glocal.cli.output import (
     AsJson,
     in_options,
+    print_catalogue,
     print_json,
     print_message,
     print_result,
@@ -233,7 +233,8 @@ def import_command(
             **form.model_dump(),
         )
     answers = imported.answers
-    origin = {**imported.interpretation, "dropped": imported.dropped}
+    interpretation = imported.interpretation
+    origin = {**interpretation, "dropped": imported.dropped}
     answers.save(out, provenance={"version": __version__, **origin})
     passed = answers.catch_passed
     record = {
@@ -243,27 +244,22 @@ def import_command(
         "people": answers.n_people,
         "catch": None if passed is None else {"n": len(passed), "passed": int(passed.sum())},
         "dropped": imported.dropped,
-        "interpretation": imported.interpretation,
+        "interpretation": interpretation,
         "out": str(out),
     }
     people = "" if answers.n_people is None else f" of {answers.n_people} people"
+    columns = interpretation.get("columns", {})
+    lines = [f"{role} is column {titles}" for role, titles in columns.items()]
+    if "picked" in interpretation:
+        lines.append(f"picked: {interpretation['picked']}")
     print_result(
         as_json,
         record,
         f"{len(answers)} answers ({answers.kind}){people} about {record['objects']} objects",
-        *_reading(imported.interpretation),
+        *lines,
         *(f"left out: {n} × {reason}" for reason, n in imported.dropped.items()),
         f"written to {out}",
     )
-
-
-def _reading(interpretation: dict[str, Any]) -> list[str]:
-    """Lines on how a table was read: the column of each role, and what picks are."""
-    titles_of = interpretation.get("columns", {})
-    lines = [f"{role} is column {titles}" for role, titles in titles_of.items()]
-    if "picked" in interpretation:
-        lines.append(f"picked: {interpretation['picked']}")
-    return lines
 
 
 def _pairs(texts: list[str] | None, option: str) -> dict[str, str] | None:
@@ -326,4 +322,4 @@ def _list_published(as_json: bool) -> None:
         splits = f" ({', '.join(images['splits'])})" if images["splits"] else ""
         description = f"{images['what']}{splits}, for extract."
         rows.append((name, images["size"], images["terms"], description))
-    return put_catalogue(rows)
+    return print_catalogue(rows)

@@ -101,7 +101,6 @@ class AnswersFile(AnswersForm):
         answers, joined = self.joined(features)
         order = None if self.order is None else read_list(self.order, what="order")
         object_ids = names_of(self.object_ids)
-        features.check_finite()
         warn_of_order(Case(features, answers=answers, object_ids=object_ids, order=order))
         return joined
 
@@ -256,16 +255,12 @@ def _help(field: FieldInfo) -> str:
     is_shown = field.default not in (None, "", PydanticUndefined) and field.default is not False
     if not default and is_shown:
         default = str(field.default)
-    details = [*_range(field), *([f"default: {default}"] if default else [])]
+    bounds = [
+        f"{word} {getattr(constraint, name)}"
+        for constraint in field.metadata
+        for name, word in _BOUNDS.items()
+        if getattr(constraint, name, None) is not None
+    ]
+    details = [" and ".join(bounds), default and f"default: {default}"]
+    details = [detail for detail in details if detail]
     return f"{description} [{'; '.join(details)}]" if details else description
-
-
-def _range(field: FieldInfo) -> list[str]:
-    """The range of a field in words, if it has one."""
-    bounds = []
-    for constraint in field.metadata:
-        for name, word in _BOUNDS.items():
-            bound = getattr(constraint, name, None)
-            if bound is not None:
-                bounds.append(f"{word} {bound}")
-    return [" and ".join(bounds)] if bounds else []

@@ -8,9 +8,10 @@ import os
 import re
 import shutil
 import sys
+import textwrap
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import cache
+from functools import cache, partial
 from typing import Annotated, Any
 
 import typer
@@ -27,6 +28,7 @@ _ARGUMENT = re.compile(r"`(?P<name>[a-z_]+)(?:=(?P<value>[^`]*))?`")
 _DICT_ENTRY = re.compile(r"\{([^:{}]+): ([^:{}]+)\}")
 _AS_OPTION = r"\1=\2"  # an option takes an entry of a dict as NAME=VALUE
 _QUOTES = "'\""
+_INDENT = " " * 4
 _SECONDS_BETWEEN_LINES = 10.0  # of progress, where no bar can be drawn
 
 
@@ -112,6 +114,23 @@ def _print_blocks(header: list[str], rows: list[list[str]]) -> None:
     for row in rows:
         cells = zip(header, row, strict=True)
         print_lines(*(f"{name.ljust(width)}  {cell}" for name, cell in cells if cell), "")
+
+
+def print_catalogue(entries: Iterable[Sequence[str]]) -> None:
+    """Print entries, each a name, facts and last a description, within 100 columns.
+
+    Names and addresses stay whole.
+    """
+    wrap = partial(
+        textwrap.wrap,
+        width=100,
+        subsequent_indent=_INDENT,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+    for name, *facts, description in entries:
+        print_lines(*wrap(f"{name}  {', '.join(facts)}".strip()))
+        print_lines(*wrap(description.strip(), initial_indent=_INDENT))
 
 
 def print_scores(scores: Iterable[Score]) -> None:

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from glocal.aligner import Exact, FitData, PaperLoop
+from glocal.aligner import Exact, PaperLoop
 from glocal.aligner.data import Blocks
 from glocal.aligner.keep import Keep
-from glocal.cli.fit import CentreOption, SolverName, parse_centre, solver_of, words
+from glocal.cli.fit import CentreOption, SolverName, fit_data, solver_of, words
 from glocal.cli.inputs import (
     AnswersFile,
     FeaturesPath,
@@ -90,19 +90,10 @@ def sweep(
     if jobs == 0:
         raise ParameterError("--jobs is 0; allowed are 1 and above, and -1 for one per core.")
     refuse_overwriting_inputs({"--out": out}, features, local_features, grid, *answers.paths)
-    loaded = Features.load(features)
-    joined = answers.to_fit(loaded)
     local = None if local_features is None else Features.load(local_features)
+    data = fit_data(Features.load(features), answers, local, centre, blocks)
     from glocal.sweep.run import sweep as run_sweep
 
-    data = FitData(
-        loaded,
-        joined.answers,
-        local,
-        n_dropped=joined.n_dropped,
-        centre=parse_centre(centre),
-        **blocks.model_dump(),
-    )
     with progress_bar("sweep", unit="points") as progress:
         result = run_sweep(
             data,
@@ -119,7 +110,7 @@ def sweep(
                 count, total, f"fold {row['fold']}, {row['method']}"
             ),
         )
-    record = {**_record(result), "n_dropped": joined.n_dropped, "out": str(out)}
+    record = {**_record(result), "n_dropped": data.n_dropped, "out": str(out)}
     if verbose and not as_json:
         front = result.front.drop(columns="front").dropna(axis=1, how="all").round(4).map(str)
         print_table(list(front), front.to_numpy().tolist())

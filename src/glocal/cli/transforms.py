@@ -9,9 +9,8 @@ from typing import Annotated
 
 import typer
 
-from glocal.cli.catalogue import put_catalogue
 from glocal.cli.inputs import refuse_overwriting_inputs
-from glocal.cli.output import AsJson, print_json, print_result, progress_bar
+from glocal.cli.output import AsJson, print_catalogue, print_json, print_result, progress_bar
 from glocal.data.sources import published
 from glocal.errors import ParameterError
 from glocal.files import atomic_write, writable_target
@@ -82,7 +81,7 @@ def _list(as_json: bool) -> None:
     if as_json:
         print_json({"transforms": rows})
     else:
-        put_catalogue(
+        print_catalogue(
             (row["name"], row["licence"], f"{row['what']}. {row['warning']}") for row in rows
         )
 

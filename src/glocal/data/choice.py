@@ -30,7 +30,7 @@ def choice_model(features: Features, rows: Int[np.ndarray, " k"]) -> ChoiceModel
     S = X @ X.T if len(rows) <= _MAX_ROWS_OF_GRAM else None
 
     def shares(answers: Answers) -> Float[np.ndarray, "t k"]:
-        answers = answers.relabel(position)[0]
+        answers = answers.relabel(position)
         objects = answers.objects
         if S is None:
             return choice(of_pairs(X, objects, answers.pairs), tolerance)

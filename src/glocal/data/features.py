@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from numpy.typing import DTypeLike
 
 from glocal.data.readers import PARQUET, READERS, read_matrix
 from glocal.data.tables import TABLES, read_named_rows
 from glocal.errors import DataError, FileError
-from glocal.files import PathLike, read_lines, read_object
+from glocal.files import PathLike, ending, read_lines, read_object
 
 NAMES_FILE = "file_names.txt"
 RECORD_FILE = "record.json"
@@ -149,7 +149,7 @@ class Features:
         is_folder = os.path.isdir(path)  # unlike Path.is_dir, false for a name that is too long
         file = _only_feature_file(path) if is_folder else path
         names = None
-        if file.suffix.lower() in TABLES:
+        if ending(file) in TABLES:
             matrix, names = read_named_rows(file)
         else:
             matrix = read_matrix(file)
@@ -247,23 +247,6 @@ class Features:
         for start, rows in self.chunks():
             check_finite(rows, self.source, range(start, start + len(rows)))
 
-    def rows(self, numbers: Int[np.ndarray, " k"]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """Yield (positions in `numbers`, their rows) in the order of the file.
-
-        Rows come about 32 MB of float64 at a time. Only these rows are read and checked.
-
-        Raises
-        ------
-        DataError
-            NaN or infinity in one of them.
-        """
-        order = np.argsort(numbers, kind="stable")
-        for start, stop in row_blocks(len(order), self.dimensions):
-            positions = order[start:stop]
-            chunk = np.asarray(self.matrix[numbers[positions]])
-            check_finite(chunk, self.source, numbers[positions])
-            yield positions, chunk
-
 
 def check_finite(
     rows: np.ndarray, source: str, numbers: Sequence[int] | np.ndarray, *, verb: str = "holds"
@@ -326,9 +309,9 @@ def transposed_hint(features: Features, n: int) -> str:
 
 def _only_feature_file(folder: Path) -> Path:
     kinds = READERS.keys() - TABLES  # tables beside features often hold something else
-    files = sorted(file for file in folder.iterdir() if file.suffix.lower() in kinds)
+    files = sorted(file for file in folder.iterdir() if ending(file) in kinds)
     named_features = [file for file in files if file.name == "features.npy"]
-    arrays = [file for file in files if file.suffix.lower() != PARQUET]
+    arrays = [file for file in files if ending(file) != PARQUET]
     if len(files) > 1 and not arrays:
         return folder
     candidates = named_features or arrays or files

@@ -78,20 +78,14 @@ class DualityGap:
         if not start.is_feasible:
             m_lowest = max(m_lowest, 1.0)
         for margin in _SCALE_MARGINS:
-            m = m_lowest + margin * allowed / curvature
-            bracket = bracket.with_point(dual_point(*self._entropy_and_slope(max(m, 0.25), W)))
+            m = max(m_lowest + margin * allowed / curvature, 0.25)
+            with np.errstate(over="ignore", invalid="ignore"):  # too long: `_violation` says so
+                sums_at_m, dM = self.objective.choices.derivatives(math.sqrt(m) * W)
+            bracket = bracket.with_point(dual_point(sums_at_m.entropy, weight * dM))
             if bracket.feasible is not None:
                 break
         gap = bracket.least_gap(violation, allowed)
         return math.inf if gap <= -allowed else max(gap, 0.0)  # below 0: W is nearly singular
-
-    def _entropy_and_slope(
-        self, m: float, W: Float[np.ndarray, "p p"]
-    ) -> tuple[float, Float[np.ndarray, "p p"]]:
-        """H(q) and A(q) of the softmax at mM."""
-        with np.errstate(over="ignore", invalid="ignore"):  # too long: `_violation` says so
-            sums, dM = self.objective.choices.derivatives(math.sqrt(m) * W)
-        return sums.entropy, self.objective.global_weight * dM
 
     def _violation(self, A: Float[np.ndarray, "p p"]) -> float:
         """λ mix tr (λI + A)⁻¹ / p - 1: at most 0 where f* ≥ H(q) follows.

@@ -166,9 +166,10 @@ def _apply_to_shard(
     mark: bytes,
 ) -> int:
     """Write the file of one shard, unless it is there; returns its number of rows."""
-    finished = _finished_rows(target, mark)
-    if finished is not None:
-        return finished
+    rows = _finished_rows(target, mark)
+    if rows is not None:
+        return rows
+    pa = import_optional("pyarrow", "Parquet")
     parquet = import_optional("pyarrow.parquet", "Parquet")
     make_folder(target.parent)
     schema = _output_schema(source, column, transform.out_dimensions, mark)
@@ -183,16 +184,12 @@ def _apply_to_shard(
     ):
         for start, batch, X in batches(source, column):
             Z = transform.map_rows(X, normalize=normalize, source=str(source), first=start)
-            writer.write_batch(batch.set_column(position, field, _vectors(Z, field.type)))
+            vectors = pa.FixedSizeListArray.from_arrays(
+                pa.array(Z.reshape(-1), type=field.type.value_type), type=field.type
+            )
+            writer.write_batch(batch.set_column(position, field, vectors))
             rows = start + len(X)
     return rows
-
-
-def _vectors(Z: Shaped[np.ndarray, "n r"], type: Any) -> Any:
-    """Rows as an array of Arrow lists of this type."""
-    pa = import_optional("pyarrow", "Parquet")
-    values = pa.array(np.ascontiguousarray(Z).reshape(-1), type=type.value_type)
-    return pa.FixedSizeListArray.from_arrays(values, type=type)
 
 
 def _output_schema(source: Path, column: str, dimensions: int, mark: bytes) -> Any:

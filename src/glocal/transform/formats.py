@@ -15,7 +15,7 @@ from jaxtyping import Float
 
 from glocal.data.readers import READERS
 from glocal.errors import DataError, DataWarning, FileError, ParameterError, import_optional
-from glocal.files import PathLike, array_sha256, atomic_write, read_npz, reading
+from glocal.files import PathLike, array_sha256, atomic_write, ending, read_npz, reading
 from glocal.results import to_json
 from glocal.transform.record import FORMAT, check_record
 
@@ -53,8 +53,8 @@ def save(transform: Any, path: PathLike) -> None:
         Another ending, safetensors is not installed, or the file cannot be written; a previous file
         stays whole.
     """
-    ending = Path(path).suffix.lower()
-    if ending not in ENDINGS:
+    kind = ending(path)
+    if kind not in ENDINGS:
         raise ParameterError(f"transform file {path} must end in {' or '.join(ENDINGS)}.")
     record = to_json({"format": FORMAT, **transform.meta})
     W = transform.weights
@@ -63,7 +63,7 @@ def save(transform: Any, path: PathLike) -> None:
     if transform.bias is not None:
         arrays["bias"] = transform.bias.astype(np.float32)
     with atomic_write(path) as stream:
-        if ending == ".npz":
+        if kind == ".npz":
             np.savez(stream, allow_pickle=False, **arrays, meta=np.array(record))
         else:
             write = import_optional("safetensors.numpy", "a .safetensors file").save
@@ -77,12 +77,12 @@ def read_transform(
     path: PathLike,
 ) -> tuple[np.ndarray, np.ndarray | None, float, float, dict[str, Any]]:
     """Weights, bias, mean, std and record of a transform file; see `LinearTransform.load`."""
-    ending = Path(path).suffix.lower()
-    if ending == ".safetensors":
+    kind = ending(path)
+    if kind == ".safetensors":
         arrays = _read_safetensors(path)
-    elif ending in READERS and ending not in ENDINGS:
+    elif kind in READERS and kind not in ENDINGS:
         raise FileError(
-            f"{path} ends in {ending}, as features do; a transform ends in {' or '.join(ENDINGS)}. "
+            f"{path} ends in {kind}, as features do; a transform ends in {' or '.join(ENDINGS)}. "
             "Were the two exchanged?"
         )
     else:

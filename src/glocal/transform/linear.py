@@ -168,10 +168,14 @@ class LinearTransform:
     def _as_rows(self, features: Any) -> Any:
         """Features as an array or a tensor; a DataError for what no transform maps."""
         torch = sys.modules.get("torch")  # a caller that has a tensor has imported it
-        is_tensor = torch is not None and isinstance(features, torch.Tensor)
-        X = features if is_tensor else as_matrix(features)
+        if torch is not None and isinstance(features, torch.Tensor):
+            X = features
+            is_real = X.layout == torch.strided and not X.is_complex()
+        else:
+            X = as_matrix(features)
+            is_real = X.dtype.kind in "fiub"
         self.check_shape(tuple(X.shape))
-        if not _is_real(X):
+        if not is_real:
             raise DataError(
                 f"features hold {X.dtype} values; they must be real numbers in a dense array or "
                 "tensor."
@@ -384,7 +388,6 @@ class LinearTransform:
                 f"`prior_images` is {prior_images!r}; allowed are 0 and more images."
             )
         X = self._as_rows(as_matrix(images))
-        self.check_shape(X.shape)
         n = len(X)
         if n < MIN_RECENTRING_ROWS:
             warnings.warn(
@@ -444,13 +447,6 @@ def check_mapped(X: np.ndarray, Z: np.ndarray, source: str, first: int) -> None:
     numbers = range(first, first + len(X))
     check_finite(X, source, numbers)
     check_finite(Z, source, numbers, verb="is mapped to")
-
-
-def _is_real(X: Any) -> bool:
-    """Whether a dense array or tensor holds real numbers."""
-    if isinstance(X, np.ndarray):
-        return X.dtype.kind in "fiub"
-    return X.layout == sys.modules["torch"].strided and not X.is_complex()
 
 
 pretrained = LinearTransform.from_pretrained

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from glocal.data.check.findings import Finding, finding, warn
+from glocal.data.check.findings import Finding, finding
 from glocal.data.features import Features, Standardization
 from glocal.errors import DataError
 
@@ -195,11 +195,6 @@ def check_local(
         )
 
 
-def warn_of_local(features: Features, local: Features, images: Int[np.ndarray, " k"]) -> None:
-    """Warn if the local features of these images were not made as the object features were."""
-    warn(check_local(features, local, images))
-
-
 def _sample(
     features: Features, rows: Int[np.ndarray, " k"] | None = None
 ) -> Float[np.ndarray, "m p"]:
@@ -216,7 +211,6 @@ def _median_length(rows: Float[np.ndarray, "m p"]) -> float:
 
 
 def _correlation(a: Float[np.ndarray, " p"], b: Float[np.ndarray, " p"]) -> float:
-    a = a - a.mean()
-    b = b - b.mean()
-    scale = float(np.linalg.norm(a) * np.linalg.norm(b))
-    return float(a @ b) / scale if scale > 0 else 1.0  # columns that are all alike tell nothing
+    if not a.std() or not b.std():
+        return 1.0  # columns that are all alike tell nothing
+    return float(np.corrcoef(a, b)[0, 1])
