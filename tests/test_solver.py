@@ -288,11 +288,11 @@ def test_a_mixture_that_is_not_feasible_bounds_nothing():
     the gap."""
     feasible = gap._DualPoint(3.0, np.full((1, 1), 3.0), violation=-1.0)
     infeasible = gap._DualPoint(-2.0, np.full((1, 1), -2.0), violation=1.0)
-    bracket = gap._Bracket(feasible, infeasible)
-    assert bracket.least_gap(lambda A: 1.0, allowed=0.0) == 3.0
-    assert bracket.least_gap(lambda A: math.inf, allowed=0.0) == 3.0
-    assert 0.0 <= bracket.least_gap(lambda A: -A.item(), allowed=0.5) <= 0.5
-    assert gap._Bracket(None, infeasible).least_gap(lambda A: -1.0, allowed=0.0) == math.inf
+    points = [feasible, infeasible]
+    assert gap._least_gap(points, lambda A: 1.0, allowed=0.0) == 3.0
+    assert gap._least_gap(points, lambda A: math.inf, allowed=0.0) == 3.0
+    assert 0.0 <= gap._least_gap(points, lambda A: -A.item(), allowed=0.5) <= 0.5
+    assert gap._least_gap([infeasible], lambda A: -1.0, allowed=0.0) == math.inf
 
 
 def test_the_gap_of_columns_is_the_larger_of_two_bounds():

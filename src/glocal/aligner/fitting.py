@@ -142,7 +142,7 @@ def arm_or_keep(
         return Arm.of(settings, local=local) if names else None
     if names:
         raise ParameterError(
-            f"`keep={keep:g}` chooses the method and its parameters, but `{names[0]}` is given "
+            f"`keep={keep}` chooses the method and its parameters, but `{names[0]}` is given "
             "too. Give one of them."
         )
     return Keep(keep=keep)

@@ -199,19 +199,17 @@ def flat(command: Callable[..., None]) -> Callable[..., None]:
     @wraps(command)
     def run(**values: Any) -> None:
         passed = {name: value for name, value in values.items() if value is not None}
-        built = {name: model(**_part(passed, model)) for name, model in models.items()}
-        command(**{name: values[name] for name in of_command}, **built)
+        arguments = {name: values[name] for name in of_command}
+        for name, model in models.items():
+            options = _options(model).keys() & passed.keys()
+            arguments[name] = model(**{option: passed[option] for option in options})
+        command(**arguments)
 
     options = [*of_command.values(), *of_models.values()]
     options.sort(key=lambda option: option.default is not inspect.Parameter.empty)
     run.__signature__ = inspect.Signature(options)  # type: ignore[attr-defined]
     run.__annotations__ = {option.name: option.annotation for option in options}
     return run
-
-
-def _part(values: Mapping[str, Any], model: type[Options]) -> dict[str, Any]:
-    """The values of the options of a model."""
-    return {name: values[name] for name in _options(model) if name in values}
 
 
 def _options(model: type[Options]) -> dict[str, FieldInfo]:

@@ -13,16 +13,13 @@ from weakref import WeakSet
 import numpy as np
 from jaxtyping import Float
 
-from glocal.data.features import Features, as_matrix
+from glocal.data.features import Features, as_matrix, is_of_scale, spaced_rows
 from glocal.errors import DataWarning
 from glocal.similarity import unit_rows
 from glocal.transform.formats import normalised_name
 
 _SAMPLE_ROWS = 2000
 _SAMPLE_ROWS_OF_A_CALL = 256
-# of one network on objects, ImageNet and CIFAR-10: at most .03 and 1.08
-_MAX_MEAN_SHIFT = 0.25  # standard deviations of the fitted features
-_MAX_STD_RATIO = 2.0
 _MAX_UNIT_DEVIATION = 2e-3  # of the length of a row from 1
 _MIN_ROWS = 10  # whose mean and standard deviation say something
 _MAX_COLUMNS = 16  # that are recorded
@@ -139,15 +136,6 @@ def scaled_to_length_1(X: np.ndarray) -> Float[np.ndarray, "n p"]:
     return unit_rows(rows / np.where(largest > 0, largest, 1.0))
 
 
-def _sample(matrix: Any, size: int) -> Float[np.ndarray, "n p"]:
-    """Up to `size` evenly spaced rows, without those that are not finite, an error later."""
-    n = len(matrix)
-    if n > size:
-        matrix = matrix[np.unique(np.linspace(0, n - 1, size).astype(np.int64))]
-    rows = np.asarray(as_matrix(matrix), dtype=np.float64)
-    return rows[np.isfinite(rows).all(axis=1)]
-
-
 def _warn_of_differences(
     transform: Any, X: Any, normalize: bool, size: int, stacklevel: int
 ) -> None:
@@ -160,7 +148,7 @@ def _warn_of_differences(
 
 def _differences(transform: Any, X: Any, normalize: bool, size: int) -> Iterator[str]:
     """How a sample of rows, and the network they are of, differ from those of the fit."""
-    rows = _sample(X.matrix if isinstance(X, Features) else X, size)
+    rows = spaced_rows(X.matrix if isinstance(X, Features) else X, size)
     with np.errstate(over="ignore", invalid="ignore"):  # of values near the end of float64
         difference = _length_difference(transform, rows, normalize)
         difference = difference or _value_difference(transform, rows, normalize)
@@ -206,7 +194,7 @@ def _value_difference(transform: Any, rows: np.ndarray, normalize: bool) -> str 
     spread = recorded_rows.get("spread", 1.0)
     mean = float(standardized.mean()) / spread
     std = float(standardized.std()) / spread
-    if not (abs(mean) <= _MAX_MEAN_SHIFT and 1 / _MAX_STD_RATIO <= std <= _MAX_STD_RATIO):
+    if not is_of_scale(mean, std):
         return (
             f"standardized by the transform the rows have mean {mean:.3g} and std {std:.3g}, not "
             "about 0 and 1: they are of another network or layer than it was fitted on, or were "
