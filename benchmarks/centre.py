@@ -139,7 +139,7 @@ def arm_row(network: str, data: FitData, fold_number: int, arm: str) -> dict[str
     """The scores of one arm on one fold, and of a fit what chose it and what it took."""
     fold = data.fold(fold_number, FOLDS)
     outside = fold.data.objects
-    objects = np.setdiff1d(data.answers.named(), outside)
+    objects = np.setdiff1d(data.answers.named_objects(), outside)
     identity = np.eye(data.features.dimensions, dtype=np.float32)
     if arm in ("original", "centred"):
         centred = replace(data, centre=float(arm == "centred"))

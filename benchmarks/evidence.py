@@ -266,7 +266,7 @@ def original(transform: LinearTransform) -> Any:
 def pair(scores: list[Any], values: list[float]) -> Record:
     """The values before and after, and their difference."""
     before, after = scores
-    difference = after.units.less(before.units)
+    difference = after.units.minus(before.units)
     return {"values": values, "difference": difference.mean, "half": difference.half}
 
 
@@ -345,7 +345,7 @@ def suite() -> Record:
     (root / "suite.toml").write_text("\n".join(parts), encoding="utf-8")
     out = study.OUT / "suite-out"
     _, command = run("suite", root / "suite.toml", "--out", out)
-    rows = suite_rows(out, ["task", "transform", "value", "difference", "p_holm"])
+    rows = suite_rows(out, ["task", "transform", "value", "difference", "p_corrected"])
     return {"clip_suite": rows, "clip_suite_date": today(), "commands": {"clip suite": command}}
 
 

@@ -38,8 +38,8 @@ from glocal import (
     join,
     odd_one_out,
 )
+from glocal.aligner.choice import fit_place
 from glocal.aligner.crossfit import ANCHOR_ALPHAS
-from glocal.aligner.mixture import fit_place
 from glocal.data.world import simulated_answers
 from glocal.evaluation.few_shot import PROBES, draw_episodes, shared_credit
 from glocal.evaluation.intervals import Estimate, holm
@@ -217,7 +217,7 @@ def _diagonal() -> np.ndarray:
     """diag d that minimises L_global + λ Σ (d - mean d)², λ chosen on fold 0 of the objects."""
 
     def fitted(part: FitData, lmbda: float) -> np.ndarray:
-        X, answers = part.named("float32")
+        X, answers = part.objects_and_answers("float32")
         loss = ChoiceLoss(X, answers.objects, answers.pairs)
 
         def objective(d: np.ndarray) -> tuple[float, np.ndarray]:
@@ -425,7 +425,7 @@ def study() -> tuple[list[dict[str, Any]], float]:
                 group.append(row)
         tested = [row for row in group if row.get("p") is not None]
         for row, p in zip(tested, holm([row["p"] for row in tested]), strict=True):
-            row["p_holm"] = p
+            row["p_corrected"] = p
         rows += group
     return rows, seconds
 

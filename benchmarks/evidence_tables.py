@@ -52,7 +52,7 @@ def change(row: Record, level: float = 0.05) -> str:
     if round(abs(value), 3) != 0:
         sign = "+" if value > 0 else "−"
     text = f"{sign}{decimals(abs(value))} ± {decimals(row['half'])}"
-    return f"**{text}**" if row.get("p_holm", 1) < level else text
+    return f"**{text}**" if row.get("p_corrected", 1) < level else text
 
 
 def cells(record: Record, base: str = "original") -> dict[tuple[str, str], Record]:

@@ -109,7 +109,7 @@ class Case:
         inside = object_folds(len(self.objects), FOLDS)[fold]
         row = np.full(len(self.objects), -1)
         row[inside] = np.arange(len(inside))
-        return inside, self.answers.relabel(row)[0]
+        return inside, self.answers.relabel(row)
 
     def heldout_images(self, fold: int) -> np.ndarray:
         """The local images of one fold."""

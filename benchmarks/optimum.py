@@ -116,7 +116,9 @@ def distance(problem: RandomProblem, seed: int, budget: int = 1000) -> tuple[str
         if arm.method == "naive":
             rule = Stationarity(arm.lmbda)
             limits = {"tol": tight.tolerance, "max_evaluations": tight.max_evaluations}
-            best = min(best, minimise(exact.objective(arm), rule, W, moments, **limits).at.value)
+            best = min(
+                best, minimise(exact.objective(arm), rule, W, moments, **limits).evaluation.value
+            )
         else:
             start = replace(solution, W=W, pairs=())
             best = min(best, tight.minimise(exact, arm, start).objective)

@@ -193,7 +193,7 @@ def write(transform: LinearTransform, data: FitData, name: str) -> None:
         purpose=PURPOSES[centre].format(kept_raw=record["keep"]["expected"]["kept_raw"]),
         comparison=COMPARISONS[centre],
         answers=len(data.answers),
-        objects=len(data.answers.named()),
+        objects=len(data.answers.named_objects()),
         images=len(data.blocks[0]),
         candidates=record["keep"]["candidates"],
         k=record["keep"]["k"],

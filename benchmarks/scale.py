@@ -27,7 +27,7 @@ import torch
 from glocal.data.answers import Answers
 from glocal.data.world import simulated_answers
 from glocal.evaluation.agreement import odd_one_out
-from glocal.objective import ChoiceLoss, LocalLoss, Workers, blas_alone
+from glocal.objective import ChoiceLoss, LocalLoss, Workers, single_threaded_blas
 
 N_OBJECTS = 1854
 N_DIMENSIONS = 768
@@ -120,14 +120,14 @@ def gradient(X: np.ndarray, answers: Answers, blocks: list[np.ndarray], rounds: 
         Z @ Z.T
         X.T @ (G @ Z)
 
-    with blas_alone() as threads:
+    with single_threaded_blas() as threads:
         workers = Workers.of(X.shape, len(answers), map(len, blocks), threads)
         loss = ChoiceLoss(X, answers.objects, answers.pairs, workers=workers)
         local = LocalLoss(blocks, 0.25, workers=workers)
 
         def alone(function: Callable[[np.ndarray], object]) -> Callable[[], object]:
             def call() -> object:
-                with blas_alone():
+                with single_threaded_blas():
                     return function(W)
 
             return call

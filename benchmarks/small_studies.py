@@ -223,7 +223,7 @@ def side_of(X: np.ndarray, answers: Answers, objects: np.ndarray) -> Side:
     """Answers as rows of the features of some objects."""
     row = np.full(len(X), -1)
     row[objects] = np.arange(len(objects))
-    return Side(X[objects], answers.relabel(row)[0])
+    return Side(X[objects], answers.relabel(row))
 
 
 # the arms

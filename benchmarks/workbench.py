@@ -53,7 +53,7 @@ def paired(after: Any, before: Any, **shared: Any) -> dict[str, Any]:
     """The paired difference of two arms, its interval and p; `shared` are fields of `Units`."""
     from glocal.evaluation.intervals import Units
 
-    estimate = Units(values=after, **shared).less(Units(values=before))
+    estimate = Units(values=after, **shared).minus(Units(values=before))
     low, high = estimate.interval()
     scores = {"difference": estimate.mean, "low": low, "high": high, "p": estimate.p}
     return {**scores, "n": int(after.size)}

@@ -148,7 +148,7 @@ def test_it_works_in_a_pipeline(world, as_a_user):
     labels = world.superordinate
     few = np.arange(len(X)) % 5 == 0
     rows = np.where(few, np.cumsum(few) - 1, -1)
-    answers = world.answers.relabel(rows)[0].objects
+    answers = world.answers.relabel(rows).objects
     pipeline = Pipeline([("aligner", Aligner()), ("classifier", LogisticRegression(max_iter=2000))])
     pipeline.fit(X[few], labels[few], aligner__answers=answers)
     Z = Aligner().fit(X[few], answers).transform(X)

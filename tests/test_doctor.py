@@ -55,7 +55,7 @@ def small():
     rows = rng.permutation(len(names))
     listed = rng.permutation(len(names))
     objects = Features(world.objects.matrix[rows], names)  # neighbours in the list are not alike
-    answers = world.answers.relabel(np.argsort(listed)[np.argsort(rows)])[0]
+    answers = world.answers.relabel(np.argsort(listed)[np.argsort(rows)])
     return Case(objects, world.local, answers, object_ids=tuple(names[i] for i in listed))
 
 
@@ -243,7 +243,7 @@ def things(data_dir):
         features = Features(
             np.asarray(features.matrix[rows]), tuple(features.names[i] for i in rows)
         )
-        cases[network] = Case(features, local, answers.relabel(new)[0], object_ids=ids)
+        cases[network] = Case(features, local, answers.relabel(new), object_ids=ids)
     return cases
 
 

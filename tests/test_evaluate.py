@@ -156,7 +156,7 @@ def test_a_command_gives_what_the_library_gives(folder, tmp_path, capsys, name):
         baseline_result = result(name, before if arm == "original" else baseline(arm, Features(X)))
         assert beside["transform"] == arm
         assert beside["difference"]["value"] == pytest.approx(
-            expected.units.less(baseline_result.units).mean, abs=1e-6
+            expected.units.minus(baseline_result.units).mean, abs=1e-6
         )
         assert beside["low"] == pytest.approx(baseline_result.low, abs=1e-5)
     assert run(folder, name, *options) == 0

@@ -74,7 +74,7 @@ def test_what_cannot_be_imported_is_said(tmp_path, monkeypatch, content, message
         (tmp_path / "h5py.py").write_text(content)
         monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(MissingDependencyError, match=message):
-        errors.needed("h5py", "an .h5 file")
+        errors.import_optional("h5py", "an .h5 file")
 
 
 def test_an_interrupt_while_the_command_line_loads_is_one_line(tmp_path):

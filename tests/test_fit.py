@@ -147,7 +147,7 @@ def test_the_record_says_how_the_fit_came_about(world, split, fits):
             (0.3, 0.25, 1024) if glocal else (None, None, None)
         )
         assert (record.n_answers, record.n_local) == (len(split[0]), 300 if glocal else 0)
-        assert record.n_objects == len(split[0].named()) == 160
+        assert record.n_objects == len(split[0].named_objects()) == 160
         assert (record.tol, record.rank) == (1e-5, None)
         assert 0 <= record.gap <= record.tol * record.objective
         assert set(record.parts) == {"global", "penalty", *(["local"] if glocal else [])}
@@ -174,7 +174,7 @@ def test_objects_without_answers_do_not_enter_the_loss(world, split, fits):
     """
     order = np.random.default_rng(0).permutation(len(world.objects))
     shuffled = Features(world.objects.matrix[np.argsort(order)])
-    triplets, _ = split[0].relabel(order)
+    triplets = split[0].relabel(order)
     fit = fit_arm(shuffled, triplets, method="global", lmbda=0.1)
     assert fit.record.objective == pytest.approx(fits["global"].record.objective, rel=1e-5)
     assert fit.record.n_objects == 160

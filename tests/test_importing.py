@@ -617,7 +617,12 @@ def test_real_files(data_dir):
     )
     assert np.array_equal(imported.answers.objects, np.load(things / "triplets.npy"))
     eggs = import_answers(data_dir / "anchors/alien_eggs/answers.csv").answers
-    assert (len(eggs), eggs.kind, eggs.n_people, len(eggs.named())) == (20_086, "anchor", 416, 30)
+    assert (len(eggs), eggs.kind, eggs.n_people, len(eggs.named_objects())) == (
+        20_086,
+        "anchor",
+        416,
+        30,
+    )
     videos = import_answers(data_dir / "videos/answers.csv").answers
     assert (len(videos), len(videos.catch_passed)) == (23_773, 1_185)
     assert videos.catch_passed.all()

@@ -26,7 +26,7 @@ from glocal.results import Score
 
 def ends(a, b, **shared):
     """The paired difference: mean, low, high, p."""
-    difference = Units(values=a, **shared).less(Units(values=b))
+    difference = Units(values=a, **shared).minus(Units(values=b))
     return difference.mean, *difference.interval(), difference.p
 
 
@@ -323,7 +323,7 @@ def test_an_interval_stays_within_what_a_score_can_be():
             for arm, units in enumerate(arms)
         }
         difference = compared(results, [("0", "1")])[-1]
-        assert arms[0].less(arms[1]).half > 2
+        assert arms[0].minus(arms[1]).half > 2
         assert (difference.low, difference.high) == (-largest, largest)
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from glocal.aligner import Arm, Exact, FitData, Keep, fit, keep_curve
-from glocal.aligner.data import joined
+from glocal.aligner.data import pooled_answers
 from glocal.aligner.exact import scaled_identity
 from glocal.aligner.line import Line
 from glocal.data.features import Features
@@ -77,7 +77,7 @@ def test_the_error_counts_objects_of_the_whole_set(curve, world):
     """Answers of different folds share no object: their error is that of the held-out answers as
     they were given.
     """
-    heldout = joined([curve.data.fold(k, 3).answers for k in range(3)])
+    heldout = pooled_answers([curve.data.fold(k, 3).answers for k in range(3)])
     score = odd_one_out(world.objects.standardization(world.objects.matrix, "float64"), heldout)
     assert curve.agreement(curve.original).error == pytest.approx(score.units.estimate().error)
 
@@ -87,7 +87,7 @@ def test_the_fit_mixes_two_certified_fits(curve):
     what is expected.
     """
     solution = curve.solve(0.9)
-    record = solution.details["keep"]
+    record = solution.keep
     assert solution.converged
     assert 0 <= record["share"] <= 1
     assert {anchor["status"] for anchor in record["anchors"]} == {"converged"}
@@ -101,7 +101,7 @@ def test_slack_and_nothing_to_gain_are_said(curve):
     notes = {keep: " ".join(curve.notes(keep)) for keep in (1.0, 0.01)}
     assert "nothing to gain" in notes[1.0]
     assert "changes nothing" in notes[0.01]
-    assert curve.solve(1.0).details["keep"]["notes"] == curve.notes(1.0)
+    assert curve.solve(1.0).keep["notes"] == curve.notes(1.0)
 
 
 @pytest.fixture(scope="module")
@@ -216,11 +216,8 @@ def test_a_keep_that_is_no_share_is_refused(curve, keep):
 def agreeing(position, share, **changes):
     """A position whose credit is 1 on this share of the answers, in a fixed random order."""
     order = np.random.default_rng(0).permutation(len(position.credit))
-    return replace(position, credit=(order < share * len(order)).astype(float), **changes)
-
-
-def line_of(curve, *positions):
-    return Line(positions, curve.crossfit.answers.weights)
+    credit = (order < share * len(order)).astype(float)
+    return replace(position, credit=credit, agreement=credit.mean(), **changes)
 
 
 def test_ties_take_the_larger_penalty(curve):
@@ -231,7 +228,7 @@ def test_ties_take_the_larger_penalty(curve):
     for weak_share, lmbda in ((0.6005, 0.3), (0.7, 0.1)):
         weak = agreeing(curve.original, weak_share, lmbda=0.1, place=1.0)
         strong = agreeing(curve.original, 0.6, lmbda=0.3, place=1.0)
-        lines = (line_of(curve, original, strong), line_of(curve, original, weak))
+        lines = (Line((original, strong)), Line((original, weak)))
         assert replace(curve, original=original, lines=lines).choose(0.5).lmbda == lmbda
 
 
@@ -242,7 +239,7 @@ def test_a_gain_within_an_error_leaves_the_features_as_they_are(curve):
     flat = replace(
         curve,
         original=original,
-        lines=(line_of(curve, original, better),),
+        lines=(Line((original, better)),),
         raw_credit=original.credit,
     )
     assert flat.choose(0.5).place == 0
@@ -259,7 +256,7 @@ def test_the_place_is_the_top_of_the_parabola(curve):
             agreeing(curve.original, share, place=float(place))
             for place, share in enumerate(shares)
         ]
-        return line_of(curve, *positions).best(0.01).place
+        return Line(tuple(positions)).best(0.01).place
 
     assert best_place(0.4, 0.5, 0.7, 0.6) == pytest.approx(2 + 1 / 6, abs=1e-3)
     assert best_place(0.4, 0.6, 0.6, 0.5) == pytest.approx(1.5, abs=1e-3)

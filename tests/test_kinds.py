@@ -54,7 +54,7 @@ def test_fits_of_every_kind_are_certified(kind):
         assert solution.certificate == "global optimum: duality gap"
         assert solution.parts["global"] < answers.chance_loss - 0.05
     with pytest.raises(TrivialOptimumError):
-        solver.solve(data, Arm("naive", lmbda=solution.details["lambda_max"]))
+        solver.solve(data, Arm("naive", lmbda=solution.lambda_max))
 
 
 def test_persons_are_held_out():

@@ -108,9 +108,9 @@ def test_the_optimum_is_one_by_a_rigorous_bound_too(mix):
     )
     stationarity = float((H * (result.W @ result.W)).sum())
     missing_columns = (
-        max(0.0, -float(np.linalg.eigvalsh(H)[0])) * result.at.value / (lmbda * (1 - mix))
+        max(0.0, -float(np.linalg.eigvalsh(H)[0])) * result.evaluation.value / (lmbda * (1 - mix))
     )
-    assert abs(stationarity) + missing_columns < 2e-4 * result.at.value
+    assert abs(stationarity) + missing_columns < 2e-4 * result.evaluation.value
 
 
 @pytest.mark.parametrize("mix", MIXES)
@@ -119,7 +119,7 @@ def test_lambda_max_parts_optima_from_zero(mix):
     naive's and its bound."""
     largest = lambda_max(LOSS, mix)
     assert lambda_max(LOSS) < largest < lambda_max(LOSS) / (1 - mix)
-    assert solved(0.95 * largest, mix).at.value < math.log(3)
+    assert solved(0.95 * largest, mix).evaluation.value < math.log(3)
     for seed in range(50):
         E = normal(P, P, seed=seed)
         for size in (1e-3, 1e-2, 0.1, 1.0):

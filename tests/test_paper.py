@@ -4,7 +4,6 @@ of before."""
 import json
 import sys
 from itertools import pairwise
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -202,7 +201,7 @@ def test_the_defaults_are_those_of_the_scripts():
     for arm, least, patience in ((GLOCAL, 20, 15), (GLOBAL, 15, 10)):
         # nothing is a gain after the first epoch
         result = PaperLoop(max_epochs=40, min_delta=9.0).solve(data(), arm)
-        assert result.details["epochs"] == max(least, patience + 1)
+        assert result.epochs == max(least, patience + 1)
         assert f"{patience} epochs without a gain of 9" in result.reason
 
 
@@ -222,12 +221,12 @@ def test_fold_0_of_4_is_watched_without_weights_or_penalty():
     result = short().solve(
         data(), GLOCAL, Counter(lambda steps, evaluation: curve.append((steps, evaluation.value)))
     )
-    watched = result.details["watched"]
-    parts = result.details["watched"]["parts"]
+    watched = result.watched
+    parts = result.watched["parts"]
     assert [steps for steps, _ in curve] == [6, 12, 18]
     assert curve[-1][1] == pytest.approx(parts["global"] + parts["local"])
     fitted, heldout, rows = data().fold(0, 4)
-    assert (watched["n"], result.details["n_fitted"], len(rows)) == (
+    assert (watched["n"], result.n_fitted, len(rows)) == (
         len(heldout),
         len(fitted.answers),
         10,
@@ -271,7 +270,7 @@ def test_it_stops_where_the_rule_of_the_scripts_says(monkeypatch, seed):
         max_epochs=20, min_epochs=min_epochs, patience=patience, min_delta=min_delta, batch_size=400
     ).solve(data(local=False), GLOBAL)
     expected = ended_after(losses, min_epochs, patience, min_delta)
-    assert result.details["epochs"] == (expected or 20)
+    assert result.epochs == (expected or 20)
     assert result.status == ("stalled" if expected else "budget")
     assert not result.converged
 
@@ -287,29 +286,7 @@ def test_answers_about_a_reference_are_fitted(kind, width, t):
         FitData(Features(X, None, "X"), answers), GLOBAL
     )
     assert result.parts["global"] < answers.chance_loss / 2
-    assert result.details["watched"]["parts"]["global"] < answers.chance_loss / 2
-
-
-def test_the_accelerator_is_that_of_the_trainer(monkeypatch):
-    """Where Lightning put the fit is known afterwards, whatever was asked of it: here, its second
-    GPU."""
-
-    class Trainer:
-        def __init__(self, **options):
-            self.strategy = SimpleNamespace(root_device=torch.device(options["accelerator"], 1))
-
-        def fit(self, procedure):
-            """No step."""
-
-    monkeypatch.setattr(loop.lightning, "Trainer", Trainer)
-    answers = loop.LoopData(TRIPLETS, None, None)
-    settings = PaperLoop()._settings(data(), GLOBAL)
-    procedure = loop.Procedure(
-        torch.from_numpy(X), ((0, 1), (0, 2), (1, 2)), answers, answers, settings
-    )
-    assert procedure.accelerator == "cpu"
-    procedure.run({"accelerator": "cuda"})
-    assert procedure.accelerator == "cuda"
+    assert result.watched["parts"]["global"] < answers.chance_loss / 2
 
 
 def test_what_goes_wrong_is_said(monkeypatch):

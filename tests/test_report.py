@@ -95,7 +95,7 @@ def write_suite(folder, **changes):
                 "metric": f"{metric}_difference",
                 "value": difference_value,
                 "p": 0.001,
-                "p_holm": 0.02 * place,
+                "p_corrected": 0.02 * place,
             }
             rows += [row | difference] if place else []
     people = {
@@ -167,7 +167,7 @@ def write_sweep(folder, *, finished=True):
             "metric": "accuracy_cosine_difference",
             "value": 0.09,
             "p": 1e-4,
-            "p_holm": 1e-3,
+            "p_corrected": 1e-3,
         }
         lines(
             folder / "rows.jsonl", [before, row | {"value": 0.54, "low": 0.52, "high": 0.56}, gain]
@@ -204,7 +204,7 @@ def test_an_effect_is_called_one_where_it_is_certain_and_not_small():
         ("loss", 0.02, 0.04),
     )
     directions = [
-        direction({"metric": metric, "difference": by, "p_holm": p}) for metric, by, p in cases
+        direction({"metric": metric, "difference": by, "p_corrected": p}) for metric, by, p in cases
     ]
     assert directions == ["better", "worse", "same", "same", "worse"]
 

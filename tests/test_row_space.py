@@ -56,7 +56,7 @@ def test_the_reduced_fit_is_the_full_fit(name, monkeypatch):
     monkeypatch.setattr(exact.Axes, "of", staticmethod(all_columns))
     full = solver.solve(data, arm)
     assert small.converged
-    assert (small.details["rank"], full.details["rank"]) == (N + (M if arm.local else 0), None)
+    assert (small.rank, full.rank) == (N + (M if arm.local else 0), None)
     assert small.objective == pytest.approx(full.objective, rel=2 * solver.tol)
     assert small.parts["penalty"] == pytest.approx(full.parts["penalty"], rel=1e-3)
     assert small.certificate == full.certificate
@@ -81,17 +81,13 @@ def test_the_objective_is_that_of_the_whole_transform(name):
     arm = ARMS[name]
     data = FitData(OBJECTS, WEIGHTED, LOCAL)
     small = SOLVER.problem(data, local=arm.local)
-    A = np.random.default_rng(0).normal(size=(small.rank, small.rank))
+    A = np.random.default_rng(0).normal(size=small.axes.U.shape[1:] * 2)
     A = A + A.T
-    whole = small.transform(A, arm).weights.astype(np.float64)
-    X, answers = data.named("float64")
+    whole = small.axes.back(A, arm.identity).astype(np.float64)
+    X, answers = data.objects_and_answers("float64")
     loss = ChoiceLoss(X, answers.objects, answers.pairs, answers.weights)
     full = Problem(
-        Axes(np.eye(P), np.ones(P)),
-        loss,
-        tuple(data.local_rows("float64")),
-        data.scalars,
-        small.workers,
+        data, Axes(np.eye(P), np.ones(P)), loss, tuple(data.local_rows("float64")), small.workers
     )
     assert small.objective(arm)(A).value == pytest.approx(
         full.objective(arm)(whole).value, rel=1e-5

@@ -82,7 +82,7 @@ def test_the_first_score_is_the_mean_of_the_units():
         )[-1]
         assert (row.metric, row.value) == (f"{first.metric}_difference", pytest.approx(0.25))
         nothing = replace(lower, values=np.zeros_like(units.values))
-        assert units.less(nothing).mean == pytest.approx(first.value)
+        assert units.minus(nothing).mean == pytest.approx(first.value)
 
 
 ROWS = np.random.default_rng(2).normal(size=(40, 5))

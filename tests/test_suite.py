@@ -147,7 +147,7 @@ def test_every_score_is_that_of_its_function(rows, made, folder):
     assert (row["value"], row["low"], row["high"], row["n"]) == pytest.approx(
         (after.accuracy, after.low, after.high, after.n), abs=1e-6
     )
-    difference = after.units.less(before.units)
+    difference = after.units.minus(before.units)
     assert (gain["value"], gain["low"], gain["high"]) == pytest.approx(
         (difference.mean, *difference.interval()), abs=1e-6
     )
@@ -172,7 +172,7 @@ def test_the_p_values_of_a_suite_are_corrected_together(rows):
     assert set(compared["transform"]) == set(ARMS[1:])
     assert set(compared[compared["p"].isna()]["task"]) == {"local"}
     tested = rows[rows["p"].notna()]
-    assert tested["p_holm"].tolist() == pytest.approx(holm(tested["p"].tolist()))
+    assert tested["p_corrected"].tolist() == pytest.approx(holm(tested["p"].tolist()))
 
 
 def test_the_table_has_a_line_for_each_arm_and_a_column_for_each_task(rows, result):

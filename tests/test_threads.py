@@ -7,7 +7,7 @@ import pytest
 from fits import fit_arm
 from threadpoolctl import threadpool_info, threadpool_limits
 
-from glocal.objective import Workers, blas_alone
+from glocal.objective import Workers, single_threaded_blas
 
 
 def of_blas():
@@ -39,21 +39,21 @@ def test_blas_has_one_thread_during_a_fit_and_its_own_after(two_threads, world):
     fit_arm(
         world.objects, world.answers, lmbda=1.0, tol=1e-2, on_step=lambda *_: seen.update(of_blas())
     )
-    with pytest.raises(ZeroDivisionError), blas_alone():
+    with pytest.raises(ZeroDivisionError), single_threaded_blas():
         1 / 0  # noqa: B018
     assert (seen, set(of_blas())) == ({1}, {2})
     first_inside = Barrier(2)
     second_inside = Barrier(2)
 
     def first():
-        with blas_alone() as most:
+        with single_threaded_blas() as most:
             first_inside.wait()
             second_inside.wait()
         return most
 
     def second():
         first_inside.wait()
-        with blas_alone() as most:
+        with single_threaded_blas() as most:
             second_inside.wait()
         return most
 

@@ -16,7 +16,7 @@ from glocal.data.answers import Answers
 from glocal.data.check import Case, diagnose
 from glocal.data.features import Features
 from glocal.data.join import join
-from glocal.errors import DataError, DataWarning, needed
+from glocal.errors import DataError, DataWarning, import_optional
 from glocal.extract import open_images
 from glocal.extract.images import Source
 from glocal.files import PathLike, make_folder
@@ -115,7 +115,7 @@ def align(
         such images or model, or a library is missing.
     """
     for module in ("jinja2", "altair", "vl_convert"):
-        needed(module, "the page")
+        import_optional(module, "the page")
     check_replaceable(out)
     inputs.counts()  # what does not belong together is said before any work
     data = replace(_data(inputs, partial(progress, "extract")), centre=centre)

@@ -121,7 +121,7 @@ class CollapseWarning(GLocalWarning):
     """The transform maps all objects to (nearly) one point, or predicts no better than chance."""
 
 
-def needed(module: str, what: str, *, extra: str | None = None) -> Any:
+def import_optional(module: str, what: str, *, extra: str | None = None) -> Any:
     """Import a module that `what`, the subject of the sentence, needs.
 
     `extra` says which one has its package, where two do.

@@ -24,7 +24,7 @@ from numpy.lib import format as npy_format
 from glocal.errors import FileError, GLocalError, ParameterError, one_line
 
 PathLike = str | os.PathLike[str]
-_INFLATED = 1 << 28  # bytes that any compressed file may hold; more only up to 100 times its size
+_MAX_INFLATED_BYTES = 1 << 28  # of any file; more only up to 100 times its size
 
 
 @contextlib.contextmanager
@@ -217,9 +217,7 @@ def read_npz(
                 f"(it has {', '.join(sizes)}). {fix}"
             )
         names = [name for name in (*required, *optional) if name in sizes]
-        inflated = sum(sizes[name] for name in names)
-        if inflated > max(_INFLATED, 100 * file.stat().st_size):
-            raise ValueError(f"it would expand to {inflated} bytes, more than 100 times its size")
+        check_inflated(file, sum(sizes[name] for name in names))
         arrays = {}
         for name in names:
             with archive.open(f"{name}.npy") as stream:
@@ -229,6 +227,12 @@ def read_npz(
                 arrays[name] = _check_text(npy_format.read_array(stream, allow_pickle=False))
                 stream.read()  # to the end, where the checksum is compared
         return arrays
+
+
+def check_inflated(path: Path, size: int) -> None:
+    """Refuse a file that would take far more bytes of memory than of disk."""
+    if size > max(_MAX_INFLATED_BYTES, 100 * path.stat().st_size):
+        raise ValueError(f"it would expand to {size} bytes, more than 100 times its size")
 
 
 def write_text(path: PathLike, text: str, *, errors: str = "strict") -> None:

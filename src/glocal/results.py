@@ -32,40 +32,28 @@ class Provenance:
     threads: int | None = None
 
 
-@dataclass(frozen=True)
-class FitRecord:
-    """Everything a fit reports about itself; the ``--json`` of ``glocal fit`` and part of its file.
+@dataclass(frozen=True, kw_only=True)
+class SolverReport:
+    """What a solver says of a fit.
 
-    `parts` are unweighted; `gap` bounds or estimates how far `objective` lies above the optimum
-    (None where no such bound is known); `status` is ``"converged"``, ``"budget"`` or ``"stalled"``.
-    `rank` is the number of directions that were fitted where there are fewer rows than columns,
-    else None. `gathered` says that the objects were too many for an n × n matrix. `keep` says how a
-    transform was chosen by the share of neighbours that it keeps
-    (`glocal.aligner.choice.KeepCurve.solve`). The last group is of the paper's loop, which is never
-    converged and has no `tol`: `n_fitted` are the answers outside the fold that its stopping rule
-    watched, `watched` the scores of that fold.
+    `parts` are the unweighted terms of `objective`; `status` is ``"converged"``, ``"budget"`` or
+    ``"stalled"``, which `reason` explains; `gap` bounds (for `glocal` estimates) the distance of
+    the objective from the optimum, nats, and is None where no bound is known; `certificate` says
+    how good the solution is known to be among all transforms. `rank` is the number of directions
+    that were fitted where there are fewer rows than columns, else None. `gathered` says that the
+    objects were too many for an n × n matrix. `keep` says how a transform was chosen by the share
+    of neighbours that it keeps (`glocal.aligner.choice.KeepCurve.solve`). The last group is of the
+    paper's loop, which is never converged and has no `tol`: `n_fitted` are the answers outside the
+    fold that its stopping rule watched, `watched` the scores of that fold.
     """
 
-    method: str
-    alpha: float | None
-    lmbda: float
-    tau: float | None
-    mix: float | None
     objective: float
     parts: dict[str, float]
-    converged: bool
     status: str
     reason: str
     gap: float | None
     certificate: str
     evaluations: int
-    seconds: float
-    n_answers: int
-    n_dropped: int
-    n_objects: int
-    n_local: int
-    n_local_blocks: int | None
-    block_size: int | None
     solver: str
     dtype: str
     tol: float | None = None
@@ -73,15 +61,37 @@ class FitRecord:
     lambda_max: float | None = None
     rank: int | None = None
     gathered: bool = False
-    holdout: dict[str, Any] | None = None
     keep: dict[str, Any] | None = None
-    provenance: Provenance | None = None
     bias: bool = False
     eta: float | None = None
     optimiser: str | None = None
     epochs: int | None = None
     n_fitted: int | None = None
     watched: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class FitRecord(SolverReport):
+    """Everything a fit reports about itself; the ``--json`` of ``glocal fit`` and part of its file.
+
+    It is the report of the solver, with the arm, the data and the hold-out.
+    """
+
+    method: str
+    alpha: float | None
+    lmbda: float
+    tau: float | None
+    mix: float | None
+    converged: bool
+    seconds: float
+    n_answers: int
+    n_dropped: int
+    n_objects: int
+    n_local: int
+    n_local_blocks: int | None
+    block_size: int | None
+    holdout: dict[str, Any] | None = None
+    provenance: Provenance | None = None
 
 
 @dataclass(frozen=True)
@@ -109,7 +119,7 @@ class Score:
         What else the value depends on: shots, k, mode, baseline, …
     network : str or None
         Of a suite.
-    p, p_holm : float or None
+    p, p_corrected : float or None
         Of a difference, and corrected for multiple comparisons: by Holm's steps for all differences
         of a suite, by Bonferroni's factor for all settings that a sweep chose from.
     """
@@ -125,7 +135,7 @@ class Score:
     settings: Mapping[str, Any] = field(default_factory=dict)
     network: str | None = None
     p: float | None = None
-    p_holm: float | None = None
+    p_corrected: float | None = None
 
     @classmethod
     def from_row(cls, row: Mapping[str, Any]) -> Score:

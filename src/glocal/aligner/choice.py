@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from operator import attrgetter
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float
 
-from glocal.aligner.crossfit import FOLDS, Anchor, CrossFit, neighbour_count
+from glocal.aligner.crossfit import FOLDS, Anchor, CrossFit, anchor_arm, neighbour_count
 from glocal.aligner.data import FitData
 from glocal.aligner.exact import Exact, Solution
-from glocal.aligner.line import Line, Position
-from glocal.aligner.mixture import Mixture, fit_place
+from glocal.aligner.line import Line, Position, mix_anchors, scaled_identity_of
 from glocal.errors import ParameterError
 from glocal.evaluation.intervals import Estimate
-from glocal.objective import blas_alone
+from glocal.objective import single_threaded_blas
 from glocal.solver import Counter
 
 _LOWEST_KEEP = 0.01  # practically no promise
@@ -66,7 +67,8 @@ class KeepCurve:
     @cached_property
     def starts(self) -> dict[Anchor, Float[np.ndarray, "p p"]]:
         """The mean W over folds of each anchor."""
-        return {anchor: self.crossfit.mean(anchor) for anchor in self.crossfit.solutions}
+        crossfit = self.crossfit
+        return {anchor: np.mean(crossfit.matrices(anchor), axis=0) for anchor in crossfit.solutions}
 
     def choose(self, keep: float | None) -> Position:
         """The place with the largest agreement of those that promise to keep so many neighbours.
@@ -81,21 +83,16 @@ class KeepCurve:
             `keep` is outside (0, 1].
         """
         if keep is None:
-            return self._by_loss()
+            line = next((line for line in self.lines if line.lmbda == self.penalty), None)
+            return self.original if line is None else line.positions[-1]
         if not 0 < keep <= 1:
             raise ParameterError(f"`keep` is {keep}; allowed are shares above 0 and at most 1.")
         candidates = [self.original, *(line.best(keep) for line in self.lines)]
-        best = max(candidates, key=lambda position: self.crossfit.average(position.credit))
+        best = max(candidates, key=attrgetter("agreement"))
         for position in candidates:
             if self.crossfit.is_tie(best.credit - position.credit):
                 return position
         return best
-
-    def _by_loss(self) -> Position:
-        for line in self.lines:
-            if line.lmbda == self.penalty:
-                return line.positions[-1]
-        return self.original
 
     def agreement(self, position: Position) -> Estimate:
         """The agreement with held-out answers."""
@@ -166,7 +163,7 @@ class KeepCurve:
             counter = Counter()
             counter.evaluations = self.evaluations
         chosen = self.choose(keep)
-        with blas_alone():
+        with single_threaded_blas():
             mixture = fit_place(
                 self.data,
                 self.solver,
@@ -190,32 +187,23 @@ class KeepCurve:
             reason=reported.reason,
             certificate="none: a mixture; keep.anchors has those of its fits",
             evaluations=counter.evaluations,
-            details={**nearest.details, "keep": record},
+            keep=record,
         )
 
     def _on_new_objects(self, chosen: Position, counter: Counter) -> dict[str, float | int]:
         """Agreement and neighbours kept of the chosen place on folds of objects."""
-        crossfit = CrossFit(
-            self.data,
-            self.data.folds(FOLDS),
-            self.solver,
-            counter,
-            local=False,
-            starts=self.starts,
-        )
-        original = crossfit.original_scores()
-        crossfit.fit((chosen.lmbda, 0.0))
-        if chosen.place:
-            scores = crossfit.anchor_scores((chosen.lmbda, 0.0), images=True)
-        else:
-            sides = crossfit.heldout
-            scores = crossfit.scores([side.X for side in sides], [side.images for side in sides])
+        folds = self.data.folds(FOLDS)
+        crossfit = CrossFit(self.data, folds, self.solver, counter, local=False, starts=self.starts)
+        original = crossfit.anchor_scores(None)
+        anchor = (chosen.lmbda, 0.0)
+        crossfit.fit(anchor)
+        scores = crossfit.anchor_scores(anchor if chosen.place else None, images=True)
         agreement = crossfit.estimate(scores.credit)
         gain = crossfit.estimate(scores.credit - original.credit)
         return {
             "agreement": agreement.mean,
             "agreement_error": agreement.error or 0.0,
-            "original": crossfit.average(original.credit),
+            "original": original.agreement,
             "gain": gain.mean,
             "gain_error": gain.error or 0.0,
             "kept": float(scores.kept.mean()),
@@ -254,3 +242,64 @@ class KeepCurve:
             "evaluations": self.evaluations,
             "notes": self.notes(keep),
         }
+
+
+class Mixture(NamedTuple):
+    """The weights at a place, the one or two fits beside it, and the share of the last of them."""
+
+    weights: Float[np.ndarray, "p p"]
+    solutions: list[Solution]
+    share: float
+
+
+def fit_place(
+    data: FitData,
+    solver: Exact,
+    *,
+    lmbda: float,
+    alphas: Sequence[float],
+    place: float,
+    scale: float = 1.0,
+    starts: Mapping[Anchor, Float[np.ndarray, "p p"]] | None = None,
+    counter: Counter | None = None,
+) -> Mixture:
+    """Fit the anchors on both sides of a place, and mix their matrices.
+
+    Parameters
+    ----------
+    data : FitData
+    solver : Exact
+    lmbda : float
+        λ of the line.
+    alphas : sequence of float
+        α of its anchors after the original features, falling to 0.
+    place : float
+        0 for the original features, 1 for the first anchor and so on.
+    scale : float
+        The factor of all similarities.
+    starts : mapping or None
+        The W from which the fit of an anchor starts.
+    counter : Counter or None
+    """
+    before = min(int(place), len(alphas) - 1)  # the anchor on the side of the original, which is 0
+    sides = alphas[max(0, before - 1) : before + 1]
+    problem = solver.problem(data, local=any(sides))
+    means = {
+        anchor: problem.start(weights, anchor_arm(anchor))
+        for anchor, weights in (starts or {}).items()
+        if anchor[0] == lmbda
+    }
+    solutions: dict[Anchor, Solution] = {}
+    for alpha in sorted(sides):
+        anchor = (lmbda, alpha)
+        start = means.get(anchor)
+        for neighbour, solution in solutions.items():  # at most one
+            if solution.warm is not None:
+                start = solution.warm.moved(means.get(neighbour), start)
+        solutions[anchor] = solver.minimise(problem, anchor_arm(anchor), start, counter)
+    fits = [solutions[lmbda, alpha] for alpha in sides]
+    matrices = [solution.transform.weights.astype(np.float64) for solution in fits]
+    if not before:
+        matrices.insert(0, scaled_identity_of(matrices[0]))
+    share = place - before
+    return Mixture(scale**0.5 * mix_anchors(matrices, share), fits, share)

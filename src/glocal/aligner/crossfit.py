@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float
 
 from glocal.aligner.arm import Arm
-from glocal.aligner.data import NEIGHBOURS, FitData, Fold, joined
+from glocal.aligner.data import NEIGHBOURS, FitData, Fold, pooled_answers
 from glocal.aligner.exact import Axes, Exact, Solution, WarmStart
 from glocal.data.answers import Answers
 from glocal.data.people import question_numbers
@@ -29,8 +28,6 @@ ANCHOR_ALPHAS = (0.75, 0.5, 0.0)
 """α of the fits on a line from the original features to `global`."""
 ANCHOR_TAU = 0.1
 """τ of the `glocal` fits that a cross-fit makes."""
-MIN_LOSS_DIFFERENCE = 5e-4
-"""Nats: two held-out losses that differ by less are equal."""
 _LEADING_AXES = 256  # of the fits that choose; off them W is a scaled identity
 _TOLERANCE = 3e-4  # of the fits that choose: it moves no score by more than .002
 _MAX_LOG_SCALE = 5.0  # of the similarities, either way
@@ -63,9 +60,10 @@ class HeldOut:
     raw_neighbours: csr_array | None
 
     @classmethod
-    def of(cls, data: FitData, fold: Fold) -> HeldOut:
-        """From the fold of some data."""
-        X, answers = data.with_answers(fold.answers).named("float64")
+    def of(cls, fold: Fold) -> HeldOut:
+        """From a fold."""
+        data = replace(fold.data, answers=fold.answers)
+        X, answers = data.objects_and_answers("float64")
         rows = data.evaluation_rows(fold.rows)
         images = data.scalars(rows, "float64")
         k = neighbour_count(len(images))
@@ -88,8 +86,10 @@ class HeldOutScores:
         How right the choice by cosine is on each held-out answer, 0 to 1.
     losses : (t,) array
         The loss of each held-out answer, nats, with all similarities multiplied by `scale`.
+    agreement, loss : float
+        Their weighted means.
     scale : float
-        The factor of the similarities with the lowest mean loss: few answers make W too long, which
+        The factor of the similarities with the lowest loss: few answers make W too long, which
         cosines do not see.
     kept, kept_raw : (m,) arrays
         The share of its nearest neighbours that each held-out image keeps: of those of the
@@ -99,6 +99,8 @@ class HeldOutScores:
 
     credit: Float[np.ndarray, " t"]
     losses: Float[np.ndarray, " t"]
+    agreement: float
+    loss: float
     scale: float
     kept: Float[np.ndarray, " m"]
     kept_raw: Float[np.ndarray, " r"]
@@ -136,8 +138,9 @@ class CrossFit:
         self._counter = counter
         self._problems = [self._solver.problem(fold.data, local=local, axes=axes) for fold in folds]
         self._starts = starts or {}
-        self.heldout = [HeldOut.of(data, fold) for fold in folds]
-        self.answers = joined([fold.answers for fold in folds])
+        self.heldout = [HeldOut.of(fold) for fold in folds]
+        self.answers = pooled_answers([fold.answers for fold in folds])
+        self._questions = question_numbers(self.answers)
         self.solutions: dict[Anchor, list[Solution]] = {}
 
     def fit(self, anchor: Anchor, neighbour: Anchor | None = None) -> list[Solution]:
@@ -174,22 +177,13 @@ class CrossFit:
         start = self.solutions[neighbour][fold].warm
         if not solutions or start is None:
             return start
-        other = self.solutions[neighbour][fold - 1].warm
-        target = solutions[-1].warm
-        if other is None or target is None:
-            return start
-        return start.moved(other, target)
+        return start.moved(self.solutions[neighbour][fold - 1].warm, solutions[-1].warm)
 
     def matrices(self, anchor: Anchor) -> list[Float[np.ndarray, "p p"]]:
         """W of each fold."""
         return [
             solution.transform.weights.astype(np.float64) for solution in self.solutions[anchor]
         ]
-
-    def mean(self, anchor: Anchor) -> Float[np.ndarray, "p p"]:
-        """The mean of W over folds: where a fit on all data starts."""
-        mean: np.ndarray = np.mean(self.matrices(anchor), axis=0)
-        return mean
 
     def scores(
         self,
@@ -213,37 +207,34 @@ class CrossFit:
                 kept_raw.append(
                     kept_by_image(side.images, Z, k, before=side.raw_neighbours, after=after)
                 )
+        losses = choice_loss(scale * S)
         return HeldOutScores(
             credit=credit,
-            losses=choice_loss(scale * S),
+            losses=losses,
+            agreement=float(np.average(credit, weights=self.answers.weights)),
+            loss=float(np.average(losses, weights=self.answers.weights)),
             scale=scale,
             kept=np.concatenate(kept),
             kept_raw=np.concatenate(kept_raw),
         )
 
-    def original_scores(self) -> HeldOutScores:
-        """Scores of the standardized features, without their neighbours."""
-        return self.scores([side.X for side in self.heldout])
+    def anchor_scores(self, anchor: Anchor | None, *, images: bool = False) -> HeldOutScores:
+        """Scores of an anchor that was fitted, or of the standardized features (None).
 
-    def anchor_scores(self, anchor: Anchor, *, images: bool = False) -> HeldOutScores:
-        """Scores of an anchor that was fitted; with `images`, neighbours kept too."""
-        sides = list(zip(self.matrices(anchor), self.heldout, strict=True))
-        objects = [side.X @ W for W, side in sides]
-        return self.scores(objects, [side.images @ W for W, side in sides] if images else None)
+        Only with `images` are neighbours compared.
+        """
+        objects = [side.X for side in self.heldout]
+        rows = [side.images for side in self.heldout]
+        if anchor is not None:
+            matrices = self.matrices(anchor)
+            objects = [X @ W for X, W in zip(objects, matrices, strict=True)]
+            rows = [X @ W for X, W in zip(rows, matrices, strict=True)]
+        return self.scores(objects, rows if images else None)
 
     @property
     def candidates(self) -> int:
         """The mean number of images that a fold holds out: neighbours are among these."""
         return round(float(np.mean([len(side.images) for side in self.heldout])))
-
-    def average(self, values: Float[np.ndarray, " t"]) -> float:
-        """The weighted mean of a value for each held-out answer."""
-        return float(np.average(values, weights=self.answers.weights))
-
-    @cached_property
-    def _questions(self) -> Int[np.ndarray, " t"]:
-        """The number of the question of each held-out answer."""
-        return question_numbers(self.answers)
 
     def is_tie(self, deficit: Float[np.ndarray, " t"], minimum: float = 0.0) -> bool:
         """Whether a mean deficit is within a standard error of 0, or at most `minimum`.
@@ -292,34 +283,3 @@ def best_similarity_scale(
             return float(next_scale)
         scale = next_scale
     return float(scale)
-
-
-def add_penalty_scores(
-    crossfit: CrossFit,
-    lambdas: Sequence[float],
-    scores: dict[float, HeldOutScores],
-    patience: int = 1,
-) -> None:
-    """Fit `global` at each λ, and add its scores, until the loss no longer falls.
-
-    It ends after `patience` losses in a row above the lowest, that of earlier scores included.
-    """
-    rises = 0
-    for lmbda in lambdas:
-        crossfit.fit((lmbda, 0.0))
-        scores[lmbda] = crossfit.anchor_scores((lmbda, 0.0))
-        losses = {tried: crossfit.average(score.losses) for tried, score in scores.items()}
-        is_higher = losses[lmbda] > min(losses.values()) + MIN_LOSS_DIFFERENCE
-        rises = rises + 1 if is_higher else 0
-        if rises == patience:
-            return
-
-
-def largest_within_error(crossfit: CrossFit, scores: Mapping[float, HeldOutScores]) -> float:
-    """The largest λ whose held-out loss is within one paired standard error of the lowest."""
-    lowest = min(scores, key=lambda lmbda: crossfit.average(scores[lmbda].losses))
-    for lmbda in sorted(scores, reverse=True):
-        excess = scores[lmbda].losses - scores[lowest].losses
-        if crossfit.is_tie(excess, MIN_LOSS_DIFFERENCE):
-            return lmbda
-    return lowest

@@ -13,8 +13,8 @@ from pydantic import Field
 
 from glocal.aligner.arm import Arm
 from glocal.data.answers import Answers
-from glocal.data.check import warn_of_answers, warn_of_local
-from glocal.data.features import Features, Standardization, check_finite
+from glocal.data.check import MAX_ANSWERS_BEFORE_FIT, check_columns, check_local, warn
+from glocal.data.features import Features, Standardization, check_finite, row_blocks
 from glocal.data.splits import check_fold, local_blocks, object_folds, question_folds
 from glocal.errors import DataError, ParameterError
 from glocal.files import array_sha256
@@ -115,7 +115,12 @@ class FitData:
 
         b = -s (m - mean) W / std
         """
-        return transform_of(weights, self.scalars)
+        scalars = self.scalars
+        bias = None
+        if scalars.shift is not None:
+            bias = -(scalars.shift / scalars.std) @ weights.astype(np.float64)
+            bias = bias.astype(np.float32)
+        return LinearTransform(weights.astype(np.float32), bias, scalars.mean, scalars.std)
 
     @property
     def evaluation_images(self) -> Features:
@@ -135,43 +140,31 @@ class FitData:
         check_finite(raw, images.source, numbers)
         return raw
 
-    def with_answers(self, answers: Answers) -> FitData:
-        """The same data with other answers about these objects."""
-        return replace(self, answers=answers)
-
     @property
     def fold_unit(self) -> str:
         """The unit that is held out: ``"objects"``, or below 5,000 answers ``"questions"``."""
         return "objects" if len(self.answers) >= MIN_ANSWERS_FOR_OBJECT_FOLDS else "questions"
 
-    def split(self, k: int, folds: int = 3) -> Fold:
-        """Fold k of the objects or of the questions, as `fold_unit` says."""
-        return self.fold(k, folds) if self.fold_unit == "objects" else self.question_fold(k, folds)
+    def folds(self, folds: int = 3, unit: str | None = None) -> list[Fold]:
+        """Every fold of the objects or of the questions; None holds out what `fold_unit` says.
 
-    def folds(self, folds: int = 3) -> list[Fold]:
-        """Every `split`."""
-        return [self.split(k, folds) for k in range(folds)]
-
-    def question_fold(self, k: int, folds: int = 3) -> Fold:
-        """Hold out fold k of the questions and of the local images.
-
-        All answers to one question fall into one fold. The objects are the same on both sides.
-        Without local images, the held-out rows are all objects that the answers name.
+        All answers to one question fall into one fold. The objects are then the same on both sides,
+        and without local images the held-out rows are all objects that the answers name.
 
         Raises
         ------
         DataError
-            Fewer questions than folds.
+            Fewer questions than folds; or what `fold` raises.
         """
-        check_fold(k, folds)
-        heldout_mask = np.zeros(len(self.answers), dtype=bool)
-        heldout_mask[question_folds(self.answers, folds, self.seed)[k]] = True
-        rows = self.answers.named()
-        images = self.images
-        if self.local_features is not None:
-            rows, images = self._split_rows(self._used_images(), k, folds)
-        fitted = replace(self, answers=self.answers.select(~heldout_mask), images=images)
-        return Fold(fitted, self.answers.select(heldout_mask), rows)
+        if (unit or self.fold_unit) == "objects":
+            return [self.fold(k, folds) for k in range(folds)]
+        rows = self.answers.named_objects()
+        numbers = np.arange(len(self.answers))
+        parts = []
+        for k, heldout in enumerate(question_folds(self.answers, folds, self.seed)):
+            fitted = replace(self, answers=self.answers.select(np.setdiff1d(numbers, heldout)))
+            parts.append(fitted._without_images(self.answers.select(heldout), rows, k, folds))
+        return parts
 
     def fold(self, k: int, folds: int = 3) -> Fold:
         """Hold out fold k of the objects and of the local images.
@@ -202,7 +195,7 @@ class FitData:
             No answer is left to fit, or none is held out.
         """
         check_fold(k, folds)
-        objects = self.answers.named() if self.objects is None else self.objects
+        objects = self.answers.named_objects() if self.objects is None else self.objects
         heldout_objects, fitted_objects = self._split_rows(objects, k, folds)
         heldout_mask = np.zeros(len(self.features), dtype=bool)
         heldout_mask[heldout_objects] = True
@@ -213,18 +206,23 @@ class FitData:
                     f"no answer has all its objects {side} fold {k} of {folds}, so nothing can be "
                     f"{use}. Use fewer folds, or more answers."
                 )
-        rows = heldout_objects
-        images = self.images
-        if self.local_features is not None:
-            rows, images = self._split_rows(self._used_images(), k, folds)
-        data = replace(self, answers=fitted, objects=fitted_objects, images=images)
-        return Fold(data, heldout, rows)
+        data = replace(self, answers=fitted, objects=fitted_objects)
+        return data._without_images(heldout, heldout_objects, k, folds)
 
+    def _without_images(
+        self, heldout: Answers, rows: Int[np.ndarray, " m"], k: int, folds: int
+    ) -> Fold:
+        """Hold out a fold of the local images too; without any, the held-out `rows` are objects."""
+        if self.local_features is None:
+            return Fold(self, heldout, rows)
+        rows, images = self._split_rows(self._used_images, k, folds)
+        return Fold(replace(self, images=images), heldout, rows)
+
+    @property
     def _used_images(self) -> Int[np.ndarray, " m"]:
         """The rows of the local features that are used."""
-        if self.images is not None or self.local_features is None:
-            return np.empty(0, dtype=int) if self.images is None else self.images
-        return np.arange(len(self.local_features))
+        n = 0 if self.local_features is None else len(self.local_features)
+        return np.arange(n) if self.images is None else self.images
 
     def _split_rows(
         self, rows: Int[np.ndarray, " k"], fold: int, folds: int
@@ -255,37 +253,41 @@ class FitData:
                 f"local features have {local.dimensions} columns but the object features have "
                 f"{features.dimensions}; both must come from the same model and layer."
             )
-        warn_of_answers(features, self.answers)
+        warn(check_columns(features, self.answers, MAX_ANSWERS_BEFORE_FIT))
         if arm.local and local is not None:
-            warn_of_local(features, local, self.blocks[0])
+            warn(check_local(features, local, self.blocks[0]))
 
     @cached_property
     def blocks(self) -> list[Int[np.ndarray, " m"]]:
         """The rows of the local features in each block; no block without local features."""
         if self.local_features is None:
             return []
-        images = self._used_images()
+        images = self._used_images
         blocks = local_blocks(len(images), self.block_size, self.seed)
         return [images[rows] for rows in blocks[:MAX_BLOCKS]]
 
     def local_rows(self, dtype: str) -> list[Float[np.ndarray, "_ p"]]:
-        """Read the blocks of local images, standardized."""
+        """Read the blocks of local images, in the order of their file, and standardize them."""
         if self.local_features is None:
             return []
+        features = self.local_features
         rows = np.concatenate(self.blocks)
-        X = np.empty((len(rows), self.local_features.dimensions), dtype=dtype)
-        for positions, chunk in self.local_features.rows(rows):
+        order = np.argsort(rows, kind="stable")
+        X = np.empty((len(rows), features.dimensions), dtype=dtype)
+        for start, stop in row_blocks(*X.shape):
+            positions = order[start:stop]
+            chunk = np.asarray(features.matrix[rows[positions]])
+            check_finite(chunk, features.source, rows[positions])
             X[positions] = self.scalars(chunk, dtype)
         return np.split(X, np.cumsum([len(block) for block in self.blocks])[:-1])
 
-    def named(self, dtype: str) -> tuple[Float[np.ndarray, "n p"], Answers]:
+    def objects_and_answers(self, dtype: str) -> tuple[Float[np.ndarray, "n p"], Answers]:
         """The standardized objects that the answers name, and the answers as rows of them."""
-        objects = self.answers.named()
+        objects = self.answers.named_objects()
         new_index = np.full(len(self.features), -1, dtype=np.int32)
         new_index[objects] = np.arange(len(objects), dtype=np.int32)
         X = self.scalars(np.asarray(self.features.matrix[objects]), dtype)
-        answers, _ = self.answers.relabel(new_index)
-        return X, answers
+        return X, self.answers.relabel(new_index)
 
     def hashes(self, *, local: bool) -> dict[str, str]:
         """The hash of each input that a fit reads, with or without the `local` images."""
@@ -301,16 +303,7 @@ class FitData:
         return hashes
 
 
-def transform_of(weights: Float[np.ndarray, "p r"], scalars: Standardization) -> LinearTransform:
-    """The transform of raw features: standardize, multiply by W; centring is in the bias."""
-    bias = None
-    if scalars.shift is not None:
-        bias = -(scalars.shift / scalars.std) @ weights.astype(np.float64)
-        bias = bias.astype(np.float32)
-    return LinearTransform(weights.astype(np.float32), bias, scalars.mean, scalars.std)
-
-
-def joined(folds: Sequence[Answers]) -> Answers:
+def pooled_answers(folds: Sequence[Answers]) -> Answers:
     """The answers that one fold after the other holds out, with all that scores need."""
 
     def column(name: str) -> Any:

@@ -10,11 +10,9 @@ from jaxtyping import Float
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from glocal.aligner.arm import Arm
 from glocal.aligner.data import FitData
 from glocal.aligner.exact import Exact
-from glocal.aligner.fitting import Solver, fit
-from glocal.aligner.keep import Keep
+from glocal.aligner.fitting import Solver, arm_or_keep, fit
 from glocal.aligner.paper import PaperLoop
 from glocal.data.answers import Answers
 from glocal.data.features import Features, as_matrix
@@ -161,23 +159,11 @@ class Aligner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             seed=self.seed,
             centre=self.centre,
         )
-        fitted = fit(data, self._requested_fit(local=local is not None), self.solver)
+        what = arm_or_keep(self.keep, self.get_params(), local=local is not None)
+        fitted = fit(data, what, self.solver)
         self.transform_ = fitted.transform
         self.record_ = fitted.record
         return self
-
-    def _requested_fit(self, *, local: bool) -> Arm | Keep | None:
-        """The arm, if its method or one of its parameters is set, or the share to keep."""
-        parameters = self.get_params()
-        set_names = [name for name in Arm.model_fields if parameters[name] is not None]
-        if self.keep is not None and set_names:
-            raise ParameterError(
-                f"`keep={self.keep}` chooses the method and its parameters, but `{set_names[0]}` "
-                "is given too. Give one of them."
-            )
-        if self.keep is not None:
-            return Keep(keep=self.keep)
-        return Arm.of(parameters, local=local) if set_names else None
 
     def transform(self, X: Any) -> Any:
         """Standardize by the scalars of the fit and apply W; tensors stay tensors of their type."""

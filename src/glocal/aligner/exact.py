@@ -11,11 +11,11 @@ from jaxtyping import Float
 from pydantic import Field
 
 from glocal.aligner.arm import Arm
-from glocal.aligner.data import FitData, transform_of
-from glocal.data.features import Standardization
+from glocal.aligner.data import FitData
 from glocal.errors import TrivialOptimumError
-from glocal.objective import ChoiceLoss, LocalLoss, Objective, Workers, blas_alone
+from glocal.objective import ChoiceLoss, LocalLoss, Objective, Workers, single_threaded_blas
 from glocal.options import Options
+from glocal.results import SolverReport
 from glocal.solver import (
     Counter,
     DualityGap,
@@ -41,39 +41,30 @@ class WarmStart:
     W: Float[np.ndarray, "r r"]
     pairs: Pairs = ()
 
-    def moved(self, other: WarmStart, target: WarmStart) -> WarmStart:
+    def moved(self, other: WarmStart | None, target: WarmStart | None) -> WarmStart:
         """A start for the arm of `target`: this W, moved by the step from `other` to `target`.
 
         `other` is a fit of this arm, and like `target` one to similar data, in the same axes.
+        Without them it is this start itself.
         """
+        if other is None or target is None:
+            return self
         pairs = target.pairs
         if self.arm.lmbda == target.arm.lmbda:
             pairs = (*target.pairs, *self.pairs)
         return WarmStart(target.arm, self.W + (target.W - other.W), pairs)
 
 
-@dataclass(frozen=True, eq=False)
-class Solution:
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Solution(SolverReport):
     """The fit of one arm: a transform of raw features, with their standardization.
 
-    `parts` are the unweighted terms of `objective`; `status` is ``"converged"``, ``"budget"`` or
-    ``"stalled"``, which `reason` explains; `gap` bounds (for `glocal` estimates) the distance of
-    the objective from the optimum, nats; `certificate` says how good the solution is known to be
-    among all transforms. `details` are further entries of the record, and `warm` is the start of a
-    fit of a neighbouring arm, None for the paper's loop.
+    `warm` is the start of a fit of a neighbouring arm, None for the paper's loop.
     """
 
     transform: LinearTransform
     arm: Arm
-    objective: float
-    parts: dict[str, float]
-    status: str
-    reason: str
-    gap: float | None
-    certificate: str
-    evaluations: int
     threads: int
-    details: dict[str, Any] = field(default_factory=dict)
     warm: WarmStart | None = None
 
     @property
@@ -113,9 +104,9 @@ class Exact(Options):
 
     def axes(self, data: FitData) -> Axes:
         """The principal axes of the named objects, shared by fits that start from each other."""
-        X, _ = data.named(self.dtype)
+        X, _ = data.objects_and_answers(self.dtype)
         blocks = data.local_rows(self.dtype) if len(X) < X.shape[1] else []
-        with blas_alone():
+        with single_threaded_blas():
             return Axes.of(X, blocks)
 
     def problem(self, data: FitData, *, local: bool = True, axes: Axes | None = None) -> Problem:
@@ -123,9 +114,9 @@ class Exact(Options):
 
         `global` and `naive` need no `local` images.
         """
-        X, answers = data.named(self.dtype)
+        X, answers = data.objects_and_answers(self.dtype)
         blocks = data.local_rows(self.dtype) if local else []
-        with blas_alone() as max_threads:
+        with single_threaded_blas() as max_threads:
             workers = Workers.of(X.shape, len(answers), map(len, blocks), max_threads)
             axes = Axes.of(X, blocks) if axes is None else axes
             U = axes.U.astype(self.dtype)
@@ -137,7 +128,7 @@ class Exact(Options):
                 workers=workers,
             )
             rotated_blocks = tuple(workers.product(block, U) for block in blocks)
-        return Problem(axes, choices, rotated_blocks, data.scalars, workers)
+        return Problem(data, axes, choices, rotated_blocks, workers)
 
     def solve(self, data: FitData, arm: Arm, counter: Counter | None = None) -> Solution:
         """Minimise one arm from the best scaled identity."""
@@ -163,51 +154,52 @@ class Exact(Options):
         TrivialOptimumError
             λ is at or above λ_max: the optimum is W = 0.
         """
-        details: dict[str, Any] = {
-            "solver": self.name,
-            "tol": self.tolerance,
-            "dtype": self.dtype,
-            "rank": problem.rank,
-            "gathered": problem.choices.gathered,
-        }
+        scale: float | None = None
+        limit: float | None = None
         options: dict[str, Any] = {
             "moments": problem.axes.moments,
             "tol": self.tolerance,
             "counter": Counter() if counter is None else counter,
         }
         budget = self.max_evaluations
-        with blas_alone():
+        with single_threaded_blas():
             objective = problem.objective(arm)
             criterion: Criterion = (DualityGap if certified else GapEstimate)(objective)
             if objective.mix < 1:
-                details["lambda_max"] = _checked_lambda(objective, arm)
+                limit = _checked_lambda(objective, arm)
             if not objective.mix:
                 result = minimise_naive(
                     problem.choices, arm.lmbda, max_evaluations=budget, **options
                 )
             elif start is None or start.arm.method == "naive":
                 scale, result = _from_identity(objective, criterion, budget, options)
-                details["start_scale"] = scale
             else:
                 is_same_penalty = (start.arm.lmbda, start.arm.mix) == (arm.lmbda, arm.mix)
                 pairs = start.pairs if is_same_penalty else ()
                 result = minimise(
                     objective, criterion, start.W, pairs=pairs, max_evaluations=budget, **options
                 )
-            transform = problem.transform(result.W, arm)
+            weights = problem.axes.back(result.W, arm.identity)
+        p, r = problem.axes.U.shape
         gap_name = "estimated duality gap" if arm.local else "duality gap"
         return Solution(
-            transform=transform,
+            transform=problem.data.transform(weights),
             arm=arm,
-            objective=result.at.value,
-            parts=result.at.parts,
+            objective=result.evaluation.value,
+            parts=result.evaluation.parts,
             status=result.status,
             reason=result.reason(self.tolerance, gap_name),
             gap=result.gap,
             certificate=_certificate(result, arm, certified=certified),
             evaluations=result.evaluations,
+            solver=self.name,
+            dtype=self.dtype,
+            tol=self.tolerance,
+            start_scale=scale,
+            lambda_max=limit,
+            rank=r if r < p else None,
+            gathered=problem.choices.gathered,
             threads=problem.workers.threads,
-            details=details,
             warm=WarmStart(arm, result.W, result.pairs),
         )
 
@@ -221,18 +213,12 @@ class Problem:
     pickled: build it in the process that uses it.
     """
 
+    data: FitData
     axes: Axes
     choices: ChoiceLoss
     blocks: tuple[Float[np.ndarray, "_ r"], ...]
-    scalars: Standardization
     workers: Workers
     _local: dict[float, LocalLoss] = field(default_factory=dict)
-
-    @property
-    def rank(self) -> int | None:
-        """r, where it is below p."""
-        p, r = self.axes.U.shape
-        return None if r == p else int(r)
 
     def objective(self, arm: Arm) -> Objective:
         """The objective of an arm; teachers are computed once for each temperature."""
@@ -242,10 +228,6 @@ class Problem:
         if arm.tau not in self._local:
             self._local[arm.tau] = LocalLoss(self.blocks, arm.tau, workers=self.workers)
         return Objective(self.choices, self._local[arm.tau], arm.alpha, arm.lmbda, mix)
-
-    def transform(self, W: Float[np.ndarray, "r r"], arm: Arm) -> LinearTransform:
-        """W on the original columns, with the standardization of the features."""
-        return transform_of(self.axes.back(W, arm.identity), self.scalars)
 
     def start(self, weights: Float[np.ndarray, "p p"], arm: Arm) -> WarmStart:
         """A start in these axes, of an arm, from W on the original columns."""
@@ -301,7 +283,7 @@ def _checked_lambda(objective: Objective, arm: Arm) -> float:
 
     The local term has no influence on it, since no scale of W changes that term.
     """
-    limit = objective.share * lambda_max(objective.choices.double(), objective.mix)
+    limit = objective.global_weight * lambda_max(objective.choices.double(), objective.mix)
     if arm.lmbda >= limit:
         raise TrivialOptimumError(
             f"`lmbda` is {arm.lmbda:g}, at or above lambda_max = {limit:.6g} of these answers: the "
@@ -314,8 +296,8 @@ def _checked_lambda(objective: Objective, arm: Arm) -> float:
 
 def scaled_identity(data: FitData) -> LinearTransform:
     """The features, centred as the data are, at the scale that fits the answers best."""
-    X, answers = data.named("float32")
-    with blas_alone() as threads:
+    X, answers = data.objects_and_answers("float32")
+    with single_threaded_blas() as threads:
         workers = Workers.of(X.shape, len(answers), (), threads)
         loss = ChoiceLoss(X, answers.objects, answers.pairs, answers.weights, workers=workers)
         scale, _ = best_scale(loss, X)
@@ -352,7 +334,7 @@ def _from_identity(
     second = minimise(
         objective, gap, start.W, pairs=start.pairs, max_evaluations=remaining, **options
     )
-    lower = min(first, second, key=lambda result: result.at.value)
+    lower = min(first, second, key=lambda result: result.evaluation.value)
     evaluations = first.evaluations + start.evaluations + second.evaluations
     return scale, replace(lower, evaluations=evaluations)
 

@@ -5,15 +5,16 @@ from __future__ import annotations
 import json
 import time
 import warnings
-from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import numpy as np
 
 from glocal._version import __version__
 from glocal.aligner.arm import Arm
 from glocal.aligner.crossfit import neighbour_count
-from glocal.aligner.data import FitData, Fold, joined
+from glocal.aligner.data import FitData, Fold, pooled_answers
 from glocal.aligner.exact import Exact, Solution, scaled_identity
 from glocal.aligner.keep import Keep
 from glocal.aligner.paper import PaperLoop
@@ -29,7 +30,7 @@ from glocal.errors import (
 from glocal.evaluation.agreement import odd_one_out
 from glocal.evaluation.intervals import FRACTION, Units
 from glocal.evaluation.structure import kept_by_image
-from glocal.results import FitRecord, Provenance, to_json
+from glocal.results import FitRecord, Provenance, SolverReport, to_json
 from glocal.similarity import at_chance, one_point
 from glocal.solver import Counter, OnStep
 from glocal.transform import LinearTransform, row_statistics
@@ -101,28 +102,6 @@ def fit(
     >>> fit(FitData(world.objects, world.answers), Arm("global", lmbda=0.1)).record.status
     'converged'
     """
-    _check_types(data, what)
-    solver = Exact() if solver is None else solver
-    if what is None and isinstance(solver, Exact):
-        what = Keep()
-    elif what is None:
-        what = Arm.of({}, local=data.local_features is not None)
-    folds = _holdout_folds(data, what, solver, holdout)
-    # refuses folds that cannot be held out before any fit
-    heldout_folds = _folds_to_score(data, folds) if folds else []
-    start_time = time.perf_counter()
-    counter = Counter(on_step)
-    solution = _solve(data, what, solver, counter)
-    seconds = time.perf_counter() - start_time
-    scores = None
-    if folds:
-        solutions = [_solve(part.data, what, solver, counter) for part in heldout_folds]
-        scores = _holdout_scores(data, heldout_folds, solutions, folds)
-    return _record_fit(data, solution, seconds, scores)
-
-
-def _check_types(data: Any, what: Any) -> None:
-    """Raise a ParameterError for arrays and names, which says what to pass instead."""
     if not isinstance(data, FitData):
         raise ParameterError(
             f"`data` is a {type(data).__name__}; pass FitData(Features(X), "
@@ -133,33 +112,66 @@ def _check_types(data: Any, what: Any) -> None:
             f"`what` is {what!r}; pass an Arm, as Arm('global', lmbda=1.0), or a Keep, as "
             "Keep(0.9)."
         )
+    solver = Exact() if solver is None else solver
+    if what is None and isinstance(solver, Exact):
+        what = Keep()
+    elif what is None:
+        what = Arm.of({}, local=data.local_features is not None)
+    # refuses folds that cannot be held out before any fit
+    parts = _heldout_parts(data, what, solver, holdout)
+    start_time = time.perf_counter()
+    counter = Counter(on_step)
+    solution = _solve(data, what, solver, counter)
+    seconds = time.perf_counter() - start_time
+    scores = None
+    if parts:
+        solutions = [_solve(part.data, what, solver, counter) for part in parts]
+        scores = _holdout_scores(data, parts, solutions, holdout or DEFAULT_FOLDS)
+    return _record_fit(data, solution, seconds, scores)
 
 
-def _holdout_folds(data: FitData, what: Arm | Keep, solver: Solver, holdout: int | None) -> int:
-    """The number of folds of the hold-out, 0 for none."""
-    if holdout is not None:
-        if holdout < 0 or holdout == 1:
-            raise ParameterError(
-                f"`holdout` is {holdout}; allowed are 2 and more folds, and 0 for no hold-out."
-            )
-        return holdout
+def arm_or_keep(
+    keep: float | None, settings: Mapping[str, Any], *, local: bool
+) -> Arm | Keep | None:
+    """What is fitted by the settings of an arm, None for one that is not set, or a share to keep.
+
+    It is None where nothing is set; a ParameterError where both are.
+    """
+    names = [name for name in Arm.model_fields if settings.get(name) is not None]
+    if keep is None:
+        return Arm.of(settings, local=local) if names else None
+    if names:
+        raise ParameterError(
+            f"`keep={keep}` chooses the method and its parameters, but `{names[0]}` is given "
+            "too. Give one of them."
+        )
+    return Keep(keep=keep)
+
+
+def _heldout_parts(
+    data: FitData, what: Arm | Keep, solver: Solver, holdout: int | None
+) -> list[Fold]:
+    """All folds of questions, or fold 0 of the objects; none where nothing is held out."""
     is_small_study = data.fold_unit == "questions" and len(data.answers) >= MIN_MEASURED_ANSWERS
     is_quick = isinstance(what, Arm) and isinstance(solver, Exact)
-    return DEFAULT_FOLDS if is_small_study and is_quick else 0
-
-
-def _folds_to_score(data: FitData, folds: int) -> list[Fold]:
-    """All folds of questions, or fold 0 of the objects; a warning where it has too few answers."""
+    if holdout is None:
+        holdout = DEFAULT_FOLDS if is_small_study and is_quick else 0
+    if holdout < 0 or holdout == 1:
+        raise ParameterError(
+            f"`holdout` is {holdout}; allowed are 2 and more folds, and 0 for no hold-out."
+        )
+    if not holdout:
+        return []
     if data.fold_unit == "questions":
-        return [data.question_fold(k, folds) for k in range(folds)]
-    fold = data.fold(0, folds)
-    heldout = len(fold.answers)
-    if heldout < MIN_HELDOUT_ANSWERS:
-        needed = -(-MIN_HELDOUT_ANSWERS * len(data.answers) // heldout)
+        return data.folds(holdout)
+    fold = data.fold(0, holdout)
+    n_heldout = len(fold.answers)
+    if n_heldout < MIN_HELDOUT_ANSWERS:
+        n_needed = -(-MIN_HELDOUT_ANSWERS * len(data.answers) // n_heldout)
         warnings.warn(
-            f"the hold-out has {heldout} answers, so that a gain is known to about "
-            f"±{0.65 / heldout**0.5:.2f}; {MIN_HELDOUT_ANSWERS} need about {needed:,} answers in "
-            f"all, or fewer folds than {folds}.",
+            f"the hold-out has {n_heldout} answers, so that a gain is known to about "
+            f"±{0.65 / n_heldout**0.5:.2f}; {MIN_HELDOUT_ANSWERS} need about {n_needed:,} answers "
+            f"in all, or fewer folds than {holdout}.",
             DataWarning,
             stacklevel=3,
         )
@@ -180,8 +192,10 @@ def _holdout_scores(
     """The scores of fits without some folds on both sides of each; a warning if they overfit."""
     raw = replace(data, centre=0.0)
     objects = np.asarray(data.features.matrix, dtype=np.float64)
-    originals = [scaled_identity(replace(part.data, centre=0.0))(objects) for part in parts]
-    embeddings = [solution.transform(objects) for solution in solutions]
+    embeddings = [solution.transform.map_rows(objects) for solution in solutions]
+    originals = [
+        scaled_identity(replace(part.data, centre=0.0)).map_rows(objects) for part in parts
+    ]
     scores: dict[str, Any] = {
         "of": data.fold_unit,
         "folds": folds,
@@ -194,7 +208,8 @@ def _holdout_scores(
     for part, solution in zip(parts, solutions, strict=True):
         images = data.evaluation_rows(part.rows)
         k = neighbour_count(len(images))
-        kept.append(kept_by_image(raw.scalars(images, "float64"), solution.transform(images), k))
+        Z = solution.transform.map_rows(images)
+        kept.append(kept_by_image(raw.scalars(images, "float64"), Z, k))
         scores["heldout"] |= {"k": k, "n_images": len(images)}
     scores["heldout"]["neighbours_kept"] = float(np.concatenate(kept).mean())
     loss = scores["heldout"]["loss"]
@@ -215,20 +230,20 @@ def _agreement(
     embeddings: list[np.ndarray], originals: list[np.ndarray], answers: list[Answers]
 ) -> dict[str, float | int | None]:
     """Agreement and loss of transformed and original objects, pooled over the answers of folds."""
-    transformed = _pooled_score(embeddings, answers)
-    original = _pooled_score(originals, answers)
-    agreement = transformed.units.estimate()
-    gain = transformed.units.less(original.units)
+    units, loss = _pooled_score(embeddings, answers)
+    original_units, original_loss = _pooled_score(originals, answers)
+    agreement = units.estimate()
+    gain = units.minus(original_units)
     low, high = agreement.interval(FRACTION)
     gain_low, gain_high = gain.interval((-1.0, 1.0))
     return {
         "accuracy_cosine": agreement.mean,
         "low": low,
         "high": high,
-        "loss": transformed.loss,
-        "n": len(transformed.units.values),
-        "original_accuracy_cosine": original.units.estimate().mean,
-        "original_loss": original.loss,
+        "loss": loss,
+        "n": len(units.values),
+        "original_accuracy_cosine": original_units.estimate().mean,
+        "original_loss": original_loss,
         "gain": gain.mean,
         "gain_error": gain.error,
         "gain_low": gain_low,
@@ -236,19 +251,12 @@ def _agreement(
     }
 
 
-class _PooledScore(NamedTuple):
-    """The credit of the answers of all folds, and their mean loss, nats."""
-
-    units: Units
-    loss: float
-
-
-def _pooled_score(embeddings: list[np.ndarray], answers: list[Answers]) -> _PooledScore:
-    """Score the answers of each fold by its own embedding."""
+def _pooled_score(embeddings: list[np.ndarray], answers: list[Answers]) -> tuple[Units, float]:
+    """The credit of the answers of all folds, each by its own embedding, and their mean loss."""
     scores = [
         odd_one_out(Z, part, interval=False) for Z, part in zip(embeddings, answers, strict=True)
     ]
-    pooled = joined(answers)
+    pooled = pooled_answers(answers)
     units = Units(
         values=np.concatenate([score.units.values for score in scores]),
         answers=pooled.objects,
@@ -256,7 +264,7 @@ def _pooled_score(embeddings: list[np.ndarray], answers: list[Answers]) -> _Pool
         clusters=pooled.person,
     )
     weights = [part.total_weight for part in answers]
-    return _PooledScore(units, float(np.average([score.loss for score in scores], weights=weights)))
+    return units, float(np.average([score.loss for score in scores], weights=weights))
 
 
 def _record_fit(
@@ -264,19 +272,14 @@ def _record_fit(
 ) -> Fit:
     """The fit of a solution, after warnings of problems that its record shows."""
     arm = solution.arm
-    local = data.local_features is not None and (arm.local or "keep" in solution.details)
+    local = data.local_features is not None and (arm.local or solution.keep is not None)
     block_sizes = [len(block) for block in data.blocks] if local else []
-    objects = data.answers.named()
+    objects = data.answers.named_objects()
+    report = {entry.name: getattr(solution, entry.name) for entry in fields(SolverReport)}
     record = FitRecord(
         **arm.settings,
-        objective=solution.objective,
-        parts=solution.parts,
+        **report,
         converged=solution.converged,
-        status=solution.status,
-        reason=solution.reason,
-        gap=solution.gap,
-        certificate=solution.certificate,
-        evaluations=solution.evaluations,
         seconds=seconds,
         n_answers=len(data.answers),
         n_dropped=data.n_dropped,
@@ -288,7 +291,6 @@ def _record_fit(
         provenance=Provenance(
             __version__, data.hashes(local=local), data.seed, threads=solution.threads
         ),
-        **solution.details,
     )
     if not record.converged:
         warnings.warn(
@@ -297,7 +299,7 @@ def _record_fit(
     chance = data.answers.chance_loss
     loss = record.parts["global"]
     X = np.asarray(data.features.matrix[objects], dtype=np.float64)
-    if at_chance(loss, chance) or one_point(solution.transform(X)):
+    if at_chance(loss, chance) or one_point(solution.transform.map_rows(X)):
         warnings.warn(
             f"collapse: the global loss {loss:.6f} is that of chance ({chance:.6f}), or all "
             "objects are mapped to one point. Lower `lmbda`, or check that the answers and the "

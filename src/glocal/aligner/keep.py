@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from operator import attrgetter
 
 import numpy as np
 from jaxtyping import Float
@@ -17,8 +18,6 @@ from glocal.aligner.crossfit import (
     Anchor,
     CrossFit,
     HeldOutScores,
-    add_penalty_scores,
-    largest_within_error,
 )
 from glocal.aligner.data import AUTO, FitData
 from glocal.aligner.exact import Exact, Solution
@@ -26,7 +25,7 @@ from glocal.aligner.line import Line, Position, mix_anchors, scaled_identity_of
 from glocal.aligner.paper import PaperLoop
 from glocal.errors import DataError, ParameterError
 from glocal.evaluation.agreement import answer_credit
-from glocal.objective import blas_alone
+from glocal.objective import single_threaded_blas
 from glocal.options import Options
 from glocal.solver import Counter
 
@@ -40,6 +39,7 @@ CENTRES = (0.0, 0.5, 1.0)
 _LAMBDAS = (100.0, 30.0, 10.0, 3.0, 1.0, 0.3, 0.1, 0.03, 0.01, 0.003, 0.001)
 _FIRST_LAMBDA = 1.0
 _PLACES = 5  # between two anchors
+_MIN_LOSS_DIFFERENCE = 5e-4  # nats: two held-out losses that differ by less are equal
 
 
 class Keep(Options):
@@ -137,20 +137,36 @@ def keep_curve(
             f"there are {len(data.answers)} answers; at least {MIN_ANSWERS} are needed to choose "
             "lmbda on a part of them. Give `method` and `lmbda`."
         )
-    with blas_alone():
-        crossfit = _crossfit(data, solver, keep, counter, nearby)
-        scores = _penalty_scores(data, crossfit, keep, nearby)
-        penalty = largest_within_error(crossfit, scores)
+    unit = "questions" if keep is None else data.fold_unit
+    with single_threaded_blas():
+        crossfit = CrossFit(
+            data,
+            data.folds(FOLDS, unit),
+            solver,
+            counter,
+            local=keep is not None and data.local_features is not None,
+            starts={} if nearby is None else nearby.starts,
+        )
+        if unit == "questions":
+            scores = _scores_of_few(data, crossfit)
+        else:
+            scores = _scores_of_many(crossfit, _FIRST_LAMBDA if nearby is None else nearby.penalty)
+        if keep is not None:
+            scores.pop(np.inf, None)  # no transform is the first place of each line
+        penalty = _largest_within_error(crossfit, scores)
         lines = _lines(data, crossfit, keep, scores, penalty)
+    scalars = data.scalars
+    shift = 0.0 if scalars.shift is None else scalars.shift / scalars.std
+    raw_credit = [answer_credit(side.X + shift, side.answers) for side in crossfit.heldout]
     return KeepCurve(
         data=data,
         solver=solver,
         crossfit=crossfit,
         original=lines[0].positions[0],
         lines=lines,
-        losses={lmbda: crossfit.average(score.losses) for lmbda, score in scores.items()},
+        losses={lmbda: score.loss for lmbda, score in scores.items()},
         penalty=penalty,
-        raw_credit=_raw_credit(data, crossfit),
+        raw_credit=np.concatenate(raw_credit),
         evaluations=counter.evaluations - before,
     )
 
@@ -173,43 +189,20 @@ def best_centre(
         nearby = curves[-1] if curves else None
         centred = replace(data, centre=centre)
         curves.append(keep_curve(centred, solver, keep=keep, counter=counter, nearby=nearby))
-    credits = [curve.choose(keep).credit for curve in curves]
-    best = max(credits, key=curves[0].crossfit.average)
-    for curve, credit in zip(curves, credits, strict=True):
-        if curves[0].crossfit.is_tie(best - credit):
+    choices = [curve.choose(keep) for curve in curves]
+    best = max(choices, key=attrgetter("agreement"))
+    for curve, choice in zip(curves, choices, strict=True):
+        if curves[0].crossfit.is_tie(best.credit - choice.credit):
             return replace(curve, evaluations=sum(each.evaluations for each in curves))
     return curves[0]
 
 
-def _crossfit(
-    data: FitData, solver: Exact, keep: float | None, counter: Counter, nearby: KeepCurve | None
-) -> CrossFit:
-    """The folds: of questions where λ is chosen by the loss alone, or answers are few."""
-    by_loss = keep is None
-    folds = [data.question_fold(k, FOLDS) for k in range(FOLDS)] if by_loss else data.folds(FOLDS)
-    local = not by_loss and data.local_features is not None
-    starts = {} if nearby is None else nearby.starts
-    return CrossFit(data, folds, solver, counter, local=local, starts=starts)
-
-
-def _penalty_scores(
-    data: FitData, crossfit: CrossFit, keep: float | None, nearby: KeepCurve | None
-) -> dict[float, HeldOutScores]:
-    """The scores of `global` at each λ that is tried; without `keep` of no transform too, λ = ∞."""
-    if keep is None or data.fold_unit == "questions":
-        scores = _scores_of_few(data, crossfit)
-        if keep is not None:
-            del scores[np.inf]  # no transform is the first place of each line
-        return scores
-    return _scores_of_many(crossfit, _FIRST_LAMBDA if nearby is None else nearby.penalty)
-
-
 def _scores_of_few(data: FitData, crossfit: CrossFit) -> dict[float, HeldOutScores]:
     """The scores of `global` from 100 p / t down until two losses rise; λ = ∞ is no transform."""
-    scores = {np.inf: crossfit.original_scores()}
+    scores = {np.inf: crossfit.anchor_scores(None)}
     unit = data.features.dimensions / data.answers.total_weight
     lambdas = [float(f"{penalty * unit:.2g}") for penalty in PENALTIES_PER_ANSWER]
-    add_penalty_scores(crossfit, lambdas, scores, patience=2)
+    _add_penalty_scores(crossfit, lambdas, scores, patience=2)
     return scores
 
 
@@ -217,10 +210,45 @@ def _scores_of_many(crossfit: CrossFit, first: float) -> dict[float, HeldOutScor
     """The scores of `global` from the first λ down while the loss falls, or else up."""
     scores: dict[float, HeldOutScores] = {}
     index = _LAMBDAS.index(first)
-    add_penalty_scores(crossfit, _LAMBDAS[index:], scores)
-    if min(scores, key=lambda lmbda: crossfit.average(scores[lmbda].losses)) == first:
-        add_penalty_scores(crossfit, _LAMBDAS[:index][::-1], scores)
+    _add_penalty_scores(crossfit, _LAMBDAS[index:], scores)
+    if _lowest(scores) == first:
+        _add_penalty_scores(crossfit, _LAMBDAS[:index][::-1], scores)
     return scores
+
+
+def _add_penalty_scores(
+    crossfit: CrossFit,
+    lambdas: Sequence[float],
+    scores: dict[float, HeldOutScores],
+    patience: int = 1,
+) -> None:
+    """Fit `global` at each λ, and add its scores, until the loss no longer falls.
+
+    It ends after `patience` losses in a row above the lowest, that of earlier scores included.
+    """
+    rises = 0
+    for lmbda in lambdas:
+        crossfit.fit((lmbda, 0.0))
+        scores[lmbda] = crossfit.anchor_scores((lmbda, 0.0))
+        is_higher = scores[lmbda].loss > scores[_lowest(scores)].loss + _MIN_LOSS_DIFFERENCE
+        rises = rises + 1 if is_higher else 0
+        if rises == patience:
+            return
+
+
+def _largest_within_error(crossfit: CrossFit, scores: Mapping[float, HeldOutScores]) -> float:
+    """The largest λ whose held-out loss is within one paired standard error of the lowest."""
+    lowest = _lowest(scores)
+    for lmbda in sorted(scores, reverse=True):
+        excess = scores[lmbda].losses - scores[lowest].losses
+        if crossfit.is_tie(excess, _MIN_LOSS_DIFFERENCE):
+            return lmbda
+    return lowest
+
+
+def _lowest(scores: Mapping[float, HeldOutScores]) -> float:
+    """The λ with the lowest loss."""
+    return min(scores, key=lambda lmbda: scores[lmbda].loss)
 
 
 def _lines(
@@ -269,23 +297,5 @@ def _line(
             [mix_anchors(anchors, place) for anchors in objects],
             [mix_anchors(anchors, place) for anchors in images],
         )
-        position = Position(
-            lmbda=lmbda,
-            place=float(place),
-            credit=scores.credit,
-            scale=scores.scale,
-            loss=crossfit.average(scores.losses),
-            kept=scores.kept,
-            kept_raw=scores.kept_raw,
-        )
-        positions.append(position)
-    return Line(tuple(positions), crossfit.answers.weights)
-
-
-def _raw_credit(data: FitData, crossfit: CrossFit) -> Float[np.ndarray, " t"]:
-    """The credit of each held-out answer under the features before centring."""
-    scalars = data.scalars
-    shift = 0.0 if scalars.shift is None else scalars.shift / scalars.std
-    return np.concatenate(
-        [answer_credit(side.X + shift, side.answers) for side in crossfit.heldout]
-    )
+        positions.append(Position(**vars(scores), lmbda=lmbda, place=float(place)))
+    return Line(tuple(positions))

@@ -3,42 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import Any
+from operator import attrgetter
 
 import numpy as np
 from jaxtyping import Float
 
+from glocal.aligner.crossfit import HeldOutScores
+
 
 @dataclass(frozen=True, eq=False)
-class Position:
+class Position(HeldOutScores):
     """A place on a line, with its scores on what three folds hold out.
 
-    Parameters
-    ----------
-    lmbda : float
-        λ of the line.
-    place : float
-        0 for the original features, 1 for the first anchor and so on.
-    credit : (t,) array
-        How right the choice by cosine is on each held-out answer, 0 to 1.
-    scale : float
-        The factor of the similarities with the lowest held-out loss.
-    loss : float
-        That loss, nats.
-    kept, kept_raw : (m,) arrays
-        The share of its nearest neighbours that each held-out image keeps, and of those before
-        centring.
+    `lmbda` is λ of the line; `place` is 0 for the original features, 1 for the first anchor and so
+    on.
     """
 
     lmbda: float
     place: float
-    credit: Float[np.ndarray, " t"]
-    scale: float
-    loss: float
-    kept: Float[np.ndarray, " m"]
-    kept_raw: Float[np.ndarray, " r"]
 
     @property
     def kept_error(self) -> float:
@@ -52,33 +36,22 @@ class Position:
 
     def interpolate(self, other: Position, share: float) -> Position:
         """The place at this share of the way to another; all scores are interpolated linearly."""
-
-        def value(name: str) -> Any:
-            start = getattr(self, name)
-            return start + share * (getattr(other, name) - start)
-
-        names = ("place", "credit", "scale", "loss", "kept", "kept_raw")
-        return Position(lmbda=other.lmbda, **{name: value(name) for name in names})
+        steps = {name: vars(other)[name] - value for name, value in vars(self).items()}
+        return replace(
+            self, **{name: vars(self)[name] + share * step for name, step in steps.items()}
+        )
 
 
 @dataclass(frozen=True, eq=False)
 class Line:
-    """The places of one λ in order, the original features first.
-
-    `weights` are those of the held-out answers.
-    """
+    """The places of one λ in order, the original features first."""
 
     positions: tuple[Position, ...]
-    weights: Float[np.ndarray, " t"] | None
 
     @property
     def lmbda(self) -> float:
         """λ of its anchors."""
         return self.positions[-1].lmbda
-
-    def agreement(self, position: Position) -> float:
-        """The weighted mean of the credit."""
-        return float(np.average(position.credit, weights=self.weights))
 
     def best(self, keep: float) -> Position:
         """The place with the largest agreement of those that promise to keep this share.
@@ -94,7 +67,7 @@ class Line:
             if excess >= 0 > following.kept_lower_bound - keep:
                 share = excess / (position.kept_lower_bound - following.kept_lower_bound)
                 candidates = [*candidates, position.interpolate(following, share)]
-        best = max(candidates, key=self.agreement)
+        best = max(candidates, key=attrgetter("agreement"))
         top = self._top(best)
         return top if top.kept_lower_bound >= keep else best
 
@@ -106,8 +79,8 @@ class Line:
         index = places.index(best)
         before = places[index - 1]
         after = places[index + 1]
-        rise = self.agreement(best) - self.agreement(before)
-        fall = self.agreement(best) - self.agreement(after)
+        rise = best.agreement - before.agreement
+        fall = best.agreement - after.agreement
         if rise + fall <= 0:
             return best
         # in steps, positive towards `after`, between -1/2 and 1/2

@@ -10,11 +10,10 @@ import numpy as np
 from pydantic import Field
 
 from glocal.aligner.arm import Arm
-from glocal.aligner.data import FitData, transform_of
+from glocal.aligner.data import FitData
 from glocal.aligner.exact import Dtype, Solution
 from glocal.data.answers import Answers
-from glocal.data.features import Standardization
-from glocal.errors import DivergedError, needed
+from glocal.errors import DivergedError, import_optional
 from glocal.objective import Evaluation
 from glocal.options import Options
 from glocal.solver import Counter
@@ -84,7 +83,7 @@ class PaperLoop(Options):
         MissingDependencyError
             Lightning is not installed.
         """
-        needed("lightning.pytorch", "solver paper")
+        import_optional("lightning.pytorch", "solver paper")
         import torch
 
         from glocal.solver.paper_loop import LoopData, Procedure
@@ -120,18 +119,8 @@ class PaperLoop(Options):
         cause = "all epochs are spent"
         if is_stopped:
             cause = f"{settings.patience} epochs without a gain of {self.min_delta:g}"
-        details = {
-            "solver": self.name,
-            "dtype": self.dtype,
-            "eta": self.eta,
-            "optimiser": self.optimiser,
-            "bias": self.bias,
-            "epochs": procedure.epochs,
-            "n_fitted": len(fitted.answers),
-            "watched": {"n": len(heldout), "parts": procedure.watched_losses},
-        }
         return Solution(
-            transform=_transform(procedure, data.scalars),
+            transform=_transform(procedure, data),
             arm=arm,
             objective=objective,
             parts=parts,
@@ -141,7 +130,14 @@ class PaperLoop(Options):
             certificate="none: not converged",
             evaluations=procedure.steps,
             threads=torch.get_num_threads(),
-            details=details,
+            solver=self.name,
+            dtype=self.dtype,
+            eta=self.eta,
+            optimiser=self.optimiser,
+            bias=self.bias,
+            epochs=procedure.epochs,
+            n_fitted=len(fitted.answers),
+            watched={"n": len(heldout), "parts": procedure.watched_losses},
         )
 
     def _settings(self, data: FitData, arm: Arm) -> LoopSettings:
@@ -151,28 +147,18 @@ class PaperLoop(Options):
         min_epochs = 20 if arm.local else 15
         patience = 15 if arm.local else 10
         return LoopSettings(
-            method=arm.method,
-            alpha=arm.alpha,
-            lmbda=arm.lmbda,
-            tau=arm.tau,
-            mix=arm.mix,
-            eta=self.eta,
-            optimiser=self.optimiser,
-            bias=self.bias,
-            squared=self.squared,
-            batch_size=self.batch_size,
-            block_size=data.block_size,
-            max_epochs=self.max_epochs,
+            **arm.model_dump(),
+            **self.model_dump(exclude={"dtype", "trainer", "min_epochs", "patience"}),
             min_epochs=min_epochs if self.min_epochs is None else self.min_epochs,
             patience=patience if self.patience is None else self.patience,
-            min_delta=self.min_delta,
+            block_size=data.block_size,
             seed=data.seed,
         )
 
 
-def _transform(procedure: Procedure, scalars: Standardization) -> LinearTransform:
+def _transform(procedure: Procedure, data: FitData) -> LinearTransform:
     """The learned map; its bias is the sum of the learned one and that of centring."""
-    transform = transform_of(_array(procedure.W), scalars)
+    transform = data.transform(_array(procedure.W))
     if procedure.b is None:
         return transform
     learned = _array(procedure.b)

@@ -18,7 +18,7 @@ from glocal.cli.inputs import (
     names_of,
     refuse_overwriting_inputs,
 )
-from glocal.cli.output import AsJson, progress_bar, show
+from glocal.cli.output import AsJson, print_result, progress_bar
 from glocal.cli.sweep import chosen
 
 
@@ -68,7 +68,9 @@ def align(
         inputs = Inputs(model, images, loaded, object_ids, local_images, layer)
         counts = inputs.counts()
     if dry_run:
-        show(as_json, counts, *(f"{name:<14} {number:,}" for name, number in counts.items()))
+        print_result(
+            as_json, counts, *(f"{name:<14} {number:,}" for name, number in counts.items())
+        )
         return
     with progress_bar("align") as progress:
         result = run_align(
@@ -86,4 +88,4 @@ def align(
         "out": str(out),
     }
     written = f"written to {out}: transform.npz, README.md (the model card), report.html"
-    show(as_json, record, *chosen(result), written)
+    print_result(as_json, record, *chosen(result), written)

@@ -26,7 +26,7 @@ from glocal.cli import (
     sweep,
     transforms,
 )
-from glocal.cli.output import OPTIONS, in_options, say
+from glocal.cli.output import OPTIONS, in_options, print_message
 from glocal.errors import (
     GLocalError,
     GLocalWarning,
@@ -62,13 +62,6 @@ _RESUMED_BY = {"sweep": " with --resume", "suite": "", "extract": "", "align": "
 _FULL_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
 
-def _add_commands() -> None:
-    for command in _SINGLE_COMMANDS:
-        app.command(command.__name__)(command)
-    for module in _GROUPS:
-        app.add_typer(module.app, name=module.__name__.rpartition(".")[2])
-
-
 def _add_plugins() -> None:
     """Add the commands of other distributions: each entry point is a typer application.
 
@@ -85,10 +78,13 @@ def _add_plugins() -> None:
                 f"glocal {name} cannot be used, since its package cannot be loaded "
                 f"({reason[:300]}). Install a version of it that goes with this one of glocal."
             )
-            say(f"warning: {_UNAVAILABLE[name]}")
+            print_message(f"warning: {_UNAVAILABLE[name]}")
 
 
-_add_commands()
+for _single in _SINGLE_COMMANDS:
+    app.command(_single.__name__)(_single)
+for _group in _GROUPS:
+    app.add_typer(_group.app, name=_group.__name__.rpartition(".")[2])
 _add_plugins()
 
 
@@ -155,7 +151,7 @@ def execute(arguments: Sequence[str]) -> int:
     if code == 130:
         how = _RESUMED_BY.get(command_name)
         advice = "" if how is None else f" To go on, give the same command again{how}."
-        say(f"interrupted; files that existed before are unchanged.{advice}")
+        print_message(f"interrupted; files that existed before are unchanged.{advice}")
     return code
 
 
@@ -192,7 +188,7 @@ def _options(command: Any, arguments: Sequence[str]) -> dict[str, str]:
 def _report(error: BaseException) -> int:
     """Print what is wrong in one sentence and return the exit code; raise what nobody foresaw."""
     if isinstance(error, GLocalError):
-        say(f"error: {in_options(str(error))}")
+        print_message(f"error: {in_options(str(error))}")
         return 2 if isinstance(error, ParameterError) else 1
     if isinstance(error, BrokenPipeError):
         return 1
@@ -201,7 +197,7 @@ def _report(error: BaseException) -> int:
     sentence = _unforeseen(error)
     if sentence is None:
         raise error
-    say(f"error: {sentence}")
+    print_message(f"error: {sentence}")
     return 1
 
 
@@ -215,7 +211,7 @@ def _report_usage(error: Any) -> int:
     message = " ".join(str(error.format_message()).replace("Value error, ", "").split()).rstrip(".")
     if message:  # without arguments the help was printed
         path = getattr(getattr(error, "ctx", None), "command_path", "glocal")
-        say(f"error: {message}{'' if message.endswith('?') else '.'} See {path} --help.")
+        print_message(f"error: {message}{'' if message.endswith('?') else '.'} See {path} --help.")
     return 2
 
 
@@ -241,6 +237,6 @@ def _show_warning(
     **__: object,
 ) -> None:
     if issubclass(category, GLocalWarning):
-        say(f"warning: {in_options(str(message))}")
+        print_message(f"warning: {in_options(str(message))}")
     else:
-        say(f"warning: {category.__name__}: {message} ({filename}:{lineno})")
+        print_message(f"warning: {category.__name__}: {message} ({filename}:{lineno})")

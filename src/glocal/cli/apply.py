@@ -10,7 +10,7 @@ from typing import Annotated, Any, NamedTuple
 import typer
 
 from glocal.cli.inputs import LayerName, ModelName, load_features, refuse_overwriting_inputs
-from glocal.cli.output import AsJson, progress_bar, show
+from glocal.cli.output import AsJson, print_result, progress_bar
 from glocal.data.features import Features
 from glocal.data.readers import PARQUET
 from glocal.errors import ParameterError
@@ -104,7 +104,7 @@ def apply(
         kept = fitted.meta["reduced"]
         record |= {key: kept[key] for key in ("of", "energy", "length")}
         lines.append(_kept(kept))
-    show(as_json, record, *lines)
+    print_result(as_json, record, *lines)
 
 
 def _adapted(

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import typer
 from pydantic import Field
 
 from glocal._version import __version__
-from glocal.cli.catalogue import put_catalogue
 from glocal.cli.inputs import (
     AnswersFile,
     AnswersForm,
@@ -20,7 +19,15 @@ from glocal.cli.inputs import (
     names_of,
     refuse_overwriting_inputs,
 )
-from glocal.cli.output import AsJson, in_options, progress_bar, put_json, say, show
+from glocal.cli.output import (
+    AsJson,
+    in_options,
+    print_catalogue,
+    print_json,
+    print_message,
+    print_result,
+    progress_bar,
+)
 from glocal.data.check import SEVERITIES, Case, diagnose
 from glocal.data.features import Features
 from glocal.data.importing import FORMATS, import_answers
@@ -81,7 +88,7 @@ def check_command(
     totals = [
         f"{counts[severity]} {severity}{'s' * (counts[severity] != 1)}" for severity in SEVERITIES
     ]
-    show(
+    print_result(
         as_json,
         record,
         f"features: {n} rows, {p} columns",
@@ -144,7 +151,7 @@ def split_command(
         "seed": seed,
         "out": str(out),
     }
-    show(
+    print_result(
         as_json,
         record,
         f"{len(train)} answers to train on, {len(heldout)} held out (fold {fold} of {folds}, seed "
@@ -226,37 +233,33 @@ def import_command(
             **form.model_dump(),
         )
     answers = imported.answers
-    origin = {**imported.interpretation, "dropped": imported.dropped}
+    interpretation = imported.interpretation
+    origin = {**interpretation, "dropped": imported.dropped}
     answers.save(out, provenance={"version": __version__, **origin})
     passed = answers.catch_passed
     record = {
         "n": len(answers),
         "kind": answers.kind,
-        "objects": len(answers.named()),
+        "objects": len(answers.named_objects()),
         "people": answers.n_people,
         "catch": None if passed is None else {"n": len(passed), "passed": int(passed.sum())},
         "dropped": imported.dropped,
-        "interpretation": imported.interpretation,
+        "interpretation": interpretation,
         "out": str(out),
     }
     people = "" if answers.n_people is None else f" of {answers.n_people} people"
-    show(
+    columns = interpretation.get("columns", {})
+    lines = [f"{role} is column {titles}" for role, titles in columns.items()]
+    if "picked" in interpretation:
+        lines.append(f"picked: {interpretation['picked']}")
+    print_result(
         as_json,
         record,
-        f"{len(answers)} answers ({answers.kind}){people} about {len(answers.named())} objects",
-        *_reading(imported.interpretation),
+        f"{len(answers)} answers ({answers.kind}){people} about {record['objects']} objects",
+        *lines,
         *(f"left out: {n} × {reason}" for reason, n in imported.dropped.items()),
         f"written to {out}",
     )
-
-
-def _reading(interpretation: dict[str, Any]) -> list[str]:
-    """Lines on how a table was read: the column of each role, and what picks are."""
-    titles_of = interpretation.get("columns", {})
-    lines = [f"{role} is column {titles}" for role, titles in titles_of.items()]
-    if "picked" in interpretation:
-        lines.append(f"picked: {interpretation['picked']}")
-    return lines
 
 
 def _pairs(texts: list[str] | None, option: str) -> dict[str, str] | None:
@@ -295,9 +298,9 @@ def fetch_command(
     for name in names:
         with progress_bar(f"fetching {name}", unit="B") as progress:
             path = fetch(name, out=out, progress=lambda done, total: progress(done, total or None))
-        say(f"{name}: {files[name].licence}; {files[name].citation}")
+        print_message(f"{name}: {files[name].licence}; {files[name].citation}")
         results.append({**asdict(files[name]), "path": str(path)})
-    show(as_json, {"files": results}, *(str(result["path"]) for result in results))
+    print_result(as_json, {"files": results}, *(str(result["path"]) for result in results))
 
 
 def _list_published(as_json: bool) -> None:
@@ -310,7 +313,7 @@ def _list_published(as_json: bool) -> None:
             "files": list(map(asdict, files)),
             "image_sets": list(sets.values()),
         }
-        return put_json(record)
+        return print_json(record)
     rows = []
     for file in files:
         size = f"{file.size / 1e6:.3g} MB" if file.size else "size unknown"
@@ -319,4 +322,4 @@ def _list_published(as_json: bool) -> None:
         splits = f" ({', '.join(images['splits'])})" if images["splits"] else ""
         description = f"{images['what']}{splits}, for extract."
         rows.append((name, images["size"], images["terms"], description))
-    return put_catalogue(rows)
+    return print_catalogue(rows)

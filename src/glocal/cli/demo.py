@@ -11,11 +11,11 @@ import typer
 from glocal.cli.output import (
     AsJson,
     interval,
+    print_json,
+    print_lines,
+    print_message,
+    print_table,
     progress_bar,
-    put,
-    put_json,
-    put_table,
-    say,
 )
 from glocal.errors import MissingDependencyError
 from glocal.files import make_folder
@@ -50,17 +50,17 @@ def demo(
             title = "glocal demo: simulated data, not people"
             save_page(report_page(load_runs(out), title=title), out / "report.html")
         except MissingDependencyError as error:
-            say(f"report.html is left out: {error}")
+            print_message(f"report.html is left out: {error}")
             page = None
     seconds = time.perf_counter() - start
     if as_json:
         rows = [score.row() for score in result.scores]
         record = {"simulated": True, "seconds": seconds, "rows": rows, "out": out, "report": page}
-        put_json(record)
+        print_json(record)
         return
     _put_table(result)
     world = out / "world"
-    put(
+    print_lines(
         "",
         "[95 % intervals] on objects and images that no fit has seen; * differs from original "
         "(p < 0.05, corrected).",
@@ -76,9 +76,9 @@ def demo(
 
 def _put_table(result: SuiteResult) -> None:
     """The scores of all arms, and the ceiling of people below them."""
-    put("SIMULATED DATA: a world with a known answer, not people", "")
+    print_lines("SIMULATED DATA: a world with a known answer, not people", "")
     table = result.table.drop(columns="network")
     people = result.scores[-1]
     ceiling = {"arm": PEOPLE, people.task: interval(people.value, people.low, people.high)}
     last_row = [ceiling.get(column, "") for column in table]
-    put_table(list(table.columns), [*table.to_numpy().tolist(), last_row])
+    print_table(list(table.columns), [*table.to_numpy().tolist(), last_row])

@@ -20,7 +20,14 @@ from glocal.cli.inputs import (
     load_features,
     refuse_overwriting_inputs,
 )
-from glocal.cli.output import AsJson, progress_bar, put, put_json, put_scores, say
+from glocal.cli.output import (
+    AsJson,
+    print_json,
+    print_lines,
+    print_message,
+    print_scores,
+    progress_bar,
+)
 from glocal.data.features import Features
 from glocal.data.seen import seen
 from glocal.errors import ParameterError
@@ -106,11 +113,11 @@ class Scoring(Options):
         if self.out is not None:
             append_rows(self.out, [row.row() for row in rows])
         if self.as_json:
-            put_json({**_record_of_arms(results, rows), **(about or {})})
+            print_json({**_record_of_arms(results, rows), **(about or {})})
             return
-        put_scores(rows)
+        print_scores(rows)
         if (chance := getattr(results[arm], "chance", None)) is not None:
-            put(f"chance {chance:.3f}")
+            print_lines(f"chance {chance:.3f}")
 
 
 def _transform(name: str, objects: Features) -> LinearTransform | None:
@@ -166,7 +173,7 @@ def odd_one_out_command(
     answers, joined = file.joined(sources.objects)
     sources.heldout = joined.answers
     if joined.n_dropped:
-        say(
+        print_message(
             f"{joined.n_dropped} of {len(answers)} answers name an object without features and are "
             "left out."
         )
@@ -182,7 +189,7 @@ def _seen(name: str | None, sources: Sources) -> dict[str, float | None]:
         return {"seen_answers": None, "seen_objects": None}
     shares = seen(fitted, sources.objects, sources.heldout)
     if (sentence := shares.warning()) is not None:
-        say(f"warning: {sentence}")
+        print_message(f"warning: {sentence}")
     return {"seen_answers": shares.questions, "seen_objects": shares.objects}
 
 
@@ -202,7 +209,7 @@ def rsa_command(
     """
     sources = scoring.sources(features, object_ids, *task.files, object_ids=object_ids)
     if dropped := task.joined(sources).n_dropped:
-        say(f"{dropped} objects of the RDM have no features and are left out.")
+        print_message(f"{dropped} objects of the RDM have no features and are left out.")
     scoring.show(task, sources)
 
 

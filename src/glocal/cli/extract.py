@@ -11,7 +11,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from glocal.cli.inputs import flat, refuse_overwriting_inputs
-from glocal.cli.output import AsJson, progress_bar, put, put_json, put_table, say, show
+from glocal.cli.output import (
+    AsJson,
+    print_json,
+    print_lines,
+    print_message,
+    print_result,
+    print_table,
+    progress_bar,
+)
 from glocal.errors import DataError, ParameterError
 from glocal.extract.network import Running
 
@@ -127,7 +135,7 @@ def _source(images: str, root: Path | None, download: bool) -> Source:
         return open_images(images)
     name, split = image_set
     terms = image_sets()[name]
-    say(f"{name}: {terms['what']}; terms: {terms['terms']}; cite {terms['citation']}")
+    print_message(f"{name}: {terms['what']}; terms: {terms['terms']}; cite {terms['citation']}")
     with progress_bar(f"opening {name}"):
         return load_images(name, split, root, download=download)
 
@@ -135,9 +143,9 @@ def _source(images: str, root: Path | None, download: bool) -> Source:
 def _put_extraction(extraction: Extraction, source: Source, as_json: bool) -> None:
     """Report images that have no row or were skipped, and print what was written."""
     for name, reason in extraction.missing[:50]:  # record.json lists all
-        say(f"no row: {name} {reason}")
+        print_message(f"no row: {name} {reason}")
     if source.ignored:
-        say(
+        print_message(
             f"skipped: {len(source.ignored)} files have no image extension, the first is "
             f"{source.ignored[0]}."
         )
@@ -153,7 +161,7 @@ def _put_extraction(extraction: Extraction, source: Source, as_json: bool) -> No
         folder = extraction.folder
         lines = [f"this part is done; the features appear in {folder} when the last part is."]
     summary = {"finished": is_finished, "total": len(source), "out": extraction.folder}
-    show(as_json, {**record, **summary}, *lines)
+    print_result(as_json, {**record, **summary}, *lines)
 
 
 def _put_layers(extractor: Extractor, as_json: bool) -> None:
@@ -165,7 +173,7 @@ def _put_layers(extractor: Extractor, as_json: bool) -> None:
     aliases["default"] = model.default_layer
     if as_json:
         layers = [{"layer": name, "type": kind} for name, kind in types.items()]
-        put_json({"model": model.name, "layers": layers, "named": aliases})
+        print_json({"model": model.name, "layers": layers, "named": aliases})
         return
-    put_table(["layer", "type"], list(types.items()))
-    put(*(f"{alias} is the {layer}" for alias, layer in aliases.items()))
+    print_table(["layer", "type"], list(types.items()))
+    print_lines(*(f"{alias} is the {layer}" for alias, layer in aliases.items()))

@@ -12,7 +12,7 @@ import typer
 from glocal.aligner import Arm, Exact, FitData, PaperLoop
 from glocal.aligner import fit as fit_transform
 from glocal.aligner.data import AUTO, MIN_ANSWERS_FOR_OBJECT_FOLDS, Blocks
-from glocal.aligner.fitting import MIN_MEASURED_ANSWERS
+from glocal.aligner.fitting import MIN_MEASURED_ANSWERS, arm_or_keep
 from glocal.aligner.keep import Keep
 from glocal.cli.inputs import (
     AnswersFile,
@@ -29,12 +29,13 @@ from glocal.cli.output import (
     Verbose,
     in_options,
     interval,
+    print_json,
+    print_lines,
+    print_message,
     progress_bar,
-    put,
-    put_json,
-    say,
 )
-from glocal.errors import ParameterError, needed
+from glocal.data.features import Features
+from glocal.errors import ParameterError, import_optional
 from glocal.files import ending, writable_target
 from glocal.results import FitRecord
 from glocal.transform.formats import ENDINGS
@@ -67,6 +68,21 @@ def parse_centre(text: str) -> float | Literal["auto"]:
         return float(text)
     except ValueError:
         raise ParameterError(f"`centre` is {text!r}; allowed are 0 to 1, and auto.") from None
+
+
+def fit_data(
+    features: Features, answers: AnswersFile, local: Features | None, centre: str, blocks: Blocks
+) -> FitData:
+    """The features, and the answers as rows of them."""
+    joined = answers.to_fit(features)
+    return FitData(
+        features,
+        joined.answers,
+        local,
+        n_dropped=joined.n_dropped,
+        centre=parse_centre(centre),
+        **blocks.model_dump(),
+    )
 
 
 @flat
@@ -103,22 +119,14 @@ def fit(
     writable_target(out, what="--out", endings=ENDINGS)
     refuse_overwriting_inputs({"--out": out}, features, local_features, *answers.paths)
     if ending(out) == ".safetensors":
-        needed("safetensors", f"--out {out}")
-    loaded = load_features(features, model, layer)
-    joined = answers.to_fit(loaded)
+        import_optional("safetensors", f"--out {out}")
     local = None if local_features is None else load_features(local_features, model, layer)
+    data = fit_data(load_features(features, model, layer), answers, local, centre, blocks)
     quantity = "objective" if solver == "exact" else "watched loss"
     with progress_bar("fitting", None, unit="evaluations") as progress:
         fitted = fit_transform(
-            FitData(
-                loaded,
-                joined.answers,
-                local,
-                n_dropped=joined.n_dropped,
-                centre=parse_centre(centre),
-                **blocks.model_dump(),
-            ),
-            _requested_fit(keep, arm, solver, local=local is not None),
+            data,
+            arm_or_keep(keep.keep, arm.model_dump(exclude_unset=True), local=local is not None),
             solver_of(solver, exact, paper),
             holdout=holdout,
             on_step=lambda evaluations, evaluation: progress(
@@ -128,23 +136,12 @@ def fit(
     fitted.transform.save(out)
     record = fitted.record
     if as_json:
-        put_json({**asdict(record), "out": str(out)})
+        print_json({**asdict(record), "out": str(out)})
         return
     for sentence in _notes(record):
-        say(in_options(sentence))
-    put(*_result(record), _fitted(record), *(_fields(asdict(record)) if verbose else ()))
-    put(f"written to {out}")
-
-
-def _requested_fit(keep: Keep, arm: Arm, solver: str, *, local: bool) -> Arm | Keep | None:
-    """The arm, if one of its options is given, else the share of neighbours to keep."""
-    if not arm.model_fields_set:
-        return keep if keep.keep is not None or solver == Exact.name else None
-    if keep.keep is not None:
-        raise ParameterError(
-            f"`keep={keep.keep:g}` chooses the method and its parameters. Leave out keep, or them."
-        )
-    return Arm.of(arm.model_dump(exclude_unset=True), local=local)
+        print_message(in_options(sentence))
+    print_lines(*_result(record), _fitted(record), *(_fields(asdict(record)) if verbose else ()))
+    print_lines(f"written to {out}")
 
 
 def solver_of(name: str, exact: Exact, paper: PaperLoop) -> Exact | PaperLoop:
@@ -161,24 +158,26 @@ def solver_of(name: str, exact: Exact, paper: PaperLoop) -> Exact | PaperLoop:
 
 def _notes(record: FitRecord) -> Iterator[str]:
     """Notes on the result: what was not measured, and what another `keep` gives."""
-    if record.keep is not None:
-        yield from record.keep["notes"]
-        if record.keep["curve"]:
-            yield _nearby_keeps(record.keep)
-        if record.keep["heldout"] == "questions" and "new_objects" not in record.keep:
-            yield _new_objects(record)
-    elif record.holdout is None:
+    unit = None
+    if (curve := record.keep) is not None:
+        yield from curve["notes"]
+        parts = [
+            f"keep {row['keep']:g}: agreement {row['agreement']:.3f}, neighbours {row['kept']:.3f}"
+            for row in curve["curve"]
+            if 0.01 < abs(row["keep"] - curve["keep"]) < 0.06
+        ]
+        if parts:
+            yield f"expected with {'; '.join(parts)}."
+        unit = "objects" if "new_objects" in curve else curve["heldout"]
+    elif record.holdout is not None:
+        unit = record.holdout["of"]
+    else:
         yield "generalisation is unmeasured: --holdout 3 also scores answers on held-out objects."
-    elif record.holdout["of"] == "questions":
-        yield _new_objects(record)
-
-
-def _new_objects(record: FitRecord) -> str:
-    """A note that agreement on new objects was not measured, and the answers that this needs."""
-    return (
-        f"on new objects expect less: {record.n_answers:,} answers cannot measure it; about "
-        f"{MIN_ANSWERS_FOR_OBJECT_FOLDS:,} would."
-    )
+    if unit == "questions":
+        yield (
+            f"on new objects expect less: {record.n_answers:,} answers cannot measure it; about "
+            f"{MIN_ANSWERS_FOR_OBJECT_FOLDS:,} would."
+        )
 
 
 def _result(record: FitRecord) -> Iterator[str]:
@@ -188,22 +187,18 @@ def _result(record: FitRecord) -> Iterator[str]:
     if (curve := record.keep) is not None:
         expected = curve["expected"]
         unit = "objects" if curve["heldout"] == "objects" else "answers about the same objects"
+        on_new_objects = ""
+        if scores := curve.get("new_objects"):
+            on_new_objects = (
+                f"; on new objects {scores['original']:.3f} -> {scores['agreement']:.3f} ± "
+                f"{scores['agreement_error']:.3f}"
+            )
         yield (
             f"expected on new {unit}: agreement {curve['original']:.3f} -> "
             f"{expected['agreement']:.3f} ± {expected['agreement_error']:.3f}, neighbours kept "
             f"{expected['kept']:.3f} ± {expected['kept_error']:.3f} (the {curve['k']} nearest of "
-            f"{curve['candidates']} {curve['of']}){_on_new_objects(curve)}"
+            f"{curve['candidates']} {curve['of']}){on_new_objects}"
         )
-
-
-def _on_new_objects(curve: dict[str, Any]) -> str:
-    """The agreement on folds of objects, where that was measured too."""
-    if (scores := curve.get("new_objects")) is None:
-        return ""
-    return (
-        f"; on new objects {scores['original']:.3f} -> {scores['agreement']:.3f} ± "
-        f"{scores['agreement_error']:.3f}"
-    )
 
 
 def _measured(holdout: dict[str, Any]) -> str:
@@ -224,16 +219,6 @@ def _measured(holdout: dict[str, Any]) -> str:
         f"-> {after} ({gain}), neighbours kept {heldout['neighbours_kept']:.3f} (the "
         f"{heldout['k']} nearest of {heldout['n_images']})"
     )
-
-
-def _nearby_keeps(curve: dict[str, Any]) -> str:
-    """The expected scores of a keep that is 0.05 lower, and of one 0.05 higher, at most 1."""
-    nearby = [row for row in curve["curve"] if 0.01 < abs(row["keep"] - curve["keep"]) < 0.06]
-    parts = [
-        f"keep {row['keep']:g}: agreement {row['agreement']:.3f}, neighbours {row['kept']:.3f}"
-        for row in nearby
-    ]
-    return f"expected with {'; '.join(parts)}."
 
 
 def _fitted(record: FitRecord) -> str:

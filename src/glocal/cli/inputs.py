@@ -18,7 +18,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 from typer.models import OptionInfo
 
-from glocal.cli.output import progress_bar, say
+from glocal.cli.output import print_message, progress_bar
 from glocal.data.answers import Answers
 from glocal.data.check import Case, warn_of_order
 from glocal.data.features import NAMES_FILE, Features
@@ -101,7 +101,6 @@ class AnswersFile(AnswersForm):
         answers, joined = self.joined(features)
         order = None if self.order is None else read_list(self.order, what="order")
         object_ids = names_of(self.object_ids)
-        features.check_finite()
         warn_of_order(Case(features, answers=answers, object_ids=object_ids, order=order))
         return joined
 
@@ -123,7 +122,7 @@ def load_features(path: Path, model: str | None = None, layer: str | None = None
             raise ParameterError(f"--layer {layer} is about a network; pass --model too.")
         return Features.load(path)
     if ending(path) in READERS or any((path / f"features{kind}").exists() for kind in READERS):
-        say(f"{path} holds features; --model is not used for it.")
+        print_message(f"{path} holds features; --model is not used for it.")
         return Features.load(path)
     from glocal.extract import Extractor, open_images
     from glocal.extract.run import cached_features
@@ -133,7 +132,7 @@ def load_features(path: Path, model: str | None = None, layer: str | None = None
         extractor = Extractor(model, () if layer is None else (layer,))
         extraction = cached_features(extractor, source, lambda count, total: progress(count))
     if source.ignored:
-        say(f"skipped: {len(source.ignored)} files under {path} have no image extension.")
+        print_message(f"skipped: {len(source.ignored)} files under {path} have no image extension.")
     return extraction.features()
 
 
@@ -200,19 +199,17 @@ def flat(command: Callable[..., None]) -> Callable[..., None]:
     @wraps(command)
     def run(**values: Any) -> None:
         passed = {name: value for name, value in values.items() if value is not None}
-        built = {name: model(**_part(passed, model)) for name, model in models.items()}
-        command(**{name: values[name] for name in of_command}, **built)
+        arguments = {name: values[name] for name in of_command}
+        for name, model in models.items():
+            options = _options(model).keys() & passed.keys()
+            arguments[name] = model(**{option: passed[option] for option in options})
+        command(**arguments)
 
     options = [*of_command.values(), *of_models.values()]
     options.sort(key=lambda option: option.default is not inspect.Parameter.empty)
     run.__signature__ = inspect.Signature(options)  # type: ignore[attr-defined]
     run.__annotations__ = {option.name: option.annotation for option in options}
     return run
-
-
-def _part(values: Mapping[str, Any], model: type[Options]) -> dict[str, Any]:
-    """The values of the options of a model."""
-    return {name: values[name] for name in _options(model) if name in values}
 
 
 def _options(model: type[Options]) -> dict[str, FieldInfo]:
@@ -256,16 +253,12 @@ def _help(field: FieldInfo) -> str:
     is_shown = field.default not in (None, "", PydanticUndefined) and field.default is not False
     if not default and is_shown:
         default = str(field.default)
-    details = [*_range(field), *([f"default: {default}"] if default else [])]
+    bounds = [
+        f"{word} {getattr(constraint, name)}"
+        for constraint in field.metadata
+        for name, word in _BOUNDS.items()
+        if getattr(constraint, name, None) is not None
+    ]
+    details = [" and ".join(bounds), default and f"default: {default}"]
+    details = [detail for detail in details if detail]
     return f"{description} [{'; '.join(details)}]" if details else description
-
-
-def _range(field: FieldInfo) -> list[str]:
-    """The range of a field in words, if it has one."""
-    bounds = []
-    for constraint in field.metadata:
-        for name, word in _BOUNDS.items():
-            bound = getattr(constraint, name, None)
-            if bound is not None:
-                bounds.append(f"{word} {bound}")
-    return [" and ".join(bounds)] if bounds else []

@@ -8,9 +8,10 @@ import os
 import re
 import shutil
 import sys
+import textwrap
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import cache
+from functools import cache, partial
 from typing import Annotated, Any
 
 import typer
@@ -27,6 +28,7 @@ _ARGUMENT = re.compile(r"`(?P<name>[a-z_]+)(?:=(?P<value>[^`]*))?`")
 _DICT_ENTRY = re.compile(r"\{([^:{}]+): ([^:{}]+)\}")
 _AS_OPTION = r"\1=\2"  # an option takes an entry of a dict as NAME=VALUE
 _QUOTES = "'\""
+_INDENT = " " * 4
 _SECONDS_BETWEEN_LINES = 10.0  # of progress, where no bar can be drawn
 
 
@@ -64,7 +66,7 @@ def _console() -> Any:
     return Console(stderr=True, highlight=False, markup=False, emoji=False)
 
 
-def say(sentence: str) -> None:
+def print_message(sentence: str) -> None:
     """One line on standard error."""
     if is_live():
         _console().print(printable(sentence))
@@ -72,49 +74,66 @@ def say(sentence: str) -> None:
         typer.echo(printable(sentence), err=True)
 
 
-def put(*lines: str) -> None:
+def print_lines(*lines: str) -> None:
     """Lines on standard output."""
     for line in lines:
         typer.echo(printable(line))
 
 
-def put_json(result: Any) -> None:
+def print_json(result: Any) -> None:
     """One JSON object on standard output."""
     typer.echo(to_json(result))
 
 
-def show(as_json: bool, record: Any, *lines: str) -> None:
+def print_result(as_json: bool, record: Any, *lines: str) -> None:
     """A result on standard output, as one JSON object or as lines."""
     if as_json:
-        put_json(record)
+        print_json(record)
     else:
-        put(*lines)
+        print_lines(*lines)
 
 
-def put_table(headers: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+def print_table(headers: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     """A table on standard output; one wider than the terminal becomes a block of lines a row."""
     header, *body = [list(map(printable, row)) for row in (headers, *rows)]
     widths = [max(map(len, column)) for column in zip(header, *body, strict=True)]
     table_width = sum(widths) + 2 * (len(widths) - 1)
     if sys.stdout.isatty() and table_width > shutil.get_terminal_size().columns:
-        _put_blocks(header, body)
+        _print_blocks(header, body)
         return
     rule = ["-" * width for width in widths]
     for row in (header, rule, *body):
         first = row[0].ljust(widths[0])
         others = [cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True)]
-        put("  ".join([first, *others]).rstrip())
+        print_lines("  ".join([first, *others]).rstrip())
 
 
-def _put_blocks(header: list[str], rows: list[list[str]]) -> None:
+def _print_blocks(header: list[str], rows: list[list[str]]) -> None:
     """Rows of a table as blocks: a line for each cell that is not empty, and an empty line."""
     width = max(map(len, header))
     for row in rows:
         cells = zip(header, row, strict=True)
-        put(*(f"{name.ljust(width)}  {cell}" for name, cell in cells if cell), "")
+        print_lines(*(f"{name.ljust(width)}  {cell}" for name, cell in cells if cell), "")
 
 
-def put_scores(scores: Iterable[Score]) -> None:
+def print_catalogue(entries: Iterable[Sequence[str]]) -> None:
+    """Print entries, each a name, facts and last a description, within 100 columns.
+
+    Names and addresses stay whole.
+    """
+    wrap = partial(
+        textwrap.wrap,
+        width=100,
+        subsequent_indent=_INDENT,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+    for name, *facts, description in entries:
+        print_lines(*wrap(f"{name}  {', '.join(facts)}".strip()))
+        print_lines(*wrap(description.strip(), initial_indent=_INDENT))
+
+
+def print_scores(scores: Iterable[Score]) -> None:
     """A table of scores: a line for each metric, a column for each arm and paired difference."""
     table: dict[str, dict[str, str]] = {}
     for row in scores:
@@ -131,7 +150,7 @@ def put_scores(scores: Iterable[Score]) -> None:
     rows = []
     for metric, line in table.items():
         rows.append([metric, *(line.get(column, "") for column in columns)])
-    put_table(["metric", *columns], rows)
+    print_table(["metric", *columns], rows)
 
 
 def interval(value: float, low: float | None, high: float | None, *, sign: str = "") -> str:
@@ -200,6 +219,6 @@ def _lines(what: str, unit: str) -> Iterator[Callable[..., None]]:
         last_time = time.monotonic()
         all_of_them = f" of {last_total:g}" if last_total else ""
         step = f", {doing}" if doing else ""
-        say(f"{what}: {count:g}{all_of_them} {unit}{step}")
+        print_message(f"{what}: {count:g}{all_of_them} {unit}{step}")
 
     yield report

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from glocal.cli.inputs import refuse_overwriting_inputs
-from glocal.cli.output import AsJson, progress_bar, say, show
+from glocal.cli.output import AsJson, print_message, print_result, progress_bar
 from glocal.files import writable_target
 
 
@@ -54,7 +54,7 @@ def report(
     warnings = [sentence for run in loaded for sentence in pages.warnings_of(run)]
     if not as_json:
         for sentence in warnings:
-            say(f"warning: {sentence}")
+            print_message(f"warning: {sentence}")
     size = out.stat().st_size
     others = f" and {len(written) - 1} figures and tables" if len(written) > 1 else ""
     record = {
@@ -63,4 +63,4 @@ def report(
         "warnings": warnings,
         "files": list(map(str, written)),
     }
-    show(as_json, record, f"written: {out} ({size / 1e6:.1f} MB){others}")
+    print_result(as_json, record, f"written: {out} ({size / 1e6:.1f} MB){others}")

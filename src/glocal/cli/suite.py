@@ -9,7 +9,14 @@ from typing import Annotated
 import typer
 
 from glocal.cli.inputs import refuse_overwriting_inputs
-from glocal.cli.output import AsJson, progress_bar, put, put_json, put_table, say
+from glocal.cli.output import (
+    AsJson,
+    print_json,
+    print_lines,
+    print_message,
+    print_table,
+    progress_bar,
+)
 from glocal.suite import Plan, run_suite
 
 
@@ -43,16 +50,16 @@ def suite(
     if skip_missing:
         plan, missing = plan.present()
         for name, path in missing.items():
-            say(f"task {name} is skipped: {path} does not exist")
+            print_message(f"task {name} is skipped: {path} does not exist")
     refuse_overwriting_inputs({"--out": out}, file, *_inputs(plan))
     with progress_bar("suite", unit="cells") as progress:
         result = run_suite(plan, out, lambda step, count, total: progress(count, total, step))
     if as_json:
         rows = [score.row() for score in result.scores]
-        put_json({"cells_kept": result.n_kept, "out": out, "rows": rows})
+        print_json({"cells_kept": result.n_kept, "out": out, "rows": rows})
         return
-    put_table(list(result.table.columns), result.table.to_numpy().tolist())
-    put(
+    print_table(list(result.table.columns), result.table.to_numpy().tolist())
+    print_lines(
         "",
         f"fitted without fold 0 of {plan.folds} of the objects, and scored on it",
         f"* differs from {plan.baseline} (paired, p < 0.05 after Holm's correction for all "

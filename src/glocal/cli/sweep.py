@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from glocal.aligner import Exact, FitData, PaperLoop
+from glocal.aligner import Exact, PaperLoop
 from glocal.aligner.data import Blocks
 from glocal.aligner.keep import Keep
-from glocal.cli.fit import CentreOption, SolverName, parse_centre, solver_of, words
+from glocal.cli.fit import CentreOption, SolverName, fit_data, solver_of, words
 from glocal.cli.inputs import (
     AnswersFile,
     FeaturesPath,
@@ -18,7 +18,15 @@ from glocal.cli.inputs import (
     flat,
     refuse_overwriting_inputs,
 )
-from glocal.cli.output import AsJson, Verbose, interval, progress_bar, put_table, say, show
+from glocal.cli.output import (
+    AsJson,
+    Verbose,
+    interval,
+    print_message,
+    print_result,
+    print_table,
+    progress_bar,
+)
 from glocal.data.features import Features
 from glocal.errors import ParameterError
 
@@ -82,19 +90,10 @@ def sweep(
     if jobs == 0:
         raise ParameterError("--jobs is 0; allowed are 1 and above, and -1 for one per core.")
     refuse_overwriting_inputs({"--out": out}, features, local_features, grid, *answers.paths)
-    loaded = Features.load(features)
-    joined = answers.to_fit(loaded)
     local = None if local_features is None else Features.load(local_features)
+    data = fit_data(Features.load(features), answers, local, centre, blocks)
     from glocal.sweep.run import sweep as run_sweep
 
-    data = FitData(
-        loaded,
-        joined.answers,
-        local,
-        n_dropped=joined.n_dropped,
-        centre=parse_centre(centre),
-        **blocks.model_dump(),
-    )
     with progress_bar("sweep", unit="points") as progress:
         result = run_sweep(
             data,
@@ -111,12 +110,12 @@ def sweep(
                 count, total, f"fold {row['fold']}, {row['method']}"
             ),
         )
-    record = {**_record(result), "n_dropped": joined.n_dropped, "out": str(out)}
+    record = {**_record(result), "n_dropped": data.n_dropped, "out": str(out)}
     if verbose and not as_json:
         front = result.front.drop(columns="front").dropna(axis=1, how="all").round(4).map(str)
-        put_table(list(front), front.to_numpy().tolist())
+        print_table(list(front), front.to_numpy().tolist())
     written = f"written to {out}: transform.npz (refitted on all objects), the front, means, points"
-    show(as_json, record, *chosen(result), written)
+    print_result(as_json, record, *chosen(result), written)
 
 
 def _record(result: Sweep) -> dict[str, Any]:
@@ -125,12 +124,12 @@ def _record(result: Sweep) -> dict[str, Any]:
     trivial = int((status == "trivial").sum())
     unconverged = int((~status.isin(["converged", "trivial"])).sum())
     if trivial:
-        say(
+        print_message(
             f"{trivial} points have no scores, since their optimum is W = 0: their lmbda is too "
             "large."
         )
     if unconverged:
-        say(
+        print_message(
             f"warning: {unconverged} of {len(status)} points are not converged; see their status "
             "in points.jsonl."
         )
@@ -151,9 +150,10 @@ def chosen(result: Sweep) -> list[str]:
         f"agreement {before.value:.3f} -> {after.value:.3f}, neighbours kept "
         f"{result.best['neighbours_kept']:.3f}"
     )
-    if gain.p_holm is not None:
+    if gain.p_corrected is not None:
         summary += (
             f"; gain {interval(gain.value, gain.low, gain.high, sign='+')} on {gain.n:,} held-out "
-            f"answers, p = {gain.p_holm:.2g} (corrected for {gain.settings['n_settings']} settings)"
+            f"answers, p = {gain.p_corrected:.2g} (corrected for "
+            f"{gain.settings['n_settings']} settings)"
         )
     return [summary, f"chosen: {words(result.best)}, {result.reason}"]

@@ -9,9 +9,8 @@ from typing import Annotated
 
 import typer
 
-from glocal.cli.catalogue import put_catalogue
 from glocal.cli.inputs import refuse_overwriting_inputs
-from glocal.cli.output import AsJson, progress_bar, put_json, show
+from glocal.cli.output import AsJson, print_catalogue, print_json, print_result, progress_bar
 from glocal.data.sources import published
 from glocal.errors import ParameterError
 from glocal.files import atomic_write, writable_target
@@ -57,7 +56,7 @@ def pull_command(
             transform.save(out)
         path = out
     record = {"path": str(path), "dimensions": transform.dimensions, **transform.meta}
-    show(as_json, record, str(path))
+    print_result(as_json, record, str(path))
 
 
 def _list(as_json: bool) -> None:
@@ -80,9 +79,9 @@ def _list(as_json: bool) -> None:
                 }
             )
     if as_json:
-        put_json({"transforms": rows})
+        print_json({"transforms": rows})
     else:
-        put_catalogue(
+        print_catalogue(
             (row["name"], row["licence"], f"{row['what']}. {row['warning']}") for row in rows
         )
 
@@ -125,11 +124,11 @@ def push_command(
     options = {"licence": licence, "base_model": base_model, "datasets": dataset or ()}
     if is_address:
         name = fitted.push_to_hub(to, private=private, **options)
-        show(as_json, {"name": name}, name)
+        print_result(as_json, {"name": name}, name)
         return
     outputs = {name: Path(to) / name for name in (TRANSFORM_NAME, CARD_NAME)}
     refuse_overwriting_inputs(outputs, path)
     fitted.save_pretrained(to, **options)
     hub = f"hf://{to}" if re.fullmatch(r"[\w.-]+/[\w.-]+", to) else "hf://OWNER/NAME"
     message = f"written to the folder {Path(to)}, not published; {hub} publishes it on the hub"
-    show(as_json, {"name": to}, message)
+    print_result(as_json, {"name": to}, message)

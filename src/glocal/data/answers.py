@@ -6,15 +6,15 @@ import json
 from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass, replace
 from itertools import combinations
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float, Int, Integer, Shaped
 
+from glocal.data.features import as_matrix
 from glocal.data.tables import read_answers, read_list
 from glocal.errors import DataError, ParameterError
-from glocal.files import PathLike, write_npy, write_npz
+from glocal.files import PathLike, ending, write_npy, write_npz
 from glocal.similarity import Pairs, candidate_pairs
 
 KINDS = ("odd-one-out", "anchor", "nearest-of-n")
@@ -152,9 +152,20 @@ class Answers:
                 )
             objects = objects.astype(np.int64) - 1
         if order is not None:
-            objects = _apply_order(objects, _array(order))
+            sort_index = as_matrix(order)
+            n = sort_index.size
+            if sort_index.ndim != 1 or not np.array_equal(np.sort(sort_index), np.arange(n)):
+                raise DataError(
+                    f"the order of shape {sort_index.shape} is not a permutation from 0; give a "
+                    "sort index."
+                )
+            if len(objects) and not 0 <= int(objects.min()) <= int(objects.max()) < n:
+                raise DataError(
+                    f"answers name object {int(objects.max())} but the order lists {n} objects."
+                )
+            objects = np.argsort(sort_index)[objects]
         answers = cls(objects, kind=kind, **_checked_details(len(objects), details))
-        return answers if counts is None else answers.with_votes(_array(counts))
+        return answers if counts is None else answers.with_votes(as_matrix(counts))
 
     @classmethod
     def load(
@@ -220,7 +231,7 @@ class Answers:
         ParameterError
             The path has another extension.
         """
-        extension = Path(path).suffix.lower()
+        extension = ending(path)
         if extension == ".npz":
             origin = None if provenance is None else np.array(json.dumps(provenance))
             write_npz(path, self.members() | {"provenance": origin})
@@ -270,7 +281,7 @@ class Answers:
         """Sum of the weights; the number of answers if there are none."""
         return float(len(self)) if self.weights is None else float(self.weights.sum())
 
-    def named(self) -> Int[np.ndarray, " k"]:
+    def named_objects(self) -> Int[np.ndarray, " k"]:
         """The sorted indices of the objects that any answer names."""
         is_named = np.zeros(int(self.objects.max(initial=-1)) + 1, dtype=bool)
         is_named[self.objects] = True
@@ -326,43 +337,22 @@ class Answers:
             selected[name] = None if values is None else values[keep]
         return replace(self, objects=self.objects[keep], **selected)
 
-    def relabel(self, new_index: Int[np.ndarray, " n"]) -> tuple[Answers, int]:
-        """Map object i to ``new_index[i]``, and count the answers that are dropped.
+    def relabel(self, new_index: Int[np.ndarray, " n"]) -> Answers:
+        """Map object i to ``new_index[i]``; the answers lose their `names`.
 
-        An answer is dropped if one of its objects is mapped to -1. The answers lose their `names`.
+        Those of which an object is mapped to -1 are left out.
         """
-        mapped = new_index.astype(np.int32)[self.objects]
-        keep = (mapped >= 0).all(axis=1)
+        objects = new_index.astype(np.int32)[self.objects]
+        keep = (objects >= 0).all(axis=1)
         if keep.all():
-            return replace(self, objects=mapped, names=None), 0
-        answers = replace(self.select(keep), objects=mapped[keep], names=None)
-        return answers, int(np.count_nonzero(~keep))
-
-
-def _array(values: object) -> np.ndarray:
-    """A list, an array or a tensor as an array."""
-    return np.asarray(values.detach().cpu() if hasattr(values, "detach") else values)
-
-
-def _apply_order(
-    objects: Integer[np.ndarray, "t m"], order: Shaped[np.ndarray, "..."]
-) -> Int[np.ndarray, "t m"]:
-    """Map raw indices through the argsort of a sort index, or raise a DataError."""
-    if order.ndim != 1 or not np.array_equal(np.sort(order), np.arange(order.size)):
-        raise DataError(
-            f"the order of shape {order.shape} is not a permutation from 0; give a sort index."
-        )
-    if len(objects) and not 0 <= int(objects.min()) <= int(objects.max()) < order.size:
-        raise DataError(
-            f"answers name object {int(objects.max())} but the order lists {order.size} objects."
-        )
-    return np.argsort(order)[objects]
+            return replace(self, objects=objects, names=None)
+        return replace(self.select(keep), objects=objects[keep], names=None)
 
 
 def _integers(array: object) -> np.ndarray:
     """Rows of integers, or a DataError."""
     try:
-        objects = _array(array)
+        objects = as_matrix(array)
     except ValueError as error:
         raise DataError(
             "answers have rows of different lengths; all answers must have as many objects. Give "
@@ -414,26 +404,24 @@ def _check_objects(objects: np.ndarray, kind: str) -> None:
         is_outside |= (column < 0) | (column > largest)
     for column, other in combinations(objects.T, 2):
         is_repeated |= column == other
-    _refuse(objects, is_outside, f"object indices must be at least 0 and at most {largest}")
-    reason = "it repeats an object, and the objects of an answer must differ"
-    _refuse(objects, is_repeated, reason)
-
-
-def _refuse(objects: np.ndarray, is_wrong: Bool[np.ndarray, " t"], reason: str) -> None:
-    """Raise a DataError about the first of the answers that are wrong, if there are any."""
-    if is_wrong.any():
-        row = int(is_wrong.argmax())
-        share = f"{np.count_nonzero(is_wrong)} of {len(objects)} answers"
-        raise DataError(
-            f"answer {row} is {objects[row].tolist()}; {reason}. Remove or correct such answers "
-            f"({share})."
-        )
+    reasons = {
+        f"object indices must be at least 0 and at most {largest}": is_outside,
+        "it repeats an object, and the objects of an answer must differ": is_repeated,
+    }
+    for reason, is_wrong in reasons.items():
+        if is_wrong.any():
+            row = int(is_wrong.argmax())
+            share = f"{np.count_nonzero(is_wrong)} of {n_answers} answers"
+            raise DataError(
+                f"answer {row} is {objects[row].tolist()}; {reason}. Remove or correct such "
+                f"answers ({share})."
+            )
 
 
 def _checked_details(n_answers: int, details: dict[str, Any]) -> dict[str, Any]:
     """The other arguments of `Answers` as read-only arrays; a DataError for what does not fit."""
     catch_passed = details.get("catch_passed")
-    n_trials = 0 if catch_passed is None else _array(catch_passed).size
+    n_trials = 0 if catch_passed is None else as_matrix(catch_passed).size
     checked: dict[str, Any] = {}
     for name, values in details.items():
         if values is None:
@@ -449,7 +437,7 @@ def _checked_details(n_answers: int, details: dict[str, Any]) -> dict[str, Any]:
 
 def _checked(name: str, values: Any, n: int, unit: str) -> Shaped[np.ndarray, " n"]:
     """One value for each of n answers or catch trials as a read-only array."""
-    array = _array(values)
+    array = as_matrix(values)
     dtype_kinds = _DTYPE_KINDS.get(name, _INTEGERS_OR_NAMES)
     if array.shape != (n,) or array.dtype.kind not in dtype_kinds:
         raise DataError(
@@ -459,18 +447,14 @@ def _checked(name: str, values: Any, n: int, unit: str) -> Shaped[np.ndarray, " 
     if dtype_kinds == _NUMBERS:
         array = array.astype(np.float64)
     if name == "weights":
-        _check_weights(array)
+        is_wrong = ~(np.isfinite(array) & (array >= 0))
+        if is_wrong.any() or (n and not array.any()):
+            row = int(is_wrong.argmax())
+            raise DataError(
+                f"weights hold {array[row]} at {row}; they must be finite, at least 0 and not all "
+                "0."
+            )
     return _frozen(array)
-
-
-def _check_weights(weights: Float[np.ndarray, " t"]) -> None:
-    """Raise a DataError unless weights are finite, at least 0 and not all 0."""
-    is_wrong = ~(np.isfinite(weights) & (weights >= 0))
-    if is_wrong.any() or (len(weights) and not weights.any()):
-        row = int(is_wrong.argmax())
-        raise DataError(
-            f"weights hold {weights[row]} at {row}; they must be finite, at least 0 and not all 0."
-        )
 
 
 def _frozen(array: np.ndarray) -> np.ndarray:

@@ -30,7 +30,7 @@ def choice_model(features: Features, rows: Int[np.ndarray, " k"]) -> ChoiceModel
     S = X @ X.T if len(rows) <= _MAX_ROWS_OF_GRAM else None
 
     def shares(answers: Answers) -> Float[np.ndarray, "t k"]:
-        answers = answers.relabel(position)[0]
+        answers = answers.relabel(position)
         objects = answers.objects
         if S is None:
             return choice(of_pairs(X, objects, answers.pairs), tolerance)
@@ -46,6 +46,6 @@ def model_credit(features: Features, joined: Joined) -> Float[np.ndarray, " t"]:
     `joined` are the answers as rows of these features.
     """
     credit = np.full(len(joined.kept), np.nan)
-    shares = choice_model(features, joined.answers.named())(joined.answers)
+    shares = choice_model(features, joined.answers.named_objects())(joined.answers)
     credit[joined.kept] = shares[:, 0]
     return credit

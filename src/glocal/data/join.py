@@ -22,14 +22,18 @@ WHOLE_LIST = (
 
 @dataclass(frozen=True, eq=False)
 class Joined:
-    """Answers as rows of the features, which answers were kept, and how many were dropped.
+    """Answers as rows of the features, and which answers these are.
 
     Those are dropped that name an object without features.
     """
 
     answers: Answers
     kept: Bool[np.ndarray, " t"]
-    n_dropped: int
+
+    @property
+    def n_dropped(self) -> int:
+        """How many answers were dropped."""
+        return len(self.kept) - len(self.answers)
 
 
 def join(features: Features, answers: Answers, object_ids: Sequence[str] | None = None) -> Joined:
@@ -56,13 +60,12 @@ def join(features: Features, answers: Answers, object_ids: Sequence[str] | None 
     if object_ids is None:
         largest = int(answers.objects.max(initial=-1))
         answers.check_range(len(features), hint=transposed_hint(features, largest + 1))
-        joined = Joined(answers, np.ones(len(answers), dtype=bool), 0)
+        joined = Joined(answers, np.ones(len(answers), dtype=bool))
     else:
         rows = feature_rows(features, object_ids)
         hint = f" This is not the list that the answers index: {WHOLE_LIST}."
         answers.check_range(len(rows), what="the list of object ids", unit="lines", hint=hint)
-        mapped, n_dropped = answers.relabel(rows)
-        joined = Joined(mapped, answers.inside(rows >= 0)[1], n_dropped)
+        joined = Joined(answers.relabel(rows), answers.inside(rows >= 0)[1])
     if not len(joined.answers):
         raise DataError(
             f"no answer is left of {len(answers)}: {joined.n_dropped} name an object without "

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -158,7 +157,13 @@ def people(
     names, who = np.unique(answers.person, return_inverse=True)
     weights = np.ones(len(answers)) if answers.weights is None else answers.weights
     right, is_shared = _right(answers, who, weights)
-    mean = _mean_of(who, weights, len(names))
+
+    def mean(values: np.ndarray, is_counted: np.ndarray) -> np.ndarray:
+        """The weighted mean for each person over the answers that are counted."""
+        total = np.bincount(who, weights * is_counted, len(names))
+        with np.errstate(invalid="ignore"):  # NaN for a person without such answers
+            return np.bincount(who, weights * is_counted * values, len(names)) / total
+
     index = pd.Index(names, name="person")
     table = pd.DataFrame({"answers": np.bincount(who, minlength=len(names))}, index=index)
     table["shared"] = np.bincount(who[is_shared], minlength=len(names))
@@ -200,19 +205,6 @@ def _credit(answers: Answers, model: Features | Float[np.ndarray, " t"]) -> Floa
             f"from 0 to 1 for each of the {len(answers)} answers."
         )
     return credit
-
-
-def _mean_of(
-    who: Int[np.ndarray, " t"], weights: Float[np.ndarray, " t"], n_people: int
-) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
-    """The weighted mean for each person of values of the answers, over those that are marked."""
-
-    def mean(values: np.ndarray, is_counted: np.ndarray) -> np.ndarray:
-        total = np.bincount(who, weights * is_counted, n_people)
-        with np.errstate(invalid="ignore"):  # NaN for a person without such answers
-            return np.bincount(who, weights * is_counted * values, n_people) / total
-
-    return mean
 
 
 def _right(

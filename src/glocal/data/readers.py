@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import warnings
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
@@ -14,16 +15,14 @@ import numpy as np
 from jaxtyping import Int, Shaped
 
 from glocal.data.tables import TABLES, read_named_rows
-from glocal.errors import DataError, FileError, needed
-from glocal.files import PathLike, read_npy, read_npz, reading
+from glocal.errors import DataError, FileError, import_optional
+from glocal.files import PathLike, check_inflated, ending, read_npy, read_npz, reading
 
 PARQUET = ".parquet"
 _PREFERRED = ("features", "embedding", "embeddings")  # columns of vectors in Parquet
 _BATCH_BYTES = 1 << 24  # of vectors read at once
+_HIDDEN = re.compile(r".*/[._]")  # a file, or one in a folder, that begins so
 _FIX = "Save the (n, p) matrix with numpy.save."
-_MAX_INFLATED_BYTES = (
-    1 << 28
-)  # of a small compressed file; a larger one may hold 100 times its size
 
 
 def read_matrix(path: PathLike) -> np.ndarray:
@@ -52,7 +51,7 @@ def read_matrix(path: PathLike) -> np.ndarray:
     MissingDependencyError
         The library that reads this kind is not installed.
     """
-    kind = Path(path).suffix.lower()
+    kind = ending(path)
     if not os.path.exists(path):  # unlike Path.exists, false for a name that is too long
         raise FileError(
             f"features {path} does not exist: there is no file or folder of that name. Check the "
@@ -84,12 +83,6 @@ def _choose(path: PathLike, shapes: Mapping[str, tuple[int, ...]]) -> str:
     )
 
 
-def _check_size(path: Path, declared: int) -> None:
-    """Refuse a file that declares far more bytes than it can hold, before they cost memory."""
-    if declared > max(_MAX_INFLATED_BYTES, 100 * path.stat().st_size):
-        raise ValueError(f"it declares {declared} bytes of values, more than 100 times its size")
-
-
 def _npz(path: PathLike) -> np.ndarray:
     with reading(path, "features", _FIX) as file, zipfile.ZipFile(file) as archive:
         names = [name.removesuffix(".npy") for name in archive.namelist() if name.endswith(".npy")]
@@ -106,7 +99,7 @@ def _npz(path: PathLike) -> np.ndarray:
 
 
 def _torch(path: PathLike) -> np.ndarray:
-    torch = needed("torch", f"features file {path}")
+    torch = import_optional("torch", f"features file {path}")
     with reading(path, "features", _FIX) as file:
         try:
             with warnings.catch_warnings():
@@ -128,13 +121,13 @@ def _torch(path: PathLike) -> np.ndarray:
             loaded = tensors[
                 _choose(file, {key: tuple(value.shape) for key, value in tensors.items()})
             ]
-        _check_size(file, loaded.numel() * loaded.element_size())
+        check_inflated(file, loaded.numel() * loaded.element_size())
         return np.asarray((loaded.float() if loaded.dtype == torch.bfloat16 else loaded).detach())
 
 
 def _safetensors(path: PathLike) -> np.ndarray:
     with reading(path, "features", _FIX) as file:
-        arrays: dict[str, np.ndarray] = needed(
+        arrays: dict[str, np.ndarray] = import_optional(
             "safetensors.numpy", f"features file {path}"
         ).load_file(file)
         return arrays[_choose(file, {name: array.shape for name, array in arrays.items()})]
@@ -143,7 +136,7 @@ def _safetensors(path: PathLike) -> np.ndarray:
 def _hdf5(path: PathLike) -> np.ndarray:
     with (
         reading(path, "features", _FIX) as file,
-        needed("h5py", f"features file {path}").File(file) as opened,
+        import_optional("h5py", f"features file {path}").File(file) as opened,
     ):
         shapes: dict[str, tuple[int, ...]] = {}
 
@@ -153,7 +146,7 @@ def _hdf5(path: PathLike) -> np.ndarray:
 
         opened.visititems(add_shape)
         dataset = opened[_choose(file, shapes)]
-        _check_size(file, dataset.nbytes)
+        check_inflated(file, dataset.nbytes)
         return np.asarray(dataset)
 
 
@@ -167,12 +160,7 @@ def shards_of(path: PathLike) -> list[Path]:
     if not path.is_dir():
         return [path]
     files = sorted(path.rglob(f"*{PARQUET}"))
-    return [file for file in files if not _is_hidden(file.relative_to(path))]
-
-
-def _is_hidden(path: Path) -> bool:
-    """Whether a file or a folder on the path begins with ``.`` or ``_``."""
-    return any(part[0] in "._" for part in path.parts)
+    return [file for file in files if not _HIDDEN.match(f"/{file.relative_to(path).as_posix()}")]
 
 
 def vector_column(path: PathLike, column: str | None = None) -> str:
@@ -187,9 +175,9 @@ def vector_column(path: PathLike, column: str | None = None) -> str:
         No such column of lists of numbers, or several to choose from; or the file is missing or
         damaged.
     """
-    types = needed("pyarrow.types", "Parquet")
+    types = import_optional("pyarrow.types", "Parquet")
     with reading(path, "features", _FIX) as file:
-        schema = needed("pyarrow.parquet", "Parquet").read_schema(file)
+        schema = import_optional("pyarrow.parquet", "Parquet").read_schema(file)
     lists = {
         field.name: field.type.value_type
         for field in schema
@@ -228,7 +216,7 @@ def batches(path: PathLike, column: str) -> Iterator[tuple[int, Any, Shaped[np.n
     FileError
         The file is missing or damaged, or has no such column.
     """
-    parquet = needed("pyarrow.parquet", "Parquet")
+    parquet = import_optional("pyarrow.parquet", "Parquet")
     start = 0
     width = None
     # NOTE: without a buffer, or with pre_buffer, a whole row group stays in memory while it is read

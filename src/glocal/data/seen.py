@@ -59,7 +59,7 @@ def _hashes(
     features: Features, answers: Answers
 ) -> tuple[UInt[np.ndarray, " k"], UInt[np.ndarray, " q"]]:
     """The sorted hashes of the objects that the answers name, and of the questions."""
-    objects = answers.named()
+    objects = answers.named_objects()
     rows = np.ascontiguousarray(features.matrix[objects], dtype=np.float32)
     digests = [hashlib.blake2b(row.tobytes(), digest_size=8).digest() for row in rows]
     object_hashes = np.frombuffer(b"".join(digests), dtype="<u8")

@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Shaped
 
 from glocal.errors import DataError, FileError
-from glocal.files import PathLike, read_npy, read_npz, reading
+from glocal.files import PathLike, ending, read_npy, read_npz, reading
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -42,7 +42,7 @@ def read_numbers(path: PathLike, *, what: str) -> np.ndarray:
     FileError
         Missing, damaged, or something other than rows of numbers, all of one length.
     """
-    if Path(path).suffix.lower() == ".npy":
+    if ending(path) == ".npy":
         return np.array(read_npy(path, what=what))
     with reading(path, what, "Save it with numpy.save, or as lines of numbers.") as file:
         lines = file.read_text(encoding="utf-8-sig").translate(_SEPARATORS).split("\n")
@@ -71,24 +71,10 @@ def read_table(path: PathLike, *, what: str) -> pd.DataFrame:
     FileError
         Missing, not readable text, no row below the first line, or a row with more cells than that.
     """
-    import pandas as pd
-
     with reading(path, what, "Save it as CSV with a first line that names its columns.") as file:
-        with file.open(encoding="utf-8-sig") as stream:
-            first_line = stream.readline(1 << 20)
-        separator = max(",;\t", key=first_line.count)
-        with warnings.catch_warnings():
-            warnings.simplefilter("error")  # pandas cuts longer rows with a warning
-            table = pd.read_csv(
-                file,
-                sep=separator if separator in first_line else r"\s+",
-                encoding="utf-8-sig",
-                dtype=str,
-                index_col=False,
-                na_values=list(NONE),
-                keep_default_na=False,
-                skipinitialspace=True,
-            )
+        table = _read_csv(
+            file, _first_line(file), dtype=str, na_values=list(NONE), keep_default_na=False
+        )
         if table.empty:
             raise ValueError("it has no row below the first line")
         table = table.fillna("").apply(lambda column: column.str.strip())
@@ -110,7 +96,7 @@ def read_named_rows(path: PathLike) -> tuple[Shaped[np.ndarray, "n p"], tuple[st
         Several columns of names, or a row without one.
     """
     with reading(path, "features", "Save it as CSV, or the (n, p) matrix with numpy.save.") as file:
-        table = _read_csv(file)
+        table = _read_named_csv(file)
         numbers = table.select_dtypes("number")
         if not numbers.shape[1]:
             raise ValueError("none of its columns holds numbers")
@@ -130,30 +116,47 @@ def read_named_rows(path: PathLike) -> tuple[Shaped[np.ndarray, "n p"], tuple[st
     return numbers.to_numpy(), None if counts_rows else tuple(names)
 
 
-def _read_csv(file: Path) -> pd.DataFrame:
+def _read_named_csv(file: Path) -> pd.DataFrame:
     """A table with titles or without; the cells of columns with a title of names stay texts."""
-    import pandas as pd
-
-    with file.open(encoding="utf-8-sig", newline="") as stream:
-        first_line = stream.readline(1 << 22)
+    first_line = _first_line(file)
     if "\0" in first_line:
         raise ValueError("it holds bytes of value 0, as no text does")
-    mark = max(",;\t", key=first_line.count)
-    separator = mark if mark in first_line else None  # blanks
+    separator = _separator(first_line)
     titles = [title.strip().strip('"') for title in first_line.split(separator)]
     has_titles = _are_titles(titles)
     named = [column for column, title in enumerate(titles) if has_titles and _names_rows(title)]
+    return _read_csv(
+        file,
+        first_line,
+        header=0 if has_titles else None,
+        converters=dict.fromkeys(named, str),
+        low_memory=False,
+    )
+
+
+def _first_line(file: Path) -> str:
+    with file.open(encoding="utf-8-sig", newline="") as stream:
+        return stream.readline(1 << 22)
+
+
+def _separator(line: str) -> str | None:
+    """What lies between the cells of a line: the most frequent mark, or None for blanks."""
+    mark = max(",;\t", key=line.count)
+    return mark if mark in line else None
+
+
+def _read_csv(file: Path, first_line: str, **options: Any) -> pd.DataFrame:
+    import pandas as pd
+
     with warnings.catch_warnings():
         warnings.simplefilter("error")  # pandas cuts longer rows with a warning
         return pd.read_csv(
             file,
-            sep=separator or r"\s+",
-            header=0 if has_titles else None,
+            sep=_separator(first_line) or r"\s+",
             index_col=False,
             encoding="utf-8-sig",
             skipinitialspace=True,
-            converters=dict.fromkeys(named, str),
-            low_memory=False,
+            **options,
         )
 
 
@@ -232,9 +235,9 @@ def read_answers(path: PathLike, details: Sequence[str]) -> dict[str, Any]:
         raise FileError(
             f"answers {path} is a folder, but answers are a file. Are features and answers swapped?"
         )
-    if Path(path).suffix.lower() == ".npz":
+    if ending(path) == ".npz":
         return _read_archive(path, details)
-    if Path(path).suffix.lower() == ".npy" or not names_columns(path):
+    if ending(path) == ".npy" or not names_columns(path):
         return {"answers": read_numbers(path, what="answers")}
     table = read_table(path, what="answers").rename(columns=str.lower)
     for kind, columns in COLUMNS.items():
@@ -242,8 +245,8 @@ def read_answers(path: PathLike, details: Sequence[str]) -> dict[str, Any]:
         if set(columns) <= set(table) and set(others) <= _DETAILS.keys():
             with contextlib.suppress(ValueError, OverflowError):
                 objects = table[[*columns]].astype(np.int64).to_numpy()
-                known = {title: table[title].to_numpy(_DETAILS[title]) for title in others}
-                return {"kind": kind, "answers": objects, **known}
+                optional = {title: table[title].to_numpy(_DETAILS[title]) for title in others}
+                return {"kind": kind, "answers": objects, **optional}
     raise DataError(
         f"{path} is a table with the columns {', '.join(table)[:120]}, not one of integers a, b, "
         "odd or reference, closer, farther, with person and seconds perhaps. Convert it: glocal "

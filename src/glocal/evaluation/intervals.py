@@ -98,7 +98,7 @@ class Units:
     --------
     >>> a = Units(values=np.array([0.6, 0.8, 0.7, 0.7]))
     >>> b = Units(values=np.array([0.5, 0.6, 0.6, 0.6]))
-    >>> round(a.less(b).mean, 3), a.less(b).interval()[0] > 0
+    >>> round(a.minus(b).mean, 3), a.minus(b).interval()[0] > 0
     (0.125, True)
     """
 
@@ -130,7 +130,7 @@ class Units:
             return two_way_estimate(values, weights)
         return mean_estimate(values, self.clusters)
 
-    def less(self, baseline: Units) -> Estimate:
+    def minus(self, baseline: Units) -> Estimate:
         """How much higher this arm scores than the baseline on the same items.
 
         Its `p` is the p-value of no difference.
@@ -438,7 +438,7 @@ def compared(
         if units is None or baseline_units is None:
             continue
         score = results[arm].scores[0]
-        difference = units.less(baseline_units)
+        difference = units.minus(baseline_units)
         low, high = difference.interval(_limits_of_difference(score.metric))
         row = replace(
             score,

@@ -6,7 +6,7 @@ Names are imported when they are first used: images are opened without torch.
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from glocal.errors import needed
+from glocal.errors import import_optional
 
 if TYPE_CHECKING:
     from glocal.extract.images import open_images
@@ -28,5 +28,5 @@ def __getattr__(name: str) -> Any:
     if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     if _MODULES[name] not in ("images", "sets"):
-        needed("torch", "running a network")
+        import_optional("torch", "running a network")
     return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from glocal.errors import FileError, needed, one_line
+from glocal.errors import FileError, import_optional, one_line
 from glocal.files import PathLike, read_lines
 
 if TYPE_CHECKING:
@@ -234,13 +234,13 @@ def _files_below(folder: Path) -> list[str]:
 
 def _pil() -> Any:
     """Pillow, which is an extra."""
-    return needed("PIL.Image", "decoding images")
+    return import_optional("PIL.Image", "decoding images")
 
 
 def _upright(image: Image) -> Image:
     """The image turned by its EXIF orientation; damaged EXIF does not damage the pixels."""
     with contextlib.suppress(Exception):
-        return needed("PIL.ImageOps", "decoding images").exif_transpose(image)
+        return import_optional("PIL.ImageOps", "decoding images").exif_transpose(image)
     return image
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from glocal.errors import FileError, ParameterError, needed, one_line
+from glocal.errors import FileError, ParameterError, import_optional, one_line
 from glocal.extract.models import Layer, Model, described, load_checkpoint, weights_sha256
 from glocal.extract.network import ModelName
 from glocal.files import file_sha256
@@ -70,8 +70,8 @@ def _timm(name: ModelName) -> Model:
 
     That is pooled, or the class token after the last norm.
     """
-    timm = needed("timm", f"model {name}")
-    data = needed("timm.data", f"model {name}")
+    timm = import_optional("timm", f"model {name}")
+    data = import_optional("timm.data", f"model {name}")
     options = dict(name.options)
     size = {"img_size": options.pop("img_size")} if "img_size" in options else {}
 
@@ -110,7 +110,7 @@ def timm_layers(module: nn.Module) -> dict[str, Layer]:
 
 def _openclip(name: ModelName) -> Model:
     """The image tower of open_clip; ``penultimate`` is ``visual``, projected, of any length."""
-    open_clip = needed("open_clip", f"model {name}")
+    open_clip = import_optional("open_clip", f"model {name}")
 
     def build(tag: str | None) -> tuple[nn.Module, Any, str]:
         if tag == _DEFAULT:
@@ -146,7 +146,7 @@ def _torchvision(name: ModelName) -> Model:
     ``penultimate`` is the paper's choice: ``classifier.3`` of VGG, ``classifier.4`` of AlexNet,
     else what goes into the last linear layer (``avgpool`` of a ResNet, the class token of a ViT).
     """
-    models = needed("torchvision.models", f"model {name}")
+    models = import_optional("torchvision.models", f"model {name}")
 
     def build(tag: str | None) -> tuple[nn.Module, Any, str]:
         weights = models.get_model_weights(name.name)

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from glocal.errors import DataError, FileError, ParameterError, needed, one_line
+from glocal.errors import DataError, FileError, ParameterError, import_optional, one_line
 from glocal.files import reading
 
 OUTPUT = "output"
@@ -96,7 +96,7 @@ def load_checkpoint(module: nn.Module, file: Path) -> None:
     """
     with reading(file, "weights", "Save one: torch.save(module.state_dict(), path)."):
         if file.suffix == ".safetensors":
-            state = needed("safetensors.torch", f"weights file {file}").load_file(file)
+            state = import_optional("safetensors.torch", f"weights file {file}").load_file(file)
         else:
             state = torch.load(file, map_location="cpu", weights_only=True)
         for key in ("state_dict", "model_state_dict", "model"):

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from glocal.data.sources.fetch import cache_folder, check_online
-from glocal.errors import FileError, GLocalError, ParameterError, needed, one_line
+from glocal.errors import FileError, GLocalError, ParameterError, import_optional, one_line
 from glocal.extract.images import Source
 from glocal.files import PathLike, make_folder
 
@@ -97,7 +97,7 @@ def load_images(
         split = splits[0]
     if splits and split not in splits:
         raise ParameterError(f"{name} has no split {split!r}; allowed are {', '.join(splits)}.")
-    datasets = needed("torchvision.datasets", f"data set {name}")
+    datasets = import_optional("torchvision.datasets", f"data set {name}")
     try:
         if download and not (root / entry["folder"]).is_dir():
             _download(datasets, name, root)

@@ -11,7 +11,7 @@ features are; passes over half a million answers and more are compiled.
 from glocal.objective.choices import ChoiceLoss
 from glocal.objective.objective import Evaluation, LocalLoss, Objective, penalty
 from glocal.objective.passes import AnswerSums
-from glocal.objective.threads import Workers, blas_alone
+from glocal.objective.threads import Workers, single_threaded_blas
 
 __all__ = [
     "AnswerSums",
@@ -20,6 +20,6 @@ __all__ = [
     "LocalLoss",
     "Objective",
     "Workers",
-    "blas_alone",
     "penalty",
+    "single_threaded_blas",
 ]

@@ -8,7 +8,7 @@ adds to a gradient of its own.
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from typing import Any, no_type_check
 
 import numba
@@ -35,16 +35,13 @@ _TILES = 32  # along each axis of the Gram matrix
 _MIN_TILE_OBJECTS = 128
 
 
-def _compiled(**options: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     """``numba.njit`` that keeps its machine code on disk where some folder is writable."""
-
-    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
-        try:
-            return numba.njit(cache=True, nogil=True, error_model="numpy", **options)(function)
-        except RuntimeError:  # numba finds no folder for it: compile once in each process
-            return numba.njit(nogil=True, error_model="numpy", **options)(function)
-
-    return decorate
+    options: dict[str, Any] = {"nogil": True, "error_model": "numpy", "fastmath": _FAST}
+    try:
+        return numba.njit(cache=True, **options)(function)
+    except RuntimeError:  # numba finds no folder for it: compile once in each process
+        return numba.njit(**options)(function)
 
 
 @intrinsic
@@ -115,7 +112,7 @@ def _log1p_of_type(a):
 def _softmax(k: int) -> Callable[..., None]:
     """The compiled softmax over k candidate pairs; the compiler unrolls the loops over k."""
 
-    @_compiled(fastmath=_FAST)
+    @_compiled
     @no_type_check
     def softmax(x, m, shares, start, size, sums):
         """Replace the similarities x, (k, size), of answers from `start` on by residuals at mx.
@@ -163,9 +160,9 @@ def _gram_pass(k: int) -> Callable[..., None]:
     """The compiled pass over answers with k candidate pairs from a Gram matrix."""
     softmax = _softmax(k)
 
-    @_compiled(fastmath=_FAST)
+    @_compiled
     @no_type_check
-    def gram_pass(S, m, G, positions, shares, sums, first, last):
+    def gram_pass(S, m, positions, shares, G, sums, first, last):
         """Write the residuals of answers first..last-1 at the similarities mS to G, if not empty.
 
         S, G: (n²,); positions: (t, k) int32, in the upper triangle of S, the chosen pair first;
@@ -192,9 +189,9 @@ def _gathered_pass(k: int) -> Callable[..., None]:
     """The compiled pass over answers with k candidate pairs from the rows of the embedding."""
     softmax = _softmax(k)
 
-    @_compiled(fastmath=_FAST)
+    @_compiled
     @no_type_check
-    def gathered_pass(Z, m, Y, GY, ends, shares, sums, first, last):
+    def gathered_pass(Z, m, Y, ends, shares, GY, sums, first, last):
         """Write the part of answers first..last-1 in (G + Gᵀ) Y to GY, if not empty.
 
         The similarities are mZZᵀ. Z: (n, q); Y, GY: (n, r); ends: (t, k, 2) int32, the chosen pair
@@ -226,7 +223,29 @@ def _gathered_pass(k: int) -> Callable[..., None]:
     return gathered_pass
 
 
-class CompiledPass:
+class _ThreadedPass:
+    """A compiled pass: each thread has some of the answers, in this order, and an output."""
+
+    def __init__(
+        self, order: Int[np.ndarray, " t"], shares: Float[np.ndarray, " t"], workers: Workers
+    ) -> None:
+        self._shares = shares[order]
+        self._workers = workers
+        self._bounds = np.linspace(0, len(order), workers.threads + 1).astype(np.int64)
+
+    def _sums(self, kernel: Callable[..., None], outputs: np.ndarray) -> AnswerSums:
+        """The sums without a product, while `kernel` fills the outputs of the threads."""
+        sums = np.zeros((len(outputs), 3))
+
+        def run(i: int) -> None:
+            kernel(outputs[i], sums[i], self._bounds[i], self._bounds[i + 1])
+
+        self._workers.map(run, range(len(outputs)))
+        loss, slope, curvature = map(float, sums.sum(axis=0))
+        return AnswerSums(loss, slope, curvature, NO_PRODUCT)
+
+
+class CompiledPass(_ThreadedPass):
     """The pass from the Gram matrix, with the answers in an order that keeps S and G in the cache.
 
     Parameters are those of `NumpyPass`; each thread adds to an n × n gradient of its own.
@@ -241,15 +260,13 @@ class CompiledPass:
         workers: Workers,
     ) -> None:
         order = _cache_order(objects, n)
-        self._shares = shares[order]
+        super().__init__(order, shares, workers)
         self._positions = np.empty((len(order), len(pairs)), np.int32)
         for k, (i, j) in enumerate(pairs):
             first = objects[order, i].astype(np.int32)
             second = objects[order, j].astype(np.int32)
             rows = np.minimum(first, second)
             self._positions[:, k] = rows * np.int32(n) + np.maximum(first, second)
-        self._workers = workers
-        self._bounds = np.linspace(0, len(order), workers.threads + 1).astype(np.int64)
         self._run = _gram_pass(len(pairs))
 
     def similarities(self, Z: Float[np.ndarray, "n q"]) -> Float[np.ndarray, "n n"]:
@@ -260,24 +277,17 @@ class CompiledPass:
         self, S: Float[np.ndarray, "n n"], m: float, Y: Float[np.ndarray, "n r"] | None = None
     ) -> AnswerSums:
         """Pass over the answers at the similarities mS."""
-        threads = self._workers.threads
-        scale = S.dtype.type(m)
-        sums = np.zeros((threads, 3))
-        G = np.empty((threads, 0 if Y is None else S.size), S.dtype)  # ∂L/∂S of each thread
-
-        def run(i: int) -> None:
-            first, last = self._bounds[i : i + 2]
-            self._run(S.ravel(), scale, G[i], self._positions, self._shares, sums[i], first, last)
-
-        self._workers.map(run, range(threads))
-        loss, slope, curvature = map(float, sums.sum(axis=0))
+        size = 0 if Y is None else S.size
+        G = np.empty((self._workers.threads, size), S.dtype)  # ∂L/∂S of each thread
+        kernel = partial(self._run, S.ravel(), S.dtype.type(m), self._positions, self._shares)
+        sums = self._sums(kernel, G)
         if Y is None:
-            return AnswerSums(loss, slope, curvature, NO_PRODUCT)
-        upper = (G[0] if threads == 1 else G.sum(axis=0)).reshape(S.shape)
-        return AnswerSums(loss, slope, curvature, self._workers.product(upper + upper.T, Y))
+            return sums
+        upper = (G[0] if len(G) == 1 else G.sum(axis=0)).reshape(S.shape)
+        return sums._replace(product=self._workers.product(upper + upper.T, Y))
 
 
-class GatheredPass:
+class GatheredPass(_ThreadedPass):
     """The pass from the rows of the embedding, in memory linear in objects and answers.
 
     Parameters are those of `NumpyPass`; each thread adds to a product (G + Gᵀ) Y of its own.
@@ -292,10 +302,8 @@ class GatheredPass:
         workers: Workers,
     ) -> None:
         order = np.argsort(objects[:, 0], kind="stable")
+        super().__init__(order, shares, workers)
         self._ends = objects[order][:, pairs].astype(np.int32)
-        self._shares = shares[order]
-        self._workers = workers
-        self._bounds = np.linspace(0, len(order), workers.threads + 1).astype(np.int64)
         self._run = _gathered_pass(len(pairs))
 
     def similarities(self, Z: Float[np.ndarray, "n q"]) -> Float[np.ndarray, "n q"]:
@@ -306,21 +314,13 @@ class GatheredPass:
         self, Z: Float[np.ndarray, "n q"], m: float, Y: Float[np.ndarray, "n r"] | None = None
     ) -> AnswerSums:
         """Pass over the answers at the similarities mZZᵀ."""
-        threads = self._workers.threads
-        scale = Z.dtype.type(m)
-        sums = np.zeros((threads, 3))
         Y = Z[:0] if Y is None else np.ascontiguousarray(Y)
-        GY = np.empty((threads, *Y.shape), Z.dtype)
-
-        def run(i: int) -> None:
-            first, last = self._bounds[i : i + 2]
-            self._run(Z, scale, Y, GY[i], self._ends, self._shares, sums[i], first, last)
-
-        self._workers.map(run, range(threads))
-        loss, slope, curvature = map(float, sums.sum(axis=0))
-        for i in range(1, threads):
+        GY = np.empty((self._workers.threads, *Y.shape), Z.dtype)
+        kernel = partial(self._run, Z, Z.dtype.type(m), Y, self._ends, self._shares)
+        sums = self._sums(kernel, GY)
+        for i in range(1, len(GY)):
             GY[0] += GY[i]
-        return AnswerSums(loss, slope, curvature, GY[0])
+        return sums._replace(product=GY[0])
 
 
 def _cache_order(objects: Int[np.ndarray, "t m"], n: int) -> Int[np.ndarray, " t"]:

@@ -45,7 +45,7 @@ class Objective:
     mix: float
 
     @property
-    def share(self) -> float:
+    def global_weight(self) -> float:
         """The weight of L_global."""
         return 1.0 if self.local is None else 1 - self.alpha
 
@@ -54,7 +54,7 @@ class Objective:
         parts = {}
         with np.errstate(over="ignore", invalid="ignore"):  # steps far too long: the value says so
             parts["global"], dW = self.choices(W)
-            dW *= self.share
+            dW *= self.global_weight
             if self.local is not None:
                 parts["local"], term_dW = self.local(W)
                 term_dW *= self.alpha
@@ -62,7 +62,7 @@ class Objective:
             parts["penalty"], term_dW = penalty(W, self.mix)
             term_dW *= self.lmbda
             dW += term_dW
-        value = self.share * parts["global"] + self.alpha * parts.get("local", 0.0)
+        value = self.global_weight * parts["global"] + self.alpha * parts.get("local", 0.0)
         return Evaluation(value + self.lmbda * parts["penalty"], parts, dW)
 
 

@@ -25,7 +25,7 @@ _limits_of_fits: list[tuple[threadpool_limits, int]] = []
 
 
 @contextlib.contextmanager
-def blas_alone() -> Iterator[int]:
+def single_threaded_blas() -> Iterator[int]:
     """Limit BLAS to one thread; yield the number that it had.
 
     Users, joblib and Dask set that number where fits share a machine. The limit is one of the whole
@@ -48,7 +48,7 @@ def blas_alone() -> Iterator[int]:
 
 
 class Workers:
-    """Threads for products and for passes over rows, inside `blas_alone`.
+    """Threads for products and for passes over rows, inside `single_threaded_blas`.
 
     One thread needs no pool. Several are a pool, which cannot be pickled: build it in the process
     that uses it.

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from glocal.errors import needed
+from glocal.errors import import_optional
 from glocal.evaluation.view import View
 from glocal.report.front import front_points
 from glocal.report.runs import Run
@@ -88,7 +88,7 @@ def front_chart(points: pd.DataFrame, baseline: str) -> alt.LayerChart:
 
     It shows every setting, the front of each arm as a line, and the choice in a ring.
     """
-    alt = needed("altair", "a report")
+    alt = import_optional("altair", "a report")
     scale = alt.Scale(zero=False, nice=False, padding=12)
     x = alt.X("neighbours_kept:Q", title=_TITLES["neighbours_kept"], scale=scale)
     y = alt.Y("accuracy_cosine:Q", title=_TITLES["accuracy_cosine"], scale=scale)
@@ -117,7 +117,7 @@ def task_chart(
     rows: pd.DataFrame, people: pd.DataFrame, arms: Sequence[str], baseline: str
 ) -> alt.LayerChart:
     """The values of one task with their 95 % intervals, an arm a line; people's as strokes."""
-    alt = needed("altair", "a report")
+    alt = import_optional("altair", "a report")
     title = _metric_title(str(rows["metric"].iloc[0]))
     has_networks = rows["network"].nunique() > 1
     axes: dict[str, Any] = {"y": alt.Y("transform:N", sort=list(arms), title=None)}
@@ -164,7 +164,7 @@ def _metric_title(metric: str) -> str:
 
 def _tooltips(*names: str) -> list[alt.Tooltip]:
     """Numbers with three digits."""
-    alt = needed("altair", "a report")
+    alt = import_optional("altair", "a report")
     return [alt.Tooltip(f"{name}:Q", format=".3f") for name in names]
 
 
@@ -175,7 +175,7 @@ def objects_chart(views: Mapping[str, View], pictures: Mapping[str, str]) -> alt
     name of the object. The largest ten categories have colours. A name that is searched for is
     shown with its picture.
     """
-    alt = needed("altair", "a report")
+    alt = import_optional("altair", "a report")
     before, *others = views
     categories = set(_categories(views[before]))
     arm = alt.param(
@@ -207,7 +207,7 @@ def objects_chart(views: Mapping[str, View], pictures: Mapping[str, str]) -> alt
 
 def _search() -> tuple[Any, Any]:
     """A box for a name, and whether an object has a name with that text."""
-    alt = needed("altair", "a report")
+    alt = import_optional("altair", "a report")
     box = alt.binding(input="search", placeholder="a name", name="Find ")
     search = alt.param("search", value="", bind=box)
     position = alt.expr.indexof(alt.expr.lower(alt.datum.name), alt.expr.lower(search))
@@ -216,7 +216,7 @@ def _search() -> tuple[Any, Any]:
 
 def _category_colour(categories: set[str]) -> alt.Color:
     """A colour for each category, grey for the others."""
-    alt = needed("altair", "a report")
+    alt = import_optional("altair", "a report")
     largest = sorted(categories - {"other"})
     colours = dict(zip(largest, CATEGORIES, strict=False))
     if "other" in categories:
@@ -230,7 +230,7 @@ def _panel(
     title: str, axes: tuple[str, str], is_shown: Any, is_match: Any, colour: Any
 ) -> alt.LayerChart:
     """One map of the objects; matches of the search have a ring, and a few a name and a picture."""
-    alt = needed("altair", "a report")
+    alt = import_optional("altair", "a report")
     x, y = axes
     scale = alt.Scale(zero=False)
     base = alt.Chart().transform_filter(is_shown)
@@ -293,7 +293,7 @@ def arm_scales(
 
     An arm with the name of a method has those of the method, the baseline is a black star.
     """
-    alt = needed("altair", "a report")
+    alt = import_optional("altair", "a report")
     fixed = _FIXED_LOOKS.values()
     free = itertools.cycle(i for i in range(len(_COLOURS)) if i not in fixed)
     colours = []
@@ -313,4 +313,4 @@ def arm_scales(
 def _data(rows: pd.DataFrame) -> alt.InlineData:
     """Rows of any number, NaN as null."""
     values = rows.astype(object).where(rows.notna(), None).to_dict("records")
-    return needed("altair", "a report").InlineData(values=values)
+    return import_optional("altair", "a report").InlineData(values=values)

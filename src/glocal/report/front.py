@@ -152,7 +152,7 @@ def warnings_of(run: Run) -> list[str]:
 def direction(row: Mapping[Any, Any]) -> str:
     """How a task changed against the baseline: ``better``, ``worse``, or ``same``."""
     difference = row["difference"]
-    if not (abs(difference) > MARGIN and row["p_holm"] < SIGNIFICANCE):
+    if not (abs(difference) > MARGIN and row["p_corrected"] < SIGNIFICANCE):
         return "same"
     lower_is_better = str(row["metric"]).removesuffix(DIFFERENCE) in _LOWER_IS_BETTER
     return "better" if (difference > 0) != lower_is_better else "worse"
@@ -176,7 +176,7 @@ def _worse(run: Run) -> Iterator[str]:
             network = f" of {row['network']}" if run.rows["network"].nunique() > 1 else ""
             yield (
                 f"Worse: {row['transform']}{network} on {row['task']} than {run.baseline}, by "
-                f"{abs(row['value']):.3f} (p = {row['p_holm']:.2g} after correction)."
+                f"{abs(row['value']):.3f} (p = {row['p_corrected']:.2g} after correction)."
             )
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from glocal._version import __version__
-from glocal.errors import needed
+from glocal.errors import import_optional
 from glocal.files import PathLike, atomic_write, make_folder, writable_target, write_text
 from glocal.report.charts import charts_of
 from glocal.report.front import MARGIN, direction, summary, warnings_of
@@ -43,10 +43,10 @@ def report_page(
     MissingDependencyError
         jinja2, altair or vl-convert is not installed.
     """
-    jinja2 = needed("jinja2", "a report")
+    jinja2 = import_optional("jinja2", "a report")
     charts: dict[str, dict[str, Any]] = {}
     sections = [_section(number, run, charts, pictures or {}) for number, run in enumerate(runs)]
-    vega = _closed(needed("vl_convert", "a report").javascript_bundle())
+    vega = _closed(import_optional("vl_convert", "a report").javascript_bundle())
     bundle = f"(() => {{{vega}\n}})();"
     script = _closed(_asset("page.js"))
     environment = jinja2.Environment(
@@ -74,7 +74,7 @@ def save_page(page: str, out: PathLike) -> None:
 def save_figure(chart: Any, out: PathLike) -> None:
     """Draw a chart of Altair as PNG (200 dots an inch), PDF or SVG, by the ending of the file."""
     kind = writable_target(out, what="figure", endings=(".png", ".pdf", ".svg")).suffix[1:]
-    needed("vl_convert", "a figure")
+    import_optional("vl_convert", "a figure")
     options = {"ppi": _DOTS_PER_INCH} if kind == "png" else {}
     drawing: Any = io.StringIO() if kind == "svg" else io.BytesIO()
     chart.save(drawing, format=kind, **options)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -54,7 +54,7 @@ class DualityGap:
 
     def gap(self, evaluation: Evaluation, W: Float[np.ndarray, "p p"], allowed: float) -> float:
         """Upper bound, in nats, on f(W) - f*; inf where no feasible dual point was found."""
-        weight = self.objective.share
+        weight = self.objective.global_weight
         sums, dM = self.objective.choices.derivatives(W)
         shrinkage = self.objective.lmbda * evaluation.parts["penalty"]
         local_dM, local_slope = self._local_derivative(evaluation, W, weight * dM)
@@ -73,25 +73,19 @@ class DualityGap:
         start = dual_point(sums.entropy, weight * dM)
         if start.is_feasible and start.gap <= allowed:
             return max(start.gap, 0.0)
-        bracket = _Bracket().with_point(start)
+        points = [start]
         m_lowest = 1 - slope / curvature  # a Newton step toward the m of least f(mM)
         if not start.is_feasible:
             m_lowest = max(m_lowest, 1.0)
         for margin in _SCALE_MARGINS:
-            m = m_lowest + margin * allowed / curvature
-            bracket = bracket.with_point(dual_point(*self._entropy_and_slope(max(m, 0.25), W)))
-            if bracket.feasible is not None:
+            m = max(m_lowest + margin * allowed / curvature, 0.25)
+            with np.errstate(over="ignore", invalid="ignore"):  # too long: `_violation` says so
+                sums_at_m, dM = self.objective.choices.derivatives(math.sqrt(m) * W)
+            points.append(dual_point(sums_at_m.entropy, weight * dM))
+            if any(point.is_feasible for point in points):
                 break
-        gap = bracket.least_gap(violation, allowed)
+        gap = _least_gap(points, violation, allowed)
         return math.inf if gap <= -allowed else max(gap, 0.0)  # below 0: W is nearly singular
-
-    def _entropy_and_slope(
-        self, m: float, W: Float[np.ndarray, "p p"]
-    ) -> tuple[float, Float[np.ndarray, "p p"]]:
-        """H(q) and A(q) of the softmax at mM."""
-        with np.errstate(over="ignore", invalid="ignore"):  # too long: `_violation` says so
-            sums, dM = self.objective.choices.derivatives(math.sqrt(m) * W)
-        return sums.entropy, self.objective.share * dM
 
     def _violation(self, A: Float[np.ndarray, "p p"]) -> float:
         """λ mix tr (λI + A)⁻¹ / p - 1: at most 0 where f* ≥ H(q) follows.
@@ -149,40 +143,31 @@ class _DualPoint:
     def is_feasible(self) -> bool:
         return self.violation <= 0
 
-    def blend(self, infeasible: _DualPoint) -> float:
-        """The share of an infeasible q where a line through both violations is below 0."""
-        if not math.isfinite(infeasible.violation):
-            return 0.5
-        share = -0.9 * self.violation / (infeasible.violation - self.violation)
-        return min(max(share, 0.05), 0.95)
+    def mix(self, infeasible: _DualPoint, violation: Callable[[np.ndarray], float]) -> _DualPoint:
+        """The point on the way to an infeasible one where a line through both violations is < 0."""
+        share = 0.5
+        if math.isfinite(infeasible.violation):
+            share = -0.9 * self.violation / (infeasible.violation - self.violation)
+            share = min(max(share, 0.05), 0.95)
+        A = self.A + share * (infeasible.A - self.A)
+        gap = self.gap + share * (infeasible.gap - self.gap)
+        return _DualPoint(gap, A, violation(A))
 
 
-@dataclass(frozen=True, eq=False)
-class _Bracket:
-    """The latest feasible and the latest infeasible dual point."""
+def _least_gap(
+    points: Sequence[_DualPoint], violation: Callable[[np.ndarray], float], allowed: float
+) -> float:
+    """The gap of mixtures of feasible and infeasible points, until it is allowed.
 
-    feasible: _DualPoint | None = None
-    infeasible: _DualPoint | None = None
-
-    def with_point(self, point: _DualPoint) -> _Bracket:
-        """The bracket with a point in place of the one of its side."""
-        if point.is_feasible:
-            return _Bracket(point, self.infeasible)
-        return _Bracket(self.feasible, point)
-
-    def least_gap(self, violation: Callable[[np.ndarray], float], allowed: float) -> float:
-        """The gap of mixtures of both points, until it is allowed; inf if none is feasible."""
-        bracket = self
-        for _ in range(_MAX_REFINEMENTS):
-            feasible = bracket.feasible
-            infeasible = bracket.infeasible
-            if feasible is None or infeasible is None or feasible.gap <= allowed:
-                break
-            t = feasible.blend(infeasible)
-            A = feasible.A + t * (infeasible.A - feasible.A)
-            gap = feasible.gap + t * (infeasible.gap - feasible.gap)
-            bracket = bracket.with_point(_DualPoint(gap, A, violation(A)))
-        return math.inf if bracket.feasible is None else bracket.feasible.gap
+    It is infinite where no point is feasible.
+    """
+    latest = {point.is_feasible: point for point in points}
+    for _ in range(_MAX_REFINEMENTS):
+        if len(latest) < 2 or latest[True].gap <= allowed:
+            break
+        point = latest[True].mix(latest[False], violation)
+        latest[point.is_feasible] = point
+    return latest[True].gap if True in latest else math.inf
 
 
 def identity_scale(objective: Objective) -> tuple[float, bool]:
@@ -191,7 +176,7 @@ def identity_scale(objective: Objective) -> tuple[float, bool]:
     L_local is the same for every c, and R(cI) = (1 - mix) p c².
     """
     X = objective.choices.X
-    cost = objective.lmbda * (1 - objective.mix) * X.shape[1] / objective.share
+    cost = objective.lmbda * (1 - objective.mix) * X.shape[1] / objective.global_weight
     return best_scale(objective.choices, X, cost)
 
 

@@ -67,13 +67,13 @@ class Criterion(Protocol):
 class SolverResult:
     """Where the solver ended.
 
-    `at` is the objective at W; `status` is ``"converged"`` (gap ≤ tol · |f|), ``"budget"`` (all
-    evaluations spent) or ``"stalled"`` (no step lowers f any more); `gap` is None where no bound
-    was found; `pairs` are what the inverse Hessian was built from.
+    `evaluation` is the objective at W; `status` is ``"converged"`` (gap ≤ tol · |f|), ``"budget"``
+    (all evaluations spent) or ``"stalled"`` (no step lowers f any more); `gap` is None where no
+    bound was found; `pairs` are what the inverse Hessian was built from.
     """
 
     W: Float[np.ndarray, "p q"]
-    at: Evaluation
+    evaluation: Evaluation
     status: Status
     gap: float | None
     evaluations: int
@@ -83,14 +83,14 @@ class SolverResult:
         """The status in words: the gap (`measure`) beside the allowed one, and what to do."""
         result = "no bound on the distance from the optimum was found"
         if self.gap is not None:
-            allowed = allowed_gap(self.at, tol)
+            allowed = allowed_gap(self.evaluation, tol)
             comparison = "at most" if self.gap <= allowed else "above"
             result = f"{measure} {self.gap:.3g} is {comparison} {allowed:.3g}"
         result += f" after {self.evaluations} evaluations"
         if self.status == "budget":
             return f"{result}; the evaluation budget is spent: raise `max_evaluations`, or `tol`"
         if self.status == "stalled":
-            is_single = self.at.dW.dtype == np.float32
+            is_single = self.evaluation.dW.dtype == np.float32
             advice = 'set `dtype="float64"`, or raise `tol`' if is_single else "raise `tol`"
             return f"{result}; no step lowers the objective any further: {advice}"
         return result

@@ -99,9 +99,9 @@ def minimise_naive(
         H = _slope(exact, V, lmbda)
         eigenpairs = _negative_eigenpairs(H)
         stationarity = abs(dot(H @ V, V))
-        missing_columns = -min(eigenpairs[0], default=0.0) * inner.at.value / lmbda
+        missing_columns = -min(eigenpairs[0], default=0.0) * inner.evaluation.value / lmbda
         gap = stationarity + missing_columns
-        if gap <= allowed_gap(inner.at, tol):
+        if gap <= allowed_gap(inner.evaluation, tol):
             status = "converged"
             break
         if counter.evaluations - first >= max_evaluations:

@@ -119,8 +119,6 @@ class Procedure(lightning.LightningModule):
         So far.
     watched_losses : dict
         L_global and L_local of the watched data after the last epoch.
-    accelerator : str
-        The type of the torch device that `run` used.
     on_epoch : function or None
         Called after each epoch with the number of its steps and `watched_losses`.
     """
@@ -143,7 +141,6 @@ class Procedure(lightning.LightningModule):
         self.epochs = 0
         self.steps = 0
         self.watched_losses: dict[str, float] = {}
-        self.accelerator = "cpu"
         self.on_epoch: Callable[[int, dict[str, float]], None] | None = None
 
     def forward(self, rows: Tensor) -> Tensor:
@@ -265,7 +262,6 @@ class Procedure(lightning.LightningModule):
             "reload_dataloaders_every_n_epochs": 1,
         }
         trainer = lightning.Trainer(**{**defaults, **options, **fixed})
-        self.accelerator = trainer.strategy.root_device.type
         try:
             trainer.fit(self)
         except SystemExit as error:  # NOTE how Lightning passes an interrupt on

@@ -35,8 +35,8 @@ class SuiteResult:
     """All scores of a suite.
 
     Those of the metric ``…_difference`` are arm minus baseline with `p` and, corrected by Holm's
-    steps for all comparisons of the suite, `p_holm`. `table` is their `score_table`; `n_kept` cells
-    were there before.
+    steps for all comparisons of the suite, `p_corrected`. `table` is their `score_table`; `n_kept`
+    cells were there before.
     """
 
     scores: tuple[Score, ...]
@@ -84,7 +84,8 @@ def run_suite(plan: Plan, out: PathLike, progress: Progress | None = None) -> Su
         _write_views(folder, plan, sources, transforms)
     corrected = iter(holm([score.p for score in scores if score.p is not None]))
     scores = [
-        score if score.p is None else replace(score, p_holm=next(corrected)) for score in scores
+        score if score.p is None else replace(score, p_corrected=next(corrected))
+        for score in scores
     ]
     table = score_table(score_frame(scores))
     _write_folder(folder, plan, networks, scores, table)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _CELL = ["network", "task", "transform"]
-_NUMBERS = ("value", "low", "high", "n", "p", "p_holm")
+_NUMBERS = ("value", "low", "high", "n", "p", "p_corrected")
 SIGNIFICANCE = 0.05
 """The level of the corrected p-values below which two arms are called different."""
 
@@ -38,9 +38,9 @@ def differences(rows: pd.DataFrame) -> pd.DataFrame:
 def main_rows(rows: pd.DataFrame) -> pd.DataFrame:
     """The first metric of each task: one row for each network, task and arm.
 
-    Where the arm was compared, the row has the `difference` from the baseline and its `p_holm`. A
-    metric with other settings is another one. Of rows that were appended several times the last
-    counts.
+    Where the arm was compared, the row has the `difference` from the baseline, and its
+    `p_corrected`. A metric with other settings is another one. Of rows that were appended several
+    times the last counts.
     """
     compared = differences(rows)
     scores = rows[(rows["transform"] != PEOPLE) & ~rows.index.isin(compared.index)]
@@ -50,8 +50,8 @@ def main_rows(rows: pd.DataFrame) -> pd.DataFrame:
     compared = compared.assign(
         metric=compared["metric"].str.removesuffix(DIFFERENCE), difference=compared["value"]
     ).drop_duplicates([*_CELL, "metric"], keep="last")
-    return main.drop(columns=["p", "p_holm"]).merge(
-        compared[[*_CELL, "metric", "difference", "p_holm"]], on=[*_CELL, "metric"], how="left"
+    return main.drop(columns=["p", "p_corrected"]).merge(
+        compared[[*_CELL, "metric", "difference", "p_corrected"]], on=[*_CELL, "metric"], how="left"
     )
 
 
@@ -80,5 +80,5 @@ def cell(row: dict[Any, Any]) -> str:
     interval = " (no interval)"
     if not math.isnan(row["low"]):
         interval = f" [{row['low']:.3f}, {row['high']:.3f}]"
-    star = "*" if row["p_holm"] < SIGNIFICANCE else ""
+    star = "*" if row["p_corrected"] < SIGNIFICANCE else ""
     return f"{row['value']:.3f}{interval}{star}"

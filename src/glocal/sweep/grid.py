@@ -314,7 +314,15 @@ def choose(means: pd.DataFrame, rule: Rule) -> tuple[int, str]:
             "points.jsonl says that optima are trivial (W = 0), lower `lmbda`; if it says that "
             "fits diverged, lower `eta`."
         )
-    fitted = _method_rows(fitted, rule.method)
+    if rule.method is not None:
+        fitted = fitted[fitted["method"] == rule.method]
+    elif (fitted["method"] != "naive").any():
+        fitted = fitted[fitted["method"] != "naive"]
+    if not len(fitted):
+        raise ParameterError(
+            f"the rule names method {rule.method}, of which the grid has no setting that was "
+            "scored."
+        )
     if rule.metric is None:
         loss = fitted["loss"]
         return int(loss.idxmin()), f"smallest mean held-out loss, {loss.min():.4f} nats"
@@ -330,16 +338,3 @@ def choose(means: pd.DataFrame, rule: Rule) -> tuple[int, str]:
         f"{rule}"
     )
     return int(values.idxmax()), reason
-
-
-def _method_rows(fitted: pd.DataFrame, method: str | None) -> pd.DataFrame:
-    """The rows of a method; None is all methods but `naive`, unless there are no others."""
-    if method is None:
-        others = fitted[fitted["method"] != "naive"]
-        return others if len(others) else fitted
-    chosen = fitted[fitted["method"] == method]
-    if not len(chosen):
-        raise ParameterError(
-            f"the rule names method {method}, of which the grid has no setting that was scored."
-        )
-    return chosen

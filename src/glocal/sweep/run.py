@@ -18,7 +18,7 @@ from jaxtyping import Float
 
 from glocal._version import __version__
 from glocal.aligner import Arm, Exact, FitData, Keep, PaperLoop, fit
-from glocal.aligner.data import AUTO, NEIGHBOURS, Fold, joined
+from glocal.aligner.data import AUTO, NEIGHBOURS, Fold, pooled_answers
 from glocal.aligner.exact import Problem, WarmStart, scaled_identity
 from glocal.aligner.fitting import Solver
 from glocal.aligner.keep import DEFAULT_KEEP, best_centre
@@ -30,13 +30,13 @@ from glocal.errors import (
     GLocalError,
     ParameterError,
     TrivialOptimumError,
-    needed,
+    import_optional,
 )
 from glocal.evaluation.agreement import heldout_rows, odd_one_out
 from glocal.evaluation.structure import kept_by_image, neighbourhoods
 from glocal.evaluation.view import object_view, save_view
 from glocal.files import PathLike, array_sha256, make_folder, read_object, write_text
-from glocal.results import Score, append_rows, read_rows, to_json
+from glocal.results import Score, append_rows, read_rows, to_json, write_rows
 from glocal.sweep.grid import (
     METRICS,
     SETTING,
@@ -69,8 +69,8 @@ class Sweep:
     marks the settings of the `front` and the `chosen` one. `best` is the row of the choice,
     `reason` says why it was chosen, and `transform` is its refit on all data. `scores` are the
     agreement of the original features and of the choice with all answers that some fold held out,
-    and their paired difference, whose `p_holm` is corrected for the number of settings to choose
-    from.
+    and their paired difference, whose `p_corrected` is corrected for the number of settings to
+    choose from.
     """
 
     points: pd.DataFrame
@@ -166,13 +166,13 @@ def sweep(
     points: list[Point] = []
     if file is not None:
         points = [Point(row) for row in _resumed_rows(file, plan, resume)]
-    with _parallel(plan.data, jobs, scheduler) as run:
+    with _parallel(plan.folds, jobs, scheduler) as run:
         for path_points in run(_remaining_calls(plan, points)):
             points += path_points
             if file is not None:
                 append_rows(file, [point.row for point in path_points])
             if progress is not None:
-                progress(path_points[-1].row, len(points), folds * (len(plan.settings) + 1))
+                progress(path_points[-1].row, len(points), folds * len(plan.settings))
     result = _choice(plan, _in_order(plan, points), rule, solver)
     if out is not None:
         _write(result, plan.data, Path(out))
@@ -180,14 +180,15 @@ def sweep(
 
 
 class _Plan(NamedTuple):
-    """The data and settings of a sweep, the solver of its points, and the units of its work.
+    """The data, folds and settings of a sweep, the solver of its points, and the units of its work.
 
-    A unit of work is a fold and a path of settings on it.
+    The first of the `settings` are the original features. A unit of work is a fold and a path of
+    settings on it.
     """
 
     data: FitData
+    folds: list[Fold]
     settings: list[Setting]
-    folds: int
     solver: Solver
     work: list[tuple[int, list[Setting]]]
 
@@ -196,16 +197,29 @@ def _plan(
     data: FitData, grid: str | Mapping[str, Any] | PathLike, folds: int, solver: Solver
 ) -> _Plan:
     """Choose the centre, read the grid, and check what can be checked before any fit."""
-    point_solver = solver
-    if isinstance(solver, Exact):
-        point_solver = solver.replace(tol=solver.tol or POINT_TOLERANCE)
     if data.centre == AUTO:
         data = best_centre(data).data
-    grid_settings = _settings(data, grid, solver)
-    _check(data, grid_settings, folds)
+    has_local = data.local_features is not None
+    unit = None
+    if data.fold_unit == "questions" and len(data.answers):
+        unit = data.features.dimensions / data.answers.total_weight
+    grid_settings = settings(grid, local=has_local, eta=isinstance(solver, PaperLoop), unit=unit)
+    methods = {setting["method"]: setting for setting in grid_settings}
+    data.check(Arm.of(methods.get("glocal", grid_settings[0])))
+    if folds < 2:
+        raise ParameterError(f"`folds` is {folds}; at least 2 are needed.")
+    parts = data.folds(folds)
+    if min(len(part.rows) for part in parts) <= NEIGHBOURS:
+        kind = data.evaluation_kind
+        raise ParameterError(
+            f"{folds} folds leave fewer than {NEIGHBOURS + 1} {kind} in one, which {NEIGHBOURS} "
+            f"neighbours need. Use fewer folds, or more {kind}."
+        )
     all_paths = [*paths(grid_settings, warm=isinstance(solver, Exact)), [ORIGINAL]]
+    if isinstance(solver, Exact):
+        solver = solver.replace(tol=solver.tol or POINT_TOLERANCE)
     work = [(fold, path) for path in all_paths for fold in range(folds)]
-    return _Plan(data, grid_settings, folds, point_solver, work)
+    return _Plan(data, parts, [ORIGINAL, *grid_settings], solver, work)
 
 
 def _remaining_calls(plan: _Plan, points: list[Point]) -> list[Any]:
@@ -213,7 +227,7 @@ def _remaining_calls(plan: _Plan, points: list[Point]) -> list[Any]:
     finished = {_key(point.row["fold"], point.row) for point in points}
     delayed_fit = joblib.delayed(fit_path)
     return [
-        delayed_fit(plan.data, plan.solver, plan.folds, fold, path)
+        delayed_fit(plan.folds[fold], fold, plan.solver, path)
         for fold, path in plan.work
         if _key(fold, path[0]) not in finished
     ]
@@ -221,7 +235,7 @@ def _remaining_calls(plan: _Plan, points: list[Point]) -> list[Any]:
 
 def _in_order(plan: _Plan, points: list[Point]) -> list[Point]:
     """The points in the order of the settings, the original features first, and of the folds."""
-    order = {_key(0, setting): number for number, setting in enumerate([ORIGINAL, *plan.settings])}
+    order = {_key(0, setting): number for number, setting in enumerate(plan.settings)}
     return sorted(points, key=lambda point: (order[_key(0, point.row)], point.row["fold"]))
 
 
@@ -236,37 +250,10 @@ def _rule(select: str | None, keep: float | None) -> Rule:
     return Rule("neighbours_kept", Keep(keep=keep).keep or DEFAULT_KEEP)
 
 
-def _settings(
-    data: FitData, grid: str | Mapping[str, Any] | PathLike, solver: Solver
-) -> list[Setting]:
-    """The settings of the grid that these data and this solver allow."""
-    unit = None
-    if data.fold_unit == "questions" and len(data.answers):
-        unit = data.features.dimensions / data.answers.total_weight
-    return settings(
-        grid, local=data.local_features is not None, eta=isinstance(solver, PaperLoop), unit=unit
-    )
-
-
-def _check(data: FitData, grid_settings: list[Setting], folds: int) -> None:
-    """Raise an error for data that cannot be fitted or held out."""
-    local_settings = [setting for setting in grid_settings if setting["method"] == "glocal"]
-    data.check(Arm.of([*local_settings, *grid_settings][0]))
-    if folds < 2:
-        raise ParameterError(f"`folds` is {folds}; at least 2 are needed.")
-    for fold in data.folds(folds):
-        if len(fold.rows) <= NEIGHBOURS:
-            kind = data.evaluation_kind
-            raise ParameterError(
-                f"{folds} folds leave fewer than {NEIGHBOURS + 1} {kind} in one, which "
-                f"{NEIGHBOURS} neighbours need. Use fewer folds, or more {kind}."
-            )
-
-
 def _choice(plan: _Plan, points: list[Point], rule: Rule, solver: Solver) -> Sweep:
     """Choose one setting, and refit it on all data."""
     rows = [point.row for point in points]
-    means = means_over_folds(rows, plan.folds)
+    means = means_over_folds(rows, len(plan.folds))
     chosen, reason = choose(means, rule)
     front = pareto_front(means[means["method"] != "original"]).index
     means = means.assign(front=means.index.isin(front), chosen=means.index == chosen)
@@ -275,10 +262,10 @@ def _choice(plan: _Plan, points: list[Point], rule: Rule, solver: Solver) -> Swe
     summary = {
         "rule": str(rule),
         "reason": reason,
-        "folds": plan.folds,
+        "folds": len(plan.folds),
         "heldout": plan.data.fold_unit,
         "seed": plan.data.seed,
-        "n_settings": len(plan.settings),
+        "n_settings": len(plan.settings) - 1,
         "best": best,
     }
     transform = replace(refit, meta={**refit.meta, "sweep": summary})
@@ -286,12 +273,12 @@ def _choice(plan: _Plan, points: list[Point], rule: Rule, solver: Solver) -> Swe
     return Sweep(pd.DataFrame(rows), means, best, reason, transform, scores)
 
 
-def fit_path(
-    data: FitData, solver: Solver, folds: int, fold: int, path: list[Setting]
-) -> list[Point]:
-    """The `Point` of each setting of one path on one fold, each exact fit from the one before."""
-    part = data.split(fold, folds)
-    heldout = _HeldOut.of(data, part)
+def fit_path(part: Fold, fold: int, solver: Solver, path: list[Setting]) -> list[Point]:
+    """The `Point` of each setting of one path on one fold, each exact fit from the one before.
+
+    `fold` is the number of the fold `part` in the rows.
+    """
+    heldout = _HeldOut.of(part)
     points: list[Point] = []
     problem: Problem | None = None
     start: WarmStart | None = None
@@ -337,8 +324,9 @@ class _HeldOut:
     neighbours: csr_array
 
     @classmethod
-    def of(cls, data: FitData, fold: Fold) -> _HeldOut:
-        """From the fold of some data."""
+    def of(cls, fold: Fold) -> _HeldOut:
+        """From a fold."""
+        data = fold.data
         X = np.asarray(data.features.matrix, dtype=np.float64)
         images = data.evaluation_rows(fold.rows)
         standardized = data.scalars(images, "float64")
@@ -377,13 +365,13 @@ def _gain(plan: _Plan, points: list[Point], best: Setting) -> list[Score]:
         "original": _heldout_credit(plan, points, ORIGINAL),
         "chosen": _heldout_credit(plan, points, chosen_setting),
     }
-    heldout = joined([fold.answers for fold in plan.data.folds(plan.folds)])
+    heldout = pooled_answers([fold.answers for fold in plan.folds])
     original, chosen, gain = heldout_rows(credit, heldout)
     # NOTE the choice is the best of many on these very answers: one comparison for each setting
-    n_settings = len(plan.settings)
+    n_settings = len(plan.settings) - 1
     corrected = None if gain.p is None else min(1.0, n_settings * gain.p)
     options = {**gain.settings, "n_settings": n_settings, "correction": "Bonferroni"}
-    gain = replace(gain, p_holm=corrected, settings=options)
+    gain = replace(gain, p_corrected=corrected, settings=options)
     return [replace(score, split="all folds") for score in (original, chosen, gain)]
 
 
@@ -394,10 +382,10 @@ def _heldout_credit(plan: _Plan, points: list[Point], setting: Setting) -> Float
     """
     credit_of = {_key(point.row["fold"], point.row): point.credit for point in points}
     credits: list[np.ndarray] = []
-    for fold in range(plan.folds):
+    for fold, part in enumerate(plan.folds):
         credit = credit_of.get(_key(fold, setting))
         if credit is None:
-            credit = fit_path(plan.data, plan.solver, plan.folds, fold, [setting])[0].credit
+            credit = fit_path(part, fold, plan.solver, [setting])[0].credit
         credits.append(np.asarray(credit))
     return np.concatenate(credits)
 
@@ -407,9 +395,7 @@ def _write(result: Sweep, data: FitData, folder: Path) -> None:
     result.transform.save(folder / "transform.npz")
     write_text(folder / "means.csv", result.means.to_csv(index=False))
     write_text(folder / "front.csv", result.front.to_csv(index=False))
-    write_text(
-        folder / "rows.jsonl", "".join(to_json(score.row()) + "\n" for score in result.scores)
-    )
+    write_rows(folder / "rows.jsonl", [score.row() for score in result.scores])
     features = data.features
     X = np.asarray(features.matrix, dtype=np.float64)
     labels = features.names or [f"object {row}" for row in range(len(features))]
@@ -432,8 +418,8 @@ def _fingerprint(plan: _Plan) -> dict[str, Any]:
         hashes["local_features"] = array_sha256(data.local_features.matrix)
     fingerprint = {
         "version": __version__,
-        "settings": plan.settings,
-        "folds": plan.folds,
+        "settings": plan.settings[1:],
+        "folds": len(plan.folds),
         "heldout": data.fold_unit,
         "seed": data.seed,
         "block_size": data.block_size,
@@ -473,7 +459,7 @@ def _resumed_rows(file: Path, plan: _Plan, resume: bool) -> list[dict[str, Any]]
         if all(key in row_of for key in keys):
             finished += [row_of[key] for key in keys]
     if len(finished) < len(rows):
-        write_text(file, "".join(to_json(row) + "\n" for row in finished))
+        write_rows(file, finished)
     return finished
 
 
@@ -483,12 +469,12 @@ def _key(fold: int, setting: Mapping[str, Any]) -> tuple[Any, ...]:
 
 
 @contextlib.contextmanager
-def _parallel(data: FitData, jobs: int, scheduler: str | None) -> Iterator[joblib.Parallel]:
+def _parallel(folds: list[Fold], jobs: int, scheduler: str | None) -> Iterator[joblib.Parallel]:
     """What fits the paths: this process, several, or a Dask cluster."""
     backend: dict[str, Any] = {"n_jobs": jobs}
     with contextlib.ExitStack() as stack:
         if scheduler is not None:
-            distributed = needed("distributed", "`scheduler`")
+            distributed = import_optional("distributed", "`scheduler`")
             argument = "scheduler_file" if Path(scheduler).is_file() else "address"
             try:
                 client = stack.enter_context(
@@ -499,7 +485,7 @@ def _parallel(data: FitData, jobs: int, scheduler: str | None) -> Iterator[jobli
                     f"no Dask scheduler answers at {scheduler}. Give the address that it prints "
                     "when it starts, e.g. tcp://10.0.0.1:8786, or its scheduler file."
                 ) from error
-            backend = {"backend": "dask", "client": client, "scatter": [data]}
+            backend = {"backend": "dask", "client": client, "scatter": folds}
         stack.enter_context(joblib.parallel_config(**backend))
         try:
             yield joblib.Parallel(return_as="generator_unordered")

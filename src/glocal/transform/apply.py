@@ -14,7 +14,7 @@ from numpy.lib import format as npy_format
 
 from glocal.data.features import Features
 from glocal.data.readers import PARQUET, batches, shards_of, vector_column
-from glocal.errors import FileError, ParameterError, needed
+from glocal.errors import FileError, ParameterError, import_optional
 from glocal.files import PathLike, array_sha256, atomic_write, make_folder, reading, writable_target
 from glocal.transform.checks import check_once
 from glocal.transform.linear import LinearTransform
@@ -166,10 +166,11 @@ def _apply_to_shard(
     mark: bytes,
 ) -> int:
     """Write the file of one shard, unless it is there; returns its number of rows."""
-    finished = _finished_rows(target, mark)
-    if finished is not None:
-        return finished
-    parquet = needed("pyarrow.parquet", "Parquet")
+    rows = _finished_rows(target, mark)
+    if rows is not None:
+        return rows
+    pa = import_optional("pyarrow", "Parquet")
+    parquet = import_optional("pyarrow.parquet", "Parquet")
     make_folder(target.parent)
     schema = _output_schema(source, column, transform.out_dimensions, mark)
     position = schema.get_field_index(column)
@@ -183,23 +184,19 @@ def _apply_to_shard(
     ):
         for start, batch, X in batches(source, column):
             Z = transform.map_rows(X, normalize=normalize, source=str(source), first=start)
-            writer.write_batch(batch.set_column(position, field, _vectors(Z, field.type)))
+            vectors = pa.FixedSizeListArray.from_arrays(
+                pa.array(Z.reshape(-1), type=field.type.value_type), type=field.type
+            )
+            writer.write_batch(batch.set_column(position, field, vectors))
             rows = start + len(X)
     return rows
 
 
-def _vectors(Z: Shaped[np.ndarray, "n r"], type: Any) -> Any:
-    """Rows as an array of Arrow lists of this type."""
-    pa = needed("pyarrow", "Parquet")
-    values = pa.array(np.ascontiguousarray(Z).reshape(-1), type=type.value_type)
-    return pa.FixedSizeListArray.from_arrays(values, type=type)
-
-
 def _output_schema(source: Path, column: str, dimensions: int, mark: bytes) -> Any:
     """The schema of a shard with vectors of so many floats in this column, and the mark."""
-    pa = needed("pyarrow", "Parquet")
+    pa = import_optional("pyarrow", "Parquet")
     with reading(source, "features") as file:
-        schema = needed("pyarrow.parquet", "Parquet").read_schema(file)
+        schema = import_optional("pyarrow.parquet", "Parquet").read_schema(file)
     position = schema.get_field_index(column)
     field = schema.field(position)
     number = field.type.value_type
@@ -217,7 +214,7 @@ def _finished_rows(target: Path, mark: bytes) -> int | None:
     if not target.exists():
         return None
     with reading(target, "output", "Remove it, or name another output.") as file:
-        metadata = needed("pyarrow.parquet", "Parquet").read_metadata(file)
+        metadata = import_optional("pyarrow.parquet", "Parquet").read_metadata(file)
     recorded = (metadata.metadata or {}).get(_MARK)
     if recorded is None:
         raise FileError(

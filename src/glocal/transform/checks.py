@@ -6,22 +6,20 @@ What takes a `transform` is called by `LinearTransform` too.
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
 from typing import Any
 from weakref import WeakSet
 
 import numpy as np
 from jaxtyping import Float
 
-from glocal.data.features import Features, as_matrix
+from glocal.data.features import Features, as_matrix, is_of_scale, spaced_rows
 from glocal.errors import DataWarning
 from glocal.similarity import unit_rows
 from glocal.transform.formats import normalised_name
 
 _SAMPLE_ROWS = 2000
 _SAMPLE_ROWS_OF_A_CALL = 256
-# of one network on objects, ImageNet and CIFAR-10: at most .03 and 1.08
-_MAX_MEAN_SHIFT = 0.25  # standard deviations of the fitted features
-_MAX_STD_RATIO = 2.0
 _MAX_UNIT_DEVIATION = 2e-3  # of the length of a row from 1
 _MIN_ROWS = 10  # whose mean and standard deviation say something
 _MAX_COLUMNS = 16  # that are recorded
@@ -54,14 +52,11 @@ def row_statistics(X: Features | np.ndarray, std: float | None = None) -> dict[s
     """
     features = X if isinstance(X, Features) else Features(X)
     scalars = features.standardization
-    parts = []
-    total = np.zeros(features.dimensions)
-    for _, rows in features.chunks():
-        parts.append(np.linalg.norm(rows.astype(np.float64), axis=1))
-        total += rows.sum(axis=0, dtype=np.float64)
-    lengths = np.concatenate(parts)
+    lengths = np.concatenate(
+        [np.linalg.norm(rows.astype(np.float64), axis=1) for _, rows in features.chunks()]
+    )
     spread = 1.0 if std is None else scalars.std / std
-    means = (total / len(features) - scalars.mean) / scalars.std
+    means = (features.column_means - scalars.mean) / scalars.std
     order = np.argsort(-np.abs(means), kind="stable")[:_MAX_COLUMNS]
     columns = {
         str(column): round(spread * float(means[column]), 4)
@@ -101,14 +96,14 @@ def check_rows(transform: Any, X: Any, *, normalize: bool = False) -> None:
         of another model or layer.
     """
     transform.check_shape(tuple((X.matrix if isinstance(X, Features) else X).shape))
-    _warn(transform, _differences(transform, X, normalize, _SAMPLE_ROWS))
+    _warn_of_differences(transform, X, normalize, _SAMPLE_ROWS, stacklevel=3)
 
 
 def check_once(transform: Any, X: Any, normalize: bool) -> None:
     """Warn as `check_rows`, of arrays and tensors from fewer rows, unless that was done before."""
     if transform not in _WARNED:
         size = _SAMPLE_ROWS if isinstance(X, Features) else _SAMPLE_ROWS_OF_A_CALL
-        _warn(transform, _differences(transform, X, normalize, size), stacklevel=4)
+        _warn_of_differences(transform, X, normalize, size, stacklevel=4)
 
 
 def inherit_warning(derived: Any, transform: Any) -> Any:
@@ -141,52 +136,31 @@ def scaled_to_length_1(X: np.ndarray) -> Float[np.ndarray, "n p"]:
     return unit_rows(rows / np.where(largest > 0, largest, 1.0))
 
 
-def _sample(matrix: Any, size: int) -> Float[np.ndarray, "n p"]:
-    """Up to `size` evenly spaced rows, without those that are not finite, an error later."""
-    n = len(matrix)
-    if n > size:
-        matrix = matrix[np.unique(np.linspace(0, n - 1, size).astype(np.int64))]
-    rows = np.asarray(as_matrix(matrix), dtype=np.float64)
-    return rows[np.isfinite(rows).all(axis=1)]
-
-
-def _differences(transform: Any, X: Any, normalize: bool, size: int) -> list[str]:
-    """How a sample of rows, and the network they are of, differ from those of the fit."""
-    matrix = X.matrix if isinstance(X, Features) else X
-    difference = _difference(transform, _sample(matrix, size), normalize)
-    differences = [] if difference is None else [difference]
-    if isinstance(X, Features):
-        differences += _network_differences(transform, X)
-    return differences
-
-
-def _warn(transform: Any, differences: list[str], stacklevel: int = 3) -> None:
-    """Warn of each difference, and remember the transform."""
-    for sentence in differences:
+def _warn_of_differences(
+    transform: Any, X: Any, normalize: bool, size: int, stacklevel: int
+) -> None:
+    """Warn of each difference in a sample of so many rows, and remember the transform."""
+    for sentence in _differences(transform, X, normalize, size):
         _WARNED.add(transform)
-        warnings.warn(f"{sentence}. Its results will be wrong.", DataWarning, stacklevel=stacklevel)
+        message = f"{sentence}. Its results will be wrong."
+        warnings.warn(message, DataWarning, stacklevel=stacklevel)
 
 
-def _network_differences(transform: Any, features: Features) -> list[str]:
-    """The model and the layer of features that are not those of the fit."""
-    differences = []
-    for name in ("model", "layer"):
-        fitted = (transform.meta.get("source") or {}).get(name)
-        current = features.network.get(name)
-        if fitted is None or current is None:
-            continue
-        if normalised_name(current) != normalised_name(fitted):
-            differences.append(
-                f"the features are of {name} {current}; the transform was fitted on {fitted}"
-            )
-    return differences
-
-
-def _difference(transform: Any, rows: np.ndarray, normalize: bool) -> str | None:
-    """How the values of rows differ from those of the fit, the first thing alone."""
+def _differences(transform: Any, X: Any, normalize: bool, size: int) -> Iterator[str]:
+    """How a sample of rows, and the network they are of, differ from those of the fit."""
+    rows = spaced_rows(X.matrix if isinstance(X, Features) else X, size)
     with np.errstate(over="ignore", invalid="ignore"):  # of values near the end of float64
         difference = _length_difference(transform, rows, normalize)
-        return difference or _value_difference(transform, rows, normalize)
+        difference = difference or _value_difference(transform, rows, normalize)
+    if difference is not None:
+        yield difference
+    network = X.network if isinstance(X, Features) else {}
+    source = transform.meta.get("source") or {}
+    for name in ("model", "layer"):
+        current = network.get(name)
+        fitted = source.get(name)
+        if current and fitted and normalised_name(current) != normalised_name(fitted):
+            yield f"the features are of {name} {current}; the transform was fitted on {fitted}"
 
 
 def _length_difference(transform: Any, rows: np.ndarray, normalize: bool) -> str | None:
@@ -220,7 +194,7 @@ def _value_difference(transform: Any, rows: np.ndarray, normalize: bool) -> str 
     spread = recorded_rows.get("spread", 1.0)
     mean = float(standardized.mean()) / spread
     std = float(standardized.std()) / spread
-    if not (abs(mean) <= _MAX_MEAN_SHIFT and 1 / _MAX_STD_RATIO <= std <= _MAX_STD_RATIO):
+    if not is_of_scale(mean, std):
         return (
             f"standardized by the transform the rows have mean {mean:.3g} and std {std:.3g}, not "
             "about 0 and 1: they are of another network or layer than it was fitted on, or were "

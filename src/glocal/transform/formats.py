@@ -14,8 +14,8 @@ import numpy as np
 from jaxtyping import Float
 
 from glocal.data.readers import READERS
-from glocal.errors import DataError, DataWarning, FileError, ParameterError, needed
-from glocal.files import PathLike, array_sha256, atomic_write, read_npz, reading
+from glocal.errors import DataError, DataWarning, FileError, ParameterError, import_optional
+from glocal.files import PathLike, array_sha256, atomic_write, ending, read_npz, reading
 from glocal.results import to_json
 from glocal.transform.record import FORMAT, check_record
 
@@ -53,8 +53,8 @@ def save(transform: Any, path: PathLike) -> None:
         Another ending, safetensors is not installed, or the file cannot be written; a previous file
         stays whole.
     """
-    ending = Path(path).suffix.lower()
-    if ending not in ENDINGS:
+    kind = ending(path)
+    if kind not in ENDINGS:
         raise ParameterError(f"transform file {path} must end in {' or '.join(ENDINGS)}.")
     record = to_json({"format": FORMAT, **transform.meta})
     W = transform.weights
@@ -63,10 +63,10 @@ def save(transform: Any, path: PathLike) -> None:
     if transform.bias is not None:
         arrays["bias"] = transform.bias.astype(np.float32)
     with atomic_write(path) as stream:
-        if ending == ".npz":
+        if kind == ".npz":
             np.savez(stream, allow_pickle=False, **arrays, meta=np.array(record))
         else:
-            write = needed("safetensors.numpy", "a .safetensors file").save
+            write = import_optional("safetensors.numpy", "a .safetensors file").save
             tensors = {
                 key: np.atleast_1d(np.ascontiguousarray(value)) for key, value in arrays.items()
             }
@@ -77,12 +77,12 @@ def read_transform(
     path: PathLike,
 ) -> tuple[np.ndarray, np.ndarray | None, float, float, dict[str, Any]]:
     """Weights, bias, mean, std and record of a transform file; see `LinearTransform.load`."""
-    ending = Path(path).suffix.lower()
-    if ending == ".safetensors":
+    kind = ending(path)
+    if kind == ".safetensors":
         arrays = _read_safetensors(path)
-    elif ending in READERS and ending not in ENDINGS:
+    elif kind in READERS and kind not in ENDINGS:
         raise FileError(
-            f"{path} ends in {ending}, as features do; a transform ends in {' or '.join(ENDINGS)}. "
+            f"{path} ends in {kind}, as features do; a transform ends in {' or '.join(ENDINGS)}. "
             "Were the two exchanged?"
         )
     else:
@@ -109,7 +109,7 @@ def read_transform(
 
 def _read_safetensors(path: PathLike) -> dict[str, np.ndarray]:
     """The arrays of a ``.safetensors`` file, and its record as the array `meta`."""
-    library = needed("safetensors", "a .safetensors file")
+    library = import_optional("safetensors", "a .safetensors file")
     with reading(path, "transform", _FIX) as file, library.safe_open(file, "numpy") as opened:
         names = {*_REQUIRED, *(set(opened.keys()) & {"bias"})}
         arrays = {name: opened.get_tensor(name) for name in names}
@@ -147,7 +147,7 @@ def to_linear(transform: Any, *, normalize: bool = False) -> torch.nn.Linear | t
     MissingDependencyError
         torch is not installed.
     """
-    torch = needed("torch", "to_linear()")
+    torch = import_optional("torch", "to_linear()")
     A, c = transform.folded()
     layer = _linear(A, c, torch.float32, "cpu")
     if not normalize:
@@ -186,7 +186,7 @@ def fold_into(transform: Any, layer: torch.nn.Linear | torch.nn.Parameter) -> to
         visual.proj = None
         visual.register_forward_hook(lambda module, inputs, pooled: aligned(pooled))
     """
-    torch = needed("torch", "fold_into()")
+    torch = import_optional("torch", "fold_into()")
     A, c = transform.folded()
     bias = None
     if isinstance(layer, torch.nn.Parameter) and layer.ndim == 2:
@@ -249,7 +249,7 @@ def to_onnx(
     MissingDependencyError, FileError
         onnx is not installed; the file cannot be written, and a previous file stays whole.
     """
-    onnx = needed("onnx", "an ONNX model")
+    onnx = import_optional("onnx", "an ONNX model")
     from onnx import TensorProto, helper, numpy_helper
 
     A, c = transform.folded()

@@ -168,10 +168,14 @@ class LinearTransform:
     def _as_rows(self, features: Any) -> Any:
         """Features as an array or a tensor; a DataError for what no transform maps."""
         torch = sys.modules.get("torch")  # a caller that has a tensor has imported it
-        is_tensor = torch is not None and isinstance(features, torch.Tensor)
-        X = features if is_tensor else as_matrix(features)
+        if torch is not None and isinstance(features, torch.Tensor):
+            X = features
+            is_real = X.layout == torch.strided and not X.is_complex()
+        else:
+            X = as_matrix(features)
+            is_real = X.dtype.kind in "fiub"
         self.check_shape(tuple(X.shape))
-        if not _is_real(X):
+        if not is_real:
             raise DataError(
                 f"features hold {X.dtype} values; they must be real numbers in a dense array or "
                 "tensor."
@@ -349,11 +353,11 @@ class LinearTransform:
         return cls(W, -deviations.astype(np.float32), scalars.mean, scalars.std, meta)
 
     def recentred(
-        self, images: Any, toward: float = 30.0, *, normalize: bool = False
+        self, images: Any, prior_images: float = 30.0, *, normalize: bool = False
     ) -> LinearTransform:
         """Move the origin to the mean of other images: that of the user's own collection.
 
-        The bias becomes b' = n / (n + t) · b_images + t / (n + t) · b with t = `toward` and
+        The bias becomes b' = n / (n + t) · b_images + t / (n + t) · b with t = `prior_images` and
         b_images = -((mean of the images - mean) / std) W. Give many different images, of roughly
         balanced classes, without labels. The normal images of an anomaly task alone are no such
         collection: their mean hides the anomalies (AUROC falls by .1 to .2).
@@ -362,7 +366,7 @@ class LinearTransform:
         ----------
         images : (n, p) array, tensor, list or data frame
             Raw features.
-        toward : float
+        prior_images : float
             The number of images, 0 or more, that the present bias counts for.
         normalize : bool
             First scale each row to length 1.
@@ -370,7 +374,7 @@ class LinearTransform:
         Raises
         ------
         ParameterError
-            `toward` is below 0.
+            `prior_images` is below 0.
         DataError
             As in `apply`.
 
@@ -379,10 +383,11 @@ class LinearTransform:
         DataWarning
             Fewer than ten images.
         """
-        if not (isinstance(toward, Real) and np.isfinite(toward) and toward >= 0):
-            raise ParameterError(f"`toward` is {toward!r}; allowed are 0 and more images.")
+        if not (isinstance(prior_images, Real) and np.isfinite(prior_images) and prior_images >= 0):
+            raise ParameterError(
+                f"`prior_images` is {prior_images!r}; allowed are 0 and more images."
+            )
         X = self._as_rows(as_matrix(images))
-        self.check_shape(X.shape)
         n = len(X)
         if n < MIN_RECENTRING_ROWS:
             warnings.warn(
@@ -394,8 +399,8 @@ class LinearTransform:
         uncentred = replace(self, bias=None)
         b_images = -uncentred.map_rows(X.astype(np.float64), normalize=normalize).mean(axis=0)
         b = np.zeros(self.out_dimensions) if self.bias is None else self.bias.astype(np.float64)
-        bias = (n * b_images + toward * b) / (n + toward)
-        meta = {**self.meta, "recentred": {"n": n, "toward": float(toward)}}
+        bias = (n * b_images + prior_images * b) / (n + prior_images)
+        meta = {**self.meta, "recentred": {"n": n, "prior_images": float(prior_images)}}
         return checks.inherit_warning(replace(self, bias=bias.astype(np.float32), meta=meta), self)
 
     save = formats.save
@@ -441,14 +446,7 @@ def check_mapped(X: np.ndarray, Z: np.ndarray, source: str, first: int) -> None:
     """Raise a DataError that names a row, from `first` on, that is or becomes NaN or infinity."""
     numbers = range(first, first + len(X))
     check_finite(X, source, numbers)
-    check_finite(Z, source, numbers, found="is mapped to")
-
-
-def _is_real(X: Any) -> bool:
-    """Whether a dense array or tensor holds real numbers."""
-    if isinstance(X, np.ndarray):
-        return X.dtype.kind in "fiub"
-    return X.layout == sys.modules["torch"].strided and not X.is_complex()
+    check_finite(Z, source, numbers, verb="is mapped to")
 
 
 pretrained = LinearTransform.from_pretrained

@@ -18,8 +18,8 @@ from typing import Any
 
 from glocal.data.readers import READERS
 from glocal.data.sources import Progress, cached, fetch, offline, published
-from glocal.errors import FileError, GLocalError, ParameterError, needed, one_line
-from glocal.files import PathLike, make_folder, read_npz, read_text, write_text
+from glocal.errors import FileError, GLocalError, ParameterError, import_optional, one_line
+from glocal.files import PathLike, ending, make_folder, read_npz, read_text, write_text
 from glocal.transform.formats import ENDINGS, TRANSFORM_NAME, normalised_name
 from glocal.transform.record import CardOptions, value_at
 
@@ -248,7 +248,7 @@ def _unknown(text: str) -> GLocalError:
         return ParameterError(
             f"{text!r} names no repository; it must be hf://OWNER/NAME or hf://OWNER/NAME@REVISION."
         )
-    if Path(text).suffix.lower() in (*ENDINGS, *READERS) or os.path.isdir(text):
+    if ending(text) in (*ENDINGS, *READERS) or os.path.isdir(text):
         return FileError(
             f"there is no transform file {text}, nor {TRANSFORM_NAME} in a folder of this name."
         )
@@ -265,7 +265,7 @@ def _unknown(text: str) -> GLocalError:
 @contextmanager
 def _hub(failure: str, fix: str) -> Iterator[Any]:
     """The hub's own library; a FileError with `failure` whatever it or its libraries raise."""
-    library = needed("huggingface_hub", "the Hugging Face hub")
+    library = import_optional("huggingface_hub", "the Hugging Face hub")
     try:
         yield library
     except Exception as error:  # its HTTP library, and what that raises, depend on its version

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from glocal.cli.inputs import flat, refuse_overwriting_inputs
-from glocal.cli.output import AsJson, progress_bar, say, show
+from glocal.cli.output import AsJson, print_message, print_result, progress_bar
 from glocal.errors import ParameterError
 from glocal.files import writable_target
 from glocal_collect.settings import Settings
@@ -80,7 +80,9 @@ def run(
             with contextlib.suppress(KeyboardInterrupt):
                 uvicorn.Server(config).run(sockets=[listener])
     folder = study.folder
-    say(f"stopped; all answers are in {folder}. Continue: glocal collect run --out {folder}")
+    print_message(
+        f"stopped; all answers are in {folder}. Continue: glocal collect run --out {folder}"
+    )
 
 
 @app.command("export")
@@ -127,7 +129,9 @@ def export(
         "cannot_tell": int((collected.table["choice"] < 0).sum()),
     }
     summary = ", ".join(f"{name.replace('_', ' ')} {count}" for name, count in counts.items())
-    show(as_json, {**counts, "files": files}, f"{summary}; written to {' and '.join(files)}")
+    print_result(
+        as_json, {**counts, "files": files}, f"{summary}; written to {' and '.join(files)}"
+    )
 
 
 def _study(out: Path, images: str, requested: Settings) -> Study:
@@ -161,7 +165,9 @@ def _study(out: Path, images: str, requested: Settings) -> Study:
         study = create(out, images, settings, progress)
     if study.left_out:
         first = " ".join(study.left_out[0])
-        say(f"left out: {len(study.left_out)} files, which study.json lists; the first: {first}")
+        print_message(
+            f"left out: {len(study.left_out)} files, which study.json lists; the first: {first}"
+        )
     return study
 
 
@@ -205,4 +211,4 @@ def _put_links(study: Study, base: str, as_json: bool) -> None:
         "Ctrl-C stops the server; the links stay the same.",
     ]
     record = {"study": str(study.folder), "images": len(study), "left_out": len(study.left_out)}
-    show(as_json, {**record, **addresses}, *lines)
+    print_result(as_json, {**record, **addresses}, *lines)

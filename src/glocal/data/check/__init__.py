@@ -8,20 +8,27 @@ import numpy as np
 
 from glocal.data.answers import Answers
 from glocal.data.check.answers import check_answers, check_heldout, check_people
-from glocal.data.check.features import check_features, check_local, warn_of_local
-from glocal.data.check.findings import SEVERITIES, Case, Finding, finding
-from glocal.data.check.readings import check_readings, warn_of_answers, warn_of_order
+from glocal.data.check.features import check_features, check_local
+from glocal.data.check.findings import SEVERITIES, Case, Finding, finding, warn
+from glocal.data.check.readings import (
+    MAX_ANSWERS_BEFORE_FIT,
+    check_columns,
+    check_readings,
+    warn_of_order,
+)
 from glocal.data.choice import model_credit
 from glocal.data.join import join
 from glocal.errors import DataError
 
 __all__ = [
+    "MAX_ANSWERS_BEFORE_FIT",
     "SEVERITIES",
     "Case",
     "Finding",
+    "check_columns",
+    "check_local",
     "diagnose",
-    "warn_of_answers",
-    "warn_of_local",
+    "warn",
     "warn_of_order",
 ]
 

@@ -39,11 +39,19 @@ def check_answers(case: Case) -> Iterator[Finding]:
     if not len(answers):
         yield finding("answers", "answers: the file holds no answer")
         return
-    named = answers.named()
+    named = answers.named_objects()
     smallest = int(named[0])
     largest = int(named[-1])
     if largest >= n:
-        yield _out_of_range(case, smallest, largest, f"there are {n} {unit}")
+        fix = {}
+        if largest == n and smallest >= 1:
+            fix = {"fix": "pass `base=1`"}
+        elif case.listed is not None:
+            fix = {"fix": WHOLE_LIST}
+        elif transposed_hint(case.features, largest + 1):
+            fix = {"fix": "transpose the features: one row per object"}
+        message = f"answers: object {largest} is named but there are {n} {unit}"
+        yield finding("range", message, **fix)
         return
     if smallest == 1 and len(named) == n - 1:
         message = "object 0 is the only one never named; the file may count from 1"
@@ -53,21 +61,6 @@ def check_answers(case: Case) -> Iterator[Finding]:
         message = f"answers: {n - len(named)} of {n} {unit} are never named"
         yield finding("coverage", message, severity=severity)
     yield from _repeats(answers)
-
-
-def _out_of_range(case: Case, smallest: int, largest: int, range_: str) -> Finding:
-    """The finding that answers name objects that do not exist, with the likeliest reason."""
-    n = len(case.features) if case.listed is None else len(case.listed)
-    is_transposed = case.listed is None and transposed_hint(case.features, largest + 1)
-    if largest == n and smallest >= 1:
-        likely = {"fix": "pass `base=1`"}
-    elif is_transposed:
-        likely = {"fix": "transpose the features: one row per object"}
-    elif case.listed is not None:
-        likely = {"fix": WHOLE_LIST}
-    else:
-        likely = {}
-    return finding("range", f"answers: object {largest} is named but {range_}", **likely)
 
 
 def _repeats(answers: Answers) -> Iterator[Finding]:
@@ -100,13 +93,13 @@ def check_heldout(train: Answers, test: Answers) -> Iterator[Finding]:
         has_known_persons = np.isin(test.person, train.person).any()
         if not has_known_persons:
             return
-    shared = np.intersect1d(train.named(), test.named())
+    shared = np.intersect1d(train.named_objects(), test.named_objects())
     n_repeated = _n_repeated_questions(train, test)
     if n_repeated:
         part = f"{n_repeated} of {len(test)} repeat questions of the training answers"
         yield finding("leakage", f"held-out answers: {part}")
     elif len(shared):
-        n_named = len(test.named())
+        n_named = len(test.named_objects())
         part = (
             f"{len(shared)} of the {n_named} objects that they name also occur in the training "
             "answers"

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from glocal.data.check.findings import Finding, finding, warn
-from glocal.data.features import Features, Standardization
+from glocal.data.check.findings import Finding, finding
+from glocal.data.features import Features, Standardization, is_of_scale, spaced_rows
 from glocal.errors import DataError
 
 _MAX_SHARE_OF_COLUMNS = 0.05  # infinity in so few columns is theirs, else that of rows
@@ -20,8 +20,6 @@ _MIN_SIZE = 8  # rows, or columns, from which such a share is unusual
 _MAX_RELATIVE_MEAN = 1e-3  # of the std: mean 0 as half precision stores it
 _MAX_MEAN_OF_STANDARDIZED = 1e-4
 _MAX_IMAGES = 2048
-_MAX_SHIFT = 0.25  # of the mean; of one network on objects, ImageNet and CIFAR-10 at most .03
-_MAX_SPREAD_RATIO = 2.0  # of the std; of the same at most 1.08
 _MAX_STANDARD_ERRORS = 4.0  # of the correlation of p unrelated columns
 _MIN_COLUMNS = 64  # from which their correlation tells
 
@@ -170,14 +168,14 @@ def check_local(
         message = f"local features have {local.dimensions} columns, features {p}"
         yield finding("shape", message)
         return
-    X = _sample(features)
-    Y = _sample(local, images)
+    X = spaced_rows(features.matrix, _MAX_IMAGES)
+    Y = spaced_rows(local.matrix if images is None else local.matrix[np.sort(images)], _MAX_IMAGES)
     if not len(X) or not len(Y):
         return  # the reader reports non-finite rows
     Z = features.standardization(Y, "float64")
     mean = float(Z.mean())
     std = float(Z.std())
-    if abs(mean) > _MAX_SHIFT or not 1 / _MAX_SPREAD_RATIO <= std <= _MAX_SPREAD_RATIO:
+    if not is_of_scale(mean, std):
         yield finding(
             "local scale",
             f"local features: standardized like the objects they have mean {mean:.3g} and std "
@@ -195,28 +193,11 @@ def check_local(
         )
 
 
-def warn_of_local(features: Features, local: Features, images: Int[np.ndarray, " k"]) -> None:
-    """Warn if the local features of these images were not made as the object features were."""
-    warn(check_local(features, local, images))
-
-
-def _sample(
-    features: Features, rows: Int[np.ndarray, " k"] | None = None
-) -> Float[np.ndarray, "m p"]:
-    """The finite ones of these rows, or of some from everywhere."""
-    if rows is None:
-        n_sampled = min(len(features), _MAX_IMAGES)
-        rows = np.unique(np.linspace(0, len(features) - 1, n_sampled).astype(np.int64))
-    sample = np.asarray(features.matrix[np.sort(rows)], dtype=np.float64)
-    return sample[np.isfinite(sample).all(axis=1)]
-
-
 def _median_length(rows: Float[np.ndarray, "m p"]) -> float:
     return float(np.median(np.linalg.norm(rows, axis=1)))
 
 
 def _correlation(a: Float[np.ndarray, " p"], b: Float[np.ndarray, " p"]) -> float:
-    a = a - a.mean()
-    b = b - b.mean()
-    scale = float(np.linalg.norm(a) * np.linalg.norm(b))
-    return float(a @ b) / scale if scale > 0 else 1.0  # columns that are all alike tell nothing
+    if not a.std() or not b.std():
+        return 1.0  # columns that are all alike tell nothing
+    return float(np.corrcoef(a, b)[0, 1])

@@ -18,7 +18,7 @@ Severity = Literal["error", "warning", "note"]
 SEVERITIES: tuple[Severity, ...] = ("error", "warning", "note")
 
 _NO_SIMILARITY = "such a row has no similarity to any other, and a fit refuses the file"
-_ANOTHER_IMAGE = "answers about one object are learned from the image of another"
+ANOTHER_IMAGE = "answers about one object are learned from the image of another"
 _PERSONS = (
     "inspect their answers and exclude these persons: "
     "answers.select(~numpy.isin(answers.person, persons))"
@@ -124,7 +124,7 @@ _KINDS: dict[str, tuple[Severity, str, str]] = {
     ),
     "order": (
         "warning",
-        _ANOTHER_IMAGE,
+        ANOTHER_IMAGE,
         "check that answers and features list the objects in the same order (`object_ids`, "
         "`order`)",
     ),
@@ -204,6 +204,6 @@ class Case:
 
 
 def warn(findings: Iterable[Finding]) -> None:
-    """Warn of each, at the line of the caller's caller."""
+    """Warn of each, at a line above that of the caller."""
     for finding in findings:
         warnings.warn(f"{finding.message}. Fix: {finding.fix}.", DataWarning, stacklevel=4)

@@ -15,13 +15,14 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from glocal.data.answers import Answers
-from glocal.data.check.findings import Case, Finding, finding, warn
+from glocal.data.check.findings import ANOTHER_IMAGE, Case, Finding, finding, warn
 from glocal.data.choice import ChoiceModel, choice_model
 from glocal.data.features import Features, object_name
 from glocal.data.join import feature_rows, join
 
+MAX_ANSWERS_BEFORE_FIT = 20_000
+"""Enough for a difference of .017 between two columns."""
 _MAX_ANSWERS = 200_000
-_MAX_ANSWERS_BEFORE_FIT = 20_000  # enough for a difference of .017 between two columns
 _MAX_COLUMNS = 9  # of an answer, each of which is tried as the reference
 _MAX_ENTRIES = 1 << 25  # of the features, which the readings of the list need whole
 _MIN_ANSWERS = 200
@@ -65,12 +66,7 @@ def check_readings(case: Case, answers: Answers) -> list[Finding]:
     of_columns = list(check_columns(case.features, answers))
     if any(finding.check == "columns" for finding in of_columns):
         return of_columns
-    return list(check_order(case)) or of_columns
-
-
-def warn_of_answers(features: Features, answers: Answers) -> None:
-    """Warn if another column looks like the odd one, or if the features agree at chance."""
-    warn(check_columns(features, answers, _MAX_ANSWERS_BEFORE_FIT))
+    return [*check_order(case)] or of_columns
 
 
 def warn_of_order(case: Case) -> None:
@@ -91,7 +87,9 @@ def check_columns(
     chance = answers.chance
     weights = np.ones(len(answers)) if answers.weights is None else answers.weights
     error = math.sqrt(chance * (1 - chance) * (weights @ weights)) / weights.sum()
-    agreement = _agreement_by_columns(choice_model(features, answers.named()), answers, weights)
+    agreement = _agreement_by_columns(
+        choice_model(features, answers.named_objects()), answers, weights
+    )
     is_odd = answers.kind == "odd-one-out"
     stated = agreement[0, 2 if is_odd else 1]
 
@@ -101,7 +99,21 @@ def check_columns(
 
     best = max(agreement, key=excess)
     if excess(best) > _MIN_STANDARD_ERRORS * error:
-        yield _other_columns(is_odd, best, agreement[best], stated)
+        first, column = best
+        if is_odd:
+            yield finding(
+                "columns",
+                f"answers: the features find column {column} odd in {agreement[best]:.3f} of them, "
+                f"the stated odd one in {stated:.3f}",
+                fix=f"check the convention of the file; pass `odd_column={column}` if that is it",
+            )
+        else:
+            yield finding(
+                "columns",
+                f"answers: the features agree with {agreement[best]:.3f} of them if column {first} "
+                f"is the reference and {column} the chosen one, and with {stated:.3f} as stated "
+                "(columns 0 and 1)",
+            )
     elif (
         abs(stated - chance) < _MAX_STANDARD_ERRORS_OF_CHANCE * error
         and len(answers) >= _MIN_ANSWERS_FOR_CHANCE
@@ -126,25 +138,6 @@ def _agreement_by_columns(
     return agreement
 
 
-def _other_columns(
-    is_odd: bool, columns: tuple[int, int], agreement: float, stated: float
-) -> Finding:
-    """The finding that other columns agree better than the stated ones."""
-    first, column = columns
-    if is_odd:
-        return finding(
-            "columns",
-            f"answers: the features find column {column} odd in {agreement:.3f} of them, the "
-            f"stated odd one in {stated:.3f}",
-            fix=f"check the convention of the file; pass `odd_column={column}` if that is it",
-        )
-    return finding(
-        "columns",
-        f"answers: the features agree with {agreement:.3f} of them if column {first} is the "
-        f"reference and {column} the chosen one, and with {stated:.3f} as stated (columns 0 and 1)",
-    )
-
-
 def _spaced(answers: Answers, max_answers: int) -> Answers:
     """At most so many answers from everywhere in the file, in its order."""
     step = -(-len(answers) // max_answers)
@@ -162,7 +155,7 @@ def check_order(case: Case) -> Iterator[Finding]:
     if len(answers) < _MIN_ANSWERS:
         return
     shares_of = choice_model(features, np.arange(len(features)))
-    credit = shares_of(answers.relabel(rows)[0])[:, 0]
+    credit = shares_of(answers.relabel(rows))[:, 0]
     readings = _readings(case, len(rows))
     compared = [_compare(reading, answers, rows, credit, shares_of) for reading in readings]
     better = [comparison for comparison in compared if comparison is not None]
@@ -185,7 +178,7 @@ def _compare(
     changed = np.flatnonzero(is_changed & answers.inside(other_rows >= 0)[1])
     if len(changed) < _MIN_ANSWERS:
         return None
-    other_credit = shares_of(answers.select(changed).relabel(other_rows)[0])[:, 0]
+    other_credit = shares_of(answers.select(changed).relabel(other_rows))[:, 0]
     gain = other_credit - credit[changed]
     error = float(gain.std() / np.sqrt(len(gain)))
     if gain.mean() < max(_MIN_GAIN, _MIN_STANDARD_ERRORS * error) or gain.sum() <= 0:
@@ -195,10 +188,8 @@ def _compare(
         f"of the {len(changed)} answers about {(other_rows != rows).sum()} objects, and with "
         f"{other_credit.mean():.3f} if {reading.description}"
     )
-    consequence = "answers about one object are learned from the image of another"
-    return float(gain.sum()), finding(
-        reading.check, message, consequence=consequence, fix=reading.fix
-    )
+    better = finding(reading.check, message, consequence=ANOTHER_IMAGE, fix=reading.fix)
+    return float(gain.sum()), better
 
 
 def _readings(case: Case, n: int) -> Iterator[_Reading]:

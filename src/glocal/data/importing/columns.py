@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import zip_longest
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Int, Shaped
@@ -65,17 +65,28 @@ INTEGER = re.compile(r"[+-]?(0|[1-9][0-9]{0,17})(\.0*)?")  # 007 and 1_0 are nam
 
 
 class Question(NamedTuple):
-    """What each trial showed, as texts, and the column of what was picked, -1 for nothing."""
+    """What each trial showed, as texts, and the column of what was picked, -1 for nothing.
+
+    `columns` are those of each role, and `picked_as` says what the cells of a pick hold.
+    """
 
     kind: str
     shown: Shaped[np.ndarray, "t m"]
     picked: Int[np.ndarray, " t"]
     picked_as: str | None
+    columns: dict[str, list[str]]
+
+    @property
+    def interpretation(self) -> dict[str, Any]:
+        """How the table was read: the columns of each role, and how picks are stated."""
+        columns = {role: ", ".join(titles) for role, titles in self.columns.items()}
+        picked = {} if self.picked_as is None else {"picked": self.picked_as}
+        return {"columns": columns, **picked}
 
 
 def read_question(
     table: pd.DataFrame, stated: Mapping[str, str], place_base: int | None, path: PathLike
-) -> tuple[dict[str, list[str]], Question]:
+) -> Question:
     """The columns of each role, and what the trials asked."""
     if place_base not in (None, 0, 1):
         raise ParameterError(f"`place_base` is {place_base}; allowed are 0 and 1.")
@@ -89,9 +100,10 @@ def read_question(
     if is_study:
         table = _with_chosen_images(table)
     roles = _roles(table, stated, path)
-    if is_study and table["kind"].iloc[0] == "anchor":
-        roles = _with_reference(roles)
-    return roles, _question(table, roles, place_base, path)
+    if is_study and table["kind"].iloc[0] == "anchor":  # the first image is the reference
+        renamed = {"a": "reference", "b": "left", "c": "right"}
+        roles = {renamed.get(role, role): titles for role, titles in roles.items()}
+    return _question(table, roles, place_base, path)
 
 
 def _with_chosen_images(table: pd.DataFrame) -> pd.DataFrame:
@@ -99,17 +111,10 @@ def _with_chosen_images(table: pd.DataFrame) -> pd.DataFrame:
     import pandas as pd
 
     images = table[[*_STUDY_IMAGES]].replace(_FORMULA_GUARD, "", regex=True)
-    place = pd.to_numeric(table["choice"], errors="coerce").fillna(0).astype(int).to_numpy()
-    chosen = np.full(len(table), "", dtype=object)
-    for number, image in enumerate(_STUDY_IMAGES, start=1):
-        chosen = np.where(place == number, images[image], chosen)
-    return table.assign(**images, choice=chosen)
-
-
-def _with_reference(roles: dict[str, list[str]]) -> dict[str, list[str]]:
-    """The roles of a study in which the first image is the reference of the two others."""
-    renamed = {"a": "reference", "b": "left", "c": "right"}
-    return {renamed.get(role, role): titles for role, titles in roles.items()}
+    place = pd.to_numeric(table["choice"], errors="coerce").fillna(0).astype(int)
+    offered = images.assign(none="").to_numpy()  # no choice is place 0, the last column
+    chosen = np.take_along_axis(offered, place.to_numpy()[:, None] - 1, axis=1)
+    return table.assign(**images, choice=chosen[:, 0])
 
 
 def _roles(table: pd.DataFrame, stated: Mapping[str, str], path: PathLike) -> dict[str, list[str]]:
@@ -124,7 +129,8 @@ def _roles(table: pd.DataFrame, stated: Mapping[str, str], path: PathLike) -> di
     column_of: dict[str, str] = {}
     for column in table:
         if column not in stated_columns:
-            column_of.setdefault(_normalised(column), column)
+            title = re.sub(r"\W+", "_", column).strip("_").lower()
+            column_of.setdefault(title, column)
     for role in ROLES.keys() - roles.keys():
         alias = next((alias for alias in ROLES[role] if alias in column_of), None)
         if alias is not None:
@@ -132,11 +138,6 @@ def _roles(table: pd.DataFrame, stated: Mapping[str, str], path: PathLike) -> di
             further = [column_of[name] for name in numbered if name in column_of]
             roles[role] = [column_of[alias], *further]
     return {role: roles[role] for role in ROLES if role in roles}
-
-
-def _normalised(title: str) -> str:
-    """The title of a column in lower case, with underscores between its words."""
-    return re.sub(r"\W+", "_", title).strip("_").lower()
 
 
 def _question(
@@ -172,14 +173,10 @@ def _question(
         place, picked_as = _picked(picks, shown[:, first:], words, place_base, path)
         picked = np.where(place >= 0, place + first, -1)
     picked = np.where((shown != "").all(axis=1), picked, -1)
-    return Question(_kind(has_reference, shown.shape[1]), shown, picked, picked_as)
-
-
-def _kind(has_reference: bool, width: int) -> str:
-    """The kind of answers of trials that show so many objects."""
-    if not has_reference:
-        return "odd-one-out"
-    return "anchor" if width == 3 else "nearest-of-n"
+    kind = "odd-one-out"
+    if has_reference:
+        kind = "anchor" if shown.shape[1] == 3 else "nearest-of-n"
+    return Question(kind, shown, picked, picked_as, roles)
 
 
 def _shown(

@@ -15,7 +15,7 @@ from glocal.data.answers import Answers
 from glocal.data.importing.table import Imported, import_table, keep_valid
 from glocal.data.tables import names_columns, read_numbers, read_table
 from glocal.errors import DataError, ParameterError
-from glocal.files import PathLike, file_sha256, read_lines, read_npz, reading
+from glocal.files import PathLike, ending, file_sha256, read_lines, read_npz, reading
 
 
 def import_answers(
@@ -252,7 +252,7 @@ def _without_zeros(counts: dict[str, int]) -> dict[str, int]:
 def _matrices(path: Path) -> tuple[Float[np.ndarray, "people n n"], list[str] | None]:
     """The matrices of a file, and the names of the objects if a table has titles."""
     names = None
-    if path.suffix.lower() == ".npy" or not names_columns(path):
+    if ending(path) == ".npy" or not names_columns(path):
         numbers = read_numbers(path, what="answers")
     else:
         table = read_table(path, what="answers")

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jaxtyping import Bool, Float, Int, Shaped
@@ -15,7 +14,6 @@ from glocal.data.features import object_name
 from glocal.data.importing.columns import (
     INTEGER,
     MISSING,
-    Question,
     as_integers,
     numbers_in_column,
     parts_of_cell,
@@ -24,7 +22,7 @@ from glocal.data.importing.columns import (
 )
 from glocal.data.tables import COLUMNS, NONE, read_table, read_trials
 from glocal.errors import DataError
-from glocal.files import PathLike, write_text
+from glocal.files import PathLike, ending, write_text
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -39,14 +37,6 @@ class Imported:
     answers: Answers
     dropped: dict[str, int] = field(default_factory=dict)
     interpretation: dict[str, Any] = field(default_factory=dict)
-
-
-class _CatchTrials(NamedTuple):
-    """Which trials have one right answer, whether it was given, and which test nobody."""
-
-    is_catch: Bool[np.ndarray, " t"]
-    passed: Bool[np.ndarray, " t"]
-    has_equal_alternatives: Bool[np.ndarray, " t"]
 
 
 def import_table(
@@ -105,22 +95,34 @@ def import_table(
     >>> answers.objects.tolist(), answers.names
     ([[2, 0, 1], [1, 2, 0]], ('ball', 'cup', 'egg'))
     """
-    is_json = Path(path).suffix.lower() == ".json"
-    table = read_trials(path) if is_json else read_table(path, what="answers")
+    table = read_trials(path) if ending(path) == ".json" else read_table(path, what="answers")
     rows = _select(table, where or {}, path)
-    roles, question = read_question(rows, columns or {}, place_base, path)
+    question = read_question(rows, columns or {}, place_base, path)
     objects, listed = _indices(question.shown, names, base)
-    details = _details(rows, roles, path)
-    invalid = _invalid(objects, question.picked, details.get("counts"))
     ordered = _in_order(question.kind, objects, question.picked)
-    catch = _catch_trials(question.kind, ordered)
-    kept, dropped, of_answers = _sift(invalid, catch, details)
+    details = _details(rows, question.columns, path)
+    reasons = {
+        "an object that is not in the list of object ids": (objects == _UNLISTED).any(axis=1),
+        "an object is missing, or one too many": (objects == MISSING).any(axis=1),
+        "no answer": question.picked < 0,
+    }
+    if "counts" in details:
+        reasons["no vote"] = details["counts"].sum(axis=1) == 0
+    catch, no_test = _catch_trials(question.kind, ordered)
+    catch &= keep_valid(reasons)[0]
+    reasons |= {"catch trial": catch, "equal alternatives": no_test}
+    kept, dropped = keep_valid(reasons)
     if len(rows) < len(table):
         dropped = {"filtered out by where": len(table) - len(rows), **dropped}
-    answers = Answers.from_array(
-        ordered[kept], base=base, kind=question.kind, names=listed, **of_answers
+    of_answers: dict[str, Any] = {name: values[kept] for name, values in details.items()}
+    if "counts" not in details and catch.any():  # votes say nothing of one person
+        of_answers["catch_passed"] = (ordered[:, 0] == ordered[:, 1])[catch]
+        if "person" in details:
+            of_answers["catch_person"] = details["person"][catch]
+    of_answers |= {"base": base, "kind": question.kind, "names": listed}
+    return Imported(
+        Answers.from_array(ordered[kept], **of_answers), dropped, question.interpretation
     )
-    return Imported(answers, dropped, _interpretation(roles, question))
 
 
 def keep_valid(
@@ -164,7 +166,15 @@ def to_csv(answers: Answers, path: PathLike) -> None:
     titles = [*COLUMNS.get(answers.kind, COLUMNS["anchor"]), *further]
     shown = answers.objects
     if answers.names is not None:
-        _check_names([answers.names[i] for i in answers.named().tolist()])
+        named = [answers.names[i] for i in answers.named_objects().tolist()]
+        changed = [name for name in named if parts_of_cell(name) != [name] or name in ("", *NONE)]
+        if all(map(INTEGER.fullmatch, named)):
+            changed = changed or named
+        if changed:
+            raise DataError(
+                f"an object is named {changed[0]!r}, which a table would change. Save .npz, or "
+                "rename it."
+            )
         shown = np.array(answers.names, dtype=object)[answers.objects]
     table = pd.DataFrame(shown, columns=titles)
     details = {"weight": answers.weights, "person": answers.person, "seconds": answers.seconds}
@@ -172,48 +182,6 @@ def to_csv(answers: Answers, path: PathLike) -> None:
         if values is not None:
             table[title] = values
     write_text(path, table.to_csv(index=False))
-
-
-def _check_names(names: Sequence[str]) -> None:
-    """Raise a DataError for names of objects that a table would change."""
-    changed = [name for name in names if parts_of_cell(name) != [name] or name in ("", *NONE)]
-    if not changed and names and all(map(INTEGER.fullmatch, names)):
-        changed = list(names)
-    if changed:
-        raise DataError(
-            f"an object is named {changed[0]!r}, which a table would change. Save .npz, or rename "
-            "it."
-        )
-
-
-def _sift(
-    invalid: Mapping[str, Bool[np.ndarray, " t"]],
-    catch: _CatchTrials,
-    details: Mapping[str, np.ndarray],
-) -> tuple[Bool[np.ndarray, " t"], dict[str, int], dict[str, Any]]:
-    """Which trials are answers, how many are not by reason, and the details of those that are.
-
-    The details include the results of catch trials, which votes do not have.
-    """
-    no_test = {"catch trial": catch.is_catch, "equal alternatives": catch.has_equal_alternatives}
-    kept, dropped = keep_valid({**invalid, **no_test})
-    of_answers: dict[str, Any] = {name: values[kept] for name, values in details.items()}
-    is_result = catch.is_catch & keep_valid(invalid)[0]
-    if "counts" not in details and is_result.any():
-        of_answers["catch_passed"] = catch.passed[is_result]
-        if "person" in details:
-            of_answers["catch_person"] = details["person"][is_result]
-    return kept, dropped, of_answers
-
-
-def _interpretation(roles: Mapping[str, list[str]], question: Question) -> dict[str, Any]:
-    """How the table was read: the columns of each role, and how picks are stated."""
-    interpretation: dict[str, Any] = {
-        "columns": {role: ", ".join(titles) for role, titles in roles.items()}
-    }
-    if question.picked_as is not None:
-        interpretation["picked"] = question.picked_as
-    return interpretation
 
 
 def _select(table: pd.DataFrame, where: Mapping[str, str], path: PathLike) -> pd.DataFrame:
@@ -239,17 +207,19 @@ def _in_order(
     return np.take_along_axis(objects, np.argsort(rank, axis=1, kind="stable"), axis=1)
 
 
-def _catch_trials(kind: str, ordered: Int[np.ndarray, "t m"]) -> _CatchTrials:
-    """Find the trials that show an object twice.
+def _catch_trials(
+    kind: str, ordered: Int[np.ndarray, "t m"]
+) -> tuple[Bool[np.ndarray, " t"], Bool[np.ndarray, " t"]]:
+    """Which trials that show an object twice have one right answer, and which have none.
 
     One answer is right where it is the third object beside two equal ones, or the alternative that
-    is the reference itself.
+    is the reference itself: where it was given, the first two of the ordered objects are equal.
     """
     repeats = np.count_nonzero(np.diff(np.sort(ordered, axis=1), axis=1) == 0, axis=1)
     is_catch = repeats == 1
     if kind != "odd-one-out":
         is_catch &= (ordered[:, 1:] == ordered[:, :1]).any(axis=1)
-    return _CatchTrials(is_catch, ordered[:, 0] == ordered[:, 1], (repeats > 0) & ~is_catch)
+    return is_catch, (repeats > 0) & ~is_catch
 
 
 def _indices(
@@ -284,22 +254,6 @@ def _indices(
     return np.array(indices)[member.reshape(shown.shape)], listed
 
 
-def _invalid(
-    objects: Int[np.ndarray, "t m"],
-    picked: Int[np.ndarray, " t"],
-    votes: Float[np.ndarray, "t 2"] | None,
-) -> dict[str, Bool[np.ndarray, " t"]]:
-    """Which trials are no answers, by reason."""
-    reasons = {
-        "an object that is not in the list of object ids": (objects == _UNLISTED).any(axis=1),
-        "an object is missing, or one too many": (objects == MISSING).any(axis=1),
-        "no answer": picked < 0,
-    }
-    if votes is not None:
-        reasons["no vote"] = votes.sum(axis=1) == 0
-    return reasons
-
-
 def _details(
     table: pd.DataFrame, roles: dict[str, list[str]], path: PathLike
 ) -> dict[str, np.ndarray]:
@@ -311,12 +265,10 @@ def _details(
     votes = _votes(table, roles, path)
     if votes is not None:
         details["counts"] = votes
-    if "seconds" in roles or "milliseconds" in roles:
-        role = "seconds" if "seconds" in roles else "milliseconds"
-        seconds = numbers_in_column(table, roles[role][0], path) * (
-            1 if role == "seconds" else 1e-3
-        )
-        details["seconds"] = np.where(seconds < 0, np.nan, seconds)
+    for role, unit in (("milliseconds", 1e-3), ("seconds", 1)):
+        if role in roles:
+            seconds = numbers_in_column(table, roles[role][0], path) * unit
+            details["seconds"] = np.where(seconds < 0, np.nan, seconds)
     if "weight" in roles:
         details["weights"] = numbers_in_column(table, roles["weight"][0], path)
     if "person" in roles:
