@@ -253,9 +253,9 @@ class _Broken(http.server.BaseHTTPRequestHandler):
     ids=["nobody", "no-http", "circle", "list", "object"],
 )
 def test_whatever_the_hub_does_is_one_sentence(tmp_path, monkeypatch, run, reply):
-    """Nobody there, no HTTP, a circle of redirections and other JSON: exit 1 at once, with the name.
+    """Nobody there, no HTTP, a circle of redirections and other JSON: exit 1 at once.
 
-    The library waits before it tries again, so nothing may wait.
+    The library pauses before it tries again, so nothing may pause. The sentence has the name.
     """
     constants = pytest.importorskip("huggingface_hub.constants")
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
