@@ -69,6 +69,29 @@ def parse_centre(text: str) -> float | Literal["auto"]:
         raise ParameterError(f"`centre` is {text!r}; allowed are 0 to 1, and auto.") from None
 
 
+def load_data(
+    features: Path,
+    answers: AnswersFile,
+    local_features: Path | None,
+    centre: str,
+    blocks: Blocks,
+    model: str | None = None,
+    layer: str | None = None,
+) -> FitData:
+    """What a command fits to; with a model the features are those of images."""
+    loaded = load_features(features, model, layer)
+    joined = answers.to_fit(loaded)
+    local = None if local_features is None else load_features(local_features, model, layer)
+    return FitData(
+        loaded,
+        joined.answers,
+        local,
+        n_dropped=joined.n_dropped,
+        centre=parse_centre(centre),
+        **blocks.model_dump(),
+    )
+
+
 @flat
 def fit(
     features: FeaturesPath,
@@ -104,21 +127,13 @@ def fit(
     refuse_overwriting_inputs({"--out": out}, features, local_features, *answers.paths)
     if ending(out) == ".safetensors":
         needed("safetensors", f"--out {out}")
-    loaded = load_features(features, model, layer)
-    joined = answers.to_fit(loaded)
-    local = None if local_features is None else load_features(local_features, model, layer)
+    network = {"model": model, "layer": layer}
+    data = load_data(features, answers, local_features, centre, blocks, **network)
     quantity = "objective" if solver == "exact" else "watched loss"
     with progress_bar("fitting", None, unit="evaluations") as progress:
         fitted = fit_transform(
-            FitData(
-                loaded,
-                joined.answers,
-                local,
-                n_dropped=joined.n_dropped,
-                centre=parse_centre(centre),
-                **blocks.model_dump(),
-            ),
-            _requested_fit(keep, arm, solver, local=local is not None),
+            data,
+            _requested_fit(keep, arm, solver, local=data.local_features is not None),
             solver_of(solver, exact, paper),
             holdout=holdout,
             on_step=lambda evaluations, evaluation: progress(

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from glocal.aligner import Exact, FitData, PaperLoop
+from glocal.aligner import Exact, PaperLoop
 from glocal.aligner.data import Blocks
 from glocal.aligner.keep import Keep
-from glocal.cli.fit import CentreOption, SolverName, parse_centre, solver_of, words
+from glocal.cli.fit import CentreOption, SolverName, load_data, solver_of, words
 from glocal.cli.inputs import (
     AnswersFile,
     FeaturesPath,
@@ -19,7 +19,6 @@ from glocal.cli.inputs import (
     refuse_overwriting_inputs,
 )
 from glocal.cli.output import AsJson, Verbose, interval, progress_bar, put_table, say, show
-from glocal.data.features import Features
 from glocal.errors import ParameterError
 
 if TYPE_CHECKING:
@@ -82,19 +81,9 @@ def sweep(
     if jobs == 0:
         raise ParameterError("--jobs is 0; allowed are 1 and above, and -1 for one per core.")
     refuse_overwriting_inputs({"--out": out}, features, local_features, grid, *answers.paths)
-    loaded = Features.load(features)
-    joined = answers.to_fit(loaded)
-    local = None if local_features is None else Features.load(local_features)
+    data = load_data(features, answers, local_features, centre, blocks)
     from glocal.sweep.run import sweep as run_sweep
 
-    data = FitData(
-        loaded,
-        joined.answers,
-        local,
-        n_dropped=joined.n_dropped,
-        centre=parse_centre(centre),
-        **blocks.model_dump(),
-    )
     with progress_bar("sweep", unit="points") as progress:
         result = run_sweep(
             data,
@@ -111,7 +100,7 @@ def sweep(
                 count, total, f"fold {row['fold']}, {row['method']}"
             ),
         )
-    record = {**_record(result), "n_dropped": joined.n_dropped, "out": str(out)}
+    record = {**_record(result), "n_dropped": data.n_dropped, "out": str(out)}
     if verbose and not as_json:
         front = result.front.drop(columns="front").dropna(axis=1, how="all").round(4).map(str)
         put_table(list(front), front.to_numpy().tolist())

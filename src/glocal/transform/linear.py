@@ -38,6 +38,8 @@ class LinearTransform:
         The two standardization scalars of the object features that the transform was fitted on.
     meta : dict
         Provenance and scores, JSON values only; empty for a file of the authors.
+    issued_warnings : set of str
+        Those about rows, which a transform issues once; what derives from it shares them.
 
     Raises
     ------
@@ -56,6 +58,7 @@ class LinearTransform:
     mean: float
     std: float
     meta: dict[str, Any] = field(default_factory=dict)
+    issued_warnings: set[str] = field(default_factory=set, repr=False)
 
     def __post_init__(self) -> None:
         W = self.weights
@@ -262,8 +265,7 @@ class LinearTransform:
         blended[np.diag_indices(len(W))] += (1 - strength) * c
         bias = None if self.bias is None else (strength * self.bias).astype(self.bias.dtype)
         meta = {**self.meta, "strength": strength * self.meta.get("strength", 1.0)}
-        derived = replace(self, weights=blended.astype(self.weights.dtype), bias=bias, meta=meta)
-        return checks.inherit_warning(derived, self)
+        return replace(self, weights=blended.astype(self.weights.dtype), bias=bias, meta=meta)
 
     def rerank(
         self, query: Any, candidates: Any, k: int = 10, *, normalize: bool = False
@@ -396,7 +398,7 @@ class LinearTransform:
         b = np.zeros(self.out_dimensions) if self.bias is None else self.bias.astype(np.float64)
         bias = (n * b_images + toward * b) / (n + toward)
         meta = {**self.meta, "recentred": {"n": n, "toward": float(toward)}}
-        return checks.inherit_warning(replace(self, bias=bias.astype(np.float32), meta=meta), self)
+        return replace(self, bias=bias.astype(np.float32), meta=meta)
 
     save = formats.save
     to_linear = formats.to_linear
