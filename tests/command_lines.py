@@ -166,19 +166,23 @@ def _execute_quietly(words: list[str], out: io.StringIO, err: io.StringIO) -> in
         return execute(words)
 
 
+class TooLong(BaseException):
+    """Not an Exception: no reader catches it."""
+
+
 @contextlib.contextmanager
-def limits() -> Iterator[None]:
-    """End what takes more than `CPU_SECONDS`, and let no more than `MEMORY` be taken."""
+def limits(cpu_seconds: float = CPU_SECONDS, memory: int = MEMORY) -> Iterator[None]:
+    """End what takes more seconds of processor time, and let no more bytes of memory be taken."""
 
     def stop(*_: object) -> None:
-        raise TimeoutError(f"more than {CPU_SECONDS} seconds of processor time")
+        raise TooLong(f"more than {cpu_seconds} seconds of processor time")
 
     pages = int(Path("/proc/self/statm").read_text().split()[5])  # of data
     memory_limits = resource.getrlimit(resource.RLIMIT_DATA)
-    limit = pages * resource.getpagesize() + MEMORY
+    limit = pages * resource.getpagesize() + memory
     handler = signal.signal(signal.SIGPROF, stop)
     resource.setrlimit(resource.RLIMIT_DATA, (limit, memory_limits[1]))
-    signal.setitimer(signal.ITIMER_PROF, CPU_SECONDS)
+    signal.setitimer(signal.ITIMER_PROF, cpu_seconds)
     try:
         yield
     finally:

@@ -369,6 +369,8 @@ def test_suggestions_are_near(files, capsys):
     assert "(Possible options: --gallery-labels, --query-labels)" in capsys.readouterr().err
     assert run("swep") == 2
     assert "'sweep'" in capsys.readouterr().err
+    assert run("evaluate", "everything") == 2
+    assert "odd-one-out, rsa" in capsys.readouterr().err
 
 
 def test_flags_show_no_type_and_keep_says_what_it_does(capsys):

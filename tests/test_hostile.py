@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import io
 import json
 import os
 import random
-import resource
-import signal
 import warnings
 import zipfile
 from pathlib import Path
@@ -16,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from command_lines import SUITE, TooLong, limits
 from PIL import Image
 
 from glocal.cli import output
@@ -38,37 +36,12 @@ COPIES = 15  # of each kind of file
 # nightly: the share of 20,000 .npy and .npz files, and of 2,000 other files
 TRIES = float(os.environ.get("GLOCAL_TRIES", "0.05"))
 CPU_SECONDS = 5.0  # a case; an undamaged file takes milliseconds
-# bytes of address space beyond those of the tests: a small file may inflate to 256 MB
-MEMORY = 3 << 29
+MEMORY = 3 << 29  # bytes above what the tests have: a small file may inflate to 256 MB
 WORDS = (
     *(b"\x1b[2J", b"\0", b"\xff\xfe", b"\xed\xa0\x80", b"\n", b'"', b"'", b"=", b".."),
     *(b"1e999", b"-1", b"nan", b"9" * 400, b"(2**64, 3)", b"(-1, 3)", b"|V0", b"<U0", b"|O"),
     *(b"[" * 300, b'{"a":' * 300, b"{}", b"true", b"null"),
 )
-
-
-class TooLong(BaseException):
-    """Not an Exception: no reader catches it."""
-
-
-@contextlib.contextmanager
-def bounded():
-    """Stop the block after `CPU_SECONDS` of processor time, and limit its memory to `MEMORY`."""
-
-    def stop(*_):
-        raise TooLong
-
-    size = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
-    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
-    handler = signal.signal(signal.SIGPROF, stop)
-    resource.setrlimit(resource.RLIMIT_AS, (size + MEMORY, hard))
-    signal.setitimer(signal.ITIMER_PROF, CPU_SECONDS)
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_PROF, 0)
-        signal.signal(signal.SIGPROF, handler)
-        resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
 
 
 def damaged(data: bytes, rng: random.Random) -> bytes:
@@ -192,20 +165,6 @@ ROWS = np.random.default_rng(0).normal(size=(6, 4)).astype("f4")
 ANSWERS = np.array([[0, 1, 2], [1, 2, 3], [3, 4, 5]], "i4")
 RDM = np.abs(np.subtract.outer(np.arange(4.0), np.arange(4.0)))
 GRID = 'method = ["glocal", "naive"]\nalpha = [0.1, 0.5]\nlmbda = [1.0]\ntau = [0.1]\n'
-SUITE = """answers = "t.npy"
-[networks.n]
-features = "f.npy"
-[arms.original]
-[arms.g]
-method = "global"
-lmbda = 0.1
-[tasks.o]
-kind = "odd-one-out"
-[tasks.s]
-kind = "structure"
-features = "f.npy"
-k = 5
-"""
 READERS = {
     **{
         f"features.{kind}": (features_file, load_features)
@@ -265,7 +224,7 @@ def test_damaged_bytes_end_in_a_result_or_one_sentence(name, share, tmp_path, as
 def ends_well(read, path: Path, case: str) -> bool:
     """Whether the file was refused, after checking that it was by one sentence."""
     try:
-        with warnings.catch_warnings(), bounded():
+        with warnings.catch_warnings(), limits(CPU_SECONDS, MEMORY):
             warnings.simplefilter("ignore")
             read(path)
     except GLocalError as refused:

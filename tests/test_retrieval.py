@@ -141,6 +141,17 @@ def test_queries_without_a_relevant_row_are_left_out_aloud():
         retrieval(Q, LABELS, G, G_LABELS + 10)
 
 
+def test_a_command_warns_once_of_what_two_arms_meet(run, tmp_path):
+    """Queries without a relevant row are the same in both arms, and are one line."""
+    np.save(tmp_path / "q.npy", Q)
+    labels = ["alone", *map(str, LABELS[1:])]
+    (tmp_path / "labels.txt").write_text("\n".join(labels))
+    files = ("--queries", tmp_path / "q.npy", "--query-labels", tmp_path / "labels.txt")
+    code, _, err = run("evaluate", "retrieval", *files, "--baseline", "centred")
+    assert code == 0
+    assert err.count("1 of 60 queries have no gallery row") == 1
+
+
 def test_ranks_that_any_order_satisfies_are_left_out():
     """R@K is not given where K is at least the size of the gallery."""
     assert set(retrieval(Q, LABELS, G[:7], np.array([0, 1, 2, 3, 4, 0, 1])).recall) == {1, 5}

@@ -253,10 +253,14 @@ class _Broken(http.server.BaseHTTPRequestHandler):
     ids=["nobody", "no-http", "circle", "list", "object"],
 )
 def test_whatever_the_hub_does_is_one_sentence(tmp_path, monkeypatch, run, reply):
-    """Nobody there, no HTTP, a circle of redirections and other JSON: exit 1, with the name."""
+    """Nobody there, no HTTP, a circle of redirections and other JSON: exit 1 at once.
+
+    The library pauses before it tries again, so nothing may pause. The sentence has the name.
+    """
     constants = pytest.importorskip("huggingface_hub.constants")
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
-    monkeypatch.setattr(time, "sleep", lambda seconds: None)  # the library tries again and again
+    pauses = []
+    monkeypatch.setattr(time, "sleep", pauses.append)
     monkeypatch.setenv("HF_TOKEN", "hf_x")
     planted().save(tmp_path / "t.npz")
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Broken) as broken:
@@ -270,6 +274,7 @@ def test_whatever_the_hub_does_is_one_sentence(tmp_path, monkeypatch, run, reply
             code, _, err = run("transforms", *command)
             assert (code, "hf://a/b" in err) == (1, True), err
             assert len(err.splitlines()) == 1
+            assert not pauses
         broken.shutdown()
         thread.join()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 from importlib.metadata import entry_points
 from typing import Annotated, Any
@@ -112,8 +112,8 @@ def _root(
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit with the code that `execute` returns."""
-    warnings.showwarning = _show_warning
-    warnings.simplefilter("once", GLocalWarning)  # a sweep and the refit of its choice warn alike
+    warnings.showwarning = _warning_printer()
+    warnings.simplefilter("always", GLocalWarning)
     sys.exit(execute(sys.argv[1:] if arguments is None else arguments))
 
 
@@ -210,7 +210,11 @@ def _report_usage(error: Any) -> int:
     ] or possibilities
     message = " ".join(str(error.format_message()).replace("Value error, ", "").split()).rstrip(".")
     if message:  # without arguments the help was printed
-        path = getattr(getattr(error, "ctx", None), "command_path", "glocal")
+        context = getattr(error, "ctx", None)
+        path = getattr(context, "command_path", "glocal")
+        commands = getattr(context.command, "commands", {}) if context and context.parent else {}
+        if commands and message.startswith("No such command") and not message.endswith("?"):
+            message += f". Its commands are {', '.join(commands)}"
         print_message(f"error: {message}{'' if message.endswith('?') else '.'} See {path} --help.")
     return 2
 
@@ -228,15 +232,21 @@ def _unforeseen(error: BaseException) -> str | None:
     return None
 
 
-def _show_warning(
-    message: Warning | str,
-    category: type[Warning],
-    filename: str,
-    lineno: int,
-    *_: object,
-    **__: object,
-) -> None:
-    if issubclass(category, GLocalWarning):
-        print_message(f"warning: {in_options(str(message))}")
-    else:
-        print_message(f"warning: {category.__name__}: {message} ({filename}:{lineno})")
+def _warning_printer() -> Callable[..., None]:
+    """What prints a warning, each sentence once: two arms, or a sweep and its refit, warn alike.
+
+    The filter "once" of Python forgets what it showed whenever filters change.
+    """
+    printed: set[str] = set()
+
+    def show(
+        message: Warning | str, category: type[Warning], filename: str, lineno: int, *_: object
+    ) -> None:
+        sentence = in_options(str(message))
+        if not issubclass(category, GLocalWarning):
+            sentence = f"{category.__name__}: {message} ({filename}:{lineno})"
+        if sentence not in printed:
+            printed.add(sentence)
+            print_message(f"warning: {sentence}")
+
+    return show

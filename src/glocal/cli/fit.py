@@ -34,7 +34,6 @@ from glocal.cli.output import (
     print_message,
     progress_bar,
 )
-from glocal.data.features import Features
 from glocal.errors import ParameterError, import_optional
 from glocal.files import ending, writable_target
 from glocal.results import FitRecord
@@ -70,13 +69,21 @@ def parse_centre(text: str) -> float | Literal["auto"]:
         raise ParameterError(f"`centre` is {text!r}; allowed are 0 to 1, and auto.") from None
 
 
-def fit_data(
-    features: Features, answers: AnswersFile, local: Features | None, centre: str, blocks: Blocks
+def load_data(
+    features: Path,
+    answers: AnswersFile,
+    local_features: Path | None,
+    centre: str,
+    blocks: Blocks,
+    model: str | None = None,
+    layer: str | None = None,
 ) -> FitData:
-    """The features, and the answers as rows of them."""
-    joined = answers.to_fit(features)
+    """What a command fits to; with a model the features are those of images."""
+    loaded = load_features(features, model, layer)
+    joined = answers.to_fit(loaded)
+    local = None if local_features is None else load_features(local_features, model, layer)
     return FitData(
-        features,
+        loaded,
         joined.answers,
         local,
         n_dropped=joined.n_dropped,
@@ -120,13 +127,15 @@ def fit(
     refuse_overwriting_inputs({"--out": out}, features, local_features, *answers.paths)
     if ending(out) == ".safetensors":
         import_optional("safetensors", f"--out {out}")
-    local = None if local_features is None else load_features(local_features, model, layer)
-    data = fit_data(load_features(features, model, layer), answers, local, centre, blocks)
+    network = {"model": model, "layer": layer}
+    data = load_data(features, answers, local_features, centre, blocks, **network)
     quantity = "objective" if solver == "exact" else "watched loss"
     with progress_bar("fitting", None, unit="evaluations") as progress:
         fitted = fit_transform(
             data,
-            arm_or_keep(keep.keep, arm.model_dump(exclude_unset=True), local=local is not None),
+            arm_or_keep(
+                keep.keep, arm.model_dump(exclude_unset=True), local=data.local_features is not None
+            ),
             solver_of(solver, exact, paper),
             holdout=holdout,
             on_step=lambda evaluations, evaluation: progress(

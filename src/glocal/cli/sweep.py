@@ -10,7 +10,7 @@ import typer
 from glocal.aligner import Exact, PaperLoop
 from glocal.aligner.data import Blocks
 from glocal.aligner.keep import Keep
-from glocal.cli.fit import CentreOption, SolverName, fit_data, solver_of, words
+from glocal.cli.fit import CentreOption, SolverName, load_data, solver_of, words
 from glocal.cli.inputs import (
     AnswersFile,
     FeaturesPath,
@@ -27,7 +27,6 @@ from glocal.cli.output import (
     print_table,
     progress_bar,
 )
-from glocal.data.features import Features
 from glocal.errors import ParameterError
 
 if TYPE_CHECKING:
@@ -90,8 +89,7 @@ def sweep(
     if jobs == 0:
         raise ParameterError("--jobs is 0; allowed are 1 and above, and -1 for one per core.")
     refuse_overwriting_inputs({"--out": out}, features, local_features, grid, *answers.paths)
-    local = None if local_features is None else Features.load(local_features)
-    data = fit_data(Features.load(features), answers, local, centre, blocks)
+    data = load_data(features, answers, local_features, centre, blocks)
     from glocal.sweep.run import sweep as run_sweep
 
     with progress_bar("sweep", unit="points") as progress:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator
 from typing import Any
-from weakref import WeakSet
 
 import numpy as np
 from jaxtyping import Float
@@ -27,8 +26,6 @@ _MIN_COLUMNS = 4
 _MIN_COLUMN_MEAN = 1.5  # of a column that stands out, in standard deviations
 # of CLIP and a ViT on other images at least .81, of texts at most .39, of other networks .18
 _MIN_COLUMN_AGREEMENT = 0.5
-_WARNED: WeakSet[Any] = WeakSet()
-"""The transforms that were warned of once; calls of these look at their rows no more."""
 
 
 def row_statistics(X: Features | np.ndarray, std: float | None = None) -> dict[str, Any]:
@@ -101,32 +98,24 @@ def check_rows(transform: Any, X: Any, *, normalize: bool = False) -> None:
 
 def check_once(transform: Any, X: Any, normalize: bool) -> None:
     """Warn as `check_rows`, of arrays and tensors from fewer rows, unless that was done before."""
-    if transform not in _WARNED:
+    if not transform.issued_warnings:
         size = _SAMPLE_ROWS if isinstance(X, Features) else _SAMPLE_ROWS_OF_A_CALL
         _warn_of_differences(transform, X, normalize, size, stacklevel=4)
 
 
-def inherit_warning(derived: Any, transform: Any) -> Any:
-    """The derived transform, which is warned of no more if the one that it comes from was."""
-    if transform in _WARNED:
-        _WARNED.add(derived)
-    return derived
-
-
 def check_zero_rows(transform: Any, X: Any, source: str, first: int) -> None:
     """Warn once of a row of zeros, which has no direction; rows are counted from `first`."""
-    if transform in _WARNED:
+    if transform.issued_warnings:
         return
     is_zero = as_matrix((X == 0).all(1))
     if is_zero.any():
         row = first + int(np.flatnonzero(is_zero)[0])
-        _WARNED.add(transform)
-        warnings.warn(
+        sentence = (
             f"{source} is 0 in every column of row {row}: a row of zeros has no direction, and all "
-            "such rows get the same result. Remove or recompute them.",
-            DataWarning,
-            stacklevel=4,
+            "such rows get the same result. Remove or recompute them."
         )
+        transform.issued_warnings.add(sentence)
+        warnings.warn(sentence, DataWarning, stacklevel=4)
 
 
 def scaled_to_length_1(X: np.ndarray) -> Float[np.ndarray, "n p"]:
@@ -141,7 +130,7 @@ def _warn_of_differences(
 ) -> None:
     """Warn of each difference in a sample of so many rows, and remember the transform."""
     for sentence in _differences(transform, X, normalize, size):
-        _WARNED.add(transform)
+        transform.issued_warnings.add(sentence)
         message = f"{sentence}. Its results will be wrong."
         warnings.warn(message, DataWarning, stacklevel=stacklevel)
 

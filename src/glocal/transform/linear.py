@@ -38,6 +38,8 @@ class LinearTransform:
         The two standardization scalars of the object features that the transform was fitted on.
     meta : dict
         Provenance and scores, JSON values only; empty for a file of the authors.
+    issued_warnings : set of str
+        Those about rows, which a transform issues once; what derives from it shares them.
 
     Raises
     ------
@@ -56,6 +58,7 @@ class LinearTransform:
     mean: float
     std: float
     meta: dict[str, Any] = field(default_factory=dict)
+    issued_warnings: set[str] = field(default_factory=set, repr=False)
 
     def __post_init__(self) -> None:
         W = self.weights
@@ -266,8 +269,7 @@ class LinearTransform:
         blended[np.diag_indices(len(W))] += (1 - strength) * c
         bias = None if self.bias is None else (strength * self.bias).astype(self.bias.dtype)
         meta = {**self.meta, "strength": strength * self.meta.get("strength", 1.0)}
-        derived = replace(self, weights=blended.astype(self.weights.dtype), bias=bias, meta=meta)
-        return checks.inherit_warning(derived, self)
+        return replace(self, weights=blended.astype(self.weights.dtype), bias=bias, meta=meta)
 
     def rerank(
         self, query: Any, candidates: Any, k: int = 10, *, normalize: bool = False
@@ -353,11 +355,11 @@ class LinearTransform:
         return cls(W, -deviations.astype(np.float32), scalars.mean, scalars.std, meta)
 
     def recentred(
-        self, images: Any, prior_images: float = 30.0, *, normalize: bool = False
+        self, images: Any, toward: float = 30.0, *, normalize: bool = False
     ) -> LinearTransform:
         """Move the origin to the mean of other images: that of the user's own collection.
 
-        The bias becomes b' = n / (n + t) · b_images + t / (n + t) · b with t = `prior_images` and
+        The bias becomes b' = n / (n + t) · b_images + t / (n + t) · b with t = `toward` and
         b_images = -((mean of the images - mean) / std) W. Give many different images, of roughly
         balanced classes, without labels. The normal images of an anomaly task alone are no such
         collection: their mean hides the anomalies (AUROC falls by .1 to .2).
@@ -366,7 +368,7 @@ class LinearTransform:
         ----------
         images : (n, p) array, tensor, list or data frame
             Raw features.
-        prior_images : float
+        toward : float
             The number of images, 0 or more, that the present bias counts for.
         normalize : bool
             First scale each row to length 1.
@@ -374,7 +376,7 @@ class LinearTransform:
         Raises
         ------
         ParameterError
-            `prior_images` is below 0.
+            `toward` is below 0.
         DataError
             As in `apply`.
 
@@ -383,10 +385,8 @@ class LinearTransform:
         DataWarning
             Fewer than ten images.
         """
-        if not (isinstance(prior_images, Real) and np.isfinite(prior_images) and prior_images >= 0):
-            raise ParameterError(
-                f"`prior_images` is {prior_images!r}; allowed are 0 and more images."
-            )
+        if not (isinstance(toward, Real) and np.isfinite(toward) and toward >= 0):
+            raise ParameterError(f"`toward` is {toward!r}; allowed are 0 and more images.")
         X = self._as_rows(as_matrix(images))
         n = len(X)
         if n < MIN_RECENTRING_ROWS:
@@ -399,9 +399,9 @@ class LinearTransform:
         uncentred = replace(self, bias=None)
         b_images = -uncentred.map_rows(X.astype(np.float64), normalize=normalize).mean(axis=0)
         b = np.zeros(self.out_dimensions) if self.bias is None else self.bias.astype(np.float64)
-        bias = (n * b_images + prior_images * b) / (n + prior_images)
-        meta = {**self.meta, "recentred": {"n": n, "prior_images": float(prior_images)}}
-        return checks.inherit_warning(replace(self, bias=bias.astype(np.float32), meta=meta), self)
+        bias = (n * b_images + toward * b) / (n + toward)
+        meta = {**self.meta, "recentred": {"n": n, "toward": float(toward)}}
+        return replace(self, bias=bias.astype(np.float32), meta=meta)
 
     save = formats.save
     to_linear = formats.to_linear

@@ -11,7 +11,7 @@ from jaxtyping import Float
 
 from glocal.data.features import Features, check_finite
 from glocal.errors import DataError, ParameterError
-from glocal.transform.checks import inherit_warning, scaled_to_length_1
+from glocal.transform.checks import scaled_to_length_1
 from glocal.transform.linear import LinearTransform
 
 BASELINES = ("centred", "pca")
@@ -128,7 +128,7 @@ def reduced(
     bias = None if transform.bias is None else (b @ U).astype(transform.bias.dtype)
     weights = (W @ U).astype(transform.weights.dtype)
     meta = {**transform.meta, "reduced": record}
-    return inherit_warning(replace(transform, weights=weights, bias=bias, meta=meta), transform)
+    return replace(transform, weights=weights, bias=bias, meta=meta)
 
 
 def _moments(

@@ -231,14 +231,14 @@ def _from_hub(text: str) -> Path:
     fix = "Check the name, the network, and that the repository is public."
     if offline():
         fix = "$GLOCAL_OFFLINE forbids a download."
+    place = {"repo_id": match[1], "filename": TRANSFORM_NAME, "revision": match[2]}
+    endpoint = os.environ.get("HF_ENDPOINT")
     with _hub(f"cannot download {text}", fix) as library:
-        path = library.hf_hub_download(
-            match[1],
-            TRANSFORM_NAME,
-            revision=match[2],
-            endpoint=os.environ.get("HF_ENDPOINT"),
-            local_files_only=offline(),
-        )
+        is_cached = isinstance(library.try_to_load_from_cache(**place), str)
+        if not is_cached and not offline():
+            # asks once, where a download would try again for half a minute if nobody answers
+            library.get_hf_file_metadata(library.hf_hub_url(**place, endpoint=endpoint))
+        path = library.hf_hub_download(**place, endpoint=endpoint, local_files_only=offline())
         return Path(path)
 
 
