@@ -27,6 +27,7 @@ from glocal.errors import (
     ParameterError,
 )
 from glocal.evaluation.agreement import odd_one_out
+from glocal.evaluation.change import chance_level
 from glocal.evaluation.intervals import FRACTION, Units
 from glocal.evaluation.structure import kept_by_image
 from glocal.results import FitRecord, Provenance, to_json
@@ -118,6 +119,7 @@ def fit(
     if folds:
         solutions = [_solve(part.data, what, solver, counter) for part in heldout_folds]
         scores = _holdout_scores(data, heldout_folds, solutions, folds)
+        scores["axes_chance"] = _axes_chance(data, solution, heldout_folds, solutions)
     return _record_fit(data, solution, seconds, scores)
 
 
@@ -209,6 +211,16 @@ def _holdout_scores(
             stacklevel=3,
         )
     return scores
+
+
+def _axes_chance(
+    data: FitData, solution: Solution, parts: list[Fold], solutions: list[Solution]
+) -> float:
+    """The change of an axis that the choice of the answers explains: `chance_level`."""
+    X = np.asarray(data.features.matrix, dtype=np.float64)
+    embeddings = [part_solution.transform(X) for part_solution in solutions]
+    fractions = [len(part.data.answers) / len(data.answers) for part in parts]
+    return chance_level(solution.transform(X), embeddings, fractions)
 
 
 def _agreement(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import importlib.resources
-import io
 import re
 from collections.abc import Callable, Iterator, Sequence
 from itertools import chain, count
@@ -14,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 from glocal._version import __version__
 from glocal.errors import needed
-from glocal.files import PathLike, atomic_write, make_folder, writable_target, write_text
+from glocal.files import PathLike, make_folder, write_text
 from glocal.report.charts import charts_of
+from glocal.report.figures import save_figure
 from glocal.report.front import MARGIN, direction, summary, warnings_of
 from glocal.report.runs import Run
 from glocal.results import to_json
@@ -24,7 +24,6 @@ from glocal.suite.table import cell, main_rows, score_table
 if TYPE_CHECKING:
     import pandas as pd
 
-_DOTS_PER_INCH = 200
 _FIGURE_WIDTH = 440  # pixels
 _MAX_NAME = 80  # characters of the name of a file
 _MAX_PROVENANCE = 2000  # characters of a value
@@ -69,20 +68,6 @@ def report_page(
 def save_page(page: str, out: PathLike) -> None:
     """Write a page, whole or not at all."""
     write_text(out, page, errors="replace")  # names of files that are no text
-
-
-def save_figure(chart: Any, out: PathLike) -> None:
-    """Draw a chart of Altair as PNG (200 dots an inch), PDF or SVG, by the ending of the file."""
-    kind = writable_target(out, what="figure", endings=(".png", ".pdf", ".svg")).suffix[1:]
-    needed("vl_convert", "a figure")
-    options = {"ppi": _DOTS_PER_INCH} if kind == "png" else {}
-    drawing: Any = io.StringIO() if kind == "svg" else io.BytesIO()
-    chart.save(drawing, format=kind, **options)
-    content = drawing.getvalue()
-    if kind == "svg":
-        content = content.encode()
-    with atomic_write(out) as stream:
-        stream.write(content)
 
 
 def save_figures(runs: Sequence[Run], folder: PathLike) -> list[Path]:
