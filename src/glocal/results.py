@@ -82,6 +82,7 @@ class FitRecord:
     epochs: int | None = None
     n_fitted: int | None = None
     watched: dict[str, Any] | None = None
+    n_people: int | None = None
 
 
 @dataclass(frozen=True)

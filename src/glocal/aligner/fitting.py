@@ -297,6 +297,7 @@ def _record_fit(
         n_local_blocks=len(block_sizes) if local else None,
         block_size=data.block_size if local else None,
         holdout=holdout,
+        n_people=data.answers.n_people,
         provenance=Provenance(
             __version__, data.hashes(local=local), data.seed, threads=solution.threads
         ),

@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
 from glocal.data.answers import Answers
-from glocal.data.features import Features, as_matrix, object_name
+from glocal.data.features import Features, as_matrix
 from glocal.errors import DataError, ParameterError
+from glocal.evaluation.structure import neighbours
 from glocal.similarity import is_collapsed, of_pairs, pair_tolerance, unit_rows
 from glocal.transform.record import value_at
 
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
 
     from glocal.transform import LinearTransform
 
+Part = tuple[np.ndarray, Answers]
+"""An embedding Z of all objects, and the answers that it is judged by."""
+SHOWN_NEIGHBOURS = 6
 SURE = 0.8
 """An axis that correlates less with that of a fit to a part of the answers is called unsure."""
 _MAX_OBJECTS = 5000  # of more, evenly spaced ones are taken
@@ -113,7 +117,7 @@ def axes(
         others = _eigenvectors(fold, X, n + _SPARE_AXES, damped + _SPARE_AXES)
         correlation = np.abs(vectors.T @ others).max(axis=1, initial=0.0)  # all are centred
         stability = np.fmin(stability, correlation)
-    names = _names(features, rows)
+    names = [features.labels[row] for row in rows]
     order = np.argsort(vectors, axis=0, kind="stable").T
     table = pd.DataFrame(
         {
@@ -131,6 +135,12 @@ def axes(
         table = table[(table["after"] - table["before"]).abs() > chance].reset_index(drop=True)
     table.attrs["chance"] = chance
     return table
+
+
+def axes_record(table: pd.DataFrame) -> dict[str, Any]:
+    """The table of `axes` as JSON values."""
+    rows = table.astype(object).where(table.notna(), None).to_dict("records")
+    return {"axes": rows, "chance": table.attrs["chance"]}
 
 
 def chance_level(
@@ -203,12 +213,6 @@ def _eigenvectors(
     return selected * longer_tail
 
 
-def _names(features: Features, rows: Int[np.ndarray, " n"]) -> list[str]:
-    if features.names is None:
-        return [f"object {row}" for row in rows]
-    return [object_name(features.names[row]) for row in rows]
-
-
 def _first_names(names: list[str], order: Int[np.ndarray, " n"], n: int) -> tuple[str, ...]:
     """The first n different names in an order."""
     return tuple(dict.fromkeys(names[row] for row in order[: 4 * n]))[:n]
@@ -236,23 +240,33 @@ def pair_support(
     return np.stack(counts, axis=-1)
 
 
+def judged(X: Float[np.ndarray, "n p"], parts: Sequence[Part]) -> dict[str, Any]:
+    """What people's answers say of a change: `flips` and `confirmed`."""
+    return {"flips": flips(X, parts), "confirmed": confirmed(X, parts)}
+
+
 def confirmed(
-    before: Int[np.ndarray, "n k"], after: Int[np.ndarray, "n k"], answers: Answers
+    X: Float[np.ndarray, "n p"], parts: Sequence[Part], k: int = SHOWN_NEIGHBOURS
 ) -> dict[str, list[float]]:
-    """What people say of neighbours that left and that came: answers that chose the pair, of all.
+    """What people say of pairs that are no longer neighbours, ``left``, and of new ones, ``came``.
 
-    Each is [answers that chose the pair, answers that could have].
+    Each is [answers that chose the pair, answers that could have]. Neighbours are the k nearest
+    among the objects that the answers of a part name.
     """
-    totals = {}
-    for name, rows, others in (("left", before, after), ("came", after, before)):
-        stays = (rows[:, :, None] == others[:, None, :]).any(axis=2)
-        totals[name] = pair_support(rows, answers)[~stays].sum(axis=0).tolist()
-    return totals
+    totals = {"left": np.zeros(2), "came": np.zeros(2)}
+    for Z, answers in parts:
+        named = answers.named()
+        position = np.full(len(X), -1)
+        position[named] = np.arange(len(named))
+        relabelled, _ = answers.relabel(position)
+        before, after = (neighbours(rows[named], min(k, len(named) - 1)) for rows in (X, Z))
+        for name, rows, others in (("left", before, after), ("came", after, before)):
+            stays = (rows[:, :, None] == others[:, None, :]).any(axis=2)
+            totals[name] += pair_support(rows, relabelled)[~stays].sum(axis=0)
+    return {name: total.tolist() for name, total in totals.items()}
 
 
-def flips(
-    X: Float[np.ndarray, "n p"], Z: Float[np.ndarray, "n q"], answers: Answers, n: int = 4
-) -> dict[str, Any]:
+def flips(X: Float[np.ndarray, "n p"], parts: Sequence[Part], n: int = 4) -> dict[str, Any]:
     """Answers that became right, and those that became wrong.
 
     Returns
@@ -262,38 +276,45 @@ def flips(
         ``worse``: the objects of the n clearest answers, the chosen pair first. These have the
         largest smaller margin, and share no object.
     """
-    margins = []
-    for rows in (X, Z):
-        S = of_pairs(rows, answers.objects, answers.pairs)
-        margins.append(S[:, 0] - S[:, 1:].max(axis=1) - pair_tolerance(rows))
-    before, after = (margin > 0 for margin in margins)
+    before = np.concatenate([_margins(X, answers) for _, answers in parts])
+    after = np.concatenate([_margins(Z, answers) for Z, answers in parts])
+    weights = np.concatenate([_weights(answers) for _, answers in parts])
+    objects = np.concatenate([answers.objects for _, answers in parts])
+    was_right = before > 0
+    is_right = after > 0
     groups = {
-        "better": ~before & after,
-        "worse": before & ~after,
-        "right": before & after,
-        "wrong": ~before & ~after,
+        "better": ~was_right & is_right,
+        "worse": was_right & ~is_right,
+        "right": was_right & is_right,
+        "wrong": ~was_right & ~is_right,
     }
-    weights = _weights(answers)
-    clarity = np.minimum(*np.abs(margins))
-    return {
-        "counts": {name: float(weights[group].sum()) for name, group in groups.items()},
-        "better": _clearest(answers, groups["better"], clarity, n),
-        "worse": _clearest(answers, groups["worse"], clarity, n),
-    }
+    clarity = np.minimum(np.abs(before), np.abs(after))
+    counts = {name: float(weights[group].sum()) for name, group in groups.items()}
+    examples = {name: _clearest(objects, groups[name], clarity, n) for name in ("better", "worse")}
+    return {"counts": counts, **examples}
+
+
+def _margins(Z: Float[np.ndarray, "n q"], answers: Answers) -> Float[np.ndarray, " t"]:
+    """By how much the chosen pair is more similar than the others; at most 0 for a tie."""
+    S = of_pairs(Z, answers.objects, answers.pairs)
+    return S[:, 0] - S[:, 1:].max(axis=1) - pair_tolerance(Z)
 
 
 def _clearest(
-    answers: Answers, group: np.ndarray, clarity: Float[np.ndarray, " t"], n: int
+    objects: Int[np.ndarray, "t m"],
+    group: Bool[np.ndarray, " t"],
+    clarity: Float[np.ndarray, " t"],
+    n: int,
 ) -> list[list[int]]:
     """The objects of the clearest answers of a group, without an object twice."""
     rows = np.flatnonzero(group)
     examples: list[list[int]] = []
     shown: set[int] = set()
     for row in rows[np.argsort(-clarity[rows], kind="stable")]:
-        objects = answers.objects[row].tolist()
-        if shown.isdisjoint(objects):
-            shown.update(objects)
-            examples.append(objects)
+        answer = objects[row].tolist()
+        if shown.isdisjoint(answer):
+            shown.update(answer)
+            examples.append(answer)
         if len(examples) == n:
             break
     return examples

@@ -200,14 +200,30 @@ def _unfinished(run: Run) -> Iterator[str]:
             yield f"Not converged: {name} ended with status {fit.get('status')}."
 
 
-def _overfitted(run: Run) -> Iterator[str]:
+def is_overfitted(run: Run) -> bool:
+    """Whether the held-out loss of the choice is above that of the features without a transform."""
+    losses = _heldout_losses(run)
+    return losses is not None and bool(losses[0] > losses[1])
+
+
+def _heldout_losses(run: Run) -> tuple[float, float] | None:
+    """The held-out loss of the choice and of the original features, nats."""
+    if run.is_single:
+        heldout = [(fit.get("holdout") or {}).get("heldout") or {} for fit in run.fits.values()]
+        losses = [(part["loss"], part["original_loss"]) for part in heldout if "loss" in part]
+        return losses[0] if losses else None
     means = run.means
     if means is None or "loss" not in means:
-        return
+        return None
     chosen = means.loc[means["chosen"], "loss"]
     original = means.loc[means["method"] == "original", "loss"]
-    if len(chosen) and len(original) and chosen.iloc[0] > original.iloc[0]:
+    return (chosen.iloc[0], original.iloc[0]) if len(chosen) and len(original) else None
+
+
+def _overfitted(run: Run) -> Iterator[str]:
+    losses = _heldout_losses(run)
+    if losses is not None and is_overfitted(run):
         yield (
-            f"Overfitted: the choice has a held-out loss of {chosen.iloc[0]:.3f} nats, above "
-            f"{original.iloc[0]:.3f} of the features without a transform."
+            f"Overfitted: the choice has a held-out loss of {losses[0]:.3f} nats, above "
+            f"{losses[1]:.3f} of the features without a transform."
         )

@@ -6,7 +6,7 @@ import base64
 import hashlib
 import importlib.resources
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import chain, count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,11 +15,14 @@ from glocal._version import __version__
 from glocal.errors import needed
 from glocal.files import PathLike, make_folder, write_text
 from glocal.report.charts import charts_of
-from glocal.report.figures import save_figure
+from glocal.report.figures import save_axes_figure, save_figure
+from glocal.report.finding import findings
 from glocal.report.front import MARGIN, direction, summary, warnings_of
+from glocal.report.objects import objects_of
 from glocal.report.runs import Run
 from glocal.results import to_json
 from glocal.suite.table import cell, main_rows, score_table
+from glocal.transform.record import value_at
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -34,8 +37,9 @@ def report_page(
 ) -> str:
     """The page of runs as text: a section for each, with the `pictures` of `load_thumbnails`.
 
-    Charts are drawn from data in the page by one copy of Vega-Lite. A content security policy lets
-    the page's own scripts run (by their hashes) and nothing else, and forbids every request.
+    Charts are drawn from data in the page by one copy of Vega-Lite, which a page without charts
+    does not have. A content security policy lets the page's own scripts run (by their hashes) and
+    nothing else, and forbids every request.
 
     Raises
     ------
@@ -44,9 +48,12 @@ def report_page(
     """
     jinja2 = needed("jinja2", "a report")
     charts: dict[str, dict[str, Any]] = {}
-    sections = [_section(number, run, charts, pictures or {}) for number, run in enumerate(runs)]
-    vega = _closed(needed("vl_convert", "a report").javascript_bundle())
-    bundle = f"(() => {{{vega}\n}})();"
+    pictures = pictures or {}
+    sections = [_section(number, run, charts, pictures) for number, run in enumerate(runs)]
+    bundle = ""
+    if charts:
+        vega = _closed(needed("vl_convert", "a report").javascript_bundle())
+        bundle = f"(() => {{{vega}\n}})();"
     script = _closed(_asset("page.js"))
     environment = jinja2.Environment(
         autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
@@ -60,7 +67,8 @@ def report_page(
         script=script,
         style=_asset("style.css"),
         policy=_policy(bundle, script),
-        charts=script_json(charts),
+        pictures=pictures,
+        shown=script_json(_shown(sections, charts, pictures)),
     )
     return page
 
@@ -71,18 +79,41 @@ def save_page(page: str, out: PathLike) -> None:
 
 
 def save_figures(runs: Sequence[Run], folder: PathLike) -> list[Path]:
-    """Write every chart of runs as ``NAME.png`` and ``NAME.pdf``; the files."""
+    """Write every chart as PNG and PDF, and the axes as SVG too; the files."""
+    import pandas as pd
+
     new_file = _file_namer(folder, runs)
     written = []
     for run in runs:
-        for name, chart in charts_of(run, {}).items():
-            is_map = name.startswith("objects")
-            figure = chart if is_map else chart.properties(width=_FIGURE_WIDTH)
+        for name, chart in charts_of(run).items():
             for kind in ("png", "pdf"):
                 file = new_file(name, kind, run)
-                save_figure(figure, file)
+                save_figure(chart.properties(width=_FIGURE_WIDTH), file)
+                written.append(file)
+        for record in axes_records(run):
+            axes = pd.DataFrame(record["axes"])
+            if not (axes["factor"] > 1).any():
+                continue
+            name = record["network"] or record["arm"]
+            for kind in ("svg", "pdf", "png"):
+                file = new_file(f"axes-{name}", kind, run)
+                save_axes_figure(axes, f"What people’s answers amplify in {name}", file)
                 written.append(file)
     return written
+
+
+def axes_records(run: Run) -> list[dict[str, Any]]:
+    """The axes of each transform that the page is about, with its network and arm."""
+    records = []
+    for finding in findings(run):
+        for network, views in run.views.items():
+            if finding.network in ("", network) and finding.arm in views:
+                change = views[finding.arm].meta.get("change") or {}
+                if change.get("axes"):
+                    name = finding.network or run.network
+                    record = {key: change[key] for key in ("axes", "chance")}
+                    records.append({"network": name, "arm": finding.arm, **record})
+    return records
 
 
 def save_tables(runs: Sequence[Run], folder: PathLike) -> list[Path]:
@@ -144,28 +175,80 @@ def _section(
     number: int, run: Run, charts: dict[str, dict[str, Any]], pictures: dict[str, str]
 ) -> dict[str, Any]:
     """What the template shows of a run; its charts are added to those of the page."""
-    captions: dict[str, list[tuple[str, str]]] = {"front": [], "task": [], "objects": []}
-    for name, chart in charts_of(run, pictures).items():
+    captions: dict[str, list[tuple[str, str]]] = {"front": [], "task": []}
+    for name, chart in charts_of(run).items():
         kind, _, subject = name.partition("-")
         captions[kind].append((f"{number}-{name}", subject))
-        responsive = chart if kind == "objects" else chart.properties(width="container")
-        charts[f"{number}-{name}"] = responsive.to_dict()
+        charts[f"{number}-{name}"] = chart.properties(width="container").to_dict()
     table = summary(run)
+    found = findings(run)
+    has_scores = run.means is None and not run.is_single
     return {
         "name": run.name,
+        "findings": found,
         "baseline": run.baseline,
         "warnings": warnings_of(run),
         "charts": captions,
         "methods": {"head": list(table), "rows": table.to_numpy().tolist()},
         "chosen": run.choice.get("reason"),
+        "chance": run.chance,
         "error": "the 95 % interval" if run.means is None else "one standard error over folds",
-        "simulated": run.is_simulated,
-        "scores": _scores(run),
-        "provenance": list(_provenance(run)),
+        "is_sweep": run.means is not None,
+        "single": run.is_single and "seen" in run.record,
+        "basis": _basis,
+        "objects": list(objects_of(run, found, pictures)),
+        "scores": _scores(run) if has_scores else {"tasks": []},
+        "provenance": {"words": provenance(run), "record": list(_record(run))},
     }
 
 
-def _provenance(run: Run) -> Iterator[tuple[str, str]]:
+def _basis(heldout: bool | None) -> str:
+    """Whether the fit had seen the answers."""
+    if heldout is None:
+        return "Whether the transform was fitted to these answers is not known."
+    if heldout:
+        return "The fit had not seen these answers."
+    return "The transform was fitted to these answers."
+
+
+def _shown(
+    sections: list[dict[str, Any]], charts: dict[str, Any], pictures: dict[str, str]
+) -> dict[str, Any]:
+    """What the script of the page reads: charts, pictures, and what the search shows."""
+    objects = {}
+    for number, section in enumerate(sections):
+        for place, part in enumerate(section["objects"]):
+            objects[f"{number}-{place}"] = {
+                "names": part["names"],
+                "lists": part["neighbours"]["lists"],
+                "places": part["map"]["places"],
+            }
+    return {"charts": charts, "pictures": pictures, "objects": objects}
+
+
+def provenance(run: Run) -> str:
+    """Where a run comes from, in sentences."""
+    fits = [fit for fit in run.fits.values() if value_at(fit, "provenance")]
+    origin = value_at(run.record, "provenance") or (fits[0]["provenance"] if fits else {})
+    version = origin.get("version") or run.record.get("version")
+    sentences = []
+    if run.network:
+        sentences.append(f"Features of {run.network}.")
+    if version:
+        machine = [f"Python {origin['python']}"] if origin.get("python") else []
+        machine += [str(origin["machine"])] if origin.get("machine") else []
+        where = f" with {' on '.join(machine)}" if machine else ""
+        sentences.append(f"Computed by glocal {version}{where}.")
+    seed = origin.get("seed", run.record.get("seed"))
+    if seed is not None:
+        sentences.append(f"Seed {seed}.")
+    data = origin.get("data") or run.record.get("data") or {}
+    if isinstance(data, Mapping) and data:
+        sentences.append(f"The record has the SHA-256 of {', '.join(map(str, data))}.")
+    return " ".join(sentences) or "No record says where these numbers come from."
+
+
+def _record(run: Run) -> Iterator[tuple[str, str]]:
     """The record of a run as keys and texts."""
     import pandas as pd
 
@@ -192,14 +275,18 @@ def _scores(run: Run) -> dict[str, Any]:
 
 
 def _policy(*scripts: str) -> str:
-    """The content security policy of the page."""
-    digests = (hashlib.sha256(script.encode()).digest() for script in scripts)
-    hashes = " ".join(f"'sha256-{base64.b64encode(digest).decode()}'" for digest in digests)
-    # NOTE Vega compiles the expressions of a chart, which needs unsafe-eval; inline scripts run by
-    # their hash alone
+    """The content security policy of a page with these scripts, the first of them Vega or none."""
+    sources = []
+    for script in filter(None, scripts):
+        digest = hashlib.sha256(script.encode()).digest()
+        sources.append(f"'sha256-{base64.b64encode(digest).decode()}'")
+    if len(sources) == len(scripts):
+        # NOTE Vega compiles the expressions of a chart, which needs unsafe-eval; inline scripts run
+        # by their hash alone
+        sources.insert(0, "'unsafe-eval'")
     return (
         "default-src 'none'; img-src data:; style-src 'unsafe-inline'; "
-        f"script-src 'unsafe-eval' {hashes}"
+        f"script-src {' '.join(sources)}"
     )
 
 
