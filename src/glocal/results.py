@@ -109,7 +109,9 @@ class Score:
     settings : mapping
         What else the value depends on: shots, k, mode, baseline, …
     network : str or None
-        Of a suite.
+        Of a suite, or of `glocal evaluate`: its model and layer, or the name of its feature file.
+    features : str or None
+        The feature file of `glocal evaluate`.
     p, p_holm : float or None
         Of a difference, and corrected for multiple comparisons: by Holm's steps for all differences
         of a suite, by Bonferroni's factor for all settings that a sweep chose from.
@@ -127,6 +129,7 @@ class Score:
     network: str | None = None
     p: float | None = None
     p_holm: float | None = None
+    features: str | None = None
 
     @classmethod
     def from_row(cls, row: Mapping[str, Any]) -> Score:

@@ -150,8 +150,14 @@ def _agreement(run: Run, network: str, arm: str) -> _Agreement | None:
     after = scores.loc[[arm]].iloc[0]
     gain = _gain(run, network, arm)
     low, high = (math.nan, math.nan) if gain is None else (gain["low"], gain["high"])
-    values = map(float, (before["value"], after["value"], low, high))
-    return _Agreement(*values, int(after["n"]), _basis(run, after["split"]))
+    return _Agreement(
+        before=float(before["value"]),
+        after=float(after["value"]),
+        low=float(low),
+        high=float(high),
+        n=int(after["n"]),
+        basis=_basis(run, after["split"]),
+    )
 
 
 def _gain(run: Run, network: str, arm: str) -> pd.Series[Any] | None:

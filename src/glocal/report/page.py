@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import chain, count
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from glocal._version import __version__
 from glocal.errors import needed
@@ -17,15 +17,13 @@ from glocal.files import PathLike, make_folder, write_text
 from glocal.report.charts import charts_of
 from glocal.report.figures import save_axes_figure, save_figure
 from glocal.report.finding import findings
-from glocal.report.front import MARGIN, direction, summary, warnings_of
+from glocal.report.front import MARGIN, direction, front_points, summary, warnings_of
 from glocal.report.objects import objects_of
 from glocal.report.runs import Run
+from glocal.report.tables import tables_of
 from glocal.results import to_json
-from glocal.suite.table import cell, main_rows, score_table
+from glocal.suite.table import cell, main_rows
 from glocal.transform.record import value_at
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 _FIGURE_WIDTH = 440  # pixels
 _MAX_NAME = 80  # characters of the name of a file
@@ -117,14 +115,15 @@ def axes_records(run: Run) -> list[dict[str, Any]]:
 
 
 def save_tables(runs: Sequence[Run], folder: PathLike) -> list[Path]:
-    """Write the tables ``methods`` and ``scores`` of runs as CSV and LaTeX; the files."""
+    """Write the tables of runs, ``methods`` and ``scores``, as CSV and LaTeX; the files.
+
+    The CSV has numbers alone: ``scores`` a row for each network, arm, task and metric.
+    """
     new_file = _file_namer(folder, runs)
     written = []
     for run in runs:
-        for name, table in (("methods", summary(run)), ("scores", score_table(run.rows))):
-            if not len(table):
-                continue
-            for kind, text in (("csv", table.to_csv(index=False)), ("tex", _latex(table))):
+        for name, (numbers, latex) in tables_of(run).items():
+            for kind, text in (("csv", numbers.to_csv(index=False)), ("tex", latex)):
                 file = new_file(name, kind, run)
                 write_text(file, text)
                 written.append(file)
@@ -150,13 +149,6 @@ def _file_namer(folder: PathLike, runs: Sequence[Run]) -> Callable[[str, str, Ru
         return make_folder(folder) / file
 
     return new_file
-
-
-def _latex(table: pd.DataFrame) -> str:
-    """A table in LaTeX; characters that are special to it are escaped in cells and in the head."""
-    style = table.style.format(escape="latex").format_index(escape="latex", axis="columns")
-    latex: str = style.hide().to_latex(hrules=True)
-    return latex
 
 
 def script_json(value: Any) -> str:
@@ -190,7 +182,7 @@ def _section(
         "warnings": warnings_of(run),
         "charts": captions,
         "methods": {"head": list(table), "rows": table.to_numpy().tolist()},
-        "chosen": run.choice.get("reason"),
+        "chosen": _chosen(run),
         "chance": run.chance,
         "error": "the 95 % interval" if run.means is None else "one standard error over folds",
         "is_sweep": run.means is not None,
@@ -200,6 +192,16 @@ def _section(
         "scores": _scores(run) if has_scores else {"tasks": []},
         "provenance": {"words": provenance(run), "record": list(_record(run))},
     }
+
+
+def _chosen(run: Run) -> str:
+    """The setting that a sweep chose, and why; empty for other runs."""
+    if not run.choice.get("reason"):
+        return ""
+    points = front_points(run)
+    points = points[points["chosen"]]
+    settings = [", ".join(filter(None, row)) for row in points[["method", "setting"]].to_numpy()]
+    return f"{'; '.join(settings)}: {run.choice['reason']}"
 
 
 def _basis(heldout: bool | None) -> str:
