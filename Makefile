@@ -7,6 +7,7 @@
 # make paper   the arms of the paper in all tasks, on the real data of GLOCAL_DATA_DIR; minutes
 # make pretrained  the transform that comes with the package and its card, from the real data; minutes
 # make evidence  every measured number of README and docs/results.md again, and the tables, on the real data; half an hour
+# make figure   docs/img/axes-clip.svg again, from docs/evidence.json
 # make bench   timings beside the authors' procedure; minutes, never part of check
 
 PYTHON ?= python3
@@ -23,7 +24,7 @@ ifneq ($(wildcard ../shared/data),)
 export GLOCAL_DATA_DIR ?= $(abspath ../shared/data)
 endif
 
-.PHONY: setup test nightly demo check lowest newest locks package paper pretrained evidence bench lint types docs clean
+.PHONY: setup test nightly demo check lowest newest locks package paper pretrained evidence figure bench lint types docs clean
 
 setup: $(VENV)/.ready
 
@@ -100,6 +101,9 @@ pretrained: setup
 
 evidence: setup
 	$(BIN)/python benchmarks/evidence.py
+
+figure: setup
+	$(BIN)/python benchmarks/axes.py
 
 bench: setup
 	$(BIN)/python benchmarks/scale.py

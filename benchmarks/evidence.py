@@ -6,6 +6,7 @@ networks  `glocal fit --keep 0.9` on five networks: agreement, RSA, neighbours k
           anomaly detection
 clip      few-shot, anomaly detection and retrieval on CLIP, with controls (evidence_clip.py)
 suite     few-shot, anomaly detection and neighbours on the same images by `glocal suite`
+axes      what the transform in the package amplifies; `make figure` draws it
 tables    nothing new: the tables are filled again from the record
 
 Each part writes its keys of docs/evidence.json and fills the tables of docs/results.md that stand
@@ -413,12 +414,20 @@ def filled(page: str, record: Record) -> str:
     return re.sub(between, table, page, flags=re.DOTALL)
 
 
+def axes() -> Record:
+    """The axes of the transform that comes with the package."""
+    import axes as study
+
+    return study.measured()
+
+
 PARTS = {
     "fronts": fronts,
     "people": people,
     "networks": networks,
     "clip": clip,
     "suite": suite,
+    "axes": axes,
     "tables": dict,
 }
 

@@ -202,3 +202,15 @@ def test_clip_and_its_best_global_come_out_again(data_dir):
         row = record["clip-vit-b32", method, lmbda]
         assert measured[method]["accuracy_cosine"] == pytest.approx(row["agreement"], abs=0.002)
         assert measured[method]["neighbours_kept"] == pytest.approx(row["kept"], abs=0.004)
+
+
+def test_the_figure_of_the_axes_shows_the_record(evidence):
+    """`make figure` would write the same file: each factor and the first names of both ends."""
+    study = evidence("axes")
+    drawing = study.FIGURE.read_text("utf-8")
+    for row in RECORD["axes"]["rows"]:
+        if row["factor"] > 1:
+            assert f"×{row['factor']:.2f}<" in drawing
+            assert row["high"][0].replace("_", " ") in drawing
+            assert row["low"][0].replace("_", " ") in drawing
+    assert "prefers-color-scheme:dark" in drawing

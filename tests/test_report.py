@@ -583,17 +583,48 @@ def test_the_page_opens_whole_and_accessible(visit, scheme, width):
 
 
 @pytest.mark.nightly
-def test_a_name_that_is_looked_for_is_found(visit):
-    """The search box and the choice of a transform are reached by the keyboard and change the
-    maps.
+def test_a_name_that_is_searched_is_shown(visit):
+    """The search box is reached by the keyboard; it shows the neighbours of an object on both
+    sides, and a ring around it in both maps.
     """
     tab = visit(viewport={"width": 1280, "height": 900})
-    place = tab.locator(".maps").last
-    before = place.locator("canvas").evaluate("canvas => canvas.toDataURL()")
-    place.locator("input").press_sequentially("object 1")
-    tab.wait_for_timeout(300)
-    marked = place.locator("canvas").evaluate("canvas => canvas.toDataURL()")
-    assert marked != before
-    place.locator("select").select_option(index=0)
-    tab.wait_for_timeout(300)
-    assert place.locator("canvas").evaluate("canvas => canvas.toDataURL()") != marked
+    box = tab.locator("[data-find]").last
+    for _ in range(30):
+        tab.keyboard.press("Tab")
+        if box.evaluate("box => box === document.activeElement"):
+            break
+    tab.keyboard.type("object 1")
+    match = tab.locator(".change.found")
+    assert match.locator("h4").inner_text() == "object 1"
+    assert match.locator("li").count() == 12
+    assert tab.locator(".hit.lit").count() == 2
+    box.fill("no such name")
+    assert match.count() == 0
+
+
+@pytest.mark.nightly
+def test_few_pictures_are_on_the_map_from_the_start(visit):
+    """With at most 200 objects each that has a picture is drawn as it, and none is cut off."""
+    tab = visit(viewport={"width": 390, "height": 900})
+    drawn = tab.locator(".map").last.locator("image")
+    assert drawn.count() == 40
+    assert tab.evaluate(
+        """[...document.querySelectorAll(".map image")].every((image) => {
+        const [inner, outer] = [image, image.ownerSVGElement].map((x) => x.getBoundingClientRect());
+        return inner.left >= outer.left && inner.right <= outer.right && inner.top >= outer.top
+            && inner.bottom <= outer.bottom && image.getAttribute("href").startsWith("data:");
+        })"""
+    )
+
+
+@pytest.mark.nightly
+def test_axes_have_at_most_six_ticks(visit):
+    """Of every chart, at any width."""
+    for width in (390, 1280):
+        tab = visit(viewport={"width": width, "height": 900})
+        counts = tab.evaluate(
+            """[...document.querySelectorAll(".role-axis-label")].map(
+            (group) => group.querySelectorAll("text").length)"""
+        )
+        assert len(counts) > 3
+        assert max(counts) <= 6

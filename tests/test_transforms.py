@@ -324,6 +324,25 @@ def test_a_transform_is_pushed_with_its_card(hub, monkeypatch):
     assert (seen["to"], seen["files"]) == ("me/aligned", ["README.md", "transform.npz"])
 
 
+def test_a_second_push_to_the_hub_keeps_the_licence(hub, monkeypatch, tmp_path):
+    """The card of the transform that the repository has is read before it is replaced."""
+    planted().save_pretrained(tmp_path, licence="mit")
+    previous = str(tmp_path / "transform.npz")
+    cards = []
+
+    def upload_folder(self, *, folder_path, **options):
+        cards.append((Path(folder_path) / "README.md").read_text("utf-8"))
+        return type("Commit", (), {"oid": "d" * 40})()
+
+    monkeypatch.setattr(hub, "hf_hub_download", lambda *name, **options: previous)
+    monkeypatch.setattr(hub.HfApi, "create_repo", lambda self, name, **options: None)
+    monkeypatch.setattr(hub.HfApi, "upload_folder", upload_folder)
+    planted().push_to_hub("me/aligned")
+    planted().push_to_hub("me/aligned", licence="cc0-1.0")
+    assert 'license: "mit"' in cards[0]
+    assert 'license: "cc0-1.0"' in cards[1]
+
+
 # cards
 
 

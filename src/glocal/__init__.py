@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from glocal.data.splits import object_folds, split_answers
     from glocal.errors import GLocalError
     from glocal.evaluation.agreement import odd_one_out
+    from glocal.evaluation.change import axes
     from glocal.evaluation.structure import neighbours_kept
     from glocal.extract import Extractor
     from glocal.sweep import sweep
@@ -33,6 +34,7 @@ __all__ = [
     "LinearTransform",
     "PaperLoop",
     "__version__",
+    "axes",
     "fit",
     "join",
     "neighbours_kept",
@@ -51,6 +53,7 @@ _MODULES = {
     "data.splits": "object_folds split_answers",
     "errors": "GLocalError",
     "evaluation.agreement": "odd_one_out",
+    "evaluation.change": "axes",
     "evaluation.structure": "neighbours_kept",
     "extract": "Extractor",
     "transform.linear": "LinearTransform pretrained",

@@ -68,6 +68,7 @@ class SolverReport:
     epochs: int | None = None
     n_fitted: int | None = None
     watched: dict[str, Any] | None = None
+    n_people: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,7 +119,9 @@ class Score:
     settings : mapping
         What else the value depends on: shots, k, mode, baseline, …
     network : str or None
-        Of a suite.
+        Of a suite, or of `glocal evaluate`: its model and layer, or the name of its feature file.
+    features : str or None
+        The feature file of `glocal evaluate`.
     p, p_corrected : float or None
         Of a difference, and corrected for multiple comparisons: by Holm's steps for all differences
         of a suite, by Bonferroni's factor for all settings that a sweep chose from.
@@ -136,6 +139,7 @@ class Score:
     network: str | None = None
     p: float | None = None
     p_corrected: float | None = None
+    features: str | None = None
 
     @classmethod
     def from_row(cls, row: Mapping[str, Any]) -> Score:

@@ -28,6 +28,7 @@ from glocal.errors import (
     ParameterError,
 )
 from glocal.evaluation.agreement import odd_one_out
+from glocal.evaluation.change import chance_level
 from glocal.evaluation.intervals import FRACTION, Units
 from glocal.evaluation.structure import kept_by_image
 from glocal.results import FitRecord, Provenance, SolverReport, to_json
@@ -127,6 +128,7 @@ def fit(
     if parts:
         solutions = [_solve(part.data, what, solver, counter) for part in parts]
         scores = _holdout_scores(data, parts, solutions, holdout or DEFAULT_FOLDS)
+        scores["axes_chance"] = _axes_chance(data, solution, parts, solutions)
     return _record_fit(data, solution, seconds, scores)
 
 
@@ -226,6 +228,16 @@ def _holdout_scores(
     return scores
 
 
+def _axes_chance(
+    data: FitData, solution: Solution, parts: list[Fold], solutions: list[Solution]
+) -> float:
+    """The change of an axis that the choice of the answers explains: `chance_level`."""
+    X = np.asarray(data.features.matrix, dtype=np.float64)
+    embeddings = [part_solution.transform(X) for part_solution in solutions]
+    fractions = [len(part.data.answers) / len(data.answers) for part in parts]
+    return chance_level(solution.transform(X), embeddings, fractions)
+
+
 def _agreement(
     embeddings: list[np.ndarray], originals: list[np.ndarray], answers: list[Answers]
 ) -> dict[str, float | int | None]:
@@ -288,6 +300,7 @@ def _record_fit(
         n_local_blocks=len(block_sizes) if local else None,
         block_size=data.block_size if local else None,
         holdout=holdout,
+        n_people=data.answers.n_people,
         provenance=Provenance(
             __version__, data.hashes(local=local), data.seed, threads=solution.threads
         ),

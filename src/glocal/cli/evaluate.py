@@ -109,7 +109,11 @@ class Scoring(Options):
         arm, *baselines = results
         scored_file = Path(split or task.split or "").name
         rows = compared(results, [(arm, name) for name in baselines])
-        rows = [replace(row, split=scored_file) for row in rows]
+        file = sources.network.features
+        network = _network(sources)
+        rows = [
+            replace(row, split=scored_file, features=str(file), network=network) for row in rows
+        ]
         if self.out is not None:
             append_rows(self.out, [row.row() for row in rows])
         if self.as_json:
@@ -118,6 +122,15 @@ class Scoring(Options):
         print_scores(rows)
         if (chance := getattr(results[arm], "chance", None)) is not None:
             print_lines(f"chance {chance:.3f}")
+
+
+def _network(sources: Sources) -> str:
+    """The model and layer that are recorded beside the features, or the name of their file."""
+    record = sources.objects.network
+    names = [record[part] for part in ("model", "layer") if part in record]
+    file = sources.network.features
+    is_unnamed = file.stem == "features" and file.parent.name
+    return " / ".join(names) or (file.parent.name if is_unnamed else file.stem)
 
 
 def _transform(name: str, objects: Features) -> LinearTransform | None:

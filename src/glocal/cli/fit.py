@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -38,6 +38,7 @@ from glocal.errors import ParameterError, import_optional
 from glocal.files import ending, writable_target
 from glocal.results import FitRecord
 from glocal.transform.formats import ENDINGS
+from glocal.transform.record import SourceOptions
 
 SolverName = Annotated[
     Literal["exact", "paper"],
@@ -102,6 +103,7 @@ def fit(
     exact: Exact,
     paper: PaperLoop,
     blocks: Blocks,
+    source: SourceOptions,
     local_features: LocalPath = None,
     holdout: Annotated[
         int | None,
@@ -127,7 +129,9 @@ def fit(
     refuse_overwriting_inputs({"--out": out}, features, local_features, *answers.paths)
     if ending(out) == ".safetensors":
         import_optional("safetensors", f"--out {out}")
-    network = {"model": model, "layer": layer}
+    network_layer = layer if model is not None or source.model_name is None else None
+    source = source.replace(layer=layer)
+    network = {"model": model, "layer": network_layer}
     data = load_data(features, answers, local_features, centre, blocks, **network)
     quantity = "objective" if solver == "exact" else "watched loss"
     with progress_bar("fitting", None, unit="evaluations") as progress:
@@ -142,7 +146,8 @@ def fit(
                 evaluations, None, f"{quantity} {evaluation.value:.6f}"
             ),
         )
-    fitted.transform.save(out)
+    transform = fitted.transform
+    replace(transform, meta=source.described(transform.meta)).save(out)
     record = fitted.record
     if as_json:
         print_json({**asdict(record), "out": str(out)})

@@ -119,7 +119,10 @@ def load_features(path: Path, model: str | None = None, layer: str | None = None
     """
     if model is None:
         if layer is not None:
-            raise ParameterError(f"--layer {layer} is about a network; pass --model too.")
+            raise ParameterError(
+                f"--layer {layer} is about a network; pass --model too, or, for features that you "
+                "have, --model-name."
+            )
         return Features.load(path)
     if ending(path) in READERS or any((path / f"features{kind}").exists() for kind in READERS):
         print_message(f"{path} holds features; --model is not used for it.")

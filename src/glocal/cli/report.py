@@ -2,44 +2,73 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from glocal.cli.inputs import refuse_overwriting_inputs
+from glocal.cli.inputs import AnswersForm, flat, names_of, refuse_overwriting_inputs
 from glocal.cli.output import AsJson, print_message, print_result, progress_bar
+from glocal.data.answers import Answers
+from glocal.data.features import Features
+from glocal.data.join import join
+from glocal.errors import ParameterError
 from glocal.files import writable_target
 
+_OBJECTS = "Objects of a transform"
 
+
+@flat
 def report(
     runs: Annotated[
-        list[Path],
-        typer.Argument(metavar="RUN...", help="Folders that suite, sweep or demo wrote."),
+        list[str],
+        typer.Argument(
+            metavar="RUN...",
+            help="Folders that sweep, suite, align or demo wrote, files of evaluate --out, and "
+            "transforms: files, or names that glocal transforms pull lists.",
+        ),
     ],
     out: Annotated[Path, typer.Option(help="The page: one HTML file.")],
+    form: AnswersForm,
     title: Annotated[
-        str | None, typer.Option(help="Title of the page. [default: the folders]")
+        str | None, typer.Option(help="Title of the page. [default: the names of the runs]")
     ] = None,
     figures: Annotated[
-        Path | None, typer.Option(help="Folder for charts (PNG, PDF) and tables (CSV, LaTeX).")
+        Path | None, typer.Option(help="Folder for figures (PNG, PDF, SVG) and tables.")
+    ] = None,
+    tables: Annotated[
+        Path | None, typer.Option(help="Folder for tables (CSV, LaTeX). [default: --figures]")
+    ] = None,
+    features: Annotated[
+        Path | None,
+        typer.Option(help="Features of the objects to show.", rich_help_panel=_OBJECTS),
+    ] = None,
+    answers: Annotated[
+        Path | None,
+        typer.Option(help="People's answers about these objects.", rich_help_panel=_OBJECTS),
     ] = None,
     thumbnails: Annotated[
         str | None, typer.Option(help="Images of the objects, joined by name.")
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Write an HTML report from run folders: methods, warnings, front, scores, objects, provenance.
+    """Write an HTML report: finding, what people's answers amplify, neighbours, front, scores.
 
     The page holds all it needs: it opens from the disk and makes no network requests.
 
     Example: glocal report suite-out --out report.html
+    Example: glocal report transform.npz --features features.npy --answers answers.npz
+    --out report.html
     """
     from glocal import report as pages
 
     writable_target(out, what="--out", endings=(".html", ".htm"))
-    refuse_overwriting_inputs({"--out": out, "--figures": figures}, thumbnails, *runs)
-    loaded = pages.load_runs(runs)
+    outputs = {"--out": out, "--figures": figures, "--tables": tables}
+    inputs = (thumbnails, features, answers, *form.paths, *runs)
+    refuse_overwriting_inputs(outputs, *inputs)
+    objects, joined = _objects(form, features, answers)
+    loaded = pages.load_any(runs, objects, joined)
     pictures = {}
     written = [out]
     with progress_bar("report", unit="pictures") as progress:
@@ -50,17 +79,41 @@ def report(
         if figures is not None:
             progress(doing="figures")
             written += pages.save_figures(loaded, figures)
-            written += pages.save_tables(loaded, figures)
+        if (folder := tables or figures) is not None:
+            written += pages.save_tables(loaded, folder)
     warnings = [sentence for run in loaded for sentence in pages.warnings_of(run)]
-    if not as_json:
-        for sentence in warnings:
-            print_message(f"warning: {sentence}")
+    findings = [finding for run in loaded for finding in pages.findings(run)]
     size = out.stat().st_size
     others = f" and {len(written) - 1} figures and tables" if len(written) > 1 else ""
-    record = {
+    record: dict[str, Any] = {
         "out": str(out),
         "bytes": size,
+        "findings": findings,
+        "axes": [axes for run in loaded for axes in pages.axes_records(run)],
         "warnings": warnings,
         "files": list(map(str, written)),
     }
-    print_result(as_json, record, f"written: {out} ({size / 1e6:.1f} MB){others}")
+    if not as_json:
+        for sentence in warnings:
+            print_message(f"warning: {sentence}")
+    sentences = [finding.sentence for finding in findings]
+    print_result(as_json, record, *sentences, f"written: {out} ({size / 1e6:.1f} MB){others}")
+
+
+def _objects(
+    form: AnswersForm, features: Path | None, answers: Path | None
+) -> tuple[Features | None, Answers | None]:
+    """The features of the objects, with names, and the answers as their rows."""
+    if features is None:
+        if answers is not None:
+            raise ParameterError(
+                "`answers` are about the objects of a transform; pass their `features` too."
+            )
+        return None, None
+    rows = Features.load(features)
+    rows.check_finite()
+    object_ids = names_of(form.object_ids)
+    joined = None if answers is None else join(rows, form.load(answers), object_ids).answers
+    if rows.names is None and object_ids is not None and len(object_ids) == len(rows):
+        rows = replace(rows, names=object_ids)
+    return rows, joined

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from glocal.cli.inputs import refuse_overwriting_inputs
+from glocal.cli.inputs import flat, refuse_overwriting_inputs
 from glocal.cli.output import AsJson, print_catalogue, print_json, print_result, progress_bar
 from glocal.data.sources import published
 from glocal.errors import ParameterError
 from glocal.files import atomic_write, writable_target
+from glocal.results import read_scores
 from glocal.transform import LinearTransform
 from glocal.transform.formats import ENDINGS, TRANSFORM_NAME
+from glocal.transform.record import SourceOptions
 from glocal.transform.sharing import CARD_NAME, PUBLISHED, bundled, locate, pull
 
 app = typer.Typer(
@@ -87,7 +90,9 @@ def _list(as_json: bool) -> None:
 
 
 @app.command("push")
+@flat
 def push_command(
+    source: SourceOptions,
     transform: Annotated[str, typer.Argument(help="Transform file or name.")],
     to: Annotated[
         str,
@@ -102,6 +107,10 @@ def push_command(
     dataset: Annotated[
         list[str] | None, typer.Option(help="A data set of answers on the hub; repeatable.")
     ] = None,
+    scores: Annotated[
+        Path | None,
+        typer.Option(help="Scores of this transform for the card: a file of evaluate --out."),
+    ] = None,
     private: Annotated[
         bool, typer.Option("--private", help="Create the repository as private.")
     ] = False,
@@ -109,7 +118,8 @@ def push_command(
 ) -> None:
     """Write a transform and its model card to a folder or to a repository on the Hugging Face hub.
 
-    Log in first with hf auth login, or set $HF_TOKEN.
+    Log in first with hf auth login, or set $HF_TOKEN. What replaces a transform of yours keeps its
+    licence unless you state another.
 
     Example: glocal transforms push transform.npz hf://OWNER/NAME --licence mit
     """
@@ -121,6 +131,10 @@ def push_command(
         )
     path = locate(transform)
     fitted = LinearTransform.load(path)
+    record = source.described(fitted.meta)
+    if scores is not None:
+        record["scores"] = _scores(scores, transform)
+    fitted = replace(fitted, meta=record)
     options = {"licence": licence, "base_model": base_model, "datasets": dataset or ()}
     if is_address:
         name = fitted.push_to_hub(to, private=private, **options)
@@ -132,3 +146,14 @@ def push_command(
     hub = f"hf://{to}" if re.fullmatch(r"[\w.-]+/[\w.-]+", to) else "hf://OWNER/NAME"
     message = f"written to the folder {Path(to)}, not published; {hub} publishes it on the hub"
     print_result(as_json, {"name": to}, message)
+
+
+def _scores(file: Path, transform: str) -> list[dict[str, Any]]:
+    """The rows of a file that are about a transform; an error if there are none."""
+    rows = [score.row() for score in read_scores(file) if score.transform == transform]
+    if not rows:
+        raise ParameterError(
+            f"{file} has no score of {transform}. Name the transform as it was evaluated: glocal "
+            f"evaluate ... --transform {transform} --out {file}."
+        )
+    return rows

@@ -173,6 +173,13 @@ class Features:
         return int(self.matrix.shape[1])
 
     @cached_property
+    def labels(self) -> tuple[str, ...]:
+        """A name of each row to be shown: that of its object, or its number."""
+        if self.names is None:
+            return tuple(f"object {row}" for row in range(len(self)))
+        return tuple(map(object_name, self.names))
+
+    @cached_property
     def network(self) -> dict[str, str]:
         """The model, layer and preprocessing that `glocal extract` recorded beside the file.
 

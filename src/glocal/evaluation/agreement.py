@@ -18,6 +18,8 @@ from glocal.similarity import choice_loss, credit, finite, of_pairs, pair_tolera
 
 MIN_ANSWERS = 30
 """With fewer answers a share of them says little: their agreement comes with a warning."""
+MIN_REPEATED_SHARE = 0.1
+"""With a smaller share of answers to repeated questions there is no ceiling to state."""
 _MIN_ANSWERS_TO_SAMPLE = 1_000_000  # with more, a sample tells first whether questions are repeated
 _SAMPLED_PART = 64  # one question in so many is in the sample
 

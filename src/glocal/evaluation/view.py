@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Int
 
+from glocal.data.answers import Answers
+from glocal.evaluation.change import pair_support
 from glocal.evaluation.structure import neighbours
 from glocal.files import PathLike, read_npz, reading, write_npz
 from glocal.results import to_json
@@ -24,8 +26,11 @@ class View:
     """One embedding of n objects, to be looked at beside a baseline.
 
     `positions` are the map of `object_map`, float32; `neighbours` the rows nearest by cosine,
-    nearest first; `meta` has the network, the arm, whether it is collapsed, and notes that the page
-    must show.
+    nearest first; `meta` has the network, the arm, whether it is collapsed, notes that the page
+    must show, and of a transform its ``change``: ``axes`` and the level of ``chance``, and with
+    answers what `glocal.evaluation.change.judged` says, and whether they were ``heldout``.
+    `support` says of each neighbour how many answers chose the pair and how many could have; it is
+    None without answers.
     """
 
     names: tuple[str, ...]
@@ -33,6 +38,7 @@ class View:
     positions: Float[np.ndarray, "n 2"]
     neighbours: Int[np.ndarray, "n k"]
     meta: dict[str, Any] = field(default_factory=dict)
+    support: Float[np.ndarray, "n k 2"] | None = None
 
 
 def object_view(
@@ -42,22 +48,25 @@ def object_view(
     categories: Sequence[str] | None = None,
     baseline: View | None = None,
     meta: Mapping[str, Any] | None = None,
+    answers: Answers | None = None,
 ) -> View:
     """Map and ten nearest neighbours of one embedding.
 
-    The map is turned to fit that of the `baseline`.
+    The map is turned to fit that of the `baseline`; `answers` index the rows.
 
     >>> view = object_view(np.array([[1.0, 0.0], [0.9, 0.1], [0.0, 1.0]]), ["cat", "dog", "car"])
     >>> [view.names[i] for i in view.neighbours[0]]
     ['dog', 'car']
     """
     onto = None if baseline is None else baseline.positions.astype(np.float64)
+    nearest = neighbours(Z, min(_NEIGHBOURS, len(Z) - 1))
     return View(
         names=tuple(names),
         categories=None if categories is None else tuple(categories),
         positions=object_map(Z, onto).astype(np.float32),
-        neighbours=neighbours(Z, min(_NEIGHBOURS, len(Z) - 1)),
+        neighbours=nearest,
         meta={**(meta or {}), "collapsed": is_collapsed(Z)},
+        support=None if answers is None else pair_support(nearest, answers),
     )
 
 
@@ -91,13 +100,15 @@ def save_view(view: View, path: PathLike) -> None:
         "text": np.array(text),
         "map": view.positions,
         "neighbours": view.neighbours.astype(np.uint32),
+        "support": None if view.support is None else view.support.astype(np.float32),
     }
     write_npz(path, arrays)
 
 
 def load_view(path: PathLike) -> View:
     """Read a view; a FileError where it is missing or damaged."""
-    arrays = read_npz(path, what="view", fix=_FIX, required=("text", "map", "neighbours"))
+    required = ("text", "map", "neighbours")
+    arrays = read_npz(path, what="view", fix=_FIX, required=required, optional=("support",))
     with reading(path, "view", _FIX):
         text = json.loads(str(arrays["text"]))
         categories = text["categories"]
@@ -107,4 +118,5 @@ def load_view(path: PathLike) -> View:
             positions=arrays["map"],
             neighbours=arrays["neighbours"].astype(np.int64),
             meta=text["meta"],
+            support=arrays.get("support"),
         )

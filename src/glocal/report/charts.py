@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import itertools
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from glocal.errors import import_optional
-from glocal.evaluation.view import View
 from glocal.report.front import front_points
 from glocal.report.runs import Run
 from glocal.results import PEOPLE
@@ -20,7 +16,7 @@ if TYPE_CHECKING:
     import altair as alt
     import pandas as pd
 
-SIDE = 400  # pixels of a map
+_MIN_SHOWN = 3  # points of a chart: a table shows two as well
 _FRONT_HEIGHT = 380  # pixels
 _LINE_HEIGHT = 26  # pixels of an arm in the chart of a task
 _CROWDED_LINE_HEIGHT = 16  # of an arm of one of several networks
@@ -35,24 +31,9 @@ _SHAPES = (
     "triangle-right",
     "triangle-left",
 )
-_STAR = "M0,-1.6L.38,-.51L1.52,-.5L.61,.19L.94,1.3L0,.64L-.94,1.3L-.61,.19L-1.52,-.5L-.38,-.51Z"
+_STAR = "M0,-1L.24,-.32L.95,-.31L.38,.12L.59,.81L0,.4L-.59,.81L-.38,.12L-.95,-.31L-.24,-.32Z"
 _FIXED_LOOKS = {"glocal": 0, "chosen": 0, "global": 1, "naive": 2}
 INK = "#1b1f24"
-GREY = "#9a9a9a"
-PALE = "#d8d8d8"
-CATEGORIES = (
-    "#4c78a8",
-    "#f58518",
-    "#54a24b",
-    "#e45756",
-    "#b279a2",
-    "#9d755d",
-    "#72b7b2",
-    "#eeca3b",
-    "#ff9da6",
-    "#439894",
-)
-_MAX_LABELLED = 30  # matches of a search whose names and pictures are drawn
 _TITLES = {
     "accuracy_cosine": "agreement with people (fraction)",
     "accuracy_dot": "agreement with people (fraction)",
@@ -63,23 +44,22 @@ _TITLES = {
 }
 
 
-def charts_of(run: Run, pictures: dict[str, str]) -> dict[str, Any]:
-    """The charts of a run by name: ``front``, ``task-NAME``, ``objects-NETWORK``."""
+def charts_of(run: Run) -> dict[str, Any]:
+    """The charts of a run by name: ``front``, ``task-NAME``; none where two numbers say all."""
     is_people = run.rows["transform"] == PEOPLE
     people = run.rows[is_people]
     arms = run.rows.loc[~is_people, "transform"].unique().tolist()
     charts: dict[str, Any] = {}
     for network, points in front_points(run).groupby("network", sort=False):
+        if len(points) < _MIN_SHOWN:
+            continue
         name = f"front-{network}" if network else "front"
         charts[name] = front_chart(points, run.baseline)
     for task, rows in main_rows(run.rows).groupby("task", sort=False):
+        if len(rows) < _MIN_SHOWN:
+            continue
         task_people = people[people["task"] == task]
         charts[f"task-{task}"] = task_chart(rows, task_people, arms, run.baseline)
-    for network, views in run.views.items():
-        names = next(iter(views.values())).names
-        comparable = {arm: view for arm, view in views.items() if view.names == names}
-        if len(comparable) > 1:
-            charts[f"objects-{network}"] = objects_chart(comparable, pictures)
     return charts
 
 
@@ -90,8 +70,9 @@ def front_chart(points: pd.DataFrame, baseline: str) -> alt.LayerChart:
     """
     alt = import_optional("altair", "a report")
     scale = alt.Scale(zero=False, nice=False, padding=12)
-    x = alt.X("neighbours_kept:Q", title=_TITLES["neighbours_kept"], scale=scale)
-    y = alt.Y("accuracy_cosine:Q", title=_TITLES["accuracy_cosine"], scale=scale)
+    axis = alt.Axis(tickCount=4)  # at most six
+    x = alt.X("neighbours_kept:Q", title=_TITLES["neighbours_kept"], scale=scale, axis=axis)
+    y = alt.Y("accuracy_cosine:Q", title=_TITLES["accuracy_cosine"], scale=scale, axis=axis)
     legend = alt.Legend(orient="top", title=None, symbolOpacity=1)
     methods = list(dict.fromkeys(points["method"]))
     colour, shape = arm_scales("method", methods, baseline, legend)
@@ -166,124 +147,6 @@ def _tooltips(*names: str) -> list[alt.Tooltip]:
     """Numbers with three digits."""
     alt = import_optional("altair", "a report")
     return [alt.Tooltip(f"{name}:Q", format=".3f") for name in names]
-
-
-def objects_chart(views: Mapping[str, View], pictures: Mapping[str, str]) -> alt.HConcatChart:
-    """The objects before and after a transform: what is selected in one map is lit in both.
-
-    `views` are those of one network by arm, the baseline first; `pictures` are data URIs by the
-    name of the object. The largest ten categories have colours. A name that is searched for is
-    shown with its picture.
-    """
-    alt = import_optional("altair", "a report")
-    before, *others = views
-    categories = set(_categories(views[before]))
-    arm = alt.param(
-        "arm", value=others[-1], bind=alt.binding_select(options=others, name="Transform ")
-    )
-    search, is_match = _search()
-    legend = alt.selection_point("legend", fields=["category"], bind="legend")
-    brush_before = alt.selection_interval("before")
-    brush_after = alt.selection_interval("after")
-    has_categories = len(categories - {"other"}) > 0
-    is_lit = brush_before & brush_after
-    if has_categories:
-        is_lit = legend & brush_before & brush_after
-    colour = alt.when(is_lit).then(_category_colour(categories)).otherwise(alt.value(PALE))
-
-    def panel(title: str, x: str, y: str) -> alt.LayerChart:
-        return _panel(title, (x, y), alt.datum.arm == arm, is_match, colour)
-
-    selections = [legend, brush_before] if has_categories else [brush_before]
-    maps = alt.hconcat(
-        panel(f"before: {before}", "x", "y").add_params(*selections),
-        panel("after", "u", "v").add_params(brush_after),
-        data=alt.InlineData(values=_rows(views, pictures)),
-    )
-    return maps.add_params(arm, search).properties(
-        description="Maps of the objects before and after"
-    )
-
-
-def _search() -> tuple[Any, Any]:
-    """A box for a name, and whether an object has a name with that text."""
-    alt = import_optional("altair", "a report")
-    box = alt.binding(input="search", placeholder="a name", name="Find ")
-    search = alt.param("search", value="", bind=box)
-    position = alt.expr.indexof(alt.expr.lower(alt.datum.name), alt.expr.lower(search))
-    return search, alt.expr.length(search) & (position >= 0)
-
-
-def _category_colour(categories: set[str]) -> alt.Color:
-    """A colour for each category, grey for the others."""
-    alt = import_optional("altair", "a report")
-    largest = sorted(categories - {"other"})
-    colours = dict(zip(largest, CATEGORIES, strict=False))
-    if "other" in categories:
-        colours["other"] = GREY
-    legend = alt.Legend(orient="bottom", columns=3, labelLimit=100) if largest else None
-    scale = alt.Scale(domain=list(colours), range=list(colours.values()))
-    return alt.Color("category:N", title=None, legend=legend, scale=scale)
-
-
-def _panel(
-    title: str, axes: tuple[str, str], is_shown: Any, is_match: Any, colour: Any
-) -> alt.LayerChart:
-    """One map of the objects; matches of the search have a ring, and a few a name and a picture."""
-    alt = import_optional("altair", "a report")
-    x, y = axes
-    scale = alt.Scale(zero=False)
-    base = alt.Chart().transform_filter(is_shown)
-    base = base.encode(
-        alt.X(f"{x}:Q", axis=None, scale=scale), alt.Y(f"{y}:Q", axis=None, scale=scale)
-    )
-    matches = base.transform_filter(is_match)
-    few = matches.transform_joinaggregate(found="count()")
-    few = few.transform_filter(f"datum.found <= {_MAX_LABELLED}")
-    tooltip = ["name:N", "category:N", "near before:N", "near after:N", "image:N"]
-    layers = [
-        base.mark_circle(size=30).encode(color=colour, tooltip=tooltip),
-        matches.mark_point(size=150, color=INK, strokeWidth=2),
-        few.mark_image(width=36, height=36).encode(url="image:N"),
-        few.mark_text(dy=26, color=INK).encode(text="name:N"),
-    ]
-    return alt.layer(*layers).properties(title=title, width=SIDE, height=SIDE)
-
-
-def _rows(views: Mapping[str, View], pictures: Mapping[str, str]) -> list[dict[str, Any]]:
-    """A row for each object and transform: its positions and neighbours before and after."""
-    before, *arms = views
-    first = views[before]
-    categories = _categories(first)
-    rows = []
-    for arm in arms:
-        view = views[arm]
-        for i, name in enumerate(first.names):
-            positions = np.round([*first.positions[i], *view.positions[i]], 3).tolist()
-            rows.append(
-                {
-                    "arm": arm,
-                    "name": name,
-                    "category": categories[i],
-                    "image": pictures.get(name, ""),
-                    **dict(zip("xyuv", positions, strict=True)),
-                    "near before": _neighbour_names(first, i),
-                    "near after": _neighbour_names(view, i),
-                }
-            )
-    return rows
-
-
-def _neighbour_names(view: View, row: int) -> str:
-    return ", ".join(view.names[i] for i in view.neighbours[row])
-
-
-def _categories(view: View) -> list[str]:
-    """The category of each object: one of the largest ten, or other."""
-    categories = view.categories or ("other",) * len(view.names)
-    counts = Counter(name for name in categories if name not in ("", "other"))
-    largest = [name for name, _ in counts.most_common(len(CATEGORIES))]
-    return [name if name in largest else "other" for name in categories]
 
 
 def arm_scales(

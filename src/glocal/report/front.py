@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 MARGIN = 0.01  # an effect on a task that is smaller is called none, however certain its sign
-_LOWER_IS_BETTER = ("fpr95", "loss")
+LOWER_IS_BETTER = ("fpr95", "loss")
 _FINISHED = ("converged", "trivial")
 _SIGNS = {"alpha": "α", "lmbda": "λ", "tau": "τ", "mix": "mix", "eta": "η"}
 _AXES = {"accuracy_cosine": "agreement", "neighbours_kept": "neighbours kept"}
@@ -41,6 +41,17 @@ def front_points(run: Run) -> pd.DataFrame:
     return points.assign(strong=points.index.isin(strong))
 
 
+def method_points(run: Run) -> pd.DataFrame:
+    """The points of `front_points` that stand for each network and method.
+
+    Of a sweep that is the setting that its rule takes.
+    """
+    points = front_points(run)
+    groups = points.groupby(["network", "method"], sort=False)
+    labels = [_representative(run, settings) for _, settings in groups]
+    return points.loc[labels].drop(columns=["strong", "loss", "alpha"], errors="ignore")
+
+
 def summary(run: Run) -> pd.DataFrame:
     """One row for each network and method: agreement with its interval, and neighbours kept.
 
@@ -51,18 +62,18 @@ def summary(run: Run) -> pd.DataFrame:
     import pandas as pd
 
     points = front_points(run)
+    methods = method_points(run)
     rows: list[dict[str, Any]] = []
     for network, group in points.groupby("network", sort=False):
         fitted = group[(group["method"] != run.baseline) & group["strong"]]
         fronts = dict(iter(fitted.sort_values("accuracy_cosine").groupby("method")))
         agreement = _equal_agreement(group, fronts)
-        for method, settings in group.groupby("method", sort=False):
-            point = settings.loc[_representative(run, settings)]
-            row = {"network": network, "method": method}
+        for _, point in methods[methods["network"] == network].iterrows():
+            row = {"network": network, "method": point["method"]}
             row |= {title: _interval(point, axis) for axis, title in _AXES.items()}
             if run.means is not None:
                 title = f"neighbours kept at agreement {agreement:.3f}"
-                row[title] = _neighbours_at(agreement, fronts.get(method))
+                row[title] = _neighbours_at(agreement, fronts.get(point["method"]))
             rows.append(row | {"setting": point["setting"]})
     table = pd.DataFrame(rows).fillna("")
     if not len(table):
@@ -154,7 +165,7 @@ def direction(row: Mapping[Any, Any]) -> str:
     difference = row["difference"]
     if not (abs(difference) > MARGIN and row["p_corrected"] < SIGNIFICANCE):
         return "same"
-    lower_is_better = str(row["metric"]).removesuffix(DIFFERENCE) in _LOWER_IS_BETTER
+    lower_is_better = str(row["metric"]).removesuffix(DIFFERENCE) in LOWER_IS_BETTER
     return "better" if (difference > 0) != lower_is_better else "worse"
 
 
@@ -200,14 +211,30 @@ def _unfinished(run: Run) -> Iterator[str]:
             yield f"Not converged: {name} ended with status {fit.get('status')}."
 
 
-def _overfitted(run: Run) -> Iterator[str]:
+def is_overfitted(run: Run) -> bool:
+    """Whether the held-out loss of the choice is above that of the features without a transform."""
+    losses = _heldout_losses(run)
+    return losses is not None and bool(losses[0] > losses[1])
+
+
+def _heldout_losses(run: Run) -> tuple[float, float] | None:
+    """The held-out loss of the choice and of the original features, nats."""
+    if run.is_single:
+        heldout = [(fit.get("holdout") or {}).get("heldout") or {} for fit in run.fits.values()]
+        losses = [(part["loss"], part["original_loss"]) for part in heldout if "loss" in part]
+        return losses[0] if losses else None
     means = run.means
     if means is None or "loss" not in means:
-        return
+        return None
     chosen = means.loc[means["chosen"], "loss"]
     original = means.loc[means["method"] == "original", "loss"]
-    if len(chosen) and len(original) and chosen.iloc[0] > original.iloc[0]:
+    return (chosen.iloc[0], original.iloc[0]) if len(chosen) and len(original) else None
+
+
+def _overfitted(run: Run) -> Iterator[str]:
+    losses = _heldout_losses(run)
+    if losses is not None and is_overfitted(run):
         yield (
-            f"Overfitted: the choice has a held-out loss of {chosen.iloc[0]:.3f} nats, above "
-            f"{original.iloc[0]:.3f} of the features without a transform."
+            f"Overfitted: the choice has a held-out loss of {losses[0]:.3f} nats, above "
+            f"{losses[1]:.3f} of the features without a transform."
         )

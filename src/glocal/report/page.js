@@ -1,14 +1,59 @@
 "use strict";
-// Charts are specifications in the page, drawn by Vega-Lite; the two maps of a narrow page stand one below the other.
-const config = Object.fromEntries(["mark", "axis", "legend", "title"].map((name) => [name, { aria: false }]));
-const charts = JSON.parse(document.getElementById("charts").textContent);
-for (const place of document.querySelectorAll("[data-chart]")) {
-  const spec = charts[place.dataset.chart], maps = spec.hconcat, room = place.clientWidth - 40;
-  if (maps) {
-    const side = Math.min(520, Math.max(240, room < 640 ? room : room / 2 - 20));
-    for (const map of maps) map.width = map.height = side;
-    if (room < 640) { spec.vconcat = maps; delete spec.hconcat; }
+// Pictures are in the page once, by name; the search shows any object; Vega-Lite draws the charts.
+const shown = JSON.parse(document.getElementById("shown").textContent);
+for (const place of document.querySelectorAll("[data-of]")) {
+  place.setAttribute(place.tagName === "image" ? "href" : "src", shown.pictures[place.dataset.of]);
+}
+const make = (tag, kind, ...inside) => {
+  const element = document.createElement(tag);
+  element.className = kind;
+  element.append(...inside);
+  return element;
+};
+const thing = (name) => {
+  const picture = [];
+  if (Object.hasOwn(shown.pictures, name)) {
+    picture.push(Object.assign(document.createElement("img"), { src: shown.pictures[name], alt: "", width: 48, height: 48 }));
   }
-  window.vegaEmbed(place, spec, { actions: false, renderer: maps ? "canvas" : "svg", config, logLevel: 1 })
+  return make("span", "thing", ...picture, make("bdi", "", name.replaceAll("_", " ")));
+};
+const signs = { 1: ["✓", "people chose this pair"], 2: ["✗", "people chose another pair"] };
+const neighbour = (name, kind, mark) => {
+  const item = make("li", kind, thing(name));
+  if (mark) {
+    const sign = make("span", "mark", signs[mark][0]);
+    sign.setAttribute("role", "img");
+    sign.setAttribute("aria-label", signs[mark][1]);
+    item.append(sign);
+  }
+  return item;
+};
+for (const input of document.querySelectorAll("[data-find]")) {
+  const { names, lists, places } = shown.objects[input.dataset.find];
+  const spoken = names.map((name) => name.replaceAll("_", " ").toLowerCase());
+  const rows = document.querySelector(`[data-objects="${input.dataset.find}"]`);
+  const rings = document.querySelectorAll(`[data-maps="${input.dataset.find}"] .hit`);
+  const match = (text) => {
+    if (!text) return -1;
+    const whole = spoken.indexOf(text);
+    return whole >= 0 ? whole : spoken.findIndex((name) => name.startsWith(text));
+  };
+  input.addEventListener("input", () => {
+    const row = match(input.value.trim().replaceAll("_", " ").toLowerCase());
+    rows.querySelector(".found")?.remove();
+    for (const ring of rings) ring.classList.toggle("lit", row >= 0);
+    if (row < 0) return;
+    const sides = ["before", "after"].map((when, side) => {
+      const items = lists[side][row].map(([other, stays, mark]) => neighbour(names[other], stays ? "stays" : ["left", "came"][side], mark));
+      return make("div", "", make("h5", "", when), make("ul", "near", ...items));
+    });
+    rows.prepend(make("div", "change found", make("h4", "", thing(names[row])), ...sides));
+    rings.forEach((ring, side) => { [ring.cx.baseVal.value, ring.cy.baseVal.value] = places[side][row]; });
+  });
+}
+const text = { labelFontSize: 14, titleFontSize: 14 };
+const config = { mark: { aria: false }, axis: { aria: false, ...text }, legend: { aria: false, ...text }, title: { aria: false } };
+for (const place of document.querySelectorAll("[data-chart]")) {
+  window.vegaEmbed(place, shown.charts[place.dataset.chart], { actions: false, renderer: "svg", config, logLevel: 1 })
     .then(() => { place.dataset.drawn = "yes"; });
 }

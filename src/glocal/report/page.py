@@ -5,26 +5,26 @@ from __future__ import annotations
 import base64
 import hashlib
 import importlib.resources
-import io
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import chain, count
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from glocal._version import __version__
 from glocal.errors import import_optional
-from glocal.files import PathLike, atomic_write, make_folder, writable_target, write_text
+from glocal.files import PathLike, make_folder, write_text
 from glocal.report.charts import charts_of
-from glocal.report.front import MARGIN, direction, summary, warnings_of
+from glocal.report.figures import save_axes_figure, save_figure
+from glocal.report.finding import findings
+from glocal.report.front import MARGIN, direction, front_points, summary, warnings_of
+from glocal.report.objects import objects_of
 from glocal.report.runs import Run
+from glocal.report.tables import tables_of
 from glocal.results import to_json
-from glocal.suite.table import cell, main_rows, score_table
+from glocal.suite.table import cell, main_rows
+from glocal.transform.record import value_at
 
-if TYPE_CHECKING:
-    import pandas as pd
-
-_DOTS_PER_INCH = 200
 _FIGURE_WIDTH = 440  # pixels
 _MAX_NAME = 80  # characters of the name of a file
 _MAX_PROVENANCE = 2000  # characters of a value
@@ -35,8 +35,9 @@ def report_page(
 ) -> str:
     """The page of runs as text: a section for each, with the `pictures` of `load_thumbnails`.
 
-    Charts are drawn from data in the page by one copy of Vega-Lite. A content security policy lets
-    the page's own scripts run (by their hashes) and nothing else, and forbids every request.
+    Charts are drawn from data in the page by one copy of Vega-Lite, which a page without charts
+    does not have. A content security policy lets the page's own scripts run (by their hashes) and
+    nothing else, and forbids every request.
 
     Raises
     ------
@@ -45,9 +46,12 @@ def report_page(
     """
     jinja2 = import_optional("jinja2", "a report")
     charts: dict[str, dict[str, Any]] = {}
-    sections = [_section(number, run, charts, pictures or {}) for number, run in enumerate(runs)]
-    vega = _closed(import_optional("vl_convert", "a report").javascript_bundle())
-    bundle = f"(() => {{{vega}\n}})();"
+    pictures = pictures or {}
+    sections = [_section(number, run, charts, pictures) for number, run in enumerate(runs)]
+    bundle = ""
+    if charts:
+        vega = _closed(import_optional("vl_convert", "a report").javascript_bundle())
+        bundle = f"(() => {{{vega}\n}})();"
     script = _closed(_asset("page.js"))
     environment = jinja2.Environment(
         autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
@@ -61,7 +65,8 @@ def report_page(
         script=script,
         style=_asset("style.css"),
         policy=_policy(bundle, script),
-        charts=script_json(charts),
+        pictures=pictures,
+        shown=script_json(_shown(sections, charts, pictures)),
     )
     return page
 
@@ -71,44 +76,54 @@ def save_page(page: str, out: PathLike) -> None:
     write_text(out, page, errors="replace")  # names of files that are no text
 
 
-def save_figure(chart: Any, out: PathLike) -> None:
-    """Draw a chart of Altair as PNG (200 dots an inch), PDF or SVG, by the ending of the file."""
-    kind = writable_target(out, what="figure", endings=(".png", ".pdf", ".svg")).suffix[1:]
-    import_optional("vl_convert", "a figure")
-    options = {"ppi": _DOTS_PER_INCH} if kind == "png" else {}
-    drawing: Any = io.StringIO() if kind == "svg" else io.BytesIO()
-    chart.save(drawing, format=kind, **options)
-    content = drawing.getvalue()
-    if kind == "svg":
-        content = content.encode()
-    with atomic_write(out) as stream:
-        stream.write(content)
-
-
 def save_figures(runs: Sequence[Run], folder: PathLike) -> list[Path]:
-    """Write every chart of runs as ``NAME.png`` and ``NAME.pdf``; the files."""
+    """Write every chart as PNG and PDF, and the axes as SVG too; the files."""
+    import pandas as pd
+
     new_file = _file_namer(folder, runs)
     written = []
     for run in runs:
-        for name, chart in charts_of(run, {}).items():
-            is_map = name.startswith("objects")
-            figure = chart if is_map else chart.properties(width=_FIGURE_WIDTH)
+        for name, chart in charts_of(run).items():
             for kind in ("png", "pdf"):
                 file = new_file(name, kind, run)
-                save_figure(figure, file)
+                save_figure(chart.properties(width=_FIGURE_WIDTH), file)
+                written.append(file)
+        for record in axes_records(run):
+            axes = pd.DataFrame(record["axes"])
+            if not (axes["factor"] > 1).any():
+                continue
+            name = record["network"] or record["arm"]
+            for kind in ("svg", "pdf", "png"):
+                file = new_file(f"axes-{name}", kind, run)
+                save_axes_figure(axes, f"What people’s answers amplify in {name}", file)
                 written.append(file)
     return written
 
 
+def axes_records(run: Run) -> list[dict[str, Any]]:
+    """The axes of each transform that the page is about, with its network and arm."""
+    records = []
+    for finding in findings(run):
+        for network, views in run.views.items():
+            if finding.network in ("", network) and finding.arm in views:
+                change = views[finding.arm].meta.get("change") or {}
+                if change.get("axes"):
+                    name = finding.network or run.network
+                    record = {key: change[key] for key in ("axes", "chance")}
+                    records.append({"network": name, "arm": finding.arm, **record})
+    return records
+
+
 def save_tables(runs: Sequence[Run], folder: PathLike) -> list[Path]:
-    """Write the tables ``methods`` and ``scores`` of runs as CSV and LaTeX; the files."""
+    """Write the tables of runs, ``methods`` and ``scores``, as CSV and LaTeX; the files.
+
+    The CSV has numbers alone: ``scores`` a row for each network, arm, task and metric.
+    """
     new_file = _file_namer(folder, runs)
     written = []
     for run in runs:
-        for name, table in (("methods", summary(run)), ("scores", score_table(run.rows))):
-            if not len(table):
-                continue
-            for kind, text in (("csv", table.to_csv(index=False)), ("tex", _latex(table))):
+        for name, (numbers, latex) in tables_of(run).items():
+            for kind, text in (("csv", numbers.to_csv(index=False)), ("tex", latex)):
                 file = new_file(name, kind, run)
                 write_text(file, text)
                 written.append(file)
@@ -136,13 +151,6 @@ def _file_namer(folder: PathLike, runs: Sequence[Run]) -> Callable[[str, str, Ru
     return new_file
 
 
-def _latex(table: pd.DataFrame) -> str:
-    """A table in LaTeX; characters that are special to it are escaped in cells and in the head."""
-    style = table.style.format(escape="latex").format_index(escape="latex", axis="columns")
-    latex: str = style.hide().to_latex(hrules=True)
-    return latex
-
-
 def script_json(value: Any) -> str:
     r"""JSON that may stand inside a script element: no character can end it or begin another.
 
@@ -159,28 +167,90 @@ def _section(
     number: int, run: Run, charts: dict[str, dict[str, Any]], pictures: dict[str, str]
 ) -> dict[str, Any]:
     """What the template shows of a run; its charts are added to those of the page."""
-    captions: dict[str, list[tuple[str, str]]] = {"front": [], "task": [], "objects": []}
-    for name, chart in charts_of(run, pictures).items():
+    captions: dict[str, list[tuple[str, str]]] = {"front": [], "task": []}
+    for name, chart in charts_of(run).items():
         kind, _, subject = name.partition("-")
         captions[kind].append((f"{number}-{name}", subject))
-        responsive = chart if kind == "objects" else chart.properties(width="container")
-        charts[f"{number}-{name}"] = responsive.to_dict()
+        charts[f"{number}-{name}"] = chart.properties(width="container").to_dict()
     table = summary(run)
+    found = findings(run)
+    has_scores = run.means is None and not run.is_single
     return {
         "name": run.name,
+        "findings": found,
         "baseline": run.baseline,
         "warnings": warnings_of(run),
         "charts": captions,
         "methods": {"head": list(table), "rows": table.to_numpy().tolist()},
-        "chosen": run.choice.get("reason"),
+        "chosen": _chosen(run),
+        "chance": run.chance,
         "error": "the 95 % interval" if run.means is None else "one standard error over folds",
-        "simulated": run.is_simulated,
-        "scores": _scores(run),
-        "provenance": list(_provenance(run)),
+        "is_sweep": run.means is not None,
+        "single": run.is_single and "seen" in run.record,
+        "basis": _basis,
+        "objects": list(objects_of(run, found, pictures)),
+        "scores": _scores(run) if has_scores else {"tasks": []},
+        "provenance": {"words": provenance(run), "record": list(_record(run))},
     }
 
 
-def _provenance(run: Run) -> Iterator[tuple[str, str]]:
+def _chosen(run: Run) -> str:
+    """The setting that a sweep chose, and why; empty for other runs."""
+    if not run.choice.get("reason"):
+        return ""
+    points = front_points(run)
+    points = points[points["chosen"]]
+    settings = [", ".join(filter(None, row)) for row in points[["method", "setting"]].to_numpy()]
+    return f"{'; '.join(settings)}: {run.choice['reason']}"
+
+
+def _basis(heldout: bool | None) -> str:
+    """Whether the fit had seen the answers."""
+    if heldout is None:
+        return "Whether the transform was fitted to these answers is not known."
+    if heldout:
+        return "The fit had not seen these answers."
+    return "The transform was fitted to these answers."
+
+
+def _shown(
+    sections: list[dict[str, Any]], charts: dict[str, Any], pictures: dict[str, str]
+) -> dict[str, Any]:
+    """What the script of the page reads: charts, pictures, and what the search shows."""
+    objects = {}
+    for number, section in enumerate(sections):
+        for place, part in enumerate(section["objects"]):
+            objects[f"{number}-{place}"] = {
+                "names": part["names"],
+                "lists": part["neighbours"]["lists"],
+                "places": part["map"]["places"],
+            }
+    return {"charts": charts, "pictures": pictures, "objects": objects}
+
+
+def provenance(run: Run) -> str:
+    """Where a run comes from, in sentences."""
+    fits = [fit for fit in run.fits.values() if value_at(fit, "provenance")]
+    origin = value_at(run.record, "provenance") or (fits[0]["provenance"] if fits else {})
+    version = origin.get("version") or run.record.get("version")
+    sentences = []
+    if run.network:
+        sentences.append(f"Features of {run.network}.")
+    if version:
+        machine = [f"Python {origin['python']}"] if origin.get("python") else []
+        machine += [str(origin["machine"])] if origin.get("machine") else []
+        where = f" with {' on '.join(machine)}" if machine else ""
+        sentences.append(f"Computed by glocal {version}{where}.")
+    seed = origin.get("seed", run.record.get("seed"))
+    if seed is not None:
+        sentences.append(f"Seed {seed}.")
+    data = origin.get("data") or run.record.get("data") or {}
+    if isinstance(data, Mapping) and data:
+        sentences.append(f"The record has the SHA-256 of {', '.join(map(str, data))}.")
+    return " ".join(sentences) or "No record says where these numbers come from."
+
+
+def _record(run: Run) -> Iterator[tuple[str, str]]:
     """The record of a run as keys and texts."""
     import pandas as pd
 
@@ -207,14 +277,18 @@ def _scores(run: Run) -> dict[str, Any]:
 
 
 def _policy(*scripts: str) -> str:
-    """The content security policy of the page."""
-    digests = (hashlib.sha256(script.encode()).digest() for script in scripts)
-    hashes = " ".join(f"'sha256-{base64.b64encode(digest).decode()}'" for digest in digests)
-    # NOTE Vega compiles the expressions of a chart, which needs unsafe-eval; inline scripts run by
-    # their hash alone
+    """The content security policy of a page with these scripts, the first of them Vega or none."""
+    sources = []
+    for script in filter(None, scripts):
+        digest = hashlib.sha256(script.encode()).digest()
+        sources.append(f"'sha256-{base64.b64encode(digest).decode()}'")
+    if len(sources) == len(scripts):
+        # NOTE Vega compiles the expressions of a chart, which needs unsafe-eval; inline scripts run
+        # by their hash alone
+        sources.insert(0, "'unsafe-eval'")
     return (
         "default-src 'none'; img-src data:; style-src 'unsafe-inline'; "
-        f"script-src 'unsafe-eval' {hashes}"
+        f"script-src {' '.join(sources)}"
     )
 
 

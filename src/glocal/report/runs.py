@@ -5,26 +5,38 @@ from __future__ import annotations
 import base64
 import contextlib
 import io
+import os
 import unicodedata
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from glocal.data.features import object_name
-from glocal.errors import DataError, DataWarning, FileError
-from glocal.evaluation.view import View, load_view
-from glocal.files import PathLike, read_object, reading
+import numpy as np
+
+from glocal.data.answers import Answers
+from glocal.data.features import Features, object_name
+from glocal.data.seen import MAX_SHARE_SEEN, seen
+from glocal.errors import DataError, DataWarning, FileError, ParameterError
+from glocal.evaluation.agreement import MIN_REPEATED_SHARE, answer_credit, ceiling, heldout_rows
+from glocal.evaluation.change import axes, axes_record, judged
+from glocal.evaluation.structure import structure
+from glocal.evaluation.view import View, load_view, object_view
+from glocal.files import PathLike, ending, read_object, reading
 from glocal.results import read_rows, read_scores
+from glocal.similarity import unit_rows
 from glocal.suite.table import score_frame
 from glocal.transform import LinearTransform
+from glocal.transform.formats import TRANSFORM_NAME
+from glocal.transform.record import value_at
 
 if TYPE_CHECKING:
     import pandas as pd
 
 _ROWS = "rows.jsonl"
 _POINTS = "points.jsonl"
+_SCORE_ENDINGS = (".jsonl", ".ndjson", ".json", ".txt")
 _MEANS_COLUMNS = ("method", "accuracy_cosine", "neighbours_kept", "front", "chosen")
 _FIX = "Run again what wrote it."
 _SIDE = 64  # pixels of the longer side of a picture
@@ -40,7 +52,8 @@ class Run:
     each network by arm, the baseline first. Of a sweep `points` has a row for each fold and
     setting, `means` one for each setting, the original features among them (None while it is
     unfinished), and `choice` the rule, its reason and the chosen setting. `is_simulated` says that
-    its plan, or that of the suite in whose folder it lies, is of simulated data.
+    its plan, or that of the suite in whose folder it lies, is of simulated data, `is_single` that
+    it is one transform, and `network` names what was transformed, if a record does.
     """
 
     name: str
@@ -52,6 +65,13 @@ class Run:
     fits: dict[str, dict[str, Any]] = field(default_factory=dict)
     views: dict[str, dict[str, View]] = field(default_factory=dict)
     is_simulated: bool = False
+    is_single: bool = False
+    network: str = ""
+
+    @property
+    def chance(self) -> float:
+        """The agreement of guessing."""
+        return float(self.record.get("chance", 1 / 3))
 
     @property
     def baseline(self) -> str:
@@ -85,6 +105,114 @@ def load_runs(folders: PathLike | Sequence[PathLike]) -> list[Run]:
             )
         paths |= dict.fromkeys(run.resolve() for run in runs)
     return [_load(path, name) for path, name in _names(list(paths)).items()]
+
+
+def load_any(
+    paths: Sequence[PathLike], features: Features | None = None, answers: Answers | None = None
+) -> list[Run]:
+    """Read run folders, rows of scores (``.jsonl``) and transforms, each a section of the page.
+
+    Parameters
+    ----------
+    paths : sequence of path
+        What `load_runs` reads; files of ``glocal evaluate --out``; files or names of transforms.
+    features, answers : Features, Answers or None
+        Of the objects that a transform is shown by; the answers index the rows.
+
+    Raises
+    ------
+    ParameterError
+        A transform without features, or features without a transform.
+    """
+    runs: list[Run] = []
+    folders: list[PathLike] = []
+    transforms: list[PathLike] = []
+    for path in paths:
+        if os.path.isdir(path) and not _is_pushed(Path(path)):
+            folders.append(path)
+        elif ending(path) in _SCORE_ENDINGS:
+            runs.append(Run(Path(path).stem, score_frame(read_scores(path))))
+        else:
+            transforms.append(path)
+    if features is not None and not transforms:
+        raise ParameterError(
+            "`features` are those that a transform is shown by, and no transform is among "
+            f"{', '.join(map(str, paths))}. Leave `features` out, or name a transform file."
+        )
+    runs += [_transform_run(path, features, answers) for path in transforms]
+    return [*(load_runs(folders) if folders else ()), *runs]
+
+
+def _transform_run(path: PathLike, features: Features | None, answers: Answers | None) -> Run:
+    name = Path(path).name.removesuffix(ending(path))
+    transform = LinearTransform.from_pretrained(path)
+    if features is None:
+        raise ParameterError(
+            f"{path} is a transform; to show what it does, pass `features` of objects, and "
+            "`answers` about them if there are some."
+        )
+    return transform_run(name or str(path), transform, features, answers)
+
+
+def transform_run(
+    name: str, transform: LinearTransform, features: Features, answers: Answers | None = None
+) -> Run:
+    """What the page shows of one transform, computed from features of objects and from answers.
+
+    Parameters
+    ----------
+    name : str
+        The heading.
+    transform : LinearTransform
+    features : Features
+        Raw features of at least 4 objects.
+    answers : Answers or None
+        Their indices are the rows of the features. Whether the transform was fitted to them is
+        read from its record.
+    """
+    raw = np.asarray(features.matrix, dtype=np.float64)
+    if transform.normalised:
+        raw = unit_rows(raw)
+    X = transform.standardization(raw, "float64")
+    Z = transform.apply(raw)
+    kept = structure(X, Z, k=min(10, len(raw) - 1)).scores[0]
+    scores = [replace(kept, value=1.0, low=None, high=None), replace(kept, transform=name)]
+    change = axes_record(axes(transform, features))
+    fit = transform.meta.get("fit") or {}
+    record: dict[str, Any] = {"fit": fit, "source": transform.meta.get("source")}
+    if answers is not None:
+        scores += heldout_rows(
+            {"original": answer_credit(X, answers), name: answer_credit(Z, answers)}, answers
+        )
+        bounds = ceiling(answers, least=MIN_REPEATED_SHARE)
+        scores += bounds.scores if bounds is not None else ()
+        is_seen = _is_seen(transform, features, answers)
+        change |= {**judged(X, [(Z, answers)]), "heldout": None if is_seen is None else not is_seen}
+        record |= {"seen": is_seen, "chance": answers.chance, "n_people": answers.n_people}
+    before = object_view(X, features.labels, meta={"arm": "original"}, answers=answers)
+    meta = {"arm": name, "change": change}
+    after = object_view(Z, features.labels, baseline=before, meta=meta, answers=answers)
+    return Run(
+        name,
+        score_frame(scores),
+        record=record,
+        fits={name: fit} if fit else {},
+        views={name: {"original": before, name: after}},
+        is_single=True,
+        network=network_name(transform.meta),
+    )
+
+
+def _is_seen(transform: LinearTransform, features: Features, answers: Answers) -> bool | None:
+    """Whether a transform was fitted to some of these questions; None if its record is silent."""
+    fitted = transform.meta.get("fitted")
+    return None if fitted is None else seen(fitted, features, answers).questions > MAX_SHARE_SEEN
+
+
+def _is_pushed(folder: Path) -> bool:
+    """Whether a folder holds a transform and its card, and no run."""
+    folders = (folder, *(child for child in folder.iterdir() if child.is_dir()))
+    return (folder / TRANSFORM_NAME).is_file() and not any(map(_is_run, folders))
 
 
 def _is_run(folder: Path) -> bool:
@@ -134,6 +262,7 @@ def _sweep_parts(path: Path) -> dict[str, Any]:
     if (path / "transform.npz").is_file():
         meta = LinearTransform.load(path / "transform.npz").meta
         parts["choice"] = meta.get("sweep") or {}
+        parts["network"] = network_name(meta)
         parts["fits"] = {"the refitted choice": meta.get("fit") or {}}
     if (path / "means.csv").is_file():
         with reading(path / "means.csv", "run", _FIX):
@@ -142,6 +271,12 @@ def _sweep_parts(path: Path) -> dict[str, Any]:
                 raise ValueError(f"it lacks {', '.join(sorted(lacking))}")
         parts["means"] = means
     return parts
+
+
+def network_name(record: Mapping[str, Any]) -> str:
+    """The model and layer in the record of a transform; empty if it has none."""
+    names = (value_at(record, f"source.{part}") for part in ("model", "layer"))
+    return " / ".join(str(name) for name in names if name)
 
 
 def _suite_parts(path: Path) -> dict[str, Any]:

@@ -6,11 +6,13 @@ import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from glocal._version import __version__
+from glocal.data.features import Features
+from glocal.evaluation.change import axes, axes_record, judged
 from glocal.evaluation.intervals import KeptResult, Units, compared, holm
 from glocal.evaluation.view import load_view, object_view, save_view
 from glocal.files import PathLike, array_sha256, make_folder, read_npz, write_npz, write_text
@@ -157,7 +159,9 @@ def _cell(
 def _write_views(folder: Path, plan: Plan, sources: Sources, transforms: Transforms) -> None:
     """Write a view of each arm, turned to that of the baseline, unless the folder has it."""
     baseline = None
-    files = sources.hashes(sources.network.features, plan.object_ids, plan.categories)
+    X = sources.embedding(transforms[plan.baseline])(sources.objects)
+    files = sources.hashes(sources.network.features, plan.object_ids, plan.categories, plan.answers)
+    heldout = None if plan.answers is None else sources.heldout
     for name in sorted(plan.arms, key=lambda name: name != plan.baseline):
         transform = transforms[name]
         contents = [_content(transform), _content(transforms[plan.baseline])]
@@ -166,17 +170,33 @@ def _write_views(folder: Path, plan: Plan, sources: Sources, transforms: Transfo
         file = folder / "views" / sources.name / f"{name}.npz"
         view = load_view(file) if file.exists() else None
         if view is None or view.meta.get("key") != key:
+            Z = sources.embedding(transform)(sources.objects)
+            change = _change(sources, transform, X, Z) if name != plan.baseline else {}
             view = object_view(
-                sources.embedding(transform)(sources.objects),
+                Z,
                 sources.names,
                 categories=sources.categories,
                 baseline=baseline,
-                meta={**meta, "key": key},
+                meta={**meta, "key": key, "change": change},
+                answers=heldout,
             )
             make_folder(file.parent)
             save_view(view, file)
         if baseline is None:
             baseline = view
+
+
+def _change(
+    sources: Sources, transform: LinearTransform | None, X: np.ndarray, Z: np.ndarray
+) -> dict[str, Any]:
+    """What an arm changes, judged by the answers that no arm was fitted to."""
+    change: dict[str, Any] = {}
+    if transform is not None:
+        named = Features(sources.objects.matrix, sources.names)
+        change |= axes_record(axes(transform, named))
+    if sources.shared.answers is not None:
+        change |= {**judged(X, [(Z, sources.heldout)]), "heldout": True}
+    return change
 
 
 def _write_folder(

@@ -180,12 +180,10 @@ class Sources:
     @cached_property
     def names(self) -> tuple[str, ...]:
         """A name for each object, to be shown."""
-        names = self.objects.names
-        if names is None and self.object_ids and len(self.object_ids) == len(self.objects):
-            names = self.object_ids
-        if names is None:
-            return tuple(f"object {row}" for row in range(len(self.objects)))
-        return tuple(map(object_name, names))
+        ids = self.object_ids
+        if self.objects.names is None and ids and len(ids) == len(self.objects):
+            return tuple(map(object_name, ids))
+        return self.objects.labels
 
     @cached_property
     def categories(self) -> tuple[str, ...] | None:

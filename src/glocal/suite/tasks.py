@@ -16,7 +16,7 @@ from glocal.data.features import Features
 from glocal.data.rdm import JoinedRDMs, join_rdms, load_index, load_rdms
 from glocal.data.sources import breeds_sides
 from glocal.errors import DataWarning, ParameterError
-from glocal.evaluation.agreement import ceiling, odd_one_out
+from glocal.evaluation.agreement import MIN_REPEATED_SHARE, ceiling, odd_one_out
 from glocal.evaluation.anomaly import anomaly, anomaly_against
 from glocal.evaluation.few_shot import few_shot
 from glocal.evaluation.intervals import EvaluationResult
@@ -27,7 +27,6 @@ from glocal.options import Options
 from glocal.suite.sources import Embed, File, MaybeFile, Sources
 
 _MAX_P = 0.05  # of a correlation that is told from 0
-_MIN_REPEATED_SHARE = 0.1  # of the answers: fewer are to repeated questions by accident
 
 
 class Task(Options):
@@ -63,7 +62,7 @@ class OddOneOutTask(Task):
         """By `odd_one_out`, with the `ceiling` of questions that were asked again on purpose."""
         answers = sources.heldout if self.answers is None else sources.answers(self.answers)
         agreement = odd_one_out(embed(sources.objects), answers, similarity=self.similarity)
-        return replace(agreement, ceiling=ceiling(answers, least=_MIN_REPEATED_SHARE))
+        return replace(agreement, ceiling=ceiling(answers, least=MIN_REPEATED_SHARE))
 
 
 class RSATask(Task):

@@ -23,7 +23,6 @@ from glocal.aligner.exact import Problem, WarmStart, scaled_identity
 from glocal.aligner.fitting import Solver
 from glocal.aligner.keep import DEFAULT_KEEP, best_centre
 from glocal.data.answers import Answers
-from glocal.data.features import object_name
 from glocal.errors import (
     ClusterError,
     DivergedError,
@@ -32,7 +31,8 @@ from glocal.errors import (
     TrivialOptimumError,
     import_optional,
 )
-from glocal.evaluation.agreement import heldout_rows, odd_one_out
+from glocal.evaluation.agreement import MIN_REPEATED_SHARE, ceiling, heldout_rows, odd_one_out
+from glocal.evaluation.change import axes, axes_record, judged
 from glocal.evaluation.structure import kept_by_image, neighbourhoods
 from glocal.evaluation.view import object_view, save_view
 from glocal.files import PathLike, array_sha256, make_folder, read_object, write_text
@@ -175,7 +175,7 @@ def sweep(
                 progress(path_points[-1].row, len(points), folds * len(plan.settings))
     result = _choice(plan, _in_order(plan, points), rule, solver)
     if out is not None:
-        _write(result, plan.data, Path(out))
+        _write(result, plan, Path(out))
     return result
 
 
@@ -390,24 +390,40 @@ def _heldout_credit(plan: _Plan, points: list[Point], setting: Setting) -> Float
     return np.concatenate(credits)
 
 
-def _write(result: Sweep, data: FitData, folder: Path) -> None:
+def _write(result: Sweep, plan: _Plan, folder: Path) -> None:
     """The files of a finished sweep."""
+    data = plan.data
+    bounds = ceiling(data.answers, least=MIN_REPEATED_SHARE)
+    rows = [*result.scores, *(bounds.scores if bounds is not None else ())]
     result.transform.save(folder / "transform.npz")
     write_text(folder / "means.csv", result.means.to_csv(index=False))
     write_text(folder / "front.csv", result.front.to_csv(index=False))
-    write_rows(folder / "rows.jsonl", [score.row() for score in result.scores])
+    write_rows(folder / "rows.jsonl", [score.row() for score in rows])
     features = data.features
-    X = np.asarray(features.matrix, dtype=np.float64)
-    labels = features.names or [f"object {row}" for row in range(len(features))]
-    names = [object_name(label) for label in labels]
-    standardized = features.standardization(features.matrix, "float64")
-    original = object_view(standardized, names, meta={"arm": "original"})
-    chosen = object_view(
-        result.transform.apply(X), names, baseline=original, meta={"arm": "chosen"}
-    )
+    X = features.standardization(features.matrix, "float64")
+    Z = result.transform.apply(np.asarray(features.matrix, dtype=np.float64))
+    original = object_view(X, features.labels, meta={"arm": "original"}, answers=data.answers)
+    meta = {"arm": "chosen", "change": _change(result, plan, X)}
+    chosen = object_view(Z, features.labels, baseline=original, meta=meta, answers=data.answers)
     views = make_folder(folder / "views")
     save_view(original, views / "original.npz")
     save_view(chosen, views / "chosen.npz")
+
+
+def _change(result: Sweep, plan: _Plan, X: Float[np.ndarray, "n p"]) -> dict[str, Any]:
+    """What the choice changes, judged by the answers that its fits without a fold have not seen."""
+    data = plan.data
+    raw = np.asarray(data.features.matrix, dtype=np.float64)
+    folds = plan.folds
+    transforms = []
+    for fold in folds:
+        transform = _with_eta(plan.solver, result.best).solve(fold.data, Arm.of(result.best))
+        meta = {"fit": {"n_answers": len(fold.data.answers)}}
+        transforms.append(replace(transform.transform, meta=meta))
+    embeddings = [transform.apply(raw) for transform in transforms]
+    table = axes(result.transform, data.features, folds=transforms)
+    parts = [(Z, fold.answers) for Z, fold in zip(embeddings, folds, strict=True)]
+    return {**axes_record(table), **judged(X, parts), "heldout": True}
 
 
 def _fingerprint(plan: _Plan) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
@@ -41,6 +41,31 @@ class CardOptions(Options):
                     f"{name!r} is not the name of a repository on the Hugging Face hub, OWNER/NAME."
                 )
         return value
+
+
+class SourceOptions(Options):
+    """What a transform maps, and notes on it, where no record beside the features says so."""
+
+    panel: ClassVar[str] = "Record and card"
+
+    model_name: str | None = Field(None, description="Name of the network, for record and card.")
+    layer: str | None = Field(None, description="Its layer.")
+    preprocessing: str | None = Field(
+        None, description="What was done to the images, or to the rows after extraction."
+    )
+    notes: str | None = Field(None, description="Markdown for the card: data, limits, what for.")
+
+    def described(self, record: Mapping[str, Any]) -> dict[str, Any]:
+        """The record of a transform with these options in place of what it says."""
+        described = dict(record)
+        stated = self.model_dump(exclude={"notes"}, exclude_none=True)
+        if "model_name" in stated:
+            stated["model"] = stated.pop("model_name")
+        if stated:
+            described["source"] = {**(record.get("source") or {}), **stated}
+        if self.notes is not None:
+            described["card"] = {**(record.get("card") or {}), "notes": self.notes}
+        return described
 
 
 class _Part(BaseModel):
@@ -83,6 +108,15 @@ class _Sketch(_Part):
     questions: _Base64
 
 
+class _ScoreRow(_Part):
+    task: str
+    metric: str
+    value: float | None = None
+    low: float | None = None
+    high: float | None = None
+    n: int = 0
+
+
 class TransformRecord(_Part):
     """The record in a transform file, ``meta`` of `LinearTransform`."""
 
@@ -95,6 +129,7 @@ class TransformRecord(_Part):
     sweep: dict[str, Any] | None = None
     reduced: dict[str, Any] | None = None
     card: dict[str, Any] | None = None
+    scores: list[_ScoreRow] | None = None
 
 
 def check_record(record: Any, dimensions: int) -> None:

@@ -20,7 +20,7 @@ from glocal.data.readers import READERS
 from glocal.data.sources import Progress, cached, fetch, offline, published
 from glocal.errors import FileError, GLocalError, ParameterError, import_optional, one_line
 from glocal.files import PathLike, ending, make_folder, read_npz, read_text, write_text
-from glocal.transform.formats import ENDINGS, TRANSFORM_NAME, normalised_name
+from glocal.transform.formats import ENDINGS, TRANSFORM_NAME, normalised_name, read_transform
 from glocal.transform.record import CardOptions, value_at
 
 PUBLISHED = "transforms/"
@@ -286,12 +286,33 @@ def save_pretrained(transform: Any, folder: PathLike, **described: Any) -> None:
         written to.
     """
     check_replaceable(folder)
+    previous = Path(folder) / TRANSFORM_NAME
     options = {key: value for key, value in described.items() if value}
-    options = {**(transform.meta.get("card") or {}), **options}
+    options = {**_kept_options(previous), **(transform.meta.get("card") or {}), **options}
     text = card(transform, **options)
     recorded = replace(transform, meta={**transform.meta, "card": options})
     recorded.save(make_folder(folder) / TRANSFORM_NAME)
     write_text(Path(folder) / CARD_NAME, text)
+
+
+def _kept_options(file: Path) -> dict[str, Any]:
+    """The licence, network and data sets on the card of a transform that is replaced, if any."""
+    if not file.exists():
+        return {}
+    meta = read_transform(file)[-1]
+    options = meta.get("card") or {}
+    return {
+        name: options[name] for name in ("licence", "base_model", "datasets") if name in options
+    }
+
+
+def _published_options(library: Any, name: str) -> dict[str, Any]:
+    """The same of the transform that a repository on the hub has, if it has one."""
+    try:
+        file = library.hf_hub_download(name, TRANSFORM_NAME, endpoint=os.environ.get("HF_ENDPOINT"))
+    except library.utils.EntryNotFoundError:
+        return {}
+    return _kept_options(Path(file))
 
 
 def check_replaceable(folder: PathLike) -> None:
@@ -337,6 +358,9 @@ def push_to_hub(transform: Any, repository: str, *, private: bool = False, **des
         with _hub(f"cannot publish hf://{name}", fix) as library:
             api = library.HfApi(endpoint=os.environ.get("HF_ENDPOINT"))
             api.create_repo(name, exist_ok=True, private=private)
+            if kept := _published_options(library, name):
+                stated = {key: value for key, value in described.items() if value}
+                save_pretrained(transform, folder, **{**kept, **stated})
             commit = api.upload_folder(
                 repo_id=name, folder_path=folder, commit_message=f"glocal: {transform!r}"
             )
@@ -382,6 +406,7 @@ def card(
         base_model = network.replace("timm:", "timm/")  # the hub has it under its own name
     facts = _facts(transform)
     facts |= {score.name: score.text(record) for score in _SCORES}
+    facts |= dict(_evaluated(record))
     front = {
         "library_name": "glocal",
         "license": licence,
@@ -430,6 +455,21 @@ def _facts(transform: Any) -> dict[str, Any]:
         "fit": value_at(record, "fit.status"),
         **{f"sha256 of the {name}": f"`{digest}`" for name, digest in hashes.items()},
     }
+
+
+def _evaluated(record: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """The scores of ``glocal evaluate`` that were pushed with a transform, by task and metric."""
+    for row in record.get("scores") or ():
+        if row.get("value") is None:
+            continue
+        interval = ""
+        if row.get("low") is not None and row.get("high") is not None:
+            interval = f" [{row['low']:.3f}, {row['high']:.3f}]"
+        number = f" (n = {row['n']:,})" if row.get("n") else ""
+        name = f"{row['task']}, {row['metric'].replace('_', ' ')}"
+        if row.get("split") not in (None, "all"):
+            name += f", {row['split']}"
+        yield name, f"{row['value']:.3f}{interval}{number}"
 
 
 def _model_index(record: dict[str, Any]) -> list[dict[str, Any]]:

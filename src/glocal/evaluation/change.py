@@ -1,0 +1,324 @@
+"""What a transform changes for the objects: axes, neighbours that people confirm, and answers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from glocal.data.answers import Answers
+from glocal.data.features import Features, as_matrix
+from glocal.errors import DataError, ParameterError
+from glocal.evaluation.structure import neighbours
+from glocal.similarity import is_collapsed, of_pairs, pair_tolerance, unit_rows
+from glocal.transform.record import value_at
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from glocal.transform import LinearTransform
+
+Part = tuple[np.ndarray, Answers]
+"""An embedding Z of all objects, and the answers that it is judged by."""
+SHOWN_NEIGHBOURS = 6
+SURE = 0.8
+"""An axis that correlates less with that of a fit to a part of the answers is called unsure."""
+_MAX_OBJECTS = 5000  # of more, evenly spaced ones are taken
+_MAX_DENSE = 200  # objects, up to which all eigenvectors are computed
+_MIN_GAIN = 1e-9  # a smaller change of a share is rounding
+_SPARE_AXES = 4  # of a fold beyond those it is compared with: its order may differ
+
+
+def axes(
+    transform: LinearTransform,
+    features: Features | Float[np.ndarray, "n p"],
+    n: int = 5,
+    *,
+    damped: int = 2,
+    ends: int = 6,
+    folds: Sequence[LinearTransform] = (),
+) -> pd.DataFrame:
+    """What people's answers amplify: the axes among objects whose share of all differences grows.
+
+    X are the rows of the features, standardized and scaled to length 1, Z those of the transformed
+    features; both are centred over the objects and scaled to ‖·‖_F = 1. The axes are the
+    eigenvectors a, ‖a‖ = 1, of the change of the centred cosine matrix,
+
+        K = ZZᵀ - XXᵀ,   aᵀKa = share after - share before,   factor = √(share after / before),
+
+    so that the rotation and the scale of the transform, the lengths of the rows, duplicates of all
+    objects and the sign of an axis do not matter. With `folds`, an axis is left out unless its
+    share changes by more than chance, see `chance_level`. Without folds this level is the one that
+    a fit with a hold-out records, and else unknown: then all n axes are returned.
+
+    Parameters
+    ----------
+    transform : LinearTransform
+        Any: with bias, centred, to fewer dimensions, or a published one.
+    features : Features or (n_objects, p) array
+        Raw features of at least 3 objects; of more than 5000, evenly spaced ones are taken. Rows
+        are scaled to length 1 first for a transform that was fitted on such rows.
+    n, damped : int
+        How many axes whose share grows the most are returned at most, and after them, how many
+        whose share shrinks the most.
+    ends : int
+        Objects that stand for each end.
+    folds : sequence of LinearTransform
+        Fits of the same arm, each without a part of the answers. Their records say how many they
+        were fitted to.
+
+    Returns
+    -------
+    DataFrame
+        A row for each axis: ``factor``, how much longer differences along it have become beside all
+        others; ``before`` and ``after``, its shares of the squared differences (fractions); ``low``
+        and ``high``, the names of the objects at both ends, the outermost first; ``stability``, the
+        smallest absolute correlation with the most similar axis of a fold (NaN without folds),
+        below 0.8 unsure. ``attrs["chance"]`` is the change of a share that chance explains, or
+        None.
+
+    Raises
+    ------
+    DataError
+        Fewer than 3 objects, or features of another network.
+
+    Examples
+    --------
+    >>> X = np.random.default_rng(0).normal(size=(60, 2))
+    >>> longer = LinearTransform(np.diag([3.0, 1.0]).astype(np.float32), None, 0.0, 1.0)
+    >>> axes(longer, X, 1, damped=0)["factor"].round(1).tolist()
+    [1.3]
+    """
+    import pandas as pd
+
+    if not isinstance(features, Features):
+        features = Features(as_matrix(features))
+    if n < 0 or damped < 0 or ends < 1:
+        raise ParameterError(
+            f"`n` is {n}, `damped` {damped} and `ends` {ends}; allowed are counts."
+        )
+    if len(features) < 3:
+        raise DataError(f"there are {len(features)} objects; axes need at least 3.")
+    step = np.linspace(0, len(features) - 1, min(len(features), _MAX_OBJECTS))
+    rows = np.unique(step.astype(np.int64))
+    raw = np.asarray(features.matrix[rows], dtype=np.float64)
+    if transform.normalised:
+        raw = unit_rows(raw)
+    X = _centred(transform.standardization(raw, "float64"))
+    Z = _centred(transform(raw))
+    fold_rows = [_centred(fold(raw)) for fold in folds]
+    vectors = _eigenvectors(Z, X, n, damped)
+    before = np.square(vectors.T @ X).sum(axis=1)
+    after = np.square(vectors.T @ Z).sum(axis=1)
+    stability = np.full(len(before), np.nan)
+    for fold in fold_rows:
+        others = _eigenvectors(fold, X, n + _SPARE_AXES, damped + _SPARE_AXES)
+        correlation = np.abs(vectors.T @ others).max(axis=1, initial=0.0)  # all are centred
+        stability = np.fmin(stability, correlation)
+    names = [features.labels[row] for row in rows]
+    order = np.argsort(vectors, axis=0, kind="stable").T
+    table = pd.DataFrame(
+        {
+            "factor": np.sqrt(after / np.maximum(before, np.finfo(float).tiny)),
+            "before": before,
+            "after": after,
+            "low": [_first_names(names, line, ends) for line in order],
+            "high": [_first_names(names, line[::-1], ends) for line in order],
+            "stability": stability,
+        }
+    )
+    fractions = [_fraction(fold, transform) for fold in folds]
+    chance = chance_level(Z, fold_rows, fractions) if folds else _recorded_chance(transform)
+    if chance is not None:
+        table = table[(table["after"] - table["before"]).abs() > chance].reset_index(drop=True)
+    table.attrs["chance"] = chance
+    return table
+
+
+def axes_record(table: pd.DataFrame) -> dict[str, Any]:
+    """The table of `axes` as JSON values."""
+    rows = table.astype(object).where(table.notna(), None).to_dict("records")
+    return {"axes": rows, "chance": table.attrs["chance"]}
+
+
+def chance_level(
+    Z: Float[np.ndarray, "n q"],
+    folds: Sequence[Float[np.ndarray, "n q"]],
+    fractions: Sequence[float],
+) -> float:
+    """The change of a share that the choice of the answers explains.
+
+        max over folds f of |largest eigenvalue of K - K_f| / √(1/φ_f - 1)
+
+    K_f is that of a fit to a fraction φ_f of the answers. To first order the error of a fit to t
+    answers has the variance σ²/t, and its difference from a fit to φt of them σ²(1/φ - 1)/t, so
+    that the quotient estimates the largest eigenvalue of the error of K. (Fits to shuffled answers
+    do not: their scale goes to 0, and what is left of the map is mostly rounding.)
+    """
+    Z = _centred(Z)
+    levels = [0.0]
+    for fold, fraction in zip(map(_centred, folds), fractions, strict=True):
+        vectors = _eigenvectors(Z, fold, 1, 1)
+        gains = np.square(vectors.T @ Z).sum(axis=1) - np.square(vectors.T @ fold).sum(axis=1)
+        levels.append(float(np.abs(gains).max(initial=0.0)) / (1 / fraction - 1) ** 0.5)
+    return max(levels)
+
+
+def _fraction(fold: LinearTransform, transform: LinearTransform) -> float:
+    """The fraction of the answers that a fold was fitted to; half where no record says it."""
+    numbers = [value_at(fit.meta, "fit.n_answers") for fit in (fold, transform)]
+    is_known = all(isinstance(number, int) and number > 0 for number in numbers)
+    return numbers[0] / numbers[1] if is_known and numbers[0] < numbers[1] else 0.5
+
+
+def _recorded_chance(transform: LinearTransform) -> float | None:
+    chance = value_at(transform.meta, "fit.holdout.axes_chance")
+    return chance if isinstance(chance, float) else None
+
+
+def _centred(rows: Float[np.ndarray, "n p"]) -> Float[np.ndarray, "n p"]:
+    """Rows of length 1, centred over the objects, of norm 1 together; zeros if all are one."""
+    unit = unit_rows(np.asarray(rows, dtype=np.float64))
+    if is_collapsed(unit):
+        return np.zeros_like(unit)
+    centred = unit - unit.mean(axis=0)
+    return centred / np.linalg.norm(centred)
+
+
+def _eigenvectors(
+    Z: Float[np.ndarray, "n q"], X: Float[np.ndarray, "n p"], n: int, damped: int
+) -> Float[np.ndarray, "n k"]:
+    """The eigenvectors of ZZᵀ - XXᵀ with the n largest and the `damped` smallest eigenvalues."""
+    from scipy.sparse.linalg import LinearOperator, eigsh
+
+    size = len(X)
+    if size <= _MAX_DENSE or size <= n + damped + 1:
+        values, vectors = np.linalg.eigh(Z @ Z.T - X @ X.T)
+    else:
+        K = LinearOperator((size, size), lambda v: Z @ (v @ Z) - X @ (v @ X), dtype=np.float64)
+        start = np.random.RandomState(0).normal(size=size)
+        if np.linalg.norm(K @ start) < _MIN_GAIN:
+            return np.zeros((size, 0))
+        requests = [(end, k) for end, k in (("LA", n), ("SA", damped)) if k]
+        parts = [eigsh(K, k, which=end, v0=start) for end, k in requests]
+        values = np.concatenate([part[0] for part in parts])
+        vectors = np.concatenate([part[1] for part in parts], axis=1)
+    order = np.argsort(values)
+    grows = order[values[order] > _MIN_GAIN][::-1][:n]
+    shrinks = order[values[order] < -_MIN_GAIN][:damped]
+    selected = vectors[:, [*grows, *shrinks]]
+    longer_tail = np.where((selected**3).sum(axis=0) < 0, -1.0, 1.0)
+    return selected * longer_tail
+
+
+def _first_names(names: list[str], order: Int[np.ndarray, " n"], n: int) -> tuple[str, ...]:
+    """The first n different names in an order."""
+    return tuple(dict.fromkeys(names[row] for row in order[: 4 * n]))[:n]
+
+
+def pair_support(
+    neighbours: Int[np.ndarray, "n k"], answers: Answers
+) -> Float[np.ndarray, "n k 2"]:
+    """How many answers chose an object with its neighbour, and how many could have.
+
+    Answers count by their weights.
+    """
+    from scipy.sparse import csr_array
+
+    n, k = neighbours.shape
+    weights = _weights(answers)
+    counts = []
+    for pairs in (answers.pairs[:1], answers.pairs):
+        columns = [answers.objects[:, [i, j]] for i, j in pairs]
+        both = np.concatenate([*columns, *(column[:, ::-1] for column in columns)])
+        entries = (np.tile(weights, 2 * len(pairs)), (both[:, 0], both[:, 1]))
+        matrix = csr_array(entries, shape=(n, n))
+        values = matrix[np.repeat(np.arange(n), k), neighbours.ravel()]
+        counts.append(np.asarray(values).reshape(n, k))
+    return np.stack(counts, axis=-1)
+
+
+def judged(X: Float[np.ndarray, "n p"], parts: Sequence[Part]) -> dict[str, Any]:
+    """What people's answers say of a change: `flips` and `confirmed`."""
+    return {"flips": flips(X, parts), "confirmed": confirmed(X, parts)}
+
+
+def confirmed(
+    X: Float[np.ndarray, "n p"], parts: Sequence[Part], k: int = SHOWN_NEIGHBOURS
+) -> dict[str, list[float]]:
+    """What people say of pairs that are no longer neighbours, ``left``, and of new ones, ``came``.
+
+    Each is [answers that chose the pair, answers that could have]. Neighbours are the k nearest
+    among the objects that the answers of a part name.
+    """
+    totals = {"left": np.zeros(2), "came": np.zeros(2)}
+    for Z, answers in parts:
+        named = answers.named_objects()
+        position = np.full(len(X), -1)
+        position[named] = np.arange(len(named))
+        relabelled = answers.relabel(position)
+        before, after = (neighbours(rows[named], min(k, len(named) - 1)) for rows in (X, Z))
+        for name, rows, others in (("left", before, after), ("came", after, before)):
+            stays = (rows[:, :, None] == others[:, None, :]).any(axis=2)
+            totals[name] += pair_support(rows, relabelled)[~stays].sum(axis=0)
+    return {name: total.tolist() for name, total in totals.items()}
+
+
+def flips(X: Float[np.ndarray, "n p"], parts: Sequence[Part], n: int = 4) -> dict[str, Any]:
+    """Answers that became right, and those that became wrong.
+
+    Returns
+    -------
+    dict
+        ``counts``: better, worse, right (both times), wrong (both times), by weight; ``better`` and
+        ``worse``: the objects of the n clearest answers, the chosen pair first. These have the
+        largest smaller margin, and share no object.
+    """
+    before = np.concatenate([_margins(X, answers) for _, answers in parts])
+    after = np.concatenate([_margins(Z, answers) for Z, answers in parts])
+    weights = np.concatenate([_weights(answers) for _, answers in parts])
+    objects = np.concatenate([answers.objects for _, answers in parts])
+    was_right = before > 0
+    is_right = after > 0
+    groups = {
+        "better": ~was_right & is_right,
+        "worse": was_right & ~is_right,
+        "right": was_right & is_right,
+        "wrong": ~was_right & ~is_right,
+    }
+    clarity = np.minimum(np.abs(before), np.abs(after))
+    counts = {name: float(weights[group].sum()) for name, group in groups.items()}
+    examples = {name: _clearest(objects, groups[name], clarity, n) for name in ("better", "worse")}
+    return {"counts": counts, **examples}
+
+
+def _margins(Z: Float[np.ndarray, "n q"], answers: Answers) -> Float[np.ndarray, " t"]:
+    """By how much the chosen pair is more similar than the others; at most 0 for a tie."""
+    S = of_pairs(Z, answers.objects, answers.pairs)
+    return S[:, 0] - S[:, 1:].max(axis=1) - pair_tolerance(Z)
+
+
+def _clearest(
+    objects: Int[np.ndarray, "t m"],
+    group: Bool[np.ndarray, " t"],
+    clarity: Float[np.ndarray, " t"],
+    n: int,
+) -> list[list[int]]:
+    """The objects of the clearest answers of a group, without an object twice."""
+    rows = np.flatnonzero(group)
+    examples: list[list[int]] = []
+    shown: set[int] = set()
+    for row in rows[np.argsort(-clarity[rows], kind="stable")]:
+        answer = objects[row].tolist()
+        if shown.isdisjoint(answer):
+            shown.update(answer)
+            examples.append(answer)
+        if len(examples) == n:
+            break
+    return examples
+
+
+def _weights(answers: Answers) -> Float[np.ndarray, " t"]:
+    return np.ones(len(answers)) if answers.weights is None else answers.weights

@@ -1,0 +1,355 @@
+"""What a run found, in sentences: each is computed from its record and its rows."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from glocal.report.front import MARGIN, direction, front_points, is_overfitted
+from glocal.report.runs import Run
+from glocal.results import DIFFERENCE, PEOPLE
+from glocal.suite.table import differences, main_rows
+from glocal.transform.record import value_at
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+MIN_KEPT = 0.9
+"""Share of neighbours that the arm of a suite keeps that the page is about, if one does."""
+MIN_KEPT_FOR_SEARCH = 0.8
+_MIN_CERTAIN = 170  # held-out answers
+_AGREEMENT = ("accuracy_cosine", "accuracy_dot")
+_BASES = {
+    "objects": "about objects that the fit had not seen",
+    "questions": "to questions that the fit had not seen, about the same objects",
+    "fitted": "that the transform was fitted to",
+    "heldout": "that the fit had not seen",
+    "": "",
+}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """The arm of a network that the page is about, the finding, and what to know and to do."""
+
+    network: str
+    arm: str
+    sentence: str
+    details: str
+
+
+@dataclass(frozen=True)
+class _Agreement:
+    """Agreement with people, fractions; `basis` says with which answers: a key of _BASES."""
+
+    before: float
+    after: float
+    low: float
+    high: float
+    n: int
+    basis: str
+
+    @property
+    def is_uncertain(self) -> bool:
+        """Whether the interval of the gain, if there is one, contains 0."""
+        return self.low <= 0 <= self.high
+
+
+def findings(run: Run) -> list[Finding]:
+    """One finding for each network of a run."""
+    if run.points is not None and run.means is None:
+        sentence = (
+            f"The sweep is unfinished: {len(run.points)} of its points are there, and nothing is "
+            "chosen yet."
+        )
+        return [Finding("", "", sentence, "Continue it with glocal sweep --resume.")]
+    networks = run.rows["network"].unique().tolist() or [""]
+    return [_finding(run, network) for network in networks]
+
+
+def _finding(run: Run, network: str) -> Finding:
+    arm = featured_arm(run, network)
+    agreement = _agreement(run, network, arm)
+    kept = _kept(run, network, arm)
+    fit = _fit(run, network, arm)
+    is_collapsed = any(
+        arms[arm].meta.get("collapsed") for arms in _views(run, network) if arm in arms
+    )
+    subject = network or run.network or "the network"
+    if is_collapsed:
+        sentence = (
+            f"The transform maps all objects of {subject} to one point: nothing can be told apart, "
+            "and its agreement with people is that of guessing."
+        )
+    elif agreement is not None:
+        neighbours = "" if kept is None else f", and {_keeping(kept)}"
+        sentence = f"{_agreeing(agreement, subject, run, network)}{neighbours}."
+    elif kept is not None:
+        sentence = f"The transform of {subject} {_keeping(kept)}."
+    else:
+        sentence = _comparison(run, network, arm, subject)
+    details = [*_data(run, fit), *_worse(run, network, arm)]
+    if not is_collapsed:
+        details += _warnings(run, agreement)
+    details.append(_advice(run, network, arm, agreement, kept, is_collapsed))
+    return Finding(network, arm, sentence, " ".join(filter(None, details)))
+
+
+def featured_arm(run: Run, network: str) -> str:
+    """The arm that the page is about.
+
+    It is the choice of a sweep; of a suite the arm with the best agreement among those that keep .9
+    of the neighbours, or among all if none does, or the last arm if agreement was not measured.
+    """
+    if run.means is not None:
+        return "chosen"
+    rows = run.rows[run.rows["network"] == network]
+    arms = [arm for arm in rows["transform"].unique() if arm not in (run.baseline, PEOPLE)]
+    if not arms:
+        return run.baseline
+    points = front_points(run)
+    points = points[(points["network"] == network) & points["method"].isin(arms)]
+    if len(points):
+        keeping = points[points["neighbours_kept"] >= MIN_KEPT]
+        candidates = keeping if len(keeping) else points
+        return str(candidates.loc[candidates["accuracy_cosine"].idxmax(), "method"])
+    agreement = rows[rows["metric"].isin(_AGREEMENT) & rows["transform"].isin(arms)]
+    if len(agreement):
+        return str(agreement.loc[agreement["value"].idxmax(), "transform"])
+    return str(arms[-1])
+
+
+def _views(run: Run, network: str) -> list[Mapping[str, Any]]:
+    if network in run.views:
+        return [run.views[network]]
+    return list(run.views.values()) if not network else []
+
+
+def _fit(run: Run, network: str, arm: str) -> dict[str, Any]:
+    """The record of the fit of an arm; empty if there is none."""
+    for name, fit in run.fits.items():
+        if run.means is not None or name in (arm, f"{network}, {arm}"):
+            return fit
+    return {}
+
+
+def _agreement(run: Run, network: str, arm: str) -> _Agreement | None:
+    """Agreement on held-out answers wherever there are some."""
+    fit = _fit(run, network, arm)
+    if run.is_single:
+        recorded = _recorded_agreement(fit)
+        if recorded is not None:
+            return recorded
+    rows = run.rows[(run.rows["network"] == network) & run.rows["metric"].isin(_AGREEMENT)]
+    scores = rows.drop_duplicates(["transform", "metric"], keep="last").set_index("transform")
+    if not {arm, run.baseline} <= set(scores.index):
+        return None
+    before = scores.loc[[run.baseline]].iloc[0]
+    after = scores.loc[[arm]].iloc[0]
+    gain = _gain(run, network, arm)
+    low, high = (math.nan, math.nan) if gain is None else (gain["low"], gain["high"])
+    return _Agreement(
+        before=float(before["value"]),
+        after=float(after["value"]),
+        low=float(low),
+        high=float(high),
+        n=int(after["n"]),
+        basis=_basis(run, after["split"]),
+    )
+
+
+def _gain(run: Run, network: str, arm: str) -> pd.Series[Any] | None:
+    """The row of the paired difference in agreement."""
+    rows = differences(run.rows)
+    metrics = [f"{metric}{DIFFERENCE}" for metric in _AGREEMENT]
+    rows = rows[(rows["network"] == network) & (rows["transform"] == arm)]
+    rows = rows[rows["metric"].isin(metrics)]
+    return rows.iloc[-1] if len(rows) else None
+
+
+def _basis(run: Run, split: str) -> str:
+    """Which answers the rows of a run are about."""
+    if run.means is not None:
+        return str(run.choice.get("heldout", "objects"))
+    if run.is_single:
+        return {True: "fitted", False: "heldout", None: ""}[run.record.get("seen")]
+    return "objects" if str(split).startswith("fold ") else ""
+
+
+def _recorded_agreement(fit: Mapping[str, Any]) -> _Agreement | None:
+    """What the record of a fit says of answers that it had not seen."""
+    heldout = value_at(fit, "holdout.heldout")
+    if isinstance(heldout, Mapping) and "original_accuracy_cosine" in heldout:
+        ends = [heldout.get(name) for name in ("gain_low", "gain_high")]
+        low, high = (math.nan if end is None else end for end in ends)
+        values = (heldout["original_accuracy_cosine"], heldout["accuracy_cosine"])
+        basis = value_at(fit, "holdout.of") or "objects"
+        return _Agreement(*values, low, high, heldout.get("n", 0), basis)
+    expected = value_at(fit, "keep.expected")
+    if isinstance(expected, Mapping) and value_at(fit, "keep.original") is not None:
+        before = fit["keep"]["original"]
+        after = expected["agreement"]
+        margin = 2 * expected["agreement_error"]
+        basis = value_at(fit, "keep.heldout") or "objects"
+        gain = after - before
+        return _Agreement(before, after, gain - margin, gain + margin, 0, basis)
+    return None
+
+
+def _kept(run: Run, network: str, arm: str) -> float | None:
+    """The share of neighbours kept, of images that the fit had not seen wherever there are some."""
+    if run.means is not None:
+        return float(run.means.loc[run.means["chosen"], "neighbours_kept"].iloc[0])
+    fit = _fit(run, network, arm)
+    if run.is_single:
+        for place in ("holdout.heldout.neighbours_kept", "keep.expected.kept"):
+            if isinstance(value_at(fit, place), float):
+                return float(value_at(fit, place))
+    rows = run.rows[(run.rows["network"] == network) & (run.rows["transform"] == arm)]
+    rows = rows[rows["metric"] == "neighbours_kept"]
+    return float(rows["value"].iloc[-1]) if len(rows) else None
+
+
+def _agreeing(agreement: _Agreement, subject: str, run: Run, network: str) -> str:
+    """Agreement before and after, with the ceiling and what guessing gives."""
+    basis = _BASES.get(agreement.basis, "")
+    answers = f"{agreement.n:,} answers {basis}".strip() if agreement.n else f"answers {basis}"
+    before = percent(agreement.before)
+    change = f"up from {before}"
+    if agreement.is_uncertain:
+        change = f"which cannot be told from the {before} before"
+    elif agreement.after < agreement.before:
+        change = f"down from {before}"
+    bounds = [f"guessing gives {percent(run.chance)}"]
+    ceiling = _ceiling(run, network)
+    if ceiling is not None:
+        bounds.insert(0, f"people agree with each other in at most {percent(ceiling)}")
+    if not math.isnan(agreement.low):
+        gain = f"{100 * agreement.low:+.1f} to {100 * agreement.high:+.1f} points"
+        bounds.append(f"95 % interval of the change {gain}")
+    return (
+        f"With the transform, {subject} agrees with people in {percent(agreement.after)} of "
+        f"{answers}, {change} ({'; '.join(bounds)})"
+    )
+
+
+def _ceiling(run: Run, network: str) -> float | None:
+    rows = run.rows[(run.rows["network"] == network) & (run.rows["transform"] == PEOPLE)]
+    rows = rows[rows["metric"] == "ceiling_majority"]
+    return float(rows["value"].iloc[-1]) if len(rows) else None
+
+
+def _keeping(kept: float) -> str:
+    return f"keeps {100 * kept:.0f} % of the ten nearest neighbours of each image"
+
+
+def percent(share: float) -> str:
+    """A fraction with one digit: ``56.2 %``."""
+    return f"{100 * share:.1f} %"
+
+
+def _comparison(run: Run, network: str, arm: str, subject: str) -> str:
+    """What tasks say, where agreement with people was not measured."""
+    rows = _tasks(run, network, arm)
+    groups: dict[str, list[str]] = {"better": [], "worse": [], "same": []}
+    for row in rows:
+        if not math.isnan(row["difference"]):
+            groups[direction(row)].append(str(row["task"]))
+    n_compared = sum(map(len, groups.values()))
+    if not n_compared:
+        number = run.rows["task"].nunique()
+        return f"{number} {_plural('task', number)} of {subject} were scored; nothing was compared."
+    parts = [f"{name} on {', '.join(groups[name])}" for name in ("better", "worse") if groups[name]]
+    outcome = " and ".join(parts) or "neither better nor worse on any"
+    return (
+        f"Compared with {run.baseline} on {n_compared} {_plural('task', n_compared)}, {arm} of "
+        f"{subject} is {outcome}."
+    )
+
+
+def _tasks(run: Run, network: str, arm: str) -> list[dict[Any, Any]]:
+    main = main_rows(run.rows)
+    main = main[(main["network"] == network) & (main["transform"] == arm)]
+    return main.to_dict("records")
+
+
+def _data(run: Run, fit: Mapping[str, Any]) -> Iterator[str]:
+    """What was fitted to what, as far as the record says it."""
+    if run.is_simulated:
+        yield "These are simulated data: “people” are simulated ones."
+    n_answers = fit.get("n_answers")
+    if n_answers:
+        n_people = fit.get("n_people") or run.record.get("n_people")
+        people = f" of {n_people:,} {_plural('person', n_people)}" if n_people else ""
+        objects = f" about {fit['n_objects']:,} objects" if fit.get("n_objects") else ""
+        local = f" and to the neighbours of {fit['n_local']:,} images" if fit.get("n_local") else ""
+        yield f"It was fitted to {n_answers:,} answers{people}{objects}{local}."
+
+
+def _worse(run: Run, network: str, arm: str) -> Iterator[str]:
+    """What got worse, of all tasks but agreement and neighbours."""
+    trivial = (*_AGREEMENT, "neighbours_kept")
+    rows = [row for row in _tasks(run, network, arm) if row["metric"] not in trivial]
+    rows = [row for row in rows if not math.isnan(row["difference"])]
+    worse = [row for row in rows if direction(row) == "worse"]
+    if worse:
+        losses = [f"{row['task']} by {abs(row['difference']):.3f}" for row in worse]
+        yield f"It got worse on {', '.join(losses)}."
+    elif rows:
+        number = len(rows)
+        yield f"Nothing else got worse by more than {MARGIN} ({number} {_plural('task', number)})."
+    else:
+        yield "What it does to other tasks was not measured."
+
+
+def _warnings(run: Run, agreement: _Agreement | None) -> Iterator[str]:
+    if is_overfitted(run):
+        yield "It is overfitted: its loss on held-out answers is above that of the features alone."
+    if agreement is None:
+        return
+    if agreement.basis == "fitted":
+        yield "Agreement with new answers is lower."
+    elif 0 < agreement.n < _MIN_CERTAIN:
+        yield f"{agreement.n} held-out answers are too few to be sure of a small gain."
+
+
+def _advice(
+    run: Run,
+    network: str,
+    arm: str,
+    agreement: _Agreement | None,
+    kept: float | None,
+    is_collapsed: bool,
+) -> str:
+    """What to do next."""
+    worse = [row["task"] for row in _tasks(run, network, arm) if _is_harmed(row)]
+    if is_collapsed:
+        return "Do not use it: lower --lmbda, or check that answers and features belong together."
+    if is_overfitted(run):
+        return "Do not use it as it is: raise --lmbda, or let glocal fit choose it."
+    if agreement is None and kept is not None:
+        return "Whether people agree with it more is not known here: give --answers."
+    if agreement is None:
+        return ""
+    if agreement.is_uncertain:
+        return "Do not rely on it yet: collect more answers."
+    if agreement.after < agreement.before:
+        return "Do not use it."
+    if agreement.basis == "fitted":
+        return "To know what to expect, fit with --holdout 3 or hold answers out with data split."
+    if kept is not None and kept < MIN_KEPT_FOR_SEARCH:
+        return "Where neighbours matter, as in search, fit again with --keep 0.9."
+    command = "glocal apply TRANSFORM FEATURES --out ALIGNED"
+    return f"Except for {', '.join(worse)}, use it: {command}" if worse else f"Use it: {command}"
+
+
+def _is_harmed(row: Mapping[Any, Any]) -> bool:
+    return direction(row) == "worse" and row["metric"] != "neighbours_kept"
+
+
+def _plural(noun: str, number: int) -> str:
+    if number == 1:
+        return noun
+    return "people" if noun == "person" else f"{noun}s"

@@ -1,0 +1,175 @@
+"""What changed for the objects of a run, as the page shows it: axes, neighbours, answers, maps."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from glocal.evaluation.change import SHOWN_NEIGHBOURS, SURE
+from glocal.evaluation.view import View
+from glocal.report.finding import Finding
+from glocal.report.runs import Run
+
+MAX_PICTURES = 200
+"""Objects up to which a map shows all of them as pictures."""
+_N_CHANGED = 6  # objects whose neighbours are shown before any is searched
+_SIDE = 520  # of a map, in its own units
+_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#8c6d31", "#56b4e9", "#7b61c4", "#e69f00")
+_OTHER_COLOUR = "#8a8f96"
+_NAME_ROOM = (88, 15)  # in which no other name begins
+_PICTURE_SIDE = 30
+_MARKS = ("", "yes", "no")
+
+
+class Pair(NamedTuple):
+    """The views of the objects before and after a transform."""
+
+    before: View
+    after: View
+
+
+def objects_of(
+    run: Run, findings: list[Finding], pictures: Mapping[str, str]
+) -> Iterator[dict[str, Any]]:
+    """What the page shows of the objects of each network, under the arm that it is about."""
+    for finding in findings:
+        for network, views in run.views.items():
+            if finding.network not in ("", network):
+                continue
+            before = views.get(run.baseline)
+            after = views.get(finding.arm)
+            if before is not None and after is not None and before.names == after.names:
+                pair = Pair(before, after)
+                yield {
+                    "network": network if len(run.views) > 1 else "",
+                    "names": before.names,
+                    "axes": axes_of(after),
+                    "neighbours": _neighbours(pair),
+                    "flips": _flips(after),
+                    "map": _map(pair, pictures),
+                }
+
+
+def axes_of(view: View) -> dict[str, Any]:
+    """The axes of a transform: what counts more, what counts less, and how sure that is."""
+    change = view.meta.get("change") or {}
+    rows = [dict(axis) for axis in change.get("axes") or ()]
+    widest = max((max(row["before"], row["after"]) for row in rows), default=1.0)
+    for row in rows:
+        stability = row.get("stability")
+        row["unsure"] = stability is not None and stability < SURE
+        row["bars"] = [round(100 * row[when] / widest, 1) for when in ("before", "after")]
+    return {
+        "more": [row for row in rows if row["factor"] > 1],
+        "less": [row for row in rows if row["factor"] < 1],
+        "is_tested": change.get("chance") is not None,
+    }
+
+
+def _neighbours(pair: Pair) -> dict[str, Any]:
+    """The nearest of all objects before and after, and what people say of the changes."""
+    k = min(SHOWN_NEIGHBOURS, pair.before.neighbours.shape[1])
+    before, after = (view.neighbours[:, :k] for view in pair)
+    stays = [_is_among(before, after), _is_among(after, before)]
+    marks = [_marks(view, k) for view in pair]
+    n_judged = sum(
+        ((mark > 0) & ~stay).sum(axis=1) for mark, stay in zip(marks, stays, strict=True)
+    )
+    changed = np.lexsort((-n_judged, stays[0].sum(axis=1)))[:_N_CHANGED]
+    lists = [
+        np.stack([nearest, stay, mark], axis=-1).tolist()
+        for nearest, stay, mark in zip((before, after), stays, marks, strict=True)
+    ]
+    change = pair.after.meta.get("change") or {}
+    confirmed = change.get("confirmed") or {}
+    shares = {name: (yes / all_, all_) for name, (yes, all_) in confirmed.items() if all_}
+    return {
+        "k": k,
+        "lists": lists,
+        "changed": changed.tolist(),
+        "unchanged": float(stays[0].all(axis=1).mean()),
+        "is_marked": pair.after.support is not None,
+        "confirmed": shares if len(shares) == 2 else {},
+        "heldout": change.get("heldout"),
+    }
+
+
+def _is_among(rows: Int[np.ndarray, "n k"], others: Int[np.ndarray, "n k"]) -> np.ndarray:
+    return (rows[:, :, None] == others[:, None, :]).any(axis=2)
+
+
+def _marks(view: View, k: int) -> Int[np.ndarray, "n k"]:
+    """Of each neighbour 1 if more than half of the answers chose the pair, 2 if not, 0 if none."""
+    if view.support is None:
+        return np.zeros((len(view.names), k), dtype=np.int64)
+    chose, could = np.moveaxis(view.support[:, :k], -1, 0)
+    return np.where(could == 0, 0, np.where(2 * chose > could, 1, 2))
+
+
+def _flips(view: View) -> dict[str, Any] | None:
+    """The counts of answers that flipped, and examples of both kinds by name."""
+    change = view.meta.get("change") or {}
+    flips = change.get("flips")
+    if not flips:
+        return None
+    examples = {}
+    for name in ("better", "worse"):
+        examples[name] = [[view.names[i] for i in answer] for answer in flips[name]]
+    total = sum(flips["counts"].values())
+    return {**flips["counts"], "total": total, "examples": examples, "heldout": change["heldout"]}
+
+
+def _map(pair: Pair, pictures: Mapping[str, str]) -> dict[str, Any]:
+    """Both maps: positions, the objects that are drawn by picture or name, and groups by colour."""
+    names = pair.before.names
+    has_pictures = len(names) <= MAX_PICTURES and any(name in pictures for name in names)
+    margin = _PICTURE_SIDE if has_pictures else _NAME_ROOM[0] / 2
+    places = [_places(view.positions, margin) for view in pair]
+    drawn = list(range(len(names))) if has_pictures else _apart(places)
+    return {
+        "side": _SIDE,
+        "picture": _PICTURE_SIDE,
+        "pictures": has_pictures,
+        "places": [xy.tolist() for xy in places],
+        "drawn": drawn,
+        "groups": [] if has_pictures else _groups(pair.before),
+    }
+
+
+def _places(positions: Float[np.ndarray, "n 2"], margin: float) -> Float[np.ndarray, "n 2"]:
+    """Positions in the units of a map, so that nothing is cut at its edge."""
+    low = positions.min(axis=0)
+    extent = np.maximum(positions.max(axis=0) - low, 1e-9)
+    xy = (positions.astype(np.float64) - low) / extent * (_SIDE - 2 * margin) + margin
+    return np.round(np.column_stack([xy[:, 0], _SIDE - xy[:, 1]]), 1)
+
+
+def _apart(places: list[Float[np.ndarray, "n 2"]]) -> list[int]:
+    """Objects whose names stand apart from each other in both maps, the outermost first."""
+    distance = np.abs(places[1] - _SIDE / 2).sum(axis=1)
+    drawn: list[int] = []
+    for i in np.argsort(-distance, kind="stable"):
+        gaps = [np.abs(xy[drawn] - xy[i]) > _NAME_ROOM for xy in places]
+        if all(gap.any(axis=1).all() for gap in gaps):
+            drawn.append(int(i))
+    return drawn
+
+
+def _groups(view: View) -> list[dict[str, Any]]:
+    """The largest categories with their colours, and all other objects."""
+    categories = view.categories or ("",) * len(view.names)
+    counts = Counter(name for name in categories if name not in ("", "other"))
+    largest = [name for name, _ in counts.most_common(len(_COLOURS))]
+    groups = []
+    for name, colour in [*zip(largest, _COLOURS, strict=False), ("other", _OTHER_COLOUR)]:
+        is_other = name == "other"
+        members = [
+            i for i, category in enumerate(categories)
+            if category == name or (is_other and category not in largest)
+        ]  # fmt: skip
+        groups.append({"name": name if largest else "", "colour": colour, "members": members})
+    return [group for group in groups if group["members"]]

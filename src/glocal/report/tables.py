@@ -1,0 +1,139 @@
+"""Tables for papers: numbers in long CSV, and LaTeX with its caption."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from glocal.report.front import LOWER_IS_BETTER, method_points, summary
+from glocal.report.runs import Run
+from glocal.suite.table import cell, main_rows
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_ESCAPED = {
+    "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    **{character: f"\\{character}" for character in "&%$#_{}"},
+    "α": r"$\alpha$",
+    "λ": r"$\lambda$",
+    "τ": r"$\tau$",
+    "η": r"$\eta$",
+}
+
+
+def tables_of(run: Run) -> dict[str, tuple[pd.DataFrame, str]]:
+    """The tables of a run by name, each as numbers for CSV and as a text of LaTeX.
+
+    ``methods`` compares agreement and neighbours kept, ``scores`` has arms × tasks.
+    """
+    tables = {}
+    if len(methods := method_points(run)):
+        tables["methods"] = (methods, _methods_latex(run))
+    if len(run.rows):
+        tables["scores"] = (long_scores(run.rows), _scores_latex(run))
+    return tables
+
+
+def long_scores(rows: pd.DataFrame) -> pd.DataFrame:
+    """One row for each score and difference: network, arm, task, metric, numbers and p-value.
+
+    `p` is corrected for all comparisons where they were several.
+    """
+    table = rows.rename(columns={"transform": "arm"})
+    table = table.assign(p=rows["p_holm"].fillna(rows["p"]))
+    columns = ["network", "features", "arm", "task", "metric", "value", "low", "high", "p", "n"]
+    return table[columns]
+
+
+def _methods_latex(run: Run) -> str:
+    table = summary(run)
+    spread = "one standard error over folds" if run.means is not None else "the 95 % interval"
+    caption = (
+        f"Agreement with people and share of the ten nearest neighbours kept{_of(run)}; in "
+        f"brackets {spread}."
+    )
+    body = [[escaped(value) for value in row] for row in table.to_numpy().tolist()]
+    return latex([escaped(name) for name in table], body, caption)
+
+
+def _scores_latex(run: Run) -> str:
+    """Arms × tasks; the best value of each task and network is bold."""
+    main = main_rows(run.rows)
+    best = _best(main)
+    tasks = main["task"].unique().tolist()
+    has_networks = main["network"].nunique() > 1
+    body: list[list[str]] = []
+    has_star = False
+    for (network, arm), rows in main.groupby(["network", "transform"], sort=False):
+        cells = dict.fromkeys(tasks, "--")
+        for label, row in rows.iterrows():
+            text = cell(dict(row))
+            has_star |= text.endswith("*")
+            text = escaped(text)
+            cells[row["task"]] = rf"\textbf{{{text}}}" if label in best else text
+        line = [escaped(arm), *cells.values()]
+        body.append([escaped(network), *line] if has_networks else line)
+    head = [*(["network"] if has_networks else []), "arm", *map(escaped, tasks)]
+    metrics = [
+        f"{task}: {metric}" for task, metric in zip(main["task"], main["metric"], strict=True)
+    ]
+    caption = (
+        f"Scores{_of(run)}; in brackets the 95 % interval. Bold: the best of each task. Metrics: "
+        f"{'; '.join(dict.fromkeys(metrics))}."
+    )
+    if has_star:
+        caption += f" *: differs from {run.baseline} (paired, p < 0.05 after correction)."
+    return latex(head, body, caption)
+
+
+def _best(main: pd.DataFrame) -> set[Any]:
+    """The labels of the best rows of each task and network, equal ones all of them."""
+    best: set[Any] = set()
+    for _, rows in main.dropna(subset=["value"]).groupby(["network", "task"], sort=False):
+        values = rows["value"].round(3)
+        is_loss = rows["metric"].isin(LOWER_IS_BETTER).all()
+        largest = values.min() if is_loss else values.max()
+        if len(rows) > 1 and values.nunique() > 1:
+            best |= set(rows.index[values == largest])
+    return best
+
+
+def _of(run: Run) -> str:
+    networks = [name for name in run.rows["network"].unique() if name]
+    name = run.network or (networks[0] if len(networks) == 1 else "")
+    return f" of {name}" if name else ""
+
+
+def escaped(text: Any) -> str:
+    r"""A text whose characters mean themselves in LaTeX.
+
+    >>> print(escaped("few_shot 5 % [λ 1]"))
+    few\_shot 5 \% [$\lambda$ 1]
+    """
+    if isinstance(text, float) and math.isnan(text):
+        return "--"
+    return "".join(_ESCAPED.get(character, character) for character in str(text))
+
+
+def latex(head: Sequence[str], body: Sequence[Sequence[str]], caption: str) -> str:
+    """A table environment with the rules of booktabs; cells are LaTeX, the caption is a text."""
+    lines = [
+        "% needs \\usepackage{booktabs}",
+        "\\begin{table}",
+        f"\\caption{{{escaped(caption)}}}",
+        f"\\begin{{tabular}}{{{'l' * len(head)}}}",
+        "\\toprule",
+        f"{' & '.join(head)} \\\\",
+        "\\midrule",
+        *(f"{' & '.join(row)} \\\\" for row in body),
+        "\\bottomrule",
+        "\\end{tabular}",
+        "\\end{table}",
+    ]
+    return "\n".join(lines) + "\n"

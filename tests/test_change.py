@@ -1,0 +1,180 @@
+"""What a transform changes for the objects: axes, neighbours that people confirm, answers."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+import glocal
+from glocal import Answers, Arm, Exact, Features, FitData, LinearTransform
+from glocal.data.world import simulated_world
+from glocal.errors import DataError, ParameterError
+from glocal.evaluation.change import axes, confirmed, flips, pair_support
+from glocal.transform import reduced
+
+
+def planted(n=300, p=12, seed=0):
+    """Objects, and a map that lengthens one random direction threefold and halves another."""
+    rng = np.random.default_rng(seed)
+    X = rng.normal(size=(n, p))
+    Q = np.linalg.qr(rng.normal(size=(p, p)))[0]
+    scale = np.ones(p)
+    scale[:2] = 3.0, 0.5
+    W = (Q * scale) @ Q.T
+    return X, Q, LinearTransform(W.astype(np.float32), None, 0.0, 1.0)
+
+
+def shares(table):
+    return table[["factor", "before", "after"]].to_numpy()
+
+
+@pytest.mark.parametrize("n", [150, 300])
+def test_planted_directions_are_recovered(n):
+    """The lengthened direction is the first axis, the halved one the first that counts less; the
+    objects at the ends are those at the ends of the directions, for few objects and for many.
+    """
+    X, Q, transform = planted(n)
+    table = axes(transform, X, 1, damped=1)
+    assert table["factor"][0] > 1.5
+    assert table["factor"][1] < 0.8
+    for number, direction in enumerate(Q.T[:2]):
+        position = X @ direction / np.linalg.norm(X, axis=1)
+        low, high = (
+            [int(name.split()[1]) for name in table[end][number]] for end in ("low", "high")
+        )
+        sides = [position[low].mean(), position[high].mean()]
+        assert np.sign(sides[0]) != np.sign(sides[1])
+        assert np.abs(sides).min() > 1.2 * position.std()
+
+
+def test_shares_are_of_all_differences_and_do_not_overlap():
+    """All axes together hold all differences before and after, and the gains fall in order."""
+    X, _, transform = planted(40)
+    table = axes(transform, X, 40, damped=40)
+    gains = (table["after"] - table["before"]).to_numpy()
+    assert gains.sum() == pytest.approx(0, abs=1e-9)
+    assert (table["after"].sum(), table["before"].sum()) == pytest.approx((1, 1), abs=1e-9)
+    amplified = gains[gains > 0]
+    assert (np.diff(amplified) <= 1e-12).all()
+
+
+@pytest.mark.parametrize(
+    "change", ["sign", "rotation", "scale", "length of rows", "every object twice"]
+)
+def test_axes_do_not_depend_on(change):
+    """The sign, rotation and scale of the map, lengths of rows and duplicates change nothing."""
+    X, Q, transform = planted()
+    W = transform.weights.astype(np.float64)
+    changed = {"sign": -W, "rotation": W @ Q, "scale": 7 * W}.get(change, W)
+    rows = np.arange(len(X))
+    features = X
+    if change == "length of rows":
+        features = X * np.random.default_rng(1).uniform(0.5, 1.4, size=(len(X), 1))
+    elif change == "every object twice":
+        rows = np.repeat(rows, 2)
+        features = X[rows]
+    names = tuple(f"thing {row}" for row in rows)
+    other = axes(
+        LinearTransform(changed.astype(np.float32), None, 0.0, 1.0), Features(features, names)
+    )
+    mine = axes(transform, Features(X, tuple(f"thing {row}" for row in range(len(X)))))
+    np.testing.assert_allclose(shares(other), shares(mine), rtol=1e-4)
+    assert other["low"].tolist() == mine["low"].tolist()
+
+
+@pytest.mark.filterwarnings("ignore:the columns that stand out")
+def test_the_transform_in_the_box_a_bias_a_centre_and_fewer_dimensions_have_axes():
+    """Each kind of transform has its table; features of another network are refused."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(80, 512)) + 3 * rng.normal(size=512)
+    box = glocal.pretrained("clip-vit-b-32")
+    tables = [glocal.axes(box, X), glocal.axes(glocal.pretrained("clip-vit-b-32-centred"), X)]
+    X, _, transform = planted()
+    moved = replace(transform, bias=np.ones(12, np.float32))
+    fewer = reduced(transform, Features(X), 4)
+    tables += [axes(moved, X), axes(LinearTransform.centring(X + 5), X + 5), axes(fewer, X)]
+    for table in tables:
+        assert len(table)
+        assert (table["factor"] > 0).all()
+    with pytest.raises(DataError, match="dimensions"):
+        axes(box, X)
+
+
+def test_an_axis_stands_above_chance_by_the_folds():
+    """Answers that shuffling has emptied of meaning show no axis; those of the simulated people
+    show some, and the first is the same in every fold.
+    """
+    world = simulated_world(n_triplets=12_000, n_local=60)
+    shuffled = np.random.default_rng(1).permuted(world.answers.objects, axis=1)
+    tables = []
+    for answers in (world.answers, replace(world.answers, objects=shuffled)):
+        data = FitData(world.objects, answers)
+        parts = [data, *(data.fold(k, 3).data for k in range(3))]
+        transform, *folds = (_recorded(part) for part in parts)
+        tables.append(axes(transform, world.objects, folds=folds))
+        assert tables[-1].attrs["chance"] > 0
+    assert tables[0]["stability"][0] > 0.9
+    assert not len(tables[1])
+
+
+def _recorded(data):
+    """A fit whose record says how many answers it had."""
+    transform = Exact().solve(data, Arm("global", lmbda=0.3)).transform
+    return replace(transform, meta={"fit": {"n_answers": len(data.answers)}})
+
+
+def test_an_axis_that_folds_do_not_share_is_unsure():
+    """The stability of an axis is its correlation with the fold that has it least, and a fold that
+    has quite other axes raises the level of chance above it.
+    """
+    X, _, transform = planted()
+    alike = axes(transform, X, 1, damped=0, folds=[transform, transform.at_strength(0.9)])
+    assert alike["stability"][0] > 0.99
+    assert not len(axes(transform, X, 1, damped=0, folds=[planted(seed=5)[2]]))
+    assert np.isnan(axes(transform, X, 1, damped=0)["stability"][0])
+
+
+def test_an_identity_a_collapse_and_the_same_object_have_no_axes():
+    """Where nothing changes, or nothing is left, the table is empty; two objects are refused."""
+    X, _, transform = planted()
+    zero = replace(transform, weights=np.full((12, 12), 0, np.float32))
+    for same in (transform.at_strength(0), zero):
+        assert not len(axes(same, X).query("factor > 1"))
+    with pytest.raises(DataError, match="at least 3"):
+        axes(transform, X[:2])
+    with pytest.raises(ParameterError, match="n"):
+        axes(transform, X, -1)
+
+
+def test_support_counts_answers_that_chose_a_pair_and_those_that_could_have():
+    """Of all kinds of answers, in both directions, and by weight."""
+    answers = Answers.from_array([[0, 1, 2], [0, 2, 1], [1, 0, 3]])
+    support = pair_support(np.array([[1, 2], [0, 3], [0, 1], [1, 2]]), answers)
+    assert support[0].tolist() == [[2, 3], [1, 2]]
+    assert support[3].tolist() == [[0, 1], [0, 0]]
+    anchors = Answers.from_array([[0, 1, 2]], kind="anchor", weights=[2.0])
+    assert pair_support(np.array([[1], [2], [0]]), anchors).tolist() == [
+        [[2, 2]],
+        [[0, 0]],
+        [[0, 2]],
+    ]
+
+
+def test_what_people_say_of_neighbours_that_left_and_came():
+    """Neighbours that stay do not count."""
+    before = np.array([[1, 2], [0, 2], [0, 1], [0, 1]])
+    after = np.array([[1, 3], [0, 2], [0, 1], [0, 1]])
+    answers = Answers.from_array([[0, 3, 2], [0, 2, 1]])
+    assert confirmed(before, after, answers) == {"left": [1.0, 2.0], "came": [1.0, 1.0]}
+
+
+def test_flips_are_counted_by_weight_and_the_clearest_shown():
+    """An answer is right where its pair is alone the most similar; ties are not right."""
+    X = np.eye(3)[[0, 1, 0]] + 0.1
+    Z = np.eye(3)[[0, 0, 1]] + 0.1
+    answers = Answers.from_array([[0, 1, 2], [0, 2, 1]], weights=[2.0, 1.0])
+    flipped = flips(X, Z, answers)
+    assert flipped["counts"] == {"better": 2.0, "worse": 1.0, "right": 0.0, "wrong": 0.0}
+    assert flipped["better"] == [[0, 1, 2]]
+    assert flipped["worse"] == [[0, 2, 1]]
+    assert flips(np.ones((3, 2)), Z, answers)["counts"]["wrong"] == 1.0

@@ -1,0 +1,163 @@
+"""Tables for papers: numbers that a program reads, LaTeX that compiles, rows that say of what."""
+
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+
+pytest.importorskip("altair")
+
+from glocal import LinearTransform
+from glocal.report import Run, load_any, save_tables
+from glocal.report.tables import escaped, latex
+from glocal.results import Score, read_scores, write_rows
+from glocal.suite.table import score_frame
+
+
+def rows(network, values):
+    """Two arms on a task of which more is better, and on one of which less is."""
+    scores = []
+    for metric, pair in zip(("accuracy_ncm", "fpr95"), values, strict=True):
+        for arm, value in zip(("original", "few_shot"), pair, strict=True):
+            scores.append(
+                Score(
+                    f"{metric} & more", metric, value, value - 0.1, value + 0.1, 50,
+                    transform=arm, network=network,
+                )
+            )  # fmt: skip
+    difference = Score(
+        "accuracy_ncm & more", "accuracy_ncm_difference", values[0][1] - values[0][0], n=50,
+        transform="few_shot", network=network, settings={"baseline": "original"}, p=0.001,
+        p_holm=0.002,
+    )  # fmt: skip
+    return [*scores, difference]
+
+
+@pytest.fixture
+def tables(tmp_path):
+    scores = [*rows("net_1", ((0.5, 0.6), (0.3, 0.4))), *rows("net_2", ((0.7, 0.6), (0.2, 0.1)))]
+    files = save_tables([Run("suite", score_frame(scores))], tmp_path)
+    assert {file.name for file in files} == {"scores.csv", "scores.tex"}
+    return tmp_path
+
+
+def test_the_csv_is_long_and_numeric(tables):
+    """A row for each network, arm, task and metric; the difference has its corrected p."""
+    table = pd.read_csv(tables / "scores.csv")
+    columns = ["network", "arm", "task", "metric", "value", "low", "high", "p", "n"]
+    assert [name for name in table if name != "features"] == columns
+    assert all(pd.api.types.is_numeric_dtype(table[name]) for name in columns[4:])
+    (difference,) = table.query(
+        "metric == 'accuracy_ncm_difference' and network == 'net_1'"
+    ).to_dict("records")
+    assert (difference["value"], difference["p"]) == (pytest.approx(0.1), 0.002)
+
+
+def test_the_latex_has_escapes_the_best_in_bold_a_star_and_a_caption(tables):
+    """Of each network and task the best is bold, also where less is better; the star, which stands
+    for a p-value, is explained; special characters are escaped everywhere.
+    """
+    text = (tables / "scores.tex").read_text("utf-8")
+    assert not re.search(r"(?<!\\)[_%]|(?<!\\)& more", text.split("\n", 1)[1])
+    lines = [line for line in text.splitlines() if line.startswith(r"net\_")]
+    bold = [re.findall(r"\\textbf\{(0\.\d+)", line) for line in lines]
+    assert bold == [["0.300"], ["0.600"], ["0.700"], ["0.100"]]
+    assert "0.600 [0.500, 0.700]*" in text
+    caption = re.search(r"\\caption\{(.*)\}", text)[1]
+    for word in ("95", "Bold", "fpr95", "*: differs from original"):
+        assert word in caption
+    assert len({line.count(" & ") for line in lines}) == 1
+
+
+def test_every_special_character_means_itself_in_latex():
+    """Each that TeX reads otherwise is written by its command."""
+    assert escaped("\\~^&%$#_{}") == (
+        r"\textbackslash{}\textasciitilde{}\textasciicircum{}\&\%\$\#\_\{\}"
+    )
+    table = latex(["a"], [["b"]], "100 % of x_1")
+    assert r"\caption{100 \% of x\_1}" in table
+
+
+def test_rows_of_evaluate_name_the_network_and_the_features(tmp_path, run):
+    """A file that several commands append to becomes one table with a line for each network."""
+    rng = np.random.default_rng(0)
+    np.save(tmp_path / "answers.npy", np.array([rng.permutation(20)[:3] for _ in range(60)]))
+    for network in ("net-a", "net-b"):
+        (tmp_path / network).mkdir()
+        np.save(tmp_path / network / "features.npy", rng.normal(size=(20, 4)).astype(np.float32))
+        code, _, err = run(
+            "evaluate", "odd-one-out", "--features", tmp_path / network, "--answers",
+            tmp_path / "answers.npy", "--out", tmp_path / "scores.jsonl",
+        )  # fmt: skip
+        assert code == 0, err
+    scores = read_scores(tmp_path / "scores.jsonl")
+    assert {score.network for score in scores} == {"net-a", "net-b"}
+    assert {score.features for score in scores} == {str(tmp_path / n) for n in ("net-a", "net-b")}
+    save_tables(load_any([tmp_path / "scores.jsonl"]), tmp_path)
+    table = pd.read_csv(tmp_path / "scores.csv")
+    assert table["network"].unique().tolist() == ["net-a", "net-b"]
+
+
+# what a transform maps, in its record and on its card
+
+
+def test_model_layer_preprocessing_and_notes_reach_record_and_card(tmp_path, run):
+    """`fit` records what the features do not say of themselves; `push` puts it on the card."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(30, 4)).astype(np.float32)
+    np.save(tmp_path / "x.npy", X)
+    np.save(tmp_path / "a.npy", np.array([rng.permutation(30)[:3] for _ in range(200)]))
+    code, _, err = run(
+        "fit", "--features", tmp_path / "x.npy", "--answers", tmp_path / "a.npy", "--method",
+        "global", "--holdout", "3", "--model-name", "my-net", "--layer", "fc", "--preprocessing",
+        "resized to 224", "--notes", "Of our pilot.", "--out", tmp_path / "t.npz",
+    )  # fmt: skip
+    assert code == 0, err
+    meta = LinearTransform.load(tmp_path / "t.npz").meta
+    assert meta["source"] == {"model": "my-net", "layer": "fc", "preprocessing": "resized to 224"}
+    code, _, err = run("transforms", "push", tmp_path / "t.npz", tmp_path / "card")
+    assert code == 0, err
+    card = (tmp_path / "card" / "README.md").read_text("utf-8")
+    for words in (
+        "my-net / fc",
+        "resized to 224",
+        "Of our pilot.",
+        "agreement on held-out answers",
+    ):
+        assert words in card
+
+
+def test_push_takes_the_same_options_and_scores(tmp_path, run):
+    """They replace what the record says; scores of this transform alone come onto the card."""
+    path = tmp_path / "t.npz"
+    LinearTransform(np.eye(3, dtype=np.float32), None, 0.0, 1.0).save(path)
+    scores = tmp_path / "scores.jsonl"
+    row = Score("odd-one-out", "accuracy_cosine", 0.561, 0.55, 0.57, 900, transform=str(path))
+    write_rows(scores, [row.row(), Score("rsa", "spearman", 0.123).row()])
+    options = ("--model-name", "net", "--notes", "Mine.", "--scores", scores)
+    code, _, err = run("transforms", "push", path, tmp_path / "card", *options)
+    assert code == 0, err
+    card = (tmp_path / "card" / "README.md").read_text("utf-8")
+    for words in ("Transform of net", "Mine.", "0.561 [0.550, 0.570] (n = 900)"):
+        assert words in card
+    assert "0.123" not in card
+    write_rows(scores, [Score("rsa", "spearman", 0.123).row()])
+    code, _, err = run("transforms", "push", path, tmp_path / "card", *options)
+    assert code == 2
+    assert "has no score" in err
+
+
+def test_a_second_push_keeps_the_licence(tmp_path):
+    """Licence, network and data sets of the card that is replaced stay unless others are stated;
+    notes do not, since they are about the transform before.
+    """
+    transform = LinearTransform(np.eye(3, dtype=np.float32), None, 0.0, 1.0)
+    transform.save_pretrained(tmp_path, licence="mit", datasets=["me/answers"], notes="Old.")
+    transform.save_pretrained(tmp_path)
+    card = (tmp_path / "README.md").read_text("utf-8")
+    assert 'license: "mit"' in card
+    assert "me/answers" in card
+    assert "Old." not in card
+    transform.save_pretrained(tmp_path, licence="cc0-1.0")
+    assert 'license: "cc0-1.0"' in (tmp_path / "README.md").read_text("utf-8")
