@@ -1,6 +1,7 @@
 """The commands: links, restarts, exports, and wrong command lines in one sentence each."""
 
 import json
+import re
 import socket
 
 import numpy as np
@@ -9,6 +10,8 @@ import pytest
 import uvicorn
 
 from glocal.cli.app import execute
+from glocal.data.answers import Answers
+from glocal_collect.overview import MARK
 from glocal_collect.study import open_study
 
 
@@ -65,7 +68,7 @@ def test_a_study_is_opened_and_closed_by_the_command(run, study):
     code, output, _ = run("run", "--out", study, "--port", 0, "--open", "--people", 5)
     assert code == 0
     assert "open link  http" in output
-    assert "p1" not in output
+    assert "p1  http" not in output
     code, output, _ = run("run", "--out", study, "--port", 0, "--no-open")
     assert code == 0
     assert "open link" not in output
@@ -112,6 +115,77 @@ def test_answers_are_exported_as_archive_and_as_table(run, serve_study, tmp_path
     assert str(tmp_path / "b.csv") in output
     assert len(pd.read_csv(tmp_path / "b.csv")) == 4
     assert sorted(file.name for file in tmp_path.glob("?.*")) == ["a.csv", "a.npz", "b.csv"]
+
+
+@pytest.fixture
+def answered(serve_study):
+    """A study in which p1, p2 and p3 leave the two nearest numbers, and p4 clicks at random."""
+    study = serve_study(people=5, per_person=120, repeats=0.2, catch=0.05)
+    rng = np.random.default_rng(0)
+    for person in ("p1", "p2", "p3", "p4"):
+        careless = person == "p4"
+
+        def choose(names, careless=careless):
+            a, b, c = (int(re.sub(r"\D", "", name)) for name in names)
+            gaps = [abs(b - c), abs(a - c), abs(a - b)]
+            return int(rng.integers(3) if careless else np.argmin(gaps))
+
+        study.answer_trials(study.begin(person), choose)
+    return study
+
+
+def test_people_are_shown_and_excluded(run, answered, tmp_path):
+    """The careless one is marked; an exclusion is recorded, holds for exports, is taken back."""
+    folder = answered.study.folder
+    code, output, _ = run("people", folder)
+    assert code == 0
+    (line,) = (line for line in output.splitlines() if MARK in line)
+    assert line.startswith("p4")
+    assert "p5" in output
+    distances = np.subtract.outer(np.arange(12), np.arange(12))
+    np.save(tmp_path / "features.npy", np.exp(-(distances**2) / 8))
+    (tmp_path / "file_names.txt").write_text("\n".join(f"image{i}" for i in range(12)))
+    code, output, _ = run(
+        "people", folder, "--features", tmp_path / "features.npy", "--exclude", "p4", "--json"
+    )
+    assert code == 0
+    rows = {row["person"]: row for row in json.loads(output)["people"]}
+    assert [person for person, row in rows.items() if row["is_marked"]] == ["p4"]
+    assert [person for person, row in rows.items() if row["excluded"]] == ["p4"]
+    assert rows["p1"]["low"] < rows["p1"]["agreement"] <= rows["p1"]["high"]
+    assert rows["p1"]["catch_trials"] == 6
+    assert rows["p5"]["answers"] == 0
+
+    def exported(*options):
+        code, output, _ = run(
+            "export", folder, "--out", tmp_path / "a.npz", "--csv", "--json", *options
+        )
+        assert code == 0
+        people = set(Answers.load(tmp_path / "a.npz").person)
+        assert set(pd.read_csv(tmp_path / "a.csv")["person"]) == people
+        with np.load(tmp_path / "a.npz", allow_pickle=False) as archive:
+            assert archive["without"].tolist() == json.loads(output)["without"]
+        return people
+
+    everybody = {"p1", "p2", "p3", "p4"}
+    assert exported() == everybody - {"p4"}
+    assert exported("--without", "p1") == everybody - {"p1", "p4"}
+    assert exported("--everybody") == everybody
+    assert len(answered.rows("answers")) == 480
+    assert run("people", folder, "--include", "p4")[0] == 0
+    assert exported() == everybody
+    for command in (["people", folder, "--exclude"], ["export", folder, "--without"]):
+        arguments = ["--out", tmp_path / "b.npz"] if command[0] == "export" else []
+        code, output, messages = run(*command, "p9", *arguments)
+        assert (code, output) == (2, "")
+        assert "p9" in messages
+
+
+def test_the_people_of_a_new_study_are_shown(run, study):
+    """Before anybody has begun there is a line for each link."""
+    code, output, _ = run("people", study)
+    assert code == 0
+    assert output.count("has not begun") == 2
 
 
 def test_wrong_commands_end_in_one_sentence(run, images, tmp_path):

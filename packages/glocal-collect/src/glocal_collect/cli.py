@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from glocal.cli.inputs import flat, refuse_overwriting_inputs
-from glocal.cli.output import AsJson, progress_bar, say, show
+from glocal.cli.output import AsJson, progress_bar, put_json, put_table, say, show
 from glocal.errors import ParameterError
 from glocal.files import writable_target
 from glocal_collect.settings import Settings
@@ -22,6 +22,11 @@ if TYPE_CHECKING:
 app = typer.Typer(
     no_args_is_help=True, help="Ask people about your own images, and export their answers."
 )
+
+
+StudyFolder = Annotated[
+    Path, typer.Argument(metavar="STUDY", help="Folder that glocal collect run --out wrote.")
+]
 
 
 @app.command("run")
@@ -85,21 +90,27 @@ def run(
 
 @app.command("export")
 def export(
-    folder: Annotated[
-        Path, typer.Argument(metavar="STUDY", help="Folder that glocal collect run --out wrote.")
-    ],
+    folder: StudyFolder,
     out: Annotated[
         Path, typer.Option(help="File to write: .npz of answers, or .csv of every trial.")
     ],
     csv: Annotated[
         bool, typer.Option("--csv", help="Beside the .npz, also write the .csv.")
     ] = False,
+    without: Annotated[
+        list[str] | None,
+        typer.Option(help="Id of a person to leave out of these files; repeatable."),
+    ] = None,
+    everybody: Annotated[
+        bool, typer.Option("--everybody", help="Also write the answers of excluded people.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Write the answers of a study to a file, at any time.
 
-    The .npz is a file that --answers of fit, sweep, evaluate and data takes, with person, seconds,
-    time and order. The .csv also has catch trials and "can't tell".
+    Both files are taken by --answers of fit, sweep, evaluate and data. The .npz has the answers
+    with person, seconds, time and order, and the .csv also catch trials and "can't tell". People
+    whom glocal collect people --exclude has excluded are left out.
 
     Example: glocal collect export study --out answers.npz --csv
     """
@@ -111,10 +122,12 @@ def export(
     study = open_study(folder)
     with contextlib.closing(Database(study.database)) as database:
         collected = read_collected(study, database)
+    left_out = sorted({*(without or []), *([] if everybody else collected.excluded)})
+    collected = collected.without(left_out)
     files = []
     table = out
     if out.suffix.lower() == ".npz":
-        save_npz(collected, out)
+        save_npz(collected, out, left_out)
         files.append(str(out))
         table = out.with_suffix(".csv")
     if csv or not files:
@@ -127,7 +140,59 @@ def export(
         "cannot_tell": int((collected.table["choice"] < 0).sum()),
     }
     summary = ", ".join(f"{name.replace('_', ' ')} {count}" for name, count in counts.items())
-    show(as_json, {**counts, "files": files}, f"{summary}; written to {' and '.join(files)}")
+    lines = [f"left out: {', '.join(left_out)}"] if left_out else []
+    lines.append(f"{summary}; written to {' and '.join(files)}")
+    show(as_json, {**counts, "without": left_out, "files": files}, *lines)
+
+
+@app.command("people")
+def people(
+    folder: StudyFolder,
+    exclude: Annotated[
+        list[str] | None,
+        typer.Option(help="Id of a person whom export shall leave out; repeatable."),
+    ] = None,
+    include: Annotated[
+        list[str] | None, typer.Option(help="Id of a person to take back in; repeatable.")
+    ] = None,
+    features: Annotated[
+        Path | None,
+        typer.Option(
+            help="Features of the images, for the model of the answers. "
+            "[default: the folder features of the study, if it has one]"
+        ),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show what each person of a study did and how well, and exclude people from the export.
+
+    A person with 100 answers or more is marked if random answers would agree so little with a model
+    of the other people's answers more than ten times as often as careful ones. The model is fitted
+    without the person; with features of the images it needs fewer answers. An exclusion is recorded
+    with its time, deletes nothing, and --include takes it back.
+
+    Example: glocal collect people study --exclude p3
+    """
+    from glocal_collect import overview
+    from glocal_collect.db import Database
+    from glocal_collect.export import read_collected
+    from glocal_collect.study import open_study
+
+    study = open_study(folder)
+    with contextlib.closing(Database(study.database)) as database:
+        overview.exclude(study, database, exclude or [], is_excluded=True)
+        overview.exclude(study, database, include or [], is_excluded=False)
+        collected = read_collected(study, database)
+    with progress_bar("comparing people"):
+        judged = overview.judge(collected, overview.features_of(study, features))
+    table = overview.overview(study, collected, judged)
+    if as_json:
+        rows = table.astype(object).where(table.notna(), None).reset_index()
+        put_json({"people": rows.to_dict("records")})
+        return
+    rows = overview.cells(table, study.settings.per_person)
+    rows.insert(1, "Code", [*table["code"].fillna(""), ""])
+    put_table(["Person", *rows], rows.reset_index().to_numpy().tolist())
 
 
 def _study(out: Path, images: str, requested: Settings) -> Study:
