@@ -70,6 +70,7 @@ def test_more_objects_than_a_model_without_features_takes_mark_nobody():
     table = participants(answers)
     assert table["model"].isna().all()
     assert not table["is_marked"].any()
+    assert list(participants(answers.select(np.arange(0)))["is_marked"]) == []
 
 
 def test_repeats_compare_an_answer_with_the_last_one_of_the_same_person():

@@ -1,7 +1,9 @@
 """The commands: links, restarts, exports, and wrong command lines in one sentence each."""
 
+import io
 import json
 import re
+import shutil
 import socket
 
 import numpy as np
@@ -188,6 +190,46 @@ def test_the_people_of_a_new_study_are_shown(run, study):
     assert output.count("has not begun") == 2
 
 
+def test_a_plan_says_what_a_study_takes(run, images):
+    """Images are counted or stated; a share that is never reached for other images says so."""
+    code, output, _ = run("plan", "--objects", 100, "--gain", 0.5, "--seconds", 4, "--pay", "12/h")
+    assert code == 0
+    assert "2,500 answers: 13 people × 200 trials" in output
+    assert "49 for their pay" in output
+    assert "never with a weak network" in output
+    code, output, messages = run("plan", "--images", images, "--json")
+    record = json.loads(output)
+    assert (code, record["objects"], record["cost"]) == (0, 12, None)
+    assert "copies" not in messages
+
+
+def test_copies_of_an_image_are_named(run, images, tmp_path):
+    """An image under two names is a warning of the plan and of the run, with both names."""
+    folder = tmp_path / "copies"
+    shutil.copytree(images, folder)
+    shutil.copyfile(folder / "image3.png", folder / "my photo (1).png")
+    code, output, messages = run("plan", "--images", folder, "--json")
+    assert code == 0
+    assert json.loads(output)["objects"] == 13
+    assert "image3.png and my photo (1).png" in messages
+    code, _, messages = run("run", folder, "--out", tmp_path / "study", "--port", 0)
+    assert code == 0
+    assert "image3.png and my photo (1).png" in messages
+
+
+def test_the_title_is_asked_for_in_a_terminal(run, images, tmp_path, monkeypatch):
+    """A new study without --title asks for it; without a terminal it is the name of the folder."""
+    assert run("run", images, "--out", tmp_path / "quiet", "--port", 0)[0] == 0
+    assert open_study(tmp_path / "quiet").title == "quiet"
+    answers = io.StringIO("Which look alike?\n")
+    answers.isatty = lambda: True
+    monkeypatch.setattr("sys.stdin", answers)
+    code, output, _ = run("run", images, "--out", tmp_path / "study", "--port", 0, "--json")
+    assert code == 0
+    assert json.loads(output)["images"] == 12
+    assert open_study(tmp_path / "study").title == "Which look alike?"
+
+
 def test_wrong_commands_end_in_one_sentence(run, images, tmp_path):
     """A wrong port, address, option or folder is refused, and nothing is made."""
     out = ["--out", tmp_path / "study"]
@@ -205,6 +247,11 @@ def test_wrong_commands_end_in_one_sentence(run, images, tmp_path):
             ([*new, "--no-open"], "--no-open"),
             (["run", f"{images}x", *out, "--port", 0], f"{images}x"),
             (["run", *out, "--port", 0], "images"),
+            (["plan"], "--objects"),
+            (["plan", "--objects", "9", "--images", images], "--images"),
+            (["plan", "--objects", "2"], "--objects"),
+            (["plan", "--objects", "9", "--pay", "much"], "--pay"),
+            (["people", tmp_path], "study.json"),
             (["export", tmp_path, "--out", tmp_path / "a.npz"], "study.json"),
             (["export", tmp_path, "--out", tmp_path / "a.txt"], ".csv"),
         ]

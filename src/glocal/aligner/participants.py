@@ -72,7 +72,9 @@ def participants(answers: Answers, features: Features | None = None) -> pd.DataF
     """
     import pandas as pd
 
-    table = people(answers)
+    table = people(answers).assign(is_marked=False)
+    if not len(answers):
+        return table
     person = np.asarray(answers.person)
     is_careless = np.zeros(len(answers), dtype=bool)
     for _ in range(_MAX_ROUNDS):

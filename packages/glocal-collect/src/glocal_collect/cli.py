@@ -5,6 +5,10 @@ from __future__ import annotations
 import contextlib
 import ipaddress
 import socket
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,6 +16,7 @@ import typer
 
 from glocal.cli.inputs import flat, refuse_overwriting_inputs
 from glocal.cli.output import AsJson, progress_bar, put_json, put_table, say, show
+from glocal.data.planning import StudyDesign
 from glocal.errors import ParameterError
 from glocal.files import writable_target
 from glocal_collect.settings import Settings
@@ -145,6 +150,62 @@ def export(
     show(as_json, {**counts, "without": left_out, "files": files}, *lines)
 
 
+@app.command("plan")
+@flat
+def plan(
+    images: Annotated[
+        str, typer.Option(help="Folder, pattern or list of images to count, and to find copies in.")
+    ] = "",
+    pay: Annotated[
+        float | None,
+        typer.Option(
+            parser=lambda text: float(text.removesuffix("/h")),
+            help="Pay for an hour in any currency: 12, or 12/h.",
+        ),
+    ] = None,
+    *,
+    design: StudyDesign,
+    as_json: AsJson = False,
+) -> None:
+    """Say how many answers, people, minutes and how much money a study takes.
+
+    It plans for a share of the gain in agreement with people that answers about these images can
+    give, and says what the same share takes about other images: more images rather than more
+    answers about the same. The numbers come from simulated studies of photographs of objects.
+
+    Example: glocal collect plan --objects 100 --pay 12/h
+    """
+    from glocal.data.planning import plan_study
+    from glocal_collect.study import find_images, prepare
+
+    if (design.objects is None) == (not images):
+        raise ParameterError("Name the number of images by --objects, or a folder by --images.")
+    if images:
+        with (
+            progress_bar("preparing images", unit="images") as progress,
+            tempfile.TemporaryDirectory() as folder,
+        ):
+            names, left_out = prepare(find_images(images), Path(folder), progress)
+            _warn(Path(folder), names, left_out)
+        design = design.replace(objects=len(names))
+    studied = plan_study(**design.model_dump(), pay=pay)
+    show(as_json, asdict(studied), *studied.lines())
+
+
+def _warn(folder: Path, names: Sequence[str], left_out: Sequence[tuple[str, str]]) -> None:
+    """Say which images are left out, and which are equal."""
+    from glocal_collect.study import copies
+
+    if left_out:
+        say(f"left out: {len(left_out)} files; the first: {' '.join(left_out[0])}")
+    equal = copies(folder, names)
+    if equal:
+        say(
+            f"copies: {len(equal)} images have two names or more; the first: "
+            f"{' and '.join(equal[0])}. Remove the copies, which nobody can tell apart."
+        )
+
+
 @app.command("people")
 def people(
     folder: StudyFolder,
@@ -184,14 +245,14 @@ def people(
         overview.exclude(study, database, include or [], is_excluded=False)
         collected = read_collected(study, database)
     with progress_bar("comparing people"):
-        judged = overview.judge(collected, overview.features_of(study, features))
+        judged = overview.judge(study, collected, features)
     table = overview.overview(study, collected, judged)
     if as_json:
         rows = table.astype(object).where(table.notna(), None).reset_index()
         put_json({"people": rows.to_dict("records")})
         return
     rows = overview.cells(table, study.settings.per_person)
-    rows.insert(1, "Code", [*table["code"].fillna(""), ""])
+    rows.insert(1, "Code", table["code"].fillna(""))
     put_table(["Person", *rows], rows.reset_index().to_numpy().tolist())
 
 
@@ -222,11 +283,13 @@ def _study(out: Path, images: str, requested: Settings) -> Study:
         return study.with_settings(settings)
     if not images:
         raise ParameterError(f"{out} is not a study yet. Name the images to show.")
+    if settings.title is None and sys.stdin.isatty():
+        name = out.resolve().name
+        title = typer.prompt("Title of the page for participants", default=name, err=True)
+        settings = settings.replace(title=title)
     with progress_bar("preparing images", unit="images") as progress:
         study = create(out, images, settings, progress)
-    if study.left_out:
-        first = " ".join(study.left_out[0])
-        say(f"left out: {len(study.left_out)} files, which study.json lists; the first: {first}")
+    _warn(study.folder / "images", study.names, study.left_out)
     return study
 
 

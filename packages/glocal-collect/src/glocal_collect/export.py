@@ -99,7 +99,7 @@ class Collected:
     def answers(self) -> Answers:
         """The answers about similarity, in the order of the table, with the catch trials."""
         rows = self.table[self.is_answer]
-        choice = rows["choice"].to_numpy()
+        choice = rows["choice"].to_numpy(np.int64)
         person = self.table["person"].to_numpy(np.str_)
         if self.kind == "anchor":
             positions = np.stack([np.zeros_like(choice), choice, 3 - choice], axis=1)

@@ -13,7 +13,7 @@ from glocal.errors import FileError
 from glocal_collect.db import Connection, Database, scalar
 from glocal_collect.export import read_collected
 from glocal_collect.limits import Limit, Refusal
-from glocal_collect.overview import features_of, judge, overview
+from glocal_collect.overview import judge, overview
 from glocal_collect.study import Study
 from glocal_collect.tokens import OPEN, OWNER, PERSON, Signer, Token
 from glocal_collect.trials import TrialScheduler
@@ -71,7 +71,7 @@ class StudyService:
         collected = read_collected(self.study, self.database)
         with self._judging:
             if time.monotonic() > self._judged_until:
-                self._judged = judge(collected, features_of(self.study))
+                self._judged = judge(self.study, collected)
                 if len(self._judged):
                     self._judged_until = time.monotonic() + _SECONDS_BETWEEN_JUDGEMENTS
         return overview(self.study, collected, self._judged)
@@ -253,7 +253,8 @@ class StudyService:
         n_answers = self._n_answers(connection, token)
         self._scheduler.make_ahead(connection, token.id, n_answers)
         if n_answers >= self.settings.per_person:
-            connection.execute(finish, (time.time(), self.signer.code(token.id), token.id))
+            code = self.settings.code or self.signer.code(token.id)
+            connection.execute(finish, (time.time(), code, token.id))
 
     def _n_answers(self, connection: Connection, token: Token) -> int:
         return scalar(connection, f"SELECT count(*) {_ANSWERED}", token.id)
