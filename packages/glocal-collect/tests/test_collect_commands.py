@@ -183,6 +183,42 @@ def test_people_are_shown_and_excluded(run, answered, tmp_path):
         assert "p9" in messages
 
 
+def test_exports_are_read_as_they_come(run, answered, tmp_path, capsys):
+    """Check, import, split and fit take both files, joined with the features by name alone."""
+    run("export", answered.study.folder, "--out", tmp_path / "a.npz", "--csv")
+    order = np.random.default_rng(0).permutation(12)
+    matrix = np.exp(-(np.subtract.outer(order, np.arange(12)) ** 2) / 8)
+    np.save(tmp_path / "features.npy", matrix)
+    (tmp_path / "file_names.txt").write_text("\n".join(f"photos/image{i}.jpg" for i in order))
+    features = ["--features", str(tmp_path / "features.npy")]
+    objectives = []
+    for name in ("a.npz", "a.csv"):
+        answers = ["--answers", str(tmp_path / name)]
+        assert execute(["data", "check", *features, *answers]) == 0
+        capsys.readouterr()
+        fit = ["fit", *features, *answers, "--lmbda", "1", "--method", "global", "--holdout", "0"]
+        assert execute([*fit, "--out", str(tmp_path / "t.npz"), "--json"]) == 0
+        output, messages = capsys.readouterr()
+        objectives.append(json.loads(output)["objective"])
+        assert "no names" not in messages
+        assert ("catch trial" in messages) == (name == "a.csv")
+        assert (
+            execute(["data", "split", *features, *answers, "--out", str(tmp_path / name[2:])]) == 0
+        )
+        split = Answers.load(tmp_path / name[2:] / "train.npz")
+        assert set(split.names) == {f"image{i}.png" for i in range(12)}
+    assert objectives[0] == pytest.approx(objectives[1], rel=1e-6)
+    imported = ["data", "import", str(tmp_path / "a.csv"), "--out", str(tmp_path / "b.npz")]
+    assert execute(imported) == 0
+    first = Answers.load(tmp_path / "a.npz")
+    second = Answers.load(tmp_path / "b.npz")
+    shown = [np.array(answers.names)[answers.objects].tolist() for answers in (first, second)]
+    assert [{*row[:2]} | {row[2]} for row in shown[0]] == [{*row} for row in shown[1]]
+    assert [row[2] for row in shown[0]] == [row[2] for row in shown[1]]
+    assert first.person.tolist() == second.person.tolist()
+    assert first.catch_passed.tolist() == second.catch_passed.tolist()
+
+
 def test_the_people_of_a_new_study_are_shown(run, study):
     """Before anybody has begun there is a line for each link."""
     code, output, _ = run("people", study)
