@@ -6,7 +6,8 @@
 ``--mind`` says what they find alike: a row for each image (the cosines of the centred rows), or a square matrix of
 dissimilarities. Rows are in the order of the file names of ``--images``, numbers by value. A person chooses by the
 softmax of these similarities, and with the probability ``--lapse`` at random; catch trials, with the same image twice,
-are answered like the others.
+are answered like the others. The last people, a share of ``--careless``, answer everything at random and fast. The
+first ``--skip`` links are left to you.
 """
 
 from __future__ import annotations
@@ -36,10 +37,11 @@ def similarities(mind: np.ndarray) -> np.ndarray:
 
 
 class Person:
-    """A person with a link, a mind and a seed."""
+    """A person with a link, a mind, a share of answers at random, and a seed."""
 
     def __init__(self, link: str, S: np.ndarray, row_of: dict[str, int], options: argparse.Namespace, seed: int):
         self.link, self.S, self.row_of, self.options = link, S, row_of, options
+        self.lapse = options.lapse
         self.rng = np.random.default_rng([options.seed, seed])
 
     def answer_all(self) -> int:
@@ -48,7 +50,7 @@ class Person:
         done = 0
         while (trial := self._call("/trial"))["trial"] is not None:
             choice = self.choice(trial["kind"], [self.row_of[item["name"]] for item in trial["items"]])
-            seconds = float(self.rng.lognormal(0.7, 0.4))
+            seconds = float(self.rng.lognormal(0.7 if self.lapse < 1 else 0.0, 0.4))
             self._call(f"/trial/{trial['trial']}", {"choice": choice, "seconds": seconds})
             done += 1
         return done
@@ -58,7 +60,7 @@ class Person:
         a, b, c = rows
         positions = [1, 2] if kind == "anchor" else [0, 1, 2]
         alike = [self.S[a, b], self.S[a, c]] if kind == "anchor" else [self.S[b, c], self.S[a, c], self.S[a, b]]
-        if self.rng.random() < self.options.lapse:
+        if self.rng.random() < self.lapse:
             return int(self.rng.choice(positions))
         noise = self.rng.gumbel(size=len(positions))  # turns the largest into a draw from the softmax
         return positions[int(np.argmax(self.options.certainty * np.array(alike) + noise))]
@@ -106,6 +108,8 @@ def main() -> None:
     parser.add_argument("--images", type=Path, required=True, help="the folder of images; row i is image i")
     parser.add_argument("--certainty", type=float, default=6.0, help="factor on the similarities")
     parser.add_argument("--lapse", type=float, default=0.05, help="share of answers at random")
+    parser.add_argument("--careless", type=float, default=0.0, help="share of people who answer at random")
+    parser.add_argument("--skip", type=int, default=0, help="number of links to leave alone")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     names = sorted((path.name for path in options.images.iterdir()), key=natural)
@@ -113,7 +117,10 @@ def main() -> None:
     if len(mind) != len(names):
         parser.error(f"{options.mind} has {len(mind)} rows but {options.images} has {len(names)} images")
     S, row_of = similarities(mind), {name: row for row, name in enumerate(names)}
-    people = [Person(link, S, row_of, options, seed) for seed, link in enumerate(links_in(options.links))]
+    links = links_in(options.links)[options.skip :]
+    people = [Person(link, S, row_of, options, seed) for seed, link in enumerate(links)]
+    for person in people[len(people) - round(options.careless * len(people)) :]:
+        person.lapse = 1.0
     with ThreadPoolExecutor(len(people)) as pool:
         answered = list(pool.map(Person.answer_all, people))
     print(f"{len(people)} people answered {sum(answered)} trials")

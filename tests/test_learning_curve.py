@@ -1,10 +1,13 @@
 """Whether more answers would help: held-out agreement against their number."""
 
+import json
+
 import numpy as np
 import pytest
 
 from glocal.aligner import curve as curves
 from glocal.aligner.curve import learning_curve
+from glocal.cli.app import execute
 from glocal.data.features import Features
 from glocal.data.splits import question_folds
 from glocal.data.world import simulated_answers
@@ -79,3 +82,26 @@ def pooled_agreement(scores, choices):
     """The mean credit of the fit of each fold that these choices name."""
     chosen = [row[choice] for row, choice in zip(scores, choices, strict=True)]
     return np.concatenate([score.units.values for score in chosen]).mean()
+
+
+def test_the_command_prints_the_curve(features, tmp_path, capsys):
+    """``glocal data curve`` prints the scores of the function, as a table or as JSON."""
+    answers = simulated_answers(2 * features.matrix[:, :2].astype(np.float64), 120, seed=1)
+    np.save(tmp_path / "features.npy", features.matrix)
+    answers.save(tmp_path / "answers.npz")
+    command = ["data", "curve", "--features", str(tmp_path / "features.npy")]
+    command += ["--answers", str(tmp_path / "answers.npz"), "--folds", "2"]
+    assert execute([*command, "--json"]) == 0
+    record = json.loads(capsys.readouterr().out)
+    *curve, gain = learning_curve(features, answers, folds=2)
+    assert [row["answers"] for row in record["curve"]] == [8, 15, 30, 60]
+    assert [row["value"] for row in record["curve"]] == [score.value for score in curve]
+    assert record["gain_of_last_doubling"] == {
+        "value": gain.value,
+        "low": gain.low,
+        "high": gain.high,
+    }
+    assert execute(command) == 0
+    output = capsys.readouterr().out
+    assert "60 answers" in output
+    assert f"{gain.value:+.3f}" in output

@@ -104,7 +104,8 @@ def test_what_is_not_known_is_not_told():
     """What is unknown for one person is NaN; what is unknown for all has no column."""
     answers = simulated("anchor", shared=False)
     bare = people(Answers(answers.objects, kind="anchor", person=answers.person))
-    assert list(bare) == ["answers", "shared", "agreement", "odds"]
+    always = ["answers", "shared", "agreement", "low", "high", "repeats", "alike", "odds"]
+    assert list(bare) == always
     assert bare["agreement"].isna().all()
     assert not bare[["shared", "odds"]].any(axis=None)
     some = replace(

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from glocal.data.answers import Answers
     from glocal.data.features import Features
     from glocal.data.join import join
+    from glocal.data.planning import plan_study
     from glocal.data.splits import object_folds, split_answers
     from glocal.errors import GLocalError
     from glocal.evaluation.agreement import odd_one_out
@@ -40,6 +41,7 @@ __all__ = [
     "neighbours_kept",
     "object_folds",
     "odd_one_out",
+    "plan_study",
     "pretrained",
     "split_answers",
     "sweep",
@@ -50,6 +52,7 @@ _MODULES = {
     "data.answers": "Answers",
     "data.features": "Features",
     "data.join": "join",
+    "data.planning": "plan_study",
     "data.splits": "object_folds split_answers",
     "errors": "GLocalError",
     "evaluation.agreement": "odd_one_out",

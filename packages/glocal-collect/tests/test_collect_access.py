@@ -5,6 +5,7 @@ import itertools
 import pytest
 from fastapi.testclient import TestClient
 
+from glocal.errors import ParameterError
 from glocal_collect.limits import Limit, Refusal
 from glocal_collect.tokens import OPEN, PERSON, Signer, Token
 
@@ -240,7 +241,58 @@ def test_a_recruited_person_who_closes_the_tab_comes_back_in(serve_study):
     assert study.post(f"{link}/consent").status_code == 200
     assert study.trial(link)["done"] == 3
     (row,) = study.rows("people")
-    assert (row["name"], row["opened"]) == ("ab.1@x", 1)
+    assert row["name"] == "ab.1@x"
+
+
+def test_opened_counts_openings(serve_study):
+    """Each opening counts, before the consent too, and a page that is refused is no opening."""
+    study = serve_study(people=2)
+    link = study.links["people"]["p1"]
+    study.get(link)
+    study.begin("p1")
+    study.get(link)
+    assert study.rows("openings") == [{"link": "p1", "count": 2}]
+    study.restart(open=True, people=2)
+    links = [study.visit() for _ in range(3)]
+    for link in links:
+        study.get(link)
+    statuses = [study.post(f"{link}/consent").status_code for link in links]
+    assert statuses == [200, 429, 429]
+    assert study.get(links[1]).status_code == 429
+    study.get(links[0])
+    counts = {row["link"]: row["count"] for row in study.rows("openings")}
+    person = study.rows("people")[1]["id"]
+    assert counts == {"p1": 2, "open": 3, person: 2}
+
+
+RETURN = "https://app.prolific.com/submissions/complete?cc={code}"
+
+
+def test_everybody_gets_the_code_of_the_study(serve_study):
+    """With a code of the study the last page shows and returns it, also to those who have one."""
+    study = serve_study(open=True, per_person=1, return_url="https://a.test/?c={code}&i={id}")
+    early = study.visit("?id=ann&session=s1")
+    study.post(f"{early}/consent")
+    study.answer_trials(early, lambda names: 1)
+    own_code = study.trial(early)["code"]
+    assert study.trial(early)["return_url"] == f"https://a.test/?c={own_code}&i=ann"
+    study.restart(code="C1ABC23", return_url=RETURN)
+    late = study.visit("?PROLIFIC_PID=bob&SESSION_ID=s2")
+    study.post(f"{late}/consent")
+    study.answer_trials(late, lambda names: 1)
+    for link in (early, late):
+        end = study.trial(link)
+        assert end["code"] == "C1ABC23" != own_code
+        assert end["return_url"] == RETURN.replace("{code}", "C1ABC23")
+    assert {row["name"] for row in study.rows("people")} == {"ann", "bob"}
+
+
+def test_a_return_to_prolific_needs_its_code(serve_study):
+    """The address of Prolific with another code for each person is refused, with what to pass."""
+    with pytest.raises(ParameterError, match="code=C1ABC23"):
+        serve_study(open=True, return_url=RETURN)
+    with pytest.raises(ParameterError, match="code"):
+        serve_study(open=True, code="two words")
 
 
 def test_an_id_cannot_be_taken_over(serve_study):

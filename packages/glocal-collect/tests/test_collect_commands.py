@@ -1,6 +1,9 @@
 """The commands: links, restarts, exports, and wrong command lines in one sentence each."""
 
+import io
 import json
+import re
+import shutil
 import socket
 
 import numpy as np
@@ -9,6 +12,8 @@ import pytest
 import uvicorn
 
 from glocal.cli.app import execute
+from glocal.data.answers import Answers
+from glocal_collect.overview import MARK
 from glocal_collect.study import open_study
 
 
@@ -65,7 +70,7 @@ def test_a_study_is_opened_and_closed_by_the_command(run, study):
     code, output, _ = run("run", "--out", study, "--port", 0, "--open", "--people", 5)
     assert code == 0
     assert "open link  http" in output
-    assert "p1" not in output
+    assert "p1  http" not in output
     code, output, _ = run("run", "--out", study, "--port", 0, "--no-open")
     assert code == 0
     assert "open link" not in output
@@ -114,6 +119,153 @@ def test_answers_are_exported_as_archive_and_as_table(run, serve_study, tmp_path
     assert sorted(file.name for file in tmp_path.glob("?.*")) == ["a.csv", "a.npz", "b.csv"]
 
 
+@pytest.fixture
+def answered(serve_study):
+    """A study in which p1, p2 and p3 leave the two nearest numbers, and p4 clicks at random."""
+    study = serve_study(people=5, per_person=120, repeats=0.2, catch=0.05)
+    rng = np.random.default_rng(0)
+    for person in ("p1", "p2", "p3", "p4"):
+        careless = person == "p4"
+
+        def choose(names, careless=careless):
+            a, b, c = (int(re.sub(r"\D", "", name)) for name in names)
+            gaps = [abs(b - c), abs(a - c), abs(a - b)]
+            return int(rng.integers(3) if careless else np.argmin(gaps))
+
+        study.answer_trials(study.begin(person), choose)
+    return study
+
+
+def test_people_are_shown_and_excluded(run, answered, tmp_path):
+    """The careless one is marked; an exclusion is recorded, holds for exports, is taken back."""
+    folder = answered.study.folder
+    code, output, _ = run("people", folder)
+    assert code == 0
+    (line,) = (line for line in output.splitlines() if MARK in line)
+    assert line.startswith("p4")
+    assert "p5" in output
+    distances = np.subtract.outer(np.arange(12), np.arange(12))
+    np.save(tmp_path / "features.npy", np.exp(-(distances**2) / 8))
+    (tmp_path / "file_names.txt").write_text("\n".join(f"image{i}" for i in range(12)))
+    code, output, _ = run(
+        "people", folder, "--features", tmp_path / "features.npy", "--exclude", "p4", "--json"
+    )
+    assert code == 0
+    rows = {row["person"]: row for row in json.loads(output)["people"]}
+    assert [person for person, row in rows.items() if row["is_marked"]] == ["p4"]
+    assert [person for person, row in rows.items() if row["excluded"]] == ["p4"]
+    assert rows["p1"]["low"] < rows["p1"]["agreement"] <= rows["p1"]["high"]
+    assert rows["p1"]["catch_trials"] == 6
+    assert rows["p5"]["answers"] == 0
+
+    def exported(*options):
+        code, output, _ = run(
+            "export", folder, "--out", tmp_path / "a.npz", "--csv", "--json", *options
+        )
+        assert code == 0
+        people = set(Answers.load(tmp_path / "a.npz").person)
+        assert set(pd.read_csv(tmp_path / "a.csv")["person"]) == people
+        with np.load(tmp_path / "a.npz", allow_pickle=False) as archive:
+            assert archive["without"].tolist() == json.loads(output)["without"]
+        return people
+
+    everybody = {"p1", "p2", "p3", "p4"}
+    assert exported() == everybody - {"p4"}
+    assert exported("--without", "p1") == everybody - {"p1", "p4"}
+    assert exported("--everybody") == everybody
+    assert len(answered.rows("answers")) == 480
+    assert run("people", folder, "--include", "p4")[0] == 0
+    assert exported() == everybody
+    for command in (["people", folder, "--exclude"], ["export", folder, "--without"]):
+        arguments = ["--out", tmp_path / "b.npz"] if command[0] == "export" else []
+        code, output, messages = run(*command, "p9", *arguments)
+        assert (code, output) == (2, "")
+        assert "p9" in messages
+
+
+def test_exports_are_read_as_they_come(run, answered, tmp_path, capsys):
+    """Check, import, split and fit take both files, joined with the features by name alone."""
+    run("export", answered.study.folder, "--out", tmp_path / "a.npz", "--csv")
+    order = np.random.default_rng(0).permutation(12)
+    matrix = np.exp(-(np.subtract.outer(order, np.arange(12)) ** 2) / 8)
+    np.save(tmp_path / "features.npy", matrix)
+    (tmp_path / "file_names.txt").write_text("\n".join(f"photos/image{i}.jpg" for i in order))
+    features = ["--features", str(tmp_path / "features.npy")]
+    objectives = []
+    for name in ("a.npz", "a.csv"):
+        answers = ["--answers", str(tmp_path / name)]
+        assert execute(["data", "check", *features, *answers]) == 0
+        capsys.readouterr()
+        fit = ["fit", *features, *answers, "--lmbda", "1", "--method", "global", "--holdout", "0"]
+        assert execute([*fit, "--out", str(tmp_path / "t.npz"), "--json"]) == 0
+        output, messages = capsys.readouterr()
+        objectives.append(json.loads(output)["objective"])
+        assert "no names" not in messages
+        assert ("catch trial" in messages) == (name == "a.csv")
+        assert (
+            execute(["data", "split", *features, *answers, "--out", str(tmp_path / name[2:])]) == 0
+        )
+        split = Answers.load(tmp_path / name[2:] / "train.npz")
+        assert set(split.names) == {f"image{i}.png" for i in range(12)}
+    assert objectives[0] == pytest.approx(objectives[1], rel=1e-6)
+    imported = ["data", "import", str(tmp_path / "a.csv"), "--out", str(tmp_path / "b.npz")]
+    assert execute(imported) == 0
+    first = Answers.load(tmp_path / "a.npz")
+    second = Answers.load(tmp_path / "b.npz")
+    shown = [np.array(answers.names)[answers.objects].tolist() for answers in (first, second)]
+    assert [{*row[:2]} | {row[2]} for row in shown[0]] == [{*row} for row in shown[1]]
+    assert [row[2] for row in shown[0]] == [row[2] for row in shown[1]]
+    assert first.person.tolist() == second.person.tolist()
+    assert first.catch_passed.tolist() == second.catch_passed.tolist()
+
+
+def test_the_people_of_a_new_study_are_shown(run, study):
+    """Before anybody has begun there is a line for each link."""
+    code, output, _ = run("people", study)
+    assert code == 0
+    assert output.count("has not begun") == 2
+
+
+def test_a_plan_says_what_a_study_takes(run, images):
+    """Images are counted or stated; a share that is never reached for other images says so."""
+    code, output, _ = run("plan", "--objects", 100, "--gain", 0.5, "--seconds", 4, "--pay", "12/h")
+    assert code == 0
+    assert "2,500 answers: 13 people × 200 trials" in output
+    assert "49 for their pay" in output
+    assert "never with a weak network" in output
+    code, output, messages = run("plan", "--images", images, "--json")
+    record = json.loads(output)
+    assert (code, record["objects"], record["cost"]) == (0, 12, None)
+    assert "copies" not in messages
+
+
+def test_copies_of_an_image_are_named(run, images, tmp_path):
+    """An image under two names is a warning of the plan and of the run, with both names."""
+    folder = tmp_path / "copies"
+    shutil.copytree(images, folder)
+    shutil.copyfile(folder / "image3.png", folder / "my photo (1).png")
+    code, output, messages = run("plan", "--images", folder, "--json")
+    assert code == 0
+    assert json.loads(output)["objects"] == 13
+    assert "image3.png and my photo (1).png" in messages
+    code, _, messages = run("run", folder, "--out", tmp_path / "study", "--port", 0)
+    assert code == 0
+    assert "image3.png and my photo (1).png" in messages
+
+
+def test_the_title_is_asked_for_in_a_terminal(run, images, tmp_path, monkeypatch):
+    """A new study without --title asks for it; without a terminal it is the name of the folder."""
+    assert run("run", images, "--out", tmp_path / "quiet", "--port", 0)[0] == 0
+    assert open_study(tmp_path / "quiet").title == "quiet"
+    answers = io.StringIO("Which look alike?\n")
+    answers.isatty = lambda: True
+    monkeypatch.setattr("sys.stdin", answers)
+    code, output, _ = run("run", images, "--out", tmp_path / "study", "--port", 0, "--json")
+    assert code == 0
+    assert json.loads(output)["images"] == 12
+    assert open_study(tmp_path / "study").title == "Which look alike?"
+
+
 def test_wrong_commands_end_in_one_sentence(run, images, tmp_path):
     """A wrong port, address, option or folder is refused, and nothing is made."""
     out = ["--out", tmp_path / "study"]
@@ -131,6 +283,11 @@ def test_wrong_commands_end_in_one_sentence(run, images, tmp_path):
             ([*new, "--no-open"], "--no-open"),
             (["run", f"{images}x", *out, "--port", 0], f"{images}x"),
             (["run", *out, "--port", 0], "images"),
+            (["plan"], "--objects"),
+            (["plan", "--objects", "9", "--images", images], "--images"),
+            (["plan", "--objects", "2"], "--objects"),
+            (["plan", "--objects", "9", "--pay", "much"], "--pay"),
+            (["people", tmp_path], "study.json"),
             (["export", tmp_path, "--out", tmp_path / "a.npz"], "study.json"),
             (["export", tmp_path, "--out", tmp_path / "a.txt"], ".csv"),
         ]

@@ -12,6 +12,7 @@ import pytest
 from glocal.data.answers import Answers
 from glocal.errors import DataError, FileError
 from glocal_collect.export import read_collected, save_csv, save_npz
+from glocal_collect.overview import exclude, judge
 from glocal_collect.settings import Settings
 from glocal_collect.trials import balanced_triplet, plan, right_choice
 
@@ -32,10 +33,10 @@ def test_random_trials_are_balanced_over_the_images():
 
 
 def test_a_plan_has_exactly_the_shares_of_its_settings():
-    """Of 200 trials 10 are repeats, none among the first ten, and 4 are catch trials."""
+    """Of 200 trials 40 are repeats, none among the first ten, and 4 are catch trials."""
     first = plan(Settings(), "p1")
     second = plan(Settings(), "p2")
-    assert Counter(first) == Counter(second) == {"random": 186, "repeat": 10, "catch": 4}
+    assert Counter(first) == Counter(second) == {"random": 156, "repeat": 40, "catch": 4}
     assert "repeat" not in first[:10]
     assert first != second
 
@@ -66,9 +67,9 @@ def test_repeats_ask_again_and_catch_trials_have_two_equal_images(serve_study):
     random = [images[row["id"]] for row in rows if row["source"] == "random"]
     positions = Counter(items.index(max(items)) for items in random)
     assert all(12 <= positions[position] <= 75 for position in range(3)), "it says nothing"
-    collected = read_collected(study.study, study.database)
-    assert collected.repeats_agree.all()
-    assert len(collected.repeats_agree) == n_repeats[True]
+    table = judge(study.study, read_collected(study.study, study.database))
+    assert table["alike"].tolist() == [1, 1, 1]
+    assert table["repeats"].sum() >= n_repeats[True]
 
 
 def test_the_right_answer_of_a_catch_trial_is_the_other_image():
@@ -148,12 +149,28 @@ ROWS = [  # person, images, choice, time, source, trial that is repeated
     ("a", (9, 1, 9), 0, 4200, "catch", None),
     ("b", (1, 2, 3), None, 4300, "random", None),
 ]
+COLUMNS = [
+    "Person",
+    "Answers",
+    "Remark",
+    "Can’t tell",
+    "Median s",
+    "Catch failed",
+    "Agrees with others",
+    "Repeats alike",
+    "Opened",
+    "Refused",
+    "Last answer (UTC)",
+]
+ONE_OF_TWO = "0.50 [0.09, 0.91] of 2"
 TABLE = [
-    ["a", "", "5 of 200", "0", "2.2", "1 of 2", "0 of 1", "0", "0", "1970-01-01 01:10"],
-    ["b", "", "4 of 200", "1", "2.2", "", "1 of 1", "0", "0", "1970-01-01 01:11"],
-    ["c", "", "0 of 200", "0", "", "", "", "0", "0", ""],
-    ["p1", "", "0 of 200", "0", "", "", "", "", "", "has not begun"],
-    ["All", "", "6", "", "", "1 of 2", "1 of 2", "", "", ""],
+    ["a", "5 of 200", "", "0", "2.2", "1 of 1", ONE_OF_TWO, "1 of 2", "3", "0", "1970-01-01 01:10"],
+    [
+        *["b", "4 of 200", "excluded", "1", "2.2", "0 of 1"],
+        *["0.50 [0.05, 0.95] of 1", "", "0", "0", "1970-01-01 01:11"],
+    ],
+    ["c", "0 of 200", "", "0", "", "", "", "", "0", "0", ""],
+    ["p1", "0 of 200", "", "0", "", "", "", "", "0", "", "has not begun"],
 ]
 
 
@@ -170,10 +187,14 @@ def test_the_owner_sees_what_each_person_did(serve_study):
             connection.execute("INSERT INTO trials VALUES (?, ?, ?, ?, ?, ?, ?, ?)", row)
             answer = (trial, choice, time)
             connection.execute("INSERT INTO answers VALUES (?, ?, 2.25, ?, NULL)", answer)
-
+        connection.execute("INSERT INTO openings VALUES ('a', 3)")
+    exclude(study.study, study.database, ["b"], is_excluded=True)
     page = study.get(study.links["owner"]).text
-    rows = re.findall(r"<tr>.*?</tr>", page, re.DOTALL)
-    assert [re.findall(r"<t[hd][^>]*>([^<]*)</t[hd]>", row) for row in rows[1:]] == TABLE
+    head, *rows = (
+        re.findall(r"<t[hd][^>]*>([^<]*)</t[hd]>", row)
+        for row in re.findall(r"<tr>.*?</tr>", page, re.DOTALL)
+    )
+    assert pd.DataFrame(rows, columns=head)[COLUMNS].to_numpy().tolist() == TABLE
 
 
 COUNT = (

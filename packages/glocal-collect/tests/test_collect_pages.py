@@ -345,6 +345,42 @@ def test_a_screen_reader_hears_each_trial(serve, visit, drawings):
     assert labels == tab.eval_on_selector_all("#images img", LABELS)
 
 
+LEFT_EDGES = """
+(all) => [...new Set(all.filter((e) => e.checkVisibility())
+    .map((e) => Math.round(e.getBoundingClientRect().left)))]
+"""
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("width", [390, 1280, 1920])
+def test_left_edges_agree_and_a_phone_shows_no_keys(serve, visit, width):
+    """The title, the text and the images begin at one edge, on each page of a person."""
+    is_phone = width == 390
+    study = serve(per_person=2)
+    options = {"has_touch": True, "is_mobile": True} if is_phone else {}
+    tab = visit(study.link, viewport={"width": width, "height": 844}, **options)
+    edges = []
+
+    def look(selector):
+        tab.wait_for_selector(f"{selector}:visible")
+        assert tab.locator("kbd:visible").count() == 0 or not is_phone
+        edges.extend(tab.eval_on_selector_all(f"h1, {selector}", LEFT_EDGES))
+
+    look("#consent .text")
+    tab.click("#agree")
+    look("#rest .text")
+    tab.click("#go")
+    wait_for_trial(tab, 0)
+    look("#images")
+    for _ in range(2):
+        wait_for_trial(tab, len(study.answers()))
+        tab.click(".choice >> nth=1")
+    look("#thanks")
+    assert len(set(edges)) == 1
+    tab.goto(study.owner)
+    assert len(tab.eval_on_selector_all("h1, h2, .scroll", LEFT_EDGES)) == 1
+
+
 @pytest.mark.nightly
 @pytest.mark.parametrize(
     ("kind", "options"),

@@ -22,10 +22,12 @@ from glocal.cli.inputs import (
 from glocal.cli.output import (
     AsJson,
     in_options,
+    interval,
     print_catalogue,
     print_json,
     print_message,
     print_result,
+    print_table,
     progress_bar,
 )
 from glocal.data.check import SEVERITIES, Case, diagnose
@@ -38,6 +40,7 @@ from glocal.errors import DataError, ParameterError
 from glocal.extract.sets import image_sets
 from glocal.files import make_folder, writable_target
 from glocal.options import Options
+from glocal.results import Score
 
 app = typer.Typer(
     help="Check and split features and answers; import other people's; fetch published ones.",
@@ -160,6 +163,48 @@ def split_command(
         "no features",
         f"written to {out / 'train.npz'} and {out / 'heldout.npz'}",
     )
+
+
+@app.command("curve")
+@flat
+def curve_command(
+    features: FeaturesPath,
+    form: AnswersFile,
+    folds: Annotated[int, typer.Option(min=2, help="Folds of questions.")] = 4,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the folds and of the parts.")] = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Print how agreement grows with the number of answers: whether more of them would help.
+
+    An eighth, a quarter, half and all of the answers outside each fold of questions are fitted, and
+    scored on the fold. The last line is the gain from doubling the answers; another doubling gains
+    less.
+
+    Example: glocal data curve --features features.npy --answers triplets.npy
+    """
+    from glocal.aligner.curve import learning_curve
+
+    loaded = Features.load(features)
+    joined = form.to_fit(loaded)
+    with progress_bar("fitting parts of the answers"):
+        scores = learning_curve(loaded, joined.answers, folds=folds, seed=seed)
+    *curve, gain = scores
+    record = {
+        "curve": [{"answers": int(score.transform.split()[0]), **bounds(score)} for score in curve],
+        "gain_of_last_doubling": bounds(gain),
+        "n": len(joined.answers),
+        "n_dropped": joined.n_dropped,
+    }
+    if as_json:
+        return print_json(record)
+    rows = [[score.transform, interval(score.value, score.low, score.high)] for score in curve]
+    change = interval(gain.value, gain.low, gain.high, sign="+")
+    return print_table(["fitted to", "agreement"], [*rows, ["last doubling", change]])
+
+
+def bounds(score: Score) -> dict[str, float | None]:
+    """The value of a score and its interval."""
+    return {"value": score.value, "low": score.low, "high": score.high}
 
 
 class ImportForm(Options):

@@ -22,9 +22,10 @@ from glocal.cli.output import print_message, progress_bar
 from glocal.data.answers import Answers
 from glocal.data.check import Case, warn_of_order
 from glocal.data.features import NAMES_FILE, Features
+from glocal.data.importing import import_answers
 from glocal.data.join import Joined, join
 from glocal.data.readers import READERS
-from glocal.data.tables import read_list
+from glocal.data.tables import holds_trials, read_list
 from glocal.errors import ParameterError
 from glocal.files import PathLike, ending, read_lines
 from glocal.options import Options
@@ -74,7 +75,12 @@ class AnswersForm(Options):
         return tuple(value for _, value in self if isinstance(value, Path))
 
     def load(self, path: Path) -> Answers:
-        """The answers in the index space of their file."""
+        """The answers in the index space of their file; a table of trials is imported."""
+        if self.kind is None and holds_trials(path):
+            imported = import_answers(path, names=self.object_ids, base=self.base or None)
+            for reason, count in imported.dropped.items():
+                print_message(f"{path}: left out {count} × {reason}")
+            return imported.answers
         return Answers.load(path, **self.model_dump(exclude={"object_ids", "answers"}))
 
 
@@ -86,8 +92,8 @@ class AnswersFile(AnswersForm):
         typer.Option(
             "--answers",
             "--triplets",
-            help="Answers: a self-describing .npz, or integers (.npy or text) with the odd one "
-            "last.",
+            help="Answers: a self-describing .npz, the CSV of a study or another table that "
+            "data import reads, or integers (.npy or text) with the odd one last.",
         ),
     ]
 

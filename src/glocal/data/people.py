@@ -110,6 +110,10 @@ def people(
                                         answer of the other persons to the same question, a tie
                                         among k counting 1/k, and the number of answers that it is
                                         over: those to questions that others answered too.
+        ``low``, ``high``               The 95 % interval of this agreement (Wilson 1927).
+        ``repeats``, ``alike``          The number of answers to a question that the person had
+                                        answered before, and the share of them that are the same
+                                        as the answer before.
         ``model``                       Agreement of the model with the person's answers: where no
                                         question is repeated, persons can only be compared with
                                         each other through a model.
@@ -168,11 +172,14 @@ def people(
     table = pd.DataFrame({"answers": np.bincount(who, minlength=len(names))}, index=index)
     table["shared"] = np.bincount(who[is_shared], minlength=len(names))
     table["agreement"] = mean(right, is_shared)
-    odds = _odds(table["agreement"], table["shared"], answers.chance)
+    table["low"], table["high"] = _wilson(table["agreement"], table["shared"])
+    again = pd.Series(_repeats(answers, who)).groupby(who).agg(["count", "mean"])
+    table[["repeats", "alike"]] = again.to_numpy()
+    odds = log10_odds(table["agreement"], table["shared"], answers.chance)
     if model is not None:
         credit = _credit(answers, model)
         table["model"] = mean(np.nan_to_num(credit), ~np.isnan(credit))
-        odds_by_model = _odds(table["model"], table["answers"], answers.chance)
+        odds_by_model = log10_odds(table["model"], table["answers"], answers.chance)
         odds = odds.where(2 * table["shared"] >= table["answers"], odds_by_model)
     if answers.seconds is not None:
         table["seconds"] = pd.Series(answers.seconds).groupby(who).median().to_numpy()
@@ -228,8 +235,32 @@ def _right(
     return share, highest[:, 0] > 1e-9
 
 
-def _odds(r: pd.Series, n: pd.Series, c: float) -> pd.Series:
-    """The odds of agreement r on n answers beside the mean of the other persons."""
+def _repeats(answers: Answers, who: Int[np.ndarray, " t"]) -> Float[np.ndarray, " t"]:
+    """Whether each answer equals the person's last one to its question; NaN for the first."""
+    objects, choice = questions(answers)
+    group = np.stack([_first_and_number(objects)[1], who])
+    order = np.lexsort(group)
+    is_same = np.diff(choice[order], prepend=-1) == 0
+    is_first = np.diff(group[:, order], prepend=-1).any(axis=0)
+    alike = np.empty(len(answers))
+    alike[order] = np.where(is_first, np.nan, is_same)
+    return alike
+
+
+def _wilson(share: pd.Series, n: pd.Series) -> tuple[pd.Series, pd.Series]:
+    """The 95 % interval of a share of n (Wilson, J. Am. Stat. Assoc. 22, 1927)."""
+    z2 = 1.96**2
+    centre = (share * n + z2 / 2) / (n + z2)
+    half_width = (z2 * (n * share * (1 - share) + z2 / 4)) ** 0.5 / (n + z2)
+    return centre - half_width, centre + half_width
+
+
+def log10_odds(r: pd.Series, n: pd.Series, c: float) -> pd.Series:
+    """The log₁₀ odds of random answers to careful ones, from agreement r on n answers.
+
+    Careful answers agree like those of the other persons in the mean, and random ones by the chance
+    c; `people` has the formula.
+    """
     n = n.where(r.notna(), 0)
     r = r.fillna(0)
     n_others = n.sum() - n

@@ -240,18 +240,33 @@ def read_answers(path: PathLike, details: Sequence[str]) -> dict[str, Any]:
     if ending(path) == ".npy" or not names_columns(path):
         return {"answers": read_numbers(path, what="answers")}
     table = read_table(path, what="answers").rename(columns=str.lower)
+    arrays = _integer_answers(table)
+    if arrays is None:
+        raise DataError(
+            f"{path} is a table with the columns {', '.join(table)[:120]}, not one of integers a, "
+            "b, odd or reference, closer, farther, with person and seconds perhaps. Convert it: "
+            f"glocal data import {path} --out answers.npz, in Python import_answers."
+        )
+    return arrays
+
+
+def holds_trials(path: PathLike) -> bool:
+    """Whether a file is a table with titles that `read_answers` does not read."""
+    if ending(path) not in TABLES or not names_columns(path):
+        return False
+    return _integer_answers(read_table(path, what="answers").rename(columns=str.lower)) is None
+
+
+def _integer_answers(table: pd.DataFrame) -> dict[str, Any] | None:
+    """The arrays of a table of integers whose columns say the kind; None for another table."""
     for kind, columns in COLUMNS.items():
         others = [title for title in table if title not in columns]
         if set(columns) <= set(table) and set(others) <= _DETAILS.keys():
             with contextlib.suppress(ValueError, OverflowError):
                 objects = table[[*columns]].astype(np.int64).to_numpy()
-                optional = {title: table[title].to_numpy(_DETAILS[title]) for title in others}
-                return {"kind": kind, "answers": objects, **optional}
-    raise DataError(
-        f"{path} is a table with the columns {', '.join(table)[:120]}, not one of integers a, b, "
-        "odd or reference, closer, farther, with person and seconds perhaps. Convert it: glocal "
-        f"data import {path} --out answers.npz, in Python import_answers."
-    )
+                details = {title: table[title].to_numpy(_DETAILS[title]) for title in others}
+                return {"kind": kind, "answers": objects, **details}
+    return None
 
 
 def _read_archive(path: PathLike, details: Sequence[str]) -> dict[str, Any]:

@@ -16,10 +16,9 @@ from starlette.requests import ClientDisconnect
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from glocal.errors import one_line
+from glocal.errors import GLocalError, one_line
 from glocal_collect import pages
 from glocal_collect.db import Database
-from glocal_collect.export import read_collected
 from glocal_collect.limits import Refusal
 from glocal_collect.people import CLOSED, AnswerBody, StudyService
 from glocal_collect.study import Study
@@ -143,8 +142,10 @@ def image(token: Participant, number: Number, service: Service) -> Response:
 def owner_table(text: str, service: Service) -> Response:
     """The page of the owner."""
     service.authenticate(text, OWNER)
-    collected = read_collected(service.study, service.database)
-    return HTMLResponse(pages.owner_page(service.study, collected))
+    try:
+        return HTMLResponse(pages.owner_page(service.study, service.overview()))
+    except GLocalError as error:
+        raise Refusal(503, str(error)) from error
 
 
 def token_of_visitor(text: str, request: Request, service: StudyService) -> Token:
@@ -154,12 +155,14 @@ def token_of_visitor(text: str, request: Request, service: StudyService) -> Toke
     them who have begun can finish.
     """
     service.authenticate(text, OPEN)
-    name = request.query_params.get("PROLIFIC_PID", "")
+    query = request.query_params
+    name = query.get("PROLIFIC_PID") or query.get("id", "")
     if name and not is_name(name):
         sentence = "The ID in this link is invalid. Use up to 64 letters, digits or . @ - _"
         raise Refusal(400, sentence)
     if name:
-        return service.signer.recruited(name, request.query_params.get("SESSION_ID", ""))
+        session = query.get("SESSION_ID") or query.get("session", "")
+        return service.signer.recruited(name, session)
     if not service.settings.open:
         raise Refusal(410, CLOSED)
     return new_person()

@@ -5,13 +5,25 @@ from __future__ import annotations
 import contextlib
 import ipaddress
 import socket
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from glocal.cli.inputs import flat, refuse_overwriting_inputs
-from glocal.cli.output import AsJson, print_message, print_result, progress_bar
+from glocal.cli.output import (
+    AsJson,
+    print_json,
+    print_message,
+    print_result,
+    print_table,
+    progress_bar,
+)
+from glocal.data.planning import StudyDesign
 from glocal.errors import ParameterError
 from glocal.files import writable_target
 from glocal_collect.settings import Settings
@@ -22,6 +34,11 @@ if TYPE_CHECKING:
 app = typer.Typer(
     no_args_is_help=True, help="Ask people about your own images, and export their answers."
 )
+
+
+StudyFolder = Annotated[
+    Path, typer.Argument(metavar="STUDY", help="Folder that glocal collect run --out wrote.")
+]
 
 
 @app.command("run")
@@ -87,21 +104,27 @@ def run(
 
 @app.command("export")
 def export(
-    folder: Annotated[
-        Path, typer.Argument(metavar="STUDY", help="Folder that glocal collect run --out wrote.")
-    ],
+    folder: StudyFolder,
     out: Annotated[
         Path, typer.Option(help="File to write: .npz of answers, or .csv of every trial.")
     ],
     csv: Annotated[
         bool, typer.Option("--csv", help="Beside the .npz, also write the .csv.")
     ] = False,
+    without: Annotated[
+        list[str] | None,
+        typer.Option(help="Id of a person to leave out of these files; repeatable."),
+    ] = None,
+    everybody: Annotated[
+        bool, typer.Option("--everybody", help="Also write the answers of excluded people.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Write the answers of a study to a file, at any time.
 
-    The .npz is a file that --answers of fit, sweep, evaluate and data takes, with person, seconds,
-    time and order. The .csv also has catch trials and "can't tell".
+    Both files are taken by --answers of fit, sweep, evaluate and data. The .npz has the answers
+    with person, seconds, time and order, and the .csv also catch trials and "can't tell". People
+    whom glocal collect people --exclude has excluded are left out.
 
     Example: glocal collect export study --out answers.npz --csv
     """
@@ -113,10 +136,12 @@ def export(
     study = open_study(folder)
     with contextlib.closing(Database(study.database)) as database:
         collected = read_collected(study, database)
+    left_out = sorted({*(without or []), *([] if everybody else collected.excluded)})
+    collected = collected.without(left_out)
     files = []
     table = out
     if out.suffix.lower() == ".npz":
-        save_npz(collected, out)
+        save_npz(collected, out, left_out)
         files.append(str(out))
         table = out.with_suffix(".csv")
     if csv or not files:
@@ -129,9 +154,115 @@ def export(
         "cannot_tell": int((collected.table["choice"] < 0).sum()),
     }
     summary = ", ".join(f"{name.replace('_', ' ')} {count}" for name, count in counts.items())
-    print_result(
-        as_json, {**counts, "files": files}, f"{summary}; written to {' and '.join(files)}"
-    )
+    lines = [f"left out: {', '.join(left_out)}"] if left_out else []
+    lines.append(f"{summary}; written to {' and '.join(files)}")
+    print_result(as_json, {**counts, "without": left_out, "files": files}, *lines)
+
+
+@app.command("plan")
+@flat
+def plan(
+    images: Annotated[
+        str, typer.Option(help="Folder, pattern or list of images to count, and to find copies in.")
+    ] = "",
+    pay: Annotated[
+        float | None,
+        typer.Option(
+            parser=lambda text: float(text.removesuffix("/h")),
+            help="Pay for an hour in any currency: 12, or 12/h.",
+        ),
+    ] = None,
+    *,
+    design: StudyDesign,
+    as_json: AsJson = False,
+) -> None:
+    """Say how many answers, people, minutes and how much money a study takes.
+
+    It plans for a share of the gain in agreement with people that answers about these images can
+    give, and says what the same share takes about other images: more images rather than more
+    answers about the same. The numbers come from simulated studies of photographs of objects.
+
+    Example: glocal collect plan --objects 100 --pay 12/h
+    """
+    from glocal.data.planning import plan_study
+    from glocal_collect.study import find_images, prepare
+
+    if (design.objects is None) == (not images):
+        raise ParameterError("Name the number of images by --objects, or a folder by --images.")
+    if images:
+        with (
+            progress_bar("preparing images", unit="images") as progress,
+            tempfile.TemporaryDirectory() as folder,
+        ):
+            names, left_out = prepare(find_images(images), Path(folder), progress)
+            _warn(Path(folder), names, left_out)
+        design = design.replace(objects=len(names))
+    studied = plan_study(**design.model_dump(), pay=pay)
+    print_result(as_json, asdict(studied), *studied.lines())
+
+
+def _warn(folder: Path, names: Sequence[str], left_out: Sequence[tuple[str, str]]) -> None:
+    """Say which images are left out, and which are equal."""
+    from glocal_collect.study import copies
+
+    if left_out:
+        print_message(f"left out: {len(left_out)} files; the first: {' '.join(left_out[0])}")
+    equal = copies(folder, names)
+    if equal:
+        print_message(
+            f"copies: {len(equal)} images have two names or more; the first: "
+            f"{' and '.join(equal[0])}. Remove the copies, which nobody can tell apart."
+        )
+
+
+@app.command("people")
+def people(
+    folder: StudyFolder,
+    exclude: Annotated[
+        list[str] | None,
+        typer.Option(help="Id of a person whom export shall leave out; repeatable."),
+    ] = None,
+    include: Annotated[
+        list[str] | None, typer.Option(help="Id of a person to take back in; repeatable.")
+    ] = None,
+    features: Annotated[
+        Path | None,
+        typer.Option(
+            help="Features of the images, for the model of the answers. "
+            "[default: the folder features of the study, if it has one]"
+        ),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show what each person of a study did and how well, and exclude people from the export.
+
+    A person with 100 answers or more is marked if random answers would agree so little with a model
+    of the other people's answers more than ten times as often as careful ones. The model is fitted
+    without the person; with features of the images it needs fewer answers. An exclusion is recorded
+    with its time, deletes nothing, and --include takes it back.
+
+    Example: glocal collect people study --exclude p3
+    """
+    from glocal_collect import overview
+    from glocal_collect.db import Database
+    from glocal_collect.export import read_collected
+    from glocal_collect.study import open_study
+
+    study = open_study(folder)
+    with contextlib.closing(Database(study.database)) as database:
+        overview.exclude(study, database, exclude or [], is_excluded=True)
+        overview.exclude(study, database, include or [], is_excluded=False)
+        collected = read_collected(study, database)
+    with progress_bar("comparing people"):
+        judged = overview.judge(study, collected, features)
+    table = overview.overview(study, collected, judged)
+    if as_json:
+        rows = table.astype(object).where(table.notna(), None).reset_index()
+        print_json({"people": rows.to_dict("records")})
+        return
+    rows = overview.cells(table, study.settings.per_person)
+    rows.insert(1, "Code", table["code"].fillna(""))
+    print_table(["Person", *rows], rows.reset_index().to_numpy().tolist())
 
 
 def _study(out: Path, images: str, requested: Settings) -> Study:
@@ -161,13 +292,13 @@ def _study(out: Path, images: str, requested: Settings) -> Study:
         return study.with_settings(settings)
     if not images:
         raise ParameterError(f"{out} is not a study yet. Name the images to show.")
+    if settings.title is None and sys.stdin.isatty():
+        name = out.resolve().name
+        title = typer.prompt("Title of the page for participants", default=name, err=True)
+        settings = settings.replace(title=title)
     with progress_bar("preparing images", unit="images") as progress:
         study = create(out, images, settings, progress)
-    if study.left_out:
-        first = " ".join(study.left_out[0])
-        print_message(
-            f"left out: {len(study.left_out)} files, which study.json lists; the first: {first}"
-        )
+    _warn(study.folder / "images", study.names, study.left_out)
     return study
 
 

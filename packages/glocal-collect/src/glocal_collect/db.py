@@ -13,14 +13,17 @@ from glocal.files import writing
 
 Connection = sqlite3.Connection
 
-_VERSION = 1  # of the tables; 0 is that of an empty file
+_VERSION = 2  # of the tables; 0 is that of an empty file
 _STRICT = "STRICT" if sqlite3.sqlite_version_info >= (3, 37) else ""  # columns keep their types
 _SCHEMA = f"""
 BEGIN IMMEDIATE;
 CREATE TABLE IF NOT EXISTS people (       -- everybody who has consented
     id TEXT PRIMARY KEY, name TEXT UNIQUE, consented REAL NOT NULL, finished REAL, code TEXT,
-    opened INTEGER NOT NULL DEFAULT 0,    -- how often the page was opened after the consent
+    excluded REAL,                        -- when the owner excluded the person, or NULL
     contested INTEGER NOT NULL DEFAULT 0  -- how often another session came with this name
+) {_STRICT};
+CREATE TABLE IF NOT EXISTS openings (     -- how often a page was opened, by the id of the person
+    link TEXT PRIMARY KEY, count INTEGER NOT NULL  -- or "open" for visitors who have not begun
 ) {_STRICT};
 CREATE TABLE IF NOT EXISTS trials (       -- a, b, c are numbers of images in the order shown
     id INTEGER PRIMARY KEY, person TEXT NOT NULL REFERENCES people, number INTEGER NOT NULL,

@@ -1,13 +1,16 @@
 """The answers of a study out of its database, at any time: `Answers`, an archive, a table."""
 
-from dataclasses import dataclass
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from glocal.data.answers import Answers
-from glocal.errors import DataError
+from glocal.errors import DataError, ParameterError
 from glocal.files import write_npz, write_text
 from glocal_collect.db import Connection, Database, database_errors
 from glocal_collect.study import Study
@@ -42,12 +45,16 @@ class Collected:
         repeat or catch; ``trial`` and ``repeat_of``, the trial that a repeat asks again, else -1.
     people : DataFrame
         Everybody who has consented, with or without answers.
+    openings : Series
+        How often each page was opened, by the id of the person; ``open`` for visitors of the open
+        link who had not begun.
     """
 
     kind: str
     names: tuple[str, ...]
     table: pd.DataFrame
     people: pd.DataFrame
+    openings: pd.Series
 
     @property
     def items(self) -> np.ndarray:
@@ -68,21 +75,31 @@ class Collected:
         return catch["choice"] == np.array(right, dtype=np.int64)
 
     @property
-    def repeats_agree(self) -> pd.Series:
-        """Whether a person chose the same image again, for each repeat of their own trials."""
-        choice = self.table[["choice"]].clip(lower=0).to_numpy(np.int64)
-        chosen = np.take_along_axis(self.items, choice, axis=1)[:, 0]
-        table = self.table.assign(chosen=chosen)[self.is_answer]
-        pairs = table.reset_index().merge(
-            table, left_on=["repeat_of", "person"], right_on=["trial", "person"]
-        )
-        agree = (pairs["chosen_x"] == pairs["chosen_y"]).to_numpy()
-        return pd.Series(agree, index=pairs["index"], dtype=bool)
+    def excluded(self) -> list[str]:
+        """The ids of the people whom the owner has excluded."""
+        return self.people["id"][self.people["excluded"].notna()].tolist()
+
+    def without(self, ids: Sequence[str]) -> Collected:
+        """The same without the trials of these people, by their ids.
+
+        Raises
+        ------
+        ParameterError
+            Nobody has this id.
+        """
+        unknown = [person for person in ids if person not in self.people["id"].to_numpy()]
+        if unknown:
+            raise ParameterError(
+                f"nobody who has begun has the id {unknown[0]!r}. glocal collect people lists the "
+                f"ids."
+            )
+        table = self.table[~self.table["person"].isin(ids)].reset_index(drop=True)
+        return replace(self, table=table)
 
     def answers(self) -> Answers:
         """The answers about similarity, in the order of the table, with the catch trials."""
         rows = self.table[self.is_answer]
-        choice = rows["choice"].to_numpy()
+        choice = rows["choice"].to_numpy(np.int64)
         person = self.table["person"].to_numpy(np.str_)
         if self.kind == "anchor":
             positions = np.stack([np.zeros_like(choice), choice, 3 - choice], axis=1)
@@ -105,17 +122,19 @@ def read_collected(study: Study, database: Database) -> Collected:
     with database_errors(study.database), database.reading() as connection:
         table = _frame(connection, _ANSWERED_TRIALS)
         people = _frame(connection, _PEOPLE)
-        collected = Collected(study.settings.kind, study.names, table, people)
+        openings = _frame(connection, "SELECT * FROM openings").set_index("link")["count"]
+        collected = Collected(study.settings.kind, study.names, table, people, openings)
         items = collected.items
         if items.size and not 0 <= items.min() <= items.max() < len(study):
             raise ValueError(f"a trial names image {items.max()} of {len(study)}")
         return collected
 
 
-def save_npz(collected: Collected, path: Path) -> None:
+def save_npz(collected: Collected, path: Path, without: Sequence[str] = ()) -> None:
     """Write the answers about similarity to an archive that `Answers.load` reads.
 
-    It also holds ``time``, ``order``, ``choice``, ``source``, ``trial`` and ``repeat_of``.
+    It also holds ``time``, ``order``, ``choice``, ``source``, ``trial`` and ``repeat_of``, and the
+    ids of those who were left out, ``without``.
 
     Raises
     ------
@@ -128,6 +147,7 @@ def save_npz(collected: Collected, path: Path) -> None:
     columns = ("time", "order", "choice", "trial", "repeat_of")
     extra_arrays = {name: rows[name].to_numpy() for name in columns}
     extra_arrays["source"] = rows["source"].to_numpy(np.str_)
+    extra_arrays["without"] = np.array(without, dtype=np.str_)
     write_npz(path, {**collected.answers().members(), **extra_arrays})
 
 

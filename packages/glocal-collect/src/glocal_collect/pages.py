@@ -6,12 +6,14 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import jinja2
-import pandas as pd
 from markdown_it import MarkdownIt
 from markupsafe import Markup
 
+from glocal_collect.overview import cells
+
 if TYPE_CHECKING:
-    from glocal_collect.export import Collected
+    import pandas as pd
+
     from glocal_collect.study import Study
 
 _QUESTIONS = {
@@ -39,44 +41,23 @@ def person_page(study: Study, *, has_begun: bool, is_recruited: bool) -> str:
     )
 
 
-def owner_page(study: Study, collected: Collected) -> str:
+def owner_page(study: Study, table: pd.DataFrame) -> str:
     """The page of the owner: a table of how much each person has answered, and how well."""
-    answers = collected.table.assign(is_unsure=collected.table["choice"] < 0)
-    by_person = answers.groupby("person")
-    ids = {*collected.people["id"], *study.personal_ids}
-    people = collected.people.astype(object).set_index("id")
-    people = people.reindex(sorted(ids, key=lambda person: (len(person), person)))
-    rows = people[["name"]].rename(columns={"name": "Site id"})
-    counts = by_person.size().reindex(rows.index, fill_value=0)
-    rows["Answers"] = [f"{count} of {study.settings.per_person}" for count in counts]
-    rows["Can’t tell"] = by_person["is_unsure"].sum().reindex(rows.index, fill_value=0)
-    rows["Median s"] = by_person["seconds"].median().round(1)
-    n_answers = int(collected.is_answer.sum())
-    total: dict[str, Any] = {"Answers": n_answers}
-    checks = {"Repeats alike": collected.repeats_agree, "Catch passed": collected.catch_passed}
-    for title, is_good in checks.items():
-        rows[title] = is_good.groupby(answers["person"]).agg(_share)
-        total[title] = _share(is_good)
-    rows["Opened"] = people["opened"]
-    rows["Refused"] = people["contested"]
-    last = pd.to_datetime(by_person["time"].max().astype(float), unit="s")
-    last = last.dt.strftime("%Y-%m-%d %H:%M").reindex(rows.index)
-    rows["Last answer (UTC)"] = last.where(people["consented"].notna(), "has not begun")
-    table = pd.concat([rows.astype(object), pd.DataFrame(total, ["All"], dtype=object)])
-    table = table.map(lambda cell: "" if pd.isna(cell) else cell)
-    html = table.rename_axis(columns="Person").to_html(border=0)
+    html = cells(table, study.settings.per_person).rename_axis(columns="Person").to_html(border=0)
     # NOTE pandas aligns the head by a style, which the policy forbids
     html = html.replace(' style="text-align: right;"', "")
-    return _render("owner.html", title=study.title, answers=n_answers, table=Markup(html))
+    return _render(
+        "owner.html",
+        title=study.title,
+        answers=table["answers"].sum(),
+        marked=table.index[table["is_marked"] & table["excluded"].isna()].tolist(),
+        table=Markup(html),
+    )
 
 
 def problem_page(sentence: str) -> str:
     """A page that says one sentence, in place of one that cannot be shown."""
     return _render("problem.html", title="This page cannot be shown", sentence=sentence)
-
-
-def _share(is_good: pd.Series) -> str:
-    return f"{int(is_good.sum())} of {len(is_good)}" if len(is_good) else ""
 
 
 def _render(template: str, **values: Any) -> str:

@@ -1,22 +1,35 @@
 """What people do in a study: consent, see a trial, answer it once, undo."""
 
+from __future__ import annotations
+
+import threading
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from glocal.errors import FileError
 from glocal_collect.db import Connection, Database, scalar
+from glocal_collect.export import read_collected
 from glocal_collect.limits import Limit, Refusal
+from glocal_collect.overview import judge, overview
 from glocal_collect.study import Study
 from glocal_collect.tokens import OPEN, OWNER, PERSON, Signer, Token
 from glocal_collect.trials import TrialScheduler
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 CLOSED = "This study takes no new participants."
 _BURST = 10  # answers that may come at once
+_SECONDS_BETWEEN_JUDGEMENTS = 60
 _REQUESTS_PER_ANSWER = 10  # images included; a page that loads ahead needs eight
 _ANSWERED = "FROM answers JOIN trials ON trial = id WHERE person = ?"
+_HAS_BEGUN = "SELECT 1 FROM people WHERE id = ?"
+_OPENED = """
+INSERT INTO openings (link, count) VALUES (?, 1) ON CONFLICT (link) DO UPDATE SET count = count + 1
+"""
 _WAITING = """
 SELECT id, number, a, b, c FROM trials LEFT JOIN answers ON trial = id
 WHERE person = ? AND trial IS NULL ORDER BY number
@@ -50,6 +63,18 @@ class StudyService:
         self._answers = Limit(seconds, _BURST)
         self._requests = Limit(seconds / _REQUESTS_PER_ANSWER, _BURST * _REQUESTS_PER_ANSWER)
         self._starts = Limit(60 / per_minute, per_minute)
+        self._judging = threading.Lock()
+        self._judged_until = 0.0
+
+    def overview(self) -> pd.DataFrame:
+        """What each person did and how well; the second is at most a minute old: it takes fits."""
+        collected = read_collected(self.study, self.database)
+        with self._judging:
+            if time.monotonic() > self._judged_until:
+                self._judged = judge(self.study, collected)
+                if len(self._judged):
+                    self._judged_until = time.monotonic() + _SECONDS_BETWEEN_JUDGEMENTS
+        return overview(self.study, collected, self._judged)
 
     def authenticate(self, text: str, role: str = PERSON) -> Token:
         """The token of a link; the requests of a person are limited.
@@ -81,11 +106,13 @@ class StudyService:
         return token
 
     def open_page(self, token: Token) -> bool:
-        """Count a visit of a person who has begun; return whether they have."""
-        count = "UPDATE people SET opened = opened + 1 WHERE id = ?"
+        """Count an opening of the page; return whether the person has begun."""
         with self.database.writing() as connection:
-            has_begun = connection.execute(count, (token.id,)).rowcount > 0
+            has_begun = scalar(connection, _HAS_BEGUN, token.id) is not None
             refusal = None if has_begun else self._refusal(connection, token)
+            if refusal is None:
+                is_known = has_begun or not self.settings.open
+                connection.execute(_OPENED, (token.id if is_known else OPEN,))
         if refusal is not None:
             raise refusal
         return has_begun
@@ -94,12 +121,14 @@ class StudyService:
         """Note that a person consents, and make the first trials; once is enough."""
         begin = "INSERT INTO people (id, name, consented) VALUES (?, ?, ?)"
         with self.database.writing() as connection:
-            if scalar(connection, "SELECT 1 FROM people WHERE id = ?", token.id):
+            if scalar(connection, _HAS_BEGUN, token.id):
                 return
             refusal = self._refusal(connection, token)
             if refusal is None:
                 self._starts.check("")  # one key: each visit of the open link is another person
                 connection.execute(begin, (token.id, token.name or None, time.time()))
+                if self.settings.open:  # the page on which they consent
+                    connection.execute(_OPENED, (token.id,))
                 self._advance(connection, token)
         if refusal is not None:
             raise refusal
@@ -205,9 +234,9 @@ class StudyService:
             waiting = connection.execute(_WAITING, (token.id,)).fetchall()
             urls = [item["url"] for trial in waiting[1:] for item in self._items(token, trial)]
             return {**self._trial(token, waiting[0]), "next": urls} if waiting else {}
-        code = person["code"]
-        if code is None:
+        if person["code"] is None:
             return {}
+        code = self.settings.code or person["code"]
         name = quote(person["name"] or token.id, safe="")
         url = (self.settings.return_url or "").replace("{id}", name).replace("{code}", code)
         return {
@@ -224,7 +253,8 @@ class StudyService:
         n_answers = self._n_answers(connection, token)
         self._scheduler.make_ahead(connection, token.id, n_answers)
         if n_answers >= self.settings.per_person:
-            connection.execute(finish, (time.time(), self.signer.code(token.id), token.id))
+            code = self.settings.code or self.signer.code(token.id)
+            connection.execute(finish, (time.time(), code, token.id))
 
     def _n_answers(self, connection: Connection, token: Token) -> int:
         return scalar(connection, f"SELECT count(*) {_ANSWERED}", token.id)

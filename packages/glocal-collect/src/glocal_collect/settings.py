@@ -21,12 +21,12 @@ class Settings(Options):
         "odd-one-out", description="Question; anchor asks which of two images is more like a third."
     )
     repeats: float = Field(
-        0.05, ge=0, le=0.5, description="Share of trials that repeat an earlier question."
+        0.2, ge=0, le=0.4, description="Share of trials that repeat an earlier question."
     )
     catch: float = Field(
         0.02,
         ge=0,
-        le=0.5,
+        le=0.1,
         description="Share of catch trials: one image is shown twice, so only one answer is right.",
     )
     per_person: int = Field(200, ge=1, le=100_000, description="Trials for each person.")
@@ -59,6 +59,12 @@ class Settings(Options):
     title: str | None = Field(
         None, description="Title of the page for participants. [default: the name of the folder]"
     )
+    code: str | None = Field(
+        None,
+        pattern=r"^[\w-]{1,64}$",
+        description="Completion code that everybody gets, for example that of a study on Prolific. "
+        "[default: another code for each person]",
+    )
     return_url: str | None = Field(
         None,
         pattern=r"^https?://",
@@ -68,10 +74,11 @@ class Settings(Options):
     seed: int = Field(0, ge=0, description="Random seed of the questions.")
 
     @model_validator(mode="after")
-    def _check_shares(self) -> Settings:
-        if self.repeats + self.catch > 0.5:
+    def _check_code(self) -> Settings:
+        url = self.return_url or ""
+        if "prolific" in url and "{code}" in url and self.code is None:
             raise ValueError(
-                f"`repeats={self.repeats:g}` and `catch={self.catch:g}` are too many: "
-                f"together at most 0.5."
+                f"`return_url={url}` would return another code for each person, but Prolific knows "
+                f"only the code of your study. Pass it as `code=C1ABC23`."
             )
         return self

@@ -11,9 +11,11 @@ import re
 import secrets
 import tempfile
 import time
-from collections.abc import Callable
+from collections import defaultdict
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -126,7 +128,7 @@ class Study:
 
     def check_images(self, images: str) -> None:
         """Raise a ParameterError if `images` are not those of the study."""
-        if _open(images).sha256() != self.images_sha256:
+        if find_images(images).sha256() != self.images_sha256:
             raise ParameterError(
                 f"the study {self.folder} has images already, and those in {images} are others "
                 f"(another name, size or date). Leave them out to continue it, or name another "
@@ -150,10 +152,10 @@ def create(
     FileError
         A file cannot be written, fewer than three images can be shown, or the folder has answers.
     """
-    source = _open(images)
+    source = find_images(images)
     image_folder = make_folder(folder / "images")
     create_database(folder / DATABASE)
-    names, left_out = _prepare(source, image_folder, progress)
+    names, left_out = prepare(source, image_folder, progress)
     templates = importlib.resources.files("glocal_collect") / "texts"
     for name, template in (("consent", "consent"), ("instructions", settings.kind)):
         if not (folder / f"{name}.md").exists():
@@ -186,7 +188,7 @@ def open_study(folder: Path) -> Study:
         )
 
 
-def _open(images: str) -> Source:
+def find_images(images: str) -> Source:
     """The images, or a FileError that says that nothing has this name."""
     if not re.search(r"[*?\[]", images) and not os.path.lexists(images):
         raise FileError(
@@ -236,10 +238,16 @@ def _write(study: Study) -> None:
     write_text(study.folder / "study.json", json.dumps(record, indent=1))
 
 
-def _prepare(
+def prepare(
     source: Source, folder: Path, progress: Callable[[int, int], None]
 ) -> tuple[tuple[str, ...], tuple[tuple[str, str], ...]]:
-    """Write the images as people see them; return their names, and the others with the reason."""
+    """Write the images as people see them; return their names, and the others with the reason.
+
+    Raises
+    ------
+    FileError
+        A file cannot be written, or fewer than three images can be shown.
+    """
     names: list[str] = []
     left_out: list[tuple[str, str]] = []
     with ThreadPoolExecutor(4) as pool:
@@ -261,6 +269,14 @@ def _prepare(
             f"a trial needs three."
         )
     return tuple(names), tuple(left_out)
+
+
+def copies(folder: Path, names: Sequence[str]) -> list[list[str]]:
+    """The names of equal images, of those that `prepare` wrote."""
+    names_of: defaultdict[bytes, list[str]] = defaultdict(list)
+    for number, name in enumerate(names):
+        names_of[sha256((folder / f"{number}.jpg").read_bytes()).digest()].append(name)
+    return [equal for equal in names_of.values() if len(equal) > 1]
 
 
 def _jpeg(source: Source, number: int) -> bytes | Unreadable:

@@ -1,0 +1,104 @@
+"""What each person of a study did, and how well, as numbers and as the cells of a table."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from glocal.aligner.participants import participants
+from glocal.data.features import Features
+from glocal_collect.db import Database, database_errors
+from glocal_collect.export import Collected, read_collected
+from glocal_collect.study import Study
+
+MARK = "as if at random"
+_JUDGED = "seconds catch catch_trials shared agreement low high repeats alike model odds is_marked"
+_MAX_LOG10_ODDS = 6.0  # above these the number of zeros says nothing
+
+
+def judge(study: Study, collected: Collected, features: Path | None = None) -> pd.DataFrame:
+    """How each person answers: the table of `glocal.aligner.participants.participants`.
+
+    It takes features of a path, else of the folder ``features`` of the study, else none.
+    """
+    folder = study.folder / "features"
+    path = features or (folder if folder.exists() else None)
+    loaded = None if path is None else Features.load(path)
+    return participants(collected.answers(), loaded).reindex(columns=_JUDGED.split())
+
+
+def overview(study: Study, collected: Collected, judged: pd.DataFrame) -> pd.DataFrame:
+    """A row for everybody who has a link or has begun.
+
+    Beside the columns of `judge` it has ``name``, ``code``, ``answers`` with catch trials and
+    "can't tell", ``cannot_tell``, ``opened``, ``contested``, and the times ``consented``,
+    ``finished``, ``last`` and ``excluded``.
+    """
+    ids = {*collected.people["id"], *study.personal_ids}
+    people = collected.people.astype(object).set_index("id")
+    people = people.reindex(sorted(ids, key=lambda person: (len(person), person)))
+    trials = collected.table.assign(is_unsure=collected.table["choice"] < 0).groupby("person")
+    counts = trials.agg(
+        answers=("trial", "size"), cannot_tell=("is_unsure", "sum"), last=("time", "max")
+    )
+    table = people.join([counts, collected.openings.rename("opened"), judged])
+    whole = ["answers", "cannot_tell", "opened"]
+    table[whole] = table[whole].astype(float).fillna(0).astype(int)
+    table["is_marked"] = table["is_marked"].eq(True)
+    return table.rename_axis("person")
+
+
+def exclude(study: Study, database: Database, ids: Sequence[str], *, is_excluded: bool) -> None:
+    """Record that people, by their ids, are excluded or not; nothing is deleted.
+
+    Raises
+    ------
+    ParameterError
+        Nobody has this id; then nothing is recorded.
+    """
+    read_collected(study, database).without(ids)
+    moment = time.time() if is_excluded else None
+    with database_errors(study.database), database.writing() as connection:
+        record = "UPDATE people SET excluded = ? WHERE id = ?"
+        connection.executemany(record, [(moment, person) for person in ids])
+
+
+def cells(table: pd.DataFrame, per_person: int) -> pd.DataFrame:
+    """The overview as texts by the titles of columns; what is not known is empty."""
+    rows = [_cells(row, per_person) for row in table.itertuples()]
+    return pd.DataFrame(rows, table.index.tolist())
+
+
+def _cells(row: Any, per_person: int) -> dict[str, str]:
+    remark = MARK if row.is_marked else ""
+    log10_odds = min(row.odds, _MAX_LOG10_ODDS)
+    last = "has not begun" if pd.isna(row.consented) else ""
+    if row.answers:
+        last = f"{pd.Timestamp(row.last, unit='s'):%Y-%m-%d %H:%M}"
+    agreement = f"{row.agreement:.2f} [{row.low:.2f}, {row.high:.2f}] of {row.shared:.0f}"
+    return {
+        "Site id": _text(row.name),
+        "Answers": f"{row.answers} of {per_person}",
+        "Remark": remark if pd.isna(row.excluded) else "excluded",
+        "Can’t tell": str(row.cannot_tell),
+        "Median s": _text(row.seconds, ".1f"),
+        "Catch failed": _part(1 - row.catch, row.catch_trials),
+        "Agrees with others": agreement if row.shared > 0 else "",
+        "Repeats alike": _part(row.alike, row.repeats),
+        "Random : careful": f"{10**log10_odds:,.0f} : 1" if log10_odds > 0 else "",
+        "Opened": str(row.opened),
+        "Refused": _text(row.contested),
+        "Last answer (UTC)": last,
+    }
+
+
+def _text(value: Any, form: str = "") -> str:
+    return "" if pd.isna(value) else format(value, form)
+
+
+def _part(share: float, total: float) -> str:
+    return f"{share * total:.0f} of {total:.0f}" if total > 0 else ""

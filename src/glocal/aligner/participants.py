@@ -1,0 +1,121 @@
+"""The people of a study: which of them answer as if at random, by a model fitted without them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+from glocal.aligner.arm import Arm
+from glocal.aligner.data import FitData
+from glocal.aligner.exact import Exact
+from glocal.data.answers import Answers
+from glocal.data.features import Features
+from glocal.data.join import join
+from glocal.data.people import log10_odds, people
+from glocal.evaluation.agreement import answer_credit
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+MIN_ANSWERS = 100
+"""Nobody with fewer answers is marked."""
+MIN_LOG10_ODDS = 1.0
+"""Above these log₁₀ odds, 10 : 1, of random to careful answers a person is marked."""
+MAX_OBJECTS = 300
+"""With more objects, and no features of them, there is no model of the answers."""
+_FOLDS = 5  # of people
+_MAX_ROUNDS = 10
+_PENALTY = 10.0  # λ is this number of times columns per answer
+_SOLVER = Exact(tol=1e-3)
+_SOLVER_WITHOUT_FEATURES = Exact(tol=1e-3, max_evaluations=30)  # stopped early: more overfits
+
+
+def participants(answers: Answers, features: Features | None = None) -> pd.DataFrame:
+    """Describe each person as `people` does, and mark those who answer as if at random.
+
+    `global` with λ = 10 p / t is fitted to the answers of four fifths of the people, and compared
+    with those of the others. A person is marked from `MIN_ANSWERS` answers on, if random answers
+    are more than ten times as likely to agree so little as those of the other people. The answers
+    of marked people are then left out of the fits, until the same people are marked again.
+
+    Parameters
+    ----------
+    answers : Answers
+        With persons.
+    features : Features or None
+        Features of the objects, joined by name. None takes the number of each object in place of
+        features: such a model needs several times as many answers.
+
+    Returns
+    -------
+    DataFrame
+        The columns of `people`, with ``model`` the agreement of the models fitted without the
+        person, and ``odds`` by these. ``is_marked`` says who answers as if at random.
+
+    Raises
+    ------
+    DataError
+        Who gave the answers is not known, or an object has neither features nor a name.
+
+    Examples
+    --------
+    >>> from glocal.data.world import simulated_world
+    >>> world = simulated_world(n_triplets=2000, n_local=10)
+    >>> answers = world.answers.objects.copy()
+    >>> answers[:200] = np.random.default_rng(0).permuted(answers[:200], axis=1)
+    >>> people_of_study = Answers(answers, person=np.repeat(np.arange(10), 200))
+    >>> participants(people_of_study, world.objects).query("is_marked").index.tolist()
+    [0]
+    """
+    import pandas as pd
+
+    table = people(answers).assign(is_marked=False)
+    if not len(answers):
+        return table
+    person = np.asarray(answers.person)
+    is_careless = np.zeros(len(answers), dtype=bool)
+    for _ in range(_MAX_ROUNDS):
+        credit = _credit(answers, is_careless, features)
+        table = people(answers, credit)
+        n_answers = pd.Series(~np.isnan(credit)).groupby(person).sum()
+        table["odds"] = log10_odds(table["model"], n_answers, answers.chance)
+        table["is_marked"] = (table["odds"] > MIN_LOG10_ODDS) & (n_answers >= MIN_ANSWERS)
+        was_careless = is_careless
+        is_careless = np.isin(person, table.index[table["is_marked"]])
+        if (is_careless == was_careless).all():
+            break
+    return table
+
+
+def _credit(
+    answers: Answers, is_careless: Bool[np.ndarray, " t"], features: Features | None
+) -> Float[np.ndarray, " t"]:
+    """How right models are that were fitted to other people's answers; NaN without a model."""
+    credit = np.full(len(answers), np.nan)
+    solver = _SOLVER
+    if features is None:
+        n = len(answers.names or ()) or int(answers.objects.max(initial=0)) + 1
+        if n > MAX_OBJECTS:
+            return credit
+        answers = replace(answers, names=None)
+        features = Features(np.eye(n), None, "numbers of the objects")
+        solver = _SOLVER_WITHOUT_FEATURES
+    joined = join(features, answers)
+    persons, number_of_person = np.unique(np.asarray(answers.person), return_inverse=True)
+    fold = (np.random.default_rng(0).permutation(len(persons)) % _FOLDS)[number_of_person]
+    objects = np.asarray(features.matrix, dtype=np.float64)
+    for number in range(min(_FOLDS, len(persons))):
+        is_fitted = joined.kept & (fold != number) & ~is_careless
+        is_scored = joined.kept & (fold == number)
+        if not is_fitted.any() or not is_scored.any():
+            continue
+        others = joined.answers.select(is_fitted[joined.kept])
+        data = FitData(features, others)
+        arm = Arm(method="global", lmbda=_PENALTY * features.dimensions / len(others))
+        solution = solver.minimise(solver.problem(data, local=False), arm, certified=False)
+        scored = joined.answers.select(is_scored[joined.kept])
+        credit[is_scored] = answer_credit(solution.transform(objects), scored)
+    return credit

@@ -1,0 +1,94 @@
+"""Who answers as if at random, by a model that is fitted without the person."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from glocal.aligner.participants import MIN_ANSWERS, participants
+from glocal.data.answers import Answers
+from glocal.data.features import Features
+from glocal.data.people import people
+from glocal.data.world import simulated_answers
+
+MIND = np.random.default_rng(3).normal(size=(40, 4))
+NOISE = np.random.default_rng(4).normal(size=(40, 4))
+FEATURES = Features(np.hstack([MIND, NOISE]), None, "rows")
+
+
+def study(n_people, each, careless):
+    """Answers of people, of whom the first `careless` ones answer at random."""
+    objects = simulated_answers(1.5 * MIND, n_people * each, seed=5).objects
+    person = np.repeat(np.arange(n_people), each)
+    rng = np.random.default_rng(6)
+    objects = np.where((person < careless)[:, None], rng.permuted(objects, axis=1), objects)
+    return Answers(objects, person=person, names=tuple(f"{i}.png" for i in range(40)))
+
+
+@pytest.mark.parametrize("features", [replace(FEATURES, names=None), None])
+def test_careless_people_are_marked_and_no_others(features):
+    """Two of twelve people answer at random: they are marked, with features and without."""
+    answers = study(12, 200, 2)
+    if features is not None:
+        answers = replace(answers, names=None)
+    table = participants(answers, features)
+    assert table.index[table["is_marked"]].tolist() == [0, 1]
+    careful = table["model"][~table["is_marked"]]
+    assert careful.min() > table["model"][table["is_marked"]].max()
+
+
+def test_nobody_is_marked_with_few_answers():
+    """One answer less than is needed marks nobody, however random the answers are."""
+    answers = study(12, MIN_ANSWERS - 1, 2)
+    table = participants(replace(answers, names=None), FEATURES)
+    assert table["odds"][:2].min() > 1
+    assert not table["is_marked"].any()
+
+
+def test_a_person_does_not_fit_the_model_that_judges_them():
+    """Somebody whose answers are the opposite of all others agrees less than a careless person."""
+    answers = replace(study(12, 200, 0), names=None)
+    objects = answers.objects.copy()
+    objects[:200] = objects[:200][:, [2, 1, 0]]
+    table = participants(replace(answers, objects=objects), FEATURES)
+    assert table["model"][0] < 1 / 3 < table["model"][1:].min()
+    assert table["is_marked"].tolist() == [True] + [False] * 11
+
+
+def test_objects_without_features_are_left_out():
+    """Answers about an object that has no features say nothing about a person."""
+    answers = study(6, 150, 1)
+    names = tuple(f"{i}.png" for i in range(39))
+    table = participants(answers, Features(FEATURES.matrix[:39], names, "rows"))
+    assert table["answers"].tolist() == [150] * 6
+    assert table.index[table["is_marked"]].tolist() == [0]
+
+
+def test_more_objects_than_a_model_without_features_takes_mark_nobody():
+    """With 400 objects and no features nothing is known of the model, and no fit is made."""
+    answers = Answers(np.arange(1200).reshape(400, 3) % 400, person=np.arange(400) % 2)
+    table = participants(answers)
+    assert table["model"].isna().all()
+    assert not table["is_marked"].any()
+    assert list(participants(answers.select(np.arange(0)))["is_marked"]) == []
+
+
+def test_repeats_compare_an_answer_with_the_last_one_of_the_same_person():
+    """Of three answers to a question the second equals the first, the third does not."""
+    rows = [[0, 1, 2], [1, 0, 2], [0, 2, 1], [3, 4, 5], [0, 1, 2]]
+    table = people(Answers(np.array(rows), person=np.array(["a", "a", "a", "a", "b"])))
+    assert table["repeats"].tolist() == [2, 0]
+    assert table["alike"]["a"] == 0.5
+    assert np.isnan(table["alike"]["b"])
+
+
+def test_the_interval_of_the_agreement_is_that_of_wilson():
+    """With 40 of 50 answers like the others' the interval is .670 to .888 (Wilson 1927)."""
+    questions = np.random.default_rng(1).permutation(60)[:3] + np.arange(50)[:, None] * 60
+    others = questions.copy()
+    others[:10] = others[:10][:, [2, 1, 0]]
+    rows = np.concatenate([questions, others])
+    table = people(Answers(rows, person=np.repeat(["a", "b"], 50)))
+    assert table["agreement"]["a"] == 0.8
+    assert table["low"]["a"] == pytest.approx(0.670, abs=5e-4)
+    assert table["high"]["a"] == pytest.approx(0.888, abs=5e-4)

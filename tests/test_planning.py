@@ -1,0 +1,49 @@
+"""The plan of a study: its formulas, and what never is reached."""
+
+import numpy as np
+import pytest
+
+import glocal
+from glocal.data.planning import NETWORKS
+from glocal.errors import ParameterError
+
+
+@pytest.mark.parametrize("n", [30, 100, 500])
+@pytest.mark.parametrize("gain", [0.25, 0.5, 0.9])
+def test_the_answers_reach_the_share_by_the_formula(n, gain):
+    """1 / (1 + (25 n / t)^.8) of t answers is the share; one answer less does not reach it."""
+    t = glocal.plan_study(n, gain=gain).answers
+    assert 1 / (1 + (25 * n / t) ** 0.8) >= gain > 1 / (1 + (25 * n / (t - 1)) ** 0.8)
+
+
+@pytest.mark.parametrize("n", [30, 60, 100, 200, 500, 2000])
+def test_new_objects_need_answers_by_the_formula_or_are_never_reached(n):
+    """1 / ((1 + T / t)(1 + n0 / n)) is the share with t answers, or with no number of them."""
+    plan = glocal.plan_study(n)
+    for name, network in NETWORKS.items():
+        limit = 1 / (1 + network.objects / n)
+        t = plan.new_objects[name]
+        assert (t is None) == (limit <= 0.5)
+        if t is not None:
+            assert limit / (1 + network.answers / t) == pytest.approx(0.5, abs=1e-3)
+
+
+def test_people_minutes_and_cost_follow_from_the_answers():
+    """196 of 200 trials are answers; 200 trials of 4 s take 1.25 × 200 × 4 s and two minutes."""
+    plan = glocal.plan_study(100, pay=12)
+    assert (plan.answers, plan.people) == (2500, int(np.ceil(2500 / 196)))
+    assert plan.minutes == pytest.approx(1000 / 60 + 2)
+    assert plan.hours == pytest.approx(plan.people * plan.minutes / 60)
+    assert plan.cost == pytest.approx(12 * plan.hours)
+    assert glocal.plan_study(100).cost is None
+
+
+@pytest.mark.parametrize(
+    "options", [{"gain": 1.0}, {"gain": 0}, {"seconds": 0}, {"pay": -1}, {"pay": float("nan")}]
+)
+def test_a_value_out_of_its_range_is_refused(options):
+    """A share of 1, no time and a negative pay are refused, and the argument is named."""
+    with pytest.raises(ParameterError, match=next(iter(options))):
+        glocal.plan_study(100, **options)
+    with pytest.raises(ParameterError, match="objects"):
+        glocal.plan_study(2)
