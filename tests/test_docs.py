@@ -134,6 +134,13 @@ def write_world(folder):
     world.answers.save(folder / "answers.npz")
 
 
+@every_page
+def test_examples_import_from_glocal_itself(page):
+    """No Python example needs to know in which module of the package a name is."""
+    for code in blocks(page.read_text(encoding="utf-8"), "python"):
+        assert "from glocal." not in code
+
+
 @pytest.mark.parametrize("code", EXAMPLES)
 def test_python_examples_run(code, tmp_path, monkeypatch, as_a_user):
     """Each Python example of the README and the pages runs as written and without a warning, in a

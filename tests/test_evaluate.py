@@ -208,6 +208,26 @@ def test_one_file_alone_leaves_the_row_itself_out(folder, capsys):
     assert record["map"] == pytest.approx(retrieval(original(X), Y).map)
 
 
+def test_superclasses_come_from_a_table(folder, capsys):
+    """--superclasses of few-shot and anomaly is that table in Python, with classes as labels."""
+    classes = 10 * Y + np.arange(60) // 3 % 2
+    np.save(folder / "classes.npy", classes)
+    superclass_of = {str(name): f"s{name // 10}" for name in set(classes.tolist())}
+    lines = [f"{name},{superclass}" for name, superclass in superclass_of.items()]
+    (folder / "super.csv").write_text("\n".join(["class,superclass", *lines]) + "\n")
+    options = "--train x.npy --train-labels classes.npy --superclasses super.csv"
+    record = answer(folder, capsys, "few-shot", "--probe", "ncm", options=options)
+    Z = original(X)
+    settings = {"probe": "ncm", "leave_out_shots": True, "superclasses": superclass_of}
+    expected = few_shot(Z, classes, Z, classes, **settings)
+    assert record["accuracy"] == pytest.approx(expected.accuracy)
+    assert (record["n"], record["chance"]) == (30, pytest.approx(1 / 3))
+    options += " --test x.npy --test-labels classes.npy"
+    record = answer(folder, capsys, "anomaly", options=options)
+    expected = anomaly(Z, classes, Z, classes, superclasses=superclass_of)
+    assert (record["auroc"], record["mode"]) == (pytest.approx(expected.auroc), "shift")
+
+
 def test_breeds_trains_on_some_classes_and_tests_on_others(tmp_path, capsys):
     """--breeds is few-shot of the training classes on the test classes by superclass, standardized
     by all rows.
@@ -239,6 +259,8 @@ def test_breeds_trains_on_some_classes_and_tests_on_others(tmp_path, capsys):
         ),
         ("few-shot", "--train x.npy --train-labels y.npy --test test.npy", (), 2, "--test-labels"),
         ("anomaly", f"{SIDES} --mode shift --train-subclasses y.npy", (), 2, "--test-subclasses"),
+        ("anomaly", f"{SIDES} --breeds living17 --superclasses y.npy", (), 2, "--breeds"),
+        ("few-shot", f"{SIDES} --breeds living17 --superclasses y.npy", (), 2, "--breeds"),
     ],
 )
 def test_what_a_command_refuses(folder, capsys, name, options, added, code, noun):

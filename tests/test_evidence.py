@@ -3,6 +3,7 @@
 import importlib
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from glocal.evaluation.few_shot import few_shot
 
 ROOT = Path(__file__).parents[1]
 RECORD = json.loads((ROOT / "docs" / "evidence.json").read_text(encoding="utf-8"))
+COARSE = RECORD.get("coarse", {})
 NUMBER = re.compile(r"(?<![\w.])\.(\d{2,3})(?!\d)")
 FILLED = re.compile(r"<!-- evidence: \w+ -->.*?<!-- evidence: end -->", re.DOTALL)
 
@@ -145,6 +147,27 @@ def test_scores_over_draws_and_images_are_those_of_the_package(evidence):
     assert study.estimate(cell, cell).mean == 0
 
 
+def test_scores_of_superclasses_are_those_of_the_package(evidence):
+    """With classes in balanced superclasses scores are those of the package on the same draws."""
+    study = evidence("evidence_clip")
+    rng = np.random.default_rng(0)
+    members = np.repeat(np.arange(6), 10)
+    y = members // 3
+    Z = rng.normal(size=(60, 8)) + np.eye(6, 8)[members] + np.eye(2, 8)[y]
+    cell = study.few_shot_cell(Z, y, 2, "ncm", members=members)
+    superclass_of = {name: "ab"[name // 3] for name in range(6)}
+    settings = {"shots": 2, "draws": 40, "probe": "ncm", "superclasses": superclass_of}
+    score = few_shot(Z, members, Z, members, leave_out_shots=True, **settings)
+    assert cell["draws"] == pytest.approx(score.per_draw)
+    assert cell["images"].sum() == pytest.approx(0, abs=1e-12)
+    cell = study.anomaly_cell(Z, y, members=members)
+    shown = study.member_halves(y, members, 0)
+    assert sorted(y[np.isin(members, np.unique(members[shown]))]) == [0] * 10 + [1] * 10
+    score = anomaly(Z[shown], y[shown], Z[~shown], y[~shown])
+    assert cell["draws"][0] == pytest.approx(score.auroc)
+    assert cell["images"].sum() == pytest.approx(0, abs=1e-12)
+
+
 def test_an_interval_over_draws_and_images_is_as_wide_as_both_vary(evidence):
     """Over repeated worlds the interval holds the mean in about 95 %: both variances count."""
     study = evidence("evidence_clip")
@@ -214,3 +237,19 @@ def test_the_figure_of_the_axes_shows_the_record(evidence):
             assert row["high"][0].replace("_", " ") in drawing
             assert row["low"][0].replace("_", " ") in drawing
     assert "prefers-color-scheme:dark" in drawing
+
+
+@pytest.mark.data
+def test_the_categories_of_objects_come_out_again(evidence, data_dir, monkeypatch):
+    """Features as they are, and less their means, have the scores of the record on new objects."""
+    study = evidence("coarse")
+    monkeypatch.setattr(study.workbench, "DATA", data_dir)
+    network = "clip-vit-b32"
+    data = study.data_of(network)
+    values = {(row["network"], row["task"], row["arm"]): row["value"] for row in COARSE["rows"]}
+    task = "few-shot ncm things 1"
+    identity = np.eye(data.features.dimensions, dtype=np.float32)
+    for arm, centre in (("original", 0.0), ("centred", 1.0)):
+        transform = replace(data, centre=centre).transform(identity)
+        cell = study.tasks(network)[task]([transform] * (study.FOLDS + 1))
+        assert cell["draws"].mean() == pytest.approx(values[network, task, arm], abs=0.003)

@@ -8,8 +8,15 @@ from sklearn.linear_model import LogisticRegression, LogisticRegressionCV
 from sklearn.neighbors import KNeighborsClassifier, NearestCentroid
 
 from glocal.data.features import Features
-from glocal.errors import GLocalError
-from glocal.evaluation.few_shot import PROBES, STRENGTHS, draw_episodes, few_shot, shared_credit
+from glocal.errors import DataWarning, GLocalError
+from glocal.evaluation.few_shot import (
+    PROBES,
+    STRENGTHS,
+    draw_episodes,
+    draw_superclass_episodes,
+    few_shot,
+    shared_credit,
+)
 from glocal.evaluation.intervals import FRACTION, two_way_estimate
 
 
@@ -205,6 +212,33 @@ def test_chunks_of_test_rows_add_up():
 
 Y = np.repeat(np.arange(4), 6)
 ROWS = np.random.default_rng(0).normal(size=(24, 5))
+
+
+def test_superclasses_are_tested_on_classes_that_gave_no_shots():
+    """Each draw shows one class of each superclass; accuracy is that of a loop over the others."""
+    X, y = mixture(classes=7, per_class=8)
+    superclass_of = {name: "ab"[name % 2] for name in range(6)}  # class 6 is in none
+    settings = {"shots": 2, "draws": 4, "probe": "ncm", "superclasses": superclass_of}
+    with pytest.warns(DataWarning, match="8 of 56"):
+        score = few_shot(X, y, X, y, leave_out_shots=True, **settings)
+    rows = np.flatnonzero(y < 6)
+    X = X[rows]
+    y = y[rows]
+    superclasses = np.array([superclass_of[name] for name in y])
+    is_b = (superclasses == "b").astype(int)
+    draws = draw_superclass_episodes(y, superclasses, shots=2, draws=4)
+    for shown, accuracy in zip(draws, score.per_draw, strict=True):
+        giving = np.unique(y[shown])
+        assert sorted(superclass_of[name] for name in giving) == ["a", "b"]
+        tested = ~np.isin(y, giving)
+        predicted = PROBES["ncm"](X[shown], is_b[shown], 2)(X[tested]).argmax(axis=1)
+        assert np.mean(predicted == is_b[tested]) == pytest.approx(accuracy)
+    assert len(np.unique(y[draws])) > 2
+    assert (score.n, score.chance) == (32, 0.5)
+    fewer = draw_superclass_episodes(y, superclasses, shots=1, draws=2)
+    assert all(set(few) < set(many) for few, many in zip(fewer, draws, strict=False))
+
+
 BAD = {
     "an unknown probe": ({"probe": "svm"}, "probe"),
     "a bad seed": ({"seed": -1}, "seed"),
@@ -224,6 +258,8 @@ BAD = {
     "labels of two kinds": ({"y_test": Y.astype(str)}, "names"),
     "other columns": ({"X_test": ROWS[:, 1:]}, "columns"),
     "NaN": ({"X_test": np.full((24, 5), np.nan)}, "NaN"),
+    "a superclass of one class": ({"superclasses": dict(enumerate("abbb"))}, "superclass a"),
+    "superclasses of other classes": ({"superclasses": {"cat": "animal"}}, "cat"),
     "nothing left": ({"shots": 6, "leave_out_shots": True}, "test image"),
 }
 

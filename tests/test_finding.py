@@ -45,7 +45,7 @@ def task(before, after, p, *, arm="glocal"):
     difference = Score(
         "cifar", "accuracy_ncm_difference", after - before, transform=arm, settings=settings
     )
-    return [*rows, Score(**{**vars(difference), "p": p, "p_holm": p})]
+    return [*rows, Score(**{**vars(difference), "p": p, "p_corrected": p})]
 
 
 def sweep_run(scores, *, kept=0.91, loss=0.9, heldout="objects", **more):

@@ -5,7 +5,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from glocal.data.labels import check_labels, load_categories, load_labels
+from glocal.data.labels import (
+    check_labels,
+    load_categories,
+    load_labels,
+    load_superclasses,
+    superclass_rows,
+)
 from glocal.errors import DataError, FileError
 from glocal.suite.sources import Network, Shared, Sources
 
@@ -44,6 +50,24 @@ def test_labels_are_a_column_of_a_table(tmp_path):
         load_labels(tmp_path / "a.csv", 2)
     with pytest.raises(FileError, match="does not exist"):
         load_labels(f"{tmp_path}/none.csv:class")
+
+
+def test_superclasses_are_a_table_of_classes(tmp_path):
+    """Numbers in the table are the classes of integer labels; what is no such table is refused."""
+    (tmp_path / "s.csv").write_text("class,superclass\n3,animal\n4,vehicle\n7,animal\n")
+    superclass_of = load_superclasses(tmp_path / "s.csv")
+    rows, superclasses = superclass_rows(np.array([7, 3, 4]), superclass_of)
+    assert rows.tolist() == [0, 1, 2]
+    assert superclasses.tolist() == ["animal", "animal", "vehicle"]
+    bad = {
+        "columns": "class,superclass,part\n3,animal,train\n",
+        "empty cell": "class,superclass\n3,\n",
+        "into animal and into vehicle": "class,superclass\n3,animal\n3,vehicle\n",
+    }
+    for noun, text in bad.items():
+        (tmp_path / "bad.csv").write_text(text)
+        with pytest.raises(DataError, match=noun):
+            load_superclasses(tmp_path / "bad.csv")
 
 
 @pytest.mark.parametrize("name", ["y.csv:kind", "y.txt"])

@@ -316,6 +316,24 @@ def test_bad_suites_are_refused(tmp_path, old, new, noun):
         Plan.load(tmp_path / "suite.toml")
 
 
+def test_superclasses_are_a_file_of_a_task(folder, tmp_path):
+    """A task names a table of superclasses; the suite looks for it, and scores with it."""
+    task = '[tasks.super]\nkind = "few-shot"\ntrain = "images.npy"\ntrain_labels = "y.txt"\n'
+    task += 'probe = "ncm"\nshots = 2\nsuperclasses = "super.csv"\n'
+    (tmp_path / "suite.toml").write_text(ONE_ARM + task)
+    with pytest.raises(FileError, match=r"super\.csv"):
+        run_suite(Plan.load(tmp_path / "suite.toml", folder), tmp_path / "out")
+    y = np.array((folder / "y.txt").read_text().split())
+    superclass_of = {str(name): f"s{name[-1] in '01'}" for name in np.unique(y)}
+    lines = [f"{name},{superclass}" for name, superclass in superclass_of.items()]
+    (folder / "super.csv").write_text("\n".join(["class,superclass", *lines]) + "\n")
+    result = run_suite(Plan.load(tmp_path / "suite.toml", folder), tmp_path / "out")
+    images = Features.load(folder / "images.npy").matrix
+    X = Features.load(folder / "net").standardization(images, "float64")
+    settings = {"shots": 2, "probe": "ncm", "leave_out_shots": True, "superclasses": superclass_of}
+    assert result.scores[0].value == pytest.approx(few_shot(X, y, X, y, **settings).accuracy)
+
+
 def test_tasks_without_files_are_left_out_if_asked(folder, tmp_path, capsys):
     """--skip-missing names each task whose file is not there; without it the suite stops; nothing
     left is an error.

@@ -29,7 +29,7 @@ def rows(network, values):
     difference = Score(
         "accuracy_ncm & more", "accuracy_ncm_difference", values[0][1] - values[0][0], n=50,
         transform="few_shot", network=network, settings={"baseline": "original"}, p=0.001,
-        p_holm=0.002,
+        p_corrected=0.002,
     )  # fmt: skip
     return [*scores, difference]
 

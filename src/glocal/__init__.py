@@ -8,16 +8,24 @@ from glocal._version import __version__
 TYPE_CHECKING = False  # type checkers take it for True; `typing` itself takes long to import
 if TYPE_CHECKING:
     from glocal.aligner import Arm, Exact, FitData, Keep, PaperLoop, fit
+    from glocal.aligner.curve import learning_curve
     from glocal.aligner.estimator import Aligner
     from glocal.data.answers import Answers
     from glocal.data.features import Features
+    from glocal.data.importing import import_answers
     from glocal.data.join import join
+    from glocal.data.people import people
     from glocal.data.planning import plan_study
     from glocal.data.splits import object_folds, split_answers
+    from glocal.data.world import simulated_answers, simulated_world
     from glocal.errors import GLocalError
-    from glocal.evaluation.agreement import odd_one_out
+    from glocal.evaluation.agreement import answer_credit, odd_one_out
+    from glocal.evaluation.anomaly import anomaly
     from glocal.evaluation.change import axes
-    from glocal.evaluation.structure import neighbours_kept
+    from glocal.evaluation.few_shot import few_shot
+    from glocal.evaluation.retrieval import retrieval
+    from glocal.evaluation.rsa import model_rdm, rsa
+    from glocal.evaluation.structure import neighbours_kept, structure
     from glocal.extract import Extractor
     from glocal.sweep import sweep
     from glocal.transform.linear import LinearTransform, pretrained
@@ -35,29 +43,51 @@ __all__ = [
     "LinearTransform",
     "PaperLoop",
     "__version__",
+    "anomaly",
+    "answer_credit",
     "axes",
+    "few_shot",
     "fit",
+    "import_answers",
     "join",
+    "learning_curve",
+    "model_rdm",
     "neighbours_kept",
     "object_folds",
     "odd_one_out",
+    "people",
     "plan_study",
     "pretrained",
+    "retrieval",
+    "rsa",
+    "simulated_answers",
+    "simulated_world",
     "split_answers",
+    "structure",
     "sweep",
 ]
+# NOTE sweep is a module that can be called: it runs its function of the same name
+_SUBPACKAGES = ("data", "evaluation", "extract", "report", "suite", "sweep", "transform")
 _MODULES = {
     "aligner": "Arm Exact FitData Keep PaperLoop fit",
+    "aligner.curve": "learning_curve",
     "aligner.estimator": "Aligner",
     "data.answers": "Answers",
     "data.features": "Features",
+    "data.importing": "import_answers",
     "data.join": "join",
+    "data.people": "people",
     "data.planning": "plan_study",
     "data.splits": "object_folds split_answers",
+    "data.world": "simulated_answers simulated_world",
     "errors": "GLocalError",
-    "evaluation.agreement": "odd_one_out",
+    "evaluation.agreement": "answer_credit odd_one_out",
+    "evaluation.anomaly": "anomaly",
     "evaluation.change": "axes",
-    "evaluation.structure": "neighbours_kept",
+    "evaluation.few_shot": "few_shot",
+    "evaluation.retrieval": "retrieval",
+    "evaluation.rsa": "model_rdm rsa",
+    "evaluation.structure": "neighbours_kept structure",
     "extract": "Extractor",
     "transform.linear": "LinearTransform pretrained",
 }
@@ -66,8 +96,8 @@ _MODULES = {
 def __getattr__(name: str) -> object:
     from importlib import import_module
 
-    if name == "sweep":  # a module that can be called: it runs its function of the same name
-        return import_module("glocal.sweep")
+    if name in _SUBPACKAGES:
+        return import_module(f"glocal.{name}")
     for module, names in _MODULES.items():
         if name in names.split():
             return getattr(import_module(f"glocal.{module}"), name)

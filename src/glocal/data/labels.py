@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+import warnings
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Int, Shaped
 
 from glocal.data.features import object_name
 from glocal.data.tables import TABLES, read_table
-from glocal.errors import DataError
+from glocal.errors import DataError, DataWarning
 from glocal.files import PathLike, read_lines, read_npy
 
 OTHER = "other"
@@ -142,6 +144,67 @@ def positions(classes: np.ndarray, labels: np.ndarray) -> Int[np.ndarray, " n"]:
     """The position of each label in the sorted `classes`, or -1."""
     position = np.searchsorted(classes, labels).clip(0, len(classes) - 1)
     return np.where(classes[position] == labels, position, -1)
+
+
+def load_superclasses(path: PathLike) -> dict[str, str]:
+    """Read the superclass of each class.
+
+    Parameters
+    ----------
+    path : path
+        A table of two columns, class and superclass, whose first line names them. Classes may be
+        numbers or names.
+
+    Raises
+    ------
+    FileError
+        Missing, or not readable text.
+    DataError
+        Another number of columns, an empty cell, or a class in two superclasses.
+    """
+    table = read_table(path, what="superclasses")
+    if table.shape[1] != 2 or table.isin([""]).any(axis=None):
+        raise DataError(
+            f"{path} has {table.shape[1]} columns, or an empty cell. Write two columns, class and "
+            "superclass, with a line for each class, below a first line that names them."
+        )
+    classes, superclasses = (table.iloc[:, column].tolist() for column in (0, 1))
+    superclass_of = dict(zip(classes, superclasses, strict=True))
+    for name, superclass in zip(classes, superclasses, strict=True):
+        if superclass_of[name] != superclass:
+            raise DataError(
+                f"{path} puts class {name} into {superclass} and into {superclass_of[name]}; each "
+                "class can be in one superclass. Keep one of the two lines."
+            )
+    return superclass_of
+
+
+def superclass_rows(
+    labels: Shaped[np.ndarray, " n"], superclass_of: Mapping[Any, str], part: str = "labelled"
+) -> tuple[Int[np.ndarray, " k"], Shaped[np.ndarray, " k"]]:
+    """The rows whose class is in a superclass, and the superclass of each.
+
+    The classes of `superclass_of` may be written as texts where labels are integers. Rows of other
+    classes are left out, with a DataWarning; a DataError where no row remains. `part` names the
+    images in these sentences.
+    """
+    text_of = {str(name): superclass for name, superclass in superclass_of.items()}
+    superclasses = [text_of.get(str(label)) for label in labels.tolist()]
+    rows = np.flatnonzero([superclass is not None for superclass in superclasses])
+    if not len(rows):
+        raise DataError(
+            f"none of the {len(labels)} {part} images is of a class that has a superclass: images "
+            f"are of classes such as {labels[0]}, and superclasses are of {next(iter(text_of))}. "
+            "Write the classes in both as the same names or numbers."
+        )
+    if len(rows) < len(labels):
+        warnings.warn(
+            f"{len(labels) - len(rows)} of {len(labels)} {part} images are of classes without a "
+            "superclass; they are left out.",
+            DataWarning,
+            stacklevel=3,
+        )
+    return rows, np.array([superclasses[row] for row in rows])
 
 
 def load_categories(path: PathLike, ids: Sequence[str]) -> Shaped[np.ndarray, " n"]:

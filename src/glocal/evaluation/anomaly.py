@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float, Int, Shaped
 
-from glocal.data.labels import check_columns, check_sides, positions
+from glocal.data.labels import check_columns, check_sides, positions, superclass_rows
 from glocal.errors import DataError, DataWarning, ParameterError
 from glocal.evaluation.intervals import FRACTION, Units
 from glocal.results import Score
@@ -71,6 +71,7 @@ def anomaly(
     k: int = 5,
     train_subclasses: Shaped[np.ndarray, " n"] | None = None,
     test_subclasses: Shaped[np.ndarray, " m"] | None = None,
+    superclasses: Mapping[Any, str] | None = None,
 ) -> Anomaly:
     """Detect test images of other classes than the training images, one task for each class.
 
@@ -89,10 +90,11 @@ def anomaly(
 
     In `shift` labels are superclasses: the first half (rounded up) of the subclasses that a
     superclass has in training, in sorted order, is trained on; test images of these are left out;
-    that is CIFAR-100-shift with 3 of 5 subclasses. Files that already hold other subclasses in
-    training than in testing (BREEDS) need no `shift` but `one-vs-rest`. Scores that differ by no
-    more than rounding (`tie_tolerance`) are ties; test images of a class without training image are
-    anomalies in every task. Classes without normal or without anomalous test images are left out,
+    that is CIFAR-100-shift with 3 of 5 subclasses. With `superclasses` the labels are the
+    subclasses, and the mode is `shift`. Files that already hold other subclasses in training than
+    in testing (BREEDS) need no `shift` but `one-vs-rest`. Scores that differ by no more than
+    rounding (`tie_tolerance`) are ties; test images of a class without training image are anomalies
+    in every task. Classes without normal or without anomalous test images are left out,
     with a DataWarning; where all rows are one point every score is a tie, with a CollapseWarning.
 
     Parameters
@@ -101,6 +103,9 @@ def anomaly(
         Embeddings, standardized by the same two scalars.
     train_labels, test_labels, train_subclasses, test_subclasses : (n,) and (m,) integers or names
         Subclasses are for `shift`.
+    superclasses : mapping or None
+        The superclass of each label, in place of subclasses. Images of other classes are left out,
+        with a DataWarning.
     k : int
         Neighbours, at most the training images of the smallest class.
 
@@ -111,7 +116,8 @@ def anomaly(
         rows, no class with both normal and anomalous test images, a superclass of one subclass, NaN
         or infinity.
     ParameterError
-        An unknown mode, k below 1, a shift without subclasses.
+        An unknown mode, k below 1, a shift without subclasses, superclasses in another mode or
+        beside subclasses.
 
     References
     ----------
@@ -129,6 +135,21 @@ def anomaly(
     train = finite(train, _SIDES[0])
     test = finite(test, _SIDES[1])
     train_labels, test_labels = check_sides(train, train_labels, test, test_labels, _SIDES)
+    if superclasses is not None:
+        if mode == "leave-one-out" or train_subclasses is not None or test_subclasses is not None:
+            raise ParameterError(
+                "`superclasses` goes with `mode='shift'` alone, and without subclasses: the labels "
+                "are the subclasses. Leave the other out."
+            )
+        mode = "shift"
+        rows, superclass_labels = superclass_rows(train_labels, superclasses, "training")
+        test_rows, test_superclass_labels = superclass_rows(test_labels, superclasses, "test")
+        train_subclasses = train_labels[rows]
+        test_subclasses = test_labels[test_rows]
+        train = train[rows]
+        test = test[test_rows]
+        train_labels = superclass_labels
+        test_labels = test_superclass_labels
     classes, train_codes = np.unique(train_labels, return_inverse=True)
     test_codes = positions(classes, test_labels)  # -1 of a class without training image
     is_tested = np.ones(len(test), dtype=bool)

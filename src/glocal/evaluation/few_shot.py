@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int
 
-from glocal.data.labels import check_sides, positions
+from glocal.data.labels import check_sides, positions, superclass_rows
 from glocal.data.splits import check_seed
 from glocal.errors import DataError, ParameterError
 from glocal.evaluation.intervals import FRACTION, Units
@@ -31,7 +31,8 @@ Scorer = Callable[[np.ndarray], np.ndarray]
 class FewShot:
     """Few-shot accuracy of one set of features, ties shared.
 
-    `per_draw` has the accuracy of each draw, on `n` test images each. `low` and `high` are the 95 %
+    `per_draw` has the accuracy of each draw, on `n` test images each (with superclasses their mean
+    number). `low` and `high` are the 95 %
     interval over draws and classes (None where nothing varies), `chance` is one over the number of
     training classes. `units` hold the accuracy of each tested class in each draw, weighted by its
     images.
@@ -71,8 +72,13 @@ def few_shot(
     probe: str = "logistic",
     seed: int = 42,
     leave_out_shots: bool = False,
+    superclasses: Mapping[Any, str] | None = None,
 ) -> FewShot:
     """Classify test images from `shots` training images of each class, in several draws.
+
+    With `superclasses` the probe learns these in place of the classes. Each draw takes all shots of
+    a superclass from one of its classes, drawn anew, and is tested on images of the classes that
+    gave no shots: what is scored is whether members of a new kind are recognised.
 
     Parameters
     ----------
@@ -86,19 +92,21 @@ def few_shot(
         One of `PROBES`.
     leave_out_shots : bool
         Training and test rows are the same images: each draw is tested on those it did not draw.
+    superclasses : mapping or None
+        The superclass of each class. Images of other classes are left out, with a DataWarning.
 
     Raises
     ------
     DataError
         Labels of another number than rows, fewer than two classes, a class with fewer images than
         shots, a test class without training image, NaN or infinity, no test image left;
-        `leave_out_shots` for different images.
+        `leave_out_shots` for different images; a superclass whose only test class gives shots.
     ParameterError
         An unknown probe, shots or draws below 1, a seed out of range.
 
     References
     ----------
-    Muttenthaler et al. (2023), section 5 and appendix: 5-shot logistic regression.
+    Muttenthaler et al. (2023), section 5 and appendix: 5-shot logistic regression, superclasses.
 
     Examples
     --------
@@ -115,40 +123,56 @@ def few_shot(
     y_train, y_test = check_sides(X_train, y_train, X_test, y_test, _SIDES)
     if leave_out_shots:
         _check_same(X_train, y_train, X_test, y_test)
+    if superclasses is None:
+        # images of a group that gives a shot are not tested: each image is a group, or none is
+        train_groups = np.arange(len(y_train)) if leave_out_shots else np.full(len(y_train), -1)
+        test_groups = np.arange(len(y_test))
+        episodes = draw_episodes(y_train, shots, draws, seed)
+    else:
+        rows, y_train_super = superclass_rows(y_train, superclasses, "training")
+        test_rows, y_test_super = superclass_rows(y_test, superclasses, "test")
+        train_groups = y_train[rows]
+        test_groups = y_test[test_rows]
+        X_train = X_train[rows]
+        X_test = X_test[test_rows]
+        y_train = y_train_super
+        y_test = y_test_super
+        _check_groups(train_groups, test_groups, y_test)
+        episodes = draw_superclass_episodes(train_groups, y_train, shots, draws, seed)
     classes, codes = np.unique(y_train, return_inverse=True)
     truth = _truth(classes, y_test)
-    episodes = draw_episodes(y_train, shots, draws, seed)
-    n_tested = np.bincount(truth, minlength=len(classes))  # images of each class, in every draw
-    if leave_out_shots:
-        n_tested -= shots
-    if not n_tested.any():
-        raise DataError(
-            f"no test image is left beside the {shots} shots of each class. Ask for fewer shots."
-        )
     n_right = np.zeros((draws, len(classes)))
+    n_tested = np.zeros((draws, len(classes)))  # images of each class
     for draw, rows in enumerate(episodes):
         scorer = PROBES[probe](X_train[rows], codes[rows], len(classes))
-        tested = np.setdiff1d(np.arange(len(truth)), rows if leave_out_shots else [])
+        tested = np.flatnonzero(~np.isin(test_groups, train_groups[rows]))
+        n_tested[draw] = np.bincount(truth[tested], minlength=len(classes))
         n_right[draw] = _right_by_class(scorer, X_test, truth, tested, len(classes))
     return _result(n_right, n_tested, probe=probe, shots=shots, draws=draws, seed=seed)
 
 
 def _result(
-    n_right: Float[np.ndarray, "draws k"], n_tested: Int[np.ndarray, " k"], **settings: Any
+    n_right: Float[np.ndarray, "draws k"], n_tested: Float[np.ndarray, "draws k"], **settings: Any
 ) -> FewShot:
     """The accuracies of draws and classes, from the numbers of images."""
-    is_tested = n_tested > 0
-    weights = n_tested[is_tested].astype(np.float64)
-    units = Units(values=n_right[:, is_tested] / weights, weights=weights)
-    per_draw = n_right.sum(axis=1) / n_tested.sum()
+    if not n_tested.any():
+        raise DataError(
+            f"no test image is left beside the {settings['shots']} shots of each class. Ask for "
+            "fewer shots."
+        )
+    is_tested = n_tested.all(axis=0)  # a class is tested in all draws, or in none
+    weights = n_tested.mean(axis=0)[is_tested]
+    values = n_right[:, is_tested] / n_tested[:, is_tested]
+    units = Units(values=values, weights=weights)
+    per_draw = values @ weights / weights.sum()
     low, high = units.estimate().interval(FRACTION)
     return FewShot(
         accuracy=float(per_draw.mean()),
         low=low,
         high=high,
         per_draw=tuple(per_draw.tolist()),
-        chance=1 / len(n_tested),
-        n=int(n_tested.sum()),
+        chance=1 / n_tested.shape[1],
+        n=round(weights.sum()),
         units=units,
         **settings,
     )
@@ -162,6 +186,19 @@ def _check_same(
             "`leave_out_shots` is for training and test images that are the same, but their rows "
             "or labels differ. Leave it out, or give one side twice."
         )
+
+
+def _check_groups(
+    train_classes: np.ndarray, test_classes: np.ndarray, test_superclasses: np.ndarray
+) -> None:
+    """Raise a DataError where the only test class of a superclass may give the shots."""
+    for superclass in np.unique(test_superclasses).tolist():
+        classes = np.unique(test_classes[test_superclasses == superclass])
+        if len(classes) == 1 and classes[0] in train_classes:
+            raise DataError(
+                f"superclass {superclass} has the one test class {classes[0]}, which also gives "
+                "shots; it must have two. Are classes and superclasses exchanged?"
+            )
 
 
 def _truth(classes: np.ndarray, y_test: np.ndarray) -> Int[np.ndarray, " m"]:
@@ -224,6 +261,25 @@ def draw_episodes(
     for draw in range(draws):
         rng = np.random.RandomState((seed, draw))
         episodes.append(np.concatenate([rng.permutation(rows)[:shots] for rows in members]))
+    return np.stack(episodes)
+
+
+def draw_superclass_episodes(
+    classes: np.ndarray, superclasses: np.ndarray, shots: int, draws: int = 5, seed: int = 42
+) -> Int[np.ndarray, "draws n"]:
+    """Draw `shots` images of one class of every superclass, `draws` times: row numbers.
+
+    Draw d takes those of `draw_episodes` of a class that RandomState((seed, d, 1)) picks among the
+    classes of the superclass: arms share the draws, and fewer shots are a part of more.
+    """
+    names, first = np.unique(classes, return_index=True)
+    of_class = superclasses[first]  # the superclass of each class
+    by_class = draw_episodes(classes, shots, draws, seed).reshape(draws, len(names), shots)
+    episodes = []
+    for draw, shots_of in enumerate(by_class):
+        rng = np.random.RandomState((seed, draw, 1))
+        picked = [rng.choice(np.flatnonzero(of_class == name)) for name in np.unique(of_class)]
+        episodes.append(shots_of[picked].reshape(-1))
     return np.stack(episodes)
 
 

@@ -46,7 +46,7 @@ def long_scores(rows: pd.DataFrame) -> pd.DataFrame:
     `p` is corrected for all comparisons where they were several.
     """
     table = rows.rename(columns={"transform": "arm"})
-    table = table.assign(p=rows["p_holm"].fillna(rows["p"]))
+    table = table.assign(p=rows["p_corrected"].fillna(rows["p"]))
     columns = ["network", "features", "arm", "task", "metric", "value", "low", "high", "p", "n"]
     return table[columns]
 

@@ -13,6 +13,7 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from glocal.data.features import Features
+from glocal.data.labels import load_superclasses
 from glocal.data.rdm import JoinedRDMs, join_rdms, load_index, load_rdms
 from glocal.data.sources import breeds_sides
 from glocal.errors import DataWarning, ParameterError
@@ -124,12 +125,32 @@ class _Sides(Task):
         description="A BREEDS task: labels are ImageNet classes; the probe learns superclasses "
         "from some of their classes and is tested on others.",
     )
+    superclasses: MaybeFile = Field(
+        None,
+        description="Table of the superclass of each class, with a first line of titles: "
+        "superclasses are told apart, and images of classes that gave no shots, or were not "
+        "trained on, are tested.",
+    )
 
     @model_validator(mode="after")
     def _check_labels(self) -> _Sides:
         if (self.test is None) != (self.test_labels is None):
             raise ParameterError("`test` and `test_labels` go together: give both, or neither.")
         return self
+
+    @model_validator(mode="after")
+    def _check_superclasses(self) -> _Sides:
+        if self.superclasses is not None and self.breeds is not None:
+            raise ParameterError(
+                "`breeds` names superclasses of its own: leave `superclasses` or `breeds` out."
+            )
+        return self
+
+    def superclass_of(self, sources: Sources) -> dict[str, str] | None:
+        """The superclass of each class, if there are any."""
+        if self.superclasses is None:
+            return None
+        return load_superclasses(sources.path(self.superclasses))
 
     def sides(self, sources: Sources) -> tuple[Features, np.ndarray, Features, np.ndarray]:
         """Features and labels of both, of BREEDS those of its classes."""
@@ -165,6 +186,7 @@ class FewShotTask(_Sides):
         X_test = X_train if are_same else embed(test)
         options = self.model_dump(include={"shots", "draws", "probe"})
         options["seed"] = sources.shared.seed
+        options["superclasses"] = self.superclass_of(sources)
         return few_shot(X_train, y_train, X_test, y_test, leave_out_shots=are_same, **options)
 
 
@@ -186,7 +208,9 @@ class AnomalyTask(_Sides):
         None, description="Features of another data set, which are the anomalies."
     )
     mode: Literal["one-vs-rest", "leave-one-out", "shift"] = Field(
-        "one-vs-rest", description="Which classes are normal; for shift, labels are superclasses."
+        "one-vs-rest",
+        description="Which classes are normal. For shift, which superclasses: the labels are "
+        "superclasses, or classes that --superclasses puts into some.",
     )
     k: int = Field(5, ge=1, description="Nearest training images that the score averages.")
     train_subclasses: MaybeFile = Field(
@@ -197,9 +221,10 @@ class AnomalyTask(_Sides):
     @model_validator(mode="after")
     def _check_labels(self) -> AnomalyTask:
         required = ["train_labels", "test_labels"]
-        if self.mode == "shift":
+        if self.mode == "shift" and self.superclasses is None:
             required += ["train_subclasses", "test_subclasses"]
-        labelled = {*required, "train_subclasses", "test_subclasses", "mode", "breeds"}
+        labelled = {*required, "train_subclasses", "test_subclasses", "superclasses"}
+        labelled |= {"mode", "breeds"}
         superfluous = sorted(labelled & self.model_fields_set)
         lacking = [name for name in required if name not in self.model_fields_set]
         if self.anomalies is not None and superfluous:
@@ -217,7 +242,7 @@ class AnomalyTask(_Sides):
             files = (self.train, self.test, self.anomalies)
             return anomaly_against(*(embed(sources.features(file)) for file in files), k=self.k)
         train, y_train, test, y_test = self.sides(sources)
-        subclasses = {}
+        subclasses: dict[str, Any] = {"superclasses": self.superclass_of(sources)}
         if self.train_subclasses is not None:
             subclasses["train_subclasses"] = sources.labels(self.train_subclasses, train)
         if self.test_subclasses is not None:

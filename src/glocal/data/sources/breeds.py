@@ -14,6 +14,7 @@ table 1.
 from __future__ import annotations
 
 import json
+import warnings
 from functools import cache
 from importlib.resources import files
 
@@ -21,7 +22,8 @@ import numpy as np
 from jaxtyping import Int, Shaped
 
 from glocal.data.features import Features
-from glocal.errors import DataError, ParameterError
+from glocal.data.labels import superclass_rows
+from glocal.errors import DataError, DataWarning, ParameterError
 
 
 @cache
@@ -75,8 +77,7 @@ def breeds_rows(
     superclass: dict[int, str] = {}
     for name, (training_numbers, test_numbers) in breeds()[task].items():
         superclass |= dict.fromkeys(test_numbers if test else training_numbers, name)
-    rows = np.flatnonzero(np.isin(numbers, list(superclass)))
-    if not len(rows):
-        part = "test" if test else "training"
-        raise DataError(f"none of the {len(classes)} images is of a {part} class of {task}.")
-    return rows, np.array([superclass[number] for number in numbers[rows].tolist()])
+    part = "test" if test else "training"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DataWarning)  # a task uses a part of ImageNet
+        return superclass_rows(numbers, superclass, part)
