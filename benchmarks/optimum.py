@@ -13,11 +13,12 @@ from __future__ import annotations
 import sys
 import warnings
 from collections import Counter, defaultdict
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
 from glocal import Answers, Arm, Exact, Features, FitData
+from glocal.aligner.exact import WarmStart
 from glocal.errors import GLocalError
 from glocal.solver import minimise
 from glocal.solver.naive import Stationarity
@@ -112,7 +113,12 @@ def distance(problem: RandomProblem, seed: int, budget: int = 1000) -> tuple[str
     p = len(moments)
     R = np.random.default_rng(seed).normal(size=(p, p)) / np.sqrt(p)
     best = solution.objective
-    for W in (solution.W.astype(np.float64), 0.3 * np.eye(p), 0.5 * R @ R.T + 0.02 * np.eye(p)):
+    assert solution.warm is not None
+    for W in (
+        solution.warm.W.astype(np.float64),
+        0.3 * np.eye(p),
+        0.5 * R @ R.T + 0.02 * np.eye(p),
+    ):
         if arm.method == "naive":
             rule = Stationarity(arm.lmbda)
             limits = {"tol": tight.tolerance, "max_evaluations": tight.max_evaluations}
@@ -120,8 +126,7 @@ def distance(problem: RandomProblem, seed: int, budget: int = 1000) -> tuple[str
                 best, minimise(exact.objective(arm), rule, W, moments, **limits).evaluation.value
             )
         else:
-            start = replace(solution, W=W, pairs=())
-            best = min(best, tight.minimise(exact, arm, start).objective)
+            best = min(best, tight.minimise(exact, arm, WarmStart(arm, W)).objective)
     floor = float(np.finfo(solver.dtype).eps)
     allowed = solver.tolerance * max(abs(solution.objective), floor)
     return "converged", (solution.objective - best) / allowed

@@ -139,7 +139,7 @@ def child(options: argparse.Namespace) -> None:
         "cosine": cosine.accuracy,
         "dot": odd_one_out(Z, heldout, similarity="dot").accuracy,
         "fitted loss": odd_one_out(Z, data.answers, interval=False).loss,
-        "neighbours kept": neighbours_kept(data.original()(images), transform(images)),
+        "neighbours kept": neighbours_kept(data.scalars(images, "float64"), transform(images)),
     }
     print(json.dumps(row))
 

@@ -49,7 +49,7 @@ def main() -> None:
     """Print the table."""
     data = pretrained.data()
     transforms = {
-        "clip-vit-b-32 of the package": glocal.pretrained(pretrained.NAME),
+        "clip-vit-b-32 of the package": glocal.pretrained("clip-vit-b-32"),
         "global, λ 0.3": glocal.fit(data, glocal.Arm("global", lmbda=0.3)).transform,
     }
     folder = pretrained.workbench.real_data() / "downstream" / "clip-vit-b32"

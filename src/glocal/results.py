@@ -68,7 +68,6 @@ class SolverReport:
     epochs: int | None = None
     n_fitted: int | None = None
     watched: dict[str, Any] | None = None
-    n_people: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,6 +90,7 @@ class FitRecord(SolverReport):
     n_local: int
     n_local_blocks: int | None
     block_size: int | None
+    n_people: int | None = None
     holdout: dict[str, Any] | None = None
     provenance: Provenance | None = None
 
