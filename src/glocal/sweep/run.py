@@ -166,8 +166,14 @@ def sweep(
     points: list[Point] = []
     if file is not None:
         points = [Point(row) for row in _resumed_rows(file, plan, resume)]
+    finished = {_key(point.row["fold"], point.row) for point in points}
+    calls = [
+        joblib.delayed(fit_path)(plan.folds[fold], fold, plan.solver, path)
+        for fold, path in plan.work
+        if _key(fold, path[0]) not in finished
+    ]
     with _parallel(plan.folds, jobs, scheduler) as run:
-        for path_points in run(_remaining_calls(plan, points)):
+        for path_points in run(calls):
             points += path_points
             if file is not None:
                 append_rows(file, [point.row for point in path_points])
@@ -220,17 +226,6 @@ def _plan(
         solver = solver.replace(tol=solver.tol or POINT_TOLERANCE)
     work = [(fold, path) for path in all_paths for fold in range(folds)]
     return _Plan(data, parts, [ORIGINAL, *grid_settings], solver, work)
-
-
-def _remaining_calls(plan: _Plan, points: list[Point]) -> list[Any]:
-    """The delayed calls of `fit_path` for the units of work that have no points."""
-    finished = {_key(point.row["fold"], point.row) for point in points}
-    delayed_fit = joblib.delayed(fit_path)
-    return [
-        delayed_fit(plan.folds[fold], fold, plan.solver, path)
-        for fold, path in plan.work
-        if _key(fold, path[0]) not in finished
-    ]
 
 
 def _in_order(plan: _Plan, points: list[Point]) -> list[Point]:
