@@ -101,10 +101,6 @@ class KeepCurve:
                 return position
         return best
 
-    def agreement(self, position: Position) -> Estimate:
-        """The agreement with held-out answers."""
-        return self.crossfit.estimate(position.credit)
-
     def gain(self, position: Position) -> Estimate:
         """The rise of the agreement above that of the features before any transform."""
         return self.crossfit.estimate(position.credit - self.raw_credit)
@@ -146,8 +142,8 @@ class KeepCurve:
         forgone = self.crossfit.estimate(freest.credit - chosen.credit)
         if forgone.mean > max(gain.mean, 2 * (forgone.error or 0.0)):
             return [
-                f"keep={keep:g} reaches agreement {self.agreement(chosen).mean:.3f} of the "
-                f"{self.agreement(freest).mean:.3f} that these features allow, which keep "
+                f"keep={keep:g} reaches agreement {chosen.agreement:.3f} of the "
+                f"{freest.agreement:.3f} that these features allow, which keep "
                 f"{kept:.2f} of the neighbours. Lower keep if agreement matters more."
             ]
         return []
