@@ -162,7 +162,7 @@ def test_a_file_that_is_no_array_is_one_sentence(tmp_path, damage, noun):
 
 def test_an_archive_is_no_larger_in_memory_than_its_file_allows(tmp_path, monkeypatch):
     """An .npz is refused that inflates to over 256 MB (here 1) and 100 times its size."""
-    monkeypatch.setattr(files, "_INFLATED", 1 << 20)
+    monkeypatch.setattr(files, "_MAX_INFLATED_BYTES", 1 << 20)
     path = tmp_path / "bomb.npz"
     write_npz(path, {"x": np.zeros(1 << 20, np.float32), "y": np.zeros(9), "z": np.zeros(3)})
     fix = "Write it again."

@@ -29,7 +29,7 @@ def test_more_neighbours_kept_is_never_more_agreement(curve):
     """A larger keep promises at least as many neighbours, and no more agreement."""
     rows = {keep: curve.choose(keep) for keep in (0.5, 0.7, 0.8, 0.9, 0.95, 1.0)}
     assert all(row.kept_lower_bound >= keep - 1e-9 or not row.place for keep, row in rows.items())
-    agreement = [curve.agreement(row) for row in rows.values()]
+    agreement = [curve.crossfit.estimate(row.credit) for row in rows.values()]
     assert all(a.mean >= b.mean - b.error for a, b in pairwise(agreement))
     assert curve.choose(1.0).kept.mean() == 1.0
 
@@ -55,8 +55,8 @@ def test_the_ends_of_the_line_are_the_original_and_global(curve, world):
     _, _, kept = np.mean(scores, axis=0)
     last = line.positions[-1]
     assert last.place == 3
-    assert curve.agreement(line.positions[0]).mean == pytest.approx(before, abs=1e-6)
-    assert curve.agreement(last).mean == pytest.approx(after, abs=0.006)
+    assert line.positions[0].agreement == pytest.approx(before, abs=1e-6)
+    assert last.agreement == pytest.approx(after, abs=0.006)
     assert last.kept.mean() == pytest.approx(kept, abs=0.01)
 
 
@@ -79,7 +79,9 @@ def test_the_error_counts_objects_of_the_whole_set(curve, world):
     """
     heldout = pooled_answers([curve.data.fold(k, 3).answers for k in range(3)])
     score = odd_one_out(world.objects.standardization(world.objects.matrix, "float64"), heldout)
-    assert curve.agreement(curve.original).error == pytest.approx(score.units.estimate().error)
+    assert curve.crossfit.estimate(curve.original.credit).error == pytest.approx(
+        score.units.estimate().error
+    )
 
 
 def test_the_fit_mixes_two_certified_fits(curve):
@@ -202,7 +204,7 @@ def test_few_answers_choose_the_penalty_on_folds_of_answers(world):
     """
     answers = world.answers.select(np.arange(2000))
     curve = keep_curve(FitData(world.objects, answers, world.local))
-    assert curve.agreement(curve.choose(0.9)).error > 0
+    assert curve.crossfit.estimate(curve.choose(0.9).credit).error > 0
     assert min(curve.losses.values()) < np.log(3)
 
 

@@ -156,7 +156,7 @@ def test_ctrl_c_leaves_the_terminal_clean(files, tmp_path, terminal):
 
 def test_plain_tables_stay_as_they_are(capsys):
     """Where output is no terminal a table is aligned text: first column left, the others right."""
-    output.put_table(["arm", "value"], [["original", "0.5"], ["b", "0.25"]])
+    output.print_table(["arm", "value"], [["original", "0.5"], ["b", "0.25"]])
     lines = ["arm       value", "--------  -----", "original    0.5", "b          0.25"]
     assert capsys.readouterr().out.splitlines() == lines
 

@@ -121,10 +121,8 @@ class CollapseWarning(GLocalWarning):
     """The transform maps all objects to (nearly) one point, or predicts no better than chance."""
 
 
-def import_optional(module: str, what: str, *, extra: str | None = None) -> Any:
+def import_optional(module: str, what: str) -> Any:
     """Import a module that `what`, the subject of the sentence, needs.
-
-    `extra` says which one has its package, where two do.
 
     Raises
     ------
@@ -137,10 +135,8 @@ def import_optional(module: str, what: str, *, extra: str | None = None) -> Any:
         return import_module(module)
     except ImportError as error:
         package = _PACKAGES.get(name, name.replace("_", "-"))
-        extra = extra or next(
-            (extra for extra, modules in _EXTRAS.items() if name in modules.split()), None
-        )
-        requirement = f"'glocal[{extra}]'" if extra else package
+        extras = [extra for extra, modules in _EXTRAS.items() if name in modules.split()]
+        requirement = f"'glocal[{extras[0]}]'" if extras else package
         if isinstance(error, ModuleNotFoundError) and (error.name or "").partition(".")[0] == name:
             raise MissingDependencyError(
                 f"{what} needs {package}, which is not installed. "

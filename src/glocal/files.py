@@ -21,7 +21,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.lib import format as npy_format
 
-from glocal.errors import FileError, GLocalError, ParameterError, one_line
+from glocal.errors import DataError, FileError, GLocalError, ParameterError, one_line
 
 PathLike = str | os.PathLike[str]
 _MAX_INFLATED_BYTES = 1 << 28  # of any file; more only up to 100 times its size
@@ -66,6 +66,15 @@ def reading(path: PathLike, what: str, fix: str = "Copy or write it again.") -> 
         raise FileError(
             f"{what} file {path} is damaged ({one_line(error)[:160]}). {fix}"
         ) from error
+
+
+@contextlib.contextmanager
+def naming(path: PathLike) -> Iterator[None]:
+    """Begin the message of a DataError with the file that it is about."""
+    try:
+        yield
+    except DataError as error:
+        raise DataError(f"{path}: {error}") from error
 
 
 @contextlib.contextmanager

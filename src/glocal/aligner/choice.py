@@ -11,7 +11,14 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from glocal.aligner.crossfit import FOLDS, Anchor, CrossFit, anchor_arm, neighbour_count
+from glocal.aligner.crossfit import (
+    FOLDS,
+    Anchor,
+    CrossFit,
+    HeldOutScores,
+    anchor_arm,
+    neighbour_count,
+)
 from glocal.aligner.data import FitData
 from glocal.aligner.exact import Exact, Solution
 from glocal.aligner.line import Line, Position, mix_anchors, scaled_identity_of
@@ -94,29 +101,19 @@ class KeepCurve:
                 return position
         return best
 
-    def agreement(self, position: Position) -> Estimate:
-        """The agreement with held-out answers."""
-        return self.crossfit.estimate(position.credit)
-
     def gain(self, position: Position) -> Estimate:
         """The rise of the agreement above that of the features before any transform."""
         return self.crossfit.estimate(position.credit - self.raw_credit)
 
     def summary(self, position: Position) -> dict[str, float | None]:
         """The expected agreement, gain, loss and neighbours kept of a place, with their errors."""
-        agreement = self.agreement(position)
-        gain = self.gain(position)
         raw = position.kept_raw if len(position.kept_raw) else position.kept
         return {
             "lmbda": position.lmbda,
             "place": position.place,
-            "agreement": agreement.mean,
-            "agreement_error": agreement.error or 0.0,
-            "gain": gain.mean,
-            "gain_error": gain.error or 0.0,
+            **_expected(self.crossfit, position, self.raw_credit),
             "loss": position.loss,
             "scale": position.scale,
-            "kept": float(position.kept.mean()),
             "kept_error": position.kept_error,
             "kept_raw": float(raw.mean()),
         }
@@ -145,8 +142,8 @@ class KeepCurve:
         forgone = self.crossfit.estimate(freest.credit - chosen.credit)
         if forgone.mean > max(gain.mean, 2 * (forgone.error or 0.0)):
             return [
-                f"keep={keep:g} reaches agreement {self.agreement(chosen).mean:.3f} of the "
-                f"{self.agreement(freest).mean:.3f} that these features allow, which keep "
+                f"keep={keep:g} reaches agreement {chosen.agreement:.3f} of the "
+                f"{freest.agreement:.3f} that these features allow, which keep "
                 f"{kept:.2f} of the neighbours. Lower keep if agreement matters more."
             ]
         return []
@@ -198,15 +195,9 @@ class KeepCurve:
         anchor = (chosen.lmbda, 0.0)
         crossfit.fit(anchor)
         scores = crossfit.anchor_scores(anchor if chosen.place else None, images=True)
-        agreement = crossfit.estimate(scores.credit)
-        gain = crossfit.estimate(scores.credit - original.credit)
         return {
-            "agreement": agreement.mean,
-            "agreement_error": agreement.error or 0.0,
+            **_expected(crossfit, scores, original.credit),
             "original": original.agreement,
-            "gain": gain.mean,
-            "gain_error": gain.error or 0.0,
-            "kept": float(scores.kept.mean()),
             "candidates": crossfit.candidates,
         }
 
@@ -242,6 +233,21 @@ class KeepCurve:
             "evaluations": self.evaluations,
             "notes": self.notes(keep),
         }
+
+
+def _expected(
+    crossfit: CrossFit, scores: HeldOutScores, credit: Float[np.ndarray, " t"]
+) -> dict[str, float]:
+    """Agreement, its gain above that of another `credit`, and neighbours kept, with errors."""
+    agreement = crossfit.estimate(scores.credit)
+    gain = crossfit.estimate(scores.credit - credit)
+    return {
+        "agreement": agreement.mean,
+        "agreement_error": agreement.error or 0.0,
+        "gain": gain.mean,
+        "gain_error": gain.error or 0.0,
+        "kept": float(scores.kept.mean()),
+    }
 
 
 class Mixture(NamedTuple):

@@ -11,7 +11,7 @@ from jaxtyping import Float
 
 from glocal.aligner.arm import Arm
 from glocal.aligner.data import NEIGHBOURS, FitData, Fold, pooled_answers
-from glocal.aligner.exact import Axes, Exact, Solution, WarmStart
+from glocal.aligner.exact import Exact, Solution, WarmStart
 from glocal.data.answers import Answers
 from glocal.data.people import question_numbers
 from glocal.evaluation.agreement import answer_credit
@@ -128,16 +128,14 @@ class CrossFit:
         solver: Exact,
         counter: Counter,
         *,
-        axes: Axes | None = None,
-        local: bool = True,
-        starts: Mapping[Anchor, Float[np.ndarray, "p p"]] | None = None,
+        local: bool,
+        starts: Mapping[Anchor, Float[np.ndarray, "p p"]],
     ) -> None:
-        if axes is None:
-            axes = solver.axes(data).leading(_LEADING_AXES)
+        axes = solver.axes(data).leading(_LEADING_AXES)
         self._solver = solver.replace(tol=max(solver.tolerance, _TOLERANCE))
         self._counter = counter
         self._problems = [self._solver.problem(fold.data, local=local, axes=axes) for fold in folds]
-        self._starts = starts or {}
+        self._starts = starts
         self.heldout = [HeldOut.of(fold) for fold in folds]
         self.answers = pooled_answers([fold.answers for fold in folds])
         self._questions = question_numbers(self.answers)

@@ -322,7 +322,7 @@ def _from_identity(
     if not has_second_start:
         return scale, first
     remaining = budget - first.evaluations
-    without_local = Objective(objective.choices, None, 0.0, objective.lmbda, objective.mix)
+    without_local = replace(objective, local=None, alpha=0.0)
     start = minimise(
         without_local,
         DualityGap(without_local),

@@ -99,21 +99,17 @@ def print_table(headers: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     widths = [max(map(len, column)) for column in zip(header, *body, strict=True)]
     table_width = sum(widths) + 2 * (len(widths) - 1)
     if sys.stdout.isatty() and table_width > shutil.get_terminal_size().columns:
-        _print_blocks(header, body)
+        title_width = max(map(len, header))
+        for row in body:
+            cells = zip(header, row, strict=True)
+            print_lines(*(f"{title.ljust(title_width)}  {cell}" for title, cell in cells if cell))
+            print_lines("")
         return
     rule = ["-" * width for width in widths]
     for row in (header, rule, *body):
         first = row[0].ljust(widths[0])
         others = [cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True)]
         print_lines("  ".join([first, *others]).rstrip())
-
-
-def _print_blocks(header: list[str], rows: list[list[str]]) -> None:
-    """Rows of a table as blocks: a line for each cell that is not empty, and an empty line."""
-    width = max(map(len, header))
-    for row in rows:
-        cells = zip(header, row, strict=True)
-        print_lines(*(f"{name.ljust(width)}  {cell}" for name, cell in cells if cell), "")
 
 
 def print_catalogue(entries: Iterable[Sequence[str]]) -> None:

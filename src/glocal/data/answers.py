@@ -14,7 +14,7 @@ from jaxtyping import Bool, Float, Int, Integer, Shaped
 from glocal.data.features import as_matrix
 from glocal.data.tables import read_answers, read_list
 from glocal.errors import DataError, ParameterError
-from glocal.files import PathLike, ending, write_npy, write_npz
+from glocal.files import PathLike, ending, naming, write_npy, write_npz
 from glocal.similarity import Pairs, candidate_pairs
 
 KINDS = ("odd-one-out", "anchor", "nearest-of-n")
@@ -213,12 +213,10 @@ class Answers:
             )
         arrays.setdefault("kind", kind or "odd-one-out")
         sort_index = None if order is None else read_list(order, what="order")
-        try:
+        with naming(path):
             return cls.from_array(
                 arrays.pop("answers"), odd_column=odd_column, base=base, order=sort_index, **arrays
             )
-        except DataError as error:
-            raise DataError(f"{path}: {error}") from error
 
     def save(self, path: PathLike, *, provenance: dict[str, Any] | None = None) -> None:
         """Write all of this to ``.npz``, or the objects alone, 0-based, to ``.npy``; atomically.

@@ -77,10 +77,7 @@ def tally(answers: Answers) -> tuple[Int[np.ndarray, "s m"], Float[np.ndarray, "
 
 
 def people(
-    answers: Answers,
-    model: Features | Float[np.ndarray, " t"] | None = None,
-    *,
-    fast: float = FAST,
+    answers: Answers, model: Features | Float[np.ndarray, " t"] | None = None
 ) -> pd.DataFrame:
     """Describe each person by their answers; a weight counts as copies.
 
@@ -95,8 +92,6 @@ def people(
     model : Features, (t,) float or None
         Features of the objects, which choose by cosine; or how right a model is on each answer
         (`glocal.evaluation.agreement.answer_credit`), NaN where it has no features.
-    fast : float
-        Seconds below which an answer counts as fast.
 
     Returns
     -------
@@ -118,7 +113,7 @@ def people(
                                         question is repeated, persons can only be compared with
                                         each other through a model.
         ``seconds``, ``fast``           The median time of an answer; the share of answers below
-                                        `fast` seconds.
+                                        `FAST` seconds.
         ``catch``, ``catch_trials``     The share of catch trials passed, and how many there were.
         ``odds``                        The log₁₀ odds that the person answered at random rather
                                         than like the others.
@@ -183,7 +178,7 @@ def people(
         odds = odds.where(2 * table["shared"] >= table["answers"], odds_by_model)
     if answers.seconds is not None:
         table["seconds"] = pd.Series(answers.seconds).groupby(who).median().to_numpy()
-        table["fast"] = mean(answers.seconds < fast, ~np.isnan(answers.seconds))
+        table["fast"] = mean(answers.seconds < FAST, ~np.isnan(answers.seconds))
     table["odds"] = odds
     if answers.catch_passed is not None and answers.catch_person is not None:
         of_person = pd.Series(answers.catch_passed).groupby(answers.catch_person)

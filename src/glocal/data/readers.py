@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Int, Shaped
+from jaxtyping import Shaped
 
 from glocal.data.tables import TABLES, read_named_rows
 from glocal.errors import DataError, FileError, import_optional
@@ -226,7 +226,10 @@ def batches(path: PathLike, column: str) -> Iterator[tuple[int, Any, Shaped[np.n
     ):
         for batch in table.iter_batches(batch_size=_rows_of_batch(table, column)):
             lists = batch.column(column)
-            lengths = _lengths(lists)
+            if hasattr(lists, "offsets"):
+                lengths = np.diff(lists.offsets)
+            else:
+                lengths = np.full(len(lists), lists.type.list_size)
             if width is None and len(lengths):
                 width = int(lengths[0])
             is_null = lists.is_null().to_numpy(zero_copy_only=False)
@@ -241,13 +244,6 @@ def batches(path: PathLike, column: str) -> Iterator[tuple[int, Any, Shaped[np.n
                 )
             yield start, batch, np.asarray(values).reshape(len(batch), -1)
             start += len(batch)
-
-
-def _lengths(lists: Any) -> Int[np.ndarray, " n"]:
-    """The length of each list of an Arrow array."""
-    if hasattr(lists, "offsets"):
-        return np.diff(lists.offsets)
-    return np.full(len(lists), lists.type.list_size)
 
 
 def _rows_of_batch(table: Any, column: str) -> int:

@@ -124,7 +124,8 @@ def _read_named_csv(file: Path) -> pd.DataFrame:
     separator = _separator(first_line)
     titles = [title.strip().strip('"') for title in first_line.split(separator)]
     has_titles = _are_titles(titles)
-    named = [column for column, title in enumerate(titles) if has_titles and _names_rows(title)]
+    # a column of names stays text; pandas gives its index no title
+    named = [i for i, title in enumerate(titles) if has_titles and title.lower() in _NAME_COLUMNS]
     return _read_csv(
         file,
         first_line,
@@ -162,7 +163,7 @@ def _read_csv(file: Path, first_line: str, **options: Any) -> pd.DataFrame:
 
 def _are_titles(cells: list[str]) -> bool:
     """Whether a line holds titles: one of names, or texts, or numbers that count up."""
-    if _names_rows(cells[0]):
+    if cells[0].lower() in _NAME_COLUMNS:
         return True
     try:
         numbers = [float(cell) for cell in cells[1:]]
@@ -170,11 +171,6 @@ def _are_titles(cells: list[str]) -> bool:
         return True
     counts_up = [*range(len(numbers))]
     return len(numbers) > 2 and (numbers == counts_up or cells == [*map(str, range(len(cells)))])
-
-
-def _names_rows(title: str) -> bool:
-    """Whether the title of a column says that it holds names; pandas gives its index no title."""
-    return title.lower() in _NAME_COLUMNS
 
 
 def read_trials(path: PathLike) -> pd.DataFrame:

@@ -82,7 +82,7 @@ class DualityGap:
             with np.errstate(over="ignore", invalid="ignore"):  # too long: `_violation` says so
                 sums_at_m, dM = self.objective.choices.derivatives(math.sqrt(m) * W)
             points.append(dual_point(sums_at_m.entropy, weight * dM))
-            if any(point.is_feasible for point in points):
+            if start.is_feasible or points[-1].is_feasible:
                 break
         gap = _least_gap(points, violation, allowed)
         return math.inf if gap <= -allowed else max(gap, 0.0)  # below 0: W is nearly singular

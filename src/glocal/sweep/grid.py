@@ -216,7 +216,15 @@ def settings(
     ParameterError
         A value that `Arm` does not allow, a setting that is there twice, or none at all.
     """
-    lists = _grid(grid, eta=eta, unit=unit)
+    if isinstance(grid, Mapping):
+        lists = Grid(**grid)
+    elif str(grid) == "arms":
+        lists = ARMS if unit is None else grid_of_few_answers(unit)
+    elif str(grid) == "paper":
+        lists = PAPER.replace(eta=PAPER_ETA) if eta else PAPER
+    else:
+        values = read_object(grid, what="grid", fix="Write lists, e.g. alpha = [0.1, 0.5].")
+        lists = Grid.read(values, f"grid {grid}")
     if lists.eta and not eta:
         raise ParameterError(
             "the grid lists eta, but the exact solver has no learning rate. Use the paper's loop."
@@ -226,18 +234,6 @@ def settings(
     if len(possible) < len(all_settings) and str(grid) != "arms":
         raise ParameterError("the grid has method glocal, which needs `local_features`.")
     return possible
-
-
-def _grid(grid: str | Mapping[str, Any] | PathLike, *, eta: bool, unit: float | None) -> Grid:
-    """The lists of a mapping, of a grid by name, or of a file."""
-    if isinstance(grid, Mapping):
-        return Grid(**grid)
-    if str(grid) == "arms":
-        return ARMS if unit is None else grid_of_few_answers(unit)
-    if str(grid) == "paper":
-        return PAPER.replace(eta=PAPER_ETA) if eta else PAPER
-    lists = read_object(grid, what="grid", fix="Write lists, e.g. alpha = [0.1, 0.5].")
-    return Grid.read(lists, f"grid {grid}")
 
 
 def paths(grid: list[Setting], *, warm: bool = True) -> list[list[Setting]]:

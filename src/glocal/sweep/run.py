@@ -22,7 +22,6 @@ from glocal.aligner.data import AUTO, NEIGHBOURS, Fold, pooled_answers
 from glocal.aligner.exact import Problem, WarmStart, scaled_identity
 from glocal.aligner.fitting import Solver
 from glocal.aligner.keep import DEFAULT_KEEP, best_centre
-from glocal.data.answers import Answers
 from glocal.errors import (
     ClusterError,
     DivergedError,
@@ -52,11 +51,13 @@ from glocal.sweep.grid import (
 from glocal.transform import LinearTransform
 
 if TYPE_CHECKING:
-    from scipy.sparse import csr_array
+    pass
 
 POINT_TOLERANCE = 3e-4
 """Relative tolerance of fits that are only scored: a tenth of it moves no score by over .002."""
 ORIGINAL: Setting = {"method": "original", "lmbda": None, "mix": None, "alpha": None, "tau": None}
+Scores = tuple[dict[str, Any], Float[np.ndarray, " t"] | None]
+"""The scores of a transform with their counts, and the credit of each held-out answer."""
 _ORIGINAL_OUTCOME = {"objective": None, "status": "converged", "gap": None, "evaluations": 0}
 
 
@@ -166,8 +167,14 @@ def sweep(
     points: list[Point] = []
     if file is not None:
         points = [Point(row) for row in _resumed_rows(file, plan, resume)]
+    finished = {_key(point.row["fold"], point.row) for point in points}
+    calls = [
+        joblib.delayed(fit_path)(plan.folds[fold], fold, plan.solver, path)
+        for fold, path in plan.work
+        if _key(fold, path[0]) not in finished
+    ]
     with _parallel(plan.folds, jobs, scheduler) as run:
-        for path_points in run(_remaining_calls(plan, points)):
+        for path_points in run(calls):
             points += path_points
             if file is not None:
                 append_rows(file, [point.row for point in path_points])
@@ -222,17 +229,6 @@ def _plan(
     return _Plan(data, parts, [ORIGINAL, *grid_settings], solver, work)
 
 
-def _remaining_calls(plan: _Plan, points: list[Point]) -> list[Any]:
-    """The delayed calls of `fit_path` for the units of work that have no points."""
-    finished = {_key(point.row["fold"], point.row) for point in points}
-    delayed_fit = joblib.delayed(fit_path)
-    return [
-        delayed_fit(plan.folds[fold], fold, plan.solver, path)
-        for fold, path in plan.work
-        if _key(fold, path[0]) not in finished
-    ]
-
-
 def _in_order(plan: _Plan, points: list[Point]) -> list[Point]:
     """The points in the order of the settings, the original features first, and of the folds."""
     order = {_key(0, setting): number for number, setting in enumerate(plan.settings)}
@@ -278,7 +274,7 @@ def fit_path(part: Fold, fold: int, solver: Solver, path: list[Setting]) -> list
 
     `fold` is the number of the fold `part` in the rows.
     """
-    heldout = _HeldOut.of(part)
+    score = _scorer(part)
     points: list[Point] = []
     problem: Problem | None = None
     start: WarmStart | None = None
@@ -303,52 +299,35 @@ def fit_path(part: Fold, fold: int, solver: Solver, path: list[Setting]) -> list
             outcome |= {"status": "trivial", "lambda_max": error.lambda_max}
         except DivergedError as error:
             outcome |= {"status": "diverged", "evaluations": error.steps, "reason": str(error)}
-        scores, credit = heldout.score(transform)
+        scores, credit = score(transform)
         row = {"fold": fold, **setting, **scores, **outcome}
         row["seconds"] = time.perf_counter() - start_time
         points.append(Point(row, credit))
     return points
 
 
-@dataclass(frozen=True, eq=False)
-class _HeldOut:
-    """What one fold holds out: answers about the objects X, and images with their neighbours.
+def _scorer(part: Fold) -> Callable[[LinearTransform | None], Scores]:
+    """The function that scores transforms on a fold; None has no scores."""
+    objects = np.asarray(part.data.features.matrix, dtype=np.float64)
+    images = part.data.evaluation_rows(part.rows)
+    standardized = part.data.scalars(images, "float64")
+    neighbours = neighbourhoods(standardized, NEIGHBOURS)
+    counts = {"n_heldout": len(part.answers), "n_images": len(images)}
 
-    `X` and `images` are raw; `standardized` are the images in which `neighbours` are counted.
-    """
-
-    X: Float[np.ndarray, "n p"]
-    answers: Answers
-    images: Float[np.ndarray, "m p"]
-    standardized: Float[np.ndarray, "m p"]
-    neighbours: csr_array
-
-    @classmethod
-    def of(cls, fold: Fold) -> _HeldOut:
-        """From a fold."""
-        data = fold.data
-        X = np.asarray(data.features.matrix, dtype=np.float64)
-        images = data.evaluation_rows(fold.rows)
-        standardized = data.scalars(images, "float64")
-        neighbours = neighbourhoods(standardized, NEIGHBOURS)
-        return cls(X, fold.answers, images, standardized, neighbours)
-
-    def score(
-        self, transform: LinearTransform | None
-    ) -> tuple[dict[str, Any], Float[np.ndarray, " t"] | None]:
-        """The scores of a transform, with their counts, and the credit of each answer."""
-        counts = {"n_heldout": len(self.answers), "n_images": len(self.images)}
+    def score(transform: LinearTransform | None) -> Scores:
         if transform is None:
             return dict.fromkeys(METRICS) | counts, None
-        agreement = odd_one_out(transform.apply(self.X), self.answers, interval=False)
-        Z = transform.apply(self.images)
-        kept = kept_by_image(self.standardized, Z, NEIGHBOURS, before=self.neighbours)
+        agreement = odd_one_out(transform.apply(objects), part.answers, interval=False)
+        Z = transform.apply(images)
+        kept = kept_by_image(standardized, Z, NEIGHBOURS, before=neighbours)
         scores = {
             "accuracy_cosine": agreement.accuracy,
             "loss": agreement.loss,
             "neighbours_kept": float(kept.mean()),
         }
         return scores | counts, agreement.units.values
+
+    return score
 
 
 def _with_eta(solver: Solver, setting: Setting) -> Solver:

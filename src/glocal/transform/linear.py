@@ -163,10 +163,18 @@ class LinearTransform:
         self.check_shape(tuple(X.shape))
         if normalize or self.normalised:
             checks.check_zero_rows(self, X, source, first)
-        if not isinstance(X, np.ndarray):
-            return self._map_tensor(X, normalize, source, first)
-        with np.errstate(over="ignore", invalid="ignore"):  # an error names the row
-            return self._map_array(X, normalize, source, first)
+        if isinstance(X, np.ndarray):
+            with np.errstate(over="ignore", invalid="ignore"):  # an error names the row
+                Z = self._map_array(X, normalize)
+                is_finite = bool(np.isfinite(Z.sum(dtype=np.float64)))
+        else:
+            Z = self._map_tensor(X, normalize)
+            is_finite = bool(Z.isfinite().all())
+        if not is_finite:
+            numbers = range(first, first + len(X))
+            check_finite(as_matrix(X), source, numbers)
+            check_finite(as_matrix(Z), source, numbers, verb="is mapped to")
+        return Z
 
     def _as_rows(self, features: Any) -> Any:
         """Features as an array or a tensor; a DataError for what no transform maps."""
@@ -199,7 +207,7 @@ class LinearTransform:
             f"features have shape {shape} but the transform maps {p} dimensions. {hint}"
         )
 
-    def _map_array(self, X: np.ndarray, normalize: bool, source: str, first: int) -> np.ndarray:
+    def _map_array(self, X: np.ndarray, normalize: bool) -> np.ndarray:
         is_double = X.dtype.kind == "f" and X.dtype.itemsize >= 8
         dtype = np.dtype(np.float64 if is_double else np.float32)
         W = self.weights.astype(dtype, copy=False)
@@ -209,11 +217,9 @@ class LinearTransform:
             rows = checks.scaled_to_length_1(X[start:stop]) if normalize else X[start:stop]
             block = self.standardization(rows, dtype) @ W
             Z[start:stop] = block if self.bias is None else block + self.bias
-            if not np.isfinite(Z[start:stop].sum(dtype=np.float64)):
-                check_mapped(X[start:stop], Z[start:stop], source, first + start)
         return Z
 
-    def _map_tensor(self, X: Any, normalize: bool, source: str, first: int) -> Any:
+    def _map_tensor(self, X: Any, normalize: bool) -> Any:
         import torch
 
         dtype = torch.float64 if X.dtype == torch.float64 else torch.float32
@@ -228,10 +234,7 @@ class LinearTransform:
         Z = standardized @ torch.as_tensor(self.weights, dtype=dtype, device=X.device)
         if self.bias is not None:
             Z = Z + torch.as_tensor(self.bias, dtype=dtype, device=X.device)
-        Z = Z.to(X.dtype) if X.is_floating_point() else Z
-        if not bool(torch.isfinite(Z).all()):
-            check_mapped(as_matrix(X), as_matrix(Z), source, first)
-        return Z
+        return Z.to(X.dtype) if X.is_floating_point() else Z
 
     def folded(self) -> tuple[Float[np.ndarray, "p r"], Float[np.ndarray, " r"]]:
         """The map z = x A + c of raw x, float64: A = W / std, c = b - mean/std · Σ_rows W."""
@@ -440,13 +443,6 @@ class LinearTransform:
         for which the network is asked. See `glocal.transform.sharing.locate`.
         """
         return cls.load(sharing.locate(name))
-
-
-def check_mapped(X: np.ndarray, Z: np.ndarray, source: str, first: int) -> None:
-    """Raise a DataError that names a row, from `first` on, that is or becomes NaN or infinity."""
-    numbers = range(first, first + len(X))
-    check_finite(X, source, numbers)
-    check_finite(Z, source, numbers, verb="is mapped to")
 
 
 pretrained = LinearTransform.from_pretrained

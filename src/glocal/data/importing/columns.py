@@ -13,7 +13,6 @@ from jaxtyping import Float, Int, Shaped
 
 from glocal.data.tables import json_text
 from glocal.errors import DataError, ParameterError
-from glocal.files import PathLike
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -85,7 +84,7 @@ class Question(NamedTuple):
 
 
 def read_question(
-    table: pd.DataFrame, stated: Mapping[str, str], place_base: int | None, path: PathLike
+    table: pd.DataFrame, stated: Mapping[str, str], place_base: int | None
 ) -> Question:
     """The columns of each role, and what the trials asked."""
     if place_base not in (None, 0, 1):
@@ -94,16 +93,16 @@ def read_question(
     if is_study and table["kind"].nunique() > 1:
         kinds = ", ".join(table["kind"].unique())
         raise DataError(
-            f"{path} has trials of the kinds {kinds}; read one at a time: glocal data import "
+            f"it has trials of the kinds {kinds}; read one at a time: glocal data import "
             "--where kind=KIND, in Python where={'kind': 'KIND'}."
         )
     if is_study:
         table = _with_chosen_images(table)
-    roles = _roles(table, stated, path)
+    roles = _roles(table, stated)
     if is_study and table["kind"].iloc[0] == "anchor":  # the first image is the reference
         renamed = {"a": "reference", "b": "left", "c": "right"}
         roles = {renamed.get(role, role): titles for role, titles in roles.items()}
-    return _question(table, roles, place_base, path)
+    return _question(table, roles, place_base)
 
 
 def _with_chosen_images(table: pd.DataFrame) -> pd.DataFrame:
@@ -117,7 +116,7 @@ def _with_chosen_images(table: pd.DataFrame) -> pd.DataFrame:
     return table.assign(**images, choice=chosen[:, 0])
 
 
-def _roles(table: pd.DataFrame, stated: Mapping[str, str], path: PathLike) -> dict[str, list[str]]:
+def _roles(table: pd.DataFrame, stated: Mapping[str, str]) -> dict[str, list[str]]:
     """Which columns play which role: as stated, else by name."""
     roles = {role: re.split(r"\s*,\s*", text.strip()) for role, text in stated.items()}
     if unknown := roles.keys() - ROLES.keys():
@@ -125,7 +124,7 @@ def _roles(table: pd.DataFrame, stated: Mapping[str, str], path: PathLike) -> di
         raise DataError(f"{unknown.pop()!r} is not a role of a column; roles are {allowed}.")
     stated_columns = [column for titles in roles.values() for column in titles]
     for column in stated_columns:
-        _check_column(table, column, path)
+        _check_column(table, column)
     column_of: dict[str, str] = {}
     for column in table:
         if column not in stated_columns:
@@ -140,9 +139,7 @@ def _roles(table: pd.DataFrame, stated: Mapping[str, str], path: PathLike) -> di
     return {role: roles[role] for role in ROLES if role in roles}
 
 
-def _question(
-    table: pd.DataFrame, roles: dict[str, list[str]], place_base: int | None, path: PathLike
-) -> Question:
+def _question(table: pd.DataFrame, roles: dict[str, list[str]], place_base: int | None) -> Question:
     """The kind of the trials, what they showed, and which column was picked."""
     has_reference = "reference" in roles
     readable = [
@@ -154,13 +151,13 @@ def _question(
     is_answered = pick_role is not None or roles.keys() >= {"left_votes", "right_votes"}
     if not readable or not is_answered:
         raise DataError(
-            f"{path} has the columns {', '.join(list(table)[:12])}; answers need a, b and odd, or "
+            f"it has the columns {', '.join(list(table)[:12])}; answers need a, b and odd, or "
             "a, b, c (or stimuli) and odd, or reference, closer and farther, or reference, left "
             "and right (or choices) and chosen. State the column of each role: glocal data import "
             "--column ROLE=COLUMN, in Python columns={'ROLE': 'COLUMN'}."
         )
     shown_roles = readable[0]
-    shown = _shown(table, [column for role in shown_roles for column in roles[role]], path)
+    shown = _shown(table, [column for role in shown_roles for column in roles[role]])
     picked_as = None
     if shown_roles[-1] == "odd":
         picked = np.full(len(table), 2)
@@ -169,8 +166,8 @@ def _question(
     else:
         first = int(has_reference)
         words = shown_roles[first:] if len(shown_roles) > 2 else ()
-        picks = texts_in_column(table, roles[pick_role][0], path)[:, 0]
-        place, picked_as = _picked(picks, shown[:, first:], words, place_base, path)
+        picks = texts_in_column(table, roles[pick_role][0])[:, 0]
+        place, picked_as = _picked(picks, shown[:, first:], words, place_base)
         picked = np.where(place >= 0, place + first, -1)
     picked = np.where((shown != "").all(axis=1), picked, -1)
     kind = "odd-one-out"
@@ -179,14 +176,12 @@ def _question(
     return Question(kind, shown, picked, picked_as, roles)
 
 
-def _shown(
-    table: pd.DataFrame, columns: Iterable[str], path: PathLike
-) -> Shaped[np.ndarray, "t m"]:
+def _shown(table: pd.DataFrame, columns: Iterable[str]) -> Shaped[np.ndarray, "t m"]:
     """The objects of each trial as texts, in as many columns as most trials need."""
-    shown = np.concatenate([texts_in_column(table, column, path) for column in columns], axis=1)
+    shown = np.concatenate([texts_in_column(table, column) for column in columns], axis=1)
     if shown.shape[1] < 3:
         raise DataError(
-            f"{path} shows {shown.shape[1]} things in each trial; an answer is about three or more."
+            f"it shows {shown.shape[1]} things in each trial; an answer is about three or more."
         )
     numbers = np.count_nonzero(shown != "", axis=1)
     usual = int(np.bincount(numbers[numbers >= 3], minlength=4).argmax())
@@ -194,18 +189,18 @@ def _shown(
     return np.where((numbers > width)[:, None], "", shown)[:, :width]
 
 
-def _check_column(table: pd.DataFrame, column: str, path: PathLike) -> None:
+def _check_column(table: pd.DataFrame, column: str) -> None:
     """Raise a DataError where the table has no such column."""
     if column not in table:
         existing = ", ".join(list(table)[:12])
-        raise DataError(f"{path} has no column {column!r}; it has {existing}.")
+        raise DataError(f"it has no column {column!r}; it has {existing}.")
 
 
-def texts_in_column(table: pd.DataFrame, column: str, path: PathLike) -> Shaped[np.ndarray, "t k"]:
+def texts_in_column(table: pd.DataFrame, column: str) -> Shaped[np.ndarray, "t k"]:
     """The cells of a column as texts, lists in as many columns as the longest needs."""
     import pandas as pd
 
-    _check_column(table, column, path)
+    _check_column(table, column)
     member, distinct = pd.factorize(table[column])  # most tables name few objects often
     padded = [*zip_longest(*map(parts_of_cell, distinct), fillvalue="")]
     return np.array(padded, dtype=np.str_).T[member]
@@ -232,7 +227,6 @@ def _picked(
     offered: Shaped[np.ndarray, "t k"],
     column_words: Sequence[str],
     place_base: int | None,
-    path: PathLike,
 ) -> tuple[Int[np.ndarray, " t"], str]:
     """Which offered column was picked, -1 for none, and what the cells hold that say so."""
     import pandas as pd
@@ -256,13 +250,13 @@ def _picked(
     if not fitting:
         row = int(np.flatnonzero(is_answered & ~is_object.any(axis=1))[0])
         raise DataError(
-            f"{path}: in trial {row} {texts[row][:60]!r} was picked among "
+            f"in trial {row} {texts[row][:60]!r} was picked among "
             f"{', '.join(offered[row])[:200]}; it must be one of these objects, the name of its "
             "column, or its place counted from 0 or 1."
         )
     if len(fitting) == 2 and fitting[0].startswith("place"):
         raise DataError(
-            f"{path}: the places that were picked, {', '.join(np.unique(texts[is_answered]))}, may "
+            f"the places that were picked, {', '.join(np.unique(texts[is_answered]))}, may "
             "be counted from 0 or from 1. State which: `place_base=0` or `place_base=1`."
         )
     is_picked = readings[fitting[0]]
@@ -276,10 +270,10 @@ def as_integers(texts: Shaped[np.ndarray, " n"]) -> Int[np.ndarray, " n"] | None
     return np.array([int(text.partition(".")[0]) if text else MISSING for text in texts.tolist()])
 
 
-def numbers_in_column(table: pd.DataFrame, column: str, path: PathLike) -> Float[np.ndarray, " t"]:
+def numbers_in_column(table: pd.DataFrame, column: str) -> Float[np.ndarray, " t"]:
     """The numbers of a column, NaN for an empty cell."""
     try:
         # NOTE pd.to_numeric of pandas 2 may miss a text's number by its last digit
         return table[column].replace("", "nan").to_numpy(dtype=np.float64)
     except ValueError as error:
-        raise DataError(f"{path}: the column {column!r} must hold numbers ({error}).") from error
+        raise DataError(f"the column {column!r} must hold numbers ({error}).") from error

@@ -22,7 +22,7 @@ from glocal.data.importing.columns import (
 )
 from glocal.data.tables import COLUMNS, NONE, read_table, read_trials
 from glocal.errors import DataError
-from glocal.files import PathLike, ending, write_text
+from glocal.files import PathLike, ending, naming, write_text
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -95,34 +95,35 @@ def import_table(
     >>> answers.objects.tolist(), answers.names
     ([[2, 0, 1], [1, 2, 0]], ('ball', 'cup', 'egg'))
     """
-    table = read_trials(path) if ending(path) == ".json" else read_table(path, what="answers")
-    rows = _select(table, where or {}, path)
-    question = read_question(rows, columns or {}, place_base, path)
-    objects, listed = _indices(question.shown, names, base)
-    ordered = _in_order(question.kind, objects, question.picked)
-    details = _details(rows, question.columns, path)
-    reasons = {
-        "an object that is not in the list of object ids": (objects == _UNLISTED).any(axis=1),
-        "an object is missing, or one too many": (objects == MISSING).any(axis=1),
-        "no answer": question.picked < 0,
-    }
-    if "counts" in details:
-        reasons["no vote"] = details["counts"].sum(axis=1) == 0
-    catch, no_test = _catch_trials(question.kind, ordered)
-    catch &= keep_valid(reasons)[0]
-    reasons |= {"catch trial": catch, "equal alternatives": no_test}
-    kept, dropped = keep_valid(reasons)
-    if len(rows) < len(table):
-        dropped = {"filtered out by where": len(table) - len(rows), **dropped}
-    of_answers: dict[str, Any] = {name: values[kept] for name, values in details.items()}
-    if "counts" not in details and catch.any():  # votes say nothing of one person
-        of_answers["catch_passed"] = (ordered[:, 0] == ordered[:, 1])[catch]
-        if "person" in details:
-            of_answers["catch_person"] = details["person"][catch]
-    of_answers |= {"base": base, "kind": question.kind, "names": listed}
-    return Imported(
-        Answers.from_array(ordered[kept], **of_answers), dropped, question.interpretation
-    )
+    with naming(path):
+        table = read_trials(path) if ending(path) == ".json" else read_table(path, what="answers")
+        rows = _select(table, where or {})
+        question = read_question(rows, columns or {}, place_base)
+        objects, listed = _indices(question.shown, names, base)
+        ordered = _in_order(question.kind, objects, question.picked)
+        details = _details(rows, question.columns)
+        reasons = {
+            "an object that is not in the list of object ids": (objects == _UNLISTED).any(axis=1),
+            "an object is missing, or one too many": (objects == MISSING).any(axis=1),
+            "no answer": question.picked < 0,
+        }
+        if "counts" in details:
+            reasons["no vote"] = details["counts"].sum(axis=1) == 0
+        catch, no_test = _catch_trials(question.kind, ordered)
+        catch &= keep_valid(reasons)[0]
+        reasons |= {"catch trial": catch, "equal alternatives": no_test}
+        kept, dropped = keep_valid(reasons)
+        if len(rows) < len(table):
+            dropped = {"filtered out by where": len(table) - len(rows), **dropped}
+        of_answers: dict[str, Any] = {name: values[kept] for name, values in details.items()}
+        if "counts" not in details and catch.any():  # votes say nothing of one person
+            of_answers["catch_passed"] = (ordered[:, 0] == ordered[:, 1])[catch]
+            if "person" in details:
+                of_answers["catch_person"] = details["person"][catch]
+        of_answers |= {"base": base, "kind": question.kind, "names": listed}
+        return Imported(
+            Answers.from_array(ordered[kept], **of_answers), dropped, question.interpretation
+        )
 
 
 def keep_valid(
@@ -184,12 +185,12 @@ def to_csv(answers: Answers, path: PathLike) -> None:
     write_text(path, table.to_csv(index=False))
 
 
-def _select(table: pd.DataFrame, where: Mapping[str, str], path: PathLike) -> pd.DataFrame:
+def _select(table: pd.DataFrame, where: Mapping[str, str]) -> pd.DataFrame:
     """The rows that have the stated values."""
     for column, value in where.items():
-        table = table[texts_in_column(table, column, path)[:, 0] == value]
+        table = table[texts_in_column(table, column)[:, 0] == value]
         if table.empty:
-            raise DataError(f"{path} has no row in which {column} is {value!r}.")
+            raise DataError(f"it has no row in which {column} is {value!r}.")
     return table
 
 
@@ -254,42 +255,36 @@ def _indices(
     return np.array(indices)[member.reshape(shown.shape)], listed
 
 
-def _details(
-    table: pd.DataFrame, roles: dict[str, list[str]], path: PathLike
-) -> dict[str, np.ndarray]:
+def _details(table: pd.DataFrame, roles: dict[str, list[str]]) -> dict[str, np.ndarray]:
     """The other arguments of `Answers.from_array` for each trial: what the columns say.
 
     A negative time is unknown.
     """
     details: dict[str, np.ndarray] = {}
-    votes = _votes(table, roles, path)
+    votes = _votes(table, roles)
     if votes is not None:
         details["counts"] = votes
     for role, unit in (("milliseconds", 1e-3), ("seconds", 1)):
         if role in roles:
-            seconds = numbers_in_column(table, roles[role][0], path) * unit
+            seconds = numbers_in_column(table, roles[role][0]) * unit
             details["seconds"] = np.where(seconds < 0, np.nan, seconds)
     if "weight" in roles:
-        details["weights"] = numbers_in_column(table, roles["weight"][0], path)
+        details["weights"] = numbers_in_column(table, roles["weight"][0])
     if "person" in roles:
-        person = texts_in_column(table, roles["person"][0], path)[:, 0]
+        person = texts_in_column(table, roles["person"][0])[:, 0]
         numbers = None if (person == "").any() else as_integers(person)
         details["person"] = person if numbers is None else numbers
     return details
 
 
-def _votes(
-    table: pd.DataFrame, roles: dict[str, list[str]], path: PathLike
-) -> Float[np.ndarray, "t 2"] | None:
+def _votes(table: pd.DataFrame, roles: dict[str, list[str]]) -> Float[np.ndarray, "t 2"] | None:
     """The votes for both alternatives; shares (which sum to 1) times the number of votes."""
     if not roles.keys() >= {"left_votes", "right_votes"}:
         return None
-    sides = [
-        numbers_in_column(table, roles[role][0], path) for role in ("left_votes", "right_votes")
-    ]
+    sides = [numbers_in_column(table, roles[role][0]) for role in ("left_votes", "right_votes")]
     votes = np.nan_to_num(np.stack(sides, axis=1))
     if "votes" in roles:
-        number = np.nan_to_num(numbers_in_column(table, roles["votes"][0], path))
+        number = np.nan_to_num(numbers_in_column(table, roles["votes"][0]))
         are_shares = np.isclose(votes.sum(axis=1), 1, atol=1e-3)
         votes[are_shares] *= number[are_shares, None]
     return votes
