@@ -72,6 +72,14 @@ def as_a_user(monkeypatch):
     monkeypatch.setattr(config, "jaxtyping_disable", True)
 
 
+@pytest.fixture(scope="module")
+def without_type_checks():
+    """As `as_a_user`, for a whole file whose fits small tests elsewhere make with the checks on."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(config, "jaxtyping_disable", True)
+        yield
+
+
 @pytest.fixture(scope="session")
 def data_dir() -> Path:
     """The folder of the real data; tests that need it are skipped where the variable is unset."""

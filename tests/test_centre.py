@@ -13,6 +13,7 @@ from glocal.errors import DataError, DataWarning, ParameterError
 from glocal.transform import LinearTransform
 from glocal.transform.rows import baseline
 
+pytestmark = pytest.mark.usefixtures("without_type_checks")  # many fits
 COLLAPSED = 1e-4
 
 

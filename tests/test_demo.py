@@ -8,17 +8,19 @@ import json
 import re
 import sys
 
+import numpy as np
 import pytest
 from jaxtyping import config
 
 from glocal.aligner import FitData
 from glocal.cli.app import execute
 from glocal.data.features import Features
+from glocal.data.labels import load_labels
 from glocal.evaluation.agreement import odd_one_out
 from glocal.report import load_runs
 from glocal.results import read_rows
 from glocal.suite import Plan
-from glocal.suite.demo import demo_world
+from glocal.suite.demo import demo_world, run_demo
 
 pytestmark = pytest.mark.timeout(600)  # on a busy machine
 ARMS = ["original", "naive", "global", "glocal", "keep-8-of-10"]
@@ -29,6 +31,25 @@ MEASURES = {
     "anomaly": "auroc",
     "structure": "neighbours_kept",
 }
+
+
+def test_the_suite_of_the_demo_reads_the_world_beside_it(tmp_path, monkeypatch):
+    """All files that suite.toml names are written, with a label for each row, before any fit."""
+
+    def stop(plan, *_):
+        raise KeyboardInterrupt(plan)
+
+    monkeypatch.setattr("glocal.suite.demo.run_suite", stop)
+    with pytest.raises(KeyboardInterrupt) as stopped:
+        run_demo(tmp_path)
+    (plan,) = stopped.value.args
+    assert list(plan.arms) == ARMS
+    assert set(plan.tasks) == set(MEASURES)
+    assert len(plan.sources("simulated").heldout) > 1000
+    for part in ("train", "test"):
+        rows = np.load(tmp_path / f"world/{part}.npy")
+        for labels in ("class", "category"):
+            assert len(load_labels(tmp_path / f"world/{part}_{labels}.txt")) == len(rows)
 
 
 @pytest.fixture(scope="module")
@@ -55,6 +76,7 @@ def scores(ran):
     }
 
 
+@pytest.mark.nightly
 def test_at_equal_agreement_glocal_keeps_what_global_destroys(scores):
     """glocal agrees as well as global and keeps more neighbours and categories; naive loses most;
     keep is kept.
@@ -76,6 +98,7 @@ def test_at_equal_agreement_glocal_keeps_what_global_destroys(scores):
     assert value["keep-8-of-10"]["odd-one-out"] > value["original"]["odd-one-out"] + 0.08
 
 
+@pytest.mark.nightly
 def test_the_people_are_scored_on_the_same_held_out_answers(scores):
     """By the similarities that they used; every held-out row names the fold."""
     world = demo_world()
@@ -89,6 +112,7 @@ def test_the_people_are_scored_on_the_same_held_out_answers(scores):
     assert {(row["n"], row["split"]) for row in rows} == {(len(heldout), "fold 0 of 3")}
 
 
+@pytest.mark.nightly
 def test_the_folder_is_that_of_a_suite(ran):
     """Views and suite.toml are there, the report counts each score once, and the objects have
     names.
@@ -102,6 +126,7 @@ def test_the_folder_is_that_of_a_suite(ran):
     assert len(Features.load(ran / "world/objects").names) == 360
 
 
+@pytest.mark.nightly
 def test_the_table_has_a_line_for_each_arm(printed):
     """Each cell is an interval, original keeps all neighbours, and the people have a line."""
     assert "SIMULATED" in printed[1]
@@ -114,6 +139,7 @@ def test_the_table_has_a_line_for_each_arm(printed):
         assert len(re.findall(r"\d\.\d{3} \[\d\.\d{3}, \d\.\d{3}\]", lines[arm])) == cells
 
 
+@pytest.mark.nightly
 def test_the_page_tells_of_the_simulated_world(ran):
     """report.html holds title, every arm and every task, and says that the data are simulated."""
     pytest.importorskip("altair")
@@ -124,6 +150,7 @@ def test_the_page_tells_of_the_simulated_world(ran):
         assert name in page
 
 
+@pytest.mark.nightly
 def test_without_the_extra_the_page_is_left_out(ran, tmp_path, capsys, as_a_user, monkeypatch):
     """Where jinja2 is not installed one sentence says what to install; the rows stand in the
     JSON.
@@ -145,6 +172,7 @@ def test_without_the_extra_the_page_is_left_out(ran, tmp_path, capsys, as_a_user
     assert len(record["rows"]) == len(read_rows(ran / "rows.jsonl"))
 
 
+@pytest.mark.nightly
 def test_a_sweep_of_all_methods_lies_beside_the_suite(ran):
     """sweep/ is the folder of a finished sweep, of which glocal is chosen; it keeps most
     neighbours, naive fewest.

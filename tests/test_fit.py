@@ -180,7 +180,7 @@ def test_objects_without_answers_do_not_enter_the_loss(world, split, fits):
     assert fit.record.n_objects == 160
 
 
-def test_blocks_change_the_local_term(world, split, fits):
+def test_blocks_change_the_local_term(world, split, fits, as_a_user):
     """Each block size is an objective of its own: its local part at W is L_local over blocks of
     that size.
     """
@@ -201,7 +201,7 @@ def test_blocks_change_the_local_term(world, split, fits):
     assert fits["glocal"].record.objective > small.record.objective + 0.1
 
 
-def test_alpha_0_is_global(world, split, fits):
+def test_alpha_0_is_global(world, split, fits, as_a_user):
     """`glocal` with α = 0 is `global`, its certificate included."""
     fit = fit_arm(world.objects, split[0], local_features=world.local, alpha=0.0, lmbda=0.1)
     assert fit.record.objective == pytest.approx(fits["global"].record.objective, rel=1e-6)
@@ -211,7 +211,7 @@ def test_alpha_0_is_global(world, split, fits):
 # weights and starts
 
 
-def test_integer_weights_equal_copies(world, split):
+def test_integer_weights_equal_copies(world, split, as_a_user):
     """A fit with integer weights is the fit with that many copies of each answer; the weights are
     hashed too.
     """
@@ -228,7 +228,7 @@ def test_integer_weights_equal_copies(world, split):
     assert weighted.provenance.data.keys() - copied.provenance.data.keys() == {"weights"}
 
 
-def test_a_warm_path_ends_where_cold_fits_do(world, split):
+def test_a_warm_path_ends_where_cold_fits_do(world, split, as_a_user):
     """From the end of one (α, τ) to the next, with its curvature, in fewer evaluations; λ_max stops
     no path.
     """
@@ -285,11 +285,11 @@ def test_holdout_scores_objects_and_images_that_a_fit_has_not_seen(world, split)
     assert record.n_answers == len(world.answers)
 
 
-def test_overfitting_is_warned_of(world):
+def test_overfitting_is_warned_of(world, as_a_user):
     """A fit to few answers with hardly a penalty predicts worse than scaled features: a warning."""
     few = world.answers.select(np.arange(len(world.answers)) < 1500)
     with pytest.warns(OverfitWarning, match="overfitting"):
-        fit = fit_arm(world.objects, few, method="global", lmbda=1e-4, holdout=3, tol=1e-2)
+        fit = fit_arm(world.objects, few, method="global", lmbda=1e-3, holdout=3, tol=3e-2)
     assert fit.record.holdout["heldout"]["loss"] > fit.record.holdout["heldout"]["original_loss"]
     assert fit.record.holdout["fitted"]["loss"] < fit.record.holdout["fitted"]["original_loss"]
 
@@ -380,7 +380,7 @@ def test_data_that_do_not_belong_together_are_refused(world):
 
 
 @pytest.mark.filterwarnings("ignore::glocal.errors.GLocalWarning")
-def test_the_second_start_shares_the_budget(monkeypatch):
+def test_the_second_start_shares_the_budget(monkeypatch, as_a_user):
     """Features that say nothing: `glocal` starts twice in one budget, and keeps the lower end."""
     from glocal.objective import objective as module
 
