@@ -161,11 +161,15 @@ def test_support_counts_answers_that_chose_a_pair_and_those_that_could_have():
 
 
 def test_what_people_say_of_neighbours_that_left_and_came():
-    """Neighbours that stay do not count."""
-    before = np.array([[1, 2], [0, 2], [0, 1], [0, 1]])
-    after = np.array([[1, 3], [0, 2], [0, 1], [0, 1]])
-    answers = Answers.from_array([[0, 3, 2], [0, 2, 1]])
-    assert confirmed(before, after, answers) == {"left": [1.0, 2.0], "came": [1.0, 1.0]}
+    """Of pairs that are neighbours on one side alone, among the objects that the answers name; the
+    parts of several fits add up.
+    """
+    X = np.array([[1, 0], [1, 0.1], [0, 1], [0.1, 1], [-1, 0.0]])
+    Z = X[[0, 2, 1, 3, 4]]  # objects 1 and 2 change their places
+    answers = Answers.from_array([[0, 2, 3], [0, 1, 3], [0, 2, 1]])
+    once = confirmed(X, [(Z, answers)], k=1)
+    assert once == {"left": [1.0, 3.0], "came": [2.0, 3.0]}
+    assert confirmed(X, [(Z, answers), (Z, answers)], k=1)["came"] == [4.0, 6.0]
 
 
 def test_flips_are_counted_by_weight_and_the_clearest_shown():
@@ -173,8 +177,8 @@ def test_flips_are_counted_by_weight_and_the_clearest_shown():
     X = np.eye(3)[[0, 1, 0]] + 0.1
     Z = np.eye(3)[[0, 0, 1]] + 0.1
     answers = Answers.from_array([[0, 1, 2], [0, 2, 1]], weights=[2.0, 1.0])
-    flipped = flips(X, Z, answers)
+    flipped = flips(X, [(Z, answers)])
     assert flipped["counts"] == {"better": 2.0, "worse": 1.0, "right": 0.0, "wrong": 0.0}
     assert flipped["better"] == [[0, 1, 2]]
     assert flipped["worse"] == [[0, 2, 1]]
-    assert flips(np.ones((3, 2)), Z, answers)["counts"]["wrong"] == 1.0
+    assert flips(np.ones((3, 2)), [(Z, answers)])["counts"]["wrong"] == 1.0

@@ -106,11 +106,12 @@ def fit(
     refuse_overwriting_inputs({"--out": out}, features, local_features, *answers.paths)
     if ending(out) == ".safetensors":
         needed("safetensors", f"--out {out}")
-    network_layer = layer if model is not None or source.model_name is None else None
-    source = source.replace(layer=layer)
-    loaded = load_features(features, model, network_layer)
+    extracted_layer = None if source.model_name is not None and model is None else layer
+    loaded = load_features(features, model, extracted_layer)
     joined = answers.to_fit(loaded)
-    local = None if local_features is None else load_features(local_features, model, network_layer)
+    local = (
+        None if local_features is None else load_features(local_features, model, extracted_layer)
+    )
     quantity = "objective" if solver == "exact" else "watched loss"
     with progress_bar("fitting", None, unit="evaluations") as progress:
         fitted = fit_transform(
@@ -129,9 +130,13 @@ def fit(
                 evaluations, None, f"{quantity} {evaluation.value:.6f}"
             ),
         )
-    transform = fitted.transform
-    replace(transform, meta=source.described(transform.meta)).save(out)
-    record = fitted.record
+    meta = source.replace(layer=layer).described(fitted.transform.meta)
+    replace(fitted.transform, meta=meta).save(out)
+    _show(fitted.record, out, verbose=verbose, as_json=as_json)
+
+
+def _show(record: FitRecord, out: Path, *, verbose: bool, as_json: bool) -> None:
+    """Print the result, as one JSON object or as sentences."""
     if as_json:
         put_json({**asdict(record), "out": str(out)})
         return

@@ -65,31 +65,32 @@ def _methods_latex(run: Run) -> str:
 def _scores_latex(run: Run) -> str:
     """Arms × tasks; the best value of each task and network is bold."""
     main = main_rows(run.rows)
+    texts = {label: cell(dict(row)) for label, row in main.iterrows()}
     best = _best(main)
     tasks = main["task"].unique().tolist()
     has_networks = main["network"].nunique() > 1
     body: list[list[str]] = []
-    has_star = False
     for (network, arm), rows in main.groupby(["network", "transform"], sort=False):
         cells = dict.fromkeys(tasks, "--")
-        for label, row in rows.iterrows():
-            text = cell(dict(row))
-            has_star |= text.endswith("*")
-            text = escaped(text)
-            cells[row["task"]] = rf"\textbf{{{text}}}" if label in best else text
+        for label, task in rows["task"].items():
+            text = escaped(texts[label])
+            cells[task] = rf"\textbf{{{text}}}" if label in best else text
         line = [escaped(arm), *cells.values()]
         body.append([escaped(network), *line] if has_networks else line)
     head = [*(["network"] if has_networks else []), "arm", *map(escaped, tasks)]
-    metrics = [
-        f"{task}: {metric}" for task, metric in zip(main["task"], main["metric"], strict=True)
-    ]
-    caption = (
+    has_star = any(text.endswith("*") for text in texts.values())
+    return latex(head, body, _scores_caption(run, main, has_star))
+
+
+def _scores_caption(run: Run, main: pd.DataFrame, has_star: bool) -> str:
+    pairs = main[["task", "metric"]].drop_duplicates().to_numpy()
+    star = f" *: differs from {run.baseline} (paired, p < 0.05 after correction)."
+    star = star if has_star else ""
+    metrics = "; ".join(f"{task}: {metric}" for task, metric in pairs)
+    return (
         f"Scores{_of(run)}; in brackets the 95 % interval. Bold: the best of each task. Metrics: "
-        f"{'; '.join(dict.fromkeys(metrics))}."
+        f"{metrics}.{star}"
     )
-    if has_star:
-        caption += f" *: differs from {run.baseline} (paired, p < 0.05 after correction)."
-    return latex(head, body, caption)
 
 
 def _best(main: pd.DataFrame) -> set[Any]:
