@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from glocal.report.front import LOWER_IS_BETTER, method_points, summary
 from glocal.report.runs import Run
-from glocal.suite.table import cell, main_rows
+from glocal.suite.table import cell, long_scores, main_rows
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -34,21 +34,17 @@ def tables_of(run: Run) -> dict[str, tuple[pd.DataFrame, str]]:
     """
     tables = {}
     if len(methods := method_points(run)):
-        tables["methods"] = (methods, _methods_latex(run))
+        tables["methods"] = (_named(methods, run), _methods_latex(run))
     if len(run.rows):
-        tables["scores"] = (long_scores(run.rows), _scores_latex(run))
+        tables["scores"] = (long_scores(_named(run.rows, run)), _scores_latex(run))
     return tables
 
 
-def long_scores(rows: pd.DataFrame) -> pd.DataFrame:
-    """One row for each score and difference: network, arm, task, metric, numbers and p-value.
-
-    `p` is corrected for all comparisons where they were several.
-    """
-    table = rows.rename(columns={"transform": "arm"})
-    table = table.assign(p=rows["p_holm"].fillna(rows["p"]))
-    columns = ["network", "features", "arm", "task", "metric", "value", "low", "high", "p", "n"]
-    return table[columns]
+def _named(rows: pd.DataFrame, run: Run) -> pd.DataFrame:
+    """Rows that all name a network: that of the record, or the name of the run."""
+    names = rows["network"].replace("", run.network or run.name)
+    others = [column for column in rows if column != "network"]
+    return rows.assign(network=names)[["network", *others]]
 
 
 def _methods_latex(run: Run) -> str:
