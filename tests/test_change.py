@@ -86,14 +86,18 @@ def test_axes_do_not_depend_on(change):
 def test_the_transform_in_the_box_a_bias_a_centre_and_fewer_dimensions_have_axes():
     """Each kind of transform has its table; features of another network are refused."""
     rng = np.random.default_rng(0)
-    X = rng.normal(size=(80, 512)) + 3 * rng.normal(size=512)
+    raw = rng.normal(size=(80, 512)) + 3 * rng.normal(size=512)
     box = glocal.pretrained("clip-vit-b-32")
-    tables = [glocal.axes(box, X), glocal.axes(glocal.pretrained("clip-vit-b-32-centred"), X)]
+    centred_box = glocal.pretrained("clip-vit-b-32-centred")
+    tables = [glocal.axes(box, raw), glocal.axes(centred_box, raw)]
     X, _, transform = planted()
     moved = replace(transform, bias=np.ones(12, np.float32))
     fewer = reduced(transform, Features(X), 4)
     tables += [axes(moved, X), axes(LinearTransform.centring(X + 5), X + 5), axes(fewer, X)]
-    for table in tables:
+    assert all(table.attrs["chance"] > 0 for table in tables[:2])
+    half = axes(box.at_strength(0.5), raw)
+    assert half.attrs["chance"] == pytest.approx(tables[0].attrs["chance"] / 2)
+    for table in tables[2:]:
         assert len(table)
         assert (table["factor"] > 0).all()
     with pytest.raises(DataError, match="dimensions"):

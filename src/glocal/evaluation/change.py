@@ -50,8 +50,9 @@ def axes(
 
     so that the rotation and the scale of the transform, the lengths of the rows, duplicates of all
     objects and the sign of an axis do not matter. With `folds`, an axis is left out unless its
-    share changes by more than chance, see `chance_level`. Without folds this level is the one that
-    a fit with a hold-out records, and else unknown: then all n axes are returned.
+    share changes by more than chance, see `chance_level`. Without folds this level is the one in
+    the record of the transform, if it comes with the package or was fitted with a hold-out, and
+    else unknown: then all n axes are returned.
 
     Parameters
     ----------
@@ -189,8 +190,11 @@ def _fraction(fold: LinearTransform, transform: LinearTransform) -> float:
 
 
 def _recorded_chance(transform: LinearTransform) -> float | None:
-    chance = value_at(transform.meta, "fit.holdout.axes_chance")
-    return chance if isinstance(chance, float) else None
+    """The level in the record, in proportion to the strength; None if there is none."""
+    places = ("axes_chance", "fit.holdout.axes_chance")
+    levels = [value_at(transform.meta, place) for place in places]
+    known = [level for level in levels if isinstance(level, float)]
+    return known[0] * transform.meta.get("strength", 1.0) if known else None
 
 
 def _centred(rows: Float[np.ndarray, "n p"]) -> Float[np.ndarray, "n p"]:

@@ -101,7 +101,8 @@ def featured_arm(run: Run, network: str) -> str:
     """The arm that the page is about.
 
     It is the choice of a sweep; of a suite the arm with the best agreement among those that keep .9
-    of the neighbours, or among all if none does, or the last arm if agreement was not measured.
+    of the neighbours, or the one that keeps most if none does. If neighbours were not counted, the
+    best agreement decides, and the last arm is taken if that was not measured.
     """
     if run.means is not None:
         return "chosen"
@@ -113,8 +114,10 @@ def featured_arm(run: Run, network: str) -> str:
     points = points[(points["network"] == network) & points["method"].isin(arms)]
     if len(points):
         keeping = points[points["neighbours_kept"] >= MIN_KEPT]
-        candidates = keeping if len(keeping) else points
-        return str(candidates.loc[candidates["accuracy_cosine"].idxmax(), "method"])
+        best = points["neighbours_kept"].idxmax()
+        if len(keeping):
+            best = keeping["accuracy_cosine"].idxmax()
+        return str(points.loc[best, "method"])
     agreement = rows[rows["metric"].isin(_AGREEMENT) & rows["transform"].isin(arms)]
     if len(agreement):
         return str(agreement.loc[agreement["value"].idxmax(), "transform"])
