@@ -9,7 +9,6 @@ third of the objects.
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,22 +25,15 @@ RECORD = ROOT / "docs" / "evidence.json"
 FIGURE = ROOT / "docs" / "img" / "axes-clip.svg"
 TITLE = "What people’s answers amplify in CLIP ViT-B/32"
 NAME = "clip-vit-b-32"
-FOLDS = 3
 
 
 def measured() -> dict[str, Any]:
     """The axes of the transform in the box, and what its folds say of them."""
-    import evidence_clip
     import pretrained
 
     data = pretrained.data()
     transform = glocal.pretrained(NAME)
-    folds = []
-    for k in range(FOLDS):
-        part = data.fold(k, FOLDS).data
-        fold = evidence_clip.refitted(part, transform.meta["fit"]["keep"])
-        folds.append(replace(fold, meta={"fit": {"n_answers": len(part.answers)}}))
-    table = glocal.axes(transform, data.features, folds=folds)
+    table = glocal.axes(transform, data.features, folds=pretrained.folds(transform, data))
     rows = json.loads(table.to_json(orient="records"))
     return {"axes": {"transform": NAME, "chance": table.attrs["chance"], "rows": rows}}
 

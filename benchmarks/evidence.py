@@ -151,7 +151,7 @@ def people() -> Record:
     holdout = json.loads(output)["holdout"]
     subprocess.run([sys.executable, ROOT / "examples" / "things.py", data], check=True)
     arguments = ["suite", ROOT / "examples" / "things.toml", "--root", data, "--out", out]
-    _, suite_command = run(*arguments, unless=out / "table.csv")
+    _, suite_command = run(*arguments, unless=out / "scores.csv")
     return {
         "people": {name: round(ceiling[name][0], 6) for name in ("majority", "leave_one_out")},
         "overfitting": {

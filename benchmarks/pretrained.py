@@ -17,7 +17,7 @@ import workbench  # isort: skip  before torch
 import numpy as np
 import pandas as pd
 
-from glocal import Answers, Features, FitData, Keep, LinearTransform, fit, join
+from glocal import Answers, Features, FitData, Keep, LinearTransform, axes, fit, join
 from glocal.evaluation.agreement import odd_one_out
 from glocal.evaluation.few_shot import few_shot
 from glocal.evaluation.structure import kept_by_image
@@ -25,6 +25,7 @@ from glocal.files import read_lines
 
 CENTRES = {"clip-vit-b-32": 0.0, "clip-vit-b-32-centred": 1.0}
 KEEP = 0.9
+FOLDS = 3
 FOLDER = Path(__file__).resolve().parents[1] / "src" / "glocal" / "transform" / "pretrained"
 SOURCE = {
     "model": "openclip:ViT-B-32-quickgelu:openai",
@@ -176,8 +177,27 @@ def made(data: FitData, name: str) -> LinearTransform:
     transform = fit(replace(data, centre=CENTRES[name]), Keep(keep=KEEP)).transform
     kept_keys = ("fit", "rows", "fitted")
     meta = {key: value for key, value in transform.meta.items() if key in kept_keys}
-    weights = transform.weights.astype(np.float16)
-    return replace(transform, weights=weights, meta={**meta, "source": SOURCE})
+    level = axes_chance(transform, data)
+    meta |= {"source": SOURCE, "axes_chance": level}
+    return replace(transform, weights=transform.weights.astype(np.float16), meta=meta)
+
+
+def folds(transform: LinearTransform, data: FitData) -> list[LinearTransform]:
+    """The same setting, fitted without the answers about each third of the objects."""
+    from evidence_clip import refitted
+
+    transforms = []
+    for k in range(FOLDS):
+        part = data.fold(k, FOLDS).data
+        fold = refitted(part, transform.meta["fit"]["keep"])
+        transforms.append(replace(fold, meta={"fit": {"n_answers": len(part.answers)}}))
+    return transforms
+
+
+def axes_chance(transform: LinearTransform, data: FitData) -> float:
+    """The change of an axis that the choice of the answers explains; `glocal.axes` reads it."""
+    table = axes(transform, data.features, folds=folds(transform, data))
+    return float(table.attrs["chance"])
 
 
 def write(transform: LinearTransform, data: FitData, name: str) -> None:

@@ -86,14 +86,18 @@ def test_axes_do_not_depend_on(change):
 def test_the_transform_in_the_box_a_bias_a_centre_and_fewer_dimensions_have_axes():
     """Each kind of transform has its table; features of another network are refused."""
     rng = np.random.default_rng(0)
-    X = rng.normal(size=(80, 512)) + 3 * rng.normal(size=512)
+    raw = rng.normal(size=(80, 512)) + 3 * rng.normal(size=512)
     box = glocal.pretrained("clip-vit-b-32")
-    tables = [glocal.axes(box, X), glocal.axes(glocal.pretrained("clip-vit-b-32-centred"), X)]
+    centred_box = glocal.pretrained("clip-vit-b-32-centred")
+    tables = [glocal.axes(box, raw), glocal.axes(centred_box, raw)]
     X, _, transform = planted()
     moved = replace(transform, bias=np.ones(12, np.float32))
     fewer = reduced(transform, Features(X), 4)
     tables += [axes(moved, X), axes(LinearTransform.centring(X + 5), X + 5), axes(fewer, X)]
-    for table in tables:
+    assert all(table.attrs["chance"] > 0 for table in tables[:2])
+    half = axes(box.at_strength(0.5), raw)
+    assert half.attrs["chance"] == pytest.approx(tables[0].attrs["chance"] / 2)
+    for table in tables[2:]:
         assert len(table)
         assert (table["factor"] > 0).all()
     with pytest.raises(DataError, match="dimensions"):
@@ -161,11 +165,15 @@ def test_support_counts_answers_that_chose_a_pair_and_those_that_could_have():
 
 
 def test_what_people_say_of_neighbours_that_left_and_came():
-    """Neighbours that stay do not count."""
-    before = np.array([[1, 2], [0, 2], [0, 1], [0, 1]])
-    after = np.array([[1, 3], [0, 2], [0, 1], [0, 1]])
-    answers = Answers.from_array([[0, 3, 2], [0, 2, 1]])
-    assert confirmed(before, after, answers) == {"left": [1.0, 2.0], "came": [1.0, 1.0]}
+    """Of pairs that are neighbours on one side alone, among the objects that the answers name; the
+    parts of several fits add up.
+    """
+    X = np.array([[1, 0], [1, 0.1], [0, 1], [0.1, 1], [-1, 0.0]])
+    Z = X[[0, 2, 1, 3, 4]]  # objects 1 and 2 change their places
+    answers = Answers.from_array([[0, 2, 3], [0, 1, 3], [0, 2, 1]])
+    once = confirmed(X, [(Z, answers)], k=1)
+    assert once == {"left": [1.0, 3.0], "came": [2.0, 3.0]}
+    assert confirmed(X, [(Z, answers), (Z, answers)], k=1)["came"] == [4.0, 6.0]
 
 
 def test_flips_are_counted_by_weight_and_the_clearest_shown():
@@ -173,8 +181,8 @@ def test_flips_are_counted_by_weight_and_the_clearest_shown():
     X = np.eye(3)[[0, 1, 0]] + 0.1
     Z = np.eye(3)[[0, 0, 1]] + 0.1
     answers = Answers.from_array([[0, 1, 2], [0, 2, 1]], weights=[2.0, 1.0])
-    flipped = flips(X, Z, answers)
+    flipped = flips(X, [(Z, answers)])
     assert flipped["counts"] == {"better": 2.0, "worse": 1.0, "right": 0.0, "wrong": 0.0}
     assert flipped["better"] == [[0, 1, 2]]
     assert flipped["worse"] == [[0, 2, 1]]
-    assert flips(np.ones((3, 2)), Z, answers)["counts"]["wrong"] == 1.0
+    assert flips(np.ones((3, 2)), [(Z, answers)])["counts"]["wrong"] == 1.0

@@ -289,7 +289,7 @@ def test_the_command_shows_the_table(result, out, folder, capsys):
     output = json.loads(capsys.readouterr().out)
     assert output["cells_kept"] == len(ARMS) * len(TASKS)
     assert len(output["rows"]) == len(read_rows(out / "rows.jsonl"))
-    assert (out / "table.csv").read_text().startswith("network,arm,heldout,")
+    assert (out / "scores.csv").read_text().startswith("network,features,arm,task,metric,value")
 
 
 @pytest.mark.parametrize(

@@ -54,6 +54,13 @@ def test_the_csv_is_long_and_numeric(tables):
     assert (difference["value"], difference["p"]) == (pytest.approx(0.1), 0.002)
 
 
+def test_rows_without_a_network_have_the_name_of_the_run(tmp_path):
+    """So that tables of several runs can be put together."""
+    (scores, *_) = rows(None, ((0.5, 0.6), (0.3, 0.4)))
+    save_tables([Run("clip-sweep", score_frame([scores]))], tmp_path)
+    assert pd.read_csv(tmp_path / "scores.csv")["network"].tolist() == ["clip-sweep"]
+
+
 def test_the_latex_has_escapes_the_best_in_bold_a_star_and_a_caption(tables):
     """Of each network and task the best is bold, also where less is better; the star, which stands
     for a p-value, is explained; special characters are escaped everywhere.

@@ -67,7 +67,7 @@ def demo(
         "At equal agreement (odd-one-out) glocal keeps more neighbours (structure) than global, "
         "and more categories.",
         "",
-        f"{seconds:.1f} s. Open {page or out / 'table.csv'}. To continue with the files of this "
+        f"{seconds:.1f} s. Open {page or out / 'scores.csv'}. To continue with the files of this "
         "world:",
         f"glocal fit --features {world / 'objects'} --answers {world / 'answers.npz'} "
         f"--local-features {world / 'local.npy'} --keep 0.9 --out transform.npz",

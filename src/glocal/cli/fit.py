@@ -129,9 +129,8 @@ def fit(
     refuse_overwriting_inputs({"--out": out}, features, local_features, *answers.paths)
     if ending(out) == ".safetensors":
         import_optional("safetensors", f"--out {out}")
-    network_layer = layer if model is not None or source.model_name is None else None
-    source = source.replace(layer=layer)
-    network = {"model": model, "layer": network_layer}
+    extracted_layer = None if source.model_name is not None and model is None else layer
+    network = {"model": model, "layer": extracted_layer}
     data = load_data(features, answers, local_features, centre, blocks, **network)
     quantity = "objective" if solver == "exact" else "watched loss"
     with progress_bar("fitting", None, unit="evaluations") as progress:
@@ -146,9 +145,13 @@ def fit(
                 evaluations, None, f"{quantity} {evaluation.value:.6f}"
             ),
         )
-    transform = fitted.transform
-    replace(transform, meta=source.described(transform.meta)).save(out)
-    record = fitted.record
+    meta = source.replace(layer=layer).described(fitted.transform.meta)
+    replace(fitted.transform, meta=meta).save(out)
+    _show(fitted.record, out, verbose=verbose, as_json=as_json)
+
+
+def _show(record: FitRecord, out: Path, *, verbose: bool, as_json: bool) -> None:
+    """Print the result, as one JSON object or as sentences."""
     if as_json:
         print_json({**asdict(record), "out": str(out)})
         return

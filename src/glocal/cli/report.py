@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -15,6 +16,9 @@ from glocal.data.features import Features
 from glocal.data.join import join
 from glocal.errors import ParameterError
 from glocal.files import writable_target
+
+if TYPE_CHECKING:
+    from glocal.report import Run
 
 _OBJECTS = "Objects of a transform"
 
@@ -67,10 +71,9 @@ def report(
     outputs = {"--out": out, "--figures": figures, "--tables": tables}
     inputs = (thumbnails, features, answers, *form.paths, *runs)
     refuse_overwriting_inputs(outputs, *inputs)
-    objects, joined = _objects(form, features, answers)
-    loaded = pages.load_any(runs, objects, joined)
+    loaded = pages.load_any(runs, *_objects(form, features, answers))
     pictures = {}
-    written = [out]
+    files = [out]
     with progress_bar("report", unit="pictures") as progress:
         if thumbnails is not None:
             pictures = pages.load_thumbnails(thumbnails, loaded, progress=progress)
@@ -78,24 +81,32 @@ def report(
         pages.save_page(pages.report_page(loaded, title=title, pictures=pictures), out)
         if figures is not None:
             progress(doing="figures")
-            written += pages.save_figures(loaded, figures)
+            files += pages.save_figures(loaded, figures)
         if (folder := tables or figures) is not None:
-            written += pages.save_tables(loaded, folder)
-    warnings = [sentence for run in loaded for sentence in pages.warnings_of(run)]
-    findings = [finding for run in loaded for finding in pages.findings(run)]
+            files += pages.save_tables(loaded, folder)
+    _show(loaded, files, as_json)
+
+
+def _show(runs: Sequence[Run], files: Sequence[Path], as_json: bool) -> None:
+    """Print the findings, warnings and files, or all of it with the axes as one JSON object."""
+    from glocal import report as pages
+
+    warnings = [sentence for run in runs for sentence in pages.warnings_of(run)]
+    findings = [finding for run in runs for finding in pages.findings(run)]
+    out = files[0]
     size = out.stat().st_size
-    others = f" and {len(written) - 1} figures and tables" if len(written) > 1 else ""
-    record: dict[str, Any] = {
+    record = {
         "out": str(out),
         "bytes": size,
         "findings": findings,
-        "axes": [axes for run in loaded for axes in pages.axes_records(run)],
+        "axes": [axes for run in runs for axes in pages.axes_records(run)],
         "warnings": warnings,
-        "files": list(map(str, written)),
+        "files": list(map(str, files)),
     }
     if not as_json:
         for sentence in warnings:
             print_message(f"warning: {sentence}")
+    others = f" and {len(files) - 1} figures and tables" if len(files) > 1 else ""
     sentences = [finding.sentence for finding in findings]
     print_result(as_json, record, *sentences, f"written: {out} ({size / 1e6:.1f} MB){others}")
 

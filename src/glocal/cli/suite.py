@@ -64,7 +64,7 @@ def suite(
         f"fitted without fold 0 of {plan.folds} of the objects, and scored on it",
         f"* differs from {plan.baseline} (paired, p < 0.05 after Holm's correction for all "
         "comparisons)",
-        f"written to {out}: rows.jsonl, table.csv",
+        f"written to {out}: rows.jsonl, scores.csv",
     )
 
 

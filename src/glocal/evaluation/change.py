@@ -50,8 +50,9 @@ def axes(
 
     so that the rotation and the scale of the transform, the lengths of the rows, duplicates of all
     objects and the sign of an axis do not matter. With `folds`, an axis is left out unless its
-    share changes by more than chance, see `chance_level`. Without folds this level is the one that
-    a fit with a hold-out records, and else unknown: then all n axes are returned.
+    share changes by more than chance, see `chance_level`. Without folds this level is the one in
+    the record of the transform, if it comes with the package or was fitted with a hold-out, and
+    else unknown: then all n axes are returned.
 
     Parameters
     ----------
@@ -93,16 +94,13 @@ def axes(
     """
     import pandas as pd
 
-    if not isinstance(features, Features):
-        features = Features(as_matrix(features))
     if n < 0 or damped < 0 or ends < 1:
         raise ParameterError(
             f"`n` is {n}, `damped` {damped} and `ends` {ends}; allowed are counts."
         )
-    if len(features) < 3:
-        raise DataError(f"there are {len(features)} objects; axes need at least 3.")
-    step = np.linspace(0, len(features) - 1, min(len(features), _MAX_OBJECTS))
-    rows = np.unique(step.astype(np.int64))
+    if not isinstance(features, Features):
+        features = Features(as_matrix(features))
+    rows = _rows(features)
     raw = np.asarray(features.matrix[rows], dtype=np.float64)
     if transform.normalised:
         raw = unit_rows(raw)
@@ -112,11 +110,6 @@ def axes(
     vectors = _eigenvectors(Z, X, n, damped)
     before = np.square(vectors.T @ X).sum(axis=1)
     after = np.square(vectors.T @ Z).sum(axis=1)
-    stability = np.full(len(before), np.nan)
-    for fold in fold_rows:
-        others = _eigenvectors(fold, X, n + _SPARE_AXES, damped + _SPARE_AXES)
-        correlation = np.abs(vectors.T @ others).max(axis=1, initial=0.0)  # all are centred
-        stability = np.fmin(stability, correlation)
     names = [features.labels[row] for row in rows]
     order = np.argsort(vectors, axis=0, kind="stable").T
     table = pd.DataFrame(
@@ -126,15 +119,39 @@ def axes(
             "after": after,
             "low": [_first_names(names, line, ends) for line in order],
             "high": [_first_names(names, line[::-1], ends) for line in order],
-            "stability": stability,
+            "stability": _stability(vectors, X, fold_rows),
         }
     )
-    fractions = [_fraction(fold, transform) for fold in folds]
-    chance = chance_level(Z, fold_rows, fractions) if folds else _recorded_chance(transform)
+    chance = _recorded_chance(transform)
+    if folds:
+        chance = chance_level(Z, fold_rows, [_fraction(fold, transform) for fold in folds])
     if chance is not None:
-        table = table[(table["after"] - table["before"]).abs() > chance].reset_index(drop=True)
+        table = table[np.abs(after - before) > chance].reset_index(drop=True)
     table.attrs["chance"] = chance
     return table
+
+
+def _rows(features: Features) -> Int[np.ndarray, " n"]:
+    """The objects that axes are computed from: all, or evenly spaced ones."""
+    if len(features) < 3:
+        raise DataError(f"there are {len(features)} objects; axes need at least 3.")
+    n = min(len(features), _MAX_OBJECTS)
+    return np.unique(np.linspace(0, len(features) - 1, n).astype(np.int64))
+
+
+def _stability(
+    vectors: Float[np.ndarray, "n k"],
+    X: Float[np.ndarray, "n p"],
+    folds: Sequence[Float[np.ndarray, "n q"]],
+) -> Float[np.ndarray, " k"]:
+    """The smallest correlation of each axis with the most similar one of a fold, NaN for none."""
+    stability = np.full(vectors.shape[1], np.nan)
+    n = vectors.shape[1] + _SPARE_AXES
+    for fold in folds:
+        others = _eigenvectors(fold, X, n, n)
+        correlation = np.abs(vectors.T @ others).max(axis=1, initial=0.0)  # all are centred
+        stability = np.fmin(stability, correlation)
+    return stability
 
 
 def axes_record(table: pd.DataFrame) -> dict[str, Any]:
@@ -168,14 +185,16 @@ def chance_level(
 
 def _fraction(fold: LinearTransform, transform: LinearTransform) -> float:
     """The fraction of the answers that a fold was fitted to; half where no record says it."""
-    numbers = [value_at(fit.meta, "fit.n_answers") for fit in (fold, transform)]
-    is_known = all(isinstance(number, int) and number > 0 for number in numbers)
-    return numbers[0] / numbers[1] if is_known and numbers[0] < numbers[1] else 0.5
+    part, whole = (value_at(fit.meta, "fit.n_answers") or 0 for fit in (fold, transform))
+    return part / whole if 0 < part < whole else 0.5
 
 
 def _recorded_chance(transform: LinearTransform) -> float | None:
-    chance = value_at(transform.meta, "fit.holdout.axes_chance")
-    return chance if isinstance(chance, float) else None
+    """The level in the record, in proportion to the strength; None if there is none."""
+    places = ("axes_chance", "fit.holdout.axes_chance")
+    levels = [value_at(transform.meta, place) for place in places]
+    known = [level for level in levels if isinstance(level, float)]
+    return known[0] * transform.meta.get("strength", 1.0) if known else None
 
 
 def _centred(rows: Float[np.ndarray, "n p"]) -> Float[np.ndarray, "n p"]:
@@ -225,18 +244,23 @@ def pair_support(
 
     Answers count by their weights.
     """
+    n, k = neighbours.shape
+    return _support(np.repeat(np.arange(n), k), neighbours.ravel(), answers, n).reshape(n, k, 2)
+
+
+def _support(
+    objects: Int[np.ndarray, " m"], others: Int[np.ndarray, " m"], answers: Answers, n: int
+) -> Float[np.ndarray, "m 2"]:
+    """The same of any pairs of n objects."""
     from scipy.sparse import csr_array
 
-    n, k = neighbours.shape
     weights = _weights(answers)
     counts = []
     for pairs in (answers.pairs[:1], answers.pairs):
         columns = [answers.objects[:, [i, j]] for i, j in pairs]
         both = np.concatenate([*columns, *(column[:, ::-1] for column in columns)])
         entries = (np.tile(weights, 2 * len(pairs)), (both[:, 0], both[:, 1]))
-        matrix = csr_array(entries, shape=(n, n))
-        values = matrix[np.repeat(np.arange(n), k), neighbours.ravel()]
-        counts.append(np.asarray(values).reshape(n, k))
+        counts.append(np.asarray(csr_array(entries, shape=(n, n))[objects, others]).ravel())
     return np.stack(counts, axis=-1)
 
 
@@ -250,8 +274,8 @@ def confirmed(
 ) -> dict[str, list[float]]:
     """What people say of pairs that are no longer neighbours, ``left``, and of new ones, ``came``.
 
-    Each is [answers that chose the pair, answers that could have]. Neighbours are the k nearest
-    among the objects that the answers of a part name.
+    Each is [answers that chose the pair, answers that could have], a pair counted once. Neighbours
+    are the k nearest among the objects that the answers of a part name.
     """
     totals = {"left": np.zeros(2), "came": np.zeros(2)}
     for Z, answers in parts:
@@ -261,8 +285,10 @@ def confirmed(
         relabelled = answers.relabel(position)
         before, after = (neighbours(rows[named], min(k, len(named) - 1)) for rows in (X, Z))
         for name, rows, others in (("left", before, after), ("came", after, before)):
-            stays = (rows[:, :, None] == others[:, None, :]).any(axis=2)
-            totals[name] += pair_support(rows, relabelled)[~stays].sum(axis=0)
+            changed = ~(rows[:, :, None] == others[:, None, :]).any(axis=2)
+            ends = np.column_stack([changed.nonzero()[0], rows[changed]])
+            pairs = np.unique(np.sort(ends, axis=1), axis=0)
+            totals[name] += _support(pairs[:, 0], pairs[:, 1], relabelled, len(named)).sum(axis=0)
     return {name: total.tolist() for name, total in totals.items()}
 
 

@@ -2,13 +2,13 @@
 
 from glocal.report.charts import front_chart
 from glocal.report.figures import axes_svg, save_axes_figure, save_figure
-from glocal.report.finding import Finding, findings
+from glocal.report.finding import Headline, findings
 from glocal.report.front import front_points, warnings_of
 from glocal.report.page import axes_records, report_page, save_figures, save_page, save_tables
 from glocal.report.runs import Run, load_any, load_runs, load_thumbnails, transform_run
 
 __all__ = [
-    "Finding",
+    "Headline",
     "Run",
     "axes_records",
     "axes_svg",

@@ -31,7 +31,7 @@ _BASES = {
 
 
 @dataclass(frozen=True)
-class Finding:
+class Headline:
     """The arm of a network that the page is about, the finding, and what to know and to do."""
 
     network: str
@@ -57,19 +57,19 @@ class _Agreement:
         return self.low <= 0 <= self.high
 
 
-def findings(run: Run) -> list[Finding]:
+def findings(run: Run) -> list[Headline]:
     """One finding for each network of a run."""
     if run.points is not None and run.means is None:
         sentence = (
             f"The sweep is unfinished: {len(run.points)} of its points are there, and nothing is "
             "chosen yet."
         )
-        return [Finding("", "", sentence, "Continue it with glocal sweep --resume.")]
+        return [Headline("", "", sentence, "Continue it with glocal sweep --resume.")]
     networks = run.rows["network"].unique().tolist() or [""]
     return [_finding(run, network) for network in networks]
 
 
-def _finding(run: Run, network: str) -> Finding:
+def _finding(run: Run, network: str) -> Headline:
     arm = featured_arm(run, network)
     agreement = _agreement(run, network, arm)
     kept = _kept(run, network, arm)
@@ -94,14 +94,15 @@ def _finding(run: Run, network: str) -> Finding:
     if not is_collapsed:
         details += _warnings(run, agreement)
     details.append(_advice(run, network, arm, agreement, kept, is_collapsed))
-    return Finding(network, arm, sentence, " ".join(filter(None, details)))
+    return Headline(network, arm, sentence, " ".join(filter(None, details)))
 
 
 def featured_arm(run: Run, network: str) -> str:
     """The arm that the page is about.
 
     It is the choice of a sweep; of a suite the arm with the best agreement among those that keep .9
-    of the neighbours, or among all if none does, or the last arm if agreement was not measured.
+    of the neighbours, or the one that keeps most if none does. If neighbours were not counted, the
+    best agreement decides, and the last arm is taken if that was not measured.
     """
     if run.means is not None:
         return "chosen"
@@ -113,8 +114,10 @@ def featured_arm(run: Run, network: str) -> str:
     points = points[(points["network"] == network) & points["method"].isin(arms)]
     if len(points):
         keeping = points[points["neighbours_kept"] >= MIN_KEPT]
-        candidates = keeping if len(keeping) else points
-        return str(candidates.loc[candidates["accuracy_cosine"].idxmax(), "method"])
+        best = points["neighbours_kept"].idxmax()
+        if len(keeping):
+            best = keeping["accuracy_cosine"].idxmax()
+        return str(points.loc[best, "method"])
     agreement = rows[rows["metric"].isin(_AGREEMENT) & rows["transform"].isin(arms)]
     if len(agreement):
         return str(agreement.loc[agreement["value"].idxmax(), "transform"])

@@ -11,7 +11,7 @@ from jaxtyping import Float, Int
 
 from glocal.evaluation.change import SHOWN_NEIGHBOURS, SURE
 from glocal.evaluation.view import View
-from glocal.report.finding import Finding
+from glocal.report.finding import Headline
 from glocal.report.runs import Run
 
 MAX_PICTURES = 200
@@ -22,7 +22,6 @@ _COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#8c6d31", "#56b4e9", "#
 _OTHER_COLOUR = "#8a8f96"
 _NAME_ROOM = (88, 15)  # in which no other name begins
 _PICTURE_SIDE = 30
-_MARKS = ("", "yes", "no")
 
 
 class Pair(NamedTuple):
@@ -33,7 +32,7 @@ class Pair(NamedTuple):
 
 
 def objects_of(
-    run: Run, findings: list[Finding], pictures: Mapping[str, str]
+    run: Run, findings: list[Headline], pictures: Mapping[str, str]
 ) -> Iterator[dict[str, Any]]:
     """What the page shows of the objects of each network, under the arm that it is about."""
     for finding in findings:
@@ -74,28 +73,31 @@ def _neighbours(pair: Pair) -> dict[str, Any]:
     """The nearest of all objects before and after, and what people say of the changes."""
     k = min(SHOWN_NEIGHBOURS, pair.before.neighbours.shape[1])
     before, after = (view.neighbours[:, :k] for view in pair)
-    stays = [_is_among(before, after), _is_among(after, before)]
-    marks = [_marks(view, k) for view in pair]
-    n_judged = sum(
-        ((mark > 0) & ~stay).sum(axis=1) for mark, stay in zip(marks, stays, strict=True)
-    )
-    changed = np.lexsort((-n_judged, stays[0].sum(axis=1)))[:_N_CHANGED]
-    lists = [
-        np.stack([nearest, stay, mark], axis=-1).tolist()
-        for nearest, stay, mark in zip((before, after), stays, marks, strict=True)
-    ]
+    lists = []
+    n_judged = np.zeros(len(before))
+    for view, nearest, others in ((pair.before, before, after), (pair.after, after, before)):
+        stays = _is_among(nearest, others)
+        marks = _marks(view, k)
+        n_judged += ((marks > 0) & ~stays).sum(axis=1)
+        lists.append(np.stack([nearest, stays, marks], axis=-1).tolist())
+    n_kept = _is_among(before, after).sum(axis=1)
     change = pair.after.meta.get("change") or {}
-    confirmed = change.get("confirmed") or {}
-    shares = {name: (yes / all_, all_) for name, (yes, all_) in confirmed.items() if all_}
     return {
         "k": k,
         "lists": lists,
-        "changed": changed.tolist(),
-        "unchanged": float(stays[0].all(axis=1).mean()),
+        "changed": np.lexsort((-n_judged, n_kept))[:_N_CHANGED].tolist(),
+        "unchanged": float((n_kept == k).mean()),
         "is_marked": pair.after.support is not None,
-        "confirmed": shares if len(shares) == 2 else {},
+        "confirmed": _confirmed_shares(change),
         "heldout": change.get("heldout"),
     }
+
+
+def _confirmed_shares(change: Mapping[str, Any]) -> dict[str, tuple[float, float]]:
+    """The share of answers that chose pairs that left and pairs that came, and their numbers."""
+    totals = change.get("confirmed") or {}
+    shares = {name: (chose / could, could) for name, (chose, could) in totals.items() if could}
+    return shares if len(shares) == 2 else {}
 
 
 def _is_among(rows: Int[np.ndarray, "n k"], others: Int[np.ndarray, "n k"]) -> np.ndarray:
@@ -164,12 +166,12 @@ def _groups(view: View) -> list[dict[str, Any]]:
     categories = view.categories or ("",) * len(view.names)
     counts = Counter(name for name in categories if name not in ("", "other"))
     largest = [name for name, _ in counts.most_common(len(_COLOURS))]
-    groups = []
-    for name, colour in [*zip(largest, _COLOURS, strict=False), ("other", _OTHER_COLOUR)]:
-        is_other = name == "other"
-        members = [
-            i for i, category in enumerate(categories)
-            if category == name or (is_other and category not in largest)
-        ]  # fmt: skip
-        groups.append({"name": name if largest else "", "colour": colour, "members": members})
-    return [group for group in groups if group["members"]]
+    members: dict[str, list[int]] = {name: [] for name in (*largest, "other")}
+    for i, category in enumerate(categories):
+        members[category if category in largest else "other"].append(i)
+    colours = dict(zip(largest, _COLOURS, strict=False)) | {"other": _OTHER_COLOUR}
+    return [
+        {"name": name if largest else "", "colour": colours[name], "members": rows}
+        for name, rows in members.items()
+        if rows
+    ]

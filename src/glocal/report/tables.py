@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from glocal.report.front import LOWER_IS_BETTER, method_points, summary
 from glocal.report.runs import Run
-from glocal.suite.table import cell, main_rows
+from glocal.suite.table import cell, long_scores, main_rows
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -34,21 +34,17 @@ def tables_of(run: Run) -> dict[str, tuple[pd.DataFrame, str]]:
     """
     tables = {}
     if len(methods := method_points(run)):
-        tables["methods"] = (methods, _methods_latex(run))
+        tables["methods"] = (_named(methods, run), _methods_latex(run))
     if len(run.rows):
-        tables["scores"] = (long_scores(run.rows), _scores_latex(run))
+        tables["scores"] = (long_scores(_named(run.rows, run)), _scores_latex(run))
     return tables
 
 
-def long_scores(rows: pd.DataFrame) -> pd.DataFrame:
-    """One row for each score and difference: network, arm, task, metric, numbers and p-value.
-
-    `p` is corrected for all comparisons where they were several.
-    """
-    table = rows.rename(columns={"transform": "arm"})
-    table = table.assign(p=rows["p_corrected"].fillna(rows["p"]))
-    columns = ["network", "features", "arm", "task", "metric", "value", "low", "high", "p", "n"]
-    return table[columns]
+def _named(rows: pd.DataFrame, run: Run) -> pd.DataFrame:
+    """Rows that all name a network: that of the record, or the name of the run."""
+    names = rows["network"].replace("", run.network or run.name)
+    others = [column for column in rows if column != "network"]
+    return rows.assign(network=names)[["network", *others]]
 
 
 def _methods_latex(run: Run) -> str:
@@ -65,31 +61,32 @@ def _methods_latex(run: Run) -> str:
 def _scores_latex(run: Run) -> str:
     """Arms × tasks; the best value of each task and network is bold."""
     main = main_rows(run.rows)
+    texts = {label: cell(dict(row)) for label, row in main.iterrows()}
     best = _best(main)
     tasks = main["task"].unique().tolist()
     has_networks = main["network"].nunique() > 1
     body: list[list[str]] = []
-    has_star = False
     for (network, arm), rows in main.groupby(["network", "transform"], sort=False):
         cells = dict.fromkeys(tasks, "--")
-        for label, row in rows.iterrows():
-            text = cell(dict(row))
-            has_star |= text.endswith("*")
-            text = escaped(text)
-            cells[row["task"]] = rf"\textbf{{{text}}}" if label in best else text
+        for label, task in rows["task"].items():
+            text = escaped(texts[label])
+            cells[task] = rf"\textbf{{{text}}}" if label in best else text
         line = [escaped(arm), *cells.values()]
         body.append([escaped(network), *line] if has_networks else line)
     head = [*(["network"] if has_networks else []), "arm", *map(escaped, tasks)]
-    metrics = [
-        f"{task}: {metric}" for task, metric in zip(main["task"], main["metric"], strict=True)
-    ]
-    caption = (
+    has_star = any(text.endswith("*") for text in texts.values())
+    return latex(head, body, _scores_caption(run, main, has_star))
+
+
+def _scores_caption(run: Run, main: pd.DataFrame, has_star: bool) -> str:
+    pairs = main[["task", "metric"]].drop_duplicates().to_numpy()
+    star = f" *: differs from {run.baseline} (paired, p < 0.05 after correction)."
+    star = star if has_star else ""
+    metrics = "; ".join(f"{task}: {metric}" for task, metric in pairs)
+    return (
         f"Scores{_of(run)}; in brackets the 95 % interval. Bold: the best of each task. Metrics: "
-        f"{'; '.join(dict.fromkeys(metrics))}."
+        f"{metrics}.{star}"
     )
-    if has_star:
-        caption += f" *: differs from {run.baseline} (paired, p < 0.05 after correction)."
-    return latex(head, body, caption)
 
 
 def _best(main: pd.DataFrame) -> set[Any]:

@@ -19,7 +19,7 @@ from glocal.files import PathLike, array_sha256, make_folder, read_npz, write_np
 from glocal.results import Provenance, Score, to_json, write_rows
 from glocal.suite.plan import Plan
 from glocal.suite.sources import Sources
-from glocal.suite.table import score_frame, score_table
+from glocal.suite.table import long_scores, score_frame, score_table
 from glocal.suite.tasks import StructureTask, Task
 from glocal.transform import LinearTransform
 
@@ -50,7 +50,7 @@ def run_suite(plan: Plan, out: PathLike, progress: Progress | None = None) -> Su
     """Score what has not been scored yet, compare the arms and write the folder of the suite.
 
     Arms are fitted without fold 0 of the objects, and scored on it: one fold, where a sweep scores
-    all of them. The folder has ``rows.jsonl``, ``table.csv``, ``suite.json`` (the plan, and where
+    all of them. The folder has ``rows.jsonl``, ``scores.csv``, ``suite.json`` (the plan, and where
     the rows come from), and for each network and arm ``transforms/NETWORK/ARM.npz``,
     ``views/NETWORK/ARM.npz`` for a report, and ``cells/NETWORK/ARM/TASK.npz``. A file of these
     holds the hash of all that it was made from, and is made again where that changes.
@@ -90,7 +90,7 @@ def run_suite(plan: Plan, out: PathLike, progress: Progress | None = None) -> Su
         for score in scores
     ]
     table = score_table(score_frame(scores))
-    _write_folder(folder, plan, networks, scores, table)
+    _write_folder(folder, plan, networks, scores)
     return SuiteResult(tuple(scores), table, counter.n_kept)
 
 
@@ -199,15 +199,13 @@ def _change(
     return change
 
 
-def _write_folder(
-    folder: Path, plan: Plan, networks: list[Sources], scores: list[Score], table: pd.DataFrame
-) -> None:
+def _write_folder(folder: Path, plan: Plan, networks: list[Sources], scores: list[Score]) -> None:
     """Write rows, table and record."""
     settings = {**plan.model_dump(mode="json", exclude_none=True), "fold": 0}
     hashes = {file: value for sources in networks for file, value in sources.hashed.items()}
     record = {"plan": settings, "provenance": Provenance(__version__, hashes, plan.seed)}
     write_rows(folder / "rows.jsonl", (score.row() for score in scores))
-    write_text(folder / "table.csv", table.to_csv(index=False))
+    write_text(folder / "scores.csv", long_scores(score_frame(scores)).to_csv(index=False))
     write_text(folder / "suite.json", to_json(record) + "\n")
 
 

@@ -55,6 +55,17 @@ def main_rows(rows: pd.DataFrame) -> pd.DataFrame:
     )
 
 
+def long_scores(rows: pd.DataFrame) -> pd.DataFrame:
+    """One row for each score and difference: network, arm, task, metric, numbers and p-value.
+
+    `p` is corrected for all comparisons where they were several.
+    """
+    table = rows.rename(columns={"transform": "arm"})
+    table = table.assign(p=rows["p_corrected"].fillna(rows["p"]))
+    columns = ["network", "features", "arm", "task", "metric", "value", "low", "high", "p", "n"]
+    return table[columns]
+
+
 def score_table(rows: pd.DataFrame) -> pd.DataFrame:
     """One line for each network and arm, one column for each task, filled by `cell`."""
     import pandas as pd

@@ -130,6 +130,7 @@ class TransformRecord(_Part):
     reduced: dict[str, Any] | None = None
     card: dict[str, Any] | None = None
     scores: list[_ScoreRow] | None = None
+    axes_chance: float | None = Field(None, ge=0)
 
 
 def check_record(record: Any, dimensions: int) -> None:
