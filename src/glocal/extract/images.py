@@ -114,8 +114,9 @@ class Source:
         names_of: defaultdict[str, list[str]] = defaultdict(list)
         for number, name in enumerate(self.names):
             file = self.open(number)
-            is_file = not isinstance(file, np.ndarray) and os.path.isfile(file)
-            if is_file and os.path.getsize(file):
+            if isinstance(file, np.ndarray) or not os.path.isfile(file):
+                continue
+            if os.path.getsize(file):
                 names_of[file_sha256(file)].append(name)
         return [names for names in names_of.values() if len(names) > 1]
 
