@@ -87,7 +87,7 @@ def escape_bars(
 
 def include_manual(app: Sphinx, docname: str, source: list[str]) -> None:
     """Show the manual of glocal-collect in place of the link to it in the repository."""
-    if docname == "collect":
+    if docname == "collect-manual":
         manual = "../packages/glocal-collect/README.md"
         source[0] = f"```{{include}} {manual}\n:relative-docs: ../../docs\n```\n"
 

@@ -71,6 +71,7 @@ COMMANDS = {
     "evaluate structure": "--features x.npy --k 3 --transform w.npz",
     "evaluate retrieval": "--queries x.npy --query-labels labels.txt",
     "data check": "--features x.npy --answers t.npz",
+    "data curve": "--features x.npy --answers t.npz --folds 2",
     "data split": "--features x.npy --answers t.npz --out s",
     "data import": "answers.csv --out i.npz",
     "data fetch": "",
@@ -79,6 +80,8 @@ COMMANDS = {
 }
 COLLECT = {
     "collect run": "images --out study2 --port 0",
+    "collect plan": "--objects 30",
+    "collect people": "study",
     "collect export": "study --out c.npz",
 }
 PATHS = (

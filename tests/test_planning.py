@@ -1,5 +1,7 @@
 """The plan of a study: its formulas, and what never is reached."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -47,3 +49,20 @@ def test_a_value_out_of_its_range_is_refused(options):
         glocal.plan_study(100, **options)
     with pytest.raises(ParameterError, match="objects"):
         glocal.plan_study(2)
+
+
+def test_the_table_of_the_page_is_made_by_the_function():
+    """Each line of the table in docs/collect.md is what the function says."""
+    page = (Path(__file__).parents[1] / "docs" / "collect.md").read_text(encoding="utf-8")
+    table = page.split("| images |")[1].split("\n\n")[0].splitlines()[2:]
+    assert len(table) == 6
+
+    def number(answers):
+        return "never" if answers is None else f"{answers:,}"
+
+    for line in table:
+        n = int(line.split("|")[1].replace(",", ""))
+        plan = glocal.plan_study(n, pay=12)
+        cells = [f"{n:,}", f"{plan.answers:,}", f"{plan.people} × 200", f"{plan.hours:.1f}"]
+        cells += [f"{plan.cost:.0f}", *map(number, plan.new_objects.values())]
+        assert line == f"| {' | '.join(cells)} |"

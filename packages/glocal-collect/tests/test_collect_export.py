@@ -11,8 +11,8 @@ import pytest
 
 from glocal.data.answers import Answers
 from glocal.errors import DataError, FileError
-from glocal_collect.export import read_collected, save_csv, save_npz
-from glocal_collect.overview import exclude, judge
+from glocal_collect.export import read_collected, record_excluded, save_csv, save_npz
+from glocal_collect.overview import judge
 from glocal_collect.settings import Settings
 from glocal_collect.trials import balanced_triplet, plan, right_choice
 
@@ -188,7 +188,7 @@ def test_the_owner_sees_what_each_person_did(serve_study):
             answer = (trial, choice, time)
             connection.execute("INSERT INTO answers VALUES (?, ?, 2.25, ?, NULL)", answer)
         connection.execute("INSERT INTO openings VALUES ('a', 3)")
-    exclude(study.study, study.database, ["b"], is_excluded=True)
+    record_excluded(study.study, study.database, ["b"], [])
     page = study.get(study.links["owner"]).text
     head, *rows = (
         re.findall(r"<t[hd][^>]*>([^<]*)</t[hd]>", row)

@@ -106,16 +106,19 @@ def _credit(
     joined = join(features, answers)
     persons, number_of_person = np.unique(np.asarray(answers.person), return_inverse=True)
     fold = (np.random.default_rng(0).permutation(len(persons)) % _FOLDS)[number_of_person]
-    objects = np.asarray(features.matrix, dtype=np.float64)
     for number in range(min(_FOLDS, len(persons))):
-        is_fitted = joined.kept & (fold != number) & ~is_careless
         is_scored = joined.kept & (fold == number)
-        if not is_fitted.any() or not is_scored.any():
-            continue
+        is_fitted = joined.kept & (fold != number) & ~is_careless
         others = joined.answers.select(is_fitted[joined.kept])
-        data = FitData(features, others)
-        arm = Arm(method="global", lmbda=_PENALTY * features.dimensions / len(others))
-        solution = solver.minimise(solver.problem(data, local=False), arm, certified=False)
         scored = joined.answers.select(is_scored[joined.kept])
-        credit[is_scored] = answer_credit(solution.transform(objects), scored)
+        if len(others) and len(scored):
+            credit[is_scored] = answer_credit(_embedding(features, others, solver), scored)
     return credit
+
+
+def _embedding(features: Features, answers: Answers, solver: Exact) -> Float[np.ndarray, "n p"]:
+    """The objects under `global`, fitted to some answers about rows of the features."""
+    arm = Arm(method="global", lmbda=_PENALTY * features.dimensions / len(answers))
+    problem = solver.problem(FitData(features, answers), local=False)
+    solution = solver.minimise(problem, arm, certified=False)
+    return solution.transform(np.asarray(features.matrix, dtype=np.float64))

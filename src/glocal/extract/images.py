@@ -9,6 +9,7 @@ import json
 import os
 import re
 import stat
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
@@ -18,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from glocal.errors import FileError, import_optional, one_line
-from glocal.files import PathLike, read_lines
+from glocal.files import PathLike, file_sha256, read_lines
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -107,6 +108,17 @@ class Source:
                 stamp = (status.st_size, status.st_mtime_ns)
             digest.update(f"{name}\0{stamp}\n".encode())
         return digest.hexdigest()
+
+    def copies(self) -> list[list[str]]:
+        """The names of equal files, for each content that has two names or more."""
+        names_of: defaultdict[str, list[str]] = defaultdict(list)
+        for number, name in enumerate(self.names):
+            file = self.open(number)
+            if isinstance(file, np.ndarray) or not os.path.isfile(file):
+                continue
+            if os.path.getsize(file):
+                names_of[file_sha256(file)].append(name)
+        return [names for names in names_of.values() if len(names) > 1]
 
 
 def open_images(images: PathLike) -> Source:

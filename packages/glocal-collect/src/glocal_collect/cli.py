@@ -6,7 +6,6 @@ import contextlib
 import ipaddress
 import socket
 import sys
-import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -29,6 +28,8 @@ from glocal.files import writable_target
 from glocal_collect.settings import Settings
 
 if TYPE_CHECKING:
+    from glocal.extract.images import Source
+    from glocal_collect.export import Collected
     from glocal_collect.study import Study
 
 app = typer.Typer(
@@ -128,15 +129,12 @@ def export(
 
     Example: glocal collect export study --out answers.npz --csv
     """
-    from glocal_collect.db import Database
-    from glocal_collect.export import read_collected, save_csv, save_npz
-    from glocal_collect.study import open_study
+    from glocal_collect.export import save_csv, save_npz
 
     writable_target(out, what="--out", endings=(".npz", ".csv"))
-    study = open_study(folder)
-    with contextlib.closing(Database(study.database)) as database:
-        collected = read_collected(study, database)
-    left_out = sorted({*(without or []), *([] if everybody else collected.excluded)})
+    _, collected = _read(folder)
+    excluded = collected.people.dropna(subset="excluded")["id"]
+    left_out = sorted({*(without or []), *(() if everybody else excluded)})
     collected = collected.without(left_out)
     files = []
     table = out
@@ -185,33 +183,24 @@ def plan(
     Example: glocal collect plan --objects 100 --pay 12/h
     """
     from glocal.data.planning import plan_study
-    from glocal_collect.study import find_images, prepare
+    from glocal_collect.study import find_images
 
     if (design.objects is None) == (not images):
         raise ParameterError("Name the number of images by --objects, or a folder by --images.")
     if images:
-        with (
-            progress_bar("preparing images", unit="images") as progress,
-            tempfile.TemporaryDirectory() as folder,
-        ):
-            names, left_out = prepare(find_images(images), Path(folder), progress)
-            _warn(Path(folder), names, left_out)
-        design = design.replace(objects=len(names))
+        source = find_images(images)
+        _warn_of_copies(source)
+        design = design.replace(objects=len(source))
     studied = plan_study(**design.model_dump(), pay=pay)
     print_result(as_json, asdict(studied), *studied.lines())
 
 
-def _warn(folder: Path, names: Sequence[str], left_out: Sequence[tuple[str, str]]) -> None:
-    """Say which images are left out, and which are equal."""
-    from glocal_collect.study import copies
-
-    if left_out:
-        print_message(f"left out: {len(left_out)} files; the first: {' '.join(left_out[0])}")
-    equal = copies(folder, names)
-    if equal:
+def _warn_of_copies(source: Source) -> None:
+    copies = source.copies()
+    if copies:
         print_message(
-            f"copies: {len(equal)} images have two names or more; the first: "
-            f"{' and '.join(equal[0])}. Remove the copies, which nobody can tell apart."
+            f"copies: {len(copies)} images have two names or more; the first: "
+            f"{' and '.join(copies[0])}. Remove the copies, which nobody can tell apart."
         )
 
 
@@ -244,15 +233,8 @@ def people(
     Example: glocal collect people study --exclude p3
     """
     from glocal_collect import overview
-    from glocal_collect.db import Database
-    from glocal_collect.export import read_collected
-    from glocal_collect.study import open_study
 
-    study = open_study(folder)
-    with contextlib.closing(Database(study.database)) as database:
-        overview.exclude(study, database, exclude or [], is_excluded=True)
-        overview.exclude(study, database, include or [], is_excluded=False)
-        collected = read_collected(study, database)
+    study, collected = _read(folder, exclude or (), include or ())
     with progress_bar("comparing people"):
         judged = overview.judge(study, collected, features)
     table = overview.overview(study, collected, judged)
@@ -265,6 +247,21 @@ def people(
     print_table(["Person", *rows], rows.reset_index().to_numpy().tolist())
 
 
+def _read(
+    folder: Path, exclude: Sequence[str] = (), include: Sequence[str] = ()
+) -> tuple[Study, Collected]:
+    """A study and its answers, after people have been excluded or taken back in."""
+    from glocal_collect.db import Database
+    from glocal_collect.export import read_collected, record_excluded
+    from glocal_collect.study import open_study
+
+    study = open_study(folder)
+    with contextlib.closing(Database(study.database)) as database:
+        if exclude or include:
+            record_excluded(study, database, exclude, include)
+        return study, read_collected(study, database)
+
+
 def _study(out: Path, images: str, requested: Settings) -> Study:
     """The study of a folder with the requested settings, or a new one.
 
@@ -273,7 +270,7 @@ def _study(out: Path, images: str, requested: Settings) -> Study:
     ParameterError
         Images are missing or others than those of the study, or an option has no effect.
     """
-    from glocal_collect.study import create, is_study, open_study
+    from glocal_collect.study import create, find_images, is_study, open_study
 
     study = open_study(out) if is_study(out) else None
     before = Settings() if study is None else study.settings
@@ -298,7 +295,12 @@ def _study(out: Path, images: str, requested: Settings) -> Study:
         settings = settings.replace(title=title)
     with progress_bar("preparing images", unit="images") as progress:
         study = create(out, images, settings, progress)
-    _warn(study.folder / "images", study.names, study.left_out)
+    if study.left_out:
+        first = " ".join(study.left_out[0])
+        print_message(
+            f"left out: {len(study.left_out)} files, which study.json lists; the first: {first}"
+        )
+    _warn_of_copies(find_images(images))
     return study
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -74,11 +75,6 @@ class Collected:
         right = [right_choice(self.kind, row) for row in self.items[catch.index].tolist()]
         return catch["choice"] == np.array(right, dtype=np.int64)
 
-    @property
-    def excluded(self) -> list[str]:
-        """The ids of the people whom the owner has excluded."""
-        return self.people["id"][self.people["excluded"].notna()].tolist()
-
     def without(self, ids: Sequence[str]) -> Collected:
         """The same without the trials of these people, by their ids.
 
@@ -87,11 +83,10 @@ class Collected:
         ParameterError
             Nobody has this id.
         """
-        unknown = [person for person in ids if person not in self.people["id"].to_numpy()]
+        unknown = {*ids} - {*self.people["id"]}
         if unknown:
             raise ParameterError(
-                f"nobody who has begun has the id {unknown[0]!r}. glocal collect people lists the "
-                f"ids."
+                f"nobody who has begun has the id {min(unknown)!r}. See glocal collect people."
             )
         table = self.table[~self.table["person"].isin(ids)].reset_index(drop=True)
         return replace(self, table=table)
@@ -128,6 +123,23 @@ def read_collected(study: Study, database: Database) -> Collected:
         if items.size and not 0 <= items.min() <= items.max() < len(study):
             raise ValueError(f"a trial names image {items.max()} of {len(study)}")
         return collected
+
+
+def record_excluded(
+    study: Study, database: Database, exclude: Sequence[str], include: Sequence[str]
+) -> None:
+    """Record that people, by their ids, are excluded, or no longer; nothing is deleted.
+
+    Raises
+    ------
+    ParameterError
+        Nobody has this id; then nothing is recorded.
+    """
+    read_collected(study, database).without([*exclude, *include])
+    times = dict.fromkeys(exclude, time.time()) | dict.fromkeys(include)
+    with database_errors(study.database), database.writing() as connection:
+        record = "UPDATE people SET excluded = ? WHERE id = ?"
+        connection.executemany(record, [(times[person], person) for person in times])
 
 
 def save_npz(collected: Collected, path: Path, without: Sequence[str] = ()) -> None:

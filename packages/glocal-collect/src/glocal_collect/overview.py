@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +9,7 @@ import pandas as pd
 
 from glocal.aligner.participants import participants
 from glocal.data.features import Features
-from glocal_collect.db import Database, database_errors
-from glocal_collect.export import Collected, read_collected
+from glocal_collect.export import Collected
 from glocal_collect.study import Study
 
 MARK = "as if at random"
@@ -41,30 +38,16 @@ def overview(study: Study, collected: Collected, judged: pd.DataFrame) -> pd.Dat
     ids = {*collected.people["id"], *study.personal_ids}
     people = collected.people.astype(object).set_index("id")
     people = people.reindex(sorted(ids, key=lambda person: (len(person), person)))
-    trials = collected.table.assign(is_unsure=collected.table["choice"] < 0).groupby("person")
-    counts = trials.agg(
-        answers=("trial", "size"), cannot_tell=("is_unsure", "sum"), last=("time", "max")
+    counts = collected.table.groupby("person").agg(
+        answers=("trial", "size"),
+        cannot_tell=("choice", lambda choice: (choice < 0).sum()),
+        last=("time", "max"),
     )
     table = people.join([counts, collected.openings.rename("opened"), judged])
     whole = ["answers", "cannot_tell", "opened"]
     table[whole] = table[whole].astype(float).fillna(0).astype(int)
     table["is_marked"] = table["is_marked"].eq(True)
     return table.rename_axis("person")
-
-
-def exclude(study: Study, database: Database, ids: Sequence[str], *, is_excluded: bool) -> None:
-    """Record that people, by their ids, are excluded or not; nothing is deleted.
-
-    Raises
-    ------
-    ParameterError
-        Nobody has this id; then nothing is recorded.
-    """
-    read_collected(study, database).without(ids)
-    moment = time.time() if is_excluded else None
-    with database_errors(study.database), database.writing() as connection:
-        record = "UPDATE people SET excluded = ? WHERE id = ?"
-        connection.executemany(record, [(moment, person) for person in ids])
 
 
 def cells(table: pd.DataFrame, per_person: int) -> pd.DataFrame:

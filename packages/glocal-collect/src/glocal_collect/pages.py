@@ -47,11 +47,7 @@ def owner_page(study: Study, table: pd.DataFrame) -> str:
     # NOTE pandas aligns the head by a style, which the policy forbids
     html = html.replace(' style="text-align: right;"', "")
     return _render(
-        "owner.html",
-        title=study.title,
-        answers=table["answers"].sum(),
-        marked=table.index[table["is_marked"] & table["excluded"].isna()].tolist(),
-        table=Markup(html),
+        "owner.html", title=study.title, answers=table["answers"].sum(), table=Markup(html)
     )
 
 

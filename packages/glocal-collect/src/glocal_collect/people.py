@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -63,17 +62,15 @@ class StudyService:
         self._answers = Limit(seconds, _BURST)
         self._requests = Limit(seconds / _REQUESTS_PER_ANSWER, _BURST * _REQUESTS_PER_ANSWER)
         self._starts = Limit(60 / per_minute, per_minute)
-        self._judging = threading.Lock()
         self._judged_until = 0.0
 
     def overview(self) -> pd.DataFrame:
         """What each person did and how well; the second is at most a minute old: it takes fits."""
         collected = read_collected(self.study, self.database)
-        with self._judging:
-            if time.monotonic() > self._judged_until:
-                self._judged = judge(self.study, collected)
-                if len(self._judged):
-                    self._judged_until = time.monotonic() + _SECONDS_BETWEEN_JUDGEMENTS
+        if time.monotonic() > self._judged_until:
+            self._judged = judge(self.study, collected)
+            if len(self._judged):
+                self._judged_until = time.monotonic() + _SECONDS_BETWEEN_JUDGEMENTS
         return overview(self.study, collected, self._judged)
 
     def authenticate(self, text: str, role: str = PERSON) -> Token:

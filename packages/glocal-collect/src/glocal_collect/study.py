@@ -11,11 +11,9 @@ import re
 import secrets
 import tempfile
 import time
-from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -23,14 +21,7 @@ import numpy as np
 
 from glocal.errors import FileError, ParameterError, one_line
 from glocal.extract.images import Source, Unreadable, open_images
-from glocal.files import (
-    make_folder,
-    read_object,
-    read_text,
-    reading,
-    write_text,
-    writing,
-)
+from glocal.files import make_folder, read_object, read_text, reading, write_text, writing
 from glocal_collect.db import create_database
 from glocal_collect.settings import Settings
 
@@ -155,7 +146,7 @@ def create(
     source = find_images(images)
     image_folder = make_folder(folder / "images")
     create_database(folder / DATABASE)
-    names, left_out = prepare(source, image_folder, progress)
+    names, left_out = _prepare(source, image_folder, progress)
     templates = importlib.resources.files("glocal_collect") / "texts"
     for name, template in (("consent", "consent"), ("instructions", settings.kind)):
         if not (folder / f"{name}.md").exists():
@@ -238,16 +229,10 @@ def _write(study: Study) -> None:
     write_text(study.folder / "study.json", json.dumps(record, indent=1))
 
 
-def prepare(
+def _prepare(
     source: Source, folder: Path, progress: Callable[[int, int], None]
 ) -> tuple[tuple[str, ...], tuple[tuple[str, str], ...]]:
-    """Write the images as people see them; return their names, and the others with the reason.
-
-    Raises
-    ------
-    FileError
-        A file cannot be written, or fewer than three images can be shown.
-    """
+    """Write the images as people see them; return their names, and the others with the reason."""
     names: list[str] = []
     left_out: list[tuple[str, str]] = []
     with ThreadPoolExecutor(4) as pool:
@@ -269,14 +254,6 @@ def prepare(
             f"a trial needs three."
         )
     return tuple(names), tuple(left_out)
-
-
-def copies(folder: Path, names: Sequence[str]) -> list[list[str]]:
-    """The names of equal images, of those that `prepare` wrote."""
-    names_of: defaultdict[bytes, list[str]] = defaultdict(list)
-    for number, name in enumerate(names):
-        names_of[sha256((folder / f"{number}.jpg").read_bytes()).digest()].append(name)
-    return [equal for equal in names_of.values() if len(equal) > 1]
 
 
 def _jpeg(source: Source, number: int) -> bytes | Unreadable:

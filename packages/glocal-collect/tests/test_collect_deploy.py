@@ -1,0 +1,237 @@
+"""The recipes that put a study online: their files, a real proxy with a certificate, a back-up."""
+
+import configparser
+import contextlib
+import json
+import re
+import shlex
+import shutil
+import socket
+import sqlite3
+import ssl
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import httpx
+import pytest
+import typer
+
+from glocal.cli.app import app
+
+ROOT = Path(__file__).resolve().parents[3]
+DEPLOY = ROOT / "examples" / "deploy"
+PAGE = (ROOT / "docs" / "deploy.md").read_text(encoding="utf-8")
+NGINX = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")
+BUILDER = next(filter(None, map(shutil.which, ("podman", "buildah", "docker"))), None)
+RUN_OPTIONS = {
+    option
+    for parameter in typer.main.get_command(app).commands["collect"].commands["run"].params
+    for option in parameter.opts
+}
+
+
+@pytest.mark.parametrize("name", sorted(file.name for file in DEPLOY.iterdir()))
+def test_the_page_shows_the_files_as_they_are(name):
+    """Each file of examples/deploy stands on the page, whole."""
+    assert f"\n{(DEPLOY / name).read_text(encoding='utf-8')}```" in PAGE
+
+
+def test_the_service_and_the_container_run_the_command():
+    """Both run glocal collect run with options that exist, and the Caddyfile has its port."""
+    service = configparser.ConfigParser(strict=False)
+    service.optionxform = str
+    service.read(DEPLOY / "glocal-collect.service")
+    program, *words = shlex.split(service["Service"]["ExecStart"])
+    assert words[:2] == ["collect", "run"]
+    assert {word for word in words if word.startswith("--")} <= RUN_OPTIONS
+    assert Path(program).is_relative_to(service["Service"]["WorkingDirectory"])
+    container = (DEPLOY / "Containerfile").read_text(encoding="utf-8")
+    instructions = dict(line.split(" ", 1) for line in container.splitlines())
+    entry = json.loads(instructions["ENTRYPOINT"])
+    assert entry[:3] == ["glocal", "collect", "run"]
+    assert {word for word in entry if word.startswith("--")} <= RUN_OPTIONS
+    assert entry[entry.index("--out") + 1] == instructions["VOLUME"]
+    port = f"127.0.0.1:{instructions['EXPOSE']}"
+    for name in ("Caddyfile", "nginx.conf"):
+        assert port in (DEPLOY / name).read_text(encoding="utf-8")
+    assert re.findall(r"--port\b", service["Service"]["ExecStart"] + container) == []
+
+
+@pytest.mark.nightly
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd is not installed")
+def test_systemd_takes_the_service(tmp_path):
+    """systemd-analyze finds nothing wrong with the unit but that its program is not here."""
+    unit = tmp_path / "glocal-collect.service"
+    shutil.copyfile(DEPLOY / unit.name, unit)
+    command = ["systemd-analyze", "verify", "--man=no", str(unit)]
+    messages = subprocess.run(
+        command, check=False, capture_output=True, text=True, timeout=60
+    ).stderr
+    of_unit = [line for line in messages.splitlines() if unit.name in line]
+    assert [line for line in of_unit if "is not executable" not in line] == []
+
+
+@pytest.mark.nightly
+@pytest.mark.timeout(900)
+@pytest.mark.skipif(BUILDER is None, reason="neither podman, buildah nor docker is installed")
+def test_the_container_builds(tmp_path):
+    """A builder makes an image of the checkout, whose help is that of the command."""
+    build = [BUILDER, *(["bud"] if BUILDER.endswith("buildah") else ["build"])]
+    name = "localhost/glocal-collect-test"
+    command = [*build, "-f", str(DEPLOY / "Containerfile"), "-t", name, str(ROOT)]
+    finished = subprocess.run(command, check=False, capture_output=True, text=True, timeout=800)
+    if finished.returncode and re.search(r"dial tcp|registry|permission", finished.stderr):
+        pytest.skip("the builder has no registry or no rights here")
+    assert finished.returncode == 0, finished.stderr
+
+
+class Server:
+    """The process of a study behind a proxy; the links that it prints have the proxy's address."""
+
+    def __init__(self, folder, images, public_url) -> None:
+        command = [sys.executable, "-m", "glocal", "collect", "run", str(images), "--out", folder]
+        command += ["--port", "0", "--json", "--public-url", public_url, "--min-seconds", "0"]
+        self.process = subprocess.Popen(
+            [*command, "--open", "--per-person", "5", "--catch", "0"],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        )
+        self.links = json.loads(self.process.stdout.readline())
+        self.port = listening_port(self.process.pid)
+
+    def stop(self) -> None:
+        self.process.kill()
+        self.process.wait()
+        self.process.stdout.close()
+
+
+def listening_port(pid: int) -> int:
+    """The port on which a process listens."""
+    inodes = set()
+    for entry in Path(f"/proc/{pid}/fd").iterdir():
+        with contextlib.suppress(OSError):
+            inodes.add(entry.readlink().name.removeprefix("socket:[").removesuffix("]"))
+    rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    (address,) = (row[1] for row in rows if row[3] == "0A" and row[9] in inodes)
+    return int(address.split(":")[1], 16)
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return listener.getsockname()[1]
+
+
+@contextlib.contextmanager
+def nginx(folder: Path, port: int, server_port: int):
+    """The nginx of the recipe, on other ports and with a certificate of its own."""
+    key = "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=study"
+    key += " -addext subjectAltName=IP:127.0.0.1 -keyout key.pem -out cert.pem"
+    subprocess.run(shlex.split(key), cwd=folder, check=True, capture_output=True, timeout=60)
+    block = (DEPLOY / "nginx.conf").read_text(encoding="utf-8")
+    block = block.replace("listen 443", f"listen 127.0.0.1:{port}")
+    block = block.replace("127.0.0.1:8000", f"127.0.0.1:{server_port}")
+    block = re.sub(r"/etc\S+/fullchain.pem", str(folder / "cert.pem"), block)
+    block = re.sub(r"/etc\S+/privkey.pem", str(folder / "key.pem"), block)
+    kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    paths = "".join(f"{kind}_temp_path {folder / kind};\n" for kind in kinds)
+    text = f"pid {folder}/pid; error_log {folder}/error.log; daemon off; events {{}}\n"
+    text += f"http {{ access_log off;\n{paths}{block}}}\n"
+    (folder / "nginx.conf").write_text(text)
+    with subprocess.Popen(
+        [NGINX, "-c", folder / "nginx.conf", "-e", folder / "error.log"]
+    ) as proxy:
+        try:
+            yield
+        finally:
+            proxy.terminate()
+
+
+@pytest.mark.nightly
+@pytest.mark.timeout(180)
+@pytest.mark.skipif(NGINX is None, reason="nginx is not installed (apt-get install nginx)")
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl is not installed")
+def test_a_person_answers_through_a_real_proxy(images, tmp_path):
+    """Links, redirects, images and answers work by HTTPS behind nginx, also after a restart."""
+    port = free_port()
+    url = f"https://127.0.0.1:{port}"
+    server = Server(tmp_path / "study", images, url)
+    proxy_folder = tmp_path / "nginx"
+    proxy_folder.mkdir()
+    with contextlib.ExitStack() as stack:
+        stack.callback(server.stop)
+        stack.enter_context(nginx(proxy_folder, port, server.port))
+        context = ssl.create_default_context(cafile=str(proxy_folder / "cert.pem"))
+        client = stack.enter_context(
+            httpx.Client(verify=context, follow_redirects=True, timeout=30)
+        )
+        query = "?PROLIFIC_PID=ann&SESSION_ID=s1"
+        assert server.links["open"].startswith(url)
+        for _ in range(100):
+            with contextlib.suppress(httpx.TransportError):
+                page = client.get(server.links["open"] + query)
+                break
+            time.sleep(0.1)
+        link = str(page.url)
+        assert link.startswith(f"{url}/r/")
+        assert page.headers["content-security-policy"].startswith("default-src 'self'")
+        for address in re.findall(r'(?:src|href)="\.\.(/static/[^"]+)"', page.text):
+            assert client.get(url + address).status_code == 200
+        assert client.post(f"{link}/consent").status_code == 200
+        for number in range(5):
+            trial = client.get(f"{link}/trial").json()
+            image = client.get(url + trial["items"][0]["url"])
+            assert image.headers["content-type"] == "image/jpeg"
+            assert "immutable" in image.headers["cache-control"]
+            body = {"choice": number % 3, "seconds": 1.0}
+            assert client.post(f"{link}/trial/{trial['trial']}", json=body).status_code == 200
+        assert client.get(f"{link}/trial").json()["code"]
+        assert client.get(server.links["owner"]).status_code == 200
+        assert str(client.get(server.links["open"] + query).url) == link
+        server.process.kill()
+        server.process.wait()
+        assert client.get(link).status_code == 502, "the page waits and sends again"
+    with contextlib.closing(sqlite3.connect(tmp_path / "study" / "answers.sqlite")) as database:
+        assert database.execute("SELECT count(*) FROM answers").fetchone() == (5,)
+
+
+@pytest.mark.skipif(shutil.which("sqlite3") is None, reason="sqlite3 is not installed")
+def test_a_backup_is_whole_while_the_server_writes(serve_study, tmp_path):
+    """The command of the page copies all answers, and a study goes on with the copy."""
+    study = serve_study(per_person=6)
+    link = study.begin()
+    study.answer_trials(link, lambda names: 1, limit=4)
+    (command,) = set(re.findall(r"`(sqlite3 [^`]*backup[^`]*)`", PAGE))
+    folder = study.study.folder
+    arguments = shlex.split(
+        command.replace("study/answers.sqlite", folder.name + "/answers.sqlite")
+    )
+    subprocess.run(arguments, cwd=folder.parent, check=True, timeout=60)
+    study.answer_trials(link, lambda names: 1)
+    study.close()
+    for name in ("answers.sqlite", "answers.sqlite-wal", "answers.sqlite-shm"):
+        (folder / name).unlink(missing_ok=True)
+    shutil.move(folder.parent / "answers-copy.sqlite", folder / "answers.sqlite")
+    study.restart()
+    assert len(study.rows("answers")) == 4
+    study.answer_trials(link, lambda names: 1)
+    assert len(study.rows("answers")) == 6
+
+
+def test_the_statements_of_the_page_remove_what_they_say(serve_study):
+    """The ids of a site, and the answers of a person, are removed by the statements of the page."""
+    study = serve_study(open=True, per_person=3)
+    for query in ("?id=ann", "?id=bob"):
+        link = study.visit(query)
+        study.post(f"{link}/consent")
+        study.answer_trials(link, lambda names: 1)
+    person = next(row["id"] for row in study.rows("people") if row["name"] == "ann")
+    statements = re.findall(r'answers\.sqlite "((?:UPDATE|DELETE)[^"]*)"', PAGE)
+    assert len(statements) == 2
+    with study.database.writing() as connection:
+        for statement in statements:
+            connection.execute(statement.replace("p7", person))
+    assert {row["name"] for row in study.rows("people")} == {None}
+    assert len(study.rows("answers")) == 3
