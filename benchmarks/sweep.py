@@ -107,7 +107,7 @@ def main() -> None:
         start = time.perf_counter()
         rows = []
         for path in paths(settings(grid, local=True)):
-            rows += fit_path(data.folds(3)[0], 0, Exact(tol=1e-4), path)
+            rows += fit_path(data, Exact(tol=1e-4), 3, 0, path)
         print("\n4.7 M answers, fold 0", end=": ")
         report(pd.DataFrame(rows), time.perf_counter() - start)
 

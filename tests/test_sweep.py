@@ -196,7 +196,7 @@ def test_points_whose_optimum_is_0_have_no_scores(data):
     assert (trivial["lambda_max"] < 100).all()
     largest = fit(data, Arm("global", lmbda=0.1, mix=0.5)).record.lambda_max
     grid = settings({"alpha": [0.05, 0.9], "lmbda": [0.15 * largest], "mix": [0.5]}, local=True)
-    heavy, light = (point.row for point in fit_path(data.folds(3)[0], 0, Exact(tol=1e-3), grid))
+    heavy, light = (point.row for point in fit_path(data, Exact(tol=1e-3), 3, 0, grid))
     assert (heavy["alpha"], heavy["status"], light["status"]) == (0.9, "trivial", "converged")
     with pytest.raises(ParameterError, match="lmbda"):
         sweep(data, {"method": ["naive"], "lmbda": [100]}, folds=2)

@@ -169,11 +169,11 @@ def sweep(
         points = [Point(row) for row in _resumed_rows(file, plan, resume)]
     finished = {_key(point.row["fold"], point.row) for point in points}
     calls = [
-        joblib.delayed(fit_path)(plan.folds[fold], fold, plan.solver, path)
+        joblib.delayed(fit_path)(plan.data, plan.solver, len(plan.folds), fold, path)
         for fold, path in plan.work
         if _key(fold, path[0]) not in finished
     ]
-    with _parallel(plan.folds, jobs, scheduler) as run:
+    with _parallel(plan.data, jobs, scheduler) as run:
         for path_points in run(calls):
             points += path_points
             if file is not None:
@@ -269,11 +269,12 @@ def _choice(plan: _Plan, points: list[Point], rule: Rule, solver: Solver) -> Swe
     return Sweep(pd.DataFrame(rows), means, best, reason, transform, scores)
 
 
-def fit_path(part: Fold, fold: int, solver: Solver, path: list[Setting]) -> list[Point]:
-    """The `Point` of each setting of one path on one fold, each exact fit from the one before.
-
-    `fold` is the number of the fold `part` in the rows.
-    """
+def fit_path(
+    data: FitData, solver: Solver, folds: int, fold: int, path: list[Setting]
+) -> list[Point]:
+    """The `Point` of each setting of one path on one fold, each exact fit from the one before."""
+    is_of_objects = data.fold_unit == "objects"
+    part = data.fold(fold, folds) if is_of_objects else data.folds(folds)[fold]
     score = _scorer(part)
     points: list[Point] = []
     problem: Problem | None = None
@@ -361,10 +362,11 @@ def _heldout_credit(plan: _Plan, points: list[Point], setting: Setting) -> Float
     """
     credit_of = {_key(point.row["fold"], point.row): point.credit for point in points}
     credits: list[np.ndarray] = []
-    for fold, part in enumerate(plan.folds):
+    folds = len(plan.folds)
+    for fold in range(folds):
         credit = credit_of.get(_key(fold, setting))
         if credit is None:
-            credit = fit_path(part, fold, plan.solver, [setting])[0].credit
+            credit = fit_path(plan.data, plan.solver, folds, fold, [setting])[0].credit
         credits.append(np.asarray(credit))
     return np.concatenate(credits)
 
@@ -464,7 +466,7 @@ def _key(fold: int, setting: Mapping[str, Any]) -> tuple[Any, ...]:
 
 
 @contextlib.contextmanager
-def _parallel(folds: list[Fold], jobs: int, scheduler: str | None) -> Iterator[joblib.Parallel]:
+def _parallel(data: FitData, jobs: int, scheduler: str | None) -> Iterator[joblib.Parallel]:
     """What fits the paths: this process, several, or a Dask cluster."""
     backend: dict[str, Any] = {"n_jobs": jobs}
     with contextlib.ExitStack() as stack:
@@ -480,7 +482,7 @@ def _parallel(folds: list[Fold], jobs: int, scheduler: str | None) -> Iterator[j
                     f"no Dask scheduler answers at {scheduler}. Give the address that it prints "
                     "when it starts, e.g. tcp://10.0.0.1:8786, or its scheduler file."
                 ) from error
-            backend = {"backend": "dask", "client": client, "scatter": folds}
+            backend = {"backend": "dask", "client": client, "scatter": [data]}
         stack.enter_context(joblib.parallel_config(**backend))
         try:
             yield joblib.Parallel(return_as="generator_unordered")
