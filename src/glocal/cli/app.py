@@ -216,9 +216,9 @@ def _report_usage(error: Any) -> int:
     if message:  # without arguments the help was printed
         context = getattr(error, "ctx", None)
         path = getattr(context, "command_path", "glocal")
-        is_of_group = context is not None and context.parent is not None
+        is_of_group = getattr(context, "parent", None) is not None
         if is_of_group and message.startswith("No such command") and not message.endswith("?"):
-            message += f". Its commands are {', '.join(context.command.commands)}"
+            message += f". Its commands are {', '.join(error.ctx.command.commands)}"
         say(f"error: {message}{'' if message.endswith('?') else '.'} See {path} --help.")
     return 2
 
