@@ -212,9 +212,9 @@ def _report_usage(error: Any) -> int:
     if message:  # without arguments the help was printed
         context = getattr(error, "ctx", None)
         path = getattr(context, "command_path", "glocal")
-        commands = getattr(context.command, "commands", {}) if context and context.parent else {}
-        if commands and message.startswith("No such command") and not message.endswith("?"):
-            message += f". Its commands are {', '.join(commands)}"
+        is_of_group = getattr(context, "parent", None) is not None
+        if is_of_group and message.startswith("No such command") and not message.endswith("?"):
+            message += f". Its commands are {', '.join(error.ctx.command.commands)}"
         print_message(f"error: {message}{'' if message.endswith('?') else '.'} See {path} --help.")
     return 2
 
