@@ -93,14 +93,15 @@ def axes(
     """
     import pandas as pd
 
-    if n < 0 or damped < 0 or ends < 1:
+    if min(n, damped, ends) < 0:
         raise ParameterError(
-            f"`n` is {n}, `damped` {damped} and `ends` {ends}; allowed are counts."
+            f"`n` is {n}, `damped` {damped} and `ends` {ends}; allowed are 0 and above."
         )
     if not isinstance(features, Features):
         features = Features(as_matrix(features))
-    rows = _rows(features)
-    raw = np.asarray(features.matrix[rows], dtype=np.float64)
+    if len(features) < 3:
+        raise DataError(f"there are {len(features)} objects; axes need at least 3.")
+    raw = np.asarray(features.matrix, dtype=np.float64)
     if transform.normalised:
         raw = unit_rows(raw)
     X = _centred(transform.standardization(raw, "float64"))
