@@ -243,15 +243,19 @@ def _support(
     objects: Int[np.ndarray, " m"], others: Int[np.ndarray, " m"], answers: Answers, n: int
 ) -> Float[np.ndarray, "m 2"]:
     """The same of any pairs of n objects."""
-    from scipy.sparse import csr_array
-
     weights = _weights(answers)
+    keys = objects * n + others
     counts = []
     for pairs in (answers.pairs[:1], answers.pairs):
-        columns = [answers.objects[:, [i, j]] for i, j in pairs]
-        both = np.concatenate([*columns, *(column[:, ::-1] for column in columns)])
-        entries = (np.tile(weights, 2 * len(pairs)), (both[:, 0], both[:, 1]))
-        counts.append(np.asarray(csr_array(entries, shape=(n, n))[objects, others]).ravel())
+        first, second = (
+            np.concatenate([answers.objects[:, pair[end]] for pair in pairs]).astype(np.int64)
+            for end in (0, 1)
+        )
+        both = np.concatenate([first * n + second, second * n + first])
+        shown, place = np.unique(both, return_inverse=True)
+        totals = np.bincount(place, np.tile(weights, 2 * len(pairs)))
+        row = np.minimum(np.searchsorted(shown, keys), len(shown) - 1)
+        counts.append(np.where(shown[row] == keys, totals[row], 0.0))
     return np.stack(counts, axis=-1)
 
 
