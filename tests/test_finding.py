@@ -305,14 +305,15 @@ def test_the_command_prints_the_finding_and_draws_the_axes(small, tmp_path, run)
     features are refused before any work.
     """
     features, answers, transform = small
-    np.save(tmp_path / "x.npy", features.matrix)
-    (tmp_path / "ids.txt").write_text("\n".join(features.names) + "\n")
+    (tmp_path / "x").mkdir()
+    np.save(tmp_path / "x" / "features.npy", features.matrix)
+    (tmp_path / "x" / "file_names.txt").write_text("\n".join(features.names) + "\n")
     answers.save(tmp_path / "a.npz")
     transform.save(tmp_path / "t.npz")
     options = ("--answers", tmp_path / "a.npz", "--out", tmp_path / "r.html")
-    given = ("--features", tmp_path / "x.npy", "--object-ids", tmp_path / "ids.txt")
+    objects = ("--features", tmp_path / "x")
     code, output, err = run(
-        "report", tmp_path / "t.npz", *given, *options, "--figures", tmp_path / "f", "--json"
+        "report", tmp_path / "t.npz", *objects, *options, "--figures", tmp_path / "f", "--json"
     )
     assert code == 0, err
     record = json.loads(output)
