@@ -174,6 +174,7 @@ def test_what_people_say_of_neighbours_that_left_and_came():
     once = confirmed(X, [(Z, answers)], k=1)
     assert once == {"left": [1.0, 3.0], "came": [2.0, 3.0]}
     assert confirmed(X, [(Z, answers), (Z, answers)], k=1)["came"] == [4.0, 6.0]
+    assert confirmed(X, [(X, answers)], k=1) == {"left": [0.0, 0.0], "came": [0.0, 0.0]}
 
 
 def test_flips_are_counted_by_weight_and_the_clearest_shown():

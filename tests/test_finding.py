@@ -298,3 +298,35 @@ def test_files_of_scores_and_folders_of_transforms_are_read(small, tmp_path):
     (tmp_path / "none").mkdir()
     with pytest.raises(FileError, match="no run"):
         load_any([tmp_path / "none"])
+
+
+def test_the_command_prints_the_finding_and_draws_the_axes(small, tmp_path, run):
+    """`--json` has findings and axes; `--figures` has these as SVG, PDF and PNG; answers without
+    features are refused before any work.
+    """
+    features, answers, transform = small
+    (tmp_path / "x").mkdir()
+    np.save(tmp_path / "x" / "features.npy", features.matrix)
+    (tmp_path / "x" / "file_names.txt").write_text("\n".join(features.names) + "\n")
+    answers.save(tmp_path / "a.npz")
+    transform.save(tmp_path / "t.npz")
+    options = ("--answers", tmp_path / "a.npz", "--out", tmp_path / "r.html")
+    objects = ("--features", tmp_path / "x")
+    code, output, err = run(
+        "report", tmp_path / "t.npz", *objects, *options, "--figures", tmp_path / "f", "--json"
+    )
+    assert code == 0, err
+    record = json.loads(output)
+    assert record["findings"][0]["arm"] == "t"
+    (axes,) = record["axes"]
+    assert axes["chance"] is None
+    assert axes["axes"][0]["factor"] > 1
+    assert axes["axes"][0]["low"][0].startswith("thing")
+    assert {"axes-t.svg", "axes-t.pdf", "axes-t.png"} <= {
+        f.name for f in (tmp_path / "f").iterdir()
+    }
+    assert (tmp_path / "f" / "axes-t.pdf").read_bytes().startswith(b"%PDF")
+    assert "thing" in (tmp_path / "f" / "axes-t.svg").read_text("utf-8")
+    code, _, err = run("report", tmp_path / "t.npz", *options)
+    assert code == 2
+    assert "--features" in err

@@ -411,24 +411,6 @@ def test_long_names_do_not_share_a_file(tmp_path):
     assert len(files) == len({file.name for file in files}) == 8
 
 
-def test_a_table_of_latex_has_no_bare_special_character(tmp_path):
-    """Names of tasks and arms are escaped, in the head too."""
-    row = {
-        "task": "few_shot",
-        "metric": "accuracy_ncm",
-        "n": 9,
-        "transform": "100 % & more",
-        "value": 0.5,
-    }
-    lines(tmp_path / "rows.jsonl", [row])
-    (table,) = (
-        file for file in save_tables(load_runs(tmp_path), tmp_path / "t") if file.suffix == ".tex"
-    )
-    text = table.read_text()
-    assert r"few\_shot" in text
-    assert not re.search(r"(?<!\\)[_%]|(?<![\\&]) & more", text)
-
-
 def test_a_folder_stands_for_the_runs_in_it(folders, tmp_path):
     """The folder of several runs has a section each; an unfinished sweep has a page too."""
     write_sweep(tmp_path / "half", finished=False)

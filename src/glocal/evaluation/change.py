@@ -25,7 +25,6 @@ Part = tuple[np.ndarray, Answers]
 SHOWN_NEIGHBOURS = 6
 SURE = 0.8
 """An axis that correlates less with that of a fit to a part of the answers is called unsure."""
-_MAX_OBJECTS = 5000  # of more, evenly spaced ones are taken
 _MAX_DENSE = 200  # objects, up to which all eigenvectors are computed
 _MIN_GAIN = 1e-9  # a smaller change of a share is rounding
 _SPARE_AXES = 4  # of a fold beyond those it is compared with: its order may differ
@@ -59,8 +58,8 @@ def axes(
     transform : LinearTransform
         Any: with bias, centred, to fewer dimensions, or a published one.
     features : Features or (n_objects, p) array
-        Raw features of at least 3 objects; of more than 5000, evenly spaced ones are taken. Rows
-        are scaled to length 1 first for a transform that was fitted on such rows.
+        Raw features of at least 3 objects. Rows are scaled to length 1 first for a transform that
+        was fitted on such rows.
     n, damped : int
         How many axes whose share grows the most are returned at most, and after them, how many
         whose share shrinks the most.
@@ -94,14 +93,15 @@ def axes(
     """
     import pandas as pd
 
-    if n < 0 or damped < 0 or ends < 1:
+    if min(n, damped, ends) < 0:
         raise ParameterError(
-            f"`n` is {n}, `damped` {damped} and `ends` {ends}; allowed are counts."
+            f"`n` is {n}, `damped` {damped} and `ends` {ends}; allowed are 0 and above."
         )
     if not isinstance(features, Features):
         features = Features(as_matrix(features))
-    rows = _rows(features)
-    raw = np.asarray(features.matrix[rows], dtype=np.float64)
+    if len(features) < 3:
+        raise DataError(f"there are {len(features)} objects; axes need at least 3.")
+    raw = np.asarray(features.matrix, dtype=np.float64)
     if transform.normalised:
         raw = unit_rows(raw)
     X = _centred(transform.standardization(raw, "float64"))
@@ -110,15 +110,14 @@ def axes(
     vectors = _eigenvectors(Z, X, n, damped)
     before = np.square(vectors.T @ X).sum(axis=1)
     after = np.square(vectors.T @ Z).sum(axis=1)
-    names = [features.labels[row] for row in rows]
     order = np.argsort(vectors, axis=0, kind="stable").T
     table = pd.DataFrame(
         {
             "factor": np.sqrt(after / np.maximum(before, np.finfo(float).tiny)),
             "before": before,
             "after": after,
-            "low": [_first_names(names, line, ends) for line in order],
-            "high": [_first_names(names, line[::-1], ends) for line in order],
+            "low": [_first_names(features.labels, line, ends) for line in order],
+            "high": [_first_names(features.labels, line[::-1], ends) for line in order],
             "stability": _stability(vectors, X, fold_rows),
         }
     )
@@ -129,14 +128,6 @@ def axes(
         table = table[np.abs(after - before) > chance].reset_index(drop=True)
     table.attrs["chance"] = chance
     return table
-
-
-def _rows(features: Features) -> Int[np.ndarray, " n"]:
-    """The objects that axes are computed from: all, or evenly spaced ones."""
-    if len(features) < 3:
-        raise DataError(f"there are {len(features)} objects; axes need at least 3.")
-    n = min(len(features), _MAX_OBJECTS)
-    return np.unique(np.linspace(0, len(features) - 1, n).astype(np.int64))
 
 
 def _stability(
@@ -232,7 +223,7 @@ def _eigenvectors(
     return selected * longer_tail
 
 
-def _first_names(names: list[str], order: Int[np.ndarray, " n"], n: int) -> tuple[str, ...]:
+def _first_names(names: Sequence[str], order: Int[np.ndarray, " n"], n: int) -> tuple[str, ...]:
     """The first n different names in an order."""
     return tuple(dict.fromkeys(names[row] for row in order[: 4 * n]))[:n]
 
@@ -252,15 +243,19 @@ def _support(
     objects: Int[np.ndarray, " m"], others: Int[np.ndarray, " m"], answers: Answers, n: int
 ) -> Float[np.ndarray, "m 2"]:
     """The same of any pairs of n objects."""
-    from scipy.sparse import csr_array
-
     weights = _weights(answers)
+    keys = objects * n + others
     counts = []
     for pairs in (answers.pairs[:1], answers.pairs):
-        columns = [answers.objects[:, [i, j]] for i, j in pairs]
-        both = np.concatenate([*columns, *(column[:, ::-1] for column in columns)])
-        entries = (np.tile(weights, 2 * len(pairs)), (both[:, 0], both[:, 1]))
-        counts.append(np.asarray(csr_array(entries, shape=(n, n))[objects, others]).ravel())
+        first, second = (
+            np.concatenate([answers.objects[:, pair[end]] for pair in pairs]).astype(np.int64)
+            for end in (0, 1)
+        )
+        both = np.concatenate([first * n + second, second * n + first])
+        shown, place = np.unique(both, return_inverse=True)
+        totals = np.bincount(place, np.tile(weights, 2 * len(pairs)))
+        row = np.minimum(np.searchsorted(shown, keys), len(shown) - 1)
+        counts.append(np.where(shown[row] == keys, totals[row], 0.0))
     return np.stack(counts, axis=-1)
 
 
@@ -285,11 +280,19 @@ def confirmed(
         relabelled = answers.relabel(position)
         before, after = (neighbours(rows[named], min(k, len(named) - 1)) for rows in (X, Z))
         for name, rows, others in (("left", before, after), ("came", after, before)):
-            changed = ~(rows[:, :, None] == others[:, None, :]).any(axis=2)
+            changed = ~is_among(rows, others)
             ends = np.column_stack([changed.nonzero()[0], rows[changed]])
             pairs = np.unique(np.sort(ends, axis=1), axis=0)
             totals[name] += _support(pairs[:, 0], pairs[:, 1], relabelled, len(named)).sum(axis=0)
     return {name: total.tolist() for name, total in totals.items()}
+
+
+def is_among(
+    neighbours: Int[np.ndarray, "n k"], others: Int[np.ndarray, "n k"]
+) -> Bool[np.ndarray, "n k"]:
+    """Whether each neighbour of an object is one of its `others` too."""
+    among: np.ndarray = (neighbours[:, :, None] == others[:, None, :]).any(axis=2)
+    return among
 
 
 def flips(X: Float[np.ndarray, "n p"], parts: Sequence[Part], n: int = 4) -> dict[str, Any]:

@@ -73,7 +73,7 @@ def front_chart(points: pd.DataFrame, baseline: str) -> alt.LayerChart:
     axis = alt.Axis(tickCount=4)  # at most six
     x = alt.X("neighbours_kept:Q", title=_TITLES["neighbours_kept"], scale=scale, axis=axis)
     y = alt.Y("accuracy_cosine:Q", title=_TITLES["accuracy_cosine"], scale=scale, axis=axis)
-    legend = alt.Legend(orient="top", title=None, symbolOpacity=1)
+    legend = alt.Legend(orient="top", title=None, symbolOpacity=1, columns=3, labelLimit=90)
     methods = list(dict.fromkeys(points["method"]))
     colour, shape = arm_scales("method", methods, baseline, legend)
     numbers = _tooltips("accuracy_cosine", "neighbours_kept")

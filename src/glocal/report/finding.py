@@ -85,7 +85,8 @@ def _finding(run: Run, network: str) -> Headline:
         )
     elif agreement is not None:
         neighbours = "" if kept is None else f", and {_keeping(kept)}"
-        sentence = f"{_agreeing(agreement, subject, run, network)}{neighbours}."
+        means = "the transform" if run.is_single or run.means is not None else arm
+        sentence = f"{_agreeing(agreement, means, subject, run, network)}{neighbours}."
     elif kept is not None:
         sentence = f"The transform of {subject} {_keeping(kept)}."
     else:
@@ -215,7 +216,7 @@ def _kept(run: Run, network: str, arm: str) -> float | None:
     return float(rows["value"].iloc[-1]) if len(rows) else None
 
 
-def _agreeing(agreement: _Agreement, subject: str, run: Run, network: str) -> str:
+def _agreeing(agreement: _Agreement, means: str, subject: str, run: Run, network: str) -> str:
     """Agreement before and after, with the ceiling and what guessing gives."""
     basis = _BASES.get(agreement.basis, "")
     answers = f"{agreement.n:,} answers {basis}".strip() if agreement.n else f"answers {basis}"
@@ -233,7 +234,7 @@ def _agreeing(agreement: _Agreement, subject: str, run: Run, network: str) -> st
         gain = f"{100 * agreement.low:+.1f} to {100 * agreement.high:+.1f} points"
         bounds.append(f"95 % interval of the change {gain}")
     return (
-        f"With the transform, {subject} agrees with people in {percent(agreement.after)} of "
+        f"With {means}, {subject} agrees with people in {percent(agreement.after)} of "
         f"{answers}, {change} ({'; '.join(bounds)})"
     )
 

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float, Int
 
-from glocal.evaluation.change import SHOWN_NEIGHBOURS, SURE
+from glocal.evaluation.change import SHOWN_NEIGHBOURS, SURE, is_among
 from glocal.evaluation.view import View
 from glocal.report.finding import Headline
 from glocal.report.runs import Run
@@ -76,11 +76,11 @@ def _neighbours(pair: Pair) -> dict[str, Any]:
     lists = []
     n_judged = np.zeros(len(before))
     for view, nearest, others in ((pair.before, before, after), (pair.after, after, before)):
-        stays = _is_among(nearest, others)
+        stays = is_among(nearest, others)
         marks = _marks(view, k)
         n_judged += ((marks > 0) & ~stays).sum(axis=1)
         lists.append(np.stack([nearest, stays, marks], axis=-1).tolist())
-    n_kept = _is_among(before, after).sum(axis=1)
+    n_kept = is_among(before, after).sum(axis=1)
     change = pair.after.meta.get("change") or {}
     return {
         "k": k,
@@ -98,10 +98,6 @@ def _confirmed_shares(change: Mapping[str, Any]) -> dict[str, tuple[float, float
     totals = change.get("confirmed") or {}
     shares = {name: (chose / could, could) for name, (chose, could) in totals.items() if could}
     return shares if len(shares) == 2 else {}
-
-
-def _is_among(rows: Int[np.ndarray, "n k"], others: Int[np.ndarray, "n k"]) -> np.ndarray:
-    return (rows[:, :, None] == others[:, None, :]).any(axis=2)
 
 
 def _marks(view: View, k: int) -> Int[np.ndarray, "n k"]:

@@ -21,7 +21,7 @@ from glocal.report.front import MARGIN, direction, front_points, summary, warnin
 from glocal.report.objects import objects_of
 from glocal.report.runs import Run
 from glocal.report.tables import tables_of
-from glocal.results import to_json
+from glocal.results import PEOPLE, to_json
 from glocal.suite.table import cell, main_rows
 from glocal.transform.record import value_at
 
@@ -185,6 +185,7 @@ def _section(
         "chosen": _chosen(run),
         "chance": run.chance,
         "error": "the 95 % interval" if run.means is None else "one standard error over folds",
+        "has_people": bool((run.rows["transform"] == PEOPLE).any()),
         "is_sweep": run.means is not None,
         "single": run.is_single and "seen" in run.record,
         "basis": _basis,
