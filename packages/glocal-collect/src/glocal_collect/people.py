@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 CLOSED = "This study takes no new participants."
 _BURST = 10  # answers that may come at once
-_SECONDS_BETWEEN_JUDGEMENTS = 60
+_SECONDS_BETWEEN_JUDGEMENTS = 300  # while people are judged, answers take longer
 _REQUESTS_PER_ANSWER = 10  # images included; a page that loads ahead needs eight
 _ANSWERED = "FROM answers JOIN trials ON trial = id WHERE person = ?"
 _HAS_BEGUN = "SELECT 1 FROM people WHERE id = ?"
@@ -65,7 +65,7 @@ class StudyService:
         self._judged_until = 0.0
 
     def overview(self) -> pd.DataFrame:
-        """What each person did and how well; the second is at most a minute old: it takes fits."""
+        """What each person did, and how well; the second takes fits, and is made now and then."""
         collected = read_collected(self.study, self.database)
         if time.monotonic() > self._judged_until:
             self._judged = judge(self.study, collected)
