@@ -273,8 +273,7 @@ def fit_path(
     data: FitData, solver: Solver, folds: int, fold: int, path: list[Setting]
 ) -> list[Point]:
     """The `Point` of each setting of one path on one fold, each exact fit from the one before."""
-    is_of_objects = data.fold_unit == "objects"
-    part = data.fold(fold, folds) if is_of_objects else data.folds(folds)[fold]
+    part = data.fold(fold, folds) if data.fold_unit == "objects" else data.folds(folds)[fold]
     score = _scorer(part)
     points: list[Point] = []
     problem: Problem | None = None
