@@ -118,7 +118,12 @@ def _flips(view: View) -> dict[str, Any] | None:
     for name in ("better", "worse"):
         examples[name] = [[view.names[i] for i in answer] for answer in flips[name]]
     total = sum(flips["counts"].values())
-    return {**flips["counts"], "total": total, "examples": examples, "heldout": change["heldout"]}
+    return {
+        **flips["counts"],
+        "total": total,
+        "examples": examples,
+        "heldout": change.get("heldout"),
+    }
 
 
 def _map(pair: Pair, pictures: Mapping[str, str]) -> dict[str, Any]:
