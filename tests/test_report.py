@@ -463,6 +463,24 @@ def images(tmp_path_factory):
     return folder
 
 
+def test_a_view_whose_change_is_no_change_is_refused(tmp_path):
+    """Axes without numbers, or counts of another kind, are damage and no traceback."""
+    X = np.random.default_rng(0).normal(size=(9, 3))
+    beyond = {"counts": {}, "better": [[0, 1, 9]], "worse": []}
+    changes = (
+        {"axes": [{"factor": "high"}]},
+        {"flips": {"counts": {"lost": 1}}},
+        {"flips": beyond},
+        3,
+    )
+    for change in changes:
+        folder = write_sweep(tmp_path / f"run-{len(str(change))}")
+        view = object_view(X, list("abcdefghi"), meta={"arm": "chosen", "change": change})
+        save_view(view, folder / "views" / "chosen.npz")
+        with pytest.raises(FileError, match="chosen"):
+            load_runs(folder)
+
+
 def test_pictures_are_joined_by_name(folders, images, tmp_path):
     """Objects get the small picture of their name; those that lack one are named, and none at all
     is an error.

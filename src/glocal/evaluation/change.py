@@ -184,8 +184,8 @@ def _recorded_chance(transform: LinearTransform) -> float | None:
     """The level in the record, in proportion to the strength; None if there is none."""
     places = ("axes_chance", "fit.holdout.axes_chance")
     levels = [value_at(transform.meta, place) for place in places]
-    known = [level for level in levels if isinstance(level, float)]
-    return known[0] * transform.meta.get("strength", 1.0) if known else None
+    recorded = [level for level in levels if isinstance(level, float)]
+    return recorded[0] * transform.meta.get("strength", 1.0) if recorded else None
 
 
 def _centred(rows: Float[np.ndarray, "n p"]) -> Float[np.ndarray, "n p"]:
@@ -280,11 +280,18 @@ def confirmed(
         relabelled = answers.relabel(position)
         before, after = (neighbours(rows[named], min(k, len(named) - 1)) for rows in (X, Z))
         for name, rows, others in (("left", before, after), ("came", after, before)):
-            changed = ~is_among(rows, others)
-            ends = np.column_stack([changed.nonzero()[0], rows[changed]])
-            pairs = np.unique(np.sort(ends, axis=1), axis=0)
+            pairs = _changed_pairs(rows, others)
             totals[name] += _support(pairs[:, 0], pairs[:, 1], relabelled, len(named)).sum(axis=0)
     return {name: total.tolist() for name, total in totals.items()}
+
+
+def _changed_pairs(
+    neighbours: Int[np.ndarray, "n k"], others: Int[np.ndarray, "n k"]
+) -> Int[np.ndarray, "m 2"]:
+    """The pairs of an object and a neighbour that is none of its `others`, each pair once."""
+    is_changed = ~is_among(neighbours, others)
+    pairs = np.column_stack([is_changed.nonzero()[0], neighbours[is_changed]])
+    return np.unique(np.sort(pairs, axis=1), axis=0)
 
 
 def is_among(

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Float, Int
+from pydantic import BaseModel
 
 from glocal.data.answers import Answers
 from glocal.evaluation.change import pair_support
@@ -19,6 +20,35 @@ from glocal.similarity import is_collapsed, one_point, unit_rows
 
 _NEIGHBOURS = 10
 _FIX = "Delete it and run again what wrote it."
+
+
+class _Axis(BaseModel):
+    factor: float
+    before: float
+    after: float
+    stability: float | None
+    low: list[str]
+    high: list[str]
+
+
+class _Flips(BaseModel):
+    counts: dict[Literal["better", "worse", "right", "wrong"], float]
+    better: list[list[int]]
+    worse: list[list[int]]
+
+
+class _Change(BaseModel):
+    axes: list[_Axis] = []
+    chance: float | None = None
+    flips: _Flips | None = None
+    confirmed: dict[Literal["left", "came"], tuple[float, float]] = {}
+    heldout: bool | None = None
+
+
+class _Meta(BaseModel):
+    """What a page reads of a view's `meta`: a file may come from anybody."""
+
+    change: _Change = _Change()
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -112,6 +142,10 @@ def load_view(path: PathLike) -> View:
     with reading(path, "view", _FIX):
         text = json.loads(str(arrays["text"]))
         categories = text["categories"]
+        flips = _Meta.model_validate(text["meta"]).change.flips
+        for answer in [*flips.better, *flips.worse] if flips is not None else ():
+            if not 0 <= min(answer) <= max(answer) < len(text["names"]):
+                raise ValueError("an answer names an object that it does not have")
         return View(
             names=tuple(text["names"]),
             categories=None if categories is None else tuple(categories),

@@ -118,7 +118,12 @@ def _flips(view: View) -> dict[str, Any] | None:
     for name in ("better", "worse"):
         examples[name] = [[view.names[i] for i in answer] for answer in flips[name]]
     total = sum(flips["counts"].values())
-    return {**flips["counts"], "total": total, "examples": examples, "heldout": change["heldout"]}
+    return {
+        **flips["counts"],
+        "total": total,
+        "examples": examples,
+        "heldout": change.get("heldout"),
+    }
 
 
 def _map(pair: Pair, pictures: Mapping[str, str]) -> dict[str, Any]:
@@ -127,13 +132,13 @@ def _map(pair: Pair, pictures: Mapping[str, str]) -> dict[str, Any]:
     has_pictures = len(names) <= MAX_PICTURES and any(name in pictures for name in names)
     margin = _PICTURE_SIDE if has_pictures else _NAME_ROOM[0] / 2
     places = [_places(view.positions, margin) for view in pair]
-    drawn = list(range(len(names))) if has_pictures else _apart(places)
+    shown = list(range(len(names))) if has_pictures else _apart(places)
     return {
         "side": _SIDE,
         "picture": _PICTURE_SIDE,
         "pictures": has_pictures,
         "places": [xy.tolist() for xy in places],
-        "drawn": drawn,
+        "drawn": shown,
         "groups": [] if has_pictures else _groups(pair.before),
     }
 
@@ -149,12 +154,12 @@ def _places(positions: Float[np.ndarray, "n 2"], margin: float) -> Float[np.ndar
 def _apart(places: list[Float[np.ndarray, "n 2"]]) -> list[int]:
     """Objects whose names stand apart from each other in both maps, the outermost first."""
     distance = np.abs(places[1] - _SIDE / 2).sum(axis=1)
-    drawn: list[int] = []
+    shown: list[int] = []
     for i in np.argsort(-distance, kind="stable"):
-        gaps = [np.abs(xy[drawn] - xy[i]) > _NAME_ROOM for xy in places]
+        gaps = [np.abs(xy[shown] - xy[i]) > _NAME_ROOM for xy in places]
         if all(gap.any(axis=1).all() for gap in gaps):
-            drawn.append(int(i))
-    return drawn
+            shown.append(int(i))
+    return shown
 
 
 def _groups(view: View) -> list[dict[str, Any]]:

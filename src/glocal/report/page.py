@@ -173,11 +173,11 @@ def _section(
         captions[kind].append((f"{number}-{name}", subject))
         charts[f"{number}-{name}"] = chart.properties(width="container").to_dict()
     table = summary(run)
-    found = findings(run)
+    headlines = findings(run)
     has_scores = run.means is None and not run.is_single
     return {
         "name": run.name,
-        "findings": found,
+        "findings": headlines,
         "baseline": run.baseline,
         "warnings": warnings_of(run),
         "charts": captions,
@@ -189,7 +189,7 @@ def _section(
         "is_sweep": run.means is not None,
         "single": run.is_single and "seen" in run.record,
         "basis": _basis,
-        "objects": list(objects_of(run, found, pictures)),
+        "objects": list(objects_of(run, headlines, pictures)),
         "scores": _scores(run) if has_scores else {"tasks": []},
         "provenance": {"words": provenance(run), "record": list(_record(run))},
     }
