@@ -260,7 +260,7 @@ def test_clip_and_its_best_global_come_out_again(data_dir):
 
 @pytest.mark.data
 def test_the_categories_of_objects_come_out_again(evidence, data_dir, monkeypatch):
-    """Features as they are, and less their means, have the scores of the record on unseen objects."""
+    """Features as they are and less their means have their scores of the record on new objects."""
     study = evidence("coarse")
     monkeypatch.setattr(study.workbench, "DATA", data_dir)
     network = "clip-vit-b32"
