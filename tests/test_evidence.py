@@ -10,12 +10,20 @@ import numpy as np
 import pytest
 
 import glocal
+from glocal.cli.demo import REAL_RESULT
 from glocal.evaluation.anomaly import anomaly
 from glocal.evaluation.few_shot import few_shot
 
 ROOT = Path(__file__).parents[1]
 RECORD = json.loads((ROOT / "docs" / "evidence.json").read_text(encoding="utf-8"))
 COARSE = RECORD.get("coarse", {})
+QUOTED_TASKS = (
+    "few-shot ncm things 1",
+    "few-shot logistic things 2",
+    "few-shot ncm animals 1",
+    "anomaly animals",
+)
+"""Of the study of coarse classes: those that other pages than the results quote."""
 NUMBER = re.compile(r"(?<![\w.])\.(\d{2,3})(?!\d)")
 FILLED = re.compile(r"<!-- evidence: \w+ -->.*?<!-- evidence: end -->", re.DOTALL)
 
@@ -69,10 +77,19 @@ def test_the_tasks_of_the_readme_are_in_the_record():
     ]
 
 
+def test_the_demo_names_a_real_result_of_the_record():
+    """Its last line has one-shot accuracy on categories of unseen objects, before and after."""
+    values = {(row["network"], row["task"], row["arm"]): row["value"] for row in COARSE["rows"]}
+    task = ("clip-vit-b32", "few-shot ncm things 1")
+    scores = {arm: decimals(values[*task, arm]) for arm in ("original", "glocal")}
+    assert f"in {scores['glocal']} instead of {scores['original']} of the cases" in REAL_RESULT
+    assert f"each of {COARSE['sizes']['clip-vit-b32']['things'][1]} categories" in REAL_RESULT
+
+
 def test_the_tables_of_the_record_are_those_of_the_page(evidence):
     """The tables between comments are, digit for digit, what the record makes of them."""
     page = (ROOT / "docs" / "results.md").read_text(encoding="utf-8")
-    assert len(FILLED.findall(page)) == 6
+    assert len(FILLED.findall(page)) == 12
     assert evidence("evidence").filled(page, RECORD) == page
 
 
@@ -125,8 +142,22 @@ def test_every_fraction_of_the_text_is_in_the_record(page):
         for row in RECORD["rows"]
         for name in ("agreement", "agreement_se", "kept", "kept_se")
     ]
+    for row in COARSE["rows"]:
+        if row["network"] == "clip-vit-b32" and row["task"] in QUOTED_TASKS:
+            values += [abs(row[name]) for name in ("value", "difference", "half") if name in row]
     rounded = {decimals(value, digits) for value in values for digits in (2, 3)}
     assert sorted({f".{digits}" for digits in NUMBER.findall(text)} - rounded) == []
+
+
+def test_the_text_on_coarse_classes_quotes_its_tables():
+    """Each fraction in the text of the section stands in a table of the same section."""
+    page = (ROOT / "docs" / "results.md").read_text(encoding="utf-8")
+    section = page.partition("## Coarse classes from few examples")[2].partition("\n## ")[0]
+    printed = set(NUMBER.findall("".join(FILLED.findall(section))))
+    text = re.sub(r"p < \.05", "", FILLED.sub("", section).replace("\n", " "))
+    quoted = set(NUMBER.findall(text))
+    assert len(quoted) > 8
+    assert sorted(quoted - printed) == []
 
 
 def test_scores_over_draws_and_images_are_those_of_the_package(evidence):
@@ -241,7 +272,7 @@ def test_the_figure_of_the_axes_shows_the_record(evidence):
 
 @pytest.mark.data
 def test_the_categories_of_objects_come_out_again(evidence, data_dir, monkeypatch):
-    """Features as they are, and less their means, have the scores of the record on new objects."""
+    """Features as they are and less their means have their scores of the record on new objects."""
     study = evidence("coarse")
     monkeypatch.setattr(study.workbench, "DATA", data_dir)
     network = "clip-vit-b32"

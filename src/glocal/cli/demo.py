@@ -24,6 +24,13 @@ from glocal.results import PEOPLE
 if TYPE_CHECKING:
     from glocal.suite.run import SuiteResult
 
+REAL_RESULT = (
+    "The real result that this world stands for: from one example of each of 15 categories, CLIP "
+    "ViT-B/32 recognises unseen objects in .466 instead of .381 of the cases with keep 0.9, fitted "
+    "to people's answers (docs/results.md)."
+)
+"""What the simulated world stands for; a test compares the numbers with docs/evidence.json."""
+
 
 def demo(
     out: Annotated[
@@ -71,6 +78,8 @@ def demo(
         "world:",
         f"glocal fit --features {world / 'objects'} --answers {world / 'answers.npz'} "
         f"--local-features {world / 'local.npy'} --keep 0.9 --out transform.npz",
+        "",
+        REAL_RESULT,
     )
 
 
