@@ -25,7 +25,6 @@ from glocal.data.world import simulated_world
 from glocal.errors import DataWarning
 
 ROOT = Path(__file__).resolve().parents[1]
-README = (ROOT / "README.md").read_text(encoding="utf-8")
 START = ROOT / "docs" / "start.md"
 USE = ROOT / "docs" / "use-it.md"
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -274,16 +273,6 @@ def test_pages_that_the_repository_shows_are_plain_markdown():
     assert [
         page.name for page in PAGES if page not in listing and "\n```{" in "\n" + page.read_text()
     ] == []
-
-
-def test_readme_tree_matches_the_package():
-    """The README names every folder of the package once, nothing else, each with a phrase."""
-    (text,) = (block for block in blocks(README, "text") if block.startswith("src/glocal/"))
-    folders = re.findall(r"^ +(\w+)/ +\S+ \S", text, re.MULTILINE)
-    assert sorted(folders) == sorted(
-        path.parent.name for path in (ROOT / "src" / "glocal").glob("*/__init__.py")
-    )
-    assert len(text.splitlines()) == 1 + len(folders)
 
 
 def test_the_citation_has_the_version_and_address_of_the_package():

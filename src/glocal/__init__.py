@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from glocal.aligner import Arm, Exact, FitData, Keep, PaperLoop, fit
     from glocal.aligner.curve import learning_curve
     from glocal.aligner.estimator import Aligner
+    from glocal.aligner.participants import participants
     from glocal.data.answers import Answers
     from glocal.data.features import Features
     from glocal.data.importing import import_answers
@@ -55,6 +56,7 @@ __all__ = [
     "neighbours_kept",
     "object_folds",
     "odd_one_out",
+    "participants",
     "people",
     "plan_study",
     "pretrained",
@@ -72,6 +74,7 @@ _MODULES = {
     "aligner": "Arm Exact FitData Keep PaperLoop fit",
     "aligner.curve": "learning_curve",
     "aligner.estimator": "Aligner",
+    "aligner.participants": "participants",
     "data.answers": "Answers",
     "data.features": "Features",
     "data.importing": "import_answers",
