@@ -6,7 +6,7 @@ import re
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Int, Shaped
@@ -205,6 +205,22 @@ def superclass_rows(
             stacklevel=3,
         )
     return rows, np.array([superclasses[row] for row in rows])
+
+
+class Members(NamedTuple):
+    """Images of superclasses: their rows, superclasses and classes."""
+
+    X: np.ndarray
+    superclasses: np.ndarray
+    classes: np.ndarray
+
+    @classmethod
+    def of(
+        cls, X: np.ndarray, labels: np.ndarray, superclass_of: Mapping[Any, str], part: str
+    ) -> Members:
+        """The rows of X whose class is in a superclass; see `superclass_rows`."""
+        rows, superclasses = superclass_rows(labels, superclass_of, part)
+        return cls(X[rows], superclasses, labels[rows])
 
 
 def load_categories(path: PathLike, ids: Sequence[str]) -> Shaped[np.ndarray, " n"]:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float, Int, Shaped
 
-from glocal.data.labels import check_columns, check_sides, positions, superclass_rows
+from glocal.data.labels import Members, check_columns, check_sides, positions
 from glocal.errors import DataError, DataWarning, ParameterError
 from glocal.evaluation.intervals import FRACTION, Units
 from glocal.results import Score
@@ -142,14 +142,9 @@ def anomaly(
                 "are the subclasses. Leave the other out."
             )
         mode = "shift"
-        rows, superclass_labels = superclass_rows(train_labels, superclasses, "training")
-        test_rows, test_superclass_labels = superclass_rows(test_labels, superclasses, "test")
-        train_subclasses = train_labels[rows]
-        test_subclasses = test_labels[test_rows]
-        train = train[rows]
-        test = test[test_rows]
-        train_labels = superclass_labels
-        test_labels = test_superclass_labels
+        members = Members.of(train, train_labels, superclasses, "training")
+        train, train_labels, train_subclasses = members
+        test, test_labels, test_subclasses = Members.of(test, test_labels, superclasses, "test")
     classes, train_codes = np.unique(train_labels, return_inverse=True)
     test_codes = positions(classes, test_labels)  # -1 of a class without training image
     is_tested = np.ones(len(test), dtype=bool)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Int
 
-from glocal.data.labels import check_sides, positions, superclass_rows
+from glocal.data.labels import Members, check_sides, positions
 from glocal.data.splits import check_seed
 from glocal.errors import DataError, ParameterError
 from glocal.evaluation.intervals import FRACTION, Units
@@ -129,14 +129,8 @@ def few_shot(
         test_groups = np.arange(len(y_test))
         episodes = draw_episodes(y_train, shots, draws, seed)
     else:
-        rows, y_train_super = superclass_rows(y_train, superclasses, "training")
-        test_rows, y_test_super = superclass_rows(y_test, superclasses, "test")
-        train_groups = y_train[rows]
-        test_groups = y_test[test_rows]
-        X_train = X_train[rows]
-        X_test = X_test[test_rows]
-        y_train = y_train_super
-        y_test = y_test_super
+        X_train, y_train, train_groups = Members.of(X_train, y_train, superclasses, "training")
+        X_test, y_test, test_groups = Members.of(X_test, y_test, superclasses, "test")
         _check_groups(train_groups, test_groups, y_test)
         episodes = draw_superclass_episodes(train_groups, y_train, shots, draws, seed)
     classes, codes = np.unique(y_train, return_inverse=True)
