@@ -168,7 +168,7 @@ def transform_run(
     features: Features,
     answers: Answers | None = None,
     *,
-    folds: Sequence[tuple[LinearTransform, Int[np.ndarray, " k"]]] = (),
+    folds: Sequence[tuple[LinearTransform, Int[np.ndarray, " _"]]] = (),
 ) -> Run:
     """What the page shows of one transform, computed from features of objects and from answers.
 
@@ -182,7 +182,7 @@ def transform_run(
     answers : Answers or None
         Their indices are the rows of the features. Whether the transform was fitted to them is
         read from its record.
-    folds : sequence of (LinearTransform, (k,) int)
+    folds : sequence of (LinearTransform, (k,) int), k of each fold
         The same fit without a part of the answers, and the rows of this part. Answers are then
         scored by the fit that has not seen them.
     """

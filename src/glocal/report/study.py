@@ -11,26 +11,20 @@ from typing import TYPE_CHECKING, Any
 from glocal.data.answers import Answers
 from glocal.data.features import Features
 from glocal.data.planning import attained_share
-from glocal.evaluation.agreement import Ceiling, ceiling
+from glocal.evaluation.agreement import MIN_REPEATED_SHARE, Ceiling, ceiling
 from glocal.results import Score
 
 if TYPE_CHECKING:
     import pandas as pd
 
-MIN_GAIN = 0.005
-"""A doubling of the answers that adds less agreement, a fraction, is hardly worth its cost."""
-_COLUMNS = ("Answers", "Remark", "Median s", "Catch failed", "Agrees with others", "Repeats alike")
-JUDGED: tuple[str, ...] = (
-    "answers",
-    "seconds",
-    "catch",
-    "catch_trials",
-    "shared",
-    "agreement",
-    "low",
-    "high",
+MIN_GAIN = 0.01
+"""Where twice as many answers add less agreement, a fraction, for certain, a study can stop."""
+JUDGED = (
+    *("answers", "seconds", "catch", "catch_trials", "shared", "agreement", "low", "high"),
+    *("repeats", "alike", "odds", "is_marked", "excluded"),
 )
-JUDGED += ("repeats", "alike", "odds", "is_marked", "excluded")
+"""Columns of the numbers about a person that may be published."""
+_COLUMNS = ("Answers", "Remark", "Median s", "Catch failed", "Agrees with others", "Repeats alike")
 _FITTED_SHARE = 0.75  # of the answers, in the last point of a learning curve of four folds
 
 
@@ -109,7 +103,7 @@ def summarise(study: StudyData, features: Features, answers: Answers) -> StudySu
         curve = tuple(points)
         advice, reason = advise(last_doubling, answers)
     has_begun = study.people["answers"] > 0
-    bounds = ceiling(answers)
+    bounds = ceiling(answers, least=MIN_REPEATED_SHARE)
     return StudySummary(
         people=study.people[has_begun],
         cells=study.cells.loc[has_begun, [name for name in _COLUMNS if name in study.cells]],
@@ -126,9 +120,8 @@ def summarise(study: StudyData, features: Features, answers: Answers) -> StudySu
 def advise(last_doubling: Score, answers: Answers) -> tuple[str, str]:
     """Whether to go on, and why: what twice as many answers would add.
 
-    The last doubling of a learning curve gained what was measured. By the formula of
-    `glocal.plan_study` the next gains less by a known factor, which the measured gain and its
-    interval are multiplied by.
+    The gain of the last doubling of a learning curve was measured. It and its interval are
+    multiplied by what the formula of `glocal.plan_study` says of the next doubling beside it.
     """
     n_answers = len(answers)
     n_objects = len(answers.named_objects())
@@ -140,17 +133,17 @@ def advise(last_doubling: Score, answers: Answers) -> tuple[str, str]:
     factor = (next_share - share) / measured
     ends = (last_doubling.low, last_doubling.high)
     gain = factor * last_doubling.value
-    low, high = (-math.inf if end is None else factor * end for end in ends)
+    low, high = (math.nan if end is None else factor * end for end in ends)
     advice = "It is open whether more answers about these images would help."
-    if low > 0 and gain >= MIN_GAIN:
-        advice = "Go on collecting: more answers about these images would help."
-    elif last_doubling.high is not None and high < 2 * MIN_GAIN:
+    if high < MIN_GAIN:
         advice = (
             "Stop collecting: more answers about these images would hardly help. For other images, "
             "show more images."
         )
+    elif low > 0:
+        advice = "Go on collecting: more answers about these images would help."
     interval = ""
-    if last_doubling.high is not None:
+    if not math.isnan(low):
         interval = f" (95 % interval {100 * low:+.1f} to {100 * high:+.1f})"
     return advice, (
         f"Twice as many answers, from {answers.n_people or 0:,} more people like these, "
@@ -200,7 +193,10 @@ def _listed(is_member: pd.Series[bool], start: str) -> str:
 def _agreement(bounds: Ceiling | None) -> str:
     """The ceiling in words."""
     if bounds is None:
-        return "No question was asked twice, so that the ceiling of every model is not known."
+        return (
+            "Fewer than a tenth of the answers are to questions that were asked twice or more: the "
+            "ceiling, how far any model can agree with people, is not known."
+        )
     highest, lowest = (in_words(score) for score in bounds.scores)
     return (
         f"Of {bounds.n_answers:,} answers to questions that were asked twice or more, a fraction "
