@@ -131,11 +131,11 @@ def test_what_a_page_of_a_study_lacks_is_said(run, study, tmp_path, monkeypatch)
     assert not page.exists()
 
 
-def test_a_study_without_answers_has_no_page(run, images, tmp_path):
-    """The sentence says that nobody has answered yet."""
+def test_a_study_with_few_answers_has_no_page(run, images, tmp_path):
+    """The sentence says how many there are, and how many are needed."""
     create(tmp_path / "study", str(images), Settings(people=2))
     np.save(tmp_path / "features.npy", np.random.default_rng(0).normal(size=(12, 4)))
     command = ["report", tmp_path / "study", "--features", tmp_path / "features.npy"]
     code, _, messages = run(*command, "--out", tmp_path / "page.html")
     assert code == 1
-    assert "has no answers yet" in messages
+    assert "has 0 answers about similarity; its page needs at least 60" in messages

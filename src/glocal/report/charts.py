@@ -56,7 +56,7 @@ def charts_of(run: Run) -> dict[str, Any]:
     people = run.rows[is_people]
     arms = run.rows.loc[~is_people, "transform"].unique().tolist()
     charts: dict[str, Any] = {}
-    if run.study is not None and run.study.curve:
+    if run.study is not None:
         charts["curve"] = curve_chart(run.study)
     for network, points in front_points(run).groupby("network", sort=False):
         if len(points) < _MIN_SHOWN:

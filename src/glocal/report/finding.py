@@ -53,8 +53,8 @@ class _Agreement:
 
     @property
     def is_uncertain(self) -> bool:
-        """Whether the interval of the gain, if there is one, contains 0."""
-        return self.low <= 0 <= self.high
+        """Whether nothing changed, or the interval of the gain, if there is one, contains 0."""
+        return self.low <= 0 <= self.high or self.after == self.before
 
 
 def findings(run: Run) -> list[Headline]:

@@ -204,11 +204,11 @@ def _study(run: Run) -> dict[str, Any] | None:
         return None
     people = study.cells.reset_index(names="Person").fillna("")
     curve = [[f"{n_fitted(score):,}", in_words(score)] for score in study.curve]
-    if study.last_doubling is not None:
-        curve.append(["change of the last doubling", in_words(study.last_doubling, "+")])
+    curve.append(["change of the last doubling", in_words(study.last_doubling, "+")])
     return {
         "participants": study.participants,
         "agreement": study.agreement,
+        "has_ceiling": study.ceiling is not None,
         "advice": study.advice,
         "reason": study.reason,
         "head": list(people),

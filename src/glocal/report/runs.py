@@ -243,13 +243,15 @@ def study_run(
     Raises
     ------
     DataError
-        There are no answers, or fewer than three questions; features of other images.
+        There are fewer than 60 answers, or the features are of other images.
     """
     from glocal.aligner import FitData, fit
+    from glocal.aligner.curve import MIN_ANSWERS
 
-    if not len(study.answers):
+    if len(study.answers) < MIN_ANSWERS:
         raise DataError(
-            f"the study {study.title} has no answers yet. Make its page once people have answered."
+            f"the study {study.title!r} has {len(study.answers)} answers about similarity; its "
+            f"page needs at least {MIN_ANSWERS}. Make it once people have answered."
         )
     joined = join(features, study.answers)
     if features.names is None and study.answers.names is not None:

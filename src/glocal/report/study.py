@@ -58,15 +58,14 @@ class StudySummary:
     """The people of a study, how well they agree, and whether to go on collecting.
 
     `participants`, `agreement`, `advice` and `reason` are sentences. `curve` has the agreement for
-    each number of fitted answers, and `last_doubling` the gain between the last two numbers; with
-    fewer than 60 answers there is neither.
+    each number of fitted answers, and `last_doubling` the gain between the last two numbers.
     """
 
     people: pd.DataFrame
     cells: pd.DataFrame
     ceiling: Ceiling | None
     curve: tuple[Score, ...]
-    last_doubling: Score | None
+    last_doubling: Score
     participants: str
     agreement: str
     advice: str
@@ -77,38 +76,28 @@ class StudySummary:
         people = self.people.reindex(columns=JUDGED)
         rows = people.astype(object).where(people.notna(), None).reset_index(names="person")
         points = [{"answers": n_fitted(score), **_bounds(score)} for score in self.curve]
-        last = self.last_doubling
         return {
             "participants": rows.to_dict("records"),
             "ceiling": None if self.ceiling is None else self.ceiling.majority,
             "curve": points,
-            "gain_of_last_doubling": None if last is None else _bounds(last),
+            "gain_of_last_doubling": _bounds(self.last_doubling),
             "advice": f"{self.advice} {self.reason}",
         }
 
 
 def summarise(study: StudyData, features: Features, answers: Answers) -> StudySummary:
     """Describe a study; `answers` are its answers as rows of the features."""
-    from glocal.aligner.curve import MIN_ANSWERS, learning_curve
+    from glocal.aligner.curve import learning_curve
 
-    curve: tuple[Score, ...] = ()
-    last_doubling = None
-    advice = "Go on collecting."
-    reason = (
-        f"From {MIN_ANSWERS} answers on it can be said whether more would help; there are "
-        f"{len(answers)}."
-    )
-    if len(answers) >= MIN_ANSWERS:
-        *points, last_doubling = learning_curve(features, answers)
-        curve = tuple(points)
-        advice, reason = advise(last_doubling, answers)
+    *curve, last_doubling = learning_curve(features, answers)
+    advice, reason = advise(last_doubling, answers)
     has_begun = study.people["answers"] > 0
     bounds = ceiling(answers, least=MIN_REPEATED_SHARE)
     return StudySummary(
         people=study.people[has_begun],
         cells=study.cells.loc[has_begun, [name for name in _COLUMNS if name in study.cells]],
         ceiling=bounds,
-        curve=curve,
+        curve=tuple(curve),
         last_doubling=last_doubling,
         participants=" ".join(_participants(study.people[has_begun], answers)),
         agreement=_agreement(bounds),
