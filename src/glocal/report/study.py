@@ -189,8 +189,9 @@ def _agreement(bounds: Ceiling | None) -> str:
     highest, lowest = (in_words(score) for score in bounds.scores)
     return (
         f"Of {bounds.n_answers:,} answers to questions that were asked twice or more, a fraction "
-        f"of {highest} is the most frequent one to its question: no model that always answers "
-        f"alike can agree with people more. {lowest} is the most frequent one of the others."
+        f"of {highest} equals the most frequent answer to its question; no model that always "
+        f"answers alike can agree with people more. A fraction of {lowest} equals the most "
+        "frequent answer of the others."
     )
 
 
