@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import glocal
-from glocal.data.planning import NETWORKS
+from glocal.data.planning import NETWORKS, attained_share
 from glocal.errors import ParameterError
 
 
@@ -16,6 +16,12 @@ def test_the_answers_reach_the_share_by_the_formula(n, gain):
     """1 / (1 + (25 n / t)^.8) of t answers is the share; one answer less does not reach it."""
     t = glocal.plan_study(n, gain=gain).answers
     assert 1 / (1 + (25 * n / t) ** 0.8) >= gain > 1 / (1 + (25 * n / (t - 1)) ** 0.8)
+
+
+def test_the_share_of_so_many_answers_is_the_plan_backwards():
+    """The answers of a plan attain its share."""
+    answers = glocal.plan_study(200, gain=0.3).answers
+    assert attained_share(answers, 200) == pytest.approx(0.3, abs=1e-3)
 
 
 @pytest.mark.parametrize("n", [30, 60, 100, 200, 500, 2000])

@@ -84,7 +84,7 @@ def maker(data_dir):
         patch.syspath_prepend(folder)
         patch.setenv("GLOCAL_DATA_DIR", str(data_dir))
         module = importlib.import_module("pretrained")
-    return module, module.data()
+        yield module, module.data()
 
 
 @pytest.mark.data

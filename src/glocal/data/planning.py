@@ -155,6 +155,15 @@ def plan_study(
     )
 
 
+def attained_share(answers: float, objects: int) -> float:
+    """The share of the attainable gain that so many answers about the same objects give.
+
+    >>> attained_share(2500, 100)
+    0.5
+    """
+    return 1 / (1 + (ANSWERS_PER_OBJECT * objects / answers) ** _EXPONENT)
+
+
 def _answers(network: NewObjects, objects: int, gain: float) -> int | None:
     """The answers for a share of the gain about new objects; None where none are enough."""
     reached = gain * (1 + network.objects / objects)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from glocal.errors import import_optional
 from glocal.report.front import front_points
 from glocal.report.runs import Run
+from glocal.report.study import StudySummary, n_fitted
 from glocal.results import PEOPLE
 from glocal.suite.table import main_rows
 
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
 
 _MIN_SHOWN = 3  # points of a chart: a table shows two as well
 _FRONT_HEIGHT = 380  # pixels
+_CURVE_HEIGHT = 260  # pixels
 _LINE_HEIGHT = 26  # pixels of an arm in the chart of a task
 _CROWDED_LINE_HEIGHT = 16  # of an arm of one of several networks
 _COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8c6d31", "#7b61c4")
@@ -45,11 +48,16 @@ _TITLES = {
 
 
 def charts_of(run: Run) -> dict[str, Any]:
-    """The charts of a run by name: ``front``, ``task-NAME``; none where two numbers say all."""
+    """The charts of a run by name: ``curve``, ``front``, ``task-NAME``.
+
+    There is none where two numbers say all.
+    """
     is_people = run.rows["transform"] == PEOPLE
     people = run.rows[is_people]
     arms = run.rows.loc[~is_people, "transform"].unique().tolist()
     charts: dict[str, Any] = {}
+    if run.study is not None:
+        charts["curve"] = curve_chart(run.study)
     for network, points in front_points(run).groupby("network", sort=False):
         if len(points) < _MIN_SHOWN:
             continue
@@ -61,6 +69,39 @@ def charts_of(run: Run) -> dict[str, Any]:
         task_people = people[people["task"] == task]
         charts[f"task-{task}"] = task_chart(rows, task_people, arms, run.baseline)
     return charts
+
+
+def curve_chart(study: StudySummary) -> alt.LayerChart:
+    """Agreement with held-out answers against the number of fitted ones, and the ceiling."""
+    import pandas as pd
+
+    alt = import_optional("altair", "a report")
+    points = pd.DataFrame([asdict(score) for score in study.curve])[["value", "low", "high"]]
+    points["answers"] = [n_fitted(score) for score in study.curve]
+    ticks = points["answers"].tolist()
+    x = alt.X(
+        "answers:Q",
+        title="fitted answers",
+        scale=alt.Scale(type="log", base=2, nice=False, padding=16),
+        axis=alt.Axis(values=ticks, format=",d"),
+    )
+    scale = alt.Scale(zero=False, padding=12)
+    style = {"title": _TITLES["accuracy_cosine"], "scale": scale, "axis": alt.Axis(tickCount=4)}
+    y = alt.Y("value:Q", **style)
+    base = alt.Chart(_data(points)).encode(x)
+    base = base.encode(tooltip=["answers:Q", *_tooltips("value", "low", "high")])
+    colour = _COLOURS[0]
+    layers = [
+        base.mark_line(color=colour).encode(y),
+        base.mark_rule(color=colour, strokeWidth=2).encode(y=alt.Y("low:Q", **style), y2="high:Q"),
+        base.mark_point(color=colour, filled=True, size=80, opacity=1).encode(y),
+    ]
+    if study.ceiling is not None:
+        bound = pd.DataFrame({"value": [study.ceiling.majority[0]]})
+        layers.append(alt.Chart(_data(bound)).mark_rule(color=INK).encode(y, tooltip="value:Q"))
+    return alt.layer(*layers).properties(
+        height=_CURVE_HEIGHT, description="Agreement with people against the fitted answers"
+    )
 
 
 def front_chart(points: pd.DataFrame, baseline: str) -> alt.LayerChart:

@@ -53,8 +53,8 @@ class _Agreement:
 
     @property
     def is_uncertain(self) -> bool:
-        """Whether the interval of the gain, if there is one, contains 0."""
-        return self.low <= 0 <= self.high
+        """Whether nothing changed, or the interval of the gain, if there is one, contains 0."""
+        return self.low <= 0 <= self.high or self.after == self.before
 
 
 def findings(run: Run) -> list[Headline]:
@@ -142,7 +142,7 @@ def _fit(run: Run, network: str, arm: str) -> dict[str, Any]:
 def _agreement(run: Run, network: str, arm: str) -> _Agreement | None:
     """Agreement on held-out answers wherever there are some."""
     fit = _fit(run, network, arm)
-    if run.is_single:
+    if run.is_single and run.study is None:
         recorded = _recorded_agreement(fit)
         if recorded is not None:
             return recorded
@@ -177,6 +177,8 @@ def _basis(run: Run, split: str) -> str:
     """Which answers the rows of a run are about."""
     if run.means is not None:
         return str(run.choice.get("heldout", "objects"))
+    if run.study is not None:
+        return "questions"
     if run.is_single:
         return {True: "fitted", False: "heldout", None: ""}[run.record.get("seen")]
     return "objects" if str(split).startswith("fold ") else ""
@@ -207,7 +209,7 @@ def _kept(run: Run, network: str, arm: str) -> float | None:
     if run.means is not None:
         return float(run.means.loc[run.means["chosen"], "neighbours_kept"].iloc[0])
     fit = _fit(run, network, arm)
-    if run.is_single:
+    if run.is_single and run.study is None:
         for place in ("holdout.heldout.neighbours_kept", "keep.expected.kept"):
             if isinstance(value_at(fit, place), float):
                 return float(value_at(fit, place))
@@ -346,6 +348,8 @@ def _advice(
     if kept is not None and kept < MIN_KEPT_FOR_SEARCH:
         return "Where neighbours matter, as in search, fit again with --keep 0.9."
     command = "glocal apply TRANSFORM FEATURES --out ALIGNED"
+    if run.study is not None:
+        command = "glocal fit --features FEATURES --answers EXPORT --out TRANSFORM"
     return f"Except for {', '.join(worse)}, use it: {command}" if worse else f"Use it: {command}"
 
 

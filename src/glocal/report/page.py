@@ -20,6 +20,7 @@ from glocal.report.finding import findings
 from glocal.report.front import MARGIN, direction, front_points, summary, warnings_of
 from glocal.report.objects import objects_of
 from glocal.report.runs import Run
+from glocal.report.study import in_words, n_fitted
 from glocal.report.tables import tables_of
 from glocal.results import PEOPLE, to_json
 from glocal.suite.table import cell, main_rows
@@ -167,7 +168,7 @@ def _section(
     number: int, run: Run, charts: dict[str, dict[str, Any]], pictures: dict[str, str]
 ) -> dict[str, Any]:
     """What the template shows of a run; its charts are added to those of the page."""
-    captions: dict[str, list[tuple[str, str]]] = {"front": [], "task": []}
+    captions: dict[str, list[tuple[str, str]]] = {"curve": [], "front": [], "task": []}
     for name, chart in charts_of(run).items():
         kind, _, subject = name.partition("-")
         captions[kind].append((f"{number}-{name}", subject))
@@ -178,6 +179,7 @@ def _section(
     return {
         "name": run.name,
         "findings": headlines,
+        "study": _study(run),
         "baseline": run.baseline,
         "warnings": warnings_of(run),
         "charts": captions,
@@ -187,11 +189,31 @@ def _section(
         "error": "the 95 % interval" if run.means is None else "one standard error over folds",
         "has_people": bool((run.rows["transform"] == PEOPLE).any()),
         "is_sweep": run.means is not None,
-        "single": run.is_single and "seen" in run.record,
+        "single": run.is_single and "seen" in run.record and run.study is None,
         "basis": _basis,
         "objects": list(objects_of(run, headlines, pictures)),
         "scores": _scores(run) if has_scores else {"tasks": []},
         "provenance": {"words": provenance(run), "record": list(_record(run))},
+    }
+
+
+def _study(run: Run) -> dict[str, Any] | None:
+    """The people of a study, their agreement, and the learning curve; None for other runs."""
+    study = run.study
+    if study is None:
+        return None
+    people = study.cells.reset_index(names="Person").fillna("")
+    curve = [[f"{n_fitted(score):,}", in_words(score)] for score in study.curve]
+    curve.append(["change of the last doubling", in_words(study.last_doubling, "+")])
+    return {
+        "participants": study.participants,
+        "agreement": study.agreement,
+        "has_ceiling": study.ceiling is not None,
+        "advice": study.advice,
+        "reason": study.reason,
+        "head": list(people),
+        "rows": people.to_numpy().tolist(),
+        "curve": curve,
     }
 
 

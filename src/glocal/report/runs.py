@@ -14,16 +14,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from jaxtyping import Int
 
 from glocal.data.answers import Answers
 from glocal.data.features import Features, object_name
+from glocal.data.join import join
 from glocal.data.seen import MAX_SHARE_SEEN, seen
+from glocal.data.splits import question_folds
 from glocal.errors import DataError, DataWarning, FileError, ParameterError
 from glocal.evaluation.agreement import MIN_REPEATED_SHARE, answer_credit, ceiling, heldout_rows
 from glocal.evaluation.change import axes, axes_record, judged
 from glocal.evaluation.structure import structure
 from glocal.evaluation.view import View, load_view, object_view
 from glocal.files import PathLike, ending, read_object, reading
+from glocal.report.study import StudyData, StudySummary, summarise
 from glocal.results import read_rows, read_scores
 from glocal.similarity import unit_rows
 from glocal.suite.table import score_frame
@@ -33,6 +37,8 @@ from glocal.transform.record import value_at
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from glocal.extract.images import Source
 
 _ROWS = "rows.jsonl"
 _POINTS = "points.jsonl"
@@ -53,7 +59,8 @@ class Run:
     setting, `means` one for each setting, the original features among them (None while it is
     unfinished), and `choice` the rule, its reason and the chosen setting. `is_simulated` says that
     its plan, or that of the suite in whose folder it lies, is of simulated data, `is_single` that
-    it is one transform, and `network` names what was transformed, if a record does.
+    it is one transform, and `network` names what was transformed, if a record does. `study` tells
+    of the people of a study, to whose answers the transform was fitted.
     """
 
     name: str
@@ -67,6 +74,7 @@ class Run:
     is_simulated: bool = False
     is_single: bool = False
     network: str = ""
+    study: StudySummary | None = None
 
     @property
     def chance(self) -> float:
@@ -155,7 +163,12 @@ def _transform_run(path: PathLike, features: Features | None, answers: Answers |
 
 
 def transform_run(
-    name: str, transform: LinearTransform, features: Features, answers: Answers | None = None
+    name: str,
+    transform: LinearTransform,
+    features: Features,
+    answers: Answers | None = None,
+    *,
+    folds: Sequence[tuple[LinearTransform, Int[np.ndarray, " _"]]] = (),
 ) -> Run:
     """What the page shows of one transform, computed from features of objects and from answers.
 
@@ -169,6 +182,9 @@ def transform_run(
     answers : Answers or None
         Their indices are the rows of the features. Whether the transform was fitted to them is
         read from its record.
+    folds : sequence of (LinearTransform, (k,) int), k of each fold
+        The same fit without a part of the answers, and the rows of this part. Answers are then
+        scored by the fit that has not seen them.
     """
     raw = np.asarray(features.matrix, dtype=np.float64)
     if transform.normalised:
@@ -177,17 +193,19 @@ def transform_run(
     Z = transform.apply(raw)
     kept = structure(X, Z, k=min(10, len(raw) - 1)).scores[0]
     scores = [replace(kept, value=1.0, low=None, high=None), replace(kept, transform=name)]
-    change = axes_record(axes(transform, features))
+    change = axes_record(axes(transform, features, folds=[fit for fit, _ in folds]))
     fit = transform.meta.get("fit") or {}
     record: dict[str, Any] = {"fit": fit, "source": transform.meta.get("source")}
     if answers is not None:
-        scores += heldout_rows(
-            {"original": answer_credit(X, answers), name: answer_credit(Z, answers)}, answers
-        )
+        parts = [(fit.apply(raw), answers.select(rows)) for fit, rows in folds] or [(Z, answers)]
+        credit = np.concatenate([answer_credit(rows, part) for rows, part in parts])
+        original = np.concatenate([answer_credit(X, part) for _, part in parts])
+        order = np.concatenate([rows for _, rows in folds] or [np.arange(len(answers))])
+        scores += heldout_rows({"original": original, name: credit}, answers.select(order))
         bounds = ceiling(answers, least=MIN_REPEATED_SHARE)
         scores += bounds.scores if bounds is not None else ()
-        is_seen = _is_seen(transform, features, answers)
-        change |= {**judged(X, [(Z, answers)]), "heldout": None if is_seen is None else not is_seen}
+        is_seen = False if folds else _is_seen(transform, features, answers)
+        change |= {**judged(X, parts), "heldout": None if is_seen is None else not is_seen}
         record |= {"seen": is_seen, "chance": answers.chance, "n_people": answers.n_people}
     before = object_view(X, features.labels, meta={"arm": "original"}, answers=answers)
     meta = {"arm": name, "change": change}
@@ -201,6 +219,55 @@ def transform_run(
         is_single=True,
         network=network_name(transform.meta),
     )
+
+
+def study_run(
+    study: StudyData,
+    features: Features,
+    *,
+    progress: Callable[[str], None] = lambda doing: None,
+) -> Run:
+    """What the page shows of a study: its people, and what a transform gains now.
+
+    The default fit is made to all its answers, and without each third of the questions, to score
+    answers that a fit has not seen.
+
+    Parameters
+    ----------
+    study : StudyData
+    features : Features
+        Features of the images, with their names or in their order.
+    progress : function
+        Called with what is done next.
+
+    Raises
+    ------
+    DataError
+        There are fewer than 60 answers, or the features are of other images.
+    """
+    from glocal.aligner import FitData, fit
+    from glocal.aligner.curve import MIN_ANSWERS
+
+    if len(study.answers) < MIN_ANSWERS:
+        raise DataError(
+            f"the study {study.title!r} has {len(study.answers)} answers about similarity; its "
+            f"page needs at least {MIN_ANSWERS}. Make it once people have answered."
+        )
+    joined = join(features, study.answers)
+    if features.names is None and study.answers.names is not None:
+        features = replace(features, names=tuple(study.answers.names))
+    answers = joined.answers
+    data = FitData(features, answers, n_dropped=joined.n_dropped)
+    numbers = np.arange(len(answers))
+    progress("fitting")
+    transform = fit(data).transform
+    folds = []
+    for rows in question_folds(answers):
+        others = answers.select(np.setdiff1d(numbers, rows))
+        folds.append((fit(replace(data, answers=others)).transform, rows))
+    progress("parts of the answers")
+    run = transform_run("transform", transform, features, answers, folds=folds)
+    return replace(run, name=study.title, study=summarise(study, features, answers))
 
 
 def _is_seen(transform: LinearTransform, features: Features, answers: Answers) -> bool | None:
@@ -311,13 +378,16 @@ def _views(path: Path, run: Run) -> dict[str, dict[str, View]]:
 
 
 def load_thumbnails(
-    images: PathLike, runs: Sequence[Run], *, progress: Callable[[int], None] = lambda number: None
+    images: PathLike | Source,
+    runs: Sequence[Run],
+    *,
+    progress: Callable[[int], None] = lambda number: None,
 ) -> dict[str, str]:
     """Shrink the images that have the names of the runs' objects to 64 pixels.
 
     Folder and extension do not count; of several images of a name the first is taken. `images` is
-    what `glocal.extract.open_images` opens. Objects without a readable image are named in a
-    DataWarning.
+    what `glocal.extract.open_images` opens or returns. Objects without a readable image are named
+    in a DataWarning.
 
     Returns
     -------
@@ -329,7 +399,7 @@ def load_thumbnails(
     DataError
         No image has the name of an object.
     """
-    from glocal.extract.images import Unreadable, open_images
+    from glocal.extract.images import Source, Unreadable, open_images
 
     names = {
         name
@@ -338,7 +408,7 @@ def load_thumbnails(
         for view in arms.values()
         for name in view.names
     }
-    source = open_images(images)
+    source = images if isinstance(images, Source) else open_images(images)
     numbers: dict[str, int] = {}  # of the first image of each name
     for number, image_name in enumerate(source.names):
         numbers.setdefault(_key(image_name), number)

@@ -22,6 +22,7 @@ from glocal.cli.output import (
     print_table,
     progress_bar,
 )
+from glocal.cli.report import study_readers
 from glocal.data.planning import StudyDesign
 from glocal.errors import ParameterError
 from glocal.files import writable_target
@@ -29,6 +30,7 @@ from glocal_collect.settings import Settings
 
 if TYPE_CHECKING:
     from glocal.extract.images import Source
+    from glocal.report import StudyData
     from glocal_collect.export import Collected
     from glocal_collect.study import Study
 
@@ -97,10 +99,7 @@ def run(
             _put_links(study, base, as_json)
             with contextlib.suppress(KeyboardInterrupt):
                 uvicorn.Server(config).run(sockets=[listener])
-    folder = study.folder
-    print_message(
-        f"stopped; all answers are in {folder}. Continue: glocal collect run --out {folder}"
-    )
+    print_message(f"stopped; all answers are in {out}. Continue: glocal collect run --out {out}")
 
 
 @app.command("export")
@@ -133,8 +132,7 @@ def export(
 
     writable_target(out, what="--out", endings=(".npz", ".csv"))
     _, collected = _read(folder)
-    excluded = collected.people.dropna(subset="excluded")["id"]
-    left_out = sorted({*(without or []), *(() if everybody else excluded)})
+    left_out = sorted({*(without or []), *(() if everybody else collected.excluded)})
     collected = collected.without(left_out)
     files = []
     table = out
@@ -152,9 +150,8 @@ def export(
         "cannot_tell": int((collected.table["choice"] < 0).sum()),
     }
     summary = ", ".join(f"{name.replace('_', ' ')} {count}" for name, count in counts.items())
-    lines = [f"left out: {', '.join(left_out)}"] if left_out else []
-    lines.append(f"{summary}; written to {' and '.join(files)}")
-    print_result(as_json, {**counts, "without": left_out, "files": files}, *lines)
+    summary += f"; left out: {', '.join(left_out) or 'nobody'}; written to {' and '.join(files)}"
+    print_result(as_json, {**counts, "without": left_out, "files": files}, summary)
 
 
 @app.command("plan")
@@ -243,9 +240,28 @@ def people(
         rows = table.astype(object).where(table.notna(), None).reset_index()
         print_json({"people": rows.to_dict("records")})
         return
-    rows = overview.cells(table, study.settings.per_person)
-    rows.insert(1, "Code", table["code"].fillna(""))
-    print_table(["Person", *rows], rows.reset_index().to_numpy().tolist())
+    texts = overview.cells(table)
+    texts.insert(1, "Code", table["code"].fillna(""))
+    print_table(["Person", *texts], texts.reset_index().to_numpy().tolist())
+
+
+def read_study(folder: Path, features: Path | None) -> StudyData:
+    """A study as `glocal report` shows it; the features are for the model of the answers."""
+    from glocal.report import StudyData
+    from glocal_collect.overview import cells, judge, overview
+
+    study, collected = _read(folder)
+    people = overview(study, collected, judge(study, collected, features))
+    return StudyData(
+        study.title,
+        collected.without(collected.excluded).answers(),
+        lambda number: folder / "images" / f"{number}.jpg",
+        people,
+        cells(people),
+    )
+
+
+study_readers.append(read_study)
 
 
 def _read(

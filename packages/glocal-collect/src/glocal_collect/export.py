@@ -69,6 +69,11 @@ class Collected:
         return ((table["choice"] != CANNOT_TELL) & (table["source"] != CATCH)).to_numpy()
 
     @property
+    def excluded(self) -> list[str]:
+        """The ids of the people who are excluded."""
+        return self.people.dropna(subset="excluded")["id"].tolist()
+
+    @property
     def catch_passed(self) -> pd.Series:
         """Whether each catch trial was passed, with the index of its row of the table."""
         catch = self.table[self.table["source"] == CATCH]

@@ -22,9 +22,8 @@ def judge(study: Study, collected: Collected, features: Path | None = None) -> p
 
     It takes features of a path, else of the folder ``features`` of the study, else none.
     """
-    folder = study.folder / "features"
-    path = features or (folder if folder.exists() else None)
-    loaded = None if path is None else Features.load(path)
+    path = features or study.folder / "features"
+    loaded = Features.load(path) if features or path.exists() else None
     return participants(collected.answers(), loaded).reindex(columns=_JUDGED.split())
 
 
@@ -32,8 +31,8 @@ def overview(study: Study, collected: Collected, judged: pd.DataFrame) -> pd.Dat
     """A row for everybody who has a link or has begun.
 
     Beside the columns of `judge` it has ``name``, ``code``, ``answers`` with catch trials and
-    "can't tell", ``cannot_tell``, ``opened``, ``contested``, and the times ``consented``,
-    ``finished``, ``last`` and ``excluded``.
+    "can't tell", ``cannot_tell``, ``trials`` that everybody is asked, ``opened``, ``contested``,
+    and the times ``consented``, ``finished``, ``last`` and ``excluded``.
     """
     ids = {*collected.people["id"], *study.personal_ids}
     people = collected.people.astype(object).set_index("id")
@@ -47,16 +46,16 @@ def overview(study: Study, collected: Collected, judged: pd.DataFrame) -> pd.Dat
     whole = ["answers", "cannot_tell", "opened"]
     table[whole] = table[whole].astype(float).fillna(0).astype(int)
     table["is_marked"] = table["is_marked"].eq(True)
+    table["trials"] = study.settings.per_person
     return table.rename_axis("person")
 
 
-def cells(table: pd.DataFrame, per_person: int) -> pd.DataFrame:
+def cells(table: pd.DataFrame) -> pd.DataFrame:
     """The overview as texts by the titles of columns; what is not known is empty."""
-    rows = [_cells(row, per_person) for row in table.itertuples()]
-    return pd.DataFrame(rows, table.index.tolist())
+    return pd.DataFrame(map(_cells, table.itertuples()), table.index.tolist())
 
 
-def _cells(row: Any, per_person: int) -> dict[str, str]:
+def _cells(row: Any) -> dict[str, str]:
     remark = MARK if row.is_marked else ""
     log10_odds = min(row.odds, _MAX_LOG10_ODDS)
     last = "has not begun" if pd.isna(row.consented) else ""
@@ -65,7 +64,7 @@ def _cells(row: Any, per_person: int) -> dict[str, str]:
     agreement = f"{row.agreement:.2f} [{row.low:.2f}, {row.high:.2f}] of {row.shared:.0f}"
     return {
         "Site id": _text(row.name),
-        "Answers": f"{row.answers} of {per_person}",
+        "Answers": f"{row.answers} of {row.trials}",
         "Remark": remark if pd.isna(row.excluded) else "excluded",
         "Can’t tell": str(row.cannot_tell),
         "Median s": _text(row.seconds, ".1f"),

@@ -43,7 +43,7 @@ def person_page(study: Study, *, has_begun: bool, is_recruited: bool) -> str:
 
 def owner_page(study: Study, table: pd.DataFrame) -> str:
     """The page of the owner: a table of how much each person has answered, and how well."""
-    html = cells(table, study.settings.per_person).rename_axis(columns="Person").to_html(border=0)
+    html = cells(table).rename_axis(columns="Person").to_html(border=0)
     # NOTE pandas aligns the head by a style, which the policy forbids
     html = html.replace(' style="text-align: right;"', "")
     return _render(

@@ -1,0 +1,141 @@
+"""The page of a study: its sections and sentences, and what ends in one sentence."""
+
+import json
+import re
+
+import numpy as np
+import pytest
+
+from glocal.cli import report
+from glocal.cli.app import execute
+from glocal_collect.db import Database
+from glocal_collect.people import AnswerBody, StudyService
+from glocal_collect.settings import Settings
+from glocal_collect.study import create
+from glocal_collect.tokens import PERSON, Token
+
+pytest.importorskip("altair")
+pytest.importorskip("vl_convert")
+
+N_TRIALS = 120
+SECTIONS = [
+    "Methods",
+    "Participants",
+    "Ceiling",
+    "Learning curve",
+    "What people’s answers amplify",
+    "Neighbours before and after",
+    "Answers that flipped",
+    "Maps",
+    "Provenance",
+]
+
+
+@pytest.fixture(scope="module")
+def study(images, tmp_path_factory):
+    """A study in which p1 to p4 leave the two nearest numbers, and p5 clicks at random.
+
+    Beside it there are features of the images, in which their numbers are a weak direction.
+    """
+    folder = tmp_path_factory.mktemp("page") / "study"
+    settings = Settings(people=6, per_person=N_TRIALS, min_seconds=0.0, catch=0.05)
+    made = create(folder, str(images), settings)
+    database = Database(made.database)
+    service = StudyService(made, database)
+    rng = np.random.default_rng(0)
+    for person in ("p1", "p2", "p3", "p4", "p5"):
+        token = Token(PERSON, person)
+        service.consent(token)
+        while (trial := service.current(token))["trial"] is not None:
+            a, b, c = (int(re.sub(r"\D", "", item["name"])) for item in trial["items"])
+            gaps = [abs(b - c), abs(a - c), abs(a - b)]
+            choice = int(rng.integers(3) if person == "p5" else np.argmin(gaps))
+            service.answer(token, trial["trial"], AnswerBody(choice=choice, seconds=2.0))
+    database.close()
+    X = rng.normal(size=(12, 8))
+    X[:, 0] = np.linspace(-1, 1, 12)
+    np.save(folder.parent / "features.npy", X)
+    names = "\n".join(f"image{i}.png" for i in range(12))
+    (folder.parent / "file_names.txt").write_text(names, encoding="utf-8")
+    return folder
+
+
+@pytest.fixture
+def run(capsys):
+    """Run a command; its exit code, its output and its messages."""
+
+    def run_command(*arguments):
+        code = execute([*map(str, arguments)])
+        return code, *capsys.readouterr()
+
+    return run_command
+
+
+def test_the_page_of_a_study_has_its_people_and_what_a_transform_gains(run, study, tmp_path):
+    """Sections in their order, sentences of people, ceiling and more answers, and own pictures."""
+    page = tmp_path / "page.html"
+    command = ["report", study, "--features", study.parent / "features.npy", "--out", page]
+    code, output, _ = run(*command, "--json")
+    assert code == 0
+    html = page.read_text(encoding="utf-8")
+    assert re.findall("<h3>([^<]*)</h3>", html) == SECTIONS
+    (summary,) = json.loads(output)["studies"]
+    assert "5 people took part." in html  # p6 never came
+    assert "Answering as if at random: p5;" in html
+    assert "to questions that the fit had not seen, about the same objects, up from" in html
+    assert "equals the most frequent answer to its question" in html
+    assert "Twice as many answers, from 5 more people like these" in html
+    shown = json.loads(re.search(r'id="shown">(.*?)</script>', html)[1])
+    assert shown["pictures"].keys() == {f"image{i}" for i in range(12)}
+    assert "0-curve" in shown["charts"]
+    assert [person["person"] for person in summary["participants"]] == [
+        "p1",
+        "p2",
+        "p3",
+        "p4",
+        "p5",
+    ]
+    assert [person["is_marked"] for person in summary["participants"]] == [False] * 4 + [True]
+    assert not {"name", "code"} & summary["participants"][0].keys(), "the page may be published"
+    before, after = (score["value"] for score in (summary["curve"][0], summary["curve"][-1]))
+    assert after > before
+
+
+def test_excluded_people_are_shown_and_not_fitted(run, study, tmp_path):
+    """After an exclusion the fit is to the answers of the others; the table has all people."""
+    page = tmp_path / "page.html"
+    assert run("collect", "people", study, "--exclude", "p5")[0] == 0
+    code, output, _ = run("report", study, "--features", study.parent, "--out", page)
+    assert run("collect", "people", study, "--include", "p5")[0] == 0
+    assert code == 0
+    n_similarity = 4 * N_TRIALS - 4 * round(0.05 * N_TRIALS)
+    assert f"The fit is to {n_similarity} answers of 4 of them; excluded: p5." in output
+    assert "as if at random:" not in output
+    html = page.read_text(encoding="utf-8")
+    assert re.search(r"<bdi>p5</bdi>.*<bdi>excluded</bdi>", html)
+
+
+def test_what_a_page_of_a_study_lacks_is_said(run, study, tmp_path, monkeypatch):
+    """Features, people's answers and the package are asked for in a sentence each."""
+    page = tmp_path / "page.html"
+    code, _, messages = run("report", study, "--out", page)
+    assert code == 2
+    assert "pass --features of its images" in messages
+    code, _, messages = run("report", study, "--out", page, "--answers", study / "study.json")
+    assert code == 2
+    assert "--answers of its own" in messages
+    monkeypatch.setattr(report, "study_readers", [])
+    code, _, messages = run("report", study, "--features", study.parent, "--out", page)
+    assert code == 1
+    assert "pip install ./packages/glocal-collect" in messages
+    assert not page.exists()
+
+
+def test_a_study_with_few_answers_has_no_page(run, images, tmp_path):
+    """The sentence says how many there are, and how many are needed."""
+    create(tmp_path / "study", str(images), Settings(people=2))
+    np.save(tmp_path / "features.npy", np.random.default_rng(0).normal(size=(12, 4)))
+    command = ["report", tmp_path / "study", "--features", tmp_path / "features.npy"]
+    code, _, messages = run(*command, "--out", tmp_path / "page.html")
+    assert code == 1
+    assert "has 0 answers about similarity; its page needs at least 60" in messages

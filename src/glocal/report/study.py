@@ -1,0 +1,199 @@
+"""What the page of a study says of its participants, of its ceiling, and of more answers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from glocal.data.answers import Answers
+from glocal.data.features import Features
+from glocal.data.planning import attained_share
+from glocal.evaluation.agreement import MIN_REPEATED_SHARE, Ceiling, ceiling
+from glocal.results import Score
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+MIN_GAIN = 0.01
+"""Where twice as many answers add less agreement, a fraction, for certain, a study can stop."""
+JUDGED = (
+    *("answers", "seconds", "catch", "catch_trials", "shared", "agreement", "low", "high"),
+    *("repeats", "alike", "odds", "is_marked", "excluded"),
+)
+"""Columns of the numbers about a person that may be published."""
+_COLUMNS = ("Answers", "Remark", "Median s", "Catch failed", "Agrees with others", "Repeats alike")
+_FITTED_SHARE = 0.75  # of the answers, in the last point of a learning curve of four folds
+
+
+@dataclass(frozen=True, eq=False)
+class StudyData:
+    """A study, as the package that collected it hands it over.
+
+    Parameters
+    ----------
+    title : str
+    answers : Answers
+        With the names of the objects, and without the people who are excluded.
+    image : function
+        The number of an object to the path of its image.
+    people : DataFrame
+        A row for each person, by id, with the columns `JUDGED`: ``is_marked`` says who answers as
+        if at random, ``excluded`` when somebody was excluded. Some may have no answers.
+    cells : DataFrame
+        The same rows as texts, by the titles of their columns.
+    """
+
+    title: str
+    answers: Answers
+    image: Callable[[int], Path]
+    people: pd.DataFrame
+    cells: pd.DataFrame
+
+
+@dataclass(frozen=True, eq=False)
+class StudySummary:
+    """The people of a study, how well they agree, and whether to go on collecting.
+
+    `participants`, `agreement`, `advice` and `reason` are sentences. `curve` has the agreement for
+    each number of fitted answers, and `last_doubling` the gain between the last two numbers.
+    """
+
+    people: pd.DataFrame
+    cells: pd.DataFrame
+    ceiling: Ceiling | None
+    curve: tuple[Score, ...]
+    last_doubling: Score
+    participants: str
+    agreement: str
+    advice: str
+    reason: str
+
+    def record(self) -> dict[str, Any]:
+        """What the sentences are made of, as JSON values."""
+        people = self.people.reindex(columns=JUDGED)
+        rows = people.astype(object).where(people.notna(), None).reset_index(names="person")
+        points = [{"answers": n_fitted(score), **_bounds(score)} for score in self.curve]
+        return {
+            "participants": rows.to_dict("records"),
+            "ceiling": None if self.ceiling is None else self.ceiling.majority,
+            "curve": points,
+            "gain_of_last_doubling": _bounds(self.last_doubling),
+            "advice": f"{self.advice} {self.reason}",
+        }
+
+
+def summarise(study: StudyData, features: Features, answers: Answers) -> StudySummary:
+    """Describe a study; `answers` are its answers as rows of the features."""
+    from glocal.aligner.curve import learning_curve
+
+    *curve, last_doubling = learning_curve(features, answers)
+    advice, reason = advise(last_doubling, answers)
+    has_begun = study.people["answers"] > 0
+    bounds = ceiling(answers, least=MIN_REPEATED_SHARE)
+    return StudySummary(
+        people=study.people[has_begun],
+        cells=study.cells.loc[has_begun, [name for name in _COLUMNS if name in study.cells]],
+        ceiling=bounds,
+        curve=tuple(curve),
+        last_doubling=last_doubling,
+        participants=" ".join(_participants(study.people[has_begun], answers)),
+        agreement=_agreement(bounds),
+        advice=advice,
+        reason=reason,
+    )
+
+
+def advise(last_doubling: Score, answers: Answers) -> tuple[str, str]:
+    """Whether to go on, and why: what twice as many answers would add.
+
+    The gain of the last doubling of a learning curve was measured. It and its interval are
+    multiplied by what the formula of `glocal.plan_study` says of the next doubling beside it.
+    """
+    n_answers = len(answers)
+    n_objects = len(answers.named_objects())
+    share = attained_share(n_answers, n_objects)
+    next_share = attained_share(2 * n_answers, n_objects)
+    n_fitted_last = _FITTED_SHARE * n_answers
+    measured = attained_share(n_fitted_last, n_objects)
+    measured -= attained_share(n_fitted_last / 2, n_objects)
+    factor = (next_share - share) / measured
+    ends = (last_doubling.low, last_doubling.high)
+    gain = factor * last_doubling.value
+    low, high = (math.nan if end is None else factor * end for end in ends)
+    advice = "It is open whether more answers about these images would help."
+    if high < MIN_GAIN:
+        advice = (
+            "Stop collecting: more answers about these images would hardly help. For other images, "
+            "show more images."
+        )
+    elif low > 0:
+        advice = "Go on collecting: more answers about these images would help."
+    interval = ""
+    if not math.isnan(low):
+        interval = f" (95 % interval {100 * low:+.1f} to {100 * high:+.1f})"
+    return advice, (
+        f"Twice as many answers, from {answers.n_people or 0:,} more people like these, "
+        f"would change agreement by about {100 * gain:+.1f} points{interval}. By the formula of "
+        f"the plan {n_answers:,} answers about {n_objects:,} images give {100 * share:.0f} % of "
+        f"what is attainable for these images, and twice as many {100 * next_share:.0f} %."
+    )
+
+
+def n_fitted(score: Score) -> int:
+    """The number of fitted answers of a point of a learning curve."""
+    return int(score.transform.split()[0])
+
+
+def in_words(score: Score, sign: str = "") -> str:
+    """A score with its interval; `sign` is ``+`` for a difference."""
+    interval = ""
+    if score.low is not None and score.high is not None:
+        interval = f" [{score.low:{sign}.3f}, {score.high:{sign}.3f}]"
+    return f"{score.value:{sign}.3f}{interval}"
+
+
+def _participants(people: pd.DataFrame, answers: Answers) -> Iterator[str]:
+    """Who took part, who is excluded, and who should be looked at."""
+    is_excluded = people["excluded"].notna()
+    is_marked = people["is_marked"] & ~is_excluded
+    n_people = len(people)
+    yield (
+        f"{n_people:,} {'person' if n_people == 1 else 'people'} took part. The fit is to "
+        f"{len(answers):,} answers of {answers.n_people or 0:,} of them"
+        f"{_listed(is_excluded, '; excluded: ')}."
+    )
+    if is_marked.any():
+        yield (
+            f"{_listed(is_marked, 'Answering as if at random: ')}; their answers are in the fit. "
+            "If the rule that you wrote down before says so, exclude them by glocal collect people "
+            "STUDY --exclude ID, and make this page again."
+        )
+
+
+def _listed(is_member: pd.Series[bool], start: str) -> str:
+    """The ids of the members after a start; empty if there are none."""
+    ids = is_member.index[is_member].tolist()
+    return start + ", ".join(map(str, ids)) if ids else ""
+
+
+def _agreement(bounds: Ceiling | None) -> str:
+    """The ceiling in words."""
+    if bounds is None:
+        return (
+            "Fewer than a tenth of the answers are to questions that were asked twice or more: the "
+            "ceiling, how far any model can agree with people, is not known."
+        )
+    highest, lowest = (in_words(score) for score in bounds.scores)
+    return (
+        f"Of {bounds.n_answers:,} answers to questions that were asked twice or more, a fraction "
+        f"of {highest} equals the most frequent answer to its question; no model that always "
+        f"answers alike can agree with people more. A fraction of {lowest} equals the most "
+        "frequent answer of the others."
+    )
+
+
+def _bounds(score: Score) -> dict[str, float | None]:
+    return {"value": score.value, "low": score.low, "high": score.high}
