@@ -49,11 +49,11 @@ def test_the_formula_and_the_last_doubling_decide_whether_to_go_on(low, high, at
 def test_twice_as_many_answers_add_what_the_formula_of_the_plan_says(n):
     """The shares of n and 2 n answers, and their difference times what is attainable."""
     gain = Score("odd-one-out", "accuracy_cosine_difference", 0.03, 0.02, 0.04, n)
-    _, reason = advise(gain, random_answers(n), 0.4)
+    advice, reason = advise(gain, random_answers(n), 0.4)
     shares = [1 / (1 + (25 * N_OBJECTS / t) ** 0.8) for t in (n, 2 * n)]
-    assert f"adds about {40 * (shares[1] - shares[0]):.1f} points" in reason
+    assert f"would add about {40 * (shares[1] - shares[0]):.1f} points" in advice
     assert "from 4 more people like these" in reason
-    assert re.findall(r"([0-9]+) %(?: of what|,)", reason) == [f"{100 * x:.0f}" for x in shares]
+    assert re.findall(r"([0-9]+) %(?: of what|\.)", reason) == [f"{100 * x:.0f}" for x in shares]
 
 
 def test_answers_are_scored_by_the_fit_that_has_not_seen_them():

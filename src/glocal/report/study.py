@@ -130,14 +130,18 @@ def advise(last_doubling: Score, answers: Answers, attainable: float | None) -> 
             "Stop collecting: more answers about these images would hardly help. For other images, "
             "show more images."
         )
-    elif gain >= MIN_GAIN or low > 0:
+    elif gain >= MIN_GAIN:
+        advice = (
+            "Go on collecting: twice as many answers about these images would add about "
+            f"{100 * gain:.1f} points of agreement."
+        )
+    elif low > 0:
         advice = "Go on collecting: more answers about these images would help."
-    added = "" if math.isnan(gain) else f", which adds about {100 * gain:.1f} points of agreement"
     interval = "" if math.isnan(low) else f" (95 % interval {100 * low:+.1f} to {100 * high:+.1f})"
     return advice, (
         f"By the formula of the plan {n_answers:,} answers about {n_objects:,} images give about "
         f"{100 * shares[0]:.0f} % of what is attainable for these images, and twice as many, from "
-        f"{answers.n_people or 0:,} more people like these, {100 * shares[1]:.0f} %{added}. The "
+        f"{answers.n_people or 0:,} more people like these, {100 * shares[1]:.0f} %. The "
         f"last doubling of the learning curve changed agreement by "
         f"{100 * last_doubling.value:+.1f} points{interval}."
     )
