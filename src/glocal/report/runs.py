@@ -267,7 +267,7 @@ def study_run(
         folds.append((fit(replace(data, answers=others)).transform, rows))
     progress("parts of the answers")
     run = transform_run("transform", transform, features, answers, folds=folds)
-    return replace(run, name=study.title, study=summarise(study, features, answers))
+    return replace(run, name=study.title, study=summarise(study, features, answers, run.rows))
 
 
 def _is_seen(transform: LinearTransform, features: Features, answers: Answers) -> bool | None:

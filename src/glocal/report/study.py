@@ -25,7 +25,6 @@ JUDGED = (
 )
 """Columns of the numbers about a person that may be published."""
 _COLUMNS = ("Answers", "Remark", "Median s", "Catch failed", "Agrees with others", "Repeats alike")
-_FITTED_SHARE = 0.75  # of the answers, in the last point of a learning curve of four folds
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,14 +84,19 @@ class StudySummary:
         }
 
 
-def summarise(study: StudyData, features: Features, answers: Answers) -> StudySummary:
-    """Describe a study; `answers` are its answers as rows of the features."""
+def summarise(
+    study: StudyData, features: Features, answers: Answers, scores: pd.DataFrame
+) -> StudySummary:
+    """Describe a study.
+
+    `answers` are its answers as rows of the features, and `scores` those of a fit to them.
+    """
     from glocal.aligner.curve import learning_curve
 
     *curve, last_doubling = learning_curve(features, answers)
-    advice, reason = advise(last_doubling, answers)
-    has_begun = study.people["answers"] > 0
     bounds = ceiling(answers, least=MIN_REPEATED_SHARE)
+    advice, reason = advise(last_doubling, answers, _attainable(bounds, scores))
+    has_begun = study.people["answers"] > 0
     return StudySummary(
         people=study.people[has_begun],
         cells=study.cells.loc[has_begun, [name for name in _COLUMNS if name in study.cells]],
@@ -106,40 +110,51 @@ def summarise(study: StudyData, features: Features, answers: Answers) -> StudySu
     )
 
 
-def advise(last_doubling: Score, answers: Answers) -> tuple[str, str]:
+def advise(last_doubling: Score, answers: Answers, attainable: float | None) -> tuple[str, str]:
     """Whether to go on, and why: what twice as many answers would add.
 
-    The gain of the last doubling of a learning curve was measured. It and its interval are
-    multiplied by what the formula of `glocal.plan_study` says of the next doubling beside it.
+    By the formula of `glocal.plan_study` that is a share of what is `attainable`, the difference
+    between the ceiling and the agreement of the original features. It is None where that is not
+    known, or where the fit has not gained for certain; then the last doubling of the learning curve
+    decides alone, which is a less certain guide.
     """
     n_answers = len(answers)
     n_objects = len(answers.named_objects())
-    share = attained_share(n_answers, n_objects)
-    next_share = attained_share(2 * n_answers, n_objects)
-    n_fitted_last = _FITTED_SHARE * n_answers
-    measured = attained_share(n_fitted_last, n_objects)
-    measured -= attained_share(n_fitted_last / 2, n_objects)
-    factor = (next_share - share) / measured
+    shares = [attained_share(t, n_objects) for t in (n_answers, 2 * n_answers)]
+    gain = math.nan if attainable is None else attainable * (shares[1] - shares[0])
     ends = (last_doubling.low, last_doubling.high)
-    gain = factor * last_doubling.value
-    low, high = (math.nan if end is None else factor * end for end in ends)
+    low, high = (math.nan if end is None else end for end in ends)
     advice = "It is open whether more answers about these images would help."
-    if high < MIN_GAIN:
+    if high < MIN_GAIN or gain < MIN_GAIN:
         advice = (
             "Stop collecting: more answers about these images would hardly help. For other images, "
             "show more images."
         )
+    elif gain >= MIN_GAIN:
+        advice = (
+            "Go on collecting: twice as many answers about these images would add about "
+            f"{100 * gain:.1f} points of agreement."
+        )
     elif low > 0:
         advice = "Go on collecting: more answers about these images would help."
-    interval = ""
-    if not math.isnan(low):
-        interval = f" (95 % interval {100 * low:+.1f} to {100 * high:+.1f})"
+    interval = "" if math.isnan(low) else f" (95 % interval {100 * low:+.1f} to {100 * high:+.1f})"
     return advice, (
-        f"Twice as many answers, from {answers.n_people or 0:,} more people like these, "
-        f"would change agreement by about {100 * gain:+.1f} points{interval}. By the formula of "
-        f"the plan {n_answers:,} answers about {n_objects:,} images give {100 * share:.0f} % of "
-        f"what is attainable for these images, and twice as many {100 * next_share:.0f} %."
+        f"By the formula of the plan {n_answers:,} answers about {n_objects:,} images give about "
+        f"{100 * shares[0]:.0f} % of what is attainable for these images, and twice as many, from "
+        f"{answers.n_people or 0:,} more people like these, {100 * shares[1]:.0f} %. The "
+        f"last doubling of the learning curve changed agreement by "
+        f"{100 * last_doubling.value:+.1f} points{interval}."
     )
+
+
+def _attainable(bounds: Ceiling | None, scores: pd.DataFrame) -> float | None:
+    """The ceiling less the agreement before a fit; None if the fit has not gained for certain."""
+    by_metric = scores.set_index("metric")
+    (gain_low,) = by_metric.loc[["accuracy_cosine_difference"], "low"]
+    if bounds is None or not gain_low > 0:
+        return None
+    original = by_metric.loc[["accuracy_cosine"], "value"].iloc[0]
+    return float(bounds.majority[0] - original)
 
 
 def n_fitted(score: Score) -> int:
