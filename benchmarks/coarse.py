@@ -191,7 +191,7 @@ def make_of_curve(network: str, data: FitData) -> None:
         of_all = curve.solve(keep).transform.weights
         save(network, prefix + arm, data, [*matrices(curve, curve.choose(keep)), of_all])
     rows = [keep_row(network, curve, keep) for keep in CURVE]
-    original = float(curve.crossfit.average(curve.raw_credit))
+    original = float(np.average(curve.raw_credit, weights=curve.crossfit.answers.weights))
     record = {"lmbda": curve.penalty, "original": original, "rows": rows}
     with atomic_write(OUT / network / f"keep-{data.centre:g}.json") as stream:
         stream.write(json.dumps(record).encode())
@@ -264,7 +264,7 @@ def make_control(network: str, arm: str, data: FitData, lmbda: float) -> None:
         fits = [fit(part, Arm("naive", lmbda=lmbda), holdout=0).transform for part in parts]
         save(network, arm, data, [transform.weights for transform in fits])
         return
-    crossfit = CrossFit(data, folds, Exact(), Counter(), local=False)
+    crossfit = CrossFit(data, folds, Exact(), Counter(), local=False, starts={})
     crossfit.fit((lmbda, 0.0))
     full = fit(parts[-1], Arm("global", lmbda=lmbda), holdout=0).transform
     save(network, arm, data, [*crossfit.matrices((lmbda, 0.0)), full.weights])

@@ -50,10 +50,10 @@ def commands(command: Any, name: str = "glocal") -> Iterator[tuple[str, Any]]:
         yield from commands(part, name if word == "run" else f"{name} {word}")
 
 
-def example(command: Any) -> str:
-    """The command line after ``Example:`` in the help of a command, on one line; "" without one."""
-    _, _, line = (command.help or "").partition("Example: ")
-    return " ".join(line.split())
+def examples(command: Any) -> list[str]:
+    """The command lines after ``Example:`` in the help of a command, each on one line."""
+    _, *lines = (command.help or "").split("Example: ")
+    return [" ".join(line.split()) for line in lines]
 
 
 def page() -> str:
@@ -63,7 +63,8 @@ def page() -> str:
         description = (command.help or "").partition("Example: ")[0].strip()
         description = _OPTION.sub(r"`\g<0>`", description)
         table = _table(command.params)
-        parts.append(f"\n## {name}\n\n{description}\n\n```sh\n{example(command)}\n```\n\n{table}")
+        lines = "\n".join(examples(command))
+        parts.append(f"\n## {name}\n\n{description}\n\n```sh\n{lines}\n```\n\n{table}")
     return "".join(parts)
 
 

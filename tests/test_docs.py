@@ -296,12 +296,14 @@ def test_what_scripts_write_is_up_to_date():
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_help_has_an_example_that_is_right(name):
-    """The help of each command has an example line of that command, whose options exist and
+    """The help of each command has example lines of that command, whose options exist and
     suffice.
     """
-    example = REFERENCE.example(COMMANDS[name])
-    assert example.startswith(f"{name} ")
-    assert mistakes(example) == []
+    examples = REFERENCE.examples(COMMANDS[name])
+    assert examples
+    for example in examples:
+        assert example.startswith(f"{name} ")
+        assert mistakes(example) == []
 
 
 @every_page

@@ -116,8 +116,9 @@ def test_two_starts_agree_in_m(lmbda):
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_the_end_holds_its_own_evaluation_and_is_one_to_start_from(dtype):
-    """`at` is the objective at W, in the dtype of the features; started there the solver converges
-    at once."""
+    """`evaluation` is the objective at W, in the dtype of the features; started there the solver
+    converges at once.
+    """
     objective = arm(0.1, ChoiceLoss(X.astype(dtype), ANSWERS, ODD))
     result = solved(objective)
     assert (result.W.dtype, result.evaluation.dW.dtype) == (dtype, dtype)

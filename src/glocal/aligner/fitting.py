@@ -233,9 +233,9 @@ def _axes_chance(
 ) -> float:
     """The change of an axis that the choice of the answers explains: `chance_level`."""
     X = np.asarray(data.features.matrix, dtype=np.float64)
-    embeddings = [part_solution.transform(X) for part_solution in solutions]
+    embeddings = [part_solution.transform.map_rows(X) for part_solution in solutions]
     fractions = [len(part.data.answers) / len(data.answers) for part in parts]
-    return chance_level(solution.transform(X), embeddings, fractions)
+    return chance_level(solution.transform.map_rows(X), embeddings, fractions)
 
 
 def _agreement(

@@ -268,6 +268,9 @@ def _help(field: FieldInfo) -> str:
         for name, word in _BOUNDS.items()
         if getattr(constraint, name, None) is not None
     ]
-    details = [" and ".join(bounds), default and f"default: {default}"]
-    details = [detail for detail in details if detail]
+    details = []
+    if bounds:
+        details.append(" and ".join(bounds))
+    if default:
+        details.append(f"default: {default}")
     return f"{description} [{'; '.join(details)}]" if details else description

@@ -116,8 +116,8 @@ def anomaly(
         rows, no class with both normal and anomalous test images, a superclass of one subclass, NaN
         or infinity.
     ParameterError
-        An unknown mode, k below 1, a shift without subclasses, superclasses in another mode or
-        beside subclasses.
+        An unknown mode, k below 1, a shift without subclasses, superclasses in the mode
+        `leave-one-out` or beside subclasses.
 
     References
     ----------

@@ -32,10 +32,9 @@ class FewShot:
     """Few-shot accuracy of one set of features, ties shared.
 
     `per_draw` has the accuracy of each draw, on `n` test images each (with superclasses their mean
-    number). `low` and `high` are the 95 %
-    interval over draws and classes (None where nothing varies), `chance` is one over the number of
-    training classes. `units` hold the accuracy of each tested class in each draw, weighted by its
-    images.
+    number). `low` and `high` are the 95 % interval over draws and classes (None where nothing
+    varies), `chance` is one over the number of training classes. `units` hold the accuracy of each
+    tested class in each draw, weighted by its images.
     """
 
     accuracy: float

@@ -9,7 +9,7 @@ import difflib
 import json
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -286,9 +286,16 @@ def save_pretrained(transform: Any, folder: PathLike, **described: Any) -> None:
         written to.
     """
     check_replaceable(folder)
-    previous = Path(folder) / TRANSFORM_NAME
+    kept = _kept_options(Path(folder) / TRANSFORM_NAME)
+    _save_with_card(transform, folder, kept, described)
+
+
+def _save_with_card(
+    transform: Any, folder: PathLike, kept: Mapping[str, Any], described: Mapping[str, Any]
+) -> None:
+    """The files of a transform; what is stated comes before its card, and that before `kept`."""
     options = {key: value for key, value in described.items() if value}
-    options = {**_kept_options(previous), **(transform.meta.get("card") or {}), **options}
+    options = {**kept, **(transform.meta.get("card") or {}), **options}
     text = card(transform, **options)
     recorded = replace(transform, meta={**transform.meta, "card": options})
     recorded.save(make_folder(folder) / TRANSFORM_NAME)
@@ -353,18 +360,14 @@ def push_to_hub(transform: Any, repository: str, *, private: bool = False, **des
     if match is None or match[2]:
         raise ParameterError(f"the repository to push to is {repository!r}; it must be OWNER/NAME.")
     fix = "Check the network, and log in: hf auth login."
-    with TemporaryDirectory() as folder:
-        save_pretrained(transform, folder, **described)
-        with _hub(f"cannot publish hf://{name}", fix) as library:
-            api = library.HfApi(endpoint=os.environ.get("HF_ENDPOINT"))
-            api.create_repo(name, exist_ok=True, private=private)
-            if kept := _published_options(library, name):
-                stated = {key: value for key, value in described.items() if value}
-                save_pretrained(transform, folder, **{**kept, **stated})
-            commit = api.upload_folder(
-                repo_id=name, folder_path=folder, commit_message=f"glocal: {transform!r}"
-            )
-            return f"hf://{name}@{commit.oid}"
+    with TemporaryDirectory() as folder, _hub(f"cannot publish hf://{name}", fix) as library:
+        api = library.HfApi(endpoint=os.environ.get("HF_ENDPOINT"))
+        api.create_repo(name, exist_ok=True, private=private)
+        _save_with_card(transform, folder, _published_options(library, name), described)
+        commit = api.upload_folder(
+            repo_id=name, folder_path=folder, commit_message=f"glocal: {transform!r}"
+        )
+        return f"hf://{name}@{commit.oid}"
 
 
 def card(

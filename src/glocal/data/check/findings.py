@@ -204,6 +204,6 @@ class Case:
 
 
 def warn(findings: Iterable[Finding]) -> None:
-    """Warn of each, at a line above that of the caller."""
+    """Warn of each, at the line that called what checks the data for its caller."""
     for finding in findings:
         warnings.warn(f"{finding.message}. Fix: {finding.fix}.", DataWarning, stacklevel=4)
