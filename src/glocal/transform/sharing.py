@@ -360,6 +360,8 @@ def push_to_hub(transform: Any, repository: str, *, private: bool = False, **des
     if match is None or match[2]:
         raise ParameterError(f"the repository to push to is {repository!r}; it must be OWNER/NAME.")
     fix = "Check the network, and log in: hf auth login."
+    with TemporaryDirectory() as folder:
+        _save_with_card(transform, folder, {}, described)  # wrong options end before the network
     with TemporaryDirectory() as folder, _hub(f"cannot publish hf://{name}", fix) as library:
         api = library.HfApi(endpoint=os.environ.get("HF_ENDPOINT"))
         api.create_repo(name, exist_ok=True, private=private)
