@@ -250,6 +250,8 @@ def test_a_transform_with_scores_on_held_out_answers_is_judged_by_them(small):
         "gain_high": 0.15,
         "n": 300,
         "neighbours_kept": 0.93,
+        "k": 7,
+        "n_images": 8,
         "loss": 1.0,
         "original_loss": 1.05,
     }
@@ -258,7 +260,7 @@ def test_a_transform_with_scores_on_held_out_answers_is_judged_by_them(small):
         "t", LinearTransform(transform.weights, None, 0.0, 1.0, meta), features, answers
     )
     sentence = findings(run)[0].sentence
-    for part in ("52.0 %", "41.0 %", "300 answers", "93 %"):
+    for part in ("52.0 %", "41.0 %", "300 answers", "93 % of the 7 nearest", "among 8 images"):
         assert part in sentence
 
 
@@ -269,7 +271,8 @@ def test_a_transform_without_answers_has_axes_and_neighbours_and_no_vega(small, 
     (run,) = load_any([tmp_path / "t.npz"], features)
     page = report_page([run])
     assert re.fullmatch(
-        r"The transform of the network keeps \d+ % .*image\.", findings(run)[0].sentence
+        r"The transform of the network keeps \d+ % of the 10 nearest .*\(among 30 images\)\.",
+        findings(run)[0].sentence,
     )
     assert "agrees with people" not in page
     assert "×" in page

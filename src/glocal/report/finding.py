@@ -5,9 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from glocal.report.front import MARGIN, direction, front_points, is_overfitted
+from glocal.report.front import (
+    MARGIN,
+    direction,
+    front_points,
+    is_overfitted,
+    neighbour_counts,
+)
 from glocal.report.runs import Run
 from glocal.results import DIFFERENCE, PEOPLE
 from glocal.suite.table import differences, main_rows
@@ -55,6 +61,14 @@ class _Agreement:
     def is_uncertain(self) -> bool:
         """Whether nothing changed, or the interval of the gain, if there is one, contains 0."""
         return self.low <= 0 <= self.high or self.after == self.before
+
+
+class _Kept(NamedTuple):
+    """The share of the `k` nearest among `n_images` that are kept; None where no record says it."""
+
+    share: float
+    k: int | None
+    n_images: int | None
 
 
 def findings(run: Run) -> list[Headline]:
@@ -204,18 +218,44 @@ def _recorded_agreement(fit: Mapping[str, Any]) -> _Agreement | None:
     return None
 
 
-def _kept(run: Run, network: str, arm: str) -> float | None:
-    """The share of neighbours kept, of images that the fit had not seen wherever there are some."""
+def _kept(run: Run, network: str, arm: str) -> _Kept | None:
+    """Neighbours kept, of images that the fit had not seen wherever there are some."""
     if run.means is not None:
-        return float(run.means.loc[run.means["chosen"], "neighbours_kept"].iloc[0])
-    fit = _fit(run, network, arm)
+        share = float(run.means.loc[run.means["chosen"], "neighbours_kept"].iloc[0])
+        (k,) = neighbour_counts(run)
+        return _Kept(share, k, _images_of_folds(run))
     if run.is_single and run.study is None:
-        for place in ("holdout.heldout.neighbours_kept", "keep.expected.kept"):
-            if isinstance(value_at(fit, place), float):
-                return float(value_at(fit, place))
+        recorded = _recorded_kept(_fit(run, network, arm))
+        if recorded is not None:
+            return recorded
     rows = run.rows[(run.rows["network"] == network) & (run.rows["transform"] == arm)]
     rows = rows[rows["metric"] == "neighbours_kept"]
-    return float(rows["value"].iloc[-1]) if len(rows) else None
+    if not len(rows):
+        return None
+    row = rows.iloc[-1]
+    n_images = None if math.isnan(row["n"]) else int(row["n"])
+    return _Kept(float(row["value"]), value_at(row["settings"], "k"), n_images)
+
+
+def _images_of_folds(run: Run) -> int | None:
+    """The number of images of each fold of a sweep; None where folds differ."""
+    if run.points is None or "n_images" not in run.points:
+        return None
+    numbers = run.points["n_images"].dropna().unique()
+    return int(numbers[0]) if len(numbers) == 1 else None
+
+
+def _recorded_kept(fit: Mapping[str, Any]) -> _Kept | None:
+    """What the record of a fit says of the neighbours of images that it had not seen."""
+    places = (
+        ("holdout.heldout.neighbours_kept", "holdout.heldout.k", "holdout.heldout.n_images"),
+        ("keep.expected.kept", "keep.k", "keep.candidates"),
+    )
+    for place, k, n_images in places:
+        share = value_at(fit, place)
+        if isinstance(share, float):
+            return _Kept(share, value_at(fit, k), value_at(fit, n_images))
+    return None
 
 
 def _agreeing(agreement: _Agreement, means: str, subject: str, run: Run, network: str) -> str:
@@ -247,8 +287,10 @@ def _ceiling(run: Run, network: str) -> float | None:
     return float(rows["value"].iloc[-1]) if len(rows) else None
 
 
-def _keeping(kept: float) -> str:
-    return f"keeps {100 * kept:.0f} % of the ten nearest neighbours of each image"
+def _keeping(kept: _Kept) -> str:
+    number = "" if kept.k is None else f"{kept.k} "
+    images = "" if kept.n_images is None else f" (among {kept.n_images:,} images)"
+    return f"keeps {100 * kept.share:.0f} % of the {number}nearest neighbours of each image{images}"
 
 
 def percent(share: float) -> str:
@@ -326,7 +368,7 @@ def _advice(
     network: str,
     arm: str,
     agreement: _Agreement | None,
-    kept: float | None,
+    kept: _Kept | None,
     is_collapsed: bool,
 ) -> str:
     """What to do next."""
@@ -345,7 +387,7 @@ def _advice(
         return "Do not use it."
     if agreement.basis == "fitted":
         return "To know what to expect, fit with --holdout 3 or hold answers out with data split."
-    if kept is not None and kept < MIN_KEPT_FOR_SEARCH:
+    if kept is not None and kept.share < MIN_KEPT_FOR_SEARCH:
         return "Where neighbours matter, as in search, fit again with --keep 0.9."
     command = "glocal apply TRANSFORM FEATURES --out ALIGNED"
     if run.study is not None:

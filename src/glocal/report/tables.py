@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from glocal.report.front import LOWER_IS_BETTER, method_points, summary
+from glocal.report.front import LOWER_IS_BETTER, method_points, neighbour_counts, summary
 from glocal.report.runs import Run
 from glocal.suite.table import cell, long_scores, main_rows
 
@@ -50,9 +50,10 @@ def _named(rows: pd.DataFrame, run: Run) -> pd.DataFrame:
 def _methods_latex(run: Run) -> str:
     table = summary(run)
     spread = "one standard error over folds" if run.means is not None else "the 95 % interval"
+    numbers = " or ".join(map(str, neighbour_counts(run)))
+    neighbours = f"{numbers} nearest neighbours".lstrip()
     caption = (
-        f"Agreement with people and share of the ten nearest neighbours kept{_of(run)}; in "
-        f"brackets {spread}."
+        f"Agreement with people and share of the {neighbours} kept{_of(run)}; in brackets {spread}."
     )
     body = [[escaped(value) for value in row] for row in table.to_numpy().tolist()]
     return latex([escaped(name) for name in table], body, caption)
