@@ -91,25 +91,28 @@ def _finding(run: Run, network: str) -> Headline:
     is_collapsed = any(
         arms[arm].meta.get("collapsed") for arms in _views(run, network) if arm in arms
     )
-    subject = network or run.network or "the network"
     if is_collapsed:
         sentence = (
-            f"The transform maps all objects of {subject} to one point: nothing can be told apart, "
-            "and its agreement with people is that of guessing."
+            f"The transform maps all objects of {_name(run, network)} to one point: nothing can "
+            "be told apart, and its agreement with people is that of guessing."
         )
     elif agreement is not None:
         neighbours = "" if kept is None else f", and {_keeping(kept)}"
-        means = "the transform" if run.is_single or run.means is not None else arm
-        sentence = f"{_agreeing(agreement, means, subject, run, network)}{neighbours}."
+        sentence = f"{_agreeing(run, network, arm, agreement)}{neighbours}."
     elif kept is not None:
-        sentence = f"The transform of {subject} {_keeping(kept)}."
+        sentence = f"The transform of {_name(run, network)} {_keeping(kept)}."
     else:
-        sentence = _comparison(run, network, arm, subject)
+        sentence = _comparison(run, network, arm)
     details = [*_data(run, fit), *_worse(run, network, arm)]
     if not is_collapsed:
         details += _warnings(run, agreement)
     details.append(_advice(run, network, arm, agreement, kept, is_collapsed))
     return Headline(network, arm, sentence, " ".join(filter(None, details)))
+
+
+def _name(run: Run, network: str) -> str:
+    """What a sentence calls a network."""
+    return network or run.network or "the network"
 
 
 def featured_arm(run: Run, network: str) -> str:
@@ -238,11 +241,10 @@ def _kept(run: Run, network: str, arm: str) -> _Kept | None:
 
 
 def _images_of_folds(run: Run) -> int | None:
-    """The number of images of each fold of a sweep; None where folds differ."""
+    """The mean number of images of a fold of a sweep: neighbours are among these."""
     if run.points is None or "n_images" not in run.points:
         return None
-    numbers = run.points["n_images"].dropna().unique()
-    return int(numbers[0]) if len(numbers) == 1 else None
+    return round(float(run.points["n_images"].mean()))
 
 
 def _recorded_kept(fit: Mapping[str, Any]) -> _Kept | None:
@@ -258,8 +260,9 @@ def _recorded_kept(fit: Mapping[str, Any]) -> _Kept | None:
     return None
 
 
-def _agreeing(agreement: _Agreement, means: str, subject: str, run: Run, network: str) -> str:
+def _agreeing(run: Run, network: str, arm: str, agreement: _Agreement) -> str:
     """Agreement before and after, with the ceiling and what guessing gives."""
+    subject = "the transform" if run.is_single or run.means is not None else arm
     basis = _BASES.get(agreement.basis, "")
     answers = f"{agreement.n:,} answers {basis}".strip() if agreement.n else f"answers {basis}"
     before = percent(agreement.before)
@@ -275,9 +278,10 @@ def _agreeing(agreement: _Agreement, means: str, subject: str, run: Run, network
     if not math.isnan(agreement.low):
         gain = f"{100 * agreement.low:+.1f} to {100 * agreement.high:+.1f} points"
         bounds.append(f"95 % interval of the change {gain}")
+    after = percent(agreement.after)
     return (
-        f"With {means}, {subject} agrees with people in {percent(agreement.after)} of "
-        f"{answers}, {change} ({'; '.join(bounds)})"
+        f"With {subject}, {_name(run, network)} agrees with people in {after} of {answers}, {change} "
+        f" ({'; '.join(bounds)})"
     )
 
 
@@ -298,7 +302,7 @@ def percent(share: float) -> str:
     return f"{100 * share:.1f} %"
 
 
-def _comparison(run: Run, network: str, arm: str, subject: str) -> str:
+def _comparison(run: Run, network: str, arm: str) -> str:
     """What tasks say, where agreement with people was not measured."""
     rows = _tasks(run, network, arm)
     groups: dict[str, list[str]] = {"better": [], "worse": [], "same": []}
@@ -308,12 +312,15 @@ def _comparison(run: Run, network: str, arm: str, subject: str) -> str:
     n_compared = sum(map(len, groups.values()))
     if not n_compared:
         number = run.rows["task"].nunique()
-        return f"{number} {_plural('task', number)} of {subject} were scored; nothing was compared."
+        return (
+            f"{number} {_plural('task', number)} of {_name(run, network)} were scored; nothing was "
+            "compared."
+        )
     parts = [f"{name} on {', '.join(groups[name])}" for name in ("better", "worse") if groups[name]]
     outcome = " and ".join(parts) or "neither better nor worse on any"
     return (
         f"Compared with {run.baseline} on {n_compared} {_plural('task', n_compared)}, {arm} of "
-        f"{subject} is {outcome}."
+        f"{_name(run, network)} is {outcome}."
     )
 
 
