@@ -280,8 +280,8 @@ def _agreeing(run: Run, network: str, arm: str, agreement: _Agreement) -> str:
         bounds.append(f"95 % interval of the change {gain}")
     after = percent(agreement.after)
     return (
-        f"With {subject}, {_name(run, network)} agrees with people in {after} of {answers}, {change} "
-        f" ({'; '.join(bounds)})"
+        f"With {subject}, {_name(run, network)} agrees with people in {after} of {answers}, "
+        f"{change} ({'; '.join(bounds)})"
     )
 
 
