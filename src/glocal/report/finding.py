@@ -15,6 +15,7 @@ from glocal.report.front import (
     neighbour_counts,
 )
 from glocal.report.runs import Run
+from glocal.report.study import plural
 from glocal.results import DIFFERENCE, PEOPLE
 from glocal.suite.table import differences, main_rows
 from glocal.transform.record import value_at
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 MIN_KEPT = 0.9
 """Share of neighbours that the arm of a suite keeps that the page is about, if one does."""
 MIN_KEPT_FOR_SEARCH = 0.8
-_MIN_CERTAIN = 170  # held-out answers
 _AGREEMENT = ("accuracy_cosine", "accuracy_dot")
 _BASES = {
     "objects": "about objects that the fit had not seen",
@@ -313,13 +313,13 @@ def _comparison(run: Run, network: str, arm: str) -> str:
     if not n_compared:
         number = run.rows["task"].nunique()
         return (
-            f"{number} {_plural('task', number)} of {_name(run, network)} were scored; nothing was "
+            f"{number} {plural('task', number)} of {_name(run, network)} were scored; nothing was "
             "compared."
         )
     parts = [f"{name} on {', '.join(groups[name])}" for name in ("better", "worse") if groups[name]]
     outcome = " and ".join(parts) or "neither better nor worse on any"
     return (
-        f"Compared with {run.baseline} on {n_compared} {_plural('task', n_compared)}, {arm} of "
+        f"Compared with {run.baseline} on {n_compared} {plural('task', n_compared)}, {arm} of "
         f"{_name(run, network)} is {outcome}."
     )
 
@@ -337,7 +337,7 @@ def _data(run: Run, fit: Mapping[str, Any]) -> Iterator[str]:
     n_answers = fit.get("n_answers")
     if n_answers:
         n_people = fit.get("n_people") or run.record.get("n_people")
-        people = f" of {n_people:,} {_plural('person', n_people)}" if n_people else ""
+        people = f" of {n_people:,} {plural('person', n_people)}" if n_people else ""
         objects = f" about {fit['n_objects']:,} objects" if fit.get("n_objects") else ""
         local = f" and to the neighbours of {fit['n_local']:,} images" if fit.get("n_local") else ""
         yield f"It was fitted to {n_answers:,} answers{people}{objects}{local}."
@@ -354,19 +354,21 @@ def _worse(run: Run, network: str, arm: str) -> Iterator[str]:
         yield f"It got worse on {', '.join(losses)}."
     elif rows:
         number = len(rows)
-        yield f"Nothing else got worse by more than {MARGIN} ({number} {_plural('task', number)})."
+        yield f"Nothing else got worse by more than {MARGIN} ({number} {plural('task', number)})."
     else:
         yield "What it does to other tasks was not measured."
 
 
 def _warnings(run: Run, agreement: _Agreement | None) -> Iterator[str]:
+    from glocal.aligner.fitting import MIN_HELDOUT_ANSWERS  # with the solver
+
     if is_overfitted(run):
         yield "It is overfitted: its loss on held-out answers is above that of the features alone."
     if agreement is None:
         return
     if agreement.basis == "fitted":
         yield "Agreement with new answers is lower."
-    elif 0 < agreement.n < _MIN_CERTAIN:
+    elif 0 < agreement.n < MIN_HELDOUT_ANSWERS:
         yield f"{agreement.n} held-out answers are too few to be sure of a small gain."
 
 
@@ -404,9 +406,3 @@ def _advice(
 
 def _is_harmed(row: Mapping[Any, Any]) -> bool:
     return direction(row) == "worse" and row["metric"] != "neighbours_kept"
-
-
-def _plural(noun: str, number: int) -> str:
-    if number == 1:
-        return noun
-    return "people" if noun == "person" else f"{noun}s"

@@ -30,9 +30,7 @@ def front_points(run: Run) -> pd.DataFrame:
     neighbours_kept, and …_low and …_high of both (one standard error over folds, or the 95 %
     interval), strong (no other of its method is better in both), chosen.
     """
-    from glocal.sweep import (
-        pareto_front,
-    )  # it loads the solver, which no other part of a page needs
+    from glocal.sweep import pareto_front  # with the solver, which importing this does not load
 
     points = _suite_points(run.rows) if run.means is None else _sweep_points(run.means)
     strong: list[Any] = []
@@ -56,7 +54,7 @@ def method_points(run: Run) -> pd.DataFrame:
 def neighbour_counts(run: Run) -> list[int]:
     """How many nearest neighbours the scores of a run are about: one number, or several."""
     if run.means is not None:
-        from glocal.aligner.data import NEIGHBOURS
+        from glocal.aligner.data import NEIGHBOURS  # with the solver
 
         return [NEIGHBOURS]
     rows = run.rows[run.rows["metric"] == "neighbours_kept"]

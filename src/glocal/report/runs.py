@@ -227,7 +227,7 @@ def _agreement_scores(
     name: str, X: Float[np.ndarray, "n p"], parts: Sequence[Part], answers: Answers
 ) -> list[Score]:
     """Agreement before and after with the answers of all parts, the gain, and the ceiling."""
-    from glocal.aligner.data import pooled_answers  # with the solver, which run folders do not need
+    from glocal.aligner.data import pooled_answers
 
     credit = {
         "original": np.concatenate([answer_credit(X, part) for _, part in parts]),
