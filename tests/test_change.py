@@ -164,7 +164,7 @@ def test_support_counts_answers_that_chose_a_pair_and_those_that_could_have():
     ]
 
 
-def test_what_people_say_of_neighbours_that_left_and_came():
+def test_what_people_say_of_lost_and_gained_neighbours():
     """Of pairs that are neighbours on one side alone, among the objects that the answers name; the
     parts of several fits add up.
     """
@@ -172,9 +172,9 @@ def test_what_people_say_of_neighbours_that_left_and_came():
     Z = X[[0, 2, 1, 3, 4]]  # objects 1 and 2 change their places
     answers = Answers.from_array([[0, 2, 3], [0, 1, 3], [0, 2, 1]])
     once = confirmed(X, [(Z, answers)], k=1)
-    assert once == {"left": [1.0, 3.0], "came": [2.0, 3.0]}
-    assert confirmed(X, [(Z, answers), (Z, answers)], k=1)["came"] == [4.0, 6.0]
-    assert confirmed(X, [(X, answers)], k=1) == {"left": [0.0, 0.0], "came": [0.0, 0.0]}
+    assert once == {"lost": [1.0, 3.0], "gained": [2.0, 3.0]}
+    assert confirmed(X, [(Z, answers), (Z, answers)], k=1)["gained"] == [4.0, 6.0]
+    assert confirmed(X, [(X, answers)], k=1) == {"lost": [0.0, 0.0], "gained": [0.0, 0.0]}
 
 
 def test_flips_are_counted_by_weight_and_the_clearest_shown():

@@ -2,6 +2,7 @@
 
 import json
 import re
+import sys
 
 import numpy as np
 import pandas as pd
@@ -9,11 +10,11 @@ import pytest
 
 pytest.importorskip("altair")
 
-from glocal import Answers, Features, LinearTransform
+from glocal import Answers, Features, LinearTransform, axes
 from glocal.data.seen import sketch
-from glocal.errors import FileError, ParameterError
+from glocal.errors import FileError, MissingDependencyError, ParameterError
 from glocal.evaluation.view import View
-from glocal.report import Run, findings, load_any, report_page, transform_run
+from glocal.report import Run, findings, load_any, report_page, save_axes_figure, transform_run
 from glocal.results import Score, write_rows
 from glocal.suite.table import score_frame
 
@@ -250,6 +251,8 @@ def test_a_transform_with_scores_on_held_out_answers_is_judged_by_them(small):
         "gain_high": 0.15,
         "n": 300,
         "neighbours_kept": 0.93,
+        "k": 7,
+        "n_images": 8,
         "loss": 1.0,
         "original_loss": 1.05,
     }
@@ -258,7 +261,7 @@ def test_a_transform_with_scores_on_held_out_answers_is_judged_by_them(small):
         "t", LinearTransform(transform.weights, None, 0.0, 1.0, meta), features, answers
     )
     sentence = findings(run)[0].sentence
-    for part in ("52.0 %", "41.0 %", "300 answers", "93 %"):
+    for part in ("52.0 %", "41.0 %", "300 answers", "93 % of the 7 nearest", "among 8 images"):
         assert part in sentence
 
 
@@ -269,7 +272,8 @@ def test_a_transform_without_answers_has_axes_and_neighbours_and_no_vega(small, 
     (run,) = load_any([tmp_path / "t.npz"], features)
     page = report_page([run])
     assert re.fullmatch(
-        r"The transform of the network keeps \d+ % .*image\.", findings(run)[0].sentence
+        r"The transform of the network keeps \d+ % of the 10 nearest .*\(among 30 images\)\.",
+        findings(run)[0].sentence,
     )
     assert "agrees with people" not in page
     assert "×" in page
@@ -279,6 +283,16 @@ def test_a_transform_without_answers_has_axes_and_neighbours_and_no_vega(small, 
     assert "unsafe-eval" not in page
     shown = re.search(r'id="shown">(.*?)</script>', page, re.DOTALL)[1]
     assert set(json.loads(shown)["objects"]) == {"0-0"}
+
+
+def test_axes_are_drawn_as_svg_without_the_library_that_draws_charts(small, tmp_path, monkeypatch):
+    """Only PNG and PDF need it: they are refused with its name."""
+    features, _, transform = small
+    monkeypatch.setitem(sys.modules, "vl_convert", None)
+    save_axes_figure(axes(transform, features), "Axes", tmp_path / "axes.svg")
+    assert "thing" in (tmp_path / "axes.svg").read_text("utf-8")
+    with pytest.raises(MissingDependencyError, match="vl-convert"):
+        save_axes_figure(axes(transform, features), "Axes", tmp_path / "axes.pdf")
 
 
 def test_files_of_scores_and_folders_of_transforms_are_read(small, tmp_path):

@@ -594,7 +594,7 @@ def test_a_name_that_is_searched_is_shown(visit):
         if box.evaluate("box => box === document.activeElement"):
             break
     tab.keyboard.type("object 1")
-    match = tab.locator(".change.found")
+    match = tab.locator(".change.match")
     assert match.locator("h4").inner_text() == "object 1"
     assert match.locator("li").count() == 12
     assert tab.locator(".hit.lit").count() == 2

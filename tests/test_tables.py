@@ -77,6 +77,17 @@ def test_the_latex_has_escapes_the_best_in_bold_a_star_and_a_caption(tables):
     assert len({line.count(" & ") for line in lines}) == 1
 
 
+def test_the_caption_says_how_many_neighbours_were_counted(tmp_path):
+    """Few images have fewer than ten: the number is that of the rows."""
+    scores = []
+    for arm in ("original", "glocal"):
+        common = {"n": 8, "transform": arm}
+        scores.append(Score("odd-one-out", "accuracy_cosine", 0.5, **common))
+        scores.append(Score("structure", "neighbours_kept", 0.9, settings={"k": 7}, **common))
+    save_tables([Run("small", score_frame(scores))], tmp_path)
+    assert "the 7 nearest neighbours kept" in (tmp_path / "methods.tex").read_text("utf-8")
+
+
 def test_every_special_character_means_itself_in_latex():
     """Each that TeX reads otherwise is written by its command."""
     assert escaped("\\~^&%$#_{}") == (

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -70,6 +70,20 @@ def learning_curve(
     agreement = heldout_rows(credit_of, heldout)[: len(names)]
     last_doubling = heldout_rows({name: credit_of[name] for name in names[-2:]}, heldout)[-1]
     return [*agreement, last_doubling]
+
+
+def curve_record(scores: Sequence[Score]) -> dict[str, Any]:
+    """What `learning_curve` returns as JSON values."""
+    *curve, last_doubling = scores
+    return {
+        "curve": [{"answers": int(score.transform.split()[0]), **_ends(score)} for score in curve],
+        "gain_of_last_doubling": _ends(last_doubling),
+    }
+
+
+def _ends(score: Score) -> dict[str, float | None]:
+    """The value of a score and the ends of its interval."""
+    return {"value": score.value, "low": score.low, "high": score.high}
 
 
 class _FoldScores(NamedTuple):

@@ -40,7 +40,6 @@ from glocal.errors import DataError, ParameterError
 from glocal.extract.sets import image_sets
 from glocal.files import make_folder, writable_target
 from glocal.options import Options
-from glocal.results import Score
 
 app = typer.Typer(
     help="Check and split features and answers; import other people's; fetch published ones.",
@@ -182,7 +181,7 @@ def curve_command(
 
     Example: glocal data curve --features features.npy --answers triplets.npy
     """
-    from glocal.aligner.curve import learning_curve
+    from glocal.aligner.curve import curve_record, learning_curve
 
     loaded = Features.load(features)
     joined = form.to_fit(loaded)
@@ -190,8 +189,7 @@ def curve_command(
         scores = learning_curve(loaded, joined.answers, folds=folds, seed=seed)
     *curve, gain = scores
     record = {
-        "curve": [{"answers": int(score.transform.split()[0]), **bounds(score)} for score in curve],
-        "gain_of_last_doubling": bounds(gain),
+        **curve_record(scores),
         "n": len(joined.answers),
         "n_dropped": joined.n_dropped,
     }
@@ -200,11 +198,6 @@ def curve_command(
     rows = [[score.transform, interval(score.value, score.low, score.high)] for score in curve]
     change = interval(gain.value, gain.low, gain.high, sign="+")
     return print_table(["fitted to", "agreement"], [*rows, ["last doubling", change]])
-
-
-def bounds(score: Score) -> dict[str, float | None]:
-    """The value of a score and its interval."""
-    return {"value": score.value, "low": score.low, "high": score.high}
 
 
 class ImportForm(Options):

@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from glocal.transform import LinearTransform
 
 Part = tuple[np.ndarray, Answers]
-"""An embedding Z of all objects, and the answers that it is judged by."""
+"""An embedding Z of all objects, and the answers that are compared with it."""
 SHOWN_NEIGHBOURS = 6
-SURE = 0.8
+MIN_STABILITY = 0.8
 """An axis that correlates less with that of a fit to a part of the answers is called unsure."""
 _MAX_DENSE = 200  # objects, up to which all eigenvectors are computed
 _MIN_GAIN = 1e-9  # a smaller change of a share is rounding
@@ -145,12 +145,6 @@ def _stability(
     return stability
 
 
-def axes_record(table: pd.DataFrame) -> dict[str, Any]:
-    """The table of `axes` as JSON values."""
-    rows = table.astype(object).where(table.notna(), None).to_dict("records")
-    return {"axes": rows, "chance": table.attrs["chance"]}
-
-
 def chance_level(
     Z: Float[np.ndarray, "n q"],
     folds: Sequence[Float[np.ndarray, "n q"]],
@@ -259,7 +253,34 @@ def _support(
     return np.stack(counts, axis=-1)
 
 
-def judged(X: Float[np.ndarray, "n p"], parts: Sequence[Part]) -> dict[str, Any]:
+def change_record(
+    table: pd.DataFrame | None,
+    X: Float[np.ndarray, "n p"],
+    parts: Sequence[Part],
+    heldout: bool | None,
+) -> dict[str, Any]:
+    """What a transform changes, as JSON values; without a table or without parts, the rest.
+
+    Parameters
+    ----------
+    table : DataFrame or None
+        What `axes` returns.
+    X : (n, p) array
+        The features of all objects before the transform.
+    parts : sequence of Part
+    heldout : bool or None
+        Whether the fits had not seen the answers of the parts; None if that is not known.
+    """
+    record: dict[str, Any] = {}
+    if table is not None:
+        rows = table.astype(object).where(table.notna(), None).to_dict("records")
+        record |= {"axes": rows, "chance": table.attrs["chance"]}
+    if parts:
+        record |= {**answer_changes(X, parts), "heldout": heldout}
+    return record
+
+
+def answer_changes(X: Float[np.ndarray, "n p"], parts: Sequence[Part]) -> dict[str, Any]:
     """What people's answers say of a change: `flips` and `confirmed`."""
     return {"flips": flips(X, parts), "confirmed": confirmed(X, parts)}
 
@@ -267,19 +288,19 @@ def judged(X: Float[np.ndarray, "n p"], parts: Sequence[Part]) -> dict[str, Any]
 def confirmed(
     X: Float[np.ndarray, "n p"], parts: Sequence[Part], k: int = SHOWN_NEIGHBOURS
 ) -> dict[str, list[float]]:
-    """What people say of pairs that are no longer neighbours, ``left``, and of new ones, ``came``.
+    """What people say of ``lost`` pairs, which are no longer neighbours, and of ``gained`` ones.
 
     Each is [answers that chose the pair, answers that could have], a pair counted once. Neighbours
     are the k nearest among the objects that the answers of a part name.
     """
-    totals = {"left": np.zeros(2), "came": np.zeros(2)}
+    totals = {"lost": np.zeros(2), "gained": np.zeros(2)}
     for Z, answers in parts:
         named = answers.named_objects()
         position = np.full(len(X), -1)
         position[named] = np.arange(len(named))
         relabelled = answers.relabel(position)
         before, after = (neighbours(rows[named], min(k, len(named) - 1)) for rows in (X, Z))
-        for name, rows, others in (("left", before, after), ("came", after, before)):
+        for name, rows, others in (("lost", before, after), ("gained", after, before)):
             pairs = _changed_pairs(rows, others)
             totals[name] += _support(pairs[:, 0], pairs[:, 1], relabelled, len(named)).sum(axis=0)
     return {name: total.tolist() for name, total in totals.items()}

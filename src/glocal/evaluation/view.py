@@ -41,7 +41,7 @@ class _Change(BaseModel):
     axes: list[_Axis] = []
     chance: float | None = None
     flips: _Flips | None = None
-    confirmed: dict[Literal["left", "came"], tuple[float, float]] = {}
+    confirmed: dict[Literal["lost", "gained"], tuple[float, float]] = {}
     heldout: bool | None = None
 
 
@@ -58,7 +58,8 @@ class View:
     `positions` are the map of `object_map`, float32; `neighbours` the rows nearest by cosine,
     nearest first; `meta` has the network, the arm, whether it is collapsed, notes that the page
     must show, and of a transform its ``change``: ``axes`` and the level of ``chance``, and with
-    answers what `glocal.evaluation.change.judged` says, and whether they were ``heldout``.
+    answers what `glocal.evaluation.change.answer_changes` says, and whether they were
+    ``heldout``.
     `support` says of each neighbour how many answers chose the pair and how many could have; it is
     None without answers.
     """

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from glocal.errors import import_optional
 from glocal.report.front import front_points
 from glocal.report.runs import Run
-from glocal.report.study import StudySummary, n_fitted
+from glocal.report.study import StudySummary
 from glocal.results import PEOPLE
 from glocal.suite.table import main_rows
 
@@ -76,8 +75,7 @@ def curve_chart(study: StudySummary) -> alt.LayerChart:
     import pandas as pd
 
     alt = import_optional("altair", "a report")
-    points = pd.DataFrame([asdict(score) for score in study.curve])[["value", "low", "high"]]
-    points["answers"] = [n_fitted(score) for score in study.curve]
+    points = pd.DataFrame(study.curve_record["curve"])
     ticks = points["answers"].tolist()
     x = alt.X(
         "answers:Q",
@@ -120,13 +118,15 @@ def front_chart(points: pd.DataFrame, baseline: str) -> alt.LayerChart:
     numbers = _tooltips("accuracy_cosine", "neighbours_kept")
     base = alt.Chart(_data(points)).encode(x, y, tooltip=["method:N", "setting:N", *numbers])
     strong = base.transform_filter("datum.strong").encode(colour)
-    x_low = alt.X("neighbours_kept_low:Q")
-    y_low = alt.Y("accuracy_cosine_low:Q")
     opacity = alt.when("datum.strong").then(alt.value(1)).otherwise(alt.value(0.3))
     layers = [
         strong.mark_line().encode(order="neighbours_kept:Q"),
-        strong.mark_rule(opacity=0.5).encode(x=x_low, x2="neighbours_kept_high:Q"),
-        strong.mark_rule(opacity=0.5).encode(y=y_low, y2="accuracy_cosine_high:Q"),
+        strong.mark_rule(opacity=0.5).encode(
+            x="neighbours_kept_low:Q", x2="neighbours_kept_high:Q"
+        ),
+        strong.mark_rule(opacity=0.5).encode(
+            y="accuracy_cosine_low:Q", y2="accuracy_cosine_high:Q"
+        ),
         base.mark_point(filled=True, size=90).encode(colour, shape, opacity=opacity),
         base.transform_filter("datum.chosen").mark_point(size=350, color=INK, strokeWidth=2),
     ]

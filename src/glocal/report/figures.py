@@ -33,6 +33,7 @@ _CAPTION = (
 def save_figure(chart: Any, out: PathLike) -> None:
     """Draw a chart of Altair as PNG (200 dots an inch), PDF or SVG, by the ending of the file."""
     kind = _kind(out)
+    import_optional("vl_convert", "a figure")  # by which Altair draws
     options = {"ppi": _DOTS_PER_INCH} if kind == "png" else {}
     drawing: Any = io.StringIO() if kind == "svg" else io.BytesIO()
     chart.save(drawing, format=kind, **options)
@@ -124,9 +125,7 @@ def _style(colours: dict[str, str]) -> str:
 
 def _kind(out: PathLike) -> str:
     """The kind of drawing that the ending of a file names."""
-    kind = writable_target(out, what="figure", endings=(".png", ".pdf", ".svg")).suffix[1:]
-    import_optional("vl_convert", "a figure")
-    return kind.lower()
+    return writable_target(out, what="figure", endings=(".png", ".pdf", ".svg")).suffix[1:].lower()
 
 
 def _write(content: bytes, out: PathLike) -> None:

@@ -5,10 +5,17 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from glocal.report.front import MARGIN, direction, front_points, is_overfitted
+from glocal.report.front import (
+    MARGIN,
+    direction,
+    front_points,
+    is_overfitted,
+    neighbour_counts,
+)
 from glocal.report.runs import Run
+from glocal.report.study import plural
 from glocal.results import DIFFERENCE, PEOPLE
 from glocal.suite.table import differences, main_rows
 from glocal.transform.record import value_at
@@ -19,7 +26,6 @@ if TYPE_CHECKING:
 MIN_KEPT = 0.9
 """Share of neighbours that the arm of a suite keeps that the page is about, if one does."""
 MIN_KEPT_FOR_SEARCH = 0.8
-_MIN_CERTAIN = 170  # held-out answers
 _AGREEMENT = ("accuracy_cosine", "accuracy_dot")
 _BASES = {
     "objects": "about objects that the fit had not seen",
@@ -57,6 +63,14 @@ class _Agreement:
         return self.low <= 0 <= self.high or self.after == self.before
 
 
+class _Kept(NamedTuple):
+    """The share of the `k` nearest among `n_images` that are kept; None where no record says it."""
+
+    share: float
+    k: int | None
+    n_images: int | None
+
+
 def findings(run: Run) -> list[Headline]:
     """One finding for each network of a run."""
     if run.points is not None and run.means is None:
@@ -77,25 +91,28 @@ def _finding(run: Run, network: str) -> Headline:
     is_collapsed = any(
         arms[arm].meta.get("collapsed") for arms in _views(run, network) if arm in arms
     )
-    subject = network or run.network or "the network"
     if is_collapsed:
         sentence = (
-            f"The transform maps all objects of {subject} to one point: nothing can be told apart, "
-            "and its agreement with people is that of guessing."
+            f"The transform maps all objects of {_name(run, network)} to one point: nothing can "
+            "be told apart, and its agreement with people is that of guessing."
         )
     elif agreement is not None:
         neighbours = "" if kept is None else f", and {_keeping(kept)}"
-        means = "the transform" if run.is_single or run.means is not None else arm
-        sentence = f"{_agreeing(agreement, means, subject, run, network)}{neighbours}."
+        sentence = f"{_agreeing(run, network, arm, agreement)}{neighbours}."
     elif kept is not None:
-        sentence = f"The transform of {subject} {_keeping(kept)}."
+        sentence = f"The transform of {_name(run, network)} {_keeping(kept)}."
     else:
-        sentence = _comparison(run, network, arm, subject)
+        sentence = _comparison(run, network, arm)
     details = [*_data(run, fit), *_worse(run, network, arm)]
     if not is_collapsed:
         details += _warnings(run, agreement)
     details.append(_advice(run, network, arm, agreement, kept, is_collapsed))
     return Headline(network, arm, sentence, " ".join(filter(None, details)))
+
+
+def _name(run: Run, network: str) -> str:
+    """What a sentence calls a network."""
+    return network or run.network or "the network"
 
 
 def featured_arm(run: Run, network: str) -> str:
@@ -204,22 +221,48 @@ def _recorded_agreement(fit: Mapping[str, Any]) -> _Agreement | None:
     return None
 
 
-def _kept(run: Run, network: str, arm: str) -> float | None:
-    """The share of neighbours kept, of images that the fit had not seen wherever there are some."""
+def _kept(run: Run, network: str, arm: str) -> _Kept | None:
+    """Neighbours kept, of images that the fit had not seen wherever there are some."""
     if run.means is not None:
-        return float(run.means.loc[run.means["chosen"], "neighbours_kept"].iloc[0])
-    fit = _fit(run, network, arm)
+        share = float(run.means.loc[run.means["chosen"], "neighbours_kept"].iloc[0])
+        (k,) = neighbour_counts(run)
+        return _Kept(share, k, _images_of_folds(run))
     if run.is_single and run.study is None:
-        for place in ("holdout.heldout.neighbours_kept", "keep.expected.kept"):
-            if isinstance(value_at(fit, place), float):
-                return float(value_at(fit, place))
+        recorded = _recorded_kept(_fit(run, network, arm))
+        if recorded is not None:
+            return recorded
     rows = run.rows[(run.rows["network"] == network) & (run.rows["transform"] == arm)]
     rows = rows[rows["metric"] == "neighbours_kept"]
-    return float(rows["value"].iloc[-1]) if len(rows) else None
+    if not len(rows):
+        return None
+    row = rows.iloc[-1]
+    n_images = None if math.isnan(row["n"]) else int(row["n"])
+    return _Kept(float(row["value"]), value_at(row["settings"], "k"), n_images)
 
 
-def _agreeing(agreement: _Agreement, means: str, subject: str, run: Run, network: str) -> str:
+def _images_of_folds(run: Run) -> int | None:
+    """The mean number of images of a fold of a sweep: neighbours are among these."""
+    if run.points is None or "n_images" not in run.points:
+        return None
+    return round(float(run.points["n_images"].mean()))
+
+
+def _recorded_kept(fit: Mapping[str, Any]) -> _Kept | None:
+    """What the record of a fit says of the neighbours of images that it had not seen."""
+    places = (
+        ("holdout.heldout.neighbours_kept", "holdout.heldout.k", "holdout.heldout.n_images"),
+        ("keep.expected.kept", "keep.k", "keep.candidates"),
+    )
+    for place, k, n_images in places:
+        share = value_at(fit, place)
+        if isinstance(share, float):
+            return _Kept(share, value_at(fit, k), value_at(fit, n_images))
+    return None
+
+
+def _agreeing(run: Run, network: str, arm: str, agreement: _Agreement) -> str:
     """Agreement before and after, with the ceiling and what guessing gives."""
+    subject = "the transform" if run.is_single or run.means is not None else arm
     basis = _BASES.get(agreement.basis, "")
     answers = f"{agreement.n:,} answers {basis}".strip() if agreement.n else f"answers {basis}"
     before = percent(agreement.before)
@@ -235,9 +278,10 @@ def _agreeing(agreement: _Agreement, means: str, subject: str, run: Run, network
     if not math.isnan(agreement.low):
         gain = f"{100 * agreement.low:+.1f} to {100 * agreement.high:+.1f} points"
         bounds.append(f"95 % interval of the change {gain}")
+    after = percent(agreement.after)
     return (
-        f"With {means}, {subject} agrees with people in {percent(agreement.after)} of "
-        f"{answers}, {change} ({'; '.join(bounds)})"
+        f"With {subject}, {_name(run, network)} agrees with people in {after} of {answers}, "
+        f"{change} ({'; '.join(bounds)})"
     )
 
 
@@ -247,8 +291,10 @@ def _ceiling(run: Run, network: str) -> float | None:
     return float(rows["value"].iloc[-1]) if len(rows) else None
 
 
-def _keeping(kept: float) -> str:
-    return f"keeps {100 * kept:.0f} % of the ten nearest neighbours of each image"
+def _keeping(kept: _Kept) -> str:
+    number = "" if kept.k is None else f"{kept.k} "
+    images = "" if kept.n_images is None else f" (among {kept.n_images:,} images)"
+    return f"keeps {100 * kept.share:.0f} % of the {number}nearest neighbours of each image{images}"
 
 
 def percent(share: float) -> str:
@@ -256,7 +302,7 @@ def percent(share: float) -> str:
     return f"{100 * share:.1f} %"
 
 
-def _comparison(run: Run, network: str, arm: str, subject: str) -> str:
+def _comparison(run: Run, network: str, arm: str) -> str:
     """What tasks say, where agreement with people was not measured."""
     rows = _tasks(run, network, arm)
     groups: dict[str, list[str]] = {"better": [], "worse": [], "same": []}
@@ -266,12 +312,15 @@ def _comparison(run: Run, network: str, arm: str, subject: str) -> str:
     n_compared = sum(map(len, groups.values()))
     if not n_compared:
         number = run.rows["task"].nunique()
-        return f"{number} {_plural('task', number)} of {subject} were scored; nothing was compared."
+        return (
+            f"{number} {plural('task', number)} of {_name(run, network)} were scored; nothing was "
+            "compared."
+        )
     parts = [f"{name} on {', '.join(groups[name])}" for name in ("better", "worse") if groups[name]]
     outcome = " and ".join(parts) or "neither better nor worse on any"
     return (
-        f"Compared with {run.baseline} on {n_compared} {_plural('task', n_compared)}, {arm} of "
-        f"{subject} is {outcome}."
+        f"Compared with {run.baseline} on {n_compared} {plural('task', n_compared)}, {arm} of "
+        f"{_name(run, network)} is {outcome}."
     )
 
 
@@ -288,7 +337,7 @@ def _data(run: Run, fit: Mapping[str, Any]) -> Iterator[str]:
     n_answers = fit.get("n_answers")
     if n_answers:
         n_people = fit.get("n_people") or run.record.get("n_people")
-        people = f" of {n_people:,} {_plural('person', n_people)}" if n_people else ""
+        people = f" of {n_people:,} {plural('person', n_people)}" if n_people else ""
         objects = f" about {fit['n_objects']:,} objects" if fit.get("n_objects") else ""
         local = f" and to the neighbours of {fit['n_local']:,} images" if fit.get("n_local") else ""
         yield f"It was fitted to {n_answers:,} answers{people}{objects}{local}."
@@ -305,19 +354,21 @@ def _worse(run: Run, network: str, arm: str) -> Iterator[str]:
         yield f"It got worse on {', '.join(losses)}."
     elif rows:
         number = len(rows)
-        yield f"Nothing else got worse by more than {MARGIN} ({number} {_plural('task', number)})."
+        yield f"Nothing else got worse by more than {MARGIN} ({number} {plural('task', number)})."
     else:
         yield "What it does to other tasks was not measured."
 
 
 def _warnings(run: Run, agreement: _Agreement | None) -> Iterator[str]:
+    from glocal.aligner.fitting import MIN_HELDOUT_ANSWERS  # with the solver
+
     if is_overfitted(run):
         yield "It is overfitted: its loss on held-out answers is above that of the features alone."
     if agreement is None:
         return
     if agreement.basis == "fitted":
         yield "Agreement with new answers is lower."
-    elif 0 < agreement.n < _MIN_CERTAIN:
+    elif 0 < agreement.n < MIN_HELDOUT_ANSWERS:
         yield f"{agreement.n} held-out answers are too few to be sure of a small gain."
 
 
@@ -326,7 +377,7 @@ def _advice(
     network: str,
     arm: str,
     agreement: _Agreement | None,
-    kept: float | None,
+    kept: _Kept | None,
     is_collapsed: bool,
 ) -> str:
     """What to do next."""
@@ -345,7 +396,7 @@ def _advice(
         return "Do not use it."
     if agreement.basis == "fitted":
         return "To know what to expect, fit with --holdout 3 or hold answers out with data split."
-    if kept is not None and kept < MIN_KEPT_FOR_SEARCH:
+    if kept is not None and kept.share < MIN_KEPT_FOR_SEARCH:
         return "Where neighbours matter, as in search, fit again with --keep 0.9."
     command = "glocal apply TRANSFORM FEATURES --out ALIGNED"
     if run.study is not None:
@@ -355,9 +406,3 @@ def _advice(
 
 def _is_harmed(row: Mapping[Any, Any]) -> bool:
     return direction(row) == "worse" and row["metric"] != "neighbours_kept"
-
-
-def _plural(noun: str, number: int) -> str:
-    if number == 1:
-        return noun
-    return "people" if noun == "person" else f"{noun}s"

@@ -11,6 +11,7 @@ import numpy as np
 from glocal.report.runs import Run
 from glocal.results import DIFFERENCE
 from glocal.suite.table import SIGNIFICANCE, differences, main_rows
+from glocal.transform.record import value_at
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -29,9 +30,7 @@ def front_points(run: Run) -> pd.DataFrame:
     neighbours_kept, and …_low and …_high of both (one standard error over folds, or the 95 %
     interval), strong (no other of its method is better in both), chosen.
     """
-    from glocal.sweep import (
-        pareto_front,
-    )  # it loads the solver, which no other part of a page needs
+    from glocal.sweep import pareto_front  # with the solver, which importing this does not load
 
     points = _suite_points(run.rows) if run.means is None else _sweep_points(run.means)
     strong: list[Any] = []
@@ -50,6 +49,17 @@ def method_points(run: Run) -> pd.DataFrame:
     groups = points.groupby(["network", "method"], sort=False)
     labels = [_representative(run, settings) for _, settings in groups]
     return points.loc[labels].drop(columns=["strong", "loss", "alpha"], errors="ignore")
+
+
+def neighbour_counts(run: Run) -> list[int]:
+    """How many nearest neighbours the scores of a run are about: one number, or several."""
+    if run.means is not None:
+        from glocal.aligner.data import NEIGHBOURS  # with the solver
+
+        return [NEIGHBOURS]
+    rows = run.rows[run.rows["metric"] == "neighbours_kept"]
+    numbers = [value_at(settings, "k") for settings in rows["settings"]]
+    return sorted({k for k in numbers if isinstance(k, int)})
 
 
 def summary(run: Run) -> pd.DataFrame:

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float, Int
 
-from glocal.evaluation.change import SHOWN_NEIGHBOURS, SURE, is_among
+from glocal.evaluation.change import MIN_STABILITY, SHOWN_NEIGHBOURS, is_among
 from glocal.evaluation.view import View
 from glocal.report.finding import Headline
 from glocal.report.runs import Run
@@ -60,7 +60,7 @@ def axes_of(view: View) -> dict[str, Any]:
     widest = max((max(row["before"], row["after"]) for row in rows), default=1.0)
     for row in rows:
         stability = row.get("stability")
-        row["unsure"] = stability is not None and stability < SURE
+        row["unsure"] = stability is not None and stability < MIN_STABILITY
         row["bars"] = [round(100 * row[when] / widest, 1) for when in ("before", "after")]
     return {
         "more": [row for row in rows if row["factor"] > 1],
@@ -94,7 +94,7 @@ def _neighbours(pair: Pair) -> dict[str, Any]:
 
 
 def _confirmed_shares(change: Mapping[str, Any]) -> dict[str, tuple[float, float]]:
-    """The share of answers that chose pairs that left and pairs that came, and their numbers."""
+    """The share of answers that chose lost pairs and gained ones, and the numbers of answers."""
     totals = change.get("confirmed") or {}
     shares = {name: (chose / could, could) for name, (chose, could) in totals.items() if could}
     return shares if len(shares) == 2 else {}

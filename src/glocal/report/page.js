@@ -40,14 +40,14 @@ for (const input of document.querySelectorAll("[data-find]")) {
   };
   input.addEventListener("input", () => {
     const row = match(input.value.trim().replaceAll("_", " ").toLowerCase());
-    rows.querySelector(".found")?.remove();
+    rows.querySelector(".match")?.remove();
     for (const ring of rings) ring.classList.toggle("lit", row >= 0);
     if (row < 0) return;
     const sides = ["before", "after"].map((when, side) => {
-      const items = lists[side][row].map(([other, stays, mark]) => neighbour(names[other], stays ? "stays" : ["left", "came"][side], mark));
+      const items = lists[side][row].map(([other, stays, mark]) => neighbour(names[other], stays ? "stays" : ["lost", "gained"][side], mark));
       return make("div", "", make("h5", "", when), make("ul", "near", ...items));
     });
-    rows.prepend(make("div", "change found", make("h4", "", thing(names[row])), ...sides));
+    rows.prepend(make("div", "change match", make("h4", "", thing(names[row])), ...sides));
     rings.forEach((ring, side) => { [ring.cx.baseVal.value, ring.cy.baseVal.value] = places[side][row]; });
   });
 }

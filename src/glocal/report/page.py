@@ -20,7 +20,7 @@ from glocal.report.finding import findings
 from glocal.report.front import MARGIN, direction, front_points, summary, warnings_of
 from glocal.report.objects import objects_of
 from glocal.report.runs import Run
-from glocal.report.study import in_words, n_fitted
+from glocal.report.study import in_words
 from glocal.report.tables import tables_of
 from glocal.results import PEOPLE, to_json
 from glocal.suite.table import cell, main_rows
@@ -190,7 +190,7 @@ def _section(
         "has_people": bool((run.rows["transform"] == PEOPLE).any()),
         "is_sweep": run.means is not None,
         "single": run.is_single and "seen" in run.record and run.study is None,
-        "basis": _basis,
+        "heldout_note": _heldout_note,
         "objects": list(objects_of(run, headlines, pictures)),
         "scores": _scores(run) if has_scores else {"tasks": []},
         "provenance": {"words": provenance(run), "record": list(_record(run))},
@@ -203,7 +203,8 @@ def _study(run: Run) -> dict[str, Any] | None:
     if study is None:
         return None
     people = study.cells.reset_index(names="Person").fillna("")
-    curve = [[f"{n_fitted(score):,}", in_words(score)] for score in study.curve]
+    sizes = [f"{point['answers']:,}" for point in study.curve_record["curve"]]
+    curve = [[size, in_words(score)] for size, score in zip(sizes, study.curve, strict=True)]
     curve.append(["change of the last doubling", in_words(study.last_doubling, "+")])
     return {
         "participants": study.participants,
@@ -227,7 +228,7 @@ def _chosen(run: Run) -> str:
     return f"{'; '.join(settings)}: {run.choice['reason']}"
 
 
-def _basis(heldout: bool | None) -> str:
+def _heldout_note(heldout: bool | None) -> str:
     """Whether the fit had seen the answers."""
     if heldout is None:
         return "Whether the transform was fitted to these answers is not known."

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Float, Int
 
 from glocal.data.answers import Answers
 from glocal.data.features import Features, object_name
@@ -23,12 +23,12 @@ from glocal.data.seen import MAX_SHARE_SEEN, seen
 from glocal.data.splits import question_folds
 from glocal.errors import DataError, DataWarning, FileError, ParameterError
 from glocal.evaluation.agreement import MIN_REPEATED_SHARE, answer_credit, ceiling, heldout_rows
-from glocal.evaluation.change import axes, axes_record, judged
+from glocal.evaluation.change import Part, axes, change_record
 from glocal.evaluation.structure import structure
 from glocal.evaluation.view import View, load_view, object_view
 from glocal.files import PathLike, ending, read_object, reading
 from glocal.report.study import StudyData, StudySummary, summarise
-from glocal.results import read_rows, read_scores
+from glocal.results import Score, read_rows, read_scores
 from glocal.similarity import unit_rows
 from glocal.suite.table import score_frame
 from glocal.transform import LinearTransform
@@ -191,34 +191,68 @@ def transform_run(
         raw = unit_rows(raw)
     X = transform.standardization(raw, "float64")
     Z = transform.apply(raw)
-    kept = structure(X, Z, k=min(10, len(raw) - 1)).scores[0]
-    scores = [replace(kept, value=1.0, low=None, high=None), replace(kept, transform=name)]
-    change = axes_record(axes(transform, features, folds=[fit for fit, _ in folds]))
-    fit = transform.meta.get("fit") or {}
-    record: dict[str, Any] = {"fit": fit, "source": transform.meta.get("source")}
+    scores = _structure_scores(name, X, Z)
+    fit_record = transform.meta.get("fit") or {}
+    record: dict[str, Any] = {"fit": fit_record, "source": transform.meta.get("source")}
+    parts: list[Part] = []
+    heldout: bool | None = None
     if answers is not None:
-        parts = [(fit.apply(raw), answers.select(rows)) for fit, rows in folds] or [(Z, answers)]
-        credit = np.concatenate([answer_credit(rows, part) for rows, part in parts])
-        original = np.concatenate([answer_credit(X, part) for _, part in parts])
-        order = np.concatenate([rows for _, rows in folds] or [np.arange(len(answers))])
-        scores += heldout_rows({"original": original, name: credit}, answers.select(order))
-        bounds = ceiling(answers, least=MIN_REPEATED_SHARE)
-        scores += bounds.scores if bounds is not None else ()
+        parts = [(fold.apply(raw), answers.select(rows)) for fold, rows in folds] or [(Z, answers)]
+        scores += _agreement_scores(name, X, parts, answers)
         is_seen = False if folds else _is_seen(transform, features, answers)
-        change |= {**judged(X, parts), "heldout": None if is_seen is None else not is_seen}
+        heldout = None if is_seen is None else not is_seen
         record |= {"seen": is_seen, "chance": answers.chance, "n_people": answers.n_people}
-    before = object_view(X, features.labels, meta={"arm": "original"}, answers=answers)
-    meta = {"arm": name, "change": change}
-    after = object_view(Z, features.labels, baseline=before, meta=meta, answers=answers)
+    table = axes(transform, features, folds=[fold for fold, _ in folds])
+    change = change_record(table, X, parts, heldout)
     return Run(
         name,
         score_frame(scores),
         record=record,
-        fits={name: fit} if fit else {},
-        views={name: {"original": before, name: after}},
+        fits={name: fit_record} if fit_record else {},
+        views={name: _both_views(name, (X, Z), features, answers, change)},
         is_single=True,
         network=network_name(transform.meta),
     )
+
+
+def _structure_scores(
+    name: str, X: Float[np.ndarray, "n p"], Z: Float[np.ndarray, "n q"]
+) -> list[Score]:
+    """Neighbours kept: all of them without the transform."""
+    kept = structure(X, Z, k=min(10, len(X) - 1)).scores[0]
+    return [replace(kept, value=1.0, low=None, high=None), replace(kept, transform=name)]
+
+
+def _agreement_scores(
+    name: str, X: Float[np.ndarray, "n p"], parts: Sequence[Part], answers: Answers
+) -> list[Score]:
+    """Agreement before and after with the answers of all parts, the gain, and the ceiling."""
+    from glocal.aligner.data import pooled_answers
+
+    credit = {
+        "original": np.concatenate([answer_credit(X, part) for _, part in parts]),
+        name: np.concatenate([answer_credit(Z, part) for Z, part in parts]),
+    }
+    bounds = ceiling(answers, least=MIN_REPEATED_SHARE)
+    return [
+        *heldout_rows(credit, pooled_answers([part for _, part in parts])),
+        *(bounds.scores if bounds is not None else ()),
+    ]
+
+
+def _both_views(
+    name: str,
+    embeddings: tuple[np.ndarray, np.ndarray],
+    features: Features,
+    answers: Answers | None,
+    change: dict[str, Any],
+) -> dict[str, View]:
+    """The views of the objects before and after a transform, by arm."""
+    X, Z = embeddings
+    before = object_view(X, features.labels, meta={"arm": "original"}, answers=answers)
+    meta = {"arm": name, "change": change}
+    after = object_view(Z, features.labels, baseline=before, meta=meta, answers=answers)
+    return {"original": before, name: after}
 
 
 def study_run(

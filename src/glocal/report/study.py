@@ -57,7 +57,8 @@ class StudySummary:
     """The people of a study, how well they agree, and whether to go on collecting.
 
     `participants`, `agreement`, `advice` and `reason` are sentences. `curve` has the agreement for
-    each number of fitted answers, and `last_doubling` the gain between the last two numbers.
+    each number of fitted answers, `last_doubling` the gain between the last two numbers, and
+    `curve_record` both as JSON values.
     """
 
     people: pd.DataFrame
@@ -65,6 +66,7 @@ class StudySummary:
     ceiling: Ceiling | None
     curve: tuple[Score, ...]
     last_doubling: Score
+    curve_record: dict[str, Any]
     participants: str
     agreement: str
     advice: str
@@ -74,12 +76,10 @@ class StudySummary:
         """What the sentences are made of, as JSON values."""
         people = self.people.reindex(columns=JUDGED)
         rows = people.astype(object).where(people.notna(), None).reset_index(names="person")
-        points = [{"answers": n_fitted(score), **_bounds(score)} for score in self.curve]
         return {
             "participants": rows.to_dict("records"),
             "ceiling": None if self.ceiling is None else self.ceiling.majority,
-            "curve": points,
-            "gain_of_last_doubling": _bounds(self.last_doubling),
+            **self.curve_record,
             "advice": f"{self.advice} {self.reason}",
         }
 
@@ -91,9 +91,10 @@ def summarise(
 
     `answers` are its answers as rows of the features, and `scores` those of a fit to them.
     """
-    from glocal.aligner.curve import learning_curve
+    from glocal.aligner.curve import curve_record, learning_curve
 
-    *curve, last_doubling = learning_curve(features, answers)
+    curve_scores = learning_curve(features, answers)
+    *curve, last_doubling = curve_scores
     bounds = ceiling(answers, least=MIN_REPEATED_SHARE)
     advice, reason = advise(last_doubling, answers, _attainable(bounds, scores))
     has_begun = study.people["answers"] > 0
@@ -103,6 +104,7 @@ def summarise(
         ceiling=bounds,
         curve=tuple(curve),
         last_doubling=last_doubling,
+        curve_record=curve_record(curve_scores),
         participants=" ".join(_participants(study.people[has_begun], answers)),
         agreement=_agreement(bounds),
         advice=advice,
@@ -157,11 +159,6 @@ def _attainable(bounds: Ceiling | None, scores: pd.DataFrame) -> float | None:
     return float(bounds.majority[0] - original)
 
 
-def n_fitted(score: Score) -> int:
-    """The number of fitted answers of a point of a learning curve."""
-    return int(score.transform.split()[0])
-
-
 def in_words(score: Score, sign: str = "") -> str:
     """A score with its interval; `sign` is ``+`` for a difference."""
     interval = ""
@@ -170,13 +167,20 @@ def in_words(score: Score, sign: str = "") -> str:
     return f"{score.value:{sign}.3f}{interval}"
 
 
+def plural(noun: str, number: int) -> str:
+    """A noun as its number asks for."""
+    if number == 1:
+        return noun
+    return "people" if noun == "person" else f"{noun}s"
+
+
 def _participants(people: pd.DataFrame, answers: Answers) -> Iterator[str]:
     """Who took part, who is excluded, and who should be looked at."""
     is_excluded = people["excluded"].notna()
     is_marked = people["is_marked"] & ~is_excluded
     n_people = len(people)
     yield (
-        f"{n_people:,} {'person' if n_people == 1 else 'people'} took part. The fit is to "
+        f"{n_people:,} {plural('person', n_people)} took part. The fit is to "
         f"{len(answers):,} answers of {answers.n_people or 0:,} of them"
         f"{_listed(is_excluded, '; excluded: ')}."
     )
@@ -208,7 +212,3 @@ def _agreement(bounds: Ceiling | None) -> str:
         f"answers alike can agree with people more. A fraction of {lowest} equals the most "
         "frequent answer of the others."
     )
-
-
-def _bounds(score: Score) -> dict[str, float | None]:
-    return {"value": score.value, "low": score.low, "high": score.high}

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from glocal.report.front import LOWER_IS_BETTER, method_points, summary
+from glocal.report.front import LOWER_IS_BETTER, method_points, neighbour_counts, summary
 from glocal.report.runs import Run
 from glocal.suite.table import cell, long_scores, main_rows
 
@@ -50,9 +50,10 @@ def _named(rows: pd.DataFrame, run: Run) -> pd.DataFrame:
 def _methods_latex(run: Run) -> str:
     table = summary(run)
     spread = "one standard error over folds" if run.means is not None else "the 95 % interval"
+    numbers = " or ".join(map(str, neighbour_counts(run)))
+    neighbours = f"{numbers} nearest neighbours".lstrip()
     caption = (
-        f"Agreement with people and share of the ten nearest neighbours kept{_of(run)}; in "
-        f"brackets {spread}."
+        f"Agreement with people and share of the {neighbours} kept{_of(run)}; in brackets {spread}."
     )
     body = [[escaped(value) for value in row] for row in table.to_numpy().tolist()]
     return latex([escaped(name) for name in table], body, caption)
@@ -67,19 +68,25 @@ def _scores_latex(run: Run) -> str:
     has_networks = main["network"].nunique() > 1
     body: list[list[str]] = []
     for (network, arm), rows in main.groupby(["network", "transform"], sort=False):
-        cells = dict.fromkeys(tasks, "--")
-        for label, task in rows["task"].items():
-            text = escaped(texts[label])
-            cells[task] = rf"\textbf{{{text}}}" if label in best else text
+        cells = dict.fromkeys(tasks, "--") | _cells(rows, texts, best)
         line = [escaped(arm), *cells.values()]
         body.append([escaped(network), *line] if has_networks else line)
     head = [*(["network"] if has_networks else []), "arm", *map(escaped, tasks)]
-    has_star = any(text.endswith("*") for text in texts.values())
-    return latex(head, body, _scores_caption(run, main, has_star))
+    return latex(head, body, _scores_caption(run, main, texts))
 
 
-def _scores_caption(run: Run, main: pd.DataFrame, has_star: bool) -> str:
+def _cells(rows: pd.DataFrame, texts: Mapping[Any, str], best: set[Any]) -> dict[str, str]:
+    """The cells of a network and arm by task; those of the best rows are bold."""
+    cells = {}
+    for label, task in rows["task"].items():
+        text = escaped(texts[label])
+        cells[task] = rf"\textbf{{{text}}}" if label in best else text
+    return cells
+
+
+def _scores_caption(run: Run, main: pd.DataFrame, texts: Mapping[Any, str]) -> str:
     pairs = main[["task", "metric"]].drop_duplicates().to_numpy()
+    has_star = any(text.endswith("*") for text in texts.values())
     star = f" *: differs from {run.baseline} (paired, p < 0.05 after correction)."
     star = star if has_star else ""
     metrics = "; ".join(f"{task}: {metric}" for task, metric in pairs)

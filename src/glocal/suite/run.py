@@ -12,7 +12,7 @@ import numpy as np
 
 from glocal._version import __version__
 from glocal.data.features import Features
-from glocal.evaluation.change import axes, axes_record, judged
+from glocal.evaluation.change import axes, change_record
 from glocal.evaluation.intervals import KeptResult, Units, compared, holm
 from glocal.evaluation.view import load_view, object_view, save_view
 from glocal.files import PathLike, array_sha256, make_folder, read_npz, write_npz, write_text
@@ -189,14 +189,12 @@ def _write_views(folder: Path, plan: Plan, sources: Sources, transforms: Transfo
 def _change(
     sources: Sources, transform: LinearTransform | None, X: np.ndarray, Z: np.ndarray
 ) -> dict[str, Any]:
-    """What an arm changes, judged by the answers that no arm was fitted to."""
-    change: dict[str, Any] = {}
+    """What an arm changes, by the answers that no arm was fitted to."""
+    table = None
     if transform is not None:
-        named = Features(sources.objects.matrix, sources.names)
-        change |= axes_record(axes(transform, named))
-    if sources.shared.answers is not None:
-        change |= {**judged(X, [(Z, sources.heldout)]), "heldout": True}
-    return change
+        table = axes(transform, Features(sources.objects.matrix, sources.names))
+    parts = [] if sources.shared.answers is None else [(Z, sources.heldout)]
+    return change_record(table, X, parts, heldout=True)
 
 
 def _write_folder(folder: Path, plan: Plan, networks: list[Sources], scores: list[Score]) -> None:

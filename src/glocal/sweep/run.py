@@ -31,7 +31,7 @@ from glocal.errors import (
     import_optional,
 )
 from glocal.evaluation.agreement import MIN_REPEATED_SHARE, ceiling, heldout_rows, odd_one_out
-from glocal.evaluation.change import axes, axes_record, judged
+from glocal.evaluation.change import axes, change_record
 from glocal.evaluation.structure import kept_by_image, neighbourhoods
 from glocal.evaluation.view import object_view, save_view
 from glocal.files import PathLike, array_sha256, make_folder, read_object, write_text
@@ -391,7 +391,7 @@ def _write(result: Sweep, plan: _Plan, folder: Path) -> None:
 
 
 def _change(result: Sweep, plan: _Plan, X: Float[np.ndarray, "n p"]) -> dict[str, Any]:
-    """What the choice changes, judged by the answers that its fits without a fold have not seen."""
+    """What the choice changes, by the answers that its fits without a fold have not seen."""
     data = plan.data
     raw = np.asarray(data.features.matrix, dtype=np.float64)
     folds = plan.folds
@@ -403,7 +403,7 @@ def _change(result: Sweep, plan: _Plan, X: Float[np.ndarray, "n p"]) -> dict[str
     embeddings = [transform.apply(raw) for transform in transforms]
     table = axes(result.transform, data.features, folds=transforms)
     parts = [(Z, fold.answers) for Z, fold in zip(embeddings, folds, strict=True)]
-    return {**axes_record(table), **judged(X, parts), "heldout": True}
+    return change_record(table, X, parts, heldout=True)
 
 
 def _fingerprint(plan: _Plan) -> dict[str, Any]:
