@@ -1,5 +1,6 @@
 """The plan of a study: its formulas, and what never is reached."""
 
+import inspect
 from pathlib import Path
 
 import numpy as np
@@ -55,6 +56,13 @@ def test_a_value_out_of_its_range_is_refused(options):
         glocal.plan_study(100, **options)
     with pytest.raises(ParameterError, match="objects"):
         glocal.plan_study(2)
+
+
+def test_a_plan_without_a_number_of_images_is_refused():
+    """None, which a design allows for a folder that is counted later, is one sentence here."""
+    plan_study = inspect.unwrap(glocal.plan_study)  # tests check types at run time, users do not
+    with pytest.raises(ParameterError, match="`objects` is None"):
+        plan_study(None)
 
 
 def test_the_table_of_the_page_is_made_by_the_function():
