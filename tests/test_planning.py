@@ -1,6 +1,5 @@
 """The plan of a study: its formulas, and what never is reached."""
 
-import inspect
 from pathlib import Path
 
 import numpy as np
@@ -58,11 +57,10 @@ def test_a_value_out_of_its_range_is_refused(options):
         glocal.plan_study(2)
 
 
-def test_a_plan_without_a_number_of_images_is_refused():
+def test_a_plan_without_a_number_of_images_is_refused(as_a_user):
     """None, which a design allows for a folder that is counted later, is one sentence here."""
-    plan_study = inspect.unwrap(glocal.plan_study)  # tests check types at run time, users do not
     with pytest.raises(ParameterError, match="`objects` is None"):
-        plan_study(None)
+        glocal.plan_study(None)
 
 
 def test_the_table_of_the_page_is_made_by_the_function():

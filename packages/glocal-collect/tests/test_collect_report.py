@@ -8,6 +8,7 @@ import pytest
 
 from glocal.cli import report
 from glocal.cli.app import execute
+from glocal.results import Score, write_rows
 from glocal_collect.db import Database
 from glocal_collect.people import AnswerBody, StudyService
 from glocal_collect.settings import Settings
@@ -113,6 +114,24 @@ def test_excluded_people_are_shown_and_not_fitted(run, study, tmp_path):
     assert "as if at random:" not in output
     html = page.read_text(encoding="utf-8")
     assert re.search(r"<bdi>p5</bdi>.*<bdi>excluded</bdi>", html)
+
+
+def test_the_features_are_for_the_study_where_no_transform_is_beside_it(run, study, tmp_path):
+    """Scores beside a study do not ask for a transform, and its answers are its own."""
+    score = Score("odd-one-out", "accuracy_cosine", 0.5, 0.4, 0.6, 100)
+    scores = tmp_path / "scores.jsonl"
+    write_rows(scores, [score.row()])
+    page = tmp_path / "page.html"
+    command = ["report", study, scores, "--features", study.parent, "--out", page]
+    code, output, _ = run(*command, "--json")
+    assert code == 0
+    assert len(json.loads(output)["studies"]) == 1
+    code, _, messages = run(*command, "--answers", study / "study.json")
+    assert code == 2
+    assert "--answers of its own" in messages
+    code, _, messages = run("report", scores, "--features", study.parent, "--out", page)
+    assert code == 2
+    assert "no transform is among" in messages
 
 
 def test_what_a_page_of_a_study_lacks_is_said(run, study, tmp_path, monkeypatch):
