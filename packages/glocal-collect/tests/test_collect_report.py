@@ -143,7 +143,7 @@ def test_what_a_page_of_a_study_lacks_is_said(run, study, tmp_path, monkeypatch)
     code, _, messages = run("report", study, "--out", page, "--answers", study / "study.json")
     assert code == 2
     assert "--answers of its own" in messages
-    monkeypatch.setattr(report, "study_readers", [])
+    monkeypatch.setattr(report, "entry_points", lambda **selection: ())
     code, _, messages = run("report", study, "--features", study.parent, "--out", page)
     assert code == 1
     assert "pip install ./packages/glocal-collect" in messages

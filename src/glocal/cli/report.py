@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from importlib import import_module
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -23,9 +25,6 @@ if TYPE_CHECKING:
 _OBJECTS = "Objects of a transform or a study"
 STUDY_FILE = "study.json"
 """The file that makes a folder that of a study."""
-study_readers: list[Callable[[Path, Path], StudyData]] = []
-"""Functions of such a folder and of features of its images; glocal-collect adds its function when
-its commands are loaded."""
 
 
 @flat
@@ -162,11 +161,7 @@ def _study(
     from glocal import report as pages
     from glocal.extract.images import Source
 
-    if not study_readers:
-        raise MissingDependencyError(
-            f"{folder} is a study of glocal-collect, which is not installed. Install it from a "
-            "checkout: pip install ./packages/glocal-collect."
-        )
+    read_study = _study_reader(folder)
     path = features or folder / "features"
     if features is None and not path.exists():
         raise ParameterError(
@@ -176,10 +171,27 @@ def _study(
     loaded = Features.load(path)
     loaded.check_finite()
     progress(doing="comparing people")
-    study = study_readers[0](folder, path)
+    study = read_study(folder, path)
     run = pages.study_run(study, loaded, progress=lambda doing: progress(doing=doing))
     images = Source(study.answers.names or (), study.image, f"the study {folder}")
     return run, pages.load_thumbnails(images, [run], progress=progress)
+
+
+def _study_reader(folder: Path) -> Callable[[Path, Path], StudyData]:
+    """The function `read_study` of the module in which glocal-collect has its commands.
+
+    It reads the folder of a study, with features of its images.
+    """
+    plugins = entry_points(group="glocal.commands", name="collect")
+    try:
+        module = import_module(next(iter(plugins)).module)
+        return module.read_study
+    except (StopIteration, ImportError, AttributeError) as error:
+        raise MissingDependencyError(
+            f"{folder} is a study of glocal-collect, which is not installed, or not in a version "
+            "that goes with this one of glocal. Install it from a checkout: "
+            "pip install ./packages/glocal-collect."
+        ) from error
 
 
 def _objects(

@@ -22,7 +22,6 @@ from glocal.cli.output import (
     print_table,
     progress_bar,
 )
-from glocal.cli.report import study_readers
 from glocal.data.planning import StudyDesign
 from glocal.errors import ParameterError
 from glocal.files import writable_target
@@ -246,7 +245,7 @@ def people(
 
 
 def read_study(folder: Path, features: Path | None) -> StudyData:
-    """A study as `glocal report` shows it; the features are for the model of the answers."""
+    """A study as `glocal report` shows it, which calls this function by its name; the features are for the model of the answers."""
     from glocal.report import StudyData
     from glocal_collect.overview import cells, judge, overview
 
@@ -259,9 +258,6 @@ def read_study(folder: Path, features: Path | None) -> StudyData:
         people,
         cells(people),
     )
-
-
-study_readers.append(read_study)
 
 
 def _read(
