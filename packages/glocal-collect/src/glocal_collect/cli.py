@@ -95,7 +95,7 @@ def run(
                 timeout_keep_alive=75,
                 timeout_graceful_shutdown=5,
             )
-            _put_links(study, base, as_json)
+            _print_links(study, base, as_json)
             with contextlib.suppress(KeyboardInterrupt):
                 uvicorn.Server(config).run(sockets=[listener])
     print_message(f"stopped; all answers are in {out}. Continue: glocal collect run --out {out}")
@@ -341,7 +341,7 @@ def _address(listener: socket.socket, host: str) -> str:
     return f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
 
-def _put_links(study: Study, base: str, as_json: bool) -> None:
+def _print_links(study: Study, base: str, as_json: bool) -> None:
     from glocal_collect.people import links
 
     addresses = links(study, base)
