@@ -54,7 +54,7 @@ def study(images, tmp_path_factory):
             service.answer(token, trial["trial"], AnswerBody(choice=choice, seconds=2.0))
     database.close()
     X = rng.normal(size=(12, 8))
-    X[:, 0] = np.linspace(-1, 1, 12)
+    X[:, 0] = 2 * np.linspace(-1, 1, 12)
     np.save(folder.parent / "features.npy", X)
     names = "\n".join(f"image{i}.png" for i in range(12))
     (folder.parent / "file_names.txt").write_text(names, encoding="utf-8")

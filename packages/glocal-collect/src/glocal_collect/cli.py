@@ -245,7 +245,10 @@ def people(
 
 
 def read_study(folder: Path, features: Path | None) -> StudyData:
-    """A study as `glocal report` shows it, which calls this function by its name; the features are for the model of the answers."""
+    """A study as `glocal report` shows it, which looks this function up by its name.
+
+    The features are for the model of the answers.
+    """
     from glocal.report import StudyData
     from glocal_collect.overview import cells, judge, overview
 
