@@ -57,6 +57,12 @@ def test_a_value_out_of_its_range_is_refused(options):
         glocal.plan_study(2)
 
 
+def test_a_plan_without_a_number_of_images_is_refused(as_a_user):
+    """None, which a design allows for a folder that is counted later, is one sentence here."""
+    with pytest.raises(ParameterError, match="`objects` is None"):
+        glocal.plan_study(None)
+
+
 def test_the_table_of_the_page_is_made_by_the_function():
     """Each line of the table in docs/collect.md is what the function says."""
     page = (Path(__file__).parents[1] / "docs" / "collect.md").read_text(encoding="utf-8")

@@ -8,6 +8,7 @@ import pytest
 
 from glocal.cli import report
 from glocal.cli.app import execute
+from glocal.results import Score, write_rows
 from glocal_collect.db import Database
 from glocal_collect.people import AnswerBody, StudyService
 from glocal_collect.settings import Settings
@@ -53,7 +54,7 @@ def study(images, tmp_path_factory):
             service.answer(token, trial["trial"], AnswerBody(choice=choice, seconds=2.0))
     database.close()
     X = rng.normal(size=(12, 8))
-    X[:, 0] = np.linspace(-1, 1, 12)
+    X[:, 0] = 2 * np.linspace(-1, 1, 12)
     np.save(folder.parent / "features.npy", X)
     names = "\n".join(f"image{i}.png" for i in range(12))
     (folder.parent / "file_names.txt").write_text(names, encoding="utf-8")
@@ -115,6 +116,24 @@ def test_excluded_people_are_shown_and_not_fitted(run, study, tmp_path):
     assert re.search(r"<bdi>p5</bdi>.*<bdi>excluded</bdi>", html)
 
 
+def test_the_features_are_for_the_study_where_no_transform_is_beside_it(run, study, tmp_path):
+    """Scores beside a study do not ask for a transform, and its answers are its own."""
+    score = Score("odd-one-out", "accuracy_cosine", 0.5, 0.4, 0.6, 100)
+    scores = tmp_path / "scores.jsonl"
+    write_rows(scores, [score.row()])
+    page = tmp_path / "page.html"
+    command = ["report", study, scores, "--features", study.parent, "--out", page]
+    code, output, _ = run(*command, "--json")
+    assert code == 0
+    assert len(json.loads(output)["studies"]) == 1
+    code, _, messages = run(*command, "--answers", study / "study.json")
+    assert code == 2
+    assert "--answers of its own" in messages
+    code, _, messages = run("report", scores, "--features", study.parent, "--out", page)
+    assert code == 2
+    assert "no transform is among" in messages
+
+
 def test_what_a_page_of_a_study_lacks_is_said(run, study, tmp_path, monkeypatch):
     """Features, people's answers and the package are asked for in a sentence each."""
     page = tmp_path / "page.html"
@@ -124,7 +143,7 @@ def test_what_a_page_of_a_study_lacks_is_said(run, study, tmp_path, monkeypatch)
     code, _, messages = run("report", study, "--out", page, "--answers", study / "study.json")
     assert code == 2
     assert "--answers of its own" in messages
-    monkeypatch.setattr(report, "study_readers", [])
+    monkeypatch.setattr(report, "entry_points", lambda **selection: ())
     code, _, messages = run("report", study, "--features", study.parent, "--out", page)
     assert code == 1
     assert "pip install ./packages/glocal-collect" in messages

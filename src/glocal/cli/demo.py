@@ -65,7 +65,7 @@ def demo(
         record = {"simulated": True, "seconds": seconds, "rows": rows, "out": out, "report": page}
         print_json(record)
         return
-    _put_table(result)
+    _print_table(result)
     world = out / "world"
     print_lines(
         "",
@@ -83,7 +83,7 @@ def demo(
     )
 
 
-def _put_table(result: SuiteResult) -> None:
+def _print_table(result: SuiteResult) -> None:
     """The scores of all arms, and the ceiling of people below them."""
     print_lines("SIMULATED DATA: a world with a known answer, not people", "")
     table = result.table.drop(columns="network")

@@ -92,7 +92,7 @@ def extract(
 
     extractor = Extractor(model, layer or (), **running.model_dump())
     if list_layers:
-        _put_layers(extractor, as_json)
+        _print_layers(extractor, as_json)
         return
     if not images or out is None:
         missing = "--out" if images else "IMAGES"
@@ -103,7 +103,7 @@ def extract(
         extraction = extractor.extract(
             source, out, part=part, progress=lambda count, total: progress(count)
         )
-    _put_extraction(extraction, source, as_json)
+    _print_extraction(extraction, source, as_json)
     if extraction.missing and not skip_unreadable:
         raise DataError(
             f"{len(extraction.missing)} of {len(source)} images have no row, see record.json; all "
@@ -140,7 +140,7 @@ def _source(images: str, root: Path | None, download: bool) -> Source:
         return load_images(name, split, root, download=download)
 
 
-def _put_extraction(extraction: Extraction, source: Source, as_json: bool) -> None:
+def _print_extraction(extraction: Extraction, source: Source, as_json: bool) -> None:
     """Report images that have no row or were skipped, and print what was written."""
     for name, reason in extraction.missing[:50]:  # record.json lists all
         print_message(f"no row: {name} {reason}")
@@ -164,7 +164,7 @@ def _put_extraction(extraction: Extraction, source: Source, as_json: bool) -> No
     print_result(as_json, {**record, **summary}, *lines)
 
 
-def _put_layers(extractor: Extractor, as_json: bool) -> None:
+def _print_layers(extractor: Extractor, as_json: bool) -> None:
     """Print the modules of a network, and what the other names of layers stand for."""
     with contextlib.redirect_stdout(sys.stderr):  # other libraries print
         model = extractor.loaded

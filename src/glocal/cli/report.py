@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from importlib import import_module
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -23,9 +25,6 @@ if TYPE_CHECKING:
 _OBJECTS = "Objects of a transform or a study"
 STUDY_FILE = "study.json"
 """The file that makes a folder that of a study."""
-study_readers: list[Callable[[Path, Path], StudyData]] = []
-"""Functions of such a folder and of features of its images; glocal-collect adds its function when
-its commands are loaded."""
 
 
 @flat
@@ -78,9 +77,7 @@ def report(
     refuse_overwriting_inputs({"--out": out, "--figures": figures, "--tables": tables}, *inputs)
     studies = [run for run in runs if (Path(run) / STUDY_FILE).is_file()]
     others = [run for run in runs if run not in studies]
-    if answers is not None and not others:
-        raise ParameterError("A study has `answers` of its own. Leave them out.")
-    loaded = pages.load_any(others, *_objects(form, features, answers)) if others else []
+    loaded = _load_others(others, form, features, answers, has_study=bool(studies))
     pictures: dict[str, str] = {}
     files = [out]
     with progress_bar("report", unit="pictures") as progress:
@@ -98,6 +95,35 @@ def report(
         if (folder := tables or figures) is not None:
             files += pages.save_tables(loaded, folder)
     _show(loaded, files, as_json)
+
+
+def _load_others(
+    runs: Sequence[str],
+    form: AnswersForm,
+    features: Path | None,
+    answers: Path | None,
+    *,
+    has_study: bool,
+) -> list[Run]:
+    """The runs that are no studies; beside a study, features are for the transforms among them."""
+    from glocal import report as pages
+
+    if not has_study or _holds_transform(runs):
+        return pages.load_any(runs, *_objects(form, features, answers))
+    if answers is not None:
+        raise ParameterError("A study has `answers` of its own. Leave them out.")
+    return pages.load_any(runs)
+
+
+def _holds_transform(runs: Sequence[str]) -> bool:
+    """Whether one of them is a transform, which alone is not read without features."""
+    from glocal import report as pages
+
+    try:
+        pages.load_any(runs)
+    except ParameterError:
+        return True
+    return False
 
 
 def _show(runs: Sequence[Run], files: Sequence[Path], as_json: bool) -> None:
@@ -135,11 +161,7 @@ def _study(
     from glocal import report as pages
     from glocal.extract.images import Source
 
-    if not study_readers:
-        raise MissingDependencyError(
-            f"{folder} is a study of glocal-collect, which is not installed. Install it from a "
-            "checkout: pip install ./packages/glocal-collect."
-        )
+    read_study = _study_reader(folder)
     path = features or folder / "features"
     if features is None and not path.exists():
         raise ParameterError(
@@ -149,10 +171,27 @@ def _study(
     loaded = Features.load(path)
     loaded.check_finite()
     progress(doing="comparing people")
-    study = study_readers[0](folder, path)
+    study = read_study(folder, path)
     run = pages.study_run(study, loaded, progress=lambda doing: progress(doing=doing))
     images = Source(study.answers.names or (), study.image, f"the study {folder}")
     return run, pages.load_thumbnails(images, [run], progress=progress)
+
+
+def _study_reader(folder: Path) -> Callable[[Path, Path], StudyData]:
+    """The function `read_study` of the module in which glocal-collect has its commands.
+
+    It reads the folder of a study, with features of its images.
+    """
+    plugins = entry_points(group="glocal.commands", name="collect")
+    try:
+        module = import_module(next(iter(plugins)).module)
+        return module.read_study
+    except (StopIteration, ImportError, AttributeError) as error:
+        raise MissingDependencyError(
+            f"{folder} is a study of glocal-collect, which is not installed, or not in a version "
+            "that goes with this one of glocal. Install it from a checkout: "
+            "pip install ./packages/glocal-collect."
+        ) from error
 
 
 def _objects(

@@ -135,6 +135,8 @@ def plan_study(
     >>> plan.new_objects
     {'strong': 2637, 'weak': None}
     """
+    if objects is None:
+        raise ParameterError("`objects` is None; pass the number of images, 3 or more.")
     StudyDesign(objects=objects, gain=gain, seconds=seconds, per_person=per_person)
     if pay is not None and not 0 <= pay < math.inf:
         raise ParameterError(f"`pay` is {pay}; it must be an amount of at least 0 for an hour.")

@@ -22,7 +22,6 @@ from glocal.cli.output import (
     print_table,
     progress_bar,
 )
-from glocal.cli.report import study_readers
 from glocal.data.planning import StudyDesign
 from glocal.errors import ParameterError
 from glocal.files import writable_target
@@ -96,7 +95,7 @@ def run(
                 timeout_keep_alive=75,
                 timeout_graceful_shutdown=5,
             )
-            _put_links(study, base, as_json)
+            _print_links(study, base, as_json)
             with contextlib.suppress(KeyboardInterrupt):
                 uvicorn.Server(config).run(sockets=[listener])
     print_message(f"stopped; all answers are in {out}. Continue: glocal collect run --out {out}")
@@ -246,7 +245,10 @@ def people(
 
 
 def read_study(folder: Path, features: Path | None) -> StudyData:
-    """A study as `glocal report` shows it; the features are for the model of the answers."""
+    """A study as `glocal report` shows it, which looks this function up by its name.
+
+    The features are for the model of the answers.
+    """
     from glocal.report import StudyData
     from glocal_collect.overview import cells, judge, overview
 
@@ -259,9 +261,6 @@ def read_study(folder: Path, features: Path | None) -> StudyData:
         people,
         cells(people),
     )
-
-
-study_readers.append(read_study)
 
 
 def _read(
@@ -345,7 +344,7 @@ def _address(listener: socket.socket, host: str) -> str:
     return f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
 
-def _put_links(study: Study, base: str, as_json: bool) -> None:
+def _print_links(study: Study, base: str, as_json: bool) -> None:
     from glocal_collect.people import links
 
     addresses = links(study, base)
