@@ -86,6 +86,7 @@ def axes(
 
     Examples
     --------
+    >>> from glocal.transform import LinearTransform
     >>> X = np.random.default_rng(0).normal(size=(60, 2))
     >>> longer = LinearTransform(np.diag([3.0, 1.0]).astype(np.float32), None, 0.0, 1.0)
     >>> axes(longer, X, 1, damped=0)["factor"].round(1).tolist()

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import joblib
 import numpy as np
@@ -49,9 +49,6 @@ from glocal.sweep.grid import (
     settings,
 )
 from glocal.transform import LinearTransform
-
-if TYPE_CHECKING:
-    pass
 
 POINT_TOLERANCE = 3e-4
 """Relative tolerance of fits that are only scored: a tenth of it moves no score by over .002."""
