@@ -64,7 +64,7 @@ def sweep_run(scores, *, kept=0.91, loss=0.9, heldout="objects", **more):
             "alpha": [np.nan, 0.1],
         }
     )
-    points = means.assign(fold=0, status="converged")
+    points = means.assign(fold=0, status="converged", n_images=120)
     fit = {"n_answers": 20_000, "n_people": 31, "n_objects": 500, "n_local": 1000}
     return Run(
         "sweep",
@@ -105,7 +105,7 @@ def test_a_gain_says_from_where_to_where_of_what_and_what_to_do():
     for part in ("clip / visual", "56.0 %", "45.0 %", "up from", "900", "not seen", "67.2 %"):
         assert part in sentence
     assert "+8.0 to +14.0 points" in sentence
-    assert "91 %" in sentence
+    assert "91 % of the 10 nearest neighbours of each image (among 120 images)" in sentence
     for part in ("20,000 answers", "31 people", "500 objects", "1,000 images", "glocal apply"):
         assert part in details
     assert "not measured" in details

@@ -369,11 +369,14 @@ def test_a_sweep_goes_on_only_with_all_it_was_begun_with(swept, data, folder, wo
     assert (folder / "points.jsonl").read_bytes() == before
 
 
-def test_a_resumed_sweep_scores_its_choice_by_the_same_solver(data, tmp_path):
-    """The rows of finished paths have no credit: the choice is fitted again as its points were."""
+def test_a_resumed_sweep_scores_its_choice_by_the_same_solver(data, tmp_path, monkeypatch):
+    """The rows of finished paths have no credit: the choice is fitted again as its points were, by
+    the fits that say what it changes; no path is walked again.
+    """
     grid = {"method": ["global"], "lmbda": [1]}
     solver = Exact(tol=0.3)
     first = sweep(data, grid, folds=2, solver=solver, out=tmp_path)
+    monkeypatch.setattr("glocal.sweep.run.fit_path", None)
     second = sweep(data, grid, folds=2, solver=solver, out=tmp_path, resume=True)
     assert second.scores == first.scores
 

@@ -244,7 +244,8 @@ def _images_of_folds(run: Run) -> int | None:
     """The mean number of images of a fold of a sweep: neighbours are among these."""
     if run.points is None or "n_images" not in run.points:
         return None
-    return round(float(run.points["n_images"].mean()))
+    numbers = [number for number in run.points["n_images"] if isinstance(number, int)]
+    return round(sum(numbers) / len(numbers)) if numbers else None
 
 
 def _recorded_kept(fit: Mapping[str, Any]) -> _Kept | None:

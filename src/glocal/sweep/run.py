@@ -177,9 +177,12 @@ def sweep(
                 append_rows(file, [point.row for point in path_points])
             if progress is not None:
                 progress(path_points[-1].row, len(points), folds * len(plan.settings))
-    result = _choice(plan, _in_order(plan, points), rule, solver)
+    points = _in_order(plan, points)
+    result = _choice(plan, points, rule, solver)
+    transforms = [] if out is None else _fold_transforms(plan, result.best)
+    result = replace(result, scores=_gain(plan, points, result.best, transforms))
     if out is not None:
-        _write(result, plan, Path(out))
+        _write(result, plan, transforms, Path(out))
     return result
 
 
@@ -244,7 +247,7 @@ def _rule(select: str | None, keep: float | None) -> Rule:
 
 
 def _choice(plan: _Plan, points: list[Point], rule: Rule, solver: Solver) -> Sweep:
-    """Choose one setting, and refit it on all data."""
+    """Choose one setting, and refit it on all data; without scores."""
     rows = [point.row for point in points]
     means = means_over_folds(rows, len(plan.folds))
     chosen, reason = choose(means, rule)
@@ -262,8 +265,7 @@ def _choice(plan: _Plan, points: list[Point], rule: Rule, solver: Solver) -> Swe
         "best": best,
     }
     transform = replace(refit, meta={**refit.meta, "sweep": summary})
-    scores = _gain(plan, points, best)
-    return Sweep(pd.DataFrame(rows), means, best, reason, transform, scores)
+    return Sweep(pd.DataFrame(rows), means, best, reason, transform, scores=[])
 
 
 def fit_path(
@@ -334,12 +336,33 @@ def _with_eta(solver: Solver, setting: Setting) -> Solver:
     return solver.replace(eta=setting.get("eta") or solver.eta)
 
 
-def _gain(plan: _Plan, points: list[Point], best: Setting) -> list[Score]:
-    """Agreement of the original and of the choice with all held-out answers, and its gain."""
-    chosen_setting = {name: best.get(name) for name in SETTING}
+def _fold_transforms(plan: _Plan, setting: Setting) -> list[LinearTransform]:
+    """The fit of a setting without each fold, made as its points were."""
+    arm = Arm.of(setting)
+    solver = _with_eta(plan.solver, setting)
+    transforms = []
+    for fold in plan.folds:
+        if isinstance(solver, Exact):
+            problem = solver.problem(fold.data, local=arm.local)
+            solution = solver.minimise(problem, arm, certified=False)
+        else:
+            solution = solver.solve(fold.data, arm)
+        meta = {"fit": {"n_answers": len(fold.data.answers)}}
+        transforms.append(replace(solution.transform, meta=meta))
+    return transforms
+
+
+def _gain(
+    plan: _Plan, points: list[Point], best: Setting, transforms: list[LinearTransform]
+) -> list[Score]:
+    """Agreement of the original and of the choice with all held-out answers, and its gain.
+
+    `transforms` are the fits of the choice without each fold.
+    """
+    originals = [scaled_identity(replace(fold.data, centre=0.0)) for fold in plan.folds]
     credit = {
-        "original": _heldout_credit(plan, points, ORIGINAL),
-        "chosen": _heldout_credit(plan, points, chosen_setting),
+        "original": _heldout_credit(plan, points, ORIGINAL, originals),
+        "chosen": _heldout_credit(plan, points, best, transforms),
     }
     heldout = pooled_answers([fold.answers for fold in plan.folds])
     original, chosen, gain = heldout_rows(credit, heldout)
@@ -351,24 +374,27 @@ def _gain(plan: _Plan, points: list[Point], best: Setting) -> list[Score]:
     return [replace(score, split="all folds") for score in (original, chosen, gain)]
 
 
-def _heldout_credit(plan: _Plan, points: list[Point], setting: Setting) -> Float[np.ndarray, " t"]:
+def _heldout_credit(
+    plan: _Plan, points: list[Point], setting: Setting, transforms: list[LinearTransform]
+) -> Float[np.ndarray, " t"]:
     """The credit of a setting on the answers of one fold after the other.
 
-    The points of a resumed sweep have no credit: the setting is fitted again.
+    The points of a resumed sweep have no credit: the transforms without each fold are scored.
     """
     credit_of = {_key(point.row["fold"], point.row): point.credit for point in points}
+    objects = np.asarray(plan.data.features.matrix, dtype=np.float64)
     credits: list[np.ndarray] = []
-    folds = len(plan.folds)
-    for fold in range(folds):
-        credit = credit_of.get(_key(fold, setting))
+    for number, fold in enumerate(plan.folds):
+        credit = credit_of.get(_key(number, setting))
         if credit is None:
-            credit = fit_path(plan.data, plan.solver, folds, fold, [setting])[0].credit
+            Z = transforms[number].apply(objects)
+            credit = odd_one_out(Z, fold.answers, interval=False).units.values
         credits.append(np.asarray(credit))
     return np.concatenate(credits)
 
 
-def _write(result: Sweep, plan: _Plan, folder: Path) -> None:
-    """The files of a finished sweep."""
+def _write(result: Sweep, plan: _Plan, transforms: list[LinearTransform], folder: Path) -> None:
+    """The files of a finished sweep; `transforms` are the choice without each fold."""
     data = plan.data
     bounds = ceiling(data.answers, least=MIN_REPEATED_SHARE)
     rows = [*result.scores, *(bounds.scores if bounds is not None else ())]
@@ -380,26 +406,22 @@ def _write(result: Sweep, plan: _Plan, folder: Path) -> None:
     X = features.standardization(features.matrix, "float64")
     Z = result.transform.apply(np.asarray(features.matrix, dtype=np.float64))
     original = object_view(X, features.labels, meta={"arm": "original"}, answers=data.answers)
-    meta = {"arm": "chosen", "change": _change(result, plan, X)}
+    meta = {"arm": "chosen", "change": _change(result, plan, transforms, X)}
     chosen = object_view(Z, features.labels, baseline=original, meta=meta, answers=data.answers)
     views = make_folder(folder / "views")
     save_view(original, views / "original.npz")
     save_view(chosen, views / "chosen.npz")
 
 
-def _change(result: Sweep, plan: _Plan, X: Float[np.ndarray, "n p"]) -> dict[str, Any]:
+def _change(
+    result: Sweep, plan: _Plan, transforms: list[LinearTransform], X: Float[np.ndarray, "n p"]
+) -> dict[str, Any]:
     """What the choice changes, by the answers that its fits without a fold have not seen."""
-    data = plan.data
-    raw = np.asarray(data.features.matrix, dtype=np.float64)
-    folds = plan.folds
-    transforms = []
-    for fold in folds:
-        transform = _with_eta(plan.solver, result.best).solve(fold.data, Arm.of(result.best))
-        meta = {"fit": {"n_answers": len(fold.data.answers)}}
-        transforms.append(replace(transform.transform, meta=meta))
+    features = plan.data.features
+    raw = np.asarray(features.matrix, dtype=np.float64)
+    table = axes(result.transform, features, folds=transforms)
     embeddings = [transform.apply(raw) for transform in transforms]
-    table = axes(result.transform, data.features, folds=transforms)
-    parts = [(Z, fold.answers) for Z, fold in zip(embeddings, folds, strict=True)]
+    parts = [(Z, fold.answers) for Z, fold in zip(embeddings, plan.folds, strict=True)]
     return change_record(table, X, parts, heldout=True)
 
 
