@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from glocal.cli.report import STUDY_FILE
+from glocal.data.planning import STUDY_FILE
 from glocal.errors import FileError, ParameterError, one_line
 from glocal.extract.images import Source, Unreadable, open_images
 from glocal.files import make_folder, read_object, read_text, reading, write_text, writing
