@@ -3,6 +3,7 @@
 import re
 import subprocess
 import sys
+import threading
 from collections import Counter
 
 import numpy as np
@@ -12,7 +13,9 @@ import pytest
 from glocal.data.answers import Answers
 from glocal.errors import DataError, FileError
 from glocal_collect.export import read_collected, record_excluded, save_csv, save_npz
-from glocal_collect.overview import judge
+from glocal_collect.overview import describe_people, people_table
+from glocal_collect.pages import owner_page
+from glocal_collect.people import StudyService
 from glocal_collect.settings import Settings
 from glocal_collect.trials import balanced_triplet, plan, right_choice
 
@@ -67,7 +70,7 @@ def test_repeats_ask_again_and_catch_trials_have_two_equal_images(serve_study):
     random = [images[row["id"]] for row in rows if row["source"] == "random"]
     positions = Counter(items.index(max(items)) for items in random)
     assert all(12 <= positions[position] <= 75 for position in range(3)), "it says nothing"
-    table = judge(study.study, read_collected(study.study, study.database))
+    table = describe_people(study.study, read_collected(study.study, study.database))
     assert table["alike"].tolist() == [1, 1, 1]
     assert table["repeats"].sum() >= n_repeats[True]
 
@@ -195,6 +198,43 @@ def test_the_owner_sees_what_each_person_did(serve_study):
         for row in re.findall(r"<tr>.*?</tr>", page, re.DOTALL)
     )
     assert pd.DataFrame(rows, columns=head)[COLUMNS].to_numpy().tolist() == TABLE
+
+
+def test_the_page_explains_the_remark_while_somebody_who_has_it_is_not_excluded(serve_study):
+    """The paragraph is there for a person who is marked, and goes when the person is excluded."""
+    study = serve_study(people=1)
+    study.begin("p1")
+    explanation = "Some people answer"
+    for is_marked, excluded in ((False, None), (True, None), (True, 1.0)):
+        collected = read_collected(study.study, study.database)
+        collected.people["excluded"] = [excluded]
+        description = describe_people(study.study, collected)
+        description.loc["p1", "is_marked"] = is_marked
+        page = owner_page(study.study, people_table(study.study, collected, description))
+        assert (explanation in page) == (is_marked and excluded is None)
+
+
+def test_people_are_described_once_for_two_owners_at_once(serve_study, monkeypatch):
+    """The second waits for the description that the first is making, and takes it."""
+    study = serve_study(people=1)
+    study.answer_trials(study.begin("p1"), largest, limit=1)
+    service = StudyService(study.study, study.database)
+    tables = []
+    second = threading.Thread(target=lambda: tables.append(service.overview()))
+    calls = []
+
+    def describe(*arguments):
+        calls.append(arguments)
+        if len(calls) == 1:
+            second.start()
+            second.join(0.5)  # long enough to ask again, if nothing made it wait
+        return describe_people(*arguments)
+
+    monkeypatch.setattr("glocal_collect.people.describe_people", describe)
+    tables.append(service.overview())
+    second.join(60)
+    assert len(calls) == 1
+    assert [table["answers"].tolist() for table in tables] == [[1], [1]]
 
 
 COUNT = (

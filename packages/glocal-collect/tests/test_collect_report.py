@@ -1,7 +1,9 @@
 """The page of a study: its sections and sentences, and what ends in one sentence."""
 
 import json
+import random
 import re
+from functools import partial
 
 import numpy as np
 import pytest
@@ -14,6 +16,7 @@ from glocal_collect.people import AnswerBody, StudyService
 from glocal_collect.settings import Settings
 from glocal_collect.study import create
 from glocal_collect.tokens import PERSON, Token
+from glocal_collect.trials import TrialScheduler
 
 pytest.importorskip("altair")
 pytest.importorskip("vl_convert")
@@ -42,7 +45,10 @@ def study(images, tmp_path_factory):
     settings = Settings(people=6, per_person=N_TRIALS, min_seconds=0.0, catch=0.05)
     made = create(folder, str(images), settings)
     database = Database(made.database)
-    service = StudyService(made, database)
+    with pytest.MonkeyPatch.context() as patch:
+        scheduler = partial(TrialScheduler, rng=random.Random(0))  # the same questions every time
+        patch.setattr("glocal_collect.people.TrialScheduler", scheduler)
+        service = StudyService(made, database)
     rng = np.random.default_rng(0)
     for person in ("p1", "p2", "p3", "p4", "p5"):
         token = Token(PERSON, person)

@@ -16,6 +16,7 @@ from glocal.cli.output import AsJson, print_message, print_result, progress_bar
 from glocal.data.answers import Answers
 from glocal.data.features import Features
 from glocal.data.join import join
+from glocal.data.planning import STUDY_FILE
 from glocal.errors import MissingDependencyError, ParameterError
 from glocal.files import writable_target
 
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
     from glocal.report import Run, StudyData
 
 _OBJECTS = "Objects of a transform or a study"
-STUDY_FILE = "study.json"
-"""The file that makes a folder that of a study."""
 
 
 @flat

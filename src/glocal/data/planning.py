@@ -1,4 +1,7 @@
-"""The plan of a study: how many answers, people, minutes and how much money it takes."""
+"""The plan of a study: how many answers, people, minutes and how much money it takes.
+
+Beside it stands what both packages know of a study of glocal-collect.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +17,8 @@ from glocal.options import Options
 ANSWERS_PER_OBJECT = 25.0
 """Answers for each object that give half of what is attainable about these objects."""
 SHARE_OF_CATCH_TRIALS = 0.02
+STUDY_FILE = "study.json"
+"""The file that makes a folder that of a study."""
 _EXPONENT = 0.8
 _MEAN_PER_MEDIAN = 1.25  # of the seconds of an answer
 _MINUTES_TO_BEGIN = 2.0

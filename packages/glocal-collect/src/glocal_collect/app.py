@@ -101,8 +101,9 @@ def page(text: str, request: Request, service: Service) -> Response:
         return RedirectResponse(service.signer.sign(visitor), 303)
     token = service.authenticate(text)
     has_begun = service.open_page(token)
-    html = pages.person_page(service.study, has_begun=has_begun, is_recruited=token.name != "")
-    return HTMLResponse(html)
+    return HTMLResponse(
+        pages.person_page(service.study, has_begun=has_begun, is_recruited=token.name != "")
+    )
 
 
 @router.post("/r/{text}/consent")
@@ -134,8 +135,7 @@ def answer(token: Participant, number: Number, body: Answer, service: Service) -
 @router.get("/r/{text}/image/{number}")
 def image(token: Participant, number: Number, service: Service) -> Response:
     """An image of one of the person's own trials."""
-    data = service.image(token, number)
-    return Response(data, media_type="image/jpeg", headers=_IMAGE_HEADERS)
+    return Response(service.image(token, number), media_type="image/jpeg", headers=_IMAGE_HEADERS)
 
 
 @router.get("/o/{text}")
@@ -158,8 +158,9 @@ def token_of_visitor(text: str, request: Request, service: StudyService) -> Toke
     query = request.query_params
     name = query.get("PROLIFIC_PID") or query.get("id", "")
     if name and not is_name(name):
-        sentence = "The ID in this link is invalid. Use up to 64 letters, digits or . @ - _"
-        raise Refusal(400, sentence)
+        raise Refusal(
+            400, "The ID in this link is invalid. Use up to 64 letters, digits or . @ - _"
+        )
     if name:
         session = query.get("SESSION_ID") or query.get("session", "")
         return service.signer.recruited(name, session)

@@ -229,17 +229,17 @@ def people(
 
     Example: glocal collect people study --exclude p3
     """
-    from glocal_collect import overview
+    from glocal_collect.overview import cells, describe_people, people_table
 
     study, collected = _read(folder, exclude or (), include or ())
     with progress_bar("comparing people"):
-        judged = overview.judge(study, collected, features)
-    table = overview.overview(study, collected, judged)
+        description = describe_people(study, collected, features)
+    table = people_table(study, collected, description)
     if as_json:
-        rows = table.astype(object).where(table.notna(), None).reset_index()
-        print_json({"people": rows.to_dict("records")})
+        rows = table.astype(object).where(table.notna(), None)
+        print_json({"people": rows.reset_index().to_dict("records")})
         return
-    texts = overview.cells(table)
+    texts = cells(table)
     texts.insert(1, "Code", table["code"].fillna(""))
     print_table(["Person", *texts], texts.reset_index().to_numpy().tolist())
 
@@ -250,10 +250,10 @@ def read_study(folder: Path, features: Path | None) -> StudyData:
     The features are for the model of the answers.
     """
     from glocal.report import StudyData
-    from glocal_collect.overview import cells, judge, overview
+    from glocal_collect.overview import cells, describe_people, people_table
 
     study, collected = _read(folder)
-    people = overview(study, collected, judge(study, collected, features))
+    people = people_table(study, collected, describe_people(study, collected, features))
     return StudyData(
         study.title,
         collected.without(collected.excluded).answers(),
@@ -312,9 +312,9 @@ def _study(out: Path, images: str, requested: Settings) -> Study:
     with progress_bar("preparing images", unit="images") as progress:
         study = create(out, images, settings, progress)
     if study.left_out:
-        first = " ".join(study.left_out[0])
         print_message(
-            f"left out: {len(study.left_out)} files, which study.json lists; the first: {first}"
+            f"left out: {len(study.left_out)} files, which study.json lists; the first: "
+            f"{' '.join(study.left_out[0])}"
         )
     _warn_of_copies(find_images(images))
     return study

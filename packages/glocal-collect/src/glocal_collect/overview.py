@@ -1,7 +1,5 @@
 """What each person of a study did, and how well, as numbers and as the cells of a table."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 
@@ -9,30 +7,33 @@ import pandas as pd
 
 from glocal.aligner.participants import participants
 from glocal.data.features import Features
+from glocal.report.study import JUDGED
 from glocal_collect.export import Collected
 from glocal_collect.study import Study
 
 MARK = "as if at random"
-_JUDGED = "seconds catch catch_trials shared agreement low high repeats alike model odds is_marked"
 _MAX_LOG10_ODDS = 6.0  # above these the number of zeros says nothing
 
 
-def judge(study: Study, collected: Collected, features: Path | None = None) -> pd.DataFrame:
+def describe_people(
+    study: Study, collected: Collected, features: Path | None = None
+) -> pd.DataFrame:
     """How each person answers: the table of `glocal.aligner.participants.participants`.
 
     It takes features of a path, else of the folder ``features`` of the study, else none.
     """
     path = features or study.folder / "features"
     loaded = Features.load(path) if features or path.exists() else None
-    return participants(collected.answers(), loaded).reindex(columns=_JUDGED.split())
+    table = participants(collected.answers(), loaded).reindex(columns=[*JUDGED, "model"])
+    return table.drop(columns=["answers", "excluded"])
 
 
-def overview(study: Study, collected: Collected, judged: pd.DataFrame) -> pd.DataFrame:
+def people_table(study: Study, collected: Collected, description: pd.DataFrame) -> pd.DataFrame:
     """A row for everybody who has a link or has begun.
 
-    Beside the columns of `judge` it has ``name``, ``code``, ``answers`` with catch trials and
-    "can't tell", ``cannot_tell``, ``trials`` that everybody is asked, ``opened``, ``contested``,
-    and the times ``consented``, ``finished``, ``last`` and ``excluded``.
+    Beside the columns of `describe_people` it has ``name``, ``code``, ``answers`` with catch trials
+    and "can't tell", ``cannot_tell``, ``trials`` that everybody is asked, ``opened``,
+    ``contested``, and the times ``consented``, ``finished``, ``last`` and ``excluded``.
     """
     ids = {*collected.people["id"], *study.personal_ids}
     people = collected.people.astype(object).set_index("id")
@@ -42,7 +43,7 @@ def overview(study: Study, collected: Collected, judged: pd.DataFrame) -> pd.Dat
         cannot_tell=("choice", lambda choice: (choice < 0).sum()),
         last=("time", "max"),
     )
-    table = people.join([counts, collected.openings.rename("opened"), judged])
+    table = people.join([counts, collected.openings.rename("opened"), description])
     whole = ["answers", "cannot_tell", "opened"]
     table[whole] = table[whole].astype(float).fillna(0).astype(int)
     table["is_marked"] = table["is_marked"].eq(True)
@@ -51,7 +52,7 @@ def overview(study: Study, collected: Collected, judged: pd.DataFrame) -> pd.Dat
 
 
 def cells(table: pd.DataFrame) -> pd.DataFrame:
-    """The overview as texts by the titles of columns; what is not known is empty."""
+    """The table of people as texts by the titles of columns; what is not known is empty."""
     return pd.DataFrame(map(_cells, table.itertuples()), table.index.tolist())
 
 

@@ -1,20 +1,15 @@
 """The HTML of the pages, from templates that escape all values and hold no script and no style."""
 
-from __future__ import annotations
-
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import jinja2
+import pandas as pd
 from markdown_it import MarkdownIt
 from markupsafe import Markup
 
 from glocal_collect.overview import cells
-
-if TYPE_CHECKING:
-    import pandas as pd
-
-    from glocal_collect.study import Study
+from glocal_collect.study import Study
 
 _QUESTIONS = {
     "odd-one-out": ("Which image is the odd one out?", ("1", "2", "3")),
@@ -47,7 +42,11 @@ def owner_page(study: Study, table: pd.DataFrame) -> str:
     # NOTE pandas aligns the head by a style, which the policy forbids
     html = html.replace(' style="text-align: right;"', "")
     return _render(
-        "owner.html", title=study.title, answers=table["answers"].sum(), table=Markup(html)
+        "owner.html",
+        title=study.title,
+        answers=table["answers"].sum(),
+        has_marked=(table["is_marked"] & table["excluded"].isna()).any(),
+        table=Markup(html),
     )
 
 

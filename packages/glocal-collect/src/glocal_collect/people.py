@@ -1,28 +1,25 @@
 """What people do in a study: consent, see a trial, answer it once, undo."""
 
-from __future__ import annotations
-
 import time
-from typing import TYPE_CHECKING, Any
+from threading import Lock
+from typing import Any
 from urllib.parse import quote
 
+import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field
 
 from glocal.errors import FileError
 from glocal_collect.db import Connection, Database, scalar
 from glocal_collect.export import read_collected
 from glocal_collect.limits import Limit, Refusal
-from glocal_collect.overview import judge, overview
+from glocal_collect.overview import describe_people, people_table
 from glocal_collect.study import Study
 from glocal_collect.tokens import OPEN, OWNER, PERSON, Signer, Token
 from glocal_collect.trials import TrialScheduler
 
-if TYPE_CHECKING:
-    import pandas as pd
-
 CLOSED = "This study takes no new participants."
 _BURST = 10  # answers that may come at once
-_SECONDS_BETWEEN_JUDGEMENTS = 300  # while people are judged, answers take longer
+_MAX_AGE_SECONDS = 300  # of a description of the people; while it is made, answers take longer
 _REQUESTS_PER_ANSWER = 10  # images included; a page that loads ahead needs eight
 _ANSWERED = "FROM answers JOIN trials ON trial = id WHERE person = ?"
 _HAS_BEGUN = "SELECT 1 FROM people WHERE id = ?"
@@ -62,16 +59,18 @@ class StudyService:
         self._answers = Limit(seconds, _BURST)
         self._requests = Limit(seconds / _REQUESTS_PER_ANSWER, _BURST * _REQUESTS_PER_ANSWER)
         self._starts = Limit(60 / per_minute, per_minute)
-        self._judged_until = 0.0
+        self._description = pd.DataFrame()
+        self._description_ends = 0.0
+        self._describing = Lock()
 
     def overview(self) -> pd.DataFrame:
         """What each person did, and how well; the second takes fits, and is made now and then."""
         collected = read_collected(self.study, self.database)
-        if time.monotonic() > self._judged_until:
-            self._judged = judge(self.study, collected)
-            if len(self._judged):
-                self._judged_until = time.monotonic() + _SECONDS_BETWEEN_JUDGEMENTS
-        return overview(self.study, collected, self._judged)
+        with self._describing:
+            if self._description.empty or time.monotonic() > self._description_ends:
+                self._description = describe_people(self.study, collected)
+                self._description_ends = time.monotonic() + _MAX_AGE_SECONDS
+        return people_table(self.study, collected, self._description)
 
     def authenticate(self, text: str, role: str = PERSON) -> Token:
         """The token of a link; the requests of a person are limited.

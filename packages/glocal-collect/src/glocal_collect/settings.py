@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 import typer
 from pydantic import Field, model_validator
 
+from glocal.data.planning import SHARE_OF_CATCH_TRIALS
 from glocal.options import Options
 
 
@@ -24,7 +25,7 @@ class Settings(Options):
         0.2, ge=0, le=0.4, description="Share of trials that repeat an earlier question."
     )
     catch: float = Field(
-        0.02,
+        SHARE_OF_CATCH_TRIALS,
         ge=0,
         le=0.1,
         description="Share of catch trials: one image is shown twice, so only one answer is right.",

@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from glocal.data.planning import STUDY_FILE
 from glocal.errors import FileError, ParameterError, one_line
 from glocal.extract.images import Source, Unreadable, open_images
 from glocal.files import make_folder, read_object, read_text, reading, write_text, writing
@@ -152,20 +153,21 @@ def create(
         if not (folder / f"{name}.md").exists():
             text = (templates / f"{template}.md").read_text(encoding="utf-8")
             write_text(folder / f"{name}.md", text)
-    digest = source.sha256()
-    study = Study(folder, settings, names, left_out, digest, time.time(), _make_key(folder))
+    study = Study(
+        folder, settings, names, left_out, source.sha256(), time.time(), _make_key(folder)
+    )
     _write(study)
     return study
 
 
 def is_study(folder: Path) -> bool:
     """Whether a folder is that of a study whose creation was completed."""
-    return (folder / "study.json").is_file()
+    return (folder / STUDY_FILE).is_file()
 
 
 def open_study(folder: Path) -> Study:
     """Read the study of a folder; a FileError if it holds no study, or a damaged one."""
-    file = folder / "study.json"
+    file = folder / STUDY_FILE
     record = read_object(file, what="study", fix=_FIX)
     with reading(file, "study", _FIX):
         return Study(
@@ -226,7 +228,7 @@ def _write(study: Study) -> None:
         "images_sha256": study.images_sha256,
         "left_out": study.left_out,
     }
-    write_text(study.folder / "study.json", json.dumps(record, indent=1))
+    write_text(study.folder / STUDY_FILE, json.dumps(record, indent=1))
 
 
 def _prepare(

@@ -12,7 +12,6 @@ PERSON = "person"
 OPEN = "open"
 OWNER = "owner"
 _MAX_CHARACTERS = 400  # of a token that is read
-_NAME = re.compile(r"[\w.@-]{1,64}", re.ASCII)
 _CODE_CHARACTERS = "23456789ABCDEFGHJKLMNPQRSTUVWXYZ"  # 32 that nobody confuses
 
 
@@ -42,8 +41,7 @@ class Signer:
 
     def sign(self, token: Token) -> str:
         """The token as a part of an address."""
-        signed = self._serializer.dumps([token.role, token.id, token.name])
-        return signed if isinstance(signed, str) else signed.decode()
+        return str(self._serializer.dumps([token.role, token.id, token.name]))
 
     def read(self, text: str, role: str) -> Token | None:
         """The token of a text; None if it has another signature or another role."""
@@ -78,4 +76,4 @@ def new_person() -> Token:
 
 def is_name(name: str) -> bool:
     """Whether an id of a recruiting site is allowed: up to 64 letters, digits and ``. @ - _``."""
-    return _NAME.fullmatch(name) is not None
+    return re.fullmatch(r"[\w.@-]{1,64}", name, re.ASCII) is not None
