@@ -6,13 +6,14 @@ import numpy as np
 import pytest
 
 from glocal.data.labels import (
+    Members,
     check_labels,
     load_categories,
     load_labels,
     load_superclasses,
     superclass_rows,
 )
-from glocal.errors import DataError, FileError
+from glocal.errors import DataError, DataWarning, FileError
 from glocal.suite.sources import Network, Shared, Sources
 
 
@@ -68,6 +69,18 @@ def test_superclasses_are_a_table_of_classes(tmp_path):
         (tmp_path / "bad.csv").write_text(text)
         with pytest.raises(DataError, match=noun):
             load_superclasses(tmp_path / "bad.csv")
+
+
+def test_images_of_classes_without_a_superclass_are_counted():
+    """They are left out of the rows and the labels, with a warning of how many they are."""
+    X = np.arange(3.0)[:, None]
+    with pytest.warns(DataWarning, match="1 of 3 training images"):
+        members = Members.of(
+            X, np.array(["dog", "car", "sky"]), {"dog": "a", "car": "v"}, "training"
+        )
+    assert members.X.ravel().tolist() == [0, 1]
+    assert members.superclasses.tolist() == ["a", "v"]
+    assert members.classes.tolist() == ["dog", "car"]
 
 
 @pytest.mark.parametrize("name", ["y.csv:kind", "y.txt"])

@@ -185,8 +185,7 @@ def superclass_rows(
     """The rows whose class is in a superclass, and the superclass of each.
 
     The classes of `superclass_of` may be written as texts where labels are integers. Rows of other
-    classes are left out, with a DataWarning; a DataError where no row remains. `part` names the
-    images in these sentences.
+    classes are left out; a DataError, which names the images by `part`, where no row remains.
     """
     text_of = {str(name): superclass for name, superclass in superclass_of.items()}
     superclasses = [text_of.get(str(label)) for label in labels.tolist()]
@@ -196,13 +195,6 @@ def superclass_rows(
             f"none of the {len(labels)} {part} images is of a class that has a superclass: images "
             f"are of classes such as {labels[0]}, and superclasses are of {next(iter(text_of))}. "
             "Write the classes in both as the same names or numbers."
-        )
-    if len(rows) < len(labels):
-        warnings.warn(
-            f"{len(labels) - len(rows)} of {len(labels)} {part} images are of classes without a "
-            "superclass; they are left out.",
-            DataWarning,
-            stacklevel=3,
         )
     return rows, np.array([superclasses[row] for row in rows])
 
@@ -218,8 +210,15 @@ class Members(NamedTuple):
     def of(
         cls, X: np.ndarray, labels: np.ndarray, superclass_of: Mapping[Any, str], part: str
     ) -> Members:
-        """The rows of X whose class is in a superclass; see `superclass_rows`."""
+        """The rows of X whose class is in a superclass; a DataWarning counts the others."""
         rows, superclasses = superclass_rows(labels, superclass_of, part)
+        if len(rows) < len(labels):
+            warnings.warn(
+                f"{len(labels) - len(rows)} of {len(labels)} {part} images are of classes without "
+                "a superclass; they are left out.",
+                DataWarning,
+                stacklevel=3,
+            )
         return cls(X[rows], superclasses, labels[rows])
 
 

@@ -362,14 +362,14 @@ def push_to_hub(transform: Any, repository: str, *, private: bool = False, **des
     fix = "Check the network, and log in: hf auth login."
     with TemporaryDirectory() as folder:
         _save_with_card(transform, folder, {}, described)  # wrong options end before the network
-    with TemporaryDirectory() as folder, _hub(f"cannot publish hf://{name}", fix) as library:
-        api = library.HfApi(endpoint=os.environ.get("HF_ENDPOINT"))
-        api.create_repo(name, exist_ok=True, private=private)
-        _save_with_card(transform, folder, _published_options(library, name), described)
-        commit = api.upload_folder(
-            repo_id=name, folder_path=folder, commit_message=f"glocal: {transform!r}"
-        )
-        return f"hf://{name}@{commit.oid}"
+        with _hub(f"cannot publish hf://{name}", fix) as library:
+            api = library.HfApi(endpoint=os.environ.get("HF_ENDPOINT"))
+            api.create_repo(name, exist_ok=True, private=private)
+            _save_with_card(transform, folder, _published_options(library, name), described)
+            commit = api.upload_folder(
+                repo_id=name, folder_path=folder, commit_message=f"glocal: {transform!r}"
+            )
+            return f"hf://{name}@{commit.oid}"
 
 
 def card(

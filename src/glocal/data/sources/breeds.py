@@ -14,7 +14,6 @@ table 1.
 from __future__ import annotations
 
 import json
-import warnings
 from functools import cache
 from importlib.resources import files
 
@@ -23,7 +22,7 @@ from jaxtyping import Int, Shaped
 
 from glocal.data.features import Features
 from glocal.data.labels import superclass_rows
-from glocal.errors import DataError, DataWarning, ParameterError
+from glocal.errors import DataError, ParameterError
 
 
 @cache
@@ -78,6 +77,4 @@ def breeds_rows(
     for name, (training_numbers, test_numbers) in breeds()[task].items():
         superclass |= dict.fromkeys(test_numbers if test else training_numbers, name)
     part = "test" if test else "training"
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DataWarning)  # a task uses a part of ImageNet
-        return superclass_rows(numbers, superclass, part)
+    return superclass_rows(numbers, superclass, part)
