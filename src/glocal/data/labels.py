@@ -12,9 +12,9 @@ import numpy as np
 from jaxtyping import Int, Shaped
 
 from glocal.data.features import object_name
-from glocal.data.tables import TABLES, read_table
+from glocal.data.tables import TABLES, column_of_table, read_table
 from glocal.errors import DataError, DataWarning
-from glocal.files import PathLike, read_lines, read_npy
+from glocal.files import PathLike, naming, read_lines, read_npy
 
 OTHER = "other"
 
@@ -44,7 +44,9 @@ def load_labels(path: PathLike, n: int | None = None) -> Shaped[np.ndarray, " n"
     """
     file, column = split_column(path)
     if column is not None:
-        labels = _integers_or_names(_column(file, column), path)
+        with naming(file):
+            cells = column_of_table(read_table(file, what="labels"), column)
+        labels = _integers_or_names(cells.tolist(), path)
     elif file.suffix.lower() == ".npy":
         fix = "Save strings as text, numpy.save(path, labels.astype('U')), or as one label a line."
         labels = np.array(read_npy(file, what="labels", fix=fix))
@@ -69,15 +71,6 @@ def split_column(path: PathLike) -> tuple[Path, str | None]:
     if colon and Path(file).suffix.lower() in TABLES:
         return Path(file), column
     return Path(path), None
-
-
-def _column(file: Path, column: str) -> list[str]:
-    """The texts in a column of a table."""
-    table = read_table(file, what="labels")
-    if column not in table:
-        titles = ", ".join(list(table)[:12])
-        raise DataError(f"{file} has no column {column!r}; it has {titles}.")
-    return table[column].tolist()
 
 
 def _integers_or_names(labels: Sequence[str], path: PathLike) -> Shaped[np.ndarray, " n"]:

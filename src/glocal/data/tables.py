@@ -81,6 +81,14 @@ def read_table(path: PathLike, *, what: str) -> pd.DataFrame:
         return table.rename(columns=lambda title: str(title).strip())
 
 
+def column_of_table(table: pd.DataFrame, title: str) -> pd.Series:
+    """The column of a title, or a DataError that names those that there are."""
+    if title not in table:
+        titles = ", ".join(list(table)[:12])
+        raise DataError(f"there is no column {title!r}; the table has {titles}.")
+    return table[title]
+
+
 def read_named_rows(path: PathLike) -> tuple[Shaped[np.ndarray, "n p"], tuple[str, ...] | None]:
     """The numbers of a table, and the names of its rows where a column has them.
 
@@ -135,8 +143,8 @@ def _read_named_csv(file: Path) -> pd.DataFrame:
     )
 
 
-def _first_line(file: Path) -> str:
-    with file.open(encoding="utf-8-sig", newline="") as stream:
+def _first_line(file: Path, errors: str = "strict") -> str:
+    with file.open(encoding="utf-8-sig", errors=errors, newline="") as stream:
         return stream.readline(1 << 22)
 
 
@@ -212,13 +220,12 @@ def json_text(value: Any) -> str:
 
 def names_columns(path: PathLike) -> bool:
     """Whether the first line of a text has titles of columns: its first cell is no number."""
-    with reading(path, "answers") as file, file.open("rb") as stream:
-        first_line = stream.readline(4096).decode("utf-8-sig", errors="replace").strip()
-    cells = first_line.translate(_SEPARATORS).split()
+    with reading(path, "answers") as file:
+        line = _first_line(file, errors="replace").strip()
     try:
-        float(cells[0] if cells else "nan")
+        float((line.translate(_SEPARATORS).split() or ["nan"])[0])
     except ValueError:
-        return first_line.replace("\t", " ").isprintable()
+        return line.replace("\t", " ").isprintable()
     return False
 
 
@@ -256,11 +263,12 @@ def holds_trials(path: PathLike) -> bool:
 def _integer_answers(table: pd.DataFrame) -> dict[str, Any] | None:
     """The arrays of a table of integers whose columns say the kind; None for another table."""
     for kind, columns in COLUMNS.items():
-        others = [title for title in table if title not in columns]
-        if set(columns) <= set(table) and set(others) <= _DETAILS.keys():
+        if {*columns} <= {*table} <= {*columns, *_DETAILS}:
             with contextlib.suppress(ValueError, OverflowError):
                 objects = table[[*columns]].astype(np.int64).to_numpy()
-                details = {title: table[title].to_numpy(_DETAILS[title]) for title in others}
+                details = {
+                    name: table[name].to_numpy(_DETAILS[name]) for name in {*table} - {*columns}
+                }
                 return {"kind": kind, "answers": objects, **details}
     return None
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from jaxtyping import Float, Int, Shaped
 
-from glocal.data.tables import json_text
+from glocal.data.tables import column_of_table, json_text
 from glocal.errors import DataError, ParameterError
 
 if TYPE_CHECKING:
@@ -53,8 +53,7 @@ _SHOWN_ROLES = (
     ("reference", "left", "right"),
     ("reference", "a", "b"),
 )
-_STUDY_IMAGES = ("image_1", "image_2", "image_3")
-_STUDY_COLUMNS = frozenset((*_STUDY_IMAGES, "choice", "kind", "source"))
+_STUDY_COLUMNS = frozenset(("image_1", "image_2", "image_3", "choice", "kind", "source"))
 """Columns of the table that ``glocal collect export --csv`` writes."""
 # what that table has before names that a spreadsheet would take for formulas
 _FORMULA_GUARD = r"^'(?=[=+\-@])"
@@ -89,31 +88,28 @@ def read_question(
     """The columns of each role, and what the trials asked."""
     if place_base not in (None, 0, 1):
         raise ParameterError(f"`place_base` is {place_base}; allowed are 0 and 1.")
-    is_study = _STUDY_COLUMNS.issubset(table)
-    if is_study and table["kind"].nunique() > 1:
-        kinds = ", ".join(table["kind"].unique())
+    if _STUDY_COLUMNS.issubset(table):
+        table, of_study = _read_study(table)
+        stated = {**of_study, **stated}
+        place_base = 1
+    return _question(table, _roles(table, stated), place_base)
+
+
+def _read_study(table: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, str]]:
+    """The table of a study with names as they were, and the roles of its columns."""
+    kinds = table["kind"].unique()
+    if len(kinds) > 1:
         raise DataError(
-            f"it has trials of the kinds {kinds}; read one at a time: glocal data import "
-            "--where kind=KIND, in Python where={'kind': 'KIND'}."
+            f"it has trials of the kinds {', '.join(kinds)}; read one at a time: glocal data "
+            "import --where kind=KIND, in Python where={'kind': 'KIND'}."
         )
-    if is_study:
-        table = _with_chosen_images(table)
-    roles = _roles(table, stated)
-    if is_study and table["kind"].iloc[0] == "anchor":  # the first image is the reference
-        renamed = {"a": "reference", "b": "left", "c": "right"}
-        roles = {renamed.get(role, role): titles for role, titles in roles.items()}
-    return _question(table, roles, place_base)
-
-
-def _with_chosen_images(table: pd.DataFrame) -> pd.DataFrame:
-    """The table of a study with names as they were, and the image chosen for its place from 1."""
-    import pandas as pd
-
-    images = table[[*_STUDY_IMAGES]].replace(_FORMULA_GUARD, "", regex=True)
-    place = pd.to_numeric(table["choice"], errors="coerce").fillna(0).astype(int)
-    offered = images.assign(none="").to_numpy()  # no choice is place 0, the last column
-    chosen = np.take_along_axis(offered, place.to_numpy()[:, None] - 1, axis=1)
-    return table.assign(**images, choice=chosen[:, 0])
+    titles = ["image_1", "image_2", "image_3"]
+    table = table.replace(dict.fromkeys(titles, _FORMULA_GUARD), "", regex=True)
+    roles = ("a", "b", "c")
+    if kinds[0] == "anchor":  # the first image is the reference, and has a place too
+        roles = ("reference", "left", "right")
+        table = table.replace({"choice": {"2": "1", "3": "2"}})
+    return table, {**dict(zip(roles, titles, strict=True)), "chosen": "choice"}
 
 
 def _roles(table: pd.DataFrame, stated: Mapping[str, str]) -> dict[str, list[str]]:
@@ -124,12 +120,12 @@ def _roles(table: pd.DataFrame, stated: Mapping[str, str]) -> dict[str, list[str
         raise DataError(f"{unknown.pop()!r} is not a role of a column; roles are {allowed}.")
     stated_columns = [column for titles in roles.values() for column in titles]
     for column in stated_columns:
-        _check_column(table, column)
-    column_of: dict[str, str] = {}
-    for column in table:
-        if column not in stated_columns:
-            title = re.sub(r"\W+", "_", column).strip("_").lower()
-            column_of.setdefault(title, column)
+        column_of_table(table, column)
+    column_of = {
+        re.sub(r"\W+", "_", column).strip("_").lower(): column
+        for column in reversed([*table])
+        if column not in stated_columns
+    }
     for role in ROLES.keys() - roles.keys():
         alias = next((alias for alias in ROLES[role] if alias in column_of), None)
         if alias is not None:
@@ -158,12 +154,9 @@ def _question(table: pd.DataFrame, roles: dict[str, list[str]], place_base: int 
         )
     shown_roles = readable[0]
     shown = _shown(table, [column for role in shown_roles for column in roles[role]])
+    picked = np.full(len(table), 1 if has_reference else 2)
     picked_as = None
-    if shown_roles[-1] == "odd":
-        picked = np.full(len(table), 2)
-    elif shown_roles[-1] == "farther" or pick_role is None:
-        picked = np.full(len(table), 1)
-    else:
+    if pick_role is not None and shown_roles[-1] not in ("odd", "farther"):
         first = int(has_reference)
         words = shown_roles[first:] if len(shown_roles) > 2 else ()
         picks = texts_in_column(table, roles[pick_role][0])[:, 0]
@@ -189,19 +182,13 @@ def _shown(table: pd.DataFrame, columns: Iterable[str]) -> Shaped[np.ndarray, "t
     return np.where((numbers > width)[:, None], "", shown)[:, :width]
 
 
-def _check_column(table: pd.DataFrame, column: str) -> None:
-    """Raise a DataError where the table has no such column."""
-    if column not in table:
-        existing = ", ".join(list(table)[:12])
-        raise DataError(f"it has no column {column!r}; it has {existing}.")
-
-
 def texts_in_column(table: pd.DataFrame, column: str) -> Shaped[np.ndarray, "t k"]:
     """The cells of a column as texts, lists in as many columns as the longest needs."""
     import pandas as pd
 
-    _check_column(table, column)
-    member, distinct = pd.factorize(table[column])  # most tables name few objects often
+    member, distinct = pd.factorize(
+        column_of_table(table, column)
+    )  # most tables name few objects often
     padded = [*zip_longest(*map(parts_of_cell, distinct), fillvalue="")]
     return np.array(padded, dtype=np.str_).T[member]
 

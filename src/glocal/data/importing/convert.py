@@ -15,7 +15,7 @@ from glocal.data.answers import Answers
 from glocal.data.importing.table import Imported, import_table, keep_valid
 from glocal.data.tables import names_columns, read_numbers, read_table
 from glocal.errors import DataError, ParameterError
-from glocal.files import PathLike, ending, file_sha256, read_lines, read_npz, reading
+from glocal.files import PathLike, ending, file_sha256, naming, read_lines, read_npz, reading
 
 
 def import_answers(
@@ -65,7 +65,8 @@ def import_answers(
     for name, value in options.items():
         if name != "names":
             origin[name] = Path(value).name if isinstance(value, Path) else value
-    return replace(imported, interpretation=origin | imported.interpretation)
+    dropped = {reason: n for reason, n in imported.dropped.items() if n}
+    return Imported(imported.answers, dropped, origin | imported.interpretation)
 
 
 def read_things(
@@ -124,6 +125,8 @@ def read_alignet(path: PathLike, *, limit: int = 1_000_000, seed: int = 42) -> I
     three answers are softmax(s), the target of AligNet's own losses. Of more than `limit` answers
     some are drawn.
     """
+    from scipy.special import softmax
+
     fix = "It must hold similarities, and indices or filenames of the pictures."
     required = ("similarities",)
     optional = ("indices", "filenames")
@@ -140,18 +143,11 @@ def read_alignet(path: PathLike, *, limit: int = 1_000_000, seed: int = 42) -> I
     rows = sample_indices(len(shown), max(1, limit // 3), seed)
     names, member = np.unique(shown[rows].astype(np.str_), return_inverse=True)
     scores = similarities[rows].astype(np.float64)
-    is_finite = np.isfinite(scores).all(axis=1)
-    scores = np.exp(scores[is_finite] - scores[is_finite].max(axis=1, keepdims=True))
+    kept, dropped = keep_valid({"similarities not finite": ~np.isfinite(scores).all(axis=1)})
     answers = Answers.from_array(
-        member.reshape(-1, 3)[is_finite],
-        counts=scores / scores.sum(axis=1, keepdims=True),
-        names=names,
+        member.reshape(-1, 3)[kept], counts=softmax(scores[kept], axis=1), names=names
     )
-    dropped = {
-        "triplets beyond the limit": len(shown) - len(rows),
-        "similarities not finite": int((~is_finite).sum()),
-    }
-    return Imported(answers, _without_zeros(dropped))
+    return Imported(answers, {"triplets beyond the limit": len(shown) - len(rows), **dropped})
 
 
 def read_matrix(
@@ -184,12 +180,8 @@ def read_matrix(
         )
     matrices[:, range(n), range(n)] = np.nan
     similarities = matrices if values == "similarity" else -matrices
-    imported = _compare(similarities, names, limit, seed)
-    if imported is None:
-        raise DataError(
-            f"{path}: no object has two known similarities that differ; nothing can be compared."
-        )
-    return imported
+    with naming(path):
+        return _compare(similarities, names, limit, seed)
 
 
 def _compare(
@@ -197,32 +189,27 @@ def _compare(
     names: Sequence[str] | None,
     limit: int,
     seed: int,
-) -> Imported | None:
-    """Every two known similarities of a person and a reference as an answer; None without any."""
+) -> Imported:
+    """Every two known similarities of a person and a reference as an answer."""
     n = similarities.shape[-1]
     S = similarities.reshape(-1, n)  # a row for each person and reference
     row, first, second, n_comparisons = _sample_comparisons(np.isfinite(S), limit, seed)
     difference = S[row, first] - S[row, second]
     nearer = np.where(difference > 0, first, second)
     farther = np.where(difference > 0, second, first)
-    unequal = difference != 0
-    if not unequal.any():
-        return None
+    kept, dropped = keep_valid({"equal similarities": difference == 0})
     person, reference = np.divmod(row, n)
     span = np.nanmax(similarities, axis=(1, 2), initial=-np.inf)
     span -= np.nanmin(similarities, axis=(1, 2), initial=np.inf)
     answers = Answers(
-        np.stack([reference, nearer, farther], axis=1)[unequal],
-        (np.abs(difference) / span[person])[unequal],
+        np.stack([reference, nearer, farther], axis=1)[kept],
+        (np.abs(difference) / span[person])[kept],
         kind="anchor",
         names=names,
-        person=person[unequal] if len(similarities) > 1 else None,
+        person=person[kept] if len(similarities) > 1 else None,
     )
-    dropped = {
-        "comparisons beyond the limit": n_comparisons - len(row),
-        "equal similarities": int((~unequal).sum()),
-    }
-    return Imported(answers, _without_zeros(dropped))
+    n_beyond = n_comparisons - len(row)
+    return Imported(answers, {"comparisons beyond the limit": n_beyond, **dropped})
 
 
 def _sample_comparisons(
@@ -243,10 +230,6 @@ def _sample_comparisons(
     first = number - second * (second - 1) // 2
     known_first = np.argsort(~is_known, axis=1, kind="stable")
     return row, known_first[row, first], known_first[row, second], n_pairs
-
-
-def _without_zeros(counts: dict[str, int]) -> dict[str, int]:
-    return {reason: n for reason, n in counts.items() if n}
 
 
 def _matrices(path: Path) -> tuple[Float[np.ndarray, "people n n"], list[str] | None]:

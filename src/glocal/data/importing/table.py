@@ -110,11 +110,10 @@ def import_table(
         if "counts" in details:
             reasons["no vote"] = details["counts"].sum(axis=1) == 0
         catch, no_test = _catch_trials(question.kind, ordered)
-        catch &= keep_valid(reasons)[0]
+        catch &= (objects >= 0).all(axis=1) & (question.picked >= 0)
         reasons |= {"catch trial": catch, "equal alternatives": no_test}
         kept, dropped = keep_valid(reasons)
-        if len(rows) < len(table):
-            dropped = {"filtered out by where": len(table) - len(rows), **dropped}
+        dropped = {"filtered out by where": len(table) - len(rows), **dropped}
         of_answers: dict[str, Any] = {name: values[kept] for name, values in details.items()}
         if "counts" not in details and catch.any():  # votes say nothing of one person
             of_answers["catch_passed"] = (ordered[:, 0] == ordered[:, 1])[catch]
@@ -199,13 +198,9 @@ def _in_order(
 ) -> Int[np.ndarray, "t m"]:
     """The columns in the order of `Answers`: the odd one last, or the pick after the reference."""
     column = np.arange(objects.shape[1])
-    is_picked = column == picked[:, None]
-    if kind == "odd-one-out":
-        rank = is_picked.astype(int)
-    else:
-        rank = np.where(is_picked, 1, 2)
-        rank[:, 0] = 0
-    return np.take_along_axis(objects, np.argsort(rank, axis=1, kind="stable"), axis=1)
+    place = objects.shape[1] if kind == "odd-one-out" else 0.5
+    order = np.where(column == picked[:, None], place, column).argsort(axis=1)
+    return np.take_along_axis(objects, order, axis=1)
 
 
 def _catch_trials(
@@ -239,13 +234,9 @@ def _indices(
         return numbers[member.reshape(shown.shape)], names
     if base:
         raise DataError("the objects of the trials are names, not numbers; leave out `base=1`.")
-    if names is None:
-        listed = [text for text in texts if text]
-        index_of = {name: index for index, name in enumerate(listed)}
-    else:
-        listed = list(names)
-        index_of = {object_name(name): index for index, name in enumerate(listed)}
-        index_of |= {name: index for index, name in enumerate(listed)}
+    listed = [text for text in texts if text] if names is None else [*names]
+    index_of = {object_name(name): index for index, name in enumerate(listed)}
+    index_of |= {name: index for index, name in enumerate(listed)}
     index_of[""] = MISSING
     indices = [index_of.get(text, index_of.get(object_name(text), _UNLISTED)) for text in texts]
     if max(indices) < 0:
@@ -258,33 +249,27 @@ def _indices(
 def _details(table: pd.DataFrame, roles: dict[str, list[str]]) -> dict[str, np.ndarray]:
     """The other arguments of `Answers.from_array` for each trial: what the columns say.
 
-    A negative time is unknown.
+    Votes may be shares (which sum to 1) of a number of votes. A negative time is unknown.
     """
+
+    def numbers(role: str) -> Float[np.ndarray, " t"]:
+        return numbers_in_column(table, roles[role][0])
+
     details: dict[str, np.ndarray] = {}
-    votes = _votes(table, roles)
-    if votes is not None:
+    if roles.keys() >= {"left_votes", "right_votes"}:
+        votes = np.nan_to_num(np.stack([numbers("left_votes"), numbers("right_votes")], axis=1))
+        if "votes" in roles:
+            are_shares = np.isclose(votes.sum(axis=1), 1, atol=1e-3)
+            votes[are_shares] *= np.nan_to_num(numbers("votes"))[are_shares, None]
         details["counts"] = votes
     for role, unit in (("milliseconds", 1e-3), ("seconds", 1)):
         if role in roles:
-            seconds = numbers_in_column(table, roles[role][0]) * unit
+            seconds = numbers(role) * unit
             details["seconds"] = np.where(seconds < 0, np.nan, seconds)
     if "weight" in roles:
-        details["weights"] = numbers_in_column(table, roles["weight"][0])
+        details["weights"] = numbers("weight")
     if "person" in roles:
         person = texts_in_column(table, roles["person"][0])[:, 0]
-        numbers = None if (person == "").any() else as_integers(person)
-        details["person"] = person if numbers is None else numbers
+        codes = None if (person == "").any() else as_integers(person)
+        details["person"] = person if codes is None else codes
     return details
-
-
-def _votes(table: pd.DataFrame, roles: dict[str, list[str]]) -> Float[np.ndarray, "t 2"] | None:
-    """The votes for both alternatives; shares (which sum to 1) times the number of votes."""
-    if not roles.keys() >= {"left_votes", "right_votes"}:
-        return None
-    sides = [numbers_in_column(table, roles[role][0]) for role in ("left_votes", "right_votes")]
-    votes = np.nan_to_num(np.stack(sides, axis=1))
-    if "votes" in roles:
-        number = np.nan_to_num(numbers_in_column(table, roles["votes"][0]))
-        are_shares = np.isclose(votes.sum(axis=1), 1, atol=1e-3)
-        votes[are_shares] *= number[are_shares, None]
-    return votes
