@@ -9,14 +9,15 @@ from typing import TYPE_CHECKING, Any
 from glocal.errors import import_optional
 
 if TYPE_CHECKING:
+    from glocal.extract.chunks import Extraction
     from glocal.extract.images import open_images
     from glocal.extract.libraries import load_model
-    from glocal.extract.run import Extraction, Extractor
+    from glocal.extract.run import Extractor
     from glocal.extract.sets import load_images
 
 __all__ = ["Extraction", "Extractor", "load_images", "load_model", "open_images"]
 _MODULES = {
-    "Extraction": "run",
+    "Extraction": "chunks",
     "Extractor": "run",
     "load_images": "sets",
     "load_model": "libraries",
