@@ -154,7 +154,7 @@ def people(
             "the answers do not say who gave them. Import them with a column for the person."
         )
     names, who = np.unique(answers.person, return_inverse=True)
-    weights = np.ones(len(answers)) if answers.weights is None else answers.weights
+    weights = answers.all_weights
     right, is_shared = _right(answers, who, weights)
 
     def mean(values: np.ndarray, is_counted: np.ndarray) -> np.ndarray:

@@ -85,7 +85,7 @@ def check_columns(
     """Whether features favour other columns of answers about their rows, or agree at chance."""
     answers = _spaced(answers, max_answers)
     chance = answers.chance
-    weights = np.ones(len(answers)) if answers.weights is None else answers.weights
+    weights = answers.all_weights
     error = math.sqrt(chance * (1 - chance) * (weights @ weights)) / weights.sum()
     agreement = _agreement_by_columns(
         choice_model(features, answers.named_objects()), answers, weights
