@@ -155,21 +155,21 @@ def load_superclasses(path: PathLike) -> dict[str, str]:
     DataError
         Another number of columns, an empty cell, or a class in two superclasses.
     """
-    table = read_table(path, what="superclasses")
+    table = read_table(path, what="superclasses").drop_duplicates()
     if table.shape[1] != 2 or table.isin([""]).any(axis=None):
         raise DataError(
             f"{path} has {table.shape[1]} columns, or an empty cell. Write two columns, class and "
             "superclass, with a line for each class, below a first line that names them."
         )
-    classes, superclasses = (table.iloc[:, column].tolist() for column in (0, 1))
-    superclass_of = dict(zip(classes, superclasses, strict=True))
-    for name, superclass in zip(classes, superclasses, strict=True):
-        if superclass_of[name] != superclass:
-            raise DataError(
-                f"{path} puts class {name} into {superclass} and into {superclass_of[name]}; each "
-                "class can be in one superclass. Keep one of the two lines."
-            )
-    return superclass_of
+    classes = table.iloc[:, 0]
+    if classes.duplicated().any():
+        name = classes[classes.duplicated()].iloc[0]
+        superclasses = table[classes == name].iloc[:, 1]
+        raise DataError(
+            f"{path} puts class {name} into {' and into '.join(superclasses)}; each class can be "
+            "in one superclass. Keep one of the lines."
+        )
+    return dict(table.itertuples(index=False))
 
 
 def superclass_rows(

@@ -14,7 +14,7 @@ from glocal.data.answers import Answers
 from glocal.data.check.findings import Case, Finding, finding
 from glocal.data.features import transposed_hint
 from glocal.data.join import WHOLE_LIST
-from glocal.data.people import FAST, log10_odds_threshold, people, questions, tally
+from glocal.data.people import FAST, log10_odds_threshold, people, question_numbers, tally
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -117,8 +117,8 @@ def _n_repeated_questions(train: Answers, test: Answers) -> int:
     """How many answers of the second part are to questions of the first."""
     if train.pairs != test.pairs:
         return 0
-    objects = np.concatenate([questions(train)[0], questions(test)[0]])
-    question = np.unique(objects, axis=0, return_inverse=True)[1].reshape(-1)
+    both = Answers(np.concatenate([train.objects, test.objects]), kind=train.kind)
+    question = question_numbers(both)
     return int(np.isin(question[len(train) :], question[: len(train)]).sum())
 
 

@@ -178,12 +178,11 @@ def check_online(path: Path) -> None:
 def _matches(path: Path, checksum: str) -> bool:
     """Whether the content of a file is that of a checksum as in `retrieve`."""
     algorithm, _, digest = checksum.partition(":")
+    content = path.read_bytes()
     if algorithm == "git":  # the id that git gives the content, where its SHA-256 is not known
-        content = path.read_bytes()
-        header = b"blob %d\0" % len(content)
-        return hashlib.sha1(header + content, usedforsecurity=False).hexdigest() == digest
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, algorithm).hexdigest() == digest.lower()
+        content = b"blob %d\0" % len(content) + content
+        algorithm = "sha1"
+    return hashlib.new(algorithm, content, usedforsecurity=False).hexdigest() == digest
 
 
 class _Bar:
