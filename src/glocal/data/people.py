@@ -8,9 +8,8 @@ import numpy as np
 from jaxtyping import Float, Int, Shaped
 
 from glocal.data.answers import Answers
-from glocal.data.choice import model_credit
 from glocal.data.features import Features
-from glocal.data.join import join
+from glocal.data.join import join, model_credit
 from glocal.errors import DataError
 
 if TYPE_CHECKING:

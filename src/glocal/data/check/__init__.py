@@ -16,8 +16,7 @@ from glocal.data.check.readings import (
     check_readings,
     warn_of_order,
 )
-from glocal.data.choice import model_credit
-from glocal.data.join import join
+from glocal.data.join import join, model_credit
 from glocal.errors import DataError
 
 __all__ = [

@@ -16,9 +16,8 @@ from jaxtyping import Float, Int
 
 from glocal.data.answers import Answers
 from glocal.data.check.findings import ANOTHER_IMAGE, Case, Finding, finding, warn
-from glocal.data.choice import ChoiceModel, choice_model
 from glocal.data.features import Features, object_name
-from glocal.data.join import feature_rows, join
+from glocal.data.join import ChoiceModel, choice_model, feature_rows, join
 
 MAX_ANSWERS_BEFORE_FIT = 20_000
 """Enough for a difference of .017 between two columns."""

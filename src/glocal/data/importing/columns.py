@@ -17,41 +17,39 @@ from glocal.errors import DataError, ParameterError
 if TYPE_CHECKING:
     import pandas as pd
 
-ROLES: dict[str, tuple[str, ...]] = {
-    "reference": ("reference", "ref", "anchor", "head", "target", "center", "query", "ref_path"),
-    "closer": ("closer", "close", "nearest", "near", "winner"),
-    "farther": ("farther", "far", "loser"),
-    "left": ("left", "left_path"),
-    "right": ("right", "right_path"),
-    "choices": ("choices",),
-    "a": ("a", "image1", "image_1"),
-    "b": ("b", "image2", "image_2"),
-    "c": ("c", "image3", "image_3"),
-    "stimuli": ("stimuli", "images"),
-    "odd": ("odd", "odd_one_out"),
-    "chosen": ("chosen", "choice", "answer", "response", "selected"),
-    "left_votes": ("left_votes", "left_vote"),
-    "right_votes": ("right_votes", "right_vote"),
-    "votes": ("votes",),
-    "person": (
-        *("person", "puid", "participant", "participant_id", "subject", "subject_id"),
-        *("worker_id", "rater"),
-        "list_of_trials",  # stands for a person where a JSON file has several lists
-    ),
-    "seconds": ("seconds", "response_seconds", "response_time"),
-    "milliseconds": ("milliseconds", "rt", "rt_ms"),
-    "weight": ("weight", "weights"),
+ROLES = {
+    "reference": "reference ref anchor head target center query ref_path",
+    "closer": "closer close nearest near winner",
+    "farther": "farther far loser",
+    "left": "left left_path",
+    "right": "right right_path",
+    "choices": "choices",
+    "a": "a image1 image_1",
+    "b": "b image2 image_2",
+    "c": "c image3 image_3",
+    "stimuli": "stimuli images",
+    "odd": "odd odd_one_out",
+    "chosen": "chosen choice answer response selected",
+    "left_votes": "left_votes left_vote",
+    "right_votes": "right_votes right_vote",
+    "votes": "votes",
+    # the last stands for a person where a JSON file has several lists
+    "person": "person puid participant participant_id subject subject_id worker_id rater "
+    "list_of_trials",
+    "seconds": "seconds response_seconds response_time",
+    "milliseconds": "milliseconds rt rt_ms",
+    "weight": "weight weights",
 }
 """What the column of a role may be called; further ones have a number: farther, farther2, …"""
 # roles of the columns that show the objects of a trial: the first whose columns exist are read
 _SHOWN_ROLES = (
-    ("a", "b", "c"),
-    ("a", "b", "odd"),
-    ("stimuli",),
-    ("reference", "closer", "farther"),
-    ("reference", "choices"),
-    ("reference", "left", "right"),
-    ("reference", "a", "b"),
+    "a b c",
+    "a b odd",
+    "stimuli",
+    "reference closer farther",
+    "reference choices",
+    "reference left right",
+    "reference a b",
 )
 _STUDY_COLUMNS = frozenset(("image_1", "image_2", "image_3", "choice", "kind", "source"))
 """Columns of the table that ``glocal collect export --csv`` writes."""
@@ -127,7 +125,7 @@ def _roles(table: pd.DataFrame, stated: Mapping[str, str]) -> dict[str, list[str
         if column not in stated_columns
     }
     for role in ROLES.keys() - roles.keys():
-        alias = next((alias for alias in ROLES[role] if alias in column_of), None)
+        alias = next((alias for alias in ROLES[role].split() if alias in column_of), None)
         if alias is not None:
             numbered = [f"{alias}{number}" for number in range(2, 100)]
             further = [column_of[name] for name in numbered if name in column_of]
@@ -140,7 +138,7 @@ def _question(table: pd.DataFrame, roles: dict[str, list[str]], place_base: int 
     has_reference = "reference" in roles
     readable = [
         shown_roles
-        for shown_roles in _SHOWN_ROLES
+        for shown_roles in map(str.split, _SHOWN_ROLES)
         if ("reference" in shown_roles) == has_reference and roles.keys() >= {*shown_roles}
     ]
     pick_role = next((role for role in ("closer", "odd", "chosen") if role in roles), None)
