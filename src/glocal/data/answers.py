@@ -394,13 +394,11 @@ def _check_objects(objects: np.ndarray, kind: str) -> None:
             "Python import_answers. If the first column is a reference and the second the nearest "
             "to it, pass `kind='nearest-of-n'`."
         )
-    is_outside = np.zeros(n_answers, dtype=bool)
-    is_repeated = np.zeros(n_answers, dtype=bool)
     largest = np.iinfo(np.int32).max
-    for column in objects.T:  # reductions along millions of short rows take many times as long
-        is_outside |= (column < 0) | (column > largest)
-    for column, other in combinations(objects.T, 2):
-        is_repeated |= column == other
+    # reductions along millions of short rows take many times as long
+    columns = objects.T
+    is_outside = np.logical_or.reduce([(column < 0) | (column > largest) for column in columns])
+    is_repeated = np.logical_or.reduce([a == b for a, b in combinations(columns, 2)])
     reasons = {
         f"object indices must be at least 0 and at most {largest}": is_outside,
         "it repeats an object, and the objects of an answer must differ": is_repeated,
