@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import re
 import shutil
 import warnings
 from collections import deque
@@ -16,6 +15,7 @@ from importlib.metadata import version
 from itertools import compress
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import numpy as np
 import torch
@@ -176,12 +176,7 @@ class Extractor:
         """The folder of each layer."""
         if len(self.read_from) == 1:
             return dict.fromkeys(self.read_from, folder)
-        places = {layer: folder / re.sub(r"[^\w.\-]", "_", layer) for layer in self.read_from}
-        if len(set(places.values())) < len(places):
-            raise ParameterError(
-                f"layers {', '.join(places)} would share a folder name; extract them separately."
-            )
-        return places
+        return {layer: folder / quote(layer, safe="") for layer in self.read_from}
 
     def _chunks(self, n: int, folder: Path) -> dict[Path, range]:
         """The file of each chunk, and the numbers of its images."""
