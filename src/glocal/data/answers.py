@@ -348,13 +348,7 @@ class Answers:
 
 def _integers(array: object) -> np.ndarray:
     """Rows of integers, or a DataError."""
-    try:
-        objects = as_matrix(array)
-    except ValueError as error:
-        raise DataError(
-            "answers have rows of different lengths; all answers must have as many objects. Give "
-            "answers with other numbers of objects as another `Answers`."
-        ) from error
+    objects = as_matrix(array)
     if objects.dtype.kind in "SUO":
         raise DataError(
             f"answers hold names ({objects.dtype}); they must be the numbers of objects. Read a "

@@ -280,7 +280,7 @@ def as_matrix(value: Any) -> np.ndarray:
         return np.asarray(value)
     except ValueError as error:
         raise DataError(
-            "features have rows of different lengths; they must be (n, p): one row per image."
+            "the rows have different lengths; a matrix has as many values in each row."
         ) from error
 
 

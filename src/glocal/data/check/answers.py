@@ -54,8 +54,9 @@ def check_answers(case: Case) -> Iterator[Finding]:
         yield finding("range", message, **fix)
         return
     if smallest == 1 and len(named) == n - 1:
-        message = "object 0 is the only one never named; the file may count from 1"
-        yield finding("base", f"answers: {message}")
+        yield finding(
+            "base", "answers: object 0 is the only one never named; the file may count from 1"
+        )
     if len(named) < n:
         severity = "note" if len(named) > _MIN_SHARE_NAMED * n else "warning"
         message = f"answers: {n - len(named)} of {n} {unit} are never named"

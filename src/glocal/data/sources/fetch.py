@@ -5,7 +5,6 @@ from __future__ import annotations
 import difflib
 import hashlib
 import os
-import shutil
 import tempfile
 import tomllib
 import warnings
@@ -112,8 +111,8 @@ def fetch(name: str, *, out: PathLike | None = None, progress: Progress | None =
         return path
     copy = Path(out) / entry.path
     make_folder(copy.parent)
-    with path.open("rb") as source, atomic_write(copy) as target:
-        shutil.copyfileobj(source, target)
+    with atomic_write(copy) as target:
+        target.write(path.read_bytes())
     return copy
 
 
