@@ -257,29 +257,16 @@ def _upright(image: Image) -> Image:
 
 
 def _rgb(image: Image) -> Image:
-    """The pixels as 8-bit RGB, transparent ones on white."""
-    if image.mode.startswith("I") or image.mode == "F":
-        return _eight_bit(image)
+    """The pixels as 8-bit RGB: those of 16 bits by their high byte, transparent ones on white."""
+    if image.mode == "F":
+        raise Unreadable("has real values; allowed are integers of 8 or 16 bits")
+    if image.mode.startswith("I"):
+        values = np.asarray(image)
+        if values.min() < 0 or values.max() > 65535:
+            raise Unreadable(f"has values from {values.min()} to {values.max()}, not of 16 bits")
+        return _pil().fromarray((values >> 8).astype(np.uint8)).convert("RGB")
     if not image.has_transparency_data:
         return image.convert("RGB")
     pixels = image.convert("RGBA")
     background = _pil().new("RGBA", pixels.size, "white")
     return _pil().alpha_composite(background, pixels).convert("RGB")
-
-
-def _eight_bit(image: Image) -> Image:
-    """Integers of 16 bits by their high byte; real values of 0 to 1, or of 0 to 255."""
-    values = np.asarray(image)
-    is_real = image.mode == "F"
-    low = float(values.min())
-    high = float(values.max())
-    max_value = 255 if is_real else 65535
-    if not (low >= 0 and high <= max_value):
-        raise Unreadable(f"has values from {low:g} to {high:g}; allowed are 0 to {max_value}")
-    if not is_real:
-        values = values >> 8
-    elif high <= 1:
-        values = np.rint(values * 255)
-    else:
-        values = np.rint(values)
-    return _pil().fromarray(values.astype(np.uint8)).convert("RGB")

@@ -63,21 +63,14 @@ INTEGER = re.compile(r"[+-]?(0|[1-9][0-9]{0,17})(\.0*)?")  # 007 and 1_0 are nam
 class Question(NamedTuple):
     """What each trial showed, as texts, and the column of what was picked, -1 for nothing.
 
-    `columns` are those of each role, and `picked_as` says what the cells of a pick hold.
+    `columns` are those of each role; `interpretation` says how they, and what was picked, are read.
     """
 
     kind: str
     shown: Shaped[np.ndarray, "t m"]
     picked: Int[np.ndarray, " t"]
-    picked_as: str | None
     columns: dict[str, list[str]]
-
-    @property
-    def interpretation(self) -> dict[str, Any]:
-        """How the table was read: the columns of each role, and how picks are stated."""
-        columns = {role: ", ".join(titles) for role, titles in self.columns.items()}
-        picked = {} if self.picked_as is None else {"picked": self.picked_as}
-        return {"columns": columns, **picked}
+    interpretation: dict[str, Any]
 
 
 def read_question(
@@ -153,18 +146,19 @@ def _question(table: pd.DataFrame, roles: dict[str, list[str]], place_base: int 
     shown_roles = readable[0]
     shown = _shown(table, [column for role in shown_roles for column in roles[role]])
     picked = np.full(len(table), 1 if has_reference else 2)
-    picked_as = None
+    columns = {role: ", ".join(titles) for role, titles in roles.items()}
+    interpretation: dict[str, Any] = {"columns": columns}
     if pick_role is not None and shown_roles[-1] not in ("odd", "farther"):
         first = int(has_reference)
         words = shown_roles[first:] if len(shown_roles) > 2 else ()
         picks = texts_in_column(table, roles[pick_role][0])[:, 0]
-        place, picked_as = _picked(picks, shown[:, first:], words, place_base)
+        place, interpretation["picked"] = _picked(picks, shown[:, first:], words, place_base)
         picked = np.where(place >= 0, place + first, -1)
     picked = np.where((shown != "").all(axis=1), picked, -1)
     kind = "odd-one-out"
     if has_reference:
         kind = "anchor" if shown.shape[1] == 3 else "nearest-of-n"
-    return Question(kind, shown, picked, picked_as, roles)
+    return Question(kind, shown, picked, roles, interpretation)
 
 
 def _shown(table: pd.DataFrame, columns: Iterable[str]) -> Shaped[np.ndarray, "t m"]:

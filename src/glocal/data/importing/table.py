@@ -176,11 +176,8 @@ def to_csv(answers: Answers, path: PathLike) -> None:
                 "rename it."
             )
         shown = np.array(answers.names, dtype=object)[answers.objects]
-    table = pd.DataFrame(shown, columns=titles)
     details = {"weight": answers.weights, "person": answers.person, "seconds": answers.seconds}
-    for title, values in details.items():
-        if values is not None:
-            table[title] = values
+    table = pd.DataFrame(shown, columns=titles).assign(**details).dropna(axis=1, how="all")
     write_text(path, table.to_csv(index=False))
 
 
