@@ -104,7 +104,18 @@ def read_named_rows(path: PathLike) -> tuple[Shaped[np.ndarray, "n p"], tuple[st
         Several columns of names, or a row without one.
     """
     with reading(path, "features", "Save it as CSV, or the (n, p) matrix with numpy.save.") as file:
-        table = _read_named_csv(file)
+        first_line = _first_line(file)
+        titles = [title.strip().strip('"') for title in first_line.split(_separator(first_line))]
+        has_titles = _are_titles(titles)
+        # a column of names stays text; pandas gives its index no title
+        named = [i for i, title in enumerate(titles) if title.lower() in _NAME_COLUMNS]
+        table = _read_csv(
+            file,
+            first_line,
+            header=0 if has_titles else None,
+            converters=dict.fromkeys(named if has_titles else (), str),
+            low_memory=False,
+        )
         numbers = table.select_dtypes("number")
         if not numbers.shape[1]:
             raise ValueError("none of its columns holds numbers")
@@ -122,25 +133,6 @@ def read_named_rows(path: PathLike) -> tuple[Shaped[np.ndarray, "n p"], tuple[st
         raise DataError(f"{path}: row {int((names == '').argmax())} has no name in {names.name!r}.")
     counts_rows = names.tolist() == [str(row) for row in range(len(names))]  # an index of pandas
     return numbers.to_numpy(), None if counts_rows else tuple(names)
-
-
-def _read_named_csv(file: Path) -> pd.DataFrame:
-    """A table with titles or without; the cells of columns with a title of names stay texts."""
-    first_line = _first_line(file)
-    if "\0" in first_line:
-        raise ValueError("it holds bytes of value 0, as no text does")
-    separator = _separator(first_line)
-    titles = [title.strip().strip('"') for title in first_line.split(separator)]
-    has_titles = _are_titles(titles)
-    # a column of names stays text; pandas gives its index no title
-    named = [i for i, title in enumerate(titles) if has_titles and title.lower() in _NAME_COLUMNS]
-    return _read_csv(
-        file,
-        first_line,
-        header=0 if has_titles else None,
-        converters=dict.fromkeys(named, str),
-        low_memory=False,
-    )
 
 
 def _first_line(file: Path, errors: str = "strict") -> str:
