@@ -14,7 +14,7 @@ from jaxtyping import Int, Shaped
 from glocal.data.features import object_name
 from glocal.data.tables import TABLES, column_of_table, read_table
 from glocal.errors import DataError, DataWarning
-from glocal.files import PathLike, naming, read_lines, read_npy
+from glocal.files import PathLike, ending, naming, read_lines, read_npy
 
 OTHER = "other"
 
@@ -47,12 +47,12 @@ def load_labels(path: PathLike, n: int | None = None) -> Shaped[np.ndarray, " n"
         with naming(file):
             cells = column_of_table(read_table(file, what="labels"), column)
         labels = _integers_or_names(cells.tolist(), path)
-    elif file.suffix.lower() == ".npy":
+    elif ending(file) == ".npy":
         fix = "Save strings as text, numpy.save(path, labels.astype('U')), or as one label a line."
         labels = np.array(read_npy(file, what="labels", fix=fix))
     else:
         lines = read_lines(file, what="labels")
-        if file.suffix.lower() in TABLES and lines and re.search("[,;\t]", lines[0]):
+        if ending(file) in TABLES and lines and re.search("[,;\t]", lines[0]):
             raise DataError(
                 f"{path} is a table ({lines[0][:120]}); labels are one of its columns. Name it: "
                 f"{path}:COLUMN."
@@ -68,7 +68,7 @@ def split_column(path: PathLike) -> tuple[Path, str | None]:
     (PosixPath('labels.csv'), 'kind of article')
     """
     file, colon, column = str(path).rpartition(":")
-    if colon and Path(file).suffix.lower() in TABLES:
+    if colon and ending(file) in TABLES:
         return Path(file), column
     return Path(path), None
 

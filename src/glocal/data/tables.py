@@ -278,5 +278,5 @@ def _read_archive(path: PathLike, details: Sequence[str]) -> dict[str, Any]:
                 f"{path}: {name} holds {arrays[name].dtype} values; it must be text. {fix}"
             )
     if "kind" in arrays:
-        arrays["kind"] = " and ".join(np.atleast_1d(arrays["kind"]).tolist())
+        arrays["kind"] = " and ".join(arrays["kind"].flat)
     return arrays

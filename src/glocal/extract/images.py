@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from glocal.errors import FileError, import_optional, one_line
-from glocal.files import PathLike, file_sha256, read_lines
+from glocal.files import PathLike, ending, file_sha256, read_lines
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -140,7 +140,7 @@ def open_images(images: PathLike) -> Source:
     if path.is_dir():
         root = path
         files = _files_below(path)
-    elif path.suffix.lower() in (".txt", ".lst", ".list"):
+    elif ending(path) in (".txt", ".lst", ".list"):
         names = [line for line in read_lines(path, what="image list") if line]
         return Source(names, lambda i: os.path.join(path.parent, names[i]), str(path))
     elif path.is_file():
@@ -220,7 +220,7 @@ def _image_extensions() -> frozenset[str]:
 
 def _has_image_name(path: Path) -> bool:
     """Whether a file has the extension of an image and is not hidden."""
-    return path.suffix.lower() in _image_extensions() and not path.name.startswith(".")
+    return ending(path) in _image_extensions() and not path.name.startswith(".")
 
 
 def _files_below(folder: Path) -> list[str]:

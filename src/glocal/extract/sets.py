@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import os
 import shutil
-import tomllib
 from functools import cache
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 from glocal.data.sources.fetch import cache_folder, check_online
 from glocal.errors import FileError, GLocalError, ParameterError, import_optional, one_line
 from glocal.extract.images import Source
-from glocal.files import PathLike, make_folder
+from glocal.files import PathLike, make_folder, read_object
 
 
 @cache
 def _table() -> dict[str, Any]:
     """The content of ``image_sets.toml``."""
-    return tomllib.loads(files(__package__).joinpath("image_sets.toml").read_text(encoding="utf-8"))
+    return read_object(Path(__file__).with_name("image_sets.toml"), what="table")
 
 
 def image_sets() -> dict[str, dict[str, Any]]:

@@ -13,9 +13,8 @@ table 1.
 
 from __future__ import annotations
 
-import json
 from functools import cache
-from importlib.resources import files
+from pathlib import Path
 
 import numpy as np
 from jaxtyping import Shaped
@@ -23,12 +22,13 @@ from jaxtyping import Shaped
 from glocal.data.features import Features
 from glocal.data.labels import superclass_rows
 from glocal.errors import DataError, ParameterError
+from glocal.files import read_object
 
 
 @cache
 def breeds() -> dict[str, dict[str, list[list[int]]]]:
     """Task → superclass → the class numbers that train, and those that test."""
-    return dict(json.loads(files(__package__).joinpath("breeds.json").read_text(encoding="utf-8")))
+    return read_object(Path(__file__).with_name("breeds.json"), what="table")
 
 
 def breeds_sides(

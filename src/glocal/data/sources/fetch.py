@@ -6,17 +6,15 @@ import difflib
 import hashlib
 import os
 import tempfile
-import tomllib
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
-from importlib.resources import files
 from pathlib import Path
 from urllib.parse import quote
 
 from glocal.errors import DataWarning, FileError, ParameterError, one_line
-from glocal.files import PathLike, atomic_write, make_folder
+from glocal.files import PathLike, atomic_write, make_folder, read_object
 
 TIMEOUT = 30.0  # seconds without a byte after which a download is abandoned
 Progress = Callable[[int, int], None]
@@ -46,7 +44,7 @@ class RemoteFile:
 @cache
 def published() -> dict[str, RemoteFile]:
     """The files that `fetch` knows, by their names."""
-    registry = tomllib.loads(files(__package__).joinpath("files.toml").read_text(encoding="utf-8"))
+    registry = read_object(Path(__file__).with_name("files.toml"), what="registry")
     entries = {}
     for fields in registry["file"]:
         repository = registry["repositories"][fields.pop("repository")]
