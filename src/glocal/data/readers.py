@@ -168,13 +168,8 @@ def vector_column(path: PathLike, column: str | None = None) -> str:
     types = import_optional("pyarrow.types", "Parquet")
     with reading(path, "features", _FIX) as file:
         schema = import_optional("pyarrow.parquet", "Parquet").read_schema(file)
-    lists = {
-        field.name: field.type.value_type
-        for field in schema
-        if types.is_list(field.type)
-        or types.is_large_list(field.type)
-        or types.is_fixed_size_list(field.type)
-    }
+    fields = [field for field in schema if hasattr(field.type, "value_field")]  # lists
+    lists = {field.name: field.type.value_type for field in fields}
     numbers = [name for name, value in lists.items() if types.is_floating(value)]
     if column is not None or not numbers:  # beside floats, lists of integers may be tokens
         numbers += [name for name, value in lists.items() if types.is_integer(value)]
