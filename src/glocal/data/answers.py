@@ -376,17 +376,16 @@ def _integers(array: object) -> np.ndarray:
 
 def _check_objects(objects: np.ndarray, kind: str) -> None:
     n_answers, n_columns = objects.shape
-    if n_answers == 3 < n_columns and kind != "nearest-of-n":
-        raise DataError(
-            f"answers have shape {objects.shape}; they must be (t, 3), one answer in each row. Are "
-            "they transposed? Pass answers.T."
-        )
     if n_columns > 3 and kind != "nearest-of-n":
+        hint = "Are they transposed? Pass answers.T."
+        if n_answers != 3:
+            hint = (
+                "If persons or times are among the columns, read the table with glocal data "
+                "import, in Python import_answers. If the first column is a reference and the "
+                "second the nearest to it, pass `kind='nearest-of-n'`."
+            )
         raise DataError(
-            f"answers have shape {objects.shape}; those of the kind {kind} must be (t, 3). If "
-            "persons or times are among the columns, read the table with glocal data import, in "
-            "Python import_answers. If the first column is a reference and the second the nearest "
-            "to it, pass `kind='nearest-of-n'`."
+            f"answers have shape {objects.shape}; those of the kind {kind} must be (t, 3). {hint}"
         )
     largest = np.iinfo(np.int32).max
     # reductions along millions of short rows take many times as long

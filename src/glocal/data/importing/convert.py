@@ -226,8 +226,7 @@ def _sample_comparisons(
     row = np.searchsorted(ends, number, side="right")
     # within a row the pairs (0, 1), (0, 2), (1, 2), (0, 3), … of its known entries are numbered
     number = number - np.r_[0, ends][row]
-    second = ((1 + np.sqrt(1 + 8 * number)) // 2).astype(np.int64)
-    first = number - second * (second - 1) // 2
+    second, first = (index[number] for index in np.tril_indices(is_known.shape[1], -1))
     known_first = np.argsort(~is_known, axis=1, kind="stable")
     return row, known_first[row, first], known_first[row, second], n_pairs
 
