@@ -178,9 +178,8 @@ def texts_in_column(table: pd.DataFrame, column: str) -> Shaped[np.ndarray, "t k
     """The cells of a column as texts, lists in as many columns as the longest needs."""
     import pandas as pd
 
-    member, distinct = pd.factorize(
-        column_of_table(table, column)
-    )  # most tables name few objects often
+    # most tables name few objects often
+    member, distinct = pd.factorize(column_of_table(table, column))
     padded = [*zip_longest(*map(parts_of_cell, distinct), fillvalue="")]
     return np.array(padded, dtype=np.str_).T[member]
 

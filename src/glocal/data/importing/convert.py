@@ -47,26 +47,25 @@ def import_answers(
     if format not in FORMATS:
         raise ParameterError(f"`format` is {format!r}; allowed are {', '.join(FORMATS)}.")
     read = FORMATS[format]
-    listed = read_lines(names, what="object ids") if isinstance(names, str | Path) else names
     options = {name: value for name, value in options.items() if value is not None}
-    if listed is not None:
-        options["names"] = listed
+    stated = {
+        name: value.name if isinstance(value, Path) else value for name, value in options.items()
+    }
+    if isinstance(names, str | Path):
+        names = read_lines(names, what="object ids")
+    if names is not None:
+        options["names"] = names
     allowed = [*inspect.signature(read).parameters][1:]
     if unknown := [name for name in options if name not in allowed]:
         raise ParameterError(
             f"`{unknown[0]}` does not apply to the format {format}, which has {', '.join(allowed)}."
         )
-    imported = read(path, **options)
-    names_of_answers = imported.answers.names
-    if names_of_answers is not None:
-        n = len(names_of_answers)
-        imported.answers.check_range(n, what="the list of object ids", unit="lines")
-    origin = {"format": format, "file": Path(path).name, "sha256": file_sha256(path)}
-    for name, value in options.items():
-        if name != "names":
-            origin[name] = Path(value).name if isinstance(value, Path) else value
-    dropped = {reason: n for reason, n in imported.dropped.items() if n}
-    return Imported(imported.answers, dropped, origin | imported.interpretation)
+    answers, dropped, interpretation = read(path, **options)
+    if answers.names is not None:
+        answers.check_range(len(answers.names), what="the list of object ids", unit="lines")
+    origin = {"format": format, "file": Path(path).name, "sha256": file_sha256(path), **stated}
+    dropped = {reason: n for reason, n in dropped.items() if n}
+    return Imported(answers, dropped, origin | interpretation)
 
 
 def read_things(
@@ -83,7 +82,7 @@ def read_things(
     to that of `names`.
     """
     answers = Answers.load(path, odd_column=odd_column, base=base, order=order)
-    return Imported(replace(answers, names=names))
+    return Imported(replace(answers, names=names), {}, {})
 
 
 def read_cblearn(path: PathLike, *, names: Sequence[str] | None = None, base: int = 0) -> Imported:
@@ -115,7 +114,7 @@ def read_cblearn(path: PathLike, *, names: Sequence[str] | None = None, base: in
     counts = np.abs(signs[kept]).astype(float)
     weights = None if (counts == 1).all() else counts
     answers = Answers.from_array(objects, base=base, kind="anchor", names=names, weights=weights)
-    return Imported(answers, dropped)
+    return Imported(answers, dropped, {})
 
 
 def read_alignet(path: PathLike, *, limit: int = 1_000_000, seed: int = 42) -> Imported:
@@ -144,10 +143,8 @@ def read_alignet(path: PathLike, *, limit: int = 1_000_000, seed: int = 42) -> I
     names, member = np.unique(shown[rows].astype(np.str_), return_inverse=True)
     scores = similarities[rows].astype(np.float64)
     kept, dropped = keep_valid({"similarities not finite": ~np.isfinite(scores).all(axis=1)})
-    answers = Answers.from_array(
-        member.reshape(-1, 3)[kept], counts=softmax(scores[kept], axis=1), names=names
-    )
-    return Imported(answers, {"triplets beyond the limit": len(shown) - len(rows), **dropped})
+    answers = Answers.from_array(member[kept], counts=softmax(scores[kept], axis=1), names=names)
+    return Imported(answers, {"triplets beyond the limit": len(shown) - len(rows), **dropped}, {})
 
 
 def read_matrix(
@@ -160,12 +157,11 @@ def read_matrix(
 ) -> Imported:
     """One matrix (n, n), or one a person (people, n, n), as comparisons.
 
-    Of each reference and person every two known similarities are compared.
-    The choice is the larger one, its weight their difference divided by the range of that person's
-    similarities; equal ones give no choice. Of more comparisons
-    than `limit` some are drawn. `values` says what a
-    matrix holds. NaN is a pair that is not known, and the diagonal is not read. Names in the first
-    line of a text are those of the objects.
+    Of each reference and person every two known similarities are compared. The choice is the larger
+    one, its weight their difference divided by the range of that person's similarities; equal ones
+    give no choice. Of more comparisons than `limit` some are drawn. `values` says what a matrix
+    holds. NaN is a pair that is not known, and the diagonal is not read. Names in the first line of
+    a text are those of the objects.
     """
     if values not in ("similarity", "dissimilarity"):
         raise ParameterError(
@@ -209,7 +205,7 @@ def _compare(
         person=person[kept] if len(similarities) > 1 else None,
     )
     n_beyond = n_comparisons - len(row)
-    return Imported(answers, {"comparisons beyond the limit": n_beyond, **dropped})
+    return Imported(answers, {"comparisons beyond the limit": n_beyond, **dropped}, {})
 
 
 def _sample_comparisons(

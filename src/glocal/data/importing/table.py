@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float, Int, Shaped
@@ -27,16 +26,15 @@ from glocal.files import PathLike, ending, naming, write_text
 if TYPE_CHECKING:
     import pandas as pd
 
-_UNLISTED = -2
+_UNLISTED = -(1 << 62)  # no index that a table may hold
 
 
-@dataclass(frozen=True, eq=False)
-class Imported:
+class Imported(NamedTuple):
     """Answers, how many trials were left out for which reason, and how the file was read."""
 
     answers: Answers
-    dropped: dict[str, int] = field(default_factory=dict)
-    interpretation: dict[str, Any] = field(default_factory=dict)
+    dropped: dict[str, int]
+    interpretation: dict[str, Any]
 
 
 def import_table(
@@ -218,17 +216,13 @@ def _catch_trials(
 def _indices(
     shown: Shaped[np.ndarray, "t m"], names: Sequence[str] | None, base: int
 ) -> tuple[Int[np.ndarray, "t m"], Sequence[str] | None]:
-    """Objects as integers, -1 for none, -2 for a name that is not listed; and the list of names."""
+    """Objects as integers, -1 for none, `_UNLISTED` for an unlisted name; and the list of names."""
     distinct, member = np.unique(shown, return_inverse=True)
     texts = distinct.tolist()
     numbers = as_integers(distinct)
     are_listed = names is not None and not base and {*texts} - {""} <= {*names}
     if numbers is not None and not are_listed:
-        if numbers.min() < MISSING:
-            raise DataError(
-                f"a trial names object {numbers.min()}; indices of objects must be at least 0."
-            )
-        return numbers[member.reshape(shown.shape)], names
+        return numbers[member], names
     if base:
         raise DataError("the objects of the trials are names, not numbers; leave out `base=1`.")
     listed = [text for text in texts if text] if names is None else [*names]
@@ -236,11 +230,7 @@ def _indices(
     index_of |= {name: index for index, name in enumerate(listed)}
     index_of[""] = MISSING
     indices = [index_of.get(text, index_of.get(object_name(text), _UNLISTED)) for text in texts]
-    if max(indices) < 0:
-        raise DataError(
-            f"none of the names in the trials (first {texts[-1]!r}) is in the list of object ids."
-        )
-    return np.array(indices)[member.reshape(shown.shape)], listed
+    return np.array(indices)[member], listed
 
 
 def _details(table: pd.DataFrame, roles: dict[str, list[str]]) -> dict[str, np.ndarray]:
