@@ -94,10 +94,9 @@ def _timm(name: ModelName) -> Model:
     )
 
 
-def timm_layers(module: nn.Module) -> dict[str, Layer]:
+def timm_layers(module: Any) -> dict[str, Layer]:
     """The layers ``penultimate`` and ``logits`` of a network of timm."""
-    get_classifier: Any = getattr(module, "get_classifier", None)
-    head = None if get_classifier is None else get_classifier()
+    head = module.get_classifier() if hasattr(module, "get_classifier") else None
     if isinstance(head, list | tuple):  # a distilled network has a second head
         head = head[0]
     path = next((path for path, part in module.named_modules() if part is head and path), None)
@@ -129,16 +128,13 @@ def _openclip(name: ModelName) -> Model:
 
     model = _build_network(name, build, open_clip.list_models)
     module: Any = model.module
-    trunk = getattr(module.visual, "trunk", None)  # of timm
-    if trunk is None:  # the transformers of open_clip have one class token
-        prefix_tokens = int(hasattr(module.visual, "class_embedding"))
-    else:
-        prefix_tokens = int(getattr(trunk, "num_prefix_tokens", 0) or 0)
+    tower = getattr(module.visual, "trunk", module.visual)  # a trunk of timm counts its tokens
+    prefix_tokens = getattr(tower, "num_prefix_tokens", hasattr(tower, "class_embedding"))
     return replace(
         model,
         forward=module.encode_image,
         named={"penultimate": Layer("visual")},
-        prefix_tokens=prefix_tokens,
+        prefix_tokens=int(prefix_tokens or 0),
     )
 
 
