@@ -146,14 +146,15 @@ def _question(table: pd.DataFrame, roles: dict[str, list[str]], place_base: int 
     shown_roles = readable[0]
     shown = _shown(table, [column for role in shown_roles for column in roles[role]])
     picked = np.full(len(table), 1 if has_reference else 2)
-    columns = {role: ", ".join(titles) for role, titles in roles.items()}
-    interpretation: dict[str, Any] = {"columns": columns}
+    interpretation: dict[str, Any] = {
+        "columns": {role: ", ".join(roles[role]) for role in roles},
+    }
     if pick_role is not None and shown_roles[-1] not in ("odd", "farther"):
         first = int(has_reference)
         words = shown_roles[first:] if len(shown_roles) > 2 else ()
         picks = texts_in_column(table, roles[pick_role][0])[:, 0]
-        place, interpretation["picked"] = _picked(picks, shown[:, first:], words, place_base)
-        picked = np.where(place >= 0, place + first, -1)
+        picked, interpretation["picked"] = _picked(picks, shown[:, first:], words, place_base)
+        picked[picked >= 0] += first
     picked = np.where((shown != "").all(axis=1), picked, -1)
     kind = "odd-one-out"
     if has_reference:

@@ -204,8 +204,8 @@ def _compare(
         names=names,
         person=person[kept] if len(similarities) > 1 else None,
     )
-    n_beyond = n_comparisons - len(row)
-    return Imported(answers, {"comparisons beyond the limit": n_beyond, **dropped}, {})
+    dropped["comparisons beyond the limit"] = n_comparisons - len(row)
+    return Imported(answers, dropped, {})
 
 
 def _sample_comparisons(
