@@ -94,20 +94,17 @@ def check_heldout(train: Answers, test: Answers) -> Iterator[Finding]:
         has_known_persons = np.isin(test.person, train.person).any()
         if not has_known_persons:
             return
-    shared = np.intersect1d(train.named_objects(), test.named_objects())
+    named = test.named_objects()
+    n_shared = len(np.intersect1d(train.named_objects(), named))
     n_repeated = _n_repeated_questions(train, test)
     if n_repeated:
         part = f"{n_repeated} of {len(test)} repeat questions of the training answers"
         yield finding("leakage", f"held-out answers: {part}")
-    elif len(shared):
-        n_named = len(test.named_objects())
-        part = (
-            f"{len(shared)} of the {n_named} objects that they name also occur in the training "
-            "answers"
-        )
+    elif n_shared:
         yield finding(
             "leakage",
-            f"held-out answers: {part}",
+            f"held-out answers: {n_shared} of the {len(named)} objects that they name also occur "
+            "in the training answers",
             severity="warning",
             consequence="the held-out score says nothing about new objects",
             fix="hold out objects (glocal data split) to score on objects that no fit has seen",

@@ -36,21 +36,19 @@ def check_features(features: Features, what: str = "features") -> Iterator[Findi
         yield finding("features", f"{what}: {error}")
         return
     n, p = features.matrix.shape
-    lengths = np.zeros(n)
+    lengths: list[float] = []
     hashes: list[int] = []
-    mean = np.zeros(p)
-    varies = np.zeros(p, dtype=bool)
-    for start, rows in features.chunks():
-        chunk = rows.astype(np.float64)
-        lengths[start : start + len(rows)] = np.linalg.norm(chunk, axis=1)
-        hashes += [hash(row.tobytes()) for row in np.ascontiguousarray(rows)]
-        mean += chunk.sum(axis=0) / n
-        varies |= (rows != features.matrix[0]).any(axis=0)
+    mean = features.column_means
     variance = np.zeros(p)
+    varies = np.zeros(p, dtype=bool)
     for _, rows in features.chunks():
-        variance += np.square(rows - mean).sum(axis=0) / n
+        chunk = rows.astype(np.float64)
+        lengths += np.linalg.norm(chunk, axis=1).tolist()
+        hashes += [hash(row.tobytes()) for row in np.ascontiguousarray(rows)]
+        variance += np.square(chunk - mean).sum(axis=0) / n
+        varies |= (rows != features.matrix[0]).any(axis=0)
     yield from _columns(mean, variance, varies, what)
-    yield from _rows(lengths, hashes, what)
+    yield from _rows(np.array(lengths), hashes, what)
     yield from _standardized(n, mean[varies], scalars, what)
 
 
