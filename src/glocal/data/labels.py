@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import warnings
 from collections.abc import Mapping, Sequence
@@ -43,21 +44,24 @@ def load_labels(path: PathLike, n: int | None = None) -> Shaped[np.ndarray, " n"
         column of that title.
     """
     file, column = split_column(path)
+    if ending(file) == ".npy":
+        fix = "Save strings as text, numpy.save(path, labels.astype('U')), or as one label a line."
+        return check_labels(np.array(read_npy(file, what="labels", fix=fix)), n, str(path))
     if column is not None:
         with naming(file):
-            cells = column_of_table(read_table(file, what="labels"), column)
-        labels = _integers_or_names(cells.tolist(), path)
-    elif ending(file) == ".npy":
-        fix = "Save strings as text, numpy.save(path, labels.astype('U')), or as one label a line."
-        labels = np.array(read_npy(file, what="labels", fix=fix))
+            cells = column_of_table(read_table(file, what="labels"), column).tolist()
     else:
-        lines = read_lines(file, what="labels")
-        if ending(file) in TABLES and lines and re.search("[,;\t]", lines[0]):
+        cells = list(read_lines(file, what="labels"))
+        if ending(file) in TABLES and cells and re.search("[,;\t]", cells[0]):
             raise DataError(
-                f"{path} is a table ({lines[0][:120]}); labels are one of its columns. Name it: "
+                f"{path} is a table ({cells[0][:120]}); labels are one of its columns. Name it: "
                 f"{path}:COLUMN."
             )
-        labels = _integers_or_names(lines, path)
+    if "" in cells:
+        raise DataError(f"{path}: row {cells.index('')} has no label. Write one for each row.")
+    labels = np.array(cells, dtype=np.str_)
+    with contextlib.suppress(ValueError, OverflowError):
+        labels = labels.astype(np.int64)
     return check_labels(labels, n, str(path))
 
 
@@ -71,16 +75,6 @@ def split_column(path: PathLike) -> tuple[Path, str | None]:
     if colon and ending(file) in TABLES:
         return Path(file), column
     return Path(path), None
-
-
-def _integers_or_names(labels: Sequence[str], path: PathLike) -> Shaped[np.ndarray, " n"]:
-    """Labels as integers if all are, else as names; a DataError where one is missing."""
-    if "" in labels:
-        raise DataError(f"{path}: row {labels.index('')} has no label. Write one for each row.")
-    try:
-        return np.array([int(label) for label in labels], dtype=np.int64)
-    except (ValueError, OverflowError):
-        return np.array(labels, dtype=np.str_)
 
 
 def check_labels(
