@@ -181,26 +181,21 @@ def read_trials(path: PathLike) -> pd.DataFrame:
     import pandas as pd
 
     with reading(path, "answers", "Save the list of trials as JSON.") as file:
-        table = pd.DataFrame(_trials(file.read_text(encoding="utf-8-sig")), dtype=object)
-        if table.empty:
-            raise ValueError("it has no trials")
+        text = file.read_text(encoding="utf-8-sig")
+        try:
+            value = json.loads(text)
+        except ValueError:  # servers append a JSON text for each person
+            value = [json.loads(line) for line in text.splitlines() if line.strip()]
+        blocks = value if all(isinstance(part, list) for part in value) else [value]
+        trials = [trial for block in blocks for trial in block]
+        if not trials or not all(isinstance(trial, dict) for trial in trials):
+            raise ValueError(
+                "it must be a list of trials, or one for each person, and each trial an object"
+            )
+        table = pd.DataFrame(trials, dtype=object)
+        if len(blocks) > 1:
+            table["list_of_trials"] = np.repeat(range(len(blocks)), list(map(len, blocks)))
         return table.where(table.notna(), "").map(json_text).rename(columns=str)
-
-
-def _trials(text: str) -> list[dict[str, Any]]:
-    try:
-        value = json.loads(text)
-    except ValueError:  # servers append a JSON text for each person
-        value = [json.loads(line) for line in text.splitlines() if line.strip()]
-    blocks = value if all(isinstance(part, list) for part in value) else [value]
-    trials = [trial for block in blocks for trial in block]
-    if not all(isinstance(trial, dict) for trial in trials):
-        raise ValueError(
-            "it must be a list of trials, or one for each person, and each trial an object"
-        )
-    if len(blocks) == 1:
-        return trials
-    return [{"list_of_trials": i} | trial for i, block in enumerate(blocks) for trial in block]
 
 
 def json_text(value: Any) -> str:
