@@ -153,7 +153,10 @@ def open_images(images: PathLike) -> Source:
         matches = glob.glob(pattern, root_dir=prefix or ".", recursive=True)
         files = [match.replace(os.sep, "/") for match in matches if not (root / match).is_dir()]
     files.sort(key=natural_key)
-    names = [name for name in files if _has_image_name(Path(name))]
+    extensions = _image_extensions()
+    names = [
+        name for name in files if ending(name) in extensions and not Path(name).name.startswith(".")
+    ]
     ignored = tuple(sorted(set(files) - set(names), key=natural_key))
     return Source(names, lambda i: os.path.join(root, names[i]), str(images), ignored=ignored)
 
@@ -216,11 +219,6 @@ def _image_extensions() -> frozenset[str]:
     """The extensions of `FORMATS`."""
     extensions = _pil().registered_extensions()
     return frozenset(extension for extension, kind in extensions.items() if kind in FORMATS)
-
-
-def _has_image_name(path: Path) -> bool:
-    """Whether a file has the extension of an image and is not hidden."""
-    return ending(path) in _image_extensions() and not path.name.startswith(".")
 
 
 def _files_below(folder: Path) -> list[str]:
