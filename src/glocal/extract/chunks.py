@@ -85,7 +85,7 @@ def write_chunk(
     file: Path,
     rows: Sequence[np.ndarray | None],
     numbers: Sequence[int],
-    missing: Sequence[tuple[str, str]],
+    missing: Sequence[dict[str, str]],
 ) -> None:
     """Write the rows of each layer, the numbers of their images, and the missing images."""
     arrays = {f"layer_{i}": matrix for i, matrix in enumerate(rows) if matrix is not None}
@@ -110,8 +110,7 @@ def join_chunks(
     missing: list[dict[str, str]] = []
     for chunk in chunks:
         numbers += _read_array(chunk, "numbers").tolist()
-        pairs = json.loads(str(_read_array(chunk, "missing")))
-        missing += [{"name": name, "reason": reason} for name, reason in pairs]
+        missing += json.loads(str(_read_array(chunk, "missing")))
     texts = {NAMES_FILE: source.names}
     texts |= {f"{name}.txt": lines for name, lines in source.labels.items()}
     dimensions = {}

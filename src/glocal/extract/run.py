@@ -211,13 +211,13 @@ class Extractor:
         """Run the network over the images of one chunk, and write it."""
         rows: dict[str, list[np.ndarray]] = {layer: [] for layer in self.read_from}
         numbers: list[int] = []
-        missing: list[tuple[str, str]] = []
+        missing: list[dict[str, str]] = []
         for batch, inputs in self._batches(source, images, pool):
             names = [source.names[number] for number in batch]
             is_readable = [isinstance(tensor, Tensor) for tensor in inputs]
             numbers += compress(batch, is_readable)
             missing += [
-                (name, str(reason))
+                {"name": name, "reason": str(reason)}
                 for name, reason in zip(names, inputs, strict=True)
                 if isinstance(reason, Unreadable)
             ]
@@ -227,7 +227,8 @@ class Extractor:
             progress(batch[-1] + 1, len(source))
         if not numbers and not images.start:  # before hours in which nothing works
             raise DataError(
-                f"none of the first {len(images)} images could be used; {' '.join(missing[0])}."
+                f"none of the first {len(images)} images could be used; "
+                f"{' '.join(missing[0].values())}."
             )
         matrices = [np.concatenate(parts) if parts else None for parts in rows.values()]
         write_chunk(file, matrices, numbers, missing)
