@@ -100,6 +100,7 @@ def test_objects_are_those_that_answers_name():
     """`named` is the sorted set of all indices, `total_weight` the sum of weights or the number."""
     triplets = Answers.from_array([[7, 2, 4], [4, 9, 2]])
     assert (triplets.named_objects().tolist(), triplets.total_weight) == ([2, 4, 7, 9], 2.0)
+    assert triplets.all_weights.tolist() == [1, 1]
     assert dataclasses.replace(triplets, weights=np.array([0.5, 2])).total_weight == 2.5
     assert Answers.from_array(np.empty((0, 3), dtype=int)).named_objects().tolist() == []
 

@@ -167,7 +167,7 @@ def test_columns_of_one_name_are_refused(tmp_path, arrow):
     numbers = pa.array(range(9))
     vectors = pa.array(list(X[:9]), pa.list_(pa.float32()))
     tables = {
-        "columns called": (["features", "features"], [numbers, vectors]),
+        "2 times": (["features", "features"], [numbers, vectors]),
         None: (["id", "id", "features"], [numbers, numbers, vectors]),
     }
     for noun, (names, columns) in tables.items():

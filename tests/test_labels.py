@@ -45,7 +45,7 @@ def test_labels_are_a_column_of_a_table(tmp_path):
     assert load_labels(f"{tmp_path}/a.csv:class", 2).tolist() == [3, 4]
     (tmp_path / "b.tsv").write_text("id\tclass\n1\tx\n")
     assert load_labels(f"{tmp_path}/b.tsv:class").tolist() == ["x"]
-    with pytest.raises(DataError, match="no column 'kind'; it has id, article type, class"):
+    with pytest.raises(DataError, match=r"no column 'kind'.* id, article type, class"):
         load_labels(f"{tmp_path}/a.csv:kind")
     with pytest.raises(DataError, match=r"a\.csv:COLUMN"):
         load_labels(tmp_path / "a.csv", 2)

@@ -51,17 +51,14 @@ def reading(path: PathLike, what: str, fix: str = "Copy or write it again.") -> 
         raise
     except FileNotFoundError as error:
         raise FileError(f"{what} file {path} does not exist. Check the path.") from error
-    except PermissionError as error:
-        raise FileError(f"{what} file {path} cannot be read. Check its permissions.") from error
     except MemoryError as error:
         raise FileError(
             f"{what} file {path} does not fit in memory. Save it as .npy, which is read in pieces."
         ) from error
     except Exception as error:  # decoders raise whatever damaged bytes lead them to
         if isinstance(error, OSError) and error.filename is not None:
-            reason = error.strerror or one_line(error)
             raise FileError(
-                f"{what} file {path} cannot be read: {reason}. Check the path."
+                f"{what} file {path} cannot be read: {error.strerror}. Check path and permissions."
             ) from error
         raise FileError(
             f"{what} file {path} is damaged ({one_line(error)[:160]}). {fix}"
@@ -230,11 +227,9 @@ def read_npz(
         arrays = {}
         for name in names:
             with archive.open(f"{name}.npy") as stream:
-                if _promised_bytes(stream) != sizes[name]:
-                    raise ValueError(f"{name} is truncated")
-            with archive.open(f"{name}.npy") as stream:
                 arrays[name] = _check_text(npy_format.read_array(stream, allow_pickle=False))
-                stream.read()  # to the end, where the checksum is compared
+                if stream.read():  # to the end, where the checksum is compared
+                    raise ValueError(f"{name} has bytes behind its last value")
         return arrays
 
 

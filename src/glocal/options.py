@@ -46,13 +46,8 @@ class Options(BaseModel):
                 f"{type(self).__name__} has {len(names)} options but {len(values)} values are "
                 "given by position. Name the options."
             )
-        positional = dict(zip(names, values, strict=False))
-        if repeated := [name for name in positional if name in options]:
-            raise ParameterError(
-                f"`{repeated[0]}` is given by position and by name. Leave one of them out."
-            )
         try:
-            super().__init__(**positional, **options)
+            super().__init__(**dict(zip(names, values, strict=False)), **options)
         except ValidationError as error:
             raise ParameterError(_sentence(error, names)) from error
 

@@ -145,12 +145,13 @@ class Answers:
             pair = [column for column in (0, 1, 2) if column != odd_column]
             objects = objects[:, [*pair, odd_column]]
         if base:
-            if len(objects) and int(objects.min()) < 1:
+            smallest = int(objects.min(initial=1))
+            if smallest < 1:
                 raise DataError(
-                    f"answers name object {int(objects.min())} but `base=1` was stated. Pass "
-                    "`base=0`."
+                    f"answers name object {smallest} but `base=1` was stated. Pass `base=0`."
                 )
             objects = objects.astype(np.int64) - 1
+        answers = cls(objects, kind=kind, **_checked_details(len(objects), details))
         if order is not None:
             sort_index = as_matrix(order)
             n = sort_index.size
@@ -159,12 +160,8 @@ class Answers:
                     f"the order of shape {sort_index.shape} is not a permutation from 0; give a "
                     "sort index."
                 )
-            if len(objects) and not 0 <= int(objects.min()) <= int(objects.max()) < n:
-                raise DataError(
-                    f"answers name object {int(objects.max())} but the order lists {n} objects."
-                )
-            objects = np.argsort(sort_index)[objects]
-        answers = cls(objects, kind=kind, **_checked_details(len(objects), details))
+            answers.check_range(n, what="the order", unit="objects")
+            answers = replace(answers, objects=np.argsort(sort_index)[answers.objects])
         return answers if counts is None else answers.with_votes(as_matrix(counts))
 
     @classmethod
@@ -275,9 +272,14 @@ class Answers:
         return None if self.person is None else len(np.unique(self.person))
 
     @property
+    def all_weights(self) -> Float[np.ndarray, " t"]:
+        """The weights; 1 each if there are none."""
+        return np.ones(len(self)) if self.weights is None else self.weights
+
+    @property
     def total_weight(self) -> float:
         """Sum of the weights; the number of answers if there are none."""
-        return float(len(self)) if self.weights is None else float(self.weights.sum())
+        return float(self.all_weights.sum())
 
     def named_objects(self) -> Int[np.ndarray, " k"]:
         """The sorted indices of the objects that any answer names."""
@@ -299,7 +301,7 @@ class Answers:
                 f"with {len(self.pairs)} candidate pairs need that many numbers of votes each. If "
                 "they are votes for two alternatives to a reference, pass `kind='anchor'`."
             )
-        votes = counts * (1.0 if self.weights is None else self.weights[:, None])
+        votes = counts * self.all_weights[:, None]
         rows, pairs = np.nonzero(votes)
         by_choice = np.stack([self.with_choice(j) for j in range(len(self.pairs))], axis=1)
         objects = by_choice[rows, pairs]
@@ -329,10 +331,8 @@ class Answers:
 
     def select(self, keep: Shaped[np.ndarray, " k"]) -> Answers:
         """The answers where `keep` is true, or those of these numbers; object numbers stay."""
-        selected: dict[str, Any] = {}
-        for name in ("weights", "person", "seconds"):
-            values = getattr(self, name)
-            selected[name] = None if values is None else values[keep]
+        details = {name: getattr(self, name) for name in ("weights", "person", "seconds")}
+        selected = {name: values[keep] for name, values in details.items() if values is not None}
         return replace(self, objects=self.objects[keep], **selected)
 
     def relabel(self, new_index: Int[np.ndarray, " n"]) -> Answers:
@@ -342,20 +342,13 @@ class Answers:
         """
         objects = new_index.astype(np.int32)[self.objects]
         keep = (objects >= 0).all(axis=1)
-        if keep.all():
-            return replace(self, objects=objects, names=None)
-        return replace(self.select(keep), objects=objects[keep], names=None)
+        kept = self if keep.all() else self.select(keep)
+        return replace(kept, objects=objects[keep], names=None)
 
 
 def _integers(array: object) -> np.ndarray:
     """Rows of integers, or a DataError."""
-    try:
-        objects = as_matrix(array)
-    except ValueError as error:
-        raise DataError(
-            "answers have rows of different lengths; all answers must have as many objects. Give "
-            "answers with other numbers of objects as another `Answers`."
-        ) from error
+    objects = as_matrix(array)
     if objects.dtype.kind in "SUO":
         raise DataError(
             f"answers hold names ({objects.dtype}); they must be the numbers of objects. Read a "
@@ -383,25 +376,22 @@ def _integers(array: object) -> np.ndarray:
 
 def _check_objects(objects: np.ndarray, kind: str) -> None:
     n_answers, n_columns = objects.shape
-    if n_answers == 3 < n_columns and kind != "nearest-of-n":
-        raise DataError(
-            f"answers have shape {objects.shape}; they must be (t, 3), one answer in each row. Are "
-            "they transposed? Pass answers.T."
-        )
     if n_columns > 3 and kind != "nearest-of-n":
+        hint = "Are they transposed? Pass answers.T."
+        if n_answers != 3:
+            hint = (
+                "If persons or times are among the columns, read the table with glocal data "
+                "import, in Python import_answers. If the first column is a reference and the "
+                "second the nearest to it, pass `kind='nearest-of-n'`."
+            )
         raise DataError(
-            f"answers have shape {objects.shape}; those of the kind {kind} must be (t, 3). If "
-            "persons or times are among the columns, read the table with glocal data import, in "
-            "Python import_answers. If the first column is a reference and the second the nearest "
-            "to it, pass `kind='nearest-of-n'`."
+            f"answers have shape {objects.shape}; those of the kind {kind} must be (t, 3). {hint}"
         )
-    is_outside = np.zeros(n_answers, dtype=bool)
-    is_repeated = np.zeros(n_answers, dtype=bool)
     largest = np.iinfo(np.int32).max
-    for column in objects.T:  # reductions along millions of short rows take many times as long
-        is_outside |= (column < 0) | (column > largest)
-    for column, other in combinations(objects.T, 2):
-        is_repeated |= column == other
+    # reductions along millions of short rows take many times as long
+    columns = objects.T
+    is_outside = np.logical_or.reduce([(column < 0) | (column > largest) for column in columns])
+    is_repeated = np.logical_or.reduce([a == b for a, b in combinations(columns, 2)])
     reasons = {
         f"object indices must be at least 0 and at most {largest}": is_outside,
         "it repeats an object, and the objects of an answer must differ": is_repeated,
@@ -420,16 +410,14 @@ def _checked_details(n_answers: int, details: dict[str, Any]) -> dict[str, Any]:
     """The other arguments of `Answers` as read-only arrays; a DataError for what does not fit."""
     catch_passed = details.get("catch_passed")
     n_trials = 0 if catch_passed is None else as_matrix(catch_passed).size
-    checked: dict[str, Any] = {}
+    checked = dict(details)
     for name, values in details.items():
-        if values is None:
-            checked[name] = None
-        elif name == "names":
+        if name == "names" and values is not None:
             checked[name] = tuple(map(str, np.atleast_1d(values)))
-        elif name.startswith("catch"):
-            checked[name] = _checked(name, values, n_trials, "catch trials")
-        else:
-            checked[name] = _checked(name, values, n_answers, "answers")
+        elif values is not None:
+            is_of_trials = name.startswith("catch")
+            n, unit = (n_trials, "catch trials") if is_of_trials else (n_answers, "answers")
+            checked[name] = _checked(name, values, n, unit)
     return checked
 
 

@@ -188,20 +188,14 @@ class Features:
         file = Path(self.source)
         for folder in (file.parent, file.parent.parent) if os.path.exists(file) else ():
             try:
-                record = read_object(
-                    folder / RECORD_FILE, what="record", fix="Extract the features anew."
-                )
+                record = read_object(folder / RECORD_FILE, what="record")
             except FileError:  # there is none, or it is of another program
                 continue
             layers = record.get("layers")
             if isinstance(layers, dict) and "model" in record:
-                layer = file.parent.name if len(layers) > 1 else next(iter(layers), None)
-                network = {
-                    "model": record["model"],
-                    "layer": layer,
-                    "preprocessing": record.get("preprocessing"),
-                }
-                return {key: str(value) for key, value in network.items() if value is not None}
+                record["layer"] = file.parent.name if len(layers) > 1 else next(iter(layers), None)
+                keys = ("model", "layer", "preprocessing")
+                return {key: str(record[key]) for key in keys if record.get(key) is not None}
         return {}
 
     def chunks(self, rows: int | None = None) -> Iterator[tuple[int, np.ndarray]]:
@@ -286,7 +280,7 @@ def as_matrix(value: Any) -> np.ndarray:
         return np.asarray(value)
     except ValueError as error:
         raise DataError(
-            "features have rows of different lengths; they must be (n, p): one row per image."
+            "the rows have different lengths; a matrix has as many values in each row."
         ) from error
 
 

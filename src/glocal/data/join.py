@@ -1,4 +1,4 @@
-"""Bring answers and features together by name, so that nothing is silently misaligned."""
+"""Answers and features together: joined by name, and what the features would answer."""
 
 from __future__ import annotations
 
@@ -8,16 +8,25 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Int
+from jaxtyping import Bool, Float, Int
 
 from glocal.data.answers import Answers
 from glocal.data.features import Features, object_name, transposed_hint
 from glocal.errors import DataError, DataWarning
+from glocal.similarity import choice, of_pairs, pair_tolerance, unit_rows
 
 WHOLE_LIST = (
     "give the whole list that the answers index, with the objects that have no features; the names "
     "of the features' rows are another list"
 )
+
+_MAX_ROWS_OF_GRAM = 8192  # above, similarities are computed answer by answer
+
+ChoiceModel = Callable[[Answers], Float[np.ndarray, "t k"]]
+"""Answers about rows of features → the share of the model's choice that each candidate pair gets.
+
+The first column is that of the pair that was chosen.
+"""
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,6 +82,36 @@ def join(features: Features, answers: Answers, object_ids: Sequence[str] | None 
             "together."
         )
     return joined
+
+
+def choice_model(features: Features, rows: Int[np.ndarray, " k"]) -> ChoiceModel:
+    """How features choose in answers about these rows: by cosines of standardized rows."""
+    X = unit_rows(features.standardization(np.asarray(features.matrix[rows]), "float64"))
+    tolerance = pair_tolerance(X)
+    position = np.full(len(features), -1)
+    position[rows] = np.arange(len(rows))
+    S = X @ X.T if len(rows) <= _MAX_ROWS_OF_GRAM else None
+
+    def shares(answers: Answers) -> Float[np.ndarray, "t k"]:
+        answers = answers.relabel(position)
+        objects = answers.objects
+        if S is None:
+            return choice(of_pairs(X, objects, answers.pairs), tolerance)
+        similarities = [S[objects[:, i], objects[:, j]] for i, j in answers.pairs]
+        return choice(np.stack(similarities, axis=1), tolerance)
+
+    return shares
+
+
+def model_credit(features: Features, joined: Joined) -> Float[np.ndarray, " t"]:
+    """The share of the model's choice in each answer; NaN where it has no features.
+
+    `joined` are the answers as rows of these features.
+    """
+    credit = np.full(len(joined.kept), np.nan)
+    shares = choice_model(features, joined.answers.named_objects())(joined.answers)
+    credit[joined.kept] = shares[:, 0]
+    return credit
 
 
 def _shared_names(features: Features, answers: Answers) -> Sequence[str] | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import warnings
 from collections.abc import Mapping, Sequence
@@ -12,9 +13,9 @@ import numpy as np
 from jaxtyping import Int, Shaped
 
 from glocal.data.features import object_name
-from glocal.data.tables import TABLES, read_table
+from glocal.data.tables import TABLES, column_of_table, read_table
 from glocal.errors import DataError, DataWarning
-from glocal.files import PathLike, read_lines, read_npy
+from glocal.files import PathLike, ending, naming, read_lines, read_npy
 
 OTHER = "other"
 
@@ -43,19 +44,24 @@ def load_labels(path: PathLike, n: int | None = None) -> Shaped[np.ndarray, " n"
         column of that title.
     """
     file, column = split_column(path)
-    if column is not None:
-        labels = _integers_or_names(_column(file, column), path)
-    elif file.suffix.lower() == ".npy":
+    if ending(file) == ".npy":
         fix = "Save strings as text, numpy.save(path, labels.astype('U')), or as one label a line."
-        labels = np.array(read_npy(file, what="labels", fix=fix))
+        return check_labels(np.array(read_npy(file, what="labels", fix=fix)), n, str(path))
+    if column is not None:
+        with naming(file):
+            cells = column_of_table(read_table(file, what="labels"), column).tolist()
     else:
-        lines = read_lines(file, what="labels")
-        if file.suffix.lower() in TABLES and lines and re.search("[,;\t]", lines[0]):
+        cells = list(read_lines(file, what="labels"))
+        if ending(file) in TABLES and cells and re.search("[,;\t]", cells[0]):
             raise DataError(
-                f"{path} is a table ({lines[0][:120]}); labels are one of its columns. Name it: "
+                f"{path} is a table ({cells[0][:120]}); labels are one of its columns. Name it: "
                 f"{path}:COLUMN."
             )
-        labels = _integers_or_names(lines, path)
+    if "" in cells:
+        raise DataError(f"{path}: row {cells.index('')} has no label. Write one for each row.")
+    labels = np.array(cells, dtype=np.str_)
+    with contextlib.suppress(ValueError, OverflowError):
+        labels = labels.astype(np.int64)
     return check_labels(labels, n, str(path))
 
 
@@ -66,28 +72,9 @@ def split_column(path: PathLike) -> tuple[Path, str | None]:
     (PosixPath('labels.csv'), 'kind of article')
     """
     file, colon, column = str(path).rpartition(":")
-    if colon and Path(file).suffix.lower() in TABLES:
+    if colon and ending(file) in TABLES:
         return Path(file), column
     return Path(path), None
-
-
-def _column(file: Path, column: str) -> list[str]:
-    """The texts in a column of a table."""
-    table = read_table(file, what="labels")
-    if column not in table:
-        titles = ", ".join(list(table)[:12])
-        raise DataError(f"{file} has no column {column!r}; it has {titles}.")
-    return table[column].tolist()
-
-
-def _integers_or_names(labels: Sequence[str], path: PathLike) -> Shaped[np.ndarray, " n"]:
-    """Labels as integers if all are, else as names; a DataError where one is missing."""
-    if "" in labels:
-        raise DataError(f"{path}: row {labels.index('')} has no label. Write one for each row.")
-    try:
-        return np.array([int(label) for label in labels], dtype=np.int64)
-    except (ValueError, OverflowError):
-        return np.array(labels, dtype=np.str_)
 
 
 def check_labels(
@@ -162,21 +149,21 @@ def load_superclasses(path: PathLike) -> dict[str, str]:
     DataError
         Another number of columns, an empty cell, or a class in two superclasses.
     """
-    table = read_table(path, what="superclasses")
+    table = read_table(path, what="superclasses").drop_duplicates()
     if table.shape[1] != 2 or table.isin([""]).any(axis=None):
         raise DataError(
             f"{path} has {table.shape[1]} columns, or an empty cell. Write two columns, class and "
             "superclass, with a line for each class, below a first line that names them."
         )
-    classes, superclasses = (table.iloc[:, column].tolist() for column in (0, 1))
-    superclass_of = dict(zip(classes, superclasses, strict=True))
-    for name, superclass in zip(classes, superclasses, strict=True):
-        if superclass_of[name] != superclass:
-            raise DataError(
-                f"{path} puts class {name} into {superclass} and into {superclass_of[name]}; each "
-                "class can be in one superclass. Keep one of the two lines."
-            )
-    return superclass_of
+    classes = table.iloc[:, 0]
+    if classes.duplicated().any():
+        name = classes[classes.duplicated()].iloc[0]
+        superclasses = table[classes == name].iloc[:, 1]
+        raise DataError(
+            f"{path} puts class {name} into {' and into '.join(superclasses)}; each class can be "
+            "in one superclass. Keep one of the lines."
+        )
+    return dict(table.itertuples(index=False))
 
 
 def superclass_rows(

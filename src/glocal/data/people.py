@@ -8,9 +8,8 @@ import numpy as np
 from jaxtyping import Float, Int, Shaped
 
 from glocal.data.answers import Answers
-from glocal.data.choice import model_credit
 from glocal.data.features import Features
-from glocal.data.join import join
+from glocal.data.join import join, model_credit
 from glocal.errors import DataError
 
 if TYPE_CHECKING:
@@ -54,7 +53,7 @@ def _first_and_number(
         keys = objects
         axis = 0
     _, first, number = np.unique(keys, axis=axis, return_index=True, return_inverse=True)
-    return first, number.reshape(-1)  # some numpy versions keep a second axis
+    return first, number
 
 
 def tally(answers: Answers) -> tuple[Int[np.ndarray, "s m"], Float[np.ndarray, "s k"]]:
@@ -154,7 +153,7 @@ def people(
             "the answers do not say who gave them. Import them with a column for the person."
         )
     names, who = np.unique(answers.person, return_inverse=True)
-    weights = np.ones(len(answers)) if answers.weights is None else answers.weights
+    weights = answers.all_weights
     right, is_shared = _right(answers, who, weights)
 
     def mean(values: np.ndarray, is_counted: np.ndarray) -> np.ndarray:
@@ -168,7 +167,7 @@ def people(
     table["shared"] = np.bincount(who[is_shared], minlength=len(names))
     table["agreement"] = mean(right, is_shared)
     table["low"], table["high"] = _wilson(table["agreement"], table["shared"])
-    again = pd.Series(_repeats(answers, who)).groupby(who).agg(["count", "mean"])
+    again = _repeats(answers, who).groupby(who).agg(["count", "mean"])
     table[["repeats", "alike"]] = again.to_numpy()
     odds = log10_odds(table["agreement"], table["shared"], answers.chance)
     if model is not None:
@@ -216,7 +215,7 @@ def _right(
     k = len(answers.pairs)
     objects, choice = questions(answers)
     question = _first_and_number(objects)[1]
-    of_person = np.unique(np.stack([question, who]), axis=1, return_inverse=True)[1].reshape(-1)
+    of_person = _first_and_number(np.stack([question, who], axis=1))[1]
 
     def votes(group: np.ndarray) -> np.ndarray:
         n_groups = int(group.max(initial=-1)) + 1
@@ -230,16 +229,14 @@ def _right(
     return share, highest[:, 0] > 1e-9
 
 
-def _repeats(answers: Answers, who: Int[np.ndarray, " t"]) -> Float[np.ndarray, " t"]:
+def _repeats(answers: Answers, who: Int[np.ndarray, " t"]) -> pd.Series:
     """Whether each answer equals the person's last one to its question; NaN for the first."""
+    import pandas as pd
+
     objects, choice = questions(answers)
-    group = np.stack([_first_and_number(objects)[1], who])
-    order = np.lexsort(group)
-    is_same = np.diff(choice[order], prepend=-1) == 0
-    is_first = np.diff(group[:, order], prepend=-1).any(axis=0)
-    alike = np.empty(len(answers))
-    alike[order] = np.where(is_first, np.nan, is_same)
-    return alike
+    choices = pd.Series(choice)
+    last = choices.groupby([_first_and_number(objects)[1], who]).shift()
+    return (choices == last).astype(float).where(last.notna())
 
 
 def _wilson(share: pd.Series, n: pd.Series) -> tuple[pd.Series, pd.Series]:

@@ -120,11 +120,10 @@ def join_rdms(
         compare.
     """
     n = rdms.shape[-1]
-    n_listed = len(features) if object_ids is None else len(object_ids)
+    n_listed = len(features if object_ids is None else object_ids)
+    extent = f"the list of object ids has {n_listed} lines"
     if object_ids is None:
         extent = f"{features.source} has {n_listed} rows"
-    else:
-        extent = f"the list of object ids has {n_listed} lines"
     if index is None and n == n_listed:
         index = np.arange(n)
     if index is None or len(index) != n:

@@ -20,7 +20,7 @@ from glocal.files import PathLike, check_inflated, ending, read_npy, read_npz, r
 
 PARQUET = ".parquet"
 _PREFERRED = ("features", "embedding", "embeddings")  # columns of vectors in Parquet
-_BATCH_BYTES = 1 << 24  # of vectors read at once
+_BATCH_ROWS = 2048  # of vectors read at once
 _HIDDEN = re.compile(r".*/[._]")  # a file, or one in a folder, that begins so
 _FIX = "Save the (n, p) matrix with numpy.save."
 
@@ -71,15 +71,16 @@ def read_matrix(path: PathLike) -> np.ndarray:
     return READERS.get(kind, read_parquet)(path)
 
 
-def _choose(path: PathLike, shapes: Mapping[str, tuple[int, ...]]) -> str:
-    """Name the features: `features`, or else the only matrix of more than one number."""
-    matrices = [name for name, shape in shapes.items() if len(shape) == 2 and prod(shape) > 1]
-    if "features" in shapes or len(matrices) == 1:
-        return "features" if "features" in shapes else matrices[0]
+def _choose(path: PathLike, arrays: Mapping[str, Any]) -> Any:
+    """The features among arrays of names: `features`, or the only matrix of several numbers."""
+    if "features" in arrays:
+        return arrays["features"]
+    matrices = [array for array in arrays.values() if array.ndim == 2 and prod(array.shape) > 1]
+    if len(matrices) == 1:
+        return matrices[0]
     raise FileError(
         f"features file {path} holds {len(matrices)} matrices and none named 'features' (it has "
-        f"{', '.join(map(str, shapes))[:160] or 'nothing'}). Save one (n, p) matrix in it under "
-        "that name."
+        f"{', '.join(arrays)[:160] or 'nothing'}). Save one (n, p) matrix in it under that name."
     )
 
 
@@ -95,17 +96,14 @@ def _npz(path: PathLike) -> np.ndarray:
     arrays = read_npz(
         path, what="features", fix=_FIX, required=["features"] if "features" in names else names
     )
-    return arrays[_choose(path, {name: array.shape for name, array in arrays.items()})]
+    return _choose(path, arrays)
 
 
 def _torch(path: PathLike) -> np.ndarray:
     torch = import_optional("torch", f"features file {path}")
     with reading(path, "features", _FIX) as file:
         try:
-            with warnings.catch_warnings():
-                warnings.simplefilter(
-                    "ignore"
-                )  # torch warns of foreign pickles before it refuses them
+            with warnings.catch_warnings(action="ignore"):  # of foreign pickles, before a refusal
                 loaded = torch.load(file, map_location="cpu", weights_only=True)
         except Exception as error:  # NOTE its message advises to load the file unsafely
             reason = "it holds something other than tensors and plain values, which is never loaded"
@@ -115,37 +113,29 @@ def _torch(path: PathLike) -> np.ndarray:
                 "it holds a list; stack its tensors into one of shape (n, p): torch.stack"
             )
         if isinstance(loaded, dict):
-            tensors = {
-                str(key): value for key, value in loaded.items() if isinstance(value, torch.Tensor)
-            }
-            loaded = tensors[
-                _choose(file, {key: tuple(value.shape) for key, value in tensors.items()})
-            ]
+            tensors = {str(key): value for key, value in loaded.items() if hasattr(value, "ndim")}
+            loaded = _choose(file, tensors)
         check_inflated(file, loaded.numel() * loaded.element_size())
         return np.asarray((loaded.float() if loaded.dtype == torch.bfloat16 else loaded).detach())
 
 
 def _safetensors(path: PathLike) -> np.ndarray:
     with reading(path, "features", _FIX) as file:
-        arrays: dict[str, np.ndarray] = import_optional(
-            "safetensors.numpy", f"features file {path}"
-        ).load_file(file)
-        return arrays[_choose(file, {name: array.shape for name, array in arrays.items()})]
+        load_file = import_optional("safetensors.numpy", f"features file {path}").load_file
+        return _choose(file, load_file(file))
 
 
 def _hdf5(path: PathLike) -> np.ndarray:
-    with (
-        reading(path, "features", _FIX) as file,
-        import_optional("h5py", f"features file {path}").File(file) as opened,
-    ):
-        shapes: dict[str, tuple[int, ...]] = {}
+    h5py = import_optional("h5py", f"features file {path}")
+    with reading(path, "features", _FIX) as file, h5py.File(file) as opened:
+        datasets: dict[str, Any] = {}
 
-        def add_shape(name: str, item: Any) -> None:
+        def add_dataset(name: str, item: Any) -> None:
             if hasattr(item, "shape"):
-                shapes[name] = item.shape
+                datasets[name] = item
 
-        opened.visititems(add_shape)
-        dataset = opened[_choose(file, shapes)]
+        opened.visititems(add_dataset)
+        dataset = _choose(file, datasets)
         check_inflated(file, dataset.nbytes)
         return np.asarray(dataset)
 
@@ -178,13 +168,8 @@ def vector_column(path: PathLike, column: str | None = None) -> str:
     types = import_optional("pyarrow.types", "Parquet")
     with reading(path, "features", _FIX) as file:
         schema = import_optional("pyarrow.parquet", "Parquet").read_schema(file)
-    lists = {
-        field.name: field.type.value_type
-        for field in schema
-        if types.is_list(field.type)
-        or types.is_large_list(field.type)
-        or types.is_fixed_size_list(field.type)
-    }
+    fields = [field for field in schema if hasattr(field.type, "value_field")]  # lists
+    lists = {field.name: field.type.value_type for field in fields}
     numbers = [name for name, value in lists.items() if types.is_floating(value)]
     if column is not None or not numbers:  # beside floats, lists of integers may be tokens
         numbers += [name for name, value in lists.items() if types.is_integer(value)]
@@ -199,15 +184,11 @@ def vector_column(path: PathLike, column: str | None = None) -> str:
             f"({', '.join(numbers) or 'none'}). Name the one that holds the vectors: "
             f"`column={numbers[0] if numbers else 'NAME'!r}`."
         )
-    if schema.names.count(candidates[0]) > 1:
-        raise FileError(
-            f"Parquet file {path} has several columns called {candidates[0]}. Rename all but one."
-        )
     return candidates[0]
 
 
 def batches(path: PathLike, column: str) -> Iterator[tuple[int, Any, Shaped[np.ndarray, "n p"]]]:
-    """Yield (first row, record batch, its vectors) of a file in order, about 16 MB at a time.
+    """Yield (first row, record batch, its vectors) of a file in order, 2,048 rows at a time.
 
     Raises
     ------
@@ -216,6 +197,7 @@ def batches(path: PathLike, column: str) -> Iterator[tuple[int, Any, Shaped[np.n
     FileError
         The file is missing or damaged, or has no such column.
     """
+    compute = import_optional("pyarrow.compute", "Parquet")
     parquet = import_optional("pyarrow.parquet", "Parquet")
     start = 0
     width = None
@@ -224,34 +206,22 @@ def batches(path: PathLike, column: str) -> Iterator[tuple[int, Any, Shaped[np.n
         reading(path, "features", _FIX) as file,
         parquet.ParquetFile(file, pre_buffer=False, buffer_size=1 << 20) as table,
     ):
-        for batch in table.iter_batches(batch_size=_rows_of_batch(table, column)):
+        for batch in table.iter_batches(batch_size=_BATCH_ROWS):
             lists = batch.column(column)
-            if hasattr(lists, "offsets"):
-                lengths = np.diff(lists.offsets)
-            else:
-                lengths = np.full(len(lists), lists.type.list_size)
-            if width is None and len(lengths):
-                width = int(lengths[0])
-            is_null = lists.is_null().to_numpy(zero_copy_only=False)
             values = lists.flatten()
-            wrong_rows = np.flatnonzero((lengths != width) | is_null)
-            if not len(wrong_rows) and values.null_count:
-                wrong_rows = np.flatnonzero(values.is_null()) // (width or 1)
-            if len(wrong_rows):
+            lengths = np.asarray(compute.list_value_length(lists).fill_null(-1))
+            width = max(0, int(lengths[0])) if width is None else width
+            is_wrong = lengths != width
+            if not is_wrong.any() and values.null_count:
+                is_wrong = np.asarray(values.is_null()).reshape(len(batch), -1).any(axis=1)
+            if is_wrong.any():
                 raise DataError(
                     f"{path} has a missing value, or a vector of another length than {width}, in "
-                    f"{column} at row {start + int(wrong_rows[0])}. Remove or recompute that row."
+                    f"{column} at row {start + int(is_wrong.argmax())}. Remove or recompute that "
+                    "row."
                 )
             yield start, batch, np.asarray(values).reshape(len(batch), -1)
             start += len(batch)
-
-
-def _rows_of_batch(table: Any, column: str) -> int:
-    """The number of rows whose vectors fill a batch, by the length of the first vector."""
-    first = next(table.iter_batches(batch_size=1, columns=[column]), None)
-    if first is None:
-        return 1
-    return max(1, _BATCH_BYTES // max(1, 4 * len(first.column(0).flatten())))
 
 
 def read_parquet(path: PathLike, column: str | None = None) -> Shaped[np.ndarray, "n p"]:

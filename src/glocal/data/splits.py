@@ -71,8 +71,9 @@ def split_answers(
     inside, and belongs to neither part otherwise. Errors are those of `object_folds`, and a
     ParameterError for a fold that does not exist.
     """
+    check_fold(fold, folds)
     heldout_objects = np.zeros(n, dtype=bool)
-    heldout_objects[_part(object_folds(n, folds, seed), fold)] = True
+    heldout_objects[object_folds(n, folds, seed)[fold]] = True
     return answers.inside(heldout_objects)
 
 
@@ -97,7 +98,8 @@ def split_persons(
         raise ParameterError(
             f"`folds` is {folds} but {len(people)} persons allow 2 to {len(people)}."
         )
-    heldout = np.isin(codes, _part(np.array_split(_permutation(len(people), seed), folds), fold))
+    check_fold(fold, folds)
+    heldout = np.isin(codes, np.array_split(_permutation(len(people), seed), folds)[fold])
     return ~heldout, heldout
 
 
@@ -138,8 +140,3 @@ def check_fold(fold: int, folds: int) -> None:
         raise ParameterError(
             f"`fold` is {fold} but there are {folds} folds (valid 0..{folds - 1})."
         )
-
-
-def _part(parts: list[np.ndarray], fold: int) -> Int[np.ndarray, " k"]:
-    check_fold(fold, len(parts))
-    return parts[fold]

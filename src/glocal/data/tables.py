@@ -81,6 +81,14 @@ def read_table(path: PathLike, *, what: str) -> pd.DataFrame:
         return table.rename(columns=lambda title: str(title).strip())
 
 
+def column_of_table(table: pd.DataFrame, title: str) -> pd.Series:
+    """The column of a title, or a DataError that names those that there are."""
+    if title not in table:
+        titles = ", ".join(list(table)[:12])
+        raise DataError(f"there is no column {title!r}; the table has {titles}.")
+    return table[title]
+
+
 def read_named_rows(path: PathLike) -> tuple[Shaped[np.ndarray, "n p"], tuple[str, ...] | None]:
     """The numbers of a table, and the names of its rows where a column has them.
 
@@ -96,7 +104,18 @@ def read_named_rows(path: PathLike) -> tuple[Shaped[np.ndarray, "n p"], tuple[st
         Several columns of names, or a row without one.
     """
     with reading(path, "features", "Save it as CSV, or the (n, p) matrix with numpy.save.") as file:
-        table = _read_named_csv(file)
+        first_line = _first_line(file)
+        titles = [title.strip().strip('"') for title in first_line.split(_separator(first_line))]
+        has_titles = _are_titles(titles)
+        # a column of names stays text; pandas gives its index no title
+        named = [i for i, title in enumerate(titles) if title.lower() in _NAME_COLUMNS]
+        table = _read_csv(
+            file,
+            first_line,
+            header=0 if has_titles else None,
+            converters=dict.fromkeys(named if has_titles else (), str),
+            low_memory=False,
+        )
         numbers = table.select_dtypes("number")
         if not numbers.shape[1]:
             raise ValueError("none of its columns holds numbers")
@@ -116,27 +135,8 @@ def read_named_rows(path: PathLike) -> tuple[Shaped[np.ndarray, "n p"], tuple[st
     return numbers.to_numpy(), None if counts_rows else tuple(names)
 
 
-def _read_named_csv(file: Path) -> pd.DataFrame:
-    """A table with titles or without; the cells of columns with a title of names stay texts."""
-    first_line = _first_line(file)
-    if "\0" in first_line:
-        raise ValueError("it holds bytes of value 0, as no text does")
-    separator = _separator(first_line)
-    titles = [title.strip().strip('"') for title in first_line.split(separator)]
-    has_titles = _are_titles(titles)
-    # a column of names stays text; pandas gives its index no title
-    named = [i for i, title in enumerate(titles) if has_titles and title.lower() in _NAME_COLUMNS]
-    return _read_csv(
-        file,
-        first_line,
-        header=0 if has_titles else None,
-        converters=dict.fromkeys(named, str),
-        low_memory=False,
-    )
-
-
-def _first_line(file: Path) -> str:
-    with file.open(encoding="utf-8-sig", newline="") as stream:
+def _first_line(file: Path, errors: str = "strict") -> str:
+    with file.open(encoding="utf-8-sig", errors=errors, newline="") as stream:
         return stream.readline(1 << 22)
 
 
@@ -181,26 +181,21 @@ def read_trials(path: PathLike) -> pd.DataFrame:
     import pandas as pd
 
     with reading(path, "answers", "Save the list of trials as JSON.") as file:
-        table = pd.DataFrame(_trials(file.read_text(encoding="utf-8-sig")), dtype=object)
-        if table.empty:
-            raise ValueError("it has no trials")
+        text = file.read_text(encoding="utf-8-sig")
+        try:
+            value = json.loads(text)
+        except ValueError:  # servers append a JSON text for each person
+            value = [json.loads(line) for line in text.splitlines() if line.strip()]
+        blocks = value if all(isinstance(part, list) for part in value) else [value]
+        trials = [trial for block in blocks for trial in block]
+        if not trials or not all(isinstance(trial, dict) for trial in trials):
+            raise ValueError(
+                "it must be a list of trials, or one for each person, and each trial an object"
+            )
+        table = pd.DataFrame(trials, dtype=object)
+        if len(blocks) > 1:
+            table["list_of_trials"] = np.repeat(range(len(blocks)), list(map(len, blocks)))
         return table.where(table.notna(), "").map(json_text).rename(columns=str)
-
-
-def _trials(text: str) -> list[dict[str, Any]]:
-    try:
-        value = json.loads(text)
-    except ValueError:  # servers append a JSON text for each person
-        value = [json.loads(line) for line in text.splitlines() if line.strip()]
-    blocks = value if all(isinstance(part, list) for part in value) else [value]
-    trials = [trial for block in blocks for trial in block]
-    if not all(isinstance(trial, dict) for trial in trials):
-        raise ValueError(
-            "it must be a list of trials, or one for each person, and each trial an object"
-        )
-    if len(blocks) == 1:
-        return trials
-    return [{"list_of_trials": i} | trial for i, block in enumerate(blocks) for trial in block]
 
 
 def json_text(value: Any) -> str:
@@ -212,13 +207,12 @@ def json_text(value: Any) -> str:
 
 def names_columns(path: PathLike) -> bool:
     """Whether the first line of a text has titles of columns: its first cell is no number."""
-    with reading(path, "answers") as file, file.open("rb") as stream:
-        first_line = stream.readline(4096).decode("utf-8-sig", errors="replace").strip()
-    cells = first_line.translate(_SEPARATORS).split()
+    with reading(path, "answers") as file:
+        line = _first_line(file, errors="replace").strip()
     try:
-        float(cells[0] if cells else "nan")
+        float((line.translate(_SEPARATORS).split() or ["nan"])[0])
     except ValueError:
-        return first_line.replace("\t", " ").isprintable()
+        return line.replace("\t", " ").isprintable()
     return False
 
 
@@ -256,11 +250,12 @@ def holds_trials(path: PathLike) -> bool:
 def _integer_answers(table: pd.DataFrame) -> dict[str, Any] | None:
     """The arrays of a table of integers whose columns say the kind; None for another table."""
     for kind, columns in COLUMNS.items():
-        others = [title for title in table if title not in columns]
-        if set(columns) <= set(table) and set(others) <= _DETAILS.keys():
+        if {*columns} <= {*table} <= {*columns, *_DETAILS}:
             with contextlib.suppress(ValueError, OverflowError):
                 objects = table[[*columns]].astype(np.int64).to_numpy()
-                details = {title: table[title].to_numpy(_DETAILS[title]) for title in others}
+                details = {
+                    name: table[name].to_numpy(_DETAILS[name]) for name in {*table} - {*columns}
+                }
                 return {"kind": kind, "answers": objects, **details}
     return None
 
@@ -278,5 +273,5 @@ def _read_archive(path: PathLike, details: Sequence[str]) -> dict[str, Any]:
                 f"{path}: {name} holds {arrays[name].dtype} values; it must be text. {fix}"
             )
     if "kind" in arrays:
-        arrays["kind"] = " and ".join(np.atleast_1d(arrays["kind"]).tolist())
+        arrays["kind"] = " and ".join(arrays["kind"].flat)
     return arrays

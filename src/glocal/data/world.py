@@ -129,18 +129,15 @@ def simulated_answers(mind: Float[np.ndarray, "n d"], n_triplets: int, *, seed: 
     rng = np.random.default_rng(seed)
     n = len(mind)
     gram = (mind @ mind.T).astype(np.float32)
-    answers = np.empty((n_triplets, 3), dtype=np.int32)
-    n_answers = 0
-    while n_answers < n_triplets:
-        n_missing = n_triplets - n_answers
+    objects = np.empty((0, 3), dtype=np.int32)
+    while len(objects) < n_triplets:
+        n_missing = n_triplets - len(objects)
         sets = rng.integers(0, n, size=(min(1 << 20, n_missing + 1024), 3), dtype=np.int32)
         i, j, k = sets.T
         sets = sets[(i != j) & (i != k) & (j != k)][:n_missing]
         i, j, k = sets.T
         # Gumbel noise turns the largest similarity into a draw from the softmax
         pairs = np.stack([gram[j, k], gram[i, k], gram[i, j]]) + rng.gumbel(size=(3, len(sets)))
-        odd = pairs.argmax(axis=0)
-        order = np.stack([(odd + 1) % 3, (odd + 2) % 3, odd], axis=1)
-        answers[n_answers : n_answers + len(sets)] = np.take_along_axis(sets, order, axis=1)
-        n_answers += len(sets)
-    return Answers(answers)
+        order = (pairs.argmax(axis=0)[:, None] + [1, 2, 3]) % 3  # the odd one last
+        objects = np.concatenate([objects, np.take_along_axis(sets, order, axis=1)])
+    return Answers(objects)

@@ -238,7 +238,7 @@ def _support(
     objects: Int[np.ndarray, " m"], others: Int[np.ndarray, " m"], answers: Answers, n: int
 ) -> Float[np.ndarray, "m 2"]:
     """The same of any pairs of n objects."""
-    weights = _weights(answers)
+    weights = answers.all_weights
     keys = objects * n + others
     counts = []
     for pairs in (answers.pairs[:1], answers.pairs):
@@ -336,7 +336,7 @@ def flips(X: Float[np.ndarray, "n p"], parts: Sequence[Part], n: int = 4) -> dic
     """
     before = np.concatenate([_margins(X, answers) for _, answers in parts])
     after = np.concatenate([_margins(Z, answers) for Z, answers in parts])
-    weights = np.concatenate([_weights(answers) for _, answers in parts])
+    weights = np.concatenate([answers.all_weights for _, answers in parts])
     objects = np.concatenate([answers.objects for _, answers in parts])
     was_right = before > 0
     is_right = after > 0
@@ -376,7 +376,3 @@ def _clearest(
         if len(examples) == n:
             break
     return examples
-
-
-def _weights(answers: Answers) -> Float[np.ndarray, " t"]:
-    return np.ones(len(answers)) if answers.weights is None else answers.weights

@@ -1,32 +1,26 @@
 """From images to features: any network, several layers in one pass, every image accounted for.
 
-Names are imported when they are first used: images are opened without torch.
+What needs torch is imported when it is first used: images are opened without it.
 """
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from glocal.errors import import_optional
+from glocal.extract.images import open_images
+from glocal.extract.sets import load_images
 
 if TYPE_CHECKING:
-    from glocal.extract.images import open_images
+    from glocal.extract.chunks import Extraction
     from glocal.extract.libraries import load_model
-    from glocal.extract.run import Extraction, Extractor
-    from glocal.extract.sets import load_images
+    from glocal.extract.run import Extractor
 
 __all__ = ["Extraction", "Extractor", "load_images", "load_model", "open_images"]
-_MODULES = {
-    "Extraction": "run",
-    "Extractor": "run",
-    "load_images": "sets",
-    "load_model": "libraries",
-    "open_images": "images",
-}
+_MODULES = {"Extraction": "chunks", "Extractor": "run", "load_model": "libraries"}
 
 
 def __getattr__(name: str) -> Any:
     if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    if _MODULES[name] not in ("images", "sets"):
-        import_optional("torch", "running a network")
+    import_optional("torch", "running a network")
     return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)

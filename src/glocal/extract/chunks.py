@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.lib import format as npy_format
 
-from glocal.data.features import NAMES_FILE, RECORD_FILE
-from glocal.errors import DataError, FileError, ParameterError
+from glocal.data.features import NAMES_FILE, RECORD_FILE, Features
+from glocal.errors import DataError, ParameterError
 from glocal.extract.images import Source
 from glocal.files import atomic_write, make_folder, read_npz, read_object, write_text
 
@@ -20,9 +21,28 @@ WORK = ".extract"
 """The folder of the chunks, below that of the features."""
 
 
-def is_finished(folder: Path) -> bool:
-    """Whether the features of a folder are joined, by this process or by another one."""
-    return (folder / RECORD_FILE).exists()
+@dataclass(frozen=True)
+class Extraction:
+    """The feature file of each layer in the folder of a run, and the record of how it was made.
+
+    There are no files while chunks of other processes are missing; the record is then the identity
+    of the extraction.
+    """
+
+    folder: Path
+    files: dict[str, Path]
+    record: dict[str, Any]
+
+    @property
+    def missing(self) -> tuple[tuple[str, str], ...]:
+        """Names of the images without a row, in order, each with the reason."""
+        return tuple((entry["name"], entry["reason"]) for entry in self.record.get("missing", ()))
+
+    def features(self, layer: str | None = None) -> Features:
+        """The features of a layer; by default of the first."""
+        if layer is None:
+            layer = next(iter(self.files))
+        return Features.load(self.files[layer].parent)
 
 
 def start_or_resume(
@@ -34,17 +54,21 @@ def start_or_resume(
     ------
     ParameterError
         The folder holds another extraction, or features without a record.
+    FileError
+        The record is damaged, or another process removes it just now.
     """
-    record = _existing_record(folder)
-    if record is None:
+    begun = folder / WORK / RECORD_FILE
+    records = [path for path in (folder / RECORD_FILE, begun) if path.exists()]
+    if not records:
         if any((place / FEATURES_FILE).exists() for place in places.values()):
             raise ParameterError(
                 f"{folder} has features without a record of their extraction. "
                 "Choose another folder."
             )
-        make_folder(folder / WORK)
-        write_text(folder / WORK / RECORD_FILE, json.dumps(identity))
+        make_folder(begun.parent)
+        write_text(begun, json.dumps(identity))
         return identity
+    record = read_object(records[0], what="record", fix="Remove its folder and extract again.")
     compared = set(identity)
     if "rows" in record:  # finished; while it is not, rows of two versions must not be mixed
         compared.remove("versions")
@@ -61,18 +85,14 @@ def write_chunk(
     file: Path,
     rows: Sequence[np.ndarray | None],
     numbers: Sequence[int],
-    missing: Sequence[tuple[str, str]],
+    missing: Sequence[dict[str, str]],
 ) -> None:
     """Write the rows of each layer, the numbers of their images, and the missing images."""
     arrays = {f"layer_{i}": matrix for i, matrix in enumerate(rows) if matrix is not None}
+    arrays["numbers"] = np.array(numbers, np.int64)
+    arrays["missing"] = np.array(json.dumps(missing))
     with atomic_write(file) as stream:
-        np.savez(
-            stream,
-            allow_pickle=False,
-            numbers=np.array(numbers, np.int64),
-            missing=np.array(json.dumps(missing)),
-            **arrays,
-        )
+        np.savez(stream, allow_pickle=False, **arrays)
 
 
 def join_chunks(
@@ -81,53 +101,33 @@ def join_chunks(
     folder: Path,
     places: Mapping[str, Path],
     identity: dict[str, Any],
-) -> dict[str, Any]:
+) -> None:
     """Join the chunks to a matrix for each layer with the names and labels of its rows.
 
-    The record is written last. Where another process has joined the chunks, and removed them, its
-    record is returned.
+    The record is written last.
     """
-    try:
-        numbers = [number for file in chunks for number in _read_array(file, "numbers").tolist()]
-        missing = [
-            pair for file in chunks for pair in json.loads(str(_read_array(file, "missing")))
-        ]
-        texts = {NAMES_FILE: source.names}
-        texts |= {f"{name}.txt": lines for name, lines in source.labels.items()}
-        dimensions = {}
-        for i, (layer, place) in enumerate(places.items()):
-            make_folder(place)
-            matrix_file = place / FEATURES_FILE
-            dimensions[layer] = _join_rows(chunks, f"layer_{i}", len(numbers), matrix_file)
-            for name, lines in texts.items():
-                write_text(place / name, "".join(f"{lines[number]}\n" for number in numbers))
-    except FileError:
-        if not is_finished(folder):
-            raise
-        return read_object(folder / RECORD_FILE, what="record")
+    numbers: list[int] = []
+    missing: list[dict[str, str]] = []
+    for chunk in chunks:
+        numbers += _read_array(chunk, "numbers").tolist()
+        missing += json.loads(str(_read_array(chunk, "missing")))
+    texts = {NAMES_FILE: source.names}
+    texts |= {f"{name}.txt": lines for name, lines in source.labels.items()}
+    dimensions = {}
+    for i, (layer, place) in enumerate(places.items()):
+        make_folder(place)
+        matrix_file = place / FEATURES_FILE
+        dimensions[layer] = _join_rows(chunks, f"layer_{i}", len(numbers), matrix_file)
+        for name, lines in texts.items():
+            write_text(place / name, "".join(f"{lines[number]}\n" for number in numbers))
     record = {
         **identity,
         "source": source.described,
         "rows": len(numbers),
         "dimensions": dimensions,
-        "missing": [{"name": name, "reason": reason} for name, reason in missing],
+        "missing": missing,
     }
     write_text(folder / RECORD_FILE, json.dumps(record, indent=1) + "\n")
-    return record
-
-
-def _existing_record(folder: Path) -> dict[str, Any] | None:
-    """The record of a finished extraction, else the identity of a begun one, else None."""
-    final = folder / RECORD_FILE
-    begun = folder / WORK / RECORD_FILE
-    for path in (final, begun, final):  # another process may write the first and remove the second
-        if path.exists():
-            try:
-                return read_object(path, what="record", fix="Remove its folder and extract again.")
-            except FileError:
-                if path.exists():
-                    raise
-    return None
 
 
 def _join_rows(chunks: Sequence[Path], name: str, n: int, target: Path) -> int:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from glocal.errors import FileError, import_optional, one_line
-from glocal.files import PathLike, file_sha256, read_lines
+from glocal.files import PathLike, ending, file_sha256, read_lines
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -140,7 +140,7 @@ def open_images(images: PathLike) -> Source:
     if path.is_dir():
         root = path
         files = _files_below(path)
-    elif path.suffix.lower() in (".txt", ".lst", ".list"):
+    elif ending(path) in (".txt", ".lst", ".list"):
         names = [line for line in read_lines(path, what="image list") if line]
         return Source(names, lambda i: os.path.join(path.parent, names[i]), str(path))
     elif path.is_file():
@@ -153,7 +153,10 @@ def open_images(images: PathLike) -> Source:
         matches = glob.glob(pattern, root_dir=prefix or ".", recursive=True)
         files = [match.replace(os.sep, "/") for match in matches if not (root / match).is_dir()]
     files.sort(key=natural_key)
-    names = [name for name in files if _has_image_name(Path(name))]
+    extensions = _image_extensions()
+    names = [
+        name for name in files if ending(name) in extensions and not Path(name).name.startswith(".")
+    ]
     ignored = tuple(sorted(set(files) - set(names), key=natural_key))
     return Source(names, lambda i: os.path.join(root, names[i]), str(images), ignored=ignored)
 
@@ -218,11 +221,6 @@ def _image_extensions() -> frozenset[str]:
     return frozenset(extension for extension, kind in extensions.items() if kind in FORMATS)
 
 
-def _has_image_name(path: Path) -> bool:
-    """Whether a file has the extension of an image and is not hidden."""
-    return path.suffix.lower() in _image_extensions() and not path.name.startswith(".")
-
-
 def _files_below(folder: Path) -> list[str]:
     """Every file below a folder; links to folders are followed once."""
 
@@ -257,29 +255,16 @@ def _upright(image: Image) -> Image:
 
 
 def _rgb(image: Image) -> Image:
-    """The pixels as 8-bit RGB, transparent ones on white."""
-    if image.mode.startswith("I") or image.mode == "F":
-        return _eight_bit(image)
+    """The pixels as 8-bit RGB: those of 16 bits by their high byte, transparent ones on white."""
+    if image.mode == "F":
+        raise Unreadable("has real values; allowed are integers of 8 or 16 bits")
+    if image.mode.startswith("I"):
+        values = np.asarray(image)
+        if values.min() < 0 or values.max() > 65535:
+            raise Unreadable(f"has values from {values.min()} to {values.max()}, not of 16 bits")
+        return _pil().fromarray((values >> 8).astype(np.uint8)).convert("RGB")
     if not image.has_transparency_data:
         return image.convert("RGB")
     pixels = image.convert("RGBA")
     background = _pil().new("RGBA", pixels.size, "white")
     return _pil().alpha_composite(background, pixels).convert("RGB")
-
-
-def _eight_bit(image: Image) -> Image:
-    """Integers of 16 bits by their high byte; real values of 0 to 1, or of 0 to 255."""
-    values = np.asarray(image)
-    is_real = image.mode == "F"
-    low = float(values.min())
-    high = float(values.max())
-    max_value = 255 if is_real else 65535
-    if not (low >= 0 and high <= max_value):
-        raise Unreadable(f"has values from {low:g} to {high:g}; allowed are 0 to {max_value}")
-    if not is_real:
-        values = values >> 8
-    elif high <= 1:
-        values = np.rint(values * 255)
-    else:
-        values = np.rint(values)
-    return _pil().fromarray(values.astype(np.uint8)).convert("RGB")

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import importlib
 import inspect
 import logging
+import pkgutil
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -83,20 +84,19 @@ def _timm(name: ModelName) -> Model:
         weights = tag or str(getattr(module, "pretrained_cfg", {}).get("hf_hub_id") or name.name)
         return module, data.create_transform(**config, is_training=False), weights
 
-    module, fields = _build_network(name, build, timm.list_models)
-    return Model(
-        **fields,
-        forward=module,
+    model = _build_network(name, build, timm.list_models)
+    module: Any = model.module
+    return replace(
+        model,
         named=timm_layers(module),
         prefix_tokens=int(getattr(module, "num_prefix_tokens", 0) or 0),
         channels_last=str(getattr(module, "output_fmt", "")) == "NHWC",
     )
 
 
-def timm_layers(module: nn.Module) -> dict[str, Layer]:
+def timm_layers(module: Any) -> dict[str, Layer]:
     """The layers ``penultimate`` and ``logits`` of a network of timm."""
-    get_classifier: Any = getattr(module, "get_classifier", None)
-    head = None if get_classifier is None else get_classifier()
+    head = module.get_classifier() if hasattr(module, "get_classifier") else None
     if isinstance(head, list | tuple):  # a distilled network has a second head
         head = head[0]
     path = next((path for path, part in module.named_modules() if part is head and path), None)
@@ -126,17 +126,15 @@ def _openclip(name: ModelName) -> Model:
         )
         return module, preprocess, str(tag)
 
-    module, fields = _build_network(name, build, open_clip.list_models)
-    trunk = getattr(module.visual, "trunk", None)  # of timm
-    if trunk is None:  # the transformers of open_clip have one class token
-        prefix_tokens = int(hasattr(module.visual, "class_embedding"))
-    else:
-        prefix_tokens = int(getattr(trunk, "num_prefix_tokens", 0) or 0)
-    return Model(
-        **fields,
+    model = _build_network(name, build, open_clip.list_models)
+    module: Any = model.module
+    tower = getattr(module.visual, "trunk", module.visual)  # a trunk of timm counts its tokens
+    prefix_tokens = getattr(tower, "num_prefix_tokens", hasattr(tower, "class_embedding"))
+    return replace(
+        model,
         forward=module.encode_image,
         named={"penultimate": Layer("visual")},
-        prefix_tokens=prefix_tokens,
+        prefix_tokens=int(prefix_tokens or 0),
     )
 
 
@@ -158,10 +156,10 @@ def _torchvision(name: ModelName) -> Model:
         module = models.get_model(name.name, weights=None if tag is None else chosen)
         return module, chosen.transforms(), chosen.name
 
-    module, fields = _build_network(name, build, models.list_models)
-    return Model(
-        **fields,
-        forward=module,
+    model = _build_network(name, build, models.list_models)
+    module: Any = model.module
+    return replace(
+        model,
         named=torchvision_layers(module),
         prefix_tokens=int(hasattr(module, "class_token")),
         channels_last=type(module).__name__ == "SwinTransformer",
@@ -177,8 +175,8 @@ def torchvision_layers(module: nn.Module) -> dict[str, Layer]:
 
 def _build_network(
     name: ModelName, build: Build, model_names: Callable[[], Iterable[str]]
-) -> tuple[Any, dict[str, Any]]:
-    """A network with weights of its library, of a file or random ones, and fields of its model."""
+) -> Model:
+    """The model of a network with weights of its library, of a file or random ones."""
     weights = name.weights or _DEFAULT
     checkpoint = Path(weights) if _is_checkpoint(weights) else None
     tag = None if checkpoint is not None or weights == _RANDOM else weights
@@ -204,13 +202,7 @@ def _build_network(
         "weights_sha256": weights_sha256(module),
         "preprocessing": described(preprocess),
     }
-    fields = {
-        "name": str(name),
-        "preprocess": preprocess,
-        "module": module,
-        "identity": identity,
-    }
-    return module, fields
+    return Model(str(name), module, preprocess, module, identity)
 
 
 def _is_checkpoint(weights: str) -> bool:
@@ -241,11 +233,8 @@ def _python(name: ModelName) -> Model:
     """The model of the (module or callable, preprocess) that ``package.module:factory`` returns."""
     if name.weights is not None:
         raise ParameterError(f"model {name} has weights of its own; leave `weights` out.")
-    module_name, _, attribute = name.name.partition(":")
     try:
-        factory: Any = importlib.import_module(module_name)
-        for part in attribute.split("."):
-            factory = getattr(factory, part)
+        factory = pkgutil.resolve_name(name.name)
         pair = factory()
     except Exception as error:
         raise ParameterError(
@@ -255,7 +244,7 @@ def _python(name: ModelName) -> Model:
     try:
         source = inspect.getsourcefile(factory)
     except TypeError:  # compiled, or a partial
-        source = getattr(importlib.import_module(module_name), "__file__", None)
+        source = getattr(pkgutil.resolve_name(name.name.partition(":")[0]), "__file__", None)
     return user_model(pair, str(name), {"factory_sha256": file_sha256(source)} if source else {})
 
 

@@ -148,10 +148,11 @@ def read_layers(model: Model, batch: Tensor, layers: dict[str, Layer]) -> dict[s
             def keep(*arguments: Any, kept: list[Tensor | None] = tensors[name]) -> None:
                 kept.append(_tensor(arguments[-1]))
 
-            if layer.side == "input":
-                hooks.callback(module.register_forward_pre_hook(keep).remove)
-            else:
-                hooks.callback(module.register_forward_hook(keep).remove)
+            is_input = layer.side == "input"
+            register = (
+                module.register_forward_pre_hook if is_input else module.register_forward_hook
+            )
+            hooks.callback(register(keep).remove)
         result = model.forward(batch)
     activations = {}
     for name, layer in layers.items():

@@ -5,68 +5,46 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import re
 import shutil
 import warnings
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import version
+from itertools import compress
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from glocal._version import __version__
-from glocal.data.features import Features
+from glocal.data.features import RECORD_FILE
 from glocal.data.sources import cache_folder
-from glocal.errors import DataError, FileError, ParameterError
-from glocal.extract.batches import forward, prefetch
+from glocal.errors import DataError, FileError, GLocalError, ParameterError, one_line
 from glocal.extract.chunks import (
     FEATURES_FILE,
     WORK,
-    is_finished,
+    Extraction,
     join_chunks,
     start_or_resume,
     write_chunk,
 )
-from glocal.extract.images import Source, open_images
+from glocal.extract.images import Source, Unreadable, open_images
 from glocal.extract.libraries import load_model, user_model
-from glocal.extract.models import Layer, Model, resolve
+from glocal.extract.models import DTYPES, Layer, Model, pooled, read_layers, resolve
 from glocal.extract.network import Running
 from glocal.files import PathLike, make_folder
 from glocal.results import to_json
 
 Progress = Callable[[int, int], None]
 """Called with the number of images so far, and of all."""
+_BATCHES_AHEAD = 2  # a slow image delays nothing, and memory stays small
 _CHUNK_IMAGES = 512  # about: a killed process loses no more
 _MAX_DECODERS = 8  # threads, unless the user names another number
-
-
-@dataclass(frozen=True)
-class Extraction:
-    """The feature file of each layer in the folder of a run, and the record of how it was made.
-
-    There are no files while chunks of other processes are missing; the record is then the identity
-    of the extraction.
-    """
-
-    folder: Path
-    files: dict[str, Path]
-    record: dict[str, Any]
-
-    @property
-    def missing(self) -> tuple[tuple[str, str], ...]:
-        """Names of the images without a row, in order, each with the reason."""
-        return tuple((entry["name"], entry["reason"]) for entry in self.record.get("missing", ()))
-
-    def features(self, layer: str | None = None) -> Features:
-        """The features of a layer; by default of the first."""
-        if layer is None:
-            layer = next(iter(self.files))
-        return Features.load(self.files[layer].parent)
 
 
 class Extractor:
@@ -178,17 +156,18 @@ class Extractor:
         places = self._places(folder)
         content = {"n": len(source), "sha256": source.sha256()}
         identity = json.loads(to_json({**self.identity, "images": content}))
+        try:
+            if "rows" not in start_or_resume(folder, identity, places):
+                chunks = self._chunks(len(source), folder)
+                self._extract_chunks(list(chunks.items())[index - 1 :: count], source, progress)
+                if all(file.exists() for file in chunks):
+                    join_chunks(list(chunks), source, folder, places, identity)
+        except FileError:
+            if not (folder / RECORD_FILE).exists():  # else another process has removed the chunks
+                raise
         record = start_or_resume(folder, identity, places)
         if "rows" not in record:
-            chunks = self._chunks(len(source), folder)
-            try:
-                self._extract_chunks(list(chunks.items())[index - 1 :: count], source, progress)
-            except FileError:
-                if not is_finished(folder):  # else another process has removed the chunks
-                    raise
-            if not all(file.exists() for file in chunks) and not is_finished(folder):
-                return Extraction(folder, {}, record)
-            record = join_chunks(list(chunks), source, folder, places, record)
+            return Extraction(folder, {}, record)
         shutil.rmtree(folder / WORK, ignore_errors=True)
         files = {layer: place / FEATURES_FILE for layer, place in places.items()}
         return Extraction(folder, files, record)
@@ -197,12 +176,7 @@ class Extractor:
         """The folder of each layer."""
         if len(self.read_from) == 1:
             return dict.fromkeys(self.read_from, folder)
-        places = {layer: folder / re.sub(r"[^\w.\-]", "_", layer) for layer in self.read_from}
-        if len(set(places.values())) < len(places):
-            raise ParameterError(
-                f"layers {', '.join(places)} would share a folder name; extract them separately."
-            )
-        return places
+        return {layer: folder / quote(layer, safe="") for layer in self.read_from}
 
     def _chunks(self, n: int, folder: Path) -> dict[Path, range]:
         """The file of each chunk, and the numbers of its images."""
@@ -237,22 +211,91 @@ class Extractor:
         """Run the network over the images of one chunk, and write it."""
         rows: dict[str, list[np.ndarray]] = {layer: [] for layer in self.read_from}
         numbers: list[int] = []
-        missing: list[tuple[str, str]] = []
-        size = self.options.batch_size
-        for batch in prefetch(source, images, size, self.loaded.preprocess, pool):
-            missing += batch.missing
-            numbers += batch.inputs
-            if batch.inputs:
-                features = forward(self.loaded, batch, self.read_from, self.options, self.device)
-                for layer, matrix in features.items():
+        missing: list[dict[str, str]] = []
+        for batch, inputs in self._batches(source, images, pool):
+            names = [source.names[number] for number in batch]
+            is_readable = [isinstance(tensor, Tensor) for tensor in inputs]
+            numbers += compress(batch, is_readable)
+            missing += [
+                {"name": name, "reason": str(reason)}
+                for name, reason in zip(names, inputs, strict=True)
+                if isinstance(reason, Unreadable)
+            ]
+            if any(is_readable):
+                for layer, matrix in self._features(names, inputs).items():
                     rows[layer].append(matrix)
-            progress(batch.numbers[-1] + 1, len(source))
+            progress(batch[-1] + 1, len(source))
         if not numbers and not images.start:  # before hours in which nothing works
             raise DataError(
-                f"none of the first {len(images)} images could be used; {' '.join(missing[0])}."
+                f"none of the first {len(images)} images could be used; "
+                f"{' '.join(missing[0].values())}."
             )
         matrices = [np.concatenate(parts) if parts else None for parts in rows.values()]
         write_chunk(file, matrices, numbers, missing)
+
+    def _batches(
+        self, source: Source, images: range, pool: ThreadPoolExecutor
+    ) -> Iterator[tuple[range, list[Tensor | Unreadable]]]:
+        """The numbers and inputs of each batch, prepared by threads a few batches ahead."""
+
+        def prepare(number: int) -> Tensor | Unreadable:
+            try:
+                return torch.as_tensor(self.loaded.preprocess(source.read(number)))
+            except Unreadable as reason:
+                return reason
+            except GLocalError:
+                raise
+            except Exception as error:  # noqa: BLE001  code of others; the image is reported
+                message = f"{type(error).__name__}: {one_line(error)[:120]}"
+                return Unreadable(f"its preprocessing fails: {message}")
+
+        size = self.options.batch_size
+        parts = [images[start : start + size] for start in range(0, len(images), size)]
+        waiting: deque[Iterator[Tensor | Unreadable]] = deque()
+        for i, numbers in enumerate(parts):
+            for part in parts[i + len(waiting) : i + 1 + _BATCHES_AHEAD]:
+                waiting.append(pool.map(prepare, part))
+            yield numbers, list(waiting.popleft())
+
+    def _features(
+        self, names: Sequence[str], inputs: Sequence[Tensor | Unreadable]
+    ) -> dict[str, np.ndarray]:
+        """(k, p) features of every layer for the k readable images, each at its own place.
+
+        float16 stays float16; bfloat16, for which numpy has no type, becomes float32.
+        """
+        model = self.loaded
+        tensors = {i: tensor for i, tensor in enumerate(inputs) if isinstance(tensor, Tensor)}
+        positions = list(tensors)
+        if len({tensor.shape for tensor in tensors.values()}) > 1:
+            raise DataError(
+                f"preprocessing gives tensors of several shapes for {names[0]} to {names[-1]}; all "
+                "inputs must have one shape. Resize and crop in the preprocessing."
+            )
+        stacked = torch.stack(list(tensors.values()))
+        X = torch.zeros((self.options.batch_size, *stacked.shape[1:]), dtype=stacked.dtype)
+        X[positions] = stacked
+        if model.module is not None:
+            dtype = DTYPES[self.options.dtype] if X.is_floating_point() else None
+            X = X.to(self.device, dtype)
+        features = {}
+        for layer, activations in read_layers(model, X, self.read_from).items():
+            rows = pooled(
+                activations,
+                self.options.pool,
+                prefix_tokens=model.prefix_tokens,
+                channels_last=model.channels_last,
+            )[positions]
+            dtype = torch.float16 if rows.dtype == torch.float16 else torch.float32
+            features[layer] = rows.to(dtype).cpu().numpy()
+            is_finite = np.isfinite(features[layer]).all(axis=1)
+            if not is_finite.all():
+                name = names[positions[int(np.argmin(is_finite))]]
+                raise DataError(
+                    f"layer {layer} gives NaN or infinity for {name}. With half precision use "
+                    '`dtype="bfloat16"` or `dtype="float32"`; otherwise look at the network.'
+                )
+        return features
 
 
 def cached_features(

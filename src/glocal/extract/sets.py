@@ -4,31 +4,20 @@ from __future__ import annotations
 
 import os
 import shutil
-import tomllib
 from functools import cache
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 from glocal.data.sources.fetch import cache_folder, check_online
 from glocal.errors import FileError, GLocalError, ParameterError, import_optional, one_line
 from glocal.extract.images import Source
-from glocal.files import PathLike, make_folder
-
-# the class of torchvision, and the folder of the images below that of the set
-_TORCHVISION_SETS = {
-    "cifar10": ("CIFAR10", ""),
-    "cifar100": ("CIFAR100", ""),
-    "dtd": ("DTD", "images"),
-    "sun397": ("SUN397", ""),
-    "flowers102": ("Flowers102", "jpg"),
-}
+from glocal.files import PathLike, make_folder, read_object
 
 
 @cache
 def _table() -> dict[str, Any]:
     """The content of ``image_sets.toml``."""
-    return tomllib.loads(files(__package__).joinpath("image_sets.toml").read_text(encoding="utf-8"))
+    return read_object(Path(__file__).with_name("image_sets.toml"), what="table")
 
 
 def image_sets() -> dict[str, dict[str, Any]]:
@@ -87,23 +76,22 @@ def load_images(
         raise ParameterError(
             f"the image data set is {name!r}; allowed are {', '.join(image_sets())}."
         )
-    if name not in _TORCHVISION_SETS and (root is None or download):
+    if "torchvision" not in entry and (root is None or download):
         raise ParameterError(
             f"{name} is not downloaded; name the folder where you keep it: `root`."
         )
     root = Path(root or cache_folder() / "images").expanduser()
     splits = entry["splits"]
-    if splits and split is None:
-        split = splits[0]
+    split = split or next(iter(splits), None)
     if splits and split not in splits:
         raise ParameterError(f"{name} has no split {split!r}; allowed are {', '.join(splits)}.")
     datasets = import_optional("torchvision.datasets", f"data set {name}")
     try:
         if download and not (root / entry["folder"]).is_dir():
-            _download(datasets, name, root)
+            _download(datasets, entry, root)
         if name.startswith("cifar"):
-            return _open_cifar(datasets, name, root, split)
-        return _open_files(datasets, name, root, split)
+            return _open_cifar(datasets, entry, root, split)
+        return _open_files(datasets, entry, root, split)
     except GLocalError:
         raise
     except Exception as error:  # torchvision raises whatever missing or damaged files lead it to
@@ -114,27 +102,25 @@ def load_images(
         ) from error
 
 
-def _download(datasets: Any, name: str, root: Path) -> None:
+def _download(datasets: Any, entry: dict[str, Any], root: Path) -> None:
     """Download a set beside its place, then move it there.
 
     A killed run leaves nothing under the name of the set, and its archive to the next run.
     """
-    folder = root / image_sets()[name]["folder"]
+    folder = root / entry["folder"]
     check_online(folder)
-    partial = make_folder(root / f".partial-{name}")
-    kind, _ = _TORCHVISION_SETS[name]
-    getattr(datasets, kind)(partial, download=True)
+    partial = make_folder(root / f".partial-{entry['name']}")
+    getattr(datasets, entry["torchvision"])(partial, download=True)
     make_folder(folder.parent)
-    (partial / image_sets()[name]["folder"]).rename(folder)
+    (partial / entry["folder"]).rename(folder)
     shutil.rmtree(partial)
 
 
-def _open_cifar(datasets: Any, name: str, root: Path, split: str | None) -> Source:
+def _open_cifar(datasets: Any, entry: dict[str, Any], root: Path, split: str | None) -> Source:
     """The images of CIFAR, which are arrays, and their classes."""
-    kind, _ = _TORCHVISION_SETS[name]
-    images = getattr(datasets, kind)(root, train=split == "train")
+    images = getattr(datasets, entry["torchvision"])(root, train=split == "train")
     labels = {"labels": [images.classes[number] for number in images.targets]}
-    if name == "cifar100":
+    if entry["name"] == "cifar100":
         superclass_of = {
             label: superclass
             for superclass, members in _table()["superclasses_of_cifar100"].items()
@@ -142,17 +128,17 @@ def _open_cifar(datasets: Any, name: str, root: Path, split: str | None) -> Sour
         }
         labels["labels_coarse"] = [superclass_of[label] for label in labels["labels"]]
     names = [f"{split}/{i:05d}.png" for i in range(len(images.data))]
-    return Source(names, images.data.__getitem__, f"{name} ({split}) in {root}", labels)
+    return Source(names, images.data.__getitem__, f"{entry['name']} ({split}) in {root}", labels)
 
 
-def _open_files(datasets: Any, name: str, root: Path, split: str | None) -> Source:
+def _open_files(datasets: Any, entry: dict[str, Any], root: Path, split: str | None) -> Source:
     """The images of a set of files, and their classes."""
+    name = entry["name"]
     description = f"{name} ({split or 'all'}) in {root}"
-    if name in _TORCHVISION_SETS:
-        kind, subfolder = _TORCHVISION_SETS[name]
-        top = root / image_sets()[name]["folder"] / subfolder
+    if "torchvision" in entry:
+        top = root / entry["images"]
         options = {} if name == "sun397" else {"split": split}
-        images = getattr(datasets, kind)(root, **options)
+        images = getattr(datasets, entry["torchvision"])(root, **options)
         # NOTE private, but the same since torchvision 0.12; public access opens each image
         pairs = list(zip(images._image_files, images._labels, strict=True))
     else:

@@ -134,7 +134,7 @@ def apply_parquet(
 def parquet_rows(
     source: PathLike, column: str | None = None
 ) -> Iterator[Shaped[np.ndarray, "n p"]]:
-    """The vectors of a Parquet file, or of a folder of them, about 16 MB at a time."""
+    """The vectors of a Parquet file, or of a folder of them, 2,048 rows at a time."""
     shards, column = _shards(source, column)
     for shard in shards:
         yield from (X for _, _, X in batches(shard, column))

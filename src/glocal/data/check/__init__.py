@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import numpy as np
-
 from glocal.data.answers import Answers
 from glocal.data.check.answers import check_answers, check_heldout, check_people
 from glocal.data.check.features import check_features, check_local
@@ -16,8 +14,7 @@ from glocal.data.check.readings import (
     check_readings,
     warn_of_order,
 )
-from glocal.data.choice import model_credit
-from glocal.data.join import join
+from glocal.data.join import join, model_credit
 from glocal.errors import DataError
 
 __all__ = [
@@ -62,8 +59,7 @@ def _check_answers(case: Case, answers: Answers) -> Iterator[Finding]:
         few = joined.n_dropped <= _MAX_SHARE_DROPPED * len(answers)
         yield finding("join", f"answers: {part}", severity="note" if few else "warning")
     yield from check_readings(case, joined.answers)
-    has_people = answers.person is not None
-    credit = model_credit(case.features, joined) if has_people else np.full(len(answers), np.nan)
+    credit = None if answers.person is None else model_credit(case.features, joined)
     yield from check_people(answers, credit)
     if case.heldout is not None and len(case.heldout):
         yield from check_heldout(answers, case.heldout)

@@ -14,7 +14,7 @@ from glocal.data.answers import Answers
 from glocal.data.check.findings import Case, Finding, finding
 from glocal.data.features import transposed_hint
 from glocal.data.join import WHOLE_LIST
-from glocal.data.people import FAST, log10_odds_threshold, people, questions, tally
+from glocal.data.people import FAST, log10_odds_threshold, people, question_numbers, tally
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -54,8 +54,9 @@ def check_answers(case: Case) -> Iterator[Finding]:
         yield finding("range", message, **fix)
         return
     if smallest == 1 and len(named) == n - 1:
-        message = "object 0 is the only one never named; the file may count from 1"
-        yield finding("base", f"answers: {message}")
+        yield finding(
+            "base", "answers: object 0 is the only one never named; the file may count from 1"
+        )
     if len(named) < n:
         severity = "note" if len(named) > _MIN_SHARE_NAMED * n else "warning"
         message = f"answers: {n - len(named)} of {n} {unit} are never named"
@@ -93,20 +94,17 @@ def check_heldout(train: Answers, test: Answers) -> Iterator[Finding]:
         has_known_persons = np.isin(test.person, train.person).any()
         if not has_known_persons:
             return
-    shared = np.intersect1d(train.named_objects(), test.named_objects())
+    named = test.named_objects()
+    n_shared = len(np.intersect1d(train.named_objects(), named))
     n_repeated = _n_repeated_questions(train, test)
     if n_repeated:
         part = f"{n_repeated} of {len(test)} repeat questions of the training answers"
         yield finding("leakage", f"held-out answers: {part}")
-    elif len(shared):
-        n_named = len(test.named_objects())
-        part = (
-            f"{len(shared)} of the {n_named} objects that they name also occur in the training "
-            "answers"
-        )
+    elif n_shared:
         yield finding(
             "leakage",
-            f"held-out answers: {part}",
+            f"held-out answers: {n_shared} of the {len(named)} objects that they name also occur "
+            "in the training answers",
             severity="warning",
             consequence="the held-out score says nothing about new objects",
             fix="hold out objects (glocal data split) to score on objects that no fit has seen",
@@ -117,8 +115,8 @@ def _n_repeated_questions(train: Answers, test: Answers) -> int:
     """How many answers of the second part are to questions of the first."""
     if train.pairs != test.pairs:
         return 0
-    objects = np.concatenate([questions(train)[0], questions(test)[0]])
-    question = np.unique(objects, axis=0, return_inverse=True)[1].reshape(-1)
+    both = Answers(np.concatenate([train.objects, test.objects]), kind=train.kind)
+    question = question_numbers(both)
     return int(np.isin(question[len(train) :], question[: len(train)]).sum())
 
 

@@ -36,24 +36,20 @@ def check_features(features: Features, what: str = "features") -> Iterator[Findi
         yield finding("features", f"{what}: {error}")
         return
     n, p = features.matrix.shape
-    lengths = np.zeros(n)
+    lengths: list[float] = []
     hashes: list[int] = []
-    mean = np.zeros(p)
-    varies = np.zeros(p, dtype=bool)
-    for start, rows in features.chunks():
-        chunk = rows.astype(np.float64)
-        lengths[start : start + len(rows)] = np.linalg.norm(chunk, axis=1)
-        hashes += [hash(row.tobytes()) for row in np.ascontiguousarray(rows)]
-        mean += chunk.sum(axis=0) / n
-        varies |= (rows != features.matrix[0]).any(axis=0)
+    mean = features.column_means
     variance = np.zeros(p)
+    varies = np.zeros(p, dtype=bool)
     for _, rows in features.chunks():
-        variance += np.square(rows - mean).sum(axis=0) / n
-    yield from _constant(mean, varies, what)
-    yield from _huge(mean, variance, what)
-    yield from _rows(lengths, what)
+        chunk = rows.astype(np.float64)
+        lengths += np.linalg.norm(chunk, axis=1).tolist()
+        hashes += [hash(row.tobytes()) for row in np.ascontiguousarray(rows)]
+        variance += np.square(chunk - mean).sum(axis=0) / n
+        varies |= (rows != features.matrix[0]).any(axis=0)
+    yield from _columns(mean, variance, varies, what)
+    yield from _rows(np.array(lengths), hashes, what)
     yield from _standardized(n, mean[varies], scalars, what)
-    yield from _duplicates(np.array(hashes), what)
 
 
 def _not_finite(features: Features, what: str) -> Iterator[Finding]:
@@ -73,17 +69,22 @@ def _not_finite(features: Features, what: str) -> Iterator[Finding]:
     yield finding("overflow" if few else "finite", f"{what}: {message}")
 
 
-def _constant(
-    mean: Float[np.ndarray, " p"], varies: Bool[np.ndarray, " p"], what: str
+def _columns(
+    mean: Float[np.ndarray, " p"],
+    variance: Float[np.ndarray, " p"],
+    varies: Bool[np.ndarray, " p"],
+    what: str,
 ) -> Iterator[Finding]:
-    """Columns of one value: units of a network that nothing activates, or no features at all."""
+    """Columns of one value, and one that decides the scalars.
+
+    Constant are units of a network that nothing activates, or no features at all. The scalars are
+    decided by a column with most of the variance, or far from the mean.
+    """
     constants = mean[~varies]
-    if not len(constants):
-        return
     message = f"{what}: {len(constants)} of {len(mean)} columns are constant"
     if constants.any():
         yield finding("constant", message)
-    else:
+    elif len(constants):
         yield finding(
             "constant",
             f"{message}, 0 everywhere",
@@ -91,12 +92,6 @@ def _constant(
             consequence="no image here activates these units, and the fit ignores them",
             fix="leave them: of 1,280 columns 285 such changed the agreement by less than .001",
         )
-
-
-def _huge(
-    mean: Float[np.ndarray, " p"], variance: Float[np.ndarray, " p"], what: str
-) -> Iterator[Finding]:
-    """One column with most of the variance, or so far from the mean that it decides the scalars."""
     squares = np.square(mean - mean.mean()) + variance
     spread = variance / max(variance.sum(), 1e-300)
     offset = squares / squares.sum()
@@ -111,7 +106,9 @@ def _huge(
         )
 
 
-def _rows(lengths: Float[np.ndarray, " n"], what: str) -> Iterator[Finding]:
+def _rows(lengths: Float[np.ndarray, " n"], hashes: list[int], what: str) -> Iterator[Finding]:
+    """Rows of 0, rows that are much longer than others, and copies."""
+    n = len(lengths)
     typical = float(np.median(lengths))
     description = (
         f"are more than {_MAX_RELATIVE_LENGTH:.0f} times as long as the median of {typical:.3g}"
@@ -122,8 +119,18 @@ def _rows(lengths: Float[np.ndarray, " n"], what: str) -> Iterator[Finding]:
     )
     for check, rows, words in checks:
         if 0 < rows.mean() < 0.5:
-            message = f"{rows.sum()} of {len(rows)} rows {words} (first: row {rows.argmax()})"
+            message = f"{rows.sum()} of {n} rows {words} (first: row {rows.argmax()})"
             yield finding(check, f"{what}: {message}")
+    _, first, group = np.unique(hashes, return_index=True, return_inverse=True)
+    original = first[group]
+    copies = np.flatnonzero(original != np.arange(n))
+    if len(copies):
+        row = copies[0]
+        yield finding(
+            "duplicates",
+            f"{what}: {len(copies)} rows repeat another row exactly (first: row {row}, which is "
+            f"row {original[row]} again)",
+        )
 
 
 def _standardized(
@@ -138,19 +145,6 @@ def _standardized(
     if columns_are_centred:
         sign = "every column has mean 0"
     yield finding("standardized", f"{what}: {sign}; they were centred or standardized before")
-
-
-def _duplicates(hashes: Int[np.ndarray, " n"], what: str) -> Iterator[Finding]:
-    _, first, group = np.unique(hashes, return_index=True, return_inverse=True)
-    original = first[group]
-    copies = np.flatnonzero(original != np.arange(len(hashes)))
-    if len(copies):
-        row = copies[0]
-        yield finding(
-            "duplicates",
-            f"{what}: {len(copies)} rows repeat another row exactly (first: row {row}, which is "
-            f"row {original[row]} again)",
-        )
 
 
 def check_local(

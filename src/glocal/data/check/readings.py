@@ -16,9 +16,8 @@ from jaxtyping import Float, Int
 
 from glocal.data.answers import Answers
 from glocal.data.check.findings import ANOTHER_IMAGE, Case, Finding, finding, warn
-from glocal.data.choice import ChoiceModel, choice_model
 from glocal.data.features import Features, object_name
-from glocal.data.join import feature_rows, join
+from glocal.data.join import ChoiceModel, choice_model, feature_rows, join
 
 MAX_ANSWERS_BEFORE_FIT = 20_000
 """Enough for a difference of .017 between two columns."""
@@ -85,20 +84,17 @@ def check_columns(
     """Whether features favour other columns of answers about their rows, or agree at chance."""
     answers = _spaced(answers, max_answers)
     chance = answers.chance
-    weights = np.ones(len(answers)) if answers.weights is None else answers.weights
+    weights = answers.all_weights
     error = math.sqrt(chance * (1 - chance) * (weights @ weights)) / weights.sum()
-    agreement = _agreement_by_columns(
-        choice_model(features, answers.named_objects()), answers, weights
-    )
+    agreement = _agreement_by_columns(choice_model(features, answers.named_objects()), answers)
     is_odd = answers.kind == "odd-one-out"
     stated = agreement[0, 2 if is_odd else 1]
-
-    def excess(columns: tuple[int, int]) -> float:
-        margin = _MIN_REFERENCE_GAIN if columns[0] > 0 else 0.0
-        return agreement[columns] - margin - stated
-
-    best = max(agreement, key=excess)
-    if excess(best) > _MIN_STANDARD_ERRORS * error:
+    excess = {
+        columns: share - stated - _MIN_REFERENCE_GAIN * (columns[0] > 0)
+        for columns, share in agreement.items()
+    }
+    best = max(excess, key=excess.__getitem__)
+    if excess[best] > _MIN_STANDARD_ERRORS * error:
         first, column = best
         if is_odd:
             yield finding(
@@ -122,9 +118,7 @@ def check_columns(
         yield finding("order", f"answers: {message}")
 
 
-def _agreement_by_columns(
-    shares_of: ChoiceModel, answers: Answers, weights: Float[np.ndarray, " t"]
-) -> dict[tuple[int, int], float]:
+def _agreement_by_columns(shares_of: ChoiceModel, answers: Answers) -> dict[tuple[int, int], float]:
     """Agreement with the answers by their first column and their odd, or chosen, one."""
     is_odd = answers.kind == "odd-one-out"
     m = answers.objects.shape[1]
@@ -132,7 +126,7 @@ def _agreement_by_columns(
     for first in range(1 if is_odd or m > _MAX_COLUMNS else m):
         columns = [first, *(column for column in range(m) if column != first)]
         turned = Answers(answers.objects[:, columns], kind=answers.kind)
-        shares = weights @ shares_of(turned) / weights.sum()
+        shares = np.average(shares_of(turned), axis=0, weights=answers.weights)
         for j, share in enumerate(shares.tolist()):
             agreement[first, 2 - j if is_odd else columns[1 + j]] = share
     return agreement
@@ -156,9 +150,11 @@ def check_order(case: Case) -> Iterator[Finding]:
         return
     shares_of = choice_model(features, np.arange(len(features)))
     credit = shares_of(answers.relabel(rows))[:, 0]
-    readings = _readings(case, len(rows))
-    compared = [_compare(reading, answers, rows, credit, shares_of) for reading in readings]
-    better = [comparison for comparison in compared if comparison is not None]
+    better = [
+        comparison
+        for reading in _readings(case, len(rows))
+        for comparison in _compare(reading, answers, rows, credit, shares_of)
+    ]
     if better:
         yield max(better, key=lambda comparison: comparison[0])[1]
 
@@ -169,7 +165,7 @@ def _compare(
     rows: Int[np.ndarray, " n"],
     credit: Float[np.ndarray, " t"],
     shares_of: ChoiceModel,
-) -> tuple[float, Finding] | None:
+) -> Iterator[tuple[float, Finding]]:
     """What the reading gains over all answers, with its finding, if the gain is clear."""
     places = reading.places
     is_place = (places >= 0) & (places < len(rows))
@@ -177,19 +173,19 @@ def _compare(
     is_changed = ~answers.inside(other_rows == rows)[1]
     changed = np.flatnonzero(is_changed & answers.inside(other_rows >= 0)[1])
     if len(changed) < _MIN_ANSWERS:
-        return None
+        return
     other_credit = shares_of(answers.select(changed).relabel(other_rows))[:, 0]
     gain = other_credit - credit[changed]
     error = float(gain.std() / np.sqrt(len(gain)))
     if gain.mean() < max(_MIN_GAIN, _MIN_STANDARD_ERRORS * error) or gain.sum() <= 0:
-        return None
+        return
     message = (
         f"answers: as the files are read now, the features agree with {credit[changed].mean():.3f} "
         f"of the {len(changed)} answers about {(other_rows != rows).sum()} objects, and with "
         f"{other_credit.mean():.3f} if {reading.description}"
     )
     better = finding(reading.check, message, consequence=ANOTHER_IMAGE, fix=reading.fix)
-    return float(gain.sum()), better
+    yield float(gain.sum()), better
 
 
 def _readings(case: Case, n: int) -> Iterator[_Reading]:

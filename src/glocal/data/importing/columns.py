@@ -11,50 +11,47 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from jaxtyping import Float, Int, Shaped
 
-from glocal.data.tables import json_text
+from glocal.data.tables import column_of_table, json_text
 from glocal.errors import DataError, ParameterError
 
 if TYPE_CHECKING:
     import pandas as pd
 
-ROLES: dict[str, tuple[str, ...]] = {
-    "reference": ("reference", "ref", "anchor", "head", "target", "center", "query", "ref_path"),
-    "closer": ("closer", "close", "nearest", "near", "winner"),
-    "farther": ("farther", "far", "loser"),
-    "left": ("left", "left_path"),
-    "right": ("right", "right_path"),
-    "choices": ("choices",),
-    "a": ("a", "image1", "image_1"),
-    "b": ("b", "image2", "image_2"),
-    "c": ("c", "image3", "image_3"),
-    "stimuli": ("stimuli", "images"),
-    "odd": ("odd", "odd_one_out"),
-    "chosen": ("chosen", "choice", "answer", "response", "selected"),
-    "left_votes": ("left_votes", "left_vote"),
-    "right_votes": ("right_votes", "right_vote"),
-    "votes": ("votes",),
-    "person": (
-        *("person", "puid", "participant", "participant_id", "subject", "subject_id"),
-        *("worker_id", "rater"),
-        "list_of_trials",  # stands for a person where a JSON file has several lists
-    ),
-    "seconds": ("seconds", "response_seconds", "response_time"),
-    "milliseconds": ("milliseconds", "rt", "rt_ms"),
-    "weight": ("weight", "weights"),
+ROLES = {
+    "reference": "reference ref anchor head target center query ref_path",
+    "closer": "closer close nearest near winner",
+    "farther": "farther far loser",
+    "left": "left left_path",
+    "right": "right right_path",
+    "choices": "choices",
+    "a": "a image1 image_1",
+    "b": "b image2 image_2",
+    "c": "c image3 image_3",
+    "stimuli": "stimuli images",
+    "odd": "odd odd_one_out",
+    "chosen": "chosen choice answer response selected",
+    "left_votes": "left_votes left_vote",
+    "right_votes": "right_votes right_vote",
+    "votes": "votes",
+    # the last stands for a person where a JSON file has several lists
+    "person": "person puid participant participant_id subject subject_id worker_id rater "
+    "list_of_trials",
+    "seconds": "seconds response_seconds response_time",
+    "milliseconds": "milliseconds rt rt_ms",
+    "weight": "weight weights",
 }
 """What the column of a role may be called; further ones have a number: farther, farther2, …"""
 # roles of the columns that show the objects of a trial: the first whose columns exist are read
 _SHOWN_ROLES = (
-    ("a", "b", "c"),
-    ("a", "b", "odd"),
-    ("stimuli",),
-    ("reference", "closer", "farther"),
-    ("reference", "choices"),
-    ("reference", "left", "right"),
-    ("reference", "a", "b"),
+    "a b c",
+    "a b odd",
+    "stimuli",
+    "reference closer farther",
+    "reference choices",
+    "reference left right",
+    "reference a b",
 )
-_STUDY_IMAGES = ("image_1", "image_2", "image_3")
-_STUDY_COLUMNS = frozenset((*_STUDY_IMAGES, "choice", "kind", "source"))
+_STUDY_COLUMNS = frozenset(("image_1", "image_2", "image_3", "choice", "kind", "source"))
 """Columns of the table that ``glocal collect export --csv`` writes."""
 # what that table has before names that a spreadsheet would take for formulas
 _FORMULA_GUARD = r"^'(?=[=+\-@])"
@@ -66,21 +63,14 @@ INTEGER = re.compile(r"[+-]?(0|[1-9][0-9]{0,17})(\.0*)?")  # 007 and 1_0 are nam
 class Question(NamedTuple):
     """What each trial showed, as texts, and the column of what was picked, -1 for nothing.
 
-    `columns` are those of each role, and `picked_as` says what the cells of a pick hold.
+    `columns` are those of each role; `interpretation` says how they, and what was picked, are read.
     """
 
     kind: str
     shown: Shaped[np.ndarray, "t m"]
     picked: Int[np.ndarray, " t"]
-    picked_as: str | None
     columns: dict[str, list[str]]
-
-    @property
-    def interpretation(self) -> dict[str, Any]:
-        """How the table was read: the columns of each role, and how picks are stated."""
-        columns = {role: ", ".join(titles) for role, titles in self.columns.items()}
-        picked = {} if self.picked_as is None else {"picked": self.picked_as}
-        return {"columns": columns, **picked}
+    interpretation: dict[str, Any]
 
 
 def read_question(
@@ -89,31 +79,28 @@ def read_question(
     """The columns of each role, and what the trials asked."""
     if place_base not in (None, 0, 1):
         raise ParameterError(f"`place_base` is {place_base}; allowed are 0 and 1.")
-    is_study = _STUDY_COLUMNS.issubset(table)
-    if is_study and table["kind"].nunique() > 1:
-        kinds = ", ".join(table["kind"].unique())
+    if _STUDY_COLUMNS.issubset(table):
+        table, of_study = _read_study(table)
+        stated = {**of_study, **stated}
+        place_base = 1
+    return _question(table, _roles(table, stated), place_base)
+
+
+def _read_study(table: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, str]]:
+    """The table of a study with names as they were, and the roles of its columns."""
+    kinds = table["kind"].unique()
+    if len(kinds) > 1:
         raise DataError(
-            f"it has trials of the kinds {kinds}; read one at a time: glocal data import "
-            "--where kind=KIND, in Python where={'kind': 'KIND'}."
+            f"it has trials of the kinds {', '.join(kinds)}; read one at a time: glocal data "
+            "import --where kind=KIND, in Python where={'kind': 'KIND'}."
         )
-    if is_study:
-        table = _with_chosen_images(table)
-    roles = _roles(table, stated)
-    if is_study and table["kind"].iloc[0] == "anchor":  # the first image is the reference
-        renamed = {"a": "reference", "b": "left", "c": "right"}
-        roles = {renamed.get(role, role): titles for role, titles in roles.items()}
-    return _question(table, roles, place_base)
-
-
-def _with_chosen_images(table: pd.DataFrame) -> pd.DataFrame:
-    """The table of a study with names as they were, and the image chosen for its place from 1."""
-    import pandas as pd
-
-    images = table[[*_STUDY_IMAGES]].replace(_FORMULA_GUARD, "", regex=True)
-    place = pd.to_numeric(table["choice"], errors="coerce").fillna(0).astype(int)
-    offered = images.assign(none="").to_numpy()  # no choice is place 0, the last column
-    chosen = np.take_along_axis(offered, place.to_numpy()[:, None] - 1, axis=1)
-    return table.assign(**images, choice=chosen[:, 0])
+    titles = ["image_1", "image_2", "image_3"]
+    table = table.replace(dict.fromkeys(titles, _FORMULA_GUARD), "", regex=True)
+    roles = ("a", "b", "c")
+    if kinds[0] == "anchor":  # the first image is the reference, and has a place too
+        roles = ("reference", "left", "right")
+        table = table.replace({"choice": {"2": "1", "3": "2"}})
+    return table, {**dict(zip(roles, titles, strict=True)), "chosen": "choice"}
 
 
 def _roles(table: pd.DataFrame, stated: Mapping[str, str]) -> dict[str, list[str]]:
@@ -124,14 +111,14 @@ def _roles(table: pd.DataFrame, stated: Mapping[str, str]) -> dict[str, list[str
         raise DataError(f"{unknown.pop()!r} is not a role of a column; roles are {allowed}.")
     stated_columns = [column for titles in roles.values() for column in titles]
     for column in stated_columns:
-        _check_column(table, column)
-    column_of: dict[str, str] = {}
-    for column in table:
-        if column not in stated_columns:
-            title = re.sub(r"\W+", "_", column).strip("_").lower()
-            column_of.setdefault(title, column)
+        column_of_table(table, column)
+    column_of = {
+        re.sub(r"\W+", "_", column).strip("_").lower(): column
+        for column in reversed([*table])
+        if column not in stated_columns
+    }
     for role in ROLES.keys() - roles.keys():
-        alias = next((alias for alias in ROLES[role] if alias in column_of), None)
+        alias = next((alias for alias in ROLES[role].split() if alias in column_of), None)
         if alias is not None:
             numbered = [f"{alias}{number}" for number in range(2, 100)]
             further = [column_of[name] for name in numbered if name in column_of]
@@ -144,7 +131,7 @@ def _question(table: pd.DataFrame, roles: dict[str, list[str]], place_base: int 
     has_reference = "reference" in roles
     readable = [
         shown_roles
-        for shown_roles in _SHOWN_ROLES
+        for shown_roles in map(str.split, _SHOWN_ROLES)
         if ("reference" in shown_roles) == has_reference and roles.keys() >= {*shown_roles}
     ]
     pick_role = next((role for role in ("closer", "odd", "chosen") if role in roles), None)
@@ -158,22 +145,21 @@ def _question(table: pd.DataFrame, roles: dict[str, list[str]], place_base: int 
         )
     shown_roles = readable[0]
     shown = _shown(table, [column for role in shown_roles for column in roles[role]])
-    picked_as = None
-    if shown_roles[-1] == "odd":
-        picked = np.full(len(table), 2)
-    elif shown_roles[-1] == "farther" or pick_role is None:
-        picked = np.full(len(table), 1)
-    else:
+    picked = np.full(len(table), 1 if has_reference else 2)
+    interpretation: dict[str, Any] = {
+        "columns": {role: ", ".join(roles[role]) for role in roles},
+    }
+    if pick_role is not None and shown_roles[-1] not in ("odd", "farther"):
         first = int(has_reference)
         words = shown_roles[first:] if len(shown_roles) > 2 else ()
         picks = texts_in_column(table, roles[pick_role][0])[:, 0]
-        place, picked_as = _picked(picks, shown[:, first:], words, place_base)
-        picked = np.where(place >= 0, place + first, -1)
+        picked, interpretation["picked"] = _picked(picks, shown[:, first:], words, place_base)
+        picked[picked >= 0] += first
     picked = np.where((shown != "").all(axis=1), picked, -1)
     kind = "odd-one-out"
     if has_reference:
         kind = "anchor" if shown.shape[1] == 3 else "nearest-of-n"
-    return Question(kind, shown, picked, picked_as, roles)
+    return Question(kind, shown, picked, roles, interpretation)
 
 
 def _shown(table: pd.DataFrame, columns: Iterable[str]) -> Shaped[np.ndarray, "t m"]:
@@ -189,19 +175,12 @@ def _shown(table: pd.DataFrame, columns: Iterable[str]) -> Shaped[np.ndarray, "t
     return np.where((numbers > width)[:, None], "", shown)[:, :width]
 
 
-def _check_column(table: pd.DataFrame, column: str) -> None:
-    """Raise a DataError where the table has no such column."""
-    if column not in table:
-        existing = ", ".join(list(table)[:12])
-        raise DataError(f"it has no column {column!r}; it has {existing}.")
-
-
 def texts_in_column(table: pd.DataFrame, column: str) -> Shaped[np.ndarray, "t k"]:
     """The cells of a column as texts, lists in as many columns as the longest needs."""
     import pandas as pd
 
-    _check_column(table, column)
-    member, distinct = pd.factorize(table[column])  # most tables name few objects often
+    # most tables name few objects often
+    member, distinct = pd.factorize(column_of_table(table, column))
     padded = [*zip_longest(*map(parts_of_cell, distinct), fillvalue="")]
     return np.array(padded, dtype=np.str_).T[member]
 

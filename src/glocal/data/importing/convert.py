@@ -15,7 +15,7 @@ from glocal.data.answers import Answers
 from glocal.data.importing.table import Imported, import_table, keep_valid
 from glocal.data.tables import names_columns, read_numbers, read_table
 from glocal.errors import DataError, ParameterError
-from glocal.files import PathLike, ending, file_sha256, read_lines, read_npz, reading
+from glocal.files import PathLike, ending, file_sha256, naming, read_lines, read_npz, reading
 
 
 def import_answers(
@@ -47,25 +47,25 @@ def import_answers(
     if format not in FORMATS:
         raise ParameterError(f"`format` is {format!r}; allowed are {', '.join(FORMATS)}.")
     read = FORMATS[format]
-    listed = read_lines(names, what="object ids") if isinstance(names, str | Path) else names
     options = {name: value for name, value in options.items() if value is not None}
-    if listed is not None:
-        options["names"] = listed
+    stated = {
+        name: value.name if isinstance(value, Path) else value for name, value in options.items()
+    }
+    if isinstance(names, str | Path):
+        names = read_lines(names, what="object ids")
+    if names is not None:
+        options["names"] = names
     allowed = [*inspect.signature(read).parameters][1:]
     if unknown := [name for name in options if name not in allowed]:
         raise ParameterError(
             f"`{unknown[0]}` does not apply to the format {format}, which has {', '.join(allowed)}."
         )
-    imported = read(path, **options)
-    names_of_answers = imported.answers.names
-    if names_of_answers is not None:
-        n = len(names_of_answers)
-        imported.answers.check_range(n, what="the list of object ids", unit="lines")
-    origin = {"format": format, "file": Path(path).name, "sha256": file_sha256(path)}
-    for name, value in options.items():
-        if name != "names":
-            origin[name] = Path(value).name if isinstance(value, Path) else value
-    return replace(imported, interpretation=origin | imported.interpretation)
+    answers, dropped, interpretation = read(path, **options)
+    if answers.names is not None:
+        answers.check_range(len(answers.names), what="the list of object ids", unit="lines")
+    origin = {"format": format, "file": Path(path).name, "sha256": file_sha256(path), **stated}
+    dropped = {reason: n for reason, n in dropped.items() if n}
+    return Imported(answers, dropped, origin | interpretation)
 
 
 def read_things(
@@ -82,7 +82,7 @@ def read_things(
     to that of `names`.
     """
     answers = Answers.load(path, odd_column=odd_column, base=base, order=order)
-    return Imported(replace(answers, names=names))
+    return Imported(replace(answers, names=names), {}, {})
 
 
 def read_cblearn(path: PathLike, *, names: Sequence[str] | None = None, base: int = 0) -> Imported:
@@ -114,7 +114,7 @@ def read_cblearn(path: PathLike, *, names: Sequence[str] | None = None, base: in
     counts = np.abs(signs[kept]).astype(float)
     weights = None if (counts == 1).all() else counts
     answers = Answers.from_array(objects, base=base, kind="anchor", names=names, weights=weights)
-    return Imported(answers, dropped)
+    return Imported(answers, dropped, {})
 
 
 def read_alignet(path: PathLike, *, limit: int = 1_000_000, seed: int = 42) -> Imported:
@@ -124,6 +124,8 @@ def read_alignet(path: PathLike, *, limit: int = 1_000_000, seed: int = 42) -> I
     three answers are softmax(s), the target of AligNet's own losses. Of more than `limit` answers
     some are drawn.
     """
+    from scipy.special import softmax
+
     fix = "It must hold similarities, and indices or filenames of the pictures."
     required = ("similarities",)
     optional = ("indices", "filenames")
@@ -140,18 +142,9 @@ def read_alignet(path: PathLike, *, limit: int = 1_000_000, seed: int = 42) -> I
     rows = sample_indices(len(shown), max(1, limit // 3), seed)
     names, member = np.unique(shown[rows].astype(np.str_), return_inverse=True)
     scores = similarities[rows].astype(np.float64)
-    is_finite = np.isfinite(scores).all(axis=1)
-    scores = np.exp(scores[is_finite] - scores[is_finite].max(axis=1, keepdims=True))
-    answers = Answers.from_array(
-        member.reshape(-1, 3)[is_finite],
-        counts=scores / scores.sum(axis=1, keepdims=True),
-        names=names,
-    )
-    dropped = {
-        "triplets beyond the limit": len(shown) - len(rows),
-        "similarities not finite": int((~is_finite).sum()),
-    }
-    return Imported(answers, _without_zeros(dropped))
+    kept, dropped = keep_valid({"similarities not finite": ~np.isfinite(scores).all(axis=1)})
+    answers = Answers.from_array(member[kept], counts=softmax(scores[kept], axis=1), names=names)
+    return Imported(answers, {"triplets beyond the limit": len(shown) - len(rows), **dropped}, {})
 
 
 def read_matrix(
@@ -164,12 +157,11 @@ def read_matrix(
 ) -> Imported:
     """One matrix (n, n), or one a person (people, n, n), as comparisons.
 
-    Of each reference and person every two known similarities are compared.
-    The choice is the larger one, its weight their difference divided by the range of that person's
-    similarities; equal ones give no choice. Of more comparisons
-    than `limit` some are drawn. `values` says what a
-    matrix holds. NaN is a pair that is not known, and the diagonal is not read. Names in the first
-    line of a text are those of the objects.
+    Of each reference and person every two known similarities are compared. The choice is the larger
+    one, its weight their difference divided by the range of that person's similarities; equal ones
+    give no choice. Of more comparisons than `limit` some are drawn. `values` says what a matrix
+    holds. NaN is a pair that is not known, and the diagonal is not read. Names in the first line of
+    a text are those of the objects.
     """
     if values not in ("similarity", "dissimilarity"):
         raise ParameterError(
@@ -184,12 +176,8 @@ def read_matrix(
         )
     matrices[:, range(n), range(n)] = np.nan
     similarities = matrices if values == "similarity" else -matrices
-    imported = _compare(similarities, names, limit, seed)
-    if imported is None:
-        raise DataError(
-            f"{path}: no object has two known similarities that differ; nothing can be compared."
-        )
-    return imported
+    with naming(path):
+        return _compare(similarities, names, limit, seed)
 
 
 def _compare(
@@ -197,32 +185,27 @@ def _compare(
     names: Sequence[str] | None,
     limit: int,
     seed: int,
-) -> Imported | None:
-    """Every two known similarities of a person and a reference as an answer; None without any."""
+) -> Imported:
+    """Every two known similarities of a person and a reference as an answer."""
     n = similarities.shape[-1]
     S = similarities.reshape(-1, n)  # a row for each person and reference
     row, first, second, n_comparisons = _sample_comparisons(np.isfinite(S), limit, seed)
     difference = S[row, first] - S[row, second]
     nearer = np.where(difference > 0, first, second)
     farther = np.where(difference > 0, second, first)
-    unequal = difference != 0
-    if not unequal.any():
-        return None
+    kept, dropped = keep_valid({"equal similarities": difference == 0})
     person, reference = np.divmod(row, n)
     span = np.nanmax(similarities, axis=(1, 2), initial=-np.inf)
     span -= np.nanmin(similarities, axis=(1, 2), initial=np.inf)
     answers = Answers(
-        np.stack([reference, nearer, farther], axis=1)[unequal],
-        (np.abs(difference) / span[person])[unequal],
+        np.stack([reference, nearer, farther], axis=1)[kept],
+        (np.abs(difference) / span[person])[kept],
         kind="anchor",
         names=names,
-        person=person[unequal] if len(similarities) > 1 else None,
+        person=person[kept] if len(similarities) > 1 else None,
     )
-    dropped = {
-        "comparisons beyond the limit": n_comparisons - len(row),
-        "equal similarities": int((~unequal).sum()),
-    }
-    return Imported(answers, _without_zeros(dropped))
+    dropped["comparisons beyond the limit"] = n_comparisons - len(row)
+    return Imported(answers, dropped, {})
 
 
 def _sample_comparisons(
@@ -239,14 +222,9 @@ def _sample_comparisons(
     row = np.searchsorted(ends, number, side="right")
     # within a row the pairs (0, 1), (0, 2), (1, 2), (0, 3), … of its known entries are numbered
     number = number - np.r_[0, ends][row]
-    second = ((1 + np.sqrt(1 + 8 * number)) // 2).astype(np.int64)
-    first = number - second * (second - 1) // 2
+    second, first = (index[number] for index in np.tril_indices(is_known.shape[1], -1))
     known_first = np.argsort(~is_known, axis=1, kind="stable")
     return row, known_first[row, first], known_first[row, second], n_pairs
-
-
-def _without_zeros(counts: dict[str, int]) -> dict[str, int]:
-    return {reason: n for reason, n in counts.items() if n}
 
 
 def _matrices(path: Path) -> tuple[Float[np.ndarray, "people n n"], list[str] | None]:

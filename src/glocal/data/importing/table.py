@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float, Int, Shaped
@@ -27,16 +26,15 @@ from glocal.files import PathLike, ending, naming, write_text
 if TYPE_CHECKING:
     import pandas as pd
 
-_UNLISTED = -2
+_UNLISTED = -(1 << 62)  # no index that a table may hold
 
 
-@dataclass(frozen=True, eq=False)
-class Imported:
+class Imported(NamedTuple):
     """Answers, how many trials were left out for which reason, and how the file was read."""
 
     answers: Answers
-    dropped: dict[str, int] = field(default_factory=dict)
-    interpretation: dict[str, Any] = field(default_factory=dict)
+    dropped: dict[str, int]
+    interpretation: dict[str, Any]
 
 
 def import_table(
@@ -110,11 +108,10 @@ def import_table(
         if "counts" in details:
             reasons["no vote"] = details["counts"].sum(axis=1) == 0
         catch, no_test = _catch_trials(question.kind, ordered)
-        catch &= keep_valid(reasons)[0]
+        catch &= (objects >= 0).all(axis=1) & (question.picked >= 0)
         reasons |= {"catch trial": catch, "equal alternatives": no_test}
         kept, dropped = keep_valid(reasons)
-        if len(rows) < len(table):
-            dropped = {"filtered out by where": len(table) - len(rows), **dropped}
+        dropped = {"filtered out by where": len(table) - len(rows), **dropped}
         of_answers: dict[str, Any] = {name: values[kept] for name, values in details.items()}
         if "counts" not in details and catch.any():  # votes say nothing of one person
             of_answers["catch_passed"] = (ordered[:, 0] == ordered[:, 1])[catch]
@@ -177,11 +174,8 @@ def to_csv(answers: Answers, path: PathLike) -> None:
                 "rename it."
             )
         shown = np.array(answers.names, dtype=object)[answers.objects]
-    table = pd.DataFrame(shown, columns=titles)
     details = {"weight": answers.weights, "person": answers.person, "seconds": answers.seconds}
-    for title, values in details.items():
-        if values is not None:
-            table[title] = values
+    table = pd.DataFrame(shown, columns=titles).assign(**details).dropna(axis=1, how="all")
     write_text(path, table.to_csv(index=False))
 
 
@@ -199,13 +193,9 @@ def _in_order(
 ) -> Int[np.ndarray, "t m"]:
     """The columns in the order of `Answers`: the odd one last, or the pick after the reference."""
     column = np.arange(objects.shape[1])
-    is_picked = column == picked[:, None]
-    if kind == "odd-one-out":
-        rank = is_picked.astype(int)
-    else:
-        rank = np.where(is_picked, 1, 2)
-        rank[:, 0] = 0
-    return np.take_along_axis(objects, np.argsort(rank, axis=1, kind="stable"), axis=1)
+    place = objects.shape[1] if kind == "odd-one-out" else 0.5
+    order = np.where(column == picked[:, None], place, column).argsort(axis=1)
+    return np.take_along_axis(objects, order, axis=1)
 
 
 def _catch_trials(
@@ -226,65 +216,47 @@ def _catch_trials(
 def _indices(
     shown: Shaped[np.ndarray, "t m"], names: Sequence[str] | None, base: int
 ) -> tuple[Int[np.ndarray, "t m"], Sequence[str] | None]:
-    """Objects as integers, -1 for none, -2 for a name that is not listed; and the list of names."""
+    """Objects as integers, -1 for none, `_UNLISTED` for an unlisted name; and the list of names."""
     distinct, member = np.unique(shown, return_inverse=True)
     texts = distinct.tolist()
     numbers = as_integers(distinct)
     are_listed = names is not None and not base and {*texts} - {""} <= {*names}
     if numbers is not None and not are_listed:
-        if numbers.min() < MISSING:
-            raise DataError(
-                f"a trial names object {numbers.min()}; indices of objects must be at least 0."
-            )
-        return numbers[member.reshape(shown.shape)], names
+        return numbers[member], names
     if base:
         raise DataError("the objects of the trials are names, not numbers; leave out `base=1`.")
-    if names is None:
-        listed = [text for text in texts if text]
-        index_of = {name: index for index, name in enumerate(listed)}
-    else:
-        listed = list(names)
-        index_of = {object_name(name): index for index, name in enumerate(listed)}
-        index_of |= {name: index for index, name in enumerate(listed)}
+    listed = [text for text in texts if text] if names is None else [*names]
+    index_of = {object_name(name): index for index, name in enumerate(listed)}
+    index_of |= {name: index for index, name in enumerate(listed)}
     index_of[""] = MISSING
     indices = [index_of.get(text, index_of.get(object_name(text), _UNLISTED)) for text in texts]
-    if max(indices) < 0:
-        raise DataError(
-            f"none of the names in the trials (first {texts[-1]!r}) is in the list of object ids."
-        )
-    return np.array(indices)[member.reshape(shown.shape)], listed
+    return np.array(indices)[member], listed
 
 
 def _details(table: pd.DataFrame, roles: dict[str, list[str]]) -> dict[str, np.ndarray]:
     """The other arguments of `Answers.from_array` for each trial: what the columns say.
 
-    A negative time is unknown.
+    Votes may be shares (which sum to 1) of a number of votes. A negative time is unknown.
     """
+
+    def numbers(role: str) -> Float[np.ndarray, " t"]:
+        return numbers_in_column(table, roles[role][0])
+
     details: dict[str, np.ndarray] = {}
-    votes = _votes(table, roles)
-    if votes is not None:
+    if roles.keys() >= {"left_votes", "right_votes"}:
+        votes = np.nan_to_num(np.stack([numbers("left_votes"), numbers("right_votes")], axis=1))
+        if "votes" in roles:
+            are_shares = np.isclose(votes.sum(axis=1), 1, atol=1e-3)
+            votes[are_shares] *= np.nan_to_num(numbers("votes"))[are_shares, None]
         details["counts"] = votes
     for role, unit in (("milliseconds", 1e-3), ("seconds", 1)):
         if role in roles:
-            seconds = numbers_in_column(table, roles[role][0]) * unit
+            seconds = numbers(role) * unit
             details["seconds"] = np.where(seconds < 0, np.nan, seconds)
     if "weight" in roles:
-        details["weights"] = numbers_in_column(table, roles["weight"][0])
+        details["weights"] = numbers("weight")
     if "person" in roles:
         person = texts_in_column(table, roles["person"][0])[:, 0]
-        numbers = None if (person == "").any() else as_integers(person)
-        details["person"] = person if numbers is None else numbers
+        codes = None if (person == "").any() else as_integers(person)
+        details["person"] = person if codes is None else codes
     return details
-
-
-def _votes(table: pd.DataFrame, roles: dict[str, list[str]]) -> Float[np.ndarray, "t 2"] | None:
-    """The votes for both alternatives; shares (which sum to 1) times the number of votes."""
-    if not roles.keys() >= {"left_votes", "right_votes"}:
-        return None
-    sides = [numbers_in_column(table, roles[role][0]) for role in ("left_votes", "right_votes")]
-    votes = np.nan_to_num(np.stack(sides, axis=1))
-    if "votes" in roles:
-        number = np.nan_to_num(numbers_in_column(table, roles["votes"][0]))
-        are_shares = np.isclose(votes.sum(axis=1), 1, atol=1e-3)
-        votes[are_shares] *= number[are_shares, None]
-    return votes

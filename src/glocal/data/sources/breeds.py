@@ -13,22 +13,22 @@ table 1.
 
 from __future__ import annotations
 
-import json
 from functools import cache
-from importlib.resources import files
+from pathlib import Path
 
 import numpy as np
-from jaxtyping import Int, Shaped
+from jaxtyping import Shaped
 
 from glocal.data.features import Features
 from glocal.data.labels import superclass_rows
 from glocal.errors import DataError, ParameterError
+from glocal.files import read_object
 
 
 @cache
 def breeds() -> dict[str, dict[str, list[list[int]]]]:
     """Task → superclass → the class numbers that train, and those that test."""
-    return dict(json.loads(files(__package__).joinpath("breeds.json").read_text(encoding="utf-8")))
+    return read_object(Path(__file__).with_name("breeds.json"), what="table")
 
 
 def breeds_sides(
@@ -36,35 +36,22 @@ def breeds_sides(
 ) -> tuple[Features, np.ndarray, Features, np.ndarray]:
     """The images of `train` that train and those of `test` that test, with their superclasses.
 
-    Labels are ImageNet classes, see `breeds_rows`; `train` and `test` may be the same images.
-    """
-    train_rows, train_superclasses = breeds_rows(task, train_labels, test=False)
-    test_rows, test_superclasses = breeds_rows(task, test_labels, test=True)
-    return (
-        _select(train, train_rows),
-        train_superclasses,
-        _select(test, test_rows),
-        test_superclasses,
-    )
-
-
-def _select(features: Features, rows: Int[np.ndarray, " k"]) -> Features:
-    """Some rows of features, with their names."""
-    names = None if features.names is None else tuple(features.names[row] for row in rows)
-    return Features(features.matrix[rows], names, features.source)
-
-
-def breeds_rows(
-    task: str, classes: Shaped[np.ndarray, " n"], *, test: bool
-) -> tuple[Int[np.ndarray, " k"], Shaped[np.ndarray, " k"]]:
-    """The rows that train or test, and the superclass of each by name.
-
-    `classes` are the ImageNet classes of all images: numbers, 0 to 999 in the order of the WordNet
+    Labels are the ImageNet classes of all images: numbers, 0 to 999 in the order of the WordNet
     ids; or these ids, where the images are of all thousand classes. A DataError where they are not,
-    or where no image is of the part.
+    or where no image is of the part. `train` and `test` may be the same images.
     """
     if task not in breeds():
         raise ParameterError(f"the BREEDS task is {task!r}; allowed are {', '.join(breeds())}.")
+    return (
+        *_side(task, train, train_labels, "training"),
+        *_side(task, test, test_labels, "test"),
+    )
+
+
+def _side(
+    task: str, features: Features, classes: Shaped[np.ndarray, " n"], part: str
+) -> tuple[Features, Shaped[np.ndarray, " k"]]:
+    """The images of one part, and the superclass of each by name."""
     names, numbers = np.unique(classes, return_inverse=True)
     if classes.dtype.kind in "iu":
         numbers = classes
@@ -75,6 +62,6 @@ def breeds_rows(
         )
     superclass: dict[int, str] = {}
     for name, (training_numbers, test_numbers) in breeds()[task].items():
-        superclass |= dict.fromkeys(test_numbers if test else training_numbers, name)
-    part = "test" if test else "training"
-    return superclass_rows(numbers, superclass, part)
+        superclass |= dict.fromkeys(test_numbers if part == "test" else training_numbers, name)
+    rows, superclasses = superclass_rows(numbers, superclass, part)
+    return Features(features.matrix[rows], None, features.source), superclasses

@@ -5,19 +5,16 @@ from __future__ import annotations
 import difflib
 import hashlib
 import os
-import shutil
 import tempfile
-import tomllib
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
-from importlib.resources import files
 from pathlib import Path
 from urllib.parse import quote
 
 from glocal.errors import DataWarning, FileError, ParameterError, one_line
-from glocal.files import PathLike, atomic_write, make_folder
+from glocal.files import PathLike, atomic_write, make_folder, read_object
 
 TIMEOUT = 30.0  # seconds without a byte after which a download is abandoned
 Progress = Callable[[int, int], None]
@@ -47,7 +44,7 @@ class RemoteFile:
 @cache
 def published() -> dict[str, RemoteFile]:
     """The files that `fetch` knows, by their names."""
-    registry = tomllib.loads(files(__package__).joinpath("files.toml").read_text(encoding="utf-8"))
+    registry = read_object(Path(__file__).with_name("files.toml"), what="registry")
     entries = {}
     for fields in registry["file"]:
         repository = registry["repositories"][fields.pop("repository")]
@@ -112,8 +109,8 @@ def fetch(name: str, *, out: PathLike | None = None, progress: Progress | None =
         return path
     copy = Path(out) / entry.path
     make_folder(copy.parent)
-    with path.open("rb") as source, atomic_write(copy) as target:
-        shutil.copyfileobj(source, target)
+    with atomic_write(copy) as target:
+        target.write(path.read_bytes())
     return copy
 
 
@@ -178,12 +175,11 @@ def check_online(path: Path) -> None:
 def _matches(path: Path, checksum: str) -> bool:
     """Whether the content of a file is that of a checksum as in `retrieve`."""
     algorithm, _, digest = checksum.partition(":")
+    content = path.read_bytes()
     if algorithm == "git":  # the id that git gives the content, where its SHA-256 is not known
-        content = path.read_bytes()
-        header = b"blob %d\0" % len(content)
-        return hashlib.sha1(header + content, usedforsecurity=False).hexdigest() == digest
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, algorithm).hexdigest() == digest.lower()
+        content = b"blob %d\0" % len(content) + content
+        algorithm = "sha1"
+    return hashlib.new(algorithm, content, usedforsecurity=False).hexdigest() == digest
 
 
 class _Bar:
