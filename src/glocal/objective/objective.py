@@ -57,11 +57,9 @@ class Objective:
             dW *= self.global_weight
             if self.local is not None:
                 parts["local"], term_dW = self.local(W)
-                term_dW *= self.alpha
-                dW += term_dW
+                dW += self.alpha * term_dW
             parts["penalty"], term_dW = penalty(W, self.mix)
-            term_dW *= self.lmbda
-            dW += term_dW
+            dW += self.lmbda * term_dW
         value = self.global_weight * parts["global"] + self.alpha * parts.get("local", 0.0)
         return Evaluation(value + self.lmbda * parts["penalty"], parts, dW)
 
