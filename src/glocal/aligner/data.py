@@ -122,6 +122,15 @@ class FitData:
             bias = bias.astype(np.float32)
         return LinearTransform(weights.astype(np.float32), bias, scalars.mean, scalars.std)
 
+    def embedding(self, transform: LinearTransform) -> Float[np.ndarray, "n r"]:
+        """All objects under a transform, float64."""
+        return transform.map_rows(np.asarray(self.features.matrix, dtype=np.float64))
+
+    @property
+    def uncentred(self) -> FitData:
+        """The same data, not centred."""
+        return replace(self, centre=0.0)
+
     @property
     def evaluation_images(self) -> Features:
         """The images whose neighbours are to be kept: local images, or without any the objects."""
