@@ -14,8 +14,8 @@ from glocal.aligner.data import NEIGHBOURS, FitData, Fold, pooled_answers
 from glocal.aligner.exact import Exact, Solution, WarmStart
 from glocal.data.answers import Answers
 from glocal.data.people import question_numbers
-from glocal.evaluation.agreement import answer_credit
-from glocal.evaluation.intervals import Estimate, Units, mean_estimate
+from glocal.evaluation.agreement import answer_credit, credit_units
+from glocal.evaluation.intervals import Estimate, mean_estimate
 from glocal.evaluation.structure import kept_by_image, neighbourhoods
 from glocal.similarity import choice_loss, of_pairs
 from glocal.solver import Counter
@@ -248,11 +248,7 @@ class CrossFit:
 
     def estimate(self, values: Float[np.ndarray, " t"]) -> Estimate:
         """The weighted mean of a value for each held-out answer, with its standard error."""
-        answers = self.answers
-        units = Units(
-            values=values, answers=answers.objects, weights=answers.weights, clusters=answers.person
-        )
-        return units.estimate()
+        return credit_units(values, self.answers).estimate()
 
 
 def best_similarity_scale(

@@ -127,11 +127,6 @@ class FitData:
         return transform.map_rows(np.asarray(self.features.matrix, dtype=np.float64))
 
     @property
-    def uncentred(self) -> FitData:
-        """The same data, not centred."""
-        return replace(self, centre=0.0)
-
-    @property
     def evaluation_images(self) -> Features:
         """The images whose neighbours are to be kept: local images, or without any the objects."""
         return self.features if self.local_features is None else self.local_features

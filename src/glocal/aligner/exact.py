@@ -295,7 +295,8 @@ def _checked_lambda(objective: Objective, arm: Arm) -> float:
 
 
 def scaled_identity(data: FitData) -> LinearTransform:
-    """The features, centred as the data are, at the scale that fits the answers best."""
+    """The features as they are, not centred, at the scale that fits the answers best."""
+    data = replace(data, centre=0.0)
     X, answers = data.objects_and_answers("float32")
     with single_threaded_blas() as threads:
         workers = Workers.of(X.shape, len(answers), (), threads)

@@ -283,7 +283,7 @@ def fit_path(
         scores: Scores = dict.fromkeys(METRICS), None
         try:
             if setting == ORIGINAL:  # what agreement is compared with
-                scores = score(scaled_identity(part.data.uncentred))
+                scores = score(scaled_identity(part.data))
             else:
                 arm = Arm.of(setting)
                 if isinstance(solver, Exact):
@@ -353,7 +353,7 @@ def _gain(
 
     `transforms` are the fits of the choice without each fold.
     """
-    originals = [scaled_identity(fold.data.uncentred) for fold in plan.folds]
+    originals = [scaled_identity(fold.data) for fold in plan.folds]
     credit = {
         "original": _heldout_credit(plan, points, ORIGINAL, originals),
         "chosen": _heldout_credit(plan, points, best, transforms),
