@@ -47,8 +47,7 @@ from keep import FILES
 from keep import data_of as data_by_name
 
 from glocal.aligner import Arm, Exact, FitData, KeepCurve, fit, keep_curve
-from glocal.aligner.crossfit import CrossFit
-from glocal.aligner.line import Position, mix_anchors, scaled_identity_of
+from glocal.aligner.crossfit import CrossFit, Position, mix_anchors, scaled_identity_of
 from glocal.data.answers import Answers
 from glocal.data.features import Features
 from glocal.errors import DataWarning

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import pairwise
 from operator import attrgetter
 from typing import Any, NamedTuple
 
@@ -15,15 +16,14 @@ from glocal.aligner.crossfit import (
     FOLDS,
     Anchor,
     CrossFit,
-    HeldOutScores,
+    Position,
     anchor_arm,
-    neighbour_count,
+    mix_anchors,
+    scaled_identity_of,
 )
-from glocal.aligner.data import FitData
+from glocal.aligner.data import FitData, neighbour_count
 from glocal.aligner.exact import Exact, Solution
-from glocal.aligner.line import Line, Position, mix_anchors, scaled_identity_of
 from glocal.errors import ParameterError
-from glocal.evaluation.intervals import Estimate
 from glocal.objective import single_threaded_blas
 from glocal.solver import Counter
 
@@ -101,10 +101,6 @@ class KeepCurve:
                 return position
         return best
 
-    def gain(self, position: Position) -> Estimate:
-        """The rise of the agreement above that of the features before any transform."""
-        return self.crossfit.estimate(position.credit - self.raw_credit)
-
     def summary(self, position: Position) -> dict[str, float | None]:
         """The expected agreement, gain, loss and neighbours kept of a place, with their errors."""
         raw = position.kept_raw if len(position.kept_raw) else position.kept
@@ -121,11 +117,12 @@ class KeepCurve:
     def notes(self, keep: float | None) -> list[str]:
         """What a user should know: there is nothing to gain, or what another `keep` would give."""
         chosen = self.choose(keep)
-        gain = self.gain(chosen)
-        if gain.mean <= 2 * (gain.error or 0.0):
+        expected = _expected(self.crossfit, chosen, self.raw_credit)
+        gain = expected["gain"]
+        if gain <= 2 * expected["gain_error"]:
             no_gain = (
-                f"there is nothing to gain: agreement rises by {gain.mean:.3f}, within two "
-                f"standard errors of {gain.error or 0.0:.3f}."
+                f"there is nothing to gain: agreement rises by {gain:.3f}, within two standard "
+                f"errors of {expected['gain_error']:.3f}."
             )
             if keep is None or self.choose(_LOWEST_KEEP).place == 0:
                 return [f"{no_gain} More answers may tell more."]
@@ -139,8 +136,8 @@ class KeepCurve:
                 f"the largest agreement keeps {kept:.3f} of the neighbours: a keep below {keep:g} "
                 "changes nothing."
             ]
-        forgone = self.crossfit.estimate(freest.credit - chosen.credit)
-        if forgone.mean > max(gain.mean, 2 * (forgone.error or 0.0)):
+        forgone = _expected(self.crossfit, freest, chosen.credit)
+        if forgone["gain"] > max(gain, 2 * forgone["gain_error"]):
             return [
                 f"keep={keep:g} reaches agreement {chosen.agreement:.3f} of the "
                 f"{freest.agreement:.3f} that these features allow, which keep "
@@ -156,9 +153,7 @@ class KeepCurve:
         record: both anchors with their certificates, the share of that anchor, and the expected
         scores. The fits start at the means over folds.
         """
-        if counter is None:
-            counter = Counter()
-            counter.evaluations = self.evaluations
+        counter = counter or Counter(evaluations=self.evaluations)
         chosen = self.choose(keep)
         with single_threaded_blas():
             mixture = fit_place(
@@ -175,8 +170,7 @@ class KeepCurve:
             if keep is None and self.data.fold_unit == "objects":
                 record["new_objects"] = self._on_new_objects(chosen, counter)
         nearest = mixture.solutions[-1]
-        unconverged = [fit for fit in reversed(mixture.solutions) if not fit.converged]
-        reported = unconverged[0] if unconverged else nearest
+        reported = next((fit for fit in reversed(mixture.solutions) if not fit.converged), nearest)
         return replace(
             nearest,
             transform=self.data.transform(mixture.weights),
@@ -235,8 +229,53 @@ class KeepCurve:
         }
 
 
+class Line(NamedTuple):
+    """The places of one λ in order, the original features first."""
+
+    positions: tuple[Position, ...]
+
+    @property
+    def lmbda(self) -> float:
+        """λ of its anchors."""
+        return self.positions[-1].lmbda
+
+    def best(self, keep: float) -> Position:
+        """The place with the largest agreement of those that promise to keep this share.
+
+        Places between two scored ones count too: where the promise crosses `keep`, and the top of
+        the parabola through a best place and its neighbours, so that the choice is continuous in
+        the data.
+        """
+        allowed = [place for place in self.positions if place.kept_lower_bound >= keep]
+        candidates = allowed or [self.positions[0]]
+        for position, following in pairwise(self.positions):
+            excess = position.kept_lower_bound - keep
+            if excess >= 0 > following.kept_lower_bound - keep:
+                share = excess / (position.kept_lower_bound - following.kept_lower_bound)
+                candidates = [*candidates, position.interpolate(following, share)]
+        best = max(candidates, key=attrgetter("agreement"))
+        top = self._top(best)
+        return top if top.kept_lower_bound >= keep else best
+
+    def _top(self, best: Position) -> Position:
+        """The top of the parabola through a scored place and its neighbours; an end as it is."""
+        places = list(self.positions)
+        if best not in places[1:-1]:
+            return best
+        index = places.index(best)
+        before = places[index - 1]
+        after = places[index + 1]
+        rise = best.agreement - before.agreement
+        fall = best.agreement - after.agreement
+        if rise + fall <= 0:
+            return best
+        # in steps, positive towards `after`, between -1/2 and 1/2
+        offset = (rise - fall) / (2 * (rise + fall))
+        return best.interpolate(after if offset > 0 else before, abs(offset))
+
+
 def _expected(
-    crossfit: CrossFit, scores: HeldOutScores, credit: Float[np.ndarray, " t"]
+    crossfit: CrossFit, scores: Position, credit: Float[np.ndarray, " t"]
 ) -> dict[str, float]:
     """Agreement, its gain above that of another `credit`, and neighbours kept, with errors."""
     agreement = crossfit.estimate(scores.credit)

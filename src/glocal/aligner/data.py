@@ -317,3 +317,8 @@ def pooled_answers(folds: Sequence[Answers]) -> Answers:
     return Answers(
         column("objects"), column("weights"), kind=folds[0].kind, person=column("person")
     )
+
+
+def neighbour_count(images: int) -> int:
+    """How many nearest neighbours are compared among so many images."""
+    return min(NEIGHBOURS, images - 1)

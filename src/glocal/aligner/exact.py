@@ -159,7 +159,7 @@ class Exact(Options):
         options: dict[str, Any] = {
             "moments": problem.axes.moments,
             "tol": self.tolerance,
-            "counter": Counter() if counter is None else counter,
+            "counter": counter or Counter(),
         }
         budget = self.max_evaluations
         with single_threaded_blas():

@@ -13,8 +13,7 @@ import numpy as np
 
 from glocal._version import __version__
 from glocal.aligner.arm import Arm
-from glocal.aligner.crossfit import neighbour_count
-from glocal.aligner.data import FitData, Fold, pooled_answers
+from glocal.aligner.data import FitData, Fold, neighbour_count, pooled_answers
 from glocal.aligner.exact import Exact, Solution, scaled_identity
 from glocal.aligner.keep import Keep
 from glocal.aligner.paper import PaperLoop

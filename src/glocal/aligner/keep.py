@@ -11,17 +11,18 @@ from jaxtyping import Float
 from pydantic import Field
 
 from glocal.aligner.arm import Arm
-from glocal.aligner.choice import KeepCurve
+from glocal.aligner.choice import KeepCurve, Line
 from glocal.aligner.crossfit import (
     ANCHOR_ALPHAS,
     FOLDS,
     Anchor,
     CrossFit,
-    HeldOutScores,
+    Position,
+    mix_anchors,
+    scaled_identity_of,
 )
 from glocal.aligner.data import AUTO, FitData
 from glocal.aligner.exact import Exact, Solution
-from glocal.aligner.line import Line, Position, mix_anchors, scaled_identity_of
 from glocal.aligner.paper import PaperLoop
 from glocal.errors import DataError, ParameterError
 from glocal.evaluation.agreement import answer_credit
@@ -78,7 +79,7 @@ class Keep(Options):
                 "`keep` chooses method, alpha, lmbda and tau, and fits with the exact solver. Give "
                 "`method` with another solver."
             )
-        counter = Counter() if counter is None else counter
+        counter = counter or Counter()
         keep = self.keep
         if keep is None and data.local_features is not None:
             keep = DEFAULT_KEEP
@@ -128,8 +129,8 @@ def keep_curve(
     DataError
         Fewer than 30 answers, or three folds leave none to fit or to score.
     """
-    solver = Exact() if solver is None else solver
-    counter = Counter() if counter is None else counter
+    solver = solver or Exact()
+    counter = counter or Counter()
     before = counter.evaluations
     data.check(Arm(method="global" if data.local_features is None else "glocal"))
     if len(data.answers) < MIN_ANSWERS:
@@ -183,7 +184,7 @@ def best_centre(
     It is the smallest of these whose agreement is within a standard error of the largest. The later
     curves start from the fits of the one before.
     """
-    counter = Counter() if counter is None else counter
+    counter = counter or Counter()
     curves: list[KeepCurve] = []
     for centre in CENTRES:
         nearby = curves[-1] if curves else None
@@ -197,7 +198,7 @@ def best_centre(
     return curves[0]
 
 
-def _scores_of_few(data: FitData, crossfit: CrossFit) -> dict[float, HeldOutScores]:
+def _scores_of_few(data: FitData, crossfit: CrossFit) -> dict[float, Position]:
     """The scores of `global` from 100 p / t down until two losses rise; λ = ∞ is no transform."""
     scores = {np.inf: crossfit.anchor_scores(None)}
     unit = data.features.dimensions / data.answers.total_weight
@@ -206,9 +207,9 @@ def _scores_of_few(data: FitData, crossfit: CrossFit) -> dict[float, HeldOutScor
     return scores
 
 
-def _scores_of_many(crossfit: CrossFit, first: float) -> dict[float, HeldOutScores]:
+def _scores_of_many(crossfit: CrossFit, first: float) -> dict[float, Position]:
     """The scores of `global` from the first λ down while the loss falls, or else up."""
-    scores: dict[float, HeldOutScores] = {}
+    scores: dict[float, Position] = {}
     index = _LAMBDAS.index(first)
     _add_penalty_scores(crossfit, _LAMBDAS[index:], scores)
     if _lowest(scores) == first:
@@ -219,7 +220,7 @@ def _scores_of_many(crossfit: CrossFit, first: float) -> dict[float, HeldOutScor
 def _add_penalty_scores(
     crossfit: CrossFit,
     lambdas: Sequence[float],
-    scores: dict[float, HeldOutScores],
+    scores: dict[float, Position],
     patience: int = 1,
 ) -> None:
     """Fit `global` at each λ, and add its scores, until the loss no longer falls.
@@ -236,7 +237,7 @@ def _add_penalty_scores(
             return
 
 
-def _largest_within_error(crossfit: CrossFit, scores: Mapping[float, HeldOutScores]) -> float:
+def _largest_within_error(crossfit: CrossFit, scores: Mapping[float, Position]) -> float:
     """The largest λ whose held-out loss is within one paired standard error of the lowest."""
     lowest = _lowest(scores)
     for lmbda in sorted(scores, reverse=True):
@@ -246,7 +247,7 @@ def _largest_within_error(crossfit: CrossFit, scores: Mapping[float, HeldOutScor
     return lowest
 
 
-def _lowest(scores: Mapping[float, HeldOutScores]) -> float:
+def _lowest(scores: Mapping[float, Position]) -> float:
     """The λ with the lowest loss."""
     return min(scores, key=lambda lmbda: scores[lmbda].loss)
 
@@ -255,7 +256,7 @@ def _lines(
     data: FitData,
     crossfit: CrossFit,
     keep: float | None,
-    scores: Mapping[float, HeldOutScores],
+    scores: Mapping[float, Position],
     penalty: float,
 ) -> tuple[Line, ...]:
     """The lines: of λ* alone without `keep`; of every λ without local images, else of two."""
@@ -293,9 +294,11 @@ def _line(
         images.append([side.images @ W for W in anchors])
     positions = []
     for place in places:
-        scores = crossfit.scores(
+        position = crossfit.scores(
             [mix_anchors(anchors, place) for anchors in objects],
             [mix_anchors(anchors, place) for anchors in images],
+            lmbda=lmbda,
+            place=float(place),
         )
-        positions.append(Position(**vars(scores), lmbda=lmbda, place=float(place)))
+        positions.append(position)
     return Line(tuple(positions))

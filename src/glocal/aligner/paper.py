@@ -104,7 +104,7 @@ class PaperLoop(Options):
             loop_data(heldout, heldout_images),
             settings,
         )
-        counter = Counter() if counter is None else counter
+        counter = counter or Counter()
 
         def report(steps: int, losses: dict[str, float]) -> None:
             counter(Evaluation(sum(losses.values()), losses, np.empty((0, 0))), steps)

@@ -79,7 +79,7 @@ def minimise_naive(
     """
     exact = choices.double()
     objective = Objective(choices, None, 0.0, lmbda, mix=0.0)
-    counter = Counter() if counter is None else counter
+    counter = counter or Counter()
     first = counter.evaluations
     V = _steepest_descent_columns(exact, lmbda).astype(choices.X.dtype)
     status: Status = "stalled"
