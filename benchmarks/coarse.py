@@ -198,7 +198,7 @@ def make_of_curve(network: str, data: FitData) -> None:
 
 def matrices(curve: KeepCurve, position: Position) -> list[np.ndarray]:
     """W of each fold at a place on a line."""
-    fits = [curve.crossfit.matrices((position.lmbda, alpha)) for alpha in curve.alphas]
+    fits = [curve.crossfit.matrices((position.lmbda, alpha)) for alpha in curve.crossfit.alphas]
     mixed = []
     for fold in range(FOLDS):
         anchors = [weights[fold] for weights in fits]

@@ -193,7 +193,7 @@ def refitted(data: FitData, record: dict[str, Any]) -> LinearTransform:
     expected = record["expected"]
     alphas = ANCHOR_ALPHAS if data.local_features is not None else ANCHOR_ALPHAS[-1:]
     place = {name: expected[name] for name in ("lmbda", "place", "scale")}
-    return data.transform(fit_place(data, Exact(), alphas=alphas, **place).weights)
+    return data.transform(fit_place(data, Exact(), alphas=alphas, starts={}, **place).weights)
 
 
 def _on_centred() -> LinearTransform:

@@ -65,12 +65,6 @@ class KeepCurve:
     raw_credit: Float[np.ndarray, " t"]
     evaluations: int
 
-    @property
-    def alphas(self) -> tuple[float, ...]:
-        """α of the anchors after the original, falling to 0, `global`."""
-        fitted = {alpha for lmbda, alpha in self.crossfit.solutions if lmbda == self.lines[0].lmbda}
-        return tuple(sorted(fitted, reverse=True))
-
     @cached_property
     def starts(self) -> dict[Anchor, Float[np.ndarray, "p p"]]:
         """The mean W over folds of each anchor."""
@@ -160,7 +154,7 @@ class KeepCurve:
                 self.data,
                 self.solver,
                 lmbda=chosen.lmbda,
-                alphas=self.alphas,
+                alphas=self.crossfit.alphas,
                 place=chosen.place,
                 scale=chosen.scale,
                 starts=self.starts,
@@ -305,7 +299,7 @@ def fit_place(
     alphas: Sequence[float],
     place: float,
     scale: float = 1.0,
-    starts: Mapping[Anchor, Float[np.ndarray, "p p"]] | None = None,
+    starts: Mapping[Anchor, Float[np.ndarray, "p p"]],
     counter: Counter | None = None,
 ) -> Mixture:
     """Fit the anchors on both sides of a place, and mix their matrices.
@@ -322,8 +316,8 @@ def fit_place(
         0 for the original features, 1 for the first anchor and so on.
     scale : float
         The factor of all similarities.
-    starts : mapping or None
-        The W from which the fit of an anchor starts.
+    starts : mapping
+        The W from which the fit of an anchor starts, if there is one.
     counter : Counter or None
     """
     before = min(int(place), len(alphas) - 1)  # the anchor on the side of the original, which is 0
@@ -331,7 +325,7 @@ def fit_place(
     problem = solver.problem(data, local=any(sides))
     means = {
         anchor: problem.start(weights, anchor_arm(anchor))
-        for anchor, weights in (starts or {}).items()
+        for anchor, weights in starts.items()
         if anchor[0] == lmbda
     }
     solutions: dict[Anchor, Solution] = {}

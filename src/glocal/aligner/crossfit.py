@@ -130,6 +130,10 @@ class CrossFit:
     ----------
     answers : Answers
         All answers that are held out, in the order of the scores.
+    local : bool
+        Whether there are fits with a local term.
+    alphas : tuple of float
+        α of the anchors after the original, falling to 0, `global`.
     solutions : dict
         The fits of each anchor, one per fold.
     """
@@ -149,6 +153,8 @@ class CrossFit:
         self._counter = counter
         self._problems = [self._solver.problem(fold.data, local=local, axes=axes) for fold in folds]
         self._starts = starts
+        self.local = local
+        self.alphas = ANCHOR_ALPHAS if local else ANCHOR_ALPHAS[-1:]
         self.heldout = [HeldOut.of(fold) for fold in folds]
         self.answers = pooled_answers([fold.answers for fold in folds])
         self._questions = question_numbers(self.answers)

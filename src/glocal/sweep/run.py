@@ -21,7 +21,7 @@ from glocal.aligner import Arm, Exact, FitData, Keep, PaperLoop, fit
 from glocal.aligner.data import AUTO, NEIGHBOURS, Fold, pooled_answers
 from glocal.aligner.exact import Problem, WarmStart, scaled_identity
 from glocal.aligner.fitting import Solver
-from glocal.aligner.keep import DEFAULT_KEEP, best_centre
+from glocal.aligner.keep import DEFAULT_KEEP, keep_curve
 from glocal.errors import (
     ClusterError,
     DivergedError,
@@ -166,7 +166,7 @@ def sweep(
     (9, 0.5)
     """
     rule = _rule(select, keep)
-    solver = Exact() if solver is None else solver
+    solver = solver or Exact()
     plan = _plan(data, grid, folds, solver)
     file = None if out is None else make_folder(out) / "points.jsonl"
     points = {} if file is None else _resumed_points(file, plan, resume)
@@ -209,7 +209,7 @@ def _plan(
 ) -> _Plan:
     """Choose the centre, read the grid, and check what can be checked before any fit."""
     if data.centre == AUTO:
-        data = best_centre(data).data
+        data = keep_curve(data).data
     has_local = data.local_features is not None
     unit = None
     if data.fold_unit == "questions" and len(data.answers):
