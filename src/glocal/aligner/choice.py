@@ -195,9 +195,8 @@ class KeepCurve:
         outcome = ("objective", "parts", "status", "gap", "certificate", "evaluations")
         anchors: list[dict[str, Any]] = []
         for solution in reversed(mixture.solutions):
-            anchor = solution.arm.settings
-            anchor |= {name: getattr(solution, name) for name in outcome}
-            anchors.append(anchor)
+            results = {name: getattr(solution, name) for name in outcome}
+            anchors.append(solution.arm.settings | results)
         nearby: set[float] = set()
         if keep is not None:
             nearby = {round(min(1.0, max(_LOWEST_KEEP, keep + step)), 4) for step in _NEARBY_KEEPS}

@@ -160,41 +160,35 @@ class CrossFit:
         self._questions = question_numbers(self.answers)
         self.solutions: dict[Anchor, list[Solution]] = {}
 
-    def fit(self, anchor: Anchor, neighbour: Anchor | None = None) -> list[Solution]:
+    def fit(self, anchor: Anchor, neighbour: Anchor | None = None) -> None:
         """Fit an anchor on every fold, starting from the fits of a neighbouring anchor.
 
         None starts at the fits of `global` at the nearest λ, if there are any.
         """
         if anchor in self.solutions:
-            return self.solutions[anchor]
+            return
         if neighbour is None:
-            lmbdas = [lmbda for lmbda, alpha in self.solutions if not alpha]
-            nearest = min(lmbdas, key=lambda lmbda: abs(np.log(lmbda / anchor[0])), default=None)
-            neighbour = None if nearest is None else (nearest, 0.0)
+            others = [other for other in self.solutions if not other[1]]
+            neighbour = min(
+                others, key=lambda other: abs(np.log(other[0] / anchor[0])), default=None
+            )
         arm = anchor_arm(anchor)
+        weights = self._starts.get(anchor)
         solutions: list[Solution] = []
         for fold, problem in enumerate(self._problems):
-            start = self._start(anchor, neighbour, fold, solutions)
+            start: WarmStart | None = None
+            if neighbour is not None:
+                start = self.solutions[neighbour][fold].warm
+                if solutions and start is not None:
+                    before = self.solutions[neighbour][fold - 1]
+                    start = start.moved(before.warm, solutions[-1].warm)
+            elif solutions:
+                start = solutions[-1].warm
+            elif weights is not None:
+                start = problem.start(weights, arm)
             solution = self._solver.minimise(problem, arm, start, self._counter, certified=False)
             solutions.append(solution)
         self.solutions[anchor] = solutions
-        return solutions
-
-    def _start(
-        self, anchor: Anchor, neighbour: Anchor | None, fold: int, solutions: Sequence[Solution]
-    ) -> WarmStart | None:
-        """The start of a fold's fit, given the fits of this anchor on the folds before it."""
-        if neighbour is None:
-            if solutions:
-                return solutions[-1].warm
-            weights = self._starts.get(anchor)
-            if weights is None:
-                return None
-            return self._problems[fold].start(weights, anchor_arm(anchor))
-        start = self.solutions[neighbour][fold].warm
-        if not solutions or start is None:
-            return start
-        return start.moved(self.solutions[neighbour][fold - 1].warm, solutions[-1].warm)
 
     def matrices(self, anchor: Anchor) -> list[Float[np.ndarray, "p p"]]:
         """W of each fold."""

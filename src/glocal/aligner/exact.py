@@ -19,7 +19,6 @@ from glocal.results import SolverReport
 from glocal.solver import (
     Counter,
     DualityGap,
-    GapEstimate,
     SolverResult,
     best_scale,
     identity_scale,
@@ -27,7 +26,7 @@ from glocal.solver import (
     minimise,
     minimise_naive,
 )
-from glocal.solver.minimise import Criterion, Pairs
+from glocal.solver.minimise import Pairs
 from glocal.transform import LinearTransform
 
 Dtype = Literal["float32", "float64"]
@@ -155,7 +154,6 @@ class Exact(Options):
             λ is at or above λ_max: the optimum is W = 0.
         """
         scale: float | None = None
-        limit: float | None = None
         options: dict[str, Any] = {
             "moments": problem.axes.moments,
             "tol": self.tolerance,
@@ -164,9 +162,8 @@ class Exact(Options):
         budget = self.max_evaluations
         with single_threaded_blas():
             objective = problem.objective(arm)
-            criterion: Criterion = (DualityGap if certified else GapEstimate)(objective)
-            if objective.mix < 1:
-                limit = _checked_lambda(objective, arm)
+            criterion = DualityGap(objective, certified=certified)
+            limit = _checked_lambda(objective, arm) if objective.mix < 1 else None
             if not objective.mix:
                 result = minimise_naive(
                     problem.choices, arm.lmbda, max_evaluations=budget, **options
@@ -306,7 +303,7 @@ def scaled_identity(data: FitData) -> LinearTransform:
 
 
 def _from_identity(
-    objective: Objective, gap: Criterion, budget: int, options: dict[str, Any]
+    objective: Objective, gap: DualityGap, budget: int, options: dict[str, Any]
 ) -> tuple[float, SolverResult]:
     """Minimise from the best scaled identity, and where that is nearly 0 from a second start too.
 

@@ -347,9 +347,9 @@ class _Vectors:
         return np.ascontiguousarray(np.broadcast_to(1 / (s + 1), self._shape)).ravel()
 
 
-def symmetric_start(W: Float[np.ndarray, "p p"]) -> Float[np.ndarray, "p p"]:
+def symmetric_start(W: Float[np.ndarray, "p q"]) -> Float[np.ndarray, "p p"]:
     """(W Wᵀ)^½: W rotated so that similarities and norm stay and no penalty grows."""
-    U, singular, _ = np.linalg.svd(W.astype(np.float64))
+    U, singular, _ = np.linalg.svd(W.astype(np.float64), full_matrices=False)
     root = (U * singular) @ U.T
     return ((root + root.T) / 2).astype(W.dtype)
 

@@ -18,6 +18,7 @@ from glocal.solver.minimise import (
     allowed_gap,
     dot,
     minimise,
+    symmetric_start,
 )
 
 _MAX_ROUNDS = 60
@@ -111,7 +112,7 @@ def minimise_naive(
         if missing_columns > stationarity / 4:
             V = _add_descent_columns(exact, lmbda, V, H, eigenpairs)
         V = np.ascontiguousarray(V, choices.X.dtype)
-    W = _root(inner.W).astype(choices.X.dtype)
+    W = symmetric_start(inner.W)
     return SolverResult(W, objective(W), status, gap, counter.evaluations - first)
 
 
@@ -173,9 +174,3 @@ def _add_descent_columns(
             break
         s *= 4
     return np.hstack([V, math.sqrt(s) * N])
-
-
-def _root(V: Float[np.ndarray, "p k"]) -> Float[np.ndarray, "p p"]:
-    """(V Vᵀ)^½, float64."""
-    U, singular, _ = np.linalg.svd(V.astype(np.float64), full_matrices=False)
-    return (U * singular) @ U.T
