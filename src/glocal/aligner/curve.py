@@ -130,11 +130,10 @@ def _path(features: Features, answers: Answers) -> list[Float[np.ndarray, "n p"]
     """The objects under `global` with each of `LAMBDAS`."""
     data = FitData(features, answers)
     problem = _SOLVER.problem(data, local=False)
-    rows = np.asarray(features.matrix, np.float64)
     embeddings: list[np.ndarray] = []
     start: WarmStart | None = None
     for lmbda in LAMBDAS:
         solution = _SOLVER.minimise(problem, Arm(method="global", lmbda=lmbda), start)
-        embeddings.append(solution.transform.apply(rows))
+        embeddings.append(data.embedding(solution.transform))
         start = solution.warm
     return embeddings
