@@ -149,4 +149,4 @@ def _transform(procedure: Procedure, data: FitData) -> LinearTransform:
     W, *learned = (tensor.detach().float().cpu().numpy() for tensor in procedure.parameters())
     transform = data.transform(W)
     biases = [bias for bias in (transform.bias, *learned) if bias is not None]
-    return replace(transform, bias=sum(biases) if biases else None)
+    return replace(transform, bias=np.sum(biases, axis=0) if biases else None)
