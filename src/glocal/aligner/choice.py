@@ -193,7 +193,7 @@ class KeepCurve:
         """The ``keep`` of a fit's record."""
         original = self.crossfit.estimate(self.raw_credit)
         outcome = ("objective", "parts", "status", "gap", "certificate", "evaluations")
-        anchors: list[dict[str, Any]] = []
+        anchors = []
         for solution in reversed(mixture.solutions):
             results = {name: getattr(solution, name) for name in outcome}
             anchors.append(solution.arm.settings | results)

@@ -176,7 +176,7 @@ class CrossFit:
         weights = self._starts.get(anchor)
         solutions: list[Solution] = []
         for fold, problem in enumerate(self._problems):
-            start: WarmStart | None = None
+            start = None
             if neighbour is not None:
                 start = self.solutions[neighbour][fold].warm
                 if solutions and start is not None:
@@ -205,8 +205,8 @@ class CrossFit:
         place: float = 0.0,
     ) -> Position:
         """Score the transformed objects, and images if there are any, of every fold."""
-        S: list[np.ndarray] = []
-        credit: list[np.ndarray] = []
+        S = []
+        credit = []
         for Z, side in zip(objects, self.heldout, strict=True):
             S.append(of_pairs(Z, side.answers.objects, side.answers.pairs, "dot"))
             credit.append(answer_credit(Z, side.answers))

@@ -130,8 +130,8 @@ def _path(features: Features, answers: Answers) -> list[Float[np.ndarray, "n p"]
     """The objects under `global` with each of `LAMBDAS`."""
     data = FitData(features, answers)
     problem = _SOLVER.problem(data, local=False)
-    embeddings: list[np.ndarray] = []
-    start: WarmStart | None = None
+    embeddings = []
+    start = None
     for lmbda in LAMBDAS:
         solution = _SOLVER.minimise(problem, Arm(method="global", lmbda=lmbda), start)
         embeddings.append(data.embedding(solution.transform))

@@ -153,7 +153,7 @@ class Exact(Options):
         TrivialOptimumError
             λ is at or above λ_max: the optimum is W = 0.
         """
-        scale: float | None = None
+        scale = None
         options: dict[str, Any] = {
             "moments": problem.axes.moments,
             "tol": self.tolerance,

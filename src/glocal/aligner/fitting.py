@@ -195,7 +195,7 @@ def _holdout_scores(
     fitted = [part.data.answers for part in parts]
     fitted_scores = _agreement(embeddings, originals, fitted)
     scores = _agreement(embeddings, originals, [part.answers for part in parts])
-    kept: list[np.ndarray] = []
+    kept = []
     for part, fit_of_part in zip(parts, solutions, strict=True):
         images = data.evaluation_rows(part.rows)
         X = data.features.standardization(images, "float64")

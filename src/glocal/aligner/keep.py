@@ -261,13 +261,13 @@ def _lines(
 
 def _line(crossfit: CrossFit, lmbda: float, places: Float[np.ndarray, " k"]) -> Line:
     """Score the places of one λ: mixtures of the original features and the fits of the anchors."""
-    neighbour: Anchor | None = None
+    neighbour = None
     for alpha in sorted(crossfit.alphas):
         crossfit.fit((lmbda, alpha), neighbour)
         neighbour = (lmbda, alpha)
     matrices = [crossfit.matrices((lmbda, alpha)) for alpha in crossfit.alphas]
-    objects: list[list[np.ndarray]] = []  # for each fold, one array per anchor
-    images: list[list[np.ndarray]] = []
+    objects = []  # for each fold, one array per anchor
+    images = []
     for side, *anchors in zip(crossfit.heldout, *matrices, strict=True):
         anchors.insert(0, scaled_identity_of(anchors[0]))
         objects.append([side.X @ W for W in anchors])

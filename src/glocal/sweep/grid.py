@@ -107,7 +107,7 @@ class Grid(Options):
             A list that no method reads, a method without λ, or a setting that is there twice.
         """
         self._check_read()
-        settings: list[Setting] = []
+        settings = []
         rates: list[float | None] = [*self.eta] if self.eta else [None]
         for method in self.methods:
             lmbdas = self.lmbda[method] if isinstance(self.lmbda, dict) else self.lmbda
@@ -142,7 +142,7 @@ class Grid(Options):
     def _snake(self) -> list[dict[str, float]]:
         """All alpha and tau, in an order where neighbours differ by one step of one of them."""
         taus = sorted(self.tau)
-        order: list[dict[str, float]] = []
+        order = []
         for alpha in sorted(self.alpha, reverse=True):
             order += [{"alpha": alpha, "tau": tau} for tau in taus]
             taus = taus[::-1]

@@ -274,9 +274,9 @@ def fit_path(
     part = data.folds(folds)[fold]
     images = part.data.evaluation_rows(part.rows)
     score = _scorer(part, images)
-    points: list[Point] = []
-    problem: Problem | None = None
-    start: WarmStart | None = None
+    points = []
+    problem = None
+    start = None
     for setting in path:
         start_time = time.perf_counter()
         outcome: dict[str, Any] = dict(_ORIGINAL_OUTCOME)
@@ -375,7 +375,7 @@ def _heldout_credit(
 
     The points of a resumed sweep have no credit: the transforms without each fold are scored.
     """
-    credits: list[np.ndarray] = []
+    credits = []
     for number, fold in enumerate(plan.folds):
         credit = points[_key(number, setting)].credit
         if credit is None:
