@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import pairwise
@@ -22,7 +21,7 @@ from glocal.aligner.crossfit import (
     scaled_identity_of,
 )
 from glocal.aligner.data import FitData, neighbour_count
-from glocal.aligner.exact import Exact, Solution
+from glocal.aligner.exact import Exact, Solution, WarmStart
 from glocal.errors import ParameterError
 from glocal.objective import single_threaded_blas
 from glocal.solver import Counter
@@ -150,16 +149,7 @@ class KeepCurve:
         counter = counter or Counter(evaluations=self.evaluations)
         chosen = self.choose(keep)
         with single_threaded_blas():
-            mixture = fit_place(
-                self.data,
-                self.solver,
-                lmbda=chosen.lmbda,
-                alphas=self.crossfit.alphas,
-                place=chosen.place,
-                scale=chosen.scale,
-                starts=self.starts,
-                counter=counter,
-            )
+            mixture = self._mixture(chosen, counter)
             record = self._record(keep, chosen, mixture)
             if keep is None and self.data.fold_unit == "objects":
                 record["new_objects"] = self._on_new_objects(chosen, counter)
@@ -174,6 +164,27 @@ class KeepCurve:
             evaluations=counter.evaluations,
             keep=record,
         )
+
+    def _mixture(self, position: Position, counter: Counter) -> Mixture:
+        """Fit the anchors on both sides of a place to all data, and mix their matrices."""
+        alphas = self.crossfit.alphas
+        before = min(int(position.place), len(alphas) - 1)  # the anchor before; the original is 0
+        sides = alphas[max(0, before - 1) : before + 1]
+        problem = self.solver.problem(self.data, local=any(sides))
+        fits: list[Solution] = []
+        means: list[WarmStart] = []  # over folds, of the same anchors
+        for alpha in sorted(sides):
+            anchor = (position.lmbda, alpha)
+            start = mean = problem.start(self.starts[anchor], anchor_arm(anchor))
+            if fits and fits[0].warm is not None:
+                start = fits[0].warm.moved(means[0], mean)
+            fits.insert(0, self.solver.minimise(problem, anchor_arm(anchor), start, counter))
+            means.append(mean)
+        matrices = [solution.transform.weights.astype(np.float64) for solution in fits]
+        if not before:
+            matrices.insert(0, scaled_identity_of(matrices[0]))
+        share = position.place - before
+        return Mixture(position.scale**0.5 * mix_anchors(matrices, share), fits, share)
 
     def _on_new_objects(self, chosen: Position, counter: Counter) -> dict[str, float | int]:
         """Agreement and neighbours kept of the chosen place on folds of objects."""
@@ -288,56 +299,3 @@ class Mixture(NamedTuple):
     weights: Float[np.ndarray, "p p"]
     solutions: list[Solution]
     share: float
-
-
-def fit_place(
-    data: FitData,
-    solver: Exact,
-    *,
-    lmbda: float,
-    alphas: Sequence[float],
-    place: float,
-    scale: float = 1.0,
-    starts: Mapping[Anchor, Float[np.ndarray, "p p"]],
-    counter: Counter | None = None,
-) -> Mixture:
-    """Fit the anchors on both sides of a place, and mix their matrices.
-
-    Parameters
-    ----------
-    data : FitData
-    solver : Exact
-    lmbda : float
-        λ of the line.
-    alphas : sequence of float
-        α of its anchors after the original features, falling to 0.
-    place : float
-        0 for the original features, 1 for the first anchor and so on.
-    scale : float
-        The factor of all similarities.
-    starts : mapping
-        The W from which the fit of an anchor starts, if there is one.
-    counter : Counter or None
-    """
-    before = min(int(place), len(alphas) - 1)  # the anchor on the side of the original, which is 0
-    sides = alphas[max(0, before - 1) : before + 1]
-    problem = solver.problem(data, local=any(sides))
-    means = {
-        anchor: problem.start(weights, anchor_arm(anchor))
-        for anchor, weights in starts.items()
-        if anchor[0] == lmbda
-    }
-    solutions: dict[Anchor, Solution] = {}
-    for alpha in sorted(sides):
-        anchor = (lmbda, alpha)
-        start = means.get(anchor)
-        for neighbour, solution in solutions.items():  # at most one
-            if solution.warm is not None:
-                start = solution.warm.moved(means.get(neighbour), start)
-        solutions[anchor] = solver.minimise(problem, anchor_arm(anchor), start, counter)
-    fits = [solutions[lmbda, alpha] for alpha in sides]
-    matrices = [solution.transform.weights.astype(np.float64) for solution in fits]
-    if not before:
-        matrices.insert(0, scaled_identity_of(matrices[0]))
-    share = place - before
-    return Mixture(scale**0.5 * mix_anchors(matrices, share), fits, share)

@@ -11,7 +11,7 @@ from jaxtyping import Float
 
 from glocal.aligner.arm import Arm
 from glocal.aligner.data import FitData, Fold, neighbour_count, pooled_answers
-from glocal.aligner.exact import Exact, Solution, WarmStart
+from glocal.aligner.exact import Exact, Solution
 from glocal.data.answers import Answers
 from glocal.data.people import question_numbers
 from glocal.evaluation.agreement import answer_credit, credit_units

@@ -10,7 +10,7 @@ from jaxtyping import Float, Int
 
 from glocal.aligner.arm import Arm
 from glocal.aligner.data import FitData
-from glocal.aligner.exact import Exact, WarmStart
+from glocal.aligner.exact import Exact
 from glocal.data.answers import Answers
 from glocal.data.features import Features
 from glocal.data.splits import question_folds

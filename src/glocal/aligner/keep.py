@@ -14,7 +14,6 @@ from glocal.aligner.arm import Arm
 from glocal.aligner.choice import KeepCurve, Line
 from glocal.aligner.crossfit import (
     FOLDS,
-    Anchor,
     CrossFit,
     Position,
     mix_anchors,

@@ -19,7 +19,7 @@ from jaxtyping import Float
 from glocal._version import __version__
 from glocal.aligner import Arm, Exact, FitData, Keep, PaperLoop, fit
 from glocal.aligner.data import AUTO, NEIGHBOURS, Fold, pooled_answers
-from glocal.aligner.exact import Problem, WarmStart, scaled_identity
+from glocal.aligner.exact import scaled_identity
 from glocal.aligner.fitting import Solver
 from glocal.aligner.keep import DEFAULT_KEEP, keep_curve
 from glocal.errors import (
