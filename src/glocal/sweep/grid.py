@@ -108,15 +108,15 @@ class Grid(Options):
         """
         self._check_read()
         settings = []
-        rates: list[float | None] = [*self.eta] if self.eta else [None]
+        rates: Sequence[float | None] = self.eta or [None]
         for method in self.methods:
             lmbdas = self.lmbda[method] if isinstance(self.lmbda, dict) else self.lmbda
-            mixes: list[float | None] = [None] if method == "naive" else [*self.mix]
+            mixes: Sequence[float | None] = [None] if method == "naive" else self.mix
             local = self._snake() if method == "glocal" else [{}]
-            for eta, lmbda, mix in product(rates, sorted(lmbdas, reverse=True), mixes):
-                for values in local:
-                    arm = Arm.of({"method": method, "lmbda": lmbda, "mix": mix, **values})
-                    settings.append(arm.settings | ({} if eta is None else {"eta": eta}))
+            falling = sorted(lmbdas, reverse=True)
+            for eta, lmbda, mix, values in product(rates, falling, mixes, local):
+                arm = Arm.of({"method": method, "lmbda": lmbda, "mix": mix, **values})
+                settings.append(arm.settings | ({} if eta is None else {"eta": eta}))
         for number, setting in enumerate(settings):
             if setting in settings[:number]:
                 raise ParameterError(f"the grid has the setting {setting} twice. Remove one.")

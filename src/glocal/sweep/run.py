@@ -40,7 +40,7 @@ from glocal.evaluation.agreement import (
 from glocal.evaluation.change import axes, change_record
 from glocal.evaluation.structure import kept_by_image, neighbourhoods
 from glocal.evaluation.view import object_view, save_view
-from glocal.files import PathLike, array_sha256, make_folder, read_object, write_text
+from glocal.files import PathLike, make_folder, read_object, write_text
 from glocal.results import Score, append_rows, read_rows, to_json, write_rows
 from glocal.sweep.grid import (
     METRICS,
@@ -417,9 +417,6 @@ def _write(result: Sweep, plan: _Plan, transforms: list[LinearTransform], folder
 def _fingerprint(plan: _Plan) -> dict[str, Any]:
     """Everything that determines the points: the folder of another sweep is refused."""
     data = plan.data
-    hashes = data.hashes(local=False) | {"kind": data.answers.kind}
-    if data.local_features is not None:
-        hashes["local_features"] = array_sha256(data.local_features.matrix)
     fingerprint = {
         "version": __version__,
         "settings": plan.settings[1:],
@@ -429,7 +426,7 @@ def _fingerprint(plan: _Plan) -> dict[str, Any]:
         "block_size": data.block_size,
         "centre": data.centre,
         "solver": {"name": type(plan.solver).__name__, **vars(plan.solver)},
-        "data": hashes,
+        "data": data.hashes(local=True) | {"kind": data.answers.kind},
     }
     return json.loads(to_json(fingerprint))
 
