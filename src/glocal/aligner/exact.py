@@ -219,7 +219,8 @@ class Problem:
 
     def objective(self, arm: Arm) -> Objective:
         """The objective of an arm; teachers are computed once for each temperature."""
-        mix = self.axes.mix(arm.identity)
+        p, r = self.axes.U.shape
+        mix = arm.identity * r / (p - arm.identity * (p - r))  # off the axes W = cI
         if not arm.local:
             return Objective(self.choices, None, 0.0, arm.lmbda, mix)
         if arm.tau not in self._local:
@@ -255,11 +256,6 @@ class Axes:
             X = X @ span
         moments, U = np.linalg.eigh(X.T @ X / len(X))
         return cls(U if span is None else span @ U, np.maximum(moments, 0))
-
-    def mix(self, mix: float) -> float:
-        """The share of the scaled identity in the remaining penalty."""
-        p, r = self.U.shape
-        return mix * r / (p - mix * (p - r))
 
     def leading(self, count: int) -> Axes:
         """The axes with the largest second moments, at most `count`."""

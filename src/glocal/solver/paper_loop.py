@@ -68,17 +68,6 @@ class LoopSettings:
     seed: int
 
 
-def loss_of_neighbours(X: Tensor, Z: Tensor, tau: float) -> Tensor:
-    """The mean over images of the cross-entropy of softmaxes of cosines over τ; teacher X."""
-    others = ~torch.eye(len(X), dtype=torch.bool, device=X.device)
-
-    def logits(rows: Tensor) -> Tensor:
-        rows = functional.normalize(rows, dim=1)
-        return (rows @ rows.T)[others].view(len(X), -1) / tau
-
-    return functional.cross_entropy(logits(Z), logits(X).softmax(dim=1))
-
-
 def epoch_steps(
     n_answers: int, batch_size: int, n_images: int, block_size: int, seed: tuple[int, ...]
 ) -> Epoch:
@@ -178,9 +167,15 @@ class Procedure(lightning.LightningModule):
         return (torch.as_tensor(w).to(self.W) * (logits.logsumexp(1) - logits[:, 0])).mean()
 
     def local_loss(self, part: str, rows: np.ndarray) -> Tensor:
-        """L_local on some images, one block."""
+        """L_local on some images, one block: the cross-entropy of softmaxes of cosines over τ."""
         images = torch.as_tensor(self.data[part].images[rows]).to(self.W)
-        return loss_of_neighbours(images, self(images), self.settings.tau)
+        others = ~torch.eye(len(images), dtype=torch.bool, device=images.device)
+
+        def logits(Z: Tensor) -> Tensor:
+            Z = functional.normalize(Z, dim=1)
+            return (Z @ Z.T)[others].view(len(Z), -1) / self.settings.tau
+
+        return functional.cross_entropy(logits(self(images)), logits(images).softmax(dim=1))
 
     def train_dataloader(self) -> Epoch:
         """The steps of this epoch."""
