@@ -14,7 +14,7 @@ from pydantic import Field
 from glocal.aligner.arm import Arm
 from glocal.data.answers import Answers
 from glocal.data.check import MAX_ANSWERS_BEFORE_FIT, check_columns, check_local, warn
-from glocal.data.features import Features, Standardization, check_finite, row_blocks
+from glocal.data.features import Features, Standardization, check_finite
 from glocal.data.splits import check_fold, local_blocks, object_folds, question_folds
 from glocal.errors import DataError, ParameterError
 from glocal.files import array_sha256
@@ -271,19 +271,17 @@ class FitData:
         return [images[rows] for rows in blocks[:MAX_BLOCKS]]
 
     def local_rows(self, dtype: str) -> list[Float[np.ndarray, "_ p"]]:
-        """Read the blocks of local images, in the order of their file, and standardize them."""
-        if self.local_features is None:
-            return []
-        features = self.local_features
-        rows = np.concatenate(self.blocks)
-        order = np.argsort(rows, kind="stable")
-        X = np.empty((len(rows), features.dimensions), dtype=dtype)
-        for start, stop in row_blocks(*X.shape):
-            positions = order[start:stop]
-            chunk = np.asarray(features.matrix[rows[positions]])
-            check_finite(chunk, features.source, rows[positions])
-            X[positions] = self.scalars(chunk, dtype)
-        return np.split(X, np.cumsum([len(block) for block in self.blocks])[:-1])
+        """Read each block of local images, in the order of their file, and standardize it."""
+        images = self.evaluation_images
+        blocks = []
+        for rows in self.blocks:
+            order = np.argsort(rows)
+            raw = np.asarray(images.matrix[rows[order]])
+            check_finite(raw, images.source, rows[order])
+            X = np.empty(raw.shape, dtype=dtype)
+            X[order] = self.scalars(raw, dtype)
+            blocks.append(X)
+        return blocks
 
     def objects_and_answers(self, dtype: str) -> tuple[Float[np.ndarray, "n p"], Answers]:
         """The standardized objects that the answers name, and the answers as rows of them."""

@@ -164,10 +164,8 @@ def _curve(
             local=keep is not None and data.local_features is not None,
             starts={} if nearby is None else nearby.starts,
         )
-        if unit == "questions":
-            scores = _scores_of_few(data, crossfit)
-        else:
-            scores = _scores_of_many(crossfit, _FIRST_LAMBDA if nearby is None else nearby.penalty)
+        first = _FIRST_LAMBDA if nearby is None else nearby.penalty
+        scores = _penalty_scores(data, crossfit, unit, first)
         if keep is not None:
             scores.pop(np.inf, None)  # no transform is the first place of each line
         penalty = _largest_within_error(crossfit, scores)
@@ -188,18 +186,20 @@ def _curve(
     )
 
 
-def _scores_of_few(data: FitData, crossfit: CrossFit) -> dict[float, Position]:
-    """The scores of `global` from 100 p / t down until two losses rise; λ = ∞ is no transform."""
-    scores = {np.inf: crossfit.anchor_scores(None)}
-    unit = data.features.dimensions / data.answers.total_weight
-    lambdas = [float(f"{penalty * unit:.2g}") for penalty in PENALTIES_PER_ANSWER]
-    _add_penalty_scores(crossfit, lambdas, scores, patience=2)
-    return scores
+def _penalty_scores(
+    data: FitData, crossfit: CrossFit, unit: str, first: float
+) -> dict[float, Position]:
+    """The scores of `global` from the first λ down while the loss falls, or else up.
 
-
-def _scores_of_many(crossfit: CrossFit, first: float) -> dict[float, Position]:
-    """The scores of `global` from the first λ down while the loss falls, or else up."""
-    scores: dict[float, Position] = {}
+    On folds of questions it falls from 100 p / t until two losses rise; λ = ∞ is no transform.
+    """
+    if unit == "questions":
+        scores = {np.inf: crossfit.anchor_scores(None)}
+        columns_per_answer = data.features.dimensions / data.answers.total_weight
+        lambdas = [float(f"{penalty * columns_per_answer:.2g}") for penalty in PENALTIES_PER_ANSWER]
+        _add_penalty_scores(crossfit, lambdas, scores, patience=2)
+        return scores
+    scores = {}
     index = _LAMBDAS.index(first)
     _add_penalty_scores(crossfit, _LAMBDAS[index:], scores)
     if _lowest(scores) == first:
