@@ -5,7 +5,7 @@ One pass over the answers reads similarities, takes the softmax of each, and add
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -45,6 +45,13 @@ class ChoiceLoss:
     weights : (t,) float64 or None
         None for 1 each.
 
+    Attributes
+    ----------
+    sums : function
+        The pass over the answers: the `AnswerSums` at m times what its `similarities` returns.
+    gathered : bool
+        Whether rows of Z are gathered.
+
     Notes
     -----
     Above 20,000 objects the rows of Z are gathered answer by answer, in memory linear in n. That
@@ -83,14 +90,14 @@ class ChoiceLoss:
         if kind is not _NumpyPass:
             objects = objects[order]
             shares = shares[order]
-        self._pass = kind(objects, np.array(pairs), shares, n, workers)
+        self.sums = kind(objects, np.array(pairs), shares, n, workers)
 
     def __call__(self, W: Float[np.ndarray, "p q"]) -> tuple[float, Float[np.ndarray, "p q"]]:
         """L and its gradient at W."""
         Z = self._workers.product(self.X, W)  # (n, q)
         if not np.isfinite(np.vdot(Z, Z)):  # a step far too long: S would overflow
             return np.inf, np.full_like(W, np.nan)
-        sums = self._pass(self._pass.similarities(Z), 1.0, Z)
+        sums = self.sums(self.sums.similarities(Z), 1.0, Z)
         return sums.loss, self._workers.product(self.X.T, sums.product)
 
     def derivatives(
@@ -98,21 +105,9 @@ class ChoiceLoss:
     ) -> tuple[AnswerSums, Float[np.ndarray, "p p"]]:
         """L with its slope and curvature along M = W Wᵀ, and ∂L/∂M, symmetric, float64."""
         Z = self._workers.product(self.X, W)
-        sums = self._pass(self._pass.similarities(Z), 1.0, self.X)
+        sums = self.sums(self.sums.similarities(Z), 1.0, self.X)
         A = self._workers.product(self.X.T, sums.product).astype(np.float64)
         return sums, (A + A.T) / 4
-
-    def scale_derivatives(
-        self, Z: Float[np.ndarray, "n q"]
-    ) -> Callable[[float], tuple[float, float]]:
-        """The first and second derivative of L in m at the similarities m Z Zᵀ, computed once."""
-        similarities = self._pass.similarities(Z)
-
-        def derivatives(m: float) -> tuple[float, float]:
-            sums = self._pass(similarities, m)
-            return sums.slope / m, sums.curvature / m**2
-
-        return derivatives
 
     def double(self) -> ChoiceLoss:
         """The same loss in float64."""

@@ -187,7 +187,7 @@ def best_scale(
         The penalty's part of dL/dm: λ (1 - mix) p for the identity, λ ‖V‖² for columns V, over the
         weight of L_global in the objective.
     """
-    derivatives = choices.scale_derivatives(Z)
+    similarities = choices.sums.similarities(Z)
     mean_square = float(np.sum(Z * Z, dtype=np.float64)) / len(Z)
     lowest = math.log(_MIN_MEAN_SQUARE / mean_square)
     low = lowest
@@ -195,13 +195,14 @@ def best_scale(
     log_m = math.log(1 / mean_square)
     step = math.inf
     while abs(step) > _MAX_LOG_SCALE_ERROR / 2 and high - low > _MAX_LOG_SCALE_ERROR:
-        slope, curvature = derivatives(math.exp(log_m))
-        slope += cost
+        m = math.exp(log_m)
+        sums = choices.sums(similarities, m)
+        slope = sums.slope / m + cost
         if slope < 0:
             low = log_m
         else:
             high = log_m
-        newton_step = -slope / max(curvature * math.exp(log_m), 1e-300)
+        newton_step = -slope / max(sums.curvature / m, 1e-300)
         target = log_m + max(-2.0, min(2.0, newton_step))
         step = target - log_m
         log_m = target if low < target < high else (low + high) / 2
