@@ -225,8 +225,7 @@ class FitData:
     @property
     def _used_images(self) -> Int[np.ndarray, " m"]:
         """The rows of the local features that are used."""
-        n = 0 if self.local_features is None else len(self.local_features)
-        return np.arange(n) if self.images is None else self.images
+        return np.arange(len(self.evaluation_images)) if self.images is None else self.images
 
     def _split_rows(
         self, rows: Int[np.ndarray, " k"], fold: int, folds: int

@@ -117,7 +117,7 @@ class Exact(Options):
         blocks = data.local_rows(self.dtype) if local else []
         with single_threaded_blas() as max_threads:
             workers = Workers.of(X.shape, len(answers), map(len, blocks), max_threads)
-            axes = Axes.of(X, blocks) if axes is None else axes
+            axes = axes or Axes.of(X, blocks)
             U = axes.U.astype(self.dtype)
             choices = ChoiceLoss(
                 workers.product(X, U),
@@ -129,9 +129,12 @@ class Exact(Options):
             rotated_blocks = tuple(workers.product(block, U) for block in blocks)
         return Problem(data, axes, choices, rotated_blocks, workers)
 
-    def solve(self, data: FitData, arm: Arm, counter: Counter | None = None) -> Solution:
+    def solve(
+        self, data: FitData, arm: Arm, counter: Counter | None = None, *, certified: bool = True
+    ) -> Solution:
         """Minimise one arm from the best scaled identity."""
-        return self.minimise(self.problem(data, local=arm.local), arm, counter=counter)
+        problem = self.problem(data, local=arm.local)
+        return self.minimise(problem, arm, counter=counter, certified=certified)
 
     def minimise(
         self,

@@ -112,7 +112,7 @@ def fit(
             f"`what` is {what!r}; pass an Arm, as Arm('global', lmbda=1.0), or a Keep, as "
             "Keep(0.9)."
         )
-    solver = Exact() if solver is None else solver
+    solver = solver or Exact()
     if what is None and isinstance(solver, Exact):
         what = Keep()
     elif what is None:

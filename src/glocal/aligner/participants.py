@@ -120,5 +120,4 @@ def _embedding(features: Features, answers: Answers, solver: Exact) -> Float[np.
     """The objects under `global`, fitted to some answers about rows of the features."""
     arm = Arm(method="global", lmbda=_PENALTY * features.dimensions / len(answers))
     data = FitData(features, answers)
-    solution = solver.minimise(solver.problem(data, local=False), arm, certified=False)
-    return data.embedding(solution.transform)
+    return data.embedding(solver.solve(data, arm, certified=False).transform)

@@ -337,8 +337,7 @@ def _fold_transforms(plan: _Plan, setting: Setting) -> list[LinearTransform]:
     transforms = []
     for fold in plan.folds:
         if isinstance(solver, Exact):
-            problem = solver.problem(fold.data, local=arm.local)
-            solution = solver.minimise(problem, arm, certified=False)
+            solution = solver.solve(fold.data, arm, certified=False)
         else:
             solution = solver.solve(fold.data, arm)
         meta = {"fit": {"n_answers": len(fold.data.answers)}}
@@ -387,7 +386,7 @@ def _heldout_credit(
 def _write(result: Sweep, plan: _Plan, transforms: list[LinearTransform], folder: Path) -> None:
     """The files of a finished sweep; `transforms` are the choice without each fold.
 
-    What the choice changes is told by the answers that these have not seen.
+    What the choice changes is measured on the answers that these have not seen.
     """
     data = plan.data
     features = data.features
