@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from functools import partial
 from itertools import count, islice, repeat
 from typing import Any, NamedTuple
@@ -46,8 +45,7 @@ class LoopData(NamedTuple):
     images: Real[np.ndarray, "k p"]
 
 
-@dataclass(frozen=True)
-class LoopSettings:
+class LoopSettings(NamedTuple):
     """The objective and the procedure, by the fields of `Arm`, `PaperLoop` and `FitData`."""
 
     method: str
