@@ -47,8 +47,7 @@ from keep import FILES
 from keep import data_of as data_by_name
 
 from glocal.aligner import Arm, Exact, FitData, KeepCurve, fit, keep_curve
-from glocal.aligner.crossfit import CrossFit
-from glocal.aligner.line import Position, mix_anchors, scaled_identity_of
+from glocal.aligner.crossfit import CrossFit, Position, mix_anchors, scaled_identity_of
 from glocal.data.answers import Answers
 from glocal.data.features import Features
 from glocal.errors import DataWarning
@@ -199,7 +198,7 @@ def make_of_curve(network: str, data: FitData) -> None:
 
 def matrices(curve: KeepCurve, position: Position) -> list[np.ndarray]:
     """W of each fold at a place on a line."""
-    fits = [curve.crossfit.matrices((position.lmbda, alpha)) for alpha in curve.alphas]
+    fits = [curve.crossfit.matrices((position.lmbda, alpha)) for alpha in curve.crossfit.alphas]
     mixed = []
     for fold in range(FOLDS):
         anchors = [weights[fold] for weights in fits]

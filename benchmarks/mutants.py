@@ -1,6 +1,6 @@
 """Change one place of the source at a time, and see whether the tests notice.
 
-    python benchmarks/mutants.py src/glocal/aligner/line.py:Line.best --tests tests/test_keep.py
+    python benchmarks/mutants.py src/glocal/aligner/choice.py:Line.best --tests tests/test_keep.py
 
 A place is a file, `FILE:FUNCTION` or `FILE:LINE`. The test files run once, without a change, to
 learn which of their tests enter which function. Then `--number` changes are drawn from the places.

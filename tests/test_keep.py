@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from glocal.aligner import Arm, Exact, FitData, Keep, fit, keep_curve
+from glocal.aligner.choice import Line
 from glocal.aligner.data import pooled_answers
 from glocal.aligner.exact import scaled_identity
-from glocal.aligner.line import Line
 from glocal.data.features import Features
 from glocal.data.splits import split_answers
 from glocal.data.world import simulated_world

@@ -132,15 +132,15 @@ def test_slopes_and_scales_are_derivatives(loss_by, one_pass, kind):
     slope = (loss(np.hstack([W, math.sqrt(s) * v]))[0] - loss(W)[0]) / s
     assert (v.T @ dM @ v).item() == pytest.approx(slope, rel=1e-3, abs=1e-6)
     assert sums.slope == pytest.approx(float(np.sum(dM * (W @ W.T))))
-    derivatives = loss.scale_derivatives(X @ W)
+    similarities = loss.sums.similarities(X @ W)
     step = 1e-4
     for m in (0.3, 1.0, 2.0):
         below, center, above = (loss(math.sqrt(m + e) * W)[0] for e in (-step, 0.0, step))
-        first, second = derivatives(m)
-        assert first == pytest.approx((above - below) / (2 * step), rel=1e-5)
-        assert second == pytest.approx((above - 2 * center + below) / step**2, rel=1e-4)
-    assert sums.slope == pytest.approx(derivatives(1.0)[0])
-    assert sums.curvature == pytest.approx(derivatives(1.0)[1])
+        scaled = loss.sums(similarities, m)
+        assert scaled.slope / m == pytest.approx((above - below) / (2 * step), rel=1e-5)
+        second = (above - 2 * center + below) / step**2
+        assert scaled.curvature / m**2 == pytest.approx(second, rel=1e-4)
+    assert loss.sums(similarities, 1.0)[1:3] == pytest.approx(sums[1:3])
 
 
 @every_pass

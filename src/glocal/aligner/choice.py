@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import pairwise
 from operator import attrgetter
 from typing import Any, NamedTuple
 
@@ -15,15 +15,14 @@ from glocal.aligner.crossfit import (
     FOLDS,
     Anchor,
     CrossFit,
-    HeldOutScores,
+    Position,
     anchor_arm,
-    neighbour_count,
+    mix_anchors,
+    scaled_identity_of,
 )
-from glocal.aligner.data import FitData
-from glocal.aligner.exact import Exact, Solution
-from glocal.aligner.line import Line, Position, mix_anchors, scaled_identity_of
+from glocal.aligner.data import FitData, neighbour_count
+from glocal.aligner.exact import Exact, Solution, WarmStart
 from glocal.errors import ParameterError
-from glocal.evaluation.intervals import Estimate
 from glocal.objective import single_threaded_blas
 from glocal.solver import Counter
 
@@ -65,12 +64,6 @@ class KeepCurve:
     raw_credit: Float[np.ndarray, " t"]
     evaluations: int
 
-    @property
-    def alphas(self) -> tuple[float, ...]:
-        """α of the anchors after the original, falling to 0, `global`."""
-        fitted = {alpha for lmbda, alpha in self.crossfit.solutions if lmbda == self.lines[0].lmbda}
-        return tuple(sorted(fitted, reverse=True))
-
     @cached_property
     def starts(self) -> dict[Anchor, Float[np.ndarray, "p p"]]:
         """The mean W over folds of each anchor."""
@@ -101,10 +94,6 @@ class KeepCurve:
                 return position
         return best
 
-    def gain(self, position: Position) -> Estimate:
-        """The rise of the agreement above that of the features before any transform."""
-        return self.crossfit.estimate(position.credit - self.raw_credit)
-
     def summary(self, position: Position) -> dict[str, float | None]:
         """The expected agreement, gain, loss and neighbours kept of a place, with their errors."""
         raw = position.kept_raw if len(position.kept_raw) else position.kept
@@ -121,11 +110,12 @@ class KeepCurve:
     def notes(self, keep: float | None) -> list[str]:
         """What a user should know: there is nothing to gain, or what another `keep` would give."""
         chosen = self.choose(keep)
-        gain = self.gain(chosen)
-        if gain.mean <= 2 * (gain.error or 0.0):
+        expected = _expected(self.crossfit, chosen, self.raw_credit)
+        gain = expected["gain"]
+        if gain <= 2 * expected["gain_error"]:
             no_gain = (
-                f"there is nothing to gain: agreement rises by {gain.mean:.3f}, within two "
-                f"standard errors of {gain.error or 0.0:.3f}."
+                f"there is nothing to gain: agreement rises by {gain:.3f}, within two standard "
+                f"errors of {expected['gain_error']:.3f}."
             )
             if keep is None or self.choose(_LOWEST_KEEP).place == 0:
                 return [f"{no_gain} More answers may tell more."]
@@ -139,8 +129,8 @@ class KeepCurve:
                 f"the largest agreement keeps {kept:.3f} of the neighbours: a keep below {keep:g} "
                 "changes nothing."
             ]
-        forgone = self.crossfit.estimate(freest.credit - chosen.credit)
-        if forgone.mean > max(gain.mean, 2 * (forgone.error or 0.0)):
+        forgone = _expected(self.crossfit, freest, chosen.credit)
+        if forgone["gain"] > max(gain, 2 * forgone["gain_error"]):
             return [
                 f"keep={keep:g} reaches agreement {chosen.agreement:.3f} of the "
                 f"{freest.agreement:.3f} that these features allow, which keep "
@@ -156,27 +146,15 @@ class KeepCurve:
         record: both anchors with their certificates, the share of that anchor, and the expected
         scores. The fits start at the means over folds.
         """
-        if counter is None:
-            counter = Counter()
-            counter.evaluations = self.evaluations
+        counter = counter or Counter(evaluations=self.evaluations)
         chosen = self.choose(keep)
         with single_threaded_blas():
-            mixture = fit_place(
-                self.data,
-                self.solver,
-                lmbda=chosen.lmbda,
-                alphas=self.alphas,
-                place=chosen.place,
-                scale=chosen.scale,
-                starts=self.starts,
-                counter=counter,
-            )
+            mixture = self._mixture(chosen, counter)
             record = self._record(keep, chosen, mixture)
             if keep is None and self.data.fold_unit == "objects":
                 record["new_objects"] = self._on_new_objects(chosen, counter)
         nearest = mixture.solutions[-1]
-        unconverged = [fit for fit in reversed(mixture.solutions) if not fit.converged]
-        reported = unconverged[0] if unconverged else nearest
+        reported = next((fit for fit in reversed(mixture.solutions) if not fit.converged), nearest)
         return replace(
             nearest,
             transform=self.data.transform(mixture.weights),
@@ -186,6 +164,27 @@ class KeepCurve:
             evaluations=counter.evaluations,
             keep=record,
         )
+
+    def _mixture(self, position: Position, counter: Counter) -> Mixture:
+        """Fit the anchors on both sides of a place to all data, and mix their matrices."""
+        alphas = self.crossfit.alphas
+        before = min(int(position.place), len(alphas) - 1)  # the anchor before; the original is 0
+        sides = alphas[max(0, before - 1) : before + 1]
+        problem = self.solver.problem(self.data, local=any(sides))
+        fits: list[Solution] = []
+        means: list[WarmStart] = []  # over folds, of the same anchors
+        for alpha in sorted(sides):
+            anchor = (position.lmbda, alpha)
+            start = mean = problem.start(self.starts[anchor], anchor_arm(anchor))
+            if fits and fits[0].warm is not None:
+                start = fits[0].warm.moved(means[0], mean)
+            fits.insert(0, self.solver.minimise(problem, anchor_arm(anchor), start, counter))
+            means.append(mean)
+        matrices = [solution.transform.weights.astype(np.float64) for solution in fits]
+        if not before:
+            matrices.insert(0, scaled_identity_of(matrices[0]))
+        share = position.place - before
+        return Mixture(position.scale**0.5 * mix_anchors(matrices, share), fits, share)
 
     def _on_new_objects(self, chosen: Position, counter: Counter) -> dict[str, float | int]:
         """Agreement and neighbours kept of the chosen place on folds of objects."""
@@ -205,11 +204,10 @@ class KeepCurve:
         """The ``keep`` of a fit's record."""
         original = self.crossfit.estimate(self.raw_credit)
         outcome = ("objective", "parts", "status", "gap", "certificate", "evaluations")
-        anchors: list[dict[str, Any]] = []
+        anchors = []
         for solution in reversed(mixture.solutions):
-            anchor = solution.arm.settings
-            anchor |= {name: getattr(solution, name) for name in outcome}
-            anchors.append(anchor)
+            results = {name: getattr(solution, name) for name in outcome}
+            anchors.append(solution.arm.settings | results)
         nearby: set[float] = set()
         if keep is not None:
             nearby = {round(min(1.0, max(_LOWEST_KEEP, keep + step)), 4) for step in _NEARBY_KEEPS}
@@ -235,8 +233,53 @@ class KeepCurve:
         }
 
 
+class Line(NamedTuple):
+    """The places of one λ in order, the original features first."""
+
+    positions: tuple[Position, ...]
+
+    @property
+    def lmbda(self) -> float:
+        """λ of its anchors."""
+        return self.positions[-1].lmbda
+
+    def best(self, keep: float) -> Position:
+        """The place with the largest agreement of those that promise to keep this share.
+
+        Places between two scored ones count too: where the promise crosses `keep`, and the top of
+        the parabola through a best place and its neighbours, so that the choice is continuous in
+        the data.
+        """
+        allowed = [place for place in self.positions if place.kept_lower_bound >= keep]
+        candidates = allowed or [self.positions[0]]
+        for position, following in pairwise(self.positions):
+            excess = position.kept_lower_bound - keep
+            if excess >= 0 > following.kept_lower_bound - keep:
+                share = excess / (position.kept_lower_bound - following.kept_lower_bound)
+                candidates = [*candidates, position.interpolate(following, share)]
+        best = max(candidates, key=attrgetter("agreement"))
+        top = self._top(best)
+        return top if top.kept_lower_bound >= keep else best
+
+    def _top(self, best: Position) -> Position:
+        """The top of the parabola through a scored place and its neighbours; an end as it is."""
+        places = list(self.positions)
+        if best not in places[1:-1]:
+            return best
+        index = places.index(best)
+        before = places[index - 1]
+        after = places[index + 1]
+        rise = best.agreement - before.agreement
+        fall = best.agreement - after.agreement
+        if rise + fall <= 0:
+            return best
+        # in steps, positive towards `after`, between -1/2 and 1/2
+        offset = (rise - fall) / (2 * (rise + fall))
+        return best.interpolate(after if offset > 0 else before, abs(offset))
+
+
 def _expected(
-    crossfit: CrossFit, scores: HeldOutScores, credit: Float[np.ndarray, " t"]
+    crossfit: CrossFit, scores: Position, credit: Float[np.ndarray, " t"]
 ) -> dict[str, float]:
     """Agreement, its gain above that of another `credit`, and neighbours kept, with errors."""
     agreement = crossfit.estimate(scores.credit)
@@ -256,56 +299,3 @@ class Mixture(NamedTuple):
     weights: Float[np.ndarray, "p p"]
     solutions: list[Solution]
     share: float
-
-
-def fit_place(
-    data: FitData,
-    solver: Exact,
-    *,
-    lmbda: float,
-    alphas: Sequence[float],
-    place: float,
-    scale: float = 1.0,
-    starts: Mapping[Anchor, Float[np.ndarray, "p p"]] | None = None,
-    counter: Counter | None = None,
-) -> Mixture:
-    """Fit the anchors on both sides of a place, and mix their matrices.
-
-    Parameters
-    ----------
-    data : FitData
-    solver : Exact
-    lmbda : float
-        λ of the line.
-    alphas : sequence of float
-        α of its anchors after the original features, falling to 0.
-    place : float
-        0 for the original features, 1 for the first anchor and so on.
-    scale : float
-        The factor of all similarities.
-    starts : mapping or None
-        The W from which the fit of an anchor starts.
-    counter : Counter or None
-    """
-    before = min(int(place), len(alphas) - 1)  # the anchor on the side of the original, which is 0
-    sides = alphas[max(0, before - 1) : before + 1]
-    problem = solver.problem(data, local=any(sides))
-    means = {
-        anchor: problem.start(weights, anchor_arm(anchor))
-        for anchor, weights in (starts or {}).items()
-        if anchor[0] == lmbda
-    }
-    solutions: dict[Anchor, Solution] = {}
-    for alpha in sorted(sides):
-        anchor = (lmbda, alpha)
-        start = means.get(anchor)
-        for neighbour, solution in solutions.items():  # at most one
-            if solution.warm is not None:
-                start = solution.warm.moved(means.get(neighbour), start)
-        solutions[anchor] = solver.minimise(problem, anchor_arm(anchor), start, counter)
-    fits = [solutions[lmbda, alpha] for alpha in sides]
-    matrices = [solution.transform.weights.astype(np.float64) for solution in fits]
-    if not before:
-        matrices.insert(0, scaled_identity_of(matrices[0]))
-    share = place - before
-    return Mixture(scale**0.5 * mix_anchors(matrices, share), fits, share)

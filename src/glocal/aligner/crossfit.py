@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from jaxtyping import Float
 
 from glocal.aligner.arm import Arm
-from glocal.aligner.data import NEIGHBOURS, FitData, Fold, pooled_answers
-from glocal.aligner.exact import Exact, Solution, WarmStart
+from glocal.aligner.data import FitData, Fold, neighbour_count, pooled_answers
+from glocal.aligner.exact import Exact, Solution
 from glocal.data.answers import Answers
 from glocal.data.people import question_numbers
-from glocal.evaluation.agreement import answer_credit
-from glocal.evaluation.intervals import Estimate, Units, mean_estimate
+from glocal.evaluation.agreement import answer_credit, credit_units
+from glocal.evaluation.intervals import Estimate, mean_estimate
 from glocal.evaluation.structure import kept_by_image, neighbourhoods
 from glocal.similarity import choice_loss, of_pairs
 from glocal.solver import Counter
@@ -44,8 +44,7 @@ def anchor_arm(anchor: Anchor) -> Arm:
     return Arm(method="glocal", lmbda=lmbda, alpha=alpha, tau=ANCHOR_TAU)
 
 
-@dataclass(frozen=True, eq=False)
-class HeldOut:
+class HeldOut(NamedTuple):
     """What one fold holds out: answers as rows of the objects X, and images with their neighbours.
 
     `X` and `images` are standardized. `neighbours` are those among the images as they are
@@ -71,17 +70,14 @@ class HeldOut:
         return cls(X, answers, images, neighbourhoods(images, k), raw)
 
 
-def neighbour_count(images: int) -> int:
-    """How many nearest neighbours are compared among so many images."""
-    return min(NEIGHBOURS, images - 1)
-
-
 @dataclass(frozen=True, eq=False)
-class HeldOutScores:
-    """Scores of one transform per fold on everything that the folds hold out.
+class Position:
+    """One transform per fold, by its place on a line, and its scores on what the folds hold out.
 
     Parameters
     ----------
+    lmbda, place : float
+        λ of the line; 0 for the original features, 1 for the first anchor and so on.
     credit : (t,) array
         How right the choice by cosine is on each held-out answer, 0 to 1.
     losses : (t,) array
@@ -97,6 +93,8 @@ class HeldOutScores:
         not compared.
     """
 
+    lmbda: float
+    place: float
     credit: Float[np.ndarray, " t"]
     losses: Float[np.ndarray, " t"]
     agreement: float
@@ -104,6 +102,21 @@ class HeldOutScores:
     scale: float
     kept: Float[np.ndarray, " m"]
     kept_raw: Float[np.ndarray, " r"]
+
+    @property
+    def kept_error(self) -> float:
+        """The standard error of the mean share of neighbours kept."""
+        return float(self.kept.std() / np.sqrt(len(self.kept)))
+
+    @property
+    def kept_lower_bound(self) -> float:
+        """The promise: the mean share of neighbours kept, less a standard error."""
+        return float(self.kept.mean()) - self.kept_error
+
+    def interpolate(self, other: Position, share: float) -> Position:
+        """The place at this share of the way to another; all scores are interpolated linearly."""
+        steps = {name: vars(other)[name] - value for name, value in vars(self).items()}
+        return Position(**{name: vars(self)[name] + share * step for name, step in steps.items()})
 
 
 class CrossFit:
@@ -117,6 +130,10 @@ class CrossFit:
     ----------
     answers : Answers
         All answers that are held out, in the order of the scores.
+    local : bool
+        Whether there are fits with a local term.
+    alphas : tuple of float
+        α of the anchors after the original, falling to 0, `global`.
     solutions : dict
         The fits of each anchor, one per fold.
     """
@@ -136,46 +153,42 @@ class CrossFit:
         self._counter = counter
         self._problems = [self._solver.problem(fold.data, local=local, axes=axes) for fold in folds]
         self._starts = starts
+        self.local = local
+        self.alphas = ANCHOR_ALPHAS if local else ANCHOR_ALPHAS[-1:]
         self.heldout = [HeldOut.of(fold) for fold in folds]
         self.answers = pooled_answers([fold.answers for fold in folds])
         self._questions = question_numbers(self.answers)
         self.solutions: dict[Anchor, list[Solution]] = {}
 
-    def fit(self, anchor: Anchor, neighbour: Anchor | None = None) -> list[Solution]:
+    def fit(self, anchor: Anchor, neighbour: Anchor | None = None) -> None:
         """Fit an anchor on every fold, starting from the fits of a neighbouring anchor.
 
         None starts at the fits of `global` at the nearest λ, if there are any.
         """
         if anchor in self.solutions:
-            return self.solutions[anchor]
+            return
         if neighbour is None:
-            lmbdas = [lmbda for lmbda, alpha in self.solutions if not alpha]
-            nearest = min(lmbdas, key=lambda lmbda: abs(np.log(lmbda / anchor[0])), default=None)
-            neighbour = None if nearest is None else (nearest, 0.0)
+            others = [other for other in self.solutions if not other[1]]
+            neighbour = min(
+                others, key=lambda other: abs(np.log(other[0] / anchor[0])), default=None
+            )
         arm = anchor_arm(anchor)
+        weights = self._starts.get(anchor)
         solutions: list[Solution] = []
         for fold, problem in enumerate(self._problems):
-            start = self._start(anchor, neighbour, fold, solutions)
+            start = None
+            if neighbour is not None:
+                start = self.solutions[neighbour][fold].warm
+                if solutions and start is not None:
+                    before = self.solutions[neighbour][fold - 1]
+                    start = start.moved(before.warm, solutions[-1].warm)
+            elif solutions:
+                start = solutions[-1].warm
+            elif weights is not None:
+                start = problem.start(weights, arm)
             solution = self._solver.minimise(problem, arm, start, self._counter, certified=False)
             solutions.append(solution)
         self.solutions[anchor] = solutions
-        return solutions
-
-    def _start(
-        self, anchor: Anchor, neighbour: Anchor | None, fold: int, solutions: Sequence[Solution]
-    ) -> WarmStart | None:
-        """The start of a fold's fit, given the fits of this anchor on the folds before it."""
-        if neighbour is None:
-            if solutions:
-                return solutions[-1].warm
-            weights = self._starts.get(anchor)
-            if weights is None:
-                return None
-            return self._problems[fold].start(weights, anchor_arm(anchor))
-        start = self.solutions[neighbour][fold].warm
-        if not solutions or start is None:
-            return start
-        return start.moved(self.solutions[neighbour][fold - 1].warm, solutions[-1].warm)
 
     def matrices(self, anchor: Anchor) -> list[Float[np.ndarray, "p p"]]:
         """W of each fold."""
@@ -186,48 +199,53 @@ class CrossFit:
     def scores(
         self,
         objects: Sequence[Float[np.ndarray, "_ p"]],
-        images: Sequence[Float[np.ndarray, "_ p"]] | None = None,
-    ) -> HeldOutScores:
-        """Score the transformed objects, and images, of every fold."""
-        sides = list(zip(objects, self.heldout, strict=True))
-        S = np.concatenate(
-            [of_pairs(Z, side.answers.objects, side.answers.pairs, "dot") for Z, side in sides]
-        )
-        credit = np.concatenate([answer_credit(Z, side.answers) for Z, side in sides])
-        scale = best_similarity_scale(S, self.answers.weights)
+        images: Sequence[Float[np.ndarray, "_ p"]] = (),
+        *,
+        lmbda: float = np.inf,
+        place: float = 0.0,
+    ) -> Position:
+        """Score the transformed objects, and images if there are any, of every fold."""
+        S = []
+        credit = []
+        for Z, side in zip(objects, self.heldout, strict=True):
+            S.append(of_pairs(Z, side.answers.objects, side.answers.pairs, "dot"))
+            credit.append(answer_credit(Z, side.answers))
         kept = [np.empty(0)]
         kept_raw = [np.empty(0)]
-        for Z, side in zip(images or (), self.heldout, strict=images is not None):
+        for Z, side in zip(images, self.heldout, strict=bool(images)):
             k = neighbour_count(len(Z))
             after = neighbourhoods(Z, k)
-            kept.append(kept_by_image(side.images, Z, k, before=side.neighbours, after=after))
-            if side.raw_neighbours is not None:
-                kept_raw.append(
-                    kept_by_image(side.images, Z, k, before=side.raw_neighbours, after=after)
-                )
-        losses = choice_loss(scale * S)
-        return HeldOutScores(
-            credit=credit,
+            for shares, before in ((kept, side.neighbours), (kept_raw, side.raw_neighbours)):
+                if before is not None:
+                    shares.append(kept_by_image(side.images, Z, k, before=before, after=after))
+        similarities = np.concatenate(S)
+        weights = self.answers.weights
+        scale = best_similarity_scale(similarities, weights)
+        losses = choice_loss(scale * similarities)
+        return Position(
+            lmbda=lmbda,
+            place=place,
+            credit=np.concatenate(credit),
             losses=losses,
-            agreement=float(np.average(credit, weights=self.answers.weights)),
-            loss=float(np.average(losses, weights=self.answers.weights)),
+            agreement=float(np.average(np.concatenate(credit), weights=weights)),
+            loss=float(np.average(losses, weights=weights)),
             scale=scale,
             kept=np.concatenate(kept),
             kept_raw=np.concatenate(kept_raw),
         )
 
-    def anchor_scores(self, anchor: Anchor | None, *, images: bool = False) -> HeldOutScores:
+    def anchor_scores(self, anchor: Anchor | None, *, images: bool = False) -> Position:
         """Scores of an anchor that was fitted, or of the standardized features (None).
 
         Only with `images` are neighbours compared.
         """
         objects = [side.X for side in self.heldout]
-        rows = [side.images for side in self.heldout]
+        rows = [side.images for side in self.heldout] if images else []
         if anchor is not None:
             matrices = self.matrices(anchor)
             objects = [X @ W for X, W in zip(objects, matrices, strict=True)]
-            rows = [X @ W for X, W in zip(rows, matrices, strict=True)]
-        return self.scores(objects, rows if images else None)
+            rows = [X @ W for X, W in zip(rows, matrices, strict=images)]
+        return self.scores(objects, rows)
 
     @property
     def candidates(self) -> int:
@@ -248,11 +266,7 @@ class CrossFit:
 
     def estimate(self, values: Float[np.ndarray, " t"]) -> Estimate:
         """The weighted mean of a value for each held-out answer, with its standard error."""
-        answers = self.answers
-        units = Units(
-            values=values, answers=answers.objects, weights=answers.weights, clusters=answers.person
-        )
-        return units.estimate()
+        return credit_units(values, self.answers).estimate()
 
 
 def best_similarity_scale(
@@ -281,3 +295,18 @@ def best_similarity_scale(
             return float(next_scale)
         scale = next_scale
     return float(scale)
+
+
+def mix_anchors(
+    anchors: Sequence[Float[np.ndarray, "n p"]], place: float
+) -> Float[np.ndarray, "n p"]:
+    """The mixture at a place: a straight line from each anchor to the next."""
+    before = max(0, min(int(place), len(anchors) - 2))
+    share = place - before
+    return (1 - share) * anchors[before] + share * anchors[before + 1]
+
+
+def scaled_identity_of(W: Float[np.ndarray, "p p"]) -> Float[np.ndarray, "p p"]:
+    """The identity at the scale of W."""
+    identity: np.ndarray = np.trace(W) / len(W) * np.eye(len(W))
+    return identity

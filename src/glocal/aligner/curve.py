@@ -10,7 +10,7 @@ from jaxtyping import Float, Int
 
 from glocal.aligner.arm import Arm
 from glocal.aligner.data import FitData
-from glocal.aligner.exact import Exact, WarmStart
+from glocal.aligner.exact import Exact
 from glocal.data.answers import Answers
 from glocal.data.features import Features
 from glocal.data.splits import question_folds
@@ -130,11 +130,10 @@ def _path(features: Features, answers: Answers) -> list[Float[np.ndarray, "n p"]
     """The objects under `global` with each of `LAMBDAS`."""
     data = FitData(features, answers)
     problem = _SOLVER.problem(data, local=False)
-    rows = np.asarray(features.matrix, np.float64)
-    embeddings: list[np.ndarray] = []
-    start: WarmStart | None = None
+    embeddings = []
+    start = None
     for lmbda in LAMBDAS:
         solution = _SOLVER.minimise(problem, Arm(method="global", lmbda=lmbda), start)
-        embeddings.append(solution.transform.apply(rows))
+        embeddings.append(data.embedding(solution.transform))
         start = solution.warm
     return embeddings

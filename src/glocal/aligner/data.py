@@ -14,7 +14,7 @@ from pydantic import Field
 from glocal.aligner.arm import Arm
 from glocal.data.answers import Answers
 from glocal.data.check import MAX_ANSWERS_BEFORE_FIT, check_columns, check_local, warn
-from glocal.data.features import Features, Standardization, check_finite, row_blocks
+from glocal.data.features import Features, Standardization, check_finite
 from glocal.data.splits import check_fold, local_blocks, object_folds, question_folds
 from glocal.errors import DataError, ParameterError
 from glocal.files import array_sha256
@@ -122,6 +122,10 @@ class FitData:
             bias = bias.astype(np.float32)
         return LinearTransform(weights.astype(np.float32), bias, scalars.mean, scalars.std)
 
+    def embedding(self, transform: LinearTransform) -> Float[np.ndarray, "n r"]:
+        """All objects under a transform, float64."""
+        return transform.map_rows(np.asarray(self.features.matrix, dtype=np.float64))
+
     @property
     def evaluation_images(self) -> Features:
         """The images whose neighbours are to be kept: local images, or without any the objects."""
@@ -221,8 +225,7 @@ class FitData:
     @property
     def _used_images(self) -> Int[np.ndarray, " m"]:
         """The rows of the local features that are used."""
-        n = 0 if self.local_features is None else len(self.local_features)
-        return np.arange(n) if self.images is None else self.images
+        return np.arange(len(self.evaluation_images)) if self.images is None else self.images
 
     def _split_rows(
         self, rows: Int[np.ndarray, " k"], fold: int, folds: int
@@ -267,19 +270,17 @@ class FitData:
         return [images[rows] for rows in blocks[:MAX_BLOCKS]]
 
     def local_rows(self, dtype: str) -> list[Float[np.ndarray, "_ p"]]:
-        """Read the blocks of local images, in the order of their file, and standardize them."""
-        if self.local_features is None:
-            return []
-        features = self.local_features
-        rows = np.concatenate(self.blocks)
-        order = np.argsort(rows, kind="stable")
-        X = np.empty((len(rows), features.dimensions), dtype=dtype)
-        for start, stop in row_blocks(*X.shape):
-            positions = order[start:stop]
-            chunk = np.asarray(features.matrix[rows[positions]])
-            check_finite(chunk, features.source, rows[positions])
-            X[positions] = self.scalars(chunk, dtype)
-        return np.split(X, np.cumsum([len(block) for block in self.blocks])[:-1])
+        """Read each block of local images, in the order of their file, and standardize it."""
+        images = self.evaluation_images
+        blocks = []
+        for rows in self.blocks:
+            order = np.argsort(rows)
+            raw = np.asarray(images.matrix[rows[order]])
+            check_finite(raw, images.source, rows[order])
+            X = np.empty(raw.shape, dtype=dtype)
+            X[order] = self.scalars(raw, dtype)
+            blocks.append(X)
+        return blocks
 
     def objects_and_answers(self, dtype: str) -> tuple[Float[np.ndarray, "n p"], Answers]:
         """The standardized objects that the answers name, and the answers as rows of them."""
@@ -313,3 +314,8 @@ def pooled_answers(folds: Sequence[Answers]) -> Answers:
     return Answers(
         column("objects"), column("weights"), kind=folds[0].kind, person=column("person")
     )
+
+
+def neighbour_count(images: int) -> int:
+    """How many nearest neighbours are compared among so many images."""
+    return min(NEIGHBOURS, images - 1)

@@ -19,7 +19,6 @@ from glocal.results import SolverReport
 from glocal.solver import (
     Counter,
     DualityGap,
-    GapEstimate,
     SolverResult,
     best_scale,
     identity_scale,
@@ -27,7 +26,7 @@ from glocal.solver import (
     minimise,
     minimise_naive,
 )
-from glocal.solver.minimise import Criterion, Pairs
+from glocal.solver.minimise import Pairs
 from glocal.transform import LinearTransform
 
 Dtype = Literal["float32", "float64"]
@@ -118,7 +117,7 @@ class Exact(Options):
         blocks = data.local_rows(self.dtype) if local else []
         with single_threaded_blas() as max_threads:
             workers = Workers.of(X.shape, len(answers), map(len, blocks), max_threads)
-            axes = Axes.of(X, blocks) if axes is None else axes
+            axes = axes or Axes.of(X, blocks)
             U = axes.U.astype(self.dtype)
             choices = ChoiceLoss(
                 workers.product(X, U),
@@ -130,9 +129,12 @@ class Exact(Options):
             rotated_blocks = tuple(workers.product(block, U) for block in blocks)
         return Problem(data, axes, choices, rotated_blocks, workers)
 
-    def solve(self, data: FitData, arm: Arm, counter: Counter | None = None) -> Solution:
+    def solve(
+        self, data: FitData, arm: Arm, counter: Counter | None = None, *, certified: bool = True
+    ) -> Solution:
         """Minimise one arm from the best scaled identity."""
-        return self.minimise(self.problem(data, local=arm.local), arm, counter=counter)
+        problem = self.problem(data, local=arm.local)
+        return self.minimise(problem, arm, counter=counter, certified=certified)
 
     def minimise(
         self,
@@ -154,19 +156,17 @@ class Exact(Options):
         TrivialOptimumError
             λ is at or above λ_max: the optimum is W = 0.
         """
-        scale: float | None = None
-        limit: float | None = None
+        scale = None
         options: dict[str, Any] = {
             "moments": problem.axes.moments,
             "tol": self.tolerance,
-            "counter": Counter() if counter is None else counter,
+            "counter": counter or Counter(),
         }
         budget = self.max_evaluations
         with single_threaded_blas():
             objective = problem.objective(arm)
-            criterion: Criterion = (DualityGap if certified else GapEstimate)(objective)
-            if objective.mix < 1:
-                limit = _checked_lambda(objective, arm)
+            criterion = DualityGap(objective, certified=certified)
+            limit = _checked_lambda(objective, arm) if objective.mix < 1 else None
             if not objective.mix:
                 result = minimise_naive(
                     problem.choices, arm.lmbda, max_evaluations=budget, **options
@@ -222,7 +222,8 @@ class Problem:
 
     def objective(self, arm: Arm) -> Objective:
         """The objective of an arm; teachers are computed once for each temperature."""
-        mix = self.axes.mix(arm.identity)
+        p, r = self.axes.U.shape
+        mix = arm.identity * r / (p - arm.identity * (p - r))  # off the axes W = cI
         if not arm.local:
             return Objective(self.choices, None, 0.0, arm.lmbda, mix)
         if arm.tau not in self._local:
@@ -259,11 +260,6 @@ class Axes:
         moments, U = np.linalg.eigh(X.T @ X / len(X))
         return cls(U if span is None else span @ U, np.maximum(moments, 0))
 
-    def mix(self, mix: float) -> float:
-        """The share of the scaled identity in the remaining penalty."""
-        p, r = self.U.shape
-        return mix * r / (p - mix * (p - r))
-
     def leading(self, count: int) -> Axes:
         """The axes with the largest second moments, at most `count`."""
         return Axes(self.U[:, -count:], self.moments[-count:])
@@ -295,7 +291,8 @@ def _checked_lambda(objective: Objective, arm: Arm) -> float:
 
 
 def scaled_identity(data: FitData) -> LinearTransform:
-    """The features, centred as the data are, at the scale that fits the answers best."""
+    """The features as they are, not centred, at the scale that fits the answers best."""
+    data = replace(data, centre=0.0)
     X, answers = data.objects_and_answers("float32")
     with single_threaded_blas() as threads:
         workers = Workers.of(X.shape, len(answers), (), threads)
@@ -305,7 +302,7 @@ def scaled_identity(data: FitData) -> LinearTransform:
 
 
 def _from_identity(
-    objective: Objective, gap: Criterion, budget: int, options: dict[str, Any]
+    objective: Objective, gap: DualityGap, budget: int, options: dict[str, Any]
 ) -> tuple[float, SolverResult]:
     """Minimise from the best scaled identity, and where that is nearly 0 from a second start too.
 

@@ -13,8 +13,7 @@ import numpy as np
 
 from glocal._version import __version__
 from glocal.aligner.arm import Arm
-from glocal.aligner.crossfit import neighbour_count
-from glocal.aligner.data import FitData, Fold, pooled_answers
+from glocal.aligner.data import FitData, Fold, neighbour_count, pooled_answers
 from glocal.aligner.exact import Exact, Solution, scaled_identity
 from glocal.aligner.keep import Keep
 from glocal.aligner.paper import PaperLoop
@@ -27,7 +26,7 @@ from glocal.errors import (
     OverfitWarning,
     ParameterError,
 )
-from glocal.evaluation.agreement import odd_one_out
+from glocal.evaluation.agreement import credit_units, odd_one_out
 from glocal.evaluation.change import chance_level
 from glocal.evaluation.intervals import FRACTION, Units
 from glocal.evaluation.structure import kept_by_image
@@ -113,7 +112,7 @@ def fit(
             f"`what` is {what!r}; pass an Arm, as Arm('global', lmbda=1.0), or a Keep, as "
             "Keep(0.9)."
         )
-    solver = Exact() if solver is None else solver
+    solver = solver or Exact()
     if what is None and isinstance(solver, Exact):
         what = Keep()
     elif what is None:
@@ -127,8 +126,7 @@ def fit(
     scores = None
     if parts:
         solutions = [_solve(part.data, what, solver, counter) for part in parts]
-        scores = _holdout_scores(data, parts, solutions, holdout or DEFAULT_FOLDS)
-        scores["axes_chance"] = _axes_chance(data, solution, parts, solutions)
+        scores = _holdout_scores(data, solution, parts, solutions, holdout or DEFAULT_FOLDS)
     return _record_fit(data, solution, seconds, scores)
 
 
@@ -189,58 +187,46 @@ def _solve(data: FitData, what: Arm | Keep, solver: Solver, counter: Counter) ->
 
 
 def _holdout_scores(
-    data: FitData, parts: list[Fold], solutions: list[Solution], folds: int
+    data: FitData, solution: Solution, parts: list[Fold], solutions: list[Solution], folds: int
 ) -> dict[str, Any]:
     """The scores of fits without some folds on both sides of each; a warning if they overfit."""
-    raw = replace(data, centre=0.0)
-    objects = np.asarray(data.features.matrix, dtype=np.float64)
-    embeddings = [solution.transform.map_rows(objects) for solution in solutions]
-    originals = [
-        scaled_identity(replace(part.data, centre=0.0)).map_rows(objects) for part in parts
-    ]
-    scores: dict[str, Any] = {
-        "of": data.fold_unit,
-        "folds": folds,
-        "seed": data.seed,
-        "converged": all(solution.converged for solution in solutions),
-    }
-    scores["fitted"] = _agreement(embeddings, originals, [part.data.answers for part in parts])
-    scores["heldout"] = _agreement(embeddings, originals, [part.answers for part in parts])
-    kept: list[np.ndarray] = []
-    for part, solution in zip(parts, solutions, strict=True):
+    embeddings = [data.embedding(fit.transform) for fit in solutions]
+    originals = [data.embedding(scaled_identity(part.data)) for part in parts]
+    fitted = [part.data.answers for part in parts]
+    fitted_scores = _agreement(embeddings, originals, fitted)
+    scores = _agreement(embeddings, originals, [part.answers for part in parts])
+    kept = []
+    for part, fit_of_part in zip(parts, solutions, strict=True):
         images = data.evaluation_rows(part.rows)
-        k = neighbour_count(len(images))
-        Z = solution.transform.map_rows(images)
-        kept.append(kept_by_image(raw.scalars(images, "float64"), Z, k))
-        scores["heldout"] |= {"k": k, "n_images": len(images)}
-    scores["heldout"]["neighbours_kept"] = float(np.concatenate(kept).mean())
-    loss = scores["heldout"]["loss"]
-    original_loss = scores["heldout"]["original_loss"]
-    if loss > original_loss:
+        X = data.features.standardization(images, "float64")
+        scores |= {"k": neighbour_count(len(images)), "n_images": len(images)}
+        kept.append(kept_by_image(X, fit_of_part.transform.map_rows(images), scores["k"]))
+    scores["neighbours_kept"] = float(np.concatenate(kept).mean())
+    if scores["loss"] > scores["original_loss"]:
         warnings.warn(
-            f"overfitting: the held-out loss {loss:.4f} is above {original_loss:.4f}, that of "
-            "scaled features without a transform (loss on the fitted answers "
-            f"{scores['fitted']['loss']:.4f}). Raise lmbda, or let it be chosen, unless a warning "
-            "about the answers names another cause: fix that first.",
+            f"overfitting: the held-out loss {scores['loss']:.4f} is above "
+            f"{scores['original_loss']:.4f}, that of scaled features without a transform (loss on "
+            f"the fitted answers {fitted_scores['loss']:.4f}). Raise lmbda, or let it be chosen, "
+            "unless a warning about the answers names another cause: fix that first.",
             OverfitWarning,
             stacklevel=3,
         )
-    return scores
-
-
-def _axes_chance(
-    data: FitData, solution: Solution, parts: list[Fold], solutions: list[Solution]
-) -> float:
-    """The change of an axis that the choice of the answers explains: `chance_level`."""
-    X = np.asarray(data.features.matrix, dtype=np.float64)
-    embeddings = [part_solution.transform.map_rows(X) for part_solution in solutions]
-    fractions = [len(part.data.answers) / len(data.answers) for part in parts]
-    return chance_level(solution.transform.map_rows(X), embeddings, fractions)
+    fractions = [len(answers) / len(data.answers) for answers in fitted]
+    return {
+        "of": data.fold_unit,
+        "folds": folds,
+        "seed": data.seed,
+        "converged": all(fit.converged for fit in solutions),
+        "fitted": fitted_scores,
+        "heldout": scores,
+        # the change of an axis that the choice of the answers explains
+        "axes_chance": chance_level(data.embedding(solution.transform), embeddings, fractions),
+    }
 
 
 def _agreement(
     embeddings: list[np.ndarray], originals: list[np.ndarray], answers: list[Answers]
-) -> dict[str, float | int | None]:
+) -> dict[str, Any]:
     """Agreement and loss of transformed and original objects, pooled over the answers of folds."""
     units, loss = _pooled_score(embeddings, answers)
     original_units, original_loss = _pooled_score(originals, answers)
@@ -268,12 +254,8 @@ def _pooled_score(embeddings: list[np.ndarray], answers: list[Answers]) -> tuple
     scores = [
         odd_one_out(Z, part, interval=False) for Z, part in zip(embeddings, answers, strict=True)
     ]
-    pooled = pooled_answers(answers)
-    units = Units(
-        values=np.concatenate([score.units.values for score in scores]),
-        answers=pooled.objects,
-        weights=pooled.weights,
-        clusters=pooled.person,
+    units = credit_units(
+        np.concatenate([score.units.values for score in scores]), pooled_answers(answers)
     )
     weights = [part.total_weight for part in answers]
     return units, float(np.average([score.loss for score in scores], weights=weights))

@@ -11,17 +11,16 @@ from jaxtyping import Float
 from pydantic import Field
 
 from glocal.aligner.arm import Arm
-from glocal.aligner.choice import KeepCurve
+from glocal.aligner.choice import KeepCurve, Line
 from glocal.aligner.crossfit import (
-    ANCHOR_ALPHAS,
     FOLDS,
-    Anchor,
     CrossFit,
-    HeldOutScores,
+    Position,
+    mix_anchors,
+    scaled_identity_of,
 )
 from glocal.aligner.data import AUTO, FitData
 from glocal.aligner.exact import Exact, Solution
-from glocal.aligner.line import Line, Position, mix_anchors, scaled_identity_of
 from glocal.aligner.paper import PaperLoop
 from glocal.errors import DataError, ParameterError
 from glocal.evaluation.agreement import answer_credit
@@ -78,12 +77,11 @@ class Keep(Options):
                 "`keep` chooses method, alpha, lmbda and tau, and fits with the exact solver. Give "
                 "`method` with another solver."
             )
-        counter = Counter() if counter is None else counter
+        counter = counter or Counter()
         keep = self.keep
         if keep is None and data.local_features is not None:
             keep = DEFAULT_KEEP
-        choose_curve = best_centre if data.centre == AUTO else keep_curve
-        return choose_curve(data, solver, keep=keep, counter=counter).solve(keep, counter)
+        return keep_curve(data, solver, keep=keep, counter=counter).solve(keep, counter)
 
 
 def keep_curve(
@@ -92,7 +90,6 @@ def keep_curve(
     *,
     keep: float | None = DEFAULT_KEEP,
     counter: Counter | None = None,
-    nearby: KeepCurve | None = None,
 ) -> KeepCurve:
     """Score lines of transforms on three folds of objects, or of questions, and of local images.
 
@@ -109,6 +106,10 @@ def keep_curve(
     and for a `keep` of None, they are of questions: scores are then those of new answers about the
     same objects.
 
+    With `centre` "auto" it is the curve of the data centred by 0, ½ or 1, whichever agrees best:
+    the smallest of these whose agreement is within a standard error of the largest. The later
+    curves start from the fits of the one before.
+
     Parameters
     ----------
     data : FitData
@@ -120,16 +121,32 @@ def keep_curve(
         promised.
     counter : Counter or None
         Counts and reports the evaluations.
-    nearby : KeepCurve or None
-        The curve of the same data with another centre: fits start at its matrices.
 
     Raises
     ------
     DataError
         Fewer than 30 answers, or three folds leave none to fit or to score.
     """
-    solver = Exact() if solver is None else solver
-    counter = Counter() if counter is None else counter
+    solver = solver or Exact()
+    counter = counter or Counter()
+    if data.centre != AUTO:
+        return _curve(data, solver, keep, counter, None)
+    curves: list[KeepCurve] = []
+    for centre in CENTRES:
+        nearby = curves[-1] if curves else None
+        curves.append(_curve(replace(data, centre=centre), solver, keep, counter, nearby))
+    choices = [curve.choose(keep) for curve in curves]
+    best = max(choices, key=attrgetter("agreement"))
+    for curve, choice in zip(curves, choices, strict=True):
+        if curves[0].crossfit.is_tie(best.credit - choice.credit):
+            return replace(curve, evaluations=sum(each.evaluations for each in curves))
+    return curves[0]
+
+
+def _curve(
+    data: FitData, solver: Exact, keep: float | None, counter: Counter, nearby: KeepCurve | None
+) -> KeepCurve:
+    """The curve of one centre; fits start at the matrices of a curve of `nearby` centre."""
     before = counter.evaluations
     data.check(Arm(method="global" if data.local_features is None else "glocal"))
     if len(data.answers) < MIN_ANSWERS:
@@ -147,14 +164,12 @@ def keep_curve(
             local=keep is not None and data.local_features is not None,
             starts={} if nearby is None else nearby.starts,
         )
-        if unit == "questions":
-            scores = _scores_of_few(data, crossfit)
-        else:
-            scores = _scores_of_many(crossfit, _FIRST_LAMBDA if nearby is None else nearby.penalty)
+        first = _FIRST_LAMBDA if nearby is None else nearby.penalty
+        scores = _penalty_scores(data, crossfit, unit, first)
         if keep is not None:
             scores.pop(np.inf, None)  # no transform is the first place of each line
         penalty = _largest_within_error(crossfit, scores)
-        lines = _lines(data, crossfit, keep, scores, penalty)
+        lines = _lines(crossfit, keep, scores, penalty)
     scalars = data.scalars
     shift = 0.0 if scalars.shift is None else scalars.shift / scalars.std
     raw_credit = [answer_credit(side.X + shift, side.answers) for side in crossfit.heldout]
@@ -171,44 +186,20 @@ def keep_curve(
     )
 
 
-def best_centre(
-    data: FitData,
-    solver: Exact | None = None,
-    *,
-    keep: float | None = DEFAULT_KEEP,
-    counter: Counter | None = None,
-) -> KeepCurve:
-    """The curve of the data centred by 0, ½ or 1, whichever agrees best.
+def _penalty_scores(
+    data: FitData, crossfit: CrossFit, unit: str, first: float
+) -> dict[float, Position]:
+    """The scores of `global` from the first λ down while the loss falls, or else up.
 
-    It is the smallest of these whose agreement is within a standard error of the largest. The later
-    curves start from the fits of the one before.
+    On folds of questions it falls from 100 p / t until two losses rise; λ = ∞ is no transform.
     """
-    counter = Counter() if counter is None else counter
-    curves: list[KeepCurve] = []
-    for centre in CENTRES:
-        nearby = curves[-1] if curves else None
-        centred = replace(data, centre=centre)
-        curves.append(keep_curve(centred, solver, keep=keep, counter=counter, nearby=nearby))
-    choices = [curve.choose(keep) for curve in curves]
-    best = max(choices, key=attrgetter("agreement"))
-    for curve, choice in zip(curves, choices, strict=True):
-        if curves[0].crossfit.is_tie(best.credit - choice.credit):
-            return replace(curve, evaluations=sum(each.evaluations for each in curves))
-    return curves[0]
-
-
-def _scores_of_few(data: FitData, crossfit: CrossFit) -> dict[float, HeldOutScores]:
-    """The scores of `global` from 100 p / t down until two losses rise; λ = ∞ is no transform."""
-    scores = {np.inf: crossfit.anchor_scores(None)}
-    unit = data.features.dimensions / data.answers.total_weight
-    lambdas = [float(f"{penalty * unit:.2g}") for penalty in PENALTIES_PER_ANSWER]
-    _add_penalty_scores(crossfit, lambdas, scores, patience=2)
-    return scores
-
-
-def _scores_of_many(crossfit: CrossFit, first: float) -> dict[float, HeldOutScores]:
-    """The scores of `global` from the first λ down while the loss falls, or else up."""
-    scores: dict[float, HeldOutScores] = {}
+    if unit == "questions":
+        scores = {np.inf: crossfit.anchor_scores(None)}
+        columns_per_answer = data.features.dimensions / data.answers.total_weight
+        lambdas = [float(f"{penalty * columns_per_answer:.2g}") for penalty in PENALTIES_PER_ANSWER]
+        _add_penalty_scores(crossfit, lambdas, scores, patience=2)
+        return scores
+    scores = {}
     index = _LAMBDAS.index(first)
     _add_penalty_scores(crossfit, _LAMBDAS[index:], scores)
     if _lowest(scores) == first:
@@ -219,7 +210,7 @@ def _scores_of_many(crossfit: CrossFit, first: float) -> dict[float, HeldOutScor
 def _add_penalty_scores(
     crossfit: CrossFit,
     lambdas: Sequence[float],
-    scores: dict[float, HeldOutScores],
+    scores: dict[float, Position],
     patience: int = 1,
 ) -> None:
     """Fit `global` at each λ, and add its scores, until the loss no longer falls.
@@ -236,7 +227,7 @@ def _add_penalty_scores(
             return
 
 
-def _largest_within_error(crossfit: CrossFit, scores: Mapping[float, HeldOutScores]) -> float:
+def _largest_within_error(crossfit: CrossFit, scores: Mapping[float, Position]) -> float:
     """The largest λ whose held-out loss is within one paired standard error of the lowest."""
     lowest = _lowest(scores)
     for lmbda in sorted(scores, reverse=True):
@@ -246,56 +237,47 @@ def _largest_within_error(crossfit: CrossFit, scores: Mapping[float, HeldOutScor
     return lowest
 
 
-def _lowest(scores: Mapping[float, HeldOutScores]) -> float:
+def _lowest(scores: Mapping[float, Position]) -> float:
     """The λ with the lowest loss."""
     return min(scores, key=lambda lmbda: scores[lmbda].loss)
 
 
 def _lines(
-    data: FitData,
-    crossfit: CrossFit,
-    keep: float | None,
-    scores: Mapping[float, HeldOutScores],
-    penalty: float,
+    crossfit: CrossFit, keep: float | None, scores: Mapping[float, Position], penalty: float
 ) -> tuple[Line, ...]:
     """The lines: of λ* alone without `keep`; of every λ without local images, else of two."""
-    finite = sorted((lmbda for lmbda in scores if np.isfinite(lmbda)), reverse=True)
+    lambdas = sorted((lmbda for lmbda in scores if np.isfinite(lmbda)), reverse=True)
     if keep is None:
-        lambdas = [min(penalty, finite[0])]
-    elif data.local_features is None:
-        lambdas = finite
-    else:
-        steps = _LAMBDAS if penalty in _LAMBDAS else finite
+        lambdas = [min(penalty, lambdas[0])]
+    elif crossfit.local:
+        steps = _LAMBDAS if penalty in _LAMBDAS else lambdas
         index = steps.index(penalty)
         lambdas = list(steps[max(0, index - 1) : index + 1])
-    has_local = keep is not None and data.local_features is not None
-    alphas = ANCHOR_ALPHAS if has_local else ANCHOR_ALPHAS[-1:]
-    places_between = 1 if keep is None else _PLACES
-    places = np.linspace(0, len(alphas), len(alphas) * places_between + 1)
-    return tuple(_line(crossfit, lmbda, alphas, places) for lmbda in lambdas)
+    ends = len(crossfit.alphas)
+    places = np.linspace(0, ends, ends * (1 if keep is None else _PLACES) + 1)
+    return tuple(_line(crossfit, lmbda, places) for lmbda in lambdas)
 
 
-def _line(
-    crossfit: CrossFit, lmbda: float, alphas: Sequence[float], places: Float[np.ndarray, " k"]
-) -> Line:
-    """Score the places of one λ: mixtures of the original features and the fits of these α."""
-    neighbour: Anchor | None = None
-    for alpha in sorted(alphas):
+def _line(crossfit: CrossFit, lmbda: float, places: Float[np.ndarray, " k"]) -> Line:
+    """Score the places of one λ: mixtures of the original features and the fits of the anchors."""
+    neighbour = None
+    for alpha in sorted(crossfit.alphas):
         crossfit.fit((lmbda, alpha), neighbour)
         neighbour = (lmbda, alpha)
-    matrices = [crossfit.matrices((lmbda, alpha)) for alpha in alphas]
-    objects: list[list[np.ndarray]] = []  # for each fold, one array per anchor
-    images: list[list[np.ndarray]] = []
-    for fold, side in enumerate(crossfit.heldout):
-        anchors = [fits[fold] for fits in matrices]
+    matrices = [crossfit.matrices((lmbda, alpha)) for alpha in crossfit.alphas]
+    objects = []  # for each fold, one array per anchor
+    images = []
+    for side, *anchors in zip(crossfit.heldout, *matrices, strict=True):
         anchors.insert(0, scaled_identity_of(anchors[0]))
         objects.append([side.X @ W for W in anchors])
         images.append([side.images @ W for W in anchors])
     positions = []
     for place in places:
-        scores = crossfit.scores(
+        position = crossfit.scores(
             [mix_anchors(anchors, place) for anchors in objects],
             [mix_anchors(anchors, place) for anchors in images],
+            lmbda=lmbda,
+            place=float(place),
         )
-        positions.append(Position(**vars(scores), lmbda=lmbda, place=float(place)))
+        positions.append(position)
     return Line(tuple(positions))

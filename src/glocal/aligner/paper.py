@@ -14,14 +14,11 @@ from glocal.aligner.data import FitData
 from glocal.aligner.exact import Dtype, Solution
 from glocal.data.answers import Answers
 from glocal.errors import DivergedError, import_optional
-from glocal.objective import Evaluation
 from glocal.options import Options
 from glocal.solver import Counter
 from glocal.transform import LinearTransform
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from glocal.solver.paper_loop import LoopSettings, Procedure
 
 FOLDS = 4
@@ -89,27 +86,19 @@ class PaperLoop(Options):
         from glocal.solver.paper_loop import LoopData, Procedure
 
         fitted, heldout, heldout_images = data.fold(0, FOLDS)
-        images = data.local_features if arm.local else None
 
         def loop_data(answers: Answers, rows: Any) -> LoopData:
             # NOTE raw rows: the scripts train the local term on them
-            matrix = None if images is None else images.matrix[rows]
-            return LoopData(answers.objects, answers.weights, matrix)
+            return LoopData(answers, data.evaluation_images.matrix[rows if arm.local else []])
 
         settings = self._settings(data, arm)
         procedure = Procedure(
             torch.from_numpy(data.scalars(np.asarray(data.features.matrix), self.dtype)),
-            data.answers.pairs,
             loop_data(fitted.answers, fitted.images),
             loop_data(heldout, heldout_images),
             settings,
+            counter or Counter(),
         )
-        counter = Counter() if counter is None else counter
-
-        def report(steps: int, losses: dict[str, float]) -> None:
-            counter(Evaluation(sum(losses.values()), losses, np.empty((0, 0))), steps)
-
-        procedure.on_epoch = report
         is_stopped = procedure.run(self.trainer)
         parts = procedure.parts("fitted") | {"penalty": float(procedure.penalty().detach())}
         objective = procedure.objective(parts)
@@ -145,12 +134,11 @@ class PaperLoop(Options):
         from glocal.solver.paper_loop import LoopSettings
 
         min_epochs = 20 if arm.local else 15
-        patience = 15 if arm.local else 10
         return LoopSettings(
             **arm.model_dump(),
             **self.model_dump(exclude={"dtype", "trainer", "min_epochs", "patience"}),
             min_epochs=min_epochs if self.min_epochs is None else self.min_epochs,
-            patience=patience if self.patience is None else self.patience,
+            patience=self.patience or (15 if arm.local else 10),
             block_size=data.block_size,
             seed=data.seed,
         )
@@ -158,14 +146,7 @@ class PaperLoop(Options):
 
 def _transform(procedure: Procedure, data: FitData) -> LinearTransform:
     """The learned map; its bias is the sum of the learned one and that of centring."""
-    transform = data.transform(_array(procedure.W))
-    if procedure.b is None:
-        return transform
-    learned = _array(procedure.b)
-    bias = learned if transform.bias is None else transform.bias + learned
-    return replace(transform, bias=bias)
-
-
-def _array(tensor: Tensor) -> np.ndarray:
-    """A tensor in float32, as the file stores it."""
-    return tensor.detach().float().cpu().numpy()
+    W, *learned = (tensor.detach().float().cpu().numpy() for tensor in procedure.parameters())
+    transform = data.transform(W)
+    biases = [bias for bias in (transform.bias, *learned) if bias is not None]
+    return replace(transform, bias=np.sum(biases, axis=0) if biases else None)

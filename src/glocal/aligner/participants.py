@@ -119,6 +119,5 @@ def _credit(
 def _embedding(features: Features, answers: Answers, solver: Exact) -> Float[np.ndarray, "n p"]:
     """The objects under `global`, fitted to some answers about rows of the features."""
     arm = Arm(method="global", lmbda=_PENALTY * features.dimensions / len(answers))
-    problem = solver.problem(FitData(features, answers), local=False)
-    solution = solver.minimise(problem, arm, certified=False)
-    return solution.transform(np.asarray(features.matrix, dtype=np.float64))
+    data = FitData(features, answers)
+    return data.embedding(solver.solve(data, arm, certified=False).transform)

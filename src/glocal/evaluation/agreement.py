@@ -97,7 +97,7 @@ def odd_one_out(
     S = _of_pairs(Z, answers, similarity)
     credits, is_tied = credit(S, pair_tolerance(Z, similarity))
     losses = choice_loss(S if similarity == "dot" else _of_pairs(Z, answers, "dot"))
-    units = _units(credits, answers)
+    units = credit_units(credits, answers)
     low = high = None
     if interval:
         low, high = units.estimate().interval(FRACTION)
@@ -141,7 +141,7 @@ def heldout_rows(credits: Mapping[str, Float[np.ndarray, " t"]], heldout: Answer
     """The rows of arms by their `credits` on held-out answers, and of each less the first."""
     results = {}
     for arm, arm_credits in credits.items():
-        units = _units(arm_credits, heldout)
+        units = credit_units(arm_credits, heldout)
         estimate = units.estimate()
         low, high = estimate.interval(FRACTION)
         score = Score(
@@ -240,7 +240,8 @@ def _bound(estimate: Estimate) -> tuple[float, float | None, float | None]:
     return estimate.mean, *estimate.interval(FRACTION)
 
 
-def _units(credits: Float[np.ndarray, " t"], answers: Answers) -> Units:
+def credit_units(credits: Float[np.ndarray, " t"], answers: Answers) -> Units:
+    """A value for each answer, with what the answers share."""
     return Units(
         values=credits, answers=answers.objects, weights=answers.weights, clusters=answers.person
     )

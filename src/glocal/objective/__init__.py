@@ -8,9 +8,8 @@ Standardized features X̃ are mapped to Z = X̃ W. Everything is numpy, in float
 features are; passes over half a million answers and more are compiled.
 """
 
-from glocal.objective.choices import ChoiceLoss
+from glocal.objective.choices import AnswerSums, ChoiceLoss
 from glocal.objective.objective import Evaluation, LocalLoss, Objective, penalty
-from glocal.objective.passes import AnswerSums
 from glocal.objective.threads import Workers, single_threaded_blas
 
 __all__ = [

@@ -1,17 +1,23 @@
-"""L_global: the loss of all answers of one kind, by the similarities of the transformed objects."""
+"""L_global: the loss of all answers of one kind, by the similarities of the transformed objects.
+
+One pass over the answers reads similarities, takes the softmax of each, and adds up gradients.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Int
 
-from glocal.objective.passes import AnswerSums, NumpyPass
 from glocal.objective.threads import Workers
 
 _MAX_GRAM_OBJECTS = 20_000  # above, n × n matrices no longer fit in memory and rows are gathered
 _MIN_COMPILED_ANSWERS = 500_000  # below, loading the compiled pass costs more than it saves
+_CHUNK_ANSWERS = 1 << 13  # whose numbers stay in the second-level cache
+_TILES = 32  # along each axis of the Gram matrix
+_MIN_TILE_OBJECTS = 128
 
 
 class ChoiceLoss:
@@ -39,6 +45,13 @@ class ChoiceLoss:
     weights : (t,) float64 or None
         None for 1 each.
 
+    Attributes
+    ----------
+    sums : function
+        The pass over the answers: the `AnswerSums` at m times what its `similarities` returns.
+    gathered : bool
+        Whether rows of Z are gathered.
+
     Notes
     -----
     Above 20,000 objects the rows of Z are gathered answer by answer, in memory linear in n. That
@@ -65,23 +78,26 @@ class ChoiceLoss:
         self._workers = workers
         w = np.ones(len(objects)) if weights is None else weights
         shares = (w / w.sum()).astype(X.dtype)
-        self.gathered = len(X) > _MAX_GRAM_OBJECTS
-        if self.gathered or len(objects) >= _MIN_COMPILED_ANSWERS:
-            from glocal.objective.kernels import CompiledPass, GatheredPass
-
-            kind: type[GatheredPass | CompiledPass | NumpyPass] = (
-                GatheredPass if self.gathered else CompiledPass
-            )
-        else:
-            kind = NumpyPass
-        self._pass = kind(objects, np.array(pairs), shares, len(X), workers)
+        n = len(X)
+        self.gathered = n > _MAX_GRAM_OBJECTS
+        kind: type[_NumpyPass | _CompiledPass] = _NumpyPass
+        if self.gathered:
+            kind = _GatheredPass
+            order = np.argsort(objects[:, 0], kind="stable")
+        elif len(objects) >= _MIN_COMPILED_ANSWERS:
+            kind = _CompiledPass
+            order = _cache_order(objects, n)
+        if kind is not _NumpyPass:
+            objects = objects[order]
+            shares = shares[order]
+        self.sums = kind(objects, np.array(pairs), shares, n, workers)
 
     def __call__(self, W: Float[np.ndarray, "p q"]) -> tuple[float, Float[np.ndarray, "p q"]]:
         """L and its gradient at W."""
         Z = self._workers.product(self.X, W)  # (n, q)
         if not np.isfinite(np.vdot(Z, Z)):  # a step far too long: S would overflow
             return np.inf, np.full_like(W, np.nan)
-        sums = self._pass(self._pass.similarities(Z), 1.0, Z)
+        sums = self.sums(self.sums.similarities(Z), 1.0, Z)
         return sums.loss, self._workers.product(self.X.T, sums.product)
 
     def derivatives(
@@ -89,24 +105,198 @@ class ChoiceLoss:
     ) -> tuple[AnswerSums, Float[np.ndarray, "p p"]]:
         """L with its slope and curvature along M = W Wᵀ, and ∂L/∂M, symmetric, float64."""
         Z = self._workers.product(self.X, W)
-        sums = self._pass(self._pass.similarities(Z), 1.0, self.X)
+        sums = self.sums(self.sums.similarities(Z), 1.0, self.X)
         A = self._workers.product(self.X.T, sums.product).astype(np.float64)
         return sums, (A + A.T) / 4
-
-    def scale_derivatives(
-        self, Z: Float[np.ndarray, "n q"]
-    ) -> Callable[[float], tuple[float, float]]:
-        """The first and second derivative of L in m at the similarities m Z Zᵀ, computed once."""
-        similarities = self._pass.similarities(Z)
-
-        def derivatives(m: float) -> tuple[float, float]:
-            sums = self._pass(similarities, m)
-            return sums.slope / m, sums.curvature / m**2
-
-        return derivatives
 
     def double(self) -> ChoiceLoss:
         """The same loss in float64."""
         if self.X.dtype == np.float64:
             return self
         return ChoiceLoss(self.X.astype(np.float64), *self._answers, workers=self._workers)
+
+
+class AnswerSums(NamedTuple):
+    """The sums over all answers at the similarities mS.
+
+    `loss` is L in nats, `slope` dL/dm · m, `curvature` d²L/dm² · m² (the mean variance of an
+    answer's similarities under its softmax), and `product` (G + Gᵀ) Y with G = ∂L/∂(mS), empty
+    without Y.
+    """
+
+    loss: float
+    slope: float
+    curvature: float
+    product: np.ndarray = np.empty(0)
+
+    @property
+    def entropy(self) -> float:
+        """The mean entropy of the model's choices, nats."""
+        return self.loss - self.slope
+
+
+class _NumpyPass:
+    """The pass over few answers in numpy: gather from S, softmax, scatter to G.
+
+    `shares` are weights that sum to 1, in the dtype of the computation; n is the number of rows of
+    X.
+    """
+
+    def __init__(
+        self,
+        objects: Int[np.ndarray, "t m"],
+        pairs: Int[np.ndarray, "k 2"],
+        shares: Float[np.ndarray, " t"],
+        n: int,
+        workers: Workers,
+    ) -> None:
+        low, high = np.sort(objects.T[pairs.T].astype(np.int64), axis=0)  # each (k, t)
+        self._shares = shares
+        self._workers = workers
+        self._n = n
+        self._upper = low * n + high  # positions in the flat S
+        self._lower = high * n + low
+
+    def similarities(self, Z: Float[np.ndarray, "n q"]) -> Float[np.ndarray, "k t"]:
+        """The similarities of the candidate pairs of each answer."""
+        return self._workers.gram(Z).ravel()[self._upper]
+
+    def __call__(
+        self, s: Float[np.ndarray, "k t"], m: float, Y: Float[np.ndarray, "n r"] | None = None
+    ) -> AnswerSums:
+        """Pass over the answers at the similarities ms."""
+        sums, residuals = self._softmax(s, m)
+        if Y is None:
+            return sums
+        G = np.zeros((self._n, self._n), s.dtype)  # G + Gᵀ
+        for positions in (self._upper, self._lower):
+            np.add.at(G.reshape(-1), positions.ravel(), residuals.ravel())
+        return sums._replace(product=self._workers.product(G, Y))
+
+    def _softmax(
+        self, s: Float[np.ndarray, "k t"], m: float
+    ) -> tuple[AnswerSums, Float[np.ndarray, "k t"]]:
+        """The sums at the similarities ms, and ∂L/∂(ms); row 0 is the chosen pair."""
+        loss = slope = curvature = 0.0
+        residuals = np.empty_like(s)
+        for start in range(0, s.shape[1], _CHUNK_ANSWERS):
+            chunk = slice(start, start + _CHUNK_ANSWERS)
+            w = self._shares[chunk]
+            d = (s[1:, chunk] - s[0, chunk]) * s.dtype.type(m)
+            highest = np.maximum(d.max(axis=0), 0)
+            q = np.exp(d - highest)
+            others = q.sum(axis=0)
+            # z - 1, not swallowed by the 1
+            excess = np.where(highest > 0, np.exp(-highest) + (others - 1), others)
+            q /= 1 + excess
+            mean = np.einsum("kt,kt->t", q, d)
+            variance = np.einsum("kt,kt,kt->t", q, d, d) - mean * mean
+            loss += float(np.sum((np.log1p(excess) + highest) * w, dtype=np.float64))
+            slope += float(np.sum(mean * w, dtype=np.float64))
+            curvature += float(np.sum(variance * w, dtype=np.float64))
+            np.multiply(q, w, out=residuals[1:, chunk])
+            np.negative(residuals[1:, chunk].sum(axis=0), out=residuals[0, chunk])
+        return AnswerSums(loss, slope, curvature), residuals
+
+
+class _CompiledPass:
+    """The compiled pass over many answers, from the Gram matrix.
+
+    Parameters are those of `_NumpyPass`, the answers in `_cache_order`. Each thread has some of
+    them, and adds to an n × n gradient of its own.
+    """
+
+    def __init__(
+        self,
+        objects: Int[np.ndarray, "t m"],
+        pairs: Int[np.ndarray, "k 2"],
+        shares: Float[np.ndarray, " t"],
+        n: int,
+        workers: Workers,
+    ) -> None:
+        self._shares = shares
+        self._workers = workers
+        self._bounds = np.linspace(0, len(objects), workers.threads + 1).astype(np.int64)
+        self._prepare(objects.astype(np.int32, copy=False), pairs, n)
+
+    def _prepare(
+        self, objects: Int[np.ndarray, "t m"], pairs: Int[np.ndarray, "k 2"], n: int
+    ) -> None:
+        """Locate the candidate pairs in the upper triangle of S, and compile the loop."""
+        from glocal.objective.kernels import gram_pass
+
+        self._loop = gram_pass(len(pairs), self._shares.dtype)
+        self._places = np.empty((len(objects), len(pairs)), np.int32)
+        for k, (i, j) in enumerate(pairs):
+            rows = np.minimum(objects[:, i], objects[:, j])
+            self._places[:, k] = rows * np.int32(n) + np.maximum(objects[:, i], objects[:, j])
+
+    def similarities(self, Z: Float[np.ndarray, "n q"]) -> Float[np.ndarray, "n _"]:
+        """S."""
+        return self._workers.gram(Z)
+
+    def __call__(
+        self, S: Float[np.ndarray, "n _"], m: float, Y: Float[np.ndarray, "n r"] | None = None
+    ) -> AnswerSums:
+        """Pass over the answers at the similarities mS."""
+        size = 0 if Y is None else S.size
+        G = np.empty((self._workers.threads, size), S.dtype)  # ∂L/∂S of each thread
+        sums = self._run(S.ravel(), m, G)
+        if Y is None:
+            return sums
+        upper = (G[0] if len(G) == 1 else G.sum(axis=0)).reshape(S.shape)
+        return sums._replace(product=self._workers.product(upper + upper.T, Y))
+
+    def _run(self, S: np.ndarray, m: float, outputs: np.ndarray, *rows: np.ndarray) -> AnswerSums:
+        """The sums without a product, while the loop fills the outputs of the threads."""
+        sums = np.zeros((len(outputs), 3))
+        scale = S.dtype.type(m)
+
+        def run(i: int) -> None:
+            ends = self._bounds[i : i + 2]
+            self._loop(S, scale, self._places, self._shares, outputs[i], sums[i], *ends, *rows)
+
+        self._workers.map(run, range(len(outputs)))
+        loss, slope, curvature = map(float, sums.sum(axis=0))
+        return AnswerSums(loss, slope, curvature)
+
+
+class _GatheredPass(_CompiledPass):
+    """The compiled pass from the rows of the embedding, in memory linear in objects and answers.
+
+    Each thread adds to a product (G + Gᵀ) Y of its own.
+    """
+
+    def _prepare(
+        self, objects: Int[np.ndarray, "t m"], pairs: Int[np.ndarray, "k 2"], n: int
+    ) -> None:
+        """Locate the ends of the candidate pairs, and compile the loop."""
+        from glocal.objective.kernels import gathered_pass
+
+        self._loop = gathered_pass(len(pairs), self._shares.dtype)
+        self._places = objects[:, pairs]  # (t, k, 2)
+
+    def similarities(self, Z: Float[np.ndarray, "n q"]) -> Float[np.ndarray, "n q"]:
+        """The rows, whose dot products are taken answer by answer."""
+        return np.ascontiguousarray(Z)
+
+    def __call__(
+        self, Z: Float[np.ndarray, "n q"], m: float, Y: Float[np.ndarray, "n r"] | None = None
+    ) -> AnswerSums:
+        """Pass over the answers at the similarities mZZᵀ."""
+        Y = Z[:0] if Y is None else np.ascontiguousarray(Y)
+        GY = np.empty((self._workers.threads, *Y.shape), Z.dtype)
+        sums = self._run(Z, m, GY, Y)
+        for i in range(1, len(GY)):
+            GY[0] += GY[i]
+        return sums._replace(product=GY[0])
+
+
+def _cache_order(objects: Int[np.ndarray, "t m"], n: int) -> Int[np.ndarray, " t"]:
+    """Order answers by the tiles of their sorted triple: 128 objects each, more above 4096."""
+    size = max(_MIN_TILE_OBJECTS, -(-n // _TILES))
+    a, b, c = (objects[:, :3] // size).astype(np.uint16).T
+    low = np.minimum(np.minimum(a, b), c)
+    high = np.maximum(np.maximum(a, b), c)
+    middle = a + b + c - low - high
+    return np.argsort((low * _TILES + middle) * _TILES + high, kind="stable")

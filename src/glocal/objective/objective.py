@@ -57,11 +57,9 @@ class Objective:
             dW *= self.global_weight
             if self.local is not None:
                 parts["local"], term_dW = self.local(W)
-                term_dW *= self.alpha
-                dW += term_dW
+                dW += self.alpha * term_dW
             parts["penalty"], term_dW = penalty(W, self.mix)
-            term_dW *= self.lmbda
-            dW += term_dW
+            dW += self.lmbda * term_dW
         value = self.global_weight * parts["global"] + self.alpha * parts.get("local", 0.0)
         return Evaluation(value + self.lmbda * parts["penalty"], parts, dW)
 
@@ -127,22 +125,11 @@ class LocalLoss:
         W: Float[np.ndarray, "p p"],
     ) -> tuple[float, Float[np.ndarray, "p p"]]:
         """The loss of a block, summed over its images, and its part of the gradient of L."""
-        product = self._inside_block.product
-        Z, lengths = unit_rows_and_lengths(product(X, W))  # (m, p), (m, 1)
-        value, D = self._cosine_loss(product(Z, Z.T), teacher)  # D: (m, m)
-        g = product(D, Z)  # (m, p)
-        g /= self.tau * self.n
-        g -= Z * np.einsum("ij,ij->i", g, Z)[:, None]
-        g /= lengths
-        return value, product(X.T, g)
-
-    def _cosine_loss(
-        self, C: Float[np.ndarray, "m m"], teacher: Float[np.ndarray, "m m"]
-    ) -> tuple[float, Float[np.ndarray, "m m"]]:
-        """The loss of a block, summed over its images, and Q + Qᵀ - (P + Pᵀ) in the memory of C."""
-        logits = C
-        log_sums = np.empty(len(C), C.dtype)
-        slices = row_slices(len(C), _SLICE_COSINES // len(C))
+        workers = self._inside_block
+        Z, lengths = unit_rows_and_lengths(workers.product(X, W))  # (m, p), (m, 1)
+        logits = workers.product(Z, Z.T)  # (m, m)
+        log_sums = np.empty(len(Z), Z.dtype)
+        slices = row_slices(len(Z), _SLICE_COSINES // len(Z))
 
         def loss(rows: slice) -> float:
             self._to_logits(logits, rows)
@@ -151,14 +138,19 @@ class LocalLoss:
             return float(log_sums[rows].sum(dtype=np.float64)) - chosen
 
         def residuals(rows: slice) -> None:
+            """Q + Qᵀ - (P + Pᵀ), in the memory of the logits."""
             part = logits[rows]
             Q = part - log_sums[rows, None]
             part -= log_sums  # the logits are symmetric: Qᵀ only exchanges the log sums
             part[:] = np.exp(part, out=part) + np.exp(Q, out=Q) - teacher[rows]
 
-        value = sum(self._inside_block.map(loss, slices))
-        self._inside_block.map(residuals, slices)
-        return value, logits
+        value = sum(workers.map(loss, slices))
+        workers.map(residuals, slices)
+        g = workers.product(logits, Z)  # (m, p)
+        g /= self.tau * self.n
+        g -= Z * np.einsum("ij,ij->i", g, Z)[:, None]
+        g /= lengths
+        return value, workers.product(X.T, g)
 
     def _teacher(self, X: Float[np.ndarray, "m p"]) -> Float[np.ndarray, "m m"]:
         """P + Pᵀ of one block of rows of length 1."""

@@ -93,11 +93,10 @@ class Workers:
     def gram(self, Z: Float[np.ndarray, "n q"]) -> Float[np.ndarray, "n n"]:
         """Z Zᵀ, computed for i <= j up to whole blocks; the other entries are undefined."""
         S = np.empty((len(Z), len(Z)), Z.dtype)
-
-        def fill(rows: slice) -> None:
-            np.matmul(Z[rows], Z[rows.start :].T, out=S[rows, rows.start :])
-
-        self.map(fill, row_slices(len(Z), _GRAM_BLOCK_ROWS))
+        self.map(
+            lambda rows: np.matmul(Z[rows], Z[rows.start :].T, out=S[rows, rows.start :]),
+            row_slices(len(Z), _GRAM_BLOCK_ROWS),
+        )
         return S
 
 

@@ -4,7 +4,7 @@
 low-rank W.
 """
 
-from glocal.solver.gap import DualityGap, GapEstimate, best_scale, identity_scale, lambda_max
+from glocal.solver.gap import DualityGap, best_scale, identity_scale, lambda_max
 from glocal.solver.minimise import (
     Counter,
     OnStep,
@@ -18,7 +18,6 @@ from glocal.solver.naive import minimise_naive
 __all__ = [
     "Counter",
     "DualityGap",
-    "GapEstimate",
     "OnStep",
     "SolverResult",
     "allowed_gap",

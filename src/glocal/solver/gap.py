@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float
@@ -37,9 +38,14 @@ class DualityGap:
     that length. A local term is replaced by one that is linear in M and has its slope at W: then
     the gap is an estimate, not a bound. docs/method.md derives it; Boyd & Vandenberghe (2004),
     Convex Optimization, section 5.1.
+
+    A fit that is not `certified` needs no bound, and a gap costs as much as four evaluations: then
+    the estimate stands for it, four times, since it can be as much too small some steps away from
+    the optimum.
     """
 
     objective: Objective
+    certified: bool = True
 
     def estimate(self, evaluation: Evaluation, W: Float[np.ndarray, "p p"]) -> float:
         """‖∇f‖² max_i ‖w_i‖ / (4 λ mix |c|) with the rows w_i of W and c = tr W / p.
@@ -50,10 +56,13 @@ class DualityGap:
         longest_row = math.sqrt(float(np.einsum("ij,ij->i", W, W).max()))
         c = max(abs(float(np.trace(W))) / len(W), 1e-300)
         curvature = 4 * self.objective.lmbda * self.objective.mix * c
-        return dot(evaluation.dW, evaluation.dW) * longest_row / curvature
+        estimate = dot(evaluation.dW, evaluation.dW) * longest_row / curvature
+        return estimate if self.certified else 4 * estimate
 
     def gap(self, evaluation: Evaluation, W: Float[np.ndarray, "p p"], allowed: float) -> float:
         """Upper bound, in nats, on f(W) - f*; inf where no feasible dual point was found."""
+        if not self.certified:
+            return self.estimate(evaluation, W)
         weight = self.objective.global_weight
         sums, dM = self.objective.choices.derivatives(W)
         shrinkage = self.objective.lmbda * evaluation.parts["penalty"]
@@ -116,23 +125,7 @@ class DualityGap:
         return (twice_dM + twice_dM.T) / 4, dot(dW, W) / 2
 
 
-class GapEstimate(DualityGap):
-    """The estimate alone, for fits that need no bound: a gap costs as much as four evaluations.
-
-    It is taken four times, since it can be as much too small some steps away from the optimum.
-    """
-
-    def estimate(self, evaluation: Evaluation, W: Float[np.ndarray, "p p"]) -> float:
-        """Four times that of the gap."""
-        return 4 * super().estimate(evaluation, W)
-
-    def gap(self, evaluation: Evaluation, W: Float[np.ndarray, "p p"], allowed: float) -> float:
-        """The same."""
-        return self.estimate(evaluation, W)
-
-
-@dataclass(frozen=True, eq=False)
-class _DualPoint:
+class _DualPoint(NamedTuple):
     """Probabilities q for every answer: f - H(q), A(q), and how far they are from feasible."""
 
     gap: float
@@ -143,29 +136,26 @@ class _DualPoint:
     def is_feasible(self) -> bool:
         return self.violation <= 0
 
-    def mix(self, infeasible: _DualPoint, violation: Callable[[np.ndarray], float]) -> _DualPoint:
-        """The point on the way to an infeasible one where a line through both violations is < 0."""
-        share = 0.5
-        if math.isfinite(infeasible.violation):
-            share = -0.9 * self.violation / (infeasible.violation - self.violation)
-            share = min(max(share, 0.05), 0.95)
-        A = self.A + share * (infeasible.A - self.A)
-        gap = self.gap + share * (infeasible.gap - self.gap)
-        return _DualPoint(gap, A, violation(A))
-
 
 def _least_gap(
     points: Sequence[_DualPoint], violation: Callable[[np.ndarray], float], allowed: float
 ) -> float:
     """The gap of mixtures of feasible and infeasible points, until it is allowed.
 
-    It is infinite where no point is feasible.
+    A mixture is where a line through both violations is below 0. The gap is infinite where no point
+    is feasible.
     """
     latest = {point.is_feasible: point for point in points}
     for _ in range(_MAX_REFINEMENTS):
         if len(latest) < 2 or latest[True].gap <= allowed:
             break
-        point = latest[True].mix(latest[False], violation)
+        gap, A, excess = latest[True]
+        infeasible = latest[False]
+        share = 0.5
+        if math.isfinite(infeasible.violation):
+            share = min(max(-0.9 * excess / (infeasible.violation - excess), 0.05), 0.95)
+        A = A + share * (infeasible.A - A)
+        point = _DualPoint(gap + share * (infeasible.gap - gap), A, violation(A))
         latest[point.is_feasible] = point
     return latest[True].gap if True in latest else math.inf
 
@@ -197,7 +187,7 @@ def best_scale(
         The penalty's part of dL/dm: λ (1 - mix) p for the identity, λ ‖V‖² for columns V, over the
         weight of L_global in the objective.
     """
-    derivatives = choices.scale_derivatives(Z)
+    similarities = choices.sums.similarities(Z)
     mean_square = float(np.sum(Z * Z, dtype=np.float64)) / len(Z)
     lowest = math.log(_MIN_MEAN_SQUARE / mean_square)
     low = lowest
@@ -205,13 +195,14 @@ def best_scale(
     log_m = math.log(1 / mean_square)
     step = math.inf
     while abs(step) > _MAX_LOG_SCALE_ERROR / 2 and high - low > _MAX_LOG_SCALE_ERROR:
-        slope, curvature = derivatives(math.exp(log_m))
-        slope += cost
+        m = math.exp(log_m)
+        sums = choices.sums(similarities, m)
+        slope = sums.slope / m + cost
         if slope < 0:
             low = log_m
         else:
             high = log_m
-        newton_step = -slope / max(curvature * math.exp(log_m), 1e-300)
+        newton_step = -slope / max(sums.curvature / m, 1e-300)
         target = log_m + max(-2.0, min(2.0, newton_step))
         step = target - log_m
         log_m = target if low < target < high else (low + high) / 2

@@ -39,8 +39,8 @@ class Counter:
         The evaluations so far.
     """
 
-    def __init__(self, on_step: OnStep | None = None) -> None:
-        self.evaluations = 0
+    def __init__(self, on_step: OnStep | None = None, evaluations: int = 0) -> None:
+        self.evaluations = evaluations
         self._on_step = on_step
 
     def __call__(self, evaluation: Evaluation, evaluations: int = 1) -> None:
@@ -141,7 +141,7 @@ def minimise(
     ----------
     Nocedal (1980), Math. Comp. 35:773.
     """
-    counter = Counter() if counter is None else counter
+    counter = counter or Counter()
     first = counter.evaluations
     last = first + max_evaluations
     form = _Vectors(W.shape, W.dtype, symmetric)
@@ -347,9 +347,9 @@ class _Vectors:
         return np.ascontiguousarray(np.broadcast_to(1 / (s + 1), self._shape)).ravel()
 
 
-def symmetric_start(W: Float[np.ndarray, "p p"]) -> Float[np.ndarray, "p p"]:
+def symmetric_start(W: Float[np.ndarray, "p q"]) -> Float[np.ndarray, "p p"]:
     """(W Wᵀ)^½: W rotated so that similarities and norm stay and no penalty grows."""
-    U, singular, _ = np.linalg.svd(W.astype(np.float64))
+    U, singular, _ = np.linalg.svd(W.astype(np.float64), full_matrices=False)
     root = (U * singular) @ U.T
     return ((root + root.T) / 2).astype(W.dtype)
 

@@ -18,6 +18,7 @@ from glocal.solver.minimise import (
     allowed_gap,
     dot,
     minimise,
+    symmetric_start,
 )
 
 _MAX_ROUNDS = 60
@@ -79,12 +80,11 @@ def minimise_naive(
     """
     exact = choices.double()
     objective = Objective(choices, None, 0.0, lmbda, mix=0.0)
-    counter = Counter() if counter is None else counter
+    counter = counter or Counter()
     first = counter.evaluations
     V = _steepest_descent_columns(exact, lmbda).astype(choices.X.dtype)
     status: Status = "stalled"
     for round_ in range(_MAX_ROUNDS):
-        remaining = max_evaluations - (counter.evaluations - first)
         inner = minimise(
             objective,
             Stationarity(lmbda),
@@ -92,14 +92,16 @@ def minimise_naive(
             moments,
             tol=tol / 4,
             symmetric=False,
-            max_evaluations=max(1, min(_MAX_EVALUATIONS_PER_ROUND, remaining)),
+            max_evaluations=max(
+                1, min(_MAX_EVALUATIONS_PER_ROUND, first + max_evaluations - counter.evaluations)
+            ),
             counter=counter,
         )
         V = inner.W.astype(np.float64)
         H = _slope(exact, V, lmbda)
-        eigenpairs = _negative_eigenpairs(H)
+        eigenvalues, N = _descent_columns(H)
         stationarity = abs(dot(H @ V, V))
-        missing_columns = -min(eigenpairs[0], default=0.0) * inner.evaluation.value / lmbda
+        missing_columns = -min(eigenvalues, default=0.0) * inner.evaluation.value / lmbda
         gap = stationarity + missing_columns
         if gap <= allowed_gap(inner.evaluation, tol):
             status = "converged"
@@ -109,9 +111,10 @@ def minimise_naive(
             break
         V = _prune(V, H, _MIN_SINGULAR_VALUE * _THRESHOLD_DECAY**round_)
         if missing_columns > stationarity / 4:
-            V = _add_descent_columns(exact, lmbda, V, H, eigenpairs)
+            N = N[:, eigenvalues < eigenvalues[0] / 10]  # the steepest
+            V = np.hstack([V, math.sqrt(_step_length(exact, lmbda, V, H, N)) * N])
         V = np.ascontiguousarray(V, choices.X.dtype)
-    W = _root(inner.W).astype(choices.X.dtype)
+    W = symmetric_start(inner.W)
     return SolverResult(W, objective(W), status, gap, counter.evaluations - first)
 
 
@@ -122,19 +125,19 @@ def _slope(
     return exact.derivatives(V)[1] + lmbda * np.eye(len(V))
 
 
-def _negative_eigenpairs(
+def _descent_columns(
     H: Float[np.ndarray, "p p"],
 ) -> tuple[Float[np.ndarray, " f"], Float[np.ndarray, "p f"]]:
-    """The negative eigenvalues of H, ascending, and their eigenvectors."""
+    """The negative eigenvalues of H, ascending, and √|λ| v with their eigenvectors v."""
     values, vectors = np.linalg.eigh(H)
-    return values[values < 0], vectors[:, values < 0]
+    is_negative = values < 0
+    return values[is_negative], vectors[:, is_negative] * np.sqrt(-values[is_negative])
 
 
 def _steepest_descent_columns(exact: ChoiceLoss, lmbda: float) -> Float[np.ndarray, "p k"]:
     """Columns along the steepest descent at M = 0, of the length that lowers f most."""
     zero = np.zeros((exact.X.shape[1], 1))
-    values, vectors = _negative_eigenpairs(_slope(exact, zero, lmbda))
-    V = vectors * np.sqrt(-values)
+    _, V = _descent_columns(_slope(exact, zero, lmbda))
     scale, _ = best_scale(exact, exact.X @ V, lmbda * dot(V, V))
     return V * scale
 
@@ -149,33 +152,20 @@ def _prune(
     return (U * singular)[:, ~(rises & is_short)]
 
 
-def _add_descent_columns(
+def _step_length(
     exact: ChoiceLoss,
     lmbda: float,
     V: Float[np.ndarray, "p k"],
     H: Float[np.ndarray, "p p"],
-    eigenpairs: tuple[Float[np.ndarray, " f"], Float[np.ndarray, "p f"]],
-) -> Float[np.ndarray, "p more"]:
-    """Columns of M + sN, N = Σ |λ| v vᵀ over the most negative eigenvalues of H.
-
-    s is from the slopes along N at 0 and at a length where f falls only half as steeply.
-    """
-    values, vectors = eigenpairs
-    is_large = values < values[0] / 10
-    N = vectors[:, is_large] * np.sqrt(-values[is_large])
+    N: Float[np.ndarray, "p f"],
+) -> float:
+    """The s of M + sNNᵀ, from the slopes at 0 and where f falls only half as steeply."""
     slope = dot(H @ N, N)
     s = 0.01 * dot(V, V) / dot(N, N)
     for _ in range(_MAX_LENGTHS):
         extended = np.hstack([V, math.sqrt(s) * N])
         slope_ahead = dot(_slope(exact, extended, lmbda) @ N, N)
         if slope_ahead >= 0.5 * slope:
-            s *= slope / (slope - slope_ahead)
-            break
+            return s * (slope / (slope - slope_ahead))
         s *= 4
-    return np.hstack([V, math.sqrt(s) * N])
-
-
-def _root(V: Float[np.ndarray, "p k"]) -> Float[np.ndarray, "p p"]:
-    """(V Vᵀ)^½, float64."""
-    U, singular, _ = np.linalg.svd(V.astype(np.float64), full_matrices=False)
-    return (U * singular) @ U.T
+    return s

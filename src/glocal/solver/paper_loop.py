@@ -8,8 +8,7 @@ some hundred times faster.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from itertools import count, islice, repeat
 from typing import Any, NamedTuple
@@ -17,12 +16,15 @@ from typing import Any, NamedTuple
 import lightning.pytorch as lightning
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Real
 from lightning.pytorch.callbacks import EarlyStopping
 from torch import Tensor
 from torch.nn import functional
 
+from glocal.data.answers import Answers
 from glocal.errors import DivergedError
+from glocal.objective import Evaluation
+from glocal.solver.minimise import Counter
 
 START = 1e-3
 """W begins as this times the identity, and every entry of b as this."""
@@ -37,15 +39,13 @@ class Epoch(list[Step]):
 
 
 class LoopData(NamedTuple):
-    """Answers as rows of X, their weights, and local images: fitted or watched."""
+    """Answers as rows of X, and local images (none but for `glocal`): fitted or watched."""
 
-    answers: Int[np.ndarray, "t m"]
-    weights: Float[np.ndarray, " t"] | None
-    images: Float[np.ndarray, "k p"] | None
+    answers: Answers
+    images: Real[np.ndarray, "k p"]
 
 
-@dataclass(frozen=True)
-class LoopSettings:
+class LoopSettings(NamedTuple):
     """The objective and the procedure, by the fields of `Arm`, `PaperLoop` and `FitData`."""
 
     method: str
@@ -64,17 +64,6 @@ class LoopSettings:
     patience: int
     min_delta: float
     seed: int
-
-
-def loss_of_neighbours(X: Tensor, Z: Tensor, tau: float) -> Tensor:
-    """The mean over images of the cross-entropy of softmaxes of cosines over τ; teacher X."""
-    others = ~torch.eye(len(X), dtype=torch.bool, device=X.device)
-
-    def logits(rows: Tensor) -> Tensor:
-        rows = functional.normalize(rows, dim=1)
-        return (rows @ rows.T)[others].view(len(X), -1) / tau
-
-    return functional.cross_entropy(logits(Z), logits(X).softmax(dim=1))
 
 
 def epoch_steps(
@@ -108,10 +97,10 @@ class Procedure(lightning.LightningModule):
     ----------
     X : (n, p) tensor
         Standardized features of the objects.
-    pairs : sequence of (int, int)
-        The candidate pairs of every answer, the chosen one first.
     fitted, watched : LoopData
     settings : LoopSettings
+    counter : Counter
+        Counts the steps, and reports L_global and L_local of the watched data after each epoch.
 
     Attributes
     ----------
@@ -119,21 +108,19 @@ class Procedure(lightning.LightningModule):
         So far.
     watched_losses : dict
         L_global and L_local of the watched data after the last epoch.
-    on_epoch : function or None
-        Called after each epoch with the number of its steps and `watched_losses`.
     """
 
     def __init__(
         self,
         X: Tensor,
-        pairs: Sequence[tuple[int, int]],
         fitted: LoopData,
         watched: LoopData,
         settings: LoopSettings,
+        counter: Counter,
     ) -> None:
         super().__init__()
-        self.pairs = pairs
         self.settings = settings
+        self.counter = counter
         self.data = {"fitted": fitted, "watched": watched}
         self.W = torch.nn.Parameter(START * torch.eye(X.shape[1], dtype=X.dtype))
         self.b = torch.nn.Parameter(torch.full_like(X[0], START)) if settings.bias else None
@@ -141,7 +128,6 @@ class Procedure(lightning.LightningModule):
         self.epochs = 0
         self.steps = 0
         self.watched_losses: dict[str, float] = {}
-        self.on_epoch: Callable[[int, dict[str, float]], None] | None = None
 
     def forward(self, rows: Tensor) -> Tensor:
         """Map standardized rows."""
@@ -169,26 +155,33 @@ class Procedure(lightning.LightningModule):
         The softmax is of the dot products of the candidate pairs. The weights are over their mean,
         so that batches average to all answers.
         """
-        answers, weights, _ = self.data[part]
-        objects, member = np.unique(answers[rows], return_inverse=True)
+        answers = self.data[part].answers
+        objects, member = np.unique(answers.objects[rows], return_inverse=True)
         positions = torch.as_tensor(member.reshape(len(rows), -1), device=self.device)
         z = self(self.get_buffer("X")[objects])[positions]  # (t, m, p)
-        logits = torch.stack([(z[:, i] * z[:, j]).sum(1) for i, j in self.pairs], dim=1)
-        w = np.ones(len(rows)) if weights is None else weights[rows] / weights.mean()
+        logits = torch.stack([(z[:, i] * z[:, j]).sum(1) for i, j in answers.pairs], dim=1)
+        weights = np.ones(len(answers)) if answers.weights is None else answers.weights
+        w = weights[rows] / weights.mean()
         return (torch.as_tensor(w).to(self.W) * (logits.logsumexp(1) - logits[:, 0])).mean()
 
     def local_loss(self, part: str, rows: np.ndarray) -> Tensor:
-        """L_local on some images, one block."""
-        images = torch.as_tensor(self.data[part].images[rows]).to(self.W)  # type: ignore[index]
-        return loss_of_neighbours(images, self(images), self.settings.tau)
+        """L_local on some images, one block: the cross-entropy of softmaxes of cosines over τ."""
+        images = torch.as_tensor(self.data[part].images[rows]).to(self.W)
+        others = ~torch.eye(len(images), dtype=torch.bool, device=images.device)
+
+        def logits(Z: Tensor) -> Tensor:
+            Z = functional.normalize(Z, dim=1)
+            return (Z @ Z.T)[others].view(len(Z), -1) / self.settings.tau
+
+        return functional.cross_entropy(logits(self(images)), logits(images).softmax(dim=1))
 
     def train_dataloader(self) -> Epoch:
         """The steps of this epoch."""
-        answers, _, images = self.data["fitted"]
+        answers, images = self.data["fitted"]
         return epoch_steps(
             len(answers),
             self.settings.batch_size,
-            0 if images is None else len(images),
+            len(images),
             self.settings.block_size,
             (self.settings.seed, self.current_epoch),
         )
@@ -217,9 +210,9 @@ class Procedure(lightning.LightningModule):
         self.epochs = self.current_epoch + 1
         self.steps = self.global_step
         self.watched_losses = self.parts("watched")
-        self.log("watched", sum(self.watched_losses.values()))
-        if self.on_epoch is not None:
-            self.on_epoch(new_steps, self.watched_losses)
+        value = sum(self.watched_losses.values())
+        self.log("watched", value)
+        self.counter(Evaluation(value, self.watched_losses, np.empty((0, 0))), new_steps)
 
     def configure_optimizers(self) -> Any:
         """SGD with momentum, or Adam; the learning rate climbs from eta/3 to eta."""
@@ -233,9 +226,9 @@ class Procedure(lightning.LightningModule):
     @torch.no_grad()
     def parts(self, part: str) -> dict[str, float]:
         """L_global on all answers of a part of the data, L_local on all its images in blocks."""
-        answers, _, images = self.data[part]
+        answers, images = self.data[part]
         losses = {"global": _mean(lambda rows: self.loss(part, rows), len(answers), _CHUNK_ANSWERS)}
-        if images is not None:
+        if len(images):
             size = self.settings.block_size
             losses["local"] = _mean(lambda rows: self.local_loss(part, rows), len(images), size)
         return losses

@@ -107,16 +107,16 @@ class Grid(Options):
             A list that no method reads, a method without λ, or a setting that is there twice.
         """
         self._check_read()
-        settings: list[Setting] = []
-        rates: list[float | None] = [*self.eta] if self.eta else [None]
+        settings = []
+        rates: Sequence[float | None] = self.eta or [None]
         for method in self.methods:
             lmbdas = self.lmbda[method] if isinstance(self.lmbda, dict) else self.lmbda
-            mixes: list[float | None] = [None] if method == "naive" else [*self.mix]
+            mixes: Sequence[float | None] = [None] if method == "naive" else self.mix
             local = self._snake() if method == "glocal" else [{}]
-            for eta, lmbda, mix in product(rates, sorted(lmbdas, reverse=True), mixes):
-                for values in local:
-                    arm = Arm.of({"method": method, "lmbda": lmbda, "mix": mix, **values})
-                    settings.append(arm.settings | ({} if eta is None else {"eta": eta}))
+            falling = sorted(lmbdas, reverse=True)
+            for eta, lmbda, mix, values in product(rates, falling, mixes, local):
+                arm = Arm.of({"method": method, "lmbda": lmbda, "mix": mix, **values})
+                settings.append(arm.settings | ({} if eta is None else {"eta": eta}))
         for number, setting in enumerate(settings):
             if setting in settings[:number]:
                 raise ParameterError(f"the grid has the setting {setting} twice. Remove one.")
@@ -142,7 +142,7 @@ class Grid(Options):
     def _snake(self) -> list[dict[str, float]]:
         """All alpha and tau, in an order where neighbours differ by one step of one of them."""
         taus = sorted(self.tau)
-        order: list[dict[str, float]] = []
+        order = []
         for alpha in sorted(self.alpha, reverse=True):
             order += [{"alpha": alpha, "tau": tau} for tau in taus]
             taus = taus[::-1]

@@ -19,9 +19,9 @@ from jaxtyping import Float
 from glocal._version import __version__
 from glocal.aligner import Arm, Exact, FitData, Keep, PaperLoop, fit
 from glocal.aligner.data import AUTO, NEIGHBOURS, Fold, pooled_answers
-from glocal.aligner.exact import Problem, WarmStart, scaled_identity
+from glocal.aligner.exact import scaled_identity
 from glocal.aligner.fitting import Solver
-from glocal.aligner.keep import DEFAULT_KEEP, best_centre
+from glocal.aligner.keep import DEFAULT_KEEP, keep_curve
 from glocal.errors import (
     ClusterError,
     DivergedError,
@@ -30,11 +30,17 @@ from glocal.errors import (
     TrivialOptimumError,
     import_optional,
 )
-from glocal.evaluation.agreement import MIN_REPEATED_SHARE, ceiling, heldout_rows, odd_one_out
+from glocal.evaluation.agreement import (
+    MIN_REPEATED_SHARE,
+    answer_credit,
+    ceiling,
+    heldout_rows,
+    odd_one_out,
+)
 from glocal.evaluation.change import axes, change_record
 from glocal.evaluation.structure import kept_by_image, neighbourhoods
 from glocal.evaluation.view import object_view, save_view
-from glocal.files import PathLike, array_sha256, make_folder, read_object, write_text
+from glocal.files import PathLike, make_folder, read_object, write_text
 from glocal.results import Score, append_rows, read_rows, to_json, write_rows
 from glocal.sweep.grid import (
     METRICS,
@@ -54,7 +60,9 @@ POINT_TOLERANCE = 3e-4
 """Relative tolerance of fits that are only scored: a tenth of it moves no score by over .002."""
 ORIGINAL: Setting = {"method": "original", "lmbda": None, "mix": None, "alpha": None, "tau": None}
 Scores = tuple[dict[str, Any], Float[np.ndarray, " t"] | None]
-"""The scores of a transform with their counts, and the credit of each held-out answer."""
+"""The scores of a transform, and the credit of each held-out answer."""
+Points = dict[tuple[Any, ...], Point]
+"""The point of each fold and setting, by `_key`."""
 _ORIGINAL_OUTCOME = {"objective": None, "status": "converged", "gap": None, "evaluations": 0}
 
 
@@ -158,26 +166,22 @@ def sweep(
     (9, 0.5)
     """
     rule = _rule(select, keep)
-    solver = Exact() if solver is None else solver
+    solver = solver or Exact()
     plan = _plan(data, grid, folds, solver)
     file = None if out is None else make_folder(out) / "points.jsonl"
-    points: list[Point] = []
-    if file is not None:
-        points = [Point(row) for row in _resumed_rows(file, plan, resume)]
-    finished = {_key(point.row["fold"], point.row) for point in points}
+    points = {} if file is None else _resumed_points(file, plan, resume)
     calls = [
-        joblib.delayed(fit_path)(plan.data, plan.solver, len(plan.folds), fold, path)
+        joblib.delayed(fit_path)(plan.data, plan.solver, folds, fold, path)
         for fold, path in plan.work
-        if _key(fold, path[0]) not in finished
+        if _key(fold, path[0]) not in points
     ]
     with _parallel(plan.data, jobs, scheduler) as run:
         for path_points in run(calls):
-            points += path_points
+            points |= {_key(point.row["fold"], point.row): point for point in path_points}
             if file is not None:
                 append_rows(file, [point.row for point in path_points])
             if progress is not None:
                 progress(path_points[-1].row, len(points), folds * len(plan.settings))
-    points = _in_order(plan, points)
     result = _choice(plan, points, rule, solver)
     transforms = [] if out is None else _fold_transforms(plan, result.best)
     result = replace(result, scores=_gain(plan, points, result.best, transforms))
@@ -205,7 +209,7 @@ def _plan(
 ) -> _Plan:
     """Choose the centre, read the grid, and check what can be checked before any fit."""
     if data.centre == AUTO:
-        data = best_centre(data).data
+        data = keep_curve(data).data
     has_local = data.local_features is not None
     unit = None
     if data.fold_unit == "questions" and len(data.answers):
@@ -229,12 +233,6 @@ def _plan(
     return _Plan(data, parts, [ORIGINAL, *grid_settings], solver, work)
 
 
-def _in_order(plan: _Plan, points: list[Point]) -> list[Point]:
-    """The points in the order of the settings, the original features first, and of the folds."""
-    order = {_key(0, setting): number for number, setting in enumerate(plan.settings)}
-    return sorted(points, key=lambda point: (order[_key(0, point.row)], point.row["fold"]))
-
-
 def _rule(select: str | None, keep: float | None) -> Rule:
     """The rule of the choice; an error if both are given."""
     if select is not None and keep is not None:
@@ -246,10 +244,11 @@ def _rule(select: str | None, keep: float | None) -> Rule:
     return Rule("neighbours_kept", Keep(keep=keep).keep or DEFAULT_KEEP)
 
 
-def _choice(plan: _Plan, points: list[Point], rule: Rule, solver: Solver) -> Sweep:
+def _choice(plan: _Plan, points: Points, rule: Rule, solver: Solver) -> Sweep:
     """Choose one setting, and refit it on all data; without scores."""
-    rows = [point.row for point in points]
-    means = means_over_folds(rows, len(plan.folds))
+    folds = range(len(plan.folds))
+    rows = [points[_key(fold, setting)].row for setting in plan.settings for fold in folds]
+    means = means_over_folds(rows, len(folds))
     chosen, reason = choose(means, rule)
     front = pareto_front(means[means["method"] != "original"]).index
     means = means.assign(front=means.index.isin(front), chosen=means.index == chosen)
@@ -258,7 +257,7 @@ def _choice(plan: _Plan, points: list[Point], rule: Rule, solver: Solver) -> Swe
     summary = {
         "rule": str(rule),
         "reason": reason,
-        "folds": len(plan.folds),
+        "folds": len(folds),
         "heldout": plan.data.fold_unit,
         "seed": plan.data.seed,
         "n_settings": len(plan.settings) - 1,
@@ -272,18 +271,19 @@ def fit_path(
     data: FitData, solver: Solver, folds: int, fold: int, path: list[Setting]
 ) -> list[Point]:
     """The `Point` of each setting of one path on one fold, each exact fit from the one before."""
-    part = data.fold(fold, folds) if data.fold_unit == "objects" else data.folds(folds)[fold]
-    score = _scorer(part)
-    points: list[Point] = []
-    problem: Problem | None = None
-    start: WarmStart | None = None
+    part = data.folds(folds)[fold]
+    images = part.data.evaluation_rows(part.rows)
+    score = _scorer(part, images)
+    points = []
+    problem = None
+    start = None
     for setting in path:
         start_time = time.perf_counter()
-        transform: LinearTransform | None = None
         outcome: dict[str, Any] = dict(_ORIGINAL_OUTCOME)
+        scores: Scores = dict.fromkeys(METRICS), None
         try:
             if setting == ORIGINAL:  # what agreement is compared with
-                transform = scaled_identity(replace(part.data, centre=0.0))
+                scores = score(scaled_identity(part.data))
             else:
                 arm = Arm.of(setting)
                 if isinstance(solver, Exact):
@@ -292,39 +292,33 @@ def fit_path(
                 else:
                     solution = _with_eta(solver, setting).solve(part.data, arm)
                 start = solution.warm
-                transform = solution.transform
                 outcome = {name: getattr(solution, name) for name in outcome}
+                scores = score(solution.transform)
         except TrivialOptimumError as error:  # W = 0 has no scores, and no fit starts from it
             outcome |= {"status": "trivial", "lambda_max": error.lambda_max}
         except DivergedError as error:
             outcome |= {"status": "diverged", "evaluations": error.steps, "reason": str(error)}
-        scores, credit = score(transform)
-        row = {"fold": fold, **setting, **scores, **outcome}
+        counts = {"n_heldout": len(part.answers), "n_images": len(images)}
+        row = {"fold": fold, **setting, **scores[0], **counts, **outcome}
         row["seconds"] = time.perf_counter() - start_time
-        points.append(Point(row, credit))
+        points.append(Point(row, scores[1]))
     return points
 
 
-def _scorer(part: Fold) -> Callable[[LinearTransform | None], Scores]:
-    """The function that scores transforms on a fold; None has no scores."""
-    objects = np.asarray(part.data.features.matrix, dtype=np.float64)
-    images = part.data.evaluation_rows(part.rows)
-    standardized = part.data.scalars(images, "float64")
-    neighbours = neighbourhoods(standardized, NEIGHBOURS)
-    counts = {"n_heldout": len(part.answers), "n_images": len(images)}
+def _scorer(part: Fold, images: Float[np.ndarray, "m p"]) -> Callable[[LinearTransform], Scores]:
+    """The function that scores transforms on what a fold holds out."""
+    X = part.data.scalars(images, "float64")
+    neighbours = neighbourhoods(X, NEIGHBOURS)
 
-    def score(transform: LinearTransform | None) -> Scores:
-        if transform is None:
-            return dict.fromkeys(METRICS) | counts, None
-        agreement = odd_one_out(transform.apply(objects), part.answers, interval=False)
-        Z = transform.apply(images)
-        kept = kept_by_image(standardized, Z, NEIGHBOURS, before=neighbours)
+    def score(transform: LinearTransform) -> Scores:
+        agreement = odd_one_out(part.data.embedding(transform), part.answers, interval=False)
+        kept = kept_by_image(X, transform.map_rows(images), NEIGHBOURS, before=neighbours)
         scores = {
             "accuracy_cosine": agreement.accuracy,
             "loss": agreement.loss,
             "neighbours_kept": float(kept.mean()),
         }
-        return scores | counts, agreement.units.values
+        return scores, agreement.units.values
 
     return score
 
@@ -343,8 +337,7 @@ def _fold_transforms(plan: _Plan, setting: Setting) -> list[LinearTransform]:
     transforms = []
     for fold in plan.folds:
         if isinstance(solver, Exact):
-            problem = solver.problem(fold.data, local=arm.local)
-            solution = solver.minimise(problem, arm, certified=False)
+            solution = solver.solve(fold.data, arm, certified=False)
         else:
             solution = solver.solve(fold.data, arm)
         meta = {"fit": {"n_answers": len(fold.data.answers)}}
@@ -353,13 +346,13 @@ def _fold_transforms(plan: _Plan, setting: Setting) -> list[LinearTransform]:
 
 
 def _gain(
-    plan: _Plan, points: list[Point], best: Setting, transforms: list[LinearTransform]
+    plan: _Plan, points: Points, best: Setting, transforms: list[LinearTransform]
 ) -> list[Score]:
     """Agreement of the original and of the choice with all held-out answers, and its gain.
 
     `transforms` are the fits of the choice without each fold.
     """
-    originals = [scaled_identity(replace(fold.data, centre=0.0)) for fold in plan.folds]
+    originals = [scaled_identity(fold.data) for fold in plan.folds]
     credit = {
         "original": _heldout_credit(plan, points, ORIGINAL, originals),
         "chosen": _heldout_credit(plan, points, best, transforms),
@@ -375,62 +368,54 @@ def _gain(
 
 
 def _heldout_credit(
-    plan: _Plan, points: list[Point], setting: Setting, transforms: list[LinearTransform]
+    plan: _Plan, points: Points, setting: Setting, transforms: list[LinearTransform]
 ) -> Float[np.ndarray, " t"]:
     """The credit of a setting on the answers of one fold after the other.
 
     The points of a resumed sweep have no credit: the transforms without each fold are scored.
     """
-    credit_of = {_key(point.row["fold"], point.row): point.credit for point in points}
-    objects = np.asarray(plan.data.features.matrix, dtype=np.float64)
-    credits: list[np.ndarray] = []
+    credits = []
     for number, fold in enumerate(plan.folds):
-        credit = credit_of.get(_key(number, setting))
+        credit = points[_key(number, setting)].credit
         if credit is None:
-            Z = transforms[number].apply(objects)
-            credit = odd_one_out(Z, fold.answers, interval=False).units.values
-        credits.append(np.asarray(credit))
+            credit = answer_credit(fold.data.embedding(transforms[number]), fold.answers)
+        credits.append(credit)
     return np.concatenate(credits)
 
 
 def _write(result: Sweep, plan: _Plan, transforms: list[LinearTransform], folder: Path) -> None:
-    """The files of a finished sweep; `transforms` are the choice without each fold."""
+    """The files of a finished sweep; `transforms` are the choice without each fold.
+
+    What the choice changes is measured on the answers that these have not seen.
+    """
     data = plan.data
+    features = data.features
     bounds = ceiling(data.answers, least=MIN_REPEATED_SHARE)
     rows = [*result.scores, *(bounds.scores if bounds is not None else ())]
     result.transform.save(folder / "transform.npz")
     write_text(folder / "means.csv", result.means.to_csv(index=False))
     write_text(folder / "front.csv", result.front.to_csv(index=False))
     write_rows(folder / "rows.jsonl", [score.row() for score in rows])
-    features = data.features
     X = features.standardization(features.matrix, "float64")
-    Z = result.transform.apply(np.asarray(features.matrix, dtype=np.float64))
     original = object_view(X, features.labels, meta={"arm": "original"}, answers=data.answers)
-    meta = {"arm": "chosen", "change": _change(result, plan, transforms, X)}
-    chosen = object_view(Z, features.labels, baseline=original, meta=meta, answers=data.answers)
+    table = axes(result.transform, features, folds=transforms)
+    fits = zip(transforms, plan.folds, strict=True)
+    parts = [(data.embedding(transform), fold.answers) for transform, fold in fits]
+    chosen = object_view(
+        data.embedding(result.transform),
+        features.labels,
+        baseline=original,
+        meta={"arm": "chosen", "change": change_record(table, X, parts, heldout=True)},
+        answers=data.answers,
+    )
     views = make_folder(folder / "views")
     save_view(original, views / "original.npz")
     save_view(chosen, views / "chosen.npz")
 
 
-def _change(
-    result: Sweep, plan: _Plan, transforms: list[LinearTransform], X: Float[np.ndarray, "n p"]
-) -> dict[str, Any]:
-    """What the choice changes, by the answers that its fits without a fold have not seen."""
-    features = plan.data.features
-    raw = np.asarray(features.matrix, dtype=np.float64)
-    table = axes(result.transform, features, folds=transforms)
-    embeddings = [transform.apply(raw) for transform in transforms]
-    parts = [(Z, fold.answers) for Z, fold in zip(embeddings, plan.folds, strict=True)]
-    return change_record(table, X, parts, heldout=True)
-
-
 def _fingerprint(plan: _Plan) -> dict[str, Any]:
     """Everything that determines the points: the folder of another sweep is refused."""
     data = plan.data
-    hashes = data.hashes(local=False) | {"kind": data.answers.kind}
-    if data.local_features is not None:
-        hashes["local_features"] = array_sha256(data.local_features.matrix)
     fingerprint = {
         "version": __version__,
         "settings": plan.settings[1:],
@@ -440,13 +425,13 @@ def _fingerprint(plan: _Plan) -> dict[str, Any]:
         "block_size": data.block_size,
         "centre": data.centre,
         "solver": {"name": type(plan.solver).__name__, **vars(plan.solver)},
-        "data": hashes,
+        "data": data.hashes(local=True) | {"kind": data.answers.kind},
     }
     return json.loads(to_json(fingerprint))
 
 
-def _resumed_rows(file: Path, plan: _Plan, resume: bool) -> list[dict[str, Any]]:
-    """The rows of finished paths in the folder; those of a path that was cut off are dropped."""
+def _resumed_points(file: Path, plan: _Plan, resume: bool) -> Points:
+    """The points of finished paths in the folder; those of a path that was cut off are dropped."""
     fingerprint = _fingerprint(plan)
     fingerprint_file = file.with_name("sweep.json")
     if fingerprint_file.exists():
@@ -467,15 +452,15 @@ def _resumed_rows(file: Path, plan: _Plan, resume: bool) -> list[dict[str, Any]]
             "it."
         )
     write_text(fingerprint_file, to_json(fingerprint))
-    row_of = {_key(row["fold"], row): row for row in rows}
-    finished: list[dict[str, Any]] = []
+    points = {_key(row["fold"], row): Point(row) for row in rows}
     for fold, path in plan.work:
         keys = [_key(fold, setting) for setting in path]
-        if all(key in row_of for key in keys):
-            finished += [row_of[key] for key in keys]
-    if len(finished) < len(rows):
-        write_rows(file, finished)
-    return finished
+        if not all(key in points for key in keys):
+            for key in keys:
+                points.pop(key, None)
+    if len(points) < len(rows):
+        write_rows(file, [point.row for point in points.values()])
+    return points
 
 
 def _key(fold: int, setting: Mapping[str, Any]) -> tuple[Any, ...]:
