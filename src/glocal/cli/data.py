@@ -22,7 +22,6 @@ from glocal.cli.inputs import (
 from glocal.cli.output import (
     AsJson,
     in_options,
-    interval,
     print_catalogue,
     print_json,
     print_message,
@@ -195,9 +194,9 @@ def curve_command(
     }
     if as_json:
         return print_json(record)
-    rows = [[score.transform, interval(score.value, score.low, score.high)] for score in curve]
-    change = interval(gain.value, gain.low, gain.high, sign="+")
-    return print_table(["fitted to", "agreement"], [*rows, ["last doubling", change]])
+    rows = [[score.transform, score.text()] for score in curve]
+    rows.append(["last doubling", gain.text("+")])
+    return print_table(["fitted to", "agreement"], rows)
 
 
 class ImportForm(Options):

@@ -10,7 +10,6 @@ import typer
 
 from glocal.cli.output import (
     AsJson,
-    interval,
     print_json,
     print_lines,
     print_message,
@@ -88,6 +87,6 @@ def _print_table(result: SuiteResult) -> None:
     print_lines("SIMULATED DATA: a world with a known answer, not people", "")
     table = result.table.drop(columns="network")
     people = result.scores[-1]
-    ceiling = {"arm": PEOPLE, people.task: interval(people.value, people.low, people.high)}
+    ceiling = {"arm": PEOPLE, people.task: people.text()}
     last_row = [ceiling.get(column, "") for column in table]
     print_table(list(table.columns), [*table.to_numpy().tolist(), last_row])

@@ -46,6 +46,7 @@ from glocal.suite.tasks import (
     Task,
 )
 from glocal.transform import LinearTransform
+from glocal.transform.record import network_name
 from glocal.transform.rows import BASELINES, baseline
 
 app = typer.Typer(
@@ -126,11 +127,10 @@ class Scoring(Options):
 
 def _network(sources: Sources) -> str:
     """The model and layer that are recorded beside the features, or the name of their file."""
-    record = sources.objects.network
-    names = [record[part] for part in ("model", "layer") if part in record]
     file = sources.network.features
     is_unnamed = file.stem == "features" and file.parent.name
-    return " / ".join(names) or (file.parent.name if is_unnamed else file.stem)
+    name = file.parent.name if is_unnamed else file.stem
+    return network_name(sources.objects.network) or name
 
 
 def _transform(name: str, objects: Features) -> LinearTransform | None:

@@ -28,7 +28,6 @@ from glocal.cli.output import (
     AsJson,
     Verbose,
     in_options,
-    interval,
     print_json,
     print_lines,
     print_message,
@@ -36,7 +35,7 @@ from glocal.cli.output import (
 )
 from glocal.errors import ParameterError, import_optional
 from glocal.files import ending, writable_target
-from glocal.results import FitRecord
+from glocal.results import FitRecord, interval_text
 from glocal.transform.formats import ENDINGS
 from glocal.transform.record import SourceOptions
 
@@ -226,8 +225,8 @@ def _measured(holdout: dict[str, Any]) -> str:
             f"{heldout['n']} held-out answers are too few to measure agreement; "
             f"{MIN_MEASURED_ANSWERS} are the least."
         )
-    after = interval(heldout["accuracy_cosine"], heldout["low"], heldout["high"])
-    gain = interval(heldout["gain"], heldout["gain_low"], heldout["gain_high"], sign="+")
+    after = interval_text(heldout["accuracy_cosine"], heldout["low"], heldout["high"])
+    gain = interval_text(heldout["gain"], heldout["gain_low"], heldout["gain_high"], "+")
     unit = "held-out answers"
     if holdout["of"] == "questions":
         unit = "answers to held-out questions about the same objects"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import math
 import os
 import re
 import shutil
@@ -136,10 +135,9 @@ def print_scores(scores: Iterable[Score]) -> None:
         line = table.setdefault(row.metric.removesuffix(DIFFERENCE), {})
         if row.metric.endswith(DIFFERENCE):
             p = "" if row.p is None else f"  p {row.p:.2g}"
-            difference = interval(row.value, row.low, row.high, sign="+")
-            line[f"less {row.settings['baseline']}"] = difference + p
+            line[f"less {row.settings['baseline']}"] = row.text("+") + p
         else:
-            line[row.transform] = interval(row.value, row.low, row.high)
+            line[row.transform] = row.text()
             line["n"] = str(row.n)
     names = dict.fromkeys(name for line in table.values() for name in line)
     columns = [*(name for name in names if name != "n"), "n"]
@@ -147,13 +145,6 @@ def print_scores(scores: Iterable[Score]) -> None:
     for metric, line in table.items():
         rows.append([metric, *(line.get(column, "") for column in columns)])
     print_table(["metric", *columns], rows)
-
-
-def interval(value: float, low: float | None, high: float | None, *, sign: str = "") -> str:
-    """``0.469 [0.451, 0.487]``, or the value alone where there is no interval."""
-    if low is None or high is None or math.isnan(low + high):  # a data frame has NaN for None
-        return f"{value:{sign}.3f}"
-    return f"{value:{sign}.3f} [{low:{sign}.3f}, {high:{sign}.3f}]"
 
 
 @contextlib.contextmanager

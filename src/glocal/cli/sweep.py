@@ -21,7 +21,6 @@ from glocal.cli.inputs import (
 from glocal.cli.output import (
     AsJson,
     Verbose,
-    interval,
     print_message,
     print_result,
     print_table,
@@ -150,7 +149,7 @@ def chosen(result: Sweep) -> list[str]:
     )
     if gain.p_corrected is not None:
         summary += (
-            f"; gain {interval(gain.value, gain.low, gain.high, sign='+')} on {gain.n:,} held-out "
+            f"; gain {gain.text('+')} on {gain.n:,} held-out "
             f"answers, p = {gain.p_corrected:.2g} (corrected for "
             f"{gain.settings['n_settings']} settings)"
         )

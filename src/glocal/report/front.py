@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from glocal.report.runs import Run
-from glocal.results import DIFFERENCE
+from glocal.results import DIFFERENCE, interval_text
 from glocal.suite.table import SIGNIFICANCE, differences, main_rows
 from glocal.transform.record import value_at
 
@@ -159,10 +159,8 @@ def _representative(run: Run, settings: pd.DataFrame) -> Any:
 
 
 def _interval(point: pd.Series[Any], axis: str) -> str:
-    low = point[f"{axis}_low"]
-    high = point[f"{axis}_high"]
-    interval = "" if low == high else f" [{low:.3f}, {high:.3f}]"
-    return f"{point[axis]:.3f}{interval}"
+    low, high = (point[f"{axis}_{end}"] for end in ("low", "high"))
+    return f"{point[axis]:.3f}" if low == high else interval_text(point[axis], low, high)
 
 
 def warnings_of(run: Run) -> list[str]:

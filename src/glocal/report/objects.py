@@ -11,7 +11,7 @@ from jaxtyping import Float, Int
 
 from glocal.evaluation.change import MIN_STABILITY, SHOWN_NEIGHBOURS, is_among
 from glocal.evaluation.view import View
-from glocal.report.finding import Headline
+from glocal.report.finding import Headline, featured_views
 from glocal.report.runs import Run
 
 MAX_PICTURES = 200
@@ -36,12 +36,10 @@ def objects_of(
 ) -> Iterator[dict[str, Any]]:
     """What the page shows of the objects of each network, under the arm that it is about."""
     for finding in findings:
-        for network, views in run.views.items():
-            if finding.network not in ("", network):
-                continue
+        for network, views in featured_views(run, finding):
             before = views.get(run.baseline)
-            after = views.get(finding.arm)
-            if before is not None and after is not None and before.names == after.names:
+            after = views[finding.arm]
+            if before is not None and before.names == after.names:
                 pair = Pair(before, after)
                 yield {
                     "network": network if len(run.views) > 1 else "",

@@ -16,11 +16,10 @@ from glocal.errors import import_optional
 from glocal.files import PathLike, make_folder, write_text
 from glocal.report.charts import charts_of
 from glocal.report.figures import save_axes_figure, save_figure
-from glocal.report.finding import findings
+from glocal.report.finding import featured_views, findings
 from glocal.report.front import MARGIN, direction, front_points, summary, warnings_of
 from glocal.report.objects import objects_of
 from glocal.report.runs import Run
-from glocal.report.study import in_words
 from glocal.report.tables import tables_of
 from glocal.results import PEOPLE, to_json
 from glocal.suite.table import cell, main_rows
@@ -105,13 +104,11 @@ def axes_records(run: Run) -> list[dict[str, Any]]:
     """The axes of each transform that the page is about, with its network and arm."""
     records = []
     for finding in findings(run):
-        for network, views in run.views.items():
-            if finding.network in ("", network) and finding.arm in views:
-                change = views[finding.arm].meta.get("change") or {}
-                if change.get("axes"):
-                    name = finding.network or run.network
-                    record = {key: change[key] for key in ("axes", "chance")}
-                    records.append({"network": name, "arm": finding.arm, **record})
+        names = {"network": finding.network or run.network, "arm": finding.arm}
+        for _, views in featured_views(run, finding):
+            change = views[finding.arm].meta.get("change") or {}
+            if change.get("axes"):
+                records.append({**names, "axes": change["axes"], "chance": change["chance"]})
     return records
 
 
@@ -204,8 +201,8 @@ def _study(run: Run) -> dict[str, Any] | None:
         return None
     people = study.cells.reset_index(names="Person").fillna("")
     sizes = [f"{point['answers']:,}" for point in study.curve_record["curve"]]
-    curve = [[size, in_words(score)] for size, score in zip(sizes, study.curve, strict=True)]
-    curve.append(["change of the last doubling", in_words(study.last_doubling, "+")])
+    curve = [[size, score.text()] for size, score in zip(sizes, study.curve, strict=True)]
+    curve.append(["change of the last doubling", study.last_doubling.text("+")])
     return {
         "participants": study.participants,
         "agreement": study.agreement,

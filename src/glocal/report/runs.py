@@ -8,7 +8,7 @@ import io
 import os
 import unicodedata
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -33,7 +33,7 @@ from glocal.similarity import unit_rows
 from glocal.suite.table import score_frame
 from glocal.transform import LinearTransform
 from glocal.transform.formats import TRANSFORM_NAME
-from glocal.transform.record import value_at
+from glocal.transform.record import network_name
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -211,7 +211,7 @@ def transform_run(
         fits={name: fit_record} if fit_record else {},
         views={name: _both_views(name, (X, Z), features, answers, change)},
         is_single=True,
-        network=network_name(transform.meta),
+        network=network_name(transform.meta.get("source")),
     )
 
 
@@ -363,7 +363,7 @@ def _sweep_parts(path: Path) -> dict[str, Any]:
     if (path / "transform.npz").is_file():
         meta = LinearTransform.load(path / "transform.npz").meta
         parts["choice"] = meta.get("sweep") or {}
-        parts["network"] = network_name(meta)
+        parts["network"] = network_name(meta.get("source"))
         parts["fits"] = {"the refitted choice": meta.get("fit") or {}}
     if (path / "means.csv").is_file():
         with reading(path / "means.csv", "run", _FIX):
@@ -372,12 +372,6 @@ def _sweep_parts(path: Path) -> dict[str, Any]:
                 raise ValueError(f"it lacks {', '.join(sorted(lacking))}")
         parts["means"] = means
     return parts
-
-
-def network_name(record: Mapping[str, Any]) -> str:
-    """The model and layer in the record of a transform; empty if it has none."""
-    names = (value_at(record, f"source.{part}") for part in ("model", "layer"))
-    return " / ".join(str(name) for name in names if name)
 
 
 def _suite_parts(path: Path) -> dict[str, Any]:

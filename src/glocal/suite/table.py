@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
-from glocal.results import DIFFERENCE, PEOPLE, Score
+from glocal.results import DIFFERENCE, PEOPLE, Score, interval_text
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -88,8 +88,7 @@ def cell(row: dict[Any, Any]) -> str:
     """
     if math.isnan(row["value"]):
         return "-"
-    interval = " (no interval)"
-    if not math.isnan(row["low"]):
-        interval = f" [{row['low']:.3f}, {row['high']:.3f}]"
+    text = interval_text(row["value"], row["low"], row["high"])
+    note = " (no interval)" if math.isnan(row["low"]) else ""
     star = "*" if row["p_corrected"] < SIGNIFICANCE else ""
-    return f"{row['value']:.3f}{interval}{star}"
+    return f"{text}{note}{star}"
