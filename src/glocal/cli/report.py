@@ -76,7 +76,12 @@ def report(
     refuse_overwriting_inputs({"--out": out, "--figures": figures, "--tables": tables}, *inputs)
     studies = [run for run in runs if (Path(run) / STUDY_FILE).is_file()]
     others = [run for run in runs if run not in studies]
-    loaded = _load_others(others, form, features, answers, has_study=bool(studies))
+    if studies and not any(map(pages.is_transform, others)):
+        if answers is not None:
+            raise ParameterError("A study has `answers` of its own. Leave them out.")
+        loaded = pages.load_runs(others)
+    else:
+        loaded = pages.load_runs(others, *_objects(form, features, answers))
     pictures: dict[str, str] = {}
     files = [out]
     with progress_bar("report", unit="pictures") as progress:
@@ -94,35 +99,6 @@ def report(
         if (folder := tables or figures) is not None:
             files += pages.save_tables(loaded, folder)
     _show(loaded, files, as_json)
-
-
-def _load_others(
-    runs: Sequence[str],
-    form: AnswersForm,
-    features: Path | None,
-    answers: Path | None,
-    *,
-    has_study: bool,
-) -> list[Run]:
-    """The runs that are no studies; beside a study, features are for the transforms among them."""
-    from glocal import report as pages
-
-    if not has_study or _holds_transform(runs):
-        return pages.load_any(runs, *_objects(form, features, answers))
-    if answers is not None:
-        raise ParameterError("A study has `answers` of its own. Leave them out.")
-    return pages.load_any(runs)
-
-
-def _holds_transform(runs: Sequence[str]) -> bool:
-    """Whether one of them is a transform, which alone is not read without features."""
-    from glocal import report as pages
-
-    try:
-        pages.load_any(runs)
-    except ParameterError:
-        return True
-    return False
 
 
 def _show(runs: Sequence[Run], files: Sequence[Path], as_json: bool) -> None:
