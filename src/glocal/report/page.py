@@ -6,13 +6,13 @@ import base64
 import hashlib
 import importlib.resources
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from itertools import chain, count
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from glocal._version import __version__
 from glocal.errors import import_optional
+from glocal.evaluation.change import MIN_STABILITY
 from glocal.files import PathLike, make_folder, write_text
 from glocal.report.charts import charts_of
 from glocal.report.figures import save_axes_figure, save_figure
@@ -20,10 +20,14 @@ from glocal.report.finding import featured_views, findings
 from glocal.report.front import MARGIN, direction, front_points, summary, warnings_of
 from glocal.report.objects import objects_of
 from glocal.report.runs import Run
+from glocal.report.study import StudySummary
 from glocal.report.tables import tables_of
 from glocal.results import PEOPLE, to_json
 from glocal.suite.table import cell, main_rows
 from glocal.transform.record import value_at
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _FIGURE_WIDTH = 440  # pixels
 _MAX_NAME = 80  # characters of the name of a file
@@ -61,6 +65,7 @@ def report_page(
         version=__version__,
         sections=sections,
         margin=MARGIN,
+        min_stability=MIN_STABILITY,
         bundle=bundle,
         script=script,
         style=_asset("style.css"),
@@ -85,18 +90,16 @@ def save_figures(runs: Sequence[Run], folder: PathLike) -> list[Path]:
     for run in runs:
         for name, chart in charts_of(run).items():
             for kind in ("png", "pdf"):
-                file = new_file(name, kind, run)
-                save_figure(chart.properties(width=_FIGURE_WIDTH), file)
-                written.append(file)
+                written.append(new_file(name, kind, run))
+                save_figure(chart.properties(width=_FIGURE_WIDTH), written[-1])
         for record in axes_records(run):
             axes = pd.DataFrame(record["axes"])
             if not (axes["factor"] > 1).any():
                 continue
             name = record["network"] or record["arm"]
             for kind in ("svg", "pdf", "png"):
-                file = new_file(f"axes-{name}", kind, run)
-                save_axes_figure(axes, f"What people’s answers amplify in {name}", file)
-                written.append(file)
+                written.append(new_file(f"axes-{name}", kind, run))
+                save_axes_figure(axes, f"What people’s answers amplify in {name}", written[-1])
     return written
 
 
@@ -122,9 +125,8 @@ def save_tables(runs: Sequence[Run], folder: PathLike) -> list[Path]:
     for run in runs:
         for name, (numbers, latex) in tables_of(run).items():
             for kind, text in (("csv", numbers.to_csv(index=False)), ("tex", latex)):
-                file = new_file(name, kind, run)
-                write_text(file, text)
-                written.append(file)
+                written.append(new_file(name, kind, run))
+                write_text(written[-1], text)
     return written
 
 
@@ -139,11 +141,12 @@ def _file_namer(folder: PathLike, runs: Sequence[Run]) -> Callable[[str, str, Ru
         if len(runs) > 1:
             name = f"{name}-{run.name}"
         stem = re.sub(r"[^\w.-]+", "-", name)[:_MAX_NAME]
-        for suffix in chain([""], (f"-{number}" for number in count(2))):
-            file = f"{stem}{suffix}.{kind}"
-            if file.lower() not in used:  # some file systems do not tell A from a
-                used.add(file.lower())
-                break
+        file = f"{stem}.{kind}"
+        number = 1
+        while file.lower() in used:  # some file systems do not tell A from a
+            number += 1
+            file = f"{stem}-{number}.{kind}"
+        used.add(file.lower())
         return make_folder(folder) / file
 
     return new_file
@@ -170,49 +173,34 @@ def _section(
         kind, _, subject = name.partition("-")
         captions[kind].append((f"{number}-{name}", subject))
         charts[f"{number}-{name}"] = chart.properties(width="container").to_dict()
-    table = summary(run)
     headlines = findings(run)
     has_scores = run.means is None and not run.is_single
     return {
-        "name": run.name,
+        "run": run,
         "findings": headlines,
-        "study": _study(run),
-        "baseline": run.baseline,
         "warnings": warnings_of(run),
         "charts": captions,
-        "methods": {"head": list(table), "rows": table.to_numpy().tolist()},
+        "methods": _table(summary(run)),
+        "study": None if run.study is None else _study(run.study),
         "chosen": _chosen(run),
-        "chance": run.chance,
-        "error": "the 95 % interval" if run.means is None else "one standard error over folds",
         "has_people": bool((run.rows["transform"] == PEOPLE).any()),
-        "is_sweep": run.means is not None,
-        "single": run.is_single and "seen" in run.record and run.study is None,
-        "heldout_note": _heldout_note,
         "objects": list(objects_of(run, headlines, pictures)),
         "scores": _scores(run) if has_scores else {"tasks": []},
-        "provenance": {"words": provenance(run), "record": list(_record(run))},
+        "origin": _origin(run),
+        "record": list(_record(run)),
     }
 
 
-def _study(run: Run) -> dict[str, Any] | None:
-    """The people of a study, their agreement, and the learning curve; None for other runs."""
-    study = run.study
-    if study is None:
-        return None
-    people = study.cells.reset_index(names="Person").fillna("")
+def _table(frame: pd.DataFrame) -> dict[str, list[Any]]:
+    return {"head": list(frame), "rows": frame.to_numpy().tolist()}
+
+
+def _study(study: StudySummary) -> dict[str, Any]:
+    """The tables of the people of a study, and of its learning curve."""
     sizes = [f"{point['answers']:,}" for point in study.curve_record["curve"]]
     curve = [[size, score.text()] for size, score in zip(sizes, study.curve, strict=True)]
     curve.append(["change of the last doubling", study.last_doubling.text("+")])
-    return {
-        "participants": study.participants,
-        "agreement": study.agreement,
-        "has_ceiling": study.ceiling is not None,
-        "advice": study.advice,
-        "reason": study.reason,
-        "head": list(people),
-        "rows": people.to_numpy().tolist(),
-        "curve": curve,
-    }
+    return {"people": _table(study.cells.reset_index(names="Person").fillna("")), "curve": curve}
 
 
 def _chosen(run: Run) -> str:
@@ -223,15 +211,6 @@ def _chosen(run: Run) -> str:
     points = points[points["chosen"]]
     settings = [", ".join(filter(None, row)) for row in points[["method", "setting"]].to_numpy()]
     return f"{'; '.join(settings)}: {run.choice['reason']}"
-
-
-def _heldout_note(heldout: bool | None) -> str:
-    """Whether the fit had seen the answers."""
-    if heldout is None:
-        return "Whether the transform was fitted to these answers is not known."
-    if heldout:
-        return "The fit had not seen these answers."
-    return "The transform was fitted to these answers."
 
 
 def _shown(
@@ -249,26 +228,10 @@ def _shown(
     return {"charts": charts, "pictures": pictures, "objects": objects}
 
 
-def provenance(run: Run) -> str:
-    """Where a run comes from, in sentences."""
-    fits = [fit for fit in run.fits.values() if value_at(fit, "provenance")]
-    origin = value_at(run.record, "provenance") or (fits[0]["provenance"] if fits else {})
-    version = origin.get("version") or run.record.get("version")
-    sentences = []
-    if run.network:
-        sentences.append(f"Features of {run.network}.")
-    if version:
-        machine = [f"Python {origin['python']}"] if origin.get("python") else []
-        machine += [str(origin["machine"])] if origin.get("machine") else []
-        where = f" with {' on '.join(machine)}" if machine else ""
-        sentences.append(f"Computed by glocal {version}{where}.")
-    seed = origin.get("seed", run.record.get("seed"))
-    if seed is not None:
-        sentences.append(f"Seed {seed}.")
-    data = origin.get("data") or run.record.get("data") or {}
-    if isinstance(data, Mapping) and data:
-        sentences.append(f"The record has the SHA-256 of {', '.join(map(str, data))}.")
-    return " ".join(sentences) or "No record says where these numbers come from."
+def _origin(run: Run) -> dict[str, Any]:
+    """Version, machine, seed and data of a run, as far as a record says them."""
+    records = [value_at(record, "provenance") for record in (run.record, *run.fits.values())]
+    return {**run.record, **next(filter(None, records), {})}
 
 
 def _record(run: Run) -> Iterator[tuple[str, str]]:
