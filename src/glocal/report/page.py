@@ -23,7 +23,7 @@ from glocal.report.runs import Run
 from glocal.report.study import StudySummary
 from glocal.report.tables import tables_of
 from glocal.results import PEOPLE, to_json
-from glocal.suite.table import cell, main_rows
+from glocal.suite.table import arms_by_tasks, cell, main_rows
 from glocal.transform.record import value_at
 
 if TYPE_CHECKING:
@@ -247,15 +247,13 @@ def _record(run: Run) -> Iterator[tuple[str, str]]:
 def _scores(run: Run) -> dict[str, Any]:
     """Arms × tasks: a line for each network and arm, with the cell and `direction` of each task."""
     main = main_rows(run.rows)
-    lines = []
-    for network_and_arm, rows in main.groupby(["network", "transform"], sort=False):
-        cells = {}
-        for row in rows.to_dict("records"):
-            cells[row["task"]] = (cell(row).rstrip("*"), direction(row))
-        lines.append((network_and_arm, cells))
+
+    def fill(row: dict[Any, Any]) -> tuple[str, str]:
+        return cell(row).rstrip("*"), direction(row)
+
     return {
         "tasks": main["task"].unique().tolist(),
-        "lines": lines,
+        "lines": arms_by_tasks(main, fill, ("–", "same")),
         "networks": main["network"].nunique() > 1,
     }
 
