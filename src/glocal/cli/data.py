@@ -334,7 +334,7 @@ def fetch_command(
     results = []
     for name in names:
         with progress_bar(f"fetching {name}", unit="B") as progress:
-            path = fetch(name, out=out, progress=lambda done, total: progress(done, total or None))
+            path = fetch(name, out=out, progress=progress)
         print_message(f"{name}: {files[name].licence}; {files[name].citation}")
         results.append({**asdict(files[name]), "path": str(path)})
     print_result(as_json, {"files": results}, *(str(result["path"]) for result in results))

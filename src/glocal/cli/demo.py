@@ -50,7 +50,7 @@ def demo(
     start = time.perf_counter()
     page: Path | None = make_folder(out) / "report.html"
     with progress_bar("simulated world", unit="scores") as progress:
-        result = run_demo(out, lambda step, count, total: progress(count, total, step))
+        result = run_demo(out, progress)
         progress(None, None, "report")
         try:
             title = "glocal demo: simulated data, not people"

@@ -100,9 +100,7 @@ def extract(
     part = _part(shard)
     source = _source(images, root, download)
     with progress_bar("extracting", len(source), unit="images") as progress:
-        extraction = extractor.extract(
-            source, out, part=part, progress=lambda count, total: progress(count)
-        )
+        extraction = extractor.extract(source, out, part=part, progress=progress)
     _print_extraction(extraction, source, as_json)
     if extraction.missing and not skip_unreadable:
         raise DataError(

@@ -139,7 +139,7 @@ def load_features(path: Path, model: str | None = None, layer: str | None = None
     source = open_images(path)
     with progress_bar("extracting", len(source), unit="images") as progress:
         extractor = Extractor(model, () if layer is None else (layer,))
-        extraction = cached_features(extractor, source, lambda count, total: progress(count))
+        extraction = cached_features(extractor, source, progress)
     if source.ignored:
         print_message(f"skipped: {len(source.ignored)} files under {path} have no image extension.")
     return extraction.features()

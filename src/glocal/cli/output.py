@@ -166,27 +166,24 @@ def progress_bar(
 def _bar(what: str, unit: str) -> Iterator[Callable[..., None]]:
     from rich import progress
 
-    counts: tuple[Any, ...] = (progress.MofNCompleteColumn(), progress.TextColumn(unit))
-    if unit == "B":
-        counts = (progress.DownloadColumn(),)
-    columns = (
-        progress.SpinnerColumn(),
+    columns = [
         progress.TextColumn("{task.description}", markup=False),
         progress.BarColumn(bar_width=20),
-        *counts,
+        *([progress.DownloadColumn()] if unit == "B" else [progress.MofNCompleteColumn(), unit]),
         progress.TimeElapsedColumn(),
-        progress.TextColumn("<"),
+        "<",
         progress.TimeRemainingColumn(),
-    )
-    settings: dict[str, Any] = {"transient": True, "redirect_stdout": False}
-    with progress.Progress(*columns, console=_console(), **settings) as bar:
+    ]
+    with progress.Progress(
+        *columns, console=_console(), transient=True, redirect_stdout=False
+    ) as bar:
         task = bar.add_task(printable(what), total=None)
 
         def report(
             count: float | None = None, total: float | None = None, doing: str | None = None
         ) -> None:
             description = doing and printable(f"{what}: {doing}")
-            bar.update(task, completed=count, total=total, description=description)
+            bar.update(task, completed=count, total=total or None, description=description)
 
         yield report
 

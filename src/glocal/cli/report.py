@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from glocal.cli.inputs import AnswersForm, flat, names_of, refuse_overwriting_inputs
-from glocal.cli.output import AsJson, print_message, print_result, progress_bar
+from glocal.cli.output import AsJson, print_json, print_lines, print_message, progress_bar
 from glocal.data.answers import Answers
 from glocal.data.features import Features
 from glocal.data.join import join
@@ -76,12 +76,12 @@ def report(
     refuse_overwriting_inputs({"--out": out, "--figures": figures, "--tables": tables}, *inputs)
     studies = [run for run in runs if (Path(run) / STUDY_FILE).is_file()]
     others = [run for run in runs if run not in studies]
-    if studies and not any(map(pages.is_transform, others)):
+    objects = (form, features, answers)
+    if studies and not any(map(pages.is_transform, others)):  # the features are for the studies
         if answers is not None:
             raise ParameterError("A study has `answers` of its own. Leave them out.")
-        loaded = pages.load_runs(others)
-    else:
-        loaded = pages.load_runs(others, *_objects(form, features, answers))
+        objects = (form, None, None)
+    loaded = pages.load_runs(others, *_objects(*objects))
     pictures: dict[str, str] = {}
     files = [out]
     with progress_bar("report", unit="pictures") as progress:
@@ -107,26 +107,26 @@ def _show(runs: Sequence[Run], files: Sequence[Path], as_json: bool) -> None:
 
     warnings = [sentence for run in runs for sentence in pages.warnings_of(run)]
     findings = [finding for run in runs for finding in pages.findings(run)]
-    out = files[0]
-    size = out.stat().st_size
-    record = {
-        "out": str(out),
-        "bytes": size,
-        "findings": findings,
-        "axes": [axes for run in runs for axes in pages.axes_records(run)],
-        "studies": [run.study.record() for run in runs if run.study is not None],
-        "warnings": warnings,
-        "files": list(map(str, files)),
-    }
-    if not as_json:
-        for sentence in warnings:
-            print_message(f"warning: {sentence}")
+    studies = [run.study for run in runs if run.study is not None]
+    size = files[0].stat().st_size
+    if as_json:
+        record = {
+            "out": files[0],
+            "bytes": size,
+            "findings": findings,
+            "axes": [axes for run in runs for axes in pages.axes_records(run)],
+            "studies": [study.record() for study in studies],
+            "warnings": warnings,
+            "files": files,
+        }
+        return print_json(record)
+    for sentence in warnings:
+        print_message(f"warning: {sentence}")
+    print_lines(*(finding.sentence for finding in findings))
+    for study in studies:
+        print_lines(study.participants, study.advice, study.reason)
     others = f" and {len(files) - 1} figures and tables" if len(files) > 1 else ""
-    sentences = [finding.sentence for finding in findings]
-    for run in runs:
-        if run.study is not None:
-            sentences += [run.study.participants, run.study.advice, run.study.reason]
-    print_result(as_json, record, *sentences, f"written: {out} ({size / 1e6:.1f} MB){others}")
+    return print_lines(f"written: {files[0]} ({size / 1e6:.1f} MB){others}")
 
 
 def _study(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
@@ -17,7 +16,8 @@ from glocal.cli.output import (
     print_table,
     progress_bar,
 )
-from glocal.suite import Plan, run_suite
+from glocal.suite.plan import Plan
+from glocal.suite.run import run_suite
 
 
 def suite(
@@ -51,9 +51,9 @@ def suite(
         plan, missing = plan.present()
         for name, path in missing.items():
             print_message(f"task {name} is skipped: {path} does not exist")
-    refuse_overwriting_inputs({"--out": out}, file, *_inputs(plan))
+    refuse_overwriting_inputs({"--out": out}, file, *(path for _, path in plan.files()))
     with progress_bar("suite", unit="cells") as progress:
-        result = run_suite(plan, out, lambda step, count, total: progress(count, total, step))
+        result = run_suite(plan, out, progress)
     if as_json:
         rows = [score.row() for score in result.scores]
         print_json({"cells_kept": result.n_kept, "out": out, "rows": rows})
@@ -66,13 +66,3 @@ def suite(
         "comparisons)",
         f"written to {out}: rows.jsonl, scores.csv",
     )
-
-
-def _inputs(plan: Plan) -> Iterator[Path]:
-    """The files and folders that the networks and tasks of a suite read."""
-    of_tasks = [file for task in plan.tasks.values() for file in task.files]
-    for name, network in plan.networks.items():
-        sources = plan.sources(name)
-        for file in (network.features, network.local, plan.answers, *of_tasks):
-            if file is not None:
-                yield sources.path(file)

@@ -48,7 +48,7 @@ def pull_command(
     if out is not None:
         writable_target(out, what="--out", endings=ENDINGS)
     with progress_bar(f"pulling {name}", unit="B") as progress:
-        path = pull(name, progress=lambda n, total: progress(n, total or None))
+        path = pull(name, progress=progress)
     transform = LinearTransform.load(path)  # a page of an error is no transform
     if out is not None:
         refuse_overwriting_inputs({"--out": out}, path)
