@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from glocal.report import Run, StudyData
 
 _OBJECTS = "Objects of a transform or a study"
+Title = Annotated[
+    str | None, typer.Option(help="Title of the page. [default: the names of the runs]")
+]
 
 
 @flat
@@ -38,9 +41,7 @@ def report(
     ],
     out: Annotated[Path, typer.Option(help="The page: one HTML file.")],
     form: AnswersForm,
-    title: Annotated[
-        str | None, typer.Option(help="Title of the page. [default: the names of the runs]")
-    ] = None,
+    title: Title = None,
     figures: Annotated[
         Path | None, typer.Option(help="Folder for figures (PNG, PDF, SVG) and tables.")
     ] = None,
@@ -76,12 +77,12 @@ def report(
     refuse_overwriting_inputs({"--out": out, "--figures": figures, "--tables": tables}, *inputs)
     studies = [run for run in runs if (Path(run) / STUDY_FILE).is_file()]
     others = [run for run in runs if run not in studies]
-    objects = (form, features, answers)
-    if studies and not any(map(pages.is_transform, others)):  # the features are for the studies
+    if studies and not any(map(pages.is_transform, others)):
         if answers is not None:
             raise ParameterError("A study has `answers` of its own. Leave them out.")
-        objects = (form, None, None)
-    loaded = pages.load_runs(others, *_objects(*objects))
+        loaded = pages.load_runs(others)
+    else:
+        loaded = pages.load_runs(others, *_objects(form, features, answers))
     pictures: dict[str, str] = {}
     files = [out]
     with progress_bar("report", unit="pictures") as progress:
