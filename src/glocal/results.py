@@ -192,6 +192,18 @@ def to_json(value: Any) -> str:
     return json.dumps(jsonable, allow_nan=False)
 
 
+def flattened(record: Mapping[str, Any]) -> dict[str, Any]:
+    """A nested record on one level, with keys such as ``fit.method``.
+
+    >>> flattened({"fit": {"method": "global"}, "seed": 1})
+    {'seed': 1, 'fit.method': 'global'}
+    """
+    import pandas as pd
+
+    (row,) = pd.json_normalize(dict(record)).to_dict("records")
+    return {str(key): value for key, value in row.items()}
+
+
 def _jsonable(value: Any) -> Any:
     if hasattr(value, "item"):
         return value.item()

@@ -15,7 +15,6 @@ from glocal.cli.inputs import (
     AnswersFile,
     LayerName,
     flat,
-    names_of,
     refuse_overwriting_inputs,
 )
 from glocal.cli.output import AsJson, print_result, progress_bar
@@ -63,9 +62,8 @@ def align(
         from glocal.align import Inputs
         from glocal.align import align as run_align
 
-        object_ids = names_of(answers.object_ids)
         loaded = answers.load(answers.answers)
-        inputs = Inputs(model, images, loaded, object_ids, local_images, layer)
+        inputs = Inputs(model, images, loaded, answers.names, local_images, layer)
         counts = inputs.counts()
     if dry_run:
         print_result(

@@ -16,7 +16,6 @@ from glocal.cli.inputs import (
     AnswersForm,
     FeaturesPath,
     flat,
-    names_of,
     refuse_overwriting_inputs,
 )
 from glocal.cli.output import (
@@ -73,7 +72,7 @@ def check_command(
             None if local_features is None else Features.load(local_features),
             None if answers is None else form.load(answers),
             None if heldout is None else form.load(heldout),
-            object_ids=names_of(form.object_ids),
+            object_ids=form.names,
             order=None if form.order is None else read_list(form.order, what="order"),
         )
         findings = [replace(finding, fix=in_options(finding.fix)) for finding in diagnose(case)]
@@ -128,7 +127,7 @@ def split_command(
     loaded = Features.load(features)
     answers, joined = form.joined(loaded)
     if form.object_ids is not None:
-        answers = replace(answers, names=names_of(form.object_ids))
+        answers = replace(answers, names=form.names)
     if by == "objects":
         sides = split_answers(joined.answers, len(loaded), folds=folds, fold=fold, seed=seed)
     else:

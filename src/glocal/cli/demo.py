@@ -87,6 +87,5 @@ def _print_table(result: SuiteResult) -> None:
     print_lines("SIMULATED DATA: a world with a known answer, not people", "")
     table = result.table.drop(columns="network")
     people = result.scores[-1]
-    ceiling = {"arm": PEOPLE, people.task: people.text()}
-    last_row = [ceiling.get(column, "") for column in table]
-    print_table(list(table.columns), [*table.to_numpy().tolist(), last_row])
+    table.loc[len(table), ["arm", people.task]] = PEOPLE, people.text()
+    print_table(list(table), table.fillna("").to_numpy().tolist())

@@ -55,6 +55,7 @@ app = typer.Typer(
     rich_markup_mode="rich",
 )
 _ORIGINAL = "original"
+_DIFFERENCE_FIELDS = ("value", "low", "high", "p")
 _ENDINGS = (".jsonl", ".ndjson", ".json", ".txt", "")
 
 
@@ -149,17 +150,17 @@ def _transform(name: str, objects: Features) -> LinearTransform | None:
 
 def _record_of_arms(results: dict[str, EvaluationResult], rows: Sequence[Score]) -> dict[str, Any]:
     """The result of the first arm, with those of the baselines and its differences from them."""
-    differences = {}
-    for row in rows:
-        if row.metric.endswith(DIFFERENCE):
-            values = {"value": row.value, "low": row.low, "high": row.high, "p": row.p}
-            differences[row.settings["baseline"]] = values
-    arm, *baselines = results
+    differences = {
+        row.settings["baseline"]: {name: getattr(row, name) for name in _DIFFERENCE_FIELDS}
+        for row in rows
+        if row.metric.endswith(DIFFERENCE)
+    }
+    (_, first), *baselines = results.items()
     others = [
-        {"transform": name, **record(results[name]), "difference": differences.get(name)}
-        for name in baselines
+        {"transform": name, **record(result), "difference": differences.get(name)}
+        for name, result in baselines
     ]
-    return {**record(results[arm]), "baselines": others}
+    return {**record(first), "baselines": others}
 
 
 def record(result: Any) -> dict[str, Any]:
@@ -195,10 +196,9 @@ def odd_one_out_command(
 
 def _seen(name: str | None, sources: Sources) -> dict[str, float | None]:
     """The shares of the questions and objects that a transform was fitted to, with a warning."""
-    fitted = None
-    if name is not None and (transform := _transform(name, sources.objects)) is not None:
-        fitted = transform.meta.get("fitted")
-    if fitted is None or sources.heldout is None:
+    transform = _transform(name or _ORIGINAL, sources.objects)
+    fitted = None if transform is None else transform.meta.get("fitted")
+    if fitted is None:
         return {"seen_answers": None, "seen_objects": None}
     shares = seen(fitted, sources.objects, sources.heldout)
     if (sentence := shares.warning()) is not None:

@@ -35,7 +35,7 @@ from glocal.cli.output import (
 )
 from glocal.errors import ParameterError, import_optional
 from glocal.files import ending, writable_target
-from glocal.results import FitRecord, interval_text
+from glocal.results import FitRecord, flattened, interval_text
 from glocal.transform.formats import ENDINGS
 from glocal.transform.record import SourceOptions
 
@@ -156,7 +156,7 @@ def _show(record: FitRecord, out: Path, *, verbose: bool, as_json: bool) -> None
         return
     for sentence in _notes(record):
         print_message(in_options(sentence))
-    print_lines(*_result(record), _fitted(record), *(_fields(asdict(record)) if verbose else ()))
+    print_lines(*_result(record), _fitted(record), *(_fields(record) if verbose else ()))
     print_lines(f"written to {out}")
 
 
@@ -264,12 +264,7 @@ def words(settings: dict[str, Any]) -> str:
     return " ".join(parts)
 
 
-def _fields(value: Any, name: str = "") -> Iterator[str]:
-    """A line for each number and text of a nested record."""
-    if isinstance(value, list | tuple):
-        value = dict(enumerate(value))
-    if isinstance(value, dict):
-        for key, item in value.items():
-            yield from _fields(item, f"{name}.{key}".lstrip("."))
-    elif value is not None:
-        yield f"{name}: {value}"
+def _fields(record: FitRecord) -> list[str]:
+    """A line for each field of a record that holds something."""
+    fields = flattened(asdict(record)).items()
+    return [f"{name}: {value}" for name, value in fields if value is not None]

@@ -7,7 +7,7 @@ from images and the network to run on them.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from functools import wraps
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
@@ -74,6 +74,11 @@ class AnswersForm(Options):
         """The files that these options name."""
         return tuple(value for _, value in self if isinstance(value, Path))
 
+    @property
+    def names(self) -> tuple[str, ...] | None:
+        """The names of the objects; None where no file is given."""
+        return None if self.object_ids is None else read_lines(self.object_ids, what="object ids")
+
     def load(self, path: Path) -> Answers:
         """The answers in the index space of their file; a table of trials is imported."""
         if self.kind is None and holds_trials(path):
@@ -100,20 +105,14 @@ class AnswersFile(AnswersForm):
     def joined(self, features: Features) -> tuple[Answers, Joined]:
         """The answers in the index space of their file, and in rows of the features."""
         answers = self.load(self.answers)
-        return answers, join(features, answers, names_of(self.object_ids))
+        return answers, join(features, answers, self.names)
 
     def to_fit(self, features: Features) -> Joined:
         """The answers in rows of the features; a warning if another order of them fits better."""
         answers, joined = self.joined(features)
         order = None if self.order is None else read_list(self.order, what="order")
-        object_ids = names_of(self.object_ids)
-        warn_of_order(Case(features, answers=answers, object_ids=object_ids, order=order))
+        warn_of_order(Case(features, answers=answers, object_ids=self.names, order=order))
         return joined
-
-
-def names_of(object_ids: Path | None) -> tuple[str, ...] | None:
-    """The names in a file of objects; None without a file."""
-    return None if object_ids is None else read_lines(object_ids, what="object ids")
 
 
 def load_features(path: Path, model: str | None = None, layer: str | None = None) -> Features:
@@ -153,10 +152,8 @@ def refuse_overwriting_inputs(
     `outputs` are the paths by their options. Links and other spellings of a path are seen through.
     A folder of features may contain the output, unless that is the very file that is read from it.
     """
-    sources: list[Path] = []
-    for path in inputs:
-        if path is not None:
-            sources += _read_from(Path(path))
+    paths = [Path(path) for path in inputs if path is not None]
+    sources = [source for path in paths for source in _read_from(path)]
     for option, output in outputs.items():
         for source in sources:
             if output is not None and _is_same(Path(output), source):
@@ -166,11 +163,10 @@ def refuse_overwriting_inputs(
                 )
 
 
-def _read_from(path: Path) -> Iterator[Path]:
+def _read_from(path: Path) -> list[Path]:
     """An input, the feature files in it, and the names in it or beside it."""
-    yield path
-    yield from (path / f"features{kind}" for kind in READERS)
-    yield from (folder / NAMES_FILE for folder in (path, path.parent))
+    features = [path / f"features{kind}" for kind in READERS]
+    return [path, *features, path / NAMES_FILE, path.parent / NAMES_FILE]
 
 
 def _is_same(output: Path, source: Path) -> bool:

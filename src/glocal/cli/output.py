@@ -139,11 +139,9 @@ def print_scores(scores: Iterable[Score]) -> None:
         else:
             line[row.transform] = row.text()
             line["n"] = str(row.n)
-    names = dict.fromkeys(name for line in table.values() for name in line)
-    columns = [*(name for name in names if name != "n"), "n"]
-    rows = []
-    for metric, line in table.items():
-        rows.append([metric, *(line.get(column, "") for column in columns)])
+    columns = dict.fromkeys(name for line in table.values() for name in line)
+    columns["n"] = columns.pop("n")  # last
+    rows = [[metric, *(line.get(name, "") for name in columns)] for metric, line in table.items()]
     print_table(["metric", *columns], rows)
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from glocal.cli.inputs import AnswersForm, flat, names_of, refuse_overwriting_inputs
+from glocal.cli.inputs import AnswersForm, flat, refuse_overwriting_inputs
 from glocal.cli.output import AsJson, print_json, print_lines, print_message, progress_bar
 from glocal.data.answers import Answers
 from glocal.data.features import Features
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from glocal.report import Run, StudyData
 
 _OBJECTS = "Objects of a transform or a study"
+Pictures = Annotated[str | None, typer.Option(help="Images of the objects, joined by name.")]
 Title = Annotated[
     str | None, typer.Option(help="Title of the page. [default: the names of the runs]")
 ]
@@ -56,9 +57,7 @@ def report(
         Path | None,
         typer.Option(help="People's answers about these objects.", rich_help_panel=_OBJECTS),
     ] = None,
-    thumbnails: Annotated[
-        str | None, typer.Option(help="Images of the objects, joined by name.")
-    ] = None,
+    thumbnails: Pictures = None,
     as_json: AsJson = False,
 ) -> None:
     """Write an HTML report: finding, what people's answers amplify, neighbours, front, scores.
@@ -182,8 +181,8 @@ def _objects(
         return None, None
     rows = Features.load(features)
     rows.check_finite()
-    object_ids = names_of(form.object_ids)
-    joined = None if answers is None else join(rows, form.load(answers), object_ids).answers
-    if rows.names is None and object_ids is not None and len(object_ids) == len(rows):
-        rows = replace(rows, names=object_ids)
+    names = form.names
+    joined = None if answers is None else join(rows, form.load(answers), names).answers
+    if rows.names is None and names is not None and len(names) == len(rows):
+        rows = replace(rows, names=names)
     return rows, joined

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -53,8 +52,8 @@ def pull_command(
     if out is not None:
         refuse_overwriting_inputs({"--out": out}, path)
         if out.suffix.lower() == path.suffix.lower():  # a copy has the published checksum
-            with path.open("rb") as source, atomic_write(out) as stream:
-                shutil.copyfileobj(source, stream)
+            with atomic_write(out) as stream:
+                stream.write(path.read_bytes())
         else:
             transform.save(out)
         path = out
@@ -68,25 +67,17 @@ def _list(as_json: bool) -> None:
     for name, path in bundled().items():
         record = LinearTransform.load(path).meta
         what = f"comes with glocal; of {record['source']['model']}"
-        rows.append(
-            {"name": name, "what": what, "licence": record["card"]["licence"], "warning": ""}
-        )
-    for key, entry in published().items():
-        if key.startswith(PUBLISHED):
-            rows.append(
-                {
-                    "name": key.removeprefix(PUBLISHED),
-                    "what": entry.what,
-                    "licence": entry.licence,
-                    "warning": entry.warning or "",
-                }
-            )
+        rows.append((name, what, record["card"]["licence"], ""))
+    for name, entry in published().items():
+        if name.startswith(PUBLISHED):
+            title = name.removeprefix(PUBLISHED)
+            rows.append((title, entry.what, entry.licence, entry.warning or ""))
     if as_json:
-        print_json({"transforms": rows})
-    else:
-        print_catalogue(
-            (row["name"], row["licence"], f"{row['what']}. {row['warning']}") for row in rows
-        )
+        keys = ("name", "what", "licence", "warning")
+        return print_json({"transforms": [dict(zip(keys, row, strict=True)) for row in rows]})
+    return print_catalogue(
+        (name, licence, f"{what}. {warning}") for name, what, licence, warning in rows
+    )
 
 
 @app.command("push")

@@ -22,7 +22,7 @@ from glocal.report.objects import objects_of
 from glocal.report.runs import Run
 from glocal.report.study import StudySummary
 from glocal.report.tables import tables_of
-from glocal.results import PEOPLE, to_json
+from glocal.results import PEOPLE, flattened, to_json
 from glocal.suite.table import arms_by_tasks, cell, main_rows
 from glocal.transform.record import value_at
 
@@ -236,12 +236,8 @@ def _origin(run: Run) -> dict[str, Any]:
 
 def _record(run: Run) -> Iterator[tuple[str, str]]:
     """The record of a run as keys and texts."""
-    import pandas as pd
-
-    (record,) = pd.json_normalize(run.record or {"glocal": __version__}).to_dict("records")
-    for key, value in record.items():
-        text = value if isinstance(value, str) else to_json(value)[:_MAX_PROVENANCE]
-        yield str(key), text
+    for key, value in flattened(run.record or {"glocal": __version__}).items():
+        yield key, value if isinstance(value, str) else to_json(value)[:_MAX_PROVENANCE]
 
 
 def _scores(run: Run) -> dict[str, Any]:
