@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Annotated
 
-import typer
+from typer import Option
 
 from glocal.aligner.keep import Keep
 from glocal.cli.fit import CentreOption, parse_centre
@@ -23,29 +23,25 @@ from glocal.cli.sweep import chosen
 
 @flat
 def align(
-    model: Annotated[str, typer.Option(help="Network to align; as in glocal extract.")],
-    images: Annotated[
-        str, typer.Option(help="One image for each object: folder, pattern or list.")
-    ],
-    out: Annotated[
-        Path, typer.Option(help="Folder of the results; the same command continues in it.")
-    ],
+    model: Annotated[str, Option(help="Network to align; as in glocal extract.")],
+    images: Annotated[str, Option(help="One image for each object: folder, pattern or list.")],
+    out: Annotated[Path, Option(help="Folder of the results; the same command continues in it.")],
     answers: AnswersFile,
     promise: Keep,
     keep: Annotated[
         float | None,
-        typer.Option(
+        Option(
             help="Share of each image's ten nearest neighbours that the chosen setting keeps. "
             "[above 0 and at most 1; default: 0.9]"
         ),
     ] = None,
     local_images: Annotated[
-        str | None, typer.Option(help="Other images, whose neighbours are kept.")
+        str | None, Option(help="Other images, whose neighbours are kept.")
     ] = None,
     layer: LayerName = None,
     centre: CentreOption = "0",
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Print the numbers of images, answers and fits; stop.")
+        bool, Option("--dry-run", help="Print the numbers of images, answers and fits; stop.")
     ] = False,
     as_json: AsJson = False,
 ) -> None:

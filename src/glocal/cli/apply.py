@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
-import typer
+from typer import Argument, Option
 
 from glocal.cli.inputs import LayerName, ModelName, load_features, refuse_overwriting_inputs
 from glocal.cli.output import AsJson, print_result, progress_bar
@@ -23,46 +23,46 @@ from glocal.transform.sharing import locate
 CENTRED = "centred"
 OwnImages = Annotated[
     Path | None,
-    typer.Option(
+    Option(
         help="Features of your own collection, many different images of balanced classes: move "
         "the origin toward their mean."
     ),
 ]
 SavedTransform = Annotated[
     Path | None,
-    typer.Option(
+    Option(
         help="Also save the transform as applied (after --strength and --dimensions), to map "
         "queries with."
     ),
 ]
 ColumnName = Annotated[
-    str | None, typer.Option(help="Parquet column of the vectors; the others are kept.")
+    str | None, Option(help="Parquet column of the vectors; the others are kept.")
 ]
 
 
 def apply(
     transform: Annotated[
         str,
-        typer.Argument(
+        Argument(
             help="Transform file, or a name that glocal transforms pull lists; centred subtracts "
             "the column means of FEATURES."
         ),
     ],
     features: Annotated[
         Path,
-        typer.Argument(help="Feature file or folder, not standardized; images with --model."),
+        Argument(help="Feature file or folder, not standardized; images with --model."),
     ],
     out: Annotated[
-        Path, typer.Option(help="A .npy file; from Parquet also a .parquet file or a folder.")
+        Path, Option(help="A .npy file; from Parquet also a .parquet file or a folder.")
     ],
     strength: Annotated[
-        float, typer.Option(help="0 is the original up to scale, 1 the transform.")
+        float, Option(help="0 is the original up to scale, 1 the transform.")
     ] = 1.0,
     normalize: Annotated[
-        bool, typer.Option("--normalize", help="First scale each row to length 1.")
+        bool, Option("--normalize", help="First scale each row to length 1.")
     ] = False,
     dimensions: Annotated[
-        int | None, typer.Option(help="Reduce the output to this many dimensions.")
+        int | None, Option(help="Reduce the output to this many dimensions.")
     ] = None,
     save_transform: SavedTransform = None,
     recentre: OwnImages = None,

@@ -9,6 +9,7 @@ from typing import Annotated, ClassVar, Literal
 
 import typer
 from pydantic import Field
+from typer import Argument, Option
 
 from glocal._version import __version__
 from glocal.cli.inputs import (
@@ -52,12 +53,10 @@ def check_command(
     features: FeaturesPath,
     form: AnswersForm,
     answers: Annotated[
-        Path | None, typer.Option("--answers", "--triplets", help="Answers to check too.")
+        Path | None, Option("--answers", "--triplets", help="Answers to check too.")
     ] = None,
-    local_features: Annotated[Path | None, typer.Option(help="Local images to check too.")] = None,
-    heldout: Annotated[
-        Path | None, typer.Option(help="Held-out answers, read like --answers.")
-    ] = None,
+    local_features: Annotated[Path | None, Option(help="Local images to check too.")] = None,
+    heldout: Annotated[Path | None, Option(help="Held-out answers, read like --answers.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Diagnose features and answers; exit with 1 if something invalidates the results.
@@ -104,15 +103,11 @@ def check_command(
 def split_command(
     features: FeaturesPath,
     form: AnswersFile,
-    out: Annotated[Path, typer.Option(help="Folder for train.npz and heldout.npz.")],
-    by: Annotated[
-        Literal["objects", "persons"], typer.Option(help="What is held out.")
-    ] = "objects",
-    folds: Annotated[
-        int, typer.Option(min=2, help="Number of parts of the objects (or persons).")
-    ] = 3,
-    fold: Annotated[int, typer.Option(min=0, help="The held-out part, counted from 0.")] = 0,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of the split.")] = 42,
+    out: Annotated[Path, Option(help="Folder for train.npz and heldout.npz.")],
+    by: Annotated[Literal["objects", "persons"], Option(help="What is held out.")] = "objects",
+    folds: Annotated[int, Option(min=2, help="Number of parts of the objects (or persons).")] = 3,
+    fold: Annotated[int, Option(min=0, help="The held-out part, counted from 0.")] = 0,
+    seed: Annotated[int, Option(min=0, help="Seed of the split.")] = 42,
     as_json: AsJson = False,
 ) -> None:
     """Hold out the answers on a fold of objects, or of persons.
@@ -167,8 +162,8 @@ def split_command(
 def curve_command(
     features: FeaturesPath,
     form: AnswersFile,
-    folds: Annotated[int, typer.Option(min=2, help="Folds of questions.")] = 4,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of the folds and of the parts.")] = 0,
+    folds: Annotated[int, Option(min=2, help="Folds of questions.")] = 4,
+    seed: Annotated[int, Option(min=0, help="Seed of the folds and of the parts.")] = 0,
     as_json: AsJson = False,
 ) -> None:
     """Print how agreement grows with the number of answers: whether more of them would help.
@@ -229,24 +224,20 @@ class ImportForm(Options):
 @app.command("import")
 @flat
 def import_command(
-    file: Annotated[
-        Path, typer.Argument(help="A file of answers from another system.", metavar="FILE")
-    ],
-    out: Annotated[Path, typer.Option(help="The answers, .npz.")],
+    file: Annotated[Path, Argument(help="A file of answers from another system.", metavar="FILE")],
+    out: Annotated[Path, Option(help="The answers, .npz.")],
     form: ImportForm,
     format: Annotated[
         Literal[tuple(FORMATS)],  # type: ignore[valid-type]
-        typer.Option(help="Format of the file."),
+        Option(help="Format of the file."),
     ] = "table",
     column: Annotated[
-        list[str] | None, typer.Option(help="ROLE=COLUMN of the table; repeatable.")
+        list[str] | None, Option(help="ROLE=COLUMN of the table; repeatable.")
     ] = None,
     where: Annotated[
-        list[str] | None, typer.Option(help="COLUMN=VALUE: read only these rows; repeatable.")
+        list[str] | None, Option(help="COLUMN=VALUE: read only these rows; repeatable.")
     ] = None,
-    object_ids: Annotated[
-        Path | None, typer.Option(help="Names of the objects, one per line.")
-    ] = None,
+    object_ids: Annotated[Path | None, Option(help="Names of the objects, one per line.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Read answers of another system, count what is left out, and write a self-describing file.
@@ -311,8 +302,8 @@ def _pairs(texts: list[str] | None, option: str) -> dict[str, str] | None:
 
 @app.command("fetch")
 def fetch_command(
-    names: Annotated[list[str] | None, typer.Argument(help="Names of published files.")] = None,
-    out: Annotated[Path | None, typer.Option(help="Also copy the files below this folder.")] = None,
+    names: Annotated[list[str] | None, Argument(help="Names of published files.")] = None,
+    out: Annotated[Path | None, Option(help="Also copy the files below this folder.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Download published files once, verify their checksums, and print their paths.

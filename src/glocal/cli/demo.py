@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import typer
+from typer import Option
 
 from glocal.cli.output import (
     AsJson,
@@ -32,9 +32,9 @@ REAL_RESULT = (
 
 
 def demo(
-    out: Annotated[
-        Path, typer.Option(help="Folder for scores, transforms and report.html.")
-    ] = Path("glocal-demo"),
+    out: Annotated[Path, Option(help="Folder for scores, transforms and report.html.")] = Path(
+        "glocal-demo"
+    ),
     as_json: AsJson = False,
 ) -> None:
     """Fit and score every method on a small simulated world whose answer is known; write a page.

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 import typer
 from pydantic import Field
+from typer import Option
 
 from glocal.cli.inputs import (
     AnswersFile,
@@ -213,7 +214,7 @@ def rsa_command(
     features: FeaturesPath,
     task: RSATask,
     object_ids: Annotated[
-        Path | None, typer.Option(help="Names of the objects that the RDM indexes, one per line.")
+        Path | None, Option(help="Names of the objects that the RDM indexes, one per line.")
     ] = None,
 ) -> None:
     """Rank correlation with people's dissimilarities, with interval over objects and noise ceiling.
@@ -231,7 +232,7 @@ def rsa_command(
 def few_shot_command(
     scoring: Scoring,
     task: FewShotTask,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of the draws; arms share them.")] = 42,
+    seed: Annotated[int, Option(min=0, help="Seed of the draws; arms share them.")] = 42,
 ) -> None:
     """Accuracy of a probe fitted on a few images of each class; interval over draws and classes.
 

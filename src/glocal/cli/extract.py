@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import typer
+from typer import Argument, Option
 
 from glocal.cli.inputs import flat, refuse_overwriting_inputs
 from glocal.cli.output import (
@@ -27,15 +27,11 @@ if TYPE_CHECKING:
     from glocal.extract import Extraction, Extractor
     from glocal.extract.images import Source
 
-ListLayers = Annotated[
-    bool, typer.Option("--list-layers", help="List the layers of the model and stop.")
-]
-Download = Annotated[bool, typer.Option("--download", help="Download a data set that is missing.")]
+ListLayers = Annotated[bool, Option("--list-layers", help="List the layers of the model and stop.")]
+Download = Annotated[bool, Option("--download", help="Download a data set that is missing.")]
 SkipUnreadable = Annotated[
     bool,
-    typer.Option(
-        "--skip-unreadable", help="Exit with 0 even if some images have no row, and list them."
-    ),
+    Option("--skip-unreadable", help="Exit with 0 even if some images have no row, and list them."),
 ]
 
 
@@ -43,7 +39,7 @@ SkipUnreadable = Annotated[
 def extract(
     model: Annotated[
         str,
-        typer.Option(
+        Option(
             help="timm:NAME, openclip:ARCHITECTURE:WEIGHTS, torchvision:NAME[:WEIGHTS], "
             "python:package.module:factory, or a name that thingsvision writes.",
         ),
@@ -51,26 +47,24 @@ def extract(
     running: Running,
     images: Annotated[
         str,
-        typer.Argument(help="Folder, pattern, list, one image, or a data set as NAME:SPLIT."),
+        Argument(help="Folder, pattern, list, one image, or a data set as NAME:SPLIT."),
     ] = "",
     layer: Annotated[
         list[str] | None,
-        typer.Option(
-            help="Module, penultimate, logits or output; repeat it for several, in one pass."
-        ),
+        Option(help="Module, penultimate, logits or output; repeat it for several, in one pass."),
     ] = None,
     out: Annotated[
-        Path | None, typer.Option(help="Folder for the features, their names and record.")
+        Path | None, Option(help="Folder for the features, their names and record.")
     ] = None,
     list_layers: ListLayers = False,
     root: Annotated[
         Path | None,
-        typer.Option(help="Folder of a data set. [default: images in glocal's cache]"),
+        Option(help="Folder of a data set. [default: images in glocal's cache]"),
     ] = None,
     download: Download = False,
     shard: Annotated[
         str,
-        typer.Option(help="i/n: compute the i-th of n parts; all parts share one --out folder."),
+        Option(help="i/n: compute the i-th of n parts; all parts share one --out folder."),
     ] = "1/1",
     skip_unreadable: SkipUnreadable = False,
     as_json: AsJson = False,

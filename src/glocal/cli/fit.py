@@ -7,7 +7,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import typer
+from typer import Option
 
 from glocal.aligner import Arm, Exact, FitData, PaperLoop
 from glocal.aligner import fit as fit_transform
@@ -41,7 +41,7 @@ from glocal.transform.record import SourceOptions
 
 SolverName = Annotated[
     Literal["exact", "paper"],
-    typer.Option(
+    Option(
         "--solver",
         rich_help_panel=Exact.panel,
         help="exact, or paper: the authors' procedure on mini-batches, which needs glocal[paper].",
@@ -50,7 +50,7 @@ SolverName = Annotated[
 
 CentreOption = Annotated[
     str,
-    typer.Option(
+    Option(
         metavar="0..1|auto",
         rich_help_panel=Arm.panel,
         help="Share of the objects' column means to subtract from all features; auto chooses it "
@@ -96,7 +96,7 @@ def load_data(
 def fit(
     features: FeaturesPath,
     answers: AnswersFile,
-    out: Annotated[Path, typer.Option(help="The transform file to write (.npz or .safetensors).")],
+    out: Annotated[Path, Option(help="The transform file to write (.npz or .safetensors).")],
     keep: Keep,
     arm: Arm,
     exact: Exact,
@@ -106,7 +106,7 @@ def fit(
     local_features: LocalPath = None,
     holdout: Annotated[
         int | None,
-        typer.Option(
+        Option(
             help="K: also fit without fold 0 of K of objects and local images, or with fewer than "
             "5,000 answers without each of K folds of questions, and score what is held out; 0 for "
             "none."

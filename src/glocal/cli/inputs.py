@@ -12,10 +12,10 @@ from functools import wraps
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
-import typer
 from pydantic import Field
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
+from typer import Option
 from typer.models import OptionInfo
 
 from glocal.cli.output import print_message, progress_bar
@@ -34,21 +34,21 @@ _BOUNDS = {"gt": "above", "ge": "at least", "lt": "below", "le": "at most"}
 DATA = "Data"
 NETWORK = "Network"
 FeaturesPath = Annotated[
-    Path, typer.Option(help="Feature file, or folder with features.npy and file_names.txt.")
+    Path, Option(help="Feature file, or folder with features.npy and file_names.txt.")
 ]
 LocalPath = Annotated[
-    Path | None, typer.Option(help="Features of local images, whose neighbours are kept.")
+    Path | None, Option(help="Features of local images, whose neighbours are kept.")
 ]
 ModelName = Annotated[
     str | None,
-    typer.Option(
+    Option(
         help="Network to run if images are given instead of features; see extract.",
         rich_help_panel=NETWORK,
     ),
 ]
 LayerName = Annotated[
     str | None,
-    typer.Option(help="Layer to extract. [default: penultimate]", rich_help_panel=NETWORK),
+    Option(help="Layer to extract. [default: penultimate]", rich_help_panel=NETWORK),
 ]
 
 
@@ -94,7 +94,7 @@ class AnswersFile(AnswersForm):
 
     answers: Annotated[
         Path,
-        typer.Option(
+        Option(
             "--answers",
             "--triplets",
             help="Answers: a self-describing .npz, the CSV of a study or another table that "
@@ -190,30 +190,28 @@ def flat(command: Callable[..., None]) -> Callable[..., None]:
         for name, parameter in parameters.items()
         if inspect.isclass(parameter.annotation) and issubclass(parameter.annotation, Options)
     }
-    of_command = {
+    options = {
         name: parameter.replace(kind=parameter.KEYWORD_ONLY)
         for name, parameter in parameters.items()
         if name not in models
     }
-    of_models: dict[str, inspect.Parameter] = {}
+    of_command = list(options)
     for model in models.values():
         for name, field in _options(model).items():
-            if name not in of_command:
-                of_models.setdefault(name, _option(name, field, model))
+            options.setdefault(name, _option(name, field, model))
 
     @wraps(command)
     def run(**values: Any) -> None:
         passed = {name: value for name, value in values.items() if value is not None}
         arguments = {name: values[name] for name in of_command}
         for name, model in models.items():
-            options = _options(model).keys() & passed.keys()
-            arguments[name] = model(**{option: passed[option] for option in options})
+            fields = _options(model).keys() & passed.keys()
+            arguments[name] = model(**{field: passed[field] for field in fields})
         command(**arguments)
 
-    options = [*of_command.values(), *of_models.values()]
-    options.sort(key=lambda option: option.default is not inspect.Parameter.empty)
-    run.__signature__ = inspect.Signature(options)  # type: ignore[attr-defined]
-    run.__annotations__ = {option.name: option.annotation for option in options}
+    ordered = sorted(options.values(), key=lambda option: option.default is not option.empty)
+    run.__signature__ = inspect.Signature(ordered)  # type: ignore[attr-defined]
+    run.__annotations__ = {name: option.annotation for name, option in options.items()}
     return run
 
 
@@ -234,7 +232,7 @@ def _typer_option(field: FieldInfo) -> OptionInfo | None:
 def _option(name: str, field: FieldInfo, model: type[Options]) -> inspect.Parameter:
     """A field as a parameter: None where it is not passed, so that the model knows what was."""
     extra = field.json_schema_extra if isinstance(field.json_schema_extra, dict) else {}
-    option = _typer_option(field) or typer.Option(
+    option = _typer_option(field) or Option(
         f"--{name.replace('_', '-')}",
         help=_help(field),
         show_default=False,

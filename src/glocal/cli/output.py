@@ -14,12 +14,13 @@ from functools import cache, partial
 from typing import Annotated, Any
 
 import typer
+from typer import Option
 
 from glocal.errors import printable
 from glocal.results import DIFFERENCE, Score, to_json
 
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")]
-Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Print every field of the result.")]
+AsJson = Annotated[bool, Option("--json", help="Print one JSON object on standard output.")]
+Verbose = Annotated[bool, Option("--verbose", "-v", help="Print every field of the result.")]
 
 OPTIONS: dict[str, str] = {}
 """The options of the command that runs, by their names in Python; the application fills it."""

@@ -9,7 +9,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import typer
+from typer import Argument, Option
 
 from glocal.cli.inputs import AnswersForm, flat, refuse_overwriting_inputs
 from glocal.cli.output import AsJson, print_json, print_lines, print_message, progress_bar
@@ -24,38 +24,36 @@ if TYPE_CHECKING:
     from glocal.report import Run, StudyData
 
 _OBJECTS = "Objects of a transform or a study"
-Pictures = Annotated[str | None, typer.Option(help="Images of the objects, joined by name.")]
-Title = Annotated[
-    str | None, typer.Option(help="Title of the page. [default: the names of the runs]")
-]
+Pictures = Annotated[str | None, Option(help="Images of the objects, joined by name.")]
+Title = Annotated[str | None, Option(help="Title of the page. [default: the names of the runs]")]
 
 
 @flat
 def report(
     runs: Annotated[
         list[str],
-        typer.Argument(
+        Argument(
             metavar="RUN...",
             help="Folders that sweep, suite, align, demo or collect run wrote, files of evaluate "
             "--out, and transforms: files, or names that glocal transforms pull lists.",
         ),
     ],
-    out: Annotated[Path, typer.Option(help="The page: one HTML file.")],
+    out: Annotated[Path, Option(help="The page: one HTML file.")],
     form: AnswersForm,
     title: Title = None,
     figures: Annotated[
-        Path | None, typer.Option(help="Folder for figures (PNG, PDF, SVG) and tables.")
+        Path | None, Option(help="Folder for figures (PNG, PDF, SVG) and tables.")
     ] = None,
     tables: Annotated[
-        Path | None, typer.Option(help="Folder for tables (CSV, LaTeX). [default: --figures]")
+        Path | None, Option(help="Folder for tables (CSV, LaTeX). [default: --figures]")
     ] = None,
     features: Annotated[
         Path | None,
-        typer.Option(help="Features of the objects to show.", rich_help_panel=_OBJECTS),
+        Option(help="Features of the objects to show.", rich_help_panel=_OBJECTS),
     ] = None,
     answers: Annotated[
         Path | None,
-        typer.Option(help="People's answers about these objects.", rich_help_panel=_OBJECTS),
+        Option(help="People's answers about these objects.", rich_help_panel=_OBJECTS),
     ] = None,
     thumbnails: Pictures = None,
     as_json: AsJson = False,

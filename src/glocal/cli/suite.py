@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-import typer
+from typer import Argument, Option
 
 from glocal.cli.inputs import refuse_overwriting_inputs
 from glocal.cli.output import (
@@ -23,18 +23,16 @@ from glocal.suite.run import run_suite
 def suite(
     file: Annotated[
         Path,
-        typer.Argument(metavar="SUITE", help="TOML file that names networks, arms and tasks."),
+        Argument(metavar="SUITE", help="TOML file that names networks, arms and tasks."),
     ],
-    out: Annotated[
-        Path, typer.Option(help="Folder of the suite; finished results in it are reused.")
-    ],
+    out: Annotated[Path, Option(help="Folder of the suite; finished results in it are reused.")],
     root: Annotated[
         Path | None,
-        typer.Option(help="Folder that relative paths start from. [default: the file's folder]"),
+        Option(help="Folder that relative paths start from. [default: the file's folder]"),
     ] = None,
     skip_missing: Annotated[
         bool,
-        typer.Option("--skip-missing", help="Skip tasks whose files do not exist, and name them."),
+        Option("--skip-missing", help="Skip tasks whose files do not exist, and name them."),
     ] = False,
     as_json: AsJson = False,
 ) -> None:

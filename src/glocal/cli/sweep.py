@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
+from typer import Option
 
 from glocal.aligner import Exact, PaperLoop
 from glocal.aligner.data import Blocks
@@ -33,50 +33,48 @@ if TYPE_CHECKING:
 
 GridName = Annotated[
     str,
-    typer.Option(
+    Option(
         help="arms (all methods on one front), paper, or a TOML file: method, lmbda, mix, "
         "alpha, tau; eta with --solver paper."
     ),
 ]
 KeptShare = Annotated[
     float | None,
-    typer.Option(
+    Option(
         help="Choose the best agreement among settings that keep this share of each image's "
         "ten nearest neighbours. [above 0 and at most 1; default: 0.9]"
     ),
 ]
 Rule = Annotated[
     str | None,
-    typer.Option(
+    Option(
         help="In place of --keep: loss, 'neighbours_kept>=0.9' or 'agreement>=0.5', each also "
         "with a method before it, as in 'naive loss'."
     ),
 ]
-Jobs = Annotated[int, typer.Option(help="Processes that fit the grid; -1 for one per core.")]
-Scheduler = Annotated[
-    str | None, typer.Option(help="Dask cluster to run on: address or scheduler file.")
-]
+Jobs = Annotated[int, Option(help="Processes that fit the grid; -1 for one per core.")]
+Scheduler = Annotated[str | None, Option(help="Dask cluster to run on: address or scheduler file.")]
 
 
 @flat
 def sweep(
     features: FeaturesPath,
     answers: AnswersFile,
-    out: Annotated[Path, typer.Option(help="Folder of the sweep.")],
+    out: Annotated[Path, Option(help="Folder of the sweep.")],
     promise: Keep,
     exact: Exact,
     paper: PaperLoop,
     blocks: Blocks,
     local_features: LocalPath = None,
     grid: GridName = "arms",
-    folds: Annotated[int, typer.Option(help="Parts of objects and local images.")] = 3,
+    folds: Annotated[int, Option(help="Parts of objects and local images.")] = 3,
     keep: KeptShare = None,
     select: Rule = None,
     centre: CentreOption = "0",
     solver: SolverName = "exact",
     jobs: Jobs = 1,
     scheduler: Scheduler = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Continue the sweep in --out.")] = False,
+    resume: Annotated[bool, Option("--resume", help="Continue the sweep in --out.")] = False,
     verbose: Verbose = False,
     as_json: AsJson = False,
 ) -> None:

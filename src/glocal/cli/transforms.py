@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from typer import Argument, Option
 
 from glocal.cli.inputs import flat, refuse_overwriting_inputs
 from glocal.cli.output import AsJson, print_catalogue, print_json, print_result, progress_bar
@@ -29,12 +30,10 @@ app = typer.Typer(
 def pull_command(
     name: Annotated[
         str | None,
-        typer.Argument(
-            help="clip-vit-b-32, MODEL/LAYER as thingsvision names them, or hf://OWNER/NAME."
-        ),
+        Argument(help="clip-vit-b-32, MODEL/LAYER as thingsvision names them, or hf://OWNER/NAME."),
     ] = None,
     out: Annotated[
-        Path | None, typer.Option(help="Also write it to this .npz or .safetensors file.")
+        Path | None, Option(help="Also write it to this .npz or .safetensors file.")
     ] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -84,27 +83,23 @@ def _list(as_json: bool) -> None:
 @flat
 def push_command(
     source: SourceOptions,
-    transform: Annotated[str, typer.Argument(help="Transform file or name.")],
+    transform: Annotated[str, Argument(help="Transform file or name.")],
     to: Annotated[
         str,
-        typer.Argument(help="A folder, or hf://OWNER/NAME, a repository on the Hugging Face hub."),
+        Argument(help="A folder, or hf://OWNER/NAME, a repository on the Hugging Face hub."),
     ],
-    licence: Annotated[
-        str | None, typer.Option(help="Identifier such as mit or cc-by-4.0.")
-    ] = None,
+    licence: Annotated[str | None, Option(help="Identifier such as mit or cc-by-4.0.")] = None,
     base_model: Annotated[
-        str | None, typer.Option(help="The network on the hub. [default: that of timm]")
+        str | None, Option(help="The network on the hub. [default: that of timm]")
     ] = None,
     dataset: Annotated[
-        list[str] | None, typer.Option(help="A data set of answers on the hub; repeatable.")
+        list[str] | None, Option(help="A data set of answers on the hub; repeatable.")
     ] = None,
     scores: Annotated[
         Path | None,
-        typer.Option(help="Scores of this transform for the card: a file of evaluate --out."),
+        Option(help="Scores of this transform for the card: a file of evaluate --out."),
     ] = None,
-    private: Annotated[
-        bool, typer.Option("--private", help="Create the repository as private.")
-    ] = False,
+    private: Annotated[bool, Option("--private", help="Create the repository as private.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Write a transform and its model card to a folder or to a repository on the Hugging Face hub.
