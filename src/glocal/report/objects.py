@@ -120,12 +120,14 @@ def _groups(view: View) -> list[dict[str, Any]]:
     categories = view.categories or ("",) * len(view.names)
     counts = Counter(name for name in categories if name not in ("", "other"))
     largest = [name for name, _ in counts.most_common(len(_COLOURS))]
-    members: dict[str, list[int]] = {name: [] for name in (*largest, "other")}
-    for i, category in enumerate(categories):
-        members[category if category in largest else "other"].append(i)
+    groups = np.array([name if name in largest else "other" for name in categories])
     colours = dict(zip(largest, _COLOURS, strict=False)) | {"other": _OTHER_COLOUR}
     return [
-        {"name": name if largest else "", "colour": colours[name], "members": rows}
-        for name, rows in members.items()
-        if rows
+        {
+            "name": name if largest else "",
+            "colour": colour,
+            "members": np.flatnonzero(groups == name).tolist(),
+        }
+        for name, colour in colours.items()
+        if name in groups
     ]
