@@ -2,7 +2,7 @@
 
 from glocal.report.charts import front_chart
 from glocal.report.figures import axes_svg, save_axes_figure, save_figure
-from glocal.report.finding import Headline, findings
+from glocal.report.finding import findings
 from glocal.report.front import front_points, warnings_of
 from glocal.report.page import axes_records, report_page, save_figures, save_page, save_tables
 from glocal.report.runs import (
@@ -16,7 +16,6 @@ from glocal.report.runs import (
 from glocal.report.study import StudyData, StudySummary
 
 __all__ = [
-    "Headline",
     "Run",
     "StudyData",
     "StudySummary",

@@ -256,17 +256,13 @@ def _scores(run: Run) -> dict[str, Any]:
 
 def _policy(*scripts: str) -> str:
     """The content security policy of a page with these scripts, the first of them Vega or none."""
-    sources = []
-    for script in filter(None, scripts):
-        digest = hashlib.sha256(script.encode()).digest()
-        sources.append(f"'sha256-{base64.b64encode(digest).decode()}'")
-    if len(sources) == len(scripts):
-        # NOTE Vega compiles the expressions of a chart, which needs unsafe-eval; inline scripts run
-        # by their hash alone
-        sources.insert(0, "'unsafe-eval'")
+    digests = [hashlib.sha256(script.encode()).digest() for script in scripts if script]
+    hashes = " ".join(f"'sha256-{base64.b64encode(digest).decode()}'" for digest in digests)
+    # NOTE Vega compiles the expressions of a chart, which needs unsafe-eval; inline scripts run by
+    # their hash alone
+    unsafe = "'unsafe-eval' " if all(scripts) else ""
     return (
-        "default-src 'none'; img-src data:; style-src 'unsafe-inline'; "
-        f"script-src {' '.join(sources)}"
+        f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src {unsafe}{hashes}"
     )
 
 

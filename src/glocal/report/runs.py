@@ -301,11 +301,12 @@ def study_run(
 
 
 def _load(path: Path, name: str) -> Run:
-    scores = read_scores(path / _ROWS) if (path / _ROWS).is_file() else []
+    files = set(os.listdir(path))
+    scores = read_scores(path / _ROWS) if _ROWS in files else []
     parts: dict[str, Any] = {}
-    if (path / _POINTS).is_file():
-        parts = _sweep_parts(path)
-    elif (path / "suite.json").is_file():
+    if _POINTS in files:
+        parts = _sweep_parts(path, files)
+    elif "suite.json" in files:
         parts = _suite_parts(path)
     is_simulated = _is_simulated(path) or _is_simulated(path.parent)
     run = Run(name, score_frame(scores), is_simulated=is_simulated, **parts)
@@ -319,20 +320,20 @@ def _is_simulated(folder: Path) -> bool:
     return False
 
 
-def _sweep_parts(path: Path) -> dict[str, Any]:
+def _sweep_parts(path: Path, files: set[str]) -> dict[str, Any]:
     """What the folder of a sweep holds besides scores and views."""
     import pandas as pd
 
     points = read_rows(path / _POINTS, ("fold", "method", "status"), what="run")
     parts: dict[str, Any] = {"points": pd.DataFrame(points)}
-    if (path / "sweep.json").is_file():
+    if "sweep.json" in files:
         parts["record"] = read_object(path / "sweep.json", what="run", fix=_FIX)
-    if (path / "transform.npz").is_file():
-        meta = LinearTransform.load(path / "transform.npz").meta
+    if TRANSFORM_NAME in files:
+        meta = LinearTransform.load(path / TRANSFORM_NAME).meta
         parts["choice"] = meta.get("sweep") or {}
         parts["network"] = network_name(meta.get("source"))
         parts["fits"] = {"the refitted choice": meta.get("fit") or {}}
-    if (path / "means.csv").is_file():
+    if "means.csv" in files:
         with reading(path / "means.csv", "run", _FIX):
             means = pd.read_csv(path / "means.csv")
             if lacking := set(_MEANS_COLUMNS) - set(means):
@@ -414,7 +415,11 @@ def load_thumbnails(
         progress(count)
         with contextlib.suppress(Unreadable):
             pictures[name] = _data_uri(source.read(number, at_least=2 * _SIDE))
-    _warn_of_lacking(sorted(names - pictures.keys()))
+    if lacking := sorted(names - pictures.keys()):
+        listed = ", ".join(lacking[:_MAX_LISTED])
+        more = f" and {len(lacking) - _MAX_LISTED} more" if len(lacking) > _MAX_LISTED else ""
+        message = f"no readable image has the name of {listed}{more}."
+        warnings.warn(message, DataWarning, stacklevel=2)
     return pictures
 
 
@@ -424,15 +429,6 @@ def _data_uri(image: Any) -> str:
     image.thumbnail((_SIDE, _SIDE))
     image.save(stream, format="webp", quality=60, exif=b"", icc_profile=None)
     return f"data:image/webp;base64,{base64.b64encode(stream.getvalue()).decode()}"
-
-
-def _warn_of_lacking(names: list[str]) -> None:
-    if not names:
-        return
-    listed = ", ".join(names[:_MAX_LISTED])
-    if len(names) > _MAX_LISTED:
-        listed += f" and {len(names) - _MAX_LISTED} more"
-    warnings.warn(f"no readable image has the name of {listed}.", DataWarning, stacklevel=3)
 
 
 def _key(name: str) -> str:

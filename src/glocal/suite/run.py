@@ -153,7 +153,7 @@ def _write_views(folder: Path, plan: Plan, sources: Sources, transforms: Transfo
     X = sources.embedding(transforms[plan.baseline])(sources.objects)
     files = sources.hashes(sources.network.features, plan.object_ids, plan.categories, plan.answers)
     heldout = None if plan.answers is None else sources.heldout
-    for name in sorted(plan.arms, key=lambda name: name != plan.baseline):
+    for name in dict.fromkeys([plan.baseline, *plan.arms]):
         transform = transforms[name]
         contents = [_content(transform), _content(transforms[plan.baseline])]
         meta = {"network": sources.name, "arm": name, "notes": plan.arms[name].notes(sources)}
