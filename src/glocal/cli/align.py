@@ -13,7 +13,6 @@ from glocal.aligner.keep import Keep
 from glocal.cli.fit import CentreOption, parse_centre
 from glocal.cli.inputs import (
     AnswersFile,
-    LayerName,
     flat,
     refuse_overwriting_inputs,
 )
@@ -38,7 +37,7 @@ def align(
     local_images: Annotated[
         str | None, Option(help="Other images, whose neighbours are kept.")
     ] = None,
-    layer: LayerName = None,
+    layer: Annotated[str | None, Option(help="Layer to extract. [default: penultimate]")] = None,
     centre: CentreOption = "0",
     dry_run: Annotated[
         bool, Option("--dry-run", help="Print the numbers of images, answers and fits; stop.")

@@ -9,7 +9,7 @@ from typing import Annotated, Any, NamedTuple
 
 from typer import Argument, Option
 
-from glocal.cli.inputs import LayerName, ModelName, load_features, refuse_overwriting_inputs
+from glocal.cli.inputs import NetworkOptions, flat, refuse_overwriting_inputs
 from glocal.cli.output import AsJson, print_result, progress_bar
 from glocal.data.features import Features
 from glocal.data.readers import PARQUET
@@ -40,6 +40,7 @@ ColumnName = Annotated[
 ]
 
 
+@flat
 def apply(
     transform: Annotated[
         str,
@@ -55,6 +56,7 @@ def apply(
     out: Annotated[
         Path, Option(help="A .npy file; from Parquet also a .parquet file or a folder.")
     ],
+    network: NetworkOptions,
     strength: Annotated[
         float, Option(help="0 is the original up to scale, 1 the transform.")
     ] = 1.0,
@@ -67,8 +69,6 @@ def apply(
     save_transform: SavedTransform = None,
     recentre: OwnImages = None,
     column: ColumnName = None,
-    model: ModelName = None,
-    layer: LayerName = None,
     as_json: AsJson = False,
 ) -> None:
     """Transform features of any size in constant memory.
@@ -82,15 +82,14 @@ def apply(
     path = None if transform == CENTRED else locate(transform)
     outputs = {"--out": out, "--save-transform": save_transform}
     refuse_overwriting_inputs(outputs, path, features, recentre)
-    job = _job(features, out, column, model, layer)
+    job = _job(features, out, column, network)
     if path is None:
-        source = load_features(features, model, layer)
-        fitted = LinearTransform.centring(source, normalize=normalize)
+        fitted = LinearTransform.centring(network.load(features), normalize=normalize)
     else:
         fitted = LinearTransform.load(path)
     if job.sample is not None:  # else the table has no rows
         check_rows(fitted, job.sample, normalize=normalize)
-    own_images = None if recentre is None else load_features(recentre, model, layer)
+    own_images = None if recentre is None else network.load(recentre)
     fitted = _adapted(fitted, own_images, strength, normalize)
     if dimensions is not None:
         fitted = reduced(fitted, job.rows, dimensions, normalize=normalize)
@@ -133,12 +132,10 @@ class _Job(NamedTuple):
     write: Callable[..., int]
 
 
-def _job(
-    features: Path, out: Path, column: str | None, model: str | None, layer: str | None
-) -> _Job:
+def _job(features: Path, out: Path, column: str | None, network: NetworkOptions) -> _Job:
     """Parquet to Parquet a file at a time, or anything to one ``.npy`` file."""
     is_parquet = features.is_dir() or features.suffix.lower() == PARQUET
-    if model is None and is_parquet and out.suffix.lower() != ".npy":
+    if network.model is None and is_parquet and out.suffix.lower() != ".npy":
         sample = next(parquet_rows(features, column), None)
         write = partial(apply_parquet, source=features, column=column)
         return _Job(parquet_rows(features, column), sample, None, write)
@@ -147,5 +144,5 @@ def _job(
         raise ParameterError(
             "--column names a column of Parquet, for a Parquet output. Leave it out."
         )
-    loaded = load_features(features, model, layer)
+    loaded = network.load(features)
     return _Job(loaded, loaded, len(loaded), partial(apply_file, features=loaded))

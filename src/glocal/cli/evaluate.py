@@ -15,10 +15,8 @@ from typer import Option
 from glocal.cli.inputs import (
     AnswersFile,
     FeaturesPath,
-    LayerName,
-    ModelName,
+    NetworkOptions,
     flat,
-    load_features,
     refuse_overwriting_inputs,
 )
 from glocal.cli.output import (
@@ -34,7 +32,6 @@ from glocal.data.seen import seen
 from glocal.errors import ParameterError
 from glocal.evaluation.intervals import EvaluationResult, compared
 from glocal.files import writable_target
-from glocal.options import Options
 from glocal.results import DIFFERENCE, Score, append_rows
 from glocal.suite.sources import Network, Shared, Sources
 from glocal.suite.tasks import (
@@ -60,7 +57,7 @@ _DIFFERENCE_FIELDS = ("value", "low", "high", "p")
 _ENDINGS = (".jsonl", ".ndjson", ".json", ".txt", "")
 
 
-class Scoring(Options):
+class Scoring(NetworkOptions):
     """The options of every command: which arms are scored on the same data, and what is shown."""
 
     transform: str | None = Field(
@@ -73,8 +70,6 @@ class Scoring(Options):
     )
     out: Path | None = Field(None, description="JSON-lines file that the scores are appended to.")
     as_json: AsJson = False
-    model: ModelName = None
-    layer: LayerName = None
 
     def sources(self, features: Path, *files: Path | None, **shared: Any) -> Sources:
         """The data of a command; its two scalars and baselines are those of `features`.
@@ -85,11 +80,7 @@ class Scoring(Options):
             writable_target(self.out, what="--out", endings=_ENDINGS)
             arms = (self.transform, *(self.baseline or ()))
             refuse_overwriting_inputs({"--out": self.out}, features, *files, *arms)
-        return Sources(
-            Shared(**shared),
-            Network(features=features),
-            read=lambda path: load_features(path, self.model, self.layer),
-        )
+        return Sources(Shared(**shared), Network(features=features), read=self.load)
 
     def show(
         self,

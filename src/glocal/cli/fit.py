@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -17,11 +17,9 @@ from glocal.aligner.keep import Keep
 from glocal.cli.inputs import (
     AnswersFile,
     FeaturesPath,
-    LayerName,
     LocalPath,
-    ModelName,
+    NetworkOptions,
     flat,
-    load_features,
     refuse_overwriting_inputs,
 )
 from glocal.cli.output import (
@@ -33,6 +31,7 @@ from glocal.cli.output import (
     print_message,
     progress_bar,
 )
+from glocal.data.features import Features
 from glocal.errors import ParameterError, import_optional
 from glocal.files import ending, writable_target
 from glocal.results import FitRecord, flattened, interval_text
@@ -75,13 +74,12 @@ def load_data(
     local_features: Path | None,
     centre: str,
     blocks: Blocks,
-    model: str | None = None,
-    layer: str | None = None,
+    load: Callable[[Path], Features] = Features.load,
 ) -> FitData:
-    """What a command fits to; with a model the features are those of images."""
-    loaded = load_features(features, model, layer)
+    """What a command fits to; `load` reads features, or extracts those of images."""
+    loaded = load(features)
     joined = answers.to_fit(loaded)
-    local = None if local_features is None else load_features(local_features, model, layer)
+    local = None if local_features is None else load(local_features)
     return FitData(
         loaded,
         joined.answers,
@@ -102,6 +100,7 @@ def fit(
     exact: Exact,
     paper: PaperLoop,
     blocks: Blocks,
+    network: NetworkOptions,
     source: SourceOptions,
     local_features: LocalPath = None,
     holdout: Annotated[
@@ -114,8 +113,6 @@ def fit(
     ] = None,
     solver: SolverName = "exact",
     centre: CentreOption = "0",
-    model: ModelName = None,
-    layer: LayerName = None,
     verbose: Verbose = False,
     as_json: AsJson = False,
 ) -> None:
@@ -128,9 +125,9 @@ def fit(
     refuse_overwriting_inputs({"--out": out}, features, local_features, *answers.paths)
     if ending(out) == ".safetensors":
         import_optional("safetensors", f"--out {out}")
-    extracted_layer = None if source.model_name is not None and model is None else layer
-    network = {"model": model, "layer": extracted_layer}
-    data = load_data(features, answers, local_features, centre, blocks, **network)
+    if source.model_name is not None and network.model is None:  # the layer is of that model
+        network = NetworkOptions()
+    data = load_data(features, answers, local_features, centre, blocks, network.load)
     quantity = "objective" if solver == "exact" else "watched loss"
     with progress_bar("fitting", None, unit="evaluations") as progress:
         fitted = fit_transform(
@@ -144,7 +141,7 @@ def fit(
                 evaluations, None, f"{quantity} {evaluation.value:.6f}"
             ),
         )
-    meta = source.replace(layer=layer).described(fitted.transform.meta)
+    meta = source.described(fitted.transform.meta)
     replace(fitted.transform, meta=meta).save(out)
     _show(fitted.record, out, verbose=verbose, as_json=as_json)
 

@@ -39,17 +39,6 @@ FeaturesPath = Annotated[
 LocalPath = Annotated[
     Path | None, Option(help="Features of local images, whose neighbours are kept.")
 ]
-ModelName = Annotated[
-    str | None,
-    Option(
-        help="Network to run if images are given instead of features; see extract.",
-        rich_help_panel=NETWORK,
-    ),
-]
-LayerName = Annotated[
-    str | None,
-    Option(help="Layer to extract. [default: penultimate]", rich_help_panel=NETWORK),
-]
 
 
 class AnswersForm(Options):
@@ -115,33 +104,49 @@ class AnswersFile(AnswersForm):
         return joined
 
 
-def load_features(path: Path, model: str | None = None, layer: str | None = None) -> Features:
-    """Load features; with a model, extract those of images, or find them in the cache.
+class NetworkOptions(Options):
+    """The network to run where images are given instead of features."""
 
-    What was extracted is kept in the folder that ``GLOCAL_CACHE`` names (else the cache folder of
-    this system) by the names, sizes and times of the images, the hash of the weights and the
-    versions of what computes it.
-    """
-    if model is None:
-        if layer is not None:
-            raise ParameterError(
-                f"--layer {layer} is about a network; pass --model too, or, for features that you "
-                "have, --model-name."
+    model: str | None = Field(
+        None,
+        description="Network to run if images are given instead of features; see extract.",
+        json_schema_extra={"panel": NETWORK},
+    )
+    layer: str | None = Field(
+        None,
+        description="Layer to extract. [default: penultimate]",
+        json_schema_extra={"panel": NETWORK},
+    )
+
+    def load(self, path: Path) -> Features:
+        """Load features; with a model, extract those of images, or find them in the cache.
+
+        What was extracted is kept in the folder that ``GLOCAL_CACHE`` names (else the cache folder
+        of this system) by the names, sizes and times of the images, the hash of the weights and the
+        versions of what computes it.
+        """
+        if self.model is None:
+            if self.layer is not None:
+                raise ParameterError(
+                    f"--layer {self.layer} is about a network; pass --model too, or, for features "
+                    "that you have, --model-name."
+                )
+            return Features.load(path)
+        if ending(path) in READERS or any((path / f"features{kind}").exists() for kind in READERS):
+            print_message(f"{path} holds features; --model is not used for it.")
+            return Features.load(path)
+        from glocal.extract import Extractor, open_images
+        from glocal.extract.run import cached_features
+
+        source = open_images(path)
+        with progress_bar("extracting", len(source), unit="images") as progress:
+            extractor = Extractor(self.model, () if self.layer is None else (self.layer,))
+            extraction = cached_features(extractor, source, progress)
+        if source.ignored:
+            print_message(
+                f"skipped: {len(source.ignored)} files under {path} have no image extension."
             )
-        return Features.load(path)
-    if ending(path) in READERS or any((path / f"features{kind}").exists() for kind in READERS):
-        print_message(f"{path} holds features; --model is not used for it.")
-        return Features.load(path)
-    from glocal.extract import Extractor, open_images
-    from glocal.extract.run import cached_features
-
-    source = open_images(path)
-    with progress_bar("extracting", len(source), unit="images") as progress:
-        extractor = Extractor(model, () if layer is None else (layer,))
-        extraction = cached_features(extractor, source, progress)
-    if source.ignored:
-        print_message(f"skipped: {len(source.ignored)} files under {path} have no image extension.")
-    return extraction.features()
+        return extraction.features()
 
 
 def refuse_overwriting_inputs(
