@@ -17,7 +17,7 @@ from glocal.cli.inputs import (
     refuse_overwriting_inputs,
 )
 from glocal.cli.output import AsJson, print_result, progress_bar
-from glocal.cli.sweep import chosen
+from glocal.cli.sweep import KeptShare, chosen
 
 
 @flat
@@ -27,13 +27,7 @@ def align(
     out: Annotated[Path, Option(help="Folder of the results; the same command continues in it.")],
     answers: AnswersFile,
     promise: Keep,
-    keep: Annotated[
-        float | None,
-        Option(
-            help="Share of each image's ten nearest neighbours that the chosen setting keeps. "
-            "[above 0 and at most 1; default: 0.9]"
-        ),
-    ] = None,
+    keep: KeptShare = None,
     local_images: Annotated[
         str | None, Option(help="Other images, whose neighbours are kept.")
     ] = None,
@@ -78,7 +72,7 @@ def align(
         "best": result.best,
         "reason": result.reason,
         "scores": result.scores,
-        "out": str(out),
+        "out": out,
     }
     written = f"written to {out}: transform.npz, README.md (the model card), report.html"
     print_result(as_json, record, *chosen(result), written)

@@ -41,17 +41,7 @@ app = typer.Typer(
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
 )
-_SINGLE_COMMANDS = (
-    demo.demo,
-    fit.fit,
-    sweep.sweep,
-    apply.apply,
-    suite.suite,
-    report.report,
-    extract.extract,
-    align.align,
-)
-_GROUPS = (evaluate, data, transforms)
+_MODULES = (demo, fit, sweep, apply, suite, report, extract, align, evaluate, data, transforms)
 _COLLECT = (
     "glocal collect needs glocal-collect, which is not installed. Install it from a checkout: "
     "pip install ./packages/glocal-collect."
@@ -81,10 +71,12 @@ def _add_plugins() -> None:
             print_message(f"warning: {_UNAVAILABLE[name]}")
 
 
-for _single in _SINGLE_COMMANDS:
-    app.command(_single.__name__)(_single)
-for _group in _GROUPS:
-    app.add_typer(_group.app, name=_group.__name__.rpartition(".")[2])
+for _module in _MODULES:
+    _name = _module.__name__.rpartition(".")[2]
+    if hasattr(_module, "app"):
+        app.add_typer(_module.app, name=_name)
+    else:
+        app.command(_name)(getattr(_module, _name))
 _add_plugins()
 
 

@@ -97,7 +97,7 @@ def apply(
         fitted.save(save_transform)
     with progress_bar("applying", job.n_rows, unit="rows") as progress:
         n = job.write(fitted, out=out, normalize=normalize, progress=progress)
-    record = {"rows": n, "dimensions": fitted.out_dimensions, "strength": strength, "out": str(out)}
+    record = {"rows": n, "dimensions": fitted.out_dimensions, "strength": strength, "out": out}
     lines = [f"{n} rows of {fitted.out_dimensions} dimensions written to {out}"]
     if dimensions is not None:
         kept = fitted.meta["reduced"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
@@ -82,17 +82,14 @@ def check_command(
         "p": p,
         "errors": counts["error"],
         "warnings": counts["warning"],
-        "findings": list(map(asdict, findings)),
+        "findings": findings,
     }
-    totals = [
-        f"{counts[severity]} {severity}{'s' * (counts[severity] != 1)}" for severity in SEVERITIES
-    ]
     print_result(
         as_json,
         record,
         f"features: {n} rows, {p} columns",
         *(f"{finding.severity}: {finding}" for finding in findings),
-        ", ".join(totals),
+        ", ".join(f"{counts[name]} {name}{'s' * (counts[name] != 1)}" for name in SEVERITIES),
     )
     if counts["error"]:
         raise typer.Exit(1)
@@ -123,10 +120,11 @@ def split_command(
     answers, joined = form.joined(loaded)
     if form.object_ids is not None:
         answers = replace(answers, names=form.names)
+    options = {"folds": folds, "fold": fold, "seed": seed}
     if by == "objects":
-        sides = split_answers(joined.answers, len(loaded), folds=folds, fold=fold, seed=seed)
+        sides = split_answers(joined.answers, len(loaded), **options)
     else:
-        sides = split_persons(joined.answers, folds=folds, fold=fold, seed=seed)
+        sides = split_persons(joined.answers, **options)
     train, heldout = (answers.select(joined.kept).select(side) for side in sides)
     if not len(train) or not len(heldout):
         empty = "heldout" if len(train) else "train"
@@ -141,10 +139,8 @@ def split_command(
         "heldout": len(heldout),
         "between": len(joined.answers) - len(train) - len(heldout),
         "n_dropped": joined.n_dropped,
-        "folds": folds,
-        "fold": fold,
-        "seed": seed,
-        "out": str(out),
+        **options,
+        "out": out,
     }
     print_result(
         as_json,
@@ -261,8 +257,8 @@ def import_command(
         )
     answers = imported.answers
     interpretation = imported.interpretation
-    origin = {**interpretation, "dropped": imported.dropped}
-    answers.save(out, provenance={"version": __version__, **origin})
+    origin = {"version": __version__, **interpretation, "dropped": imported.dropped}
+    answers.save(out, provenance=origin)
     passed = answers.catch_passed
     record = {
         "n": len(answers),
@@ -272,7 +268,7 @@ def import_command(
         "catch": None if passed is None else {"n": len(passed), "passed": int(passed.sum())},
         "dropped": imported.dropped,
         "interpretation": interpretation,
-        "out": str(out),
+        "out": out,
     }
     people = "" if answers.n_people is None else f" of {answers.n_people} people"
     columns = interpretation.get("columns", {})
@@ -326,8 +322,8 @@ def fetch_command(
         with progress_bar(f"fetching {name}", unit="B") as progress:
             path = fetch(name, out=out, progress=progress)
         print_message(f"{name}: {files[name].licence}; {files[name].citation}")
-        results.append({**asdict(files[name]), "path": str(path)})
-    print_result(as_json, {"files": results}, *(str(result["path"]) for result in results))
+        results.append(replace(files[name], path=str(path)))
+    print_result(as_json, {"files": results}, *(result.path for result in results))
 
 
 def _list_published(as_json: bool) -> None:
@@ -336,8 +332,8 @@ def _list_published(as_json: bool) -> None:
     sets = image_sets()
     if as_json:
         record = {
-            "cache": str(cache_folder()),
-            "files": list(map(asdict, files)),
+            "cache": cache_folder(),
+            "files": list(files),
             "image_sets": list(sets.values()),
         }
         return print_json(record)

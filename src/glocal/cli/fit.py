@@ -149,7 +149,7 @@ def fit(
 def _show(record: FitRecord, out: Path, *, verbose: bool, as_json: bool) -> None:
     """Print the result, as one JSON object or as sentences."""
     if as_json:
-        print_json({**asdict(record), "out": str(out)})
+        print_json({**asdict(record), "out": out})
         return
     for sentence in _notes(record):
         print_message(in_options(sentence))

@@ -102,14 +102,12 @@ def print_table(headers: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
         title_width = max(map(len, header))
         for row in body:
             cells = zip(header, row, strict=True)
-            print_lines(*(f"{title.ljust(title_width)}  {cell}" for title, cell in cells if cell))
-            print_lines("")
+            print_lines(*(f"{title:{title_width}}  {cell}" for title, cell in cells if cell), "")
         return
     rule = ["-" * width for width in widths]
     for row in (header, rule, *body):
-        first = row[0].ljust(widths[0])
-        others = [cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True)]
-        print_lines("  ".join([first, *others]).rstrip())
+        first, *others = map(str.rjust, row, widths)
+        print_lines("  ".join([first.strip().ljust(widths[0]), *others]).rstrip())
 
 
 def print_catalogue(entries: Iterable[Sequence[str]]) -> None:

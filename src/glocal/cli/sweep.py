@@ -105,7 +105,7 @@ def sweep(
                 count, total, f"fold {row['fold']}, {row['method']}"
             ),
         )
-    record = {**_record(result), "n_dropped": data.n_dropped, "out": str(out)}
+    record = {**_record(result), "n_dropped": data.n_dropped, "out": out}
     if verbose and not as_json:
         front = result.front.drop(columns="front").dropna(axis=1, how="all").round(4).map(str)
         print_table(list(front), front.to_numpy().tolist())

@@ -58,15 +58,13 @@ def charts_of(run: Run) -> dict[str, Any]:
     if run.study is not None:
         charts["curve"] = curve_chart(run.study)
     for network, points in front_points(run).groupby("network", sort=False):
-        if len(points) < _MIN_SHOWN:
-            continue
-        name = f"front-{network}" if network else "front"
-        charts[name] = front_chart(points, run.baseline)
+        if len(points) >= _MIN_SHOWN:
+            name = f"front-{network}" if network else "front"
+            charts[name] = front_chart(points, run.baseline)
     for task, rows in main_rows(run.rows).groupby("task", sort=False):
-        if len(rows) < _MIN_SHOWN:
-            continue
-        task_people = people[people["task"] == task]
-        charts[f"task-{task}"] = task_chart(rows, task_people, arms, run.baseline)
+        if len(rows) >= _MIN_SHOWN:
+            task_people = people[people["task"] == task]
+            charts[f"task-{task}"] = task_chart(rows, task_people, arms, run.baseline)
     return charts
 
 

@@ -121,11 +121,8 @@ def featured_views(run: Run, finding: Headline) -> Iterator[tuple[str, Mapping[s
 
 def _subject(run: Run, network: str) -> _Subject:
     arm = featured_arm(run, network)
-    fits = [
-        fit
-        for name, fit in run.fits.items()
-        if run.means is not None or name in (arm, f"{network}, {arm}")
-    ]
+    names = run.fits if run.means is not None else (arm, f"{network}, {arm}")
+    fits = [run.fits[name] for name in names if name in run.fits]
     main = main_rows(run.rows)
     tasks = main[(main["network"] == network) & (main["transform"] == arm)]
     tasks = tasks[tasks["difference"].notna()]

@@ -123,10 +123,9 @@ def save_tables(runs: Sequence[Run], folder: PathLike) -> list[Path]:
     new_file = _file_namer(folder, runs)
     written = []
     for run in runs:
-        for name, (numbers, latex) in tables_of(run).items():
-            for kind, text in (("csv", numbers.to_csv(index=False)), ("tex", latex)):
-                written.append(new_file(name, kind, run))
-                write_text(written[-1], text)
+        for (name, kind), text in tables_of(run).items():
+            written.append(new_file(name, kind, run))
+            write_text(written[-1], text)
     return written
 
 

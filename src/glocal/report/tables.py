@@ -27,16 +27,18 @@ _ESCAPED = {
 }
 
 
-def tables_of(run: Run) -> dict[str, tuple[pd.DataFrame, str]]:
-    """The tables of a run by name, each as numbers for CSV and as a text of LaTeX.
+def tables_of(run: Run) -> dict[tuple[str, str], str]:
+    """The tables of a run by name and kind: numbers as ``csv``, and LaTeX as ``tex``.
 
     ``methods`` compares agreement and neighbours kept, ``scores`` has arms × tasks.
     """
     tables = {}
     if len(methods := method_points(run)):
-        tables["methods"] = (_named(methods, run), _methods_latex(run))
+        tables["methods", "csv"] = _named(methods, run).to_csv(index=False)
+        tables["methods", "tex"] = _methods_latex(run)
     if len(run.rows):
-        tables["scores"] = (long_scores(_named(run.rows, run)), _scores_latex(run))
+        tables["scores", "csv"] = long_scores(_named(run.rows, run)).to_csv(index=False)
+        tables["scores", "tex"] = _scores_latex(run)
     return tables
 
 

@@ -120,15 +120,13 @@ def suite_arm(table: Any) -> Any:
         return Fitted(what=table)
     if not isinstance(table, Mapping):
         return table
-    kinds = sorted(table.keys() & {"keep", "transform", "baseline"})
+    kinds: dict[str, Any] = {"keep": Keep, "transform": Pretrained, "baseline": Baseline}
+    kinds = {name: kind for name, kind in kinds.items() if name in table}
     if len(kinds) > 1:
         raise ParameterError(
             f"an arm has one of keep, transform and baseline, but not {' and '.join(kinds)}."
         )
     if not table:
         return Original()
-    if "transform" in table:
-        return Pretrained(**table)
-    if "baseline" in table:
-        return Baseline(**table)
-    return Fitted(what=Keep(**table) if "keep" in table else Arm(**table))
+    arm = next(iter(kinds.values()), Arm)(**table)
+    return arm if isinstance(arm, SuiteArm) else Fitted(what=arm)
