@@ -28,14 +28,12 @@ def align(
     answers: AnswersFile,
     promise: Keep,
     keep: KeptShare = None,
-    local_images: Annotated[
-        str | None, Option(help="Other images, whose neighbours are kept.")
-    ] = None,
-    layer: Annotated[str | None, Option(help="Layer to extract. [default: penultimate]")] = None,
+    local_images: str | None = Option(None, help="Other images, whose neighbours are kept."),
+    layer: str | None = Option(None, help="Layer to extract. [default: penultimate]"),
     centre: CentreOption = "0",
-    dry_run: Annotated[
-        bool, Option("--dry-run", help="Print the numbers of images, answers and fits; stop.")
-    ] = False,
+    dry_run: bool = Option(
+        False, "--dry-run", help="Print the numbers of images, answers and fits; stop."
+    ),
     as_json: AsJson = False,
 ) -> None:
     """Align a named network with people's answers, from its images to a model card and a page.

@@ -21,23 +21,6 @@ from glocal.transform.formats import ENDINGS
 from glocal.transform.sharing import locate
 
 CENTRED = "centred"
-OwnImages = Annotated[
-    Path | None,
-    Option(
-        help="Features of your own collection, many different images of balanced classes: move "
-        "the origin toward their mean."
-    ),
-]
-SavedTransform = Annotated[
-    Path | None,
-    Option(
-        help="Also save the transform as applied (after --strength and --dimensions), to map "
-        "queries with."
-    ),
-]
-ColumnName = Annotated[
-    str | None, Option(help="Parquet column of the vectors; the others are kept.")
-]
 
 
 @flat
@@ -57,18 +40,20 @@ def apply(
         Path, Option(help="A .npy file; from Parquet also a .parquet file or a folder.")
     ],
     network: NetworkOptions,
-    strength: Annotated[
-        float, Option(help="0 is the original up to scale, 1 the transform.")
-    ] = 1.0,
-    normalize: Annotated[
-        bool, Option("--normalize", help="First scale each row to length 1.")
-    ] = False,
-    dimensions: Annotated[
-        int | None, Option(help="Reduce the output to this many dimensions.")
-    ] = None,
-    save_transform: SavedTransform = None,
-    recentre: OwnImages = None,
-    column: ColumnName = None,
+    strength: float = Option(1.0, help="0 is the original up to scale, 1 the transform."),
+    normalize: bool = Option(False, "--normalize", help="First scale each row to length 1."),
+    dimensions: int | None = Option(None, help="Reduce the output to this many dimensions."),
+    save_transform: Path | None = Option(
+        None,
+        help="Also save the transform as applied (after --strength and --dimensions), to map "
+        "queries with.",
+    ),
+    recentre: Path | None = Option(
+        None,
+        help="Features of your own collection, many different images of balanced classes: move "
+        "the origin toward their mean.",
+    ),
+    column: str | None = Option(None, help="Parquet column of the vectors; the others are kept."),
     as_json: AsJson = False,
 ) -> None:
     """Transform features of any size in constant memory.

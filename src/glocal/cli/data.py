@@ -52,11 +52,9 @@ app = typer.Typer(
 def check_command(
     features: FeaturesPath,
     form: AnswersForm,
-    answers: Annotated[
-        Path | None, Option("--answers", "--triplets", help="Answers to check too.")
-    ] = None,
-    local_features: Annotated[Path | None, Option(help="Local images to check too.")] = None,
-    heldout: Annotated[Path | None, Option(help="Held-out answers, read like --answers.")] = None,
+    answers: Path | None = Option(None, "--answers", "--triplets", help="Answers to check too."),
+    local_features: Path | None = Option(None, help="Local images to check too."),
+    heldout: Path | None = Option(None, help="Held-out answers, read like --answers."),
     as_json: AsJson = False,
 ) -> None:
     """Diagnose features and answers; exit with 1 if something invalidates the results.
@@ -101,10 +99,10 @@ def split_command(
     features: FeaturesPath,
     form: AnswersFile,
     out: Annotated[Path, Option(help="Folder for train.npz and heldout.npz.")],
-    by: Annotated[Literal["objects", "persons"], Option(help="What is held out.")] = "objects",
-    folds: Annotated[int, Option(min=2, help="Number of parts of the objects (or persons).")] = 3,
-    fold: Annotated[int, Option(min=0, help="The held-out part, counted from 0.")] = 0,
-    seed: Annotated[int, Option(min=0, help="Seed of the split.")] = 42,
+    by: Literal["objects", "persons"] = Option("objects", help="What is held out."),
+    folds: int = Option(3, min=2, help="Number of parts of the objects (or persons)."),
+    fold: int = Option(0, min=0, help="The held-out part, counted from 0."),
+    seed: int = Option(42, min=0, help="Seed of the split."),
     as_json: AsJson = False,
 ) -> None:
     """Hold out the answers on a fold of objects, or of persons.
@@ -158,8 +156,8 @@ def split_command(
 def curve_command(
     features: FeaturesPath,
     form: AnswersFile,
-    folds: Annotated[int, Option(min=2, help="Folds of questions.")] = 4,
-    seed: Annotated[int, Option(min=0, help="Seed of the folds and of the parts.")] = 0,
+    folds: int = Option(4, min=2, help="Folds of questions."),
+    seed: int = Option(0, min=0, help="Seed of the folds and of the parts."),
     as_json: AsJson = False,
 ) -> None:
     """Print how agreement grows with the number of answers: whether more of them would help.
@@ -223,17 +221,12 @@ def import_command(
     file: Annotated[Path, Argument(help="A file of answers from another system.", metavar="FILE")],
     out: Annotated[Path, Option(help="The answers, .npz.")],
     form: ImportForm,
-    format: Annotated[
-        Literal[tuple(FORMATS)],  # type: ignore[valid-type]
-        Option(help="Format of the file."),
-    ] = "table",
-    column: Annotated[
-        list[str] | None, Option(help="ROLE=COLUMN of the table; repeatable.")
-    ] = None,
-    where: Annotated[
-        list[str] | None, Option(help="COLUMN=VALUE: read only these rows; repeatable.")
-    ] = None,
-    object_ids: Annotated[Path | None, Option(help="Names of the objects, one per line.")] = None,
+    format: Literal[tuple(FORMATS)] = Option(  # type: ignore[valid-type]
+        "table", help="Format of the file."
+    ),
+    column: list[str] | None = Option(None, help="ROLE=COLUMN of the table; repeatable."),
+    where: list[str] | None = Option(None, help="COLUMN=VALUE: read only these rows; repeatable."),
+    object_ids: Path | None = Option(None, help="Names of the objects, one per line."),
     as_json: AsJson = False,
 ) -> None:
     """Read answers of another system, count what is left out, and write a self-describing file.
@@ -298,8 +291,8 @@ def _pairs(texts: list[str] | None, option: str) -> dict[str, str] | None:
 
 @app.command("fetch")
 def fetch_command(
-    names: Annotated[list[str] | None, Argument(help="Names of published files.")] = None,
-    out: Annotated[Path | None, Option(help="Also copy the files below this folder.")] = None,
+    names: list[str] | None = Argument(None, help="Names of published files."),
+    out: Path | None = Option(None, help="Also copy the files below this folder."),
     as_json: AsJson = False,
 ) -> None:
     """Download published files once, verify their checksums, and print their paths.

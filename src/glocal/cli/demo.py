@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 from typer import Option
 
@@ -32,9 +32,7 @@ REAL_RESULT = (
 
 
 def demo(
-    out: Annotated[Path, Option(help="Folder for scores, transforms and report.html.")] = Path(
-        "glocal-demo"
-    ),
+    out: Path = Option(Path("glocal-demo"), help="Folder for scores, transforms and report.html."),
     as_json: AsJson = False,
 ) -> None:
     """Fit and score every method on a small simulated world whose answer is known; write a page.

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import typer
 from pydantic import Field
@@ -204,9 +204,9 @@ def rsa_command(
     scoring: Scoring,
     features: FeaturesPath,
     task: RSATask,
-    object_ids: Annotated[
-        Path | None, Option(help="Names of the objects that the RDM indexes, one per line.")
-    ] = None,
+    object_ids: Path | None = Option(
+        None, help="Names of the objects that the RDM indexes, one per line."
+    ),
 ) -> None:
     """Rank correlation with people's dissimilarities, with interval over objects and noise ceiling.
 
@@ -223,7 +223,7 @@ def rsa_command(
 def few_shot_command(
     scoring: Scoring,
     task: FewShotTask,
-    seed: Annotated[int, Option(min=0, help="Seed of the draws; arms share them.")] = 42,
+    seed: int = Option(42, min=0, help="Seed of the draws; arms share them."),
 ) -> None:
     """Accuracy of a probe fitted on a few images of each class; interval over draws and classes.
 

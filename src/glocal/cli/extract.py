@@ -27,13 +27,6 @@ if TYPE_CHECKING:
     from glocal.extract import Extraction, Extractor
     from glocal.extract.images import Source
 
-ListLayers = Annotated[bool, Option("--list-layers", help="List the layers of the model and stop.")]
-Download = Annotated[bool, Option("--download", help="Download a data set that is missing.")]
-SkipUnreadable = Annotated[
-    bool,
-    Option("--skip-unreadable", help="Exit with 0 even if some images have no row, and list them."),
-]
-
 
 @flat
 def extract(
@@ -45,28 +38,28 @@ def extract(
         ),
     ],
     running: Running,
-    images: Annotated[
-        str,
-        Argument(help="Folder, pattern, list, one image, or a data set as NAME:SPLIT."),
-    ] = "",
-    layer: Annotated[
-        list[str] | None,
-        Option(help="Module, penultimate, logits or output; repeat it for several, in one pass."),
-    ] = None,
-    out: Annotated[
-        Path | None, Option(help="Folder for the features, their names and record.")
-    ] = None,
-    list_layers: ListLayers = False,
-    root: Annotated[
-        Path | None,
-        Option(help="Folder of a data set. [default: images in glocal's cache]"),
-    ] = None,
-    download: Download = False,
-    shard: Annotated[
-        str,
-        Option(help="i/n: compute the i-th of n parts; all parts share one --out folder."),
-    ] = "1/1",
-    skip_unreadable: SkipUnreadable = False,
+    images: str = Argument(
+        "", help="Folder, pattern, list, one image, or a data set as NAME:SPLIT."
+    ),
+    layer: list[str] | None = Option(
+        None, help="Module, penultimate, logits or output; repeat it for several, in one pass."
+    ),
+    out: Path | None = Option(None, help="Folder for the features, their names and record."),
+    list_layers: bool = Option(
+        False, "--list-layers", help="List the layers of the model and stop."
+    ),
+    root: Path | None = Option(
+        None, help="Folder of a data set. [default: images in glocal's cache]"
+    ),
+    download: bool = Option(False, "--download", help="Download a data set that is missing."),
+    shard: str = Option(
+        "1/1", help="i/n: compute the i-th of n parts; all parts share one --out folder."
+    ),
+    skip_unreadable: bool = Option(
+        False,
+        "--skip-unreadable",
+        help="Exit with 0 even if some images have no row, and list them.",
+    ),
     as_json: AsJson = False,
 ) -> None:
     """Run a network over images and write one row of features for each.

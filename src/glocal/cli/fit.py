@@ -103,14 +103,12 @@ def fit(
     network: NetworkOptions,
     source: SourceOptions,
     local_features: LocalPath = None,
-    holdout: Annotated[
-        int | None,
-        Option(
-            help="K: also fit without fold 0 of K of objects and local images, or with fewer than "
-            "5,000 answers without each of K folds of questions, and score what is held out; 0 for "
-            "none."
-        ),
-    ] = None,
+    holdout: int | None = Option(
+        None,
+        help="K: also fit without fold 0 of K of objects and local images, or with fewer than "
+        "5,000 answers without each of K folds of questions, and score what is held out; 0 for "
+        "none.",
+    ),
     solver: SolverName = "exact",
     centre: CentreOption = "0",
     verbose: Verbose = False,

@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from glocal.report import Run, StudyData
 
 _OBJECTS = "Objects of a transform or a study"
-Pictures = Annotated[str | None, Option(help="Images of the objects, joined by name.")]
-Title = Annotated[str | None, Option(help="Title of the page. [default: the names of the runs]")]
 
 
 @flat
@@ -40,22 +38,16 @@ def report(
     ],
     out: Annotated[Path, Option(help="The page: one HTML file.")],
     form: AnswersForm,
-    title: Title = None,
-    figures: Annotated[
-        Path | None, Option(help="Folder for figures (PNG, PDF, SVG) and tables.")
-    ] = None,
-    tables: Annotated[
-        Path | None, Option(help="Folder for tables (CSV, LaTeX). [default: --figures]")
-    ] = None,
-    features: Annotated[
-        Path | None,
-        Option(help="Features of the objects to show.", rich_help_panel=_OBJECTS),
-    ] = None,
-    answers: Annotated[
-        Path | None,
-        Option(help="People's answers about these objects.", rich_help_panel=_OBJECTS),
-    ] = None,
-    thumbnails: Pictures = None,
+    title: str | None = Option(None, help="Title of the page. [default: the names of the runs]"),
+    figures: Path | None = Option(None, help="Folder for figures (PNG, PDF, SVG) and tables."),
+    tables: Path | None = Option(None, help="Folder for tables (CSV, LaTeX). [default: --figures]"),
+    features: Path | None = Option(
+        None, help="Features of the objects to show.", rich_help_panel=_OBJECTS
+    ),
+    answers: Path | None = Option(
+        None, help="People's answers about these objects.", rich_help_panel=_OBJECTS
+    ),
+    thumbnails: str | None = Option(None, help="Images of the objects, joined by name."),
     as_json: AsJson = False,
 ) -> None:
     """Write an HTML report: finding, what people's answers amplify, neighbours, front, scores.

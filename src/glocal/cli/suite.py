@@ -26,14 +26,12 @@ def suite(
         Argument(metavar="SUITE", help="TOML file that names networks, arms and tasks."),
     ],
     out: Annotated[Path, Option(help="Folder of the suite; finished results in it are reused.")],
-    root: Annotated[
-        Path | None,
-        Option(help="Folder that relative paths start from. [default: the file's folder]"),
-    ] = None,
-    skip_missing: Annotated[
-        bool,
-        Option("--skip-missing", help="Skip tasks whose files do not exist, and name them."),
-    ] = False,
+    root: Path | None = Option(
+        None, help="Folder that relative paths start from. [default: the file's folder]"
+    ),
+    skip_missing: bool = Option(
+        False, "--skip-missing", help="Skip tasks whose files do not exist, and name them."
+    ),
     as_json: AsJson = False,
 ) -> None:
     """Fit the arms and score every task: arms × tasks with intervals and paired differences.

@@ -31,13 +31,6 @@ from glocal.errors import ParameterError
 if TYPE_CHECKING:
     from glocal.sweep import Sweep
 
-GridName = Annotated[
-    str,
-    Option(
-        help="arms (all methods on one front), paper, or a TOML file: method, lmbda, mix, "
-        "alpha, tau; eta with --solver paper."
-    ),
-]
 KeptShare = Annotated[
     float | None,
     Option(
@@ -45,15 +38,6 @@ KeptShare = Annotated[
         "ten nearest neighbours. [above 0 and at most 1; default: 0.9]"
     ),
 ]
-Rule = Annotated[
-    str | None,
-    Option(
-        help="In place of --keep: loss, 'neighbours_kept>=0.9' or 'agreement>=0.5', each also "
-        "with a method before it, as in 'naive loss'."
-    ),
-]
-Jobs = Annotated[int, Option(help="Processes that fit the grid; -1 for one per core.")]
-Scheduler = Annotated[str | None, Option(help="Dask cluster to run on: address or scheduler file.")]
 
 
 @flat
@@ -66,15 +50,23 @@ def sweep(
     paper: PaperLoop,
     blocks: Blocks,
     local_features: LocalPath = None,
-    grid: GridName = "arms",
-    folds: Annotated[int, Option(help="Parts of objects and local images.")] = 3,
+    grid: str = Option(
+        "arms",
+        help="arms (all methods on one front), paper, or a TOML file: method, lmbda, mix, "
+        "alpha, tau; eta with --solver paper.",
+    ),
+    folds: int = Option(3, help="Parts of objects and local images."),
     keep: KeptShare = None,
-    select: Rule = None,
+    select: str | None = Option(
+        None,
+        help="In place of --keep: loss, 'neighbours_kept>=0.9' or 'agreement>=0.5', each also "
+        "with a method before it, as in 'naive loss'.",
+    ),
     centre: CentreOption = "0",
     solver: SolverName = "exact",
-    jobs: Jobs = 1,
-    scheduler: Scheduler = None,
-    resume: Annotated[bool, Option("--resume", help="Continue the sweep in --out.")] = False,
+    jobs: int = Option(1, help="Processes that fit the grid; -1 for one per core."),
+    scheduler: str | None = Option(None, help="Dask cluster to run on: address or scheduler file."),
+    resume: bool = Option(False, "--resume", help="Continue the sweep in --out."),
     verbose: Verbose = False,
     as_json: AsJson = False,
 ) -> None:

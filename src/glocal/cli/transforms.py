@@ -28,13 +28,10 @@ app = typer.Typer(
 
 @app.command("pull")
 def pull_command(
-    name: Annotated[
-        str | None,
-        Argument(help="clip-vit-b-32, MODEL/LAYER as thingsvision names them, or hf://OWNER/NAME."),
-    ] = None,
-    out: Annotated[
-        Path | None, Option(help="Also write it to this .npz or .safetensors file.")
-    ] = None,
+    name: str | None = Argument(
+        None, help="clip-vit-b-32, MODEL/LAYER as thingsvision names them, or hf://OWNER/NAME."
+    ),
+    out: Path | None = Option(None, help="Also write it to this .npz or .safetensors file."),
     as_json: AsJson = False,
 ) -> None:
     """Download a transform once and print its path; without a name, list those that have one.
@@ -88,18 +85,13 @@ def push_command(
         str,
         Argument(help="A folder, or hf://OWNER/NAME, a repository on the Hugging Face hub."),
     ],
-    licence: Annotated[str | None, Option(help="Identifier such as mit or cc-by-4.0.")] = None,
-    base_model: Annotated[
-        str | None, Option(help="The network on the hub. [default: that of timm]")
-    ] = None,
-    dataset: Annotated[
-        list[str] | None, Option(help="A data set of answers on the hub; repeatable.")
-    ] = None,
-    scores: Annotated[
-        Path | None,
-        Option(help="Scores of this transform for the card: a file of evaluate --out."),
-    ] = None,
-    private: Annotated[bool, Option("--private", help="Create the repository as private.")] = False,
+    licence: str | None = Option(None, help="Identifier such as mit or cc-by-4.0."),
+    base_model: str | None = Option(None, help="The network on the hub. [default: that of timm]"),
+    dataset: list[str] | None = Option(None, help="A data set of answers on the hub; repeatable."),
+    scores: Path | None = Option(
+        None, help="Scores of this transform for the card: a file of evaluate --out."
+    ),
+    private: bool = Option(False, "--private", help="Create the repository as private."),
     as_json: AsJson = False,
 ) -> None:
     """Write a transform and its model card to a folder or to a repository on the Hugging Face hub.
