@@ -45,9 +45,16 @@ def method_points(run: Run) -> pd.DataFrame:
 
     Of a sweep that is the setting that its rule takes.
     """
+    from glocal.sweep.grid import Rule, choose
+
     points = front_points(run)
-    groups = points.groupby(["network", "method"], sort=False)
-    labels = [_representative(run, settings) for _, settings in groups]
+    rule = Rule.parse(str(run.choice.get("rule", "loss")))._replace(method=None)
+    labels: list[Any] = []
+    for _, settings in points.groupby(["network", "method"], sort=False):
+        label = settings["chosen"].idxmax()
+        if len(settings) > 1 and not settings["chosen"].any():
+            label, _ = choose(settings, rule)
+        labels.append(label)
     return points.loc[labels].drop(columns=["strong", "loss", "alpha"], errors="ignore")
 
 
@@ -139,17 +146,6 @@ def _suite_points(rows: pd.DataFrame) -> pd.DataFrame:
         axes.append(scores[arm].assign(**columns))
     agreement, neighbours = axes
     return agreement.merge(neighbours, on=arm).assign(setting="", chosen=False)
-
-
-def _representative(run: Run, settings: pd.DataFrame) -> Any:
-    """The label of the point that stands for a method."""
-    from glocal.sweep.grid import Rule, choose
-
-    if settings["chosen"].any() or len(settings) == 1:
-        return settings["chosen"].idxmax()
-    rule = Rule.parse(str(run.choice.get("rule", "loss")))
-    label, _ = choose(settings, rule._replace(method=None))
-    return label
 
 
 def _interval(point: Mapping[Any, Any], axis: str) -> str:

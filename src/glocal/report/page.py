@@ -49,11 +49,10 @@ def report_page(
         jinja2, altair or vl-convert is not installed.
     """
     jinja2 = import_optional("jinja2", "a report")
-    charts: dict[str, dict[str, Any]] = {}
-    pictures = pictures or {}
-    sections = [_section(number, run, charts, pictures) for number, run in enumerate(runs)]
+    shown: dict[str, dict[str, Any]] = {"charts": {}, "pictures": pictures or {}, "objects": {}}
+    sections = [_section(number, run, shown) for number, run in enumerate(runs)]
     bundle = ""
-    if charts:
+    if shown["charts"]:
         vega = _closed(import_optional("vl_convert", "a report").javascript_bundle())
         bundle = f"(() => {{{vega}\n}})();"
     script = _closed(_asset("page.js"))
@@ -70,8 +69,8 @@ def report_page(
         script=script,
         style=_asset("style.css"),
         policy=_policy(bundle, script),
-        pictures=pictures,
-        shown=script_json(_shown(sections, charts, pictures)),
+        pictures=shown["pictures"],
+        shown=script_json(shown),
     )
     return page
 
@@ -163,16 +162,24 @@ def script_json(value: Any) -> str:
     return text
 
 
-def _section(
-    number: int, run: Run, charts: dict[str, dict[str, Any]], pictures: dict[str, str]
-) -> dict[str, Any]:
-    """What the template shows of a run; its charts are added to those of the page."""
+def _section(number: int, run: Run, shown: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """What the template shows of a run.
+
+    What the script of the page reads is added to `shown`: charts, and the objects of the search.
+    """
     captions: dict[str, list[tuple[str, str]]] = {"curve": [], "front": [], "task": []}
     for name, chart in charts_of(run).items():
         kind, _, subject = name.partition("-")
         captions[kind].append((f"{number}-{name}", subject))
-        charts[f"{number}-{name}"] = chart.properties(width="container").to_dict()
+        shown["charts"][f"{number}-{name}"] = chart.properties(width="container").to_dict()
     headlines = findings(run)
+    objects = list(objects_of(run, headlines, shown["pictures"]))
+    for place, part in enumerate(objects):
+        shown["objects"][f"{number}-{place}"] = {
+            "names": part["names"],
+            "lists": part["neighbours"]["lists"],
+            "places": part["map"]["places"],
+        }
     has_scores = run.means is None and not run.is_single
     return {
         "run": run,
@@ -183,7 +190,7 @@ def _section(
         "study": None if run.study is None else _study(run.study),
         "chosen": _chosen(run),
         "has_people": bool((run.rows["transform"] == PEOPLE).any()),
-        "objects": list(objects_of(run, headlines, pictures)),
+        "objects": objects,
         "scores": _scores(run) if has_scores else {"tasks": []},
         "origin": _origin(run),
         "record": list(_record(run)),
@@ -210,21 +217,6 @@ def _chosen(run: Run) -> str:
     points = points[points["chosen"]]
     settings = [", ".join(filter(None, row)) for row in points[["method", "setting"]].to_numpy()]
     return f"{'; '.join(settings)}: {run.choice['reason']}"
-
-
-def _shown(
-    sections: list[dict[str, Any]], charts: dict[str, Any], pictures: dict[str, str]
-) -> dict[str, Any]:
-    """What the script of the page reads: charts, pictures, and what the search shows."""
-    objects = {}
-    for number, section in enumerate(sections):
-        for place, part in enumerate(section["objects"]):
-            objects[f"{number}-{place}"] = {
-                "names": part["names"],
-                "lists": part["neighbours"]["lists"],
-                "places": part["map"]["places"],
-            }
-    return {"charts": charts, "pictures": pictures, "objects": objects}
 
 
 def _origin(run: Run) -> dict[str, Any]:

@@ -120,13 +120,15 @@ def suite_arm(table: Any) -> Any:
         return Fitted(what=table)
     if not isinstance(table, Mapping):
         return table
-    kinds: dict[str, Any] = {"keep": Keep, "transform": Pretrained, "baseline": Baseline}
-    kinds = {name: kind for name, kind in kinds.items() if name in table}
+    kinds = sorted(table.keys() & {"keep", "transform", "baseline"})
     if len(kinds) > 1:
         raise ParameterError(
             f"an arm has one of keep, transform and baseline, but not {' and '.join(kinds)}."
         )
     if not table:
         return Original()
-    arm = next(iter(kinds.values()), Arm)(**table)
-    return arm if isinstance(arm, SuiteArm) else Fitted(what=arm)
+    if "transform" in table:
+        return Pretrained(**table)
+    if "baseline" in table:
+        return Baseline(**table)
+    return Fitted(what=Keep(**table) if "keep" in table else Arm(**table))
