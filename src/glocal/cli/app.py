@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import sys
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import cache
 from importlib.metadata import entry_points
 from typing import Any
@@ -102,7 +102,7 @@ def _root(
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit with the code that `execute` returns."""
-    warnings.showwarning = _warning_printer()
+    warnings.showwarning = _show_warning
     warnings.simplefilter("always", GLocalWarning)
     sys.exit(execute(sys.argv[1:] if arguments is None else arguments))
 
@@ -222,21 +222,23 @@ def _unforeseen(error: BaseException) -> str | None:
     return None
 
 
-def _warning_printer() -> Callable[..., None]:
-    """What prints a warning, each sentence once: two arms, or a sweep and its refit, warn alike.
+_print_once = cache(print_message)
+"""A sentence is printed once: two arms, or a sweep and its refit, warn alike.
 
-    The filter "once" of Python forgets what it showed whenever filters change.
-    """
-    printed: set[str] = set()
+The filter "once" of Python forgets what it showed whenever filters change.
+"""
 
-    def show(
-        message: Warning | str, category: type[Warning], filename: str, lineno: int, *_: object
-    ) -> None:
-        sentence = in_options(str(message))
-        if not issubclass(category, GLocalWarning):
-            sentence = f"{category.__name__}: {message} ({filename}:{lineno})"
-        if sentence not in printed:
-            printed.add(sentence)
-            print_message(f"warning: {sentence}")
 
-    return show
+def _show_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: Any = None,
+    line: Any = None,
+) -> None:
+    """Print a warning as one sentence, once."""
+    sentence = in_options(str(message))
+    if not issubclass(category, GLocalWarning):
+        sentence = f"{category.__name__}: {message} ({filename}:{lineno})"
+    _print_once(f"warning: {sentence}")

@@ -93,8 +93,8 @@ def _scores_caption(run: Run, main: pd.DataFrame) -> str:
 
 def _is_best(main: pd.DataFrame) -> pd.Series[bool]:
     """Whether a row is the best of its task and network, equal ones all of them."""
-    is_loss = main["metric"].isin(LOWER_IS_BETTER)
-    values = main["value"].round(3).where(~is_loss, -main["value"].round(3))
+    sign = 1 - 2 * main["metric"].isin(LOWER_IS_BETTER)
+    values = sign * main["value"].round(3)
     groups = values.groupby([main["network"], main["task"]])
     return (values == groups.transform("max")) & (groups.transform("nunique") > 1)
 
