@@ -20,7 +20,6 @@ from glocal.cli.inputs import (
     refuse_overwriting_inputs,
 )
 from glocal.cli.output import (
-    AsJson,
     print_json,
     print_lines,
     print_message,
@@ -69,7 +68,11 @@ class Scoring(NetworkOptions):
         "centred (columns minus their means), pca (100 axes), or a transform; repeatable.",
     )
     out: Path | None = Field(None, description="JSON-lines file that the scores are appended to.")
-    as_json: AsJson = False
+    as_json: bool = Field(
+        False,
+        description="Print one JSON object on standard output.",
+        json_schema_extra={"flags": "--json"},
+    )
 
     def sources(self, features: Path, *files: Path | None, **shared: Any) -> Sources:
         """The data of a command; its two scalars and baselines are those of `features`.

@@ -16,7 +16,6 @@ from pydantic import Field
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 from typer import Option
-from typer.models import OptionInfo
 
 from glocal.cli.output import print_message, progress_bar
 from glocal.data.answers import Answers
@@ -81,15 +80,11 @@ class AnswersForm(Options):
 class AnswersFile(AnswersForm):
     """A file of answers, and how to read it."""
 
-    answers: Annotated[
-        Path,
-        Option(
-            "--answers",
-            "--triplets",
-            help="Answers: a self-describing .npz, the CSV of a study or another table that "
-            "data import reads, or integers (.npy or text) with the odd one last.",
-        ),
-    ]
+    answers: Path = Field(
+        description="Answers: a self-describing .npz, the CSV of a study or another table that "
+        "data import reads, or integers (.npy or text) with the odd one last.",
+        json_schema_extra={"flags": "--answers --triplets"},
+    )
 
     def joined(self, features: Features) -> tuple[Answers, Joined]:
         """The answers in the index space of their file, and in rows of the features."""
@@ -223,22 +218,15 @@ def flat(command: Callable[..., None]) -> Callable[..., None]:
 def _options(model: type[Options]) -> dict[str, FieldInfo]:
     """The fields of a model that are on the command line."""
     return {
-        name: field
-        for name, field in model.model_fields.items()
-        if field.description is not None or _typer_option(field) is not None
+        name: field for name, field in model.model_fields.items() if field.description is not None
     }
-
-
-def _typer_option(field: FieldInfo) -> OptionInfo | None:
-    """The option that a field declares itself."""
-    return next((entry for entry in field.metadata if isinstance(entry, OptionInfo)), None)
 
 
 def _option(name: str, field: FieldInfo, model: type[Options]) -> inspect.Parameter:
     """A field as a parameter: None where it is not passed, so that the model knows what was."""
     extra = field.json_schema_extra if isinstance(field.json_schema_extra, dict) else {}
-    option = _typer_option(field) or Option(
-        f"--{name.replace('_', '-')}",
+    option = Option(
+        *str(extra.get("flags", f"--{name.replace('_', '-')}")).split(),
         help=_help(field),
         show_default=False,
         rich_help_panel=str(extra.get("panel", model.panel)) or None,
