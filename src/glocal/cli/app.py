@@ -198,7 +198,7 @@ def _report_usage(error: Any) -> int:
     error.possibilities = [
         text for text in possibilities if text.endswith(f"-{name}")
     ] or possibilities
-    message = " ".join(str(error.format_message()).replace("Value error, ", "").split()).rstrip(".")
+    message = " ".join(str(error.format_message()).split()).rstrip(".")
     if message:  # without arguments the help was printed
         context = getattr(error, "ctx", None)
         path = getattr(context, "command_path", "glocal")

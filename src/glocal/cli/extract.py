@@ -135,17 +135,15 @@ def _print_extraction(extraction: Extraction, source: Source, as_json: bool) -> 
             f"{source.ignored[0]}."
         )
     record = extraction.record
-    is_finished = bool(extraction.files)
-    lines = []
-    for layer, file in extraction.files.items():
-        dimensions = record["dimensions"][layer]
-        lines.append(
-            f"{record['rows']} rows of {dimensions} dimensions ({layer}) written to {file}"
-        )
-    if not is_finished:
-        folder = extraction.folder
+    folder = extraction.folder
+    lines = [
+        f"{record['rows']} rows of {record['dimensions'][layer]} dimensions ({layer}) written to "
+        f"{file}"
+        for layer, file in extraction.files.items()
+    ]
+    summary = {"finished": bool(lines), "total": len(source), "out": folder}
+    if not lines:
         lines = [f"this part is done; the features appear in {folder} when the last part is."]
-    summary = {"finished": is_finished, "total": len(source), "out": extraction.folder}
     print_result(as_json, {**record, **summary}, *lines)
 
 

@@ -72,8 +72,7 @@ class _Subject(NamedTuple):
         return self.run.is_single and self.run.study is None
 
 
-@dataclass(frozen=True)
-class _Agreement:
+class _Agreement(NamedTuple):
     """Agreement with people, fractions; `basis` says with which answers: a key of _BASES."""
 
     before: float

@@ -74,10 +74,9 @@ class StudySummary:
 
     def record(self) -> dict[str, Any]:
         """What the sentences are made of, as JSON values."""
-        people = self.people.reindex(columns=JUDGED)
-        rows = people.astype(object).where(people.notna(), None).reset_index(names="person")
+        people = self.people.reindex(columns=JUDGED).reset_index(names="person")
         return {
-            "participants": rows.to_dict("records"),
+            "participants": people.to_dict("records"),
             "ceiling": None if self.ceiling is None else self.ceiling.majority,
             **self.curve_record,
             "advice": f"{self.advice} {self.reason}",
