@@ -143,8 +143,11 @@ def task_chart(
     colour, shape = arm_scales("transform", arms, baseline, legend)
     x, low = (_axis(alt.X, name, metric, padding=8) for name in ("value", "low"))
     columns = ["network", "transform", "value", "low", "high", "n"]
-    tooltip = ["network:N", "transform:N", *_tooltips("value", "low", "high"), "n:Q"]
-    base = alt.Chart(_data(rows[columns])).encode(colour, tooltip=tooltip, **axes)
+    base = alt.Chart(_data(rows[columns])).encode(
+        colour,
+        tooltip=["network:N", "transform:N", *_tooltips("value", "low", "high"), "n:Q"],
+        **axes,
+    )
     layers = [
         base.mark_rule(strokeWidth=2).encode(low, x2="high:Q"),
         base.mark_point(filled=True, size=80, opacity=1).encode(x, shape),

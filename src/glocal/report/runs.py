@@ -209,8 +209,10 @@ def transform_run(
     Z = transform.apply(raw)
     kept = structure(X, Z, k=min(10, len(X) - 1)).scores[0]
     scores = [replace(kept, value=1.0, low=None, high=None), replace(kept, transform=name)]
-    fit_record = transform.meta.get("fit") or {}
-    record = {"fit": fit_record, "source": transform.meta.get("source")}
+    record: dict[str, Any] = {
+        "fit": transform.meta.get("fit") or {},
+        "source": transform.meta.get("source"),
+    }
     parts: list[Part] = []
     is_seen: bool | None = None
     if answers is not None:
@@ -221,13 +223,14 @@ def transform_run(
     table = axes(transform, features, folds=[fold for fold, _ in folds])
     change = change_record(table, X, parts, heldout=None if is_seen is None else not is_seen)
     before = object_view(X, features.labels, meta={"arm": "original"}, answers=answers)
-    meta = {"arm": name, "change": change}
-    after = object_view(Z, features.labels, baseline=before, meta=meta, answers=answers)
+    after = object_view(
+        Z, features.labels, baseline=before, meta={"arm": name, "change": change}, answers=answers
+    )
     return Run(
         name,
         score_frame(scores),
         record=record,
-        fits={name: fit_record},
+        fits={name: record["fit"]},
         views={name: {"original": before, name: after}},
         is_single=True,
         network=network_name(transform.meta.get("source")),
@@ -397,8 +400,8 @@ def load_thumbnails(
     """
     from glocal.extract.images import Source, Unreadable, open_images
 
-    views = [view for run in runs for arms in run.views.values() for view in arms.values()]
-    names = {name for view in views for name in view.names}
+    networks = [views for run in runs for views in run.views.values()]
+    names = {name for views in networks for view in views.values() for name in view.names}
     source = images if isinstance(images, Source) else open_images(images)
     numbers: dict[str, int] = {}  # of the first image of each name
     for number, image_name in enumerate(source.names):
@@ -416,11 +419,18 @@ def load_thumbnails(
         with contextlib.suppress(Unreadable):
             pictures[name] = _data_uri(source.read(number, at_least=2 * _SIDE))
     if lacking := sorted(names - pictures.keys()):
-        listed = ", ".join(lacking[:_MAX_LISTED])
-        more = f" and {len(lacking) - _MAX_LISTED} more" if len(lacking) > _MAX_LISTED else ""
-        message = f"no readable image has the name of {listed}{more}."
-        warnings.warn(message, DataWarning, stacklevel=2)
+        warnings.warn(
+            f"no readable image has the name of {_listed(lacking)}.", DataWarning, stacklevel=2
+        )
     return pictures
+
+
+def _listed(names: list[str]) -> str:
+    """The first names, and the number of the others."""
+    listed = ", ".join(names[:_MAX_LISTED])
+    if len(names) > _MAX_LISTED:
+        listed += f" and {len(names) - _MAX_LISTED} more"
+    return listed
 
 
 def _data_uri(image: Any) -> str:

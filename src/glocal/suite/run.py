@@ -89,8 +89,12 @@ def run_suite(
         for task in plan.tasks:
             results = {}
             for arm_name, transform in transforms.items():
-                file = folder / "cells" / sources.name / arm_name / f"{task}.npz"
-                results[arm_name], was_kept = _cell(file, plan.tasks[task], sources, transform)
+                results[arm_name], was_kept = _cell(
+                    folder / "cells" / sources.name / arm_name / f"{task}.npz",
+                    plan.tasks[task],
+                    sources,
+                    transform,
+                )
                 were_kept.append(was_kept)
                 progress(len(were_kept), total, f"{sources.name}, {arm_name}, {task}")
             scores += _compared(plan, sources, task, results)
