@@ -19,8 +19,8 @@ from glocal.data.labels import load_labels
 from glocal.evaluation.agreement import odd_one_out
 from glocal.report import load_runs
 from glocal.results import read_rows
-from glocal.suite import Plan
 from glocal.suite.demo import demo_world, run_demo
+from glocal.suite.plan import Plan
 
 pytestmark = pytest.mark.timeout(600)  # on a busy machine
 ARMS = ["original", "naive", "global", "glocal", "keep-8-of-10"]

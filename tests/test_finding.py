@@ -14,7 +14,7 @@ from glocal import Answers, Features, LinearTransform, axes
 from glocal.data.seen import sketch
 from glocal.errors import FileError, MissingDependencyError, ParameterError
 from glocal.evaluation.view import View
-from glocal.report import Run, findings, load_any, report_page, save_axes_figure, transform_run
+from glocal.report import Run, findings, load_runs, report_page, save_axes_figure, transform_run
 from glocal.results import Score, write_rows
 from glocal.suite.table import score_frame
 
@@ -269,7 +269,7 @@ def test_a_transform_without_answers_has_axes_and_neighbours_and_no_vega(small, 
     """Its page has neither charts nor the library that draws them, nor a claim of agreement."""
     features, _, transform = small
     transform.save(tmp_path / "t.npz")
-    (run,) = load_any([tmp_path / "t.npz"], features)
+    (run,) = load_runs([tmp_path / "t.npz"], features)
     page = report_page([run])
     assert re.fullmatch(
         r"The transform of the network keeps \d+ % of the 10 nearest .*\(among 30 images\)\.",
@@ -302,16 +302,16 @@ def test_files_of_scores_and_folders_of_transforms_are_read(small, tmp_path):
     features, _, transform = small
     transform.save_pretrained(tmp_path / "pushed")
     write_rows(tmp_path / "scores.jsonl", [row.row() for row in task(0.5, 0.6, 0.001)])
-    runs = load_any([tmp_path / "scores.jsonl", tmp_path / "pushed"], features)
+    runs = load_runs([tmp_path / "scores.jsonl", tmp_path / "pushed"], features)
     assert [run.name for run in runs] == ["scores", "pushed"]
     assert "0.600" in report_page(runs)
     with pytest.raises(ParameterError, match="features"):
-        load_any([tmp_path / "pushed"])
+        load_runs([tmp_path / "pushed"])
     with pytest.raises(ParameterError, match="transform"):
-        load_any([tmp_path / "scores.jsonl"], features)
+        load_runs([tmp_path / "scores.jsonl"], features)
     (tmp_path / "none").mkdir()
     with pytest.raises(FileError, match="no run"):
-        load_any([tmp_path / "none"])
+        load_runs([tmp_path / "none"])
 
 
 def test_the_command_prints_the_finding_and_draws_the_axes(small, tmp_path, run):

@@ -11,7 +11,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from glocal.errors import DataError, DataWarning, FileError, MissingDependencyError
+from glocal.errors import (
+    DataError,
+    DataWarning,
+    FileError,
+    MissingDependencyError,
+    ParameterError,
+)
 from glocal.evaluation.view import object_view, save_view
 from glocal.results import to_json
 from glocal.suite.table import score_table
@@ -442,10 +448,11 @@ def test_a_damaged_run_is_one_sentence(tmp_path, name, content):
 
 
 def test_what_is_not_a_run_is_said(tmp_path):
-    """A folder without scores and a missing one are refused."""
-    for folder in (tmp_path, tmp_path / "none"):
-        with pytest.raises(FileError, match="run folder"):
-            load_runs(folder)
+    """A folder without scores is refused, and so is a path at which there is nothing."""
+    with pytest.raises(FileError, match="run folder"):
+        load_runs(tmp_path)
+    with pytest.raises(ParameterError, match="no file"):
+        load_runs(tmp_path / "none")
 
 
 # pictures, figures, tables

@@ -66,12 +66,10 @@ def test_answers_are_scored_by_the_fit_that_has_not_seen_them():
         return LinearTransform(rng.normal(size=(5, 5)).astype(np.float32), None, 0.0, 1.0)
 
     whole = transform()
-    folds = [(transform(), rows) for rows in question_folds(answers)]
+    folds = [(transform(), answers.select(rows)) for rows in question_folds(answers)]
     rows = transform_run("fit", whole, features, answers, folds=folds).rows
     X = np.asarray(features.matrix)
-    right = sum(
-        len(part) * odd_one_out(fit.apply(X), answers.select(part)).accuracy for fit, part in folds
-    )
+    right = sum(len(part) * odd_one_out(fit.apply(X), part).accuracy for fit, part in folds)
     is_agreement = (rows["transform"] == "fit") & (rows["metric"] == "accuracy_cosine")
     (agreement,) = rows.loc[is_agreement, "value"]
     assert agreement == pytest.approx(right / len(answers))

@@ -21,8 +21,9 @@ from glocal.evaluation.few_shot import few_shot
 from glocal.evaluation.intervals import holm
 from glocal.evaluation.structure import neighbours_kept
 from glocal.results import read_rows
-from glocal.suite import Plan, run_suite
 from glocal.suite.arms import Fitted
+from glocal.suite.plan import Plan
+from glocal.suite.run import run_suite
 from glocal.suite.table import score_frame
 from glocal.transform import LinearTransform
 from glocal.transform.rows import baseline

@@ -9,7 +9,7 @@ import pytest
 pytest.importorskip("altair")
 
 from glocal import LinearTransform
-from glocal.report import Run, load_any, save_tables
+from glocal.report import Run, load_runs, save_tables
 from glocal.report.tables import escaped, latex
 from glocal.results import Score, read_scores, write_rows
 from glocal.suite.table import score_frame
@@ -112,7 +112,7 @@ def test_rows_of_evaluate_name_the_network_and_the_features(tmp_path, run):
     scores = read_scores(tmp_path / "scores.jsonl")
     assert {score.network for score in scores} == {"net-a", "net-b"}
     assert {score.features for score in scores} == {str(tmp_path / n) for n in ("net-a", "net-b")}
-    save_tables(load_any([tmp_path / "scores.jsonl"]), tmp_path)
+    save_tables(load_runs([tmp_path / "scores.jsonl"]), tmp_path)
     table = pd.read_csv(tmp_path / "scores.csv")
     assert table["network"].unique().tolist() == ["net-a", "net-b"]
 

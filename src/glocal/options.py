@@ -25,7 +25,7 @@ class Options(BaseModel):
     description is not on the command line. Models are frozen. Unknown names, NaN and infinities are
     refused; strings and booleans are not accepted as numbers. The first fields may be given by
     position. `panel`, or the ``json_schema_extra={"panel": …}`` of a field, is the heading in
-    ``--help``.
+    ``--help``; ``json_schema_extra={"flags": …}`` are other spellings than its name.
 
     Raises
     ------

@@ -147,6 +147,10 @@ class Score:
         value = math.nan if row["value"] is None else row["value"]
         return cls(**{**row, "value": value})
 
+    def text(self, sign: str = "") -> str:
+        """The value with its interval; `sign` is ``+`` for a difference."""
+        return interval_text(self.value, self.low, self.high, sign)
+
     def row(self) -> dict[str, Any]:
         """The row of a file: without what is empty."""
         return {
@@ -154,6 +158,13 @@ class Score:
             for key, value in asdict(self).items()
             if value not in (None, {}) or key in ("low", "high")
         }
+
+
+def interval_text(value: float, low: float | None, high: float | None, sign: str = "") -> str:
+    """``0.469 [0.451, 0.487]``, or the value alone where there is no interval."""
+    if low is None or high is None or math.isnan(low + high):  # a data frame has NaN for None
+        return f"{value:{sign}.3f}"
+    return f"{value:{sign}.3f} [{low:{sign}.3f}, {high:{sign}.3f}]"
 
 
 def read_scores(path: PathLike) -> list[Score]:
@@ -179,6 +190,18 @@ def to_json(value: Any) -> str:
     """
     jsonable = to_jsonable_python(value, inf_nan_mode="null", fallback=_jsonable)
     return json.dumps(jsonable, allow_nan=False)
+
+
+def flattened(record: Mapping[str, Any]) -> dict[str, Any]:
+    """A nested record on one level, with keys such as ``fit.method``.
+
+    >>> flattened({"fit": {"method": "global"}, "seed": 1})
+    {'seed': 1, 'fit.method': 'global'}
+    """
+    import pandas as pd
+
+    (row,) = pd.json_normalize(dict(record)).to_dict("records")
+    return {str(key): value for key, value in row.items()}
 
 
 def _jsonable(value: Any) -> Any:

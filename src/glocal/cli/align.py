@@ -7,47 +7,33 @@ import sys
 from pathlib import Path
 from typing import Annotated
 
-import typer
+from typer import Option
 
 from glocal.aligner.keep import Keep
 from glocal.cli.fit import CentreOption, parse_centre
 from glocal.cli.inputs import (
     AnswersFile,
-    LayerName,
     flat,
-    names_of,
     refuse_overwriting_inputs,
 )
 from glocal.cli.output import AsJson, print_result, progress_bar
-from glocal.cli.sweep import chosen
+from glocal.cli.sweep import KeptShare, chosen
 
 
 @flat
 def align(
-    model: Annotated[str, typer.Option(help="Network to align; as in glocal extract.")],
-    images: Annotated[
-        str, typer.Option(help="One image for each object: folder, pattern or list.")
-    ],
-    out: Annotated[
-        Path, typer.Option(help="Folder of the results; the same command continues in it.")
-    ],
+    model: Annotated[str, Option(help="Network to align; as in glocal extract.")],
+    images: Annotated[str, Option(help="One image for each object: folder, pattern or list.")],
+    out: Annotated[Path, Option(help="Folder of the results; the same command continues in it.")],
     answers: AnswersFile,
     promise: Keep,
-    keep: Annotated[
-        float | None,
-        typer.Option(
-            help="Share of each image's ten nearest neighbours that the chosen setting keeps. "
-            "[above 0 and at most 1; default: 0.9]"
-        ),
-    ] = None,
-    local_images: Annotated[
-        str | None, typer.Option(help="Other images, whose neighbours are kept.")
-    ] = None,
-    layer: LayerName = None,
+    keep: KeptShare = None,
+    local_images: str | None = Option(None, help="Other images, whose neighbours are kept."),
+    layer: str | None = Option(None, help="Layer to extract. [default: penultimate]"),
     centre: CentreOption = "0",
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Print the numbers of images, answers and fits; stop.")
-    ] = False,
+    dry_run: bool = Option(
+        False, "--dry-run", help="Print the numbers of images, answers and fits; stop."
+    ),
     as_json: AsJson = False,
 ) -> None:
     """Align a named network with people's answers, from its images to a model card and a page.
@@ -63,9 +49,8 @@ def align(
         from glocal.align import Inputs
         from glocal.align import align as run_align
 
-        object_ids = names_of(answers.object_ids)
         loaded = answers.load(answers.answers)
-        inputs = Inputs(model, images, loaded, object_ids, local_images, layer)
+        inputs = Inputs(model, images, loaded, answers.names, local_images, layer)
         counts = inputs.counts()
     if dry_run:
         print_result(
@@ -85,7 +70,7 @@ def align(
         "best": result.best,
         "reason": result.reason,
         "scores": result.scores,
-        "out": str(out),
+        "out": out,
     }
     written = f"written to {out}: transform.npz, README.md (the model card), report.html"
     print_result(as_json, record, *chosen(result), written)

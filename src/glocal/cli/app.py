@@ -5,10 +5,10 @@ from __future__ import annotations
 import errno
 import sys
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import cache
 from importlib.metadata import entry_points
-from typing import Annotated, Any
+from typing import Any
 
 import typer
 
@@ -41,17 +41,7 @@ app = typer.Typer(
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
 )
-_SINGLE_COMMANDS = (
-    demo.demo,
-    fit.fit,
-    sweep.sweep,
-    apply.apply,
-    suite.suite,
-    report.report,
-    extract.extract,
-    align.align,
-)
-_GROUPS = (evaluate, data, transforms)
+_MODULES = (demo, fit, sweep, apply, suite, report, extract, align, evaluate, data, transforms)
 _COLLECT = (
     "glocal collect needs glocal-collect, which is not installed. Install it from a checkout: "
     "pip install ./packages/glocal-collect."
@@ -81,10 +71,12 @@ def _add_plugins() -> None:
             print_message(f"warning: {_UNAVAILABLE[name]}")
 
 
-for _single in _SINGLE_COMMANDS:
-    app.command(_single.__name__)(_single)
-for _group in _GROUPS:
-    app.add_typer(_group.app, name=_group.__name__.rpartition(".")[2])
+for _module in _MODULES:
+    _name = _module.__name__.rpartition(".")[2]
+    if hasattr(_module, "app"):
+        app.add_typer(_module.app, name=_name)
+    else:
+        app.command(_name)(getattr(_module, _name))
 _add_plugins()
 
 
@@ -97,22 +89,20 @@ def _print_version(requested: bool) -> bool:
 
 @app.callback()
 def _root(
-    version: Annotated[
-        bool,
-        typer.Option(
-            "--version",
-            callback=_print_version,
-            is_eager=True,
-            help="Print the version and exit.",
-        ),
-    ] = False,
+    version: bool = typer.Option(
+        False,
+        "--version",
+        callback=_print_version,
+        is_eager=True,
+        help="Print the version and exit.",
+    ),
 ) -> None:
     """Align features with people's odd-one-out answers; keep each image's neighbours."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit with the code that `execute` returns."""
-    warnings.showwarning = _warning_printer()
+    warnings.showwarning = _show_warning
     warnings.simplefilter("always", GLocalWarning)
     sys.exit(execute(sys.argv[1:] if arguments is None else arguments))
 
@@ -208,7 +198,7 @@ def _report_usage(error: Any) -> int:
     error.possibilities = [
         text for text in possibilities if text.endswith(f"-{name}")
     ] or possibilities
-    message = " ".join(str(error.format_message()).replace("Value error, ", "").split()).rstrip(".")
+    message = " ".join(str(error.format_message()).split()).rstrip(".")
     if message:  # without arguments the help was printed
         context = getattr(error, "ctx", None)
         path = getattr(context, "command_path", "glocal")
@@ -232,21 +222,23 @@ def _unforeseen(error: BaseException) -> str | None:
     return None
 
 
-def _warning_printer() -> Callable[..., None]:
-    """What prints a warning, each sentence once: two arms, or a sweep and its refit, warn alike.
+_print_once = cache(print_message)
+"""A sentence is printed once: two arms, or a sweep and its refit, warn alike.
 
-    The filter "once" of Python forgets what it showed whenever filters change.
-    """
-    printed: set[str] = set()
+The filter "once" of Python forgets what it showed whenever filters change.
+"""
 
-    def show(
-        message: Warning | str, category: type[Warning], filename: str, lineno: int, *_: object
-    ) -> None:
-        sentence = in_options(str(message))
-        if not issubclass(category, GLocalWarning):
-            sentence = f"{category.__name__}: {message} ({filename}:{lineno})"
-        if sentence not in printed:
-            printed.add(sentence)
-            print_message(f"warning: {sentence}")
 
-    return show
+def _show_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: Any = None,
+    line: Any = None,
+) -> None:
+    """Print a warning as one sentence, once."""
+    sentence = in_options(str(message))
+    if not issubclass(category, GLocalWarning):
+        sentence = f"{category.__name__}: {message} ({filename}:{lineno})"
+    _print_once(f"warning: {sentence}")

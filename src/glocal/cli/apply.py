@@ -7,9 +7,9 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
-import typer
+from typer import Argument, Option
 
-from glocal.cli.inputs import LayerName, ModelName, load_features, refuse_overwriting_inputs
+from glocal.cli.inputs import NetworkOptions, flat, refuse_overwriting_inputs
 from glocal.cli.output import AsJson, print_result, progress_bar
 from glocal.data.features import Features
 from glocal.data.readers import PARQUET
@@ -21,54 +21,39 @@ from glocal.transform.formats import ENDINGS
 from glocal.transform.sharing import locate
 
 CENTRED = "centred"
-OwnImages = Annotated[
-    Path | None,
-    typer.Option(
-        help="Features of your own collection, many different images of balanced classes: move "
-        "the origin toward their mean."
-    ),
-]
-SavedTransform = Annotated[
-    Path | None,
-    typer.Option(
-        help="Also save the transform as applied (after --strength and --dimensions), to map "
-        "queries with."
-    ),
-]
-ColumnName = Annotated[
-    str | None, typer.Option(help="Parquet column of the vectors; the others are kept.")
-]
 
 
+@flat
 def apply(
     transform: Annotated[
         str,
-        typer.Argument(
+        Argument(
             help="Transform file, or a name that glocal transforms pull lists; centred subtracts "
             "the column means of FEATURES."
         ),
     ],
     features: Annotated[
         Path,
-        typer.Argument(help="Feature file or folder, not standardized; images with --model."),
+        Argument(help="Feature file or folder, not standardized; images with --model."),
     ],
     out: Annotated[
-        Path, typer.Option(help="A .npy file; from Parquet also a .parquet file or a folder.")
+        Path, Option(help="A .npy file; from Parquet also a .parquet file or a folder.")
     ],
-    strength: Annotated[
-        float, typer.Option(help="0 is the original up to scale, 1 the transform.")
-    ] = 1.0,
-    normalize: Annotated[
-        bool, typer.Option("--normalize", help="First scale each row to length 1.")
-    ] = False,
-    dimensions: Annotated[
-        int | None, typer.Option(help="Reduce the output to this many dimensions.")
-    ] = None,
-    save_transform: SavedTransform = None,
-    recentre: OwnImages = None,
-    column: ColumnName = None,
-    model: ModelName = None,
-    layer: LayerName = None,
+    network: NetworkOptions,
+    strength: float = Option(1.0, help="0 is the original up to scale, 1 the transform."),
+    normalize: bool = Option(False, "--normalize", help="First scale each row to length 1."),
+    dimensions: int | None = Option(None, help="Reduce the output to this many dimensions."),
+    save_transform: Path | None = Option(
+        None,
+        help="Also save the transform as applied (after --strength and --dimensions), to map "
+        "queries with.",
+    ),
+    recentre: Path | None = Option(
+        None,
+        help="Features of your own collection, many different images of balanced classes: move "
+        "the origin toward their mean.",
+    ),
+    column: str | None = Option(None, help="Parquet column of the vectors; the others are kept."),
     as_json: AsJson = False,
 ) -> None:
     """Transform features of any size in constant memory.
@@ -82,15 +67,14 @@ def apply(
     path = None if transform == CENTRED else locate(transform)
     outputs = {"--out": out, "--save-transform": save_transform}
     refuse_overwriting_inputs(outputs, path, features, recentre)
-    job = _job(features, out, column, model, layer)
+    job = _job(features, out, column, network)
     if path is None:
-        source = load_features(features, model, layer)
-        fitted = LinearTransform.centring(source, normalize=normalize)
+        fitted = LinearTransform.centring(network.load(features), normalize=normalize)
     else:
         fitted = LinearTransform.load(path)
     if job.sample is not None:  # else the table has no rows
         check_rows(fitted, job.sample, normalize=normalize)
-    own_images = None if recentre is None else load_features(recentre, model, layer)
+    own_images = None if recentre is None else network.load(recentre)
     fitted = _adapted(fitted, own_images, strength, normalize)
     if dimensions is not None:
         fitted = reduced(fitted, job.rows, dimensions, normalize=normalize)
@@ -98,7 +82,7 @@ def apply(
         fitted.save(save_transform)
     with progress_bar("applying", job.n_rows, unit="rows") as progress:
         n = job.write(fitted, out=out, normalize=normalize, progress=progress)
-    record = {"rows": n, "dimensions": fitted.out_dimensions, "strength": strength, "out": str(out)}
+    record = {"rows": n, "dimensions": fitted.out_dimensions, "strength": strength, "out": out}
     lines = [f"{n} rows of {fitted.out_dimensions} dimensions written to {out}"]
     if dimensions is not None:
         kept = fitted.meta["reduced"]
@@ -133,12 +117,10 @@ class _Job(NamedTuple):
     write: Callable[..., int]
 
 
-def _job(
-    features: Path, out: Path, column: str | None, model: str | None, layer: str | None
-) -> _Job:
+def _job(features: Path, out: Path, column: str | None, network: NetworkOptions) -> _Job:
     """Parquet to Parquet a file at a time, or anything to one ``.npy`` file."""
     is_parquet = features.is_dir() or features.suffix.lower() == PARQUET
-    if model is None and is_parquet and out.suffix.lower() != ".npy":
+    if network.model is None and is_parquet and out.suffix.lower() != ".npy":
         sample = next(parquet_rows(features, column), None)
         write = partial(apply_parquet, source=features, column=column)
         return _Job(parquet_rows(features, column), sample, None, write)
@@ -147,5 +129,5 @@ def _job(
         raise ParameterError(
             "--column names a column of Parquet, for a Parquet output. Leave it out."
         )
-    loaded = load_features(features, model, layer)
+    loaded = network.load(features)
     return _Job(loaded, loaded, len(loaded), partial(apply_file, features=loaded))

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
 import typer
 from pydantic import Field
+from typer import Argument, Option
 
 from glocal._version import __version__
 from glocal.cli.inputs import (
@@ -16,13 +17,11 @@ from glocal.cli.inputs import (
     AnswersForm,
     FeaturesPath,
     flat,
-    names_of,
     refuse_overwriting_inputs,
 )
 from glocal.cli.output import (
     AsJson,
     in_options,
-    interval,
     print_catalogue,
     print_json,
     print_message,
@@ -53,13 +52,9 @@ app = typer.Typer(
 def check_command(
     features: FeaturesPath,
     form: AnswersForm,
-    answers: Annotated[
-        Path | None, typer.Option("--answers", "--triplets", help="Answers to check too.")
-    ] = None,
-    local_features: Annotated[Path | None, typer.Option(help="Local images to check too.")] = None,
-    heldout: Annotated[
-        Path | None, typer.Option(help="Held-out answers, read like --answers.")
-    ] = None,
+    answers: Path | None = Option(None, "--answers", "--triplets", help="Answers to check too."),
+    local_features: Path | None = Option(None, help="Local images to check too."),
+    heldout: Path | None = Option(None, help="Held-out answers, read like --answers."),
     as_json: AsJson = False,
 ) -> None:
     """Diagnose features and answers; exit with 1 if something invalidates the results.
@@ -74,7 +69,7 @@ def check_command(
             None if local_features is None else Features.load(local_features),
             None if answers is None else form.load(answers),
             None if heldout is None else form.load(heldout),
-            object_ids=names_of(form.object_ids),
+            object_ids=form.names,
             order=None if form.order is None else read_list(form.order, what="order"),
         )
         findings = [replace(finding, fix=in_options(finding.fix)) for finding in diagnose(case)]
@@ -85,17 +80,14 @@ def check_command(
         "p": p,
         "errors": counts["error"],
         "warnings": counts["warning"],
-        "findings": list(map(asdict, findings)),
+        "findings": findings,
     }
-    totals = [
-        f"{counts[severity]} {severity}{'s' * (counts[severity] != 1)}" for severity in SEVERITIES
-    ]
     print_result(
         as_json,
         record,
         f"features: {n} rows, {p} columns",
         *(f"{finding.severity}: {finding}" for finding in findings),
-        ", ".join(totals),
+        ", ".join(f"{counts[name]} {name}{'s' * (counts[name] != 1)}" for name in SEVERITIES),
     )
     if counts["error"]:
         raise typer.Exit(1)
@@ -106,15 +98,11 @@ def check_command(
 def split_command(
     features: FeaturesPath,
     form: AnswersFile,
-    out: Annotated[Path, typer.Option(help="Folder for train.npz and heldout.npz.")],
-    by: Annotated[
-        Literal["objects", "persons"], typer.Option(help="What is held out.")
-    ] = "objects",
-    folds: Annotated[
-        int, typer.Option(min=2, help="Number of parts of the objects (or persons).")
-    ] = 3,
-    fold: Annotated[int, typer.Option(min=0, help="The held-out part, counted from 0.")] = 0,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of the split.")] = 42,
+    out: Annotated[Path, Option(help="Folder for train.npz and heldout.npz.")],
+    by: Literal["objects", "persons"] = Option("objects", help="What is held out."),
+    folds: int = Option(3, min=2, help="Number of parts of the objects (or persons)."),
+    fold: int = Option(0, min=0, help="The held-out part, counted from 0."),
+    seed: int = Option(42, min=0, help="Seed of the split."),
     as_json: AsJson = False,
 ) -> None:
     """Hold out the answers on a fold of objects, or of persons.
@@ -129,11 +117,12 @@ def split_command(
     loaded = Features.load(features)
     answers, joined = form.joined(loaded)
     if form.object_ids is not None:
-        answers = replace(answers, names=names_of(form.object_ids))
+        answers = replace(answers, names=form.names)
+    options = {"folds": folds, "fold": fold, "seed": seed}
     if by == "objects":
-        sides = split_answers(joined.answers, len(loaded), folds=folds, fold=fold, seed=seed)
+        sides = split_answers(joined.answers, len(loaded), **options)
     else:
-        sides = split_persons(joined.answers, folds=folds, fold=fold, seed=seed)
+        sides = split_persons(joined.answers, **options)
     train, heldout = (answers.select(joined.kept).select(side) for side in sides)
     if not len(train) or not len(heldout):
         empty = "heldout" if len(train) else "train"
@@ -148,10 +137,8 @@ def split_command(
         "heldout": len(heldout),
         "between": len(joined.answers) - len(train) - len(heldout),
         "n_dropped": joined.n_dropped,
-        "folds": folds,
-        "fold": fold,
-        "seed": seed,
-        "out": str(out),
+        **options,
+        "out": out,
     }
     print_result(
         as_json,
@@ -169,8 +156,8 @@ def split_command(
 def curve_command(
     features: FeaturesPath,
     form: AnswersFile,
-    folds: Annotated[int, typer.Option(min=2, help="Folds of questions.")] = 4,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of the folds and of the parts.")] = 0,
+    folds: int = Option(4, min=2, help="Folds of questions."),
+    seed: int = Option(0, min=0, help="Seed of the folds and of the parts."),
     as_json: AsJson = False,
 ) -> None:
     """Print how agreement grows with the number of answers: whether more of them would help.
@@ -195,9 +182,9 @@ def curve_command(
     }
     if as_json:
         return print_json(record)
-    rows = [[score.transform, interval(score.value, score.low, score.high)] for score in curve]
-    change = interval(gain.value, gain.low, gain.high, sign="+")
-    return print_table(["fitted to", "agreement"], [*rows, ["last doubling", change]])
+    rows = [[score.transform, score.text()] for score in curve]
+    rows.append(["last doubling", gain.text("+")])
+    return print_table(["fitted to", "agreement"], rows)
 
 
 class ImportForm(Options):
@@ -231,24 +218,15 @@ class ImportForm(Options):
 @app.command("import")
 @flat
 def import_command(
-    file: Annotated[
-        Path, typer.Argument(help="A file of answers from another system.", metavar="FILE")
-    ],
-    out: Annotated[Path, typer.Option(help="The answers, .npz.")],
+    file: Annotated[Path, Argument(help="A file of answers from another system.", metavar="FILE")],
+    out: Annotated[Path, Option(help="The answers, .npz.")],
     form: ImportForm,
-    format: Annotated[
-        Literal[tuple(FORMATS)],  # type: ignore[valid-type]
-        typer.Option(help="Format of the file."),
-    ] = "table",
-    column: Annotated[
-        list[str] | None, typer.Option(help="ROLE=COLUMN of the table; repeatable.")
-    ] = None,
-    where: Annotated[
-        list[str] | None, typer.Option(help="COLUMN=VALUE: read only these rows; repeatable.")
-    ] = None,
-    object_ids: Annotated[
-        Path | None, typer.Option(help="Names of the objects, one per line.")
-    ] = None,
+    format: Literal[tuple(FORMATS)] = Option(  # type: ignore[valid-type]
+        "table", help="Format of the file."
+    ),
+    column: list[str] | None = Option(None, help="ROLE=COLUMN of the table; repeatable."),
+    where: list[str] | None = Option(None, help="COLUMN=VALUE: read only these rows; repeatable."),
+    object_ids: Path | None = Option(None, help="Names of the objects, one per line."),
     as_json: AsJson = False,
 ) -> None:
     """Read answers of another system, count what is left out, and write a self-describing file.
@@ -272,8 +250,8 @@ def import_command(
         )
     answers = imported.answers
     interpretation = imported.interpretation
-    origin = {**interpretation, "dropped": imported.dropped}
-    answers.save(out, provenance={"version": __version__, **origin})
+    origin = {"version": __version__, **interpretation, "dropped": imported.dropped}
+    answers.save(out, provenance=origin)
     passed = answers.catch_passed
     record = {
         "n": len(answers),
@@ -283,7 +261,7 @@ def import_command(
         "catch": None if passed is None else {"n": len(passed), "passed": int(passed.sum())},
         "dropped": imported.dropped,
         "interpretation": interpretation,
-        "out": str(out),
+        "out": out,
     }
     people = "" if answers.n_people is None else f" of {answers.n_people} people"
     columns = interpretation.get("columns", {})
@@ -313,8 +291,8 @@ def _pairs(texts: list[str] | None, option: str) -> dict[str, str] | None:
 
 @app.command("fetch")
 def fetch_command(
-    names: Annotated[list[str] | None, typer.Argument(help="Names of published files.")] = None,
-    out: Annotated[Path | None, typer.Option(help="Also copy the files below this folder.")] = None,
+    names: list[str] | None = Argument(None, help="Names of published files."),
+    out: Path | None = Option(None, help="Also copy the files below this folder."),
     as_json: AsJson = False,
 ) -> None:
     """Download published files once, verify their checksums, and print their paths.
@@ -335,10 +313,10 @@ def fetch_command(
     results = []
     for name in names:
         with progress_bar(f"fetching {name}", unit="B") as progress:
-            path = fetch(name, out=out, progress=lambda done, total: progress(done, total or None))
+            path = fetch(name, out=out, progress=progress)
         print_message(f"{name}: {files[name].licence}; {files[name].citation}")
-        results.append({**asdict(files[name]), "path": str(path)})
-    print_result(as_json, {"files": results}, *(str(result["path"]) for result in results))
+        results.append(replace(files[name], path=str(path)))
+    print_result(as_json, {"files": results}, *(result.path for result in results))
 
 
 def _list_published(as_json: bool) -> None:
@@ -347,8 +325,8 @@ def _list_published(as_json: bool) -> None:
     sets = image_sets()
     if as_json:
         record = {
-            "cache": str(cache_folder()),
-            "files": list(map(asdict, files)),
+            "cache": cache_folder(),
+            "files": list(files),
             "image_sets": list(sets.values()),
         }
         return print_json(record)

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-import typer
+from typer import Option
 
 from glocal.cli.output import (
     AsJson,
-    interval,
     print_json,
     print_lines,
     print_message,
@@ -33,9 +32,7 @@ REAL_RESULT = (
 
 
 def demo(
-    out: Annotated[
-        Path, typer.Option(help="Folder for scores, transforms and report.html.")
-    ] = Path("glocal-demo"),
+    out: Path = Option(Path("glocal-demo"), help="Folder for scores, transforms and report.html."),
     as_json: AsJson = False,
 ) -> None:
     """Fit and score every method on a small simulated world whose answer is known; write a page.
@@ -51,7 +48,7 @@ def demo(
     start = time.perf_counter()
     page: Path | None = make_folder(out) / "report.html"
     with progress_bar("simulated world", unit="scores") as progress:
-        result = run_demo(out, lambda step, count, total: progress(count, total, step))
+        result = run_demo(out, progress)
         progress(None, None, "report")
         try:
             title = "glocal demo: simulated data, not people"
@@ -88,6 +85,5 @@ def _print_table(result: SuiteResult) -> None:
     print_lines("SIMULATED DATA: a world with a known answer, not people", "")
     table = result.table.drop(columns="network")
     people = result.scores[-1]
-    ceiling = {"arm": PEOPLE, people.task: interval(people.value, people.low, people.high)}
-    last_row = [ceiling.get(column, "") for column in table]
-    print_table(list(table.columns), [*table.to_numpy().tolist(), last_row])
+    table.loc[len(table), ["arm", people.task]] = PEOPLE, people.text()
+    print_table(list(table), table.fillna("").to_numpy().tolist())

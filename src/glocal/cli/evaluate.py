@@ -6,22 +6,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import typer
 from pydantic import Field
+from typer import Option
 
 from glocal.cli.inputs import (
     AnswersFile,
     FeaturesPath,
-    LayerName,
-    ModelName,
+    NetworkOptions,
     flat,
-    load_features,
     refuse_overwriting_inputs,
 )
 from glocal.cli.output import (
-    AsJson,
     print_json,
     print_lines,
     print_message,
@@ -33,7 +31,6 @@ from glocal.data.seen import seen
 from glocal.errors import ParameterError
 from glocal.evaluation.intervals import EvaluationResult, compared
 from glocal.files import writable_target
-from glocal.options import Options
 from glocal.results import DIFFERENCE, Score, append_rows
 from glocal.suite.sources import Network, Shared, Sources
 from glocal.suite.tasks import (
@@ -46,6 +43,7 @@ from glocal.suite.tasks import (
     Task,
 )
 from glocal.transform import LinearTransform
+from glocal.transform.record import network_name
 from glocal.transform.rows import BASELINES, baseline
 
 app = typer.Typer(
@@ -54,10 +52,11 @@ app = typer.Typer(
     rich_markup_mode="rich",
 )
 _ORIGINAL = "original"
+_DIFFERENCE_FIELDS = ("value", "low", "high", "p")
 _ENDINGS = (".jsonl", ".ndjson", ".json", ".txt", "")
 
 
-class Scoring(Options):
+class Scoring(NetworkOptions):
     """The options of every command: which arms are scored on the same data, and what is shown."""
 
     transform: str | None = Field(
@@ -69,9 +68,11 @@ class Scoring(Options):
         "centred (columns minus their means), pca (100 axes), or a transform; repeatable.",
     )
     out: Path | None = Field(None, description="JSON-lines file that the scores are appended to.")
-    as_json: AsJson = False
-    model: ModelName = None
-    layer: LayerName = None
+    as_json: bool = Field(
+        False,
+        description="Print one JSON object on standard output.",
+        json_schema_extra={"flags": "--json"},
+    )
 
     def sources(self, features: Path, *files: Path | None, **shared: Any) -> Sources:
         """The data of a command; its two scalars and baselines are those of `features`.
@@ -82,11 +83,7 @@ class Scoring(Options):
             writable_target(self.out, what="--out", endings=_ENDINGS)
             arms = (self.transform, *(self.baseline or ()))
             refuse_overwriting_inputs({"--out": self.out}, features, *files, *arms)
-        return Sources(
-            Shared(**shared),
-            Network(features=features),
-            read=lambda path: load_features(path, self.model, self.layer),
-        )
+        return Sources(Shared(**shared), Network(features=features), read=self.load)
 
     def show(
         self,
@@ -126,11 +123,10 @@ class Scoring(Options):
 
 def _network(sources: Sources) -> str:
     """The model and layer that are recorded beside the features, or the name of their file."""
-    record = sources.objects.network
-    names = [record[part] for part in ("model", "layer") if part in record]
     file = sources.network.features
     is_unnamed = file.stem == "features" and file.parent.name
-    return " / ".join(names) or (file.parent.name if is_unnamed else file.stem)
+    name = file.parent.name if is_unnamed else file.stem
+    return network_name(sources.objects.network) or name
 
 
 def _transform(name: str, objects: Features) -> LinearTransform | None:
@@ -149,17 +145,17 @@ def _transform(name: str, objects: Features) -> LinearTransform | None:
 
 def _record_of_arms(results: dict[str, EvaluationResult], rows: Sequence[Score]) -> dict[str, Any]:
     """The result of the first arm, with those of the baselines and its differences from them."""
-    differences = {}
-    for row in rows:
-        if row.metric.endswith(DIFFERENCE):
-            values = {"value": row.value, "low": row.low, "high": row.high, "p": row.p}
-            differences[row.settings["baseline"]] = values
-    arm, *baselines = results
+    differences = {
+        row.settings["baseline"]: {name: getattr(row, name) for name in _DIFFERENCE_FIELDS}
+        for row in rows
+        if row.metric.endswith(DIFFERENCE)
+    }
+    (_, first), *baselines = results.items()
     others = [
-        {"transform": name, **record(results[name]), "difference": differences.get(name)}
-        for name in baselines
+        {"transform": name, **record(result), "difference": differences.get(name)}
+        for name, result in baselines
     ]
-    return {**record(results[arm]), "baselines": others}
+    return {**record(first), "baselines": others}
 
 
 def record(result: Any) -> dict[str, Any]:
@@ -195,10 +191,9 @@ def odd_one_out_command(
 
 def _seen(name: str | None, sources: Sources) -> dict[str, float | None]:
     """The shares of the questions and objects that a transform was fitted to, with a warning."""
-    fitted = None
-    if name is not None and (transform := _transform(name, sources.objects)) is not None:
-        fitted = transform.meta.get("fitted")
-    if fitted is None or sources.heldout is None:
+    transform = _transform(name or _ORIGINAL, sources.objects)
+    fitted = None if transform is None else transform.meta.get("fitted")
+    if fitted is None:
         return {"seen_answers": None, "seen_objects": None}
     shares = seen(fitted, sources.objects, sources.heldout)
     if (sentence := shares.warning()) is not None:
@@ -212,9 +207,9 @@ def rsa_command(
     scoring: Scoring,
     features: FeaturesPath,
     task: RSATask,
-    object_ids: Annotated[
-        Path | None, typer.Option(help="Names of the objects that the RDM indexes, one per line.")
-    ] = None,
+    object_ids: Path | None = Option(
+        None, help="Names of the objects that the RDM indexes, one per line."
+    ),
 ) -> None:
     """Rank correlation with people's dissimilarities, with interval over objects and noise ceiling.
 
@@ -231,7 +226,7 @@ def rsa_command(
 def few_shot_command(
     scoring: Scoring,
     task: FewShotTask,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of the draws; arms share them.")] = 42,
+    seed: int = Option(42, min=0, help="Seed of the draws; arms share them."),
 ) -> None:
     """Accuracy of a probe fitted on a few images of each class; interval over draws and classes.
 

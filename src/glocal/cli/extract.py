@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import typer
+from typer import Argument, Option
 
 from glocal.cli.inputs import flat, refuse_overwriting_inputs
 from glocal.cli.output import (
@@ -27,52 +27,39 @@ if TYPE_CHECKING:
     from glocal.extract import Extraction, Extractor
     from glocal.extract.images import Source
 
-ListLayers = Annotated[
-    bool, typer.Option("--list-layers", help="List the layers of the model and stop.")
-]
-Download = Annotated[bool, typer.Option("--download", help="Download a data set that is missing.")]
-SkipUnreadable = Annotated[
-    bool,
-    typer.Option(
-        "--skip-unreadable", help="Exit with 0 even if some images have no row, and list them."
-    ),
-]
-
 
 @flat
 def extract(
     model: Annotated[
         str,
-        typer.Option(
+        Option(
             help="timm:NAME, openclip:ARCHITECTURE:WEIGHTS, torchvision:NAME[:WEIGHTS], "
             "python:package.module:factory, or a name that thingsvision writes.",
         ),
     ],
     running: Running,
-    images: Annotated[
-        str,
-        typer.Argument(help="Folder, pattern, list, one image, or a data set as NAME:SPLIT."),
-    ] = "",
-    layer: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="Module, penultimate, logits or output; repeat it for several, in one pass."
-        ),
-    ] = None,
-    out: Annotated[
-        Path | None, typer.Option(help="Folder for the features, their names and record.")
-    ] = None,
-    list_layers: ListLayers = False,
-    root: Annotated[
-        Path | None,
-        typer.Option(help="Folder of a data set. [default: images in glocal's cache]"),
-    ] = None,
-    download: Download = False,
-    shard: Annotated[
-        str,
-        typer.Option(help="i/n: compute the i-th of n parts; all parts share one --out folder."),
-    ] = "1/1",
-    skip_unreadable: SkipUnreadable = False,
+    images: str = Argument(
+        "", help="Folder, pattern, list, one image, or a data set as NAME:SPLIT."
+    ),
+    layer: list[str] | None = Option(
+        None, help="Module, penultimate, logits or output; repeat it for several, in one pass."
+    ),
+    out: Path | None = Option(None, help="Folder for the features, their names and record."),
+    list_layers: bool = Option(
+        False, "--list-layers", help="List the layers of the model and stop."
+    ),
+    root: Path | None = Option(
+        None, help="Folder of a data set. [default: images in glocal's cache]"
+    ),
+    download: bool = Option(False, "--download", help="Download a data set that is missing."),
+    shard: str = Option(
+        "1/1", help="i/n: compute the i-th of n parts; all parts share one --out folder."
+    ),
+    skip_unreadable: bool = Option(
+        False,
+        "--skip-unreadable",
+        help="Exit with 0 even if some images have no row, and list them.",
+    ),
     as_json: AsJson = False,
 ) -> None:
     """Run a network over images and write one row of features for each.
@@ -100,9 +87,7 @@ def extract(
     part = _part(shard)
     source = _source(images, root, download)
     with progress_bar("extracting", len(source), unit="images") as progress:
-        extraction = extractor.extract(
-            source, out, part=part, progress=lambda count, total: progress(count)
-        )
+        extraction = extractor.extract(source, out, part=part, progress=progress)
     _print_extraction(extraction, source, as_json)
     if extraction.missing and not skip_unreadable:
         raise DataError(
@@ -150,17 +135,15 @@ def _print_extraction(extraction: Extraction, source: Source, as_json: bool) -> 
             f"{source.ignored[0]}."
         )
     record = extraction.record
-    is_finished = bool(extraction.files)
-    lines = []
-    for layer, file in extraction.files.items():
-        dimensions = record["dimensions"][layer]
-        lines.append(
-            f"{record['rows']} rows of {dimensions} dimensions ({layer}) written to {file}"
-        )
-    if not is_finished:
-        folder = extraction.folder
+    folder = extraction.folder
+    lines = [
+        f"{record['rows']} rows of {record['dimensions'][layer]} dimensions ({layer}) written to "
+        f"{file}"
+        for layer, file in extraction.files.items()
+    ]
+    summary = {"finished": bool(lines), "total": len(source), "out": folder}
+    if not lines:
         lines = [f"this part is done; the features appear in {folder} when the last part is."]
-    summary = {"finished": is_finished, "total": len(source), "out": extraction.folder}
     print_result(as_json, {**record, **summary}, *lines)
 
 

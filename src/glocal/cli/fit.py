@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import typer
+from typer import Option
 
 from glocal.aligner import Arm, Exact, FitData, PaperLoop
 from glocal.aligner import fit as fit_transform
@@ -17,32 +17,30 @@ from glocal.aligner.keep import Keep
 from glocal.cli.inputs import (
     AnswersFile,
     FeaturesPath,
-    LayerName,
     LocalPath,
-    ModelName,
+    NetworkOptions,
     flat,
-    load_features,
     refuse_overwriting_inputs,
 )
 from glocal.cli.output import (
     AsJson,
     Verbose,
     in_options,
-    interval,
     print_json,
     print_lines,
     print_message,
     progress_bar,
 )
+from glocal.data.features import Features
 from glocal.errors import ParameterError, import_optional
 from glocal.files import ending, writable_target
-from glocal.results import FitRecord
+from glocal.results import FitRecord, flattened, interval_text
 from glocal.transform.formats import ENDINGS
 from glocal.transform.record import SourceOptions
 
 SolverName = Annotated[
     Literal["exact", "paper"],
-    typer.Option(
+    Option(
         "--solver",
         rich_help_panel=Exact.panel,
         help="exact, or paper: the authors' procedure on mini-batches, which needs glocal[paper].",
@@ -51,7 +49,7 @@ SolverName = Annotated[
 
 CentreOption = Annotated[
     str,
-    typer.Option(
+    Option(
         metavar="0..1|auto",
         rich_help_panel=Arm.panel,
         help="Share of the objects' column means to subtract from all features; auto chooses it "
@@ -76,13 +74,12 @@ def load_data(
     local_features: Path | None,
     centre: str,
     blocks: Blocks,
-    model: str | None = None,
-    layer: str | None = None,
+    load: Callable[[Path], Features] = Features.load,
 ) -> FitData:
-    """What a command fits to; with a model the features are those of images."""
-    loaded = load_features(features, model, layer)
+    """What a command fits to; `load` reads features, or extracts those of images."""
+    loaded = load(features)
     joined = answers.to_fit(loaded)
-    local = None if local_features is None else load_features(local_features, model, layer)
+    local = None if local_features is None else load(local_features)
     return FitData(
         loaded,
         joined.answers,
@@ -97,26 +94,23 @@ def load_data(
 def fit(
     features: FeaturesPath,
     answers: AnswersFile,
-    out: Annotated[Path, typer.Option(help="The transform file to write (.npz or .safetensors).")],
+    out: Annotated[Path, Option(help="The transform file to write (.npz or .safetensors).")],
     keep: Keep,
     arm: Arm,
     exact: Exact,
     paper: PaperLoop,
     blocks: Blocks,
+    network: NetworkOptions,
     source: SourceOptions,
     local_features: LocalPath = None,
-    holdout: Annotated[
-        int | None,
-        typer.Option(
-            help="K: also fit without fold 0 of K of objects and local images, or with fewer than "
-            "5,000 answers without each of K folds of questions, and score what is held out; 0 for "
-            "none."
-        ),
-    ] = None,
+    holdout: int | None = Option(
+        None,
+        help="K: also fit without fold 0 of K of objects and local images, or with fewer than "
+        "5,000 answers without each of K folds of questions, and score what is held out; 0 for "
+        "none.",
+    ),
     solver: SolverName = "exact",
     centre: CentreOption = "0",
-    model: ModelName = None,
-    layer: LayerName = None,
     verbose: Verbose = False,
     as_json: AsJson = False,
 ) -> None:
@@ -129,9 +123,9 @@ def fit(
     refuse_overwriting_inputs({"--out": out}, features, local_features, *answers.paths)
     if ending(out) == ".safetensors":
         import_optional("safetensors", f"--out {out}")
-    extracted_layer = None if source.model_name is not None and model is None else layer
-    network = {"model": model, "layer": extracted_layer}
-    data = load_data(features, answers, local_features, centre, blocks, **network)
+    if source.model_name is not None and network.model is None:  # the layer is of that model
+        network = NetworkOptions()
+    data = load_data(features, answers, local_features, centre, blocks, network.load)
     quantity = "objective" if solver == "exact" else "watched loss"
     with progress_bar("fitting", None, unit="evaluations") as progress:
         fitted = fit_transform(
@@ -145,7 +139,7 @@ def fit(
                 evaluations, None, f"{quantity} {evaluation.value:.6f}"
             ),
         )
-    meta = source.replace(layer=layer).described(fitted.transform.meta)
+    meta = source.described(fitted.transform.meta)
     replace(fitted.transform, meta=meta).save(out)
     _show(fitted.record, out, verbose=verbose, as_json=as_json)
 
@@ -153,11 +147,11 @@ def fit(
 def _show(record: FitRecord, out: Path, *, verbose: bool, as_json: bool) -> None:
     """Print the result, as one JSON object or as sentences."""
     if as_json:
-        print_json({**asdict(record), "out": str(out)})
+        print_json({**asdict(record), "out": out})
         return
     for sentence in _notes(record):
         print_message(in_options(sentence))
-    print_lines(*_result(record), _fitted(record), *(_fields(asdict(record)) if verbose else ()))
+    print_lines(*_result(record), _fitted(record), *(_fields(record) if verbose else ()))
     print_lines(f"written to {out}")
 
 
@@ -226,8 +220,8 @@ def _measured(holdout: dict[str, Any]) -> str:
             f"{heldout['n']} held-out answers are too few to measure agreement; "
             f"{MIN_MEASURED_ANSWERS} are the least."
         )
-    after = interval(heldout["accuracy_cosine"], heldout["low"], heldout["high"])
-    gain = interval(heldout["gain"], heldout["gain_low"], heldout["gain_high"], sign="+")
+    after = interval_text(heldout["accuracy_cosine"], heldout["low"], heldout["high"])
+    gain = interval_text(heldout["gain"], heldout["gain_low"], heldout["gain_high"], "+")
     unit = "held-out answers"
     if holdout["of"] == "questions":
         unit = "answers to held-out questions about the same objects"
@@ -265,12 +259,7 @@ def words(settings: dict[str, Any]) -> str:
     return " ".join(parts)
 
 
-def _fields(value: Any, name: str = "") -> Iterator[str]:
-    """A line for each number and text of a nested record."""
-    if isinstance(value, list | tuple):
-        value = dict(enumerate(value))
-    if isinstance(value, dict):
-        for key, item in value.items():
-            yield from _fields(item, f"{name}.{key}".lstrip("."))
-    elif value is not None:
-        yield f"{name}: {value}"
+def _fields(record: FitRecord) -> list[str]:
+    """A line for each field of a record that holds something."""
+    fields = flattened(asdict(record)).items()
+    return [f"{name}: {value}" for name, value in fields if value is not None]

@@ -7,16 +7,15 @@ from images and the network to run on them.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from functools import wraps
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
-import typer
 from pydantic import Field
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
-from typer.models import OptionInfo
+from typer import Option
 
 from glocal.cli.output import print_message, progress_bar
 from glocal.data.answers import Answers
@@ -34,21 +33,10 @@ _BOUNDS = {"gt": "above", "ge": "at least", "lt": "below", "le": "at most"}
 DATA = "Data"
 NETWORK = "Network"
 FeaturesPath = Annotated[
-    Path, typer.Option(help="Feature file, or folder with features.npy and file_names.txt.")
+    Path, Option(help="Feature file, or folder with features.npy and file_names.txt.")
 ]
 LocalPath = Annotated[
-    Path | None, typer.Option(help="Features of local images, whose neighbours are kept.")
-]
-ModelName = Annotated[
-    str | None,
-    typer.Option(
-        help="Network to run if images are given instead of features; see extract.",
-        rich_help_panel=NETWORK,
-    ),
-]
-LayerName = Annotated[
-    str | None,
-    typer.Option(help="Layer to extract. [default: penultimate]", rich_help_panel=NETWORK),
+    Path | None, Option(help="Features of local images, whose neighbours are kept.")
 ]
 
 
@@ -74,6 +62,11 @@ class AnswersForm(Options):
         """The files that these options name."""
         return tuple(value for _, value in self if isinstance(value, Path))
 
+    @property
+    def names(self) -> tuple[str, ...] | None:
+        """The names of the objects; None where no file is given."""
+        return None if self.object_ids is None else read_lines(self.object_ids, what="object ids")
+
     def load(self, path: Path) -> Answers:
         """The answers in the index space of their file; a table of trials is imported."""
         if self.kind is None and holds_trials(path):
@@ -87,62 +80,68 @@ class AnswersForm(Options):
 class AnswersFile(AnswersForm):
     """A file of answers, and how to read it."""
 
-    answers: Annotated[
-        Path,
-        typer.Option(
-            "--answers",
-            "--triplets",
-            help="Answers: a self-describing .npz, the CSV of a study or another table that "
-            "data import reads, or integers (.npy or text) with the odd one last.",
-        ),
-    ]
+    answers: Path = Field(
+        description="Answers: a self-describing .npz, the CSV of a study or another table that "
+        "data import reads, or integers (.npy or text) with the odd one last.",
+        json_schema_extra={"flags": "--answers --triplets"},
+    )
 
     def joined(self, features: Features) -> tuple[Answers, Joined]:
         """The answers in the index space of their file, and in rows of the features."""
         answers = self.load(self.answers)
-        return answers, join(features, answers, names_of(self.object_ids))
+        return answers, join(features, answers, self.names)
 
     def to_fit(self, features: Features) -> Joined:
         """The answers in rows of the features; a warning if another order of them fits better."""
         answers, joined = self.joined(features)
         order = None if self.order is None else read_list(self.order, what="order")
-        object_ids = names_of(self.object_ids)
-        warn_of_order(Case(features, answers=answers, object_ids=object_ids, order=order))
+        warn_of_order(Case(features, answers=answers, object_ids=self.names, order=order))
         return joined
 
 
-def names_of(object_ids: Path | None) -> tuple[str, ...] | None:
-    """The names in a file of objects; None without a file."""
-    return None if object_ids is None else read_lines(object_ids, what="object ids")
+class NetworkOptions(Options):
+    """The network to run where images are given instead of features."""
 
+    model: str | None = Field(
+        None,
+        description="Network to run if images are given instead of features; see extract.",
+        json_schema_extra={"panel": NETWORK},
+    )
+    layer: str | None = Field(
+        None,
+        description="Layer to extract. [default: penultimate]",
+        json_schema_extra={"panel": NETWORK},
+    )
 
-def load_features(path: Path, model: str | None = None, layer: str | None = None) -> Features:
-    """Load features; with a model, extract those of images, or find them in the cache.
+    def load(self, path: Path) -> Features:
+        """Load features; with a model, extract those of images, or find them in the cache.
 
-    What was extracted is kept in the folder that ``GLOCAL_CACHE`` names (else the cache folder of
-    this system) by the names, sizes and times of the images, the hash of the weights and the
-    versions of what computes it.
-    """
-    if model is None:
-        if layer is not None:
-            raise ParameterError(
-                f"--layer {layer} is about a network; pass --model too, or, for features that you "
-                "have, --model-name."
+        What was extracted is kept in the folder that ``GLOCAL_CACHE`` names (else the cache folder
+        of this system) by the names, sizes and times of the images, the hash of the weights and the
+        versions of what computes it.
+        """
+        if self.model is None:
+            if self.layer is not None:
+                raise ParameterError(
+                    f"--layer {self.layer} is about a network; pass --model too, or, for features "
+                    "that you have, --model-name."
+                )
+            return Features.load(path)
+        if ending(path) in READERS or any((path / f"features{kind}").exists() for kind in READERS):
+            print_message(f"{path} holds features; --model is not used for it.")
+            return Features.load(path)
+        from glocal.extract import Extractor, open_images
+        from glocal.extract.run import cached_features
+
+        source = open_images(path)
+        with progress_bar("extracting", len(source), unit="images") as progress:
+            extractor = Extractor(self.model, () if self.layer is None else (self.layer,))
+            extraction = cached_features(extractor, source, progress)
+        if source.ignored:
+            print_message(
+                f"skipped: {len(source.ignored)} files under {path} have no image extension."
             )
-        return Features.load(path)
-    if ending(path) in READERS or any((path / f"features{kind}").exists() for kind in READERS):
-        print_message(f"{path} holds features; --model is not used for it.")
-        return Features.load(path)
-    from glocal.extract import Extractor, open_images
-    from glocal.extract.run import cached_features
-
-    source = open_images(path)
-    with progress_bar("extracting", len(source), unit="images") as progress:
-        extractor = Extractor(model, () if layer is None else (layer,))
-        extraction = cached_features(extractor, source, lambda count, total: progress(count))
-    if source.ignored:
-        print_message(f"skipped: {len(source.ignored)} files under {path} have no image extension.")
-    return extraction.features()
+        return extraction.features()
 
 
 def refuse_overwriting_inputs(
@@ -153,10 +152,8 @@ def refuse_overwriting_inputs(
     `outputs` are the paths by their options. Links and other spellings of a path are seen through.
     A folder of features may contain the output, unless that is the very file that is read from it.
     """
-    sources: list[Path] = []
-    for path in inputs:
-        if path is not None:
-            sources += _read_from(Path(path))
+    paths = [Path(path) for path in inputs if path is not None]
+    sources = [source for path in paths for source in _read_from(path)]
     for option, output in outputs.items():
         for source in sources:
             if output is not None and _is_same(Path(output), source):
@@ -166,11 +163,10 @@ def refuse_overwriting_inputs(
                 )
 
 
-def _read_from(path: Path) -> Iterator[Path]:
+def _read_from(path: Path) -> list[Path]:
     """An input, the feature files in it, and the names in it or beside it."""
-    yield path
-    yield from (path / f"features{kind}" for kind in READERS)
-    yield from (folder / NAMES_FILE for folder in (path, path.parent))
+    features = [path / f"features{kind}" for kind in READERS]
+    return [path, *features, path / NAMES_FILE, path.parent / NAMES_FILE]
 
 
 def _is_same(output: Path, source: Path) -> bool:
@@ -194,52 +190,43 @@ def flat(command: Callable[..., None]) -> Callable[..., None]:
         for name, parameter in parameters.items()
         if inspect.isclass(parameter.annotation) and issubclass(parameter.annotation, Options)
     }
-    of_command = {
+    options = {
         name: parameter.replace(kind=parameter.KEYWORD_ONLY)
         for name, parameter in parameters.items()
         if name not in models
     }
-    of_models: dict[str, inspect.Parameter] = {}
+    of_command = list(options)
     for model in models.values():
         for name, field in _options(model).items():
-            if name not in of_command:
-                of_models.setdefault(name, _option(name, field, model))
+            options.setdefault(name, _option(name, field, model))
 
     @wraps(command)
     def run(**values: Any) -> None:
         passed = {name: value for name, value in values.items() if value is not None}
         arguments = {name: values[name] for name in of_command}
         for name, model in models.items():
-            options = _options(model).keys() & passed.keys()
-            arguments[name] = model(**{option: passed[option] for option in options})
+            fields = _options(model).keys() & passed.keys()
+            arguments[name] = model(**{field: passed[field] for field in fields})
         command(**arguments)
 
-    options = [*of_command.values(), *of_models.values()]
-    options.sort(key=lambda option: option.default is not inspect.Parameter.empty)
-    run.__signature__ = inspect.Signature(options)  # type: ignore[attr-defined]
-    run.__annotations__ = {option.name: option.annotation for option in options}
+    ordered = sorted(options.values(), key=lambda option: option.default is not option.empty)
+    run.__signature__ = inspect.Signature(ordered)  # type: ignore[attr-defined]
+    run.__annotations__ = {name: option.annotation for name, option in options.items()}
     return run
 
 
 def _options(model: type[Options]) -> dict[str, FieldInfo]:
     """The fields of a model that are on the command line."""
     return {
-        name: field
-        for name, field in model.model_fields.items()
-        if field.description is not None or _typer_option(field) is not None
+        name: field for name, field in model.model_fields.items() if field.description is not None
     }
-
-
-def _typer_option(field: FieldInfo) -> OptionInfo | None:
-    """The option that a field declares itself."""
-    return next((entry for entry in field.metadata if isinstance(entry, OptionInfo)), None)
 
 
 def _option(name: str, field: FieldInfo, model: type[Options]) -> inspect.Parameter:
     """A field as a parameter: None where it is not passed, so that the model knows what was."""
     extra = field.json_schema_extra if isinstance(field.json_schema_extra, dict) else {}
-    option = _typer_option(field) or typer.Option(
-        f"--{name.replace('_', '-')}",
+    option = Option(
+        *str(extra.get("flags", f"--{name.replace('_', '-')}")).split(),
         help=_help(field),
         show_default=False,
         rich_help_panel=str(extra.get("panel", model.panel)) or None,

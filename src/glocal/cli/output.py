@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import math
 import os
 import re
 import shutil
@@ -15,12 +14,13 @@ from functools import cache, partial
 from typing import Annotated, Any
 
 import typer
+from typer import Option
 
 from glocal.errors import printable
 from glocal.results import DIFFERENCE, Score, to_json
 
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")]
-Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Print every field of the result.")]
+AsJson = Annotated[bool, Option("--json", help="Print one JSON object on standard output.")]
+Verbose = Annotated[bool, Option("--verbose", "-v", help="Print every field of the result.")]
 
 OPTIONS: dict[str, str] = {}
 """The options of the command that runs, by their names in Python; the application fills it."""
@@ -102,14 +102,12 @@ def print_table(headers: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
         title_width = max(map(len, header))
         for row in body:
             cells = zip(header, row, strict=True)
-            print_lines(*(f"{title.ljust(title_width)}  {cell}" for title, cell in cells if cell))
-            print_lines("")
+            print_lines(*(f"{title:{title_width}}  {cell}" for title, cell in cells if cell), "")
         return
     rule = ["-" * width for width in widths]
     for row in (header, rule, *body):
-        first = row[0].ljust(widths[0])
-        others = [cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True)]
-        print_lines("  ".join([first, *others]).rstrip())
+        first, *others = map(str.rjust, row, widths)
+        print_lines("  ".join([first.strip().ljust(widths[0]), *others]).rstrip())
 
 
 def print_catalogue(entries: Iterable[Sequence[str]]) -> None:
@@ -136,24 +134,14 @@ def print_scores(scores: Iterable[Score]) -> None:
         line = table.setdefault(row.metric.removesuffix(DIFFERENCE), {})
         if row.metric.endswith(DIFFERENCE):
             p = "" if row.p is None else f"  p {row.p:.2g}"
-            difference = interval(row.value, row.low, row.high, sign="+")
-            line[f"less {row.settings['baseline']}"] = difference + p
+            line[f"less {row.settings['baseline']}"] = row.text("+") + p
         else:
-            line[row.transform] = interval(row.value, row.low, row.high)
+            line[row.transform] = row.text()
             line["n"] = str(row.n)
-    names = dict.fromkeys(name for line in table.values() for name in line)
-    columns = [*(name for name in names if name != "n"), "n"]
-    rows = []
-    for metric, line in table.items():
-        rows.append([metric, *(line.get(column, "") for column in columns)])
+    columns = dict.fromkeys(name for line in table.values() for name in line)
+    columns["n"] = columns.pop("n")  # last
+    rows = [[metric, *(line.get(name, "") for name in columns)] for metric, line in table.items()]
     print_table(["metric", *columns], rows)
-
-
-def interval(value: float, low: float | None, high: float | None, *, sign: str = "") -> str:
-    """``0.469 [0.451, 0.487]``, or the value alone where there is no interval."""
-    if low is None or high is None or math.isnan(low + high):  # a data frame has NaN for None
-        return f"{value:{sign}.3f}"
-    return f"{value:{sign}.3f} [{low:{sign}.3f}, {high:{sign}.3f}]"
 
 
 @contextlib.contextmanager
@@ -175,27 +163,24 @@ def progress_bar(
 def _bar(what: str, unit: str) -> Iterator[Callable[..., None]]:
     from rich import progress
 
-    counts: tuple[Any, ...] = (progress.MofNCompleteColumn(), progress.TextColumn(unit))
-    if unit == "B":
-        counts = (progress.DownloadColumn(),)
-    columns = (
-        progress.SpinnerColumn(),
+    columns = [
         progress.TextColumn("{task.description}", markup=False),
         progress.BarColumn(bar_width=20),
-        *counts,
+        *([progress.DownloadColumn()] if unit == "B" else [progress.MofNCompleteColumn(), unit]),
         progress.TimeElapsedColumn(),
-        progress.TextColumn("<"),
+        "<",
         progress.TimeRemainingColumn(),
-    )
-    settings: dict[str, Any] = {"transient": True, "redirect_stdout": False}
-    with progress.Progress(*columns, console=_console(), **settings) as bar:
+    ]
+    with progress.Progress(
+        *columns, console=_console(), transient=True, redirect_stdout=False
+    ) as bar:
         task = bar.add_task(printable(what), total=None)
 
         def report(
             count: float | None = None, total: float | None = None, doing: str | None = None
         ) -> None:
             description = doing and printable(f"{what}: {doing}")
-            bar.update(task, completed=count, total=total, description=description)
+            bar.update(task, completed=count, total=total or None, description=description)
 
         yield report
 

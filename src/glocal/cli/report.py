@@ -9,10 +9,10 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import typer
+from typer import Argument, Option
 
-from glocal.cli.inputs import AnswersForm, flat, names_of, refuse_overwriting_inputs
-from glocal.cli.output import AsJson, print_message, print_result, progress_bar
+from glocal.cli.inputs import AnswersForm, flat, refuse_overwriting_inputs
+from glocal.cli.output import AsJson, print_json, print_lines, print_message, progress_bar
 from glocal.data.answers import Answers
 from glocal.data.features import Features
 from glocal.data.join import join
@@ -30,34 +30,24 @@ _OBJECTS = "Objects of a transform or a study"
 def report(
     runs: Annotated[
         list[str],
-        typer.Argument(
+        Argument(
             metavar="RUN...",
             help="Folders that sweep, suite, align, demo or collect run wrote, files of evaluate "
             "--out, and transforms: files, or names that glocal transforms pull lists.",
         ),
     ],
-    out: Annotated[Path, typer.Option(help="The page: one HTML file.")],
+    out: Annotated[Path, Option(help="The page: one HTML file.")],
     form: AnswersForm,
-    title: Annotated[
-        str | None, typer.Option(help="Title of the page. [default: the names of the runs]")
-    ] = None,
-    figures: Annotated[
-        Path | None, typer.Option(help="Folder for figures (PNG, PDF, SVG) and tables.")
-    ] = None,
-    tables: Annotated[
-        Path | None, typer.Option(help="Folder for tables (CSV, LaTeX). [default: --figures]")
-    ] = None,
-    features: Annotated[
-        Path | None,
-        typer.Option(help="Features of the objects to show.", rich_help_panel=_OBJECTS),
-    ] = None,
-    answers: Annotated[
-        Path | None,
-        typer.Option(help="People's answers about these objects.", rich_help_panel=_OBJECTS),
-    ] = None,
-    thumbnails: Annotated[
-        str | None, typer.Option(help="Images of the objects, joined by name.")
-    ] = None,
+    title: str | None = Option(None, help="Title of the page. [default: the names of the runs]"),
+    figures: Path | None = Option(None, help="Folder for figures (PNG, PDF, SVG) and tables."),
+    tables: Path | None = Option(None, help="Folder for tables (CSV, LaTeX). [default: --figures]"),
+    features: Path | None = Option(
+        None, help="Features of the objects to show.", rich_help_panel=_OBJECTS
+    ),
+    answers: Path | None = Option(
+        None, help="People's answers about these objects.", rich_help_panel=_OBJECTS
+    ),
+    thumbnails: str | None = Option(None, help="Images of the objects, joined by name."),
     as_json: AsJson = False,
 ) -> None:
     """Write an HTML report: finding, what people's answers amplify, neighbours, front, scores.
@@ -76,7 +66,12 @@ def report(
     refuse_overwriting_inputs({"--out": out, "--figures": figures, "--tables": tables}, *inputs)
     studies = [run for run in runs if (Path(run) / STUDY_FILE).is_file()]
     others = [run for run in runs if run not in studies]
-    loaded = _load_others(others, form, features, answers, has_study=bool(studies))
+    if studies and not any(map(pages.is_transform, others)):
+        if answers is not None:
+            raise ParameterError("A study has `answers` of its own. Leave them out.")
+        loaded = pages.load_runs(others)
+    else:
+        loaded = pages.load_runs(others, *_objects(form, features, answers))
     pictures: dict[str, str] = {}
     files = [out]
     with progress_bar("report", unit="pictures") as progress:
@@ -96,61 +91,32 @@ def report(
     _show(loaded, files, as_json)
 
 
-def _load_others(
-    runs: Sequence[str],
-    form: AnswersForm,
-    features: Path | None,
-    answers: Path | None,
-    *,
-    has_study: bool,
-) -> list[Run]:
-    """The runs that are no studies; beside a study, features are for the transforms among them."""
-    from glocal import report as pages
-
-    if not has_study or _holds_transform(runs):
-        return pages.load_any(runs, *_objects(form, features, answers))
-    if answers is not None:
-        raise ParameterError("A study has `answers` of its own. Leave them out.")
-    return pages.load_any(runs)
-
-
-def _holds_transform(runs: Sequence[str]) -> bool:
-    """Whether one of them is a transform, which alone is not read without features."""
-    from glocal import report as pages
-
-    try:
-        pages.load_any(runs)
-    except ParameterError:
-        return True
-    return False
-
-
 def _show(runs: Sequence[Run], files: Sequence[Path], as_json: bool) -> None:
     """Print the findings, warnings and files, or all of it with the axes as one JSON object."""
     from glocal import report as pages
 
     warnings = [sentence for run in runs for sentence in pages.warnings_of(run)]
     findings = [finding for run in runs for finding in pages.findings(run)]
-    out = files[0]
-    size = out.stat().st_size
-    record = {
-        "out": str(out),
-        "bytes": size,
-        "findings": findings,
-        "axes": [axes for run in runs for axes in pages.axes_records(run)],
-        "studies": [run.study.record() for run in runs if run.study is not None],
-        "warnings": warnings,
-        "files": list(map(str, files)),
-    }
-    if not as_json:
-        for sentence in warnings:
-            print_message(f"warning: {sentence}")
+    studies = [run.study for run in runs if run.study is not None]
+    size = files[0].stat().st_size
+    if as_json:
+        record = {
+            "out": files[0],
+            "bytes": size,
+            "findings": findings,
+            "axes": [axes for run in runs for axes in pages.axes_records(run)],
+            "studies": [study.record() for study in studies],
+            "warnings": warnings,
+            "files": files,
+        }
+        return print_json(record)
+    for sentence in warnings:
+        print_message(f"warning: {sentence}")
+    print_lines(*(finding.sentence for finding in findings))
+    for study in studies:
+        print_lines(study.participants, study.advice, study.reason)
     others = f" and {len(files) - 1} figures and tables" if len(files) > 1 else ""
-    sentences = [finding.sentence for finding in findings]
-    for run in runs:
-        if run.study is not None:
-            sentences += [run.study.participants, run.study.advice, run.study.reason]
-    print_result(as_json, record, *sentences, f"written: {out} ({size / 1e6:.1f} MB){others}")
+    return print_lines(f"written: {files[0]} ({size / 1e6:.1f} MB){others}")
 
 
 def _study(
@@ -205,8 +171,8 @@ def _objects(
         return None, None
     rows = Features.load(features)
     rows.check_finite()
-    object_ids = names_of(form.object_ids)
-    joined = None if answers is None else join(rows, form.load(answers), object_ids).answers
-    if rows.names is None and object_ids is not None and len(object_ids) == len(rows):
-        rows = replace(rows, names=object_ids)
+    names = form.names
+    joined = None if answers is None else join(rows, form.load(answers), names).answers
+    if rows.names is None and names is not None and len(names) == len(rows):
+        rows = replace(rows, names=names)
     return rows, joined

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
-import typer
+from typer import Argument, Option
 
 from glocal.cli.inputs import refuse_overwriting_inputs
 from glocal.cli.output import (
@@ -17,25 +16,22 @@ from glocal.cli.output import (
     print_table,
     progress_bar,
 )
-from glocal.suite import Plan, run_suite
+from glocal.suite.plan import Plan
+from glocal.suite.run import run_suite
 
 
 def suite(
     file: Annotated[
         Path,
-        typer.Argument(metavar="SUITE", help="TOML file that names networks, arms and tasks."),
+        Argument(metavar="SUITE", help="TOML file that names networks, arms and tasks."),
     ],
-    out: Annotated[
-        Path, typer.Option(help="Folder of the suite; finished results in it are reused.")
-    ],
-    root: Annotated[
-        Path | None,
-        typer.Option(help="Folder that relative paths start from. [default: the file's folder]"),
-    ] = None,
-    skip_missing: Annotated[
-        bool,
-        typer.Option("--skip-missing", help="Skip tasks whose files do not exist, and name them."),
-    ] = False,
+    out: Annotated[Path, Option(help="Folder of the suite; finished results in it are reused.")],
+    root: Path | None = Option(
+        None, help="Folder that relative paths start from. [default: the file's folder]"
+    ),
+    skip_missing: bool = Option(
+        False, "--skip-missing", help="Skip tasks whose files do not exist, and name them."
+    ),
     as_json: AsJson = False,
 ) -> None:
     """Fit the arms and score every task: arms × tasks with intervals and paired differences.
@@ -51,9 +47,9 @@ def suite(
         plan, missing = plan.present()
         for name, path in missing.items():
             print_message(f"task {name} is skipped: {path} does not exist")
-    refuse_overwriting_inputs({"--out": out}, file, *_inputs(plan))
+    refuse_overwriting_inputs({"--out": out}, file, *(path for _, path in plan.files()))
     with progress_bar("suite", unit="cells") as progress:
-        result = run_suite(plan, out, lambda step, count, total: progress(count, total, step))
+        result = run_suite(plan, out, progress)
     if as_json:
         rows = [score.row() for score in result.scores]
         print_json({"cells_kept": result.n_kept, "out": out, "rows": rows})
@@ -66,13 +62,3 @@ def suite(
         "comparisons)",
         f"written to {out}: rows.jsonl, scores.csv",
     )
-
-
-def _inputs(plan: Plan) -> Iterator[Path]:
-    """The files and folders that the networks and tasks of a suite read."""
-    of_tasks = [file for task in plan.tasks.values() for file in task.files]
-    for name, network in plan.networks.items():
-        sources = plan.sources(name)
-        for file in (network.features, network.local, plan.answers, *of_tasks):
-            if file is not None:
-                yield sources.path(file)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
+from typer import Option
 
 from glocal.aligner import Exact, PaperLoop
 from glocal.aligner.data import Blocks
@@ -21,7 +21,6 @@ from glocal.cli.inputs import (
 from glocal.cli.output import (
     AsJson,
     Verbose,
-    interval,
     print_message,
     print_result,
     print_table,
@@ -32,30 +31,12 @@ from glocal.errors import ParameterError
 if TYPE_CHECKING:
     from glocal.sweep import Sweep
 
-GridName = Annotated[
-    str,
-    typer.Option(
-        help="arms (all methods on one front), paper, or a TOML file: method, lmbda, mix, "
-        "alpha, tau; eta with --solver paper."
-    ),
-]
 KeptShare = Annotated[
     float | None,
-    typer.Option(
+    Option(
         help="Choose the best agreement among settings that keep this share of each image's "
         "ten nearest neighbours. [above 0 and at most 1; default: 0.9]"
     ),
-]
-Rule = Annotated[
-    str | None,
-    typer.Option(
-        help="In place of --keep: loss, 'neighbours_kept>=0.9' or 'agreement>=0.5', each also "
-        "with a method before it, as in 'naive loss'."
-    ),
-]
-Jobs = Annotated[int, typer.Option(help="Processes that fit the grid; -1 for one per core.")]
-Scheduler = Annotated[
-    str | None, typer.Option(help="Dask cluster to run on: address or scheduler file.")
 ]
 
 
@@ -63,21 +44,29 @@ Scheduler = Annotated[
 def sweep(
     features: FeaturesPath,
     answers: AnswersFile,
-    out: Annotated[Path, typer.Option(help="Folder of the sweep.")],
+    out: Annotated[Path, Option(help="Folder of the sweep.")],
     promise: Keep,
     exact: Exact,
     paper: PaperLoop,
     blocks: Blocks,
     local_features: LocalPath = None,
-    grid: GridName = "arms",
-    folds: Annotated[int, typer.Option(help="Parts of objects and local images.")] = 3,
+    grid: str = Option(
+        "arms",
+        help="arms (all methods on one front), paper, or a TOML file: method, lmbda, mix, "
+        "alpha, tau; eta with --solver paper.",
+    ),
+    folds: int = Option(3, help="Parts of objects and local images."),
     keep: KeptShare = None,
-    select: Rule = None,
+    select: str | None = Option(
+        None,
+        help="In place of --keep: loss, 'neighbours_kept>=0.9' or 'agreement>=0.5', each also "
+        "with a method before it, as in 'naive loss'.",
+    ),
     centre: CentreOption = "0",
     solver: SolverName = "exact",
-    jobs: Jobs = 1,
-    scheduler: Scheduler = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Continue the sweep in --out.")] = False,
+    jobs: int = Option(1, help="Processes that fit the grid; -1 for one per core."),
+    scheduler: str | None = Option(None, help="Dask cluster to run on: address or scheduler file."),
+    resume: bool = Option(False, "--resume", help="Continue the sweep in --out."),
     verbose: Verbose = False,
     as_json: AsJson = False,
 ) -> None:
@@ -108,7 +97,7 @@ def sweep(
                 count, total, f"fold {row['fold']}, {row['method']}"
             ),
         )
-    record = {**_record(result), "n_dropped": data.n_dropped, "out": str(out)}
+    record = {**_record(result), "n_dropped": data.n_dropped, "out": out}
     if verbose and not as_json:
         front = result.front.drop(columns="front").dropna(axis=1, how="all").round(4).map(str)
         print_table(list(front), front.to_numpy().tolist())
@@ -150,7 +139,7 @@ def chosen(result: Sweep) -> list[str]:
     )
     if gain.p_corrected is not None:
         summary += (
-            f"; gain {interval(gain.value, gain.low, gain.high, sign='+')} on {gain.n:,} held-out "
+            f"; gain {gain.text('+')} on {gain.n:,} held-out "
             f"answers, p = {gain.p_corrected:.2g} (corrected for "
             f"{gain.settings['n_settings']} settings)"
         )

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from typer import Argument, Option
 
 from glocal.cli.inputs import flat, refuse_overwriting_inputs
 from glocal.cli.output import AsJson, print_catalogue, print_json, print_result, progress_bar
@@ -28,15 +28,10 @@ app = typer.Typer(
 
 @app.command("pull")
 def pull_command(
-    name: Annotated[
-        str | None,
-        typer.Argument(
-            help="clip-vit-b-32, MODEL/LAYER as thingsvision names them, or hf://OWNER/NAME."
-        ),
-    ] = None,
-    out: Annotated[
-        Path | None, typer.Option(help="Also write it to this .npz or .safetensors file.")
-    ] = None,
+    name: str | None = Argument(
+        None, help="clip-vit-b-32, MODEL/LAYER as thingsvision names them, or hf://OWNER/NAME."
+    ),
+    out: Path | None = Option(None, help="Also write it to this .npz or .safetensors file."),
     as_json: AsJson = False,
 ) -> None:
     """Download a transform once and print its path; without a name, list those that have one.
@@ -48,13 +43,13 @@ def pull_command(
     if out is not None:
         writable_target(out, what="--out", endings=ENDINGS)
     with progress_bar(f"pulling {name}", unit="B") as progress:
-        path = pull(name, progress=lambda n, total: progress(n, total or None))
+        path = pull(name, progress=progress)
     transform = LinearTransform.load(path)  # a page of an error is no transform
     if out is not None:
         refuse_overwriting_inputs({"--out": out}, path)
         if out.suffix.lower() == path.suffix.lower():  # a copy has the published checksum
-            with path.open("rb") as source, atomic_write(out) as stream:
-                shutil.copyfileobj(source, stream)
+            with atomic_write(out) as stream:
+                stream.write(path.read_bytes())
         else:
             transform.save(out)
         path = out
@@ -68,52 +63,35 @@ def _list(as_json: bool) -> None:
     for name, path in bundled().items():
         record = LinearTransform.load(path).meta
         what = f"comes with glocal; of {record['source']['model']}"
-        rows.append(
-            {"name": name, "what": what, "licence": record["card"]["licence"], "warning": ""}
-        )
-    for key, entry in published().items():
-        if key.startswith(PUBLISHED):
-            rows.append(
-                {
-                    "name": key.removeprefix(PUBLISHED),
-                    "what": entry.what,
-                    "licence": entry.licence,
-                    "warning": entry.warning or "",
-                }
-            )
+        rows.append((name, what, record["card"]["licence"], ""))
+    for name, entry in published().items():
+        if name.startswith(PUBLISHED):
+            title = name.removeprefix(PUBLISHED)
+            rows.append((title, entry.what, entry.licence, entry.warning or ""))
     if as_json:
-        print_json({"transforms": rows})
-    else:
-        print_catalogue(
-            (row["name"], row["licence"], f"{row['what']}. {row['warning']}") for row in rows
-        )
+        keys = ("name", "what", "licence", "warning")
+        return print_json({"transforms": [dict(zip(keys, row, strict=True)) for row in rows]})
+    return print_catalogue(
+        (name, licence, f"{what}. {warning}") for name, what, licence, warning in rows
+    )
 
 
 @app.command("push")
 @flat
 def push_command(
     source: SourceOptions,
-    transform: Annotated[str, typer.Argument(help="Transform file or name.")],
+    transform: Annotated[str, Argument(help="Transform file or name.")],
     to: Annotated[
         str,
-        typer.Argument(help="A folder, or hf://OWNER/NAME, a repository on the Hugging Face hub."),
+        Argument(help="A folder, or hf://OWNER/NAME, a repository on the Hugging Face hub."),
     ],
-    licence: Annotated[
-        str | None, typer.Option(help="Identifier such as mit or cc-by-4.0.")
-    ] = None,
-    base_model: Annotated[
-        str | None, typer.Option(help="The network on the hub. [default: that of timm]")
-    ] = None,
-    dataset: Annotated[
-        list[str] | None, typer.Option(help="A data set of answers on the hub; repeatable.")
-    ] = None,
-    scores: Annotated[
-        Path | None,
-        typer.Option(help="Scores of this transform for the card: a file of evaluate --out."),
-    ] = None,
-    private: Annotated[
-        bool, typer.Option("--private", help="Create the repository as private.")
-    ] = False,
+    licence: str | None = Option(None, help="Identifier such as mit or cc-by-4.0."),
+    base_model: str | None = Option(None, help="The network on the hub. [default: that of timm]"),
+    dataset: list[str] | None = Option(None, help="A data set of answers on the hub; repeatable."),
+    scores: Path | None = Option(
+        None, help="Scores of this transform for the card: a file of evaluate --out."
+    ),
+    private: bool = Option(False, "--private", help="Create the repository as private."),
     as_json: AsJson = False,
 ) -> None:
     """Write a transform and its model card to a folder or to a repository on the Hugging Face hub.

@@ -2,14 +2,20 @@
 
 from glocal.report.charts import front_chart
 from glocal.report.figures import axes_svg, save_axes_figure, save_figure
-from glocal.report.finding import Headline, findings
+from glocal.report.finding import findings
 from glocal.report.front import front_points, warnings_of
 from glocal.report.page import axes_records, report_page, save_figures, save_page, save_tables
-from glocal.report.runs import Run, load_any, load_runs, load_thumbnails, study_run, transform_run
+from glocal.report.runs import (
+    Run,
+    is_transform,
+    load_runs,
+    load_thumbnails,
+    study_run,
+    transform_run,
+)
 from glocal.report.study import StudyData, StudySummary
 
 __all__ = [
-    "Headline",
     "Run",
     "StudyData",
     "StudySummary",
@@ -18,7 +24,7 @@ __all__ = [
     "findings",
     "front_chart",
     "front_points",
-    "load_any",
+    "is_transform",
     "load_runs",
     "load_thumbnails",
     "report_page",

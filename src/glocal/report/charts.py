@@ -58,15 +58,13 @@ def charts_of(run: Run) -> dict[str, Any]:
     if run.study is not None:
         charts["curve"] = curve_chart(run.study)
     for network, points in front_points(run).groupby("network", sort=False):
-        if len(points) < _MIN_SHOWN:
-            continue
-        name = f"front-{network}" if network else "front"
-        charts[name] = front_chart(points, run.baseline)
+        if len(points) >= _MIN_SHOWN:
+            name = f"front-{network}" if network else "front"
+            charts[name] = front_chart(points, run.baseline)
     for task, rows in main_rows(run.rows).groupby("task", sort=False):
-        if len(rows) < _MIN_SHOWN:
-            continue
-        task_people = people[people["task"] == task]
-        charts[f"task-{task}"] = task_chart(rows, task_people, arms, run.baseline)
+        if len(rows) >= _MIN_SHOWN:
+            task_people = people[people["task"] == task]
+            charts[f"task-{task}"] = task_chart(rows, task_people, arms, run.baseline)
     return charts
 
 
@@ -76,22 +74,19 @@ def curve_chart(study: StudySummary) -> alt.LayerChart:
 
     alt = import_optional("altair", "a report")
     points = pd.DataFrame(study.curve_record["curve"])
-    ticks = points["answers"].tolist()
     x = alt.X(
         "answers:Q",
         title="fitted answers",
         scale=alt.Scale(type="log", base=2, nice=False, padding=16),
-        axis=alt.Axis(values=ticks, format=",d"),
+        axis=alt.Axis(values=points["answers"].tolist(), format=",d"),
     )
-    scale = alt.Scale(zero=False, padding=12)
-    style = {"title": _TITLES["accuracy_cosine"], "scale": scale, "axis": alt.Axis(tickCount=4)}
-    y = alt.Y("value:Q", **style)
-    base = alt.Chart(_data(points)).encode(x)
-    base = base.encode(tooltip=["answers:Q", *_tooltips("value", "low", "high")])
+    y, low = (_axis(alt.Y, name, "accuracy_cosine") for name in ("value", "low"))
+    tooltip = ["answers:Q", *_tooltips("value", "low", "high")]
+    base = alt.Chart(_data(points)).encode(x, tooltip=tooltip)
     colour = _COLOURS[0]
     layers = [
         base.mark_line(color=colour).encode(y),
-        base.mark_rule(color=colour, strokeWidth=2).encode(y=alt.Y("low:Q", **style), y2="high:Q"),
+        base.mark_rule(color=colour, strokeWidth=2).encode(low, y2="high:Q"),
         base.mark_point(color=colour, filled=True, size=80, opacity=1).encode(y),
     ]
     if study.ceiling is not None:
@@ -108,25 +103,20 @@ def front_chart(points: pd.DataFrame, baseline: str) -> alt.LayerChart:
     It shows every setting, the front of each arm as a line, and the choice in a ring.
     """
     alt = import_optional("altair", "a report")
-    scale = alt.Scale(zero=False, nice=False, padding=12)
-    axis = alt.Axis(tickCount=4)  # at most six
-    x = alt.X("neighbours_kept:Q", title=_TITLES["neighbours_kept"], scale=scale, axis=axis)
-    y = alt.Y("accuracy_cosine:Q", title=_TITLES["accuracy_cosine"], scale=scale, axis=axis)
+    x = _axis(alt.X, "neighbours_kept", "neighbours_kept", nice=False)
+    y = _axis(alt.Y, "accuracy_cosine", "accuracy_cosine", nice=False)
     legend = alt.Legend(orient="top", title=None, symbolOpacity=1, columns=3, labelLimit=90)
     methods = list(dict.fromkeys(points["method"]))
     colour, shape = arm_scales("method", methods, baseline, legend)
     numbers = _tooltips("accuracy_cosine", "neighbours_kept")
     base = alt.Chart(_data(points)).encode(x, y, tooltip=["method:N", "setting:N", *numbers])
     strong = base.transform_filter("datum.strong").encode(colour)
+    rule = strong.mark_rule(opacity=0.5)
     opacity = alt.when("datum.strong").then(alt.value(1)).otherwise(alt.value(0.3))
     layers = [
         strong.mark_line().encode(order="neighbours_kept:Q"),
-        strong.mark_rule(opacity=0.5).encode(
-            x="neighbours_kept_low:Q", x2="neighbours_kept_high:Q"
-        ),
-        strong.mark_rule(opacity=0.5).encode(
-            y="accuracy_cosine_low:Q", y2="accuracy_cosine_high:Q"
-        ),
+        rule.encode(x="neighbours_kept_low:Q", x2="neighbours_kept_high:Q"),
+        rule.encode(y="accuracy_cosine_low:Q", y2="accuracy_cosine_high:Q"),
         base.mark_point(filled=True, size=90).encode(colour, shape, opacity=opacity),
         base.transform_filter("datum.chosen").mark_point(size=350, color=INK, strokeWidth=2),
     ]
@@ -140,7 +130,7 @@ def task_chart(
 ) -> alt.LayerChart:
     """The values of one task with their 95 % intervals, an arm a line; people's as strokes."""
     alt = import_optional("altair", "a report")
-    title = _metric_title(str(rows["metric"].iloc[0]))
+    metric = str(rows["metric"].iloc[0])
     has_networks = rows["network"].nunique() > 1
     axes: dict[str, Any] = {"y": alt.Y("transform:N", sort=list(arms), title=None)}
     legend = None
@@ -151,17 +141,15 @@ def task_chart(
         }
         legend = alt.Legend(orient="bottom", title=None, columns=3)
     colour, shape = arm_scales("transform", arms, baseline, legend)
-    x_style = {
-        "title": title,
-        "scale": alt.Scale(zero=False, padding=8),
-        "axis": alt.Axis(tickCount=4),
-    }
-    x = alt.X("value:Q", **x_style)
+    x, low = (_axis(alt.X, name, metric, padding=8) for name in ("value", "low"))
     columns = ["network", "transform", "value", "low", "high", "n"]
-    tooltip = ["network:N", "transform:N", *_tooltips("value", "low", "high"), "n:Q"]
-    base = alt.Chart(_data(rows[columns])).encode(colour, tooltip=tooltip, **axes)
+    base = alt.Chart(_data(rows[columns])).encode(
+        colour,
+        tooltip=["network:N", "transform:N", *_tooltips("value", "low", "high"), "n:Q"],
+        **axes,
+    )
     layers = [
-        base.mark_rule(strokeWidth=2).encode(x=alt.X("low:Q", **x_style), x2="high:Q"),
+        base.mark_rule(strokeWidth=2).encode(low, x2="high:Q"),
         base.mark_point(filled=True, size=80, opacity=1).encode(x, shape),
     ]
     if len(people):
@@ -174,8 +162,16 @@ def task_chart(
     line_height = _CROWDED_LINE_HEIGHT if has_networks else _LINE_HEIGHT
     return alt.layer(*layers).properties(
         height=len(rows) * line_height,
-        description=f"{title} of each arm with its 95 % interval",
+        description=f"{_metric_title(metric)} of each arm with its 95 % interval",
     )
+
+
+def _axis(channel: type[Any], field: str, metric: str, **scale: Any) -> Any:
+    """A channel of numbers with the title of a metric and four ticks."""
+    alt = import_optional("altair", "a report")
+    scale = {"zero": False, "padding": 12, **scale}
+    title = _metric_title(metric)
+    return channel(f"{field}:Q", title=title, scale=alt.Scale(**scale), axis=alt.Axis(tickCount=4))
 
 
 def _metric_title(metric: str) -> str:

@@ -34,11 +34,9 @@ def save_figure(chart: Any, out: PathLike) -> None:
     """Draw a chart of Altair as PNG (200 dots an inch), PDF or SVG, by the ending of the file."""
     kind = _kind(out)
     import_optional("vl_convert", "a figure")  # by which Altair draws
-    options = {"ppi": _DOTS_PER_INCH} if kind == "png" else {}
-    drawing: Any = io.StringIO() if kind == "svg" else io.BytesIO()
-    chart.save(drawing, format=kind, **options)
-    content = drawing.getvalue()
-    _write(content.encode() if kind == "svg" else content, out)
+    drawing = io.StringIO()
+    chart.save(drawing, format="svg")
+    _write(drawing.getvalue(), kind, out)
 
 
 def save_axes_figure(table: pd.DataFrame, title: str, out: PathLike) -> None:
@@ -53,14 +51,7 @@ def save_axes_figure(table: pd.DataFrame, title: str, out: PathLike) -> None:
     title : str
     """
     kind = _kind(out)
-    drawing = axes_svg(table, title, adaptive=kind == "svg")
-    if kind == "svg":
-        _write(drawing.encode(), out)
-        return
-    library = import_optional("vl_convert", "a figure")
-    convert = {"png": library.svg_to_png, "pdf": library.svg_to_pdf}[kind]
-    options = {"ppi": _DOTS_PER_INCH} if kind == "png" else {}
-    _write(convert(drawing, **options), out)
+    _write(axes_svg(table, title, adaptive=kind == "svg"), kind, out)
 
 
 def axes_svg(table: pd.DataFrame, title: str, *, adaptive: bool = True) -> str:
@@ -128,6 +119,12 @@ def _kind(out: PathLike) -> str:
     return writable_target(out, what="figure", endings=(".png", ".pdf", ".svg")).suffix[1:].lower()
 
 
-def _write(content: bytes, out: PathLike) -> None:
+def _write(drawing: str, kind: str, out: PathLike) -> None:
+    """Write an SVG, or what it is converted to."""
+    content = drawing.encode()
+    if kind == "png":
+        content = import_optional("vl_convert", "a figure").svg_to_png(drawing, ppi=_DOTS_PER_INCH)
+    if kind == "pdf":
+        content = import_optional("vl_convert", "a figure").svg_to_pdf(drawing)
     with atomic_write(out) as stream:
         stream.write(content)

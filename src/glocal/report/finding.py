@@ -4,24 +4,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from glocal.report.front import (
-    MARGIN,
-    direction,
-    front_points,
-    is_overfitted,
-    neighbour_counts,
-)
+from glocal.report.front import MARGIN, direction, front_points, is_overfitted, neighbour_counts
 from glocal.report.runs import Run
 from glocal.report.study import plural
 from glocal.results import DIFFERENCE, PEOPLE
-from glocal.suite.table import differences, main_rows
+from glocal.suite.table import main_rows
 from glocal.transform.record import value_at
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from glocal.evaluation.view import View
 
 MIN_KEPT = 0.9
 """Share of neighbours that the arm of a suite keeps that the page is about, if one does."""
@@ -46,8 +42,37 @@ class Headline:
     details: str
 
 
-@dataclass(frozen=True)
-class _Agreement:
+class _Subject(NamedTuple):
+    """What a finding is about: an arm of a network, its fit, the network's rows, the arm's tasks.
+
+    `fit` is empty where no record says it; `tasks` are the `main_rows` that were compared.
+    """
+
+    run: Run
+    network: str
+    arm: str
+    fit: Mapping[str, Any]
+    rows: pd.DataFrame
+    tasks: list[dict[Any, Any]]
+
+    @property
+    def name(self) -> str:
+        """What a sentence calls the network."""
+        return self.network or self.run.network or "the network"
+
+    @property
+    def other_tasks(self) -> list[dict[Any, Any]]:
+        """All tasks but agreement and neighbours."""
+        trivial = (*_AGREEMENT, "neighbours_kept")
+        return [row for row in self.tasks if row["metric"] not in trivial]
+
+    @property
+    def is_stated(self) -> bool:
+        """Whether the record of the fit comes before the rows: they are of answers at hand."""
+        return self.run.is_single and self.run.study is None
+
+
+class _Agreement(NamedTuple):
     """Agreement with people, fractions; `basis` says with which answers: a key of _BASES."""
 
     before: float
@@ -64,11 +89,14 @@ class _Agreement:
 
 
 class _Kept(NamedTuple):
-    """The share of the `k` nearest among `n_images` that are kept; None where no record says it."""
+    """The share of the `k` nearest among `n_images` that are kept.
+
+    None, and NaN for the images, stand where no record says it.
+    """
 
     share: float
     k: int | None
-    n_images: int | None
+    n_images: float
 
 
 def findings(run: Run) -> list[Headline]:
@@ -80,39 +108,52 @@ def findings(run: Run) -> list[Headline]:
         )
         return [Headline("", "", sentence, "Continue it with glocal sweep --resume.")]
     networks = run.rows["network"].unique().tolist() or [""]
-    return [_finding(run, network) for network in networks]
+    return [_finding(_subject(run, network)) for network in networks]
 
 
-def _finding(run: Run, network: str) -> Headline:
+def featured_views(run: Run, finding: Headline) -> Iterator[tuple[str, Mapping[str, View]]]:
+    """Each network that a finding is about, with the views of its arms."""
+    for network, views in run.views.items():
+        if finding.network in ("", network) and finding.arm in views:
+            yield network, views
+
+
+def _subject(run: Run, network: str) -> _Subject:
     arm = featured_arm(run, network)
-    agreement = _agreement(run, network, arm)
-    kept = _kept(run, network, arm)
-    fit = _fit(run, network, arm)
-    is_collapsed = any(
-        arms[arm].meta.get("collapsed") for arms in _views(run, network) if arm in arms
-    )
+    names = run.fits if run.means is not None else (arm, f"{network}, {arm}")
+    fits = [run.fits[name] for name in names if name in run.fits]
+    main = main_rows(run.rows)
+    tasks = main[(main["network"] == network) & (main["transform"] == arm)]
+    tasks = tasks[tasks["difference"].notna()]
+    rows = run.rows[run.rows["network"] == network]
+    return _Subject(run, network, arm, fits[0] if fits else {}, rows, tasks.to_dict("records"))
+
+
+def _finding(subject: _Subject) -> Headline:
+    agreement = _agreement(subject)
+    kept = _kept(subject)
+    headline = Headline(subject.network, subject.arm, "", "")
+    shown = featured_views(subject.run, headline)
+    is_collapsed = any(views[subject.arm].meta.get("collapsed") for _, views in shown)
     if is_collapsed:
         sentence = (
-            f"The transform maps all objects of {_name(run, network)} to one point: nothing can "
-            "be told apart, and its agreement with people is that of guessing."
+            f"The transform maps all objects of {subject.name} to one point: nothing can be told "
+            "apart, and its agreement with people is that of guessing."
         )
     elif agreement is not None:
         neighbours = "" if kept is None else f", and {_keeping(kept)}"
-        sentence = f"{_agreeing(run, network, arm, agreement)}{neighbours}."
+        sentence = f"{_agreeing(subject, agreement)}{neighbours}."
     elif kept is not None:
-        sentence = f"The transform of {_name(run, network)} {_keeping(kept)}."
+        sentence = f"The transform of {subject.name} {_keeping(kept)}."
     else:
-        sentence = _comparison(run, network, arm)
-    details = [*_data(run, fit), *_worse(run, network, arm)]
-    if not is_collapsed:
-        details += _warnings(run, agreement)
-    details.append(_advice(run, network, arm, agreement, kept, is_collapsed))
-    return Headline(network, arm, sentence, " ".join(filter(None, details)))
-
-
-def _name(run: Run, network: str) -> str:
-    """What a sentence calls a network."""
-    return network or run.network or "the network"
+        sentence = _comparison(subject)
+    details = [*_data(subject), *_worse(subject)]
+    if is_collapsed:
+        advice = "Do not use it: lower --lmbda, or check that answers and features belong together."
+    else:
+        details += _warnings(subject.run, agreement)
+        advice = _advice(subject, agreement, kept)
+    return replace(headline, sentence=sentence, details=" ".join(filter(None, [*details, advice])))
 
 
 def featured_arm(run: Run, network: str) -> str:
@@ -125,69 +166,41 @@ def featured_arm(run: Run, network: str) -> str:
     if run.means is not None:
         return "chosen"
     rows = run.rows[run.rows["network"] == network]
-    arms = [arm for arm in rows["transform"].unique() if arm not in (run.baseline, PEOPLE)]
-    if not arms:
-        return run.baseline
+    rows = rows[~rows["transform"].isin((run.baseline, PEOPLE))]
     points = front_points(run)
-    points = points[(points["network"] == network) & points["method"].isin(arms)]
+    points = points[(points["network"] == network) & points["method"].isin(rows["transform"])]
     if len(points):
         keeping = points[points["neighbours_kept"] >= MIN_KEPT]
         best = points["neighbours_kept"].idxmax()
         if len(keeping):
             best = keeping["accuracy_cosine"].idxmax()
         return str(points.loc[best, "method"])
-    agreement = rows[rows["metric"].isin(_AGREEMENT) & rows["transform"].isin(arms)]
+    agreement = rows[rows["metric"].isin(_AGREEMENT)]
     if len(agreement):
         return str(agreement.loc[agreement["value"].idxmax(), "transform"])
-    return str(arms[-1])
+    return str(rows["transform"].drop_duplicates().iloc[-1]) if len(rows) else run.baseline
 
 
-def _views(run: Run, network: str) -> list[Mapping[str, Any]]:
-    if network in run.views:
-        return [run.views[network]]
-    return list(run.views.values()) if not network else []
-
-
-def _fit(run: Run, network: str, arm: str) -> dict[str, Any]:
-    """The record of the fit of an arm; empty if there is none."""
-    for name, fit in run.fits.items():
-        if run.means is not None or name in (arm, f"{network}, {arm}"):
-            return fit
-    return {}
-
-
-def _agreement(run: Run, network: str, arm: str) -> _Agreement | None:
+def _agreement(subject: _Subject) -> _Agreement | None:
     """Agreement on held-out answers wherever there are some."""
-    fit = _fit(run, network, arm)
-    if run.is_single and run.study is None:
-        recorded = _recorded_agreement(fit)
-        if recorded is not None:
-            return recorded
-    rows = run.rows[(run.rows["network"] == network) & run.rows["metric"].isin(_AGREEMENT)]
-    scores = rows.drop_duplicates(["transform", "metric"], keep="last").set_index("transform")
-    if not {arm, run.baseline} <= set(scores.index):
+    recorded = _recorded_agreement(subject.fit) if subject.is_stated else None
+    if recorded is not None:
+        return recorded
+    rows = subject.rows
+    scores = rows[rows["metric"].isin(_AGREEMENT)]
+    scores = scores.drop_duplicates("transform", keep="last").set_index("transform")
+    if not {subject.arm, subject.run.baseline} <= set(scores.index):
         return None
-    before = scores.loc[[run.baseline]].iloc[0]
-    after = scores.loc[[arm]].iloc[0]
-    gain = _gain(run, network, arm)
-    low, high = (math.nan, math.nan) if gain is None else (gain["low"], gain["high"])
+    before = scores.loc[subject.run.baseline]
+    after = scores.loc[subject.arm]
+    is_gain = rows["metric"] == after["metric"] + DIFFERENCE
+    gains = rows[is_gain & (rows["transform"] == subject.arm)]
+    ends = gains[["low", "high"]].to_numpy().tolist()
+    low, high = ends[-1] if ends else (math.nan, math.nan)
+    basis = _basis(subject.run, after["split"])
     return _Agreement(
-        before=float(before["value"]),
-        after=float(after["value"]),
-        low=float(low),
-        high=float(high),
-        n=int(after["n"]),
-        basis=_basis(run, after["split"]),
+        float(before["value"]), float(after["value"]), low, high, int(after["n"]), basis
     )
-
-
-def _gain(run: Run, network: str, arm: str) -> pd.Series[Any] | None:
-    """The row of the paired difference in agreement."""
-    rows = differences(run.rows)
-    metrics = [f"{metric}{DIFFERENCE}" for metric in _AGREEMENT]
-    rows = rows[(rows["network"] == network) & (rows["transform"] == arm)]
-    rows = rows[rows["metric"].isin(metrics)]
-    return rows.iloc[-1] if len(rows) else None
 
 
 def _basis(run: Run, split: str) -> str:
@@ -210,42 +223,35 @@ def _recorded_agreement(fit: Mapping[str, Any]) -> _Agreement | None:
         values = (heldout["original_accuracy_cosine"], heldout["accuracy_cosine"])
         basis = value_at(fit, "holdout.of") or "objects"
         return _Agreement(*values, low, high, heldout.get("n", 0), basis)
-    expected = value_at(fit, "keep.expected")
-    if isinstance(expected, Mapping) and value_at(fit, "keep.original") is not None:
-        before = fit["keep"]["original"]
-        after = expected["agreement"]
-        margin = 2 * expected["agreement_error"]
-        basis = value_at(fit, "keep.heldout") or "objects"
-        gain = after - before
-        return _Agreement(before, after, gain - margin, gain + margin, 0, basis)
-    return None
+    before = value_at(fit, "keep.original")
+    after = value_at(fit, "keep.expected.agreement")
+    if before is None or after is None:
+        return None
+    gain = after - before
+    margin = 2 * value_at(fit, "keep.expected.agreement_error")
+    basis = value_at(fit, "keep.heldout") or "objects"
+    return _Agreement(before, after, gain - margin, gain + margin, 0, basis)
 
 
-def _kept(run: Run, network: str, arm: str) -> _Kept | None:
+def _kept(subject: _Subject) -> _Kept | None:
     """Neighbours kept, of images that the fit had not seen wherever there are some."""
-    if run.means is not None:
-        share = float(run.means.loc[run.means["chosen"], "neighbours_kept"].iloc[0])
+    import pandas as pd
+
+    run = subject.run
+    if run.means is not None and run.points is not None:
+        (share,) = run.means.loc[run.means["chosen"], "neighbours_kept"]
         (k,) = neighbour_counts(run)
-        return _Kept(share, k, _images_of_folds(run))
-    if run.is_single and run.study is None:
-        recorded = _recorded_kept(_fit(run, network, arm))
-        if recorded is not None:
-            return recorded
-    rows = run.rows[(run.rows["network"] == network) & (run.rows["transform"] == arm)]
+        n_images = run.points.reindex(columns=["n_images"])["n_images"]  # of each fold
+        return _Kept(share, k, pd.to_numeric(n_images, errors="coerce").mean())
+    recorded = _recorded_kept(subject.fit) if subject.is_stated else None
+    if recorded is not None:
+        return recorded
+    rows = subject.rows[subject.rows["transform"] == subject.arm]
     rows = rows[rows["metric"] == "neighbours_kept"]
     if not len(rows):
         return None
     row = rows.iloc[-1]
-    n_images = None if math.isnan(row["n"]) else int(row["n"])
-    return _Kept(float(row["value"]), value_at(row["settings"], "k"), n_images)
-
-
-def _images_of_folds(run: Run) -> int | None:
-    """The mean number of images of a fold of a sweep: neighbours are among these."""
-    if run.points is None or "n_images" not in run.points:
-        return None
-    numbers = [number for number in run.points["n_images"] if isinstance(number, int)]
-    return round(sum(numbers) / len(numbers)) if numbers else None
+    return _Kept(row["value"], value_at(row["settings"], "k"), row["n"])
 
 
 def _recorded_kept(fit: Mapping[str, Any]) -> _Kept | None:
@@ -257,101 +263,87 @@ def _recorded_kept(fit: Mapping[str, Any]) -> _Kept | None:
     for place, k, n_images in places:
         share = value_at(fit, place)
         if isinstance(share, float):
-            return _Kept(share, value_at(fit, k), value_at(fit, n_images))
+            return _Kept(share, value_at(fit, k), value_at(fit, n_images) or math.nan)
     return None
 
 
-def _agreeing(run: Run, network: str, arm: str, agreement: _Agreement) -> str:
+def _agreeing(subject: _Subject, agreement: _Agreement) -> str:
     """Agreement before and after, with the ceiling and what guessing gives."""
-    subject = "the transform" if run.is_single or run.means is not None else arm
+    run = subject.run
+    arm = "the transform" if run.is_single or run.means is not None else subject.arm
     basis = _BASES.get(agreement.basis, "")
     answers = f"{agreement.n:,} answers {basis}".strip() if agreement.n else f"answers {basis}"
-    before = percent(agreement.before)
+    before = f"{100 * agreement.before:.1f} %"
     change = f"up from {before}"
     if agreement.is_uncertain:
         change = f"which cannot be told from the {before} before"
     elif agreement.after < agreement.before:
         change = f"down from {before}"
-    bounds = [f"guessing gives {percent(run.chance)}"]
-    ceiling = _ceiling(run, network)
-    if ceiling is not None:
-        bounds.insert(0, f"people agree with each other in at most {percent(ceiling)}")
+    is_ceiling = subject.rows["metric"] == "ceiling_majority"
+    ceilings = subject.rows.loc[is_ceiling & (subject.rows["transform"] == PEOPLE), "value"]
+    bounds = [
+        f"people agree with each other in at most {100 * ceiling:.1f} %"
+        for ceiling in ceilings.tail(1)
+    ]
+    bounds.append(f"guessing gives {100 * run.chance:.1f} %")
     if not math.isnan(agreement.low):
         gain = f"{100 * agreement.low:+.1f} to {100 * agreement.high:+.1f} points"
         bounds.append(f"95 % interval of the change {gain}")
-    after = percent(agreement.after)
     return (
-        f"With {subject}, {_name(run, network)} agrees with people in {after} of {answers}, "
-        f"{change} ({'; '.join(bounds)})"
+        f"With {arm}, {subject.name} agrees with people in {100 * agreement.after:.1f} % of "
+        f"{answers}, {change} ({'; '.join(bounds)})"
     )
-
-
-def _ceiling(run: Run, network: str) -> float | None:
-    rows = run.rows[(run.rows["network"] == network) & (run.rows["transform"] == PEOPLE)]
-    rows = rows[rows["metric"] == "ceiling_majority"]
-    return float(rows["value"].iloc[-1]) if len(rows) else None
 
 
 def _keeping(kept: _Kept) -> str:
     number = "" if kept.k is None else f"{kept.k} "
-    images = "" if kept.n_images is None else f" (among {kept.n_images:,} images)"
+    images = "" if math.isnan(kept.n_images) else f" (among {kept.n_images:,.0f} images)"
     return f"keeps {100 * kept.share:.0f} % of the {number}nearest neighbours of each image{images}"
 
 
-def percent(share: float) -> str:
-    """A fraction with one digit: ``56.2 %``."""
-    return f"{100 * share:.1f} %"
-
-
-def _comparison(run: Run, network: str, arm: str) -> str:
+def _comparison(subject: _Subject) -> str:
     """What tasks say, where agreement with people was not measured."""
-    rows = _tasks(run, network, arm)
     groups: dict[str, list[str]] = {"better": [], "worse": [], "same": []}
-    for row in rows:
-        if not math.isnan(row["difference"]):
-            groups[direction(row)].append(str(row["task"]))
+    for row in subject.tasks:
+        groups[direction(row)].append(str(row["task"]))
     n_compared = sum(map(len, groups.values()))
     if not n_compared:
-        number = run.rows["task"].nunique()
+        number = subject.run.rows["task"].nunique()
         return (
-            f"{number} {plural('task', number)} of {_name(run, network)} were scored; nothing was "
+            f"{number} {plural('task', number)} of {subject.name} were scored; nothing was "
             "compared."
         )
     parts = [f"{name} on {', '.join(groups[name])}" for name in ("better", "worse") if groups[name]]
     outcome = " and ".join(parts) or "neither better nor worse on any"
     return (
-        f"Compared with {run.baseline} on {n_compared} {plural('task', n_compared)}, {arm} of "
-        f"{_name(run, network)} is {outcome}."
+        f"Compared with {subject.run.baseline} on {n_compared} {plural('task', n_compared)}, "
+        f"{subject.arm} of {subject.name} is {outcome}."
     )
 
 
-def _tasks(run: Run, network: str, arm: str) -> list[dict[Any, Any]]:
-    main = main_rows(run.rows)
-    main = main[(main["network"] == network) & (main["transform"] == arm)]
-    return main.to_dict("records")
-
-
-def _data(run: Run, fit: Mapping[str, Any]) -> Iterator[str]:
+def _data(subject: _Subject) -> Iterator[str]:
     """What was fitted to what, as far as the record says it."""
-    if run.is_simulated:
+    fit = subject.fit
+    if subject.run.is_simulated:
         yield "These are simulated data: “people” are simulated ones."
     n_answers = fit.get("n_answers")
     if n_answers:
-        n_people = fit.get("n_people") or run.record.get("n_people")
+        n_people = fit.get("n_people") or subject.run.record.get("n_people")
         people = f" of {n_people:,} {plural('person', n_people)}" if n_people else ""
         objects = f" about {fit['n_objects']:,} objects" if fit.get("n_objects") else ""
         local = f" and to the neighbours of {fit['n_local']:,} images" if fit.get("n_local") else ""
         yield f"It was fitted to {n_answers:,} answers{people}{objects}{local}."
 
 
-def _worse(run: Run, network: str, arm: str) -> Iterator[str]:
+def _worse(subject: _Subject) -> Iterator[str]:
     """What got worse, of all tasks but agreement and neighbours."""
-    trivial = (*_AGREEMENT, "neighbours_kept")
-    rows = [row for row in _tasks(run, network, arm) if row["metric"] not in trivial]
-    rows = [row for row in rows if not math.isnan(row["difference"])]
-    worse = [row for row in rows if direction(row) == "worse"]
-    if worse:
-        losses = [f"{row['task']} by {abs(row['difference']):.3f}" for row in worse]
+    rows = subject.other_tasks
+    losses = [
+        f"{row['task']} by {abs(row['difference']):.3f}"
+        for row in rows
+        if direction(row) == "worse"
+    ]
+    if losses:
         yield f"It got worse on {', '.join(losses)}."
     elif rows:
         number = len(rows)
@@ -373,24 +365,14 @@ def _warnings(run: Run, agreement: _Agreement | None) -> Iterator[str]:
         yield f"{agreement.n} held-out answers are too few to be sure of a small gain."
 
 
-def _advice(
-    run: Run,
-    network: str,
-    arm: str,
-    agreement: _Agreement | None,
-    kept: _Kept | None,
-    is_collapsed: bool,
-) -> str:
+def _advice(subject: _Subject, agreement: _Agreement | None, kept: _Kept | None) -> str:
     """What to do next."""
-    worse = [row["task"] for row in _tasks(run, network, arm) if _is_harmed(row)]
-    if is_collapsed:
-        return "Do not use it: lower --lmbda, or check that answers and features belong together."
-    if is_overfitted(run):
+    if is_overfitted(subject.run):
         return "Do not use it as it is: raise --lmbda, or let glocal fit choose it."
-    if agreement is None and kept is not None:
-        return "Whether people agree with it more is not known here: give --answers."
     if agreement is None:
-        return ""
+        if kept is None:
+            return ""
+        return "Whether people agree with it more is not known here: give --answers."
     if agreement.is_uncertain:
         return "Do not rely on it yet: collect more answers."
     if agreement.after < agreement.before:
@@ -400,10 +382,7 @@ def _advice(
     if kept is not None and kept.share < MIN_KEPT_FOR_SEARCH:
         return "Where neighbours matter, as in search, fit again with --keep 0.9."
     command = "glocal apply TRANSFORM FEATURES --out ALIGNED"
-    if run.study is not None:
+    if subject.run.study is not None:
         command = "glocal fit --features FEATURES --answers EXPORT --out TRANSFORM"
+    worse = [row["task"] for row in subject.other_tasks if direction(row) == "worse"]
     return f"Except for {', '.join(worse)}, use it: {command}" if worse else f"Use it: {command}"
-
-
-def _is_harmed(row: Mapping[Any, Any]) -> bool:
-    return direction(row) == "worse" and row["metric"] != "neighbours_kept"

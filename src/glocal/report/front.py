@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from glocal.report.runs import Run
-from glocal.results import DIFFERENCE
+from glocal.results import DIFFERENCE, interval_text
 from glocal.suite.table import SIGNIFICANCE, differences, main_rows
 from glocal.transform.record import value_at
 
@@ -45,9 +45,16 @@ def method_points(run: Run) -> pd.DataFrame:
 
     Of a sweep that is the setting that its rule takes.
     """
+    from glocal.sweep.grid import Rule, choose
+
     points = front_points(run)
-    groups = points.groupby(["network", "method"], sort=False)
-    labels = [_representative(run, settings) for _, settings in groups]
+    rule = Rule.parse(str(run.choice.get("rule", "loss")))._replace(method=None)
+    labels: list[Any] = []
+    for _, settings in points.groupby(["network", "method"], sort=False):
+        label = settings["chosen"].idxmax()
+        if len(settings) > 1 and not settings["chosen"].any():
+            label, _ = choose(settings, rule)
+        labels.append(label)
     return points.loc[labels].drop(columns=["strong", "loss", "alpha"], errors="ignore")
 
 
@@ -69,25 +76,16 @@ def summary(run: Run) -> pd.DataFrame:
     the neighbours kept at equal agreement. That is the agreement of the choice, or the largest that
     all methods reach if that is less; between the settings of a front neighbours are interpolated.
     """
-    import pandas as pd
-
-    points = front_points(run)
     methods = method_points(run)
-    rows: list[dict[str, Any]] = []
-    for network, group in points.groupby("network", sort=False):
-        fitted = group[(group["method"] != run.baseline) & group["strong"]]
-        fronts = dict(iter(fitted.sort_values("accuracy_cosine").groupby("method")))
-        agreement = _equal_agreement(group, fronts)
-        for _, point in methods[methods["network"] == network].iterrows():
-            row = {"network": network, "method": point["method"]}
-            row |= {title: _interval(point, axis) for axis, title in _AXES.items()}
-            if run.means is not None:
-                title = f"neighbours kept at agreement {agreement:.3f}"
-                row[title] = _neighbours_at(agreement, fronts.get(point["method"]))
-            rows.append(row | {"setting": point["setting"]})
-    table = pd.DataFrame(rows).fillna("")
-    if not len(table):
-        return table
+    points = methods.to_dict("records")
+    table = methods[["network", "method"]]
+    for axis, title in _AXES.items():
+        table = table.assign(**{title: [_interval(point, axis) for point in points]})
+    if run.means is not None:
+        agreement, neighbours = _at_equal_agreement(run)
+        title = f"neighbours kept at agreement {agreement:.3f}"
+        table[title] = table["method"].map(neighbours).fillna("")
+    table["setting"] = methods["setting"]
     superfluous = []
     if table["network"].nunique() == 1:
         superfluous.append("network")
@@ -96,18 +94,21 @@ def summary(run: Run) -> pd.DataFrame:
     return table.drop(columns=superfluous)
 
 
-def _equal_agreement(points: pd.DataFrame, fronts: Mapping[Any, pd.DataFrame]) -> float:
-    """The agreement of the choice, or the largest that all methods reach if that is less."""
+def _at_equal_agreement(run: Run) -> tuple[float, dict[Any, str]]:
+    """The agreement of the choice, or the largest that all methods reach if that is less.
+
+    And the neighbours that each method keeps there.
+    """
+    points = front_points(run)
+    fitted = points[(points["method"] != run.baseline) & points["strong"]]
+    fronts = fitted.sort_values("accuracy_cosine").groupby("method")
     chosen = points.loc[points["chosen"], "accuracy_cosine"]
-    largest = [front["accuracy_cosine"].max() for front in fronts.values()]
-    return float(min([*chosen, *largest], default=0))
-
-
-def _neighbours_at(agreement: float, front: pd.DataFrame | None) -> str:
-    if front is None:
-        return ""
-    kept = np.interp(agreement, front["accuracy_cosine"], front["neighbours_kept"])
-    return f"{kept:.3f}"
+    agreement = min([*chosen, *fronts["accuracy_cosine"].max()], default=0.0)
+    kept = {
+        method: np.interp(agreement, front["accuracy_cosine"], front["neighbours_kept"])
+        for method, front in fronts
+    }
+    return agreement, {method: f"{share:.3f}" for method, share in kept.items()}
 
 
 def _sweep_points(means: pd.DataFrame) -> pd.DataFrame:
@@ -147,22 +148,9 @@ def _suite_points(rows: pd.DataFrame) -> pd.DataFrame:
     return agreement.merge(neighbours, on=arm).assign(setting="", chosen=False)
 
 
-def _representative(run: Run, settings: pd.DataFrame) -> Any:
-    """The label of the point that stands for a method."""
-    from glocal.sweep.grid import Rule, choose
-
-    if settings["chosen"].any() or len(settings) == 1:
-        return settings["chosen"].idxmax()
-    rule = Rule.parse(str(run.choice.get("rule", "loss")))
-    label, _ = choose(settings, rule._replace(method=None))
-    return label
-
-
-def _interval(point: pd.Series[Any], axis: str) -> str:
-    low = point[f"{axis}_low"]
-    high = point[f"{axis}_high"]
-    interval = "" if low == high else f" [{low:.3f}, {high:.3f}]"
-    return f"{point[axis]:.3f}{interval}"
+def _interval(point: Mapping[Any, Any], axis: str) -> str:
+    low, high = (point[f"{axis}_{end}"] for end in ("low", "high"))
+    return f"{point[axis]:.3f}" if low == high else interval_text(point[axis], low, high)
 
 
 def warnings_of(run: Run) -> list[str]:
@@ -223,28 +211,28 @@ def _unfinished(run: Run) -> Iterator[str]:
 
 def is_overfitted(run: Run) -> bool:
     """Whether the held-out loss of the choice is above that of the features without a transform."""
-    losses = _heldout_losses(run)
-    return losses is not None and bool(losses[0] > losses[1])
+    chosen, original = _heldout_losses(run)
+    return chosen > original
 
 
-def _heldout_losses(run: Run) -> tuple[float, float] | None:
-    """The held-out loss of the choice and of the original features, nats."""
+def _heldout_losses(run: Run) -> tuple[float, float]:
+    """The held-out loss of the choice and of the original features, nats; NaN where unknown."""
     if run.is_single:
-        heldout = [(fit.get("holdout") or {}).get("heldout") or {} for fit in run.fits.values()]
-        losses = [(part["loss"], part["original_loss"]) for part in heldout if "loss" in part]
-        return losses[0] if losses else None
+        (fit,) = run.fits.values()
+        heldout = value_at(fit, "holdout.heldout") or {}
+        return heldout.get("loss", math.nan), heldout.get("original_loss", math.nan)
     means = run.means
     if means is None or "loss" not in means:
-        return None
-    chosen = means.loc[means["chosen"], "loss"]
-    original = means.loc[means["method"] == "original", "loss"]
-    return (chosen.iloc[0], original.iloc[0]) if len(chosen) and len(original) else None
+        return math.nan, math.nan
+    chosen = means.loc[means["chosen"], "loss"].mean()
+    original = means.loc[means["method"] == "original", "loss"].mean()
+    return float(chosen), float(original)
 
 
 def _overfitted(run: Run) -> Iterator[str]:
-    losses = _heldout_losses(run)
-    if losses is not None and is_overfitted(run):
+    chosen, original = _heldout_losses(run)
+    if chosen > original:
         yield (
-            f"Overfitted: the choice has a held-out loss of {losses[0]:.3f} nats, above "
-            f"{losses[1]:.3f} of the features without a transform."
+            f"Overfitted: the choice has a held-out loss of {chosen:.3f} nats, above "
+            f"{original:.3f} of the features without a transform."
         )

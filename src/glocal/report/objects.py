@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float, Int
 
-from glocal.evaluation.change import MIN_STABILITY, SHOWN_NEIGHBOURS, is_among
+from glocal.evaluation.change import SHOWN_NEIGHBOURS, is_among
 from glocal.evaluation.view import View
-from glocal.report.finding import Headline
+from glocal.report.finding import Headline, featured_views
 from glocal.report.runs import Run
 
 MAX_PICTURES = 200
@@ -36,37 +36,18 @@ def objects_of(
 ) -> Iterator[dict[str, Any]]:
     """What the page shows of the objects of each network, under the arm that it is about."""
     for finding in findings:
-        for network, views in run.views.items():
-            if finding.network not in ("", network):
-                continue
+        for network, views in featured_views(run, finding):
             before = views.get(run.baseline)
-            after = views.get(finding.arm)
-            if before is not None and after is not None and before.names == after.names:
+            after = views[finding.arm]
+            if before is not None and before.names == after.names:
                 pair = Pair(before, after)
                 yield {
                     "network": network if len(run.views) > 1 else "",
                     "names": before.names,
-                    "axes": axes_of(after),
+                    "change": after.meta.get("change") or {},
                     "neighbours": _neighbours(pair),
-                    "flips": _flips(after),
                     "map": _map(pair, pictures),
                 }
-
-
-def axes_of(view: View) -> dict[str, Any]:
-    """The axes of a transform: what counts more, what counts less, and how sure that is."""
-    change = view.meta.get("change") or {}
-    rows = [dict(axis) for axis in change.get("axes") or ()]
-    widest = max((max(row["before"], row["after"]) for row in rows), default=1.0)
-    for row in rows:
-        stability = row.get("stability")
-        row["unsure"] = stability is not None and stability < MIN_STABILITY
-        row["bars"] = [round(100 * row[when] / widest, 1) for when in ("before", "after")]
-    return {
-        "more": [row for row in rows if row["factor"] > 1],
-        "less": [row for row in rows if row["factor"] < 1],
-        "is_tested": change.get("chance") is not None,
-    }
 
 
 def _neighbours(pair: Pair) -> dict[str, Any]:
@@ -81,23 +62,13 @@ def _neighbours(pair: Pair) -> dict[str, Any]:
         n_judged += ((marks > 0) & ~stays).sum(axis=1)
         lists.append(np.stack([nearest, stays, marks], axis=-1).tolist())
     n_kept = is_among(before, after).sum(axis=1)
-    change = pair.after.meta.get("change") or {}
     return {
         "k": k,
         "lists": lists,
         "changed": np.lexsort((-n_judged, n_kept))[:_N_CHANGED].tolist(),
         "unchanged": float((n_kept == k).mean()),
         "is_marked": pair.after.support is not None,
-        "confirmed": _confirmed_shares(change),
-        "heldout": change.get("heldout"),
     }
-
-
-def _confirmed_shares(change: Mapping[str, Any]) -> dict[str, tuple[float, float]]:
-    """The share of answers that chose lost pairs and gained ones, and the numbers of answers."""
-    totals = change.get("confirmed") or {}
-    shares = {name: (chose / could, could) for name, (chose, could) in totals.items() if could}
-    return shares if len(shares) == 2 else {}
 
 
 def _marks(view: View, k: int) -> Int[np.ndarray, "n k"]:
@@ -106,24 +77,6 @@ def _marks(view: View, k: int) -> Int[np.ndarray, "n k"]:
         return np.zeros((len(view.names), k), dtype=np.int64)
     chose, could = np.moveaxis(view.support[:, :k], -1, 0)
     return np.where(could == 0, 0, np.where(2 * chose > could, 1, 2))
-
-
-def _flips(view: View) -> dict[str, Any] | None:
-    """The counts of answers that flipped, and examples of both kinds by name."""
-    change = view.meta.get("change") or {}
-    flips = change.get("flips")
-    if not flips:
-        return None
-    examples = {}
-    for name in ("better", "worse"):
-        examples[name] = [[view.names[i] for i in answer] for answer in flips[name]]
-    total = sum(flips["counts"].values())
-    return {
-        **flips["counts"],
-        "total": total,
-        "examples": examples,
-        "heldout": change.get("heldout"),
-    }
 
 
 def _map(pair: Pair, pictures: Mapping[str, str]) -> dict[str, Any]:
@@ -167,12 +120,14 @@ def _groups(view: View) -> list[dict[str, Any]]:
     categories = view.categories or ("",) * len(view.names)
     counts = Counter(name for name in categories if name not in ("", "other"))
     largest = [name for name, _ in counts.most_common(len(_COLOURS))]
-    members: dict[str, list[int]] = {name: [] for name in (*largest, "other")}
-    for i, category in enumerate(categories):
-        members[category if category in largest else "other"].append(i)
+    groups = np.array([name if name in largest else "other" for name in categories])
     colours = dict(zip(largest, _COLOURS, strict=False)) | {"other": _OTHER_COLOUR}
     return [
-        {"name": name if largest else "", "colour": colours[name], "members": rows}
-        for name, rows in members.items()
-        if rows
+        {
+            "name": name if largest else "",
+            "colour": colour,
+            "members": np.flatnonzero(groups == name).tolist(),
+        }
+        for name, colour in colours.items()
+        if name in groups
     ]

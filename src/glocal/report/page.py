@@ -6,25 +6,28 @@ import base64
 import hashlib
 import importlib.resources
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from itertools import chain, count
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from glocal._version import __version__
 from glocal.errors import import_optional
+from glocal.evaluation.change import MIN_STABILITY
 from glocal.files import PathLike, make_folder, write_text
 from glocal.report.charts import charts_of
 from glocal.report.figures import save_axes_figure, save_figure
-from glocal.report.finding import findings
+from glocal.report.finding import featured_views, findings
 from glocal.report.front import MARGIN, direction, front_points, summary, warnings_of
 from glocal.report.objects import objects_of
 from glocal.report.runs import Run
-from glocal.report.study import in_words
+from glocal.report.study import StudySummary
 from glocal.report.tables import tables_of
-from glocal.results import PEOPLE, to_json
-from glocal.suite.table import cell, main_rows
+from glocal.results import PEOPLE, flattened, to_json
+from glocal.suite.table import arms_by_tasks, cell, main_rows
 from glocal.transform.record import value_at
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _FIGURE_WIDTH = 440  # pixels
 _MAX_NAME = 80  # characters of the name of a file
@@ -46,11 +49,10 @@ def report_page(
         jinja2, altair or vl-convert is not installed.
     """
     jinja2 = import_optional("jinja2", "a report")
-    charts: dict[str, dict[str, Any]] = {}
-    pictures = pictures or {}
-    sections = [_section(number, run, charts, pictures) for number, run in enumerate(runs)]
+    shown: dict[str, dict[str, Any]] = {"charts": {}, "pictures": pictures or {}, "objects": {}}
+    sections = [_section(number, run, shown) for number, run in enumerate(runs)]
     bundle = ""
-    if charts:
+    if shown["charts"]:
         vega = _closed(import_optional("vl_convert", "a report").javascript_bundle())
         bundle = f"(() => {{{vega}\n}})();"
     script = _closed(_asset("page.js"))
@@ -62,12 +64,13 @@ def report_page(
         version=__version__,
         sections=sections,
         margin=MARGIN,
+        min_stability=MIN_STABILITY,
         bundle=bundle,
         script=script,
         style=_asset("style.css"),
         policy=_policy(bundle, script),
-        pictures=pictures,
-        shown=script_json(_shown(sections, charts, pictures)),
+        pictures=shown["pictures"],
+        shown=script_json(shown),
     )
     return page
 
@@ -86,18 +89,16 @@ def save_figures(runs: Sequence[Run], folder: PathLike) -> list[Path]:
     for run in runs:
         for name, chart in charts_of(run).items():
             for kind in ("png", "pdf"):
-                file = new_file(name, kind, run)
-                save_figure(chart.properties(width=_FIGURE_WIDTH), file)
-                written.append(file)
+                written.append(new_file(name, kind, run))
+                save_figure(chart.properties(width=_FIGURE_WIDTH), written[-1])
         for record in axes_records(run):
             axes = pd.DataFrame(record["axes"])
             if not (axes["factor"] > 1).any():
                 continue
             name = record["network"] or record["arm"]
             for kind in ("svg", "pdf", "png"):
-                file = new_file(f"axes-{name}", kind, run)
-                save_axes_figure(axes, f"What people’s answers amplify in {name}", file)
-                written.append(file)
+                written.append(new_file(f"axes-{name}", kind, run))
+                save_axes_figure(axes, f"What people’s answers amplify in {name}", written[-1])
     return written
 
 
@@ -105,13 +106,11 @@ def axes_records(run: Run) -> list[dict[str, Any]]:
     """The axes of each transform that the page is about, with its network and arm."""
     records = []
     for finding in findings(run):
-        for network, views in run.views.items():
-            if finding.network in ("", network) and finding.arm in views:
-                change = views[finding.arm].meta.get("change") or {}
-                if change.get("axes"):
-                    name = finding.network or run.network
-                    record = {key: change[key] for key in ("axes", "chance")}
-                    records.append({"network": name, "arm": finding.arm, **record})
+        names = {"network": finding.network or run.network, "arm": finding.arm}
+        for _, views in featured_views(run, finding):
+            change = views[finding.arm].meta.get("change") or {}
+            if change.get("axes"):
+                records.append({**names, "axes": change["axes"], "chance": change["chance"]})
     return records
 
 
@@ -123,11 +122,9 @@ def save_tables(runs: Sequence[Run], folder: PathLike) -> list[Path]:
     new_file = _file_namer(folder, runs)
     written = []
     for run in runs:
-        for name, (numbers, latex) in tables_of(run).items():
-            for kind, text in (("csv", numbers.to_csv(index=False)), ("tex", latex)):
-                file = new_file(name, kind, run)
-                write_text(file, text)
-                written.append(file)
+        for (name, kind), text in tables_of(run).items():
+            written.append(new_file(name, kind, run))
+            write_text(written[-1], text)
     return written
 
 
@@ -142,11 +139,12 @@ def _file_namer(folder: PathLike, runs: Sequence[Run]) -> Callable[[str, str, Ru
         if len(runs) > 1:
             name = f"{name}-{run.name}"
         stem = re.sub(r"[^\w.-]+", "-", name)[:_MAX_NAME]
-        for suffix in chain([""], (f"-{number}" for number in count(2))):
-            file = f"{stem}{suffix}.{kind}"
-            if file.lower() not in used:  # some file systems do not tell A from a
-                used.add(file.lower())
-                break
+        file = f"{stem}.{kind}"
+        number = 1
+        while file.lower() in used:  # some file systems do not tell A from a
+            number += 1
+            file = f"{stem}-{number}.{kind}"
+        used.add(file.lower())
         return make_folder(folder) / file
 
     return new_file
@@ -164,58 +162,51 @@ def script_json(value: Any) -> str:
     return text
 
 
-def _section(
-    number: int, run: Run, charts: dict[str, dict[str, Any]], pictures: dict[str, str]
-) -> dict[str, Any]:
-    """What the template shows of a run; its charts are added to those of the page."""
+def _section(number: int, run: Run, shown: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """What the template shows of a run.
+
+    What the script of the page reads is added to `shown`: charts, and the objects of the search.
+    """
     captions: dict[str, list[tuple[str, str]]] = {"curve": [], "front": [], "task": []}
     for name, chart in charts_of(run).items():
         kind, _, subject = name.partition("-")
         captions[kind].append((f"{number}-{name}", subject))
-        charts[f"{number}-{name}"] = chart.properties(width="container").to_dict()
-    table = summary(run)
+        shown["charts"][f"{number}-{name}"] = chart.properties(width="container").to_dict()
     headlines = findings(run)
+    objects = list(objects_of(run, headlines, shown["pictures"]))
+    for place, part in enumerate(objects):
+        shown["objects"][f"{number}-{place}"] = {
+            "names": part["names"],
+            "lists": part["neighbours"]["lists"],
+            "places": part["map"]["places"],
+        }
     has_scores = run.means is None and not run.is_single
     return {
-        "name": run.name,
+        "run": run,
         "findings": headlines,
-        "study": _study(run),
-        "baseline": run.baseline,
         "warnings": warnings_of(run),
         "charts": captions,
-        "methods": {"head": list(table), "rows": table.to_numpy().tolist()},
+        "methods": _table(summary(run)),
+        "study": None if run.study is None else _study(run.study),
         "chosen": _chosen(run),
-        "chance": run.chance,
-        "error": "the 95 % interval" if run.means is None else "one standard error over folds",
         "has_people": bool((run.rows["transform"] == PEOPLE).any()),
-        "is_sweep": run.means is not None,
-        "single": run.is_single and "seen" in run.record and run.study is None,
-        "heldout_note": _heldout_note,
-        "objects": list(objects_of(run, headlines, pictures)),
+        "objects": objects,
         "scores": _scores(run) if has_scores else {"tasks": []},
-        "provenance": {"words": provenance(run), "record": list(_record(run))},
+        "origin": _origin(run),
+        "record": list(_record(run)),
     }
 
 
-def _study(run: Run) -> dict[str, Any] | None:
-    """The people of a study, their agreement, and the learning curve; None for other runs."""
-    study = run.study
-    if study is None:
-        return None
-    people = study.cells.reset_index(names="Person").fillna("")
+def _table(frame: pd.DataFrame) -> dict[str, list[Any]]:
+    return {"head": list(frame), "rows": frame.to_numpy().tolist()}
+
+
+def _study(study: StudySummary) -> dict[str, Any]:
+    """The tables of the people of a study, and of its learning curve."""
     sizes = [f"{point['answers']:,}" for point in study.curve_record["curve"]]
-    curve = [[size, in_words(score)] for size, score in zip(sizes, study.curve, strict=True)]
-    curve.append(["change of the last doubling", in_words(study.last_doubling, "+")])
-    return {
-        "participants": study.participants,
-        "agreement": study.agreement,
-        "has_ceiling": study.ceiling is not None,
-        "advice": study.advice,
-        "reason": study.reason,
-        "head": list(people),
-        "rows": people.to_numpy().tolist(),
-        "curve": curve,
-    }
+    curve = [[size, score.text()] for size, score in zip(sizes, study.curve, strict=True)]
+    curve.append(["change of the last doubling", study.last_doubling.text("+")])
+    return {"people": _table(study.cells.reset_index(names="Person").fillna("")), "curve": curve}
 
 
 def _chosen(run: Run) -> str:
@@ -228,91 +219,41 @@ def _chosen(run: Run) -> str:
     return f"{'; '.join(settings)}: {run.choice['reason']}"
 
 
-def _heldout_note(heldout: bool | None) -> str:
-    """Whether the fit had seen the answers."""
-    if heldout is None:
-        return "Whether the transform was fitted to these answers is not known."
-    if heldout:
-        return "The fit had not seen these answers."
-    return "The transform was fitted to these answers."
-
-
-def _shown(
-    sections: list[dict[str, Any]], charts: dict[str, Any], pictures: dict[str, str]
-) -> dict[str, Any]:
-    """What the script of the page reads: charts, pictures, and what the search shows."""
-    objects = {}
-    for number, section in enumerate(sections):
-        for place, part in enumerate(section["objects"]):
-            objects[f"{number}-{place}"] = {
-                "names": part["names"],
-                "lists": part["neighbours"]["lists"],
-                "places": part["map"]["places"],
-            }
-    return {"charts": charts, "pictures": pictures, "objects": objects}
-
-
-def provenance(run: Run) -> str:
-    """Where a run comes from, in sentences."""
-    fits = [fit for fit in run.fits.values() if value_at(fit, "provenance")]
-    origin = value_at(run.record, "provenance") or (fits[0]["provenance"] if fits else {})
-    version = origin.get("version") or run.record.get("version")
-    sentences = []
-    if run.network:
-        sentences.append(f"Features of {run.network}.")
-    if version:
-        machine = [f"Python {origin['python']}"] if origin.get("python") else []
-        machine += [str(origin["machine"])] if origin.get("machine") else []
-        where = f" with {' on '.join(machine)}" if machine else ""
-        sentences.append(f"Computed by glocal {version}{where}.")
-    seed = origin.get("seed", run.record.get("seed"))
-    if seed is not None:
-        sentences.append(f"Seed {seed}.")
-    data = origin.get("data") or run.record.get("data") or {}
-    if isinstance(data, Mapping) and data:
-        sentences.append(f"The record has the SHA-256 of {', '.join(map(str, data))}.")
-    return " ".join(sentences) or "No record says where these numbers come from."
+def _origin(run: Run) -> dict[str, Any]:
+    """Version, machine, seed and data of a run, as far as a record says them."""
+    records = [value_at(record, "provenance") for record in (run.record, *run.fits.values())]
+    return {**run.record, **next(filter(None, records), {})}
 
 
 def _record(run: Run) -> Iterator[tuple[str, str]]:
     """The record of a run as keys and texts."""
-    import pandas as pd
-
-    (record,) = pd.json_normalize(run.record or {"glocal": __version__}).to_dict("records")
-    for key, value in record.items():
-        text = value if isinstance(value, str) else to_json(value)[:_MAX_PROVENANCE]
-        yield str(key), text
+    for key, value in flattened(run.record or {"glocal": __version__}).items():
+        yield key, value if isinstance(value, str) else to_json(value)[:_MAX_PROVENANCE]
 
 
 def _scores(run: Run) -> dict[str, Any]:
     """Arms × tasks: a line for each network and arm, with the cell and `direction` of each task."""
     main = main_rows(run.rows)
-    lines = []
-    for network_and_arm, rows in main.groupby(["network", "transform"], sort=False):
-        cells = {}
-        for row in rows.to_dict("records"):
-            cells[row["task"]] = (cell(row).rstrip("*"), direction(row))
-        lines.append((network_and_arm, cells))
+
+    def fill(row: dict[Any, Any]) -> tuple[str, str]:
+        return cell(row).rstrip("*"), direction(row)
+
     return {
         "tasks": main["task"].unique().tolist(),
-        "lines": lines,
+        "lines": arms_by_tasks(main, fill, ("–", "same")),
         "networks": main["network"].nunique() > 1,
     }
 
 
 def _policy(*scripts: str) -> str:
     """The content security policy of a page with these scripts, the first of them Vega or none."""
-    sources = []
-    for script in filter(None, scripts):
-        digest = hashlib.sha256(script.encode()).digest()
-        sources.append(f"'sha256-{base64.b64encode(digest).decode()}'")
-    if len(sources) == len(scripts):
-        # NOTE Vega compiles the expressions of a chart, which needs unsafe-eval; inline scripts run
-        # by their hash alone
-        sources.insert(0, "'unsafe-eval'")
+    digests = [hashlib.sha256(script.encode()).digest() for script in scripts if script]
+    hashes = " ".join(f"'sha256-{base64.b64encode(digest).decode()}'" for digest in digests)
+    # NOTE Vega compiles the expressions of a chart, which needs unsafe-eval; inline scripts run by
+    # their hash alone
+    unsafe = "'unsafe-eval' " if all(scripts) else ""
     return (
-        "default-src 'none'; img-src data:; style-src 'unsafe-inline'; "
-        f"script-src {' '.join(sources)}"
+        f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src {unsafe}{hashes}"
     )
 
 

@@ -8,19 +8,18 @@ import io
 import os
 import unicodedata
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float
 
 from glocal.data.answers import Answers
 from glocal.data.features import Features, object_name
 from glocal.data.join import join
 from glocal.data.seen import MAX_SHARE_SEEN, seen
-from glocal.data.splits import question_folds
 from glocal.errors import DataError, DataWarning, FileError, ParameterError
 from glocal.evaluation.agreement import MIN_REPEATED_SHARE, answer_credit, ceiling, heldout_rows
 from glocal.evaluation.change import Part, axes, change_record
@@ -33,7 +32,7 @@ from glocal.similarity import unit_rows
 from glocal.suite.table import score_frame
 from glocal.transform import LinearTransform
 from glocal.transform.formats import TRANSFORM_NAME
-from glocal.transform.record import value_at
+from glocal.transform.record import network_name, value_at
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -87,68 +86,85 @@ class Run:
         return str(self.record.get("plan", {}).get("baseline", "original"))
 
 
-def load_runs(folders: PathLike | Sequence[PathLike]) -> list[Run]:
-    """Read what ``glocal suite``, ``glocal sweep`` and ``glocal demo`` write.
-
-    A folder stands for itself and for the run folders that lie in it, such as the sweeps of several
-    networks.
-
-    Raises
-    ------
-    FileError
-        A folder is missing, holds none of these, or a file in it is damaged.
-    """
-    if isinstance(folders, str) or not isinstance(folders, Sequence):
-        folders = [folders]
-    paths: dict[Path, None] = {}  # in order, each once
-    for folder in map(Path, folders):
-        candidates = [folder]
-        if folder.is_dir():
-            candidates += sorted(child for child in folder.iterdir() if child.is_dir())
-        runs = [candidate for candidate in candidates if _is_run(candidate)]
-        if not runs:
-            raise FileError(
-                f"{folder} is no run folder: neither it nor a folder in it holds {_ROWS} or "
-                f"{_POINTS}. Name the folder that glocal suite --out or glocal sweep --out wrote."
-            )
-        paths |= dict.fromkeys(run.resolve() for run in runs)
-    return [_load(path, name) for path, name in _names(list(paths)).items()]
-
-
-def load_any(
-    paths: Sequence[PathLike], features: Features | None = None, answers: Answers | None = None
+def load_runs(
+    paths: PathLike | Sequence[PathLike],
+    features: Features | None = None,
+    answers: Answers | None = None,
 ) -> list[Run]:
     """Read run folders, rows of scores (``.jsonl``) and transforms, each a section of the page.
 
+    A folder of ``glocal suite``, ``sweep``, ``align`` or ``demo`` stands for itself and for the run
+    folders that lie in it, such as the sweeps of several networks. Folders come first, transforms
+    last.
+
     Parameters
     ----------
-    paths : sequence of path
-        What `load_runs` reads; files of ``glocal evaluate --out``; files or names of transforms.
+    paths : path, or sequence of path
+        Run folders; files of ``glocal evaluate --out``; files or names of transforms.
     features, answers : Features, Answers or None
         Of the objects that a transform is shown by; the answers index the rows.
 
     Raises
     ------
+    FileError
+        A folder holds none of these, or a file is damaged.
     ParameterError
-        A transform without features, or features without a transform.
+        Nothing is at a path, a transform without features, or features without a transform.
     """
+    if isinstance(paths, str | os.PathLike):
+        paths = [paths]
+    folders: dict[Path, None] = {}  # in order, each once
     runs: list[Run] = []
-    folders: list[PathLike] = []
     transforms: list[PathLike] = []
     for path in paths:
-        if os.path.isdir(path) and not _is_pushed(Path(path)):
-            folders.append(path)
-        elif ending(path) in _SCORE_ENDINGS:
-            runs.append(Run(Path(path).stem, score_frame(read_scores(path))))
-        else:
+        if is_transform(path):
             transforms.append(path)
+        elif os.path.isdir(path):
+            folders |= dict.fromkeys(_run_folders(Path(path)))
+        else:
+            runs.append(Run(Path(path).stem, score_frame(read_scores(path))))
     if features is not None and not transforms:
         raise ParameterError(
             "`features` are those that a transform is shown by, and no transform is among "
             f"{', '.join(map(str, paths))}. Leave `features` out, or name a transform file."
         )
     runs += [_transform_run(path, features, answers) for path in transforms]
-    return [*(load_runs(folders) if folders else ()), *runs]
+    return [*(_load(folder, name) for folder, name in _names(list(folders)).items()), *runs]
+
+
+def is_transform(path: PathLike) -> bool:
+    """Whether a path is that of a transform: neither a run folder nor a file of scores.
+
+    A folder is one if it holds a transform and its card, and no run.
+    """
+    if not os.path.isdir(path):
+        return ending(path) not in _SCORE_ENDINGS
+    folders = (Path(path), *Path(path).iterdir())
+    return (folders[0] / TRANSFORM_NAME).is_file() and not any(map(_is_run, folders))
+
+
+def _run_folders(folder: Path) -> list[Path]:
+    """A folder and those in it, as far as they hold runs."""
+    runs = [path.resolve() for path in (folder, *sorted(folder.iterdir())) if _is_run(path)]
+    if not runs:
+        raise FileError(
+            f"{folder} is no run folder: neither it nor a folder in it holds {_ROWS} or "
+            f"{_POINTS}. Name the folder that glocal suite --out or glocal sweep --out wrote."
+        )
+    return runs
+
+
+def _is_run(folder: Path) -> bool:
+    return (folder / _ROWS).is_file() or (folder / _POINTS).is_file()
+
+
+def _names(folders: list[Path]) -> dict[Path, str]:
+    """A name for each folder: its own, or, where two are alike, the path from where they part."""
+    names = [folder.name for folder in folders]
+    if len(set(names)) < len(names):
+        root = os.path.commonpath([folder.parent for folder in folders])
+        names = [folder.relative_to(root).as_posix() for folder in folders]
+    return dict(zip(folders, names, strict=True))
 
 
 def _transform_run(path: PathLike, features: Features | None, answers: Answers | None) -> Run:
@@ -168,7 +184,7 @@ def transform_run(
     features: Features,
     answers: Answers | None = None,
     *,
-    folds: Sequence[tuple[LinearTransform, Int[np.ndarray, " _"]]] = (),
+    folds: Sequence[tuple[LinearTransform, Answers]] = (),
 ) -> Run:
     """What the page shows of one transform, computed from features of objects and from answers.
 
@@ -182,45 +198,43 @@ def transform_run(
     answers : Answers or None
         Their indices are the rows of the features. Whether the transform was fitted to them is
         read from its record.
-    folds : sequence of (LinearTransform, (k,) int), k of each fold
-        The same fit without a part of the answers, and the rows of this part. Answers are then
-        scored by the fit that has not seen them.
+    folds : sequence of (LinearTransform, Answers)
+        The same fit without a part of the answers, and this part. Answers are then scored by the
+        fit that has not seen them.
     """
     raw = np.asarray(features.matrix, dtype=np.float64)
     if transform.normalised:
         raw = unit_rows(raw)
     X = transform.standardization(raw, "float64")
     Z = transform.apply(raw)
-    scores = _structure_scores(name, X, Z)
-    fit_record = transform.meta.get("fit") or {}
-    record: dict[str, Any] = {"fit": fit_record, "source": transform.meta.get("source")}
+    kept = structure(X, Z, k=min(10, len(X) - 1)).scores[0]
+    scores = [replace(kept, value=1.0, low=None, high=None), replace(kept, transform=name)]
+    record: dict[str, Any] = {
+        "fit": transform.meta.get("fit") or {},
+        "source": transform.meta.get("source"),
+    }
     parts: list[Part] = []
-    heldout: bool | None = None
+    is_seen: bool | None = None
     if answers is not None:
-        parts = [(fold.apply(raw), answers.select(rows)) for fold, rows in folds] or [(Z, answers)]
+        parts = [(fold.apply(raw), part) for fold, part in folds] or [(Z, answers)]
         scores += _agreement_scores(name, X, parts, answers)
         is_seen = False if folds else _is_seen(transform, features, answers)
-        heldout = None if is_seen is None else not is_seen
         record |= {"seen": is_seen, "chance": answers.chance, "n_people": answers.n_people}
     table = axes(transform, features, folds=[fold for fold, _ in folds])
-    change = change_record(table, X, parts, heldout)
+    change = change_record(table, X, parts, heldout=None if is_seen is None else not is_seen)
+    before = object_view(X, features.labels, meta={"arm": "original"}, answers=answers)
+    after = object_view(
+        Z, features.labels, baseline=before, meta={"arm": name, "change": change}, answers=answers
+    )
     return Run(
         name,
         score_frame(scores),
         record=record,
-        fits={name: fit_record} if fit_record else {},
-        views={name: _both_views(name, (X, Z), features, answers, change)},
+        fits={name: record["fit"]},
+        views={name: {"original": before, name: after}},
         is_single=True,
-        network=network_name(transform.meta),
+        network=network_name(transform.meta.get("source")),
     )
-
-
-def _structure_scores(
-    name: str, X: Float[np.ndarray, "n p"], Z: Float[np.ndarray, "n q"]
-) -> list[Score]:
-    """Neighbours kept: all of them without the transform."""
-    kept = structure(X, Z, k=min(10, len(X) - 1)).scores[0]
-    return [replace(kept, value=1.0, low=None, high=None), replace(kept, transform=name)]
 
 
 def _agreement_scores(
@@ -233,26 +247,15 @@ def _agreement_scores(
         "original": np.concatenate([answer_credit(X, part) for _, part in parts]),
         name: np.concatenate([answer_credit(Z, part) for Z, part in parts]),
     }
+    scores = heldout_rows(credit, pooled_answers([part for _, part in parts]))
     bounds = ceiling(answers, least=MIN_REPEATED_SHARE)
-    return [
-        *heldout_rows(credit, pooled_answers([part for _, part in parts])),
-        *(bounds.scores if bounds is not None else ()),
-    ]
+    return scores if bounds is None else [*scores, *bounds.scores]
 
 
-def _both_views(
-    name: str,
-    embeddings: tuple[np.ndarray, np.ndarray],
-    features: Features,
-    answers: Answers | None,
-    change: dict[str, Any],
-) -> dict[str, View]:
-    """The views of the objects before and after a transform, by arm."""
-    X, Z = embeddings
-    before = object_view(X, features.labels, meta={"arm": "original"}, answers=answers)
-    meta = {"arm": name, "change": change}
-    after = object_view(Z, features.labels, baseline=before, meta=meta, answers=answers)
-    return {"original": before, name: after}
+def _is_seen(transform: LinearTransform, features: Features, answers: Answers) -> bool | None:
+    """Whether a transform was fitted to some of these questions; None if its record is silent."""
+    fitted = transform.meta.get("fitted")
+    return None if fitted is None else seen(fitted, features, answers).questions > MAX_SHARE_SEEN
 
 
 def study_run(
@@ -292,52 +295,21 @@ def study_run(
         features = replace(features, names=tuple(study.answers.names))
     answers = joined.answers
     data = FitData(features, answers, n_dropped=joined.n_dropped)
-    numbers = np.arange(len(answers))
     progress("fitting")
     transform = fit(data).transform
-    folds = []
-    for rows in question_folds(answers):
-        others = answers.select(np.setdiff1d(numbers, rows))
-        folds.append((fit(replace(data, answers=others)).transform, rows))
+    folds = [(fit(fold.data).transform, fold.answers) for fold in data.folds(unit="questions")]
     progress("parts of the answers")
     run = transform_run("transform", transform, features, answers, folds=folds)
     return replace(run, name=study.title, study=summarise(study, features, answers, run.rows))
 
 
-def _is_seen(transform: LinearTransform, features: Features, answers: Answers) -> bool | None:
-    """Whether a transform was fitted to some of these questions; None if its record is silent."""
-    fitted = transform.meta.get("fitted")
-    return None if fitted is None else seen(fitted, features, answers).questions > MAX_SHARE_SEEN
-
-
-def _is_pushed(folder: Path) -> bool:
-    """Whether a folder holds a transform and its card, and no run."""
-    folders = (folder, *(child for child in folder.iterdir() if child.is_dir()))
-    return (folder / TRANSFORM_NAME).is_file() and not any(map(_is_run, folders))
-
-
-def _is_run(folder: Path) -> bool:
-    return (folder / _ROWS).is_file() or (folder / _POINTS).is_file()
-
-
-def _names(paths: list[Path]) -> dict[Path, str]:
-    """The last parts of each path that tell it from the others: ``sweep``, or ``mine/sweep``."""
-    names = {}
-    for path in paths:
-        others = [other.parts for other in paths if other != path]
-        length = 1
-        while any(parts[-length:] == path.parts[-length:] for parts in others):
-            length += 1
-        names[path] = "/".join(path.parts[-length:])
-    return names
-
-
 def _load(path: Path, name: str) -> Run:
-    scores = read_scores(path / _ROWS) if (path / _ROWS).is_file() else []
+    files = set(os.listdir(path))
+    scores = read_scores(path / _ROWS) if _ROWS in files else []
     parts: dict[str, Any] = {}
-    if (path / _POINTS).is_file():
-        parts = _sweep_parts(path)
-    elif (path / "suite.json").is_file():
+    if _POINTS in files:
+        parts = _sweep_parts(path, files)
+    elif "suite.json" in files:
         parts = _suite_parts(path)
     is_simulated = _is_simulated(path) or _is_simulated(path.parent)
     run = Run(name, score_frame(scores), is_simulated=is_simulated, **parts)
@@ -346,38 +318,31 @@ def _load(path: Path, name: str) -> Run:
 
 def _is_simulated(folder: Path) -> bool:
     """Whether a folder is that of a suite of simulated data."""
-    plan = None
     with contextlib.suppress(FileError):  # another program's file may have this name
-        plan = read_object(folder / "suite.json", what="run").get("plan")
-    return isinstance(plan, dict) and bool(plan.get("simulated"))
+        return bool(value_at(read_object(folder / "suite.json", what="run"), "plan.simulated"))
+    return False
 
 
-def _sweep_parts(path: Path) -> dict[str, Any]:
+def _sweep_parts(path: Path, files: set[str]) -> dict[str, Any]:
     """What the folder of a sweep holds besides scores and views."""
     import pandas as pd
 
     points = read_rows(path / _POINTS, ("fold", "method", "status"), what="run")
     parts: dict[str, Any] = {"points": pd.DataFrame(points)}
-    if (path / "sweep.json").is_file():
+    if "sweep.json" in files:
         parts["record"] = read_object(path / "sweep.json", what="run", fix=_FIX)
-    if (path / "transform.npz").is_file():
-        meta = LinearTransform.load(path / "transform.npz").meta
+    if TRANSFORM_NAME in files:
+        meta = LinearTransform.load(path / TRANSFORM_NAME).meta
         parts["choice"] = meta.get("sweep") or {}
-        parts["network"] = network_name(meta)
+        parts["network"] = network_name(meta.get("source"))
         parts["fits"] = {"the refitted choice": meta.get("fit") or {}}
-    if (path / "means.csv").is_file():
+    if "means.csv" in files:
         with reading(path / "means.csv", "run", _FIX):
             means = pd.read_csv(path / "means.csv")
             if lacking := set(_MEANS_COLUMNS) - set(means):
                 raise ValueError(f"it lacks {', '.join(sorted(lacking))}")
         parts["means"] = means
     return parts
-
-
-def network_name(record: Mapping[str, Any]) -> str:
-    """The model and layer in the record of a transform; empty if it has none."""
-    names = (value_at(record, f"source.{part}") for part in ("model", "layer"))
-    return " / ".join(str(name) for name in names if name)
 
 
 def _suite_parts(path: Path) -> dict[str, Any]:
@@ -435,13 +400,8 @@ def load_thumbnails(
     """
     from glocal.extract.images import Source, Unreadable, open_images
 
-    names = {
-        name
-        for run in runs
-        for arms in run.views.values()
-        for view in arms.values()
-        for name in view.names
-    }
+    networks = [views for run in runs for views in run.views.values()]
+    names = {name for views in networks for view in views.values() for name in view.names}
     source = images if isinstance(images, Source) else open_images(images)
     numbers: dict[str, int] = {}  # of the first image of each name
     for number, image_name in enumerate(source.names):
@@ -458,8 +418,19 @@ def load_thumbnails(
         progress(count)
         with contextlib.suppress(Unreadable):
             pictures[name] = _data_uri(source.read(number, at_least=2 * _SIDE))
-    _warn_of_lacking(sorted(names - pictures.keys()))
+    if lacking := sorted(names - pictures.keys()):
+        warnings.warn(
+            f"no readable image has the name of {_listed(lacking)}.", DataWarning, stacklevel=2
+        )
     return pictures
+
+
+def _listed(names: list[str]) -> str:
+    """The first names, and the number of the others."""
+    listed = ", ".join(names[:_MAX_LISTED])
+    if len(names) > _MAX_LISTED:
+        listed += f" and {len(names) - _MAX_LISTED} more"
+    return listed
 
 
 def _data_uri(image: Any) -> str:
@@ -468,15 +439,6 @@ def _data_uri(image: Any) -> str:
     image.thumbnail((_SIDE, _SIDE))
     image.save(stream, format="webp", quality=60, exif=b"", icc_profile=None)
     return f"data:image/webp;base64,{base64.b64encode(stream.getvalue()).decode()}"
-
-
-def _warn_of_lacking(names: list[str]) -> None:
-    if not names:
-        return
-    listed = ", ".join(names[:_MAX_LISTED])
-    if len(names) > _MAX_LISTED:
-        listed += f" and {len(names) - _MAX_LISTED} more"
-    warnings.warn(f"no readable image has the name of {listed}.", DataWarning, stacklevel=3)
 
 
 def _key(name: str) -> str:

@@ -74,10 +74,9 @@ class StudySummary:
 
     def record(self) -> dict[str, Any]:
         """What the sentences are made of, as JSON values."""
-        people = self.people.reindex(columns=JUDGED)
-        rows = people.astype(object).where(people.notna(), None).reset_index(names="person")
+        people = self.people.reindex(columns=JUDGED).reset_index(names="person")
         return {
-            "participants": rows.to_dict("records"),
+            "participants": people.to_dict("records"),
             "ceiling": None if self.ceiling is None else self.ceiling.majority,
             **self.curve_record,
             "advice": f"{self.advice} {self.reason}",
@@ -159,14 +158,6 @@ def _attainable(bounds: Ceiling | None, scores: pd.DataFrame) -> float | None:
     return float(bounds.majority[0] - original)
 
 
-def in_words(score: Score, sign: str = "") -> str:
-    """A score with its interval; `sign` is ``+`` for a difference."""
-    interval = ""
-    if score.low is not None and score.high is not None:
-        interval = f" [{score.low:{sign}.3f}, {score.high:{sign}.3f}]"
-    return f"{score.value:{sign}.3f}{interval}"
-
-
 def plural(noun: str, number: int) -> str:
     """A noun as its number asks for."""
     if number == 1:
@@ -205,7 +196,7 @@ def _agreement(bounds: Ceiling | None) -> str:
             "Fewer than a tenth of the answers are to questions that were asked twice or more: the "
             "ceiling, how far any model can agree with people, is not known."
         )
-    highest, lowest = (in_words(score) for score in bounds.scores)
+    highest, lowest = (score.text() for score in bounds.scores)
     return (
         f"Of {bounds.n_answers:,} answers to questions that were asked twice or more, a fraction "
         f"of {highest} equals the most frequent answer to its question; no model that always "

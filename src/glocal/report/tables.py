@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from glocal.report.front import LOWER_IS_BETTER, method_points, neighbour_counts, summary
 from glocal.report.runs import Run
-from glocal.suite.table import cell, long_scores, main_rows
+from glocal.suite.table import SIGNIFICANCE, arms_by_tasks, cell, long_scores, main_rows
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -27,16 +27,18 @@ _ESCAPED = {
 }
 
 
-def tables_of(run: Run) -> dict[str, tuple[pd.DataFrame, str]]:
-    """The tables of a run by name, each as numbers for CSV and as a text of LaTeX.
+def tables_of(run: Run) -> dict[tuple[str, str], str]:
+    """The tables of a run by name and kind: numbers as ``csv``, and LaTeX as ``tex``.
 
     ``methods`` compares agreement and neighbours kept, ``scores`` has arms × tasks.
     """
     tables = {}
     if len(methods := method_points(run)):
-        tables["methods"] = (_named(methods, run), _methods_latex(run))
+        tables["methods", "csv"] = _named(methods, run).to_csv(index=False)
+        tables["methods", "tex"] = _methods_latex(run)
     if len(run.rows):
-        tables["scores"] = (long_scores(_named(run.rows, run)), _scores_latex(run))
+        tables["scores", "csv"] = long_scores(_named(run.rows, run)).to_csv(index=False)
+        tables["scores", "tex"] = _scores_latex(run)
     return tables
 
 
@@ -62,33 +64,26 @@ def _methods_latex(run: Run) -> str:
 def _scores_latex(run: Run) -> str:
     """Arms × tasks; the best value of each task and network is bold."""
     main = main_rows(run.rows)
-    texts = {label: cell(dict(row)) for label, row in main.iterrows()}
-    best = _best(main)
-    tasks = main["task"].unique().tolist()
-    has_networks = main["network"].nunique() > 1
-    body: list[list[str]] = []
-    for (network, arm), rows in main.groupby(["network", "transform"], sort=False):
-        cells = dict.fromkeys(tasks, "--") | _cells(rows, texts, best)
-        line = [escaped(arm), *cells.values()]
-        body.append([escaped(network), *line] if has_networks else line)
-    head = [*(["network"] if has_networks else []), "arm", *map(escaped, tasks)]
-    return latex(head, body, _scores_caption(run, main, texts))
+    lines = arms_by_tasks(main.assign(is_best=_is_best(main)), _cell, "--")
+    body = [
+        [escaped(network), escaped(arm), *line.values()] for (network, arm), line in lines.items()
+    ]
+    head = ["network", "arm", *map(escaped, main["task"].unique())]
+    if main["network"].nunique() == 1:
+        head, *body = (line[1:] for line in (head, *body))
+    return latex(head, body, _scores_caption(run, main))
 
 
-def _cells(rows: pd.DataFrame, texts: Mapping[Any, str], best: set[Any]) -> dict[str, str]:
-    """The cells of a network and arm by task; those of the best rows are bold."""
-    cells = {}
-    for label, task in rows["task"].items():
-        text = escaped(texts[label])
-        cells[task] = rf"\textbf{{{text}}}" if label in best else text
-    return cells
+def _cell(row: dict[Any, Any]) -> str:
+    text = escaped(cell(row))
+    return rf"\textbf{{{text}}}" if row["is_best"] else text
 
 
-def _scores_caption(run: Run, main: pd.DataFrame, texts: Mapping[Any, str]) -> str:
+def _scores_caption(run: Run, main: pd.DataFrame) -> str:
     pairs = main[["task", "metric"]].drop_duplicates().to_numpy()
-    has_star = any(text.endswith("*") for text in texts.values())
     star = f" *: differs from {run.baseline} (paired, p < 0.05 after correction)."
-    star = star if has_star else ""
+    if not (main["p_corrected"] < SIGNIFICANCE).any():
+        star = ""
     metrics = "; ".join(f"{task}: {metric}" for task, metric in pairs)
     return (
         f"Scores{_of(run)}; in brackets the 95 % interval. Bold: the best of each task. Metrics: "
@@ -96,16 +91,12 @@ def _scores_caption(run: Run, main: pd.DataFrame, texts: Mapping[Any, str]) -> s
     )
 
 
-def _best(main: pd.DataFrame) -> set[Any]:
-    """The labels of the best rows of each task and network, equal ones all of them."""
-    best: set[Any] = set()
-    for _, rows in main.dropna(subset=["value"]).groupby(["network", "task"], sort=False):
-        values = rows["value"].round(3)
-        is_loss = rows["metric"].isin(LOWER_IS_BETTER).all()
-        largest = values.min() if is_loss else values.max()
-        if len(rows) > 1 and values.nunique() > 1:
-            best |= set(rows.index[values == largest])
-    return best
+def _is_best(main: pd.DataFrame) -> pd.Series[bool]:
+    """Whether a row is the best of its task and network, equal ones all of them."""
+    sign = 1 - 2 * main["metric"].isin(LOWER_IS_BETTER)
+    values = sign * main["value"].round(3)
+    groups = values.groupby([main["network"], main["task"]])
+    return (values == groups.transform("max")) & (groups.transform("nunique") > 1)
 
 
 def _of(run: Run) -> str:

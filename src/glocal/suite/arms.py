@@ -29,11 +29,6 @@ class SuiteArm(Options):
         """The transform of the arm, None for the features as they are; `file` keeps a fit."""
 
     @property
-    def needs_answers(self) -> bool:
-        """Whether it is fitted to people's answers."""
-        return False
-
-    @property
     def needs_local(self) -> bool:
         """Whether it cannot be fitted without local images."""
         return False
@@ -42,11 +37,8 @@ class SuiteArm(Options):
         """The local images of a network that it is fitted to."""
         return None
 
-    def check(self, sources: Sources) -> None:
-        """Raise an error, before anything is fitted, for a file that cannot be used."""
-
     def notes(self, sources: Sources) -> list[str]:
-        """Sentences about the transform that a report must show."""
+        """Sentences about the transform that a report must show; an error if it cannot be read."""
         return []
 
 
@@ -79,10 +71,6 @@ class Pretrained(SuiteArm):
         """That of the file or of the name."""
         return sources.transform(self.transform)
 
-    def check(self, sources: Sources) -> None:
-        """Read the transform."""
-        sources.transform(self.transform)
-
     def notes(self, sources: Sources) -> list[str]:
         """Whether the file is known to be that of another network."""
         note = wrong_name(sources.path(self.transform), sources.transform(self.transform).weights)
@@ -97,11 +85,6 @@ class Fitted(SuiteArm):
     @model_serializer
     def _as_in_the_file(self) -> dict[str, Any]:
         return self.what.model_dump(mode="json")
-
-    @property
-    def needs_answers(self) -> bool:
-        """Always."""
-        return True
 
     @property
     def needs_local(self) -> bool:
@@ -124,10 +107,7 @@ class Fitted(SuiteArm):
                 return kept
         local_features = None if local is None else sources.features(local)
         data = replace(sources.fold[0], local_features=local_features)
-        if isinstance(self.what, Arm):
-            transform = fit(data, self.what, holdout=0).transform
-        else:
-            transform = fit(data, self.what, holdout=0).transform
+        transform = fit(data, self.what, holdout=0).transform
         transform = replace(transform, meta={**transform.meta, "key": key})
         make_folder(file.parent)
         transform.save(file)

@@ -39,7 +39,7 @@ def demo_world() -> World:
     return simulated_world(n_local=2400, n_setting=6)
 
 
-def run_demo(out: PathLike, progress: Progress | None = None) -> SuiteResult:
+def run_demo(out: PathLike, progress: Progress = lambda count, total, step: None) -> SuiteResult:
     """Write a simulated world and its suite into a folder, and run the suite.
 
     The simulated people are scored beside the arms. The folder is that of any suite, with
@@ -66,12 +66,14 @@ def run_demo(out: PathLike, progress: Progress | None = None) -> SuiteResult:
     write_rows(folder / "rows.jsonl", (score.row() for score in result.scores))
     local = Features(world.local.matrix[_PARTS["local"]], None, "world/local.npy")
 
-    def sweep_progress(row: dict[str, Any], n_finished: int, total: int) -> None:
-        if progress is not None:
-            progress("sweep", n_finished, total)
-
     data = FitData(world.objects, world.answers, local)
-    sweep(data, GRID, out=folder / "sweep", resume=True, progress=sweep_progress)
+    sweep(
+        data,
+        GRID,
+        out=folder / "sweep",
+        resume=True,
+        progress=lambda row, count, total: progress(count, total, "sweep"),
+    )
     return result
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from itertools import chain
 from pathlib import Path
 from typing import Annotated
 
@@ -14,7 +13,7 @@ from glocal.data.labels import split_column
 from glocal.errors import FileError, ParameterError
 from glocal.files import PathLike, read_object
 from glocal.results import PEOPLE
-from glocal.suite.arms import SuiteArm, suite_arm
+from glocal.suite.arms import Fitted, SuiteArm, suite_arm
 from glocal.suite.sources import Network, Shared, Sources
 from glocal.suite.tasks import OddOneOutTask, Task, task
 
@@ -75,8 +74,7 @@ class Plan(Shared):
         Otherwise hours of fits might pass before the last task misses its file. Transforms, which
         may be names, are checked by their arms.
         """
-        tasks = ((f"task {name}", path) for name, path in self._task_files())
-        for user, path in chain(self._common_files(), tasks):
+        for user, path in self.files():
             if not os.path.exists(path):
                 raise FileError(
                     f"{user} needs {path}, which does not exist. Paths are relative to the folder "
@@ -89,33 +87,26 @@ class Plan(Shared):
         A ParameterError where no task is left.
         """
         missing: dict[str, Path] = {}
-        for user, path in self._task_files():
-            if not os.path.exists(path):
-                missing.setdefault(user, path)
+        for user, path in self.files():
+            if user.startswith("task ") and not os.path.exists(path):
+                missing.setdefault(user.removeprefix("task "), path)
         if len(missing) == len(self.tasks):
             first = next(iter(missing.values()))
             raise ParameterError(f"no task of the suite has its files; {first} is missing.")
         remaining = {name: value for name, value in self.tasks.items() if name not in missing}
         return self.model_copy(update={"tasks": remaining}), missing
 
-    def _common_files(self) -> Iterator[tuple[str, Path]]:
-        """What needs each file that is not a task's, and where the file lies, for each network."""
-        for network in self.networks:
-            sources = self.sources(network)
-            files = [("the suite", getattr(self, name)) for name in _SHARED_FILES]
-            files.append((f"network {network}", sources.network.features))
-            for name, arm in self.arms.items():
-                files.append((f"arm {name}", arm.local_file(sources.network)))
+    def files(self) -> Iterator[tuple[str, Path]]:
+        """What needs each file, as in ``task NAME``, and where the file lies, for each network."""
+        for name, network in self.networks.items():
+            files = [("the suite", getattr(self, file)) for file in _SHARED_FILES]
+            files.append((f"network {name}", network.features))
+            files += [(f"arm {arm}", self.arms[arm].local_file(network)) for arm in self.arms]
+            for task_name, value in self.tasks.items():
+                files += [(f"task {task_name}", file) for file in value.files]
             for user, file in files:
                 if file is not None:
-                    yield user, sources.path(file)
-
-    def _task_files(self) -> Iterator[tuple[str, Path]]:
-        """Each task with each of its files, for each network."""
-        for sources in map(self.sources, self.networks):
-            for name, value in self.tasks.items():
-                for file in value.files:
-                    yield name, split_column(sources.path(file))[0]
+                    yield user, split_column(self.sources(name).path(file))[0]
 
     @model_validator(mode="after")
     def _check_together(self) -> Plan:
@@ -123,7 +114,7 @@ class Plan(Shared):
             raise ParameterError(
                 f"{PEOPLE} stands for people themselves in the rows of a suite; rename the arm."
             )
-        needs_answers = [name for name, arm in self.arms.items() if arm.needs_answers]
+        needs_answers = [name for name, arm in self.arms.items() if isinstance(arm, Fitted)]
         needs_answers += [
             name
             for name, value in self.tasks.items()

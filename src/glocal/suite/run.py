@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +17,7 @@ from glocal.evaluation.intervals import KeptResult, Units, compared, holm
 from glocal.evaluation.view import load_view, object_view, save_view
 from glocal.files import PathLike, array_sha256, make_folder, read_npz, write_npz, write_text
 from glocal.results import Provenance, Score, to_json, write_rows
+from glocal.suite.arms import Original
 from glocal.suite.plan import Plan
 from glocal.suite.sources import Sources
 from glocal.suite.table import long_scores, score_frame, score_table
@@ -26,10 +27,10 @@ from glocal.transform import LinearTransform
 if TYPE_CHECKING:
     import pandas as pd
 
-Progress = Callable[[str, int, int], None]
+Progress = Callable[[int, int, str], None]
 Transforms = dict[str, LinearTransform | None]
 """The transform of each arm of a network; None for the features as they are."""
-_UNITS = ("values", "answers", "weights", "clusters")
+_UNITS = tuple(field.name for field in fields(Units))
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,7 +47,9 @@ class SuiteResult:
     n_kept: int
 
 
-def run_suite(plan: Plan, out: PathLike, progress: Progress | None = None) -> SuiteResult:
+def run_suite(
+    plan: Plan, out: PathLike, progress: Progress = lambda count, total, cell: None
+) -> SuiteResult:
     """Score what has not been scored yet, compare the arms and write the folder of the suite.
 
     Arms are fitted without fold 0 of the objects, and scored on it: one fold, where a sweep scores
@@ -59,8 +62,8 @@ def run_suite(plan: Plan, out: PathLike, progress: Progress | None = None) -> Su
     ----------
     out : path
         Folder of the suite.
-    progress : function or None
-        Called with what was scored, the number of finished cells, and their total.
+    progress : function
+        Called with the number of finished cells, their total, and what was scored.
 
     Raises
     ------
@@ -71,10 +74,11 @@ def run_suite(plan: Plan, out: PathLike, progress: Progress | None = None) -> Su
     networks = [plan.sources(network) for network in plan.networks]
     for sources in networks:
         for arm in plan.arms.values():
-            arm.check(sources)
+            arm.notes(sources)  # a transform that cannot be read is an error before any fit
     folder = make_folder(out)
-    counter = _Counter(len(plan.networks) * len(plan.arms) * len(plan.tasks), progress)
+    total = len(plan.networks) * len(plan.arms) * len(plan.tasks)
     scores: list[Score] = []
+    were_kept: list[bool] = []
     for sources in networks:
         transforms: Transforms = {
             name: arm.linear_transform(
@@ -82,52 +86,45 @@ def run_suite(plan: Plan, out: PathLike, progress: Progress | None = None) -> Su
             )
             for name, arm in plan.arms.items()
         }
-        scores += _network_scores(folder, plan, sources, transforms, counter)
+        for task in plan.tasks:
+            results = {}
+            for arm_name, transform in transforms.items():
+                results[arm_name], was_kept = _cell(
+                    folder / "cells" / sources.name / arm_name / f"{task}.npz",
+                    plan.tasks[task],
+                    sources,
+                    transform,
+                )
+                were_kept.append(was_kept)
+                progress(len(were_kept), total, f"{sources.name}, {arm_name}, {task}")
+            scores += _compared(plan, sources, task, results)
         _write_views(folder, plan, sources, transforms)
+    scores = _corrected(scores)
+    _write_folder(folder, plan, networks, scores)
+    return SuiteResult(tuple(scores), score_table(score_frame(scores)), sum(were_kept))
+
+
+def _compared(
+    plan: Plan, sources: Sources, task: str, results: dict[str, KeptResult]
+) -> list[Score]:
+    """The scores of all arms of a network on a task, and their differences from the baseline."""
+    # the original features keep all neighbours by definition: that others lose some is trivial
+    is_trivial = isinstance(plan.tasks[task], StructureTask)
+    is_trivial &= isinstance(plan.arms[plan.baseline], Original)
+    pairs = [(arm, plan.baseline) for arm in plan.arms if arm != plan.baseline]
+    return [
+        replace(score, task=task, network=sources.name, p=None if is_trivial else score.p)
+        for score in compared(results, pairs)
+    ]
+
+
+def _corrected(scores: list[Score]) -> list[Score]:
+    """The scores with Holm's correction for all comparisons."""
     corrected = iter(holm([score.p for score in scores if score.p is not None]))
-    scores = [
+    return [
         score if score.p is None else replace(score, p_corrected=next(corrected))
         for score in scores
     ]
-    table = score_table(score_frame(scores))
-    _write_folder(folder, plan, networks, scores)
-    return SuiteResult(tuple(scores), table, counter.n_kept)
-
-
-@dataclass
-class _Counter:
-    """Counts the cells that are finished, and those that were there before."""
-
-    total: int
-    progress: Progress | None
-    n_finished: int = 0
-    n_kept: int = 0
-
-    def count(self, cell: str, *, was_kept: bool) -> None:
-        self.n_finished += 1
-        self.n_kept += was_kept
-        if self.progress is not None:
-            self.progress(cell, self.n_finished, self.total)
-
-
-def _network_scores(
-    folder: Path, plan: Plan, sources: Sources, transforms: Transforms, counter: _Counter
-) -> list[Score]:
-    """The scores of all arms of a network on all tasks, and their differences from the baseline."""
-    scores = []
-    others = [arm for arm in plan.arms if arm != plan.baseline]
-    for name, task in plan.tasks.items():
-        results = {}
-        for arm, transform in transforms.items():
-            file = folder / "cells" / sources.name / arm / f"{name}.npz"
-            results[arm], was_kept = _cell(file, task, sources, transform)
-            counter.count(f"{sources.name}, {arm}, {name}", was_kept=was_kept)
-        # the original features keep all neighbours by definition: that others lose some is trivial
-        is_trivial = isinstance(task, StructureTask) and transforms[plan.baseline] is None
-        for score in compared(results, [(arm, plan.baseline) for arm in others]):
-            p = None if is_trivial else score.p
-            scores.append(replace(score, task=name, network=sources.name, p=p))
-    return scores
 
 
 def _cell(
@@ -147,9 +144,7 @@ def _cell(
     result = task.score(sources, sources.embedding(transform))
     split = f"fold 0 of {shared.folds}" if task.split is None else sources.text(task.split)
     scores = tuple(replace(score, split=split) for score in result.scores)
-    units = {}
-    if result.units is not None:
-        units = {name: getattr(result.units, name) for name in _UNITS}
+    units = {} if result.units is None else vars(result.units)
     texts = {"key": np.array(key), "scores": np.array(to_json([asdict(score) for score in scores]))}
     make_folder(file.parent)
     write_npz(file, {**texts, **units})
@@ -162,7 +157,7 @@ def _write_views(folder: Path, plan: Plan, sources: Sources, transforms: Transfo
     X = sources.embedding(transforms[plan.baseline])(sources.objects)
     files = sources.hashes(sources.network.features, plan.object_ids, plan.categories, plan.answers)
     heldout = None if plan.answers is None else sources.heldout
-    for name in sorted(plan.arms, key=lambda name: name != plan.baseline):
+    for name in dict.fromkeys([plan.baseline, *plan.arms]):
         transform = transforms[name]
         contents = [_content(transform), _content(transforms[plan.baseline])]
         meta = {"network": sources.name, "arm": name, "notes": plan.arms[name].notes(sources)}

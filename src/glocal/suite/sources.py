@@ -119,10 +119,6 @@ class Sources:
             self._joined_answers[file] = joined
         return self._joined_answers[file]
 
-    def answers(self, file: Path) -> Answers:
-        """The answers of a file about objects that have features, as rows of these."""
-        return self.joined_answers(file).answers
-
     def transform(self, name: str) -> LinearTransform:
         """A transform of a file, or of a name that `LinearTransform.from_pretrained` takes."""
         if name not in self._transforms:

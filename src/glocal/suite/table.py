@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
-from glocal.results import DIFFERENCE, PEOPLE, Score
+from glocal.results import DIFFERENCE, PEOPLE, Score, interval_text
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -71,13 +71,23 @@ def score_table(rows: pd.DataFrame) -> pd.DataFrame:
     import pandas as pd
 
     main = main_rows(rows)
-    lines = ["network", "transform"]
-    texts = main.assign(text=[cell(row) for row in main.to_dict("records")])
-    order = pd.MultiIndex.from_frame(main[lines].drop_duplicates())
-    table = texts.pivot(index=lines, columns="task", values="text")
-    table = table.reindex(index=order, columns=main["task"].unique()).fillna("-").reset_index()
-    table = table.rename(columns={"transform": "arm"}).rename_axis(columns=None)
+    lines = arms_by_tasks(main, cell, "-")
+    table = pd.DataFrame(
+        [{"network": network, "arm": arm, **cells} for (network, arm), cells in lines.items()],
+    )
     return table.drop(columns="network") if (table["network"] == "").all() else table
+
+
+def arms_by_tasks(
+    main: pd.DataFrame, fill: Callable[[dict[Any, Any]], Any], missing: Any
+) -> dict[tuple[str, str], dict[str, Any]]:
+    """What `fill` makes of each main row, by network and arm, and by task; `missing` for no row."""
+    tasks = main["task"].unique()
+    lines: dict[tuple[str, str], dict[str, Any]] = {}
+    for row in main.to_dict("records"):
+        line = lines.setdefault((row["network"], row["transform"]), dict.fromkeys(tasks, missing))
+        line[row["task"]] = fill(row)
+    return lines
 
 
 def cell(row: dict[Any, Any]) -> str:
@@ -88,8 +98,7 @@ def cell(row: dict[Any, Any]) -> str:
     """
     if math.isnan(row["value"]):
         return "-"
-    interval = " (no interval)"
-    if not math.isnan(row["low"]):
-        interval = f" [{row['low']:.3f}, {row['high']:.3f}]"
+    text = interval_text(row["value"], row["low"], row["high"])
+    note = " (no interval)" if math.isnan(row["low"]) else ""
     star = "*" if row["p_corrected"] < SIGNIFICANCE else ""
-    return f"{row['value']:.3f}{interval}{star}"
+    return f"{text}{note}{star}"

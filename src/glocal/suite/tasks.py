@@ -61,7 +61,9 @@ class OddOneOutTask(Task):
 
     def score(self, sources: Sources, embed: Embed) -> EvaluationResult:
         """By `odd_one_out`, with the `ceiling` of questions that were asked again on purpose."""
-        answers = sources.heldout if self.answers is None else sources.answers(self.answers)
+        answers = sources.heldout
+        if self.answers is not None:
+            answers = sources.joined_answers(self.answers).answers
         agreement = odd_one_out(embed(sources.objects), answers, similarity=self.similarity)
         return replace(agreement, ceiling=ceiling(answers, least=MIN_REPEATED_SHARE))
 

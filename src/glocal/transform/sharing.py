@@ -20,6 +20,7 @@ from glocal.data.readers import READERS
 from glocal.data.sources import Progress, cached, fetch, offline, published
 from glocal.errors import FileError, GLocalError, ParameterError, import_optional, one_line
 from glocal.files import PathLike, ending, make_folder, read_npz, read_text, write_text
+from glocal.results import interval_text
 from glocal.transform.formats import ENDINGS, TRANSFORM_NAME, normalised_name, read_transform
 from glocal.transform.record import CardOptions, value_at
 
@@ -467,14 +468,12 @@ def _evaluated(record: dict[str, Any]) -> Iterator[tuple[str, str]]:
     for row in record.get("scores") or ():
         if row.get("value") is None:
             continue
-        interval = ""
-        if row.get("low") is not None and row.get("high") is not None:
-            interval = f" [{row['low']:.3f}, {row['high']:.3f}]"
+        text = interval_text(row["value"], row.get("low"), row.get("high"))
         number = f" (n = {row['n']:,})" if row.get("n") else ""
         name = f"{row['task']}, {row['metric'].replace('_', ' ')}"
         if row.get("split") not in (None, "all"):
             name += f", {row['split']}"
-        yield name, f"{row['value']:.3f}{interval}{number}"
+        yield name, f"{text}{number}"
 
 
 def _model_index(record: dict[str, Any]) -> list[dict[str, Any]]:

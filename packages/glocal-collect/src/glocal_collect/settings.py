@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Literal
 
-import typer
 from pydantic import Field, model_validator
 
 from glocal.data.planning import SHARE_OF_CATCH_TRIALS
@@ -38,15 +37,12 @@ class Settings(Options):
         description="Number of people: one link each (default 1), or with --open the maximum "
         "number who can begin. A smaller number ends links that nobody has used.",
     )
-    open: Annotated[
-        bool | None,
-        typer.Option(
-            "--open/--no-open",
-            show_default=False,
-            help="One open link: each visitor begins as a new person. --no-open closes the study "
-            "to all who have not begun. [default: a link for each person]",
-        ),
-    ] = None
+    open: bool | None = Field(
+        None,
+        description="One open link: each visitor begins as a new person. --no-open closes the "
+        "study to all who have not begun. [default: a link for each person]",
+        json_schema_extra={"flags": "--open/--no-open"},
+    )
     max_starts_per_minute: int = Field(
         60, ge=1, le=100_000, description="With --open: maximum number of people per minute."
     )
