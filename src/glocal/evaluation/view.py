@@ -57,9 +57,7 @@ class View:
 
     `positions` are the map of `object_map`, float32; `neighbours` the rows nearest by cosine,
     nearest first; `meta` has the network, the arm, whether it is collapsed, notes that the page
-    must show, and of a transform its ``change``: ``axes`` and the level of ``chance``, and with
-    answers what `glocal.evaluation.change.answer_changes` says, and whether they were
-    ``heldout``.
+    must show, and of a transform its ``change``, see `glocal.evaluation.change.change_record`.
     `support` says of each neighbour how many answers chose the pair and how many could have; it is
     None without answers.
     """
