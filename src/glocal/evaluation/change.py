@@ -234,9 +234,7 @@ def pair_support(
     return _support(pairs, answers, n).reshape(n, k, 2)
 
 
-def _support(
-    pairs: Int[np.ndarray, "m 2"], answers: Answers, n: int
-) -> Float[np.ndarray, "m 2"]:
+def _support(pairs: Int[np.ndarray, "m 2"], answers: Answers, n: int) -> Float[np.ndarray, "m 2"]:
     """The same of any pairs of n objects."""
     import pandas as pd
 
