@@ -44,7 +44,6 @@ from glocal.data.world import simulated_answers
 from glocal.evaluation.few_shot import (
     PROBES,
     draw_episodes,
-    draw_superclass_episodes,
     shared_credit,
 )
 from glocal.evaluation.intervals import Estimate, holm
@@ -297,7 +296,7 @@ def few_shot_cell(
     if members is None:
         episodes = draw_episodes(codes, shots, n_draws)
     else:
-        episodes = draw_superclass_episodes(members, codes, shots, n_draws)
+        episodes = draw_episodes(members, shots, n_draws, superclasses=codes)
     for draw, shown in enumerate(episodes):
         tested = ~np.isin(groups, groups[shown])
         credit = shared_credit(PROBES[probe](Z[shown], codes[shown], k)(Z), codes)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -15,6 +16,7 @@ Pairs = tuple[tuple[int, int], ...]
 _MAX_GRAM_OBJECTS = 20_000  # of more, the n × n matrix no longer fits: rows are multiplied in pairs
 _MAX_GRAM_ENTRIES_PER_PAIR = 64  # of more, most entries would not be read
 _CHUNK = 1 << 13  # answers
+_MAX_BLOCK_ENTRIES = 1 << 22  # 32 MB of cosines at a time
 _MIN_SPREAD = 1e-12  # of the mean square length of the rows
 _CHANCE_SLACK = 1e-6  # nats
 
@@ -66,6 +68,25 @@ def unit_rows(Z: Float[np.ndarray, "n p"]) -> Float[np.ndarray, "n p"]:
     return scaled
 
 
+def cosine_blocks(
+    queries: Float[np.ndarray, "m p"], gallery: Float[np.ndarray, "n p"] | None = None
+) -> Iterator[tuple[slice, Float[np.ndarray, "b n"]]]:
+    """Yield some rows of the queries and their cosines with the gallery, a block at a time.
+
+    Without a gallery the rows are compared with each other, and the cosine of a row with itself is
+    -inf.
+    """
+    Q = unit_rows(finite(queries))
+    G = Q if gallery is None else unit_rows(finite(gallery))
+    step = max(1, _MAX_BLOCK_ENTRIES // max(1, len(G)))
+    for start in range(0, len(Q), step):
+        rows = slice(start, start + step)
+        S = Q[rows] @ G.T
+        if gallery is None:
+            np.fill_diagonal(S[:, start:], -np.inf)
+        yield rows, S
+
+
 def of_pairs(
     Z: np.ndarray, objects: Int[np.ndarray, "t m"], pairs: Pairs, similarity: str = "cosine"
 ) -> Float[np.ndarray, "t k"]:
@@ -95,7 +116,9 @@ def of_pairs(
     return S.T
 
 
-def choice(S: Float[np.ndarray, "t k"], tolerance: float) -> Float[np.ndarray, "t k"]:
+def choice(
+    S: Float[np.ndarray, "t k"], tolerance: float | Float[np.ndarray, "t 1"]
+) -> Float[np.ndarray, "t k"]:
     """The share of the model's choice that each pair gets: 1/k if k are tied for the highest."""
     is_highest = _is_highest(S, tolerance)
     return is_highest / is_highest.sum(axis=1, keepdims=True)
@@ -115,7 +138,9 @@ def credit(
     return is_highest[:, 0] / n_tied, n_tied > 1
 
 
-def _is_highest(S: Float[np.ndarray, "t k"], tolerance: float) -> Bool[np.ndarray, "t k"]:
+def _is_highest(
+    S: Float[np.ndarray, "t k"], tolerance: float | Float[np.ndarray, "t 1"]
+) -> Bool[np.ndarray, "t k"]:
     """Whether a pair has the highest similarity of its answer, or is tied for it."""
     return S.max(axis=1, keepdims=True) - tolerance <= S
 

@@ -15,6 +15,8 @@ from glocal.errors import DataError
 from glocal.results import DIFFERENCE, PEOPLE, Score
 
 Limits = tuple[float, float]
+Bounded = tuple[float, float | None, float | None]
+"""A value, and the low and the high end of its interval, if it has one."""
 FRACTION: Limits = (0.0, 1.0)
 CORRELATION: Limits = (-1.0, 1.0)
 _ROUNDING = 16 * 2.0**-52  # equal scores differ from their rounded mean by some eps
@@ -64,6 +66,10 @@ class Estimate:
             return None, None
         lowest, highest = limits
         return max(self.mean - self.half, lowest), min(self.mean + self.half, highest)
+
+    def bounded(self, limits: Limits = FRACTION) -> Bounded:
+        """The mean with its interval."""
+        return self.mean, *self.interval(limits)
 
     @property
     def p(self) -> float | None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,13 +13,17 @@ from glocal.errors import DataError, ParameterError
 from glocal.evaluation.intervals import FRACTION, Units
 from glocal.evaluation.rsa import model_rdm, spearman
 from glocal.results import Score
-from glocal.similarity import finite, is_collapsed, tie_tolerance, unit_rows, zeros_if_collapsed
+from glocal.similarity import (
+    cosine_blocks,
+    finite,
+    is_collapsed,
+    tie_tolerance,
+    zeros_if_collapsed,
+)
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
-_MAX_BLOCK_ROWS = 1024
-_MAX_BLOCK_ENTRIES = 1 << 24  # 128 MB of cosines at a time
 _MAX_COMPARED = 2000  # images whose dissimilarities are compared
 
 
@@ -45,19 +49,11 @@ class Structure:
     @property
     def scores(self) -> tuple[Score, ...]:
         """Neighbours kept, and both measures of all pairs."""
-        settings = {"k": self.k}
+        score = partial(Score, "structure", n=self.n, settings={"k": self.k})
         return (
-            Score(
-                "structure",
-                "neighbours_kept",
-                self.neighbours_kept,
-                self.low,
-                self.high,
-                self.n,
-                settings=settings,
-            ),
-            Score("structure", "cka", self.cka, n=self.n, settings=settings),
-            Score("structure", "rdm_spearman", self.rdm_spearman, n=self.n, settings=settings),
+            score("neighbours_kept", self.neighbours_kept, self.low, self.high),
+            score("cka", self.cka),
+            score("rdm_spearman", self.rdm_spearman),
         )
 
 
@@ -86,13 +82,12 @@ def structure(
     ParameterError
         k outside 1 … n - 1.
     """
-    X, Z = _both_finite(X, Z)
-    (X,) = zeros_if_collapsed(X)
-    (Z,) = zeros_if_collapsed(Z)
+    (X,) = zeros_if_collapsed(finite(X, "features before the transform"))
+    (Z,) = zeros_if_collapsed(finite(Z, "features after the transform"))
     units = Units(values=kept_by_image(X, Z, k))
-    low, high = units.estimate().interval(FRACTION)
+    kept, low, high = units.estimate().bounded(FRACTION)
     return Structure(
-        neighbours_kept=float(units.values.mean()),
+        neighbours_kept=kept,
         low=low,
         high=high,
         cka=cka(X, Z),
@@ -133,7 +128,6 @@ def kept_by_image(
     DataError
         Other images after than before, NaN or infinity.
     """
-    X, Z = _both_finite(X, Z)
     if len(X) != len(Z):
         raise DataError(
             f"there are {len(X)} rows before the transform and {len(Z)} after; they must be the "
@@ -167,7 +161,7 @@ def neighbourhoods(Z: Float[np.ndarray, "n p"], k: int = 10) -> csr_array:
     blocks = []
     if not 1 <= k < n:
         raise ParameterError(f"`k` is {k} but {n} images allow 1 to {n - 1} neighbours.")
-    for S in _cosine_blocks(Z):
+    for _, S in cosine_blocks(Z):
         kth_largest = np.partition(S, -k, axis=1)[:, -k]
         i, j = np.nonzero(kth_largest[:, None] - tolerance <= S)
         is_nearer = S[i, j] > kth_largest[i] + tolerance
@@ -179,11 +173,8 @@ def neighbourhoods(Z: Float[np.ndarray, "n p"], k: int = 10) -> csr_array:
 
 def neighbours(Z: Float[np.ndarray, "n p"], k: int = 10) -> Int[np.ndarray, "n k"]:
     """The k nearest rows of every row, nearest first, for pictures."""
-    nearest = []
-    for S in _cosine_blocks(Z):
-        order = np.argsort(-S, axis=1, kind="stable")
-        nearest.append(order[:, :k])
-    return np.concatenate(nearest)
+    orders = [np.argsort(-S, axis=1, kind="stable") for _, S in cosine_blocks(Z)]
+    return np.concatenate(orders)[:, :k]
 
 
 def cka(X: Float[np.ndarray, "n p"], Z: Float[np.ndarray, "n q"]) -> float:
@@ -203,7 +194,6 @@ def cka(X: Float[np.ndarray, "n p"], Z: Float[np.ndarray, "n q"]) -> float:
     Kornblith, Norouzi, Lee & Hinton (2019), ICML; Song et al. (2012), JMLR 13:1393, Eq. 4; Nguyen,
     Raghu & Kornblith (2021), ICLR.
     """
-    X, Z = _both_finite(X, Z)
     n = len(X)
     if n < 4:
         raise DataError(f"there are {n} images; the debiased CKA needs at least 4.")
@@ -232,17 +222,3 @@ def rdm_spearman(X: Float[np.ndarray, "n p"], Z: Float[np.ndarray, "n q"], seed:
     sample = np.random.RandomState(seed).permutation(len(X))[:_MAX_COMPARED]
     rows = np.sort(sample)
     return float(np.nan_to_num(spearman(model_rdm(X[rows]), model_rdm(Z[rows]))))
-
-
-def _both_finite(X: np.ndarray, Z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    return finite(X, "features before the transform"), finite(Z, "features after the transform")
-
-
-def _cosine_blocks(Z: Float[np.ndarray, "n p"]) -> Iterator[Float[np.ndarray, "b n"]]:
-    """Yield the cosines of some images to all, a block at a time; -inf of an image to itself."""
-    rows = unit_rows(finite(Z))
-    step = max(1, min(_MAX_BLOCK_ROWS, _MAX_BLOCK_ENTRIES // max(1, len(rows))))
-    for start in range(0, len(rows), step):
-        S = rows[start : start + step] @ rows.T
-        np.fill_diagonal(S[:, start:], -np.inf)
-        yield S
