@@ -16,7 +16,8 @@ Pairs = tuple[tuple[int, int], ...]
 _MAX_GRAM_OBJECTS = 20_000  # of more, the n × n matrix no longer fits: rows are multiplied in pairs
 _MAX_GRAM_ENTRIES_PER_PAIR = 64  # of more, most entries would not be read
 _CHUNK = 1 << 13  # answers
-_MAX_BLOCK_ENTRIES = 1 << 22  # 32 MB of cosines at a time
+_BLOCK_ENTRIES = 1 << 20  # cosines at a time: what is made of a block stays in the cache
+_MIN_BLOCK_ROWS = 64  # of fewer a product is slow
 _MIN_SPREAD = 1e-12  # of the mean square length of the rows
 _CHANCE_SLACK = 1e-6  # nats
 
@@ -78,7 +79,7 @@ def cosine_blocks(
     """
     Q = unit_rows(finite(queries))
     G = Q if gallery is None else unit_rows(finite(gallery))
-    step = max(1, _MAX_BLOCK_ENTRIES // max(1, len(G)))
+    step = max(_MIN_BLOCK_ROWS, _BLOCK_ENTRIES // max(1, len(G)))
     for start in range(0, len(Q), step):
         rows = slice(start, start + step)
         S = Q[rows] @ G.T

@@ -415,11 +415,11 @@ def compared(
         score = results[arm].scores[0]
         difference = units.minus(baseline_units)
         lowest, highest = CORRELATION if score.metric.startswith("spearman") else FRACTION
-        low, high = difference.interval((lowest - highest, highest - lowest))
+        value, low, high = difference.bounded((lowest - highest, highest - lowest))
         row = replace(
             score,
             metric=score.metric + DIFFERENCE,
-            value=difference.mean,
+            value=value,
             low=low,
             high=high,
             p=difference.p,

@@ -82,8 +82,9 @@ def structure(
     ParameterError
         k outside 1 … n - 1.
     """
-    (X,) = zeros_if_collapsed(finite(X, "features before the transform"))
-    (Z,) = zeros_if_collapsed(finite(Z, "features after the transform"))
+    X, Z = _both_finite(X, Z)
+    (X,) = zeros_if_collapsed(X)
+    (Z,) = zeros_if_collapsed(Z)
     units = Units(values=kept_by_image(X, Z, k))
     kept, low, high = units.estimate().bounded(FRACTION)
     return Structure(
@@ -103,7 +104,7 @@ def neighbours_kept(X: Float[np.ndarray, "n p"], Z: Float[np.ndarray, "n q"], k:
 
     With cosines it is also the mutual nearest-neighbour alignment of X and Z.
     """
-    return float(kept_by_image(X, Z, k).mean())
+    return float(kept_by_image(*_both_finite(X, Z), k).mean())
 
 
 def kept_by_image(
@@ -194,6 +195,7 @@ def cka(X: Float[np.ndarray, "n p"], Z: Float[np.ndarray, "n q"]) -> float:
     Kornblith, Norouzi, Lee & Hinton (2019), ICML; Song et al. (2012), JMLR 13:1393, Eq. 4; Nguyen,
     Raghu & Kornblith (2021), ICLR.
     """
+    X, Z = _both_finite(X, Z)
     n = len(X)
     if n < 4:
         raise DataError(f"there are {n} images; the debiased CKA needs at least 4.")
@@ -222,3 +224,7 @@ def rdm_spearman(X: Float[np.ndarray, "n p"], Z: Float[np.ndarray, "n q"], seed:
     sample = np.random.RandomState(seed).permutation(len(X))[:_MAX_COMPARED]
     rows = np.sort(sample)
     return float(np.nan_to_num(spearman(model_rdm(X[rows]), model_rdm(Z[rows]))))
+
+
+def _both_finite(X: np.ndarray, Z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    return finite(X, "features before the transform"), finite(Z, "features after the transform")
