@@ -120,8 +120,11 @@ def of_pairs(
 def choice(
     S: Float[np.ndarray, "t k"], tolerance: float | Float[np.ndarray, "t 1"]
 ) -> Float[np.ndarray, "t k"]:
-    """The share of the model's choice that each pair gets: 1/k if k are tied for the highest."""
-    is_highest = _is_highest(S, tolerance)
+    """The share of the model's choice that each pair gets: 1/k if k are tied for the highest.
+
+    Pairs within the tolerance (`pair_tolerance`) of the highest are tied with it.
+    """
+    is_highest = S.max(axis=1, keepdims=True) - tolerance <= S
     return is_highest / is_highest.sum(axis=1, keepdims=True)
 
 
@@ -131,28 +134,16 @@ def credit(
     """How right the model is on each answer, from 0 to 1, and which answers are ties.
 
     An answer earns the share of its pair, column 0, in the model's `choice`, so that a collapsed
-    model scores chance. Pairs within the tolerance (`pair_tolerance`) of the highest are tied with
-    it.
+    model scores chance.
     """
-    is_highest = _is_highest(S, tolerance)
-    n_tied = is_highest.sum(axis=1, dtype=np.int16)
-    return is_highest[:, 0] / n_tied, n_tied > 1
-
-
-def _is_highest(
-    S: Float[np.ndarray, "t k"], tolerance: float | Float[np.ndarray, "t 1"]
-) -> Bool[np.ndarray, "t k"]:
-    """Whether a pair has the highest similarity of its answer, or is tied for it."""
-    return S.max(axis=1, keepdims=True) - tolerance <= S
+    shares = choice(S, tolerance)
+    return shares[:, 0], shares.max(axis=1) < 1
 
 
 def choice_loss(S: Float[np.ndarray, "t k"]) -> Float[np.ndarray, " t"]:
     """-log softmax of the chosen pair's similarity, in nats, for each answer (log-sum-exp form)."""
     highest = S.max(axis=1)
-    total = np.zeros(len(S))
-    for column in S.T:
-        total += np.exp(column - highest)
-    return highest - S[:, 0] + np.log(total)
+    return highest - S[:, 0] + np.log(np.exp(S.T - highest).sum(axis=0))
 
 
 def pair_tolerance(Z: np.ndarray, similarity: str = "cosine") -> float:
@@ -188,9 +179,7 @@ def new_group(
     >>> new_group(np.array([3.0, 2.0, 2.0 - 1e-15, 1.0]), 1e-12).tolist()
     [True, True, False, True]
     """
-    new = np.ones(ordered.shape, dtype=bool)
-    new[..., 1:] = np.abs(np.diff(ordered, axis=-1)) > tolerance
-    return new
+    return np.abs(np.diff(ordered, axis=-1, prepend=np.inf)) > tolerance
 
 
 def snap_ties(values: Float[np.ndarray, " n"], tolerance: float) -> Float[np.ndarray, " n"]:
@@ -225,17 +214,16 @@ def at_chance(loss: float, chance: float) -> bool:
 
 
 def zeros_if_collapsed(*parts: Float[np.ndarray, "_ p"]) -> list[Float[np.ndarray, "_ p"]]:
-    """The rows of each part in float64; zeros where all parts together are one point.
+    """The rows of each part; zeros where all parts together are one point.
 
     All cosines of zeros tie, so that any ranking of them, ties shared, scores exactly chance. A
     CollapseWarning says so.
     """
-    rows = [np.asarray(part, dtype=np.float64) for part in parts]
-    if not is_collapsed(np.concatenate(rows)):
-        return rows
+    if not is_collapsed(np.concatenate(parts)):
+        return [*parts]
     warnings.warn(
         "collapse: all rows are one point; the scores are those of chance.",
         CollapseWarning,
         stacklevel=3,
     )
-    return [np.zeros_like(part) for part in rows]
+    return [np.zeros_like(part) for part in parts]
