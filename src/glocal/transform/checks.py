@@ -8,6 +8,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator
 from typing import Any
+from weakref import WeakSet
 
 import numpy as np
 from jaxtyping import Float
@@ -26,6 +27,7 @@ _MIN_COLUMNS = 4
 _MIN_COLUMN_MEAN = 1.5  # of a column that stands out, in standard deviations
 # of CLIP and a ViT on other images at least .81, of texts at most .39, of other networks .18
 _MIN_COLUMN_AGREEMENT = 0.5
+_warned: WeakSet[Any] = WeakSet()  # transforms about whose rows a warning was issued
 
 
 def row_statistics(X: Features | np.ndarray, std: float | None = None) -> dict[str, Any]:
@@ -70,7 +72,9 @@ def row_statistics(X: Features | np.ndarray, std: float | None = None) -> dict[s
 
 
 def check_rows(transform: Any, X: Any, *, normalize: bool = False) -> None:
-    """Warn where a transform does not fit the rows that it is to be applied to, from 2,000 of them.
+    """Warn where a transform does not fit the rows that it is to be applied to.
+
+    A sample is looked at: 2,000 rows of Features, 256 of an array.
 
     Parameters
     ----------
@@ -93,29 +97,26 @@ def check_rows(transform: Any, X: Any, *, normalize: bool = False) -> None:
         of another model or layer.
     """
     transform.check_shape(tuple((X.matrix if isinstance(X, Features) else X).shape))
-    _warn_of_differences(transform, X, normalize, _SAMPLE_ROWS, stacklevel=3)
+    _warn_of_differences(transform, X, normalize, stacklevel=3)
 
 
 def check_once(transform: Any, X: Any, normalize: bool) -> None:
-    """Warn as `check_rows`, of arrays and tensors from fewer rows, unless that was done before."""
-    if not transform.issued_warnings:
-        size = _SAMPLE_ROWS if isinstance(X, Features) else _SAMPLE_ROWS_OF_A_CALL
-        _warn_of_differences(transform, X, normalize, size, stacklevel=4)
+    """Warn as `check_rows`, unless a warning about rows of the transform was issued before."""
+    if transform not in _warned:
+        _warn_of_differences(transform, X, normalize, stacklevel=4)
 
 
 def check_zero_rows(transform: Any, X: Any, source: str, first: int) -> None:
     """Warn once of a row of zeros, which has no direction; rows are counted from `first`."""
-    if transform.issued_warnings:
-        return
-    is_zero = as_matrix((X == 0).all(1))
-    if is_zero.any():
-        row = first + int(np.flatnonzero(is_zero)[0])
-        sentence = (
-            f"{source} is 0 in every column of row {row}: a row of zeros has no direction, and all "
-            "such rows get the same result. Remove or recompute them."
+    rows = np.flatnonzero(as_matrix((X == 0).all(1)))
+    if len(rows) and transform not in _warned:
+        _warned.add(transform)
+        warnings.warn(
+            f"{source} is 0 in every column of row {first + rows[0]}: a row of zeros has no "
+            "direction, and all such rows get the same result. Remove or recompute them.",
+            DataWarning,
+            stacklevel=4,
         )
-        transform.issued_warnings.add(sentence)
-        warnings.warn(sentence, DataWarning, stacklevel=4)
 
 
 def scaled_to_length_1(X: np.ndarray) -> Float[np.ndarray, "n p"]:
@@ -125,25 +126,28 @@ def scaled_to_length_1(X: np.ndarray) -> Float[np.ndarray, "n p"]:
     return unit_rows(rows / np.where(largest > 0, largest, 1.0))
 
 
-def _warn_of_differences(
-    transform: Any, X: Any, normalize: bool, size: int, stacklevel: int
-) -> None:
-    """Warn of each difference in a sample of so many rows, and remember the transform."""
-    for sentence in _differences(transform, X, normalize, size):
-        transform.issued_warnings.add(sentence)
+def _warn_of_differences(transform: Any, X: Any, normalize: bool, stacklevel: int) -> None:
+    """Warn of each difference, and remember the transform."""
+    for sentence in _differences(transform, X, normalize):
+        _warned.add(transform)
         message = f"{sentence}. Its results will be wrong."
         warnings.warn(message, DataWarning, stacklevel=stacklevel)
 
 
-def _differences(transform: Any, X: Any, normalize: bool, size: int) -> Iterator[str]:
+def _differences(transform: Any, X: Any, normalize: bool) -> Iterator[str]:
     """How a sample of rows, and the network they are of, differ from those of the fit."""
-    rows = spaced_rows(X.matrix if isinstance(X, Features) else X, size)
+    network: dict[str, str] = {}
+    size = _SAMPLE_ROWS_OF_A_CALL
+    if isinstance(X, Features):
+        network = X.network
+        size = _SAMPLE_ROWS
+        X = X.matrix
+    rows = spaced_rows(X, size)
     with np.errstate(over="ignore", invalid="ignore"):  # of values near the end of float64
         difference = _length_difference(transform, rows, normalize)
         difference = difference or _value_difference(transform, rows, normalize)
     if difference is not None:
         yield difference
-    network = X.network if isinstance(X, Features) else {}
     source = transform.meta.get("source") or {}
     for name in ("model", "layer"):
         current = network.get(name)
