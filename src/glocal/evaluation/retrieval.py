@@ -5,7 +5,6 @@ from __future__ import annotations
 import warnings
 from dataclasses import dataclass, field
 from functools import partial
-from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float, Int, Shaped
@@ -159,16 +158,6 @@ def _result(
     )
 
 
-class _Ties(NamedTuple):
-    """The groups of tied rows of all queries, in one list."""
-
-    group: Int[np.ndarray, " rows"]  # of each row of each query
-    starts: Int[np.ndarray, " groups"]
-    sizes: Int[np.ndarray, " groups"]
-    n_relevant: Int[np.ndarray, " groups"]
-    n_before: Int[np.ndarray, " groups"]  # relevant rows of the query ahead of the group
-
-
 def _query_scores(
     S: Float[np.ndarray, "b m"],
     is_relevant: Bool[np.ndarray, "b m"],
@@ -177,58 +166,36 @@ def _query_scores(
 ) -> Float[np.ndarray, "b e"]:
     """Average precision of each query, then its hit at each rank, tied rows in random order.
 
-    Similarities are in falling order.
+    Similarities are in falling order. In a group of g tied rows, r of them relevant, position j
+    (from 0) is relevant with probability r/g, and then j (r - 1)/(g - 1) of those ahead of it in
+    the group are expected to be relevant:
+
+        AP = 1/R Σ over ranks t of P(relevant at t) · E[relevant up to t | relevant at t] / t.
+
+    With s places of a rank left to the group in which it ends, none of the group's rows in them is
+    relevant with probability C(g - r, s) / C(g, s).
 
     References
     ----------
     McSherry & Najork (2008), ECIR, Computing information retrieval performance measures efficiently
     in the presence of tied scores.
     """
-    starts = np.flatnonzero(new_group(S, tolerance))
-    sizes = np.diff(starts, append=S.size)
-    n_up_to = np.cumsum(is_relevant, axis=1).ravel()
-    ties = _Ties(
-        group=np.repeat(np.arange(len(starts)), sizes),
-        starts=starts,
-        sizes=sizes,
-        n_relevant=np.add.reduceat(is_relevant.ravel(), starts, dtype=np.int64),
-        n_before=n_up_to[starts] - is_relevant.ravel()[starts],
-    )
-    first_rows = np.arange(0, S.size, S.shape[1])
-    hits = [_hits(ties, first_rows + rank - 1) for rank in ranks]
-    return np.stack([_average_precision(ties, is_relevant), *hits], axis=1)
-
-
-def _average_precision(
-    ties: _Ties, is_relevant: Bool[np.ndarray, "b m"]
-) -> Float[np.ndarray, " b"]:
-    """AP = 1/R Σ over ranks t of P(relevant at t) · E[relevant up to t | relevant at t] / t.
-
-    In a group of g tied rows, r of them relevant, position j (from 0) is relevant with probability
-    r/g, and then j (r - 1)/(g - 1) of those ahead of it in the group are expected to be relevant.
-    """
-    group = ties.group
-    g = ties.sizes
-    r = ties.n_relevant
-    rows = np.arange(is_relevant.size)
-    j = rows - ties.starts[group]
-    n_ahead = j * (r - 1)[group] / np.maximum(g - 1, 1)[group]
-    t = rows % is_relevant.shape[1] + 1
-    terms = (r / g)[group] * (ties.n_before[group] + 1 + n_ahead) / t
-    R = np.maximum(is_relevant.sum(axis=1), 1)
-    return terms.reshape(is_relevant.shape).sum(axis=1) / R
-
-
-def _hits(ties: _Ties, last_rows: Int[np.ndarray, " b"]) -> Float[np.ndarray, " b"]:
-    """The probability of a relevant row up to the last row of a rank.
-
-    With s places of the rank left to the group in which it ends, none of the group's rows in them
-    is relevant with probability C(g - r, s) / C(g, s).
-    """
     from scipy.special import comb
 
-    group = ties.group[last_rows]
-    g = ties.sizes[group]
-    r = ties.n_relevant[group]
-    s = last_rows + 1 - ties.starts[group]
-    return 1 - (ties.n_before[group] == 0) * comb(g - r, s) / comb(g, s)
+    is_first = new_group(S, tolerance).ravel()
+    starts = np.flatnonzero(is_first)
+    group = np.cumsum(is_first) - 1  # of each row of each query
+    g = np.bincount(group)[group]
+    r = np.bincount(group, is_relevant.ravel())[group]
+    n_before = (np.cumsum(is_relevant, axis=1) - is_relevant).ravel()[starts][group]
+    rows = np.arange(S.size)
+    j = rows - starts[group]
+    t = rows % S.shape[1] + 1
+    terms = r / g * (n_before + 1 + j * (r - 1) / np.maximum(g - 1, 1)) / t
+    R = np.maximum(is_relevant.sum(axis=1), 1)
+    scores = [terms.reshape(S.shape).sum(axis=1) / R]
+    for rank in ranks:
+        ends = t == rank
+        s = j[ends] + 1
+        scores.append(1 - (n_before[ends] == 0) * comb((g - r)[ends], s) / comb(g[ends], s))
+    return np.stack(scores, axis=1)
