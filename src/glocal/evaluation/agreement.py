@@ -230,11 +230,7 @@ def _of_pairs(Z: np.ndarray, answers: Answers, similarity: str) -> Float[np.ndar
 
 def _agreeing(counts: Float[np.ndarray, "s k"]) -> Float[np.ndarray, " s"]:
     """How many answers to each question equal the majority of its other answers, ties shared."""
-    n_agreeing = np.zeros(len(counts))
-    for choice in range(counts.shape[1]):
-        others = counts.copy()
-        others[:, choice] -= 1
-        most = others.max(axis=1)
-        n_tied = (others == most[:, None]).sum(axis=1)
-        n_agreeing += counts[:, choice] * (others[:, choice] == most) / n_tied
-    return n_agreeing
+    others = counts[:, None] - np.eye(counts.shape[1])  # (questions, choice of one answer, choices)
+    is_most = others == others.max(axis=2, keepdims=True)
+    shares = is_most / is_most.sum(axis=2, keepdims=True)
+    return (counts * np.diagonal(shares, axis1=1, axis2=2)).sum(axis=1)

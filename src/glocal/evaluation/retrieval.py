@@ -106,8 +106,9 @@ def retrieval(
     for rows, S in cosine_blocks(queries, gallery):
         order = np.argsort(-S, axis=1, kind="stable")[:, :n_candidates]
         is_relevant = query_codes[rows, None] == gallery_codes[order]
-        sorted_S = np.take_along_axis(S, order, axis=1)
-        query_scores.append(_query_scores(sorted_S, is_relevant, tolerance, ranks))
+        query_scores.append(
+            _query_scores(np.take_along_axis(S, order, axis=1), is_relevant, tolerance, ranks)
+        )
     return _result(np.concatenate(query_scores)[is_scored], query_codes[is_scored], ranks)
 
 

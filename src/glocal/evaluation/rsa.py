@@ -188,13 +188,11 @@ def _rank_correlation(levels: Int[np.ndarray, "2 k"]) -> float:
     """Spearman's correlation of numbered values."""
     if not levels.size or not np.ptp(levels, axis=1).all():
         return np.nan
-    return float(np.corrcoef([_mean_ranks(level) for level in levels])[0, 1])
-
-
-def _mean_ranks(levels: Int[np.ndarray, " k"]) -> Float[np.ndarray, " k"]:
-    """The rank of each value, from 1, the mean rank of equal values; levels number the values."""
-    counts = np.bincount(levels)
-    return (np.cumsum(counts) - (counts - 1) / 2)[levels]
+    ranks = []
+    for level in levels:
+        counts = np.bincount(level)
+        ranks.append((np.cumsum(counts) - counts / 2)[level])  # equal values have their mean rank
+    return float(np.corrcoef(ranks)[0, 1])
 
 
 def noise_ceiling(human: Float[np.ndarray, "people pairs"]) -> tuple[float, float]:

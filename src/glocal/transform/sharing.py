@@ -403,11 +403,12 @@ def card(
         "model-index": _model_index(scores),
     }
     lines = [f"{key}: {json.dumps(value)}" for key, value in front.items() if value]  # JSON is YAML
-    rows = [f"| {name} | {_cell(value)} |" for name, value in facts.items() if value is not None]
     return _CARD.format(
         front="\n".join(lines),
         model=_cell(" / ".join(str(part) for part in (network, layer) if part)) or "features",
-        facts="\n".join(rows),
+        facts="\n".join(
+            f"| {name} | {_cell(value)} |" for name, value in facts.items() if value is not None
+        ),
         step=" Each row is scaled to length 1 first." if normalised else "",
         normalize=", normalize=True" if normalised else "",
         scaling="X = X / np.linalg.norm(X, axis=1, keepdims=True)\n" if normalised else "",
