@@ -12,6 +12,8 @@ from glocal.errors import CollapseWarning, DataError, ParameterError
 
 SIMILARITIES = ("cosine", "dot")
 Pairs = tuple[tuple[int, int], ...]
+Embedding = Float[np.ndarray, "n _"]
+"""Features before or after a transform, (n, p): a row for each object or image."""
 
 _MAX_GRAM_OBJECTS = 20_000  # of more, the n × n matrix no longer fits: rows are multiplied in pairs
 _MAX_GRAM_ENTRIES_PER_PAIR = 64  # of more, most entries would not be read
@@ -196,13 +198,13 @@ def snap_ties(values: Float[np.ndarray, " n"], tolerance: float) -> Float[np.nda
     return equalized
 
 
-def one_point(rows: Float[np.ndarray, "n p"]) -> bool:
+def one_point(rows: Embedding) -> bool:
     """Whether rows differ by rounding alone: mean_i ‖z_i - z̄‖² ≤ 1e-12 · mean_i ‖z_i‖²."""
     centred = rows - rows.mean(axis=0)
     return float(np.vdot(centred, centred)) <= _MIN_SPREAD * float(np.vdot(rows, rows))
 
 
-def is_collapsed(Z: Float[np.ndarray, "n p"]) -> bool:
+def is_collapsed(Z: Embedding) -> bool:
     """Whether all rows are one point, or all point one way: cosines have nothing to compare."""
     Z = np.asarray(Z, dtype=np.float64)
     return one_point(Z) or one_point(unit_rows(Z))

@@ -13,7 +13,7 @@ from glocal.data.answers import Answers
 from glocal.data.features import Features
 from glocal.errors import DataError, ParameterError
 from glocal.evaluation.structure import neighbours
-from glocal.similarity import is_collapsed, of_pairs, pair_tolerance, unit_rows
+from glocal.similarity import Embedding, is_collapsed, of_pairs, pair_tolerance, unit_rows
 from glocal.transform.record import value_at
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from glocal.transform import LinearTransform
 
-Part = tuple[np.ndarray, Answers]
+Part = tuple[Embedding, Answers]
 """An embedding Z of all objects, and the answers that are compared with it."""
 SHOWN_NEIGHBOURS = 6
 MIN_STABILITY = 0.8
@@ -35,7 +35,7 @@ _SPARE_AXES = 4  # of a fold beyond those it is compared with: its order may dif
 
 def axes(
     transform: LinearTransform,
-    features: Features | Float[np.ndarray, "n p"],
+    features: Features | Embedding,
     n: int = 5,
     *,
     folds: Sequence[LinearTransform] = (),
@@ -131,8 +131,8 @@ def axes(
 
 def _stability(
     vectors: Float[np.ndarray, "n k"],
-    X: Float[np.ndarray, "n p"],
-    folds: Sequence[Float[np.ndarray, "n q"]],
+    X: Embedding,
+    folds: Sequence[Embedding],
 ) -> Float[np.ndarray, " k"]:
     """The smallest correlation of each axis with the most similar one of a fold, NaN for none."""
     k = vectors.shape[1]
@@ -145,8 +145,8 @@ def _stability(
 
 
 def chance_level(
-    Z: Float[np.ndarray, "n q"],
-    folds: Sequence[Float[np.ndarray, "n q"]],
+    Z: Embedding,
+    folds: Sequence[Embedding],
     fractions: Sequence[float],
 ) -> float:
     """The change of a share that the choice of the answers explains.
@@ -181,7 +181,7 @@ def _recorded_chance(transform: LinearTransform) -> float | None:
     return None
 
 
-def _centred(rows: Float[np.ndarray, "n p"]) -> Float[np.ndarray, "n p"]:
+def _centred(rows: Embedding) -> Float[np.ndarray, "n p"]:
     """Rows of length 1, centred over the objects, of norm 1 together; zeros if all are one."""
     unit = unit_rows(np.asarray(rows, dtype=np.float64))
     if is_collapsed(unit):
@@ -191,7 +191,7 @@ def _centred(rows: Float[np.ndarray, "n p"]) -> Float[np.ndarray, "n p"]:
 
 
 def _changes(
-    Z: Float[np.ndarray, "n q"], X: Float[np.ndarray, "n p"], n: int
+    Z: Embedding, X: Embedding, n: int
 ) -> tuple[Float[np.ndarray, " k"], Float[np.ndarray, "n k"]]:
     """Eigenvalues and eigenvectors of ZZᵀ - XXᵀ: the n largest, then the n smallest.
 
@@ -250,7 +250,7 @@ def _support(pairs: Int[np.ndarray, "m 2"], answers: Answers, n: int) -> Float[n
 
 def change_record(
     table: pd.DataFrame | None,
-    X: Float[np.ndarray, "n p"],
+    X: Embedding,
     parts: Sequence[Part],
     heldout: bool | None,
 ) -> dict[str, Any]:
@@ -276,7 +276,7 @@ def change_record(
 
 
 def confirmed(
-    X: Float[np.ndarray, "n p"], parts: Sequence[Part], k: int = SHOWN_NEIGHBOURS
+    X: Embedding, parts: Sequence[Part], k: int = SHOWN_NEIGHBOURS
 ) -> dict[str, list[float]]:
     """What people say of ``lost`` pairs, which are no longer neighbours, and of ``gained`` ones.
 
@@ -303,7 +303,7 @@ def is_among(
     return among
 
 
-def flips(X: Float[np.ndarray, "n p"], parts: Sequence[Part], n: int = 4) -> dict[str, Any]:
+def flips(X: Embedding, parts: Sequence[Part], n: int = 4) -> dict[str, Any]:
     """Answers that became right, and those that became wrong.
 
     Returns
@@ -329,7 +329,7 @@ def flips(X: Float[np.ndarray, "n p"], parts: Sequence[Part], n: int = 4) -> dic
     return {"counts": counts, **examples}
 
 
-def _margins(Z: Float[np.ndarray, "n q"], answers: Answers) -> Float[np.ndarray, " t"]:
+def _margins(Z: Embedding, answers: Answers) -> Float[np.ndarray, " t"]:
     """By how much the chosen pair is more similar than the others; at most 0 for a tie."""
     S = of_pairs(Z, answers.objects, answers.pairs)
     return S[:, 0] - S[:, 1:].max(axis=1) - pair_tolerance(Z)

@@ -13,7 +13,7 @@ from glocal.data.rdm import check_rdms
 from glocal.errors import CollapseWarning, DataError, ParameterError
 from glocal.evaluation.intervals import CORRELATION, Units
 from glocal.results import PEOPLE, Score
-from glocal.similarity import finite, one_point, pair_tolerance, snap_ties, unit_rows
+from glocal.similarity import Embedding, finite, one_point, pair_tolerance, snap_ties, unit_rows
 
 KERNELS = ("cosine", "correlation", "dot")
 _MAX_GROUPS = 50  # of more objects some are left out together: the error hardly changes
@@ -52,9 +52,7 @@ class RSA:
         )
 
 
-def rsa(
-    Z: Float[np.ndarray, "n p"], rdms: Float[np.ndarray, "*people n n"], *, kernel: str = "cosine"
-) -> RSA:
+def rsa(Z: Embedding, rdms: Float[np.ndarray, "*people n n"], *, kernel: str = "cosine") -> RSA:
     """Correlate the dissimilarities of an embedding with people's.
 
     Pairs are the upper triangle; a pair of NaN is left out for that person. A correlation over
@@ -147,7 +145,7 @@ def _jackknife(
     return correlation + (groups - 1) * (without.mean() - without)
 
 
-def model_rdm(Z: Float[np.ndarray, "n p"], kernel: str = "cosine") -> Float[np.ndarray, " pairs"]:
+def model_rdm(Z: Embedding, kernel: str = "cosine") -> Float[np.ndarray, " pairs"]:
     """1 - similarity of every pair of rows.
 
     It is the upper triangle, row by row, as scipy's `squareform` takes it. The similarity is the

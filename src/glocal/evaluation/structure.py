@@ -14,6 +14,7 @@ from glocal.evaluation.intervals import FRACTION, Units
 from glocal.evaluation.rsa import model_rdm, spearman
 from glocal.results import Score
 from glocal.similarity import (
+    Embedding,
     cosine_blocks,
     finite,
     is_collapsed,
@@ -57,9 +58,7 @@ class Structure:
         )
 
 
-def structure(
-    X: Float[np.ndarray, "n p"], Z: Float[np.ndarray, "n q"], *, k: int = 10, seed: int = 42
-) -> Structure:
+def structure(X: Embedding, Z: Embedding, *, k: int = 10, seed: int = 42) -> Structure:
     """Measure how a transform changes local and global structure.
 
     The measures are `neighbours_kept`, `cka` and `rdm_spearman`. Where one side is a single point
@@ -99,7 +98,7 @@ def structure(
     )
 
 
-def neighbours_kept(X: Float[np.ndarray, "n p"], Z: Float[np.ndarray, "n q"], k: int = 10) -> float:
+def neighbours_kept(X: Embedding, Z: Embedding, k: int = 10) -> float:
     """The mean of `kept_by_image`.
 
     With cosines it is also the mutual nearest-neighbour alignment of X and Z.
@@ -108,8 +107,8 @@ def neighbours_kept(X: Float[np.ndarray, "n p"], Z: Float[np.ndarray, "n q"], k:
 
 
 def kept_by_image(
-    X: Float[np.ndarray, "n p"],
-    Z: Float[np.ndarray, "n q"],
+    X: Embedding,
+    Z: Embedding,
     k: int = 10,
     *,
     before: csr_array | None = None,
@@ -144,7 +143,7 @@ def kept_by_image(
     return kept
 
 
-def neighbourhoods(Z: Float[np.ndarray, "n p"], k: int = 10) -> csr_array:
+def neighbourhoods(Z: Embedding, k: int = 10) -> csr_array:
     """P_k(j | i): the probability that j is among the k nearest to i, ties in random order.
 
     (n, n), sparse. It is 1 or 0, and s / t for each of the t images that are tied for the last s
@@ -172,13 +171,13 @@ def neighbourhoods(Z: Float[np.ndarray, "n p"], k: int = 10) -> csr_array:
     return vstack(blocks, format="csr")
 
 
-def neighbours(Z: Float[np.ndarray, "n p"], k: int = 10) -> Int[np.ndarray, "n k"]:
+def neighbours(Z: Embedding, k: int = 10) -> Int[np.ndarray, "n k"]:
     """The k nearest rows of every row, nearest first, for pictures."""
     orders = [np.argsort(-S, axis=1, kind="stable") for _, S in cosine_blocks(Z)]
     return np.concatenate(orders)[:, :k]
 
 
-def cka(X: Float[np.ndarray, "n p"], Z: Float[np.ndarray, "n q"]) -> float:
+def cka(X: Embedding, Z: Embedding) -> float:
     """Debiased linear CKA.
 
         CKA = HSIC(X, Z) / √(HSIC(X, X) HSIC(Z, Z)),
@@ -205,7 +204,7 @@ def cka(X: Float[np.ndarray, "n p"], Z: Float[np.ndarray, "n q"]) -> float:
     return _hsic(X, Z) / scale**0.5 if scale > 0 else 0.0
 
 
-def _hsic(X: Float[np.ndarray, "n p"], Z: Float[np.ndarray, "n q"]) -> float:
+def _hsic(X: Embedding, Z: Embedding) -> float:
     """The term of `cka`, of centred columns."""
     n = len(X)
     a = np.square(X).sum(axis=1)
@@ -216,7 +215,7 @@ def _hsic(X: Float[np.ndarray, "n p"], Z: Float[np.ndarray, "n q"]) -> float:
     return float(products + K.sum() * L.sum() / ((n - 1) * (n - 2)) - 2 / (n - 2) * (K @ L))
 
 
-def rdm_spearman(X: Float[np.ndarray, "n p"], Z: Float[np.ndarray, "n q"], seed: int = 42) -> float:
+def rdm_spearman(X: Embedding, Z: Embedding, seed: int = 42) -> float:
     """Spearman correlation of the cosines of all pairs before and after.
 
     Of more than 2000 images a sample drawn with the seed is compared. 0 if one side is constant.

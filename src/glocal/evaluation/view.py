@@ -16,7 +16,7 @@ from glocal.evaluation.change import pair_support
 from glocal.evaluation.structure import neighbours
 from glocal.files import PathLike, read_npz, reading, write_npz
 from glocal.results import to_json
-from glocal.similarity import is_collapsed, one_point, unit_rows
+from glocal.similarity import Embedding, is_collapsed, one_point, unit_rows
 
 _NEIGHBOURS = 10
 _FIX = "Delete it and run again what wrote it."
@@ -71,7 +71,7 @@ class View:
 
 
 def object_view(
-    Z: Float[np.ndarray, "n p"],
+    Z: Embedding,
     names: Sequence[str],
     *,
     categories: Sequence[str] | None = None,
@@ -100,7 +100,7 @@ def object_view(
 
 
 def object_map(
-    Z: Float[np.ndarray, "n p"], onto: Float[np.ndarray, "n 2"] | None = None
+    Z: Embedding, onto: Float[np.ndarray, "n 2"] | None = None
 ) -> Float[np.ndarray, "n 2"]:
     """The rows of length 1 on their two leading principal axes.
 
