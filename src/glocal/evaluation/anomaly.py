@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float, Int, Shaped
@@ -60,12 +60,8 @@ class Anomaly:
         )
 
 
-class _Task(NamedTuple):
-    """One detection: the k largest cosines of its test images, and which of them are anomalies."""
-
-    name: int | str
-    similarities: Float[np.ndarray, "m k"]
-    anomalous: Bool[np.ndarray, " m"]
+_Task = tuple[Float[np.ndarray, "m k"], Bool[np.ndarray, " m"]]
+"""One detection: the k largest cosines of its test images, and which of them are anomalies."""
 
 
 def anomaly(
@@ -168,10 +164,10 @@ def anomaly(
         is_tested = ~np.isin(tested.classes, np.concatenate(halves))
     nearest = _nearest(shown.X[is_shown], codes[is_shown], classes, tested.X, k)
     if mode == "leave-one-out":
-        tasks = _leave_one_out(classes, nearest, test_codes)
+        tasks = _leave_one_out(nearest, test_codes)
     else:
-        tasks = _one_vs_rest(classes, nearest, test_codes, is_tested)
-    return _scored(list(tasks), mode, k, *tested.X.shape)
+        tasks = _one_vs_rest(nearest, test_codes, is_tested)
+    return _scored(dict(zip(classes.tolist(), tasks, strict=True)), mode, k, *tested.X.shape)
 
 
 def anomaly_against(
@@ -186,16 +182,13 @@ def anomaly_against(
     The test images of the first data set are normal. Score, errors and result are those of
     `anomaly`; there is one task, named "all", without an interval.
     """
-    train = finite(train, SIDES[0])
     test = finite(test, SIDES[1])
     anomalies = finite(anomalies, "anomalies")
-    check_columns(train, test, SIDES)
-    check_columns(train, anomalies, (SIDES[0], "anomalies"))
+    check_columns(test, anomalies, (SIDES[1], "anomalies"))
     images = np.concatenate([test, anomalies])
-    codes = np.zeros(len(train), dtype=np.int64)
-    nearest = _nearest(train, codes, np.array(["all"]), images, k)
-    task = _Task("all", nearest[:, 0], np.arange(len(images)) >= len(test))
-    return _scored([task], "against", k, *images.shape)
+    labels = np.repeat(["all", "anomalies"], [len(test), len(anomalies)])
+    result = anomaly(train, np.repeat(["all"], len(train)), images, labels, k=k)
+    return replace(result, mode="against")
 
 
 def detection(
@@ -216,33 +209,31 @@ def detection(
 
 
 def _one_vs_rest(
-    classes: np.ndarray,
     nearest: Float[np.ndarray, "m c k"],
     test_codes: Int[np.ndarray, " m"],
     is_tested: Bool[np.ndarray, " m"],
 ) -> Iterator[_Task]:
     """Each class against all others; normal images that are not tested are left out."""
-    for c, name in enumerate(classes.tolist()):
+    for c in range(nearest.shape[1]):
         anomalous = test_codes != c
         used = is_tested | anomalous
-        yield _Task(name, nearest[used, c], anomalous[used])
+        yield nearest[used, c], anomalous[used]
 
 
 def _leave_one_out(
-    classes: np.ndarray, nearest: Float[np.ndarray, "m c k"], test_codes: Int[np.ndarray, " m"]
+    nearest: Float[np.ndarray, "m c k"], test_codes: Int[np.ndarray, " m"]
 ) -> Iterator[_Task]:
     """All classes but one against it.
 
     The k nearest images of all classes but one are among the 2k nearest of all.
     """
-    k = nearest.shape[2]
-    cosines = nearest.reshape(len(nearest), -1)  # (m, c k)
+    n, n_classes, k = nearest.shape
+    cosines = nearest.reshape(n, -1)  # (m, c k)
     candidates = np.argsort(-cosines, axis=1)[:, : 2 * k]
     cosines = np.take_along_axis(cosines, candidates, axis=1)
-    for c, name in enumerate(classes.tolist()):
+    for c in range(n_classes):
         others = np.where(candidates // k == c, -np.inf, cosines)
-        anomalous = (test_codes == c) | (test_codes < 0)
-        yield _Task(name, np.sort(others, axis=1)[:, -k:], anomalous)
+        yield np.sort(others, axis=1)[:, -k:], (test_codes == c) | (test_codes < 0)
 
 
 def _first_half(superclass: object, subclasses: np.ndarray) -> np.ndarray:
@@ -276,11 +267,11 @@ def _nearest(
     return np.concatenate(blocks)
 
 
-def _scored(tasks: list[_Task], mode: str, k: int, n: int, p: int) -> Anomaly:
+def _scored(tasks: dict[int | str, _Task], mode: str, k: int, n: int, p: int) -> Anomaly:
     """The result of the tasks that have normal and anomalous test images."""
     metrics = []
     rows = []
-    for name, similarities, anomalous in tasks:
+    for name, (similarities, anomalous) in tasks.items():
         if anomalous.any() and not anomalous.all():
             score = -snap_ties(similarities.mean(axis=1), tie_tolerance(p))
             metrics.append(detection(anomalous, score))
