@@ -344,13 +344,12 @@ def _sums_pair_by_pair(
     from scipy.sparse import csr_array
 
     t, m = answers.shape
-    places = (np.repeat(np.arange(t), m), answers.ravel())
-    incidence = csr_array((np.ones(t * m, dtype=np.float32), places))  # (answers, objects)
+    row_starts = np.arange(0, t * m + 1, m)
+    incidence = csr_array((np.ones(t * m, bool), answers.ravel(), row_starts))  # (answers, objects)
     sums = np.zeros(len(values))
     for start in range(0, t, _BLOCK):
         block = slice(start, start + _BLOCK)
-        shared = incidence[block] @ incidence.T  # (block, answers): how many objects they share
-        shared.data[:] = 1.0
+        shared = incidence[block] @ incidence.T  # (block, answers): whether they share an object
         sums += np.einsum("vt,tv->v", values[:, block], shared @ values.T)
     return sums
 

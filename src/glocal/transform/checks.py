@@ -144,8 +144,7 @@ def _differences(transform: Any, X: Any, normalize: bool) -> Iterator[str]:
         X = X.matrix
     rows = spaced_rows(X, size)
     with np.errstate(over="ignore", invalid="ignore"):  # of values near the end of float64
-        difference = _length_difference(transform, rows, normalize)
-        difference = difference or _value_difference(transform, rows, normalize)
+        difference = next(_row_differences(transform, rows, normalize), None)
     if difference is not None:
         yield difference
     source = transform.meta.get("source") or {}
@@ -156,54 +155,44 @@ def _differences(transform: Any, X: Any, normalize: bool) -> Iterator[str]:
             yield f"the features are of {name} {current}; the transform was fitted on {fitted}"
 
 
-def _length_difference(transform: Any, rows: np.ndarray, normalize: bool) -> str | None:
-    """A difference in the length of rows."""
-    fitted = transform.meta.get("rows")
+def _row_differences(transform: Any, rows: np.ndarray, normalize: bool) -> Iterator[str]:
+    """Differences in the length of rows, in their scale, and in the columns that stand out."""
+    fitted = transform.meta.get("rows") or {}
     lengths = np.linalg.norm(rows, axis=1)
     lengths = lengths[lengths > 0]
-    if not fitted or not len(lengths):
-        return None
     is_unit = normalize or _are_unit(lengths)
-    if fitted["normalised"] and not is_unit:
-        return (
+    if len(lengths) and fitted.get("normalised", is_unit) and not is_unit:
+        yield (
             f"the rows have length {lengths.mean():.3g} and the transform was fitted on rows of "
             "length 1: divide each row by its length, as `normalize=True` does"
         )
-    if is_unit and not fitted["normalised"]:
-        return (
+    if len(lengths) and is_unit and not fitted.get("normalised", is_unit):
+        yield (
             "the rows have length 1 and the transform was fitted on rows of length "
             f"{fitted['mean_length']:.3g}"
         )
-    return None
-
-
-def _value_difference(transform: Any, rows: np.ndarray, normalize: bool) -> str | None:
-    """A difference in the mean, the standard deviation or the columns that stand out."""
     if len(rows) < _MIN_ROWS:
-        return None
+        return
     raw = scaled_to_length_1(rows) if normalize else rows
     standardized = transform.standardization(raw, "float64")
-    recorded_rows = transform.meta.get("rows") or {}
-    spread = recorded_rows.get("spread", 1.0)
+    spread = fitted.get("spread", 1.0)
     mean = float(standardized.mean()) / spread
     std = float(standardized.std()) / spread
     if not is_of_scale(mean, std):
-        return (
+        yield (
             f"standardized by the transform the rows have mean {mean:.3g} and std {std:.3g}, not "
             "about 0 and 1: they are of another network or layer than it was fitted on, or were "
             "scaled or normalized"
         )
-    recorded = recorded_rows.get("columns") or {}
-    columns = [int(column) for column in recorded]
-    fitted_means = np.array([*recorded.values()])
-    means = standardized[:, columns].mean(axis=0)
+    columns = fitted.get("columns") or {}
+    numbers = [int(column) for column in columns]
+    fitted_means = np.array([*columns.values()])
+    means = standardized[:, numbers].mean(axis=0)
     if columns and means @ fitted_means < _MIN_COLUMN_AGREEMENT * fitted_means @ fitted_means:
-        return (
-            f"the columns that stand out in the rows of the fit "
-            f"({', '.join(map(str, columns[:4]))}, …) do not in these: they are of another network "
-            "or layer, or of texts in place of images"
+        yield (
+            f"the columns that stand out in the rows of the fit ({', '.join([*columns][:4])}, …) "
+            "do not in these: they are of another network or layer, or of texts in place of images"
         )
-    return None
 
 
 def _are_unit(lengths: np.ndarray) -> bool:

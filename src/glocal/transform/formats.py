@@ -58,8 +58,11 @@ def save(transform: Any, path: PathLike) -> None:
         raise ParameterError(f"transform file {path} must end in {' or '.join(ENDINGS)}.")
     record = to_json({"format": FORMAT, **transform.meta})
     W = transform.weights
-    arrays = {"weights": W if W.dtype == np.float16 else W.astype(np.float32)}
-    arrays |= {"mean": np.float64(transform.mean), "std": np.float64(transform.std)}
+    arrays = {
+        "weights": W if W.dtype == np.float16 else W.astype(np.float32),
+        "mean": np.float64(transform.mean),
+        "std": np.float64(transform.std),
+    }
     if transform.bias is not None:
         arrays["bias"] = transform.bias.astype(np.float32)
     with atomic_write(path) as stream:
