@@ -160,8 +160,8 @@ def chance_level(
     """
     Z = _centred(Z)
     levels = [0.0]
-    for fold, fraction in zip(map(_centred, folds), fractions, strict=True):
-        gains, _ = _changes(Z, fold, 1)
+    for fold, fraction in zip(folds, fractions, strict=True):
+        gains, _ = _changes(Z, _centred(fold), 1)
         levels.append(float(np.abs(gains).max(initial=0.0)) / (1 / fraction - 1) ** 0.5)
     return max(levels)
 

@@ -87,12 +87,12 @@ def object_view(
     >>> [view.names[i] for i in view.neighbours[0]]
     ['dog', 'car']
     """
-    onto = None if baseline is None else baseline.positions.astype(np.float64)
     nearest = neighbours(Z, min(_NEIGHBOURS, len(Z) - 1))
+    positions = object_map(Z, None if baseline is None else baseline.positions)
     return View(
         names=tuple(names),
         categories=None if categories is None else tuple(categories),
-        positions=object_map(Z, onto).astype(np.float32),
+        positions=positions.astype(np.float32),
         neighbours=nearest,
         meta={**(meta or {}), "collapsed": is_collapsed(Z)},
         support=None if answers is None else pair_support(nearest, answers),
@@ -118,7 +118,7 @@ def object_map(
         positions /= np.sqrt(np.square(positions).sum(axis=1).mean())
     if onto is None:
         return positions
-    rotation, _ = orthogonal_procrustes(positions, onto)
+    rotation, _ = orthogonal_procrustes(positions, onto.astype(np.float64))
     return positions @ rotation
 
 
