@@ -283,15 +283,7 @@ def logistic(X: Float[np.ndarray, "n p"], y: Int[np.ndarray, " n"], k: int) -> S
         warnings.simplefilter("ignore", FutureWarning)
         model.fit((X - mean) @ V, y)
 
-    def scores(Z: np.ndarray) -> Float[np.ndarray, "m k"]:
-        decisions: np.ndarray = model.decision_function((Z - mean) @ V)
-        if k > 2:
-            return decisions
-        return np.stack(
-            [-decisions, decisions], axis=1
-        )  # of two classes the second alone is scored
-
-    return scores
+    return lambda Z: model.predict_proba((Z - mean) @ V)
 
 
 def ncm(X: Float[np.ndarray, "n p"], y: Int[np.ndarray, " n"], k: int) -> Scorer:
