@@ -130,9 +130,7 @@ def axes(
 
 
 def _stability(
-    vectors: Float[np.ndarray, "n k"],
-    X: Embedding,
-    folds: Sequence[Embedding],
+    vectors: Float[np.ndarray, "n k"], X: Embedding, folds: Sequence[Embedding]
 ) -> Float[np.ndarray, " k"]:
     """The smallest correlation of each axis with the most similar one of a fold, NaN for none."""
     k = vectors.shape[1]
@@ -144,11 +142,7 @@ def _stability(
     return stability
 
 
-def chance_level(
-    Z: Embedding,
-    folds: Sequence[Embedding],
-    fractions: Sequence[float],
-) -> float:
+def chance_level(Z: Embedding, folds: Sequence[Embedding], fractions: Sequence[float]) -> float:
     """The change of a share that the choice of the answers explains.
 
         max over folds f of |largest eigenvalue of K - K_f| / √(1/φ_f - 1)

@@ -124,11 +124,11 @@ def few_shot(
             "`leave_out_shots` is for training and test images that are the same, but their rows "
             "or labels differ. Leave it out, or give one side twice."
         )
+    episodes = draw_episodes(train.classes, shots, draws, seed, train.superclasses)
     classes, codes = np.unique(train.superclasses, return_inverse=True)
     truth = _truth(classes, test.superclasses)
     n_right = np.zeros((draws, len(classes)))
     n_tested = np.zeros((draws, len(classes)))  # images of each class
-    episodes = draw_episodes(train.classes, shots, draws, seed, train.superclasses)
     for draw, rows in enumerate(episodes):
         scorer = PROBES[probe](train.X[rows], codes[rows], len(classes))
         if superclasses is not None:
