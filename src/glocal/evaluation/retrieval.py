@@ -90,24 +90,26 @@ def retrieval(
     queries = finite(queries, "queries")
     if (gallery is None) != (gallery_labels is None):
         raise ParameterError("`gallery` and `gallery_labels` go together: give both, or neither.")
-    n_self = 0
-    if gallery is None or gallery_labels is None:
-        n_self = 1
-        (queries,) = zeros_if_collapsed(queries)
-        gallery_codes = query_codes = _codes(queries, query_labels, queries, query_labels)[0]
-    else:
-        (gallery,) = zeros_if_collapsed(finite(gallery, "gallery rows"))
-        query_codes, gallery_codes = _codes(queries, query_labels, gallery, gallery_labels)
+    candidates = queries if gallery is None else finite(gallery, "gallery rows")
+    if gallery_labels is None:
+        gallery_labels = query_labels
+    query_codes, gallery_codes = _codes(queries, query_labels, candidates, gallery_labels)
+    n_self = int(gallery is None)
     is_scored = _has_relevant_row(query_codes, gallery_codes, n_self)
-    n_candidates = len(gallery_codes) - n_self
+    n_candidates = len(candidates) - n_self
     ranks = [rank for rank in RANKS if rank < n_candidates]
-    tolerance = tie_tolerance(queries.shape[1])
+    (candidates,) = zeros_if_collapsed(candidates)
+    blocks = cosine_blocks(queries, candidates) if n_self == 0 else cosine_blocks(candidates)
     query_scores = []
-    for rows, S in cosine_blocks(queries, gallery):
+    for rows, S in blocks:
         order = np.argsort(-S, axis=1, kind="stable")[:, :n_candidates]
-        is_relevant = query_codes[rows, None] == gallery_codes[order]
         query_scores.append(
-            _query_scores(np.take_along_axis(S, order, axis=1), is_relevant, tolerance, ranks)
+            _query_scores(
+                np.take_along_axis(S, order, axis=1),
+                query_codes[rows, None] == gallery_codes[order],
+                tie_tolerance(queries.shape[1]),
+                ranks,
+            )
         )
     return _result(np.concatenate(query_scores)[is_scored], query_codes[is_scored], ranks)
 

@@ -38,17 +38,13 @@ class _Flips(BaseModel):
 
 
 class _Change(BaseModel):
+    """What a page reads of the `meta` of a view: a file may come from anybody."""
+
     axes: list[_Axis] = []
     chance: float | None = None
     flips: _Flips | None = None
     confirmed: dict[Literal["lost", "gained"], tuple[float, float]] = {}
     heldout: bool | None = None
-
-
-class _Meta(BaseModel):
-    """What a page reads of a view's `meta`: a file may come from anybody."""
-
-    change: _Change = _Change()
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -141,7 +137,7 @@ def load_view(path: PathLike) -> View:
     with reading(path, "view", _FIX):
         text = json.loads(str(arrays["text"]))
         categories = text["categories"]
-        flips = _Meta.model_validate(text["meta"]).change.flips
+        flips = _Change.model_validate(text["meta"].get("change", {})).flips
         for answer in [*flips.better, *flips.worse] if flips is not None else ():
             if not 0 <= min(answer) <= max(answer) < len(text["names"]):
                 raise ValueError("an answer names an object that it does not have")

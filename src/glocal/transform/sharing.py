@@ -34,19 +34,18 @@ _TAGS = ["representational-alignment", "human-similarity", "odd-one-out", "featu
 class _CardScore(NamedTuple):
     """A score that a card states, if the record has it.
 
-    `part` is the part of the record, `key` that of the score in it, `spread` those of its standard
-    error, or of both ends of its interval; `metric` is its type in the model-index.
+    `part` is the part of the record, `keys` those of the score in it and of its standard error, or
+    of both ends of its interval; `metric` is its type in the model-index.
     """
 
     name: str
     part: str
-    key: str
-    spread: tuple[str, ...] = ()
+    keys: tuple[str, ...]
     metric: str | None = None
 
     def numbers(self, record: dict[str, Any]) -> list[float]:
         """The score and its spread, or the score alone; nothing if the record has none."""
-        numbers = [value_at(record, f"{self.part}.{key}") for key in (self.key, *self.spread)]
+        numbers = [value_at(record, f"{self.part}.{key}") for key in self.keys]
         return list(takewhile(lambda number: isinstance(number, float), numbers))
 
 
@@ -56,37 +55,33 @@ _SCORES = [
     _CardScore(
         "agreement on held-out answers",
         "fit.holdout.heldout",
-        "accuracy_cosine",
-        ("low", "high"),
+        ("accuracy_cosine", "low", "high"),
         "accuracy",
     ),
-    _CardScore("the same without the transform", "fit.holdout.heldout", "original_accuracy_cosine"),
+    _CardScore(
+        "the same without the transform", "fit.holdout.heldout", ("original_accuracy_cosine",)
+    ),
     _CardScore(
         "neighbours kept of held-out images",
         "fit.holdout.heldout",
+        ("neighbours_kept",),
         "neighbours_kept",
-        metric="neighbours_kept",
     ),
-    _CardScore("agreement, mean over folds", "sweep.best", "accuracy_cosine", metric="accuracy"),
+    _CardScore("agreement, mean over folds", "sweep.best", ("accuracy_cosine",), "accuracy"),
     _CardScore(
-        "neighbours kept, mean over folds",
-        "sweep.best",
-        "neighbours_kept",
-        metric="neighbours_kept",
+        "neighbours kept, mean over folds", "sweep.best", ("neighbours_kept",), "neighbours_kept"
     ),
     _CardScore(
         "agreement on held-out answers, cross-fitted",
         "fit.keep.expected",
-        "agreement",
-        ("agreement_error",),
+        ("agreement", "agreement_error"),
         "accuracy",
     ),
-    _CardScore("the same without the transform, cross-fitted", "fit.keep", "original"),
+    _CardScore("the same without the transform, cross-fitted", "fit.keep", ("original",)),
     _CardScore(
         "neighbours kept of held-out images, cross-fitted",
         "fit.keep.expected",
-        "kept",
-        ("kept_error",),
+        ("kept", "kept_error"),
         "neighbours_kept",
     ),
 ]
