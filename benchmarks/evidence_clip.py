@@ -436,7 +436,8 @@ def estimate(scores: Cell, base: Cell | None = None) -> Estimate:
         parts.append((float(draws.var(ddof=1)) / n_draws, n_draws - 1))
     variance = sum(part for part, _ in parts)
     spread = sum(part**2 / freedom for part, freedom in parts)
-    return Estimate.of(float(draws.mean()), variance, variance**2 / spread if spread else 0.0, 1.0)
+    freedom = variance**2 / spread if spread else 0.0
+    return Estimate.of(float(draws.mean()), variance, freedom, np.ones(1))  # scores are at most 1
 
 
 def study() -> tuple[list[dict[str, Any]], float]:
