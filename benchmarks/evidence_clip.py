@@ -43,7 +43,6 @@ from glocal.data.world import simulated_answers
 from glocal.evaluation.few_shot import (
     PROBES,
     draw_episodes,
-    draw_superclass_episodes,
     shared_credit,
 )
 from glocal.evaluation.intervals import Estimate, holm
@@ -307,7 +306,7 @@ def few_shot_cell(
     if members is None:
         episodes = draw_episodes(codes, shots, n_draws)
     else:
-        episodes = draw_superclass_episodes(members, codes, shots, n_draws)
+        episodes = draw_episodes(members, shots, n_draws, superclasses=codes)
     for draw, shown in enumerate(episodes):
         tested = ~np.isin(groups, groups[shown])
         credit = shared_credit(PROBES[probe](Z[shown], codes[shown], k)(Z), codes)
@@ -447,7 +446,8 @@ def estimate(scores: Cell, base: Cell | None = None) -> Estimate:
         parts.append((float(draws.var(ddof=1)) / n_draws, n_draws - 1))
     variance = sum(part for part, _ in parts)
     spread = sum(part**2 / freedom for part, freedom in parts)
-    return Estimate.of(float(draws.mean()), variance, variance**2 / spread if spread else 0.0, 1.0)
+    freedom = variance**2 / spread if spread else 0.0
+    return Estimate.of(float(draws.mean()), variance, freedom, np.ones(1))  # scores are at most 1
 
 
 def study() -> tuple[list[dict[str, Any]], float]:

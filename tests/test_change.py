@@ -9,7 +9,7 @@ import glocal
 from glocal import Answers, Arm, Exact, Features, FitData, LinearTransform
 from glocal.data.world import simulated_world
 from glocal.errors import DataError, ParameterError
-from glocal.evaluation.change import axes, confirmed, flips, pair_support
+from glocal.evaluation.change import axes, chance_level, confirmed, flips, pair_support
 from glocal.transform import reduced
 
 
@@ -34,10 +34,10 @@ def test_planted_directions_are_recovered(n):
     objects at the ends are those at the ends of the directions, for few objects and for many.
     """
     X, Q, transform = planted(n)
-    table = axes(transform, X, 1, damped=1)
-    assert table["factor"][0] > 1.5
-    assert table["factor"][1] < 0.8
-    for number, direction in enumerate(Q.T[:2]):
+    table = axes(transform, X, 2)
+    assert table["factor"].max() > 1.5
+    assert table["factor"].min() < 0.8
+    for number, direction in ((0, Q[:, 0]), (len(table) - 1, Q[:, 1])):
         position = X @ direction / np.linalg.norm(X, axis=1)
         low, high = (
             [int(name.split()[1]) for name in table[end][number]] for end in ("low", "high")
@@ -50,7 +50,7 @@ def test_planted_directions_are_recovered(n):
 def test_shares_are_of_all_differences_and_do_not_overlap():
     """All axes together hold all differences before and after, and the gains fall in order."""
     X, _, transform = planted(40)
-    table = axes(transform, X, 40, damped=40)
+    table = axes(transform, X, 40)
     gains = (table["after"] - table["before"]).to_numpy()
     assert gains.sum() == pytest.approx(0, abs=1e-9)
     assert (table["after"].sum(), table["before"].sum()) == pytest.approx((1, 1), abs=1e-9)
@@ -116,7 +116,10 @@ def test_an_axis_stands_above_chance_by_the_folds():
         parts = [data, *(data.fold(k, 3).data for k in range(3))]
         transform, *folds = (_recorded(part) for part in parts)
         tables.append(axes(transform, world.objects, folds=folds))
-        assert tables[-1].attrs["chance"] > 0
+        embeddings = [fold(world.objects.matrix) for fold in folds]
+        fractions = [len(part.answers) / len(answers) for part in parts[1:]]
+        chance = chance_level(transform(world.objects.matrix), embeddings, fractions)
+        assert tables[-1].attrs["chance"] == pytest.approx(chance)
     assert tables[0]["stability"][0] > 0.9
     assert not len(tables[1])
 
@@ -132,10 +135,10 @@ def test_an_axis_that_folds_do_not_share_is_unsure():
     has quite other axes raises the level of chance above it.
     """
     X, _, transform = planted()
-    alike = axes(transform, X, 1, damped=0, folds=[transform, transform.at_strength(0.9)])
+    alike = axes(transform, X, 1, folds=[transform, transform.at_strength(0.9)])
     assert alike["stability"][0] > 0.99
-    assert not len(axes(transform, X, 1, damped=0, folds=[planted(seed=5)[2]]))
-    assert np.isnan(axes(transform, X, 1, damped=0)["stability"][0])
+    assert not len(axes(transform, X, 1, folds=[planted(seed=5)[2]]))
+    assert np.isnan(axes(transform, X, 1)["stability"][0])
 
 
 def test_an_identity_a_collapse_and_the_same_object_have_no_axes():

@@ -5,6 +5,7 @@ import itertools
 import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression, LogisticRegressionCV
+from sklearn.model_selection import check_cv
 from sklearn.neighbors import KNeighborsClassifier, NearestCentroid
 
 from glocal.data.features import Features
@@ -13,7 +14,6 @@ from glocal.evaluation.few_shot import (
     PROBES,
     STRENGTHS,
     draw_episodes,
-    draw_superclass_episodes,
     few_shot,
     shared_credit,
 )
@@ -94,7 +94,8 @@ def test_there_are_as_many_folds_as_shots_up_to_five(shots, folds, monkeypatch):
 
     class Spy(LogisticRegressionCV):
         def fit(self, X, y):
-            counts.extend(np.bincount(y[heldout], minlength=6) for _, heldout in self.cv.split())
+            folds = check_cv(self.cv, y, classifier=True).split(X, y)
+            counts.extend(np.bincount(y[heldout], minlength=6) for _, heldout in folds)
             return super().fit(X, y)
 
     monkeypatch.setattr("sklearn.linear_model.LogisticRegressionCV", Spy)
@@ -226,7 +227,7 @@ def test_superclasses_are_tested_on_classes_that_gave_no_shots():
     y = y[rows]
     superclasses = np.array([superclass_of[name] for name in y])
     is_b = (superclasses == "b").astype(int)
-    draws = draw_superclass_episodes(y, superclasses, shots=2, draws=4)
+    draws = draw_episodes(y, 2, 4, superclasses=superclasses)
     for shown, accuracy in zip(draws, score.per_draw, strict=True):
         giving = np.unique(y[shown])
         assert sorted(superclass_of[name] for name in giving) == ["a", "b"]
@@ -235,7 +236,7 @@ def test_superclasses_are_tested_on_classes_that_gave_no_shots():
         assert np.mean(predicted == is_b[tested]) == pytest.approx(accuracy)
     assert len(np.unique(y[draws])) > 2
     assert (score.n, score.chance) == (32, 0.5)
-    fewer = draw_superclass_episodes(y, superclasses, shots=1, draws=2)
+    fewer = draw_episodes(y, 1, 2, superclasses=superclasses)
     assert all(set(few) < set(many) for few, many in zip(fewer, draws, strict=False))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -11,10 +12,14 @@ from glocal.errors import CollapseWarning, DataError, ParameterError
 
 SIMILARITIES = ("cosine", "dot")
 Pairs = tuple[tuple[int, int], ...]
+Embedding = Float[np.ndarray, "n _"]
+"""Features before or after a transform, (n, p): a row for each object or image."""
 
 _MAX_GRAM_OBJECTS = 20_000  # of more, the n × n matrix no longer fits: rows are multiplied in pairs
 _MAX_GRAM_ENTRIES_PER_PAIR = 64  # of more, most entries would not be read
 _CHUNK = 1 << 13  # answers
+_BLOCK_ENTRIES = 1 << 20  # cosines at a time: what is made of a block stays in the cache
+_MIN_BLOCK_ROWS = 64  # of fewer a product is slow
 _MIN_SPREAD = 1e-12  # of the mean square length of the rows
 _CHANCE_SLACK = 1e-6  # nats
 
@@ -66,6 +71,25 @@ def unit_rows(Z: Float[np.ndarray, "n p"]) -> Float[np.ndarray, "n p"]:
     return scaled
 
 
+def cosine_blocks(
+    queries: Float[np.ndarray, "m p"], gallery: Float[np.ndarray, "n p"] | None = None
+) -> Iterator[tuple[slice, Float[np.ndarray, "b n"]]]:
+    """Yield some rows of the queries and their cosines with the gallery, a block at a time.
+
+    Without a gallery the rows are compared with each other, and the cosine of a row with itself is
+    -inf.
+    """
+    Q = unit_rows(finite(queries))
+    G = Q if gallery is None else unit_rows(finite(gallery))
+    step = max(_MIN_BLOCK_ROWS, _BLOCK_ENTRIES // max(1, len(G)))
+    for start in range(0, len(Q), step):
+        rows = slice(start, start + step)
+        S = Q[rows] @ G.T
+        if gallery is None:
+            np.fill_diagonal(S[:, start:], -np.inf)
+        yield rows, S
+
+
 def of_pairs(
     Z: np.ndarray, objects: Int[np.ndarray, "t m"], pairs: Pairs, similarity: str = "cosine"
 ) -> Float[np.ndarray, "t k"]:
@@ -95,9 +119,14 @@ def of_pairs(
     return S.T
 
 
-def choice(S: Float[np.ndarray, "t k"], tolerance: float) -> Float[np.ndarray, "t k"]:
-    """The share of the model's choice that each pair gets: 1/k if k are tied for the highest."""
-    is_highest = _is_highest(S, tolerance)
+def choice(
+    S: Float[np.ndarray, "t k"], tolerance: float | Float[np.ndarray, "t 1"]
+) -> Float[np.ndarray, "t k"]:
+    """The share of the model's choice that each pair gets: 1/k if k are tied for the highest.
+
+    Pairs within the tolerance (`pair_tolerance`) of the highest are tied with it.
+    """
+    is_highest = S.max(axis=1, keepdims=True) - tolerance <= S
     return is_highest / is_highest.sum(axis=1, keepdims=True)
 
 
@@ -107,26 +136,16 @@ def credit(
     """How right the model is on each answer, from 0 to 1, and which answers are ties.
 
     An answer earns the share of its pair, column 0, in the model's `choice`, so that a collapsed
-    model scores chance. Pairs within the tolerance (`pair_tolerance`) of the highest are tied with
-    it.
+    model scores chance.
     """
-    is_highest = _is_highest(S, tolerance)
-    n_tied = is_highest.sum(axis=1, dtype=np.int16)
-    return is_highest[:, 0] / n_tied, n_tied > 1
-
-
-def _is_highest(S: Float[np.ndarray, "t k"], tolerance: float) -> Bool[np.ndarray, "t k"]:
-    """Whether a pair has the highest similarity of its answer, or is tied for it."""
-    return S.max(axis=1, keepdims=True) - tolerance <= S
+    shares = choice(S, tolerance)
+    return shares[:, 0], shares.max(axis=1) < 1
 
 
 def choice_loss(S: Float[np.ndarray, "t k"]) -> Float[np.ndarray, " t"]:
     """-log softmax of the chosen pair's similarity, in nats, for each answer (log-sum-exp form)."""
     highest = S.max(axis=1)
-    total = np.zeros(len(S))
-    for column in S.T:
-        total += np.exp(column - highest)
-    return highest - S[:, 0] + np.log(total)
+    return highest - S[:, 0] + np.log(np.exp(S.T - highest).sum(axis=0))
 
 
 def pair_tolerance(Z: np.ndarray, similarity: str = "cosine") -> float:
@@ -162,9 +181,7 @@ def new_group(
     >>> new_group(np.array([3.0, 2.0, 2.0 - 1e-15, 1.0]), 1e-12).tolist()
     [True, True, False, True]
     """
-    new = np.ones(ordered.shape, dtype=bool)
-    new[..., 1:] = np.abs(np.diff(ordered, axis=-1)) > tolerance
-    return new
+    return np.abs(np.diff(ordered, axis=-1, prepend=np.inf)) > tolerance
 
 
 def snap_ties(values: Float[np.ndarray, " n"], tolerance: float) -> Float[np.ndarray, " n"]:
@@ -181,13 +198,13 @@ def snap_ties(values: Float[np.ndarray, " n"], tolerance: float) -> Float[np.nda
     return equalized
 
 
-def one_point(rows: Float[np.ndarray, "n p"]) -> bool:
+def one_point(rows: Embedding) -> bool:
     """Whether rows differ by rounding alone: mean_i ‖z_i - z̄‖² ≤ 1e-12 · mean_i ‖z_i‖²."""
     centred = rows - rows.mean(axis=0)
     return float(np.vdot(centred, centred)) <= _MIN_SPREAD * float(np.vdot(rows, rows))
 
 
-def is_collapsed(Z: Float[np.ndarray, "n p"]) -> bool:
+def is_collapsed(Z: Embedding) -> bool:
     """Whether all rows are one point, or all point one way: cosines have nothing to compare."""
     Z = np.asarray(Z, dtype=np.float64)
     return one_point(Z) or one_point(unit_rows(Z))
@@ -199,17 +216,16 @@ def at_chance(loss: float, chance: float) -> bool:
 
 
 def zeros_if_collapsed(*parts: Float[np.ndarray, "_ p"]) -> list[Float[np.ndarray, "_ p"]]:
-    """The rows of each part in float64; zeros where all parts together are one point.
+    """The rows of each part; zeros where all parts together are one point.
 
     All cosines of zeros tie, so that any ranking of them, ties shared, scores exactly chance. A
     CollapseWarning says so.
     """
-    rows = [np.asarray(part, dtype=np.float64) for part in parts]
-    if not is_collapsed(np.concatenate(rows)):
-        return rows
+    if not is_collapsed(np.concatenate(parts)):
+        return [*parts]
     warnings.warn(
         "collapse: all rows are one point; the scores are those of chance.",
         CollapseWarning,
         stacklevel=3,
     )
-    return [np.zeros_like(part) for part in rows]
+    return [np.zeros_like(part) for part in parts]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 from jaxtyping import Float
@@ -12,7 +13,7 @@ from jaxtyping import Float
 from glocal.data.answers import Answers
 from glocal.data.people import tally
 from glocal.errors import DataError, DataWarning
-from glocal.evaluation.intervals import FRACTION, Estimate, KeptResult, Units, compared
+from glocal.evaluation.intervals import FRACTION, Bounded, KeptResult, Units, compared
 from glocal.results import PEOPLE, Score
 from glocal.similarity import choice_loss, credit, finite, of_pairs, pair_tolerance
 
@@ -20,8 +21,6 @@ MIN_ANSWERS = 30
 """With fewer answers a share of them says little: their agreement comes with a warning."""
 MIN_REPEATED_SHARE = 0.1
 """With a smaller share of answers to repeated questions there is no ceiling to state."""
-_MIN_ANSWERS_TO_SAMPLE = 1_000_000  # with more, a sample tells first whether questions are repeated
-_SAMPLED_PART = 64  # one question in so many is in the sample
 
 
 @dataclass(frozen=True)
@@ -49,11 +48,11 @@ class OddOneOut:
     @property
     def scores(self) -> tuple[Score, ...]:
         """Accuracy, loss and tie rate, and the bounds of people."""
-        metric = f"accuracy_{self.similarity}"
+        score = partial(Score, "odd-one-out", n=self.n)
         scores = (
-            Score("odd-one-out", metric, self.accuracy, self.low, self.high, self.n),
-            Score("odd-one-out", "loss", self.loss, n=self.n),
-            Score("odd-one-out", f"tie_rate_{self.similarity}", self.tie_rate, n=self.n),
+            score(f"accuracy_{self.similarity}", self.accuracy, self.low, self.high),
+            score("loss", self.loss),
+            score(f"tie_rate_{self.similarity}", self.tie_rate),
         )
         return scores if self.ceiling is None else scores + self.ceiling.scores
 
@@ -142,11 +141,8 @@ def heldout_rows(credits: Mapping[str, Float[np.ndarray, " t"]], heldout: Answer
     results = {}
     for arm, arm_credits in credits.items():
         units = credit_units(arm_credits, heldout)
-        estimate = units.estimate()
-        low, high = estimate.interval(FRACTION)
-        score = Score(
-            "odd-one-out", "accuracy_cosine", estimate.mean, low, high, len(heldout), "heldout"
-        )
+        bounded = units.estimate().bounded(FRACTION)
+        score = Score("odd-one-out", "accuracy_cosine", *bounded, len(heldout), "heldout")
         results[arm] = KeptResult((score,), units)
     first, *others = results
     return compared(results, [(arm, first) for arm in others])
@@ -164,21 +160,18 @@ class Ceiling:
     objects. `units` hold the majority share of each question.
     """
 
-    majority: tuple[float, float | None, float | None]
-    leave_one_out: tuple[float, float | None, float | None]
+    majority: Bounded
+    leave_one_out: Bounded
     n_answers: int
     units: Units = field(repr=False, compare=False)
 
     @property
     def scores(self) -> tuple[Score, ...]:
         """Both bounds, of people themselves."""
-        bounds = {
-            "ceiling_majority": self.majority,
-            "ceiling_leave_one_out": self.leave_one_out,
-        }
-        return tuple(
-            Score("odd-one-out", metric, *bound, self.n_answers, transform=PEOPLE)
-            for metric, bound in bounds.items()
+        score = partial(Score, "odd-one-out", n=self.n_answers, transform=PEOPLE)
+        return (
+            score("ceiling_majority", *self.majority),
+            score("ceiling_leave_one_out", *self.leave_one_out),
         )
 
 
@@ -203,8 +196,6 @@ def ceiling(answers: Answers, *, least: float = 0.0) -> Ceiling | None:
     """
     if not len(answers) or (answers.weights is not None and (answers.weights % 1).any()):
         return None
-    if least and _are_clearly_unrepeated(answers, least):
-        return None
     questions, counts = tally(answers)  # (questions, objects), (questions, choices)
     is_repeated = counts.sum(axis=1) >= 2
     if not is_repeated.any() or counts[is_repeated].sum() < least * counts.sum():
@@ -217,27 +208,11 @@ def ceiling(answers: Answers, *, least: float = 0.0) -> Ceiling | None:
         values=_agreeing(counts) / n_answers, answers=questions, weights=n_answers
     )
     return Ceiling(
-        _bound(majority.estimate()),
-        _bound(leave_one_out.estimate()),
+        majority.estimate().bounded(FRACTION),
+        leave_one_out.estimate().bounded(FRACTION),
         int(n_answers.sum()),
         majority,
     )
-
-
-def _are_clearly_unrepeated(answers: Answers, least: float) -> bool:
-    """Whether a sample of very many answers has not half of the repeated ones that are needed."""
-    if len(answers) <= _MIN_ANSWERS_TO_SAMPLE:
-        return False
-    # the answers to a question have one sum of objects
-    sample = answers.select(answers.objects.sum(axis=1) % _SAMPLED_PART == 0)
-    if not len(sample):
-        return False
-    times = tally(sample)[1].sum(axis=1)
-    return bool(times[times >= 2].sum() < least / 2 * times.sum())
-
-
-def _bound(estimate: Estimate) -> tuple[float, float | None, float | None]:
-    return estimate.mean, *estimate.interval(FRACTION)
 
 
 def credit_units(credits: Float[np.ndarray, " t"], answers: Answers) -> Units:
@@ -256,11 +231,7 @@ def _of_pairs(Z: np.ndarray, answers: Answers, similarity: str) -> Float[np.ndar
 
 def _agreeing(counts: Float[np.ndarray, "s k"]) -> Float[np.ndarray, " s"]:
     """How many answers to each question equal the majority of its other answers, ties shared."""
-    n_agreeing = np.zeros(len(counts))
-    for choice in range(counts.shape[1]):
-        others = counts.copy()
-        others[:, choice] -= 1
-        most = others.max(axis=1)
-        n_tied = (others == most[:, None]).sum(axis=1)
-        n_agreeing += counts[:, choice] * (others[:, choice] == most) / n_tied
-    return n_agreeing
+    others = counts[:, None] - np.eye(counts.shape[1])  # (questions, choice of one answer, choices)
+    is_most = others == others.max(axis=2, keepdims=True)
+    shares = is_most / is_most.sum(axis=2, keepdims=True)
+    return (counts * np.diagonal(shares, axis1=1, axis2=2)).sum(axis=1)

@@ -4,21 +4,28 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float, Int, Shaped
 
-from glocal.data.labels import Members, check_columns, check_sides, positions
+from glocal.data.labels import check_columns, check_sides, positions
 from glocal.errors import DataError, DataWarning, ParameterError
+from glocal.evaluation.few_shot import SIDES, labelled_sides
 from glocal.evaluation.intervals import FRACTION, Units
 from glocal.results import Score
-from glocal.similarity import finite, snap_ties, tie_tolerance, unit_rows, zeros_if_collapsed
+from glocal.similarity import (
+    cosine_blocks,
+    finite,
+    snap_ties,
+    tie_tolerance,
+    zeros_if_collapsed,
+)
 
 METRICS = ("auroc", "aupr", "fpr95")
 MODES = ("one-vs-rest", "leave-one-out", "shift")
-_SIDES = ("training images", "test images")
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -45,20 +52,16 @@ class Anomaly:
     @property
     def scores(self) -> tuple[Score, ...]:
         """The three means over classes."""
-        settings = {"mode": self.mode, "k": self.k}
+        score = partial(Score, "anomaly", n=self.n, settings={"mode": self.mode, "k": self.k})
         return (
-            Score("anomaly", "auroc", self.auroc, self.low, self.high, self.n, settings=settings),
-            Score("anomaly", "aupr", self.aupr, n=self.n, settings=settings),
-            Score("anomaly", "fpr95", self.fpr95, n=self.n, settings=settings),
+            score("auroc", self.auroc, self.low, self.high),
+            score("aupr", self.aupr),
+            score("fpr95", self.fpr95),
         )
 
 
-class _Task(NamedTuple):
-    """One detection: the k largest cosines of its test images, and which of them are anomalies."""
-
-    name: int | str
-    similarities: Float[np.ndarray, "m k"]
-    anomalous: Bool[np.ndarray, " m"]
+_Task = tuple[Float[np.ndarray, "m k"], Bool[np.ndarray, " m"]]
+"""One detection: the k largest cosines of its test images, and which of them are anomalies."""
 
 
 def anomaly(
@@ -132,9 +135,6 @@ def anomaly(
     """
     if mode not in MODES:
         raise ParameterError(f"`mode` is {mode!r}; allowed are {', '.join(MODES)}.")
-    train = finite(train, _SIDES[0])
-    test = finite(test, _SIDES[1])
-    train_labels, test_labels = check_sides(train, train_labels, test, test_labels, _SIDES)
     if superclasses is not None:
         if mode == "leave-one-out" or train_subclasses is not None or test_subclasses is not None:
             raise ParameterError(
@@ -142,28 +142,32 @@ def anomaly(
                 "are the subclasses. Leave the other out."
             )
         mode = "shift"
-        members = Members.of(train, train_labels, superclasses, "training")
-        train, train_labels, train_subclasses = members
-        test, test_labels, test_subclasses = Members.of(test, test_labels, superclasses, "test")
-    classes, train_codes = np.unique(train_labels, return_inverse=True)
-    test_codes = positions(classes, test_labels)  # -1 of a class without training image
-    is_tested = np.ones(len(test), dtype=bool)
-    if mode == "shift":
+    shown, tested = labelled_sides(train, train_labels, test, test_labels, superclasses)
+    if mode == "shift" and superclasses is None:
         if train_subclasses is None or test_subclasses is None:
             raise ParameterError(
                 "`mode='shift'` needs the subclasses of both sides: give `train_subclasses` and "
                 "`test_subclasses`."
             )
-        subclasses = check_sides(train, train_subclasses, test, test_subclasses, _SIDES)
-        is_trained, is_tested = _shifted(classes, train_codes, *subclasses)
-        train = train[is_trained]
-        train_codes = train_codes[is_trained]
-    nearest = _nearest(train, train_codes, classes, test, k)
+        train_subclasses, test_subclasses = check_sides(
+            train, train_subclasses, test, test_subclasses, SIDES
+        )
+        shown = shown._replace(classes=train_subclasses)
+        tested = tested._replace(classes=test_subclasses)
+    classes, codes = np.unique(shown.superclasses, return_inverse=True)
+    test_codes = positions(classes, tested.superclasses)  # -1 of a class without training image
+    is_shown = np.ones(len(codes), dtype=bool)
+    is_tested = np.ones(len(test_codes), dtype=bool)
+    if mode == "shift":
+        halves = [_first_half(name, shown.classes[codes == c]) for c, name in enumerate(classes)]
+        is_shown = np.isin(shown.classes, np.concatenate(halves))
+        is_tested = ~np.isin(tested.classes, np.concatenate(halves))
+    nearest = _nearest(shown.X[is_shown], codes[is_shown], classes, tested.X, k)
     if mode == "leave-one-out":
-        tasks = _leave_one_out(classes, nearest, test_codes)
+        tasks = _leave_one_out(nearest, test_codes)
     else:
-        tasks = _one_vs_rest(classes, nearest, test_codes, is_tested)
-    return _scored(list(tasks), mode, k, len(test), train.shape[1])
+        tasks = _one_vs_rest(nearest, test_codes, is_tested)
+    return _scored(dict(zip(classes.tolist(), tasks, strict=True)), mode, k, *tested.X.shape)
 
 
 def anomaly_against(
@@ -178,17 +182,13 @@ def anomaly_against(
     The test images of the first data set are normal. Score, errors and result are those of
     `anomaly`; there is one task, named "all", without an interval.
     """
-    train = finite(train, _SIDES[0])
-    test = finite(test, _SIDES[1])
+    test = finite(test, SIDES[1])
     anomalies = finite(anomalies, "anomalies")
-    check_columns(train, test, _SIDES)
-    check_columns(train, anomalies, ("training images", "anomalies"))
+    check_columns(test, anomalies, (SIDES[1], "anomalies"))
     images = np.concatenate([test, anomalies])
-    anomalous = np.repeat([False, True], [len(test), len(anomalies)])
-    codes = np.zeros(len(train), dtype=np.int64)
-    nearest = _nearest(train, codes, np.array(["all"]), images, k)
-    task = _Task("all", nearest[:, 0], anomalous)
-    return _scored([task], "against", k, len(images), train.shape[1])
+    labels = np.repeat(["all", "anomalies"], [len(test), len(anomalies)])
+    result = anomaly(train, np.repeat(["all"], len(train)), images, labels, k=k)
+    return replace(result, mode="against")
 
 
 def detection(
@@ -200,60 +200,40 @@ def detection(
     in random order within ties (the ROC curve is linear there). Equal scores give 1/2, the share of
     anomalies, and 0.95.
     """
-    from sklearn.metrics import auc, roc_curve
+    from sklearn.metrics import auc, average_precision_score, roc_curve
 
     false_rate, true_rate, _ = roc_curve(anomalous, score, drop_intermediate=False)
-    true = true_rate * anomalous.sum()
-    flagged = true + false_rate * (~anomalous).sum()
-    precision = true[1:] / flagged[1:]
-    aupr = np.diff(true_rate) @ precision
     fpr95 = np.interp(0.95 - 1e-12, true_rate, false_rate)  # the lowest where the curve is flat
+    aupr = average_precision_score(anomalous, score)
     return float(auc(false_rate, true_rate)), float(aupr), float(fpr95)
 
 
 def _one_vs_rest(
-    classes: np.ndarray,
     nearest: Float[np.ndarray, "m c k"],
     test_codes: Int[np.ndarray, " m"],
     is_tested: Bool[np.ndarray, " m"],
 ) -> Iterator[_Task]:
     """Each class against all others; normal images that are not tested are left out."""
-    for c, name in enumerate(classes.tolist()):
+    for c in range(nearest.shape[1]):
         anomalous = test_codes != c
         used = is_tested | anomalous
-        yield _Task(name, nearest[used, c], anomalous[used])
+        yield nearest[used, c], anomalous[used]
 
 
 def _leave_one_out(
-    classes: np.ndarray, nearest: Float[np.ndarray, "m c k"], test_codes: Int[np.ndarray, " m"]
+    nearest: Float[np.ndarray, "m c k"], test_codes: Int[np.ndarray, " m"]
 ) -> Iterator[_Task]:
     """All classes but one against it.
 
     The k nearest images of all classes but one are among the 2k nearest of all.
     """
-    k = nearest.shape[2]
-    cosines = nearest.reshape(len(nearest), -1)  # (m, c k)
-    n_candidates = min(2 * k, cosines.shape[1])
-    candidates = np.argpartition(-cosines, n_candidates - 1, axis=1)[:, : 2 * k]
-    for c, name in enumerate(classes.tolist()):
-        others = np.take_along_axis(cosines, candidates, axis=1)
-        others = np.where(candidates // k == c, -np.inf, others)
-        anomalous = (test_codes == c) | (test_codes < 0)
-        yield _Task(name, np.sort(others, axis=1)[:, -k:], anomalous)
-
-
-def _shifted(
-    classes: np.ndarray,
-    train_codes: Int[np.ndarray, " n"],
-    train_subclasses: np.ndarray,
-    test_subclasses: np.ndarray,
-) -> tuple[Bool[np.ndarray, " n"], Bool[np.ndarray, " m"]]:
-    """Which training images are of the first half of the subclasses, which test images are not."""
-    halves = [
-        _first_half(name, train_subclasses[train_codes == c]) for c, name in enumerate(classes)
-    ]
-    trained = np.concatenate(halves)
-    return np.isin(train_subclasses, trained), ~np.isin(test_subclasses, trained)
+    n, n_classes, k = nearest.shape
+    cosines = nearest.reshape(n, -1)  # (m, c k)
+    candidates = np.argsort(-cosines, axis=1)[:, : 2 * k]
+    cosines = np.take_along_axis(cosines, candidates, axis=1)
+    for c in range(n_classes):
+        others = np.where(candidates // k == c, -np.inf, cosines)
+        yield np.sort(others, axis=1)[:, -k:], (test_codes == c) | (test_codes < 0)
 
 
 def _first_half(superclass: object, subclasses: np.ndarray) -> np.ndarray:
@@ -270,8 +250,6 @@ def _nearest(
     train: np.ndarray, codes: Int[np.ndarray, " n"], classes: np.ndarray, test: np.ndarray, k: int
 ) -> Float[np.ndarray, "m c k"]:
     """The k largest cosines of every test image with the training images of each class."""
-    from sklearn.neighbors import NearestNeighbors
-
     if k < 1:
         raise ParameterError(f"`k={k}` is not allowed: it must be an integer of at least 1.")
     sizes = np.bincount(codes)
@@ -281,42 +259,24 @@ def _nearest(
             f"`k={k}`. Lower `k`, add images, or leave that class out."
         )
     train, test = zeros_if_collapsed(train, test)
-    gallery = _directions(train, 0)
-    queries = _directions(test, 1)
-    cosines = []
-    for c in range(len(sizes)):
-        search = NearestNeighbors(n_neighbors=k, algorithm="brute").fit(gallery[codes == c])
-        distances, _ = search.kneighbors(queries)
-        cosines.append(1 - distances**2 / 2)
-    return np.stack(cosines, axis=1)
+    gallery = train[np.argsort(codes, kind="stable")]
+    blocks = []
+    for _, S in cosine_blocks(test, gallery):
+        by_class = np.split(S, np.cumsum(sizes)[:-1], axis=1)
+        blocks.append(np.stack([np.partition(part, -k, axis=1)[:, -k:] for part in by_class], 1))
+    return np.concatenate(blocks)
 
 
-def _directions(rows: Float[np.ndarray, "n p"], side: int) -> Float[np.ndarray, "n q"]:
-    """Rows of length 1 whose distances d give the cosines 1 - d²/2; those of a row of zeros are 0.
-
-    A row of zeros points along an axis of its own, another one for each of the two sides: it is at
-    a right angle to all rows of the other side.
-    """
-    axes = np.zeros((len(rows), 2))
-    axes[:, side] = ~rows.any(axis=1)
-    return np.concatenate([unit_rows(rows), axes], axis=1)
-
-
-def _scored(tasks: list[_Task], mode: str, k: int, n: int, p: int) -> Anomaly:
+def _scored(tasks: dict[int | str, _Task], mode: str, k: int, n: int, p: int) -> Anomaly:
     """The result of the tasks that have normal and anomalous test images."""
+    metrics = []
     rows = []
-    for task in tasks:
-        if task.anomalous.any() and not task.anomalous.all():
-            score = -snap_ties(task.similarities.mean(axis=1), tie_tolerance(p))
-            metrics = zip(METRICS, detection(task.anomalous, score), strict=True)
-            rows.append(
-                {
-                    "class": task.name,
-                    **dict(metrics),
-                    "normal": int((~task.anomalous).sum()),
-                    "anomalous": int(task.anomalous.sum()),
-                }
-            )
+    for name, (similarities, anomalous) in tasks.items():
+        if anomalous.any() and not anomalous.all():
+            score = -snap_ties(similarities.mean(axis=1), tie_tolerance(p))
+            metrics.append(detection(anomalous, score))
+            counts = {"normal": int((~anomalous).sum()), "anomalous": int(anomalous.sum())}
+            rows.append({"class": name, **dict(zip(METRICS, metrics[-1], strict=True)), **counts})
     if not rows:
         raise DataError(
             "no class has both normal and anomalous test images; there is nothing to detect."
@@ -328,12 +288,13 @@ def _scored(tasks: list[_Task], mode: str, k: int, n: int, p: int) -> Anomaly:
             DataWarning,
             stacklevel=3,
         )
+    auroc, aupr, fpr95 = np.mean(metrics, axis=0).tolist()
     units = Units(values=np.array([row["auroc"] for row in rows]))
     low, high = units.estimate().interval(FRACTION)
     return Anomaly(
-        auroc=_mean(rows, "auroc"),
-        aupr=_mean(rows, "aupr"),
-        fpr95=_mean(rows, "fpr95"),
+        auroc=auroc,
+        aupr=aupr,
+        fpr95=fpr95,
         low=low,
         high=high,
         mode=mode,
@@ -342,7 +303,3 @@ def _scored(tasks: list[_Task], mode: str, k: int, n: int, p: int) -> Anomaly:
         per_class=rows,
         units=units,
     )
-
-
-def _mean(rows: list[dict[str, int | float | str]], metric: str) -> float:
-    return float(np.mean([row[metric] for row in rows]))

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from glocal.data.answers import Answers
-from glocal.data.features import Features, as_matrix
+from glocal.data.features import Features
 from glocal.errors import DataError, ParameterError
 from glocal.evaluation.structure import neighbours
-from glocal.similarity import is_collapsed, of_pairs, pair_tolerance, unit_rows
+from glocal.similarity import Embedding, is_collapsed, of_pairs, pair_tolerance, unit_rows
 from glocal.transform.record import value_at
 
 if TYPE_CHECKING:
@@ -20,11 +21,13 @@ if TYPE_CHECKING:
 
     from glocal.transform import LinearTransform
 
-Part = tuple[np.ndarray, Answers]
+Part = tuple[Embedding, Answers]
 """An embedding Z of all objects, and the answers that are compared with it."""
 SHOWN_NEIGHBOURS = 6
 MIN_STABILITY = 0.8
 """An axis that correlates less with that of a fit to a part of the answers is called unsure."""
+_OUTCOMES = ("wrong", "better", "worse", "right")  # wrong before and after, right after, …
+_SHOWN_NAMES = 6  # of the objects at each end of an axis
 _MAX_DENSE = 200  # objects, up to which all eigenvectors are computed
 _MIN_GAIN = 1e-9  # a smaller change of a share is rounding
 _SPARE_AXES = 4  # of a fold beyond those it is compared with: its order may differ
@@ -32,11 +35,9 @@ _SPARE_AXES = 4  # of a fold beyond those it is compared with: its order may dif
 
 def axes(
     transform: LinearTransform,
-    features: Features | Float[np.ndarray, "n p"],
+    features: Features | Embedding,
     n: int = 5,
     *,
-    damped: int = 2,
-    ends: int = 6,
     folds: Sequence[LinearTransform] = (),
 ) -> pd.DataFrame:
     """What people's answers amplify: the axes among objects whose share of all differences grows.
@@ -60,11 +61,9 @@ def axes(
     features : Features or (n_objects, p) array
         Raw features of at least 3 objects. Rows are scaled to length 1 first for a transform that
         was fitted on such rows.
-    n, damped : int
-        How many axes whose share grows the most are returned at most, and after them, how many
-        whose share shrinks the most.
-    ends : int
-        Objects that stand for each end.
+    n : int
+        How many axes whose share grows the most are returned at most; after them come up to half as
+        many whose share shrinks the most.
     folds : sequence of LinearTransform
         Fits of the same arm, each without a part of the answers. Their records say how many they
         were fitted to.
@@ -74,7 +73,7 @@ def axes(
     DataFrame
         A row for each axis: ``factor``, how much longer differences along it have become beside all
         others; ``before`` and ``after``, its shares of the squared differences (fractions); ``low``
-        and ``high``, the names of the objects at both ends, the outermost first; ``stability``, the
+        and ``high``, the names of six objects at each end, the outermost first; ``stability``, the
         smallest absolute correlation with the most similar axis of a fold (NaN without folds),
         below 0.8 unsure. ``attrs["chance"]`` is the change of a share that chance explains, or
         None.
@@ -89,26 +88,26 @@ def axes(
     >>> from glocal.transform import LinearTransform
     >>> X = np.random.default_rng(0).normal(size=(60, 2))
     >>> longer = LinearTransform(np.diag([3.0, 1.0]).astype(np.float32), None, 0.0, 1.0)
-    >>> axes(longer, X, 1, damped=0)["factor"].round(1).tolist()
+    >>> axes(longer, X, 1)["factor"].round(1).tolist()
     [1.3]
     """
     import pandas as pd
 
-    if min(n, damped, ends) < 0:
-        raise ParameterError(
-            f"`n` is {n}, `damped` {damped} and `ends` {ends}; allowed are 0 and above."
-        )
+    if n < 1:
+        raise ParameterError(f"`n` is {n}; allowed are 1 and above.")
     if not isinstance(features, Features):
-        features = Features(as_matrix(features))
+        features = Features(features)
     if len(features) < 3:
         raise DataError(f"there are {len(features)} objects; axes need at least 3.")
     raw = np.asarray(features.matrix, dtype=np.float64)
     if transform.normalised:
         raw = unit_rows(raw)
     X = _centred(transform.standardization(raw, "float64"))
-    Z = _centred(transform(raw))
-    fold_rows = [_centred(fold(raw)) for fold in folds]
-    vectors = _eigenvectors(Z, X, n, damped)
+    embedding = transform(raw)
+    fold_embeddings = [fold(raw) for fold in folds]
+    Z = _centred(embedding)
+    gains, vectors = _changes(Z, X, n)
+    vectors = vectors[:, [*np.flatnonzero(gains > 0), *np.flatnonzero(gains < 0)[: n // 2]]]
     before = np.square(vectors.T @ X).sum(axis=1)
     after = np.square(vectors.T @ Z).sum(axis=1)
     order = np.argsort(vectors, axis=0, kind="stable").T
@@ -117,14 +116,15 @@ def axes(
             "factor": np.sqrt(after / np.maximum(before, np.finfo(float).tiny)),
             "before": before,
             "after": after,
-            "low": [_first_names(features.labels, line, ends) for line in order],
-            "high": [_first_names(features.labels, line[::-1], ends) for line in order],
-            "stability": _stability(vectors, X, fold_rows),
+            "low": [_first_names(features.labels, rows) for rows in order],
+            "high": [_first_names(features.labels, rows) for rows in order[:, ::-1]],
+            "stability": _stability(vectors, X, [_centred(rows) for rows in fold_embeddings]),
         }
     )
     chance = _recorded_chance(transform)
     if folds:
-        chance = chance_level(Z, fold_rows, [_fraction(fold, transform) for fold in folds])
+        fractions = [_fraction(fold, transform) for fold in folds]
+        chance = chance_level(embedding, fold_embeddings, fractions)
     if chance is not None:
         table = table[np.abs(after - before) > chance].reset_index(drop=True)
     table.attrs["chance"] = chance
@@ -132,25 +132,19 @@ def axes(
 
 
 def _stability(
-    vectors: Float[np.ndarray, "n k"],
-    X: Float[np.ndarray, "n p"],
-    folds: Sequence[Float[np.ndarray, "n q"]],
+    vectors: Float[np.ndarray, "n k"], X: Embedding, folds: Sequence[Embedding]
 ) -> Float[np.ndarray, " k"]:
     """The smallest correlation of each axis with the most similar one of a fold, NaN for none."""
-    stability = np.full(vectors.shape[1], np.nan)
-    n = vectors.shape[1] + _SPARE_AXES
+    k = vectors.shape[1]
+    stability = np.full(k, np.nan)
     for fold in folds:
-        others = _eigenvectors(fold, X, n, n)
+        _, others = _changes(fold, X, k + _SPARE_AXES)
         correlation = np.abs(vectors.T @ others).max(axis=1, initial=0.0)  # all are centred
         stability = np.fmin(stability, correlation)
     return stability
 
 
-def chance_level(
-    Z: Float[np.ndarray, "n q"],
-    folds: Sequence[Float[np.ndarray, "n q"]],
-    fractions: Sequence[float],
-) -> float:
+def chance_level(Z: Embedding, folds: Sequence[Embedding], fractions: Sequence[float]) -> float:
     """The change of a share that the choice of the answers explains.
 
         max over folds f of |largest eigenvalue of K - K_f| / √(1/φ_f - 1)
@@ -162,9 +156,8 @@ def chance_level(
     """
     Z = _centred(Z)
     levels = [0.0]
-    for fold, fraction in zip(map(_centred, folds), fractions, strict=True):
-        vectors = _eigenvectors(Z, fold, 1, 1)
-        gains = np.square(vectors.T @ Z).sum(axis=1) - np.square(vectors.T @ fold).sum(axis=1)
+    for fold, fraction in zip(folds, fractions, strict=True):
+        gains, _ = _changes(Z, _centred(fold), 1)
         levels.append(float(np.abs(gains).max(initial=0.0)) / (1 / fraction - 1) ** 0.5)
     return max(levels)
 
@@ -177,13 +170,14 @@ def _fraction(fold: LinearTransform, transform: LinearTransform) -> float:
 
 def _recorded_chance(transform: LinearTransform) -> float | None:
     """The level in the record, in proportion to the strength; None if there is none."""
-    places = ("axes_chance", "fit.holdout.axes_chance")
-    levels = [value_at(transform.meta, place) for place in places]
-    recorded = [level for level in levels if isinstance(level, float)]
-    return recorded[0] * transform.meta.get("strength", 1.0) if recorded else None
+    for place in ("axes_chance", "fit.holdout.axes_chance"):
+        level = value_at(transform.meta, place)
+        if isinstance(level, float):
+            return level * transform.meta.get("strength", 1.0)
+    return None
 
 
-def _centred(rows: Float[np.ndarray, "n p"]) -> Float[np.ndarray, "n p"]:
+def _centred(rows: Embedding) -> Float[np.ndarray, "n p"]:
     """Rows of length 1, centred over the objects, of norm 1 together; zeros if all are one."""
     unit = unit_rows(np.asarray(rows, dtype=np.float64))
     if is_collapsed(unit):
@@ -192,35 +186,36 @@ def _centred(rows: Float[np.ndarray, "n p"]) -> Float[np.ndarray, "n p"]:
     return centred / np.linalg.norm(centred)
 
 
-def _eigenvectors(
-    Z: Float[np.ndarray, "n q"], X: Float[np.ndarray, "n p"], n: int, damped: int
-) -> Float[np.ndarray, "n k"]:
-    """The eigenvectors of ZZᵀ - XXᵀ with the n largest and the `damped` smallest eigenvalues."""
+def _changes(
+    Z: Embedding, X: Embedding, n: int
+) -> tuple[Float[np.ndarray, " k"], Float[np.ndarray, "n k"]]:
+    """Eigenvalues and eigenvectors of ZZᵀ - XXᵀ: the n largest, then the n smallest.
+
+    Those that rounding explains are left out.
+    """
     from scipy.sparse.linalg import LinearOperator, eigsh
 
     size = len(X)
-    if size <= _MAX_DENSE or size <= n + damped + 1:
+    if size <= max(_MAX_DENSE, 2 * n):
         values, vectors = np.linalg.eigh(Z @ Z.T - X @ X.T)
     else:
         K = LinearOperator((size, size), lambda v: Z @ (v @ Z) - X @ (v @ X), dtype=np.float64)
         start = np.random.RandomState(0).normal(size=size)
         if np.linalg.norm(K @ start) < _MIN_GAIN:
-            return np.zeros((size, 0))
-        requests = [(end, k) for end, k in (("LA", n), ("SA", damped)) if k]
-        parts = [eigsh(K, k, which=end, v0=start) for end, k in requests]
-        values = np.concatenate([part[0] for part in parts])
-        vectors = np.concatenate([part[1] for part in parts], axis=1)
+            return np.zeros(0), np.zeros((size, 0))
+        values, vectors = eigsh(K, 2 * n, which="BE", v0=start)
     order = np.argsort(values)
-    grows = order[values[order] > _MIN_GAIN][::-1][:n]
-    shrinks = order[values[order] < -_MIN_GAIN][:damped]
-    selected = vectors[:, [*grows, *shrinks]]
-    longer_tail = np.where((selected**3).sum(axis=0) < 0, -1.0, 1.0)
-    return selected * longer_tail
+    grows = order[values[order] > _MIN_GAIN][::-1]
+    shrinks = order[values[order] < -_MIN_GAIN]
+    selected = [*grows[:n], *shrinks[:n]]
+    vectors = vectors[:, selected]
+    longer_tail = np.where((vectors**3).sum(axis=0) < 0, -1.0, 1.0)
+    return values[selected], vectors * longer_tail
 
 
-def _first_names(names: Sequence[str], order: Int[np.ndarray, " n"], n: int) -> tuple[str, ...]:
-    """The first n different names in an order."""
-    return tuple(dict.fromkeys(names[row] for row in order[: 4 * n]))[:n]
+def _first_names(names: Sequence[str], rows: Int[np.ndarray, " n"]) -> tuple[str, ...]:
+    """The first different names of the rows."""
+    return tuple(dict.fromkeys(names[row] for row in rows))[:_SHOWN_NAMES]
 
 
 def pair_support(
@@ -231,32 +226,27 @@ def pair_support(
     Answers count by their weights.
     """
     n, k = neighbours.shape
-    return _support(np.repeat(np.arange(n), k), neighbours.ravel(), answers, n).reshape(n, k, 2)
+    pairs = np.column_stack([np.repeat(np.arange(n), k), neighbours.ravel()])
+    return _support(pairs, answers, n).reshape(n, k, 2)
 
 
-def _support(
-    objects: Int[np.ndarray, " m"], others: Int[np.ndarray, " m"], answers: Answers, n: int
-) -> Float[np.ndarray, "m 2"]:
+def _support(pairs: Int[np.ndarray, "m 2"], answers: Answers, n: int) -> Float[np.ndarray, "m 2"]:
     """The same of any pairs of n objects."""
-    weights = answers.all_weights
-    keys = objects * n + others
+    import pandas as pd
+
+    numbering = np.array([n, 1])
     counts = []
-    for pairs in (answers.pairs[:1], answers.pairs):
-        first, second = (
-            np.concatenate([answers.objects[:, pair[end]] for pair in pairs]).astype(np.int64)
-            for end in (0, 1)
-        )
-        both = np.concatenate([first * n + second, second * n + first])
-        shown, place = np.unique(both, return_inverse=True)
-        totals = np.bincount(place, np.tile(weights, 2 * len(pairs)))
-        row = np.minimum(np.searchsorted(shown, keys), len(shown) - 1)
-        counts.append(np.where(shown[row] == keys, totals[row], 0.0))
+    for candidates in (answers.pairs[:1], answers.pairs):
+        shown = np.concatenate([answers.objects[:, pair] for pair in candidates])
+        weights = pd.Series(np.tile(answers.all_weights, len(candidates)))
+        totals = weights.groupby(np.sort(shown, axis=1) @ numbering).sum()
+        counts.append(totals.reindex(np.sort(pairs, axis=1) @ numbering, fill_value=0.0))
     return np.stack(counts, axis=-1)
 
 
 def change_record(
     table: pd.DataFrame | None,
-    X: Float[np.ndarray, "n p"],
+    X: Embedding,
     parts: Sequence[Part],
     heldout: bool | None,
 ) -> dict[str, Any]:
@@ -277,17 +267,12 @@ def change_record(
         rows = table.astype(object).where(table.notna(), None).to_dict("records")
         record |= {"axes": rows, "chance": table.attrs["chance"]}
     if parts:
-        record |= {**answer_changes(X, parts), "heldout": heldout}
+        record |= {"flips": flips(X, parts), "confirmed": confirmed(X, parts), "heldout": heldout}
     return record
 
 
-def answer_changes(X: Float[np.ndarray, "n p"], parts: Sequence[Part]) -> dict[str, Any]:
-    """What people's answers say of a change: `flips` and `confirmed`."""
-    return {"flips": flips(X, parts), "confirmed": confirmed(X, parts)}
-
-
 def confirmed(
-    X: Float[np.ndarray, "n p"], parts: Sequence[Part], k: int = SHOWN_NEIGHBOURS
+    X: Embedding, parts: Sequence[Part], k: int = SHOWN_NEIGHBOURS
 ) -> dict[str, list[float]]:
     """What people say of ``lost`` pairs, which are no longer neighbours, and of ``gained`` ones.
 
@@ -297,23 +282,13 @@ def confirmed(
     totals = {"lost": np.zeros(2), "gained": np.zeros(2)}
     for Z, answers in parts:
         named = answers.named_objects()
-        position = np.full(len(X), -1)
-        position[named] = np.arange(len(named))
-        relabelled = answers.relabel(position)
         before, after = (neighbours(rows[named], min(k, len(named) - 1)) for rows in (X, Z))
-        for name, rows, others in (("lost", before, after), ("gained", after, before)):
-            pairs = _changed_pairs(rows, others)
-            totals[name] += _support(pairs[:, 0], pairs[:, 1], relabelled, len(named)).sum(axis=0)
+        for name, nearest, others in (("lost", before, after), ("gained", after, before)):
+            is_changed = ~is_among(nearest, others)
+            pairs = np.column_stack([is_changed.nonzero()[0], nearest[is_changed]])
+            pairs = np.unique(np.sort(named[pairs], axis=1), axis=0)
+            totals[name] += _support(pairs, answers, len(X)).sum(axis=0)
     return {name: total.tolist() for name, total in totals.items()}
-
-
-def _changed_pairs(
-    neighbours: Int[np.ndarray, "n k"], others: Int[np.ndarray, "n k"]
-) -> Int[np.ndarray, "m 2"]:
-    """The pairs of an object and a neighbour that is none of its `others`, each pair once."""
-    is_changed = ~is_among(neighbours, others)
-    pairs = np.column_stack([is_changed.nonzero()[0], neighbours[is_changed]])
-    return np.unique(np.sort(pairs, axis=1), axis=0)
 
 
 def is_among(
@@ -324,7 +299,7 @@ def is_among(
     return among
 
 
-def flips(X: Float[np.ndarray, "n p"], parts: Sequence[Part], n: int = 4) -> dict[str, Any]:
+def flips(X: Embedding, parts: Sequence[Part], n: int = 4) -> dict[str, Any]:
     """Answers that became right, and those that became wrong.
 
     Returns
@@ -334,45 +309,32 @@ def flips(X: Float[np.ndarray, "n p"], parts: Sequence[Part], n: int = 4) -> dic
         ``worse``: the objects of the n clearest answers, the chosen pair first. These have the
         largest smaller margin, and share no object.
     """
-    before = np.concatenate([_margins(X, answers) for _, answers in parts])
-    after = np.concatenate([_margins(Z, answers) for Z, answers in parts])
-    weights = np.concatenate([answers.all_weights for _, answers in parts])
+    columns = [
+        np.stack([_margins(X, answers), _margins(Z, answers), answers.all_weights])
+        for Z, answers in parts
+    ]
+    before, after, weights = np.concatenate(columns, axis=1)
     objects = np.concatenate([answers.objects for _, answers in parts])
-    was_right = before > 0
-    is_right = after > 0
-    groups = {
-        "better": ~was_right & is_right,
-        "worse": was_right & ~is_right,
-        "right": was_right & is_right,
-        "wrong": ~was_right & ~is_right,
-    }
-    clarity = np.minimum(np.abs(before), np.abs(after))
-    counts = {name: float(weights[group].sum()) for name, group in groups.items()}
-    examples = {name: _clearest(objects, groups[name], clarity, n) for name in ("better", "worse")}
+    outcomes = np.array(_OUTCOMES)[2 * (before > 0) + (after > 0)]
+    counts = {name: float(weights[outcomes == name].sum()) for name in _OUTCOMES}
+    order = np.argsort(-np.minimum(np.abs(before), np.abs(after)), kind="stable")
+    examples = {}
+    for name in ("better", "worse"):
+        clearest = objects[order[outcomes[order] == name]]
+        examples[name] = list(islice(_without_repetition(clearest), n))
     return {"counts": counts, **examples}
 
 
-def _margins(Z: Float[np.ndarray, "n q"], answers: Answers) -> Float[np.ndarray, " t"]:
+def _margins(Z: Embedding, answers: Answers) -> Float[np.ndarray, " t"]:
     """By how much the chosen pair is more similar than the others; at most 0 for a tie."""
     S = of_pairs(Z, answers.objects, answers.pairs)
     return S[:, 0] - S[:, 1:].max(axis=1) - pair_tolerance(Z)
 
 
-def _clearest(
-    objects: Int[np.ndarray, "t m"],
-    group: Bool[np.ndarray, " t"],
-    clarity: Float[np.ndarray, " t"],
-    n: int,
-) -> list[list[int]]:
-    """The objects of the clearest answers of a group, without an object twice."""
-    rows = np.flatnonzero(group)
-    examples: list[list[int]] = []
+def _without_repetition(answers: Int[np.ndarray, "t m"]) -> Iterator[list[int]]:
+    """The objects of each answer that shares none with those before it."""
     shown: set[int] = set()
-    for row in rows[np.argsort(-clarity[rows], kind="stable")]:
-        answer = objects[row].tolist()
-        if shown.isdisjoint(answer):
-            shown.update(answer)
-            examples.append(answer)
-        if len(examples) == n:
-            break
-    return examples
+    for answer in answers:
+        if shown.isdisjoint(answer.tolist()):
+            shown.update(answer.tolist())
+            yield answer.tolist()

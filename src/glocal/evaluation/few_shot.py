@@ -15,13 +15,13 @@ from glocal.data.splits import check_seed
 from glocal.errors import DataError, ParameterError
 from glocal.evaluation.intervals import FRACTION, Units
 from glocal.results import Score
-from glocal.similarity import finite, unit_rows
+from glocal.similarity import choice, finite, unit_rows
 
 STRENGTHS = np.logspace(-4, 6, 11)
 _MAX_FOLDS = 5
 _TIE = 1e-9  # relative: float32 rows that have collapsed to one point differ by rounding alone
 _CHUNK = 4096  # test images
-_SIDES = ("training images", "test images")
+SIDES = ("training images", "test images")
 
 Scorer = Callable[[np.ndarray], np.ndarray]
 """(m, p) rows to (m, k) scores, the highest of which is the prediction."""
@@ -53,11 +53,8 @@ class FewShot:
     def scores(self) -> tuple[Score, ...]:
         """The accuracy."""
         settings = {"shots": self.shots, "draws": self.draws, "seed": self.seed}
-        metric = f"accuracy_{self.probe}"
-        score = Score(
-            "few-shot", metric, self.accuracy, self.low, self.high, self.n, settings=settings
-        )
-        return (score,)
+        bounded = (self.accuracy, self.low, self.high)
+        return (Score("few-shot", f"accuracy_{self.probe}", *bounded, self.n, settings=settings),)
 
 
 def few_shot(
@@ -117,31 +114,54 @@ def few_shot(
     """
     if probe not in PROBES:
         raise ParameterError(f"`probe` is {probe!r}; allowed are {', '.join(PROBES)}.")
-    X_train = finite(X_train, _SIDES[0])
-    X_test = finite(X_test, _SIDES[1])
-    y_train, y_test = check_sides(X_train, y_train, X_test, y_test, _SIDES)
-    if leave_out_shots:
-        _check_same(X_train, y_train, X_test, y_test)
-    if superclasses is None:
-        # images of a group that gives a shot are not tested: each image is a group, or none is
-        train_groups = np.arange(len(y_train)) if leave_out_shots else np.full(len(y_train), -1)
-        test_groups = np.arange(len(y_test))
-        episodes = draw_episodes(y_train, shots, draws, seed)
-    else:
-        X_train, y_train, train_groups = Members.of(X_train, y_train, superclasses, "training")
-        X_test, y_test, test_groups = Members.of(X_test, y_test, superclasses, "test")
-        _check_groups(train_groups, test_groups, y_test)
-        episodes = draw_superclass_episodes(train_groups, y_train, shots, draws, seed)
-    classes, codes = np.unique(y_train, return_inverse=True)
-    truth = _truth(classes, y_test)
+    train, test = labelled_sides(X_train, y_train, X_test, y_test, superclasses)
+    if superclasses is not None:
+        _check_classes(train, test)
+    elif leave_out_shots and not (
+        np.array_equal(train.classes, test.classes) and np.array_equal(train.X, test.X)
+    ):
+        raise DataError(
+            "`leave_out_shots` is for training and test images that are the same, but their rows "
+            "or labels differ. Leave it out, or give one side twice."
+        )
+    episodes = draw_episodes(train.classes, shots, draws, seed, train.superclasses)
+    classes, codes = np.unique(train.superclasses, return_inverse=True)
+    truth = _truth(classes, test.superclasses)
     n_right = np.zeros((draws, len(classes)))
     n_tested = np.zeros((draws, len(classes)))  # images of each class
     for draw, rows in enumerate(episodes):
-        scorer = PROBES[probe](X_train[rows], codes[rows], len(classes))
-        tested = np.flatnonzero(~np.isin(test_groups, train_groups[rows]))
+        scorer = PROBES[probe](train.X[rows], codes[rows], len(classes))
+        if superclasses is not None:
+            is_shown = np.isin(test.classes, train.classes[rows])
+        else:
+            is_shown = leave_out_shots & np.isin(np.arange(len(truth)), rows)
+        tested = np.flatnonzero(~is_shown)
         n_tested[draw] = np.bincount(truth[tested], minlength=len(classes))
-        n_right[draw] = _right_by_class(scorer, X_test, truth, tested, len(classes))
+        for start in range(0, len(tested), _CHUNK):
+            chunk = tested[start : start + _CHUNK]
+            n_right[draw] += np.bincount(
+                truth[chunk], shared_credit(scorer(test.X[chunk]), truth[chunk]), len(classes)
+            )
     return _result(n_right, n_tested, probe=probe, shots=shots, draws=draws, seed=seed)
+
+
+def labelled_sides(
+    X_train: np.ndarray,
+    y_train: np.ndarray,
+    X_test: np.ndarray,
+    y_test: np.ndarray,
+    superclass_of: Mapping[Any, str] | None,
+) -> tuple[Members, Members]:
+    """Training and test images, checked; without superclasses each class is one of its own."""
+    X_train = finite(X_train, SIDES[0])
+    X_test = finite(X_test, SIDES[1])
+    y_train, y_test = check_sides(X_train, y_train, X_test, y_test, SIDES)
+    if superclass_of is None:
+        return Members(X_train, y_train, y_train), Members(X_test, y_test, y_test)
+    return (
+        Members.of(X_train, y_train, superclass_of, "training"),
+        Members.of(X_test, y_test, superclass_of, "test"),
+    )
 
 
 def _result(
@@ -157,13 +177,12 @@ def _result(
     weights = n_tested.mean(axis=0)[is_tested]
     values = n_right[:, is_tested] / n_tested[:, is_tested]
     units = Units(values=values, weights=weights)
-    per_draw = values @ weights / weights.sum()
-    low, high = units.estimate().interval(FRACTION)
+    accuracy, low, high = units.estimate().bounded(FRACTION)
     return FewShot(
-        accuracy=float(per_draw.mean()),
+        accuracy=accuracy,
         low=low,
         high=high,
-        per_draw=tuple(per_draw.tolist()),
+        per_draw=tuple((values @ weights / weights.sum()).tolist()),
         chance=1 / n_tested.shape[1],
         n=round(weights.sum()),
         units=units,
@@ -171,23 +190,11 @@ def _result(
     )
 
 
-def _check_same(
-    X_train: np.ndarray, y_train: np.ndarray, X_test: np.ndarray, y_test: np.ndarray
-) -> None:
-    if not (np.array_equal(y_train, y_test) and np.array_equal(X_train, X_test)):
-        raise DataError(
-            "`leave_out_shots` is for training and test images that are the same, but their rows "
-            "or labels differ. Leave it out, or give one side twice."
-        )
-
-
-def _check_groups(
-    train_classes: np.ndarray, test_classes: np.ndarray, test_superclasses: np.ndarray
-) -> None:
+def _check_classes(train: Members, test: Members) -> None:
     """Raise a DataError where the only test class of a superclass may give the shots."""
-    for superclass in np.unique(test_superclasses).tolist():
-        classes = np.unique(test_classes[test_superclasses == superclass])
-        if len(classes) == 1 and classes[0] in train_classes:
+    for superclass in np.unique(test.superclasses).tolist():
+        classes = np.unique(test.classes[test.superclasses == superclass])
+        if len(classes) == 1 and classes[0] in train.classes:
             raise DataError(
                 f"superclass {superclass} has the one test class {classes[0]}, which also gives "
                 "shots; it must have two. Are classes and superclasses exchanged?"
@@ -210,31 +217,21 @@ def _truth(classes: np.ndarray, y_test: np.ndarray) -> Int[np.ndarray, " m"]:
     return truth
 
 
-def _right_by_class(
-    scorer: Scorer,
-    X_test: np.ndarray,
-    truth: Int[np.ndarray, " m"],
-    tested: Int[np.ndarray, " t"],
-    k: int,
-) -> Float[np.ndarray, " k"]:
-    """How many of the tested images of each class are predicted rightly, ties shared."""
-    n_right = np.zeros(k)
-    for start in range(0, len(tested), _CHUNK):
-        rows = tested[start : start + _CHUNK]
-        credit = shared_credit(scorer(X_test[rows]), truth[rows])
-        n_right += np.bincount(truth[rows], credit, k)
-    return n_right
-
-
 def draw_episodes(
-    labels: np.ndarray, shots: int, draws: int = 5, seed: int = 42
+    classes: np.ndarray,
+    shots: int,
+    draws: int = 5,
+    seed: int = 42,
+    superclasses: np.ndarray | None = None,
 ) -> Int[np.ndarray, "draws n"]:
-    """Draw `shots` images of every class, `draws` times: row numbers, grouped by class.
+    """Draw `shots` images of every class, or of one class of every superclass, `draws` times.
 
-    Fully determined by the arguments: all arms that score the same rows share the draws, so that
-    their differences are paired. Draw d permutes the rows of each class, in the order of the sorted
-    classes, with RandomState((seed, d)), whose stream never changes, and takes the first: a draw
-    does not depend on how many others are requested, and fewer shots are a part of more.
+    What is returned are row numbers, grouped by class. Fully determined by the arguments: all arms
+    that score the same rows share the draws, so that their differences are paired. Draw d permutes
+    the rows of each class, in the order of the sorted classes, with RandomState((seed, d)), whose
+    stream never changes, and takes the first: a draw does not depend on how many others are
+    requested, and fewer shots are a part of more. RandomState((seed, d, 1)) picks among the classes
+    of a superclass.
     """
     check_seed(seed)
     for name, number in (("shots", shots), ("draws", draws)):
@@ -242,37 +239,22 @@ def draw_episodes(
             raise ParameterError(
                 f"`{name}={number}` is not allowed: it must be an integer of at least 1."
             )
-    classes, codes, counts = np.unique(labels, return_inverse=True, return_counts=True)
+    names, first, counts = np.unique(classes, return_index=True, return_counts=True)
     if counts.min() < shots:
         rarest = int(counts.argmin())
         raise DataError(
-            f"class {classes[rarest]} has {counts[rarest]} training images but `shots` is {shots}. "
+            f"class {names[rarest]} has {counts[rarest]} training images but `shots` is {shots}. "
             f"Ask for at most {counts[rarest]} shots, or leave that class out."
         )
-    members = np.split(np.argsort(codes, kind="stable"), np.cumsum(counts)[:-1])
+    superclass_of = (classes if superclasses is None else superclasses)[first]
+    kin = [np.flatnonzero(superclass_of == name) for name in np.unique(superclass_of)]
+    members = np.split(np.argsort(classes, kind="stable"), np.cumsum(counts)[:-1])
     episodes = []
     for draw in range(draws):
         rng = np.random.RandomState((seed, draw))
-        episodes.append(np.concatenate([rng.permutation(rows)[:shots] for rows in members]))
-    return np.stack(episodes)
-
-
-def draw_superclass_episodes(
-    classes: np.ndarray, superclasses: np.ndarray, shots: int, draws: int = 5, seed: int = 42
-) -> Int[np.ndarray, "draws n"]:
-    """Draw `shots` images of one class of every superclass, `draws` times: row numbers.
-
-    Draw d takes those of `draw_episodes` of a class that RandomState((seed, d, 1)) picks among the
-    classes of the superclass: arms share the draws, and fewer shots are a part of more.
-    """
-    names, first = np.unique(classes, return_index=True)
-    of_class = superclasses[first]  # the superclass of each class
-    by_class = draw_episodes(classes, shots, draws, seed).reshape(draws, len(names), shots)
-    episodes = []
-    for draw, shots_of in enumerate(by_class):
+        shots_of = np.stack([rng.permutation(rows)[:shots] for rows in members])
         rng = np.random.RandomState((seed, draw, 1))
-        picked = [rng.choice(np.flatnonzero(of_class == name)) for name in np.unique(of_class)]
-        episodes.append(shots_of[picked].reshape(-1))
+        episodes.append(shots_of[[rng.choice(numbers) for numbers in kin]].reshape(-1))
     return np.stack(episodes)
 
 
@@ -285,6 +267,7 @@ def logistic(X: Float[np.ndarray, "n p"], y: Int[np.ndarray, " n"], k: int) -> S
     class); among equally accurate C the smallest wins. One shot cannot be cross-validated: C is
     then 1. Muttenthaler et al. (2023), section 5, take as many folds as shots.
     """
+    import pandas as pd
     from sklearn.linear_model import LogisticRegression, LogisticRegressionCV
     from sklearn.model_selection import PredefinedSplit
 
@@ -292,11 +275,10 @@ def logistic(X: Float[np.ndarray, "n p"], y: Int[np.ndarray, " n"], k: int) -> S
     _, s, Vt = np.linalg.svd(X - mean, full_matrices=False)
     V = Vt[s >= 1e-10 * s.max()].T  # (p, rank): the span of the shots
     settings: dict[str, Any] = {"solver": "newton-cg", "tol": 1e-3, "max_iter": 200}
-    fold = _stratified_folds(y)
-    if fold.max() == 0:
-        model = LogisticRegression(**settings)
-    else:
-        cv = PredefinedSplit(fold)
+    model = LogisticRegression(**settings)
+    folds = min(_MAX_FOLDS, int(np.bincount(y).min()))
+    if folds > 1:
+        cv = PredefinedSplit(pd.Series(y).groupby(y).cumcount() % folds)
         model = LogisticRegressionCV(Cs=STRENGTHS, cv=cv, scoring="accuracy", **settings)
     with warnings.catch_warnings():
         # few images of many classes are the task; later versions change defaults that are not used
@@ -304,33 +286,13 @@ def logistic(X: Float[np.ndarray, "n p"], y: Int[np.ndarray, " n"], k: int) -> S
         warnings.simplefilter("ignore", FutureWarning)
         model.fit((X - mean) @ V, y)
 
-    def scores(Z: np.ndarray) -> Float[np.ndarray, "m k"]:
-        decisions: np.ndarray = model.decision_function((Z - mean) @ V)
-        if k > 2:
-            return decisions
-        return np.stack(
-            [-decisions, decisions], axis=1
-        )  # of two classes the second alone is scored
-
-    return scores
-
-
-def _stratified_folds(y: Int[np.ndarray, " n"]) -> Int[np.ndarray, " n"]:
-    """The fold of each row: member j of each class is in fold j mod the number of folds."""
-    counts = np.bincount(y)
-    folds = min(_MAX_FOLDS, int(counts.min()))
-    fold = np.empty(len(y), dtype=np.int64)
-    fold[np.argsort(y, kind="stable")] = np.concatenate(
-        [np.arange(count) % folds for count in counts]
-    )
-    return fold
+    return lambda Z: model.predict_proba((Z - mean) @ V)
 
 
 def ncm(X: Float[np.ndarray, "n p"], y: Int[np.ndarray, " n"], k: int) -> Scorer:
     """Nearest class mean: the cosine with the mean of each class's rows of length 1."""
-    means = np.zeros((k, X.shape[1]))
-    np.add.at(means, y, unit_rows(X))
-    return lambda Z: unit_rows(Z) @ unit_rows(means).T
+    means = unit_rows(np.eye(k)[y].T @ unit_rows(X))
+    return lambda Z: unit_rows(Z) @ means.T
 
 
 def nearest(X: Float[np.ndarray, "n p"], y: Int[np.ndarray, " n"], k: int) -> Scorer:
@@ -357,5 +319,4 @@ def shared_credit(
     class, whatever their order.
     """
     tolerance = _TIE * np.abs(scores).max(axis=1, keepdims=True)
-    is_highest = scores >= scores.max(axis=1, keepdims=True) - tolerance
-    return is_highest[np.arange(len(y)), y] / is_highest.sum(axis=1)
+    return choice(scores, tolerance)[np.arange(len(y)), y]

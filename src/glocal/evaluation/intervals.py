@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float, Int, Shaped
@@ -15,7 +15,8 @@ from glocal.errors import DataError
 from glocal.results import DIFFERENCE, PEOPLE, Score
 
 Limits = tuple[float, float]
-UNLIMITED: Limits = (-math.inf, math.inf)
+Bounded = tuple[float, float | None, float | None]
+"""A value, and the low and the high end of its interval, if it has one."""
 FRACTION: Limits = (0.0, 1.0)
 CORRELATION: Limits = (-1.0, 1.0)
 _ROUNDING = 16 * 2.0**-52  # equal scores differ from their rounded mean by some eps
@@ -39,13 +40,13 @@ class Estimate:
     freedom: float
 
     @classmethod
-    def of(cls, mean: float, variance: float, freedom: float, largest: float) -> Estimate:
+    def of(cls, mean: float, variance: float, freedom: float, values: np.ndarray) -> Estimate:
         """From the variance of the mean.
 
-        There is no error where that is only the rounding of scores up to `largest`.
+        There is no error where that is only the rounding of the values.
         """
         error = float(max(variance, 0.0)) ** 0.5
-        is_spread = freedom > 0 and error > _ROUNDING * largest
+        is_spread = freedom > 0 and error > _ROUNDING * np.abs(values).max()
         return cls(mean, error if is_spread else None, freedom)
 
     @property
@@ -55,7 +56,7 @@ class Estimate:
 
         return 0.0 if self.error is None else float(stdtrit(self.freedom, 0.975)) * self.error
 
-    def interval(self, limits: Limits = UNLIMITED) -> tuple[float | None, float | None]:
+    def interval(self, limits: Limits = (-math.inf, math.inf)) -> tuple[float | None, float | None]:
         """The 95 % interval, cut at the limits of what the score can be, such as `FRACTION`.
 
         Student's t has no limits: near 1 its interval goes beyond what a fraction can be. Cutting
@@ -65,6 +66,10 @@ class Estimate:
             return None, None
         lowest, highest = limits
         return max(self.mean - self.half, lowest), min(self.mean + self.half, highest)
+
+    def bounded(self, limits: Limits = FRACTION) -> Bounded:
+        """The mean with its interval."""
+        return self.mean, *self.interval(limits)
 
     @property
     def p(self) -> float | None:
@@ -154,22 +159,20 @@ def mean_estimate(
     not less than that of independent scores. What else a score was computed from (candidates,
     gallery) counts as fixed.
     """
-    n = len(values)
     mean = float(values.mean())
-    of_scores, freedom = share_variance(values - mean, np.full(n, 1 / n))
-    variance = float(of_scores.sum())
+    variance, freedom = share_variance(values - mean)
     if clusters is not None:
         _, codes, sizes = np.unique(clusters, return_inverse=True, return_counts=True)
         deviations = np.bincount(codes, values - mean) / sizes
-        of_clusters, freedom = share_variance(deviations, sizes / n)
-        variance = max(variance, float(of_clusters.sum()))
-    return Estimate.of(mean, variance, freedom, float(np.abs(values).max()))
+        of_clusters, freedom = share_variance(deviations, sizes / len(values))
+        variance = max(variance, of_clusters)
+    return Estimate.of(mean, variance, freedom, values)
 
 
 def share_variance(
-    deviations: Float[np.ndarray, "*rows k"], shares: Float[np.ndarray, " k"]
-) -> tuple[Float[np.ndarray, "*rows k"], float]:
-    """What each of k independent parts of a weighted mean adds to its variance.
+    deviations: Float[np.ndarray, "*rows k"], shares: Float[np.ndarray, " k"] | None = None
+) -> tuple[float, float]:
+    """The variance of a mean of k independent parts with these or equal shares, summed over rows.
 
     Without part c a mean that has the share w_c of it moves by w_c e_c / (1 - w_c), so that the
     jackknife's variance is
@@ -182,8 +185,8 @@ def share_variance(
 
     Returns
     -------
-    variances : (…, k) float
-        The terms of the sum; 0 for a single part.
+    variance : float
+        0 for a single part.
     freedom : float
         Degrees of freedom: the effective number of parts 1 / Σ w² (Kish) less 1, at least 1; 0 for
         a single part.
@@ -194,18 +197,14 @@ def share_variance(
     (1965), Survey Sampling; Carter, Schnepel & Steigerwald (2017), Rev. Econ. Stat. 99:698, on the
     effective number of clusters.
     """
-    k = len(shares)
+    k = deviations.shape[-1]
     if k < 2:
-        return np.zeros_like(deviations), 0.0
+        return 0.0, 0.0
+    if shares is None:
+        shares = np.full(k, 1 / k)
     shifts = deviations * (shares / (1 - shares))
-    return (k - 1) / k * np.square(shifts), max(1 / float(shares @ shares) - 1, 1.0)
-
-
-class _Part(NamedTuple):
-    """One term of a variance, and its degrees of freedom."""
-
-    variance: float
-    freedom: float
+    variance = (k - 1) / k * float(np.square(shifts).sum())
+    return variance, max(1 / float(shares @ shares) - 1, 1.0)
 
 
 def two_way_estimate(
@@ -231,44 +230,31 @@ def two_way_estimate(
     """
     if weights is None:
         weights = np.ones(scores.shape[1])
-    if not weights.all():
-        scores = scores[:, weights > 0]  # (draws, classes)
-        weights = weights[weights > 0]
-    weights = weights / weights.sum()
-    by_draw = scores @ weights
-    by_class = scores.mean(axis=0)
-    mean = float(by_draw.mean())
-    draws, classes, cells = _two_way_parts(scores, weights, by_draw, by_class)
-    parts = (draws, classes, cells)
-    variance = max(
-        draws.variance + classes.variance - cells.variance, *(part.variance for part in parts)
-    )
-    spread = sum(part.variance**2 / part.freedom for part in parts if part.freedom)
-    margins = [part.freedom for part in (draws, classes) if part.freedom]
-    freedom = min(margins, default=0.0)
+    scores = scores[:, weights > 0]  # (draws, classes)
+    shares = weights[weights > 0] / weights.sum()
+    mean = float(np.mean(scores @ shares))
+    variances, freedoms = _two_way_parts(scores - mean, shares)
+    variance = max(variances @ (1, 1, -1), *variances)
+    freedom = min(filter(None, freedoms[:2]), default=0.0)
+    spread = np.sum(variances**2 / np.where(freedoms > 0, freedoms, np.inf))
     if spread:
         freedom = max(variance**2 / spread, freedom)
-    return Estimate.of(mean, variance, freedom, float(np.abs(scores).max()))
+    return Estimate.of(mean, variance, freedom, scores)
 
 
 def _two_way_parts(
-    scores: Float[np.ndarray, "draws classes"],
-    weights: Float[np.ndarray, " classes"],
-    by_draw: Float[np.ndarray, " draws"],
-    by_class: Float[np.ndarray, " classes"],
-) -> tuple[_Part, _Part, _Part]:
-    """The variance of the mean among draws, among classes, and among cells apart from both."""
-    draws = len(scores)
-    mean = float(by_draw.mean())
-    among_draws, draw_freedom = share_variance(by_draw - mean, np.full(draws, 1 / draws))
-    among_classes, class_freedom = share_variance(by_class - mean, weights)
-    residuals = scores - by_draw[:, None] - by_class + mean  # (draws, classes)
-    among_cells, _ = share_variance(residuals, weights)
-    return (
-        _Part(float(among_draws.sum()), draw_freedom),
-        _Part(float(among_classes.sum()), class_freedom),
-        _Part(float(among_cells.sum()) / (draws * max(draws - 1, 1)), draw_freedom * class_freedom),
-    )
+    deviations: Float[np.ndarray, "draws classes"], shares: Float[np.ndarray, " classes"]
+) -> tuple[Float[np.ndarray, " 3"], Float[np.ndarray, " 3"]]:
+    """The variances among draws, among classes and among cells apart from both; their freedom."""
+    draws = len(deviations)
+    by_draw = deviations @ shares
+    by_class = deviations.mean(axis=0)
+    among_draws, draw_freedom = share_variance(by_draw)
+    among_classes, class_freedom = share_variance(by_class, shares)
+    among_cells, _ = share_variance(deviations - by_draw[:, None] - by_class, shares)
+    among_cells /= draws * max(draws - 1, 1)
+    freedoms = [draw_freedom, class_freedom, draw_freedom * class_freedom]
+    return np.array([among_draws, among_classes, among_cells]), np.array(freedoms)
 
 
 def answer_estimate(
@@ -298,37 +284,29 @@ def answer_estimate(
     """
     w = np.ones(len(values)) if weights is None else weights
     total = float(w.sum())
-    largest = float(np.abs(values).max())
     mean = float(w @ values) / total
     e = w * (values - mean)
-    deviation_sums, weight_sums = _sums_over_pairs(answers, np.stack([e, w]))
-    unrelated_share = 1 - weight_sums.any_object / total**2
+    any_object, all_objects = _sums_over_pairs(answers, np.stack([e, w]))
+    unrelated_share = 1 - any_object[1] / total**2
     freedom = 0.0
     if unrelated_share > 1e-12:
         freedom = len(np.unique(answers[w > 0])) - 1.0
-    variance = max(deviation_sums.any_object, deviation_sums.all_objects)
+    variance = max(any_object[0], all_objects[0])
     variance = variance / max(unrelated_share, _MIN_UNRELATED_SHARE) / total**2
-    over_objects = Estimate.of(mean, variance, freedom, largest)
+    over_objects = Estimate.of(mean, variance, freedom, values)
     if persons is None or over_objects.error is None:
         return over_objects
     codes = np.unique(persons[w > 0], return_inverse=True)[1]
     sums = np.bincount(codes, w[w > 0])
-    of_persons, freedom = share_variance(np.bincount(codes, e[w > 0]) / sums, sums / total)
-    over_persons = Estimate.of(mean, float(of_persons.sum()), freedom, largest)
+    variance, freedom = share_variance(np.bincount(codes, e[w > 0]) / sums, sums / total)
+    over_persons = Estimate.of(mean, variance, freedom, values)
     return max(over_objects, over_persons, key=lambda estimate: estimate.half)
-
-
-class _PairSums(NamedTuple):
-    """Σ e_t e_t' over the pairs of answers that share any object, or all of them."""
-
-    any_object: float
-    all_objects: float
 
 
 def _sums_over_pairs(
     answers: Int[np.ndarray, "t m"], values: Float[np.ndarray, "v t"]
-) -> list[_PairSums]:
-    """The sums of each row e of the values.
+) -> tuple[Float[np.ndarray, " v"], Float[np.ndarray, " v"]]:
+    """Σ e_t e_t' over the pairs of answers that share any object, and all of them, for each row e.
 
     By inclusion and exclusion over the subsets of objects: with E_s the sum of e over the answers
     that contain subset s, that of any object is Σ_s (-1)^(|s|+1) E_s². Answers of more than nine
@@ -338,12 +316,10 @@ def _sums_over_pairs(
     ordered = np.sort(answers, axis=1)
     all_objects = _squared_subset_sums(ordered, m, values)
     if m > _MAX_OBJECTS_FOR_SUBSETS:
-        any_object = _sums_pair_by_pair(answers, values)
-    else:
-        squares = [_squared_subset_sums(ordered, size, values) for size in range(1, m)]
-        squares.append(all_objects)
-        any_object = np.sum(squares[::2], axis=0) - np.sum(squares[1::2], axis=0)
-    return [_PairSums(*sums) for sums in zip(any_object, all_objects, strict=True)]
+        return _sums_pair_by_pair(answers, values), all_objects
+    squares = [_squared_subset_sums(ordered, size, values) for size in range(1, m)]
+    squares.append(all_objects)
+    return np.sum(squares[::2], axis=0) - np.sum(squares[1::2], axis=0), all_objects
 
 
 def _squared_subset_sums(
@@ -368,13 +344,12 @@ def _sums_pair_by_pair(
     from scipy.sparse import csr_array
 
     t, m = answers.shape
-    places = (np.repeat(np.arange(t), m), answers.ravel())
-    incidence = csr_array((np.ones(t * m, dtype=np.float32), places))  # (answers, objects)
+    row_starts = np.arange(0, t * m + 1, m)
+    incidence = csr_array((np.ones(t * m, bool), answers.ravel(), row_starts))  # (answers, objects)
     sums = np.zeros(len(values))
     for start in range(0, t, _BLOCK):
         block = slice(start, start + _BLOCK)
-        shared = incidence[block] @ incidence.T  # (block, answers): how many objects they share
-        shared.data[:] = 1.0
+        shared = incidence[block] @ incidence.T  # (block, answers): whether they share an object
         sums += np.einsum("vt,tv->v", values[:, block], shared @ values.T)
     return sums
 
@@ -388,11 +363,10 @@ def holm(p: Sequence[float]) -> list[float]:
     [0.03, 0.06, 0.06]
     """
     order = np.argsort(p, kind="stable")
-    factors = np.arange(len(p), 0, -1)
-    steps = np.minimum(1.0, np.asarray(p, dtype=np.float64)[order] * factors)
+    steps = np.asarray(p)[order] * np.arange(len(p), 0, -1)
     corrected = np.empty(len(p))
-    corrected[order] = np.maximum.accumulate(steps)
-    return [float(value) for value in corrected]
+    corrected[order] = np.maximum.accumulate(np.minimum(1.0, steps))
+    return corrected.tolist()
 
 
 @runtime_checkable
@@ -439,11 +413,12 @@ def compared(
             continue
         score = results[arm].scores[0]
         difference = units.minus(baseline_units)
-        low, high = difference.interval(_limits_of_difference(score.metric))
+        lowest, highest = CORRELATION if score.metric.startswith("spearman") else FRACTION
+        value, low, high = difference.bounded((lowest - highest, highest - lowest))
         row = replace(
             score,
             metric=score.metric + DIFFERENCE,
-            value=difference.mean,
+            value=value,
             low=low,
             high=high,
             p=difference.p,
@@ -452,9 +427,3 @@ def compared(
         )
         rows.append(row)
     return rows
-
-
-def _limits_of_difference(metric: str) -> Limits:
-    """What the difference of two first scores can be: of two correlations, or two fractions."""
-    lowest, highest = CORRELATION if metric.startswith("spearman") else FRACTION
-    return lowest - highest, highest - lowest

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from functools import partial
 
 import numpy as np
 from jaxtyping import Bool, Float, Int, Shaped
 
 from glocal.data.labels import check_sides
 from glocal.errors import DataError, DataWarning, ParameterError
-from glocal.evaluation.intervals import FRACTION, Units
+from glocal.evaluation.intervals import FRACTION, Bounded, Units
 from glocal.results import Score
-from glocal.similarity import finite, new_group, tie_tolerance, unit_rows, zeros_if_collapsed
+from glocal.similarity import (
+    cosine_blocks,
+    finite,
+    new_group,
+    tie_tolerance,
+    zeros_if_collapsed,
+)
 
 RANKS = (1, 5, 10)
-_BLOCK_NUMBERS = 1 << 20
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -32,7 +36,7 @@ class Retrieval:
     map: float
     low: float | None
     high: float | None
-    recall: dict[int, tuple[float, float | None, float | None]]
+    recall: dict[int, Bounded]
     n: int
     units: Units = field(repr=False)
     hits: Float[np.ndarray, "n ranks"] = field(repr=False)
@@ -40,12 +44,9 @@ class Retrieval:
     @property
     def scores(self) -> tuple[Score, ...]:
         """Mean average precision, then recall at each rank."""
-        first = Score("retrieval", "map", self.map, self.low, self.high, self.n)
-        recall = [
-            Score("retrieval", f"recall_{rank}", *value_and_interval, self.n)
-            for rank, value_and_interval in self.recall.items()
-        ]
-        return first, *recall
+        score = partial(Score, "retrieval", n=self.n)
+        recall = [score(f"recall_{rank}", *bounded) for rank, bounded in self.recall.items()]
+        return score("map", self.map, self.low, self.high), *recall
 
 
 def retrieval(
@@ -87,169 +88,117 @@ def retrieval(
     1.0
     """
     queries = finite(queries, "queries")
-    has_gallery = gallery is not None
-    if has_gallery != (gallery_labels is not None):
+    if (gallery is None) != (gallery_labels is None):
         raise ParameterError("`gallery` and `gallery_labels` go together: give both, or neither.")
-    if gallery is None or gallery_labels is None:
-        gallery = queries
+    candidates = queries if gallery is None else finite(gallery, "gallery rows")
+    if gallery_labels is None:
         gallery_labels = query_labels
-    else:
-        gallery = finite(gallery, "gallery rows")
-    query_codes, gallery_codes = _codes(queries, query_labels, gallery, gallery_labels)
-    scored = _with_relevant_row(query_codes, gallery_codes, has_gallery=has_gallery)
-    ranks = tuple(rank for rank in RANKS if rank < len(gallery) - (not has_gallery))
-    tolerance = tie_tolerance(queries.shape[1])
+    query_codes, gallery_codes = _codes(queries, query_labels, candidates, gallery_labels)
+    n_self = int(gallery is None)
+    is_scored = _has_relevant_row(query_codes, gallery_codes, n_self)
+    n_candidates = len(candidates) - n_self
+    ranks = [rank for rank in RANKS if rank < n_candidates]
+    (candidates,) = zeros_if_collapsed(candidates)
+    blocks = cosine_blocks(queries, candidates) if n_self == 0 else cosine_blocks(candidates)
     query_scores = []
-    for rows, S in _similarities(queries, gallery, scored, has_gallery=has_gallery):
-        order = np.argsort(-S, axis=1, kind="stable")[:, : len(gallery) - (not has_gallery)]
-        is_relevant = query_codes[rows, None] == gallery_codes[order]
+    for rows, S in blocks:
+        order = np.argsort(-S, axis=1, kind="stable")[:, :n_candidates]
         query_scores.append(
-            _query_scores(np.take_along_axis(S, order, 1), is_relevant, tolerance, ranks)
+            _query_scores(
+                np.take_along_axis(S, order, axis=1),
+                query_codes[rows, None] == gallery_codes[order],
+                tie_tolerance(queries.shape[1]),
+                ranks,
+            )
         )
-    return _result(np.concatenate(query_scores), query_codes[scored], ranks)
+    return _result(np.concatenate(query_scores)[is_scored], query_codes[is_scored], ranks)
 
 
 def _codes(
     queries: np.ndarray, query_labels: np.ndarray, gallery: np.ndarray, gallery_labels: np.ndarray
-) -> tuple[Int[np.ndarray, " n"], Int[np.ndarray, " m"]]:
+) -> list[Int[np.ndarray, " _"]]:
     """One number for each label, the same for queries and gallery."""
     labels = check_sides(queries, query_labels, gallery, gallery_labels, ("queries", "the gallery"))
     codes = np.unique(np.concatenate(labels), return_inverse=True)[1]
-    query_codes, gallery_codes = np.split(codes, [len(queries)])
-    return query_codes, gallery_codes
+    return np.split(codes, [len(queries)])
 
 
-def _similarities(
-    queries: Float[np.ndarray, "n p"],
-    gallery: Float[np.ndarray, "m p"],
-    scored: Int[np.ndarray, " k"],
-    *,
-    has_gallery: bool,
-) -> Iterator[tuple[Int[np.ndarray, " b"], Float[np.ndarray, "b m"]]]:
-    """Yield the cosines of some of the scored queries with the gallery, a block at a time."""
-    Q = unit_rows(queries)
-    (gallery,) = zeros_if_collapsed(gallery)
-    G = unit_rows(gallery)
-    step = max(1, _BLOCK_NUMBERS // len(G))
-    for start in range(0, len(scored), step):
-        rows = scored[start : start + step]
-        S = Q[rows] @ G.T
-        if not has_gallery:
-            S[np.arange(len(rows)), rows] = -np.inf  # the query itself goes last, and is cut off
-        yield rows, S
-
-
-def _with_relevant_row(
-    query_codes: Int[np.ndarray, " n"], gallery_codes: Int[np.ndarray, " m"], *, has_gallery: bool
-) -> Int[np.ndarray, " k"]:
-    """The queries that have a relevant row, besides themselves where they are the gallery."""
+def _has_relevant_row(
+    query_codes: Int[np.ndarray, " n"], gallery_codes: Int[np.ndarray, " m"], n_self: int
+) -> Bool[np.ndarray, " n"]:
+    """Whether a query has a relevant row, besides itself where the queries are the gallery."""
     n_relevant = np.bincount(gallery_codes, minlength=int(query_codes.max()) + 1)[query_codes]
-    scored = np.flatnonzero(n_relevant > (not has_gallery))
-    if not len(scored):
+    has_row = n_relevant > n_self
+    if not has_row.any():
         raise DataError(
             "no query has a gallery row of the same label; are the two label files of one kind?"
         )
-    if len(scored) < len(query_codes):
+    if not has_row.all():
         warnings.warn(
-            f"{len(query_codes) - len(scored)} of {len(query_codes)} queries have no gallery row "
-            "of the same label; they are left out.",
+            f"{(~has_row).sum()} of {len(has_row)} queries have no gallery row of the same label; "
+            "they are left out.",
             DataWarning,
             stacklevel=3,
         )
-    return scored
+    return has_row
 
 
 def _result(
-    query_scores: Float[np.ndarray, "n e"],
-    query_codes: Int[np.ndarray, " n"],
-    ranks: tuple[int, ...],
+    query_scores: Float[np.ndarray, "n e"], query_codes: Int[np.ndarray, " n"], ranks: list[int]
 ) -> Retrieval:
     """The means of what `_query_scores` gave, with intervals over the queries, by class."""
     units = [Units(values=values, clusters=query_codes) for values in query_scores.T]
-    precision, *hits = [
-        (float(unit.values.mean()), *unit.estimate().interval(FRACTION)) for unit in units
-    ]
+    precision, *recall = [unit.estimate().bounded(FRACTION) for unit in units]
     value, low, high = precision
     return Retrieval(
         map=value,
         low=low,
         high=high,
-        recall=dict(zip(ranks, hits, strict=True)),
+        recall=dict(zip(ranks, recall, strict=True)),
         n=len(query_scores),
         units=units[0],
         hits=query_scores[:, 1:],
     )
 
 
-class _Ties(NamedTuple):
-    """The groups of tied rows of all queries, in one list."""
-
-    group: Int[np.ndarray, " rows"]  # of each row of each query
-    starts: Int[np.ndarray, " groups"]
-    sizes: Int[np.ndarray, " groups"]
-    n_relevant: Int[np.ndarray, " groups"]
-    n_before: Int[np.ndarray, " groups"]  # relevant rows of the query ahead of the group
-
-
 def _query_scores(
     S: Float[np.ndarray, "b m"],
     is_relevant: Bool[np.ndarray, "b m"],
     tolerance: float,
-    ranks: tuple[int, ...],
+    ranks: list[int],
 ) -> Float[np.ndarray, "b e"]:
     """Average precision of each query, then its hit at each rank, tied rows in random order.
 
-    Similarities are in falling order.
+    Similarities are in falling order. In a group of g tied rows, r of them relevant, position j
+    (from 0) is relevant with probability r/g, and then j (r - 1)/(g - 1) of those ahead of it in
+    the group are expected to be relevant:
+
+        AP = 1/R Σ over ranks t of P(relevant at t) · E[relevant up to t | relevant at t] / t.
+
+    With s places of a rank left to the group in which it ends, none of the group's rows in them is
+    relevant with probability C(g - r, s) / C(g, s).
 
     References
     ----------
     McSherry & Najork (2008), ECIR, Computing information retrieval performance measures efficiently
     in the presence of tied scores.
     """
-    starts = np.flatnonzero(new_group(S, tolerance))
-    sizes = np.diff(starts, append=S.size)
-    n_up_to = np.cumsum(is_relevant, axis=1).ravel()
-    ties = _Ties(
-        group=np.repeat(np.arange(len(starts)), sizes),
-        starts=starts,
-        sizes=sizes,
-        n_relevant=np.add.reduceat(is_relevant.ravel(), starts, dtype=np.int64),
-        n_before=n_up_to[starts] - is_relevant.ravel()[starts],
-    )
-    first_rows = np.arange(0, S.size, S.shape[1])
-    hits = [_hits(ties, first_rows + rank - 1) for rank in ranks]
-    return np.stack([_average_precision(ties, is_relevant), *hits], axis=1)
-
-
-def _average_precision(
-    ties: _Ties, is_relevant: Bool[np.ndarray, "b m"]
-) -> Float[np.ndarray, " b"]:
-    """AP = 1/R Σ over ranks t of P(relevant at t) · E[relevant up to t | relevant at t] / t.
-
-    In a group of g tied rows, r of them relevant, position j (from 0) is relevant with probability
-    r/g, and then j (r - 1)/(g - 1) of those ahead of it in the group are expected to be relevant.
-    """
-    group = ties.group
-    g = ties.sizes
-    r = ties.n_relevant
-    rows = np.arange(is_relevant.size)
-    j = rows - ties.starts[group]
-    n_ahead = j * (r - 1)[group] / np.maximum(g - 1, 1)[group]
-    t = rows % is_relevant.shape[1] + 1
-    terms = (r / g)[group] * (ties.n_before[group] + 1 + n_ahead) / t
-    return terms.reshape(is_relevant.shape).sum(axis=1) / is_relevant.sum(axis=1)
-
-
-def _hits(ties: _Ties, last_rows: Int[np.ndarray, " b"]) -> Float[np.ndarray, " b"]:
-    """The probability of a relevant row up to the last row of a rank.
-
-    With s places of the rank left to the group in which it ends, none of the group's rows in them
-    is relevant with probability C(g - r, s) / C(g, s).
-    """
     from scipy.special import comb
 
-    group = ties.group[last_rows]
-    g = ties.sizes[group]
-    r = ties.n_relevant[group]
-    s = last_rows + 1 - ties.starts[group]
-    return 1 - (ties.n_before[group] == 0) * comb(g - r, s) / comb(g, s)
+    is_first = new_group(S, tolerance).ravel()
+    starts = np.flatnonzero(is_first)
+    group = np.cumsum(is_first) - 1  # of each row of each query
+    g = np.bincount(group)[group]
+    r = np.bincount(group, is_relevant.ravel())[group]
+    n_before = (np.cumsum(is_relevant, axis=1) - is_relevant).ravel()[starts][group]
+    rows = np.arange(S.size)
+    j = rows - starts[group]
+    t = rows % S.shape[1] + 1
+    terms = r / g * (n_before + 1 + j * (r - 1) / np.maximum(g - 1, 1)) / t
+    R = np.maximum(is_relevant.sum(axis=1), 1)
+    scores = [terms.reshape(S.shape).sum(axis=1) / R]
+    for rank in ranks:
+        ends = t == rank
+        s = j[ends] + 1
+        scores.append(1 - (n_before[ends] == 0) * comb((g - r)[ends], s) / comb(g[ends], s))
+    return np.stack(scores, axis=1)

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable
 from dataclasses import dataclass, field
-from itertools import chain
+from functools import partial
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 
 from glocal.data.rdm import check_rdms
 from glocal.errors import CollapseWarning, DataError, ParameterError
 from glocal.evaluation.intervals import CORRELATION, Units
 from glocal.results import PEOPLE, Score
-from glocal.similarity import finite, one_point, pair_tolerance, snap_ties, unit_rows
+from glocal.similarity import Embedding, finite, one_point, pair_tolerance, snap_ties, unit_rows
 
 KERNELS = ("cosine", "correlation", "dot")
 _MAX_GROUPS = 50  # of more objects some are left out together: the error hardly changes
@@ -41,19 +40,19 @@ class RSA:
     @property
     def scores(self) -> tuple[Score, ...]:
         """The correlation, and the ceiling that people set."""
-        metric = f"spearman_{self.kernel}"
-        first = Score("rsa", metric, self.spearman, self.low, self.high, self.n_objects)
+        score = partial(Score, "rsa", n=self.n_objects)
+        first = score(f"spearman_{self.kernel}", self.spearman, self.low, self.high)
         if self.ceiling is None:
             return (first,)
-        bounds = zip(("ceiling_lower", "ceiling_upper"), self.ceiling, strict=True)
-        return first, *(
-            Score("rsa", name, value, n=self.n_objects, transform=PEOPLE) for name, value in bounds
+        lower, upper = self.ceiling
+        return (
+            first,
+            score("ceiling_lower", lower, transform=PEOPLE),
+            score("ceiling_upper", upper, transform=PEOPLE),
         )
 
 
-def rsa(
-    Z: Float[np.ndarray, "n p"], rdms: Float[np.ndarray, "*people n n"], *, kernel: str = "cosine"
-) -> RSA:
+def rsa(Z: Embedding, rdms: Float[np.ndarray, "*people n n"], *, kernel: str = "cosine") -> RSA:
     """Correlate the dissimilarities of an embedding with people's.
 
     Pairs are the upper triangle; a pair of NaN is left out for that person. A correlation over
@@ -118,9 +117,7 @@ def rsa(
         correlation = np.nan
     else:
         units = Units(values=np.stack([_jackknife(model, rdm, n) for rdm in human]))
-        estimate = units.estimate()
-        correlation = estimate.mean
-        low, high = estimate.interval(CORRELATION)
+        correlation, low, high = units.estimate().bounded(CORRELATION)
     return RSA(
         spearman=correlation,
         low=low,
@@ -137,16 +134,18 @@ def _jackknife(
 ) -> Float[np.ndarray, " groups"]:
     """u_i of each object, or group of objects, for one person."""
     groups = min(n, _MAX_GROUPS)
-    first, second = np.triu_indices(n, 1)
-    remaining = ((first % groups != g) & (second % groups != g) for g in range(groups))
-    correlations = spearman_of_parts(model, human, remaining)
-    correlation = correlations[0]
+    is_known = ~np.isnan(human)
+    levels = _levels(model[is_known], human[is_known])
+    members = np.stack(np.triu_indices(n, 1))[:, is_known] % groups
+    correlation = _rank_correlation(levels)
+    remaining = ((members != group).all(axis=0) for group in range(groups))
+    correlations = np.array([_rank_correlation(levels[:, part]) for part in remaining])
     # what remains of very few objects may not vary
-    without = np.where(np.isnan(correlations[1:]), correlation, correlations[1:])
+    without = np.where(np.isnan(correlations), correlation, correlations)
     return correlation + (groups - 1) * (without.mean() - without)
 
 
-def model_rdm(Z: Float[np.ndarray, "n p"], kernel: str = "cosine") -> Float[np.ndarray, " pairs"]:
+def model_rdm(Z: Embedding, kernel: str = "cosine") -> Float[np.ndarray, " pairs"]:
     """1 - similarity of every pair of rows.
 
     It is the upper triangle, row by row, as scipy's `squareform` takes it. The similarity is the
@@ -170,34 +169,28 @@ def model_rdm(Z: Float[np.ndarray, "n p"], kernel: str = "cosine") -> Float[np.n
 
 def spearman(x: Float[np.ndarray, " k"], y: Float[np.ndarray, " k"]) -> float:
     """Spearman's correlation over the pairs that are known in both; NaN where one does not vary."""
-    return float(spearman_of_parts(x, y)[0])
-
-
-def spearman_of_parts(
-    x: Float[np.ndarray, " k"],
-    y: Float[np.ndarray, " k"],
-    parts: Iterable[Bool[np.ndarray, " k"]] = (),
-) -> Float[np.ndarray, " parts"]:
-    """Spearman's correlation over all pairs, then over each part of them.
-
-    scipy would sort anew for each part, a minute and a half a person for 1,854 objects. Here values
-    are sorted once: in a part the mean rank of equal values is counted.
-    """
     is_known = ~np.isnan(x) & ~np.isnan(y)
-    levels = [np.unique(values[is_known], return_inverse=True)[1] for values in (x, y)]
-    correlations = []
-    for part in chain([np.ones(len(x), dtype=bool)], parts):
-        inside = [level[part[is_known]] for level in levels]
-        varies = all(level.size and np.ptp(level) for level in inside)
-        ranks = [_mean_ranks(level) for level in inside]
-        correlations.append(np.corrcoef(ranks)[0, 1] if varies else np.nan)
-    return np.array(correlations)
+    return _rank_correlation(_levels(x[is_known], y[is_known]))
 
 
-def _mean_ranks(levels: Int[np.ndarray, " k"]) -> Float[np.ndarray, " k"]:
-    """The rank of each value, from 1, the mean rank of equal values; levels number the values."""
-    counts = np.bincount(levels)
-    return (np.cumsum(counts) - (counts - 1) / 2)[levels]
+def _levels(x: Float[np.ndarray, " k"], y: Float[np.ndarray, " k"]) -> Int[np.ndarray, "2 k"]:
+    """The values of both, numbered in their order.
+
+    scipy would sort anew for each part of the pairs, a minute and a half a person for 1,854
+    objects. Here values are sorted once: in a part the mean rank of equal values is counted.
+    """
+    return np.stack([np.unique(values, return_inverse=True)[1] for values in (x, y)])
+
+
+def _rank_correlation(levels: Int[np.ndarray, "2 k"]) -> float:
+    """Spearman's correlation of numbered values."""
+    if not levels.size or not np.ptp(levels, axis=1).all():
+        return np.nan
+    ranks = []
+    for level in levels:
+        counts = np.bincount(level)
+        ranks.append((np.cumsum(counts) - counts / 2)[level])  # equal values have their mean rank
+    return float(np.corrcoef(ranks)[0, 1])
 
 
 def noise_ceiling(human: Float[np.ndarray, "people pairs"]) -> tuple[float, float]:
@@ -212,9 +205,9 @@ def noise_ceiling(human: Float[np.ndarray, "people pairs"]) -> tuple[float, floa
     with warnings.catch_warnings():
         # of pairs that no other person has
         warnings.filterwarnings("ignore", "Mean of empty slice", RuntimeWarning)
+        upper = [spearman(np.nanmean(ranks, axis=0), rdm) for rdm in human]
         lower = []
         for person, rdm in enumerate(human):
             others = np.delete(ranks, person, axis=0)
             lower.append(spearman(np.nanmean(others, axis=0), rdm))
-        upper = [spearman(np.nanmean(ranks, axis=0), rdm) for rdm in human]
         return float(np.nanmean(lower)), float(np.nanmean(upper))

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,13 +13,18 @@ from glocal.errors import DataError, ParameterError
 from glocal.evaluation.intervals import FRACTION, Units
 from glocal.evaluation.rsa import model_rdm, spearman
 from glocal.results import Score
-from glocal.similarity import finite, is_collapsed, tie_tolerance, unit_rows, zeros_if_collapsed
+from glocal.similarity import (
+    Embedding,
+    cosine_blocks,
+    finite,
+    is_collapsed,
+    tie_tolerance,
+    zeros_if_collapsed,
+)
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
-_MAX_BLOCK_ROWS = 1024
-_MAX_BLOCK_ENTRIES = 1 << 24  # 128 MB of cosines at a time
 _MAX_COMPARED = 2000  # images whose dissimilarities are compared
 
 
@@ -45,25 +50,15 @@ class Structure:
     @property
     def scores(self) -> tuple[Score, ...]:
         """Neighbours kept, and both measures of all pairs."""
-        settings = {"k": self.k}
+        score = partial(Score, "structure", n=self.n, settings={"k": self.k})
         return (
-            Score(
-                "structure",
-                "neighbours_kept",
-                self.neighbours_kept,
-                self.low,
-                self.high,
-                self.n,
-                settings=settings,
-            ),
-            Score("structure", "cka", self.cka, n=self.n, settings=settings),
-            Score("structure", "rdm_spearman", self.rdm_spearman, n=self.n, settings=settings),
+            score("neighbours_kept", self.neighbours_kept, self.low, self.high),
+            score("cka", self.cka),
+            score("rdm_spearman", self.rdm_spearman),
         )
 
 
-def structure(
-    X: Float[np.ndarray, "n p"], Z: Float[np.ndarray, "n q"], *, k: int = 10, seed: int = 42
-) -> Structure:
+def structure(X: Embedding, Z: Embedding, *, k: int = 10, seed: int = 42) -> Structure:
     """Measure how a transform changes local and global structure.
 
     The measures are `neighbours_kept`, `cka` and `rdm_spearman`. Where one side is a single point
@@ -90,9 +85,9 @@ def structure(
     (X,) = zeros_if_collapsed(X)
     (Z,) = zeros_if_collapsed(Z)
     units = Units(values=kept_by_image(X, Z, k))
-    low, high = units.estimate().interval(FRACTION)
+    kept, low, high = units.estimate().bounded(FRACTION)
     return Structure(
-        neighbours_kept=float(units.values.mean()),
+        neighbours_kept=kept,
         low=low,
         high=high,
         cka=cka(X, Z),
@@ -103,17 +98,17 @@ def structure(
     )
 
 
-def neighbours_kept(X: Float[np.ndarray, "n p"], Z: Float[np.ndarray, "n q"], k: int = 10) -> float:
+def neighbours_kept(X: Embedding, Z: Embedding, k: int = 10) -> float:
     """The mean of `kept_by_image`.
 
     With cosines it is also the mutual nearest-neighbour alignment of X and Z.
     """
-    return float(kept_by_image(X, Z, k).mean())
+    return float(kept_by_image(*_both_finite(X, Z), k).mean())
 
 
 def kept_by_image(
-    X: Float[np.ndarray, "n p"],
-    Z: Float[np.ndarray, "n q"],
+    X: Embedding,
+    Z: Embedding,
     k: int = 10,
     *,
     before: csr_array | None = None,
@@ -133,7 +128,6 @@ def kept_by_image(
     DataError
         Other images after than before, NaN or infinity.
     """
-    X, Z = _both_finite(X, Z)
     if len(X) != len(Z):
         raise DataError(
             f"there are {len(X)} rows before the transform and {len(Z)} after; they must be the "
@@ -149,7 +143,7 @@ def kept_by_image(
     return kept
 
 
-def neighbourhoods(Z: Float[np.ndarray, "n p"], k: int = 10) -> csr_array:
+def neighbourhoods(Z: Embedding, k: int = 10) -> csr_array:
     """P_k(j | i): the probability that j is among the k nearest to i, ties in random order.
 
     (n, n), sparse. It is 1 or 0, and s / t for each of the t images that are tied for the last s
@@ -167,7 +161,7 @@ def neighbourhoods(Z: Float[np.ndarray, "n p"], k: int = 10) -> csr_array:
     blocks = []
     if not 1 <= k < n:
         raise ParameterError(f"`k` is {k} but {n} images allow 1 to {n - 1} neighbours.")
-    for S in _cosine_blocks(Z):
+    for _, S in cosine_blocks(Z):
         kth_largest = np.partition(S, -k, axis=1)[:, -k]
         i, j = np.nonzero(kth_largest[:, None] - tolerance <= S)
         is_nearer = S[i, j] > kth_largest[i] + tolerance
@@ -177,16 +171,13 @@ def neighbourhoods(Z: Float[np.ndarray, "n p"], k: int = 10) -> csr_array:
     return vstack(blocks, format="csr")
 
 
-def neighbours(Z: Float[np.ndarray, "n p"], k: int = 10) -> Int[np.ndarray, "n k"]:
+def neighbours(Z: Embedding, k: int = 10) -> Int[np.ndarray, "n k"]:
     """The k nearest rows of every row, nearest first, for pictures."""
-    nearest = []
-    for S in _cosine_blocks(Z):
-        order = np.argsort(-S, axis=1, kind="stable")
-        nearest.append(order[:, :k])
-    return np.concatenate(nearest)
+    orders = [np.argsort(-S, axis=1, kind="stable") for _, S in cosine_blocks(Z)]
+    return np.concatenate(orders)[:, :k]
 
 
-def cka(X: Float[np.ndarray, "n p"], Z: Float[np.ndarray, "n q"]) -> float:
+def cka(X: Embedding, Z: Embedding) -> float:
     """Debiased linear CKA.
 
         CKA = HSIC(X, Z) / √(HSIC(X, X) HSIC(Z, Z)),
@@ -213,7 +204,7 @@ def cka(X: Float[np.ndarray, "n p"], Z: Float[np.ndarray, "n q"]) -> float:
     return _hsic(X, Z) / scale**0.5 if scale > 0 else 0.0
 
 
-def _hsic(X: Float[np.ndarray, "n p"], Z: Float[np.ndarray, "n q"]) -> float:
+def _hsic(X: Embedding, Z: Embedding) -> float:
     """The term of `cka`, of centred columns."""
     n = len(X)
     a = np.square(X).sum(axis=1)
@@ -224,7 +215,7 @@ def _hsic(X: Float[np.ndarray, "n p"], Z: Float[np.ndarray, "n q"]) -> float:
     return float(products + K.sum() * L.sum() / ((n - 1) * (n - 2)) - 2 / (n - 2) * (K @ L))
 
 
-def rdm_spearman(X: Float[np.ndarray, "n p"], Z: Float[np.ndarray, "n q"], seed: int = 42) -> float:
+def rdm_spearman(X: Embedding, Z: Embedding, seed: int = 42) -> float:
     """Spearman correlation of the cosines of all pairs before and after.
 
     Of more than 2000 images a sample drawn with the seed is compared. 0 if one side is constant.
@@ -236,13 +227,3 @@ def rdm_spearman(X: Float[np.ndarray, "n p"], Z: Float[np.ndarray, "n q"], seed:
 
 def _both_finite(X: np.ndarray, Z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return finite(X, "features before the transform"), finite(Z, "features after the transform")
-
-
-def _cosine_blocks(Z: Float[np.ndarray, "n p"]) -> Iterator[Float[np.ndarray, "b n"]]:
-    """Yield the cosines of some images to all, a block at a time; -inf of an image to itself."""
-    rows = unit_rows(finite(Z))
-    step = max(1, min(_MAX_BLOCK_ROWS, _MAX_BLOCK_ENTRIES // max(1, len(rows))))
-    for start in range(0, len(rows), step):
-        S = rows[start : start + step] @ rows.T
-        np.fill_diagonal(S[:, start:], -np.inf)
-        yield S

@@ -16,7 +16,7 @@ from glocal.evaluation.change import pair_support
 from glocal.evaluation.structure import neighbours
 from glocal.files import PathLike, read_npz, reading, write_npz
 from glocal.results import to_json
-from glocal.similarity import is_collapsed, one_point, unit_rows
+from glocal.similarity import Embedding, is_collapsed, one_point, unit_rows
 
 _NEIGHBOURS = 10
 _FIX = "Delete it and run again what wrote it."
@@ -38,17 +38,13 @@ class _Flips(BaseModel):
 
 
 class _Change(BaseModel):
+    """What a page reads of the `meta` of a view: a file may come from anybody."""
+
     axes: list[_Axis] = []
     chance: float | None = None
     flips: _Flips | None = None
     confirmed: dict[Literal["lost", "gained"], tuple[float, float]] = {}
     heldout: bool | None = None
-
-
-class _Meta(BaseModel):
-    """What a page reads of a view's `meta`: a file may come from anybody."""
-
-    change: _Change = _Change()
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -57,9 +53,7 @@ class View:
 
     `positions` are the map of `object_map`, float32; `neighbours` the rows nearest by cosine,
     nearest first; `meta` has the network, the arm, whether it is collapsed, notes that the page
-    must show, and of a transform its ``change``: ``axes`` and the level of ``chance``, and with
-    answers what `glocal.evaluation.change.answer_changes` says, and whether they were
-    ``heldout``.
+    must show, and of a transform its ``change``, see `glocal.evaluation.change.change_record`.
     `support` says of each neighbour how many answers chose the pair and how many could have; it is
     None without answers.
     """
@@ -73,7 +67,7 @@ class View:
 
 
 def object_view(
-    Z: Float[np.ndarray, "n p"],
+    Z: Embedding,
     names: Sequence[str],
     *,
     categories: Sequence[str] | None = None,
@@ -89,12 +83,12 @@ def object_view(
     >>> [view.names[i] for i in view.neighbours[0]]
     ['dog', 'car']
     """
-    onto = None if baseline is None else baseline.positions.astype(np.float64)
     nearest = neighbours(Z, min(_NEIGHBOURS, len(Z) - 1))
+    positions = object_map(Z, None if baseline is None else baseline.positions)
     return View(
         names=tuple(names),
         categories=None if categories is None else tuple(categories),
-        positions=object_map(Z, onto).astype(np.float32),
+        positions=positions.astype(np.float32),
         neighbours=nearest,
         meta={**(meta or {}), "collapsed": is_collapsed(Z)},
         support=None if answers is None else pair_support(nearest, answers),
@@ -102,7 +96,7 @@ def object_view(
 
 
 def object_map(
-    Z: Float[np.ndarray, "n p"], onto: Float[np.ndarray, "n 2"] | None = None
+    Z: Embedding, onto: Float[np.ndarray, "n 2"] | None = None
 ) -> Float[np.ndarray, "n 2"]:
     """The rows of length 1 on their two leading principal axes.
 
@@ -120,7 +114,7 @@ def object_map(
         positions /= np.sqrt(np.square(positions).sum(axis=1).mean())
     if onto is None:
         return positions
-    rotation, _ = orthogonal_procrustes(positions, onto)
+    rotation, _ = orthogonal_procrustes(positions, onto.astype(np.float64))
     return positions @ rotation
 
 
@@ -143,7 +137,7 @@ def load_view(path: PathLike) -> View:
     with reading(path, "view", _FIX):
         text = json.loads(str(arrays["text"]))
         categories = text["categories"]
-        flips = _Meta.model_validate(text["meta"]).change.flips
+        flips = _Change.model_validate(text["meta"].get("change", {})).flips
         for answer in [*flips.better, *flips.worse] if flips is not None else ():
             if not 0 <= min(answer) <= max(answer) < len(text["names"]):
                 raise ValueError("an answer names an object that it does not have")

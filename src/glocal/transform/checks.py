@@ -8,6 +8,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator
 from typing import Any
+from weakref import WeakSet
 
 import numpy as np
 from jaxtyping import Float
@@ -26,6 +27,7 @@ _MIN_COLUMNS = 4
 _MIN_COLUMN_MEAN = 1.5  # of a column that stands out, in standard deviations
 # of CLIP and a ViT on other images at least .81, of texts at most .39, of other networks .18
 _MIN_COLUMN_AGREEMENT = 0.5
+_warned: WeakSet[Any] = WeakSet()  # transforms about whose rows a warning was issued
 
 
 def row_statistics(X: Features | np.ndarray, std: float | None = None) -> dict[str, Any]:
@@ -70,7 +72,9 @@ def row_statistics(X: Features | np.ndarray, std: float | None = None) -> dict[s
 
 
 def check_rows(transform: Any, X: Any, *, normalize: bool = False) -> None:
-    """Warn where a transform does not fit the rows that it is to be applied to, from 2,000 of them.
+    """Warn where a transform does not fit the rows that it is to be applied to.
+
+    A sample is looked at: 2,000 rows of Features, 256 of an array.
 
     Parameters
     ----------
@@ -93,29 +97,26 @@ def check_rows(transform: Any, X: Any, *, normalize: bool = False) -> None:
         of another model or layer.
     """
     transform.check_shape(tuple((X.matrix if isinstance(X, Features) else X).shape))
-    _warn_of_differences(transform, X, normalize, _SAMPLE_ROWS, stacklevel=3)
+    _warn_of_differences(transform, X, normalize, stacklevel=3)
 
 
 def check_once(transform: Any, X: Any, normalize: bool) -> None:
-    """Warn as `check_rows`, of arrays and tensors from fewer rows, unless that was done before."""
-    if not transform.issued_warnings:
-        size = _SAMPLE_ROWS if isinstance(X, Features) else _SAMPLE_ROWS_OF_A_CALL
-        _warn_of_differences(transform, X, normalize, size, stacklevel=4)
+    """Warn as `check_rows`, unless a warning about rows of the transform was issued before."""
+    if transform not in _warned:
+        _warn_of_differences(transform, X, normalize, stacklevel=4)
 
 
 def check_zero_rows(transform: Any, X: Any, source: str, first: int) -> None:
     """Warn once of a row of zeros, which has no direction; rows are counted from `first`."""
-    if transform.issued_warnings:
-        return
-    is_zero = as_matrix((X == 0).all(1))
-    if is_zero.any():
-        row = first + int(np.flatnonzero(is_zero)[0])
-        sentence = (
-            f"{source} is 0 in every column of row {row}: a row of zeros has no direction, and all "
-            "such rows get the same result. Remove or recompute them."
+    rows = np.flatnonzero(as_matrix((X == 0).all(1)))
+    if len(rows) and transform not in _warned:
+        _warned.add(transform)
+        warnings.warn(
+            f"{source} is 0 in every column of row {first + rows[0]}: a row of zeros has no "
+            "direction, and all such rows get the same result. Remove or recompute them.",
+            DataWarning,
+            stacklevel=4,
         )
-        transform.issued_warnings.add(sentence)
-        warnings.warn(sentence, DataWarning, stacklevel=4)
 
 
 def scaled_to_length_1(X: np.ndarray) -> Float[np.ndarray, "n p"]:
@@ -125,25 +126,27 @@ def scaled_to_length_1(X: np.ndarray) -> Float[np.ndarray, "n p"]:
     return unit_rows(rows / np.where(largest > 0, largest, 1.0))
 
 
-def _warn_of_differences(
-    transform: Any, X: Any, normalize: bool, size: int, stacklevel: int
-) -> None:
-    """Warn of each difference in a sample of so many rows, and remember the transform."""
-    for sentence in _differences(transform, X, normalize, size):
-        transform.issued_warnings.add(sentence)
+def _warn_of_differences(transform: Any, X: Any, normalize: bool, stacklevel: int) -> None:
+    """Warn of each difference, and remember the transform."""
+    for sentence in _differences(transform, X, normalize):
+        _warned.add(transform)
         message = f"{sentence}. Its results will be wrong."
         warnings.warn(message, DataWarning, stacklevel=stacklevel)
 
 
-def _differences(transform: Any, X: Any, normalize: bool, size: int) -> Iterator[str]:
+def _differences(transform: Any, X: Any, normalize: bool) -> Iterator[str]:
     """How a sample of rows, and the network they are of, differ from those of the fit."""
-    rows = spaced_rows(X.matrix if isinstance(X, Features) else X, size)
+    network: dict[str, str] = {}
+    size = _SAMPLE_ROWS_OF_A_CALL
+    if isinstance(X, Features):
+        network = X.network
+        size = _SAMPLE_ROWS
+        X = X.matrix
+    rows = spaced_rows(X, size)
     with np.errstate(over="ignore", invalid="ignore"):  # of values near the end of float64
-        difference = _length_difference(transform, rows, normalize)
-        difference = difference or _value_difference(transform, rows, normalize)
+        difference = next(_row_differences(transform, rows, normalize), None)
     if difference is not None:
         yield difference
-    network = X.network if isinstance(X, Features) else {}
     source = transform.meta.get("source") or {}
     for name in ("model", "layer"):
         current = network.get(name)
@@ -152,54 +155,44 @@ def _differences(transform: Any, X: Any, normalize: bool, size: int) -> Iterator
             yield f"the features are of {name} {current}; the transform was fitted on {fitted}"
 
 
-def _length_difference(transform: Any, rows: np.ndarray, normalize: bool) -> str | None:
-    """A difference in the length of rows."""
-    fitted = transform.meta.get("rows")
+def _row_differences(transform: Any, rows: np.ndarray, normalize: bool) -> Iterator[str]:
+    """Differences in the length of rows, in their scale, and in the columns that stand out."""
+    fitted = transform.meta.get("rows") or {}
     lengths = np.linalg.norm(rows, axis=1)
     lengths = lengths[lengths > 0]
-    if not fitted or not len(lengths):
-        return None
     is_unit = normalize or _are_unit(lengths)
-    if fitted["normalised"] and not is_unit:
-        return (
+    if len(lengths) and fitted.get("normalised", is_unit) and not is_unit:
+        yield (
             f"the rows have length {lengths.mean():.3g} and the transform was fitted on rows of "
             "length 1: divide each row by its length, as `normalize=True` does"
         )
-    if is_unit and not fitted["normalised"]:
-        return (
+    if len(lengths) and is_unit and not fitted.get("normalised", is_unit):
+        yield (
             "the rows have length 1 and the transform was fitted on rows of length "
             f"{fitted['mean_length']:.3g}"
         )
-    return None
-
-
-def _value_difference(transform: Any, rows: np.ndarray, normalize: bool) -> str | None:
-    """A difference in the mean, the standard deviation or the columns that stand out."""
     if len(rows) < _MIN_ROWS:
-        return None
+        return
     raw = scaled_to_length_1(rows) if normalize else rows
     standardized = transform.standardization(raw, "float64")
-    recorded_rows = transform.meta.get("rows") or {}
-    spread = recorded_rows.get("spread", 1.0)
+    spread = fitted.get("spread", 1.0)
     mean = float(standardized.mean()) / spread
     std = float(standardized.std()) / spread
     if not is_of_scale(mean, std):
-        return (
+        yield (
             f"standardized by the transform the rows have mean {mean:.3g} and std {std:.3g}, not "
             "about 0 and 1: they are of another network or layer than it was fitted on, or were "
             "scaled or normalized"
         )
-    recorded = recorded_rows.get("columns") or {}
-    columns = [int(column) for column in recorded]
-    fitted_means = np.array([*recorded.values()])
-    means = standardized[:, columns].mean(axis=0)
+    columns = fitted.get("columns") or {}
+    numbers = [int(column) for column in columns]
+    fitted_means = np.array([*columns.values()])
+    means = standardized[:, numbers].mean(axis=0)
     if columns and means @ fitted_means < _MIN_COLUMN_AGREEMENT * fitted_means @ fitted_means:
-        return (
-            f"the columns that stand out in the rows of the fit "
-            f"({', '.join(map(str, columns[:4]))}, …) do not in these: they are of another network "
-            "or layer, or of texts in place of images"
+        yield (
+            f"the columns that stand out in the rows of the fit ({', '.join([*columns][:4])}, …) "
+            "do not in these: they are of another network or layer, or of texts in place of images"
         )
-    return None
 
 
 def _are_unit(lengths: np.ndarray) -> bool:

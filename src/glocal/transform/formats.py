@@ -58,8 +58,11 @@ def save(transform: Any, path: PathLike) -> None:
         raise ParameterError(f"transform file {path} must end in {' or '.join(ENDINGS)}.")
     record = to_json({"format": FORMAT, **transform.meta})
     W = transform.weights
-    arrays = {"weights": W if W.dtype == np.float16 else W.astype(np.float32)}
-    arrays |= {"mean": np.float64(transform.mean), "std": np.float64(transform.std)}
+    arrays = {
+        "weights": W if W.dtype == np.float16 else W.astype(np.float32),
+        "mean": np.float64(transform.mean),
+        "std": np.float64(transform.std),
+    }
     if transform.bias is not None:
         arrays["bias"] = transform.bias.astype(np.float32)
     with atomic_write(path) as stream:
@@ -249,34 +252,29 @@ def to_onnx(
     MissingDependencyError, FileError
         onnx is not installed; the file cannot be written, and a previous file stays whole.
     """
-    onnx = import_optional("onnx", "an ONNX model")
-    from onnx import TensorProto, helper, numpy_helper
+    import_optional("onnx", "an ONNX model")
+    from onnx import checker, helper, numpy_helper, parser
 
     A, c = transform.folded()
+    p, r = A.shape
     rows = "features"
-    nodes = []
+    step = ""
     if normalize:
         rows = "unit_rows"
-        nodes.append(helper.make_node("LpNormalization", ["features"], [rows], axis=1, p=2))
-    nodes.append(helper.make_node("MatMul", [rows, "weights"], ["product"]))
-    nodes.append(helper.make_node("Add", ["product", "bias"], ["aligned"]))
-    graph = helper.make_graph(
-        nodes,
-        "glocal",
-        [helper.make_tensor_value_info("features", TensorProto.FLOAT, ["n", A.shape[0]])],
-        [helper.make_tensor_value_info("aligned", TensorProto.FLOAT, ["n", A.shape[1]])],
-        [
-            numpy_helper.from_array(A.astype(np.float32), "weights"),
-            numpy_helper.from_array(c.astype(np.float32), "bias"),
-        ],
-    )
-    model = helper.make_model(
-        graph,
-        opset_imports=[helper.make_opsetid("", opset)],
-        ir_version=ir_version,
-        producer_name="glocal",
-    )
-    helper.set_model_props(model, {"meta": to_json({"format": FORMAT, **transform.meta})})
-    onnx.checker.check_model(model)
+        step = "unit_rows = LpNormalization <axis = 1, p = 2> (features)"
+    model = parser.parse_model(f"""
+        <ir_version: {ir_version}, opset_import: ["": {opset}], producer_name: "glocal">
+        glocal (float[n, {p}] features) => (float[n, {r}] aligned) {{
+            {step}
+            product = MatMul ({rows}, weights)
+            aligned = Add (product, bias)
+        }}
+    """)
+    for name, values in (("weights", A), ("bias", c)):
+        tensor = numpy_helper.from_array(values.astype(np.float32), name)
+        model.graph.initializer.append(tensor)
+    record = to_json({"format": FORMAT, **transform.meta})
+    helper.set_model_props(model, {"meta": record})
+    checker.check_model(model)
     with atomic_write(path) as stream:
         stream.write(model.SerializeToString())

@@ -16,6 +16,7 @@ from glocal.errors import DataError, DataWarning, ParameterError
 from glocal.files import PathLike
 from glocal.similarity import unit_rows
 from glocal.transform import checks, formats, sharing
+from glocal.transform.record import value_at
 
 MIN_RECENTRING_ROWS = 10
 """Images below which their mean says little about a collection."""
@@ -38,8 +39,6 @@ class LinearTransform:
         The two standardization scalars of the object features that the transform was fitted on.
     meta : dict
         Provenance and scores, JSON values only; empty for a file of the authors.
-    issued_warnings : set of str
-        Those about rows, which a transform issues once; what derives from it shares them.
 
     Raises
     ------
@@ -58,7 +57,6 @@ class LinearTransform:
     mean: float
     std: float
     meta: dict[str, Any] = field(default_factory=dict)
-    issued_warnings: set[str] = field(default_factory=set, repr=False)
 
     def __post_init__(self) -> None:
         W = self.weights
@@ -81,16 +79,14 @@ class LinearTransform:
             )
 
     def __repr__(self) -> str:
-        fit = self.meta.get("fit") or {}
-        keep = (fit.get("keep") or {}).get("keep")
-        method = fit.get("method") if keep is None else f"keep {keep}"
+        keep = value_at(self.meta, "fit.keep.keep")
         strength = self.meta.get("strength", 1.0)
         fewer = "" if self.out_dimensions == self.dimensions else f" to {self.out_dimensions}"
         parts = (
-            method,
-            None if strength == 1.0 else f"strength {strength:g}",
+            value_at(self.meta, "fit.method") if keep is None else f"keep {keep}",
+            "" if strength == 1.0 else f"strength {strength:g}",
             f"{self.dimensions}{fewer} dimensions",
-            "bias" if self.bias is not None else None,
+            "" if self.bias is None else "bias",
             f"mean {self.mean:.6g}",
             f"std {self.std:.6g}",
         )
@@ -114,7 +110,7 @@ class LinearTransform:
     @property
     def normalised(self) -> bool:
         """Whether it was fitted on rows of length 1, so that rows must be scaled to it first."""
-        return bool((self.meta.get("rows") or {}).get("normalised"))
+        return bool(value_at(self.meta, "rows.normalised"))
 
     @overload
     def apply(self, features: np.ndarray, *, normalize: bool = False) -> np.ndarray: ...
@@ -163,14 +159,11 @@ class LinearTransform:
         self.check_shape(tuple(X.shape))
         if normalize or self.normalised:
             checks.check_zero_rows(self, X, source, first)
-        if isinstance(X, np.ndarray):
-            with np.errstate(over="ignore", invalid="ignore"):  # an error names the row
-                Z = self._map_array(X, normalize)
-                is_finite = bool(np.isfinite(Z.sum(dtype=np.float64)))
-        else:
-            Z = self._map_tensor(X, normalize)
-            is_finite = bool(Z.isfinite().all())
-        if not is_finite:
+        map_block = self._map_array if isinstance(X, np.ndarray) else self._map_tensor
+        with np.errstate(over="ignore", invalid="ignore"):  # an error names the row
+            Z = map_block(X, normalize)
+            total = Z.sum().item()
+        if not np.isfinite(total):
             numbers = range(first, first + len(X))
             check_finite(as_matrix(X), source, numbers)
             check_finite(as_matrix(Z), source, numbers, verb="is mapped to")
@@ -268,8 +261,7 @@ class LinearTransform:
             )
         W = self.weights.astype(np.float64)
         c = np.trace(W) / len(W)
-        blended = strength * W
-        blended[np.diag_indices(len(W))] += (1 - strength) * c
+        blended = strength * W + (1 - strength) * c * np.eye(len(W))
         bias = None if self.bias is None else (strength * self.bias).astype(self.bias.dtype)
         meta = {**self.meta, "strength": strength * self.meta.get("strength", 1.0)}
         return replace(self, weights=blended.astype(self.weights.dtype), bias=bias, meta=meta)
@@ -347,10 +339,9 @@ class LinearTransform:
             All values are the same.
         """
         if not isinstance(features, Features):
-            features = Features(as_matrix(features))
+            features = Features(features)
         if normalize:
-            rows = checks.scaled_to_length_1(features.matrix)
-            features = Features(rows, features.names, features.source)
+            features = replace(features, matrix=checks.scaled_to_length_1(features.matrix))
         scalars = features.standardization
         deviations = (features.column_means - scalars.mean) / scalars.std
         W = np.eye(features.dimensions, dtype=np.float32)
@@ -390,7 +381,7 @@ class LinearTransform:
         """
         if not (isinstance(toward, Real) and np.isfinite(toward) and toward >= 0):
             raise ParameterError(f"`toward` is {toward!r}; allowed are 0 and more images.")
-        X = self._as_rows(as_matrix(images))
+        X = self._as_rows(as_matrix(images)).astype(np.float64)
         n = len(X)
         if n < MIN_RECENTRING_ROWS:
             warnings.warn(
@@ -399,9 +390,8 @@ class LinearTransform:
                 DataWarning,
                 stacklevel=2,
             )
-        uncentred = replace(self, bias=None)
-        b_images = -uncentred.map_rows(X.astype(np.float64), normalize=normalize).mean(axis=0)
         b = np.zeros(self.out_dimensions) if self.bias is None else self.bias.astype(np.float64)
+        b_images = b - self.map_rows(X, normalize=normalize).mean(axis=0)
         bias = (n * b_images + toward * b) / (n + toward)
         meta = {**self.meta, "recentred": {"n": n, "toward": float(toward)}}
         return replace(self, bias=bias.astype(np.float32), meta=meta)

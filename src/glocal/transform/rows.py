@@ -9,9 +9,8 @@ from numbers import Integral
 import numpy as np
 from jaxtyping import Float
 
-from glocal.data.features import Features, check_finite
+from glocal.data.features import Features
 from glocal.errors import DataError, ParameterError
-from glocal.transform.checks import scaled_to_length_1
 from glocal.transform.linear import LinearTransform
 
 BASELINES = ("centred", "pca")
@@ -56,15 +55,11 @@ def reduced(
     """The transform to r dimensions with the similarities nearest to those of `transform`.
 
     Its weights are W U_r and its bias b U_r, where the columns of U_r are the r leading
-    eigenvectors of the second moments of Z = X̃ W + b,
-
-        E[z zᵀ] = Wᵀ E[x̃ x̃ᵀ] W + Wᵀm bᵀ + b mᵀW + b bᵀ,     m = E[x̃],
-
-    not centred, since S = Z Zᵀ is not: the bias shifts all rows alike and counts as they do. Z_r =
-    Z U_r has the similarities S_r = Z_r Z_rᵀ that are, among all of rank r, nearest to S in the sum
-    of squares. With all dimensions Z is only rotated and no similarity changes. The directions
-    belong to these features: take those that will be searched, or many like them, and map queries
-    by the same reduced transform.
+    eigenvectors of the second moments E[z zᵀ] of Z = X̃ W + b, not centred, since S = Z Zᵀ is not:
+    the bias shifts all rows alike and counts as they do. Z_r = Z U_r has the similarities S_r =
+    Z_r Z_rᵀ that are, among all of rank r, nearest to S in the sum of squares. With all dimensions
+    Z is only rotated and no similarity changes. The directions belong to these features: take those
+    that will be searched, or many like them, and map queries by the same reduced transform.
 
     Parameters
     ----------
@@ -106,11 +101,8 @@ def reduced(
             f"`dimensions` is {dimensions!r}; the transform has {q}, so allowed are the integers 1 "
             f"to {q}."
         )
-    n, m, C = _moments(transform, features, normalize)
-    W = transform.weights.astype(np.float64)
-    b = np.zeros(q) if transform.bias is None else transform.bias.astype(np.float64)
-    cross = np.outer(W.T @ m, b)
-    values, U = np.linalg.eigh(W.T @ C @ W + cross + cross.T + np.outer(b, b))
+    n, moments = _second_moments(transform, features, normalize)
+    values, U = np.linalg.eigh(moments)
     values = np.maximum(values[::-1], 0)  # the largest first
     U = U[:, ::-1][:, :dimensions]
     if not values[0] > 0:
@@ -125,18 +117,20 @@ def reduced(
         "energy": float(squares[:dimensions].sum() / squares.sum()),
         "length": float(values[:dimensions].sum() / values.sum()),
     }
-    bias = None if transform.bias is None else (b @ U).astype(transform.bias.dtype)
-    weights = (W @ U).astype(transform.weights.dtype)
+    b = transform.bias
+    bias = None if b is None else (b.astype(np.float64) @ U).astype(b.dtype)
+    W = transform.weights
+    weights = (W.astype(np.float64) @ U).astype(W.dtype)
     meta = {**transform.meta, "reduced": record}
     return replace(transform, weights=weights, bias=bias, meta=meta)
 
 
-def _moments(
+def _second_moments(
     transform: LinearTransform,
     features: Features | np.ndarray | Iterable[np.ndarray],
     normalize: bool,
-) -> tuple[int, Float[np.ndarray, " p"], Float[np.ndarray, "p p"]]:
-    """The number of rows, and the mean and the second moments of the standardized ones."""
+) -> tuple[int, Float[np.ndarray, "r r"]]:
+    """The number of rows, and the second moments of what they are mapped to."""
     source = "features"
     chunks: Iterable[np.ndarray]
     if isinstance(features, np.ndarray):
@@ -147,19 +141,15 @@ def _moments(
     else:
         chunks = features
     n = 0
-    total = np.zeros(transform.dimensions)
-    squares = np.zeros((transform.dimensions, transform.dimensions))
-    with np.errstate(over="ignore", invalid="ignore"):  # an error below
-        for rows in chunks:
-            transform.check_shape(rows.shape)
-            check_finite(rows, source, range(n, n + len(rows)))
-            raw = scaled_to_length_1(rows) if normalize else rows
-            X = transform.standardization(raw, "float64")
-            total += X.sum(axis=0)
-            squares += X.T @ X
-            n += len(X)
+    squares = np.zeros((transform.out_dimensions, transform.out_dimensions))
+    for rows in chunks:
+        X = rows.astype(np.float64)
+        Z = transform.map_rows(X, normalize=normalize, source=source, first=n)
+        n += len(Z)
+        with np.errstate(over="ignore", invalid="ignore"):  # an error below
+            squares += Z.T @ Z
     if not n:
         raise DataError("there is no row to find directions from.")
     if not np.isfinite(squares).all():
         raise DataError(f"{source} holds values too large to be squared and summed in float64.")
-    return n, total / n, squares / n
+    return n, squares / n

@@ -11,15 +11,16 @@ import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from itertools import takewhile
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, NamedTuple
 
 from glocal.data.readers import READERS
 from glocal.data.sources import Progress, cached, fetch, offline, published
 from glocal.errors import FileError, GLocalError, ParameterError, import_optional, one_line
-from glocal.files import PathLike, ending, make_folder, read_npz, read_text, write_text
+from glocal.files import PathLike, ending, make_folder, read_text, write_text
 from glocal.results import interval_text
 from glocal.transform.formats import ENDINGS, TRANSFORM_NAME, normalised_name, read_transform
 from glocal.transform.record import CardOptions, value_at
@@ -31,73 +32,57 @@ _REPOSITORY = re.compile(r"hf://([\w.-]+/[\w.-]+)(?:@([\w./-]+))?")
 _TAGS = ["representational-alignment", "human-similarity", "odd-one-out", "feature-extraction"]
 
 
-@dataclass(frozen=True)
-class _CardScore:
+class _CardScore(NamedTuple):
     """A score that a card states, if the record has it.
 
-    `part` is the part of the record, `key` that of the score in it, `spread` those of its standard
-    error, or of both ends of its interval; `metric` is its type in the model-index.
+    `part` is the part of the record, `keys` those of the score in it and of its standard error, or
+    of both ends of its interval; `metric` is its type in the model-index.
     """
 
     name: str
     part: str
-    key: str
-    spread: tuple[str, ...] = ()
+    keys: tuple[str, ...]
     metric: str | None = None
 
-    def value(self, record: dict[str, Any]) -> float | None:
-        """The score; None if the record has none."""
-        value = value_at(record, f"{self.part}.{self.key}")
-        return value if isinstance(value, float) else None
-
-    def text(self, record: dict[str, Any]) -> str | None:
-        """The score with its standard error or interval; None if the record has none."""
-        value = self.value(record)
-        if value is None:
-            return None
-        spread = [value_at(record, f"{self.part}.{key}") for key in self.spread]
-        if not spread or not all(isinstance(number, float) for number in spread):
-            return f"{value:.3f}"
-        if len(spread) == 1:
-            return f"{value:.3f} ± {spread[0]:.3f}"
-        return f"{value:.3f} [{spread[0]:.3f}, {spread[1]:.3f}]"
+    def numbers(self, record: dict[str, Any]) -> list[float]:
+        """The score and its spread, or the score alone; nothing if the record has none."""
+        numbers = [value_at(record, f"{self.part}.{key}") for key in self.keys]
+        return list(takewhile(lambda number: isinstance(number, float), numbers))
 
 
+_FORMATS = ("{:.3f}", "{:.3f} ± {:.3f}", "{:.3f} [{:.3f}, {:.3f}]")
+"""Of a score alone, with its standard error, and with its interval."""
 _SCORES = [
     _CardScore(
         "agreement on held-out answers",
         "fit.holdout.heldout",
-        "accuracy_cosine",
-        ("low", "high"),
+        ("accuracy_cosine", "low", "high"),
         "accuracy",
     ),
-    _CardScore("the same without the transform", "fit.holdout.heldout", "original_accuracy_cosine"),
+    _CardScore(
+        "the same without the transform", "fit.holdout.heldout", ("original_accuracy_cosine",)
+    ),
     _CardScore(
         "neighbours kept of held-out images",
         "fit.holdout.heldout",
+        ("neighbours_kept",),
         "neighbours_kept",
-        metric="neighbours_kept",
     ),
-    _CardScore("agreement, mean over folds", "sweep.best", "accuracy_cosine", metric="accuracy"),
+    _CardScore("agreement, mean over folds", "sweep.best", ("accuracy_cosine",), "accuracy"),
     _CardScore(
-        "neighbours kept, mean over folds",
-        "sweep.best",
-        "neighbours_kept",
-        metric="neighbours_kept",
+        "neighbours kept, mean over folds", "sweep.best", ("neighbours_kept",), "neighbours_kept"
     ),
     _CardScore(
         "agreement on held-out answers, cross-fitted",
         "fit.keep.expected",
-        "agreement",
-        ("agreement_error",),
+        ("agreement", "agreement_error"),
         "accuracy",
     ),
-    _CardScore("the same without the transform, cross-fitted", "fit.keep", "original"),
+    _CardScore("the same without the transform, cross-fitted", "fit.keep", ("original",)),
     _CardScore(
         "neighbours kept of held-out images, cross-fitted",
         "fit.keep.expected",
-        "kept",
-        ("kept_error",),
+        ("kept", "kept_error"),
         "neighbours_kept",
     ),
 ]
@@ -287,8 +272,7 @@ def save_pretrained(transform: Any, folder: PathLike, **described: Any) -> None:
         written to.
     """
     check_replaceable(folder)
-    kept = _kept_options(Path(folder) / TRANSFORM_NAME)
-    _save_with_card(transform, folder, kept, described)
+    _save_with_card(transform, folder, _kept_options(Path(folder) / TRANSFORM_NAME), described)
 
 
 def _save_with_card(
@@ -305,13 +289,9 @@ def _save_with_card(
 
 def _kept_options(file: Path) -> dict[str, Any]:
     """The licence, network and data sets on the card of a transform that is replaced, if any."""
-    if not file.exists():
-        return {}
-    meta = read_transform(file)[-1]
+    meta = read_transform(file)[-1] if file.exists() else {}
     options = meta.get("card") or {}
-    return {
-        name: options[name] for name in ("licence", "base_model", "datasets") if name in options
-    }
+    return {key: options[key] for key in options if key in ("licence", "base_model", "datasets")}
 
 
 def _published_options(library: Any, name: str) -> dict[str, Any]:
@@ -330,12 +310,8 @@ def check_replaceable(folder: PathLike) -> None:
     foreign = None
     if card_file.exists() and _CARD_MARK not in read_text(card_file, what="card"):
         foreign = card_file
-    elif transform_file.exists():
-        fix = "Choose another folder."
-        record = read_npz(
-            transform_file, what="transform", fix=fix, required=(), optional=("meta",)
-        )
-        foreign = None if record else transform_file
+    elif transform_file.exists() and not read_transform(transform_file)[-1]:
+        foreign = transform_file
     if foreign is not None:
         raise FileError(
             f"{foreign} was not written by glocal, so it is not replaced. Choose another folder, "
@@ -411,7 +387,8 @@ def card(
     if base_model is None and re.fullmatch(r"timm:[\w.-]+", str(network)):
         base_model = network.replace("timm:", "timm/")  # the hub has it under its own name
     facts = _facts(transform)
-    facts |= {score.name: score.text(record) for score in _SCORES}
+    scores = [(score, numbers) for score in _SCORES if (numbers := score.numbers(record))]
+    facts |= {score.name: _FORMATS[len(numbers) - 1].format(*numbers) for score, numbers in scores}
     facts |= dict(_evaluated(record))
     front = {
         "library_name": "glocal",
@@ -419,14 +396,15 @@ def card(
         "base_model": base_model,
         "datasets": list(datasets),
         "tags": _TAGS,
-        "model-index": _model_index(record),
+        "model-index": _model_index(scores),
     }
     lines = [f"{key}: {json.dumps(value)}" for key, value in front.items() if value]  # JSON is YAML
-    rows = [f"| {name} | {_cell(value)} |" for name, value in facts.items() if value is not None]
     return _CARD.format(
         front="\n".join(lines),
         model=_cell(" / ".join(str(part) for part in (network, layer) if part)) or "features",
-        facts="\n".join(rows),
+        facts="\n".join(
+            f"| {name} | {_cell(value)} |" for name, value in facts.items() if value is not None
+        ),
         step=" Each row is scaled to length 1 first." if normalised else "",
         normalize=", normalize=True" if normalised else "",
         scaling="X = X / np.linalg.norm(X, axis=1, keepdims=True)\n" if normalised else "",
@@ -476,21 +454,19 @@ def _evaluated(record: dict[str, Any]) -> Iterator[tuple[str, str]]:
         yield name, f"{text}{number}"
 
 
-def _model_index(record: dict[str, Any]) -> list[dict[str, Any]]:
+def _model_index(scores: list[tuple[_CardScore, list[float]]]) -> list[dict[str, Any]]:
     """The scores as the hub reads them; nothing where there are none."""
-    metrics = []
-    for score in _SCORES:
-        value = score.value(record)
-        if score.metric is not None and value is not None:
-            metrics.append({"type": score.metric, "name": score.name, "value": value})
-    if not metrics:
-        return []
+    metrics = [
+        {"type": score.metric, "name": score.name, "value": value}
+        for score, (value, *_) in scores
+        if score.metric is not None
+    ]
     result = {
         "task": {"type": "odd-one-out"},
         "dataset": {"name": "held-out objects", "type": "odd-one-out"},
         "metrics": metrics,
     }
-    return [{"name": "glocal", "results": [result]}]
+    return [{"name": "glocal", "results": [result]}] if metrics else []
 
 
 def _cell(value: Any) -> str:
