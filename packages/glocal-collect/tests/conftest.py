@@ -1,6 +1,7 @@
 """Fixtures of the tests of studies: pictures, a study served in this process, a browser."""
 
 import io
+import re
 
 import numpy as np
 import pytest
@@ -35,6 +36,28 @@ def images(tmp_path_factory, write_pictures):
     return write_pictures(
         tmp_path_factory.mktemp("pictures") / "images", [f"image{i}.png" for i in range(12)]
     )
+
+
+def farthest_number(names):
+    """The odd one out of numbered images: the two nearest numbers belong together."""
+    a, b, c = (int(re.sub(r"\D", "", name)) for name in names)
+    return int(np.argmin([abs(b - c), abs(a - c), abs(a - b)]))
+
+
+@pytest.fixture(scope="session")
+def answer_all():
+    """Consent and answer every trial, without a server, as `choose` says of the names shown."""
+    from glocal_collect.people import AnswerBody
+    from glocal_collect.tokens import PERSON, Token
+
+    def answer(service, person, choose=farthest_number):
+        token = Token(PERSON, person)
+        service.consent(token)
+        while (trial := service.current(token))["trial"] is not None:
+            choice = choose([item["name"] for item in trial["items"]])
+            service.answer(token, trial["trial"], AnswerBody(choice=choice, seconds=2.0))
+
+    return answer
 
 
 class Served:

@@ -2,7 +2,6 @@
 
 import io
 import json
-import re
 import shutil
 import socket
 
@@ -14,6 +13,7 @@ import uvicorn
 from glocal.cli.app import execute
 from glocal.data.answers import Answers
 from glocal_collect.overview import MARK
+from glocal_collect.people import StudyService
 from glocal_collect.study import open_study
 
 
@@ -120,19 +120,14 @@ def test_answers_are_exported_as_archive_and_as_table(run, serve_study, tmp_path
 
 
 @pytest.fixture
-def answered(serve_study):
+def answered(serve_study, answer_all):
     """A study in which p1, p2 and p3 leave the two nearest numbers, and p4 clicks at random."""
     study = serve_study(people=5, per_person=120, repeats=0.2, catch=0.05)
+    service = StudyService(study.study, study.database)
     rng = np.random.default_rng(0)
-    for person in ("p1", "p2", "p3", "p4"):
-        careless = person == "p4"
-
-        def choose(names, careless=careless):
-            a, b, c = (int(re.sub(r"\D", "", name)) for name in names)
-            gaps = [abs(b - c), abs(a - c), abs(a - b)]
-            return int(rng.integers(3) if careless else np.argmin(gaps))
-
-        study.answer_trials(study.begin(person), choose)
+    for person in ("p1", "p2", "p3"):
+        answer_all(service, person)
+    answer_all(service, "p4", lambda names: int(rng.integers(3)))
     return study
 
 

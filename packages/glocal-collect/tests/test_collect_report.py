@@ -12,10 +12,9 @@ from glocal.cli import report
 from glocal.cli.app import execute
 from glocal.results import Score, write_rows
 from glocal_collect.db import Database
-from glocal_collect.people import AnswerBody, StudyService
+from glocal_collect.people import StudyService
 from glocal_collect.settings import Settings
 from glocal_collect.study import create
-from glocal_collect.tokens import PERSON, Token
 from glocal_collect.trials import TrialScheduler
 
 pytest.importorskip("altair")
@@ -36,7 +35,7 @@ SECTIONS = [
 
 
 @pytest.fixture(scope="module")
-def study(images, tmp_path_factory):
+def study(images, answer_all, tmp_path_factory):
     """A study in which p1 to p4 leave the two nearest numbers, and p5 clicks at random.
 
     Beside it there are features of the images, in which their numbers are a weak direction.
@@ -50,14 +49,9 @@ def study(images, tmp_path_factory):
         patch.setattr("glocal_collect.people.TrialScheduler", scheduler)
         service = StudyService(made, database)
     rng = np.random.default_rng(0)
-    for person in ("p1", "p2", "p3", "p4", "p5"):
-        token = Token(PERSON, person)
-        service.consent(token)
-        while (trial := service.current(token))["trial"] is not None:
-            a, b, c = (int(re.sub(r"\D", "", item["name"])) for item in trial["items"])
-            gaps = [abs(b - c), abs(a - c), abs(a - b)]
-            choice = int(rng.integers(3) if person == "p5" else np.argmin(gaps))
-            service.answer(token, trial["trial"], AnswerBody(choice=choice, seconds=2.0))
+    for person in ("p1", "p2", "p3", "p4"):
+        answer_all(service, person)
+    answer_all(service, "p5", lambda names: int(rng.integers(3)))
     database.close()
     X = rng.normal(size=(12, 8))
     X[:, 0] = 2 * np.linspace(-1, 1, 12)
