@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -171,6 +171,12 @@ class Features:
     def dimensions(self) -> int:
         """p, the number of columns."""
         return int(self.matrix.shape[1])
+
+    def named(self, names: Sequence[str] | None) -> Features:
+        """These features, with a list of as many names where they have none."""
+        if self.names is not None or names is None or len(names) != len(self):
+            return self
+        return replace(self, names=tuple(names))
 
     @cached_property
     def labels(self) -> tuple[str, ...]:

@@ -245,17 +245,20 @@ def _support(pairs: Int[np.ndarray, "m 2"], answers: Answers, n: int) -> Float[n
 
 
 def change_record(
-    table: pd.DataFrame | None,
+    transform: LinearTransform | None,
+    features: Features,
     X: Embedding,
     parts: Sequence[Part],
+    *,
+    folds: Sequence[LinearTransform] = (),
     heldout: bool | None,
 ) -> dict[str, Any]:
-    """What a transform changes, as JSON values; without a table or without parts, the rest.
+    """What a transform changes, as JSON values; without a transform or without parts, the rest.
 
     Parameters
     ----------
-    table : DataFrame or None
-        What `axes` returns.
+    transform, features, folds
+        Those of `axes`.
     X : (n, p) array
         The features of all objects before the transform.
     parts : sequence of Part
@@ -263,7 +266,8 @@ def change_record(
         Whether the fits had not seen the answers of the parts; None if that is not known.
     """
     record: dict[str, Any] = {}
-    if table is not None:
+    if transform is not None:
+        table = axes(transform, features, folds=folds)
         rows = table.astype(object).where(table.notna(), None).to_dict("records")
         record |= {"axes": rows, "chance": table.attrs["chance"]}
     if parts:

@@ -22,9 +22,9 @@ from glocal.data.join import join
 from glocal.data.seen import MAX_SHARE_SEEN, seen
 from glocal.errors import DataError, DataWarning, FileError, ParameterError
 from glocal.evaluation.agreement import MIN_REPEATED_SHARE, answer_credit, ceiling, heldout_rows
-from glocal.evaluation.change import Part, axes, change_record
+from glocal.evaluation.change import Part, change_record
 from glocal.evaluation.structure import structure
-from glocal.evaluation.view import View, load_view, object_view
+from glocal.evaluation.view import View, load_view, paired_views
 from glocal.files import PathLike, ending, read_object, reading
 from glocal.report.study import StudyData, StudySummary, summarise
 from glocal.results import Score, read_rows, read_scores
@@ -220,18 +220,21 @@ def transform_run(
         scores += _agreement_scores(name, X, parts, answers)
         is_seen = False if folds else _is_seen(transform, features, answers)
         record |= {"seen": is_seen, "chance": answers.chance, "n_people": answers.n_people}
-    table = axes(transform, features, folds=[fold for fold, _ in folds])
-    change = change_record(table, X, parts, heldout=None if is_seen is None else not is_seen)
-    before = object_view(X, features.labels, meta={"arm": "original"}, answers=answers)
-    after = object_view(
-        Z, features.labels, baseline=before, meta={"arm": name, "change": change}, answers=answers
+    change = change_record(
+        transform,
+        features,
+        X,
+        parts,
+        folds=[fold for fold, _ in folds],
+        heldout=None if is_seen is None else not is_seen,
     )
+    views = paired_views(X, Z, features.labels, name=name, change=change, answers=answers)
     return Run(
         name,
         score_frame(scores),
         record=record,
         fits={name: record["fit"]},
-        views={name: {"original": before, name: after}},
+        views={name: views},
         is_single=True,
         network=network_name(transform.meta.get("source")),
     )
@@ -291,8 +294,7 @@ def study_run(
             f"page needs at least {MIN_ANSWERS}. Make it once people have answered."
         )
     joined = join(features, study.answers)
-    if features.names is None and study.answers.names is not None:
-        features = replace(features, names=tuple(study.answers.names))
+    features = features.named(study.answers.names)
     answers = joined.answers
     data = FitData(features, answers, n_dropped=joined.n_dropped)
     progress("fitting")
