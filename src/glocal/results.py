@@ -204,6 +204,13 @@ def flattened(record: Mapping[str, Any]) -> dict[str, Any]:
     return {str(key): value for key, value in row.items()}
 
 
+def value_at(record: Any, place: str) -> Any:
+    """What a record holds at a place such as ``"fit.holdout"``, or None."""
+    for key in place.split("."):
+        record = record.get(key) if isinstance(record, Mapping) else None
+    return record
+
+
 def _jsonable(value: Any) -> Any:
     if hasattr(value, "item"):
         return value.item()

@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from glocal.objective.threads import Workers
+from glocal.similarity import row_slices
 
 _MAX_GRAM_OBJECTS = 20_000  # above, n × n matrices no longer fit in memory and rows are gathered
 _MIN_COMPILED_ANSWERS = 500_000  # below, loading the compiled pass costs more than it saves
@@ -179,8 +180,7 @@ class _NumpyPass:
         """The sums at the similarities ms, and ∂L/∂(ms); row 0 is the chosen pair."""
         loss = slope = curvature = 0.0
         residuals = np.empty_like(s)
-        for start in range(0, s.shape[1], _CHUNK_ANSWERS):
-            chunk = slice(start, start + _CHUNK_ANSWERS)
+        for chunk in row_slices(s.shape[1], _CHUNK_ANSWERS):
             w = self._shares[chunk]
             d = (s[1:, chunk] - s[0, chunk]) * s.dtype.type(m)
             highest = np.maximum(d.max(axis=0), 0)

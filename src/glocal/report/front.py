@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from glocal.report.runs import Run
-from glocal.results import DIFFERENCE, interval_text
+from glocal.results import DIFFERENCE, interval_text, value_at
 from glocal.suite.table import SIGNIFICANCE, differences, main_rows
-from glocal.transform.record import value_at
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -211,8 +210,7 @@ def _unfinished(run: Run) -> Iterator[str]:
 
 def is_overfitted(run: Run) -> bool:
     """Whether the held-out loss of the choice is above that of the features without a transform."""
-    chosen, original = _heldout_losses(run)
-    return chosen > original
+    return any(_overfitted(run))
 
 
 def _heldout_losses(run: Run) -> tuple[float, float]:

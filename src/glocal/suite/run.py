@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -131,7 +131,7 @@ def _cell(
 ) -> tuple[KeptResult, bool]:
     """What a task found about an arm, and whether the file had it."""
     shared = sources.shared
-    files = (sources.network.features, *task.files, shared.answers, shared.object_ids)
+    files = (sources.network.features, *task.paths, shared.answers, shared.object_ids)
     key = sources.key(task.model_dump(mode="json"), sources.hashes(*files), _content(transform))
     if file.exists():
         fix = "Delete it: its task is scored anew."
@@ -169,7 +169,7 @@ def _write_views(folder: Path, plan: Plan, sources: Sources, transforms: Transfo
         view = load_view(file) if file.exists() else None
         if view is None or view.meta.get("key") != key:
             Z = sources.embedding(transform)(objects)
-            change = {}
+            change: dict[str, Any] = {}
             if baseline is not None:
                 parts = [] if heldout is None else [(Z, heldout)]
                 change = change_record(transform, objects, X, parts, heldout=True)

@@ -37,7 +37,7 @@ from glocal.evaluation.agreement import (
     heldout_rows,
     odd_one_out,
 )
-from glocal.evaluation.change import change_record
+from glocal.evaluation.change import change_record, embeddings
 from glocal.evaluation.structure import kept_by_image, neighbourhoods
 from glocal.evaluation.view import paired_views, save_view
 from glocal.files import PathLike, make_folder, read_object, write_text
@@ -396,10 +396,8 @@ def _write(result: Sweep, plan: _Plan, transforms: list[LinearTransform], folder
     write_text(folder / "means.csv", result.means.to_csv(index=False))
     write_text(folder / "front.csv", result.front.to_csv(index=False))
     write_rows(folder / "rows.jsonl", [score.row() for score in rows])
-    X = features.standardization(features.matrix, "float64")
-    Z = data.embedding(result.transform)
-    fits = zip(transforms, plan.folds, strict=True)
-    parts = [(data.embedding(transform), fold.answers) for transform, fold in fits]
+    X, Z, fold_embeddings = embeddings(result.transform, features, transforms)
+    parts = list(zip(fold_embeddings, [fold.answers for fold in plan.folds], strict=True))
     change = change_record(result.transform, features, X, parts, folds=transforms, heldout=True)
     views = paired_views(X, Z, features.labels, name="chosen", change=change, answers=data.answers)
     views_folder = make_folder(folder / "views")

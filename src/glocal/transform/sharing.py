@@ -21,9 +21,9 @@ from glocal.data.readers import READERS
 from glocal.data.sources import Progress, cached, fetch, offline, published
 from glocal.errors import FileError, GLocalError, ParameterError, import_optional, one_line
 from glocal.files import PathLike, ending, make_folder, read_text, write_text
-from glocal.results import interval_text
+from glocal.results import interval_text, value_at
 from glocal.transform.formats import ENDINGS, TRANSFORM_NAME, normalised_name, read_transform
-from glocal.transform.record import CardOptions, network_name, value_at
+from glocal.transform.record import CardOptions, network_name
 
 PUBLISHED = "transforms/"
 """How the names of published transforms begin in `published`."""
