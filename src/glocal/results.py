@@ -6,7 +6,7 @@ import json
 import math
 import os
 import platform
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -165,6 +165,15 @@ def interval_text(value: float, low: float | None, high: float | None, sign: str
     if low is None or high is None or math.isnan(low + high):  # a data frame has NaN for None
         return f"{value:{sign}.3f}"
     return f"{value:{sign}.3f} [{low:{sign}.3f}, {high:{sign}.3f}]"
+
+
+def parameters_in_words(values: Mapping[Any, Any], signs: Mapping[str, str]) -> Iterator[str]:
+    """The parameters that have a value, each by its sign; a mix of 1 is the default."""
+    for name, sign in signs.items():
+        value = values.get(name)
+        is_set = value is not None and not math.isnan(value)
+        if is_set and (name, value) != ("mix", 1):
+            yield f"{sign} {value:g}"
 
 
 def read_scores(path: PathLike) -> list[Score]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from glocal.report.runs import Run
-from glocal.results import DIFFERENCE, interval_text, value_at
+from glocal.results import DIFFERENCE, interval_text, parameters_in_words, value_at
 from glocal.suite.table import SIGNIFICANCE, differences, main_rows
 
 if TYPE_CHECKING:
@@ -118,18 +118,9 @@ def _sweep_points(means: pd.DataFrame) -> pd.DataFrame:
         error = scored[f"{axis}_se"].fillna(0.0)
         points[f"{axis}_low"] = scored[axis] - error
         points[f"{axis}_high"] = scored[axis] + error
-    setting = [_setting(row) for row in scored.to_dict("records")]
+    rows = scored.to_dict("records")
+    setting = [", ".join(parameters_in_words(row, _SIGNS)) for row in rows]
     return points.assign(network="", setting=setting, chosen=scored["chosen"].astype(bool))
-
-
-def _setting(row: dict[Any, Any]) -> str:
-    """A setting in words: what it has of α, λ, τ and η, and the mix where it is not 1."""
-    words = []
-    for name, sign in _SIGNS.items():
-        value = row.get(name, math.nan)
-        if not math.isnan(value) and (name, value) != ("mix", 1):
-            words.append(f"{sign} {value:g}")
-    return ", ".join(words)
 
 
 def _suite_points(rows: pd.DataFrame) -> pd.DataFrame:
