@@ -59,7 +59,8 @@ def test_accuracy_and_loss_equal_explicit_loops(answers, Z, similarity):
     weights = RNG.uniform(size=len(answers))
     weighted = Answers.from_array(answers.objects, kind=answers.kind, weights=weights)
     credit, tied, loss = looped(Z, answers, similarity)
-    np.testing.assert_allclose(answer_credit(Z, answers, similarity=similarity), credit, atol=1e-15)
+    credits = odd_one_out(Z, answers, similarity=similarity).units.values
+    np.testing.assert_allclose(credits, credit, atol=1e-15)
     for scored, w in ((answers, None), (weighted, weights)):
         score = odd_one_out(Z, scored, similarity=similarity)
         expected = [np.average(values, weights=w) for values in (credit, tied, loss)]
@@ -119,7 +120,7 @@ def test_answers_that_cannot_be_scored_are_refused(as_a_user):
         (lambda: odd_one_out(Z, none), "no answer"),
         (lambda: odd_one_out(Z, beyond), "object 15"),
         (lambda: answer_credit(Z, beyond), "object 15"),
-        (lambda: answer_credit(Z, ANSWERS, similarity="euclid"), "euclid"),
+        (lambda: odd_one_out(Z, ANSWERS, similarity="euclid"), "euclid"),
     ):
         with pytest.raises(GLocalError, match=noun):
             call()

@@ -150,9 +150,9 @@ def make_folder(path: PathLike) -> Path:
     return Path(path)
 
 
-def read_text(path: PathLike, *, what: str, fix: str = "Save it as UTF-8.") -> str:
+def read_text(path: PathLike, *, what: str) -> str:
     """The text of a UTF-8 file."""
-    with reading(path, what, fix) as file:
+    with reading(path, what, "Save it as UTF-8.") as file:
         return file.read_text(encoding="utf-8-sig")
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import reprlib
 from collections.abc import Mapping
 from difflib import get_close_matches
+from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
@@ -68,6 +69,11 @@ class Options(BaseModel):
             return cls(**values)
         except ParameterError as error:
             raise FileError(f"{where}: {error}".replace("`", "")) from error
+
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """The files that these options name."""
+        return tuple(value for _, value in self if isinstance(value, Path))
 
     def replace(self: Model, **changes: Any) -> Model:
         """The same options but for `changes`; all are checked together."""

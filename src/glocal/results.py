@@ -6,7 +6,7 @@ import json
 import math
 import os
 import platform
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -167,6 +167,15 @@ def interval_text(value: float, low: float | None, high: float | None, sign: str
     return f"{value:{sign}.3f} [{low:{sign}.3f}, {high:{sign}.3f}]"
 
 
+def parameters_in_words(values: Mapping[Any, Any], signs: Mapping[str, str]) -> Iterator[str]:
+    """The parameters that have a value, each by its sign; a mix of 1 is the default."""
+    for name, sign in signs.items():
+        value = values.get(name)
+        is_set = value is not None and not math.isnan(value)
+        if is_set and (name, value) != ("mix", 1):
+            yield f"{sign} {value:g}"
+
+
 def read_scores(path: PathLike) -> list[Score]:
     """Read rows that `glocal evaluate`, a suite or the demo wrote.
 
@@ -202,6 +211,13 @@ def flattened(record: Mapping[str, Any]) -> dict[str, Any]:
 
     (row,) = pd.json_normalize(dict(record)).to_dict("records")
     return {str(key): value for key, value in row.items()}
+
+
+def value_at(record: Any, place: str) -> Any:
+    """What a record holds at a place such as ``"fit.holdout"``, or None."""
+    for key in place.split("."):
+        record = record.get(key) if isinstance(record, Mapping) else None
+    return record
 
 
 def _jsonable(value: Any) -> Any:

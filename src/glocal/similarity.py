@@ -71,6 +71,11 @@ def unit_rows(Z: Float[np.ndarray, "n p"]) -> Float[np.ndarray, "n p"]:
     return scaled
 
 
+def row_slices(n: int, size: int) -> list[slice]:
+    """Slices of rows 0..n-1, of `size` rows each but the last."""
+    return [slice(start, min(start + size, n)) for start in range(0, n, max(size, 1))]
+
+
 def cosine_blocks(
     queries: Float[np.ndarray, "m p"], gallery: Float[np.ndarray, "n p"] | None = None
 ) -> Iterator[tuple[slice, Float[np.ndarray, "b n"]]]:
@@ -81,12 +86,10 @@ def cosine_blocks(
     """
     Q = unit_rows(finite(queries))
     G = Q if gallery is None else unit_rows(finite(gallery))
-    step = max(_MIN_BLOCK_ROWS, _BLOCK_ENTRIES // max(1, len(G)))
-    for start in range(0, len(Q), step):
-        rows = slice(start, start + step)
+    for rows in row_slices(len(Q), max(_MIN_BLOCK_ROWS, _BLOCK_ENTRIES // max(1, len(G)))):
         S = Q[rows] @ G.T
         if gallery is None:
-            np.fill_diagonal(S[:, start:], -np.inf)
+            np.fill_diagonal(S[:, rows.start :], -np.inf)
         yield rows, S
 
 
@@ -108,8 +111,7 @@ def of_pairs(
     gram = None
     if n <= _MAX_GRAM_OBJECTS and n * n <= _MAX_GRAM_ENTRIES_PER_PAIR * S.size:
         gram = (rows @ rows.T).ravel()
-    for start in range(0, len(objects), _CHUNK):  # what a chunk touches stays in the cache
-        chunk = slice(start, start + _CHUNK)
+    for chunk in row_slices(len(objects), _CHUNK):  # what a chunk touches stays in the cache
         columns = objects[chunk].T.astype(np.int64, order="C")
         for number, (i, j) in enumerate(pairs):
             if gram is None:

@@ -262,7 +262,7 @@ def _pooled_score(embeddings: list[np.ndarray], answers: list[Answers]) -> tuple
 
 
 def _record_fit(
-    data: FitData, solution: Solution, seconds: float, holdout: dict[str, Any] | None = None
+    data: FitData, solution: Solution, seconds: float, holdout: dict[str, Any] | None
 ) -> Fit:
     """The fit of a solution, after warnings of problems that its record shows."""
     arm = solution.arm

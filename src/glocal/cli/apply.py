@@ -15,7 +15,7 @@ from glocal.data.features import Features
 from glocal.data.readers import PARQUET
 from glocal.errors import ParameterError
 from glocal.files import writable_target
-from glocal.transform import LinearTransform, check_rows, reduced
+from glocal.transform import LinearTransform, reduced
 from glocal.transform.apply import apply_file, apply_parquet, parquet_rows
 from glocal.transform.formats import ENDINGS
 from glocal.transform.sharing import locate
@@ -72,16 +72,14 @@ def apply(
         fitted = LinearTransform.centring(network.load(features), normalize=normalize)
     else:
         fitted = LinearTransform.load(path)
-    if job.sample is not None:  # else the table has no rows
-        check_rows(fitted, job.sample, normalize=normalize)
     own_images = None if recentre is None else network.load(recentre)
     fitted = _adapted(fitted, own_images, strength, normalize)
     if dimensions is not None:
         fitted = reduced(fitted, job.rows, dimensions, normalize=normalize)
-    if save_transform is not None:
-        fitted.save(save_transform)
     with progress_bar("applying", job.n_rows, unit="rows") as progress:
         n = job.write(fitted, out=out, normalize=normalize, progress=progress)
+    if save_transform is not None:
+        fitted.save(save_transform)
     record = {"rows": n, "dimensions": fitted.out_dimensions, "strength": strength, "out": out}
     lines = [f"{n} rows of {fitted.out_dimensions} dimensions written to {out}"]
     if dimensions is not None:
@@ -109,10 +107,9 @@ def _kept(reduced_record: dict[str, float]) -> str:
 
 
 class _Job(NamedTuple):
-    """The rows of the features, a sample of them, their number if known, and what writes them."""
+    """The rows of the features, their number if known, and what writes them."""
 
     rows: Any
-    sample: Any
     n_rows: int | None
     write: Callable[..., int]
 
@@ -121,13 +118,12 @@ def _job(features: Path, out: Path, column: str | None, network: NetworkOptions)
     """Parquet to Parquet a file at a time, or anything to one ``.npy`` file."""
     is_parquet = features.is_dir() or features.suffix.lower() == PARQUET
     if network.model is None and is_parquet and out.suffix.lower() != ".npy":
-        sample = next(parquet_rows(features, column), None)
         write = partial(apply_parquet, source=features, column=column)
-        return _Job(parquet_rows(features, column), sample, None, write)
+        return _Job(parquet_rows(features, column), None, write)
     writable_target(out, what="--out", endings=(".npy",))
     if column is not None:
         raise ParameterError(
             "--column names a column of Parquet, for a Parquet output. Leave it out."
         )
     loaded = network.load(features)
-    return _Job(loaded, loaded, len(loaded), partial(apply_file, features=loaded))
+    return _Job(loaded, len(loaded), partial(apply_file, features=loaded))

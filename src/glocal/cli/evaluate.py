@@ -215,7 +215,7 @@ def rsa_command(
 
     Example: glocal evaluate rsa --features features.npy --rdm rdm.npy --transform transform.npz
     """
-    sources = scoring.sources(features, object_ids, *task.files, object_ids=object_ids)
+    sources = scoring.sources(features, object_ids, *task.paths, object_ids=object_ids)
     if dropped := task.joined(sources).n_dropped:
         print_message(f"{dropped} objects of the RDM have no features and are left out.")
     scoring.show(task, sources)
@@ -236,7 +236,7 @@ def few_shot_command(
     --test test.npy --test-labels test_labels.npy --shots 5 --probe logistic
     --transform transform.npz
     """
-    scoring.show(task, scoring.sources(task.train, *task.files, seed=seed))
+    scoring.show(task, scoring.sources(task.train, *task.paths, seed=seed))
 
 
 @app.command("anomaly")
@@ -249,7 +249,7 @@ def anomaly_command(scoring: Scoring, task: AnomalyTask) -> None:
     Example: glocal evaluate anomaly --train train.npy --train-labels train_labels.npy
     --test test.npy --test-labels test_labels.npy --transform transform.npz
     """
-    scoring.show(task, scoring.sources(task.train, *task.files))
+    scoring.show(task, scoring.sources(task.train, *task.paths))
 
 
 @app.command("structure")
@@ -263,7 +263,7 @@ def structure_command(scoring: Scoring, task: StructureTask) -> None:
     Example: glocal evaluate structure --features local.npy --transform transform.npz
     --baseline pca
     """
-    sources = scoring.sources(task.features, *task.files)
+    sources = scoring.sources(task.features, *task.paths)
     if scoring.transform is not None:
         sources.scalars = LinearTransform.from_pretrained(scoring.transform).standardization
     scoring.show(task, sources)
@@ -280,4 +280,4 @@ def retrieval_command(scoring: Scoring, task: RetrievalTask) -> None:
     Example: glocal evaluate retrieval --queries test.npy --query-labels test_labels.npy
     --gallery train.npy --gallery-labels train_labels.npy --transform transform.npz
     """
-    scoring.show(task, scoring.sources(task.gallery or task.queries, *task.files))
+    scoring.show(task, scoring.sources(task.gallery or task.queries, *task.paths))

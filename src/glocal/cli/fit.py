@@ -34,7 +34,7 @@ from glocal.cli.output import (
 from glocal.data.features import Features
 from glocal.errors import ParameterError, import_optional
 from glocal.files import ending, writable_target
-from glocal.results import FitRecord, flattened, interval_text
+from glocal.results import FitRecord, flattened, interval_text, parameters_in_words
 from glocal.transform.formats import ENDINGS
 from glocal.transform.record import SourceOptions
 
@@ -251,12 +251,8 @@ def _fitted(record: FitRecord) -> str:
 
 def words(settings: dict[str, Any]) -> str:
     """A method and its parameters in words: those of alpha, lmbda, tau and mix that it has."""
-    parts = [settings["method"]]
-    for name in ("alpha", "lmbda", "tau", "mix"):
-        value = settings[name]
-        if value is not None and (name, value) != ("mix", 1):
-            parts.append(f"{name} {value:g}")
-    return " ".join(parts)
+    names = {name: name for name in ("alpha", "lmbda", "tau", "mix")}
+    return " ".join([settings["method"], *parameters_in_words(settings, names)])
 
 
 def _fields(record: FitRecord) -> list[str]:

@@ -58,11 +58,6 @@ class AnswersForm(Options):
     )
 
     @property
-    def paths(self) -> tuple[Path, ...]:
-        """The files that these options name."""
-        return tuple(value for _, value in self if isinstance(value, Path))
-
-    @property
     def names(self) -> tuple[str, ...] | None:
         """The names of the objects; None where no file is given."""
         return None if self.object_ids is None else read_lines(self.object_ids, what="object ids")

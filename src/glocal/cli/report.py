@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from importlib import import_module
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -171,8 +170,5 @@ def _objects(
         return None, None
     rows = Features.load(features)
     rows.check_finite()
-    names = form.names
-    joined = None if answers is None else join(rows, form.load(answers), names).answers
-    if rows.names is None and names is not None and len(names) == len(rows):
-        rows = replace(rows, names=names)
-    return rows, joined
+    joined = None if answers is None else join(rows, form.load(answers), form.names).answers
+    return rows.named(form.names), joined

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from glocal.data.readers import PARQUET, READERS, read_matrix
 from glocal.data.tables import TABLES, read_named_rows
 from glocal.errors import DataError, FileError
 from glocal.files import PathLike, ending, read_lines, read_object
+from glocal.similarity import row_slices
 
 NAMES_FILE = "file_names.txt"
 RECORD_FILE = "record.json"
@@ -52,12 +53,12 @@ class Standardization:
         beside the spread would leave no digits in float32.
         """
         standardized = np.empty(features.shape, dtype=dtype)
-        for start, stop in row_blocks(*features.shape):
-            block = np.subtract(features[start:stop], self.mean, dtype=np.float64)
+        for rows in row_blocks(*features.shape):
+            block = np.subtract(features[rows], self.mean, dtype=np.float64)
             if self.shift is not None:
                 block -= self.shift
             block /= self.std
-            standardized[start:stop] = block
+            standardized[rows] = block
         return standardized
 
     def centred(self, column_means: Float[np.ndarray, " p"], centre: float) -> Standardization:
@@ -172,6 +173,12 @@ class Features:
         """p, the number of columns."""
         return int(self.matrix.shape[1])
 
+    def named(self, names: Sequence[str] | None) -> Features:
+        """These features, with a list of as many names where they have none."""
+        if self.names is not None or names is None or len(names) != len(self):
+            return self
+        return replace(self, names=tuple(names))
+
     @cached_property
     def labels(self) -> tuple[str, ...]:
         """A name of each row to be shown: that of its object, or its number."""
@@ -200,8 +207,8 @@ class Features:
 
     def chunks(self, rows: int | None = None) -> Iterator[tuple[int, np.ndarray]]:
         """Yield (first row, rows) in order; by default about 32 MB of float64 at a time."""
-        for start, stop in row_blocks(len(self), self.dimensions, rows):
-            yield start, self.matrix[start:stop]
+        for block in row_blocks(len(self), self.dimensions, rows):
+            yield block.start, self.matrix[block]
 
     @cached_property
     def standardization(self) -> Standardization:
@@ -284,11 +291,9 @@ def as_matrix(value: Any) -> np.ndarray:
         ) from error
 
 
-def row_blocks(n: int, p: int, rows: int | None = None) -> Iterator[tuple[int, int]]:
-    """Yield (first row, row after the last) of blocks of n rows, by default 32 MB of float64."""
-    rows = rows or max(1, _CHUNK_BYTES // (8 * max(1, p)))
-    for start in range(0, n, rows):
-        yield start, min(start + rows, n)
+def row_blocks(n: int, p: int, rows: int | None = None) -> list[slice]:
+    """Blocks of so many of n rows, by default 32 MB of float64."""
+    return row_slices(n, rows or _CHUNK_BYTES // (8 * max(1, p)))
 
 
 def spaced_rows(matrix: Any, size: int) -> Float[np.ndarray, "m p"]:

@@ -45,20 +45,21 @@ class Seen:
 
 def sketch(features: Features, answers: Answers) -> dict[str, str]:
     """Hash the fitted data: an object by its row of features, a question by its set of objects."""
-    objects, questions = _hashes(features, answers)
-    return {"objects": _encode(objects), "questions": _encode(questions)}
+    sketches = {}
+    for name, hashes in _hashes(features, answers).items():
+        smallest = hashes[:MAX_HASHES].astype("<u4").tobytes()
+        sketches[name] = base64.b64encode(smallest).decode()
+    return sketches
 
 
 def seen(fitted: Mapping[str, str], features: Features, answers: Answers) -> Seen:
     """Compare answers with the `sketch` of those that were fitted."""
-    objects, questions = _hashes(features, answers)
-    return Seen(_share(questions, fitted["questions"]), _share(objects, fitted["objects"]))
+    hashes = _hashes(features, answers)
+    return Seen(**{name: _share(hashes[name], fitted[name]) for name in hashes})
 
 
-def _hashes(
-    features: Features, answers: Answers
-) -> tuple[UInt[np.ndarray, " k"], UInt[np.ndarray, " q"]]:
-    """The sorted hashes of the objects that the answers name, and of the questions."""
+def _hashes(features: Features, answers: Answers) -> dict[str, UInt[np.ndarray, " _"]]:
+    """The sorted hashes, of 32 bits, of the objects that the answers name and of the questions."""
     objects = answers.named_objects()
     rows = np.ascontiguousarray(features.matrix[objects], dtype=np.float32)
     digests = [hashlib.blake2b(row.tobytes(), digest_size=8).digest() for row in rows]
@@ -70,16 +71,8 @@ def _hashes(
     for column in question_objects.T:
         question_hashes = (question_hashes ^ column) * _MULTIPLIER
         question_hashes ^= question_hashes >> np.uint64(29)
-    return _shortened(object_hashes), _shortened(question_hashes)
-
-
-def _shortened(hashes: UInt[np.ndarray, " n"]) -> UInt[np.ndarray, " k"]:
-    """The upper halves of hashes, sorted."""
-    return np.unique((hashes >> np.uint64(32)).astype(np.uint32))
-
-
-def _encode(hashes: UInt[np.ndarray, " k"]) -> str:
-    return base64.b64encode(hashes[:MAX_HASHES].astype("<u4").tobytes()).decode()
+    hashes = {"objects": object_hashes, "questions": question_hashes}
+    return {name: np.unique((h >> np.uint64(32)).astype(np.uint32)) for name, h in hashes.items()}
 
 
 def _share(hashes: UInt[np.ndarray, " k"], text: str) -> float:

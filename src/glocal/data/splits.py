@@ -106,19 +106,16 @@ def split_persons(
 def local_blocks(n: int, block_size: int = 1024, seed: int = 42) -> list[Int[np.ndarray, " m"]]:
     """Permute n local images and cut them into ceil(n / block_size) nearly equal blocks.
 
+    From a block size of 3 on no block is left with one image.
+
     Raises
     ------
     ParameterError
-        Fewer than two images, or a block size below 3.
+        Fewer than two images.
     """
     if n < 2:
         raise ParameterError(
             f"there is {n} local image; the local term compares images and needs at least 2."
-        )
-    if block_size < 3:
-        raise ParameterError(
-            f"`block_size` is {block_size}; it must be at least 3, so that no block is left with "
-            "one image."
         )
     return np.array_split(_permutation(n, seed), -(-n // block_size))
 

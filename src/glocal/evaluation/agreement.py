@@ -125,15 +125,13 @@ def odd_one_out(
     )
 
 
-def answer_credit(
-    Z: np.ndarray, answers: Answers, *, similarity: str = "cosine"
-) -> Float[np.ndarray, " t"]:
-    """How right an embedding is on each answer: 0, 1, or 1/(number tied).
+def answer_credit(Z: np.ndarray, answers: Answers) -> Float[np.ndarray, " t"]:
+    """How right an embedding is on each answer by its cosines: 0, 1, or 1/(number tied).
 
     The weighted mean is the accuracy.
     """
     Z = finite(Z)
-    return credit(_of_pairs(Z, answers, similarity), pair_tolerance(Z, similarity))[0]
+    return credit(_of_pairs(Z, answers, "cosine"), pair_tolerance(Z))[0]
 
 
 def heldout_rows(credits: Mapping[str, Float[np.ndarray, " t"]], heldout: Answers) -> list[Score]:

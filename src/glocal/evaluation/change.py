@@ -13,8 +13,8 @@ from glocal.data.answers import Answers
 from glocal.data.features import Features
 from glocal.errors import DataError, ParameterError
 from glocal.evaluation.structure import neighbours
+from glocal.results import value_at
 from glocal.similarity import Embedding, is_collapsed, of_pairs, pair_tolerance, unit_rows
-from glocal.transform.record import value_at
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -99,12 +99,8 @@ def axes(
         features = Features(features)
     if len(features) < 3:
         raise DataError(f"there are {len(features)} objects; axes need at least 3.")
-    raw = np.asarray(features.matrix, dtype=np.float64)
-    if transform.normalised:
-        raw = unit_rows(raw)
-    X = _centred(transform.standardization(raw, "float64"))
-    embedding = transform(raw)
-    fold_embeddings = [fold(raw) for fold in folds]
+    X, embedding, fold_embeddings = embeddings(transform, features, folds)
+    X = _centred(X)
     Z = _centred(embedding)
     gains, vectors = _changes(Z, X, n)
     vectors = vectors[:, [*np.flatnonzero(gains > 0), *np.flatnonzero(gains < 0)[: n // 2]]]
@@ -129,6 +125,20 @@ def axes(
         table = table[np.abs(after - before) > chance].reset_index(drop=True)
     table.attrs["chance"] = chance
     return table
+
+
+def embeddings(
+    transform: LinearTransform, features: Features, folds: Sequence[LinearTransform] = ()
+) -> tuple[Embedding, Embedding, list[Embedding]]:
+    """All objects before a transform, after it, and after the same fit without each fold; float64.
+
+    Rows are scaled to length 1 first for a transform that was fitted on such rows.
+    """
+    raw = np.asarray(features.matrix, dtype=np.float64)
+    if transform.normalised:
+        raw = unit_rows(raw)
+    X = transform.standardization(raw, "float64")
+    return X, transform(raw), [fold(raw) for fold in folds]
 
 
 def _stability(
@@ -245,17 +255,20 @@ def _support(pairs: Int[np.ndarray, "m 2"], answers: Answers, n: int) -> Float[n
 
 
 def change_record(
-    table: pd.DataFrame | None,
+    transform: LinearTransform | None,
+    features: Features,
     X: Embedding,
     parts: Sequence[Part],
+    *,
+    folds: Sequence[LinearTransform] = (),
     heldout: bool | None,
 ) -> dict[str, Any]:
-    """What a transform changes, as JSON values; without a table or without parts, the rest.
+    """What a transform changes, as JSON values; without a transform or without parts, the rest.
 
     Parameters
     ----------
-    table : DataFrame or None
-        What `axes` returns.
+    transform, features, folds
+        Those of `axes`.
     X : (n, p) array
         The features of all objects before the transform.
     parts : sequence of Part
@@ -263,7 +276,8 @@ def change_record(
         Whether the fits had not seen the answers of the parts; None if that is not known.
     """
     record: dict[str, Any] = {}
-    if table is not None:
+    if transform is not None:
+        table = axes(transform, features, folds=folds)
         rows = table.astype(object).where(table.notna(), None).to_dict("records")
         record |= {"axes": rows, "chance": table.attrs["chance"]}
     if parts:

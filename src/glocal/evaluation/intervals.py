@@ -13,6 +13,7 @@ from jaxtyping import Float, Int, Shaped
 
 from glocal.errors import DataError
 from glocal.results import DIFFERENCE, PEOPLE, Score
+from glocal.similarity import row_slices
 
 Limits = tuple[float, float]
 Bounded = tuple[float, float | None, float | None]
@@ -67,7 +68,7 @@ class Estimate:
         lowest, highest = limits
         return max(self.mean - self.half, lowest), min(self.mean + self.half, highest)
 
-    def bounded(self, limits: Limits = FRACTION) -> Bounded:
+    def bounded(self, limits: Limits) -> Bounded:
         """The mean with its interval."""
         return self.mean, *self.interval(limits)
 
@@ -347,8 +348,7 @@ def _sums_pair_by_pair(
     row_starts = np.arange(0, t * m + 1, m)
     incidence = csr_array((np.ones(t * m, bool), answers.ravel(), row_starts))  # (answers, objects)
     sums = np.zeros(len(values))
-    for start in range(0, t, _BLOCK):
-        block = slice(start, start + _BLOCK)
+    for block in row_slices(t, _BLOCK):
         shared = incidence[block] @ incidence.T  # (block, answers): whether they share an object
         sums += np.einsum("vt,tv->v", values[:, block], shared @ values.T)
     return sums

@@ -171,7 +171,7 @@ def neighbourhoods(Z: Embedding, k: int = 10) -> csr_array:
     return vstack(blocks, format="csr")
 
 
-def neighbours(Z: Embedding, k: int = 10) -> Int[np.ndarray, "n k"]:
+def neighbours(Z: Embedding, k: int) -> Int[np.ndarray, "n k"]:
     """The k nearest rows of every row, nearest first, for pictures."""
     orders = [np.argsort(-S, axis=1, kind="stable") for _, S in cosine_blocks(Z)]
     return np.concatenate(orders)[:, :k]

@@ -95,6 +95,22 @@ def object_view(
     )
 
 
+def paired_views(
+    X: Embedding,
+    Z: Embedding,
+    names: Sequence[str],
+    *,
+    name: str,
+    change: Mapping[str, Any],
+    answers: Answers | None,
+) -> dict[str, View]:
+    """The views of objects before and after a transform of this name, which has this `change`."""
+    before = object_view(X, names, meta={"arm": "original"}, answers=answers)
+    meta = {"arm": name, "change": change}
+    after = object_view(Z, names, baseline=before, meta=meta, answers=answers)
+    return {"original": before, name: after}
+
+
 def object_map(
     Z: Embedding, onto: Float[np.ndarray, "n 2"] | None = None
 ) -> Float[np.ndarray, "n 2"]:

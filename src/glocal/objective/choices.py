@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from glocal.objective.threads import Workers
+from glocal.similarity import row_slices
 
 _MAX_GRAM_OBJECTS = 20_000  # above, n × n matrices no longer fit in memory and rows are gathered
 _MIN_COMPILED_ANSWERS = 500_000  # below, loading the compiled pass costs more than it saves
@@ -90,7 +91,7 @@ class ChoiceLoss:
         if kind is not _NumpyPass:
             objects = objects[order]
             shares = shares[order]
-        self.sums = kind(objects, np.array(pairs), shares, n, workers)
+        self.sums = kind(_PassAnswers(objects, np.array(pairs), shares, n), workers)
 
     def __call__(self, W: Float[np.ndarray, "p q"]) -> tuple[float, Float[np.ndarray, "p q"]]:
         """L and its gradient at W."""
@@ -135,21 +136,24 @@ class AnswerSums(NamedTuple):
         return self.loss - self.slope
 
 
-class _NumpyPass:
-    """The pass over few answers in numpy: gather from S, softmax, scatter to G.
+class _PassAnswers(NamedTuple):
+    """The answers of a pass, in its order.
 
     `shares` are weights that sum to 1, in the dtype of the computation; n is the number of rows of
     X.
     """
 
-    def __init__(
-        self,
-        objects: Int[np.ndarray, "t m"],
-        pairs: Int[np.ndarray, "k 2"],
-        shares: Float[np.ndarray, " t"],
-        n: int,
-        workers: Workers,
-    ) -> None:
+    objects: Int[np.ndarray, "t m"]
+    pairs: Int[np.ndarray, "k 2"]
+    shares: Float[np.ndarray, " t"]
+    n: int
+
+
+class _NumpyPass:
+    """The pass over few answers in numpy: gather from S, softmax, scatter to G."""
+
+    def __init__(self, answers: _PassAnswers, workers: Workers) -> None:
+        objects, pairs, shares, n = answers
         low, high = np.sort(objects.T[pairs.T].astype(np.int64), axis=0)  # each (k, t)
         self._shares = shares
         self._workers = workers
@@ -179,8 +183,7 @@ class _NumpyPass:
         """The sums at the similarities ms, and ∂L/∂(ms); row 0 is the chosen pair."""
         loss = slope = curvature = 0.0
         residuals = np.empty_like(s)
-        for start in range(0, s.shape[1], _CHUNK_ANSWERS):
-            chunk = slice(start, start + _CHUNK_ANSWERS)
+        for chunk in row_slices(s.shape[1], _CHUNK_ANSWERS):
             w = self._shares[chunk]
             d = (s[1:, chunk] - s[0, chunk]) * s.dtype.type(m)
             highest = np.maximum(d.max(axis=0), 0)
@@ -202,29 +205,22 @@ class _NumpyPass:
 class _CompiledPass:
     """The compiled pass over many answers, from the Gram matrix.
 
-    Parameters are those of `_NumpyPass`, the answers in `_cache_order`. Each thread has some of
-    them, and adds to an n × n gradient of its own.
+    The answers are in `_cache_order`. Each thread has some of them, and adds to an n × n gradient
+    of its own.
     """
 
-    def __init__(
-        self,
-        objects: Int[np.ndarray, "t m"],
-        pairs: Int[np.ndarray, "k 2"],
-        shares: Float[np.ndarray, " t"],
-        n: int,
-        workers: Workers,
-    ) -> None:
-        self._shares = shares
+    def __init__(self, answers: _PassAnswers, workers: Workers) -> None:
+        self._shares = answers.shares
         self._workers = workers
-        self._bounds = np.linspace(0, len(objects), workers.threads + 1).astype(np.int64)
-        self._prepare(objects.astype(np.int32, copy=False), pairs, n)
+        self._bounds = np.linspace(0, len(self._shares), workers.threads + 1).astype(np.int64)
+        self._prepare(answers)
 
-    def _prepare(
-        self, objects: Int[np.ndarray, "t m"], pairs: Int[np.ndarray, "k 2"], n: int
-    ) -> None:
+    def _prepare(self, answers: _PassAnswers) -> None:
         """Locate the candidate pairs in the upper triangle of S, and compile the loop."""
         from glocal.objective.kernels import gram_pass
 
+        objects, pairs, _, n = answers
+        objects = objects.astype(np.int32, copy=False)
         self._loop = gram_pass(len(pairs), self._shares.dtype)
         self._places = np.empty((len(objects), len(pairs)), np.int32)
         for k, (i, j) in enumerate(pairs):
@@ -267,14 +263,13 @@ class _GatheredPass(_CompiledPass):
     Each thread adds to a product (G + Gᵀ) Y of its own.
     """
 
-    def _prepare(
-        self, objects: Int[np.ndarray, "t m"], pairs: Int[np.ndarray, "k 2"], n: int
-    ) -> None:
+    def _prepare(self, answers: _PassAnswers) -> None:
         """Locate the ends of the candidate pairs, and compile the loop."""
         from glocal.objective.kernels import gathered_pass
 
-        self._loop = gathered_pass(len(pairs), self._shares.dtype)
-        self._places = objects[:, pairs]  # (t, k, 2)
+        self._loop = gathered_pass(len(answers.pairs), self._shares.dtype)
+        objects = answers.objects.astype(np.int32, copy=False)
+        self._places = objects[:, answers.pairs]  # (t, k, 2)
 
     def similarities(self, Z: Float[np.ndarray, "n q"]) -> Float[np.ndarray, "n q"]:
         """The rows, whose dot products are taken answer by answer."""

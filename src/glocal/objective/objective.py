@@ -10,7 +10,8 @@ import numpy as np
 from jaxtyping import Float
 
 from glocal.objective.choices import ChoiceLoss
-from glocal.objective.threads import Workers, row_slices
+from glocal.objective.threads import Workers
+from glocal.similarity import row_slices
 
 _MIN_LENGTH = 1e-12  # of a row, by which it is divided
 _SLICE_COSINES = 1 << 15  # of a slice of rows, which stay in the second-level cache

@@ -17,6 +17,8 @@ import numpy as np
 from jaxtyping import Float
 from threadpoolctl import threadpool_info, threadpool_limits
 
+from glocal.similarity import row_slices
+
 _MIN_OPERATIONS_PER_THREAD = 5e8  # of one evaluation, about 10 ms
 _GRAM_BLOCK_ROWS = 256
 _lock = threading.Lock()
@@ -98,8 +100,3 @@ class Workers:
             row_slices(len(Z), _GRAM_BLOCK_ROWS),
         )
         return S
-
-
-def row_slices(n: int, size: int) -> list[slice]:
-    """Slices of rows 0..n-1, of `size` rows each but the last."""
-    return [slice(start, min(start + size, n)) for start in range(0, n, max(size, 1))]

@@ -92,16 +92,16 @@ def _axis_svg(row: dict[Any, Any], top: int, widest: float) -> str:
     )
 
 
-def fitting_names(names: Sequence[str], room: int = _MAX_CHARACTERS) -> str:
-    """As many of the names as fit in so many characters, at least one.
+def fitting_names(names: Sequence[str]) -> str:
+    """As many of the names as fit beside an axis, at least one.
 
     >>> fitting_names(["hot_dog", "cat", "a" * 40])
     'hot dog, cat'
     """
     words = [name.replace("_", " ") for name in names]
-    text = words[0][: room + 6] if words else ""
+    text = words[0][: _MAX_CHARACTERS + 6] if words else ""
     for word in words[1:]:
-        if len(f"{text}, {word}") > room:
+        if len(f"{text}, {word}") > _MAX_CHARACTERS:
             break
         text = f"{text}, {word}"
     return text

@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from glocal.report.front import MARGIN, direction, front_points, is_overfitted, neighbour_counts
 from glocal.report.runs import Run
 from glocal.report.study import plural
-from glocal.results import DIFFERENCE, PEOPLE
+from glocal.results import DIFFERENCE, PEOPLE, value_at
 from glocal.suite.table import main_rows
-from glocal.transform.record import value_at
 
 if TYPE_CHECKING:
     import pandas as pd

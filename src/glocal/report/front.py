@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from glocal.report.runs import Run
-from glocal.results import DIFFERENCE, interval_text
+from glocal.results import DIFFERENCE, interval_text, parameters_in_words, value_at
 from glocal.suite.table import SIGNIFICANCE, differences, main_rows
-from glocal.transform.record import value_at
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -119,18 +118,9 @@ def _sweep_points(means: pd.DataFrame) -> pd.DataFrame:
         error = scored[f"{axis}_se"].fillna(0.0)
         points[f"{axis}_low"] = scored[axis] - error
         points[f"{axis}_high"] = scored[axis] + error
-    setting = [_setting(row) for row in scored.to_dict("records")]
+    rows = scored.to_dict("records")
+    setting = [", ".join(parameters_in_words(row, _SIGNS)) for row in rows]
     return points.assign(network="", setting=setting, chosen=scored["chosen"].astype(bool))
-
-
-def _setting(row: dict[Any, Any]) -> str:
-    """A setting in words: what it has of α, λ, τ and η, and the mix where it is not 1."""
-    words = []
-    for name, sign in _SIGNS.items():
-        value = row.get(name, math.nan)
-        if not math.isnan(value) and (name, value) != ("mix", 1):
-            words.append(f"{sign} {value:g}")
-    return ", ".join(words)
 
 
 def _suite_points(rows: pd.DataFrame) -> pd.DataFrame:
@@ -211,8 +201,7 @@ def _unfinished(run: Run) -> Iterator[str]:
 
 def is_overfitted(run: Run) -> bool:
     """Whether the held-out loss of the choice is above that of the features without a transform."""
-    chosen, original = _heldout_losses(run)
-    return chosen > original
+    return any(_overfitted(run))
 
 
 def _heldout_losses(run: Run) -> tuple[float, float]:

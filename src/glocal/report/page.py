@@ -22,9 +22,8 @@ from glocal.report.objects import objects_of
 from glocal.report.runs import Run
 from glocal.report.study import StudySummary
 from glocal.report.tables import tables_of
-from glocal.results import PEOPLE, flattened, to_json
+from glocal.results import PEOPLE, flattened, to_json, value_at
 from glocal.suite.table import arms_by_tasks, cell, main_rows
-from glocal.transform.record import value_at
 
 if TYPE_CHECKING:
     import pandas as pd

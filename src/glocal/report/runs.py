@@ -22,17 +22,16 @@ from glocal.data.join import join
 from glocal.data.seen import MAX_SHARE_SEEN, seen
 from glocal.errors import DataError, DataWarning, FileError, ParameterError
 from glocal.evaluation.agreement import MIN_REPEATED_SHARE, answer_credit, ceiling, heldout_rows
-from glocal.evaluation.change import Part, axes, change_record
+from glocal.evaluation.change import Part, change_record, embeddings
 from glocal.evaluation.structure import structure
-from glocal.evaluation.view import View, load_view, object_view
+from glocal.evaluation.view import View, load_view, paired_views
 from glocal.files import PathLike, ending, read_object, reading
 from glocal.report.study import StudyData, StudySummary, summarise
-from glocal.results import Score, read_rows, read_scores
-from glocal.similarity import unit_rows
+from glocal.results import Score, read_rows, read_scores, value_at
 from glocal.suite.table import score_frame
 from glocal.transform import LinearTransform
 from glocal.transform.formats import TRANSFORM_NAME
-from glocal.transform.record import network_name, value_at
+from glocal.transform.record import network_name
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -202,11 +201,8 @@ def transform_run(
         The same fit without a part of the answers, and this part. Answers are then scored by the
         fit that has not seen them.
     """
-    raw = np.asarray(features.matrix, dtype=np.float64)
-    if transform.normalised:
-        raw = unit_rows(raw)
-    X = transform.standardization(raw, "float64")
-    Z = transform.apply(raw)
+    fold_transforms = [fold for fold, _ in folds]
+    X, Z, fold_embeddings = embeddings(transform, features, fold_transforms)
     kept = structure(X, Z, k=min(10, len(X) - 1)).scores[0]
     scores = [replace(kept, value=1.0, low=None, high=None), replace(kept, transform=name)]
     record: dict[str, Any] = {
@@ -216,22 +212,26 @@ def transform_run(
     parts: list[Part] = []
     is_seen: bool | None = None
     if answers is not None:
-        parts = [(fold.apply(raw), part) for fold, part in folds] or [(Z, answers)]
+        fold_answers = [part for _, part in folds]
+        parts = list(zip(fold_embeddings, fold_answers, strict=True)) or [(Z, answers)]
         scores += _agreement_scores(name, X, parts, answers)
         is_seen = False if folds else _is_seen(transform, features, answers)
         record |= {"seen": is_seen, "chance": answers.chance, "n_people": answers.n_people}
-    table = axes(transform, features, folds=[fold for fold, _ in folds])
-    change = change_record(table, X, parts, heldout=None if is_seen is None else not is_seen)
-    before = object_view(X, features.labels, meta={"arm": "original"}, answers=answers)
-    after = object_view(
-        Z, features.labels, baseline=before, meta={"arm": name, "change": change}, answers=answers
+    change = change_record(
+        transform,
+        features,
+        X,
+        parts,
+        folds=fold_transforms,
+        heldout=None if is_seen is None else not is_seen,
     )
+    views = paired_views(X, Z, features.labels, name=name, change=change, answers=answers)
     return Run(
         name,
         score_frame(scores),
         record=record,
         fits={name: record["fit"]},
-        views={name: {"original": before, name: after}},
+        views={name: views},
         is_single=True,
         network=network_name(transform.meta.get("source")),
     )
@@ -291,8 +291,7 @@ def study_run(
             f"page needs at least {MIN_ANSWERS}. Make it once people have answered."
         )
     joined = join(features, study.answers)
-    if features.names is None and study.answers.names is not None:
-        features = replace(features, names=tuple(study.answers.names))
+    features = features.named(study.answers.names)
     answers = joined.answers
     data = FitData(features, answers, n_dropped=joined.n_dropped)
     progress("fitting")

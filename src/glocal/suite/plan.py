@@ -103,7 +103,7 @@ class Plan(Shared):
             files.append((f"network {name}", network.features))
             files += [(f"arm {arm}", self.arms[arm].local_file(network)) for arm in self.arms]
             for task_name, value in self.tasks.items():
-                files += [(f"task {task_name}", file) for file in value.files]
+                files += [(f"task {task_name}", file) for file in value.paths]
             for user, file in files:
                 if file is not None:
                     yield user, split_column(self.sources(name).path(file))[0]

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from glocal._version import __version__
-from glocal.data.features import Features
-from glocal.evaluation.change import axes, change_record
+from glocal.evaluation.change import change_record
 from glocal.evaluation.intervals import KeptResult, Units, compared, holm
 from glocal.evaluation.view import load_view, object_view, save_view
 from glocal.files import PathLike, array_sha256, make_folder, read_npz, write_npz, write_text
@@ -132,7 +131,7 @@ def _cell(
 ) -> tuple[KeptResult, bool]:
     """What a task found about an arm, and whether the file had it."""
     shared = sources.shared
-    files = (sources.network.features, *task.files, shared.answers, shared.object_ids)
+    files = (sources.network.features, *task.paths, shared.answers, shared.object_ids)
     key = sources.key(task.model_dump(mode="json"), sources.hashes(*files), _content(transform))
     if file.exists():
         fix = "Delete it: its task is scored anew."
@@ -152,9 +151,13 @@ def _cell(
 
 
 def _write_views(folder: Path, plan: Plan, sources: Sources, transforms: Transforms) -> None:
-    """Write a view of each arm, turned to that of the baseline, unless the folder has it."""
+    """Write a view of each arm, turned to that of the baseline, unless the folder has it.
+
+    What an arm changes is measured on answers that no arm was fitted to.
+    """
     baseline = None
-    X = sources.embedding(transforms[plan.baseline])(sources.objects)
+    objects = sources.named_objects
+    X = sources.embedding(transforms[plan.baseline])(objects)
     files = sources.hashes(sources.network.features, plan.object_ids, plan.categories, plan.answers)
     heldout = None if plan.answers is None else sources.heldout
     for name in dict.fromkeys([plan.baseline, *plan.arms]):
@@ -165,11 +168,14 @@ def _write_views(folder: Path, plan: Plan, sources: Sources, transforms: Transfo
         file = folder / "views" / sources.name / f"{name}.npz"
         view = load_view(file) if file.exists() else None
         if view is None or view.meta.get("key") != key:
-            Z = sources.embedding(transform)(sources.objects)
-            change = _change(sources, transform, X, Z) if name != plan.baseline else {}
+            Z = sources.embedding(transform)(objects)
+            change: dict[str, Any] = {}
+            if baseline is not None:
+                parts = [] if heldout is None else [(Z, heldout)]
+                change = change_record(transform, objects, X, parts, heldout=True)
             view = object_view(
                 Z,
-                sources.names,
+                objects.labels,
                 categories=sources.categories,
                 baseline=baseline,
                 meta={**meta, "key": key, "change": change},
@@ -179,17 +185,6 @@ def _write_views(folder: Path, plan: Plan, sources: Sources, transforms: Transfo
             save_view(view, file)
         if baseline is None:
             baseline = view
-
-
-def _change(
-    sources: Sources, transform: LinearTransform | None, X: np.ndarray, Z: np.ndarray
-) -> dict[str, Any]:
-    """What an arm changes, by the answers that no arm was fitted to."""
-    table = None
-    if transform is not None:
-        table = axes(transform, Features(sources.objects.matrix, sources.names))
-    parts = [] if sources.shared.answers is None else [(Z, sources.heldout)]
-    return change_record(table, X, parts, heldout=True)
 
 
 def _write_folder(folder: Path, plan: Plan, networks: list[Sources], scores: list[Score]) -> None:

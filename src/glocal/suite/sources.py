@@ -174,22 +174,20 @@ class Sources:
         return heldout
 
     @cached_property
-    def names(self) -> tuple[str, ...]:
-        """A name for each object, to be shown."""
-        ids = self.object_ids
-        if self.objects.names is None and ids and len(ids) == len(self.objects):
-            return tuple(map(object_name, ids))
-        return self.objects.labels
+    def named_objects(self) -> Features:
+        """The objects with the names by which they are shown."""
+        return self.objects.named(self.object_ids)
 
     @cached_property
     def categories(self) -> tuple[str, ...] | None:
         """The category of each object; "other" for one that the file does not have."""
         if self.shared.categories is None:
             return None
-        ids = self.object_ids or self.names
+        names = self.named_objects.labels
+        ids = self.object_ids or names
         categories = load_categories(self.path(self.shared.categories), ids)
         category_of = dict(zip(map(object_name, ids), categories, strict=True))
-        return tuple(str(category_of.get(name, OTHER)) for name in self.names)
+        return tuple(str(category_of.get(name, OTHER)) for name in names)
 
     def key(self, *parts: Any) -> str:
         """A hash of what a file is made from, with what all files of a suite depend on."""

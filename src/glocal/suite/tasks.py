@@ -34,18 +34,13 @@ class Task(Options):
     """One evaluation: the files that it reads, and the options of its function."""
 
     @property
-    def files(self) -> tuple[Path, ...]:
-        """The files that it names."""
-        return tuple(value for _, value in self if isinstance(value, Path))
-
-    @property
     def split(self) -> Path | None:
         """The file that is scored: of anomalies, of test images, or the first.
 
         None stands for the held-out answers.
         """
         options = dict(self)
-        return options.get("anomalies") or options.get("test") or next(iter(self.files), None)
+        return options.get("anomalies") or options.get("test") or next(iter(self.paths), None)
 
     @abstractmethod
     def score(self, sources: Sources, embed: Embed) -> EvaluationResult:

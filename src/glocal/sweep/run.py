@@ -37,9 +37,9 @@ from glocal.evaluation.agreement import (
     heldout_rows,
     odd_one_out,
 )
-from glocal.evaluation.change import axes, change_record
+from glocal.evaluation.change import change_record, embeddings
 from glocal.evaluation.structure import kept_by_image, neighbourhoods
-from glocal.evaluation.view import object_view, save_view
+from glocal.evaluation.view import paired_views, save_view
 from glocal.files import PathLike, make_folder, read_object, write_text
 from glocal.results import Score, append_rows, read_rows, to_json, write_rows
 from glocal.sweep.grid import (
@@ -396,21 +396,13 @@ def _write(result: Sweep, plan: _Plan, transforms: list[LinearTransform], folder
     write_text(folder / "means.csv", result.means.to_csv(index=False))
     write_text(folder / "front.csv", result.front.to_csv(index=False))
     write_rows(folder / "rows.jsonl", [score.row() for score in rows])
-    X = features.standardization(features.matrix, "float64")
-    original = object_view(X, features.labels, meta={"arm": "original"}, answers=data.answers)
-    table = axes(result.transform, features, folds=transforms)
-    fits = zip(transforms, plan.folds, strict=True)
-    parts = [(data.embedding(transform), fold.answers) for transform, fold in fits]
-    chosen = object_view(
-        data.embedding(result.transform),
-        features.labels,
-        baseline=original,
-        meta={"arm": "chosen", "change": change_record(table, X, parts, heldout=True)},
-        answers=data.answers,
-    )
-    views = make_folder(folder / "views")
-    save_view(original, views / "original.npz")
-    save_view(chosen, views / "chosen.npz")
+    X, Z, fold_embeddings = embeddings(result.transform, features, transforms)
+    parts = list(zip(fold_embeddings, [fold.answers for fold in plan.folds], strict=True))
+    change = change_record(result.transform, features, X, parts, folds=transforms, heldout=True)
+    views = paired_views(X, Z, features.labels, name="chosen", change=change, answers=data.answers)
+    views_folder = make_folder(folder / "views")
+    for name, view in views.items():
+        save_view(view, views_folder / f"{name}.npz")
 
 
 def _fingerprint(plan: _Plan) -> dict[str, Any]:

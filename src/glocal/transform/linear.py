@@ -14,9 +14,9 @@ from jaxtyping import Float, Int
 from glocal.data.features import Features, Standardization, as_matrix, check_finite, row_blocks
 from glocal.errors import DataError, DataWarning, ParameterError
 from glocal.files import PathLike
+from glocal.results import value_at
 from glocal.similarity import unit_rows
 from glocal.transform import checks, formats, sharing
-from glocal.transform.record import value_at
 
 MIN_RECENTRING_ROWS = 10
 """Images below which their mean says little about a collection."""
@@ -206,10 +206,10 @@ class LinearTransform:
         W = self.weights.astype(dtype, copy=False)
         Z = np.empty((len(X), self.out_dimensions), dtype=X.dtype if X.dtype.kind == "f" else dtype)
         # NOTE the scalars come off before the product: in it a large offset would cancel in float32
-        for start, stop in row_blocks(*X.shape):
-            rows = checks.scaled_to_length_1(X[start:stop]) if normalize else X[start:stop]
-            block = self.standardization(rows, dtype) @ W
-            Z[start:stop] = block if self.bias is None else block + self.bias
+        for block in row_blocks(*X.shape):
+            rows = checks.scaled_to_length_1(X[block]) if normalize else X[block]
+            mapped = self.standardization(rows, dtype) @ W
+            Z[block] = mapped if self.bias is None else mapped + self.bias
         return Z
 
     def _map_tensor(self, X: Any, normalize: bool) -> Any:

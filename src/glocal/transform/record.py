@@ -154,10 +154,3 @@ def network_name(source: Mapping[str, Any] | None) -> str:
     """The model and layer of what a transform maps; empty where neither is known."""
     parts = [(source or {}).get(part) for part in ("model", "layer")]
     return " / ".join(filter(None, parts))
-
-
-def value_at(record: Any, place: str) -> Any:
-    """What a record holds at a place such as ``"fit.holdout"``, or None."""
-    for key in place.split("."):
-        record = record.get(key) if isinstance(record, Mapping) else None
-    return record

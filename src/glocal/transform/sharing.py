@@ -21,9 +21,9 @@ from glocal.data.readers import READERS
 from glocal.data.sources import Progress, cached, fetch, offline, published
 from glocal.errors import FileError, GLocalError, ParameterError, import_optional, one_line
 from glocal.files import PathLike, ending, make_folder, read_text, write_text
-from glocal.results import interval_text
+from glocal.results import interval_text, value_at
 from glocal.transform.formats import ENDINGS, TRANSFORM_NAME, normalised_name, read_transform
-from glocal.transform.record import CardOptions, value_at
+from glocal.transform.record import CardOptions, network_name
 
 PUBLISHED = "transforms/"
 """How the names of published transforms begin in `published`."""
@@ -382,7 +382,6 @@ def card(
     CardOptions(licence=licence, base_model=base_model, datasets=datasets, notes=notes)
     record = transform.meta
     network = value_at(record, "source.model")
-    layer = value_at(record, "source.layer")
     normalised = value_at(record, "rows.normalised")
     if base_model is None and re.fullmatch(r"timm:[\w.-]+", str(network)):
         base_model = network.replace("timm:", "timm/")  # the hub has it under its own name
@@ -401,7 +400,7 @@ def card(
     lines = [f"{key}: {json.dumps(value)}" for key, value in front.items() if value]  # JSON is YAML
     return _CARD.format(
         front="\n".join(lines),
-        model=_cell(" / ".join(str(part) for part in (network, layer) if part)) or "features",
+        model=_cell(network_name(record.get("source"))) or "features",
         facts="\n".join(
             f"| {name} | {_cell(value)} |" for name, value in facts.items() if value is not None
         ),
