@@ -6,7 +6,7 @@
 # make lowest  all tests with the lowest versions that pyproject.toml allows, in .venv-lowest; gigabytes
 # make paper   the arms of the paper in all tasks, on the real data of GLOCAL_DATA_DIR; minutes
 # make pretrained  the transform that comes with the package and its card, from the real data; minutes
-# make evidence  every measured number of README and docs/results.md again, and the tables, on the real data; 45 minutes on two cores
+# make evidence  every measured number of README and docs/results.md again, and the tables, on the real data; half an hour on two cores
 # make figure   docs/img/axes-clip.svg again, from docs/evidence.json
 # make bench   timings beside the authors' procedure; minutes, never part of check
 

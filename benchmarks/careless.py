@@ -19,7 +19,6 @@ import workbench  # isort: skip  before torch
 
 import numpy as np
 import pandas as pd
-from image_text_data import CLIP
 
 from glocal.aligner.participants import participants
 from glocal.data.answers import Answers
@@ -74,7 +73,7 @@ def rows(model: str, seeds: int) -> Iterator[dict[str, object]]:
     things = workbench.real_data() / "things"
     mind = np.load(things / "spose_49d.npy")
     ids = read_lines(things / "unique_id.txt", what="object ids")
-    features = CLIP.objects
+    features = workbench.unit_features(things / "features" / "clip-vit-b32")
     if model not in ("CLIP", "none"):
         features = Features.load(things / "features" / model)
     row_of = feature_rows(features, ids)

@@ -495,7 +495,7 @@ def draw(rows: list[Record], out: Path) -> None:
     import altair as alt
 
     from glocal.report.charts import arm_scales
-    from glocal.report.page import save_figure
+    from glocal.report.figures import save_figure
 
     legend = alt.Legend(orient="top", title=None, symbolOpacity=1)
     colour, shape = arm_scales("network", list(TITLES.values()), "", legend)

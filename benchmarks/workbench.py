@@ -16,6 +16,9 @@ from glocal.aligner import Arm, Exact, Fit, FitData, fit
 from glocal.aligner.data import Blocks
 from glocal.data.answers import Answers
 from glocal.data.features import Features
+from glocal.data.join import join
+from glocal.files import read_lines
+from glocal.similarity import unit_rows
 
 DATA = Path(os.environ["GLOCAL_DATA_DIR"]) if os.environ.get("GLOCAL_DATA_DIR") else None
 """The real data, where there are any."""
@@ -26,6 +29,28 @@ def real_data() -> Path:
     if DATA is None:
         sys.exit("GLOCAL_DATA_DIR is not set: nothing real to measure")
     return DATA
+
+
+def unit_features(folder: Path) -> Features:
+    """Features with rows of length 1."""
+    features = Features.load(folder)
+    rows = unit_rows(np.asarray(features.matrix, np.float64)).astype(np.float32)
+    return Features(rows, features.names, folder.name)
+
+
+def unit_data(network: str, images: str | None = None) -> FitData:
+    """All answers about a network's rows of length 1, in rows of its objects.
+
+    The local images are "photographs", the "objects" themselves, or none.
+    """
+    things = real_data() / "things"
+    objects = unit_features(things / "features" / network)
+    ids = read_lines(things / "unique_id.txt", what="object ids")
+    answers = join(objects, Answers.load(things / "triplets.npy"), ids).answers
+    if images is None:
+        return FitData(objects, answers)
+    local = objects if images == "objects" else unit_features(real_data() / "local" / network)
+    return FitData(objects, answers, Features(local.matrix, None, images))
 
 
 def fitted(
