@@ -105,6 +105,8 @@ def read_named_rows(path: PathLike) -> tuple[Shaped[np.ndarray, "n p"], tuple[st
     """
     with reading(path, "features", "Save it as CSV, or the (n, p) matrix with numpy.save.") as file:
         first_line = _first_line(file)
+        if "\0" in first_line:  # which pandas before 3 reads as an empty cell
+            raise ValueError("it holds bytes of value 0, as no text does")
         titles = [title.strip().strip('"') for title in first_line.split(_separator(first_line))]
         has_titles = _are_titles(titles)
         # a column of names stays text; pandas gives its index no title
