@@ -206,10 +206,10 @@ class CrossFit:
     ) -> Position:
         """Score the transformed objects, and images if there are any, of every fold."""
         S = []
-        credit = []
+        credits = []
         for Z, side in zip(objects, self.heldout, strict=True):
             S.append(of_pairs(Z, side.answers.objects, side.answers.pairs, "dot"))
-            credit.append(answer_credit(Z, side.answers))
+            credits.append(answer_credit(Z, side.answers))
         kept = [np.empty(0)]
         kept_raw = [np.empty(0)]
         for Z, side in zip(images, self.heldout, strict=bool(images)):
@@ -218,6 +218,7 @@ class CrossFit:
             for shares, before in ((kept, side.neighbours), (kept_raw, side.raw_neighbours)):
                 if before is not None:
                     shares.append(kept_by_image(side.images, Z, k, before=before, after=after))
+        credit = np.concatenate(credits)
         similarities = np.concatenate(S)
         weights = self.answers.weights
         scale = best_similarity_scale(similarities, weights)
@@ -225,9 +226,9 @@ class CrossFit:
         return Position(
             lmbda=lmbda,
             place=place,
-            credit=np.concatenate(credit),
+            credit=credit,
             losses=losses,
-            agreement=float(np.average(np.concatenate(credit), weights=weights)),
+            agreement=float(np.average(credit, weights=weights)),
             loss=float(np.average(losses, weights=weights)),
             scale=scale,
             kept=np.concatenate(kept),
