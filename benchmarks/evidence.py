@@ -86,15 +86,16 @@ def portable(word: str) -> str:
 # the files
 
 
-def unit_rows(features: Features, out: Path) -> Path:
-    """The folder of the same rows with length 1, and of their names."""
-    if (out / "features.npy").exists():
+def unit_rows(folder: Path, out: Path) -> Path:
+    """The folder of the same rows with length 1, and of their names; its rows are written last."""
+    file = make_folder(out) / "features.npy"
+    if file.exists():
         return out
-    X = np.asarray(features.matrix, np.float64)
-    X = (X / np.linalg.norm(X, axis=1, keepdims=True)).astype(np.float32)
-    np.save(make_folder(out) / "features.npy", X)
+    features = workbench.unit_features(folder)
     if features.names is not None:
         (out / "file_names.txt").write_text("\n".join(features.names) + "\n", encoding="utf-8")
+    with atomic_write(file) as stream:
+        np.save(stream, features.matrix)
     return out
 
 
@@ -106,9 +107,9 @@ def inputs(network: str) -> tuple[Path, Path | None]:
     objects = data / "things" / "features" / network
     local = data / ("imagenet200" if network == "squeezenet1_1" else "local") / network
     if network in ("clip-vit-b32", "blip"):
-        objects = unit_rows(Features.load(objects), scaled / network)
+        objects = unit_rows(objects, scaled / network)
     if network == "clip-vit-b32":
-        local = unit_rows(Features.load(local), scaled / f"{network}-local")
+        local = unit_rows(local, scaled / f"{network}-local")
     return objects, None if network == "blip" else local
 
 
@@ -340,7 +341,7 @@ def suite() -> Record:
     import evidence_clip as study
 
     root = make_folder(study.OUT / "suite")
-    unit_rows(Features.load(inputs("clip-vit-b32")[0]), root / "clip-vit-b32")
+    unit_rows(inputs("clip-vit-b32")[0], root / "clip-vit-b32")
     parts = ['[networks.clip-vit-b32]\nfeatures = "{network}"\n']
     for arm in ("original", *study.ARMS, "box"):
         parts.append(f"[arms.{arm}]\n")

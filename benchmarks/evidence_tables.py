@@ -45,13 +45,27 @@ def decimals(value: float) -> str:
     return f"{value:.3f}".replace("0.", ".", 1) if abs(value) < 1 else f"{value:.3f}"
 
 
-def change(row: Record, level: float = 0.05) -> str:
-    """A difference with half its 95 % interval; bold where it differs from 0 after Holm's steps."""
-    value = row["difference"]
+def signed(value: float) -> str:
+    """A number with its sign, which 0 has not."""
     sign = ""
     if round(abs(value), 3) != 0:
         sign = "+" if value > 0 else "−"
-    text = f"{sign}{decimals(abs(value))} ± {decimals(row['half'])}"
+    return sign + decimals(abs(value))
+
+
+def share(value: float) -> str:
+    """Neighbours kept, all of which are 1."""
+    return "1" if value == 1 else decimals(value)
+
+
+def agreement_and_share(row: Record) -> str:
+    """Agreement and neighbours kept of an arm."""
+    return f"{decimals(row['agreement'])}, {share(row['kept'])}"
+
+
+def change(row: Record, level: float = 0.05) -> str:
+    """A difference with half its 95 % interval; bold where it differs from 0 after Holm's steps."""
+    text = f"{signed(row['difference'])} ± {decimals(row['half'])}"
     return f"**{text}**" if row.get("p_corrected", 1) < level else text
 
 
@@ -255,11 +269,7 @@ def coarse_arms(record: Record) -> str:
         scores = []
         for network in NETWORKS:
             row = rows.get((network, arm))
-            if row is None:
-                scores.append("-")
-                continue
-            kept = "1" if row["kept"] == 1 else decimals(row["kept"])
-            scores.append(f"{decimals(row['agreement'])}, {kept}")
+            scores.append("-" if row is None else agreement_and_share(row))
         lines.append([title, *scores])
     return table(["agreement, neighbours kept", *NETWORKS.values()], lines)
 
@@ -273,8 +283,7 @@ def keep_costs(record: Record) -> str:
         scores = []
         for network in NETWORKS:
             row = rows[network, keep]
-            shares = f"{decimals(row['agreement'])}, {decimals(row['kept'])}"
-            scores.append(f"{shares}, {change(row)}")
+            scores.append(f"{agreement_and_share(row)}, {change(row)}")
         lines.append([f"{keep:g}", *scores])
     return table(["`keep`", *NETWORKS.values()], lines)
 
@@ -330,11 +339,6 @@ def fronts(record: Record) -> dict[tuple[str, Setting], Record]:
     }
 
 
-def share(value: float) -> str:
-    """Neighbours kept."""
-    return "1" if value == 1 else decimals(value)
-
-
 def methods(record: Record) -> str:
     """Some settings on CLIP."""
     rows = fronts(record)
@@ -352,8 +356,7 @@ def settings(record: Record) -> str:
     lines = []
     for setting, title in SETTINGS.items():
         scores = [rows[network, setting] for network in NETWORKS]
-        texts = [f"{decimals(row['agreement'])}, {share(row['kept'])}" for row in scores]
-        lines.append([title, *texts])
+        lines.append([title, *map(agreement_and_share, scores)])
     return table(["setting", *NETWORKS.values()], lines)
 
 
@@ -390,14 +393,8 @@ def _bracketed(row: Record | None) -> str:
     """A difference and its 95 % interval."""
     if row is None:
         return "-"
-    texts = []
-    for name in ("difference", "low", "high"):
-        text = decimals(abs(row[name]))
-        is_zero = round(abs(row[name]), 3) == 0
-        sign = "−" if row[name] < 0 and not is_zero else ""
-        texts.append(sign + text)
-    is_positive = row["difference"] > 0 and round(row["difference"], 3) != 0
-    return f"{'+' if is_positive else ''}{texts[0]} [{texts[1]}, {texts[2]}]"
+    low, high = (signed(row[name]).removeprefix("+") for name in ("low", "high"))
+    return f"{signed(row['difference'])} [{low}, {high}]"
 
 
 def equal(record: Record) -> str:

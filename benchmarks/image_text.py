@@ -24,9 +24,9 @@ import workbench  # isort: skip  before torch
 
 import numpy as np
 
-from glocal import Answers, Arm, Exact, FitData, LinearTransform, fit
+from glocal import Arm, Exact, FitData, LinearTransform, fit
+from glocal.aligner.data import Fold
 from glocal.data.features import object_name
-from glocal.data.splits import object_folds
 from glocal.errors import DataWarning
 from glocal.evaluation.agreement import answer_credit
 from glocal.evaluation.intervals import FRACTION, mean_estimate
@@ -85,13 +85,14 @@ class Case:
         """What a sweep is fitted on."""
         return workbench.unit_data(NETWORK, self.images)
 
-    def heldout(self, fold: int) -> tuple[np.ndarray, Answers]:
-        """The objects of one fold, and the answers about them in their rows."""
-        n = len(self.data.features)
-        inside = object_folds(n, FOLDS)[fold]
-        row = np.full(n, -1)
-        row[inside] = np.arange(len(inside))
-        return inside, self.data.answers.relabel(row)
+    @cached_property
+    def folds(self) -> list[Fold]:
+        """What each fold holds out."""
+        return self.data.folds(FOLDS)
+
+    def heldout_objects(self, fold: int) -> np.ndarray:
+        """The rows of the objects that a fold holds out."""
+        return np.setdiff1d(self.data.answers.named_objects(), self.folds[fold].data.objects)
 
     def transform(self, arm: Arm | None, fold: int) -> LinearTransform:
         """The transform fitted without a fold, read where it was made; None is no transform."""
@@ -102,8 +103,7 @@ class Case:
             name = "-".join(map(str, values)) + ".npz"
             file = make_folder(OUT / self.images) / name
             if not file.exists():
-                training = self.data.fold(fold, FOLDS).data
-                fit(training, arm, Exact(tol=1e-4), holdout=0).transform.save(file)
+                fit(self.folds[fold].data, arm, Exact(tol=1e-4), holdout=0).transform.save(file)
             self.transforms[arm, fold] = LinearTransform.load(file)
         return self.transforms[arm, fold]
 
@@ -122,15 +122,12 @@ class FoldScores:
     def of(cls, case: Case, arm: Arm | None, fold: int, on_objects: bool) -> FoldScores:
         """Neighbours are counted among the held-out local images, or the held-out objects."""
         transform = case.transform(arm, fold)
-        rows, answers = case.heldout(fold)
-        objects = np.asarray(case.data.features.matrix, np.float64)[rows]
-        X = objects
-        if not on_objects:
-            images = case.data.local_features
-            assert images is not None
-            X = np.asarray(images.matrix, np.float64)[object_folds(len(images), FOLDS)[fold]]
+        heldout = case.folds[fold]
+        X = case.data.evaluation_rows(heldout.rows)
+        if on_objects:
+            X = np.asarray(case.data.features.matrix, np.float64)[case.heldout_objects(fold)]
         kept = kept_by_image(transform.standardization(X), transform.apply(X), NEIGHBOURS)
-        return cls(answer_credit(transform.apply(objects), answers), kept)
+        return cls(answer_credit(case.data.embedding(transform), heldout.answers), kept)
 
     def mixed(self, other: FoldScores, share: float) -> FoldScores:
         """The scores a part of the way to another transform, answer by answer."""
@@ -175,8 +172,7 @@ def equal(images: str, arms: Sequence[Arm]) -> list[dict[str, Any]]:
     for fold in range(FOLDS):
         path = [FoldScores.of(case, arm, fold, on_objects) for arm in (None, *PATH)]
         paths.append(unbeaten(path))
-        rows, heldout = case.heldout(fold)
-        answers.append(rows[heldout.objects])
+        answers.append(case.folds[fold].answers.objects)
     shared = {"credit": np.concatenate(answers), "kept": None}
     table = []
     for arm in arms:
@@ -246,7 +242,7 @@ def hits(case: Case, arm: Arm | None, side: str, strength: float) -> np.ndarray:
     names = np.array([object_name(name) for name in case.data.features.names or ()])
     folds = []
     for fold in range(FOLDS):
-        rows, _ = case.heldout(fold)
+        rows = case.heldout_objects(fold)
         rows = rows[np.isin(names[rows], words)]
         transform = case.transform(arm, fold)
         weakened = transform.at_strength(strength)
