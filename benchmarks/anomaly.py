@@ -1,11 +1,13 @@
 """Anomaly detection of 10,000 test among 50,000 training images: time and peak memory.
 
-Each line is a process of its own that loads float16 feature files, standardizes or transforms them
-in float64, keeps them in float32 and scores every class (`whole`), so that its peak resident memory
-is that of the command; `scoring` is the library call alone, `cpu` its processor seconds over all
-cores, and `bare` the time of the same float64 products with nothing done to them, run right after
-it (compare the two where the machine is busy). Features are simulated: class centres with noise and
-a large common part. Run: make bench, or python benchmarks/anomaly.py [--quick].
+Each line is a process of its own. It loads float16 feature files, standardizes or transforms them
+in float64, keeps them in float32 and scores every class (`whole`), so its peak resident memory is
+that of the command. `scoring` is the library call alone, and `cpu` its processor seconds over all
+cores. `bare` is the time of the same float64 products without further work, measured right
+afterwards; compare `scoring` with it on a busy machine. The features are simulated: class centres
+with noise and a large common part.
+
+Run: make bench, or python benchmarks/anomaly.py [--quick].
 """
 
 from __future__ import annotations
@@ -75,7 +77,7 @@ def measure(folder: Path, mode: str, transformed: bool) -> None:
 
 
 def seconds_of_products(X: np.ndarray, Z: np.ndarray) -> float:
-    """Seconds for the products alone, in blocks that fit 120 MB."""
+    """The seconds of the products alone, in blocks that fit into 120 MB."""
     X = X.astype("f8")
     Z = Z.astype("f8")
     began = time.perf_counter()

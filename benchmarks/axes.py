@@ -1,9 +1,9 @@
 """Draw docs/img/axes-clip.svg from docs/evidence.json. Run: make figure.
 
-It shows what people's answers amplify in CLIP ViT-B/32: the axes of the transform that comes with
-the package, as `glocal.axes` names them. `measured` computes them anew from the real data (python
-benchmarks/evidence.py axes), with three fits of the same setting, each without the answers about a
-third of the objects.
+The figure shows what people's answers amplify in CLIP ViT-B/32: the axes of the transform that
+comes with the package, as `glocal.axes` computes them. `measured` computes them again from the real
+data (python benchmarks/evidence.py axes), with three fits of the same setting, each without the
+answers about a third of the objects.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ NAME = "clip-vit-b-32"
 
 
 def measured() -> dict[str, Any]:
-    """The axes of the transform in the box, and what its folds say of them."""
+    """The axes of the transform in the package, with their stability over folds."""
     import pretrained
 
     data = pretrained.data()
@@ -39,7 +39,7 @@ def measured() -> dict[str, Any]:
 
 
 def main() -> None:
-    """Draw the figure of the record."""
+    """Draw the figure from the record."""
     record = json.loads(RECORD.read_text(encoding="utf-8"))
     write_text(FIGURE, axes_svg(pd.DataFrame(record["axes"]["rows"]), TITLE))
 

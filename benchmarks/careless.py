@@ -1,12 +1,12 @@
-"""Careless people of a study: how many are marked, and how many careful ones are marked wrongly.
+"""Careless people of a study: how many are marked, and how many careful people are too.
 
 People answer questions about 100 THINGS objects by the softmax of the SPoSE-49 similarities, and
-the careless ones at random. A fifth of the trials repeats an earlier question, half of them one of
-the same person, as in a study of glocal collect. They are marked by `participants` with the
+careless people answer at random. A fifth of the trials repeats an earlier question, half of these a
+question of the same person, as in a study of glocal collect. `participants` marks people with the
 features of a network, and without features.
 
-Run: python benchmarks/careless.py [--seeds 10] [--models CLIP efficientnet-lite0 none]
-Needs GLOCAL_DATA_DIR.
+Run: python benchmarks/careless.py [--seeds 10] [--models CLIP efficientnet-lite0 none]. Needs
+GLOCAL_DATA_DIR.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ STUDIES = (
 def simulated_study(
     mind: np.ndarray, n_people: int, each: int, n_careless: int, seed: int
 ) -> Answers:
-    """Answers of a study, of which the first people are careless."""
+    """The answers of a study whose first people are careless."""
     n_repeats = round(SHARE_REPEATED * each / 2)
     n_new = each - 2 * n_repeats
     rng = np.random.default_rng(seed)
@@ -69,7 +69,7 @@ def chosen(mind: np.ndarray, objects: np.ndarray, rng: np.random.Generator) -> n
 
 
 def rows(model: str, seeds: int) -> Iterator[dict[str, object]]:
-    """The counts of each design of a study, over seeds."""
+    """The counts for each design of a study, over all seeds."""
     things = workbench.real_data() / "things"
     mind = np.load(things / "spose_49d.npy")
     ids = read_lines(things / "unique_id.txt", what="object ids")

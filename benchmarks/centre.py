@@ -1,17 +1,18 @@
-"""What `centre` gives at `keep` 0.9: agreement, both shares of neighbours, and one-shot accuracy.
+"""The effect of `centre` at `keep` 0.9: agreement, both shares of neighbours, one-shot accuracy.
 
-Each network is fitted without each of three folds of objects and local images, centred by 0, a half
-and 1, and by what `auto` chooses. Beside them stand the features as they are ("original") and
-centred without a fit ("centred"). Measured on what the fold holds out:
+Each network is fitted without each of three folds of objects and local images, centred by 0, ½ and
+1, and by the choice of `auto`. Two arms without a fit are scored too: the features as they are
+("original") and the centred features ("centred"). The held-out part of the fold gives these scores:
 
 agreement  with the answers about its objects
-kept       the share of the ten nearest neighbours among its images, of those before the transform
-           in the features centred alike; `kept_raw` of those in the raw features
-coarse     the category of its objects from one object a category: nearest class mean, the mean
-           over categories and 40 draws
-fine       likewise the class of CIFAR-10 images, where the network has any
+kept       the share of the ten nearest neighbours of its images that stay, among the features
+           before the transform, centred by the same share; `kept_raw` is the share of those among
+           the raw features
+coarse     the category of its objects from one object of each category, by nearest class mean:
+           the mean over categories and 40 draws
+fine       in the same way, the class of CIFAR-10 images, if the network has features of them
 
-Rows are appended to bench-out/centre, and a row that is there is not measured again.
+Rows are appended to bench-out/centre, and a row that exists is not measured again.
 
 Run: python benchmarks/centre.py [run|table] [NETWORK ...] [--folds 0 1 2]. Needs GLOCAL_DATA_DIR.
 """
@@ -81,7 +82,7 @@ EXPECTED = {
 
 @cache
 def categories(network: str) -> np.ndarray:
-    """The category of each object of a network's features, empty where it is in none or several."""
+    """The category of each object of a network; empty for objects in none or in several."""
     things = workbench.real_data() / "things"
     table = pd.read_csv(things / "categories27.tsv", sep="\t")
     is_single = (table.sum(axis=1) == 1).to_numpy()
@@ -95,7 +96,7 @@ def categories(network: str) -> np.ndarray:
 
 @cache
 def cifar10(network: str) -> tuple[np.ndarray, np.ndarray] | None:
-    """CIFAR-10 images as a network sees them, and their classes."""
+    """The features of CIFAR-10 images by a network, and their classes."""
     root = workbench.real_data()
     if network == "CLIP":
         folder = root / "downstream" / "clip-vit-b32" / "cifar10-500"
@@ -108,7 +109,7 @@ def cifar10(network: str) -> tuple[np.ndarray, np.ndarray] | None:
 
 
 def one_shot(Z: np.ndarray, labels: np.ndarray) -> float:
-    """The accuracy of the nearest class mean from one image a class, the mean over classes."""
+    """The accuracy of the nearest class mean from one image a class, averaged over classes."""
     result = few_shot(Z, labels, Z, labels, shots=1, draws=DRAWS, probe="ncm", leave_out_shots=True)
     return float(result.units.values.mean())
 
@@ -116,7 +117,7 @@ def one_shot(Z: np.ndarray, labels: np.ndarray) -> float:
 def scores(
     network: str, data: FitData, fold: Fold, objects: np.ndarray, transform: LinearTransform
 ) -> dict[str, Any]:
-    """All scores of a transform on what a fold holds out; data and transform are centred alike."""
+    """All scores of a transform on the held-out part of a fold, with data centred as in its fit."""
     X = np.asarray(data.features.matrix)
     images = data.evaluation_rows(fold.rows)
     raw = replace(data, centre=0.0).scalars(images, "float64")
@@ -136,7 +137,7 @@ def scores(
 
 
 def arm_row(network: str, data: FitData, fold_number: int, arm: str) -> dict[str, Any]:
-    """The scores of one arm on one fold, and of a fit what chose it and what it took."""
+    """The scores of one arm on one fold; of a fit also its choice and its cost."""
     fold = data.fold(fold_number, FOLDS)
     outside = fold.data.objects
     objects = np.setdiff1d(data.answers.named_objects(), outside)
@@ -166,7 +167,7 @@ def arm_row(network: str, data: FitData, fold_number: int, arm: str) -> dict[str
 
 
 def measured_rows(networks: list[str], folds: list[int]) -> Iterator[dict[str, Any]]:
-    """The rows that are not there yet."""
+    """The rows that were not measured before."""
     path = OUT / "rows.jsonl"
     measured = set()
     if path.exists():
@@ -181,7 +182,7 @@ def measured_rows(networks: list[str], folds: list[int]) -> Iterator[dict[str, A
 
 
 def table() -> None:
-    """Print what was measured: means over the folds, and agreement paired with `centre` 0."""
+    """Print the means over folds, with agreement paired with that of `centre` 0."""
     rows = pd.DataFrame(read_rows(OUT / "rows.jsonl"))
     rows = rows.drop_duplicates(["network", "fold", "arm"], keep="last")
     columns = ["network", "arm", "folds", "centre", "λ", "agreement", "first measured"]
@@ -207,17 +208,17 @@ def table() -> None:
 
 
 def listed(values: pd.Series) -> str:
-    """The different values of the folds."""
+    """The distinct values over the folds, as text."""
     return ", ".join(f"{value:g}" for value in sorted(set(values)))
 
 
 def number(value: float | None) -> str:
-    """Three digits, or nothing where there is no number."""
+    """A number with three digits; empty text if it is missing."""
     return "" if value is None or np.isnan(value) else f"{value:.3f}"
 
 
 def main() -> None:
-    """Measure, or print what was measured."""
+    """Measure, or print the measurements."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

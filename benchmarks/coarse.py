@@ -1,11 +1,11 @@
 """Coarse classes from few examples on five networks, with controls: a part of `make evidence`.
 
-Tasks are scored on what no fit has seen. Objects of THINGS: their category, by arms that are fitted
-without a third of the objects, three times. Images of other data sets: superclasses, by arms that
-are fitted to all answers. There one class of a superclass gives the shots, and images of its other
-classes are tested; anomaly detection likewise shows half of the classes. Beside them stand the fine
-classes of the same images. λ of every arm is the one that `keep` found on the folds of objects;
-column means are those of the fitted objects.
+All tasks are scored on data that no fit has seen. For objects of THINGS the task is their category,
+with arms that are fitted without a third of the objects, three times. For images of other data sets
+the task is their superclass, with arms that are fitted to all answers: one class of a superclass
+gives the shots, and images of its other classes are tested; anomaly detection shows half of the
+classes in the same way. The fine classes of the same images are scored for comparison. Every arm
+has the λ that `keep` found on the folds of objects. Column means are those of the fitted objects.
 
 Each transform and each cell (a task and an arm) is a file in bench-out and is not computed again.
 Two processes with one thread each share the networks.
@@ -141,7 +141,7 @@ def data_of(network: str) -> FitData:
 
 
 def transforms(network: str, arm: str) -> list[LinearTransform]:
-    """The transforms of an arm that was made."""
+    """The transforms of an arm, read from their files."""
     return [LinearTransform.load(path(network, arm, part)) for part in range(FOLDS + 1)]
 
 
@@ -151,13 +151,13 @@ def path(network: str, arm: str, part: int) -> Path:
 
 
 def has_control(network: str, arm: str) -> bool:
-    """Whether a network has an arm: one factor a feature takes long where features are many."""
+    """Whether a network has a control; one factor per feature is too slow for many features."""
     columns = data_of(network).features.dimensions
     return arm != "diagonal" or columns <= MAX_COLUMNS_OF_DIAGONAL
 
 
 def make(network: str) -> None:
-    """All arms of a network that are not there yet."""
+    """Make all arms of a network that have no files yet."""
     make_folder(OUT / network / "transforms")
     data = data_of(network)
     for centre in (0.0, 1.0):
@@ -170,7 +170,7 @@ def make(network: str) -> None:
 
 
 def curve_record(network: str, centre: float) -> tuple[list[Record], float]:
-    """The rows of `keep`, with the gain over the features as they are, and λ of `global`."""
+    """The rows of `keep`, with the gain over the original features, and λ of `global`."""
     text = (OUT / network / f"keep-{centre:g}.json").read_text(encoding="utf-8")
     record = json.loads(text)
     rows = [{**row, "gain": row["agreement"] - record["original"]} for row in record["rows"]]
@@ -178,7 +178,7 @@ def curve_record(network: str, centre: float) -> tuple[list[Record], float]:
 
 
 def make_of_curve(network: str, data: FitData) -> None:
-    """The arms that one search over folds gives, and what each `keep` costs."""
+    """Make the arms that one search over folds yields, and record what each `keep` costs."""
     prefix = "centred-" if data.centre else ""
     curve = keep_curve(data)
     identity = np.eye(data.features.dimensions)
@@ -197,7 +197,7 @@ def make_of_curve(network: str, data: FitData) -> None:
 
 
 def matrices(curve: KeepCurve, position: Position) -> list[np.ndarray]:
-    """W of each fold at a place on a line."""
+    """W of each fold at a place of a line."""
     fits = [curve.crossfit.matrices((position.lmbda, alpha)) for alpha in curve.crossfit.alphas]
     mixed = []
     for fold in range(FOLDS):
@@ -208,7 +208,7 @@ def matrices(curve: KeepCurve, position: Position) -> list[np.ndarray]:
 
 
 def save(network: str, arm: str, data: FitData, weights: list[np.ndarray]) -> None:
-    """The transforms of an arm; where data are centred, by the means of the fitted objects."""
+    """Write the transforms of an arm; centred data use the means of the fitted objects."""
     for part, W in enumerate(weights):
         transform = data.transform(W.astype(np.float32))
         if data.centre and part < FOLDS:
@@ -218,7 +218,7 @@ def save(network: str, arm: str, data: FitData, weights: list[np.ndarray]) -> No
 
 
 def keep_row(network: str, curve: KeepCurve, keep: float) -> Record:
-    """What a `keep` promises on the folds, and gives on the categories of unseen objects."""
+    """The promise of a `keep` on the folds, and its scores on the categories of unseen objects."""
     position = curve.choose(keep)
     of_folds = [curve.data.transform(W.astype(np.float32)) for W in matrices(curve, position)]
     cell = of_objects(network, partial(few_shot_cell, shots=1, probe="ncm"), of_folds)
@@ -239,7 +239,7 @@ def keep_row(network: str, curve: KeepCurve, keep: float) -> Record:
 
 
 def make_control(network: str, arm: str, data: FitData, lmbda: float) -> None:
-    """`naive`, or a control of `global`, at the λ of `global`."""
+    """Make `naive`, or a control of `global`, at the λ of `global`."""
     if arm == "random":
         weights = [part.weights.astype(np.float64) for part in transforms(network, "global")]
         save(network, arm, data, [random_directions(W) for W in weights])
@@ -274,9 +274,10 @@ def make_control(network: str, arm: str, data: FitData, lmbda: float) -> None:
 
 @cache
 def objects(network: str) -> list[tuple[np.ndarray, np.ndarray]]:
-    """The rows of each fold's objects and their categories, those with enough objects in all folds.
+    """The rows of each fold's objects and their categories.
 
-    Objects in no category, or in several, are left out.
+    A category needs enough objects in every fold. Objects in no category, or in several, are left
+    out.
     """
     data = data_of(network)
     labels = categories(NETWORKS[network])
@@ -292,7 +293,7 @@ def objects(network: str) -> list[tuple[np.ndarray, np.ndarray]]:
 
 
 def of_objects(network: str, score: Callable[..., Cell], arm: list[LinearTransform]) -> Cell:
-    """The mean over folds of the scores of each fold's objects, draw by draw."""
+    """The mean over folds of the scores of the objects of each fold, draw by draw."""
     X = np.asarray(data_of(network).features.matrix, np.float64)
     cells = [score(arm[fold](X[rows]), y) for fold, (rows, y) in enumerate(objects(network))]
     return {
@@ -313,7 +314,7 @@ def of_images(
 
 
 def tasks(network: str) -> dict[str, Score]:
-    """All tasks of a network by name; fine ones last."""
+    """All tasks of a network by name; the fine tasks come last."""
     scores: dict[str, Score] = {}
     for name, score in measures("things", (1, 2, 5), (1, 2)).items():
         scores[name] = partial(of_objects, network, score)
@@ -331,7 +332,7 @@ def tasks(network: str) -> dict[str, Score]:
 def measures(
     name: str, shots: tuple[int, ...], logistic_shots: tuple[int, ...]
 ) -> dict[str, Callable[..., Cell]]:
-    """Few-shot by both probes, and anomaly detection."""
+    """Few-shot classification by both probes, and anomaly detection."""
     scores: dict[str, Callable[..., Cell]] = {}
     for number in shots:
         task = f"few-shot ncm {name} {number}"
@@ -346,7 +347,7 @@ def measures(
 
 @cache
 def coarse_sets(network: str) -> dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """Images, their superclasses, and the classes in these."""
+    """Images with their superclasses and the classes in these."""
     sets = {}
     if (fine := cifar_images(network)) is not None:
         X, y = fine
@@ -364,7 +365,7 @@ def coarse_sets(network: str) -> dict[str, tuple[np.ndarray, np.ndarray, np.ndar
 def grouped(
     X: np.ndarray, classes: np.ndarray, groups: dict[str, tuple[str, ...]]
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The images of the classes in groups, their groups, and these classes."""
+    """The images of the classes in the groups, with their groups and classes."""
     group_of = {name: group for group, names in groups.items() for name in names}
     used = np.isin(classes, list(group_of))
     members = classes[used]
@@ -373,7 +374,7 @@ def grouped(
 
 @cache
 def fine_sets(network: str) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Images and their classes."""
+    """Images with their classes."""
     sets = {
         "cifar10": cifar_images(network),
         "articles": images("articles") if network == "clip-vit-b32" else None,
@@ -393,7 +394,7 @@ def cifar_images(network: str) -> tuple[np.ndarray, np.ndarray] | None:
 
 
 def imagenet_images(network: str) -> tuple[np.ndarray, np.ndarray] | None:
-    """Five photographs of each of 200 classes, where they are not the local images."""
+    """Five photographs of each of 200 classes, unless they are the local images of the network."""
     if network not in FILES.values() or network == "squeezenet1_1":
         return None
     features = Features.load(workbench.real_data() / "imagenet200" / network)
@@ -434,7 +435,7 @@ def compared(cell: Cell, before: Cell, is_base: bool) -> Record:
 
 
 def properties(network: str) -> list[Record]:
-    """The agreement of each arm with the held-out answers, and the raw neighbours that it keeps."""
+    """The agreement of each arm with the held-out answers, and its share of raw neighbours kept."""
     data = data_of(network)
     X = np.asarray(data.features.matrix, np.float64)
     folds = data.folds(FOLDS)
@@ -458,7 +459,7 @@ def network_part(network: str) -> tuple[list[Record], list[Record]]:
 
 
 def study() -> Record:
-    """Everything, for the record; Holm's steps are over all comparisons of the study."""
+    """The whole study, for the record; Holm's correction is over all its comparisons."""
     os.environ |= {f"{name}_NUM_THREADS": "1" for name in ("OMP", "MKL", "OPENBLAS", "NUMBA")}
     with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
         parts = list(pool.map(network_part, NETWORKS))
@@ -488,9 +489,9 @@ def sizes(network: str) -> Record:
 
 
 def draw(rows: list[Record], out: Path) -> None:
-    """Agreement, and the category of an unseen object from one example, against neighbours kept.
+    """Draw agreement and one-shot accuracy on categories against neighbours kept.
 
-    A line for each network, from the original features to the lowest `keep`.
+    Each network is a line from the original features to the lowest `keep`.
     """
     import altair as alt
 
@@ -512,7 +513,7 @@ def draw(rows: list[Record], out: Path) -> None:
 
 
 def points_of(row: Record) -> list[Record]:
-    """The points of a `keep` in both panels."""
+    """The points of one `keep` in both panels."""
     network = {"network": TITLES[row["network"]], "kept": row["kept"]}
     return [
         {**network, "title": "rise of agreement with people", "gain": row["gain"]},

@@ -1,8 +1,10 @@
-"""How much code a fit passes through: the functions and files that it enters, by a profile hook.
+"""Count the functions and files that a fit enters, by a profile hook.
 
-Run: python benchmarks/entered.py [-v]. It counts for a fit of one arm with the hold-out of few
-answers, and for the choice of `Keep`. Comprehensions and lambdas count as parts of the functions
-that hold them; with -v the functions are listed by file.
+The counts are for a fit of one arm with the hold-out of few answers, and for the choice of `Keep`.
+Comprehensions and lambdas count as parts of the functions that contain them. With -v the functions
+are listed by file.
+
+Run: python benchmarks/entered.py [-v].
 """
 
 import sys
@@ -18,7 +20,7 @@ PACKAGE = "/glocal/"
 
 
 def functions_entered(data: FitData, what: Arm | Keep) -> dict[str, set[str]]:
-    """The names of the functions that a fit enters, by their file."""
+    """The names of the functions that a fit enters, by file."""
     entered: dict[str, set[str]] = defaultdict(set)
 
     def record(frame: FrameType, event: str, _argument: Any) -> None:

@@ -1,22 +1,24 @@
-"""The measured numbers of README.md and docs/results.md, by the commands that made them.
+"""The measured numbers of README.md and docs/results.md, with the commands that made them.
 
-fronts    `glocal sweep` as it comes on five networks (all arms, three folds), and a figure of them
-people    how far people agree with each other, one fit that overfits, and the suite of `make paper`
+fronts    the default `glocal sweep` on five networks (all arms, three folds), and a figure of it
+people    how well people agree with each other, one fit that overfits, the suite of `make paper`
 networks  `glocal fit --keep 0.9` on five networks: agreement, RSA, neighbours kept, few-shot,
           anomaly detection
 clip      few-shot, anomaly detection and retrieval on CLIP, with controls (evidence_clip.py)
 suite     few-shot, anomaly detection and neighbours on the same images by `glocal suite`
 axes      what the transform in the package amplifies; `make figure` draws it
 coarse    coarse classes from few examples on five networks, with controls (coarse.py), and a figure
-image_text  `glocal` beside `global` at equal neighbours kept, and naming (image_text.py)
-tables    nothing new: the tables are filled again from the record
+image_text  `glocal` compared with `global` at equal neighbours kept, and naming (image_text.py)
+tables    fill the tables again from the record, without new measurements
 
-Each part writes its keys of docs/evidence.json and fills the tables of docs/results.md that stand
-between comments ``<!-- evidence: NAME -->`` and ``<!-- evidence: end -->``. Finished fits and cells
-are not computed again: delete bench-out/evidence to measure anew.
+Each part writes its keys of docs/evidence.json and fills the tables of docs/results.md between the
+comments ``<!-- evidence: NAME -->`` and ``<!-- evidence: end -->``. Finished fits and cells are not
+computed again: delete bench-out/evidence to measure everything anew.
 
-CLIP and BLIP have rows of length 1. Local images are Flickr photographs (CLIP) and ImageNet
-photographs (the small networks); BLIP has no others than the objects' own. Needs GLOCAL_DATA_DIR.
+CLIP and BLIP have rows of length 1. Local images are Flickr photographs for CLIP and ImageNet
+photographs for the small networks; BLIP has only the pictures of the objects. Needs
+GLOCAL_DATA_DIR.
+
 Run: make evidence, or python benchmarks/evidence.py [PART ...].
 """
 
@@ -65,7 +67,7 @@ Record = dict[str, Any]
 
 
 def run(*arguments: object, unless: Path | None = None) -> tuple[str, str]:
-    """Run glocal, unless a file is there: its standard output, and the command as one types it."""
+    """Run glocal unless a file exists; return its standard output, and the command to type."""
     words = list(map(str, arguments))
     output = ""
     if unless is None or not unless.exists():
@@ -87,7 +89,7 @@ def portable(word: str) -> str:
 
 
 def unit_rows(folder: Path, out: Path) -> Path:
-    """The folder of the same rows with length 1, and of their names; its rows are written last."""
+    """Write a folder of the same rows with length 1 and their names; the rows are written last."""
     file = make_folder(out) / "features.npy"
     if file.exists():
         return out
@@ -114,7 +116,7 @@ def inputs(network: str) -> tuple[Path, Path | None]:
 
 
 def answer_options() -> tuple[object, ...]:
-    """The options of people's answers."""
+    """The options for people's answers."""
     things = workbench.real_data() / "things"
     return "--triplets", things / "triplets.npy", "--object-ids", things / "unique_id.txt"
 
@@ -123,7 +125,7 @@ def answer_options() -> tuple[object, ...]:
 
 
 def fronts() -> Record:
-    """The means of all settings of each network, below those of the original features."""
+    """The means of all settings of each network, after those of the original features."""
     rows: list[Record] = []
     commands = {}
     for network in NETWORKS:
@@ -145,7 +147,7 @@ def fronts() -> Record:
 
 
 def people() -> Record:
-    """Ceilings on repeated answers, a fit with too small a λ, and the scores of a suite."""
+    """Ceilings from repeated answers, a fit with too small a λ, and the scores of a suite."""
     things = workbench.real_data() / "things"
     out = OUT / "paper"
     data = OUT / "things"
@@ -176,7 +178,7 @@ def people() -> Record:
 
 
 def suite_rows(out: Path, columns: list[str]) -> list[Record]:
-    """The main rows of a suite, in these columns, without those that are not compared."""
+    """The main rows of a suite, in these columns, only those that were compared."""
     from glocal.results import Score, read_rows
     from glocal.suite.table import main_rows, score_frame
 
@@ -189,7 +191,7 @@ def suite_rows(out: Path, columns: list[str]) -> list[Record]:
 
 
 def networks() -> Record:
-    """The original and what `keep` makes of it in every column, a row a network."""
+    """The original features and the choice of `keep` in every column, one row per network."""
     rows = []
     commands = {}
     for network in NETWORKS:
@@ -210,7 +212,7 @@ def networks() -> Record:
 
 
 def network_row(network: str, transform: LinearTransform) -> Record:
-    """All columns of one network: [original, aligned], and the interval of the difference."""
+    """All columns of one network: [original, aligned], with the interval of the difference."""
     keep = transform.meta["fit"]["keep"]
     expected = keep["expected"]
     row: Record = {
@@ -232,7 +234,7 @@ def network_row(network: str, transform: LinearTransform) -> Record:
 
 
 def clip_columns() -> Record:
-    """The columns on CIFAR-10 that the study of CLIP has measured."""
+    """The columns on CIFAR-10 that the study of CLIP measures."""
     import evidence_clip as study
 
     columns = {
@@ -255,7 +257,7 @@ def clip_columns() -> Record:
 
 
 def cifar_columns(folder: Path, transform: LinearTransform) -> Record:
-    """The columns on CIFAR-10, measured on a folder of its features."""
+    """The columns on CIFAR-10, measured on a folder of features."""
     X, y, T, z = (
         np.load(folder / f"{name}.npy") for name in ("train", "train_labels", "test", "test_labels")
     )
@@ -272,7 +274,7 @@ def cifar_columns(folder: Path, transform: LinearTransform) -> Record:
 
 
 def original(transform: LinearTransform) -> Any:
-    """Standardized features."""
+    """The standardized features."""
     return lambda X: transform.standardization(X, "float64")
 
 
@@ -284,7 +286,7 @@ def pair(scores: list[Any], values: list[float]) -> Record:
 
 
 def rsa_of(network: str, keep: Record) -> Record:
-    """RSA with people on 48 objects, fitted as `keep` chose, to answers that name none of them."""
+    """RSA with people on 48 objects, by the chosen setting, fitted to answers about others."""
     from evidence_clip import refitted
 
     from glocal import Answers, join
@@ -372,7 +374,7 @@ def coarse() -> Record:
 
 
 def write_halves(root: Path, name: str) -> None:
-    """The files of a labelled set: all images, and both halves of a split."""
+    """Write the files of a labelled set: all images, and both halves of a split."""
     import evidence_clip as study
 
     X, y = study.images(name)
@@ -384,7 +386,7 @@ def write_halves(root: Path, name: str) -> None:
 
 
 def suite_tasks(name: str) -> list[str]:
-    """The tasks of a labelled set in TOML."""
+    """The tasks of a labelled set, as TOML."""
     import evidence_clip as study
 
     parts = []
@@ -412,7 +414,7 @@ def today() -> str:
 
 
 def write(record: Record) -> None:
-    """docs/evidence.json, a row a line, and the tables of docs/results.md."""
+    """Write docs/evidence.json, one row per line, and the tables of docs/results.md."""
     text = json.dumps(record, allow_nan=False)
     rounded = json.loads(text, parse_float=lambda value: round(float(value), 6))
     innermost = re.compile(r"\{[^{}]*\}|\[[^\[\]{}]*\]")
@@ -425,7 +427,7 @@ def write(record: Record) -> None:
 
 
 def filled(page: str, record: Record) -> str:
-    """A page with the tables of a record between its comments."""
+    """A page with the tables between its comments filled from a record."""
     import evidence_tables
 
     def table(match: re.Match[str]) -> str:
@@ -470,7 +472,7 @@ CHAINS = (("fronts", "people", "axes", "image_text"), ("networks", "clip", "suit
 
 
 def update(measured: Record) -> None:
-    """Write what a part has measured, one part at a time."""
+    """Write the measurements of a part, one part at a time."""
     with open(make_folder(OUT) / "lock", "w", encoding="utf-8") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         record = json.loads(RECORD.read_text(encoding="utf-8")) if RECORD.exists() else {}
@@ -479,7 +481,7 @@ def update(measured: Record) -> None:
 
 
 def run_chains() -> None:
-    """Measure all parts in a process for each chain, which has its share of the cores."""
+    """Measure all parts, with one process for each chain, which has its share of the cores."""
     for network in NETWORKS:
         inputs(network)  # files that the chains share
     cores = sorted(os.sched_getaffinity(0))
@@ -494,7 +496,7 @@ def run_chains() -> None:
 
 
 def main() -> None:
-    """Measure, part after part, and write after each."""
+    """Measure the parts in turn, and write after each."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

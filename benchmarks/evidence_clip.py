@@ -1,13 +1,13 @@
-"""The paper's claim on CLIP ViT-B/32: does the transform help where labels are few?
+"""The paper's claim on CLIP ViT-B/32: does the transform help if labels are few?
 
-A part of `make evidence`. Arms and controls are fitted on all THINGS answers, with λ, α and τ that
-`keep` chose there; no labelled image is part of a choice. Each cell (a task and an arm) is a file
-in bench-out, and so is each transform.
+This is a part of `make evidence`. Arms and controls are fitted to all THINGS answers, with the λ, α
+and τ that `keep` chose there; no labelled image is part of a choice. Each cell (a task and an arm)
+is a file in bench-out, and so is each transform.
 
-A score is a mean over draws (of shots, or of training halves). Its error covers both what was drawn
-and which images are tested: the variance of the draws, divided by their number, plus the squares of
-what each test image adds to the mean. Differences from the original are paired in both. `glocal
-suite` scores the same sets with its own intervals, which are over draws and classes.
+A score is a mean over draws (of shots, or of training halves). Its error covers both the draws and
+the tested images: it is the variance of the draws, divided by their number, plus the squares of the
+contribution of each test image to the mean. Differences from the original are paired in both.
+`glocal suite` scores the same sets with its own intervals, which are over draws and classes.
 """
 
 from __future__ import annotations
@@ -90,13 +90,13 @@ Cell = dict[str, np.ndarray]
 
 @cache
 def data() -> FitData:
-    """All answers, the objects, and the Flickr photographs, rows of length 1."""
+    """All answers, the objects, and the Flickr photographs, with rows of length 1."""
     return pretrained.data()
 
 
 @cache
 def images(name: str) -> tuple[np.ndarray, np.ndarray]:
-    """Rows of length 1 of a labelled set, and their classes; of fashion the frequent ones."""
+    """A labelled set as rows of length 1, and its classes; of fashion the frequent ones."""
     root = workbench.real_data() / "downstream" / "clip-vit-b32"
     if name in ("kinds", "articles"):
         folder = root / "fashion2000"
@@ -128,7 +128,7 @@ def captions() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 @cache
 def transform(arm: str) -> LinearTransform:
-    """An arm or a control, made, or read where it has been."""
+    """An arm or a control, made now or read from its file."""
     path = CHOSEN if arm == "glocal" else OUT / "transforms" / f"{arm}.npz"
     if not path.exists():
         make_folder(path.parent)
@@ -137,7 +137,7 @@ def transform(arm: str) -> LinearTransform:
 
 
 def made(arm: str) -> LinearTransform:
-    """An arm or a control."""
+    """Make an arm or a control."""
     features = data().features
     if arm in ("naive", "global"):
         return fit(data(), Arm(arm, lmbda=chosen()["expected"]["lmbda"])).transform
@@ -160,7 +160,7 @@ def made(arm: str) -> LinearTransform:
 
 
 def other_answers(arm: str, data: FitData) -> np.ndarray:
-    """The answers of a control, in rows of the features."""
+    """The answers of a control, as rows of the features."""
     rng = np.random.default_rng(42)
     features = data.features
     objects = data.answers.objects
@@ -181,7 +181,7 @@ def chosen() -> dict[str, Any]:
 
 
 def again(objects: np.ndarray) -> LinearTransform:
-    """The chosen setting fitted to other answers."""
+    """The chosen setting, fitted to other answers."""
     answers = Answers.from_array(objects)
     return refitted(FitData(data().features, answers, data().local_features), chosen())
 
@@ -206,7 +206,7 @@ def refitted(data: FitData, record: dict[str, Any]) -> LinearTransform:
 
 
 def _on_centred() -> LinearTransform:
-    """What `keep` chooses for rows less the objects' column means, as a transform of the rows."""
+    """The choice of `keep` for rows less the objects' column means, as a transform of the rows."""
     local = data().local_features
     assert local is not None
     means = np.asarray(data().features.matrix, np.float64).mean(axis=0)
@@ -221,19 +221,19 @@ def _on_centred() -> LinearTransform:
 
 
 def _random() -> np.ndarray:
-    """The spectrum of `glocal` on random orthogonal directions."""
+    """The spectrum of `glocal`, on random orthogonal directions."""
     return random_directions(transform("glocal").weights.astype(np.float64))
 
 
 def random_directions(W: np.ndarray) -> np.ndarray:
-    """The spectrum of a symmetric matrix on random orthogonal directions."""
+    """The spectrum of a symmetric matrix, on random orthogonal directions."""
     Q, R = np.linalg.qr(np.random.default_rng(42).normal(size=W.shape))
     Q *= np.sign(np.diag(R))
     return (Q * np.linalg.eigvalsh((W + W.T) / 2)) @ Q.T
 
 
 def _diagonal() -> np.ndarray:
-    """One factor a feature, with the λ that has the least loss on fold 0 of the objects."""
+    """One factor per feature, with the λ that has the lowest loss on fold 0 of the objects."""
     training, heldout, _ = data().fold(0)
     X = data().scalars(data().features.matrix, "float64")
     losses = {}
@@ -244,7 +244,7 @@ def _diagonal() -> np.ndarray:
 
 
 def diagonal(part: FitData, lmbda: float) -> np.ndarray:
-    """diag d that minimises L_global + λ Σ (d - mean d)²."""
+    """The diagonal matrix diag d that minimises L_global + λ Σ (d - mean d)²."""
     X, answers = part.objects_and_answers("float32")
     loss = ChoiceLoss(X, answers.objects, answers.pairs)
 
@@ -261,7 +261,7 @@ def diagonal(part: FitData, lmbda: float) -> np.ndarray:
 
 
 def _whitening() -> np.ndarray:
-    """(1 - s) I + s C^-½ c^½, C the covariance of the photographs.
+    """(1 - s) I + s C^-½ c^½, with C the covariance of the photographs.
 
     s is bisected until as many neighbours stay as under `glocal`.
     """
@@ -295,8 +295,8 @@ def few_shot_cell(
 ) -> Cell:
     """Balanced accuracy on the images that a draw does not show.
 
-    Where the classes have `members`, classes of their own, one member of each gives the shots of a
-    draw, and the images of the other members are tested.
+    If the classes have `members`, which are classes themselves, one member of each class gives the
+    shots of a draw, and the images of the other members are tested.
     """
     codes = np.unique(y, return_inverse=True)[1]
     k = int(codes.max()) + 1
@@ -318,9 +318,9 @@ def few_shot_cell(
 
 
 def anomaly_cell(Z: np.ndarray, y: np.ndarray, members: np.ndarray | None = None) -> Cell:
-    """Mean AUROC of a class against the rest: half of each class is shown, the rest are tested.
+    """Mean AUROC of a class against all others: half of each class is shown, the rest is tested.
 
-    Where the classes have `members`, half of these are shown, and the others are tested.
+    If the classes have `members`, half of the members are shown, and the others are tested.
     """
     codes = np.unique(y, return_inverse=True)[1]
     k = int(codes.max()) + 1
@@ -352,13 +352,13 @@ def halves(codes: np.ndarray, half: int) -> np.ndarray:
 
 
 def member_halves(codes: np.ndarray, members: np.ndarray, half: int) -> np.ndarray:
-    """The images of the half of the members of each class, at least one, that is shown."""
+    """The images of the shown members: half of the members of each class, at least one."""
     names, first = np.unique(members, return_index=True)
     return np.isin(members, names[halves(codes[first], half)])
 
 
 def placements(score: np.ndarray, normal: np.ndarray) -> np.ndarray:
-    """The share of images of the other kind that each is on the right side of, ties half.
+    """For each image, the share of images of the other kind on the right side of it; ties half.
 
     The mean over either kind is the AUROC.
     """
@@ -371,7 +371,7 @@ def placements(score: np.ndarray, normal: np.ndarray) -> np.ndarray:
 
 
 def retrieval_cell(arm: LinearTransform, task: str) -> Cell:
-    """Recall at 1 of captions for a photograph or the reverse, text transformed too or not."""
+    """Recall at 1 of captions for a photograph or the reverse, with or without transformed text."""
     photographs, text, labels = captions()
     Z = arm(photographs)
     ids = np.arange(len(photographs))
@@ -411,13 +411,13 @@ def _anomaly_of(name: str, arm: LinearTransform) -> Cell:
 
 
 def cell(task: str, arm: str, score: Callable[[LinearTransform], Cell]) -> Cell:
-    """The scores of an arm in a task and their processor seconds, read if they are there."""
+    """The scores of an arm in a task and their processor seconds, read from a file if it exists."""
     path = OUT / "cells" / arm / f"{task}.npz"
     return stored_cell(path, [transform(arm)], lambda: score(transform(arm)))
 
 
 def stored_cell(path: Path, transforms: list[LinearTransform], score: Callable[[], Cell]) -> Cell:
-    """The scores of a file if they are of these transforms, or else new ones."""
+    """The scores in a file if they belong to these transforms, otherwise new scores."""
     folded = [np.vstack(transform.folded()) for transform in transforms]
     key = np.array(array_sha256(np.vstack(folded)))
     if path.exists():
@@ -451,7 +451,7 @@ def estimate(scores: Cell, base: Cell | None = None) -> Estimate:
 
 
 def study() -> tuple[list[dict[str, Any]], float]:
-    """A row for each task and arm, and processor seconds; Holm's steps are over each group."""
+    """A row for each task and arm, with processor seconds; Holm's correction is over each group."""
     groups = (
         ("original", ("original", *ARMS), PROBE_NAMES),
         ("original", tuple(CONTROLS), ("ncm",)),
@@ -485,7 +485,7 @@ def study() -> tuple[list[dict[str, Any]], float]:
 def looks() -> list[dict[str, Any]]:
     """The agreement of each arm with all answers, and the neighbours that it keeps.
 
-    All but the random and the simulated arms were fitted to these answers.
+    All arms but the random and the simulated ones were fitted to these answers.
     """
     X = np.asarray(data().features.matrix, np.float64)
     rows = []

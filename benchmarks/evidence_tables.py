@@ -35,18 +35,18 @@ ARMS = {
 
 
 def table(head: Iterable[str], lines: Iterable[Iterable[str]]) -> str:
-    """GitHub's Markdown."""
+    """A table in GitHub's Markdown."""
     head = list(head)
     return "\n".join("| " + " | ".join(line) + " |" for line in (head, ["---"] * len(head), *lines))
 
 
 def decimals(value: float) -> str:
-    """Three of them, without a zero before the point."""
+    """A number with three decimals, without a zero before the point."""
     return f"{value:.3f}".replace("0.", ".", 1) if abs(value) < 1 else f"{value:.3f}"
 
 
 def signed(value: float) -> str:
-    """A number with its sign, which 0 has not."""
+    """A number with its sign; 0 has none."""
     sign = ""
     if round(abs(value), 3) != 0:
         sign = "+" if value > 0 else "−"
@@ -54,7 +54,7 @@ def signed(value: float) -> str:
 
 
 def share(value: float) -> str:
-    """Neighbours kept, all of which are 1."""
+    """The share of neighbours kept; 1 if all are."""
     return "1" if value == 1 else decimals(value)
 
 
@@ -64,7 +64,7 @@ def agreement_and_share(row: Record) -> str:
 
 
 def change(row: Record, level: float = 0.05) -> str:
-    """A difference with half its 95 % interval; bold where it differs from 0 after Holm's steps."""
+    """A difference with half its 95 % interval; bold if Holm's correction leaves p < 0.05."""
     text = f"{signed(row['difference'])} ± {decimals(row['half'])}"
     return f"**{text}**" if row.get("p_corrected", 1) < level else text
 
@@ -94,12 +94,12 @@ def _shots(record: Record, probe: str) -> str:
 
 
 def ncm(record: Record) -> str:
-    """Few-shot by nearest class mean."""
+    """Few-shot classification by nearest class mean."""
     return _shots(record, "ncm")
 
 
 def logistic(record: Record) -> str:
-    """Few-shot by logistic regression."""
+    """Few-shot classification by logistic regression."""
     return _shots(record, "logistic")
 
 
@@ -119,7 +119,7 @@ FEW_LABELS = {
 
 
 def controls(record: Record) -> str:
-    """What other maps gain, where `glocal` gains."""
+    """The gains of other maps on the tasks on which `glocal` gains."""
     titles = {
         "glocal": "`glocal`",
         "simulated": "`glocal` on answers that SPoSE-49 simulates",
@@ -142,7 +142,7 @@ def controls(record: Record) -> str:
 
 
 def beyond(record: Record) -> str:
-    """What transforms add to subtracted column means."""
+    """The gains of transforms over subtracted column means."""
     titles = {
         "glocal-centred": "`glocal`, then column means subtracted",
         "global-centred": "`global`, then column means subtracted",
@@ -190,7 +190,7 @@ COARSE_SETS = {
 
 
 def coarse_title(task: str) -> str:
-    """A task of the study of coarse classes in words."""
+    """The title of a task of the study of coarse classes."""
     if task.startswith("anomaly"):
         return f"{COARSE_SETS[task.rsplit(maxsplit=1)[-1]]}, anomalies"
     _, probe, name, shots = task.split()
@@ -225,12 +225,12 @@ def coarse_clip(record: Record) -> str:
 
 
 def coarse_controls(record: Record) -> str:
-    """What other maps gain on CLIP where `global` gains."""
+    """The gains of other maps on CLIP, on the tasks on which `global` gains."""
     return _coarse_table(record, "clip-vit-b32", COARSE_CONTROLS, coarse_only=True)
 
 
 def coarse_beyond(record: Record) -> str:
-    """What transforms add to subtracted column means on CLIP."""
+    """The gains of transforms over subtracted column means on CLIP."""
     rows = coarse_rows(record, base="centred")
     tasks = dict.fromkeys(task for name, task, _ in rows if name == "clip-vit-b32")
     lines = []
@@ -245,7 +245,7 @@ OTHER_ARMS = ("centred", "naive", "global", "glocal", "keep-0.8", "centred-globa
 
 
 def coarse_networks(record: Record) -> str:
-    """The other networks, all tasks with one image a class or none, and two tasks with five."""
+    """The other networks: all tasks with at most one image a class, and two tasks with five."""
     rows = coarse_rows(record)
     titles = COARSE_ARMS | COARSE_CONTROLS
     lines = []
@@ -275,7 +275,7 @@ def coarse_arms(record: Record) -> str:
 
 
 def keep_costs(record: Record) -> str:
-    """What each `keep` gives: agreement, and the category of an unseen object from one example."""
+    """The agreement, neighbours and one-shot accuracy on categories for each `keep`."""
     uncentred = [row for row in record["coarse"]["keep"] if not row["centre"]]
     rows = {(row["network"], row["keep"]): row for row in uncentred}
     lines = []
@@ -398,7 +398,7 @@ def _bracketed(row: Record | None) -> str:
 
 
 def equal(record: Record) -> str:
-    """`glocal` less `global` where they keep as many neighbours, or agree as often."""
+    """`glocal` less `global`, where both keep as many neighbours or agree equally often."""
     lines = []
     for row in record["equal"]:
         setting = f"α {row['alpha']:g}, λ {row['lmbda']:g}, τ {row['tau']:g}"
@@ -411,7 +411,7 @@ def equal(record: Record) -> str:
 
 
 def naming(record: Record) -> str:
-    """Top-1 among all words: the difference from the original features."""
+    """Top-1 among all words, as the difference from the original features."""
     rows = {(row["arm"], row["sides"]): row for row in record["naming"]["rows"]}
     sides = {
         "images": "images only",

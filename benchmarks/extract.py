@@ -1,10 +1,12 @@
-"""Extraction beside the bare loop of the network, and its memory as images become more.
+"""Extraction compared with the bare loop of the network, and its memory for many images.
 
-Throughput: the loop runs the network on batches that lie preprocessed in memory, and does nothing
-else; extraction reads, decodes and preprocesses the same images from files and writes rows. Both do
-the same batches and take turns in one process. Memory: the peak of a process that extracts 1,000
-and 20,000 tiny images with a small network. Random weights: nothing is downloaded. Run: python
-benchmarks/extract.py [--quick].
+For throughput, the loop runs the network on preprocessed batches in memory and does nothing else.
+Extraction reads, decodes and preprocesses the same images from files, and writes rows. Both process
+the same batches and take turns in one process. For memory, the benchmark reports the peak of a
+process that extracts 1,000 and 20,000 tiny images with a small network. Weights are random, so
+nothing is downloaded.
+
+Run: python benchmarks/extract.py [--quick].
 """
 
 from __future__ import annotations
@@ -30,7 +32,7 @@ BATCH = 16
 
 
 def photographs(folder: Path, count: int, size: tuple[int, int]) -> Path:
-    """JPEG files with some structure, so that they have the size of photographs."""
+    """Write JPEG files with some structure, so that they have the size of photographs."""
     from PIL import Image
 
     folder.mkdir()
@@ -76,7 +78,7 @@ def throughput(root: Path, model: str, images: int, rounds: int) -> None:
 
 
 def timed(work: Callable[[], object]) -> tuple[float, float]:
-    """The seconds that a call takes, and its processor seconds."""
+    """The wall-clock seconds of a call, and its processor seconds."""
     start = time.perf_counter()
     cpu_start = time.process_time()
     work()

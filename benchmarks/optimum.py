@@ -1,11 +1,12 @@
-"""Random problems: how far above the optimum is a fit that says converged?
+"""Random problems: how far a fit that reports convergence is above the optimum.
 
 Run: python benchmarks/optimum.py [FIRST LAST]
 
-Small problems of every arm, many of them badly posed on purpose: strong directions that people do
-not judge by, few objects, one answer, duplicated rows, features scaled by 1e-6 to 1e6, loose
-tolerances. Each fit that says converged is compared with solves at tolerance 1e-9 in float64 from
-its own end and from two other starts. The unit is the tolerance that was asked for, tol · |f|.
+The benchmark makes small problems of every arm, many of them deliberately badly posed: strong
+directions that people do not judge by, few objects, one answer, duplicated rows, features scaled by
+1e-6 to 1e6, loose tolerances. Each fit that reports convergence is compared with solves at a
+tolerance of 1e-9 in float64, from its own end and from two other starts. The unit is the requested
+tolerance, tol · |f|.
 """
 
 from __future__ import annotations
@@ -55,7 +56,7 @@ def random_problem(seed: int, kinds: tuple[str, ...] = KINDS) -> RandomProblem:
 
 
 def _features(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Features, and the embedding by which people answer."""
+    """Features, and the embedding that determines the answers."""
     n = int(rng.choice([4, 5, 6, 8, 12, 20, 40, 60, 120]))
     p = int(rng.integers(1, 41))
     X = rng.normal(size=(n, p))
@@ -73,7 +74,7 @@ def _features(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _answers(mind: np.ndarray, rng: np.random.Generator) -> Answers:
-    """Up to 2,000 answers, from random ones to certain ones, some with weights."""
+    """Up to 2,000 answers, between random and certain ones, some with weights."""
     n_answers = int(rng.choice([1, 3, 10, 50, 300, 2000]))
     certainty = rng.choice([0, 0.3, 1, 3, 30])
     triples = np.array([rng.permutation(len(mind))[:3] for _ in range(n_answers)])
@@ -97,7 +98,7 @@ def _arm(kind: str, rng: np.random.Generator) -> Arm:
 
 
 def distance(problem: RandomProblem, seed: int, budget: int = 1000) -> tuple[str, float | None]:
-    """The status of a fit, or the error that refuses it; if it converged, how far above it is."""
+    """The status of a fit, or the error it raises; if it converged, its excess in tolerances."""
     solver = problem.solver.replace(max_evaluations=budget)
     arm = problem.arm
     try:
@@ -133,7 +134,7 @@ def distance(problem: RandomProblem, seed: int, budget: int = 1000) -> tuple[str
 
 
 def main(first: int, last: int) -> None:
-    """Print the counts of each kind, and every problem that is more than ten tolerances above."""
+    """Print the counts of each kind, and every problem more than ten tolerances above."""
     warnings.simplefilter("ignore")
     counts: dict[str, Counter[str]] = defaultdict(Counter)
     for seed in range(first, last):

@@ -1,8 +1,8 @@
 """Make the transforms that come with the package, and their cards. Run: make pretrained.
 
-They are of CLIP ViT-B/32, rows of length 1, chosen by `keep` on all answers and photographs at
-hand, as the rows are and centred. `measured` gives the numbers of a card; a test compares them with
-those of the file in the package.
+They are for CLIP ViT-B/32 with rows of length 1, and `keep` chooses them on all available answers
+and photographs, once for the rows as they are and once for centred rows. `measured` computes the
+numbers of a card; a test compares them with those of the file in the package.
 """
 
 from __future__ import annotations
@@ -137,13 +137,13 @@ def labelled() -> dict[str, tuple[Features, np.ndarray]]:
 
 
 def kept(transform: LinearTransform, images: Features) -> np.ndarray:
-    """The share of its ten nearest neighbours that each image keeps among all of these."""
+    """The share of its ten nearest neighbours that each image keeps, among all these images."""
     X = np.asarray(images.matrix, dtype=np.float64)
     return kept_by_image(transform.standardization(X, "float64"), transform(X))
 
 
 def measured(transform: LinearTransform, data: FitData) -> dict[str, Any]:
-    """What the card states: scores on the data of the fit, and on images that took no part."""
+    """The numbers of the card: scores on the data of the fit, and on images that took no part."""
     X = np.asarray(data.features.matrix, dtype=np.float64)
     original = transform.standardization(X, "float64")
     assert data.local_features is not None
@@ -173,7 +173,7 @@ def scores(transform: LinearTransform, images: Features, y: np.ndarray) -> dict[
 
 
 def made(data: FitData, name: str) -> LinearTransform:
-    """The transform of a name, its weights rounded to float16, without a card."""
+    """The transform of a name, with its weights rounded to float16, without a card."""
     transform = fit(replace(data, centre=CENTRES[name]), Keep(keep=KEEP)).transform
     kept_keys = ("fit", "rows", "fitted")
     meta = {key: value for key, value in transform.meta.items() if key in kept_keys}
@@ -183,7 +183,7 @@ def made(data: FitData, name: str) -> LinearTransform:
 
 
 def folds(transform: LinearTransform, data: FitData) -> list[LinearTransform]:
-    """The same setting, fitted without the answers about each third of the objects."""
+    """Fits of the same setting, each without the answers about a third of the objects."""
     from evidence_clip import refitted
 
     transforms = []
@@ -195,7 +195,7 @@ def folds(transform: LinearTransform, data: FitData) -> list[LinearTransform]:
 
 
 def axes_chance(transform: LinearTransform, data: FitData) -> float:
-    """The change of an axis that the choice of the answers explains; `glocal.axes` reads it."""
+    """The change of an axis that the choice of the answers explains, as `glocal.axes` reads it."""
     table = axes(transform, data.features, folds=folds(transform, data))
     return float(table.attrs["chance"])
 

@@ -1,9 +1,9 @@
-"""The paper's procedure beside the exact solver: same data and machine, a process for each run.
+"""The paper's procedure compared with the exact solver, on the same data and machine.
 
-The rows: the exact solver, `PaperLoop` at each eta, and the authors' own step and data classes
-where --authors names a checkout of their repository. All see the answers outside fold 0 of 3 of the
-objects, and are judged on that fold and on the neighbours that they keep among images that no fit
-has seen. Needs GLOCAL_DATA_DIR.
+The rows are the exact solver, `PaperLoop` at each eta, and, if --authors names a checkout of their
+repository, the authors' own step and data classes. Each run is a process of its own. All runs use
+the answers outside fold 0 of 3 of the objects, and are scored on that fold and on the neighbours
+that they keep among images that no fit has seen. Needs GLOCAL_DATA_DIR.
 
 Run: python benchmarks/procedure.py --method global glocal --eta 0.001 0.01
 """
@@ -36,7 +36,7 @@ from glocal.transform import LinearTransform
 
 
 def real(network: str, *, local: bool) -> tuple[FitData, Answers, np.ndarray]:
-    """Objects, answers outside fold 0 of 3 and local images; the answers inside; new images."""
+    """Objects, answers outside fold 0 of 3, local images; the answers inside; new images."""
     folder = workbench.real_data()
     objects = Features.load(folder / "things" / "features" / network)
     names = read_lines(folder / "things" / "unique_id.txt", what="object ids")
@@ -52,7 +52,7 @@ def real(network: str, *, local: bool) -> tuple[FitData, Answers, np.ndarray]:
 def authors(
     data: FitData, arm: Arm, options: argparse.Namespace
 ) -> tuple[LinearTransform, dict[str, Any]]:
-    """Some epochs of the authors' module and data class, from their checkout.
+    """Run some epochs of the authors' module and data class, from their checkout.
 
     Their package imports a dozen others for its figures, so only the files of the probe are loaded.
     """
@@ -112,7 +112,7 @@ def authors(
 
 
 def child(options: argparse.Namespace) -> None:
-    """One run and its scores as a line of JSON."""
+    """Run one fit and print its scores as a line of JSON."""
     warnings.simplefilter("ignore")
     local = {"alpha": options.alpha, "tau": options.tau} if options.arm == "glocal" else {}
     arm = Arm(options.arm, lmbda=options.lmbda, **local)

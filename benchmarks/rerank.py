@@ -1,8 +1,10 @@
-"""How much of an aligned search a raw index gives, its candidates sorted by aligned cosine: CLIP.
+"""The share of an aligned search that a raw index finds if its candidates are re-ranked (CLIP).
 
-Run: GLOCAL_DATA_DIR=/path/to/data python benchmarks/rerank.py. It prints a table of Markdown: the
-share of the ten nearest images by the aligned cosine that a search finds, mean over all images as
-queries.
+The candidates of the raw index are sorted by the aligned cosine. The benchmark prints a table in
+Markdown: the share of the ten nearest images by the aligned cosine that a search finds, as a mean
+over all images as queries.
+
+Run: GLOCAL_DATA_DIR=/path/to/data python benchmarks/rerank.py
 """
 
 from __future__ import annotations
@@ -22,13 +24,13 @@ QUERIES_AT_A_TIME = 200
 
 
 def recall(retrieved: np.ndarray, nearest: np.ndarray) -> float:
-    """The mean share of the nearest rows, of each query, that were retrieved."""
+    """The mean share of the nearest rows of each query that were retrieved."""
     counts = [len(np.intersect1d(*pair)) for pair in zip(retrieved, nearest, strict=True)]
     return float(np.mean(counts) / nearest.shape[1])
 
 
 def reranked(transform: glocal.LinearTransform, X: np.ndarray, candidates: int) -> np.ndarray:
-    """The ten that `rerank` makes of the raw nearest ones."""
+    """The ten images that `rerank` selects from the nearest raw ones."""
     raw = neighbours(X, candidates)
     rows = []
     for start in range(0, len(X), QUERIES_AT_A_TIME):
@@ -39,7 +41,7 @@ def reranked(transform: glocal.LinearTransform, X: np.ndarray, candidates: int) 
 
 
 def by_query_alone(transform: glocal.LinearTransform, X: np.ndarray) -> np.ndarray:
-    """The ten largest x · A z(q) + c · z(q): the aligned query is sent to the raw index."""
+    """The ten largest x · A z(q) + c · z(q): only the query is aligned, for the raw index."""
     S = X @ (transform(X) @ transform.folded()[0].T).T  # the rows of X are what is searched
     np.fill_diagonal(S, -np.inf)
     return np.argsort(-S.T, axis=1, kind="stable")[:, :K]

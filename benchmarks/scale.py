@@ -1,8 +1,9 @@
-"""Timings at full scale beside the authors' mini-batch step; ratios come from interleaved runs.
+"""Timings at full scale compared with the authors' mini-batch step; runs are interleaved.
 
-4.7 M simulated answers (drawn from a published SPoSE embedding where the data folder has it, else
-from a random one of the same size) on 1854 objects × 768 dimensions. Run: make bench, or python
-benchmarks/scale.py [--quick].
+There are 4.7 M simulated answers on 1,854 objects × 768 dimensions. They are drawn from a published
+SPoSE embedding if the data folder has it, otherwise from a random embedding of the same size.
+
+Run: make bench, or python benchmarks/scale.py [--quick].
 """
 
 from __future__ import annotations
@@ -43,11 +44,11 @@ def authors_step(
     tau: float = 0.25,
     lmbda: float = 0.1,
 ):
-    """One optimiser step as their scripts take it.
+    """One optimiser step as in the authors' scripts.
 
-    A batch of triplets as dense one-hot rows picks from the re-projected whole matrix; for the
-    local term a block of local images with its teacher recomputed; penalty; backward; SGD with
-    momentum.
+    A batch of triplets as dense one-hot rows selects from the projected whole matrix. With the
+    local term there is also a block of local images, whose teacher is recomputed. Then come the
+    penalty, the backward pass, and SGD with momentum.
     """
     W = torch.nn.Parameter(1e-3 * torch.eye(X.shape[1]))
     optimiser = torch.optim.SGD([W], lr=1e-3, momentum=0.9)
@@ -83,7 +84,7 @@ def authors_step(
 
 
 def interleaved(tasks: dict[str, Callable[[], object]], rounds: int) -> dict[str, float]:
-    """Median seconds of each task, the tasks taking turns."""
+    """The median seconds of each task; the tasks take turns."""
     for task in tasks.values():
         task()
     seconds: dict[str, list[float]] = {name: [] for name in tasks}
@@ -96,7 +97,7 @@ def interleaved(tasks: dict[str, Callable[[], object]], rounds: int) -> dict[str
 
 
 def command(*arguments: str) -> tuple[float, float, dict]:
-    """Seconds, peak resident gigabytes and the JSON of a whole ``glocal`` command."""
+    """The seconds, peak resident gigabytes and JSON of a whole ``glocal`` command."""
     start = time.perf_counter()
     process = subprocess.Popen(
         [GLOCAL, *arguments, "--json"], stdout=subprocess.PIPE, stderr=subprocess.PIPE
@@ -110,7 +111,7 @@ def command(*arguments: str) -> tuple[float, float, dict]:
 
 
 def gradient(X: np.ndarray, answers: Answers, blocks: list[np.ndarray], rounds: int) -> None:
-    """One exact gradient against the authors' step and against its own four matrix products."""
+    """One exact gradient, compared with the authors' step and with its own four matrix products."""
     W = 0.05 * np.eye(N_DIMENSIONS, dtype=np.float32)
     Z = X @ W
     G = np.random.default_rng(0).normal(size=(N_OBJECTS, N_OBJECTS)).astype(np.float32)
@@ -161,7 +162,7 @@ def scoring(X: np.ndarray, triplets: Answers) -> None:
 
 
 def whole_fits(folder: Path, X: np.ndarray, blocks: list[np.ndarray], rounds: int) -> None:
-    """The whole command against the authors' step, taking turns."""
+    """The whole command compared with the authors' step, in turns."""
     rows = torch.from_numpy(X)
     images = torch.from_numpy(np.concatenate(blocks))
     steps = {"global": authors_step(rows, None), "glocal": authors_step(rows, images)}
@@ -191,7 +192,7 @@ def whole_fits(folder: Path, X: np.ndarray, blocks: list[np.ndarray], rounds: in
 
 
 def application(folder: Path, rows: int) -> None:
-    """`glocal apply` from and to npy against an in-memory product and writing its result."""
+    """`glocal apply` on .npy files, compared with a product in memory and writing its result."""
     rng = np.random.default_rng(0)
     path = folder / "many.npy"
     out = folder / "many_out.npy"
@@ -227,7 +228,7 @@ def application(folder: Path, rows: int) -> None:
 
 
 def peak_anonymous_mb(process: subprocess.Popen) -> float:
-    """The most anonymous memory of a process until it ends, looked at every 20 ms."""
+    """The peak of the anonymous memory of a process until it ends, sampled every 20 ms."""
     peak = 0.0
     while process.poll() is None:
         try:
@@ -242,7 +243,7 @@ def peak_anonymous_mb(process: subprocess.Popen) -> float:
 
 
 def features(mind: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Objects and local images: the embedding in noise, with a spectrum like that of networks."""
+    """Objects and local images: an embedding in noise, with a spectrum like that of networks."""
     n = N_OBJECTS + 8 * BLOCK_SIZE
     mixing = rng.normal(size=(mind.shape[1], N_DIMENSIONS)) / 7
     noise = rng.normal(size=(n, N_DIMENSIONS)) * np.linspace(2, 0.05, N_DIMENSIONS) ** 2

@@ -1,15 +1,16 @@
-"""Small studies: what the default fit gives, beside the best λ in hindsight, λ 0.1 and no fit.
+"""Small studies: the default fit compared with the best λ in hindsight, λ 0.1 and no fit.
 
 CLIP, EfficientNet  n THINGS objects and t answers of simulated people, who choose by the softmax of
                     the SPoSE-49 similarities. Scores are expectations over such people on 6,000
                     triplets of the same objects ("same") and 6,000 of 500 other objects ("new").
-material, videos    t real answers about two thirds of the objects, an answer a question of
+material, videos    t real answers about two thirds of the objects, one answer per question for
                     material. Scores are on all answers to other questions about these objects
                     ("same") and about the remaining objects ("new").
-null                features whose scaled identity is how people answer: there is nothing to gain.
+null                features whose scaled identity is the way people answer, so that there is
+                    nothing to gain.
 
 Each draw is fitted by the default, by λ 0.1, by no fit, and at every λ of a grid. Its rows are
-appended to bench-out/small_studies, and a draw that is there is not repeated.
+appended to bench-out/small_studies, and a draw that exists is not repeated.
 
 Run: python benchmarks/small_studies.py [run|table] [--sets CLIP ...] [--draws 5]
      [--first-draw 0] [--quick]
@@ -102,7 +103,7 @@ class Side:
 
 @dataclass(frozen=True, eq=False)
 class Study:
-    """What is fitted, and the answers about the same and about new objects that score it."""
+    """The data of a fit, and the answers about the same and about new objects that score it."""
 
     data: FitData
     same: Side
@@ -114,7 +115,7 @@ class Study:
 
 @cache
 def objects_of(name: str) -> tuple[np.ndarray, np.ndarray]:
-    """The features of the THINGS objects as a network sees them, and how people see them: SPoSE."""
+    """The features of the THINGS objects by a network, and by people: SPoSE."""
     things = workbench.real_data() / "things"
     mind = np.load(things / "spose_49d.npy")
     if name == "null":
@@ -152,7 +153,7 @@ def expected_answers(mind: np.ndarray, rng: np.random.Generator) -> Answers:
 
 @cache
 def material() -> tuple[np.ndarray, Answers, np.ndarray]:
-    """Rendered materials as a network sees them, and every vote, weighted, with its question."""
+    """Rendered materials by a network, and every vote, weighted, with its question."""
     folder = workbench.real_data() / "anchors" / "material"
     features = Features.load(folder / "features" / "efficientnet-lite0")
     arrays = np.load(folder / "train.npz")
@@ -186,7 +187,7 @@ def question_numbers(answers: Answers) -> np.ndarray:
 
 
 def real(name: str, n_objects: int, n_answers: int, draw: int) -> Study:
-    """Some of the answers about two thirds of the objects; those to other questions score."""
+    """Some answers about two thirds of the objects; answers to other questions score the fit."""
     X, answers, numbers = material() if name == "material" else videos()
     rng = np.random.default_rng((draw, n_answers))
     order = rng.permutation(len(X))
@@ -211,7 +212,7 @@ def real(name: str, n_objects: int, n_answers: int, draw: int) -> Study:
 def one_vote_a_question(
     candidates: np.ndarray, weights: np.ndarray, numbers: np.ndarray, rng: np.random.Generator
 ) -> np.ndarray:
-    """One of these answers to each question, drawn in proportion to its votes, in random order."""
+    """One answer to each question, drawn in proportion to its votes, in random order."""
     waits = rng.exponential(size=len(candidates)) / weights[candidates]
     candidates = candidates[np.argsort(waits)]
     _, first = np.unique(numbers[candidates], return_index=True)
@@ -240,7 +241,7 @@ def scores(study: Study, transform: LinearTransform) -> dict[str, float]:
 
 
 def arm_rows(study: Study) -> Iterator[dict[str, Any]]:
-    """A row for each arm, λ of the grid last."""
+    """A row for each arm; the λ of the grid come last."""
     yield {"arm": "no fit", **scores(study, scaled_identity(study.data))}
     row, record = fitted_row(study, None)
     choice = record.keep
@@ -276,7 +277,7 @@ def fitted_row(study: Study, what: Arm | None) -> tuple[dict[str, Any], FitRecor
 
 
 def grid_rows(study: Study) -> Iterator[dict[str, Any]]:
-    """A row for each λ of the grid, each fit from the one before."""
+    """A row for each λ of the grid; each fit starts from the previous one."""
     solver = Exact(tol=1e-4)
     axes = solver.axes(study.data)
     if len(study.data.features) >= MIN_OBJECTS_FOR_LEADING_AXES:
@@ -294,7 +295,7 @@ def grid_rows(study: Study) -> Iterator[dict[str, Any]]:
 
 
 def measure(sets: list[str], draws: range, sizes: list[int], counts: list[int]) -> None:
-    """Append the rows of every draw that is not there yet, the small studies first."""
+    """Append the rows of every draw that does not exist yet, the small studies first."""
     path = make_folder(OUT) / "rows.jsonl"
     measured = set()
     if path.exists():
@@ -318,7 +319,7 @@ def measure(sets: list[str], draws: range, sizes: list[int], counts: list[int]) 
 
 
 def draws_table() -> pd.DataFrame:
-    """A row for each draw: what each arm changes against no fit, and its regret."""
+    """A row for each draw: the change of each arm from no fit, and its regret."""
     rows = pd.DataFrame(read_rows(OUT / "rows.jsonl"))
     cell = ["set", "n", "t", "draw"]
     names = ["agreement_same", "agreement_new", "loss_same", "loss_new"]
@@ -365,7 +366,7 @@ def regret_table(draws: pd.DataFrame) -> None:
 
 
 def cells_table(draws: pd.DataFrame) -> None:
-    """Print what the default and λ 0.1 change in each cell, and the cells in which they lose."""
+    """Print the changes by the default and by λ 0.1 in each cell, and the cells where they lose."""
     columns = ["set", "n", "t", "draws", "fitted", "agreement same / new", "loss same / new"]
     columns += ["regret", "s", "λ 0.1: agreement", "loss", "s"]
     print("\n| " + " | ".join(columns) + " |")
@@ -393,7 +394,7 @@ def cells_table(draws: pd.DataFrame) -> None:
 
 
 def changes(draws: pd.DataFrame) -> list[str]:
-    """Means over draws of the change in agreement, and in loss, about the same and new objects."""
+    """Mean changes of agreement and loss over draws, about the same and about new objects."""
     texts = []
     for score in ("agreement", "loss"):
         sides = [mean_error(draws[f"{score}_{side}_change"]) for side in ("same", "new")]
@@ -402,7 +403,7 @@ def changes(draws: pd.DataFrame) -> list[str]:
 
 
 def main() -> None:
-    """Measure, or print what was measured."""
+    """Measure, or print the measurements."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

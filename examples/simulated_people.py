@@ -1,13 +1,13 @@
-"""Simulated people who answer a study of ``glocal collect run`` over HTTP, each by a link of their own.
+"""Simulated people answer a study of ``glocal collect run`` over HTTP, each through a link of their own.
 
     glocal collect run images --out study --people 5 --json > links.json &
     python examples/simulated_people.py links.json --mind mind.npy --images images
 
-``--mind`` says what they find alike: a row for each image (the cosines of the centred rows), or a square matrix of
-dissimilarities. Rows are in the order of the file names of ``--images``, numbers by value. A person chooses by the
-softmax of these similarities, and with the probability ``--lapse`` at random; catch trials, with the same image twice,
-are answered like the others. The last people, a share of ``--careless``, answer everything at random and fast. The
-first ``--skip`` links are left to you.
+``--mind`` defines which images they find alike. It has a row for each image, whose similarities are the cosines of the
+centred rows, or it is a square matrix of dissimilarities. Rows are in the order of the file names of ``--images``, with
+numbers by value. A person chooses by the softmax of these similarities, or at random with the probability ``--lapse``.
+Catch trials, which show one image twice, are answered like the others. The share ``--careless`` of the people, the last
+ones, answer every question at random and fast. The first ``--skip`` links are left to you.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _PATIENCE = 60.0  # seconds in which the server may start
 
 
 def similarities(mind: np.ndarray) -> np.ndarray:
-    """Cosines of centred rows; of a square symmetric matrix with zeros on its diagonal, its negative."""
+    """The cosines of the centred rows, or the negative of a symmetric matrix with zeros on its diagonal."""
     if mind.shape[0] == mind.shape[1] and np.allclose(mind, mind.T) and np.allclose(np.diag(mind), 0):
         return -mind / mind.std()
     rows = mind - mind.mean(axis=0)
@@ -37,7 +37,7 @@ def similarities(mind: np.ndarray) -> np.ndarray:
 
 
 class Person:
-    """A person with a link, a mind, a share of answers at random, and a seed."""
+    """A person with a link, similarities of the images, a share of random answers, and a seed."""
 
     def __init__(self, link: str, S: np.ndarray, row_of: dict[str, int], options: argparse.Namespace, seed: int):
         self.link, self.S, self.row_of, self.options = link, S, row_of, options
@@ -45,7 +45,7 @@ class Person:
         self.rng = np.random.default_rng([options.seed, seed])
 
     def answer_all(self) -> int:
-        """Consent, then answer every trial; how many they were."""
+        """Consent, answer every trial, and return the number of trials."""
         self._call("/consent", {})
         done = 0
         while (trial := self._call("/trial"))["trial"] is not None:
@@ -85,7 +85,7 @@ class Person:
 
 
 def links_in(path: Path) -> list[str]:
-    """The links of people that ``glocal collect run --json`` wrote, as soon as they are there."""
+    """The links of people in the output of ``glocal collect run --json``, as soon as it exists."""
     until = time.monotonic() + _PATIENCE
     while True:
         try:
@@ -97,19 +97,19 @@ def links_in(path: Path) -> list[str]:
 
 
 def natural(name: str) -> list[Any]:
-    """Numbers by value, letters without case."""
+    """The sort key of a file name: numbers by value, letters without case."""
     return [int(part) if part.isdigit() else part.lower() for part in re.split(r"(\d+)", name)]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("links", type=Path, help="what glocal collect run --json wrote")
+    parser.add_argument("links", type=Path, help="the output of glocal collect run --json")
     parser.add_argument("--mind", type=Path, required=True, help="(n, d) rows or (n, n) dissimilarities, .npy")
     parser.add_argument("--images", type=Path, required=True, help="the folder of images; row i is image i")
     parser.add_argument("--certainty", type=float, default=6.0, help="factor on the similarities")
     parser.add_argument("--lapse", type=float, default=0.05, help="share of answers at random")
     parser.add_argument("--careless", type=float, default=0.0, help="share of people who answer at random")
-    parser.add_argument("--skip", type=int, default=0, help="number of links to leave alone")
+    parser.add_argument("--skip", type=int, default=0, help="number of links that nobody answers")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     names = sorted((path.name for path in options.images.iterdir()), key=natural)

@@ -1,4 +1,4 @@
-"""Put the files that examples/things.toml names into a folder: the last 100 of 200 ImageNet classes are scored.
+"""Put the files that examples/things.toml names into a folder. Of the 200 ImageNet classes the last 100 are scored.
 
 Run: GLOCAL_DATA_DIR=/path/to/data python examples/things.py FOLDER.
 """

@@ -1,5 +1,5 @@
 #!/bin/sh
-# The real run by the command line alone: human THINGS answers, CLIP ViT-B/32, every method in four tasks, one page.
+# A run on real data by the command line alone: human THINGS answers, CLIP ViT-B/32, every method in four tasks, one page.
 # Usage: GLOCAL_DATA_DIR=/path/to/data examples/things.sh [OUT]     (GLOCAL=... names another glocal)
 set -eu
 
