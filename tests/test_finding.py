@@ -310,7 +310,7 @@ def test_files_of_scores_and_folders_of_transforms_are_read(small, tmp_path):
     with pytest.raises(ParameterError, match="transform"):
         load_runs([tmp_path / "scores.jsonl"], features)
     (tmp_path / "none").mkdir()
-    with pytest.raises(FileError, match="no run"):
+    with pytest.raises(FileError, match="run folder"):
         load_runs([tmp_path / "none"])
 
 

@@ -144,7 +144,7 @@ def test_the_page_leads_from_a_plan_over_60_people_to_a_transform(tmp_path, brow
         shell.process.communicate()
     assert "ceiling" in output
     assert "last doubling" in output
-    assert f"The fit is to {answers_of(output)} answers of 54 of them; excluded: p55" in found
+    assert f"The fit uses {answers_of(output)} answers from 54 of them; excluded: p55" in found
     assert "Answering as if at random: p1, p2;" in found
     page = (tmp_path / "page.html").read_text(encoding="utf-8")
     assert "had not seen, about the same objects, up from" in page

@@ -110,7 +110,7 @@ def test_excluded_people_are_shown_and_not_fitted(run, study, tmp_path):
     assert run("collect", "people", study, "--include", "p5")[0] == 0
     assert code == 0
     n_similarity = 4 * N_TRIALS - 4 * round(0.05 * N_TRIALS)
-    assert f"The fit is to {n_similarity} answers of 4 of them; excluded: p5." in output
+    assert f"The fit uses {n_similarity} answers from 4 of them; excluded: p5." in output
     assert "as if at random:" not in output
     html = page.read_text(encoding="utf-8")
     assert re.search(r"<bdi>p5</bdi>.*<bdi>excluded</bdi>", html)
