@@ -15,7 +15,7 @@ FIVE = st.lists(st.integers(0, 2**31 - 1), min_size=5, max_size=5, unique=True)
 
 
 def test_answers_are_0_based_with_the_odd_one_last():
-    """Whatever `odd_column` and `base` are, the odd object moves to the end and `base` comes off."""
+    """Whatever `odd_column` and `base` are, the odd object comes last and indices start at 0."""
     for odd_column in (0, 1, 2):
         for base in (0, 1):
             raw = np.empty_like(RAW)
