@@ -130,7 +130,7 @@ def load_runs(
             runs.append(Run(Path(path).stem, score_frame(read_scores(path))))
     if features is not None and not transforms:
         raise ParameterError(
-            "`features` are there to show what a transform does, but no transform is among "
+            "Features only serve to show what a transform does, but no transform is among "
             f"{', '.join(map(str, paths))}. Leave `features` out, or name a transform file."
         )
     runs += [_transform_run(path, features, answers) for path in transforms]
