@@ -1,4 +1,6 @@
-"""Feature files of every kind: what is written is read, and the rest is refused in one sentence."""
+"""Feature files of every kind are read as they were written, and other files are refused in one
+sentence.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,9 @@ X = np.random.default_rng(0).normal(size=(6, 4)).astype(np.float32)
 
 
 def write(path: Path, arrays: dict[str, np.ndarray]) -> Path:
-    """Write arrays as each program would; a lone array called `features` bare where possible."""
+    """Write arrays as each program would; a single array named `features` is written
+    bare if possible.
+    """
     if path.suffix == ".npy":
         np.save(path, *arrays.values())
     elif path.suffix == ".npz":
@@ -48,7 +52,7 @@ def write(path: Path, arrays: dict[str, np.ndarray]) -> Path:
 
 
 def sentence(path: Path) -> str:
-    """The one-line error of reading `path`: it names the file and advises nothing unsafe."""
+    """The one-line error of reading `path`, which names the file and gives no unsafe advice."""
     with pytest.raises(FileError) as caught:
         read_matrix(path)
     message = str(caught.value)
@@ -63,7 +67,9 @@ def sentence(path: Path) -> str:
 @pytest.mark.parametrize("dtype", ["float16", "float32", "float64", "int32"])
 @pytest.mark.parametrize("shape", [(1, 2), (7, 5)])
 def test_round_trip(tmp_path, kind, dtype, shape):
-    """Every kind gives back the shape, dtype and values that were written (a text has float64)."""
+    """Every kind of file gives back the shape, dtype and values that were written (text gives
+    float64).
+    """
     matrix = (np.random.default_rng(0).normal(size=shape) * 9).astype(
         "float64" if kind in TEXTS else dtype
     )
@@ -75,7 +81,9 @@ def test_round_trip(tmp_path, kind, dtype, shape):
 
 @pytest.mark.parametrize("kind", CONTAINERS)
 def test_of_several_arrays_the_one_that_can_be_meant_is_read(tmp_path, kind):
-    """The array `features`, or else the only matrix, is read; of two matrices neither."""
+    """Of several arrays, `features` or else the only matrix is read; with two matrices,
+    neither is.
+    """
     path = write(tmp_path / f"a{kind}", {"other": X + 1, "features": X, "another": X + 2})
     np.testing.assert_array_equal(read_matrix(path), X)
     path = write(
@@ -87,7 +95,7 @@ def test_of_several_arrays_the_one_that_can_be_meant_is_read(tmp_path, kind):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_another_content_is_refused(tmp_path, kind):
-    """No file, nothing, text, zeros and half a zip are refused in one sentence."""
+    """A missing or empty file, text, zeros and half a zip are refused in one sentence."""
     path = tmp_path / f"a{kind}"
     assert "does not exist" in sentence(path)
     for content in (b"", b"not a feature file\n" * 40, bytes(2000), b"PK\x03\x04" + bytes(600)):
@@ -111,7 +119,9 @@ def test_another_content_is_refused(tmp_path, kind):
     ],
 )
 def test_a_table_has_numbers_and_perhaps_names(tmp_path, text, rows, names):
-    """With titles or without, numbers are features and the one column of names names the rows."""
+    """With titles or without, the numbers of a table are features, and one column of names names
+    the rows.
+    """
     (tmp_path / "t.csv").write_text("\ufeff" + text)
     (tmp_path / "file_names.txt").write_text("not these\n" * len(rows))
     features = Features.load(tmp_path / "t.csv")
@@ -129,33 +139,37 @@ def test_a_table_has_numbers_and_perhaps_names(tmp_path, text, rows, names):
     ],
 )
 def test_another_table_is_refused(tmp_path, text, noun):
-    """Two columns of text, a row without a name and longer rows are refused in one sentence."""
+    """Two columns of text, a row without a name, and rows that are too long are refused in one
+    sentence.
+    """
     (tmp_path / "t.csv").write_text(text)
     with pytest.raises((DataError, FileError), match=rf"t\.csv.*{noun}"):
         Features.load(tmp_path / "t.csv")
 
 
 def test_tables_beside_features_are_not_taken_for_them(tmp_path):
-    """A folder with one feature file and a table of labels holds the features of that file."""
+    """In a folder with one feature file and a table of labels, the features are read
+    from that file.
+    """
     write(tmp_path / "a.pt", {"features": X})
     (tmp_path / "labels.csv").write_text("file,label\na.jpg,3\n")
     np.testing.assert_array_equal(Features.load(tmp_path).matrix, X)
 
 
 def test_a_file_of_matlab_is_refused_with_the_line_that_converts_it(tmp_path):
-    """Under .mat nothing is read; the sentence holds a line of Python for this file."""
+    """A .mat file is refused with a line of Python that converts it."""
     (tmp_path / "a.mat").write_bytes(b"MATLAB 5.0")
     assert "scipy.io.loadmat" in sentence(tmp_path / "a.mat")
 
 
 def test_a_list_of_tensors_is_refused(tmp_path):
-    """A list in a .pt file is named as such."""
+    """A list of tensors in a .pt file is refused as such."""
     torch.save([torch.zeros(3), torch.ones(3)], tmp_path / "l.pt")
     assert "torch.stack" in sentence(tmp_path / "l.pt")
 
 
 def test_a_name_that_no_file_can_have_is_refused(tmp_path):
-    """A path of 300 characters and a link to itself are features that do not exist."""
+    """A path of 300 characters and a link to itself are refused as features that do not exist."""
     (tmp_path / "loop").symlink_to("loop")
     for path in (tmp_path / ("a" * 300), tmp_path / ("a" * 300 + ".npy"), tmp_path / "loop"):
         with pytest.raises(FileError, match="does not exist"):
@@ -163,7 +177,7 @@ def test_a_name_that_no_file_can_have_is_refused(tmp_path):
 
 
 class Payload:
-    """Unpickling this writes a file."""
+    """An object whose unpickling writes a file."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -174,7 +188,7 @@ class Payload:
 
 @pytest.mark.parametrize("kind", [".npy", ".npz", ".pt", ".plain.pt"])
 def test_no_pickle_is_run(tmp_path, kind):
-    """Pickled objects are refused and their code never runs."""
+    """Pickled objects are refused, and their code never runs."""
     trap = tmp_path / "trap"
     path = tmp_path / f"a{kind}"
     if kind == ".plain.pt":
@@ -189,7 +203,7 @@ def test_no_pickle_is_run(tmp_path, kind):
 
 
 def test_a_transform_is_no_features(tmp_path):
-    """The weights of a transform, and answers, are not taken for features."""
+    """A transform and answers are refused as features."""
     np.savez(tmp_path / "answers.npz", answers=np.arange(9).reshape(3, 3), kind="anchor")
     assert "swapped" in sentence(tmp_path / "answers.npz")
     np.savez(tmp_path / "transform.npz", weights=np.eye(4), mean=0.0, std=1.0)
