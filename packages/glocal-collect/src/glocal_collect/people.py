@@ -122,7 +122,7 @@ class StudyService:
                 return
             refusal = self._refusal(connection, token)
             if refusal is None:
-                self._starts.check("")  # one key for all: each visit of the open link is a person
+                self._starts.check("")  # one key for all, since each visitor is another person
                 connection.execute(begin, (token.id, token.name or None, time.time()))
                 if self.settings.open:  # count the page on which the person consents
                     connection.execute(_OPENED, (token.id,))
