@@ -161,7 +161,9 @@ def test_an_object_name_is_the_file_name_without_folder_and_extension():
 
 
 def test_the_join_finds_each_object_by_name():
-    """Rows are found by name in any order; answers without features are dropped and counted."""
+    """Rows are joined by name in any order, and answers without features are dropped
+    and counted.
+    """
     ids = tuple(f"object{i}" for i in range(20))
     present = np.delete(np.arange(20), [3, 11])
     order = np.random.default_rng(1).permutation(len(present))  # not in alphabetical order

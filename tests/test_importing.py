@@ -289,7 +289,7 @@ def test_two_studies_of_different_kinds_in_one_table_are_read_by_kind(tmp_path):
 
 
 def test_a_row_with_some_of_its_candidates_is_dropped(tmp_path):
-    """A trial whose last candidate is missing is no question, whatever was picked in it."""
+    """A trial whose last candidate is missing is dropped, whatever was picked in it."""
     rows = [
         *[("q", "x", "y", "z", "x")] * 3,
         ("q", "x", "y", "", "x"),

@@ -101,8 +101,9 @@ def test_a_direction_without_data_sits_where_the_paper_says(share, mix):
 
 @pytest.mark.parametrize("mix", MIXES)
 def test_the_optimum_is_one_by_a_rigorous_bound_too(mix):
-    """f - f* ≤ ⟨H, M⟩ + max(0, -λ_min(H)) f / (λ (1 - mix)) with H = ∂f/∂M, since R ≥ (1 - mix) tr
-    M: nearly 0."""
+    """The bound f - f* ≤ ⟨H, M⟩ + max(0, -λ_min(H)) f / (λ (1 - mix)) with H = ∂f/∂M, which holds
+    since R ≥ (1 - mix) tr M, is nearly 0 at the optimum.
+    """
     lmbda = 0.05
     result = solved(lmbda, mix, tol=1e-13)
     w, axes = np.linalg.eigh(result.W)

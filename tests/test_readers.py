@@ -211,7 +211,9 @@ def test_a_transform_is_no_features(tmp_path):
 
 
 def test_a_declared_size_is_not_believed(tmp_path):
-    """An HDF5 file of a few kilobytes that declares 8 GB of values costs no memory."""
+    """An HDF5 file of a few kilobytes that declares 8 GB of values is refused before
+    memory is taken.
+    """
     with h5py.File(tmp_path / "a.h5", "w") as file:
         file.create_dataset("features", (1_000_000, 1000), "f8", chunks=(1000, 1000))
     assert "more than 100 times" in sentence(tmp_path / "a.h5")
@@ -219,7 +221,9 @@ def test_a_declared_size_is_not_believed(tmp_path):
 
 @pytest.mark.parametrize("legacy", [False, True])
 def test_tensors_of_half_precision(tmp_path, legacy):
-    """bfloat16 tensors become equal float32 values, float16 ones stay, in new and old files."""
+    """bfloat16 tensors become equal float32 values and float16 tensors stay, in new and
+    old files.
+    """
     for dtype, expected in ((torch.bfloat16, np.float32), (torch.float16, np.float16)):
         tensor = torch.nn.Parameter(torch.from_numpy(X).to(dtype)).T
         torch.save(tensor, tmp_path / "a.pt", _use_new_zipfile_serialization=not legacy)
@@ -230,7 +234,7 @@ def test_tensors_of_half_precision(tmp_path, legacy):
 
 @pytest.mark.parametrize("dtype", ["list", "large_list", "fixed"])
 def test_vectors_are_found_in_a_table(tmp_path, dtype):
-    """Of the columns of a Parquet file the one of lists of floats is read, of any list type."""
+    """In a Parquet file, the column with lists of floats is read, for any list type."""
     kind = {
         "list": pa.list_(pa.float32()),
         "large_list": pa.large_list(pa.float32()),
@@ -246,14 +250,16 @@ def test_vectors_are_found_in_a_table(tmp_path, dtype):
     "rows", [[[1.0, 2.0], [1.0]], [[1.0, 2.0], None], [[1.0, 2.0], [1.0, None]]]
 )
 def test_a_table_with_a_hole_is_refused(tmp_path, rows):
-    """A vector that is shorter, a missing one and a missing number are named with their row."""
+    """A vector that is too short or missing, or that lacks a number, is refused with its row."""
     parquet.write_table(pa.table({"features": rows}), tmp_path / "a.parquet")
     with pytest.raises(DataError, match="row 1"):
         read_matrix(tmp_path / "a.parquet")
 
 
 def test_all_readers_of_a_folder_of_shards_take_one_column(tmp_path):
-    """Loading and applying read the column of the first shard, even if a later one has a better."""
+    """Loading and applying read the column of the first shard, even if a later shard
+    has a better one.
+    """
     (tmp_path / "in").mkdir()
     parquet.write_table(pa.table({"embedding": list(X)}), tmp_path / "in" / "a.parquet")
     parquet.write_table(
@@ -271,7 +277,9 @@ def test_all_readers_of_a_folder_of_shards_take_one_column(tmp_path):
 
 
 def test_which_file_of_a_folder(tmp_path):
-    """Of two feature files neither is read; Parquet counts only where there are no others."""
+    """If a folder has two feature files, neither is read; Parquet files count only if there is no
+    other.
+    """
     write(tmp_path / "a.pt", {"features": X})
     write(tmp_path / "about.parquet", {"features": X + 1})
     names = [f"images/{name}.jpg" for name in ("zebra", "ant", "cow", "bee", "dog", "cat")]
@@ -285,7 +293,7 @@ def test_which_file_of_a_folder(tmp_path):
 
 
 def test_a_link_to_itself_is_one_sentence_for_a_command(tmp_path, run):
-    """The command line too says of such a link that there are no features."""
+    """For a link to itself, the command line reports features that do not exist."""
     (tmp_path / "loop").symlink_to("loop")
     np.save(tmp_path / "t.npy", np.arange(3)[None])
     options = ("--features", tmp_path / "loop", "--answers", tmp_path / "t.npy")

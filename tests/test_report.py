@@ -414,7 +414,7 @@ def test_long_names_do_not_share_a_file(tmp_path):
 
 
 def test_a_folder_stands_for_the_runs_in_it(folders, tmp_path):
-    """The folder of several runs has a section each; an unfinished sweep has a page too."""
+    """Each run in a folder of several has a section, and an unfinished sweep has a page too."""
     write_sweep(tmp_path / "half", finished=False)
     assert [run.name for run in load_runs(folders[0].parent)] == ["suite", "sweep"]
     assert "no choice yet" in report_page(load_runs(tmp_path))

@@ -305,7 +305,7 @@ def test_a_mixture_that_is_not_feasible_bounds_nothing():
 
 
 def test_the_gap_of_columns_is_the_larger_of_two_bounds():
-    """The gap is |⟨∇f, V⟩| / 2 if the length of V is wrong, and ‖∇f‖² / (4λ) if V is short."""
+    """The gap is the larger of |⟨∇f, V⟩| / 2, for a V of the wrong length, and ‖∇f‖² / (4λ)."""
     V = np.array([[2.0], [0.0]])
     dW = np.array([[3.0], [4.0]])
     for lmbda, expected in ((10.0, 6.0 / 2), (0.5, 25.0 / 2)):
@@ -490,8 +490,8 @@ def test_a_start_near_0_is_no_optimum(irrelevant, lmbda, mix, tol):
 
 
 def test_a_length_at_which_similarities_overflow_is_no_bound():
-    """With one clear answer and a weak penalty, the bound is sought at a length at which float32
-    overflows, and is not taken there.
+    """With one clear answer and a weak penalty, whose bound is sought at a length at which float32
+    overflows, the fit ends with a finite W that is not called converged.
     """
     rng = np.random.default_rng(18)
     X = rng.normal(size=(6, 3))

@@ -468,7 +468,7 @@ def test_the_papers_tables_are_written_out():
 @pytest.mark.data
 @pytest.mark.nightly
 def test_the_tables_in_small_run_on_real_data(data_dir, tmp_path, monkeypatch):
-    """examples/things.py brings every file that examples/things.toml names."""
+    """examples/things.py makes every file that examples/things.toml names."""
     monkeypatch.setenv("GLOCAL_DATA_DIR", str(data_dir))
     subprocess.run([processes.sys.executable, EXAMPLES / "things.py", tmp_path], check=True)
     plan = Plan.load(EXAMPLES / "things.toml", tmp_path)
