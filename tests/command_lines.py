@@ -1,4 +1,4 @@
-"""A right command line for each command with the files that it reads, and wrong values for options.
+"""A right command line for each command, the files that it reads, and wrong values for its options.
 
 ``python tests/command_lines.py`` tries five wrong values of every option of every command.
 """
@@ -27,7 +27,7 @@ from unittest import mock
 import numpy as np
 
 CPU_SECONDS = 180
-MEMORY = 4 << 30  # bytes above what the process has; more is refused
+MEMORY = 4 << 30  # bytes that a command may take on top of what the process has
 OBJECTS = 36
 NETWORK = """
 import numpy as np, torch
@@ -102,7 +102,7 @@ COUNTS_OF_PROCESSES = ("x", "-99", "0", "1.5", "", "nan")  # no thousand process
 
 
 def write_files(folder: Path) -> None:
-    """Every file that the right command lines read, and some that cannot be used."""
+    """Write every file that the right command lines read, and some files that cannot be used."""
     from PIL import Image
 
     from glocal.data.answers import Answers
@@ -170,12 +170,12 @@ def _execute_quietly(words: list[str], out: io.StringIO, err: io.StringIO) -> in
 
 
 class TooLong(BaseException):
-    """Not an Exception: no reader catches it."""
+    """Raised when a command takes too long; not an Exception, so that no reader catches it."""
 
 
 @contextlib.contextmanager
 def limits(cpu_seconds: float = CPU_SECONDS, memory: int = MEMORY) -> Iterator[None]:
-    """End what takes more seconds of processor time, and let no more bytes of memory be taken."""
+    """Stop code that takes more seconds of processor time, and refuse it more bytes of memory."""
 
     def stop(*_: object) -> None:
         raise TooLong(f"more than {cpu_seconds} seconds of processor time")
@@ -196,7 +196,9 @@ def limits(cpu_seconds: float = CPU_SECONDS, memory: int = MEMORY) -> Iterator[N
 
 @contextlib.contextmanager
 def without_network() -> Iterator[list[Any]]:
-    """No connection can be opened, and no name looked up; yields the addresses that were tried."""
+    """Let no connection be opened and no name be looked up; yields the addresses that
+    were tried.
+    """
     addresses: list[Any] = []
     connect = socket.socket.connect
 
@@ -220,7 +222,7 @@ def without_network() -> Iterator[list[Any]]:
 
 
 def parameters() -> dict[str, list[Any]]:
-    """The options and arguments of every command, from the application itself."""
+    """The options and arguments of every command, read from the application itself."""
     from glocal.cli.app import _command
 
     leaves: dict[str, list[Any]] = {}
@@ -236,7 +238,7 @@ def parameters() -> dict[str, list[Any]]:
 
 
 def wrong_values(param: Any) -> list[str]:
-    """Values of an option that are wrong, or strange."""
+    """Wrong or unusual values of an option."""
     kind = param.type_descriptor.annotation
     if param.name in ("jobs", "workers"):
         return list(COUNTS_OF_PROCESSES)
@@ -246,7 +248,7 @@ def wrong_values(param: Any) -> list[str]:
 
 
 def cases(each: int, seed: int = 0) -> list[list[str]]:
-    """Command lines with one wrong value each: `each` of every option of every command."""
+    """Command lines with one wrong value each: `each` values for every option of every command."""
     lines = []
     right = COMMANDS | COLLECT
     for name, params in parameters().items():
@@ -275,7 +277,7 @@ def changed(base: list[str], params: list[Any], param: Any, value: str) -> list[
 
 
 def problem(result: Result, *, as_json: bool) -> str | None:
-    """What is wrong with the way a command ended; None if it ended well."""
+    """A description of how a command ended badly, or None if it ended well."""
     objects = result.out.splitlines()
     if result.code not in (0, 1, 2):
         return f"exit code {result.code}"
@@ -291,13 +293,13 @@ def problem(result: Result, *, as_json: bool) -> str | None:
 
 
 def copy(source: Path, folder: Path) -> None:
-    """Make `folder` a fresh copy of the files; links stay links."""
+    """Make `folder` a fresh copy of the files, in which links stay links."""
     shutil.rmtree(folder, ignore_errors=True)
     shutil.copytree(source, folder, symlinks=True)
 
 
 def try_case(words: list[str], source: Path, scratch: Path) -> str | None:
-    """Run one command line in a fresh copy of the files; what is wrong with its end."""
+    """Run one command line in a fresh copy of the files, and return the problem with its end."""
     copy(source, scratch)
     offline = mock.patch.dict(os.environ, GLOCAL_OFFLINE="1")  # no retry of a connection
     with contextlib.chdir(scratch), without_network(), offline:
@@ -311,7 +313,9 @@ def try_case(words: list[str], source: Path, scratch: Path) -> str | None:
 
 
 def main() -> int:
-    """Try every option of every command; print what ended badly, and how many cases there were."""
+    """Try every option of every command; print the commands that ended badly, and the number of
+    cases.
+    """
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--each", type=int, default=5, help="wrong values of each option")
     parser.add_argument("--seed", type=int, default=0)

@@ -1,4 +1,6 @@
-"""Shapes and types are checked at run time: jaxtyping and beartype hook in before glocal loads."""
+"""Fixtures of the tests; jaxtyping and beartype hook in before glocal loads, to check types at run
+time.
+"""
 
 import os
 import sys
@@ -10,11 +12,11 @@ from hypothesis import settings
 from jaxtyping import config, install_import_hook
 from processes import browser  # noqa: F401
 
-# compiled modules are kept, whatever the environment says: workers and later runs start sooner
+# keep compiled modules, whatever the environment says, so that workers and later runs start sooner
 sys.dont_write_bytecode = False
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
-# two threads for all test processes together: more only wait for each other on a shared machine
+# two threads for all test processes together; on a shared machine more would only wait
 THREADS = max(1, 2 // int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")))
 for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(_name, str(THREADS))
@@ -30,7 +32,7 @@ settings.load_profile("glocal")
 
 @pytest.fixture(autouse=True, scope="session")
 def _two_threads():
-    """What was loaded before the variables were set keeps to the same number of threads."""
+    """Limit libraries that were loaded before the variables were set to two threads as well."""
     from threadpoolctl import threadpool_limits
 
     with threadpool_limits(THREADS):
@@ -38,7 +40,9 @@ def _two_threads():
 
 
 def pytest_collection_modifyitems(items):
-    """Mark tests of browsers, clusters and killed processes nightly, those of real data data."""
+    """Mark tests of browsers, clusters and killed processes `nightly`, and tests of real data
+    `data`.
+    """
     for item in items:
         fixtures = set(getattr(item, "fixturenames", ()))
         code = getattr(getattr(item, "function", None), "__code__", None)
@@ -68,13 +72,15 @@ def world():
 
 @pytest.fixture
 def as_a_user(monkeypatch):
-    """Turn the run-time type checks off: what a user meets, who has no hook."""
+    """Turn the run-time type checks off, as they are for a user, who does not have the hook."""
     monkeypatch.setattr(config, "jaxtyping_disable", True)
 
 
 @pytest.fixture(scope="module")
 def without_type_checks():
-    """As `as_a_user`, for a whole file whose fits small tests elsewhere make with the checks on."""
+    """As `as_a_user`, for a whole file of fits that small tests elsewhere make with the
+    checks on.
+    """
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(config, "jaxtyping_disable", True)
         yield
@@ -82,7 +88,7 @@ def without_type_checks():
 
 @pytest.fixture(scope="session")
 def data_dir() -> Path:
-    """The folder of the real data; tests that need it are skipped where the variable is unset."""
+    """The folder of the real data; tests that need it are skipped if the variable is not set."""
     folder = os.environ.get("GLOCAL_DATA_DIR")
     if not folder:
         pytest.skip("GLOCAL_DATA_DIR is unset: the real data are needed")
@@ -91,7 +97,7 @@ def data_dir() -> Path:
 
 @pytest.fixture
 def started():
-    """Start processes, as `processes.Popen` does, that do not outlive the test, however it ends."""
+    """Start processes as `processes.Popen` does, and end them with the test, however it ends."""
     running: list[processes.Popen] = []
 
     def start(*arguments, **options):
@@ -109,7 +115,9 @@ def started():
 
 @pytest.fixture
 def run(capsys):
-    """Run the command line; returns exit code, standard output and standard error."""
+    """A function that runs the command line and returns exit code, standard output and standard
+    error.
+    """
     from glocal.cli import main
 
     def call(*arguments):

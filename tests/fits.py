@@ -1,4 +1,4 @@
-"""Fits by keywords, as the command line and files spell them."""
+"""Fits whose options are keywords, named as on the command line and in files."""
 
 from glocal.aligner import Arm, Exact, FitData, fit
 from glocal.aligner.data import Blocks
@@ -7,7 +7,7 @@ from glocal.aligner.data import Blocks
 def fit_arm(
     features, answers, *, local_features=None, holdout=None, n_dropped=0, on_step=None, **options
 ):
-    """`fit` with the options of `Arm`, `FitData` and `Exact`; `glocal` with local features."""
+    """Call `fit` with options of `Arm`, `FitData` and `Exact`; local features make it `glocal`."""
     options.setdefault("method", "global" if local_features is None else "glocal")
 
     def group(model):

@@ -1,4 +1,6 @@
-"""Image data sets in their published formats, made small, their checksums put into torchvision."""
+"""Small image data sets in their published formats, whose checksums are registered with
+torchvision.
+"""
 
 import hashlib
 import io
@@ -17,7 +19,7 @@ RNG = np.random.default_rng(0)
 
 
 def pickled(path, content):
-    """A pickle as the data set's authors wrote theirs, and its md5."""
+    """Write a pickle in the form of the authors of a data set, and return its md5."""
     data = pickle.dumps(content, protocol=2)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(data)
@@ -25,7 +27,7 @@ def pickled(path, content):
 
 
 def make_cifar(root, monkeypatch, n10=3, n100=12):
-    """A CIFAR-10 and a CIFAR-100 of four classes, of `n10` and `n100` pictures a batch."""
+    """Make a CIFAR-10 and a CIFAR-100 of four classes, with `n10` and `n100` pictures a batch."""
     batches = [f"data_batch_{number}" for number in range(1, 6)]
     classes = list("abcdefghij")
     folder = root / "cifar-10-batches-py"
@@ -43,7 +45,7 @@ def make_cifar(root, monkeypatch, n10=3, n100=12):
 
 
 def batch(key, classes, n):
-    """A file of n random pictures, the classes in turn."""
+    """Write a file of n random pictures, whose classes take turns."""
     pictures = RNG.integers(0, 256, (n, 3072), dtype=np.uint8)
     return {"data": pictures, key: (np.arange(n) % len(classes)).tolist()}
 
@@ -61,7 +63,9 @@ def picture(path, color, size=(5, 4)):
 
 
 def make_dtd(root):
-    """Two textures, two images each; the split lists one of each, the second first."""
+    """Make two textures with two images each; the split lists one of each, the second texture
+    first.
+    """
     for texture in ("banded", "woven"):
         for i in (1, 2):
             picture(root / "dtd/dtd/images" / texture / f"{texture}_000{i}.jpg", (i * 40, 0, 0))
@@ -73,14 +77,14 @@ def make_dtd(root):
 
 
 def make_sun(root):
-    """Three classes, one of them nested; more pictures in the first."""
+    """Make three classes, one of them nested; the first has the most pictures."""
     for place in ("a/abbey/sun_b", "a/abbey/sun_a", "a/airport/outdoor/sun_d", "b/bar/sun_c"):
         picture(root / "SUN397" / f"{place}.jpg", (0, 0, 90))
     (root / "SUN397/ClassName.txt").write_text("/a/abbey\n/a/airport/outdoor\n/b/bar\n")
 
 
 def archive(folder, inside):
-    """The bytes of a tar.gz that holds a folder under the name `inside`, and their md5."""
+    """The bytes of a tar.gz that holds a folder under the name `inside`, with their md5."""
     stream = io.BytesIO()
     with tarfile.open(fileobj=stream, mode="w:gz") as opened:
         opened.add(folder, inside)

@@ -1,4 +1,4 @@
-"""The definitions of the paper and the docs in plain loops and float64, beside whole commands.
+"""The definitions of the paper and the docs in plain float64 loops, to check whole commands by.
 
 Nothing here imports glocal. `docs/method.md` has the formulas of the fit, `docs/evaluate.md` those
 of the scores.
@@ -12,12 +12,12 @@ CANDIDATES = {"odd-one-out": [(0, 1), (0, 2), (1, 2)], "anchor": [(0, 1), (0, 2)
 
 
 def candidates(kind, answer):
-    """The pairs that an answer chooses among, as places in its row."""
+    """The pairs among which an answer chooses, as positions in its row."""
     return CANDIDATES.get(kind) or [(0, j) for j in range(1, len(answer))]
 
 
 def standardized(X, by):
-    """X by the two scalars of `by`: mean and population standard deviation over all its entries."""
+    """X standardized by the mean and the population standard deviation over all entries of `by`."""
     by = np.asarray(by, dtype=np.float64)
     return (np.asarray(X, dtype=np.float64) - by.mean()) / by.std()
 
@@ -68,7 +68,7 @@ def penalty(W, method, mix=1.0):
 
 
 def objective(problem, W):
-    """f and its unweighted parts."""
+    """The objective f and its unweighted parts."""
     parts = {"global": global_loss(problem.X @ W, problem.answers, problem.weights, problem.kind)}
     if problem.local is not None:
         parts["local"] = local_loss(problem.local, problem.local @ W, problem.tau, problem.blocks)
@@ -83,7 +83,7 @@ def objective(problem, W):
 
 
 def lowest(problem, starts, rounds=300):
-    """The lowest f of scipy's L-BFGS-B from the best of several starts; gradients by autograd."""
+    """The lowest f that SciPy's L-BFGS-B reaches from the best of several starts, by autograd."""
     p = problem.X.shape[1]
 
     def f(flat):
@@ -136,7 +136,7 @@ def _local_loss_of(W, problem):
 
 
 def lambda_max(X, answers, weights, kind):
-    """The λ from which on W = 0 is optimal for `naive`: minus the least slope of L_global in M."""
+    """The smallest λ with optimum W = 0 for `naive`: minus the least slope of L_global in M."""
     total = np.zeros((X.shape[1], X.shape[1]))
     for answer, weight in zip(answers, weights, strict=True):
         pairs = candidates(kind, answer)

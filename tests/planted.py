@@ -1,4 +1,4 @@
-"""Faults planted in data that are right: each with the name of its cause."""
+"""Faults that are planted in correct data, each with the name of the check that must find it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from glocal.data.features import Features
 
 @dataclass(frozen=True)
 class Fault:
-    """What is done to the data, the check that must name it, and words of its message."""
+    """A change of the data, the check that must name it, and words of the message of the check."""
 
     plant: Callable[[Case, np.random.Generator], Case]
     check: str
@@ -25,7 +25,7 @@ Change = Callable[[np.ndarray, np.random.Generator], np.ndarray]
 
 
 def with_matrix(change: Change, role: str = "features") -> Callable:
-    """A fault of the values of the features, or of the local features."""
+    """A fault in the values of the features or of the local features."""
 
     def plant(case: Case, rng: np.random.Generator) -> Case:
         features = getattr(case, role)
@@ -36,7 +36,7 @@ def with_matrix(change: Change, role: str = "features") -> Callable:
 
 
 def with_objects(change: Change) -> Callable:
-    """A fault of the indices of the answers."""
+    """A fault in the indices of the answers."""
 
     def plant(case: Case, rng: np.random.Generator) -> Case:
         objects = change(case.answers.objects.copy(), rng)
@@ -117,7 +117,7 @@ def _all_alternatives(objects: np.ndarray, rng: np.random.Generator) -> np.ndarr
 
 
 def _counted_from_1_first_kept(case: Case, rng: np.random.Generator) -> Case:
-    """The file counts from 1 and names the last object never, so that no index is out of range."""
+    """Count from 1 and never name the last object, so that no index is out of range."""
     objects = case.answers.objects
     n = len(case.object_ids or case.features)
     return replace(case, answers=Answers(objects[(objects < n - 1).all(axis=1)] + 1))

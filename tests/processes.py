@@ -1,4 +1,6 @@
-"""Processes and browsers that tests start, and their memory. A test that names this is nightly."""
+"""Processes and browsers that tests start, and measurements of memory; tests that use them run
+nightly.
+"""
 
 import shutil
 import subprocess
@@ -35,7 +37,7 @@ def peak_of(work):
 
 
 def numbers(code: str, *arguments) -> list[int]:
-    """The numbers that `code` prints, in a process that knows ``peak_of(work)``."""
+    """The numbers that `code` prints in a new process, in which ``peak_of(work)`` is defined."""
     if not Path("/proc/self/status").exists():
         pytest.skip("anonymous memory is read from /proc, which this system does not have")
     command = [sys.executable, "-c", WATCH + code, *map(str, arguments)]
@@ -46,7 +48,7 @@ def numbers(code: str, *arguments) -> list[int]:
 
 @pytest.fixture(scope="module")
 def browser():
-    """Chromium; tests of pages are skipped where it, or playwright, is not installed."""
+    """Chromium; tests of pages are skipped if it or playwright is not installed."""
     sync_api = pytest.importorskip("playwright.sync_api")
     names = ("chromium", "chromium-browser", "google-chrome")
     program = next((path for path in map(shutil.which, names) if path), None)

@@ -1,4 +1,4 @@
-"""A server of files on this machine that does what servers do wrong."""
+"""A file server on this machine that misbehaves as real servers do."""
 
 import contextlib
 import hashlib
@@ -9,7 +9,7 @@ PROXIES = ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY", "no_proxy", "NO
 
 
 class Site(http.server.BaseHTTPRequestHandler):
-    """Serves ``files`` of its server, each by a path; ``behaviour`` says what goes wrong."""
+    """Serves the ``files`` of its server by their paths; ``behaviour`` says what goes wrong."""
 
     def do_HEAD(self):
         self.answer(body=False)
@@ -23,7 +23,7 @@ class Site(http.server.BaseHTTPRequestHandler):
         data = self.server.files.get(self.path)
         if behaviour == 404 or data is None:
             self.send_response(404)
-            self.send_header("X-Error-Code", "RepoNotFound")  # as the hub does
+            self.send_header("X-Error-Code", "RepoNotFound")  # as the Hugging Face hub does
             self.send_header("Content-Length", "0")
             self.end_headers()
             return
@@ -47,7 +47,7 @@ class Site(http.server.BaseHTTPRequestHandler):
 
 @contextlib.contextmanager
 def site(files: dict[str, bytes], behaviour=None):
-    """A server of this process: its address and itself."""
+    """A server in this process; yields its address and the server."""
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Site) as server:
         server.daemon_threads = True
         server.files = files

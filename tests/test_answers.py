@@ -1,4 +1,4 @@
-"""Answers: conventions of a file are stated once; then they are 0-based, the chosen pair first."""
+"""Whatever the conventions of a file, answers become 0-based, with the chosen pair first."""
 
 import dataclasses
 
@@ -15,7 +15,7 @@ FIVE = st.lists(st.integers(0, 2**31 - 1), min_size=5, max_size=5, unique=True)
 
 
 def test_answers_are_0_based_with_the_odd_one_last():
-    """`odd_column` moves the odd one to the end and `base` takes 1 off, in every raw convention."""
+    """Whatever `odd_column` and `base` are, the odd object comes last and indices start at 0."""
     for odd_column in (0, 1, 2):
         for base in (0, 1):
             raw = np.empty_like(RAW)
@@ -27,7 +27,7 @@ def test_answers_are_0_based_with_the_odd_one_last():
 
 
 def test_an_order_maps_raw_indices_through_its_argsort():
-    """With a sort index the object of raw index i, counted from 0, is argsort(order)[i]."""
+    """With a sort index `order`, raw index i, counted from 0, is the object argsort(order)[i]."""
     order = np.array([3, 0, 4, 2, 1])
     position = {int(value): i for i, value in enumerate(order)}  # where the sort index holds i
     expected = [[position[int(i)] for i in row] for row in RAW]
@@ -36,7 +36,7 @@ def test_an_order_maps_raw_indices_through_its_argsort():
 
 
 def test_triplets_do_not_change_under_their_owner():
-    """Answers and weights are copies that cannot be written to, and the fields cannot be set."""
+    """Answers and weights are read-only copies, and the fields cannot be set."""
     raw = RAW.astype(np.int32)
     weights = np.array([1.0, 2.0, 0.0])
     triplets = Answers.from_array(raw, weights=weights)
@@ -54,7 +54,7 @@ def test_triplets_do_not_change_under_their_owner():
 @pytest.mark.parametrize("dtype", [np.int8, np.uint16, np.int64, np.uint64, np.float32])
 def test_any_type_of_whole_numbers_is_read(dtype):
     """Answers of any integer type, or of whole floats, become the same int32 answers."""
-    raw = np.asfortranarray((RAW + 1).astype(dtype))  # as a data frame gives them
+    raw = np.asfortranarray((RAW + 1).astype(dtype))  # the order in which a data frame gives them
     raw.flags.writeable = False
     triplets = Answers.from_array(raw, base=1)
     assert triplets.objects.dtype == np.int32
@@ -74,14 +74,14 @@ def test_any_type_of_whole_numbers_is_read(dtype):
     ],
 )
 def test_text_is_read_with_and_without_names_of_columns(tmp_path, text):
-    """Three integers on a line make an answer; a first line may name columns, in any order."""
+    """Each line of three integers is an answer; a first line may name the columns, in any order."""
     path = tmp_path / "triplets.txt"
     path.write_bytes(text.encode())
     assert Answers.load(path).objects.tolist() == RAW.tolist()
 
 
 def test_an_order_is_read_from_a_file(tmp_path):
-    """`load` with an order in a file equals `from_array` with the array."""
+    """`load` with an order from a file equals `from_array` with the order as an array."""
     order = np.array([3, 0, 4, 2, 1])
     np.savetxt(tmp_path / "triplets.txt", RAW + 1, fmt="%d")
     np.savetxt(
@@ -97,7 +97,9 @@ def test_an_order_is_read_from_a_file(tmp_path):
 
 
 def test_objects_are_those_that_answers_name():
-    """`named` is the sorted set of all indices, `total_weight` the sum of weights or the number."""
+    """`named_objects` returns the sorted set of all indices; `total_weight` is the sum of the
+    weights, or without weights the number of answers.
+    """
     triplets = Answers.from_array([[7, 2, 4], [4, 9, 2]])
     assert (triplets.named_objects().tolist(), triplets.total_weight) == ([2, 4, 7, 9], 2.0)
     assert triplets.all_weights.tolist() == [1, 1]
@@ -106,7 +108,7 @@ def test_objects_are_those_that_answers_name():
 
 
 def test_arrays_that_cannot_be_shared_are_copied():
-    """Read-only answers in Fortran order, as data frames hold them, become rows in memory."""
+    """Read-only answers in Fortran order, as data frames hold them, are copied into C order."""
     rows = np.asfortranarray(RAW.astype(np.int32))
     rows.flags.writeable = False
     objects = Answers.from_array(rows).objects
@@ -114,7 +116,9 @@ def test_arrays_that_cannot_be_shared_are_copied():
 
 
 def test_relabelling_drops_what_has_no_new_label():
-    """`relabel` maps every object, drops answers with an object at -1, and keeps other weights."""
+    """`relabel` maps every object, drops answers with an object at -1, and keeps the weights of the
+    others.
+    """
     triplets = Answers.from_array(RAW, weights=[1.0, 2.0, 3.0])
     mapped = triplets.relabel(np.array([5, -1, 0, 2, 1]))
     assert mapped.objects.tolist() == [[1, 5, 0], [0, 2, 1]]
@@ -136,7 +140,9 @@ def test_relabelling_drops_what_has_no_new_label():
     ],
 )
 def test_a_table_of_more_than_integers_is_left_to_the_import(tmp_path, text):
-    """Any table but one of our plain columns is refused with the command that converts it."""
+    """A table with anything but the known columns of integers is refused with the command that
+    converts it.
+    """
     file = tmp_path / "t.csv"
     file.write_text(text)
     with pytest.raises(DataError, match=r"t\.csv .* glocal data import .*t\.csv --out"):
@@ -144,7 +150,7 @@ def test_a_table_of_more_than_integers_is_left_to_the_import(tmp_path, text):
 
 
 def test_persons_and_times_stand_beside_the_objects(tmp_path):
-    """Columns called person and seconds are read with the answers, in any order."""
+    """Columns named person and seconds are read with the answers, in any order."""
     file = tmp_path / "t.csv"
     file.write_text("person,odd,a,b,seconds\nann,2,0,1,1.5\n7,0,3,4,2\n")
     answers = Answers.load(file)
@@ -154,7 +160,9 @@ def test_persons_and_times_stand_beside_the_objects(tmp_path):
 
 
 def test_a_header_is_held_to_what_it_says(tmp_path):
-    """An odd column stated beside a header that names it, and longer rows, are refused."""
+    """An odd column that is stated although the header names it is refused, and so are rows longer
+    than the header.
+    """
     file = tmp_path / "t.csv"
     file.write_text("a,b,odd\n0,1,2\n")
     with pytest.raises(DataError, match="odd_column"):
@@ -208,7 +216,7 @@ def test_what_is_wrong_is_said(as_a_user, array, options, noun):
 
 
 def test_lists_are_answers(as_a_user):
-    """Plain lists make the answers that arrays make, in the class itself too."""
+    """The class accepts plain lists, and stores them as arrays of the right types."""
     answers = Answers(
         [[0, 1, 2], [3, 4, 5]], [1, 2], person=["ann", "bob"], seconds=[1, 2], catch_passed=[True]
     )
@@ -222,7 +230,9 @@ def test_lists_are_answers(as_a_user):
 
 
 def test_an_index_out_of_range_gets_the_likely_reason(as_a_user):
-    """One past the end with no 0 suggests base 1, anything else another list of objects."""
+    """An index one past the end, in answers without a 0, suggests `base=1`; any other suggests a
+    list of other objects.
+    """
     for rows, hint in (
         ([[1, 2, 5]], "base=1"),
         ([[0, 2, 5]], "object_ids"),
@@ -234,7 +244,9 @@ def test_an_index_out_of_range_gets_the_likely_reason(as_a_user):
 
 
 def test_votes_are_answers_with_weights():
-    """A row with votes becomes an answer for each alternative with votes, the alternative first."""
+    """A row with votes becomes one answer for each alternative that has votes, with that
+    alternative as the choice.
+    """
     answers = Answers.from_array([[4, 0, 1], [2, 3, 5]], kind="anchor", counts=[[3, 1], [0, 2]])
     assert answers.objects.tolist() == [[4, 0, 1], [4, 1, 0], [2, 5, 3]]
     assert answers.weights.tolist() == [3, 1, 2]
@@ -245,7 +257,7 @@ def test_votes_are_answers_with_weights():
 
 @given(st.sampled_from(KINDS), st.lists(FIVE, min_size=1, max_size=20), st.randoms())
 def test_answers_survive_their_file(tmp_path_factory, kind, rows, random):
-    """Everything that is known comes back from an archive, the objects alone from ``.npy``."""
+    """Every field comes back from an archive, and the objects alone from ``.npy``."""
     folder = tmp_path_factory.mktemp("answers")
     t = len(rows)
     m = 5 if kind == "nearest-of-n" else 3
@@ -268,21 +280,23 @@ def test_answers_survive_their_file(tmp_path_factory, kind, rows, random):
 
 
 def test_a_folder_of_features_is_no_file_of_answers(tmp_path):
-    """A folder in place of the answers asks whether they were swapped with the features."""
+    """The error for a folder in place of answers asks whether it was swapped with the features."""
     with pytest.raises(FileError, match="swapped"):
         Answers.load(tmp_path)
 
 
 @pytest.mark.parametrize("name", ["a.csv", "a.txt", "a"])
 def test_answers_are_saved_in_formats_that_are_read_again(tmp_path, as_a_user, name):
-    """Another ending than .npz and .npy is refused, and nothing is written under that name."""
+    """An ending other than .npz or .npy is refused, and nothing is written."""
     with pytest.raises(ParameterError, match="to_csv"):
         Answers([[0, 1, 2]], [2.0]).save(tmp_path / name)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_kind_is_stated_once(tmp_path):
-    """A bare file has the kind that is stated; a file that says its kind refuses another."""
+    """A bare array has the kind that is stated; for a file that records its kind, another kind is
+    refused.
+    """
     np.save(tmp_path / "a.npy", RAW)
     assert Answers.load(tmp_path / "a.npy", kind="anchor").kind == "anchor"
     assert Answers.load(tmp_path / "a.npy").kind == "odd-one-out"

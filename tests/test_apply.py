@@ -1,4 +1,6 @@
-"""Features of any size go through a transform; a killed run continues with missing files."""
+"""A transform is applied to features of any size, and a killed run continues with the
+missing files.
+"""
 
 import json
 import os
@@ -30,7 +32,7 @@ def arrow():
 
 
 def write_shards(folder, arrow, counts=(30, 0, 25), dtype="f4", scale=1):
-    """Shards of `counts` rows, the last in a subfolder, with names; returns their rows."""
+    """Write shards of `counts` rows with names, the last in a subfolder, and return the rows."""
     pa, parquet = arrow
     matrices = {}
     for number, n in enumerate(counts):
@@ -60,7 +62,9 @@ def read(path, arrow):
 @pytest.mark.parametrize("dtype", ["f2", "f4", "f8", "i4", ">f4"])
 @pytest.mark.parametrize("normalize", [False, True])
 def test_a_file_holds_what_apply_gives(tmp_path, monkeypatch, dtype, normalize):
-    """Chunks have the float dtype of the input; a previous output is replaced, no file is left."""
+    """Chunks have the float dtype of the input, a previous output is replaced, and no partial file
+    stays.
+    """
     monkeypatch.setattr("glocal.transform.apply._CHUNK_BYTES", P * 4 * 70)
     np.save(tmp_path / "x.npy", (3 * X).astype(dtype))
     (tmp_path / "z.npy").write_bytes(b"old")
@@ -107,7 +111,7 @@ def test_what_is_wrong_leaves_the_previous_output(tmp_path):
 
 @pytest.mark.parametrize("dtype", ["f2", "f4", "f8", "i2"])
 def test_vectors_of_parquet_are_transformed_and_all_else_is_kept(tmp_path, arrow, dtype):
-    """Every file has `apply` of its vectors, its other columns and its metadata."""
+    """Every file has `apply` of its vectors, with its other columns and its metadata."""
     matrices = write_shards(tmp_path / "x", arrow, dtype=dtype)
     assert apply_parquet(TRANSFORM, tmp_path / "x", tmp_path / "z") == 55
     for name, matrix in matrices.items():
@@ -126,7 +130,9 @@ def test_vectors_of_parquet_are_transformed_and_all_else_is_kept(tmp_path, arrow
 
 @OTHER_SCALE
 def test_finished_files_are_kept_and_others_made_anew(tmp_path, arrow):
-    """A finished file stays, another transform or input replaces it, a foreign one is refused."""
+    """A finished file stays, another transform or input replaces it, and a foreign file
+    is refused.
+    """
     write_shards(tmp_path / "x", arrow)
     first = tmp_path / "z/part-000.parquet"
 
@@ -151,7 +157,9 @@ def test_finished_files_are_kept_and_others_made_anew(tmp_path, arrow):
 
 
 def test_one_file_becomes_one_file(tmp_path, arrow):
-    """A .parquet file becomes one; an output inside the input and an empty folder are refused."""
+    """A .parquet file becomes one file; an output inside the input and an empty folder
+    are refused.
+    """
     write_shards(tmp_path, arrow, (30, 0))
     assert apply_parquet(TRANSFORM, tmp_path / "part-000.parquet", tmp_path / "z.parquet") == 30
     with pytest.raises(ParameterError, match="input"):
@@ -162,7 +170,9 @@ def test_one_file_becomes_one_file(tmp_path, arrow):
 
 
 def test_columns_of_one_name_are_refused(tmp_path, arrow):
-    """Two columns with the name of the vectors are one sentence; others of one name are kept."""
+    """Two columns with the name of the vectors are refused in one sentence; other columns with
+    equal names stay.
+    """
     pa, parquet = arrow
     numbers = pa.array(range(9))
     vectors = pa.array(list(X[:9]), pa.list_(pa.float32()))
@@ -180,7 +190,9 @@ def test_columns_of_one_name_are_refused(tmp_path, arrow):
 
 
 def test_a_bad_file_is_named(tmp_path, arrow):
-    """A damaged file, rows of another width and rows that are not finite leave no file."""
+    """A damaged file, rows of another width and rows that are not finite are refused by name and
+    leave no file.
+    """
     pa, parquet = arrow
     write_shards(tmp_path / "x", arrow, (5, 5))
     bad = tmp_path / "x/part-000.parquet"
@@ -201,7 +213,9 @@ def test_a_bad_file_is_named(tmp_path, arrow):
 
 @pytest.mark.parametrize("link", [None, os.symlink, os.link])
 def test_an_input_is_no_output(tmp_path, run, arrow, link):
-    """A feature file, a shard and a transform are not replaced by an output, by no link either."""
+    """A feature file, a shard and a transform are never replaced by an output, even
+    through a link.
+    """
     np.save(tmp_path / "x.npy", X)
     write_shards(tmp_path / "x", arrow, (30, 20))
     TRANSFORM.save(tmp_path / "t.npz")
@@ -229,7 +243,7 @@ def test_an_input_is_no_output(tmp_path, run, arrow, link):
 
 
 def test_exchanged_arguments_are_said(tmp_path, run):
-    """Features in place of the transform are one sentence about the exchange."""
+    """Features in place of the transform are refused in one sentence about swapped arguments."""
     np.save(tmp_path / "x.npy", X)
     TRANSFORM.save(tmp_path / "t.npz")
     code, _, err = run("apply", tmp_path / "x.npy", tmp_path / "t.npz", "--out", tmp_path / "z.npy")
@@ -238,7 +252,7 @@ def test_exchanged_arguments_are_said(tmp_path, run):
 
 @pytest.mark.nightly
 def test_a_killed_run_is_taken_up_again(tmp_path, arrow):
-    """After kill -9 the same command makes only the missing files, of the same content."""
+    """After a kill, the same command makes only the missing files, with the same content."""
     write_shards(tmp_path / "x", arrow, (20_000,) * 12)
     TRANSFORM.save(tmp_path / "t.npz")
     command = [
@@ -271,7 +285,7 @@ def test_a_killed_run_is_taken_up_again(tmp_path, arrow):
 
 @pytest.mark.nightly
 def test_memory_does_not_grow_with_the_input(tmp_path):
-    """Eight times as many rows need hardly more anonymous memory."""
+    """With eight times as many rows, a run needs hardly more anonymous memory."""
     TRANSFORM.save(tmp_path / "t.npz")
     code = (
         "import resource; from glocal import Features, LinearTransform\n"
@@ -295,9 +309,9 @@ def test_memory_does_not_grow_with_the_input(tmp_path):
 
 
 def test_the_command_writes_rows_and_the_transform_of_queries(tmp_path, run, arrow):
-    """The rows that are written are what the saved transform gives, of .npy and of Parquet.
+    """The rows that are written are those that the saved transform gives, for .npy and for Parquet.
 
-    The rows of Parquet are ten times those of the fit, which is warned of.
+    The rows of Parquet are ten times those of the fit, which causes a warning.
     """
     np.save(tmp_path / "x.npy", X)
     write_shards(tmp_path / "x", arrow, scale=10)

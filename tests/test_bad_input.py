@@ -1,4 +1,6 @@
-"""Bad input to the command line: exit 1 or 2, one clear sentence, nothing written."""
+"""Bad input on the command line ends with exit code 1 or 2 and one clear sentence, and nothing is
+written.
+"""
 
 import os
 import subprocess
@@ -85,7 +87,9 @@ def folder(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(("command", "noun"), COMMANDS)
 def test_a_bad_command_is_refused_in_one_sentence(command, noun, folder, capsys):
-    """Files that cannot be used, options out of range, outputs that cannot be written."""
+    """Files that cannot be used, options out of range and outputs that cannot be written are
+    refused in one sentence.
+    """
     before = sorted(path.name for path in folder.iterdir())
     assert execute(command.split()) in (1, 2)
     streams = capsys.readouterr()
@@ -161,7 +165,9 @@ def contents(folder):
 
 @pytest.mark.parametrize("command", OVERWRITING)
 def test_no_command_writes_over_what_it_reads(command, inputs, capsys):
-    """An output that is an input, by whatever name, is exit 2 before any work; all files stay."""
+    """An output that is an input, by whatever name, is exit code 2 before any work, and all files
+    stay.
+    """
     before = contents(inputs)
     assert execute(command.split()) == 2
     (line,) = capsys.readouterr().err.splitlines()
@@ -170,7 +176,7 @@ def test_no_command_writes_over_what_it_reads(command, inputs, capsys):
 
 
 def test_an_output_beside_its_inputs_is_replaced(inputs):
-    """A folder of features may contain the output, and a file that is no input is written anew."""
+    """An output in the folder of the features, and a file that is no input, are written anew."""
     out = inputs / "set" / "aligned.npy"
     out.write_bytes(b"previous")
     assert execute(["apply", "w.npz", "set", "--out", str(out)]) == 0
@@ -191,13 +197,13 @@ def test_an_output_beside_its_inputs_is_replaced(inputs):
     ],
 )
 def test_bad_contents_are_refused_in_one_sentence(option, content, noun, folder, capsys):
-    """Features and answers that no fit can use."""
+    """Features and answers that no fit can use are refused in one sentence."""
     np.save(folder / "bad.npy", content)
     test_a_bad_command_is_refused_in_one_sentence(f"{FIT} {option} bad.npy", noun, folder, capsys)
 
 
 def test_standard_output_on_a_full_disk(folder):
-    """A table that cannot be written to standard output is one sentence."""
+    """A table that cannot be written to standard output ends in one sentence."""
     with open("/dev/full", "w") as full:
         ended = subprocess.run(
             [*processes.COMMAND_LINE, "--version"],
@@ -212,7 +218,9 @@ def test_standard_output_on_a_full_disk(folder):
 
 
 def test_a_disk_that_fills_up_while_writing(folder):
-    """A limit reached in the middle of the output leaves the previous file whole, none partial."""
+    """If the disk fills up in the middle of an output, the previous file stays whole and no partial
+    file remains.
+    """
     np.save(folder / "many.npy", np.ones((4000, 8), dtype="f4"))
     (folder / "o.npy").write_bytes(b"previous")
     limit = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000))"

@@ -1,4 +1,4 @@
-"""Centring: as part of a fit, alone, and by the images of one's own."""
+"""Centring as part of a fit, without a fit, and by the images of a user."""
 
 from dataclasses import replace
 
@@ -19,7 +19,7 @@ COLLAPSED = 1e-4
 
 @pytest.fixture(scope="module")
 def shifted(world):
-    """The small world, whose columns have means of their own."""
+    """The small world, with a different mean added to each column."""
     shift = np.random.default_rng(0).normal(0, 2, world.objects.dimensions)
     objects = Features(world.objects.matrix + shift, None, "objects")
     return FitData(objects, world.answers, Features(world.local.matrix + shift, None, "local"))
@@ -27,7 +27,7 @@ def shifted(world):
 
 @pytest.mark.parametrize("centre", [0.5, 1.0])
 def test_a_centred_fit_is_a_fit_to_centred_features(shifted, centre):
-    """One map with a bias equals the fit to features whose means were subtracted by hand."""
+    """A centred fit is one map with a bias, and equals the fit to features centred by hand."""
     X = shifted.features.matrix.astype(np.float64)
     means = X.mean(axis=0)
     by_hand = X - centre * (means - X.mean())
@@ -40,7 +40,7 @@ def test_a_centred_fit_is_a_fit_to_centred_features(shifted, centre):
 
 
 def test_local_images_are_centred_by_the_means_of_the_objects(shifted):
-    """The scalars that standardize both subtract the objects' column means from both."""
+    """Local images are centred by the column means of the objects, not by their own."""
     data = replace(shifted, centre=1.0)
     means = shifted.features.matrix.astype(np.float64).mean(axis=0)
     rows = shifted.local_features.matrix[:5].astype(np.float64)
@@ -48,7 +48,9 @@ def test_local_images_are_centred_by_the_means_of_the_objects(shifted):
 
 
 def test_the_promise_is_about_the_centred_features_and_the_record_has_both_shares(shifted):
-    """On columns with different means more centred neighbours stay than raw ones."""
+    """With a centred fit, `keep` counts neighbours of the centred features, and the record also
+    states the smaller share of raw neighbours.
+    """
     keep = fit(replace(shifted, centre=1.0), Keep(keep=0.8)).record.keep
     assert keep["centre"] == 1.0
     assert keep["expected"]["kept"] >= 0.8
@@ -57,7 +59,9 @@ def test_the_promise_is_about_the_centred_features_and_the_record_has_both_share
 
 @pytest.mark.nightly
 def test_auto_centres_where_that_helps(shifted):
-    """The columns' means say nothing of what people answer: without them agreement is higher."""
+    """If the column means tell nothing about people's answers, `auto` centres and
+    agreement rises.
+    """
     keep = fit(replace(shifted, centre="auto"), Keep(keep=0.8)).record.keep
     assert keep["centre"] > 0
     uncentred = fit(shifted, Keep(keep=0.8)).record.keep
@@ -65,8 +69,8 @@ def test_auto_centres_where_that_helps(shifted):
 
 
 def test_centring_needs_no_answers(shifted, tmp_path):
-    """It subtracts the column means, equals the baseline of that name, and is saved like any
-    transform.
+    """Centring without a fit subtracts the column means, equals the baseline `centred`, and is
+    saved like any transform.
     """
     X = shifted.features
     centring = LinearTransform.centring(X)
@@ -78,7 +82,9 @@ def test_centring_needs_no_answers(shifted, tmp_path):
 
 
 def test_recentring_moves_the_origin_to_the_mean_of_other_images(shifted):
-    """Without a weight of the old origin their mean is mapped to 0; with one it lies between."""
+    """Without weight on the old origin, the mean of other images is mapped to 0; with equal weight,
+    halfway to its old place.
+    """
     transform = fit(shifted, Arm("global", lmbda=1.0)).transform
     images = shifted.local_features.matrix.astype(np.float64) + 0.2
     mean = images.mean(axis=0, keepdims=True)
@@ -90,7 +96,9 @@ def test_recentring_moves_the_origin_to_the_mean_of_other_images(shifted):
 
 
 def test_what_cannot_be_centred_is_refused(shifted):
-    """Shares outside 0 to 1, a choice without keep, negative weights, equal rows."""
+    """Shares outside 0 to 1, `auto` without `keep`, negative weights and equal rows are refused,
+    and few images cause a warning.
+    """
     for centre in (-0.1, 1.5, float("nan")):
         with pytest.raises(ParameterError, match="centre"):
             replace(shifted, centre=centre)
@@ -107,7 +115,9 @@ def test_what_cannot_be_centred_is_refused(shifted):
 
 
 def test_the_command_centres_and_recentres(shifted, tmp_path):
-    """`apply centred` maps without a fit, and --recentre moves the origin of a transform."""
+    """`apply centred` maps features without a fit, and `--recentre` moves the origin of a
+    transform, but does not write over the images that it reads.
+    """
     X = shifted.features.matrix.astype(np.float64)
     np.save(tmp_path / "x.npy", X)
     np.save(tmp_path / "more.npy", X + 0.3)
@@ -124,7 +134,7 @@ def test_the_command_centres_and_recentres(shifted, tmp_path):
 
 
 def test_the_estimator_centres(shifted):
-    """`Aligner(centre=1)` has the bias of the fit."""
+    """`Aligner(centre=1)` has a bias, and maps the features to mean 0."""
     X = shifted.features.matrix
     aligner = Aligner("global", lmbda=1.0, centre=1.0).fit(X, shifted.answers)
     assert aligner.transform_.bias is not None

@@ -1,4 +1,4 @@
-"""What a transform changes for the objects: axes, neighbours that people confirm, answers."""
+"""The changes that a transform makes: axes, neighbours that people confirm, and answers."""
 
 from dataclasses import replace
 
@@ -14,7 +14,7 @@ from glocal.transform import reduced
 
 
 def planted(n=300, p=12, seed=0):
-    """Objects, and a map that lengthens one random direction threefold and halves another."""
+    """Objects, and a map that stretches one random direction threefold and halves another."""
     rng = np.random.default_rng(seed)
     X = rng.normal(size=(n, p))
     Q = np.linalg.qr(rng.normal(size=(p, p)))[0]
@@ -30,8 +30,8 @@ def shares(table):
 
 @pytest.mark.parametrize("n", [150, 300])
 def test_planted_directions_are_recovered(n):
-    """The lengthened direction is the first axis, the halved one the first that counts less; the
-    objects at the ends are those at the ends of the directions, for few objects and for many.
+    """The stretched direction is the first axis and the halved one the last, and the objects at the
+    ends of the axes lie at the ends of the directions, for few and for many objects.
     """
     X, Q, transform = planted(n)
     table = axes(transform, X, 2)
@@ -48,7 +48,9 @@ def test_planted_directions_are_recovered(n):
 
 
 def test_shares_are_of_all_differences_and_do_not_overlap():
-    """All axes together hold all differences before and after, and the gains fall in order."""
+    """The shares of all axes add up to 1, before and after, and the gains are in
+    descending order.
+    """
     X, _, transform = planted(40)
     table = axes(transform, X, 40)
     gains = (table["after"] - table["before"]).to_numpy()
@@ -62,7 +64,9 @@ def test_shares_are_of_all_differences_and_do_not_overlap():
     "change", ["sign", "rotation", "scale", "length of rows", "every object twice"]
 )
 def test_axes_do_not_depend_on(change):
-    """The sign, rotation and scale of the map, lengths of rows and duplicates change nothing."""
+    """The sign, rotation and scale of the map, the lengths of rows and duplicates
+    change no axis.
+    """
     X, Q, transform = planted()
     W = transform.weights.astype(np.float64)
     changed = {"sign": -W, "rotation": W @ Q, "scale": 7 * W}.get(change, W)
@@ -84,7 +88,7 @@ def test_axes_do_not_depend_on(change):
 
 @pytest.mark.filterwarnings("ignore:the columns that stand out")
 def test_the_transform_in_the_box_a_bias_a_centre_and_fewer_dimensions_have_axes():
-    """Each kind of transform has its table; features of another network are refused."""
+    """Each kind of transform has axes, and features of another network are refused."""
     rng = np.random.default_rng(0)
     raw = rng.normal(size=(80, 512)) + 3 * rng.normal(size=512)
     box = glocal.pretrained("clip-vit-b-32")
@@ -105,8 +109,8 @@ def test_the_transform_in_the_box_a_bias_a_centre_and_fewer_dimensions_have_axes
 
 
 def test_an_axis_stands_above_chance_by_the_folds():
-    """Answers that shuffling has emptied of meaning show no axis; those of the simulated people
-    show some, and the first is the same in every fold.
+    """Shuffled answers show no axis; those of the simulated people show some, and all folds share
+    the first.
     """
     world = simulated_world(n_triplets=12_000, n_local=60)
     shuffled = np.random.default_rng(1).permuted(world.answers.objects, axis=1)
@@ -125,14 +129,14 @@ def test_an_axis_stands_above_chance_by_the_folds():
 
 
 def _recorded(data):
-    """A fit whose record says how many answers it had."""
+    """A fit whose record has the number of its answers."""
     transform = Exact().solve(data, Arm("global", lmbda=0.3)).transform
     return replace(transform, meta={"fit": {"n_answers": len(data.answers)}})
 
 
 def test_an_axis_that_folds_do_not_share_is_unsure():
-    """The stability of an axis is its correlation with the fold that has it least, and a fold that
-    has quite other axes raises the level of chance above it.
+    """The stability of an axis is near 1 if all folds share it and NaN without folds, and a fold
+    with other axes raises the level of chance above it.
     """
     X, _, transform = planted()
     alike = axes(transform, X, 1, folds=[transform, transform.at_strength(0.9)])
@@ -142,7 +146,9 @@ def test_an_axis_that_folds_do_not_share_is_unsure():
 
 
 def test_an_identity_a_collapse_and_the_same_object_have_no_axes():
-    """Where nothing changes, or nothing is left, the table is empty; two objects are refused."""
+    """A transform that changes nothing, or leaves nothing, amplifies no axis; two objects and a
+    negative number of axes are refused.
+    """
     X, _, transform = planted()
     zero = replace(transform, weights=np.full((12, 12), 0, np.float32))
     for same in (transform.at_strength(0), zero):
@@ -154,7 +160,7 @@ def test_an_identity_a_collapse_and_the_same_object_have_no_axes():
 
 
 def test_support_counts_answers_that_chose_a_pair_and_those_that_could_have():
-    """Of all kinds of answers, in both directions, and by weight."""
+    """The support of a pair counts answers of all kinds, in both directions, and by weight."""
     answers = Answers.from_array([[0, 1, 2], [0, 2, 1], [1, 0, 3]])
     support = pair_support(np.array([[1, 2], [0, 3], [0, 1], [1, 2]]), answers)
     assert support[0].tolist() == [[2, 3], [1, 2]]
@@ -168,11 +174,11 @@ def test_support_counts_answers_that_chose_a_pair_and_those_that_could_have():
 
 
 def test_what_people_say_of_lost_and_gained_neighbours():
-    """Of pairs that are neighbours on one side alone, among the objects that the answers name; the
-    parts of several fits add up.
+    """Answers are counted for pairs that are neighbours only before or only after, and the counts
+    of several fits add up.
     """
     X = np.array([[1, 0], [1, 0.1], [0, 1], [0.1, 1], [-1, 0.0]])
-    Z = X[[0, 2, 1, 3, 4]]  # objects 1 and 2 change their places
+    Z = X[[0, 2, 1, 3, 4]]  # objects 1 and 2 swap places
     answers = Answers.from_array([[0, 2, 3], [0, 1, 3], [0, 2, 1]])
     once = confirmed(X, [(Z, answers)], k=1)
     assert once == {"lost": [1.0, 3.0], "gained": [2.0, 3.0]}
@@ -181,7 +187,9 @@ def test_what_people_say_of_lost_and_gained_neighbours():
 
 
 def test_flips_are_counted_by_weight_and_the_clearest_shown():
-    """An answer is right where its pair is alone the most similar; ties are not right."""
+    """Flips are counted by weight, an answer is right only if its pair alone is the most similar,
+    and the clearest answers are returned.
+    """
     X = np.eye(3)[[0, 1, 0]] + 0.1
     Z = np.eye(3)[[0, 0, 1]] + 0.1
     answers = Answers.from_array([[0, 1, 2], [0, 2, 1]], weights=[2.0, 1.0])

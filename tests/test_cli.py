@@ -1,4 +1,4 @@
-"""The command line: every command end to end, exit codes, streams."""
+"""The command line: every command from end to end, exit codes and streams."""
 
 import json
 import os
@@ -31,7 +31,7 @@ def files(tmp_path_factory):
         "\n".join(f"images/{name}.jpg" for name in world.objects.names)
     )
     np.save(folder / "triplets.npy", world.answers.objects)
-    # an id list in another order, with one object that has no features
+    # a list of ids in another order, with one object without features
     n = len(world.objects)
     order = np.random.default_rng(1).permutation(n)
     ids = [world.objects.names[i] for i in order]
@@ -57,7 +57,7 @@ def run_json(capsys, *arguments):
 
 
 def test_from_files_to_heldout_accuracy(files, tmp_path, capsys):
-    """split, fit, apply and evaluate lead from files to a higher held-out accuracy."""
+    """The commands split, fit, apply and evaluate lead from files to a higher held-out accuracy."""
     features = files / "features.npy"
     named = ("--features", features, "--object-ids", files / "ids.txt")
     counts = run_json(
@@ -91,7 +91,9 @@ def test_from_files_to_heldout_accuracy(files, tmp_path, capsys):
 
 
 def test_text_output_of_fit(files, tmp_path, capsys):
-    """Three lines: the gain on new objects, what was fitted, where it is; --verbose has all."""
+    """`fit` prints three lines (the gain on new objects, the fitted data, the file), and with
+    `--verbose` everything.
+    """
     data = ("--features", files, "--answers", files / "triplets.npy")
     default = ("fit", *data, "--out", tmp_path / "t.npz")
     fit = (*default, "--method", "global")
@@ -127,13 +129,15 @@ MESSAGES = [
 
 @pytest.mark.parametrize(("command", "message", "shown"), MESSAGES)
 def test_arguments_between_backticks_become_options(command, message, shown, capsys):
-    """An argument of the library is the option of the running command; other text is unchanged."""
+    """An argument between backticks becomes the option of the running command, and
+    other text stays.
+    """
     assert run(*command) == 0
     assert in_options(message) == (shown or message)
 
 
 def test_messages_about_files_name_no_options(tmp_path, monkeypatch, capsys):
-    """Paths and keys of files are shown as they are, and a wrong value in a file is exit 1."""
+    """Paths and keys of files are shown unchanged, and a wrong value in a file is exit code 1."""
     monkeypatch.chdir(tmp_path)
     np.savez("noans.npz", x=np.zeros(3))
     (tmp_path / "suite.toml").write_text(
@@ -158,7 +162,9 @@ def test_messages_about_files_name_no_options(tmp_path, monkeypatch, capsys):
 
 
 def test_version_and_exit_codes(files, capsys):
-    """0 is success, 1 bad content, 2 a wrong command line: unknown, missing or out of range."""
+    """The exit code is 0 for success, 1 for bad content, and 2 for an option that is unknown,
+    missing or out of range.
+    """
     features = ["fit", "--features", files]
     fit = [*features, "--answers", files / "triplets.npy"]
     nowhere = ["--out", "no/where.npz"]
@@ -202,7 +208,9 @@ main()
 
 @pytest.mark.nightly
 def test_the_command_says_what_keep_promises(files, tmp_path, capsys):
-    """This keep on standard output, one of 0.05 less and one of 0.05 more on standard error."""
+    """The scores of the requested `keep` go to standard output, those of 0.05 less and more to
+    standard error.
+    """
     data = ("--features", files / "features.npy", "--answers", files / "triplets.npy")
     assert run("fit", *data, "--keep", 0.9, "--tol", 0.01, "--out", tmp_path / "w.npz") == 0
     shown = capsys.readouterr()
@@ -213,7 +221,9 @@ def test_the_command_says_what_keep_promises(files, tmp_path, capsys):
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_an_interrupted_fit_keeps_the_previous_file(files, tmp_path, started, number):
-    """However a fit ends, the previous file stays whole, none is partial, and the next fit ends."""
+    """However a fit is stopped, the previous file stays whole, no partial file remains, and the
+    next fit ends.
+    """
     out = tmp_path / "t.npz"
     out.write_bytes(b"previous")
     fit = ("fit", "--features", files, "--triplets", files / "triplets.npy", "--out", out)
@@ -232,7 +242,7 @@ def test_an_interrupted_fit_keeps_the_previous_file(files, tmp_path, started, nu
 
 
 def test_the_package_is_run_as_a_module_and_completes():
-    """``python -m glocal`` is the command line; a shell can ask it for completions."""
+    """``python -m glocal`` is the command line, and a shell can ask it for completions."""
     version = subprocess.run(
         [sys.executable, "-m", "glocal", "--version"], capture_output=True, text=True, check=True
     )
@@ -258,7 +268,9 @@ PLUGIN = "[glocal.commands]\nother = other.cli:app\n"
 
 
 def test_a_command_of_another_package_that_fails_is_left_out(tmp_path):
-    """Whatever its package raises: one warning names it, all others run, it gives a sentence."""
+    """If the package of a command fails to load, a warning names the command, all others run, and
+    the command itself ends with an error.
+    """
     distribution = tmp_path / "other-1.0.dist-info"
     distribution.mkdir()
     (distribution / "METADATA").write_text("Metadata-Version: 2.1\nName: other\nVersion: 1.0\n")
@@ -284,14 +296,18 @@ def test_a_command_of_another_package_that_fails_is_left_out(tmp_path):
 
 
 def test_a_command_whose_package_is_missing_says_how_to_install_it(monkeypatch, capsys):
-    """``glocal collect`` without the second package is exit 1 and names that package."""
+    """Without the second package, ``glocal collect`` ends with exit code 1 and the command that
+    installs it.
+    """
     monkeypatch.setattr(app, "_UNAVAILABLE", {"collect": app._COLLECT})
     assert run("collect", "run", "images", "--out", "study") == 1
     assert "pip install ./packages/glocal-collect" in capsys.readouterr().err
 
 
 def test_ctrl_c_is_handled_almost_from_the_start():
-    """Before ``main`` runs, neither typing nor any library is loaded: a few milliseconds."""
+    """Until ``main`` runs, neither typing nor any library is loaded, so that Ctrl-C is handled
+    within milliseconds.
+    """
     code = (
         "import sys; before = set(sys.modules); sys.path.insert(0, sys.argv[1]); import glocal.cli;"
         "print(*sorted(set(sys.modules) - before))"
@@ -329,7 +345,7 @@ def test_ctrl_c_is_handled_almost_from_the_start():
 def test_a_path_that_no_system_call_takes_is_one_sentence(
     command, name, files, monkeypatch, capsys
 ):
-    """A name of 300 characters, or a link to itself, is refused in one sentence."""
+    """A name of 300 characters and a link to itself are each refused in one sentence."""
     monkeypatch.chdir(files)
     for link in ("loop", "loop.npz", "loop.html"):
         if not os.path.lexists(link):
@@ -343,7 +359,7 @@ def test_a_path_that_no_system_call_takes_is_one_sentence(
 
 
 def test_capital_endings_are_those_of_small_letters(files, tmp_path, capsys):
-    """What the check before a fit lets through is written and read: T.NPZ is an .npz file."""
+    """Endings in capital letters are written and read like small ones: T.NPZ is an .npz file."""
     data = ("--features", files / "features.npy", "--answers", files / "triplets.npy")
     assert run("fit", *data, "--method", "global", "--tol", 0.1, "--out", tmp_path / "T.NPZ") == 0
     aligned = tmp_path / "Z.NPY"
@@ -352,7 +368,9 @@ def test_capital_endings_are_those_of_small_letters(files, tmp_path, capsys):
 
 
 def test_a_network_is_not_run_on_features(files, tmp_path, capsys):
-    """--model beside a feature file is left aside, and a sentence says so."""
+    """With a feature file, `--model` is ignored with a message, and `--layer` without
+    it is refused.
+    """
     data = ("--features", files / "features.npy", "--answers", files / "triplets.npy")
     assert run("evaluate", "odd-one-out", *data, "--model", "timm:resnet18") == 0
     assert "--model is not used" in capsys.readouterr().err
@@ -361,7 +379,7 @@ def test_a_network_is_not_run_on_features(files, tmp_path, capsys):
 
 
 def test_suggestions_are_near(files, capsys):
-    """A baseline, an option or a command that does not exist brings the names that are meant."""
+    """The error for a misspelt baseline, option or command suggests the names that may be meant."""
     data = ("--features", files / "features.npy", "--answers", files / "triplets.npy")
     assert run("evaluate", "odd-one-out", *data, "--baseline", "orig") == 2
     assert "Did you mean original?" in capsys.readouterr().err
@@ -374,7 +392,7 @@ def test_suggestions_are_near(files, capsys):
 
 
 def test_flags_show_no_type_and_keep_says_what_it_does(capsys):
-    """The help of a flag has no value; the default of --keep is that of its command."""
+    """The help shows no type for a flag, and the default of `--keep`."""
     for command, default in (("fit", True), ("sweep", True), ("align", True)):
         assert run(command, "--help") == 0
         text = capsys.readouterr().out
@@ -384,14 +402,16 @@ def test_flags_show_no_type_and_keep_says_what_it_does(capsys):
 
 
 def test_sweep_is_called_like_fit(world):
-    """``glocal.sweep(...)`` is the sweep, whether its module was imported before or not."""
+    """``glocal.sweep(...)`` is the function, whether its module was imported before or not."""
     assert callable(glocal.sweep)
     with pytest.raises(ParameterError, match="select"):
         glocal.sweep(FitData(world.objects, world.answers), select="best")
 
 
 def test_options_stand_under_the_heading_of_what_they_are_about(capsys):
-    """Those of the paper's loop, of a method and of a network have headings of their own."""
+    """The help of `fit` groups the options of the paper's loop, of a method and of a network under
+    headings.
+    """
     assert run("fit", "--help") == 0
     panels = re.split(r"╭─ (.+?) ─", capsys.readouterr().out)
     text = dict(zip(panels[1::2], panels[2::2], strict=True))

@@ -1,4 +1,6 @@
-"""Every command and every option: no network where none is needed, and wrong values end well."""
+"""Every command with every option: no network is used unless it is needed, and wrong
+values end well.
+"""
 
 import random
 from pathlib import Path
@@ -16,7 +18,7 @@ LINES = command_lines.COMMANDS | command_lines.COLLECT
 
 @pytest.fixture(scope="module")
 def source(tmp_path_factory):
-    """The folder with all files that the command lines read."""
+    """A folder with all files that the command lines read."""
     folder = tmp_path_factory.mktemp("source")
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(folder)
@@ -26,7 +28,7 @@ def source(tmp_path_factory):
 
 
 def test_every_command_has_a_right_command_line():
-    """None is left out of the tests below."""
+    """Every command has a right command line, so that none is left out of the tests below."""
     assert {*command_lines.parameters()} <= {*LINES}
 
 
@@ -34,7 +36,7 @@ def test_every_command_has_a_right_command_line():
 @pytest.mark.timeout(1200)  # the demo fits and draws
 @pytest.mark.parametrize("name", LINES)
 def test_no_command_needs_a_network(name, source, tmp_path, monkeypatch, as_a_user):
-    """All commands but downloads of what is published succeed without trying a connection."""
+    """All commands except downloads succeed without trying to open a connection."""
     if name not in command_lines.parameters():
         pytest.skip("glocal-collect is not installed")
     folder = tmp_path / "copy"
@@ -43,14 +45,16 @@ def test_no_command_needs_a_network(name, source, tmp_path, monkeypatch, as_a_us
     line = LINES[name].replace(" --dry-run", "")
     with command_lines.without_network() as addresses:
         result = command_lines.run([*name.split(), *line.split()])
-    assert result.code == (name == "collect export"), result.err  # nobody has answered yet
+    assert result.code == (name == "collect export"), result.err  # export has no answers yet
     assert addresses == []
 
 
 @pytest.mark.nightly
 @pytest.mark.timeout(1200)
 def test_wrong_values_of_options_end_in_one_sentence(source, tmp_path, as_a_user):
-    """A sample of wrong values of all options: exit 0, 1 or 2, one JSON object, no traceback."""
+    """A sample of wrong values of all options ends with exit code 0, 1 or 2, at most one JSON
+    object, and no traceback.
+    """
     lines = command_lines.cases(each=5)
     failures = {}
     for words in random.Random(0).sample(lines, CASES):

@@ -1,5 +1,5 @@
-"""The demo: a suite and a sweep over a simulated world in which the local term matters, a page, and
-files to go on.
+"""The demo: a suite and a sweep on a simulated world in which the local term matters, a page, and
+files for the next steps.
 """
 
 import contextlib
@@ -34,7 +34,9 @@ MEASURES = {
 
 
 def test_the_suite_of_the_demo_reads_the_world_beside_it(tmp_path, monkeypatch):
-    """All files that suite.toml names are written, with a label for each row, before any fit."""
+    """Before any fit, the demo writes all files that suite.toml names, with a label for
+    each row.
+    """
 
     def stop(plan, *_):
         raise KeyboardInterrupt(plan)
@@ -54,9 +56,7 @@ def test_the_suite_of_the_demo_reads_the_world_beside_it(tmp_path, monkeypatch):
 
 @pytest.fixture(scope="module")
 def printed(tmp_path_factory):
-    """What the demo printed, run as a user runs it, without type checks; the folder is that of
-    `ran`.
-    """
+    """The folder and the output of the demo, run as by a user, without type checks."""
     folder, text = tmp_path_factory.mktemp("demo"), io.StringIO()
     with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(text):
         patch.setattr(config, "jaxtyping_disable", True)
@@ -78,8 +78,8 @@ def scores(ran):
 
 @pytest.mark.nightly
 def test_at_equal_agreement_glocal_keeps_what_global_destroys(scores):
-    """glocal agrees as well as global and keeps more neighbours and categories; naive loses most;
-    keep is kept.
+    """`glocal` agrees as well as `global` and keeps more neighbours and categories, `naive` keeps
+    fewest neighbours, and `keep` keeps its share.
     """
     value = {
         arm: {task: scores[arm, task, metric]["value"] for task, metric in MEASURES.items()}
@@ -100,7 +100,9 @@ def test_at_equal_agreement_glocal_keeps_what_global_destroys(scores):
 
 @pytest.mark.nightly
 def test_the_people_are_scored_on_the_same_held_out_answers(scores):
-    """By the similarities that they used; every held-out row names the fold."""
+    """The simulated people are scored on the held-out answers by the similarities that they used,
+    and each such row names the fold.
+    """
     world = demo_world()
     heldout = FitData(world.objects, world.answers).fold(0, 3)[1]
     people = scores["people", "odd-one-out", "ceiling_people"]
@@ -114,7 +116,7 @@ def test_the_people_are_scored_on_the_same_held_out_answers(scores):
 
 @pytest.mark.nightly
 def test_the_folder_is_that_of_a_suite(ran):
-    """Views and suite.toml are there, the report counts each score once, and the objects have
+    """The folder has views and suite.toml, the report counts each score once, and the objects have
     names.
     """
     assert {path.stem for path in (ran / "views/simulated").iterdir()} == set(ARMS)
@@ -128,7 +130,9 @@ def test_the_folder_is_that_of_a_suite(ran):
 
 @pytest.mark.nightly
 def test_the_table_has_a_line_for_each_arm(printed):
-    """Each cell is an interval, original keeps all neighbours, and the people have a line."""
+    """The table has a line for each arm and for the people; its cells have intervals, except the
+    neighbours that `original` keeps.
+    """
     assert "SIMULATED" in printed[1]
     lines = {
         line.split()[0]: line
@@ -141,7 +145,7 @@ def test_the_table_has_a_line_for_each_arm(printed):
 
 @pytest.mark.nightly
 def test_the_page_tells_of_the_simulated_world(ran):
-    """report.html holds title, every arm and every task, and says that the data are simulated."""
+    """The page has every arm and every task, and says that the data are simulated."""
     pytest.importorskip("altair")
     pytest.importorskip("vl_convert")
     page = (ran / "report.html").read_text(encoding="utf-8")
@@ -152,8 +156,8 @@ def test_the_page_tells_of_the_simulated_world(ran):
 
 @pytest.mark.nightly
 def test_without_the_extra_the_page_is_left_out(ran, tmp_path, capsys, as_a_user, monkeypatch):
-    """Where jinja2 is not installed one sentence says what to install; the rows stand in the
-    JSON.
+    """Without jinja2, one sentence says what to install for the page, and the rows are
+    in the JSON.
     """
     for name in ("world", "cells", "transforms", "views"):
         (tmp_path / name).symlink_to(ran / name)
@@ -174,8 +178,8 @@ def test_without_the_extra_the_page_is_left_out(ran, tmp_path, capsys, as_a_user
 
 @pytest.mark.nightly
 def test_a_sweep_of_all_methods_lies_beside_the_suite(ran):
-    """sweep/ is the folder of a finished sweep, of which glocal is chosen; it keeps most
-    neighbours, naive fewest.
+    """The folder sweep/ holds a finished sweep that chose `glocal`, which keeps most neighbours,
+    while `naive` keeps fewest.
     """
     (run,) = load_runs(ran / "sweep")
     means = run.means

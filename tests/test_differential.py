@@ -1,5 +1,6 @@
-"""Whole commands on random small problems beside `oracle`, which is loops and scipy: checks name
-what disagrees."""
+"""Whole commands on small random problems agree with `oracle`, which is made of loops and SciPy; a
+check that fails names what disagrees.
+"""
 
 import contextlib
 import io
@@ -15,7 +16,7 @@ import pytest
 
 @dataclass
 class Problem:
-    """What `oracle.objective` is about, standardized, and the files that hold it."""
+    """A standardized problem of `oracle.objective`, and the files that hold it."""
 
     X: np.ndarray
     answers: np.ndarray
@@ -32,7 +33,7 @@ class Problem:
 
 
 def run(*arguments):
-    """Exit code, the JSON object on standard output, and the message of a command."""
+    """The exit code, the JSON object on standard output, and the message of a command."""
     from glocal.cli.app import execute
 
     out = io.StringIO()
@@ -55,8 +56,9 @@ def close(values, expected, what, tolerance=1e-6):
 
 
 def features(rng, n, p, *, ties=False):
-    """(n, p): any scale, offset and precision; duplicates, constant columns and whole numbers at
-    times."""
+    """(n, p) features of any scale, offset and precision, at times with duplicates, constant
+    columns or whole numbers.
+    """
     X = rng.integers(-2, 3, size=(n, p)).astype(float) if ties else rng.normal(size=(n, p))
     X[:, : max(1, p // 3)] *= rng.choice([0.1, 1, 5])
     if p > 1 and rng.random() < 0.2:
@@ -70,13 +72,13 @@ def features(rng, n, p, *, ties=False):
         X *= 10 ** (rng.uniform(-2, 2) if dtype == np.float16 else rng.uniform(-8, 8))
         X += rng.choice([0, 0, 3]) * X.std()
     X = X.astype(dtype)
-    if not X.astype(np.float64).std():  # one constant column alone, or a single value
+    if not X.astype(np.float64).std():  # a single constant column, or a single value
         X[0, 0] += X.dtype.type(1)
     return X
 
 
 def random_answers(rng, mind, kind, t):
-    """(t, m) answers that follow the similarities of a mind, with noise."""
+    """(t, m) answers that follow the similarities of a simulated mind, with noise."""
     n = len(mind)
     rows = []
     S = mind @ mind.T * rng.choice([0, 1, 10])
@@ -113,7 +115,7 @@ def random_problem(rng, folder):
 
 
 def random_arm(rng, problem, folder):
-    """The same problem with an arm, and its options."""
+    """The same problem with a random arm, and the options of the arm."""
     method = str(rng.choice(["global", "glocal", "naive"]))
     lmbda = float(10 ** rng.uniform(-2.5, 1))
     mix = float(rng.choice([1, 1, 0.5])) if method != "naive" else 1.0
@@ -162,8 +164,9 @@ def random_transform(rng, X, path, *, identity=False):
 
 
 def fit(rng, folder):
-    """The record of a fit is that of its file; what says converged is at the optimum; λ_max refuses
-    the right λ."""
+    """The record of a fit agrees with its file, a converged fit is at the optimum, and `naive` is
+    refused from the right λ_max on.
+    """
     problem, options = random_arm(rng, random_problem(rng, folder), folder)
     options = [
         "--features",
@@ -200,8 +203,9 @@ def fit(rng, folder):
 
 
 def _jumps(problem, W):
-    """Whether a local image lies at 0 but for the rounding of the file: its cosines may be those of
-    another side."""
+    """Whether a local image lies at 0 except for the rounding of the file, so that its cosines may
+    change sign.
+    """
     if problem.local is None:
         return False
     lengths = np.linalg.norm(problem.local @ W, axis=1)
@@ -209,7 +213,9 @@ def _jumps(problem, W):
 
 
 def agreement(rng, folder):
-    """Accuracy, tie rate and loss of any features under any transform, and apply."""
+    """Accuracy, tie rate and loss of random features under a random transform are right, and so is
+    `apply`.
+    """
     problem = random_problem(rng, folder)
     ties = bool(rng.random() < 0.5)
     X = features(rng, len(problem.X), int(rng.integers(1, 7)), ties=ties)
@@ -247,7 +253,7 @@ def agreement(rng, folder):
     ("check", "seed"), [*((fit, n) for n in (0, 1, 3, 4, 5)), *((agreement, n) for n in range(3))]
 )
 def test_a_command_agrees_with_the_oracle(check, seed, tmp_path):
-    """What a command prints and writes is what plain loops and scipy find on the same files."""
+    """A command prints and writes what plain loops and SciPy compute from the same files."""
     check(np.random.default_rng(seed), tmp_path)
 
 
@@ -255,7 +261,9 @@ def test_a_command_agrees_with_the_oracle(check, seed, tmp_path):
 @pytest.mark.timeout(7200)
 @pytest.mark.parametrize("check", [fit, agreement])
 def test_many_commands_agree_with_the_oracle(check, tmp_path):
-    """So they do on other problems: with GLOCAL_TRIES=1, 150 of each."""
+    """On other random problems commands agree with the oracle too: 150 of each check if
+    GLOCAL_TRIES=1.
+    """
     for seed in range(1000, 1000 + int(float(os.environ.get("GLOCAL_TRIES", "0.05")) * 150)):
         folder = tmp_path / str(seed)
         folder.mkdir()

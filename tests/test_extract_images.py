@@ -1,4 +1,6 @@
-"""Images in, whatever they are: every file has a row with the right pixels, or a reason by name."""
+"""Whatever the images are, every file has a row with the right pixels, or is named with
+a reason.
+"""
 
 import contextlib
 import io
@@ -41,7 +43,7 @@ def noise(kind, **options):
 
 
 def with_orientation(value):
-    """Left half red, right half blue, and how a camera was held."""
+    """A picture, red on the left and blue on the right, with the EXIF orientation of a camera."""
     image = flat(size=(32, 32))
     exif = Image.Exif()
     image.paste(Image.new("RGB", (16, 32), BLUE), (16, 0))
@@ -50,7 +52,7 @@ def with_orientation(value):
 
 
 def png_header(width, height):
-    """A PNG that promises a picture nobody has memory for."""
+    """A PNG that claims a size for which nobody has memory."""
     header = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
     parts = (header, b"IDAT" + zlib.compress(b""), b"IEND")
     chunks = (
@@ -73,7 +75,7 @@ def animated(kind, **options):
 
 
 GRAY = (128, 128, 128)
-GOOD = {  # what the file is, and what all or each of its four quarters show
+GOOD = {  # a file, and the colour of the whole or of each quarter
     "gray.png": (encoded(flat("L", 128), "PNG"), GRAY),
     "bit.png": (encoded(flat("1", 1), "PNG"), WHITE),
     "palette.png": (palette(), RED),
@@ -100,7 +102,7 @@ GOOD = {  # what the file is, and what all or each of its four quarters show
     "müde katze (1).png": (encoded(flat(), "PNG"), RED),
     "deep/er/still.ppm": (encoded(flat(), "PPM"), RED),
 }
-BAD = {  # what the file is, and a word of the reason
+BAD = {  # a file, and a word of the reason
     "empty.png": (b"", "empty"),
     "text.jpg": (b"this is no picture", "not an image"),
     "cut.jpg": (noise("JPEG")[:1500], "damaged"),
@@ -122,8 +124,9 @@ def four_pixels(image):
 
 @pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
 def test_every_odd_and_damaged_file_is_accounted_for(tmp_path):
-    """Each file is a row with the pixels that a person would see, or is missing by name with its
-    reason."""
+    """Each file becomes a row with the pixels that a person sees, or is named as missing with a
+    reason.
+    """
     folder = tmp_path / "images"
     for name, (data, _) in {**GOOD, **BAD}.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
@@ -148,8 +151,9 @@ def test_every_odd_and_damaged_file_is_accounted_for(tmp_path):
 
 
 def test_decoding_equals_pillows_own_conversion(tmp_path):
-    """A plain photograph decodes to exactly what Pillow's convert gives; a smaller scale to a
-    smaller picture."""
+    """A plain photograph decodes to exactly what Pillow's convert gives, and to a smaller picture
+    at a smaller scale.
+    """
     (tmp_path / "a.jpg").write_bytes(noise("JPEG", quality=80))
     expected = Image.open(tmp_path / "a.jpg").convert("RGB")
     assert np.array_equal(np.asarray(decode_image(tmp_path / "a.jpg")), np.asarray(expected))
@@ -158,8 +162,9 @@ def test_decoding_equals_pillows_own_conversion(tmp_path):
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
 def test_a_pipe_among_images_is_missing_by_name(tmp_path):
-    """A named pipe, and a folder that is called like an image, have no row; nothing waits for a
-    writer."""
+    """A named pipe and a folder that is named like an image have no row, and nothing waits for a
+    writer.
+    """
     (tmp_path / "a.png").write_bytes(encoded(flat(), "PNG"))
     (tmp_path / "b.png").mkdir()
     os.mkfifo(tmp_path / "c.png")
@@ -191,7 +196,9 @@ def few(tmp_path):
 
 
 def test_a_folder_a_pattern_and_a_list_name_the_same_images(few):
-    """Tree and pattern are in natural order, a list keeps its own; links are followed once."""
+    """A tree and a pattern are read in natural order and a list in its own, and links are followed
+    once.
+    """
     tree = open_images(few)
     assert list(tree.names) == ["a9.png", "a10.png", "sub/b.jpg"]
     assert [tree.read(i).getpixel((0, 0)) for i in range(3)] == [GREEN, RED, BLUE]
@@ -214,8 +221,7 @@ def test_a_folder_a_pattern_and_a_list_name_the_same_images(few):
 
 
 def test_the_hash_of_images_sees_names_sizes_and_times(few):
-    """A file that is changed, renamed or touched makes other images; the same files are the same
-    images."""
+    """The hash changes if a file is changed, renamed or touched, and else stays the same."""
     seen = {open_images(few).sha256() for _ in range(2)}
     (few / "a9.png").write_bytes((few / "a9.png").read_bytes() + b" ")
     seen.add(open_images(few).sha256())
@@ -236,8 +242,9 @@ def test_the_hash_of_images_sees_names_sizes_and_times(few):
     ],
 )
 def test_what_is_not_a_source_of_images_is_refused(tmp_path, make):
-    """Missing and empty folders, other files, lists that are not text, and names that are not a
-    line of text."""
+    """Missing and empty folders, other files, lists that are not text, and names with line breaks
+    are refused.
+    """
     with pytest.raises(FileError, match="image") as caught:
         open_images(make(tmp_path))
     assert "\n" not in str(caught.value)

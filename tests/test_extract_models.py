@@ -1,5 +1,6 @@
-"""Networks, their layers, pooling and weights: tiny ones, and nightly those of the libraries with
-random weights."""
+"""Networks, their layers, pooling and weights, on tiny networks, and nightly on those of the
+libraries with random weights.
+"""
 
 import functools
 import hashlib
@@ -43,8 +44,9 @@ def small():
 
 
 def test_several_layers_come_from_one_pass():
-    """Three layers are read while a module runs once, and equal a run by hand, before what
-    overwrites them in place."""
+    """Three layers are read in one pass and equal a run by hand, before a later layer overwrites
+    them in place.
+    """
     model = small()
     calls = []
     model.module.register_forward_hook(lambda *_: calls.append(1))
@@ -64,15 +66,16 @@ def user_network(network):
 
 
 def test_penultimate_of_a_module_goes_into_its_last_linear_layer():
-    """Whatever follows that layer, a softmax or a dropout; a module without one has no such
-    layer."""
+    """The penultimate layer is the input of the last linear layer, whatever follows; a module
+    without a linear layer has none.
+    """
     head = nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2), nn.Dropout(), nn.Softmax(1))
     assert user_network(head).named == {"penultimate": Layer("2", "input")}
     assert user_network(nn.Sequential(nn.Flatten(), nn.Softmax(1))).named == {}
 
 
 def run(model, *layers):
-    """A batch of one image, and what the layers give in evaluation mode."""
+    """A batch of one image, and the outputs of the layers in evaluation mode."""
     pixels = np.random.default_rng(0).integers(0, 256, (200, 240, 3), dtype=np.uint8)
     batch = model.preprocess(Image.fromarray(pixels))[None]
     return batch, read_layers(model.on("cpu", "float32"), batch, resolve(model, layers))
@@ -96,15 +99,17 @@ def run(model, *layers):
     ],
 )
 def test_what_cannot_be_read_or_run_is_refused(make, error, message):
-    """Results without one row an image, layers that run twice or are not there, pairs that are
-    none, no such device."""
+    """Results without one row for each image, layers that are missing or run twice, wrong pairs and
+    unknown devices are refused.
+    """
     with pytest.raises(error, match=message):
         make()
 
 
 def test_pooling_is_what_its_name_says():
-    """cls, mean and flatten of tokens and maps against plain indexing; prefix tokens are no
-    patches."""
+    """The poolings cls, mean and flatten of tokens and maps equal plain indexing, and prefix tokens
+    are not patches.
+    """
     tokens = torch.rand(2, 5, 3)
     maps = torch.rand(2, 3, 4, 5)
     for activations, expected in (
@@ -123,8 +128,9 @@ def test_pooling_is_what_its_name_says():
 
 
 def test_a_hash_of_weights_sees_every_value_and_type():
-    """Changing one value, or the type of all, changes the hash; loading the same weights does
-    not."""
+    """The hash changes with one value, or with the type of all values, and not if the same weights
+    are loaded.
+    """
     module, copy = (nn.Sequential(nn.Linear(3, 3), nn.BatchNorm1d(3)) for _ in range(2))
     before = weights_sha256(module)
     copy.load_state_dict(module.state_dict())
@@ -136,8 +142,9 @@ def test_a_hash_of_weights_sees_every_value_and_type():
 
 
 def test_a_callable_is_known_by_its_weights_file(tmp_path):
-    """The hash of the file goes into the identity; a file that is not there is refused, not hashed
-    as nothing."""
+    """The identity of a callable has the hash of its weights file, and a missing file
+    is refused.
+    """
     network = functools.partial(torch.sum)
     network.weights_file = tmp_path / "w.bin"
     with pytest.raises(FileError, match="does not exist"):
@@ -149,8 +156,9 @@ def test_a_callable_is_known_by_its_weights_file(tmp_path):
 
 @pytest.mark.parametrize("kind", ["plain", "wrapped", "safetensors"])
 def test_weights_come_from_a_file(tmp_path, kind):
-    """A state dict, one inside a checkpoint of data-parallel training, and safetensors give its
-    very weights."""
+    """A state dict, one inside a checkpoint of data-parallel training, and safetensors are loaded
+    exactly.
+    """
     state = Small().state_dict()
     module = Small()
     file = tmp_path / f"w.{kind}"
@@ -164,7 +172,7 @@ def test_weights_come_from_a_file(tmp_path, kind):
 
 
 def test_a_weights_file_that_does_not_fit_is_refused(tmp_path):
-    """Missing, damaged, pickled, foreign, and of no tensors at all."""
+    """A weights file that is missing, damaged, pickled, foreign, or without tensors is refused."""
     (tmp_path / "damaged.pth").write_bytes(b"PK\x03\x04 no")
     torch.save({"a": object()}, tmp_path / "pickled.pth")
     torch.save({"weight": torch.zeros(3, 3)}, tmp_path / "other.pth")
@@ -186,7 +194,7 @@ def test_a_weights_file_that_does_not_fit_is_refused(tmp_path):
     ],
 )
 def test_names_of_thingsvision_and_the_paper_are_understood(text, meant):
-    """Each name that is written there means one model of one library."""
+    """Each name as thingsvision or the paper writes it stands for one model of one library."""
     assert str(ModelName.parse(text)) == meant
 
 
@@ -208,7 +216,7 @@ OF_LIBRARIES = (
     "text", [*NAMES, *(pytest.param(x, marks=pytest.mark.nightly) for x in OF_LIBRARIES.split())]
 )
 def test_a_name_that_means_nothing_is_refused(text):
-    """Each wrong name is one sentence."""
+    """Each wrong name is refused in one sentence."""
     with pytest.raises(ParameterError, match=r"model|weights") as caught:
         load_model(text)
     assert "\n" not in str(caught.value)
@@ -220,8 +228,9 @@ def test_a_name_that_means_nothing_is_refused(text):
 @pytest.mark.nightly
 @pytest.mark.parametrize("name", ["vit", "vit3", "convnext", "efficientnet", "resnet", "mambaout"])
 def test_the_penultimate_layer_of_timm_is_its_pooled_head_input(name):
-    """penultimate equals forward_head(pre_logits=True), logits the network's output; the
-    preprocessing is timm's."""
+    """`penultimate` equals forward_head(pre_logits=True), `logits` the output of the network, and
+    the preprocessing is timm's.
+    """
     data = pytest.importorskip("timm.data")
     model = load_model(f"timm:test_{name}:none")
     batch, activations = run(model, "penultimate", "logits")
@@ -239,8 +248,9 @@ def test_the_penultimate_layer_of_timm_is_its_pooled_head_input(name):
 
 @pytest.mark.nightly
 def test_the_penultimate_layer_of_torchvision_is_that_of_the_paper():
-    """avgpool of a ResNet, classifier.3 of a VGG; without weights the images are prepared as for
-    the default ones."""
+    """`penultimate` is avgpool of a ResNet and classifier.3 of a VGG; without weights, images are
+    prepared as for the default weights.
+    """
     models = pytest.importorskip("torchvision.models")
     model = load_model("torchvision:resnet18:none")
     batch, activations = run(model, "penultimate", "avgpool", "logits")
@@ -256,7 +266,7 @@ def test_the_penultimate_layer_of_torchvision_is_that_of_the_paper():
 
 @pytest.mark.nightly
 def test_the_penultimate_layer_of_clip_is_visual(tmp_path):
-    """visual equals encode_image: projected features that are not scaled to length 1."""
+    """`visual` equals encode_image: projected features that are not scaled to length 1."""
     open_clip = pytest.importorskip("open_clip")
     vision = {"image_size": 32, "layers": 2, "width": 64, "patch_size": 16}
     text = {"context_length": 16, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 1}
@@ -274,7 +284,9 @@ def test_the_penultimate_layer_of_clip_is_visual(tmp_path):
 
 @pytest.mark.nightly
 def test_every_mapped_name_exists_in_its_library():
-    """The names that thingsvision's are mapped to are known, weights included."""
+    """The names to which thingsvision's names are mapped exist in their libraries, and so do their
+    weights.
+    """
     timm = pytest.importorskip("timm")
     open_clip = pytest.importorskip("open_clip")
     assert all(timm.is_model_pretrained(name) for name in _TO_TIMM.values())
@@ -292,8 +304,9 @@ def test_every_mapped_name_exists_in_its_library():
 
 @pytest.mark.nightly
 def test_dinov2_of_thingsvision_sees_224_pixels(monkeypatch):
-    """The mapped name keeps the input size of thingsvision, not timm's 518; penultimate is the
-    class token."""
+    """The mapped name has thingsvision's input size and not timm's 518, and `penultimate` is the
+    class token.
+    """
     timm = pytest.importorskip("timm")
     build = timm.create_model
     monkeypatch.setattr(
@@ -316,7 +329,7 @@ def test_dinov2_of_thingsvision_sees_224_pixels(monkeypatch):
     ],
 )
 def test_a_hub_that_cannot_be_reached_gives_the_way_out(monkeypatch, model, function):
-    """Weights that cannot be downloaded give one sentence that names a file as the way out."""
+    """The error for weights that cannot be downloaded names a weights file as the way out."""
 
     def offline(*_, **__):
         try:

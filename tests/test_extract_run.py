@@ -1,5 +1,6 @@
-"""The run: rows in order, the same to the byte whatever happened on the way, and nothing claimed
-that is not there."""
+"""A run writes the rows in order, identical to the byte whatever happens on the way, and claims
+nothing that is not there.
+"""
 
 import importlib.util
 import json
@@ -62,7 +63,7 @@ BAD = (7, 8, 40)
 
 @pytest.fixture
 def toy(tmp_path_factory, monkeypatch):
-    """A module of the user's own on the path, here and in processes that are started from here."""
+    """A module of the user on the path, for this process and for those that it starts."""
     folder = tmp_path_factory.mktemp("modules")
     (folder / "toy_for_extract.py").write_text(TOY)
     source = str(Path(sys.modules["glocal"].__file__).parents[1])
@@ -89,12 +90,12 @@ def photos(tmp_path_factory):
 
 @pytest.fixture
 def small_chunks(monkeypatch):
-    """Eight images a chunk."""
+    """Set the size of a chunk to eight images."""
     monkeypatch.setattr(extract_run, "_CHUNK_IMAGES", 8)
 
 
 def files_of(folder):
-    """Every file below a folder with its bytes."""
+    """Every file below a folder, with its bytes."""
     return {
         str(path.relative_to(folder)): path.read_bytes()
         for path in sorted(folder.rglob("*"))
@@ -103,8 +104,9 @@ def files_of(folder):
 
 
 def test_rows_equal_a_plain_loop_in_natural_order(toy, photos, tmp_path, small_chunks):
-    """58 rows are those of a loop over the files; three files are missing by name; half precision
-    is close to it."""
+    """The 58 rows are those of a loop over the files, three files are missing by name, and half
+    precision is close.
+    """
     result = Extractor(toy, batch_size=4).extract(photos, tmp_path / "out")
     import toy_for_extract
 
@@ -134,8 +136,7 @@ def test_rows_equal_a_plain_loop_in_natural_order(toy, photos, tmp_path, small_c
 
 
 def test_a_row_does_not_depend_on_the_images_beside_it(toy, photos, tmp_path):
-    """With other images in the same batches, the rows of the images that stayed are equal to the
-    byte."""
+    """If some images of the batches change, the rows of the others stay equal to the byte."""
     few = tmp_path / "few"
     few.mkdir()
     for number in range(61):
@@ -150,8 +151,9 @@ def test_a_row_does_not_depend_on_the_images_beside_it(toy, photos, tmp_path):
 
 
 def test_chunks_and_parts_change_no_byte(toy, photos, tmp_path, monkeypatch):
-    """In one chunk, or in small ones by two processes: the same files; features appear with the
-    last part."""
+    """One chunk, and small chunks by two processes, give the same files; features appear with the
+    last part.
+    """
     Extractor(toy, batch_size=8).extract(photos, tmp_path / "whole")
     monkeypatch.setattr(extract_run, "_CHUNK_IMAGES", 8)
     seen = []
@@ -173,8 +175,9 @@ def test_chunks_and_parts_change_no_byte(toy, photos, tmp_path, monkeypatch):
 def test_another_extraction_into_the_same_folder_is_refused(
     toy, photos, tmp_path, small_chunks, finished
 ):
-    """Another model, layer, precision, batch size or set of images is refused by name, and nothing
-    is changed."""
+    """Another model, layer, precision, batch size or set of images is refused by name, and changes
+    nothing.
+    """
     out = tmp_path / "out"
     part = (1, 1 if finished else 2)
     Extractor(toy, batch_size=8).extract(photos, out, part=part)
@@ -200,8 +203,9 @@ def test_another_extraction_into_the_same_folder_is_refused(
 def test_a_finished_extraction_is_left_as_it_is_and_versions_are_not_mixed(
     toy, photos, tmp_path, small_chunks, monkeypatch
 ):
-    """The same command runs the network on nothing; an unfinished folder of another version is
-    refused."""
+    """Repeating a finished command does not run the network, and an unfinished folder of another
+    version is refused.
+    """
     extract = lambda **options: Extractor(toy, batch_size=8).extract(
         photos, tmp_path / "out", **options
     )
@@ -214,7 +218,7 @@ def test_a_finished_extraction_is_left_as_it_is_and_versions_are_not_mixed(
     import toy_for_extract
 
     toy_for_extract.RUNS.clear()
-    (tmp_path / "out" / ".extract").mkdir()  # as a process leaves it that dies while it cleans up
+    (tmp_path / "out" / ".extract").mkdir()  # left by a process that dies while it cleans up
     monkeypatch.setattr(extract_run, "__version__", "0")
     assert extract() == finished
     assert toy_for_extract.RUNS == []
@@ -231,8 +235,9 @@ Extractor(sys.argv[1], batch_size=2, workers=1).extract(sys.argv[2], sys.argv[3]
 
 @pytest.mark.nightly
 def test_kills_leave_what_an_undisturbed_run_leaves(toy, photos, tmp_path):
-    """kill -9 three times while chunks are being written; every file equals an undisturbed run to
-    the byte."""
+    """After three kills while chunks are written, every file equals that of an undisturbed run to
+    the byte.
+    """
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-c", DRIVER, toy, photos]
     subprocess.run([*command, tmp_path / "whole"], env=environment, check=True)
@@ -254,8 +259,9 @@ def test_kills_leave_what_an_undisturbed_run_leaves(toy, photos, tmp_path):
 
 @pytest.mark.parametrize("name", ["features.npy", "file_names.txt", "record.json"])
 def test_a_death_while_joining_is_mended(toy, photos, tmp_path, monkeypatch, name):
-    """Dying before a matrix, its names or the record leaves what the next run completes to the
-    byte."""
+    """If a process dies before it writes a matrix, its names or the record, the next run completes
+    them to the byte.
+    """
     extract = lambda out: Extractor(toy, ["conv", "output"], batch_size=8).extract(photos, out)
     extract(tmp_path / "whole")
     move = os.replace  # the last step of every file that is written
@@ -278,8 +284,9 @@ def test_a_death_while_joining_is_mended(toy, photos, tmp_path, monkeypatch, nam
 
 
 def test_two_extractions_into_one_folder_end_alike(toy, photos, tmp_path, small_chunks):
-    """A process that meets the features of another one, which has removed the chunks, takes
-    them."""
+    """A process that finds the finished features of another, which has removed the
+    chunks, takes them.
+    """
     Extractor(toy, batch_size=8).extract(photos, tmp_path / "whole")
     for out, finish_after in ((tmp_path / "early", 8), (tmp_path / "late", 61)):
         finished = []
@@ -295,14 +302,14 @@ def test_two_extractions_into_one_folder_end_alike(toy, photos, tmp_path, small_
 
 
 def test_a_folder_that_cannot_be_written_is_an_error(toy, photos, tmp_path, small_chunks):
-    """Chunks that vanish without a finished extraction are no sign of another process."""
+    """If chunks vanish and there is no finished extraction, the run ends with an error."""
     remove = lambda number, total: shutil.rmtree(tmp_path / "out", ignore_errors=True)
     with pytest.raises(FileError):
         Extractor(toy, batch_size=8).extract(photos, tmp_path / "out", progress=remove)
 
 
 def numbered(count, size=(1, 1)):
-    """Images from memory, whose value is their number."""
+    """Images in memory, whose value is their number."""
     pixels = lambda number: np.full((*size, 3), number, np.uint8)
     return Source([f"{number}.png" for number in range(count)], pixels, "memory")
 
@@ -319,8 +326,9 @@ def not_eights(image):
 
 
 def test_every_batch_has_the_same_size(tmp_path, small_chunks):
-    """The last batch, and one with missing inputs, is filled up; a batch without any input is not
-    run."""
+    """The last batch, and one with missing inputs, is filled up; a batch without inputs
+    is not run.
+    """
     sizes = []
 
     def network(batch):
@@ -338,8 +346,9 @@ def test_every_batch_has_the_same_size(tmp_path, small_chunks):
 
 
 def test_errors_of_the_run_are_one_sentence(tmp_path):
-    """Preprocessing that never works, tensors of several shapes, no tensor, NaN, and no readable
-    image at all."""
+    """Preprocessing that always fails, tensors of several shapes, results that are no tensors, NaN,
+    and no readable image are errors of one sentence.
+    """
     same = lambda batch: batch
     (tmp_path / "a.png").write_bytes(b"broken")
     for number, (pair, source, word) in enumerate((
@@ -358,8 +367,9 @@ def test_errors_of_the_run_are_one_sentence(tmp_path):
 
 
 def test_extract_writes_features_and_one_json_object(run, toy, photos, tmp_path):
-    """Standard output is one JSON object though the factory prints; an unreadable image is named
-    and exits 1."""
+    """Standard output is one JSON object although the factory prints; an unreadable image is named
+    and the exit code is 1.
+    """
     options = ("--model", toy, "--layer", "conv", "--layer", "output", "--json", "--out")
     code, out, err = run("extract", f"{photos}/[0-6].png", *options, tmp_path / "f")
     output = json.loads(out)
@@ -383,7 +393,7 @@ def test_extract_writes_features_and_one_json_object(run, toy, photos, tmp_path)
 
 
 def test_layers_are_listed_without_images(run, toy):
-    """--list-layers prints the modules with their types, and what the other names stand for."""
+    """`--list-layers` prints the modules with their types, and what the other names stand for."""
     output = json.loads(run("extract", "--model", toy, "--list-layers", "--json")[1])
     assert output["named"] == {"penultimate": "input of out", "default": "output"}
     assert output["layers"] == [
@@ -393,7 +403,9 @@ def test_layers_are_listed_without_images(run, toy):
 
 
 def test_apply_takes_images_and_keeps_what_it_extracts(run, toy, photos, tmp_path):
-    """The result equals apply of extracted features; the network runs once for the same images."""
+    """`apply` of images equals `apply` of extracted features, and the network runs once for the
+    same images.
+    """
     import toy_for_extract
 
     weights = np.random.default_rng(0).standard_normal((6, 6)).astype(np.float32)
@@ -427,8 +439,9 @@ def test_apply_takes_images_and_keeps_what_it_extracts(run, toy, photos, tmp_pat
 def test_real_weights_give_the_reference_features(
     run, data_dir, tmp_path, monkeypatch, factory, network, package
 ):
-    """Features of the photographs by networks that carry their weights equal the reference to 1e-3
-    of their norm."""
+    """Networks whose weights come in a package give the reference features of photographs to 1e-3
+    of their norm.
+    """
     if importlib.util.find_spec(package) is None:
         pytest.skip(f"{package} is not installed")
     monkeypatch.syspath_prepend(Path(__file__).parents[1] / "examples")

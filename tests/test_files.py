@@ -1,4 +1,4 @@
-"""Whole files only: what is read is checked, what is written appears whole or not at all."""
+"""What is read is checked, and what is written appears whole or not at all."""
 
 import errno
 import hashlib
@@ -25,7 +25,7 @@ from glocal.files import (
 
 
 def one_sentence(error) -> bool:
-    """An error that a user can read: a single line that names what to do."""
+    """Assert that an error is a single line that says what to do."""
     return "\n" not in str(error) and len(str(error)) < 500 and str(error).endswith(".")
 
 
@@ -33,7 +33,9 @@ def one_sentence(error) -> bool:
     "error", [ValueError("bad"), KeyboardInterrupt(), OSError(errno.ENOSPC, "disk full")]
 )
 def test_an_exception_leaves_the_previous_file(tmp_path, error):
-    """Whatever interrupts the writing, the previous file stays whole, and none is partial."""
+    """Whatever interrupts the writing, the previous file stays whole, and no partial
+    file remains.
+    """
     path = tmp_path / "out.bin"
     path.write_bytes(b"old")
     expected = FileError if isinstance(error, OSError) else type(error)
@@ -45,7 +47,7 @@ def test_an_exception_leaves_the_previous_file(tmp_path, error):
 
 
 def test_a_killed_writer_leaves_the_previous_file(tmp_path):
-    """A process that dies in the middle leaves the previous file whole."""
+    """If a process dies while it writes, the previous file stays whole."""
     path = tmp_path / "out.bin"
     path.write_bytes(b"old")
     if not (child := os.fork()):
@@ -58,7 +60,9 @@ def test_a_killed_writer_leaves_the_previous_file(tmp_path):
 
 
 def test_what_is_written_replaces_the_file_whole(tmp_path):
-    """Until the block ends a reader meets the previous file; each writer has a partial file."""
+    """Until the block ends, a reader finds the previous file; each writer has its own
+    partial file.
+    """
     path = tmp_path / "out.bin"
     path.write_bytes(b"old")
     with atomic_write(path) as first:
@@ -73,7 +77,7 @@ def test_what_is_written_replaces_the_file_whole(tmp_path):
 
 
 def test_a_link_is_followed(tmp_path):
-    """A link stays a link: what it leads to is replaced."""
+    """A link stays a link, and the file to which it leads is replaced."""
     (tmp_path / "other").write_bytes(b"old")
     (tmp_path / "link").symlink_to("other")
     with atomic_write(tmp_path / "link") as stream:
@@ -84,7 +88,9 @@ def test_a_link_is_followed(tmp_path):
 
 @pytest.mark.parametrize("target", ["missing/out.bin", "file/out.bin", "folder"])
 def test_a_place_that_cannot_be_written_is_said(tmp_path, target):
-    """A missing folder, a file as folder, a folder as file: refused before and while writing."""
+    """A missing folder, a file as a folder and a folder as a file are refused, before and while
+    writing.
+    """
     (tmp_path / "file").write_bytes(b"x")
     (tmp_path / "folder").mkdir()
     before = sorted(os.listdir(tmp_path))
@@ -98,7 +104,7 @@ def test_a_place_that_cannot_be_written_is_said(tmp_path, target):
 
 
 def test_a_writable_target_is_checked_and_left_untouched(tmp_path):
-    """The check creates nothing, refuses another ending, and lets devices have any name."""
+    """The check creates nothing, refuses other endings, and allows devices of any name."""
     path = tmp_path / "out.NPZ"
     assert writable_target(path, endings=(".npz",)) == path
     assert os.listdir(tmp_path) == []
@@ -114,7 +120,7 @@ def test_a_writable_target_is_checked_and_left_untouched(tmp_path):
     )
 )
 def test_any_plain_array_is_read_back(tmp_path_factory, array):
-    """Whatever numpy.save or write_npz wrote is read with its shape, dtype and values."""
+    """Any array that numpy.save or write_npz wrote is read with its shape, dtype and values."""
     path = tmp_path_factory.mktemp("npy") / "array.npy"
     np.save(path, array)
     write_npz(path.with_suffix(".npz"), {"x": array, "none": None})
@@ -129,7 +135,7 @@ def test_any_plain_array_is_read_back(tmp_path_factory, array):
 
 
 def header(shape: str, descr: str = "<f4") -> bytes:
-    """A .npy file that claims a shape and holds nothing."""
+    """A .npy file that claims a shape and holds no data."""
     text = f"{{'descr': '{descr}', 'fortran_order': False, 'shape': {shape}, }}".ljust(117) + "\n"
     return b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text.encode()
 
@@ -151,7 +157,9 @@ def header(shape: str, descr: str = "<f4") -> bytes:
     ],
 )
 def test_a_file_that_is_no_array_is_one_sentence(tmp_path, damage, noun):
-    """Missing, empty, foreign, cut, impossible, pickled: a sentence with role and path."""
+    """A file that is missing, empty, foreign, cut off, impossible or pickled is refused in a
+    sentence with its role and path.
+    """
     path = tmp_path / "features.npy"
     damage(path)
     with pytest.raises(FileError, match=noun) as caught:
@@ -161,7 +169,7 @@ def test_a_file_that_is_no_array_is_one_sentence(tmp_path, damage, noun):
 
 
 def test_an_archive_is_no_larger_in_memory_than_its_file_allows(tmp_path, monkeypatch):
-    """An .npz is refused that inflates to over 256 MB (here 1) and 100 times its size."""
+    """An .npz that inflates to over 256 MB (here 1) and 100 times its size is refused."""
     monkeypatch.setattr(files, "_MAX_INFLATED_BYTES", 1 << 20)
     path = tmp_path / "bomb.npz"
     write_npz(path, {"x": np.zeros(1 << 20, np.float32), "y": np.zeros(9), "z": np.zeros(3)})
@@ -174,7 +182,9 @@ def test_an_archive_is_no_larger_in_memory_than_its_file_allows(tmp_path, monkey
 
 
 def test_lines_are_stripped_and_trailing_empty_ones_dropped(tmp_path):
-    """Lines have no surrounding blanks, byte-order mark or empty end; U+2028 ends no line."""
+    """Lines lose surrounding blanks, the byte-order mark and empty lines at the end; U+2028 ends no
+    line.
+    """
     path = tmp_path / "names.txt"
     path.write_bytes("\ufeff a.jpg \r\n\r\nb é\u2028c.jpg\n\n\n".encode())
     assert read_lines(path, what="names") == ("a.jpg", "", "b é\u2028c.jpg")
@@ -193,7 +203,9 @@ def test_lines_are_stripped_and_trailing_empty_ones_dropped(tmp_path):
     ],
 )
 def test_a_text_that_is_no_object_is_one_sentence(tmp_path, name, content, noun):
-    """Another encoding, cut, nested without end, or no object: one sentence with what to do."""
+    """A text in another encoding, cut off, nested without end, or not an object is refused in one
+    sentence that says what to do.
+    """
     (tmp_path / name).write_bytes(content)
     with pytest.raises(FileError, match=noun) as caught:
         read_object(tmp_path / name, what="record", fix="Write it again.")
@@ -201,7 +213,7 @@ def test_a_text_that_is_no_object_is_one_sentence(tmp_path, name, content, noun)
 
 
 def test_an_object_may_begin_with_a_byte_order_mark(tmp_path):
-    """TOML and JSON as some editors save them are read like any other."""
+    """TOML and JSON with a byte-order mark, as some editors save them, are read like any other."""
     (tmp_path / "a.toml").write_bytes(b"\xef\xbb\xbfx = 1\n")
     (tmp_path / "a.json").write_bytes(b'\xef\xbb\xbf{"x": 1}')
     for name in ("a.toml", "a.json"):
@@ -209,7 +221,7 @@ def test_an_object_may_begin_with_a_byte_order_mark(tmp_path):
 
 
 def test_a_hash_is_of_dtype_shape_and_content():
-    """Equal arrays hash alike however they lie in memory; others do not."""
+    """Equal arrays have the same hash, however they lie in memory, and other arrays another."""
     array = np.arange(12, dtype=np.float32).reshape(3, 4)
     digest = array_sha256(array)
     assert (

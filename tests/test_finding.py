@@ -1,4 +1,4 @@
-"""The sentences at the head of a report are computed from its record, and are true of it."""
+"""The sentences at the head of a report are computed from its record, and agree with it."""
 
 import json
 import re
@@ -50,7 +50,7 @@ def task(before, after, p, *, arm="glocal"):
 
 
 def sweep_run(scores, *, kept=0.91, loss=0.9, heldout="objects", **more):
-    """A finished sweep of one setting beside the original features."""
+    """A finished sweep of one setting and the original features."""
     means = pd.DataFrame(
         {
             "method": ["original", "glocal"],
@@ -92,13 +92,15 @@ def view(arm, *, collapsed):
 
 
 def of(run):
-    """The two sentences of a run of one network."""
+    """The finding and the details of a run of one network."""
     (finding,) = findings(run)
     return finding.sentence, finding.details
 
 
 def test_a_gain_says_from_where_to_where_of_what_and_what_to_do():
-    """Answers, objects, people, ceiling, interval, neighbours, and the command to use it."""
+    """A gain is reported with its answers, objects, people, ceiling, interval and neighbours, and
+    with the command to use the transform.
+    """
     people = Score("odd-one-out", "ceiling_majority", 0.672, transform="people")
     rows = [*odd_one_out(0.45, 0.56, 0.08, 0.14), people]
     sentence, details = of(sweep_run(rows, network="clip / visual"))
@@ -112,7 +114,9 @@ def test_a_gain_says_from_where_to_where_of_what_and_what_to_do():
 
 
 def test_no_gain_is_called_none():
-    """An interval that contains 0 is no rise, and the advice is to ask more people."""
+    """If the interval of the change contains 0, no rise is reported, and the advice is to collect
+    more answers.
+    """
     sentence, details = of(sweep_run(odd_one_out(0.45, 0.455, -0.01, 0.02)))
     assert "cannot be told from" in sentence
     assert "up from" not in sentence
@@ -120,14 +124,18 @@ def test_no_gain_is_called_none():
 
 
 def test_a_loss_is_called_one():
-    """Agreement that certainly falls is not recommended."""
+    """If agreement certainly falls, the finding says so, and the advice is not to use the
+    transform.
+    """
     sentence, details = of(sweep_run(odd_one_out(0.45, 0.40, -0.07, -0.03)))
     assert "down from 45.0 %" in sentence
     assert "Do not use it." in details
 
 
 def test_a_collapse_is_the_finding():
-    """Whatever its scores, a map to one point is said first."""
+    """If the transform maps all objects to one point, the finding is the collapse, whatever the
+    scores.
+    """
     views = {"clip": {"original": view("original", collapsed=False)}}
     views["clip"]["chosen"] = view("chosen", collapsed=True)
     sentence, details = of(sweep_run(odd_one_out(0.45, 0.333, -0.2, -0.1), views=views))
@@ -136,7 +144,9 @@ def test_a_collapse_is_the_finding():
 
 
 def test_an_overfit_is_named_with_its_remedy():
-    """A held-out loss above that of the features alone forbids the use."""
+    """If the held-out loss is above that of the features alone, the details call the transform
+    overfitted and name the remedy.
+    """
     sentence, details = of(sweep_run(odd_one_out(0.45, 0.56, 0.08, 0.14), loss=1.4))
     assert "up from" in sentence
     assert "overfitted" in details
@@ -144,7 +154,9 @@ def test_an_overfit_is_named_with_its_remedy():
 
 
 def test_a_task_that_got_worse_is_named_with_its_loss():
-    """It is excepted from the advice; another that did not is counted."""
+    """A task that got worse is named with its loss and excepted from the advice; a task that did
+    not is counted.
+    """
     rows = odd_one_out(0.45, 0.56, 0.08, 0.14, arm="glocal", split="fold 0 of 3")
     worse = of(suite_run([*rows, *task(0.6, 0.5, 0.001)]))
     assert "It got worse on cifar by 0.100." in worse[1]
@@ -155,14 +167,16 @@ def test_a_task_that_got_worse_is_named_with_its_loss():
 
 
 def test_simulated_people_are_called_so():
-    """The first thing that is said about the data."""
+    """The details of simulated data begin with a sentence that says so, and no others have it."""
     run = sweep_run(odd_one_out(0.45, 0.56, 0.08, 0.14), is_simulated=True)
     assert of(run)[1].startswith("These are simulated data")
     assert "simulated" not in of(sweep_run(odd_one_out(0.45, 0.56, 0.08, 0.14)))[1]
 
 
 def test_questions_that_were_held_out_are_about_the_same_objects():
-    """A small study does not claim new objects, and says that its answers are few."""
+    """If questions were held out, the finding says that they are about the same objects, and the
+    details that the answers are few.
+    """
     rows = odd_one_out(0.45, 0.56, 0.02, 0.2, n=90)
     sentence, details = of(sweep_run(rows, heldout="questions"))
     assert "about the same objects" in sentence
@@ -170,7 +184,9 @@ def test_questions_that_were_held_out_are_about_the_same_objects():
 
 
 def test_an_unfinished_sweep_has_no_finding_yet():
-    """Nothing was chosen, and the command that continues is named."""
+    """The finding of an unfinished sweep counts its points, and the details name the command that
+    continues it.
+    """
     run = sweep_run([])
     unfinished = Run("sweep", run.rows, points=run.points)
     sentence, details = of(unfinished)
@@ -179,7 +195,7 @@ def test_an_unfinished_sweep_has_no_finding_yet():
 
 
 def test_scores_without_agreement_say_which_task_is_better():
-    """No agreement is made up: tasks are compared, or counted where nothing is compared."""
+    """Without agreement, the finding compares tasks, or counts them if nothing was compared."""
     assert "worse on cifar" in of(suite_run(task(0.6, 0.5, 0.001)))[0]
     assert "better on cifar" in of(suite_run(task(0.5, 0.6, 0.001)))[0]
     alone = of(suite_run([Score("cifar", "accuracy_ncm", 0.5)]))[0]
@@ -188,15 +204,15 @@ def test_scores_without_agreement_say_which_task_is_better():
 
 
 def test_of_several_arms_the_one_that_keeps_neighbours_is_shown():
-    """Naive agrees more, but loses neighbours; the page is about the best that keeps .9, or, where
-    none does, about the one that keeps most.
+    """The featured arm is the one with the best agreement among those that keep .9 of the
+    neighbours, or the one that keeps most if none does, although `naive` agrees more.
     """
     assert _shown((("naive", 0.6, 0.3), ("glocal", 0.56, 0.92), ("weak", 0.5, 0.99))) == "glocal"
     assert _shown((("naive", 0.6, 0.3), ("glocal", 0.56, 0.82), ("weak", 0.5, 0.88))) == "weak"
 
 
 def _shown(arms):
-    """The arm that a page of these arms, with agreement and neighbours kept, is about."""
+    """The featured arm among arms with these agreements and neighbours kept."""
     rows = []
     for arm, agreement, kept in arms:
         rows += odd_one_out(0.45, agreement, arm=arm)
@@ -211,7 +227,7 @@ def _shown(arms):
 
 @pytest.fixture
 def small():
-    """Thirty named objects, a transform of them, and the answers that it agrees with."""
+    """Thirty named objects, a transform of them, and answers that agree with the transform."""
     rng = np.random.default_rng(0)
     X = rng.normal(size=(30, 5))
     W = np.diag([4.0, 1, 1, 1, 1]).astype(np.float32)
@@ -225,7 +241,9 @@ def small():
 
 
 def test_a_transform_says_whether_it_was_fitted_to_the_answers(small):
-    """Its record tells: fitted, not fitted, or unknown."""
+    """The finding says whether the transform was fitted to the answers, or not, or claims neither,
+    according to the record.
+    """
     features, answers, transform = small
     records = {
         "fitted to": {"fitted": sketch(features, answers)},
@@ -242,7 +260,9 @@ def test_a_transform_says_whether_it_was_fitted_to_the_answers(small):
 
 
 def test_a_transform_with_scores_on_held_out_answers_is_judged_by_them(small):
-    """The hold-out in the record of a fit comes before agreement with the answers at hand."""
+    """The hold-out in the record of a fit takes precedence over agreement with the answers at
+    hand.
+    """
     features, answers, transform = small
     heldout = {
         "original_accuracy_cosine": 0.41,
@@ -266,7 +286,9 @@ def test_a_transform_with_scores_on_held_out_answers_is_judged_by_them(small):
 
 
 def test_a_transform_without_answers_has_axes_and_neighbours_and_no_vega(small, tmp_path):
-    """Its page has neither charts nor the library that draws them, nor a claim of agreement."""
+    """The page of a transform without answers has axes and neighbours, but neither charts, nor the
+    library that draws them, nor a claim of agreement.
+    """
     features, _, transform = small
     transform.save(tmp_path / "t.npz")
     (run,) = load_runs([tmp_path / "t.npz"], features)
@@ -286,7 +308,9 @@ def test_a_transform_without_answers_has_axes_and_neighbours_and_no_vega(small, 
 
 
 def test_axes_are_drawn_as_svg_without_the_library_that_draws_charts(small, tmp_path, monkeypatch):
-    """Only PNG and PDF need it: they are refused with its name."""
+    """Without vl-convert, axes are drawn as SVG, and a PDF is refused with the name of the
+    library.
+    """
     features, _, transform = small
     monkeypatch.setitem(sys.modules, "vl_convert", None)
     save_axes_figure(axes(transform, features), "Axes", tmp_path / "axes.svg")
@@ -296,8 +320,8 @@ def test_axes_are_drawn_as_svg_without_the_library_that_draws_charts(small, tmp_
 
 
 def test_files_of_scores_and_folders_of_transforms_are_read(small, tmp_path):
-    """A file of evaluate --out is a section; a pushed folder is its transform; features without a
-    transform, and a transform without features, are refused.
+    """A file of scores is a section, and a pushed folder is a transform; features without a
+    transform, a transform without features, and an empty folder are refused.
     """
     features, _, transform = small
     transform.save_pretrained(tmp_path / "pushed")
@@ -310,13 +334,13 @@ def test_files_of_scores_and_folders_of_transforms_are_read(small, tmp_path):
     with pytest.raises(ParameterError, match="transform"):
         load_runs([tmp_path / "scores.jsonl"], features)
     (tmp_path / "none").mkdir()
-    with pytest.raises(FileError, match="no run"):
+    with pytest.raises(FileError, match="run folder"):
         load_runs([tmp_path / "none"])
 
 
 def test_the_command_prints_the_finding_and_draws_the_axes(small, tmp_path, run):
-    """`--json` has findings and axes; `--figures` has these as SVG, PDF and PNG; answers without
-    features are refused before any work.
+    """`--json` has the findings and the axes, and `--figures` draws the axes as SVG, PDF and PNG;
+    answers without features are refused.
     """
     features, answers, transform = small
     (tmp_path / "x").mkdir()

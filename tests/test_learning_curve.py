@@ -1,4 +1,4 @@
-"""Whether more answers would help: held-out agreement against their number."""
+"""The learning curve: agreement with held-out answers against the number of fitted answers."""
 
 import json
 
@@ -22,9 +22,8 @@ def features():
 
 
 def test_each_answer_is_held_out_once_from_fits_that_never_saw_its_question(features, monkeypatch):
-    """All answers are held out once; no fit sees an answer to a question that it is scored on.
-
-    Its parts are nested, and fewer than 60 answers are refused.
+    """Each answer is held out once, from fits to nested parts that have no answer to its question;
+    fewer than 60 answers are refused.
     """
     answers = simulated_answers(2 * features.matrix[:, :2].astype(np.float64), 300, seed=1)
     fitted = []
@@ -46,8 +45,8 @@ def test_each_answer_is_held_out_once_from_fits_that_never_saw_its_question(feat
 
 
 def test_the_curve_rises_where_there_is_something_to_learn(features, monkeypatch):
-    """With people who see two of eight dimensions, more answers agree more, and far more than
-    chance.
+    """If people judge by two of eight dimensions, more answers raise agreement, to far
+    above chance.
     """
     monkeypatch.setattr(curves, "LAMBDAS", (1.6, 0.1))
     answers = simulated_answers(3 * features.matrix[:, :2].astype(np.float64), 320, seed=1)
@@ -60,8 +59,8 @@ def test_the_curve_rises_where_there_is_something_to_learn(features, monkeypatch
 
 
 def test_lambda_of_a_fold_is_chosen_on_the_others(features, monkeypatch):
-    """A fold has the credit of the fit whose loss is least on the other folds, each part of the
-    curve alike.
+    """The credit of a fold is that of the fit with the least loss on the other folds,
+    for each size.
     """
     rng = np.random.default_rng(0)
     fits = [rng.normal(size=(len(features), 3)) for _ in curves.LAMBDAS]
@@ -74,12 +73,12 @@ def test_lambda_of_a_fold_is_chosen_on_the_others(features, monkeypatch):
     best = [np.delete(losses, fold, axis=0).sum(axis=0).argmin() for fold in range(4)]
     expected = pooled_agreement(scores, best)
     with_heldout_loss = pooled_agreement(scores, (losses.sum(axis=0) + losses).argmin(axis=1))
-    assert expected != pytest.approx(with_heldout_loss)  # the test can tell them apart
+    assert expected != pytest.approx(with_heldout_loss)  # so that the test can fail
     assert [score.value for score in curve[:4]] == pytest.approx([expected] * 4)
 
 
 def pooled_agreement(scores, choices):
-    """The mean credit of the fit of each fold that these choices name."""
+    """The mean credit over folds, with the fit of each fold that `choices` names."""
     chosen = [row[choice] for row, choice in zip(scores, choices, strict=True)]
     return np.concatenate([score.units.values for score in chosen]).mean()
 

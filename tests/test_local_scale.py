@@ -1,4 +1,4 @@
-"""Local images of any number: read from the disk, and only as many blocks as the fit needs."""
+"""Any number of local images: they are read from disk, and only as many blocks as a fit needs."""
 
 from dataclasses import replace
 
@@ -15,14 +15,14 @@ from glocal.files import array_sha256
 
 
 def write(folder, matrix):
-    """Write a matrix as features that are mapped."""
+    """Write a matrix as features that are memory-mapped."""
     np.save(folder / "features.npy", matrix)
     return folder / "features.npy"
 
 
 @pytest.fixture(scope="module")
 def large_world():
-    """A simulated world with 1200 local images: 40 blocks of 30."""
+    """A simulated world with 1200 local images, which make 40 blocks of 30."""
     return simulated_world(
         n_superordinate=6,
         n_category=8,
@@ -35,8 +35,9 @@ def large_world():
 
 
 def test_the_first_16_blocks_of_a_mapped_file_are_used_and_checked(tmp_path, large_world):
-    """They are bitwise those of a matrix standardized whole; what is hashed, and checked for NaN,
-    are their rows."""
+    """The first 16 blocks of a mapped file equal those of a matrix in memory bit by bit, and only
+    their rows are hashed and checked for NaN.
+    """
     block_rows = local_blocks(1200, 30, 42)
     X = large_world.local.matrix.copy()
     X[block_rows[16][3]] = np.nan
@@ -54,7 +55,7 @@ def test_the_first_16_blocks_of_a_mapped_file_are_used_and_checked(tmp_path, lar
     record = fit(data, Arm("glocal")).record
     assert (record.n_local_blocks, record.n_local) == (16, 480)
     with pytest.raises(DataError, match=f"row {block_rows[16][3]}, column 0"):
-        # neighbours may be counted among images that are in no block
+        # images in no block may still be candidates for neighbours
         data.evaluation_rows(block_rows[16])
     X[block_rows[15][3]] = np.nan
     with pytest.raises(DataError, match=f"row {block_rows[15][3]}, column 0"):
@@ -77,12 +78,12 @@ for path in sys.argv[1:]:
 
 @pytest.mark.nightly
 def test_memory_does_not_grow_with_the_local_images(tmp_path):
-    """Eight times as many local images need hardly more anonymous memory."""
+    """With eight times as many local images, a fit needs hardly more anonymous memory."""
     peaks = []
     for rows in (16_384, 131_072):
         (tmp_path / str(rows)).mkdir()
         X = np.random.default_rng(0).integers(0, 4, (rows, 256))  # 16 MB and 128 MB in float32
         path = write(tmp_path / str(rows), X.astype(np.float32))
-        # twice: the first fit loads libraries too
+        # twice: the first fit also loads libraries
         peaks.append(processes.numbers(CODE, path, path))
     assert peaks[1][1] < peaks[0][1] + 40, peaks

@@ -1,5 +1,6 @@
-"""The penalty between `naive` and `global`: its convexity, its optima, and every way to ask for
-it."""
+"""The penalty between `naive` and `global`: its convexity, its optima, and every way to
+request it.
+"""
 
 import math
 
@@ -51,8 +52,9 @@ def solved(lmbda, mix, loss=LOSS, start=None, tol=1e-12):
 
 @pytest.mark.parametrize("mix", MIXES)
 def test_no_rotation_is_cheaper_than_the_symmetric_form(mix):
-    """Among all WQ with the same M = W Wᵀ the penalty is smallest at M^½, where it is tr M - mix
-    (tr M^½)² / p."""
+    """Among all WQ with the same M = W Wᵀ, the penalty is smallest at M^½, where it is tr M - mix
+    (tr M^½)² / p.
+    """
     W = normal(P, P)
     M = W @ W.T
     best = penalty(root(M), mix)[0]
@@ -64,8 +66,9 @@ def test_no_rotation_is_cheaper_than_the_symmetric_form(mix):
 
 @pytest.mark.parametrize("mix", [*MIXES, 1.0])
 def test_the_penalty_is_convex_in_m(mix):
-    """Between any two positive semidefinite M, some of low rank, the penalty lies on or below the
-    chord."""
+    """Between any two positive semidefinite M, also of low rank, the penalty lies on or below the
+    chord.
+    """
     for seed in range(30):
         A = normal(P, 1 + seed % P, seed=seed)
         B = normal(P, P, seed=100 + seed)
@@ -98,8 +101,9 @@ def test_a_direction_without_data_sits_where_the_paper_says(share, mix):
 
 @pytest.mark.parametrize("mix", MIXES)
 def test_the_optimum_is_one_by_a_rigorous_bound_too(mix):
-    """f - f* ≤ ⟨H, M⟩ + max(0, -λ_min(H)) f / (λ (1 - mix)) with H = ∂f/∂M, since R ≥ (1 - mix) tr
-    M: nearly 0."""
+    """The bound f - f* ≤ ⟨H, M⟩ + max(0, -λ_min(H)) f / (λ (1 - mix)) with H = ∂f/∂M, which holds
+    since R ≥ (1 - mix) tr M, is nearly 0 at the optimum.
+    """
     lmbda = 0.05
     result = solved(lmbda, mix, tol=1e-13)
     w, axes = np.linalg.eigh(result.W)
@@ -115,8 +119,9 @@ def test_the_optimum_is_one_by_a_rigorous_bound_too(mix):
 
 @pytest.mark.parametrize("mix", MIXES)
 def test_lambda_max_parts_optima_from_zero(mix):
-    """Just below λ_max the optimum is below log 3; from λ_max on no W is; and it lies between
-    naive's and its bound."""
+    """Just below λ_max the optimum is below log 3, and from λ_max on no W is; λ_max lies between
+    that of `naive` and its bound.
+    """
     largest = lambda_max(LOSS, mix)
     assert lambda_max(LOSS) < largest < lambda_max(LOSS) / (1 - mix)
     assert solved(0.95 * largest, mix).evaluation.value < math.log(3)
@@ -139,8 +144,9 @@ def kept(fit):
 
 
 def test_a_fit_lies_between_naive_and_global():
-    """Less mix, less of the neighbours and a smaller W; the record has the mix and, below 1,
-    λ_max."""
+    """With less mix, fewer neighbours stay and W is smaller, and the record has the mix and, below
+    1, λ_max.
+    """
     naive = fit_arm(WORLD.objects, WORLD.answers, method="naive", lmbda=0.1)
     between = fitted(0.8)
     shrunk = fitted(1.0)
@@ -156,14 +162,15 @@ def test_a_fit_lies_between_naive_and_global():
 
 @pytest.mark.parametrize("local", [None, WORLD.local], ids=["global", "glocal"])
 def test_a_lambda_whose_optimum_is_0_is_refused(local):
-    """From λ_max on the fit is refused; for glocal from (1 - alpha) λ_max, since no cosine depends
-    on the scale."""
+    """A fit with λ ≥ λ_max is refused, and a `glocal` fit with λ ≥ (1 - α) λ_max, since no cosine
+    depends on the scale.
+    """
     largest = fitted(0.8).record.lambda_max
     share = 1.0 if local is None else 0.7
     options = {"mix": 0.8} | ({} if local is None else {"local_features": local, "alpha": 0.3})
     with pytest.raises(TrivialOptimumError, match="is W = 0, which maps every image to one point"):
         fit_arm(WORLD.objects, WORLD.answers, lmbda=1.01 * share * largest, **options)
-    # nearer to λ_max the local term still draws W toward 0 along the identity
+    # closer to λ_max, the local term still pulls W toward 0 along the identity
     below = 0.9 if local is None else 0.2
     result = fit_arm(WORLD.objects, WORLD.answers, lmbda=below * share * largest, **options)
     assert result.record.parts["global"] < math.log(3) - 1e-4

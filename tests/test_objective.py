@@ -1,4 +1,4 @@
-"""Each term against explicit loops and finite differences, and what leaves it unchanged."""
+"""Each term of the objective against explicit loops and finite differences, and its invariances."""
 
 import math
 from concurrent.futures import ThreadPoolExecutor
@@ -39,8 +39,7 @@ every_kind = pytest.mark.parametrize("kind", WIDTH)
 
 @pytest.fixture
 def loss_by(monkeypatch):
-    """A loss by one of the three passes over the answers, whatever the numbers of objects and
-    answers."""
+    """A loss that uses one of the three passes over the answers, whatever the sizes are."""
 
     def make(
         one_pass, X, objects=ANSWERS, weights=None, kind="odd-one-out", threads=1, workers=None
@@ -68,7 +67,7 @@ def loop_local_loss(W, tau):
 
 
 def assert_gradient(function, W):
-    """The gradient equals central differences of the value."""
+    """Assert that the gradient equals central differences of the value."""
     dW = function(W)[1]
     step = 1e-5
     for index in np.ndindex(*W.shape):
@@ -87,13 +86,14 @@ def assert_gradient(function, W):
 def test_the_loss_is_that_of_loops_and_its_gradient_that_of_differences(
     loss_by, one_pass, kind, weighted
 ):
-    """L_global is the weighted mean of -log softmax at people's pair, of every kind and by every
-    pass."""
+    """L_global is the weighted mean of -log softmax at people's pair, for every kind
+    and every pass.
+    """
     objects = random_answers(kind)
     weights = WEIGHTS if weighted else None
     loss = loss_by(one_pass, X, objects, weights, kind, threads=3)
     expected = oracle.global_loss(X @ W, objects, WEIGHTS if weighted else np.ones(T), kind)
-    for _ in range(2):  # the second call finds the gradients of the first in its buffers
+    for _ in range(2):  # the second call starts with the gradients of the first in its buffers
         assert loss(W)[0] == pytest.approx(expected, rel=1e-12)
     assert_gradient(loss, W)
     assert_gradient(loss, normal(P, 2, seed=5))  # any number of columns, as `naive` needs
@@ -103,8 +103,9 @@ def test_the_loss_is_that_of_loops_and_its_gradient_that_of_differences(
 @every_pass
 @pytest.mark.parametrize(("n", "t"), [(300, 1), (1100, 9000)])
 def test_float32_is_float64_to_its_accuracy(loss_by, one_pass, kind, n, t):
-    """Value and gradient in float32 stay float32 and equal float64's, over chunks, blocks and
-    threads."""
+    """Value and gradient of float32 features are float32, and equal those of float64 over chunks,
+    blocks and threads.
+    """
     X = normal(n, P, seed=6)
     objects = random_answers(kind, n, t, seed=7)
     weights = np.random.default_rng(8).uniform(0.1, 3, t)
@@ -121,8 +122,9 @@ def test_float32_is_float64_to_its_accuracy(loss_by, one_pass, kind, n, t):
 @every_kind
 @every_pass
 def test_slopes_and_scales_are_derivatives(loss_by, one_pass, kind):
-    """∂L/∂M is the slope along M + s vvᵀ and half of ∂L/∂W at W; the derivatives along the scale
-    are differences."""
+    """∂L/∂M is the slope along M + s vvᵀ and half of ∂L/∂W at W, and the derivatives along the
+    scale equal differences.
+    """
     loss = loss_by(one_pass, X, random_answers(kind), WEIGHTS, kind)
     (sums, dM) = loss.derivatives(W)
     v = normal(P, 1, seed=12)
@@ -145,8 +147,9 @@ def test_slopes_and_scales_are_derivatives(loss_by, one_pass, kind):
 
 @every_pass
 def test_two_threads_on_one_loss_have_the_numbers_of_one(loss_by, one_pass):
-    """A loss keeps nothing of an evaluation: two threads that take every step at once get their own
-    values and gradients, to the last digit."""
+    """A loss keeps no state of an evaluation: two threads that evaluate it at once get their own
+    values and gradients, to the last digit.
+    """
     together = Barrier(2, timeout=60)
 
     class InStep(Workers):
@@ -170,8 +173,9 @@ def test_two_threads_on_one_loss_have_the_numbers_of_one(loss_by, one_pass):
 
 
 def test_an_integer_weight_equals_copies_and_a_soft_answer_the_cross_entropy():
-    """Value and gradient under integer weights are those of copies; probabilities give the
-    cross-entropy with them."""
+    """Integer weights give the value and gradient of copies, and probabilities as weights give the
+    cross-entropy.
+    """
     copied = numpy_loss(X, np.repeat(ANSWERS, WEIGHTS.astype(int), axis=0))(W)
     np.testing.assert_allclose(numpy_loss(X, ANSWERS, WEIGHTS)(W)[1], copied[1], atol=1e-13)
     Z = X @ W
@@ -185,8 +189,9 @@ def test_an_integer_weight_equals_copies_and_a_soft_answer_the_cross_entropy():
 
 
 def test_what_leaves_the_losses_unchanged():
-    """Relabelled objects, an exchanged pair, another order of answers, a rotated W or rotated axes
-    change no loss."""
+    """Relabelled objects, a swapped pair, another order of answers, a rotated W and rotated axes do
+    not change the losses.
+    """
     loss = numpy_loss(X, ANSWERS, WEIGHTS)
     local = LocalLoss(BLOCKS, 0.3)
     order = np.random.default_rng(0).permutation(N)
@@ -209,8 +214,9 @@ def test_what_leaves_the_losses_unchanged():
 @every_pass
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_losses_of_any_size_have_their_digits(loss_by, one_pass, dtype):
-    """The loss of a clear answer, 2 e^-gap, has as many digits as others; similarities of 1e4 do
-    not overflow."""
+    """The loss of a clear answer, 2 e^-gap, has full relative accuracy, and similarities of 1e4 do
+    not overflow.
+    """
     clear_answer = np.array([[0, 1, 2]], dtype=np.int32)
     for gap in (*range(30), 60.0, 87.0):
         # S_01 = gap, the others 0
@@ -223,7 +229,7 @@ def test_losses_of_any_size_have_their_digits(loss_by, one_pass, dtype):
     value, dW = loss_by(one_pass, rows, np.array([[0, 1, 2], [0, 2, 1]], dtype=np.int32))(
         np.eye(2, dtype=dtype)
     )
-    assert value == pytest.approx(1e4, rel=1e-6)  # the first answer costs 0, the second 2e4
+    assert value == pytest.approx(1e4, rel=1e-6)  # the losses are 0 and 2e4
     assert np.isfinite(dW).all()
 
 
@@ -231,8 +237,9 @@ def test_losses_of_any_size_have_their_digits(loss_by, one_pass, dtype):
 @every_pass
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_equal_similarities_cost_the_logarithm_of_their_number(loss_by, one_pass, kind, dtype):
-    """At W = 0 each of k candidate pairs has the probability 1/k: the loss is log k, to its
-    digits."""
+    """At W = 0, each of k candidate pairs has the probability 1/k, so that the loss is log k to
+    full accuracy.
+    """
     k = {"odd-one-out": 3, "anchor": 2, "nearest-of-n": 5}[kind]
     loss = loss_by(one_pass, X.astype(dtype), random_answers(kind), kind=kind)
     value = loss(np.zeros((P, P), dtype=dtype))[0]
@@ -240,14 +247,15 @@ def test_equal_similarities_cost_the_logarithm_of_their_number(loss_by, one_pass
 
 
 def test_a_step_far_too_long_is_infinite_not_nan():
-    """Where even the squared length of an object overflows, the value is infinite, which the solver
-    understands."""
+    """If even the squared length of an object overflows, the value is infinite, which the solver
+    can handle.
+    """
     objective = Objective(numpy_loss(X.astype(np.float32)), None, 0.0, 0.1, 1.0)
     assert objective(1e25 * np.eye(P, dtype=np.float32)).value == math.inf
 
 
 def test_the_loss_is_convex_in_m():
-    """Along a line between two positive semidefinite M the loss lies below its chord."""
+    """Along a line between two positive semidefinite M, the loss lies on or below its chord."""
     loss = numpy_loss(X)
     ends = [normal(P, P, seed=s) for s in (20, 21)]
     for t in (0.2, 0.5, 0.8):
@@ -261,8 +269,9 @@ def test_the_loss_is_convex_in_m():
 @pytest.mark.parametrize("threads", [1, 2, 5])
 @pytest.mark.parametrize("tau", [0.02, 0.25, 30.0])
 def test_the_local_loss_is_that_of_loops_and_its_gradient_that_of_differences(tau, threads):
-    """L_local is the mean over images, in blocks of unequal sizes, of the cross-entropy of the two
-    softmaxes."""
+    """L_local is the mean over images, in blocks of unequal sizes, of the cross-entropy between
+    both softmaxes.
+    """
     loss = LocalLoss(BLOCKS, tau, workers=Workers(threads))
     assert loss(W)[0] == pytest.approx(loop_local_loss(W, tau), rel=1e-11)
     assert_gradient(loss, W)
@@ -270,7 +279,7 @@ def test_the_local_loss_is_that_of_loops_and_its_gradient_that_of_differences(ta
 
 @pytest.mark.parametrize("tau", [0.02, 0.25])
 def test_the_local_loss_in_float32_is_that_of_float64(tau):
-    """Value and gradient in float32 agree with float64 to float32 accuracy."""
+    """Value and gradient in float32 agree with those in float64 to float32 accuracy."""
     value, dW = LocalLoss([block.astype(np.float32) for block in BLOCKS], tau)(W.astype(np.float32))
     exact = LocalLoss(BLOCKS, tau)(W)
     assert (value, dW.dtype) == (pytest.approx(exact[0], rel=1e-5), np.float32)
@@ -279,8 +288,9 @@ def test_the_local_loss_in_float32_is_that_of_float64(tau):
 
 @pytest.mark.parametrize("tau", [0.05, 0.5])
 def test_a_scaled_identity_is_the_optimum_of_the_local_loss(tau):
-    """At cI, for any c, the value is the mean entropy of the teacher and the gradient 0; elsewhere
-    it is above."""
+    """At cI, for any c, the value is the mean entropy of the teacher and the gradient is 0;
+    elsewhere the value is larger.
+    """
     loss = LocalLoss(BLOCKS, tau)
     expected = loop_local_loss(np.eye(P), tau)
     for scale in (0.01, 1.0, -3.0):
@@ -291,8 +301,9 @@ def test_a_scaled_identity_is_the_optimum_of_the_local_loss(tau):
 
 
 def test_the_local_loss_depends_on_directions_and_blocks_alone():
-    """W and the images may be scaled and images reordered inside a block; over blocks it is a mean
-    by images."""
+    """The scale of W and of images and the order of images in a block do not matter, and the value
+    over blocks is a mean over images.
+    """
     expected = LocalLoss(BLOCKS, 0.2)(W)[0]
     for scale in (1e-10, 1e3):
         assert LocalLoss(BLOCKS, 0.2)(scale * W)[0] == pytest.approx(expected, rel=1e-11)
@@ -304,11 +315,13 @@ def test_the_local_loss_depends_on_directions_and_blocks_alone():
         expected, rel=1e-12
     )
     in_one_block = LocalLoss([np.concatenate(BLOCKS)], 0.2)(W)[0]
-    assert abs(in_one_block - expected) > 0.1  # it contains about log(m - 1)
+    assert abs(in_one_block - expected) > 0.1  # the value of m images contains about log(m - 1)
 
 
 def test_an_image_of_zeros_gives_no_nan():
-    """An image mapped to exactly 0 has no direction; value and gradient stay finite."""
+    """Value and gradient stay finite for an image that is mapped to exactly 0, which
+    has no direction.
+    """
     value, dW = LocalLoss([np.vstack([BLOCKS[0], np.zeros((1, P))])], 0.25)(W)
     assert np.isfinite(dW).all()
     assert math.isfinite(value)
@@ -319,8 +332,9 @@ def test_an_image_of_zeros_gives_no_nan():
 
 @pytest.mark.parametrize("mix", [0.0, 0.7, 1.0])
 def test_the_penalty_is_its_formula_and_its_gradient_that_of_differences(mix):
-    """R = mix ‖W - cI‖² + (1 - mix) ‖W‖², W stays as it was, and a scaled identity costs (1 - mix)
-    p c²."""
+    """R = mix ‖W - cI‖² + (1 - mix) ‖W‖² leaves W unchanged, and is (1 - mix) p c² for a scaled
+    identity.
+    """
     before = W.copy()
     c = np.trace(W) / P
     expected = mix * np.sum((W - c * np.eye(P)) ** 2) + (1 - mix) * np.sum(W**2)
@@ -331,8 +345,9 @@ def test_the_penalty_is_its_formula_and_its_gradient_that_of_differences(mix):
 
 
 def test_an_objective_is_the_weighted_sum_of_its_terms():
-    """Value and gradient are the weighted sums, parts the unweighted values; without a local loss α
-    has no say."""
+    """Value and gradient are the weighted sums and the parts the unweighted values; without a local
+    loss, α has no effect.
+    """
     loss = numpy_loss(X, ANSWERS, WEIGHTS)
     local = LocalLoss(BLOCKS, 0.25)
     evaluation = Objective(loss, local, 0.3, 0.7, 0.9)(W)

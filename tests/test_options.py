@@ -1,4 +1,6 @@
-"""Options: models whose errors are one sentence, and commands whose options are their fields."""
+"""Options are models whose errors are one sentence, and their fields are the options of
+commands.
+"""
 
 from typing import Annotated, ClassVar, Literal
 
@@ -29,7 +31,9 @@ class Loss(Options):
 
 
 def test_options_are_checked_frozen_and_replaced():
-    """Numbers of numpy are numbers, the first fields have places, a replaced option is checked."""
+    """Numpy numbers are accepted, the first fields may be given by position, and a replaced option
+    is checked.
+    """
     loss = Loss("naive", np.float32(0.5), seed=np.int64(3))
     assert (loss.method, loss.alpha, loss.seed) == ("naive", 0.5, 3)
     assert loss.replace(alpha=0).alpha == 0
@@ -40,7 +44,9 @@ def test_options_are_checked_frozen_and_replaced():
 
 
 def test_a_value_by_position_belongs_to_one_option():
-    """Values beyond the options are a ParameterError, a value given twice is Python's own error."""
+    """Too many values by position are a ParameterError, and a value given twice is
+    Python's own error.
+    """
     with pytest.raises(ParameterError, match="position"):
         Loss("naive", 0.5, 3, True, 4, "surplus")
     with pytest.raises(TypeError, match="method"):
@@ -48,7 +54,9 @@ def test_a_value_by_position_belongs_to_one_option():
 
 
 def test_what_a_file_holds_is_named_as_in_the_file():
-    """A refused value of a file is a FileError that names file and key, without backticks."""
+    """A refused value in a file is a FileError that names the file and the key, without
+    backticks.
+    """
     with pytest.raises(FileError, match=r"plan\.toml: alpha=2") as caught:
         Loss.read({"alpha": 2}, "plan.toml")
     assert "`" not in str(caught.value)
@@ -70,13 +78,17 @@ def test_what_a_file_holds_is_named_as_in_the_file():
     ],
 )
 def test_what_is_not_allowed_is_one_sentence(options, noun):
-    """Values out of range or of another kind, unknown names, contradictions: a ParameterError."""
+    """Values out of range or of another type, unknown names and contradictions are a
+    ParameterError.
+    """
     with pytest.raises(ParameterError, match=noun):
         Loss(**options)
 
 
 def test_the_fields_of_models_are_the_options_of_a_command(capsys):
-    """Help, default, choices and heading come from the fields; the models know what was passed."""
+    """The help, default, choices and heading of an option come from its field, and the models know
+    which options were passed.
+    """
     passed = {}
     app = typer.Typer(rich_markup_mode="rich", add_completion=False)
 

@@ -1,5 +1,6 @@
-"""The paper's loop: each choice of the authors' scripts, a line of docs/method.md each, and numbers
-of before."""
+"""The paper's loop: each choice in the authors' scripts, with a line in docs/method.md each, and
+earlier numbers.
+"""
 
 import json
 import sys
@@ -20,7 +21,7 @@ pytestmark = [
     pytest.mark.filterwarnings(
         "ignore::glocal.errors.NotConvergedWarning", "ignore::glocal.errors.CollapseWarning"
     ),
-    pytest.mark.filterwarnings("ignore:.*LeafSpec:FutureWarning"),  # of Lightning about torch
+    pytest.mark.filterwarnings("ignore:.*LeafSpec:FutureWarning"),  # Lightning warns about torch
 ]
 torch = pytest.importorskip("torch")
 loop = pytest.importorskip(
@@ -30,7 +31,7 @@ functional = torch.nn.functional
 
 
 def simulated(t=900):
-    """60 objects, answers by noisy dot products of a stretched space, and 40 local images."""
+    """60 objects, answers by noisy dot products in a stretched space, and 40 local images."""
     rng = np.random.RandomState(0)
     X = rng.normal(size=(60, 6))
     images = rng.normal(size=(40, 6))
@@ -85,8 +86,9 @@ def short(**changed):
     ],
 )  # fmt: skip
 def test_the_numbers_are_those_of_the_first_implementation(arm, options, epochs, numbers, watched):
-    """Epochs, W, objective and watched loss are what they were, for both optimisers, each arm, a
-    bias and weights."""
+    """Epochs, W, objective and watched loss equal those of the first implementation, for both
+    optimisers, each arm, a bias and weights.
+    """
     weights = np.random.RandomState(1).uniform(0.5, 2, 900) if arm.method == "naive" else None
     stops = {"max_epochs": 40, "min_epochs": 12, "patience": 4, "min_delta": 1e-2, "batch_size": 64}
     result = fit(data(weights, arm.local), arm, PaperLoop(dtype="float64", **stops, **options))
@@ -101,8 +103,9 @@ def test_the_numbers_are_those_of_the_first_implementation(arm, options, epochs,
 
 
 def by_hand(W, b, triplets, images, arm):
-    """The objective of a step as a script would write it: one-hot rows, a masked diagonal,
-    cross-entropy."""
+    """The objective of a step as a script would write it, with one-hot rows, a masked diagonal and
+    cross-entropy.
+    """
     standard = torch.as_tensor((X - X.mean()) / X.std())
     one_hot = torch.eye(60, dtype=torch.float64)[torch.as_tensor(triplets)]
     anchor, positive, negative = (one_hot @ (standard @ W + b)).unbind(1)
@@ -111,7 +114,7 @@ def by_hand(W, b, triplets, images, arm):
     )
     value = functional.cross_entropy(dots, torch.zeros(len(dots), dtype=torch.long))
     if images is not None:
-        raw = torch.as_tensor(IMAGES[images])  # not standardized
+        raw = torch.as_tensor(IMAGES[images])  # local images are not standardized
         off = ~torch.eye(len(raw), dtype=torch.bool)
 
         def similarities(V):
@@ -130,8 +133,9 @@ def by_hand(W, b, triplets, images, arm):
 
 @pytest.mark.parametrize("optimiser", ["sgd", "adam"])
 def test_the_walk_is_that_of_a_plain_loop(optimiser):
-    """W and b of the last epoch are those of a loop with torch's momentum, clipping at 1 and
-    LinearLR from 1e-3."""
+    """W and b of the last epoch are those of a loop with torch's momentum, clipping at 1, and
+    LinearLR from 1e-3.
+    """
     fit_data = data(block_size=12)
     result = short(eta=0.05, optimiser=optimiser, bias=True).solve(fit_data, GLOCAL).transform
     W = (1e-3 * torch.eye(6, dtype=torch.float64)).requires_grad_()
@@ -155,8 +159,9 @@ def test_the_walk_is_that_of_a_plain_loop(optimiser):
 
 
 def test_answers_are_zipped_with_images_shuffled_anew():
-    """An epoch is as long as the longer list; a pass has each row once, in a new order; its last
-    piece is smaller."""
+    """An epoch is as long as the longer list, and each pass has each row once, in a new order, with
+    a smaller last batch.
+    """
     steps = loop.epoch_steps(100, 8, 20, 6, (1, 3))
     assert sorted(np.concatenate([batch for batch, _ in steps])) == list(range(100))
     assert [len(batch) for batch, _ in steps] == [8] * 12 + [4]
@@ -182,8 +187,9 @@ def test_answers_are_zipped_with_images_shuffled_anew():
 
 
 def test_the_defaults_are_those_of_the_scripts():
-    """256 answers, at most 100 epochs, min_delta 1e-4; glocal has 20 epochs at least, patience 15,
-    else 15 and 10."""
+    """The defaults are 256 answers, at most 100 epochs and min_delta 1e-4; glocal runs at least 20
+    epochs with patience 15, other arms 15 epochs with patience 10.
+    """
     default = PaperLoop()
     assert (default.batch_size, default.max_epochs, default.min_delta, default.eta) == (
         256,
@@ -199,15 +205,14 @@ def test_the_defaults_are_those_of_the_scripts():
     )
     assert FitData(Features(X, None, "X"), Answers(TRIPLETS)).seed == 42
     for arm, least, patience in ((GLOCAL, 20, 15), (GLOBAL, 15, 10)):
-        # nothing is a gain after the first epoch
+        # so that no epoch after the first is a gain
         result = PaperLoop(max_epochs=40, min_delta=9.0).solve(data(), arm)
         assert result.epochs == max(least, patience + 1)
         assert f"{patience} epochs without a gain of 9" in result.reason
 
 
 def test_the_norm_is_not_squared():
-    """The penalty of `naive` is ‖W‖, unless `squared` asks for its square. That local images are
-    raw the walk says."""
+    """The penalty of `naive` is ‖W‖, unless `squared` requests its square."""
     for squared, power in ((False, 1), (True, 2)):
         naive = short(squared=squared).solve(data(), Arm("naive", lmbda=0.1))
         norm = np.linalg.norm(naive.transform.weights.astype(float))
@@ -240,7 +245,9 @@ def test_fold_0_of_4_is_watched_without_weights_or_penalty():
 
 
 def ended_after(losses, min_epochs, patience, min_delta):
-    """The rule of the scripts: a callback's counter, which the trainer obeys from min_epochs on."""
+    """The rule of the scripts: a counter in a callback, which the trainer obeys from
+    min_epochs on.
+    """
     best = float("inf")
     waited = 0
     for epoch, value in enumerate(losses, start=1):
@@ -252,8 +259,9 @@ def ended_after(losses, min_epochs, patience, min_delta):
 
 @pytest.mark.parametrize("seed", range(8))
 def test_it_stops_where_the_rule_of_the_scripts_says(monkeypatch, seed):
-    """Any sequence of watched losses ends where the rule in plain Python says, gains before
-    min_epochs included."""
+    """Any sequence of watched losses ends where the rule in plain Python says, with gains before
+    min_epochs.
+    """
     rng = np.random.default_rng(seed)
     losses = (rng.integers(0, 24, 20) / 8).tolist()
     min_epochs = int(rng.integers(1, 12))
@@ -277,7 +285,7 @@ def test_it_stops_where_the_rule_of_the_scripts_says(monkeypatch, seed):
 
 @pytest.mark.parametrize(("kind", "width", "t"), [("anchor", 3, 3000), ("nearest-of-n", 5, 20_000)])
 def test_answers_about_a_reference_are_fitted(kind, width, t):
-    """The loss is over the candidate pairs of any kind."""
+    """The loss is over the candidate pairs, for any kind."""
     rng = np.random.default_rng(0)
     rows = np.array([rng.permutation(60)[:width] for _ in range(t)])
     order = np.argsort(-np.einsum("td,tkd->tk", X[rows[:, 0]], X[rows[:, 1:]]), axis=1)
@@ -290,7 +298,9 @@ def test_answers_about_a_reference_are_fitted(kind, width, t):
 
 
 def test_what_goes_wrong_is_said(monkeypatch):
-    """A learning rate that is too large, values out of range, no Lightning, and an interrupt."""
+    """Too large a learning rate, values out of range, a missing Lightning and an interrupt are
+    reported.
+    """
     with pytest.raises(DivergedError, match="eta"):
         short(eta=1e200).solve(data(), GLOCAL)
     for wrong in (
@@ -314,7 +324,9 @@ def test_what_goes_wrong_is_said(monkeypatch):
 
 
 def test_callbacks_of_lightning_are_taken(tmp_path):
-    """Checkpoints, and whatever else the trainer of Lightning does, come by its own arguments."""
+    """Checkpoints, and anything else that Lightning's trainer does, are available through its own
+    arguments.
+    """
     from lightning.pytorch.callbacks import ModelCheckpoint
 
     kept = ModelCheckpoint(dirpath=tmp_path, filename="last", save_on_train_epoch_end=True)
@@ -326,7 +338,7 @@ def test_callbacks_of_lightning_are_taken(tmp_path):
 
 
 def test_the_command_line(tmp_path, capsys):
-    """--solver paper takes --eta, --optimiser and --bias, which the exact solver refuses."""
+    """`--solver paper` takes --eta, --optimiser and --bias, which the exact solver refuses."""
     np.save(tmp_path / "x.npy", X)
     np.save(tmp_path / "t.npy", TRIPLETS)
     command = ["fit", "--features", str(tmp_path / "x.npy"), "--triplets", str(tmp_path / "t.npy")]
@@ -358,7 +370,8 @@ def test_the_command_line(tmp_path, capsys):
 
 def test_a_grid_of_the_loop_holds_eta(tmp_path):
     """A sweep with the loop fits each learning rate on each fold from a cold start, and refits with
-    the one chosen."""
+    the chosen rate.
+    """
     from glocal.sweep import sweep
 
     fit_data = FitData(Features(X, None, "X"), Answers(simulated(6000)[1]))

@@ -1,5 +1,5 @@
-"""examples/paper.toml: its commands and its suite run on small images in the folders that the data
-sets come in.
+"""The commands and the suite of examples/paper.toml run on small images in the folders in which the
+data sets come.
 """
 
 import hashlib
@@ -24,9 +24,7 @@ RNG = np.random.default_rng(0)
 
 
 def commands():
-    """The lines of the file that are commands, with a small network of random weights in place of
-    CLIP.
-    """
+    """The command lines in the file, with a small network of random weights in place of CLIP."""
     comments = [
         line.lstrip("# ")
         for line in EXAMPLE.read_text("utf-8").splitlines()
@@ -41,15 +39,15 @@ def commands():
 
 
 def pictures(folder, n, names="{:04d}.jpg"):
-    """n pictures of one colour each; the colours are those of the folder, more or less."""
+    """n pictures of one colour each, near the colour of the folder."""
     colour = RNG.integers(40, 216, 3)
     for i in range(n):
         made_sets.picture(folder / names.format(i + 1), tuple(colour + RNG.integers(-30, 31, 3)))
 
 
 def make_things(root, n=36):
-    """Objects of a colour each, answers about their colours in collection order, and what people
-    said besides.
+    """Make objects with a colour each, answers about the colours in collection order, and what else
+    people said.
     """
     folder = root / "things"
     colours = RNG.integers(0, 256, (n, 3))
@@ -79,7 +77,7 @@ def make_things(root, n=36):
 
 
 def make_sets(root, monkeypatch):
-    """The image data sets as they are published, below the roots that the commands name."""
+    """Make the image data sets as they are published, in the folders that the commands name."""
     images = root / "images"
     made_sets.make_cifar(images, monkeypatch, n10=20, n100=40)
     for texture in ("banded", "woven"):
@@ -104,7 +102,9 @@ def make_sets(root, monkeypatch):
 
 
 def make_flowers(folder, monkeypatch):
-    """Three flowers of sixteen pictures: six to train on, two for validation, eight to test."""
+    """Make three flowers of sixteen pictures: six to train on, two for validation, and
+    eight to test.
+    """
     pictures(folder / "jpg", 48, "image_{:05d}.jpg")
     rows = np.arange(48).reshape(3, 16) + 1
     savemat(folder / "imagelabels.mat", {"labels": [np.repeat([1, 2, 102], 16)]})
@@ -117,7 +117,7 @@ def make_flowers(folder, monkeypatch):
 
 
 def make_stuff(root):
-    """Photographs and a table of answers that names them."""
+    """Make photographs, and a table of answers that names them."""
     pictures(root / "stuff/images", 12, "material{:02d}.jpg")
     chosen = [RNG.permutation(12)[:3] + 1 for _ in range(300)]
     lines = [",".join(f"material{i:02d}" for i in (*row, row[2])) for row in chosen]
@@ -127,8 +127,8 @@ def make_stuff(root):
 @pytest.mark.nightly
 @pytest.mark.timeout(1800)
 def test_the_papers_tables_come_from_folders_of_images(tmp_path, monkeypatch, capsys):
-    """Every command of the file runs as it stands, and the suite scores every task for every
-    arm.
+    """Every command of the file runs as it stands, and the suite scores every task for
+    every arm.
     """
     pytest.importorskip("timm")
     monkeypatch.chdir(tmp_path)
@@ -137,7 +137,7 @@ def test_the_papers_tables_come_from_folders_of_images(tmp_path, monkeypatch, ca
     make_stuff(tmp_path)
     shutil.copy(EXAMPLE, "paper.toml")
     for words in commands():
-        if words[:2] == ["data", "fetch"]:  # its files are made above
+        if words[:2] == ["data", "fetch"]:  # the files of this command are made above
             continue
         if words[0] == "suite":
             p = np.load(f"{FOLDER}/things/features.npy").shape[1]

@@ -1,4 +1,4 @@
-"""Who answers as if at random, by a model that is fitted without the person."""
+"""The people who answer as if at random are marked by a model that is fitted without them."""
 
 from dataclasses import replace
 
@@ -17,7 +17,7 @@ FEATURES = Features(np.hstack([MIND, NOISE]), None, "rows")
 
 
 def study(n_people, each, careless):
-    """Answers of people, of whom the first `careless` ones answer at random."""
+    """Answers of people, the first `careless` of whom answer at random."""
     objects = simulated_answers(1.5 * MIND, n_people * each, seed=5).objects
     person = np.repeat(np.arange(n_people), each)
     rng = np.random.default_rng(6)
@@ -27,7 +27,9 @@ def study(n_people, each, careless):
 
 @pytest.mark.parametrize("features", [replace(FEATURES, names=None), None])
 def test_careless_people_are_marked_and_no_others(features):
-    """Two of twelve people answer at random: they are marked, with features and without."""
+    """If two of twelve people answer at random, they are marked and nobody else, with features and
+    without.
+    """
     answers = study(12, 200, 2)
     if features is not None:
         answers = replace(answers, names=None)
@@ -38,7 +40,7 @@ def test_careless_people_are_marked_and_no_others(features):
 
 
 def test_nobody_is_marked_with_few_answers():
-    """One answer less than is needed marks nobody, however random the answers are."""
+    """Nobody with fewer answers than needed is marked, however random the answers are."""
     answers = study(12, MIN_ANSWERS - 1, 2)
     table = participants(replace(answers, names=None), FEATURES)
     assert table["odds"][:2].min() > 1
@@ -46,7 +48,9 @@ def test_nobody_is_marked_with_few_answers():
 
 
 def test_a_person_does_not_fit_the_model_that_judges_them():
-    """Somebody whose answers are the opposite of all others agrees less than a careless person."""
+    """A person whose answers are the opposite of all others agrees less with the model than a
+    careless person.
+    """
     answers = replace(study(12, 200, 0), names=None)
     objects = answers.objects.copy()
     objects[:200] = objects[:200][:, [2, 1, 0]]
@@ -56,7 +60,7 @@ def test_a_person_does_not_fit_the_model_that_judges_them():
 
 
 def test_objects_without_features_are_left_out():
-    """Answers about an object that has no features say nothing about a person."""
+    """Answers about an object without features do not count in the description of a person."""
     answers = study(6, 150, 1)
     names = tuple(f"{i}.png" for i in range(39))
     table = participants(answers, Features(FEATURES.matrix[:39], names, "rows"))
@@ -65,7 +69,7 @@ def test_objects_without_features_are_left_out():
 
 
 def test_more_objects_than_a_model_without_features_takes_mark_nobody():
-    """With 400 objects and no features nothing is known of the model, and no fit is made."""
+    """With 400 objects and no features, no model is fitted and nobody is marked."""
     answers = Answers(np.arange(1200).reshape(400, 3) % 400, person=np.arange(400) % 2)
     table = participants(answers)
     assert table["model"].isna().all()
@@ -74,7 +78,9 @@ def test_more_objects_than_a_model_without_features_takes_mark_nobody():
 
 
 def test_repeats_compare_an_answer_with_the_last_one_of_the_same_person():
-    """Of three answers to a question the second equals the first, the third does not."""
+    """A repeat is compared with the last answer of the same person: of three answers, the second
+    equals the first and the third does not.
+    """
     rows = [[0, 1, 2], [1, 0, 2], [0, 2, 1], [3, 4, 5], [0, 1, 2]]
     table = people(Answers(np.array(rows), person=np.array(["a", "a", "a", "a", "b"])))
     assert table["repeats"].tolist() == [2, 0]
@@ -83,7 +89,7 @@ def test_repeats_compare_an_answer_with_the_last_one_of_the_same_person():
 
 
 def test_the_interval_of_the_agreement_is_that_of_wilson():
-    """With 40 of 50 answers like the others' the interval is .670 to .888 (Wilson 1927)."""
+    """If 40 of 50 answers equal those of others, the interval is .670 to .888 (Wilson 1927)."""
     questions = np.random.default_rng(1).permutation(60)[:3] + np.arange(50)[:, None] * 60
     others = questions.copy()
     others[:10] = others[:10][:, [2, 1, 0]]

@@ -1,4 +1,6 @@
-"""Persons: each beside the others, and what the doctor finds planted in answers of each kind."""
+"""Each person compared with the others, and what the doctor finds planted in answers of
+each kind.
+"""
 
 from dataclasses import replace
 
@@ -14,13 +16,13 @@ from glocal.evaluation.agreement import answer_credit
 
 KINDS = {"odd-one-out": 3, "anchor": 3, "nearest-of-n": 5}
 kinds = pytest.mark.parametrize("kind", KINDS)
-Q = 30  # people
-EACH = 120  # answers
+Q = 30  # number of people
+EACH = 120  # number of answers of each person
 Z = np.random.default_rng(7).normal(size=(40, 6))
 
 
 def simulated(kind, *, faulty=0, shared=True, seed=0):
-    """Answers of 30 people, to 200 questions or to questions of their own.
+    """Answers of 30 people to 200 common questions, or to questions of their own.
 
     The first `faulty` people answer at random, the others by the softmax of 6 times the cosines.
     """
@@ -56,7 +58,7 @@ def cosines(unit, questions):
 
 
 def by_hand(answers, who):
-    """Agreement of a person with the majority of the others, by loops."""
+    """The agreement of a person with the majority of the others, by loops."""
 
     def question(row):
         head = [] if answers.kind == "odd-one-out" else [row[0]]
@@ -90,7 +92,7 @@ def test_agreement_with_the_others_equals_loops(kind):
 
 @kinds
 def test_whole_weights_are_copies(kind):
-    """An answer of weight 2 counts as two answers of the same person."""
+    """An answer of weight 2 counts as two answers by the same person."""
     answers = simulated(kind)
     weights = np.random.default_rng(1).integers(1, 4, len(answers))
     rows = np.repeat(np.arange(len(answers)), weights)
@@ -101,7 +103,9 @@ def test_whole_weights_are_copies(kind):
 
 
 def test_what_is_not_known_is_not_told():
-    """What is unknown for one person is NaN; what is unknown for all has no column."""
+    """A value that is unknown for one person is NaN, and one that is unknown for all
+    has no column.
+    """
     answers = simulated("anchor", shared=False)
     bare = people(Answers(answers.objects, kind="anchor", person=answers.person))
     always = ["answers", "shared", "agreement", "low", "high", "repeats", "alike", "odds"]
@@ -118,7 +122,9 @@ def test_what_is_not_known_is_not_told():
 
 
 def test_the_odds_are_those_of_the_formula():
-    """Odds of answering at random, and inattentively, equal the formula person by person."""
+    """The odds of answering at random, and of answering inattentively, equal the formula for each
+    person.
+    """
     table = people(simulated("nearest-of-n", faulty=2))
     for i, row in table.iterrows():
         others = table.drop(index=i)
@@ -135,7 +141,9 @@ def test_the_odds_are_those_of_the_formula():
 
 
 def test_where_no_question_is_shared_a_model_tells():
-    """Agreement with a model, NaN on answers that it cannot judge, names who answers at random."""
+    """Without shared questions, agreement with a model, NaN where it has none, tells who answers at
+    random.
+    """
     answers = simulated("anchor", faulty=3, shared=False)
     credit = answer_credit(Z, answers)
     credit[::7] = np.nan
@@ -148,7 +156,9 @@ def test_where_no_question_is_shared_a_model_tells():
 @kinds
 @pytest.mark.parametrize("shared", [True, False])
 def test_the_doctor_finds_planted_persons_and_none_among_clean_ones(kind, shared):
-    """Three of 30 people who answer at random, fast and inattentively are found, nobody else."""
+    """The doctor finds three of 30 people who answer at random, fast and inattentively, and nobody
+    else.
+    """
     for faulty in (0, 3):
         answers = simulated(kind, faulty=faulty, shared=shared, seed=faulty + shared)
         findings = list(check_people(answers, answer_credit(Z, answers)))
@@ -161,7 +171,9 @@ def test_the_doctor_finds_planted_persons_and_none_among_clean_ones(kind, shared
 
 
 def test_features_are_a_model_of_people():
-    """Features choose by cosine in the answers that they cover, joined by name."""
+    """As a model of people, features choose by cosine in the answers that they cover,
+    joined by name.
+    """
     answers = simulated("odd-one-out")
     order = np.random.default_rng(3).permutation(len(Z))[:-5]
     names = [f"object {i}" for i in range(len(Z))]
@@ -176,14 +188,14 @@ def test_features_are_a_model_of_people():
 
 @pytest.mark.parametrize("model", [np.zeros((3600, 2)), np.zeros(5), np.array(["a"] * 3600)])
 def test_what_is_no_model_is_refused(as_a_user, model):
-    """An array that has not one number for each answer is refused in a sentence."""
+    """A model without exactly one number for each answer is refused in a sentence."""
     with pytest.raises(DataError, match="the model holds"):
         people(simulated("anchor"), model)
 
 
 @pytest.mark.parametrize("different", [0, 24, 60])
 def test_odds_are_finite_where_all_others_agree_always(different):
-    """Beside persons who agree in all answers, one who does not has large and finite odds."""
+    """If all others agree in all answers, a person who does not has large and finite odds."""
     bank = np.array([np.random.default_rng(i).permutation(12)[:3] for i in range(60)])
     bank = bank[np.unique(np.sort(bank, axis=1), axis=0, return_index=True)[1]]
     turned = np.where((np.arange(len(bank)) < different)[:, None], np.roll(bank, 1, axis=1), bank)

@@ -1,4 +1,4 @@
-"""The plan of a study: its formulas, and what never is reached."""
+"""The formulas of the plan of a study, and the shares that are never reached."""
 
 from pathlib import Path
 
@@ -13,20 +13,24 @@ from glocal.errors import ParameterError
 @pytest.mark.parametrize("n", [30, 100, 500])
 @pytest.mark.parametrize("gain", [0.25, 0.5, 0.9])
 def test_the_answers_reach_the_share_by_the_formula(n, gain):
-    """1 / (1 + (25 n / t)^.8) of t answers is the share; one answer less does not reach it."""
+    """The planned answers t reach the share 1 / (1 + (25 n / t)^.8), and one answer
+    less does not.
+    """
     t = glocal.plan_study(n, gain=gain).answers
     assert 1 / (1 + (25 * n / t) ** 0.8) >= gain > 1 / (1 + (25 * n / (t - 1)) ** 0.8)
 
 
 def test_the_share_of_so_many_answers_is_the_plan_backwards():
-    """The answers of a plan attain its share."""
+    """The attained share of the planned answers is the share that was planned for."""
     answers = glocal.plan_study(200, gain=0.3).answers
     assert attained_share(answers, 200) == pytest.approx(0.3, abs=1e-3)
 
 
 @pytest.mark.parametrize("n", [30, 60, 100, 200, 500, 2000])
 def test_new_objects_need_answers_by_the_formula_or_are_never_reached(n):
-    """1 / ((1 + T / t)(1 + n0 / n)) is the share with t answers, or with no number of them."""
+    """For new objects, t answers reach the share 1 / ((1 + T / t)(1 + n0 / n)), or no number of
+    answers does.
+    """
     plan = glocal.plan_study(n)
     for name, network in NETWORKS.items():
         limit = 1 / (1 + network.objects / n)
@@ -37,7 +41,9 @@ def test_new_objects_need_answers_by_the_formula_or_are_never_reached(n):
 
 
 def test_people_minutes_and_cost_follow_from_the_answers():
-    """196 of 200 trials are answers; 200 trials of 4 s take 1.25 × 200 × 4 s and two minutes."""
+    """Of 200 trials 196 are answers, and 200 trials of 4 s take 1.25 × 200 × 4 s and
+    two minutes.
+    """
     plan = glocal.plan_study(100, pay=12)
     assert (plan.answers, plan.people) == (2500, int(np.ceil(2500 / 196)))
     assert plan.minutes == pytest.approx(1000 / 60 + 2)
@@ -50,7 +56,7 @@ def test_people_minutes_and_cost_follow_from_the_answers():
     "options", [{"gain": 1.0}, {"gain": 0}, {"seconds": 0}, {"pay": -1}, {"pay": float("nan")}]
 )
 def test_a_value_out_of_its_range_is_refused(options):
-    """A share of 1, no time and a negative pay are refused, and the argument is named."""
+    """A share of 1, a time of 0 and a negative pay are refused by the name of the argument."""
     with pytest.raises(ParameterError, match=next(iter(options))):
         glocal.plan_study(100, **options)
     with pytest.raises(ParameterError, match="objects"):
@@ -58,13 +64,13 @@ def test_a_value_out_of_its_range_is_refused(options):
 
 
 def test_a_plan_without_a_number_of_images_is_refused(as_a_user):
-    """None, which a design allows for a folder that is counted later, is one sentence here."""
+    """A plan without a number of images is refused in one sentence."""
     with pytest.raises(ParameterError, match="`objects` is None"):
         glocal.plan_study(None)
 
 
 def test_the_table_of_the_page_is_made_by_the_function():
-    """Each line of the table in docs/collect.md is what the function says."""
+    """Each line of the table in docs/collect.md is what the function returns."""
     page = (Path(__file__).parents[1] / "docs" / "collect.md").read_text(encoding="utf-8")
     table = page.split("| images |")[1].split("\n\n")[0].splitlines()[2:]
     assert len(table) == 6

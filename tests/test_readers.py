@@ -1,4 +1,6 @@
-"""Feature files of every kind: what is written is read, and the rest is refused in one sentence."""
+"""Feature files of every kind are read as they were written, and other files are refused in one
+sentence.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,9 @@ X = np.random.default_rng(0).normal(size=(6, 4)).astype(np.float32)
 
 
 def write(path: Path, arrays: dict[str, np.ndarray]) -> Path:
-    """Write arrays as each program would; a lone array called `features` bare where possible."""
+    """Write arrays as each program would; a single array named `features` is written
+    bare if possible.
+    """
     if path.suffix == ".npy":
         np.save(path, *arrays.values())
     elif path.suffix == ".npz":
@@ -48,7 +52,7 @@ def write(path: Path, arrays: dict[str, np.ndarray]) -> Path:
 
 
 def sentence(path: Path) -> str:
-    """The one-line error of reading `path`: it names the file and advises nothing unsafe."""
+    """The one-line error of reading `path`, which names the file and gives no unsafe advice."""
     with pytest.raises(FileError) as caught:
         read_matrix(path)
     message = str(caught.value)
@@ -63,7 +67,9 @@ def sentence(path: Path) -> str:
 @pytest.mark.parametrize("dtype", ["float16", "float32", "float64", "int32"])
 @pytest.mark.parametrize("shape", [(1, 2), (7, 5)])
 def test_round_trip(tmp_path, kind, dtype, shape):
-    """Every kind gives back the shape, dtype and values that were written (a text has float64)."""
+    """Every kind of file gives back the shape, dtype and values that were written (text gives
+    float64).
+    """
     matrix = (np.random.default_rng(0).normal(size=shape) * 9).astype(
         "float64" if kind in TEXTS else dtype
     )
@@ -75,7 +81,9 @@ def test_round_trip(tmp_path, kind, dtype, shape):
 
 @pytest.mark.parametrize("kind", CONTAINERS)
 def test_of_several_arrays_the_one_that_can_be_meant_is_read(tmp_path, kind):
-    """The array `features`, or else the only matrix, is read; of two matrices neither."""
+    """Of several arrays, `features` or else the only matrix is read; with two matrices,
+    neither is.
+    """
     path = write(tmp_path / f"a{kind}", {"other": X + 1, "features": X, "another": X + 2})
     np.testing.assert_array_equal(read_matrix(path), X)
     path = write(
@@ -87,7 +95,7 @@ def test_of_several_arrays_the_one_that_can_be_meant_is_read(tmp_path, kind):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_another_content_is_refused(tmp_path, kind):
-    """No file, nothing, text, zeros and half a zip are refused in one sentence."""
+    """A missing or empty file, text, zeros and half a zip are refused in one sentence."""
     path = tmp_path / f"a{kind}"
     assert "does not exist" in sentence(path)
     for content in (b"", b"not a feature file\n" * 40, bytes(2000), b"PK\x03\x04" + bytes(600)):
@@ -111,7 +119,9 @@ def test_another_content_is_refused(tmp_path, kind):
     ],
 )
 def test_a_table_has_numbers_and_perhaps_names(tmp_path, text, rows, names):
-    """With titles or without, numbers are features and the one column of names names the rows."""
+    """With titles or without, the numbers of a table are features, and one column of names names
+    the rows.
+    """
     (tmp_path / "t.csv").write_text("\ufeff" + text)
     (tmp_path / "file_names.txt").write_text("not these\n" * len(rows))
     features = Features.load(tmp_path / "t.csv")
@@ -129,33 +139,37 @@ def test_a_table_has_numbers_and_perhaps_names(tmp_path, text, rows, names):
     ],
 )
 def test_another_table_is_refused(tmp_path, text, noun):
-    """Two columns of text, a row without a name and longer rows are refused in one sentence."""
+    """Two columns of text, a row without a name, and rows that are too long are refused in one
+    sentence.
+    """
     (tmp_path / "t.csv").write_text(text)
     with pytest.raises((DataError, FileError), match=rf"t\.csv.*{noun}"):
         Features.load(tmp_path / "t.csv")
 
 
 def test_tables_beside_features_are_not_taken_for_them(tmp_path):
-    """A folder with one feature file and a table of labels holds the features of that file."""
+    """In a folder with one feature file and a table of labels, the features are read
+    from that file.
+    """
     write(tmp_path / "a.pt", {"features": X})
     (tmp_path / "labels.csv").write_text("file,label\na.jpg,3\n")
     np.testing.assert_array_equal(Features.load(tmp_path).matrix, X)
 
 
 def test_a_file_of_matlab_is_refused_with_the_line_that_converts_it(tmp_path):
-    """Under .mat nothing is read; the sentence holds a line of Python for this file."""
+    """A .mat file is refused with a line of Python that converts it."""
     (tmp_path / "a.mat").write_bytes(b"MATLAB 5.0")
     assert "scipy.io.loadmat" in sentence(tmp_path / "a.mat")
 
 
 def test_a_list_of_tensors_is_refused(tmp_path):
-    """A list in a .pt file is named as such."""
+    """A list of tensors in a .pt file is refused as such."""
     torch.save([torch.zeros(3), torch.ones(3)], tmp_path / "l.pt")
     assert "torch.stack" in sentence(tmp_path / "l.pt")
 
 
 def test_a_name_that_no_file_can_have_is_refused(tmp_path):
-    """A path of 300 characters and a link to itself are features that do not exist."""
+    """A path of 300 characters and a link to itself are refused as features that do not exist."""
     (tmp_path / "loop").symlink_to("loop")
     for path in (tmp_path / ("a" * 300), tmp_path / ("a" * 300 + ".npy"), tmp_path / "loop"):
         with pytest.raises(FileError, match="does not exist"):
@@ -163,7 +177,7 @@ def test_a_name_that_no_file_can_have_is_refused(tmp_path):
 
 
 class Payload:
-    """Unpickling this writes a file."""
+    """An object whose unpickling writes a file."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -174,7 +188,7 @@ class Payload:
 
 @pytest.mark.parametrize("kind", [".npy", ".npz", ".pt", ".plain.pt"])
 def test_no_pickle_is_run(tmp_path, kind):
-    """Pickled objects are refused and their code never runs."""
+    """Pickled objects are refused, and their code never runs."""
     trap = tmp_path / "trap"
     path = tmp_path / f"a{kind}"
     if kind == ".plain.pt":
@@ -189,7 +203,7 @@ def test_no_pickle_is_run(tmp_path, kind):
 
 
 def test_a_transform_is_no_features(tmp_path):
-    """The weights of a transform, and answers, are not taken for features."""
+    """A transform and answers are refused as features."""
     np.savez(tmp_path / "answers.npz", answers=np.arange(9).reshape(3, 3), kind="anchor")
     assert "swapped" in sentence(tmp_path / "answers.npz")
     np.savez(tmp_path / "transform.npz", weights=np.eye(4), mean=0.0, std=1.0)
@@ -197,7 +211,9 @@ def test_a_transform_is_no_features(tmp_path):
 
 
 def test_a_declared_size_is_not_believed(tmp_path):
-    """An HDF5 file of a few kilobytes that declares 8 GB of values costs no memory."""
+    """An HDF5 file of a few kilobytes that declares 8 GB of values is refused before
+    memory is taken.
+    """
     with h5py.File(tmp_path / "a.h5", "w") as file:
         file.create_dataset("features", (1_000_000, 1000), "f8", chunks=(1000, 1000))
     assert "more than 100 times" in sentence(tmp_path / "a.h5")
@@ -205,7 +221,9 @@ def test_a_declared_size_is_not_believed(tmp_path):
 
 @pytest.mark.parametrize("legacy", [False, True])
 def test_tensors_of_half_precision(tmp_path, legacy):
-    """bfloat16 tensors become equal float32 values, float16 ones stay, in new and old files."""
+    """bfloat16 tensors become equal float32 values and float16 tensors stay, in new and
+    old files.
+    """
     for dtype, expected in ((torch.bfloat16, np.float32), (torch.float16, np.float16)):
         tensor = torch.nn.Parameter(torch.from_numpy(X).to(dtype)).T
         torch.save(tensor, tmp_path / "a.pt", _use_new_zipfile_serialization=not legacy)
@@ -216,7 +234,7 @@ def test_tensors_of_half_precision(tmp_path, legacy):
 
 @pytest.mark.parametrize("dtype", ["list", "large_list", "fixed"])
 def test_vectors_are_found_in_a_table(tmp_path, dtype):
-    """Of the columns of a Parquet file the one of lists of floats is read, of any list type."""
+    """In a Parquet file, the column with lists of floats is read, for any list type."""
     kind = {
         "list": pa.list_(pa.float32()),
         "large_list": pa.large_list(pa.float32()),
@@ -232,14 +250,16 @@ def test_vectors_are_found_in_a_table(tmp_path, dtype):
     "rows", [[[1.0, 2.0], [1.0]], [[1.0, 2.0], None], [[1.0, 2.0], [1.0, None]]]
 )
 def test_a_table_with_a_hole_is_refused(tmp_path, rows):
-    """A vector that is shorter, a missing one and a missing number are named with their row."""
+    """A vector that is too short or missing, or that lacks a number, is refused with its row."""
     parquet.write_table(pa.table({"features": rows}), tmp_path / "a.parquet")
     with pytest.raises(DataError, match="row 1"):
         read_matrix(tmp_path / "a.parquet")
 
 
 def test_all_readers_of_a_folder_of_shards_take_one_column(tmp_path):
-    """Loading and applying read the column of the first shard, even if a later one has a better."""
+    """Loading and applying read the column of the first shard, even if a later shard
+    has a better one.
+    """
     (tmp_path / "in").mkdir()
     parquet.write_table(pa.table({"embedding": list(X)}), tmp_path / "in" / "a.parquet")
     parquet.write_table(
@@ -257,7 +277,9 @@ def test_all_readers_of_a_folder_of_shards_take_one_column(tmp_path):
 
 
 def test_which_file_of_a_folder(tmp_path):
-    """Of two feature files neither is read; Parquet counts only where there are no others."""
+    """If a folder has two feature files, neither is read; Parquet files count only if there is no
+    other.
+    """
     write(tmp_path / "a.pt", {"features": X})
     write(tmp_path / "about.parquet", {"features": X + 1})
     names = [f"images/{name}.jpg" for name in ("zebra", "ant", "cow", "bee", "dog", "cat")]
@@ -271,7 +293,7 @@ def test_which_file_of_a_folder(tmp_path):
 
 
 def test_a_link_to_itself_is_one_sentence_for_a_command(tmp_path, run):
-    """The command line too says of such a link that there are no features."""
+    """For a link to itself, the command line reports features that do not exist."""
     (tmp_path / "loop").symlink_to("loop")
     np.save(tmp_path / "t.npy", np.arange(3)[None])
     options = ("--features", tmp_path / "loop", "--answers", tmp_path / "t.npy")

@@ -1,5 +1,5 @@
-"""The page, figures and tables of runs: from the folders alone, whole, harmless, and usable in a
-browser.
+"""The page, figures and tables of runs come from the folders alone, and the page is complete,
+harmless and usable in a browser.
 """
 
 import json
@@ -61,7 +61,7 @@ def lines(path, rows):
 
 
 def write_views(folder, arms, names, **meta):
-    """Views of random objects in three categories, before and after transforms."""
+    """Write views of random objects in three categories, before and after transforms."""
     folder.mkdir(parents=True)
     rng, baseline = np.random.default_rng(0), None
     X = rng.normal(size=(len(names), 6)) + 3 * np.eye(6)[np.arange(len(names)) % 3]
@@ -79,7 +79,7 @@ def write_views(folder, arms, names, **meta):
 
 
 def write_suite(folder, **changes):
-    """A finished suite of one network, most of whose names are hostile."""
+    """Write a finished suite of one network, most of whose names are hostile."""
     write_views(
         folder / "views",
         ARMS,
@@ -125,7 +125,7 @@ def write_suite(folder, **changes):
 
 
 def write_sweep(folder, *, finished=True):
-    """A sweep of two methods on two folds."""
+    """Write a sweep of two methods on two folds."""
     folder.mkdir()
     settings = [
         {
@@ -194,14 +194,16 @@ def page(folders):
 
 
 def test_of_rows_that_were_appended_twice_the_last_counts(tmp_path):
-    """Then a table has one cell for a task and an arm."""
+    """Of rows that were appended twice, the table shows the last."""
     row = {"task": "rsa", "metric": "spearman", "n": 9, "transform": "w"}
     lines(tmp_path / "rows.jsonl", [row | {"value": value} for value in (0.1, 0.2)])
     assert score_table(load_runs(tmp_path)[0].rows)["rsa"].tolist() == ["0.200 (no interval)"]
 
 
 def test_an_effect_is_called_one_where_it_is_certain_and_not_small():
-    """Above 0.01 and below p 0.05 after correction; of the loss and FPR95 less is better."""
+    """A difference counts if it exceeds 0.01 and its corrected p is below 0.05; a lower loss is
+    better.
+    """
     cases = (
         ("map", 0.02, 0.04),
         ("map", -0.02, 0.04),
@@ -219,9 +221,7 @@ def test_an_effect_is_called_one_where_it_is_certain_and_not_small():
 
 
 def test_reading_runs_and_making_pages_needs_no_solver():
-    """Tables and charts are made of rows: importing the page loads neither what fits nor what it is
-    fitted with.
-    """
+    """Importing the page loads neither the objective nor the solver, the aligner or the sweep."""
     code = (
         "import sys, glocal.report.page\n"
         "print([name for name in sys.modules if name.startswith('glocal.')])"
@@ -236,7 +236,7 @@ def test_reading_runs_and_making_pages_needs_no_solver():
     ("module", "noun"), [("jinja2", "jinja2"), ("altair", "altair"), ("vl_convert", "vl-convert")]
 )
 def test_what_a_page_is_made_with_is_named_where_it_is_missing(folders, monkeypatch, module, noun):
-    """Each library that is not installed is said with the extra that brings it."""
+    """The error for a missing library names it, and the extra that brings it."""
     monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(MissingDependencyError, match=noun) as caught:
         report_page(load_runs(folders))
@@ -244,8 +244,8 @@ def test_what_a_page_is_made_with_is_named_where_it_is_missing(folders, monkeypa
 
 
 def test_simulated_data_are_called_so(tmp_path):
-    """By the plan of the suite, also for a sweep that lies in its folder; not by the name of a
-    network.
+    """The page calls data simulated if the plan of the suite does, also for a sweep in the folder
+    of the suite.
     """
     folder = write_suite(tmp_path / "suite")
     write_sweep(folder / "sweep")
@@ -259,9 +259,7 @@ def test_simulated_data_are_called_so(tmp_path):
 
 
 def test_a_page_is_written_without_torch_and_without_data(folders, tmp_path):
-    """The library reads folders and makes a page in a process that never loads torch or
-    scikit-learn.
-    """
+    """Reading folders and making a page loads neither torch nor scikit-learn nor numba."""
     code = (
         "import sys; from glocal.report import load_runs, report_page, save_page\n"
         f"page = report_page(load_runs({list(map(str, folders))!r}))\n"
@@ -273,7 +271,7 @@ def test_a_page_is_written_without_torch_and_without_data(folders, tmp_path):
 
 
 def test_the_page_asks_nothing_of_the_network(page):
-    """No element and no rule of the page names another place, and its policy forbids every
+    """No element or style rule of the page names another file or site, and its policy forbids every
     request.
     """
     markup = re.sub(r"<script.*?</script>", "", page, flags=re.S)
@@ -285,8 +283,8 @@ def test_the_page_asks_nothing_of_the_network(page):
 
 
 def test_names_do_not_become_markup(page):
-    """Hostile names stand escaped: three script elements, no image, no comment, no template
-    result.
+    """Hostile names are escaped: they add no script, no image, no comment and no result of a
+    template to the page.
     """
     assert page.count("<script>") == 2
     assert "<img src=x" not in page
@@ -298,9 +296,7 @@ def test_names_do_not_become_markup(page):
 
 
 def test_every_score_is_in_the_table(page):
-    """Each value stands with its interval, and what differs significantly is marked by a word
-    too.
-    """
+    """The table has scores with their intervals, and marks significant differences in words too."""
     assert "0.450 [0.430, 0.470]" in page
     assert 'aria-label="significantly better"' in page
     assert 'aria-label="significantly worse"' in page
@@ -310,8 +306,8 @@ def test_every_score_is_in_the_table(page):
 
 
 def test_the_summary_compares_methods_at_equal_agreement(folders):
-    """Each method has the setting that the rule takes, and the neighbours that its front keeps at
-    one agreement.
+    """The summary shows each method at the setting that the rule chooses, and the neighbours that
+    its front keeps at a common agreement.
     """
     run = load_runs(folders[0])[0]
     table = summary(run).set_index("method")
@@ -334,15 +330,15 @@ def test_the_summary_compares_methods_at_equal_agreement(folders):
 
 
 def test_the_arms_of_a_suite_are_points_of_a_front(folders):
-    """Where agreement and neighbours were both measured, each arm of each network is a point with
-    its intervals.
+    """Each arm of a suite for which agreement and neighbours were both measured is a point with
+    intervals. A setting of a sweep that another setting of its method beats is not on the front.
     """
     points = front_points(load_runs(folders[1])[0])
     assert list(points["method"]) == list(ARMS)
     assert points["strong"].all()
     assert points["neighbours_kept_low"].tolist() == pytest.approx([0.98, 0.88, 0.78])
     sweep = load_runs(folders[0])[0]
-    sweep.means.loc[2, "neighbours_kept"] = 0.1  # less of both than another setting of its method
+    sweep.means.loc[2, "neighbours_kept"] = 0.1  # worse in both than another of its method
     assert front_points(sweep)["strong"].tolist() == [True, True, False, *[True] * 6]
     assert not len(
         front_points(
@@ -352,8 +348,8 @@ def test_the_arms_of_a_suite_are_points_of_a_front(folders):
 
 
 def test_warnings_say_what_is_wrong(tmp_path):
-    """A wrong file, a collapsed arm, harm, an unfinished sweep and an overfitted choice each have
-    their warning.
+    """A wrong file, an arm that is worse on a task, an unfinished sweep and an overfitted choice
+    each have a warning.
     """
     suite = load_runs(write_suite(tmp_path / "suite", notes=["a.npz is that of other-net"]))[0]
     sentences = warnings_of(suite)
@@ -372,8 +368,8 @@ def test_warnings_say_what_is_wrong(tmp_path):
 
 
 def test_an_arm_looks_alike_everywhere():
-    """The three methods have their own colours and shapes in any company, and the baseline is a
-    black star.
+    """Each method has the same colour and shape whatever the other arms are, and the baseline is
+    black.
     """
     arms = ["original", "mine", "glocal", "naive"]
     colours, shapes = (
@@ -391,8 +387,8 @@ def test_an_arm_looks_alike_everywhere():
 
 
 def test_runs_of_one_folder_name_have_names_and_files_of_their_own(tmp_path):
-    """Two sweeps called sweep are told apart by the folder above, and write no file twice; a folder
-    counts once.
+    """Two folders named sweep are distinguished by the folder above them and write no file twice,
+    and a folder that is named twice counts once.
     """
     for network in ("a", "b"):
         (tmp_path / network).mkdir()
@@ -411,14 +407,14 @@ def test_runs_of_one_folder_name_have_names_and_files_of_their_own(tmp_path):
 
 
 def test_long_names_do_not_share_a_file(tmp_path):
-    """Where names are cut to one text, the files are numbered."""
+    """If two names are equal once they are shortened, the files are numbered."""
     runs = load_runs([write_sweep(tmp_path / ("x" * 100 + end)) for end in "ab"])
     files = save_tables(runs, tmp_path / "tables")
     assert len(files) == len({file.name for file in files}) == 8
 
 
 def test_a_folder_stands_for_the_runs_in_it(folders, tmp_path):
-    """The folder of several runs has a section each; an unfinished sweep has a page too."""
+    """Each run in a folder of several has a section, and an unfinished sweep has a page too."""
     write_sweep(tmp_path / "half", finished=False)
     assert [run.name for run in load_runs(folders[0].parent)] == ["suite", "sweep"]
     assert "no choice yet" in report_page(load_runs(tmp_path))
@@ -437,7 +433,7 @@ def test_a_folder_stands_for_the_runs_in_it(folders, tmp_path):
     ],
 )
 def test_a_damaged_run_is_one_sentence(tmp_path, name, content):
-    """Each damaged file is named in one line."""
+    """The error for a damaged file is one line that names the file."""
     folder = (write_suite if name in ("rows.jsonl", "suite.json") else write_sweep)(
         tmp_path / "run"
     )
@@ -448,7 +444,7 @@ def test_a_damaged_run_is_one_sentence(tmp_path, name, content):
 
 
 def test_what_is_not_a_run_is_said(tmp_path):
-    """A folder without scores is refused, and so is a path at which there is nothing."""
+    """A folder without scores is refused, and so is a path that does not exist."""
     with pytest.raises(FileError, match="run folder"):
         load_runs(tmp_path)
     with pytest.raises(ParameterError, match="no file"):
@@ -460,7 +456,7 @@ def test_what_is_not_a_run_is_said(tmp_path):
 
 @pytest.fixture(scope="module")
 def images(tmp_path_factory):
-    """Pictures of most objects, by name, and a damaged one."""
+    """A folder with pictures named like most of the objects, and a damaged file."""
     folder, pil = tmp_path_factory.mktemp("images"), pytest.importorskip("PIL.Image")
     rng = np.random.default_rng(0)
     for i in range(40):
@@ -471,7 +467,9 @@ def images(tmp_path_factory):
 
 
 def test_a_view_whose_change_is_no_change_is_refused(tmp_path):
-    """Axes without numbers, or counts of another kind, are damage and no traceback."""
+    """A view whose axes have no numbers, or whose counts have other names, is refused by a
+    FileError.
+    """
     X = np.random.default_rng(0).normal(size=(9, 3))
     beyond = {"counts": {}, "better": [[0, 1, 9]], "worse": []}
     changes = (
@@ -489,8 +487,8 @@ def test_a_view_whose_change_is_no_change_is_refused(tmp_path):
 
 
 def test_pictures_are_joined_by_name(folders, images, tmp_path):
-    """Objects get the small picture of their name; those that lack one are named, and none at all
-    is an error.
+    """Each object gets the thumbnail of its name; a warning names objects without one, and it is an
+    error if all lack one.
     """
     with pytest.warns(DataWarning, match="no readable image"):
         pictures = load_thumbnails(images, load_runs(folders))
@@ -505,7 +503,7 @@ def test_pictures_are_joined_by_name(folders, images, tmp_path):
 
 
 def test_a_chart_is_saved_as_svg(folders, tmp_path):
-    """A chart of the front becomes an SVG file."""
+    """A chart of the front is saved as an SVG file."""
     save_figure(
         front_chart(front_points(load_runs(folders[0])[0]), "original"), tmp_path / "front.svg"
     )
@@ -541,7 +539,9 @@ def test_the_command_writes_page_figures_and_tables(folders, images, tmp_path, r
 
 @pytest.fixture
 def visit(browser, folders, images, tmp_path):
-    """The page opened in Chromium; what it logs as errors fails the test."""
+    """A function that opens the page in Chromium; an error of the page or a request to a site fails
+    the test.
+    """
     with pytest.warns(DataWarning):
         pictures = load_thumbnails(images, load_runs(folders))
     save_page(report_page(load_runs(folders), pictures=pictures), tmp_path / "r.html")
@@ -574,8 +574,8 @@ def visit(browser, folders, images, tmp_path):
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [390, 1280])
 def test_the_page_opens_whole_and_accessible(visit, scheme, width):
-    """On a phone and a desk, light and dark: all charts, no sideways scrolling, nothing hurt, axe
-    without a finding.
+    """On a phone and a desktop, light and dark, the page draws all charts, does not scroll
+    sideways, runs no hostile script, and passes axe.
     """
     axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
     tab = visit(viewport={"width": width, "height": 900}, color_scheme=scheme)
@@ -591,8 +591,8 @@ def test_the_page_opens_whole_and_accessible(visit, scheme, width):
 
 @pytest.mark.nightly
 def test_a_name_that_is_searched_is_shown(visit):
-    """The search box is reached by the keyboard; it shows the neighbours of an object on both
-    sides, and a ring around it in both maps.
+    """The search box can be reached with the keyboard, and shows the neighbours of an object before
+    and after, and a ring around it in both maps.
     """
     tab = visit(viewport={"width": 1280, "height": 900})
     box = tab.locator("[data-find]").last
@@ -611,7 +611,7 @@ def test_a_name_that_is_searched_is_shown(visit):
 
 @pytest.mark.nightly
 def test_few_pictures_are_on_the_map_from_the_start(visit):
-    """With at most 200 objects each that has a picture is drawn as it, and none is cut off."""
+    """With at most 200 objects, every object with a picture is drawn as one, and none is cut."""
     tab = visit(viewport={"width": 390, "height": 900})
     drawn = tab.locator(".map").last.locator("image")
     assert drawn.count() == 40
@@ -626,7 +626,7 @@ def test_few_pictures_are_on_the_map_from_the_start(visit):
 
 @pytest.mark.nightly
 def test_axes_have_at_most_six_ticks(visit):
-    """Of every chart, at any width."""
+    """No axis of a chart has more than six ticks, on a phone or on a desktop."""
     for width in (390, 1280):
         tab = visit(viewport={"width": width, "height": 900})
         counts = tab.evaluate(

@@ -1,4 +1,4 @@
-"""Records: one line of strict JSON a row, whole lines only."""
+"""Records are files of rows, each row one line of strict JSON, read as whole lines only."""
 
 import json
 import os
@@ -44,7 +44,9 @@ SCORE = Score(
 
 @given(ROWS, ROWS)
 def test_rows_come_back_in_order(tmp_path_factory, first, second):
-    """What is appended in two calls is read in order and unchanged, whatever text it holds."""
+    """Rows that are appended in two calls are read in order and unchanged, whatever
+    text they hold.
+    """
     path = tmp_path_factory.mktemp("rows") / "scores.jsonl"
     append_rows(path, first)
     append_rows(path, second)
@@ -66,8 +68,8 @@ def test_what_is_no_number_becomes_null(value):
 
 
 def test_numpy_scalars_and_paths_become_plain():
-    """Numpy scalars, 0-d arrays, paths and nested dataclasses are written as JSON values, longer
-    arrays refused.
+    """Numpy scalars, 0-d arrays, paths and nested dataclasses become JSON values, and longer arrays
+    are refused.
     """
     numbers = {
         "f": np.float32(0.5),
@@ -91,8 +93,8 @@ def test_numpy_scalars_and_paths_become_plain():
 
 
 def test_what_json_lacks_is_written_as_the_name_of_its_class():
-    """An object, a class or a function among the options of a trainer has the same text in every
-    process.
+    """An object, a class or a function among options is written as the same text in
+    every process.
     """
     written = json.loads(
         to_json({"object": ThreadPoolExecutor(1), "class": Score, "function": to_json})
@@ -105,7 +107,7 @@ def test_what_json_lacks_is_written_as_the_name_of_its_class():
 
 
 def test_a_file_of_rows_is_replaced_whole(tmp_path):
-    """What is written takes the place of what the file held, and is read back in order."""
+    """Rows that are written replace the content of the file, and are read back in order."""
     for rows in ([{"row": 1}, {"row": 2}], [{"row": 3}], []):
         write_rows(tmp_path / "rows.jsonl", rows)
         assert (tmp_path / "rows.jsonl").read_text() == "".join(
@@ -114,7 +116,7 @@ def test_a_file_of_rows_is_replaced_whole(tmp_path):
 
 
 def test_a_row_after_a_torn_line_is_not_lost(tmp_path):
-    """A line cut anywhere is left out, the rows appended after it are read, however often writers
+    """A line that is cut anywhere is skipped and the rows after it are read, however often writers
     are killed.
     """
     whole = to_json(
@@ -137,8 +139,8 @@ def test_a_row_after_a_torn_line_is_not_lost(tmp_path):
 
 
 def test_empty_lines_and_a_missing_last_newline_are_no_matter(tmp_path):
-    """Empty lines, as an editor leaves them, are skipped; a last row without its newline is
-    kept.
+    """Empty lines, as an editor leaves them, are skipped, and a last row without a
+    newline is read.
     """
     path = tmp_path / "scores.jsonl"
     path.write_text('{"row": 1}\n\n{"row": 2}\n\n{"row": 3}')
@@ -150,8 +152,8 @@ def test_empty_lines_and_a_missing_last_newline_are_no_matter(tmp_path):
     "bad", ["nonsense", '{"row": 2 "text": 3}', '{"row": 2}}', "{'row': 2}", "[2]", '{"text": 2}']
 )
 def test_a_bad_line_is_said(tmp_path, bad):
-    """A line that no killed writer can have left, or that lacks a key, is an error that names file
-    and line.
+    """A line that no killed writer can have left, or that lacks a key, is an error with file and
+    line number.
     """
     path = tmp_path / "points.jsonl"
     path.write_text(f'{{"row": 1}}\n{bad}\n{{"row": 3}}\n')
@@ -163,7 +165,7 @@ def test_a_bad_line_is_said(tmp_path, bad):
 
 
 def test_a_missing_file_is_said(tmp_path):
-    """Reading rows of no file and writing rows into no folder are FileErrors."""
+    """Reading a missing file of rows and writing rows into a missing folder are FileErrors."""
     with pytest.raises(FileError, match="does not exist"):
         read_rows(tmp_path / "none.jsonl")
     with pytest.raises(FileError, match="cannot write"):
@@ -171,7 +173,7 @@ def test_a_missing_file_is_said(tmp_path):
 
 
 def test_parallel_writers_never_mix_lines(tmp_path):
-    """Rows that several writers append at once are all there, each whole."""
+    """Rows that several writers append at once are all present, each whole."""
     path = tmp_path / "scores.jsonl"
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(lambda i: append_rows(path, [{"row": i, "text": "x" * 500}]), range(60)))
@@ -179,8 +181,8 @@ def test_parallel_writers_never_mix_lines(tmp_path):
 
 
 def test_scores_become_objects(tmp_path):
-    """A Score is written as one JSON object without its empty fields, and read back; null is not a
-    number.
+    """A Score is written as one JSON object without its empty fields and read back, and null is not
+    a number.
     """
     path = tmp_path / "scores.jsonl"
     scores = [

@@ -1,4 +1,4 @@
-"""Retrieval: recall, average precision, ties, intervals."""
+"""Retrieval: recall, average precision, ties and intervals."""
 
 import itertools
 import math
@@ -25,7 +25,7 @@ def cosines(A, B):
 
 
 def test_recall_and_precision_equal_scikit_learn():
-    """R@K is that of scikit-learn's neighbours, mAP the mean of its average precision; so in
+    """R@K is that of scikit-learn's neighbours and mAP the mean of its average precision, also in
     blocks.
     """
     result = retrieval(Q, LABELS, G, G_LABELS)
@@ -50,7 +50,7 @@ def test_recall_and_precision_equal_scikit_learn():
 
 
 def test_a_rotation_breaks_no_tie():
-    """Rows of two signs tie often; a rotation of the space changes no query's score."""
+    """Rows of two signs tie often, and a rotation of the space changes no score of a query."""
     rng = np.random.default_rng(6)
     signs = rng.choice([-1.0, 1.0], size=(60, 2))
     before = retrieval(signs, LABELS)
@@ -61,7 +61,7 @@ def test_a_rotation_breaks_no_tie():
 
 
 def test_the_query_itself_is_left_out():
-    """Without a gallery each query is searched among the other queries."""
+    """Without a gallery, each query is searched for among the other queries."""
     result = retrieval(Q, LABELS)
     for i in range(60):
         others = np.delete(np.arange(60), i)
@@ -71,7 +71,7 @@ def test_the_query_itself_is_left_out():
 
 
 def expected(relevant, groups, rank):
-    """Mean hit and mean AP over all orders of a ranking whose groups of ties come in any order."""
+    """The mean hit and mean AP over all orders of a ranking in which ties come in any order."""
     hits, precisions = [], []
     for orders in itertools.product(*(itertools.permutations(group) for group in groups)):
         order = [i for part in orders for i in part]
@@ -84,7 +84,7 @@ def expected(relevant, groups, rank):
 
 @pytest.mark.parametrize("seed", range(8))
 def test_ties_earn_the_mean_over_their_orders(seed):
-    """Expected hits and average precision equal the mean over every order of the tied rows."""
+    """Hits and average precision equal the mean over every order of the tied rows."""
     rng = np.random.default_rng(seed)
     levels = np.sort(rng.integers(0, 3, size=7))[::-1]
     relevant = rng.uniform(size=7) < 0.4
@@ -105,9 +105,7 @@ def test_ties_earn_the_mean_over_their_orders(seed):
 @pytest.mark.parametrize("noise", [0, 1e-9])
 @pytest.mark.parametrize("alone", [True, False])
 def test_a_collapsed_gallery_scores_chance(noise, alone):
-    """A gallery on one point gives every query the hits of random draws, far from perfect, and a
-    warning.
-    """
+    """A gallery at one point gives every query the hits of random draws, with a warning."""
     with pytest.warns(CollapseWarning, match="those of chance"):
         result = (
             retrieval(1 + noise * Q, LABELS)
@@ -126,7 +124,7 @@ def test_a_collapsed_gallery_scores_chance(noise, alone):
 
 
 def test_queries_without_a_relevant_row_are_left_out_aloud():
-    """Queries whose label the gallery lacks, or only they have, are not scored, with a warning."""
+    """Queries without another row of their label are not scored, with a warning."""
     labels = LABELS.copy()
     labels[[3, 8]] = 99
     with pytest.warns(DataWarning, match="2 of 60 queries have no gallery row"):
@@ -142,7 +140,7 @@ def test_queries_without_a_relevant_row_are_left_out_aloud():
 
 
 def test_a_command_warns_once_of_what_two_arms_meet(run, tmp_path):
-    """Queries without a relevant row are the same in both arms, and are one line."""
+    """Queries without a relevant row in both arms are reported in one line."""
     np.save(tmp_path / "q.npy", Q)
     labels = ["alone", *map(str, LABELS[1:])]
     (tmp_path / "labels.txt").write_text("\n".join(labels))
@@ -153,13 +151,13 @@ def test_a_command_warns_once_of_what_two_arms_meet(run, tmp_path):
 
 
 def test_ranks_that_any_order_satisfies_are_left_out():
-    """R@K is not given where K is at least the size of the gallery."""
+    """R@K is left out if K is at least the size of the gallery."""
     assert set(retrieval(Q, LABELS, G[:7], np.array([0, 1, 2, 3, 4, 0, 1])).recall) == {1, 5}
     assert set(retrieval(Q[:6], np.array([0, 0, 1, 1, 2, 2])).recall) == {1}
 
 
 def test_bad_input_is_refused(as_a_user):
-    """Labels of two kinds, a gallery without labels, other columns."""
+    """Labels of two types, a gallery without labels and other columns are refused."""
     for call, noun in (
         (lambda: retrieval(Q, LABELS, G, G_LABELS.astype(str)), "names"),
         (lambda: retrieval(Q, LABELS, G), "gallery"),
@@ -170,8 +168,8 @@ def test_bad_input_is_refused(as_a_user):
 
 
 def test_queries_of_one_label_have_no_interval():
-    """The queries of a single label are one cluster: they say nothing of how another label would
-    turn out.
+    """Queries of a single label are one cluster and have no interval, since they do not tell how
+    others would score.
     """
     result = retrieval(Q[LABELS == 0], LABELS[LABELS == 0], G, G_LABELS)
     assert (result.low, result.high) == (None, None)

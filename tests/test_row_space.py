@@ -1,5 +1,6 @@
-"""With fewer rows than columns a fit on the row space is the fit on all columns, and off it W is
-what it must be."""
+"""With fewer rows than columns, a fit on the row space equals the fit on all columns, with a known
+W off the row space.
+"""
 
 import numpy as np
 import pytest
@@ -31,13 +32,13 @@ ARMS = {
 
 
 def all_columns(X, blocks):
-    """The axes of a fit that is not reduced."""
+    """The axes of a fit that is not reduced to the row space."""
     moments, axes = np.linalg.eigh(X.T @ X / len(X))
     return Axes(axes, np.maximum(moments, 0))
 
 
 def off_rows(local):
-    """An orthonormal basis of what is orthogonal to all rows."""
+    """An orthonormal basis of the complement of the row space."""
     rows = [
         OBJECTS.standardization(f.matrix, "float64") for f in (OBJECTS, LOCAL)[: 2 if local else 1]
     ]
@@ -47,8 +48,9 @@ def off_rows(local):
 
 @pytest.mark.parametrize("name", ARMS)
 def test_the_reduced_fit_is_the_full_fit(name, monkeypatch):
-    """The same objective, penalty, certificate and W, in N (+ M) directions; off the rows W is cI,
-    or 0 for naive."""
+    """A fit in N (+ M) directions has the objective, penalty, certificate and W of the full fit,
+    and off the rows W is cI, or 0 for `naive`.
+    """
     arm = ARMS[name]
     data = FitData(OBJECTS, WEIGHTED, LOCAL)
     solver = SOLVER.replace(tol=1e-6) if name == "naive" else SOLVER
@@ -69,7 +71,7 @@ def test_the_reduced_fit_is_the_full_fit(name, monkeypatch):
     np.testing.assert_allclose(block, scale * np.eye(len(block)), atol=1e-5)
     rows = np.linalg.qr(off, "complete")[0][:, off.shape[1] :]
     np.testing.assert_allclose(off.T @ W @ rows, 0, atol=1e-5)
-    if name == "mixed":  # known on paper: c (1 - mix (p - r) / p) = mix tr W_r / p
+    if name == "mixed":  # derived on paper: c (1 - mix (p - r) / p) = mix tr W_r / p
         assert scale * (1 - 0.8 * (P - N) / P) == pytest.approx(
             0.8 * np.trace(rows.T @ W @ rows) / P, rel=1e-3
         )
@@ -77,7 +79,7 @@ def test_the_reduced_fit_is_the_full_fit(name, monkeypatch):
 
 @pytest.mark.parametrize("name", ["global", "mixed", "naive", "glocal mixed"])
 def test_the_objective_is_that_of_the_whole_transform(name):
-    """f of the small matrix is f of the p × p transform it stands for, term by term."""
+    """f of the small matrix equals f of the p × p transform that it stands for, term by term."""
     arm = ARMS[name]
     data = FitData(OBJECTS, WEIGHTED, LOCAL)
     small = SOLVER.problem(data, local=arm.local)

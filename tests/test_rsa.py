@@ -1,4 +1,4 @@
-"""RSA with people's dissimilarities."""
+"""Representational similarity analysis (RSA) with people's dissimilarities."""
 
 import json
 import math
@@ -33,8 +33,8 @@ PEOPLE = np.stack([rdm_of(HUMAN[UPPER] + 0.4 * RNG.normal(size=91)) for _ in ran
 
 @pytest.mark.parametrize("kernel", KERNELS)
 def test_dissimilarities_and_correlations_equal_scipy(kernel):
-    """1 - similarity is scipy's distance; Spearman over the upper triangles is scipy's, ties with
-    their mean rank.
+    """1 - similarity is SciPy's distance, and Spearman's correlation over the upper triangles is
+    SciPy's, with mean ranks for ties.
     """
     expected = 1 - (Z @ Z.T)[UPPER] if kernel == "dot" else distance.pdist(Z, kernel)
     assert model_rdm(Z, kernel) == pytest.approx(expected)
@@ -51,8 +51,8 @@ def test_dissimilarities_and_correlations_equal_scipy(kernel):
 
 @pytest.mark.parametrize("kernel", ["cosine", "dot"])
 def test_a_reflection_of_many_dimensions_breaks_no_tie(kernel):
-    """Ties of binary rows of 2,000 dimensions stay ties after a reflection: dissimilarities have
-    the same ranks.
+    """Ties among binary rows of 2,000 dimensions stay ties after a reflection, with the same ranks
+    of dissimilarities.
     """
     rng = np.random.default_rng(1)
     rows, v = rng.integers(0, 2, size=(4, 2000))[np.arange(14) % 4], rng.normal(size=2000)
@@ -64,7 +64,9 @@ def test_a_reflection_of_many_dimensions_breaks_no_tie(kernel):
 
 
 def test_missing_pairs_are_left_out():
-    """NaN pairs count for nobody; each person keeps the others, also under the ceiling."""
+    """A pair that a person did not compare (NaN) does not count for that person, whose other pairs
+    stay, also in the ceiling.
+    """
     people = PEOPLE.copy()
     for person, (i, j) in enumerate([(0, 1), (2, 5), (3, 9), (0, 13)]):
         people[person, i, j] = people[person, j, i] = np.nan
@@ -82,7 +84,9 @@ def test_missing_pairs_are_left_out():
 @pytest.mark.parametrize("kernel", KERNELS)
 @pytest.mark.parametrize(("length", "noise"), [(1, 0), (1, 1e-9), (0, 0)])
 def test_a_collapsed_model_is_undefined_and_said(kernel, length, noise):
-    """All objects at one point: a warning, NaN and no interval, never a perfect score."""
+    """If all objects are at one point, the correlation is NaN without an interval, with
+    a warning.
+    """
     with pytest.warns(CollapseWarning, match="RSA is undefined"):
         result = rsa(length * RNG.normal(size=5) + noise * Z, PEOPLE, kernel=kernel)
     assert math.isnan(result.spearman)
@@ -91,7 +95,9 @@ def test_a_collapsed_model_is_undefined_and_said(kernel, length, noise):
 
 
 def test_a_pair_that_one_person_alone_compared_is_left_out_of_the_lower_ceiling():
-    """The others say nothing about it: no warning of numpy, and the ceiling of the other pairs."""
+    """A pair that only one person compared is left out of the lower ceiling, without a warning of
+    numpy.
+    """
     people = PEOPLE.copy()
     people[1:, 0, 1] = people[1:, 1, 0] = np.nan
     result = rsa(Z, people)
@@ -100,9 +106,11 @@ def test_a_pair_that_one_person_alone_compared_is_left_out_of_the_lower_ceiling(
 
 
 def test_ceiling_rdms_and_correlations_are_those_of_rsatoolbox():
-    """Both bounds, the model RDM and its comparison with people are those of rsatoolbox."""
+    """Both bounds, the RDM of the model and its comparison with people equal those of
+    rsatoolbox.
+    """
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # its own imports may warn
+        warnings.simplefilter("ignore")  # the imports of rsatoolbox may warn
         toolbox, noise = map(
             pytest.importorskip, ("rsatoolbox", "rsatoolbox.inference.noise_ceiling")
         )
@@ -119,8 +127,8 @@ def test_ceiling_rdms_and_correlations_are_those_of_rsatoolbox():
 
 
 def test_the_units_are_the_jackknife_of_the_correlation():
-    """Their mean over objects is the correlation with each person, their spread that of leaving out
-    an object.
+    """The mean of the units over objects is the correlation with each person, and their spread that
+    of leaving out an object.
     """
     result = rsa(Z, PEOPLE)
     for values, human in zip(result.units.values, PEOPLE, strict=True):
@@ -138,7 +146,7 @@ def test_the_units_are_the_jackknife_of_the_correlation():
 
 
 def test_the_interval_stays_within_what_a_correlation_can_be():
-    """Few objects that agree nearly in full have an interval that ends at 1."""
+    """The interval of few objects with nearly full agreement ends at 1."""
     rows = np.random.default_rng(0).normal(size=(6, 4))
     result = rsa(
         rows, rdm_of(model_rdm(rows) + 0.05 * np.random.default_rng(1).uniform(size=15), 6)
@@ -148,8 +156,8 @@ def test_the_interval_stays_within_what_a_correlation_can_be():
 
 
 def test_many_objects_are_left_out_in_groups(monkeypatch):
-    """Where there are more objects than are left out one at a time, groups of them are; mean and
-    error hardly move.
+    """With many objects, groups of them are left out instead of single ones, and mean and error
+    hardly change.
     """
     single = rsa(Z, PEOPLE)
     monkeypatch.setattr("glocal.evaluation.rsa._MAX_GROUPS", 9)
@@ -183,14 +191,16 @@ BAD_RDMS = {
 @pytest.mark.parametrize("case", BAD_RDMS)
 @pytest.mark.usefixtures("as_a_user")
 def test_bad_rdms_are_refused(case):
-    """Each way of being no RDM is an error that names it."""
+    """Each kind of invalid RDM is refused by an error that names what is wrong."""
     rdm, noun = BAD_RDMS[case]
     with pytest.raises(DataError, match=noun):
         check_rdms(rdm)
 
 
 def test_small_differences_of_the_two_triangles_are_rounding():
-    """float32 RDMs whose triangles differ in the last digits, and a NaN diagonal, are allowed."""
+    """float32 RDMs whose triangles differ in the last digits, and a diagonal of NaN,
+    are accepted.
+    """
     noisy = HUMAN.astype(np.float32)
     noisy[0, 1] *= 1 + 1e-6
     noisy[np.diag_indices(14)] = np.nan
@@ -198,7 +208,7 @@ def test_small_differences_of_the_two_triangles_are_rounding():
 
 
 def test_integers_become_real_dissimilarities():
-    """RDMs of integers are float64 afterwards, so that nothing is rounded later."""
+    """RDMs of integers become float64, so that nothing is rounded later."""
     ranks = np.triu(np.arange(196).reshape(14, 14), 1)
     checked = check_rdms(ranks + ranks.T)
     assert checked.dtype == np.float64
@@ -206,7 +216,7 @@ def test_integers_become_real_dissimilarities():
 
 
 def test_bad_arguments_are_refused(as_a_user):
-    """An unknown kernel, and another number of objects."""
+    """An unknown kernel and another number of objects are refused."""
     with pytest.raises(ParameterError, match="kernel"):
         rsa(Z, HUMAN, kernel="rbf")
     with pytest.raises(DataError, match="14 objects"):
@@ -217,8 +227,8 @@ NAMES = tuple(f"object{i}" for i in range(14))
 
 
 def test_rdms_join_by_index_and_by_name():
-    """An index names rows, or lines of the object ids; objects without features are dropped from
-    all axes.
+    """An index names rows, or lines of the object ids, and objects without features are dropped
+    from all axes.
     """
     features = Features(Z, tuple(f"images/{name}.jpg" for name in NAMES))
     small = PEOPLE[:, :5, :5]
@@ -234,7 +244,7 @@ def test_rdms_join_by_index_and_by_name():
 
 @pytest.mark.usefixtures("as_a_user")
 def test_rdms_that_do_not_fit_are_refused():
-    """Another size without an index, a bad index, and nothing left."""
+    """Another size without an index, a bad index, and an empty join are refused."""
     features = Features(Z, NAMES)
     small = PEOPLE[:, :5, :5]
     cases = [
@@ -255,8 +265,8 @@ def test_rdms_that_do_not_fit_are_refused():
 
 
 def test_an_rdm_and_its_index_are_read_from_npy_and_text(tmp_path):
-    """A table of text is one RDM; an index is one integer a row, down the lines or along one;
-    fractions are refused.
+    """A table of text is one RDM, and an index has one integer for each row, in a column or in a
+    line; fractions are refused.
     """
     np.savetxt(tmp_path / "r.txt", HUMAN)
     np.testing.assert_allclose(load_rdms(tmp_path / "r.txt"), HUMAN[None])

@@ -1,4 +1,4 @@
-"""Rows of results: the one name of each metric, and the units behind them."""
+"""Rows of results: the single name of each metric, and the units behind the numbers."""
 
 import re
 from dataclasses import replace
@@ -20,7 +20,7 @@ from glocal.similarity import SIMILARITIES
 
 
 def results(rng: np.random.Generator) -> list[EvaluationResult]:
-    """One result of every evaluation, with each of its similarities, kernels and probes."""
+    """One result of every evaluation, with each similarity, kernel and probe."""
     X = rng.normal(size=(120, 6))
     y = np.arange(120) % 4
     rdms = np.abs(rng.normal(size=(3, 12, 12)))
@@ -46,8 +46,8 @@ def results(rng: np.random.Generator) -> list[EvaluationResult]:
 
 
 def test_the_metrics_of_all_results_are_those_of_the_docs():
-    """docs/file-formats.md lists exactly the tasks, metrics and settings that the evaluations
-    give.
+    """docs/file-formats.md lists exactly the tasks, metrics and settings that the
+    evaluations give.
     """
     page = (Path(__file__).parents[1] / "docs" / "file-formats.md").read_text(encoding="utf-8")
     block = page.split("| command | metrics | settings |")[1].split("\n\n")[0]
@@ -64,8 +64,8 @@ def test_the_metrics_of_all_results_are_those_of_the_docs():
 
 
 def test_the_first_score_is_the_mean_of_the_units():
-    """The difference of two results to themselves less a constant is that constant, whatever their
-    units share.
+    """The first score of a result is the mean of its units, and units that are lower by a constant
+    differ by that constant, whatever they share.
     """
     for result in results(np.random.default_rng(1)):
         first, units = result.scores[0], result.units
@@ -109,7 +109,7 @@ EVALUATIONS = {
 
 @pytest.mark.parametrize("evaluation", EVALUATIONS)
 def test_rows_that_cannot_be_scored_are_refused(evaluation, as_a_user):
-    """No evaluation makes a number of NaN, infinity, complex numbers or a single column."""
+    """Every evaluation refuses NaN, infinity, complex numbers and a single column."""
     for value, noun in ((np.nan, "NaN"), (np.inf, "infinity")):
         rows = ROWS.copy()
         rows[3, 1] = value

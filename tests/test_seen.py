@@ -1,4 +1,4 @@
-"""A transform knows what it was fitted to."""
+"""A transform records which answers it was fitted to."""
 
 import numpy as np
 import pytest
@@ -18,8 +18,8 @@ def study():
 
 
 def test_the_same_answers_are_seen_whatever_their_order(study):
-    """In another order of rows, of answers and of the pair, and from a copy of the features in
-    float64.
+    """The same answers are recognised with rows, answers and pairs in another order, and on a
+    float64 copy of the features.
     """
     X, answers = study
     order = np.random.default_rng(1).permutation(60)
@@ -31,7 +31,7 @@ def test_the_same_answers_are_seen_whatever_their_order(study):
 
 
 def test_new_questions_about_the_same_objects_are_told_from_new_objects(study):
-    """Half of the answers against the other half, and against answers about other rows."""
+    """New questions about seen objects are distinguished from answers about other objects."""
     X, answers = study
     fitted = sketch(X, answers.select(np.arange(450)))
     new_questions = seen(fitted, X, answers.select(np.arange(450, 900)))
@@ -43,7 +43,7 @@ def test_new_questions_about_the_same_objects_are_told_from_new_objects(study):
 
 
 def test_a_sketch_of_many_answers_estimates_the_share(study, monkeypatch):
-    """With room for 100 hashes alone, half of the questions are still found to be about a half."""
+    """With only 100 hashes, half of the questions are still recognised as about a half."""
     monkeypatch.setattr(module, "MAX_HASHES", 100)
     X, answers = study
     fitted = sketch(X, answers.select(np.arange(450)))

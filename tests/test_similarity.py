@@ -1,4 +1,4 @@
-"""Similarities of pairs, the model's choice, and ties shared openly."""
+"""Similarities of pairs, the choice of the model, and ties that share the credit."""
 
 import math
 
@@ -19,7 +19,7 @@ from glocal.similarity import (
 RNG = np.random.default_rng(0)
 PAIRS = candidate_pairs("odd-one-out")
 ANSWERS = np.array([RNG.permutation(12)[:3] for _ in range(200)], dtype=np.int32)
-# small whole numbers: many exact ties among the dot products
+# small whole numbers, so that many dot products tie exactly
 EMBEDDING = RNG.integers(0, 2, size=(12, 3)).astype(float)
 
 
@@ -41,8 +41,8 @@ def test_a_tie_is_a_difference_of_a_few_roundings():
 
 @pytest.mark.parametrize("kind", ["cosine", "dot"])
 def test_many_objects_score_like_few(kind):
-    """Pairs multiplied one by one, as among 20,000 objects, are the entries of the Gram matrix, and
-    tied alike.
+    """Pairs that are multiplied one by one, as among 20,000 objects, equal the entries of the Gram
+    matrix, with the same ties.
     """
     result = of_pairs(EMBEDDING, ANSWERS, PAIRS, kind)
     far = np.concatenate([EMBEDDING, np.zeros((20_000, 3))])
@@ -54,8 +54,8 @@ def test_many_objects_score_like_few(kind):
 
 
 def test_loss_equals_minus_log_softmax():
-    """The loss is -log softmax at the chosen pair, log 3 where all are equal, and finite for huge
-    similarities.
+    """The loss is -log softmax at the chosen pair, log 3 if all pairs are equal, and finite for
+    huge similarities.
     """
     pairs = RNG.normal(size=(50, 3))
     expected = [-math.log(math.exp(s[0]) / sum(math.exp(v) for v in s)) for s in pairs]
@@ -67,12 +67,12 @@ def test_loss_equals_minus_log_softmax():
 @pytest.mark.parametrize("kind", ["cosine", "dot"])
 @pytest.mark.parametrize("scale", [1e-6, 1e6])
 def test_many_dimensions_break_no_tie(kind, scale):
-    """Sums of 2,000 products err by more than those of 3: a scaled reflection still changes no
+    """Sums of 2,000 products have larger errors than sums of 3, but a scaled reflection changes no
     credit.
     """
     rng = np.random.default_rng(3)
     Z = rng.integers(0, 2, size=(12, 2000)).astype(float)
-    Z[6:] = Z[:6][:, rng.permutation(2000)]  # equal lengths, and below equal rows
+    Z[6:] = Z[:6][:, rng.permutation(2000)]  # equal lengths; the next line makes rows equal
     Z[[3, 9]] = Z[0]
     v = rng.normal(size=2000)
     mirrored = scale * (Z - 2 * np.outer(Z @ v, v) / (v @ v))
@@ -84,15 +84,17 @@ def test_many_dimensions_break_no_tie(kind, scale):
 
 
 def test_the_choice_is_shared_among_the_highest():
-    """Each of k highest pairs gets 1/k, the others nothing; the shares of an answer add up to 1."""
+    """Each of the k highest pairs gets 1/k and the others nothing, so that the shares of an answer
+    add up to 1.
+    """
     pairs = np.array([[3.0, 2.0, 1.0], [3.0, 2.0, 2.0], [1.0, 2.0, 2.0]])
     expected = [[1 / 2, 1 / 3, 0], [1 / 2, 1 / 3, 1 / 2], [0, 1 / 3, 1 / 2]]
     np.testing.assert_allclose(choice(pairs.T, 1e-12), np.array(expected).T)
 
 
 def test_snapped_values_are_equal_where_neighbours_are_near():
-    """Sorted values that differ by at most the tolerance are one value, wherever the edges of a
-    grid would lie.
+    """Sorted values that differ from the next by at most the tolerance become equal, whatever a
+    grid would do.
     """
     rng = np.random.default_rng(0)
     levels = np.repeat(np.arange(50) / 7, 6)

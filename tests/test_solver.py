@@ -1,5 +1,6 @@
-"""The solver finds optima known on paper, says how far it is from others, and never says converged
-when it is not."""
+"""The solver finds optima that are known on paper, bounds its distance from others, and never says
+converged when it is not.
+"""
 
 import math
 from dataclasses import replace
@@ -42,7 +43,8 @@ def definite(seed=4):
 
 def people(X, t, seed=0, signal=1.5):
     """Answers drawn from the softmax of similarities in a few directions of X, so that there is
-    something to learn."""
+    something to learn.
+    """
     rng = np.random.default_rng(seed)
     mind = signal * X[:, :2]
     answers = np.array([rng.permutation(len(X))[:3] for _ in range(t)])
@@ -67,7 +69,7 @@ def arm(lmbda, loss=LOSS, mix=1.0, local=None, alpha=0.0):
 
 
 def solved(objective, W=None, tol=1e-5, moments=None, max_evaluations=1000, **options):
-    """Minimise by the duality gap, from 0.3 I if nothing else is said."""
+    """Minimise by the duality gap, from 0.3 I unless another start is given."""
     p = objective.choices.X.shape[1]
     W = 0.3 * np.eye(p, dtype=objective.choices.X.dtype) if W is None else W
     moments = np.ones(p) if moments is None else moments
@@ -104,8 +106,9 @@ def test_one_dimension_ends_where_the_paper_says(share):
 
 @pytest.mark.parametrize("lmbda", [0.02, 0.3])
 def test_two_starts_agree_in_m(lmbda):
-    """`global` is convex in M = W Wᵀ: a scaled identity and a random positive definite start end at
-    the same M."""
+    """Since `global` is convex in M = W Wᵀ, a scaled identity and a random positive definite start
+    end at the same M.
+    """
     first, second = (solved(arm(lmbda), W, tol=1e-12) for W in (0.3 * np.eye(P), definite()))
     assert first.status == second.status == "converged"
     assert first.evaluation.value == pytest.approx(second.evaluation.value, rel=1e-10)
@@ -115,8 +118,8 @@ def test_two_starts_agree_in_m(lmbda):
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_the_end_holds_its_own_evaluation_and_is_one_to_start_from(dtype):
-    """`evaluation` is the objective at W, in the dtype of the features; started there the solver
-    converges at once.
+    """`evaluation` is the objective at W in the dtype of the features, and a solver that starts
+    there converges at once.
     """
     objective = arm(0.1, ChoiceLoss(X.astype(dtype), ANSWERS, ODD))
     result = solved(objective)
@@ -128,8 +131,9 @@ def test_the_end_holds_its_own_evaluation_and_is_one_to_start_from(dtype):
 
 @pytest.mark.parametrize("budget", [1, 2, 3, 7])
 def test_a_budget_is_kept_to(monkeypatch, budget):
-    """With too few evaluations the status is budget, and the objective is evaluated no more often
-    than that."""
+    """With too few evaluations the status is budget, and the objective is evaluated no
+    more often.
+    """
     calls = []
     objective = arm(0.1)
 
@@ -148,8 +152,9 @@ def test_a_budget_is_kept_to(monkeypatch, budget):
 
 @pytest.mark.parametrize("method", ["naive", "global"])
 def test_a_counter_counts_each_evaluation_over_all_fits(method):
-    """Two fits with one counter are counted on from each other, one by one, and each says its
-    own."""
+    """A counter counts the evaluations of two fits one by one, and each fit reports its
+    own number.
+    """
     steps = []
     counter = Counter(lambda evaluations, evaluation: steps.append((evaluations, evaluation.value)))
     options = {"tol": 1e-5, "max_evaluations": 1000, "counter": counter}
@@ -179,8 +184,9 @@ def test_a_counter_counts_each_evaluation_over_all_fits(method):
     ],
 )
 def test_the_reason_advises_what_can_help(dtype, status, advice):
-    """A fit that stalls in float32 may end in float64; one that is in float64 needs other
-    advice."""
+    """A fit that stalls in float32 is advised to use float64, and one in float64 gets
+    other advice.
+    """
     result = solved(arm(0.1, ChoiceLoss(X.astype(dtype), ANSWERS, ODD)), max_evaluations=3)
     reason = replace(result, status=status).reason(1e-5)
     settings = ("`dtype", "`max_evaluations`", "`tol`")
@@ -188,7 +194,7 @@ def test_the_reason_advises_what_can_help(dtype, status, advice):
 
 
 def test_a_gradient_that_lies_is_a_stall():
-    """Where no step lowers the objective and the criterion does not hold, the status is stalled."""
+    """If no step lowers the objective and the criterion does not hold, the status is stalled."""
 
     def liar(W):
         return Evaluation(float((W**2).sum()), {}, -2 * W)
@@ -201,15 +207,16 @@ def test_a_gradient_that_lies_is_a_stall():
 
 
 def test_a_tolerance_below_rounding_is_a_stall():
-    """In float32 a tolerance that float32 cannot meet ends as stalled, long before the budget."""
+    """A tolerance that float32 cannot meet ends as stalled, long before the budget is spent."""
     result = solved(arm(0.1, ChoiceLoss(X.astype(np.float32), ANSWERS, ODD)), tol=1e-16)
     assert result.status == "stalled"
     assert result.evaluations < 300
 
 
 def test_the_preconditioner_saves_evaluations():
-    """Where features are of very different strength, the initial inverse Hessian saves half of the
-    evaluations."""
+    """If the scales of the features differ widely, the initial inverse Hessian saves half of the
+    evaluations.
+    """
     rows = normal(60, P, seed=9)
     loss = ChoiceLoss(rows * np.array([8.0, 4.0, 2.0, 1.0, 0.5, 0.25]), people(rows, 3000), ODD)
     start = best_scale(loss, loss.X)[0] * np.eye(P)
@@ -219,8 +226,9 @@ def test_the_preconditioner_saves_evaluations():
 
 
 def test_curvature_of_a_neighbouring_objective_saves_evaluations():
-    """From the end of one α the next is found in fewer evaluations with the pairs of the first than
-    without."""
+    """From the solution for one α, the next is found in fewer evaluations with the curvature pairs
+    of the first.
+    """
     first = solved(arm(0.1, local=LOCAL, alpha=0.2), tol=1e-8)
     following = arm(0.1, local=LOCAL, alpha=0.25)
     counts = [
@@ -237,8 +245,7 @@ def test_curvature_of_a_neighbouring_objective_saves_evaluations():
     ("lmbda", "mix"), [(0.01, 1.0), (0.05, 1.0), (10.0, 1.0), (0.01, 0.8), (0.05, 0.8)]
 )
 def test_the_duality_gap_is_a_bound(lmbda, mix, weighted):
-    """At every point on the way f - f*, seen by a much tighter solve, lies within the gap that is
-    stated."""
+    """At every point on the way, f - f*, by a much tighter solve, is at most the stated gap."""
     w = np.random.default_rng(1).uniform(0, 2, len(ANSWERS)) if weighted else None
     objective = arm(lmbda, ChoiceLoss(X, ANSWERS, ODD, w), mix)
     tight = solved(objective, tol=1e-11, max_evaluations=3000)
@@ -258,8 +265,9 @@ def test_the_duality_gap_is_a_bound(lmbda, mix, weighted):
 @pytest.mark.parametrize("mix", [0.8, 1.0])
 @pytest.mark.parametrize("scale", [1.03, 1.003, 0.997, 0.97])
 def test_the_gap_is_tight_where_w_has_another_length(mix, scale):
-    """Of a W that is mostly too long, or too short, so that its softmax is feasible, or is not, the
-    gap is at most twice f - f*."""
+    """If W is too long or too short, with a feasible softmax or not, the gap is at most
+    twice f - f*.
+    """
     objective = arm(0.05, mix=mix)
     optimum = solved(objective, tol=1e-11, max_evaluations=3000)
     for seed in range(3):
@@ -271,7 +279,7 @@ def test_the_gap_is_tight_where_w_has_another_length(mix, scale):
 
 
 def test_a_fit_that_needs_no_bound_ends_by_the_estimate():
-    """Near the optimum the estimate is at least the distance from it, and costs no evaluation."""
+    """Near the optimum, the estimate is at least the distance from it, and costs no evaluation."""
     objective = arm(0.05)
     optimum = solved(objective, tol=1e-11, max_evaluations=3000)
     criterion = DualityGap(objective, certified=False)
@@ -284,8 +292,9 @@ def test_a_fit_that_needs_no_bound_ends_by_the_estimate():
 
 
 def test_a_mixture_that_is_not_feasible_bounds_nothing():
-    """Between a feasible and an infeasible dual point lie both kinds: only a feasible one lowers
-    the gap."""
+    """Of the mixtures of a feasible and an infeasible dual point, only a feasible one
+    lowers the gap.
+    """
     feasible = gap._DualPoint(3.0, np.full((1, 1), 3.0), violation=-1.0)
     infeasible = gap._DualPoint(-2.0, np.full((1, 1), -2.0), violation=1.0)
     points = [feasible, infeasible]
@@ -296,7 +305,7 @@ def test_a_mixture_that_is_not_feasible_bounds_nothing():
 
 
 def test_the_gap_of_columns_is_the_larger_of_two_bounds():
-    """|⟨∇f, V⟩| / 2 where the length of V is wrong; ‖∇f‖² / (4λ) where V is short."""
+    """The gap is the larger of |⟨∇f, V⟩| / 2, for a V of the wrong length, and ‖∇f‖² / (4λ)."""
     V = np.array([[2.0], [0.0]])
     dW = np.array([[3.0], [4.0]])
     for lmbda, expected in ((10.0, 6.0 / 2), (0.5, 25.0 / 2)):
@@ -307,11 +316,12 @@ def test_the_gap_of_columns_is_the_larger_of_two_bounds():
 
 
 def test_an_indefinite_stationary_point_is_left():
-    """Started where W has a negative eigenvalue the solver ends at the optimum, not at the saddle
-    beside it."""
+    """From a start with a negative eigenvalue, the solver ends at the optimum and not at the saddle
+    nearby.
+    """
     optimum = solved(arm(1e-3), tol=1e-10)
     w, Q = np.linalg.eigh(optimum.W)
-    w[-1] *= -1  # of the largest, which no step carries through 0
+    w[-1] *= -1  # relative to the largest eigenvalue, which no step carries through 0
     result = solved(arm(1e-3), (Q * w) @ Q.T, tol=1e-8, max_evaluations=3000)
     assert result.status == "converged"
     assert result.evaluation.value <= optimum.evaluation.value * (1 + 1e-7)
@@ -323,10 +333,11 @@ def test_an_indefinite_stationary_point_is_left():
 
 @pytest.mark.parametrize("share", [0.4, 0.6, 0.9])
 def test_lambda_max_is_the_slope_known_on_paper(share):
-    """In one dimension with x = (1, 1, -1) the slope at 0 is -2 (share - 1/3), and λ_max its
-    negative."""
+    """In one dimension with x = (1, 1, -1), the slope at 0 is -2 (share - 1/3), and λ_max its
+    negative.
+    """
     assert lambda_max(paper_loss(share)) == pytest.approx(2 * (share - 1 / 3), rel=1e-12)
-    assert lambda_max(paper_loss(0.2)) == 0  # any W but 0 is worse
+    assert lambda_max(paper_loss(0.2)) == 0  # every W other than 0 is worse
 
 
 @pytest.mark.parametrize("share", [0.6, 0.9])
@@ -341,8 +352,7 @@ def test_naive_ends_where_the_paper_says(share):
 
 @pytest.mark.parametrize("share", [0.02, 0.3, 0.8, 0.99])
 def test_the_duality_gap_of_naive_is_rigorous(share):
-    """At every tolerance and budget f - f*, seen by a much tighter solve, lies within the stated
-    gap."""
+    """At every tolerance and budget, f - f*, by a much tighter solve, is at most the stated gap."""
     lmbda = share * lambda_max(LOSS)
     tight = naive(lmbda, tol=1e-12, max_evaluations=3000)
     for tol in (1e-1, 1e-2, 1e-4):
@@ -360,8 +370,9 @@ def test_the_duality_gap_of_naive_is_rigorous(share):
 
 
 def test_naive_meets_the_optimum_over_full_w():
-    """The low-rank solve ends at the minimum that L-BFGS over all of W finds, low-rank,
-    semidefinite and soon."""
+    """The low-rank solve ends at the minimum that L-BFGS over all of W finds, and is low-rank,
+    semidefinite and fast.
+    """
     lmbda = 0.3 * lambda_max(LOSS)
     full = minimise(
         arm(lmbda, mix=0.0),
@@ -387,8 +398,9 @@ def test_naive_meets_the_optimum_over_full_w():
 @pytest.mark.parametrize("cost", [0.0, 0.06])
 @pytest.mark.parametrize("scale", [0.01, 1.0, 50.0])
 def test_the_best_scale_is_the_minimum_over_scaled_identities(monkeypatch, scale, cost, gathered):
-    """The c of the best scaled identity minimises L(cI) + cost c², as scipy's scalar minimiser
-    finds."""
+    """The c of the best scaled identity minimises L(cI) + cost c², as SciPy's scalar minimiser
+    confirms.
+    """
     monkeypatch.setattr(choices, "_MAX_GRAM_OBJECTS", 0 if gathered else 10**9)
     loss = ChoiceLoss(X * scale, ANSWERS, ODD)
     cost *= scale**2
@@ -404,8 +416,9 @@ def test_the_best_scale_is_the_minimum_over_scaled_identities(monkeypatch, scale
 @pytest.mark.parametrize(("local", "alpha"), [(None, 0.0), (LOCAL, 0.0), (LOCAL, 0.8)])
 @pytest.mark.parametrize("mix", [0.6, 1.0])
 def test_the_first_identity_is_the_best_scaled_one(local, alpha, mix):
-    """No other scaled identity has a lower objective, with the penalty weighed as the objective
-    does."""
+    """No other scaled identity has a lower objective, with the penalty as it counts in
+    the objective.
+    """
     objective = arm(0.02, mix=mix, local=local, alpha=alpha)
     best = minimize_scalar(
         lambda log_c: objective(math.exp(log_c) * np.eye(P)).value,
@@ -417,10 +430,11 @@ def test_the_first_identity_is_the_best_scaled_one(local, alpha, mix):
 
 
 def test_the_best_scale_exists_where_no_minimum_does():
-    """Features that know nothing start small but not at 0; answers that all are met, and one point,
-    are finite."""
+    """Features without information start small but not at 0; answers that are all met, and a single
+    point, give a finite scale.
+    """
     c, is_nearly_0 = best_scale(paper_loss(0.2), paper_loss(0.2).X)
-    assert c == pytest.approx(0.1, rel=0.05)  # the mean squared length is then a hundredth
+    assert c == pytest.approx(0.1, rel=0.05)  # this makes the mean squared length a hundredth
     assert is_nearly_0
     for scale in (1e-3, 1.0, 1e3):
         satisfied = ChoiceLoss(
@@ -432,8 +446,9 @@ def test_the_best_scale_exists_where_no_minimum_does():
 
 
 def test_a_symmetric_start_is_the_same_transform():
-    """W → (W Wᵀ)^½ keeps W Wᵀ, hence every similarity, makes W symmetric semidefinite, and no
-    penalty grows."""
+    """W → (W Wᵀ)^½ keeps W Wᵀ, hence every similarity, makes W symmetric semidefinite, and raises
+    no penalty.
+    """
     W = normal(P, P, seed=8)
     V = symmetric_start(W)
     np.testing.assert_array_equal(V, V.T)
@@ -447,8 +462,9 @@ def test_a_symmetric_start_is_the_same_transform():
 
 @pytest.fixture(scope="module")
 def irrelevant():
-    """People judge by 4 weak directions of 68; the 64 strong ones mean nothing to them: the best
-    scale is nearly 0."""
+    """Answers by 4 weak directions of 68, to which the 64 strong ones mean nothing, so that the
+    best scale is nearly 0.
+    """
     rng = np.random.default_rng(0)
     judged = rng.normal(size=(300, 4))
     X = np.concatenate([3 * rng.normal(size=(300, 64)), 0.5 * judged], axis=1)
@@ -458,8 +474,9 @@ def irrelevant():
 @pytest.mark.parametrize(("lmbda", "mix"), [(0.03, 1.0), (1.0, 1.0), (0.03, 0.9)])
 @pytest.mark.parametrize("tol", [1e-2, 1e-5])
 def test_a_start_near_0_is_no_optimum(irrelevant, lmbda, mix, tol):
-    """Where the best scaled identity is nearly 0, a fit from it or from a point nearer to 0 ends at
-    the optimum."""
+    """If the best scaled identity is nearly 0, a fit from it, or from a point nearer to 0, ends at
+    the optimum.
+    """
     minimised = Arm("global", lmbda=lmbda, mix=mix)
     tight = Exact(tol=1e-9, max_evaluations=3000, dtype="float64").solve(irrelevant, minimised)
     solver = Exact(tol=tol)
@@ -473,8 +490,9 @@ def test_a_start_near_0_is_no_optimum(irrelevant, lmbda, mix, tol):
 
 
 def test_a_length_at_which_similarities_overflow_is_no_bound():
-    """One clear answer and a weak penalty: the bound is looked for at a length that float32 cannot
-    hold."""
+    """With one clear answer and a weak penalty, whose bound is sought at a length at which float32
+    overflows, the fit ends with a finite W that is not called converged.
+    """
     rng = np.random.default_rng(18)
     X = rng.normal(size=(6, 3))
     answer = np.array([rng.permutation(6)[:3]])

@@ -1,4 +1,6 @@
-"""Published files, image data sets and the BREEDS tasks by name: verified, whole or not at all."""
+"""Published files, image data sets and the BREEDS tasks, by name: verified, and whole
+or not at all.
+"""
 
 import contextlib
 import gc
@@ -27,7 +29,7 @@ SHA256 = hashlib.sha256(CONTENT).hexdigest()
 
 @pytest.fixture(autouse=True)
 def cache(tmp_path, monkeypatch):
-    """The cache of these tests; neither a proxy nor a mirror of the environment is asked."""
+    """The cache of these tests; proxies and mirrors of the environment are not used."""
     for name in (*PROXIES, "GLOCAL_MIRROR", "GLOCAL_OFFLINE"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("GLOCAL_CACHE", str(tmp_path / "cache"))
@@ -37,7 +39,7 @@ def cache(tmp_path, monkeypatch):
 
 @pytest.fixture
 def register(monkeypatch):
-    """A function that publishes one made-up file at an address."""
+    """A function that publishes one invented file at an address."""
 
     def add(url, checksum=f"sha256:{SHA256}"):
         entry = RemoteFile(
@@ -64,7 +66,9 @@ def left(folder):
 
 
 def test_a_file_is_fetched_once_verified_and_copied(register, cache, tmp_path):
-    """The second fetch asks no server; a damaged file in the cache is replaced; out gets a copy."""
+    """A second fetch sends no request, a damaged file in the cache is replaced, and
+    `out` gets a copy.
+    """
     with site({"/up.bin": CONTENT}) as (url, server):
         register(url)
         seen = []
@@ -88,7 +92,9 @@ RARE = [
 
 @pytest.mark.parametrize("behaviour", [404, "corrupt", *RARE])
 def test_what_a_server_does_wrong_leaves_nothing(register, cache, monkeypatch, behaviour):
-    """An error, a wrong content, a cut transfer and no server are one sentence each."""
+    """An error, wrong content, a cut transfer and a missing server are one sentence each, and leave
+    no file.
+    """
     monkeypatch.setattr(sys.modules["glocal.data.sources.fetch"], "TIMEOUT", 0.5)
     with site({"/up.bin": CONTENT}, behaviour) as (url, server):
         address = "http://127.0.0.1:9" if behaviour == "gone" else url
@@ -105,7 +111,9 @@ def test_what_a_server_does_wrong_leaves_nothing(register, cache, monkeypatch, b
 
 @pytest.mark.nightly
 def test_a_killed_download_begins_again(cache, started):
-    """A killed transfer leaves nothing under the name; the next one downloads the file whole."""
+    """A killed transfer leaves nothing under the name, and the next one downloads the
+    whole file.
+    """
     with site({"/up.bin": CONTENT}, "stall") as (url, server):
         code = (
             "import sys; from pathlib import Path; from glocal.data.sources import retrieve; "
@@ -123,7 +131,7 @@ def test_a_killed_download_begins_again(cache, started):
 
 
 def test_a_mirror_is_asked_and_nobody_offline(register, cache, monkeypatch):
-    """GLOCAL_MIRROR stands in for the publisher; with GLOCAL_OFFLINE the cache alone is served."""
+    """GLOCAL_MIRROR replaces the publisher, and with GLOCAL_OFFLINE only the cache is used."""
     register("http://127.0.0.1:9")
     with site({"/all/made/up.bin": CONTENT}) as (url, _):
         monkeypatch.setenv("GLOCAL_MIRROR", f"{url}/all/")
@@ -136,7 +144,9 @@ def test_a_mirror_is_asked_and_nobody_offline(register, cache, monkeypatch):
 
 
 def test_a_git_object_id_verifies(cache):
-    """``git:`` is the id that git gives the content: of "hello" and a newline a known one."""
+    """``git:`` is the id that git gives to the content, such as the known id of "hello" with a
+    newline.
+    """
     cache.mkdir()
     (cache / "hello").write_bytes(b"hello\n")
     retrieve("http://127.0.0.1:9", cache / "hello", "git:ce013625030ba8dba906f756967f9e9ca394464a")
@@ -147,7 +157,9 @@ def test_a_git_object_id_verifies(cache):
 
 
 def test_every_published_file_is_pinned_and_complete():
-    """Each is at a commit, with a checksum, licence and citation; a double content warns."""
+    """Each published file has a commit, a checksum, a licence and a citation, and the double
+    content has a warning.
+    """
     entries = published().values()
     assert len({entry.path for entry in entries}) == len(entries)
     for entry in entries:
@@ -167,7 +179,7 @@ def test_every_published_file_is_pinned_and_complete():
 
 @pytest.mark.data
 def test_the_checksums_are_those_of_the_files(data_dir, cache, monkeypatch):
-    """The files at hand, put into the cache, are those that were published."""
+    """The files at hand have the registered checksums when they are put into the cache."""
     monkeypatch.setenv("GLOCAL_OFFLINE", "1")
     at_hand = {
         "things/triplets-test10": "things/triplets_collection_order.txt",
@@ -194,7 +206,9 @@ def test_the_checksums_are_those_of_the_files(data_dir, cache, monkeypatch):
 
 
 def test_the_command_fetches_or_lists(register, capsys, cache):
-    """With names the paths are on standard output and the terms on standard error."""
+    """With names, the command prints paths to standard output and terms to standard error; without,
+    it lists the files.
+    """
     with site({"/up.bin": CONTENT}) as (url, server):
         register(url)
         assert execute(["data", "fetch", "made/up", "nonsense"]) == 2
@@ -216,7 +230,9 @@ def test_the_command_fetches_or_lists(register, capsys, cache):
 
 
 def test_the_breeds_tasks_are_those_of_the_paper():
-    """Superclasses and classes are as many as in table 1 of the paper; none trains and tests."""
+    """The numbers of superclasses and classes are those of table 1 of the paper, and no class both
+    trains and tests.
+    """
     table = {"entity13": (13, 20), "entity30": (30, 8), "living17": (17, 4), "nonliving26": (26, 4)}
     assert breeds().keys() == table.keys()
     for task, (superclasses, subclasses) in table.items():
@@ -230,7 +246,7 @@ def test_the_breeds_tasks_are_those_of_the_paper():
 
 
 def test_breeds_selects_the_rows_of_each_side():
-    """Rows of training classes train and those of test classes test, by number or WordNet id."""
+    """Rows of training classes train and rows of test classes test, by number or by WordNet id."""
     numbers = np.arange(1000).repeat(2)
     X = Features(np.arange(2000)[:, None], None, "X")
     train, y, test, truth = breeds_sides("living17", X, numbers, X, numbers)
@@ -257,7 +273,9 @@ def test_breeds_selects_the_rows_of_each_side():
 
 
 def test_a_name_is_a_data_set_unless_a_path_has_it(tmp_path, monkeypatch):
-    """NAME and NAME:SPLIT are data sets, anything else is a path; a file of that name wins."""
+    """NAME and NAME:SPLIT are data sets unless a file has that name, and anything else
+    is a path.
+    """
     assert (parse_set("cifar100:test"), parse_set("dtd")) == (("cifar100", "test"), ("dtd", None))
     assert [parse_set(text) for text in ("photos/*.jpg", "cifr100:test", "a/cifar10")] == [None] * 3
     monkeypatch.chdir(tmp_path)
@@ -267,7 +285,7 @@ def test_a_name_is_a_data_set_unless_a_path_has_it(tmp_path, monkeypatch):
 
 @pytest.fixture
 def sets(tmp_path, monkeypatch):
-    """Every data set, small, in the format that it is published in, below one root."""
+    """Every data set, small, in its published format, in one folder."""
     import made_sets
 
     root = tmp_path / "root"
@@ -282,7 +300,9 @@ def sets(tmp_path, monkeypatch):
 
 @pytest.mark.nightly
 def test_each_format_is_read_in_its_order(sets):
-    """CIFAR has the order of its files, DTD of its lists, the others that of class and name."""
+    """CIFAR is read in the order of its files, DTD in that of its lists, and the others by class
+    and name.
+    """
     cifar = load_images("cifar10", root=sets)
     assert (len(cifar), cifar.names[:2]) == (15, ["train/00000.png", "train/00001.png"])
     assert cifar.open(0).shape == (32, 32, 3)
@@ -303,16 +323,16 @@ def test_each_format_is_read_in_its_order(sets):
     ]
     assert sun.labels["labels"] == ["abbey", "abbey", "airport/outdoor", "bar"]
     for name in ("imagenet", "imagefolder"):
-        images = load_images(
-            name, root=sets
-        )  # val holds folders, so that it is a split and not a class
+        images = load_images(name, root=sets)  # val holds folders, so it is a split and not a class
         assert images.names == load_images(name, "val", sets).names
         assert images.labels["labels"] == ["n01", "n01", "n02", "n02"]
 
 
 @pytest.mark.nightly
 def test_what_is_not_whole_is_one_sentence(sets):
-    """A missing folder, image or list, a damaged batch and an unknown name are one sentence."""
+    """A missing folder, image or list, a damaged batch and an unknown name are one
+    sentence each.
+    """
     (sets / "dtd/dtd/images/woven/woven_0002.jpg").unlink()
     (sets / "dtd/dtd/labels/val1.txt").unlink()
     with (sets / "cifar-10-batches-py/data_batch_3").open("ab") as stream:
@@ -331,7 +351,7 @@ def test_what_is_not_whole_is_one_sentence(sets):
 
 @pytest.mark.nightly
 def test_torchvision_downloads_a_set_whole_or_not_at_all(sets, tmp_path, monkeypatch):
-    """A downloaded set reads as the published one; a wrong archive leaves nothing."""
+    """A downloaded set is read like the published one, and a wrong archive leaves nothing."""
     from made_sets import archive, datasets
 
     content, digest = archive(sets / "dtd/dtd", "dtd")
@@ -367,7 +387,7 @@ def net():
 def test_features_and_labels_of_a_data_set_have_one_order(
     sets, tmp_path, monkeypatch, capsys, text
 ):
-    """Row i is picture i and line i of labels.txt its class, also beside a damaged picture."""
+    """Row i is picture i, and line i of labels.txt its class, also if a picture is damaged."""
     from PIL import Image
 
     (tmp_path / "net_of_means.py").write_text(NET)

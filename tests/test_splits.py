@@ -1,4 +1,4 @@
-"""Folds over objects and blocks of local images, exactly as the design defines them."""
+"""Folds over objects and blocks of local images are exactly those that the method defines."""
 
 import numpy as np
 import pytest
@@ -12,7 +12,9 @@ from glocal.errors import DataError, ParameterError
 
 @pytest.mark.parametrize(("n", "folds", "seed"), [(9, 3, 42), (1845, 3, 42), (100, 7, 0)])
 def test_folds_are_those_of_the_legacy_permutation(n, folds, seed):
-    """Folds are np.array_split(np.random.RandomState(seed).permutation(n), folds), everywhere."""
+    """Folds are np.array_split(np.random.RandomState(seed).permutation(n), folds) on
+    every platform.
+    """
     expected = np.array_split(np.random.RandomState(seed).permutation(n), folds)
     parts = object_folds(n, folds, seed)
     assert len(parts) == folds
@@ -21,7 +23,9 @@ def test_folds_are_those_of_the_legacy_permutation(n, folds, seed):
 
 
 def test_an_answer_trains_is_held_out_or_is_dropped():
-    """Three objects outside the fold train, three inside are held out; the rest is in neither."""
+    """An answer trains if its objects are all outside the fold, is held out if they are all inside,
+    and is else dropped.
+    """
     rng = np.random.default_rng(0)
     n = 30
     triplets = Answers.from_array(np.array([rng.permutation(n)[:3] for _ in range(500)]))
@@ -60,7 +64,7 @@ def test_what_cannot_be_split_is_refused(split, noun):
     ("n", "block_size"), [(1000, 1024), (1025, 1024), (7, 3), (2, 3), (31, 6), (5000, 999)]
 )
 def test_blocks_are_nearly_equal_and_drop_nothing(n, block_size):
-    """Permuted local images are cut into ceil(n / block_size) blocks of nearly equal sizes."""
+    """The permuted local images are cut into ceil(n / block_size) blocks of nearly equal sizes."""
     blocks = local_blocks(n, block_size, seed=7)
     sizes = [len(block) for block in blocks]
     assert len(blocks) == -(-n // block_size)
@@ -70,7 +74,9 @@ def test_blocks_are_nearly_equal_and_drop_nothing(n, block_size):
 
 
 def test_folds_are_three_with_the_seed_42_unless_said_otherwise():
-    """The defaults are the paper's: fold 0 of 3, seed 42; persons are split as objects are."""
+    """The defaults are the paper's fold 0 of 3 with seed 42, and persons are split as
+    objects are.
+    """
     permuted = np.random.RandomState(42).permutation(30)
     np.testing.assert_array_equal(np.concatenate(local_blocks(30, 9)), permuted)
     np.testing.assert_array_equal(object_folds(30)[0], permuted[:10])
@@ -82,7 +88,7 @@ def test_folds_are_three_with_the_seed_42_unless_said_otherwise():
 
 
 def test_a_fold_holds_out_objects_and_local_images_together():
-    """`FitData.fold` fits what lies outside the fold and holds out what lies inside."""
+    """`FitData.fold` fits the objects and images outside the fold and holds out those inside."""
     rng = np.random.default_rng(0)
     objects = Features(rng.normal(size=(60, 4)))
     images = Features(rng.normal(size=(90, 4)))

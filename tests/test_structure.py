@@ -1,4 +1,4 @@
-"""Structure: neighbours kept with ties, CKA, dissimilarities; collapse."""
+"""Structure: neighbours kept, with ties, CKA, dissimilarities, and collapse."""
 
 import math
 
@@ -27,8 +27,8 @@ Z = X @ RNG.normal(size=(9, 5))
 
 
 def test_neighbours_come_nearest_first_as_in_scikit_learn():
-    """The order of the neighbours is that of scikit-learn's search, also of more images than are
-    searched at once.
+    """Neighbours are in the order of scikit-learn's search, also with more images than one search
+    takes.
     """
     large = np.random.default_rng(3).normal(size=(1500, 4))
     for rows in (Z, large):
@@ -38,13 +38,13 @@ def test_neighbours_come_nearest_first_as_in_scikit_learn():
         np.testing.assert_array_equal(P.col.reshape(-1, 12), np.sort(neighbours(rows, 12), axis=1))
 
 
-# all rows have one length, so that cosines are whole numbers over p and ties are known exactly
+# all rows have the same length, so that cosines are whole numbers over p and ties are exact
 SIGNS = np.random.default_rng(5).choice([-1.0, 1.0], size=(60, 16))
 FEWER = SIGNS[:, :9]
 
 
 def isometries(p):
-    """Signed permutation, Hadamard matrix, random rotation."""
+    """A signed permutation, a Hadamard matrix and a random rotation."""
     rng = np.random.default_rng(p)
     flip = np.eye(p)[rng.permutation(p)] * rng.choice([-1, 1], size=p)
     return {
@@ -55,7 +55,9 @@ def isometries(p):
 
 
 def loop_shares(signs, k):
-    """P(j among the k nearest of i) by whole numbers, ties in random order."""
+    """The probability that j is among the k nearest of i, by whole numbers, with ties
+    in random order.
+    """
     n = len(signs)
     P = np.zeros((n, n))
     for i in range(n):
@@ -72,7 +74,7 @@ def loop_shares(signs, k):
 @pytest.mark.parametrize("p", [16, 128])
 @pytest.mark.parametrize("kind", ["signs", "hadamard", "random"])
 def test_a_rotation_of_binary_features_keeps_everything(kind, p):
-    """Whatever ties there are, duplicates too, a rotation keeps all neighbours and the correlation
+    """Whatever ties or duplicates there are, a rotation keeps all neighbours and the correlation
     exactly.
     """
     binary = np.random.default_rng(p).integers(0, 2, size=(150, p)).astype(float)
@@ -84,8 +86,8 @@ def test_a_rotation_of_binary_features_keeps_everything(kind, p):
 
 @pytest.mark.parametrize("k", [1, 5, 10, 59])
 def test_ties_share_the_last_places(k):
-    """Each image's neighbourhood is that of whole numbers, and it keeps Σ min(P, P') / k, also
-    after a rotation.
+    """With ties, each image keeps Σ min(P, P') / k of its neighbours, by whole numbers, also after
+    a rotation.
     """
     before, after = loop_shares(SIGNS, k), loop_shares(FEWER, k)
     for rows in (SIGNS, SIGNS @ isometries(16)["random"]):
@@ -105,9 +107,7 @@ COLLAPSES = {
 
 @pytest.mark.parametrize("kind", COLLAPSES)
 def test_a_collapsed_transform_scores_chance(kind):
-    """Collapsed on either side, even on both alike, neighbours kept is k / (n - 1) and nothing
-    looks kept.
-    """
+    """If either side or both are collapsed, the share of neighbours kept is k / (n - 1)."""
     C = COLLAPSES[kind](X)
     assert is_collapsed(C)
     for before, after in ((X, C), (C, X), (C, C)):
@@ -123,8 +123,8 @@ def test_a_collapsed_transform_scores_chance(kind):
 
 
 def test_what_is_spread_is_not_collapsed():
-    """A small spread, a plane, a line with both its ends; a loss a hundred thousandth of a nat
-    below chance.
+    """A small spread, a plane, a line with both its ends, and a loss 1e-5 nats below chance do not
+    count as collapsed.
     """
     assert not any(is_collapsed(rows) for rows in (X, 1e-9 * X, 1 + 1e-5 * X, X[:, :2], X[:, :1]))
     assert at_chance(math.log(3) - 1e-7, math.log(3))
@@ -132,7 +132,7 @@ def test_what_is_spread_is_not_collapsed():
 
 
 def gram_cka(X, Z):
-    """Debiased CKA from U-centred Gram matrices (Székely & Rizzo 2014)."""
+    """The debiased CKA from U-centred Gram matrices (Székely & Rizzo 2014)."""
 
     def centred(rows):
         K, n = rows @ rows.T * (1 - np.eye(len(rows))), len(rows)
@@ -146,8 +146,8 @@ def gram_cka(X, Z):
 
 
 def test_cka_from_features_equals_cka_from_gram_matrices():
-    """It is that of U-centred Gram matrices: 1 for a rotation, 0 for unrelated embeddings of many
-    dimensions.
+    """CKA equals that of U-centred Gram matrices: 1 for a rotation, and 0 for unrelated embeddings
+    of many dimensions.
     """
     assert cka(X, Z) == pytest.approx(gram_cka(X, Z), rel=1e-9)
     R = np.linalg.qr(RNG.normal(size=(9, 9)))[0]
@@ -158,8 +158,8 @@ def test_cka_from_features_equals_cka_from_gram_matrices():
 
 
 def test_rdms_are_compared_by_ranks_in_a_sample(monkeypatch):
-    """Spearman over all pairs is scipy's on its own cosine distances; of many images a seeded
-    sample is compared.
+    """Spearman's correlation over all pairs is SciPy's on its own cosine distances; of many images,
+    a seeded sample is compared.
     """
     expected = spearmanr(pdist(X, "cosine"), pdist(Z, "cosine")).statistic
     assert rdm_spearman(X, Z) == pytest.approx(expected, rel=1e-9)
@@ -170,8 +170,8 @@ def test_rdms_are_compared_by_ranks_in_a_sample(monkeypatch):
 
 
 def test_structure_gathers_the_measures():
-    """Each field is the value of the function of its name, the interval is over images, permuted
-    images are chance.
+    """Each field has the value of the function with its name, the interval is over images, and
+    permuted images score chance.
     """
     result = structure(X, Z, k=7)
     assert result.neighbours_kept == neighbours_kept(X, Z, 7) == kept_by_image(Z, X, 7).mean()
@@ -189,7 +189,9 @@ def test_structure_gathers_the_measures():
 
 
 def test_bad_input_is_refused(as_a_user):
-    """Other images after than before, too few of them, and k out of range."""
+    """Different numbers of images before and after, too few images, and k out of range
+    are refused.
+    """
     for call, noun in (
         (lambda: structure(X, Z[:-1]), "rows"),
         (lambda: structure(X, Z, k=60), "1 to 59 neighbours"),

@@ -1,4 +1,4 @@
-"""What the page of a study says of more answers, and that its scores are of unseen answers."""
+"""The page of a study advises whether to collect more, and scores answers that no fit has seen."""
 
 import re
 
@@ -18,7 +18,7 @@ N_OBJECTS = 40
 
 
 def random_answers(n, *, people=4, seed=0):
-    """Answers about random objects, as many of each person."""
+    """Answers about random objects, equally many from each person."""
     rng = np.random.default_rng(seed)
     rows = np.array([rng.choice(N_OBJECTS, 3, replace=False) for _ in range(n)])
     return Answers.from_array(rows, person=np.arange(n) % people)
@@ -37,7 +37,9 @@ def random_answers(n, *, people=4, seed=0):
     ],
 )
 def test_the_formula_and_the_last_doubling_decide_whether_to_go_on(low, high, attainable, verdict):
-    """Below a point of agreement by either: stop; else go on, or open if neither tells."""
+    """If the formula or the last doubling promises less than a point of agreement, the advice is to
+    stop; else it is to go on, or open if neither is certain.
+    """
     value = 0.02 if low is None else (low + high) / 2
     gain = Score("odd-one-out", "accuracy_cosine_difference", value, low, high, 1000)
     advice, reason = advise(gain, random_answers(1000), attainable)
@@ -47,7 +49,9 @@ def test_the_formula_and_the_last_doubling_decide_whether_to_go_on(low, high, at
 
 @pytest.mark.parametrize("n", [200, 1000, 8000])
 def test_twice_as_many_answers_add_what_the_formula_of_the_plan_says(n):
-    """The shares of n and 2 n answers, and their difference times what is attainable."""
+    """The advice states the shares that n and 2n answers attain by the formula of the plan, and
+    their difference times the attainable gain.
+    """
     gain = Score("odd-one-out", "accuracy_cosine_difference", 0.03, 0.02, 0.04, n)
     advice, reason = advise(gain, random_answers(n), 0.4)
     shares = [1 / (1 + (25 * N_OBJECTS / t) ** 0.8) for t in (n, 2 * n)]
@@ -57,7 +61,7 @@ def test_twice_as_many_answers_add_what_the_formula_of_the_plan_says(n):
 
 
 def test_answers_are_scored_by_the_fit_that_has_not_seen_them():
-    """With folds the agreement is that of the folds on their parts, not that of the transform."""
+    """With folds, each answer is scored by the fit without its fold, not by the whole fit."""
     answers = random_answers(600)
     rng = np.random.default_rng(1)
     features = Features(rng.normal(size=(N_OBJECTS, 5)))

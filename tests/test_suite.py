@@ -1,4 +1,6 @@
-"""A suite: arms × tasks from one file, kept by content, compared in pairs."""
+"""A suite scores arms × tasks from one file; its cells are kept by content, and arms are compared
+in pairs.
+"""
 
 import json
 import shutil
@@ -83,7 +85,7 @@ def made():
 
 @pytest.fixture(scope="module")
 def folder(made, tmp_path_factory):
-    """The files that the suite above names, and a transform fitted elsewhere."""
+    """The files that the suite above names, and a transform that was fitted elsewhere."""
     where = tmp_path_factory.mktemp("suite")
     (where / "net").mkdir()
     np.save(where / "net" / "features.npy", made.objects.matrix)
@@ -131,8 +133,8 @@ def row_of(rows, task, arm, metric):
 
 
 def test_every_score_is_that_of_its_function(rows, made, folder):
-    """The rows are what the evaluations say of the same embedding: a fit, a file, a baseline;
-    held-out ones name it.
+    """Each row has the score that its evaluation gives for the embedding of a fit, a file or a
+    baseline, and held-out rows name the fold.
     """
     data, heldout, _ = FitData(made.objects, made.answers).fold(0, 3)
     transform = fit(data, Arm("global", lmbda=0.1)).transform
@@ -165,8 +167,8 @@ def test_every_score_is_that_of_its_function(rows, made, folder):
 
 
 def test_the_p_values_of_a_suite_are_corrected_together(rows):
-    """Every other arm has one in each task, but for what the original features keep by
-    definition.
+    """Every arm but the baseline has a corrected p-value in each task, except for what the original
+    features keep by definition.
     """
     compared = rows[rows["metric"].str.endswith("_difference")]
     assert set(compared["task"]) == set(TASKS)
@@ -177,8 +179,8 @@ def test_the_p_values_of_a_suite_are_corrected_together(rows):
 
 
 def test_the_table_has_a_line_for_each_arm_and_a_column_for_each_task(rows, result):
-    """Value and interval of each task's first metric, a star where the arm differs; ceilings stand
-    in rows, once.
+    """Each cell has value and interval of the first metric of its task, with a star if the arm
+    differs; ceilings have rows of their own, once.
     """
     table = result.table
     assert table.columns.tolist() == ["network", "arm", *TASKS]
@@ -195,8 +197,8 @@ def test_the_table_has_a_line_for_each_arm_and_a_column_for_each_task(rows, resu
 
 
 def test_what_is_done_is_not_done_again(result, out, folder, tmp_path, monkeypatch):
-    """A second run computes nothing and writes the same rows; a changed task or file only what
-    depends on it.
+    """A second run computes nothing and writes the same rows; a changed task or file makes only the
+    cells again that depend on it.
     """
     assert result.n_kept == 0
     again = tmp_path / "s"
@@ -227,7 +229,9 @@ def stamps_of(folder):
 
 
 def test_names_beside_a_file_are_part_of_what_its_scores_depend_on(made, tmp_path):
-    """Other names in the order of the rows make every cell anew, and stand in the provenance."""
+    """If the names of the rows change, every cell is made again and the provenance has
+    the names.
+    """
     np.save(tmp_path / "o.npy", made.objects.matrix)
     np.save(tmp_path / "t.npy", made.answers.objects)
     names = list(made.objects.names)
@@ -254,12 +258,12 @@ def test_names_beside_a_file_are_part_of_what_its_scores_depend_on(made, tmp_pat
     heavier = plan.model_copy(
         update={"arms": plan.arms | {"global": Fitted(what=Arm("global", lmbda=2.0))}}
     )
-    assert run_suite(heavier, tmp_path / "s").n_kept == 1  # that of the original
+    assert run_suite(heavier, tmp_path / "s").n_kept == 1  # the one of the original
 
 
 @pytest.mark.nightly
 def test_a_killed_suite_goes_on(folder, result, out, tmp_path, started):
-    """After kill -9 the finished cells are used, and the rows are those of an undisturbed run, to
+    """After a kill, finished cells are used, and the rows are those of an undisturbed run up to
     rounding.
     """
     again = tmp_path / "s"
@@ -280,7 +284,9 @@ def test_a_killed_suite_goes_on(folder, result, out, tmp_path, started):
 
 
 def test_the_command_shows_the_table(result, out, folder, capsys):
-    """Or one JSON object with every row; it says which fold is held out."""
+    """The command prints the table, or one JSON object with every row, and says which fold is held
+    out.
+    """
     command = ["suite", str(folder / "suite.toml"), "--out", str(out)]
     assert execute(command) == 0
     shown = capsys.readouterr().out
@@ -309,7 +315,7 @@ def test_the_command_shows_the_table(result, out, folder, capsys):
     ],
 )
 def test_bad_suites_are_refused(tmp_path, old, new, noun):
-    """What a suite file has wrong is said before anything is computed."""
+    """Errors in a suite file are reported before anything is computed."""
     text = SUITE if noun != "local" else SUITE.replace('method = "global"', 'method = "glocal"')
     assert old in text
     (tmp_path / "suite.toml").write_text(text.replace(old, new, 1))
@@ -318,7 +324,7 @@ def test_bad_suites_are_refused(tmp_path, old, new, noun):
 
 
 def test_superclasses_are_a_file_of_a_task(folder, tmp_path):
-    """A task names a table of superclasses; the suite looks for it, and scores with it."""
+    """A task names a table of superclasses, which the suite checks and scores with."""
     task = '[tasks.super]\nkind = "few-shot"\ntrain = "images.npy"\ntrain_labels = "y.txt"\n'
     task += 'probe = "ncm"\nshots = 2\nsuperclasses = "super.csv"\n'
     (tmp_path / "suite.toml").write_text(ONE_ARM + task)
@@ -336,8 +342,8 @@ def test_superclasses_are_a_file_of_a_task(folder, tmp_path):
 
 
 def test_tasks_without_files_are_left_out_if_asked(folder, tmp_path, capsys):
-    """--skip-missing names each task whose file is not there; without it the suite stops; nothing
-    left is an error.
+    """With `--skip-missing`, tasks whose files are missing are named and left out; without it the
+    suite stops, and if no task is left it is an error.
     """
     text = (
         ONE_ARM
@@ -375,8 +381,8 @@ def test_tasks_without_files_are_left_out_if_asked(folder, tmp_path, capsys):
 def test_every_file_is_looked_for_before_the_first_fit(
     folder, tmp_path, old, new, noun, monkeypatch
 ):
-    """A file that is missing is named before anything is fitted or written, with where paths
-    begin.
+    """A missing file is named before anything is fitted or written, with the folder
+    where paths begin.
     """
     assert old in SUITE
     (folder / "missing.toml").write_text(SUITE.replace(old, new, 1))
@@ -388,7 +394,7 @@ def test_every_file_is_looked_for_before_the_first_fit(
 
 
 def test_local_images_that_no_arm_looks_at_may_be_missing(folder, tmp_path):
-    """The file of the network's local images is needed by arms that are fitted to them alone."""
+    """The file of local images may be missing unless an arm is fitted to them."""
     text = ONE_ARM.replace('"local.npy"', '"none.npy"') + '[tasks.heldout]\nkind = "odd-one-out"\n'
     (folder / "one.toml").write_text(text)
     assert run_suite(Plan.load(folder / "one.toml"), tmp_path / "s").n_kept == 0
@@ -400,8 +406,8 @@ def test_local_images_that_no_arm_looks_at_may_be_missing(folder, tmp_path):
 
 
 def test_answers_about_objects_without_features_are_counted(made, tmp_path):
-    """They are named in a warning, and the record of each fit has their number; rows name files by
-    the network.
+    """A warning counts answers about objects without features, each record of a fit has their
+    number, and rows name files by the network.
     """
     (tmp_path / "net").mkdir()
     np.save(tmp_path / "net/features.npy", made.objects.matrix[:-12])
@@ -423,8 +429,8 @@ def test_answers_about_objects_without_features_are_counted(made, tmp_path):
 
 
 def test_an_rdm_whose_objects_may_be_others_is_said(made, tmp_path):
-    """An index of rows of named features, and a correlation that cannot be told from 0, have a
-    warning each.
+    """An RDM index of rows although the features have names, and a correlation that cannot be told
+    from 0, each cause a warning.
     """
     np.save(tmp_path / "features.npy", made.objects.matrix)
     (tmp_path / "file_names.txt").write_text("\n".join(made.objects.names))
@@ -439,7 +445,7 @@ def test_an_rdm_whose_objects_may_be_others_is_said(made, tmp_path):
     assert "told from 0" in messages
 
 
-# the files among the examples
+# suite files among the examples
 
 
 def test_the_papers_tables_are_written_out():
@@ -462,7 +468,7 @@ def test_the_papers_tables_are_written_out():
 @pytest.mark.data
 @pytest.mark.nightly
 def test_the_tables_in_small_run_on_real_data(data_dir, tmp_path, monkeypatch):
-    """examples/things.py brings every file that examples/things.toml names."""
+    """examples/things.py makes every file that examples/things.toml names."""
     monkeypatch.setenv("GLOCAL_DATA_DIR", str(data_dir))
     subprocess.run([processes.sys.executable, EXAMPLES / "things.py", tmp_path], check=True)
     plan = Plan.load(EXAMPLES / "things.toml", tmp_path)

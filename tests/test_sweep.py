@@ -1,4 +1,4 @@
-"""The sweep: grid, paths, points, choice, its folder, resuming, and the command."""
+"""The sweep: its grid, paths, points, choice and folder, resuming, and the command."""
 
 import itertools
 import json
@@ -74,7 +74,7 @@ def arguments(files, out, *options):
 
 
 def assert_same(points, expected):
-    """The same points with the same scores, in any order."""
+    """Assert that both lists hold the same points with the same scores, in any order."""
     first, second = (
         pd.DataFrame(rows).sort_values(KEY)[KEY + SCORES].reset_index(drop=True)
         for rows in (points, expected)
@@ -86,9 +86,8 @@ def assert_same(points, expected):
 
 
 def test_the_grids_that_are_built_in():
-    """The paper's grid has its 64 settings below alpha = 1, with learning rates four times as many.
-
-    The grid of arms has all methods.
+    """The grid `paper` has the paper's 64 settings with alpha below 1, or 256 with learning rates,
+    and the grid `arms` has all methods.
     """
     assert len(settings("paper", local=True)) == 64
     assert len(settings("paper", local=True, eta=True)) == 256
@@ -100,8 +99,8 @@ def test_the_grids_that_are_built_in():
 
 
 def test_a_path_moves_to_neighbours_only():
-    """On a path the method, lmbda and mix are fixed, and each step changes alpha or tau by one
-    place of the grid.
+    """On a path, method, lmbda and mix are fixed, and each step moves alpha or tau by one place in
+    the grid.
     """
     grid = PAPER.replace(mix=[0.9, 1]).settings()
     all_paths = paths(grid)
@@ -118,7 +117,7 @@ def test_a_path_moves_to_neighbours_only():
 
 
 def test_lmbda_of_each_method(tmp_path):
-    """lmbda may be a table of methods: each has its own values, and 1 is the same as 1.0."""
+    """`lmbda` may be a table that gives each method its own values, and 1 is the same as 1.0."""
     (tmp_path / "g.toml").write_text(
         "alpha = [0.5]\ntau = 0.1\n[lmbda]\nglobal = [1, 3]\nglocal = 0.3\n"
     )
@@ -143,7 +142,7 @@ def test_lmbda_of_each_method(tmp_path):
     ],
 )
 def test_bad_grids_are_refused(text, noun, tmp_path):
-    """A grid file with an unknown key or a value that is not allowed."""
+    """A grid file with an unknown key, or with a value that is not allowed, is refused."""
     (tmp_path / "grid.toml").write_text(text)
     with pytest.raises((ParameterError, FileError), match=noun):
         settings(tmp_path / "grid.toml", local=True)
@@ -153,8 +152,8 @@ def test_bad_grids_are_refused(text, noun, tmp_path):
 
 
 def test_a_point_is_the_fit_that_one_would_run(swept, data, world):
-    """On the training part of its fold, and scored on what it has not seen; the original features
-    are scored too.
+    """A point has the scores of a single fit on the training part of its fold, scored on the
+    held-out part; the original features are scored too.
     """
     is_original = swept.points["method"] == "original"
     original = swept.points[is_original]
@@ -184,9 +183,8 @@ def test_a_point_is_the_fit_that_one_would_run(swept, data, world):
 
 
 def test_points_whose_optimum_is_0_have_no_scores(data):
-    """They are rows with λ_max and have no mean; the path goes on after them.
-
-    A sweep without other points is refused.
+    """A point with the optimum 0 is a row with λ_max but without scores, and has no mean; the path
+    goes on after it, and a sweep without other points is refused.
     """
     result = sweep(data, {"method": ["naive"], "lmbda": [0.05, 100]}, folds=2)
     assert result.means["lmbda"].dropna().tolist() == [0.05]
@@ -203,7 +201,9 @@ def test_points_whose_optimum_is_0_have_no_scores(data):
 
 
 def test_without_local_images_neighbours_are_those_of_held_out_objects(world):
-    """And `glocal` is refused where a grid names it."""
+    """Without local images, neighbours are counted among held-out objects, and a grid that names
+    `glocal` is refused.
+    """
     alone = FitData(world.objects, world.answers)
     result = sweep(alone, {"method": ["global"], "lmbda": [1]}, folds=2)
     assert set(result.points["n_images"]) == {len(world.objects) // 2}
@@ -212,7 +212,9 @@ def test_without_local_images_neighbours_are_those_of_held_out_objects(world):
 
 
 def test_folds_that_cannot_be_scored_are_refused(world):
-    """Before any fit."""
+    """A sweep is refused if a fold would hold out too few local images, objects or answers to
+    questions.
+    """
     few = Features(world.local.matrix[:20])
     narrow = Features(world.local.matrix[:, :5])
     for answers, local, folds, noun in (
@@ -234,7 +236,9 @@ def table(points):
 
 
 def test_means_are_of_settings_that_every_fold_has_scored():
-    """With sums of what they cost, standard errors, and whether all have converged."""
+    """A mean needs scores of every fold, and has standard errors, the summed evaluations and
+    seconds, and whether all points converged.
+    """
     base = {
         "method": "glocal",
         "lmbda": 1.0,
@@ -259,7 +263,7 @@ def test_means_are_of_settings_that_every_fold_has_scored():
 
 
 def test_the_front():
-    """Dominated rows are dropped; of two that are equal in both scores the smaller alpha stays."""
+    """The front drops dominated rows; of rows with equal scores, the smallest alpha stays."""
     means = table(
         [
             (0.9, 0.4, 1.0, 1),
@@ -274,8 +278,8 @@ def test_the_front():
 
 
 def test_rules_on_paper():
-    """The choice of each rule, with its reason; an unknown one, or one that nothing satisfies, is
-    refused.
+    """Each rule chooses the right row and gives a reason; an unknown rule, or one that names a
+    method without rows, is refused.
     """
     means = table([(0.9, 0.40, 1.0, 1.2), (0.5, 0.55, 0.9, 1.0), (0.1, 0.60, 0.2, 0.9)])
     rules = {
@@ -296,7 +300,7 @@ def test_rules_on_paper():
 
 
 def test_naive_is_chosen_only_by_a_rule_that_names_it():
-    """The best row of all is that of naive; without its name another method is chosen."""
+    """`naive` has the best row, but unless the rule names it, another method is chosen."""
     means = table([(0.9, 0.40, 1.0, 1.2), (0.5, 0.55, 0.9, 1.0), (0.1, 0.60, 0.95, 0.9)])
     means.loc[means["alpha"] == 0.1, "method"] = "naive"
     any_method, _ = choose(means, Rule.parse("neighbours_kept>=0.9"))
@@ -307,8 +311,8 @@ def test_naive_is_chosen_only_by_a_rule_that_names_it():
 
 
 def test_the_choice_is_refitted_on_everything(swept, world):
-    """The transform is fitted on every answer and carries the rule and the reason; its gain is that
-    on all folds.
+    """The transform is fitted to every answer and carries the rule and the reason; the gain in its
+    scores is that over all folds.
     """
     meta = swept.transform.meta
     assert meta["fit"]["n_answers"] == len(world.answers)
@@ -320,7 +324,7 @@ def test_the_choice_is_refitted_on_everything(swept, world):
     n = swept.points.drop_duplicates("fold")["n_heldout"].sum()
     assert (before.n, after.n, gain.value) == (n, n, pytest.approx(after.value - before.value))
     assert after.value == pytest.approx(swept.best["accuracy_cosine"], abs=0.01)
-    assert gain.settings["n_settings"] == 10  # the best of many pays for all of them
+    assert gain.settings["n_settings"] == 10  # p is corrected for all settings compared
     assert gain.p < gain.p_corrected == pytest.approx(min(1, 10 * gain.p), abs=0)
 
 
@@ -328,7 +332,7 @@ def test_the_choice_is_refitted_on_everything(swept, world):
 
 
 def test_the_folder_holds_what_it_promises(swept, folder):
-    """A handful of files: rows, tables, the refitted choice and two views; no state of a solver."""
+    """The folder holds rows, tables, the refitted choice and two views, but no solver state."""
     names = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
     assert names == {
         "sweep.json",
@@ -355,7 +359,9 @@ def test_the_folder_holds_what_it_promises(swept, folder):
 
 
 def test_a_sweep_goes_on_only_with_all_it_was_begun_with(swept, data, folder, world):
-    """--resume repeats no fit and may choose anew; other data, solvers or folds are refused."""
+    """A resumed sweep repeats no fit and may choose anew; other data, solvers or folds are an
+    error.
+    """
     before = (folder / "points.jsonl").read_bytes()
     with pytest.raises(ParameterError, match="resume"):
         sweep(data, GRID, out=folder)
@@ -370,8 +376,8 @@ def test_a_sweep_goes_on_only_with_all_it_was_begun_with(swept, data, folder, wo
 
 
 def test_a_resumed_sweep_scores_its_choice_by_the_same_solver(data, tmp_path, monkeypatch):
-    """The rows of finished paths have no credit: the choice is fitted again as its points were, by
-    the fits that say what it changes; no path is walked again.
+    """Since the rows of finished paths hold no credit, a resumed sweep fits the choice again with
+    the solver of its points, walks no path again, and ends with the same scores.
     """
     grid = {"method": ["global"], "lmbda": [1]}
     solver = Exact(tol=0.3)
@@ -382,8 +388,8 @@ def test_a_resumed_sweep_scores_its_choice_by_the_same_solver(data, tmp_path, mo
 
 
 def test_a_path_that_was_not_written_whole_is_walked_again(swept, data, folder, tmp_path):
-    """Whatever line a killed process was writing, no row is lost or doubled, and the scores are the
-    same.
+    """Whatever a killed process was writing, a resumed sweep loses and doubles no row, and has the
+    same scores.
     """
     shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
     lines = (tmp_path / "points.jsonl").read_text().splitlines(keepends=True)
@@ -394,7 +400,7 @@ def test_a_path_that_was_not_written_whole_is_walked_again(swept, data, folder, 
 
 
 def test_a_damaged_folder_is_refused(swept, data, folder, tmp_path):
-    """A file of odd content is named; a record that says more is that of another sweep."""
+    """A damaged file is refused with its name, and a record with more keys as another sweep."""
     fingerprint = json.loads((folder / "sweep.json").read_text())
     (tmp_path / "sweep.json").write_text(json.dumps(fingerprint | {"more": 1}))
     with pytest.raises(ParameterError, match="more"):
@@ -410,7 +416,7 @@ def test_a_damaged_folder_is_refused(swept, data, folder, tmp_path):
 
 
 def test_several_processes_walk_to_the_same_rows(data, tmp_path):
-    """--jobs 2 gives the rows, the means in their order, and the choice of one process."""
+    """Two jobs give the same rows, the same means in the same order, and the same choice as one."""
     grid = {"method": ["global"], "lmbda": [1, 3, 10]}
     serial, parallel = (
         sweep(data, grid, folds=2, jobs=jobs, out=tmp_path / str(jobs)) for jobs in (1, 2)
@@ -426,7 +432,7 @@ def test_several_processes_walk_to_the_same_rows(data, tmp_path):
 def test_a_sweep_that_is_killed_three_times_ends_as_an_undisturbed_one(
     swept, data, files, tmp_path, started
 ):
-    """Every finished path survives, and no row is lost or doubled."""
+    """A sweep that is killed three times keeps every finished path, and loses or doubles no row."""
     out = tmp_path / "s"
     environment = {**os.environ, "OMP_WAIT_POLICY": "PASSIVE"}
     command = [
@@ -456,7 +462,9 @@ def lines(out):
 
 @pytest.mark.nightly
 def test_a_process_that_dies_ends_the_sweep_in_one_sentence(data, tmp_path, monkeypatch):
-    """What is finished is kept, and the sweep goes on."""
+    """The death of a process ends the sweep with an error that names resuming, after which a new
+    sweep has all its rows.
+    """
     with pytest.raises(ClusterError, match="resume"):
         sweep(data, GRID, out=tmp_path, jobs=2, solver=Dying())
     result = sweep(data, GRID, out=tmp_path / "again", jobs=2)
@@ -464,7 +472,7 @@ def test_a_process_that_dies_ends_the_sweep_in_one_sentence(data, tmp_path, monk
 
 
 class Dying(Exact):
-    """A solver whose process is killed as it starts to fit `global`."""
+    """A solver that kills its process when it starts to fit `global`."""
 
     def minimise(self, problem, arm, *arguments, **options):
         if arm.method == "global":
@@ -477,7 +485,7 @@ class Dying(Exact):
 
 @pytest.fixture
 def cluster():
-    """Two workers of one thread each, in processes of their own."""
+    """A cluster of two workers, each a process with one thread."""
     distributed = pytest.importorskip("distributed")
     options = {
         "n_workers": 2,
@@ -490,7 +498,9 @@ def cluster():
 
 
 def test_a_cluster_gives_the_rows_of_one_process(data, swept, cluster, tmp_path):
-    """Two workers fit every path once, by address or scheduler file; the cluster runs on."""
+    """A cluster, named by its address or its scheduler file, gives the rows of one process; an
+    address without a cluster is refused.
+    """
     result = sweep(data, GRID, out=tmp_path / "s", scheduler=cluster.scheduler_address)
     assert_same(result.points, swept.points)
     assert_same(read_rows(tmp_path / "s" / "points.jsonl"), swept.points)
@@ -503,9 +513,7 @@ def test_a_cluster_gives_the_rows_of_one_process(data, swept, cluster, tmp_path)
 
 
 def test_a_dead_worker_costs_no_row(data, swept, cluster, tmp_path):
-    """One of two workers is killed in the middle: its path is walked again, and no row is lost or
-    doubled.
-    """
+    """If one of two workers is killed, its path is walked again, and no row is lost or doubled."""
     killed = []
 
     def kill(row, n_points, total):
@@ -525,7 +533,9 @@ def test_a_dead_worker_costs_no_row(data, swept, cluster, tmp_path):
 
 
 def test_the_command_shows_the_front_and_the_choice(files, tmp_path, capsys):
-    """Or one JSON object; an interrupted one says how it goes on."""
+    """The command prints the front with the choice, or with `--json` one object, and refuses an
+    unknown rule before it writes anything.
+    """
     assert execute(arguments(files, tmp_path / "s", "--folds", "2", "--verbose")) == 0
     shown = capsys.readouterr()
     assert "chosen" in shown.out.splitlines()[0].split()
@@ -540,7 +550,7 @@ def test_the_command_shows_the_front_and_the_choice(files, tmp_path, capsys):
 
 
 def test_an_interrupted_sweep_keeps_its_finished_paths(files, tmp_path, capsys, monkeypatch, data):
-    """Ctrl-C exits 130 and names --resume."""
+    """Ctrl-C ends the command with exit code 130 and names `--resume`, which then goes on."""
 
     def append(*_):
         raise KeyboardInterrupt

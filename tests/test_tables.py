@@ -1,4 +1,6 @@
-"""Tables for papers: numbers that a program reads, LaTeX that compiles, rows that say of what."""
+"""Tables for papers: numbers that a program can read, LaTeX that compiles, and rows that name their
+network.
+"""
 
 import re
 
@@ -16,7 +18,7 @@ from glocal.suite.table import score_frame
 
 
 def rows(network, values):
-    """Two arms on a task of which more is better, and on one of which less is."""
+    """Two arms on a task whose score should be high, and on one whose score should be low."""
     scores = []
     for metric, pair in zip(("accuracy_ncm", "fpr95"), values, strict=True):
         for arm, value in zip(("original", "few_shot"), pair, strict=True):
@@ -43,7 +45,9 @@ def tables(tmp_path):
 
 
 def test_the_csv_is_long_and_numeric(tables):
-    """A row for each network, arm, task and metric; the difference has its corrected p."""
+    """The CSV has a row for each network, arm, task and metric, and a difference has
+    its corrected p.
+    """
     table = pd.read_csv(tables / "scores.csv")
     columns = ["network", "arm", "task", "metric", "value", "low", "high", "p", "n"]
     assert [name for name in table if name != "features"] == columns
@@ -55,15 +59,17 @@ def test_the_csv_is_long_and_numeric(tables):
 
 
 def test_rows_without_a_network_have_the_name_of_the_run(tmp_path):
-    """So that tables of several runs can be put together."""
+    """Rows without a network get the name of the run, so that tables of several runs
+    can be joined.
+    """
     (scores, *_) = rows(None, ((0.5, 0.6), (0.3, 0.4)))
     save_tables([Run("clip-sweep", score_frame([scores]))], tmp_path)
     assert pd.read_csv(tmp_path / "scores.csv")["network"].tolist() == ["clip-sweep"]
 
 
 def test_the_latex_has_escapes_the_best_in_bold_a_star_and_a_caption(tables):
-    """Of each network and task the best is bold, also where less is better; the star, which stands
-    for a p-value, is explained; special characters are escaped everywhere.
+    """For each network and task the best score is bold, high or low, the caption explains the star,
+    which stands for a p-value, and special characters are escaped everywhere.
     """
     text = (tables / "scores.tex").read_text("utf-8")
     assert not re.search(r"(?<!\\)[_%]|(?<!\\)& more", text.split("\n", 1)[1])
@@ -78,7 +84,7 @@ def test_the_latex_has_escapes_the_best_in_bold_a_star_and_a_caption(tables):
 
 
 def test_the_caption_says_how_many_neighbours_were_counted(tmp_path):
-    """Few images have fewer than ten: the number is that of the rows."""
+    """The caption has the number of neighbours in the rows, which is below ten for few images."""
     scores = []
     for arm in ("original", "glocal"):
         common = {"n": 8, "transform": arm}
@@ -89,7 +95,7 @@ def test_the_caption_says_how_many_neighbours_were_counted(tmp_path):
 
 
 def test_every_special_character_means_itself_in_latex():
-    """Each that TeX reads otherwise is written by its command."""
+    """Each character with a meaning in TeX is written as its command."""
     assert escaped("\\~^&%$#_{}") == (
         r"\textbackslash{}\textasciitilde{}\textasciicircum{}\&\%\$\#\_\{\}"
     )
@@ -98,7 +104,7 @@ def test_every_special_character_means_itself_in_latex():
 
 
 def test_rows_of_evaluate_name_the_network_and_the_features(tmp_path, run):
-    """A file that several commands append to becomes one table with a line for each network."""
+    """A file to which several commands append becomes one table with a line for each network."""
     rng = np.random.default_rng(0)
     np.save(tmp_path / "answers.npy", np.array([rng.permutation(20)[:3] for _ in range(60)]))
     for network in ("net-a", "net-b"):
@@ -117,11 +123,11 @@ def test_rows_of_evaluate_name_the_network_and_the_features(tmp_path, run):
     assert table["network"].unique().tolist() == ["net-a", "net-b"]
 
 
-# what a transform maps, in its record and on its card
+# the network and the features of a transform, in its record and on its card
 
 
 def test_model_layer_preprocessing_and_notes_reach_record_and_card(tmp_path, run):
-    """`fit` records what the features do not say of themselves; `push` puts it on the card."""
+    """`fit` records what the features do not state themselves, and `push` puts it on the card."""
     rng = np.random.default_rng(0)
     X = rng.normal(size=(30, 4)).astype(np.float32)
     np.save(tmp_path / "x.npy", X)
@@ -147,7 +153,9 @@ def test_model_layer_preprocessing_and_notes_reach_record_and_card(tmp_path, run
 
 
 def test_push_takes_the_same_options_and_scores(tmp_path, run):
-    """They replace what the record says; scores of this transform alone come onto the card."""
+    """The options of `push` replace those of the record, and only scores of this transform get onto
+    the card.
+    """
     path = tmp_path / "t.npz"
     LinearTransform(np.eye(3, dtype=np.float32), None, 0.0, 1.0).save(path)
     scores = tmp_path / "scores.jsonl"
@@ -167,8 +175,8 @@ def test_push_takes_the_same_options_and_scores(tmp_path, run):
 
 
 def test_a_second_push_keeps_the_licence(tmp_path):
-    """Licence, network and data sets of the card that is replaced stay unless others are stated;
-    notes do not, since they are about the transform before.
+    """Licence, network and data sets of a replaced card stay unless others are given, but notes do
+    not, since they are about the previous transform.
     """
     transform = LinearTransform(np.eye(3, dtype=np.float32), None, 0.0, 1.0)
     transform.save_pretrained(tmp_path, licence="mit", datasets=["me/answers"], notes="Old.")

@@ -1,4 +1,6 @@
-"""A terminal: progress and remaining time on standard error, tables that fit; none in a pipe."""
+"""On a terminal, progress and remaining time go to standard error and tables fit; a
+pipe gets neither.
+"""
 
 import contextlib
 import json
@@ -46,9 +48,10 @@ def files(tmp_path_factory):
 
 @pytest.fixture
 def terminal(started, tmp_path):
-    """Run a command on a terminal: its exit code, its output, and what the terminal showed.
+    """Run a command on a terminal, and return its exit code, its output, and what the terminal
+    showed.
 
-    Standard error is a terminal, and standard output too if it is said to be.
+    Standard error is a terminal, and standard output too if requested.
     """
 
     def run(arguments, *, stdout="file", columns=80, when=None, **environment):
@@ -69,7 +72,7 @@ def terminal(started, tmp_path):
                 command, stdin=subprocess.DEVNULL, stdout=printed, stderr=slave, env=env
             )
         os.close(slave)
-        with contextlib.suppress(OSError):  # the terminal ends with its last writer
+        with contextlib.suppress(OSError):  # the terminal closes with its last writer
             while True:
                 shown += os.read(master, 1 << 16)
                 if when is not None and when in ESCAPE.sub("", shown.decode(errors="ignore")):
@@ -82,7 +85,9 @@ def terminal(started, tmp_path):
 
 
 def test_progress_is_shown_and_leaves_nothing(files, tmp_path, terminal):
-    """Each long command shows its count and remaining time on standard error, and clears them."""
+    """Each long command shows its count and remaining time on standard error, and clears them at
+    the end.
+    """
     data = ["--features", files / "features.npy", "--answers", files / "triplets.npy"]
     local = ["--local-features", files / "local.npy"]
     held_out = ["--holdout", 3, "--tol", "1e-7"]
@@ -105,7 +110,7 @@ def test_progress_is_shown_and_leaves_nothing(files, tmp_path, terminal):
 
 
 def test_no_escape_code_and_no_bar_in_a_pipe(files, tmp_path):
-    """With both streams piped there is no escape code anywhere, even where colour is asked for."""
+    """If both streams are piped, there is no escape code anywhere, even if colour is requested."""
     arguments = ["suite", files / "suite.toml", "--out", tmp_path / "u"]
     env = {**os.environ, "FORCE_COLOR": "1", "TERM": "xterm-256color"}
     ended = processes.run(
@@ -124,7 +129,9 @@ def test_no_escape_code_and_no_bar_in_a_pipe(files, tmp_path):
 
 @pytest.mark.parametrize("environment", [{"TERM": "dumb"}, {"NO_COLOR": "1"}, {}])
 def test_a_table_fits_any_terminal(files, tmp_path, terminal, environment):
-    """At 40 columns no line is longer, every cell is whole; TERM and NO_COLOR are respected."""
+    """At 40 columns no line is longer and every cell is whole, and TERM and NO_COLOR
+    are respected.
+    """
     arguments = ["suite", files / "suite.toml", "--out", tmp_path / "u"]
     code, _, shown = terminal(arguments, stdout="terminal", columns=40, **environment)
     assert code == 0, shown
@@ -143,7 +150,9 @@ def test_a_table_fits_any_terminal(files, tmp_path, terminal, environment):
 
 
 def test_ctrl_c_leaves_the_terminal_clean(files, tmp_path, terminal):
-    """Interrupted inside a fit, the cursor is back, the last line is the sentence, the code 130."""
+    """After an interrupt inside a fit, the cursor is back, the last line is the message, and the
+    exit code is 130.
+    """
     data = ["--features", files / "features.npy", "--triplets", files / "triplets.npy"]
     endless = ["--tol", 1e-300, "--max-evaluations", 10**8, "--lmbda", 1e-6, "--dtype", "float64"]
     fit = ["fit", *data, *endless, "--out", tmp_path / "t.npz"]
@@ -155,14 +164,16 @@ def test_ctrl_c_leaves_the_terminal_clean(files, tmp_path, terminal):
 
 
 def test_plain_tables_stay_as_they_are(capsys):
-    """Where output is no terminal a table is aligned text: first column left, the others right."""
+    """Without a terminal, a table is aligned text: the first column to the left, the others to the
+    right.
+    """
     output.print_table(["arm", "value"], [["original", "0.5"], ["b", "0.25"]])
     lines = ["arm       value", "--------  -----", "original    0.5", "b          0.25"]
     assert capsys.readouterr().out.splitlines() == lines
 
 
 def test_a_pipe_is_told_every_ten_seconds(capsys, monkeypatch):
-    """Where no bar can be drawn, a line says how far it is ten seconds after the last one."""
+    """If no bar can be drawn, a line reports the progress ten seconds after the last line."""
     clock = iter([0.0, 5.0, 11.0, 12.0])
     monkeypatch.setattr(output.time, "monotonic", lambda: next(clock))
     with output.progress_bar("sweep", 20, unit="points") as report:

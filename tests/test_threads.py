@@ -1,4 +1,4 @@
-"""Threads by the size of the problem, around BLAS that has one."""
+"""The number of threads depends on the size of the problem, around BLAS with a single thread."""
 
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
@@ -18,7 +18,7 @@ def of_blas():
 
 @pytest.fixture
 def two_threads():
-    """BLAS with two threads, whatever the machine has."""
+    """Give BLAS two threads, whatever the machine has."""
     with threadpool_limits(2, user_api="blas"):
         if set(of_blas()) != {2}:
             pytest.skip("this BLAS takes no other number of threads")
@@ -27,14 +27,18 @@ def two_threads():
 
 @pytest.mark.parametrize(("shape", "threads"), [((10, 8), 1), ((1000, 300), 3), ((9000, 999), 4)])
 def test_a_problem_gets_the_threads_its_size_calls_for(shape, threads):
-    """One thread for each half a billion operations, at least one, at most those that BLAS had."""
+    """A problem gets one thread for each half a billion operations, but at least one, and at most
+    as many as BLAS had.
+    """
     assert Workers.of(shape, 100, (), 4).threads == threads
     assert Workers.of(shape, 100, [3000, 3000], 4).threads >= threads
     assert Workers.of(shape, 100, [3000, 3000], 1).threads == 1
 
 
 def test_blas_has_one_thread_during_a_fit_and_its_own_after(two_threads, world):
-    """A fit limits BLAS and gives the threads back, to a fit beside it and after an error too."""
+    """A fit limits BLAS to one thread and restores its threads, also beside another fit and after
+    an error.
+    """
     seen = set()
     fit_arm(
         world.objects, world.answers, lmbda=1.0, tol=1e-2, on_step=lambda *_: seen.update(of_blas())
@@ -63,8 +67,9 @@ def test_blas_has_one_thread_during_a_fit_and_its_own_after(two_threads, world):
 
 
 def test_a_fit_does_not_depend_on_threads(world, monkeypatch):
-    """With as many threads as BLAS has, and no matter how small the problem, the objective is that
-    of one thread."""
+    """With as many threads as BLAS has, however small the problem, the objective equals that of one
+    thread.
+    """
     from glocal.objective import threads
 
     single = fit_arm(world.objects, world.answers, local_features=world.local, block_size=100)

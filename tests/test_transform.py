@@ -1,4 +1,4 @@
-"""The transform: one affine map, applied, interpolated, reduced, saved and exported."""
+"""The transform is one affine map, which is applied, interpolated, reduced, saved and exported."""
 
 import contextlib
 import dataclasses
@@ -39,7 +39,7 @@ suffixes = pytest.mark.parametrize("suffix", formats.ENDINGS)
 
 
 def by_hand(x, transform):
-    """((x - mean) / std) W + b in float64, as another reader of the file computes it."""
+    """((x - mean) / std) W + b in float64, as another program that reads the file computes it."""
     z = (
         (np.asarray(x, dtype=np.float64) - transform.mean)
         / transform.std
@@ -52,7 +52,7 @@ def by_hand(x, transform):
 
 
 def arrays(kind):
-    """numpy.asarray, or torch.as_tensor where torch is installed."""
+    """numpy.asarray, and torch.as_tensor if torch is installed."""
     return np.asarray if kind == "numpy" else pytest.importorskip("torch").as_tensor
 
 
@@ -76,7 +76,9 @@ other_scale = pytest.mark.filterwarnings("ignore::glocal.errors.DataWarning")  #
     ],
 )
 def test_what_comes_in_comes_out(kind, transform, dtype, out, tolerance):
-    """Arrays give arrays and tensors tensors, of the float dtype that came in; integers float32."""
+    """Arrays give arrays and tensors give tensors, of the same float dtype, and
+    integers give float32.
+    """
     x = np.abs(X * 3).astype(dtype)
     before = x.copy()
     expected = by_hand(x, transform)
@@ -88,12 +90,12 @@ def test_what_comes_in_comes_out(kind, transform, dtype, out, tolerance):
 
 @pytest.fixture(scope="module")
 def torch():
-    """torch, where it is installed."""
+    """torch, if it is installed."""
     return pytest.importorskip("torch")
 
 
 def test_tensors_keep_type_and_gradient(torch):
-    """bfloat16 is computed in float32 and rounded once; the gradient is that of z = x A + c."""
+    """bfloat16 is computed in float32 and rounded once, and the gradient is that of z = x A + c."""
     x = torch.from_numpy(X).bfloat16()
     assert torch.equal(BOTH[0](x), BOTH[0](x.float()).bfloat16())
     x = torch.from_numpy(X).requires_grad_()
@@ -102,7 +104,7 @@ def test_tensors_keep_type_and_gradient(torch):
 
 
 def test_rows_of_any_layout_and_number_are_mapped():
-    """Zero rows, views, other orders and byte orders, and more rows than one block are rows too."""
+    """No rows, views, other memory and byte orders, and more rows than one block are mapped."""
     transform = BOTH[0]
     assert transform(X[:0]).shape == (0, P)
     for x in (X[::-2], np.asfortranarray(X), X.astype(">f8"), np.tile(X, (20_000, 1))):
@@ -111,7 +113,7 @@ def test_rows_of_any_layout_and_number_are_mapped():
 
 @kinds
 def test_normalize_scales_the_rows_that_come_in(kind):
-    """`normalize` is the transform of rows of length 1; a row of zeros stays one."""
+    """`normalize` maps rows scaled to length 1, and a row of zeros stays a row of zeros."""
     x = X.copy()
     x[3] = 0
     lengths = np.linalg.norm(x, axis=1, keepdims=True)
@@ -125,7 +127,7 @@ def test_normalize_scales_the_rows_that_come_in(kind):
 @other_scale
 @pytest.mark.parametrize("scale", [1e-320, 1e-200, 1e-20, 1.0, 1e20, 1e307])
 def test_rows_of_any_length_are_normalized(kind, scale):
-    """Tiny and huge rows are divided by their length, which neither under- nor overflows."""
+    """Tiny and huge rows are divided by their length without underflow or overflow."""
     x = np.array([[3.0, -4.0, 0.0, 0.0, 0.0, 0.0], [1.0, 1.0, 1.0, 1.0, 0.0, 0.0]])
     unit = x / np.linalg.norm(x, axis=1, keepdims=True)
     z = np.asarray(BOTH[0](arrays(kind)(scale * x), normalize=True))
@@ -136,7 +138,9 @@ def test_rows_of_any_length_are_normalized(kind, scale):
 @other_scale
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_rows_that_are_not_finite_are_refused(kind, value):
-    """NaN, infinity and what leaves the float type of the rows are an error that names the row."""
+    """NaN, infinity and results beyond the float type of the rows are refused with the number of
+    the row.
+    """
     x = X.copy()
     x[7, 2] = value
     with pytest.raises(DataError, match="row 7, column 2"):
@@ -148,7 +152,7 @@ def test_rows_that_are_not_finite_are_refused(kind, value):
 
 @kinds
 def test_values_near_the_end_of_the_type_are_mapped_in_silence(kind):
-    """Rows whose squares overflow give what they should, without a warning of numpy's."""
+    """Rows whose squares overflow are mapped correctly, without a warning of numpy."""
     transform = LinearTransform(np.eye(P, dtype=np.float32), None, 0.0, 1e300)
     z = np.asarray(transform(arrays(kind)(1e300 * np.sign(X))))
     np.testing.assert_allclose(z, np.sign(X), atol=1e-6)
@@ -157,7 +161,7 @@ def test_values_near_the_end_of_the_type_are_mapped_in_silence(kind):
 
 
 def test_lists_and_tables_are_rows():
-    """A list of rows and a data frame give the array of their numbers."""
+    """A list of rows and a data frame give the same as the array of their numbers."""
     pandas = pytest.importorskip("pandas")
     for rows in (X.tolist(), pandas.DataFrame(X)):
         np.testing.assert_array_equal(BOTH[0](rows), BOTH[0](X))
@@ -166,7 +170,7 @@ def test_lists_and_tables_are_rows():
 @kinds
 @other_scale
 def test_an_offset_does_not_cancel_in_the_product(kind):
-    """Float32 features far from 0 are mapped as their differences from the mean are."""
+    """Float32 features far from 0 are mapped as accurately as their differences from the mean."""
     offset = 4096.3
     x = (X + offset).astype(np.float32)
     expected = (x.astype(np.float64) - offset) @ W.astype(np.float64)
@@ -180,7 +184,9 @@ def test_an_offset_does_not_cancel_in_the_product(kind):
 @both
 @pytest.mark.parametrize("strength", [0.0, 0.3, 1.0, 2.0])
 def test_strength_interpolates_to_the_scaled_identity(transform, strength):
-    """W_s = cI + s (W - cI) and b_s = s b with c = tr W / p; strengths multiply; 0 moves no row."""
+    """W_s = cI + s (W - cI) and b_s = s b with c = tr W / p; strengths multiply, and strength 0
+    only scales rows.
+    """
     c = np.trace(W.astype(np.float64)) / P
     W_s = c * np.eye(P) + strength * (W - c * np.eye(P))
     b_s = None if transform.bias is None else strength * B
@@ -202,7 +208,7 @@ def test_strength_interpolates_to_the_scaled_identity(transform, strength):
 @both
 @pytest.mark.parametrize("r", [1, 3, P])
 def test_fewer_dimensions_are_the_best_of_their_rank(transform, r):
-    """S_r is the best approximation of S of rank r, by numpy's SVD, with the energy stated."""
+    """S_r is the best approximation of S of rank r, by numpy's SVD, with the stated energy."""
     Z = transform(X)
     smaller = reduced(transform, X, r)
     R = smaller(X)
@@ -220,14 +226,16 @@ def test_fewer_dimensions_are_the_best_of_their_rank(transform, r):
 
 @pytest.mark.parametrize("normalize", [False, True])
 def test_directions_of_pieces_are_those_of_all_rows(normalize):
-    """Rows that come in pieces, and rows scaled to length 1 first, give the directions of all."""
+    """Rows in pieces give the directions of all rows, and so do rows that are scaled to length 1
+    first.
+    """
     pieces = reduced(BOTH[0], iter(np.array_split(X, 7)), 3, normalize=normalize)
     unit = X / np.linalg.norm(X, axis=1, keepdims=True) if normalize else X
     np.testing.assert_allclose(pieces.weights, reduced(BOTH[0], unit, 3).weights, atol=1e-5)
 
 
 def test_the_largest_entry_of_a_direction_is_positive():
-    """The signs of fewer dimensions do not hang on the library or on rounding."""
+    """The signs of reduced dimensions depend neither on the library nor on rounding."""
     identity = LinearTransform(np.eye(P, dtype=np.float32), None, 0.7, 2.3)
     U = reduced(identity, X, P).weights
     assert (U[np.abs(U).argmax(axis=0), np.arange(P)] > 0).all()
@@ -238,10 +246,10 @@ def test_the_largest_entry_of_a_direction_is_positive():
 
 @both
 @pytest.mark.parametrize("normalize", [False, True])
-# the transforms are of rows of any length, so that the first test that scales rows is warned
+# these transforms were fitted to rows of any length, so that scaled rows cause a warning
 @pytest.mark.filterwarnings("ignore:standardized by the transform:glocal.errors.DataWarning")
 def test_candidates_are_sorted_by_their_aligned_cosine(transform, normalize):
-    """`rerank` gives the order of a search among the aligned candidates, of any precision."""
+    """`rerank` gives the order of a search among the aligned candidates, for any precision."""
     candidates = np.stack([np.roll(X, shift, axis=0)[:30] for shift in (3, 8)])
     z = transform(X[:2], normalize=normalize)
     Z = [transform(single, normalize=normalize) for single in candidates]
@@ -303,7 +311,7 @@ def of_parts(weights=W, bias=None, mean=0.0, std=1.0):
     ],
 )  # fmt: skip
 def test_what_does_not_exist_is_refused(as_a_user, make, error, noun):
-    """Parts of no transform, other rows, strengths below 0 and other candidates are refused."""
+    """Invalid parts, other rows, negative strengths and invalid candidates are refused."""
     with pytest.raises(error, match=noun):
         make()
 
@@ -321,7 +329,7 @@ def test_what_does_not_exist_is_refused(as_a_user, make, error, noun):
     ),
 )  # fmt: skip
 def test_a_saved_transform_is_loaded_whole(tmp_path_factory, suffix, p, bias, mean, std, r, meta):
-    """Weights, bias, scalars and meta survive saving twice, bit by bit, for any p and r."""
+    """Weights, bias, scalars and meta survive two rounds of saving, bit by bit, for any p and r."""
     if suffix == ".safetensors":
         pytest.importorskip("safetensors")
     r = min(p, r)
@@ -339,7 +347,9 @@ def test_a_saved_transform_is_loaded_whole(tmp_path_factory, suffix, p, bias, me
 @suffixes
 @pytest.mark.parametrize("dtype", ["f4", "f2"])
 def test_another_reader_reads_our_files(tmp_path, suffix, dtype):
-    """((x - mean) / std) @ weights + bias of what numpy or safetensors reads is the transform."""
+    """The arrays that numpy or safetensors reads give the transform by ((x - mean) / std) @ weights
+    + bias.
+    """
     transform = dataclasses.replace(BOTH[0], weights=W.astype(dtype))
     path = tmp_path / f"t{suffix}"
     if suffix == ".npz":
@@ -368,7 +378,7 @@ def test_another_reader_reads_our_files(tmp_path, suffix, dtype):
     [(np.savez, "f4", ()), (np.savez_compressed, "f8", (1,)), (np.savez, "f8", (1, 1))],
 )
 def test_files_of_the_authors_are_read(tmp_path, save, dtype, shape):
-    """A mean and std of one element in any shape and precision make a transform."""
+    """A mean and a std with one element, in any shape and precision, make a transform."""
     parts = {
         "weights": W.astype(dtype),
         "mean": np.full(shape, 0.7, dtype),
@@ -382,7 +392,7 @@ def test_files_of_the_authors_are_read(tmp_path, save, dtype, shape):
 
 
 def saved(path, **changes):
-    """A transform file with some arrays changed or (None) left out."""
+    """A transform file with some arrays changed or, if None, left out."""
     parts = {
         "weights": W,
         "bias": B,
@@ -433,7 +443,7 @@ def test_a_damaged_file_is_one_sentence(tmp_path, as_a_user, damage, error, noun
     ids=lambda record: str(record)[:60],
 )  # fmt: skip
 def test_a_record_that_is_none_is_one_sentence(tmp_path, as_a_user, record):
-    """What a file says of its fit, rows and card has the types that are read, or it is refused."""
+    """A file whose record of the fit, the rows or the card has wrong types is refused."""
     path = tmp_path / "transform.npz"
     saved(path, meta=np.array(json.dumps(record)))
     with pytest.raises(FileError, match="record") as caught:
@@ -443,7 +453,9 @@ def test_a_record_that_is_none_is_one_sentence(tmp_path, as_a_user, record):
 
 
 def test_a_failed_save_leaves_the_previous_file(tmp_path, monkeypatch):
-    """A record without an end, another ending and a missing library leave the previous file."""
+    """A record that contains itself, another ending and a missing library leave the
+    previous file.
+    """
     path = tmp_path / "transform.npz"
     BOTH[0].save(path)
     endless = {}
@@ -460,7 +472,9 @@ def test_a_failed_save_leaves_the_previous_file(tmp_path, monkeypatch):
 
 
 def test_weights_published_under_a_wrong_name_are_recognised(tmp_path, monkeypatch):
-    """Their content is warned of, unless the path names the model that they were fitted on."""
+    """Weights that were published under a wrong name cause a warning, unless the path names the
+    model to which they were fitted.
+    """
     weights = np.eye(768, dtype=np.float32)
     monkeypatch.setitem(formats.WRONG, array_sha256(weights), ("right-net", "other-net"))
     (tmp_path / "right-net").mkdir()
@@ -473,7 +487,9 @@ def test_weights_published_under_a_wrong_name_are_recognised(tmp_path, monkeypat
 
 @pytest.mark.data
 def test_published_transforms_are_read_and_applied(data_dir):
-    """Every published transform loads, the wrong one with a warning, and applies its own arrays."""
+    """Every published transform loads, the misnamed one with a warning, and applies its
+    own arrays.
+    """
     for path in (data_dir / "transforms").rglob("*.npz"):
         wrong = "dinov2" in str(path)
         content = dict(np.load(path, allow_pickle=False))
@@ -500,7 +516,7 @@ ALL = [*BOTH, reduced(BOTH[0], X, 3)]
 
 @pytest.mark.parametrize("transform", ALL)
 def test_to_linear(torch, transform):
-    """to_linear maps raw features as apply does, draws no random numbers, and is frozen."""
+    """`to_linear` maps raw features as `apply` does, draws no random numbers, and is frozen."""
     before = torch.get_rng_state()
     x = X.astype("f4")
     layer = transform.to_linear()
@@ -512,7 +528,7 @@ def test_to_linear(torch, transform):
 @other_scale
 @pytest.mark.parametrize("transform", ALL)
 def test_exports_contain_the_normalization(torch, tmp_path, transform):
-    """to_linear and to_onnx with `normalize` map rows of any length as apply does."""
+    """`to_linear` and `to_onnx` with `normalize` map rows of any length as `apply` does."""
     x = (1e3 * X).astype("f4")
     x[3] = 0
     expected = transform(x, normalize=True)
@@ -527,7 +543,7 @@ def test_exports_contain_the_normalization(torch, tmp_path, transform):
 
 
 def test_a_missing_torch_is_said(monkeypatch):
-    """to_linear and fold_into name the package and the extra."""
+    """Without torch, `to_linear` and `fold_into` name the package and the extra."""
     monkeypatch.setitem(sys.modules, "torch", None)
     for make in (BOTH[0].to_linear, lambda: BOTH[0].fold_into(None)):
         with pytest.raises(MissingDependencyError, match=r"torch.*glocal\["):
@@ -539,13 +555,15 @@ def test_a_missing_torch_is_said(monkeypatch):
     dtype=st.sampled_from(["float64", "float32", "float16", "bfloat16"]),
 )  # fmt: skip
 def test_fold_into_a_linear(torch, q, transform, bias, dtype):
-    """The folded layer equals the layer followed by the transform, and leaves the layer alone."""
+    """The folded layer equals the layer followed by the transform, and the original layer stays
+    unchanged.
+    """
     dtype = getattr(torch, dtype)
     layer = torch.nn.Linear(q, P, bias=bias, dtype=dtype).requires_grad_(False)
     before = layer.weight.clone()
     folded = transform.fold_into(layer)
     Y = torch.from_numpy(np.random.default_rng(q).normal(size=(6, q))).to(dtype)
-    eps = torch.finfo(dtype).eps  # both ways round a few values below 10 once or twice
+    eps = torch.finfo(dtype).eps  # both ways round a few values below 10, once or twice
     torch.testing.assert_close(folded(Y), transform(layer(Y)), atol=40 * eps, rtol=8 * eps)
     assert (folded.out_features, folded.weight.requires_grad) == (transform.out_dimensions, False)
     assert folded.weight.dtype == folded.bias.dtype == dtype
@@ -553,7 +571,9 @@ def test_fold_into_a_linear(torch, q, transform, bias, dtype):
 
 
 def test_fold_into_a_parameter_as_open_clip_has_it(torch):
-    """A projection that a model multiplies by, as in open_clip, becomes a Linear hooked in."""
+    """A projection matrix that a model multiplies by, as in open_clip, becomes a Linear layer that
+    is hooked in.
+    """
     visual = torch.nn.Identity()
     pooled = torch.from_numpy(X[:4, :3]).float()
     visual.proj = torch.nn.Parameter(torch.from_numpy(X[:3]).float())
@@ -578,7 +598,7 @@ def test_fold_into_refuses(torch):
 
 @pytest.mark.parametrize("transform", ALL)
 def test_onnx_equals_apply_and_describes_itself(tmp_path, transform):
-    """onnxruntime maps any number of rows as apply does; the model carries the provenance."""
+    """onnxruntime maps any number of rows as `apply` does, and the model carries the provenance."""
     onnx = pytest.importorskip("onnx")
     onnxruntime = pytest.importorskip("onnxruntime")
     transform.to_onnx(tmp_path / "t.onnx", opset=18, ir_version=9)
@@ -595,7 +615,7 @@ def test_onnx_equals_apply_and_describes_itself(tmp_path, transform):
     )
 
 
-# rows of another scale, and of another network
+# rows of another scale, and features of another network
 
 
 def of(X, **meta):
@@ -612,7 +632,7 @@ MARKED = ROWS + 12 * (np.arange(16) < 4)  # columns that stand out
 
 
 def test_a_fit_records_its_rows():
-    """A record has the lengths of rows, whether all are 1, and the columns that stand out."""
+    """A record has the lengths of the rows, whether all are 1, and the columns that stand out."""
     lengths = np.linalg.norm(ROWS, axis=1)
     expected = {
         "spread": 1.0,
@@ -644,13 +664,15 @@ def test_a_fit_records_its_rows():
     ],
 )  # fmt: skip
 def test_other_rows_are_warned_of(kind, transform, rows, normalize, noun):
-    """Another length, mean, std or column that stands out is warned of; like rows pass."""
+    """Rows with another length, mean, std or prominent column cause a warning, and similar rows do
+    not.
+    """
     with pytest.warns(DataWarning, match=noun) if noun else contextlib.nullcontext():
         check_rows(transform, arrays(kind)(rows), normalize=normalize)
 
 
 def test_half_precision_rows_have_a_length():
-    """The length of float16 rows whose squares leave that type is measured in float64."""
+    """The length of float16 rows whose squares overflow that type is measured in float64."""
     x = (300 * UNIT).astype("f2")
     transform = of(x.astype("f8"))
     check_rows(transform, x)
@@ -660,7 +682,7 @@ def test_half_precision_rows_have_a_length():
 
 @kinds
 def test_other_rows_are_warned_of_once_where_they_are_used(kind, tmp_path):
-    """Calls, `rerank`, files and Parquet warn as `check_rows` does, and a transform only once."""
+    """Calls, `rerank`, files and Parquet warn as `check_rows` does, once for each transform."""
     rows = arrays(kind)(ROWS)
     for use in (
         lambda transform: transform(rows),
@@ -685,7 +707,9 @@ def test_other_rows_are_warned_of_once_where_they_are_used(kind, tmp_path):
 @kinds
 @pytest.mark.parametrize("normalize", [True, False])
 def test_a_row_of_zeros_among_rows_of_length_1_is_named(kind, tmp_path, normalize):
-    """A row without a direction is warned of by its number, once, in a call and in a file."""
+    """A row of zeros, which has no direction, causes one warning with its number, in a call and in
+    a file.
+    """
     rows = UNIT.copy()
     rows[[17, 20]] = 0
     transform = of(UNIT)
@@ -698,7 +722,9 @@ def test_a_row_of_zeros_among_rows_of_length_1_is_named(kind, tmp_path, normaliz
 
 
 def test_features_of_another_network_are_warned_of(tmp_path):
-    """Model and layer that extract recorded beside the features are those of the fit."""
+    """If the model or the layer recorded beside the features is not that of the fit, a warning says
+    so.
+    """
     transform = of(ROWS, source={"model": "clip_ViT-L/14", "layer": "visual"})
     np.save(tmp_path / "features.npy", ROWS)
     for model, layer, noun in (

@@ -1,4 +1,4 @@
-"""Transforms by name: of the package, published, in folders and on the hub, with a card."""
+"""Transforms by name, in the package, published, in folders and on the hub, with cards."""
 
 import http.server
 import importlib
@@ -32,7 +32,7 @@ def planted(seed: int = 0, **meta) -> LinearTransform:
 
 @pytest.fixture(autouse=True)
 def _alone(tmp_path, monkeypatch):
-    """Neither proxies, mirrors nor caches of the environment are asked."""
+    """Use neither proxies, mirrors nor caches of the environment."""
     for name in (*PROXIES, "GLOCAL_MIRROR", "GLOCAL_OFFLINE"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("GLOCAL_CACHE", str(tmp_path / "cache"))
@@ -40,7 +40,7 @@ def _alone(tmp_path, monkeypatch):
 
 @pytest.fixture
 def hub(tmp_path, monkeypatch):
-    """huggingface_hub, asking a server of files on this machine, and its files."""
+    """huggingface_hub, connected to a server of files on this machine, and the files."""
     library = pytest.importorskip("huggingface_hub")
     constants = pytest.importorskip("huggingface_hub.constants")
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
@@ -60,13 +60,15 @@ BOXES = (BOX, "clip-vit-b-32-centred")
 
 
 def test_the_box_has_a_transform_with_its_card(tmp_path):
-    """glocal.pretrained loads it by either spelling, and its card is what the file states."""
+    """`glocal.pretrained` loads the transform by either spelling, and its card states what the file
+    does.
+    """
     transform = glocal.pretrained(BOX)
     assert np.array_equal(
         transform.weights, LinearTransform.from_pretrained("clip_ViT-B/32").weights
     )
     assert np.load(pull(BOX))["weights"].dtype == np.float16
-    rows = transform.meta["rows"]  # what raw rows and those of other networks are known by
+    rows = transform.meta["rows"]  # by which raw rows and rows of other networks are recognised
     assert rows["normalised"]
     assert len(rows["columns"]) >= 4
     transform.save_pretrained(tmp_path)
@@ -78,7 +80,7 @@ def test_the_box_has_a_transform_with_its_card(tmp_path):
 
 @pytest.fixture(scope="module")
 def maker(data_dir):
-    """benchmarks/pretrained.py, and the data of the box."""
+    """benchmarks/pretrained.py, and the data of the transforms in the package."""
     folder = Path(__file__).resolve().parents[1] / "benchmarks"
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(folder)
@@ -90,7 +92,7 @@ def maker(data_dir):
 @pytest.mark.data
 @pytest.mark.parametrize("name", BOXES)
 def test_the_box_gives_the_numbers_of_its_card(maker, name):
-    """Agreement and neighbours kept are those of the card; texts and BLIP are warned of."""
+    """Agreement and neighbours kept are those of the card, and texts and BLIP cause a warning."""
     module, data = maker
     transform = glocal.pretrained(name)
     text = pull(name).with_name("README.md").read_text("utf-8")
@@ -114,7 +116,7 @@ def test_the_box_gives_the_numbers_of_its_card(maker, name):
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("name", BOXES)
 def test_the_box_is_made_again(maker, name):
-    """`make pretrained` gives the transform of the package and what its record promises."""
+    """`make pretrained` gives the transform of the package and the numbers in its record."""
     module, data = maker
     repeated_fit = module.made(data, name)
     box = glocal.pretrained(name)
@@ -130,7 +132,7 @@ def test_the_box_is_made_again(maker, name):
 
 @pytest.fixture
 def server(monkeypatch):
-    """Every connection that is tried, by its address; none is made."""
+    """The addresses of all connections that are tried; none is made."""
     addresses = []
     for name in ("connect", "connect_ex"):
         monkeypatch.setattr(socket.socket, name, lambda self, address: addresses.append(address))
@@ -156,7 +158,7 @@ def server(monkeypatch):
 def test_no_other_name_than_hf_leaves_the_machine(
     tmp_path, monkeypatch, run, server, name, error, noun
 ):
-    """A mistyped file, a bare OWNER/NAME and a published name are no request."""
+    """A mistyped file, a bare OWNER/NAME and a published name cause no request."""
     monkeypatch.chdir(tmp_path)
     np.save("x.npy", np.ones((3, P)))
     with pytest.raises(error, match=noun):
@@ -170,7 +172,7 @@ def test_no_other_name_than_hf_leaves_the_machine(
 
 
 def test_the_registry_of_other_files_names_no_transform():
-    """Files of other kinds are neither pulled nor suggested."""
+    """Published files that are no transforms are neither pulled nor suggested."""
     with pytest.raises(ParameterError) as caught:
         pull("things/unique-id")
     assert "transforms/" not in str(caught.value)
@@ -179,18 +181,22 @@ def test_the_registry_of_other_files_names_no_transform():
 
 @pytest.mark.parametrize("name", ["clip_RN50/visual", "clip_RN50", "transforms/clip_RN50/visual"])
 def test_a_published_transform_is_fetched_by_model_and_layer(tmp_path, monkeypatch, name):
-    """The name of thingsvision, or of the model alone, is the registered file of that layer."""
+    """The name of thingsvision, and that of the model alone, stand for the registered file of that
+    layer.
+    """
     planted().save(tmp_path / "t.npz")
     path = published()["transforms/clip_RN50/visual"].path
     with site({f"/{path}": (tmp_path / "t.npz").read_bytes()}) as (url, server):
         monkeypatch.setenv("GLOCAL_MIRROR", url)
-        with pytest.raises(FileError, match="visual"):  # it is not the file that was published
+        with pytest.raises(FileError, match="visual"):  # this is not the published file
             pull(name)
     assert f"/{path}" in server.asked
 
 
 def test_a_published_transform_is_loaded_once_it_was_pulled(monkeypatch, tmp_path):
-    """What `pull` left in the cache has its name in Python; a damaged file there is none."""
+    """A transform in the cache is loaded by its name in Python, and a damaged file
+    there is refused.
+    """
     planted().save(tmp_path / "t.npz")
     entry = published()["transforms/clip_RN50/visual"]
     checksum = f"sha256:{file_sha256(tmp_path / 't.npz')}"
@@ -208,7 +214,7 @@ def test_a_published_transform_is_loaded_once_it_was_pulled(monkeypatch, tmp_pat
 
 @pytest.mark.parametrize("value", [None, "", "0", "false", "No"])
 def test_the_hub_is_pulled_from(hub, monkeypatch, value):
-    """hf://OWNER/NAME is a repository, with or without a revision, unless GLOCAL_OFFLINE is set."""
+    """hf://OWNER/NAME is pulled with or without a revision, unless GLOCAL_OFFLINE is set."""
     if value is not None:
         monkeypatch.setenv("GLOCAL_OFFLINE", value)
     for name in ("hf://me/aligned", "hf://me/aligned@main"):
@@ -216,7 +222,9 @@ def test_the_hub_is_pulled_from(hub, monkeypatch, value):
 
 
 def test_what_the_hub_refuses_is_one_sentence(hub, monkeypatch):
-    """A repository that is not there, for pull and push, and a hub that GLOCAL_OFFLINE forbids."""
+    """A missing repository, for pull and push, and a hub that GLOCAL_OFFLINE forbids are one
+    sentence each.
+    """
     for ask in (lambda: pull("hf://me/other"), lambda: planted().push_to_hub("me/other")):
         with pytest.raises(FileError, match="hf://me/other"):
             ask()
@@ -226,7 +234,7 @@ def test_what_the_hub_refuses_is_one_sentence(hub, monkeypatch):
 
 
 class _Broken(http.server.BaseHTTPRequestHandler):
-    """Sends what its server has: bytes that are no HTTP, or a status, a target and a body."""
+    """Sends what its server has: bytes that are not HTTP, or a status, a target and a body."""
 
     def do_GET(self):
         reply = self.server.reply
@@ -253,9 +261,10 @@ class _Broken(http.server.BaseHTTPRequestHandler):
     ids=["nobody", "no-http", "circle", "list", "object"],
 )
 def test_whatever_the_hub_does_is_one_sentence(tmp_path, monkeypatch, run, reply):
-    """Nobody there, no HTTP, a circle of redirections and other JSON: exit 1 at once.
+    """A missing server, bytes that are not HTTP, circular redirections and unexpected JSON are exit
+    code 1 and a sentence with the name.
 
-    The library pauses before it tries again, so nothing may pause. The sentence has the name.
+    The library pauses before it tries again, so the test does not let it pause.
     """
     constants = pytest.importorskip("huggingface_hub.constants")
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
@@ -296,7 +305,9 @@ def test_whatever_the_hub_does_is_one_sentence(tmp_path, monkeypatch, run, reply
     ],
 )
 def test_what_is_no_name_is_refused(make, error, noun):
-    """A name of nothing gets the nearest names; only identifiers enter the front of a card."""
+    """An unknown name is refused with the nearest names, and only identifiers enter the front
+    matter of a card.
+    """
     with pytest.raises(error, match=noun):
         make()
 
@@ -305,7 +316,7 @@ def test_what_is_no_name_is_refused(make, error, noun):
 
 
 def test_a_transform_is_pushed_with_its_card(hub, monkeypatch):
-    """The hub gets transform and card in one commit, and the name of that commit comes back."""
+    """The hub gets the transform and its card in one commit, whose name is returned."""
     seen = {}
     monkeypatch.setattr(
         hub.HfApi, "create_repo", lambda self, name, **options: seen.update(created=(name, options))
@@ -325,7 +336,7 @@ def test_a_transform_is_pushed_with_its_card(hub, monkeypatch):
 
 
 def test_a_second_push_to_the_hub_keeps_the_licence(hub, monkeypatch, tmp_path):
-    """The card of the transform that the repository has is read before it is replaced."""
+    """The card in the repository is read before it is replaced, so that the licence stays."""
     planted().save_pretrained(tmp_path, licence="mit")
     previous = str(tmp_path / "transform.npz")
     cards = []
@@ -362,7 +373,9 @@ META = {
 
 
 def test_a_card_tells_the_record(tmp_path):
-    """Method, answers, scores and licence stand on it, and its numpy code is the transform."""
+    """The card has the method, answers, scores and licence, and its numpy code equals
+    the transform.
+    """
     transform = planted(**META)
     text = card(transform, licence="cc-by-4.0")
     for fact in (
@@ -402,7 +415,7 @@ def test_the_hub_reads_the_front_matter():
     "meta", [{}, {"fit": {"holdout": 7, "provenance": "x"}}, {"sweep": {"best": 5}}]
 )
 def test_a_record_that_lacks_parts_makes_a_card(meta):
-    """Whatever a record lacks, or holds that is not ours, is left out."""
+    """A card leaves out what a record lacks, and what does not have our types."""
     assert "None is stated" in card(planted(**meta))
 
 
@@ -410,7 +423,9 @@ def test_a_record_that_lacks_parts_makes_a_card(meta):
 
 
 def test_the_commands_list_pull_and_push(tmp_path, run):
-    """`pull` without a name lists, with one prints a path; `push` writes a folder and says so."""
+    """`pull` lists the names, or with a name prints a path, and `push` writes a folder
+    and says so.
+    """
     listed = json.loads(run("transforms", "pull", "--json")[1])["transforms"]
     assert {BOX, "clip_ViT-L/14/visual", "dino-vit-base-p16/norm"} <= {
         row["name"] for row in listed
@@ -431,7 +446,9 @@ def test_the_commands_list_pull_and_push(tmp_path, run):
 
 
 def test_a_pulled_transform_has_the_format_of_its_name(tmp_path, run):
-    """`--out x.safetensors` converts; another ending and the file itself are refused."""
+    """`--out x.safetensors` converts the transform; another ending and the file itself
+    are refused.
+    """
     pytest.importorskip("safetensors")
     planted().save(tmp_path / "t.npz")
     content = (tmp_path / "t.npz").read_bytes()
@@ -448,7 +465,9 @@ def test_a_pulled_transform_has_the_format_of_its_name(tmp_path, run):
 
 
 def test_a_name_without_hf_is_a_folder_that_is_not_published(tmp_path, monkeypatch, run):
-    """`push T OWNER/NAME` says what publishes; `--private` and other addresses are refused."""
+    """`push T OWNER/NAME` writes a folder and says how to publish it, and `--private` and other
+    addresses are refused.
+    """
     monkeypatch.chdir(tmp_path)
     planted().save("t.npz")
     code, out, _ = run("transforms", "push", "t.npz", "me/aligned")
@@ -461,7 +480,9 @@ def test_a_name_without_hf_is_a_folder_that_is_not_published(tmp_path, monkeypat
 
 @pytest.mark.parametrize("name", ["README.md", "transform.npz"])
 def test_what_glocal_did_not_write_is_not_replaced(tmp_path, run, name):
-    """A card or transform of others ends `push` before anything is written; ours are replaced."""
+    """A card or a transform that glocal did not write ends `push` before anything is written, and
+    its own are replaced.
+    """
     folder = tmp_path / "project"
     folder.mkdir()
     planted().save(tmp_path / "t.npz")

@@ -1,4 +1,4 @@
-"""What is kept of an embedding for people to look at: exact, small, and read back whole."""
+"""A view holds what people look at in an embedding, exact and small, and is read back whole."""
 
 import numpy as np
 import pytest
@@ -15,8 +15,8 @@ NAMES = [f"o{i}" for i in range(40)]
 
 @pytest.mark.parametrize("n", [40, 8])
 def test_the_map_is_the_principal_plane_turned(n):
-    """Distances in the map are those of the two leading singular directions up to scale; turning
-    finds another map.
+    """Distances in the map are those of the two leading singular directions, up to scale, and a map
+    is rotated to fit another.
     """
     rows = ROWS[:n]
     unit = rows / np.linalg.norm(rows, axis=1, keepdims=True)
@@ -31,7 +31,7 @@ def test_the_map_is_the_principal_plane_turned(n):
 
 
 def test_a_view_is_read_back_whole(tmp_path):
-    """Ten nearest by cosine as scipy sorts them, and every name and number comes back from the
+    """The ten nearest by cosine are in SciPy's order, and every name and number comes back from the
     file.
     """
     categories = [f"c{i // 8}" for i in range(40)]
@@ -52,7 +52,9 @@ def test_a_view_is_read_back_whole(tmp_path):
 
 
 def test_a_collapsed_embedding_has_a_view_that_says_so():
-    """One point for all objects: a map at its middle, and the mark."""
+    """A view of a collapsed embedding has all objects in the middle of its map, and the mark of a
+    collapse.
+    """
     view = object_view(np.ones((40, 3)), NAMES)
     assert view.meta["collapsed"]
     assert (view.positions == 0).all()
@@ -60,7 +62,9 @@ def test_a_collapsed_embedding_has_a_view_that_says_so():
 
 
 def test_a_sweep_keeps_views_of_its_choice(world, tmp_path):
-    """The folder of a sweep has the original features and the refitted choice, turned to fit."""
+    """The folder of a sweep has views of the original features and of the refitted choice, rotated
+    to fit.
+    """
     data = FitData(world.objects, world.answers, world.local)
     result = sweep(data, {"alpha": [0.5], "lmbda": [0.1], "tau": [0.25]}, folds=2, out=tmp_path)
     original, chosen = (

@@ -39,14 +39,16 @@ def images(tmp_path_factory, write_pictures):
 
 
 def farthest_number(names):
-    """The odd one out of numbered images: the two nearest numbers belong together."""
+    """The odd one out of numbered images, so that the two nearest numbers belong together."""
     a, b, c = (int(re.sub(r"\D", "", name)) for name in names)
     return int(np.argmin([abs(b - c), abs(a - c), abs(a - b)]))
 
 
 @pytest.fixture(scope="session")
 def answer_all():
-    """Consent and answer every trial, without a server, as `choose` says of the names shown."""
+    """Consent and answer every trial without a server; `choose` maps the names shown to
+    a choice.
+    """
     from glocal_collect.people import AnswerBody
     from glocal_collect.tokens import PERSON, Token
 
@@ -61,7 +63,7 @@ def answer_all():
 
 
 class Served:
-    """A study that is served in this process, and a person who answers."""
+    """A study that is served in this process, and a person who answers it."""
 
     def __init__(self, folder, images, **settings):
         from glocal_collect.settings import Settings
@@ -92,13 +94,13 @@ class Served:
             self.database.close()
 
     def begin(self, person="p1"):
-        """The link of a person who has consented."""
+        """Let a person consent, and return their link."""
         link = self.links["people"][person]
         assert self.post(f"{link}/consent").status_code == 200
         return link
 
     def visit(self, query=""):
-        """The link to which the open link leads."""
+        """The link to which the open link redirects."""
         return "/r/" + self.get(self.links["open"] + query).headers["location"]
 
     def trial(self, link):
@@ -109,7 +111,9 @@ class Served:
         return self.post(f"{link}/trial/{trial}", json=body)
 
     def answer_trials(self, link, choose, limit=10**6):
-        """Answer trials, as `choose` says of the names shown; their numbers."""
+        """Answer trials, with `choose` from the names shown to a choice, and return
+        their numbers.
+        """
         numbers = []
         while len(numbers) < limit and (trial := self.trial(link))["trial"] is not None:
             numbers.append(trial["trial"])

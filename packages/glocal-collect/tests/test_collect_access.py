@@ -1,4 +1,4 @@
-"""Who may begin, go on and finish a study, over revocations, restarts and unreadable files."""
+"""Who may begin, continue and finish a study, across revocations, restarts and unreadable files."""
 
 import itertools
 
@@ -11,7 +11,7 @@ from glocal_collect.tokens import OPEN, PERSON, Signer, Token
 
 P1_AND_OWNER = [
     b"p1\nowner\n",
-    b"\xef\xbb\xbfp1\r\nowner\r\n",  # Notepad
+    b"\xef\xbb\xbfp1\r\nowner\r\n",  # as Notepad saves it
     b"owner\n\xef\xbb\xbfp1",  # two such files joined
     b"Owner, P1;",
     b'"p1" "owner"',
@@ -20,7 +20,7 @@ P1_AND_OWNER = [
 
 @pytest.mark.parametrize("text", P1_AND_OWNER)
 def test_a_link_can_be_revoked(serve_study, text):
-    """An id, open or owner in revoked.txt ends that link at once, and no other."""
+    """An id, open or owner in revoked.txt ends that link at once, and no other link."""
     study = serve_study(people=2)
     link = study.begin("p1")
     other = study.begin("p2")
@@ -35,7 +35,7 @@ def test_a_link_can_be_revoked(serve_study, text):
 
 
 UNREADABLE = [
-    ("revoked.txt", "p9\n".encode("utf-16")),  # PowerShell
+    ("revoked.txt", "p9\n".encode("utf-16")),  # as PowerShell writes it
     ("revoked.txt", "p9\n".encode("utf-16-le")),
     ("revoked.txt", b"p9 \xfc\n"),
     ("revoked.txt", None),
@@ -46,7 +46,9 @@ UNREADABLE = [
 
 @pytest.mark.parametrize(("name", "content"), UNREADABLE)
 def test_a_text_that_cannot_be_read_closes_the_study(serve_study, name, content):
-    """All links are 503; only the owner reads which file it is, and nobody sees data."""
+    """If a text cannot be read, all links reply 503, only the owner learns which file it is, and
+    nobody sees data.
+    """
     study = serve_study(people=2)
     link = study.begin("p1")
     trial = study.trial(link)
@@ -80,7 +82,7 @@ def test_a_text_that_cannot_be_read_closes_the_study(serve_study, name, content)
 
 
 def test_a_study_out_of_reach_is_one_sentence(serve_study, tmp_path):
-    """While the folder is elsewhere, people read that they may try again."""
+    """While the folder of a study is missing, people read that they may try again."""
     study = serve_study(per_person=5)
     link = study.begin()
     image = study.trial(link)["items"][0]["url"]
@@ -101,7 +103,8 @@ def revoke_the_open_link(study):
 
 @pytest.mark.parametrize("close", [close_by_setting, revoke_the_open_link])
 def test_a_closed_study_takes_nobody_else(serve_study, close):
-    """Neither the open link nor one that it gave out before begins; people who have begun finish.
+    """In a closed study, neither the open link nor a link that it gave out before begins, and
+    people who have begun finish.
 
     Only a revocation ends the open link for people of a recruiting site who come back by it.
     """
@@ -134,7 +137,7 @@ def test_a_closed_study_takes_nobody_else(serve_study, close):
 
 
 # settings at first and after the restart; the end of a person with two answers: the number of
-# trials, 0 if there are more to come, or the status; and the status of a newcomer's consent
+# trials, 0 if more are to come, or the status; and the status of a newcomer's consent
 RESTARTS = [
     pytest.param({}, {"people": 1}, 0, 410, id="fewer personal links"),
     pytest.param({}, {"people": 5}, 0, 200, id="more personal links"),
@@ -154,7 +157,9 @@ RESTARTS = [
 
 @pytest.mark.parametrize(("first", "then", "end", "newcomer"), RESTARTS)
 def test_settings_hold_after_a_restart(serve_study, first, then, end, newcomer):
-    """People who have begun go on or are through, and newcomers begin only as the settings say."""
+    """After a restart with other settings, people who have begun continue or are done, and
+    newcomers begin only if the settings allow it.
+    """
     study = serve_study(**{"people": 3, "per_person": 6, **first})
     if study.study.settings.open:
         link = study.visit()
@@ -195,7 +200,7 @@ def test_settings_hold_after_a_restart(serve_study, first, then, end, newcomer):
 
 
 def test_links_that_nobody_used_do_not_count(serve_study):
-    """After a trial run with personal links, the open link lets in as many people as it says."""
+    """After a trial run with personal links, the open link lets in as many people as its limit."""
     study = serve_study(people=2)
     study.restart(open=True)
     links = [study.visit() for _ in range(3)]
@@ -204,7 +209,9 @@ def test_links_that_nobody_used_do_not_count(serve_study):
 
 
 def test_one_link_for_all_makes_a_person_of_each_who_consents(serve_study):
-    """The open link leads to a link of one's own, and only consent makes a person."""
+    """The open link leads each visitor to a link of their own, and only consent makes a visitor a
+    person of the study.
+    """
     study = serve_study(open=True, people=2)
     assert study.links["people"] == {}
     links = [study.visit() for _ in range(3)]
@@ -218,7 +225,9 @@ def test_one_link_for_all_makes_a_person_of_each_who_consents(serve_study):
 
 
 def test_a_study_with_personal_links_has_no_others(serve_study):
-    """Without an open link its token opens nothing, and no other id begins, signed as it is."""
+    """Without an open link, its token opens nothing, and no other id can begin, even if
+    it is signed.
+    """
     study = serve_study(people=2)
     signer = Signer(study.study.key)
     for person in ("o123", "p0", "p3", "p01", "P1", "", "1"):
@@ -230,7 +239,9 @@ def test_a_study_with_personal_links_has_no_others(serve_study):
 
 
 def test_a_recruited_person_who_closes_the_tab_comes_back_in(serve_study):
-    """The address of a recruiting site leads to the same person, who goes on at the same trial."""
+    """The address of a recruiting site always leads to the same person, who continues at the same
+    trial.
+    """
     study = serve_study(open=True)
     query = "?PROLIFIC_PID=ab.1@x&SESSION_ID=s1"
     link = study.visit(query)
@@ -245,7 +256,7 @@ def test_a_recruited_person_who_closes_the_tab_comes_back_in(serve_study):
 
 
 def test_opened_counts_openings(serve_study):
-    """Each opening counts, before the consent too, and a page that is refused is no opening."""
+    """Each opening of a page counts, also before the consent, but not if the page is refused."""
     study = serve_study(people=2)
     link = study.links["people"]["p1"]
     study.get(link)
@@ -269,7 +280,9 @@ RETURN = "https://app.prolific.com/submissions/complete?cc={code}"
 
 
 def test_everybody_gets_the_code_of_the_study(serve_study):
-    """With a code of the study the last page shows and returns it, also to those who have one."""
+    """If the study has a code, the last page shows and returns it, also for people who have another
+    one already.
+    """
     study = serve_study(open=True, per_person=1, return_url="https://a.test/?c={code}&i={id}")
     early = study.visit("?id=ann&session=s1")
     study.post(f"{early}/consent")
@@ -288,7 +301,9 @@ def test_everybody_gets_the_code_of_the_study(serve_study):
 
 
 def test_a_return_to_prolific_needs_its_code(serve_study):
-    """The address of Prolific with another code for each person is refused, with what to pass."""
+    """The address of Prolific with a different code for each person is refused, with the option to
+    pass.
+    """
     with pytest.raises(ParameterError, match="code=C1ABC23"):
         serve_study(open=True, return_url=RETURN)
     with pytest.raises(ParameterError, match="code"):
@@ -296,7 +311,7 @@ def test_a_return_to_prolific_needs_its_code(serve_study):
 
 
 def test_an_id_cannot_be_taken_over(serve_study):
-    """A visitor with a known id and another session is refused, and counted."""
+    """A visitor with a known id in another session is refused and counted."""
     study = serve_study(open=True)
     first, thief, nobody = (
         study.visit(f"?PROLIFIC_PID=abc{session}")
@@ -315,7 +330,9 @@ def test_an_id_cannot_be_taken_over(serve_study):
 
 
 def test_consents_are_limited_for_the_study_as_a_whole(serve_study):
-    """Only so many new people begin in a minute; those who have begun do not count."""
+    """Only a limited number of new people can begin per minute, and those who have
+    begun do not count.
+    """
     study = serve_study(open=True, people=4, max_starts_per_minute=3)
     links = [study.visit() for _ in range(5)]
     replies = [study.post(f"{link}/consent") for link in links]
@@ -326,7 +343,7 @@ def test_consents_are_limited_for_the_study_as_a_whole(serve_study):
 
 
 def test_a_limit_lets_a_burst_pass_and_then_one_after_another():
-    """After `burst` at once one passes every `seconds`, for each key alone."""
+    """A limit lets `burst` requests of a key pass at once, and then one every `seconds`."""
     now = itertools.count(0.0, 0.0)
     limit = Limit(1.0, 1, lambda: next(now))
     limit.check("a")
@@ -347,7 +364,7 @@ def test_a_limit_lets_a_burst_pass_and_then_one_after_another():
 
 
 def test_an_unforeseen_error_has_the_headers_of_every_reply(serve_study, monkeypatch):
-    """A reply of 500 keeps the page to itself too, and says nothing of the error."""
+    """A reply of 500 has the security headers too, and says nothing about the error."""
     study = serve_study()
     monkeypatch.setattr("glocal_collect.pages.person_page", lambda *_, **__: 1 / 0)
     client = TestClient(study.client.app, raise_server_exceptions=False)

@@ -1,4 +1,4 @@
-"""The commands: links, restarts, exports, and wrong command lines in one sentence each."""
+"""The commands: their links, restarts and exports, and one sentence for each wrong command line."""
 
 import io
 import json
@@ -19,7 +19,7 @@ from glocal_collect.study import open_study
 
 @pytest.fixture
 def run(monkeypatch, capsys):
-    """Run a command whose server stops at once; its exit code, its output and its messages."""
+    """Run a command whose server stops at once, and return its exit code, output and messages."""
     addresses = []
 
     def serve(server, sockets):
@@ -39,14 +39,14 @@ def run(monkeypatch, capsys):
 
 @pytest.fixture
 def study(run, images, tmp_path):
-    """The folder of a study that was created by the command, with two personal links."""
+    """The folder of a study with two personal links, created by the command."""
     folder = tmp_path / "study"
     assert run("run", images, "--out", folder, "--port", 0, "--people", 2)[0] == 0
     return folder
 
 
 def test_the_links_are_printed_and_stay_the_same(run, images, tmp_path):
-    """Each person has a link to the port that is listened on, and a restart prints them again."""
+    """Each person has a link to the port of the server, and a restart prints the same links."""
     command = ["run", images, "--out", tmp_path / "study", "--port", 0, "--people", 2]
     code, output, messages = run(*command)
     assert code == 0
@@ -66,7 +66,7 @@ def test_the_links_are_printed_and_stay_the_same(run, images, tmp_path):
 
 
 def test_a_study_is_opened_and_closed_by_the_command(run, study):
-    """With --open the open link is printed, with --no-open no link but the owner's."""
+    """`--open` prints the open link, and `--no-open` prints no link but the owner's."""
     code, output, _ = run("run", "--out", study, "--port", 0, "--open", "--people", 5)
     assert code == 0
     assert "open link  http" in output
@@ -82,7 +82,9 @@ def test_a_study_is_opened_and_closed_by_the_command(run, study):
 
 
 def test_an_address_for_people_is_printed_as_it_is(run, images, tmp_path):
-    """With --public-url the server can listen on all addresses, and links begin with that one."""
+    """With `--public-url` the server can listen on all addresses, and links begin with
+    that address.
+    """
     command = ["run", images, "--out", tmp_path / "study", "--port", 0, "--host", "0.0.0.0"]
     code, output, _ = run(*command, "--public-url", "https://study.example.org/", "--json")
     assert code == 0
@@ -91,7 +93,7 @@ def test_an_address_for_people_is_printed_as_it_is(run, images, tmp_path):
 
 
 def test_images_that_are_left_out_are_named(run, tmp_path, write_pictures):
-    """The command says how many cannot be shown, and the first of them with its reason."""
+    """The command counts images that cannot be shown, and names the first with its reason."""
     folder = write_pictures(tmp_path / "mixed", ["a.png", "b.png", "c.png"])
     (folder / "empty.png").write_bytes(b"")
     code, _, messages = run("run", folder, "--out", tmp_path / "study", "--port", 0)
@@ -101,7 +103,7 @@ def test_images_that_are_left_out_are_named(run, tmp_path, write_pictures):
 
 
 def test_answers_are_exported_as_archive_and_as_table(run, serve_study, tmp_path):
-    """--out may be an .npz, with a .csv beside it, or the .csv alone."""
+    """`--out` may be an .npz, with a .csv beside it, or the .csv alone."""
     study = serve_study(per_person=4)
     study.answer_trials(study.begin(), lambda names: 1)
     folder = study.study.folder
@@ -132,7 +134,9 @@ def answered(serve_study, answer_all):
 
 
 def test_people_are_shown_and_excluded(run, answered, tmp_path):
-    """The careless one is marked; an exclusion is recorded, holds for exports, is taken back."""
+    """A careless person is marked, and an exclusion is recorded, holds for exports, and can be
+    taken back.
+    """
     folder = answered.study.folder
     code, output, _ = run("people", folder)
     assert code == 0
@@ -179,7 +183,7 @@ def test_people_are_shown_and_excluded(run, answered, tmp_path):
 
 
 def test_exports_are_read_as_they_come(run, answered, tmp_path, capsys):
-    """Check, import, split and fit take both files, joined with the features by name alone."""
+    """Check, import, split and fit read both files, joined with the features by name alone."""
     run("export", answered.study.folder, "--out", tmp_path / "a.npz", "--csv")
     order = np.random.default_rng(0).permutation(12)
     matrix = np.exp(-(np.subtract.outer(order, np.arange(12)) ** 2) / 8)
@@ -215,14 +219,16 @@ def test_exports_are_read_as_they_come(run, answered, tmp_path, capsys):
 
 
 def test_the_people_of_a_new_study_are_shown(run, study):
-    """Before anybody has begun there is a line for each link."""
+    """Before anybody has begun, there is a line for each link."""
     code, output, _ = run("people", study)
     assert code == 0
     assert output.count("has not begun") == 2
 
 
 def test_a_plan_says_what_a_study_takes(run, images):
-    """Images are counted or stated; a share that is never reached for other images says so."""
+    """A plan counts images or takes their number, and says if a share is never reached for other
+    images.
+    """
     code, output, _ = run("plan", "--objects", 100, "--gain", 0.5, "--seconds", 4, "--pay", "12/h")
     assert code == 0
     assert "2,500 answers: 13 people × 200 trials" in output
@@ -235,7 +241,7 @@ def test_a_plan_says_what_a_study_takes(run, images):
 
 
 def test_copies_of_an_image_are_named(run, images, tmp_path):
-    """An image under two names is a warning of the plan and of the run, with both names."""
+    """An image under two names causes a warning of plan and of run, with both names."""
     folder = tmp_path / "copies"
     shutil.copytree(images, folder)
     shutil.copyfile(folder / "image3.png", folder / "my photo (1).png")
@@ -249,7 +255,9 @@ def test_copies_of_an_image_are_named(run, images, tmp_path):
 
 
 def test_the_title_is_asked_for_in_a_terminal(run, images, tmp_path, monkeypatch):
-    """A new study without --title asks for it; without a terminal it is the name of the folder."""
+    """A new study without --title asks for a title; without a terminal it takes the name of the
+    folder.
+    """
     assert run("run", images, "--out", tmp_path / "quiet", "--port", 0)[0] == 0
     assert open_study(tmp_path / "quiet").title == "quiet"
     answers = io.StringIO("Which look alike?\n")
@@ -262,7 +270,9 @@ def test_the_title_is_asked_for_in_a_terminal(run, images, tmp_path, monkeypatch
 
 
 def test_wrong_commands_end_in_one_sentence(run, images, tmp_path):
-    """A wrong port, address, option or folder is refused, and nothing is made."""
+    """A wrong port, address, option or folder is refused in one sentence, and nothing
+    is created.
+    """
     out = ["--out", tmp_path / "study"]
     new = ["run", images, *out, "--port", 0]
     with socket.create_server(("127.0.0.1", 0)) as other:
@@ -297,7 +307,7 @@ def test_wrong_commands_end_in_one_sentence(run, images, tmp_path):
 
 
 def test_a_study_that_cannot_go_on_says_why(run, study, images, tmp_path, write_pictures):
-    """Other images, an option without effect, and a damaged file are one sentence each."""
+    """Other images, an option without effect and another kind are refused, and change nothing."""
     others = write_pictures(tmp_path / "others", ["x.png", "y.png", "z.png"])
     again = ["run", "--out", study, "--port", 0]
     before = (study / "study.json").read_text()
@@ -327,7 +337,9 @@ def test_a_study_that_cannot_go_on_says_why(run, study, images, tmp_path, write_
     ],
 )
 def test_a_damaged_study_is_bad_content(run, study, tmp_path, name, content):
-    """Run and export end with 1 and name the file, which is not made anew."""
+    """For a damaged study, run and export exit with 1 and name the file, which is not
+    created again.
+    """
     file = study / name
     file.unlink()
     if content is not None:
@@ -346,7 +358,7 @@ def test_a_damaged_study_is_bad_content(run, study, tmp_path, name, content):
 
 @pytest.mark.parametrize("settings", [{"per_person": -1}, {"theme": "dark"}])
 def test_wrong_settings_in_the_file_are_bad_content(run, study, settings):
-    """A setting of study.json that is not allowed is exit code 1, and the file is named."""
+    """A setting in study.json that is not allowed is exit code 1 with the name of the file."""
     record = json.loads((study / "study.json").read_text())
     record["settings"] |= settings
     (study / "study.json").write_text(json.dumps(record))

@@ -1,4 +1,6 @@
-"""A crowd over real HTTP while the server is killed: every acknowledged answer is stored, once."""
+"""A crowd answers over real HTTP while the server is killed: every acknowledged answer
+is stored once.
+"""
 
 import asyncio
 import contextlib
@@ -18,13 +20,15 @@ from glocal.cli.app import execute
 pytestmark = pytest.mark.nightly
 
 N_PEOPLE = 60
-N_TRIALS = 8  # of each person
+N_TRIALS = 8  # number of trials of each person
 N_KILLS = 10
 MAX_SECONDS = 120  # without a server
 
 
 class Crowd:
-    """People who answer to the end, whatever happens to the server, and note each reply of 200."""
+    """People who answer to the end, whatever happens to the server, and note each reply with status
+    200.
+    """
 
     def __init__(self, links: list[str]) -> None:
         self.links = links
@@ -38,7 +42,7 @@ class Crowd:
         async with contextlib.AsyncExitStack() as stack:
             people = []
             for seed, link in enumerate(self.links):
-                # a client for each, since httpx looks through all connections of a client
+                # one client for each person, since httpx searches all connections of a client
                 client = httpx.AsyncClient(timeout=30, verify=False)
                 people.append(self._person(await stack.enter_async_context(client), link, seed))
             await asyncio.gather(*people)
@@ -76,7 +80,7 @@ class Crowd:
                 reply = await client.request(method, address, **body)
             except httpx.TransportError:
                 await asyncio.sleep(0.05)
-                # sixty people who try all the time would keep the server from starting
+                # sixty people who retry without a pause would keep the server from starting
                 await self.server_is_up.wait()
                 continue
             assert reply.status_code < 500, reply.text
@@ -104,7 +108,7 @@ class Server:
 def test_sixty_people_and_a_server_killed_ten_times(images, tmp_path):
     """Every answer with a reply of 200 is in the database once, and the links stay the same.
 
-    Meanwhile the owner looks, and answers are exported; Ctrl-C ends the server.
+    Meanwhile the owner looks at the page, and answers are exported; Ctrl-C ends the server.
     """
     folder = tmp_path / "study"
     export = ["collect", "export", str(folder), "--out", str(tmp_path / "a.npz"), "--csv"]

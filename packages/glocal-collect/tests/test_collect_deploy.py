@@ -1,4 +1,6 @@
-"""The recipes that put a study online: their files, a real proxy with a certificate, a back-up."""
+"""The recipes that put a study online work: their files, a real proxy with a certificate, and a
+backup.
+"""
 
 import configparser
 import contextlib
@@ -34,12 +36,14 @@ RUN_OPTIONS = {
 
 @pytest.mark.parametrize("name", sorted(file.name for file in DEPLOY.iterdir()))
 def test_the_page_shows_the_files_as_they_are(name):
-    """Each file of examples/deploy stands on the page, whole."""
+    """The page shows each file of examples/deploy in full."""
     assert f"\n{(DEPLOY / name).read_text(encoding='utf-8')}```" in PAGE
 
 
 def test_the_service_and_the_container_run_the_command():
-    """Both run glocal collect run with options that exist, and the Caddyfile has its port."""
+    """The service and the container run glocal collect run with options that exist, on the port of
+    the Caddyfile.
+    """
     service = configparser.ConfigParser(strict=False)
     service.optionxform = str
     service.read(DEPLOY / "glocal-collect.service")
@@ -62,7 +66,9 @@ def test_the_service_and_the_container_run_the_command():
 @pytest.mark.nightly
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd is not installed")
 def test_systemd_takes_the_service(tmp_path):
-    """systemd-analyze finds nothing wrong with the unit but that its program is not here."""
+    """systemd-analyze finds nothing wrong with the unit, except that its program is not on this
+    machine.
+    """
     unit = tmp_path / "glocal-collect.service"
     shutil.copyfile(DEPLOY / unit.name, unit)
     command = ["systemd-analyze", "verify", "--man=no", str(unit)]
@@ -77,7 +83,7 @@ def test_systemd_takes_the_service(tmp_path):
 @pytest.mark.timeout(900)
 @pytest.mark.skipif(BUILDER is None, reason="neither podman, buildah nor docker is installed")
 def test_the_container_builds(tmp_path):
-    """A builder makes an image of the checkout, whose help is that of the command."""
+    """The checkout builds an image whose help is that of the command."""
     build = [BUILDER, *(["bud"] if BUILDER.endswith("buildah") else ["build"])]
     name = "localhost/glocal-collect-test"
     command = [*build, "-f", str(DEPLOY / "Containerfile"), "-t", name, str(ROOT)]
@@ -88,7 +94,9 @@ def test_the_container_builds(tmp_path):
 
 
 class Server:
-    """The process of a study behind a proxy; the links that it prints have the proxy's address."""
+    """The process of a study behind a proxy; the links that it prints have the address
+    of the proxy.
+    """
 
     def __init__(self, folder, images, public_url) -> None:
         command = [sys.executable, "-m", "glocal", "collect", "run", str(images), "--out", folder]
@@ -126,7 +134,7 @@ def free_port() -> int:
 
 @contextlib.contextmanager
 def nginx(folder: Path, port: int, server_port: int):
-    """The nginx of the recipe, on other ports and with a certificate of its own."""
+    """The nginx of the recipe, on other ports and with its own certificate."""
     key = "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=study"
     key += " -addext subjectAltName=IP:127.0.0.1 -keyout key.pem -out cert.pem"
     subprocess.run(shlex.split(key), cwd=folder, check=True, capture_output=True, timeout=60)
@@ -154,7 +162,7 @@ def nginx(folder: Path, port: int, server_port: int):
 @pytest.mark.skipif(NGINX is None, reason="nginx is not installed (apt-get install nginx)")
 @pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl is not installed")
 def test_a_person_answers_through_a_real_proxy(images, tmp_path):
-    """Links, redirects, images and answers work by HTTPS behind nginx, also after a restart."""
+    """Links, redirects, images and answers work over HTTPS behind nginx, also after a restart."""
     port = free_port()
     url = f"https://127.0.0.1:{port}"
     server = Server(tmp_path / "study", images, url)
@@ -199,7 +207,7 @@ def test_a_person_answers_through_a_real_proxy(images, tmp_path):
 
 @pytest.mark.skipif(shutil.which("sqlite3") is None, reason="sqlite3 is not installed")
 def test_a_backup_is_whole_while_the_server_writes(serve_study, tmp_path):
-    """The command of the page copies all answers, and a study goes on with the copy."""
+    """The command on the page copies all answers, and a study can continue with the copy."""
     study = serve_study(per_person=6)
     link = study.begin()
     study.answer_trials(link, lambda names: 1, limit=4)
@@ -221,7 +229,9 @@ def test_a_backup_is_whole_while_the_server_writes(serve_study, tmp_path):
 
 
 def test_the_statements_of_the_page_remove_what_they_say(serve_study):
-    """The ids of a site, and the answers of a person, are removed by the statements of the page."""
+    """The SQL statements on the page remove the ids of a recruiting site, and the
+    answers of a person.
+    """
     study = serve_study(open=True, per_person=3)
     for query in ("?id=ann", "?id=bob"):
         link = study.visit(query)

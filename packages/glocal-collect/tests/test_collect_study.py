@@ -20,7 +20,9 @@ from glocal_collect.study import create, open_study
 
 
 def test_a_creation_that_is_ended_at_any_moment_is_made_again(images, tmp_path, monkeypatch):
-    """A full disk or a kill leaves no study; the same creation then succeeds, with one key."""
+    """A creation that a full disk or a kill ends leaves no study, and the same creation then
+    succeeds, with one key.
+    """
     sync = os.fsync
     for error in (OSError(errno.ENOSPC, "No space left on device"), KeyboardInterrupt()):
         n_syncs = 0
@@ -52,7 +54,9 @@ def test_a_creation_that_is_ended_at_any_moment_is_made_again(images, tmp_path, 
 
 @pytest.mark.parametrize("content", [b"", b"{}", b'{"key": "short"}'])
 def test_a_key_that_no_study_used_is_drawn_again(images, tmp_path, content):
-    """A secret without a key, beside no study.json, does not keep a study from being created."""
+    """A secret file without a key does not prevent the creation of a study if there is
+    no study.json.
+    """
     (tmp_path / "secret.json").write_bytes(content)
     study = create(tmp_path, str(images), Settings())
     assert len(study.key) == 64
@@ -60,7 +64,7 @@ def test_a_key_that_no_study_used_is_drawn_again(images, tmp_path, content):
 
 
 def test_a_file_system_without_hard_links_has_a_key_too(images, tmp_path, monkeypatch):
-    """Where no link can be made, the key is moved into place."""
+    """If hard links are not possible, the key is moved into place."""
 
     def refuse(*_):
         raise PermissionError(errno.EPERM, "Operation not permitted")
@@ -71,7 +75,7 @@ def test_a_file_system_without_hard_links_has_a_key_too(images, tmp_path, monkey
 
 
 def test_two_creations_at_once_share_one_key(images, tmp_path):
-    """Both studies sign with the key that is on the disk."""
+    """Two creations at once sign with the same key, the one that is on the disk."""
     barrier = threading.Barrier(2)
 
     def create_at_once(_):
@@ -97,7 +101,9 @@ SECRETS = [
 
 @pytest.mark.parametrize("secret", SECRETS)
 def test_a_study_without_a_key_is_not_opened(images, tmp_path, secret):
-    """A study whose links anybody could sign is refused, and the file is named."""
+    """A study without a key, whose links anybody could sign, is refused with the name
+    of the file.
+    """
     create(tmp_path, str(images), Settings())
     (tmp_path / "secret.json").write_bytes(secret)
     with pytest.raises(FileError, match=r"secret\.json"):
@@ -105,7 +111,7 @@ def test_a_study_without_a_key_is_not_opened(images, tmp_path, secret):
 
 
 def test_the_key_is_for_the_owner_alone(serve_study):
-    """The key and the answers can be read by their owner only; study.json holds no secret."""
+    """Only their owner can read the key and the answers, and study.json holds no secret."""
     study = serve_study().study
     for name in ("secret.json", "answers.sqlite", "answers.sqlite-wal"):
         assert (study.folder / name).stat().st_mode & 0o077 == 0, name
@@ -128,7 +134,9 @@ DAMAGE = [
 
 @pytest.mark.parametrize("damage", DAMAGE)
 def test_a_database_that_is_lost_or_damaged_is_not_made_anew(images, tmp_path, damage):
-    """It is one sentence that names the file, which stays as it is."""
+    """A lost or damaged database is refused in one sentence that names the file, which is not
+    created or changed.
+    """
     study = create(tmp_path, str(images), Settings())
     for file in tmp_path.glob("answers.sqlite-*"):
         file.unlink()
@@ -145,7 +153,7 @@ def test_a_database_that_is_lost_or_damaged_is_not_made_anew(images, tmp_path, d
 
 
 def test_answers_without_a_study_are_not_mixed_with_other_images(serve_study, images):
-    """A folder with answers whose study.json was lost is refused, and its images stay."""
+    """A folder that has answers but no study.json is refused, and its images stay."""
     study = serve_study()
     study.begin()
     folder = study.study.folder
@@ -157,7 +165,9 @@ def test_answers_without_a_study_are_not_mixed_with_other_images(serve_study, im
 
 
 def test_a_transaction_is_whole_or_undone(serve_study):
-    """Work that fails halfway leaves nothing, and the next is not harmed; others read meanwhile."""
+    """A transaction that fails halfway leaves nothing and does not harm the next, and others can
+    read meanwhile.
+    """
     study = serve_study()
     add = "INSERT INTO people (id, consented) VALUES (?, 0)"
 
@@ -175,7 +185,7 @@ def test_a_transaction_is_whole_or_undone(serve_study):
 
 
 def test_readers_share_connections_that_are_closed_at_the_end(tmp_path, monkeypatch):
-    """One look after another uses one connection, two at once use two, and `close` closes all."""
+    """Reads in turn share one connection, two at once use two, and `close` closes all."""
     path = tmp_path / "answers.sqlite"
     create_database(path)
     opened = []
@@ -200,7 +210,7 @@ def test_readers_share_connections_that_are_closed_at_the_end(tmp_path, monkeypa
 
 
 def test_tables_refuse_what_is_no_answer(serve_study):
-    """A choice beyond the three positions, or text for a number, cannot be stored."""
+    """A choice beyond the three positions and a text in place of a number cannot be stored."""
     study = serve_study()
     link = study.begin()
     study.answer_trials(link, lambda names: 1, limit=1)
@@ -210,7 +220,9 @@ def test_tables_refuse_what_is_no_answer(serve_study):
 
 
 def test_images_are_shown_upright_small_and_without_metadata(tmp_path, serve_study):
-    """A photograph with EXIF is turned, at most 640 pixels wide or high, without its metadata."""
+    """A photograph with EXIF data is turned upright, at most 640 pixels wide or high, and loses its
+    metadata.
+    """
     exif = Image.Exif()
     exif[274] = 6
     exif[305] = "where it was taken"
@@ -225,7 +237,9 @@ def test_images_are_shown_upright_small_and_without_metadata(tmp_path, serve_stu
 
 
 def test_images_that_cannot_be_shown_are_left_out_and_named(tmp_path, serve_study, write_pictures):
-    """Damaged images are left out with a reason; with fewer than three others there is no study."""
+    """Damaged images are left out with a reason, and with fewer than three others there
+    is no study.
+    """
     folder = write_pictures(tmp_path / "mixed", ["a.png", "d.png", "e.png"])
     (folder / "empty.png").write_bytes(b"")
     study = serve_study(images=folder).study
@@ -239,14 +253,16 @@ def test_images_that_cannot_be_shown_are_left_out_and_named(tmp_path, serve_stud
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
 def test_a_named_pipe_among_the_images_is_no_image(tmp_path, serve_study, write_pictures):
-    """Nobody waits for a pipe that nothing writes to."""
+    """A named pipe among the images is left out, and nobody waits for it."""
     folder = write_pictures(tmp_path / "mixed", ["a.png", "b.png", "c.png"])
     os.mkfifo(folder / "pipe.png")
     assert serve_study(images=folder).study.names == ("a.png", "b.png", "c.png")
 
 
 def test_a_study_knows_its_images(images, tmp_path, write_pictures):
-    """The same folder continues a study; other names, other pictures or no folder are refused."""
+    """The same images continue a study, and other names, other pictures or a missing folder are
+    refused.
+    """
     names = [f"image{number}.png" for number in range(12)]
     study = create(tmp_path / "study", str(images), Settings())
     open_study(study.folder).check_images(str(images))
@@ -263,7 +279,9 @@ def test_a_study_knows_its_images(images, tmp_path, write_pictures):
 
 
 def test_a_study_is_continued_and_kind_and_seed_are_fixed(images, tmp_path):
-    """Settings are read as they were written; a folder that is none, or damaged, is refused."""
+    """A study is opened with the settings that were written, kind and seed cannot change, and a
+    folder without a study, or with a damaged one, is refused.
+    """
     study = create(tmp_path / "study", str(images), Settings(people=3, open=True))
     opened = open_study(tmp_path / "study")
     for name in ("settings", "names", "left_out", "made", "key", "images_sha256"):
@@ -295,7 +313,9 @@ SETTINGS_OUT_OF_RANGE = [
 
 @pytest.mark.parametrize("settings", SETTINGS_OUT_OF_RANGE)
 def test_settings_out_of_range_are_refused(images, tmp_path, settings):
-    """Each is a ValueError about the setting; in study.json it is a FileError that names it."""
+    """A setting out of range is a ValueError, and in study.json a FileError that names
+    the setting.
+    """
     name = next(iter(settings))
     with pytest.raises(ValueError, match=name):
         Settings(**settings)
@@ -309,7 +329,7 @@ def test_settings_out_of_range_are_refused(images, tmp_path, settings):
 
 
 def test_a_database_out_of_reach_is_one_sentence(tmp_path):
-    """A folder that does not exist, and a query that fails, are a FileError with the path."""
+    """A missing folder and a failing query are a FileError with the path."""
     with pytest.raises(FileError, match="missing"):
         create_database(tmp_path / "missing" / "answers.sqlite")
     path = tmp_path / "answers.sqlite"

@@ -1,4 +1,4 @@
-"""One page, figures and tables from run folders alone: no data, no torch."""
+"""HTML pages, figures and tables of runs, made from run folders without data and without torch."""
 
 from glocal.report.charts import front_chart
 from glocal.report.figures import axes_svg, save_axes_figure, save_figure

@@ -1,4 +1,4 @@
-"""Charts in Altair; arms differ without colour too (Okabe & Ito 2008)."""
+"""Altair charts, in colours for all kinds of colour vision (Okabe & Ito 2008) and in shapes."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
     import altair as alt
     import pandas as pd
 
-_MIN_SHOWN = 3  # points of a chart: a table shows two as well
+_MIN_SHOWN = 3  # least number of points of a chart: a table shows two as well
 _FRONT_HEIGHT = 380  # pixels
 _CURVE_HEIGHT = 260  # pixels
-_LINE_HEIGHT = 26  # pixels of an arm in the chart of a task
-_CROWDED_LINE_HEIGHT = 16  # of an arm of one of several networks
+_LINE_HEIGHT = 26  # pixels for each arm in the chart of a task
+_CROWDED_LINE_HEIGHT = 16  # pixels for each arm if there are several networks
 _COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8c6d31", "#7b61c4")
 _SHAPES = (
     "circle",
@@ -47,9 +47,9 @@ _TITLES = {
 
 
 def charts_of(run: Run) -> dict[str, Any]:
-    """The charts of a run by name: ``curve``, ``front``, ``task-NAME``.
+    """Return the charts of a run by name: ``curve``, ``front`` or ``front-NETWORK``, ``task-NAME``.
 
-    There is none where two numbers say all.
+    A front or a task with fewer than three points has no chart.
     """
     is_people = run.rows["transform"] == PEOPLE
     people = run.rows[is_people]
@@ -69,7 +69,7 @@ def charts_of(run: Run) -> dict[str, Any]:
 
 
 def curve_chart(study: StudySummary) -> alt.LayerChart:
-    """Agreement with held-out answers against the number of fitted ones, and the ceiling."""
+    """Draw agreement with held-out answers against the number of fitted ones, and the ceiling."""
     import pandas as pd
 
     alt = import_optional("altair", "a report")
@@ -98,9 +98,9 @@ def curve_chart(study: StudySummary) -> alt.LayerChart:
 
 
 def front_chart(points: pd.DataFrame, baseline: str) -> alt.LayerChart:
-    """Agreement against neighbours kept.
+    """Draw agreement against neighbours kept.
 
-    It shows every setting, the front of each arm as a line, and the choice in a ring.
+    The chart shows every setting, the front of each arm as a line, and the choice in a ring.
     """
     alt = import_optional("altair", "a report")
     x = _axis(alt.X, "neighbours_kept", "neighbours_kept", nice=False)
@@ -128,7 +128,7 @@ def front_chart(points: pd.DataFrame, baseline: str) -> alt.LayerChart:
 def task_chart(
     rows: pd.DataFrame, people: pd.DataFrame, arms: Sequence[str], baseline: str
 ) -> alt.LayerChart:
-    """The values of one task with their 95 % intervals, an arm a line; people's as strokes."""
+    """Draw the scores of a task with 95 % intervals, one line for each arm; people's as strokes."""
     alt = import_optional("altair", "a report")
     metric = str(rows["metric"].iloc[0])
     has_networks = rows["network"].nunique() > 1
@@ -181,7 +181,7 @@ def _metric_title(metric: str) -> str:
 
 
 def _tooltips(*names: str) -> list[alt.Tooltip]:
-    """Numbers with three digits."""
+    """Tooltips of numbers with three decimal places."""
     alt = import_optional("altair", "a report")
     return [alt.Tooltip(f"{name}:Q", format=".3f") for name in names]
 
@@ -189,9 +189,10 @@ def _tooltips(*names: str) -> list[alt.Tooltip]:
 def arm_scales(
     field: str, arms: Sequence[str], baseline: str, legend: alt.Legend | None
 ) -> tuple[alt.Color, alt.Shape]:
-    """The colours and shapes of arms.
+    """Return the colour and shape channels of arms.
 
-    An arm with the name of a method has those of the method, the baseline is a black star.
+    An arm with the name of a method has the colour and shape of that method. The baseline is a
+    black star.
     """
     alt = import_optional("altair", "a report")
     fixed = _FIXED_LOOKS.values()
@@ -211,6 +212,6 @@ def arm_scales(
 
 
 def _data(rows: pd.DataFrame) -> alt.InlineData:
-    """Rows of any number, NaN as null."""
+    """The rows as data in the chart, of any length, with NaN as null."""
     values = rows.astype(object).where(rows.notna(), None).to_dict("records")
     return import_optional("altair", "a report").InlineData(values=values)

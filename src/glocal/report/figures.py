@@ -1,4 +1,4 @@
-"""Figures for papers: charts of Altair and the axes of a transform, as SVG, PDF and PNG."""
+"""Figures for papers: Altair charts and the axes of a transform, as SVG, PDF and PNG."""
 
 from __future__ import annotations
 
@@ -20,34 +20,34 @@ _TOP = 72
 _BAR_LEFT = 330
 _BAR_WIDTH = 100
 _HIGH_LEFT = 512
-_MAX_CHARACTERS = 42  # of the names at one end
+_MAX_CHARACTERS = 42  # of the names at one end of an axis together
 _LIGHT = {"ink": "#1b1f24", "soft": "#545b64", "after": "#56b4e9"}
 _DARK = {"ink": "#e8eaed", "soft": "#a9b0b9", "after": "#2f7fb5"}
 _CAPTION = (
     "Bars: the share of all differences among the objects that lies along an axis, before (thin) "
     "and after (thick);",
-    "×: how much longer differences along it have become beside all others.",
+    "×: the factor by which differences along it have grown relative to all others.",
 )
 
 
 def save_figure(chart: Any, out: PathLike) -> None:
-    """Draw a chart of Altair as PNG (200 dots an inch), PDF or SVG, by the ending of the file."""
+    """Save an Altair chart as PNG (200 dots per inch), PDF or SVG, by the ending of the file."""
     kind = _kind(out)
-    import_optional("vl_convert", "a figure")  # by which Altair draws
+    import_optional("vl_convert", "a figure")  # Altair draws with it
     drawing = io.StringIO()
     chart.save(drawing, format="svg")
     _write(drawing.getvalue(), kind, out)
 
 
 def save_axes_figure(table: pd.DataFrame, title: str, out: PathLike) -> None:
-    """Draw the axes that a transform amplifies as PNG, PDF or SVG, by the ending of the file.
+    """Save the axes that a transform amplifies as PNG, PDF or SVG, by the ending of the file.
 
-    An SVG follows the colour scheme of the page that shows it, the other two are for paper.
+    An SVG follows the colour scheme of the page that shows it. PNG and PDF are for print.
 
     Parameters
     ----------
     table : DataFrame
-        What `glocal.axes` returns.
+        The axes that `glocal.axes` returns.
     title : str
     """
     kind = _kind(out)
@@ -55,7 +55,7 @@ def save_axes_figure(table: pd.DataFrame, title: str, out: PathLike) -> None:
 
 
 def axes_svg(table: pd.DataFrame, title: str, *, adaptive: bool = True) -> str:
-    """The axes that a transform amplifies as a drawing; an adaptive one has dark colours too."""
+    """Draw the axes that a transform amplifies as SVG; an adaptive one has dark colours too."""
     rows = table[table["factor"] > 1].to_dict("records")
     height = _TOP + _ROW_HEIGHT * len(rows)
     widest = max((row["after"] for row in rows), default=1.0)
@@ -93,7 +93,7 @@ def _axis_svg(row: dict[Any, Any], top: int, widest: float) -> str:
 
 
 def fitting_names(names: Sequence[str]) -> str:
-    """As many of the names as fit beside an axis, at least one.
+    """Join as many of the names as fit beside an axis, at least one.
 
     >>> fitting_names(["hot_dog", "cat", "a" * 40])
     'hot dog, cat'
@@ -115,12 +115,12 @@ def _style(colours: dict[str, str]) -> str:
 
 
 def _kind(out: PathLike) -> str:
-    """The kind of drawing that the ending of a file names."""
+    """The format that the ending of a file names: png, pdf or svg."""
     return writable_target(out, what="figure", endings=(".png", ".pdf", ".svg")).suffix[1:].lower()
 
 
 def _write(drawing: str, kind: str, out: PathLike) -> None:
-    """Write an SVG, or what it is converted to."""
+    """Write an SVG drawing, converted if `kind` is png or pdf."""
     content = drawing.encode()
     if kind == "png":
         content = import_optional("vl_convert", "a figure").svg_to_png(drawing, ppi=_DOTS_PER_INCH)

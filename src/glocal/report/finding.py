@@ -1,4 +1,4 @@
-"""What a run found, in sentences: each is computed from its record and its rows."""
+"""The findings of a run in sentences, each computed from its record and its scores."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from glocal.evaluation.view import View
 
 MIN_KEPT = 0.9
-"""Share of neighbours that the arm of a suite keeps that the page is about, if one does."""
+"""Smallest share of neighbours that the featured arm of a suite keeps, if any arm keeps as many."""
 MIN_KEPT_FOR_SEARCH = 0.8
 _AGREEMENT = ("accuracy_cosine", "accuracy_dot")
 _BASES = {
@@ -33,7 +33,7 @@ _BASES = {
 
 @dataclass(frozen=True)
 class Headline:
-    """The arm of a network that the page is about, the finding, and what to know and to do."""
+    """The featured arm of a network, the finding about it in a sentence, and details and advice."""
 
     network: str
     arm: str
@@ -42,9 +42,10 @@ class Headline:
 
 
 class _Subject(NamedTuple):
-    """What a finding is about: an arm of a network, its fit, the network's rows, the arm's tasks.
+    """The subject of a finding: an arm of a network, with its fit and its scores.
 
-    `fit` is empty where no record says it; `tasks` are the `main_rows` that were compared.
+    `fit` is the record of the fit, empty if there is none. `rows` are all scores of the network,
+    and `tasks` those `main_rows` of the arm that were compared with the baseline.
     """
 
     run: Run
@@ -56,23 +57,27 @@ class _Subject(NamedTuple):
 
     @property
     def name(self) -> str:
-        """What a sentence calls the network."""
+        """The name of the network in a sentence."""
         return self.network or self.run.network or "the network"
 
     @property
     def other_tasks(self) -> list[dict[Any, Any]]:
-        """All tasks but agreement and neighbours."""
+        """All tasks except agreement and neighbours kept."""
         trivial = (*_AGREEMENT, "neighbours_kept")
         return [row for row in self.tasks if row["metric"] not in trivial]
 
     @property
     def is_stated(self) -> bool:
-        """Whether the record of the fit comes before the rows: they are of answers at hand."""
+        """Whether the record of the fit counts before the rows, whose answers it may have seen."""
         return self.run.is_single and self.run.study is None
 
 
 class _Agreement(NamedTuple):
-    """Agreement with people, fractions; `basis` says with which answers: a key of _BASES."""
+    """Agreement with people, before and after, and the interval of the gain, as fractions.
+
+    `n` is the number of answers, 0 if it is not known. `basis`, a key of _BASES, says which answers
+    they are.
+    """
 
     before: float
     after: float
@@ -88,9 +93,9 @@ class _Agreement(NamedTuple):
 
 
 class _Kept(NamedTuple):
-    """The share of the `k` nearest among `n_images` that are kept.
+    """The share of the `k` nearest neighbours among `n_images` that is kept.
 
-    None, and NaN for the images, stand where no record says it.
+    `k` is None, and `n_images` NaN, if no record states it.
     """
 
     share: float
@@ -99,11 +104,11 @@ class _Kept(NamedTuple):
 
 
 def findings(run: Run) -> list[Headline]:
-    """One finding for each network of a run."""
+    """Return one finding for each network of a run."""
     if run.points is not None and run.means is None:
         sentence = (
-            f"The sweep is unfinished: {len(run.points)} of its points are there, and nothing is "
-            "chosen yet."
+            f"The sweep is unfinished: {len(run.points)} of its points are computed, and nothing "
+            "is chosen yet."
         )
         return [Headline("", "", sentence, "Continue it with glocal sweep --resume.")]
     networks = run.rows["network"].unique().tolist() or [""]
@@ -111,7 +116,7 @@ def findings(run: Run) -> list[Headline]:
 
 
 def featured_views(run: Run, finding: Headline) -> Iterator[tuple[str, Mapping[str, View]]]:
-    """Each network that a finding is about, with the views of its arms."""
+    """Yield each network of a finding, with the views of its arms."""
     for network, views in run.views.items():
         if finding.network in ("", network) and finding.arm in views:
             yield network, views
@@ -136,8 +141,8 @@ def _finding(subject: _Subject) -> Headline:
     is_collapsed = any(views[subject.arm].meta.get("collapsed") for _, views in shown)
     if is_collapsed:
         sentence = (
-            f"The transform maps all objects of {subject.name} to one point: nothing can be told "
-            "apart, and its agreement with people is that of guessing."
+            f"The transform maps all objects of {subject.name} to one point: they cannot be told "
+            "apart, and agreement with people is that of guessing."
         )
     elif agreement is not None:
         neighbours = "" if kept is None else f", and {_keeping(kept)}"
@@ -156,11 +161,11 @@ def _finding(subject: _Subject) -> Headline:
 
 
 def featured_arm(run: Run, network: str) -> str:
-    """The arm that the page is about.
+    """Return the arm that the page features.
 
-    It is the choice of a sweep; of a suite the arm with the best agreement among those that keep .9
-    of the neighbours, or the one that keeps most if none does. If neighbours were not counted, the
-    best agreement decides, and the last arm is taken if that was not measured.
+    For a sweep, it is the choice. For a suite, it is the arm with the best agreement among those
+    that keep .9 of the neighbours, or the arm that keeps most if none keeps so many. Without
+    neighbours kept, it is the arm with the best agreement, and without agreement the last arm.
     """
     if run.means is not None:
         return "chosen"
@@ -181,7 +186,7 @@ def featured_arm(run: Run, network: str) -> str:
 
 
 def _agreement(subject: _Subject) -> _Agreement | None:
-    """Agreement on held-out answers wherever there are some."""
+    """Agreement, on held-out answers if there are any; None if it was not measured."""
     recorded = _recorded_agreement(subject.fit) if subject.is_stated else None
     if recorded is not None:
         return recorded
@@ -203,7 +208,7 @@ def _agreement(subject: _Subject) -> _Agreement | None:
 
 
 def _basis(run: Run, split: str) -> str:
-    """Which answers the rows of a run are about."""
+    """The answers by which the rows of a run were computed, as a key of _BASES."""
     if run.means is not None:
         return str(run.choice.get("heldout", "objects"))
     if run.study is not None:
@@ -214,7 +219,7 @@ def _basis(run: Run, split: str) -> str:
 
 
 def _recorded_agreement(fit: Mapping[str, Any]) -> _Agreement | None:
-    """What the record of a fit says of answers that it had not seen."""
+    """The agreement on held-out answers in the record of a fit, if it has one."""
     heldout = value_at(fit, "holdout.heldout")
     if isinstance(heldout, Mapping) and "original_accuracy_cosine" in heldout:
         ends = [heldout.get(name) for name in ("gain_low", "gain_high")]
@@ -233,7 +238,7 @@ def _recorded_agreement(fit: Mapping[str, Any]) -> _Agreement | None:
 
 
 def _kept(subject: _Subject) -> _Kept | None:
-    """Neighbours kept, of images that the fit had not seen wherever there are some."""
+    """Neighbours kept, of held-out images if there are any; None if they were not counted."""
     import pandas as pd
 
     run = subject.run
@@ -254,7 +259,7 @@ def _kept(subject: _Subject) -> _Kept | None:
 
 
 def _recorded_kept(fit: Mapping[str, Any]) -> _Kept | None:
-    """What the record of a fit says of the neighbours of images that it had not seen."""
+    """The neighbours kept of held-out images in the record of a fit, if it has them."""
     places = (
         ("holdout.heldout.neighbours_kept", "holdout.heldout.k", "holdout.heldout.n_images"),
         ("keep.expected.kept", "keep.k", "keep.candidates"),
@@ -267,7 +272,7 @@ def _recorded_kept(fit: Mapping[str, Any]) -> _Kept | None:
 
 
 def _agreeing(subject: _Subject, agreement: _Agreement) -> str:
-    """Agreement before and after, with the ceiling and what guessing gives."""
+    """The sentence on agreement before and after, with the ceiling and that of guessing."""
     run = subject.run
     arm = "the transform" if run.is_single or run.means is not None else subject.arm
     basis = _BASES.get(agreement.basis, "")
@@ -301,7 +306,7 @@ def _keeping(kept: _Kept) -> str:
 
 
 def _comparison(subject: _Subject) -> str:
-    """What tasks say, where agreement with people was not measured."""
+    """The sentence on tasks, for a run in which agreement with people was not measured."""
     groups: dict[str, list[str]] = {"better": [], "worse": [], "same": []}
     for row in subject.tasks:
         groups[direction(row)].append(str(row["task"]))
@@ -309,7 +314,7 @@ def _comparison(subject: _Subject) -> str:
     if not n_compared:
         number = subject.run.rows["task"].nunique()
         return (
-            f"{number} {plural('task', number)} of {subject.name} were scored; nothing was "
+            f"There are scores of {subject.name} on {number} {plural('task', number)}; nothing was "
             "compared."
         )
     parts = [f"{name} on {', '.join(groups[name])}" for name in ("better", "worse") if groups[name]]
@@ -321,21 +326,21 @@ def _comparison(subject: _Subject) -> str:
 
 
 def _data(subject: _Subject) -> Iterator[str]:
-    """What was fitted to what, as far as the record says it."""
+    """Sentences on the data of the fit, as far as the record states them."""
     fit = subject.fit
     if subject.run.is_simulated:
-        yield "These are simulated data: “people” are simulated ones."
+        yield "These are simulated data: the “people” are simulated too."
     n_answers = fit.get("n_answers")
     if n_answers:
         n_people = fit.get("n_people") or subject.run.record.get("n_people")
-        people = f" of {n_people:,} {plural('person', n_people)}" if n_people else ""
+        people = f" from {n_people:,} {plural('person', n_people)}" if n_people else ""
         objects = f" about {fit['n_objects']:,} objects" if fit.get("n_objects") else ""
         local = f" and to the neighbours of {fit['n_local']:,} images" if fit.get("n_local") else ""
         yield f"It was fitted to {n_answers:,} answers{people}{objects}{local}."
 
 
 def _worse(subject: _Subject) -> Iterator[str]:
-    """What got worse, of all tasks but agreement and neighbours."""
+    """The sentence on the tasks that got worse, other than agreement and neighbours kept."""
     rows = subject.other_tasks
     losses = [
         f"{row['task']} by {abs(row['difference']):.3f}"
@@ -348,36 +353,39 @@ def _worse(subject: _Subject) -> Iterator[str]:
         number = len(rows)
         yield f"Nothing else got worse by more than {MARGIN} ({number} {plural('task', number)})."
     else:
-        yield "What it does to other tasks was not measured."
+        yield "Its effect on other tasks was not measured."
 
 
 def _warnings(run: Run, agreement: _Agreement | None) -> Iterator[str]:
-    from glocal.aligner.fitting import MIN_HELDOUT_ANSWERS  # with the solver
+    from glocal.aligner.fitting import MIN_HELDOUT_ANSWERS  # loads the solver
 
     if is_overfitted(run):
         yield "It is overfitted: its loss on held-out answers is above that of the features alone."
     if agreement is None:
         return
     if agreement.basis == "fitted":
-        yield "Agreement with new answers is lower."
+        yield "Expect lower agreement with new answers."
     elif 0 < agreement.n < MIN_HELDOUT_ANSWERS:
         yield f"{agreement.n} held-out answers are too few to be sure of a small gain."
 
 
 def _advice(subject: _Subject, agreement: _Agreement | None, kept: _Kept | None) -> str:
-    """What to do next."""
+    """The advice on what to do next; empty if nothing was measured."""
     if is_overfitted(subject.run):
         return "Do not use it as it is: raise --lmbda, or let glocal fit choose it."
     if agreement is None:
         if kept is None:
             return ""
-        return "Whether people agree with it more is not known here: give --answers."
+        return "It is not known whether it agrees better with people: pass --answers."
     if agreement.is_uncertain:
         return "Do not rely on it yet: collect more answers."
     if agreement.after < agreement.before:
         return "Do not use it."
     if agreement.basis == "fitted":
-        return "To know what to expect, fit with --holdout 3 or hold answers out with data split."
+        return (
+            "To know what to expect, fit with --holdout 3, or hold answers out with glocal data "
+            "split."
+        )
     if kept is not None and kept.share < MIN_KEPT_FOR_SEARCH:
         return "Where neighbours matter, as in search, fit again with --keep 0.9."
     command = "glocal apply TRANSFORM FEATURES --out ALIGNED"

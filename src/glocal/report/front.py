@@ -1,4 +1,4 @@
-"""What a run shows: agreement against neighbours kept as a front, a summary of it, and warnings."""
+"""The front of agreement against neighbours kept, its summary as a table, and the warnings."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from glocal.suite.table import SIGNIFICANCE, differences, main_rows
 if TYPE_CHECKING:
     import pandas as pd
 
-MARGIN = 0.01  # an effect on a task that is smaller is called none, however certain its sign
+MARGIN = 0.01  # fraction; a smaller change of a score counts as none, however certain its sign
 LOWER_IS_BETTER = ("fpr95", "loss")
 _FINISHED = ("converged", "trivial")
 _SIGNS = {"alpha": "α", "lmbda": "λ", "tau": "τ", "mix": "mix", "eta": "η"}
@@ -23,26 +23,26 @@ _AXES = {"accuracy_cosine": "agreement", "neighbours_kept": "neighbours kept"}
 
 
 def front_points(run: Run) -> pd.DataFrame:
-    """One row for each setting of a sweep, or for each network and arm of a suite; maybe none.
+    """Return one row for each setting of a sweep, or each network and arm of a suite, if any.
 
-    Columns: network, method (the arm of a suite), setting (in words), accuracy_cosine,
-    neighbours_kept, and …_low and …_high of both (one standard error over folds, or the 95 %
-    interval), strong (no other of its method is better in both), chosen.
+    The columns are network, method (the arm of a suite), setting (in words), accuracy_cosine and
+    neighbours_kept, both with …_low and …_high (one standard error over folds, or the 95 %
+    interval), strong (whether the point is on the front of its method), and chosen.
     """
-    from glocal.sweep import pareto_front  # with the solver, which importing this does not load
+    from glocal.sweep import pareto_front  # loads the solver, which importing this module does not
 
     points = _suite_points(run.rows) if run.means is None else _sweep_points(run.means)
     strong: list[Any] = []
     for _, group in points.groupby(["network", "method"]):
-        # the front is found of settings, which have an alpha; it does not count here
+        # pareto_front breaks ties by alpha, which points need not have
         strong += pareto_front(group.assign(alpha=0.0)).index.tolist()
     return points.assign(strong=points.index.isin(strong))
 
 
 def method_points(run: Run) -> pd.DataFrame:
-    """The points of `front_points` that stand for each network and method.
+    """Return the point of `front_points` that stands for each network and method.
 
-    Of a sweep that is the setting that its rule takes.
+    For a sweep, it is the setting that the rule of the sweep chooses for the method.
     """
     from glocal.sweep.grid import Rule, choose
 
@@ -58,9 +58,9 @@ def method_points(run: Run) -> pd.DataFrame:
 
 
 def neighbour_counts(run: Run) -> list[int]:
-    """How many nearest neighbours the scores of a run are about: one number, or several."""
+    """Return the numbers of nearest neighbours that the scores of a run count, in order."""
     if run.means is not None:
-        from glocal.aligner.data import NEIGHBOURS  # with the solver
+        from glocal.aligner.data import NEIGHBOURS  # loads the solver
 
         return [NEIGHBOURS]
     rows = run.rows[run.rows["metric"] == "neighbours_kept"]
@@ -69,11 +69,12 @@ def neighbour_counts(run: Run) -> list[int]:
 
 
 def summary(run: Run) -> pd.DataFrame:
-    """One row for each network and method: agreement with its interval, and neighbours kept.
+    """Return one row for each network and method: agreement and neighbours kept, with intervals.
 
-    Of a sweep each method has the setting that the rule of the sweep takes, and a column compares
-    the neighbours kept at equal agreement. That is the agreement of the choice, or the largest that
-    all methods reach if that is less; between the settings of a front neighbours are interpolated.
+    For a sweep, each method has the setting that the rule of the sweep chooses for it, and a column
+    compares the neighbours kept at equal agreement. That agreement is that of the choice, or the
+    largest that all methods reach if it is lower. Neighbours kept are interpolated between the
+    settings of a front.
     """
     methods = method_points(run)
     points = methods.to_dict("records")
@@ -94,9 +95,9 @@ def summary(run: Run) -> pd.DataFrame:
 
 
 def _at_equal_agreement(run: Run) -> tuple[float, dict[Any, str]]:
-    """The agreement of the choice, or the largest that all methods reach if that is less.
+    """The agreement at which methods are compared, and the neighbours that each keeps there.
 
-    And the neighbours that each method keeps there.
+    It is the agreement of the choice, or the largest that all methods reach if that is lower.
     """
     points = front_points(run)
     fitted = points[(points["method"] != run.baseline) & points["strong"]]
@@ -144,7 +145,7 @@ def _interval(point: Mapping[Any, Any], axis: str) -> str:
 
 
 def warnings_of(run: Run) -> list[str]:
-    """Sentences of warning, most severe first; none if all is well."""
+    """Return the warnings about a run as sentences, the most severe first."""
     return [*_wrong_files(run), *_worse(run), *_unfinished(run), *_overfitted(run)]
 
 
@@ -174,8 +175,8 @@ def _worse(run: Run) -> Iterator[str]:
         if direction(row) == "worse" and not row["metric"].startswith("neighbours_kept"):
             network = f" of {row['network']}" if run.rows["network"].nunique() > 1 else ""
             yield (
-                f"Worse: {row['transform']}{network} on {row['task']} than {run.baseline}, by "
-                f"{abs(row['value']):.3f} (p = {row['p_corrected']:.2g} after correction)."
+                f"Worse: {row['transform']}{network} is worse than {run.baseline} on {row['task']} "
+                f"by {abs(row['value']):.3f} (p = {row['p_corrected']:.2g} after correction)."
             )
 
 
@@ -184,8 +185,8 @@ def _unfinished(run: Run) -> Iterator[str]:
     if points is not None:
         if run.means is None:
             yield (
-                f"Unfinished: {len(points)} points, and no choice yet. glocal sweep --resume "
-                "continues."
+                f"Unfinished: the sweep has {len(points)} points and no choice yet. Continue it "
+                "with glocal sweep --resume."
             )
         unfinished = points[(points["method"] != "original") & ~points["status"].isin(_FINISHED)]
         if len(unfinished):
@@ -205,7 +206,7 @@ def is_overfitted(run: Run) -> bool:
 
 
 def _heldout_losses(run: Run) -> tuple[float, float]:
-    """The held-out loss of the choice and of the original features, nats; NaN where unknown."""
+    """The held-out losses of the choice and of the original features, in nats; NaN if unknown."""
     if run.is_single:
         (fit,) = run.fits.values()
         heldout = value_at(fit, "holdout.heldout") or {}
@@ -222,6 +223,6 @@ def _overfitted(run: Run) -> Iterator[str]:
     chosen, original = _heldout_losses(run)
     if chosen > original:
         yield (
-            f"Overfitted: the choice has a held-out loss of {chosen:.3f} nats, above "
-            f"{original:.3f} of the features without a transform."
+            f"Overfitted: the choice has a held-out loss of {chosen:.3f} nats, above the "
+            f"{original:.3f} nats of the features without a transform."
         )

@@ -1,4 +1,4 @@
-"""What changed for the objects of a run, as the page shows it: axes, neighbours, answers, maps."""
+"""The changes of the objects of a run, as the page shows them: axes, neighbours, answers, maps."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from glocal.report.finding import Headline, featured_views
 from glocal.report.runs import Run
 
 MAX_PICTURES = 200
-"""Objects up to which a map shows all of them as pictures."""
-_N_CHANGED = 6  # objects whose neighbours are shown before any is searched
-_SIDE = 520  # of a map, in its own units
+"""Largest number of objects for which a map shows all of them as pictures."""
+_N_CHANGED = 6  # objects whose neighbours are shown before the reader searches
+_SIDE = 520  # width and height of a map, in its own units
 _COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#8c6d31", "#56b4e9", "#7b61c4", "#e69f00")
 _OTHER_COLOUR = "#8a8f96"
-_NAME_ROOM = (88, 15)  # in which no other name begins
+_NAME_ROOM = (88, 15)  # smallest distance of two names, across or down, in units of the map
 _PICTURE_SIDE = 30
 
 
@@ -34,7 +34,7 @@ class Pair(NamedTuple):
 def objects_of(
     run: Run, findings: list[Headline], pictures: Mapping[str, str]
 ) -> Iterator[dict[str, Any]]:
-    """What the page shows of the objects of each network, under the arm that it is about."""
+    """Yield what the page shows of the objects of each network, under its featured arm."""
     for finding in findings:
         for network, views in featured_views(run, finding):
             before = views.get(run.baseline)
@@ -51,7 +51,7 @@ def objects_of(
 
 
 def _neighbours(pair: Pair) -> dict[str, Any]:
-    """The nearest of all objects before and after, and what people say of the changes."""
+    """The nearest neighbours of all objects before and after, with marks of people's choices."""
     k = min(SHOWN_NEIGHBOURS, pair.before.neighbours.shape[1])
     before, after = (view.neighbours[:, :k] for view in pair)
     lists = []
@@ -72,7 +72,7 @@ def _neighbours(pair: Pair) -> dict[str, Any]:
 
 
 def _marks(view: View, k: int) -> Int[np.ndarray, "n k"]:
-    """Of each neighbour 1 if more than half of the answers chose the pair, 2 if not, 0 if none."""
+    """A mark for each neighbour: 1 if most answers chose the pair, 2 if not, 0 without answers."""
     if view.support is None:
         return np.zeros((len(view.names), k), dtype=np.int64)
     chose, could = np.moveaxis(view.support[:, :k], -1, 0)
@@ -80,7 +80,7 @@ def _marks(view: View, k: int) -> Int[np.ndarray, "n k"]:
 
 
 def _map(pair: Pair, pictures: Mapping[str, str]) -> dict[str, Any]:
-    """Both maps: positions, the objects that are drawn by picture or name, and groups by colour."""
+    """Both maps: positions, the objects drawn as a picture or a name, and the coloured groups."""
     names = pair.before.names
     has_pictures = len(names) <= MAX_PICTURES and any(name in pictures for name in names)
     margin = _PICTURE_SIDE if has_pictures else _NAME_ROOM[0] / 2
@@ -97,7 +97,7 @@ def _map(pair: Pair, pictures: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _places(positions: Float[np.ndarray, "n 2"], margin: float) -> Float[np.ndarray, "n 2"]:
-    """Positions in the units of a map, so that nothing is cut at its edge."""
+    """Positions scaled to the units of a map, with a margin so that nothing is cut at its edge."""
     low = positions.min(axis=0)
     extent = np.maximum(positions.max(axis=0) - low, 1e-9)
     xy = (positions.astype(np.float64) - low) / extent * (_SIDE - 2 * margin) + margin
@@ -105,7 +105,7 @@ def _places(positions: Float[np.ndarray, "n 2"], margin: float) -> Float[np.ndar
 
 
 def _apart(places: list[Float[np.ndarray, "n 2"]]) -> list[int]:
-    """Objects whose names stand apart from each other in both maps, the outermost first."""
+    """The objects whose names do not overlap in either map, the outermost first."""
     distance = np.abs(places[1] - _SIDE / 2).sum(axis=1)
     shown: list[int] = []
     for i in np.argsort(-distance, kind="stable"):
@@ -116,7 +116,7 @@ def _apart(places: list[Float[np.ndarray, "n 2"]]) -> list[int]:
 
 
 def _groups(view: View) -> list[dict[str, Any]]:
-    """The largest categories with their colours, and all other objects."""
+    """The largest categories with their colours, and a group of all other objects."""
     categories = view.categories or ("",) * len(view.names)
     counts = Counter(name for name in categories if name not in ("", "other"))
     largest = [name for name, _ in counts.most_common(len(_COLOURS))]

@@ -1,5 +1,5 @@
 "use strict";
-// Pictures are in the page once, by name; the search shows any object; Vega-Lite draws the charts.
+// The page holds each picture once, by name. The search shows any object. Vega-Lite draws the charts.
 const shown = JSON.parse(document.getElementById("shown").textContent);
 for (const place of document.querySelectorAll("[data-of]")) {
   place.setAttribute(place.tagName === "image" ? "href" : "src", shown.pictures[place.dataset.of]);

@@ -1,4 +1,4 @@
-"""What a report writes: one HTML file that makes no network requests, figures, and tables."""
+"""The output of a report: one HTML file that makes no network requests, figures, and tables."""
 
 from __future__ import annotations
 
@@ -29,18 +29,18 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _FIGURE_WIDTH = 440  # pixels
-_MAX_NAME = 80  # characters of the name of a file
-_MAX_PROVENANCE = 2000  # characters of a value
+_MAX_NAME = 80  # characters of a file name
+_MAX_PROVENANCE = 2000  # characters of a value in the record
 
 
 def report_page(
     runs: Sequence[Run], *, title: str | None = None, pictures: dict[str, str] | None = None
 ) -> str:
-    """The page of runs as text: a section for each, with the `pictures` of `load_thumbnails`.
+    """Return the HTML page of the runs, with one section for each.
 
-    Charts are drawn from data in the page by one copy of Vega-Lite, which a page without charts
-    does not have. A content security policy lets the page's own scripts run (by their hashes) and
-    nothing else, and forbids every request.
+    `pictures` are the thumbnails that `load_thumbnails` returns. One copy of Vega-Lite draws the
+    charts from data in the page; a page without charts leaves it out. A content security policy
+    allows only the page's own scripts, by their hashes, and forbids every request.
 
     Raises
     ------
@@ -76,11 +76,11 @@ def report_page(
 
 def save_page(page: str, out: PathLike) -> None:
     """Write a page, whole or not at all."""
-    write_text(out, page, errors="replace")  # names of files that are no text
+    write_text(out, page, errors="replace")  # a file name need not be valid text
 
 
 def save_figures(runs: Sequence[Run], folder: PathLike) -> list[Path]:
-    """Write every chart as PNG and PDF, and the axes as SVG too; the files."""
+    """Write every chart as PNG and PDF, the axes also as SVG, and return the files."""
     import pandas as pd
 
     new_file = _file_namer(folder, runs)
@@ -102,7 +102,7 @@ def save_figures(runs: Sequence[Run], folder: PathLike) -> list[Path]:
 
 
 def axes_records(run: Run) -> list[dict[str, Any]]:
-    """The axes of each transform that the page is about, with its network and arm."""
+    """Return the axes of each featured transform, with its network and arm."""
     records = []
     for finding in findings(run):
         names = {"network": finding.network or run.network, "arm": finding.arm}
@@ -114,9 +114,9 @@ def axes_records(run: Run) -> list[dict[str, Any]]:
 
 
 def save_tables(runs: Sequence[Run], folder: PathLike) -> list[Path]:
-    """Write the tables of runs, ``methods`` and ``scores``, as CSV and LaTeX; the files.
+    """Write the tables ``methods`` and ``scores`` of each run as CSV and LaTeX; return the files.
 
-    The CSV has numbers alone: ``scores`` a row for each network, arm, task and metric.
+    The CSV files hold plain numbers. ``scores`` has one row for each network, arm, task and metric.
     """
     new_file = _file_namer(folder, runs)
     written = []
@@ -128,9 +128,9 @@ def save_tables(runs: Sequence[Run], folder: PathLike) -> list[Path]:
 
 
 def _file_namer(folder: PathLike, runs: Sequence[Run]) -> Callable[[str, str, Run], Path]:
-    """A function from name, kind and run to a file that it has not returned before.
+    """A function that maps a name, a kind and a run to a file, and never returns a file twice.
 
-    Names of several runs have that of the run in them.
+    If there are several runs, the file name contains the name of the run.
     """
     used: set[str] = set()
 
@@ -140,7 +140,7 @@ def _file_namer(folder: PathLike, runs: Sequence[Run]) -> Callable[[str, str, Ru
         stem = re.sub(r"[^\w.-]+", "-", name)[:_MAX_NAME]
         file = f"{stem}.{kind}"
         number = 1
-        while file.lower() in used:  # some file systems do not tell A from a
+        while file.lower() in used:  # some file systems ignore case
             number += 1
             file = f"{stem}-{number}.{kind}"
         used.add(file.lower())
@@ -150,7 +150,7 @@ def _file_namer(folder: PathLike, runs: Sequence[Run]) -> Callable[[str, str, Ru
 
 
 def script_json(value: Any) -> str:
-    r"""JSON that may stand inside a script element: no character can end it or begin another.
+    r"""Serialise a value as JSON that can neither end a script element nor begin another.
 
     >>> script_json({"name": "</script><b>"})
     '{"name": "\\u003c/script\\u003e\\u003cb\\u003e"}'
@@ -162,9 +162,9 @@ def script_json(value: Any) -> str:
 
 
 def _section(number: int, run: Run, shown: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    """What the template shows of a run.
+    """The values from which the template makes the section of a run.
 
-    What the script of the page reads is added to `shown`: charts, and the objects of the search.
+    The charts and the searchable objects, which the script of the page reads, are added to `shown`.
     """
     captions: dict[str, list[tuple[str, str]]] = {"curve": [], "front": [], "task": []}
     for name, chart in charts_of(run).items():
@@ -201,15 +201,15 @@ def _table(frame: pd.DataFrame) -> dict[str, list[Any]]:
 
 
 def _study(study: StudySummary) -> dict[str, Any]:
-    """The tables of the people of a study, and of its learning curve."""
+    """The tables of a study: its people, and its learning curve."""
     sizes = [f"{point['answers']:,}" for point in study.curve_record["curve"]]
     curve = [[size, score.text()] for size, score in zip(sizes, study.curve, strict=True)]
-    curve.append(["change of the last doubling", study.last_doubling.text("+")])
+    curve.append(["gain of the last doubling", study.last_doubling.text("+")])
     return {"people": _table(study.cells.reset_index(names="Person").fillna("")), "curve": curve}
 
 
 def _chosen(run: Run) -> str:
-    """The setting that a sweep chose, and why; empty for other runs."""
+    """The setting that a sweep chose, with the reason; empty for other runs."""
     if not run.choice.get("reason"):
         return ""
     points = front_points(run)
@@ -219,13 +219,13 @@ def _chosen(run: Run) -> str:
 
 
 def _origin(run: Run) -> dict[str, Any]:
-    """Version, machine, seed and data of a run, as far as a record says them."""
+    """The version, machine, seed and data of a run, as far as its records state them."""
     records = [value_at(record, "provenance") for record in (run.record, *run.fits.values())]
     return {**run.record, **next(filter(None, records), {})}
 
 
 def _record(run: Run) -> Iterator[tuple[str, str]]:
-    """The record of a run as keys and texts."""
+    """The record of a run as pairs of a key and a text."""
     for key, value in flattened(run.record or {"glocal": __version__}).items():
         yield key, value if isinstance(value, str) else to_json(value)[:_MAX_PROVENANCE]
 
@@ -245,11 +245,11 @@ def _scores(run: Run) -> dict[str, Any]:
 
 
 def _policy(*scripts: str) -> str:
-    """The content security policy of a page with these scripts, the first of them Vega or none."""
+    """The content security policy of a page with these scripts; the first is Vega-Lite or empty."""
     digests = [hashlib.sha256(script.encode()).digest() for script in scripts if script]
     hashes = " ".join(f"'sha256-{base64.b64encode(digest).decode()}'" for digest in digests)
-    # NOTE Vega compiles the expressions of a chart, which needs unsafe-eval; inline scripts run by
-    # their hash alone
+    # NOTE Vega compiles the expressions of a chart, which needs unsafe-eval. Inline scripts run
+    # only if their hash is listed.
     unsafe = "'unsafe-eval' " if all(scripts) else ""
     return (
         f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src {unsafe}{hashes}"
@@ -257,7 +257,7 @@ def _policy(*scripts: str) -> str:
 
 
 def _closed(script: str) -> str:
-    """A script without the characters that would end its element; they mean the same in strings."""
+    """Escape the characters of a script that would end its element; its strings stay the same."""
     return script.replace("</script", "<\\/script").replace("<!--", "<\\!--")
 
 

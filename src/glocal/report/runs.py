@@ -1,4 +1,4 @@
-"""Run folders, read back without data and without torch, and small pictures of their objects."""
+"""Runs, read back from their folders without data and torch, and thumbnails of their objects."""
 
 from __future__ import annotations
 
@@ -43,22 +43,27 @@ _POINTS = "points.jsonl"
 _SCORE_ENDINGS = (".jsonl", ".ndjson", ".json", ".txt")
 _MEANS_COLUMNS = ("method", "accuracy_cosine", "neighbours_kept", "front", "chosen")
 _FIX = "Run again what wrote it."
-_SIDE = 64  # pixels of the longer side of a picture
-_MAX_LISTED = 3  # objects without a picture that are named
+_SIDE = 64  # pixels of the longer side of a thumbnail
+_MAX_LISTED = 3  # names that a warning lists of the objects without an image
 
 
 @dataclass(frozen=True, eq=False)
 class Run:
-    """The folder of a suite or of a sweep; `name` tells it from the others of a report.
+    """One section of a report: the folder of a suite or a sweep, a file of scores, or a transform.
 
-    `rows` are scores, one column a field of `glocal.results.Score`, maybe none; `record` is
-    ``suite.json`` or ``sweep.json``, `fits` the records of fits by their names, `views` those of
-    each network by arm, the baseline first. Of a sweep `points` has a row for each fold and
-    setting, `means` one for each setting, the original features among them (None while it is
-    unfinished), and `choice` the rule, its reason and the chosen setting. `is_simulated` says that
-    its plan, or that of the suite in whose folder it lies, is of simulated data, `is_single` that
-    it is one transform, and `network` names what was transformed, if a record does. `study` tells
-    of the people of a study, to whose answers the transform was fitted.
+    `name` is the heading of the section. `rows` are the scores, if any, with one column for each
+    field of `glocal.results.Score`. `record` is the content of ``suite.json`` or ``sweep.json``.
+    `fits` maps names to the records of fits. `views` maps each network to its views by arm, the
+    baseline first.
+
+    For a sweep, `points` has one row for each fold and setting, and `means` one for each setting,
+    the original features included; `means` is None while the sweep is unfinished. `choice` holds
+    the rule, its reason and the chosen setting.
+
+    `is_simulated` is whether the data are simulated, by the plan of the run or of the suite in
+    whose folder it lies. `is_single` is whether the run is one transform. `network` is the name of
+    the network whose features are transformed, if a record has it. `study` describes the people of
+    the study to whose answers the transform was fitted, if there is one.
     """
 
     name: str
@@ -76,12 +81,12 @@ class Run:
 
     @property
     def chance(self) -> float:
-        """The agreement of guessing."""
+        """The agreement that guessing gives."""
         return float(self.record.get("chance", 1 / 3))
 
     @property
     def baseline(self) -> str:
-        """The arm that others are compared with."""
+        """The arm with which the others are compared."""
         return str(self.record.get("plan", {}).get("baseline", "original"))
 
 
@@ -90,29 +95,30 @@ def load_runs(
     features: Features | None = None,
     answers: Answers | None = None,
 ) -> list[Run]:
-    """Read run folders, rows of scores (``.jsonl``) and transforms, each a section of the page.
+    """Read run folders, files of scores (``.jsonl``) and transforms, each a section of the page.
 
-    A folder of ``glocal suite``, ``sweep``, ``align`` or ``demo`` stands for itself and for the run
-    folders that lie in it, such as the sweeps of several networks. Folders come first, transforms
-    last.
+    A folder of ``glocal suite``, ``sweep``, ``align`` or ``demo`` is read together with the run
+    folders that lie in it, such as the sweeps of several networks. The runs of folders come first,
+    and transforms last.
 
     Parameters
     ----------
     paths : path, or sequence of path
         Run folders; files of ``glocal evaluate --out``; files or names of transforms.
     features, answers : Features, Answers or None
-        Of the objects that a transform is shown by; the answers index the rows.
+        Features of the objects by which a transform is shown, and answers that index their rows.
 
     Raises
     ------
     FileError
         A folder holds none of these, or a file is damaged.
     ParameterError
-        Nothing is at a path, a transform without features, or features without a transform.
+        A path does not exist, a transform comes without features, or features come without a
+        transform.
     """
     if isinstance(paths, str | os.PathLike):
         paths = [paths]
-    folders: dict[Path, None] = {}  # in order, each once
+    folders: dict[Path, None] = {}  # an ordered set
     runs: list[Run] = []
     transforms: list[PathLike] = []
     for path in paths:
@@ -124,7 +130,7 @@ def load_runs(
             runs.append(Run(Path(path).stem, score_frame(read_scores(path))))
     if features is not None and not transforms:
         raise ParameterError(
-            "`features` are those that a transform is shown by, and no transform is among "
+            "Features only serve to show what a transform does, but no transform is among "
             f"{', '.join(map(str, paths))}. Leave `features` out, or name a transform file."
         )
     runs += [_transform_run(path, features, answers) for path in transforms]
@@ -132,9 +138,9 @@ def load_runs(
 
 
 def is_transform(path: PathLike) -> bool:
-    """Whether a path is that of a transform: neither a run folder nor a file of scores.
+    """Whether a path names a transform, as opposed to a run folder or a file of scores.
 
-    A folder is one if it holds a transform and its card, and no run.
+    A folder is a transform if it holds the file of a transform, but neither is nor holds a run.
     """
     if not os.path.isdir(path):
         return ending(path) not in _SCORE_ENDINGS
@@ -143,11 +149,11 @@ def is_transform(path: PathLike) -> bool:
 
 
 def _run_folders(folder: Path) -> list[Path]:
-    """A folder and those in it, as far as they hold runs."""
+    """The run folders among a folder and those in it; raises a FileError if there is none."""
     runs = [path.resolve() for path in (folder, *sorted(folder.iterdir())) if _is_run(path)]
     if not runs:
         raise FileError(
-            f"{folder} is no run folder: neither it nor a folder in it holds {_ROWS} or "
+            f"{folder} is not a run folder: neither it nor a folder in it holds {_ROWS} or "
             f"{_POINTS}. Name the folder that glocal suite --out or glocal sweep --out wrote."
         )
     return runs
@@ -158,7 +164,7 @@ def _is_run(folder: Path) -> bool:
 
 
 def _names(folders: list[Path]) -> dict[Path, str]:
-    """A name for each folder: its own, or, where two are alike, the path from where they part."""
+    """The names of the folders, or their paths below a common root if two have the same name."""
     names = [folder.name for folder in folders]
     if len(set(names)) < len(names):
         root = os.path.commonpath([folder.parent for folder in folders])
@@ -172,7 +178,7 @@ def _transform_run(path: PathLike, features: Features | None, answers: Answers |
     if features is None:
         raise ParameterError(
             f"{path} is a transform; to show what it does, pass `features` of objects, and "
-            "`answers` about them if there are some."
+            "`answers` about them if you have any."
         )
     return transform_run(name or str(path), transform, features, answers)
 
@@ -185,7 +191,7 @@ def transform_run(
     *,
     folds: Sequence[tuple[LinearTransform, Answers]] = (),
 ) -> Run:
-    """What the page shows of one transform, computed from features of objects and from answers.
+    """Make the run of one transform from features of objects and, if given, answers about them.
 
     Parameters
     ----------
@@ -195,11 +201,11 @@ def transform_run(
     features : Features
         Raw features of at least 4 objects.
     answers : Answers or None
-        Their indices are the rows of the features. Whether the transform was fitted to them is
-        read from its record.
+        Answers that index the rows of the features. The record of the transform tells whether it
+        was fitted to them.
     folds : sequence of (LinearTransform, Answers)
-        The same fit without a part of the answers, and this part. Answers are then scored by the
-        fit that has not seen them.
+        The same fit without a part of the answers, and that part. Each answer is then scored by the
+        fit that has not seen it.
     """
     fold_transforms = [fold for fold, _ in folds]
     X, Z, fold_embeddings = embeddings(transform, features, fold_transforms)
@@ -253,7 +259,7 @@ def _agreement_scores(
 
 
 def _is_seen(transform: LinearTransform, features: Features, answers: Answers) -> bool | None:
-    """Whether a transform was fitted to some of these questions; None if its record is silent."""
+    """Whether the fit saw more than a tenth of these questions; None if that is not recorded."""
     fitted = transform.meta.get("fitted")
     return None if fitted is None else seen(fitted, features, answers).questions > MAX_SHARE_SEEN
 
@@ -264,23 +270,23 @@ def study_run(
     *,
     progress: Callable[[str], None] = lambda doing: None,
 ) -> Run:
-    """What the page shows of a study: its people, and what a transform gains now.
+    """Make the run of a study: its people, and what a transform fitted to their answers gains now.
 
-    The default fit is made to all its answers, and without each third of the questions, to score
-    answers that a fit has not seen.
+    The default fit is made to all answers, and again without each third of the questions, so that
+    each answer is scored by a fit that has not seen it.
 
     Parameters
     ----------
     study : StudyData
     features : Features
-        Features of the images, with their names or in their order.
+        Features of the images of the study, with their names or in their order.
     progress : function
-        Called with what is done next.
+        Called with the name of each step before it begins.
 
     Raises
     ------
     DataError
-        There are fewer than 60 answers, or the features are of other images.
+        There are fewer than 60 answers, or the features belong to other images.
     """
     from glocal.aligner import FitData, fit
     from glocal.aligner.curve import MIN_ANSWERS
@@ -288,7 +294,7 @@ def study_run(
     if len(study.answers) < MIN_ANSWERS:
         raise DataError(
             f"the study {study.title!r} has {len(study.answers)} answers about similarity; its "
-            f"page needs at least {MIN_ANSWERS}. Make it once people have answered."
+            f"page needs at least {MIN_ANSWERS}. Make it once people have given more answers."
         )
     joined = join(features, study.answers)
     features = features.named(study.answers.names)
@@ -297,7 +303,7 @@ def study_run(
     progress("fitting")
     transform = fit(data).transform
     folds = [(fit(fold.data).transform, fold.answers) for fold in data.folds(unit="questions")]
-    progress("parts of the answers")
+    progress("fitting parts of the answers")
     run = transform_run("transform", transform, features, answers, folds=folds)
     return replace(run, name=study.title, study=summarise(study, features, answers, run.rows))
 
@@ -317,13 +323,13 @@ def _load(path: Path, name: str) -> Run:
 
 def _is_simulated(folder: Path) -> bool:
     """Whether a folder is that of a suite of simulated data."""
-    with contextlib.suppress(FileError):  # another program's file may have this name
+    with contextlib.suppress(FileError):  # the file of another program may have this name
         return bool(value_at(read_object(folder / "suite.json", what="run"), "plan.simulated"))
     return False
 
 
 def _sweep_parts(path: Path, files: set[str]) -> dict[str, Any]:
-    """What the folder of a sweep holds besides scores and views."""
+    """The parts of the `Run` of a sweep other than its scores and views."""
     import pandas as pd
 
     points = read_rows(path / _POINTS, ("fold", "method", "status"), what="run")
@@ -345,7 +351,7 @@ def _sweep_parts(path: Path, files: set[str]) -> dict[str, Any]:
 
 
 def _suite_parts(path: Path) -> dict[str, Any]:
-    """What the folder of a suite holds besides scores and views."""
+    """The parts of the `Run` of a suite other than its scores and views."""
     record = read_object(path / "suite.json", what="run", fix=_FIX)
     with reading(path / "suite.json", "run", _FIX):
         for key in ("arms", "networks", "tasks"):
@@ -360,7 +366,7 @@ def _suite_parts(path: Path) -> dict[str, Any]:
 
 
 def _views(path: Path, run: Run) -> dict[str, dict[str, View]]:
-    """The views of a folder, the baseline first, without arms and networks that the plan lacks."""
+    """The views in a run folder, the baseline first, only of networks and arms in the plan."""
     plan = run.record.get("plan") or {"arms": ("original", "chosen")}
     views: dict[str, dict[str, View]] = {}
     for file in sorted((path / "views").rglob("*.npz")):
@@ -381,16 +387,16 @@ def load_thumbnails(
     *,
     progress: Callable[[int], None] = lambda number: None,
 ) -> dict[str, str]:
-    """Shrink the images that have the names of the runs' objects to 64 pixels.
+    """Shrink the images that are named like objects of the runs to 64 pixels.
 
-    Folder and extension do not count; of several images of a name the first is taken. `images` is
-    what `glocal.extract.open_images` opens or returns. Objects without a readable image are named
-    in a DataWarning.
+    Names are compared without folder and extension; of several images with the same name, the first
+    is taken. `images` is whatever `glocal.extract.open_images` opens or returns. A DataWarning
+    names the objects without a readable image.
 
     Returns
     -------
     dict
-        WebP images in data URIs, by the name of the object.
+        WebP images as data URIs, by the name of the object.
 
     Raises
     ------
@@ -409,8 +415,8 @@ def load_thumbnails(
     if not matches:
         raise DataError(
             f"no image in {source.described} has the name of an object: images are named like "
-            f"{source.names[0]}, objects like {next(iter(names), 'none')}. Name images after "
-            "objects; folder and extension do not count."
+            f"{source.names[0]}, objects like {next(iter(names), 'none')}. Name the images after "
+            "the objects; folder and extension do not count."
         )
     pictures = {}
     for count, (name, number) in enumerate(matches.items(), start=1):
@@ -433,7 +439,7 @@ def _listed(names: list[str]) -> str:
 
 
 def _data_uri(image: Any) -> str:
-    """A small copy of an image of Pillow."""
+    """A Pillow image, shrunk to a thumbnail in place, as a data URI."""
     stream = io.BytesIO()
     image.thumbnail((_SIDE, _SIDE))
     image.save(stream, format="webp", quality=60, exif=b"", icc_profile=None)
@@ -441,5 +447,5 @@ def _data_uri(image: Any) -> str:
 
 
 def _key(name: str) -> str:
-    # some file systems take letters and accents apart
+    # some file systems store letters apart from their accents
     return unicodedata.normalize("NFC", object_name(name))

@@ -1,4 +1,4 @@
-"""What the page of a study says of its participants, of its ceiling, and of more answers."""
+"""The summary of a study: its participants, its ceiling, and whether more answers would help."""
 
 from __future__ import annotations
 
@@ -18,31 +18,32 @@ if TYPE_CHECKING:
     import pandas as pd
 
 MIN_GAIN = 0.01
-"""Where twice as many answers add less agreement, a fraction, for certain, a study can stop."""
+"""A study can stop if twice as many answers certainly add less agreement (a fraction) than this."""
 JUDGED = (
     *("answers", "seconds", "catch", "catch_trials", "shared", "agreement", "low", "high"),
     *("repeats", "alike", "odds", "is_marked", "excluded"),
 )
-"""Columns of the numbers about a person that may be published."""
+"""Columns with numbers about a person that may be published."""
 _COLUMNS = ("Answers", "Remark", "Median s", "Catch failed", "Agrees with others", "Repeats alike")
 
 
 @dataclass(frozen=True, eq=False)
 class StudyData:
-    """A study, as the package that collected it hands it over.
+    """A study, as the package that collected it passes it to the report.
 
     Parameters
     ----------
     title : str
     answers : Answers
-        With the names of the objects, and without the people who are excluded.
+        Answers with the names of the objects, without those of excluded people.
     image : function
-        The number of an object to the path of its image.
+        Maps the number of an object to the path of its image.
     people : DataFrame
-        A row for each person, by id, with the columns `JUDGED`: ``is_marked`` says who answers as
-        if at random, ``excluded`` when somebody was excluded. Some may have no answers.
+        One row for each person, indexed by id, with the columns `JUDGED`. ``is_marked`` is whether
+        the person answers as if at random, and ``excluded`` the time of the exclusion, if any. A
+        person may have no answers.
     cells : DataFrame
-        The same rows as texts, by the titles of their columns.
+        The same rows as texts, with the titles that the columns have on the page.
     """
 
     title: str
@@ -56,8 +57,8 @@ class StudyData:
 class StudySummary:
     """The people of a study, how well they agree, and whether to go on collecting.
 
-    `participants`, `agreement`, `advice` and `reason` are sentences. `curve` has the agreement for
-    each number of fitted answers, `last_doubling` the gain between the last two numbers, and
+    `participants`, `agreement`, `advice` and `reason` are sentences. `curve` holds the agreement
+    for each number of fitted answers, `last_doubling` the gain between the last two numbers, and
     `curve_record` both as JSON values.
     """
 
@@ -73,7 +74,7 @@ class StudySummary:
     reason: str
 
     def record(self) -> dict[str, Any]:
-        """What the sentences are made of, as JSON values."""
+        """The numbers behind the sentences, and the advice, as JSON values."""
         people = self.people.reindex(columns=JUDGED).reset_index(names="person")
         return {
             "participants": people.to_dict("records"),
@@ -86,9 +87,10 @@ class StudySummary:
 def summarise(
     study: StudyData, features: Features, answers: Answers, scores: pd.DataFrame
 ) -> StudySummary:
-    """Describe a study.
+    """Summarise a study.
 
-    `answers` are its answers as rows of the features, and `scores` those of a fit to them.
+    `answers` are the answers of the study, whose indices are rows of the features, and `scores` are
+    the scores of a fit to them.
     """
     from glocal.aligner.curve import curve_record, learning_curve
 
@@ -112,12 +114,12 @@ def summarise(
 
 
 def advise(last_doubling: Score, answers: Answers, attainable: float | None) -> tuple[str, str]:
-    """Whether to go on, and why: what twice as many answers would add.
+    """Return the advice whether to go on collecting, and the reason.
 
-    By the formula of `glocal.plan_study` that is a share of what is `attainable`, the difference
-    between the ceiling and the agreement of the original features. It is None where that is not
-    known, or where the fit has not gained for certain; then the last doubling of the learning curve
-    decides alone, which is a less certain guide.
+    The formula of `glocal.plan_study` says which share of the `attainable` gain twice as many
+    answers would add. The attainable gain is the ceiling less the agreement of the original
+    features; it is None if it is not known, or if the fit has not certainly gained. Then the last
+    doubling of the learning curve, a less certain guide, decides alone.
     """
     n_answers = len(answers)
     n_objects = len(answers.named_objects())
@@ -128,8 +130,8 @@ def advise(last_doubling: Score, answers: Answers, attainable: float | None) -> 
     advice = "It is open whether more answers about these images would help."
     if high < MIN_GAIN or gain < MIN_GAIN:
         advice = (
-            "Stop collecting: more answers about these images would hardly help. For other images, "
-            "show more images."
+            "Stop collecting: more answers about these images would hardly help. To do better on "
+            "other images, show more images."
         )
     elif gain >= MIN_GAIN:
         advice = (
@@ -140,7 +142,7 @@ def advise(last_doubling: Score, answers: Answers, attainable: float | None) -> 
         advice = "Go on collecting: more answers about these images would help."
     interval = "" if math.isnan(low) else f" (95 % interval {100 * low:+.1f} to {100 * high:+.1f})"
     return advice, (
-        f"By the formula of the plan {n_answers:,} answers about {n_objects:,} images give about "
+        f"By the formula of the plan, {n_answers:,} answers about {n_objects:,} images give about "
         f"{100 * shares[0]:.0f} % of what is attainable for these images, and twice as many, from "
         f"{answers.n_people or 0:,} more people like these, {100 * shares[1]:.0f} %. The "
         f"last doubling of the learning curve changed agreement by "
@@ -149,7 +151,7 @@ def advise(last_doubling: Score, answers: Answers, attainable: float | None) -> 
 
 
 def _attainable(bounds: Ceiling | None, scores: pd.DataFrame) -> float | None:
-    """The ceiling less the agreement before a fit; None if the fit has not gained for certain."""
+    """The ceiling less the agreement before a fit; None if the fit has not certainly gained."""
     by_metric = scores.set_index("metric")
     (gain_low,) = by_metric.loc[["accuracy_cosine_difference"], "low"]
     if bounds is None or not gain_low > 0:
@@ -159,32 +161,32 @@ def _attainable(bounds: Ceiling | None, scores: pd.DataFrame) -> float | None:
 
 
 def plural(noun: str, number: int) -> str:
-    """A noun as its number asks for."""
+    """The singular of a noun if the number is 1, else its plural."""
     if number == 1:
         return noun
     return "people" if noun == "person" else f"{noun}s"
 
 
 def _participants(people: pd.DataFrame, answers: Answers) -> Iterator[str]:
-    """Who took part, who is excluded, and who should be looked at."""
+    """Sentences on who took part, who is excluded, and whose answers look random."""
     is_excluded = people["excluded"].notna()
     is_marked = people["is_marked"] & ~is_excluded
     n_people = len(people)
     yield (
-        f"{n_people:,} {plural('person', n_people)} took part. The fit is to "
-        f"{len(answers):,} answers of {answers.n_people or 0:,} of them"
+        f"{n_people:,} {plural('person', n_people)} took part. The fit uses "
+        f"{len(answers):,} answers from {answers.n_people or 0:,} of them"
         f"{_listed(is_excluded, '; excluded: ')}."
     )
     if is_marked.any():
         yield (
             f"{_listed(is_marked, 'Answering as if at random: ')}; their answers are in the fit. "
-            "If the rule that you wrote down before says so, exclude them by glocal collect people "
-            "STUDY --exclude ID, and make this page again."
+            "If the rule that you wrote down beforehand says so, exclude them with glocal collect "
+            "people STUDY --exclude ID, and make this page again."
         )
 
 
 def _listed(is_member: pd.Series[bool], start: str) -> str:
-    """The ids of the members after a start; empty if there are none."""
+    """`start` followed by the ids of the members; empty if there are no members."""
     ids = is_member.index[is_member].tolist()
     return start + ", ".join(map(str, ids)) if ids else ""
 
@@ -193,13 +195,14 @@ def _agreement(bounds: Ceiling | None) -> str:
     """The ceiling in words."""
     if bounds is None:
         return (
-            "Fewer than a tenth of the answers are to questions that were asked twice or more: the "
-            "ceiling, how far any model can agree with people, is not known."
+            "Fewer than a tenth of the answers are to questions that were asked twice or more. The "
+            "ceiling, the highest agreement with people that any model can reach, is therefore not "
+            "known."
         )
     highest, lowest = (score.text() for score in bounds.scores)
     return (
         f"Of {bounds.n_answers:,} answers to questions that were asked twice or more, a fraction "
-        f"of {highest} equals the most frequent answer to its question; no model that always "
-        f"answers alike can agree with people more. A fraction of {lowest} equals the most "
-        "frequent answer of the others."
+        f"of {highest} equals the most frequent answer to its question; no model that always gives "
+        f"a question the same answer can agree with people more. A fraction of {lowest} equals the "
+        "most frequent of the other answers to its question."
     )

@@ -1,4 +1,4 @@
-"""Tables for papers: numbers in long CSV, and LaTeX with its caption."""
+"""Tables for papers: plain numbers as long CSV, and LaTeX with a caption."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ _ESCAPED = {
 
 
 def tables_of(run: Run) -> dict[tuple[str, str], str]:
-    """The tables of a run by name and kind: numbers as ``csv``, and LaTeX as ``tex``.
+    """Return the tables of a run by name and kind: ``csv`` with plain numbers, ``tex`` for LaTeX.
 
-    ``methods`` compares agreement and neighbours kept, ``scores`` has arms × tasks.
+    ``methods`` compares agreement and neighbours kept, and ``scores`` has arms × tasks.
     """
     tables = {}
     if len(methods := method_points(run)):
@@ -43,7 +43,7 @@ def tables_of(run: Run) -> dict[tuple[str, str], str]:
 
 
 def _named(rows: pd.DataFrame, run: Run) -> pd.DataFrame:
-    """Rows that all name a network: that of the record, or the name of the run."""
+    """The rows with an empty network replaced by that of the record, or by the name of the run."""
     names = rows["network"].replace("", run.network or run.name)
     others = [column for column in rows if column != "network"]
     return rows.assign(network=names)[["network", *others]]
@@ -62,7 +62,7 @@ def _methods_latex(run: Run) -> str:
 
 
 def _scores_latex(run: Run) -> str:
-    """Arms × tasks; the best value of each task and network is bold."""
+    """The table of arms × tasks, with the best value of each task and network in bold."""
     main = main_rows(run.rows)
     lines = arms_by_tasks(main.assign(is_best=_is_best(main)), _cell, "--")
     body = [
@@ -92,7 +92,7 @@ def _scores_caption(run: Run, main: pd.DataFrame) -> str:
 
 
 def _is_best(main: pd.DataFrame) -> pd.Series[bool]:
-    """Whether a row is the best of its task and network, equal ones all of them."""
+    """Whether each row is the best of its task and network; all rows that tie for it are."""
     sign = 1 - 2 * main["metric"].isin(LOWER_IS_BETTER)
     values = sign * main["value"].round(3)
     groups = values.groupby([main["network"], main["task"]])
@@ -106,7 +106,7 @@ def _of(run: Run) -> str:
 
 
 def escaped(text: Any) -> str:
-    r"""A text whose characters mean themselves in LaTeX.
+    r"""Escape a text for LaTeX; NaN becomes a dash.
 
     >>> print(escaped("few_shot 5 % [λ 1]"))
     few\_shot 5 \% [$\lambda$ 1]
@@ -117,7 +117,7 @@ def escaped(text: Any) -> str:
 
 
 def latex(head: Sequence[str], body: Sequence[Sequence[str]], caption: str) -> str:
-    """A table environment with the rules of booktabs; cells are LaTeX, the caption is a text."""
+    """A table environment in the style of booktabs, from cells of LaTeX and a plain caption."""
     lines = [
         "% needs \\usepackage{booktabs}",
         "\\begin{table}",

@@ -42,7 +42,7 @@ router = APIRouter()
 
 
 def create_app(study: Study, database: Database) -> ASGIApp:
-    """The application of a study. An answer to which it replies 200 is on the disk."""
+    """Create the application of a study. It replies 200 to an answer once that is on the disk."""
     app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False)
     app.state.service = StudyService(study, database)
     app.include_router(router)
@@ -66,14 +66,14 @@ def participant(text: str, service: Service) -> Token:
 
 
 def number_in_path(number: str) -> int:
-    """The number of a trial or an image; a 404 for anything that the database cannot hold."""
+    """The number of a trial or an image; 404 for anything that the database cannot hold."""
     if re.fullmatch("[0-9]{1,18}", number) is None:
-        raise Refusal(404, "There is nothing of this number.")
+        raise Refusal(404, "There is nothing with this number.")
     return int(number)
 
 
 async def read_answer(request: Request) -> AnswerBody:
-    """The answer in the body of a request; 413 for a long body, 422 for any other content."""
+    """Read the answer in the body of a request; 413 for a long body, 422 for any other content."""
     data = b""
     try:
         async for chunk in request.stream():
@@ -95,7 +95,7 @@ Answer = Annotated[AnswerBody, Depends(read_answer)]
 
 @router.get("/r/{text}")
 def page(text: str, request: Request, service: Service) -> Response:
-    """The page of a person; the open link leads to a link of the visitor's own."""
+    """The page of a person; the open link redirects to a link of the visitor's own."""
     if service.signer.read(text, OPEN) is not None:
         visitor = token_of_visitor(text, request, service)
         return RedirectResponse(service.signer.sign(visitor), 303)
@@ -108,7 +108,7 @@ def page(text: str, request: Request, service: Service) -> Response:
 
 @router.post("/r/{text}/consent")
 def consent(token: Participant, service: Service) -> dict[str, bool]:
-    """Begin, once."""
+    """Record the consent of a person, once."""
     service.consent(token)
     return {"consented": True}
 
@@ -149,10 +149,10 @@ def owner_table(text: str, service: Service) -> Response:
 
 
 def token_of_visitor(text: str, request: Request, service: StudyService) -> Token:
-    """The token for a visitor of the open link.
+    """Return the token for a visitor of the open link.
 
-    Once the study is closed there is one only for people whom a recruiting site names: those among
-    them who have begun can finish.
+    Once the study is closed, only visitors whom a recruiting site names get a token, so that those
+    of them who have begun can finish.
     """
     service.authenticate(text, OPEN)
     query = request.query_params
@@ -170,8 +170,8 @@ def token_of_visitor(text: str, request: Request, service: StudyService) -> Toke
 
 
 async def error_response(request: Request, error: Exception) -> Response:
-    """One sentence about an error: a page if HTML is asked for, otherwise JSON."""
-    if not isinstance(error, HTTPException):  # a file cannot be read, the disk is full
+    """Reply to an error with one sentence, on a page if HTML is asked for, otherwise in JSON."""
+    if not isinstance(error, HTTPException):  # a file cannot be read, or the disk is full
         logging.getLogger("uvicorn.error").error("%s", one_line(error))
         error = Refusal(503, "The study cannot be reached at the moment. Try again later.")
     sentence = error.detail if isinstance(error, Refusal) else "Not found."

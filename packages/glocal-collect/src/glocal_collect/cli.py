@@ -58,17 +58,17 @@ def run(
         int, typer.Option(min=0, max=65535, help="Port to listen on; 0 for a free one.")
     ] = 8000,
     public_url: Annotated[
-        str, typer.Option(help="Address at which people reach the server, if it is not --host.")
+        str, typer.Option(help="Address at which people reach the server, if not at --host.")
     ] = "",
     settings: Settings,
     as_json: AsJson = False,
 ) -> None:
     """Show people three images at a time and store their answers.
 
-    It is a web server. It prints a link for each person and one for you, and runs until Ctrl-C.
-    Run the same command again to continue a study: every setting except --kind and --seed can be
-    changed. You can edit consent.md and instructions.md in the study at any time; people read
-    them before they begin.
+    The command runs a web server until you press Ctrl-C, and prints a link for each person and one
+    for you. Run the same command again to continue a study; every setting except --kind and --seed
+    can be changed. You can edit consent.md and instructions.md in the study at any time; people
+    read them before they begin.
 
     Example: glocal collect run images --out study --people 20
     """
@@ -98,7 +98,9 @@ def run(
             _print_links(study, base, as_json)
             with contextlib.suppress(KeyboardInterrupt):
                 uvicorn.Server(config).run(sockets=[listener])
-    print_message(f"stopped; all answers are in {out}. Continue: glocal collect run --out {out}")
+    print_message(
+        f"stopped; all answers are in {out}. To continue, run glocal collect run --out {out}"
+    )
 
 
 @app.command("export")
@@ -108,7 +110,7 @@ def export(
         Path, typer.Option(help="File to write: .npz of answers, or .csv of every trial.")
     ],
     csv: Annotated[
-        bool, typer.Option("--csv", help="Beside the .npz, also write the .csv.")
+        bool, typer.Option("--csv", help="Also write the .csv, beside the .npz.")
     ] = False,
     without: Annotated[
         list[str] | None,
@@ -121,9 +123,9 @@ def export(
 ) -> None:
     """Write the answers of a study to a file, at any time.
 
-    Both files are taken by --answers of fit, sweep, evaluate and data. The .npz has the answers
-    with person, seconds, time and order, and the .csv also catch trials and "can't tell". People
-    whom glocal collect people --exclude has excluded are left out.
+    The option --answers of fit, sweep, evaluate and data takes either file. The .npz has the
+    answers with person, seconds, time and order; the .csv also has catch trials and "can't tell".
+    People whom you excluded with glocal collect people --exclude are left out.
 
     Example: glocal collect export study --out answers.npz --csv
     """
@@ -157,25 +159,25 @@ def export(
 @flat
 def plan(
     images: Annotated[
-        str, typer.Option(help="Folder, pattern or list of images to count, and to find copies in.")
+        str, typer.Option(help="Folder, pattern or list of images to count and check for copies.")
     ] = "",
     pay: Annotated[
         float | None,
         typer.Option(
             parser=lambda text: float(text.removesuffix("/h")),
-            help="Pay for an hour in any currency: 12, or 12/h.",
+            help="Pay per hour in any currency: 12, or 12/h.",
         ),
     ] = None,
     *,
     design: StudyDesign,
     as_json: AsJson = False,
 ) -> None:
-    """Say how many answers, people, minutes and how much money a study takes.
+    """Estimate how many answers, people and minutes and how much money a study takes.
 
-    It plans for a share of the gain in agreement with people that answers about these images can
-    give, and says what the same share takes about other images: more images rather than more
-    answers about the same. A strong network agrees well with people before any fit, as CLIP does.
-    The numbers come from simulated studies of photographs of objects.
+    The plan is for a share of the gain in agreement with people that answers about these images can
+    give. It also states what the same share takes for other images, for which more images help
+    rather than more answers about the same ones. A strong network, such as CLIP, agrees well with
+    people before any fit. The numbers come from simulated studies of photographs of objects.
 
     Example: glocal collect plan --objects 100 --pay 12/h
     """
@@ -183,7 +185,7 @@ def plan(
     from glocal_collect.study import find_images
 
     if (design.objects is None) == (not images):
-        raise ParameterError("Name the number of images by --objects, or a folder by --images.")
+        raise ParameterError("Give the number of images by --objects, or the images by --images.")
     if images:
         source = find_images(images)
         _warn_of_copies(source)
@@ -197,7 +199,7 @@ def _warn_of_copies(source: Source) -> None:
     if copies:
         print_message(
             f"copies: {len(copies)} images have two names or more; the first: "
-            f"{' and '.join(copies[0])}. Remove the copies, which nobody can tell apart."
+            f"{' and '.join(copies[0])}. Remove the copies, since nobody can tell them apart."
         )
 
 
@@ -206,10 +208,10 @@ def people(
     folder: StudyFolder,
     exclude: Annotated[
         list[str] | None,
-        typer.Option(help="Id of a person whom export shall leave out; repeatable."),
+        typer.Option(help="Id of a person to leave out of exports; repeatable."),
     ] = None,
     include: Annotated[
-        list[str] | None, typer.Option(help="Id of a person to take back in; repeatable.")
+        list[str] | None, typer.Option(help="Id of an excluded person to take back; repeatable.")
     ] = None,
     features: Annotated[
         Path | None,
@@ -220,12 +222,12 @@ def people(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show what each person of a study did and how well, and exclude people from the export.
+    """Show what each person of a study did and how well, and exclude people from exports.
 
-    A person with 100 answers or more is marked if random answers would agree so little with a model
-    of the other people's answers more than ten times as often as careful ones. The model is fitted
-    without the person; with features of the images it needs fewer answers. An exclusion is recorded
-    with its time, deletes nothing, and --include takes it back.
+    A person with 100 answers or more is marked if random answers are more than ten times as likely
+    as careful ones to agree this little with a model of the other people's answers. The model is
+    fitted without the person; with features of the images it needs fewer answers. An exclusion is
+    recorded with its time and deletes nothing; --include takes it back.
 
     Example: glocal collect people study --exclude p3
     """
@@ -245,9 +247,9 @@ def people(
 
 
 def read_study(folder: Path, features: Path | None) -> StudyData:
-    """A study as `glocal report` shows it, which looks this function up by its name.
+    """Return the data of a study for `glocal report`, which looks up this function by its name.
 
-    The features are for the model of the answers.
+    `features` is a path of features for the model of the answers.
     """
     from glocal.report import StudyData
     from glocal_collect.overview import cells, describe_people, people_table
@@ -266,7 +268,7 @@ def read_study(folder: Path, features: Path | None) -> StudyData:
 def _read(
     folder: Path, exclude: Sequence[str] = (), include: Sequence[str] = ()
 ) -> tuple[Study, Collected]:
-    """A study and its answers, after people have been excluded or taken back in."""
+    """A study and its answers, after people have been excluded or taken back."""
     from glocal_collect.db import Database
     from glocal_collect.export import read_collected, record_excluded
     from glocal_collect.study import open_study
@@ -279,12 +281,12 @@ def _read(
 
 
 def _study(out: Path, images: str, requested: Settings) -> Study:
-    """The study of a folder with the requested settings, or a new one.
+    """Open the study of a folder with the requested settings, or create it.
 
     Raises
     ------
     ParameterError
-        Images are missing or others than those of the study, or an option has no effect.
+        No images are named, the images are not those of the study, or an option has no effect.
     """
     from glocal_collect.study import create, find_images, is_study, open_study
 
@@ -296,8 +298,8 @@ def _study(out: Path, images: str, requested: Settings) -> Study:
         raise ParameterError("--max-starts-per-minute has no effect without --open. Leave it out.")
     if settings.open is False and (study is None or "people" in options):
         raise ParameterError(
-            "--no-open closes a study that exists, and --people has no effect on a closed one. "
-            "Leave it out."
+            "--no-open closes a study that exists already, and --people has no effect on a closed "
+            "study. Leave the option out."
         )
     if study is not None:
         if images:
@@ -321,7 +323,7 @@ def _study(out: Path, images: str, requested: Settings) -> Study:
 
 
 def _listen(host: str, port: int) -> socket.socket:
-    """A socket that listens there; a ParameterError if that is not possible."""
+    """Open a listening socket; raises a ParameterError if that is not possible."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         return socket.create_server((host, port), family=family)
@@ -333,7 +335,7 @@ def _listen(host: str, port: int) -> socket.socket:
 
 
 def _address(listener: socket.socket, host: str) -> str:
-    """The address of a server for people; a ParameterError if it listens on all addresses."""
+    """The address of the server for links; a ParameterError if it listens on all addresses."""
     bound_host, port = listener.getsockname()[:2]
     if ipaddress.ip_address(bound_host).is_unspecified:
         raise ParameterError(

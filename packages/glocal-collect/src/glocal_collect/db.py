@@ -41,14 +41,14 @@ COMMIT;
 
 
 def create_database(path: Path) -> None:
-    """Create a database that only its owner can read; one without answers may exist.
+    """Create a database that only its owner can read, or take one in which nobody has begun.
 
     Raises
     ------
     FileError
-        It cannot be written, or somebody has begun to answer.
+        The file cannot be written, or somebody has begun to answer.
     """
-    with writing(path):  # before SQLite creates it, and its neighbours, readable for all
+    with writing(path):  # SQLite would create it, and the files beside it, readable for all
         os.close(os.open(path, os.O_CREAT, 0o600))
     with database_errors(path), contextlib.closing(_connect(path)) as connection:
         connection.execute("PRAGMA journal_mode=WAL")
@@ -61,15 +61,15 @@ def create_database(path: Path) -> None:
 
 
 class Database:
-    """A file of SQLite in WAL mode, written by one thread at a time.
+    """An SQLite file in WAL mode, which one thread writes at a time.
 
-    A transaction has ended when it is on the disk. Another process may write too: each writer
-    takes the lock of the file at once (``BEGIN IMMEDIATE``).
+    A transaction ends once it is on the disk. Another process may write too: each writer takes the
+    lock of the file when its transaction begins (``BEGIN IMMEDIATE``).
 
     Raises
     ------
     FileError
-        The file is missing or damaged. It is never made anew: `create_database` does that once.
+        The file is missing or damaged. It is not made anew: only `create_database` creates it.
     """
 
     def __init__(self, path: Path) -> None:
@@ -87,7 +87,7 @@ class Database:
 
     @contextlib.contextmanager
     def writing(self) -> Iterator[Connection]:
-        """A transaction: on the disk when the block ends, undone if it raises."""
+        """A transaction that is on the disk when the block ends, and undone if the block raises."""
         with self._lock:
             self._writer.execute("BEGIN IMMEDIATE")
             try:
@@ -100,7 +100,7 @@ class Database:
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[Connection]:
-        """A connection that sees one state of the database, and waits for nobody."""
+        """A connection that sees one state of the database and waits for no writer."""
         try:
             connection = self._idle.pop()
         except IndexError:
@@ -113,7 +113,7 @@ class Database:
             self._idle.append(connection)
 
     def close(self) -> None:
-        """Close all connections; the file is whole by itself."""
+        """Close all connections, which leaves the database whole in its one file."""
         with self._lock:
             for connection in (self._writer, *self._idle):
                 connection.close()
@@ -121,11 +121,11 @@ class Database:
 
 @contextlib.contextmanager
 def database_errors(path: Path) -> Iterator[None]:
-    """Turn whatever goes wrong with a database into one FileError.
+    """Turn any error of a database into a FileError.
 
     NOTE `glocal.files.reading` must not be used here. It opens and closes the file, and on POSIX a
-    close drops every lock that this process has on it: another process that ends then deletes the
-    log that this one still writes to.
+    close drops every lock that this process has on the file. Another process that ends would then
+    delete the log that this one still writes to.
     """
     try:
         yield
@@ -137,7 +137,7 @@ def database_errors(path: Path) -> Iterator[None]:
 
 
 def scalar(connection: Connection, query: str, *parameters: Any) -> Any:
-    """The first value of the first row, None where there is no row."""
+    """The first value of the first row; None if there is no row."""
     row = connection.execute(query, parameters).fetchone()
     return None if row is None else row[0]
 

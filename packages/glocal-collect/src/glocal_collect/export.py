@@ -1,4 +1,4 @@
-"""The answers of a study out of its database, at any time: `Answers`, an archive, a table."""
+"""The export of answers from the database of a study: as `Answers`, an archive, or a table."""
 
 from __future__ import annotations
 
@@ -37,13 +37,13 @@ class Collected:
     kind : str
         odd-one-out or anchor.
     names : tuple of str
-        The images that `items` counts.
+        The names of the images, by their numbers.
     table : DataFrame of t rows
-        ``person`` and ``name``, the id at a recruiting site; ``number``, the position of the trial
+        ``person``; ``name``, the id at a recruiting site; ``number``, the position of the trial
         among those of the person; ``a``, ``b``, ``c``, the images in the order shown, for the kind
-        anchor the reference first; ``choice``, the position chosen, -1 for "can't tell";
-        ``seconds`` as the page measured them; ``time`` in seconds since 1970; ``source``, random,
-        repeat or catch; ``trial`` and ``repeat_of``, the trial that a repeat asks again, else -1.
+        anchor the reference first; ``choice``, the position chosen, or -1 for "can't tell";
+        ``seconds``, as the page measured them; ``time``, in seconds since 1970; ``source``, random,
+        repeat or catch; ``trial``; and ``repeat_of``, the trial that a repeat asks again, else -1.
     people : DataFrame
         Everybody who has consented, with or without answers.
     openings : Series
@@ -64,7 +64,7 @@ class Collected:
 
     @property
     def is_answer(self) -> np.ndarray:
-        """(t,) which rows are about similarity: neither catch trials nor "can't tell"."""
+        """(t,) whether each row is about similarity: neither a catch trial nor "can't tell"."""
         table = self.table
         return ((table["choice"] != CANNOT_TELL) & (table["source"] != CATCH)).to_numpy()
 
@@ -81,17 +81,18 @@ class Collected:
         return catch["choice"] == np.array(right, dtype=np.int64)
 
     def without(self, ids: Sequence[str]) -> Collected:
-        """The same without the trials of these people, by their ids.
+        """Return the same without the trials of the people with these ids.
 
         Raises
         ------
         ParameterError
-            Nobody has this id.
+            Nobody has one of these ids.
         """
         unknown = {*ids} - {*self.people["id"]}
         if unknown:
             raise ParameterError(
-                f"nobody who has begun has the id {min(unknown)!r}. See glocal collect people."
+                f"nobody who has begun has the id {min(unknown)!r}. glocal collect people lists "
+                "all ids."
             )
         table = self.table[~self.table["person"].isin(ids)].reset_index(drop=True)
         return replace(self, table=table)
@@ -118,7 +119,7 @@ class Collected:
 
 
 def read_collected(study: Study, database: Database) -> Collected:
-    """Read all answers of a study in one transaction, which later answers do not change."""
+    """Read all answers of a study in one transaction, so that they are of one moment."""
     with database_errors(study.database), database.reading() as connection:
         table = _frame(connection, _ANSWERED_TRIALS)
         people = _frame(connection, _PEOPLE)
@@ -133,12 +134,12 @@ def read_collected(study: Study, database: Database) -> Collected:
 def record_excluded(
     study: Study, database: Database, exclude: Sequence[str], include: Sequence[str]
 ) -> None:
-    """Record that people, by their ids, are excluded, or no longer; nothing is deleted.
+    """Record which people, by their ids, are excluded or taken back; nothing is deleted.
 
     Raises
     ------
     ParameterError
-        Nobody has this id; then nothing is recorded.
+        Nobody has one of these ids. Then nothing is recorded.
     """
     read_collected(study, database).without([*exclude, *include])
     times = dict.fromkeys(exclude, time.time()) | dict.fromkeys(include)
@@ -150,13 +151,13 @@ def record_excluded(
 def save_npz(collected: Collected, path: Path, without: Sequence[str] = ()) -> None:
     """Write the answers about similarity to an archive that `Answers.load` reads.
 
-    It also holds ``time``, ``order``, ``choice``, ``source``, ``trial`` and ``repeat_of``, and the
-    ids of those who were left out, ``without``.
+    It also holds ``time``, ``order``, ``choice``, ``source``, ``trial`` and ``repeat_of``, and in
+    ``without`` the ids of the people who were left out.
 
     Raises
     ------
     DataError
-        There are none.
+        There are no answers about similarity.
     """
     if not collected.is_answer.any():
         raise DataError("the study has no answers yet. Export it once people have answered.")
@@ -171,7 +172,7 @@ def save_npz(collected: Collected, path: Path, without: Sequence[str] = ()) -> N
 def save_csv(collected: Collected, path: Path) -> None:
     """Write every row as CSV, catch trials and "can't tell" included.
 
-    No cell acts as a formula of a spreadsheet.
+    An apostrophe precedes each text that a spreadsheet would take for a formula.
     """
     table = collected.table.copy()
     for column in ("a", "b", "c"):
@@ -189,6 +190,6 @@ def save_csv(collected: Collected, path: Path) -> None:
 
 
 def _frame(connection: Connection, query: str) -> pd.DataFrame:
-    """The rows of a query."""
+    """The rows of a query as a data frame."""
     cursor = connection.execute(query)
     return pd.DataFrame(map(tuple, cursor), columns=[column[0] for column in cursor.description])

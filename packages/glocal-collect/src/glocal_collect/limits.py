@@ -9,11 +9,11 @@ from math import ceil
 
 from starlette.exceptions import HTTPException
 
-_MAX_KEYS = 20_000  # that are remembered; those not used for longest are forgotten
+_MAX_KEYS = 20_000  # keys that are remembered; the least recently used are forgotten
 
 
 class Refusal(HTTPException):
-    """Why a request is refused: an HTTP status, a sentence, and the seconds to wait, if any."""
+    """The refusal of a request: an HTTP status, a sentence, and the seconds to wait, if any."""
 
     def __init__(self, status: int, sentence: str, wait: int = 0) -> None:
         super().__init__(status, sentence, {"Retry-After": str(wait)} if wait else None)
@@ -21,7 +21,7 @@ class Refusal(HTTPException):
 
 @dataclass(eq=False)
 class Limit:
-    """For each key alone, `burst` at once and one every `seconds` on average; 0 for no limit."""
+    """A rate limit for each key: `burst` at once, one every `seconds` on average (0: no limit)."""
 
     seconds: float
     burst: int
@@ -30,7 +30,7 @@ class Limit:
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def check(self, key: str) -> None:
-        """Let one pass, or raise a Refusal with the seconds to wait for the next."""
+        """Let one request of a key pass, or raise a Refusal with the seconds to wait."""
         if not self.seconds:
             return
         with self._lock:

@@ -1,4 +1,4 @@
-"""What each person of a study did, and how well, as numbers and as the cells of a table."""
+"""The table of the people of a study: what each did, and how well, in numbers and in texts."""
 
 from pathlib import Path
 from typing import Any
@@ -12,15 +12,16 @@ from glocal_collect.export import Collected
 from glocal_collect.study import Study
 
 MARK = "as if at random"
-_MAX_LOG10_ODDS = 6.0  # above these the number of zeros says nothing
+_MAX_LOG10_ODDS = 6.0  # the largest that are shown; higher odds tell an owner nothing more
 
 
 def describe_people(
     study: Study, collected: Collected, features: Path | None = None
 ) -> pd.DataFrame:
-    """How each person answers: the table of `glocal.aligner.participants.participants`.
+    """Describe how each person answers by `glocal.aligner.participants.participants`.
 
-    It takes features of a path, else of the folder ``features`` of the study, else none.
+    The model of the answers takes the features at a path, or those in the folder ``features`` of
+    the study, or none if there is no such folder.
     """
     path = features or study.folder / "features"
     loaded = Features.load(path) if features or path.exists() else None
@@ -29,11 +30,11 @@ def describe_people(
 
 
 def people_table(study: Study, collected: Collected, description: pd.DataFrame) -> pd.DataFrame:
-    """A row for everybody who has a link or has begun.
+    """Return one row for everybody who has a personal link or has begun.
 
-    Beside the columns of `describe_people` it has ``name``, ``code``, ``answers`` with catch trials
-    and "can't tell", ``cannot_tell``, ``trials`` that everybody is asked, ``opened``,
-    ``contested``, and the times ``consented``, ``finished``, ``last`` and ``excluded``.
+    Besides the columns of `describe_people` it has ``name``, ``code``, ``answers`` (catch trials
+    and "can't tell" included), ``cannot_tell``, ``trials`` (the number that everybody is asked),
+    ``opened``, ``contested``, and the times ``consented``, ``finished``, ``last`` and ``excluded``.
     """
     ids = {*collected.people["id"], *study.personal_ids}
     people = collected.people.astype(object).set_index("id")
@@ -52,7 +53,7 @@ def people_table(study: Study, collected: Collected, description: pd.DataFrame) 
 
 
 def cells(table: pd.DataFrame) -> pd.DataFrame:
-    """The table of people as texts by the titles of columns; what is not known is empty."""
+    """The table of people as texts under titles of columns; an unknown value is empty."""
     return pd.DataFrame(map(_cells, table.itertuples()), table.index.tolist())
 
 

@@ -39,7 +39,7 @@ def person_page(study: Study, *, has_begun: bool, is_recruited: bool) -> str:
 def owner_page(study: Study, table: pd.DataFrame) -> str:
     """The page of the owner: a table of how much each person has answered, and how well."""
     html = cells(table).rename_axis(columns="Person").to_html(border=0)
-    # NOTE pandas aligns the head by a style, which the policy forbids
+    # NOTE pandas aligns the head by an inline style, which the content security policy forbids
     html = html.replace(' style="text-align: right;"', "")
     return _render(
         "owner.html",
@@ -51,7 +51,7 @@ def owner_page(study: Study, table: pd.DataFrame) -> str:
 
 
 def problem_page(sentence: str) -> str:
-    """A page that says one sentence, in place of one that cannot be shown."""
+    """The page of one sentence that replaces a page that cannot be shown."""
     return _render("problem.html", title="This page cannot be shown", sentence=sentence)
 
 
@@ -71,12 +71,12 @@ def _templates() -> jinja2.Environment:
 
 
 def _html(markdown: str) -> Markup:
-    """Markdown as markup; headings are one level lower, since the title of the page is the first.
+    """Markdown as HTML, with headings one level lower, since the title of the page is the first.
 
-    HTML is shown as text.
+    HTML in the Markdown is shown as text.
     """
     parser = MarkdownIt("commonmark", {"html": False})
-    parser.disable("image")  # NOTE a picture from elsewhere would be a request to elsewhere
+    parser.disable("image")  # NOTE an image of another site would send that site a request
     tokens = parser.parse(markdown)
     for token in tokens:
         if token.type in ("heading_open", "heading_close"):

@@ -1,4 +1,4 @@
-"""What people do in a study: consent, see a trial, answer it once, undo."""
+"""The actions of people in a study: consent, see a trial, answer it once, undo."""
 
 import time
 from threading import Lock
@@ -19,7 +19,7 @@ from glocal_collect.trials import TrialScheduler
 
 CLOSED = "This study takes no new participants."
 _BURST = 10  # answers that may come at once
-_MAX_AGE_SECONDS = 300  # of a description of the people; while it is made, answers take longer
+_MAX_AGE_SECONDS = 300  # of the description of the people; making one slows down the answers
 _REQUESTS_PER_ANSWER = 10  # images included; a page that loads ahead needs eight
 _ANSWERED = "FROM answers JOIN trials ON trial = id WHERE person = ?"
 _HAS_BEGUN = "SELECT 1 FROM people WHERE id = ?"
@@ -46,7 +46,7 @@ class AnswerBody(BaseModel):
 
 
 class StudyService:
-    """The actions of people; each is one transaction, and raises a `Refusal` if it must not be."""
+    """The actions of people; each is one transaction, and a forbidden one raises a `Refusal`."""
 
     def __init__(self, study: Study, database: Database) -> None:
         self.study = study
@@ -64,7 +64,7 @@ class StudyService:
         self._describing = Lock()
 
     def overview(self) -> pd.DataFrame:
-        """What each person did, and how well; the second takes fits, and is made now and then."""
+        """Return what each person did, and how well; the latter is up to five minutes old."""
         collected = read_collected(self.study, self.database)
         with self._describing:
             if self._description.empty or time.monotonic() > self._description_ends:
@@ -73,14 +73,15 @@ class StudyService:
         return people_table(self.study, collected, self._description)
 
     def authenticate(self, text: str, role: str = PERSON) -> Token:
-        """The token of a link; the requests of a person are limited.
+        """Return the token of a link, and limit the rate of a person's requests.
 
         Raises
         ------
         Refusal
-            404 for a wrong or revoked token, 410 once the study has ended.
+            404 for a wrong or revoked token, 410 once the study has ended, 429 for too many
+            requests of a person, and 503 for the owner if a text of the study cannot be read.
         FileError
-            A text of the study cannot be read. Its owner gets a Refusal that says which one.
+            A text of the study cannot be read, and the link is not that of the owner.
         """
         token = self.signer.read(text, role)
         if token is None or (role == OPEN and self.settings.open is None):
@@ -114,33 +115,33 @@ class StudyService:
         return has_begun
 
     def consent(self, token: Token) -> None:
-        """Note that a person consents, and make the first trials; once is enough."""
+        """Record, once, that a person consents, and make the first trials."""
         begin = "INSERT INTO people (id, name, consented) VALUES (?, ?, ?)"
         with self.database.writing() as connection:
             if scalar(connection, _HAS_BEGUN, token.id):
                 return
             refusal = self._refusal(connection, token)
             if refusal is None:
-                self._starts.check("")  # one key: each visit of the open link is another person
+                self._starts.check("")  # one key for all, since each visitor is another person
                 connection.execute(begin, (token.id, token.name or None, time.time()))
-                if self.settings.open:  # the page on which they consent
+                if self.settings.open:  # count the page on which the person consents
                     connection.execute(_OPENED, (token.id,))
                 self._advance(connection, token)
         if refusal is not None:
             raise refusal
 
     def current(self, token: Token) -> dict[str, Any]:
-        """The trial to answer, or the end, as the page reads it."""
+        """Return the trial to answer, or the end, as the page reads it."""
         with self.database.reading() as connection:
             trial = self._current(connection, token)
-        if not trial:  # the settings were changed
+        if not trial:  # the settings were changed since the last answer
             with self.database.writing() as connection:
                 self._advance(connection, token)
                 trial = self._current(connection, token)
         return trial
 
     def last(self, token: Token) -> dict[str, Any]:
-        """The trial that a person answered last, with the choice, as the page reads it."""
+        """Return the trial that a person answered last, with the choice, as the page reads it."""
         query = f"SELECT id, number, a, b, c, choice {_ANSWERED} ORDER BY number DESC LIMIT 1"
         with self.database.reading() as connection:
             trial = connection.execute(query, (token.id,)).fetchone()
@@ -190,15 +191,15 @@ class StudyService:
             self._advance(connection, token)
 
     def image(self, token: Token, number: int) -> bytes:
-        """An image of one of the person's own trials."""
+        """Return an image of one of the person's own trials."""
         query = "SELECT 1 FROM trials WHERE person = ? AND ? IN (a, b, c)"
         with self.database.reading() as connection:
             if scalar(connection, query, token.id, number) is None:
-                raise Refusal(404, "You were not asked about an image of this number.")
+                raise Refusal(404, "You were not asked about an image with this number.")
         return (self.study.folder / "images" / f"{number}.jpg").read_bytes()
 
     def _refusal(self, connection: Connection, token: Token) -> Refusal | None:
-        """Why a person who has not begun may not begin, if so; a contested name is counted."""
+        """The refusal of a person who may not begin, or None; counts a contested name."""
         if not self._is_invited(token):
             return Refusal(410, CLOSED)
         contest = "UPDATE people SET contested = contested + 1 WHERE name = ?"
@@ -221,7 +222,7 @@ class StudyService:
         return self.settings.open and not self.study.is_revoked(OPEN)
 
     def _current(self, connection: Connection, token: Token) -> dict[str, Any]:
-        """The trial to answer, or the end; empty if `_advance` must make either first."""
+        """The trial to answer, or the end; empty if `_advance` has to make it first."""
         person = connection.execute("SELECT * FROM people WHERE id = ?", (token.id,)).fetchone()
         if person is None:
             raise Refusal(403, "Please read and accept the consent first.")
@@ -244,7 +245,7 @@ class StudyService:
         }
 
     def _advance(self, connection: Connection, token: Token) -> None:
-        """Make the trials that are missing, or note that the person has finished."""
+        """Make the missing trials, or record that the person has finished."""
         finish = "UPDATE people SET finished = ?, code = ? WHERE id = ? AND finished IS NULL"
         n_answers = self._n_answers(connection, token)
         self._scheduler.make_ahead(connection, token.id, n_answers)
@@ -271,7 +272,7 @@ class StudyService:
 
 
 def links(study: Study, base: str) -> dict[str, Any]:
-    """The links of a study, always the same: `people` by id, `open` or None, and `owner`."""
+    """Return the links of a study, always the same: `people` by id, `open` or None, and `owner`."""
     sign = Signer(study.key).sign
     return {
         "people": {id: f"{base}/r/{sign(Token(PERSON, id))}" for id in study.personal_ids},

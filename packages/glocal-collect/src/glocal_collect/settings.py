@@ -14,7 +14,7 @@ class Settings(Options):
     """The settings of a study.
 
     `open` has three states. None: `people` personal links. True: one link for everybody. False:
-    the study is closed, and only people who have begun go on.
+    the study is closed, and only people who have begun can go on.
     """
 
     kind: Literal["odd-one-out", "anchor"] = Field(
@@ -60,7 +60,7 @@ class Settings(Options):
         None,
         pattern=r"^[\w-]{1,64}$",
         description="Completion code that everybody gets, for example that of a study on Prolific. "
-        "[default: another code for each person]",
+        "[default: a different code for each person]",
     )
     return_url: str | None = Field(
         None,
@@ -75,7 +75,7 @@ class Settings(Options):
         url = self.return_url or ""
         if "prolific" in url and "{code}" in url and self.code is None:
             raise ValueError(
-                f"`return_url={url}` would return another code for each person, but Prolific knows "
-                f"only the code of your study. Pass it as `code=C1ABC23`."
+                f"`return_url={url}` would return a different code for each person, but Prolific "
+                f"knows only the code of your study. Pass it as `code=C1ABC23`."
             )
         return self

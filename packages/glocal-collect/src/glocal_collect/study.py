@@ -37,8 +37,8 @@ class Study:
     """A study in its folder.
 
     Image i has the name ``names[i]`` and the file ``images/i.jpg``. `left_out` lists images that
-    cannot be shown, each with the reason. `images_sha256` tells whether images that are named again
-    are the same, `made` is the time of creation, and `key` signs the links.
+    cannot be shown, each with the reason. `images_sha256` is a hash by which the study recognises
+    its images, `made` is the time of creation, and `key` signs the links.
     """
 
     folder: Path
@@ -59,7 +59,7 @@ class Study:
 
     @property
     def database(self) -> Path:
-        """The file of its answers, which exists as long as the study does."""
+        """The file of the answers, which exists as long as the study does."""
         return self.folder / DATABASE
 
     @property
@@ -70,7 +70,7 @@ class Study:
         return [f"p{number}" for number in range(1, (self.settings.people or 1) + 1)]
 
     def has_ended(self) -> bool:
-        """Whether its days are over: then no link opens anything."""
+        """Whether the days of the study are over, after which no link opens anything."""
         return time.time() > self.made + self.settings.days * 86_400
 
     def is_revoked(self, link: str) -> bool:
@@ -99,19 +99,19 @@ class Study:
         return read_text(self.folder / f"{name}.md", what=name)
 
     def with_settings(self, settings: Settings) -> Study:
-        """The same study with other settings, which are written if they differ.
+        """Return the study with these settings, and write them if they differ.
 
         Raises
         ------
         ParameterError
-            A setting differs that is fixed.
+            The kind or the seed differs; these are fixed.
         """
         before = self.settings
-        for name in ("kind", "seed"):  # with other ones, earlier answers would mean something else
+        for name in ("kind", "seed"):  # a change would give earlier answers another meaning
             if getattr(before, name) != getattr(settings, name):
                 raise ParameterError(
                     f"`{name}` is {getattr(settings, name)}, but the study {self.folder} was begun "
-                    f"with {getattr(before, name)}. Leave it out, or name another folder."
+                    f"with {getattr(before, name)}. Leave `{name}` out, or name another folder."
                 )
         study = replace(self, settings=settings)
         if settings != before:
@@ -122,9 +122,9 @@ class Study:
         """Raise a ParameterError if `images` are not those of the study."""
         if find_images(images).sha256() != self.images_sha256:
             raise ParameterError(
-                f"the study {self.folder} has images already, and those in {images} are others "
-                f"(another name, size or date). Leave them out to continue it, or name another "
-                f"folder for a new study."
+                f"the images in {images} are not those of the study {self.folder}: a name, size or "
+                f"date differs. Leave them out to continue the study, or name another folder for a "
+                f"new one."
             )
 
 
@@ -136,8 +136,8 @@ def create(
 ) -> Study:
     """Create the folder of a study: prepare its images, write its texts, draw its key.
 
-    `images` is what `glocal.extract.open_images` opens. A study exists when its ``study.json``
-    does, which is written last: what a kill or a full disk ended before is made again.
+    `images` is whatever `glocal.extract.open_images` opens. A study exists once its ``study.json``
+    does, which is written last. A creation that a kill or a full disk ended can be repeated.
 
     Raises
     ------
@@ -166,7 +166,7 @@ def is_study(folder: Path) -> bool:
 
 
 def open_study(folder: Path) -> Study:
-    """Read the study of a folder; a FileError if it holds no study, or a damaged one."""
+    """Read the study of a folder; raises a FileError if there is none, or if it is damaged."""
     file = folder / STUDY_FILE
     record = read_object(file, what="study", fix=_FIX)
     with reading(file, "study", _FIX):
@@ -182,7 +182,7 @@ def open_study(folder: Path) -> Study:
 
 
 def find_images(images: str) -> Source:
-    """The images, or a FileError that says that nothing has this name."""
+    """Open the images; raises a FileError if nothing has this name."""
     if not re.search(r"[*?\[]", images) and not os.path.lexists(images):
         raise FileError(
             f"there is no folder, file or pattern {images}. Check the path of the images."
@@ -191,9 +191,10 @@ def find_images(images: str) -> Source:
 
 
 def _make_key(folder: Path) -> str:
-    """Write a key whole or not at all, readable by its owner alone; return the one that counts.
+    """Write a key whole or not at all, readable by its owner alone; return the key of the study.
 
-    Of two processes that create a study at once, the first decides: a hard link never replaces.
+    If two processes create a study at once, the key of the first counts: a hard link never
+    replaces a file.
     """
     path = folder / "secret.json"
     with writing(path), tempfile.TemporaryDirectory(dir=folder, prefix=".secret-") as temporary:
@@ -204,7 +205,7 @@ def _make_key(folder: Path) -> str:
             os.link(draft, path)
         try:
             return _read_key(folder)
-        except FileError:  # nothing was signed with it: there is no study yet
+        except FileError:  # nothing was signed with a damaged key: there is no study yet
             os.replace(draft, path)
         return _read_key(folder)
 
@@ -234,7 +235,7 @@ def _write(study: Study) -> None:
 def _prepare(
     source: Source, folder: Path, progress: Callable[[int, int], None]
 ) -> tuple[tuple[str, ...], tuple[tuple[str, str], ...]]:
-    """Write the images as people see them; return their names, and the others with the reason."""
+    """Write the images as people see them; return their names, and those left out with reasons."""
     names: list[str] = []
     left_out: list[tuple[str, str]] = []
     with ThreadPoolExecutor(4) as pool:

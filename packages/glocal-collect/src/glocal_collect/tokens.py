@@ -1,4 +1,4 @@
-"""Links: signed tokens say who may do what; only the study's key makes or changes one."""
+"""The signed tokens in links, each for one role; only the key of the study can sign them."""
 
 import hashlib
 import hmac
@@ -11,8 +11,8 @@ from itsdangerous import BadSignature, URLSafeSerializer
 PERSON = "person"
 OPEN = "open"
 OWNER = "owner"
-_MAX_CHARACTERS = 400  # of a token that is read
-_CODE_CHARACTERS = "23456789ABCDEFGHJKLMNPQRSTUVWXYZ"  # 32 that nobody confuses
+_MAX_CHARACTERS = 400  # of the longest token that is read
+_CODE_CHARACTERS = "23456789ABCDEFGHJKLMNPQRSTUVWXYZ"  # without 0, 1, I and O, which look alike
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class Token:
     """The content of a token.
 
     It has the `role`, and for a person the `id` and the `name` at a recruiting site. It has no
-    date of expiry: when links end is a setting of the study, which its owner may change.
+    expiry date: the owner may change the setting of the study that says when links expire.
     """
 
     role: str
@@ -40,11 +40,11 @@ class Signer:
         )
 
     def sign(self, token: Token) -> str:
-        """The token as a part of an address."""
+        """Encode a token as a part of an address."""
         return str(self._serializer.dumps([token.role, token.id, token.name]))
 
     def read(self, text: str, role: str) -> Token | None:
-        """The token of a text; None if it has another signature or another role."""
+        """Decode a token; None if its signature is not valid, or its role is another."""
         if len(text) > _MAX_CHARACTERS:
             return None
         try:
@@ -62,7 +62,7 @@ class Signer:
         return Token(PERSON, f"o{self._digest(f'person {name} {session}').hex()[:12]}", name)
 
     def code(self, person: str) -> str:
-        """The completion code of a person: eight letters and digits that follow from the key."""
+        """The completion code of a person: eight letters and digits, derived from the key."""
         return "".join(_CODE_CHARACTERS[byte % 32] for byte in self._digest(f"code {person}")[:8])
 
     def _digest(self, text: str) -> bytes:

@@ -1,10 +1,11 @@
-"""Which questions are asked: random balanced ones, repeats, and catch trials.
+"""The questions that are asked: random ones in balance, repeats, and catch trials.
 
-A *repeat* asks again, in another order on the screen, what the same person answered at least ten
-trials before, or what another person answered: half of them each, where there are such trials. A
-*catch trial* shows one image twice and another one once: the other one is odd, and for the kind
-anchor the copy is more like its reference. The positions of repeats and catch trials are drawn
-beforehand from the seed of the study, in the exact proportions of its settings.
+A *repeat* shows the images of an earlier question in a new order. Half of the repeats ask what the
+same person answered at least ten trials before, and half what another person answered, as far as
+there are such trials. A *catch trial* shows one image twice and another image once. The other image
+is the odd one; for the kind anchor, the copy is more like the reference. The positions of repeats
+and catch trials are drawn beforehand from the seed of the study, in the exact proportions of its
+settings.
 """
 
 import random
@@ -37,7 +38,7 @@ INSERT INTO trials (person, number, a, b, c, source, repeat_of) VALUES (?, ?, ?,
 
 @lru_cache(maxsize=1000)
 def plan(settings: Settings, person: str) -> tuple[str, ...]:
-    """For each trial of a person `RANDOM`, `REPEAT` or `CATCH`; the first ones are no repeats."""
+    """The source of each trial of a person: `RANDOM`, `REPEAT` or `CATCH`; no early one repeats."""
     n = settings.per_person
     rng = random.Random(f"{settings.seed} plan {person}")
     late = range(min(_MIN_DISTANCE, n // 2), n)
@@ -51,7 +52,7 @@ def plan(settings: Settings, person: str) -> tuple[str, ...]:
 
 
 def balanced_triplet(n: int, seed: int, number: int) -> list[int]:
-    """The random triplet of this number; of n triplets in turn each image is in exactly three.
+    """The random triplet with this number; each image is in exactly three of n triplets in turn.
 
     >>> triplets = [balanced_triplet(4, 0, number) for number in range(4)]
     >>> sorted(image for triplet in triplets for image in triplet)
@@ -63,7 +64,7 @@ def balanced_triplet(n: int, seed: int, number: int) -> list[int]:
 
 @lru_cache(maxsize=4)
 def _three_times(n: int, seed: str) -> list[int]:
-    """All images in three random orders, joined so that no triplet has an image twice."""
+    """Three random orders of all images, joined so that no triplet has an image twice."""
     rng = random.Random(seed)
     images: list[int] = []
     for _ in range(3):
@@ -79,7 +80,7 @@ def _three_times(n: int, seed: str) -> list[int]:
 
 @dataclass(eq=False)
 class TrialScheduler:
-    """Makes the next trials of people about n images; inside transactions, so one at a time."""
+    """Makes the next trials of people about n images, within transactions and so one at a time."""
 
     settings: Settings
     n: int
@@ -105,7 +106,7 @@ class TrialScheduler:
             connection.execute(_NEW_TRIAL, row)
 
     def _repeat(self, connection: Connection, person: str, number: int) -> Sequence[Any]:
-        """The trial to repeat and its images; None alone where there is no such trial yet."""
+        """The trial to repeat, followed by its images; None alone if there is no such trial yet."""
         largest_id = scalar(connection, "SELECT max(id) FROM trials") or 0
         queries = [
             (_OWN_TRIALS, (person, number - _MIN_DISTANCE, RANDOM, person)),
@@ -117,7 +118,7 @@ class TrialScheduler:
         return (None,)
 
     def _shuffled(self, items: list[int]) -> list[int]:
-        """The order on the screen; a reference stays the first."""
+        """The images in the order on the screen; a reference stays first."""
         n_fixed = int(self.settings.kind == "anchor")
         return items[:n_fixed] + self.rng.sample(items[n_fixed:], 3 - n_fixed)
 

@@ -1,4 +1,4 @@
-// The page that asks: consent, instructions, trials, thanks. Nothing is kept in the browser.
+// The page for participants: consent, instructions, trials, thanks. Nothing is kept in the browser.
 const base = location.pathname.replace(/\/+$/, "");
 const get = (id) => document.getElementById(id);
 const main = get("main");
@@ -7,14 +7,14 @@ const images = [...document.querySelectorAll("#images img")];
 
 let trial = null; // the trial on the screen
 let ready = false; // all its images are visible, and it can be answered
-let changing = false; // it is the last trial that was answered, shown again
+let changing = false; // the trial on the screen is the last one answered, shown again
 let resting = false; // the page is paused
 let busy = false; // the last action has not ended
 let unsent = false; // an answer is being sent
 let turn = 0; // counts the trials shown: images of an earlier one change nothing
 const ahead = new Map(); // images of the next trials, loaded before they are shown
 
-// ---- the server: a request is sent until there is a reply; an answer that comes twice is stored once
+// ---- the server: a request is repeated until there is a reply; an answer that arrives twice is stored once
 
 async function ask(path, body) {
   for (let tries = 0; ; tries += 1) {
@@ -100,11 +100,11 @@ function stop(sentence) {
   view("problem");
 }
 
-// Show what a refusal means; true if there is one.
+// Show what a refusal means; return whether there is one.
 function refused({ ok, status, data }) {
   if (ok) return false;
   if (status === 403) view("consent");
-  else stop(`${data?.error ?? `The server refused with the number ${status}.`} If you think that this is an error, tell the person who sent you the link.`);
+  else stop(`${data?.error ?? `The server refused the request (status ${status}).`} If you think that this is an error, tell the person who sent you the link.`);
   return true;
 }
 
@@ -150,7 +150,7 @@ async function show(next, words) {
   for (const url of next.next ?? []) ahead.set(url, Object.assign(new Image(), { src: url }));
 }
 
-// Whether the image is visible; false if the server replies and it still cannot be shown.
+// Whether the image is visible; false if it cannot be shown although the server replies.
 async function load(image, url, mine) {
   for (let tries = 0; tries < 3; tries += 1) {
     image.src = url;
@@ -191,7 +191,7 @@ function thank(end) {
 
 // ---- actions of a person
 
-// One action at a time: another one before the last has ended counts as a slip.
+// One action at a time: one that comes before the last has ended is taken for a slip.
 async function only(action) {
   if (busy) return;
   busy = true;
@@ -210,7 +210,7 @@ async function choose(button) {
   const body = { choice: button.value === "" ? null : Number(button.value), seconds, ...(changing && { undo: true }) };
   const reply = await ask(`${base}/trial/${encodeURIComponent(trial.trial)}`, body);
   unsent = false;
-  if (reply.status === 409) await next(reply.data?.error ?? ""); // not to be answered any more
+  if (reply.status === 409) await next(reply.data?.error ?? ""); // it can no longer be answered
   else if (!refused(reply)) await next(changing ? "Your answer is changed." : "");
 }
 
@@ -256,7 +256,7 @@ addEventListener("beforeunload", (event) => {
   if (unsent) event.preventDefault();
 });
 addEventListener("keydown", (event) => {
-  if (event.repeat && event.target.closest?.("button")) event.preventDefault(); // a key that is kept pressed is one answer
+  if (event.repeat && event.target.closest?.("button")) event.preventDefault(); // a key that is held down is one answer
   if (event.repeat || event.ctrlKey || event.metaKey || event.altKey) return;
   const key = event.key.toLowerCase();
   if (seen("rest") && key === "p" && trial !== null) return go();
