@@ -34,7 +34,7 @@ class Inputs:
     Parameters
     ----------
     model, layer : str
-        As in `glocal.extract.load_model`; None is the default layer of the model.
+        As in `glocal.extract.Extractor`; None is the default layer of the model.
     images : path or pattern
         One image per object; see `glocal.extract.open_images`.
     answers : Answers

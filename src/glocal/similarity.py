@@ -208,7 +208,7 @@ def one_point(rows: Embedding) -> bool:
 
 
 def is_collapsed(Z: Embedding) -> bool:
-    """Whether all rows are one point, or have one direction: cosines have nothing to compare."""
+    """Whether all rows are one point or one direction, so that cosines have nothing to compare."""
     Z = np.asarray(Z, dtype=np.float64)
     return one_point(Z) or one_point(unit_rows(Z))
 

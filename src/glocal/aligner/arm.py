@@ -84,7 +84,7 @@ class Arm(Options):
 
     @classmethod
     def of(cls, settings: Mapping[str, Any], *, local: bool = True) -> Arm:
-        """Build an arm from settings, of which None is not set.
+        """Build an arm from settings; a setting that is None takes its default.
 
         The default method is `glocal`, or `global` if `local` is false.
         """

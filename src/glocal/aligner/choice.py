@@ -147,9 +147,9 @@ class KeepCurve:
     def solve(self, keep: float | None, counter: Counter | None = None) -> Solution:
         """Fit the anchors on both sides of the chosen place to all data, and mix their matrices.
 
-        The solution is that of the anchor nearer to `global`, with three differences: its weights
-        are mixed, its evaluations are those of all fits, and its status is that of an unconverged
-        fit if there is one. The ``keep`` entry of its record has both anchors with their
+        The solution is that of the anchor nearer to `global`, but its weights are mixed, its
+        evaluations are those of all fits, its status is that of an unconverged fit if there is one,
+        and it has no certificate. The ``keep`` entry of its record has both anchors with their
         certificates, the share of the anchor nearer to `global`, and the expected scores. The fits
         start at the means over folds.
         """
@@ -253,9 +253,9 @@ class Line(NamedTuple):
     def best(self, keep: float) -> Position:
         """The place with the largest agreement of those that promise to keep this share.
 
-        Two places between scored ones are candidates too, so that the choice is continuous in the
-        data: the place at which the promise crosses `keep`, and the top of the parabola through the
-        best place and its neighbours.
+        Two kinds of places between the scored places are candidates too, so that the choice is
+        continuous in the data: a place at which the promise crosses `keep`, and the top of the
+        parabola through the best place and its neighbours.
         """
         allowed = [place for place in self.positions if place.kept_lower_bound >= keep]
         candidates = allowed or [self.positions[0]]

@@ -22,7 +22,7 @@ from glocal.options import Options
 from glocal.transform import LinearTransform
 
 MAX_BLOCKS = 16
-"""Further blocks are not used: with 1024 images each, the teachers of these take 64 MB."""
+"""The number of blocks that are used; with 1024 images each, their teachers take 64 MB."""
 NEIGHBOURS = 10
 """The number of nearest neighbours of an image that are compared before and after a transform."""
 AUTO: Literal["auto"] = "auto"
@@ -40,7 +40,8 @@ class Blocks(Options):
     block_size: int = Field(
         1024,
         ge=3,
-        description="Local images in a block, compared with each other; at most 16 are used.",
+        description="Local images in a block, which are compared with each other; at most 16 "
+        "blocks are used.",
     )
     seed: int = Field(42, ge=0, lt=2**32, description="Random seed of the blocks and folds.")
 
@@ -60,12 +61,12 @@ class FitData:
     Parameters
     ----------
     features : Features
-        (n, p) object features. Their two scalars standardize all rows.
+        (n, p) object features, not standardized. Their two scalars standardize all rows.
     answers : Answers
         Answers whose indices are rows of `features`.
     local_features : Features or None
-        (m, p) features of local images, not standardized either. `glocal` needs them; the other
-        arms do not use them.
+        (m, p) features of local images, not standardized. `glocal` needs them; the other arms do
+        not use them.
     block_size, seed : int
         The number of local images in a block, at least 3, and the seed of blocks and folds. Only
         the first 16 blocks are used.
@@ -128,12 +129,12 @@ class FitData:
 
     @property
     def evaluation_images(self) -> Features:
-        """The images whose neighbours are compared: local images, or the objects without any."""
+        """The images whose neighbours are compared: the local images, or else the objects."""
         return self.features if self.local_features is None else self.local_features
 
     @property
     def evaluation_kind(self) -> str:
-        """The evaluation images in words."""
+        """The evaluation images in words: ``"objects"`` or ``"local images"``."""
         return "objects" if self.local_features is None else "local images"
 
     def evaluation_rows(self, rows: Int[np.ndarray, " r"]) -> Float[np.ndarray, "m p"]:

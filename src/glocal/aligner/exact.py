@@ -93,7 +93,9 @@ class Exact(Options):
         gt=0,
         description="Relative tolerance on the objective. [default: 1e-5; 1e-7 in float64]",
     )
-    max_evaluations: int = Field(1000, ge=1, description="Most evaluations of the objective.")
+    max_evaluations: int = Field(
+        1000, ge=1, description="Maximum number of evaluations of the objective."
+    )
     dtype: Dtype = Field("float32", description="Precision of the computation.")
 
     @property
@@ -242,9 +244,10 @@ class Axes:
     """The principal axes U (p, r) of the objects, and the second moments (r,) along them: W → UᵀWU.
 
     With fewer rows than columns U spans the rows of the objects and local images. Outside this span
-    no loss depends on W, so that the penalty alone determines it: W = cI with c = mix t / (p - mix
-    q), t = tr UᵀWU and q = p - r (0 for `naive`, mix 0). The remaining penalty is that of UᵀWU with
-    the share mix r / (p - mix q), which is 1 for mix 1. U and the moments are float64.
+    no loss depends on W, so that the penalty alone determines it. There W = cI with
+    c = mix t / (p - mix q), t = tr UᵀWU and q = p - r (c = 0 for `naive`, mix 0). The remaining
+    penalty is that of UᵀWU with the share mix r / (p - mix q), which is 1 for mix 1. U and the
+    moments are float64.
     """
 
     U: Float[np.ndarray, "p r"]

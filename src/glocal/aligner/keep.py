@@ -94,9 +94,9 @@ def keep_curve(
     """Score lines of transforms on three folds of objects, or of questions, and of local images.
 
     1. `global` is fitted at λ that falls from 1 while the pooled held-out loss falls; if the loss
-       is lowest at 1, λ rises instead. With fewer than 5,000 answers λ falls from 100 p / t, to
-       0.3 p / t at the lowest. Each loss is at its own best scale of the similarities. λ* is the
-       largest λ whose loss is within one standard error of the lowest.
+       is lowest at 1, λ rises instead. On folds of questions λ falls from 100 p / t, to 0.3 p / t
+       at the lowest. Each loss is at its own best scale of the similarities. λ* is the largest λ
+       whose loss is within one standard error of the lowest.
     2. At λ* and one step above, `glocal` is fitted with τ 0.1 at α 0.5 and 0.75. These fits, the
        original features and `global` are the anchors of a line, on which the *matrices* of
        neighbouring anchors are mixed. Without local images the line leads from the original
