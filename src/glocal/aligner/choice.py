@@ -167,7 +167,7 @@ class KeepCurve:
             transform=self.data.transform(mixture.weights),
             status=reported.status,
             reason=reported.reason,
-            certificate="none: a mixture; keep.anchors has those of its fits",
+            certificate="none: a mixture; keep.anchors has the certificates of its fits",
             evaluations=counter.evaluations,
             keep=record,
         )

@@ -28,7 +28,7 @@ MAX_OBJECTS = 300
 """With more objects, and without features, there is no model of the answers."""
 _FOLDS = 5  # folds of the people
 _MAX_ROUNDS = 10
-_PENALTY = 10.0  # λ in columns per answer, p / t
+_PENALTY = 10.0  # λ in units of p / t, the columns per answer
 _SOLVER = Exact(tol=1e-3)
 _SOLVER_WITHOUT_FEATURES = Exact(tol=1e-3, max_evaluations=30)  # a longer fit overfits
 
