@@ -1,11 +1,11 @@
 """Align features with human similarity judgments by one affine transform that keeps neighbours.
 
-Names load when they are used, so that ``import glocal`` costs a few milliseconds.
+Public names are imported on first use, so that ``import glocal`` costs a few milliseconds.
 """
 
 from glocal._version import __version__
 
-TYPE_CHECKING = False  # type checkers take it for True; `typing` itself takes long to import
+TYPE_CHECKING = False  # type checkers treat it as True; importing `typing` itself is slow
 if TYPE_CHECKING:
     from glocal.aligner import Arm, Exact, FitData, Keep, PaperLoop, fit
     from glocal.aligner.curve import learning_curve
@@ -68,7 +68,7 @@ __all__ = [
     "structure",
     "sweep",
 ]
-# NOTE sweep is a module that can be called: it runs its function of the same name
+# NOTE the module `sweep` can be called: it then runs its function of the same name
 _SUBPACKAGES = ("data", "evaluation", "extract", "report", "suite", "sweep", "transform")
 _MODULES = {
     "aligner": "Arm Exact FitData Keep PaperLoop fit",

@@ -1,4 +1,4 @@
-"""From a named model, images and answers to an aligned model, its card and its page."""
+"""Align a named model with images and answers, and write the transform, its card and a page."""
 
 from __future__ import annotations
 
@@ -29,20 +29,20 @@ FOLDS = 3
 
 @dataclass(frozen=True, eq=False)
 class Inputs:
-    """What is to be aligned, with which answers.
+    """The inputs of `align`: a model, its images, and answers about the images.
 
     Parameters
     ----------
     model, layer : str
-        As in `glocal.extract.load_model`; the layer is None for the model's own choice.
+        As in `glocal.extract.Extractor`; None is the default layer of the model.
     images : path or pattern
-        One image for each object; see `glocal.extract.open_images`.
+        One image per object; see `glocal.extract.open_images`.
     answers : Answers
     object_ids : sequence of str or None
-        The names that the answers index, joined with the names of the images; None where they index
-        the images in their order, or name their objects themselves.
+        The object names that the answers index, to be joined with the names of the images. None if
+        the answers index the images in their order, or name their objects themselves.
     local_images : path, pattern or None
-        Other images, whose neighbours are kept.
+        Further images, whose neighbours the transform keeps.
     """
 
     model: str
@@ -59,7 +59,7 @@ class Inputs:
         return {name: open_images(place) for name, place in places.items() if place is not None}
 
     def counts(self) -> dict[str, int]:
-        """How many images, answers and fits there are, without running the network."""
+        """The numbers of images, answers and fits, counted without running the network."""
         objects = self.sources["objects"]
         n_local = len(self.sources.get("local", ()))
         named = Features(np.zeros((len(objects), 1)), tuple(objects.names), objects.described)
@@ -83,41 +83,41 @@ def align(
 ) -> Sweep:
     """Extract features, check them, sweep all arms, and write transform, card and page.
 
-    The same call continues after an interruption: features are found in the cache, finished paths
-    of the sweep in `out`.
+    After an interruption the same call continues: it reads features from the cache, and finished
+    paths of the sweep from `out`.
 
     Parameters
     ----------
     inputs : Inputs
     out : path
-        Gets ``transform.npz``, ``README.md`` (the model card), ``report.html`` and the folder
-        ``sweep``.
+        The folder for ``transform.npz``, ``README.md`` (the model card), ``report.html`` and the
+        folder ``sweep``.
     keep : float or None
-        The setting with the best agreement is chosen among those that keep this share of the
-        neighbours; if none does, the one that keeps most. None is 0.9.
+        The share of the neighbours to keep. Among the settings that keep this share, the one with
+        the best agreement is chosen; if there is none, the one that keeps most. None is 0.9.
     centre : float or "auto"
         See `FitData`.
     progress : function
-        Called with the step, and how many of its parts are done of how many.
+        Called with the name of a step, the number of its finished parts, and their total number.
 
     Returns
     -------
     Sweep
-        The record of its `transform` has the scores on held-out objects.
+        The record of its `transform` has the held-out scores.
 
     Raises
     ------
     DataError
-        Images that cannot be read, answers that do not belong to them, or an error that the check
-        found; what else it finds is a DataWarning.
+        An image cannot be read, the answers do not belong to the images, or the check found an
+        error. Its other findings become DataWarnings.
     ParameterError, FileError, MissingDependencyError
-        `out` holds a sweep of other content, or a card or transform that glocal did not write; no
-        such images or model, or a library is missing.
+        `out` holds another sweep, or a card or transform that glocal did not write; or the images,
+        the model or a library do not exist.
     """
     for module in ("jinja2", "altair", "vl_convert"):
         import_optional(module, "the page")
     check_replaceable(out)
-    inputs.counts()  # what does not belong together is said before any work
+    inputs.counts()  # inputs that do not match raise an error before any work
     data = replace(_data(inputs, partial(progress, "extract")), centre=centre)
     folder = make_folder(out) / "sweep"
     result = sweep(
@@ -142,8 +142,8 @@ def align(
 
 
 def _data(inputs: Inputs, progress: Callable[[int, int], None]) -> FitData:
-    """The extracted features and the answers, checked."""
-    from glocal.extract import Extractor  # needs torch; counting the inputs does not
+    """Extract the features, and check them together with the answers."""
+    from glocal.extract import Extractor  # imports torch, which `Inputs.counts` does not need
     from glocal.extract.run import cached_features
 
     extractor = Extractor(inputs.model, () if inputs.layer is None else (inputs.layer,))
@@ -163,7 +163,7 @@ def _data(inputs: Inputs, progress: Callable[[int, int], None]) -> FitData:
 
 
 def _with_heldout_scores(result: Sweep, data: FitData) -> Sweep:
-    """The sweep with the scores on held-out objects in the record of its transform."""
+    """Add the held-out scores to the record of the transform of a sweep."""
     before, after = result.scores[:2]
     heldout = {
         "accuracy_cosine": after.value,

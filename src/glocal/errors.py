@@ -1,6 +1,6 @@
-"""Errors and warnings in one tree, and optional libraries.
+"""The tree of errors and warnings, and the import of optional libraries.
 
-Every message is a sentence with what to do next.
+Every message is a sentence that also says what to do next.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import unicodedata
 from importlib import import_module
 from typing import Any
 
-_JOINERS = "\u200c\u200d"  # letters of some scripts, and emoji, are wrong without them
+_JOINERS = "\u200c\u200d"  # some scripts and emoji are displayed wrongly without these
 _EXTRAS = {
     "io": "h5py safetensors pyarrow",
     "report": "altair jinja2 vl_convert",
@@ -19,14 +19,14 @@ _EXTRAS = {
     "hub": "huggingface_hub",
     "onnx": "torch onnx",
 }
-"""The modules of each extra; the others are dependencies of the package itself."""
+"""The modules of each extra; all other modules are dependencies of the package itself."""
 _PACKAGES = {"PIL": "pillow", "open_clip": "open-clip-torch", "vl_convert": "vl-convert-python"}
 
 
 def printable(text: str) -> str:
-    r"""Make a text safe to show: control characters, and what turns or splits a line, are escaped.
+    r"""Escape the characters of a text that could control a terminal or break a line.
 
-    Names and keys of files may hold sequences that move the cursor of a terminal, rewrite its lines
+    Names and keys in files may hold sequences that move the cursor of a terminal, rewrite its lines
     or set its title.
 
     >>> print(printable("cat\x1b[2J\n"))
@@ -49,7 +49,7 @@ def one_line(error: BaseException) -> str:
 
 
 class GLocalError(Exception):
-    """Base of every error raised on purpose by this package.
+    """Base class of every error that this package raises on purpose.
 
     The message says what is wrong, what was given, what is allowed and what to do. It is shown as
     one line, so that names from files cannot control a terminal.
@@ -68,7 +68,7 @@ class ParameterError(GLocalError, ValueError):
 
 
 class DivergedError(GLocalError):
-    """The loss of the paper's loop is NaN or infinite after `steps` steps: they were too long."""
+    """The loss of the paper's loop is NaN or infinite after `steps` steps, which were too long."""
 
     def __init__(self, message: str, steps: int = 0) -> None:
         super().__init__(message)
@@ -83,15 +83,15 @@ class FileError(GLocalError, OSError):
 
 
 class MissingDependencyError(GLocalError, ImportError):
-    """An optional dependency is needed for what was asked and is not installed."""
+    """An optional dependency that a call needs is not installed, or cannot be imported."""
 
 
 class ClusterError(GLocalError, RuntimeError):
-    """A Dask cluster or worker processes were found but did not finish their work."""
+    """A Dask cluster or the worker processes started, but were lost before they finished."""
 
 
 class TrivialOptimumError(GLocalError):
-    """From `lambda_max` on the optimum is W = 0, which maps everything to one point."""
+    """λ is not below `lambda_max`: the optimum is W = 0, which maps everything to one point."""
 
     def __init__(self, message: str, lambda_max: float) -> None:
         super().__init__(message)
@@ -99,14 +99,14 @@ class TrivialOptimumError(GLocalError):
 
 
 class GLocalWarning(UserWarning):
-    """Base of every warning issued by this package."""
+    """Base class of every warning that this package issues."""
 
     def __str__(self) -> str:
         return printable(super().__str__())
 
 
 class DataWarning(GLocalWarning):
-    """The data can be used, but something in them deserves a look."""
+    """The data can be used, but something in them should be checked."""
 
 
 class NotConvergedWarning(GLocalWarning):
@@ -114,7 +114,7 @@ class NotConvergedWarning(GLocalWarning):
 
 
 class OverfitWarning(GLocalWarning):
-    """Held-out answers are predicted worse than by scaled features without any transform."""
+    """The transform predicts held-out answers worse than scaled features without a transform."""
 
 
 class CollapseWarning(GLocalWarning):
@@ -122,12 +122,12 @@ class CollapseWarning(GLocalWarning):
 
 
 def import_optional(module: str, what: str) -> Any:
-    """Import a module that `what`, the subject of the sentence, needs.
+    """Import an optional module; `what`, which needs it, is the subject of the error message.
 
     Raises
     ------
     MissingDependencyError
-        It is not installed, or it is and cannot be imported.
+        The module is not installed, or is installed but cannot be imported.
     """
     name = module.partition(".")[0]
     try:

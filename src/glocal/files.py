@@ -1,6 +1,6 @@
-"""Files are read and written whole, or one sentence says why not.
+"""Read and write files whole, or raise an error that gives the reason in one sentence.
 
-Arrays are never unpickled, and are no larger in memory than the size of their file allows.
+Arrays are never unpickled. A file that would take far more memory than disk space is rejected.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ from numpy.lib import format as npy_format
 from glocal.errors import DataError, FileError, GLocalError, ParameterError, one_line
 
 PathLike = str | os.PathLike[str]
-_MAX_INFLATED_BYTES = 1 << 28  # of any file; more only up to 100 times its size
+_MAX_INFLATED_BYTES = 1 << 28  # larger contents only up to 100 times the size of the file
 
 
 @contextlib.contextmanager
 def reading(path: PathLike, what: str, fix: str = "Copy or write it again.") -> Iterator[Path]:
-    """Turn whatever goes wrong while a file is read into one sentence.
+    """Turn any error while a file is read into a FileError of one sentence.
 
-    `what` is the role of the file in that sentence, e.g. ``"features"``, and `fix` what to do where
-    it is damaged.
+    `what` is the role of the file in that sentence, e.g. ``"features"``, and `fix` tells the user
+    what to do if the file is damaged.
 
     Raises
     ------
@@ -55,7 +55,7 @@ def reading(path: PathLike, what: str, fix: str = "Copy or write it again.") -> 
         raise FileError(
             f"{what} file {path} does not fit in memory. Save it as .npy, which is read in pieces."
         ) from error
-    except Exception as error:  # decoders raise whatever damaged bytes lead them to
+    except Exception as error:  # damaged bytes can raise any kind of error in a decoder
         if isinstance(error, OSError) and error.filename is not None:
             raise FileError(
                 f"{what} file {path} cannot be read: {error.strerror}. Check path and permissions."
@@ -67,7 +67,7 @@ def reading(path: PathLike, what: str, fix: str = "Copy or write it again.") -> 
 
 @contextlib.contextmanager
 def naming(path: PathLike) -> Iterator[None]:
-    """Begin the message of a DataError with the file that it is about."""
+    """Begin the message of a DataError with the path of the file that caused it."""
     try:
         yield
     except DataError as error:
@@ -76,23 +76,23 @@ def naming(path: PathLike) -> Iterator[None]:
 
 @contextlib.contextmanager
 def writing(path: PathLike) -> Iterator[None]:
-    """Say in one sentence why `path` cannot be written."""
+    """Turn an OSError while `path` is written into a FileError of one sentence."""
     try:
         yield
     except GLocalError:
         raise
     except OSError as error:
         raise FileError(
-            f"cannot write {path}: {error.strerror or one_line(error)}. Choose another place."
+            f"cannot write {path}: {error.strerror or one_line(error)}. Choose another path."
         ) from error
 
 
 @contextlib.contextmanager
 def atomic_write(path: PathLike) -> Iterator[BinaryIO]:
-    """Write to a hidden neighbour, flush it to disk, then move it into place.
+    """Write to a hidden file in the same folder, flush it to disk, then move it into place.
 
     A killed process, a full disk or an exception leaves the previous file whole. A symbolic link is
-    followed; a device or a pipe is written to as it is.
+    followed, and a device or a pipe is written to directly.
     """
     path = Path(path)
     with writing(path):
@@ -107,7 +107,7 @@ def atomic_write(path: PathLike) -> Iterator[BinaryIO]:
                 yield stream
                 stream.flush()
                 os.fsync(stream.fileno())
-                stream.close()  # Windows moves no open file
+                stream.close()  # Windows cannot move an open file
                 os.replace(partial, path)
             except BaseException:
                 stream.close()
@@ -116,12 +116,12 @@ def atomic_write(path: PathLike) -> Iterator[BinaryIO]:
 
 
 def ending(path: PathLike) -> str:
-    """The ending of a file name in small letters, with its dot: of ``T.NPZ`` it is ``.npz``."""
+    """The ending of a file name in lower case, with its dot: ``.npz`` for ``T.NPZ``."""
     return Path(path).suffix.lower()
 
 
 def writable_target(path: PathLike, *, what: str = "output", endings: Sequence[str] = ()) -> Path:
-    """Check, before hours of work, that `path` can be created, is no folder and ends as allowed."""
+    """Check, before hours of work, that `path` can be written and has one of the `endings`."""
     path = Path(path)
     if path.is_dir():
         raise FileError(f"{what} {path} is a folder. Name a file inside it.")
@@ -138,7 +138,7 @@ def writable_target(path: PathLike, *, what: str = "output", endings: Sequence[s
         )
     if not os.access(parent, os.W_OK):
         raise FileError(
-            f"cannot write {path}: no permission to write to {parent}. Choose another place."
+            f"cannot write {path}: no permission to write to {parent}. Choose another folder."
         )
     return path
 
@@ -151,13 +151,13 @@ def make_folder(path: PathLike) -> Path:
 
 
 def read_text(path: PathLike, *, what: str) -> str:
-    """The text of a UTF-8 file."""
+    """Read the text of a UTF-8 file."""
     with reading(path, what, "Save it as UTF-8.") as file:
         return file.read_text(encoding="utf-8-sig")
 
 
 def read_lines(path: PathLike, *, what: str) -> tuple[str, ...]:
-    """The stripped lines of a UTF-8 file; trailing empty lines are dropped."""
+    """Read the lines of a UTF-8 file, stripped and without empty lines at the end."""
     text = read_text(path, what=what).rstrip()
     return (
         tuple(line.strip() for line in text.split("\n")) if text else ()
@@ -167,7 +167,7 @@ def read_lines(path: PathLike, *, what: str) -> tuple[str, ...]:
 def read_object(
     path: PathLike, *, what: str, fix: str = "Copy or write it again."
 ) -> dict[str, Any]:
-    """The tables of a ``.toml`` file, or the object of a JSON file."""
+    """Read the tables of a ``.toml`` file, or the object of a JSON file."""
     with reading(path, what, fix) as file:
         value = (tomllib.loads if ending(file) == ".toml" else json.loads)(
             file.read_text(encoding="utf-8-sig")
@@ -185,18 +185,18 @@ def read_npy(
     Raises
     ------
     FileError
-        Missing, damaged, truncated, or pickled.
+        The file is missing, damaged, truncated or pickled.
     """
     with reading(path, what, fix) as file:
         with file.open("rb") as stream:
             promised = _promised_bytes(stream)
         if file.stat().st_size < promised:
             raise ValueError(
-                f"its header promises {promised} bytes and it has {file.stat().st_size}"
+                f"its header promises {promised} bytes, but it has {file.stat().st_size}"
             )
         try:
             return _check_text(np.load(file, mmap_mode="r", allow_pickle=False))
-        except ValueError:  # empty and 0-d arrays cannot be mapped
+        except ValueError:  # empty and 0-d arrays cannot be memory-mapped
             return _check_text(np.load(file, allow_pickle=False))
 
 
@@ -205,12 +205,12 @@ def read_npz(
 ) -> dict[str, np.ndarray]:
     """Read arrays of an ``.npz`` archive by name.
 
-    Others are not inflated, and a missing `optional` one is left out.
+    Only these arrays are decompressed. A missing `optional` array is left out.
 
     Raises
     ------
     FileError
-        Missing, damaged, pickled, or without one of the `required` arrays.
+        The file is missing, damaged or pickled, or lacks one of the `required` arrays.
     """
     with reading(path, what, fix) as file, zipfile.ZipFile(file) as archive:
         sizes = {
@@ -228,13 +228,13 @@ def read_npz(
         for name in names:
             with archive.open(f"{name}.npy") as stream:
                 arrays[name] = _check_text(npy_format.read_array(stream, allow_pickle=False))
-                if stream.read():  # to the end, where the checksum is compared
-                    raise ValueError(f"{name} has bytes behind its last value")
+                if stream.read():  # the checksum is compared at the end of the stream
+                    raise ValueError(f"{name} has bytes after its last value")
         return arrays
 
 
 def check_inflated(path: Path, size: int) -> None:
-    """Refuse a file that would take far more bytes of memory than of disk."""
+    """Raise a ValueError for a file that would take far more memory than disk space."""
     if size > max(_MAX_INFLATED_BYTES, 100 * path.stat().st_size):
         raise ValueError(f"it would expand to {size} bytes, more than 100 times its size")
 
@@ -259,7 +259,7 @@ def write_npy(path: PathLike, array: np.ndarray) -> None:
 
 
 def array_sha256(array: Any) -> str:
-    """Hash dtype, shape and bytes of an array, in memory or mapped; equal arrays hash alike."""
+    """Hash the dtype, shape and values of an array, in memory or memory-mapped."""
     digest = hashlib.sha256(f"{array.dtype.str}{array.shape}".encode())
     step = max(1, (1 << 24) // max(1, array[:1].nbytes))
     for start in range(0, array.shape[0], step):
@@ -274,7 +274,10 @@ def file_sha256(path: PathLike) -> str:
 
 
 def _promised_bytes(stream: Any) -> int:
-    """The size of a whole ``.npy`` stream by its header; a ValueError if no array is like that."""
+    """Return the size of a whole ``.npy`` stream by its header.
+
+    Raises ValueError if the header describes pickled objects, or an array that cannot exist.
+    """
     if npy_format.read_magic(stream) == (1, 0):
         shape, _, dtype = npy_format.read_array_header_1_0(stream)
     else:
@@ -287,10 +290,10 @@ def _promised_bytes(stream: Any) -> int:
 
 
 def _check_text(array: np.ndarray) -> np.ndarray:
-    """The array; a ValueError for text with code points beyond Unicode."""
+    """Return the array, or raise ValueError if its text holds code points beyond Unicode."""
     if array.dtype.kind == "U" and array.size:
         code_point = np.dtype(np.uint32).newbyteorder(array.dtype.byteorder)
         codes = np.ascontiguousarray(array).view(code_point)
         if codes.max() > sys.maxunicode:
-            raise ValueError(f"its text holds the number {codes.max()}, which is no character")
+            raise ValueError(f"its text holds the code {codes.max()}, which is no character")
     return array

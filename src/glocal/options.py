@@ -1,7 +1,7 @@
-"""Each option declares its default, range and help once; everything else derives from that.
+"""The base class of option models: each option declares its default, range and help once.
 
 The command line (`glocal.cli.inputs.flat`), the grid of a sweep and the tables of a suite file are
-such models.
+built from such models.
 """
 
 from __future__ import annotations
@@ -20,19 +20,20 @@ Model = TypeVar("Model", bound="Options")
 
 
 class Options(BaseModel):
-    """Base of every group of options.
+    """Base class of every group of options.
 
-    An option is a field ``name: float = Field(0.1, ge=0, lt=1, description="…")``; one without a
-    description is not on the command line. Models are frozen. Unknown names, NaN and infinities are
-    refused; strings and booleans are not accepted as numbers. The first fields may be given by
-    position. `panel`, or the ``json_schema_extra={"panel": …}`` of a field, is the heading in
-    ``--help``; ``json_schema_extra={"flags": …}`` are other spellings than its name.
+    An option is a field ``name: float = Field(0.1, ge=0, lt=1, description="…")``. A field without
+    a description is not offered on the command line. Models are frozen. They reject unknown names,
+    NaN and infinities, and do not accept strings or booleans as numbers. Values may be given by
+    position, in the order of the fields. `panel`, or ``json_schema_extra={"panel": …}`` of a field,
+    sets the heading in ``--help``; ``json_schema_extra={"flags": …}`` replaces the flag that is
+    derived from the name.
 
     Raises
     ------
     ParameterError
-        One sentence about the first value that is not allowed. A validator raises a ValueError with
-        such a sentence.
+        A value is not allowed; the message is one sentence about the first such value. A validator
+        raises a ValueError with its own sentence.
     """
 
     model_config = ConfigDict(
@@ -44,8 +45,8 @@ class Options(BaseModel):
         names = list(type(self).model_fields)
         if len(values) > len(names):
             raise ParameterError(
-                f"{type(self).__name__} has {len(names)} options but {len(values)} values are "
-                "given by position. Name the options."
+                f"{type(self).__name__} has {len(names)} options, but {len(values)} values were "
+                "given by position. Pass the options by name."
             )
         try:
             super().__init__(**dict(zip(names, values, strict=False)), **options)
@@ -61,9 +62,10 @@ class Options(BaseModel):
 
     @classmethod
     def read(cls: type[Model], values: Mapping[str, Any], where: str) -> Model:
-        """The options in a file; what is refused is a FileError that names the file.
+        """Build the options from the `values` of a file.
 
-        Keys of the file are no arguments, so that the sentence has no backticks.
+        An option that is not allowed raises a FileError that begins with `where`, the name of the
+        file. Its message has no backticks, since the keys of a file are not arguments.
         """
         try:
             return cls(**values)
@@ -76,13 +78,13 @@ class Options(BaseModel):
         return tuple(value for _, value in self if isinstance(value, Path))
 
     def replace(self: Model, **changes: Any) -> Model:
-        """The same options but for `changes`; all are checked together."""
+        """Return a copy with `changes`; all options are checked together."""
         options = {name: getattr(self, name) for name in self.model_fields_set}
         return type(self)(**{**options, **changes})
 
 
 def _sentence(error: ValidationError, names: list[str]) -> str:
-    """Say of the first error which value is wrong, what was given, and what is allowed."""
+    """Describe the first error: which value is wrong, what was given, and what is allowed."""
     first = error.errors()[0]
     name = ".".join(str(part) for part in first["loc"])
     message = first["msg"].removeprefix("Value error, ")
@@ -91,7 +93,7 @@ def _sentence(error: ValidationError, names: list[str]) -> str:
         advice = f"did you mean {similar[0]}?" if similar else f"allowed are {', '.join(names)}."
         return f"there is no option {name!r}; {advice}"
     if first["type"] == "missing":
-        return f"`{name}` is missing. Give it."
+        return f"`{name}` is missing. Give a value for it."
     if first["type"] == "value_error":
         return f"`{name}`: {message}" if name else message
     requirement = message.partition(" should ")[2] or message

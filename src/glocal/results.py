@@ -1,4 +1,4 @@
-"""Results on disk: the record of a fit, its provenance, rows of scores, and lines of JSON."""
+"""Results on disk: the record of a fit, its provenance, rows of scores, and JSON-lines files."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from glocal.errors import FileError
 from glocal.files import PathLike, read_lines, write_text, writing
 
 PEOPLE = "people"
-"""The name of the arm in rows about people themselves: no arm of a suite may have it."""
+"""The arm in rows that score people themselves. No arm of a suite may have this name."""
 DIFFERENCE = "_difference"
 
 
 @dataclass(frozen=True)
 class Provenance:
-    """Where a result comes from: version, data hashes, seed, and the machine that computed it."""
+    """The origin of a result: version, data hashes, seed, and the machine that computed it."""
 
     version: str
     data: dict[str, str] = field(default_factory=dict)
@@ -34,17 +34,19 @@ class Provenance:
 
 @dataclass(frozen=True, kw_only=True)
 class SolverReport:
-    """What a solver says of a fit.
+    """The outcome of a fit, as the solver reports it.
 
-    `parts` are the unweighted terms of `objective`; `status` is ``"converged"``, ``"budget"`` or
-    ``"stalled"``, which `reason` explains; `gap` bounds (for `glocal` estimates) the distance of
-    the objective from the optimum, nats, and is None where no bound is known; `certificate` says
-    how good the solution is known to be among all transforms. `rank` is the number of directions
-    that were fitted where there are fewer rows than columns, else None. `gathered` says that the
-    objects were too many for an n × n matrix. `keep` says how a transform was chosen by the share
-    of neighbours that it keeps (`glocal.aligner.choice.KeepCurve.solve`). The last group is of the
-    paper's loop, which is never converged and has no `tol`: `n_fitted` are the answers outside the
-    fold that its stopping rule watched, `watched` the scores of that fold.
+    `parts` are the unweighted terms of `objective`. `status` is ``"converged"``, ``"budget"`` or
+    ``"stalled"``, and `reason` explains it. `gap` is an upper bound (for `glocal` an estimate) on
+    the distance of the objective from the optimum, in nats, or None if no bound is known.
+    `certificate` states what is proven about the solution. `rank` is the number of fitted
+    directions if there are fewer rows than columns, else None. `gathered` is true if there were too
+    many objects for an n × n matrix. `keep` records how a transform was chosen by the share of
+    neighbours that it keeps (`glocal.aligner.choice.KeepCurve.solve`).
+
+    The fields from `bias` on belong to the paper's loop, which never counts as converged and has no
+    `tol`. `n_fitted` is the number of answers outside the fold that its stopping rule watched, and
+    `watched` holds the losses on that fold.
     """
 
     objective: float
@@ -72,9 +74,9 @@ class SolverReport:
 
 @dataclass(frozen=True, kw_only=True)
 class FitRecord(SolverReport):
-    """Everything a fit reports about itself; the ``--json`` of ``glocal fit`` and part of its file.
+    """The record of a fit, which ``glocal fit --json`` prints and the transform file contains.
 
-    It is the report of the solver, with the arm, the data and the hold-out.
+    It adds the arm, the data and the hold-out to the report of the solver.
     """
 
     method: str
@@ -102,29 +104,31 @@ class Score:
     Parameters
     ----------
     task, metric : str
-        What was measured, e.g. ``"odd-one-out"`` and ``"accuracy_cosine"``; docs/file-formats.md
-        lists all metrics. ``…_difference`` is that of the arm less that of the baseline that
-        `settings` names.
+        The task and the metric, e.g. ``"odd-one-out"`` and ``"accuracy_cosine"``;
+        docs/file-formats.md lists all metrics. ``…_difference`` is the value of the arm minus that
+        of the baseline that `settings` names.
     value : float
-        Fractions are in [0, 1]; losses in nats; NaN where it is not defined.
+        Fractions are in [0, 1], and losses in nats. NaN means that the value is undefined.
     low, high : float or None
-        The 95 % interval; None where no interval is defined.
+        The 95 % interval, or None if no interval is defined.
     n : int
-        How many answers, images or objects the value rests on.
+        The number of answers, images or objects behind the value.
     split : str
         ``"all"``, ``"heldout"`` or the name of a file.
     transform : str
-        The arm, or the path of the transform file; ``"original"`` for none, ``"people"`` for people
-        themselves.
+        The arm, or the path of the transform file; ``"original"`` without a transform, and
+        ``"people"`` for people themselves.
     settings : mapping
-        What else the value depends on: shots, k, mode, baseline, …
+        Further settings that the value depends on: shots, k, mode, baseline, …
     network : str or None
-        Of a suite, or of `glocal evaluate`: its model and layer, or the name of its feature file.
+        The name of the network in a suite; in `glocal evaluate` its model and layer, or the name of
+        the feature file.
     features : str or None
-        The feature file of `glocal evaluate`.
+        The feature file that `glocal evaluate` scored.
     p, p_corrected : float or None
-        Of a difference, and corrected for multiple comparisons: by Holm's steps for all differences
-        of a suite, by Bonferroni's factor for all settings that a sweep chose from.
+        The p-value of a difference, and the p-value corrected for multiple comparisons: by Holm's
+        method over all differences of a suite, by Bonferroni's over all settings that a sweep chose
+        from.
     """
 
     task: str
@@ -143,16 +147,16 @@ class Score:
 
     @classmethod
     def from_row(cls, row: Mapping[str, Any]) -> Score:
-        """The score of a row of a file, where null stands for a value that is not defined."""
+        """Build a score from a row of a file, in which null stands for an undefined value."""
         value = math.nan if row["value"] is None else row["value"]
         return cls(**{**row, "value": value})
 
     def text(self, sign: str = "") -> str:
-        """The value with its interval; `sign` is ``+`` for a difference."""
+        """Format the value with its interval; `sign` is ``+`` for a difference."""
         return interval_text(self.value, self.low, self.high, sign)
 
     def row(self) -> dict[str, Any]:
-        """The row of a file: without what is empty."""
+        """The row of a file, without empty fields other than `low` and `high`."""
         return {
             key: value
             for key, value in asdict(self).items()
@@ -161,14 +165,14 @@ class Score:
 
 
 def interval_text(value: float, low: float | None, high: float | None, sign: str = "") -> str:
-    """``0.469 [0.451, 0.487]``, or the value alone where there is no interval."""
-    if low is None or high is None or math.isnan(low + high):  # a data frame has NaN for None
+    """Format ``0.469 [0.451, 0.487]``, or the value alone if there is no interval."""
+    if low is None or high is None or math.isnan(low + high):  # a data frame stores None as NaN
         return f"{value:{sign}.3f}"
     return f"{value:{sign}.3f} [{low:{sign}.3f}, {high:{sign}.3f}]"
 
 
 def parameters_in_words(values: Mapping[Any, Any], signs: Mapping[str, str]) -> Iterator[str]:
-    """The parameters that have a value, each by its sign; a mix of 1 is the default."""
+    """Yield the sign and value of each parameter that is set, except a mix of 1, the default."""
     for name, sign in signs.items():
         value = values.get(name)
         is_set = value is not None and not math.isnan(value)
@@ -177,32 +181,32 @@ def parameters_in_words(values: Mapping[Any, Any], signs: Mapping[str, str]) -> 
 
 
 def read_scores(path: PathLike) -> list[Score]:
-    """Read rows that `glocal evaluate`, a suite or the demo wrote.
+    """Read the rows that `glocal evaluate`, a suite or the demo wrote.
 
-    A FileError where one is not such a row.
+    Raises FileError if a row is not a score.
     """
     rows = read_rows(path, ("task", "metric", "value"), what="score")
     try:
         return [Score.from_row(row) for row in rows]
     except TypeError as error:
         raise FileError(
-            f"score file {path} is not of this version ({error}). Evaluate again."
+            f"score file {path} was not written by this version ({error}). Evaluate again."
         ) from error
 
 
 def to_json(value: Any) -> str:
-    """One line of strict ASCII JSON.
+    """Write a value as one line of strict ASCII JSON.
 
-    NaN and infinities become null, dataclasses objects, numbers of NumPy numbers. Anything else
-    that JSON lacks, such as a callback among the options of a trainer, is written as the name of
-    its class.
+    NaN and infinities become null, dataclasses become objects, and NumPy numbers become numbers.
+    Any other value that JSON lacks, such as a callback among the options of a trainer, becomes the
+    name of its class, and a function or class its own name.
     """
     jsonable = to_jsonable_python(value, inf_nan_mode="null", fallback=_jsonable)
     return json.dumps(jsonable, allow_nan=False)
 
 
 def flattened(record: Mapping[str, Any]) -> dict[str, Any]:
-    """A nested record on one level, with keys such as ``fit.method``.
+    """Flatten a nested record to one level, with keys such as ``fit.method``.
 
     >>> flattened({"fit": {"method": "global"}, "seed": 1})
     {'seed': 1, 'fit.method': 'global'}
@@ -214,7 +218,7 @@ def flattened(record: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def value_at(record: Any, place: str) -> Any:
-    """What a record holds at a place such as ``"fit.holdout"``, or None."""
+    """The value at a place of a record, such as ``"fit.holdout"``, or None if it is missing."""
     for key in place.split("."):
         record = record.get(key) if isinstance(record, Mapping) else None
     return record
@@ -228,7 +232,7 @@ def _jsonable(value: Any) -> Any:
 
 
 def write_rows(path: PathLike, rows: Iterable[Any]) -> None:
-    """Write a JSON-lines file, whole or not at all."""
+    """Write rows to a JSON-lines file, whole or not at all."""
     write_text(path, _lines(rows))
 
 
@@ -239,7 +243,7 @@ def _lines(rows: Iterable[Any]) -> str:
 def append_rows(path: PathLike, rows: Iterable[Any]) -> None:
     """Append rows to a JSON-lines file in one write, so that parallel writers never mix lines.
 
-    After a line that a killed writer cut, they start on a line of their own.
+    If a killed writer left the last line incomplete, the new rows start on a new line.
     """
     text = _lines(rows)
     with writing(path), open(path, "a+b") as stream:
@@ -256,12 +260,12 @@ def read_rows(
 ) -> list[dict[str, Any]]:
     """Read a JSON-lines file whose rows must have the `needed` keys.
 
-    Lines cut by a killed writer are left out.
+    Lines that a killed writer left incomplete are skipped.
 
     Raises
     ------
     FileError
-        The file is missing, or a line is neither such an object nor the beginning of one.
+        The file is missing, or a line is neither such a row nor the beginning of one.
     """
     rows = []
     for number, line in enumerate(read_lines(path, what=what), start=1):

@@ -1,4 +1,4 @@
-"""Similarities of the candidate pairs of answers, credit and loss of a choice, and collapse."""
+"""Similarities of candidate pairs, the credit and loss of a choice, ties, and collapse."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from glocal.errors import CollapseWarning, DataError, ParameterError
 SIMILARITIES = ("cosine", "dot")
 Pairs = tuple[tuple[int, int], ...]
 Embedding = Float[np.ndarray, "n _"]
-"""Features before or after a transform, (n, p): a row for each object or image."""
+"""Features before or after a transform, (n, p): one row per object or image."""
 
-_MAX_GRAM_OBJECTS = 20_000  # of more, the n × n matrix no longer fits: rows are multiplied in pairs
-_MAX_GRAM_ENTRIES_PER_PAIR = 64  # of more, most entries would not be read
-_CHUNK = 1 << 13  # answers
-_BLOCK_ENTRIES = 1 << 20  # cosines at a time: what is made of a block stays in the cache
-_MIN_BLOCK_ROWS = 64  # of fewer a product is slow
-_MIN_SPREAD = 1e-12  # of the mean square length of the rows
+_MAX_GRAM_OBJECTS = 20_000  # with more objects the n × n matrix does not fit in memory
+_MAX_GRAM_ENTRIES_PER_PAIR = 64  # beyond this ratio most entries of the matrix would not be read
+_CHUNK = 1 << 13  # answers per chunk
+_BLOCK_ENTRIES = 1 << 20  # cosines per block, so that results computed from it stay in the cache
+_MIN_BLOCK_ROWS = 64  # a matrix product of fewer rows is slow
+_MIN_SPREAD = 1e-12  # least variance of the rows, relative to their mean squared length
 _CHANCE_SLACK = 1e-6  # nats
 
 
 def candidate_pairs(kind: str, m: int = 3) -> Pairs:
-    """The pairs among which an answer with m objects chooses, as columns of its row.
+    """The candidate pairs of an answer with m objects, as columns of its row.
 
     The chosen pair comes first.
 
@@ -40,14 +40,15 @@ def candidate_pairs(kind: str, m: int = 3) -> Pairs:
 
 
 def finite(Z: np.ndarray, what: str = "features") -> Float[np.ndarray, "n p"]:
-    """The rows in float64, checked; every evaluation passes what it scores through here.
+    """Check that Z is a finite matrix, and return its rows in float64.
 
-    `what` names the rows in the message, in the plural.
+    Every evaluation checks the rows that it scores in this way. `what`, a plural noun, names the
+    rows in the message.
 
     Raises
     ------
     DataError
-        Not a matrix of real numbers, NaN or infinity.
+        Z is not a matrix of real numbers, or holds NaN or infinity.
     """
     Z = np.asarray(Z)
     if Z.ndim != 2 or Z.dtype.kind not in "fiub":
@@ -65,21 +66,21 @@ def finite(Z: np.ndarray, what: str = "features") -> Float[np.ndarray, "n p"]:
 
 
 def unit_rows(Z: Float[np.ndarray, "n p"]) -> Float[np.ndarray, "n p"]:
-    """Rows scaled to length 1; a row of zeros stays zero, so that its similarities are all 0."""
+    """Scale rows to length 1; a row of zeros stays zero, so that all its similarities are 0."""
     norms = np.linalg.norm(Z, axis=1, keepdims=True)
     scaled: np.ndarray = Z / np.where(norms > 0, norms, 1)
     return scaled
 
 
 def row_slices(n: int, size: int) -> list[slice]:
-    """Slices of rows 0..n-1, of `size` rows each but the last."""
+    """Split rows 0..n-1 into slices of `size` rows; the last slice may be shorter."""
     return [slice(start, min(start + size, n)) for start in range(0, n, max(size, 1))]
 
 
 def cosine_blocks(
     queries: Float[np.ndarray, "m p"], gallery: Float[np.ndarray, "n p"] | None = None
 ) -> Iterator[tuple[slice, Float[np.ndarray, "b n"]]]:
-    """Yield some rows of the queries and their cosines with the gallery, a block at a time.
+    """Yield a slice of the queries and their cosines with the gallery, one block at a time.
 
     Without a gallery the rows are compared with each other, and the cosine of a row with itself is
     -inf.
@@ -98,7 +99,7 @@ def of_pairs(
 ) -> Float[np.ndarray, "t k"]:
     """The similarities of the candidate pairs of each answer, in the order of `pairs`.
 
-    They are computed in float64, so that ties are ties and not rounding.
+    They are computed in float64, so that ties do not come from rounding.
     """
     Z = np.asarray(Z, dtype=np.float64)
     if similarity not in SIMILARITIES:
@@ -111,7 +112,7 @@ def of_pairs(
     gram = None
     if n <= _MAX_GRAM_OBJECTS and n * n <= _MAX_GRAM_ENTRIES_PER_PAIR * S.size:
         gram = (rows @ rows.T).ravel()
-    for chunk in row_slices(len(objects), _CHUNK):  # what a chunk touches stays in the cache
+    for chunk in row_slices(len(objects), _CHUNK):  # the data of one chunk stay in the cache
         columns = objects[chunk].T.astype(np.int64, order="C")
         for number, (i, j) in enumerate(pairs):
             if gram is None:
@@ -124,9 +125,9 @@ def of_pairs(
 def choice(
     S: Float[np.ndarray, "t k"], tolerance: float | Float[np.ndarray, "t 1"]
 ) -> Float[np.ndarray, "t k"]:
-    """The share of the model's choice that each pair gets: 1/k if k are tied for the highest.
+    """The share of each pair in the model's choice: 1/k if k pairs are tied for the highest.
 
-    Pairs within the tolerance (`pair_tolerance`) of the highest are tied with it.
+    Pairs within the tolerance (`pair_tolerance`) of the highest similarity are tied with it.
     """
     is_highest = S.max(axis=1, keepdims=True) - tolerance <= S
     return is_highest / is_highest.sum(axis=1, keepdims=True)
@@ -135,10 +136,10 @@ def choice(
 def credit(
     S: Float[np.ndarray, "t k"], tolerance: float
 ) -> tuple[Float[np.ndarray, " t"], Bool[np.ndarray, " t"]]:
-    """How right the model is on each answer, from 0 to 1, and which answers are ties.
+    """The credit of the model on each answer, from 0 to 1, and which answers are ties.
 
-    An answer earns the share of its pair, column 0, in the model's `choice`, so that a collapsed
-    model scores chance.
+    The credit is the share of the chosen pair, column 0, in the model's `choice`. A collapsed model
+    therefore scores chance.
     """
     shares = choice(S, tolerance)
     return shares[:, 0], shares.max(axis=1) < 1
@@ -151,9 +152,9 @@ def choice_loss(S: Float[np.ndarray, "t k"]) -> Float[np.ndarray, " t"]:
 
 
 def pair_tolerance(Z: np.ndarray, similarity: str = "cosine") -> float:
-    """The difference up to which similarities of the rows of Z are tied.
+    """The largest difference at which similarities of the rows of Z are tied.
 
-    |S_ij| is at most the largest ‖z_i‖².
+    It follows from `tie_tolerance`, since |S_ij| is at most the largest ‖z_i‖².
     """
     if similarity == "cosine":
         return tie_tolerance(Z.shape[1])
@@ -162,12 +163,12 @@ def pair_tolerance(Z: np.ndarray, similarity: str = "cosine") -> float:
 
 
 def tie_tolerance(p: int, largest: float = 1.0) -> float:
-    """How far apart two equal similarities can be computed to be: 8 √p eps · max|S|, float64.
+    """The largest rounding difference of two equal similarities: 8 √p eps · max|S|, float64.
 
-    The order in which the p products of a similarity are summed, and so its last digits, differs
-    between processors, between blocks of rows and between rotations of the space; the errors add up
-    like those of a random walk of p steps. The bound is far above them and far below any difference
-    that means something. `largest`, max |S|, is 1 for cosines.
+    The order in which the p products of a similarity are summed differs between processors, between
+    blocks of rows and between rotations of the space, and so do the last digits of the sum. The
+    rounding errors add up like a random walk of p steps. The tolerance is far above these errors,
+    and far below any meaningful difference. `largest`, max |S|, is 1 for cosines.
     """
     return float(8 * np.sqrt(p) * np.finfo(np.float64).eps * largest)
 
@@ -175,10 +176,10 @@ def tie_tolerance(p: int, largest: float = 1.0) -> float:
 def new_group(
     ordered: Float[np.ndarray, "*rows n"], tolerance: float
 ) -> Bool[np.ndarray, "*rows n"]:
-    """Where a group of ties begins in sorted values: beyond the tolerance from the value before.
+    """Mark each sorted value that differs from the one before it by more than the tolerance.
 
-    No grid of rounded values can tell this: equal values may lie on both sides of the edge of a
-    cell.
+    Such a value begins a new group of ties. Rounding the values to a grid would not do, because
+    equal values may lie on both sides of a cell edge.
 
     >>> new_group(np.array([3.0, 2.0, 2.0 - 1e-15, 1.0]), 1e-12).tolist()
     [True, True, False, True]
@@ -187,7 +188,7 @@ def new_group(
 
 
 def snap_ties(values: Float[np.ndarray, " n"], tolerance: float) -> Float[np.ndarray, " n"]:
-    """The same values, ties made exactly equal: each takes the smallest value of its group.
+    """Make tied values exactly equal: each takes the smallest value of its group.
 
     >>> snap_ties(np.array([2.0, 3.0, 2.0 - 1e-15]), 1e-12).tolist()
     [1.999999999999999, 3.0, 1.999999999999999]
@@ -201,32 +202,32 @@ def snap_ties(values: Float[np.ndarray, " n"], tolerance: float) -> Float[np.nda
 
 
 def one_point(rows: Embedding) -> bool:
-    """Whether rows differ by rounding alone: mean_i ‖z_i - z̄‖² ≤ 1e-12 · mean_i ‖z_i‖²."""
+    """Whether rows differ only by rounding: mean_i ‖z_i - z̄‖² ≤ 1e-12 · mean_i ‖z_i‖²."""
     centred = rows - rows.mean(axis=0)
     return float(np.vdot(centred, centred)) <= _MIN_SPREAD * float(np.vdot(rows, rows))
 
 
 def is_collapsed(Z: Embedding) -> bool:
-    """Whether all rows are one point, or all point one way: cosines have nothing to compare."""
+    """Whether all rows are one point or one direction, so that cosines have nothing to compare."""
     Z = np.asarray(Z, dtype=np.float64)
     return one_point(Z) or one_point(unit_rows(Z))
 
 
 def at_chance(loss: float, chance: float) -> bool:
-    """Whether a loss on the fitted answers, in nats, is that of guessing: nothing was learned."""
+    """Whether a loss on the fitted answers, in nats, is no lower than that of guessing."""
     return loss >= chance - _CHANCE_SLACK
 
 
 def zeros_if_collapsed(*parts: Float[np.ndarray, "_ p"]) -> list[Float[np.ndarray, "_ p"]]:
-    """The rows of each part; zeros where all parts together are one point.
+    """Return the rows of each part, or zeros if all parts together are collapsed.
 
-    All cosines of zeros tie, so that any ranking of them, ties shared, scores exactly chance. A
-    CollapseWarning says so.
+    All cosines of zeros are tied, so that any ranking that shares credit among ties scores exactly
+    chance. A CollapseWarning reports this.
     """
     if not is_collapsed(np.concatenate(parts)):
         return [*parts]
     warnings.warn(
-        "collapse: all rows are one point; the scores are those of chance.",
+        "collapse: all rows are one point or one direction; the scores are those of chance.",
         CollapseWarning,
         stacklevel=3,
     )

@@ -1,7 +1,7 @@
-"""From features and answers to a transform: `fit` minimises an `Arm` on `FitData` by a solver.
+"""Learn a transform from features and answers: `fit` minimises an `Arm` on `FitData` by a solver.
 
-`glocal.Aligner` is its scikit-learn face, `glocal.aligner.curve` tells whether more answers would
-help.
+`glocal.Aligner` is the scikit-learn estimator. `glocal.aligner.curve` estimates whether more
+answers would help.
 """
 
 from glocal.aligner.arm import Arm

@@ -1,4 +1,4 @@
-"""An arm: what is minimised."""
+"""An arm: one of the objectives of the paper, with its parameters."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 from glocal.options import Options
 
 Method = Literal["naive", "global", "glocal"]
-_PARAMETERS: dict[str, tuple[str, ...]] = {  # besides lmbda
+_PARAMETERS: dict[str, tuple[str, ...]] = {  # that a method reads besides lmbda
     "naive": (),
     "global": ("mix",),
     "glocal": ("mix", "alpha", "tau"),
@@ -18,7 +18,7 @@ _PARAMETERS: dict[str, tuple[str, ...]] = {  # besides lmbda
 
 
 class Arm(Options):
-    """What is minimised: one of the objectives of the paper with its parameters.
+    """One of the objectives of the paper, with its parameters.
 
         naive            L_global + λ ‖W‖²_F
         global           L_global + λ ‖W - (tr W / p) I‖²_F
@@ -28,19 +28,19 @@ class Arm(Options):
     ----------
     method : {"naive", "global", "glocal"}
     alpha : float
-        α, the weight of the local term, 0 to below 1 (`glocal` alone).
+        α, the weight of the local term, from 0 to below 1 (`glocal` only).
     lmbda : float
         λ, the strength of the penalty, above 0.
     tau : float
-        τ, the temperature of the local term, above 0 (`glocal` alone).
+        τ, the temperature of the local term, above 0 (`glocal` only).
     mix : float
-        Share of the scaled identity in the penalty, mix ‖W - cI‖² + (1 - mix) ‖W‖²: above 0, at
-        most 1 (`global` and `glocal`; 0 would be `naive`).
+        The share of the scaled identity in the penalty, mix ‖W - cI‖² + (1 - mix) ‖W‖²: above 0 and
+        at most 1 (`global` and `glocal`; 0 would be `naive`).
 
     Raises
     ------
     ParameterError
-        A value outside its range, or one that the method does not read.
+        A value lies outside its range, or the method does not read it.
 
     References
     ----------
@@ -72,19 +72,22 @@ class Arm(Options):
 
     @property
     def identity(self) -> float:
-        """The share of the scaled identity in the penalty: 0 of `naive`."""
+        """The share of the scaled identity in the penalty: 0 for `naive`."""
         return 0.0 if self.method == "naive" else self.mix
 
     @property
     def settings(self) -> dict[str, Any]:
-        """Method and parameters, as in records and rows of sweeps; None is not read."""
+        """Method and parameters as in records; None for a parameter that the method lacks."""
         parameters: dict[str, float | None] = dict.fromkeys(("mix", "alpha", "tau"))
         parameters |= {name: getattr(self, name) for name in _PARAMETERS[self.method]}
         return {"method": self.method, "lmbda": self.lmbda, **parameters}
 
     @classmethod
     def of(cls, settings: Mapping[str, Any], *, local: bool = True) -> Arm:
-        """The arm of settings, where None is unset; the default method is `glocal` or `global`."""
+        """Build an arm from settings; a setting that is None takes its default.
+
+        The default method is `glocal`, or `global` if `local` is false.
+        """
         options = {
             name: settings[name] for name in cls.model_fields if settings.get(name) is not None
         }

@@ -1,4 +1,8 @@
-"""The choice of a place by the share of neighbours to keep, and its fit to all data."""
+"""Choose a place by the share of neighbours to keep, and fit it to all data.
+
+Lines, places and anchors are defined in `glocal.aligner.crossfit`. A place *promises* to keep the
+mean share of neighbours that it keeps on the folds, minus one standard error.
+"""
 
 from __future__ import annotations
 
@@ -26,13 +30,13 @@ from glocal.errors import ParameterError
 from glocal.objective import single_threaded_blas
 from glocal.solver import Counter
 
-_LOWEST_KEEP = 0.01  # practically no promise
-_NEARBY_KEEPS = (-0.1, -0.05, 0.0, 0.05)  # beside the chosen one; the record has these
+_LOWEST_KEEP = 0.01  # so low that it practically restricts nothing
+_NEARBY_KEEPS = (-0.1, -0.05, 0.0, 0.05)  # added to `keep`: the record has their scores too
 
 
 @dataclass(frozen=True, eq=False)
 class KeepCurve:
-    """The held-out scores of every `keep`; `solve` fits one of them to all data.
+    """The held-out scores from which `keep` chooses; `solve` fits the choice to all data.
 
     Attributes
     ----------
@@ -40,18 +44,20 @@ class KeepCurve:
     solver : Exact
         The solver of the final fits.
     crossfit : CrossFit
-        The fits that chose, and the held-out answers.
+        The fits on the folds, and the held-out answers.
     original : Position
-        The features without a transform, centred as the data are.
+        The features without a transform, centred like the data.
     lines : tuple of Line
-        One for each λ, the largest first.
+        One line for each λ, the largest first.
     losses : dict
-        The held-out loss in nats of each λ that was tried, at its own best scale; an infinite λ
-        is no transform.
+        The held-out loss, in nats, of each λ that was tried, at its own best scale. An infinite λ
+        stands for no transform.
     penalty : float
-        The largest λ whose loss is within a standard error of the lowest.
+        The largest λ whose loss is within one standard error of the lowest.
     raw_credit : (t,) array
         The credit of each held-out answer under the features before centring.
+    evaluations : int
+        The evaluations of all fits on the folds.
     """
 
     data: FitData
@@ -66,16 +72,16 @@ class KeepCurve:
 
     @cached_property
     def starts(self) -> dict[Anchor, Float[np.ndarray, "p p"]]:
-        """The mean W over folds of each anchor."""
+        """The mean of W over folds, for each anchor."""
         crossfit = self.crossfit
         return {anchor: np.mean(crossfit.matrices(anchor), axis=0) for anchor in crossfit.solutions}
 
     def choose(self, keep: float | None) -> Position:
-        """The place with the largest agreement of those that promise to keep so many neighbours.
+        """Choose the place with the largest agreement of those that promise to keep this share.
 
-        A place promises the mean share that it keeps, less a standard error. Of the best place of
-        each λ, and the original features, the choice is that of the largest λ whose agreement is
-        within one paired standard error of the largest. None chooses λ by the loss alone.
+        The candidates are the original features, and the best place of each λ from the largest λ
+        down. The choice is the first candidate whose agreement is within one paired standard error
+        of the largest. If `keep` is None, λ is chosen by the loss alone.
 
         Raises
         ------
@@ -95,7 +101,7 @@ class KeepCurve:
         return best
 
     def summary(self, position: Position) -> dict[str, float | None]:
-        """The expected agreement, gain, loss and neighbours kept of a place, with their errors."""
+        """The expected agreement, gain, loss and neighbours kept of a place, and their errors."""
         raw = position.kept_raw if len(position.kept_raw) else position.kept
         return {
             "lmbda": position.lmbda,
@@ -108,43 +114,44 @@ class KeepCurve:
         }
 
     def notes(self, keep: float | None) -> list[str]:
-        """What a user should know: there is nothing to gain, or what another `keep` would give."""
+        """Advice to the user: there is nothing to gain, or what another `keep` would give."""
         chosen = self.choose(keep)
         expected = _expected(self.crossfit, chosen, self.raw_credit)
         gain = expected["gain"]
         if gain <= 2 * expected["gain_error"]:
             no_gain = (
-                f"there is nothing to gain: agreement rises by {gain:.3f}, within two standard "
-                f"errors of {expected['gain_error']:.3f}."
+                f"there is nothing to gain: agreement rises by {gain:.3f}, which is within two "
+                f"standard errors ({expected['gain_error']:.3f} each)."
             )
             if keep is None or self.choose(_LOWEST_KEEP).place == 0:
-                return [f"{no_gain} More answers may tell more."]
-            return [f"keep={keep:g}: {no_gain} Allow more with a lower keep."]
+                return [f"{no_gain} More answers may show a gain."]
+            return [f"keep={keep:g}: {no_gain} A lower keep allows a larger change."]
         if keep is None:
             return []
         freest = self.choose(_LOWEST_KEEP)
         kept = float(freest.kept.mean())
         if freest is chosen or freest.kept_lower_bound >= keep:
             return [
-                f"the largest agreement keeps {kept:.3f} of the neighbours: a keep below {keep:g} "
-                "changes nothing."
+                f"the transform with the largest agreement keeps {kept:.3f} of the neighbours: a "
+                f"keep below {keep:g} changes nothing."
             ]
         forgone = _expected(self.crossfit, freest, chosen.credit)
         if forgone["gain"] > max(gain, 2 * forgone["gain_error"]):
             return [
-                f"keep={keep:g} reaches agreement {chosen.agreement:.3f} of the "
-                f"{freest.agreement:.3f} that these features allow, which keep "
-                f"{kept:.2f} of the neighbours. Lower keep if agreement matters more."
+                f"keep={keep:g} reaches an agreement of {chosen.agreement:.3f}. These features "
+                f"allow {freest.agreement:.3f}, with {kept:.2f} of the neighbours kept. Lower keep "
+                "if agreement matters more."
             ]
         return []
 
     def solve(self, keep: float | None, counter: Counter | None = None) -> Solution:
         """Fit the anchors on both sides of the chosen place to all data, and mix their matrices.
 
-        The solution is that of the anchor on the side of `global`, except that its weights are
-        mixed and its evaluations are those of all fits. Its details contain the ``keep`` of the
-        record: both anchors with their certificates, the share of that anchor, and the expected
-        scores. The fits start at the means over folds.
+        The solution is that of the anchor nearer to `global`, but its weights are mixed, its
+        evaluations are those of all fits, its status is that of an unconverged fit if there is one,
+        and it has no certificate. The ``keep`` entry of its record has both anchors with their
+        certificates, the share of the anchor nearer to `global`, and the expected scores. The fits
+        start at the means over folds.
         """
         counter = counter or Counter(evaluations=self.evaluations)
         chosen = self.choose(keep)
@@ -160,7 +167,7 @@ class KeepCurve:
             transform=self.data.transform(mixture.weights),
             status=reported.status,
             reason=reported.reason,
-            certificate="none: a mixture; keep.anchors has those of its fits",
+            certificate="none: a mixture; keep.anchors has the certificates of its fits",
             evaluations=counter.evaluations,
             keep=record,
         )
@@ -168,11 +175,11 @@ class KeepCurve:
     def _mixture(self, position: Position, counter: Counter) -> Mixture:
         """Fit the anchors on both sides of a place to all data, and mix their matrices."""
         alphas = self.crossfit.alphas
-        before = min(int(position.place), len(alphas) - 1)  # the anchor before; the original is 0
+        before = min(int(position.place), len(alphas) - 1)  # anchor before; 0 is the original
         sides = alphas[max(0, before - 1) : before + 1]
         problem = self.solver.problem(self.data, local=any(sides))
         fits: list[Solution] = []
-        means: list[WarmStart] = []  # over folds, of the same anchors
+        means: list[WarmStart] = []  # the means over folds of the same anchors
         for alpha in sorted(sides):
             anchor = (position.lmbda, alpha)
             start = mean = problem.start(self.starts[anchor], anchor_arm(anchor))
@@ -187,7 +194,7 @@ class KeepCurve:
         return Mixture(position.scale**0.5 * mix_anchors(matrices, share), fits, share)
 
     def _on_new_objects(self, chosen: Position, counter: Counter) -> dict[str, float | int]:
-        """Agreement and neighbours kept of the chosen place on folds of objects."""
+        """The agreement and the neighbours kept of the chosen place on folds of objects."""
         folds = self.data.folds(FOLDS)
         crossfit = CrossFit(self.data, folds, self.solver, counter, local=False, starts=self.starts)
         original = crossfit.anchor_scores(None)
@@ -201,7 +208,7 @@ class KeepCurve:
         }
 
     def _record(self, keep: float | None, chosen: Position, mixture: Mixture) -> dict[str, Any]:
-        """The ``keep`` of a fit's record."""
+        """The ``keep`` entry in the record of a fit."""
         original = self.crossfit.estimate(self.raw_credit)
         outcome = ("objective", "parts", "status", "gap", "certificate", "evaluations")
         anchors = []
@@ -234,21 +241,21 @@ class KeepCurve:
 
 
 class Line(NamedTuple):
-    """The places of one λ in order, the original features first."""
+    """The scored places of one λ in order, the original features first."""
 
     positions: tuple[Position, ...]
 
     @property
     def lmbda(self) -> float:
-        """λ of its anchors."""
+        """The λ of the anchors."""
         return self.positions[-1].lmbda
 
     def best(self, keep: float) -> Position:
         """The place with the largest agreement of those that promise to keep this share.
 
-        Places between two scored ones count too: where the promise crosses `keep`, and the top of
-        the parabola through a best place and its neighbours, so that the choice is continuous in
-        the data.
+        Two kinds of places between the scored places are candidates too, so that the choice is
+        continuous in the data: a place at which the promise crosses `keep`, and the top of the
+        parabola through the best place and its neighbours.
         """
         allowed = [place for place in self.positions if place.kept_lower_bound >= keep]
         candidates = allowed or [self.positions[0]]
@@ -262,7 +269,10 @@ class Line(NamedTuple):
         return top if top.kept_lower_bound >= keep else best
 
     def _top(self, best: Position) -> Position:
-        """The top of the parabola through a scored place and its neighbours; an end as it is."""
+        """The top of the parabola through a scored place and its neighbours.
+
+        The ends of the line, and places between scored ones, are returned unchanged.
+        """
         places = list(self.positions)
         if best not in places[1:-1]:
             return best
@@ -281,7 +291,7 @@ class Line(NamedTuple):
 def _expected(
     crossfit: CrossFit, scores: Position, credit: Float[np.ndarray, " t"]
 ) -> dict[str, float]:
-    """Agreement, its gain above that of another `credit`, and neighbours kept, with errors."""
+    """The agreement and its gain over `credit`, with standard errors, and the neighbours kept."""
     agreement = crossfit.estimate(scores.credit)
     gain = crossfit.estimate(scores.credit - credit)
     return {
@@ -294,7 +304,7 @@ def _expected(
 
 
 class Mixture(NamedTuple):
-    """The weights at a place, the one or two fits beside it, and the share of the last of them."""
+    """The weights at a place, the one or two fits around it, and the share of the last fit."""
 
     weights: Float[np.ndarray, "p p"]
     solutions: list[Solution]

@@ -1,4 +1,9 @@
-"""The same arms fitted without each fold in turn, and scored on what each fold holds out."""
+"""Fit the same arms without each fold in turn, and score them on the held-out answers and images.
+
+A *line* leads from the original features to `global` at one λ, over fits that are its *anchors*. A
+*place* is a position on the line: 0 is the original, 1 the first anchor, and so on. Between two
+anchors their matrices are mixed.
+"""
 
 from __future__ import annotations
 
@@ -25,19 +30,19 @@ if TYPE_CHECKING:
 
 FOLDS = 3
 ANCHOR_ALPHAS = (0.75, 0.5, 0.0)
-"""α of the fits on a line from the original features to `global`."""
+"""α of the anchors on a line from the original features to `global`."""
 ANCHOR_TAU = 0.1
-"""τ of the `glocal` fits that a cross-fit makes."""
-_LEADING_AXES = 256  # of the fits that choose; off them W is a scaled identity
-_TOLERANCE = 3e-4  # of the fits that choose: it moves no score by more than .002
-_MAX_LOG_SCALE = 5.0  # of the similarities, either way
+"""τ of the `glocal` anchors."""
+_LEADING_AXES = 256  # principal axes of the fits on folds; outside them W is a scaled identity
+_TOLERANCE = 3e-4  # relative, of the fits on folds: it moves no score by more than .002
+_MAX_LOG_SCALE = 5.0  # largest |log m| of the factor m of the similarities
 
 Anchor = tuple[float, float]
 """λ and α of a fit; α is 0 for `global`."""
 
 
 def anchor_arm(anchor: Anchor) -> Arm:
-    """`glocal` with τ 0.1, or `global` where α is 0."""
+    """The arm of an anchor: `glocal` with τ 0.1, or `global` if α is 0."""
     lmbda, alpha = anchor
     if not alpha:
         return Arm(method="global", lmbda=lmbda)
@@ -45,11 +50,11 @@ def anchor_arm(anchor: Anchor) -> Arm:
 
 
 class HeldOut(NamedTuple):
-    """What one fold holds out: answers as rows of the objects X, and images with their neighbours.
+    """The held-out part of one fold: its answers, as rows of the objects X, and its images.
 
-    `X` and `images` are standardized. `neighbours` are those among the images as they are
-    standardized, and `raw_neighbours` those before they were centred, None where nothing was
-    centred.
+    `X` and `images` are standardized. `neighbours` are the nearest neighbours among the
+    standardized images. `raw_neighbours` are those among the images before centring, or None if
+    nothing was centred.
     """
 
     X: Float[np.ndarray, "n p"]
@@ -60,7 +65,7 @@ class HeldOut(NamedTuple):
 
     @classmethod
     def of(cls, fold: Fold) -> HeldOut:
-        """From a fold."""
+        """Build the held-out part of a fold."""
         data = replace(fold.data, answers=fold.answers)
         X, answers = data.objects_and_answers("float64")
         rows = data.evaluation_rows(fold.rows)
@@ -72,25 +77,25 @@ class HeldOut(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Position:
-    """One transform per fold, by its place on a line, and its scores on what the folds hold out.
+    """A place on a line, with the held-out scores of its transforms, one per fold.
 
     Parameters
     ----------
     lmbda, place : float
         λ of the line; 0 for the original features, 1 for the first anchor and so on.
     credit : (t,) array
-        How right the choice by cosine is on each held-out answer, 0 to 1.
+        The credit of each held-out answer when the model chooses by cosine, 0 to 1.
     losses : (t,) array
-        The loss of each held-out answer, nats, with all similarities multiplied by `scale`.
+        The loss of each held-out answer, in nats, with all similarities multiplied by `scale`.
     agreement, loss : float
-        Their weighted means.
+        The weighted means of `credit` and `losses`.
     scale : float
-        The factor of the similarities with the lowest loss: few answers make W too long, which
-        cosines do not see.
+        The factor of the similarities with the lowest loss. It corrects the length of W, which
+        cosines ignore: with few answers W becomes too long.
     kept, kept_raw : (m,) arrays
-        The share of its nearest neighbours that each held-out image keeps: of those of the
-        standardized images, and of those before centring. Both are empty where neighbours were
-        not compared.
+        The share of its nearest neighbours that each held-out image keeps: of those among the
+        standardized images, and of those before centring. Both are empty if neighbours were not
+        compared, and `kept_raw` also if nothing was centred.
     """
 
     lmbda: float
@@ -110,30 +115,33 @@ class Position:
 
     @property
     def kept_lower_bound(self) -> float:
-        """The promise: the mean share of neighbours kept, less a standard error."""
+        """The promise: the mean share of neighbours kept, minus one standard error."""
         return float(self.kept.mean()) - self.kept_error
 
     def interpolate(self, other: Position, share: float) -> Position:
-        """The place at this share of the way to another; all scores are interpolated linearly."""
+        """The place at this share of the way to `other`, with linearly interpolated scores."""
         steps = {name: vars(other)[name] - value for name, value in vars(self).items()}
         return Position(**{name: vars(self)[name] + share * step for name, step in steps.items()})
 
 
 class CrossFit:
-    """Fits of one anchor after the other on every fold, and what the folds hold out.
+    """The fits of anchors on every fold, one anchor after the other, and the held-out parts.
 
-    All folds are fitted in the same leading principal axes. The first fold starts where its
-    neighbouring anchor ended; a later one adds the step between the two anchors of the fold before
-    it, with the curvature of that fold. No fit is certified: these fits only choose.
+    All folds are fitted in the same leading principal axes. The first fold starts at its own fit of
+    the neighbouring anchor. A later fold starts at its own fit of that anchor too, moved by the
+    step that the previous fold made between the two anchors, with the curvature of the previous
+    fold. No fit is certified, since these fits only serve to choose.
 
     Attributes
     ----------
     answers : Answers
-        All answers that are held out, in the order of the scores.
+        All held-out answers, in the order of the scores.
+    heldout : list of HeldOut
+        The held-out part of each fold.
     local : bool
         Whether there are fits with a local term.
     alphas : tuple of float
-        α of the anchors after the original, falling to 0, `global`.
+        α of the anchors after the original features. It falls to 0, which is `global`.
     solutions : dict
         The fits of each anchor, one per fold.
     """
@@ -163,7 +171,8 @@ class CrossFit:
     def fit(self, anchor: Anchor, neighbour: Anchor | None = None) -> None:
         """Fit an anchor on every fold, starting from the fits of a neighbouring anchor.
 
-        None starts at the fits of `global` at the nearest λ, if there are any.
+        Without a `neighbour` they start from `global` at the nearest λ. Without any fit of `global`
+        the first fold starts at the given W of the anchor, and later folds at the previous fold.
         """
         if anchor in self.solutions:
             return
@@ -191,7 +200,7 @@ class CrossFit:
         self.solutions[anchor] = solutions
 
     def matrices(self, anchor: Anchor) -> list[Float[np.ndarray, "p p"]]:
-        """W of each fold."""
+        """The W of each fold."""
         return [
             solution.transform.weights.astype(np.float64) for solution in self.solutions[anchor]
         ]
@@ -204,7 +213,7 @@ class CrossFit:
         lmbda: float = np.inf,
         place: float = 0.0,
     ) -> Position:
-        """Score the transformed objects, and images if there are any, of every fold."""
+        """Score the transformed objects of every fold, and its images if there are any."""
         S = []
         credits = []
         for Z, side in zip(objects, self.heldout, strict=True):
@@ -236,9 +245,9 @@ class CrossFit:
         )
 
     def anchor_scores(self, anchor: Anchor | None, *, images: bool = False) -> Position:
-        """Scores of an anchor that was fitted, or of the standardized features (None).
+        """Score a fitted anchor, or the standardized features if `anchor` is None.
 
-        Only with `images` are neighbours compared.
+        Neighbours are compared only if `images` is true.
         """
         objects = [side.X for side in self.heldout]
         rows = [side.images for side in self.heldout] if images else []
@@ -250,14 +259,14 @@ class CrossFit:
 
     @property
     def candidates(self) -> int:
-        """The mean number of images that a fold holds out: neighbours are among these."""
+        """The mean number of held-out images per fold, among which neighbours are searched."""
         return round(float(np.mean([len(side.images) for side in self.heldout])))
 
     def is_tie(self, deficit: Float[np.ndarray, " t"], minimum: float = 0.0) -> bool:
-        """Whether a mean deficit is within a standard error of 0, or at most `minimum`.
+        """Whether a mean deficit is within one standard error of 0, or at most `minimum`.
 
-        The error is over questions. That over objects, which is right for intervals, is larger and
-        would call more a tie: λ would be one step too large.
+        The standard error is over questions. The standard error over objects, which is right for
+        intervals, is larger. It would make more differences a tie, and λ one step too large.
         """
         weights = self.answers.weights
         if weights is not None:
@@ -266,7 +275,7 @@ class CrossFit:
         return estimate.mean <= max(estimate.error or 0.0, minimum)
 
     def estimate(self, values: Float[np.ndarray, " t"]) -> Estimate:
-        """The weighted mean of a value for each held-out answer, with its standard error."""
+        """The weighted mean of one value per held-out answer, with its standard error."""
         return credit_units(values, self.answers).estimate()
 
 
@@ -275,7 +284,7 @@ def best_similarity_scale(
 ) -> float:
     """The m > 0 for which the softmax of m S has the lowest mean loss of column 0.
 
-    The loss is convex in m: this is Newton's method on its derivative, in a bracket.
+    The loss is convex in m. Newton's method finds the root of its derivative inside a bracket.
     """
     low = np.exp(-_MAX_LOG_SCALE)
     high = np.exp(_MAX_LOG_SCALE)
@@ -301,13 +310,13 @@ def best_similarity_scale(
 def mix_anchors(
     anchors: Sequence[Float[np.ndarray, "n p"]], place: float
 ) -> Float[np.ndarray, "n p"]:
-    """The mixture at a place: a straight line from each anchor to the next."""
+    """The mixture at a place, interpolated linearly from each anchor to the next."""
     before = max(0, min(int(place), len(anchors) - 2))
     share = place - before
     return (1 - share) * anchors[before] + share * anchors[before + 1]
 
 
 def scaled_identity_of(W: Float[np.ndarray, "p p"]) -> Float[np.ndarray, "p p"]:
-    """The identity at the scale of W."""
+    """The identity, scaled to the trace of W."""
     identity: np.ndarray = np.trace(W) / len(W) * np.eye(len(W))
     return identity

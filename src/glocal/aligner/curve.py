@@ -1,4 +1,4 @@
-"""Would more answers help? Agreement on held-out answers, against the number of fitted ones."""
+"""Would more answers help? Held-out agreement as a function of the number of fitted answers."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from glocal.evaluation.agreement import heldout_rows, odd_one_out
 from glocal.results import Score
 
 LAMBDAS = (100.0, 20.0, 4.0, 0.8, 0.16)
-"""The λ to choose from; from the largest on, each fit starts from the one before."""
+"""The λ to choose from. Starting from the largest, each fit begins at the previous solution."""
 SHARES = (0.125, 0.25, 0.5, 1.0)
-"""The sizes of the curve, shares of the answers that are not held out."""
+"""The sizes of the curve, as shares of the answers that are not held out."""
 MIN_ANSWERS = 60
-"""With fewer answers no curve is made."""
-_SOLVER = Exact(tol=1e-3)  # agreement moves by less than its error
+"""With fewer answers no curve is computed."""
+_SOLVER = Exact(tol=1e-3)  # a lower tolerance moves agreement by less than its error
 
 
 def learning_curve(
@@ -33,27 +33,28 @@ def learning_curve(
     """Fit `global` to nested random parts of the answers, and score answers to other questions.
 
     All answers to one question are in one fold, since the same question on both sides would flatter
-    the fit. The objects are the same on both sides: new objects agree less. λ of a fold has the
-    lowest loss on the other folds.
+    the fit. The objects are the same on both sides; agreement on new objects is lower. Each fold
+    uses the λ with the lowest loss on the other folds.
 
     Parameters
     ----------
     features : Features
-        Row i is of object i of the answers.
+        Row i belongs to object i of the answers.
     answers : Answers
     folds, seed : int
+        The number of folds of the questions, and the random seed.
 
     Returns
     -------
     list of Score
-        The agreement of each size with all answers, each held out once, a fraction; `transform`
-        has the number of fitted answers, a mean over folds. The last row is the paired gain of the
-        last doubling: the next one gains less, as learning curves flatten.
+        For each size, the agreement with all answers, each held out once, as a fraction.
+        `transform` has the number of fitted answers, a mean over folds. The last row is the paired
+        gain of the last doubling. The next doubling gains less, because learning curves flatten.
 
     Raises
     ------
     DataError
-        Fewer than `MIN_ANSWERS` answers.
+        There are fewer than `MIN_ANSWERS` answers.
     """
     if len(answers) < MIN_ANSWERS:
         raise DataError(
@@ -73,7 +74,7 @@ def learning_curve(
 
 
 def curve_record(scores: Sequence[Score]) -> dict[str, Any]:
-    """What `learning_curve` returns as JSON values."""
+    """The result of `learning_curve` as JSON values."""
     *curve, last_doubling = scores
     return {
         "curve": [{"answers": int(score.transform.split()[0]), **_ends(score)} for score in curve],
@@ -87,10 +88,10 @@ def _ends(score: Score) -> dict[str, float | None]:
 
 
 class _FoldScores(NamedTuple):
-    """The scores of fits of every size and λ on the answers that one fold holds out.
+    """The scores of fits of every size and λ on the held-out answers of one fold.
 
-    `sizes` are the numbers of fitted answers, `losses` the summed losses, nats, and `credit` how
-    right the choice is on each held-out answer, 0 to 1.
+    `sizes` are the numbers of fitted answers, `losses` the summed losses in nats, and `credit` is
+    the credit of each held-out answer, 0 to 1.
     """
 
     sizes: Int[np.ndarray, " sizes"]
@@ -101,7 +102,7 @@ class _FoldScores(NamedTuple):
 def _fold_scores(
     features: Features, answers: Answers, rows: Int[np.ndarray, " t"], rng: np.random.Generator
 ) -> _FoldScores:
-    """Fit parts of the other answers, and score the held-out rows."""
+    """Fit parts of the answers outside the fold, and score the held-out `rows`."""
     heldout = answers.select(rows)
     order = rng.permutation(np.setdiff1d(np.arange(len(answers)), rows))
     sizes = np.array([max(3, round(share * len(order))) for share in SHARES])
@@ -116,7 +117,7 @@ def _fold_scores(
 
 
 def _chosen_credit(scores: Sequence[_FoldScores]) -> Float[np.ndarray, "t sizes"]:
-    """The credit under the λ of each fold and size that has the lowest loss on the other folds."""
+    """The credit of each fold and size at the λ with the lowest loss on the other folds."""
     losses = np.stack([score.losses for score in scores])
     steps = (losses.sum(axis=0) - losses).argmin(axis=2)  # (folds, sizes)
     chosen = [
@@ -127,7 +128,7 @@ def _chosen_credit(scores: Sequence[_FoldScores]) -> Float[np.ndarray, "t sizes"
 
 
 def _path(features: Features, answers: Answers) -> list[Float[np.ndarray, "n p"]]:
-    """The objects under `global` with each of `LAMBDAS`."""
+    """The embedding of the objects by `global` at each of `LAMBDAS`."""
     data = FitData(features, answers)
     problem = _SOLVER.problem(data, local=False)
     embeddings = []

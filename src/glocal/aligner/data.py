@@ -22,31 +22,32 @@ from glocal.options import Options
 from glocal.transform import LinearTransform
 
 MAX_BLOCKS = 16
-"""Only the first so many blocks are used: with 1024 images each, teachers take 64 MB."""
+"""The number of blocks that are used; with 1024 images each, their teachers take 64 MB."""
 NEIGHBOURS = 10
-"""The nearest neighbours of a held-out image that are compared before and after the transform."""
+"""The number of nearest neighbours of an image that are compared before and after a transform."""
 AUTO: Literal["auto"] = "auto"
-"""The `centre` that `Keep` chooses."""
+"""The value of `centre` that leaves the choice to `Keep`."""
 MIN_ANSWERS_FOR_OBJECT_FOLDS = 5_000
-"""With fewer answers folds are of questions: folds of objects would leave too few to measure."""
+"""With fewer answers folds are of questions, since folds of objects would hold out too few."""
 _MAX_EVALUATION_IMAGES = 10_000  # held-out images whose neighbours are compared
 
 
 class Blocks(Options):
-    """How local images are cut into blocks, and the seed of these and of folds."""
+    """The size of the blocks of local images, and the seed of blocks and folds."""
 
     panel: ClassVar[str] = "Solver"
 
     block_size: int = Field(
         1024,
         ge=3,
-        description="Local images compared with each other; at most 16 such blocks are used.",
+        description="Local images in a block, which are compared with each other; at most 16 "
+        "blocks are used.",
     )
     seed: int = Field(42, ge=0, lt=2**32, description="Random seed of the blocks and folds.")
 
 
 class Fold(NamedTuple):
-    """The data without one fold, and the answers and the rows of images that it holds out."""
+    """The data without one fold, and the held-out answers and rows of images of that fold."""
 
     data: FitData
     answers: Answers
@@ -60,24 +61,24 @@ class FitData:
     Parameters
     ----------
     features : Features
-        (n, p) object features; their two scalars standardize everything.
+        (n, p) object features, not standardized. Their two scalars standardize all rows.
     answers : Answers
         Answers whose indices are rows of `features`.
     local_features : Features or None
-        (m, p) features of local images, as raw as `features`; needed by `glocal`, not used by the
-        other arms.
+        (m, p) features of local images, not standardized. `glocal` needs them; the other arms do
+        not use them.
     block_size, seed : int
-        Local images in a block, at least 3, of which the first 16 blocks are used; the seed of
-        blocks and folds.
+        The number of local images in a block, at least 3, and the seed of blocks and folds. Only
+        the first 16 blocks are used.
     centre : float or "auto"
-        s, from 0 to 1: object and local features have s times their deviation of the objects'
-        column means from the overall mean subtracted, x - s (m - mean). It becomes the bias of the
-        transform. "auto" leaves it to `Keep`.
+        s, from 0 to 1: object and local features become x - s (m - mean), where m are the column
+        means of the objects and mean is their overall mean. The subtraction becomes the bias of the
+        transform. "auto" leaves the choice of s to `Keep`.
     objects, images : (k,) and (m,) int, or None
-        The rows of the object features that folds are cut from, None for those that the answers
-        name, and the rows of the local features that are used, None for all.
+        The rows of the object features that are split into folds (None: those that the answers
+        name), and the rows of the local features that are used (None: all).
     n_dropped : int
-        Answers lost in the join, for the record.
+        The number of answers lost in the join, for the record.
     """
 
     features: Features
@@ -100,10 +101,10 @@ class FitData:
 
     @cached_property
     def scalars(self) -> Standardization:
-        """The two scalars of the object features, and what centring subtracts."""
+        """The two scalars of the object features, and the shift that centring subtracts."""
         if self.centre == AUTO:
             raise ParameterError(
-                "`centre=auto` is chosen with `keep` alone. Give a number from 0 to 1."
+                "`centre=auto` can be chosen only with `keep`. Give a number from 0 to 1."
             )
         standardization = self.features.standardization
         if not self.centre:
@@ -111,7 +112,7 @@ class FitData:
         return standardization.centred(self.features.column_means, self.centre)
 
     def transform(self, weights: Float[np.ndarray, "p r"]) -> LinearTransform:
-        """The transform of raw features with these weights; centring is its bias.
+        """Build the transform of raw features with these weights; centring becomes its bias.
 
         b = -s (m - mean) W / std
         """
@@ -123,21 +124,21 @@ class FitData:
         return LinearTransform(weights.astype(np.float32), bias, scalars.mean, scalars.std)
 
     def embedding(self, transform: LinearTransform) -> Float[np.ndarray, "n r"]:
-        """All objects under a transform, float64."""
+        """The embedding of all objects by a transform, float64."""
         return transform.map_rows(np.asarray(self.features.matrix, dtype=np.float64))
 
     @property
     def evaluation_images(self) -> Features:
-        """The images whose neighbours are to be kept: local images, or without any the objects."""
+        """The images whose neighbours are compared: the local images, or else the objects."""
         return self.features if self.local_features is None else self.local_features
 
     @property
     def evaluation_kind(self) -> str:
-        """The name of these images."""
+        """The evaluation images in words: ``"objects"`` or ``"local images"``."""
         return "objects" if self.local_features is None else "local images"
 
     def evaluation_rows(self, rows: Int[np.ndarray, " r"]) -> Float[np.ndarray, "m p"]:
-        """The first 10,000 of these rows of the evaluation images, raw, in the file's order."""
+        """Read the first 10,000 of these rows of the evaluation images, raw, in file order."""
         images = self.evaluation_images
         numbers = np.sort(rows[:_MAX_EVALUATION_IMAGES])
         raw = np.asarray(images.matrix[numbers], dtype=np.float64)
@@ -146,19 +147,20 @@ class FitData:
 
     @property
     def fold_unit(self) -> str:
-        """The unit that is held out: ``"objects"``, or below 5,000 answers ``"questions"``."""
+        """The unit of folds: ``"objects"``, or ``"questions"`` if there are under 5,000 answers."""
         return "objects" if len(self.answers) >= MIN_ANSWERS_FOR_OBJECT_FOLDS else "questions"
 
     def folds(self, folds: int = 3, unit: str | None = None) -> list[Fold]:
-        """Every fold of the objects or of the questions; None holds out what `fold_unit` says.
+        """Hold out every fold of the objects or of the questions; `unit` None is `fold_unit`.
 
-        All answers to one question fall into one fold. The objects are then the same on both sides,
-        and without local images the held-out rows are all objects that the answers name.
+        With folds of questions, all answers to one question fall into one fold. The objects are the
+        same on both sides, and without local images the held-out rows are all objects that the
+        answers name.
 
         Raises
         ------
         DataError
-            Fewer questions than folds; or what `fold` raises.
+            There are fewer questions than folds, or `fold` raises it.
         """
         if (unit or self.fold_unit) == "objects":
             return [self.fold(k, folds) for k in range(folds)]
@@ -173,28 +175,28 @@ class FitData:
     def fold(self, k: int, folds: int = 3) -> Fold:
         """Hold out fold k of the objects and of the local images.
 
-        An answer is fitted if its objects all lie outside the fold, is held out if they all lie
-        inside, and belongs to neither part otherwise.
+        An answer is fitted if all its objects lie outside the fold, and held out if all lie inside.
+        Other answers belong to neither part.
 
         Parameters
         ----------
         k, folds : int
-            The part that is held out, and the number of parts:
+            The fold that is held out, and the number of folds:
             ``array_split(RandomState(seed).permutation(n), folds)[k]`` of the n objects that the
             answers name, in the order of the file.
 
         Returns
         -------
         Fold
-            `data` has all features, and the answers and local images outside the fold; its own
-            folds split these objects and images. `answers` are the held-out answers. `rows` (m,)
-            are the held-out rows of the local features, or of the object features where there are
-            no local features, in random order, so that the first few are a random sample.
+            `data` has all features, but only the answers and local images outside the fold; its own
+            folds split the remaining objects and images. `answers` are the held-out answers. `rows`
+            (m,) are the held-out rows of the local features, or of the object features if there are
+            no local features. They are in random order, so that the first few are a random sample.
 
         Raises
         ------
         ParameterError
-            There is no such fold, or the data allow fewer of them.
+            There is no such fold, or the data allow only fewer folds.
         DataError
             No answer is left to fit, or none is held out.
         """
@@ -216,7 +218,7 @@ class FitData:
     def _without_images(
         self, heldout: Answers, rows: Int[np.ndarray, " m"], k: int, folds: int
     ) -> Fold:
-        """Hold out a fold of the local images too; without any, the held-out `rows` are objects."""
+        """Hold out a fold of the local images too; without them the `rows` are those of objects."""
         if self.local_features is None:
             return Fold(self, heldout, rows)
         rows, images = self._split_rows(self._used_images, k, folds)
@@ -250,7 +252,7 @@ class FitData:
         self.answers.check_range(len(features))
         if not len(self.answers):
             raise DataError("there is no answer to fit.")
-        _ = features.standardization  # refuses values that are not finite, or all the same
+        _ = features.standardization  # raises an error for values that are not finite, or all equal
         if local is not None and local.dimensions != features.dimensions:
             raise DataError(
                 f"local features have {local.dimensions} columns but the object features have "
@@ -262,7 +264,7 @@ class FitData:
 
     @cached_property
     def blocks(self) -> list[Int[np.ndarray, " m"]]:
-        """The rows of the local features in each block; no block without local features."""
+        """The rows of the local features in each block; an empty list without local features."""
         if self.local_features is None:
             return []
         images = self._used_images
@@ -283,7 +285,7 @@ class FitData:
         return blocks
 
     def objects_and_answers(self, dtype: str) -> tuple[Float[np.ndarray, "n p"], Answers]:
-        """The standardized objects that the answers name, and the answers as rows of them."""
+        """The standardized objects that the answers name, and the answers as rows of these."""
         objects = self.answers.named_objects()
         new_index = np.full(len(self.features), -1, dtype=np.int32)
         new_index[objects] = np.arange(len(objects), dtype=np.int32)
@@ -305,7 +307,7 @@ class FitData:
 
 
 def pooled_answers(folds: Sequence[Answers]) -> Answers:
-    """The answers that one fold after the other holds out, with all that scores need."""
+    """Concatenate the held-out answers of all folds, with their weights and persons."""
 
     def column(name: str) -> Any:
         parts = [getattr(answers, name) for answers in folds]
@@ -317,5 +319,5 @@ def pooled_answers(folds: Sequence[Answers]) -> Answers:
 
 
 def neighbour_count(images: int) -> int:
-    """How many nearest neighbours are compared among so many images."""
+    """The number of nearest neighbours that are compared among this many images."""
     return min(NEIGHBOURS, images - 1)

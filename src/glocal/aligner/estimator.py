@@ -1,4 +1,4 @@
-"""The scikit-learn face of the method."""
+"""The scikit-learn estimator."""
 
 from __future__ import annotations
 
@@ -25,27 +25,30 @@ from glocal.transform import check_rows
 class Aligner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     """Align features with people's odd-one-out answers.
 
-    To choose settings give `keep`, or use `glocal.sweep.sweep`: ``GridSearchCV`` and
-    ``cross_val_score`` need as many answers as rows of X, and here each answer is about three rows.
+    To choose settings, give `keep` or use `glocal.sweep.sweep`. ``GridSearchCV`` and
+    ``cross_val_score`` cannot be used: they need one answer for each row of X, but here each answer
+    refers to three rows.
 
     Parameters
     ----------
     keep : float or None, default None
-        The share of each image's ten nearest neighbours that must stay, above 0 to 1: of the
-        transforms that keep so many, the one that agrees most with the answers is chosen. None is
-        0.9 where `fit` gets local features, and neither a method nor one of its parameters is set.
+        The share of each image's ten nearest neighbours to keep, above 0 and at most 1. Of the
+        transforms that keep this share, the one that agrees most with the answers is chosen. None
+        is 0.9 if `fit` gets local features and neither a method nor one of its parameters is set.
     method : str or None, default None
-        ``"naive"``, ``"global"`` or ``"glocal"``, in place of `keep`; None with one of the
-        following: `glocal` if local features are given to `fit`, `global` if not.
+        ``"naive"``, ``"global"`` or ``"glocal"``, instead of `keep`. If it is None and one of the
+        following parameters is set, it is `glocal` with local features and `global` without.
     alpha, lmbda, mix, tau : float or None, default None
-        Parameters of the method; None is what `Arm` has.
+        Parameters of the method; None is the default of `Arm`.
     centre : float or "auto", default 0
         The share, 0 to 1, of the objects' column means that is subtracted from all features before
-        the fit; it becomes the bias of the transform. "auto" lets `keep` choose 0, ½ or 1.
+        the fit (see `FitData`). The subtraction becomes the bias of the transform. "auto" lets
+        `keep` choose 0, ½ or 1.
     block_size : int, default 1024
-        Local images compared with each other; at most 16 such blocks are used.
+        The number of local images in a block, which are compared with each other; at most 16 blocks
+        are used.
     seed : int, default 42
-        Of the blocks and folds.
+        The seed of the blocks and folds.
     solver : Exact, PaperLoop or None, default None
         None is ``Exact()``, whose options are the tolerance, the budget of evaluations and the
         precision.
@@ -57,7 +60,7 @@ class Aligner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     record_ : FitRecord
         Objective, convergence, certificate and provenance of the fit.
     n_features_in_ : int
-        p.
+        The number of columns of X.
 
     References
     ----------
@@ -107,30 +110,29 @@ class Aligner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         local_features: Any = None,
         sample_weight: Float[np.ndarray, " t"] | None = None,
     ) -> Aligner:
-        """Learn the transform; returns the Aligner itself.
+        """Learn the transform, and return the Aligner itself.
 
         Parameters
         ----------
         X : (n, p) array, tensor, DataFrame, list or Features
             Features of the objects, not standardized.
         y : Answers, (t, 3) integers, DataFrame, or anything
-            The answers; ignored if `answers` is given, so that in a Pipeline y may be a
-            classifier's labels and the answers come as ``fit(X, y, aligner__answers=answers)``.
+            The answers; ignored if `answers` is given. In a Pipeline y may thus be the labels of a
+            classifier, while the answers are passed as ``fit(X, y, aligner__answers=answers)``.
         answers : Answers, (t, 3) integers, DataFrame or None
-            Rows of X, 0-based, the pair first, the odd one last; of a DataFrame the columns a, b
-            and odd, or reference, closer and farther, wherever they stand.
+            Rows of X, 0-based: the pair first, the odd one out last. A DataFrame must have the
+            columns a, b and odd, or reference, closer and farther, in any position.
         local_features : (m, p) array, tensor, DataFrame, list, Features or None
-            Features of the local images, made as X was: with the same columns, and through the same
-            steps.
+            Features of the local images, made like X: with the same columns, and by the same steps.
         sample_weight : (t,) array or None
             A weight for each answer.
 
         Raises
         ------
         DataError, ParameterError, TrivialOptimumError
-            See `glocal.aligner.fit`, also for what is warned of.
+            See `glocal.aligner.fit`, also for the warnings.
         ValueError
-            Local features whose columns are not those of X.
+            The columns of the local features are not those of X.
 
         Notes
         -----
@@ -166,22 +168,22 @@ class Aligner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         return self
 
     def transform(self, X: Any) -> Any:
-        """Standardize by the scalars of the fit and apply W; tensors stay tensors of their type."""
+        """Standardize by the scalars of the fit and apply W; tensors keep their type and dtype."""
         check_is_fitted(self)
         rows = self._validated(X, reset=False)
         check_rows(self.transform_, rows)
         return self.transform_.apply(X if hasattr(X, "detach") else rows)
 
     def score(self, X: Any, y: Any, sample_weight: Float[np.ndarray, " t"] | None = None) -> float:
-        """Agreement of the transformed X, by cosine, with answers that name rows of X.
+        """The agreement of the transformed X, by cosine, with answers that name rows of X.
 
-        It is a fraction; ties are shared.
+        The agreement is a fraction, in which tied pairs share the credit of an answer.
         """
         Z = np.asarray(as_matrix(self.transform(X)))
         return odd_one_out(Z, _answers(y, sample_weight), interval=False).accuracy
 
     def _validated(self, X: Any, **options: Any) -> np.ndarray:
-        """X as scikit-learn checks it; a tensor without its graph, bfloat16 as float32."""
+        """Validate X as scikit-learn does; tensors are detached, and bfloat16 becomes float32."""
         X = as_matrix(X) if hasattr(X, "detach") else X
         rows: np.ndarray = validate_data(self, X, dtype=[np.float32, np.float64], **options)
         return rows
@@ -192,7 +194,7 @@ class Aligner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
 
 
 def _answers(y: Any, weights: Any = None) -> Answers:
-    """The answers in an `Answers`, an array, or a table with named columns."""
+    """Convert an `Answers`, an array, or a table with named columns to `Answers`."""
     if y is None:
         raise DataError(
             "no answers were given; requires y to be passed, but the target y is None. Pass "

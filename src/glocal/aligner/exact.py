@@ -43,8 +43,8 @@ class WarmStart:
     def moved(self, other: WarmStart | None, target: WarmStart | None) -> WarmStart:
         """A start for the arm of `target`: this W, moved by the step from `other` to `target`.
 
-        `other` is a fit of this arm, and like `target` one to similar data, in the same axes.
-        Without them it is this start itself.
+        `other` is a fit of the same arm as this start. `other` and `target` were fitted to similar
+        data in the same axes. If either is None, this start is returned unchanged.
         """
         if other is None or target is None:
             return self
@@ -58,7 +58,7 @@ class WarmStart:
 class Solution(SolverReport):
     """The fit of one arm: a transform of raw features, with their standardization.
 
-    `warm` is the start of a fit of a neighbouring arm, None for the paper's loop.
+    A fit of a neighbouring arm can start from `warm`, which is None for the paper's loop.
     """
 
     transform: LinearTransform
@@ -68,7 +68,7 @@ class Solution(SolverReport):
 
     @property
     def converged(self) -> bool:
-        """Whether the gap is small enough."""
+        """Whether the gap is at most the tolerance."""
         return self.status == "converged"
 
 
@@ -80,7 +80,7 @@ class Exact(Options):
     tol : float or None
         Relative tolerance on the objective; None is 1e-5 in float32 and 1e-7 in float64.
     max_evaluations : int
-        Evaluations of the objective at most.
+        The largest number of evaluations of the objective.
     dtype : {"float32", "float64"}
         Precision of the computation.
     """
@@ -93,25 +93,28 @@ class Exact(Options):
         gt=0,
         description="Relative tolerance on the objective. [default: 1e-5; 1e-7 in float64]",
     )
-    max_evaluations: int = Field(1000, ge=1, description="Evaluations of the objective at most.")
+    max_evaluations: int = Field(
+        1000, ge=1, description="Maximum number of evaluations of the objective."
+    )
     dtype: Dtype = Field("float32", description="Precision of the computation.")
 
     @property
     def tolerance(self) -> float:
-        """`tol`, or what None stands for."""
+        """`tol`, or its default for the dtype."""
         return self.tol or (1e-5 if self.dtype == "float32" else 1e-7)
 
     def axes(self, data: FitData) -> Axes:
-        """The principal axes of the named objects, shared by fits that start from each other."""
+        """The principal axes of the named objects; fits that start from each other share them."""
         X, _ = data.objects_and_answers(self.dtype)
         blocks = data.local_rows(self.dtype) if len(X) < X.shape[1] else []
         with single_threaded_blas():
             return Axes.of(X, blocks)
 
     def problem(self, data: FitData, *, local: bool = True, axes: Axes | None = None) -> Problem:
-        """The named objects and the local images in `axes`, by default their principal axes.
+        """Express the objects that answers name and the local images in `axes`.
 
-        `global` and `naive` need no `local` images.
+        By default these are the principal axes of the objects. `global` and `naive` need no `local`
+        images.
         """
         X, answers = data.objects_and_answers(self.dtype)
         blocks = data.local_rows(self.dtype) if local else []
@@ -147,9 +150,9 @@ class Exact(Options):
     ) -> Solution:
         """Minimise one arm of a problem, from the best scaled identity or from another fitted arm.
 
-        The curvature of the other arm is used where λ and mix are the same: it is carried along α
-        and τ. `naive` has its own start. A fit that is not `certified` ends by an estimate of its
-        gap, which costs nothing.
+        The curvature of the other arm is used if λ and mix are the same, as for arms that differ
+        in α and τ. A fit of `naive` ignores `start`, and no fit starts from `naive`. A fit that is
+        not `certified` stops by an estimate of its gap, which costs no evaluation.
 
         Raises
         ------
@@ -206,11 +209,11 @@ class Exact(Options):
 
 @dataclass(frozen=True, eq=False)
 class Problem:
-    """The data of a fit in their principal axes, for one arm after the other.
+    """The data of a fit in their principal axes, to which several arms can be fitted.
 
     `choices` is the loss of the answers on the objects that they name, `blocks` are the local
-    images, `workers` the threads that share the work. It owns a thread pool, so it cannot be
-    pickled: build it in the process that uses it.
+    images, and `workers` are the threads that share the work. A problem owns a thread pool and
+    cannot be pickled: build it in the process that uses it.
     """
 
     data: FitData
@@ -231,7 +234,7 @@ class Problem:
         return Objective(self.choices, self._local[arm.tau], arm.alpha, arm.lmbda, mix)
 
     def start(self, weights: Float[np.ndarray, "p p"], arm: Arm) -> WarmStart:
-        """A start in these axes, of an arm, from W on the original columns."""
+        """Build a start for an arm in these axes, from W on the original columns."""
         W = self.axes.U.T @ weights @ self.axes.U
         return WarmStart(arm, W.astype(self.choices.X.dtype))
 
@@ -240,10 +243,11 @@ class Problem:
 class Axes:
     """The principal axes U (p, r) of the objects, and the second moments (r,) along them: W → UᵀWU.
 
-    With fewer rows than columns U spans the rows of the objects and local images. Off them no loss
-    depends on W, so that the penalty decides: W = cI with c = mix t / (p - mix q), t = tr UᵀWU and
-    q = p - r (0 for `naive`, mix 0), and the remaining penalty is that of UᵀWU with the share
-    mix r / (p - mix q), which is 1 for mix 1. Both are float64.
+    With fewer rows than columns U spans the rows of the objects and local images. Outside this span
+    no loss depends on W, so that the penalty alone determines it. There W = cI with
+    c = mix t / (p - mix q), t = tr UᵀWU and q = p - r (c = 0 for `naive`, mix 0). The remaining
+    penalty is that of UᵀWU with the share mix r / (p - mix q), which is 1 for mix 1. U and the
+    moments are float64.
     """
 
     U: Float[np.ndarray, "p r"]
@@ -251,7 +255,7 @@ class Axes:
 
     @classmethod
     def of(cls, X: Float[np.ndarray, "n p"], blocks: Sequence[Float[np.ndarray, "_ p"]]) -> Axes:
-        """The principal axes of the rows of X, in the span of these and of local images."""
+        """The principal axes of the rows of X, in the span of X and of the local images."""
         X = X.astype(np.float64)
         span = None
         if len(X) + sum(map(len, blocks)) < X.shape[1]:
@@ -265,7 +269,7 @@ class Axes:
         return Axes(self.U[:, -count:], self.moments[-count:])
 
     def back(self, W: Float[np.ndarray, "r r"], mix: float) -> Float[np.ndarray, "p p"]:
-        """W on the original columns, float32 as the file stores it."""
+        """Return W on the original columns, in float32 as in transform files."""
         p, r = self.U.shape
         W = W.astype(np.float64)
         full = self.U @ W @ self.U.T
@@ -275,9 +279,9 @@ class Axes:
 
 
 def _checked_lambda(objective: Objective, arm: Arm) -> float:
-    """λ_max, the smallest λ whose optimum is W = 0; an error if λ is not below it.
+    """Return λ_max, the smallest λ whose optimum is W = 0; raise an error if λ is not below it.
 
-    The local term has no influence on it, since no scale of W changes that term.
+    The local term does not affect λ_max, since the scale of W does not change that term.
     """
     limit = objective.global_weight * lambda_max(objective.choices.double(), objective.mix)
     if arm.lmbda >= limit:
@@ -291,7 +295,7 @@ def _checked_lambda(objective: Objective, arm: Arm) -> float:
 
 
 def scaled_identity(data: FitData) -> LinearTransform:
-    """The features as they are, not centred, at the scale that fits the answers best."""
+    """The scaled identity that fits the answers best, for features that are not centred."""
     data = replace(data, centre=0.0)
     X, answers = data.objects_and_answers("float32")
     with single_threaded_blas() as threads:
@@ -304,11 +308,11 @@ def scaled_identity(data: FitData) -> LinearTransform:
 def _from_identity(
     objective: Objective, gap: DualityGap, budget: int, options: dict[str, Any]
 ) -> tuple[float, SolverResult]:
-    """Minimise from the best scaled identity, and where that is nearly 0 from a second start too.
+    """Minimise from the best scaled identity, and if that is nearly 0, from a second start too.
 
-    With a local term, W may then stay near 0 along the identity, where L_local is lowest and
-    L_global is at chance. So `glocal` starts from the optimum of `global` as well, and the lower
-    of the two results is kept. The three fits share the budget.
+    From a start near 0, a fit with a local term may stay close to a small multiple of the identity,
+    where L_local is lowest and L_global is at chance. `glocal` therefore starts from the optimum of
+    `global` as well, and the lower of the two results is returned. The three fits share the budget.
     """
     X = objective.choices.X
     scale, is_nearly_zero = identity_scale(objective)

@@ -1,4 +1,4 @@
-"""A fit: check the data, solve the problem, hold a fold out, record it, and warn of problems."""
+"""The fit: check the data, solve the problem, score held-out folds, and record the result."""
 
 from __future__ import annotations
 
@@ -36,17 +36,17 @@ from glocal.solver import Counter, OnStep
 from glocal.transform import LinearTransform, row_statistics
 
 Solver = Exact | PaperLoop
-"""What minimises an arm."""
+"""The solvers that can minimise an arm."""
 DEFAULT_FOLDS = 3
 MIN_MEASURED_ANSWERS = 30
-"""With fewer held-out answers agreement is not reported."""
+"""With fewer answers nothing is held out by default, and agreement is not reported."""
 MIN_HELDOUT_ANSWERS = 170
 """With fewer held-out answers a 95 % interval of a difference is wider than ±.05."""
 
 
 @dataclass(frozen=True, eq=False)
 class Fit:
-    """A fitted transform and the record of its fit (also in ``transform.meta``)."""
+    """A fitted transform and the record of its fit, which is also in ``transform.meta``."""
 
     transform: LinearTransform
     record: FitRecord
@@ -67,32 +67,35 @@ def fit(
     data : FitData
     what : Arm, Keep or None
         An objective with its parameters, or the share of each image's ten nearest neighbours to
-        keep: method, α, λ and τ are then chosen for you. None is ``Keep()``: 0.9 with local
-        features; without any, λ of `global` is chosen on folds of questions, and the original
-        features are kept where there is nothing to gain. With the paper's loop None is ``Arm()``.
+        keep: method, α, λ and τ are then chosen for you. None is ``Keep()``. With local features it
+        keeps 0.9 of the neighbours. Without any, it chooses λ of `global` on folds of questions,
+        and returns the original features if there is nothing to gain. With the paper's loop None is
+        the default arm, `glocal` with local features and `global` without.
     solver : Exact, PaperLoop or None
-        What minimises it; None is ``Exact()``.
+        The solver; None is ``Exact()``.
     holdout : int or None
-        K: also fit without fold 0 of K of the objects and of the local images, and score that fit
-        on this fold. With fewer than 5,000 answers, K folds of the questions are held out in turn
-        instead. 0 holds nothing out. None is 3 for an arm with fewer than 5,000 answers and the
-        exact solver, else 0.
+        The number of folds K. A second fit leaves out fold 0 of K folds of the objects and of the
+        local images, and is scored on this fold. With fewer than 5,000 answers, each of K folds of
+        the questions is held out in turn instead. 0 holds nothing out. None is 3 for an arm that
+        the exact solver fits to 30 to 4,999 answers, else 0.
     on_step : function or None
-        Progress: called with (evaluations, evaluation) after each step; evaluations are those of
-        all fits so far.
+        Called with (evaluations, evaluation) after each step, to report progress. `evaluations` is
+        the number over all fits so far.
 
     Raises
     ------
     DataError, ParameterError
+        The data cannot be fitted, or the arguments do not match the data or each other.
     TrivialOptimumError
-        `naive`, or a mix below 1, with lmbda at or above λ_max: the optimum is W = 0.
+        lmbda is at or above λ_max for `naive` or a mix below 1: the optimum is W = 0.
 
     Warns
     -----
     DataWarning
-        The answers or the local features do not look like those of these features, or the held-out
+        The answers or the local features do not seem to belong to the features, or the held-out
         answers are too few.
     NotConvergedWarning, CollapseWarning, OverfitWarning
+        See `glocal.errors`.
 
     Examples
     --------
@@ -109,15 +112,15 @@ def fit(
         )
     if not isinstance(what, Arm | Keep | None):
         raise ParameterError(
-            f"`what` is {what!r}; pass an Arm, as Arm('global', lmbda=1.0), or a Keep, as "
-            "Keep(0.9)."
+            f"`what` is {what!r}; pass an Arm, such as Arm('global', lmbda=1.0), or a Keep, such "
+            "as Keep(0.9)."
         )
     solver = solver or Exact()
     if what is None and isinstance(solver, Exact):
         what = Keep()
     elif what is None:
         what = Arm.of({}, local=data.local_features is not None)
-    # refuses folds that cannot be held out before any fit
+    # folds that cannot be held out raise an error before any fit
     parts = _heldout_parts(data, what, solver, holdout)
     start_time = time.perf_counter()
     counter = Counter(on_step)
@@ -133,9 +136,10 @@ def fit(
 def arm_or_keep(
     keep: float | None, settings: Mapping[str, Any], *, local: bool
 ) -> Arm | Keep | None:
-    """What is fitted by the settings of an arm, None for one that is not set, or a share to keep.
+    """Build the arm of some settings, or the `Keep` of a share of neighbours.
 
-    It is None where nothing is set; a ParameterError where both are.
+    A setting that is None is not set. The result is None if nothing is set. Raises ParameterError
+    if both `keep` and a setting are given.
     """
     names = [name for name in Arm.model_fields if settings.get(name) is not None]
     if keep is None:
@@ -151,14 +155,14 @@ def arm_or_keep(
 def _heldout_parts(
     data: FitData, what: Arm | Keep, solver: Solver, holdout: int | None
 ) -> list[Fold]:
-    """All folds of questions, or fold 0 of the objects; none where nothing is held out."""
+    """All folds of questions, or fold 0 of the objects; an empty list if nothing is held out."""
     is_small_study = data.fold_unit == "questions" and len(data.answers) >= MIN_MEASURED_ANSWERS
     is_quick = isinstance(what, Arm) and isinstance(solver, Exact)
     if holdout is None:
         holdout = DEFAULT_FOLDS if is_small_study and is_quick else 0
     if holdout < 0 or holdout == 1:
         raise ParameterError(
-            f"`holdout` is {holdout}; allowed are 2 and more folds, and 0 for no hold-out."
+            f"`holdout` is {holdout}; allowed are 2 or more folds, and 0 for no hold-out."
         )
     if not holdout:
         return []
@@ -169,9 +173,9 @@ def _heldout_parts(
     if n_heldout < MIN_HELDOUT_ANSWERS:
         n_needed = -(-MIN_HELDOUT_ANSWERS * len(data.answers) // n_heldout)
         warnings.warn(
-            f"the hold-out has {n_heldout} answers, so that a gain is known to about "
-            f"±{0.65 / n_heldout**0.5:.2f}; {MIN_HELDOUT_ANSWERS} need about {n_needed:,} answers "
-            f"in all, or fewer folds than {holdout}.",
+            f"the hold-out has only {n_heldout} answers, so that a gain is known to about "
+            f"±{0.65 / n_heldout**0.5:.2f}. A hold-out of {MIN_HELDOUT_ANSWERS} answers needs "
+            f"about {n_needed:,} answers in all, or fewer folds than {holdout}.",
             DataWarning,
             stacklevel=3,
         )
@@ -179,7 +183,7 @@ def _heldout_parts(
 
 
 def _solve(data: FitData, what: Arm | Keep, solver: Solver, counter: Counter) -> Solution:
-    """The solution of an arm, or of the choice of `Keep`."""
+    """Minimise an arm, or let `Keep` choose and fit a transform."""
     if isinstance(what, Keep):
         return what.solve(data, solver, counter)
     data.check(what)
@@ -189,7 +193,7 @@ def _solve(data: FitData, what: Arm | Keep, solver: Solver, counter: Counter) ->
 def _holdout_scores(
     data: FitData, solution: Solution, parts: list[Fold], solutions: list[Solution], folds: int
 ) -> dict[str, Any]:
-    """The scores of fits without some folds on both sides of each; a warning if they overfit."""
+    """Score each fit on its fitted and on its held-out answers, and warn if the fits overfit."""
     embeddings = [data.embedding(fit.transform) for fit in solutions]
     originals = [data.embedding(scaled_identity(part.data)) for part in parts]
     fitted = [part.data.answers for part in parts]
@@ -205,9 +209,9 @@ def _holdout_scores(
     if scores["loss"] > scores["original_loss"]:
         warnings.warn(
             f"overfitting: the held-out loss {scores['loss']:.4f} is above "
-            f"{scores['original_loss']:.4f}, that of scaled features without a transform (loss on "
-            f"the fitted answers {fitted_scores['loss']:.4f}). Raise lmbda, or let it be chosen, "
-            "unless a warning about the answers names another cause: fix that first.",
+            f"{scores['original_loss']:.4f}, that of scaled features without a transform (the loss "
+            f"on the fitted answers is {fitted_scores['loss']:.4f}). Raise lmbda, or let it be "
+            "chosen. If a warning about the answers names another cause, fix that first.",
             OverfitWarning,
             stacklevel=3,
         )
@@ -219,7 +223,7 @@ def _holdout_scores(
         "converged": all(fit.converged for fit in solutions),
         "fitted": fitted_scores,
         "heldout": scores,
-        # the change of an axis that the choice of the answers explains
+        # the change of an axis that the choice of the answers alone explains
         "axes_chance": chance_level(data.embedding(solution.transform), embeddings, fractions),
     }
 
@@ -227,7 +231,7 @@ def _holdout_scores(
 def _agreement(
     embeddings: list[np.ndarray], originals: list[np.ndarray], answers: list[Answers]
 ) -> dict[str, Any]:
-    """Agreement and loss of transformed and original objects, pooled over the answers of folds."""
+    """Agreement and loss of transformed and original objects, over the answers of all folds."""
     units, loss = _pooled_score(embeddings, answers)
     original_units, original_loss = _pooled_score(originals, answers)
     agreement = units.estimate()
@@ -250,7 +254,7 @@ def _agreement(
 
 
 def _pooled_score(embeddings: list[np.ndarray], answers: list[Answers]) -> tuple[Units, float]:
-    """The credit of the answers of all folds, each by its own embedding, and their mean loss."""
+    """The credit of all answers, each under the embedding of its fold, and their mean loss."""
     scores = [
         odd_one_out(Z, part, interval=False) for Z, part in zip(embeddings, answers, strict=True)
     ]
@@ -264,7 +268,7 @@ def _pooled_score(embeddings: list[np.ndarray], answers: list[Answers]) -> tuple
 def _record_fit(
     data: FitData, solution: Solution, seconds: float, holdout: dict[str, Any] | None
 ) -> Fit:
-    """The fit of a solution, after warnings of problems that its record shows."""
+    """Record the fit of a solution, and warn of problems that the record shows."""
     arm = solution.arm
     local = data.local_features is not None and (arm.local or solution.keep is not None)
     block_sizes = [len(block) for block in data.blocks] if local else []

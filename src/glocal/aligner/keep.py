@@ -30,26 +30,26 @@ from glocal.solver import Counter
 
 DEFAULT_KEEP = 0.9
 MIN_ANSWERS = 30
-"""With fewer answers nothing can be chosen on a part of them."""
+"""With fewer answers the folds are too small to choose on."""
 PENALTIES_PER_ANSWER = (100.0, 30.0, 10.0, 3.0, 1.0, 0.3)
-"""λ for few answers, in columns per answer, p / t: on all data tried the best is 1 to 16."""
+"""λ for few answers, in columns per answer, p / t: the best was 1 to 16 on all data tried."""
 CENTRES = (0.0, 0.5, 1.0)
-"""The shares of the column means that `centre` "auto" tries."""
+"""The values of `centre` that "auto" tries."""
 _LAMBDAS = (100.0, 30.0, 10.0, 3.0, 1.0, 0.3, 0.1, 0.03, 0.01, 0.003, 0.001)
 _FIRST_LAMBDA = 1.0
-_PLACES = 5  # between two anchors
-_MIN_LOSS_DIFFERENCE = 5e-4  # nats: two held-out losses that differ by less are equal
+_PLACES = 5  # steps from an anchor to the next
+_MIN_LOSS_DIFFERENCE = 5e-4  # nats: held-out losses that differ by less count as equal
 
 
 class Keep(Options):
-    """Of the transforms that keep a share of the neighbours, choose the one that agrees most.
+    """Choose the transform that agrees most among those that keep a share of the neighbours.
 
     Parameters
     ----------
     keep : float or None
-        The share of each image's ten nearest neighbours to keep, above 0 to 1. None is 0.9 with
-        local images; without any, λ of `global` is chosen by the loss on held-out questions alone,
-        and no share is promised.
+        The share of each image's ten nearest neighbours to keep, above 0 and at most 1. None is 0.9
+        with local images. Without any, None chooses λ of `global` by the loss on held-out questions
+        alone, and promises no share.
     """
 
     keep: float | None = Field(
@@ -63,19 +63,19 @@ class Keep(Options):
     def solve(
         self, data: FitData, solver: Exact | PaperLoop, counter: Counter | None = None
     ) -> Solution:
-        """Choose on three folds, and fit all data.
+        """Choose on three folds, and fit the choice to all data.
 
         Raises
         ------
         ParameterError
-            Another solver than the exact one.
+            The solver is not the exact solver.
         DataError
-            Fewer than 30 answers; or what `glocal.aligner.fit` raises.
+            There are fewer than 30 answers, or `glocal.aligner.fit` raises it.
         """
         if not isinstance(solver, Exact):
             raise ParameterError(
-                "`keep` chooses method, alpha, lmbda and tau, and fits with the exact solver. Give "
-                "`method` with another solver."
+                "`keep` chooses method, alpha, lmbda and tau, and needs the exact solver. Give "
+                "`method` to use another solver."
             )
         counter = counter or Counter()
         keep = self.keep
@@ -93,39 +93,41 @@ def keep_curve(
 ) -> KeepCurve:
     """Score lines of transforms on three folds of objects, or of questions, and of local images.
 
-    1. λ of `global` falls from 1, or rises, while the pooled held-out loss falls. With fewer than
-       5,000 answers it falls from 100 p / t to 0.3 p / t. Each loss is at its own best scale of the
-       similarities. λ* is the largest λ whose loss is within a standard error of the lowest.
-    2. At λ* and one step above, `glocal` with τ 0.1 at α 0.5 and 0.75. They are anchors, as are the
-       original and `global`, of a line on which the *matrices* of neighbouring anchors are mixed.
-       Without local images the line leads from the original to `global`, at every λ that was tried.
-    3. Each place is scored by held-out answers, and by neighbours among held-out images alone:
-       with fitted images among the candidates the share is too high by up to .02.
+    1. `global` is fitted at λ that falls from 1 while the pooled held-out loss falls; if the loss
+       is lowest at 1, λ rises instead. On folds of questions λ falls from 100 p / t, to 0.3 p / t
+       at the lowest. Each loss is at its own best scale of the similarities. λ* is the largest λ
+       whose loss is within one standard error of the lowest.
+    2. At λ* and one step above, `glocal` is fitted with τ 0.1 at α 0.5 and 0.75. These fits, the
+       original features and `global` are the anchors of a line, on which the *matrices* of
+       neighbouring anchors are mixed. Without local images the line leads from the original
+       features to `global`, at every λ that was tried.
+    3. Each place is scored by held-out answers, and by neighbours among held-out images alone. With
+       fitted images among the candidates the share of neighbours would be too high by up to .02.
 
     Folds are of objects, so that scores are those of new objects. With fewer than 5,000 answers,
-    and for a `keep` of None, they are of questions: scores are then those of new answers about the
+    and for a `keep` of None, folds are of questions. Scores are then those of new answers about the
     same objects.
 
-    With `centre` "auto" it is the curve of the data centred by 0, ½ or 1, whichever agrees best:
-    the smallest of these whose agreement is within a standard error of the largest. The later
-    curves start from the fits of the one before.
+    With `centre` "auto" a curve is computed for data centred by 0, ½ and 1. The result is the curve
+    with the smallest centre whose agreement is within one standard error of the largest. Each later
+    curve starts from the fits of the previous curve.
 
     Parameters
     ----------
     data : FitData
     solver : Exact or None
-        Solver of the final fits; the fits that choose have a tolerance of 3e-4, no certificate, and
-        256 principal axes.
+        The solver of the final fits. The fits on the folds have a tolerance of at least 3e-4, no
+        certificate, and 256 principal axes.
     keep : float or None
-        None tries `global` alone, on folds of questions: λ is chosen by the loss, and no share is
-        promised.
+        None tries only `global`, on folds of questions. λ is then chosen by the loss, and no share
+        is promised.
     counter : Counter or None
         Counts and reports the evaluations.
 
     Raises
     ------
     DataError
-        Fewer than 30 answers, or three folds leave none to fit or to score.
+        There are fewer than 30 answers, or three folds leave none to fit or to score.
     """
     solver = solver or Exact()
     counter = counter or Counter()
@@ -146,7 +148,7 @@ def keep_curve(
 def _curve(
     data: FitData, solver: Exact, keep: float | None, counter: Counter, nearby: KeepCurve | None
 ) -> KeepCurve:
-    """The curve of one centre; fits start at the matrices of a curve of `nearby` centre."""
+    """The curve of one centre; its fits start at the matrices of the curve `nearby`, if given."""
     before = counter.evaluations
     data.check(Arm(method="global" if data.local_features is None else "glocal"))
     if len(data.answers) < MIN_ANSWERS:
@@ -167,7 +169,7 @@ def _curve(
         first = _FIRST_LAMBDA if nearby is None else nearby.penalty
         scores = _penalty_scores(data, crossfit, unit, first)
         if keep is not None:
-            scores.pop(np.inf, None)  # no transform is the first place of each line
+            scores.pop(np.inf, None)  # λ = ∞, no transform, is the first place of each line
         penalty = _largest_within_error(crossfit, scores)
         lines = _lines(crossfit, keep, scores, penalty)
     scalars = data.scalars
@@ -189,9 +191,10 @@ def _curve(
 def _penalty_scores(
     data: FitData, crossfit: CrossFit, unit: str, first: float
 ) -> dict[float, Position]:
-    """The scores of `global` from the first λ down while the loss falls, or else up.
+    """The scores of `global` for λ that falls from `first` while the loss falls, or else rises.
 
-    On folds of questions it falls from 100 p / t until two losses rise; λ = ∞ is no transform.
+    On folds of questions λ falls from 100 p / t until two losses in a row are above the lowest, and
+    λ = ∞ stands for no transform.
     """
     if unit == "questions":
         scores = {np.inf: crossfit.anchor_scores(None)}
@@ -215,7 +218,7 @@ def _add_penalty_scores(
 ) -> None:
     """Fit `global` at each λ, and add its scores, until the loss no longer falls.
 
-    It ends after `patience` losses in a row above the lowest, that of earlier scores included.
+    The search ends after `patience` losses in a row above the lowest loss of all scores so far.
     """
     rises = 0
     for lmbda in lambdas:
@@ -245,7 +248,7 @@ def _lowest(scores: Mapping[float, Position]) -> float:
 def _lines(
     crossfit: CrossFit, keep: float | None, scores: Mapping[float, Position], penalty: float
 ) -> tuple[Line, ...]:
-    """The lines: of λ* alone without `keep`; of every λ without local images, else of two."""
+    """Score the lines: of λ* without `keep`, of every λ without local images, else of two λ."""
     lambdas = sorted((lmbda for lmbda in scores if np.isfinite(lmbda)), reverse=True)
     if keep is None:
         lambdas = [min(penalty, lambdas[0])]

@@ -1,4 +1,4 @@
-"""`PaperLoop`: an arm fitted by the authors' procedure, without the fold that it watches."""
+"""`PaperLoop`: fit an arm by the authors' procedure, which leaves out the fold that it watches."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from glocal.solver.paper_loop import LoopSettings, Procedure
 
 FOLDS = 4
-"""The stopping rule watches fold 0 of so many folds of the objects and of the local images."""
+"""The number of folds of objects and local images, of which the stopping rule watches fold 0."""
 
 
 class PaperLoop(Options):
@@ -35,22 +35,23 @@ class PaperLoop(Options):
     optimiser : {"sgd", "adam"}
         SGD has momentum 0.9.
     bias, squared : bool
-        Learn b too; let `naive` penalise ‖W‖², as the paper has it, in place of ‖W‖, as its script
-        does.
+        Whether to learn b too, and whether `naive` penalises ‖W‖², as in the paper, instead of ‖W‖,
+        as in its script.
     dtype : {"float32", "float64"}
+        Precision of the computation.
     batch_size, max_epochs : int
-        Answers in a step (the local images in a step are the `block_size` of `FitData`), and epochs
-        at most.
+        The number of answers in a step, and the largest number of epochs. The number of local
+        images in a step is the `block_size` of `FitData`.
     min_epochs, patience : int or None
-        The loop ends at the first epoch from `min_epochs` on by which the watched loss has not
-        fallen by `min_delta` nats in `patience` epochs. None is 20 and 15 for `glocal`, 15 and 10
-        for the other methods.
+        The loop ends after at least `min_epochs` epochs, as soon as the watched loss has not fallen
+        by `min_delta` nats for `patience` epochs. None is 20 and 15 for `glocal`, and 15 and 10 for
+        the other methods.
     trainer : mapping
         Further arguments of ``lightning.Trainer``: accelerator, callbacks, logger, …
 
     References
     ----------
-    Muttenthaler et al. 2023, and its scripts: LukasMut/gLocal at commit 635fdaa.
+    Muttenthaler et al. 2023, and the authors' scripts: LukasMut/gLocal at commit 635fdaa.
     """
 
     panel: ClassVar[str] = "--solver paper"
@@ -76,7 +77,7 @@ class PaperLoop(Options):
         DivergedError
             The learning rate is too large.
         DataError
-            No answer lies inside or outside the watched fold.
+            No answer has all its objects inside, or all outside, the watched fold.
         MissingDependencyError
             Lightning is not installed.
         """
@@ -88,7 +89,7 @@ class PaperLoop(Options):
         fitted, heldout, heldout_images = data.fold(0, FOLDS)
 
         def loop_data(answers: Answers, rows: Any) -> LoopData:
-            # NOTE raw rows: the scripts train the local term on them
+            # NOTE the scripts train the local term on raw rows
             return LoopData(answers, data.evaluation_images.matrix[rows if arm.local else []])
 
         settings = self._settings(data, arm)
@@ -130,7 +131,7 @@ class PaperLoop(Options):
         )
 
     def _settings(self, data: FitData, arm: Arm) -> LoopSettings:
-        """The settings of the loop, with the least epochs and the patience of the method."""
+        """The settings of the loop, with the `min_epochs` and the `patience` of the method."""
         from glocal.solver.paper_loop import LoopSettings
 
         min_epochs = 20 if arm.local else 15
@@ -145,7 +146,7 @@ class PaperLoop(Options):
 
 
 def _transform(procedure: Procedure, data: FitData) -> LinearTransform:
-    """The learned map; its bias is the sum of the learned one and that of centring."""
+    """The learned map; its bias is the sum of the learned bias and that of centring."""
     W, *learned = (tensor.detach().float().cpu().numpy() for tensor in procedure.parameters())
     transform = data.transform(W)
     biases = [bias for bias in (transform.bias, *learned) if bias is not None]

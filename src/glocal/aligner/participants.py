@@ -1,4 +1,4 @@
-"""The people of a study: which of them answer as if at random, by a model fitted without them."""
+"""Find the people of a study who answer as if at random, by models fitted without them."""
 
 from __future__ import annotations
 
@@ -23,42 +23,44 @@ if TYPE_CHECKING:
 MIN_ANSWERS = 100
 """Nobody with fewer answers is marked."""
 MIN_LOG10_ODDS = 1.0
-"""Above these log₁₀ odds, 10 : 1, of random to careful answers a person is marked."""
+"""A person is marked above these log₁₀ odds (10 : 1) of random to careful answers."""
 MAX_OBJECTS = 300
-"""With more objects, and no features of them, there is no model of the answers."""
-_FOLDS = 5  # of people
+"""With more objects, and without features, there is no model of the answers."""
+_FOLDS = 5  # folds of the people
 _MAX_ROUNDS = 10
-_PENALTY = 10.0  # λ is this number of times columns per answer
+_PENALTY = 10.0  # λ in units of p / t, the columns per answer
 _SOLVER = Exact(tol=1e-3)
-_SOLVER_WITHOUT_FEATURES = Exact(tol=1e-3, max_evaluations=30)  # stopped early: more overfits
+_SOLVER_WITHOUT_FEATURES = Exact(tol=1e-3, max_evaluations=30)  # a longer fit overfits
 
 
 def participants(answers: Answers, features: Features | None = None) -> pd.DataFrame:
     """Describe each person as `people` does, and mark those who answer as if at random.
 
     `global` with λ = 10 p / t is fitted to the answers of four fifths of the people, and compared
-    with those of the others. A person is marked from `MIN_ANSWERS` answers on, if random answers
-    are more than ten times as likely to agree so little as those of the other people. The answers
-    of marked people are then left out of the fits, until the same people are marked again.
+    with the answers of the others. A person with at least `MIN_ANSWERS` answers is marked if random
+    answers are more than ten times as likely to agree this little as the answers of the other
+    people. The answers of marked people are then left out of the fits, and the fits are repeated
+    until the same people are marked again.
 
     Parameters
     ----------
     answers : Answers
-        With persons.
+        Answers with the person who gave each of them.
     features : Features or None
-        Features of the objects, joined by name. None takes the number of each object in place of
-        features: such a model needs several times as many answers.
+        Features of the objects, joined by name. If None, a one-hot code of each object replaces
+        them; such a model needs several times as many answers.
 
     Returns
     -------
     DataFrame
-        The columns of `people`, with ``model`` the agreement of the models fitted without the
-        person, and ``odds`` by these. ``is_marked`` says who answers as if at random.
+        The columns of `people`, where ``model`` is the agreement of the models fitted without the
+        person, and ``odds`` are computed from it. ``is_marked`` is true for a person who answers as
+        if at random.
 
     Raises
     ------
     DataError
-        Who gave the answers is not known, or an object has neither features nor a name.
+        The answers have no persons, or an object has neither features nor a name.
 
     Examples
     --------
@@ -93,7 +95,7 @@ def participants(answers: Answers, features: Features | None = None) -> pd.DataF
 def _credit(
     answers: Answers, is_careless: Bool[np.ndarray, " t"], features: Features | None
 ) -> Float[np.ndarray, " t"]:
-    """How right models are that were fitted to other people's answers; NaN without a model."""
+    """The credit of each answer by a model fitted to other people; NaN without such a model."""
     credit = np.full(len(answers), np.nan)
     solver = _SOLVER
     if features is None:
@@ -117,7 +119,7 @@ def _credit(
 
 
 def _embedding(features: Features, answers: Answers, solver: Exact) -> Float[np.ndarray, "n p"]:
-    """The objects under `global`, fitted to some answers about rows of the features."""
+    """The embedding of the objects by `global`, fitted to answers that name rows of features."""
     arm = Arm(method="global", lmbda=_PENALTY * features.dimensions / len(answers))
     data = FitData(features, answers)
     return data.embedding(solver.solve(data, arm, certified=False).transform)

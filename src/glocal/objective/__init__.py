@@ -4,8 +4,8 @@
     global           L_global + λ ‖W - (tr W / p) I‖²_F
     glocal   (1-α) L_global + α L_local + λ ‖W - (tr W / p) I‖²_F
 
-Standardized features X̃ are mapped to Z = X̃ W. Everything is numpy, in float32 or float64 as the
-features are; passes over half a million answers and more are compiled.
+Standardized features X̃ are mapped to Z = X̃ W. All computations use numpy, in the precision of the
+features (float32 or float64). Passes over half a million answers or more are compiled.
 """
 
 from glocal.objective.choices import AnswerSums, ChoiceLoss

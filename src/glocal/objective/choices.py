@@ -1,6 +1,7 @@
 """L_global: the loss of all answers of one kind, by the similarities of the transformed objects.
 
-One pass over the answers reads similarities, takes the softmax of each, and adds up gradients.
+One pass over the answers reads the similarities, computes the softmax of each answer, and adds up
+the gradients.
 """
 
 from __future__ import annotations
@@ -14,10 +15,10 @@ from jaxtyping import Float, Int
 from glocal.objective.threads import Workers
 from glocal.similarity import row_slices
 
-_MAX_GRAM_OBJECTS = 20_000  # above, n × n matrices no longer fit in memory and rows are gathered
-_MIN_COMPILED_ANSWERS = 500_000  # below, loading the compiled pass costs more than it saves
-_CHUNK_ANSWERS = 1 << 13  # whose numbers stay in the second-level cache
-_TILES = 32  # along each axis of the Gram matrix
+_MAX_GRAM_OBJECTS = 20_000  # with more, n × n matrices do not fit in memory; rows are gathered
+_MIN_COMPILED_ANSWERS = 500_000  # with fewer, loading the compiled pass costs more than it saves
+_CHUNK_ANSWERS = 1 << 13  # answers whose arrays stay in the second-level cache
+_TILES = 32  # tiles along each axis of the Gram matrix
 _MIN_TILE_OBJECTS = 128
 
 
@@ -36,29 +37,28 @@ class ChoiceLoss:
     Parameters
     ----------
     X : (n, p) array
-        Standardized features of the objects; its dtype, float32 or float64, is that of the
+        Standardized features of the objects. Their dtype, float32 or float64, is the dtype of the
         computation.
     objects : (t, m) integers
         The objects of each answer, as rows of X.
     pairs : sequence of (int, int)
-        The candidate pairs of every answer, as columns of `objects`, the chosen one first: k of
-        them.
+        The k candidate pairs of every answer, as columns of `objects`, the chosen pair first.
     weights : (t,) float64 or None
-        None for 1 each.
+        None gives every answer the weight 1.
 
     Attributes
     ----------
     sums : function
-        The pass over the answers: the `AnswerSums` at m times what its `similarities` returns.
+        The pass over the answers, which returns the `AnswerSums` at m times the similarities. Its
+        method `similarities` computes these.
     gathered : bool
         Whether rows of Z are gathered.
 
     Notes
     -----
-    Above 20,000 objects the rows of Z are gathered answer by answer, in memory linear in n. That
-    pass, and the pass over 500,000 answers or more, are compiled (`glocal.objective.kernels`).
-    Nothing of an evaluation is kept, so that several threads may evaluate one loss at the same
-    time.
+    Above 20,000 objects the rows of Z are gathered answer by answer, with memory linear in n. This
+    pass, and the pass over 500,000 answers or more, are compiled (`glocal.objective.kernels`). An
+    evaluation stores nothing, so that several threads may evaluate one loss at the same time.
 
     References
     ----------
@@ -96,7 +96,7 @@ class ChoiceLoss:
     def __call__(self, W: Float[np.ndarray, "p q"]) -> tuple[float, Float[np.ndarray, "p q"]]:
         """L and its gradient at W."""
         Z = self._workers.product(self.X, W)  # (n, q)
-        if not np.isfinite(np.vdot(Z, Z)):  # a step far too long: S would overflow
+        if not np.isfinite(np.vdot(Z, Z)):  # the step was far too long, and S would overflow
             return np.inf, np.full_like(W, np.nan)
         sums = self.sums(self.sums.similarities(Z), 1.0, Z)
         return sums.loss, self._workers.product(self.X.T, sums.product)
@@ -137,9 +137,9 @@ class AnswerSums(NamedTuple):
 
 
 class _PassAnswers(NamedTuple):
-    """The answers of a pass, in its order.
+    """The answers of a pass, in the order in which it reads them.
 
-    `shares` are weights that sum to 1, in the dtype of the computation; n is the number of rows of
+    `shares` are weights that sum to 1, in the dtype of the computation. n is the number of rows of
     X.
     """
 
@@ -189,7 +189,7 @@ class _NumpyPass:
             highest = np.maximum(d.max(axis=0), 0)
             q = np.exp(d - highest)
             others = q.sum(axis=0)
-            # z - 1, not swallowed by the 1
+            # the sum of the softmax minus 1, computed without rounding against the 1
             excess = np.where(highest > 0, np.exp(-highest) + (others - 1), others)
             q /= 1 + excess
             mean = np.einsum("kt,kt->t", q, d)
@@ -205,8 +205,8 @@ class _NumpyPass:
 class _CompiledPass:
     """The compiled pass over many answers, from the Gram matrix.
 
-    The answers are in `_cache_order`. Each thread has some of them, and adds to an n × n gradient
-    of its own.
+    The answers are in `_cache_order`. Each thread processes some of them, and adds to its own n × n
+    gradient.
     """
 
     def __init__(self, answers: _PassAnswers, workers: Workers) -> None:
@@ -228,7 +228,7 @@ class _CompiledPass:
             self._places[:, k] = rows * np.int32(n) + np.maximum(objects[:, i], objects[:, j])
 
     def similarities(self, Z: Float[np.ndarray, "n q"]) -> Float[np.ndarray, "n _"]:
-        """S."""
+        """The Gram matrix S."""
         return self._workers.gram(Z)
 
     def __call__(
@@ -244,7 +244,7 @@ class _CompiledPass:
         return sums._replace(product=self._workers.product(upper + upper.T, Y))
 
     def _run(self, S: np.ndarray, m: float, outputs: np.ndarray, *rows: np.ndarray) -> AnswerSums:
-        """The sums without a product, while the loop fills the outputs of the threads."""
+        """Let each thread fill its output, and return the sums without a product."""
         sums = np.zeros((len(outputs), 3))
         scale = S.dtype.type(m)
 
@@ -260,7 +260,7 @@ class _CompiledPass:
 class _GatheredPass(_CompiledPass):
     """The compiled pass from the rows of the embedding, in memory linear in objects and answers.
 
-    Each thread adds to a product (G + Gᵀ) Y of its own.
+    Each thread adds to its own product (G + Gᵀ) Y.
     """
 
     def _prepare(self, answers: _PassAnswers) -> None:
@@ -272,7 +272,7 @@ class _GatheredPass(_CompiledPass):
         self._places = objects[:, answers.pairs]  # (t, k, 2)
 
     def similarities(self, Z: Float[np.ndarray, "n q"]) -> Float[np.ndarray, "n q"]:
-        """The rows, whose dot products are taken answer by answer."""
+        """The rows of Z; their dot products are computed answer by answer."""
         return np.ascontiguousarray(Z)
 
     def __call__(
@@ -288,7 +288,10 @@ class _GatheredPass(_CompiledPass):
 
 
 def _cache_order(objects: Int[np.ndarray, "t m"], n: int) -> Int[np.ndarray, " t"]:
-    """Order answers by the tiles of their sorted triple: 128 objects each, more above 4096."""
+    """Order answers by the tiles of their sorted triples of objects.
+
+    A tile has 128 objects, or more if there are more than 4096 objects in all.
+    """
     size = max(_MIN_TILE_OBJECTS, -(-n // _TILES))
     a, b, c = (objects[:, :3] // size).astype(np.uint16).T
     low = np.minimum(np.minimum(a, b), c)

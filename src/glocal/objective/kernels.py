@@ -1,8 +1,8 @@
 """The compiled loops of the passes over many answers, one for each number of candidate pairs.
 
-In numpy every step of a pass reads and writes all answers, its scattered additions run on one core
-and in float64. Here a chunk of a thousand answers stays in the first-level cache, and each thread
-adds to a gradient of its own.
+In numpy every step of a pass reads and writes all answers, and the scattered additions run on one
+core and in float64. Here a chunk of a thousand answers stays in the first-level cache, and each
+thread adds to its own gradient.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from typing import Any, no_type_check
 import numba
 import numpy as np
 
-_CHUNK_ANSWERS = 1024  # whose similarities stay in the first-level cache
-_CHUNK_PADDING = 16  # NOTE rows 4096 bytes apart would share places in the cache
-_GATHERED_ANSWERS = 128  # whose rows stay in the second-level cache
+_CHUNK_ANSWERS = 1024  # answers whose similarities stay in the first-level cache
+_CHUNK_PADDING = 16  # NOTE rows 4096 bytes apart would compete for the same lines of the cache
+_GATHERED_ANSWERS = 128  # answers whose rows stay in the second-level cache
 _FAST = {
     "contract",
     "nsz",
@@ -28,11 +28,11 @@ _FAST = {
 
 
 def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
-    """``numba.njit`` that keeps its machine code on disk where some folder is writable."""
+    """Compile with ``numba.njit``, and cache the machine code on disk if a folder is writable."""
     options: dict[str, Any] = {"nogil": True, "error_model": "numpy", "fastmath": _FAST}
     try:
         return numba.njit(cache=True, **options)(function)
-    except RuntimeError:  # numba finds no folder for it: compile once in each process
+    except RuntimeError:  # numba finds no writable folder: compile once in each process
         return numba.njit(**options)(function)
 
 
@@ -41,7 +41,7 @@ def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
 def _single_exp(x):
     """e^x for x <= 0 in float32, to 2 ulp and never below 2^-126.
 
-    It is 2^n · 2^f with |f| <= 1/2, a polynomial in f.
+    The result is 2^n · 2^f with |f| <= 1/2, where 2^f is a polynomial in f.
     """
     t = max(x * np.float32(1.4426950408889634), np.float32(-126))
     n = np.float32(np.floor(t + np.float32(0.5)))
@@ -62,7 +62,7 @@ def _single_exp(x):
 def _single_log1p(a):
     """Log (1 + a) in float32, to 2 ulp for a in [0, 2].
 
-    It is 2 artanh u with u = a / (a + 2), a polynomial in u² times u.
+    The result is 2 artanh u with u = a / (a + 2), computed as a polynomial in u² times u.
     """
     u = a / (a + np.float32(2))
     v = u * u
@@ -86,7 +86,7 @@ def _softmax(k: int, dtype: np.dtype) -> Callable[..., None]:
     def softmax(x, m, shares, start, size, sums):
         """Replace the similarities x, (k, size), of answers from `start` on by residuals at mx.
 
-        sums: (3,) float64, to which loss, slope and curvature are added.
+        sums: (3,) float64; loss, slope and curvature are added to it.
         """
         zero = x.dtype.type(0)
         unity = x.dtype.type(1)
@@ -103,7 +103,7 @@ def _softmax(k: int, dtype: np.dtype) -> Callable[..., None]:
                 others += x[j, a]
                 mean += x[j, a] * d
                 square += x[j, a] * (d * d)
-            # z - 1, without the rounding that would swallow the small losses of clear answers
+            # the sum of the softmax minus 1: adding the 1 first would round small losses away
             chosen = exp(y)
             excess = others if y == zero else chosen + (others - unity)
             w = shares[start + a]
@@ -134,7 +134,7 @@ def gram_pass(k: int, dtype: np.dtype) -> Callable[..., None]:
     def run(S, m, positions, shares, G, sums, first, last):
         """Write the residuals of answers first..last-1 at the similarities mS to G, if not empty.
 
-        S, G: (n²,); positions: (t, k) int32, in the upper triangle of S, the chosen pair first;
+        S, G: (n²,); positions: (t, k) int32 in the upper triangle of S, the chosen pair first;
         shares: (t,).
         """
         G[:] = 0
@@ -161,7 +161,7 @@ def gathered_pass(k: int, dtype: np.dtype) -> Callable[..., None]:
     @_compiled
     @no_type_check
     def run(Z, m, ends, shares, GY, sums, first, last, Y):
-        """Write the part of answers first..last-1 in (G + Gᵀ) Y to GY, if not empty.
+        """Write the contribution of answers first..last-1 to (G + Gᵀ) Y to GY, if not empty.
 
         The similarities are mZZᵀ. Z: (n, q); Y, GY: (n, r); ends: (t, k, 2) int32, the chosen pair
         first; shares: (t,).

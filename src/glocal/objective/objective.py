@@ -13,8 +13,8 @@ from glocal.objective.choices import ChoiceLoss
 from glocal.objective.threads import Workers
 from glocal.similarity import row_slices
 
-_MIN_LENGTH = 1e-12  # of a row, by which it is divided
-_SLICE_COSINES = 1 << 15  # of a slice of rows, which stay in the second-level cache
+_MIN_LENGTH = 1e-12  # least length by which a row is divided
+_SLICE_COSINES = 1 << 15  # cosines in a slice of rows, which stay in the second-level cache
 
 
 class Evaluation(NamedTuple):
@@ -29,14 +29,14 @@ class Evaluation(NamedTuple):
 class Objective:
     """The objectives of the paper (Muttenthaler et al. 2023, Eq. 3 and 6).
 
-        f(W) = (1 - α) L_global + α L_local + λ R(W),   without a local loss L_global + λ R(W)
+        f(W) = (1 - α) L_global + α L_local + λ R(W),   or L_global + λ R(W) without a local loss
 
     Parameters
     ----------
     alpha, lmbda : float
         α, 0 to below 1, and λ.
     mix : float
-        Mix of the penalty: see `penalty`; 0 for `naive`.
+        Mix of the penalty (see `penalty`), 0 for `naive`.
     """
 
     choices: ChoiceLoss
@@ -53,7 +53,7 @@ class Objective:
     def __call__(self, W: Float[np.ndarray, "p q"]) -> Evaluation:
         """Value and gradient."""
         parts = {}
-        with np.errstate(over="ignore", invalid="ignore"):  # steps far too long: the value says so
+        with np.errstate(over="ignore", invalid="ignore"):  # a step far too long shows in the value
             parts["global"], dW = self.choices(W)
             dW *= self.global_weight
             if self.local is not None:
@@ -78,19 +78,20 @@ class LocalLoss:
         ∂L/∂Ẑ = (∂L/∂C + ∂L/∂Cᵀ) Ẑ
         ∂L/∂z_i = (g_i - ẑ_i ⟨ẑ_i, g_i⟩) / ‖z_i‖      with g = ∂L/∂Ẑ.
 
-    Only P + Pᵀ enters, so that is what is kept: N · m numbers for blocks of m images.
+    Only P + Pᵀ enters these formulas, and only this sum is stored: N · m numbers for blocks of m
+    images.
 
     Parameters
     ----------
     blocks : sequence of (m, p) arrays
-        Standardized features of the local images, one array a block.
+        Standardized features of the local images, one array per block.
     tau : float
         Temperature τ > 0.
 
     References
     ----------
-    Muttenthaler et al. 2023, Eq. 4 and 5; a mean over images as in the authors' code. The value
-    contains about log(m - 1) for blocks of m images, so blocks of another size are another
+    Muttenthaler et al. 2023, Eq. 4 and 5, with a mean over images as in the authors' code. The
+    value contains about log(m - 1) for blocks of m images, so that another block size gives another
     objective.
     """
 
@@ -125,7 +126,7 @@ class LocalLoss:
         teacher: Float[np.ndarray, "m m"],
         W: Float[np.ndarray, "p p"],
     ) -> tuple[float, Float[np.ndarray, "p p"]]:
-        """The loss of a block, summed over its images, and its part of the gradient of L."""
+        """The loss of a block, summed over its images, and its term in the gradient of L."""
         workers = self._inside_block
         Z, lengths = unit_rows_and_lengths(workers.product(X, W))  # (m, p), (m, 1)
         logits = workers.product(Z, Z.T)  # (m, m)
@@ -139,10 +140,10 @@ class LocalLoss:
             return float(log_sums[rows].sum(dtype=np.float64)) - chosen
 
         def residuals(rows: slice) -> None:
-            """Q + Qᵀ - (P + Pᵀ), in the memory of the logits."""
+            """Replace the logits by Q + Qᵀ - (P + Pᵀ)."""
             part = logits[rows]
             Q = part - log_sums[rows, None]
-            part -= log_sums  # the logits are symmetric: Qᵀ only exchanges the log sums
+            part -= log_sums  # the logits are symmetric, so only the log sums differ for Qᵀ
             part[:] = np.exp(part, out=part) + np.exp(Q, out=Q) - teacher[rows]
 
         value = sum(workers.map(loss, slices))
@@ -161,10 +162,10 @@ class LocalLoss:
         return P + P.T
 
     def _to_logits(self, C: Float[np.ndarray, "m m"], rows: slice) -> None:
-        """Divide rows of cosines by τ in place, and make the diagonal too low to count."""
+        """Divide rows of cosines by τ in place, and make the diagonal too small to count."""
         C[rows] /= self.tau
         diagonal = np.arange(len(C))[rows]
-        # NOTE finite on purpose: -inf would turn 0 · -inf into no number
+        # NOTE finite on purpose: with -inf the product 0 · -inf would be NaN
         C[diagonal, diagonal] = np.finfo(C.dtype).min / 1e8
 
 
@@ -173,15 +174,15 @@ def penalty(W: Float[np.ndarray, "p q"], mix: float) -> tuple[float, Float[np.nd
 
         R(W) = mix ‖W - cI‖²_F + (1 - mix) ‖W‖²_F = ‖W - cI‖²_F + (1 - mix) p c²,   c = tr W / p
 
-    At `mix` 1 scaled identities cost nothing; at 0 this is ‖W‖²_F of `naive`, for any number of
-    columns.
+    With `mix` 1 scaled identities cost nothing. With `mix` 0 this is the ‖W‖²_F of `naive`, and W
+    may have any number of columns.
     """
     if mix == 0:
         return float(np.sum(W * W, dtype=np.float64)), 2 * W
     rest = W.copy()
     diagonal = np.arange(len(W))
     c = float(np.mean(W[diagonal, diagonal], dtype=np.float64))
-    rest[diagonal, diagonal] -= c  # without the cancellation of ‖W‖² - mix (tr W)² / p
+    rest[diagonal, diagonal] -= c  # avoids the cancellation of ‖W‖² - mix (tr W)² / p
     value = float(np.sum(rest * rest, dtype=np.float64)) + (1 - mix) * len(W) * c * c
     rest[diagonal, diagonal] += (1 - mix) * c
     rest *= 2
@@ -191,7 +192,7 @@ def penalty(W: Float[np.ndarray, "p q"], mix: float) -> tuple[float, Float[np.nd
 def unit_rows_and_lengths(
     Z: Float[np.ndarray, "m p"],
 ) -> tuple[Float[np.ndarray, "m p"], Float[np.ndarray, "m 1"]]:
-    """Rows of length 1, and the lengths that they had."""
+    """Scale rows to length 1, and return their original lengths too."""
     lengths = np.sqrt(np.einsum("ij,ij->i", Z, Z))
     lengths = np.maximum(lengths, Z.dtype.type(_MIN_LENGTH))[:, None]
     return Z / lengths, lengths

@@ -1,8 +1,8 @@
-"""Threads of our own around single-threaded BLAS.
+"""A pool of threads around single-threaded BLAS.
 
-OpenBLAS's threads spin for some 25 ms after every product while they wait for the next one: on a
-machine with other work a fit then takes twice the processor time, and each product waits for a
-thread that does not run.
+After every product the threads of OpenBLAS spin for about 25 ms while they wait for the next one.
+On a machine with other work a fit then takes twice the processor time, and each product waits for
+a thread that is not running.
 """
 
 from __future__ import annotations
@@ -19,19 +19,20 @@ from threadpoolctl import threadpool_info, threadpool_limits
 
 from glocal.similarity import row_slices
 
-_MIN_OPERATIONS_PER_THREAD = 5e8  # of one evaluation, about 10 ms
+_MIN_OPERATIONS_PER_THREAD = 5e8  # operations of one evaluation, about 10 ms
 _GRAM_BLOCK_ROWS = 256
 _lock = threading.Lock()
 _limits_of_fits: list[tuple[threadpool_limits, int]] = []
-"""One entry for each running fit: the limits of BLAS, and its threads before."""
+"""One entry for each running fit: the limits of BLAS, and its number of threads before."""
 
 
 @contextlib.contextmanager
 def single_threaded_blas() -> Iterator[int]:
-    """Limit BLAS to one thread; yield the number that it had.
+    """Limit BLAS to one thread, and yield the number of threads that it had.
 
-    Users, joblib and Dask set that number where fits share a machine. The limit is one of the whole
-    process: of several fits at the same time the first sets it, and the last restores the number.
+    Users, joblib and Dask set this number when fits share a machine. The limit applies to the whole
+    process. Of several fits at the same time, the first sets the limit and the last restores the
+    number.
     """
     with _lock:
         if _limits_of_fits:
@@ -52,8 +53,8 @@ def single_threaded_blas() -> Iterator[int]:
 class Workers:
     """Threads for products and for passes over rows, inside `single_threaded_blas`.
 
-    One thread needs no pool. Several are a pool, which cannot be pickled: build it in the process
-    that uses it.
+    One thread needs no pool. Several threads form a pool, which cannot be pickled: build the
+    workers in the process that uses them.
     """
 
     def __init__(self, threads: int) -> None:
@@ -64,9 +65,9 @@ class Workers:
     def of(
         cls, shape: tuple[int, ...], answers: int, blocks: Iterable[int], max_threads: int
     ) -> Workers:
-        """One thread for each half a billion operations of an evaluation, at most `max_threads`.
+        """Use one thread for each half a billion operations of an evaluation, within a maximum.
 
-        `shape` is that of X, and `blocks` are the numbers of local images in each block.
+        `shape` is the shape of X, and `blocks` are the numbers of local images in each block.
         """
         n, p = shape
         sizes = list(blocks)
@@ -76,7 +77,7 @@ class Workers:
         return cls(max(1, threads))
 
     def map(self, function: Callable[..., Any], *pieces: Iterable[Any]) -> list[Any]:
-        """Call a function for each piece."""
+        """Call a function on each piece, and return the results in order."""
         if self._pool is None:
             return list(map(function, *pieces))
         return list(self._pool.map(function, *pieces))
@@ -84,7 +85,7 @@ class Workers:
     def product(
         self, A: Float[np.ndarray, "a b"], B: Float[np.ndarray, "b c"]
     ) -> Float[np.ndarray, "a c"]:
-        """A B, each thread some rows."""
+        """The product A B; each thread computes some of its rows."""
         if self._pool is None:
             return A @ B
         C = np.empty((len(A), B.shape[1]), A.dtype)
@@ -93,7 +94,7 @@ class Workers:
         return C
 
     def gram(self, Z: Float[np.ndarray, "n q"]) -> Float[np.ndarray, "n n"]:
-        """Z Zᵀ, computed for i <= j up to whole blocks; the other entries are undefined."""
+        """The upper triangle of Z Zᵀ, in whole blocks; the other entries are undefined."""
         S = np.empty((len(Z), len(Z)), Z.dtype)
         self.map(
             lambda rows: np.matmul(Z[rows], Z[rows.start :].T, out=S[rows, rows.start :]),

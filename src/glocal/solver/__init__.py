@@ -1,7 +1,7 @@
-"""The optimum with a certificate: L-BFGS on symmetric W, and rounds of columns for `naive`.
+"""Find an optimum with a certificate: L-BFGS on symmetric W, and rounds of columns for `naive`.
 
-`minimise` walks until the duality gap is small enough; `minimise_naive` grows the columns of a
-low-rank W.
+`minimise` iterates until the duality gap is small enough. `minimise_naive` adds columns to a
+low-rank factor of W Wᵀ.
 """
 
 from glocal.solver.gap import DualityGap, best_scale, identity_scale, lambda_max

@@ -1,4 +1,4 @@
-"""Bounds on the optimum: the best scale, the λ from which on it is 0, and the duality gap."""
+"""Bounds on the optimum: the best scale, the smallest λ whose optimum is 0, the duality gap."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from glocal.objective import ChoiceLoss, Evaluation, Objective, penalty
 from glocal.solver.minimise import dot
 
 _MAX_REFINEMENTS = 4
-_SCALE_MARGINS = (0.5, 4.0)  # in gaps that are allowed; the shorter suffices for most
-_MIN_MEAN_SQUARE = 1e-2  # of the scaled rows: no smaller scale is searched
-_MAX_LOG_SCALE_ERROR = 1e-2  # in log c²
+_SCALE_MARGINS = (0.5, 4.0)  # in units of the allowed gap; the first usually suffices
+_MIN_MEAN_SQUARE = 1e-2  # least mean squared length of the scaled rows that is searched
+_MAX_LOG_SCALE_ERROR = 1e-2  # largest error of log c²
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,21 +27,22 @@ class DualityGap:
 
         L(M) ≥ ⟨A(q), M⟩ + H(q),     A(q) = Σ w Σ_ij (q_ij - [ij = chosen]) sym(x_i x_jᵀ) / Σ w,
 
-    where H is the weighted mean entropy of q; they are equal where q is the softmax of the model.
-    The other terms, ⟨A, M⟩ + λR(M), grow in proportion to M, so where they are nowhere negative f*
-    ≥ H(q). With a_i the eigenvalues of A that is so if
+    where H is the weighted mean entropy of q. The two sides are equal if q is the softmax of the
+    model. The other terms, ⟨A, M⟩ + λR(M), grow in proportion to M. If they are negative for no M,
+    then f* ≥ H(q). With a_i the eigenvalues of A, this is the case if
 
         λ + a_i > 0  for all i      and      λ mix Σ 1 / (λ + a_i) ≤ p.
 
-    At the optimum its softmax meets both. Near it the softmax at W violates them by as much as W
-    misses its best length: q is taken on the line between the softmax of S and that of mS, m near
-    that length. A local term is replaced by one that is linear in M and has its slope at W: then
-    the gap is an estimate, not a bound. docs/method.md derives it; Boyd & Vandenberghe (2004),
-    Convex Optimization, section 5.1.
+    At the optimum the softmax of the model meets both conditions. Near the optimum the softmax at W
+    violates them by as much as the length of W differs from the best length. Therefore q is chosen
+    on the line between the softmax of S and that of mS, where m scales M to about the best length.
+    A local term is replaced by a term that is linear in M and has the same slope at W. The gap is
+    then an estimate, not a bound. docs/method.md derives the gap; see also Boyd & Vandenberghe
+    (2004), Convex Optimization, section 5.1.
 
-    A fit that is not `certified` needs no bound, and a gap costs as much as four evaluations: then
-    the estimate stands for it, four times, since it can be as much too small some steps away from
-    the optimum.
+    A gap costs as much as four evaluations, and a fit that is not `certified` needs no bound. Four
+    times the `estimate` then replaces the gap, because some steps away from the optimum the
+    estimate can be too small by this factor.
     """
 
     objective: Objective
@@ -50,8 +51,9 @@ class DualityGap:
     def estimate(self, evaluation: Evaluation, W: Float[np.ndarray, "p p"]) -> float:
         """‖∇f‖² max_i ‖w_i‖ / (4 λ mix |c|) with the rows w_i of W and c = tr W / p.
 
-        Near the optimum, and nowhere else, this is about the gap: its bound has σ_max(W), which is
-        at least the length of the longest row, in place of that length.
+        Near the optimum, but nowhere else, this approximates the gap. A bound on the gap would have
+        σ_max(W), which is at least as large, in place of the length of the longest row. A fit that
+        is not `certified` takes four times this value.
         """
         longest_row = math.sqrt(float(np.einsum("ij,ij->i", W, W).max()))
         c = max(abs(float(np.trace(W))) / len(W), 1e-300)
@@ -60,14 +62,17 @@ class DualityGap:
         return estimate if self.certified else 4 * estimate
 
     def gap(self, evaluation: Evaluation, W: Float[np.ndarray, "p p"], allowed: float) -> float:
-        """Upper bound, in nats, on f(W) - f*; inf where no feasible dual point was found."""
+        """An upper bound on f(W) - f*, in nats; inf if no feasible dual point was found.
+
+        For a fit that is not `certified` it is the estimate.
+        """
         if not self.certified:
             return self.estimate(evaluation, W)
         weight = self.objective.global_weight
         sums, dM = self.objective.choices.derivatives(W)
         shrinkage = self.objective.lmbda * evaluation.parts["penalty"]
         local_dM, local_slope = self._local_derivative(evaluation, W, weight * dM)
-        slope = weight * sums.slope + shrinkage + local_slope  # of f(mM) in m
+        slope = weight * sums.slope + shrinkage + local_slope  # slope of f(mM) in m
         curvature = weight * sums.curvature
         if not (curvature > 0 and np.isfinite(dM + local_dM).all()):
             return math.inf
@@ -83,24 +88,24 @@ class DualityGap:
         if start.is_feasible and start.gap <= allowed:
             return max(start.gap, 0.0)
         points = [start]
-        m_lowest = 1 - slope / curvature  # a Newton step toward the m of least f(mM)
+        m_lowest = 1 - slope / curvature  # a Newton step toward the m that minimises f(mM)
         if not start.is_feasible:
             m_lowest = max(m_lowest, 1.0)
         for margin in _SCALE_MARGINS:
             m = max(m_lowest + margin * allowed / curvature, 0.25)
-            with np.errstate(over="ignore", invalid="ignore"):  # too long: `_violation` says so
+            with np.errstate(over="ignore", invalid="ignore"):  # `_violation` reports overflow
                 sums_at_m, dM = self.objective.choices.derivatives(math.sqrt(m) * W)
             points.append(dual_point(sums_at_m.entropy, weight * dM))
             if start.is_feasible or points[-1].is_feasible:
                 break
         gap = _least_gap(points, violation, allowed)
-        return math.inf if gap <= -allowed else max(gap, 0.0)  # below 0: W is nearly singular
+        return math.inf if gap <= -allowed else max(gap, 0.0)  # below 0 if W is nearly singular
 
     def _violation(self, A: Float[np.ndarray, "p p"]) -> float:
-        """λ mix tr (λI + A)⁻¹ / p - 1: at most 0 where f* ≥ H(q) follows.
+        """λ mix tr (λI + A)⁻¹ / p - 1, which is at most 0 if the bound f* ≥ H(q) holds.
 
-        It is infinite where λI + A is indefinite, and where the similarities overflowed, so that
-        there is no A.
+        It is infinite if λI + A is not positive definite, or if A is not finite because the
+        similarities overflowed.
         """
         if not np.isfinite(A).all():
             return math.inf
@@ -112,7 +117,10 @@ class DualityGap:
     def _local_derivative(
         self, evaluation: Evaluation, W: Float[np.ndarray, "p p"], A: Float[np.ndarray, "p p"]
     ) -> tuple[Float[np.ndarray, "p p"] | float, float]:
-        """∂f/∂M of the local term, from ∂f/∂W = 2 ∂f/∂M W, and its product with M."""
+        """∂f/∂M of the local term, from ∂f/∂W = 2 ∂f/∂M W, and its inner product with M.
+
+        Both are NaN if W is singular.
+        """
         if self.objective.local is None:
             return 0.0, 0.0
         W = W.astype(np.float64)
@@ -126,7 +134,7 @@ class DualityGap:
 
 
 class _DualPoint(NamedTuple):
-    """Probabilities q for every answer: f - H(q), A(q), and how far they are from feasible."""
+    """A dual point, the probabilities q of every answer: f - H(q), A(q), and their violation."""
 
     gap: float
     A: Float[np.ndarray, "p p"]
@@ -140,10 +148,10 @@ class _DualPoint(NamedTuple):
 def _least_gap(
     points: Sequence[_DualPoint], violation: Callable[[np.ndarray], float], allowed: float
 ) -> float:
-    """The gap of mixtures of feasible and infeasible points, until it is allowed.
+    """Mix a feasible and an infeasible point until the gap of a feasible mixture is allowed.
 
-    A mixture is where a line through both violations is below 0. The gap is infinite where no point
-    is feasible.
+    The weight of a mixture comes from a straight line through both violations, at a value below 0.
+    The gap is infinite if no point is feasible.
     """
     latest = {point.is_feasible: point for point in points}
     for _ in range(_MAX_REFINEMENTS):
@@ -161,7 +169,7 @@ def _least_gap(
 
 
 def identity_scale(objective: Objective) -> tuple[float, bool]:
-    """The c > 0 of the scaled identity cI that minimises an objective, as `best_scale` returns it.
+    """The c > 0 for which the scaled identity cI minimises an objective, as from `best_scale`.
 
     L_local is the same for every c, and R(cI) = (1 - mix) p c².
     """
@@ -175,17 +183,18 @@ def best_scale(
 ) -> tuple[float, bool]:
     """The c > 0 that minimises L_global of c Z plus c² · `cost`, and whether it is essentially 0.
 
-    L is convex in m = c², so this is the root of one increasing derivative: Newton's method in log
-    m, kept inside a bracket, to about half a percent. Where the root is at 0 (features without
-    information about the answers) a small scale is returned, since W = 0 is stationary.
+    L is convex in m = c², so that c follows from the root of one increasing derivative. Newton's
+    method in log m inside a bracket determines c to about half a percent. If the root is at 0 (the
+    features have no information about the answers), a small scale is returned, since W = 0 is
+    stationary.
 
     Parameters
     ----------
     Z : (n, q) array
         An embedding of the objects; X for the scale of the identity.
     cost : float
-        The penalty's part of dL/dm: λ (1 - mix) p for the identity, λ ‖V‖² for columns V, over the
-        weight of L_global in the objective.
+        The derivative of the penalty in m, divided by the weight of L_global in the objective. The
+        derivative is λ (1 - mix) p for the identity, and λ ‖V‖² for columns V.
     """
     similarities = choices.sums.similarities(Z)
     mean_square = float(np.sum(Z * Z, dtype=np.float64)) / len(Z)
@@ -212,9 +221,9 @@ def best_scale(
 def lambda_max(choices: ChoiceLoss, mix: float = 0.0) -> float:
     """The smallest λ whose optimum is W = 0.
 
-    With a_i the eigenvalues of sym ∂L/∂M at M = 0, that of `naive` (`mix` 0) is -min a_i, or 0 if
-    that is negative. With 0 < mix < 1 the slope at M = 0 toward W² is smallest where W shares these
-    eigenvectors, with eigenvalues w:
+    Let a_i be the eigenvalues of sym ∂L/∂M at M = 0. For `naive` (`mix` 0) the result is -min a_i,
+    or 0 if this is negative. For 0 < mix < 1 the slope at M = 0 toward W² is smallest if W has the
+    same eigenvectors. With eigenvalues w of W, the optimum is W = 0 if
 
         Σ (a_i + λ) w_i² - λ mix (Σ w_i)² / p  ≥  0 for all w
         ⟺     λ > -min a_i  and  λ mix Σ 1 / (a_i + λ) ≤ p
@@ -222,7 +231,7 @@ def lambda_max(choices: ChoiceLoss, mix: float = 0.0) -> float:
     Parameters
     ----------
     choices : ChoiceLoss
-        In float64.
+        The loss of the answers, in float64.
     mix : float
         Mix of the penalty, 0 to below 1.
     """
@@ -231,7 +240,7 @@ def lambda_max(choices: ChoiceLoss, mix: float = 0.0) -> float:
     low = max(0.0, -float(a[0]))
     if mix == 0:
         return low
-    high = low / (1 - mix)  # there λ mix / (a_i + λ) is at most 1 for every i
+    high = low / (1 - mix)  # at this λ every λ mix / (a_i + λ) is at most 1
     for _ in range(60):
         middle = (low + high) / 2
         is_trivial = middle * mix * float((1 / (a + middle)).mean()) <= 1

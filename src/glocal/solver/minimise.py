@@ -1,4 +1,4 @@
-"""L-BFGS with halved steps on symmetric W, stopped by a bound on the distance from the optimum."""
+"""L-BFGS with backtracking on symmetric W, stopped by a bound on the distance to the optimum."""
 
 from __future__ import annotations
 
@@ -15,28 +15,28 @@ from glocal.objective import Evaluation
 
 Status = Literal["converged", "budget", "stalled"]
 OnStep = Callable[[int, Evaluation], None]
-"""Progress: the number of evaluations so far, and the last one."""
+"""A callback for progress, called with the number of evaluations so far, and the last one."""
 Pairs = tuple[tuple[np.ndarray, np.ndarray, float], ...]
-"""Steps s and gradient changes y with 1/⟨s, y⟩."""
+"""L-BFGS pairs: steps s and gradient changes y, each with 1/⟨s, y⟩."""
 
 _MAX_STAGNANT_STEPS = 20
 _MAX_PAIRS = 30  # steps and gradient changes that the inverse Hessian remembers
 _MAX_TRIALS = 20  # step lengths that one line search tries
-_MIN_DECREASE = 1e-4  # the share of the decrease that the slope promises (Armijo's condition)
+_MIN_DECREASE = 1e-4  # least share of the decrease that the slope predicts (Armijo)
 
 
 class Counter:
-    """Counts the evaluations of a run, over all its fits, and reports each step.
+    """Count the evaluations of a run, over all its fits, and report each step.
 
     Parameters
     ----------
     on_step : function or None
-        Called with the number of evaluations so far and the last one.
+        Called with the number of evaluations so far, and the last one.
 
     Attributes
     ----------
     evaluations : int
-        The evaluations so far.
+        The number of evaluations so far.
     """
 
     def __init__(self, on_step: OnStep | None = None, evaluations: int = 0) -> None:
@@ -44,7 +44,7 @@ class Counter:
         self._on_step = on_step
 
     def __call__(self, evaluation: Evaluation, evaluations: int = 1) -> None:
-        """Count a step that took so many evaluations and ended at this one."""
+        """Count a step that took this number of `evaluations` and ended at `evaluation`."""
         self.evaluations += evaluations
         if self._on_step is not None:
             self._on_step(self.evaluations, evaluation)
@@ -52,24 +52,24 @@ class Counter:
 
 @runtime_checkable
 class Criterion(Protocol):
-    """The distance from the optimum: `DualityGap`, or `Stationarity` of the columns of `naive`."""
+    """A measure of the distance from the optimum: `DualityGap`, or `Stationarity` for `naive`."""
 
     def estimate(self, evaluation: Evaluation, W: np.ndarray) -> float:
-        """About the gap, in nats, at no cost."""
+        """An estimate of the gap, in nats, that costs nothing."""
         ...
 
     def gap(self, evaluation: Evaluation, W: np.ndarray, allowed: float) -> float:
-        """The gap in nats; at most `allowed` is small enough. By default the estimate."""
+        """The gap in nats, by default the estimate; `allowed` is the largest that is accepted."""
         return self.estimate(evaluation, W)
 
 
 @dataclass(frozen=True, eq=False)
 class SolverResult:
-    """Where the solver ended.
+    """The last iterate of a solver, and why it stopped.
 
-    `evaluation` is the objective at W; `status` is ``"converged"`` (gap ≤ tol · |f|), ``"budget"``
-    (all evaluations spent) or ``"stalled"`` (no step lowers f any more); `gap` is None where no
-    bound was found; `pairs` are what the inverse Hessian was built from.
+    `evaluation` is the objective at W. `status` is ``"converged"`` (gap ≤ tol · |f|), ``"budget"``
+    (all evaluations are spent) or ``"stalled"`` (no step lowers f any more). `gap` is None if no
+    bound was found. `pairs` define the inverse Hessian.
     """
 
     W: Float[np.ndarray, "p q"]
@@ -80,7 +80,7 @@ class SolverResult:
     pairs: Pairs = ()
 
     def reason(self, tol: float, measure: str = "duality gap") -> str:
-        """The status in words: the gap (`measure`) beside the allowed one, and what to do."""
+        """The status in words: the gap, named `measure`, the allowed gap, and what to do."""
         result = "no bound on the distance from the optimum was found"
         if self.gap is not None:
             allowed = allowed_gap(self.evaluation, tol)
@@ -97,7 +97,7 @@ class SolverResult:
 
 
 def allowed_gap(evaluation: Evaluation, tol: float) -> float:
-    """The largest gap of a converged fit: tol · |f|, with rounding of order 1 for a smaller |f|."""
+    """The largest gap of a converged fit: tol · |f|, with |f| at least the machine epsilon."""
     return tol * max(abs(evaluation.value), float(np.finfo(evaluation.dW.dtype).eps))
 
 
@@ -115,23 +115,24 @@ def minimise(
 ) -> SolverResult:
     """Minimise an objective from W.
 
-    In the principal axes of the objects, s their second moments, the initial inverse Hessian is
-    γ / ((s_k + s_l)/2 + 3) for W_kl, with γ from the last step. A step is shortened until f falls;
-    one whose gradient change shows no curvature is forgotten.
+    In the principal axes of the objects, with second moments s, the initial inverse Hessian is
+    γ / ((s_k + s_l)/2 + 3) for W_kl, with γ from the last step. A step is shortened until f falls.
+    A step whose gradient change shows no positive curvature is not remembered.
 
-    Every term depends on W only through W Wᵀ, and the penalties are smallest at the symmetric W:
-    searching those alone loses nothing.
+    Every term depends on W only through W Wᵀ, and the penalties are smallest at the symmetric W.
+    Searching only symmetric W therefore loses nothing.
 
     Parameters
     ----------
     W : (p, q) array
-        Symmetric, or (with `symmetric` false) any number of columns. Never 0, which is stationary.
+        The start: a symmetric matrix, or any number of columns if `symmetric` is false. It must not
+        be 0, which is stationary.
     moments : (p,) array
-        s.
+        The second moments s of the objects along their principal axes.
     tol : float
-        Relative; see `allowed_gap`.
+        Relative tolerance on the objective; see `allowed_gap`.
     max_evaluations : int
-        At least 1.
+        The largest number of evaluations, at least 1.
     pairs : tuple
         `SolverResult.pairs` of a neighbouring objective, whose Hessian resembles this one.
     counter : Counter or None
@@ -179,10 +180,10 @@ def minimise(
                 stagnation = _Stagnation(current)
                 hessian.pairs.clear()
             elif hessian.pairs and not stagnation.is_long:
-                hessian.pairs.clear()  # the model of the curvature may be what is wrong
+                hessian.pairs.clear()  # the model of the curvature may be wrong: try without it
             else:
                 status = "stalled"
-    if gap is None:  # the estimate may have been too careful
+    if gap is None:  # the estimate may have been too large
         gap = criterion.gap(current.f, current.W, allowed_gap(current.f, tol))
         status = "converged" if gap <= allowed_gap(current.f, tol) else status
     bound = gap if gap < math.inf else None
@@ -200,7 +201,7 @@ class _Iterate(NamedTuple):
 
 
 class _GapMeasure:
-    """The gap, which costs two evaluations, where the free estimate says that it may be small."""
+    """The gap, which is expensive and only measured if the free estimate is small enough."""
 
     def __init__(self, criterion: Criterion, tol: float) -> None:
         self._criterion = criterion
@@ -213,14 +214,17 @@ class _GapMeasure:
         if estimate > min(2 * allowed, self._max_estimate):
             return None
         gap = self._criterion.gap(current.f, current.W, allowed)
-        # measured again when the estimate has fallen by the factor by which this gap is too large
+        # measure again when the estimate has fallen by the factor by which this gap is too large
         factor = max(0.1, min(0.9, allowed / gap)) if 0 < gap < math.inf else 0.5
         self._max_estimate = estimate * factor
         return gap
 
 
 class _Stagnation:
-    """The steps in a row on which neither f nor its gradient fell by more than rounding error."""
+    """Count the steps in a row without progress.
+
+    A step makes progress if f falls by more than rounding error, or its gradient by a tenth.
+    """
 
     def __init__(self, start: _Iterate) -> None:
         self._lowest_value = start.f.value
@@ -229,7 +233,7 @@ class _Stagnation:
 
     @property
     def is_long(self) -> bool:
-        """Whether no further step is worth its evaluations."""
+        """Whether further steps are not worth their evaluations."""
         return self._steps >= _MAX_STAGNANT_STEPS
 
     def see(self, current: _Iterate) -> None:
@@ -252,7 +256,7 @@ def _line_search(
     hessian: _InverseHessian,
     max_evaluations: int,
 ) -> _Iterate | None:
-    """The first of ever shorter quasi-Newton steps that lowers f; None if none does."""
+    """Shorten a quasi-Newton step until it lowers f; None if no step does."""
     f = current.f.value
     direction = -hessian(current.g)
     slope = dot(current.g, direction)
@@ -284,7 +288,7 @@ class _InverseHessian:
         self._product = np.empty_like(diagonal)
 
     def learn(self, s: np.ndarray, y: np.ndarray) -> None:
-        """Remember a step and its gradient change, unless rounding has eaten their curvature."""
+        """Remember a step and its gradient change, unless their curvature is lost in rounding."""
         curvature = dot(s, y)
         if curvature > float(np.finfo(s.dtype).eps) * norm(s) * norm(y):
             self.pairs.append((s, y, 1 / curvature))
@@ -308,10 +312,10 @@ class _InverseHessian:
 
 
 class _Vectors:
-    """Matrices as vectors: symmetric ones by their upper triangle.
+    """Convert matrices to vectors, symmetric matrices to their upper triangle.
 
-    That halves memory and time of the recursion. Entries off the diagonal then count √2 times, so
-    that dot products are those of the matrices.
+    The triangle halves the memory and time of the recursion. Its off-diagonal entries are
+    multiplied by √2, so that dot products equal those of the matrices.
     """
 
     def __init__(self, shape: tuple[int, ...], dtype: np.dtype, symmetric: bool) -> None:
@@ -324,7 +328,7 @@ class _Vectors:
             self._weights = np.where(i == j, 1, math.sqrt(2)).astype(dtype)
 
     def pack(self, A: Float[np.ndarray, "p q"]) -> Float[np.ndarray, " u"]:
-        """The (symmetric part of the) matrix."""
+        """The vector of a matrix, or of its symmetric part."""
         flat = A.ravel()
         if not self._symmetric:
             return flat
@@ -348,14 +352,17 @@ class _Vectors:
 
 
 def symmetric_start(W: Float[np.ndarray, "p q"]) -> Float[np.ndarray, "p p"]:
-    """(W Wᵀ)^½: W rotated so that similarities and norm stay and no penalty grows."""
+    """(W Wᵀ)^½: a rotation of W that keeps similarities and norm, and raises no penalty."""
     U, singular, _ = np.linalg.svd(W.astype(np.float64), full_matrices=False)
     root = (U * singular) @ U.T
     return ((root + root.T) / 2).astype(W.dtype)
 
 
 def is_definite(W: Float[np.ndarray, "p p"]) -> bool:
-    """Whether a symmetric W, or -W, is positive definite; else (W Wᵀ)^½ has no larger penalty."""
+    """Whether a symmetric W, or -W, is positive definite.
+
+    If not, the penalty of (W Wᵀ)^½ is no larger.
+    """
     try:
         np.linalg.cholesky((-W if np.trace(W) < 0 else W).astype(np.float64))
     except np.linalg.LinAlgError:
@@ -366,7 +373,7 @@ def is_definite(W: Float[np.ndarray, "p p"]) -> bool:
 def dot(x: np.ndarray, y: np.ndarray) -> float:
     """⟨x, y⟩ of arrays in C order, as a Python number.
 
-    A float64 of numpy would turn float32 arrays into float64.
+    A NumPy float64 would turn float32 arrays into float64.
     """
     return float(np.dot(x.ravel(), y.ravel()))
 

@@ -1,4 +1,4 @@
-"""`naive`: convex in M = W Wᵀ, low rank at the optimum, solved on few columns."""
+"""The solver of `naive`, which is convex in M = W Wᵀ and whose optimum has few columns."""
 
 from __future__ import annotations
 
@@ -23,22 +23,23 @@ from glocal.solver.minimise import (
 
 _MAX_ROUNDS = 60
 _MAX_EVALUATIONS_PER_ROUND = 60
-_MIN_SINGULAR_VALUE = 3e-2  # relative; shorter columns are dropped where f falls with them
-_THRESHOLD_DECAY = 0.7  # in each round, or a short column of the optimum would come and go
-_MAX_LENGTHS = 10  # of added columns that are tried
+_MIN_SINGULAR_VALUE = 3e-2  # relative; shorter columns are dropped if f rises along them
+# the threshold decays in each round, or a short column of the optimum would come and go
+_THRESHOLD_DECAY = 0.7
+_MAX_LENGTHS = 10  # lengths of added columns that are tried
 
 
 @dataclass(frozen=True)
 class Stationarity(Criterion):
-    """The gain that fixed columns V can still make, M = V Vᵀ.
+    """The gain that is still possible with this number of columns V, M = V Vᵀ.
 
-    It is |⟨∇f, V⟩| / 2 or ‖∇f‖² / (4λ), whichever is larger.
+    It is the larger of |⟨∇f, V⟩| / 2 and ‖∇f‖² / (4λ).
     """
 
     lmbda: float
 
     def estimate(self, evaluation: Evaluation, V: Float[np.ndarray, "p k"]) -> float:
-        """The gain: this estimate is exact."""
+        """The gain, which serves as estimate and as gap."""
         squared = dot(evaluation.dW, evaluation.dW)
         return max(abs(dot(evaluation.dW, V)) / 2, squared / (4 * self.lmbda))
 
@@ -54,13 +55,13 @@ def minimise_naive(
 ) -> SolverResult:
     """Minimise L_global + λ‖W‖²_F = L(M) + λ tr M over M = V Vᵀ with as few columns V as suffice.
 
-    In rounds: L-BFGS on the columns; then H = sym(∂L/∂M) + λI. Columns that are nearly 0 and on
-    which H is positive are dropped; eigenvectors of H with negative eigenvalues are added, with the
-    length that lowers f most. The duality gap
+    Each round runs L-BFGS on the columns, and then computes H = sym(∂L/∂M) + λI. Columns that are
+    nearly 0 and on which H is positive are dropped. Eigenvectors of H with negative eigenvalues are
+    added, with the length that lowers f most. The duality gap
 
         f - f* ≤ ⟨H, M⟩ + max(0, -λ_min(H)) · f(M) / λ
 
-    is rigorous: L is convex in M and λ tr M* ≤ f(M*) ≤ f(M).
+    is rigorous, because L is convex in M and λ tr M* ≤ f(M*) ≤ f(M).
 
     Parameters
     ----------
@@ -111,7 +112,7 @@ def minimise_naive(
             break
         V = _prune(V, H, _MIN_SINGULAR_VALUE * _THRESHOLD_DECAY**round_)
         if missing_columns > stationarity / 4:
-            N = N[:, eigenvalues < eigenvalues[0] / 10]  # the steepest
+            N = N[:, eigenvalues < eigenvalues[0] / 10]  # only the steepest
             V = np.hstack([V, math.sqrt(_step_length(exact, lmbda, V, H, N)) * N])
         V = np.ascontiguousarray(V, choices.X.dtype)
     W = symmetric_start(inner.W)
@@ -128,14 +129,14 @@ def _slope(
 def _descent_columns(
     H: Float[np.ndarray, "p p"],
 ) -> tuple[Float[np.ndarray, " f"], Float[np.ndarray, "p f"]]:
-    """The negative eigenvalues of H, ascending, and √|λ| v with their eigenvectors v."""
+    """The negative eigenvalues a of H, ascending, and the columns √|a| v of their eigenvectors."""
     values, vectors = np.linalg.eigh(H)
     is_negative = values < 0
     return values[is_negative], vectors[:, is_negative] * np.sqrt(-values[is_negative])
 
 
 def _steepest_descent_columns(exact: ChoiceLoss, lmbda: float) -> Float[np.ndarray, "p k"]:
-    """Columns along the steepest descent at M = 0, of the length that lowers f most."""
+    """Columns along the steepest descent at M = 0, with the length that lowers f most."""
     zero = np.zeros((exact.X.shape[1], 1))
     _, V = _descent_columns(_slope(exact, zero, lmbda))
     scale, _ = best_scale(exact, exact.X @ V, lmbda * dot(V, V))
@@ -145,7 +146,7 @@ def _steepest_descent_columns(exact: ChoiceLoss, lmbda: float) -> Float[np.ndarr
 def _prune(
     V: Float[np.ndarray, "p k"], H: Float[np.ndarray, "p p"], threshold: float
 ) -> Float[np.ndarray, "p kept"]:
-    """Orthogonal columns of the same M, without those nearly 0 along which f rises."""
+    """Orthogonal columns of the same M, except columns nearly 0 along which f rises."""
     U, singular, _ = np.linalg.svd(V, full_matrices=False)
     rises = np.sum(U * (H @ U), axis=0) > 0
     is_short = singular < threshold * singular[0]
@@ -159,7 +160,7 @@ def _step_length(
     H: Float[np.ndarray, "p p"],
     N: Float[np.ndarray, "p f"],
 ) -> float:
-    """The s of M + sNNᵀ, from the slopes at 0 and where f falls only half as steeply."""
+    """The s of M + sNNᵀ, from the slope at 0 and at an s where f falls at most half as steeply."""
     slope = dot(H @ N, N)
     s = 0.01 * dot(V, V) / dot(N, N)
     for _ in range(_MAX_LENGTHS):

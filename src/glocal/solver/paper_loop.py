@@ -1,8 +1,8 @@
 """The authors' procedure on torch and Lightning: mini-batches of answers and images, stopped early.
 
 It follows the scripts published with Muttenthaler et al. (2023), NeurIPS; docs/method.md
-("Fidelity") goes through them line by line. For the optimum of an objective use the exact solver,
-some hundred times faster.
+("Fidelity") compares the two line by line. To find the optimum of an objective, use the exact
+solver, which is about a hundred times faster.
 """
 
 from __future__ import annotations
@@ -27,19 +27,19 @@ from glocal.objective import Evaluation
 from glocal.solver.minimise import Counter
 
 START = 1e-3
-"""W begins as this times the identity, and every entry of b as this."""
+"""W starts as this multiple of the identity, and every entry of b as this number."""
 _MAX_GRADIENT_NORM = 1.0
-_CHUNK_ANSWERS = 1 << 14  # in memory at once, where a loss is over all answers
+_CHUNK_ANSWERS = 1 << 14  # answers in memory at once, when a loss is computed over all of them
 Step = tuple[np.ndarray, np.ndarray | None]
-"""The rows of the answers and of the local images that one step sees."""
+"""The rows of the answers and of the local images that one step uses."""
 
 
 class Epoch(list[Step]):
-    """The steps of an epoch. NOTE Lightning would take a plain list for several loaders."""
+    """The steps of an epoch. NOTE Lightning would treat a plain list as several loaders."""
 
 
 class LoopData(NamedTuple):
-    """Answers as rows of X, and local images (none but for `glocal`): fitted or watched."""
+    """The fitted or the watched data: answers as rows of X, and local images for `glocal`."""
 
     answers: Answers
     images: Real[np.ndarray, "k p"]
@@ -69,10 +69,10 @@ class LoopSettings(NamedTuple):
 def epoch_steps(
     n_answers: int, batch_size: int, n_images: int, block_size: int, seed: tuple[int, ...]
 ) -> Epoch:
-    """An epoch: answers zipped with local images, the shorter list repeated in a new order.
+    """The steps of an epoch: answers zipped with local images.
 
-    The order depends on `seed` alone. The last part of a pass is smaller, and one image alone has
-    no neighbours.
+    The shorter list is repeated in a new order. The order depends only on `seed`. The last part of
+    a pass may be smaller. A single image would have no neighbours, and is left out.
     """
 
     def passes(n: int, size: int, stream: int, min_size: int) -> Iterator[np.ndarray]:
@@ -105,7 +105,7 @@ class Procedure(lightning.LightningModule):
     Attributes
     ----------
     epochs, steps : int
-        So far.
+        The number of epochs and of steps so far.
     watched_losses : dict
         L_global and L_local of the watched data after the last epoch.
     """
@@ -135,7 +135,7 @@ class Procedure(lightning.LightningModule):
         return Z if self.b is None else Z + self.b
 
     def penalty(self) -> Tensor:
-        """R(W); ‖W‖, not squared, for `naive`, as in its script."""
+        """R(W); for `naive` ‖W‖, as in its script, or ‖W‖² if `squared` is set."""
         if self.settings.method == "naive":
             return self.W.square().sum() if self.settings.squared else self.W.norm()
         identity = torch.eye(len(self.W)).to(self.W)
@@ -152,8 +152,8 @@ class Procedure(lightning.LightningModule):
     def loss(self, part: str, rows: np.ndarray) -> Tensor:
         """Σ w ℓ / t over t answers of a part of the data, ℓ = -log softmax at the chosen pair.
 
-        The softmax is of the dot products of the candidate pairs. The weights are over their mean,
-        so that batches average to all answers.
+        The softmax is over the dot products of the candidate pairs. The weights are divided by
+        their mean, so that the losses of batches average to the loss of all answers.
         """
         answers = self.data[part].answers
         objects, member = np.unique(answers.objects[rows], return_inverse=True)
@@ -165,7 +165,7 @@ class Procedure(lightning.LightningModule):
         return (torch.as_tensor(w).to(self.W) * (logits.logsumexp(1) - logits[:, 0])).mean()
 
     def local_loss(self, part: str, rows: np.ndarray) -> Tensor:
-        """L_local on some images, one block: the cross-entropy of softmaxes of cosines over τ."""
+        """L_local on one block of images: the cross-entropy of the softmaxes of cosines over τ."""
         images = torch.as_tensor(self.data[part].images[rows]).to(self.W)
         others = ~torch.eye(len(images), dtype=torch.bool, device=images.device)
 
@@ -205,7 +205,7 @@ class Procedure(lightning.LightningModule):
         self.trainer.should_stop = False
 
     def on_train_epoch_end(self) -> None:
-        """Measure L_global + L_local of the watched fold, whatever α, without penalty."""
+        """Log L_global + L_local of the watched fold, without the weights of α and the penalty."""
         new_steps = self.global_step - self.steps
         self.epochs = self.current_epoch + 1
         self.steps = self.global_step
@@ -225,7 +225,7 @@ class Procedure(lightning.LightningModule):
 
     @torch.no_grad()
     def parts(self, part: str) -> dict[str, float]:
-        """L_global on all answers of a part of the data, L_local on all its images in blocks."""
+        """L_global on all answers of a part of the data, and L_local on its images in blocks."""
         answers, images = self.data[part]
         losses = {"global": _mean(lambda rows: self.loss(part, rows), len(answers), _CHUNK_ANSWERS)}
         if len(images):
@@ -234,12 +234,12 @@ class Procedure(lightning.LightningModule):
         return losses
 
     def run(self, options: Mapping[str, Any]) -> bool:
-        """Let Lightning's ``Trainer`` fit, with these options of it.
+        """Fit with Lightning's ``Trainer``, which gets these `options`.
 
         Returns
         -------
         bool
-            Whether the stopping rule ended the fit; else all epochs are spent.
+            Whether the stopping rule ended the fit. Otherwise all epochs were used.
         """
         patience = self.settings.patience
         stopping = EarlyStopping(
@@ -257,7 +257,7 @@ class Procedure(lightning.LightningModule):
         trainer = lightning.Trainer(**{**defaults, **options, **fixed})
         try:
             trainer.fit(self)
-        except SystemExit as error:  # NOTE how Lightning passes an interrupt on
+        except SystemExit as error:  # NOTE Lightning turns an interrupt into this
             raise KeyboardInterrupt from error
         return bool(self.epochs >= self.settings.min_epochs and stopping.wait_count >= patience)
 

@@ -1,4 +1,4 @@
-"""Fit every setting of a grid on folds of objects, show the front, and refit one choice."""
+"""Fit every setting of a grid on folds, find the Pareto front, and refit the chosen setting."""
 
 import sys
 from types import ModuleType
@@ -11,7 +11,7 @@ __all__ = ["Rule", "Sweep", "choose", "pareto_front", "settings", "sweep"]
 
 
 class _CallableModule(ModuleType):
-    """``glocal.sweep(...)`` is `sweep`, as ``glocal.fit(...)`` is `glocal.aligner.fit`."""
+    """A module that can be called, so that ``glocal.sweep(...)`` runs `sweep`."""
 
     def __call__(self, *arguments: Any, **options: Any) -> Sweep:
         return sweep(*arguments, **options)

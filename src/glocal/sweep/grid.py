@@ -1,4 +1,4 @@
-"""The settings of a sweep, the paths through them, and the choice of one by its scores."""
+"""The settings of a sweep, the paths through them, and the choice of a setting by its scores."""
 
 from __future__ import annotations
 
@@ -32,10 +32,11 @@ _TITLES = {"accuracy_cosine": "agreement", "neighbours_kept": "share of neighbou
 
 
 class Rule(NamedTuple):
-    """The choice of a setting: the least held-out loss, or the best that reach a bound of a metric.
+    """The rule that chooses a setting: by the held-out loss, or by a lower bound on a metric.
 
-    `method` restricts the choice to one method; None leaves out `naive`, which damages
-    neighbourhoods, unless the grid has nothing else.
+    `metric` None chooses the lowest loss. With a `bound` on agreement or on the neighbours kept,
+    the setting that is best in the other of the two is chosen. `method` restricts the choice to one
+    method; None excludes `naive`, which damages neighbourhoods, unless the grid has nothing else.
     """
 
     metric: str | None = None
@@ -49,7 +50,7 @@ class Rule(NamedTuple):
         if match is None:
             raise ParameterError(
                 f"`select` is {text!r}; allowed are loss, 'neighbours_kept>=0.9' and "
-                "'agreement>=0.5', each also with a method before it, as in 'naive loss'."
+                "'agreement>=0.5', each optionally after a method, as in 'naive loss'."
             )
         if match["metric"] is None:
             return cls(method=match["method"])
@@ -62,17 +63,17 @@ class Rule(NamedTuple):
 
 
 class Point(NamedTuple):
-    """The row of one setting on one fold, and the credit of each held-out answer (not written)."""
+    """The row of one setting on one fold, and the credit of each answer, which is not saved."""
 
     row: dict[str, Any]
     credit: Float[np.ndarray, " t"] | None = None
 
 
 class Grid(Options):
-    """The grid of a sweep: all combinations of these lists, of which each may be a single value.
+    """The grid of a sweep: all combinations of these lists.
 
-    `lmbda` may be a mapping of methods to lists, which names the methods; `eta` are learning rates
-    of the paper's loop.
+    Each list may also be a single value. `lmbda` may be a mapping from methods to lists, which then
+    names the methods. `eta` lists learning rates of the paper's loop.
     """
 
     method: list[Method] | None = Field(None, min_length=1)
@@ -93,18 +94,18 @@ class Grid(Options):
 
     @property
     def methods(self) -> list[Method]:
-        """The methods that are tried."""
+        """The methods of the grid."""
         if self.method is not None:
             return self.method
         return [*self.lmbda] if isinstance(self.lmbda, dict) else ["glocal"]
 
     def settings(self) -> list[Setting]:
-        """Every setting once: λ falls, and neighbours differ by one place of alpha or tau.
+        """All settings, with λ falling and neighbours that differ by one step of alpha or tau.
 
         Raises
         ------
         ParameterError
-            A list that no method reads, a method without λ, or a setting that is there twice.
+            No method reads one of the lists, a method has no λ, or a setting occurs twice.
         """
         self._check_read()
         settings = []
@@ -140,7 +141,7 @@ class Grid(Options):
             )
 
     def _snake(self) -> list[dict[str, float]]:
-        """All alpha and tau, in an order where neighbours differ by one step of one of them."""
+        """All pairs of alpha and tau, in which neighbours differ by one step of one of them."""
         taus = sorted(self.tau)
         order = []
         for alpha in sorted(self.alpha, reverse=True):
@@ -149,8 +150,8 @@ class Grid(Options):
         return order
 
 
-# naive shrinks W towards 0, the other methods towards an identity: for naive the same λ is a far
-# stronger penalty
+# naive shrinks W towards 0, the other methods towards a scaled identity: the same λ is a far
+# stronger penalty for naive
 ARMS = Grid(
     method=["naive", "global", "glocal"],
     lmbda={
@@ -161,7 +162,7 @@ ARMS = Grid(
     alpha=[0.1, 0.25, 0.5],
     tau=[0.1],
 )
-# without its alpha = 1, where every scaled identity is optimal and nothing is fitted
+# the grid of the paper without alpha = 1, where every scaled identity is optimal
 PAPER = Grid(
     method=["glocal"],
     lmbda=[0.01, 0.1, 1.0, 10.0],
@@ -172,7 +173,7 @@ PAPER_ETA = [1e-4, 1e-3, 1e-2, 1e-1]
 
 
 def grid_of_few_answers(unit: float) -> Grid:
-    """The default grid where answers are few: λ in multiples of p / t, the columns per answer."""
+    """The default grid for few answers: λ in multiples of `unit`, p / t, the columns per answer."""
 
     def multiples(*factors: float) -> list[float]:
         return [float(f"{factor * unit:.2g}") for factor in factors]
@@ -197,24 +198,24 @@ def settings(
     Parameters
     ----------
     grid : "arms", "paper", mapping or path of a TOML file
-        Lists of method, lmbda, mix, alpha, tau and eta; see `Grid`. ``"arms"`` are all methods on
-        one front, ``"paper"`` is the grid of Muttenthaler et al. 2023.
+        Lists of method, lmbda, mix, alpha, tau and eta; see `Grid`. ``"arms"`` puts all methods on
+        one front, and ``"paper"`` is the grid of Muttenthaler et al. 2023.
     local : bool
-        Whether there are local images: `glocal` needs them, and ``"arms"`` leaves it out without
-        any.
+        Whether there are local images. `glocal` needs them; without any, ``"arms"`` leaves it out.
     eta : bool
-        Whether the solver has learning rates, as the paper's loop does: ``"paper"`` has four of
-        them.
+        Whether the solver has a learning rate, as the paper's loop does. ``"paper"`` then has four
+        of them.
     unit : float or None
-        Columns per answer, p / t, of which λ of ``"arms"`` are multiples where answers are few;
-        None where they are not.
+        For few answers, the columns per answer, p / t: every λ of ``"arms"`` is a multiple of it.
+        None if there are many answers.
 
     Raises
     ------
     FileError
         The file is missing, not TOML, or holds an unknown key or a value of the wrong kind.
     ParameterError
-        A value that `Arm` does not allow, a setting that is there twice, or none at all.
+        `Arm` does not allow a value, a setting occurs twice, or the grid does not fit the solver or
+        the data: `glocal` without local images, or eta without the paper's loop.
     """
     if isinstance(grid, Mapping):
         lists = Grid(**grid)
@@ -237,11 +238,11 @@ def settings(
 
 
 def paths(grid: list[Setting], *, warm: bool = True) -> list[list[Setting]]:
-    """Paths of settings that differ in alpha and tau alone, the longest first.
+    """Paths of settings that differ only in alpha and tau, the longest path first.
 
-    Neighbours on a path have neighbouring optima, so that each exact fit starts from the one
-    before. Optima of neighbouring lmbda lie too far apart for that. Without `warm` each path is one
-    setting.
+    Neighbours on a path have neighbouring optima, so that each exact fit can start from the
+    previous one. The optima of neighbouring lmbda lie too far apart for that. Without `warm` each
+    path is one setting.
     """
     if not warm:
         return [[setting] for setting in grid]
@@ -252,8 +253,8 @@ def paths(grid: list[Setting], *, warm: bool = True) -> list[list[Setting]]:
 def means_over_folds(points: Sequence[dict[str, Any]], folds: int) -> pd.DataFrame:
     """One row for each setting that has scores on every fold.
 
-    A row has the setting, mean and standard error (``…_se``) of each metric over folds, the
-    evaluations and seconds of all folds, and whether all have converged. Settings whose optimum is
+    A row has the setting, the mean and standard error (``…_se``) of each metric over folds, the
+    evaluations and seconds of all folds, and whether all fits converged. Settings whose optimum is
     W = 0, or whose fits diverged, have no row.
     """
     table = pd.DataFrame(points)
@@ -272,8 +273,8 @@ def means_over_folds(points: Sequence[dict[str, Any]], folds: int) -> pd.DataFra
 def pareto_front(means: pd.DataFrame) -> pd.DataFrame:
     """The rows that no other row dominates, the best agreement last.
 
-    A row is dropped if another is at least as good in agreement (accuracy_cosine) and in
-    neighbours kept, and better in one of them. Of several that are equal in both, the one with the
+    A row is dropped if another row is at least as good in agreement (accuracy_cosine) and in
+    neighbours kept, and better in one of them. Of rows that are equal in both, the row with the
     smallest alpha stays.
     """
     ordered = means.sort_values(
@@ -286,7 +287,7 @@ def pareto_front(means: pd.DataFrame) -> pd.DataFrame:
 
 
 def choose(means: pd.DataFrame, rule: Rule) -> tuple[int, str]:
-    """The label of one row by a rule, and the reason in words. Ties go to the smallest alpha.
+    """Choose a row by a rule: its label, and the reason in words. Ties go to the smallest alpha.
 
     Parameters
     ----------
@@ -294,21 +295,21 @@ def choose(means: pd.DataFrame, rule: Rule) -> tuple[int, str]:
         The frame of `means_over_folds`; the row of the original features, if present, cannot be
         chosen.
     rule : Rule
-        If no setting reaches its bound, the one that comes nearest is chosen.
+        If no setting reaches the bound of the rule, the nearest setting is chosen.
 
     Raises
     ------
     ParameterError
-        No setting to choose from.
+        There is no setting to choose from.
     """
     fitted = means[means["method"] != "original"].sort_values(
         "alpha", kind="stable", na_position="first"
     )
     if not len(fitted):
         raise ParameterError(
-            "no setting has been scored on every fold, so there is nothing to choose from. If "
-            "points.jsonl says that optima are trivial (W = 0), lower `lmbda`; if it says that "
-            "fits diverged, lower `eta`."
+            "no setting was scored on every fold, so there is nothing to choose from. If "
+            "points.jsonl has trivial optima (W = 0), lower `lmbda`; if it has fits that diverged, "
+            "lower `eta`."
         )
     if rule.method is not None:
         fitted = fitted[fitted["method"] == rule.method]
@@ -316,8 +317,8 @@ def choose(means: pd.DataFrame, rule: Rule) -> tuple[int, str]:
         fitted = fitted[fitted["method"] != "naive"]
     if not len(fitted):
         raise ParameterError(
-            f"the rule names method {rule.method}, of which the grid has no setting that was "
-            "scored."
+            f"the rule names method {rule.method}, but no setting of this method was scored. Name "
+            "a method of the grid."
         )
     if rule.metric is None:
         loss = fitted["loss"]
@@ -325,7 +326,7 @@ def choose(means: pd.DataFrame, rule: Rule) -> tuple[int, str]:
     bounded = fitted[_COLUMNS[rule.metric]]
     satisfied = fitted[bounded >= rule.bound]
     if not len(satisfied):
-        reason = f"no setting has {rule}; this one comes nearest, with {bounded.max():.4f}"
+        reason = f"no setting has {rule}; this setting comes nearest, with {bounded.max():.4f}"
         return int(bounded.idxmax()), reason
     goal = "neighbours_kept" if rule.metric == "agreement" else "accuracy_cosine"
     values = satisfied[goal]

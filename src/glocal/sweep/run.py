@@ -1,4 +1,4 @@
-"""Fit and score a grid on folds of objects, choose one setting, refit it on all data."""
+"""Fit and score a grid on folds, choose one setting, and refit it on all data."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ from glocal.sweep.grid import (
 from glocal.transform import LinearTransform
 
 POINT_TOLERANCE = 3e-4
-"""Relative tolerance of fits that are only scored: a tenth of it moves no score by over .002."""
+"""Relative tolerance of fits that are only scored: a tenth of it changes no score by over .002."""
 ORIGINAL: Setting = {"method": "original", "lmbda": None, "mix": None, "alpha": None, "tau": None}
 Scores = tuple[dict[str, Any], Float[np.ndarray, " t"] | None]
 """The scores of a transform, and the credit of each held-out answer."""
@@ -70,13 +70,13 @@ _ORIGINAL_OUTCOME = {"objective": None, "status": "converged", "gap": None, "eva
 class Sweep:
     """The result of a sweep.
 
-    `points` has a row for each fold and setting, and for the original features on each fold;
-    `means` has one for each setting that was scored on every fold, the original features first, and
-    marks the settings of the `front` and the `chosen` one. `best` is the row of the choice,
-    `reason` says why it was chosen, and `transform` is its refit on all data. `scores` are the
-    agreement of the original features and of the choice with all answers that some fold held out,
-    and their paired difference, whose `p_corrected` is corrected for the number of settings to
-    choose from.
+    `points` has a row for each fold and setting, and for the original features on each fold.
+    `means` has a row for each setting that was scored on every fold, the original features first.
+    Its columns ``front`` and ``chosen`` mark the settings on the front and the chosen setting.
+    `best` is the row of the choice, `reason` states why it was chosen, and `transform` is its refit
+    on all data. `scores` are the agreement of the original features and of the choice with all
+    held-out answers, and their paired difference, whose `p_corrected` is corrected for the number
+    of settings to choose from.
     """
 
     points: pd.DataFrame
@@ -88,7 +88,7 @@ class Sweep:
 
     @property
     def front(self) -> pd.DataFrame:
-        """The rows of `means` on the front, best agreement last, after the original features."""
+        """The rows of `means` on the front, the original features first and best agreement last."""
         original = self.means[self.means["method"] == "original"]
         front = self.means[self.means["front"]]
         return pd.concat([original, front.sort_values("accuracy_cosine")])
@@ -110,48 +110,49 @@ def sweep(
 ) -> Sweep:
     """Fit and score every setting on every fold, choose one, and refit it on all data.
 
-    A unit of work is a path of settings on one fold, along which each exact fit starts from the one
-    before. The rows of a finished path are appended to ``points.jsonl`` in `out`: a sweep that is
-    killed repeats its unfinished paths.
+    A unit of work is a path of settings on one fold, along which each exact fit starts from the
+    previous one. The rows of a finished path are appended to ``points.jsonl`` in `out`. A sweep
+    that was killed therefore repeats only its unfinished paths.
 
     Parameters
     ----------
     data : FitData
-        Without local features there is no `glocal`, and neighbours are counted among the objects.
-        `centre` "auto" is chosen first, as `Keep` does.
+        Without local features `glocal` is left out, and neighbours are counted among the objects.
+        A `centre` of "auto" is chosen before the sweep, by the same rule as in `Keep`.
     grid : "arms", "paper", mapping or path
-        See `glocal.sweep.settings`. With fewer than 5,000 answers λ of "arms" are multiples of p /
-        t.
+        See `glocal.sweep.settings`. With fewer than 5,000 answers every λ of "arms" is a multiple
+        of p / t.
     folds : int
-        Parts of the objects, or of the questions where there are fewer than 5,000 answers, and of
-        the local images; each is held out once.
+        The number of folds of the local images, and of the objects, or of the questions if there
+        are fewer than 5,000 answers. Each fold is held out once.
     select : str or None
-        The rule of the choice, in place of `keep`: "loss", "neighbours_kept>=0.9" or
-        "agreement>=0.5", each also with a method before it, as in "naive loss"; `naive` is chosen
-        only by a rule that names it.
+        The rule of the choice, instead of `keep`: "loss", "neighbours_kept>=0.9" or
+        "agreement>=0.5", each optionally after a method, as in "naive loss". A rule without a
+        method chooses `naive` only if the grid has nothing else.
     keep : float or None
-        The best agreement among the settings that keep this share of the neighbours, a mean over
-        folds; if none does, the one that keeps most. None is 0.9. ``glocal.fit(data,
-        Keep(keep=…))`` needs no grid, and mixes fits so that little more is kept than `keep`.
+        The share of the neighbours to keep, as a mean over folds. Among the settings that keep it,
+        the one with the best agreement is chosen; if there is none, the one that keeps most. None
+        is 0.9. ``glocal.fit(data, Keep(keep=…))`` needs no grid, and mixes fits so that little more
+        is kept than `keep`.
     solver : Exact, PaperLoop or None
-        The solver of the points and of the refit; None is ``Exact()``. Exact points have no
-        certificate, and a tolerance of 3e-4 where `tol` is None.
+        The solver of the points and of the refit; None is ``Exact()``. Points of the exact solver
+        have no certificate, and a tolerance of 3e-4 if `tol` is None.
     jobs : int
-        Processes that fit paths, with an equal share of the processor's threads; -1 is one for each
-        core.
+        The number of processes that fit paths, which share the threads of the processor equally. -1
+        is one process per core.
     scheduler : str or None
-        Address or scheduler file of a Dask cluster that fits the paths.
+        The address or scheduler file of a Dask cluster that fits the paths.
     out : path or None
-        Folder of the sweep; docs/file-formats.md lists its files. None writes nothing.
+        The folder of the sweep; docs/file-formats.md lists its files. None writes nothing.
     resume : bool
-        Continue the sweep in `out`.
+        Whether to continue the sweep in `out`.
     progress : function or None
-        Called with the last row, the number of finished points and their total after each path.
+        Called after each path with its last row, the number of finished points, and their total.
 
     Raises
     ------
     ParameterError, DataError, FileError
-        Before any fit, where the grid, the folds, the data or the folder cannot be used.
+        The grid, the folds, the data or the folder cannot be used. Raised before any fit.
     ClusterError
         The cluster or a worker was lost. The rows of finished paths are kept.
 
@@ -191,10 +192,10 @@ def sweep(
 
 
 class _Plan(NamedTuple):
-    """The data, folds and settings of a sweep, the solver of its points, and the units of its work.
+    """The data, folds and settings of a sweep, the solver of its points, and its units of work.
 
-    The first of the `settings` are the original features. A unit of work is a fold and a path of
-    settings on it.
+    The first of the `settings` stands for the original features. A unit of work is a fold and a
+    path of settings on this fold.
     """
 
     data: FitData
@@ -223,8 +224,8 @@ def _plan(
     if min(len(part.rows) for part in parts) <= NEIGHBOURS:
         kind = data.evaluation_kind
         raise ParameterError(
-            f"{folds} folds leave fewer than {NEIGHBOURS + 1} {kind} in one, which {NEIGHBOURS} "
-            f"neighbours need. Use fewer folds, or more {kind}."
+            f"{folds} folds leave fewer than {NEIGHBOURS + 1} {kind} in a fold, but {NEIGHBOURS} "
+            f"neighbours need that many. Use fewer folds, or more {kind}."
         )
     all_paths = [*paths(grid_settings, warm=isinstance(solver, Exact)), [ORIGINAL]]
     if isinstance(solver, Exact):
@@ -234,7 +235,7 @@ def _plan(
 
 
 def _rule(select: str | None, keep: float | None) -> Rule:
-    """The rule of the choice; an error if both are given."""
+    """The rule of the choice; raises ParameterError if both arguments are given."""
     if select is not None and keep is not None:
         raise ParameterError(
             f"`select={select}` and `keep={keep:g}` are two rules. Give one of them."
@@ -245,7 +246,7 @@ def _rule(select: str | None, keep: float | None) -> Rule:
 
 
 def _choice(plan: _Plan, points: Points, rule: Rule, solver: Solver) -> Sweep:
-    """Choose one setting, and refit it on all data; without scores."""
+    """Choose one setting, and refit it on all data; `scores` are still empty."""
     folds = range(len(plan.folds))
     rows = [points[_key(fold, setting)].row for setting in plan.settings for fold in folds]
     means = means_over_folds(rows, len(folds))
@@ -270,7 +271,7 @@ def _choice(plan: _Plan, points: Points, rule: Rule, solver: Solver) -> Sweep:
 def fit_path(
     data: FitData, solver: Solver, folds: int, fold: int, path: list[Setting]
 ) -> list[Point]:
-    """The `Point` of each setting of one path on one fold, each exact fit from the one before."""
+    """Fit the settings of one path on one fold, each exact fit starting from the previous one."""
     part = data.folds(folds)[fold]
     images = part.data.evaluation_rows(part.rows)
     score = _scorer(part, images)
@@ -282,7 +283,7 @@ def fit_path(
         outcome: dict[str, Any] = dict(_ORIGINAL_OUTCOME)
         scores: Scores = dict.fromkeys(METRICS), None
         try:
-            if setting == ORIGINAL:  # what agreement is compared with
+            if setting == ORIGINAL:  # the baseline that agreement is compared with
                 scores = score(scaled_identity(part.data))
             else:
                 arm = Arm.of(setting)
@@ -306,7 +307,7 @@ def fit_path(
 
 
 def _scorer(part: Fold, images: Float[np.ndarray, "m p"]) -> Callable[[LinearTransform], Scores]:
-    """The function that scores transforms on what a fold holds out."""
+    """The function that scores transforms on the held-out part of a fold."""
     X = part.data.scalars(images, "float64")
     neighbours = neighbourhoods(X, NEIGHBOURS)
 
@@ -324,14 +325,14 @@ def _scorer(part: Fold, images: Float[np.ndarray, "m p"]) -> Callable[[LinearTra
 
 
 def _with_eta(solver: Solver, setting: Setting) -> Solver:
-    """The solver of one setting: the paper's loop with its learning rate, if it has one."""
+    """The solver of one setting; the paper's loop gets the learning rate of the setting, if any."""
     if not isinstance(solver, PaperLoop):
         return solver
     return solver.replace(eta=setting.get("eta") or solver.eta)
 
 
 def _fold_transforms(plan: _Plan, setting: Setting) -> list[LinearTransform]:
-    """The fit of a setting without each fold, made as its points were."""
+    """Fit a setting without each fold, in the same way as its points."""
     arm = Arm.of(setting)
     solver = _with_eta(plan.solver, setting)
     transforms = []
@@ -348,9 +349,10 @@ def _fold_transforms(plan: _Plan, setting: Setting) -> list[LinearTransform]:
 def _gain(
     plan: _Plan, points: Points, best: Setting, transforms: list[LinearTransform]
 ) -> list[Score]:
-    """Agreement of the original and of the choice with all held-out answers, and its gain.
+    """The agreement of the original features and of the choice with all held-out answers.
 
-    `transforms` are the fits of the choice without each fold.
+    The third score is the gain, their paired difference. `transforms` are the fits of the choice
+    without each fold.
     """
     originals = [scaled_identity(fold.data) for fold in plan.folds]
     credit = {
@@ -359,7 +361,7 @@ def _gain(
     }
     heldout = pooled_answers([fold.answers for fold in plan.folds])
     original, chosen, gain = heldout_rows(credit, heldout)
-    # NOTE the choice is the best of many on these very answers: one comparison for each setting
+    # NOTE the choice is the best of many on the same answers, so each setting is one comparison
     n_settings = len(plan.settings) - 1
     corrected = None if gain.p is None else min(1.0, n_settings * gain.p)
     options = {**gain.settings, "n_settings": n_settings, "correction": "Bonferroni"}
@@ -370,9 +372,10 @@ def _gain(
 def _heldout_credit(
     plan: _Plan, points: Points, setting: Setting, transforms: list[LinearTransform]
 ) -> Float[np.ndarray, " t"]:
-    """The credit of a setting on the answers of one fold after the other.
+    """The credit of a setting on the held-out answers of all folds.
 
-    The points of a resumed sweep have no credit: the transforms without each fold are scored.
+    Points that were read from a file have no credit. The `transforms` without each fold are then
+    scored instead.
     """
     credits = []
     for number, fold in enumerate(plan.folds):
@@ -384,9 +387,9 @@ def _heldout_credit(
 
 
 def _write(result: Sweep, plan: _Plan, transforms: list[LinearTransform], folder: Path) -> None:
-    """The files of a finished sweep; `transforms` are the choice without each fold.
+    """Write the files of a finished sweep; `transforms` are the choice without each fold.
 
-    What the choice changes is measured on the answers that these have not seen.
+    The changes that the choice makes are measured on answers that these fits have not seen.
     """
     data = plan.data
     features = data.features
@@ -406,7 +409,7 @@ def _write(result: Sweep, plan: _Plan, transforms: list[LinearTransform], folder
 
 
 def _fingerprint(plan: _Plan) -> dict[str, Any]:
-    """Everything that determines the points: the folder of another sweep is refused."""
+    """Everything that determines the points, by which the folder of another sweep is rejected."""
     data = plan.data
     fingerprint = {
         "version": __version__,
@@ -423,7 +426,7 @@ def _fingerprint(plan: _Plan) -> dict[str, Any]:
 
 
 def _resumed_points(file: Path, plan: _Plan, resume: bool) -> Points:
-    """The points of finished paths in the folder; those of a path that was cut off are dropped."""
+    """Read the points of finished paths in the folder, and drop those of unfinished paths."""
     fingerprint = _fingerprint(plan)
     fingerprint_file = file.with_name("sweep.json")
     if fingerprint_file.exists():
@@ -456,13 +459,13 @@ def _resumed_points(file: Path, plan: _Plan, resume: bool) -> Points:
 
 
 def _key(fold: int, setting: Mapping[str, Any]) -> tuple[Any, ...]:
-    """What identifies a point: its fold and its setting, or a row that contains one."""
+    """The key of a point: its fold and its setting, taken from a setting or a row."""
     return (fold, *(setting.get(name) for name in SETTING))
 
 
 @contextlib.contextmanager
 def _parallel(data: FitData, jobs: int, scheduler: str | None) -> Iterator[joblib.Parallel]:
-    """What fits the paths: this process, several, or a Dask cluster."""
+    """Yield the executor of the paths: this process, several processes, or a Dask cluster."""
     backend: dict[str, Any] = {"n_jobs": jobs}
     with contextlib.ExitStack() as stack:
         if scheduler is not None:
