@@ -245,7 +245,7 @@ class Features:
             size = "small" if std == 0 else "large"
             raise DataError(
                 f"{self.source} holds values too {size} to be squared and summed in float64. "
-                "Multiply the features by a constant: nothing else depends on their unit."
+                "Multiply the features by a constant: no result depends on their unit."
             )
         return Standardization(mean, std)
 

@@ -104,7 +104,7 @@ def choice_model(features: Features, rows: Int[np.ndarray, " k"]) -> ChoiceModel
 
 
 def model_credit(features: Features, joined: Joined) -> Float[np.ndarray, " t"]:
-    """The share of the model's choice that each answer gets, NaN for answers without features.
+    """The share of the model's choice that each chosen pair gets, NaN if features are missing.
 
     `joined` holds the answers as indices of the rows of `features`.
     """

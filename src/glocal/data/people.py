@@ -127,9 +127,9 @@ def people(
 
             n [ r log₁₀(c / a) + (1 - r) log₁₀((1 - c) / (1 - a)) ].
 
-        The agreement is that with the other persons. If a model is given, the agreement with the
-        model takes its place for a person of whose answers fewer than half are shared. The odds are
-        0 if the agreement is unknown or the others agree no better than chance. Odds above
+        The agreement is that with the other persons. If a model is given, and fewer than half of a
+        person's answers are shared, it is the agreement with the model. The odds are 0 if the
+        agreement is unknown or the others agree no better than chance. Odds above
         `log10_odds_threshold` indicate a person who answered at random.
 
     Raises
@@ -193,7 +193,7 @@ def people(
 
 
 def log10_odds_threshold(n_people: int) -> float:
-    """The log₁₀ odds above which answers count as random: a false alarm in 1 of 100 sets."""
+    """The log₁₀ odds above which a person counts as random, with a false alarm in 1 of 100 sets."""
     return float(np.log10(100 * max(1, n_people)))
 
 
@@ -213,7 +213,7 @@ def _credit(answers: Answers, model: Features | Float[np.ndarray, " t"]) -> Floa
 def _right(
     answers: Answers, who: Shaped[np.ndarray, " t"], weights: Float[np.ndarray, " t"]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The agreement of each answer with the others' most frequent one, and if others exist."""
+    """The agreement of each answer with the others' most frequent one; whether others exist."""
     k = len(answers.pairs)
     objects, choice = questions(answers)
     question = _first_and_number(objects)[1]

@@ -18,7 +18,7 @@ ANSWERS_PER_OBJECT = 25.0
 """Answers per object that attain half of the attainable gain about these objects."""
 SHARE_OF_CATCH_TRIALS = 0.02
 STUDY_FILE = "study.json"
-"""The file that marks a folder as that of a study."""
+"""The name of the file that marks the folder of a study."""
 _EXPONENT = 0.8
 _MEAN_PER_MEDIAN = 1.25  # ratio of the mean response time to the median
 _MINUTES_TO_BEGIN = 2.0
@@ -27,7 +27,8 @@ _MINUTES_TO_BEGIN = 2.0
 class NewObjects(NamedTuple):
     """The constants T (answers) and n₀ (objects) of the gain about new objects.
 
-    It is G / ((1 + T / t)(1 + n₀ / n)) for t answers about n objects.
+    For t answers about n objects, it is G / ((1 + T / t)(1 + n₀ / n)), where G is the gain for very
+    many of both.
     """
 
     answers: float
@@ -110,14 +111,14 @@ def plan_study(
     """Plan a study: answers, people, minutes and cost for a share of the attainable gain.
 
     The attainable gain is the difference between the agreement of people with each other and that
-    of the original features. With t answers about n objects, a fit attains about the same objects
-    the share
+    of the original features. For the objects of the study, a fit to t answers about n objects
+    attains the share
 
-        share = 1 / (1 + (25 n / t)^0.8),
+        share = 1 / (1 + (25 n / t)^0.8)
 
-    and about new objects the share 1 / ((1 + T / t)(1 + n₀ / n)) of the gain from answers about
-    very many objects, with T and n₀ from `NETWORKS`. Both formulas describe 199 simulated studies
-    of 30 to 500 objects of THINGS, with root mean square errors of .08 and .06.
+    of this gain. For new objects, it attains the share 1 / ((1 + T / t)(1 + n₀ / n)) of the gain
+    from answers about very many objects, with T and n₀ from `NETWORKS`. Both formulas describe 199
+    simulated studies of 30 to 500 objects of THINGS, with root mean square errors of .08 and .06.
 
     Parameters
     ----------

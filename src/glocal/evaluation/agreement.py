@@ -135,7 +135,7 @@ def answer_credit(Z: np.ndarray, answers: Answers) -> Float[np.ndarray, " t"]:
 
 
 def heldout_rows(credits: Mapping[str, Float[np.ndarray, " t"]], heldout: Answers) -> list[Score]:
-    """The score rows of arms on held-out answers, and of their differences to the first arm."""
+    """The score rows of arms on held-out answers, and of their differences from the first arm."""
     results = {}
     for arm, arm_credits in credits.items():
         units = credit_units(arm_credits, heldout)
@@ -165,7 +165,7 @@ class Ceiling:
 
     @property
     def scores(self) -> tuple[Score, ...]:
-        """Both bounds, as human rows."""
+        """Both bounds, as rows with the transform `PEOPLE`."""
         score = partial(Score, "odd-one-out", n=self.n_answers, transform=PEOPLE)
         return (
             score("ceiling_majority", *self.majority),

@@ -179,7 +179,7 @@ def anomaly_against(
     *,
     k: int = 5,
 ) -> Anomaly:
-    """Detect the images of another data set than the training images (CIFAR-10 vs CIFAR-100).
+    """Detect images from another data set than the training data (CIFAR-10 vs CIFAR-100).
 
     The test images of the training data set are normal. Score, errors and result are those of
     `anomaly`. The only task is named "all" and has no interval.

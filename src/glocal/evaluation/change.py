@@ -146,7 +146,7 @@ def embeddings(
 def _stability(
     vectors: Float[np.ndarray, "n k"], X: Embedding, folds: Sequence[Embedding]
 ) -> Float[np.ndarray, " k"]:
-    """The smallest correlation of each axis with the most similar axis of a fold, or NaN."""
+    """The smallest correlation of each axis with the most similar axis of a fold; NaN for none."""
     k = vectors.shape[1]
     stability = np.full(k, np.nan)
     for fold in folds:
@@ -328,8 +328,8 @@ def flips(X: Embedding, parts: Sequence[Part], n: int = 4) -> dict[str, Any]:
     dict
         ``counts`` holds the weights of the answers that became right (``better``) or wrong
         (``worse``), or were ``right`` or ``wrong`` both times. ``better`` and ``worse`` list the
-        objects of the n clearest answers, the chosen pair first. An answer is the clearer, the
-        larger the smaller of its two margins, and listed answers share no object.
+        objects of the n clearest answers, the chosen pair first: those whose smaller margin, before
+        or after, is the largest. Listed answers share no object.
     """
     columns = [
         np.stack([_margins(X, answers), _margins(Z, answers), answers.all_weights])

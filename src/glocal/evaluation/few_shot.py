@@ -294,7 +294,7 @@ def logistic(X: Float[np.ndarray, "n p"], y: Int[np.ndarray, " n"], k: int) -> S
 
 
 def ncm(X: Float[np.ndarray, "n p"], y: Int[np.ndarray, " n"], k: int) -> Scorer:
-    """Nearest class mean: the cosine with the mean of each class's rows, scaled to length 1."""
+    """Nearest class mean: the cosine with the mean of the unit-length rows of each class."""
     means = unit_rows(np.eye(k)[y].T @ unit_rows(X))
     return lambda Z: unit_rows(Z) @ means.T
 

@@ -17,7 +17,7 @@ from glocal.similarity import row_slices
 
 Limits = tuple[float, float]
 Bounded = tuple[float, float | None, float | None]
-"""A value, and the lower and the upper end of its interval, or None without an interval."""
+"""A value and the two ends of its interval, which are None if it has no interval."""
 FRACTION: Limits = (0.0, 1.0)
 CORRELATION: Limits = (-1.0, 1.0)
 _ROUNDING = 16 * 2.0**-52  # relative; equal scores differ from their rounded mean by a few eps
@@ -247,7 +247,7 @@ def two_way_estimate(
 def _two_way_parts(
     deviations: Float[np.ndarray, "draws classes"], shares: Float[np.ndarray, " classes"]
 ) -> tuple[Float[np.ndarray, " 3"], Float[np.ndarray, " 3"]]:
-    """The variances among draws, among classes and of their interaction; degrees of freedom."""
+    """The variances of draws, classes and their interaction, and their degrees of freedom."""
     draws = len(deviations)
     by_draw = deviations @ shares
     by_class = deviations.mean(axis=0)
@@ -378,7 +378,7 @@ class EvaluationResult(Protocol):
 
     @property
     def scores(self) -> tuple[Score, ...]:
-        """All rows; tables show the first one, and human rows have the transform `PEOPLE`."""
+        """All rows; tables show the first one, and rows of people have the transform `PEOPLE`."""
 
     @property
     def units(self) -> Units | None:
@@ -398,9 +398,9 @@ def compared(
 ) -> list[Score]:
     """The score rows of arms that were scored on the same data, and of their differences.
 
-    The rows of each arm come first, then the human rows once, then the differences. The row of a
-    pair (arm, baseline) is the first score of the arm minus that of the baseline, in paired units.
-    It is left out if one of the two has no units.
+    The rows of each arm come first, then the rows of people once, then the differences. The row of
+    a pair (arm, baseline) is the first score of the arm minus that of the baseline, in paired
+    units. It is left out if one of the two has no units.
     """
     rows = [
         replace(row, transform=arm)

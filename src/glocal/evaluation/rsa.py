@@ -16,7 +16,7 @@ from glocal.results import PEOPLE, Score
 from glocal.similarity import Embedding, finite, one_point, pair_tolerance, snap_ties, unit_rows
 
 KERNELS = ("cosine", "correlation", "dot")
-_MAX_GROUPS = 50  # of objects that the jackknife leaves out; more groups hardly change the error
+_MAX_GROUPS = 50  # groups that the jackknife leaves out; more would hardly change the error
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -19,7 +19,7 @@ from glocal.results import to_json
 from glocal.similarity import Embedding, is_collapsed, one_point, unit_rows
 
 _NEIGHBOURS = 10
-_FIX = "Delete it and run the command that wrote it again."
+_FIX = "Delete it and repeat the command that wrote it."
 
 
 class _Axis(BaseModel):

@@ -12,8 +12,8 @@ from glocal.data.features import Features, Standardization, is_of_scale, spaced_
 from glocal.errors import DataError
 
 _MAX_SHARE_OF_COLUMNS = 0.05  # NaN or infinity in more columns is taken for a fault of rows
-_MAX_SHARE_OF_VARIANCE = 0.5  # of one column; CLIP's outlier column has .02, one of 11 ratings .21
-_MAX_SHARE_OF_SQUARES = 0.8  # of one column, about the overall mean; CLIP's outlier column has .42
+_MAX_SHARE_OF_VARIANCE = 0.5  # of one column; CLIP's outlier has .02, a column of 11 ratings .21
+_MAX_SHARE_OF_SQUARES = 0.8  # of one column, about the overall mean; CLIP's outlier has .42
 _MAX_RELATIVE_LENGTH = 10.0  # relative to the median row; networks on photographs reach at most 3
 _MIN_RELATIVE_LENGTH = 1e-6  # relative to the median row; shorter rows count as 0
 _MIN_SIZE = 8  # fewest rows or columns for which such a share is unusual
@@ -136,7 +136,7 @@ def _rows(lengths: Float[np.ndarray, " n"], hashes: list[int], what: str) -> Ite
 def _standardized(
     n: int, mean: Float[np.ndarray, " v"], scalars: Standardization, what: str
 ) -> Iterator[Finding]:
-    """Find features that were centred by column or standardized before, unlike a network's own."""
+    """Find features that were centred by column, or standardized, after the network gave them."""
     columns_are_centred = len(mean) > 0 and np.abs(mean).max() < _MAX_RELATIVE_MEAN * scalars.std
     is_standardized = max(abs(scalars.mean), abs(scalars.std - 1)) < _MAX_MEAN_OF_STANDARDIZED
     if n < _MIN_SIZE or not (columns_are_centred or is_standardized):

@@ -103,7 +103,7 @@ def check_columns(
                 "columns",
                 f"answers: the features find column {column} odd in {agreement[best]:.3f} of them, "
                 f"and the stated odd column in {stated:.3f}",
-                fix=f"check the convention of the file; pass `odd_column={column}` if that is it",
+                fix=f"check the convention of the file, and pass `odd_column={column}` if it is so",
             )
         else:
             yield finding(

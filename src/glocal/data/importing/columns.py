@@ -40,7 +40,7 @@ ROLES = {
     "milliseconds": "milliseconds rt rt_ms",
     "weight": "weight weights",
 }
-"""The titles that the columns of a role may have; a number follows further ones: farther2, …"""
+"""The titles that the column of a role may have; further columns add a number: farther2, …"""
 # roles of the columns that show the objects of a trial: the first entry whose columns exist is read
 _SHOWN_ROLES = (
     "a b c",
@@ -172,7 +172,7 @@ def _shown(table: pd.DataFrame, columns: Iterable[str]) -> Shaped[np.ndarray, "t
         )
     numbers = np.count_nonzero(shown != "", axis=1)
     usual = int(np.bincount(numbers[numbers >= 3], minlength=4).argmax())
-    width = max(3, usual)  # with the largest number, one longer trial would make all others drop
+    width = max(3, usual)  # with the largest number, one longer trial would exclude all others
     return np.where((numbers > width)[:, None], "", shown)[:, :width]
 
 
@@ -187,7 +187,7 @@ def texts_in_column(table: pd.DataFrame, column: str) -> Shaped[np.ndarray, "t k
 
 
 def parts_of_cell(cell: str) -> list[str]:
-    """The parts of a cell that holds a JSON list, or the cell; HTML is replaced by its source.
+    """The parts of a cell that holds a JSON list, or the cell itself; of HTML, the image source.
 
     >>> parts_of_cell('["egg", "<img src=img/cup.png>"]'), parts_of_cell(" egg")
     (['egg', 'img/cup.png'], ['egg'])

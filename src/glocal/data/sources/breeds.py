@@ -27,7 +27,7 @@ from glocal.files import read_object
 
 @cache
 def breeds() -> dict[str, dict[str, list[list[int]]]]:
-    """Map each task and superclass to its training and its test class numbers."""
+    """Return the training and the test class numbers of each superclass of each task."""
     return read_object(Path(__file__).with_name("breeds.json"), what="table")
 
 

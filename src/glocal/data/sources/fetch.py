@@ -18,7 +18,7 @@ from glocal.files import PathLike, atomic_write, make_folder, read_object
 
 TIMEOUT = 30.0  # seconds without a byte after which a download is abandoned
 Progress = Callable[[int, int], None]
-"""Called with the number of bytes downloaded so far, and the total, or 0 if it is unknown."""
+"""A function of the number of bytes downloaded so far, and of the total, 0 if it is unknown."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ def fetch(name: str, *, out: PathLike | None = None, progress: Progress | None =
     ParameterError
         If no file is published under this name.
     FileError
-        If the server cannot be reached, answers with an error or serves another content, or if a
+        If the server cannot be reached, answers with an error or serves other content, or if a
         folder cannot be written.
 
     Warns
