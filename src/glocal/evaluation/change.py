@@ -81,7 +81,7 @@ def axes(
     Raises
     ------
     DataError
-        If there are fewer than 3 objects, or the features are those of another network.
+        If there are fewer than 3 objects, or the features have other dimensions than the transform.
     ParameterError
         If n is below 1.
 
