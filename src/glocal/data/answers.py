@@ -1,4 +1,4 @@
-"""People's answers: which pair of a few objects they found most similar."""
+"""People's answers: the pair that they found most similar among a few objects."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from glocal.files import PathLike, ending, naming, write_npy, write_npz
 from glocal.similarity import Pairs, candidate_pairs
 
 KINDS = ("odd-one-out", "anchor", "nearest-of-n")
-_NUMBERS = "fiub"  # letters of numpy's kinds of dtypes
+_NUMBERS = "fiub"  # numpy's codes for kinds of dtypes
 _INTEGERS_OR_NAMES = "iubU"
 _DTYPE_KINDS = {"weights": _NUMBERS, "seconds": _NUMBERS, "catch_passed": "b"}
 _VALUES = {_NUMBERS: "number", _INTEGERS_OR_NAMES: "integer or name", "b": "true or false"}
@@ -27,9 +27,9 @@ _DETAILS = ("weights", "person", "seconds", "names", "catch_passed", "catch_pers
 
 @dataclass(frozen=True, eq=False)
 class Answers:
-    """Immutable answers of one kind, 0-based.
+    """Immutable answers of one kind, with 0-based object indices.
 
-    In each a person chose one pair among candidate pairs of its objects.
+    In each answer, a person chose one of the candidate pairs of its objects.
 
     ==============  ====================================  =====================================
     kind            objects of a row                      candidate pairs, the chosen one first
@@ -39,34 +39,35 @@ class Answers:
     nearest-of-n    reference, the nearest, n - 1 others  (0, 1), (0, 2), …, (0, n)
     ==============  ====================================  =====================================
 
-    Every argument may be a list, an array or a tensor; it is copied unless nobody can write to it.
+    Every argument may be a list, an array or a tensor. It is copied unless it is read-only.
 
     Parameters
     ----------
     objects : (t, m) integers
-        m is 3, or any number above for nearest-of-n; kept as int32.
+        m is 3, or any larger number for nearest-of-n. Stored as int32.
     weights : (t,) real numbers or None
-        Finite, at least 0, not all 0; kept as float64. An integer weight equals that many copies of
-        the answer; a soft answer, or votes, are a row for each alternative with its probability or
-        votes as the weight. None means 1 each.
+        Finite, at least 0, not all 0. Stored as float64. An integer weight equals that many copies
+        of the answer. A soft answer, or a set of votes, is a row for each alternative, weighted by
+        its probability or votes. None means a weight of 1 for each answer.
     kind : {"odd-one-out", "anchor", "nearest-of-n"}
     person : (t,) integers or str, or None
-        Who gave each answer.
+        The person who gave each answer.
     seconds : (t,) real numbers or None
-        How long each answer took; kept as float64.
+        The response time of each answer. Stored as float64.
     names : sequence of str or None
-        The list of objects that the answers index.
+        The names of the objects that the answers index.
     catch_passed : (c,) bool or None
-        Whether each catch trial was passed: a question with one right answer, such as two equal
-        pictures beside another one, put to the same people. Catch trials are not among the answers.
+        Whether each catch trial was passed. A catch trial is a question with one right answer, such
+        as two equal pictures and a different one, which the same people answered. Catch trials are
+        not among the answers.
     catch_person : (c,) integers or str, or None
-        Who was given each catch trial.
+        The person who answered each catch trial.
 
     Raises
     ------
     DataError
-        Wrong shape or type, an unknown kind, a negative index, an object repeated inside an answer,
-        or bad weights.
+        If the shape or type is wrong, the kind is unknown, an index is negative, an object repeats
+        within an answer, or the weights are invalid.
 
     Examples
     --------
@@ -107,7 +108,7 @@ class Answers:
         counts: object | None = None,
         **details: Any,
     ) -> Answers:
-        """Build answers from raw indices whose conventions are stated.
+        """Build answers from raw indices with stated conventions.
 
         Parameters
         ----------
@@ -118,23 +119,24 @@ class Answers:
         base : int
             0 or 1: the index of the first object.
         order : (n,) integers or None
-            A sort index; the object of raw index i (after `base`) is ``argsort(order)[i]``.
+            A sort index. After `base` is subtracted, the object of raw index i is
+            ``argsort(order)[i]``.
         counts : (t, k) numbers or None
-            Votes for each of the k candidate pairs, in their order: a row becomes one answer for
-            each pair with votes, their number times the row's weight as its weight.
+            Votes for each of the k candidate pairs, in the order of `pairs`. A row becomes one
+            answer for each pair with votes, weighted by the votes times the weight of the row.
         kind, **details
             The other arguments of `Answers`.
 
         Raises
         ------
         DataError
-            As `Answers`, or a convention that the indices contradict.
+            As for `Answers`, and if the indices contradict a stated convention.
         """
         objects = _integers(array)
         if odd_column not in (0, 1, 2) or base not in (0, 1):
             raise DataError(
-                f"odd column is {odd_column} and base {base}; allowed are 0, 1 and 2, and base 0 "
-                "and 1."
+                f"the odd column is {odd_column} and the base {base}; allowed are the columns 0, 1 "
+                "and 2, and the bases 0 and 1."
             )
         if odd_column != 2:
             if kind != "odd-one-out" or objects.shape[1] != 3:
@@ -157,8 +159,8 @@ class Answers:
             n = sort_index.size
             if sort_index.ndim != 1 or not np.array_equal(np.sort(sort_index), np.arange(n)):
                 raise DataError(
-                    f"the order of shape {sort_index.shape} is not a permutation from 0; give a "
-                    "sort index."
+                    f"the order of shape {sort_index.shape} is not a permutation of 0 to n - 1; "
+                    "give a sort index."
                 )
             answers.check_range(n, what="the order", unit="objects")
             answers = replace(answers, objects=np.argsort(sort_index)[answers.objects])
@@ -174,39 +176,39 @@ class Answers:
         base: int = 0,
         order: PathLike | None = None,
     ) -> Answers:
-        """Read answers from ``.npz``, ``.npy`` or text, of which each line holds one answer.
+        """Read answers from ``.npz``, ``.npy``, or text with one answer per line.
 
         The ``.npz`` holds ``answers`` (t, m) and optionally ``kind``, ``counts`` (t, candidate
         pairs), ``weights``, ``person``, ``seconds``, ``names``, ``catch_passed`` and
-        ``catch_person``. In a text blanks, commas or semicolons lie between the integers. Its first
-        line may name the columns a, b and odd, or reference, closer and farther, in any order, and
-        person and seconds beside them; every other table is read by
-        `glocal.data.importing.import_answers`.
+        ``catch_person``. In a text file, blanks, commas or semicolons separate the integers. Its
+        first line may name the columns a, b and odd, or reference, closer and farther, in any
+        order, and optionally person and seconds. `glocal.data.importing.import_answers` reads all
+        other tables.
 
         Parameters
         ----------
         path, order : path
-            The answers; the sort index (text or ``.npy``).
+            The file of the answers, and that of the sort index (text or ``.npy``).
         kind : str or None
-            The kind of answers in a file that does not say it; None means odd-one-out.
+            The kind of answers if the file does not state it; None means odd-one-out.
         odd_column, base : int
             As in `from_array`.
 
         Raises
         ------
         FileError
-            A file is missing, unreadable or damaged.
+            If a file is missing, unreadable or damaged.
         DataError
-            The content is not what `Answers` allows; the message names the file.
+            If `Answers` does not allow the content; the message names the file.
         """
         arrays = read_answers(path, _DETAILS)
         if kind is not None and arrays.get("kind", kind) != kind:
             raise DataError(
-                f"{path} says that its kind is {arrays['kind']}; leave out `kind={kind}`."
+                f"{path} states that its kind is {arrays['kind']}; leave out `kind={kind}`."
             )
         if odd_column != 2 and "kind" in arrays:
             raise DataError(
-                f"{path} says which column is odd; leave out `odd_column={odd_column}`."
+                f"{path} states which column is odd; leave out `odd_column={odd_column}`."
             )
         arrays.setdefault("kind", kind or "odd-one-out")
         sort_index = None if order is None else read_list(order, what="order")
@@ -216,15 +218,15 @@ class Answers:
             )
 
     def save(self, path: PathLike, *, provenance: dict[str, Any] | None = None) -> None:
-        """Write all of this to ``.npz``, or the objects alone, 0-based, to ``.npy``; atomically.
+        """Atomically write all fields to ``.npz``, or only the 0-based objects to ``.npy``.
 
-        `provenance` says where the answers come from; an ``.npz`` holds it as a text,
-        ``provenance``, of JSON.
+        `provenance` describes the origin of the answers. An ``.npz`` stores it under this name, as
+        a JSON text.
 
         Raises
         ------
         ParameterError
-            The path has another extension.
+            If the path has another extension.
         """
         extension = ending(path)
         if extension == ".npz":
@@ -235,11 +237,11 @@ class Answers:
         else:
             raise ParameterError(
                 f"answers cannot be saved as {path}: it must end in .npz, or in .npy for the "
-                "objects alone. A table is written by glocal.data.importing.to_csv."
+                "objects alone. To write a table, use glocal.data.importing.to_csv."
             )
 
     def members(self) -> dict[str, Any]:
-        """The arrays of an ``.npz`` of answers by their names; None for unknown ones."""
+        """The arrays of an ``.npz`` of answers, by name; None for unknown ones."""
         names = None if self.names is None else np.array(self.names, dtype=np.str_)
         details = {name: getattr(self, name) for name in _DETAILS}
         return {"answers": self.objects, "kind": np.array(self.kind), **details, "names": names}
@@ -263,12 +265,12 @@ class Answers:
 
     @property
     def chance_loss(self) -> float:
-        """The loss of equal similarities, nats: log k."""
+        """The loss of equal similarities, log k, in nats."""
         return float(np.log(len(self.pairs)))
 
     @property
     def n_people(self) -> int | None:
-        """The number of different people, if they are known."""
+        """The number of different people, or None if they are not known."""
         return None if self.person is None else len(np.unique(self.person))
 
     @property
@@ -278,27 +280,27 @@ class Answers:
 
     @property
     def total_weight(self) -> float:
-        """Sum of the weights; the number of answers if there are none."""
+        """The sum of the weights, or the number of answers if there are none."""
         return float(self.all_weights.sum())
 
     def named_objects(self) -> Int[np.ndarray, " k"]:
-        """The sorted indices of the objects that any answer names."""
+        """The sorted indices of the objects that the answers name."""
         is_named = np.zeros(int(self.objects.max(initial=-1)) + 1, dtype=bool)
         is_named[self.objects] = True
         return np.flatnonzero(is_named)
 
     def with_choice(self, j: int) -> Int[np.ndarray, "t m"]:
-        """The objects in the order in which candidate pair j is the chosen one."""
+        """The objects, reordered so that candidate pair j is the chosen pair."""
         pair = list(self.pairs[j])
         others = [column for column in range(self.objects.shape[1]) if column not in pair]
         return self.objects[:, [*pair, *others]]
 
     def with_votes(self, counts: Shaped[np.ndarray, "t k"]) -> Answers:
-        """One answer for each candidate pair j with votes, weighted by them: ``counts[:, j]``."""
+        """Return an answer for each candidate pair j with votes, weighted by ``counts[:, j]``."""
         if counts.shape != (len(self), len(self.pairs)) or counts.dtype.kind not in "fiub":
             raise DataError(
                 f"counts have shape {counts.shape} and hold {counts.dtype}; {len(self)} answers "
-                f"with {len(self.pairs)} candidate pairs need that many numbers of votes each. If "
+                f"need {len(self.pairs)} numbers of votes each, one for each candidate pair. If "
                 "they are votes for two alternatives to a reference, pass `kind='anchor'`."
             )
         votes = counts * self.all_weights[:, None]
@@ -310,14 +312,14 @@ class Answers:
     def inside(
         self, objects: Bool[np.ndarray, " n"]
     ) -> tuple[Bool[np.ndarray, " t"], Bool[np.ndarray, " t"]]:
-        """Which answers name none of these objects, and which no others."""
+        """The masks of answers that name none of these objects, and that name no others."""
         count = objects[self.objects].sum(axis=1)
         return count == 0, count == self.objects.shape[1]
 
     def check_range(
         self, n: int, *, what: str = "features", unit: str = "rows", hint: str = ""
     ) -> None:
-        """Raise a DataError if an answer names an object outside 0..n-1; it may end in a `hint`."""
+        """Raise a DataError, which may end in a `hint`, if an object is outside 0..n-1."""
         largest = int(self.objects.max(initial=-1))
         if largest < n:
             return
@@ -330,15 +332,15 @@ class Answers:
         )
 
     def select(self, keep: Shaped[np.ndarray, " k"]) -> Answers:
-        """The answers where `keep` is true, or those of these numbers; object numbers stay."""
+        """Select answers by a mask or by row numbers; object numbers do not change."""
         details = {name: getattr(self, name) for name in ("weights", "person", "seconds")}
         selected = {name: values[keep] for name, values in details.items() if values is not None}
         return replace(self, objects=self.objects[keep], **selected)
 
     def relabel(self, new_index: Int[np.ndarray, " n"]) -> Answers:
-        """Map object i to ``new_index[i]``; the answers lose their `names`.
+        """Map object i to ``new_index[i]``, and drop `names`.
 
-        Those of which an object is mapped to -1 are left out.
+        Answers with an object that is mapped to -1 are left out.
         """
         objects = new_index.astype(np.int32)[self.objects]
         keep = (objects >= 0).all(axis=1)
@@ -347,18 +349,18 @@ class Answers:
 
 
 def _integers(array: object) -> np.ndarray:
-    """Rows of integers, or a DataError."""
+    """Return the array as rows of integers, or raise a DataError."""
     objects = as_matrix(array)
     if objects.dtype.kind in "SUO":
         raise DataError(
             f"answers hold names ({objects.dtype}); they must be the numbers of objects. Read a "
-            "table of names with glocal data import, in Python import_answers. Number an array of "
-            "names: names, numbers = numpy.unique(array, return_inverse=True); "
+            "table of names with glocal data import, or import_answers in Python. Number an array "
+            "of names: names, numbers = numpy.unique(array, return_inverse=True); "
             "Answers(numbers.reshape(array.shape), names=names)."
         )
     if objects.ndim != 2 or objects.shape[1] < 3:
         raise DataError(
-            f"answers have shape {objects.shape}; they must be (t, 3): pair, pair, odd one."
+            f"answers have shape {objects.shape}; it must be (t, 3): the pair, then the odd one."
         )
     if objects.dtype.kind in "iu":
         return objects
@@ -369,8 +371,8 @@ def _integers(array: object) -> np.ndarray:
     looks_like_features = objects.dtype.kind == "f" and objects.shape[1] > 3
     hint = " Are features and answers swapped?" if looks_like_features else ""
     raise DataError(
-        f"answers hold {objects.dtype} values of shape {objects.shape}; they must be the numbers "
-        f"of objects, integers.{hint}"
+        f"answers hold {objects.dtype} values of shape {objects.shape}; they must be integers, the "
+        f"numbers of objects.{hint}"
     )
 
 
@@ -381,14 +383,14 @@ def _check_objects(objects: np.ndarray, kind: str) -> None:
         if n_answers != 3:
             hint = (
                 "If persons or times are among the columns, read the table with glocal data "
-                "import, in Python import_answers. If the first column is a reference and the "
+                "import, or import_answers in Python. If the first column is a reference and the "
                 "second the nearest to it, pass `kind='nearest-of-n'`."
             )
         raise DataError(
-            f"answers have shape {objects.shape}; those of the kind {kind} must be (t, 3). {hint}"
+            f"answers have shape {objects.shape}; for the kind {kind} it must be (t, 3). {hint}"
         )
     largest = np.iinfo(np.int32).max
-    # reductions along millions of short rows take many times as long
+    # reducing along millions of short rows would take many times as long
     columns = objects.T
     is_outside = np.logical_or.reduce([(column < 0) | (column > largest) for column in columns])
     is_repeated = np.logical_or.reduce([a == b for a, b in combinations(columns, 2)])
@@ -407,7 +409,7 @@ def _check_objects(objects: np.ndarray, kind: str) -> None:
 
 
 def _checked_details(n_answers: int, details: dict[str, Any]) -> dict[str, Any]:
-    """The other arguments of `Answers` as read-only arrays; a DataError for what does not fit."""
+    """Return the other arguments of `Answers` as read-only arrays, or raise a DataError."""
     catch_passed = details.get("catch_passed")
     n_trials = 0 if catch_passed is None else as_matrix(catch_passed).size
     checked = dict(details)
@@ -422,12 +424,12 @@ def _checked_details(n_answers: int, details: dict[str, Any]) -> dict[str, Any]:
 
 
 def _checked(name: str, values: Any, n: int, unit: str) -> Shaped[np.ndarray, " n"]:
-    """One value for each of n answers or catch trials as a read-only array."""
+    """Return one value for each of n answers or catch trials as a read-only array."""
     array = as_matrix(values)
     dtype_kinds = _DTYPE_KINDS.get(name, _INTEGERS_OR_NAMES)
     if array.shape != (n,) or array.dtype.kind not in dtype_kinds:
         raise DataError(
-            f"{name} has shape {array.shape} of {array.dtype}; {n} {unit} need one "
+            f"{name} has shape {array.shape} and dtype {array.dtype}; {n} {unit} need one "
             f"{_VALUES[dtype_kinds]} each."
         )
     if dtype_kinds == _NUMBERS:
@@ -444,7 +446,7 @@ def _checked(name: str, values: Any, n: int, unit: str) -> Shaped[np.ndarray, " 
 
 
 def _frozen(array: np.ndarray) -> np.ndarray:
-    """An unaliased read-only array: a frozen dataclass must not change under its owner."""
+    """Return a read-only array without writable aliases, so that a frozen dataclass is frozen."""
     array = array.copy() if array.flags.writeable else array
     array.flags.writeable = False
     return array

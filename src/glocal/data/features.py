@@ -23,11 +23,12 @@ from glocal.similarity import row_slices
 NAMES_FILE = "file_names.txt"
 RECORD_FILE = "record.json"
 _CHUNK_BYTES = 1 << 25
-_MIN_RELATIVE_DEVIATION = 1e-12  # of the mean; the rounding of a constant leaves 1e-16
-# of one network on objects, ImageNet and CIFAR-10 the mean is at most .03 and the std 1.08
-_MAX_SHIFT = 0.25  # of the mean
-_MAX_SPREAD_RATIO = 2.0  # of the std
-_MAX_SHARE_MISSING = 0.1  # of the objects: not named by any answer, or without features
+_MIN_RELATIVE_DEVIATION = 1e-12  # relative to the mean; rounding of a constant leaves 1e-16
+# standardized features of one network on objects, ImageNet and CIFAR-10 have a mean of at most .03
+# and a standard deviation of at most 1.08
+_MAX_SHIFT = 0.25  # largest accepted mean of standardized features, in standard deviations
+_MAX_SPREAD_RATIO = 2.0  # largest accepted factor between their standard deviation and 1
+_MAX_SHARE_MISSING = 0.1  # largest fraction of objects without answers, or without features
 _IMAGE_EXTENSION = re.compile(
     r"\.(avif|bmp|gif|hei[cf]|jfif|jp2|jpe?g|pbm|pgm|png|pnm|ppm|svg|tiff?|webp)$", re.IGNORECASE
 )
@@ -37,9 +38,9 @@ _IMAGE_EXTENSION = re.compile(
 class Standardization:
     """Two scalars over every row and column of the object features: X̃ = (X - mean) / std.
 
-    `std` is the population standard deviation; both are computed in float64 (Muttenthaler et al.
-    2023). `shift` (p,) is what centring subtracts from each row besides, or None; `std` is then
-    that of the centred rows.
+    `std` is the population standard deviation. Both scalars are computed in float64 (Muttenthaler
+    et al. 2023). `shift` (p,) is the vector that centring also subtracts from each row, or None;
+    `std` is then the standard deviation of the centred rows.
     """
 
     mean: float
@@ -49,8 +50,8 @@ class Standardization:
     def __call__(self, features: np.ndarray, dtype: str | np.dtype = "float32") -> np.ndarray:
         """Standardize (n, p) features into a new array of `dtype`, rounding once.
 
-        The difference is taken in float64, a block of rows at a time: an offset that is large
-        beside the spread would leave no digits in float32.
+        The difference is taken in float64, a block of rows at a time, because an offset that is
+        large compared with the spread would leave no significant digits in float32.
         """
         standardized = np.empty(features.shape, dtype=dtype)
         for rows in row_blocks(*features.shape):
@@ -62,14 +63,15 @@ class Standardization:
         return standardized
 
     def centred(self, column_means: Float[np.ndarray, " p"], centre: float) -> Standardization:
-        """Subtract a share, 0 to 1, of the column means' deviation from the overall mean.
+        """Return a standardization that also centres the columns, by the fraction `centre`.
 
-        std² falls accordingly.
+        It subtracts `centre` (0 to 1) times the deviation of each column mean from the overall
+        mean, and its std² is smaller accordingly.
 
         Raises
         ------
         DataError
-            All rows are the same, so that nothing is left of them.
+            If all rows are the same, so that centring leaves nothing of them.
         """
         deviation = column_means - self.mean
         variance = self.std**2 - (1 - (1 - centre) ** 2) * float(np.mean(deviation**2))
@@ -82,21 +84,21 @@ class Standardization:
 
 @dataclass(frozen=True, eq=False)
 class Features:
-    """Features of n images or objects, a memory map where they come from ``.npy``.
+    """Features of n images or objects, memory-mapped if they come from ``.npy``.
 
     Parameters
     ----------
     matrix : (n, p) real array
         float16, float32, float64 or integers; never copied here.
     names : tuple of n str, or None
-        One name a row; object files are joined through them.
+        One name per row. Answers and other data about objects are joined by these names.
     source : str
-        Where the matrix came from, for messages.
+        The origin of the matrix, for messages.
 
     Raises
     ------
     DataError
-        Not a real (n, p) matrix, or another number of names than rows.
+        If the matrix is not a real (n, p) matrix, or the number of names is not that of the rows.
     """
 
     matrix: np.ndarray
@@ -126,31 +128,32 @@ class Features:
         return f"Features({self.source!r}, {n} × {p}, {self.matrix.dtype}{named})"
 
     def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> np.ndarray:
-        """The matrix for numpy and scikit-learn."""
+        """Return the matrix as an array, for numpy and scikit-learn."""
         return np.array(self.matrix, dtype=dtype, copy=copy)
 
     @classmethod
     def load(cls, path: PathLike) -> Features:
-        """Open a feature file, or a folder with one feature file and ``file_names.txt``.
+        """Open a feature file, or a folder with one feature file, and read ``file_names.txt``.
 
         Parameters
         ----------
         path : path
-            A file that `glocal.data.readers.read_matrix` reads, of which a table (``.csv``) may
-            have a column of names; or a folder that holds ``features.npy``, exactly one such file
-            that is no table, or the Parquet shards of one table.
+            A file that `glocal.data.readers.read_matrix` reads, or a folder. A table (``.csv``) may
+            have a column of names. A folder must hold ``features.npy``, exactly one feature file
+            that is not a table, or the Parquet shards of one table.
 
         Raises
         ------
         FileError
-            Missing, unreadable, damaged, or a folder without a single feature file.
+            If the file is missing, unreadable or damaged, or the folder does not hold exactly one
+            feature file.
         DataError
-            The content is not a real (n, p) matrix, or ``file_names.txt`` has another number of
-            lines. Beside a file that was named itself and is not called features it may be of
-            another file, and is not read.
+            If the content is not a real (n, p) matrix, or the ``file_names.txt`` in its folder has
+            another number of lines. If `path` is a file that is not called features, such a
+            ``file_names.txt`` may belong to another file and is ignored.
         """
         path = Path(path)
-        is_folder = os.path.isdir(path)  # unlike Path.is_dir, false for a name that is too long
+        is_folder = os.path.isdir(path)  # unlike Path.is_dir, it is false for a name too long
         file = _only_feature_file(path) if is_folder else path
         names = None
         if ending(file) in TABLES:
@@ -174,29 +177,29 @@ class Features:
         return int(self.matrix.shape[1])
 
     def named(self, names: Sequence[str] | None) -> Features:
-        """These features, with a list of as many names where they have none."""
+        """Return these features, with `names` if they have none and the number of names fits."""
         if self.names is not None or names is None or len(names) != len(self):
             return self
         return replace(self, names=tuple(names))
 
     @cached_property
     def labels(self) -> tuple[str, ...]:
-        """A name of each row to be shown: that of its object, or its number."""
+        """The name of each row for display: that of its object, or its number."""
         if self.names is None:
             return tuple(f"object {row}" for row in range(len(self)))
         return tuple(map(object_name, self.names))
 
     @cached_property
     def network(self) -> dict[str, str]:
-        """The model, layer and preprocessing that `glocal extract` recorded beside the file.
+        """The model, layer and preprocessing that `glocal extract` recorded for this file.
 
-        It is empty where there is no such record.
+        It is empty if there is no such record.
         """
         file = Path(self.source)
         for folder in (file.parent, file.parent.parent) if os.path.exists(file) else ():
             try:
                 record = read_object(folder / RECORD_FILE, what="record")
-            except FileError:  # there is none, or it is of another program
+            except FileError:  # there is no record, or another program wrote it
                 continue
             layers = record.get("layers")
             if isinstance(layers, dict) and "model" in record:
@@ -212,12 +215,13 @@ class Features:
 
     @cached_property
     def standardization(self) -> Standardization:
-        """The two scalars of these features, in one pass over the file for each.
+        """The two scalars of these features, computed in one pass over the file each.
 
         Raises
         ------
         DataError
-            NaN or infinity somewhere, or a constant matrix.
+            If a value is NaN or infinite, the matrix is constant, or its values are too small or
+            too large to be squared and summed in float64.
         """
         total = 0.0
         squares = 0.0
@@ -241,7 +245,7 @@ class Features:
             size = "small" if std == 0 else "large"
             raise DataError(
                 f"{self.source} holds values too {size} to be squared and summed in float64. "
-                "Multiply the features by a constant: nothing else depends on their unit."
+                "Multiply the features by a constant: no result depends on their unit."
             )
         return Standardization(mean, std)
 
@@ -254,7 +258,7 @@ class Features:
         return total / len(self)
 
     def check_finite(self) -> None:
-        """Raise a DataError where a value is NaN or infinite."""
+        """Raise a DataError if a value is NaN or infinite."""
         for start, rows in self.chunks():
             check_finite(rows, self.source, range(start, start + len(rows)))
 
@@ -262,9 +266,10 @@ class Features:
 def check_finite(
     rows: np.ndarray, source: str, numbers: Sequence[int] | np.ndarray, *, verb: str = "holds"
 ) -> None:
-    """Raise a DataError where rows of these numbers in the file `source` are not finite.
+    """Raise a DataError if any of these rows of the file `source` is not finite.
 
-    `verb` is that of the message: rows hold NaN or infinity, or are mapped to it.
+    `numbers` are the row numbers in the file. `verb` is the verb of the message: a file holds NaN
+    or infinity, or is mapped to it.
     """
     is_finite = np.isfinite(rows)
     if not is_finite.all():
@@ -277,7 +282,7 @@ def check_finite(
 
 
 def as_matrix(value: Any) -> np.ndarray:
-    """A matrix as a numpy array: a tensor without its graph, bfloat16 as float32, a data frame."""
+    """Return a tensor (bfloat16 as float32), data frame or list of rows as a numpy array."""
     if isinstance(value, np.ndarray):
         return value
     if hasattr(value, "detach"):
@@ -287,17 +292,17 @@ def as_matrix(value: Any) -> np.ndarray:
         return np.asarray(value)
     except ValueError as error:
         raise DataError(
-            "the rows have different lengths; a matrix has as many values in each row."
+            "the rows have different lengths; all rows of a matrix must be of the same length."
         ) from error
 
 
 def row_blocks(n: int, p: int, rows: int | None = None) -> list[slice]:
-    """Blocks of so many of n rows, by default 32 MB of float64."""
+    """Slices that divide n rows into blocks of `rows`, by default of 32 MB in float64."""
     return row_slices(n, rows or _CHUNK_BYTES // (8 * max(1, p)))
 
 
 def spaced_rows(matrix: Any, size: int) -> Float[np.ndarray, "m p"]:
-    """Up to `size` evenly spaced rows in float64, without those that are not finite."""
+    """Up to `size` evenly spaced rows in float64, without rows that are not finite."""
     n = len(matrix)
     if n > size:
         matrix = matrix[np.unique(np.linspace(0, n - 1, size).astype(np.int64))]
@@ -311,7 +316,7 @@ def is_of_scale(mean: float, std: float) -> bool:
 
 
 def object_name(name: str) -> str:
-    """The name of an object: without its folder, and without the extension of an image file.
+    """The name of an object, without its folder and the extension of an image file.
 
     >>> object_name("images/crystal1.jpg"), object_name("dr.who")
     ('crystal1', 'dr.who')
@@ -320,7 +325,7 @@ def object_name(name: str) -> str:
 
 
 def transposed_hint(features: Features, n: int) -> str:
-    """A question to append to a message if n objects seem to be the columns of the features."""
+    """A hint for a message if the n objects seem to be the columns of the features, else empty."""
     n_rows, n_columns = features.matrix.shape
     if abs(n - n_columns) > _MAX_SHARE_MISSING * n or abs(n - n_rows) <= _MAX_SHARE_MISSING * n:
         return ""
@@ -331,7 +336,7 @@ def transposed_hint(features: Features, n: int) -> str:
 
 
 def _only_feature_file(folder: Path) -> Path:
-    kinds = READERS.keys() - TABLES  # tables beside features often hold something else
+    kinds = READERS.keys() - TABLES  # tables in a folder of features often hold other data
     files = sorted(file for file in folder.iterdir() if ending(file) in kinds)
     named_features = [file for file in files if file.name == "features.npy"]
     arrays = [file for file in files if ending(file) != PARQUET]

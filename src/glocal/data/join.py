@@ -1,4 +1,4 @@
-"""Answers and features together: joined by name, and what the features would answer."""
+"""Join answers and features by name, and compute the choices that features would make."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ from glocal.errors import DataError, DataWarning
 from glocal.similarity import choice, of_pairs, pair_tolerance, unit_rows
 
 WHOLE_LIST = (
-    "give the whole list that the answers index, with the objects that have no features; the names "
-    "of the features' rows are another list"
+    "give the whole list that the answers index, including the objects without features; the names "
+    "of the feature rows are another list"
 )
 
-_MAX_ROWS_OF_GRAM = 8192  # above, similarities are computed answer by answer
+_MAX_ROWS_OF_GRAM = 8192  # with more rows, similarities are computed answer by answer
 
 ChoiceModel = Callable[[Answers], Float[np.ndarray, "t k"]]
-"""Answers about rows of features → the share of the model's choice that each candidate pair gets.
+"""Map answers about feature rows to the share of the model's choice that each pair gets.
 
-The first column is that of the pair that was chosen.
+The first column is the share of the pair that the person chose.
 """
 
 
 @dataclass(frozen=True, eq=False)
 class Joined:
-    """Answers as rows of the features, and which answers these are.
+    """Answers as indices of feature rows, and the mask of the answers that were kept.
 
-    Those are dropped that name an object without features.
+    Answers that name an object without features are dropped.
     """
 
     answers: Answers
@@ -41,28 +41,28 @@ class Joined:
 
     @property
     def n_dropped(self) -> int:
-        """How many answers were dropped."""
+        """The number of dropped answers."""
         return len(self.kept) - len(self.answers)
 
 
 def join(features: Features, answers: Answers, object_ids: Sequence[str] | None = None) -> Joined:
-    """Express answers in rows of `features`.
+    """Express answers as indices of feature rows.
 
     Parameters
     ----------
     features : Features
-        With names if `object_ids` is given.
+        Must have names if `object_ids` is given.
     answers : Answers
-        Indices name rows of `features`, or entries of `object_ids` if that is given.
+        Answers that index rows of `features`, or entries of `object_ids` if that is given.
     object_ids : sequence of str, or None
-        The list of objects that the answers index, not the path of such a list; folder and
-        extension are ignored. None takes the `names` of the answers, if they have any and the
-        features have names too.
+        The names of the objects that the answers index, not the path of a file of names. Folder and
+        extension are ignored. None means the `names` of the answers if both the answers and the
+        features have names.
 
     Raises
     ------
     DataError
-        An index out of range, no or repeated names, or no answer left.
+        If an index is out of range, names are missing or repeated, or no answer is left.
     """
     if object_ids is None:
         object_ids = _shared_names(features, answers)
@@ -85,7 +85,7 @@ def join(features: Features, answers: Answers, object_ids: Sequence[str] | None 
 
 
 def choice_model(features: Features, rows: Int[np.ndarray, " k"]) -> ChoiceModel:
-    """How features choose in answers about these rows: by cosines of standardized rows."""
+    """Return the choice model of features on these rows, by cosines of standardized rows."""
     X = unit_rows(features.standardization(np.asarray(features.matrix[rows]), "float64"))
     tolerance = pair_tolerance(X)
     position = np.full(len(features), -1)
@@ -104,9 +104,9 @@ def choice_model(features: Features, rows: Int[np.ndarray, " k"]) -> ChoiceModel
 
 
 def model_credit(features: Features, joined: Joined) -> Float[np.ndarray, " t"]:
-    """The share of the model's choice in each answer; NaN where it has no features.
+    """The share of the model's choice that each chosen pair gets, NaN if features are missing.
 
-    `joined` are the answers as rows of these features.
+    `joined` holds the answers as indices of the rows of `features`.
     """
     credit = np.full(len(joined.kept), np.nan)
     shares = choice_model(features, joined.answers.named_objects())(joined.answers)
@@ -115,7 +115,7 @@ def model_credit(features: Features, joined: Joined) -> Float[np.ndarray, " t"]:
 
 
 def _shared_names(features: Features, answers: Answers) -> Sequence[str] | None:
-    """The names by which answers and features are joined; None where either has none."""
+    """The names by which answers and features are joined, or None if either has none."""
     if answers.names is None:
         return None
     if features.names is not None:
@@ -128,7 +128,7 @@ def _shared_names(features: Features, answers: Answers) -> Sequence[str] | None:
             f"it.{transposed_hint(features, n_names)}"
         )
     warnings.warn(
-        f"the answers name their objects but {features.source} has no names: row i is taken for "
+        f"the answers name their objects but {features.source} has no names: row i is taken to be "
         "object i of the answers. Put a file_names.txt with one line per row beside it.",
         DataWarning,
         stacklevel=3,
@@ -137,10 +137,10 @@ def _shared_names(features: Features, answers: Answers) -> Sequence[str] | None:
 
 
 def feature_rows(features: Features, object_ids: Sequence[str]) -> Int[np.ndarray, " k"]:
-    """For each object id the row of its features, or -1 where it has none.
+    """The feature row of each object id, or -1 if it has none.
 
-    Folders and extensions are ignored; folders count where all have one and names repeat without
-    them.
+    Folders and extensions are ignored. If names repeat without their folders, and all names have a
+    folder, the folders are compared too.
     """
     if isinstance(object_ids, (str, os.PathLike)):
         raise DataError(
@@ -150,7 +150,7 @@ def feature_rows(features: Features, object_ids: Sequence[str]) -> Int[np.ndarra
     if not len(object_ids):
         raise DataError(
             "the list of object ids is empty; it must name every object that the answers index, "
-            "one a line."
+            "one per line."
         )
     if features.names is None:
         raise DataError(
@@ -172,9 +172,9 @@ def feature_rows(features: Features, object_ids: Sequence[str]) -> Int[np.ndarra
 
 
 def _key(*lists: Sequence[str]) -> Callable[[str], str]:
-    """What identifies an object in these lists.
+    """Return the function that identifies the object of an entry of these lists.
 
-    It is its name, or its path where names repeat and all of them are paths.
+    It returns the name, or the path if names repeat and all entries are paths.
     """
     paths = [list(map(_path, names)) for names in lists]
     repeat = any(len(set(map(object_name, names))) < len(names) for names in paths)

@@ -1,4 +1,4 @@
-"""Labels of the rows of a feature file, and superordinate categories of objects by name."""
+"""Labels of feature rows, superclasses of classes, and superordinate categories of objects."""
 
 from __future__ import annotations
 
@@ -26,10 +26,11 @@ def load_labels(path: PathLike, n: int | None = None) -> Shaped[np.ndarray, " n"
     Parameters
     ----------
     path : path
-        ``.npy`` with (n,) integers or strings; a text with one label a line; or a column of a table
-        with titles, ``FILE.csv:COLUMN``. Labels in text are integers if all are, else names.
+        ``.npy`` with (n,) integers or strings; a text file with one label per line; or a column of
+        a table with titles, ``FILE.csv:COLUMN``. Labels in text are read as integers if all of them
+        are integers, else as names.
     n : int or None
-        The number of rows they must label.
+        The required number of labels.
 
     Returns
     -------
@@ -38,14 +39,14 @@ def load_labels(path: PathLike, n: int | None = None) -> Shaped[np.ndarray, " n"
     Raises
     ------
     FileError
-        Missing, damaged or pickled.
+        If the file is missing, damaged or pickled.
     DataError
-        Not one integer or string a row, another number of labels than rows, or a table without a
-        column of that title.
+        If there is not one integer or string per row, the number of labels is not `n`, or the table
+        has no column of that title.
     """
     file, column = split_column(path)
     if ending(file) == ".npy":
-        fix = "Save strings as text, numpy.save(path, labels.astype('U')), or as one label a line."
+        fix = "Save strings with numpy.save(path, labels.astype('U')), or one per line as text."
         return check_labels(np.array(read_npy(file, what="labels", fix=fix)), n, str(path))
     if column is not None:
         with naming(file):
@@ -54,8 +55,8 @@ def load_labels(path: PathLike, n: int | None = None) -> Shaped[np.ndarray, " n"
         cells = list(read_lines(file, what="labels"))
         if ending(file) in TABLES and cells and re.search("[,;\t]", cells[0]):
             raise DataError(
-                f"{path} is a table ({cells[0][:120]}); labels are one of its columns. Name it: "
-                f"{path}:COLUMN."
+                f"{path} is a table ({cells[0][:120]}); labels must be one of its columns. Name "
+                f"the column: {path}:COLUMN."
             )
     if "" in cells:
         raise DataError(f"{path}: row {cells.index('')} has no label. Write one for each row.")
@@ -80,7 +81,7 @@ def split_column(path: PathLike) -> tuple[Path, str | None]:
 def check_labels(
     labels: Shaped[np.ndarray, "..."], n: int | None = None, source: str = "labels"
 ) -> Shaped[np.ndarray, " n"]:
-    """The labels as a (n,) array of int64 or str, or a DataError in one sentence."""
+    """Return the labels as an (n,) array of int64 or str, or raise a DataError."""
     if labels.ndim == 2 and 1 in labels.shape:
         labels = labels.reshape(-1)
     if labels.ndim != 1 or labels.dtype.kind not in "iuU" or not labels.size:
@@ -106,20 +107,20 @@ def check_sides(
     second_labels: np.ndarray,
     names: tuple[str, str],
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The labels of the rows of two sides, which must be of one kind and of as many columns."""
+    """Return the labels of two sets of rows, after checking that columns and labels match."""
     check_columns(first, second, names)
     first_labels = check_labels(first_labels, len(first), f"labels of {names[0]}")
     second_labels = check_labels(second_labels, len(second), f"labels of {names[1]}")
     if first_labels.dtype.kind != second_labels.dtype.kind:
         raise DataError(
-            f"labels of {names[0]} and {names[1]} are integers on one side and names on the other; "
-            "write both in one way."
+            f"labels of {names[0]} and {names[1]} are of two kinds, integers and names; write both "
+            "in the same way."
         )
     return first_labels, second_labels
 
 
 def check_columns(first: np.ndarray, second: np.ndarray, names: tuple[str, str]) -> None:
-    """Raise a DataError where the rows of two sides have different numbers of columns."""
+    """Raise a DataError if two sets of rows have different numbers of columns."""
     if first.shape[1] != second.shape[1]:
         raise DataError(
             f"{names[0]} have {first.shape[1]} columns and {names[1]} {second.shape[1]}; both must "
@@ -128,7 +129,7 @@ def check_columns(first: np.ndarray, second: np.ndarray, names: tuple[str, str])
 
 
 def positions(classes: np.ndarray, labels: np.ndarray) -> Int[np.ndarray, " n"]:
-    """The position of each label in the sorted `classes`, or -1."""
+    """The position of each label in the sorted `classes`, or -1 for a label of no class."""
     position = np.searchsorted(classes, labels).clip(0, len(classes) - 1)
     return np.where(classes[position] == labels, position, -1)
 
@@ -145,15 +146,15 @@ def load_superclasses(path: PathLike) -> dict[str, str]:
     Raises
     ------
     FileError
-        Missing, or not readable text.
+        If the file is missing or is not readable text.
     DataError
-        Another number of columns, an empty cell, or a class in two superclasses.
+        If the table does not have two columns, a cell is empty, or a class is in two superclasses.
     """
     table = read_table(path, what="superclasses").drop_duplicates()
     if table.shape[1] != 2 or table.isin([""]).any(axis=None):
         raise DataError(
             f"{path} has {table.shape[1]} columns, or an empty cell. Write two columns, class and "
-            "superclass, with a line for each class, below a first line that names them."
+            "superclass, with one line per class below a first line that names the columns."
         )
     classes = table.iloc[:, 0]
     if classes.duplicated().any():
@@ -161,7 +162,7 @@ def load_superclasses(path: PathLike) -> dict[str, str]:
         superclasses = table[classes == name].iloc[:, 1]
         raise DataError(
             f"{path} puts class {name} into {' and into '.join(superclasses)}; each class can be "
-            "in one superclass. Keep one of the lines."
+            "in only one superclass. Keep one of the lines."
         )
     return dict(table.itertuples(index=False))
 
@@ -171,8 +172,8 @@ def superclass_rows(
 ) -> tuple[Int[np.ndarray, " k"], Shaped[np.ndarray, " k"]]:
     """The rows whose class is in a superclass, and the superclass of each.
 
-    The classes of `superclass_of` may be written as texts where labels are integers. Rows of other
-    classes are left out; a DataError, which names the images by `part`, where no row remains.
+    The classes of `superclass_of` may be texts even if labels are integers. Rows of other classes
+    are left out. If no row remains, a DataError is raised, which calls the images `part`.
     """
     text_of = {str(name): superclass for name, superclass in superclass_of.items()}
     superclasses = [text_of.get(str(label)) for label in labels.tolist()]
@@ -180,14 +181,14 @@ def superclass_rows(
     if not len(rows):
         raise DataError(
             f"none of the {len(labels)} {part} images is of a class that has a superclass: images "
-            f"are of classes such as {labels[0]}, and superclasses are of {next(iter(text_of))}. "
-            "Write the classes in both as the same names or numbers."
+            f"have classes such as {labels[0]}, and superclasses have classes such as "
+            f"{next(iter(text_of))}. Write the classes of both as the same names or numbers."
         )
     return rows, np.array([superclasses[row] for row in rows])
 
 
 class Members(NamedTuple):
-    """Images of superclasses: their rows, superclasses and classes."""
+    """Images that have a superclass: their feature rows, superclasses and classes."""
 
     X: np.ndarray
     superclasses: np.ndarray
@@ -197,7 +198,7 @@ class Members(NamedTuple):
     def of(
         cls, X: np.ndarray, labels: np.ndarray, superclass_of: Mapping[Any, str], part: str
     ) -> Members:
-        """The rows of X whose class is in a superclass; a DataWarning counts the others."""
+        """Select the rows of X whose class is in a superclass; a DataWarning counts the others."""
         rows, superclasses = superclass_rows(labels, superclass_of, part)
         if len(rows) < len(labels):
             warnings.warn(
@@ -215,24 +216,24 @@ def load_categories(path: PathLike, ids: Sequence[str]) -> Shaped[np.ndarray, " 
     Parameters
     ----------
     path : path
-        A table whose first line names the columns: either (object, category), or one column a
-        category with 0 or 1, as THINGS' 27 categories are published, with or without a first column
-        of object names. Without names, line i is object ``ids[i]``.
+        A table whose first line names the columns: either (object, category), or one column of 0
+        and 1 per category, as the 27 categories of THINGS are published, with or without a first
+        column of object names. Without names, line i belongs to object ``ids[i]``.
     ids : names
-        The objects; folder and extension are ignored.
+        The names of the objects; folder and extension are ignored.
 
     Returns
     -------
     (n,) str array
-        ``"other"`` where an object is in none; of several categories the one with fewest objects,
-        which says most.
+        The category of each object: ``"other"`` if it has none, and the category with the fewest
+        objects, which is the most specific, if it has several.
 
     Raises
     ------
     FileError
-        Missing, or not readable text.
+        If the file is missing or is not readable text.
     DataError
-        Not such a table, or another number of lines than objects.
+        If the table has another form or, without names, another number of lines than objects.
     """
     table = read_table(path, what="categories")
     has_names = not table.isin(["0", "1"]).all(axis=None)

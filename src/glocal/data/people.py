@@ -1,4 +1,4 @@
-"""Repeated questions, and each person beside the others: agreement, times, catch trials, odds."""
+"""Repeated questions, and measures of each person: agreement, times, catch trials, odds."""
 
 from __future__ import annotations
 
@@ -16,15 +16,16 @@ if TYPE_CHECKING:
     import pandas as pd
 
 FAST = 0.8
-"""Seconds below which an answer counts as fast: nobody has looked at three pictures by then."""
+"""Seconds below which an answer counts as fast: too short to look at three pictures."""
 ATTENTIVE = 0.95
-"""The share of catch trials that somebody who attends is taken to pass."""
+"""The share of catch trials that an attentive person is assumed to pass."""
 
 
 def questions(answers: Answers) -> tuple[Int[np.ndarray, "t m"], Int[np.ndarray, " t"]]:
-    """The question of each answer, and which of its candidate pairs was chosen.
+    """The question of each answer, and the number of the candidate pair that was chosen.
 
-    A question is the objects in a fixed order: ascending, after the reference if there is one.
+    A question is its objects in a fixed order: the reference first, if there is one, and the others
+    ascending.
     """
     objects = answers.objects.astype(np.int64)
     if answers.kind == "odd-one-out":
@@ -36,14 +37,14 @@ def questions(answers: Answers) -> tuple[Int[np.ndarray, "t m"], Int[np.ndarray,
 
 
 def question_numbers(answers: Answers) -> Int[np.ndarray, " t"]:
-    """The number of the question of each answer, in the order of the questions' objects."""
+    """The question number of each answer; questions are numbered in the order of their objects."""
     return _first_and_number(questions(answers)[0])[1]
 
 
 def _first_and_number(
     objects: Int[np.ndarray, "t m"],
 ) -> tuple[Int[np.ndarray, " s"], Int[np.ndarray, " t"]]:
-    """The first row of each of the sorted unique rows, and the number of each row among these."""
+    """The first row that equals each sorted unique row, and the number of each row among these."""
     n = int(objects.max(initial=0)) + 1
     m = objects.shape[1]
     if n**m < 1 << 62:
@@ -57,15 +58,15 @@ def _first_and_number(
 
 
 def tally(answers: Answers) -> tuple[Int[np.ndarray, "s m"], Float[np.ndarray, "s k"]]:
-    """How often each candidate pair of each question was chosen.
+    """Count how often each candidate pair of each question was chosen.
 
     Returns
     -------
     sets : (s, m) int
-        The objects of each question in a fixed order: ascending, after the reference if there is
-        one.
+        The objects of each question, in the order of `questions`.
     counts : (s, k) float
-        The answers that chose each candidate pair of them, or their weights, if they have any.
+        The number of answers that chose each candidate pair, or the sum of their weights if they
+        have weights.
     """
     objects, choice = questions(answers)
     k = len(answers.pairs)
@@ -78,62 +79,63 @@ def tally(answers: Answers) -> tuple[Int[np.ndarray, "s m"], Float[np.ndarray, "
 def people(
     answers: Answers, model: Features | Float[np.ndarray, " t"] | None = None
 ) -> pd.DataFrame:
-    """Describe each person by their answers; a weight counts as copies.
+    """Describe each person by their answers; a weight counts as that many copies.
 
-    Answers do not hold the display order, so a preference for a position goes unnoticed; agreement
-    with others needs questions that several people answered. To leave persons out by a rule, query
-    the table and select their answers.
+    Answers do not hold the display order, so that a preference for a position cannot be detected.
+    Agreement with others needs questions that several people answered. To exclude persons by a
+    rule, query the table and select the answers of the others.
 
     Parameters
     ----------
     answers : Answers
-        With persons.
+        Answers whose persons are known.
     model : Features, (t,) float or None
-        Features of the objects, which choose by cosine; or how right a model is on each answer
+        Features of the objects, which choose by cosine; or the credit of a model on each answer
         (`glocal.evaluation.agreement.answer_credit`), NaN where it has no features.
 
     Returns
     -------
     DataFrame
-        One row a person, whose name is the index; NaN marks what is unknown for one person, and a
-        column is missing where nothing is known for anybody.
+        One row per person, with the names of the persons as the index. NaN marks a value that is
+        unknown for a person. A column is missing if its values are unknown for everybody.
 
         ==============================  ========================================================
-        ``answers``                     Their number.
+        ``answers``                     The number of answers.
         ``agreement``, ``shared``       The share of a person's answers that equal the most frequent
-                                        answer of the other persons to the same question, a tie
-                                        among k counting 1/k, and the number of answers that it is
-                                        over: those to questions that others answered too.
+                                        answer of the other persons to the same question (a tie
+                                        among k counts 1/k), and the number of answers that this
+                                        share is based on: those to questions that others answered
+                                        too.
         ``low``, ``high``               The 95 % interval of this agreement (Wilson 1927).
         ``repeats``, ``alike``          The number of answers to a question that the person had
-                                        answered before, and the share of them that are the same
-                                        as the answer before.
-        ``model``                       Agreement of the model with the person's answers: where no
-                                        question is repeated, persons can only be compared with
-                                        each other through a model.
-        ``seconds``, ``fast``           The median time of an answer; the share of answers below
-                                        `FAST` seconds.
-        ``catch``, ``catch_trials``     The share of catch trials passed, and how many there were.
+                                        answered before, and the share of them that equal the
+                                        previous answer.
+        ``model``                       The agreement of the model with the person's answers. If no
+                                        question is repeated, persons can be compared only through
+                                        a model.
+        ``seconds``, ``fast``           The median response time, and the share of answers given in
+                                        less than `FAST` seconds.
+        ``catch``, ``catch_trials``     The share of catch trials passed, and their number.
         ``odds``                        The log₁₀ odds that the person answered at random rather
                                         than like the others.
-        ``odds_inattentive``            The same from the catch trials, of which an attentive
-                                        person passes `ATTENTIVE`.
+        ``odds_inattentive``            The same odds from the catch trials, of which an attentive
+                                        person passes the share `ATTENTIVE`.
         ==============================  ========================================================
 
-        With r the person's agreement on n answers, c chance and a the mean of the other persons,
-        the odds are
+        With r the person's agreement on n answers, c the chance level and a the mean agreement of
+        the other persons, the odds are
 
-            n [ r log₁₀(c / a) + (1 - r) log₁₀((1 - c) / (1 - a)) ],
+            n [ r log₁₀(c / a) + (1 - r) log₁₀((1 - c) / (1 - a)) ].
 
-        of the agreement with the others where at least half of a person's questions are shared,
-        else with the model; 0 where neither is known or the others agree no better than chance.
-        Odds above `log10_odds_threshold` name people who answered at random.
+        The agreement is that with the other persons. If a model is given, and fewer than half of a
+        person's answers are shared, it is the agreement with the model. The odds are 0 if the
+        agreement is unknown or the others agree no better than chance. Odds above
+        `log10_odds_threshold` indicate a person who answered at random.
 
     Raises
     ------
     DataError
-        Who gave the answers is not known, or `model` is neither features nor a number for each
-        answer.
+        If the persons are not known, or `model` is neither features nor one number per answer.
 
     Examples
     --------
@@ -157,7 +159,7 @@ def people(
     right, is_shared = _right(answers, who, weights)
 
     def mean(values: np.ndarray, is_counted: np.ndarray) -> np.ndarray:
-        """The weighted mean for each person over the answers that are counted."""
+        """The weighted mean for each person over the counted answers."""
         total = np.bincount(who, weights * is_counted, len(names))
         with np.errstate(invalid="ignore"):  # NaN for a person without such answers
             return np.bincount(who, weights * is_counted * values, len(names)) / total
@@ -191,12 +193,12 @@ def people(
 
 
 def log10_odds_threshold(n_people: int) -> float:
-    """The odds beyond which a person is said to be random: in 1 of 100 sets of them anybody is."""
+    """The log₁₀ odds above which a person counts as random, with a false alarm in 1 of 100 sets."""
     return float(np.log10(100 * max(1, n_people)))
 
 
 def _credit(answers: Answers, model: Features | Float[np.ndarray, " t"]) -> Float[np.ndarray, " t"]:
-    """How right the model is on each answer."""
+    """The credit of the model on each answer."""
     if isinstance(model, Features):
         return model_credit(model, join(model, answers))
     credit = np.asarray(model)
@@ -211,7 +213,7 @@ def _credit(answers: Answers, model: Features | Float[np.ndarray, " t"]) -> Floa
 def _right(
     answers: Answers, who: Shaped[np.ndarray, " t"], weights: Float[np.ndarray, " t"]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The share of each answer in the most frequent one of the others, and whether others exist."""
+    """The agreement of each answer with the others' most frequent one; whether others exist."""
     k = len(answers.pairs)
     objects, choice = questions(answers)
     question = _first_and_number(objects)[1]
@@ -230,7 +232,7 @@ def _right(
 
 
 def _repeats(answers: Answers, who: Int[np.ndarray, " t"]) -> pd.Series:
-    """Whether each answer equals the person's last one to its question; NaN for the first."""
+    """Whether each answer equals the person's previous one to its question; NaN for the first."""
     import pandas as pd
 
     objects, choice = questions(answers)
@@ -248,16 +250,16 @@ def _wilson(share: pd.Series, n: pd.Series) -> tuple[pd.Series, pd.Series]:
 
 
 def log10_odds(r: pd.Series, n: pd.Series, c: float) -> pd.Series:
-    """The log₁₀ odds of random answers to careful ones, from agreement r on n answers.
+    """The log₁₀ odds of random against careful answers, from the agreement r on n answers.
 
-    Careful answers agree like those of the other persons in the mean, and random ones by the chance
-    c; `people` has the formula.
+    Careful answers are expected to agree as the other persons do on average, and random answers at
+    the chance level c. `people` gives the formula.
     """
     n = n.where(r.notna(), 0)
     r = r.fillna(0)
     n_others = n.sum() - n
     a = (r @ n - r * n) / n_others.clip(lower=1)
-    return _log_odds(r, n, c, a.clip(c, 1 - 1e-3))  # a share of 1 would leave no odds to others
+    return _log_odds(r, n, c, a.clip(c, 1 - 1e-3))  # a mean of 1 would give infinite odds
 
 
 def _log_odds(r: pd.Series, n: pd.Series, c: float, a: pd.Series | float) -> pd.Series:

@@ -1,6 +1,6 @@
-"""The plan of a study: how many answers, people, minutes and how much money it takes.
+"""Plan a study: the number of answers, people and minutes, and the money that it takes.
 
-Beside it stands what both packages know of a study of glocal-collect.
+The module also holds the constants of a study that glocal and glocal-collect share.
 """
 
 from __future__ import annotations
@@ -15,58 +15,62 @@ from glocal.errors import ParameterError
 from glocal.options import Options
 
 ANSWERS_PER_OBJECT = 25.0
-"""Answers for each object that give half of what is attainable about these objects."""
+"""Answers per object that attain half of the attainable gain about these objects."""
 SHARE_OF_CATCH_TRIALS = 0.02
 STUDY_FILE = "study.json"
-"""The file that makes a folder that of a study."""
+"""The name of the file that marks the folder of a study."""
 _EXPONENT = 0.8
-_MEAN_PER_MEDIAN = 1.25  # of the seconds of an answer
+_MEAN_PER_MEDIAN = 1.25  # ratio of the mean response time to the median
 _MINUTES_TO_BEGIN = 2.0
 
 
 class NewObjects(NamedTuple):
-    """The gain about new objects is G / ((1 + T / t)(1 + n₀ / n)): T answers and n₀ objects."""
+    """The constants T (answers) and n₀ (objects) of the gain about new objects.
+
+    For t answers about n objects, it is G / ((1 + T / t)(1 + n₀ / n)), where G is the gain for very
+    many of both.
+    """
 
     answers: float
     objects: float
 
 
 NETWORKS = {"strong": NewObjects(1000.0, 45.0), "weak": NewObjects(3000.0, 150.0)}
-"""A network that agrees well with people before any fit (CLIP), and one that does not
-(EfficientNet)."""
+"""The constants of a network that agrees well with people before any fit (CLIP), and of a network
+that does not (EfficientNet)."""
 
 
 class StudyDesign(Options):
-    """What a plan is made for."""
+    """The settings of a study for which a plan is made."""
 
     objects: int | None = Field(None, ge=3, le=1_000_000, description="Number of images.")
     gain: float = Field(
         0.5,
         gt=0,
         lt=1,
-        description="Share of the attainable gain in agreement with people, about these images.",
+        description="Share of the attainable gain in agreement with people about these images.",
     )
-    seconds: float = Field(4.0, gt=0, le=3600, description="Median seconds of an answer.")
-    per_person: int = Field(200, ge=1, le=100_000, description="Trials for each person.")
+    seconds: float = Field(4.0, gt=0, le=3600, description="Median response time in seconds.")
+    per_person: int = Field(200, ge=1, le=100_000, description="Trials per person.")
 
 
 @dataclass(frozen=True)
 class StudyPlan:
-    """A plan: what `plan_study` was asked for, and what it takes.
+    """A study plan: the arguments of `plan_study`, and the resources that the study takes.
 
     Parameters
     ----------
     objects, gain, per_person
         As in `plan_study`.
     answers, people : int
-        Answers about similarity, and the people who give them.
+        Number of answers about similarity, and of the people who give them.
     minutes, hours : float
-        For each person, with two minutes to begin, and for all of them.
+        Minutes per person, with two minutes to begin, and hours for all of them.
     cost : float or None
-        Of the hours, without the fees of a recruiting site.
+        Pay for these hours, without the fees of a recruiting site.
     new_objects : dict
-        The answers for the same share of the gain about other objects, by the kind of network:
-        None where no number of answers about so few objects reaches it.
+        Number of answers for the same share of the gain about other objects, for each kind of
+        network; None if no number of answers about so few objects attains it.
     """
 
     objects: int
@@ -87,11 +91,12 @@ class StudyPlan:
             for name, answers in self.new_objects.items()
         ]
         return [
-            f"{self.objects} images, {self.gain:g} of what answers about them can give",
+            f"{self.objects} images, {self.gain:g} of the gain that answers about them can give",
             f"{self.answers:,} answers: {self.people} people × {self.per_person} trials",
             f"{self.minutes:.0f} minutes each, {self.hours:.1f} hours in all{cost}",
             f"the same share for other images: {', '.join(needs)}",
-            "each question is asked once, but a fifth of the trials repeat one, for the ceiling",
+            "each question is asked once, but a fifth of the trials repeat a question, for the "
+            "ceiling",
         ]
 
 
@@ -103,16 +108,17 @@ def plan_study(
     pay: float | None = None,
     per_person: int = 200,
 ) -> StudyPlan:
-    """Plan a study: answers, people, minutes and cost for a share of what is attainable.
+    """Plan a study: answers, people, minutes and cost for a share of the attainable gain.
 
-    What t answers about n objects give about the same objects, of the difference between the
-    agreement of people with each other and that of the original features, is
+    The attainable gain is the difference between the agreement of people with each other and that
+    of the original features. For the objects of the study, a fit to t answers about n objects
+    attains the share
 
-        share = 1 / (1 + (25 n / t)^0.8),
+        share = 1 / (1 + (25 n / t)^0.8)
 
-    and about new objects 1 / ((1 + T / t)(1 + n₀ / n)) of what answers about very many objects
-    give, with T and n₀ of `NETWORKS`. Both describe 199 simulated studies of 30 to 500 objects of
-    THINGS, with errors of .08 and .06 (root mean square).
+    of this gain. For new objects, it attains the share 1 / ((1 + T / t)(1 + n₀ / n)) of the gain
+    from answers about very many objects, with T and n₀ from `NETWORKS`. Both formulas describe 199
+    simulated studies of 30 to 500 objects of THINGS, with root mean square errors of .08 and .06.
 
     Parameters
     ----------
@@ -121,16 +127,16 @@ def plan_study(
     gain : float
         The share of the attainable gain, between 0 and 1.
     seconds : float
-        The median time of an answer; the mean is 1.25 times as long.
+        The median response time; the mean is taken as 1.25 times as long.
     pay : float or None
-        Pay for an hour, in any currency.
+        Pay per hour, in any currency.
     per_person : int
-        Trials for each person, of which 2 % are catch trials.
+        Trials per person, of which 2 % are catch trials.
 
     Raises
     ------
     ParameterError
-        A value is out of its range.
+        If a value is out of its range.
 
     Examples
     --------
@@ -144,7 +150,7 @@ def plan_study(
         raise ParameterError("`objects` is None; pass the number of images, 3 or more.")
     StudyDesign(objects=objects, gain=gain, seconds=seconds, per_person=per_person)
     if pay is not None and not 0 <= pay < math.inf:
-        raise ParameterError(f"`pay` is {pay}; it must be an amount of at least 0 for an hour.")
+        raise ParameterError(f"`pay` is {pay}; it must be an amount of at least 0 per hour.")
     answers = ANSWERS_PER_OBJECT * objects * (gain / (1 - gain)) ** (1 / _EXPONENT)
     people = math.ceil(answers / (per_person * (1 - SHARE_OF_CATCH_TRIALS)))
     minutes = per_person * seconds * _MEAN_PER_MEDIAN / 60 + _MINUTES_TO_BEGIN
@@ -163,7 +169,7 @@ def plan_study(
 
 
 def attained_share(answers: float, objects: int) -> float:
-    """The share of the attainable gain that so many answers about the same objects give.
+    """The share of the attainable gain that a number of answers attains about the same objects.
 
     >>> attained_share(2500, 100)
     0.5
@@ -172,6 +178,6 @@ def attained_share(answers: float, objects: int) -> float:
 
 
 def _answers(network: NewObjects, objects: int, gain: float) -> int | None:
-    """The answers for a share of the gain about new objects; None where none are enough."""
+    """The number of answers for a share of the gain about new objects; None if none suffices."""
     reached = gain * (1 + network.objects / objects)
     return None if reached >= 1 else math.ceil(network.answers * reached / (1 - reached))

@@ -1,4 +1,4 @@
-"""People's dissimilarities of objects: one RDM or one a person, as rows of the features."""
+"""Human dissimilarities of objects: one RDM, or one per person, joined to feature rows."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _MAX_RELATIVE_DIFFERENCE = 1e-5
 
 @dataclass(frozen=True, eq=False)
 class JoinedRDMs:
-    """RDMs, the row of the features for each of their rows, and how many objects have none."""
+    """RDMs, the feature row of each of their objects, and the number of objects without one."""
 
     rdms: Float[np.ndarray, "people m m"]
     rows: Int[np.ndarray, " m"]
@@ -27,23 +27,23 @@ class JoinedRDMs:
 
 
 def load_rdms(path: PathLike) -> Float[np.ndarray, "people n n"]:
-    """Read one RDM (n, n) from ``.npy`` or text, or one a person (people, n, n) from ``.npy``.
+    """Read one RDM (n, n) from ``.npy`` or text, or one per person (people, n, n) from ``.npy``.
 
-    See `check_rdms`.
+    `check_rdms` checks them.
     """
     return check_rdms(read_numbers(path, what="RDM"), str(path))
 
 
 def check_rdms(rdms: np.ndarray, source: str = "RDM") -> Float[np.ndarray, "people n n"]:
-    """The RDMs as (people, n, n) float64 with a diagonal of 0, or one sentence.
+    """Check RDMs, and return them as (people, n, n) float64 with a diagonal of 0.
 
-    A pair of NaN is missing: that person did not compare the two objects.
+    NaN marks a missing pair: that person did not compare the two objects.
 
     Raises
     ------
     DataError
-        Another shape, fewer than 3 objects, infinite, asymmetric, a diagonal that is not 0, fewer
-        than 3 pairs or a constant RDM.
+        If the shape is wrong, or if an RDM has fewer than 3 objects or 3 known pairs, holds an
+        infinite value, is asymmetric or constant, or has a diagonal that is not 0.
     """
     n = rdms.shape[-1] if rdms.ndim in (2, 3) else 0
     if not rdms.size or rdms.shape[-2:] != (n, n) or rdms.dtype.kind not in "fiu":
@@ -54,8 +54,8 @@ def check_rdms(rdms: np.ndarray, source: str = "RDM") -> Float[np.ndarray, "peop
     rdms = np.array(rdms.reshape(-1, n, n), dtype=np.float64)
     if n < 3 or np.isinf(rdms).any():
         raise DataError(
-            f"{source} is about {n} objects and has {np.isinf(rdms).sum()} infinite values; at "
-            "least 3 objects and finite dissimilarities are needed, NaN for a missing pair."
+            f"{source} is about {n} objects and has {np.isinf(rdms).sum()} infinite values; it "
+            "needs at least 3 objects and finite dissimilarities, with NaN for a missing pair."
         )
     for person, rdm in enumerate(rdms):
         _check_one(rdm, f"{source}, person {person}," if len(rdms) > 1 else source)
@@ -67,7 +67,8 @@ def _check_one(rdm: np.ndarray, which: str) -> None:
     scale = np.nanmax(np.abs(rdm), initial=0.0)
     if not np.allclose(rdm, rdm.T, rtol=0, atol=_MAX_RELATIVE_DIFFERENCE * scale, equal_nan=True):
         raise DataError(
-            f"{which} is not symmetric; give the dissimilarity of a pair in both places."
+            f"{which} is not symmetric; write the dissimilarity of a pair on both sides of the "
+            "diagonal."
         )
     if np.nanmax(np.abs(np.diag(rdm)), initial=0.0) > _MAX_RELATIVE_DIFFERENCE * scale:
         raise DataError(
@@ -79,12 +80,12 @@ def _check_one(rdm: np.ndarray, which: str) -> None:
     if len(pairs) < 3 or pairs.max() == pairs.min():
         raise DataError(
             f"{which} has {len(pairs)} known pairs with {len(np.unique(pairs))} different values; "
-            "a correlation needs 3 pairs that are not constant."
+            "a correlation needs at least 3 pairs that are not constant."
         )
 
 
 def load_index(path: PathLike) -> Int[np.ndarray, " m"]:
-    """Read which objects an RDM is about: one integer per row of the RDM, from ``.npy`` or text."""
+    """Read the objects of an RDM, one integer per row of the RDM, from ``.npy`` or text."""
     index = read_list(path, what="RDM index")
     if index.ndim != 1 or index.dtype.kind not in "iu":
         raise DataError(
@@ -100,24 +101,25 @@ def join_rdms(
     index: Int[np.ndarray, " m"] | None = None,
     object_ids: tuple[str, ...] | None = None,
 ) -> JoinedRDMs:
-    """Find the row of the features for each row of the RDMs; objects without features are left out.
+    """Match each row of the RDMs to a feature row, leaving out objects without features.
 
     Parameters
     ----------
     features : Features
-        With names if `object_ids` is given.
+        Must have names if `object_ids` is given.
     rdms : (people, n, n) float
-        As `check_rdms` returns them.
+        As returned by `check_rdms`.
     index : (n,) int or None
-        For each row of the RDMs a line of `object_ids`, or without those a row of the features.
-        None is 0, 1, 2, …
+        For each row of the RDMs, a line of `object_ids` or, without `object_ids`, a feature row.
+        None means 0, 1, 2, …
     object_ids : sequence of str, or None
+        The list of objects that `index` refers to.
 
     Raises
     ------
     DataError
-        Another number of rows or indices, an index out of range or repeated, or no pair left to
-        compare.
+        If the number of rows or indices is wrong, an index is out of range or repeated, or the RDMs
+        of the objects with features do not pass `check_rdms`.
     """
     n = rdms.shape[-1]
     n_listed = len(features if object_ids is None else object_ids)
@@ -129,14 +131,14 @@ def join_rdms(
     if index is None or len(index) != n:
         number = extent if index is None else f"`rdm_index` has {len(index)} entries"
         raise DataError(
-            f"the RDM is about {n} objects but {number}. Name them by `rdm_index`, one integer per "
-            "row."
+            f"the RDM is about {n} objects but {number}. Name its objects by `rdm_index`, one "
+            "integer per row."
         )
     if index.min() < 0 or index.max() >= n_listed or len(np.unique(index)) < n:
         raise DataError(
             f"the RDM index names {len(np.unique(index))} different objects, {index.min()} to "
-            f"{index.max()}, but {extent} (valid 0..{n_listed - 1}); each row of the RDM must be "
-            "another one of them."
+            f"{index.max()}, but {extent} (valid 0..{n_listed - 1}); each of the {n} rows of the "
+            "RDM must have a different object."
         )
     rows = index if object_ids is None else feature_rows(features, object_ids)[index]
     kept = rows >= 0

@@ -1,4 +1,4 @@
-"""Feature files as one (n, p) matrix: ``.npy`` mapped, the other kinds read into memory."""
+"""Read feature files as one (n, p) matrix: ``.npy`` memory-mapped, other kinds into memory."""
 
 from __future__ import annotations
 
@@ -19,18 +19,19 @@ from glocal.errors import DataError, FileError, import_optional
 from glocal.files import PathLike, check_inflated, ending, read_npy, read_npz, reading
 
 PARQUET = ".parquet"
-_PREFERRED = ("features", "embedding", "embeddings")  # columns of vectors in Parquet
-_BATCH_ROWS = 2048  # of vectors read at once
-_HIDDEN = re.compile(r".*/[._]")  # a file, or one in a folder, that begins so
+_PREFERRED = ("features", "embedding", "embeddings")  # names of the Parquet column of vectors
+_BATCH_ROWS = 2048  # rows of a Parquet file that are read at once
+_HIDDEN = re.compile(r".*/[._]")  # a path with a file or folder whose name begins with . or _
 _FIX = "Save the (n, p) matrix with numpy.save."
 
 
 def read_matrix(path: PathLike) -> np.ndarray:
     """Read a feature matrix by its extension.
 
-    Of several arrays the one named ``features`` or else the only 2-d one is taken, and of several
-    Parquet columns the one named ``features`` or ``embedding`` or else the only one of lists of
-    numbers. Files larger than memory belong in ``.npy``, which is mapped.
+    If a file holds several arrays, the one named ``features`` is read, or else the only 2-d one.
+    Of the columns of a Parquet file, the one named ``features``, ``embedding`` or ``embeddings`` is
+    read, or else the only one that holds lists of numbers. Save matrices larger than memory as
+    ``.npy``, which is memory-mapped.
 
     Parameters
     ----------
@@ -42,26 +43,27 @@ def read_matrix(path: PathLike) -> np.ndarray:
     Returns
     -------
     (n, p) array
-        As stored: float16 stays float16. Its shape and dtype are judged by `Features`.
+        The matrix in its stored dtype: float16 stays float16. `Features` checks shape and dtype.
 
     Raises
     ------
     FileError
-        Missing, damaged, pickled, of another kind, or without one matrix to choose.
+        If the file is missing, damaged, pickled or of another kind, or if it is not clear which of
+        its matrices to read.
     MissingDependencyError
-        The library that reads this kind is not installed.
+        If the library that reads this kind is not installed.
     """
     kind = ending(path)
-    if not os.path.exists(path):  # unlike Path.exists, false for a name that is too long
+    if not os.path.exists(path):  # unlike Path.exists, this is false for a name that is too long
         raise FileError(
             f"features {path} does not exist: there is no file or folder of that name. Check the "
             "path."
         )
     if kind == ".mat":
         raise FileError(
-            f"features file {path} is a MATLAB file, which is not read. Convert it: numpy.save("
+            f"features file {path} is a MATLAB file, which cannot be read. Convert it: numpy.save("
             f"'features.npy', scipy.io.loadmat({os.fspath(path)!r})['NAME']), with the name of the "
-            "variable; from version 7.3 on it is HDF5: rename it to .h5."
+            "variable. If it is of version 7.3 or later, it is an HDF5 file: rename it to .h5."
         )
     if kind not in READERS and not (Path(path).is_dir() and shards_of(path)):
         allowed = ", ".join(READERS)
@@ -72,7 +74,7 @@ def read_matrix(path: PathLike) -> np.ndarray:
 
 
 def _choose(path: PathLike, arrays: Mapping[str, Any]) -> Any:
-    """The features among arrays of names: `features`, or the only matrix of several numbers."""
+    """Choose the array named `features`, or else the only matrix with more than one number."""
     if "features" in arrays:
         return arrays["features"]
     matrices = [array for array in arrays.values() if array.ndim == 2 and prod(array.shape) > 1]
@@ -89,7 +91,7 @@ def _npz(path: PathLike) -> np.ndarray:
         names = [name.removesuffix(".npy") for name in archive.namelist() if name.endswith(".npy")]
     if {"weights", "mean", "std"} <= {*names}:
         raise FileError(
-            f"features file {path} is a transform. Name the file that it is to be applied to."
+            f"features file {path} is a transform. Name a file of features to apply it to."
         )
     if "answers" in names and "features" not in names:
         raise FileError(f"features file {path} holds answers. Are features and answers swapped?")
@@ -103,10 +105,10 @@ def _torch(path: PathLike) -> np.ndarray:
     torch = import_optional("torch", f"features file {path}")
     with reading(path, "features", _FIX) as file:
         try:
-            with warnings.catch_warnings(action="ignore"):  # of foreign pickles, before a refusal
+            with warnings.catch_warnings(action="ignore"):  # torch warns before it refuses a pickle
                 loaded = torch.load(file, map_location="cpu", weights_only=True)
-        except Exception as error:  # NOTE its message advises to load the file unsafely
-            reason = "it holds something other than tensors and plain values, which is never loaded"
+        except Exception as error:  # NOTE the message of torch advises loading the file unsafely
+            reason = "it holds objects other than tensors and plain values, which are never loaded"
             raise ValueError(reason) from error
         if isinstance(loaded, list | tuple):
             raise ValueError(
@@ -141,10 +143,10 @@ def _hdf5(path: PathLike) -> np.ndarray:
 
 
 def shards_of(path: PathLike) -> list[Path]:
-    """The Parquet files under a folder in order of their names, or the one file that `path` is.
+    """The Parquet files under a folder in the order of their names, or `path` if it is a file.
 
-    Files and folders whose name begins with ``.`` or ``_`` are passed over: by convention they are
-    not data.
+    Files and folders whose name begins with ``.`` or ``_`` are skipped, because by convention they
+    are not data.
     """
     path = Path(path)
     if not path.is_dir():
@@ -154,16 +156,16 @@ def shards_of(path: PathLike) -> list[Path]:
 
 
 def vector_column(path: PathLike, column: str | None = None) -> str:
-    """Name the column of vectors.
+    """Return the name of the column of vectors.
 
-    It is `column`; or else features, embedding or embeddings; or else the only one of lists of
-    numbers.
+    It is `column` if that is given, else features, embedding or embeddings, else the only column
+    that holds lists of numbers.
 
     Raises
     ------
     FileError
-        No such column of lists of numbers, or several to choose from; or the file is missing or
-        damaged.
+        If there is no such column of lists of numbers, or several to choose from, or if the file is
+        missing or damaged.
     """
     types = import_optional("pyarrow.types", "Parquet")
     with reading(path, "features", _FIX) as file:
@@ -171,7 +173,7 @@ def vector_column(path: PathLike, column: str | None = None) -> str:
     fields = [field for field in schema if hasattr(field.type, "value_field")]  # lists
     lists = {field.name: field.type.value_type for field in fields}
     numbers = [name for name, value in lists.items() if types.is_floating(value)]
-    if column is not None or not numbers:  # beside floats, lists of integers may be tokens
+    if column is not None or not numbers:  # besides lists of floats, integers may be tokens
         numbers += [name for name, value in lists.items() if types.is_integer(value)]
     if column is None:
         preferred = [name for name in _PREFERRED if name in numbers]
@@ -193,9 +195,9 @@ def batches(path: PathLike, column: str) -> Iterator[tuple[int, Any, Shaped[np.n
     Raises
     ------
     DataError
-        A missing value, or vectors of different lengths.
+        If a value is missing, or the vectors differ in length.
     FileError
-        The file is missing or damaged, or has no such column.
+        If the file is missing or damaged, or has no such column.
     """
     compute = import_optional("pyarrow.compute", "Parquet")
     parquet = import_optional("pyarrow.parquet", "Parquet")
@@ -216,7 +218,7 @@ def batches(path: PathLike, column: str) -> Iterator[tuple[int, Any, Shaped[np.n
                 is_wrong = np.asarray(values.is_null()).reshape(len(batch), -1).any(axis=1)
             if is_wrong.any():
                 raise DataError(
-                    f"{path} has a missing value, or a vector of another length than {width}, in "
+                    f"{path} has a missing value, or a vector whose length is not {width}, in "
                     f"{column} at row {start + int(is_wrong.argmax())}. Remove or recompute that "
                     "row."
                 )
@@ -225,9 +227,9 @@ def batches(path: PathLike, column: str) -> Iterator[tuple[int, Any, Shaped[np.n
 
 
 def read_parquet(path: PathLike, column: str | None = None) -> Shaped[np.ndarray, "n p"]:
-    """The vectors of a file, or of a folder of shards in order of their names, as one (n, p) array.
+    """Read the vectors of a file, or of a folder of shards in name order, as one (n, p) array.
 
-    All files are read by the column that is chosen for the first.
+    The column that is chosen for the first file is read from all files.
     """
     shards = shards_of(path)
     if not shards:

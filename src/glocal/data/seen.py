@@ -14,7 +14,7 @@ from glocal.data.answers import Answers
 from glocal.data.features import Features
 
 MAX_HASHES = 512
-"""Only the smallest hashes are kept: a random sample that is complete up to its largest hash."""
+"""The number of smallest hashes kept: a random sample that is complete up to its largest hash."""
 MAX_SHARE_SEEN = 0.1
 """Above this share of the questions, or of the objects, answers do not count as new."""
 _MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
@@ -22,22 +22,22 @@ _MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
 
 @dataclass(frozen=True)
 class Seen:
-    """The shares of the questions and objects of answers that a transform was fitted to."""
+    """The shares of the questions and of the objects of answers that a fit has seen."""
 
     questions: float
     objects: float
 
     def warning(self) -> str | None:
-        """A sentence about the scores of these answers; None if the answers are new."""
+        """Return a warning about scores on these answers, or None if the answers are new."""
         if self.questions > MAX_SHARE_SEEN:
             return (
                 f"the transform was fitted to answers to {self.questions:.0%} of these questions, "
-                "so that the agreement is not that of new answers. Score answers that the fit has "
+                "so the agreement does not hold for new answers. Score answers that the fit has "
                 "not seen: glocal data split holds some out."
             )
         if self.objects > MAX_SHARE_SEEN:
             return (
-                f"the transform was fitted to answers about {self.objects:.0%} of these objects: "
+                f"the transform was fitted to answers about {self.objects:.0%} of these objects; "
                 "agreement on new objects is lower."
             )
         return None
@@ -53,13 +53,13 @@ def sketch(features: Features, answers: Answers) -> dict[str, str]:
 
 
 def seen(fitted: Mapping[str, str], features: Features, answers: Answers) -> Seen:
-    """Compare answers with the `sketch` of those that were fitted."""
+    """Compare answers with the `sketch` of the fitted answers."""
     hashes = _hashes(features, answers)
     return Seen(**{name: _share(hashes[name], fitted[name]) for name in hashes})
 
 
 def _hashes(features: Features, answers: Answers) -> dict[str, UInt[np.ndarray, " _"]]:
-    """The sorted hashes, of 32 bits, of the objects that the answers name and of the questions."""
+    """The sorted 32-bit hashes of the objects that the answers name, and of the questions."""
     objects = answers.named_objects()
     rows = np.ascontiguousarray(features.matrix[objects], dtype=np.float32)
     digests = [hashlib.blake2b(row.tobytes(), digest_size=8).digest() for row in rows]
@@ -76,7 +76,7 @@ def _hashes(features: Features, answers: Answers) -> dict[str, UInt[np.ndarray, 
 
 
 def _share(hashes: UInt[np.ndarray, " k"], text: str) -> float:
-    """The share of these hashes in a sketch, of those that the sketch could have."""
+    """The share of these hashes that a sketch holds, among those that it could hold."""
     encoded = base64.b64decode(text)
     fitted = np.frombuffer(encoded, dtype="<u4", count=len(encoded) // 4)
     if len(fitted) == MAX_HASHES:

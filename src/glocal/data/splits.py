@@ -16,22 +16,23 @@ def object_folds(n: int, folds: int = 3, seed: int = 42) -> list[Int[np.ndarray,
     Parameters
     ----------
     n : int
-        Objects, in file order.
+        Number of objects, in file order.
     folds : int
-        2 to n // 3, so that every part can hold an answer.
+        Number of parts, 2 to n // 3, so that every part can hold an answer.
     seed : int
-        Seed of the legacy RandomState, so that folds are the same everywhere.
+        Seed of the legacy RandomState, which gives the same folds everywhere.
 
     Raises
     ------
     ParameterError
-        Too many or too few folds, or a negative seed.
+        If there are too many or too few folds, or the seed is outside 0 to 2³² - 1.
     DataError
-        Fewer than six objects.
+        If there are fewer than six objects.
     """
     if n < 6:
         raise DataError(
-            f"{n} objects cannot be cut into folds; each of two needs three. Give more objects."
+            f"{n} objects cannot be cut into folds; two folds need three objects each. Give more "
+            "objects."
         )
     if not 2 <= folds <= n // 3:
         raise ParameterError(
@@ -42,21 +43,22 @@ def object_folds(n: int, folds: int = 3, seed: int = 42) -> list[Int[np.ndarray,
 
 
 def question_folds(answers: Answers, folds: int = 3, seed: int = 42) -> list[Int[np.ndarray, " k"]]:
-    """Split the rows of answers into `folds` parts, all answers to one question in one part.
+    """Split the rows of answers into `folds` parts, with all answers to a question in one part.
 
-    The same question on both sides, asked of another person or as another row of a soft answer,
-    would flatter a fit.
+    A question in several parts, asked of another person or as another row of a soft answer, would
+    inflate the held-out agreement.
 
     Raises
     ------
     DataError
-        Fewer questions than folds.
+        If there are fewer questions than folds.
     """
     question = question_numbers(answers)
     n_questions = int(question.max(initial=-1)) + 1
     if n_questions < folds:
         raise DataError(
-            f"the answers are to {n_questions} questions, of which {folds} folds cannot be made."
+            f"the answers are to {n_questions} questions, too few for {folds} folds. Give answers "
+            "to more questions."
         )
     parts = np.array_split(_permutation(n_questions, seed), folds)
     return [np.flatnonzero(np.isin(question, part)) for part in parts]
@@ -65,11 +67,11 @@ def question_folds(answers: Answers, folds: int = 3, seed: int = 42) -> list[Int
 def split_answers(
     answers: Answers, n: int, *, folds: int = 3, fold: int = 0, seed: int = 42
 ) -> tuple[Bool[np.ndarray, " t"], Bool[np.ndarray, " t"]]:
-    """The masks (t,) of training and held-out answers, if one fold of the objects is held out.
+    """The masks (t,) of training and held-out answers if one fold of the objects is held out.
 
-    An answer is for training if its objects are all outside the fold, is held out if all are
-    inside, and belongs to neither part otherwise. Errors are those of `object_folds`, and a
-    ParameterError for a fold that does not exist.
+    All objects of a training answer are outside the fold, and all objects of a held-out answer are
+    inside. Other answers belong to neither part. Raises the errors of `object_folds`, and a
+    ParameterError if the fold does not exist.
     """
     check_fold(fold, folds)
     heldout_objects = np.zeros(n, dtype=bool)
@@ -80,14 +82,14 @@ def split_answers(
 def split_persons(
     answers: Answers, *, folds: int = 3, fold: int = 0, seed: int = 42
 ) -> tuple[Bool[np.ndarray, " t"], Bool[np.ndarray, " t"]]:
-    """The masks (t,) of training and held-out answers, if one fold of the persons is held out.
+    """The masks (t,) of training and held-out answers if one fold of the persons is held out.
 
     Raises
     ------
     DataError
-        The answers do not say who gave them.
+        If the persons who gave the answers are not known.
     ParameterError
-        More folds than persons, or a fold that does not exist.
+        If there are fewer than two folds or more folds than persons, or the fold does not exist.
     """
     if answers.person is None:
         raise DataError(
@@ -106,12 +108,12 @@ def split_persons(
 def local_blocks(n: int, block_size: int = 1024, seed: int = 42) -> list[Int[np.ndarray, " m"]]:
     """Permute n local images and cut them into ceil(n / block_size) nearly equal blocks.
 
-    From a block size of 3 on no block is left with one image.
+    With a block size of at least 3, every block has at least two images.
 
     Raises
     ------
     ParameterError
-        Fewer than two images.
+        If there are fewer than two images.
     """
     if n < 2:
         raise ParameterError(
@@ -121,7 +123,7 @@ def local_blocks(n: int, block_size: int = 1024, seed: int = 42) -> list[Int[np.
 
 
 def check_seed(seed: int) -> None:
-    """Raise a ParameterError for a seed that RandomState refuses."""
+    """Raise a ParameterError for a seed that RandomState does not accept."""
     if not 0 <= seed < 2**32:
         raise ParameterError(f"`seed` is {seed}; allowed is 0 to {2**32 - 1}.")
 

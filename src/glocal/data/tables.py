@@ -1,4 +1,4 @@
-"""Text and ``.npy`` files of numbers, tables with titles of their columns, files of answers."""
+"""Read numbers from text and ``.npy`` files, tables with column titles, and files of answers."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
     import pandas as pd
 
 NONE = ("NA", "N/A", "NaN", "nan", "null", "None")
-"""What a cell of a table may hold where it holds nothing."""
+"""The texts that stand for an empty cell of a table."""
 COLUMNS = {"odd-one-out": ("a", "b", "odd"), "anchor": ("reference", "closer", "farther")}
-"""The names of columns by which a table of answers says its kind."""
-_DETAILS = {"person": np.str_, "seconds": np.float64}  # columns beside those of the objects
+"""The column titles that identify the kind of a table of answers."""
+_DETAILS = {"person": np.str_, "seconds": np.float64}  # optional columns besides the objects
 TABLES = frozenset({".csv", ".tsv"})
-"""Extensions of files that may hold features, or labels, in columns."""
+"""Extensions of tables, which may hold features or labels in columns."""
 _NAME_COLUMNS = frozenset(
     ("", "file", "file_name", "filename", "id", "image", "index", "item", "name", "object", "path")
 )
@@ -35,12 +35,12 @@ _SEPARATORS = str.maketrans(",;", "  ")
 def read_numbers(path: PathLike, *, what: str) -> np.ndarray:
     """Read numbers from ``.npy``, or from text as (lines, columns); integers stay integers.
 
-    Blanks, commas or semicolons lie between the numbers of a line.
+    Blanks, commas or semicolons separate the numbers of a line.
 
     Raises
     ------
     FileError
-        Missing, damaged, or something other than rows of numbers, all of one length.
+        If the file is missing or damaged, or its rows are not numbers or differ in length.
     """
     if ending(path) == ".npy":
         return np.array(read_npy(path, what=what))
@@ -55,21 +55,22 @@ def read_numbers(path: PathLike, *, what: str) -> np.ndarray:
 
 
 def read_list(path: PathLike, *, what: str) -> np.ndarray:
-    """A list of numbers, written down the lines or along one line."""
+    """Read a list of numbers, written one per line or all on one line."""
     numbers = read_numbers(path, what=what)
     return numbers.reshape(-1) if numbers.ndim == 2 and 1 in numbers.shape else numbers
 
 
 def read_table(path: PathLike, *, what: str) -> pd.DataFrame:
-    """The cells of a table as texts by the titles of columns, ``""`` where there is none.
+    """Read the cells of a table as text under its column titles, with ``""`` for an empty cell.
 
-    Between the cells lie tabs, semicolons or commas, whichever the first line has most of, or else
-    blanks; blanks around a cell are no part of it.
+    The separator is the tab, semicolon or comma, whichever is most frequent in the first line, or
+    else blanks. Blanks around a cell are removed.
 
     Raises
     ------
     FileError
-        Missing, not readable text, no row below the first line, or a row with more cells than that.
+        If the file is missing or is not readable text, has no row below the first line, or has a
+        row with more cells than the first line.
     """
     with reading(path, what, "Save it as CSV with a first line that names its columns.") as file:
         table = _read_csv(
@@ -82,7 +83,7 @@ def read_table(path: PathLike, *, what: str) -> pd.DataFrame:
 
 
 def column_of_table(table: pd.DataFrame, title: str) -> pd.Series:
-    """The column of a title, or a DataError that names those that there are."""
+    """Return the column with this title, or raise a DataError that lists the titles."""
     if title not in table:
         titles = ", ".join(list(table)[:12])
         raise DataError(f"there is no column {title!r}; the table has {titles}.")
@@ -90,26 +91,26 @@ def column_of_table(table: pd.DataFrame, title: str) -> pd.Series:
 
 
 def read_named_rows(path: PathLike) -> tuple[Shaped[np.ndarray, "n p"], tuple[str, ...] | None]:
-    """The numbers of a table, and the names of its rows where a column has them.
+    """Read the numbers of a table, and the names of its rows if a column holds names.
 
     A column holds names if its title says so (``name``, ``id``, ``file``, …), if it has no title
-    beside others that have one, or if it holds something other than numbers. A first line without
-    titles is a row.
+    although others have one, or if it holds anything other than numbers. A first line without
+    titles is read as a row.
 
     Raises
     ------
     FileError
-        Missing, not readable text, or no table.
+        If the file is missing, is not readable text, or is not a table.
     DataError
-        Several columns of names, or a row without one.
+        If several columns hold names, or a row has no name.
     """
     with reading(path, "features", "Save it as CSV, or the (n, p) matrix with numpy.save.") as file:
         first_line = _first_line(file)
-        if "\0" in first_line:  # which pandas before 3 reads as an empty cell
-            raise ValueError("it holds bytes of value 0, as no text does")
+        if "\0" in first_line:  # pandas before 3 reads such a cell as empty
+            raise ValueError("it holds bytes of value 0, which text never contains")
         titles = [title.strip().strip('"') for title in first_line.split(_separator(first_line))]
         has_titles = _are_titles(titles)
-        # a column of names stays text; pandas gives its index no title
+        # a column of names stays text, also the index of pandas, which has no title
         named = [i for i, title in enumerate(titles) if title.lower() in _NAME_COLUMNS]
         table = _read_csv(
             file,
@@ -133,7 +134,7 @@ def read_named_rows(path: PathLike) -> tuple[Shaped[np.ndarray, "n p"], tuple[st
     names = labels.iloc[:, 0].fillna("").astype(str).str.strip()
     if (names == "").any():
         raise DataError(f"{path}: row {int((names == '').argmax())} has no name in {names.name!r}.")
-    counts_rows = names.tolist() == [str(row) for row in range(len(names))]  # an index of pandas
+    counts_rows = names.tolist() == [str(row) for row in range(len(names))]  # the index of pandas
     return numbers.to_numpy(), None if counts_rows else tuple(names)
 
 
@@ -143,7 +144,7 @@ def _first_line(file: Path, errors: str = "strict") -> str:
 
 
 def _separator(line: str) -> str | None:
-    """What lies between the cells of a line: the most frequent mark, or None for blanks."""
+    """The separator of the cells of a line: the most frequent mark, or None for blanks."""
     mark = max(",;\t", key=line.count)
     return mark if mark in line else None
 
@@ -152,7 +153,7 @@ def _read_csv(file: Path, first_line: str, **options: Any) -> pd.DataFrame:
     import pandas as pd
 
     with warnings.catch_warnings():
-        warnings.simplefilter("error")  # pandas cuts longer rows with a warning
+        warnings.simplefilter("error")  # pandas truncates longer rows with a warning
         return pd.read_csv(
             file,
             sep=_separator(first_line) or r"\s+",
@@ -164,7 +165,7 @@ def _read_csv(file: Path, first_line: str, **options: Any) -> pd.DataFrame:
 
 
 def _are_titles(cells: list[str]) -> bool:
-    """Whether a line holds titles: one of names, or texts, or numbers that count up."""
+    """Whether a line holds titles: a title of names, text, or numbers that count up from 0."""
     if cells[0].lower() in _NAME_COLUMNS:
         return True
     try:
@@ -176,9 +177,9 @@ def _are_titles(cells: list[str]) -> bool:
 
 
 def read_trials(path: PathLike) -> pd.DataFrame:
-    """The trials of a JSON file as texts by the names of columns.
+    """Read the trials of a JSON file as a table of text.
 
-    The file has one list of trials, or one for each person, or a JSON text on each line.
+    The file holds one list of trials, one list per person, or one JSON text per line.
     """
     import pandas as pd
 
@@ -192,7 +193,7 @@ def read_trials(path: PathLike) -> pd.DataFrame:
         trials = [trial for block in blocks for trial in block]
         if not trials or not all(isinstance(trial, dict) for trial in trials):
             raise ValueError(
-                "it must be a list of trials, or one for each person, and each trial an object"
+                "it must be a list of trials, or one list per person, and each trial an object"
             )
         table = pd.DataFrame(trials, dtype=object)
         if len(blocks) > 1:
@@ -201,14 +202,14 @@ def read_trials(path: PathLike) -> pd.DataFrame:
 
 
 def json_text(value: Any) -> str:
-    """The text of a value in JSON as a table would have it."""
+    """The text of a JSON value as a table would hold it."""
     if isinstance(value, list | dict):
         return json.dumps(value)
     return str(int(value) if isinstance(value, bool) else value).strip()
 
 
 def names_columns(path: PathLike) -> bool:
-    """Whether the first line of a text has titles of columns: its first cell is no number."""
+    """Whether the first line of a text file holds titles: its first cell is not a number."""
     with reading(path, "answers") as file:
         line = _first_line(file, errors="replace").strip()
     try:
@@ -219,13 +220,13 @@ def names_columns(path: PathLike) -> bool:
 
 
 def read_answers(path: PathLike, details: Sequence[str]) -> dict[str, Any]:
-    """The arrays of a file of answers by their names.
+    """Read the arrays of a file of answers, by name.
 
-    They are ``answers``, and perhaps ``kind``, ``counts`` and those that `details` names.
+    They are ``answers`` and optionally ``kind``, ``counts`` and the names in `details`.
     """
     if os.path.isdir(path):
         raise FileError(
-            f"answers {path} is a folder, but answers are a file. Are features and answers swapped?"
+            f"answers {path} is a folder; answers must be a file. Are features and answers swapped?"
         )
     if ending(path) == ".npz":
         return _read_archive(path, details)
@@ -235,9 +236,10 @@ def read_answers(path: PathLike, details: Sequence[str]) -> dict[str, Any]:
     arrays = _integer_answers(table)
     if arrays is None:
         raise DataError(
-            f"{path} is a table with the columns {', '.join(table)[:120]}, not one of integers a, "
-            "b, odd or reference, closer, farther, with person and seconds perhaps. Convert it: "
-            f"glocal data import {path} --out answers.npz, in Python import_answers."
+            f"{path} is a table with the columns {', '.join(table)[:120]}; answers are read from "
+            "integers in the columns a, b, odd or reference, closer, farther, optionally with "
+            f"person and seconds. Convert it: glocal data import {path} --out answers.npz, or "
+            "import_answers in Python."
         )
     return arrays
 
@@ -250,7 +252,7 @@ def holds_trials(path: PathLike) -> bool:
 
 
 def _integer_answers(table: pd.DataFrame) -> dict[str, Any] | None:
-    """The arrays of a table of integers whose columns say the kind; None for another table."""
+    """The arrays of a table of integers whose titles identify the kind, or None."""
     for kind, columns in COLUMNS.items():
         if {*columns} <= {*table} <= {*columns, *_DETAILS}:
             with contextlib.suppress(ValueError, OverflowError):
@@ -263,7 +265,7 @@ def _integer_answers(table: pd.DataFrame) -> dict[str, Any] | None:
 
 
 def _read_archive(path: PathLike, details: Sequence[str]) -> dict[str, Any]:
-    """The arrays of an ``.npz`` of answers; their kind as a text."""
+    """Read the arrays of an ``.npz`` of answers, with their kind as a text."""
     fix = "Write it with Answers.save, or numpy.savez(path, answers=…, kind=…)."
     optional = ("kind", "counts", *details)
     arrays: dict[str, Any] = read_npz(

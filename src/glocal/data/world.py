@@ -1,4 +1,4 @@
-"""A simulated world whose truth is known: images, features of a network, and people's answers."""
+"""A simulated world with a known truth: features of a network, and people's answers."""
 
 from __future__ import annotations
 
@@ -16,19 +16,18 @@ _CATEGORY_DIMENSIONS = 16
 
 @dataclass(frozen=True, eq=False)
 class World:
-    """Features and answers with a known origin.
+    """Simulated features and answers, with the embedding that the answers follow.
 
     Parameters
     ----------
     objects, local : Features
-        One image of each object, as a simulated network sees it; other images of the same
-        categories.
+        Features of one image of each object, and of other images of the same categories.
     answers : Answers
         Simulated people's answers on the objects.
     mind : (n, d) float
-        The embedding by which the simulated people answer: the known truth.
+        The embedding by which the simulated people answer, which is the known truth.
     superordinate, local_category : (n,) and (m,) int
-        The superordinate class of each object; the category of each local image.
+        The superordinate class of each object, and the category of each local image.
     """
 
     objects: Features
@@ -50,31 +49,31 @@ def simulated_world(
     n_setting: int = 0,
     seed: int = 0,
 ) -> World:
-    """Draw a world of superordinate classes, categories inside them and instances inside those.
+    """Draw a world of superordinate classes, their categories, and instances of each category.
 
     A feature vector is ``s_superordinate + c_category + i_instance`` mixed into `dimensions`
-    directions. As in real networks, the superordinate part is the weakest, the category part
-    strong, and the instance part is what tells neighbours apart. Simulated people answer by
-    superordinate similarity with a little of the category: they choose the similar pair (a, b) with
-    probability softmax of the three dot products of `mind`. The transform that agrees with them is
-    therefore known: it raises the superordinate directions.
+    directions. As in real networks, the superordinate part is the weakest, the category part is
+    strong, and the instance part distinguishes neighbours. Simulated people answer mostly by
+    superordinate similarity and a little by category: they choose each pair with the probability
+    that the softmax of the three dot products of `mind` gives it. The transform that agrees with
+    them is therefore known: it amplifies the superordinate directions.
 
-    With a setting (what else a photograph shows: background, light) there is a second way to agree
-    with people. Each object was photographed in the usual setting of its class, so that the answers
-    cannot tell the two apart; local images have any setting. A fit to the answers alone raises the
-    setting too, and scatters the neighbours of local images by it; one that has seen local images
-    need not. That is the world of the demo.
+    A setting (the rest of a photograph, such as background and light) adds a second way to agree
+    with people. Each object is photographed in the usual setting of its class, so that the answers
+    cannot separate class and setting. Local images have any setting. A fit to the answers alone
+    amplifies the setting too, which scatters the neighbours of local images. A fit that also uses
+    local images can avoid this. The demo uses such a world.
 
     Parameters
     ----------
     n_superordinate, n_category, n_object : int
-        Classes; categories a class; objects a category.
+        Number of superordinate classes, of categories per class, and of objects per category.
     n_local : int
-        Local images, drawn from the same categories.
+        Number of local images, drawn from the same categories.
     n_triplets, dimensions : int
-        Answers and p.
+        Number of answers, and of columns of the features (p).
     n_setting : int
-        Directions of the setting; 0 for a world without one.
+        Number of dimensions of the setting; 0 for a world without one.
     seed : int
     """
     rng = np.random.default_rng(seed)
@@ -87,7 +86,7 @@ def simulated_world(
     image_dimensions = dimensions - _CLASS_DIMENSIONS - _CATEGORY_DIMENSIONS - n_setting
 
     def images(category: np.ndarray, setting_scale: float) -> np.ndarray:
-        """Features of one image of each category in the list."""
+        """Draw the features of one image for each entry of `category`."""
 
         def noise(width: int) -> np.ndarray:
             return rng.normal(size=(len(category), width))
@@ -117,14 +116,14 @@ def simulated_world(
 
 
 def simulated_answers(mind: Float[np.ndarray, "n d"], n_triplets: int, *, seed: int = 0) -> Answers:
-    """Odd-one-out answers of people who choose by the softmax of the dot products of `mind`.
+    """Simulate odd-one-out answers of people who choose by the softmax of dot products in `mind`.
 
     Parameters
     ----------
     mind : (n, d) real array
-        The embedding people answer by, e.g. a published SPoSE embedding.
+        The embedding by which people answer, for example a published SPoSE embedding.
     n_triplets, seed : int
-        How many sets of three objects are drawn uniformly.
+        Number of sets of three objects, which are drawn uniformly, and the seed.
     """
     rng = np.random.default_rng(seed)
     n = len(mind)

@@ -1,1 +1,1 @@
-"""Score any features under any transform; imports neither the objective nor the solver."""
+"""Score any features under any transform, without importing the objective or the solver."""

@@ -18,20 +18,21 @@ from glocal.results import PEOPLE, Score
 from glocal.similarity import choice_loss, credit, finite, of_pairs, pair_tolerance
 
 MIN_ANSWERS = 30
-"""With fewer answers a share of them says little: their agreement comes with a warning."""
+"""With fewer answers their agreement is too uncertain, and comes with a warning."""
 MIN_REPEATED_SHARE = 0.1
-"""With a smaller share of answers to repeated questions there is no ceiling to state."""
+"""If a smaller share of the answers is to repeated questions, no ceiling is reported."""
 
 
 @dataclass(frozen=True)
 class OddOneOut:
     """Agreement of one embedding with `n` answers.
 
-    `low` and `high` are the 95 % interval of the accuracy over objects or, where it is wider, over
-    persons (None if it was not requested, or cannot be computed from the answers). `tie_rate` is
-    the fraction of answers whose highest similarity is tied, `loss` is in nats, `chance` the
-    accuracy of equal similarities (1/3 for odd-one-out answers); `units` hold the credit of each
-    answer. `ceiling` says how well people agree with each other, if that was computed.
+    `low` and `high` bound the 95 % interval of the accuracy over objects or, if it is wider, over
+    persons. They are None if the interval was not requested or cannot be computed from the answers.
+    `tie_rate` is the fraction of answers whose highest similarity is tied, `loss` is in nats, and
+    `chance` is the accuracy of equal similarities (1/3 for odd-one-out answers). `units` holds the
+    credit of each answer, and `ceiling` the agreement of people with each other, if it was
+    computed.
     """
 
     accuracy: float
@@ -47,7 +48,7 @@ class OddOneOut:
 
     @property
     def scores(self) -> tuple[Score, ...]:
-        """Accuracy, loss and tie rate, and the bounds of people."""
+        """The accuracy, loss and tie rate, and the human ceiling if it was computed."""
         score = partial(Score, "odd-one-out", n=self.n)
         scores = (
             score(f"accuracy_{self.similarity}", self.accuracy, self.low, self.high),
@@ -62,29 +63,29 @@ def odd_one_out(
 ) -> OddOneOut:
     """Score an embedding on answers of any kind.
 
-    Accuracy: the weighted share of answers where the pair that people chose has the highest
-    similarity, a tie among k pairs counting 1/k. Loss: the weighted mean of -log softmax of the
-    candidate pairs' dot products at the chosen one, whichever similarity decides the accuracy
-    (L_global of Muttenthaler et al. 2023, Eq. 1).
+    The accuracy is the weighted share of answers in which the pair that people chose has the
+    highest similarity; a tie among k pairs counts 1/k. The loss is the weighted mean of -log
+    softmax of the candidate pairs' dot products at the chosen pair (L_global of Muttenthaler et al.
+    2023, Eq. 1), whichever similarity decides the accuracy.
 
     Parameters
     ----------
     Z : (n, p) real array
         Standardized features, transformed or not; the answers index its rows.
     similarity : {"cosine", "dot"}
-        What decides the model's choice.
+        The similarity that decides the model's choice.
     interval : bool
-        Whether to compute `low` and `high`, and to warn where the answers are too few for them.
+        Whether to compute `low` and `high`, and to warn if there are too few answers for them.
 
     Raises
     ------
     DataError
-        No answer, an index that is not a row of Z, NaN or infinity in Z.
+        If there is no answer, an index is not a row of Z, or Z holds NaN or infinity.
 
     Warns
     -----
     DataWarning
-        Fewer than `MIN_ANSWERS` answers.
+        If there are fewer than `MIN_ANSWERS` answers.
 
     Examples
     --------
@@ -102,9 +103,8 @@ def odd_one_out(
         low, high = units.estimate().interval(FRACTION)
         if len(answers) < MIN_ANSWERS:
             warnings.warn(
-                f"agreement rests on too few answers to measure it: {len(answers)}, and "
-                f"{MIN_ANSWERS} are the least that say something. Collect more, or hold out more "
-                "objects.",
+                f"{len(answers)} answers are too few to measure agreement, which needs at least "
+                f"{MIN_ANSWERS}. Collect more, or hold out more objects.",
                 DataWarning,
                 stacklevel=2,
             )
@@ -126,16 +126,16 @@ def odd_one_out(
 
 
 def answer_credit(Z: np.ndarray, answers: Answers) -> Float[np.ndarray, " t"]:
-    """How right an embedding is on each answer by its cosines: 0, 1, or 1/(number tied).
+    """The credit of an embedding on each answer, by cosine: 0, 1, or 1/(number of tied pairs).
 
-    The weighted mean is the accuracy.
+    The weighted mean of the credit is the accuracy.
     """
     Z = finite(Z)
     return credit(_of_pairs(Z, answers, "cosine"), pair_tolerance(Z))[0]
 
 
 def heldout_rows(credits: Mapping[str, Float[np.ndarray, " t"]], heldout: Answers) -> list[Score]:
-    """The rows of arms by their `credits` on held-out answers, and of each less the first."""
+    """The score rows of arms on held-out answers, and of their differences from the first arm."""
     results = {}
     for arm, arm_credits in credits.items():
         units = credit_units(arm_credits, heldout)
@@ -148,14 +148,14 @@ def heldout_rows(credits: Mapping[str, Float[np.ndarray, " t"]], heldout: Answer
 
 @dataclass(frozen=True)
 class Ceiling:
-    """How well people agree on questions that were answered twice or more.
+    """The agreement of people on questions that were answered twice or more.
 
     Each bound is (value, low, high). `majority` is the optimistic bound: the mean over questions of
-    the share of answers that equal the most frequent one. Where all questions have as many answers,
-    no model that always answers alike can exceed it on these answers. `leave_one_out` is the
-    cautious bound: the share of the `n_answers` that equal the majority of the others' answers to
-    the same question, ties shared. The 95 % intervals are over questions and respect shared
-    objects. `units` hold the majority share of each question.
+    the share of answers that equal the most frequent one. If all questions have the same number of
+    answers, no deterministic model can exceed it on these answers. `leave_one_out` is the cautious
+    bound: the share of the `n_answers` that equal the majority of the other answers to the same
+    question, with ties shared. The 95 % intervals are over questions and account for shared
+    objects. `units` holds the majority share of each question.
     """
 
     majority: Bounded
@@ -165,7 +165,7 @@ class Ceiling:
 
     @property
     def scores(self) -> tuple[Score, ...]:
-        """Both bounds, of people themselves."""
+        """Both bounds, as rows with the transform `PEOPLE`."""
         score = partial(Score, "odd-one-out", n=self.n_answers, transform=PEOPLE)
         return (
             score("ceiling_majority", *self.majority),
@@ -174,17 +174,17 @@ class Ceiling:
 
 
 def ceiling(answers: Answers, *, least: float = 0.0) -> Ceiling | None:
-    """Both bounds of the agreement from repeated answers of any kind.
+    """Compute both bounds of human agreement from repeated answers of any kind.
 
-    Each answer is compared with the other answers to its question, also with other answers of the
-    same person. `least` is the share of the answers that must be to repeated questions, since a few
-    are repeated by accident; with a smaller share there is no ceiling.
+    Each answer is compared with the other answers to its question, also with those of the same
+    person. `least` is the smallest share of answers to repeated questions for which a ceiling is
+    computed, because a few questions repeat by accident.
 
     Returns
     -------
     Ceiling or None
-        None where no question was answered twice, or where weights are not whole numbers, so that
-        answers cannot be counted.
+        None if no question was answered twice, the share of answers to repeated questions is below
+        `least`, or weights are not whole numbers, so that answers cannot be counted.
 
     Examples
     --------
@@ -214,7 +214,7 @@ def ceiling(answers: Answers, *, least: float = 0.0) -> Ceiling | None:
 
 
 def credit_units(credits: Float[np.ndarray, " t"], answers: Answers) -> Units:
-    """A value for each answer, with what the answers share."""
+    """The units of one value per answer, with the objects and the persons of the answers."""
     return Units(
         values=credits, answers=answers.objects, weights=answers.weights, clusters=answers.person
     )
@@ -228,7 +228,7 @@ def _of_pairs(Z: np.ndarray, answers: Answers, similarity: str) -> Float[np.ndar
 
 
 def _agreeing(counts: Float[np.ndarray, "s k"]) -> Float[np.ndarray, " s"]:
-    """How many answers to each question equal the majority of its other answers, ties shared."""
+    """The number of answers to each question that equal the majority of the others, ties shared."""
     others = counts[:, None] - np.eye(counts.shape[1])  # (questions, choice of one answer, choices)
     is_most = others == others.max(axis=2, keepdims=True)
     shares = is_most / is_most.sum(axis=2, keepdims=True)

@@ -1,4 +1,4 @@
-"""Anomaly detection: far from the nearest training images means anomalous."""
+"""Anomaly detection: an image is anomalous if it is far from its nearest training images."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ MODES = ("one-vs-rest", "leave-one-out", "shift")
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Anomaly:
-    """Anomaly detection of one embedding among `n` test images.
+    """Anomaly detection by one embedding among `n` test images.
 
-    The metrics are means over classes of what `detection` returns. `low` and `high` are the 95 %
-    interval of `auroc` over classes, None for a single one; `per_class` has one row a class: class,
-    auroc, aupr, fpr95, normal, anomalous (numbers of test images). `units` hold the AUROC of each
-    class.
+    The metrics are means over classes of those that `detection` returns. `low` and `high` bound the
+    95 % interval of `auroc` over classes, and are None for a single class. `per_class` holds one
+    row per class: class, auroc, aupr, fpr95, normal, anomalous (the last two are numbers of test
+    images). `units` holds the AUROC of each class.
     """
 
     auroc: float
@@ -76,11 +76,11 @@ def anomaly(
     test_subclasses: Shaped[np.ndarray, " m"] | None = None,
     superclasses: Mapping[Any, str] | None = None,
 ) -> Anomaly:
-    """Detect test images of other classes than the training images, one task for each class.
+    """Detect test images of other classes than the training images, with one task per class.
 
-        score(z) = - mean of the k largest cos(z, t) over the training images t of the task
+    The anomaly score of a test image z, which is higher for anomalies, is
 
-    is higher for anomalies.
+        score(z) = - mean of the k largest cos(z, t) over the training images t of the task.
 
     ============== ======================== ======================== =============================
     mode, class c  training images          normal test images       anomalies
@@ -91,36 +91,38 @@ def anomaly(
     shift          of the trained half of c of the unseen half of c  of all other superclasses
     ============== ======================== ======================== =============================
 
-    In `shift` labels are superclasses: the first half (rounded up) of the subclasses that a
-    superclass has in training, in sorted order, is trained on; test images of these are left out;
-    that is CIFAR-100-shift with 3 of 5 subclasses. With `superclasses` the labels are the
-    subclasses, and the mode is `shift`. Files that already hold other subclasses in training than
-    in testing (BREEDS) need no `shift` but `one-vs-rest`. Scores that differ by no more than
-    rounding (`tie_tolerance`) are ties; test images of a class without training image are anomalies
-    in every task. Classes without normal or without anomalous test images are left out,
-    with a DataWarning; where all rows are one point every score is a tie, with a CollapseWarning.
+    In `shift`, labels are superclasses. Training images are those of the first half (rounded up),
+    in sorted order, of the subclasses that a superclass has in training. Test images of this half
+    are not normal images of any task. With 3 of 5 subclasses, this is CIFAR-100-shift. If
+    `superclasses` is given, the labels are the subclasses, and the mode is `shift`. Files whose
+    training and test subclasses already differ (BREEDS) need `one-vs-rest` instead of `shift`.
+
+    Scores that differ by no more than rounding (`tie_tolerance`) are ties. Test images of a class
+    without training images are anomalies in every task. Classes without normal or without anomalous
+    test images are left out, with a DataWarning. If all rows are one point, every score is a tie,
+    with a CollapseWarning.
 
     Parameters
     ----------
     train, test : (n, p) and (m, p) real arrays
         Embeddings, standardized by the same two scalars.
     train_labels, test_labels, train_subclasses, test_subclasses : (n,) and (m,) integers or names
-        Subclasses are for `shift`.
+        Labels. Subclasses are needed for `shift` alone.
     superclasses : mapping or None
-        The superclass of each label, in place of subclasses. Images of other classes are left out,
+        The superclass of each label, instead of subclasses. Images of other classes are left out,
         with a DataWarning.
     k : int
-        Neighbours, at most the training images of the smallest class.
+        Number of neighbours, at most the number of training images of the smallest class.
 
     Raises
     ------
     DataError
-        A class with fewer than k training images, labels of two kinds or of another number than
-        rows, no class with both normal and anomalous test images, a superclass of one subclass, NaN
-        or infinity.
+        If a class has fewer than k training images, labels are of two kinds or their number is not
+        that of the rows, no class has both normal and anomalous test images, a superclass has only
+        one subclass, or a value is NaN or infinite.
     ParameterError
-        An unknown mode, k below 1, a shift without subclasses, superclasses in the mode
-        `leave-one-out` or beside subclasses.
+        If the mode is unknown, k is below 1, subclasses for a shift are missing, or superclasses
+        are given in the mode `leave-one-out` or together with subclasses.
 
     References
     ----------
@@ -138,8 +140,8 @@ def anomaly(
     if superclasses is not None:
         if mode == "leave-one-out" or train_subclasses is not None or test_subclasses is not None:
             raise ParameterError(
-                "`superclasses` goes with `mode='shift'` alone, and without subclasses: the labels "
-                "are the subclasses. Leave the other out."
+                "`superclasses` goes with `mode='shift'` alone, and without subclasses, because "
+                "the labels are the subclasses. Leave the other argument out."
             )
         mode = "shift"
     shown, tested = labelled_sides(train, train_labels, test, test_labels, superclasses)
@@ -177,10 +179,10 @@ def anomaly_against(
     *,
     k: int = 5,
 ) -> Anomaly:
-    """Detect the images of another data set, after training on one (CIFAR-10 vs CIFAR-100).
+    """Detect images from another data set than the training data (CIFAR-10 vs CIFAR-100).
 
-    The test images of the first data set are normal. Score, errors and result are those of
-    `anomaly`; there is one task, named "all", without an interval.
+    The test images of the training data set are normal. Score, errors and result are those of
+    `anomaly`. The only task is named "all" and has no interval.
     """
     test = finite(test, SIDES[1])
     anomalies = finite(anomalies, "anomalies")
@@ -194,16 +196,16 @@ def anomaly_against(
 def detection(
     anomalous: Bool[np.ndarray, " m"], score: Float[np.ndarray, " m"]
 ) -> tuple[float, float, float]:
-    """AUROC, AUPR, and the share of normal images flagged where 95 % of the anomalies are (FPR95).
+    """AUROC, AUPR, and the share of normal images flagged when 95 % of the anomalies are (FPR95).
 
-    Lower is better for FPR95. Tied images pass a threshold together; for FPR95, images are flagged
-    in random order within ties (the ROC curve is linear there). Equal scores give 1/2, the share of
-    anomalies, and 0.95.
+    A lower FPR95 is better. Tied images pass a threshold together, but for FPR95 they are flagged
+    in random order (the ROC curve is linear within a tie). If all scores are equal, the three
+    values are 1/2, the share of anomalies, and 0.95.
     """
     from sklearn.metrics import auc, average_precision_score, roc_curve
 
     false_rate, true_rate, _ = roc_curve(anomalous, score, drop_intermediate=False)
-    fpr95 = np.interp(0.95 - 1e-12, true_rate, false_rate)  # the lowest where the curve is flat
+    fpr95 = np.interp(0.95 - 1e-12, true_rate, false_rate)  # lowest rate of a flat part
     aupr = average_precision_score(anomalous, score)
     return float(auc(false_rate, true_rate)), float(aupr), float(fpr95)
 
@@ -213,7 +215,7 @@ def _one_vs_rest(
     test_codes: Int[np.ndarray, " m"],
     is_tested: Bool[np.ndarray, " m"],
 ) -> Iterator[_Task]:
-    """Each class against all others; normal images that are not tested are left out."""
+    """Yield the task of each class against all others, without untested normal images."""
     for c in range(nearest.shape[1]):
         anomalous = test_codes != c
         used = is_tested | anomalous
@@ -223,9 +225,9 @@ def _one_vs_rest(
 def _leave_one_out(
     nearest: Float[np.ndarray, "m c k"], test_codes: Int[np.ndarray, " m"]
 ) -> Iterator[_Task]:
-    """All classes but one against it.
+    """Yield the task of all classes but one, for each class that is left out.
 
-    The k nearest images of all classes but one are among the 2k nearest of all.
+    The k nearest images of all classes but one are among the 2k nearest images of all classes.
     """
     n, n_classes, k = nearest.shape
     cosines = nearest.reshape(n, -1)  # (m, c k)
@@ -240,8 +242,8 @@ def _first_half(superclass: object, subclasses: np.ndarray) -> np.ndarray:
     names = np.unique(subclasses)
     if len(names) < 2:
         raise DataError(
-            f"superclass {superclass} has the one subclass {names[0]} in training; shift needs "
-            "two. Are labels and subclasses exchanged?"
+            f"superclass {superclass} has only the subclass {names[0]} in training; shift needs at "
+            "least two. Are labels and subclasses exchanged?"
         )
     return names[: -(-len(names) // 2)]
 
@@ -268,7 +270,7 @@ def _nearest(
 
 
 def _scored(tasks: dict[int | str, _Task], mode: str, k: int, n: int, p: int) -> Anomaly:
-    """The result of the tasks that have normal and anomalous test images."""
+    """Score the tasks that have both normal and anomalous test images."""
     metrics = []
     rows = []
     for name, (similarities, anomalous) in tasks.items():

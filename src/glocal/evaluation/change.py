@@ -1,4 +1,4 @@
-"""What a transform changes for the objects: axes, neighbours that people confirm, and answers."""
+"""The changes that a transform makes: axes among objects, confirmed neighbours, and answers."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ Part = tuple[Embedding, Answers]
 """An embedding Z of all objects, and the answers that are compared with it."""
 SHOWN_NEIGHBOURS = 6
 MIN_STABILITY = 0.8
-"""An axis that correlates less with that of a fit to a part of the answers is called unsure."""
+"""An axis is called unsure if it correlates less with the axes of a fit to part of the answers."""
 _OUTCOMES = ("wrong", "better", "worse", "right")  # wrong before and after, right after, …
-_SHOWN_NAMES = 6  # of the objects at each end of an axis
-_MAX_DENSE = 200  # objects, up to which all eigenvectors are computed
+_SHOWN_NAMES = 6  # number of objects that are named at each end of an axis
+_MAX_DENSE = 200  # number of objects up to which all eigenvectors are computed
 _MIN_GAIN = 1e-9  # a smaller change of a share is rounding
-_SPARE_AXES = 4  # of a fold beyond those it is compared with: its order may differ
+_SPARE_AXES = 4  # further axes of a fold that are compared, because its order may differ
 
 
 def axes(
@@ -40,48 +40,50 @@ def axes(
     *,
     folds: Sequence[LinearTransform] = (),
 ) -> pd.DataFrame:
-    """What people's answers amplify: the axes among objects whose share of all differences grows.
+    """The axes among objects whose share of all differences a transform changes the most.
 
-    X are the rows of the features, standardized and scaled to length 1, Z those of the transformed
-    features; both are centred over the objects and scaled to ‖·‖_F = 1. The axes are the
-    eigenvectors a, ‖a‖ = 1, of the change of the centred cosine matrix,
+    X holds the standardized features and Z the transformed features, with rows scaled to length 1.
+    Both are centred over the objects and scaled to ‖·‖_F = 1. The axes are the eigenvectors a,
+    ‖a‖ = 1, of the change of the centred cosine matrix,
 
         K = ZZᵀ - XXᵀ,   aᵀKa = share after - share before,   factor = √(share after / before),
 
     so that the rotation and the scale of the transform, the lengths of the rows, duplicates of all
     objects and the sign of an axis do not matter. With `folds`, an axis is left out unless its
-    share changes by more than chance, see `chance_level`. Without folds this level is the one in
-    the record of the transform, if it comes with the package or was fitted with a hold-out, and
-    else unknown: then all n axes are returned.
+    share changes by more than chance, see `chance_level`. Without folds, this level is read from
+    the record of a transform that comes with the package or was fitted with a hold-out. If the
+    level is unknown, no axis is left out.
 
     Parameters
     ----------
     transform : LinearTransform
-        Any: with bias, centred, to fewer dimensions, or a published one.
+        Any transform: with bias, centred, to fewer dimensions, or a published one.
     features : Features or (n_objects, p) array
-        Raw features of at least 3 objects. Rows are scaled to length 1 first for a transform that
+        Raw features of at least 3 objects. Their rows are first scaled to length 1 if the transform
         was fitted on such rows.
     n : int
-        How many axes whose share grows the most are returned at most; after them come up to half as
-        many whose share shrinks the most.
+        Largest number of axes whose share grows. After them come up to half as many axes whose
+        share shrinks.
     folds : sequence of LinearTransform
-        Fits of the same arm, each without a part of the answers. Their records say how many they
-        were fitted to.
+        Fits of the same arm, each without a part of the answers. Their records state the number of
+        answers that they were fitted to.
 
     Returns
     -------
     DataFrame
-        A row for each axis: ``factor``, how much longer differences along it have become beside all
+        One row per axis: ``factor``, the factor by which differences along it grow relative to all
         others; ``before`` and ``after``, its shares of the squared differences (fractions); ``low``
         and ``high``, the names of six objects at each end, the outermost first; ``stability``, the
-        smallest absolute correlation with the most similar axis of a fold (NaN without folds),
-        below 0.8 unsure. ``attrs["chance"]`` is the change of a share that chance explains, or
-        None.
+        smallest absolute correlation with the most similar axis of a fold (NaN without folds; below
+        0.8 the axis is unsure). ``attrs["chance"]`` is the change of a share that chance explains,
+        or None.
 
     Raises
     ------
     DataError
-        Fewer than 3 objects, or features of another network.
+        If there are fewer than 3 objects, or the features have other dimensions than the transform.
+    ParameterError
+        If n is below 1.
 
     Examples
     --------
@@ -130,9 +132,9 @@ def axes(
 def embeddings(
     transform: LinearTransform, features: Features, folds: Sequence[LinearTransform] = ()
 ) -> tuple[Embedding, Embedding, list[Embedding]]:
-    """All objects before a transform, after it, and after the same fit without each fold; float64.
+    """The objects before a transform, after it, and after the fit of each fold, in float64.
 
-    Rows are scaled to length 1 first for a transform that was fitted on such rows.
+    Rows are first scaled to length 1 if the transform was fitted on such rows.
     """
     raw = np.asarray(features.matrix, dtype=np.float64)
     if transform.normalised:
@@ -144,25 +146,27 @@ def embeddings(
 def _stability(
     vectors: Float[np.ndarray, "n k"], X: Embedding, folds: Sequence[Embedding]
 ) -> Float[np.ndarray, " k"]:
-    """The smallest correlation of each axis with the most similar one of a fold, NaN for none."""
+    """The smallest correlation of each axis with the most similar axis of a fold; NaN for none."""
     k = vectors.shape[1]
     stability = np.full(k, np.nan)
     for fold in folds:
         _, others = _changes(fold, X, k + _SPARE_AXES)
-        correlation = np.abs(vectors.T @ others).max(axis=1, initial=0.0)  # all are centred
+        # axes are centred and of length 1, so that their dot products are correlations
+        correlation = np.abs(vectors.T @ others).max(axis=1, initial=0.0)
         stability = np.fmin(stability, correlation)
     return stability
 
 
 def chance_level(Z: Embedding, folds: Sequence[Embedding], fractions: Sequence[float]) -> float:
-    """The change of a share that the choice of the answers explains.
+    """The change of a share that the sampling of answers explains.
 
         max over folds f of |largest eigenvalue of K - K_f| / √(1/φ_f - 1)
 
-    K_f is that of a fit to a fraction φ_f of the answers. To first order the error of a fit to t
-    answers has the variance σ²/t, and its difference from a fit to φt of them σ²(1/φ - 1)/t, so
-    that the quotient estimates the largest eigenvalue of the error of K. (Fits to shuffled answers
-    do not: their scale goes to 0, and what is left of the map is mostly rounding.)
+    K_f is the matrix K of a fit to a fraction φ_f of the answers. To first order, the error of a
+    fit to t answers has the variance σ²/t, and its difference from a fit to φt of them has the
+    variance σ²(1/φ - 1)/t. The quotient therefore estimates the largest eigenvalue of the error of
+    K. (Fits to shuffled answers do not: their scale goes to 0, and the map is then mostly
+    rounding.)
     """
     Z = _centred(Z)
     levels = [0.0]
@@ -173,13 +177,13 @@ def chance_level(Z: Embedding, folds: Sequence[Embedding], fractions: Sequence[f
 
 
 def _fraction(fold: LinearTransform, transform: LinearTransform) -> float:
-    """The fraction of the answers that a fold was fitted to; half where no record says it."""
+    """The fraction of the answers that a fold was fitted to, or 0.5 if no record states it."""
     part, whole = (value_at(fit.meta, "fit.n_answers") or 0 for fit in (fold, transform))
     return part / whole if 0 < part < whole else 0.5
 
 
 def _recorded_chance(transform: LinearTransform) -> float | None:
-    """The level in the record, in proportion to the strength; None if there is none."""
+    """The chance level in the record, times the strength of the transform; None without one."""
     for place in ("axes_chance", "fit.holdout.axes_chance"):
         level = value_at(transform.meta, place)
         if isinstance(level, float):
@@ -188,7 +192,7 @@ def _recorded_chance(transform: LinearTransform) -> float | None:
 
 
 def _centred(rows: Embedding) -> Float[np.ndarray, "n p"]:
-    """Rows of length 1, centred over the objects, of norm 1 together; zeros if all are one."""
+    """Scale rows to length 1, centre them, and scale all to norm 1; zeros if they are one point."""
     unit = unit_rows(np.asarray(rows, dtype=np.float64))
     if is_collapsed(unit):
         return np.zeros_like(unit)
@@ -199,9 +203,9 @@ def _centred(rows: Embedding) -> Float[np.ndarray, "n p"]:
 def _changes(
     Z: Embedding, X: Embedding, n: int
 ) -> tuple[Float[np.ndarray, " k"], Float[np.ndarray, "n k"]]:
-    """Eigenvalues and eigenvectors of ZZᵀ - XXᵀ: the n largest, then the n smallest.
+    """The eigenvalues and eigenvectors of ZZᵀ - XXᵀ: the n largest, then the n smallest.
 
-    Those that rounding explains are left out.
+    Eigenvalues that rounding explains are left out.
     """
     from scipy.sparse.linalg import LinearOperator, eigsh
 
@@ -224,14 +228,14 @@ def _changes(
 
 
 def _first_names(names: Sequence[str], rows: Int[np.ndarray, " n"]) -> tuple[str, ...]:
-    """The first different names of the rows."""
+    """The first distinct names of the rows."""
     return tuple(dict.fromkeys(names[row] for row in rows))[:_SHOWN_NAMES]
 
 
 def pair_support(
     neighbours: Int[np.ndarray, "n k"], answers: Answers
 ) -> Float[np.ndarray, "n k 2"]:
-    """How many answers chose an object with its neighbour, and how many could have.
+    """Count the answers that chose an object with its neighbour, and those that could have.
 
     Answers count by their weights.
     """
@@ -241,7 +245,7 @@ def pair_support(
 
 
 def _support(pairs: Int[np.ndarray, "m 2"], answers: Answers, n: int) -> Float[np.ndarray, "m 2"]:
-    """The same of any pairs of n objects."""
+    """As `pair_support`, for arbitrary pairs of n objects."""
     import pandas as pd
 
     numbering = np.array([n, 1])
@@ -263,17 +267,19 @@ def change_record(
     folds: Sequence[LinearTransform] = (),
     heldout: bool | None,
 ) -> dict[str, Any]:
-    """What a transform changes, as JSON values; without a transform or without parts, the rest.
+    """The change record of a transform, as JSON values.
+
+    Without a transform it has no axes, and without parts no flips and no confirmed pairs.
 
     Parameters
     ----------
     transform, features, folds
-        Those of `axes`.
+        As in `axes`.
     X : (n, p) array
         The features of all objects before the transform.
     parts : sequence of Part
     heldout : bool or None
-        Whether the fits had not seen the answers of the parts; None if that is not known.
+        Whether the answers of the parts were held out from the fits; None if that is not known.
     """
     record: dict[str, Any] = {}
     if transform is not None:
@@ -288,10 +294,11 @@ def change_record(
 def confirmed(
     X: Embedding, parts: Sequence[Part], k: int = SHOWN_NEIGHBOURS
 ) -> dict[str, list[float]]:
-    """What people say of ``lost`` pairs, which are no longer neighbours, and of ``gained`` ones.
+    """Count the answers that confirm pairs of neighbours that a transform loses or gains.
 
-    Each is [answers that chose the pair, answers that could have], a pair counted once. Neighbours
-    are the k nearest among the objects that the answers of a part name.
+    ``lost`` pairs are neighbours only before the transform, ``gained`` pairs only after. Each entry
+    is [answers that chose such a pair, answers that could have], and each pair counts once.
+    Neighbours are the k nearest among the objects that the answers of a part name.
     """
     totals = {"lost": np.zeros(2), "gained": np.zeros(2)}
     for Z, answers in parts:
@@ -308,20 +315,21 @@ def confirmed(
 def is_among(
     neighbours: Int[np.ndarray, "n k"], others: Int[np.ndarray, "n k"]
 ) -> Bool[np.ndarray, "n k"]:
-    """Whether each neighbour of an object is one of its `others` too."""
+    """Whether each neighbour of an object is also one of its `others`."""
     among: np.ndarray = (neighbours[:, :, None] == others[:, None, :]).any(axis=2)
     return among
 
 
 def flips(X: Embedding, parts: Sequence[Part], n: int = 4) -> dict[str, Any]:
-    """Answers that became right, and those that became wrong.
+    """Count the answers that became right or wrong, and list the clearest of them.
 
     Returns
     -------
     dict
-        ``counts``: better, worse, right (both times), wrong (both times), by weight; ``better`` and
-        ``worse``: the objects of the n clearest answers, the chosen pair first. These have the
-        largest smaller margin, and share no object.
+        ``counts`` holds the weights of the answers that became right (``better``) or wrong
+        (``worse``), or were ``right`` or ``wrong`` both times. ``better`` and ``worse`` list the
+        objects of the n clearest answers, the chosen pair first: those whose smaller margin, before
+        or after, is the largest. Listed answers share no object.
     """
     columns = [
         np.stack([_margins(X, answers), _margins(Z, answers), answers.all_weights])
@@ -340,13 +348,13 @@ def flips(X: Embedding, parts: Sequence[Part], n: int = 4) -> dict[str, Any]:
 
 
 def _margins(Z: Embedding, answers: Answers) -> Float[np.ndarray, " t"]:
-    """By how much the chosen pair is more similar than the others; at most 0 for a tie."""
+    """The margin of the chosen pair over the most similar other pair; at most 0 for a tie."""
     S = of_pairs(Z, answers.objects, answers.pairs)
     return S[:, 0] - S[:, 1:].max(axis=1) - pair_tolerance(Z)
 
 
 def _without_repetition(answers: Int[np.ndarray, "t m"]) -> Iterator[list[int]]:
-    """The objects of each answer that shares none with those before it."""
+    """Yield the objects of each answer that shares none with the answers yielded before."""
     shown: set[int] = set()
     for answer in answers:
         if shown.isdisjoint(answer.tolist()):

@@ -1,4 +1,4 @@
-"""Few-shot classification: a probe is fitted on each draw of a few images of each class."""
+"""Few-shot classification: a probe is fitted to each draw of a few images per class."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ from glocal.similarity import choice, finite, unit_rows
 
 STRENGTHS = np.logspace(-4, 6, 11)
 _MAX_FOLDS = 5
-_TIE = 1e-9  # relative: float32 rows that have collapsed to one point differ by rounding alone
-_CHUNK = 4096  # test images
+_TIE = 1e-9  # relative; scores of float32 rows that are one point differ by rounding alone
+_CHUNK = 4096  # test images that are scored at a time
 SIDES = ("training images", "test images")
 
 Scorer = Callable[[np.ndarray], np.ndarray]
-"""(m, p) rows to (m, k) scores, the highest of which is the prediction."""
+"""Map (m, p) rows to (m, k) scores, the highest of which is the prediction."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class FewShot:
-    """Few-shot accuracy of one set of features, ties shared.
+    """Few-shot accuracy of one set of features, with ties shared.
 
-    `per_draw` has the accuracy of each draw, on `n` test images each (with superclasses their mean
-    number). `low` and `high` are the 95 % interval over draws and classes (None where nothing
-    varies), `chance` is one over the number of training classes. `units` hold the accuracy of each
-    tested class in each draw, weighted by its images.
+    `per_draw` holds the accuracy of each draw, on `n` test images each (with superclasses, on `n`
+    images on average). `low` and `high` bound the 95 % interval over draws and classes; they are
+    None if nothing varies. `chance` is one over the number of training classes. `units` holds the
+    accuracy of each tested class in each draw, weighted by its number of images.
     """
 
     accuracy: float
@@ -72,33 +72,36 @@ def few_shot(
 ) -> FewShot:
     """Classify test images from `shots` training images of each class, in several draws.
 
-    With `superclasses` the probe learns these in place of the classes. Each draw takes all shots of
-    a superclass from one of its classes, drawn anew, and is tested on images of the classes that
-    gave no shots: what is scored is whether members of a new kind are recognised.
+    With `superclasses`, the probe learns superclasses instead of classes. Each draw takes all shots
+    of a superclass from one of its classes, chosen at random, and is tested on images of the
+    classes that gave no shots. The accuracy then measures whether members of unseen classes are
+    recognised.
 
     Parameters
     ----------
     X_train, X_test : (n, p) and (m, p) real arrays
         Standardized features, transformed or not; both with the same scalars and transform.
     y_train, y_test : (n,) and (m,) int or str arrays
-        Classes. One that only the training images have takes part as a wrong answer.
+        Classes. A class that only the training images have can be predicted, but never correctly.
     shots, draws, seed : int
         See `draw_episodes`.
     probe : {"logistic", "ncm", "1nn"}
         One of `PROBES`.
     leave_out_shots : bool
-        Training and test rows are the same images: each draw is tested on those it did not draw.
+        Whether training and test rows are the same images, so that each draw is tested on the
+        images that it did not take.
     superclasses : mapping or None
         The superclass of each class. Images of other classes are left out, with a DataWarning.
 
     Raises
     ------
     DataError
-        Labels of another number than rows, fewer than two classes, a class with fewer images than
-        shots, a test class without training image, NaN or infinity, no test image left;
-        `leave_out_shots` for different images; a superclass whose only test class gives shots.
+        If the number of labels is not that of the rows, there are fewer than two classes, a class
+        has fewer images than shots, a test class has no training image, a value is NaN or infinite,
+        or no test image is left. Also if `leave_out_shots` is given for different images, or the
+        only test class of a superclass may give shots.
     ParameterError
-        An unknown probe, shots or draws below 1, a seed out of range.
+        If the probe is unknown, shots or draws are below 1, or the seed is out of range.
 
     References
     ----------
@@ -122,7 +125,7 @@ def few_shot(
     ):
         raise DataError(
             "`leave_out_shots` is for training and test images that are the same, but their rows "
-            "or labels differ. Leave it out, or give one side twice."
+            "or labels differ. Leave it out, or give the same images twice."
         )
     episodes = draw_episodes(train.classes, shots, draws, seed, train.superclasses)
     classes, codes = np.unique(train.superclasses, return_inverse=True)
@@ -152,7 +155,7 @@ def labelled_sides(
     y_test: np.ndarray,
     superclass_of: Mapping[Any, str] | None,
 ) -> tuple[Members, Members]:
-    """Training and test images, checked; without superclasses each class is one of its own."""
+    """Check training and test images; without superclasses, each class is its own superclass."""
     X_train = finite(X_train, SIDES[0])
     X_test = finite(X_test, SIDES[1])
     y_train, y_test = check_sides(X_train, y_train, X_test, y_test, SIDES)
@@ -167,10 +170,10 @@ def labelled_sides(
 def _result(
     n_right: Float[np.ndarray, "draws k"], n_tested: Float[np.ndarray, "draws k"], **settings: Any
 ) -> FewShot:
-    """The accuracies of draws and classes, from the numbers of images."""
+    """Compute the accuracies of draws and classes from the numbers of images."""
     if not n_tested.any():
         raise DataError(
-            f"no test image is left beside the {settings['shots']} shots of each class. Ask for "
+            f"no test image is left besides the {settings['shots']} shots of each class. Ask for "
             "fewer shots."
         )
     is_tested = n_tested.all(axis=0)  # a class is tested in all draws, or in none
@@ -191,13 +194,13 @@ def _result(
 
 
 def _check_classes(train: Members, test: Members) -> None:
-    """Raise a DataError where the only test class of a superclass may give the shots."""
+    """Raise a DataError if the only test class of a superclass may give the shots."""
     for superclass in np.unique(test.superclasses).tolist():
         classes = np.unique(test.classes[test.superclasses == superclass])
         if len(classes) == 1 and classes[0] in train.classes:
             raise DataError(
-                f"superclass {superclass} has the one test class {classes[0]}, which also gives "
-                "shots; it must have two. Are classes and superclasses exchanged?"
+                f"superclass {superclass} has only the test class {classes[0]}, which also gives "
+                "shots; it must have at least two. Are classes and superclasses exchanged?"
             )
 
 
@@ -205,7 +208,7 @@ def _truth(classes: np.ndarray, y_test: np.ndarray) -> Int[np.ndarray, " m"]:
     """The class of each test image, as a position among the training classes."""
     if len(classes) < 2:
         raise DataError(
-            f"the training labels name {len(classes)} class; at least 2 are needed to tell apart."
+            f"the training labels name {len(classes)} class; classification needs at least 2."
         )
     truth = positions(classes, y_test)
     unknown = y_test[truth < 0]
@@ -226,12 +229,12 @@ def draw_episodes(
 ) -> Int[np.ndarray, "draws n"]:
     """Draw `shots` images of every class, or of one class of every superclass, `draws` times.
 
-    What is returned are row numbers, grouped by class. Fully determined by the arguments: all arms
-    that score the same rows share the draws, so that their differences are paired. Draw d permutes
-    the rows of each class, in the order of the sorted classes, with RandomState((seed, d)), whose
-    stream never changes, and takes the first: a draw does not depend on how many others are
-    requested, and fewer shots are a part of more. RandomState((seed, d, 1)) picks among the classes
-    of a superclass.
+    The result holds row numbers, grouped by class, and is fully determined by the arguments. All
+    arms that score the same rows share the draws, so that their differences are paired. Draw d
+    permutes the rows of each class, in the order of the sorted classes, with RandomState((seed,
+    d)), whose stream never changes, and takes the first `shots`. A draw therefore does not depend
+    on the number of draws, and fewer shots are a part of more shots. RandomState((seed, d, 1))
+    picks among the classes of a superclass.
     """
     check_seed(seed)
     for name, number in (("shots", shots), ("draws", draws)):
@@ -259,13 +262,14 @@ def draw_episodes(
 
 
 def logistic(X: Float[np.ndarray, "n p"], y: Int[np.ndarray, " n"], k: int) -> Scorer:
-    """Multinomial logistic regression, C chosen by cross-validated accuracy within the shots.
+    """Multinomial logistic regression, with C chosen by cross-validation within the shots.
 
-    min C Σ_i -log p_i,y_i + ½‖W‖², C of 10⁻⁴ … 10⁶, intercept unpenalised (scikit-learn). The
-    penalty keeps the weights in the span of the shots, so that the solver gets their coordinates in
-    it: n columns in place of p. Member j of each class is in fold j mod min(5, images of the rarest
-    class); among equally accurate C the smallest wins. One shot cannot be cross-validated: C is
-    then 1. Muttenthaler et al. (2023), section 5, take as many folds as shots.
+    It minimises C Σ_i -log p_i,y_i + ½‖W‖², with C from 10⁻⁴ to 10⁶ and the intercept unpenalised
+    (scikit-learn). The penalty keeps the weights in the span of the shots, so that the solver gets
+    the coordinates of the shots in this span: at most n columns instead of p. Member j of each
+    class is in fold j mod min(5, images of the rarest class). Among equally accurate C the smallest
+    wins. One shot cannot be cross-validated, and C is then 1. Muttenthaler et al. (2023), section
+    5, take as many folds as shots.
     """
     import pandas as pd
     from sklearn.linear_model import LogisticRegression, LogisticRegressionCV
@@ -281,7 +285,7 @@ def logistic(X: Float[np.ndarray, "n p"], y: Int[np.ndarray, " n"], k: int) -> S
         cv = PredefinedSplit(pd.Series(y).groupby(y).cumcount() % folds)
         model = LogisticRegressionCV(Cs=STRENGTHS, cv=cv, scoring="accuracy", **settings)
     with warnings.catch_warnings():
-        # few images of many classes are the task; later versions change defaults that are not used
+        # few images of many classes are intended, and future defaults do not matter here
         warnings.filterwarnings("ignore", message="The number of unique classes")
         warnings.simplefilter("ignore", FutureWarning)
         model.fit((X - mean) @ V, y)
@@ -290,7 +294,7 @@ def logistic(X: Float[np.ndarray, "n p"], y: Int[np.ndarray, " n"], k: int) -> S
 
 
 def ncm(X: Float[np.ndarray, "n p"], y: Int[np.ndarray, " n"], k: int) -> Scorer:
-    """Nearest class mean: the cosine with the mean of each class's rows of length 1."""
+    """Nearest class mean: the cosine with the mean of the unit-length rows of each class."""
     means = unit_rows(np.eye(k)[y].T @ unit_rows(X))
     return lambda Z: unit_rows(Z) @ means.T
 
@@ -313,10 +317,10 @@ PROBES: dict[str, Callable[[np.ndarray, np.ndarray, int], Scorer]] = {
 def shared_credit(
     scores: Float[np.ndarray, "m k"], y: Int[np.ndarray, " m"]
 ) -> Float[np.ndarray, " m"]:
-    """How right each prediction is: 1/t if the true class is one of t tied for the highest score.
+    """The credit of each prediction: 1/t if the true class is one of t tied for the highest score.
 
-    It is 0 otherwise. So features that have collapsed to one point score exactly chance in every
-    class, whatever their order.
+    It is 0 otherwise. Features that have collapsed to one point therefore score exactly chance in
+    every class, whatever the order of the classes.
     """
     tolerance = _TIE * np.abs(scores).max(axis=1, keepdims=True)
     return choice(scores, tolerance)[np.arange(len(y)), y]

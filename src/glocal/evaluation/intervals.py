@@ -1,4 +1,4 @@
-"""Means, their uncertainty, and comparisons of arms: one jackknife for scores that share parts."""
+"""Means, their uncertainty, and comparisons of arms, with a jackknife for dependent scores."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ from glocal.similarity import row_slices
 
 Limits = tuple[float, float]
 Bounded = tuple[float, float | None, float | None]
-"""A value, and the low and the high end of its interval, if it has one."""
+"""A value and the two ends of its interval, which are None if it has no interval."""
 FRACTION: Limits = (0.0, 1.0)
 CORRELATION: Limits = (-1.0, 1.0)
-_ROUNDING = 16 * 2.0**-52  # equal scores differ from their rounded mean by some eps
-_MAX_OBJECTS_FOR_SUBSETS = 9  # of an answer, all of whose 2^m subsets are counted
-_MIN_UNRELATED_SHARE = 0.1  # of pairs of answers
+_ROUNDING = 16 * 2.0**-52  # relative; equal scores differ from their rounded mean by a few eps
+_MAX_OBJECTS_FOR_SUBSETS = 9  # objects of an answer up to which all of their 2^m subsets are summed
+_MIN_UNRELATED_SHARE = 0.1  # smallest share of unrelated pairs by which a variance is divided
 _BLOCK = 256  # answers that are compared with all others at a time
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean with its standard `error`, known with `freedom` degrees of freedom.
+    """A mean, its standard `error`, and the degrees of `freedom` of this error.
 
-    `error` is None where it cannot be estimated, and then there is no interval: a single score, or
-    a single cluster of dependent scores, does not show how another would turn out, and equal scores
-    show no spread. Interval and p-value are of one Student's t distribution: the 95 % interval
-    leaves 0 out exactly where p < 0.05.
+    `error` is None if it cannot be estimated, and then there is no interval. A single score, or a
+    single cluster of dependent scores, does not show how another would turn out, and equal scores
+    show no spread. The interval and the p-value come from the same Student's t distribution, so
+    that the 95 % interval excludes 0 exactly if p < 0.05.
     """
 
     mean: float
@@ -42,9 +42,9 @@ class Estimate:
 
     @classmethod
     def of(cls, mean: float, variance: float, freedom: float, values: np.ndarray) -> Estimate:
-        """From the variance of the mean.
+        """Create an estimate from the variance of the mean.
 
-        There is no error where that is only the rounding of the values.
+        The error is None if it is only the rounding of the values.
         """
         error = float(max(variance, 0.0)) ** 0.5
         is_spread = freedom > 0 and error > _ROUNDING * np.abs(values).max()
@@ -52,16 +52,16 @@ class Estimate:
 
     @property
     def half(self) -> float:
-        """Half the width of the interval; 0 without one."""
+        """Half the width of the interval, or 0 if there is none."""
         from scipy.special import stdtrit
 
         return 0.0 if self.error is None else float(stdtrit(self.freedom, 0.975)) * self.error
 
     def interval(self, limits: Limits = (-math.inf, math.inf)) -> tuple[float | None, float | None]:
-        """The 95 % interval, cut at the limits of what the score can be, such as `FRACTION`.
+        """The 95 % interval, cut at the limits of the range of the score, such as `FRACTION`.
 
-        Student's t has no limits: near 1 its interval goes beyond what a fraction can be. Cutting
-        it loses no coverage.
+        Student's t distribution is unbounded, so that the interval of a fraction near 1 would
+        extend beyond 1. Cutting the interval loses no coverage.
         """
         if self.error is None:
             return None, None
@@ -74,7 +74,7 @@ class Estimate:
 
     @property
     def p(self) -> float | None:
-        """Two-sided p-value of a mean of 0: 1 if it is exactly 0, else None without an error."""
+        """Two-sided p-value of a mean of 0: 1 if the mean is 0, else None without an error."""
         from scipy.special import stdtr
 
         if self.mean == 0:
@@ -86,7 +86,7 @@ class Estimate:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Units:
-    """The values whose (weighted) mean is the score of an arm, and what they share.
+    """The values whose (weighted) mean is the score of an arm, and how they depend on each other.
 
     ========================= ============================================ ==================
     values                    dependent through                            estimate
@@ -98,7 +98,7 @@ class Units:
     (n,)                      nothing                                      `mean_estimate`
     ========================= ============================================ ==================
 
-    `weights` are those of the answers, or of the classes of a table.
+    `weights` are the weights of the answers, or of the classes.
 
     Examples
     --------
@@ -114,12 +114,13 @@ class Units:
     clusters: Shaped[np.ndarray, " n"] | None = None
 
     def estimate(self) -> Estimate:
-        """The mean of the values.
+        """Estimate the mean of the values.
 
         Raises
         ------
         DataError
-            No value, one that is not finite, a weight below 0, or no weight above 0.
+            If there is no value, a value is not finite, a weight is below 0, or no weight is above
+            0.
         """
         values = self.values
         weights = self.weights
@@ -128,7 +129,7 @@ class Units:
         if values.ndim not in (1, 2) or not values.size or not np.isfinite(values).all():
             raise DataError(
                 f"scores have shape {values.shape}; each answer, or draw and class, needs a "
-                "finite one."
+                "finite score."
             )
         if self.answers is not None:
             return answer_estimate(values, self.answers, weights, self.clusters)
@@ -137,9 +138,9 @@ class Units:
         return mean_estimate(values, self.clusters)
 
     def minus(self, baseline: Units) -> Estimate:
-        """How much higher this arm scores than the baseline on the same items.
+        """Estimate the score of this arm minus that of the baseline on the same items.
 
-        Its `p` is the p-value of no difference.
+        The `p` of the estimate is the p-value of no difference.
         """
         if self.values.shape != baseline.values.shape:
             raise DataError(
@@ -153,12 +154,12 @@ class Units:
 def mean_estimate(
     values: Float[np.ndarray, " n"], clusters: Shaped[np.ndarray, " n"] | None = None
 ) -> Estimate:
-    """The mean of scores, of which those of one cluster (a class, a person) are dependent.
+    """Estimate the mean of scores that are dependent within a cluster (a class, a person).
 
-    A class may be easy or hard as a whole: another draw of classes then moves the mean by more than
-    another draw of images does. The variance is that of leaving out one cluster (`share_variance`),
-    not less than that of independent scores. What else a score was computed from (candidates,
-    gallery) counts as fixed.
+    A class may be easy or hard as a whole, so that another draw of classes moves the mean by more
+    than another draw of images does. The variance is that of leaving out one cluster
+    (`share_variance`), but not less than that of independent scores. Everything else that the
+    scores depend on (candidates, gallery) counts as fixed.
     """
     mean = float(values.mean())
     variance, freedom = share_variance(values - mean)
@@ -175,14 +176,14 @@ def share_variance(
 ) -> tuple[float, float]:
     """The variance of a mean of k independent parts with these or equal shares, summed over rows.
 
-    Without part c a mean that has the share w_c of it moves by w_c e_c / (1 - w_c), so that the
-    jackknife's variance is
+    Leaving out part c, with share w_c and deviation e_c, moves the mean by w_c e_c / (1 - w_c), so
+    that the jackknife variance is
 
         Var = (k - 1) / k Σ_c (w_c e_c / (1 - w_c))²,
 
-    for equal shares Σ e² / (k (k - 1)). In the usual cluster-robust form, k / (k - 1) Σ (w_c e_c)²,
-    a large part hides its own deviation by drawing the mean to itself, and intervals are too
-    narrow.
+    which for equal shares is Σ e² / (k (k - 1)). In the usual cluster-robust form, k / (k - 1)
+    Σ (w_c e_c)², a large part hides its own deviation by drawing the mean towards itself, and
+    intervals are too narrow.
 
     Returns
     -------
@@ -211,18 +212,18 @@ def share_variance(
 def two_way_estimate(
     scores: Float[np.ndarray, "draws classes"], weights: Float[np.ndarray, " classes"] | None = None
 ) -> Estimate:
-    """The (weighted) mean of a (draws × classes) table, for new draws and new classes.
+    """Estimate the (weighted) mean of a (draws × classes) table, for new draws and new classes.
 
-    With a_d the weighted mean of draw d, ā_c the mean of class c and ā that of all, the two-way
-    analysis of variance gives for equal weights
+    With a_d the weighted mean of draw d, ā_c the mean of class c and ā the overall mean, the
+    two-way analysis of variance gives for equal weights
 
         Var = Σ_d (a_d - ā)² / (D (D-1)) + Σ_c (ā_c - ā)² / (K (K-1))
               - Σ_dc (x_dc - a_d - ā_c + ā)² / (D (D-1) K (K-1))
 
-    since both margins contain the noise of the cells once; it is not less than any of the three.
-    With weights (the test images of each class) the sums over classes are those of
-    `share_variance`, and classes without weight are left out. Degrees of freedom are
-    Satterthwaite's, at least those of the smaller margin.
+    because both margins contain the noise of the cells once. The variance is not less than any of
+    the three terms. With weights (the test images of each class), the sums over classes are those
+    of `share_variance`, and classes without weight are left out. The degrees of freedom are
+    Satterthwaite's, but at least those of the smaller margin.
 
     References
     ----------
@@ -246,7 +247,7 @@ def two_way_estimate(
 def _two_way_parts(
     deviations: Float[np.ndarray, "draws classes"], shares: Float[np.ndarray, " classes"]
 ) -> tuple[Float[np.ndarray, " 3"], Float[np.ndarray, " 3"]]:
-    """The variances among draws, among classes and among cells apart from both; their freedom."""
+    """The variances of draws, classes and their interaction, and their degrees of freedom."""
     draws = len(deviations)
     by_draw = deviations @ shares
     by_class = deviations.mean(axis=0)
@@ -264,19 +265,20 @@ def answer_estimate(
     weights: Float[np.ndarray, " t"] | None = None,
     persons: Shaped[np.ndarray, " t"] | None = None,
 ) -> Estimate:
-    """The (weighted) mean of a value over answers.
+    """Estimate the (weighted) mean of a value over answers.
 
-    Answers that share an object, or a person, are dependent. The cluster-robust variance for data
-    indexed by sets of objects is, with e the weighted deviations from the mean,
+    Answers that share an object, or a person, are dependent. Treating them as independent would
+    give an error that is too small. With e the weighted deviations from the mean, the
+    cluster-robust variance for data indexed by sets of objects is
 
         Var = Σ over pairs of answers sharing at least one object of e_t e_t' / ((Σ w)² q),
 
-    not less than that of independent questions. q is the share of pairs of answers that share
-    nothing: deviations are from the mean of the same answers, so that the sum falls short of its
-    target by just that factor. It is taken as at least 0.1: a smaller share rests on so few pairs
-    that to divide by it would only multiply their noise. There is no error where no two answers are
-    without a common object. Where persons are known, the jackknife's over persons takes its place
-    if its interval is wider. Answers treated as independent would give an error that is too small.
+    but not less than that of independent questions. q is the share of pairs of answers without a
+    common object. Because the deviations are from the mean of the same answers, the sum falls short
+    of its target by just this factor. q is taken as at least 0.1: a smaller share rests on so few
+    pairs that dividing by it would only multiply their noise. The error is None if every two
+    answers have a common object. If persons are known and the interval of the jackknife over
+    persons is wider, that estimate is returned.
 
     References
     ----------
@@ -307,11 +309,12 @@ def answer_estimate(
 def _sums_over_pairs(
     answers: Int[np.ndarray, "t m"], values: Float[np.ndarray, "v t"]
 ) -> tuple[Float[np.ndarray, " v"], Float[np.ndarray, " v"]]:
-    """Σ e_t e_t' over the pairs of answers that share any object, and all of them, for each row e.
+    """Σ e_t e_t' over the pairs of answers that share any object, and over those that share all.
 
-    By inclusion and exclusion over the subsets of objects: with E_s the sum of e over the answers
-    that contain subset s, that of any object is Σ_s (-1)^(|s|+1) E_s². Answers of more than nine
-    objects have too many subsets: they are compared in pairs.
+    Both sums are computed for each row e of `values`. The first uses inclusion and exclusion over
+    the subsets of objects: with E_s the sum of e over the answers that contain subset s, it is
+    Σ_s (-1)^(|s|+1) E_s². Answers of more than nine objects have too many subsets and are compared
+    pair by pair.
     """
     m = answers.shape[1]
     ordered = np.sort(answers, axis=1)
@@ -326,11 +329,11 @@ def _sums_over_pairs(
 def _squared_subset_sums(
     ordered: Int[np.ndarray, "t m"], size: int, values: Float[np.ndarray, "v t"]
 ) -> Float[np.ndarray, " v"]:
-    """Σ_s E_s² over the subsets of a size, for each row of the values; objects are in order."""
+    """Σ_s E_s² over the subsets of this size, for each row of `values`; objects are ascending."""
     n = int(ordered.max()) + 1
     columns = list(combinations(range(ordered.shape[1]), size))
     subsets = np.concatenate([ordered[:, chosen] for chosen in columns])
-    if n**size < 1 << 62:  # one integer a subset sorts much faster than a row
+    if n**size < 1 << 62:  # one integer per subset sorts much faster than a row
         subsets = subsets.astype(np.int64) @ np.int64(n) ** np.arange(size)
     if n**size > 1 << 24:
         subsets = np.unique(subsets, axis=0, return_inverse=True)[1].reshape(-1)
@@ -355,9 +358,9 @@ def _sums_pair_by_pair(
 
 
 def holm(p: Sequence[float]) -> list[float]:
-    """Holm's p-values, which keep the chance of any false claim among all below the level.
+    """Holm's adjusted p-values, which control the probability of any false positive among all.
 
-    With p sorted ascending the k-th of m becomes max over j ≤ k of min(1, (m - j + 1) p_j).
+    With p in ascending order, the k-th of m becomes max over j ≤ k of min(1, (m - j + 1) p_j).
 
     >>> holm([0.01, 0.04, 0.03])
     [0.03, 0.06, 0.06]
@@ -371,15 +374,15 @@ def holm(p: Sequence[float]) -> list[float]:
 
 @runtime_checkable
 class EvaluationResult(Protocol):
-    """What the command line, a suite and a report use of any evaluation."""
+    """The interface of an evaluation for the command line, suites and reports."""
 
     @property
     def scores(self) -> tuple[Score, ...]:
-        """All rows; the first stands for the result in tables, those of people have `people`."""
+        """All rows; tables show the first one, and rows of people have the transform `PEOPLE`."""
 
     @property
     def units(self) -> Units | None:
-        """What two arms are paired in: their mean is the first score. None where undefined."""
+        """The values by which two arms are paired, with the first score as their mean, or None."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -393,11 +396,11 @@ class KeptResult:
 def compared(
     results: Mapping[str, EvaluationResult], pairs: Iterable[tuple[str, str]]
 ) -> list[Score]:
-    """The rows of arms that were scored on the same data.
+    """The score rows of arms that were scored on the same data, and of their differences.
 
-    First come the rows of each arm, then those of people once, then the differences. The row of a
-    pair (arm, baseline) is the first score of the arm less that of the baseline, in paired units;
-    there is none where one of them has no units.
+    The rows of each arm come first, then the rows of people once, then the differences. The row of
+    a pair (arm, baseline) is the first score of the arm minus that of the baseline, in paired
+    units. It is left out if one of the two has no units.
     """
     rows = [
         replace(row, transform=arm)

@@ -1,4 +1,4 @@
-"""Retrieval: which gallery images, or captions, stand nearest to a query."""
+"""Retrieval: find the gallery images, or captions, that are nearest to a query."""
 
 from __future__ import annotations
 
@@ -28,9 +28,10 @@ RANKS = (1, 5, 10)
 class Retrieval:
     """Retrieval of relevant gallery rows by cosine.
 
-    `map` is the mean average precision of `n` queries with its 95 % interval over queries (None for
-    queries of a single label, or that are all equal); `recall` maps each rank to (value, low,
-    high). `units` hold the average precision of each query, `hits` what each earns at each rank.
+    `map` is the mean average precision of `n` queries. `low` and `high` bound its 95 % interval
+    over queries; they are None if all queries have the same label or the same score. `recall` maps
+    each rank to (value, low, high). `units` holds the average precision of each query, and `hits`
+    the credit of each query at each rank.
     """
 
     map: float
@@ -43,7 +44,7 @@ class Retrieval:
 
     @property
     def scores(self) -> tuple[Score, ...]:
-        """Mean average precision, then recall at each rank."""
+        """The mean average precision, then recall at each rank."""
         score = partial(Score, "retrieval", n=self.n)
         recall = [score(f"recall_{rank}", *bounded) for rank, bounded in self.recall.items()]
         return score("map", self.map, self.low, self.high), *recall
@@ -55,31 +56,32 @@ def retrieval(
     gallery: Float[np.ndarray, "m p"] | None = None,
     gallery_labels: Shaped[np.ndarray, " m"] | None = None,
 ) -> Retrieval:
-    """Recall at 1, 5 and 10 and mean average precision of cosine retrieval.
+    """Compute recall at 1, 5 and 10, and mean average precision, of retrieval by cosine.
 
-    A row of the same label is relevant. R@K is the share of queries with a relevant row among the K
-    nearest, left out where K is at least the size of the gallery; AP = mean over the relevant rows
-    of the precision at their rank, over the whole gallery; mAP its mean over queries. Rows whose
-    cosines differ by no more than `tie_tolerance` are tied, and a query earns what it would on
-    average if tied rows came in random order: a collapsed gallery scores chance, never more, with a
+    A gallery row is relevant to a query with the same label. R@K is the share of queries with a
+    relevant row among the K nearest; it is left out if K is at least the number of candidates. The
+    average precision (AP) of a query is the mean, over its relevant rows in the whole gallery, of
+    the precision at their rank; mAP is its mean over queries. Rows whose cosines differ by no more
+    than `tie_tolerance` are tied, and the score of a query is its expected value if tied rows come
+    in random order. A collapsed gallery therefore scores chance, never more, with a
     CollapseWarning. Queries without a relevant row are left out, with a DataWarning. The gallery
     counts as fixed in the intervals.
 
     Parameters
     ----------
     queries, gallery : (n, p) and (m, p) real arrays
-        Embeddings, standardized by the same two scalars. None: the queries are searched, each
-        without itself.
+        Embeddings, standardized by the same two scalars. If `gallery` is None, each query is
+        searched among the other queries.
     query_labels, gallery_labels : (n,) and (m,) integers or names
         Classes, or for captions the image that they describe.
 
     Raises
     ------
     DataError
-        Labels of another number than rows or of two kinds, no query with a relevant row, NaN or
-        infinity.
+        If the number of labels is not that of the rows, labels are of two kinds, no query has a
+        relevant row, or a value is NaN or infinite.
     ParameterError
-        A gallery without labels, or labels without a gallery.
+        If a gallery is given without labels, or labels without a gallery.
 
     Examples
     --------
@@ -117,7 +119,7 @@ def retrieval(
 def _codes(
     queries: np.ndarray, query_labels: np.ndarray, gallery: np.ndarray, gallery_labels: np.ndarray
 ) -> list[Int[np.ndarray, " _"]]:
-    """One number for each label, the same for queries and gallery."""
+    """Number the labels, with the same numbers for queries and gallery."""
     labels = check_sides(queries, query_labels, gallery, gallery_labels, ("queries", "the gallery"))
     codes = np.unique(np.concatenate(labels), return_inverse=True)[1]
     return np.split(codes, [len(queries)])
@@ -126,12 +128,13 @@ def _codes(
 def _has_relevant_row(
     query_codes: Int[np.ndarray, " n"], gallery_codes: Int[np.ndarray, " m"], n_self: int
 ) -> Bool[np.ndarray, " n"]:
-    """Whether a query has a relevant row, besides itself where the queries are the gallery."""
+    """Whether each query has a relevant row, not counting itself if the queries are the gallery."""
     n_relevant = np.bincount(gallery_codes, minlength=int(query_codes.max()) + 1)[query_codes]
     has_row = n_relevant > n_self
     if not has_row.any():
         raise DataError(
-            "no query has a gallery row of the same label; are the two label files of one kind?"
+            "no query has a gallery row of the same label; are the two label files of the same "
+            "kind?"
         )
     if not has_row.all():
         warnings.warn(
@@ -146,7 +149,7 @@ def _has_relevant_row(
 def _result(
     query_scores: Float[np.ndarray, "n e"], query_codes: Int[np.ndarray, " n"], ranks: list[int]
 ) -> Retrieval:
-    """The means of what `_query_scores` gave, with intervals over the queries, by class."""
+    """Average the scores of `_query_scores`, with intervals over queries clustered by class."""
     units = [Units(values=values, clusters=query_codes) for values in query_scores.T]
     precision, *recall = [unit.estimate().bounded(FRACTION) for unit in units]
     value, low, high = precision
@@ -167,16 +170,16 @@ def _query_scores(
     tolerance: float,
     ranks: list[int],
 ) -> Float[np.ndarray, "b e"]:
-    """Average precision of each query, then its hit at each rank, tied rows in random order.
+    """Average precision of each query, then its hit at each rank, with tied rows in random order.
 
-    Similarities are in falling order. In a group of g tied rows, r of them relevant, position j
-    (from 0) is relevant with probability r/g, and then j (r - 1)/(g - 1) of those ahead of it in
-    the group are expected to be relevant:
+    Similarities are in descending order. In a group of g tied rows, of which r are relevant,
+    position j (from 0) is relevant with probability r/g. If it is relevant, the expected number of
+    relevant rows before it in the group is j (r - 1)/(g - 1), so that
 
         AP = 1/R Σ over ranks t of P(relevant at t) · E[relevant up to t | relevant at t] / t.
 
-    With s places of a rank left to the group in which it ends, none of the group's rows in them is
-    relevant with probability C(g - r, s) / C(g, s).
+    If a rank ends in a group and includes s of its places, none of these s rows is relevant with
+    probability C(g - r, s) / C(g, s).
 
     References
     ----------
@@ -187,7 +190,7 @@ def _query_scores(
 
     is_first = new_group(S, tolerance).ravel()
     starts = np.flatnonzero(is_first)
-    group = np.cumsum(is_first) - 1  # of each row of each query
+    group = np.cumsum(is_first) - 1  # the group of each row of each query
     g = np.bincount(group)[group]
     r = np.bincount(group, is_relevant.ravel())[group]
     n_before = (np.cumsum(is_relevant, axis=1) - is_relevant).ravel()[starts][group]

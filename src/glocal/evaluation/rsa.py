@@ -1,4 +1,4 @@
-"""Representational similarity analysis: whether people and a model find the same pairs alike."""
+"""Representational similarity analysis: the correlation of human and model dissimilarities."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from glocal.results import PEOPLE, Score
 from glocal.similarity import Embedding, finite, one_point, pair_tolerance, snap_ties, unit_rows
 
 KERNELS = ("cosine", "correlation", "dot")
-_MAX_GROUPS = 50  # of more objects some are left out together: the error hardly changes
+_MAX_GROUPS = 50  # groups that the jackknife leaves out; more would hardly change the error
 
 
 @dataclass(frozen=True, kw_only=True)
 class RSA:
     """Agreement of one embedding with human dissimilarities.
 
-    `spearman` is the mean over people, NaN if the embedding is collapsed; `low` and `high` its 95 %
-    interval over objects and people; `ceiling` bounds what any model can reach, (lower, upper),
-    None for a single RDM. `units` hold what each person and object, or group of objects,
-    contributes.
+    `spearman` is the mean correlation over people, NaN if the embedding is collapsed. `low` and
+    `high` bound its 95 % interval over objects and people. `ceiling` is the (lower, upper) bound of
+    the correlation that any model can reach, None for a single RDM. `units` holds the contribution
+    of each person and object, or group of objects.
     """
 
     spearman: float
@@ -39,7 +39,7 @@ class RSA:
 
     @property
     def scores(self) -> tuple[Score, ...]:
-        """The correlation, and the ceiling that people set."""
+        """The correlation, and both bounds of the ceiling if there are several people."""
         score = partial(Score, "rsa", n=self.n_objects)
         first = score(f"spearman_{self.kernel}", self.spearman, self.low, self.high)
         if self.ceiling is None:
@@ -53,18 +53,20 @@ class RSA:
 
 
 def rsa(Z: Embedding, rdms: Float[np.ndarray, "*people n n"], *, kernel: str = "cosine") -> RSA:
-    """Correlate the dissimilarities of an embedding with people's.
+    """Correlate the dissimilarities of an embedding with human dissimilarities.
 
-    Pairs are the upper triangle; a pair of NaN is left out for that person. A correlation over
-    pairs is not a mean over independent items, since each object is in n - 1 pairs. The jackknife
-    makes it one: with ρ the correlation with one person and ρ(i) that without object i,
+    Pairs are the upper triangle. A pair of NaN is left out for that person. A correlation over
+    pairs is not a mean over independent items, because each object is in n - 1 pairs. The jackknife
+    turns it into such a mean: with ρ the correlation with one person and ρ(i) the correlation
+    without object i,
 
         u_i = ρ + (n - 1) (mean_j ρ(j) - ρ(i)),        mean_i u_i = ρ,
 
-    and the variance of the mean of the u_i is the jackknife's; with several people they are crossed
-    with these (`two_way_estimate`), and differences of two models are paired in them. Of more than
-    50 objects every 50th is left out together. Where all objects are at (nearly) one point the
-    correlation is NaN, with a CollapseWarning.
+    and the variance of the mean of the u_i is the jackknife variance. With several people, the u_i
+    form a table of people and objects (`two_way_estimate`). Differences of two models are paired in
+    the u_i. If there are more than 50 objects, they are left out in 50 groups, and n is the number
+    of groups. If all objects are at (nearly) one point, the correlation is NaN and a
+    CollapseWarning is issued.
 
     Parameters
     ----------
@@ -78,8 +80,10 @@ def rsa(Z: Embedding, rdms: Float[np.ndarray, "*people n n"], *, kernel: str = "
     Raises
     ------
     DataError
-        RDMs that `check_rdms` refuses, or about another number of objects than Z has rows; NaN or
-        infinity in Z.
+        If `check_rdms` refuses the RDMs, their number of objects is not the number of rows of Z, or
+        Z holds NaN or infinity.
+    ParameterError
+        If the kernel is unknown.
 
     References
     ----------
@@ -101,7 +105,7 @@ def rsa(Z: Embedding, rdms: Float[np.ndarray, "*people n n"], *, kernel: str = "
     if len(Z) != n:
         raise DataError(
             f"the RDM is about {n} objects but there are {len(Z)} rows of features; they must be "
-            "the same."
+            "the same objects."
         )
     human = rdms[:, *np.triu_indices(n, 1)]  # (people, pairs)
     model = model_rdm(Z, kernel)
@@ -132,7 +136,7 @@ def rsa(Z: Embedding, rdms: Float[np.ndarray, "*people n n"], *, kernel: str = "
 def _jackknife(
     model: Float[np.ndarray, " pairs"], human: Float[np.ndarray, " pairs"], n: int
 ) -> Float[np.ndarray, " groups"]:
-    """u_i of each object, or group of objects, for one person."""
+    """The u_i of `rsa` for each object, or group of objects, and one person."""
     groups = min(n, _MAX_GROUPS)
     is_known = ~np.isnan(human)
     levels = _levels(model[is_known], human[is_known])
@@ -140,7 +144,7 @@ def _jackknife(
     correlation = _rank_correlation(levels)
     remaining = ((members != group).all(axis=0) for group in range(groups))
     correlations = np.array([_rank_correlation(levels[:, part]) for part in remaining])
-    # what remains of very few objects may not vary
+    # with very few objects, the pairs that remain may all be equal
     without = np.where(np.isnan(correlations), correlation, correlations)
     return correlation + (groups - 1) * (without.mean() - without)
 
@@ -148,9 +152,9 @@ def _jackknife(
 def model_rdm(Z: Embedding, kernel: str = "cosine") -> Float[np.ndarray, " pairs"]:
     """1 - similarity of every pair of rows.
 
-    It is the upper triangle, row by row, as scipy's `squareform` takes it. The similarity is the
-    cosine, the Pearson correlation across the dimensions, or the dot product. Entries that differ
-    by no more than rounding are made equal.
+    The pairs are the upper triangle, row by row, in the order of scipy's `squareform`. The
+    similarity is the cosine, the Pearson correlation across the dimensions, or the dot product.
+    Entries that differ by no more than rounding are made equal.
 
     Examples
     --------
@@ -168,22 +172,23 @@ def model_rdm(Z: Embedding, kernel: str = "cosine") -> Float[np.ndarray, " pairs
 
 
 def spearman(x: Float[np.ndarray, " k"], y: Float[np.ndarray, " k"]) -> float:
-    """Spearman's correlation over the pairs that are known in both; NaN where one does not vary."""
+    """Spearman's correlation over the pairs that are known in both; NaN if one does not vary."""
     is_known = ~np.isnan(x) & ~np.isnan(y)
     return _rank_correlation(_levels(x[is_known], y[is_known]))
 
 
 def _levels(x: Float[np.ndarray, " k"], y: Float[np.ndarray, " k"]) -> Int[np.ndarray, "2 k"]:
-    """The values of both, numbered in their order.
+    """Number the distinct values of each array in ascending order.
 
-    scipy would sort anew for each part of the pairs, a minute and a half a person for 1,854
-    objects. Here values are sorted once: in a part the mean rank of equal values is counted.
+    scipy would sort the values again for each part of the pairs, which takes a minute and a half
+    per person for 1,854 objects. Here values are sorted once, and `_rank_correlation` counts the
+    ranks of a part.
     """
     return np.stack([np.unique(values, return_inverse=True)[1] for values in (x, y)])
 
 
 def _rank_correlation(levels: Int[np.ndarray, "2 k"]) -> float:
-    """Spearman's correlation of numbered values."""
+    """Spearman's correlation of values that `_levels` has numbered."""
     if not levels.size or not np.ptp(levels, axis=1).all():
         return np.nan
     ranks = []
@@ -194,16 +199,17 @@ def _rank_correlation(levels: Int[np.ndarray, "2 k"]) -> float:
 
 
 def noise_ceiling(human: Float[np.ndarray, "people pairs"]) -> tuple[float, float]:
-    """The lower and the upper bound of what a model can reach; Nili et al. (2014).
+    """The lower and the upper bound of the correlation that a model can reach (Nili et al. 2014).
 
-    They are the mean correlation of each person with the mean of the others' ranks, which is
-    cautious, and with that of all people's, which is optimistic. NaN pairs are left out.
+    The lower, cautious bound is the mean correlation of each person with the mean ranks of the
+    others. The upper, optimistic bound is the mean correlation with the mean ranks of all people.
+    NaN pairs are left out.
     """
     from scipy.stats import rankdata
 
     ranks = rankdata(human, axis=1, nan_policy="omit")
     with warnings.catch_warnings():
-        # of pairs that no other person has
+        # the warning is about pairs that no other person has
         warnings.filterwarnings("ignore", "Mean of empty slice", RuntimeWarning)
         upper = [spearman(np.nanmean(ranks, axis=0), rdm) for rdm in human]
         lower = []

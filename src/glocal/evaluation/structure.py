@@ -1,4 +1,4 @@
-"""How much of the structure of features a transform preserves: neighbours, and all pairs."""
+"""The structure of features that a transform preserves: neighbours, and all pairs."""
 
 from __future__ import annotations
 
@@ -25,17 +25,18 @@ from glocal.similarity import (
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
-_MAX_COMPARED = 2000  # images whose dissimilarities are compared
+_MAX_COMPARED = 2000  # largest number of images whose dissimilarities are compared
 
 
 @dataclass(frozen=True, kw_only=True)
 class Structure:
-    """How much of the structure of n images a transform preserves.
+    """Measures of how much of the structure of `n` images a transform preserves.
 
-    `neighbours_kept` is that of `k` neighbours, with its 95 % interval over images (the candidates
-    fixed; images share them, so that it is a little narrow; None where all are equal). `cka`
-    (debiased) and `rdm_spearman` are 1 for embeddings equal up to rotation and scale and about 0
-    for unrelated ones. `units` hold the share that each image keeps.
+    `neighbours_kept` is the mean share of its `k` nearest neighbours that an image keeps. `low` and
+    `high` bound its 95 % interval over images; they are None if all shares are equal. The interval
+    treats the candidates as fixed, and is a little too narrow because images share candidates.
+    `cka` (debiased) and `rdm_spearman` are 1 for embeddings that are equal up to rotation and
+    scale, and about 0 for unrelated ones. `units` holds the share that each image keeps.
     """
 
     neighbours_kept: float
@@ -49,7 +50,7 @@ class Structure:
 
     @property
     def scores(self) -> tuple[Score, ...]:
-        """Neighbours kept, and both measures of all pairs."""
+        """The share of neighbours kept, and both measures over all pairs."""
         score = partial(Score, "structure", n=self.n, settings={"k": self.k})
         return (
             score("neighbours_kept", self.neighbours_kept, self.low, self.high),
@@ -61,25 +62,25 @@ class Structure:
 def structure(X: Embedding, Z: Embedding, *, k: int = 10, seed: int = 42) -> Structure:
     """Measure how a transform changes local and global structure.
 
-    The measures are `neighbours_kept`, `cka` and `rdm_spearman`. Where one side is a single point
-    every measure is that of chance, k/(n-1) and 0, with a CollapseWarning.
+    The measures are `neighbours_kept`, `cka` and `rdm_spearman`. If X or Z is a single point, every
+    measure is at chance, which is k/(n-1) or 0, and a CollapseWarning is issued.
 
     Parameters
     ----------
     X, Z : (n, p) and (n, q) real arrays
-        Standardized features before and after the transform, the same images in the same order; at
-        least 4.
+        Standardized features of at least 4 images before and after the transform, in the same
+        order.
     k : int
-        Neighbours, below n.
+        Number of neighbours, below n.
     seed : int
-        Of the sample that `rdm_spearman` compares.
+        Seed of the sample that `rdm_spearman` compares.
 
     Raises
     ------
     DataError
-        Other images after than before, fewer than 4, NaN or infinity.
+        If X and Z differ in their number of images, hold fewer than 4, or hold NaN or infinity.
     ParameterError
-        k outside 1 … n - 1.
+        If k is outside 1 … n - 1.
     """
     X, Z = _both_finite(X, Z)
     (X,) = zeros_if_collapsed(X)
@@ -99,9 +100,9 @@ def structure(X: Embedding, Z: Embedding, *, k: int = 10, seed: int = 42) -> Str
 
 
 def neighbours_kept(X: Embedding, Z: Embedding, k: int = 10) -> float:
-    """The mean of `kept_by_image`.
+    """The mean of `kept_by_image` over all images.
 
-    With cosines it is also the mutual nearest-neighbour alignment of X and Z.
+    With cosines, it is also the mutual nearest-neighbour alignment of X and Z.
     """
     return float(kept_by_image(*_both_finite(X, Z), k).mean())
 
@@ -118,15 +119,17 @@ def kept_by_image(
 
         1/k Σ_j min( P_k(j | i; X), P_k(j | i; Z) ),
 
-    without ties |N_k(i; X) ∩ N_k(i; Z)| / k. Candidates are exactly the rows of X: the value
-    depends on how many they are, so state their number beside it. A rotation keeps all neighbours,
-    on any processor; collapsed features keep what chance keeps. `before` and `after` are
-    ``neighbourhoods(X, k)`` and ``neighbourhoods(Z, k)`` where these were computed before.
+    which without ties is |N_k(i; X) ∩ N_k(i; Z)| / k. The candidates are exactly the rows of X. The
+    value depends on their number, so report it with the value. A rotation keeps all neighbours, on
+    any processor, and collapsed features keep the share that chance keeps. `before` and `after` are
+    ``neighbourhoods(X, k)`` and ``neighbourhoods(Z, k)``, if they have been computed already.
 
     Raises
     ------
     DataError
-        Other images after than before, NaN or infinity.
+        If X and Z differ in their number of images, or hold NaN or infinity.
+    ParameterError
+        If k is outside 1 … n - 1.
     """
     if len(X) != len(Z):
         raise DataError(
@@ -144,15 +147,16 @@ def kept_by_image(
 
 
 def neighbourhoods(Z: Embedding, k: int = 10) -> csr_array:
-    """P_k(j | i): the probability that j is among the k nearest to i, ties in random order.
+    """P_k(j | i): the probability that j is among the k nearest to i, with ties in random order.
 
-    (n, n), sparse. It is 1 or 0, and s / t for each of the t images that are tied for the last s
-    places. Cosines within `tie_tolerance` of the k-th largest are tied with it.
+    The result is a sparse (n, n) array. An entry is 1 or 0, or s / t for each of the t images that
+    are tied for the last s places. Cosines within `tie_tolerance` of the k-th largest are tied with
+    it.
 
     Raises
     ------
     ParameterError
-        k outside 1 … n - 1.
+        If k is outside 1 … n - 1.
     """
     from scipy.sparse import csr_array, vstack
 
@@ -172,7 +176,7 @@ def neighbourhoods(Z: Embedding, k: int = 10) -> csr_array:
 
 
 def neighbours(Z: Embedding, k: int) -> Int[np.ndarray, "n k"]:
-    """The k nearest rows of every row, nearest first, for pictures."""
+    """The k nearest rows of every row, nearest first, for display."""
     orders = [np.argsort(-S, axis=1, kind="stable") for _, S in cosine_blocks(Z)]
     return np.concatenate(orders)[:, :k]
 
@@ -183,11 +187,12 @@ def cka(X: Embedding, Z: Embedding) -> float:
         CKA = HSIC(X, Z) / √(HSIC(X, X) HSIC(Z, Z)),
         HSIC = ‖ZᵀX‖² - Σ a_i b_i + (Σ K̃)(Σ L̃) / ((n-1)(n-2)) - 2 / (n-2) · Σ_i K̃_i L̃_i,
 
-    columns centred, a_i = ‖x_i‖², b_i = ‖z_i‖² and K̃_i, L̃_i the row sums of the Gram matrices
-    without their diagonals. It is 1 for embeddings equal up to rotation, scale and shift, 0 on
-    average for unrelated ones, whatever their dimensions (plain CKA rises towards 1 with them), and
-    0 if one is constant. At least 4 images. It is computed from p × q products, so that memory does
-    not grow with the number of images squared.
+    with centred columns, a_i = ‖x_i‖², b_i = ‖z_i‖², and K̃_i, L̃_i the row sums of the Gram
+    matrices without their diagonals. It is 1 for embeddings that are equal up to rotation, scale
+    and shift, and 0 on average for unrelated ones, whatever their dimensions (plain CKA rises
+    towards 1 with the dimensions). It is 0 if one embedding is constant, and needs at least 4
+    images. It is computed from p × q products, so that memory does not grow with the square of the
+    number of images.
 
     References
     ----------
@@ -205,7 +210,7 @@ def cka(X: Embedding, Z: Embedding) -> float:
 
 
 def _hsic(X: Embedding, Z: Embedding) -> float:
-    """The term of `cka`, of centred columns."""
+    """HSIC as in `cka`, for centred columns."""
     n = len(X)
     a = np.square(X).sum(axis=1)
     b = np.square(Z).sum(axis=1)
@@ -216,9 +221,10 @@ def _hsic(X: Embedding, Z: Embedding) -> float:
 
 
 def rdm_spearman(X: Embedding, Z: Embedding, seed: int = 42) -> float:
-    """Spearman correlation of the cosines of all pairs before and after.
+    """The Spearman correlation of the cosines of all pairs before and after.
 
-    Of more than 2000 images a sample drawn with the seed is compared. 0 if one side is constant.
+    If there are more than 2000 images, a random sample of 2000 is compared. The correlation is 0 if
+    X or Z is constant.
     """
     sample = np.random.RandomState(seed).permutation(len(X))[:_MAX_COMPARED]
     rows = np.sort(sample)

@@ -19,7 +19,7 @@ from glocal.results import to_json
 from glocal.similarity import Embedding, is_collapsed, one_point, unit_rows
 
 _NEIGHBOURS = 10
-_FIX = "Delete it and run again what wrote it."
+_FIX = "Delete it and repeat the command that wrote it."
 
 
 class _Axis(BaseModel):
@@ -38,7 +38,7 @@ class _Flips(BaseModel):
 
 
 class _Change(BaseModel):
-    """What a page reads of the `meta` of a view: a file may come from anybody."""
+    """The part of the `meta` of a view that a page reads, checked because files are not trusted."""
 
     axes: list[_Axis] = []
     chance: float | None = None
@@ -49,13 +49,13 @@ class _Change(BaseModel):
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class View:
-    """One embedding of n objects, to be looked at beside a baseline.
+    """One embedding of n objects, for display beside a baseline.
 
-    `positions` are the map of `object_map`, float32; `neighbours` the rows nearest by cosine,
-    nearest first; `meta` has the network, the arm, whether it is collapsed, notes that the page
-    must show, and of a transform its ``change``, see `glocal.evaluation.change.change_record`.
-    `support` says of each neighbour how many answers chose the pair and how many could have; it is
-    None without answers.
+    `positions` is the map of `object_map`, in float32. `neighbours` holds the nearest rows by
+    cosine, nearest first. `meta` holds the network, the arm, whether the embedding is collapsed,
+    notes that the page must show, and for a transform its ``change`` (see
+    `glocal.evaluation.change.change_record`). `support` holds for each neighbour the number of
+    answers that chose the pair and the number that could have; it is None without answers.
     """
 
     names: tuple[str, ...]
@@ -75,9 +75,9 @@ def object_view(
     meta: Mapping[str, Any] | None = None,
     answers: Answers | None = None,
 ) -> View:
-    """Map and ten nearest neighbours of one embedding.
+    """Return the map and the ten nearest neighbours of one embedding.
 
-    The map is turned to fit that of the `baseline`; `answers` index the rows.
+    The map is rotated to fit that of `baseline`. `answers` index the rows.
 
     >>> view = object_view(np.array([[1.0, 0.0], [0.9, 0.1], [0.0, 1.0]]), ["cat", "dog", "car"])
     >>> [view.names[i] for i in view.neighbours[0]]
@@ -104,7 +104,7 @@ def paired_views(
     change: Mapping[str, Any],
     answers: Answers | None,
 ) -> dict[str, View]:
-    """The views of objects before and after a transform of this name, which has this `change`."""
+    """The views of objects before and after the transform `name`, with its `change` record."""
     before = object_view(X, names, meta={"arm": "original"}, answers=answers)
     meta = {"arm": name, "change": change}
     after = object_view(Z, names, baseline=before, meta=meta, answers=answers)
@@ -114,10 +114,10 @@ def paired_views(
 def object_map(
     Z: Embedding, onto: Float[np.ndarray, "n 2"] | None = None
 ) -> Float[np.ndarray, "n 2"]:
-    """The rows of length 1 on their two leading principal axes.
+    """Project the rows, scaled to length 1, onto their two leading principal axes.
 
-    The root mean square distance from the middle is 1. The map is rotated and mirrored so that it
-    fits the map `onto` best (orthogonal Procrustes).
+    The root mean square distance from the centre is 1. If a map `onto` is given, the result is
+    rotated and mirrored to fit it best (orthogonal Procrustes).
     """
     from scipy.linalg import orthogonal_procrustes
     from sklearn.decomposition import PCA
@@ -135,7 +135,7 @@ def object_map(
 
 
 def save_view(view: View, path: PathLike) -> None:
-    """Write a view atomically: compressed ``.npz`` without pickles."""
+    """Write a view atomically, as a compressed ``.npz`` without pickles."""
     text = to_json({"names": view.names, "categories": view.categories, "meta": view.meta})
     arrays = {
         "text": np.array(text),
@@ -147,7 +147,7 @@ def save_view(view: View, path: PathLike) -> None:
 
 
 def load_view(path: PathLike) -> View:
-    """Read a view; a FileError where it is missing or damaged."""
+    """Read a view, or raise a FileError if it is missing or damaged."""
     required = ("text", "map", "neighbours")
     arrays = read_npz(path, what="view", fix=_FIX, required=required, optional=("support",))
     with reading(path, "view", _FIX):
@@ -156,7 +156,7 @@ def load_view(path: PathLike) -> View:
         flips = _Change.model_validate(text["meta"].get("change", {})).flips
         for answer in [*flips.better, *flips.worse] if flips is not None else ():
             if not 0 <= min(answer) <= max(answer) < len(text["names"]):
-                raise ValueError("an answer names an object that it does not have")
+                raise ValueError("an answer names an object that the view does not have")
         return View(
             names=tuple(text["names"]),
             categories=None if categories is None else tuple(categories),

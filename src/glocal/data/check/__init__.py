@@ -1,4 +1,4 @@
-"""Check features and answers before use: what is wrong, what follows from it, and how to fix it."""
+"""Check features and answers before use, and report problems, their consequences and fixes."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ __all__ = [
     "warn_of_order",
 ]
 
-_MAX_SHARE_DROPPED = 0.05  # of the answers; above it a note becomes a warning
+_MAX_SHARE_DROPPED = 0.05  # fraction of dropped answers above which a note becomes a warning
 
 
 def diagnose(case: Case) -> list[Finding]:
-    """All findings about features, local features and answers, most severe first."""
+    """Return all findings about features, local features and answers, most severe first."""
     findings = list(check_features(case.features))
     features_are_wrong = _has_error(findings)
     if case.local is not None:

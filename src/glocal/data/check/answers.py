@@ -1,4 +1,4 @@
-"""Checks of answers: range, coverage, repeats, contradictions, held-out ones, votes, and people."""
+"""Checks of answers: range, coverage, repeats, contradictions, held-out answers, votes, people."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from glocal.data.people import FAST, log10_odds_threshold, people, question_numb
 if TYPE_CHECKING:
     import pandas as pd
 
-_MIN_PAIRS = 400  # of answers to one question, from which their agreement can be judged
+_MIN_PAIRS = 400  # fewest pairs of answers to the same question that show their agreement
 _MAX_STANDARD_ERRORS_BELOW_CHANCE = 3.0
-_MIN_SHARE_NAMED = 0.9  # of the objects; below it a note becomes a warning
-_MAX_SHARE_FAST = 0.5  # of a person's answers
-_MAX_MEDIAN_SECONDS = 200.0  # a larger median is of milliseconds
+_MIN_SHARE_NAMED = 0.9  # fraction of named objects below which a note becomes a warning
+_MAX_SHARE_FAST = 0.5  # largest accepted fraction of fast answers of a person
+_MAX_MEDIAN_SECONDS = 200.0  # a larger median is taken to be in milliseconds
 _MAX_PERSONS_SHOWN = 5
 
 
 def check_answers(case: Case) -> Iterator[Finding]:
-    """Range, base, coverage and repeats of the answers; `check_readings` checks columns and order.
+    """Check range, base, coverage and repeats; `check_readings` checks columns and order.
 
-    Only a finding that is an error ends it: what comes after would be about nothing.
+    The checks end at the first error, which makes the later checks meaningless.
     """
     answers = case.answers
     assert answers is not None
@@ -65,7 +65,7 @@ def check_answers(case: Case) -> Iterator[Finding]:
 
 
 def _repeats(answers: Answers) -> Iterator[Finding]:
-    """Answers that repeat another one, or contradict each other more often than by chance."""
+    """Find answers that repeat another one, or contradict each other more often than by chance."""
     counts = tally(replace(answers, weights=None))[1]
     times = counts.sum(axis=1)
     n_different = np.count_nonzero(counts)
@@ -83,13 +83,13 @@ def _repeats(answers: Answers) -> Iterator[Finding]:
         yield finding(
             "contradictions",
             f"answers: {n_different - len(times)} answers contradict another answer on the same "
-            f"objects; two answers to one question agree in {agreement:.3f}, chance is "
-            f"{chance:.3f}",
+            f"objects; two answers to one question agree with frequency {agreement:.3f}, while "
+            f"chance is {chance:.3f}",
         )
 
 
 def check_heldout(train: Answers, test: Answers) -> Iterator[Finding]:
-    """Questions and objects that both parts share, unless other persons gave the held-out ones."""
+    """Find questions and objects in both parts, unless other persons gave the held-out answers."""
     if train.person is not None and test.person is not None:
         has_known_persons = np.isin(test.person, train.person).any()
         if not has_known_persons:
@@ -112,7 +112,7 @@ def check_heldout(train: Answers, test: Answers) -> Iterator[Finding]:
 
 
 def _n_repeated_questions(train: Answers, test: Answers) -> int:
-    """How many answers of the second part are to questions of the first."""
+    """The number of test answers to questions that the training answers contain."""
     if train.pairs != test.pairs:
         return 0
     both = Answers(np.concatenate([train.objects, test.objects]), kind=train.kind)
@@ -123,13 +123,13 @@ def _n_repeated_questions(train: Answers, test: Answers) -> int:
 def check_people(
     answers: Answers, credit: Float[np.ndarray, " t"] | None = None
 ) -> Iterator[Finding]:
-    """Weights that are no votes, times in another unit, and persons who do not attend.
+    """Find weights that are not votes, times in the wrong unit, and inattentive persons.
 
-    A person is named whose answers are likelier at random than like those of the other persons, by
-    so much that in 99 of 100 sets of answers without such a person nobody is named;
-    `glocal.data.people` says how. `credit` says how right the features are on each answer, NaN
-    where they have no object: what persons are compared by where no question was put to two of
-    them.
+    A person is named if answering at random explains their agreement much better than answering
+    like the other persons. The threshold is such that in 99 of 100 sets of answers without such a
+    person, nobody is named; `glocal.data.people` gives the formula. `credit` is the credit of the
+    features on each answer, NaN for an answer about an object without features. It replaces the
+    agreement with others for persons who share few questions with them.
     """
     weights = answers.weights
     if weights is not None and weights.max() > 1 and (weights != np.round(weights)).any():
@@ -156,7 +156,7 @@ def check_people(
 def _persons(
     table: pd.DataFrame, is_named: pd.Series[bool], check: str, description: str
 ) -> Iterator[Finding]:
-    """The finding about the persons that are marked, if any is."""
+    """Yield the finding about the marked persons, if there are any."""
     if is_named.any():
         persons = table.index[is_named].tolist()
         shown = ", ".join(map(str, persons[:_MAX_PERSONS_SHOWN]))

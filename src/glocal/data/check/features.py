@@ -1,4 +1,4 @@
-"""Checks of features: values, columns, rows and repeats of a matrix, and local ones beside it."""
+"""Checks of features: values, columns, rows and copies of a matrix, and of local features."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from glocal.data.check.findings import Finding, finding
 from glocal.data.features import Features, Standardization, is_of_scale, spaced_rows
 from glocal.errors import DataError
 
-_MAX_SHARE_OF_COLUMNS = 0.05  # infinity in so few columns is theirs, else that of rows
-_MAX_SHARE_OF_VARIANCE = 0.5  # in one column; of CLIP's outlier .02, of 11 ratings .21
-_MAX_SHARE_OF_SQUARES = 0.8  # in one column, about the mean; of CLIP's outlier .42
-_MAX_RELATIVE_LENGTH = 10.0  # of the median row; of networks on photographs at most 3
-_MIN_RELATIVE_LENGTH = 1e-6  # of the median row; shorter ones are 0
-_MIN_SIZE = 8  # rows, or columns, from which such a share is unusual
-_MAX_RELATIVE_MEAN = 1e-3  # of the std: mean 0 as half precision stores it
+_MAX_SHARE_OF_COLUMNS = 0.05  # NaN or infinity in more columns is taken for a fault of rows
+_MAX_SHARE_OF_VARIANCE = 0.5  # of one column; CLIP's outlier has .02, a column of 11 ratings .21
+_MAX_SHARE_OF_SQUARES = 0.8  # of one column, about the overall mean; CLIP's outlier has .42
+_MAX_RELATIVE_LENGTH = 10.0  # relative to the median row; networks on photographs reach at most 3
+_MIN_RELATIVE_LENGTH = 1e-6  # relative to the median row; shorter rows count as 0
+_MIN_SIZE = 8  # fewest rows or columns for which such a share is unusual
+_MAX_RELATIVE_MEAN = 1e-3  # relative to the std: a mean of 0 as half precision stores it
 _MAX_MEAN_OF_STANDARDIZED = 1e-4
 _MAX_IMAGES = 2048
-_MAX_STANDARD_ERRORS = 4.0  # of the correlation of p unrelated columns
-_MIN_COLUMNS = 64  # from which their correlation tells
+_MAX_STANDARD_ERRORS = 4.0  # standard errors of the correlation over p unrelated columns
+_MIN_COLUMNS = 64  # fewest columns for which this correlation is informative
 
 
 def check_features(features: Features, what: str = "features") -> Iterator[Finding]:
-    """Values, columns, rows and repeats of one feature matrix, which messages call `what`."""
+    """Check values, columns, rows and copies of one feature matrix, which messages call `what`."""
     not_finite = list(_not_finite(features, what))
     yield from not_finite
     if not_finite:
@@ -75,10 +75,10 @@ def _columns(
     varies: Bool[np.ndarray, " p"],
     what: str,
 ) -> Iterator[Finding]:
-    """Columns of one value, and one that decides the scalars.
+    """Find constant columns, and a column that determines the standardization scalars.
 
-    Constant are units of a network that nothing activates, or no features at all. The scalars are
-    decided by a column with most of the variance, or far from the mean.
+    Constant columns are units of a network that no image activates, or they are not features. A
+    column determines the scalars if it holds most of the variance or is far from the overall mean.
     """
     constants = mean[~varies]
     message = f"{what}: {len(constants)} of {len(mean)} columns are constant"
@@ -90,7 +90,7 @@ def _columns(
             f"{message}, 0 everywhere",
             severity="note",
             consequence="no image here activates these units, and the fit ignores them",
-            fix="leave them: of 1,280 columns 285 such changed the agreement by less than .001",
+            fix="leave them: 285 such columns of 1,280 changed the agreement by less than .001",
         )
     squares = np.square(mean - mean.mean()) + variance
     spread = variance / max(variance.sum(), 1e-300)
@@ -107,7 +107,7 @@ def _columns(
 
 
 def _rows(lengths: Float[np.ndarray, " n"], hashes: list[int], what: str) -> Iterator[Finding]:
-    """Rows of 0, rows that are much longer than others, and copies."""
+    """Find rows of zeros, rows that are much longer than others, and copies."""
     n = len(lengths)
     typical = float(np.median(lengths))
     description = (
@@ -136,7 +136,7 @@ def _rows(lengths: Float[np.ndarray, " n"], hashes: list[int], what: str) -> Ite
 def _standardized(
     n: int, mean: Float[np.ndarray, " v"], scalars: Standardization, what: str
 ) -> Iterator[Finding]:
-    """Whether each column that varies, or the whole, was centred before: networks give no such."""
+    """Find features that were centred by column, or standardized, after the network gave them."""
     columns_are_centred = len(mean) > 0 and np.abs(mean).max() < _MAX_RELATIVE_MEAN * scalars.std
     is_standardized = max(abs(scalars.mean), abs(scalars.std - 1)) < _MAX_MEAN_OF_STANDARDIZED
     if n < _MIN_SIZE or not (columns_are_centred or is_standardized):
@@ -150,16 +150,16 @@ def _standardized(
 def check_local(
     features: Features, local: Features, images: Int[np.ndarray, " k"] | None = None
 ) -> Iterator[Finding]:
-    """Whether local features, standardized by the scalars of the object features, look like those.
+    """Check whether local features, standardized like the object features, resemble them.
 
-    Features of one network differ little in their overall mean and spread from one set of images to
-    another, and a column that is large or varies much on one set does on others. Those that were
-    normalized, standardized, scaled, transformed or reordered on one side only do not. `images` are
-    the rows to look at, by default some from everywhere.
+    The overall mean and spread of the features of one network differ little between sets of images,
+    and a column that is large or varies much on one set does so on others. This does not hold if
+    only one of the two files was normalized, standardized, scaled, transformed or reordered.
+    `images` are the rows to check, by default some that are evenly spaced.
     """
     p = features.dimensions
     if local.dimensions != p:
-        message = f"local features have {local.dimensions} columns, features {p}"
+        message = f"local features have {local.dimensions} columns but features have {p}"
         yield finding("shape", message)
         return
     X = spaced_rows(features.matrix, _MAX_IMAGES)
@@ -172,7 +172,7 @@ def check_local(
     if not is_of_scale(mean, std):
         yield finding(
             "local scale",
-            f"local features: standardized like the objects they have mean {mean:.3g} and std "
+            f"local features: standardized like the objects, they have mean {mean:.3g} and std "
             f"{std:.3g}, not about 0 and 1; their rows have length {_median_length(Y):.3g}, those "
             f"of the objects {_median_length(X):.3g}",
         )
@@ -182,8 +182,9 @@ def check_local(
     if p >= _MIN_COLUMNS and max(means, stds) < limit:
         yield finding(
             "local columns",
-            f"local features: the means of their columns correlate {means:.2f} with those of the "
-            f"objects, the stds {stds:.2f}; unrelated columns have less than {limit:.2f}",
+            f"local features: the means of their columns correlate with those of the objects by "
+            f"{means:.2f}, and the stds by {stds:.2f}; unrelated columns correlate by less than "
+            f"{limit:.2f}",
         )
 
 
@@ -193,5 +194,5 @@ def _median_length(rows: Float[np.ndarray, "m p"]) -> float:
 
 def _correlation(a: Float[np.ndarray, " p"], b: Float[np.ndarray, " p"]) -> float:
     if not a.std() or not b.std():
-        return 1.0  # columns that are all alike tell nothing
+        return 1.0  # columns that are all alike are not informative
     return float(np.corrcoef(a, b)[0, 1])

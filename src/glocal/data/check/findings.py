@@ -1,4 +1,4 @@
-"""What a check finds: what is wrong, what follows if nothing is done, and the remedy."""
+"""The findings of checks: a problem, its consequence if nothing is done, and the fix."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from glocal.errors import DataWarning
 Severity = Literal["error", "warning", "note"]
 SEVERITIES: tuple[Severity, ...] = ("error", "warning", "note")
 
-_NO_SIMILARITY = "such a row has no similarity to any other, and a fit refuses the file"
+_NO_SIMILARITY = "such a row has no similarity to any other row, and a fit refuses the file"
 ANOTHER_IMAGE = "answers about one object are learned from the image of another"
 _PERSONS = (
     "inspect their answers and exclude these persons: "
@@ -34,13 +34,14 @@ _KINDS: dict[str, tuple[Severity, str, str]] = {
     "overflow": (
         "error",
         _NO_SIMILARITY,
-        "extract them again in float32, as half precision ends at 65504, or drop the columns, in "
-        "later features too",
+        "extract the features again in float32, because half precision ends at 65504, or drop "
+        "these columns here and in all later features",
     ),
     "constant": (
         "warning",
         "they distinguish nothing, and shift the two numbers that standardize all columns",
-        "leave them if they are features; drop a number or padding, here and in all later features",
+        "leave them if they are features; if they are a number or padding, drop them here and in "
+        "all later features",
     ),
     "huge": (
         "warning",
@@ -49,12 +50,12 @@ _KINDS: dict[str, tuple[Severity, str, str]] = {
     ),
     "zero": (
         "warning",
-        "their similarities are those of the offset that all rows share",
+        "their similarities reflect only the offset that all rows share",
         "compute the features of those images again, or remove them",
     ),
     "scale": (
         "warning",
-        "these rows decide both scalars, so that all other rows look alike",
+        "these rows determine both standardization scalars, so that all other rows look alike",
         "compute the features of those images again, or remove them",
     ),
     "standardized": (
@@ -67,7 +68,7 @@ _KINDS: dict[str, tuple[Severity, str, str]] = {
         "they count more than once, and copies become each other's nearest neighbours",
         "check for images extracted twice, or a failed extraction that repeats its last batch",
     ),
-    # about local features beside those of the objects
+    # about local features, compared with those of the objects
     "shape": (
         "error",
         "one matrix cannot transform both",
@@ -75,13 +76,13 @@ _KINDS: dict[str, tuple[Severity, str, str]] = {
     ),
     "local scale": (
         "warning",
-        "the local term keeps neighbours under a wrong standardization",
-        "prepare both in the same way, as the network gives them or with rows of length 1, and "
-        "later files too",
+        "the local term preserves neighbours under a wrong standardization",
+        "prepare both files, and all later ones, in the same way: as the network gives them, or "
+        "with rows of length 1",
     ),
     "local columns": (
         "warning",
-        "the local term keeps neighbours of a different space",
+        "the local term preserves the neighbours of a different space",
         "take both from the same network and layer, with columns in the same order, neither "
         "transformed",
     ),
@@ -90,12 +91,12 @@ _KINDS: dict[str, tuple[Severity, str, str]] = {
     "range": (
         "error",
         "the answers do not refer to these features",
-        "name the list they index with `object_ids`",
+        "name the list that they index with `object_ids`",
     ),
     "base": (
         "warning",
         "each answer is learned from the wrong images",
-        "pass `base=1` if so (the list of objects then has one more line)",
+        "if the file counts from 1, pass `base=1` (the list of objects then has one more line)",
     ),
     "coverage": (
         "warning",
@@ -109,7 +110,7 @@ _KINDS: dict[str, tuple[Severity, str, str]] = {
     ),
     "contradictions": (
         "warning",
-        "no model can satisfy both",
+        "no model can agree with two contradictory answers",
         "check whether the file lists alternatives as if they had been chosen",
     ),
     "join": (
@@ -119,8 +120,8 @@ _KINDS: dict[str, tuple[Severity, str, str]] = {
     ),
     "columns": (
         "warning",
-        "the fit learns the opposite of what people said, or compares with another object",
-        "check which column holds the reference: it comes first, the chosen one second",
+        "the fit learns the opposite of what people said, or compares with the wrong object",
+        "check which column holds the reference: it comes first, the chosen object second",
     ),
     "order": (
         "warning",
@@ -141,25 +142,26 @@ _KINDS: dict[str, tuple[Severity, str, str]] = {
     ),
     "seconds": (
         "warning",
-        "response times are judged in the wrong unit",
+        "response times are read in the wrong unit",
         "divide the times by 1000 if they are milliseconds",
     ),
     "random": ("warning", "their answers are noise that the fit takes for similarity", _PERSONS),
     "fast": ("warning", "nobody can look at three pictures in that time", _PERSONS),
     "catch": (
         "warning",
-        "who misses questions with a known answer is unlikely to attend to the others",
+        "people who miss questions with a known answer are unlikely to attend to the others",
         _PERSONS,
     ),
 }
-"""By the short name of a check: severity, what follows if nothing is done, and what to do."""
+"""For each check, by its short name: severity, consequence if nothing is done, and fix."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One problem: an ``error`` invalidates results, a ``warning`` may, a ``note`` informs.
+    """One problem: an ``error`` invalidates results, a ``warning`` may do so, a ``note`` informs.
 
-    `check` is its short name, `consequence` what happens if nothing is done, and `fix` what to do.
+    `check` is the short name of the check, `consequence` the effect of the problem if nothing is
+    done, and `fix` the remedy.
     """
 
     severity: Severity
@@ -173,7 +175,7 @@ class Finding:
 
 
 def finding(check: str, message: object, **other: Any) -> Finding:
-    """The finding of a check, in the words of its kind except where `other` has them."""
+    """Return the finding of a check, with the words of its kind unless `other` replaces them."""
     severity, consequence, fix = _KINDS[check]
     usual = Finding(severity, check, str(message).rstrip("."), consequence, fix)
     return replace(usual, **other)
@@ -181,11 +183,11 @@ def finding(check: str, message: object, **other: Any) -> Finding:
 
 @dataclass(frozen=True, eq=False)
 class Case:
-    """What is checked together.
+    """The data that are checked together.
 
-    These are features of objects and of local images, answers to fit, and held-out answers to score
-    on. `object_ids` is the list that the answers index, None for the rows of the features, and
-    `order` the sort index that was applied to them.
+    They are the features of objects and of local images, the answers to fit, and the held-out
+    answers to score on. `object_ids` is the list that the answers index, or None if they index
+    feature rows. `order` is the sort index that was applied to the answers.
     """
 
     features: Features
@@ -197,13 +199,13 @@ class Case:
 
     @property
     def listed(self) -> Sequence[str] | None:
-        """The names of the objects that the answers index, where they are joined by name."""
+        """The names of the objects that the answers index, or None if they index feature rows."""
         if self.object_ids is not None or self.answers is None or self.features.names is None:
             return self.object_ids
         return self.answers.names
 
 
 def warn(findings: Iterable[Finding]) -> None:
-    """Warn of each, at the line that called what checks the data for its caller."""
+    """Issue each finding as a DataWarning, at the line that called the checking function."""
     for finding in findings:
         warnings.warn(f"{finding.message}. Fix: {finding.fix}.", DataWarning, stacklevel=4)

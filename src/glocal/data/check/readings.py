@@ -1,7 +1,7 @@
-"""Which objects the answers refer to: the stated columns and list, or others.
+"""Check whether the answers refer to the stated columns and list of objects, or to others.
 
-Each other reading is tried: where features agree clearly better with the answers under one of them,
-that one is named.
+Every other reading of the answers is tried, and reported if the features agree clearly better with
+the answers under it.
 """
 
 from __future__ import annotations
@@ -20,35 +20,36 @@ from glocal.data.features import Features, object_name
 from glocal.data.join import ChoiceModel, choice_model, feature_rows, join
 
 MAX_ANSWERS_BEFORE_FIT = 20_000
-"""Enough for a difference of .017 between two columns."""
+"""Enough answers to detect a difference of .017 between two columns."""
 _MAX_ANSWERS = 200_000
-_MAX_COLUMNS = 9  # of an answer, each of which is tried as the reference
-_MAX_ENTRIES = 1 << 25  # of the features, which the readings of the list need whole
+_MAX_COLUMNS = 9  # with more columns, only the first column is tried as the reference
+_MAX_ENTRIES = 1 << 25  # entries of the features; checking the list needs all rows in memory
 _MIN_ANSWERS = 200
-_MIN_GAIN = 0.02  # in agreement
-# two right readings of the material answers differ by .015 in favour of the wrong reference
+_MIN_GAIN = 0.02  # smallest reported gain in agreement
+# on the answers about materials, a wrong reference agrees better than the right one by .015
 _MIN_REFERENCE_GAIN = 0.05
-_MIN_STANDARD_ERRORS = 5.0  # of the mean difference over the answers that another list changes
+_MIN_STANDARD_ERRORS = 5.0  # smallest reported gain, in standard errors
 _MIN_ANSWERS_FOR_CHANCE = 1000
 _MAX_STANDARD_ERRORS_OF_CHANCE = 3.0
 
 SORTED: dict[str, Callable[[str], Any]] = {
     "by the characters of their names": lambda name: name,
     "as files with an extension are sorted": lambda name: name + ".",
-    "as words, a blank for each underscore": lambda name: name.replace("_", " "),
+    "as words, with a blank for each underscore": lambda name: name.replace("_", " "),
     "without regard to case": lambda name: (name.casefold(), name),
     "in natural order": lambda name: [
         (int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name)
     ],
 }
-"""Ways in which programs sort names.
+"""The orders in which programs sort names.
 
-The published answers of THINGS index the second, its lists of names the third.
+The published answers of THINGS index objects in the second order; its lists of names are in the
+third.
 """
 
 
 class _Reading(NamedTuple):
-    """Another reading: object i of the answers is at ``places[i]`` of the stated list."""
+    """Another reading: object i of the answers is entry ``places[i]`` of the stated list."""
 
     check: str
     description: str
@@ -57,10 +58,11 @@ class _Reading(NamedTuple):
 
 
 def check_readings(case: Case, answers: Answers) -> list[Finding]:
-    """Columns first, since a wrong one makes every other list look better; then the list.
+    """Check the columns of the answers, then the list of objects.
 
-    That the features agree at chance is reported if neither explains it. `answers` are those of the
-    case as rows of its features.
+    Columns come first because a wrong column makes every other list look better. Agreement at
+    chance is reported if neither explains it. `answers` are the answers of the case as indices of
+    its feature rows.
     """
     of_columns = list(check_columns(case.features, answers))
     if any(finding.check == "columns" for finding in of_columns):
@@ -75,13 +77,13 @@ def warn_of_order(case: Case) -> None:
         answers = join(case.features, case.answers, case.object_ids).answers
         of_columns = check_columns(case.features, answers)
         if all(finding.check == "order" for finding in of_columns):
-            warn(findings)  # else it is the column, of which a fit warns itself
+            warn(findings)  # otherwise a column is wrong, and a fit itself warns of that
 
 
 def check_columns(
     features: Features, answers: Answers, max_answers: int = _MAX_ANSWERS
 ) -> Iterator[Finding]:
-    """Whether features favour other columns of answers about their rows, or agree at chance."""
+    """Check whether features favour other columns of the answers, or agree at chance."""
     answers = _spaced(answers, max_answers)
     chance = answers.chance
     weights = answers.all_weights
@@ -100,8 +102,8 @@ def check_columns(
             yield finding(
                 "columns",
                 f"answers: the features find column {column} odd in {agreement[best]:.3f} of them, "
-                f"the stated odd one in {stated:.3f}",
-                fix=f"check the convention of the file; pass `odd_column={column}` if that is it",
+                f"and the stated odd column in {stated:.3f}",
+                fix=f"check the convention of the file, and pass `odd_column={column}` if it is so",
             )
         else:
             yield finding(
@@ -119,7 +121,7 @@ def check_columns(
 
 
 def _agreement_by_columns(shares_of: ChoiceModel, answers: Answers) -> dict[tuple[int, int], float]:
-    """Agreement with the answers by their first column and their odd, or chosen, one."""
+    """The agreement with the answers for each first column and each odd or chosen column."""
     is_odd = answers.kind == "odd-one-out"
     m = answers.objects.shape[1]
     agreement = {}
@@ -133,13 +135,13 @@ def _agreement_by_columns(shares_of: ChoiceModel, answers: Answers) -> dict[tupl
 
 
 def _spaced(answers: Answers, max_answers: int) -> Answers:
-    """At most so many answers from everywhere in the file, in its order."""
+    """Select at most `max_answers` evenly spaced answers, in the order of the file."""
     step = -(-len(answers) // max_answers)
     return answers if step <= 1 else answers.select(np.arange(0, len(answers), step))
 
 
 def check_order(case: Case) -> Iterator[Finding]:
-    """The other reading of the list under which the features agree clearly better, if any."""
+    """Find the best reading of the list under which the features agree clearly better, if any."""
     features = case.features
     if case.answers is None or np.prod(features.matrix.shape, dtype=np.int64) > _MAX_ENTRIES:
         return
@@ -166,7 +168,7 @@ def _compare(
     credit: Float[np.ndarray, " t"],
     shares_of: ChoiceModel,
 ) -> Iterator[tuple[float, Finding]]:
-    """What the reading gains over all answers, with its finding, if the gain is clear."""
+    """Yield the gain of a reading over all answers, with its finding, if the gain is clear."""
     places = reading.places
     is_place = (places >= 0) & (places < len(rows))
     other_rows = np.where(is_place, rows[places % len(rows)], -1)
@@ -189,7 +191,7 @@ def _compare(
 
 
 def _readings(case: Case, n: int) -> Iterator[_Reading]:
-    """Other readings of the list of n objects."""
+    """Yield the other readings of the list of n objects."""
     stated = np.arange(n)
     backwards = stated[::-1].copy()
     yield _Reading("base", "the answers count from 1", "pass `base=1`", stated - 1)

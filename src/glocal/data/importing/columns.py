@@ -1,4 +1,4 @@
-"""The columns of a table of answers: their roles, their cells, and what each trial asked."""
+"""The columns of a table of answers: their roles, their cells, and the question of each trial."""
 
 from __future__ import annotations
 
@@ -33,15 +33,15 @@ ROLES = {
     "left_votes": "left_votes left_vote",
     "right_votes": "right_votes right_vote",
     "votes": "votes",
-    # the last stands for a person where a JSON file has several lists
+    # the last title stands for the person if a JSON file has several lists of trials
     "person": "person puid participant participant_id subject subject_id worker_id rater "
     "list_of_trials",
     "seconds": "seconds response_seconds response_time",
     "milliseconds": "milliseconds rt rt_ms",
     "weight": "weight weights",
 }
-"""What the column of a role may be called; further ones have a number: farther, farther2, …"""
-# roles of the columns that show the objects of a trial: the first whose columns exist are read
+"""The titles that the column of a role may have; further columns add a number: farther2, …"""
+# roles of the columns that show the objects of a trial: the first entry whose columns exist is read
 _SHOWN_ROLES = (
     "a b c",
     "a b odd",
@@ -53,17 +53,18 @@ _SHOWN_ROLES = (
 )
 _STUDY_COLUMNS = frozenset(("image_1", "image_2", "image_3", "choice", "kind", "source"))
 """Columns of the table that ``glocal collect export --csv`` writes."""
-# what that table has before names that a spreadsheet would take for formulas
+# the mark that this table has before names that a spreadsheet would take for formulas
 _FORMULA_GUARD = r"^'(?=[=+\-@])"
 MISSING = -1
-"""The index of an object where a cell is empty."""
+"""The index of an object whose cell is empty."""
 INTEGER = re.compile(r"[+-]?(0|[1-9][0-9]{0,17})(\.0*)?")  # 007 and 1_0 are names
 
 
 class Question(NamedTuple):
-    """What each trial showed, as texts, and the column of what was picked, -1 for nothing.
+    """The objects that each trial showed, as texts, and the column of the pick, or -1 for none.
 
-    `columns` are those of each role; `interpretation` says how they, and what was picked, are read.
+    `columns` holds the columns of each role. `interpretation` records how the columns and the picks
+    were read.
     """
 
     kind: str
@@ -76,7 +77,7 @@ class Question(NamedTuple):
 def read_question(
     table: pd.DataFrame, stated: Mapping[str, str], place_base: int | None
 ) -> Question:
-    """The columns of each role, and what the trials asked."""
+    """Find the columns of each role, and read the questions of the trials."""
     if place_base not in (None, 0, 1):
         raise ParameterError(f"`place_base` is {place_base}; allowed are 0 and 1.")
     if _STUDY_COLUMNS.issubset(table):
@@ -87,24 +88,24 @@ def read_question(
 
 
 def _read_study(table: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, str]]:
-    """The table of a study with names as they were, and the roles of its columns."""
+    """Return the table of a study with its original names, and the roles of its columns."""
     kinds = table["kind"].unique()
     if len(kinds) > 1:
         raise DataError(
-            f"it has trials of the kinds {', '.join(kinds)}; read one at a time: glocal data "
-            "import --where kind=KIND, in Python where={'kind': 'KIND'}."
+            f"it has trials of the kinds {', '.join(kinds)}; read one kind at a time: glocal data "
+            "import --where kind=KIND, or where={'kind': 'KIND'} in Python."
         )
     titles = ["image_1", "image_2", "image_3"]
     table = table.replace(dict.fromkeys(titles, _FORMULA_GUARD), "", regex=True)
     roles = ("a", "b", "c")
-    if kinds[0] == "anchor":  # the first image is the reference, and has a place too
+    if kinds[0] == "anchor":  # the first image is the reference, which also counts as a place
         roles = ("reference", "left", "right")
         table = table.replace({"choice": {"2": "1", "3": "2"}})
     return table, {**dict(zip(roles, titles, strict=True)), "chosen": "choice"}
 
 
 def _roles(table: pd.DataFrame, stated: Mapping[str, str]) -> dict[str, list[str]]:
-    """Which columns play which role: as stated, else by name."""
+    """Find the columns of each role: those that are stated, else those with a known title."""
     roles = {role: re.split(r"\s*,\s*", text.strip()) for role, text in stated.items()}
     if unknown := roles.keys() - ROLES.keys():
         allowed = ", ".join(ROLES)
@@ -127,7 +128,7 @@ def _roles(table: pd.DataFrame, stated: Mapping[str, str]) -> dict[str, list[str
 
 
 def _question(table: pd.DataFrame, roles: dict[str, list[str]], place_base: int | None) -> Question:
-    """The kind of the trials, what they showed, and which column was picked."""
+    """Read the kind of the trials, the objects that they showed, and the column of each pick."""
     has_reference = "reference" in roles
     readable = [
         shown_roles
@@ -141,7 +142,7 @@ def _question(table: pd.DataFrame, roles: dict[str, list[str]], place_base: int 
             f"it has the columns {', '.join(list(table)[:12])}; answers need a, b and odd, or "
             "a, b, c (or stimuli) and odd, or reference, closer and farther, or reference, left "
             "and right (or choices) and chosen. State the column of each role: glocal data import "
-            "--column ROLE=COLUMN, in Python columns={'ROLE': 'COLUMN'}."
+            "--column ROLE=COLUMN, or columns={'ROLE': 'COLUMN'} in Python."
         )
     shown_roles = readable[0]
     shown = _shown(table, [column for role in shown_roles for column in roles[role]])
@@ -167,26 +168,26 @@ def _shown(table: pd.DataFrame, columns: Iterable[str]) -> Shaped[np.ndarray, "t
     shown = np.concatenate([texts_in_column(table, column) for column in columns], axis=1)
     if shown.shape[1] < 3:
         raise DataError(
-            f"it shows {shown.shape[1]} things in each trial; an answer is about three or more."
+            f"it shows {shown.shape[1]} objects in each trial; an answer needs three or more."
         )
     numbers = np.count_nonzero(shown != "", axis=1)
     usual = int(np.bincount(numbers[numbers >= 3], minlength=4).argmax())
-    width = max(3, usual)  # the largest number instead would drop all for one trial with more
+    width = max(3, usual)  # with the largest number, one longer trial would exclude all others
     return np.where((numbers > width)[:, None], "", shown)[:, :width]
 
 
 def texts_in_column(table: pd.DataFrame, column: str) -> Shaped[np.ndarray, "t k"]:
-    """The cells of a column as texts, lists in as many columns as the longest needs."""
+    """The cells of a column as texts; a list fills as many columns as the longest list needs."""
     import pandas as pd
 
-    # most tables name few objects often
+    # most tables repeat few names many times
     member, distinct = pd.factorize(column_of_table(table, column))
     padded = [*zip_longest(*map(parts_of_cell, distinct), fillvalue="")]
     return np.array(padded, dtype=np.str_).T[member]
 
 
 def parts_of_cell(cell: str) -> list[str]:
-    """The parts of a cell that is a JSON list, or the cell; of HTML the source of what it shows.
+    """The parts of a cell that holds a JSON list, or the cell itself; of HTML, the image source.
 
     >>> parts_of_cell('["egg", "<img src=img/cup.png>"]'), parts_of_cell(" egg")
     (['egg', 'img/cup.png'], ['egg'])
@@ -207,10 +208,10 @@ def _picked(
     column_words: Sequence[str],
     place_base: int | None,
 ) -> tuple[Int[np.ndarray, " t"], str]:
-    """Which offered column was picked, -1 for none, and what the cells hold that say so."""
+    """The offered column that was picked, -1 for none, and the form in which cells state it."""
     import pandas as pd
 
-    # rows with a candidate missing are another kind of trial, and answer other questions
+    # a row with a missing candidate is another kind of trial, which answers another question
     is_answered = (texts != "") & (offered != "").all(axis=1)
     columns = np.arange(offered.shape[1])
     places = pd.to_numeric(texts, errors="coerce")[:, None]
@@ -229,7 +230,7 @@ def _picked(
     if not fitting:
         row = int(np.flatnonzero(is_answered & ~is_object.any(axis=1))[0])
         raise DataError(
-            f"in trial {row} {texts[row][:60]!r} was picked among "
+            f"in trial {row}, {texts[row][:60]!r} was picked among "
             f"{', '.join(offered[row])[:200]}; it must be one of these objects, the name of its "
             "column, or its place counted from 0 or 1."
         )
@@ -252,7 +253,7 @@ def as_integers(texts: Shaped[np.ndarray, " n"]) -> Int[np.ndarray, " n"] | None
 def numbers_in_column(table: pd.DataFrame, column: str) -> Float[np.ndarray, " t"]:
     """The numbers of a column, NaN for an empty cell."""
     try:
-        # NOTE pd.to_numeric of pandas 2 may miss a text's number by its last digit
+        # NOTE pd.to_numeric of pandas 2 may be wrong in the last digit
         return table[column].replace("", "nan").to_numpy(dtype=np.float64)
     except ValueError as error:
         raise DataError(f"the column {column!r} must hold numbers ({error}).") from error

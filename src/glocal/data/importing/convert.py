@@ -1,4 +1,4 @@
-"""`import_answers`: answers of other systems by their format; the formats that are no tables."""
+"""Import the answers of other systems by format, and read the formats that are not tables."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ def import_answers(
     names : path or sequence of str, or None
         The objects in the order of their indices; a file has one per line.
     **options
-        Those of the function that reads the format; None leaves its default.
+        The options of the function that reads the format; None means the default.
 
     Raises
     ------
     ParameterError
-        An unknown format, or an option that it does not have.
+        If the format is unknown or does not have an option.
     FileError, DataError
-        Missing, damaged, or of another format.
+        If the file is missing, damaged or of another format.
     """
     if format not in FORMATS:
         raise ParameterError(f"`format` is {format!r}; allowed are {', '.join(FORMATS)}.")
@@ -58,7 +58,8 @@ def import_answers(
     allowed = [*inspect.signature(read).parameters][1:]
     if unknown := [name for name in options if name not in allowed]:
         raise ParameterError(
-            f"`{unknown[0]}` does not apply to the format {format}, which has {', '.join(allowed)}."
+            f"`{unknown[0]}` does not apply to the format {format}; its options are "
+            f"{', '.join(allowed)}."
         )
     answers, dropped, interpretation = read(path, **options)
     if answers.names is not None:
@@ -76,21 +77,21 @@ def read_things(
     order: PathLike | None = None,
     names: Sequence[str] | None = None,
 ) -> Imported:
-    """Lines of three objects as THINGS distributes them.
+    """Read lines of three objects in the format of THINGS.
 
-    They count objects in the order in which these were collected, which a sort index (`order`) maps
-    to that of `names`.
+    The lines number objects in the order of their collection. A sort index (`order`) maps it to the
+    order of `names`.
     """
     answers = Answers.load(path, odd_column=odd_column, base=base, order=order)
     return Imported(replace(answers, names=names), {}, {})
 
 
 def read_cblearn(path: PathLike, *, names: Sequence[str] | None = None, base: int = 0) -> Imported:
-    """Comparisons of cblearn: ``query`` and perhaps ``response``.
+    """Read comparisons of cblearn: ``query`` and optionally ``response``.
 
-    A row (i, j, k) of the query says that i is nearer to j than to k. A response is 1 or true where
-    that is so, -1 or false where it is not, 0 where it is undecided; other counts are that many
-    answers.
+    A row (i, j, k) of the query states that i is nearer to j than to k. A response is 1 or true if
+    that is so, -1 or false if it is not, and 0 if it is undecided; if all responses are 0 or 1, 0
+    is false. Other numbers stand for that many answers. Without responses, all rows are true.
     """
     fix = "It must hold an array named query."
     arrays = read_npz(path, what="answers", fix=fix, required=("query",), optional=("response",))
@@ -99,11 +100,11 @@ def read_cblearn(path: PathLike, *, names: Sequence[str] | None = None, base: in
     if query.ndim != 2 or query.shape != (*signs.shape, 3) or signs.dtype.kind not in "biuf":
         raise DataError(
             f"{path} has queries of shape {query.shape} and responses of shape {signs.shape} and "
-            f"type {signs.dtype}; comparisons are (t, 3) integers, with a number, or true or "
-            "false, each."
+            f"type {signs.dtype}; comparisons must be (t, 3) integers, each with a number, or true "
+            "or false, as its response."
         )
     if np.isin(signs, (0, 1)).all():
-        signs = 2 * signs.astype(float) - 1  # as cblearn reads it: these are false and true
+        signs = 2 * signs.astype(float) - 1  # as in cblearn, where these are false and true
     i, j, k = query.T
     reasons = {
         "equal alternatives": (i == j) | (i == k) | (j == k),
@@ -118,11 +119,11 @@ def read_cblearn(path: PathLike, *, names: Sequence[str] | None = None, base: in
 
 
 def read_alignet(path: PathLike, *, limit: int = 1_000_000, seed: int = 42) -> Imported:
-    """AligNet's triplets with the similarities of their pairs, as soft odd-one-out answers.
+    """Read triplets of AligNet with the similarities of their pairs, as soft odd-one-out answers.
 
     The similarities s are those of the pairs (0, 1), (0, 2) and (1, 2). The weights of a triplet's
-    three answers are softmax(s), the target of AligNet's own losses. Of more than `limit` answers
-    some are drawn.
+    three answers are softmax(s), the target of AligNet's own losses. If there are more than `limit`
+    answers, a random sample of the triplets is read.
     """
     from scipy.special import softmax
 
@@ -136,8 +137,8 @@ def read_alignet(path: PathLike, *, limit: int = 1_000_000, seed: int = 42) -> I
     if not are_triplets or similarities.dtype.kind != "f":
         raise DataError(
             f"{path} has similarities of shape {similarities.shape} and pictures of shape "
-            f"{shown.shape}; both must be (t, 3), three pictures and the similarities of their "
-            "three pairs, of one triplet or more."
+            f"{shown.shape}; both must be (t, 3) with at least one triplet: three pictures, and "
+            "the similarities of their three pairs."
         )
     rows = sample_indices(len(shown), max(1, limit // 3), seed)
     names, member = np.unique(shown[rows].astype(np.str_), return_inverse=True)
@@ -155,25 +156,24 @@ def read_matrix(
     limit: int = 1_000_000,
     seed: int = 42,
 ) -> Imported:
-    """One matrix (n, n), or one a person (people, n, n), as comparisons.
+    """Read one matrix (n, n), or one per person (people, n, n), as comparisons.
 
-    Of each reference and person every two known similarities are compared. The choice is the larger
-    one, its weight their difference divided by the range of that person's similarities; equal ones
-    give no choice. Of more comparisons than `limit` some are drawn. `values` says what a matrix
-    holds. NaN is a pair that is not known, and the diagonal is not read. Names in the first line of
-    a text are those of the objects.
+    For each reference and person, every two known similarities are compared. The choice is the
+    larger one, weighted by their difference divided by the range of that person's similarities.
+    Equal similarities give no choice. If there are more than `limit` comparisons, a random sample
+    is read. `values` states whether a matrix holds similarities or dissimilarities. NaN marks an
+    unknown pair, and the diagonal is not read. Names in the first line of a text file are those of
+    the objects.
     """
     if values not in ("similarity", "dissimilarity"):
         raise ParameterError(
-            f"`values` is {values!r}; say what a matrix holds: similarity or dissimilarity."
+            f"`values` is {values!r}; state what a matrix holds: similarity or dissimilarity."
         )
     matrices, names_in_file = _matrices(Path(path))
     names = names_in_file if names is None else names
     n = matrices.shape[-1]
     if names is not None and len(names) != n:
-        raise DataError(
-            f"{path} is about {n} objects, but the list of object ids has {len(names)}."
-        )
+        raise DataError(f"{path} has {n} objects, but the list of object ids has {len(names)}.")
     matrices[:, range(n), range(n)] = np.nan
     similarities = matrices if values == "similarity" else -matrices
     with naming(path):
@@ -186,7 +186,7 @@ def _compare(
     limit: int,
     seed: int,
 ) -> Imported:
-    """Every two known similarities of a person and a reference as an answer."""
+    """Turn every two known similarities of a person and a reference into an answer."""
     n = similarities.shape[-1]
     S = similarities.reshape(-1, n)  # a row for each person and reference
     row, first, second, n_comparisons = _sample_comparisons(np.isfinite(S), limit, seed)
@@ -213,14 +213,15 @@ def _sample_comparisons(
 ) -> tuple[Int[np.ndarray, " k"], Int[np.ndarray, " k"], Int[np.ndarray, " k"], int]:
     """Draw pairs of known entries of the rows: row, both columns; and the number of all pairs.
 
-    1,854 objects have three billion pairs: their numbers are drawn, and only those are decoded.
+    1,854 objects have three billion such pairs, so that numbers of pairs are drawn and only the
+    drawn ones are decoded.
     """
     size = is_known.sum(axis=1)
     ends = np.cumsum(size * (size - 1) // 2)
     n_pairs = int(ends[-1])
     number = sample_indices(n_pairs, limit, seed)
     row = np.searchsorted(ends, number, side="right")
-    # within a row the pairs (0, 1), (0, 2), (1, 2), (0, 3), … of its known entries are numbered
+    # within a row, the pairs of known entries are numbered as (0, 1), (0, 2), (1, 2), (0, 3), …
     number = number - np.r_[0, ends][row]
     second, first = (index[number] for index in np.tril_indices(is_known.shape[1], -1))
     known_first = np.argsort(~is_known, axis=1, kind="stable")
@@ -228,7 +229,7 @@ def _sample_comparisons(
 
 
 def _matrices(path: Path) -> tuple[Float[np.ndarray, "people n n"], list[str] | None]:
-    """The matrices of a file, and the names of the objects if a table has titles."""
+    """Read the matrices of a file, and the names of the objects if a table has titles."""
     names = None
     if ending(path) == ".npy" or not names_columns(path):
         numbers = read_numbers(path, what="answers")
@@ -236,8 +237,8 @@ def _matrices(path: Path) -> tuple[Float[np.ndarray, "people n n"], list[str] | 
         table = read_table(path, what="answers")
         names = [*table]
         if len(names) == len(table) + 1:
-            names = names[1:]  # the first column has the names again
-        with reading(path, "answers", "All below the names must be numbers."):
+            names = names[1:]  # the first column repeats the names
+        with reading(path, "answers", "All cells below the names must be numbers."):
             numbers = table[names].replace("", "nan").to_numpy(dtype=float)
     matrices = numbers[None] if numbers.ndim == 2 else numbers
     are_square = matrices.ndim == 3 and matrices.shape[1] == matrices.shape[2] >= 3
@@ -250,7 +251,7 @@ def _matrices(path: Path) -> tuple[Float[np.ndarray, "people n n"], list[str] | 
 
 
 def sample_indices(total: int, limit: int, seed: int) -> Int[np.ndarray, " k"]:
-    """The numbers 0 … total - 1 in order, or `limit` of them drawn without replacement."""
+    """The numbers 0 … total - 1, or `limit` of them drawn without replacement, in order."""
     if limit < 1:
         raise ParameterError(f"`limit` is {limit}; it must be at least 1.")
     if total <= limit:
@@ -267,6 +268,6 @@ FORMATS: dict[str, Callable[..., Imported]] = {
 }
 """The function that reads each format.
 
-They are a table with named columns (CSV, salmon, NIGHTS, JSON of jsPsych), answers of THINGS,
-comparisons of cblearn, soft triplets of AligNet, and matrices of similarities.
+The formats are a table with named columns (CSV, salmon, NIGHTS, JSON of jsPsych), answers of
+THINGS, comparisons of cblearn, soft triplets of AligNet, and matrices of similarities.
 """

@@ -1,4 +1,4 @@
-"""Tables of answers, CSV or JSON: what each trial showed, what was picked and by whom."""
+"""Tables of answers, CSV or JSON: the objects, the pick and the person of each trial."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ from glocal.files import PathLike, ending, naming, write_text
 if TYPE_CHECKING:
     import pandas as pd
 
-_UNLISTED = -(1 << 62)  # no index that a table may hold
+_UNLISTED = -(1 << 62)  # an index that no table holds
 
 
 class Imported(NamedTuple):
-    """Answers, how many trials were left out for which reason, and how the file was read."""
+    """Answers, the number of trials left out for each reason, and how the file was read."""
 
     answers: Answers
     dropped: dict[str, int]
@@ -48,40 +48,41 @@ def import_table(
 ) -> Imported:
     r"""Read answers from a table: CSV with commas, semicolons or tabs, or JSON of jsPsych.
 
-    A trial is about a, b and the odd one; or a, b, c (or a list of stimuli) and which of them is
-    odd; or a reference, the closer and the farther ones; or a reference, left and right (or a list
-    of choices), and what was picked or the votes for both. What was picked is the object itself,
-    the name of its column, or its place. Of a ranking, in several columns of the closer ones or as
-    a list of what was picked, the first choice is read. The table that ``glocal collect export
-    --csv`` writes is read as it is.
+    A trial has columns for one of the following: a, b and the odd one; a, b, c (or a list of
+    stimuli) and which of them is odd; a reference, the closer and the farther objects; or a
+    reference, left and right (or a list of choices), and the pick or the votes for both. A pick is
+    the object itself, the name of its column, or its place. Of a ranking, in several columns of
+    closer objects or as a list of picks, only the first choice is read. The table that ``glocal
+    collect export --csv`` writes is read without further arguments.
 
-    A trial with two equal objects has one right answer: it is kept apart, as a catch trial.
+    A trial that shows an object twice, and therefore has one right answer, is not an answer but a
+    catch trial.
 
     Parameters
     ----------
     path : path
     columns : mapping
-        Role → column, where columns are not called as `glocal.data.importing.columns.ROLES` says;
-        several with commas between.
+        The column of each role, if its title is not among those of
+        `glocal.data.importing.columns.ROLES`; several columns are separated by commas.
     where : mapping
-        Column → the value that rows must have in it.
+        The value that rows must have in each of these columns.
     names : sequence of str or None
         The objects in the order of their indices. None numbers names in alphabetical order.
     base : int
-        0 or 1: the index of the first object, where objects are numbers.
+        0 or 1: the index of the first object if objects are numbers.
     place_base : int or None
-        0 or 1: the number of the first place, where places were picked. None recognises it by a
-        pick of the first place counted from 0, or of the last counted from 1.
+        0 or 1: the number of the first place if picks are places. None infers it from a pick of the
+        first place counted from 0, or of the last place counted from 1.
 
     Raises
     ------
     FileError
-        Missing, damaged, or no table.
+        If the file is missing, damaged, or not a table.
     ParameterError
-        `place_base` is neither 0 nor 1.
+        If `place_base` is neither 0 nor 1.
     DataError
-        Columns that make no answers, a pick that was not offered, places that may be counted from 0
-        or from 1, or no answer left.
+        If the columns do not make answers, a pick was not offered, places may be counted from 0 or
+        from 1, or no answer is left.
 
     Examples
     --------
@@ -113,7 +114,7 @@ def import_table(
         kept, dropped = keep_valid(reasons)
         dropped = {"filtered out by where": len(table) - len(rows), **dropped}
         of_answers: dict[str, Any] = {name: values[kept] for name, values in details.items()}
-        if "counts" not in details and catch.any():  # votes say nothing of one person
+        if "counts" not in details and catch.any():  # votes are not those of one person
             of_answers["catch_passed"] = (ordered[:, 0] == ordered[:, 1])[catch]
             if "person" in details:
                 of_answers["catch_person"] = details["person"][catch]
@@ -126,12 +127,14 @@ def import_table(
 def keep_valid(
     reasons: Mapping[str, Bool[np.ndarray, " t"]],
 ) -> tuple[Bool[np.ndarray, " t"], dict[str, int]]:
-    """Which trials no reason excludes, and how many each excludes first.
+    """The mask of the trials that no reason excludes, and the number that each reason excludes.
+
+    A trial counts for the first reason that excludes it.
 
     Raises
     ------
     DataError
-        All trials are excluded.
+        If all trials are excluded.
     """
     kept = np.ones(len(next(iter(reasons.values()))), dtype=bool)
     dropped = {}
@@ -150,13 +153,13 @@ def keep_valid(
 def to_csv(answers: Answers, path: PathLike) -> None:
     """Write a table of answers.
 
-    Its columns are a, b and odd, or reference, closer, farther, farther2, and so on. Columns of
-    weight, person and seconds follow, where they are known.
+    Its columns are a, b and odd, or reference, closer, farther, farther2, and so on. The columns
+    weight, person and seconds follow if they are known.
 
     Raises
     ------
     DataError
-        A name of an object would not come back from a table as it is.
+        If the name of an object would change when the table is read.
     """
     import pandas as pd
 
@@ -180,7 +183,7 @@ def to_csv(answers: Answers, path: PathLike) -> None:
 
 
 def _select(table: pd.DataFrame, where: Mapping[str, str]) -> pd.DataFrame:
-    """The rows that have the stated values."""
+    """Select the rows that have the stated values."""
     for column, value in where.items():
         table = table[texts_in_column(table, column)[:, 0] == value]
         if table.empty:
@@ -191,7 +194,7 @@ def _select(table: pd.DataFrame, where: Mapping[str, str]) -> pd.DataFrame:
 def _in_order(
     kind: str, objects: Int[np.ndarray, "t m"], picked: Int[np.ndarray, " t"]
 ) -> Int[np.ndarray, "t m"]:
-    """The columns in the order of `Answers`: the odd one last, or the pick after the reference."""
+    """Order the columns as in `Answers`: the odd one last, or the pick after the reference."""
     column = np.arange(objects.shape[1])
     place = objects.shape[1] if kind == "odd-one-out" else 0.5
     order = np.where(column == picked[:, None], place, column).argsort(axis=1)
@@ -201,10 +204,10 @@ def _in_order(
 def _catch_trials(
     kind: str, ordered: Int[np.ndarray, "t m"]
 ) -> tuple[Bool[np.ndarray, " t"], Bool[np.ndarray, " t"]]:
-    """Which trials that show an object twice have one right answer, and which have none.
+    """The masks of trials with a repeated object that have one right answer, and that have none.
 
-    One answer is right where it is the third object beside two equal ones, or the alternative that
-    is the reference itself: where it was given, the first two of the ordered objects are equal.
+    The right answer is the object that differs from two equal ones, or the alternative that equals
+    the reference. If it was given, the first two of the ordered objects are equal.
     """
     repeats = np.count_nonzero(np.diff(np.sort(ordered, axis=1), axis=1) == 0, axis=1)
     is_catch = repeats == 1
@@ -216,7 +219,10 @@ def _catch_trials(
 def _indices(
     shown: Shaped[np.ndarray, "t m"], names: Sequence[str] | None, base: int
 ) -> tuple[Int[np.ndarray, "t m"], Sequence[str] | None]:
-    """Objects as integers, -1 for none, `_UNLISTED` for an unlisted name; and the list of names."""
+    """Return the objects as integers, and the list of names.
+
+    An empty cell is -1, and a name that is not listed is `_UNLISTED`.
+    """
     distinct, member = np.unique(shown, return_inverse=True)
     texts = distinct.tolist()
     numbers = as_integers(distinct)
@@ -234,9 +240,9 @@ def _indices(
 
 
 def _details(table: pd.DataFrame, roles: dict[str, list[str]]) -> dict[str, np.ndarray]:
-    """The other arguments of `Answers.from_array` for each trial: what the columns say.
+    """Read the other arguments of `Answers.from_array` from the columns.
 
-    Votes may be shares (which sum to 1) of a number of votes. A negative time is unknown.
+    Votes may be shares (which sum to 1) of a number of votes. A negative time counts as unknown.
     """
 
     def numbers(role: str) -> Float[np.ndarray, " t"]:

@@ -1,4 +1,4 @@
-"""Published files and the BREEDS tasks by name; what is downloaded here is verified."""
+"""Published files and the BREEDS tasks, by name; every download is verified."""
 
 from glocal.data.sources.breeds import breeds, breeds_sides
 from glocal.data.sources.fetch import (

@@ -1,9 +1,9 @@
 """The four BREEDS tasks: superclasses of ImageNet whose training and test subclasses differ.
 
-``breeds.json`` lists, for each task and superclass, the ImageNet classes that train and those that
-test: the "rand" split of the release (seed 2). NOTE the numbers were computed with the authors'
-code from their hierarchy of classes, whose repository (MadryLab/BREEDS-Benchmarks) states no
-licence; the names of superclasses are WordNet's.
+``breeds.json`` lists the training and the test classes of ImageNet for each task and superclass.
+They are the "rand" split of the release (seed 2). NOTE The numbers were computed with the authors'
+code from their hierarchy of classes. The repository of both (MadryLab/BREEDS-Benchmarks) states no
+licence. The names of superclasses come from WordNet.
 
 References
 ----------
@@ -27,18 +27,18 @@ from glocal.files import read_object
 
 @cache
 def breeds() -> dict[str, dict[str, list[list[int]]]]:
-    """Task → superclass → the class numbers that train, and those that test."""
+    """Return the training and the test class numbers of each superclass of each task."""
     return read_object(Path(__file__).with_name("breeds.json"), what="table")
 
 
 def breeds_sides(
     task: str, train: Features, train_labels: np.ndarray, test: Features, test_labels: np.ndarray
 ) -> tuple[Features, np.ndarray, Features, np.ndarray]:
-    """The images of `train` that train and those of `test` that test, with their superclasses.
+    """Select the training images of `train` and the test images of `test`, and their superclasses.
 
-    Labels are the ImageNet classes of all images: numbers, 0 to 999 in the order of the WordNet
-    ids; or these ids, where the images are of all thousand classes. A DataError where they are not,
-    or where no image is of the part. `train` and `test` may be the same images.
+    Labels are the ImageNet classes of the images: numbers, 0 to 999 in the order of the WordNet
+    ids, or the ids themselves if the images are of all thousand classes. Raises a DataError if they
+    are not, or if no image belongs to a part. `train` and `test` may be the same images.
     """
     if task not in breeds():
         raise ParameterError(f"the BREEDS task is {task!r}; allowed are {', '.join(breeds())}.")
@@ -51,14 +51,14 @@ def breeds_sides(
 def _side(
     task: str, features: Features, classes: Shaped[np.ndarray, " n"], part: str
 ) -> tuple[Features, Shaped[np.ndarray, " k"]]:
-    """The images of one part, and the superclass of each by name."""
+    """The images of one part, and the name of the superclass of each."""
     names, numbers = np.unique(classes, return_inverse=True)
     if classes.dtype.kind in "iu":
         numbers = classes
     elif len(names) != 1000:
         raise DataError(
             f"{task} needs the ImageNet class of each image: numbers from 0 to 999, or the WordNet "
-            f"ids of all 1000 classes; {len(names)} names are given, {str(names[0])!r} the first."
+            f"ids of all 1000 classes; the labels are {len(names)} names (first {str(names[0])!r})."
         )
     superclass: dict[int, str] = {}
     for name, (training_numbers, test_numbers) in breeds()[task].items():

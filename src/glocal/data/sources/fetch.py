@@ -1,4 +1,4 @@
-"""`fetch`: a published file by its name (``files.toml``), downloaded once and verified."""
+"""Fetch a published file by its name (``files.toml``), downloaded once and verified."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from glocal.files import PathLike, atomic_write, make_folder, read_object
 
 TIMEOUT = 30.0  # seconds without a byte after which a download is abandoned
 Progress = Callable[[int, int], None]
-"""Called with the bytes downloaded so far, and in all: 0 where the server does not say."""
+"""A function of the number of bytes downloaded so far, and of the total, 0 if it is unknown."""
 
 
 @dataclass(frozen=True)
 class RemoteFile:
     """A published file.
 
-    `path` is its place below the cache or an output folder, `checksum` ``sha256:`` or ``git:`` and
-    hexadecimal digits, `what` its content, format and order; `warning` says what is known to be
-    wrong with it.
+    `path` is relative to the cache or an output folder. `checksum` is ``sha256:`` or ``git:``
+    followed by hexadecimal digits. `what` describes content, format and order, and `warning` a
+    known error of the file.
     """
 
     name: str
@@ -43,7 +43,7 @@ class RemoteFile:
 
 @cache
 def published() -> dict[str, RemoteFile]:
-    """The files that `fetch` knows, by their names."""
+    """The files that `fetch` knows, by name."""
     registry = read_object(Path(__file__).with_name("files.toml"), what="registry")
     entries = {}
     for fields in registry["file"]:
@@ -57,7 +57,7 @@ def published() -> dict[str, RemoteFile]:
 
 
 def cache_folder() -> Path:
-    """``$GLOCAL_CACHE``, or the cache folder of this system (not created here)."""
+    """Return ``$GLOCAL_CACHE`` or the cache folder of this system, without creating it."""
     if named := os.environ.get("GLOCAL_CACHE"):
         return Path(named)
     import pooch
@@ -66,36 +66,37 @@ def cache_folder() -> Path:
 
 
 def fetch(name: str, *, out: PathLike | None = None, progress: Progress | None = None) -> Path:
-    """Download a published file, unless the cache has it whole, and verify its content.
+    """Download a published file unless the cache has it whole, and verify its content.
 
-    ``$GLOCAL_MIRROR`` is asked in place of the publisher and holds each file under its `path`; with
-    ``$GLOCAL_OFFLINE`` no server is asked. The proxies that the environment names are used.
+    If ``$GLOCAL_MIRROR`` is set, the file is downloaded from there instead of from the publisher; a
+    mirror holds each file under its `path`. If ``$GLOCAL_OFFLINE`` is set, nothing is downloaded.
+    The proxies that the environment names are used.
 
     Parameters
     ----------
     name : str
         A key of `published`.
     out : path or None
-        Copy the file below this folder too; a file there is replaced.
+        A folder below which the file is copied too, replacing an existing copy.
     progress : callable or None
 
     Returns
     -------
     Path
-        The copy below `out` where that is given, else the file in the cache.
+        The copy below `out` if that is given, else the file in the cache.
 
     Raises
     ------
     ParameterError
-        No file is published under this name.
+        If no file is published under this name.
     FileError
-        The server cannot be reached, answers with an error or serves another content, or a folder
-        cannot be written.
+        If the server cannot be reached, answers with an error or serves other content, or if a
+        folder cannot be written.
 
     Warns
     -----
     DataWarning
-        The content is known to be wrong.
+        If the content is known to be wrong.
     """
     if name not in published():
         raise unknown_name(name)
@@ -115,7 +116,7 @@ def fetch(name: str, *, out: PathLike | None = None, progress: Progress | None =
 
 
 def unknown_name(name: str) -> ParameterError:
-    """What to say of a name that no published file has."""
+    """Return the error for a name that no published file has."""
     near = difflib.get_close_matches(name, published(), n=3, cutoff=0.4) or published()
     return ParameterError(
         f"no published file is called {name!r}. Did you mean {' or '.join(near)}?"
@@ -123,17 +124,17 @@ def unknown_name(name: str) -> ParameterError:
 
 
 def cached(name: str) -> Path | None:
-    """The file of a key of `published` if the cache has it whole; no server is asked."""
+    """The file of a key of `published` if the cache has it whole, else None; never downloads."""
     entry = published()[name]
     path = cache_folder() / entry.path
     return path if path.is_file() and _matches(path, entry.checksum) else None
 
 
 def retrieve(url: str, path: Path, checksum: str, progress: Progress | None = None) -> Path:
-    """Download the file of an address to `path`, unless it is there with this checksum.
+    """Download the file at `url` to `path`, unless it is already there with this checksum.
 
-    Errors are those of `fetch`. `checksum` is ``ALGORITHM:DIGEST`` with an algorithm of hashlib, or
-    ``git:`` and the id of the content as a git object.
+    Raises the errors of `fetch`. `checksum` is ``ALGORITHM:DIGEST`` with an algorithm of hashlib,
+    or ``git:`` followed by the id of the content as a git object.
     """
     if path.is_file() and _matches(path, checksum):
         return path
@@ -149,7 +150,7 @@ def retrieve(url: str, path: Path, checksum: str, progress: Progress | None = No
         try:
             download(url, str(partial), None)
             if not _matches(partial, checksum):
-                raise ValueError(f"the content that it serves is not that of {checksum}")
+                raise ValueError(f"the content that it serves does not match {checksum}")
             os.replace(partial, path)
         except (OSError, ValueError) as error:  # the errors of requests are OSErrors
             raise FileError(
@@ -165,7 +166,7 @@ def offline() -> bool:
 
 
 def check_online(path: Path) -> None:
-    """Raise a FileError where ``$GLOCAL_OFFLINE`` forbids downloading what is not at `path`."""
+    """Raise a FileError if ``$GLOCAL_OFFLINE`` forbids downloading the file for `path`."""
     if offline():
         raise FileError(
             f"{path} is missing or damaged, and $GLOCAL_OFFLINE forbids a download. Put it there."
@@ -173,10 +174,10 @@ def check_online(path: Path) -> None:
 
 
 def _matches(path: Path, checksum: str) -> bool:
-    """Whether the content of a file is that of a checksum as in `retrieve`."""
+    """Whether the content of a file matches a checksum as in `retrieve`."""
     algorithm, _, digest = checksum.partition(":")
     content = path.read_bytes()
-    if algorithm == "git":  # the id that git gives the content, where its SHA-256 is not known
+    if algorithm == "git":  # the id of the content in git, for files without a known SHA-256
         content = b"blob %d\0" % len(content) + content
         algorithm = "sha1"
     return hashlib.new(algorithm, content, usedforsecurity=False).hexdigest() == digest
@@ -199,4 +200,4 @@ class _Bar:
         self._bytes = 0
 
     def close(self) -> None:
-        """There is nothing to close."""
+        """Do nothing: there is nothing to close."""
