@@ -43,7 +43,7 @@ from glocal.results import to_json
 Progress = Callable[[int, int], None]
 """Called with the number of images so far and their total."""
 _BATCHES_AHEAD = 2  # batches decoded ahead: hides slow images and keeps memory small
-_CHUNK_IMAGES = 512  # approximate size of a chunk: a killed process loses at most one
+_CHUNK_IMAGES = 512  # approximate; a killed process loses at most one chunk
 _MAX_DECODERS = 8  # most decoding threads by default
 
 

@@ -27,7 +27,7 @@ _MIN_COLUMNS = 4  # fewer columns that stand out are not recorded
 _MIN_COLUMN_MEAN = 1.5  # smallest |mean| of a column that stands out, in standard deviations
 # measured with CLIP and a ViT: other images at least .81, texts at most .39, other networks .18
 _MIN_COLUMN_AGREEMENT = 0.5
-_warned: WeakSet[Any] = WeakSet()  # transforms that a warning was issued for
+_warned: WeakSet[Any] = WeakSet()  # transforms for which a warning was issued
 
 
 def row_statistics(X: Features | np.ndarray, std: float | None = None) -> dict[str, Any]:
@@ -92,8 +92,8 @@ def check_rows(transform: Any, X: Any, *, normalize: bool = False) -> None:
     Warns
     -----
     DataWarning
-        The rows have another scale than those of the fit, by the record of `row_statistics` or
-        else by the mean and std of the transform; other columns stand out; or the model or layer
+        The scale of the rows differs from that of the fit (recorded by `row_statistics`, or else
+        given by the mean and std of the transform); other columns stand out; or the model or layer
         differs.
     """
     transform.check_shape(tuple((X.matrix if isinstance(X, Features) else X).shape))
@@ -156,7 +156,7 @@ def _differences(transform: Any, X: Any, normalize: bool) -> Iterator[str]:
 
 
 def _row_differences(transform: Any, rows: np.ndarray, normalize: bool) -> Iterator[str]:
-    """Yield the differences in the length, the scale and the outstanding columns of the rows."""
+    """Yield the differences in row length, in scale, and in the columns that stand out."""
     fitted = transform.meta.get("rows") or {}
     lengths = np.linalg.norm(rows, axis=1)
     lengths = lengths[lengths > 0]

@@ -1,6 +1,6 @@
 """The formats of a transform: files (.npz as the authors write it, .safetensors), torch and ONNX.
 
-The functions of a `transform` are methods of `LinearTransform`.
+The functions whose first argument is `transform` are methods of `LinearTransform`.
 """
 
 from __future__ import annotations
@@ -133,8 +133,8 @@ def wrong_name(path: PathLike, weights: np.ndarray) -> str | None:
     if any(fitted in part for part in Path(path).absolute().parts):
         return None
     return (
-        f"transform file {path} holds the transform of {fitted}, which its authors by mistake "
-        f"published as {published} too. Apply it to features of {fitted} only."
+        f"transform file {path} holds the transform of {fitted}, which its authors also published "
+        f"as {published}, by mistake. Apply it to features of {fitted} only."
     )
 
 
@@ -165,7 +165,7 @@ def to_linear(transform: Any, *, normalize: bool = False) -> torch.nn.Linear | t
 
 
 def fold_into(transform: Any, layer: torch.nn.Linear | torch.nn.Parameter) -> torch.nn.Linear:
-    """Fold into the last projection of a model, so that the model itself yields aligned features.
+    """Fold the transform into the last projection of a model, which then yields aligned features.
 
     `layer` computes the raw features x = y Lᵀ + l. The new layer computes x A + c = y (Aᵀ L)ᵀ + (l
     A + c). Its weights are computed in float64 and rounded once to the dtype of `layer`; its device
@@ -249,8 +249,8 @@ def to_onnx(
     normalize : bool
         First scale each row to length 1.
     opset, ir_version : int
-        Versions of the operators and of the format. Take those of the backbone if
-        ``onnx.compose.merge_models`` is to append the model to one.
+        Versions of the operators and of the format. To append the model to a backbone with
+        ``onnx.compose.merge_models``, pass those of the backbone.
 
     Raises
     ------

@@ -27,15 +27,14 @@ class LinearTransform:
     """An affine transform of standardized features.
 
     W maps p dimensions to p, or to r < p if the transform comes from `glocal.transform.reduced`.
-    A reduced transform has no strength (`at_strength`); in every other way it is used like the
-    others.
+    A reduced transform has no strength (`at_strength`); otherwise it is used like any other.
 
     Parameters
     ----------
     weights : (p, r) float32
         W, which multiplies rows from the right; r is at most p. float16 halves the file size.
     bias : (r,) float32 or None
-        b.
+        b; None stands for 0.
     mean, std : float
         The two standardization scalars of the object features that the transform was fitted on.
     meta : dict
@@ -146,7 +145,7 @@ class LinearTransform:
         -----
         DataWarning
             The rows differ from those of the fit (see `glocal.transform.check_rows`), or a row
-            that should have length 1 is 0. Each transform warns in one call only.
+            that should have length 1 is 0. Only the first such call warns.
         """
         X = self._as_rows(features)
         checks.check_once(self, X, normalize)
@@ -421,7 +420,7 @@ class LinearTransform:
         Warns
         -----
         DataWarning
-            The file is known to be published under the name of another network.
+            The file is known to have been published under the name of another network.
         """
         try:
             return cls(*formats.read_transform(path))

@@ -48,7 +48,9 @@ class SourceOptions(Options):
 
     panel: ClassVar[str] = "Record and card"
 
-    model_name: str | None = Field(None, description="Name of the network, for record and card.")
+    model_name: str | None = Field(
+        None, description="Name of the network, for the record and the card."
+    )
     layer: str | None = Field(None, description="Layer of that network.")
     preprocessing: str | None = Field(
         None, description="Preprocessing of the images, or of the rows after extraction."

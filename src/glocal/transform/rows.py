@@ -83,8 +83,8 @@ def reduced(
     ParameterError
         `dimensions` is not an integer from 1 to the output dimensions of the transform.
     DataError
-        There are no rows, they do not have p columns, hold NaN or infinity or values too large to
-        be squared, or the transform maps all of them to 0.
+        There are no rows; the rows do not have p columns, or hold NaN, infinity or values too large
+        to be squared; or the transform maps all rows to 0.
 
     References
     ----------

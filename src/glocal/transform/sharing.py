@@ -26,7 +26,7 @@ from glocal.transform.formats import ENDINGS, TRANSFORM_NAME, normalised_name, r
 from glocal.transform.record import CardOptions, network_name
 
 PUBLISHED = "transforms/"
-"""The prefix of published transforms among the names of `published`."""
+"""The prefix of the names of transforms in `published`."""
 CARD_NAME = "README.md"
 _REPOSITORY = re.compile(r"hf://([\w.-]+/[\w.-]+)(?:@([\w./-]+))?")
 _TAGS = ["representational-alignment", "human-similarity", "odd-one-out", "feature-extraction"]
