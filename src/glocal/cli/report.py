@@ -129,8 +129,8 @@ def _study(
     path = features or folder / "features"
     if features is None and not path.exists():
         raise ParameterError(
-            f"{folder} is a study. To show the gain of a transform, pass the `features` of its "
-            "images, which glocal extract computes."
+            f"{folder} is a study. To show the gain of a transform, pass `features` of its images, "
+            "which glocal extract computes."
         )
     loaded = Features.load(path)
     loaded.check_finite()
