@@ -9,11 +9,11 @@ from collections.abc import Sequence
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit; see `glocal.cli.app`.
 
-    That is imported here, so that Ctrl-C may come while it loads. SIGTERM, by which batch systems
-    end what is out of time, is an interruption too.
+    The application is imported inside the function, so that Ctrl-C is handled while it loads.
+    SIGTERM, by which batch systems end jobs that are out of time, is an interruption too.
     """
     try:
-        with contextlib.suppress(ValueError):  # only the main thread is interrupted
+        with contextlib.suppress(ValueError):  # only the main thread can set a signal handler
             signal.signal(signal.SIGTERM, signal.default_int_handler)
         from glocal.cli import app
     except KeyboardInterrupt:

@@ -22,9 +22,11 @@ from glocal.cli.sweep import KeptShare, chosen
 
 @flat
 def align(
-    model: Annotated[str, Option(help="Network to align; as in glocal extract.")],
+    model: Annotated[str, Option(help="Network to align, as in glocal extract.")],
     images: Annotated[str, Option(help="One image for each object: folder, pattern or list.")],
-    out: Annotated[Path, Option(help="Folder of the results; the same command continues in it.")],
+    out: Annotated[
+        Path, Option(help="Folder of the results; the same command continues an interrupted run.")
+    ],
     answers: AnswersFile,
     promise: Keep,
     keep: KeptShare = None,
@@ -32,14 +34,14 @@ def align(
     layer: str | None = Option(None, help="Layer to extract. [default: penultimate]"),
     centre: CentreOption = "0",
     dry_run: bool = Option(
-        False, "--dry-run", help="Print the numbers of images, answers and fits; stop."
+        False, "--dry-run", help="Print the numbers of images, answers and fits, and stop."
     ),
     as_json: AsJson = False,
 ) -> None:
-    """Align a named network with people's answers, from its images to a model card and a page.
+    """Align a named network with people's answers, from images to a model card and a report.
 
-    The steps are: extract, check, sweep, score, write transform, card and page. The same command
-    continues after an interruption.
+    The steps are to extract and check features, to sweep and score settings, and to write the
+    transform, its card and a report. The same command continues an interrupted run.
 
     Example: glocal align --model timm:vit_base_patch16_224.dino --images objects
     --answers answers.npz --out aligned

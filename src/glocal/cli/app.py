@@ -47,7 +47,7 @@ _COLLECT = (
     "pip install ./packages/glocal-collect."
 )
 _UNAVAILABLE = {"collect": _COLLECT}
-"""Commands of other packages that cannot be used, and why; their entry points change it."""
+"""Messages for unavailable commands of other packages; loading an entry point updates them."""
 _RESUMED_BY = {"sweep": " with --resume", "suite": "", "extract": "", "align": ""}
 _FULL_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
@@ -55,7 +55,7 @@ _FULL_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 def _add_plugins() -> None:
     """Add the commands of other distributions: each entry point is a typer application.
 
-    One that fails, in whatever way, is named in a warning and takes no other command with it.
+    An entry point that fails is named in a warning; all other commands stay available.
     """
     for entry_point in entry_points(group="glocal.commands"):
         name = entry_point.name
@@ -66,7 +66,7 @@ def _add_plugins() -> None:
             reason = f"{type(error).__name__}: {one_line(error)}"
             _UNAVAILABLE[name] = (
                 f"glocal {name} cannot be used, since its package cannot be loaded "
-                f"({reason[:300]}). Install a version of it that goes with this one of glocal."
+                f"({reason[:300]}). Install a version of it that fits this version of glocal."
             )
             print_message(f"warning: {_UNAVAILABLE[name]}")
 
@@ -119,8 +119,8 @@ def execute(arguments: Sequence[str]) -> int:
     Returns
     -------
     int
-        0: the command succeeded; 1: bad content, explained in one sentence; 2: a wrong command
-        line: an unknown or missing option, or a value outside its range; 130: interrupted, by
+        0: the command succeeded. 1: bad content, explained in one sentence. 2: a wrong command
+        line, with an unknown or missing option or a value outside its range. 130: interrupted by
         Ctrl-C or SIGTERM.
     """
     command_name = "".join(arguments[:1])
@@ -140,14 +140,14 @@ def execute(arguments: Sequence[str]) -> int:
         code = _report(error)
     if code == 130:
         how = _RESUMED_BY.get(command_name)
-        advice = "" if how is None else f" To go on, give the same command again{how}."
+        advice = "" if how is None else f" To continue, run the same command again{how}."
         print_message(f"interrupted; files that existed before are unchanged.{advice}")
     return code
 
 
 @cache
 def _command() -> Any:
-    """The whole command, whose help texts are no markup and whose flags show no type."""
+    """The root command, with help texts escaped from markup and flags shown without a type."""
     from rich.markup import escape
 
     root: Any = typer.main.get_command(app)
@@ -176,7 +176,7 @@ def _options(command: Any, arguments: Sequence[str]) -> dict[str, str]:
 
 
 def _report(error: BaseException) -> int:
-    """Print what is wrong in one sentence and return the exit code; raise what nobody foresaw."""
+    """Print an error as one sentence and return the exit code; raise an unforeseen error again."""
     if isinstance(error, GLocalError):
         print_message(f"error: {in_options(str(error))}")
         return 2 if isinstance(error, ParameterError) else 1
@@ -192,7 +192,7 @@ def _report(error: BaseException) -> int:
 
 
 def _report_usage(error: Any) -> int:
-    """Print what is wrong with the words of a command line."""
+    """Print a usage error of the command line, and return the exit code."""
     possibilities = list(getattr(error, "possibilities", None) or ())
     name = getattr(error, "option_name", "").lstrip("-")
     error.possibilities = [
@@ -210,7 +210,7 @@ def _report_usage(error: Any) -> int:
 
 
 def _unforeseen(error: BaseException) -> str | None:
-    """A sentence for what any step may meet: no memory, a full disk, a path that cannot be used."""
+    """A sentence for errors of any step: no memory, a full disk, an unusable path; else None."""
     if isinstance(error, MemoryError):
         return "there is not enough memory for this. Use fewer objects or local images, or float32."
     if isinstance(error, OSError) and error.filename is not None:
@@ -218,14 +218,14 @@ def _unforeseen(error: BaseException) -> str | None:
     if isinstance(error, OSError) and error.errno in _FULL_DISK:
         return f"cannot write standard output: {error.strerror}."
     if isinstance(error, RuntimeError) and str(error).startswith("Symlink loop"):
-        return f"{one_line(error)}. Check the links."  # of Path.resolve, before Python 3.13
+        return f"{one_line(error)}. Check the links."  # Path.resolve raises it before Python 3.13
     return None
 
 
 _print_once = cache(print_message)
-"""A sentence is printed once: two arms, or a sweep and its refit, warn alike.
+"""Print a sentence only once, since two arms, or a sweep and its refit, may give the same warning.
 
-The filter "once" of Python forgets what it showed whenever filters change.
+Python's own filter "once" forgets its past warnings whenever filters change.
 """
 
 

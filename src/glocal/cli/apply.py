@@ -34,31 +34,31 @@ def apply(
     ],
     features: Annotated[
         Path,
-        Argument(help="Feature file or folder, not standardized; images with --model."),
+        Argument(help="Feature file or folder, not standardized, or images with --model."),
     ],
     out: Annotated[
-        Path, Option(help="A .npy file; from Parquet also a .parquet file or a folder.")
+        Path, Option(help="Output: a .npy file, or from Parquet also a .parquet file or a folder.")
     ],
     network: NetworkOptions,
-    strength: float = Option(1.0, help="0 is the original up to scale, 1 the transform."),
+    strength: float = Option(1.0, help="0 is the original up to scale, 1 the full transform."),
     normalize: bool = Option(False, "--normalize", help="First scale each row to length 1."),
     dimensions: int | None = Option(None, help="Reduce the output to this many dimensions."),
     save_transform: Path | None = Option(
         None,
-        help="Also save the transform as applied (after --strength and --dimensions), to map "
-        "queries with.",
+        help="Also save the transform as it was applied, after --recentre, --strength and "
+        "--dimensions, to map queries.",
     ),
     recentre: Path | None = Option(
         None,
-        help="Features of your own collection, many different images of balanced classes: move "
-        "the origin toward their mean.",
+        help="Features of your own collection, many different images of balanced classes. The "
+        "origin moves toward their mean.",
     ),
-    column: str | None = Option(None, help="Parquet column of the vectors; the others are kept."),
+    column: str | None = Option(None, help="Parquet column of the vectors; other columns stay."),
     as_json: AsJson = False,
 ) -> None:
     """Transform features of any size in constant memory.
 
-    Parquet files are written one by one; the same command continues an interrupted run.
+    Parquet files are written one by one, and the same command continues an interrupted run.
 
     Example: glocal apply transform.npz features.npy --out aligned.npy
     """
@@ -92,14 +92,14 @@ def apply(
 def _adapted(
     transform: LinearTransform, own_images: Features | None, strength: float, normalize: bool
 ) -> LinearTransform:
-    """The transform with its origin moved toward the user's images, and of another strength."""
+    """The transform with its origin moved toward the user's images and its strength set."""
     if own_images is not None:
         transform = transform.recentred(own_images.matrix, normalize=normalize)
     return transform if strength == 1.0 else transform.at_strength(strength)
 
 
 def _kept(reduced_record: dict[str, float]) -> str:
-    """What fewer dimensions keep."""
+    """The shares that fewer dimensions keep, in words."""
     return (
         f"kept: {reduced_record['energy']:.4f} of the similarities' energy, "
         f"{reduced_record['length']:.4f} of the squared length"
@@ -107,7 +107,7 @@ def _kept(reduced_record: dict[str, float]) -> str:
 
 
 class _Job(NamedTuple):
-    """The rows of the features, their number if known, and what writes them."""
+    """The rows of the features, their number if known, and the function that transforms them."""
 
     rows: Any
     n_rows: int | None
@@ -115,7 +115,7 @@ class _Job(NamedTuple):
 
 
 def _job(features: Path, out: Path, column: str | None, network: NetworkOptions) -> _Job:
-    """Parquet to Parquet a file at a time, or anything to one ``.npy`` file."""
+    """The job: Parquet to Parquet, one file at a time, or any features to one ``.npy`` file."""
     is_parquet = features.is_dir() or features.suffix.lower() == PARQUET
     if network.model is None and is_parquet and out.suffix.lower() != ".npy":
         write = partial(apply_parquet, source=features, column=column)
@@ -123,7 +123,7 @@ def _job(features: Path, out: Path, column: str | None, network: NetworkOptions)
     writable_target(out, what="--out", endings=(".npy",))
     if column is not None:
         raise ParameterError(
-            "--column names a column of Parquet, for a Parquet output. Leave it out."
+            "--column names a column of Parquet files, and needs a Parquet output. Leave it out."
         )
     loaded = network.load(features)
     return _Job(loaded, len(loaded), partial(apply_file, features=loaded))

@@ -1,4 +1,4 @@
-"""``glocal data``: check, split and import files of answers, fetch published files."""
+"""``glocal data``: check, split and import files of answers, and fetch published files."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ from glocal.files import make_folder, writable_target
 from glocal.options import Options
 
 app = typer.Typer(
-    help="Check and split features and answers; import other people's; fetch published ones.",
+    help="Check, split and import answers; fetch published files.",
     no_args_is_help=True,
     rich_markup_mode="rich",
 )
@@ -59,7 +59,7 @@ def check_command(
 ) -> None:
     """Diagnose features and answers; exit with 1 if something invalidates the results.
 
-    Warnings and notes exit with 0.
+    With warnings and notes alone, the exit code is 0.
 
     Example: glocal data check --features features.npy --answers triplets.npy
     """
@@ -99,16 +99,16 @@ def split_command(
     features: FeaturesPath,
     form: AnswersFile,
     out: Annotated[Path, Option(help="Folder for train.npz and heldout.npz.")],
-    by: Literal["objects", "persons"] = Option("objects", help="What is held out."),
-    folds: int = Option(3, min=2, help="Number of parts of the objects (or persons)."),
-    fold: int = Option(0, min=0, help="The held-out part, counted from 0."),
+    by: Literal["objects", "persons"] = Option("objects", help="Unit that is held out."),
+    folds: int = Option(3, min=2, help="Number of folds of the objects (or persons)."),
+    fold: int = Option(0, min=0, help="Number of the held-out fold, counted from 0."),
     seed: int = Option(42, min=0, help="Seed of the split."),
     as_json: AsJson = False,
 ) -> None:
     """Hold out the answers on a fold of objects, or of persons.
 
-    In both files object numbers stay those of the input. The names of --object-ids are written with
-    them: other commands need neither --object-ids nor the options by which the input was read.
+    Both files keep the object numbers of the input and hold the names of --object-ids, so that
+    other commands need neither --object-ids nor the options with which the input was read.
 
     Example: glocal data split --features features.npy --answers triplets.npy --out split
     """
@@ -160,11 +160,10 @@ def curve_command(
     seed: int = Option(0, min=0, help="Seed of the folds and of the parts."),
     as_json: AsJson = False,
 ) -> None:
-    """Print how agreement grows with the number of answers: whether more of them would help.
+    """Print the agreement for growing numbers of answers, to show whether more would help.
 
-    An eighth, a quarter, half and all of the answers outside each fold of questions are fitted, and
-    scored on the fold. The last line is the gain from doubling the answers; another doubling gains
-    less.
+    An eighth, a quarter, half and all of the answers outside each fold of questions are fitted and
+    scored on the fold. The last line is the gain of the last doubling; another doubling gains less.
 
     Example: glocal data curve --features features.npy --answers triplets.npy
     """
@@ -188,7 +187,7 @@ def curve_command(
 
 
 class ImportForm(Options):
-    """How to read a format; None leaves its default."""
+    """The options of reading a format; None leaves its default."""
 
     panel: ClassVar[str] = "Format options"
 
@@ -197,22 +196,22 @@ class ImportForm(Options):
         None,
         ge=0,
         le=1,
-        description="Number of the first place, where a table says which place was picked.",
+        description="Number of the first place, if a table records the place that was picked.",
     )
     order: Path | None = Field(
-        None, description="Sort index; the object of raw index i is argsort(ORDER)[i]."
+        None, description="Sort index; raw index i stands for object argsort(ORDER)[i]."
     )
     odd_column: int | None = Field(
         None, description="Column of the odd one out, for things. [default: 2]"
     )
     values: Literal["similarity", "dissimilarity"] | None = Field(
-        None, description="What the matrix contains."
+        None, description="Content of a matrix."
     )
     limit: int | None = Field(
         None,
-        description="Maximum number of answers of a matrix or AligNet. [default: 1000000]",
+        description="Largest number of answers drawn from a matrix or AligNet. [default: 1000000]",
     )
-    seed: int | None = Field(None, description="Random seed of that draw. [default: 42]")
+    seed: int | None = Field(None, description="Seed of the draw of --limit. [default: 42]")
 
 
 @app.command("import")
@@ -229,11 +228,11 @@ def import_command(
     object_ids: Path | None = Option(None, help="Names of the objects, one per line."),
     as_json: AsJson = False,
 ) -> None:
-    """Read answers of another system, count what is left out, and write a self-describing file.
+    """Read answers of another system, count those left out, and write a self-describing file.
 
     A table is CSV, or JSON as jsPsych writes it, with named columns; the CSV of glocal collect,
-    salmon's responses and NIGHTS are tables. The file holds kind, names of the objects, persons,
-    times, weights and catch trials; every command reads it.
+    salmon's responses and NIGHTS are tables. The file that is written holds the kind, the names of
+    the objects, persons, times, weights and catch trials; every command reads it.
 
     Example: glocal data import answers.csv --column reference=anchor --out answers.npz
     """
@@ -292,15 +291,15 @@ def _pairs(texts: list[str] | None, option: str) -> dict[str, str] | None:
 @app.command("fetch")
 def fetch_command(
     names: list[str] | None = Argument(None, help="Names of published files."),
-    out: Path | None = Option(None, help="Also copy the files below this folder."),
+    out: Path | None = Option(None, help="Also copy the files into this folder."),
     as_json: AsJson = False,
 ) -> None:
     """Download published files once, verify their checksums, and print their paths.
 
-    Without a name it lists them. The list has each file with its size and licence, and each image
-    data set that extract opens by name with its terms. Files are kept in the folder that
-    $GLOCAL_CACHE names, or else in the cache folder of this system; one that is there and whole is
-    not downloaded again. The proxies of the environment are used.
+    Without a name, the files are listed with their sizes and licences, and the image data sets that
+    extract opens by name with their terms. Files are stored in the folder that $GLOCAL_CACHE names,
+    or else in the cache folder of this system; an intact file is not downloaded again. The proxies
+    of the environment are used.
 
     Example: glocal data fetch things/triplets-test10 things/sortindex --out data
     """

@@ -25,20 +25,20 @@ if TYPE_CHECKING:
 
 REAL_RESULT = (
     "The real result that this world stands for: from one example of each of 15 categories, CLIP "
-    "ViT-B/32 recognises unseen objects in .466 instead of .381 of the cases with keep 0.9, fitted "
-    "to people's answers (docs/results.md)."
+    "ViT-B/32 recognises .466 instead of .381 of unseen objects after a fit to people's answers "
+    "with keep 0.9 (docs/results.md)."
 )
-"""What the simulated world stands for; a test compares the numbers with docs/evidence.json."""
+"""The result behind the simulated world; a test compares the numbers with docs/evidence.json."""
 
 
 def demo(
     out: Path = Option(Path("glocal-demo"), help="Folder for scores, transforms and report.html."),
     as_json: AsJson = False,
 ) -> None:
-    """Fit and score every method on a small simulated world whose answer is known; write a page.
+    """Fit and score every method on a small simulated world with a known answer; write a report.
 
-    The folder is that of a suite: its suite.toml and world/ show what glocal suite, fit and the
-    others take. sweep/ in it holds the front of all methods.
+    The folder is that of a suite. Its suite.toml and world/ are examples of the files that glocal
+    suite, fit and the other commands read; sweep/ holds the front of all methods.
 
     Example: glocal demo --out demo-out
     """

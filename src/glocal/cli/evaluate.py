@@ -1,4 +1,4 @@
-"""``glocal evaluate``: score features under a transform and under baselines, in one table."""
+"""``glocal evaluate``: score features with a transform and with baselines, in one table."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ from glocal.transform.record import network_name
 from glocal.transform.rows import BASELINES, baseline
 
 app = typer.Typer(
-    help="Score features, transformed or not.",
+    help="Score features with and without a transform.",
     no_args_is_help=True,
     rich_markup_mode="rich",
 )
@@ -57,7 +57,7 @@ _ENDINGS = (".jsonl", ".ndjson", ".json", ".txt", "")
 
 
 class Scoring(NetworkOptions):
-    """The options of every command: which arms are scored on the same data, and what is shown."""
+    """The options of every command: the arms to score on the same data, and the output."""
 
     transform: str | None = Field(
         None, description="Transform file, or a name that glocal transforms pull lists."
@@ -77,7 +77,8 @@ class Scoring(NetworkOptions):
     def sources(self, features: Path, *files: Path | None, **shared: Any) -> Sources:
         """The data of a command; its two scalars and baselines are those of `features`.
 
-        `files` are the others that it reads: before any work the output must be none of them.
+        `files` are its other inputs. The output must be none of the inputs, or a ParameterError is
+        raised before any work.
         """
         if self.out is not None:
             writable_target(self.out, what="--out", endings=_ENDINGS)
@@ -94,7 +95,7 @@ class Scoring(NetworkOptions):
     ) -> None:
         """Score the transform, or the original, and all baselines; print a table or JSON object.
 
-        `about` are further fields of the object.
+        `about` holds further fields of the JSON object.
         """
         names = dict.fromkeys((self.transform or _ORIGINAL, *(self.baseline or ())))
         results: dict[str, EvaluationResult] = {}
@@ -122,7 +123,7 @@ class Scoring(NetworkOptions):
 
 
 def _network(sources: Sources) -> str:
-    """The model and layer that are recorded beside the features, or the name of their file."""
+    """The model and layer that the features record, or else the name of their file."""
     file = sources.network.features
     is_unnamed = file.stem == "features" and file.parent.name
     name = file.parent.name if is_unnamed else file.stem
@@ -144,7 +145,7 @@ def _transform(name: str, objects: Features) -> LinearTransform | None:
 
 
 def _record_of_arms(results: dict[str, EvaluationResult], rows: Sequence[Score]) -> dict[str, Any]:
-    """The result of the first arm, with those of the baselines and its differences from them."""
+    """The result of the first arm, the results of the baselines, and the differences from them."""
     differences = {
         row.settings["baseline"]: {name: getattr(row, name) for name in _DIFFERENCE_FIELDS}
         for row in rows
@@ -159,7 +160,7 @@ def _record_of_arms(results: dict[str, EvaluationResult], rows: Sequence[Score])
 
 
 def record(result: Any) -> dict[str, Any]:
-    """The fields of a result, and of one in it, but for the arrays that its repr leaves out."""
+    """The fields of a result and of nested results, without the arrays that its repr leaves out."""
     values = {field.name: getattr(result, field.name) for field in fields(result) if field.repr}
     return {name: record(value) if is_dataclass(value) else value for name, value in values.items()}
 
@@ -171,9 +172,9 @@ def odd_one_out_command(
 ) -> None:
     """Agreement with people: accuracy with interval, loss in nats, tie rate, and the human ceiling.
 
-    Without a transform the scale of the features, and with it the loss, is arbitrary. There are
-    ceilings if questions were repeated: the share of their most frequent answer (optimistic) and
-    how often an answer equals the majority of the others (cautious).
+    Without a transform, the scale of the features and therefore the loss are arbitrary. If
+    questions were repeated, there are two ceilings: the share of the most frequent answer
+    (optimistic), and the share of answers that equal the majority of the others (cautious).
 
     Example: glocal evaluate odd-one-out --features features.npy --answers heldout.npy
     --transform transform.npz --baseline original
@@ -190,7 +191,7 @@ def odd_one_out_command(
 
 
 def _seen(name: str | None, sources: Sources) -> dict[str, float | None]:
-    """The shares of the questions and objects that a transform was fitted to, with a warning."""
+    """The shares of questions and objects that the transform was fitted to; may print a warning."""
     transform = _transform(name or _ORIGINAL, sources.objects)
     fitted = None if transform is None else transform.meta.get("fitted")
     if fitted is None:
@@ -230,7 +231,7 @@ def few_shot_command(
 ) -> None:
     """Accuracy of a probe fitted on a few images of each class; interval over draws and classes.
 
-    Without --test each draw is tested on the training images that it did not draw.
+    Without --test, each draw is tested on the training images that it did not draw.
 
     Example: glocal evaluate few-shot --train train.npy --train-labels train_labels.npy
     --test test.npy --test-labels test_labels.npy --shots 5 --probe logistic
@@ -244,7 +245,7 @@ def few_shot_command(
 def anomaly_command(scoring: Scoring, task: AnomalyTask) -> None:
     """Anomaly detection by the nearest training images: AUROC with interval, AUPR and FPR95.
 
-    All are averaged over classes.
+    All scores are averaged over classes.
 
     Example: glocal evaluate anomaly --train train.npy --train-labels train_labels.npy
     --test test.npy --test-labels test_labels.npy --transform transform.npz
@@ -255,10 +256,10 @@ def anomaly_command(scoring: Scoring, task: AnomalyTask) -> None:
 @app.command("structure")
 @flat
 def structure_command(scoring: Scoring, task: StructureTask) -> None:
-    """How much structure a transform keeps: neighbours, CKA, rank correlation of dissimilarities.
+    """Structure that a transform keeps: neighbours, CKA, rank correlation of dissimilarities.
 
-    It compares with the features standardized by the two scalars of the transform; the baseline
-    original keeps all.
+    The reference is the features standardized by the two scalars of the transform, so that the
+    baseline original keeps everything.
 
     Example: glocal evaluate structure --features local.npy --transform transform.npz
     --baseline pca
@@ -274,8 +275,8 @@ def structure_command(scoring: Scoring, task: StructureTask) -> None:
 def retrieval_command(scoring: Scoring, task: RetrievalTask) -> None:
     """Retrieval by cosine: mean average precision and recall at 1, 5, 10; intervals over queries.
 
-    A gallery row is relevant if it has the label of the query. One transform, with its scalars,
-    maps both sides. Without a gallery each query is searched for among the others.
+    A gallery row is relevant if it has the label of the query. The same transform, with its
+    scalars, maps queries and gallery. Without a gallery, each query searches the other queries.
 
     Example: glocal evaluate retrieval --queries test.npy --query-labels test_labels.npy
     --gallery train.npy --gallery-labels train_labels.npy --transform transform.npz

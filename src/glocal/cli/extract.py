@@ -42,9 +42,11 @@ def extract(
         "", help="Folder, pattern, list, one image, or a data set as NAME:SPLIT."
     ),
     layer: list[str] | None = Option(
-        None, help="Module, penultimate, logits or output; repeat it for several, in one pass."
+        None,
+        help="Layer to read: a module, penultimate, logits or output. Repeat the option for "
+        "several layers in one pass.",
     ),
-    out: Path | None = Option(None, help="Folder for the features, their names and record."),
+    out: Path | None = Option(None, help="Folder for the features, their names and the record."),
     list_layers: bool = Option(
         False, "--list-layers", help="List the layers of the model and stop."
     ),
@@ -58,18 +60,18 @@ def extract(
     skip_unreadable: bool = Option(
         False,
         "--skip-unreadable",
-        help="Exit with 0 even if some images have no row, and list them.",
+        help="List the images without a row, but exit with 0.",
     ),
     as_json: AsJson = False,
 ) -> None:
     """Run a network over images and write one row of features for each.
 
     The features of a data set come with labels: labels.txt has the class of each row,
-    labels_coarse.txt its superclass. imagenet and imagefolder are class folders below --root.
+    labels_coarse.txt its superclass. imagenet and imagefolder read class folders below --root.
 
-    An interrupted run continues when the same command is given again. Images that cannot be read
-    are listed, and the exit code is 1 unless --skip-unreadable is given; the rows are those of
-    file_names.txt.
+    The same command continues an interrupted run. Images that cannot be read are listed and have
+    no row; the exit code is then 1 unless --skip-unreadable is given. file_names.txt names the
+    image of each row.
 
     Example: glocal extract images --model timm:vit_base_patch16_224.dino --out features
     """
@@ -97,7 +99,7 @@ def extract(
 
 
 def _part(shard: str) -> tuple[int, int]:
-    """The numbers of ``i/n``."""
+    """The numbers i and n of ``i/n``."""
     match = re.fullmatch(r"([0-9]{1,9})/([0-9]{1,9})", shard)
     if match is None:
         raise ParameterError(
@@ -107,7 +109,7 @@ def _part(shard: str) -> tuple[int, int]:
 
 
 def _source(images: str, root: Path | None, download: bool) -> Source:
-    """The images of a data set by name, or of a path."""
+    """The images of a named data set, or of a path."""
     from glocal.extract import load_images, open_images
     from glocal.extract.sets import image_sets, parse_set
 
@@ -131,7 +133,7 @@ def _print_extraction(extraction: Extraction, source: Source, as_json: bool) -> 
         print_message(f"no row: {name} {reason}")
     if source.ignored:
         print_message(
-            f"skipped: {len(source.ignored)} files have no image extension, the first is "
+            f"skipped: {len(source.ignored)} files have no image extension; the first is "
             f"{source.ignored[0]}."
         )
     record = extraction.record
@@ -143,12 +145,12 @@ def _print_extraction(extraction: Extraction, source: Source, as_json: bool) -> 
     ]
     summary = {"finished": bool(lines), "total": len(source), "out": folder}
     if not lines:
-        lines = [f"this part is done; the features appear in {folder} when the last part is."]
+        lines = [f"this part is done; the features appear in {folder} when all parts are done."]
     print_result(as_json, {**record, **summary}, *lines)
 
 
 def _print_layers(extractor: Extractor, as_json: bool) -> None:
-    """Print the modules of a network, and what the other names of layers stand for."""
+    """Print the modules of a network, and the meaning of the other names of layers."""
     with contextlib.redirect_stdout(sys.stderr):  # other libraries print
         model = extractor.loaded
     types = {name: type(module).__name__ for name, module in model.modules.items()}

@@ -59,7 +59,7 @@ CentreOption = Annotated[
 
 
 def parse_centre(text: str) -> float | Literal["auto"]:
-    """The number, or auto; a ParameterError for anything else."""
+    """Read a number or auto; raise a ParameterError for any other text."""
     if text == AUTO:
         return AUTO
     try:
@@ -76,7 +76,7 @@ def load_data(
     blocks: Blocks,
     load: Callable[[Path], Features] = Features.load,
 ) -> FitData:
-    """What a command fits to; `load` reads features, or extracts those of images."""
+    """The data that a command fits to; `load` reads features, or extracts them from images."""
     loaded = load(features)
     joined = answers.to_fit(loaded)
     local = None if local_features is None else load(local_features)
@@ -105,9 +105,9 @@ def fit(
     local_features: LocalPath = None,
     holdout: int | None = Option(
         None,
-        help="K: also fit without fold 0 of K of objects and local images, or with fewer than "
-        "5,000 answers without each of K folds of questions, and score what is held out; 0 for "
-        "none.",
+        help="Number K of folds: also fit without fold 0 of the objects and local images (with "
+        "fewer than 5,000 answers, without each of K folds of the questions) and score the "
+        "held-out data; 0 for no hold-out.",
     ),
     solver: SolverName = "exact",
     centre: CentreOption = "0",
@@ -123,7 +123,7 @@ def fit(
     refuse_overwriting_inputs({"--out": out}, features, local_features, *answers.paths)
     if ending(out) == ".safetensors":
         import_optional("safetensors", f"--out {out}")
-    if source.model_name is not None and network.model is None:  # the layer is of that model
+    if source.model_name is not None and network.model is None:  # --layer belongs to --model-name
         network = NetworkOptions()
     data = load_data(features, answers, local_features, centre, blocks, network.load)
     quantity = "objective" if solver == "exact" else "watched loss"
@@ -156,19 +156,19 @@ def _show(record: FitRecord, out: Path, *, verbose: bool, as_json: bool) -> None
 
 
 def solver_of(name: str, exact: Exact, paper: PaperLoop) -> Exact | PaperLoop:
-    """The solver that ``--solver`` names; a ParameterError for options of the other one."""
+    """The solver that ``--solver`` names; raises a ParameterError for options of the other."""
     solver, other = (exact, paper) if name == exact.name else (paper, exact)
     unread = sorted(other.model_fields_set - set(type(solver).model_fields))
     if unread:
         flag = f"--{unread[0].replace('_', '-')}"
         raise ParameterError(
-            f"{flag} is an option of --solver {other.name}; leave it out, or pass that."
+            f"{flag} is an option of --solver {other.name}; leave it out, or choose that solver."
         )
     return solver
 
 
 def _notes(record: FitRecord) -> Iterator[str]:
-    """Notes on the result: what was not measured, and what another `keep` gives."""
+    """Yield notes on the result: what was not measured, and the scores of another `keep`."""
     unit = None
     if (curve := record.keep) is not None:
         yield from curve["notes"]
@@ -186,13 +186,13 @@ def _notes(record: FitRecord) -> Iterator[str]:
         yield "generalisation is unmeasured: --holdout 3 also scores answers on held-out objects."
     if unit == "questions":
         yield (
-            f"on new objects expect less: {record.n_answers:,} answers cannot measure it; about "
-            f"{MIN_ANSWERS_FOR_OBJECT_FOLDS:,} would."
+            f"on new objects expect less: {record.n_answers:,} answers cannot measure how much; "
+            f"about {MIN_ANSWERS_FOR_OBJECT_FOLDS:,} can."
         )
 
 
 def _result(record: FitRecord) -> Iterator[str]:
-    """Agreement and neighbours kept on data that the fit has not seen, measured or expected."""
+    """Yield agreement and neighbours kept on unseen data, measured or expected, in sentences."""
     if record.holdout is not None:
         yield _measured(record.holdout)
     if (curve := record.keep) is not None:
@@ -213,12 +213,12 @@ def _result(record: FitRecord) -> Iterator[str]:
 
 
 def _measured(holdout: dict[str, Any]) -> str:
-    """The scores of the hold-out in a sentence."""
+    """The scores on the held-out data, in a sentence."""
     heldout = holdout["heldout"]
     if heldout["n"] < MIN_MEASURED_ANSWERS:
         return (
-            f"{heldout['n']} held-out answers are too few to measure agreement; "
-            f"{MIN_MEASURED_ANSWERS} are the least."
+            f"{heldout['n']} held-out answers are too few to measure agreement; at least "
+            f"{MIN_MEASURED_ANSWERS} are needed."
         )
     after = interval_text(heldout["accuracy_cosine"], heldout["low"], heldout["high"])
     gain = interval_text(heldout["gain"], heldout["gain_low"], heldout["gain_high"], "+")
@@ -233,7 +233,7 @@ def _measured(holdout: dict[str, Any]) -> str:
 
 
 def _fitted(record: FitRecord) -> str:
-    """The fitted arm, its data, and how the fit ended."""
+    """The fitted arm, its data, and the status of the fit, in a sentence."""
     arm = words(asdict(record))
     if (curve := record.keep) is not None:
         anchors = [words(anchor) for anchor in curve["anchors"]]
@@ -250,12 +250,12 @@ def _fitted(record: FitRecord) -> str:
 
 
 def words(settings: dict[str, Any]) -> str:
-    """A method and its parameters in words: those of alpha, lmbda, tau and mix that it has."""
+    """A method in words, with those of the parameters alpha, lmbda, tau and mix that it has."""
     names = {name: name for name in ("alpha", "lmbda", "tau", "mix")}
     return " ".join([settings["method"], *parameters_in_words(settings, names)])
 
 
 def _fields(record: FitRecord) -> list[str]:
-    """A line for each field of a record that holds something."""
+    """A line for each field of a record that has a value."""
     fields = flattened(asdict(record)).items()
     return [f"{name}: {value}" for name, value in fields if value is not None]

@@ -1,7 +1,7 @@
-"""Options of commands and what they read: models whose fields are options, answers and features.
+"""Options of commands, as fields of models, and the answers and features that commands read.
 
-Name, help, default and range of an option stand in its model alone. Features come from a file, or
-from images and the network to run on them.
+The name, help, default and range of an option are defined in its model alone. Features come from a
+file, or from images and the network to run on them.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ LocalPath = Annotated[
 
 
 class AnswersForm(Options):
-    """How to read a file of answers."""
+    """The options of reading a file of answers."""
 
     panel: ClassVar[str] = DATA
 
@@ -49,21 +49,21 @@ class AnswersForm(Options):
         None, description="Names of the objects that the answers index, one per line."
     )
     kind: Literal["odd-one-out", "anchor", "nearest-of-n"] | None = Field(
-        None, description="Question type, if the file does not say. [default: odd-one-out]"
+        None, description="Question type, if the file does not state it. [default: odd-one-out]"
     )
     odd_column: int = Field(2, ge=0, le=2, description="Column of the odd one out.")
     base: int = Field(0, ge=0, le=1, description="Index of the first object in the answers.")
     order: Path | None = Field(
-        None, description="Sort index; the object of raw index i is argsort(ORDER)[i]."
+        None, description="Sort index; raw index i stands for object argsort(ORDER)[i]."
     )
 
     @property
     def names(self) -> tuple[str, ...] | None:
-        """The names of the objects; None where no file is given."""
+        """The names of the objects; None without a file of names."""
         return None if self.object_ids is None else read_lines(self.object_ids, what="object ids")
 
     def load(self, path: Path) -> Answers:
-        """The answers in the index space of their file; a table of trials is imported."""
+        """Read the answers, in the index space of their file; a table of trials is imported."""
         if self.kind is None and holds_trials(path):
             imported = import_answers(path, names=self.object_ids, base=self.base or None)
             for reason, count in imported.dropped.items():
@@ -73,21 +73,21 @@ class AnswersForm(Options):
 
 
 class AnswersFile(AnswersForm):
-    """A file of answers, and how to read it."""
+    """A file of answers, and the options of reading it."""
 
     answers: Path = Field(
         description="Answers: a self-describing .npz, the CSV of a study or another table that "
-        "data import reads, or integers (.npy or text) with the odd one last.",
+        "data import reads, or integers (.npy or text) with the odd one out last.",
         json_schema_extra={"flags": "--answers --triplets"},
     )
 
     def joined(self, features: Features) -> tuple[Answers, Joined]:
-        """The answers in the index space of their file, and in rows of the features."""
+        """The answers in the index space of their file, and as rows of the features."""
         answers = self.load(self.answers)
         return answers, join(features, answers, self.names)
 
     def to_fit(self, features: Features) -> Joined:
-        """The answers in rows of the features; a warning if another order of them fits better."""
+        """The answers as rows of the features; warns if the objects fit better in another order."""
         answers, joined = self.joined(features)
         order = None if self.order is None else read_list(self.order, what="order")
         warn_of_order(Case(features, answers=answers, object_ids=self.names, order=order))
@@ -95,7 +95,7 @@ class AnswersFile(AnswersForm):
 
 
 class NetworkOptions(Options):
-    """The network to run where images are given instead of features."""
+    """The network to run if images are given instead of features."""
 
     model: str | None = Field(
         None,
@@ -109,21 +109,21 @@ class NetworkOptions(Options):
     )
 
     def load(self, path: Path) -> Features:
-        """Load features; with a model, extract those of images, or find them in the cache.
+        """Load features, or with a model extract them from images unless the cache has them.
 
-        What was extracted is kept in the folder that ``GLOCAL_CACHE`` names (else the cache folder
-        of this system) by the names, sizes and times of the images, the hash of the weights and the
-        versions of what computes it.
+        The cache is the folder that ``GLOCAL_CACHE`` names, or else the cache folder of the system.
+        Its key is made of the names, sizes and modification times of the images, the hash of the
+        weights, and the versions of the software.
         """
         if self.model is None:
             if self.layer is not None:
                 raise ParameterError(
-                    f"--layer {self.layer} is about a network; pass --model too, or, for features "
-                    "that you have, --model-name."
+                    f"--layer {self.layer} is a layer of a network: pass --model too, or "
+                    "--model-name if you already have the features."
                 )
             return Features.load(path)
         if ending(path) in READERS or any((path / f"features{kind}").exists() for kind in READERS):
-            print_message(f"{path} holds features; --model is not used for it.")
+            print_message(f"{path} holds features, so that --model is not used for it.")
             return Features.load(path)
         from glocal.extract import Extractor, open_images
         from glocal.extract.run import cached_features
@@ -142,10 +142,10 @@ class NetworkOptions(Options):
 def refuse_overwriting_inputs(
     outputs: Mapping[str, PathLike | None], *inputs: PathLike | None
 ) -> None:
-    """Raise a ParameterError, before any work, where an output is a file or folder that is read.
+    """Raise a ParameterError, before any work, if an output is a file or folder that is read.
 
-    `outputs` are the paths by their options. Links and other spellings of a path are seen through.
-    A folder of features may contain the output, unless that is the very file that is read from it.
+    `outputs` are paths by their options. Links and other spellings of a path are resolved. The
+    output may lie in a folder of features, unless it is the file that is read from there.
     """
     paths = [Path(path) for path in inputs if path is not None]
     sources = [source for path in paths for source in _read_from(path)]
@@ -154,12 +154,12 @@ def refuse_overwriting_inputs(
             if output is not None and _is_same(Path(output), source):
                 raise ParameterError(
                     f"{option} {output} would replace {source}, which this command reads. "
-                    "Name another place."
+                    "Choose another path."
                 )
 
 
 def _read_from(path: Path) -> list[Path]:
-    """An input, the feature files in it, and the names in it or beside it."""
+    """An input, the feature files in it, and the file of names in it or next to it."""
     features = [path / f"features{kind}" for kind in READERS]
     return [path, *features, path / NAMES_FILE, path.parent / NAMES_FILE]
 
@@ -175,9 +175,9 @@ def _is_same(output: Path, source: Path) -> bool:
 def flat(command: Callable[..., None]) -> Callable[..., None]:
     """Turn each parameter of a command whose type is a model into the options of its fields.
 
-    Of a model ``model_fields_set`` holds the options that were passed, and no other. A name that
-    two models have is one option, that of the first; a parameter of the command itself under such a
-    name takes its place, with its own help and default.
+    The ``model_fields_set`` of a model then holds exactly the options that were passed. A field
+    that two models share is one option, that of the first model. A parameter of the command with
+    the same name takes precedence, with its own help and default.
     """
     parameters = inspect.signature(command, eval_str=True).parameters
     models = {
@@ -211,14 +211,14 @@ def flat(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def _options(model: type[Options]) -> dict[str, FieldInfo]:
-    """The fields of a model that are on the command line."""
+    """The fields of a model that are options of the command line."""
     return {
         name: field for name, field in model.model_fields.items() if field.description is not None
     }
 
 
 def _option(name: str, field: FieldInfo, model: type[Options]) -> inspect.Parameter:
-    """A field as a parameter: None where it is not passed, so that the model knows what was."""
+    """A field as a parameter; None means not passed, so that the model knows which were passed."""
     extra = field.json_schema_extra if isinstance(field.json_schema_extra, dict) else {}
     option = Option(
         *str(extra.get("flags", f"--{name.replace('_', '-')}")).split(),
@@ -238,7 +238,7 @@ def _option(name: str, field: FieldInfo, model: type[Options]) -> inspect.Parame
 def _help(field: FieldInfo) -> str:
     """The description of a field with its range and default, as in ``A weight. [above 0]``.
 
-    A description may end in a default in words, where that of the field is None.
+    A description may end in a default in words if the default of the field is None.
     """
     description, _, default = str(field.description).removesuffix("]").partition(" [default: ")
     is_shown = field.default not in (None, "", PydanticUndefined) and field.default is not False

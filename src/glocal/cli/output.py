@@ -1,4 +1,4 @@
-"""Results on standard output; messages and progress on standard error."""
+"""Print results on standard output, and messages and progress on standard error."""
 
 from __future__ import annotations
 
@@ -23,21 +23,21 @@ AsJson = Annotated[bool, Option("--json", help="Print one JSON object on standar
 Verbose = Annotated[bool, Option("--verbose", "-v", help="Print every field of the result.")]
 
 OPTIONS: dict[str, str] = {}
-"""The options of the command that runs, by their names in Python; the application fills it."""
+"""The options of the running command, by their names in Python; the application fills this in."""
 _ARGUMENT = re.compile(r"`(?P<name>[a-z_]+)(?:=(?P<value>[^`]*))?`")
 _DICT_ENTRY = re.compile(r"\{([^:{}]+): ([^:{}]+)\}")
 _AS_OPTION = r"\1=\2"  # an option takes an entry of a dict as NAME=VALUE
 _QUOTES = "'\""
 _INDENT = " " * 4
-_SECONDS_BETWEEN_LINES = 10.0  # of progress, where no bar can be drawn
+_SECONDS_BETWEEN_LINES = 10.0  # between lines of progress, if no bar can be drawn
 
 
 def in_options(sentence: str) -> str:
-    """A message of the library with options of the running command in place of Python's arguments.
+    """Replace Python arguments in a message of the library by options of the running command.
 
-    Only what stands between backticks is an argument: `base=1` becomes --base 1, `resume=True`
-    --resume, `object_ids` --object-ids, and `columns={ROLE: COLUMN}` --column ROLE=COLUMN. What is
-    no option of the command stays as it is.
+    Only text between backticks is an argument: `base=1` becomes --base 1, `resume=True` --resume,
+    `object_ids` --object-ids, and `columns={ROLE: COLUMN}` --column ROLE=COLUMN. An argument that
+    is not an option of the command stays unchanged.
     """
 
     def option(match: re.Match[str]) -> str:
@@ -54,20 +54,20 @@ def in_options(sentence: str) -> str:
 
 
 def is_live() -> bool:
-    """Whether standard error is a terminal on which a line can be written again."""
+    """Whether standard error is a terminal on which a line can be overwritten."""
     return sys.stderr.isatty() and os.environ.get("TERM", "") not in ("dumb", "unknown")
 
 
 @cache
 def _console() -> Any:
-    """The terminal at standard error: messages go above the progress, broken between words."""
+    """The terminal at standard error; messages appear above the progress and break at words."""
     from rich.console import Console
 
     return Console(stderr=True, highlight=False, markup=False, emoji=False)
 
 
 def print_message(sentence: str) -> None:
-    """One line on standard error."""
+    """Print one line on standard error."""
     if is_live():
         _console().print(printable(sentence))
     else:
@@ -75,18 +75,18 @@ def print_message(sentence: str) -> None:
 
 
 def print_lines(*lines: str) -> None:
-    """Lines on standard output."""
+    """Print lines on standard output."""
     for line in lines:
         typer.echo(printable(line))
 
 
 def print_json(result: Any) -> None:
-    """One JSON object on standard output."""
+    """Print one JSON object on standard output."""
     typer.echo(to_json(result))
 
 
 def print_result(as_json: bool, record: Any, *lines: str) -> None:
-    """A result on standard output, as one JSON object or as lines."""
+    """Print a result on standard output, as one JSON object or as lines."""
     if as_json:
         print_json(record)
     else:
@@ -94,7 +94,7 @@ def print_result(as_json: bool, record: Any, *lines: str) -> None:
 
 
 def print_table(headers: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """A table on standard output; one wider than the terminal becomes a block of lines a row."""
+    """Print a table; in a terminal that is too narrow, each row becomes a block of lines."""
     header, *body = [list(map(printable, row)) for row in (headers, *rows)]
     widths = [max(map(len, column)) for column in zip(header, *body, strict=True)]
     table_width = sum(widths) + 2 * (len(widths) - 1)
@@ -113,7 +113,7 @@ def print_table(headers: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
 def print_catalogue(entries: Iterable[Sequence[str]]) -> None:
     """Print entries, each a name, facts and last a description, within 100 columns.
 
-    Names and addresses stay whole.
+    Names and addresses are not broken across lines.
     """
     wrap = partial(
         textwrap.wrap,
@@ -128,7 +128,7 @@ def print_catalogue(entries: Iterable[Sequence[str]]) -> None:
 
 
 def print_scores(scores: Iterable[Score]) -> None:
-    """A table of scores: a line for each metric, a column for each arm and paired difference."""
+    """Print scores with one line per metric, and one column per arm and paired difference."""
     table: dict[str, dict[str, str]] = {}
     for row in scores:
         line = table.setdefault(row.metric.removesuffix(DIFFERENCE), {})
@@ -148,10 +148,10 @@ def print_scores(scores: Iterable[Score]) -> None:
 def progress_bar(
     what: str, total: int | None = None, *, unit: str = ""
 ) -> Iterator[Callable[..., None]]:
-    """Progress on standard error: a bar in a terminal, elsewhere a line every ten seconds.
+    """Show progress on standard error: a bar in a terminal, elsewhere a line every ten seconds.
 
-    Yields a function of the number done so far, of the total where it was not known before, and of
-    the present step; each may be left out. What other code prints meanwhile goes to standard error.
+    Yields a function of the count so far, the total (if it was not known before) and the present
+    step; each may be left out. Meanwhile the output of other code goes to standard error.
     """
     reporter = _bar(what, unit) if is_live() else _lines(what, unit)
     with contextlib.redirect_stdout(sys.stderr), reporter as report:

@@ -31,13 +31,13 @@ def report(
         list[str],
         Argument(
             metavar="RUN...",
-            help="Folders that sweep, suite, align, demo or collect run wrote, files of evaluate "
-            "--out, and transforms: files, or names that glocal transforms pull lists.",
+            help="Folders that sweep, suite, align, demo or collect run wrote, files that evaluate "
+            "--out wrote, and transforms: files, or names that glocal transforms pull lists.",
         ),
     ],
-    out: Annotated[Path, Option(help="The page: one HTML file.")],
+    out: Annotated[Path, Option(help="HTML file of the report.")],
     form: AnswersForm,
-    title: str | None = Option(None, help="Title of the page. [default: the names of the runs]"),
+    title: str | None = Option(None, help="Title of the report. [default: the names of the runs]"),
     figures: Path | None = Option(None, help="Folder for figures (PNG, PDF, SVG) and tables."),
     tables: Path | None = Option(None, help="Folder for tables (CSV, LaTeX). [default: --figures]"),
     features: Path | None = Option(
@@ -46,12 +46,12 @@ def report(
     answers: Path | None = Option(
         None, help="People's answers about these objects.", rich_help_panel=_OBJECTS
     ),
-    thumbnails: str | None = Option(None, help="Images of the objects, joined by name."),
+    thumbnails: str | None = Option(None, help="Images of the objects, matched to them by name."),
     as_json: AsJson = False,
 ) -> None:
-    """Write an HTML report: finding, what people's answers amplify, neighbours, front, scores.
+    """Write an HTML report: findings, the axes that answers amplify, neighbours, front and scores.
 
-    The page holds all it needs: it opens from the disk and makes no network requests.
+    The page is self-contained: it opens from the disk and makes no network requests.
 
     Example: glocal report suite-out --out report.html
     Example: glocal report transform.npz --features features.npy --answers answers.npz
@@ -91,7 +91,7 @@ def report(
 
 
 def _show(runs: Sequence[Run], files: Sequence[Path], as_json: bool) -> None:
-    """Print the findings, warnings and files, or all of it with the axes as one JSON object."""
+    """Print findings, warnings and files as lines, or with the axes as one JSON object."""
     from glocal import report as pages
 
     warnings = [sentence for run in runs for sentence in pages.warnings_of(run)]
@@ -121,7 +121,7 @@ def _show(runs: Sequence[Run], files: Sequence[Path], as_json: bool) -> None:
 def _study(
     folder: Path, features: Path | None, progress: Callable[..., None]
 ) -> tuple[Run, dict[str, str]]:
-    """A study with what a transform gains now, and the pictures of its images."""
+    """A study with the present gain of a transform, and the pictures of its images."""
     from glocal import report as pages
     from glocal.extract.images import Source
 
@@ -129,7 +129,7 @@ def _study(
     path = features or folder / "features"
     if features is None and not path.exists():
         raise ParameterError(
-            f"{folder} is a study; to show what a transform gains, pass `features` of its images, "
+            f"{folder} is a study. To show the gain of a transform, pass `features` of its images, "
             "which glocal extract computes."
         )
     loaded = Features.load(path)
@@ -142,9 +142,9 @@ def _study(
 
 
 def _study_reader(folder: Path) -> Callable[[Path, Path], StudyData]:
-    """The function `read_study` of the module in which glocal-collect has its commands.
+    """The function `read_study` of glocal-collect, in the module that its entry point names.
 
-    It reads the folder of a study, with features of its images.
+    It reads the folder of a study, together with features of its images.
     """
     plugins = entry_points(group="glocal.commands", name="collect")
     try:
@@ -153,7 +153,7 @@ def _study_reader(folder: Path) -> Callable[[Path, Path], StudyData]:
     except (StopIteration, ImportError, AttributeError) as error:
         raise MissingDependencyError(
             f"{folder} is a study of glocal-collect, which is not installed, or not in a version "
-            "that goes with this one of glocal. Install it from a checkout: "
+            "that fits this version of glocal. Install it from a checkout: "
             "pip install ./packages/glocal-collect."
         ) from error
 
@@ -161,11 +161,11 @@ def _study_reader(folder: Path) -> Callable[[Path, Path], StudyData]:
 def _objects(
     form: AnswersForm, features: Path | None, answers: Path | None
 ) -> tuple[Features | None, Answers | None]:
-    """The features of the objects, with names, and the answers as their rows."""
+    """The features of the objects, with names, and the answers as rows of these features."""
     if features is None:
         if answers is not None:
             raise ParameterError(
-                "`answers` are about the objects of a transform; pass their `features` too."
+                "`answers` need the `features` of the objects that they are about; pass both."
             )
         return None, None
     rows = Features.load(features)

@@ -52,15 +52,15 @@ def sweep(
     local_features: LocalPath = None,
     grid: str = Option(
         "arms",
-        help="arms (all methods on one front), paper, or a TOML file: method, lmbda, mix, "
-        "alpha, tau; eta with --solver paper.",
+        help="Settings to fit: arms (all methods on one front), paper, or a TOML file with method, "
+        "lmbda, mix, alpha and tau, and eta with --solver paper.",
     ),
-    folds: int = Option(3, help="Parts of objects and local images."),
+    folds: int = Option(3, help="Number of folds of the objects and local images."),
     keep: KeptShare = None,
     select: str | None = Option(
         None,
-        help="In place of --keep: loss, 'neighbours_kept>=0.9' or 'agreement>=0.5', each also "
-        "with a method before it, as in 'naive loss'.",
+        help="Rule of the choice, instead of --keep: loss, 'neighbours_kept>=0.9' or "
+        "'agreement>=0.5'. A method may stand before it, as in 'naive loss'.",
     ),
     centre: CentreOption = "0",
     solver: SolverName = "exact",
@@ -70,7 +70,7 @@ def sweep(
     verbose: Verbose = False,
     as_json: AsJson = False,
 ) -> None:
-    """Fit and score all methods on folds of objects; choose one setting, refit it on all objects.
+    """Fit and score all methods on folds of objects; choose one setting and refit it on all.
 
     Example: glocal sweep --features features.npy --answers triplets.npy
     --local-features local.npy --out sweep
@@ -106,7 +106,7 @@ def sweep(
 
 
 def _record(result: Sweep) -> dict[str, Any]:
-    """What a sweep did and chose; points without scores, or not at their optimum, are reported."""
+    """The record of a sweep and its choice; reports points without scores or convergence."""
     status = result.points["status"]
     trivial = int((status == "trivial").sum())
     unconverged = int((~status.isin(["converged", "trivial"])).sum())
@@ -117,7 +117,7 @@ def _record(result: Sweep) -> dict[str, Any]:
         )
     if unconverged:
         print_message(
-            f"warning: {unconverged} of {len(status)} points are not converged; see their status "
+            f"warning: {unconverged} of {len(status)} points did not converge; see their status "
             "in points.jsonl."
         )
     return {
@@ -131,7 +131,7 @@ def _record(result: Sweep) -> dict[str, Any]:
 
 
 def chosen(result: Sweep) -> list[str]:
-    """What the choice of a sweep gains and keeps on held-out objects, and which setting it is."""
+    """The gain and the neighbours kept of the chosen setting on held-out objects, in sentences."""
     before, after, gain = result.scores
     summary = (
         f"agreement {before.value:.3f} -> {after.value:.3f}, neighbours kept "

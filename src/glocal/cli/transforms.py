@@ -1,4 +1,4 @@
-"""``glocal transforms``: published and shared transforms, listed, pulled and pushed."""
+"""``glocal transforms``: list, pull and push published and shared transforms."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def pull_command(
     out: Path | None = Option(None, help="Also write it to this .npz or .safetensors file."),
     as_json: AsJson = False,
 ) -> None:
-    """Download a transform once and print its path; without a name, list those that have one.
+    """Download a transform once and print its path; without a name, list all transforms.
 
     Example: glocal transforms pull clip_ViT-L/14/visual --out transform.npz
     """
@@ -44,10 +44,10 @@ def pull_command(
         writable_target(out, what="--out", endings=ENDINGS)
     with progress_bar(f"pulling {name}", unit="B") as progress:
         path = pull(name, progress=progress)
-    transform = LinearTransform.load(path)  # a page of an error is no transform
+    transform = LinearTransform.load(path)  # raises if the file is an error page
     if out is not None:
         refuse_overwriting_inputs({"--out": out}, path)
-        if out.suffix.lower() == path.suffix.lower():  # a copy has the published checksum
+        if out.suffix.lower() == path.suffix.lower():  # copying keeps the published checksum
             with atomic_write(out) as stream:
                 stream.write(path.read_bytes())
         else:
@@ -58,11 +58,11 @@ def pull_command(
 
 
 def _list(as_json: bool) -> None:
-    """Show the transforms of the package and those that are published."""
+    """Print the transforms of the package and the published transforms."""
     rows = []
     for name, path in bundled().items():
         record = LinearTransform.load(path).meta
-        what = f"comes with glocal; of {record['source']['model']}"
+        what = f"comes with glocal; for {record['source']['model']}"
         rows.append((name, what, record["card"]["licence"], ""))
     for name, entry in published().items():
         if name.startswith(PUBLISHED):
@@ -85,26 +85,28 @@ def push_command(
         str,
         Argument(help="A folder, or hf://OWNER/NAME, a repository on the Hugging Face hub."),
     ],
-    licence: str | None = Option(None, help="Identifier such as mit or cc-by-4.0."),
-    base_model: str | None = Option(None, help="The network on the hub. [default: that of timm]"),
-    dataset: list[str] | None = Option(None, help="A data set of answers on the hub; repeatable."),
+    licence: str | None = Option(None, help="Identifier of the licence, such as mit or cc-by-4.0."),
+    base_model: str | None = Option(
+        None, help="The network on the hub. [default: the recorded network, if it is from timm]"
+    ),
+    dataset: list[str] | None = Option(None, help="Data set of answers on the hub; repeatable."),
     scores: Path | None = Option(
-        None, help="Scores of this transform for the card: a file of evaluate --out."
+        None, help="File that evaluate --out wrote, with scores of this transform for the card."
     ),
     private: bool = Option(False, "--private", help="Create the repository as private."),
     as_json: AsJson = False,
 ) -> None:
     """Write a transform and its model card to a folder or to a repository on the Hugging Face hub.
 
-    Log in first with hf auth login, or set $HF_TOKEN. What replaces a transform of yours keeps its
-    licence unless you state another.
+    To push to the hub, log in first with hf auth login, or set $HF_TOKEN. A transform that replaces
+    one of yours keeps its licence, network and data sets unless you state others.
 
     Example: glocal transforms push transform.npz hf://OWNER/NAME --licence mit
     """
     is_address = "://" in to
     if private and not is_address:
         raise ParameterError(
-            f"--private is about a repository on the hub, and {to} is a folder. Leave it out, or "
+            f"--private applies to a repository on the hub, but {to} is a folder. Leave it out, or "
             "push to hf://OWNER/NAME."
         )
     path = locate(transform)
@@ -122,12 +124,12 @@ def push_command(
     refuse_overwriting_inputs(outputs, path)
     fitted.save_pretrained(to, **options)
     hub = f"hf://{to}" if re.fullmatch(r"[\w.-]+/[\w.-]+", to) else "hf://OWNER/NAME"
-    message = f"written to the folder {Path(to)}, not published; {hub} publishes it on the hub"
+    message = f"written to the folder {Path(to)}, not published; push to {hub} to publish it"
     print_result(as_json, {"name": to}, message)
 
 
 def _scores(file: Path, transform: str) -> list[dict[str, Any]]:
-    """The rows of a file that are about a transform; an error if there are none."""
+    """The scores of a transform in a file; raises a ParameterError if there are none."""
     rows = [score.row() for score in read_scores(file) if score.transform == transform]
     if not rows:
         raise ParameterError(

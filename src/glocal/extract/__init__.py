@@ -1,6 +1,6 @@
 """From images to features: any network, several layers in one pass, every image accounted for.
 
-What needs torch is imported when it is first used: images are opened without it.
+Modules that need torch are imported when they are first used; images are opened without torch.
 """
 
 from importlib import import_module

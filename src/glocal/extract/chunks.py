@@ -1,4 +1,4 @@
-"""The folder of an extraction: its record, a file for each chunk of images, and their join."""
+"""The folder of an extraction: its record, one file per chunk of images, and their join."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from glocal.files import atomic_write, make_folder, read_npz, read_object, write
 
 FEATURES_FILE = "features.npy"
 WORK = ".extract"
-"""The folder of the chunks, below that of the features."""
+"""The subfolder of the chunks, in the folder of the features."""
 
 
 @dataclass(frozen=True)
 class Extraction:
-    """The feature file of each layer in the folder of a run, and the record of how it was made.
+    """The feature file of each layer in the folder of a run, and the record of the extraction.
 
-    There are no files while chunks of other processes are missing; the record is then the identity
-    of the extraction.
+    `files` is empty while chunks of other processes are missing; `record` then holds only the
+    identity of the extraction.
     """
 
     folder: Path
@@ -35,11 +35,11 @@ class Extraction:
 
     @property
     def missing(self) -> tuple[tuple[str, str], ...]:
-        """Names of the images without a row, in order, each with the reason."""
+        """The names of the images without a row, in order, each with the reason."""
         return tuple((entry["name"], entry["reason"]) for entry in self.record.get("missing", ()))
 
     def features(self, layer: str | None = None) -> Features:
-        """The features of a layer; by default of the first."""
+        """The features of a layer, by default of the first layer."""
         if layer is None:
             layer = next(iter(self.files))
         return Features.load(self.files[layer].parent)
@@ -48,14 +48,14 @@ class Extraction:
 def start_or_resume(
     folder: Path, identity: dict[str, Any], places: Mapping[str, Path]
 ) -> dict[str, Any]:
-    """The record of a finished extraction, or the identity of one that is to be made.
+    """Return the record of a finished extraction, or the identity of an unfinished one.
 
     Raises
     ------
     ParameterError
         The folder holds another extraction, or features without a record.
     FileError
-        The record is damaged, or another process removes it just now.
+        The record is damaged, or another process is just removing it.
     """
     begun = folder / WORK / RECORD_FILE
     records = [path for path in (folder / RECORD_FILE, begun) if path.exists()]
@@ -70,7 +70,7 @@ def start_or_resume(
         return identity
     record = read_object(records[0], what="record", fix="Remove its folder and extract again.")
     compared = set(identity)
-    if "rows" in record:  # finished; while it is not, rows of two versions must not be mixed
+    if "rows" in record:  # only an unfinished extraction could mix rows of two versions
         compared.remove("versions")
     different = sorted(key for key in compared if record.get(key) != identity[key])
     if different:
@@ -102,7 +102,7 @@ def join_chunks(
     places: Mapping[str, Path],
     identity: dict[str, Any],
 ) -> None:
-    """Join the chunks to a matrix for each layer with the names and labels of its rows.
+    """Join the chunks to one matrix per layer, with the names and labels of its rows.
 
     The record is written last.
     """
@@ -131,7 +131,7 @@ def join_chunks(
 
 
 def _join_rows(chunks: Sequence[Path], name: str, n: int, target: Path) -> int:
-    """Write the rows of one layer, one chunk in memory at a time; returns their dimensions."""
+    """Write the rows of one layer with one chunk in memory; return their number of columns."""
     dimensions = 0
     with atomic_write(target) as stream:
         for rows in (_read_array(file, name) for file in chunks):
@@ -151,6 +151,6 @@ def _join_rows(chunks: Sequence[Path], name: str, n: int, target: Path) -> int:
 
 
 def _read_array(chunk: Path, name: str) -> Any:
-    """An array of a chunk; None where it has none."""
+    """An array of a chunk; None if the chunk does not have it."""
     fix = "Delete it and run the command again."
     return read_npz(chunk, what="chunk", fix=fix, required=(), optional=(name,)).get(name)

@@ -1,4 +1,4 @@
-"""Images as named items in the order of the rows to come, and how their files are decoded."""
+"""Named images in the order of the future feature rows, and the decoding of their files."""
 
 from __future__ import annotations
 
@@ -24,35 +24,35 @@ from glocal.files import PathLike, ending, file_sha256, read_lines
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-# NOTE other formats of Pillow start programs (EPS: gs), or are not of photographs and drawings
+# NOTE Pillow's other formats start programs (EPS: gs), or do not hold photographs or drawings
 _FORMAT_NAMES = """
     AVIF BMP DIB GIF ICNS ICO JPEG JPEG2000 PCX PNG PPM PSD QOI SGI SUN TGA TIFF WEBP XBM
 """
 FORMATS = tuple(_FORMAT_NAMES.split())
-MAX_PIXELS = 89_478_485  # above it Pillow warns of bombs; in memory a pixel takes up to 12 bytes
+MAX_PIXELS = 89_478_485  # Pillow's limit for decompression bombs; a pixel takes up to 12 bytes
 _NOT_TEXT = re.compile("[\0\ud800-\udfff]")
 
 
 class Unreadable(Exception):  # noqa: N818  not an error of the run: the image is reported by name
-    """Why one image has no row; the run continues without it."""
+    """The reason why an image has no row; the run continues without the image."""
 
 
 @dataclass(frozen=True, eq=False)
 class Source:
-    """n named images and how each is read.
+    """n named images, and the function that opens them.
 
     Parameters
     ----------
     names : sequence of n str
-        In the order of the rows to come.
+        Names of the images, in the order of the future feature rows.
     open : function
-        The number of an image to its path, or to its (height, width, 3) uint8 pixels.
+        Maps the number of an image to its path, or to its (height, width, 3) uint8 pixels.
     described : str
-        Where the images come from, for messages and the record.
+        Origin of the images, for messages and the record.
     labels : mapping of str to n str
-        Classes of the images, under the names of the text files that hold them.
+        Classes of the images, under the names of the text files that will hold them.
     ignored : tuple of str
-        Files beside the images whose extension is not that of an image.
+        Files next to the images that do not have the extension of an image.
 
     Raises
     ------
@@ -84,12 +84,12 @@ class Source:
         return len(self.names)
 
     def read(self, number: int, *, at_least: int | None = None) -> Image:
-        """An image as upright 8-bit RGB; see `decode_image`.
+        """Return an image as upright 8-bit RGB; see `decode_image`.
 
         Raises
         ------
         Unreadable
-            With the reason.
+            The image cannot be decoded; the message is the reason.
         """
         image = self.open(number)
         if isinstance(image, np.ndarray):
@@ -97,7 +97,7 @@ class Source:
         return decode_image(image, at_least=at_least)
 
     def sha256(self) -> str:
-        """Hash of names, sizes, times of change and labels: it changes when any of them does."""
+        """The hash of the names, file sizes, modification times and labels of all images."""
         labels = {name: list(lines) for name, lines in self.labels.items()}
         digest = hashlib.sha256(json.dumps(labels).encode())
         for number, name in enumerate(self.names):
@@ -110,7 +110,7 @@ class Source:
         return digest.hexdigest()
 
     def copies(self) -> list[list[str]]:
-        """The names of equal files, for each content that has two names or more."""
+        """The names of files with equal content, one list for each content with several names."""
         names_of: defaultdict[str, list[str]] = defaultdict(list)
         for number, name in enumerate(self.names):
             file = self.open(number)
@@ -122,19 +122,20 @@ class Source:
 
 
 def open_images(images: PathLike) -> Source:
-    """The images that a path or pattern names; `glocal.extract.sets.load_images` opens data sets.
+    """Open the images of a path or pattern; `glocal.extract.sets.load_images` opens data sets.
 
     Parameters
     ----------
     images : path or pattern
         A folder, searched with its subfolders; a pattern with ``*``, ``?``, ``[`` (``**`` for any
-        depth); a text file with one path per line; or an image. Folders and patterns are taken in
-        natural order, lists in their own. Relative paths of a list start at its folder.
+        depth); a text file with one path per line; or an image. The images of a folder or pattern
+        are sorted in natural order; those of a list keep its order. Relative paths in a list start
+        at the folder of the list.
 
     Raises
     ------
     FileError
-        Nothing is there, no image is in it, or it cannot be read.
+        The path does not exist, holds no image, or cannot be read.
     """
     path = Path(images)
     if path.is_dir():
@@ -164,7 +165,7 @@ def open_images(images: PathLike) -> Source:
 def natural_key(name: str) -> tuple[str, str]:
     """The sort key of the natural order: folder by folder, numbers by value, ignoring case.
 
-    The extension counts last.
+    The extension is compared last.
 
     >>> names = ["b/1.png", "a10.png", "a.png", "B/0.png", "a.jpg", "a/x.png", "a2.png"]
     >>> sorted(names, key=natural_key)
@@ -172,31 +173,31 @@ def natural_key(name: str) -> tuple[str, str]:
     """
     stem, extension = os.path.splitext(name.casefold())
     key = re.sub("[0-9]+", lambda number: number[0].zfill(20), f"{stem}\1{extension}")
-    # names that differ in case or leading zeros only still have one order
+    # the name itself orders names that differ in case or leading zeros only
     return key.replace("/", "\0"), name
 
 
 def decode_image(file: PathLike, *, at_least: int | None = None) -> Image:
-    """The first frame of a file of one of `FORMATS` as upright 8-bit RGB, as a person would see it.
+    """Decode the first frame of an image file as upright 8-bit RGB, as a person would see it.
 
-    CMYK, palette, gray and 1-bit images are converted; 16-bit values keep their high byte, as PNG
-    readers do; EXIF orientation is applied; transparent pixels lie on white. A JPEG is decoded at
-    the smallest scale whose shorter side has `at_least` pixels.
+    CMYK, palette, grey and 1-bit images are converted. 16-bit values keep their high byte, as in
+    PNG readers. The EXIF orientation is applied, and transparent pixels are laid on white. A JPEG
+    is decoded at the smallest scale whose shorter side has at least `at_least` pixels.
 
     Raises
     ------
     Unreadable
-        The file cannot be read, is damaged, or is not an image.
+        The file cannot be read, is damaged, or is not an image of one of `FORMATS`.
     """
     pil = _pil()
-    pil.init()  # registers the formats that this Pillow was built with
+    pil.init()  # registers the formats that Pillow was built with
     try:
-        if not stat.S_ISREG(os.stat(file).st_mode):  # NOTE opening a named pipe would wait for ever
+        if not stat.S_ISREG(os.stat(file).st_mode):  # NOTE opening a named pipe would block
             raise Unreadable("is a folder, a pipe or a device; allowed are files")
         with pil.open(file, formats=[name for name in FORMATS if name in pil.OPEN]) as image:
             if image.width * image.height > MAX_PIXELS:
                 raise Unreadable(
-                    f"has {image.width} x {image.height} pixels; allowed are {MAX_PIXELS} in all"
+                    f"has {image.width} x {image.height} pixels; allowed are at most {MAX_PIXELS}"
                 )
             if at_least is not None:
                 image.draft(None, (at_least, at_least))
@@ -208,7 +209,7 @@ def decode_image(file: PathLike, *, at_least: int | None = None) -> Image:
         raise Unreadable("is empty or not an image of a known format") from error
     except MemoryError as error:
         raise Unreadable("does not fit in memory") from error
-    except Exception as error:  # decoders raise whatever damaged bytes lead them to
+    except Exception as error:  # damaged bytes can make a decoder raise anything
         if isinstance(error, OSError) and error.strerror:
             raise Unreadable(f"cannot be read: {error.strerror}") from error
         raise Unreadable(f"is damaged: {one_line(error)[:120]}") from error
@@ -222,7 +223,7 @@ def _image_extensions() -> frozenset[str]:
 
 
 def _files_below(folder: Path) -> list[str]:
-    """Every file below a folder; links to folders are followed once."""
+    """All files below a folder; links to folders are followed once."""
 
     def refuse(error: OSError) -> None:
         raise FileError(
@@ -243,25 +244,27 @@ def _files_below(folder: Path) -> list[str]:
 
 
 def _pil() -> Any:
-    """Pillow, which is an extra."""
+    """Import Pillow, which is an optional dependency."""
     return import_optional("PIL.Image", "decoding images")
 
 
 def _upright(image: Image) -> Image:
-    """The image turned by its EXIF orientation; damaged EXIF does not damage the pixels."""
+    """The image turned by its EXIF orientation; damaged EXIF data are ignored."""
     with contextlib.suppress(Exception):
         return import_optional("PIL.ImageOps", "decoding images").exif_transpose(image)
     return image
 
 
 def _rgb(image: Image) -> Image:
-    """The pixels as 8-bit RGB: those of 16 bits by their high byte, transparent ones on white."""
+    """The image as 8-bit RGB: the high byte of 16-bit values, transparent pixels on white."""
     if image.mode == "F":
-        raise Unreadable("has real values; allowed are integers of 8 or 16 bits")
+        raise Unreadable("has floating-point values; allowed are integers of 8 or 16 bits")
     if image.mode.startswith("I"):
         values = np.asarray(image)
         if values.min() < 0 or values.max() > 65535:
-            raise Unreadable(f"has values from {values.min()} to {values.max()}, not of 16 bits")
+            raise Unreadable(
+                f"has values from {values.min()} to {values.max()}; allowed are 0 to 65535"
+            )
         return _pil().fromarray((values >> 8).astype(np.uint8)).convert("RGB")
     if not image.has_transparency_data:
         return image.convert("RGB")

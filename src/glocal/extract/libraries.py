@@ -25,13 +25,13 @@ _RANDOM = "none"
 _DEFAULT = ""
 _CHECKPOINT_SUFFIXES = (".pth", ".pt", ".bin", ".safetensors")
 _PREFIXES = (
-    "Other libraries have a prefix, timm: or openclip:, your own networks "
+    "Names of other libraries need a prefix, timm: or openclip:. Your own networks are "
     "python:package.module:factory."
 )
 Build = Callable[[str | None], tuple[nn.Module, Callable[[Any], Any], str]]
-"""Maps weights to network, preprocessing and the name of the weights.
+"""A function from weights to the network, its preprocessing and the name of the weights.
 
-Weights are a name, ``""`` for the default of the library, or None for random ones.
+The weights are a name, ``""`` for the default of the library, or None for random weights.
 """
 
 
@@ -44,12 +44,13 @@ def load_model(model: str, weights: str | None = None) -> Model:
         ``timm:NAME``, ``openclip:ARCHITECTURE:WEIGHTS``, ``torchvision:NAME[:WEIGHTS]``,
         ``python:package.module:factory``, or a name that thingsvision writes.
     weights : str or None
-        ``none`` for random weights, or a checkpoint file; else the library's by that name.
+        ``none`` for random weights, a checkpoint file, or a name that the library knows. None
+        stands for the weights in `model`, or else for the default of the library.
 
     Raises
     ------
     ParameterError, FileError, MissingDependencyError
-        There is no such model, no such weights, or no such library on this machine.
+        The model, its weights or its library does not exist, or not on this machine.
     """
     name = ModelName.parse(model, weights)
     loaders = {
@@ -59,7 +60,7 @@ def load_model(model: str, weights: str | None = None) -> Model:
         "python": _python,
     }
     level = logging.root.manager.disable
-    logging.disable(logging.ERROR)  # errors are raised; a hub out of reach would log a dozen lines
+    logging.disable(logging.ERROR)  # an unreachable hub would log a dozen lines before it raises
     try:
         return loaders[name.library](name)
     finally:
@@ -67,9 +68,9 @@ def load_model(model: str, weights: str | None = None) -> Model:
 
 
 def _timm(name: ModelName) -> Model:
-    """A model of timm; ``penultimate`` is the input of its classifier.
+    """A model of timm.
 
-    That is pooled, or the class token after the last norm.
+    ``penultimate`` is the input of its classifier: pooled, or the class token after the last norm.
     """
     timm = import_optional("timm", f"model {name}")
     data = import_optional("timm.data", f"model {name}")
@@ -109,7 +110,7 @@ def timm_layers(module: Any) -> dict[str, Layer]:
 
 
 def _openclip(name: ModelName) -> Model:
-    """The image tower of open_clip; ``penultimate`` is ``visual``, projected, of any length."""
+    """The image tower of open_clip; ``penultimate`` is its projection, not scaled to length 1."""
     open_clip = import_optional("open_clip", f"model {name}")
 
     def build(tag: str | None) -> tuple[nn.Module, Any, str]:
@@ -119,7 +120,7 @@ def _openclip(name: ModelName) -> Model:
                 f"it needs the name of its weights: {', '.join(tags) or 'none of its own'}, "
                 "a checkpoint file, or none for random ones"
             )
-        # NOTE without load_weights=False even a text tower with random weights would be fetched
+        # NOTE load_weights=False: open_clip would else fetch a text tower even for random weights
         options: dict[str, Any] = {"load_weights": False} if tag is None else {"pretrained": tag}
         module, _, preprocess = open_clip.create_model_and_transforms(
             name.name, pretrained_text=False, **options
@@ -128,7 +129,7 @@ def _openclip(name: ModelName) -> Model:
 
     model = _build_network(name, build, open_clip.list_models)
     module: Any = model.module
-    tower = getattr(module.visual, "trunk", module.visual)  # a trunk of timm counts its tokens
+    tower = getattr(module.visual, "trunk", module.visual)  # a timm trunk has num_prefix_tokens
     prefix_tokens = getattr(tower, "num_prefix_tokens", hasattr(tower, "class_embedding"))
     return replace(
         model,
@@ -141,8 +142,9 @@ def _openclip(name: ModelName) -> Model:
 def _torchvision(name: ModelName) -> Model:
     """A classifier of torchvision.
 
-    ``penultimate`` is the paper's choice: ``classifier.3`` of VGG, ``classifier.4`` of AlexNet,
-    else what goes into the last linear layer (``avgpool`` of a ResNet, the class token of a ViT).
+    ``penultimate`` is the paper's choice: ``classifier.3`` of VGG, ``classifier.4`` of AlexNet, and
+    otherwise the input of the last linear layer (``avgpool`` of a ResNet, the class token of a
+    ViT).
     """
     models = import_optional("torchvision.models", f"model {name}")
 
@@ -176,20 +178,20 @@ def torchvision_layers(module: nn.Module) -> dict[str, Layer]:
 def _build_network(
     name: ModelName, build: Build, model_names: Callable[[], Iterable[str]]
 ) -> Model:
-    """The model of a network with weights of its library, of a file or random ones."""
+    """Build a network with weights of its library, weights of a file, or random weights."""
     weights = name.weights or _DEFAULT
     checkpoint = Path(weights) if _is_checkpoint(weights) else None
     tag = None if checkpoint is not None or weights == _RANDOM else weights
     try:
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(0)  # random weights are the same every time
+            torch.manual_seed(0)  # makes random weights reproducible
             module, preprocess, weights_name = build(tag)
     except Exception as error:
         if _is_of_the_network(error):
             raise FileError(
                 f"the weights of {name} are not on this machine and could not be fetched "
                 f"({one_line(error)[:160]}). Download them on a machine with network access and "
-                "name the file: `weights=PATH`, or after the name of the model."
+                "pass the file as `weights=PATH`, or after the name of the model."
             ) from error
         hint = _hint(name.name, list(model_names()))
         raise ParameterError(
@@ -206,7 +208,7 @@ def _build_network(
 
 
 def _is_checkpoint(weights: str) -> bool:
-    """Whether weights are a file, or look like one."""
+    """Whether the weights are a file, or look like the name of a file."""
     if weights in (_DEFAULT, _RANDOM):
         return False
     file = Path(weights)
@@ -214,7 +216,7 @@ def _is_checkpoint(weights: str) -> bool:
 
 
 def _hint(name: str, model_names: list[str]) -> str:
-    """Names like an unknown one, and the prefixes of the libraries; nothing for a known one."""
+    """Names similar to an unknown name, and the prefixes of libraries; empty for a known name."""
     if name in model_names:
         return ""
     matches = get_close_matches(name, model_names, n=4)
@@ -223,14 +225,14 @@ def _hint(name: str, model_names: list[str]) -> str:
 
 
 def _is_of_the_network(error: BaseException | None) -> bool:
-    """Whether an error, or one that it followed, is of a server or a file."""
+    """Whether an error, or an error that caused it, comes from a server or a file."""
     if error is None:
         return False
     return isinstance(error, OSError) or _is_of_the_network(error.__context__)
 
 
 def _python(name: ModelName) -> Model:
-    """The model of the (module or callable, preprocess) that ``package.module:factory`` returns."""
+    """The model made of the pair that a user's factory returns; see `user_model`."""
     if name.weights is not None:
         raise ParameterError(f"model {name} has weights of its own; leave `weights` out.")
     try:
@@ -243,16 +245,16 @@ def _python(name: ModelName) -> Model:
         ) from error
     try:
         source = inspect.getsourcefile(factory)
-    except TypeError:  # compiled, or a partial
+    except TypeError:  # the factory is compiled, or a partial
         source = getattr(pkgutil.resolve_name(name.name.partition(":")[0]), "__file__", None)
     return user_model(pair, str(name), {"factory_sha256": file_sha256(source)} if source else {})
 
 
 def user_model(pair: Any, name: str, identity: dict[str, Any] | None = None) -> Model:
-    """A `Model` of (module or callable, preprocess).
+    """Make a `Model` of a pair (module or callable, preprocess).
 
-    The identity of a callable is its attribute ``weights_file``, if it has one: the path of the
-    file of its weights.
+    A callable may have an attribute ``weights_file``, the path of the file of its weights. The hash
+    of that file then identifies it.
     """
     is_pair = isinstance(pair, tuple | list) and len(pair) == 2
     if not is_pair or not all(callable(part) for part in pair):

@@ -1,4 +1,4 @@
-"""A network ready to run: its preprocessing and weights, and its layers, pooled to rows."""
+"""A network that is ready to run, its weights, and its layers, pooled to rows."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.
 
 @dataclass(frozen=True)
 class Layer:
-    """Where features are read: the output of a module, its input, or the output of the network.
+    """The place where features are read: output or input of a module, or output of the network.
 
     `module` is empty for the network's own output. `side` is ``"output"`` or ``"input"``.
     """
@@ -41,24 +41,24 @@ class Model:
     """A network and its preprocessing; `name` is ``library:name:weights``."""
 
     name: str
-    forward: Callable[[Tensor], Any]  # of a batch on the device and of the dtype of the run
-    preprocess: Callable[[Any], Tensor]  # an 8-bit RGB PIL image to one tensor; all of one shape
+    forward: Callable[[Tensor], Any]  # maps a batch that has the device and dtype of the run
+    preprocess: Callable[[Any], Tensor]  # maps an 8-bit RGB PIL image to a tensor of fixed shape
     module: nn.Module | None  # None for a callable
-    identity: dict[str, Any]  # what determines the features: weights, their hash, preprocessing
+    identity: dict[str, Any]  # weights, their hash and the preprocessing, for the record
     named: dict[str, Layer] = field(default_factory=dict)  # the layers penultimate and logits
     default_layer: str = "penultimate"
     prefix_tokens: int = 0  # class and register tokens before the patches, the class token first
-    channels_last: bool = False  # whether maps are (rows, columns, channels)
+    channels_last: bool = False  # whether feature maps are (rows, columns, channels)
 
     @cached_property
     def modules(self) -> dict[str, nn.Module]:
-        """The modules that can be read, by name, in the order of the definition."""
+        """The modules that can be read, by name, in the order of their definition."""
         if self.module is None:
             return {}
         return {name: module for name, module in self.module.named_modules() if name}
 
     def on(self, device: str, dtype: str) -> Model:
-        """Move the network to a device and a precision; a callable stays as it is."""
+        """Move the network to a device and a precision; a callable stays unchanged."""
         if self.module is None:
             if dtype != "float32":
                 raise ParameterError(
@@ -78,7 +78,7 @@ class Model:
 
 
 def weights_sha256(module: nn.Module) -> str:
-    """Hash of names, types, shapes and bytes of all parameters and buffers."""
+    """The hash of the names, types, shapes and bytes of all parameters and buffers."""
     digest = hashlib.sha256()
     for name, tensor in sorted(module.state_dict().items()):
         if isinstance(tensor, Tensor):
@@ -89,7 +89,7 @@ def weights_sha256(module: nn.Module) -> str:
 
 
 def load_checkpoint(module: nn.Module, file: Path) -> None:
-    """Load a state dict from ``.safetensors``, or from a file of torch.save with tensors alone.
+    """Load a state dict from ``.safetensors``, or from a torch.save file that holds only tensors.
 
     The state dict may be an entry ``state_dict``, ``model`` or ``model_state_dict`` of the file,
     and its names may have the prefix ``module.``.
@@ -111,7 +111,7 @@ def load_checkpoint(module: nn.Module, file: Path) -> None:
         module.load_state_dict(tensors, strict=True)
     except RuntimeError as error:
         raise FileError(
-            f"weights file {file} is of another network ({one_line(error)[:200]}). "
+            f"weights file {file} belongs to another network ({one_line(error)[:200]}). "
             "Check the name of the model."
         ) from error
 
@@ -122,7 +122,7 @@ def described(value: object) -> str:
 
 
 def resolve(model: Model, layers: Sequence[str]) -> dict[str, Layer]:
-    """The layer of each name; without names the default layer of the model."""
+    """The place of each layer by its name; without names, that of the default layer."""
     names = list(layers) or [model.default_layer]
     layer_of = {OUTPUT: Layer(), **{name: Layer(name) for name in model.modules}, **model.named}
     for name in names:
@@ -160,7 +160,7 @@ def read_layers(model: Model, batch: Tensor, layers: dict[str, Layer]) -> dict[s
         if len(passes) != 1:
             raise DataError(
                 f"layer {name} of {model.name} runs {len(passes)} times in one pass; a layer must "
-                "run once. Name another one; glocal extract --list-layers lists them."
+                "run once. Name another layer; glocal extract --list-layers lists all."
             )
         tensor = passes[0]
         if tensor is None or tensor.shape[:1] != batch.shape[:1]:
@@ -174,9 +174,9 @@ def read_layers(model: Model, batch: Tensor, layers: dict[str, Layer]) -> dict[s
 
 
 def _tensor(value: Any) -> Tensor | None:
-    """A copy of the tensor or array, or of the first in a tuple."""
+    """A copy of a tensor, an array as a tensor, or the first of these in a tuple; else None."""
     if isinstance(value, Tensor):
-        return value.clone()  # NOTE the next module may work in place, as the ReLU in VGG does
+        return value.clone()  # NOTE the next module may change it in place, as the ReLU in VGG does
     if hasattr(value, "__array__"):
         return torch.as_tensor(value)
     if isinstance(value, list | tuple) and value:
@@ -187,12 +187,12 @@ def _tensor(value: Any) -> Tensor | None:
 def pooled(
     activations: Tensor, pool: str, *, prefix_tokens: int = 0, channels_last: bool = False
 ) -> Tensor:
-    """One (n, p) row for each image, from (n, p), (n, tokens, p) or (n, channels, rows, columns).
+    """Pool (n, p), (n, tokens, p) or (n, channels, rows, columns) activations to (n, p) rows.
 
-    Vectors stay as they are. ``cls`` is the first token; ``mean`` the mean over tokens without the
-    `prefix_tokens` (class and registers), or over the places of a map; ``flatten`` everything;
-    ``auto`` cls where there is a class token, else mean. `channels_last` says that maps are (n,
-    rows, columns, channels).
+    Vectors stay unchanged. ``cls`` takes the first token. ``mean`` averages the tokens without the
+    `prefix_tokens` (class and registers), or the positions of a feature map. ``flatten`` keeps all
+    values. ``auto`` is ``cls`` if there are prefix tokens, and otherwise ``mean``. With
+    `channels_last`, maps are (n, rows, columns, channels).
     """
     axes = activations.ndim
     if axes <= 2 or axes > 4 or pool == "flatten":
@@ -208,6 +208,6 @@ def pooled(
         return activations.mean((1, 2) if channels_last else (2, 3))
     if pool == "cls" or (pool == "auto" and prefix_tokens):
         return activations[:, 0]
-    if activations.shape[1] <= prefix_tokens:  # NOTE an attention pool: all its tokens are averaged
+    if activations.shape[1] <= prefix_tokens:  # NOTE an attention pool has no prefix: average all
         return activations.mean(1)
     return activations[:, prefix_tokens:].mean(1)

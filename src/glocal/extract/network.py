@@ -1,4 +1,4 @@
-"""The name of a network, ``library:name:weights`` or as thingsvision writes it, and how it runs."""
+"""The name of a network (``library:name:weights`` or as in thingsvision) and its run options."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ _TO_TIMM = {
 
 
 class Running(Options):
-    """How a network runs."""
+    """The options of running a network."""
 
     panel: ClassVar[str] = "Network"
 
     weights: str | None = Field(None, description="Checkpoint file, or none for random weights.")
     pool: Literal["auto", "cls", "mean", "flatten"] = Field(
-        "auto", description="How tokens or feature maps become one row."
+        "auto", description="Pooling of tokens or feature maps to one row."
     )
     device: str = Field("auto", description="Any torch device; auto is a GPU if there is one.")
     dtype: Literal["float32", "float16", "bfloat16"] = Field(
@@ -47,7 +47,7 @@ class Running(Options):
     )
     batch_size: int = Field(32, ge=1, le=65_536, description="Images in one pass of the network.")
     workers: int | None = Field(
-        None, ge=1, description="Threads that decode images. [default: one a processor, at most 8]"
+        None, ge=1, description="Threads that decode images. [default: one per CPU, at most 8]"
     )
 
 
@@ -55,9 +55,9 @@ class Running(Options):
 class ModelName:
     """The parts of the name of a model.
 
-    `name` is as the `library` (timm, openclip, torchvision, python) writes it. `weights` is
-    ``none`` for random ones, a checkpoint file, or a name that the library knows; None is the
-    library's default. `options` are the input size and crop that a name of thingsvision implies.
+    `name` is the name in the `library` (timm, openclip, torchvision, python). `weights` is ``none``
+    for random weights, a checkpoint file, or a name that the library knows; None is the default of
+    the library. `options` are the input size and crop that a name of thingsvision implies.
     """
 
     library: str
@@ -70,7 +70,7 @@ class ModelName:
 
     @classmethod
     def parse(cls, text: str, weights: str | None = None) -> ModelName:
-        """Read ``library:name[:weights]``, or a name of thingsvision; `weights` takes precedence.
+        """Parse ``library:name[:weights]``, or a name of thingsvision; `weights` takes precedence.
 
         >>> str(ModelName.parse("clip_ViT-L/14"))
         'openclip:ViT-L-14-quickgelu:openai'
@@ -80,7 +80,7 @@ class ModelName:
         Raises
         ------
         ParameterError
-            An unknown library, or no name.
+            The library is unknown, or there is no name.
         """
         library, _, rest = text.partition(":")
         name, _, tag = rest.partition(":")
@@ -99,10 +99,10 @@ class ModelName:
 
 
 def _from_thingsvision(text: str) -> ModelName:
-    """The model of a name without a library, as thingsvision and the paper write it."""
+    """The model for a name without a library, as thingsvision and the paper write it."""
     lower = text.lower()
     if text in _TO_TIMM:
-        # thingsvision shows DINOv2 224 pixels, timm 518
+        # the input of DINOv2 has 224 pixels in thingsvision, 518 in timm
         options = _SIZE_224 if text.startswith("dinov2") else {}
         return ModelName("timm", _TO_TIMM[text], None, options)
     if lower.startswith("openclip_"):

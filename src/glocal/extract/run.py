@@ -1,4 +1,4 @@
-"""`Extractor`: features of images by any network, continued where a run was killed."""
+"""`Extractor`: features of images by any network; an interrupted run can be continued."""
 
 from __future__ import annotations
 
@@ -41,10 +41,10 @@ from glocal.files import PathLike, make_folder
 from glocal.results import to_json
 
 Progress = Callable[[int, int], None]
-"""Called with the number of images so far, and of all."""
-_BATCHES_AHEAD = 2  # a slow image delays nothing, and memory stays small
-_CHUNK_IMAGES = 512  # about: a killed process loses no more
-_MAX_DECODERS = 8  # threads, unless the user names another number
+"""Called with the number of images so far and their total."""
+_BATCHES_AHEAD = 2  # batches decoded ahead: hides slow images and keeps memory small
+_CHUNK_IMAGES = 512  # approximate; a killed process loses at most one chunk
+_MAX_DECODERS = 8  # most decoding threads by default
 
 
 class Extractor:
@@ -53,14 +53,14 @@ class Extractor:
     Parameters
     ----------
     model : str, or (module or callable, preprocess)
-        A name as in `load_model`; or a network of your own and the function from a PIL image to its
+        A name as in `load_model`, or your own network with the function from a PIL image to its
         input tensor.
     layers : sequence of str
-        Names of modules, ``penultimate``, ``logits`` or ``output``; empty for the model's default
-        (penultimate, or the output of a network of yours). All are read in one pass.
+        Names of modules, ``penultimate``, ``logits`` or ``output``; empty for the default of the
+        model (penultimate, or the output of your own network). All are read in one pass.
     **options
-        Of `Running`: ``weights, pool, device, dtype, batch_size, workers``. A batch is always
-        filled up to its size, so that no row depends on the images beside it.
+        The options of `Running`: ``weights, pool, device, dtype, batch_size, workers``. Each batch
+        is padded to `batch_size`, so that no row depends on the number of images in its batch.
 
     Examples
     --------
@@ -84,7 +84,7 @@ class Extractor:
 
     @cached_property
     def loaded(self) -> Model:
-        """The model on its device, loaded when it is first needed."""
+        """The model on its device; it is loaded on first use."""
         if isinstance(self.model, str):
             model = load_model(self.model, self.options.weights)
         else:
@@ -95,12 +95,12 @@ class Extractor:
 
     @cached_property
     def read_from(self) -> dict[str, Layer]:
-        """The layers by name, and where each is read."""
+        """The place where each layer is read, by the name of the layer."""
         return resolve(self.loaded, self.layers)
 
     @cached_property
     def identity(self) -> dict[str, Any]:
-        """Everything that determines the features, besides the images, for the record."""
+        """Everything besides the images that determines the features, for the record."""
         return {
             "model": self.loaded.name,
             **self.loaded.identity,
@@ -126,25 +126,26 @@ class Extractor:
     ) -> Extraction:
         """Write the features of `images` into the folder `out`.
 
-        A finished folder has thingsvision's layout, ``features.npy`` and ``file_names.txt``, one
-        folder for each layer if there are several, and ``record.json``; beside each matrix lie the
-        labels of images that have some. Until then everything lies under ``.extract``, a file for
-        each chunk of about 512 images: a folder that has some chunks of this very extraction is
-        continued, and a finished one is left as it is. Several processes may extract into one
-        folder at the same time.
+        A finished folder has the layout of thingsvision: ``features.npy`` and ``file_names.txt``,
+        in one subfolder per layer if there are several, and ``record.json``. The labels of the
+        images, if any, lie next to each matrix. Until then ``.extract`` holds one file for each
+        chunk of about 512 images. A folder with chunks of the same extraction is continued, and a
+        finished folder is left unchanged. Several processes may extract into one folder at the
+        same time.
 
         Parameters
         ----------
         images : path, pattern or Source
             See `open_images` and `load_images`.
         part : (i, n)
-            Make every n-th chunk only, from the i-th (1 to n): n processes share one folder.
+            Compute only every n-th chunk, starting at the i-th (1 to n), so that n processes can
+            share one folder.
 
         Raises
         ------
         ParameterError, DataError, FileError, MissingDependencyError
-            `out` holds another extraction; there is no such part or layer; nothing can be read; a
-            row is not finite.
+            `out` holds another extraction, the part or a layer does not exist, none of the first
+            images can be read, or a row is not finite.
         """
         index, count = part
         if not 1 <= index <= count:
@@ -163,7 +164,7 @@ class Extractor:
                 if all(file.exists() for file in chunks):
                     join_chunks(list(chunks), source, folder, places, identity)
         except FileError:
-            if not (folder / RECORD_FILE).exists():  # else another process has removed the chunks
+            if not (folder / RECORD_FILE).exists():  # else another process joined the chunks
                 raise
         record = start_or_resume(folder, identity, places)
         if "rows" not in record:
@@ -195,7 +196,7 @@ class Extractor:
         with ThreadPoolExecutor(workers, "decode") as pool, warnings.catch_warnings():
             warnings.filterwarnings(
                 "ignore", module=r"PIL\."
-            )  # about images that are read all the same
+            )  # about images that can still be read
             for file, images in chunks:
                 if not file.exists():
                     self._extract_chunk(file, images, source, pool, progress)
@@ -225,7 +226,7 @@ class Extractor:
                 for layer, matrix in self._features(names, inputs).items():
                     rows[layer].append(matrix)
             progress(batch[-1] + 1, len(source))
-        if not numbers and not images.start:  # before hours in which nothing works
+        if not numbers and not images.start:  # stops before hours without a single row
             raise DataError(
                 f"none of the first {len(images)} images could be used; "
                 f"{' '.join(missing[0].values())}."
@@ -245,7 +246,7 @@ class Extractor:
                 return reason
             except GLocalError:
                 raise
-            except Exception as error:  # noqa: BLE001  code of others; the image is reported
+            except Exception as error:  # noqa: BLE001  the user's code; the image is reported
                 message = f"{type(error).__name__}: {one_line(error)[:120]}"
                 return Unreadable(f"its preprocessing fails: {message}")
 
@@ -260,9 +261,9 @@ class Extractor:
     def _features(
         self, names: Sequence[str], inputs: Sequence[Tensor | Unreadable]
     ) -> dict[str, np.ndarray]:
-        """(k, p) features of every layer for the k readable images, each at its own place.
+        """The (k, p) features of every layer for the k readable images of a batch, in order.
 
-        float16 stays float16; bfloat16, for which numpy has no type, becomes float32.
+        float16 stays float16. bfloat16 becomes float32, since numpy has no such type.
         """
         model = self.loaded
         tensors = {i: tensor for i, tensor in enumerate(inputs) if isinstance(tensor, Tensor)}
@@ -293,7 +294,7 @@ class Extractor:
                 name = names[positions[int(np.argmin(is_finite))]]
                 raise DataError(
                     f"layer {layer} gives NaN or infinity for {name}. With half precision use "
-                    '`dtype="bfloat16"` or `dtype="float32"`; otherwise look at the network.'
+                    '`dtype="bfloat16"` or `dtype="float32"`; otherwise check the network.'
                 )
         return features
 
@@ -301,7 +302,7 @@ class Extractor:
 def cached_features(
     extractor: Extractor, source: Source, progress: Progress = lambda done, total: None
 ) -> Extraction:
-    """Extract all images into the cache, or return this very extraction from there."""
+    """Extract all images into the cache, or return the same extraction from the cache."""
     content = to_json([extractor.identity, source.sha256()])
     digest = hashlib.sha256(content.encode()).hexdigest()[:32]
     result = extractor.extract(source, cache_folder() / "features" / digest, progress=progress)

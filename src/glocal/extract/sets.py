@@ -1,4 +1,4 @@
-"""Image data sets by name (``image_sets.toml``), as torchvision reads them, with their classes."""
+"""Image data sets by name (``image_sets.toml``), read by torchvision, with their classes."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def image_sets() -> dict[str, dict[str, Any]]:
 
 
 def parse_set(text: str) -> tuple[str, str | None] | None:
-    """The name and split of a data set; None for another text, and for a path that exists.
+    """The name and split of a data set; None for any other text, and for a path that exists.
 
     >>> parse_set("cifar100:test"), parse_set("sun397"), parse_set("photos/*.jpg")
     (('cifar100', 'test'), ('sun397', None), None)
@@ -40,34 +40,36 @@ def parse_set(text: str) -> tuple[str, str | None] | None:
 def load_images(
     name: str, split: str | None = None, root: PathLike | None = None, *, download: bool = False
 ) -> Source:
-    """Open a data set that torchvision knows, or folders of images, one for each class.
+    """Open a data set that torchvision knows, or a folder of class folders.
 
     Parameters
     ----------
     name : {"cifar10", "cifar100", "dtd", "sun397", "flowers102", "imagenet", "imagefolder"}
-        `image_sets` has a description of each, and its terms.
+        Name of the set; `image_sets` has the description and the terms of each.
     split : str or None
-        None is the first split of the set. The last two have the splits whose subfolders they have;
-        None is ``train`` where that holds class folders, else `root` itself.
+        None is the first split of a named set. For ``imagenet`` and ``imagefolder`` a split is a
+        subfolder of `root`; None is the first of ``train``, ``val`` and ``test`` that holds class
+        folders, and otherwise `root` itself.
     root : path or None
-        The folder that torchvision calls root: it holds ``cifar-10-batches-py``,
+        The folder that torchvision calls root. It holds ``cifar-10-batches-py``,
         ``cifar-100-python``, ``dtd/dtd``, ``SUN397`` or ``flowers-102``, or the class folders. None
         is the folder ``images`` of the cache.
     download : bool
-        Let torchvision download, verify and unpack a set that is missing; it appears when it is
+        Let torchvision download, verify and unpack a missing set. The set appears only once it is
         complete.
 
     Returns
     -------
     Source
-        With the class of each image under ``labels``, and for CIFAR-100 its superclass under
-        ``labels_coarse``. CIFAR is in the order of its files, with the names ``SPLIT/00000.png``
-        and so on; DTD and Flowers in that of their lists; the others by class, then file name.
+        The images, with the class of each under ``labels``, and for CIFAR-100 its superclass under
+        ``labels_coarse``. CIFAR keeps the order of its files and has the names ``SPLIT/00000.png``
+        and so on. DTD and Flowers keep the order of their lists. The others are sorted by class,
+        then by file name.
 
     Raises
     ------
     ParameterError
-        An unknown name or split, or no root for class folders.
+        The name or split is unknown, or class folders are given without a root.
     FileError
         Files are missing or damaged, or the download failed.
     """
@@ -78,7 +80,7 @@ def load_images(
         )
     if "torchvision" not in entry and (root is None or download):
         raise ParameterError(
-            f"{name} is not downloaded; name the folder where you keep it: `root`."
+            f"{name} cannot be downloaded. Name the folder where you keep it as `root`."
         )
     root = Path(root or cache_folder() / "images").expanduser()
     splits = entry["splits"]
@@ -94,18 +96,18 @@ def load_images(
         return _open_files(datasets, entry, root, split)
     except GLocalError:
         raise
-    except Exception as error:  # torchvision raises whatever missing or damaged files lead it to
+    except Exception as error:  # missing or damaged files can make torchvision raise anything
         reason = one_line(error).replace(". You can use download=True to download it", "")[:300]
         raise FileError(
-            f"{name} in {root} is missing or damaged ({reason}). Put it there, or download it "
-            f"({entry['size']}; {entry['terms']}): `download=True`."
+            f"{name} in {root} is missing or damaged ({reason}). Put it there, or download it with "
+            f"`download=True` ({entry['size']}; {entry['terms']})."
         ) from error
 
 
 def _download(datasets: Any, entry: dict[str, Any], root: Path) -> None:
-    """Download a set beside its place, then move it there.
+    """Download a set into a temporary folder, then move it to its place.
 
-    A killed run leaves nothing under the name of the set, and its archive to the next run.
+    A killed run leaves nothing under the name of the set, and the next run reuses its archive.
     """
     folder = root / entry["folder"]
     check_online(folder)
@@ -139,19 +141,19 @@ def _open_files(datasets: Any, entry: dict[str, Any], root: Path, split: str | N
         top = root / entry["images"]
         options = {} if name == "sun397" else {"split": split}
         images = getattr(datasets, entry["torchvision"])(root, **options)
-        # NOTE private, but the same since torchvision 0.12; public access opens each image
+        # NOTE private, but unchanged since torchvision 0.12; public access would open each image
         pairs = list(zip(images._image_files, images._labels, strict=True))
     else:
         top = _class_folders(root, split)
         images = datasets.ImageFolder(top)
         pairs = [(Path(path), number) for path, number in images.samples]
-    if name == "sun397":  # in the order of the disk
+    if name == "sun397":  # torchvision lists its files in the order of the disk
         pairs.sort(key=lambda pair: (pair[1], pair[0].name))
     paths = [path for path, _ in pairs]
     missing = [path for path in paths if not path.is_file()]
     if missing:
         raise FileError(
-            f"{description} lacks {len(missing)} of {len(paths)} images, {missing[0]} the first."
+            f"{description} lacks {len(missing)} of {len(paths)} images; the first is {missing[0]}."
         )
     names = [path.relative_to(top).as_posix() for path in paths]
     labels = {"labels": [images.classes[number] for _, number in pairs]}
@@ -159,7 +161,7 @@ def _open_files(datasets: Any, entry: dict[str, Any], root: Path, split: str | N
 
 
 def _class_folders(root: Path, split: str | None) -> Path:
-    """The folder of the class folders: of the split or of the first that exists, or the root."""
+    """The folder that holds the class folders: of the split, of the first that exists, or root."""
     if split:
         return root / split
     for name in ("train", "val", "test"):

@@ -1,1 +1,1 @@
-"""Score many arms on many tasks: a TOML file names them, a folder keeps the results."""
+"""Score many arms on many tasks: a TOML file names them, and a folder holds the results."""

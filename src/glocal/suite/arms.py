@@ -1,4 +1,4 @@
-"""The arms of a suite: fitted here, fitted elsewhere, a baseline, or the features as they are."""
+"""The arms of a suite: fitted here, fitted elsewhere, a baseline, or the original features."""
 
 from __future__ import annotations
 
@@ -26,59 +26,59 @@ class SuiteArm(Options):
 
     @abstractmethod
     def linear_transform(self, sources: Sources, file: Path) -> LinearTransform | None:
-        """The transform of the arm, None for the features as they are; `file` keeps a fit."""
+        """The transform of the arm, None for the original features; `file` stores a fitted one."""
 
     @property
     def needs_local(self) -> bool:
-        """Whether it cannot be fitted without local images."""
+        """Whether the arm cannot be fitted without local images."""
         return False
 
     def local_file(self, network: Network) -> Path | None:
-        """The local images of a network that it is fitted to."""
+        """The file of the local images that the arm is fitted to; None if it uses none."""
         return None
 
     def notes(self, sources: Sources) -> list[str]:
-        """Sentences about the transform that a report must show; an error if it cannot be read."""
+        """Sentences about the transform that a report must show; raises if it cannot be read."""
         return []
 
 
 class Original(SuiteArm):
-    """The features as they are."""
+    """The original features."""
 
     def linear_transform(self, sources: Sources, file: Path) -> None:
-        """None."""
+        """Return None."""
 
 
 class Baseline(SuiteArm):
-    """A transform that knows no answers; see `glocal.transform.rows`."""
+    """A transform that is made without answers; see `glocal.transform.rows`."""
 
     baseline: Literal["centred", "pca"]
 
     def linear_transform(self, sources: Sources, file: Path) -> LinearTransform:
-        """That of the objects of the network."""
+        """The baseline that is computed from the objects of the network."""
         return baseline(self.baseline, sources.objects)
 
 
 class Pretrained(SuiteArm):
     """A transform that was fitted elsewhere.
 
-    It is a file, or a name that `LinearTransform.from_pretrained` takes.
+    `transform` is a file, or a name that `LinearTransform.from_pretrained` takes.
     """
 
     transform: str
 
     def linear_transform(self, sources: Sources, file: Path) -> LinearTransform:
-        """That of the file or of the name."""
+        """The transform of the file or of the name."""
         return sources.transform(self.transform)
 
     def notes(self, sources: Sources) -> list[str]:
-        """Whether the file is known to be that of another network."""
+        """A warning if the file is known to hold the transform of another network."""
         note = wrong_name(sources.path(self.transform), sources.transform(self.transform).weights)
         return [note] if note else []
 
 
 class Fitted(SuiteArm):
-    """What is fitted on the answers of the suite, without fold 0 of the objects."""
+    """An arm that is fitted on the answers of the suite, without fold 0 of the objects."""
 
     what: SerializeAsAny[Arm | Keep]
 
@@ -88,15 +88,15 @@ class Fitted(SuiteArm):
 
     @property
     def needs_local(self) -> bool:
-        """With a local term."""
+        """Whether the fit has a local term."""
         return isinstance(self.what, Arm) and self.what.local
 
     def local_file(self, network: Network) -> Path | None:
-        """Those of the network, if the fit looks at them."""
+        """The local images of the network, if the fit uses them."""
         return network.local if self.needs_local or isinstance(self.what, Keep) else None
 
     def linear_transform(self, sources: Sources, file: Path) -> LinearTransform:
-        """The transform that the file holds if it was made from all of this, else a new one."""
+        """The transform in `file` if its data and settings are the same, else a new fit."""
         shared = sources.shared
         local = self.local_file(sources.network)
         hashes = sources.hashes(sources.network.features, local, shared.answers, shared.object_ids)
@@ -115,7 +115,7 @@ class Fitted(SuiteArm):
 
 
 def suite_arm(table: Any) -> Any:
-    """The arm of a table, by its keys; of an `Arm` or `Keep` what it is fitted by."""
+    """The arm that a table describes by its keys; an `Arm` or `Keep` becomes a `Fitted` arm."""
     if isinstance(table, Arm | Keep):
         return Fitted(what=table)
     if not isinstance(table, Mapping):
@@ -123,7 +123,7 @@ def suite_arm(table: Any) -> Any:
     kinds = sorted(table.keys() & {"keep", "transform", "baseline"})
     if len(kinds) > 1:
         raise ParameterError(
-            f"an arm has one of keep, transform and baseline, but not {' and '.join(kinds)}."
+            f"an arm has only one of keep, transform and baseline, not {' and '.join(kinds)}."
         )
     if not table:
         return Original()

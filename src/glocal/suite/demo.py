@@ -1,4 +1,4 @@
-"""A suite and a sweep over a simulated world, and the score of the simulated people."""
+"""The demo: a suite and a sweep over a simulated world, and the score of the simulated people."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ from glocal.suite.plan import Plan
 from glocal.suite.run import Progress, SuiteResult, run_suite
 from glocal.sweep.run import sweep
 
-# of the sweep: smaller lmbda than in the default grid, since these people answer with little noise
+# the grid of the sweep; lmbda is smaller than by default, since these people answer with little
+# noise
 GRID = {
     "alpha": [0.25, 0.5],
     "tau": [0.1],
@@ -35,16 +36,16 @@ _PARTS = {
 
 
 def demo_world() -> World:
-    """The world of the demo: photographs show a setting too, so that the local term matters."""
+    """The world of the demo: photographs also show a setting, so that the local term matters."""
     return simulated_world(n_local=2400, n_setting=6)
 
 
 def run_demo(out: PathLike, progress: Progress = lambda count, total, step: None) -> SuiteResult:
     """Write a simulated world and its suite into a folder, and run the suite.
 
-    The simulated people are scored beside the arms. The folder is that of any suite, with
-    ``suite.toml`` and, in ``world/``, the files that every command takes; ``sweep/`` in it is the
-    folder of a sweep on the images that the suite fits on.
+    The simulated people are scored as well as the arms. The folder has the layout of any suite.
+    ``suite.toml`` in it is the suite, ``world/`` holds files that the commands take, and ``sweep/``
+    is the folder of a sweep with the local images of the suite.
     """
     folder = make_folder(out)
     world = demo_world()
@@ -53,7 +54,7 @@ def run_demo(out: PathLike, progress: Progress = lambda count, total, step: None
     plan = Plan.load(folder / "suite.toml")
     result = run_suite(plan, folder, progress)
     heldout = plan.sources("simulated").heldout
-    people = odd_one_out(world.mind, heldout, similarity="dot")  # as they compare
+    people = odd_one_out(world.mind, heldout, similarity="dot")  # the simulated people use it
     ceiling = replace(
         result.scores[0],
         metric="ceiling_people",

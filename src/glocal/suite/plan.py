@@ -17,7 +17,7 @@ from glocal.suite.arms import Fitted, SuiteArm, suite_arm
 from glocal.suite.sources import Network, Shared, Sources
 from glocal.suite.tasks import OddOneOutTask, Task, task
 
-# names of files too: no character of these is special to a shell, a spreadsheet or Markdown
+# names become file names: no allowed character is special to a shell, a spreadsheet or Markdown
 Name = Annotated[str, Field(pattern=r"^\w[\w .+-]*$", max_length=80)]
 _SHARED_FILES = ("answers", "object_ids", "categories")
 
@@ -25,10 +25,10 @@ _SHARED_FILES = ("answers", "object_ids", "categories")
 class Plan(Shared):
     """A suite: every task for every arm of every network.
 
-    Arms are fitted on the answers whose objects lie outside fold 0 of `folds`; a task of kind
-    ``odd-one-out`` without answers of its own is scored on those whose objects lie inside.
-    `baseline` is the arm that the others are compared with; in a file the first one, if none is
-    named. `simulated` says that the data are simulated; a report repeats it.
+    Arms are fitted on the answers whose objects lie outside fold 0 of `folds`. A task of kind
+    ``odd-one-out`` without a file of answers is scored on the answers whose objects lie inside
+    fold 0. `baseline` is the arm that the others are compared with; a file that names none takes
+    its first arm. `simulated` marks the data as simulated, which a report then states.
     """
 
     networks: dict[Name, Network] = Field(min_length=1)
@@ -47,14 +47,15 @@ class Plan(Shared):
         Parameters
         ----------
         source : path
-            TOML; see the class and docs/evaluate.md.
+            TOML file; see the class and docs/evaluate.md.
         root : path or None
-            What paths are relative to; None is the folder of the file.
+            Folder that relative paths start from; None is the folder of the file.
 
         Raises
         ------
         FileError
-            Missing, not TOML, an unknown key, a missing one, or an arm or task that is not allowed.
+            The file is missing or not TOML, a key is unknown or missing, or an arm or a task is not
+            allowed.
         """
         values = read_object(source, what="suite", fix="Correct that line.")
         arms = values.get("arms")
@@ -71,8 +72,8 @@ class Plan(Shared):
     def check_files(self) -> None:
         """Raise a FileError for the first file of the suite that does not exist.
 
-        Otherwise hours of fits might pass before the last task misses its file. Transforms, which
-        may be names, are checked by their arms.
+        Without this check, hours of fits could pass before a task misses its file. Arms check
+        their transforms themselves, since a transform may be a name.
         """
         for user, path in self.files():
             if not os.path.exists(path):
@@ -82,9 +83,9 @@ class Plan(Shared):
                 )
 
     def present(self) -> tuple[Plan, dict[str, Path]]:
-        """The plan without tasks of which a network lacks a file, and the first such file of each.
+        """The plan without the tasks that lack a file, and the first missing file of each of them.
 
-        A ParameterError where no task is left.
+        Raises ParameterError if no task is left.
         """
         missing: dict[str, Path] = {}
         for user, path in self.files():
@@ -92,12 +93,12 @@ class Plan(Shared):
                 missing.setdefault(user.removeprefix("task "), path)
         if len(missing) == len(self.tasks):
             first = next(iter(missing.values()))
-            raise ParameterError(f"no task of the suite has its files; {first} is missing.")
+            raise ParameterError(f"no task of the suite has all its files; {first} is missing.")
         remaining = {name: value for name, value in self.tasks.items() if name not in missing}
         return self.model_copy(update={"tasks": remaining}), missing
 
     def files(self) -> Iterator[tuple[str, Path]]:
-        """What needs each file, as in ``task NAME``, and where the file lies, for each network."""
+        """Yield the user, as in ``task NAME``, and the path of each file, for each network."""
         for name, network in self.networks.items():
             files = [("the suite", getattr(self, file)) for file in _SHARED_FILES]
             files.append((f"network {name}", network.features))
@@ -121,13 +122,15 @@ class Plan(Shared):
             if isinstance(value, OddOneOutTask) and value.answers is None
         ]
         if self.answers is None and needs_answers:
-            raise ParameterError(f"{needs_answers[0]} needs answers = a file, and there is none.")
+            raise ParameterError(
+                f"{needs_answers[0]} needs answers, and the suite names none: add answers = FILE."
+            )
         if self.baseline not in self.arms:
             raise ParameterError(f"baseline is {self.baseline!r}; it must be one of the arms.")
         needs_local = [name for name, arm in self.arms.items() if arm.needs_local]
         lacking = [name for name, network in self.networks.items() if network.local is None]
         if needs_local and lacking:
             raise ParameterError(
-                f"arm {needs_local[0]} needs local images, and network {lacking[0]} has none."
+                f"arm {needs_local[0]} needs local images, but network {lacking[0]} has none."
             )
         return self

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 Progress = Callable[[int, int, str], None]
 Transforms = dict[str, LinearTransform | None]
-"""The transform of each arm of a network; None for the features as they are."""
+"""The transform of each arm of a network; None for the original features."""
 _UNITS = tuple(field.name for field in fields(Units))
 
 
@@ -36,9 +36,9 @@ _UNITS = tuple(field.name for field in fields(Units))
 class SuiteResult:
     """All scores of a suite.
 
-    Those of the metric ``…_difference`` are arm minus baseline with `p` and, corrected by Holm's
-    steps for all comparisons of the suite, `p_corrected`. `table` is their `score_table`; `n_kept`
-    cells were there before.
+    A score whose metric ends in ``_difference`` is arm minus baseline, with its `p` and with
+    `p_corrected`, which is corrected for all comparisons of the suite (Holm). `table` is the
+    `score_table` of the scores. `n_kept` is the number of cells that were reused.
     """
 
     scores: tuple[Score, ...]
@@ -49,31 +49,32 @@ class SuiteResult:
 def run_suite(
     plan: Plan, out: PathLike, progress: Progress = lambda count, total, cell: None
 ) -> SuiteResult:
-    """Score what has not been scored yet, compare the arms and write the folder of the suite.
+    """Score the cells that have no scores yet, compare the arms and write the folder of the suite.
 
-    Arms are fitted without fold 0 of the objects, and scored on it: one fold, where a sweep scores
-    all of them. The folder has ``rows.jsonl``, ``scores.csv``, ``suite.json`` (the plan, and where
-    the rows come from), and for each network and arm ``transforms/NETWORK/ARM.npz``,
-    ``views/NETWORK/ARM.npz`` for a report, and ``cells/NETWORK/ARM/TASK.npz``. A file of these
-    holds the hash of all that it was made from, and is made again where that changes.
+    A cell is a task for an arm of a network. Arms are fitted without fold 0 of the objects and
+    scored on it; a sweep, in contrast, scores all folds. The folder has ``rows.jsonl``,
+    ``scores.csv``, ``suite.json`` (the plan and the provenance of the rows), and for each network
+    and arm ``transforms/NETWORK/ARM.npz``, ``views/NETWORK/ARM.npz`` for a report, and
+    ``cells/NETWORK/ARM/TASK.npz``. Each of these ``.npz`` files holds the hash of all that it was
+    made from, and is made again if the hash changes.
 
     Parameters
     ----------
     out : path
         Folder of the suite.
     progress : function
-        Called with the number of finished cells, their total, and what was scored.
+        Called with the number of finished cells, the number of all cells, and the name of the cell.
 
     Raises
     ------
     FileError
-        Before any fit, a file of any task or arm that does not exist.
+        A file of a task or arm does not exist. This is checked before any fit.
     """
     plan.check_files()
     networks = [plan.sources(network) for network in plan.networks]
     for sources in networks:
         for arm in plan.arms.values():
-            arm.notes(sources)  # a transform that cannot be read is an error before any fit
+            arm.notes(sources)  # raises before any fit if a transform cannot be read
     folder = make_folder(out)
     total = len(plan.networks) * len(plan.arms) * len(plan.tasks)
     scores: list[Score] = []
@@ -107,7 +108,7 @@ def _compared(
     plan: Plan, sources: Sources, task: str, results: dict[str, KeptResult]
 ) -> list[Score]:
     """The scores of all arms of a network on a task, and their differences from the baseline."""
-    # the original features keep all neighbours by definition: that others lose some is trivial
+    # the original features keep all neighbours by definition, so that testing this is trivial
     is_trivial = isinstance(plan.tasks[task], StructureTask)
     is_trivial &= isinstance(plan.arms[plan.baseline], Original)
     pairs = [(arm, plan.baseline) for arm in plan.arms if arm != plan.baseline]
@@ -129,12 +130,12 @@ def _corrected(scores: list[Score]) -> list[Score]:
 def _cell(
     file: Path, task: Task, sources: Sources, transform: LinearTransform | None
 ) -> tuple[KeptResult, bool]:
-    """What a task found about an arm, and whether the file had it."""
+    """The result of a task for an arm, and whether it was read from the file of the cell."""
     shared = sources.shared
     files = (sources.network.features, *task.paths, shared.answers, shared.object_ids)
     key = sources.key(task.model_dump(mode="json"), sources.hashes(*files), _content(transform))
     if file.exists():
-        fix = "Delete it: its task is scored anew."
+        fix = "Delete it; the task will then be scored again."
         arrays = read_npz(file, what="cell", fix=fix, required=("key", "scores"), optional=_UNITS)
         kept_key, kept_scores = (str(arrays.pop(name)) for name in ("key", "scores"))
         if kept_key == key:
@@ -151,9 +152,9 @@ def _cell(
 
 
 def _write_views(folder: Path, plan: Plan, sources: Sources, transforms: Transforms) -> None:
-    """Write a view of each arm, turned to that of the baseline, unless the folder has it.
+    """Write a view of each arm, rotated to that of the baseline, unless the folder has it.
 
-    What an arm changes is measured on answers that no arm was fitted to.
+    The change that an arm makes is measured on answers that no arm was fitted to.
     """
     baseline = None
     objects = sources.named_objects
@@ -188,7 +189,7 @@ def _write_views(folder: Path, plan: Plan, sources: Sources, transforms: Transfo
 
 
 def _write_folder(folder: Path, plan: Plan, networks: list[Sources], scores: list[Score]) -> None:
-    """Write rows, table and record."""
+    """Write the rows, the table and the record."""
     settings = {**plan.model_dump(mode="json", exclude_none=True), "fold": 0}
     hashes = {file: value for sources in networks for file, value in sources.hashed.items()}
     record = {"plan": settings, "provenance": Provenance(__version__, hashes, plan.seed)}
@@ -198,5 +199,5 @@ def _write_folder(folder: Path, plan: Plan, networks: list[Sources], scores: lis
 
 
 def _content(transform: LinearTransform | None) -> str | None:
-    """The hash of what a transform does; None for none."""
+    """The hash of the map of a transform; None for the original features."""
     return None if transform is None else array_sha256(np.vstack(transform.folded()))

@@ -1,4 +1,4 @@
-"""What tasks read: the files of one network of a suite, or of a command, loaded when used."""
+"""The data of tasks: the files of one network of a suite or command, loaded when first used."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from glocal.results import to_json
 from glocal.transform import LinearTransform, check_rows
 
 File = Annotated[Path, Strict(False)]
-"""A path as text, relative to the root of the suite; ``{network}`` in it is the network's name."""
+"""A path relative to the root of the suite; ``{network}`` in it stands for the network's name."""
 MaybeFile = Annotated[Path | None, Strict(False)]
 Embed = Callable[[Features], np.ndarray]
 
@@ -34,7 +34,8 @@ Embed = Callable[[Features], np.ndarray]
 class Network(Options):
     """The feature files of one network.
 
-    They are of the objects that people judged, and of local images if an arm needs them.
+    `features` are those of the objects that people judged; `local` are those of the local images,
+    which only some arms need.
     """
 
     features: File
@@ -42,11 +43,11 @@ class Network(Options):
 
 
 class Shared(Options):
-    """What all networks of a suite share.
+    """The files and settings that all networks of a suite share.
 
-    `object_ids` names the objects that `answers` and RDMs index, where these are not the rows of
-    the features, and `categories` colours the objects of views; see `load_categories`. `kind` is
-    that of the answers, where their file does not state it.
+    `object_ids` names the objects that `answers` and RDMs index, if these are not the rows of the
+    features. `categories` gives the objects in views their colours; see `load_categories`. `kind`
+    is the question type of the answers, if their file does not state it.
     """
 
     answers: MaybeFile = None
@@ -60,7 +61,7 @@ class Shared(Options):
 class Sources:
     """The data of one network.
 
-    `read` loads the features of a path; `hashed` has the hashes of all files that were read.
+    `read` loads the features of a path. `hashed` collects the hashes of the files in use.
     """
 
     def __init__(
@@ -82,11 +83,11 @@ class Sources:
         self._transforms: dict[str, LinearTransform] = {}
 
     def text(self, file: Path | str) -> str:
-        """The path of a file as the suite has it, with the name of the network in its place."""
+        """The path as the suite writes it, with the name of the network for ``{network}``."""
         return str(file).replace("{network}", self.name)
 
     def path(self, file: Path | str) -> Path:
-        """Where a file lies."""
+        """The path of a file, from the root of the suite."""
         return self.root / self.text(file)
 
     def features(self, file: Path) -> Features:
@@ -98,13 +99,13 @@ class Sources:
         return self._features[resolved]
 
     def labels(self, file: Path, features: Features) -> np.ndarray:
-        """The labels of features."""
+        """The labels of a file, one for each row of `features`."""
         return load_labels(self.path(file), len(features))
 
     def joined_answers(self, file: Path) -> Joined:
         """The answers of a file as rows of the objects.
 
-        A DataWarning counts those about objects without features, which are left out.
+        Answers about objects without features are left out, and a DataWarning counts them.
         """
         if file not in self._joined_answers:
             answers = Answers.load(self.path(file), kind=self.shared.kind)
@@ -129,7 +130,7 @@ class Sources:
         return self._transforms[name]
 
     def embedding(self, transform: LinearTransform | None) -> Embed:
-        """Features → standardized rows in float64, or what a transform makes of them."""
+        """A function from features to rows in float64, standardized or transformed."""
 
         def embed(features: Features) -> np.ndarray:
             features.check_finite()
@@ -142,23 +143,23 @@ class Sources:
 
     @cached_property
     def objects(self) -> Features:
-        """The features of the objects people judged."""
+        """The features of the objects that people judged."""
         return self.features(self.network.features)
 
     @cached_property
     def scalars(self) -> Standardization:
-        """What the features are standardized by."""
+        """The two scalars by which all features are standardized."""
         return self.objects.standardization
 
     @cached_property
     def object_ids(self) -> tuple[str, ...] | None:
-        """The names of the objects that answers and RDMs index; None: they index the features."""
+        """The names of the objects that answers and RDMs index; None if they index the features."""
         ids = self.shared.object_ids
         return None if ids is None else read_lines(self.path(ids), what="object ids")
 
     @cached_property
     def fold(self) -> tuple[FitData, Answers]:
-        """What arms are fitted on, without local images, and the held-out answers of fold 0."""
+        """The data of the fits, without local images, and the held-out answers of fold 0."""
         assert self.shared.answers is not None
         joined = self.joined_answers(self.shared.answers)
         data = FitData(
@@ -169,18 +170,18 @@ class Sources:
 
     @cached_property
     def heldout(self) -> Answers:
-        """The answers of tasks that name no file of their own."""
+        """The held-out answers, for tasks that do not name a file of answers."""
         _, heldout = self.fold
         return heldout
 
     @cached_property
     def named_objects(self) -> Features:
-        """The objects with the names by which they are shown."""
+        """The objects with the names under which they are shown."""
         return self.objects.named(self.object_ids)
 
     @cached_property
     def categories(self) -> tuple[str, ...] | None:
-        """The category of each object; "other" for one that the file does not have."""
+        """The category of each object; "other" for an object that the file does not name."""
         if self.shared.categories is None:
             return None
         names = self.named_objects.labels
@@ -190,13 +191,13 @@ class Sources:
         return tuple(str(category_of.get(name, OTHER)) for name in names)
 
     def key(self, *parts: Any) -> str:
-        """A hash of what a file is made from, with what all files of a suite depend on."""
+        """The hash of all that a file is made from: `parts`, the version and shared settings."""
         shared = self.shared
         text = to_json([__version__, shared.seed, shared.folds, shared.kind, *parts])
         return hashlib.sha256(text.encode()).hexdigest()
 
     def hashes(self, *files: Path | str | None) -> dict[str, str]:
-        """The SHA-256 of each file, and of the names beside it; of a folder those of its files."""
+        """The SHA-256 of each file and of the names next to it, or of all files of a folder."""
         hashes: dict[str, str] = {}
         for path in (split_column(self.path(file))[0] for file in files if file is not None):
             candidates = path.iterdir() if path.is_dir() else (path, path.with_name(NAMES_FILE))

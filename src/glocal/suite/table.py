@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 _CELL = ["network", "task", "transform"]
 _NUMBERS = ("value", "low", "high", "n", "p", "p_corrected")
 SIGNIFICANCE = 0.05
-"""The level of the corrected p-values below which two arms are called different."""
+"""The level of corrected p-values below which two arms are called different."""
 
 
 def score_frame(scores: Iterable[Score]) -> pd.DataFrame:
-    """Rows as a data frame, one column a field; a score without a network has an empty name."""
+    """Scores as a data frame, one column per field; a missing network becomes an empty text."""
     import pandas as pd
 
     columns = [field.name for field in fields(Score)]
@@ -31,16 +31,16 @@ def score_frame(scores: Iterable[Score]) -> pd.DataFrame:
 
 
 def differences(rows: pd.DataFrame) -> pd.DataFrame:
-    """The rows of arm minus baseline."""
+    """The rows that are differences, arm minus baseline."""
     return rows[rows["metric"].str.endswith(DIFFERENCE)]
 
 
 def main_rows(rows: pd.DataFrame) -> pd.DataFrame:
     """The first metric of each task: one row for each network, task and arm.
 
-    Where the arm was compared, the row has the `difference` from the baseline, and its
-    `p_corrected`. A metric with other settings is another one. Of rows that were appended several
-    times the last counts.
+    If the arm was compared, its row has the `difference` from the baseline and its `p_corrected`.
+    The same metric with other settings counts as another metric. Of rows that were appended several
+    times, the last one counts.
     """
     compared = differences(rows)
     scores = rows[(rows["transform"] != PEOPLE) & ~rows.index.isin(compared.index)]
@@ -58,7 +58,7 @@ def main_rows(rows: pd.DataFrame) -> pd.DataFrame:
 def long_scores(rows: pd.DataFrame) -> pd.DataFrame:
     """One row for each score and difference: network, arm, task, metric, numbers and p-value.
 
-    `p` is corrected for all comparisons where they were several.
+    `p` is the corrected p-value if there is one.
     """
     table = rows.rename(columns={"transform": "arm"})
     table = table.assign(p=rows["p_corrected"].fillna(rows["p"]))
@@ -67,7 +67,7 @@ def long_scores(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def score_table(rows: pd.DataFrame) -> pd.DataFrame:
-    """One line for each network and arm, one column for each task, filled by `cell`."""
+    """A table with a line per network and arm and a column per task, filled by `cell`."""
     import pandas as pd
 
     main = main_rows(rows)
@@ -81,7 +81,7 @@ def score_table(rows: pd.DataFrame) -> pd.DataFrame:
 def arms_by_tasks(
     main: pd.DataFrame, fill: Callable[[dict[Any, Any]], Any], missing: Any
 ) -> dict[tuple[str, str], dict[str, Any]]:
-    """What `fill` makes of each main row, by network and arm, and by task; `missing` for no row."""
+    """Apply `fill` to each main row, by (network, arm) and task; `missing` stands for no row."""
     tasks = main["task"].unique()
     lines: dict[tuple[str, str], dict[str, Any]] = {}
     for row in main.to_dict("records"):
@@ -93,8 +93,8 @@ def arms_by_tasks(
 def cell(row: dict[Any, Any]) -> str:
     """The text of a main row: ``0.480 [0.460, 0.499]*``.
 
-    A star stands where the arm differs from the baseline: paired, p < 0.05 after the correction for
-    all comparisons.
+    A star marks an arm that differs from the baseline: paired test, p < 0.05 after the correction
+    for all comparisons.
     """
     if math.isnan(row["value"]):
         return "-"

@@ -27,7 +27,7 @@ from glocal.evaluation.structure import structure
 from glocal.options import Options
 from glocal.suite.sources import Embed, File, MaybeFile, Sources
 
-_MAX_P = 0.05  # of a correlation that is told from 0
+_MAX_P = 0.05  # a correlation with this p-value or a larger one cannot be told from 0
 
 
 class Task(Options):
@@ -35,7 +35,7 @@ class Task(Options):
 
     @property
     def split(self) -> Path | None:
-        """The file that is scored: of anomalies, of test images, or the first.
+        """The file of the scored data: the anomalies, the test images, or the first file.
 
         None stands for the held-out answers.
         """
@@ -48,14 +48,14 @@ class Task(Options):
 
 
 class OddOneOutTask(Task):
-    """Agreement with people, on answers about held-out objects or on those of a file."""
+    """Agreement with people, on the answers about held-out objects or on the answers of a file."""
 
     kind: Literal["odd-one-out"] = "odd-one-out"
     answers: MaybeFile = None
     similarity: Literal["cosine", "dot"] = Field("cosine", description="Similarity of a pair.")
 
     def score(self, sources: Sources, embed: Embed) -> EvaluationResult:
-        """By `odd_one_out`, with the `ceiling` of questions that were asked again on purpose."""
+        """Score by `odd_one_out`, with the `ceiling` if questions were repeated on purpose."""
         answers = sources.heldout
         if self.answers is not None:
             answers = sources.joined_answers(self.answers).answers
@@ -84,9 +84,9 @@ class RSATask(Task):
             index = load_index(sources.path(self.rdm_index))
         if index is not None and sources.object_ids is None and sources.objects.names is not None:
             warnings.warn(
-                "the RDM's index counts rows of the features, although these have names. If it "
-                "counts objects of a list, name that list with `object_ids`: rows that the "
-                "features lack shift all others.",
+                "the index of the RDM is read as rows of the features, although these have names. "
+                "If it indexes a list of objects, name that list with `object_ids`: objects that "
+                "the features lack would shift all others.",
                 DataWarning,
                 stacklevel=2,
             )
@@ -94,14 +94,14 @@ class RSATask(Task):
         return join_rdms(sources.objects, rdms, index, sources.object_ids)
 
     def score(self, sources: Sources, embed: Embed) -> EvaluationResult:
-        """By `rsa`; a DataWarning where the correlation cannot be told from 0."""
+        """Score by `rsa`, with a DataWarning if the correlation cannot be told from 0."""
         joined = self.joined(sources)
         result = rsa(embed(sources.objects)[joined.rows], joined.rdms, kernel=self.kernel)
         p = None if result.units is None else result.units.estimate().p
         if p is not None and p >= _MAX_P:
             warnings.warn(
-                f"the correlation {result.spearman:.3f} cannot be told from 0 (p = {p:.2g}): are "
-                "the RDM and the features about the same objects in the same order?",
+                f"the correlation {result.spearman:.3f} cannot be told from 0 (p = {p:.2g}). Do "
+                "the RDM and the features have the same objects in the same order?",
                 DataWarning,
                 stacklevel=2,
             )
@@ -109,7 +109,7 @@ class RSATask(Task):
 
 
 class _Sides(Task):
-    """Training and test images with their labels; without a test file both are the same."""
+    """Training and test images with their labels; without a test file they are the same images."""
 
     train: File = Field(description="Feature file of the training images.")
     train_labels: MaybeFile = None
@@ -119,14 +119,13 @@ class _Sides(Task):
     )
     breeds: Literal["entity13", "entity30", "living17", "nonliving26"] | None = Field(
         None,
-        description="A BREEDS task: labels are ImageNet classes; the probe learns superclasses "
-        "from some of their classes and is tested on others.",
+        description="A BREEDS task. Labels are ImageNet classes; superclasses are learned from "
+        "some of their classes and tested on others.",
     )
     superclasses: MaybeFile = Field(
         None,
-        description="Table of the superclass of each class, with a first line of titles: "
-        "superclasses are told apart, and images of classes that gave no shots, or were not "
-        "trained on, are tested.",
+        description="Table of the superclass of each class, with a header line. Superclasses are "
+        "learned, and tested on images of classes that gave no shots or were not trained on.",
     )
 
     @model_validator(mode="after")
@@ -150,7 +149,7 @@ class _Sides(Task):
         return load_superclasses(sources.path(self.superclasses))
 
     def sides(self, sources: Sources) -> tuple[Features, np.ndarray, Features, np.ndarray]:
-        """Features and labels of both, of BREEDS those of its classes."""
+        """The features and labels of training and test images, for BREEDS only of its classes."""
         assert self.train_labels is not None
         train = sources.features(self.train)
         test = sources.features(self.test or self.train)
@@ -173,9 +172,10 @@ class FewShotTask(_Sides):
     )
 
     def score(self, sources: Sources, embed: Embed) -> EvaluationResult:
-        """By `few_shot`.
+        """Score by `few_shot`.
 
-        Where both sides are the same images, each draw is tested on those it did not draw.
+        If training and test images are the same, each draw is tested on the images that it did not
+        draw.
         """
         train, y_train, test, y_test = self.sides(sources)
         are_same = test is train
@@ -188,7 +188,7 @@ class FewShotTask(_Sides):
 
 
 class AnomalyTask(_Sides):
-    """Anomalies among the test images: those of other classes, or all of a third file."""
+    """Anomaly detection: anomalies are the test images of other classes, or a third file."""
 
     kind: Literal["anomaly"] = "anomaly"
     train_labels: MaybeFile = Field(
@@ -206,8 +206,8 @@ class AnomalyTask(_Sides):
     )
     mode: Literal["one-vs-rest", "leave-one-out", "shift"] = Field(
         "one-vs-rest",
-        description="Which classes are normal. For shift, which superclasses: the labels are "
-        "superclasses, or classes that --superclasses puts into some.",
+        description="Which classes are normal. For shift, which superclasses are: the labels are "
+        "superclasses, or classes that --superclasses assigns to superclasses.",
     )
     k: int = Field(5, ge=1, description="Nearest training images that the score averages.")
     train_subclasses: MaybeFile = Field(
@@ -226,7 +226,7 @@ class AnomalyTask(_Sides):
         lacking = [name for name in required if name not in self.model_fields_set]
         if self.anomalies is not None and superfluous:
             raise ParameterError(
-                f"`anomalies`, a task without labels, does not go with `{superfluous[0]}`."
+                f"`anomalies` makes a task without labels and does not go with `{superfluous[0]}`."
             )
         if self.anomalies is None and lacking:
             names = " and ".join(f"`{name}`" for name in lacking)
@@ -234,7 +234,7 @@ class AnomalyTask(_Sides):
         return self
 
     def score(self, sources: Sources, embed: Embed) -> EvaluationResult:
-        """By `anomaly` or `anomaly_against`."""
+        """Score by `anomaly` or `anomaly_against`."""
         if self.anomalies is not None:
             files = (self.train, self.test, self.anomalies)
             return anomaly_against(*(embed(sources.features(file)) for file in files), k=self.k)
@@ -250,14 +250,14 @@ class AnomalyTask(_Sides):
 
 
 class StructureTask(Task):
-    """How much of the structure of images a transform preserves."""
+    """The structure of images that a transform preserves."""
 
     kind: Literal["structure"] = "structure"
     features: File = Field(description="Feature file of the images, or folder with features.npy.")
     k: int = Field(10, ge=1, description="Neighbours of each image.")
 
     def score(self, sources: Sources, embed: Embed) -> EvaluationResult:
-        """By `structure`."""
+        """Score by `structure`."""
         features = sources.features(self.features)
         X = sources.embedding(None)(features)
         return structure(X, embed(features), k=self.k, seed=sources.shared.seed)
@@ -289,7 +289,7 @@ class RetrievalTask(Task):
         return self
 
     def score(self, sources: Sources, embed: Embed) -> EvaluationResult:
-        """By `retrieval`."""
+        """Score by `retrieval`."""
         queries = sources.features(self.queries)
         query_labels = sources.labels(self.query_labels, queries)
         if self.gallery is None or self.gallery_labels is None:
@@ -310,7 +310,7 @@ KINDS: dict[str, type[Task]] = {
 
 
 def task(table: Any) -> Any:
-    """The task of a table: what its `kind` says."""
+    """The task that a table describes, by its `kind`."""
     if not isinstance(table, Mapping):
         return table
     kind = table.get("kind")

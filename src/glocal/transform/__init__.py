@@ -1,4 +1,4 @@
-"""The result: one affine map, its file, and its application to any number of rows."""
+"""The learned affine transform, its file formats, and its application to any number of rows."""
 
 from glocal.transform.apply import apply_file, apply_parquet
 from glocal.transform.checks import check_rows, row_statistics

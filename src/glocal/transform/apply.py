@@ -19,9 +19,10 @@ from glocal.files import PathLike, array_sha256, atomic_write, make_folder, read
 from glocal.transform.checks import check_once
 from glocal.transform.linear import LinearTransform
 
-Progress = Callable[[int], None]  # called with the number of rows done so far
+Progress = Callable[[int], None]  # called with the number of rows written so far
 _CHUNK_BYTES = 1 << 23
-_MARK = b"glocal"  # in the metadata of a Parquet file: the hash of what determines it
+# key in the metadata of an output shard: the hash of its transform, options and input
+_MARK = b"glocal"
 
 
 def apply_file(
@@ -32,28 +33,30 @@ def apply_file(
     normalize: bool = False,
     progress: Progress = lambda done: None,
 ) -> int:
-    """Transform every row of `features` into the ``.npy`` file `out`; returns how many there are.
+    """Transform all rows of `features` into the ``.npy`` file `out` and return their number.
 
-    The output appears when it is whole. It has the float type of the input, float32 for integers.
+    The file appears only once it is complete. It has the float type of the input, or float32 if
+    the input holds integers.
 
     Parameters
     ----------
     features : Features
-        Raw (not standardized) rows; of a ``.npy`` file only a few MB are in memory at once.
+        Raw (not standardized) rows. A ``.npy`` file is read a few MB at a time.
     normalize : bool
         First scale each row to length 1, as in `LinearTransform.apply`.
 
     Raises
     ------
     DataError
-        The dimensions differ, or a row is, or is mapped to, NaN or infinity.
+        The rows do not have the input dimension of the transform, or a row contains NaN or
+        infinity before or after the transform.
     FileError, ParameterError
         `out` cannot be written, or is the file of the features.
 
     Warns
     -----
     DataWarning
-        The rows are not like those of the fit; see `glocal.transform.check_rows`.
+        The rows differ from those of the fit; see `glocal.transform.check_rows`.
     """
     _refuse_replacing(out, features.source)
     transform.check_shape(features.matrix.shape)
@@ -85,39 +88,40 @@ def apply_parquet(
     normalize: bool = False,
     progress: Progress = lambda done: None,
 ) -> int:
-    """Transform the vectors of a Parquet file, or of a folder of them; see `apply_file`.
+    """Transform the vectors of a Parquet file or of a folder of Parquet files; see `apply_file`.
 
-    The files that are written have the names of those that are read. The other columns are kept.
-    Each file appears when it is whole, and holds the hash of what determines it: one that is there
-    already is left as it is, so that the same command continues an interrupted run, and one that
-    another transform or input made is replaced.
+    In a folder, each output file has the relative path of its input file. The other columns are
+    kept. A file appears only once it is complete, and its metadata hold a hash of the transform,
+    the options and the input. An existing file with the same hash is left unchanged, so that the
+    same command continues an interrupted run. A file with another hash is replaced.
 
     Parameters
     ----------
     source : path
         A ``.parquet`` file, or a folder of the shards of one table.
     out : path
-        A ``.parquet`` file for a file; else a folder.
+        A ``.parquet`` file if `source` is a file, else a folder.
     column : str or None
-        Column of the vectors; None chooses it for all files as `Features.load` does.
+        Column of the vectors. None chooses one column for all files, as `Features.load` does.
 
     Raises
     ------
     DataError, FileError, ParameterError
-        As in `apply_file`; a file is damaged, or one of the same name was not made here.
+        As in `apply_file`. Also if an input file is damaged, if `out` lies in `source`, or if an
+        existing output file was not written by `apply_parquet`.
     """
     source = Path(source)
     out = Path(out)
     shards, column = _shards(source, column)
     if source.resolve() in (out.resolve(), *out.resolve().parents):
-        raise ParameterError(f"output {out} lies in the input {source}. Name another place.")
+        raise ParameterError(f"output {out} lies in the input {source}. Choose another path.")
     targets = [out / shard.relative_to(source) if source.is_dir() else out for shard in shards]
     for target, shard in zip(targets, shards, strict=True):
         _refuse_replacing(target, shard)
     if not source.is_dir():
         writable_target(out, endings=(PARQUET,))
     sample = next(parquet_rows(source, column), None)
-    if sample is not None:  # else the table has no rows
+    if sample is not None:  # the table has rows
         transform.check_shape(sample.shape)
         check_once(transform, sample, normalize)
     made_by = array_sha256(np.vstack(transform.folded()))
@@ -134,21 +138,21 @@ def apply_parquet(
 def parquet_rows(
     source: PathLike, column: str | None = None
 ) -> Iterator[Shaped[np.ndarray, "n p"]]:
-    """The vectors of a Parquet file, or of a folder of them, 2,048 rows at a time."""
+    """Yield the vectors of a Parquet file or of a folder of them, 2,048 rows at a time."""
     shards, column = _shards(source, column)
     for shard in shards:
         yield from (X for _, _, X in batches(shard, column))
 
 
 def _refuse_replacing(out: PathLike, source: PathLike) -> None:
-    """Raise a ParameterError where an output is a file that is read, whatever links lead to it."""
+    """Raise a ParameterError if the output is the input file, also through links."""
     both_exist = os.path.exists(out) and os.path.exists(source)
     if both_exist and os.path.samefile(out, source):
-        raise ParameterError(f"output {out} is the input {source}. Name another place.")
+        raise ParameterError(f"output {out} is the input {source}. Choose another path.")
 
 
 def _shards(source: PathLike, column: str | None) -> tuple[list[Path], str]:
-    """The files of one table, and the column of its vectors."""
+    """The files of one table, and the name of the column that holds its vectors."""
     shards = shards_of(source)
     if not shards:
         raise FileError(
@@ -165,7 +169,7 @@ def _apply_to_shard(
     normalize: bool,
     mark: bytes,
 ) -> int:
-    """Write the file of one shard, unless it is there; returns its number of rows."""
+    """Write the output of one shard unless it is already complete; return its number of rows."""
     rows = _finished_rows(target, mark)
     if rows is not None:
         return rows
@@ -175,7 +179,7 @@ def _apply_to_shard(
     schema = _output_schema(source, column, transform.out_dimensions, mark)
     position = schema.get_field_index(column)
     field = schema.field(position)
-    # vectors repeat too little for a dictionary
+    # vectors rarely repeat, so that dictionary encoding does not shrink them
     others = [name for name in schema.names if name != column]
     rows = 0
     with (
@@ -193,7 +197,7 @@ def _apply_to_shard(
 
 
 def _output_schema(source: Path, column: str, dimensions: int, mark: bytes) -> Any:
-    """The schema of a shard with vectors of so many floats in this column, and the mark."""
+    """The schema of an output shard: `dimensions` floats in `column`, `mark` in the metadata."""
     pa = import_optional("pyarrow", "Parquet")
     with reading(source, "features") as file:
         schema = import_optional("pyarrow.parquet", "Parquet").read_schema(file)
@@ -207,9 +211,9 @@ def _output_schema(source: Path, column: str, dimensions: int, mark: bytes) -> A
 
 
 def _finished_rows(target: Path, mark: bytes) -> int | None:
-    """The number of rows of a file with this mark; None where it is still to be made.
+    """The number of rows of an output file with this mark; None if it must be written.
 
-    A FileError where a file that was not made here lies in its place.
+    Raises FileError if `target` is a file that `apply_parquet` did not write.
     """
     if not target.exists():
         return None
@@ -218,7 +222,7 @@ def _finished_rows(target: Path, mark: bytes) -> int | None:
     recorded = (metadata.metadata or {}).get(_MARK)
     if recorded is None:
         raise FileError(
-            f"output {target} exists and was not made by apply, so it is not replaced. Name "
-            "another place."
+            f"output {target} exists and was not made by apply, so it is not replaced. Choose "
+            "another path."
         )
     return int(metadata.num_rows) if recorded == mark else None

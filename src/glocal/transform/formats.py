@@ -1,6 +1,6 @@
-"""A transform in files, .npz as the authors write it and .safetensors, in torch and in ONNX.
+"""The formats of a transform: files (.npz as the authors write it, .safetensors), torch and ONNX.
 
-What takes a `transform` is a method of `LinearTransform`.
+The functions whose first argument is `transform` are methods of `LinearTransform`.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ if TYPE_CHECKING:
 
 ENDINGS = (".npz", ".safetensors")
 TRANSFORM_NAME = "transform.npz"
-"""The file of a transform in its folder or repository."""
+"""The name of the transform file in a folder or repository."""
 
-_FIX = "A transform file holds weights, mean and std: name one, or copy it again."
+_FIX = "A transform file holds weights, mean and std. Name such a file, or copy it again."
 _REQUIRED = ("weights", "mean", "std")
-# `array_sha256` of weights → the model they were fitted on, and another they were published for
+# `array_sha256` of weights → the model of their fit, and another model they were published for
 WRONG = {
     "1dd4366115a23f9288ecf4677920387aebcd4ceb535065497796ce2753030228": (
         "dino-vit-base-p16",
@@ -38,7 +38,7 @@ WRONG = {
 
 
 def normalised_name(name: str) -> str:
-    """A name of a network in lower case, with a dash for each slash and underline."""
+    """The name of a network in lower case, with a dash for each slash and underscore."""
     return str(name).casefold().replace("/", "-").replace("_", "-")
 
 
@@ -50,8 +50,8 @@ def save(transform: Any, path: PathLike) -> None:
     Raises
     ------
     ParameterError, MissingDependencyError, FileError
-        Another ending, safetensors is not installed, or the file cannot be written; a previous file
-        stays whole.
+        The path has another ending, safetensors is not installed, or the file cannot be written.
+        A previous file then stays unchanged.
     """
     kind = ending(path)
     if kind not in ENDINGS:
@@ -79,20 +79,20 @@ def save(transform: Any, path: PathLike) -> None:
 def read_transform(
     path: PathLike,
 ) -> tuple[np.ndarray, np.ndarray | None, float, float, dict[str, Any]]:
-    """Weights, bias, mean, std and record of a transform file; see `LinearTransform.load`."""
+    """Read weights, bias, mean, std and record of a transform file; see `LinearTransform.load`."""
     kind = ending(path)
     if kind == ".safetensors":
         arrays = _read_safetensors(path)
     elif kind in READERS and kind not in ENDINGS:
         raise FileError(
-            f"{path} ends in {kind}, as features do; a transform ends in {' or '.join(ENDINGS)}. "
-            "Were the two exchanged?"
+            f"{path} ends in {kind}, like a feature file; a transform file ends in "
+            f"{' or '.join(ENDINGS)}. Were the two exchanged?"
         )
     else:
         arrays = read_npz(
             path, what="transform", fix=_FIX, required=_REQUIRED, optional=("bias", "meta")
         )
-    # what overflows in float32 becomes infinity, which LinearTransform refuses
+    # values that overflow float32 become infinity, which LinearTransform rejects
     with reading(path, "transform", _FIX), np.errstate(over="ignore", invalid="ignore"):
         meta = json.loads(str(arrays.pop("meta", "{}")))
         if any(array.dtype.kind not in "fiu" for array in arrays.values()):
@@ -103,7 +103,10 @@ def read_transform(
         std = float(arrays["std"].item())
         version = meta.get("format") if isinstance(meta, dict) else None
         if isinstance(version, int) and version > FORMAT:
-            raise FileError(f"transform file {path} is of format {version}. Upgrade glocal.")
+            raise FileError(
+                f"transform file {path} has format {version}; this version of glocal reads up to "
+                f"{FORMAT}. Upgrade glocal."
+            )
         check_record(meta, len(weights))
     if warning := wrong_name(path, weights):
         warnings.warn(warning, DataWarning, stacklevel=3)
@@ -111,7 +114,7 @@ def read_transform(
 
 
 def _read_safetensors(path: PathLike) -> dict[str, np.ndarray]:
-    """The arrays of a ``.safetensors`` file, and its record as the array `meta`."""
+    """Read the arrays of a ``.safetensors`` file, and its record as the array `meta`."""
     library = import_optional("safetensors", "a .safetensors file")
     with reading(path, "transform", _FIX) as file, library.safe_open(file, "numpy") as opened:
         names = {*_REQUIRED, *(set(opened.keys()) & {"bias"})}
@@ -120,8 +123,8 @@ def _read_safetensors(path: PathLike) -> dict[str, np.ndarray]:
 
 
 def wrong_name(path: PathLike, weights: np.ndarray) -> str | None:
-    """What to warn of weights that were published under a wrong name, unless the path is right."""
-    if weights.shape != (768, 768):  # others need not be hashed
+    """The warning for weights published under a wrong name; None if `path` has the right one."""
+    if weights.shape != (768, 768):  # the shape of all weights in WRONG
         return None
     names = WRONG.get(array_sha256(weights))
     if names is None:
@@ -130,20 +133,21 @@ def wrong_name(path: PathLike, weights: np.ndarray) -> str | None:
     if any(fitted in part for part in Path(path).absolute().parts):
         return None
     return (
-        f"transform file {path} holds the transform of {fitted}, which its authors published as "
-        f"{published} as well, by mistake: apply it to features of {fitted} only."
+        f"transform file {path} holds the transform of {fitted}, which its authors also published "
+        f"as {published}, by mistake. Apply it to features of {fitted} only."
     )
 
 
 def to_linear(transform: Any, *, normalize: bool = False) -> torch.nn.Linear | torch.nn.Sequential:
-    """Make the ``torch.nn.Linear`` that maps raw features alike, z = x A + c: p → r.
+    """Make the ``torch.nn.Linear`` that transforms raw features, z = x A + c: p → r.
 
-    It is float32, on the CPU and frozen; ``requires_grad_()`` makes it trainable.
+    The layer is float32, on the CPU and frozen; ``requires_grad_()`` makes it trainable.
 
     Parameters
     ----------
     normalize : bool
-        First scale each row to length 1: a ``torch.nn.Sequential`` of that step and the layer.
+        First scale each row to length 1. The result is then a ``torch.nn.Sequential`` of this
+        step and the layer.
 
     Raises
     ------
@@ -161,23 +165,23 @@ def to_linear(transform: Any, *, normalize: bool = False) -> torch.nn.Linear | t
 
 
 def fold_into(transform: Any, layer: torch.nn.Linear | torch.nn.Parameter) -> torch.nn.Linear:
-    """Fold into the last projection of a model, so that the model itself yields aligned features.
+    """Fold the transform into the last projection of a model, which then yields aligned features.
 
-    The layer computes the raw features x = y Lᵀ + l; the new one computes x A + c = y (Aᵀ L)ᵀ + (l
-    A + c). The products are in float64 and rounded once to the dtype of the layer. It has the
-    device and ``requires_grad`` of that.
+    `layer` computes the raw features x = y Lᵀ + l. The new layer computes x A + c = y (Aᵀ L)ᵀ + (l
+    A + c). Its weights are computed in float64 and rounded once to the dtype of `layer`; its device
+    and ``requires_grad`` are those of `layer`.
 
     Parameters
     ----------
     layer : torch.nn.Linear or torch.nn.Parameter
-        q → p, whose output the transform was fitted on; it is not changed. A (q, p) Parameter is
-        one that the model multiplies by, as the ``visual.proj`` of open_clip: y P. It has no place
-        for c, so that a Linear takes its place; see the example.
+        The projection q → p whose output the transform was fitted on; it is not changed. A (q, p)
+        Parameter P stands for the product y P, as ``visual.proj`` of open_clip does. It cannot
+        hold c, so that the new Linear must replace it; see the example.
 
     Raises
     ------
     ParameterError
-        Another kind of layer, or it does not yield p features.
+        `layer` is of another kind, or does not yield p features.
     DataError
         The folded values overflow the dtype of the layer.
 
@@ -213,8 +217,8 @@ def fold_into(transform: Any, layer: torch.nn.Linear | torch.nn.Parameter) -> to
     folded = _linear(L.T @ A, c, weight.dtype, weight.device)
     if not all(bool(torch.isfinite(part).all()) for part in folded.parameters()):
         raise DataError(
-            f"the folded layer leaves the range of {weight.dtype}. Convert the layer first, for "
-            "example with .float()."
+            f"the folded layer holds values outside the range of {weight.dtype}. Convert the layer "
+            "first, for example with .float()."
         )
     return folded.requires_grad_(weight.requires_grad)
 
@@ -222,10 +226,10 @@ def fold_into(transform: Any, layer: torch.nn.Linear | torch.nn.Parameter) -> to
 def _linear(
     A: Float[np.ndarray, "p r"], c: Float[np.ndarray, " r"], dtype: Any, device: Any
 ) -> torch.nn.Linear:
-    """The frozen layer of x A + c."""
+    """A frozen layer that computes x A + c."""
     import torch
 
-    # NOTE on the meta device no values are drawn: the random state stays as it is
+    # NOTE the meta device draws no initial values, so that the random state stays unchanged
     layer = torch.nn.Linear(len(A), len(c), device="meta")
     for name, values in (("weight", A.T), ("bias", c)):
         tensor = torch.from_numpy(np.ascontiguousarray(values)).to(dtype=dtype, device=device)
@@ -238,19 +242,20 @@ def to_onnx(
 ) -> None:
     """Write an ONNX model atomically: ``features`` (n, p), raw float32 → ``aligned`` (n, r).
 
-    n is free. The record becomes one JSON string ``meta`` of the model's metadata.
+    n is a free dimension. The model's metadata hold the record as one JSON string ``meta``.
 
     Parameters
     ----------
     normalize : bool
         First scale each row to length 1.
     opset, ir_version : int
-        To append the model to a backbone by ``onnx.compose.merge_models``, those of the backbone.
+        Versions of the operators and of the format. To append the model to a backbone with
+        ``onnx.compose.merge_models``, pass those of the backbone.
 
     Raises
     ------
     MissingDependencyError, FileError
-        onnx is not installed; the file cannot be written, and a previous file stays whole.
+        onnx is not installed, or the file cannot be written. A previous file then stays unchanged.
     """
     import_optional("onnx", "an ONNX model")
     from onnx import checker, helper, numpy_helper, parser

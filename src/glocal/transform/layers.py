@@ -1,4 +1,4 @@
-"""The layers of torch that a transform becomes; imported only where torch is asked for."""
+"""The torch layer that scales rows to length 1; imported only when torch is used."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import torch
 
 
 class UnitLength(torch.nn.Module):
-    """Scale each row to length 1; a row of zeros stays one."""
+    """Scale each row to length 1; a row of zeros stays unchanged."""
 
     def forward(self, rows: torch.Tensor) -> torch.Tensor:
-        """Rows with any leading dimensions."""
+        """Scale along the last axis; any number of leading axes is allowed."""
         return torch.nn.functional.normalize(rows, dim=-1)

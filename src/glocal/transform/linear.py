@@ -1,4 +1,4 @@
-"""`LinearTransform`: z = ((x - mean) / std) W + b; applied, interpolated, saved and shared."""
+"""`LinearTransform`, z = ((x - mean) / std) W + b: applied, interpolated, saved and shared."""
 
 from __future__ import annotations
 
@@ -19,31 +19,31 @@ from glocal.similarity import unit_rows
 from glocal.transform import checks, formats, sharing
 
 MIN_RECENTRING_ROWS = 10
-"""Images below which their mean says little about a collection."""
+"""Number of images below which `LinearTransform.recentred` warns that their mean is unreliable."""
 
 
 @dataclass(frozen=True, eq=False)
 class LinearTransform:
     """An affine transform of standardized features.
 
-    W maps p dimensions to p, or to r < p where `glocal.transform.reduced` made it. Such a map has
-    no strength; otherwise it is applied, exported, saved and scored alike.
+    W maps p dimensions to p, or to r < p if the transform comes from `glocal.transform.reduced`.
+    A reduced transform has no strength (`at_strength`); otherwise it is used like any other.
 
     Parameters
     ----------
     weights : (p, r) float32
-        W, right-multiplied; r is p, or fewer. float16 makes a file of half the size.
+        W, which multiplies rows from the right; r is at most p. float16 halves the file size.
     bias : (r,) float32 or None
-        b.
+        b; None stands for 0.
     mean, std : float
         The two standardization scalars of the object features that the transform was fitted on.
     meta : dict
-        Provenance and scores, JSON values only; empty for a file of the authors.
+        Provenance and scores, as JSON values; empty for a file of the authors.
 
     Raises
     ------
     DataError
-        Shapes that do not fit, values that are not finite, std not above 0.
+        The shapes do not match, a value is not finite, or std is not above 0.
 
     Examples
     --------
@@ -94,22 +94,22 @@ class LinearTransform:
 
     @property
     def dimensions(self) -> int:
-        """The number p of features."""
+        """The number p of input dimensions."""
         return len(self.weights)
 
     @property
     def out_dimensions(self) -> int:
-        """The number r of features that come out: p, or fewer."""
+        """The number r of output dimensions, at most p."""
         return int(self.weights.shape[1])
 
     @property
     def standardization(self) -> Standardization:
-        """The two scalars as a function of features."""
+        """The standardization by `mean` and `std`, as a function of features."""
         return Standardization(self.mean, self.std)
 
     @property
     def normalised(self) -> bool:
-        """Whether it was fitted on rows of length 1, so that rows must be scaled to it first."""
+        """Whether the transform was fitted on rows of length 1, and so expects such rows."""
         return bool(value_at(self.meta, "rows.normalised"))
 
     @overload
@@ -117,34 +117,35 @@ class LinearTransform:
     @overload
     def apply(self, features: Any, *, normalize: bool = False) -> Any: ...
     def apply(self, features: Any, *, normalize: bool = False) -> Any:
-        """Transform rows; calling the transform does the same.
+        """Transform rows of features; calling the transform does the same.
 
-        Arrays become arrays, and tensors become tensors with their gradients.
+        An array gives an array. A tensor gives a tensor that carries gradients.
 
         Parameters
         ----------
         features : (n, p) array, tensor, list or data frame
-            Not standardized: the two scalars are part of the transform. Integers become float32;
-            float16 and bfloat16 are computed in float32 and rounded once at the end.
+            Raw features: the transform standardizes them. Integers become float32. float16 and
+            bfloat16 are computed in float32 and rounded once at the end.
         normalize : bool
             First scale each row to length 1, for a transform that was fitted on such rows.
 
         Returns
         -------
         (n, r) array or tensor
-            Of the device and (float) dtype that came in; an array for a list or a data frame.
+            Transformed rows, with the device and float dtype of the input; an array for a list or
+            a data frame.
 
         Raises
         ------
         DataError
-            The rows do not have p columns, are not real numbers, or hold or are mapped to NaN or
-            infinity.
+            The rows do not have p columns, are not real numbers in a dense array, or contain NaN
+            or infinity before or after the transform.
 
         Warns
         -----
         DataWarning
-            Once for a transform: the rows are of another scale than those of the fit, see
-            `glocal.transform.check_rows`, or one that should have length 1 is 0.
+            The rows differ from those of the fit (see `glocal.transform.check_rows`), or a row
+            that should have length 1 is 0. Only the first such call warns.
         """
         X = self._as_rows(features)
         checks.check_once(self, X, normalize)
@@ -155,12 +156,12 @@ class LinearTransform:
     def map_rows(
         self, X: Any, *, normalize: bool = False, source: str = "features", first: int = 0
     ) -> Any:
-        """Apply without a check of the scale; errors name `source` and count rows from `first`."""
+        """Apply without `check_rows`; errors name `source` and count rows from `first`."""
         self.check_shape(tuple(X.shape))
         if normalize or self.normalised:
             checks.check_zero_rows(self, X, source, first)
         map_block = self._map_array if isinstance(X, np.ndarray) else self._map_tensor
-        with np.errstate(over="ignore", invalid="ignore"):  # an error names the row
+        with np.errstate(over="ignore", invalid="ignore"):  # check_finite names the row below
             Z = map_block(X, normalize)
             total = Z.sum().item()
         if not np.isfinite(total):
@@ -170,8 +171,8 @@ class LinearTransform:
         return Z
 
     def _as_rows(self, features: Any) -> Any:
-        """Features as an array or a tensor; a DataError for what no transform maps."""
-        torch = sys.modules.get("torch")  # a caller that has a tensor has imported it
+        """Return an array or a tensor; raise a DataError unless it is (n, p) real numbers."""
+        torch = sys.modules.get("torch")  # imported already if the features are a tensor
         if torch is not None and isinstance(features, torch.Tensor):
             X = features
             is_real = X.layout == torch.strided and not X.is_complex()
@@ -187,7 +188,7 @@ class LinearTransform:
         return X
 
     def check_shape(self, shape: tuple[int, ...]) -> None:
-        """Raise a DataError for features of a shape that is not (n, p)."""
+        """Raise a DataError if `shape` is not (n, p)."""
         p = self.dimensions
         if len(shape) == 2 and shape[1] == p:
             return
@@ -205,7 +206,7 @@ class LinearTransform:
         dtype = np.dtype(np.float64 if is_double else np.float32)
         W = self.weights.astype(dtype, copy=False)
         Z = np.empty((len(X), self.out_dimensions), dtype=X.dtype if X.dtype.kind == "f" else dtype)
-        # NOTE the scalars come off before the product: in it a large offset would cancel in float32
+        # NOTE standardize before the product: subtracting a large offset later loses digits
         for block in row_blocks(*X.shape):
             rows = checks.scaled_to_length_1(X[block]) if normalize else X[block]
             mapped = self.standardization(rows, dtype) @ W
@@ -218,10 +219,10 @@ class LinearTransform:
         dtype = torch.float64 if X.dtype == torch.float64 else torch.float32
         rows = X.to(dtype)
         if normalize:
-            largest = rows.abs().amax(dim=1, keepdim=True)  # its square may leave the range
+            largest = rows.abs().amax(dim=1, keepdim=True)  # dividing by it avoids overflow
             rows = rows / torch.where(largest > 0, largest, 1)
             rows = torch.nn.functional.normalize(rows, dim=1)
-        # NOTE the mean comes off in two parts: not every device computes in float64
+        # NOTE the mean is subtracted in two parts, since not every device computes in float64
         rounded = float(np.float32(self.mean))
         standardized = ((rows - rounded) - (self.mean - rounded)) / self.std
         Z = standardized @ torch.as_tensor(self.weights, dtype=dtype, device=X.device)
@@ -230,7 +231,7 @@ class LinearTransform:
         return Z.to(X.dtype) if X.is_floating_point() else Z
 
     def folded(self) -> tuple[Float[np.ndarray, "p r"], Float[np.ndarray, " r"]]:
-        """The map z = x A + c of raw x, float64: A = W / std, c = b - mean/std · Σ_rows W."""
+        """A and c of z = x A + c for raw x, float64: A = W / std, c = b - mean/std · Σ_rows W."""
         A = self.weights.astype(np.float64) / self.std
         c = -self.mean * A.sum(axis=0)
         return A, c if self.bias is None else c + self.bias
@@ -238,26 +239,27 @@ class LinearTransform:
     def at_strength(self, strength: float) -> LinearTransform:
         """Interpolate between the original features and the full transform.
 
-        W_s = cI + s (W - cI) and b_s = s b with c = tr W / p and s ≥ 0: s = 0 is the original up to
-        scale, s = 1 the transform; values between keep more of each neighbourhood, values above 1
-        exaggerate.
+        W_s = cI + s (W - cI) and b_s = s b with c = tr W / p and s ≥ 0. s = 0 gives the original
+        features up to scale, s = 1 the transform. Values in between keep more of each
+        neighbourhood; values above 1 exaggerate the transform.
 
         Raises
         ------
         ParameterError
-            Another number, or a transform to fewer dimensions, which cannot be mixed with the
-            original: reduce it afterwards.
+            `strength` is not a finite number of at least 0, or the transform has fewer output than
+            input dimensions and cannot be mixed with the original. Set the strength first, then
+            reduce.
         """
         if not (isinstance(strength, Real) and np.isfinite(strength) and strength >= 0):
             raise ParameterError(
-                f"`strength` is {strength!r}; allowed is 0 (original) and above, 1 is the full "
-                "transform."
+                f"`strength` is {strength!r}; allowed are 0 (the original features) and above, "
+                "where 1 is the full transform."
             )
         if self.out_dimensions != self.dimensions:
             raise ParameterError(
                 f"a transform from {self.dimensions} to {self.out_dimensions} dimensions has no "
-                "strength. Take the strength of the transform that it was reduced from, and reduce "
-                "that."
+                "strength. Set the strength of the transform that it was reduced from, and reduce "
+                "the result."
             )
         W = self.weights.astype(np.float64)
         c = np.trace(W) / len(W)
@@ -269,26 +271,27 @@ class LinearTransform:
     def rerank(
         self, query: Any, candidates: Any, k: int = 10, *, normalize: bool = False
     ) -> tuple[Int[np.ndarray, "*q k"], Float[np.ndarray, "*q k"]]:
-        """Sort the matches of a search among raw features by the aligned cosine.
+        """Sort the matches of a search in raw features by their cosine after the transform.
 
-        The index of the search stays as it is.
+        The search index itself need not change.
 
         Parameters
         ----------
         query : (p,) or (q, p) array, tensor or list
             Raw features of one query, or of several.
         candidates : (c, p) or (q, c, p) array, tensor or list
-            Raw features of the matches of the query, or of each; 30 for the nearest ten.
+            Raw features of the matches of the query, or of each query. Take 30 matches to find
+            the nearest ten.
         k : int
-            How many to keep, at most c.
+            Number of matches to return, at most c.
         normalize : bool
             First scale each row to length 1, as in `apply`.
 
         Returns
         -------
         rows, cosines : (k,) or (q, k) int and float
-            The candidates with the highest cosine to their query after the transform, the highest
-            first.
+            Indices into the candidates in order of decreasing cosine to their query after the
+            transform, and these cosines.
 
         Raises
         ------
@@ -321,22 +324,23 @@ class LinearTransform:
     def centring(
         cls, features: Features | Float[np.ndarray, "n p"], *, normalize: bool = False
     ) -> LinearTransform:
-        """Subtract the mean of each column of some features, without any answers.
+        """Make the transform that subtracts the column means of some features.
 
-        It needs no fit, and helps where labels are few: cosines become those of deviations from
-        the mean image. It is saved, applied, exported and scored like any other transform.
+        It needs neither answers nor a fit. Cosines become cosines of deviations from the mean
+        image, which helps if labels are few. The result is saved, applied, exported and scored
+        like any other transform.
 
         Parameters
         ----------
         features : (n, p) array or Features
             Rows of many different images.
         normalize : bool
-            First scale each row to length 1; rows that are mapped must then be scaled too.
+            First scale each row to length 1. Rows to be transformed must then be scaled too.
 
         Raises
         ------
         DataError
-            All values are the same.
+            All values are equal.
         """
         if not isinstance(features, Features):
             features = Features(features)
@@ -351,42 +355,42 @@ class LinearTransform:
     def recentred(
         self, images: Any, toward: float = 30.0, *, normalize: bool = False
     ) -> LinearTransform:
-        """Move the origin to the mean of other images: that of the user's own collection.
+        """Move the origin toward the mean of other images, those of the user's own collection.
 
         The bias becomes b' = n / (n + t) · b_images + t / (n + t) · b with t = `toward` and
-        b_images = -((mean of the images - mean) / std) W. Give many different images, of roughly
-        balanced classes, without labels. The normal images of an anomaly task alone are no such
-        collection: their mean hides the anomalies (AUROC falls by .1 to .2).
+        b_images = -((mean of the images - mean) / std) W. Give many different images of roughly
+        balanced classes; labels are not needed. Do not give only the normal images of an anomaly
+        task: their mean hides the anomalies (AUROC falls by .1 to .2).
 
         Parameters
         ----------
         images : (n, p) array, tensor, list or data frame
             Raw features.
         toward : float
-            The number of images, 0 or more, that the present bias counts for.
+            Weight t of the present bias, as a number of images, 0 or more.
         normalize : bool
             First scale each row to length 1.
 
         Raises
         ------
         ParameterError
-            `toward` is below 0.
+            `toward` is not a finite number of at least 0.
         DataError
             As in `apply`.
 
         Warns
         -----
         DataWarning
-            Fewer than ten images.
+            There are fewer than ten images.
         """
         if not (isinstance(toward, Real) and np.isfinite(toward) and toward >= 0):
-            raise ParameterError(f"`toward` is {toward!r}; allowed are 0 and more images.")
+            raise ParameterError(f"`toward` is {toward!r}; allowed are numbers of at least 0.")
         X = self._as_rows(as_matrix(images)).astype(np.float64)
         n = len(X)
         if n < MIN_RECENTRING_ROWS:
             warnings.warn(
-                f"the mean of {n} images is that of a collection only roughly; give at least "
-                f"{MIN_RECENTRING_ROWS}.",
+                f"the mean of {n} images is only a rough estimate of the mean of a collection; "
+                f"give at least {MIN_RECENTRING_ROWS}.",
                 DataWarning,
                 stacklevel=2,
             )
@@ -405,18 +409,18 @@ class LinearTransform:
 
     @classmethod
     def load(cls, path: PathLike) -> LinearTransform:
-        """Read a transform: ``.npz`` or ``.safetensors`` of ours, or ``.npz`` of the authors.
+        """Read a transform: ``.npz`` or ``.safetensors`` of glocal, or ``.npz`` of the authors.
 
         Raises
         ------
         FileError, DataError
-            Missing, damaged, pickled, or without the arrays of a transform; arrays that do not make
-            one.
+            The file is missing, damaged or pickled, it lacks an array of a transform, or its
+            arrays do not form a transform.
 
         Warns
         -----
         DataWarning
-            A published file that is known to be wrong.
+            The file is known to have been published under the name of another network.
         """
         try:
             return cls(*formats.read_transform(path))
@@ -427,14 +431,14 @@ class LinearTransform:
     def from_pretrained(cls, name: PathLike) -> LinearTransform:
         """Load a transform by its name; `glocal.pretrained` does the same.
 
-        ``"clip-vit-b-32"`` comes with the package; a file or a folder is a name, as are
-        ``"clip_ViT-L/14/visual"``, published by model and layer and downloaded before by
-        `glocal.transform.pull`, and ``"hf://OWNER/NAME"`` on the Hugging Face hub, the one name
-        for which the network is asked. See `glocal.transform.sharing.locate`.
+        The name is a file or a folder; ``"clip-vit-b-32"``, which comes with the package; the
+        model and layer of a published transform that `glocal.transform.pull` has downloaded, such
+        as ``"clip_ViT-L/14/visual"``; or ``"hf://OWNER/NAME"`` on the Hugging Face hub. Only the
+        last one uses the network. See `glocal.transform.sharing.locate`.
         """
         return cls.load(sharing.locate(name))
 
 
 pretrained = LinearTransform.from_pretrained
-"""A transform by its name: one that comes with the package, a file or a folder, a published one
-that was downloaded, or ``hf://OWNER/NAME``."""
+"""Load a transform by its name: one that comes with the package, a file or a folder, a published
+transform that was downloaded, or ``hf://OWNER/NAME``."""

@@ -1,6 +1,6 @@
-"""The record of a transform and the options of its card: what they may hold.
+"""The schemas of a transform's record and of the options of its card.
 
-Files come from strangers, so that a damaged or hostile record is refused before it is used.
+Files come from strangers, so that a damaged or hostile record is rejected before it is used.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ FORMAT = 1
 
 
 class CardOptions(Options):
-    """What a card says beyond the record; see `glocal.transform.sharing.card`."""
+    """The options of a model card; see `glocal.transform.sharing.card`."""
 
     licence: str | None = None
     base_model: str | None = None
@@ -44,19 +44,21 @@ class CardOptions(Options):
 
 
 class SourceOptions(Options):
-    """What a transform maps, and notes on it, where no record beside the features says so."""
+    """The features that a transform maps, and notes on it, for its record and its card."""
 
     panel: ClassVar[str] = "Record and card"
 
-    model_name: str | None = Field(None, description="Name of the network, for record and card.")
-    layer: str | None = Field(None, description="Its layer.")
-    preprocessing: str | None = Field(
-        None, description="What was done to the images, or to the rows after extraction."
+    model_name: str | None = Field(
+        None, description="Name of the network, for the record and the card."
     )
-    notes: str | None = Field(None, description="Markdown for the card: data, limits, what for.")
+    layer: str | None = Field(None, description="Layer of that network.")
+    preprocessing: str | None = Field(
+        None, description="Preprocessing of the images, or of the rows after extraction."
+    )
+    notes: str | None = Field(None, description="Markdown for the card: data, limits, purpose.")
 
     def described(self, record: Mapping[str, Any]) -> dict[str, Any]:
-        """The record of a transform with these options in place of what it says."""
+        """Return the record of a transform, with its entries replaced by these options."""
         described = dict(record)
         stated = self.model_dump(exclude={"notes"}, exclude_none=True)
         if "model_name" in stated:
@@ -69,7 +71,7 @@ class SourceOptions(Options):
 
 
 class _Part(BaseModel):
-    """A part of the record: the fields that are read have these types; others may hold anything."""
+    """A part of the record: fields listed here have these types, others may hold anything."""
 
     model_config = ConfigDict(extra="allow", strict=True, allow_inf_nan=False)
 
@@ -118,7 +120,7 @@ class _ScoreRow(_Part):
 
 
 class TransformRecord(_Part):
-    """The record in a transform file, ``meta`` of `LinearTransform`."""
+    """The record in a transform file, which is ``meta`` of `LinearTransform`."""
 
     format: int = Field(FORMAT, ge=1)
     strength: float = Field(1.0, ge=0)
@@ -134,23 +136,25 @@ class TransformRecord(_Part):
 
 
 def check_record(record: Any, dimensions: int) -> None:
-    """Raise a ValueError where a record is not that of a transform of so many dimensions."""
+    """Raise a ValueError if `record` is not valid for a transform of `dimensions` dimensions."""
     try:
         checked = TransformRecord.model_validate(record)
         CardOptions(**(checked.card or {}))
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(map(str, first["loc"]))
-        raise ValueError(f"its record is wrong at {place or 'its top'}: {first['msg']}") from error
-    except (ParameterError, TypeError) as error:  # a key may be called self
+        raise ValueError(
+            f"its record is wrong at {place or 'the top level'}: {first['msg']}"
+        ) from error
+    except (ParameterError, TypeError) as error:  # a TypeError if a key is called self
         raise ValueError(f"its record is wrong at card: {error}") from error
     if checked.rows and any(int(column) >= dimensions for column in checked.rows.columns):
         raise ValueError(
-            f"its record is wrong at rows: a column beyond the {dimensions} dimensions"
+            f"its record is wrong at rows: it has a column beyond the {dimensions} dimensions"
         )
 
 
 def network_name(source: Mapping[str, Any] | None) -> str:
-    """The model and layer of what a transform maps; empty where neither is known."""
+    """The model and layer of the features of a transform; empty if neither is recorded."""
     parts = [(source or {}).get(part) for part in ("model", "layer")]
     return " / ".join(filter(None, parts))

@@ -1,4 +1,4 @@
-"""Transforms made from rows of features alone: baselines, and the best of fewer dimensions."""
+"""Transforms made from features alone: baselines, and the best reduction to fewer dimensions."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ _PCA_AXES = 100
 
 
 def baseline(name: str, features: Features) -> LinearTransform:
-    """A baseline by its name, as a transform that is applied like any other.
+    """Return a baseline by its name, as a transform that is applied like any other.
 
-    `centred` is the standardized features less the mean of each column, so that cosines are those
-    of deviations; `pca` these on the 100 leading principal axes (all, if there are fewer). Scalars,
-    means and axes are those of the given features.
+    `centred` subtracts the mean of each column from the standardized features, so that cosines
+    become cosines of deviations. `pca` maps the centred features to their 100 leading principal
+    axes, or to all if there are fewer. Scalars, means and axes are computed from `features`.
 
     Examples
     --------
@@ -52,37 +52,39 @@ def reduced(
     *,
     normalize: bool = False,
 ) -> LinearTransform:
-    """The transform to r dimensions with the similarities nearest to those of `transform`.
+    """Reduce a transform to the r dimensions that best preserve its similarities.
 
-    Its weights are W U_r and its bias b U_r, where the columns of U_r are the r leading
-    eigenvectors of the second moments E[z zᵀ] of Z = X̃ W + b, not centred, since S = Z Zᵀ is not:
-    the bias shifts all rows alike and counts as they do. Z_r = Z U_r has the similarities S_r =
-    Z_r Z_rᵀ that are, among all of rank r, nearest to S in the sum of squares. With all dimensions
-    Z is only rotated and no similarity changes. The directions belong to these features: take those
-    that will be searched, or many like them, and map queries by the same reduced transform.
+    The reduced weights are W U_r and the bias is b U_r. The columns of U_r are the r leading
+    eigenvectors of the second moments E[z zᵀ] of Z = X̃ W + b. They are not centred, since S = Z Zᵀ
+    is not: the shift of all rows by the bias counts too. With Z_r = Z U_r, S_r = Z_r Z_rᵀ is the
+    matrix of rank r that is nearest to S in the sum of squares. With all dimensions, Z is only
+    rotated and no similarity changes. The directions depend on `features`: give the rows that will
+    be searched, or many like them, and map queries by the same reduced transform.
 
     Parameters
     ----------
     features : Features, (n, p) array, or iterable of (m, p) arrays
-        Raw (not standardized) rows, of any number: memory is that of p × p and of 32 MB of rows.
+        Any number of raw (not standardized) rows. Memory holds p × p values and 32 MB of rows.
     dimensions : int
-        r, 1 to the dimensions of the transform.
+        r, from 1 to the output dimensions of the transform.
     normalize : bool
         First scale each row to length 1, as in `LinearTransform.apply`.
 
     Returns
     -------
     LinearTransform
-        With ``meta["reduced"]``: r and the dimensions that it is ``of``, the number of ``rows``,
-        and what r dimensions keep: ``energy``, the share of ‖S‖²_F, which is 1 - ‖S - S_r‖²_F /
-        ‖S‖²_F, and ``length``, that of tr S.
+        The reduced transform. Its ``meta["reduced"]`` holds r as ``dimensions``, the previous
+        dimensions as ``of``, the number of ``rows``, and the shares that r dimensions keep:
+        ``energy``, the share of ‖S‖²_F, which is 1 - ‖S - S_r‖²_F / ‖S‖²_F, and ``length``, the
+        share of tr S.
 
     Raises
     ------
     ParameterError
-        r is not 1 to the dimensions of the transform.
+        `dimensions` is not an integer from 1 to the output dimensions of the transform.
     DataError
-        The dimensions differ, a row holds NaN or infinity, or the transform maps all of them to 0.
+        There are no rows; the rows do not have p columns, or hold NaN, infinity or values too large
+        to be squared; or the transform maps all rows to 0.
 
     References
     ----------
@@ -106,9 +108,9 @@ def reduced(
     values = np.maximum(values[::-1], 0)  # the largest first
     U = U[:, ::-1][:, :dimensions]
     if not values[0] > 0:
-        raise DataError("the transform maps all rows to 0; they have no directions.")
+        raise DataError("the transform maps all rows to 0, so that they have no directions.")
     largest = U[np.abs(U).argmax(axis=0), np.arange(dimensions)]
-    U = U * np.where(largest < 0, -1, 1)  # else the signs are the library's
+    U = U * np.where(largest < 0, -1, 1)  # eigh leaves the signs to the library
     squares = values**2
     record = {
         "dimensions": dimensions,
@@ -130,7 +132,7 @@ def _second_moments(
     features: Features | np.ndarray | Iterable[np.ndarray],
     normalize: bool,
 ) -> tuple[int, Float[np.ndarray, "r r"]]:
-    """The number of rows, and the second moments of what they are mapped to."""
+    """The number of rows, and the second moments of the transformed rows."""
     source = "features"
     chunks: Iterable[np.ndarray]
     if isinstance(features, np.ndarray):
@@ -146,10 +148,10 @@ def _second_moments(
         X = rows.astype(np.float64)
         Z = transform.map_rows(X, normalize=normalize, source=source, first=n)
         n += len(Z)
-        with np.errstate(over="ignore", invalid="ignore"):  # an error below
+        with np.errstate(over="ignore", invalid="ignore"):  # raised below
             squares += Z.T @ Z
     if not n:
-        raise DataError("there is no row to find directions from.")
+        raise DataError("there is no row from which directions could be computed.")
     if not np.isfinite(squares).all():
         raise DataError(f"{source} holds values too large to be squared and summed in float64.")
     return n, squares / n

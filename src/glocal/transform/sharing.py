@@ -1,6 +1,6 @@
-"""Transforms that are shared: located by name, downloaded, and written and published with a card.
+"""Shared transforms: locate and download them by name, write and publish them with a model card.
 
-What takes a `transform` is a method of `LinearTransform`.
+`save_pretrained` and `push_to_hub` are methods of `LinearTransform`.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from glocal.transform.formats import ENDINGS, TRANSFORM_NAME, normalised_name, r
 from glocal.transform.record import CardOptions, network_name
 
 PUBLISHED = "transforms/"
-"""How the names of published transforms begin in `published`."""
+"""The prefix of the names of transforms in `published`."""
 CARD_NAME = "README.md"
 _REPOSITORY = re.compile(r"hf://([\w.-]+/[\w.-]+)(?:@([\w./-]+))?")
 _TAGS = ["representational-alignment", "human-similarity", "odd-one-out", "feature-extraction"]
@@ -35,8 +35,8 @@ _TAGS = ["representational-alignment", "human-similarity", "odd-one-out", "featu
 class _CardScore(NamedTuple):
     """A score that a card states, if the record has it.
 
-    `part` is the part of the record, `keys` those of the score in it and of its standard error, or
-    of both ends of its interval; `metric` is its type in the model-index.
+    `part` is the part of the record that holds the score. `keys` are the keys of the score and of
+    its standard error, or of both ends of its interval. `metric` is its type in the model-index.
     """
 
     name: str
@@ -45,13 +45,13 @@ class _CardScore(NamedTuple):
     metric: str | None = None
 
     def numbers(self, record: dict[str, Any]) -> list[float]:
-        """The score and its spread, or the score alone; nothing if the record has none."""
+        """The score and its error or interval, or the score alone; empty if there is no score."""
         numbers = [value_at(record, f"{self.part}.{key}") for key in self.keys]
         return list(takewhile(lambda number: isinstance(number, float), numbers))
 
 
 _FORMATS = ("{:.3f}", "{:.3f} ± {:.3f}", "{:.3f} [{:.3f}, {:.3f}]")
-"""Of a score alone, with its standard error, and with its interval."""
+"""The formats of a score alone, with its standard error, and with its interval."""
 _SCORES = [
     _CardScore(
         "agreement on held-out answers",
@@ -60,7 +60,7 @@ _SCORES = [
         "accuracy",
     ),
     _CardScore(
-        "the same without the transform", "fit.holdout.heldout", ("original_accuracy_cosine",)
+        "agreement without the transform", "fit.holdout.heldout", ("original_accuracy_cosine",)
     ),
     _CardScore(
         "neighbours kept of held-out images",
@@ -78,7 +78,7 @@ _SCORES = [
         ("agreement", "agreement_error"),
         "accuracy",
     ),
-    _CardScore("the same without the transform, cross-fitted", "fit.keep", ("original",)),
+    _CardScore("agreement without the transform, cross-fitted", "fit.keep", ("original",)),
     _CardScore(
         "neighbours kept of held-out images, cross-fitted",
         "fit.keep.expected",
@@ -94,7 +94,7 @@ _CARD = """---
 
 # Transform of {model} to human similarity judgments
 
-One affine map of a model's features, fitted to people's answers about which things are alike
+One affine transform of a model's features, fitted to people's answers about which things are alike
 (Muttenthaler et al., *Improving neural network representations using human similarity judgments*,
 NeurIPS 2023).
 
@@ -102,9 +102,9 @@ NeurIPS 2023).
 |---|---|
 {facts}
 
-## Use it
+## Usage
 
-`X` holds the raw features of the model, one row for each image.{step}
+`X` holds the raw features of the model, one row per image.{step}
 
 ```python
 from glocal import LinearTransform
@@ -134,23 +134,24 @@ def bundled() -> dict[str, Path]:
 
 
 def locate(name: PathLike) -> Path:
-    """Say where the file of a transform is; the network is asked for ``hf://OWNER/NAME`` alone.
+    """Return the path of the file of a transform; only ``hf://OWNER/NAME`` uses the network.
 
     Parameters
     ----------
     name : str or path
-        The first of these that exists: a file, or a folder with ``transform.npz``; one that comes
-        with the package, ``clip-vit-b-32``; a published one that `pull` has downloaded, by model
-        and layer as thingsvision writes them, ``clip_ViT-L/14/visual``, or by the model alone where
-        one layer is published; a repository on the Hugging Face hub, ``hf://OWNER/NAME``, and
-        ``@REVISION`` if not main.
+        The first of these that exists: a file, or a folder with ``transform.npz``; a transform
+        that comes with the package, ``clip-vit-b-32``; a published transform that `pull` has
+        downloaded, by model and layer as thingsvision writes them, ``clip_ViT-L/14/visual``, or by
+        the model alone if only one layer is published; a repository on the Hugging Face hub,
+        ``hf://OWNER/NAME``, with ``@REVISION`` if it is not main.
 
     Raises
     ------
     ParameterError
-        There is no such transform; the message names the nearest ones.
+        There is no such transform; the message suggests similar names.
     FileError
-        It is a published one that was not downloaded yet, or the hub does not give it.
+        There is no such file, the published transform was not downloaded yet, or the hub does not
+        provide the file.
     """
     text = os.fspath(name)
     path = _local(text)
@@ -162,28 +163,28 @@ def locate(name: PathLike) -> Path:
     path = cached(key)
     if path is None:
         raise FileError(
-            f"the published transform {text} was not downloaded yet. Download it once: glocal "
+            f"the published transform {text} has not been downloaded yet. Download it once: glocal "
             f"transforms pull {text}, or in Python glocal.transform.pull({text!r})."
         )
     return path
 
 
 def pull(name: PathLike, *, progress: Progress | None = None) -> Path:
-    """Say where the file of a transform is, as `locate`, and download a published one first.
+    """Return the path of the file of a transform as `locate` does; download published ones first.
 
     Parameters
     ----------
     name : str or path
         As in `locate`.
     progress : callable or None
-        Called with the bytes so far, and in all.
+        Called with the number of bytes so far and in total.
 
     Raises
     ------
     ParameterError
-        There is no such transform; the message names the nearest ones.
+        There is no such transform; the message suggests similar names.
     FileError
-        It cannot be downloaded, or is not the file that was published.
+        The file does not exist or cannot be downloaded, or it is not the published file.
     """
     text = os.fspath(name)
     key = _published_key(text) if _local(text) is None else None
@@ -191,9 +192,9 @@ def pull(name: PathLike, *, progress: Progress | None = None) -> Path:
 
 
 def _local(text: str) -> Path | None:
-    """The file of this name, in a folder of this name, or in the package."""
+    """The file of this name, in a folder of this name, or in the package; None if there is none."""
     for path in (text, os.path.join(text, TRANSFORM_NAME)):
-        if os.path.isfile(path):  # no such file where the name is too long
+        if os.path.isfile(path):  # False also for a name that is too long
             return Path(path)
     return bundled().get(normalised_name(text))
 
@@ -203,18 +204,18 @@ def _published_names() -> list[str]:
 
 
 def _published_key(text: str) -> str | None:
-    """The key of a published transform by model and layer, or by a model with one layer."""
+    """The key of a published transform, by model and layer or by a model with one layer."""
     name = text.removeprefix(PUBLISHED).rstrip("/")
     matches = [key for key in _published_names() if key == name or key.startswith(f"{name}/")]
     return PUBLISHED + matches[0] if len(matches) == 1 else None
 
 
 def _from_hub(text: str) -> Path:
-    """Download the transform of ``hf://OWNER/NAME``; an error with near names for another text."""
+    """Download the transform ``hf://OWNER/NAME``; raise `_unknown` for other text."""
     match = _REPOSITORY.fullmatch(text)
     if match is None:
         raise _unknown(text)
-    fix = "Check the name, the network, and that the repository is public."
+    fix = "Check the name and the network, and that the repository is public."
     if offline():
         fix = "$GLOCAL_OFFLINE forbids a download."
     place = {"repo_id": match[1], "filename": TRANSFORM_NAME, "revision": match[2]}
@@ -222,14 +223,14 @@ def _from_hub(text: str) -> Path:
     with _hub(f"cannot download {text}", fix) as library:
         is_cached = isinstance(library.try_to_load_from_cache(**place), str)
         if not is_cached and not offline():
-            # asks once, where a download would try again for half a minute if nobody answers
+            # one request; a download would try again for half a minute if there is no answer
             library.get_hf_file_metadata(library.hf_hub_url(**place, endpoint=endpoint))
         path = library.hf_hub_download(**place, endpoint=endpoint, local_files_only=offline())
         return Path(path)
 
 
 def _unknown(text: str) -> GLocalError:
-    """What to say of a name that no transform has."""
+    """The error for a name that no transform has."""
     if text.startswith("hf://"):
         return ParameterError(
             f"{text!r} names no repository; it must be hf://OWNER/NAME or hf://OWNER/NAME@REVISION."
@@ -250,11 +251,11 @@ def _unknown(text: str) -> GLocalError:
 
 @contextmanager
 def _hub(failure: str, fix: str) -> Iterator[Any]:
-    """The hub's own library; a FileError with `failure` whatever it or its libraries raise."""
+    """Yield the hub's library; turn every exception of it into a FileError with `failure`."""
     library = import_optional("huggingface_hub", "the Hugging Face hub")
     try:
         yield library
-    except Exception as error:  # its HTTP library, and what that raises, depend on its version
+    except Exception as error:  # the HTTP library and its exceptions depend on the version
         reason = f"{type(error).__name__}: {one_line(error)[:200]}"
         raise FileError(f"{failure} ({reason}). {fix}") from error
 
@@ -262,14 +263,14 @@ def _hub(failure: str, fix: str) -> Iterator[Any]:
 def save_pretrained(transform: Any, folder: PathLike, **described: Any) -> None:
     """Write ``transform.npz`` and a model card into a folder.
 
-    `described` are the options of `glocal.transform.sharing.card`. The file keeps them, so that the
-    card says the same when somebody loads and shares the transform again.
+    `described` are the options of `glocal.transform.sharing.card`. The transform file stores them,
+    so that the card stays the same when somebody loads the transform and shares it again.
 
     Raises
     ------
     FileError
-        The folder has a ``README.md`` or ``transform.npz`` that glocal did not write, or cannot be
-        written to.
+        The folder has a ``README.md`` or ``transform.npz`` that glocal did not write, or the folder
+        cannot be written to.
     """
     check_replaceable(folder)
     _save_with_card(transform, folder, _kept_options(Path(folder) / TRANSFORM_NAME), described)
@@ -278,7 +279,7 @@ def save_pretrained(transform: Any, folder: PathLike, **described: Any) -> None:
 def _save_with_card(
     transform: Any, folder: PathLike, kept: Mapping[str, Any], described: Mapping[str, Any]
 ) -> None:
-    """The files of a transform; what is stated comes before its card, and that before `kept`."""
+    """Write both files; `described` overrides the card of the record, which overrides `kept`."""
     options = {key: value for key, value in described.items() if value}
     options = {**kept, **(transform.meta.get("card") or {}), **options}
     text = card(transform, **options)
@@ -288,14 +289,14 @@ def _save_with_card(
 
 
 def _kept_options(file: Path) -> dict[str, Any]:
-    """The licence, network and data sets on the card of a transform that is replaced, if any."""
+    """The licence, network and data sets of a transform that will be replaced; empty for none."""
     meta = read_transform(file)[-1] if file.exists() else {}
     options = meta.get("card") or {}
     return {key: options[key] for key in options if key in ("licence", "base_model", "datasets")}
 
 
 def _published_options(library: Any, name: str) -> dict[str, Any]:
-    """The same of the transform that a repository on the hub has, if it has one."""
+    """As `_kept_options`, of the transform in a repository on the hub."""
     try:
         file = library.hf_hub_download(name, TRANSFORM_NAME, endpoint=os.environ.get("HF_ENDPOINT"))
     except library.utils.EntryNotFoundError:
@@ -304,7 +305,7 @@ def _published_options(library: Any, name: str) -> dict[str, Any]:
 
 
 def check_replaceable(folder: PathLike) -> None:
-    """Raise a FileError where a folder has a card or a transform that glocal did not write."""
+    """Raise a FileError if a folder has a card or a transform that glocal did not write."""
     card_file = Path(folder) / CARD_NAME
     transform_file = Path(folder) / TRANSFORM_NAME
     foreign = None
@@ -320,10 +321,10 @@ def check_replaceable(folder: PathLike) -> None:
 
 
 def push_to_hub(transform: Any, repository: str, *, private: bool = False, **described: Any) -> str:
-    """Commit what `save_pretrained` writes to a repository on the Hugging Face hub, ``OWNER/NAME``.
+    """Commit the files of `save_pretrained` to a repository on the Hugging Face hub.
 
-    It is created if need be. The token is the one that ``hf auth login`` or ``$HF_TOKEN`` gives.
-    What is returned, ``hf://OWNER/NAME@COMMIT``, is a name for `from_pretrained`.
+    The repository ``OWNER/NAME`` is created if it does not exist. The token comes from ``hf auth
+    login`` or ``$HF_TOKEN``. Returns ``hf://OWNER/NAME@COMMIT``, a name for `from_pretrained`.
 
     Raises
     ------
@@ -338,7 +339,7 @@ def push_to_hub(transform: Any, repository: str, *, private: bool = False, **des
         raise ParameterError(f"the repository to push to is {repository!r}; it must be OWNER/NAME.")
     fix = "Check the network, and log in: hf auth login."
     with TemporaryDirectory() as folder:
-        _save_with_card(transform, folder, {}, described)  # wrong options end before the network
+        _save_with_card(transform, folder, {}, described)  # invalid options raise before any upload
         with _hub(f"cannot publish hf://{name}", fix) as library:
             api = library.HfApi(endpoint=os.environ.get("HF_ENDPOINT"))
             api.create_repo(name, exist_ok=True, private=private)
@@ -357,22 +358,22 @@ def card(
     datasets: Sequence[str] = (),
     notes: str = "",
 ) -> str:
-    """Write the model card of a transform, as Markdown for the hub.
+    """Return the model card of a transform, as Markdown for the hub.
 
-    What it is, from which answers it was fitted, its scores with intervals (``model-index``), its
-    licence, and how to use it with and without glocal.
+    The card describes the transform, the answers of its fit, its scores (with intervals, and as
+    ``model-index``) and its licence, and shows how to use it with and without glocal.
 
     Parameters
     ----------
     licence : str or None
-        An identifier such as ``"mit"``; None says that none is stated.
+        An identifier such as ``"mit"``; for None the card says that none is stated.
     base_model : str or None
-        The network on the Hugging Face hub, ``OWNER/NAME``; None is that of a network of timm, and
-        else none.
+        The network on the Hugging Face hub, ``OWNER/NAME``. None stands for the recorded network
+        if it comes from timm, and otherwise for no network.
     datasets : sequence of str
-        The answers' data sets on the hub.
+        The data sets of the answers on the hub.
     notes : str
-        Markdown of your own: where the data come from, what was measured, what was not.
+        Additional Markdown, such as where the data come from, and what was and was not measured.
 
     Raises
     ------
@@ -384,7 +385,7 @@ def card(
     network = value_at(record, "source.model")
     normalised = value_at(record, "rows.normalised")
     if base_model is None and re.fullmatch(r"timm:[\w.-]+", str(network)):
-        base_model = network.replace("timm:", "timm/")  # the hub has it under its own name
+        base_model = network.replace("timm:", "timm/")  # timm's repositories have its model names
     facts = _facts(transform)
     scores = [(score, numbers) for score in _SCORES if (numbers := score.numbers(record))]
     facts |= {score.name: _FORMATS[len(numbers) - 1].format(*numbers) for score, numbers in scores}
@@ -414,7 +415,7 @@ def card(
 
 
 def _facts(transform: Any) -> dict[str, Any]:
-    """The lines of a card's table that are no scores, by their headings; None where unknown."""
+    """The rows of a card's table that are not scores, by their headings; None if unknown."""
     record = transform.meta
     names = ("method", "alpha", "lmbda", "tau", "mix")
     settings = {name: value_at(record, f"fit.{name}") for name in names}
@@ -441,7 +442,7 @@ def _facts(transform: Any) -> dict[str, Any]:
 
 
 def _evaluated(record: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    """The scores of ``glocal evaluate`` that were pushed with a transform, by task and metric."""
+    """Yield the scores of ``glocal evaluate`` in a record, by task and metric."""
     for row in record.get("scores") or ():
         if row.get("value") is None:
             continue
@@ -454,7 +455,7 @@ def _evaluated(record: dict[str, Any]) -> Iterator[tuple[str, str]]:
 
 
 def _model_index(scores: list[tuple[_CardScore, list[float]]]) -> list[dict[str, Any]]:
-    """The scores as the hub reads them; nothing where there are none."""
+    """The scores in the form that the hub reads; empty if there are none."""
     metrics = [
         {"type": score.metric, "name": score.name, "value": value}
         for score, (value, *_) in scores
