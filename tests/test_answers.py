@@ -193,7 +193,7 @@ def test_a_header_is_held_to_what_it_says(tmp_path):
         ([[0, 1, 2]], {"kind": "pairs"}, "kind"),
         ([[0, 1, 2]], {"base": 1}, "base"),
         ([[0, 1, 2]], {"odd_column": 3}, "odd column"),
-        ([[0, 1, 2]], {"odd_column": 0, "kind": "anchor"}, "odd column"),
+        ([[0, 1, 2]], {"odd_column": 0, "kind": "anchor"}, "odd-one-out"),
         ([[0, 1, 2]], {"order": [0, 1, 1]}, "permutation"),
         ([[0, 1, 3]], {"order": [0, 2, 1]}, "order"),
         ([[0, 1, 2]], {"weights": [1.0, 2.0]}, "weights"),

@@ -206,6 +206,8 @@ def test_every_use_of_a_transform_runs(code, files, tmp_path, monkeypatch):
     `apply` does.
     """
     monkeypatch.chdir(tmp_path)
+    # huggingface_hub reads the environment once: other tests of this process go online
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     shutil.copytree(files[0], tmp_path, dirs_exist_ok=True)
     names = dict(files[1])

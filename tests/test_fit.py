@@ -374,7 +374,7 @@ def test_data_that_do_not_belong_together_are_refused(world):
         ((Features(np.ones((240, 4))), answers), None, "is constant"),
         (valid, Features(X[:, :8]), "local features have 8 columns but .* have 32"),
         (valid, broken, "holds nan at row 3, column 2"),
-        (valid, Features(X[:1]), "there is 1 local image"),
+        (valid, Features(X[:1]), "local images, but there are 1"),
     ]
     for data, local, sentence in cases:
         with pytest.raises((DataError, ParameterError), match=sentence):

@@ -51,7 +51,7 @@ ONE = Answers.from_array([[0, 1, 2]], person=["ann"])
         (lambda: split_answers(ONE, 9, folds=3, fold=-1), "3 folds"),
         (lambda: split_answers(ONE, 9, folds=3, fold=3), "3 folds"),
         (lambda: split_persons(ONE), "1 persons"),
-        (lambda: local_blocks(1, 3), "1 local image"),
+        (lambda: local_blocks(1, 3), "local images, but there are 1"),
     ],
 )
 def test_what_cannot_be_split_is_refused(split, noun):

@@ -98,7 +98,7 @@ def test_images_that_are_left_out_are_named(run, tmp_path, write_pictures):
     (folder / "empty.png").write_bytes(b"")
     code, _, messages = run("run", folder, "--out", tmp_path / "study", "--port", 0)
     assert code == 0
-    assert "left out: 1 files" in messages
+    assert "study.json lists: 1;" in messages
     assert "empty.png" in messages
 
 

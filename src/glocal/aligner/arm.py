@@ -59,9 +59,10 @@ class Arm(Options):
     def _check_parameters(self) -> Arm:
         unread = self.model_fields_set - {"method", "lmbda", *_PARAMETERS[self.method]}
         if unread:
+            readers = [name for name, names in _PARAMETERS.items() if unread <= {*names}]
             raise ValueError(
                 f"method {self.method} has no {' and no '.join(sorted(unread))}. Leave it out, or "
-                "use `method='glocal'`."
+                f"use `method={readers[0]!r}`."
             )
         return self
 

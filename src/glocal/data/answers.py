@@ -141,8 +141,8 @@ class Answers:
         if odd_column != 2:
             if kind != "odd-one-out" or objects.shape[1] != 3:
                 raise DataError(
-                    f"an odd column was stated but the answers are of the kind {kind}; leave it "
-                    "out."
+                    f"`odd_column={odd_column}` is for odd-one-out answers about three objects, "
+                    f"but these are {kind} answers about {objects.shape[1]}. Leave it out."
                 )
             pair = [column for column in (0, 1, 2) if column != odd_column]
             objects = objects[:, [*pair, odd_column]]

@@ -117,7 +117,7 @@ def local_blocks(n: int, block_size: int = 1024, seed: int = 42) -> list[Int[np.
     """
     if n < 2:
         raise ParameterError(
-            f"there is {n} local image; the local term compares images and needs at least 2."
+            f"the local term compares images and needs at least 2 local images, but there are {n}."
         )
     return np.array_split(_permutation(n, seed), -(-n // block_size))
 

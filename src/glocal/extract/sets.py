@@ -79,9 +79,10 @@ def load_images(
             f"the image data set is {name!r}; allowed are {', '.join(image_sets())}."
         )
     if "torchvision" not in entry and (root is None or download):
-        raise ParameterError(
-            f"{name} cannot be downloaded. Name the folder where you keep it as `root`."
-        )
+        fix = "Leave `download=True` out."
+        if root is None:
+            fix = "Name the folder where you keep it as `root`."
+        raise ParameterError(f"{name} cannot be downloaded. {fix}")
     root = Path(root or cache_folder() / "images").expanduser()
     splits = entry["splits"]
     split = split or next(iter(splits), None)

@@ -415,7 +415,7 @@ def load_thumbnails(
     if not matches:
         raise DataError(
             f"no image in {source.described} has the name of an object: images are named like "
-            f"{source.names[0]}, objects like {next(iter(names), 'none')}. Name the images after "
+            f"{source.names[0]}, objects like {min(names, default='none')}. Name the images after "
             "the objects; folder and extension do not count."
         )
     pictures = {}

@@ -296,11 +296,10 @@ def _study(out: Path, images: str, requested: Settings) -> Study:
     settings = before.replace(**options)
     if "max_starts_per_minute" in options and not settings.open:
         raise ParameterError("--max-starts-per-minute has no effect without --open. Leave it out.")
-    if settings.open is False and (study is None or "people" in options):
-        raise ParameterError(
-            "--no-open closes a study that exists already, and --people has no effect on a closed "
-            "study. Leave the option out."
-        )
+    if settings.open is False and study is None:
+        raise ParameterError("--no-open closes a study that exists already. Leave it out.")
+    if settings.open is False and "people" in options:
+        raise ParameterError("--people has no effect on a closed study. Leave it out.")
     if study is not None:
         if images:
             study.check_images(images)
@@ -315,7 +314,7 @@ def _study(out: Path, images: str, requested: Settings) -> Study:
         study = create(out, images, settings, progress)
     if study.left_out:
         print_message(
-            f"left out: {len(study.left_out)} files, which study.json lists; the first: "
+            f"images left out, which study.json lists: {len(study.left_out)}; the first: "
             f"{' '.join(study.left_out[0])}"
         )
     _warn_of_copies(find_images(images))
