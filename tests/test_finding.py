@@ -265,6 +265,28 @@ def test_a_transform_with_scores_on_held_out_answers_is_judged_by_them(small):
         assert part in sentence
 
 
+def test_the_change_of_a_keep_fit_has_the_paired_interval_of_its_gain(small):
+    """The interval of the change is that of the gain in the record, not one made of the error of
+    the agreement; where the record has none, the sentence states none.
+    """
+    features, answers, transform = small
+    expected = {"agreement": 0.47, "agreement_error": 0.03, "kept": 0.91}
+    interval = {"gain": 0.02, "gain_error": 0.004, "gain_low": 0.012, "gain_high": 0.028}
+
+    def sentence(scores):
+        keep = {"keep": 0.9, "original": 0.45, "heldout": "questions", "expected": scores}
+        transform_of_record = LinearTransform(
+            transform.weights, None, 0.0, 1.0, {"fit": {"keep": keep}}
+        )
+        return findings(transform_run("t", transform_of_record, features, answers))[0].sentence
+
+    known = sentence(expected | interval)
+    assert "up from 45.0 %" in known
+    assert "95 % interval of the change +1.2 to +2.8 points" in known
+    unknown = [sentence({"agreement": 0.47}), sentence(expected | dict.fromkeys(interval))]
+    assert all("up from 45.0 %" in text and "interval" not in text for text in unknown)
+
+
 def test_a_transform_without_answers_has_axes_and_neighbours_and_no_vega(small, tmp_path):
     """Its page has neither charts nor the library that draws them, nor a claim of agreement."""
     features, _, transform = small

@@ -94,7 +94,7 @@ class KeepCurve:
                 return position
         return best
 
-    def summary(self, position: Position) -> dict[str, float | None]:
+    def summary(self, position: Position) -> dict[str, Any]:
         """The expected agreement, gain, loss and neighbours kept of a place, with their errors."""
         raw = position.kept_raw if len(position.kept_raw) else position.kept
         return {
@@ -112,11 +112,12 @@ class KeepCurve:
         chosen = self.choose(keep)
         expected = _expected(self.crossfit, chosen, self.raw_credit)
         gain = expected["gain"]
-        if gain <= 2 * expected["gain_error"]:
-            no_gain = (
-                f"there is nothing to gain: agreement rises by {gain:.3f}, within two standard "
-                f"errors of {expected['gain_error']:.3f}."
-            )
+        error = expected["gain_error"]
+        if error is None or gain <= 2 * error:
+            spread = "and its error is not known"
+            if error is not None:
+                spread = f"within two standard errors of {error:.3f}"
+            no_gain = f"there is nothing to gain: agreement rises by {gain:.3f}, {spread}."
             if keep is None or self.choose(_LOWEST_KEEP).place == 0:
                 return [f"{no_gain} More answers may tell more."]
             return [f"keep={keep:g}: {no_gain} Allow more with a lower keep."]
@@ -130,7 +131,7 @@ class KeepCurve:
                 "changes nothing."
             ]
         forgone = _expected(self.crossfit, freest, chosen.credit)
-        if forgone["gain"] > max(gain, 2 * forgone["gain_error"]):
+        if forgone["gain"] > max(gain, 2 * (forgone["gain_error"] or np.inf)):
             return [
                 f"keep={keep:g} reaches agreement {chosen.agreement:.3f} of the "
                 f"{freest.agreement:.3f} that these features allow, which keep "
@@ -186,7 +187,7 @@ class KeepCurve:
         share = position.place - before
         return Mixture(position.scale**0.5 * mix_anchors(matrices, share), fits, share)
 
-    def _on_new_objects(self, chosen: Position, counter: Counter) -> dict[str, float | int]:
+    def _on_new_objects(self, chosen: Position, counter: Counter) -> dict[str, Any]:
         """Agreement and neighbours kept of the chosen place on folds of objects."""
         folds = self.data.folds(FOLDS)
         crossfit = CrossFit(self.data, folds, self.solver, counter, local=False, starts=self.starts)
@@ -217,7 +218,7 @@ class KeepCurve:
             "heldout": self.data.fold_unit if keep is not None else "questions",
             "expected": self.summary(chosen),
             "original": original.mean,
-            "original_error": original.error or 0.0,
+            "original_error": original.error,
             "share": mixture.share,
             "anchors": anchors,
             "of": self.data.evaluation_kind,
@@ -280,15 +281,21 @@ class Line(NamedTuple):
 
 def _expected(
     crossfit: CrossFit, scores: Position, credit: Float[np.ndarray, " t"]
-) -> dict[str, float]:
-    """Agreement, its gain above that of another `credit`, and neighbours kept, with errors."""
+) -> dict[str, Any]:
+    """Agreement, its gain above that of another `credit`, and neighbours kept, with errors.
+
+    An error and the 95 % interval of the gain are None where they are not known.
+    """
     agreement = crossfit.estimate(scores.credit)
     gain = crossfit.estimate(scores.credit - credit)
+    gain_low, gain_high = gain.interval((-1.0, 1.0))
     return {
         "agreement": agreement.mean,
-        "agreement_error": agreement.error or 0.0,
+        "agreement_error": agreement.error,
         "gain": gain.mean,
-        "gain_error": gain.error or 0.0,
+        "gain_error": gain.error,
+        "gain_low": gain_low,
+        "gain_high": gain_high,
         "kept": float(scores.kept.mean()),
     }
 

@@ -217,19 +217,21 @@ def _recorded_agreement(fit: Mapping[str, Any]) -> _Agreement | None:
     """What the record of a fit says of answers that it had not seen."""
     heldout = value_at(fit, "holdout.heldout")
     if isinstance(heldout, Mapping) and "original_accuracy_cosine" in heldout:
-        ends = [heldout.get(name) for name in ("gain_low", "gain_high")]
-        low, high = (math.nan if end is None else end for end in ends)
         values = (heldout["original_accuracy_cosine"], heldout["accuracy_cosine"])
         basis = value_at(fit, "holdout.of") or "objects"
-        return _Agreement(*values, low, high, heldout.get("n", 0), basis)
+        return _Agreement(*values, *_gain_ends(heldout), heldout.get("n", 0), basis)
     before = value_at(fit, "keep.original")
     after = value_at(fit, "keep.expected.agreement")
     if before is None or after is None:
         return None
-    gain = after - before
-    margin = 2 * value_at(fit, "keep.expected.agreement_error")
     basis = value_at(fit, "keep.heldout") or "objects"
-    return _Agreement(before, after, gain - margin, gain + margin, 0, basis)
+    return _Agreement(before, after, *_gain_ends(fit["keep"]["expected"]), 0, basis)
+
+
+def _gain_ends(scores: Mapping[str, Any]) -> list[float]:
+    """The 95 % interval of the paired gain; NaN where it is not known."""
+    ends = [scores.get(name) for name in ("gain_low", "gain_high")]
+    return [math.nan if end is None else end for end in ends]
 
 
 def _kept(subject: _Subject) -> _Kept | None:
