@@ -228,10 +228,11 @@ def _recorded_agreement(fit: Mapping[str, Any]) -> _Agreement | None:
     return _Agreement(before, after, *_gain_ends(fit["keep"]["expected"]), 0, basis)
 
 
-def _gain_ends(scores: Mapping[str, Any]) -> list[float]:
+def _gain_ends(scores: Mapping[str, Any]) -> tuple[float, float]:
     """The 95 % interval of the paired gain; NaN where it is not known."""
     ends = [scores.get(name) for name in ("gain_low", "gain_high")]
-    return [math.nan if end is None else end for end in ends]
+    low, high = (math.nan if end is None else end for end in ends)
+    return low, high
 
 
 def _kept(subject: _Subject) -> _Kept | None:
