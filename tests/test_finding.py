@@ -3,6 +3,7 @@
 import json
 import re
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -11,8 +12,10 @@ import pytest
 pytest.importorskip("altair")
 
 from glocal import Answers, Features, LinearTransform, axes
+from glocal.aligner import Arm, FitData, fit
 from glocal.data.seen import sketch
 from glocal.errors import FileError, MissingDependencyError, ParameterError
+from glocal.evaluation.agreement import odd_one_out as odd_one_out_scores
 from glocal.evaluation.view import View
 from glocal.report import Run, findings, load_runs, report_page, save_axes_figure, transform_run
 from glocal.results import Score, write_rows
@@ -263,6 +266,23 @@ def test_a_transform_with_scores_on_held_out_answers_is_judged_by_them(small):
     sentence = findings(run)[0].sentence
     for part in ("52.0 %", "41.0 %", "300 answers", "93 % of the 7 nearest", "among 8 images"):
         assert part in sentence
+
+
+def test_guessing_gives_what_it_gives_for_the_kind_of_the_answers(small):
+    """Half for an anchor: by the record of a fit, or of the choice of a sweep, and by scores."""
+    features, answers, _ = small
+    anchor = Answers.from_array(answers.objects, kind="anchor")
+    fitted = fit(FitData(features, anchor), Arm("global", lmbda=1.0), holdout=3).transform
+    score = odd_one_out_scores(fitted(np.asarray(features.matrix)), anchor, interval=False)
+    rows = [replace(row, transform=arm) for arm in ("original", "t") for row in score.scores]
+    sweep = sweep_run(odd_one_out(0.5, 0.6))
+    runs = [
+        transform_run("fitted", fitted, features),
+        Run("scores", score_frame(rows)),
+        replace(sweep, fits={"the refitted choice": fitted.meta["fit"]}),
+    ]
+    assert ["guessing gives 50.0 %" in findings(run)[0].sentence for run in runs] == [True] * 3
+    assert "guessing gives 33.3 %" in findings(sweep)[0].sentence
 
 
 def test_the_change_of_a_keep_fit_has_the_paired_interval_of_its_gain(small):

@@ -74,7 +74,8 @@ class SolverReport:
 class FitRecord(SolverReport):
     """Everything a fit reports about itself; the ``--json`` of ``glocal fit`` and part of its file.
 
-    It is the report of the solver, with the arm, the data and the hold-out.
+    It is the report of the solver, with the arm, the data and the hold-out. `chance` is the
+    agreement of guessing.
     """
 
     method: str
@@ -91,6 +92,7 @@ class FitRecord(SolverReport):
     n_local_blocks: int | None
     block_size: int | None
     n_people: int | None = None
+    chance: float | None = None
     holdout: dict[str, Any] | None = None
     provenance: Provenance | None = None
 

@@ -48,7 +48,7 @@ class OddOneOut:
     @property
     def scores(self) -> tuple[Score, ...]:
         """Accuracy, loss and tie rate, and the bounds of people."""
-        score = partial(Score, "odd-one-out", n=self.n)
+        score = partial(Score, "odd-one-out", n=self.n, settings={"chance": self.chance})
         scores = (
             score(f"accuracy_{self.similarity}", self.accuracy, self.low, self.high),
             score("loss", self.loss),

@@ -76,8 +76,10 @@ class Run:
 
     @property
     def chance(self) -> float:
-        """The agreement of guessing."""
-        return float(self.record.get("chance", 1 / 3))
+        """The agreement of guessing: of the answers at hand, of the scores, or of the fits."""
+        places = [self.record, *self.rows["settings"], *self.fits.values()]
+        numbers = (value_at(place, "chance") for place in places)
+        return next((number for number in numbers if isinstance(number, float)), 1 / 3)
 
     @property
     def baseline(self) -> str:
