@@ -198,8 +198,9 @@ def _agreement(bounds: Ceiling | None) -> str:
         )
     highest, lowest = (score.text() for score in bounds.scores)
     return (
-        f"Of {bounds.n_answers:,} answers to questions that were asked twice or more, a fraction "
-        f"of {highest} equals the most frequent answer to its question; no model that always "
-        f"answers alike can agree with people more. A fraction of {lowest} equals the most "
-        "frequent answer of the others."
+        f"Of the answers to a question that was asked twice or more, a fraction of {highest} "
+        "equals the most frequent one, in the mean over these questions. If all have as many "
+        "answers, no model that always answers alike can agree with people more. Of their "
+        f"{bounds.n_answers:,} answers a fraction of {lowest} equals the most frequent answer of "
+        "the others."
     )
