@@ -191,13 +191,13 @@ class KeepCurve:
         """Agreement and neighbours kept of the chosen place on folds of objects."""
         folds = self.data.folds(FOLDS)
         crossfit = CrossFit(self.data, folds, self.solver, counter, local=False, starts=self.starts)
-        original = crossfit.anchor_scores(None)
+        raw_credit = crossfit.raw_credit()
         anchor = (chosen.lmbda, 0.0)
         crossfit.fit(anchor)
         scores = crossfit.anchor_scores(anchor if chosen.place else None, images=True)
         return {
-            **_expected(crossfit, scores, original.credit),
-            "original": original.agreement,
+            **_expected(crossfit, scores, raw_credit),
+            "original": crossfit.estimate(raw_credit).mean,
             "candidates": crossfit.candidates,
         }
 
