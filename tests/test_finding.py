@@ -153,8 +153,15 @@ def test_a_task_that_got_worse_is_named_with_its_loss():
     assert "It got worse on cifar by 0.100." in worse[1]
     assert "Except for cifar" in worse[1]
     same = of(suite_run([*rows, *task(0.6, 0.59, 0.6)]))
-    assert "Nothing else got worse" in same[1]
+    assert "Nothing else is known to have got worse" in same[1]
     assert "1 task)" in same[1]
+
+
+def test_a_loss_that_may_be_chance_is_not_denied():
+    """A task that is lower by .08, but not for certain, is not said to have lost less than .01."""
+    rows = [*odd_one_out(0.45, 0.56, 0.08, 0.14, arm="glocal"), *task(0.60, 0.52, 0.2)]
+    _, details = of(suite_run(rows))
+    assert "Nothing else is known to have got worse by more than 0.01 (1 task)." in details
 
 
 def test_simulated_people_are_called_so():

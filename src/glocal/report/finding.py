@@ -349,7 +349,8 @@ def _worse(subject: _Subject) -> Iterator[str]:
         yield f"It got worse on {', '.join(losses)}."
     elif rows:
         number = len(rows)
-        yield f"Nothing else got worse by more than {MARGIN} ({number} {plural('task', number)})."
+        scored = f"{number} {plural('task', number)}"
+        yield f"Nothing else is known to have got worse by more than {MARGIN} ({scored})."
     else:
         yield "What it does to other tasks was not measured."
 
