@@ -31,10 +31,11 @@ Scorer = Callable[[np.ndarray], np.ndarray]
 class FewShot:
     """Few-shot accuracy of one set of features, ties shared.
 
-    `per_draw` has the accuracy of each draw, on `n` test images each (with superclasses their mean
-    number). `low` and `high` are the 95 % interval over draws and classes (None where nothing
-    varies), `chance` is one over the number of training classes. `units` hold the accuracy of each
-    tested class in each draw, weighted by its images.
+    `per_draw` has the accuracy of each draw, on `n` test images each; with superclasses, whose test
+    images change from draw to draw, each counts by its mean number of images. `low` and `high` are
+    the 95 % interval over draws and classes (None where nothing varies), `chance` is one over the
+    number of training classes. `units` hold the accuracy of each tested class in each draw,
+    weighted by its images.
     """
 
     accuracy: float
