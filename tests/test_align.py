@@ -84,6 +84,9 @@ def test_a_network_is_aligned_and_the_same_call_goes_on(toy, tmp_path):
     assert after.value > before.value
     assert gain.low > 0
     assert first.transform.meta["fit"]["n_dropped"] == n_dropped > 0
+    heldout = first.transform.meta["fit"]["holdout"]["heldout"]
+    recorded = [heldout[name] for name in ("gain", "gain_low", "gain_high")]
+    assert recorded == [gain.value, gain.low, gain.high]
     names = {path.name for path in out.iterdir()}
     assert names == {"transform.npz", "README.md", "report.html", "sweep"}
     assert f"{after.value:.3f} [" in (out / "README.md").read_text(encoding="utf-8")

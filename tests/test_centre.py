@@ -10,6 +10,7 @@ from glocal.aligner import Arm, FitData, Keep, fit
 from glocal.cli.app import execute
 from glocal.data.features import Features
 from glocal.errors import DataError, DataWarning, ParameterError
+from glocal.evaluation.agreement import answer_credit
 from glocal.transform import LinearTransform
 from glocal.transform.rows import baseline
 
@@ -55,6 +56,18 @@ def test_the_promise_is_about_the_centred_features_and_the_record_has_both_share
     assert keep["centre"] == 1.0
     assert keep["expected"]["kept"] >= 0.8
     assert keep["expected"]["kept_raw"] < keep["expected"]["kept"]
+
+
+def test_the_gain_on_new_objects_is_over_the_features_as_they_are(shifted):
+    """On folds of objects too, the original are the features before they were centred."""
+    data = replace(shifted, centre=1.0, local_features=None)
+    keep = fit(data, Keep()).record.keep
+    X = data.features.standardization(data.features.matrix, "float64")
+    folds = data.folds(3)
+    credit = np.concatenate([answer_credit(X, fold.answers) for fold in folds])
+    scores = keep["new_objects"]
+    assert scores["original"] == pytest.approx(credit.mean())
+    assert scores["gain"] == pytest.approx(scores["agreement"] - credit.mean())
 
 
 @pytest.mark.nightly

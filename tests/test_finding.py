@@ -3,6 +3,7 @@
 import json
 import re
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -11,8 +12,10 @@ import pytest
 pytest.importorskip("altair")
 
 from glocal import Answers, Features, LinearTransform, axes
+from glocal.aligner import Arm, FitData, fit
 from glocal.data.seen import sketch
 from glocal.errors import FileError, MissingDependencyError, ParameterError
+from glocal.evaluation.agreement import odd_one_out as odd_one_out_scores
 from glocal.evaluation.view import View
 from glocal.report import Run, findings, load_runs, report_page, save_axes_figure, transform_run
 from glocal.results import Score, write_rows
@@ -162,8 +165,15 @@ def test_a_task_that_got_worse_is_named_with_its_loss():
     assert "It got worse on cifar by 0.100." in worse[1]
     assert "Except for cifar" in worse[1]
     same = of(suite_run([*rows, *task(0.6, 0.59, 0.6)]))
-    assert "Nothing else got worse" in same[1]
+    assert "Nothing else is known to have got worse" in same[1]
     assert "1 task)" in same[1]
+
+
+def test_a_loss_that_may_be_chance_is_not_denied():
+    """A task that is lower by .08, but not for certain, is not said to have lost less than .01."""
+    rows = [*odd_one_out(0.45, 0.56, 0.08, 0.14, arm="glocal"), *task(0.60, 0.52, 0.2)]
+    _, details = of(suite_run(rows))
+    assert "Nothing else is known to have got worse by more than 0.01 (1 task)." in details
 
 
 def test_simulated_people_are_called_so():
@@ -283,6 +293,45 @@ def test_a_transform_with_scores_on_held_out_answers_is_judged_by_them(small):
     sentence = findings(run)[0].sentence
     for part in ("52.0 %", "41.0 %", "300 answers", "93 % of the 7 nearest", "among 8 images"):
         assert part in sentence
+
+
+def test_guessing_gives_what_it_gives_for_the_kind_of_the_answers(small):
+    """Half for an anchor: by the record of a fit, or of the choice of a sweep, and by scores."""
+    features, answers, _ = small
+    anchor = Answers.from_array(answers.objects, kind="anchor")
+    fitted = fit(FitData(features, anchor), Arm("global", lmbda=1.0), holdout=3).transform
+    score = odd_one_out_scores(fitted(np.asarray(features.matrix)), anchor, interval=False)
+    rows = [replace(row, transform=arm) for arm in ("original", "t") for row in score.scores]
+    sweep = sweep_run(odd_one_out(0.5, 0.6))
+    runs = [
+        transform_run("fitted", fitted, features),
+        Run("scores", score_frame(rows)),
+        replace(sweep, fits={"the refitted choice": fitted.meta["fit"]}),
+    ]
+    assert ["guessing gives 50.0 %" in findings(run)[0].sentence for run in runs] == [True] * 3
+    assert "guessing gives 33.3 %" in findings(sweep)[0].sentence
+
+
+def test_the_change_of_a_keep_fit_has_the_paired_interval_of_its_gain(small):
+    """The interval of the change is that of the gain in the record, not one made of the error of
+    the agreement; where the record has none, the sentence states none.
+    """
+    features, answers, transform = small
+    expected = {"agreement": 0.47, "agreement_error": 0.03, "kept": 0.91}
+    interval = {"gain": 0.02, "gain_error": 0.004, "gain_low": 0.012, "gain_high": 0.028}
+
+    def sentence(scores):
+        keep = {"keep": 0.9, "original": 0.45, "heldout": "questions", "expected": scores}
+        transform_of_record = LinearTransform(
+            transform.weights, None, 0.0, 1.0, {"fit": {"keep": keep}}
+        )
+        return findings(transform_run("t", transform_of_record, features, answers))[0].sentence
+
+    known = sentence(expected | interval)
+    assert "up from 45.0 %" in known
+    assert "95 % interval of the change +1.2 to +2.8 points" in known
+    unknown = [sentence({"agreement": 0.47}), sentence(expected | dict.fromkeys(interval))]
+    assert all("up from 45.0 %" in text and "interval" not in text for text in unknown)
 
 
 def test_a_transform_without_answers_has_axes_and_neighbours_and_no_vega(small, tmp_path):

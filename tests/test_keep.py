@@ -11,11 +11,13 @@ from glocal.aligner import Arm, Exact, FitData, Keep, fit, keep_curve
 from glocal.aligner.choice import Line
 from glocal.aligner.data import pooled_answers
 from glocal.aligner.exact import scaled_identity
+from glocal.cli.app import execute
+from glocal.data.answers import Answers
 from glocal.data.features import Features
 from glocal.data.splits import split_answers
 from glocal.data.world import simulated_world
 from glocal.errors import ParameterError
-from glocal.evaluation.agreement import odd_one_out
+from glocal.evaluation.agreement import credit_units, odd_one_out
 from glocal.evaluation.structure import neighbours_kept
 
 pytestmark = pytest.mark.usefixtures("without_type_checks")  # many fits
@@ -98,6 +100,36 @@ def test_the_fit_mixes_two_certified_fits(curve):
     assert record["expected"]["kept"] - record["expected"]["kept_error"] >= 0.9 - 1e-9
     W = solution.transform.weights
     np.testing.assert_allclose(W, W.T, atol=1e-5)
+
+
+def test_the_gain_has_its_paired_interval(curve):
+    """The interval of the gain is that of the paired credits of the same answers."""
+    position = curve.choose(0.9)
+    summary = curve.summary(position)
+    gain = credit_units(position.credit - curve.raw_credit, curve.crossfit.answers).estimate()
+    assert (summary["gain_low"], summary["gain_high"]) == pytest.approx(gain.interval())
+    assert summary["gain_high"] - summary["gain_low"] < 4 * summary["agreement_error"]
+
+
+def test_an_error_that_is_not_known_is_none(tmp_path, capsys):
+    """Any two answers about five objects share one: no error can be estimated, and none is
+    stated, nor is a gain called certain.
+    """
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(5, 4))
+    answers = Answers.from_array([rng.permutation(5)[:3] for _ in range(60)])
+    keep = fit(FitData(Features(X), answers)).record.keep
+    names = ("agreement_error", "gain_error", "gain_low", "gain_high")
+    assert [keep["expected"][name] for name in names] == [None] * 4
+    assert keep["original_error"] is None
+    assert "nothing to gain" in keep["notes"][0]
+    assert "its error is not known" in keep["notes"][0]
+    np.save(tmp_path / "X.npy", X)
+    answers.save(tmp_path / "answers.npz")
+    command = ["fit", "--features", str(tmp_path / "X.npy"), "--answers"]
+    assert execute([*command, str(tmp_path / "answers.npz"), "--out", str(tmp_path / "t.npz")]) == 0
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if "expected on new" in line]
+    assert " ± " not in line.split("neighbours kept")[0]
 
 
 def test_slack_and_nothing_to_gain_are_said(curve):

@@ -1,6 +1,7 @@
 """The learning curve: agreement with held-out answers against the number of fitted answers."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -75,6 +76,20 @@ def test_lambda_of_a_fold_is_chosen_on_the_others(features, monkeypatch):
     with_heldout_loss = pooled_agreement(scores, (losses.sum(axis=0) + losses).argmin(axis=1))
     assert expected != pytest.approx(with_heldout_loss)  # so that the test can fail
     assert [score.value for score in curve[:4]] == pytest.approx([expected] * 4)
+
+
+def test_whole_weights_are_copies_where_lambda_is_chosen(features, monkeypatch):
+    """λ of a fold is that of the same answers copied as often as their weights say."""
+    rng = np.random.default_rng(8)
+    fits = [rng.normal(size=(len(features), 3)) for _ in curves.LAMBDAS]
+    monkeypatch.setattr(curves, "_path", lambda features, answers: fits)
+    answers = simulated_answers(np.zeros((len(features), 2)), 120, seed=1)
+    weights = np.ones(len(answers))
+    weights[question_folds(answers, 4, 0)[0]] = 9
+    copies = answers.select(np.repeat(np.arange(len(answers)), weights.astype(int)))
+    weighted = replace(answers, weights=weights)
+    values = [[score.value for score in learning_curve(features, x)] for x in (weighted, copies)]
+    assert values[0] == pytest.approx(values[1])
 
 
 def pooled_agreement(scores, choices):

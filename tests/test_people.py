@@ -92,13 +92,15 @@ def test_agreement_with_the_others_equals_loops(kind):
 
 @kinds
 def test_whole_weights_are_copies(kind):
-    """An answer of weight 2 counts as two answers by the same person."""
+    """An answer of weight 2 counts as two answers by the same person, in every number."""
     answers = simulated(kind)
     weights = np.random.default_rng(1).integers(1, 4, len(answers))
     rows = np.repeat(np.arange(len(answers)), weights)
     weighted = Answers(answers.objects, weights.astype(float), kind=kind, person=answers.person)
+    credit = answer_credit(Z, answers)
+    columns = ["answers", "shared", "agreement", "low", "high", "model", "odds"]
     np.testing.assert_allclose(
-        people(weighted)["agreement"], people(answers.select(rows))["agreement"]
+        people(weighted, credit)[columns], people(answers.select(rows), credit[rows])[columns]
     )
 
 
@@ -151,6 +153,16 @@ def test_where_no_question_is_shared_a_model_tells():
     of_11 = (answers.person == 11) & ~np.isnan(credit)
     assert table["model"][11] == pytest.approx(credit[of_11].mean())
     assert table.index[table["odds"] > log10_odds_threshold(Q)].tolist() == [0, 1, 2]
+
+
+def test_the_odds_by_a_model_count_the_answers_that_it_judges():
+    """Answers that the model cannot judge change no odds, whether they are there or not."""
+    answers = simulated("anchor", faulty=3, shared=False)
+    credit = answer_credit(Z, answers)
+    is_known = np.random.default_rng(0).random(len(credit)) < 0.5
+    table = people(answers, np.where(is_known, credit, np.nan))
+    judged = people(answers.select(is_known), credit[is_known])
+    np.testing.assert_allclose(table["odds"], judged["odds"])
 
 
 @kinds

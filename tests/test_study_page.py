@@ -9,8 +9,9 @@ pytest.importorskip("altair")
 
 from glocal import Answers, Features, LinearTransform
 from glocal.data.splits import question_folds
-from glocal.evaluation.agreement import odd_one_out
+from glocal.evaluation.agreement import ceiling, odd_one_out
 from glocal.report import transform_run
+from glocal.report.study import _agreement as ceiling_in_words
 from glocal.report.study import advise
 from glocal.results import Score
 
@@ -58,6 +59,15 @@ def test_twice_as_many_answers_add_what_the_formula_of_the_plan_says(n):
     assert f"would add about {40 * (shares[1] - shares[0]):.1f} points" in advice
     assert "from 4 more people like these" in reason
     assert re.findall(r"([0-9]+) %(?: of what|\.)", reason) == [f"{100 * x:.0f}" for x in shares]
+
+
+def test_the_ceiling_is_called_the_mean_over_questions_that_it_is():
+    """Of 22 answers 21 are the most frequent ones, and the mean of 1 and .5 is no bound on them."""
+    rows = [[0, 1, 2]] * 20 + [[3, 4, 5], [3, 5, 4]]
+    text = ceiling_in_words(ceiling(Answers.from_array(rows)))
+    assert "a fraction of 0.750" in text
+    assert "in the mean over these questions. If all have as many answers, no model" in text
+    assert "Of their 22 answers a fraction of 0.909" in text
 
 
 def test_answers_are_scored_by_the_fit_that_has_not_seen_them():

@@ -83,6 +83,21 @@ def test_the_latex_has_escapes_the_best_in_bold_a_star_and_a_caption(tables):
     assert len({line.count(" & ") for line in lines}) == 1
 
 
+def test_the_best_in_bold_is_the_best_of_what_is_printed(tmp_path):
+    """Two values are equal where they are printed alike: .6125, printed .613, beats .612, and is
+    as good as .613.
+    """
+    values = {"original": 0.612, "a": 0.6125, "b": 0.613}
+    scores = [Score("task", "accuracy_ncm", value, transform=arm) for arm, value in values.items()]
+    save_tables([Run("suite", score_frame(scores))], tmp_path)
+    text = (tmp_path / "scores.tex").read_text("utf-8")
+    assert re.findall(r"\n(\w+) & (\\textbf)?", text)[-3:] == [
+        ("original", ""),
+        ("a", r"\textbf"),
+        ("b", r"\textbf"),
+    ]
+
+
 def test_the_caption_says_how_many_neighbours_were_counted(tmp_path):
     """The caption has the number of neighbours in the rows, which is below ten for few images."""
     scores = []

@@ -411,6 +411,21 @@ def test_the_hub_reads_the_front_matter():
     assert fields["neighbours kept, mean over folds"] == 0.91
 
 
+@pytest.mark.parametrize("part", ["keep", "holdout", "sweep"])
+def test_a_card_names_the_unit_that_was_held_out(part):
+    """Scores on held-out questions are not called those of held-out objects."""
+    score = {"accuracy_cosine": 0.5, "agreement": 0.5}
+    meta = {
+        "keep": {"fit": {"keep": {"keep": None, "heldout": "questions", "expected": score}}},
+        "holdout": {"fit": {"holdout": {"of": "questions", "heldout": score}}},
+        "sweep": {"sweep": {"heldout": "questions", "best": score}},
+    }[part]
+    text = card(planted(**meta))
+    assert "held-out questions" in text
+    assert "held-out objects" not in text
+    assert "| held out | questions |" in text
+
+
 @pytest.mark.parametrize(
     "meta", [{}, {"fit": {"holdout": 7, "provenance": "x"}}, {"sweep": {"best": 5}}]
 )

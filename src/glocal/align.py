@@ -164,13 +164,16 @@ def _data(inputs: Inputs, progress: Callable[[int, int], None]) -> FitData:
 
 def _with_heldout_scores(result: Sweep, data: FitData) -> Sweep:
     """Add the held-out scores to the record of the transform of a sweep."""
-    before, after = result.scores[:2]
+    before, after, gain = result.scores
     heldout = {
         "accuracy_cosine": after.value,
         "low": after.low,
         "high": after.high,
         "n": after.n,
         "original_accuracy_cosine": before.value,
+        "gain": gain.value,
+        "gain_low": gain.low,
+        "gain_high": gain.high,
         "neighbours_kept": result.best["neighbours_kept"],
     }
     transform = result.transform

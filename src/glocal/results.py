@@ -76,7 +76,8 @@ class SolverReport:
 class FitRecord(SolverReport):
     """The record of a fit, which ``glocal fit --json`` prints and the transform file contains.
 
-    It adds the arm, the data and the hold-out to the report of the solver.
+    It adds the arm, the data and the hold-out to the report of the solver. `chance` is the agreement
+    that guessing gives.
     """
 
     method: str
@@ -93,6 +94,7 @@ class FitRecord(SolverReport):
     n_local_blocks: int | None
     block_size: int | None
     n_people: int | None = None
+    chance: float | None = None
     holdout: dict[str, Any] | None = None
     provenance: Provenance | None = None
 

@@ -100,7 +100,7 @@ class KeepCurve:
                 return position
         return best
 
-    def summary(self, position: Position) -> dict[str, float | None]:
+    def summary(self, position: Position) -> dict[str, Any]:
         """The expected agreement, gain, loss and neighbours kept of a place, and their errors."""
         raw = position.kept_raw if len(position.kept_raw) else position.kept
         return {
@@ -118,11 +118,14 @@ class KeepCurve:
         chosen = self.choose(keep)
         expected = _expected(self.crossfit, chosen, self.raw_credit)
         gain = expected["gain"]
-        if gain <= 2 * expected["gain_error"]:
-            no_gain = (
-                f"there is nothing to gain: agreement rises by {gain:.3f}, which is within two "
-                f"standard errors ({expected['gain_error']:.3f} each)."
-            )
+        error = expected["gain_error"]
+        if error is None or gain <= 2 * error:
+            spread = ""
+            if error is not None:
+                spread = f", which is within two standard errors ({error:.3f} each)"
+            elif gain:
+                spread = ", and its standard error cannot be estimated"
+            no_gain = f"there is nothing to gain: agreement rises by {gain:.3f}{spread}."
             if keep is None or self.choose(_LOWEST_KEEP).place == 0:
                 return [f"{no_gain} More answers may show a gain."]
             return [f"keep={keep:g}: {no_gain} A lower keep allows a larger change."]
@@ -136,7 +139,7 @@ class KeepCurve:
                 f"keep below {keep:g} changes nothing."
             ]
         forgone = _expected(self.crossfit, freest, chosen.credit)
-        if forgone["gain"] > max(gain, 2 * forgone["gain_error"]):
+        if forgone["gain"] > max(gain, 2 * (forgone["gain_error"] or np.inf)):
             return [
                 f"keep={keep:g} reaches an agreement of {chosen.agreement:.3f}. These features "
                 f"allow {freest.agreement:.3f}, with {kept:.2f} of the neighbours kept. Lower keep "
@@ -193,17 +196,17 @@ class KeepCurve:
         share = position.place - before
         return Mixture(position.scale**0.5 * mix_anchors(matrices, share), fits, share)
 
-    def _on_new_objects(self, chosen: Position, counter: Counter) -> dict[str, float | int]:
+    def _on_new_objects(self, chosen: Position, counter: Counter) -> dict[str, Any]:
         """The agreement and the neighbours kept of the chosen place on folds of objects."""
         folds = self.data.folds(FOLDS)
         crossfit = CrossFit(self.data, folds, self.solver, counter, local=False, starts=self.starts)
-        original = crossfit.anchor_scores(None)
+        raw_credit = crossfit.raw_credit()
         anchor = (chosen.lmbda, 0.0)
         crossfit.fit(anchor)
         scores = crossfit.anchor_scores(anchor if chosen.place else None, images=True)
         return {
-            **_expected(crossfit, scores, original.credit),
-            "original": original.agreement,
+            **_expected(crossfit, scores, raw_credit),
+            "original": crossfit.estimate(raw_credit).mean,
             "candidates": crossfit.candidates,
         }
 
@@ -224,7 +227,7 @@ class KeepCurve:
             "heldout": self.data.fold_unit if keep is not None else "questions",
             "expected": self.summary(chosen),
             "original": original.mean,
-            "original_error": original.error or 0.0,
+            "original_error": original.error,
             "share": mixture.share,
             "anchors": anchors,
             "of": self.data.evaluation_kind,
@@ -290,15 +293,21 @@ class Line(NamedTuple):
 
 def _expected(
     crossfit: CrossFit, scores: Position, credit: Float[np.ndarray, " t"]
-) -> dict[str, float]:
-    """The agreement and its gain over `credit`, with standard errors, and the neighbours kept."""
+) -> dict[str, Any]:
+    """The agreement and its gain over `credit`, with standard errors, and the neighbours kept.
+
+    The errors, and the ends of the 95 % interval of the gain, are None if they cannot be estimated.
+    """
     agreement = crossfit.estimate(scores.credit)
     gain = crossfit.estimate(scores.credit - credit)
+    gain_low, gain_high = gain.interval((-1.0, 1.0))
     return {
         "agreement": agreement.mean,
-        "agreement_error": agreement.error or 0.0,
+        "agreement_error": agreement.error,
         "gain": gain.mean,
-        "gain_error": gain.error or 0.0,
+        "gain_error": gain.error,
+        "gain_low": gain_low,
+        "gain_high": gain_high,
         "kept": float(scores.kept.mean()),
     }
 

@@ -161,6 +161,8 @@ class CrossFit:
         self._counter = counter
         self._problems = [self._solver.problem(fold.data, local=local, axes=axes) for fold in folds]
         self._starts = starts
+        scalars = data.scalars
+        self._shift = 0.0 if scalars.shift is None else scalars.shift / scalars.std
         self.local = local
         self.alphas = ANCHOR_ALPHAS if local else ANCHOR_ALPHAS[-1:]
         self.heldout = [HeldOut.of(fold) for fold in folds]
@@ -256,6 +258,11 @@ class CrossFit:
             objects = [X @ W for X, W in zip(objects, matrices, strict=True)]
             rows = [X @ W for X, W in zip(rows, matrices, strict=images)]
         return self.scores(objects, rows)
+
+    def raw_credit(self) -> Float[np.ndarray, " t"]:
+        """How right the features before centring are on each held-out answer."""
+        credits = [answer_credit(side.X + self._shift, side.answers) for side in self.heldout]
+        return np.concatenate(credits)
 
     @property
     def candidates(self) -> int:

@@ -111,7 +111,7 @@ def _fold_scores(
     for column, size in enumerate(sizes):
         for step, Z in enumerate(_path(features, answers.select(order[:size]))):
             score = odd_one_out(Z, heldout, interval=False)
-            losses[column, step] = score.loss * len(heldout)
+            losses[column, step] = score.loss * heldout.total_weight
             credit[:, column, step] = score.units.values
     return _FoldScores(np.minimum(sizes, len(order)), losses, credit)
 

@@ -287,6 +287,7 @@ def _record_fit(
         block_size=data.block_size if local else None,
         holdout=holdout,
         n_people=data.answers.n_people,
+        chance=data.answers.chance,
         provenance=Provenance(
             __version__, data.hashes(local=local), data.seed, threads=solution.threads
         ),

@@ -23,7 +23,6 @@ from glocal.aligner.data import AUTO, FitData
 from glocal.aligner.exact import Exact, Solution
 from glocal.aligner.paper import PaperLoop
 from glocal.errors import DataError, ParameterError
-from glocal.evaluation.agreement import answer_credit
 from glocal.objective import single_threaded_blas
 from glocal.options import Options
 from glocal.solver import Counter
@@ -172,9 +171,6 @@ def _curve(
             scores.pop(np.inf, None)  # λ = ∞, no transform, is the first place of each line
         penalty = _largest_within_error(crossfit, scores)
         lines = _lines(crossfit, keep, scores, penalty)
-    scalars = data.scalars
-    shift = 0.0 if scalars.shift is None else scalars.shift / scalars.std
-    raw_credit = [answer_credit(side.X + shift, side.answers) for side in crossfit.heldout]
     return KeepCurve(
         data=data,
         solver=solver,
@@ -183,7 +179,7 @@ def _curve(
         lines=lines,
         losses={lmbda: score.loss for lmbda, score in scores.items()},
         penalty=penalty,
-        raw_credit=np.concatenate(raw_credit),
+        raw_credit=crossfit.raw_credit(),
         evaluations=counter.evaluations - before,
     )
 

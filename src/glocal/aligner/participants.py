@@ -82,7 +82,7 @@ def participants(answers: Answers, features: Features | None = None) -> pd.DataF
     for _ in range(_MAX_ROUNDS):
         credit = _credit(answers, is_careless, features)
         table = people(answers, credit)
-        n_answers = pd.Series(~np.isnan(credit)).groupby(person).sum()
+        n_answers = pd.Series(answers.all_weights * ~np.isnan(credit)).groupby(person).sum()
         table["odds"] = log10_odds(table["model"], n_answers, answers.chance)
         table["is_marked"] = (table["odds"] > MIN_LOG10_ODDS) & (n_answers >= MIN_ANSWERS)
         was_careless = is_careless

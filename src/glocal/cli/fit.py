@@ -201,15 +201,20 @@ def _result(record: FitRecord) -> Iterator[str]:
         on_new_objects = ""
         if scores := curve.get("new_objects"):
             on_new_objects = (
-                f"; on new objects {scores['original']:.3f} -> {scores['agreement']:.3f} ± "
-                f"{scores['agreement_error']:.3f}"
+                f"; on new objects {scores['original']:.3f} -> {scores['agreement']:.3f}"
+                f"{_error(scores['agreement_error'])}"
             )
         yield (
             f"expected on new {unit}: agreement {curve['original']:.3f} -> "
-            f"{expected['agreement']:.3f} ± {expected['agreement_error']:.3f}, neighbours kept "
-            f"{expected['kept']:.3f} ± {expected['kept_error']:.3f} (the {curve['k']} nearest of "
+            f"{expected['agreement']:.3f}{_error(expected['agreement_error'])}, neighbours kept "
+            f"{expected['kept']:.3f}{_error(expected['kept_error'])} (the {curve['k']} nearest of "
             f"{curve['candidates']} {curve['of']}){on_new_objects}"
         )
+
+
+def _error(error: float | None) -> str:
+    """A standard error, if it is known."""
+    return "" if error is None else f" ± {error:.3f}"
 
 
 def _measured(holdout: dict[str, Any]) -> str:

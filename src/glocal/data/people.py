@@ -164,9 +164,14 @@ def people(
         with np.errstate(invalid="ignore"):  # NaN for a person without such answers
             return np.bincount(who, weights * is_counted * values, len(names)) / total
 
+    def number(is_counted: np.ndarray) -> np.ndarray:
+        """How many answers of each person are counted."""
+        total = np.bincount(who, weights * is_counted, len(names))
+        return total if answers.weights is not None else total.astype(int)
+
     index = pd.Index(names, name="person")
-    table = pd.DataFrame({"answers": np.bincount(who, minlength=len(names))}, index=index)
-    table["shared"] = np.bincount(who[is_shared], minlength=len(names))
+    table = pd.DataFrame({"answers": number(np.ones(len(who)))}, index=index)
+    table["shared"] = number(is_shared)
     table["agreement"] = mean(right, is_shared)
     table["low"], table["high"] = _wilson(table["agreement"], table["shared"])
     again = _repeats(answers, who).groupby(who).agg(["count", "mean"])
@@ -174,8 +179,10 @@ def people(
     odds = log10_odds(table["agreement"], table["shared"], answers.chance)
     if model is not None:
         credit = _credit(answers, model)
-        table["model"] = mean(np.nan_to_num(credit), ~np.isnan(credit))
-        odds_by_model = log10_odds(table["model"], table["answers"], answers.chance)
+        is_known = ~np.isnan(credit)
+        table["model"] = mean(np.nan_to_num(credit), is_known)
+        n_known = pd.Series(number(is_known), index)
+        odds_by_model = log10_odds(table["model"], n_known, answers.chance)
         odds = odds.where(2 * table["shared"] >= table["answers"], odds_by_model)
     if answers.seconds is not None:
         table["seconds"] = pd.Series(answers.seconds).groupby(who).median().to_numpy()

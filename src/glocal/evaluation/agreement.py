@@ -49,7 +49,7 @@ class OddOneOut:
     @property
     def scores(self) -> tuple[Score, ...]:
         """The accuracy, loss and tie rate, and the human ceiling if it was computed."""
-        score = partial(Score, "odd-one-out", n=self.n)
+        score = partial(Score, "odd-one-out", n=self.n, settings={"chance": self.chance})
         scores = (
             score(f"accuracy_{self.similarity}", self.accuracy, self.low, self.high),
             score("loss", self.loss),

@@ -222,19 +222,22 @@ def _recorded_agreement(fit: Mapping[str, Any]) -> _Agreement | None:
     """The agreement on held-out answers in the record of a fit, if it has one."""
     heldout = value_at(fit, "holdout.heldout")
     if isinstance(heldout, Mapping) and "original_accuracy_cosine" in heldout:
-        ends = [heldout.get(name) for name in ("gain_low", "gain_high")]
-        low, high = (math.nan if end is None else end for end in ends)
         values = (heldout["original_accuracy_cosine"], heldout["accuracy_cosine"])
         basis = value_at(fit, "holdout.of") or "objects"
-        return _Agreement(*values, low, high, heldout.get("n", 0), basis)
+        return _Agreement(*values, *_gain_ends(heldout), heldout.get("n", 0), basis)
     before = value_at(fit, "keep.original")
     after = value_at(fit, "keep.expected.agreement")
     if before is None or after is None:
         return None
-    gain = after - before
-    margin = 2 * value_at(fit, "keep.expected.agreement_error")
     basis = value_at(fit, "keep.heldout") or "objects"
-    return _Agreement(before, after, gain - margin, gain + margin, 0, basis)
+    return _Agreement(before, after, *_gain_ends(fit["keep"]["expected"]), 0, basis)
+
+
+def _gain_ends(scores: Mapping[str, Any]) -> tuple[float, float]:
+    """The 95 % interval of the paired gain; NaN where it is not known."""
+    ends = [scores.get(name) for name in ("gain_low", "gain_high")]
+    low, high = (math.nan if end is None else end for end in ends)
+    return low, high
 
 
 def _kept(subject: _Subject) -> _Kept | None:
@@ -351,7 +354,8 @@ def _worse(subject: _Subject) -> Iterator[str]:
         yield f"It got worse on {', '.join(losses)}."
     elif rows:
         number = len(rows)
-        yield f"Nothing else got worse by more than {MARGIN} ({number} {plural('task', number)})."
+        scored = f"{number} {plural('task', number)}"
+        yield f"Nothing else is known to have got worse by more than {MARGIN} ({scored})."
     else:
         yield "Its effect on other tasks was not measured."
 

@@ -81,8 +81,10 @@ class Run:
 
     @property
     def chance(self) -> float:
-        """The agreement that guessing gives."""
-        return float(self.record.get("chance", 1 / 3))
+        """The agreement that guessing gives, as the record, the scores or the fits state it."""
+        places = [self.record, *self.rows["settings"], *self.fits.values()]
+        numbers = (value_at(place, "chance") for place in places)
+        return next((number for number in numbers if isinstance(number, float)), 1 / 3)
 
     @property
     def baseline(self) -> str:

@@ -202,7 +202,8 @@ def _agreement(bounds: Ceiling | None) -> str:
     highest, lowest = (score.text() for score in bounds.scores)
     return (
         f"Of {bounds.n_answers:,} answers to questions that were asked twice or more, a fraction "
-        f"of {highest} equals the most frequent answer to its question; no model that always gives "
-        f"a question the same answer can agree with people more. A fraction of {lowest} equals the "
+        f"of {highest} equals the most frequent answer to its question, as a mean over questions. "
+        "If all questions have equally many answers, no model that always gives a question the "
+        f"same answer can agree with people more. A fraction of {lowest} of the answers equals the "
         "most frequent of the other answers to its question."
     )

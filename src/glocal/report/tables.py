@@ -94,7 +94,7 @@ def _scores_caption(run: Run, main: pd.DataFrame) -> str:
 def _is_best(main: pd.DataFrame) -> pd.Series[bool]:
     """Whether each row is the best of its task and network; all rows that tie for it are."""
     sign = 1 - 2 * main["metric"].isin(LOWER_IS_BETTER)
-    values = sign * main["value"].round(3)
+    values = sign * main["value"].map("{:.3f}".format).astype(float)  # as they are printed
     groups = values.groupby([main["network"], main["task"]])
     return (values == groups.transform("max")) & (groups.transform("nunique") > 1)
 

@@ -86,6 +86,7 @@ _SCORES = [
         "neighbours_kept",
     ),
 ]
+_HELDOUT_UNITS = ("fit.keep.heldout", "fit.holdout.of", "sweep.heldout")
 _CARD_MARK = 'library_name: "glocal"'
 """A line in the front matter of every card that glocal writes."""
 _CARD = """---
@@ -396,7 +397,7 @@ def card(
         "base_model": base_model,
         "datasets": list(datasets),
         "tags": _TAGS,
-        "model-index": _model_index(scores),
+        "model-index": _model_index(scores, facts["held out"] or "objects"),
     }
     lines = [f"{key}: {json.dumps(value)}" for key, value in front.items() if value]  # JSON is YAML
     return _CARD.format(
@@ -434,7 +435,7 @@ def _facts(transform: Any) -> dict[str, Any]:
         "answers": value_at(record, "fit.n_answers"),
         "objects": value_at(record, "fit.n_objects"),
         "local images": value_at(record, "fit.n_local"),
-        "held out": value_at(record, "fit.keep.heldout") or value_at(record, "fit.holdout.of"),
+        "held out": next(filter(None, (value_at(record, place) for place in _HELDOUT_UNITS)), None),
         "centre": value_at(record, "fit.keep.centre") or None,
         "fit": value_at(record, "fit.status"),
         **{f"sha256 of the {name}": f"`{digest}`" for name, digest in hashes.items()},
@@ -454,8 +455,8 @@ def _evaluated(record: dict[str, Any]) -> Iterator[tuple[str, str]]:
         yield name, f"{text}{number}"
 
 
-def _model_index(scores: list[tuple[_CardScore, list[float]]]) -> list[dict[str, Any]]:
-    """The scores in the form that the hub reads; empty if there are none."""
+def _model_index(scores: list[tuple[_CardScore, list[float]]], unit: str) -> list[dict[str, Any]]:
+    """The scores on held-out objects or questions, as the hub reads them; empty without any."""
     metrics = [
         {"type": score.metric, "name": score.name, "value": value}
         for score, (value, *_) in scores
@@ -463,7 +464,7 @@ def _model_index(scores: list[tuple[_CardScore, list[float]]]) -> list[dict[str,
     ]
     result = {
         "task": {"type": "odd-one-out"},
-        "dataset": {"name": "held-out objects", "type": "odd-one-out"},
+        "dataset": {"name": f"held-out {unit}", "type": "odd-one-out"},
         "metrics": metrics,
     }
     return [{"name": "glocal", "results": [result]}] if metrics else []

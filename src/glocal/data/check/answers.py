@@ -162,6 +162,6 @@ def _persons(
         shown = ", ".join(map(str, persons[:_MAX_PERSONS_SHOWN]))
         if len(persons) > _MAX_PERSONS_SHOWN:
             shown += ", …"
-        part = f"{table['answers'][is_named].sum()} of {table['answers'].sum()} answers"
+        part = f"{table['answers'][is_named].sum():.0f} of {table['answers'].sum():.0f} answers"
         message = f"persons: {len(persons)} of {len(table)} {description} ({shown}), {part}"
         yield finding(check, message)
