@@ -9,8 +9,10 @@ import pytest
 
 from glocal.aligner import Arm, Exact, FitData, Keep, fit, keep_curve
 from glocal.aligner.choice import Line
+from glocal.aligner.crossfit import best_similarity_scale
 from glocal.aligner.data import pooled_answers
 from glocal.aligner.exact import scaled_identity
+from glocal.data.answers import Answers
 from glocal.data.features import Features
 from glocal.data.splits import split_answers
 from glocal.data.world import simulated_world
@@ -250,6 +252,25 @@ def test_a_gain_within_an_error_leaves_the_features_as_they_are(curve):
     )
     assert flat.choose(0.5).place == 0
     assert "nothing to gain" in flat.notes(0.5)[0]
+
+
+@pytest.mark.parametrize("factor", [1e-4, 1.0, 1e4])
+def test_the_best_scale_does_not_depend_on_the_scale_of_the_similarities(factor):
+    """Similarities that are so many times as large have a best scale that many times as small."""
+    rng = np.random.default_rng(0)
+    S = rng.normal(size=(500, 3)) + np.array([0.5, 0, 0])
+    scale = best_similarity_scale(S, None)
+    assert best_similarity_scale(factor * S, None) * factor == pytest.approx(scale, rel=1e-3)
+
+
+def test_random_answers_leave_features_of_many_columns_as_they_are():
+    """No transform is scored at its own best scale, as every λ is, and chosen where none gains."""
+    rng = np.random.default_rng(1)
+    features = Features(rng.normal(size=(60, 400)).astype(np.float32) + 3 * rng.normal(size=400))
+    answers = Answers([rng.permutation(60)[:3] for _ in range(600)])
+    curve = keep_curve(FitData(features, answers), keep=None)
+    assert curve.choose(None).place == 0
+    assert curve.losses[np.inf] == pytest.approx(np.log(3), abs=0.01)
 
 
 def test_the_place_is_the_top_of_the_parabola(curve):

@@ -30,7 +30,7 @@ ANCHOR_TAU = 0.1
 """τ of the `glocal` fits that a cross-fit makes."""
 _LEADING_AXES = 256  # of the fits that choose; off them W is a scaled identity
 _TOLERANCE = 3e-4  # of the fits that choose: it moves no score by more than .002
-_MAX_LOG_SCALE = 5.0  # of the similarities, either way
+_MAX_LOG_SCALE = 5.0  # of the similarities, either way from those that differ by 1 nat
 
 Anchor = tuple[float, float]
 """λ and α of a fit; α is 0 for `global`."""
@@ -275,11 +275,14 @@ def best_similarity_scale(
 ) -> float:
     """The m > 0 for which the softmax of m S has the lowest mean loss of column 0.
 
-    The loss is convex in m: this is Newton's method on its derivative, in a bracket.
+    The loss is convex in m: this is Newton's method on its derivative, in a bracket around the m
+    for which the similarities of an answer have a standard deviation of 1: those of raw features
+    grow with their columns.
     """
-    low = np.exp(-_MAX_LOG_SCALE)
-    high = np.exp(_MAX_LOG_SCALE)
-    scale = 1.0
+    spread = float((S - S.mean(axis=1, keepdims=True)).std())
+    scale = 1 / spread if spread else 1.0
+    low = scale * np.exp(-_MAX_LOG_SCALE)
+    high = scale * np.exp(_MAX_LOG_SCALE)
     for _ in range(60):
         q = np.exp(scale * S - (scale * S).max(axis=1, keepdims=True))
         q /= q.sum(axis=1, keepdims=True)

@@ -62,7 +62,7 @@ class FitData:
     features : Features
         (n, p) object features; their two scalars standardize everything.
     answers : Answers
-        Answers whose indices are rows of `features`.
+        Answers whose indices are rows of `features`; those of weight 0 are left out.
     local_features : Features or None
         (m, p) features of local images, as raw as `features`; needed by `glocal`, not used by the
         other arms.
@@ -97,6 +97,9 @@ class FitData:
             raise ParameterError(
                 f"`centre` is {self.centre}; allowed are 0 (not centred) to 1 (centred), and auto."
             )
+        if not self.answers.all_weights.all():  # weight 0 is no copy, and names no object
+            weighted = self.answers.select(self.answers.all_weights > 0)
+            object.__setattr__(self, "answers", weighted)
 
     @cached_property
     def scalars(self) -> Standardization:
@@ -147,7 +150,8 @@ class FitData:
     @property
     def fold_unit(self) -> str:
         """The unit that is held out: ``"objects"``, or below 5,000 answers ``"questions"``."""
-        return "objects" if len(self.answers) >= MIN_ANSWERS_FOR_OBJECT_FOLDS else "questions"
+        is_enough = self.answers.total_weight >= MIN_ANSWERS_FOR_OBJECT_FOLDS
+        return "objects" if is_enough else "questions"
 
     def folds(self, folds: int = 3, unit: str | None = None) -> list[Fold]:
         """Every fold of the objects or of the questions; None holds out what `fold_unit` says.
