@@ -15,7 +15,7 @@ from pydantic import Field, field_validator
 
 from glocal.aligner import Arm
 from glocal.aligner.arm import Method
-from glocal.errors import ParameterError
+from glocal.errors import FileError, ParameterError
 from glocal.files import PathLike, read_object
 from glocal.options import Options
 
@@ -212,10 +212,12 @@ def settings(
     Raises
     ------
     FileError
-        The file is missing, not TOML, or holds an unknown key or a value of the wrong kind.
+        The file is missing, not TOML, or holds an unknown key, a value that `Arm` does not allow,
+        or a setting twice.
     ParameterError
-        A value that `Arm` does not allow, a setting that is there twice, or none at all.
+        The same of a mapping; or settings that need learning rates or local images.
     """
+    all_settings = None
     if isinstance(grid, Mapping):
         lists = Grid(**grid)
     elif str(grid) == "arms":
@@ -225,11 +227,15 @@ def settings(
     else:
         values = read_object(grid, what="grid", fix="Write lists, e.g. alpha = [0.1, 0.5].")
         lists = Grid.read(values, f"grid {grid}")
+        try:
+            all_settings = lists.settings()
+        except ParameterError as error:
+            raise FileError(f"grid {grid}: {error}".replace("`", "")) from error
     if lists.eta and not eta:
         raise ParameterError(
             "the grid lists eta, but the exact solver has no learning rate. Use the paper's loop."
         )
-    all_settings = lists.settings()
+    all_settings = all_settings or lists.settings()
     possible = [setting for setting in all_settings if local or setting["method"] != "glocal"]
     if len(possible) < len(all_settings) and str(grid) != "arms":
         raise ParameterError("the grid has method glocal, which needs `local_features`.")
