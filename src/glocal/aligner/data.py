@@ -244,7 +244,8 @@ class FitData:
         local = self.local_features
         if arm.local and local is None:
             raise ParameterError(
-                "method glocal needs local features: give local_features, or use method='global'."
+                "method glocal needs local features: give `local_features`, or use "
+                "`method='global'`."
             )
         if len(features) < 3:
             raise DataError(
