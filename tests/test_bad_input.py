@@ -53,7 +53,7 @@ COMMANDS = [
     (FIT + "--method global --alpha 0.5", "alpha"),
     (FIT + "--keep 0.9 --method naive", "keep"),
     (FIT + "--tau 0 --local-features x.npy", "tau"),
-    (FIT + "--method glocal", "local features"),
+    (FIT + "--method glocal", "--local-features"),
     (FIT + "--method best", "glocal"),
     (FIT + "--method naive --lmbda 1e6", "W = 0"),
     (FIT + "--local-features seven.npy", "7"),

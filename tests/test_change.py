@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy.sparse.linalg import ArpackNoConvergence
 
 import glocal
 from glocal import Answers, Arm, Exact, Features, FitData, LinearTransform
@@ -45,6 +46,23 @@ def test_planted_directions_are_recovered(n):
         sides = [position[low].mean(), position[high].mean()]
         assert np.sign(sides[0]) != np.sign(sides[1])
         assert np.abs(sides).min() > 1.2 * position.std()
+
+
+def test_axes_that_do_not_converge_are_left_out(monkeypatch):
+    """Fewer axes change than were asked for where W has a low rank, as that of `naive`: the solver
+    cannot converge to eigenvalues of 0, and the axes that it found are returned.
+    """
+    X, _, transform = planted()
+    expected = axes(transform, X, 1)
+
+    def eigsh(K, *_, **__):
+        values, vectors = np.linalg.eigh(np.array([K @ row for row in np.eye(len(X))]))
+        raise ArpackNoConvergence("", values[-1:], vectors[:, -1:])
+
+    monkeypatch.setattr("scipy.sparse.linalg.eigsh", eigsh)
+    table = axes(transform, X, 5)
+    np.testing.assert_allclose(shares(table), shares(expected), rtol=1e-9)
+    assert table["low"].tolist() == expected["low"].tolist()
 
 
 def test_shares_are_of_all_differences_and_do_not_overlap():

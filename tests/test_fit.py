@@ -228,6 +228,22 @@ def test_integer_weights_equal_copies(world, split, as_a_user):
     assert weighted.provenance.data.keys() - copied.provenance.data.keys() == {"weights"}
 
 
+def test_a_weight_of_0_is_no_copy_and_weights_count_toward_the_unit_of_the_folds(world):
+    """Folds are those of the copies: rows of weight 0 name no object and ask no question, and 2,500
+    answers of weight 2 are 5,000.
+    """
+    objects = world.answers.objects[:2600]
+    weights = np.where(np.arange(2600) < 2500, 2.0, 0.0)
+    weighted = FitData(world.objects, Answers(objects, weights))
+    copied = FitData(world.objects, Answers(np.repeat(objects[:2500], 2, axis=0)))
+    assert weighted.fold_unit == copied.fold_unit == "objects"
+    for unit in ("objects", "questions"):
+        for first, second in zip(weighted.folds(3, unit), copied.folds(3, unit), strict=True):
+            np.testing.assert_array_equal(first.rows, second.rows)
+            copies = np.repeat(first.answers.objects, 2, axis=0)
+            np.testing.assert_array_equal(copies, second.answers.objects)
+
+
 def test_a_warm_path_ends_where_cold_fits_do(world, split, as_a_user):
     """A fit that starts at the solution for another α, τ or λ, with its curvature, ends where a
     cold fit does; after a change of α or τ it takes fewer evaluations.

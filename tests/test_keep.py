@@ -9,6 +9,7 @@ import pytest
 
 from glocal.aligner import Arm, Exact, FitData, Keep, fit, keep_curve
 from glocal.aligner.choice import Line
+from glocal.aligner.crossfit import best_similarity_scale
 from glocal.aligner.data import pooled_answers
 from glocal.aligner.exact import scaled_identity
 from glocal.cli.app import execute
@@ -123,7 +124,7 @@ def test_an_error_that_is_not_known_is_none(tmp_path, capsys):
     assert [keep["expected"][name] for name in names] == [None] * 4
     assert keep["original_error"] is None
     assert "nothing to gain" in keep["notes"][0]
-    assert "its error is not known" in keep["notes"][0]
+    assert "within two standard errors" not in keep["notes"][0]
     np.save(tmp_path / "X.npy", X)
     answers.save(tmp_path / "answers.npz")
     command = ["fit", "--features", str(tmp_path / "X.npy"), "--answers"]
@@ -288,6 +289,27 @@ def test_a_gain_within_an_error_leaves_the_features_as_they_are(curve):
     )
     assert flat.choose(0.5).place == 0
     assert "nothing to gain" in flat.notes(0.5)[0]
+
+
+@pytest.mark.parametrize("factor", [1e-4, 1.0, 1e4])
+def test_the_best_scale_does_not_depend_on_the_scale_of_the_similarities(factor):
+    """Multiplying the similarities by a factor divides their best scale by it."""
+    rng = np.random.default_rng(0)
+    S = rng.normal(size=(500, 3)) + np.array([0.5, 0, 0])
+    scale = best_similarity_scale(S, None)
+    assert best_similarity_scale(factor * S, None) * factor == pytest.approx(scale, rel=1e-3)
+
+
+def test_random_answers_leave_features_of_many_columns_as_they_are():
+    """The features without a transform are scored at their own best scale, and are chosen if no λ
+    gains.
+    """
+    rng = np.random.default_rng(1)
+    features = Features(rng.normal(size=(60, 400)).astype(np.float32) + 3 * rng.normal(size=400))
+    answers = Answers([rng.permutation(60)[:3] for _ in range(600)])
+    curve = keep_curve(FitData(features, answers), keep=None)
+    assert curve.choose(None).place == 0
+    assert curve.losses[np.inf] == pytest.approx(np.log(3), abs=0.01)
 
 
 def test_the_place_is_the_top_of_the_parabola(curve):

@@ -479,3 +479,11 @@ def test_the_tables_in_small_run_on_real_data(data_dir, tmp_path, monkeypatch):
             for file in (network.network.features, network.network.local)
         )
     assert len(Features.load(tmp_path / "squeezenet1_1" / "imagenet.npy")) == 500
+
+
+def test_a_table_in_place_of_a_path_is_a_whole_sentence(tmp_path):
+    """What is not a requirement in the words of pydantic is not made one."""
+    text = SUITE.replace('answers = "t.npy"', 'answers = {file = "t.npy"}')
+    (tmp_path / "suite.toml").write_text(text)
+    with pytest.raises(FileError, match="is not allowed: Input is not"):
+        Plan.load(tmp_path / "suite.toml")

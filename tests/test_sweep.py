@@ -142,9 +142,12 @@ def test_lmbda_of_each_method(tmp_path):
     ],
 )
 def test_bad_grids_are_refused(text, noun, tmp_path):
-    """A grid file with an unknown key, or with a value that is not allowed, is refused."""
+    """A grid file with an unknown key or a value that is not allowed is bad content. A list for
+    another solver is a wrong call.
+    """
     (tmp_path / "grid.toml").write_text(text)
-    with pytest.raises((ParameterError, FileError), match=noun):
+    error = ParameterError if noun == "eta" else FileError
+    with pytest.raises(error, match=noun):
         settings(tmp_path / "grid.toml", local=True)
 
 
@@ -457,7 +460,8 @@ def test_a_sweep_that_is_killed_three_times_ends_as_an_undisturbed_one(
 
 
 def lines(out):
-    return len(read_rows(out / "points.jsonl"))
+    path = out / "points.jsonl"
+    return len(read_rows(path)) if path.stat().st_size else 0  # it is made before it is written
 
 
 @pytest.mark.nightly

@@ -96,5 +96,6 @@ def _sentence(error: ValidationError, names: list[str]) -> str:
         return f"`{name}` is missing. Give a value for it."
     if first["type"] == "value_error":
         return f"`{name}`: {message}" if name else message
-    requirement = message.partition(" should ")[2] or message
-    return f"`{name}={reprlib.repr(first['input'])}` is not allowed: it must {requirement}."
+    requirement = message.partition(" should ")[2]
+    reason = f"it must {requirement}" if requirement else message
+    return f"`{name}={reprlib.repr(first['input'])}` is not allowed: {reason}."

@@ -76,8 +76,8 @@ class SolverReport:
 class FitRecord(SolverReport):
     """The record of a fit, which ``glocal fit --json`` prints and the transform file contains.
 
-    It adds the arm, the data and the hold-out to the report of the solver. `chance` is the agreement
-    that guessing gives.
+    It adds the arm, the data and the hold-out to the report of the solver. `chance` is the
+    agreement that guessing gives.
     """
 
     method: str

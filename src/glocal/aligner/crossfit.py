@@ -35,7 +35,7 @@ ANCHOR_TAU = 0.1
 """τ of the `glocal` anchors."""
 _LEADING_AXES = 256  # principal axes of the fits on folds; outside them W is a scaled identity
 _TOLERANCE = 3e-4  # relative, of the fits on folds: it moves no score by more than .002
-_MAX_LOG_SCALE = 5.0  # largest |log m| of the factor m of the similarities
+_MAX_LOG_SCALE = 5.0  # of the best scale, from the scale that gives similarities a spread of 1
 
 Anchor = tuple[float, float]
 """λ and α of a fit; α is 0 for `global`."""
@@ -291,11 +291,14 @@ def best_similarity_scale(
 ) -> float:
     """The m > 0 for which the softmax of m S has the lowest mean loss of column 0.
 
-    The loss is convex in m. Newton's method finds the root of its derivative inside a bracket.
+    The loss is convex in m. Newton's method finds the root of its derivative inside a bracket. The
+    bracket lies around the m that gives the similarities of an answer a standard deviation of 1,
+    because the similarities of raw features grow with the number of columns.
     """
-    low = np.exp(-_MAX_LOG_SCALE)
-    high = np.exp(_MAX_LOG_SCALE)
-    scale = 1.0
+    spread = float((S - S.mean(axis=1, keepdims=True)).std())
+    scale = 1 / spread if spread else 1.0
+    low = scale * np.exp(-_MAX_LOG_SCALE)
+    high = scale * np.exp(_MAX_LOG_SCALE)
     for _ in range(60):
         q = np.exp(scale * S - (scale * S).max(axis=1, keepdims=True))
         q /= q.sum(axis=1, keepdims=True)

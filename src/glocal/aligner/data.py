@@ -63,7 +63,7 @@ class FitData:
     features : Features
         (n, p) object features, not standardized. Their two scalars standardize all rows.
     answers : Answers
-        Answers whose indices are rows of `features`.
+        Answers whose indices are rows of `features`. Answers of weight 0 are left out.
     local_features : Features or None
         (m, p) features of local images, not standardized. `glocal` needs them; the other arms do
         not use them.
@@ -98,6 +98,9 @@ class FitData:
             raise ParameterError(
                 f"`centre` is {self.centre}; allowed are 0 (not centred) to 1 (centred), and auto."
             )
+        if not self.answers.all_weights.all():  # weight 0 is no copy, and names no object
+            weighted = self.answers.select(self.answers.all_weights > 0)
+            object.__setattr__(self, "answers", weighted)
 
     @cached_property
     def scalars(self) -> Standardization:
@@ -148,7 +151,8 @@ class FitData:
     @property
     def fold_unit(self) -> str:
         """The unit of folds: ``"objects"``, or ``"questions"`` if there are under 5,000 answers."""
-        return "objects" if len(self.answers) >= MIN_ANSWERS_FOR_OBJECT_FOLDS else "questions"
+        has_enough = self.answers.total_weight >= MIN_ANSWERS_FOR_OBJECT_FOLDS
+        return "objects" if has_enough else "questions"
 
     def folds(self, folds: int = 3, unit: str | None = None) -> list[Fold]:
         """Hold out every fold of the objects or of the questions; `unit` None is `fold_unit`.
@@ -242,7 +246,8 @@ class FitData:
         local = self.local_features
         if arm.local and local is None:
             raise ParameterError(
-                "method glocal needs local features: give local_features, or use method='global'."
+                "method glocal needs local features: give `local_features`, or use "
+                "`method='global'`."
             )
         if len(features) < 3:
             raise DataError(

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 from jaxtyping import Float
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from glocal.aligner import Arm
 from glocal.aligner.arm import Method
@@ -91,6 +91,11 @@ class Grid(Options):
         if value is None or isinstance(value, list | tuple):
             return value
         return [value]
+
+    @model_validator(mode="after")
+    def _check_settings(self) -> Grid:
+        self.settings()
+        return self
 
     @property
     def methods(self) -> list[Method]:
@@ -212,10 +217,12 @@ def settings(
     Raises
     ------
     FileError
-        The file is missing, not TOML, or holds an unknown key or a value of the wrong kind.
+        The file is missing, not TOML, or holds an unknown key, a value that `Arm` does not allow,
+        or a setting twice.
     ParameterError
-        `Arm` does not allow a value, a setting occurs twice, or the grid does not fit the solver or
-        the data: `glocal` without local images, or eta without the paper's loop.
+        `Arm` does not allow a value of a mapping, a setting of it occurs twice, or the grid does
+        not fit the solver or the data: `glocal` without local images, or eta without the paper's
+        loop.
     """
     if isinstance(grid, Mapping):
         lists = Grid(**grid)
