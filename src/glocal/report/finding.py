@@ -174,7 +174,7 @@ def featured_arm(run: Run, network: str) -> str:
         if len(keeping):
             best = keeping["accuracy_cosine"].idxmax()
         return str(points.loc[best, "method"])
-    agreement = rows[rows["metric"].isin(_AGREEMENT)]
+    agreement = rows[rows["metric"].isin(_AGREEMENT) & rows["value"].notna()]
     if len(agreement):
         return str(agreement.loc[agreement["value"].idxmax(), "transform"])
     return str(rows["transform"].drop_duplicates().iloc[-1]) if len(rows) else run.baseline
@@ -192,6 +192,8 @@ def _agreement(subject: _Subject) -> _Agreement | None:
         return None
     before = scores.loc[subject.run.baseline]
     after = scores.loc[subject.arm]
+    if math.isnan(after["value"] - before["value"]):
+        return None
     is_gain = rows["metric"] == after["metric"] + DIFFERENCE
     gains = rows[is_gain & (rows["transform"] == subject.arm)]
     ends = gains[["low", "high"]].to_numpy().tolist()
@@ -215,19 +217,23 @@ def _basis(run: Run, split: str) -> str:
 
 def _recorded_agreement(fit: Mapping[str, Any]) -> _Agreement | None:
     """What the record of a fit says of answers that it had not seen."""
-    heldout = value_at(fit, "holdout.heldout")
-    if isinstance(heldout, Mapping) and "original_accuracy_cosine" in heldout:
-        ends = [heldout.get(name) for name in ("gain_low", "gain_high")]
-        low, high = (math.nan if end is None else end for end in ends)
-        values = (heldout["original_accuracy_cosine"], heldout["accuracy_cosine"])
+    heldout = value_at(fit, "holdout.heldout") or {}
+    before = heldout.get("original_accuracy_cosine")
+    after = heldout.get("accuracy_cosine")
+    if before is not None and after is not None:
+        low = heldout.get("gain_low")
+        high = heldout.get("gain_high")
+        if low is None or high is None:
+            low = high = math.nan
         basis = value_at(fit, "holdout.of") or "objects"
-        return _Agreement(*values, low, high, heldout.get("n", 0), basis)
+        return _Agreement(before, after, low, high, heldout.get("n") or 0, basis)
     before = value_at(fit, "keep.original")
     after = value_at(fit, "keep.expected.agreement")
+    error = value_at(fit, "keep.expected.agreement_error")
     if before is None or after is None:
         return None
     gain = after - before
-    margin = 2 * value_at(fit, "keep.expected.agreement_error")
+    margin = math.nan if error is None else 2 * error
     basis = value_at(fit, "keep.heldout") or "objects"
     return _Agreement(before, after, gain - margin, gain + margin, 0, basis)
 
@@ -247,7 +253,7 @@ def _kept(subject: _Subject) -> _Kept | None:
         return recorded
     rows = subject.rows[subject.rows["transform"] == subject.arm]
     rows = rows[rows["metric"] == "neighbours_kept"]
-    if not len(rows):
+    if not len(rows) or math.isnan(rows.iloc[-1]["value"]):
         return None
     row = rows.iloc[-1]
     return _Kept(row["value"], value_at(row["settings"], "k"), row["n"])
