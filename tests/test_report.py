@@ -447,6 +447,22 @@ def test_a_damaged_run_is_one_sentence(tmp_path, name, content):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [
+        *(("method", ""), ("chosen", "x"), ("chosen", True), ("chosen", False), ("lmbda", "x")),
+        *(("accuracy_cosine", "high"), ("neighbours_kept_se", "</b>"), ("front", "")),
+    ],
+)
+def test_means_of_other_types_are_refused(tmp_path, column, value):
+    """A column of a sweep's means holds what the page reads, and one setting is chosen."""
+    folder = write_sweep(tmp_path / "run")
+    means = pd.read_csv(folder / "means.csv")
+    means.assign(**{column: value}).to_csv(folder / "means.csv", index=False)
+    with pytest.raises(FileError, match="means"):
+        load_runs(folder)
+
+
 def test_what_is_not_a_run_is_said(tmp_path):
     """A folder without scores is refused, and so is a path at which there is nothing."""
     with pytest.raises(FileError, match="run folder"):

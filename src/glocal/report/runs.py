@@ -41,7 +41,12 @@ if TYPE_CHECKING:
 _ROWS = "rows.jsonl"
 _POINTS = "points.jsonl"
 _SCORE_ENDINGS = (".jsonl", ".ndjson", ".json", ".txt")
-_MEANS_COLUMNS = ("method", "accuracy_cosine", "neighbours_kept", "front", "chosen")
+_MEANS_COLUMNS = {
+    **{"method": str, "front": bool, "chosen": bool},
+    **{"accuracy_cosine": float, "accuracy_cosine_se": float},
+    **{"neighbours_kept": float, "neighbours_kept_se": float},
+}
+_SETTING_COLUMNS = dict.fromkeys(("alpha", "lmbda", "tau", "mix", "eta", "loss"), float)
 _FIX = "Run again what wrote it."
 _SIDE = 64  # pixels of the longer side of a picture
 _MAX_LISTED = 3  # objects without a picture that are named
@@ -337,9 +342,11 @@ def _sweep_parts(path: Path, files: set[str]) -> dict[str, Any]:
         parts["fits"] = {"the refitted choice": meta.get("fit") or {}}
     if "means.csv" in files:
         with reading(path / "means.csv", "run", _FIX):
-            means = pd.read_csv(path / "means.csv")
+            means = pd.read_csv(path / "means.csv", dtype={**_MEANS_COLUMNS, **_SETTING_COLUMNS})
             if lacking := set(_MEANS_COLUMNS) - set(means):
                 raise ValueError(f"it lacks {', '.join(sorted(lacking))}")
+            if means["method"].isna().any() or means["chosen"].sum() != 1:
+                raise ValueError("it must name each method and choose one setting")
         parts["means"] = means
     return parts
 
