@@ -174,6 +174,14 @@ def wrong_place(error: ValidationError) -> str:
     return f"wrong at {place or 'its top'}: {first['msg']}"
 
 
+def check_fields(kind: type[RecordPart], record: Any) -> None:
+    """Raise a ValueError where a record is not of this kind."""
+    try:
+        kind.model_validate(record)
+    except ValidationError as error:
+        raise ValueError(f"it is {wrong_place(error)}") from error
+
+
 class ScoreRow(RecordPart):
     """The row of a `Score` in a file."""
 
