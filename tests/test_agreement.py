@@ -120,6 +120,7 @@ def test_answers_that_cannot_be_scored_are_refused(as_a_user):
     none, beyond = Answers.from_array(np.empty((0, 3), dtype=int)), Answers.from_array([[0, 1, 15]])
     for call, noun in (
         (lambda: odd_one_out(Z, none), "no answer"),
+        (lambda: odd_one_out(Z, [[0, 1, 2]]), "from_array"),
         (lambda: odd_one_out(Z, beyond), "object 15"),
         (lambda: answer_credit(Z, beyond), "object 15"),
         (lambda: odd_one_out(Z, ANSWERS, similarity="euclid"), "euclid"),

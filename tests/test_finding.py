@@ -334,6 +334,37 @@ def test_the_change_of_a_keep_fit_has_the_paired_interval_of_its_gain(small):
     assert all("up from 45.0 %" in text and "interval" not in text for text in unknown)
 
 
+def test_an_agreement_that_is_not_defined_is_left_out(tmp_path):
+    """Null in a file of scores is no number of a sentence."""
+    for value in (0.5, float("nan")):
+        write_rows(tmp_path / "scores.jsonl", [row.row() for row in odd_one_out(0.4, value)])
+        (run,) = load_runs([tmp_path / "scores.jsonl"])
+        sentence = findings(run)[0].sentence
+        assert "nan" not in sentence
+        assert ("agrees with people" in sentence) == (value == 0.5)
+
+
+@pytest.mark.parametrize(
+    "fit",
+    [
+        {"holdout": {"heldout": {"original_accuracy_cosine": 0.41}}},
+        {"holdout": {"heldout": {"original_accuracy_cosine": 0.41, "accuracy_cosine": None}}},
+        {"holdout": {"heldout": {"loss": None, "original_loss": 1.0}}},
+        {"keep": {"keep": 0.9, "original": 0.41, "expected": {"agreement": 0.52}}},
+        {"keep": {"keep": 0.9, "original": 0.41, "expected": {"agreement": None}}},
+    ],
+)
+def test_a_record_that_lacks_scores_has_a_page(small, fit):
+    """Scores that the hold-out or `keep` of a record lacks are left out of the finding."""
+    features, answers, transform = small
+    run = transform_run(
+        "t", LinearTransform(transform.weights, None, 0.0, 1.0, {"fit": fit}), features, answers
+    )
+    page = report_page([run])
+    assert "nan" not in findings(run)[0].sentence
+    assert findings(run)[0].sentence in page.replace("&#39;", "'")
+
+
 def test_a_transform_without_answers_has_axes_and_neighbours_and_no_vega(small, tmp_path):
     """The page of a transform without answers has axes and neighbours, but neither charts, nor the
     library that draws them, nor a claim of agreement.

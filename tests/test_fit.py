@@ -368,6 +368,15 @@ def test_settings_out_of_range_are_refused(world, options, noun):
         fit_arm(world.objects, world.answers, local_features=local, **options)
 
 
+def test_arrays_in_place_of_features_and_answers_are_refused(world, as_a_user):
+    """The sentence says how to convert them."""
+    X = world.objects.matrix
+    triplets = world.answers.objects
+    for data in ((X, world.answers), (world.objects, triplets)):
+        with pytest.raises(ParameterError, match="from_array"):
+            FitData(*data)
+
+
 def test_data_that_do_not_belong_together_are_refused(world):
     """Features, answers and local features that do not fit each other, or are not finite, are
     refused.

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from glocal.data.labels import (
@@ -101,6 +102,15 @@ def test_strings_that_are_saved_as_objects_are_explained(tmp_path):
     np.save(tmp_path / "y.npy", np.array(["cat", "dog"], dtype=object))
     with pytest.raises(FileError, match=r"astype\('U'\)"):
         load_labels(tmp_path / "y.npy")
+
+
+@pytest.mark.parametrize("form", [list, tuple, pd.Series, pd.Categorical])
+@pytest.mark.parametrize("labels", [["cat", "dog", "cat"], [3, 0, 3]])
+def test_lists_and_columns_of_a_frame_are_labels(form, labels, as_a_user):
+    """Names that pandas holds as objects are names; a missing one is refused."""
+    assert check_labels(form(labels), 3).tolist() == labels
+    with pytest.raises(DataError, match="labels"):
+        check_labels(form([*labels[:2], None]), 3)
 
 
 @pytest.mark.parametrize("values", [[1.0, 2.0], [[1, 2], [3, 4]], 5, [True, False], [b"a", b"b"]])

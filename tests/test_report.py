@@ -426,6 +426,12 @@ def test_a_folder_stands_for_the_runs_in_it(folders, tmp_path):
         ("rows.jsonl", "{no json}"),
         ("suite.json", "{"),
         ("suite.json", '{"plan": 3}'),
+        ("suite.json", '{"plan": {"arms": {}, "networks": [], "tasks": {}}}'),
+        ("suite.json", '{"plan": {"arms": {}, "networks": {}, "tasks": {}}, "provenance": 5}'),
+        ("sweep.json", '{"plan": 5}'),
+        ("sweep.json", '{"chance": "x"}'),
+        ("sweep.json", '{"n_people": "x"}'),
+        ("points.jsonl", '{"fold": 1, "method": "global", "status": []}\n'),
         ("means.csv", "a,b\n1,2\n"),
         ("points.jsonl", '{"fold": 1}\n'),
         ("views/x.npz", "PK"),
@@ -441,6 +447,22 @@ def test_a_damaged_run_is_one_sentence(tmp_path, name, content):
     with pytest.raises(FileError, match=name) as caught:
         load_runs(folder)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [
+        *(("method", ""), ("chosen", "x"), ("chosen", True), ("chosen", False), ("lmbda", "x")),
+        *(("accuracy_cosine", "high"), ("neighbours_kept_se", "</b>"), ("front", "")),
+    ],
+)
+def test_means_of_other_types_are_refused(tmp_path, column, value):
+    """A column of a sweep's means holds what the page reads, and one setting is chosen."""
+    folder = write_sweep(tmp_path / "run")
+    means = pd.read_csv(folder / "means.csv")
+    means.assign(**{column: value}).to_csv(folder / "means.csv", index=False)
+    with pytest.raises(FileError, match="means"):
+        load_runs(folder)
 
 
 def test_what_is_not_a_run_is_said(tmp_path):

@@ -208,3 +208,20 @@ def test_scores_become_objects(tmp_path):
     append_rows(path, [{**row, "unheard": 1}])
     with pytest.raises(FileError, match="unheard"):
         read_scores(path)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        *(("task", value) for value in (5, [], {}, None)),
+        *(("metric", True), ("transform", ["x"]), ("network", {}), ("split", 1)),
+        *(("value", "high"), ("low", []), ("n", "many"), ("n", None), ("settings", "k")),
+        *(("p", "x"), ("p_corrected", False)),
+    ],
+)
+def test_a_row_of_scores_of_other_types_is_refused(field, value, tmp_path):
+    """The sentence names the field."""
+    path = tmp_path / "rows.jsonl"
+    write_rows(path, [{**SCORE.row(), field: value}])
+    with pytest.raises(FileError, match=f"wrong at {field}"):
+        read_scores(path)

@@ -309,6 +309,7 @@ def test_the_command_shows_the_table(result, out, folder, capsys):
         ('baseline = "centred"', 'baseline = "centred"\nkeep = 0.9', "one of"),
         ("[arms.given]", "[arms.people]", "people"),
         ('kind = "rsa"', 'kind = "ras"', "kind"),
+        ('kind = "rsa"', 'kind = ["rsa"]', "kind"),
         ('local = "local.npy"', "", "local"),
         ('answers = "t.npy"', "", "answers"),
         ("seed = 42", 'baseline = "none"', "baseline"),

@@ -214,6 +214,13 @@ def test_without_local_images_neighbours_are_those_of_held_out_objects(world):
         sweep(alone, "paper")
 
 
+def test_no_process_is_refused(world, tmp_path):
+    """Before anything is written."""
+    with pytest.raises(ParameterError, match="jobs"):
+        sweep(FitData(world.objects, world.answers), GRID, jobs=0, out=tmp_path / "sweep")
+    assert not (tmp_path / "sweep").exists()
+
+
 def test_folds_that_cannot_be_scored_are_refused(world):
     """A sweep is refused if a fold would hold out too few local images, objects or answers to
     questions.

@@ -439,6 +439,15 @@ def test_a_damaged_file_is_one_sentence(tmp_path, as_a_user, damage, error, noun
         {"rows": {"columns": {}}}, {"rows": {"mean_length": "long", "normalised": True}},
         *({"card": card} for card in ([], {"a": 1}, {"licence": [1]}, {"datasets": None},
                                       {"notes": [1]}, {"licence": "a b"}, {"self": 1})),
+        *({"fit": fit} for fit in (
+            {"n_answers": "many"}, {"n_local": -1}, {"alpha": "<b>"}, {"status": 5},
+            {"holdout": 5}, {"holdout": {"of": []}}, {"holdout": {"heldout": {"n": 0.5}}},
+            {"holdout": {"heldout": {"accuracy_cosine": "x"}}},
+            {"holdout": {"heldout": {"gain_low": 1e308}}},
+            {"keep": {"keep": 0.9, "expected": {"kept": 2.0}}},
+            {"keep": {"keep": 0.9, "original": "x"}}, {"keep": {"keep": 0.9, "k": {}}},
+        )),
+        {"sweep": {"best": 5}}, {"sweep": {"heldout": []}},
     ],
     ids=lambda record: str(record)[:60],
 )  # fmt: skip

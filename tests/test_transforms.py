@@ -434,6 +434,23 @@ def test_a_record_that_lacks_parts_makes_a_card(meta):
     assert "None is stated" in card(planted(**meta))
 
 
+def test_a_card_lets_no_markup_of_a_record_through():
+    """HTML, links and images in the names of a record are texts of its card."""
+    hostile = "<script>alert(1)</script> ![x](https://a.b/c.png)"
+    text = card(
+        planted(source={"model": hostile}, scores=[{"task": hostile, "metric": "m", "value": 0.5}])
+    )
+    assert "<script>" not in text
+    assert "](https" not in text
+    assert "&lt;script&gt;" in text
+
+
+def test_a_card_takes_no_end_of_an_interval_for_an_error():
+    """Agreement with one end of its interval stands alone."""
+    heldout = {"accuracy_cosine": 0.5, "low": 0.4, "high": None}
+    assert "| 0.500 |" in card(planted(fit={"holdout": {"heldout": heldout}}))
+
+
 # commands
 
 

@@ -5,6 +5,7 @@ import pytest
 from scipy.spatial.distance import cdist
 
 from glocal.aligner import FitData
+from glocal.errors import FileError
 from glocal.evaluation.view import load_view, object_map, object_view, save_view
 from glocal.sweep import sweep
 
@@ -74,3 +75,25 @@ def test_a_sweep_keeps_views_of_its_choice(world, tmp_path):
     Z = result.transform.apply(np.asarray(world.objects.matrix, dtype=np.float64))
     expected = object_view(Z, original.names, baseline=original).positions
     np.testing.assert_allclose(chosen.positions, expected, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("map", lambda array: array[:3]),
+        ("map", lambda array: array.astype(str)),
+        ("neighbours", lambda array: array[:3]),
+        ("neighbours", lambda array: array.ravel()),
+        ("neighbours", lambda array: array + 1000),
+        ("text", lambda text: np.array(str(text).replace('"meta": {', '"meta": {"notes": 5, '))),
+        ("text", lambda text: np.array(str(text).replace('ies": null', 'ies": []'))),
+    ],
+)
+def test_arrays_that_are_not_of_its_objects_are_refused(name, change, tmp_path):
+    """The file is named."""
+    path = tmp_path / "v.npz"
+    save_view(object_view(ROWS, NAMES), path)
+    arrays = dict(np.load(path))
+    np.savez(path, **{**arrays, name: change(arrays[name])})
+    with pytest.raises(FileError, match="view file"):
+        load_view(path)

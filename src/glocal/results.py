@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import to_jsonable_python
 
 from glocal.errors import FileError
@@ -166,6 +167,44 @@ class Score:
         }
 
 
+class RecordPart(BaseModel):
+    """A part of a record: fields listed here have these types, others may hold anything."""
+
+    model_config = ConfigDict(extra="allow", strict=True, allow_inf_nan=False)
+
+
+def wrong_place(error: ValidationError) -> str:
+    """The first field of a record that is wrong, and the reason."""
+    first = error.errors()[0]
+    place = ".".join(map(str, first["loc"]))
+    return f"wrong at {place or 'the top level'}: {first['msg']}"
+
+
+def check_fields(kind: type[RecordPart], record: Any) -> None:
+    """Raise a ValueError if the fields of a record do not have the types of this kind."""
+    try:
+        kind.model_validate(record)
+    except ValidationError as error:
+        raise ValueError(f"it is {wrong_place(error)}") from error
+
+
+class ScoreRow(RecordPart):
+    """The row of a `Score` in a file."""
+
+    task: str
+    metric: str
+    value: float | None = None
+    low: float | None = None
+    high: float | None = None
+    n: int = Field(0, ge=0)
+    split: str = "all"
+    transform: str = "original"
+    settings: dict[str, Any] = {}
+    network: str | None = None
+    p: float | None = None
+    p_corrected: float | None = None
+
+
 def interval_text(value: float, low: float | None, high: float | None, sign: str = "") -> str:
     """Format ``0.469 [0.451, 0.487]``, or the value alone if there is no interval."""
     if low is None or high is None or math.isnan(low + high):  # a data frame stores None as NaN
@@ -189,10 +228,14 @@ def read_scores(path: PathLike) -> list[Score]:
     """
     rows = read_rows(path, ("task", "metric", "value"), what="score")
     try:
-        return [Score.from_row(row) for row in rows]
+        return [Score.from_row(dict(ScoreRow.model_validate(row))) for row in rows]
     except TypeError as error:
         raise FileError(
             f"score file {path} was not written by this version ({error}). Evaluate again."
+        ) from error
+    except ValidationError as error:
+        raise FileError(
+            f"score file {path} is damaged: a row is {wrong_place(error)}. Evaluate again."
         ) from error
 
 

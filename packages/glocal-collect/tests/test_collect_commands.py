@@ -225,6 +225,15 @@ def test_the_people_of_a_new_study_are_shown(run, study):
     assert output.count("has not begun") == 2
 
 
+def test_an_open_study_without_people_is_an_empty_table(run, images, tmp_path):
+    """`collect people` shows its titles alone, and --json an empty list."""
+    folder = tmp_path / "open"
+    assert run("run", images, "--out", folder, "--port", 0, "--open")[0] == 0
+    code, output, _ = run("people", folder)
+    assert (code, "Person" in output) == (0, True)
+    assert json.loads(run("people", folder, "--json")[1]) == {"people": []}
+
+
 def test_a_plan_says_what_a_study_takes(run, images):
     """A plan counts images or takes their number, and says if a share is never reached for other
     images.

@@ -93,6 +93,11 @@ class FitData:
     n_dropped: int = 0
 
     def __post_init__(self) -> None:
+        if not isinstance(self.features, Features) or not isinstance(self.answers, Answers):
+            raise ParameterError(
+                "FitData takes Features and Answers: FitData(Features(X), "
+                "Answers.from_array(triplets)). glocal.Aligner takes arrays."
+            )
         Blocks(block_size=self.block_size, seed=self.seed)
         if self.centre != AUTO and not 0 <= self.centre <= 1:
             raise ParameterError(

@@ -26,7 +26,6 @@ from glocal.cli.output import (
     print_table,
     progress_bar,
 )
-from glocal.errors import ParameterError
 
 if TYPE_CHECKING:
     from glocal.sweep import Sweep
@@ -75,8 +74,6 @@ def sweep(
     Example: glocal sweep --features features.npy --answers triplets.npy
     --local-features local.npy --out sweep
     """
-    if jobs == 0:
-        raise ParameterError("--jobs is 0; allowed are 1 and above, and -1 for one per core.")
     refuse_overwriting_inputs({"--out": out}, features, local_features, grid, *answers.paths)
     data = load_data(features, answers, local_features, centre, blocks)
     from glocal.sweep.run import sweep as run_sweep

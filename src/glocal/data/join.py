@@ -163,10 +163,12 @@ def feature_rows(features: Features, object_ids: Sequence[str]) -> Int[np.ndarra
     line_of = _unique_index(object_ids, "object ids", key)
     rows = np.array([row_of.get(name, -1) for name in line_of], dtype=np.int64)
     if (rows < 0).all():
+        fix = "Check that both lists name the same objects."
+        if {name.casefold() for name in row_of} & {name.casefold() for name in line_of}:
+            fix = "They differ in capital letters, which count: write both lists alike."
         raise DataError(
             f"none of the {len(object_ids)} object ids (first {object_ids[0]!r}) is a name of "
-            f"{features.source} (first {features.names[0]!r}). Check that both lists name the same "
-            "objects."
+            f"{features.source} (first {features.names[0]!r}). {fix}"
         )
     return rows
 

@@ -82,6 +82,9 @@ def check_labels(
     labels: Shaped[np.ndarray, "..."], n: int | None = None, source: str = "labels"
 ) -> Shaped[np.ndarray, " n"]:
     """Return the labels as an (n,) array of int64 or str, or raise a DataError."""
+    labels = np.asarray(labels)
+    if labels.dtype.kind in "OT" and all(isinstance(label, str) for label in labels.flat):
+        labels = labels.astype(np.str_)  # pandas holds names as objects
     if labels.ndim == 2 and 1 in labels.shape:
         labels = labels.reshape(-1)
     if labels.ndim != 1 or labels.dtype.kind not in "iuU" or not labels.size:

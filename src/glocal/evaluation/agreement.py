@@ -221,6 +221,10 @@ def credit_units(credits: Float[np.ndarray, " t"], answers: Answers) -> Units:
 
 
 def _of_pairs(Z: np.ndarray, answers: Answers, similarity: str) -> Float[np.ndarray, "t k"]:
+    if not isinstance(answers, Answers):
+        raise DataError(
+            f"`answers` is a {type(answers).__name__}; pass Answers.from_array(triplets)."
+        )
     if not len(answers):
         raise DataError("there is no answer to score.")
     answers.check_range(len(Z))

@@ -157,6 +157,11 @@ def load_view(path: PathLike) -> View:
         for answer in [*flips.better, *flips.worse] if flips is not None else ():
             if not 0 <= min(answer) <= max(answer) < len(text["names"]):
                 raise ValueError("an answer names an object that the view does not have")
+        if not isinstance(text["meta"].get("notes") or [], list):
+            raise ValueError("its notes are not a list")
+        _check_arrays(arrays, len(text["names"]))
+        if categories is not None and len(categories) != len(text["names"]):
+            raise ValueError("its names and categories differ in number")
         return View(
             names=tuple(text["names"]),
             categories=None if categories is None else tuple(categories),
@@ -165,3 +170,15 @@ def load_view(path: PathLike) -> View:
             meta=text["meta"],
             support=arrays.get("support"),
         )
+
+
+def _check_arrays(arrays: Mapping[str, np.ndarray], n: int) -> None:
+    """Raise a ValueError if the arrays do not fit a view of n objects."""
+    nearest = arrays["neighbours"]
+    kinds = {"map": "f", "neighbours": "iu", "support": "f"}
+    shapes = {"map": (n, 2), "neighbours": (n, *nearest.shape[1:2]), "support": (*nearest.shape, 2)}
+    for name, array in arrays.items():
+        if name in shapes and (array.shape != shapes[name] or array.dtype.kind not in kinds[name]):
+            raise ValueError(f"its {name} has the shape {array.shape} and the type {array.dtype}")
+    if nearest.ndim != 2 or not 0 <= nearest.min(initial=0) <= nearest.max(initial=0) < n:
+        raise ValueError("a neighbour is not one of its objects")

@@ -179,7 +179,7 @@ def featured_arm(run: Run, network: str) -> str:
         if len(keeping):
             best = keeping["accuracy_cosine"].idxmax()
         return str(points.loc[best, "method"])
-    agreement = rows[rows["metric"].isin(_AGREEMENT)]
+    agreement = rows[rows["metric"].isin(_AGREEMENT) & rows["value"].notna()]
     if len(agreement):
         return str(agreement.loc[agreement["value"].idxmax(), "transform"])
     return str(rows["transform"].drop_duplicates().iloc[-1]) if len(rows) else run.baseline
@@ -197,6 +197,8 @@ def _agreement(subject: _Subject) -> _Agreement | None:
         return None
     before = scores.loc[subject.run.baseline]
     after = scores.loc[subject.arm]
+    if math.isnan(after["value"] - before["value"]):
+        return None
     is_gain = rows["metric"] == after["metric"] + DIFFERENCE
     gains = rows[is_gain & (rows["transform"] == subject.arm)]
     ends = gains[["low", "high"]].to_numpy().tolist()
@@ -220,11 +222,12 @@ def _basis(run: Run, split: str) -> str:
 
 def _recorded_agreement(fit: Mapping[str, Any]) -> _Agreement | None:
     """The agreement on held-out answers in the record of a fit, if it has one."""
-    heldout = value_at(fit, "holdout.heldout")
-    if isinstance(heldout, Mapping) and "original_accuracy_cosine" in heldout:
-        values = (heldout["original_accuracy_cosine"], heldout["accuracy_cosine"])
+    heldout = value_at(fit, "holdout.heldout") or {}
+    before = heldout.get("original_accuracy_cosine")
+    after = heldout.get("accuracy_cosine")
+    if before is not None and after is not None:
         basis = value_at(fit, "holdout.of") or "objects"
-        return _Agreement(*values, *_gain_ends(heldout), heldout.get("n", 0), basis)
+        return _Agreement(before, after, *_gain_ends(heldout), heldout.get("n") or 0, basis)
     before = value_at(fit, "keep.original")
     after = value_at(fit, "keep.expected.agreement")
     if before is None or after is None:
@@ -234,9 +237,11 @@ def _recorded_agreement(fit: Mapping[str, Any]) -> _Agreement | None:
 
 
 def _gain_ends(scores: Mapping[str, Any]) -> tuple[float, float]:
-    """The 95 % interval of the paired gain; NaN where it is not known."""
-    ends = [scores.get(name) for name in ("gain_low", "gain_high")]
-    low, high = (math.nan if end is None else end for end in ends)
+    """The 95 % interval of the paired gain; NaN if the record lacks one of its ends."""
+    low = scores.get("gain_low")
+    high = scores.get("gain_high")
+    if low is None or high is None:
+        return math.nan, math.nan
     return low, high
 
 
@@ -255,7 +260,7 @@ def _kept(subject: _Subject) -> _Kept | None:
         return recorded
     rows = subject.rows[subject.rows["transform"] == subject.arm]
     rows = rows[rows["metric"] == "neighbours_kept"]
-    if not len(rows):
+    if not len(rows) or math.isnan(rows.iloc[-1]["value"]):
         return None
     row = rows.iloc[-1]
     return _Kept(row["value"], value_at(row["settings"], "k"), row["n"])

@@ -130,7 +130,7 @@ def _suite_points(rows: pd.DataFrame) -> pd.DataFrame:
     arm = ["network", "method"]
     axes = []
     for axis in _AXES:
-        scores = main[main["metric"] == axis].drop_duplicates(arm)
+        scores = main[(main["metric"] == axis) & main["value"].notna()].drop_duplicates(arm)
         columns = {axis: scores["value"]}
         for end in ("low", "high"):
             columns[f"{axis}_{end}"] = scores[end].fillna(scores["value"])
@@ -210,7 +210,11 @@ def _heldout_losses(run: Run) -> tuple[float, float]:
     if run.is_single:
         (fit,) = run.fits.values()
         heldout = value_at(fit, "holdout.heldout") or {}
-        return heldout.get("loss", math.nan), heldout.get("original_loss", math.nan)
+        loss = heldout.get("loss")
+        original_loss = heldout.get("original_loss")
+        if loss is None or original_loss is None:
+            return math.nan, math.nan
+        return loss, original_loss
     means = run.means
     if means is None or "loss" not in means:
         return math.nan, math.nan

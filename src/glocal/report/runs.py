@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jaxtyping import Float
+from pydantic import Field
 
 from glocal.data.answers import Answers
 from glocal.data.features import Features, object_name
@@ -27,7 +28,7 @@ from glocal.evaluation.structure import structure
 from glocal.evaluation.view import View, load_view, paired_views
 from glocal.files import PathLike, ending, read_object, reading
 from glocal.report.study import StudyData, StudySummary, summarise
-from glocal.results import Score, read_rows, read_scores, value_at
+from glocal.results import RecordPart, Score, check_fields, read_rows, read_scores, value_at
 from glocal.suite.table import score_frame
 from glocal.transform import LinearTransform
 from glocal.transform.formats import TRANSFORM_NAME
@@ -41,10 +42,44 @@ if TYPE_CHECKING:
 _ROWS = "rows.jsonl"
 _POINTS = "points.jsonl"
 _SCORE_ENDINGS = (".jsonl", ".ndjson", ".json", ".txt")
-_MEANS_COLUMNS = ("method", "accuracy_cosine", "neighbours_kept", "front", "chosen")
+_MEANS_COLUMNS = {
+    "method": str,
+    "front": bool,
+    "chosen": bool,
+    "accuracy_cosine": float,
+    "accuracy_cosine_se": float,
+    "neighbours_kept": float,
+    "neighbours_kept_se": float,
+}
+_SETTING_COLUMNS = dict.fromkeys(("alpha", "lmbda", "tau", "mix", "eta", "loss"), float)
 _FIX = "Run again what wrote it."
 _SIDE = 64  # pixels of the longer side of a thumbnail
 _MAX_LISTED = 3  # names that a warning lists of the objects without an image
+
+
+class _Point(RecordPart):
+    method: str
+    status: str
+
+
+class _Plan(RecordPart):
+    arms: dict[str, Any]
+    networks: dict[str, Any]
+    tasks: dict[str, Any]
+    baseline: str = "original"
+
+
+class _Record(RecordPart):
+    """The fields of ``sweep.json`` and ``suite.json`` that a page reads."""
+
+    chance: float = Field(1 / 3, ge=0, le=1)
+    n_people: int | None = None
+    plan: _Plan | None = None
+    provenance: dict[str, Any] | None = None
+
+
+class _SuiteRecord(_Record):
+    plan: _Plan
 
 
 @dataclass(frozen=True, eq=False)
@@ -335,9 +370,14 @@ def _sweep_parts(path: Path, files: set[str]) -> dict[str, Any]:
     import pandas as pd
 
     points = read_rows(path / _POINTS, ("fold", "method", "status"), what="run")
+    with reading(path / _POINTS, "run", _FIX):
+        for point in points:
+            check_fields(_Point, point)
     parts: dict[str, Any] = {"points": pd.DataFrame(points)}
     if "sweep.json" in files:
         parts["record"] = read_object(path / "sweep.json", what="run", fix=_FIX)
+        with reading(path / "sweep.json", "run", _FIX):
+            check_fields(_Record, parts["record"])
     if TRANSFORM_NAME in files:
         meta = LinearTransform.load(path / TRANSFORM_NAME).meta
         parts["choice"] = meta.get("sweep") or {}
@@ -345,9 +385,11 @@ def _sweep_parts(path: Path, files: set[str]) -> dict[str, Any]:
         parts["fits"] = {"the refitted choice": meta.get("fit") or {}}
     if "means.csv" in files:
         with reading(path / "means.csv", "run", _FIX):
-            means = pd.read_csv(path / "means.csv")
+            means = pd.read_csv(path / "means.csv", dtype={**_MEANS_COLUMNS, **_SETTING_COLUMNS})
             if lacking := set(_MEANS_COLUMNS) - set(means):
                 raise ValueError(f"it lacks {', '.join(sorted(lacking))}")
+            if means["method"].isna().any() or means["chosen"].sum() != 1:
+                raise ValueError("it must name each method and choose one setting")
         parts["means"] = means
     return parts
 
@@ -356,9 +398,7 @@ def _suite_parts(path: Path) -> dict[str, Any]:
     """The parts of the `Run` of a suite other than its scores and views."""
     record = read_object(path / "suite.json", what="run", fix=_FIX)
     with reading(path / "suite.json", "run", _FIX):
-        for key in ("arms", "networks", "tasks"):
-            if not isinstance(record["plan"][key], dict):
-                raise ValueError(f"its {key} are not an object")
+        check_fields(_SuiteRecord, record)
     fits = {}
     for file in sorted((path / "transforms").rglob("*.npz")):
         if file.stem in record["plan"]["arms"]:

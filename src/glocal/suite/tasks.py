@@ -314,7 +314,7 @@ def task(table: Any) -> Any:
     if not isinstance(table, Mapping):
         return table
     kind = table.get("kind")
-    if kind not in KINDS:
+    if not isinstance(kind, str) or kind not in KINDS:
         raise ParameterError(
             f"`kind={kind!r}` is not allowed: it must be one of {', '.join(KINDS)}."
         )

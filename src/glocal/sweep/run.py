@@ -166,6 +166,8 @@ def sweep(
     >>> len(result.points), result.best["alpha"]
     (9, 0.5)
     """
+    if jobs == 0:
+        raise ParameterError("`jobs` is 0; allowed are 1 and above, and -1 for one per core.")
     rule = _rule(select, keep)
     solver = solver or Exact()
     plan = _plan(data, grid, folds, solver)

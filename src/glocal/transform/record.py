@@ -9,10 +9,11 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, ClassVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import Field, ValidationError, field_validator
 
 from glocal.errors import ParameterError
 from glocal.options import Options
+from glocal.results import RecordPart, ScoreRow, wrong_place
 
 FORMAT = 1
 
@@ -70,56 +71,101 @@ class SourceOptions(Options):
         return described
 
 
-class _Part(BaseModel):
-    """A part of the record: fields listed here have these types, others may hold anything."""
-
-    model_config = ConfigDict(extra="allow", strict=True, allow_inf_nan=False)
-
-
 _Base64 = Annotated[str, Field(pattern=r"^([A-Za-z0-9+/]{4})*([A-Za-z0-9+/]{2,3}={1,2})?$")]
 
 
-class _Source(_Part):
+class _Source(RecordPart):
     model: str | None = None
     layer: str | None = None
 
 
-class _Keep(_Part):
+_Share = Annotated[float, Field(ge=0, le=1)]
+_Difference = Annotated[float, Field(ge=-1, le=1)]
+_Count = Annotated[int, Field(ge=0)]
+
+
+class _Scores(RecordPart):
+    """Scores of a hold-out, or of a sweep's best setting."""
+
+    accuracy_cosine: _Share | None = None
+    low: _Share | None = None
+    high: _Share | None = None
+    original_accuracy_cosine: _Share | None = None
+    gain_low: _Difference | None = None
+    gain_high: _Difference | None = None
+    loss: float | None = None
+    original_loss: float | None = None
+    neighbours_kept: _Share | None = None
+    n: _Count | None = None
+    k: _Count | None = None
+    n_images: _Count | None = None
+
+
+class _Holdout(RecordPart):
+    of: str | None = None
+    heldout: _Scores | None = None
+    axes_chance: float | None = Field(None, ge=0)
+
+
+class _Expected(RecordPart):
+    agreement: _Share | None = None
+    agreement_error: _Share | None = None
+    gain_low: _Difference | None = None
+    gain_high: _Difference | None = None
+    kept: _Share | None = None
+    kept_error: _Share | None = None
+
+
+class _Keep(RecordPart):
     keep: float | None
+    expected: _Expected | None = None
+    original: _Share | None = None
+    heldout: str | None = None
+    centre: float | None = None
+    k: _Count | None = None
+    candidates: _Count | None = None
 
 
-class _Provenance(_Part):
+class _Provenance(RecordPart):
     data: dict[str, str] | None = None
 
 
-class _Fit(_Part):
+class _Fit(RecordPart):
     method: str | None = None
+    alpha: float | None = None
+    lmbda: float | None = None
+    tau: float | None = None
+    mix: float | None = None
+    status: str | None = None
+    n_answers: _Count | None = None
+    n_objects: _Count | None = None
+    n_local: _Count | None = None
+    n_people: _Count | None = None
     keep: _Keep | None = None
+    holdout: _Holdout | None = None
     provenance: _Provenance | None = None
 
 
-class _Rows(_Part):
+class _Sweep(RecordPart):
+    rule: str | None = None
+    reason: str | None = None
+    heldout: str | None = None
+    best: _Scores | None = None
+
+
+class _Rows(RecordPart):
     spread: float = Field(1.0, gt=0)
     mean_length: float = Field(ge=0)
     normalised: bool
-    columns: dict[Annotated[str, Field(pattern=r"^[0-9]{1,9}$")], float] = {}
+    columns: dict[Annotated[str, Field(pattern=r"^[0-9]{1,9}$")], float] = Field({})
 
 
-class _Sketch(_Part):
+class _Sketch(RecordPart):
     objects: _Base64
     questions: _Base64
 
 
-class _ScoreRow(_Part):
-    task: str
-    metric: str
-    value: float | None = None
-    low: float | None = None
-    high: float | None = None
-    n: int = 0
-
-
-class TransformRecord(_Part):
+class TransformRecord(RecordPart):
     """The record in a transform file, which is ``meta`` of `LinearTransform`."""
 
     format: int = Field(FORMAT, ge=1)
@@ -128,10 +174,10 @@ class TransformRecord(_Part):
     fit: _Fit | None = None
     rows: _Rows | None = None
     fitted: _Sketch | None = None
-    sweep: dict[str, Any] | None = None
+    sweep: _Sweep | None = None
     reduced: dict[str, Any] | None = None
     card: dict[str, Any] | None = None
-    scores: list[_ScoreRow] | None = None
+    scores: list[ScoreRow] | None = None
     axes_chance: float | None = Field(None, ge=0)
 
 
@@ -141,11 +187,7 @@ def check_record(record: Any, dimensions: int) -> None:
         checked = TransformRecord.model_validate(record)
         CardOptions(**(checked.card or {}))
     except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(map(str, first["loc"]))
-        raise ValueError(
-            f"its record is wrong at {place or 'the top level'}: {first['msg']}"
-        ) from error
+        raise ValueError(f"its record is {wrong_place(error)}") from error
     except (ParameterError, TypeError) as error:  # a TypeError if a key is called self
         raise ValueError(f"its record is wrong at card: {error}") from error
     if checked.rows and any(int(column) >= dimensions for column in checked.rows.columns):

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import difflib
+import html
 import json
 import os
 import re
@@ -47,7 +48,8 @@ class _CardScore(NamedTuple):
     def numbers(self, record: dict[str, Any]) -> list[float]:
         """The score and its error or interval, or the score alone; empty if there is no score."""
         numbers = [value_at(record, f"{self.part}.{key}") for key in self.keys]
-        return list(takewhile(lambda number: isinstance(number, float), numbers))
+        known = list(takewhile(lambda number: isinstance(number, float), numbers))
+        return known if len(known) == len(numbers) else known[:1]  # one end is no interval
 
 
 _FORMATS = ("{:.3f}", "{:.3f} ± {:.3f}", "{:.3f} [{:.3f}, {:.3f}]")
@@ -404,7 +406,9 @@ def card(
         front="\n".join(lines),
         model=_cell(network_name(record.get("source"))) or "features",
         facts="\n".join(
-            f"| {name} | {_cell(value)} |" for name, value in facts.items() if value is not None
+            f"| {_cell(name)} | {_cell(value)} |"
+            for name, value in facts.items()
+            if value is not None
         ),
         step=" Each row is scaled to length 1 first." if normalised else "",
         normalize=", normalize=True" if normalised else "",
@@ -471,5 +475,6 @@ def _model_index(scores: list[tuple[_CardScore, list[float]]], unit: str) -> lis
 
 
 def _cell(value: Any) -> str:
-    """A value on one line, as the cell of a table."""
-    return " ".join(str(value).split()).replace("|", "\\|")
+    """A value on one line, as the cell of a table, without HTML, links and images of its own."""
+    line = html.escape(" ".join(str(value).split()), quote=False)
+    return line.replace("|", "\\|").replace("](", "]\\(")

@@ -242,7 +242,7 @@ def people(
         print_json({"people": rows.reset_index().to_dict("records")})
         return
     texts = cells(table)
-    texts.insert(1, "Code", table["code"].fillna(""))
+    texts.insert(min(1, len(texts.columns)), "Code", table["code"].fillna(""))
     print_table(["Person", *texts], texts.reset_index().to_numpy().tolist())
 
 
