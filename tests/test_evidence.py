@@ -74,7 +74,7 @@ def test_the_demo_names_a_real_result_of_the_record():
     values = {(row["network"], row["task"], row["arm"]): row["value"] for row in COARSE["rows"]}
     task = ("clip-vit-b32", "few-shot ncm things 1")
     scores = {arm: decimals(values[*task, arm]) for arm in ("original", "glocal")}
-    assert f"in {scores['glocal']} instead of {scores['original']} of the cases" in REAL_RESULT
+    assert f"{scores['glocal']} instead of {scores['original']} of unseen objects" in REAL_RESULT
     assert f"each of {COARSE['sizes']['clip-vit-b32']['things'][1]} categories" in REAL_RESULT
 
 

@@ -66,8 +66,9 @@ def test_the_ceiling_is_called_the_mean_over_questions_that_it_is():
     rows = [[0, 1, 2]] * 20 + [[3, 4, 5], [3, 5, 4]]
     text = ceiling_in_words(ceiling(Answers.from_array(rows)))
     assert "a fraction of 0.750" in text
-    assert "in the mean over these questions. If all have as many answers, no model" in text
-    assert "Of their 22 answers a fraction of 0.909" in text
+    assert "as a mean over questions. If all questions have equally many answers, no model" in text
+    assert "A fraction of 0.909" in text
+    assert "Of 22 answers" in text
 
 
 def test_answers_are_scored_by_the_fit_that_has_not_seen_them():

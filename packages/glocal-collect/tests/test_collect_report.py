@@ -86,7 +86,7 @@ def test_the_page_of_a_study_has_its_people_and_what_a_transform_gains(run, stud
     assert "5 people took part." in html  # p6 never began
     assert "Answering as if at random: p5;" in html
     assert "to questions that the fit had not seen, about the same objects, up from" in html
-    assert "equals the most frequent one, in the mean over these questions" in html
+    assert "equals the most frequent answer to its question, as a mean over questions" in html
     assert "and twice as many, from 5 more people like these" in html
     shown = json.loads(re.search(r'id="shown">(.*?)</script>', html)[1])
     assert shown["pictures"].keys() == {f"image{i}" for i in range(12)}
