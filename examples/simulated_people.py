@@ -1,13 +1,15 @@
-"""Simulated people answer a study of ``glocal collect run`` over HTTP, each through a link of their own.
+"""Simulated people answer a study of ``glocal collect run`` over HTTP.
 
     glocal collect run images --out study --people 5 --json > links.json &
     python examples/simulated_people.py links.json --mind mind.npy --images images
 
-``--mind`` defines which images they find alike. It has a row for each image, whose similarities are the cosines of the
-centred rows, or it is a square matrix of dissimilarities. Rows are in the order of the file names of ``--images``, with
-numbers by value. A person chooses by the softmax of these similarities, or at random with the probability ``--lapse``.
-Catch trials, which show one image twice, are answered like the others. The share ``--careless`` of the people, the last
-ones, answer every question at random and fast. The first ``--skip`` links are left to you.
+Each person has a link. ``--mind`` defines which images they find alike. It has a row for each
+image, whose similarities are the cosines of the centred rows, or it is a square matrix of
+dissimilarities. Rows are in the order of the file names of ``--images``, with numbers by value. A
+person chooses by the softmax of these similarities, or at random with the probability ``--lapse``.
+Catch trials, which show one image twice, are answered like the others. The share ``--careless`` of
+the people, the last ones, answer every question at random and fast. The first ``--skip`` links are
+left to you.
 """
 
 from __future__ import annotations
@@ -28,8 +30,9 @@ _PATIENCE = 60.0  # seconds in which the server may start
 
 
 def similarities(mind: np.ndarray) -> np.ndarray:
-    """The cosines of the centred rows, or the negative of a symmetric matrix with zeros on its diagonal."""
-    if mind.shape[0] == mind.shape[1] and np.allclose(mind, mind.T) and np.allclose(np.diag(mind), 0):
+    """The cosines of the centred rows, or the negative of a matrix of dissimilarities."""
+    is_symmetric = mind.shape[0] == mind.shape[1] and np.allclose(mind, mind.T)
+    if is_symmetric and np.allclose(np.diag(mind), 0):
         return -mind / mind.std()
     rows = mind - mind.mean(axis=0)
     rows /= np.linalg.norm(rows, axis=1, keepdims=True)
@@ -39,8 +42,18 @@ def similarities(mind: np.ndarray) -> np.ndarray:
 class Person:
     """A person with a link, similarities of the images, a share of random answers, and a seed."""
 
-    def __init__(self, link: str, S: np.ndarray, row_of: dict[str, int], options: argparse.Namespace, seed: int):
-        self.link, self.S, self.row_of, self.options = link, S, row_of, options
+    def __init__(
+        self,
+        link: str,
+        S: np.ndarray,
+        row_of: dict[str, int],
+        options: argparse.Namespace,
+        seed: int,
+    ):
+        self.link = link
+        self.S = S
+        self.row_of = row_of
+        self.options = options
         self.lapse = options.lapse
         self.rng = np.random.default_rng([options.seed, seed])
 
@@ -49,7 +62,9 @@ class Person:
         self._call("/consent", {})
         done = 0
         while (trial := self._call("/trial"))["trial"] is not None:
-            choice = self.choice(trial["kind"], [self.row_of[item["name"]] for item in trial["items"]])
+            choice = self.choice(
+                trial["kind"], [self.row_of[item["name"]] for item in trial["items"]]
+            )
             seconds = float(self.rng.lognormal(0.7 if self.lapse < 1 else 0.0, 0.4))
             self._call(f"/trial/{trial['trial']}", {"choice": choice, "seconds": seconds})
             done += 1
@@ -59,15 +74,23 @@ class Person:
         """The position chosen: the odd one of three, or the one more like the first."""
         a, b, c = rows
         positions = [1, 2] if kind == "anchor" else [0, 1, 2]
-        alike = [self.S[a, b], self.S[a, c]] if kind == "anchor" else [self.S[b, c], self.S[a, c], self.S[a, b]]
+        alike = (
+            [self.S[a, b], self.S[a, c]]
+            if kind == "anchor"
+            else [self.S[b, c], self.S[a, c], self.S[a, b]]
+        )
         if self.rng.random() < self.lapse:
             return int(self.rng.choice(positions))
-        noise = self.rng.gumbel(size=len(positions))  # turns the largest into a draw from the softmax
+        noise = self.rng.gumbel(
+            size=len(positions)
+        )  # turns the largest into a draw from the softmax
         return positions[int(np.argmax(self.options.certainty * np.array(alike) + noise))]
 
     def _call(self, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
         data = None if body is None else json.dumps(body).encode()
-        request = urllib.request.Request(self.link + path, data, {"Content-Type": "application/json"})
+        request = urllib.request.Request(
+            self.link + path, data, {"Content-Type": "application/json"}
+        )
         until = time.monotonic() + 60
         while True:
             try:
@@ -102,21 +125,33 @@ def natural(name: str) -> list[Any]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    """Answer the questions of every link."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("links", type=Path, help="the output of glocal collect run --json")
-    parser.add_argument("--mind", type=Path, required=True, help="(n, d) rows or (n, n) dissimilarities, .npy")
-    parser.add_argument("--images", type=Path, required=True, help="the folder of images; row i is image i")
+    parser.add_argument(
+        "--mind", type=Path, required=True, help="(n, d) rows or (n, n) dissimilarities, .npy"
+    )
+    parser.add_argument(
+        "--images", type=Path, required=True, help="the folder of images; row i is image i"
+    )
     parser.add_argument("--certainty", type=float, default=6.0, help="factor on the similarities")
     parser.add_argument("--lapse", type=float, default=0.05, help="share of answers at random")
-    parser.add_argument("--careless", type=float, default=0.0, help="share of people who answer at random")
+    parser.add_argument(
+        "--careless", type=float, default=0.0, help="share of people who answer at random"
+    )
     parser.add_argument("--skip", type=int, default=0, help="number of links that nobody answers")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     names = sorted((path.name for path in options.images.iterdir()), key=natural)
     mind = np.load(options.mind, allow_pickle=False).astype(np.float64)
     if len(mind) != len(names):
-        parser.error(f"{options.mind} has {len(mind)} rows but {options.images} has {len(names)} images")
-    S, row_of = similarities(mind), {name: row for row, name in enumerate(names)}
+        parser.error(
+            f"{options.mind} has {len(mind)} rows but {options.images} has {len(names)} images"
+        )
+    S = similarities(mind)
+    row_of = {name: row for row, name in enumerate(names)}
     links = links_in(options.links)[options.skip :]
     people = [Person(link, S, row_of, options, seed) for seed, link in enumerate(links)]
     for person in people[len(people) - round(options.careless * len(people)) :]:

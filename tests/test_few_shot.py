@@ -109,7 +109,8 @@ def test_of_equally_accurate_strengths_the_strongest_penalty_wins():
     differ.
     """
     np.testing.assert_allclose(STRENGTHS, 10.0 ** np.arange(-4, 7))
-    X, y = np.repeat([[-1.0, 0.0], [1.0, 0.0]], 5, axis=0), np.repeat([0, 1], 5)
+    X = np.repeat([[-1.0, 0.0], [1.0, 0.0]], 5, axis=0)
+    y = np.repeat([0, 1], 5)
     assert 0 < np.ptp(PROBES["logistic"](X, y, 2)(X)) < 0.01
 
 
@@ -135,7 +136,8 @@ def test_collapsed_features_score_chance_in_every_class(probe, length, noise):
     """If all rows are at one point, the accuracy is exactly 1/k, whatever the order and balance of
     the labels.
     """
-    y_train, y_test = np.repeat(np.arange(5), 8), np.repeat(np.arange(5), [40, 1, 3, 9, 2])
+    y_train = np.repeat(np.arange(5), 8)
+    y_test = np.repeat(np.arange(5), [40, 1, 3, 9, 2])
     rng = np.random.default_rng(0)
     direction = length * rng.normal(size=30)
     X, T = (
@@ -163,10 +165,9 @@ def test_accuracy_is_the_mean_over_draws_of_right_answers(probe):
     """
     X, y = mixture(spread=1.5)
     T, truth = mixture(spread=1.5, per_class=31)
-    T, truth = (
-        T[truth != 4][7:],
-        truth[truth != 4][7:],
-    )  # class 4 has no test image and can only be a wrong answer
+    is_tested = truth != 4  # class 4 has no test image and can only be a wrong answer
+    T = T[is_tested][7:]
+    truth = truth[is_tested][7:]
     result = few_shot(X, y, T, truth, probe=probe, draws=3, shots=4, seed=5)
     right = [
         PROBES[probe](X[rows], y[rows], 6)(T).argmax(axis=1) == truth
@@ -188,7 +189,8 @@ def test_left_out_shots_are_not_tested():
     them.
     """
     rng = np.random.default_rng(0)
-    X, y = rng.normal(size=(60, 30)), np.repeat(np.arange(3), 20)
+    X = rng.normal(size=(60, 30))
+    y = np.repeat(np.arange(3), 20)
     by_heart = few_shot(X, y, X, y, probe="1nn")
     left_out = few_shot(X, y, X, y, probe="1nn", leave_out_shots=True)
     assert (by_heart.n, left_out.n) == (60, 45)

@@ -82,11 +82,9 @@ def test_answers_without_weight_do_not_count():
     rng = np.random.default_rng(4)
     answers = np.array([rng.permutation(20)[:3] for _ in range(90)])
     answers[60:] += 20
-    values, weights, persons = (
-        rng.uniform(size=90),
-        np.repeat([1.0, 0.0], [60, 30]),
-        np.arange(90) // 6,
-    )
+    values = rng.uniform(size=90)
+    weights = np.repeat([1.0, 0.0], [60, 30])
+    persons = np.arange(90) // 6
     for person in (None, persons):
         estimate = answer_estimate(values, answers, weights, person)
         expected = answer_estimate(
@@ -100,7 +98,8 @@ def test_the_interval_covers_where_the_binomial_one_does_not():
     """If answers share random objects, the interval covers the truth about as often as it should,
     and the binomial interval does not.
     """
-    rng, covered = np.random.default_rng(0), []
+    rng = np.random.default_rng(0)
+    covered = []
     for _ in range(300):
         effect = 0.15 * rng.normal(size=40)  # some objects are easy, some hard
         answers = np.array([rng.permutation(40)[:3] for _ in range(400)])
@@ -151,8 +150,10 @@ def test_the_error_over_persons_is_that_of_one_left_out():
     """
     rng = np.random.default_rng(17)
     answers = np.array([rng.permutation(60)[:3] for _ in range(80)])
-    persons, lenient = np.repeat(np.arange(8), 10), np.repeat(rng.uniform(size=8), 10)
-    values, weights = 0.1 * rng.uniform(size=80) + lenient, rng.uniform(0.5, 2, size=80) * persons
+    persons = np.repeat(np.arange(8), 10)
+    lenient = np.repeat(rng.uniform(size=8), 10)
+    values = 0.1 * rng.uniform(size=80) + lenient
+    weights = rng.uniform(0.5, 2, size=80) * persons
     estimate = answer_estimate(values, answers, weights, persons)
     without = [
         np.average(values[persons != person], weights=weights[persons != person])
@@ -166,8 +167,10 @@ def test_the_error_over_persons_is_that_of_one_left_out():
 
 def anova(scores):
     """The mean squares of the rows, the columns and the residuals of a table."""
-    (rows, columns), grand = scores.shape, scores.mean()
-    by_row, by_column = scores.mean(axis=1, keepdims=True), scores.mean(axis=0)
+    (rows, columns) = scores.shape
+    grand = scores.mean()
+    by_row = scores.mean(axis=1, keepdims=True)
+    by_column = scores.mean(axis=0)
     residual = np.square(scores - by_row - by_column + grand).sum() / ((rows - 1) * (columns - 1))
     return by_row.var(ddof=1) * columns, by_column.var(ddof=1) * rows, residual
 
@@ -255,7 +258,8 @@ def test_clusters_of_unequal_size_are_covered_where_the_plain_mean_is_not():
     """A class with most of the images does not hide its own spread: about 95 % of the intervals
     cover the truth.
     """
-    rng, covered = np.random.default_rng(24), []
+    rng = np.random.default_rng(24)
+    covered = []
     sizes = np.array([50, *[5] * 10])
     codes = np.repeat(np.arange(11), sizes)
     for _ in range(300):
@@ -331,11 +335,13 @@ def test_swapping_the_arms_flips_signs(kind):
     flips its sign.
     """
     rng = np.random.default_rng(23)
-    values, share = rng.normal(size=60), {"weights": rng.uniform(0.2, 2, size=60)}
+    values = rng.normal(size=60)
+    share = {"weights": rng.uniform(0.2, 2, size=60)}
     if kind == "answers":
         share["answers"] = np.array([rng.permutation(25)[:3] for _ in range(60)])
     elif kind == "table":
-        values, share = values.reshape(5, 12), {"weights": rng.uniform(0.2, 2, size=12)}
+        values = values.reshape(5, 12)
+        share = {"weights": rng.uniform(0.2, 2, size=12)}
     else:
         share = {"clusters": rng.integers(0, 8, size=60)} if kind == "clusters" else {}
     mean, low, high, p = ends(values, 0 * values, **share)

@@ -63,7 +63,8 @@ def lines(path, rows):
 def write_views(folder, arms, names, **meta):
     """Write views of random objects in three categories, before and after transforms."""
     folder.mkdir(parents=True)
-    rng, baseline = np.random.default_rng(0), None
+    rng = np.random.default_rng(0)
+    baseline = None
     X = rng.normal(size=(len(names), 6)) + 3 * np.eye(6)[np.arange(len(names)) % 3]
     for place, arm in enumerate(arms):
         W = np.diag(np.linspace(1, 1 + place, 6))
@@ -95,7 +96,8 @@ def write_suite(folder, **changes):
             ("near", "neighbours_kept", 1.0, -0.1),
         ):
             row = {"network": NASTY[1], "task": task, "metric": metric, "n": 100, "transform": arm}
-            middle, difference_value = value + change * place, change * place
+            middle = value + change * place
+            difference_value = change * place
             rows.append(row | {"value": middle, "low": middle - 0.02, "high": middle + 0.02})
             difference = {
                 "metric": f"{metric}_difference",
@@ -479,7 +481,8 @@ def test_what_is_not_a_run_is_said(tmp_path):
 @pytest.fixture(scope="module")
 def images(tmp_path_factory):
     """A folder with pictures named like most of the objects, and a damaged file."""
-    folder, pil = tmp_path_factory.mktemp("images"), pytest.importorskip("PIL.Image")
+    folder = tmp_path_factory.mktemp("images")
+    pil = pytest.importorskip("PIL.Image")
     rng = np.random.default_rng(0)
     for i in range(40):
         colours = np.full((90, 120, 3), rng.integers(0, 256, 3), dtype=np.uint8)
@@ -571,7 +574,8 @@ def visit(browser, folders, images, tmp_path):
 
     def go(**options):
         context = browser.new_context(**options)
-        tab, errors = context.new_page(), []
+        tab = context.new_page()
+        errors = []
         tab.on("pageerror", lambda error: errors.append(str(error)))
         tab.on(
             "request",

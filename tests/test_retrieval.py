@@ -72,7 +72,8 @@ def test_the_query_itself_is_left_out():
 
 def expected(relevant, groups, rank):
     """The mean hit and mean AP over all orders of a ranking in which ties come in any order."""
-    hits, precisions = [], []
+    hits = []
+    precisions = []
     for orders in itertools.product(*(itertools.permutations(group) for group in groups)):
         order = [i for part in orders for i in part]
         ordered = [relevant[i] for i in order]

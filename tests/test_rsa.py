@@ -44,7 +44,8 @@ def test_dissimilarities_and_correlations_equal_scipy(kernel):
         (Z, rdm_of(expected)),
     ):
         result = rsa(rows, human, kernel=kernel)
-        x, y = model_rdm(rows, kernel), human[UPPER]
+        x = model_rdm(rows, kernel)
+        y = human[UPPER]
         assert result.spearman == pytest.approx(stats.spearmanr(x, y).statistic, rel=1e-12)
         assert (result.ceiling, result.n_objects) == (None, 14)
 
@@ -55,7 +56,8 @@ def test_a_reflection_of_many_dimensions_breaks_no_tie(kernel):
     of dissimilarities.
     """
     rng = np.random.default_rng(1)
-    rows, v = rng.integers(0, 2, size=(4, 2000))[np.arange(14) % 4], rng.normal(size=2000)
+    rows = rng.integers(0, 2, size=(4, 2000))[np.arange(14) % 4]
+    v = rng.normal(size=2000)
     mirrored = rows - 2 * np.outer(rows @ v, v) / (v @ v)
     ranks = [
         stats.rankdata(model_rdm(embedding.astype(float), kernel)) for embedding in (rows, mirrored)
@@ -114,7 +116,8 @@ def test_ceiling_rdms_and_correlations_are_those_of_rsatoolbox():
         toolbox, noise = map(
             pytest.importorskip, ("rsatoolbox", "rsatoolbox.inference.noise_ceiling")
         )
-    people, result = toolbox.rdm.RDMs(PEOPLE), rsa(Z, PEOPLE, kernel="correlation")
+    people = toolbox.rdm.RDMs(PEOPLE)
+    result = rsa(Z, PEOPLE, kernel="correlation")
     assert result.ceiling == pytest.approx(
         noise.boot_noise_ceiling(people, method="spearman"), rel=1e-6
     )

@@ -68,7 +68,8 @@ def test_the_first_score_is_the_mean_of_the_units():
     differ by that constant, whatever they share.
     """
     for result in results(np.random.default_rng(1)):
-        first, units = result.scores[0], result.units
+        first = result.scores[0]
+        units = result.units
         if units is None:
             continue
         lower = Units(

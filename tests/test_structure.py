@@ -63,10 +63,8 @@ def loop_shares(signs, k):
     for i in range(n):
         dots = {j: int(signs[i] @ signs[j]) for j in range(n) if j != i}
         for j, similarity in dots.items():
-            nearer, tied = (
-                sum(s > similarity for s in dots.values()),
-                sum(s == similarity for s in dots.values()),
-            )
+            nearer = sum(s > similarity for s in dots.values())
+            tied = sum(s == similarity for s in dots.values())
             P[i, j] = min(1, max(0, (k - nearer) / tied))
     return P
 
@@ -89,7 +87,8 @@ def test_ties_share_the_last_places(k):
     """With ties, each image keeps Σ min(P, P') / k of its neighbours, by whole numbers, also after
     a rotation.
     """
-    before, after = loop_shares(SIGNS, k), loop_shares(FEWER, k)
+    before = loop_shares(SIGNS, k)
+    after = loop_shares(FEWER, k)
     for rows in (SIGNS, SIGNS @ isometries(16)["random"]):
         np.testing.assert_allclose(neighbourhoods(rows, k).toarray(), before)
         np.testing.assert_allclose(
@@ -135,13 +134,15 @@ def gram_cka(X, Z):
     """The debiased CKA from U-centred Gram matrices (Székely & Rizzo 2014)."""
 
     def centred(rows):
-        K, n = rows @ rows.T * (1 - np.eye(len(rows))), len(rows)
+        K = rows @ rows.T * (1 - np.eye(len(rows)))
+        n = len(rows)
         sums = K.sum(axis=0)
         return (K - (sums[:, None] + sums) / (n - 2) + sums.sum() / ((n - 1) * (n - 2))) * (
             1 - np.eye(n)
         )
 
-    K, L = centred(X), centred(Z)
+    K = centred(X)
+    L = centred(Z)
     return (K * L).sum() / math.sqrt((K * K).sum() * (L * L).sum())
 
 

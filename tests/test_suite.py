@@ -154,9 +154,11 @@ def test_every_score_is_that_of_its_function(rows, made, folder):
     assert (gain["value"], gain["low"], gain["high"]) == pytest.approx(
         (difference.mean, *difference.interval()), abs=1e-6
     )
-    images, labels = made.local.matrix[60:], made.local_category[60:] // 6
+    images = made.local.matrix[60:]
+    labels = made.local_category[60:] // 6
     X = made.objects.standardization(images, "float64")
-    pretrained, centred = LinearTransform.load(folder / "w.npz"), baseline("centred", made.objects)
+    pretrained = LinearTransform.load(folder / "w.npz")
+    centred = baseline("centred", made.objects)
     for name, arm in {"global": transform, "given": pretrained, "centred": centred}.items():
         Z = arm.apply(images.astype(float))
         few = few_shot(Z, labels, Z, labels, shots=2, draws=4, probe="ncm", leave_out_shots=True)
@@ -203,7 +205,8 @@ def test_what_is_done_is_not_done_again(result, out, folder, tmp_path, monkeypat
     assert result.n_kept == 0
     again = tmp_path / "s"
     shutil.copytree(out, again)
-    before, stamps = (again / "rows.jsonl").read_bytes(), stamps_of(again / "views")
+    before = (again / "rows.jsonl").read_bytes()
+    stamps = stamps_of(again / "views")
     plan = Plan.load(folder / "suite.toml")
     with monkeypatch.context() as patch:
         patch.setattr("glocal.suite.arms.fit", None)  # a fit would fail

@@ -159,9 +159,8 @@ def read_text(path: PathLike, *, what: str) -> str:
 def read_lines(path: PathLike, *, what: str) -> tuple[str, ...]:
     """Read the lines of a UTF-8 file, stripped and without empty lines at the end."""
     text = read_text(path, what=what).rstrip()
-    return (
-        tuple(line.strip() for line in text.split("\n")) if text else ()
-    )  # splitlines() would split at U+2028 too
+    lines = text.split("\n") if text else []  # splitlines() would split at U+2028 too
+    return tuple(line.strip() for line in lines)
 
 
 def read_object(
@@ -169,9 +168,8 @@ def read_object(
 ) -> dict[str, Any]:
     """Read the tables of a ``.toml`` file, or the object of a JSON file."""
     with reading(path, what, fix) as file:
-        value = (tomllib.loads if ending(file) == ".toml" else json.loads)(
-            file.read_text(encoding="utf-8-sig")
-        )
+        parse = tomllib.loads if ending(file) == ".toml" else json.loads
+        value = parse(file.read_text(encoding="utf-8-sig"))
         if not isinstance(value, dict):
             raise ValueError("it must hold one object")
         return value
