@@ -208,7 +208,7 @@ def _result(record: FitRecord) -> Iterator[str]:
             f"expected on new {unit}: agreement {curve['original']:.3f} -> "
             f"{expected['agreement']:.3f}{_error(expected['agreement_error'])}, neighbours kept "
             f"{expected['kept']:.3f}{_error(expected['kept_error'])} (the {curve['k']} nearest of "
-            f"{curve['candidates']} {curve['of']}){on_new_objects}"
+            f"{curve['candidates']} {curve['of']}; ± one standard error){on_new_objects}"
         )
 
 

@@ -231,7 +231,9 @@ def settings(
     elif str(grid) == "paper":
         lists = PAPER.replace(eta=PAPER_ETA) if eta else PAPER
     else:
-        values = read_object(grid, what="grid", fix="Write lists, e.g. alpha = [0.1, 0.5].")
+        values = read_object(
+            grid, what="grid", fix="Write lists, e.g. alpha = [0.1, 0.5], in a .toml file."
+        )
         lists = Grid.read(values, f"grid {grid}")
     if lists.eta and not eta:
         raise ParameterError(

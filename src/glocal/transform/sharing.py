@@ -52,7 +52,7 @@ class _CardScore(NamedTuple):
         return known if len(known) == len(numbers) else known[:1]  # one end is no interval
 
 
-_FORMATS = ("{:.3f}", "{:.3f} ± {:.3f}", "{:.3f} [{:.3f}, {:.3f}]")
+_FORMATS = ("{:.3f}", "{:.3f} ± {:.3f} (standard error)", "{:.3f} [{:.3f}, {:.3f}]")
 """The formats of a score alone, with its standard error, and with its interval."""
 _SCORES = [
     _CardScore(

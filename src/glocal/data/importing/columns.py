@@ -28,7 +28,7 @@ ROLES = {
     "b": "b image2 image_2",
     "c": "c image3 image_3",
     "stimuli": "stimuli images",
-    "odd": "odd odd_one_out",
+    "odd": "odd odd_one odd_one_out",
     "chosen": "chosen choice answer response selected",
     "left_votes": "left_votes left_vote",
     "right_votes": "right_votes right_vote",
