@@ -48,8 +48,8 @@ class _CardScore(NamedTuple):
     def numbers(self, record: dict[str, Any]) -> list[float]:
         """The score and its error or interval, or the score alone; empty if there is no score."""
         numbers = [value_at(record, f"{self.part}.{key}") for key in self.keys]
-        known = list(takewhile(lambda number: isinstance(number, float), numbers))
-        return known if len(known) == len(numbers) else known[:1]  # one end is no interval
+        leading = list(takewhile(lambda number: isinstance(number, float), numbers))
+        return leading if len(leading) == len(numbers) else leading[:1]  # one end is no interval
 
 
 _FORMATS = ("{:.3f}", "{:.3f} ± {:.3f} (standard error)", "{:.3f} [{:.3f}, {:.3f}]")

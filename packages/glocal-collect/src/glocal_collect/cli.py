@@ -242,7 +242,7 @@ def people(
         print_json({"people": rows.reset_index().to_dict("records")})
         return
     texts = cells(table)
-    texts.insert(min(1, len(texts.columns)), "Code", table["code"].fillna(""))
+    texts.insert(min(1, len(table)), "Code", table["code"].fillna(""))
     print_table(["Person", *texts], texts.reset_index().to_numpy().tolist())
 
 
@@ -296,10 +296,10 @@ def _study(out: Path, images: str, requested: Settings) -> Study:
     settings = before.replace(**options)
     if "max_starts_per_minute" in options and not settings.open:
         raise ParameterError("--max-starts-per-minute has no effect without --open. Leave it out.")
-    if settings.open is False and study is None:
-        raise ParameterError("--no-open closes a study that exists already. Leave it out.")
-    if settings.open is False and "people" in options:
-        raise ParameterError("--people has no effect on a closed study. Leave it out.")
+    if settings.open is False and (study is None or "people" in options):
+        raise ParameterError(
+            "--no-open has no effect on a new study, nor --people on a closed one. Leave it out."
+        )
     if study is not None:
         if images:
             study.check_images(images)
