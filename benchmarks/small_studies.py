@@ -120,9 +120,10 @@ def objects_of(name: str) -> tuple[np.ndarray, np.ndarray]:
     mind = np.load(things / "spose_49d.npy")
     if name == "null":
         return np.concatenate([mind, -mind], axis=1).astype(np.float32), mind
-    network = "efficientnet-lite0"
-    load = workbench.unit_features if name == "CLIP" else Features.load
-    features = load(things / "features" / network)
+    if name == "CLIP":
+        features = workbench.unit_features(things / "features" / "clip-vit-b32")
+    else:
+        features = Features.load(things / "features" / "efficientnet-lite0")
     rows = feature_rows(features, read_lines(things / "unique_id.txt", what="object ids"))
     return np.asarray(features.matrix)[rows[rows >= 0]], mind[rows >= 0]
 
