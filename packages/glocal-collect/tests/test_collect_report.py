@@ -104,6 +104,7 @@ def test_the_page_of_a_study_has_its_people_and_what_a_transform_gains(run, stud
     assert after > before
 
 
+@pytest.mark.nightly
 def test_excluded_people_are_shown_and_not_fitted(run, study, tmp_path):
     """After an exclusion, the fit uses the answers of the others, and the table has all people."""
     page = tmp_path / "page.html"
@@ -118,6 +119,7 @@ def test_excluded_people_are_shown_and_not_fitted(run, study, tmp_path):
     assert re.search(r"<bdi>p5</bdi>.*<bdi>excluded</bdi>", html)
 
 
+@pytest.mark.nightly
 def test_the_features_are_for_the_study_where_no_transform_is_beside_it(run, study, tmp_path):
     """A study may come with scores and without a transform; other answers are refused, and so are
     features without study or transform.
