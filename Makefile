@@ -64,7 +64,7 @@ types: setup
 
 docs: setup
 	$(BIN)/python docs/cli_reference.py --check
-	$(BIN)/sphinx-build --quiet --fail-on-warning --keep-going docs site
+	$(BIN)/sphinx-build -E --quiet --fail-on-warning --keep-going docs site
 
 check: setup lint types test docs
 
