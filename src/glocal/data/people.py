@@ -158,16 +158,16 @@ def people(
     weights = answers.all_weights
     right, is_shared = _right(answers, who, weights)
 
-    def mean(values: np.ndarray, is_counted: np.ndarray) -> np.ndarray:
-        """The weighted mean for each person over the counted answers."""
-        total = np.bincount(who, weights * is_counted, len(names))
-        with np.errstate(invalid="ignore"):  # NaN for a person without such answers
-            return np.bincount(who, weights * is_counted * values, len(names)) / total
-
     def number(is_counted: np.ndarray) -> np.ndarray:
         """How many answers of each person are counted."""
         total = np.bincount(who, weights * is_counted, len(names))
         return total if answers.weights is not None else total.astype(int)
+
+    def mean(values: np.ndarray, is_counted: np.ndarray) -> np.ndarray:
+        """The weighted mean for each person over the counted answers."""
+        total = np.bincount(who, weights * is_counted * values, len(names))
+        with np.errstate(invalid="ignore"):  # NaN for a person without such answers
+            return total / number(is_counted)
 
     index = pd.Index(names, name="person")
     table = pd.DataFrame({"answers": number(np.ones(len(who)))}, index=index)

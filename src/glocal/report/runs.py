@@ -375,9 +375,7 @@ def _sweep_parts(path: Path, files: set[str]) -> dict[str, Any]:
             check_fields(_Point, point)
     parts: dict[str, Any] = {"points": pd.DataFrame(points)}
     if "sweep.json" in files:
-        parts["record"] = read_object(path / "sweep.json", what="run", fix=_FIX)
-        with reading(path / "sweep.json", "run", _FIX):
-            check_fields(_Record, parts["record"])
+        parts["record"] = _read_record(path / "sweep.json", _Record)
     if TRANSFORM_NAME in files:
         meta = LinearTransform.load(path / TRANSFORM_NAME).meta
         parts["choice"] = meta.get("sweep") or {}
@@ -396,15 +394,21 @@ def _sweep_parts(path: Path, files: set[str]) -> dict[str, Any]:
 
 def _suite_parts(path: Path) -> dict[str, Any]:
     """The parts of the `Run` of a suite other than its scores and views."""
-    record = read_object(path / "suite.json", what="run", fix=_FIX)
-    with reading(path / "suite.json", "run", _FIX):
-        check_fields(_SuiteRecord, record)
+    record = _read_record(path / "suite.json", _SuiteRecord)
     fits = {}
     for file in sorted((path / "transforms").rglob("*.npz")):
         if file.stem in record["plan"]["arms"]:
             fit = LinearTransform.load(file).meta.get("fit") or {}
             fits[f"{file.parent.name}, {file.stem}"] = fit
     return {"record": record, "fits": fits}
+
+
+def _read_record(path: Path, kind: type[_Record]) -> dict[str, Any]:
+    """Read the record of a run; raises a FileError if its fields do not have these types."""
+    record = read_object(path, what="run", fix=_FIX)
+    with reading(path, "run", _FIX):
+        check_fields(kind, record)
+    return record
 
 
 def _views(path: Path, run: Run) -> dict[str, dict[str, View]]:
