@@ -132,7 +132,13 @@ def test_the_score_is_the_odd_one_out_accuracy(world, aligner):
 
 
 @pytest.mark.parametrize(
-    ("dtype", "out"), [("float32", "float32"), ("float64", "float64"), ("int64", "float32")]
+    ("dtype", "out"),
+    [
+        ("float16", "float16"),
+        ("float32", "float32"),
+        ("float64", "float64"),
+        ("int64", "float32"),
+    ],
 )
 def test_features_keep_their_float_type(world, aligner, as_a_user, dtype, out):
     """Transformed features keep their float type, and features at ten times the scale of the fit

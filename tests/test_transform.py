@@ -287,6 +287,8 @@ def of_parts(weights=W, bias=None, mean=0.0, std=1.0):
         (lambda: BOTH[0].apply(X[0]), DataError, r"x\[None\]"),
         (lambda: BOTH[0].apply(X.astype(object)), DataError, "object"),
         (lambda: BOTH[0].apply(X.astype(complex)), DataError, "complex"),
+        (lambda: BOTH[0].apply(np.ma.masked_array(X, X > 0)), DataError, "masked"),
+        (lambda: BOTH[0].recentred(X[:0]), DataError, "no images"),
         (lambda: reduced(BOTH[0], X, 0), ParameterError, "dimensions"),
         (lambda: reduced(BOTH[0], X, P + 1), ParameterError, "dimensions"),
         (lambda: reduced(BOTH[0], np.vstack([X, 0 * X + np.nan]), 1), DataError, "row 40"),
@@ -536,19 +538,28 @@ def test_to_linear(torch, transform):
 
 @other_scale
 @pytest.mark.parametrize("transform", ALL)
-def test_exports_contain_the_normalization(torch, tmp_path, transform):
-    """`to_linear` and `to_onnx` with `normalize` map rows of any length as `apply` does."""
-    x = (1e3 * X).astype("f4")
+@pytest.mark.parametrize("scale", [1e-30, 1e3, 1e30])
+def test_exports_contain_the_normalization(torch, tmp_path, transform, scale):
+    """`to_linear` and `to_onnx` with `normalize` map rows of any length, and rows of zeros, as
+    `apply` does, for any reader of ONNX.
+    """
+    x = (scale * X).astype("f4")
     x[3] = 0
     expected = transform(x, normalize=True)
     layer = transform.to_linear(normalize=True)
     np.testing.assert_allclose(layer(torch.from_numpy(x)).numpy(), expected, atol=1e-5)
     assert not any(part.requires_grad for part in layer.parameters())
-    pytest.importorskip("onnx")
+    reference = pytest.importorskip("onnx.reference")
     onnxruntime = pytest.importorskip("onnxruntime")
-    transform.to_onnx(tmp_path / "t.onnx", normalize=True)
-    session = onnxruntime.InferenceSession(tmp_path / "t.onnx", providers=["CPUExecutionProvider"])
-    np.testing.assert_allclose(session.run(["aligned"], {"features": x})[0], expected, atol=1e-5)
+    file = str(tmp_path / "t.onnx")
+    transform.to_onnx(file, normalize=True)
+    for session in (
+        onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"]),
+        reference.ReferenceEvaluator(file),
+    ):
+        aligned = session.run(["aligned"], {"features": x})[0]
+        assert aligned.dtype == np.float32
+        np.testing.assert_allclose(aligned, expected, atol=1e-5)
 
 
 def test_a_missing_torch_is_said(monkeypatch):
@@ -696,6 +707,7 @@ def test_other_rows_are_warned_of_once_where_they_are_used(kind, tmp_path):
     for use in (
         lambda transform: transform(rows),
         lambda transform: transform.rerank(rows[0], rows),
+        lambda transform: transform.recentred(rows),
     ):
         transform = of(UNIT)
         with pytest.warns(DataWarning, match="normalize=True") as warned:
@@ -732,9 +744,9 @@ def test_a_row_of_zeros_among_rows_of_length_1_is_named(kind, tmp_path, normaliz
 
 def test_features_of_another_network_are_warned_of(tmp_path):
     """If the model or the layer recorded beside the features is not that of the fit, a warning says
-    so.
+    so, also where a transform is recentred.
     """
-    transform = of(ROWS, source={"model": "clip_ViT-L/14", "layer": "visual"})
+    source = {"model": "clip_ViT-L/14", "layer": "visual"}
     np.save(tmp_path / "features.npy", ROWS)
     for model, layer, noun in (
         ("clip_vit-l-14", "visual", None), ("resnet50", "visual", "resnet50"),
@@ -742,5 +754,6 @@ def test_features_of_another_network_are_warned_of(tmp_path):
     ):  # fmt: skip
         record = {"model": model, "layers": {layer: layer}, "preprocessing": "none"}
         (tmp_path / "record.json").write_text(json.dumps(record), encoding="utf-8")
-        with pytest.warns(DataWarning, match=noun) if noun else contextlib.nullcontext():
-            check_rows(transform, Features.load(tmp_path / "features.npy"))
+        for use in (check_rows, LinearTransform.recentred):
+            with pytest.warns(DataWarning, match=noun) if noun else contextlib.nullcontext():
+                use(of(ROWS, source=source), Features.load(tmp_path / "features.npy"))

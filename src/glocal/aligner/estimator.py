@@ -185,7 +185,8 @@ class Aligner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     def _validated(self, X: Any, **options: Any) -> np.ndarray:
         """Validate X as scikit-learn does; tensors are detached, and bfloat16 becomes float32."""
         X = as_matrix(X) if hasattr(X, "detach") else X
-        rows: np.ndarray = validate_data(self, X, dtype=[np.float32, np.float64], **options)
+        floats = [np.float32, np.float64, np.float16]  # any other type becomes the first
+        rows: np.ndarray = validate_data(self, X, dtype=floats, **options)
         return rows
 
     @property

@@ -94,7 +94,7 @@ def _adapted(
 ) -> LinearTransform:
     """The transform with its origin moved toward the user's images and its strength set."""
     if own_images is not None:
-        transform = transform.recentred(own_images.matrix, normalize=normalize)
+        transform = transform.recentred(own_images, normalize=normalize)
     return transform if strength == 1.0 else transform.at_strength(strength)
 
 

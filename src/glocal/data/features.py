@@ -283,6 +283,11 @@ def check_finite(
 
 def as_matrix(value: Any) -> np.ndarray:
     """Return a tensor (bfloat16 as float32), data frame or list of rows as a numpy array."""
+    if isinstance(value, np.ma.MaskedArray):
+        raise DataError(
+            "the matrix is a masked array, whose mask would be lost. Fill the masked values, or "
+            "leave out their rows."
+        )
     if isinstance(value, np.ndarray):
         return value
     if hasattr(value, "detach"):

@@ -262,11 +262,22 @@ def to_onnx(
 
     A, c = transform.folded()
     p, r = A.shape
+    initial = {"weights": A.astype(np.float32), "bias": c.astype(np.float32)}
     rows = "features"
     step = ""
     if normalize:
+        # NOTE in float64 no float32 overflows when squared; LpNormalization may divide 0 by 0
         rows = "unit_rows"
-        step = "unit_rows = LpNormalization <axis = 1, p = 2> (features)"
+        step = """
+            wide = Cast <to = 11> (features)
+            squares = Mul (wide, wide)
+            sums = MatMul (squares, ones)
+            lengths = Sqrt (sums)
+            divisors = Max (lengths, tiny)
+            unit = Div (wide, divisors)
+            unit_rows = Cast <to = 1> (unit)
+        """
+        initial |= {"ones": np.ones((p, 1)), "tiny": np.array(1e-60)}
     model = parser.parse_model(f"""
         <ir_version: {ir_version}, opset_import: ["": {opset}], producer_name: "glocal">
         glocal (float[n, {p}] features) => (float[n, {r}] aligned) {{
@@ -275,9 +286,8 @@ def to_onnx(
             aligned = Add (product, bias)
         }}
     """)
-    for name, values in (("weights", A), ("bias", c)):
-        tensor = numpy_helper.from_array(values.astype(np.float32), name)
-        model.graph.initializer.append(tensor)
+    for name, values in initial.items():
+        model.graph.initializer.append(numpy_helper.from_array(values, name))
     record = to_json({"format": FORMAT, **transform.meta})
     helper.set_model_props(model, {"meta": record})
     checker.check_model(model)

@@ -10,4 +10,5 @@ class UnitLength(torch.nn.Module):
 
     def forward(self, rows: torch.Tensor) -> torch.Tensor:
         """Scale along the last axis; any number of leading axes is allowed."""
-        return torch.nn.functional.normalize(rows, dim=-1)
+        largest = rows.abs().amax(dim=-1, keepdim=True)  # dividing by it avoids overflow
+        return torch.nn.functional.normalize(rows / torch.where(largest > 0, largest, 1), dim=-1)

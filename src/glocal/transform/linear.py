@@ -219,9 +219,9 @@ class LinearTransform:
         dtype = torch.float64 if X.dtype == torch.float64 else torch.float32
         rows = X.to(dtype)
         if normalize:
-            largest = rows.abs().amax(dim=1, keepdim=True)  # dividing by it avoids overflow
-            rows = rows / torch.where(largest > 0, largest, 1)
-            rows = torch.nn.functional.normalize(rows, dim=1)
+            from glocal.transform.layers import UnitLength
+
+            rows = UnitLength()(rows)
         # NOTE the mean is subtracted in two parts, since not every device computes in float64
         rounded = float(np.float32(self.mean))
         standardized = ((rows - rounded) - (self.mean - rounded)) / self.std
@@ -364,8 +364,8 @@ class LinearTransform:
 
         Parameters
         ----------
-        images : (n, p) array, tensor, list or data frame
-            Raw features.
+        images : Features, (n, p) array, tensor, list or data frame
+            Raw features of at least one image.
         toward : float
             Weight t of the present bias, as a number of images, 0 or more.
         normalize : bool
@@ -376,17 +376,20 @@ class LinearTransform:
         ParameterError
             `toward` is not a finite number of at least 0.
         DataError
-            As in `apply`.
+            There are no images, or as in `apply`.
 
         Warns
         -----
         DataWarning
-            There are fewer than ten images.
+            There are fewer than ten images, or as in `apply`.
         """
         if not (isinstance(toward, Real) and np.isfinite(toward) and toward >= 0):
             raise ParameterError(f"`toward` is {toward!r}; allowed are numbers of at least 0.")
         X = self._as_rows(as_matrix(images)).astype(np.float64)
         n = len(X)
+        if not n:
+            raise DataError("there are no images whose mean could become the origin. Give ten.")
+        checks.check_once(self, images if isinstance(images, Features) else X, normalize)
         if n < MIN_RECENTRING_ROWS:
             warnings.warn(
                 f"the mean of {n} images is only a rough estimate of the mean of a collection; "
