@@ -180,11 +180,9 @@ REPEATED = np.concatenate([asked(odds, 3 * number) for number, (odds, _, _) in e
 
 @pytest.mark.parametrize(("odds", "majority", "left_out"), PAPER)
 def test_bounds_on_paper(odds, majority, left_out):
-    """The bounds on one question are those computed by hand, also with an integer weight for equal
-    answers.
-    """
+    """The bounds on one question are those computed by hand, also with votes for equal answers."""
     different, counts = np.unique(asked(odds), axis=0, return_counts=True)
-    for answers in (Answers.from_array(asked(odds)), Answers.from_array(different, weights=counts)):
+    for answers in (Answers.from_array(asked(odds)), Answers.from_array(different, votes=counts)):
         result = ceiling(answers)
         assert (result.majority[0], result.leave_one_out[0]) == pytest.approx((majority, left_out))
 
@@ -208,11 +206,12 @@ def test_bounds_are_means_over_questions_and_over_answers():
 
 
 def test_questions_asked_once_and_weights_that_are_no_counts_have_no_ceiling():
-    """There is no ceiling without repeated questions, with weights that are not whole numbers, or
+    """There is no ceiling without repeated questions, with weights, with shares of votes, or
     without answers.
     """
     assert ceiling(Answers.from_array([[0, 1, 2], [0, 1, 3]])) is None
-    assert ceiling(Answers.from_array(REPEATED, weights=np.full(len(REPEATED), 0.5))) is None
+    for details in ({"weights": np.full(len(REPEATED), 2)}, {"votes": np.full(len(REPEATED), 0.5)}):
+        assert ceiling(Answers.from_array(REPEATED, **details)) is None
     assert ceiling(Answers.from_array(np.empty((0, 3), dtype=int))) is None
 
 

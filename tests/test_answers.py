@@ -7,8 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import glocal
+from glocal.aligner.data import pooled_answers
 from glocal.data.answers import KINDS, Answers
+from glocal.data.people import people
 from glocal.errors import DataError, FileError, ParameterError
+from glocal.evaluation.agreement import odd_one_out
 
 RAW = np.array([[4, 0, 2], [1, 3, 0], [2, 3, 4]])
 FIVE = st.lists(st.integers(0, 2**31 - 1), min_size=5, max_size=5, unique=True)
@@ -97,14 +101,57 @@ def test_an_order_is_read_from_a_file(tmp_path):
 
 
 def test_objects_are_those_that_answers_name():
-    """`named_objects` returns the sorted set of all indices; `total_weight` is the sum of the
-    weights, or without weights the number of answers.
-    """
-    triplets = Answers.from_array([[7, 2, 4], [4, 9, 2]])
-    assert (triplets.named_objects().tolist(), triplets.total_weight) == ([2, 4, 7, 9], 2.0)
-    assert triplets.all_weights.tolist() == [1, 1]
-    assert dataclasses.replace(triplets, weights=np.array([0.5, 2])).total_weight == 2.5
+    """`named_objects` returns the sorted set of all indices."""
+    assert Answers.from_array([[7, 2, 4], [4, 9, 2]]).named_objects().tolist() == [2, 4, 7, 9]
     assert Answers.from_array(np.empty((0, 3), dtype=int)).named_objects().tolist() == []
+
+
+@pytest.mark.parametrize(
+    ("details", "size"),
+    [
+        ({}, 3),
+        ({"weights": [2, 1, 1]}, 16 / 6),
+        ({"votes": [2, 0.5, 0.5]}, 3),
+        ({"votes": [2, 1, 1], "weights": [4, 1, 1]}, 4),
+    ],
+)
+@pytest.mark.parametrize("unit", [1e-200, 1.0, 1e200])
+def test_the_number_of_answers_has_no_unit(details, size, unit):
+    """It is the sum of the votes, else Kish's (Σ w)² / Σ w², and `all_weights` sum to it."""
+    details = {
+        name: np.multiply(values, unit if name == "weights" else 1)
+        for name, values in details.items()
+    }
+    answers = Answers.from_array([[0, 1, 2], [3, 1, 2], [4, 1, 2]], **details)
+    sizes = (answers.effective_size, answers.all_weights.sum())
+    assert sizes == pytest.approx((size, size))
+    if answers.weights is not None:
+        np.testing.assert_allclose(
+            answers.all_weights / size, answers.weights / answers.total_weight
+        )
+
+
+def test_a_fit_does_not_depend_on_the_unit_of_the_weights():
+    """The chosen λ, the transform, agreement with its interval, and the table of persons stay."""
+    world = glocal.simulated_world(
+        n_category=2, n_object=3, dimensions=36, n_triplets=400, n_local=36
+    )
+    rng = np.random.default_rng(0)
+    weights = rng.uniform(0.5, 2, len(world.answers))
+    person = rng.integers(4, size=len(weights))
+    results = []
+    for unit in (1, 1e-200, 1e200):
+        answers = Answers(world.answers.objects, weights * unit, person=person)
+        fit = glocal.fit(glocal.FitData(world.objects, answers))
+        score = odd_one_out(fit.transform(world.objects.matrix), answers)
+        results.append((fit, (score.low, score.high), people(answers)))
+    fit, interval, table = results[0]
+    assert fit.record.lmbda > 0
+    for other_fit, other_interval, other_table in results[1:]:
+        assert other_fit.record.lmbda == fit.record.lmbda
+        np.testing.assert_allclose(other_fit.transform.weights, fit.transform.weights, rtol=1e-5)
+        assert other_interval == pytest.approx(interval)
+        np.testing.assert_allclose(other_table, table)
 
 
 def test_arrays_that_cannot_be_shared_are_copied():
@@ -250,9 +297,16 @@ def test_votes_are_answers_with_weights():
     answers = Answers.from_array([[4, 0, 1], [2, 3, 5]], kind="anchor", counts=[[3, 1], [0, 2]])
     assert answers.objects.tolist() == [[4, 0, 1], [4, 1, 0], [2, 5, 3]]
     assert answers.weights.tolist() == [3, 1, 2]
-    soft = Answers.from_array([[0, 1, 2]], counts=[[0.5, 0.2, 0.3]], person=["ann"])
+    soft = Answers.from_array([[0, 1, 2]], counts=[[0.5, 0.2, 0.3]], person=["ann"], weights=[2])
     assert soft.objects.tolist() == [[0, 1, 2], [0, 2, 1], [1, 2, 0]]
-    assert (soft.weights.tolist(), soft.person.tolist()) == ([0.5, 0.2, 0.3], ["ann"] * 3)
+    assert (soft.weights.tolist(), soft.person.tolist()) == ([1, 0.4, 0.6], ["ann"] * 3)
+    for part in (
+        soft,
+        soft.select(np.arange(3)),
+        soft.relabel(np.arange(3)),
+        pooled_answers([soft]),
+    ):
+        assert part.votes.tolist() == [0.5, 0.2, 0.3]
 
 
 @given(st.sampled_from(KINDS), st.lists(FIVE, min_size=1, max_size=20), st.randoms())
@@ -264,6 +318,7 @@ def test_answers_survive_their_file(tmp_path_factory, kind, rows, random):
     full = Answers.from_array(
         [row[:m] for row in rows],
         weights=[random.random() + 0.1 for _ in rows],
+        votes=np.arange(t) + 1,
         kind=kind,
         person=np.arange(t) % 7,
         seconds=np.linspace(0.5, 9, t),

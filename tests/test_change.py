@@ -183,7 +183,7 @@ def test_support_counts_answers_that_chose_a_pair_and_those_that_could_have():
     support = pair_support(np.array([[1, 2], [0, 3], [0, 1], [1, 2]]), answers)
     assert support[0].tolist() == [[2, 3], [1, 2]]
     assert support[3].tolist() == [[0, 1], [0, 0]]
-    anchors = Answers.from_array([[0, 1, 2]], kind="anchor", weights=[2.0])
+    anchors = Answers.from_array([[0, 1, 2]], kind="anchor", votes=[2])
     assert pair_support(np.array([[1], [2], [0]]), anchors).tolist() == [
         [[2, 2]],
         [[0, 0]],
@@ -210,7 +210,7 @@ def test_flips_are_counted_by_weight_and_the_clearest_shown():
     """
     X = np.eye(3)[[0, 1, 0]] + 0.1
     Z = np.eye(3)[[0, 0, 1]] + 0.1
-    answers = Answers.from_array([[0, 1, 2], [0, 2, 1]], weights=[2.0, 1.0])
+    answers = Answers.from_array([[0, 1, 2], [0, 2, 1]], votes=[2, 1])
     flipped = flips(X, [(Z, answers)])
     assert flipped["counts"] == {"better": 2.0, "worse": 1.0, "right": 0.0, "wrong": 0.0}
     assert flipped["better"] == [[0, 1, 2]]

@@ -78,8 +78,8 @@ def test_lambda_of_a_fold_is_chosen_on_the_others(features, monkeypatch):
     assert [score.value for score in curve[:4]] == pytest.approx([expected] * 4)
 
 
-def test_whole_weights_are_copies_where_lambda_is_chosen(features, monkeypatch):
-    """λ of a fold is that of the same answers copied as often as their weights say."""
+def test_votes_are_copies_where_lambda_is_chosen(features, monkeypatch):
+    """λ of a fold is that of the same answers copied as often as their votes say."""
     rng = np.random.default_rng(8)
     fits = [rng.normal(size=(len(features), 3)) for _ in curves.LAMBDAS]
     monkeypatch.setattr(curves, "_path", lambda features, answers: fits)
@@ -87,7 +87,7 @@ def test_whole_weights_are_copies_where_lambda_is_chosen(features, monkeypatch):
     weights = np.ones(len(answers))
     weights[question_folds(answers, 4, 0)[0]] = 9
     copies = answers.select(np.repeat(np.arange(len(answers)), weights.astype(int)))
-    weighted = replace(answers, weights=weights)
+    weighted = replace(answers, votes=weights)
     values = [[score.value for score in learning_curve(features, x)] for x in (weighted, copies)]
     assert values[0] == pytest.approx(values[1])
 

@@ -91,12 +91,12 @@ def test_agreement_with_the_others_equals_loops(kind):
 
 
 @kinds
-def test_whole_weights_are_copies(kind):
-    """An answer of weight 2 counts as two answers by the same person, in every number."""
+def test_votes_are_copies(kind):
+    """An answer with 2 votes counts as two answers by the same person, in every number."""
     answers = simulated(kind)
-    weights = np.random.default_rng(1).integers(1, 4, len(answers))
-    rows = np.repeat(np.arange(len(answers)), weights)
-    weighted = Answers(answers.objects, weights.astype(float), kind=kind, person=answers.person)
+    votes = np.random.default_rng(1).integers(1, 4, len(answers))
+    rows = np.repeat(np.arange(len(answers)), votes)
+    weighted = Answers.from_array(answers.objects, votes=votes, kind=kind, person=answers.person)
     credit = answer_credit(Z, answers)
     columns = ["answers", "shared", "agreement", "low", "high", "model", "odds"]
     np.testing.assert_allclose(

@@ -56,10 +56,10 @@ def learning_curve(
     DataError
         There are fewer than `MIN_ANSWERS` answers.
     """
-    if len(answers) < MIN_ANSWERS:
+    if answers.effective_size < MIN_ANSWERS:
         raise DataError(
-            f"there are {len(answers)} answers; a curve of held-out agreement needs at least "
-            f"{MIN_ANSWERS}."
+            f"there are {answers.effective_size:.0f} answers; a curve of held-out "
+            f"agreement needs at least {MIN_ANSWERS}."
         )
     rng = np.random.default_rng(seed)
     fold_rows = question_folds(answers, folds, seed)

@@ -156,7 +156,7 @@ class FitData:
     @property
     def fold_unit(self) -> str:
         """The unit of folds: ``"objects"``, or ``"questions"`` if there are under 5,000 answers."""
-        has_enough = self.answers.total_weight >= MIN_ANSWERS_FOR_OBJECT_FOLDS
+        has_enough = self.answers.effective_size >= MIN_ANSWERS_FOR_OBJECT_FOLDS
         return "objects" if has_enough else "questions"
 
     def folds(self, folds: int = 3, unit: str | None = None) -> list[Fold]:
@@ -317,14 +317,18 @@ class FitData:
 
 
 def pooled_answers(folds: Sequence[Answers]) -> Answers:
-    """Concatenate the held-out answers of all folds, with their weights and persons."""
+    """Concatenate the held-out answers of all folds, with their weights, votes and persons."""
 
     def column(name: str) -> Any:
         parts = [getattr(answers, name) for answers in folds]
         return None if parts[0] is None else np.concatenate(parts)
 
     return Answers(
-        column("objects"), column("weights"), kind=folds[0].kind, person=column("person")
+        column("objects"),
+        column("weights"),
+        votes=column("votes"),
+        kind=folds[0].kind,
+        person=column("person"),
     )
 
 

@@ -156,7 +156,8 @@ def _heldout_parts(
     data: FitData, what: Arm | Keep, solver: Solver, holdout: int | None
 ) -> list[Fold]:
     """All folds of questions, or fold 0 of the objects; an empty list if nothing is held out."""
-    is_small_study = data.fold_unit == "questions" and len(data.answers) >= MIN_MEASURED_ANSWERS
+    n_answers = round(data.answers.effective_size)
+    is_small_study = data.fold_unit == "questions" and n_answers >= MIN_MEASURED_ANSWERS
     is_quick = isinstance(what, Arm) and isinstance(solver, Exact)
     if holdout is None:
         holdout = DEFAULT_FOLDS if is_small_study and is_quick else 0
@@ -169,9 +170,9 @@ def _heldout_parts(
     if data.fold_unit == "questions":
         return data.folds(holdout)
     fold = data.fold(0, holdout)
-    n_heldout = len(fold.answers)
+    n_heldout = round(fold.answers.effective_size)
     if n_heldout < MIN_HELDOUT_ANSWERS:
-        n_needed = -(-MIN_HELDOUT_ANSWERS * len(data.answers) // n_heldout)
+        n_needed = -(-MIN_HELDOUT_ANSWERS * n_answers // n_heldout)
         warnings.warn(
             f"the hold-out has only {n_heldout} answers, so that a gain is known to about "
             f"±{0.65 / n_heldout**0.5:.2f}. A hold-out of {MIN_HELDOUT_ANSWERS} answers needs "

@@ -150,10 +150,11 @@ def _curve(
     """The curve of one centre; its fits start at the matrices of the curve `nearby`, if given."""
     before = counter.evaluations
     data.check(Arm(method="global" if data.local_features is None else "glocal"))
-    if len(data.answers) < MIN_ANSWERS:
+    if data.answers.effective_size < MIN_ANSWERS:
         raise DataError(
-            f"there are {len(data.answers)} answers; at least {MIN_ANSWERS} are needed to choose "
-            "lmbda on a part of them. Give `method` and `lmbda`."
+            f"there are {data.answers.effective_size:.0f} answers; at least "
+            f"{MIN_ANSWERS} are needed to choose lmbda on a part of them. Give `method` "
+            "and `lmbda`."
         )
     unit = "questions" if keep is None else data.fold_unit
     with single_threaded_blas():
@@ -194,7 +195,7 @@ def _penalty_scores(
     """
     if unit == "questions":
         scores = {np.inf: crossfit.anchor_scores(None)}
-        columns_per_answer = data.features.dimensions / data.answers.total_weight
+        columns_per_answer = data.features.dimensions / data.answers.effective_size
         lambdas = [float(f"{penalty * columns_per_answer:.2g}") for penalty in PENALTIES_PER_ANSWER]
         _add_penalty_scores(crossfit, lambdas, scores, patience=2)
         return scores

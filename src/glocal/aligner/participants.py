@@ -120,6 +120,6 @@ def _credit(
 
 def _embedding(features: Features, answers: Answers, solver: Exact) -> Float[np.ndarray, "n p"]:
     """The embedding of the objects by `global`, fitted to answers that name rows of features."""
-    arm = Arm(method="global", lmbda=_PENALTY * features.dimensions / len(answers))
+    arm = Arm(method="global", lmbda=_PENALTY * features.dimensions / answers.effective_size)
     data = FitData(features, answers)
     return data.embedding(solver.solve(data, arm, certified=False).transform)

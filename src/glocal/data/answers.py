@@ -20,9 +20,10 @@ from glocal.similarity import Pairs, candidate_pairs
 KINDS = ("odd-one-out", "anchor", "nearest-of-n")
 _NUMBERS = "fiub"  # numpy's codes for kinds of dtypes
 _INTEGERS_OR_NAMES = "iubU"
-_DTYPE_KINDS = {"weights": _NUMBERS, "seconds": _NUMBERS, "catch_passed": "b"}
+_DTYPE_KINDS = {"weights": _NUMBERS, "votes": _NUMBERS, "seconds": _NUMBERS, "catch_passed": "b"}
 _VALUES = {_NUMBERS: "number", _INTEGERS_OR_NAMES: "integer or name", "b": "true or false"}
-_DETAILS = ("weights", "person", "seconds", "names", "catch_passed", "catch_person")
+_OF_ANSWERS = ("weights", "votes", "person", "seconds")
+_DETAILS = (*_OF_ANSWERS, "names", "catch_passed", "catch_person")
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,10 +47,12 @@ class Answers:
     objects : (t, m) integers
         m is 3, or any larger number for nearest-of-n. Stored as int32.
     weights : (t,) real numbers or None
-        Finite, at least 0, not all 0. Stored as float64. An integer weight equals that many copies
-        of the answer. A soft answer, or a set of votes, is a row for each alternative, weighted by
-        its probability or votes. None means a weight of 1 for each answer.
+        Finite, at least 0, not all 0, in any unit. Stored as float64. Means are weighted by them.
+        None means the votes or, without votes, a weight of 1 for each answer.
     kind : {"odd-one-out", "anchor", "nearest-of-n"}
+    votes : (t,) real numbers or None
+        How many answers each row stands for, as `counts` of `from_array` state it: votes, or the
+        shares of a soft answer, which sum to 1.
     person : (t,) integers or str, or None
         The person who gave each answer.
     seconds : (t,) real numbers or None
@@ -80,6 +83,7 @@ class Answers:
     weights: Float[np.ndarray, " t"] | None = None
     _: KW_ONLY
     kind: str = "odd-one-out"
+    votes: Float[np.ndarray, " t"] | None = None
     person: Shaped[np.ndarray, " t"] | None = None
     seconds: Float[np.ndarray, " t"] | None = None
     names: Sequence[str] | None = None
@@ -93,6 +97,8 @@ class Answers:
         _check_objects(objects, self.kind)
         fields = _checked_details(len(objects), {name: getattr(self, name) for name in _DETAILS})
         fields["objects"] = _frozen(np.require(objects, np.int32, "C"))
+        if fields["weights"] is None:
+            fields["weights"] = fields["votes"]
         for name, value in fields.items():
             object.__setattr__(self, name, value)
 
@@ -179,7 +185,7 @@ class Answers:
         """Read answers from ``.npz``, ``.npy``, or text with one answer per line.
 
         The ``.npz`` holds ``answers`` (t, m) and optionally ``kind``, ``counts`` (t, candidate
-        pairs), ``weights``, ``person``, ``seconds``, ``names``, ``catch_passed`` and
+        pairs), ``weights``, ``votes``, ``person``, ``seconds``, ``names``, ``catch_passed`` and
         ``catch_person``. In a text file, blanks, commas or semicolons separate the integers. Its
         first line may name the columns a, b and odd, or reference, closer and farther, in any
         order, and optionally person and seconds. `glocal.data.importing.import_answers` reads all
@@ -275,13 +281,25 @@ class Answers:
 
     @property
     def all_weights(self) -> Float[np.ndarray, " t"]:
-        """The weights; 1 each if there are none."""
-        return np.ones(len(self)) if self.weights is None else self.weights
+        """The weights in units of answers, so that they sum to `effective_size`."""
+        if self.weights is None or not len(self):
+            return np.ones(len(self))
+        return self.weights / self.weights.mean() * (self.effective_size / len(self))
+
+    @property
+    def effective_size(self) -> float:
+        """How many answers these are: the sum of the votes, else Kish's (Σ w)² / Σ w²."""
+        if self.weights is None or not len(self):
+            return float(len(self))
+        if self.votes is not None:
+            return float(self.votes.sum())
+        w = self.weights / self.weights.mean()
+        return float(len(self) ** 2 / (w @ w))
 
     @property
     def total_weight(self) -> float:
-        """The sum of the weights, or the number of answers if there are none."""
-        return float(self.all_weights.sum())
+        """The sum of the weights, in their own unit; 1 for each answer without a weight."""
+        return float(len(self) if self.weights is None else self.weights.sum())
 
     def named_objects(self) -> Int[np.ndarray, " k"]:
         """The sorted indices of the objects that the answers name."""
@@ -303,11 +321,16 @@ class Answers:
                 f"need {len(self.pairs)} numbers of votes each, one for each candidate pair. If "
                 "they are votes for two alternatives to a reference, pass `kind='anchor'`."
             )
-        votes = counts * self.all_weights[:, None]
-        rows, pairs = np.nonzero(votes)
+        counts = counts.astype(np.float64)
+        weights = counts if self.weights is None else counts * self.weights[:, None]
+        rows, pairs = np.nonzero(weights)
         by_choice = np.stack([self.with_choice(j) for j in range(len(self.pairs))], axis=1)
-        objects = by_choice[rows, pairs]
-        return replace(self.select(rows), objects=objects, weights=votes[rows, pairs])
+        return replace(
+            self.select(rows),
+            objects=by_choice[rows, pairs],
+            weights=weights[rows, pairs],
+            votes=counts[rows, pairs],
+        )
 
     def inside(
         self, objects: Bool[np.ndarray, " n"]
@@ -333,7 +356,7 @@ class Answers:
 
     def select(self, keep: Shaped[np.ndarray, " k"]) -> Answers:
         """Select answers by a mask or by row numbers; object numbers do not change."""
-        details = {name: getattr(self, name) for name in ("weights", "person", "seconds")}
+        details = {name: getattr(self, name) for name in _OF_ANSWERS}
         selected = {name: values[keep] for name, values in details.items() if values is not None}
         return replace(self, objects=self.objects[keep], **selected)
 
@@ -434,13 +457,12 @@ def _checked(name: str, values: Any, n: int, unit: str) -> Shaped[np.ndarray, " 
         )
     if dtype_kinds == _NUMBERS:
         array = array.astype(np.float64)
-    if name == "weights":
+    if name in ("weights", "votes"):
         is_wrong = ~(np.isfinite(array) & (array >= 0))
         if is_wrong.any() or (n and not array.any()):
             row = int(is_wrong.argmax())
             raise DataError(
-                f"weights hold {array[row]} at {row}; they must be finite, at least 0 and not all "
-                "0."
+                f"{name} hold {array[row]} at {row}; they must be finite, at least 0 and not all 0."
             )
     return _frozen(array)
 

@@ -65,21 +65,20 @@ def tally(answers: Answers) -> tuple[Int[np.ndarray, "s m"], Float[np.ndarray, "
     sets : (s, m) int
         The objects of each question, in the order of `questions`.
     counts : (s, k) float
-        The number of answers that chose each candidate pair, or the sum of their weights if they
-        have weights.
+        The number of answers that chose each candidate pair, or the sum of their votes.
     """
     objects, choice = questions(answers)
     k = len(answers.pairs)
     first, question = _first_and_number(objects)
     cell = question * k + choice
-    counts = np.bincount(cell, answers.weights, minlength=k * len(first))
+    counts = np.bincount(cell, answers.votes, minlength=k * len(first))
     return objects[first], counts.reshape(-1, k).astype(np.float64)
 
 
 def people(
     answers: Answers, model: Features | Float[np.ndarray, " t"] | None = None
 ) -> pd.DataFrame:
-    """Describe each person by their answers; a weight counts as that many copies.
+    """Describe each person by their answers; a vote counts as an answer.
 
     Answers do not hold the display order, so that a preference for a position cannot be detected.
     Agreement with others needs questions that several people answered. To exclude persons by a

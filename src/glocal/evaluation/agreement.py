@@ -101,10 +101,10 @@ def odd_one_out(
     low = high = None
     if interval:
         low, high = units.estimate().interval(FRACTION)
-        if len(answers) < MIN_ANSWERS:
+        if answers.effective_size < MIN_ANSWERS:
             warnings.warn(
-                f"{len(answers)} answers are too few to measure agreement, which needs at least "
-                f"{MIN_ANSWERS}. Collect more, or hold out more objects.",
+                f"{answers.effective_size:.0f} answers are too few to measure agreement, "
+                f"which needs at least {MIN_ANSWERS}. Collect more, or hold out more objects.",
                 DataWarning,
                 stacklevel=2,
             )
@@ -184,7 +184,7 @@ def ceiling(answers: Answers, *, least: float = 0.0) -> Ceiling | None:
     -------
     Ceiling or None
         None if no question was answered twice, the share of answers to repeated questions is below
-        `least`, or weights are not whole numbers, so that answers cannot be counted.
+        `least`, or answers have weights but no whole votes, so that they cannot be counted.
 
     Examples
     --------
@@ -192,7 +192,9 @@ def ceiling(answers: Answers, *, least: float = 0.0) -> Ceiling | None:
     >>> round(bounds.majority[0], 3), round(bounds.leave_one_out[0], 3)
     (0.667, 0.333)
     """
-    if not len(answers) or (answers.weights is not None and (answers.weights % 1).any()):
+    votes = answers.votes
+    is_counted = answers.weights is None if votes is None else not (votes % 1).any()
+    if not len(answers) or not is_counted:
         return None
     questions, counts = tally(answers)  # (questions, objects), (questions, choices)
     is_repeated = counts.sum(axis=1) >= 2

@@ -285,7 +285,7 @@ def answer_estimate(
     Fafchamps & Gubert (2007), J. Dev. Econ. 83:326; Aronow, Samii & Assenova (2015), Political
     Analysis 23:564.
     """
-    w = np.ones(len(values)) if weights is None else weights
+    w = np.ones(len(values)) if weights is None else weights / weights.mean()
     total = float(w.sum())
     mean = float(w @ values) / total
     e = w * (values - mean)

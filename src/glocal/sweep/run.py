@@ -216,7 +216,7 @@ def _plan(
     has_local = data.local_features is not None
     unit = None
     if data.fold_unit == "questions" and len(data.answers):
-        unit = data.features.dimensions / data.answers.total_weight
+        unit = data.features.dimensions / data.answers.effective_size
     grid_settings = settings(grid, local=has_local, eta=isinstance(solver, PaperLoop), unit=unit)
     methods = {setting["method"]: setting for setting in grid_settings}
     data.check(Arm.of(methods.get("glocal", grid_settings[0])))

@@ -66,7 +66,7 @@ def check_answers(case: Case) -> Iterator[Finding]:
 
 def _repeats(answers: Answers) -> Iterator[Finding]:
     """Find answers that repeat another one, or contradict each other more often than by chance."""
-    counts = tally(replace(answers, weights=None))[1]
+    counts = tally(replace(answers, weights=None, votes=None))[1]
     times = counts.sum(axis=1)
     n_different = np.count_nonzero(counts)
     n_copies = len(answers) - n_different
