@@ -242,6 +242,33 @@ def test_superclasses_are_tested_on_classes_that_gave_no_shots():
     assert all(set(few) < set(many) for few, many in zip(fewer, draws, strict=False))
 
 
+def test_a_class_with_too_few_images_is_left_out_and_named():
+    """The score is that without the class, whose number of images is warned of; the class of a
+    superclass gives no shots but is tested, unless its superclass has no other.
+    """
+    kept = np.arange(24) != 0
+    kept[18:22] = False  # 5 images of class 0, 2 of class 3
+    X = ROWS[kept]
+    y = Y[kept]
+    options = {"shots": 4, "probe": "ncm", "leave_out_shots": True}
+    with pytest.warns(DataWarning, match=r"fewer than 4 training images .*: 3 \(2\)"):
+        score = few_shot(X, y, X, y, **options)
+    large = y != 3
+    expected = few_shot(X[large], y[large], X[large], y[large], **options)
+    assert (score.per_draw, score.n) == (expected.per_draw, expected.n)
+    options = {"shots": 4, "probe": "ncm", "draws": 1}
+    with pytest.warns(DataWarning, match="left out: 3"):
+        tested = few_shot(X, y, X, y, superclasses=dict(enumerate("aabb")), **options)
+    assert tested.n in (2 + 5, 2 + 6)
+    other = np.append(y, y + 4)  # without class 3, superclass c has no class
+    rows = np.append(X, X, axis=0)
+    with pytest.warns(DataWarning, match=r"left out: 3 \(2\), 7 \(2\)"):
+        lost = few_shot(
+            rows, other, rows, other, superclasses=dict(enumerate("aabcaabc")), **options
+        )
+    assert lost.chance == 0.5
+
+
 BAD = {
     "an unknown probe": ({"probe": "svm"}, "probe"),
     "a bad seed": ({"seed": -1}, "seed"),

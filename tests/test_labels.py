@@ -25,7 +25,8 @@ def test_labels_are_integers_or_names_from_either_file(tmp_path):
     files = {
         "a.npy": (np.array([[3], [0], [7]], dtype="uint16"), [3, 0, 7]),
         "b.npy": (np.array(["cat", "dog"]), ["cat", "dog"]),
-        "c.txt": ("3\n-1\n07\n", [3, -1, 7]),
+        "c.txt": ("3\n-1\n7\n", [3, -1, 7]),
+        "g.txt": ("1_0\n10\n007\n7\n", ["1_0", "10", "007", "7"]),
         "d.txt": ("3\n  cat \n", ["3", "cat"]),
         "e.txt": ("a\u2028b\ncat, small\n", ["a\u2028b", "cat, small"]),
         "f.txt": ("1\n123456789012345678901234567890\n", ["1", "123456789012345678901234567890"]),
@@ -92,9 +93,10 @@ def test_images_of_classes_without_a_superclass_are_counted():
 def test_a_missing_label_is_no_class(tmp_path, name):
     """A row without a label is refused with its number, in a table and in lines."""
     (tmp_path / "y.csv").write_text("id,kind\n1,shoe\n2,\n3,sock\n")
-    (tmp_path / "y.txt").write_text("shoe\n\nsock\n")
-    with pytest.raises(DataError, match="row 1 has no label"):
-        load_labels(f"{tmp_path}/{name}", 3)
+    for blank in ("", '""'):
+        (tmp_path / "y.txt").write_text(f"shoe\n{blank}\nsock\n")
+        with pytest.raises(DataError, match="row 1 has no label"):
+            load_labels(f"{tmp_path}/{name}", 3)
 
 
 def test_strings_that_are_saved_as_objects_are_explained(tmp_path):
@@ -123,9 +125,9 @@ def test_what_is_no_integer_or_name_a_row_is_refused(values):
 @pytest.mark.parametrize(
     ("content", "error", "noun"),
     [
-        ("1\n2\n", DataError, "2 labels"),
+        ("1\n2\n\n", DataError, "2 labels.*blank"),
         ("", FileError, "empty"),
-        ("kind\na\nb\nc\n", DataError, "title"),
+        ("kind\na\nb\nc\n", DataError, "first, 'kind', is a title"),
     ],
 )
 def test_a_bad_file_of_labels_is_named(tmp_path, content, error, noun):
@@ -141,6 +143,7 @@ def test_a_bad_file_of_labels_is_named(tmp_path, content, error, noun):
     ("text", "expected"),
     [
         ("animal\ttool\n1\t0\n0\t0\n0\t1\n0\t1\n", ["animal", "other", "tool", "tool"]),
+        ("object,level\na,1\nb,0\nc,1\nd,0\n", ["1", "0", "1", "0"]),
         ("object,category\nd.jpg,tool\na,animal\nb,\nc,x\n", ["animal", "other", "x", "tool"]),
         (
             "object,animal,body part\na,1,0\nb,0,0\nd,0,1\n",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import re
 import warnings
 from collections.abc import Mapping, Sequence
@@ -13,6 +12,7 @@ import numpy as np
 from jaxtyping import Int, Shaped
 
 from glocal.data.features import object_name
+from glocal.data.importing.columns import as_integers
 from glocal.data.tables import TABLES, column_of_table, read_table
 from glocal.errors import DataError, DataWarning
 from glocal.files import PathLike, ending, naming, read_lines, read_npy
@@ -28,7 +28,7 @@ def load_labels(path: PathLike, n: int | None = None) -> Shaped[np.ndarray, " n"
     path : path
         ``.npy`` with (n,) integers or strings; a text file with one label per line; or a column of
         a table with titles, ``FILE.csv:COLUMN``. Labels in text are read as integers if all of them
-        are integers, else as names.
+        are integers, else as names; 007 and 1_0 are names.
     n : int or None
         The required number of labels.
 
@@ -52,7 +52,8 @@ def load_labels(path: PathLike, n: int | None = None) -> Shaped[np.ndarray, " n"
         with naming(file):
             cells = column_of_table(read_table(file, what="labels"), column).tolist()
     else:
-        cells = list(read_lines(file, what="labels"))
+        lines = read_lines(file, what="labels")
+        cells = ["" if line == '""' else line for line in lines]  # as pandas writes a missing label
         if ending(file) in TABLES and cells and re.search("[,;\t]", cells[0]):
             raise DataError(
                 f"{path} is a table ({cells[0][:120]}); labels must be one of its columns. Name "
@@ -61,9 +62,8 @@ def load_labels(path: PathLike, n: int | None = None) -> Shaped[np.ndarray, " n"
     if "" in cells:
         raise DataError(f"{path}: row {cells.index('')} has no label. Write one for each row.")
     labels = np.array(cells, dtype=np.str_)
-    with contextlib.suppress(ValueError, OverflowError):
-        labels = labels.astype(np.int64)
-    return check_labels(labels, n, str(path))
+    numbers = as_integers(labels)
+    return check_labels(labels if numbers is None else numbers, n, str(path))
 
 
 def split_column(path: PathLike) -> tuple[Path, str | None]:
@@ -93,12 +93,14 @@ def check_labels(
             "name per row."
         )
     if n is not None and len(labels) != n:
-        title = ""
+        hint = f" The last one is {str(labels[-1])!r}: are the labels after it blank?"
         if len(labels) == n + 1:
-            title = f" If the first, {labels[0]!r}, is a title, remove it."
+            hint = f" If the first, {str(labels[0])!r}, is a title, remove it."
+        elif len(labels) > n:
+            hint = ""
         raise DataError(
             f"{source} has {len(labels)} labels but there are {n} rows. Give one label per row, in "
-            f"their order.{title}"
+            f"their order.{hint}"
         )
     return labels.astype(np.int64) if labels.dtype.kind in "iu" else labels
 
@@ -212,6 +214,10 @@ class Members(NamedTuple):
             )
         return cls(X[rows], superclasses, labels[rows])
 
+    def select(self, kept: np.ndarray) -> Members:
+        """The images of a mask."""
+        return Members(*(values[kept] for values in self))
+
 
 def load_categories(path: PathLike, ids: Sequence[str]) -> Shaped[np.ndarray, " n"]:
     """Read the category of each object.
@@ -241,7 +247,8 @@ def load_categories(path: PathLike, ids: Sequence[str]) -> Shaped[np.ndarray, " 
     table = read_table(path, what="categories")
     has_names = not table.isin(["0", "1"]).all(axis=None)
     names = table.pop(table.columns[0]).tolist() if has_names else list(ids)
-    columns_are_categories = table.shape[1] > 0 and table.isin(["0", "1"]).all(axis=None)
+    is_binary = table.shape[1] > 0 and table.isin(["0", "1"]).all(axis=None)
+    columns_are_categories = is_binary and not (has_names and table.shape[1] == 1)
     if columns_are_categories and len(names) == len(table):
         is_member = table.to_numpy() == "1"
         sizes = np.where(is_member, is_member.sum(axis=0), np.iinfo(np.int64).max)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import csv
 import json
 import os
+import re
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -60,11 +62,12 @@ def read_list(path: PathLike, *, what: str) -> np.ndarray:
     return numbers.reshape(-1) if numbers.ndim == 2 and 1 in numbers.shape else numbers
 
 
-def read_table(path: PathLike, *, what: str) -> pd.DataFrame:
+def read_table(path: PathLike, *, what: str, names: Sequence[str] | None = None) -> pd.DataFrame:
     """Read the cells of a table as text under its column titles, with ``""`` for an empty cell.
 
-    The separator is the tab, semicolon or comma, whichever is most frequent in the first line, or
-    else blanks. Blanks around a cell are removed.
+    A text of `NONE` stands for an empty cell if it is not among the `names`. The separator is the
+    tab, semicolon or comma, whichever is most frequent in the first line, or else blanks. Blanks
+    around a cell are removed.
 
     Raises
     ------
@@ -74,7 +77,11 @@ def read_table(path: PathLike, *, what: str) -> pd.DataFrame:
     """
     with reading(path, what, "Save it as CSV with a first line that names its columns.") as file:
         table = _read_csv(
-            file, _first_line(file), dtype=str, na_values=list(NONE), keep_default_na=False
+            file,
+            _first_line(file),
+            dtype=str,
+            na_values=[*{*NONE} - {*(names or ())}],
+            keep_default_na=False,
         )
         if table.empty:
             raise ValueError("it has no row below the first line")
@@ -108,6 +115,8 @@ def read_named_rows(path: PathLike) -> tuple[Shaped[np.ndarray, "n p"], tuple[st
         first_line = _first_line(file)
         if "\0" in first_line:  # pandas before 3 reads such a cell as empty
             raise ValueError("it holds bytes of value 0, which text never contains")
+        if re.search("[;\t]", first_line):
+            _refuse_decimal_commas(re.split("[;\t]", first_line))
         titles = [title.strip().strip('"') for title in first_line.split(_separator(first_line))]
         has_titles = _are_titles(titles)
         # a column of names stays text, also the index of pandas, which has no title
@@ -119,6 +128,9 @@ def read_named_rows(path: PathLike) -> tuple[Shaped[np.ndarray, "n p"], tuple[st
             converters=dict.fromkeys(named if has_titles else (), str),
             low_memory=False,
         )
+        if table.iloc[:, -1].isna().any():
+            _refuse_short_rows(file, first_line, table.shape[1])
+        _refuse_decimal_commas(table.iloc[0])
         numbers = table.select_dtypes("number")
         if not numbers.shape[1]:
             raise ValueError("none of its columns holds numbers")
@@ -162,6 +174,24 @@ def _read_csv(file: Path, first_line: str, **options: Any) -> pd.DataFrame:
             skipinitialspace=True,
             **options,
         )
+
+
+def _refuse_decimal_commas(cells: Iterable[object]) -> None:
+    """Raise a ValueError for a number such as 1,5."""
+    for cell in cells:
+        if re.fullmatch(r"\s*[+-]?\d+,\d+\s*", str(cell)):
+            raise ValueError(f"{str(cell).strip()} has a decimal comma; write a point")
+
+
+def _refuse_short_rows(file: Path, first_line: str, n_columns: int) -> None:
+    """Raise a ValueError for a row with too few cells, which pandas fills with NaN."""
+    with file.open(encoding="utf-8-sig", newline="") as stream:
+        rows = csv.reader(stream, delimiter=_separator(first_line) or " ", skipinitialspace=True)
+        for row in rows:
+            if 0 < len(row) < n_columns:
+                raise ValueError(
+                    f"line {rows.line_num} has {len(row)} cells, and the first line {n_columns}"
+                )
 
 
 def _are_titles(cells: list[str]) -> bool:

@@ -12,7 +12,7 @@ from jaxtyping import Float, Int
 
 from glocal.data.labels import Members, check_sides, positions
 from glocal.data.splits import check_seed
-from glocal.errors import DataError, ParameterError
+from glocal.errors import DataError, DataWarning, ParameterError
 from glocal.evaluation.intervals import FRACTION, Units
 from glocal.results import Score
 from glocal.similarity import choice, finite, unit_rows
@@ -85,7 +85,8 @@ def few_shot(
     y_train, y_test : (n,) and (m,) int or str arrays
         Classes. A class that only the training images have can be predicted, but never correctly.
     shots, draws, seed : int
-        See `draw_episodes`.
+        See `draw_episodes`. Classes with fewer training images than shots are left out, with a
+        DataWarning.
     probe : {"logistic", "ncm", "1nn"}
         One of `PROBES`.
     leave_out_shots : bool
@@ -97,9 +98,9 @@ def few_shot(
     Raises
     ------
     DataError
-        If the number of labels is not that of the rows, there are fewer than two classes, a class
-        has fewer images than shots, a test class has no training image, a value is NaN or infinite,
-        or no test image is left. Also if `leave_out_shots` is given for different images, or the
+        If the number of labels is not that of the rows, fewer than two classes have as many images
+        as shots, a test class has no training image, a value is NaN or infinite, or no test image
+        is left. Also if `leave_out_shots` is given for different images, or the
         only test class of a superclass may give shots.
     ParameterError
         If the probe is unknown, shots or draws are below 1, or the seed is out of range.
@@ -119,6 +120,7 @@ def few_shot(
     if probe not in PROBES:
         raise ParameterError(f"`probe` is {probe!r}; allowed are {', '.join(PROBES)}.")
     train, test = labelled_sides(X_train, y_train, X_test, y_test, superclasses)
+    train, test = _with_enough_images(train, test, shots)
     if superclasses is not None:
         _check_classes(train, test)
     elif leave_out_shots and not (
@@ -166,6 +168,25 @@ def labelled_sides(
         Members.of(X_train, y_train, superclass_of, "training"),
         Members.of(X_test, y_test, superclass_of, "test"),
     )
+
+
+def _with_enough_images(train: Members, test: Members, shots: int) -> tuple[Members, Members]:
+    """Leave out classes with fewer images than shots, if two remain; a DataWarning names them."""
+    names, counts = np.unique(train.classes, return_counts=True)
+    is_small = counts < shots
+    kept = ~np.isin(train.classes, names[is_small])
+    remaining = np.unique(train.superclasses[kept])
+    if not is_small.any() or len(remaining) < 2:
+        return train, test
+    listing = ", ".join(f"{names[i]} ({counts[i]})" for i in np.flatnonzero(is_small))
+    warnings.warn(
+        f"classes with fewer than {shots} training images are left out: {listing}. Ask for fewer "
+        "shots to include them.",
+        DataWarning,
+        stacklevel=3,
+    )
+    lost = np.setdiff1d(train.superclasses, remaining)
+    return train.select(kept), test.select(~np.isin(test.superclasses, lost))
 
 
 def _result(
