@@ -16,6 +16,8 @@ from glocal.data.importing import FORMATS, import_answers, to_csv
 from glocal.data.join import join
 from glocal.errors import DataError, FileError, GLocalError, ParameterError
 
+MISSING = "an object is missing (empty, NA, None, nan or null), or one too many"
+
 
 def table(path, header, *rows):
     with io.StringIO(newline="") as text:
@@ -124,7 +126,7 @@ def test_jspsych_trials_of_several_people(tmp_path):
         [1.2, 0.8],
     )
     assert imported.dropped == {
-        "an object is missing, or one too many": 1,
+        MISSING: 1,
         "no answer": 1,
         "catch trial": 2,
     }
@@ -299,7 +301,7 @@ def test_a_row_with_some_of_its_candidates_is_dropped(tmp_path):
     columns = {"choices": "choices1,choices2,choices3"}
     imported = import_answers(path, columns=columns)
     assert named_rows(imported) == [["q", "x", "y", "z"]] * 3
-    assert imported.dropped == {"an object is missing, or one too many": 2}
+    assert imported.dropped == {MISSING: 2}
 
 
 def test_times_may_be_missing(tmp_path):
@@ -361,7 +363,7 @@ def test_equal_alternatives_are_no_catch_trial_and_most_rows_say_the_width(tmp_p
     assert imported.dropped == {
         "catch trial": 1,
         "equal alternatives": 1,
-        "an object is missing, or one too many": 8,
+        MISSING: 8,
     }
     assert imported.answers.catch_passed.tolist() == [True]
 
@@ -381,6 +383,45 @@ def test_names_are_found_in_a_list_of_objects(tmp_path):
     assert import_answers(numbers, base=1).answers.objects.tolist() == [[6, 7, 8]]
     with pytest.raises(DataError, match="list of object ids"):
         import_answers(path, names=["x"])
+
+
+def test_an_object_called_na_is_one_if_it_is_listed(tmp_path):
+    """Namibia's NA is an empty cell, which is counted, unless the list of objects holds it."""
+    path = table(tmp_path / "t.csv", "a b odd", ("NA", "DE", "BR"), ("DE", "BR", "FR"))
+    assert import_answers(path).dropped == {MISSING: 1}
+    imported = import_answers(path, names=["flags/NA.png", "DE", "BR", "FR"])
+    assert imported.answers.objects.tolist() == [[0, 1, 2], [1, 2, 3]]
+
+
+def test_an_empty_pick_is_no_answer_and_changes_no_other(tmp_path):
+    """An empty cell makes pandas write 104 as 104.0, which is the same object."""
+    rows = [(104, 163, 23, "104.0"), (3, 4, 5, ""), (23, 4, 5, "5.0")]
+    imported = import_answers(table(tmp_path / "t.csv", "a b c chosen", *rows))
+    assert imported.answers.objects.tolist() == [[163, 23, 104], [23, 4, 5]]
+    assert imported.dropped == {"no answer": 1}
+    names = [("1.0", "1.5", "2.0", "1.5"), ("1.0", "2.0", "1.5", "1.5")]
+    versions = import_answers(table(tmp_path / "n.csv", "a b c chosen", *names)).answers
+    assert versions.names == ("1.0", "1.5", "2.0")
+
+
+@pytest.mark.parametrize("pick", [("1", "3", "2"), ("left", "right", ""), ("x", "z", "x")])
+def test_columns_with_the_same_objects_are_suggested(tmp_path, pick):
+    """A table without known titles is refused with the options for its objects and its pick."""
+    shown = [("x", "y", "z"), ("y", "x", "z"), ("z", "x", "y")]
+    rows = [("t", *objects, p, 0.7) for objects, p in zip(shown, pick, strict=True)]
+    path = table(tmp_path / "t.csv", "trial left middle right response sure", *rows)
+    words = "--column stimuli=left,middle,right --column chosen=response"
+    with pytest.raises(DataError, match=words):
+        import_answers(path)
+
+
+@pytest.mark.parametrize("name", ["a.npy", "a.npz"])
+def test_arrays_are_no_table(tmp_path, name):
+    """Arrays given as a table are refused with the options that read them, not as damaged."""
+    save = np.save if name == "a.npy" else np.savez
+    save(tmp_path / name, np.array([[0, 1, 2, 7]]))
+    with pytest.raises(FileError, match=r"arrays.*--kind anchor.*--format"):
+        import_answers(tmp_path / name)
 
 
 @pytest.mark.parametrize("kind", ["odd-one-out", "anchor", "nearest-of-n"])
@@ -605,6 +646,8 @@ def test_options_and_columns_that_do_not_fit_are_refused(salmon, tmp_path):
     ):
         with pytest.raises(error, match=noun):
             import_answers(salmon, **options)
+    with pytest.raises(DataError, match="decimal comma"):
+        import_answers(table(tmp_path / "t.csv", "a b odd seconds", (0, 1, 2, "4,389")))
     (tmp_path / "one.json").write_text(json.dumps([{"stimuli": ["a"], "response": "a"}]))
     with pytest.raises(DataError, match="three or more"):
         import_answers(tmp_path / "one.json")

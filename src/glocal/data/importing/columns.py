@@ -143,9 +143,12 @@ def _question(table: pd.DataFrame, roles: dict[str, list[str]], place_base: int 
             "a, b, c (or stimuli) and odd, or reference, closer and farther, or reference, left "
             "and right (or choices) and chosen. State the column of each role: glocal data import "
             "--column ROLE=COLUMN, or columns={'ROLE': 'COLUMN'} in Python."
+            f"{_suggestion(table)}"
         )
     shown_roles = readable[0]
-    shown = _shown(table, [column for role in shown_roles for column in roles[role]])
+    shown_columns = [column for role in shown_roles for column in roles[role]]
+    table = _without_decimals(table, {*shown_columns, *roles.get(pick_role or "", ())})
+    shown = _shown(table, shown_columns)
     picked = np.full(len(table), 1 if has_reference else 2)
     interpretation: dict[str, Any] = {
         "columns": {role: ", ".join(roles[role]) for role in roles},
@@ -161,6 +164,35 @@ def _question(table: pd.DataFrame, roles: dict[str, list[str]], place_base: int 
     if has_reference:
         kind = "anchor" if shown.shape[1] == 3 else "nearest-of-n"
     return Question(kind, shown, picked, roles, interpretation)
+
+
+def _suggestion(table: pd.DataFrame) -> str:
+    """A sentence with options for columns that share objects and for one of picks, or nothing."""
+    cells = {column: {*table[column]} - {""} for column in table}
+
+    def shares_cells(a: str, b: str) -> bool:
+        return 2 * len(cells[a] & cells[b]) >= max(1, len(cells[a]), len(cells[b]))
+
+    groups = [[b for b in cells if shares_cells(a, b)] for a in cells]
+    shown = max(groups, key=len, default=[])
+    for column in [*shown, *cells]:
+        others = [other for other in shown if other != column]
+        words = {*map(str, range(len(others) + 1)), *map(str.lower, others)}
+        is_object = (table[others] == table[column].to_numpy()[:, None]).any(axis=1)
+        is_pick = is_object | table[column].str.lower().isin(words) | (table[column] == "")
+        if len(others) >= 3 and cells[column] and is_pick.all():
+            options = f"--column stimuli={','.join(others)} --column chosen={column}"
+            return f" Here perhaps: {options}, if {column} is the odd one."
+    return ""
+
+
+def _without_decimals(table: pd.DataFrame, columns: set[str]) -> pd.DataFrame:
+    """Write 104.0 as 104 if all cells are whole numbers; pandas adds .0 beside an empty cell."""
+    cells = {cell for column in columns for cell in table[column].unique()}
+    if not all(map(INTEGER.fullmatch, cells - {""})):
+        return table
+    whole_of = {cell: cell.partition(".")[0] for cell in cells}
+    return table.assign(**{column: table[column].map(whole_of) for column in columns})
 
 
 def _shown(table: pd.DataFrame, columns: Iterable[str]) -> Shaped[np.ndarray, "t m"]:
@@ -256,4 +288,5 @@ def numbers_in_column(table: pd.DataFrame, column: str) -> Float[np.ndarray, " t
         # NOTE pd.to_numeric of pandas 2 may be wrong in the last digit
         return table[column].replace("", "nan").to_numpy(dtype=np.float64)
     except ValueError as error:
-        raise DataError(f"the column {column!r} must hold numbers ({error}).") from error
+        hint = " Write a decimal comma as a point." if "," in str(error) else ""
+        raise DataError(f"the column {column!r} must hold numbers ({error}).{hint}") from error

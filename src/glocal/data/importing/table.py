@@ -20,13 +20,14 @@ from glocal.data.importing.columns import (
     texts_in_column,
 )
 from glocal.data.tables import COLUMNS, NONE, read_table, read_trials
-from glocal.errors import DataError
+from glocal.errors import DataError, FileError
 from glocal.files import PathLike, ending, naming, write_text
 
 if TYPE_CHECKING:
     import pandas as pd
 
 _UNLISTED = -(1 << 62)  # an index that no table holds
+_NO_OBJECT = "an object is missing (empty, NA, None, nan or null), or one too many"
 
 
 class Imported(NamedTuple):
@@ -67,7 +68,8 @@ def import_table(
     where : mapping
         The value that rows must have in each of these columns.
     names : sequence of str or None
-        The objects in the order of their indices. None numbers names in alphabetical order.
+        The objects in the order of their indices. None numbers names in alphabetical order, and
+        reads NA, None, nan and null as empty cells.
     base : int
         0 or 1: the index of the first object if objects are numbers.
     place_base : int or None
@@ -95,7 +97,7 @@ def import_table(
     ([[2, 0, 1], [1, 2, 0]], ('ball', 'cup', 'egg'))
     """
     with naming(path):
-        table = read_trials(path) if ending(path) == ".json" else read_table(path, what="answers")
+        table = _read(path, names or ())
         rows = _select(table, where or {})
         question = read_question(rows, columns or {}, place_base)
         objects, listed = _indices(question.shown, names, base)
@@ -103,7 +105,7 @@ def import_table(
         details = _details(rows, question.columns)
         reasons = {
             "an object that is not in the list of object ids": (objects == _UNLISTED).any(axis=1),
-            "an object is missing, or one too many": (objects == MISSING).any(axis=1),
+            _NO_OBJECT: (objects == MISSING).any(axis=1),
             "no answer": question.picked < 0,
         }
         if "counts" in details:
@@ -122,6 +124,21 @@ def import_table(
         return Imported(
             Answers.from_array(ordered[kept], **of_answers), dropped, question.interpretation
         )
+
+
+def _read(path: PathLike, names: Sequence[str]) -> pd.DataFrame:
+    """Read the cells of a file of trials; of `names`, also those that look like an empty cell."""
+    if ending(path) in (".npy", ".npz"):
+        raise FileError(
+            f"answers file {path} holds arrays, and a table has columns with titles. Commands read "
+            "an .npy of three columns, and an .npz of `Answers.save`, as they are: --answers FILE, "
+            "with --kind anchor if the first column is a reference. Write columns of another "
+            "meaning as CSV with titles, such as person, or left_votes and right_votes. If another "
+            "program wrote the file, state its format (glocal data import --format)."
+        )
+    if ending(path) == ".json":
+        return read_trials(path)
+    return read_table(path, what="answers", names=[*map(object_name, names)])
 
 
 def keep_valid(
