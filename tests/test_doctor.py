@@ -143,6 +143,34 @@ def test_constant_columns_say_what_to_do(small, value, severity):
     assert "leave them" in finding.fix
 
 
+def test_held_out_answers_with_a_list_of_their_own_are_compared_by_name():
+    """Answers about other objects leak nothing, even if both files count their names from 0."""
+    rows = np.random.default_rng(0).permuted(np.tile(np.arange(6), (200, 1)), axis=1)[:, :3]
+    names = tuple(f"o{i:02d}" for i in range(12))
+    features = Features(np.random.default_rng(1).normal(size=(12, 8)), names)
+    case = Case(
+        features, answers=Answers(rows, names=names[:6]), heldout=Answers(rows, names=names[6:])
+    )
+    assert "leakage" not in {finding.check for finding in diagnose(case)}
+
+
+def test_a_large_constant_column_does_not_make_the_others_centred(small):
+    """A column of 1e4 everywhere hides neither that the others have means, nor that they are 0."""
+    X = small.features.matrix
+    for matrix, centred in ((X, False), (X - X.mean(axis=0), True)):
+        padded = Features(np.append(matrix, np.full((len(X), 1), 1e4, "f4"), axis=1))
+        checks = {finding.check for finding in diagnose(Case(padded))}
+        assert ("standardized" in checks, "constant" in checks) == (centred, True)
+
+
+def test_one_copy_is_named_with_its_original(small):
+    """The first copy is named with the row that it repeats; rows of one length alone are none."""
+    X = np.random.default_rng(0).permutation(np.eye(64)[:40])
+    X[30] = X[7]
+    (finding,) = (each for each in diagnose(Case(Features(X))) if each.check == "duplicates")
+    assert "1 row repeats another row exactly (first: row 30, which is row 7 again)" in str(finding)
+
+
 def test_anchored_answers_in_another_form_are_found(small):
     """The doctor finds a reference in another column, and a chosen object in the second place."""
     a, b, odd = small.answers.objects.T
@@ -221,6 +249,43 @@ def test_fit_says_that_the_answers_mean_something_else(folder, tmp_path, turned,
         str(warning.message) for warning in caught if issubclass(warning.category, DataWarning)
     ]
     assert any(re.search(what, warning) for warning in messages), messages
+
+
+def test_a_list_with_a_title_or_a_misspelt_name_is_said(small):
+    """A title in the list is named as such, and a misspelt id with the name most like it."""
+    ids = small.object_ids
+    titled = problems(replace(small, object_ids=("unique_id", *ids)))
+    assert ["remove" in finding.fix and "unique_id" in finding.fix for finding in titled] == [True]
+    misspelt = replace(small, object_ids=(ids[0] + "x", *ids[1:]))
+    (note,) = (finding for finding in diagnose(misspelt) if finding.check == "join")
+    assert f"{ids[0] + 'x'!r}, perhaps {ids[0]!r}" in note.message
+
+
+@pytest.mark.parametrize(
+    ("change", "check", "words"),
+    [
+        (lambda answers: answers.select(np.arange(20)), "few", "only 20.* at least 30"),
+        (
+            lambda answers: Answers(
+                np.concatenate([answers.objects, answers.objects[:, [0, 2, 1]]])
+            ),
+            "contradictions",
+            "kind='anchor'",
+        ),
+        (
+            lambda answers: Answers.from_array([[0, 1, 900]]),
+            "range",
+            "extract the features of all objects",
+        ),
+    ],
+)
+def test_what_is_wrong_with_answers_comes_with_what_to_do(small, change, check, words):
+    """Too few answers, alternatives listed as choices, and objects without features are said with
+    what helps.
+    """
+    features = Features(small.features.matrix)
+    findings = diagnose(Case(features, answers=change(small.answers)))
+    assert re.search(words, next(str(finding) for finding in findings if finding.check == check))
 
 
 # real data

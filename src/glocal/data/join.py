@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -20,6 +21,11 @@ WHOLE_LIST = (
     "of the feature rows are another list"
 )
 
+_FEWER_ROWS = (
+    " Extract the features of all objects that they name. If they index a longer list than the "
+    "rows of the features, name it with `object_ids`."
+)
+_MIN_SIMILARITY_OF_NAMES = 0.8  # of difflib; one letter of five makes .8
 _MAX_ROWS_OF_GRAM = 8192  # with more rows, similarities are computed answer by answer
 
 ChoiceModel = Callable[[Answers], Float[np.ndarray, "t k"]]
@@ -68,7 +74,8 @@ def join(features: Features, answers: Answers, object_ids: Sequence[str] | None 
         object_ids = _shared_names(features, answers)
     if object_ids is None:
         largest = int(answers.objects.max(initial=-1))
-        answers.check_range(len(features), hint=transposed_hint(features, largest + 1))
+        hint = transposed_hint(features, largest + 1)
+        answers.check_range(len(features), hint=hint or _FEWER_ROWS)
         joined = Joined(answers, np.ones(len(answers), dtype=bool))
     else:
         rows = feature_rows(features, object_ids)
@@ -166,11 +173,23 @@ def feature_rows(features: Features, object_ids: Sequence[str]) -> Int[np.ndarra
         fix = "Check that both lists name the same objects."
         if {name.casefold() for name in row_of} & {name.casefold() for name in line_of}:
             fix = "They differ in capital letters, which count: write both lists alike."
+        elif remark := like(object_ids[0], features.names):
+            fix = f"The first id is{remark.removeprefix(',')}: write both lists alike."
         raise DataError(
             f"none of the {len(object_ids)} object ids (first {object_ids[0]!r}) is a name of "
             f"{features.source} (first {features.names[0]!r}). {fix}"
         )
     return rows
+
+
+def like(name: str, names: Iterable[str]) -> str:
+    """A remark on the name that adds a part to this one, lacks one, or is most similar, or none."""
+    name = object_name(name)
+    objects = [*map(object_name, names)]
+    longer = [other for other in objects if name.startswith(other) or other.startswith(name)]
+    longer.sort(key=lambda other: abs(len(other) - len(name)))
+    matches = longer or get_close_matches(name, objects, 1, _MIN_SIMILARITY_OF_NAMES)
+    return f", perhaps {matches[0]!r}" if matches else ""
 
 
 def _key(*lists: Sequence[str]) -> Callable[[str], str]:

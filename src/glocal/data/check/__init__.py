@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from glocal.data.answers import Answers
 from glocal.data.check.answers import check_answers, check_heldout, check_people
@@ -14,7 +14,8 @@ from glocal.data.check.readings import (
     check_readings,
     warn_of_order,
 )
-from glocal.data.join import join, model_credit
+from glocal.data.features import Features
+from glocal.data.join import feature_rows, join, like, model_credit
 from glocal.errors import DataError
 
 __all__ = [
@@ -29,6 +30,7 @@ __all__ = [
     "warn_of_order",
 ]
 
+_MAX_OBJECTS_SHOWN = 3
 _MAX_SHARE_DROPPED = 0.05  # fraction of dropped answers above which a note becomes a warning
 
 
@@ -57,12 +59,23 @@ def _check_answers(case: Case, answers: Answers) -> Iterator[Finding]:
     if joined.n_dropped:
         part = f"{joined.n_dropped} of {len(answers)} answers name an object without features"
         few = joined.n_dropped <= _MAX_SHARE_DROPPED * len(answers)
+        if case.listed is not None:
+            part += f" ({_without_features(case.features, answers, case.listed)})"
         yield finding("join", f"answers: {part}", severity="note" if few else "warning")
     yield from check_readings(case, joined.answers)
     credit = None if answers.person is None else model_credit(case.features, joined)
     yield from check_people(answers, credit)
     if case.heldout is not None and len(case.heldout):
-        yield from check_heldout(answers, case.heldout)
+        heldout = join(case.features, case.heldout, case.object_ids).answers
+        yield from check_heldout(joined.answers, heldout)  # each file may number objects anew
+
+
+def _without_features(features: Features, answers: Answers, listed: Sequence[str]) -> str:
+    """The first objects of the answers that have no features, with the names most like theirs."""
+    rows = feature_rows(features, listed)
+    lacking = [listed[i] for i in answers.named_objects().tolist() if rows[i] < 0]
+    shown = [f"{name!r}{like(name, features.names or ())}" for name in lacking[:_MAX_OBJECTS_SHOWN]]
+    return ", ".join(shown + ["…"] * (len(lacking) > len(shown)))
 
 
 def _has_error(findings: list[Finding]) -> bool:

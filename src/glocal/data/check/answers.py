@@ -19,6 +19,7 @@ from glocal.data.people import FAST, log10_odds_threshold, people, question_numb
 if TYPE_CHECKING:
     import pandas as pd
 
+_MIN_ANSWERS = 30  # fewest answers from which a fit chooses its settings
 _MIN_PAIRS = 400  # fewest pairs of answers to the same question that show their agreement
 _MAX_STANDARD_ERRORS_BELOW_CHANCE = 3.0
 _MIN_SHARE_NAMED = 0.9  # fraction of named objects below which a note becomes a warning
@@ -53,13 +54,16 @@ def check_answers(case: Case) -> Iterator[Finding]:
         message = f"answers: object {largest} is named but there are {n} {unit}"
         yield finding("range", message, **fix)
         return
+    if len(answers) < _MIN_ANSWERS:
+        yield finding("few", f"answers: only {len(answers)}")
     if smallest == 1 and len(named) == n - 1:
         yield finding(
             "base", "answers: object 0 is the only one never named; the file may count from 1"
         )
     if len(named) < n:
         severity = "note" if len(named) > _MIN_SHARE_NAMED * n else "warning"
-        message = f"answers: {n - len(named)} of {n} {unit} are never named"
+        verb = "is" if len(named) == n - 1 else "are"
+        message = f"answers: {n - len(named)} of {n} {unit} {verb} never named"
         yield finding("coverage", message, severity=severity)
     yield from _repeats(answers)
 

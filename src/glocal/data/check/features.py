@@ -26,30 +26,25 @@ _MIN_COLUMNS = 64  # fewest columns for which this correlation is informative
 
 def check_features(features: Features, what: str = "features") -> Iterator[Finding]:
     """Check values, columns, rows and copies of one feature matrix, which messages call `what`."""
-    not_finite = list(_not_finite(features, what))
-    yield from not_finite
-    if not_finite:
-        return
     try:
         scalars = features.standardization
     except DataError as error:
-        yield finding("features", f"{what}: {error}")
+        not_finite = list(_not_finite(features, what))
+        yield from not_finite or [finding("features", f"{what}: {error}")]
         return
     n, p = features.matrix.shape
-    lengths: list[float] = []
-    hashes: list[int] = []
+    lengths = np.zeros(n)
     mean = features.column_means
     variance = np.zeros(p)
     varies = np.zeros(p, dtype=bool)
-    for _, rows in features.chunks():
+    for start, rows in features.chunks():
         chunk = rows.astype(np.float64)
-        lengths += np.linalg.norm(chunk, axis=1).tolist()
-        hashes += [hash(row.tobytes()) for row in np.ascontiguousarray(rows)]
+        lengths[start : start + len(chunk)] = np.linalg.norm(chunk, axis=1)
         variance += np.square(chunk - mean).sum(axis=0) / n
         varies |= (rows != features.matrix[0]).any(axis=0)
     yield from _columns(mean, variance, varies, what)
-    yield from _rows(np.array(lengths), hashes, what)
-    yield from _standardized(n, mean[varies], scalars, what)
+    yield from _rows(features.matrix, lengths, what)
+    yield from _standardized(n, mean[varies], variance[varies], scalars, what)
 
 
 def _not_finite(features: Features, what: str) -> Iterator[Finding]:
@@ -106,7 +101,7 @@ def _columns(
         )
 
 
-def _rows(lengths: Float[np.ndarray, " n"], hashes: list[int], what: str) -> Iterator[Finding]:
+def _rows(matrix: np.ndarray, lengths: Float[np.ndarray, " n"], what: str) -> Iterator[Finding]:
     """Find rows of zeros, rows that are much longer than others, and copies."""
     n = len(lengths)
     typical = float(np.median(lengths))
@@ -121,23 +116,36 @@ def _rows(lengths: Float[np.ndarray, " n"], hashes: list[int], what: str) -> Ite
         if 0 < rows.mean() < 0.5:
             message = f"{rows.sum()} of {n} rows {words} (first: row {rows.argmax()})"
             yield finding(check, f"{what}: {message}")
-    _, first, group = np.unique(hashes, return_index=True, return_inverse=True)
-    original = first[group]
-    copies = np.flatnonzero(original != np.arange(n))
-    if len(copies):
-        row = copies[0]
+    _, group, sizes = np.unique(lengths, return_inverse=True, return_counts=True)
+    first_of: dict[bytes, int] = {}
+    copies = []
+    for row in np.flatnonzero(sizes[group] > 1).tolist():  # copies have the same length
+        original = first_of.setdefault(matrix[row].tobytes(), row)
+        if original != row:
+            copies.append((row, original))
+    if copies:
+        row, original = copies[0]
+        subject = "1 row repeats" if len(copies) == 1 else f"{len(copies)} rows repeat"
         yield finding(
             "duplicates",
-            f"{what}: {len(copies)} rows repeat another row exactly (first: row {row}, which is "
-            f"row {original[row]} again)",
+            f"{what}: {subject} another row exactly (first: row {row}, which is row {original} "
+            "again)",
         )
 
 
 def _standardized(
-    n: int, mean: Float[np.ndarray, " v"], scalars: Standardization, what: str
+    n: int,
+    mean: Float[np.ndarray, " v"],
+    variance: Float[np.ndarray, " v"],
+    scalars: Standardization,
+    what: str,
 ) -> Iterator[Finding]:
-    """Find features that were centred by column, or standardized, after the network gave them."""
-    columns_are_centred = len(mean) > 0 and np.abs(mean).max() < _MAX_RELATIVE_MEAN * scalars.std
+    """Find features that were centred by column, or standardized, after the network gave them.
+
+    Constant columns are left out, because one that is large would make all other means look small.
+    """
+    largest = _MAX_RELATIVE_MEAN * np.sqrt(variance.mean()) if len(variance) else 0.0
+    columns_are_centred = np.abs(mean).max(initial=0) < largest
     is_standardized = max(abs(scalars.mean), abs(scalars.std - 1)) < _MAX_MEAN_OF_STANDARDIZED
     if n < _MIN_SIZE or not (columns_are_centred or is_standardized):
         return

@@ -91,7 +91,13 @@ _KINDS: dict[str, tuple[Severity, str, str]] = {
     "range": (
         "error",
         "the answers do not refer to these features",
-        "name the list that they index with `object_ids`",
+        "extract the features of all objects that they name; if they index a longer list than the "
+        "rows of the features, name it with `object_ids`",
+    ),
+    "few": (
+        "warning",
+        "a fit chooses its settings from at least 30 answers, and some thousands make a good one",
+        "collect more answers",
     ),
     "base": (
         "warning",
@@ -111,7 +117,8 @@ _KINDS: dict[str, tuple[Severity, str, str]] = {
     "contradictions": (
         "warning",
         "no model can agree with two contradictory answers",
-        "check whether the file lists alternatives as if they had been chosen",
+        "check whether the file lists alternatives as if they had been chosen, and whether its "
+        "first column is a reference (`kind='anchor'`)",
     ),
     "join": (
         "warning",

@@ -154,7 +154,7 @@ def check_order(case: Case) -> Iterator[Finding]:
     credit = shares_of(answers.relabel(rows))[:, 0]
     better = [
         comparison
-        for reading in _readings(case, len(rows))
+        for reading in _readings(case, rows)
         for comparison in _compare(reading, answers, rows, credit, shares_of)
     ]
     if better:
@@ -190,12 +190,17 @@ def _compare(
     yield float(gain.sum()), better
 
 
-def _readings(case: Case, n: int) -> Iterator[_Reading]:
-    """Yield the other readings of the list of n objects."""
+def _readings(case: Case, rows: Int[np.ndarray, " n"]) -> Iterator[_Reading]:
+    """Yield the other readings of the list of n objects, whose feature rows are `rows`."""
+    n = len(rows)
     stated = np.arange(n)
     backwards = stated[::-1].copy()
     yield _Reading("base", "the answers count from 1", "pass `base=1`", stated - 1)
-    yield _Reading("base", "the answers count from 0", "pass `base=0`", stated + 1)
+    after = _Reading("base", "the answers count from 0", "pass `base=0`", stated + 1)
+    if case.listed is not None and rows[0] < 0:
+        line = f"the first line of the list, {case.listed[0]!r}"
+        after = _Reading("order", f"{line}, is a title", f"remove {line}", after.places)
+    yield after
     yield _Reading("order", "the list of objects runs backwards", "reverse the list", backwards)
     if case.order is not None and len(case.order) == n:
         fix = "leave `order` out, or give its inverse"
