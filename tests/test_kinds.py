@@ -74,6 +74,22 @@ def test_persons_are_held_out():
         split_persons(Answers(random_sets("anchor"), kind="anchor"))
 
 
+def test_more_held_out_than_trained_on_is_said(tmp_path, run):
+    """If the held-out persons gave more answers than the others, the command says so."""
+    np.save(tmp_path / "x.npy", normal(30, 4, seed=0))
+    person = np.repeat(["ann", "bob", "cem", "dan"], [5, 5, 5, 45])
+    Answers(random_sets("anchor", t=60), kind="anchor", person=person).save(tmp_path / "a.npz")
+    notes = []
+    for fold in range(4):
+        code, _, err = run(
+            "data", "split", "--features", tmp_path / "x.npy", "--answers", tmp_path / "a.npz",
+            "--by", "persons", "--folds", 4, "--fold", fold, "--out", tmp_path / "split",
+        )  # fmt: skip
+        assert code == 0, err
+        notes.append("--folds" in err)
+    assert sum(notes) == 1
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_commands_take_every_kind(tmp_path, capsys, kind):
     """Split, fit and evaluate take files of every kind, bare with `--kind` or as an archive that

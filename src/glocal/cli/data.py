@@ -129,6 +129,11 @@ def split_command(
         raise DataError(
             f"no answer falls into the {empty} part of fold {fold} of {folds}. Use other folds."
         )
+    if by == "persons" and len(heldout) > len(train):
+        print_message(
+            f"{len(heldout)} answers are held out, more than the {len(train)} to train on: take "
+            "more --folds, or another --fold."
+        )
     make_folder(out)
     train.save(out / "train.npz")
     heldout.save(out / "heldout.npz")
