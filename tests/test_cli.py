@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import processes
 import pytest
+import typer
 
 import glocal
 from glocal.aligner import FitData
@@ -379,7 +380,9 @@ def test_a_network_is_not_run_on_features(files, tmp_path, capsys):
 
 
 def test_suggestions_are_near(files, capsys):
-    """The error for a misspelt baseline, option or command suggests the names that may be meant."""
+    """The error for a misspelt baseline, option or command, and for files without options,
+    suggests what may be meant.
+    """
     data = ("--features", files / "features.npy", "--answers", files / "triplets.npy")
     assert run("evaluate", "odd-one-out", *data, "--baseline", "orig") == 2
     assert "Did you mean original?" in capsys.readouterr().err
@@ -389,6 +392,32 @@ def test_suggestions_are_near(files, capsys):
     assert "'sweep'" in capsys.readouterr().err
     assert run("evaluate", "everything") == 2
     assert "odd-one-out, rsa" in capsys.readouterr().err
+    assert run("fit", "x.npy", "a.npy", "--tol", 0.1) == 2
+    call = "glocal fit --features x.npy --answers a.npy --out OUT."
+    assert call in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("wrapped", [True, False])
+def test_only_ctrl_c_is_an_interruption(monkeypatch, capsys, wrapped):
+    """An end of input inside a command is the error that it is, and KeyboardInterrupt ends with
+    130, also where typer wraps it.
+    """
+    monkeypatch.setattr("glocal.cli.app._command", lambda: stop)
+
+    def stop(*_, **__):
+        try:
+            raise error
+        except BaseException as cause:
+            if wrapped:
+                raise typer.Abort from cause
+            raise
+
+    error = KeyboardInterrupt()
+    assert run("demo") == 130
+    assert "interrupted" in capsys.readouterr().err
+    error = EOFError("cut off")
+    with pytest.raises(EOFError, match="cut off"):
+        run("demo")
 
 
 def test_flags_show_no_type_and_keep_says_what_it_does(capsys):

@@ -3,6 +3,7 @@ baselines.
 """
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -288,6 +289,31 @@ def test_baselines_know_no_answers():
     np.testing.assert_allclose(
         baselines["pca"] @ baselines["pca"].T, expected @ expected.T, atol=2e-3 * values[-1] / 300
     )
+
+
+def test_a_transform_may_have_the_name_of_a_column(folder, monkeypatch, capsys):
+    """A transform that is called n has its scores in the table, beside the numbers of images."""
+    monkeypatch.chdir(folder)
+    (folder / "n").mkdir()
+    shutil.copyfile("t.npz", "n/transform.npz")
+    tables = []
+    for name in ("n", "t.npz"):
+        assert run(folder, "structure", "--transform", name) == 0
+        tables.append([line.split() for line in capsys.readouterr().out.splitlines()[2:]])
+    assert tables[0] == tables[1]
+
+
+@pytest.mark.parametrize(
+    ("content", "code"),
+    [("my notes\n", 1), ('{"task": "rsa"}\n', 1), ("{}", 1), ("", 0), ('{"task": "rs', 0)],
+)
+def test_scores_are_appended_to_scores_alone(folder, tmp_path, capsys, content, code):
+    """A file that holds anything but scores, or the beginning of one, stays as it is."""
+    out = tmp_path / "notes.txt"
+    out.write_text(content)
+    assert run(folder, "structure", "--out", out) == code
+    assert ("scores" in capsys.readouterr().err) == (code == 1)
+    assert (out.read_text() == content) == (code == 1)
 
 
 def test_a_row_of_another_scale_is_warned_of(folder, tmp_path, capsys):

@@ -311,6 +311,8 @@ def test_the_command_shows_the_table(result, out, folder, capsys):
         ('baseline = "centred"', 'baseline = "none"', "baseline"),
         ('baseline = "centred"', 'baseline = "centred"\nkeep = 0.9', "one of"),
         ("[arms.given]", "[arms.people]", "people"),
+        ("[tasks.few]", "[tasks.arm]", "heading"),
+        ("[tasks.few]", "[tasks.network]", "heading"),
         ('kind = "rsa"', 'kind = "ras"', "kind"),
         ('kind = "rsa"', 'kind = ["rsa"]', "kind"),
         ('local = "local.npy"', "", "local"),

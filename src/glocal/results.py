@@ -19,6 +19,7 @@ from glocal.files import PathLike, read_lines, write_text, writing
 PEOPLE = "people"
 """The arm in rows that score people themselves. No arm of a suite may have this name."""
 DIFFERENCE = "_difference"
+SCORE_ENDINGS = (".jsonl", ".ndjson", ".json", ".txt")
 
 
 @dataclass(frozen=True)

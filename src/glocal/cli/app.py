@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Sequence
 from functools import cache
 from importlib.metadata import entry_points
+from itertools import takewhile, zip_longest
 from typing import Any
 
 import typer
@@ -134,10 +135,13 @@ def execute(arguments: Sequence[str]) -> int:
         code = result if isinstance(result, int) else 0
     except typer.Exit as ended:
         code = ended.exit_code
-    except (KeyboardInterrupt, typer.Abort):
+    except KeyboardInterrupt:
         code = 130
     except Exception as error:  # noqa: BLE001
-        code = _report(error)
+        # typer wraps an end of input, and in some versions an interruption, in Abort
+        cause = error.__cause__ if isinstance(error, typer.Abort) else None
+        is_interruption = isinstance(cause, KeyboardInterrupt)
+        code = 130 if is_interruption else _report(cause or error, arguments)
     if code == 130:
         how = _RESUMED_BY.get(command_name)
         advice = "" if how is None else f" To continue, run the same command again{how}."
@@ -175,7 +179,7 @@ def _options(command: Any, arguments: Sequence[str]) -> dict[str, str]:
     return {param.name: param.opts[0] for param in command.params if param.opts[0].startswith("--")}
 
 
-def _report(error: BaseException) -> int:
+def _report(error: BaseException, arguments: Sequence[str]) -> int:
     """Print an error as one sentence and return the exit code; raise an unforeseen error again."""
     if isinstance(error, GLocalError):
         print_message(f"error: {in_options(str(error))}")
@@ -183,7 +187,7 @@ def _report(error: BaseException) -> int:
     if isinstance(error, BrokenPipeError):
         return 1
     if hasattr(error, "format_message"):
-        return _report_usage(error)
+        return _report_usage(error, arguments)
     sentence = _unforeseen(error)
     if sentence is None:
         raise error
@@ -191,7 +195,7 @@ def _report(error: BaseException) -> int:
     return 1
 
 
-def _report_usage(error: Any) -> int:
+def _report_usage(error: Any, arguments: Sequence[str]) -> int:
     """Print a usage error of the command line, and return the exit code."""
     possibilities = list(getattr(error, "possibilities", None) or ())
     name = getattr(error, "option_name", "").lstrip("-")
@@ -205,8 +209,22 @@ def _report_usage(error: Any) -> int:
         is_of_group = getattr(context, "parent", None) is not None
         if is_of_group and message.startswith("No such command") and not message.endswith("?"):
             message += f". Its commands are {', '.join(error.ctx.command.commands)}"
+        message += _call_meant(context, path, arguments)
         print_message(f"error: {message}{'' if message.endswith('?') else '.'} See {path} --help.")
     return 2
+
+
+def _call_meant(context: Any, path: str, arguments: Sequence[str]) -> str:
+    """The call with options that files without options stand for; empty if there are none."""
+    words = list(takewhile(lambda word: word[:1] != "-", arguments))[len(path.split()) - 1 :]
+    required = [param for param in getattr(context.command, "params", ()) if param.required]
+    kinds = {param.param_type_name for param in required}
+    if not words or kinds != {"option"}:
+        return ""
+    names = sorted((param.opts[0] for param in required), key="--out".__eq__)  # outputs last
+    files = zip_longest(names, words[: len(names)])
+    call = " ".join(f"{name} {file or name.strip('-').upper()}" for name, file in files)
+    return f". Files are given by options: {path} {call}"
 
 
 def _unforeseen(error: BaseException) -> str | None:

@@ -28,10 +28,10 @@ from glocal.cli.output import (
 )
 from glocal.data.features import Features
 from glocal.data.seen import seen
-from glocal.errors import ParameterError
+from glocal.errors import FileError, ParameterError
 from glocal.evaluation.intervals import EvaluationResult, compared
 from glocal.files import writable_target
-from glocal.results import DIFFERENCE, Score, append_rows
+from glocal.results import DIFFERENCE, SCORE_ENDINGS, Score, append_rows, read_scores
 from glocal.suite.sources import Network, Shared, Sources
 from glocal.suite.tasks import (
     AnomalyTask,
@@ -53,7 +53,6 @@ app = typer.Typer(
 )
 _ORIGINAL = "original"
 _DIFFERENCE_FIELDS = ("value", "low", "high", "p")
-_ENDINGS = (".jsonl", ".ndjson", ".json", ".txt", "")
 
 
 class Scoring(NetworkOptions):
@@ -81,9 +80,10 @@ class Scoring(NetworkOptions):
         raised before any work.
         """
         if self.out is not None:
-            writable_target(self.out, what="--out", endings=_ENDINGS)
+            writable_target(self.out, what="--out", endings=SCORE_ENDINGS)
             arms = (self.transform, *(self.baseline or ()))
             refuse_overwriting_inputs({"--out": self.out}, features, *files, *arms)
+            _check_scores(self.out)
         return Sources(Shared(**shared), Network(features=features), read=self.load)
 
     def show(
@@ -120,6 +120,18 @@ class Scoring(NetworkOptions):
         print_scores(rows)
         if (chance := getattr(results[arm], "chance", None)) is not None:
             print_lines(f"chance {chance:.3f}")
+
+
+def _check_scores(file: Path) -> None:
+    """Raise a FileError if rows would be appended to a file of anything but scores."""
+    try:
+        if file.is_file() and file.stat().st_size:
+            read_scores(file)
+    except FileError as error:
+        raise FileError(
+            f"--out {file} holds something other than scores, so that none are appended to it. "
+            "Name another file."
+        ) from error
 
 
 def _network(sources: Sources) -> str:

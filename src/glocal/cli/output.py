@@ -130,6 +130,7 @@ def print_catalogue(entries: Iterable[Sequence[str]]) -> None:
 def print_scores(scores: Iterable[Score]) -> None:
     """Print scores with one line per metric, and one column per arm and paired difference."""
     table: dict[str, dict[str, str]] = {}
+    counts: dict[str, int] = {}
     for row in scores:
         line = table.setdefault(row.metric.removesuffix(DIFFERENCE), {})
         if row.metric.endswith(DIFFERENCE):
@@ -137,11 +138,13 @@ def print_scores(scores: Iterable[Score]) -> None:
             line[f"less {row.settings['baseline']}"] = row.text("+") + p
         else:
             line[row.transform] = row.text()
-            line["n"] = str(row.n)
+            counts[row.metric] = row.n
     columns = dict.fromkeys(name for line in table.values() for name in line)
-    columns["n"] = columns.pop("n")  # last
-    rows = [[metric, *(line.get(name, "") for name in columns)] for metric, line in table.items()]
-    print_table(["metric", *columns], rows)
+    rows = [
+        [metric, *(line.get(name, "") for name in columns), str(counts[metric])]
+        for metric, line in table.items()
+    ]
+    print_table(["metric", *columns, "n"], rows)
 
 
 @contextlib.contextmanager

@@ -28,7 +28,15 @@ from glocal.evaluation.structure import structure
 from glocal.evaluation.view import View, load_view, paired_views
 from glocal.files import PathLike, ending, read_object, reading
 from glocal.report.study import StudyData, StudySummary, summarise
-from glocal.results import RecordPart, Score, check_fields, read_rows, read_scores, value_at
+from glocal.results import (
+    SCORE_ENDINGS,
+    RecordPart,
+    Score,
+    check_fields,
+    read_rows,
+    read_scores,
+    value_at,
+)
 from glocal.suite.table import score_frame
 from glocal.transform import LinearTransform
 from glocal.transform.formats import TRANSFORM_NAME
@@ -41,7 +49,6 @@ if TYPE_CHECKING:
 
 _ROWS = "rows.jsonl"
 _POINTS = "points.jsonl"
-_SCORE_ENDINGS = (".jsonl", ".ndjson", ".json", ".txt")
 _MEANS_COLUMNS = {
     "method": str,
     "front": bool,
@@ -180,7 +187,7 @@ def is_transform(path: PathLike) -> bool:
     A folder is a transform if it holds the file of a transform, but neither is nor holds a run.
     """
     if not os.path.isdir(path):
-        return ending(path) not in _SCORE_ENDINGS
+        return ending(path) not in SCORE_ENDINGS
     folders = (Path(path), *Path(path).iterdir())
     return (folders[0] / TRANSFORM_NAME).is_file() and not any(map(_is_run, folders))
 

@@ -115,6 +115,10 @@ class Plan(Shared):
             raise ParameterError(
                 f"{PEOPLE} stands for people themselves in the rows of a suite; rename the arm."
             )
+        if headings := {"network", "arm"} & self.tasks.keys():
+            raise ParameterError(
+                f"{headings.pop()} is a heading in the table of scores; rename the task."
+            )
         needs_answers = [name for name, arm in self.arms.items() if isinstance(arm, Fitted)]
         needs_answers += [
             name
