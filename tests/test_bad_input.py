@@ -127,12 +127,19 @@ OVERWRITING = [
     "evaluate retrieval --queries x.npy --query-labels labels.txt --out labels.txt",
     "suite suite.toml --out set",
     "report run --out page.html --figures run",
+    "report w.npz --features set --out page.html --tables set",
     "extract images --model timm:resnet18 --out images",
     "align --model timm:resnet18 --images images --answers t.npy --out images",
+    "align --model timm:resnet18 --images b.txt --local-images images --answers t.npy --out images",
+    "demo --out set",
+    "demo --out .",
     "data split --features x.npy --answers set --out set",
     "data split --features x.npy --answers set/train.npz --out set",
     "data import a.npz --out a.npz",
+    "data import b.txt --format things --order a.npz --out a.npz",
     "transforms pull w.npz --out w.npz",
+    "transforms push pushed/transform.npz pushed",
+    "transforms push pushed pushed",
     pytest.param(
         "collect run images --out images",
         marks=pytest.mark.skipif(find_spec("glocal_collect") is None, reason="no glocal-collect"),
@@ -147,8 +154,9 @@ def inputs(folder):
     np.savez(folder / "a.npz", answers=T, kind="odd-one-out")
     (folder / "soft.npz").symlink_to("a.npz")
     (folder / "hard.npz").hardlink_to(folder / "a.npz")
-    for name in ("set", "run", "images"):
+    for name in ("set", "run", "images", "pushed"):
         (folder / name).mkdir()
+    (folder / "pushed" / "transform.npz").write_bytes((folder / "w.npz").read_bytes())
     np.save(folder / "set" / "features.npy", X)
     np.savez(folder / "set" / "train.npz", answers=T, kind="odd-one-out")
     for name in ("labels.txt", "b.txt", "file_names.txt"):

@@ -160,7 +160,7 @@ def test_without_the_extra_the_page_is_left_out(ran, tmp_path, capsys, as_a_user
     """Without jinja2, one sentence says what to install for the page, and the rows are
     in the JSON.
     """
-    for name in ("world", "cells", "transforms", "views"):
+    for name in ("suite.toml", "world", "cells", "transforms", "views"):
         (tmp_path / name).symlink_to(ran / name)
     monkeypatch.setitem(sys.modules, "jinja2", None)
     monkeypatch.setitem(sys.modules, "altair", None)

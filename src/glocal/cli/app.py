@@ -217,7 +217,8 @@ def _report_usage(error: Any, arguments: Sequence[str]) -> int:
 def _call_meant(context: Any, path: str, arguments: Sequence[str]) -> str:
     """The call with options that files without options stand for; empty if there are none."""
     words = list(takewhile(lambda word: word[:1] != "-", arguments))[len(path.split()) - 1 :]
-    required = [param for param in getattr(context.command, "params", ()) if param.required]
+    command = getattr(context, "command", None)
+    required = [param for param in getattr(command, "params", ()) if param.required]
     kinds = {param.param_type_name for param in required}
     if not words or kinds != {"option"}:
         return ""

@@ -13,6 +13,7 @@ import numpy as np
 from glocal.aligner import FitData
 from glocal.data.features import Features
 from glocal.data.world import World, simulated_world
+from glocal.errors import ParameterError
 from glocal.evaluation.agreement import odd_one_out
 from glocal.files import PathLike, make_folder, write_npy, write_text
 from glocal.results import PEOPLE, write_rows
@@ -46,12 +47,25 @@ def run_demo(out: PathLike, progress: Progress = lambda count, total, step: None
     The simulated people are scored as well as the arms. The folder has the layout of any suite.
     ``suite.toml`` in it is the suite, ``world/`` holds files that the commands take, and ``sweep/``
     is the folder of a sweep with the local images of the suite.
+
+    Raises
+    ------
+    ParameterError
+        The folder holds something other than a demo.
     """
     folder = make_folder(out)
+    source = Path(__file__).with_suffix(".toml")
+    suite = folder / "suite.toml"
+    is_of_demo = suite.is_file() and suite.read_bytes() == source.read_bytes()
+    if not is_of_demo and any(folder.iterdir()):
+        raise ParameterError(
+            f"the demo would replace files in {folder}, which holds something else. Name another "
+            "folder with `out`."
+        )
+    shutil.copyfile(source, suite)
     world = demo_world()
     _write_world(world, make_folder(folder / "world"))
-    shutil.copyfile(Path(__file__).with_suffix(".toml"), folder / "suite.toml")
-    plan = Plan.load(folder / "suite.toml")
+    plan = Plan.load(suite)
     result = run_suite(plan, folder, progress)
     heldout = plan.sources("simulated").heldout
     people = odd_one_out(world.mind, heldout, similarity="dot")  # the simulated people use it
