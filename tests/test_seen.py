@@ -1,12 +1,15 @@
 """A transform records which answers it was fitted to."""
 
+import re
+
 import numpy as np
 import pytest
 
+from glocal.aligner.data import FitData
 from glocal.data import seen as module
 from glocal.data.answers import Answers
 from glocal.data.features import Features
-from glocal.data.seen import seen, sketch
+from glocal.data.seen import Seen, seen, sketch
 
 
 @pytest.fixture
@@ -17,6 +20,12 @@ def study():
     return X, Answers(np.array([rng.permutation(60)[:3] for _ in range(900)]))
 
 
+def shares(fitted, X, answers):
+    """The shares of questions and objects that a sketch knows."""
+    known = seen({"fitted": fitted}, X, answers)
+    return known.questions, known.objects
+
+
 def test_the_same_answers_are_seen_whatever_their_order(study):
     """The same answers are recognised with rows, answers and pairs in another order, and on a
     float64 copy of the features.
@@ -25,27 +34,58 @@ def test_the_same_answers_are_seen_whatever_their_order(study):
     order = np.random.default_rng(1).permutation(60)
     other = Features(X.matrix[order].astype(np.float64))
     renamed = Answers(np.argsort(order)[answers.objects[::-1][:, [1, 0, 2]]])
-    shares = seen(sketch(X, answers), other, renamed)
-    assert (shares.questions, shares.objects) == (1.0, 1.0)
-    assert "fitted to answers to 100%" in shares.warning()
+    assert shares(sketch(X, answers), other, renamed) == (1.0, 1.0)
 
 
 def test_new_questions_about_the_same_objects_are_told_from_new_objects(study):
     """New questions about seen objects are distinguished from answers about other objects."""
     X, answers = study
     fitted = sketch(X, answers.select(np.arange(450)))
-    new_questions = seen(fitted, X, answers.select(np.arange(450, 900)))
-    assert new_questions.questions < 0.1 < new_questions.objects
-    assert "objects" in new_questions.warning()
+    questions, objects = shares(fitted, X, answers.select(np.arange(450, 900)))
+    assert questions < 0.1 < objects
     others = Features(np.random.default_rng(2).normal(size=(60, 5)))
-    new_objects = seen(fitted, others, answers)
-    assert (new_objects.questions, new_objects.objects, new_objects.warning()) == (0.0, 0.0, None)
+    assert shares(fitted, others, answers) == (0.0, 0.0)
 
 
-def test_a_sketch_of_many_answers_estimates_the_share(study, monkeypatch):
-    """With only 100 hashes, half of the questions are still recognised as about a half."""
-    monkeypatch.setattr(module, "MAX_HASHES", 100)
+@pytest.mark.parametrize("many", [False, True])
+def test_a_sketch_of_many_answers_estimates_the_share(study, monkeypatch, many):
+    """With only 100 hashes, half of the questions are still recognised as about a half; the share
+    of so few questions that no 30 can be compared is not known.
+    """
+    monkeypatch.setattr(module, "MAX_HASHES_OF_MANY" if many else "MAX_HASHES", 100)
+    monkeypatch.setattr(module, "MANY_ANSWERS", 449 if many else 450)
     X, answers = study
     fitted = sketch(X, answers.select(np.arange(450)))
-    assert seen(fitted, X, answers).questions == pytest.approx(0.5, abs=0.12)
     assert len(fitted["questions"]) < 600
+    assert shares(fitted, X, answers)[0] == pytest.approx(0.5, abs=0.12)
+    assert shares(fitted, X, answers.select(np.arange(60))) == (None, 1.0)
+
+
+def test_the_fitted_data_are_known_by_their_hash(study):
+    """The recorded data are seen, however few hashes a sketch has; no record tells nothing."""
+    X, answers = study
+    few = answers.select(np.arange(20))
+    hashes = FitData(X, few).hashes(local=False)
+    fitted = sketch(X, answers)
+    record = {"fitted": fitted | {"questions": "AAAA"}, "fit": {"provenance": {"data": hashes}}}
+    assert seen(record, X, few) == Seen(1.0, 1.0)
+    assert seen(record, X, answers).questions == 0
+    assert seen({}, X, few) is None
+
+
+@pytest.mark.parametrize(
+    ("questions", "objects", "words"),
+    [
+        (0.11, 1.0, "11% of these questions"),
+        (0.1, 0.5, "50% of these objects"),
+        (None, 0.5, "50% of these objects, and .* not known"),
+        (None, 0.1, "not known"),
+        (0.1, 0.1, None),
+    ],
+)
+def test_a_warning_names_what_is_not_new(questions, objects, words):
+    """Above a tenth it names the share of the questions, else that of the objects; what is not
+    known is said.
+    """
+    warning = Seen(questions, objects).warning()
+    assert warning is None if words is None else re.search(words, warning)

@@ -205,10 +205,10 @@ def odd_one_out_command(
 def _seen(name: str | None, sources: Sources) -> dict[str, float | None]:
     """The shares of questions and objects that the transform was fitted to; may print a warning."""
     transform = _transform(name or _ORIGINAL, sources.objects)
-    fitted = None if transform is None else transform.meta.get("fitted")
-    if fitted is None:
+    record = {} if transform is None else transform.meta
+    shares = seen(record, sources.objects, sources.heldout)
+    if shares is None:
         return {"seen_answers": None, "seen_objects": None}
-    shares = seen(fitted, sources.objects, sources.heldout)
     if (sentence := shares.warning()) is not None:
         print_message(f"warning: {sentence}")
     return {"seen_answers": shares.questions, "seen_objects": shares.objects}

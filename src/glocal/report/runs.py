@@ -304,8 +304,9 @@ def _agreement_scores(
 
 def _is_seen(transform: LinearTransform, features: Features, answers: Answers) -> bool | None:
     """Whether the fit saw more than a tenth of these questions; None if that is not recorded."""
-    fitted = transform.meta.get("fitted")
-    return None if fitted is None else seen(fitted, features, answers).questions > MAX_SHARE_SEEN
+    shares = seen(transform.meta, features, answers)
+    share = None if shares is None else shares.questions
+    return None if share is None else share > MAX_SHARE_SEEN
 
 
 def study_run(
