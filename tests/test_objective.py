@@ -1,6 +1,9 @@
 """Each term of the objective against explicit loops and finite differences, and its invariances."""
 
 import math
+import os
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
 
@@ -143,6 +146,31 @@ def test_slopes_and_scales_are_derivatives(loss_by, one_pass, kind):
         second = (above - 2 * center + below) / step**2
         assert scaled.curvature / m**2 == pytest.approx(second, rel=1e-4)
     assert loss.sums(similarities, 1.0)[1:3] == pytest.approx(sums[1:3])
+
+
+@pytest.mark.parametrize(("t", "gathered"), [(8, True), (9, False)])
+def test_rows_are_gathered_where_there_are_few_answers_for_many_objects(monkeypatch, t, gathered):
+    """Rows are gathered if an n × n matrix has above eight entries for each candidate pair, but
+    never for a small problem.
+    """
+    assert not numpy_loss(X, ANSWERS[:t]).gathered
+    monkeypatch.setattr(choices, "_MIN_GATHERED_PRODUCT", N * N * P - 1)
+    assert numpy_loss(X, ANSWERS[:t]).gathered == gathered
+
+
+def test_a_second_process_compiles_nothing(tmp_path):
+    """The compiled pass is read from the folder of the cache, to which no file is added."""
+    script = (
+        "import numpy as np; from glocal.objective import ChoiceLoss, choices\n"
+        "choices._MIN_COMPILED_ANSWERS = 0\n"
+        "ChoiceLoss(np.eye(3), np.array([[0, 1, 2]]), ((0, 1), (0, 2), (1, 2)))(np.eye(3))"
+    )
+    environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}
+    files = []
+    for _ in range(2):
+        subprocess.run([sys.executable, "-c", script], env=environment, check=True)
+        files.append(set(tmp_path.rglob("*.nb?")))
+    assert files[0] == files[1] != set()
 
 
 @every_pass

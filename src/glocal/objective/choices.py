@@ -16,6 +16,8 @@ from glocal.objective.threads import Workers
 from glocal.similarity import row_slices
 
 _MAX_GRAM_OBJECTS = 20_000  # with more, n × n matrices do not fit in memory; rows are gathered
+_MIN_GATHERED_PRODUCT = 5e8  # n² p: below, loading the compiled pass costs more than it saves
+_MAX_GRAM_ENTRIES_PER_PAIR = 8  # with more, products with n × n matrices cost more than gathering
 _MIN_COMPILED_ANSWERS = 500_000  # with fewer, loading the compiled pass costs more than it saves
 _CHUNK_ANSWERS = 1 << 13  # answers whose arrays stay in the second-level cache
 _TILES = 32  # tiles along each axis of the Gram matrix
@@ -56,9 +58,10 @@ class ChoiceLoss:
 
     Notes
     -----
-    Above 20,000 objects the rows of Z are gathered answer by answer, with memory linear in n. This
-    pass, and the pass over 500,000 answers or more, are compiled (`glocal.objective.kernels`). An
-    evaluation stores nothing, so that several threads may evaluate one loss at the same time.
+    Above 20,000 objects, and where an n × n matrix has more than eight entries for each candidate
+    pair, the rows of Z are gathered answer by answer, with memory linear in n. This pass, and the
+    pass over 500,000 answers or more, are compiled (`glocal.objective.kernels`). An evaluation
+    stores nothing, so that several threads may evaluate one loss at the same time.
 
     References
     ----------
@@ -80,7 +83,9 @@ class ChoiceLoss:
         w = np.ones(len(objects)) if weights is None else weights
         shares = (w / w.sum()).astype(X.dtype)
         n = len(X)
-        self.gathered = n > _MAX_GRAM_OBJECTS
+        has_few_answers = n * n > _MAX_GRAM_ENTRIES_PER_PAIR * len(objects) * len(pairs)
+        is_large = n * X.size > _MIN_GATHERED_PRODUCT
+        self.gathered = n > _MAX_GRAM_OBJECTS or (has_few_answers and is_large)
         kind: type[_NumpyPass | _CompiledPass] = _NumpyPass
         if self.gathered:
             kind = _GatheredPass
@@ -221,7 +226,8 @@ class _CompiledPass:
 
         objects, pairs, _, n = answers
         objects = objects.astype(np.int32, copy=False)
-        self._loop = gram_pass(len(pairs), self._shares.dtype)
+        self._loop = gram_pass
+        self._pairs = tuple(range(len(pairs)))
         self._places = np.empty((len(objects), len(pairs)), np.int32)
         for k, (i, j) in enumerate(pairs):
             rows = np.minimum(objects[:, i], objects[:, j])
@@ -249,8 +255,8 @@ class _CompiledPass:
         scale = S.dtype.type(m)
 
         def run(i: int) -> None:
-            ends = self._bounds[i : i + 2]
-            self._loop(S, scale, self._places, self._shares, outputs[i], sums[i], *ends, *rows)
+            arguments = self._places, self._shares, outputs[i], sums[i], *self._bounds[i : i + 2]
+            self._loop(S, scale, *arguments, self._pairs, *rows)
 
         self._workers.map(run, range(len(outputs)))
         loss, slope, curvature = map(float, sums.sum(axis=0))
@@ -267,7 +273,8 @@ class _GatheredPass(_CompiledPass):
         """Locate the ends of the candidate pairs, and compile the loop."""
         from glocal.objective.kernels import gathered_pass
 
-        self._loop = gathered_pass(len(answers.pairs), self._shares.dtype)
+        self._loop = gathered_pass
+        self._pairs = tuple(range(len(answers.pairs)))
         objects = answers.objects.astype(np.int32, copy=False)
         self._places = objects[:, answers.pairs]  # (t, k, 2)
 

@@ -1,18 +1,20 @@
-"""The compiled loops of the passes over many answers, one for each number of candidate pairs.
+"""The compiled loops of the passes over many answers.
 
 In numpy every step of a pass reads and writes all answers, and the scattered additions run on one
 core and in float64. Here a chunk of a thousand answers stays in the first-level cache, and each
-thread adds to its own gradient.
+thread adds to its own gradient. The functions are global, because numba never finds a cached
+closure over another compiled function again: each process would compile it anew, and leave another
+file.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cache
 from typing import Any, no_type_check
 
 import numba
 import numpy as np
+from numba.extending import overload, register_jitable
 
 _CHUNK_ANSWERS = 1024  # answers whose similarities stay in the first-level cache
 _CHUNK_PADDING = 16  # NOTE rows 4096 bytes apart would compete for the same lines of the cache
@@ -36,7 +38,6 @@ def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
         return numba.njit(**options)(function)
 
 
-@numba.njit(inline="always")
 @no_type_check
 def _single_exp(x):
     """e^x for x <= 0 in float32, to 2 ulp and never below 2^-126.
@@ -57,7 +58,7 @@ def _single_exp(x):
     return p * np.int32(bits).view(np.float32)
 
 
-@numba.njit(inline="always")
+@register_jitable(inline="always")
 @no_type_check
 def _single_log1p(a):
     """Log (1 + a) in float32, to 2 ulp for a in [0, 2].
@@ -75,118 +76,126 @@ def _single_log1p(a):
     return p * u
 
 
-@cache
-def _softmax(k: int, dtype: np.dtype) -> Callable[..., None]:
-    """The compiled softmax over k candidate pairs; the compiler unrolls the loops over k."""
-    exp = _single_exp if dtype == np.float32 else np.exp
-    log1p = _single_log1p if dtype == np.float32 and k <= 3 else np.log1p
+@no_type_check
+def _exp(x):
+    """e^x for x <= 0."""
+    return np.exp(x)
 
-    @_compiled
-    @no_type_check
-    def softmax(x, m, shares, start, size, sums):
-        """Replace the similarities x, (k, size), of answers from `start` on by residuals at mx.
 
-        sums: (3,) float64; loss, slope and curvature are added to it.
-        """
-        zero = x.dtype.type(0)
-        unity = x.dtype.type(1)
-        loss = slope = curvature = zero
+@no_type_check
+def _log1p(a, k):
+    """Log (1 + a) for a in [0, len(k) - 1]."""
+    return np.log1p(a)
+
+
+@overload(_exp, inline="always")
+@no_type_check
+def _exp_of_type(x):
+    return _single_exp if x == numba.float32 else lambda x: np.exp(x)  # noqa: PLW0108
+
+
+@overload(_log1p, inline="always")
+@no_type_check
+def _log1p_of_type(a, k):
+    if a == numba.float32 and len(k) <= 3:
+        return lambda a, k: _single_log1p(a)
+    return lambda a, k: np.log1p(a)
+
+
+@_compiled
+@no_type_check
+def _softmax(x, m, shares, start, size, sums, pairs):
+    """Replace the similarities x, (k, size), of answers from `start` on by residuals at mx.
+
+    sums: (3,) float64; loss, slope and curvature are added to it. pairs: a tuple of k numbers. Its
+    length is known to the compiler, which unrolls the loops over k.
+    """
+    k = len(pairs)
+    zero = x.dtype.type(0)
+    unity = x.dtype.type(1)
+    loss = slope = curvature = zero
+    for a in range(size):
+        highest = x[0, a]
+        for j in range(1, k):
+            highest = max(highest, x[j, a])
+        y = (x[0, a] - highest) * m
+        others = mean = square = zero
+        for j in range(1, k):
+            d = (x[j, a] - highest) * m
+            x[j, a] = _exp(d)
+            others += x[j, a]
+            mean += x[j, a] * d
+            square += x[j, a] * (d * d)
+        # the sum of the softmax minus 1: adding the 1 first would round small losses away
+        chosen = _exp(y)
+        excess = others if y == zero else chosen + (others - unity)
+        w = shares[start + a]
+        z = unity / (unity + excess)
+        mean = (mean + chosen * y) * z
+        square = (square + chosen * (y * y)) * z
+        loss += w * (_log1p(excess, pairs) - y)
+        slope += w * (mean - y)
+        curvature += w * (square - mean * mean)
+        r = w * z
+        x[0, a] = -others * r
+        for j in range(1, k):
+            x[j, a] *= r
+    sums[0] += loss
+    sums[1] += slope
+    sums[2] += curvature
+
+
+@_compiled
+@no_type_check
+def gram_pass(S, m, positions, shares, G, sums, first, last, pairs):
+    """Write the residuals of answers first..last-1 at the similarities mS to G, if not empty.
+
+    S, G: (n²,); positions: (t, k) int32 in the upper triangle of S, the chosen pair first;
+    shares: (t,).
+    """
+    G[:] = 0
+    k = len(pairs)
+    x = np.empty((k, _CHUNK_ANSWERS + _CHUNK_PADDING), S.dtype)
+    for start in range(first, last, _CHUNK_ANSWERS):
+        size = min(_CHUNK_ANSWERS, last - start)
         for a in range(size):
-            highest = x[0, a]
-            for j in range(1, k):
-                highest = max(highest, x[j, a])
-            y = (x[0, a] - highest) * m
-            others = mean = square = zero
-            for j in range(1, k):
-                d = (x[j, a] - highest) * m
-                x[j, a] = exp(d)
-                others += x[j, a]
-                mean += x[j, a] * d
-                square += x[j, a] * (d * d)
-            # the sum of the softmax minus 1: adding the 1 first would round small losses away
-            chosen = exp(y)
-            excess = others if y == zero else chosen + (others - unity)
-            w = shares[start + a]
-            z = unity / (unity + excess)
-            mean = (mean + chosen * y) * z
-            square = (square + chosen * (y * y)) * z
-            loss += w * (log1p(excess) - y)
-            slope += w * (mean - y)
-            curvature += w * (square - mean * mean)
-            r = w * z
-            x[0, a] = -others * r
-            for j in range(1, k):
-                x[j, a] *= r
-        sums[0] += loss
-        sums[1] += slope
-        sums[2] += curvature
-
-    return softmax
-
-
-@cache
-def gram_pass(k: int, dtype: np.dtype) -> Callable[..., None]:
-    """The compiled pass over answers with k candidate pairs from a Gram matrix."""
-    softmax = _softmax(k, dtype)
-
-    @_compiled
-    @no_type_check
-    def run(S, m, positions, shares, G, sums, first, last):
-        """Write the residuals of answers first..last-1 at the similarities mS to G, if not empty.
-
-        S, G: (n²,); positions: (t, k) int32 in the upper triangle of S, the chosen pair first;
-        shares: (t,).
-        """
-        G[:] = 0
-        x = np.empty((k, _CHUNK_ANSWERS + _CHUNK_PADDING), S.dtype)
-        for start in range(first, last, _CHUNK_ANSWERS):
-            size = min(_CHUNK_ANSWERS, last - start)
+            for j in range(k):
+                x[j, a] = S[positions[start + a, j]]
+        _softmax(x, m, shares, start, size, sums, pairs)
+        if len(G):
             for a in range(size):
                 for j in range(k):
-                    x[j, a] = S[positions[start + a, j]]
-            softmax(x, m, shares, start, size, sums)
-            if len(G):
-                for a in range(size):
-                    for j in range(k):
-                        G[positions[start + a, j]] += x[j, a]
-
-    return run
+                    G[positions[start + a, j]] += x[j, a]
 
 
-@cache
-def gathered_pass(k: int, dtype: np.dtype) -> Callable[..., None]:
-    """The compiled pass over answers with k candidate pairs from the rows of the embedding."""
-    softmax = _softmax(k, dtype)
+@_compiled
+@no_type_check
+def gathered_pass(Z, m, ends, shares, GY, sums, first, last, pairs, Y):
+    """Write the contribution of answers first..last-1 to (G + Gᵀ) Y to GY, if not empty.
 
-    @_compiled
-    @no_type_check
-    def run(Z, m, ends, shares, GY, sums, first, last, Y):
-        """Write the contribution of answers first..last-1 to (G + Gᵀ) Y to GY, if not empty.
-
-        The similarities are mZZᵀ. Z: (n, q); Y, GY: (n, r); ends: (t, k, 2) int32, the chosen pair
-        first; shares: (t,).
-        """
-        GY[:] = 0
-        x = np.empty((k, _GATHERED_ANSWERS), Z.dtype)
-        for start in range(first, last, _GATHERED_ANSWERS):
-            size = min(_GATHERED_ANSWERS, last - start)
+    The similarities are mZZᵀ. Z: (n, q); Y, GY: (n, r); ends: (t, k, 2) int32, the chosen pair
+    first; shares: (t,).
+    """
+    GY[:] = 0
+    k = len(pairs)
+    x = np.empty((k, _GATHERED_ANSWERS), Z.dtype)
+    for start in range(first, last, _GATHERED_ANSWERS):
+        size = min(_GATHERED_ANSWERS, last - start)
+        for a in range(size):
+            for j in range(k):
+                u = Z[ends[start + a, j, 0]]
+                v = Z[ends[start + a, j, 1]]
+                dot = Z.dtype.type(0)
+                for i in range(Z.shape[1]):
+                    dot += u[i] * v[i]
+                x[j, a] = dot
+        _softmax(x, m, shares, start, size, sums, pairs)
+        if len(GY):
             for a in range(size):
                 for j in range(k):
-                    u = Z[ends[start + a, j, 0]]
-                    v = Z[ends[start + a, j, 1]]
-                    dot = Z.dtype.type(0)
-                    for i in range(Z.shape[1]):
-                        dot += u[i] * v[i]
-                    x[j, a] = dot
-            softmax(x, m, shares, start, size, sums)
-            if len(GY):
-                for a in range(size):
-                    for j in range(k):
-                        u = ends[start + a, j, 0]
-                        v = ends[start + a, j, 1]
-                        r = x[j, a]
-                        for i in range(Y.shape[1]):
-                            GY[u, i] += r * Y[v, i]
-                            GY[v, i] += r * Y[u, i]
-
-    return run
+                    u = ends[start + a, j, 0]
+                    v = ends[start + a, j, 1]
+                    r = x[j, a]
+                    for i in range(Y.shape[1]):
+                        GY[u, i] += r * Y[v, i]
+                        GY[v, i] += r * Y[u, i]
