@@ -1,5 +1,6 @@
 """The sweep: its grid, paths, points, choice and folder, resuming, and the command."""
 
+import dataclasses
 import itertools
 import json
 import os
@@ -8,12 +9,13 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from glocal.aligner import Arm, Exact, FitData, fit
+from glocal.aligner import Arm, Exact, FitData, PaperLoop, fit
 from glocal.cli.app import execute
 from glocal.data.features import Features
 from glocal.data.world import simulated_world
@@ -28,6 +30,7 @@ from glocal.transform import LinearTransform
 
 pytestmark = pytest.mark.usefixtures("without_type_checks")  # many fits
 GRID = {"method": ["global", "glocal"], "alpha": [0.1, 0.5], "lmbda": [0.1, 1], "tau": [0.1, 0.5]}
+PATH = {"method": ["global", "glocal"], "lmbda": [1]}
 KEY = ["fold", "method", "lmbda", "alpha", "tau"]
 SCORES = ["objective", "accuracy_cosine", "neighbours_kept", "loss", "evaluations"]
 
@@ -49,7 +52,15 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def swept(data, folder):
-    return sweep(data, GRID, out=folder, select="loss")
+    return sweep(data, GRID, folds=2, out=folder, select="loss")
+
+
+@pytest.fixture(scope="module")
+def path_folder(data, tmp_path_factory):
+    """The folder of a sweep of one path."""
+    folder = tmp_path_factory.mktemp("path") / "s"
+    sweep(data, PATH, folds=2, out=folder)
+    return folder
 
 
 @pytest.fixture(scope="module")
@@ -58,16 +69,18 @@ def files(world, tmp_path_factory):
     np.save(folder / "x.npy", world.objects.matrix)
     np.save(folder / "t.npy", world.answers.objects)
     np.save(folder / "l.npy", world.local.matrix)
-    (folder / "grid.toml").write_text("alpha = [0.1, 0.5]\nlmbda = [0.1, 1]\ntau = [0.1, 0.5]\n")
+    (folder / "path.toml").write_text("alpha = [0.1, 0.5]\nlmbda = 1\n")
+    lists = "\n".join(f"{name} = {values}" for name, values in GRID.items())
+    (folder / "grid.toml").write_text(lists)
     return folder
 
 
-def arguments(files, out, *options):
+def arguments(files, out, *options, grid="grid.toml"):
     names = {
         "--features": "x.npy",
         "--triplets": "t.npy",
         "--local-features": "l.npy",
-        "--grid": "grid.toml",
+        "--grid": grid,
     }
     paths = [part for option, name in names.items() for part in (option, str(files / name))]
     return ["sweep", *paths, "--out", str(out), *map(str, options)]
@@ -87,33 +100,37 @@ def assert_same(points, expected):
 
 def test_the_grids_that_are_built_in():
     """The grid `paper` has the paper's 64 settings with alpha below 1, or 256 with learning rates,
-    and the grid `arms` has all methods.
+    and the grid `arms` has `global` and `glocal`.
     """
     assert len(settings("paper", local=True)) == 64
     assert len(settings("paper", local=True, eta=True)) == 256
     arms = settings("arms", local=True)
-    assert len(arms) == 20
-    assert {setting["method"] for setting in arms} == {"naive", "global", "glocal"}
-    without_local = settings("arms", local=False)
-    assert {setting["method"] for setting in without_local} == {"naive", "global"}
+    assert len(arms) == 17
+    assert {setting["method"] for setting in arms} == {"global", "glocal"}
+    assert settings("arms", local=False) == arms[:5]
+    of_few_answers = settings("arms", local=True, unit=0.3)
+    lmbdas = list(dict.fromkeys(setting["lmbda"] for setting in of_few_answers))
+    assert lmbdas == [30, 9, 3, 0.9, 0.3]
 
 
 def test_a_path_moves_to_neighbours_only():
-    """On a path, method, lmbda and mix are fixed, and each step moves alpha or tau by one place in
-    the grid.
+    """A path has one lmbda and mix, begins at `global`, and each step moves alpha or tau by one
+    place in the grid, alpha only upwards; `naive` has its own path.
     """
-    grid = PAPER.replace(mix=[0.9, 1]).settings()
+    grid = PAPER.replace(method=["naive", "glocal", "global"], mix=[0.9, 1]).settings()
     all_paths = paths(grid)
-    assert [len(path) for path in all_paths] == [16] * 8
-    assert list(itertools.chain(*all_paths)) == grid
-    for path in all_paths:
-        assert len({(setting["lmbda"], setting["mix"]) for setting in path}) == 1
-        places = [
-            (PAPER.alpha.index(setting["alpha"]), PAPER.tau.index(setting["tau"]))
-            for setting in path
-        ]
-        assert (np.abs(np.diff(places, axis=0)).sum(axis=1) == 1).all()
-    assert [len(path) for path in paths(grid, warm=False)] == [1] * 128
+    assert [len(path) for path in all_paths] == [17] * 8 + [1] * 4
+    assert sorted(map(str, itertools.chain(*all_paths))) == sorted(map(str, grid))
+    for first, *path in all_paths[:8]:
+        assert first["method"] == "global"
+        assert len({(setting["lmbda"], setting["mix"]) for setting in (first, *path)}) == 1
+        alphas = [PAPER.alpha.index(setting["alpha"]) for setting in path]
+        taus = [PAPER.tau.index(setting["tau"]) for setting in path]
+        assert alphas[0] == 0
+        steps = np.diff([alphas, taus])
+        assert (np.abs(steps).sum(axis=0) == 1).all()
+        assert (steps[0] >= 0).all()
+    assert [len(path) for path in paths(grid, warm=False)] == [1] * len(grid)
 
 
 def test_lmbda_of_each_method(tmp_path):
@@ -161,13 +178,13 @@ def test_a_point_is_the_fit_that_one_would_run(swept, data, world):
     is_original = swept.points["method"] == "original"
     original = swept.points[is_original]
     fitted = swept.points[~is_original]
-    assert original["neighbours_kept"].tolist() == [1, 1, 1]
+    assert original["neighbours_kept"].tolist() == [1, 1]
     assert (original["loss"] < np.log(3)).all()  # at the scale that fits the answers best
-    assert len(fitted) == 3 * 10
+    assert len(fitted) == 2 * 10
     assert not fitted.duplicated(KEY).any()
     assert (fitted["status"] == "converged").all()
     for _, row in fitted.iloc[::7].iterrows():
-        part, heldout, rows = data.fold(int(row["fold"]), 3)
+        part, heldout, rows = data.fold(int(row["fold"]), 2)
         setting = {
             name: None if row[name] != row[name] else row[name]
             for name in ("method", *KEY[2:], "mix")
@@ -197,7 +214,7 @@ def test_points_whose_optimum_is_0_have_no_scores(data):
     assert (trivial["lambda_max"] < 100).all()
     largest = fit(data, Arm("global", lmbda=0.1, mix=0.5)).record.lambda_max
     grid = settings({"alpha": [0.05, 0.9], "lmbda": [0.15 * largest], "mix": [0.5]}, local=True)
-    heavy, light = (point.row for point in fit_path(data, Exact(tol=1e-3), 3, 0, grid))
+    heavy, light = (point.row for point in fit_path(data, Exact(tol=1e-3), 3, 0, grid[::-1]))
     assert (heavy["alpha"], heavy["status"], light["status"]) == (0.9, "trivial", "converged")
     with pytest.raises(ParameterError, match="lmbda"):
         sweep(data, {"method": ["naive"], "lmbda": [100]}, folds=2)
@@ -210,8 +227,20 @@ def test_without_local_images_neighbours_are_those_of_held_out_objects(world):
     alone = FitData(world.objects, world.answers)
     result = sweep(alone, {"method": ["global"], "lmbda": [1]}, folds=2)
     assert set(result.points["n_images"]) == {len(world.objects) // 2}
+    assert result.transform.meta["sweep"]["heldout"] == "objects"
     with pytest.raises(ParameterError, match="glocal"):
         sweep(alone, "paper")
+
+
+def test_few_answers_are_held_out_by_questions(world):
+    """With few answers a sweep holds out questions, says so, counts neighbours among all objects
+    that they name, and its λ are multiples of p / t.
+    """
+    few = FitData(world.objects, world.answers.select(np.arange(1000)))
+    result = sweep(few, folds=2)
+    assert result.means["lmbda"].dropna().tolist() == [3.2, 0.96, 0.32, 0.096, 0.032]
+    assert result.transform.meta["sweep"]["heldout"] == "questions"
+    assert set(result.points["n_images"]) == {len(few.answers.named_objects())}
 
 
 def test_no_process_is_refused(world, tmp_path):
@@ -368,21 +397,68 @@ def test_the_folder_holds_what_it_promises(swept, folder):
     assert json.loads((folder / "sweep.json").read_text())["solver"]["tol"] == 3e-4
 
 
-def test_a_sweep_goes_on_only_with_all_it_was_begun_with(swept, data, folder, world):
-    """A resumed sweep repeats no fit and may choose anew; other data, solvers or folds are an
-    error.
-    """
-    before = (folder / "points.jsonl").read_bytes()
+def test_a_resumed_sweep_fits_no_point_again(data, path_folder):
+    """A sweep goes on only if it is told to; it then repeats no fit, and may choose anew."""
+    before = (path_folder / "points.jsonl").read_bytes()
     with pytest.raises(ParameterError, match="resume"):
-        sweep(data, GRID, out=folder)
-    other = FitData(world.objects, world.answers, Features(world.local.matrix[::-1].copy()))
-    changes = ((other, {}), (data, {"solver": Exact(tol=1e-3)}), (data, {"folds": 2}))
-    for changed_data, options in changes:
-        with pytest.raises(ParameterError, match="another sweep"):
-            sweep(changed_data, GRID, out=folder, resume=True, **options)
-    again = sweep(data, GRID, out=folder, resume=True, keep=0.8)
-    assert again.best["neighbours_kept"] >= 0.8
-    assert (folder / "points.jsonl").read_bytes() == before
+        sweep(data, PATH, folds=2, out=path_folder)
+    kept = {
+        sweep(data, PATH, folds=2, out=path_folder, resume=True, keep=keep).best["method"]
+        for keep in (0.1, 1)
+    }
+    assert kept == {"global", "glocal"}
+    assert (path_folder / "points.jsonl").read_bytes() == before
+
+
+CHANGES = {
+    "features": lambda data: Features(data.features.matrix[::-1].copy()),
+    "answers": lambda data: data.answers.select(np.arange(1, len(data.answers))),
+    "local_features": lambda data: Features(data.local_features.matrix[::-1].copy()),
+    "block_size": lambda data: 50,
+    "seed": lambda data: 43,
+    "centre": lambda data: 0.5,
+    "objects": lambda data: np.arange(1, len(data.features)),
+    "images": lambda data: np.arange(1, 90),
+    "n_dropped": lambda data: 1,
+}
+
+
+def test_every_field_of_the_data_is_changed_below():
+    """A field of `FitData` that a sweep would not notice is missed here."""
+    assert {field.name for field in dataclasses.fields(FitData)} == set(CHANGES)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        *CHANGES,
+        "weights",
+        "kind",
+        {"grid": PATH | {"lmbda": [0.9]}},
+        {"grid": PATH | {"tau": [0.3]}},
+        {"folds": 3},
+        {"solver": Exact(tol=1e-3)},
+        {"solver": Exact(max_evaluations=999)},
+        {"solver": Exact(dtype="float64")},
+        {"solver": PaperLoop()},
+    ],
+    ids=str,
+)
+def test_a_sweep_goes_on_only_with_all_it_was_begun_with(data, path_folder, change):
+    """A sweep with another input that determines its points is an error, whichever it is."""
+    options = {"grid": PATH, "folds": 2}
+    weights = np.ones(len(data.answers))
+    if isinstance(change, dict):
+        options |= change
+    elif change == "weights":
+        weights[0] = 2
+        data = replace(data, answers=replace(data.answers, weights=weights))
+    elif change == "kind":
+        data = replace(data, answers=replace(data.answers, kind="anchor"))
+    else:
+        data = replace(data, **{change: CHANGES[change](data)})
+    with pytest.raises(ParameterError, match="another sweep"):
+        sweep(data, out=path_folder, resume=True, **options)
 
 
 def test_a_resumed_sweep_scores_its_choice_by_the_same_solver(data, tmp_path, monkeypatch):
@@ -397,29 +473,30 @@ def test_a_resumed_sweep_scores_its_choice_by_the_same_solver(data, tmp_path, mo
     assert second.scores == first.scores
 
 
-def test_a_path_that_was_not_written_whole_is_walked_again(swept, data, folder, tmp_path):
+def test_a_path_that_was_not_written_whole_is_walked_again(data, path_folder, tmp_path):
     """Whatever a killed process was writing, a resumed sweep loses and doubles no row, and has the
     same scores.
     """
-    shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
+    shutil.copytree(path_folder, tmp_path, dirs_exist_ok=True)
+    rows = read_rows(path_folder / "points.jsonl")
     lines = (tmp_path / "points.jsonl").read_text().splitlines(keepends=True)
-    for content in ("".join(lines[:28]) + lines[28][:50], ""):
+    for content in ("".join(lines[:3]) + lines[3][:50], ""):
         (tmp_path / "points.jsonl").write_text(content)
-        assert len(sweep(data, GRID, out=tmp_path, resume=True).points) == len(swept.points)
-        assert_same(read_rows(tmp_path / "points.jsonl"), swept.points)
+        assert len(sweep(data, PATH, folds=2, out=tmp_path, resume=True).points) == len(rows)
+        assert_same(read_rows(tmp_path / "points.jsonl"), rows)
 
 
-def test_a_damaged_folder_is_refused(swept, data, folder, tmp_path):
+def test_a_damaged_folder_is_refused(data, path_folder, tmp_path):
     """A damaged file is refused with its name, and a record with more keys as another sweep."""
-    fingerprint = json.loads((folder / "sweep.json").read_text())
+    fingerprint = json.loads((path_folder / "sweep.json").read_text())
     (tmp_path / "sweep.json").write_text(json.dumps(fingerprint | {"more": 1}))
     with pytest.raises(ParameterError, match="more"):
-        sweep(data, GRID, out=tmp_path, resume=True)
-    shutil.copy(folder / "sweep.json", tmp_path)
+        sweep(data, PATH, folds=2, out=tmp_path, resume=True)
+    shutil.copy(path_folder / "sweep.json", tmp_path)
     for name, content in (("points.jsonl", '{"fold": 0}\n'), ("sweep.json", "[1")):
         (tmp_path / name).write_text(content)
         with pytest.raises(FileError, match=name):
-            sweep(data, GRID, out=tmp_path, resume=True)
+            sweep(data, PATH, folds=2, out=tmp_path, resume=True)
 
 
 # processes
@@ -427,7 +504,7 @@ def test_a_damaged_folder_is_refused(swept, data, folder, tmp_path):
 
 def test_several_processes_walk_to_the_same_rows(data, tmp_path):
     """Two jobs give the same rows, the same means in the same order, and the same choice as one."""
-    grid = {"method": ["global"], "lmbda": [1, 3, 10]}
+    grid = {"method": ["global"], "lmbda": [1, 3]}
     serial, parallel = (
         sweep(data, grid, folds=2, jobs=jobs, out=tmp_path / str(jobs)) for jobs in (1, 2)
     )
@@ -449,7 +526,7 @@ def test_a_sweep_that_is_killed_three_times_ends_as_an_undisturbed_one(
         sys.executable,
         "-c",
         "from glocal.cli import main; main()",
-        *arguments(files, out, "--resume"),
+        *arguments(files, out, "--folds", "2", "--resume"),
     ]
     n_rows = 0
     for _ in range(3):
@@ -462,8 +539,8 @@ def test_a_sweep_that_is_killed_three_times_ends_as_an_undisturbed_one(
         process.wait()
         assert lines(out) >= n_rows
         n_rows = lines(out)
-    assert execute(arguments(files, out, "--resume")) == 0
-    assert_same(read_rows(out / "points.jsonl"), swept.points[swept.points["method"] != "global"])
+    assert execute(arguments(files, out, "--folds", "2", "--resume")) == 0
+    assert_same(read_rows(out / "points.jsonl"), swept.points)
 
 
 def lines(out):
@@ -477,9 +554,9 @@ def test_a_process_that_dies_ends_the_sweep_in_one_sentence(data, tmp_path, monk
     sweep has all its rows.
     """
     with pytest.raises(ClusterError, match="resume"):
-        sweep(data, GRID, out=tmp_path, jobs=2, solver=Dying())
-    result = sweep(data, GRID, out=tmp_path / "again", jobs=2)
-    assert len(result.points) == 33
+        sweep(data, GRID, folds=2, out=tmp_path, jobs=2, solver=Dying())
+    result = sweep(data, GRID, folds=2, out=tmp_path / "again", jobs=2)
+    assert len(result.points) == 22
 
 
 class Dying(Exact):
@@ -512,7 +589,7 @@ def test_a_cluster_gives_the_rows_of_one_process(data, swept, cluster, tmp_path)
     """A cluster, named by its address or its scheduler file, gives the rows of one process; an
     address without a cluster is refused.
     """
-    result = sweep(data, GRID, out=tmp_path / "s", scheduler=cluster.scheduler_address)
+    result = sweep(data, GRID, folds=2, out=tmp_path / "s", scheduler=cluster.scheduler_address)
     assert_same(result.points, swept.points)
     assert_same(read_rows(tmp_path / "s" / "points.jsonl"), swept.points)
     small = {"method": ["global"], "lmbda": [1]}
@@ -532,9 +609,8 @@ def test_a_dead_worker_costs_no_row(data, swept, cluster, tmp_path):
             os.kill(next(iter(cluster.workers.values())).pid, signal.SIGKILL)
             killed.append(n_points)
 
-    result = sweep(
-        data, GRID, out=tmp_path / "s", scheduler=cluster.scheduler_address, progress=kill
-    )
+    options = {"scheduler": cluster.scheduler_address, "progress": kill}
+    result = sweep(data, GRID, folds=2, out=tmp_path / "s", **options)
     assert killed[0] < len(result.points)
     assert_same(result.points, swept.points)
     assert_same(read_rows(tmp_path / "s" / "points.jsonl"), swept.points)
@@ -545,18 +621,27 @@ def test_a_dead_worker_costs_no_row(data, swept, cluster, tmp_path):
 
 def test_the_command_shows_the_front_and_the_choice(files, tmp_path, capsys):
     """The command prints the front with the choice, or with `--json` one object, and refuses an
-    unknown rule before it writes anything.
+    unknown rule, or one for a method that the grid does not have, before it writes anything.
     """
-    assert execute(arguments(files, tmp_path / "s", "--folds", "2", "--verbose")) == 0
+    assert (
+        execute(arguments(files, tmp_path / "s", "--folds", "2", "--verbose", grid="path.toml"))
+        == 0
+    )
     shown = capsys.readouterr()
     assert "chosen" in shown.out.splitlines()[0].split()
-    assert "corrected for 8 settings" in shown.out
-    assert execute(arguments(files, tmp_path / "s", "--folds", "2", "--resume", "--json")) == 0
+    assert "corrected for 2 settings" in shown.out
+    assert (
+        execute(
+            arguments(files, tmp_path / "s", "--folds", "2", "--resume", "--json", grid="path.toml")
+        )
+        == 0
+    )
     summary = json.loads(capsys.readouterr().out)
-    assert summary["points"] == 18
+    assert summary["points"] == 6
     assert summary["rule"] == "neighbours_kept>=0.9"
     assert summary["out"] == str(tmp_path / "s")
-    assert execute(arguments(files, tmp_path / "t", "--select", "best")) == 2
+    for rule in ("best", "naive loss"):
+        assert execute(arguments(files, tmp_path / "t", "--select", rule)) == 2
     assert not (tmp_path / "t").exists()
 
 
@@ -568,6 +653,8 @@ def test_an_interrupted_sweep_keeps_its_finished_paths(files, tmp_path, capsys, 
 
     with monkeypatch.context() as patch:
         patch.setattr("glocal.sweep.run.append_rows", append)
-        assert execute(arguments(files, tmp_path / "s", "--folds", "2")) == 130
+        assert execute(arguments(files, tmp_path / "s", "--folds", "2", grid="path.toml")) == 130
     assert "--resume" in capsys.readouterr().err
-    assert execute(arguments(files, tmp_path / "s", "--folds", "2", "--resume")) == 0
+    assert (
+        execute(arguments(files, tmp_path / "s", "--folds", "2", "--resume", grid="path.toml")) == 0
+    )

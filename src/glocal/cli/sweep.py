@@ -51,8 +51,8 @@ def sweep(
     local_features: LocalPath = None,
     grid: str = Option(
         "arms",
-        help="Settings to fit: arms (all methods on one front), paper, or a TOML file with method, "
-        "lmbda, mix, alpha and tau, and eta with --solver paper.",
+        help="Settings to fit: arms (global and glocal on one front), paper, or a TOML file with "
+        "method, lmbda, mix, alpha and tau, and eta with --solver paper.",
     ),
     folds: int = Option(3, help="Number of folds of the objects and local images."),
     keep: KeptShare = None,
@@ -69,7 +69,7 @@ def sweep(
     verbose: Verbose = False,
     as_json: AsJson = False,
 ) -> None:
-    """Fit and score all methods on folds of objects; choose one setting and refit it on all.
+    """Fit and score a grid of settings on folds; choose one setting and refit it on all.
 
     Example: glocal sweep --features features.npy --answers triplets.npy
     --local-features local.npy --out sweep

@@ -11,18 +11,19 @@ import contextlib
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float
-from threadpoolctl import threadpool_info, threadpool_limits
+from threadpoolctl import ThreadpoolController
 
 from glocal.similarity import row_slices
 
 _MIN_OPERATIONS_PER_THREAD = 5e8  # operations of one evaluation, about 10 ms
 _GRAM_BLOCK_ROWS = 256
 _lock = threading.Lock()
-_limits_of_fits: list[tuple[threadpool_limits, int]] = []
+_limits_of_fits: list[tuple[Any, int]] = []
 """One entry for each running fit: the limits of BLAS, and its number of threads before."""
 
 
@@ -38,9 +39,9 @@ def single_threaded_blas() -> Iterator[int]:
         if _limits_of_fits:
             _limits_of_fits.append(_limits_of_fits[0])
         else:
-            libraries = [library for library in threadpool_info() if library["user_api"] == "blas"]
-            threads = min((library["num_threads"] for library in libraries), default=1)
-            _limits_of_fits.append((threadpool_limits(1, user_api="blas"), threads))
+            blas = _blas()
+            threads = min((library["num_threads"] for library in blas.info()), default=1)
+            _limits_of_fits.append((blas.limit(limits=1), threads))
     try:
         yield _limits_of_fits[0][1]
     finally:
@@ -48,6 +49,12 @@ def single_threaded_blas() -> Iterator[int]:
             limits, _ = _limits_of_fits.pop()
             if not _limits_of_fits:
                 limits.restore_original_limits()
+
+
+@cache
+def _blas() -> ThreadpoolController:
+    """The BLAS libraries, numpy's among them; to find them takes longer than a small fit."""
+    return ThreadpoolController().select(user_api="blas")
 
 
 class Workers:

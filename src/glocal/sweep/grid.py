@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
-from itertools import groupby, product
-from operator import itemgetter
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import product
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -56,6 +55,14 @@ class Rule(NamedTuple):
             return cls(method=match["method"])
         metric = "agreement" if match["metric"] == "agreement" else "neighbours_kept"
         return cls(metric, float(match["bound"]), match["method"])
+
+    def check(self, methods: Iterable[str]) -> None:
+        """Raise a ParameterError if the rule names a method that is not among `methods`."""
+        if self.method not in (None, *methods):
+            raise ParameterError(
+                f"the rule names method {self.method}, but no setting of the grid has it, or none "
+                "was scored. Name a method of the grid."
+            )
 
     def __str__(self) -> str:
         condition = "loss" if self.metric is None else f"{self.metric}>={self.bound:g}"
@@ -149,18 +156,15 @@ class Grid(Options):
         """All pairs of alpha and tau, in which neighbours differ by one step of one of them."""
         taus = sorted(self.tau)
         order = []
-        for alpha in sorted(self.alpha, reverse=True):
+        for alpha in sorted(self.alpha):
             order += [{"alpha": alpha, "tau": tau} for tau in taus]
             taus = taus[::-1]
         return order
 
 
-# naive shrinks W towards 0, the other methods towards a scaled identity: the same λ is a far
-# stronger penalty for naive
 ARMS = Grid(
-    method=["naive", "global", "glocal"],
+    method=["global", "glocal"],
     lmbda={
-        "naive": [0.1, 0.3, 1.0],
         "global": [0.1, 0.3, 1.0, 3.0, 10.0],
         "glocal": [0.1, 0.3, 1.0, 3.0],
     },
@@ -184,7 +188,6 @@ def grid_of_few_answers(unit: float) -> Grid:
         return [float(f"{factor * unit:.2g}") for factor in factors]
 
     lmbda: dict[Method, list[float]] = {
-        "naive": multiples(0.3, 1.0, 3.0),
         "global": multiples(1.0, 3.0, 10.0, 30.0, 100.0),
         "glocal": multiples(1.0, 3.0, 10.0, 30.0),
     }
@@ -203,8 +206,8 @@ def settings(
     Parameters
     ----------
     grid : "arms", "paper", mapping or path of a TOML file
-        Lists of method, lmbda, mix, alpha, tau and eta; see `Grid`. ``"arms"`` puts all methods on
-        one front, and ``"paper"`` is the grid of Muttenthaler et al. 2023.
+        Lists of method, lmbda, mix, alpha, tau and eta; see `Grid`. ``"arms"`` puts `global` and
+        `glocal` on one front, and ``"paper"`` is the grid of Muttenthaler et al. 2023.
     local : bool
         Whether there are local images. `glocal` needs them; without any, ``"arms"`` leaves it out.
     eta : bool
@@ -249,14 +252,18 @@ def settings(
 def paths(grid: list[Setting], *, warm: bool = True) -> list[list[Setting]]:
     """Paths of settings that differ only in alpha and tau, the longest path first.
 
-    Neighbours on a path have neighbouring optima, so that each exact fit can start from the
-    previous one. The optima of neighbouring lmbda lie too far apart for that. Without `warm` each
-    path is one setting.
+    `global` begins a path, as `glocal` with alpha 0. Neighbours on a path have neighbouring optima,
+    so that each exact fit can start from the previous one. The optima of neighbouring lmbda lie too
+    far apart for that, and a fit of `naive` starts from no other. Without `warm` each path is one
+    setting.
     """
     if not warm:
         return [[setting] for setting in grid]
-    groups = groupby(grid, key=itemgetter("method", "lmbda", "mix"))
-    return sorted((list(group) for _, group in groups), key=len, reverse=True)
+    groups: dict[tuple[Any, ...], list[Setting]] = {}
+    for setting in sorted(grid, key=lambda setting: setting["method"] == "glocal"):
+        key = setting["method"] == "naive", setting["lmbda"], setting["mix"]
+        groups.setdefault(key, []).append(setting)
+    return sorted(groups.values(), key=len, reverse=True)
 
 
 def means_over_folds(points: Sequence[dict[str, Any]], folds: int) -> pd.DataFrame:
@@ -320,15 +327,11 @@ def choose(means: pd.DataFrame, rule: Rule) -> tuple[int, str]:
             "points.jsonl has trivial optima (W = 0), lower `lmbda`; if it has fits that diverged, "
             "lower `eta`."
         )
+    rule.check(fitted["method"])
     if rule.method is not None:
         fitted = fitted[fitted["method"] == rule.method]
     elif (fitted["method"] != "naive").any():
         fitted = fitted[fitted["method"] != "naive"]
-    if not len(fitted):
-        raise ParameterError(
-            f"the rule names method {rule.method}, but no setting of this method was scored. Name "
-            "a method of the grid."
-        )
     if rule.metric is None:
         loss = fitted["loss"]
         return int(loss.idxmin()), f"smallest mean held-out loss, {loss.min():.4f} nats"
@@ -340,7 +343,7 @@ def choose(means: pd.DataFrame, rule: Rule) -> tuple[int, str]:
     goal = "neighbours_kept" if rule.metric == "agreement" else "accuracy_cosine"
     values = satisfied[goal]
     reason = (
-        f"the largest {_TITLES[goal]} ({values.max():.4f}) among {len(satisfied)} settings with "
-        f"{rule}"
+        f"the largest {_TITLES[goal]} ({values.max():.4f}) among the settings with {rule} "
+        f"({len(satisfied)} of {len(fitted)})"
     )
     return int(values.idxmax()), reason

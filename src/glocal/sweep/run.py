@@ -7,7 +7,7 @@ import json
 import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -40,7 +40,7 @@ from glocal.evaluation.agreement import (
 from glocal.evaluation.change import change_record, embeddings
 from glocal.evaluation.structure import kept_by_image, neighbourhoods
 from glocal.evaluation.view import paired_views, save_view
-from glocal.files import PathLike, make_folder, read_object, write_text
+from glocal.files import PathLike, array_sha256, make_folder, read_object, write_text
 from glocal.results import Score, append_rows, read_rows, to_json, write_rows
 from glocal.sweep.grid import (
     METRICS,
@@ -171,6 +171,7 @@ def sweep(
     rule = _rule(select, keep)
     solver = solver or Exact()
     plan = _plan(data, grid, folds, solver)
+    rule.check(setting["method"] for setting in plan.settings)
     file = None if out is None else make_folder(out) / "points.jsonl"
     points = {} if file is None else _resumed_points(file, plan, resume)
     calls = [
@@ -290,7 +291,8 @@ def fit_path(
             else:
                 arm = Arm.of(setting)
                 if isinstance(solver, Exact):
-                    problem = problem or solver.problem(part.data, local=arm.local)
+                    has_local = Arm.of(path[-1]).local
+                    problem = problem or solver.problem(part.data, local=has_local)
                     solution = solver.minimise(problem, arm, start, certified=False)
                 else:
                     solution = _with_eta(solver, setting).solve(part.data, arm)
@@ -413,18 +415,26 @@ def _write(result: Sweep, plan: _Plan, transforms: list[LinearTransform], folder
 def _fingerprint(plan: _Plan) -> dict[str, Any]:
     """Everything that determines the points, by which the folder of another sweep is rejected."""
     data = plan.data
+    values = {field.name: getattr(data, field.name) for field in fields(data)}
     fingerprint = {
         "version": __version__,
         "settings": plan.settings[1:],
-        "folds": len(plan.folds),
         "heldout": data.fold_unit,
-        "seed": data.seed,
-        "block_size": data.block_size,
-        "centre": data.centre,
         "solver": {"name": type(plan.solver).__name__, **vars(plan.solver)},
         "data": data.hashes(local=True) | {"kind": data.answers.kind},
+        "folds": [_fold_hashes(fold) for fold in plan.folds],
+        **{name: value for name, value in values.items() if isinstance(value, int | float)},
     }
     return json.loads(to_json(fingerprint))
+
+
+def _fold_hashes(fold: Fold) -> dict[str, Any]:
+    """The hashes of what is fitted without a fold, and of the answers and images that it has."""
+    return {
+        "fitted": fold.data.hashes(local=True),
+        "answers": array_sha256(fold.answers.objects),
+        "images": array_sha256(fold.data.evaluation_rows(fold.rows)),
+    }
 
 
 def _resumed_points(file: Path, plan: _Plan, resume: bool) -> Points:
