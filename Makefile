@@ -8,7 +8,7 @@
 # make pretrained  the transform that comes with the package and its card, from the real data; minutes
 # make evidence  every measured number of README and docs/results.md again, and the tables, on the real data; half an hour on two cores
 # make figure   docs/img/axes-clip.svg again, from docs/evidence.json
-# make bench   timings beside the authors' procedure; minutes, never part of check
+# make bench   the cost of whole commands beside their budgets; two minutes, never part of check
 
 PYTHON ?= python3
 VENV := .venv
@@ -106,15 +106,7 @@ figure: setup
 	$(BIN)/python benchmarks/axes.py
 
 bench: setup
-	$(BIN)/python benchmarks/scale.py
-	$(BIN)/python benchmarks/sweep.py
-	$(BIN)/python benchmarks/fewshot.py
-	$(BIN)/python benchmarks/interval_coverage.py
-	$(BIN)/python benchmarks/anomaly.py
-	$(BIN)/python benchmarks/extract.py
-	$(BIN)/python benchmarks/many_objects.py
-	$(BIN)/python benchmarks/optimum.py
-	$(BIN)/python benchmarks/fits.py --out bench-out/fits
+	$(BIN)/python benchmarks/bench.py
 
 clean:
 	rm -rf $(VENV) .venv-lowest .venv-newest dist site demo-out things-data things-out paper-out glocal-demo .pytest_cache .mypy_cache .ruff_cache .hypothesis

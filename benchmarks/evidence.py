@@ -287,8 +287,6 @@ def pair(scores: list[Any], values: list[float]) -> Record:
 
 def rsa_of(network: str, keep: Record) -> Record:
     """RSA with people on 48 objects, by the chosen setting, fitted to answers about others."""
-    from evidence_clip import refitted
-
     from glocal import Answers, join
     from glocal.data.rdm import join_rdms, load_rdms
     from glocal.files import read_lines
@@ -303,7 +301,7 @@ def rsa_of(network: str, keep: Record) -> Record:
     answers = join(features, Answers.load(things / "triplets.npy"), ids).answers
     others = answers.select(~np.isin(answers.objects, human.rows).any(axis=1))
     data = FitData(features, others, None if local is None else Features.load(local))
-    transform = refitted(data, keep)
+    transform = workbench.refitted(data, keep)
     X = np.asarray(features.matrix, np.float64)[human.rows]
     scores = [rsa(arm(X), human.rdms) for arm in (original(transform), transform)]
     return {**pair(scores, [score.spearman for score in scores]), "n": len(human.rows)}

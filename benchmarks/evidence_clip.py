@@ -29,7 +29,6 @@ from scipy.optimize import minimize
 from glocal import (
     Answers,
     Arm,
-    Exact,
     Features,
     FitData,
     Keep,
@@ -38,7 +37,6 @@ from glocal import (
     join,
     odd_one_out,
 )
-from glocal.aligner.crossfit import ANCHOR_ALPHAS, anchor_arm, mix_anchors, scaled_identity_of
 from glocal.data.world import simulated_answers
 from glocal.evaluation.few_shot import (
     PROBES,
@@ -183,26 +181,7 @@ def chosen() -> dict[str, Any]:
 def again(objects: np.ndarray) -> LinearTransform:
     """The chosen setting, fitted to other answers."""
     answers = Answers.from_array(objects)
-    return refitted(FitData(data().features, answers, data().local_features), chosen())
-
-
-def refitted(data: FitData, record: dict[str, Any]) -> LinearTransform:
-    """The setting in a record of `keep`, fitted to other data."""
-    expected = record["expected"]
-    alphas = ANCHOR_ALPHAS if data.local_features is not None else ANCHOR_ALPHAS[-1:]
-    place = expected["place"]
-    before = min(int(place), len(alphas) - 1)
-    sides = alphas[max(0, before - 1) : before + 1]
-    problem = Exact().problem(data, local=any(sides))
-    start = None
-    matrices: list[np.ndarray] = []
-    for alpha in sorted(sides):
-        solution = Exact().minimise(problem, anchor_arm((expected["lmbda"], alpha)), start)
-        start = solution.warm
-        matrices.insert(0, solution.transform.weights.astype(np.float64))
-    if not before:
-        matrices.insert(0, scaled_identity_of(matrices[0]))
-    return data.transform(expected["scale"] ** 0.5 * mix_anchors(matrices, place - before))
+    return workbench.refitted(FitData(data().features, answers, data().local_features), chosen())
 
 
 def _on_centred() -> LinearTransform:

@@ -23,7 +23,6 @@ import workbench  # isort: skip  before torch
 
 import numpy as np
 import pandas as pd
-from sweep import real
 
 from glocal.aligner import Arm, Exact, FitData, Keep, fit, keep_curve
 from glocal.evaluation.agreement import odd_one_out
@@ -56,7 +55,7 @@ KEEP_FIT = "keep 0.9"
 def data_of(network: str) -> FitData:
     """The objects, all answers, and the local images of a network."""
     if network in FILES:
-        return real(workbench.real_data(), FILES[network])
+        return workbench.things_data(FILES[network])
     if network == "CLIP":
         return workbench.unit_data("clip-vit-b32", "photographs")
     return workbench.unit_data("blip", None if "no local" in network else "objects")

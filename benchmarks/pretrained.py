@@ -184,12 +184,10 @@ def made(data: FitData, name: str) -> LinearTransform:
 
 def folds(transform: LinearTransform, data: FitData) -> list[LinearTransform]:
     """Fits of the same setting, each without the answers about a third of the objects."""
-    from evidence_clip import refitted
-
     transforms = []
     for k in range(FOLDS):
         part = data.fold(k, FOLDS).data
-        fold = refitted(part, transform.meta["fit"]["keep"])
+        fold = workbench.refitted(part, transform.meta["fit"]["keep"])
         transforms.append(replace(fold, meta={"fit": {"n_answers": len(part.answers)}}))
     return transforms
 

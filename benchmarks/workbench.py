@@ -13,12 +13,14 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 import numpy as np
 
 from glocal.aligner import Arm, Exact, Fit, FitData, fit
+from glocal.aligner.crossfit import ANCHOR_ALPHAS, anchor_arm, mix_anchors, scaled_identity_of
 from glocal.aligner.data import Blocks
 from glocal.data.answers import Answers
 from glocal.data.features import Features
 from glocal.data.join import join
 from glocal.files import read_lines
 from glocal.similarity import unit_rows
+from glocal.transform import LinearTransform
 
 DATA = Path(os.environ["GLOCAL_DATA_DIR"]) if os.environ.get("GLOCAL_DATA_DIR") else None
 """The real data, where there are any."""
@@ -53,6 +55,17 @@ def unit_data(network: str, images: str | None = None) -> FitData:
     return FitData(objects, answers, Features(local.matrix, None, images))
 
 
+def things_data(network: str) -> FitData:
+    """All answers about a network's features, with ImageNet photographs as local images."""
+    things = real_data() / "things"
+    features = Features.load(things / "features" / network)
+    ids = read_lines(things / "unique_id.txt", what="object ids")
+    answers = join(features, Answers.load(things / "triplets.npy"), ids).answers
+    local = real_data() / "local" / network
+    images = Features.load(local if local.is_dir() else real_data() / "imagenet200" / network)
+    return FitData(features, answers, images)
+
+
 def fitted(
     features: Features, answers: Answers, local: Features | None = None, **options: Any
 ) -> Fit:
@@ -66,12 +79,23 @@ def fitted(
     return fit(data, group(Arm), group(Exact))
 
 
-def embedding(rng: np.random.Generator, n: int) -> np.ndarray:
-    """(n, 49) SPoSE dimensions to simulate answers from; random if the data folder has none."""
-    spose = DATA / "things" / "spose_49d.npy" if DATA else None
-    if spose is not None and spose.exists():
-        return np.asarray(np.load(spose)[:n])
-    return np.abs(rng.normal(size=(n, 49))) * 0.5
+def refitted(data: FitData, record: dict[str, Any]) -> LinearTransform:
+    """The setting in a record of `keep`, fitted to other data."""
+    expected = record["expected"]
+    alphas = ANCHOR_ALPHAS if data.local_features is not None else ANCHOR_ALPHAS[-1:]
+    place = expected["place"]
+    before = min(int(place), len(alphas) - 1)
+    sides = alphas[max(0, before - 1) : before + 1]
+    problem = Exact().problem(data, local=any(sides))
+    start = None
+    matrices: list[np.ndarray] = []
+    for alpha in sorted(sides):
+        solution = Exact().minimise(problem, anchor_arm((expected["lmbda"], alpha)), start)
+        start = solution.warm
+        matrices.insert(0, solution.transform.weights.astype(np.float64))
+    if not before:
+        matrices.insert(0, scaled_identity_of(matrices[0]))
+    return data.transform(expected["scale"] ** 0.5 * mix_anchors(matrices, place - before))
 
 
 def paired(after: Any, before: Any, **shared: Any) -> dict[str, Any]:

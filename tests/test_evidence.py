@@ -131,7 +131,7 @@ def test_the_text_of_the_results_quotes_the_tables():
 def test_every_benchmark_loads():
     """Every name that a benchmark imports from the package or from another benchmark exists."""
     names = [path.stem for path in sorted((ROOT / "benchmarks").glob("*.py"))]
-    assert len(names) > 20
+    assert len(names) > 12
     code = f"import sys; sys.path.insert(0, 'benchmarks'); import {', '.join(names)}"
     ended = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, stderr=subprocess.PIPE, text=True, check=False

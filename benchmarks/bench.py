@@ -1,0 +1,398 @@
+"""The cost of whole commands, in a unit that makes it nearly the same on every machine.
+
+Run: make bench, or python benchmarks/bench.py [CASE ...] [--set | --against CHECKOUT | --steps |
+--growth | --entered].
+
+Each case is a process of its own with two threads. Its cost is its processor time, user and system,
+in units that are timed right before and after it on one thread: half of one mini-batch step of the
+authors' scripts (256 answers, which dense one-hot rows select from the whole projected matrix) and
+one product, the Gram matrix of as many objects. A case above 1.3 of its budget runs twice more, and
+the median counts. The data are simulated.
+
+The options replace this by other measurements:
+
+--set      three runs of each case; their medians become the budgets in this file
+--against  turns with another checkout of the repository, a folder or a commit, and the medians
+--steps    seconds of whole fits over those of the authors' step in torch
+--growth   processor seconds over numbers of answers and of objects, drawn for docs/scale-out.md
+--entered  the functions and files that a fit enters, by a profile hook; with -v their names
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+import warnings
+from collections import defaultdict
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from statistics import median
+from types import FrameType
+from typing import Any, NamedTuple
+
+import numpy as np
+from threadpoolctl import threadpool_limits
+
+ROOT = Path(__file__).resolve().parents[1]
+FIGURE = ROOT / "docs" / "img" / "growth.svg"
+BATCH = 256  # answers
+MAX_SHARE_OF_BUDGET = 1.3
+
+
+SIZES = {  # objects, columns, answers, local images
+    "things": (1854, 768, 4_700_000, 8192),
+    "clip": (1854, 512, 146_000, 1000),
+    "small": (240, 32, 12_000, 300),
+    "rows": (400_000, 768, 1, 0),
+}
+DATA = "--features {0}/x.npy --answers {0}/t.npy"
+LOCAL = f"{DATA} --local-features {{0}}/local.npy"
+
+
+class Case(NamedTuple):
+    """A command line, and what must be there before it: data of `SIZES`, or cases."""
+
+    line: str
+    needs: tuple[str, ...] = ()
+
+
+CASES = {
+    "import": Case("import glocal"),
+    "help": Case("glocal --help"),
+    "small": Case(f"glocal fit {DATA} --method global --out small.npz", ("small",)),
+    "sweep": Case(f"glocal sweep {LOCAL} --out sweep", ("small",)),
+    "demo": Case("glocal demo --out demo"),
+    "fit": Case(f"glocal fit {LOCAL} --out fit.npz", ("clip",)),
+    "report": Case(f"glocal report fit.npz {DATA} --out page.html", ("clip", "fit")),
+    "global": Case(f"glocal fit {DATA} --method global --out global.npz", ("things",)),
+    "glocal": Case(f"glocal fit {LOCAL} --method glocal --out glocal.npz", ("things",)),
+    "evaluate": Case(
+        f"glocal evaluate odd-one-out {DATA} --transform global.npz", ("things", "global")
+    ),
+    "check": Case(f"glocal data check {DATA}", ("things",)),
+    "apply": Case("glocal apply global.npz {0}/x.npy --out z.npy", ("rows", "global")),
+}
+BUDGETS: dict[str, float] = {}
+
+
+class Run(NamedTuple):
+    """What a process took: processor and wall-clock seconds, and the peak of its memory."""
+
+    cpu: float
+    wall: float
+    peak_mb: float
+
+
+def write(folder: Path, n: int, p: int, t: int, n_local: int = 0) -> None:
+    """Simulate objects and local images with a spectrum like that of networks, and answers."""
+    rng = np.random.default_rng(0)
+    mind = np.abs(rng.standard_normal((n + n_local, 49), np.float32)) / 2
+    X = mind @ rng.standard_normal((49, p), np.float32) / 7
+    X += rng.standard_normal(X.shape, np.float32) * np.linspace(2, 0.05, p, dtype=np.float32) ** 2
+    sets = rng.integers(0, n, (t + t // 50 + 50, 3), np.int32)
+    a, b, c = sets.T
+    sets = sets[(a != b) & (a != c) & (b != c)][:t]
+    for part in np.array_split(sets, t // 500_000 + 1):  # views, whose rows are put in order
+        rows = mind[part.T]
+        dots = [np.einsum("ij,ij->i", rows[odd - 2], rows[odd - 1]) for odd in range(3)]
+        odd = np.argmax(dots + rng.gumbel(size=(3, len(part))), axis=0)
+        part[:] = np.take_along_axis(part, (odd[:, None] + [1, 2, 3]) % 3, axis=1)
+    folder.mkdir()
+    np.save(folder / "x.npy", X[:n])
+    np.save(folder / "local.npy", X[n:])
+    np.save(folder / "t.npy", sets)
+
+
+class Bench:
+    """A folder with the data of the cases, which are made when a case needs them."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.present: set[str] = set()
+        rng = np.random.default_rng(0)
+        self.X = rng.standard_normal((1854, 768), np.float32)
+        self.triplets = rng.integers(0, len(self.X), 3 * BATCH)
+
+    def make(self, name: str, size: tuple[int, ...]) -> None:
+        """Simulate data in a process of its own, since commands inherit the peak of memory."""
+        with ProcessPoolExecutor(1) as pool:
+            pool.submit(write, self.folder / name, *size).result()
+
+    def run(self, name: str, source: Path = ROOT) -> Run:
+        """Run a case, after what it needs."""
+        case = CASES[name]
+        for need in case.needs:
+            if need in SIZES and need not in self.present:
+                self.make(need, SIZES[need])
+            elif need not in self.present:
+                self.run(need)
+            self.present.add(need)
+        self.present.add(name)
+        return self.process(case.line.format(*case.needs), source)
+
+    def process(self, line: str, source: Path = ROOT) -> Run:
+        """Run a line of Python or a command in a process of its own."""
+        arguments = ["-c", line] if line.startswith("import") else ["-m", *line.split()]
+        shutil.rmtree(self.folder / line.rsplit(maxsplit=1)[-1], ignore_errors=True)
+        paths = f"{source / 'src'}{os.pathsep}{source / 'packages/glocal-collect/src'}"
+        threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "2")
+        log = self.folder / "log"
+        with log.open("wb") as output:
+            start = time.perf_counter()
+            process = subprocess.Popen(
+                [sys.executable, *arguments],
+                cwd=self.folder,
+                env={**os.environ, **threads, "PYTHONPATH": paths, "GLOCAL_OFFLINE": "1"},
+                stdout=output,
+                stderr=output,
+            )
+            _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        if status:
+            sys.exit(f"{line}\n{log.read_text()}")
+        cpu = usage.ru_utime + usage.ru_stime
+        return Run(cpu, time.perf_counter() - start, usage.ru_maxrss / 1024)
+
+    def cost(self, name: str) -> float:
+        """The processor time of a case in units of the work around it."""
+        before = self.unit()
+        cpu = self.run(name).cpu
+        return 2 * cpu / (before + self.unit())
+
+    @threadpool_limits.wrap(limits=1)
+    def unit(self) -> float:
+        """Half of the processor seconds of a step of the authors and of one Gram matrix."""
+        times = []
+        for _ in range(7):
+            start = time.process_time()
+            self.step()
+            self.X @ self.X.T
+            times.append(time.process_time() - start)
+        return median(times) / 2
+
+    def step(self) -> np.ndarray:
+        """W after one of the authors' steps, without the penalty."""
+        W = np.eye(self.X.shape[1], dtype=np.float32) / 1000
+        one_hot = np.eye(len(self.X), dtype=np.float32)[self.triplets]
+        a, b, c = (one_hot @ (self.X @ W)).reshape(3, BATCH, -1)
+        exp = np.exp([(a * b).sum(1), (a * c).sum(1), (b * c).sum(1)])
+        ab, ac, bc = (exp / exp.sum(axis=0) - [[1], [0], [0]])[:, :, None]
+        dZ = np.concatenate([ab * b + ac * c, ab * a + bc * c, ac * a + bc * b])
+        return W - 1e-3 * self.X.T @ (one_hot.T @ dZ.astype(np.float32))
+
+
+def compare_with_budgets(bench: Bench, names: list[str]) -> int:
+    """Print each cost beside its budget; 1 if one of them is too high."""
+    slow = []
+    print("case          cost   budget   share")
+    for name in names:
+        budget = BUDGETS.get(name, np.inf)
+        costs = [bench.cost(name)]
+        if costs[0] > MAX_SHARE_OF_BUDGET * budget:
+            costs += [bench.cost(name), bench.cost(name)]
+        share = median(costs) / budget
+        print(f"{name:10s} {median(costs):7.1f}  {budget:7.1f} {share:7.2f}", flush=True)
+        if share > MAX_SHARE_OF_BUDGET:
+            slow.append(name)
+    if slow:
+        print(f"above {MAX_SHARE_OF_BUDGET} of the budget: {', '.join(slow)}")
+    return int(bool(slow))
+
+
+def set_budgets(bench: Bench, names: list[str]) -> None:
+    """Write the medians of three runs as budgets into this file."""
+    for name in names:
+        BUDGETS[name] = round(median(bench.cost(name) for _ in range(3)), 1)
+        print(f"{name:10s} {BUDGETS[name]:7.1f}", flush=True)
+    rows = "".join(f'    "{name}": {BUDGETS[name]},\n' for name in CASES if name in BUDGETS)
+    path = Path(__file__)
+    new = re.sub(
+        r"(BUDGETS: .* = \{)[^}]*\}", rf"\1\n{rows}}}", path.read_text(encoding="utf-8"), count=1
+    )
+    path.write_text(new, encoding="utf-8")
+
+
+def compare_with(bench: Bench, names: list[str], other: str, rounds: int) -> None:
+    """Run the cases here and in another checkout in turns; print the medians and their ratios."""
+    source = Path(other)
+    if not source.is_dir():
+        source = bench.folder / "checkout"
+        source.mkdir()
+        archive = f"git -C {ROOT} archive {other} src packages | tar x -C {source}"
+        subprocess.run(archive, shell=True, check=True)
+    print("case        CPU s: now, other, ratio    wall s: now, other    peak MB: now, other")
+    for name in names:
+        pairs = [(bench.run(name), bench.run(name, source.resolve())) for _ in range(rounds)]
+        now, then = (
+            Run(*map(median, zip(*runs, strict=True))) for runs in zip(*pairs, strict=True)
+        )
+        ratio = median(run.cpu / before.cpu for run, before in pairs)
+        print(
+            f"{name:10s} {now.cpu:10.2f} {then.cpu:6.2f} {ratio:6.2f} {now.wall:13.2f} "
+            f"{then.wall:6.2f} {now.peak_mb:14.0f} {then.peak_mb:6.0f}",
+            flush=True,
+        )
+
+
+def count_steps(bench: Bench, rounds: int) -> None:
+    """Print the seconds of whole fits over those of the authors' step, which runs around them."""
+    for name in ("global", "glocal"):
+        bench.run(name)
+        step = torch_step(bench.folder / "things", local=name == "glocal")
+        ratios = []
+        for _ in range(rounds):
+            before = median(step() for _ in range(15))
+            wall = bench.run(name).wall
+            ratios.append(2 * wall / (before + median(step() for _ in range(15))))
+        print(f"fit {name}: {median(ratios):.0f} of the authors' steps", flush=True)
+
+
+def torch_step(folder: Path, *, local: bool) -> Callable[[], float]:
+    """The seconds of one step as in the authors' scripts.
+
+    A batch of triplets as dense one-hot rows selects from the projected whole matrix. With the
+    local term there is also a block of local images, whose teacher is recomputed. Then come the
+    penalty, the backward pass, and SGD with momentum.
+    """
+    import torch
+    from torch.nn.functional import cross_entropy, normalize
+
+    alpha, tau, lmbda, block_size = 0.1, 0.25, 0.1, 1024
+    torch.set_num_threads(2)
+    X, images = (torch.from_numpy(np.load(folder / f"{name}.npy")) for name in ("x", "local"))
+    W = torch.nn.Parameter(1e-3 * torch.eye(X.shape[1]))
+    optimiser = torch.optim.SGD([W], lr=1e-3, momentum=0.9)
+    one_hot = torch.eye(len(X))
+    off_diagonal = ~torch.eye(block_size, dtype=torch.bool)
+
+    def similarities(rows: torch.Tensor) -> torch.Tensor:
+        rows = normalize(rows, dim=1)
+        return (rows @ rows.T)[off_diagonal].reshape(block_size, -1) / tau
+
+    def step() -> float:
+        start = time.perf_counter()
+        triplets = torch.randint(0, len(X), (BATCH, 3))
+        batch = torch.stack([one_hot[triplet] for triplet in triplets]).reshape(-1, len(X))
+        a, b, c = (batch @ (X @ W)).reshape(BATCH, 3, -1).unbind(1)
+        dots = torch.stack([(a * b).sum(1), (a * c).sum(1), (b * c).sum(1)])
+        loss = (torch.log(torch.exp(dots).sum(0)) - dots[0]).mean()
+        if local:
+            block = images[torch.randint(0, len(images) - block_size, (1,)).item() :][:block_size]
+            teacher = torch.softmax(similarities(block), dim=-1)
+            local_loss = cross_entropy(similarities(block @ W), teacher)
+            loss = (1 - alpha) * loss + alpha * local_loss
+        shrunk = W - torch.eye(X.shape[1]) * W.diagonal().mean()
+        (loss + lmbda * (shrunk**2).sum()).backward()
+        optimiser.step()
+        optimiser.zero_grad()
+        return time.perf_counter() - start
+
+    return step
+
+
+def draw_growth(bench: Bench) -> None:
+    """Measure commands at many numbers of answers and of objects, and draw their seconds."""
+    import altair as alt
+    import pandas as pd
+
+    from glocal.report import save_figure
+
+    lines = {
+        "fit": f"glocal fit {DATA} --method global --max-evaluations 10 --out growth.npz",
+        "evaluate": f"glocal evaluate odd-one-out {DATA}",
+        "data check": f"glocal data check {DATA}",
+    }
+    sizes = {
+        "2,000 objects": [(2000, t) for t in (10_000, 100_000, 1_000_000, 4_700_000)],
+        "10,000 answers": [(n, 10_000) for n in (500, 2000, 10_000, 30_000)],
+        "100,000 answers": [(n, 100_000) for n in (500, 2000, 10_000, 30_000)],
+    }
+    rows = []
+    for (title, points), command in itertools.product(sizes.items(), lines):
+        for n, t in points:
+            data = f"{n}-{t}"
+            if not (bench.folder / data).exists():
+                bench.make(data, (n, 512, t))
+            run = bench.process(lines[command].format(data))
+            size = t if "objects" in title else n
+            rows.append({"title": title, "command": command, "size": size, "seconds": run.cpu})
+            print(f"{n:6d} {t:8d} {command:10s} {run.cpu:7.2f} s {run.peak_mb:6.0f} MB", flush=True)
+    scale = alt.Scale(type="log")
+    chart = alt.Chart(pd.DataFrame(rows), width=190, height=220).mark_line(point=True)
+    chart = chart.encode(
+        x=alt.X("size", scale=scale, title="answers, objects"),
+        y=alt.Y("seconds", scale=scale, title="processor seconds"),
+        color=alt.Color("command", title=None),
+        column=alt.Column("title", title=None, sort=list(sizes)),
+    )
+    save_figure(chart.resolve_scale(x="independent"), FIGURE)
+
+
+def count_functions(*, verbose: bool) -> None:
+    """Print how many functions and files a fit enters, without what is imported or compiled."""
+    from glocal import Arm, FitData, Keep, fit
+    from glocal.data.world import simulated_world
+
+    warnings.simplefilter("ignore")
+    world = simulated_world(n_triplets=3000, n_local=90)
+    data = FitData(world.objects, world.answers, world.local)
+    for what in (Arm("glocal", lmbda=1.0), Keep()):
+        entered: dict[str, set[str]] = defaultdict(set)
+
+        def record(
+            frame: FrameType, event: str, _argument: Any, entered: dict[str, set[str]] = entered
+        ) -> None:
+            code = frame.f_code
+            _, in_package, file = code.co_filename.rpartition("/glocal/")
+            if event == "call" and in_package and not code.co_name.startswith("<"):
+                entered[file].add(code.co_qualname.replace(".<locals>", ""))
+
+        fit(data, what)
+        sys.setprofile(record)
+        fit(data, what)
+        sys.setprofile(None)
+        print(f"{what!r}: {sum(map(len, entered.values()))} functions in {len(entered)} files")
+        for file, names in sorted(entered.items()) if verbose else ():
+            print(f"  {len(names):3} {file}: {', '.join(sorted(names))}")
+
+
+def main() -> int:
+    """Measure what the options say."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("cases", nargs="*", choices=[[], *CASES], default=[], metavar="CASE")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--against", metavar="CHECKOUT")
+    for option in ("--set", "--steps", "--growth", "--entered", "-v"):
+        parser.add_argument(option, action="store_true")
+    options = parser.parse_args()
+    if options.entered:
+        count_functions(verbose=options.v)
+        return 0
+    names = options.cases or list(CASES)
+    with tempfile.TemporaryDirectory(dir=os.environ.get("GLOCAL_BENCH_DIR")) as folder:
+        bench = Bench(Path(folder))
+        if options.set:
+            set_budgets(bench, names)
+        elif options.against:
+            compare_with(bench, names, options.against, options.rounds)
+        elif options.steps:
+            count_steps(bench, options.rounds)
+        elif options.growth:
+            draw_growth(bench)
+        else:
+            return compare_with_budgets(bench, names)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
