@@ -2,15 +2,19 @@
 nightly.
 """
 
+import os
 import shutil
+import signal
 import subprocess
 import sys
+import traceback
+from collections.abc import Callable
 from pathlib import Path
 from subprocess import Popen, run
 
 import pytest
 
-__all__ = ["COMMAND_LINE", "Popen", "browser", "numbers", "run"]
+__all__ = ["COMMAND_LINE", "Popen", "browser", "forked", "numbers", "run"]
 COMMAND_LINE = [sys.executable, "-c", "from glocal.cli import main; main()"]
 WATCH = """
 import contextlib, sys, threading
@@ -44,6 +48,31 @@ def numbers(code: str, *arguments) -> list[int]:
     process = subprocess.run(command, capture_output=True, text=True, check=False)
     assert process.returncode == 0, process.stderr
     return [int(number) for number in process.stdout.split()]
+
+
+def forked(work: Callable[[], object], out: Path, err: Path, seconds: int) -> int:
+    """The exit code of `work` in a fork of this process, with its output in two files; after so
+    many seconds it is killed, and the code is that of SIGALRM.
+    """
+    child = os.fork()
+    if not child:
+        code = 99
+        try:
+            signal.alarm(seconds)
+            for path, stream in ((out, sys.stdout), (err, sys.stderr)):
+                file = os.open(path, os.O_CREAT | os.O_TRUNC | os.O_WRONLY)
+                os.dup2(file, stream.fileno())
+            work()
+            code = 0
+        except SystemExit as ended:
+            code = ended.code if isinstance(ended.code, int) else 98
+        except BaseException:  # noqa: BLE001
+            traceback.print_exc()
+        finally:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(code)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
 @pytest.fixture(scope="module")
