@@ -168,9 +168,7 @@ def test_without_the_extra_the_page_is_left_out(ran, tmp_path, capsys, as_a_user
     assert execute(["demo", "--out", str(tmp_path), "--json"]) == 0
     streams = capsys.readouterr()
     assert [
-        line
-        for line in streams.err.splitlines()
-        if "report.html" in line and "glocal[report]" in line
+        line for line in streams.err.splitlines() if "report.html" in line and ".[report]" in line
     ]
     record = json.loads(streams.out)
     assert (record["simulated"], record["report"]) == (True, None)

@@ -242,7 +242,7 @@ def test_what_a_page_is_made_with_is_named_where_it_is_missing(folders, monkeypa
     monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(MissingDependencyError, match=noun) as caught:
         report_page(load_runs(folders))
-    assert "glocal[report]" in str(caught.value)
+    assert ".[report]" in str(caught.value)
 
 
 def test_simulated_data_are_called_so(tmp_path):

@@ -44,10 +44,12 @@ def hub(tmp_path, monkeypatch):
     library = pytest.importorskip("huggingface_hub")
     constants = pytest.importorskip("huggingface_hub.constants")
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
-    planted().save(tmp_path / "on-the-hub.npz")
-    with site(
-        {"/me/aligned/resolve/main/transform.npz": (tmp_path / "on-the-hub.npz").read_bytes()}
-    ) as (url, _):
+    files = {}
+    for seed, revision in enumerate(("main", "v2")):
+        planted(seed).save(tmp_path / "on-the-hub.npz")
+        content = (tmp_path / "on-the-hub.npz").read_bytes()
+        files[f"/me/aligned/resolve/{revision}/transform.npz"] = content
+    with site(files) as (url, _):
         monkeypatch.setenv("HF_ENDPOINT", url)
         yield library
 
@@ -214,11 +216,16 @@ def test_a_published_transform_is_loaded_once_it_was_pulled(monkeypatch, tmp_pat
 
 @pytest.mark.parametrize("value", [None, "", "0", "false", "No"])
 def test_the_hub_is_pulled_from(hub, monkeypatch, value):
-    """hf://OWNER/NAME is pulled with or without a revision, unless GLOCAL_OFFLINE is set."""
+    """hf://OWNER/NAME is pulled in the revision of its name, unless GLOCAL_OFFLINE is set, which
+    allows only what was pulled before.
+    """
     if value is not None:
         monkeypatch.setenv("GLOCAL_OFFLINE", value)
-    for name in ("hf://me/aligned", "hf://me/aligned@main"):
-        assert np.array_equal(LinearTransform.from_pretrained(name).weights, planted().weights)
+    for name, seed in (("me/aligned", 0), ("me/aligned@main", 0), ("me/aligned@v2", 1)):
+        weights = LinearTransform.from_pretrained(f"hf://{name}").weights
+        assert np.array_equal(weights, planted(seed).weights)
+    monkeypatch.setenv("GLOCAL_OFFLINE", "1")
+    assert np.array_equal(glocal.pretrained("hf://me/aligned").weights, planted().weights)
 
 
 def test_what_the_hub_refuses_is_one_sentence(hub, monkeypatch):
@@ -230,7 +237,7 @@ def test_what_the_hub_refuses_is_one_sentence(hub, monkeypatch):
             ask()
     monkeypatch.setenv("GLOCAL_OFFLINE", "1")
     with pytest.raises(FileError, match="GLOCAL_OFFLINE"):
-        pull("hf://me/other")
+        pull("hf://me/aligned")
 
 
 class _Broken(http.server.BaseHTTPRequestHandler):
@@ -466,11 +473,12 @@ def test_the_commands_list_pull_and_push(tmp_path, run):
     printed = run("transforms", "pull")[1]
     assert all(row["name"] in printed for row in listed)
     assert max(map(len, printed.splitlines())) <= 100
-    planted().save(tmp_path / "t.npz")
-    code, out, _ = run(
-        "transforms", "push", tmp_path / "t.npz", tmp_path / "me", "--licence", "mit"
-    )
+    planted(source={"model": "some-net", "layer": "a"}).save(tmp_path / "t.npz")
+    options = ["--licence", "mit", "--layer", "b"]
+    code, out, _ = run("transforms", "push", tmp_path / "t.npz", tmp_path / "me", *options)
     assert (code, "not published" in out) == (0, True)
+    source = glocal.pretrained(tmp_path / "me").meta["source"]
+    assert source == {"model": "some-net", "layer": "b"}
     code, out, _ = run("transforms", "pull", tmp_path / "me", "--out", tmp_path / "copy.npz")
     assert (code, out) == (0, f"{tmp_path / 'copy.npz'}\n")
     assert (tmp_path / "copy.npz").read_bytes() == (tmp_path / "me/transform.npz").read_bytes()
