@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -40,9 +41,12 @@ def write_shards(folder, arrow, counts=(30, 0, 25), dtype="f4", scale=1):
         path.parent.mkdir(parents=True, exist_ok=True)
         matrix = scale * np.random.default_rng(number).normal(0.3, 1.7, size=(n, P))
         matrix = matrix.astype(dtype)
-        lists = pa.array(list(matrix), pa.list_(pa.from_numpy_dtype(dtype)))
+        lists, others = (
+            pa.array(list(rows), pa.list_(pa.from_numpy_dtype(dtype)))
+            for rows in (matrix, matrix[:, ::-1])
+        )
         ids = pa.array([f"image{i}" for i in range(n)])
-        table = pa.table({"id": ids, "features": lists})
+        table = pa.table({"id": ids, "features": lists, "others": others})
         parquet.write_table(table.replace_schema_metadata({"origin": "test"}), path)
         matrices[path.relative_to(folder)] = matrix
     return matrices
@@ -86,8 +90,9 @@ def test_a_file_holds_what_apply_gives(tmp_path, monkeypatch, dtype, normalize):
 
 
 @OTHER_SCALE
-def test_what_is_wrong_leaves_the_previous_output(tmp_path):
+def test_what_is_wrong_leaves_the_previous_output(tmp_path, monkeypatch):
     """Rows that are not finite, another width and a full disk leave the previous output."""
+    monkeypatch.setattr("glocal.transform.apply._CHUNK_BYTES", P * 4 * 10)
     (tmp_path / "z.npy").write_bytes(b"old")
     bad = X.copy()
     half = X.astype("f2")
@@ -117,7 +122,8 @@ def test_vectors_of_parquet_are_transformed_and_all_else_is_kept(tmp_path, arrow
     for name, matrix in matrices.items():
         before, _ = read(tmp_path / "x" / name, arrow)
         after, vectors = read(tmp_path / "z" / name, arrow)
-        assert after["id"].equals(before["id"])
+        for column in ("id", "others"):
+            assert after[column].equals(before[column])
         assert after.schema.metadata[b"origin"] == b"test"
         assert after.schema.field("features").type.value_type == arrow[0].from_numpy_dtype(
             dtype.replace("i2", "f4")
@@ -128,32 +134,70 @@ def test_vectors_of_parquet_are_transformed_and_all_else_is_kept(tmp_path, arrow
         )
 
 
+SHARDS = ["part-000.parquet", "part-001.parquet", "sub/part-002.parquet"]
+
+
+def _rewrite(path, arrow, kept):
+    """Write a shard with other rows, which has the same size or the same mtime as before."""
+    before = path.stat()
+    table = arrow[1].read_table(path)
+    if kept == "mtime":
+        arrow[1].write_table(table.slice(1), path)
+    times = before.st_mtime_ns + (kept == "size")
+    os.utime(path, ns=(times, times))
+
+
 @OTHER_SCALE
-def test_finished_files_are_kept_and_others_made_anew(tmp_path, arrow):
-    """A finished file stays, another transform or input replaces it, and a foreign file
-    is refused.
-    """
+@pytest.mark.parametrize(
+    ("change", "remade"),
+    [
+        (lambda: {}, []),
+        (lambda: {"transform": TRANSFORM.at_strength(0.5)}, SHARDS),
+        (lambda: {"transform": TRANSFORM.recentred(X)}, SHARDS),
+        (lambda: {"transform": replace(TRANSFORM, mean=0.4)}, SHARDS),
+        (lambda: {"transform": reduced(TRANSFORM, X, 3)}, SHARDS),
+        (lambda: {"normalize": True}, SHARDS),
+        (lambda: {"column": "others"}, SHARDS),
+        ("size", SHARDS[:1]),
+        ("mtime", SHARDS[:1]),
+        ("output", SHARDS[2:]),
+    ],
+)
+def test_what_is_made_anew_is_what_a_change_concerns(tmp_path, arrow, change, remade):
+    """A finished file stays until the transform, an option, its input or itself changes."""
     write_shards(tmp_path / "x", arrow)
-    first = tmp_path / "z/part-000.parquet"
+    outputs = [tmp_path / "z" / name for name in SHARDS]
+    options = {"transform": TRANSFORM, "column": "features"}
+    for again in (False, True):
+        if again:
+            for path in outputs:
+                os.utime(path, ns=(0, 0))
+            if change == "output":
+                outputs[2].unlink()
+            elif isinstance(change, str):
+                _rewrite(tmp_path / "x" / SHARDS[0], arrow, change)
+            else:
+                options |= change()
+        apply_parquet(source=tmp_path / "x", out=tmp_path / "z", **options)
+    times = dict(zip(SHARDS, [path.stat().st_mtime_ns for path in outputs], strict=True))
+    assert [name for name, time_ in times.items() if time_ > 0] == remade
 
-    def again(transform=TRANSFORM, **options):
-        before = first.stat().st_mtime_ns if first.exists() else 0
-        time.sleep(0.01)
-        apply_parquet(transform, tmp_path / "x", tmp_path / "z", **options)
-        return first.stat().st_mtime_ns != before
 
-    assert again()
-    assert not again()
-    (tmp_path / "z/sub/part-002.parquet").unlink()
-    assert not again()
-    assert (tmp_path / "z/sub/part-002.parquet").exists()
-    assert again(normalize=True)
-    assert again(reduced(TRANSFORM, X, 3))
-    write_shards(tmp_path / "x", arrow, (31, 0, 25))
-    assert again(reduced(TRANSFORM, X, 3))
-    first.write_bytes((tmp_path / "x/part-000.parquet").read_bytes())
+def test_a_file_is_made_anew_from_another_and_a_foreign_one_is_refused(tmp_path, arrow):
+    """Two inputs of one size and age are told apart, and only files that apply wrote are
+    replaced.
+    """
+    write_shards(tmp_path, arrow, (20, 20, 0))
+    inputs = [tmp_path / name for name in SHARDS[:2]]
+    out = tmp_path / "z.parquet"
+    assert inputs[0].stat().st_size == inputs[1].stat().st_size
+    for path in inputs:
+        os.utime(path, ns=(1, 1))
+        apply_parquet(TRANSFORM, path, out)
+        np.testing.assert_allclose(read(out, arrow)[1], TRANSFORM(read(path, arrow)[1]), atol=1e-4)
+    out.write_bytes(inputs[0].read_bytes())
     with pytest.raises(FileError, match="not made by apply"):
-        again()
+        apply_parquet(TRANSFORM, inputs[0], out)
 
 
 def test_one_file_becomes_one_file(tmp_path, arrow):
@@ -198,7 +242,7 @@ def test_a_bad_file_is_named(tmp_path, arrow):
     bad = tmp_path / "x/part-000.parquet"
     floats = pa.list_(pa.float32())
     for rows, noun in (
-        ([X[0], np.full(P, np.nan)], "nan at row 1"),
+        ([*np.tile(X, (10, 1)), np.full(P, np.nan)], "nan at row 2300"),
         ([X[0, :5]], "dimensions"),
         (None, "damaged"),
     ):

@@ -29,13 +29,14 @@ def shares(table):
     return table[["factor", "before", "after"]].to_numpy()
 
 
-@pytest.mark.parametrize("n", [150, 300])
-def test_planted_directions_are_recovered(n):
+@pytest.mark.parametrize(("n", "strengths"), [(150, ()), (300, ()), (300, (0.95, 0.95))])
+def test_planted_directions_are_recovered(n, strengths):
     """The stretched direction is the first axis and the halved one the last, and the objects at the
-    ends of the axes lie at the ends of the directions, for few and for many objects.
+    ends of the axes lie at the ends of the directions, for few and for many objects, and above
+    chance.
     """
     X, Q, transform = planted(n)
-    table = axes(transform, X, 2)
+    table = axes(transform, X, 2, folds=[transform.at_strength(share) for share in strengths])
     assert table["factor"].max() > 1.5
     assert table["factor"].min() < 0.8
     for number, direction in ((0, Q[:, 0]), (len(table) - 1, Q[:, 1])):
@@ -104,6 +105,25 @@ def test_axes_do_not_depend_on(change):
     assert other["low"].tolist() == mine["low"].tolist()
 
 
+def test_rows_are_scaled_for_a_transform_of_rows_of_length_1():
+    """The scale of the features changes no axis of a transform that was fitted on scaled rows."""
+    X, _, transform = planted()
+    meta = {"rows": {"normalised": True, "mean_length": 1.0}}
+    transform = replace(transform, bias=np.ones(12, np.float32), std=0.29, meta=meta)
+    np.testing.assert_allclose(shares(axes(transform, 3 * X)), shares(axes(transform, X)))
+
+
+def test_a_printed_table_has_the_names():
+    """The names at both ends of each axis are in the text of the table."""
+    X, _, transform = planted(40)
+    names = tuple(f"a thing of a long name, number {row}" for row in range(len(X)))
+    for folds in ((), [transform.at_strength(0.95)] * 2):
+        table = axes(transform, Features(X, names), 2, folds=folds)
+        shown = [name for end in ("low", "high") for ends in table[end] for name in ends]
+        assert len(shown) >= 24
+        assert [name for name in shown if name not in str(table)] == []
+
+
 @pytest.mark.filterwarnings("ignore:the columns that stand out")
 def test_the_transform_in_the_box_a_bias_a_centre_and_fewer_dimensions_have_axes():
     """Each kind of transform has axes, and features of another network are refused."""
@@ -119,6 +139,8 @@ def test_the_transform_in_the_box_a_bias_a_centre_and_fewer_dimensions_have_axes
     assert all(table.attrs["chance"] > 0 for table in tables[:2])
     half = axes(box.at_strength(0.5), raw)
     assert half.attrs["chance"] == pytest.approx(tables[0].attrs["chance"] / 2)
+    noted = replace(transform, meta={"fit": {"holdout": {"axes_chance": 0.5}}})
+    assert axes(noted, X).attrs["chance"] == 0.5
     for table in tables[2:]:
         assert len(table)
         assert (table["factor"] > 0).all()
@@ -152,15 +174,23 @@ def _recorded(data):
     return replace(transform, meta={"fit": {"n_answers": len(data.answers)}})
 
 
-def test_an_axis_that_folds_do_not_share_is_unsure():
-    """The stability of an axis is near 1 if all folds share it and NaN without folds, and a fold
-    with other axes raises the level of chance above it.
+def test_an_axis_that_folds_do_not_share_is_unsure(monkeypatch):
+    """The stability of an axis is near 1 if all folds share it, that of the worst fold otherwise,
+    and NaN without folds; a fold with other axes raises the level of chance above it.
     """
     X, _, transform = planted()
     alike = axes(transform, X, 1, folds=[transform, transform.at_strength(0.9)])
     assert alike["stability"][0] > 0.99
-    assert not len(axes(transform, X, 1, folds=[planted(seed=5)[2]]))
+    other = planted(seed=5)[2]
+    assert not len(axes(transform, X, 1, folds=[other]))
     assert np.isnan(axes(transform, X, 1)["stability"][0])
+    monkeypatch.setattr("glocal.evaluation.change.chance_level", lambda *_: 0.0)
+    alone, *both = (
+        axes(transform, X, 1, folds=folds)["stability"][0]
+        for folds in ([other], [transform, other], [other, transform])
+    )
+    assert alone < 0.8
+    assert both == [alone, alone]
 
 
 def test_an_identity_a_collapse_and_the_same_object_have_no_axes():
@@ -201,7 +231,13 @@ def test_what_people_say_of_lost_and_gained_neighbours():
     once = confirmed(X, [(Z, answers)], k=1)
     assert once == {"lost": [1.0, 3.0], "gained": [2.0, 3.0]}
     assert confirmed(X, [(Z, answers), (Z, answers)], k=1)["gained"] == [4.0, 6.0]
-    assert confirmed(X, [(X, answers)], k=1) == {"lost": [0.0, 0.0], "gained": [0.0, 0.0]}
+    assert confirmed(X, [(X, answers)]) == {"lost": [0.0, 0.0], "gained": [0.0, 0.0]}
+    rows = np.array([2, 4, 5, 7])  # the objects that the answers name, among nine
+    among_others = [np.eye(9, 2) for _ in range(2)]
+    for all_rows, few in zip(among_others, (X, Z), strict=True):
+        all_rows[rows] = few[:4]
+    named = replace(answers, objects=rows[answers.objects])
+    assert confirmed(among_others[0], [(among_others[1], named)], k=1) == once
 
 
 def test_flips_are_counted_by_weight_and_the_clearest_shown():
@@ -216,3 +252,16 @@ def test_flips_are_counted_by_weight_and_the_clearest_shown():
     assert flipped["better"] == [[0, 1, 2]]
     assert flipped["worse"] == [[0, 2, 1]]
     assert flips(np.ones((3, 2)), [(Z, answers)])["counts"]["wrong"] == 1.0
+
+
+def test_a_clear_flip_is_clear_before_and_after():
+    """An answer is as clear as its smaller margin, and is listed once."""
+
+    def triple(pair, other):
+        """Three rows, the first of which has these cosines with the second and the third."""
+        return [[1, 0], [pair, (1 - pair**2) ** 0.5], [other, -((1 - other**2) ** 0.5)]]
+
+    X = np.array([*triple(0.5, 0.6), *triple(0.3, 0.7)])
+    Z = np.array([*triple(0.95, 0.05), *triple(0.7, 0.3)])
+    answers = Answers.from_array([[0, 1, 2], [3, 4, 5], [3, 4, 5]])
+    assert flips(X, [(Z, answers)])["better"] == [[3, 4, 5], [0, 1, 2]]

@@ -437,7 +437,7 @@ def test_a_damaged_file_is_one_sentence(tmp_path, as_a_user, damage, error, noun
         {"source": {"model": ["x"]}}, {"fit": {"method": 5}}, {"fit": {"keep": {"keep": []}}},
         {"fit": {"provenance": {"data": 5}}}, {"sweep": 5}, {"reduced": [1]}, {"rows": "x"},
         *({"rows": {"mean_length": 1.0, "std_length": 0.0, "normalised": False, "columns": columns}}
-          for columns in (None, "x", [1], {"a": 1.0}, {str(P): 1.0}, {"0": "y"}, {"9" * 5000: 1.0})),
+          for columns in (None, "x", [1], {"a": 1.0}, {"6": 1.0}, {"0": "y"}, {"9" * 5000: 1.0})),
         {"rows": {"columns": {}}}, {"rows": {"mean_length": "long", "normalised": True}},
         *({"card": card} for card in ([], {"a": 1}, {"licence": [1]}, {"datasets": None},
                                       {"notes": [1]}, {"licence": "a b"}, {"self": 1})),

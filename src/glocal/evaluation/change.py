@@ -73,11 +73,11 @@ def axes(
     -------
     DataFrame
         One row per axis: ``factor``, the factor by which differences along it grow relative to all
-        others; ``before`` and ``after``, its shares of the squared differences (fractions); ``low``
-        and ``high``, the names of six objects at each end, the outermost first; ``stability``, the
-        smallest absolute correlation with the most similar axis of a fold (NaN without folds; below
-        0.8 the axis is unsure). ``attrs["chance"]`` is the change of a share that chance explains,
-        or None.
+        others; ``before`` and ``after``, its shares of the squared differences (fractions);
+        ``stability``, the smallest absolute correlation with the most similar axis of a fold (NaN
+        without folds; below 0.8 the axis is unsure); ``low`` and ``high``, the names of six objects
+        at each end, the outermost first. ``attrs["chance"]`` is the change of a share that chance
+        explains, or None. ``print`` shows all of it.
 
     Raises
     ------
@@ -94,7 +94,7 @@ def axes(
     >>> axes(longer, X, 1)["factor"].round(1).tolist()
     [1.3]
     """
-    import pandas as pd
+    from glocal.evaluation.axis_table import AxisTable
 
     if n < 1:
         raise ParameterError(f"`n` is {n}; allowed are 1 and above.")
@@ -110,14 +110,14 @@ def axes(
     before = np.square(vectors.T @ X).sum(axis=1)
     after = np.square(vectors.T @ Z).sum(axis=1)
     order = np.argsort(vectors, axis=0, kind="stable").T
-    table = pd.DataFrame(
+    table = AxisTable(
         {
             "factor": np.sqrt(after / np.maximum(before, np.finfo(float).tiny)),
             "before": before,
             "after": after,
+            "stability": _stability(vectors, X, [_centred(rows) for rows in fold_embeddings]),
             "low": [_first_names(features.labels, rows) for rows in order],
             "high": [_first_names(features.labels, rows) for rows in order[:, ::-1]],
-            "stability": _stability(vectors, X, [_centred(rows) for rows in fold_embeddings]),
         }
     )
     chance = _recorded_chance(transform)
@@ -125,7 +125,7 @@ def axes(
         fractions = [_fraction(fold, transform) for fold in folds]
         chance = chance_level(embedding, fold_embeddings, fractions)
     if chance is not None:
-        table = table[np.abs(after - before) > chance].reset_index(drop=True)
+        table = AxisTable(table[np.abs(after - before) > chance].reset_index(drop=True))
     table.attrs["chance"] = chance
     return table
 
