@@ -78,10 +78,10 @@ def test_more_objects_than_a_model_without_features_takes_mark_nobody():
 
 
 def test_repeats_compare_an_answer_with_the_last_one_of_the_same_person():
-    """A repeat is compared with the last answer of the same person: of three answers, the second
-    equals the first and the third does not.
+    """A repeat is compared with the last answer of the same person: of three answers, the third
+    equals the second, which does not equal the first.
     """
-    rows = [[0, 1, 2], [1, 0, 2], [0, 2, 1], [3, 4, 5], [0, 1, 2]]
+    rows = [[0, 2, 1], [1, 0, 2], [0, 1, 2], [3, 4, 5], [0, 1, 2]]
     table = people(Answers(np.array(rows), person=np.array(["a", "a", "a", "a", "b"])))
     assert table["repeats"].tolist() == [2, 0]
     assert table["alike"]["a"] == 0.5
