@@ -227,6 +227,13 @@ def test_a_few_repeated_questions_have_no_ceiling():
     )
 
 
+def test_the_least_share_is_of_answers():
+    """Five of 100 questions have a ceiling if they were asked 20 times each."""
+    rows = np.arange(300).reshape(100, 3)
+    result = ceiling(Answers.from_array(rows[[*range(5)] * 19 + [*range(100)]]), least=0.5)
+    assert (result.n_answers, result.majority[0]) == (100, 1.0)
+
+
 def test_the_ceiling_of_a_kind_counts_its_alternatives():
     """In questions about a reference, the order of the alternatives does not matter, but another
     reference makes another question.

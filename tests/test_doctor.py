@@ -261,6 +261,18 @@ def test_a_list_with_a_title_or_a_misspelt_name_is_said(small):
     assert f"{ids[0] + 'x'!r}, perhaps {ids[0]!r}" in note.message
 
 
+def test_repeats_among_many_answers_are_estimated(small, monkeypatch):
+    """Of a sample of the questions, the number of copies is known to a fifth."""
+    monkeypatch.setattr("glocal.data.check.answers._MAX_ANSWERS", 1000)
+    n = len(small.answers)
+    copied = small.answers.select(np.concatenate([np.arange(n), np.arange(n)]))
+    (finding,) = (
+        each for each in diagnose(replace(small, answers=copied)) if each.check == "repeats"
+    )
+    n_copies = int(re.search(r"about (\d+)", finding.message)[1])
+    assert n_copies == pytest.approx(n, rel=0.2)
+
+
 @pytest.mark.parametrize(
     ("change", "check", "words"),
     [

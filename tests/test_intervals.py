@@ -21,6 +21,7 @@ from glocal.evaluation.intervals import (
     mean_estimate,
     two_way_estimate,
 )
+from glocal.evaluation.student import student_quantile, student_tail
 from glocal.results import Score
 
 
@@ -163,6 +164,23 @@ def test_the_error_over_persons_is_that_of_one_left_out():
         6 / 7 * np.square(np.array(without) - estimate.mean).sum()
     )
     assert estimate.half > answer_estimate(values, answers, weights).half
+    alike = np.tile([0.0, 1.0], 40)  # all persons have the same mean
+    assert answer_estimate(alike, answers, None, persons) == answer_estimate(alike, answers)
+
+
+@pytest.mark.parametrize("freedom", [1, 2.5, 29, 1853, 4.7e6])
+def test_the_tail_and_quantile_of_student_are_those_of_scipy(freedom):
+    """The tail holds to 1e-7 of itself from the middle to 1e-200, and the quantile too."""
+    t = np.array([0, 1e-9, 0.3, 1.4, 1.5, 4, 25])
+    tails = [student_tail(value, freedom) for value in t]
+    np.testing.assert_allclose(tails, stats.t.sf(t, freedom), rtol=1e-7)
+    assert student_quantile(freedom) == pytest.approx(stats.t.ppf(0.975, freedom), rel=1e-8)
+
+
+def test_many_classes_do_not_lend_their_freedom_to_two_draws():
+    """If only the draws vary, the degrees of freedom are those of the draws."""
+    scores = np.repeat([[0.4], [0.6]], 50, axis=1) + 1e-6 * np.arange(50)
+    assert two_way_estimate(scores).freedom == pytest.approx(1, abs=1e-3)
 
 
 def anova(scores):
@@ -300,7 +318,7 @@ def test_scores_of_one_class_are_dependent():
     assert mean_estimate(np.array([1.0, 1.0, 0.9])).interval(FRACTION)[1] == 1.0
 
 
-@pytest.mark.parametrize("freedom", [1, 3.7, 60])
+@pytest.mark.parametrize("freedom", [1, 3.7, 60, 1853, 4.7e6])
 def test_the_interval_leaves_0_out_exactly_where_p_is_small(freedom):
     """The interval excludes 0 exactly if p is small, since both come from one Student's t."""
     for mean in np.linspace(-3, 3, 30):

@@ -10,7 +10,7 @@ import pytest
 from glocal.data.answers import Answers
 from glocal.data.check.answers import check_people
 from glocal.data.features import Features
-from glocal.data.people import log10_odds_threshold, people
+from glocal.data.people import asked_once, log10_odds_threshold, people, question_numbers
 from glocal.errors import DataError
 from glocal.evaluation.agreement import answer_credit
 
@@ -102,6 +102,23 @@ def test_votes_are_copies(kind):
     np.testing.assert_allclose(
         people(weighted, credit)[columns], people(answers.select(rows), credit[rows])[columns]
     )
+
+
+@pytest.mark.parametrize("last", [12, 2**31 - 1])
+def test_questions_are_numbered_in_the_order_of_their_objects(last):
+    """The numbers are those of sorted unique rows, also of rows too large for one integer each;
+    a row that is marked as asked once has no equal, and most such rows are marked.
+    """
+    rng = np.random.default_rng(0)
+    rows = np.array([rng.permutation([*range(12), last])[:3] for _ in range(150)])
+    _, number, times = np.unique(
+        np.sort(rows, axis=1), axis=0, return_inverse=True, return_counts=True
+    )
+    assert question_numbers(Answers.from_array(rows)).tolist() == number.tolist()
+    is_alone = times[number] == 1
+    is_marked = asked_once(rows)
+    assert not (is_marked & ~is_alone).any()
+    assert is_marked.sum() > 0.5 * is_alone.sum() > 0
 
 
 def test_what_is_not_known_is_not_told():

@@ -246,8 +246,14 @@ def write_text(path: PathLike, text: str, *, errors: str = "strict") -> None:
 def write_npz(path: PathLike, arrays: dict[str, Any]) -> None:
     """Write the arrays that are not None to a compressed archive, whole or not at all."""
     present = {name: array for name, array in arrays.items() if array is not None}
-    with atomic_write(path) as stream:
-        np.savez_compressed(stream, allow_pickle=False, **present)
+    with (
+        atomic_write(path) as stream,
+        # level 1 takes an eighth of the time of the default, for a tenth more bytes
+        zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive,
+    ):
+        for name, array in present.items():
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+                npy_format.write_array(member, np.asanyarray(array), allow_pickle=False)
 
 
 def write_npy(path: PathLike, array: np.ndarray) -> None:

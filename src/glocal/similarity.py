@@ -141,14 +141,23 @@ def credit(
     The credit is the share of the chosen pair, column 0, in the model's `choice`. A collapsed model
     therefore scores chance.
     """
-    shares = choice(S, tolerance)
-    return shares[:, 0], shares.max(axis=1) < 1
+    credits = np.empty(len(S))
+    is_tied = np.empty(len(S), dtype=bool)
+    for chunk in row_slices(len(S), _CHUNK):
+        shares = choice(S[chunk], tolerance)
+        credits[chunk] = shares[:, 0]
+        is_tied[chunk] = shares.max(axis=1) < 1
+    return credits, is_tied
 
 
 def choice_loss(S: Float[np.ndarray, "t k"]) -> Float[np.ndarray, " t"]:
     """-log softmax of the chosen pair's similarity, in nats, for each answer (log-sum-exp form)."""
-    highest = S.max(axis=1)
-    return highest - S[:, 0] + np.log(np.exp(S.T - highest).sum(axis=0))
+    losses = np.empty(len(S))
+    for chunk in row_slices(len(S), _CHUNK):
+        columns = S[chunk].T
+        highest = columns.max(axis=0)
+        losses[chunk] = highest - columns[0] + np.log(np.exp(columns - highest).sum(axis=0))
+    return losses
 
 
 def pair_tolerance(Z: np.ndarray, similarity: str = "cosine") -> float:

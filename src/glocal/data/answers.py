@@ -277,7 +277,7 @@ class Answers:
     @property
     def n_people(self) -> int | None:
         """The number of different people, or None if they are not known."""
-        return None if self.person is None else len(np.unique(self.person))
+        return None if self.person is None else len(set(self.person.tolist()))
 
     @property
     def all_weights(self) -> Float[np.ndarray, " t"]:
@@ -366,9 +366,10 @@ class Answers:
         Answers with an object that is mapped to -1 are left out.
         """
         objects = new_index.astype(np.int32)[self.objects]
-        keep = (objects >= 0).all(axis=1)
-        kept = self if keep.all() else self.select(keep)
-        return replace(kept, objects=objects[keep], names=None)
+        if objects.min(initial=0) < 0:
+            keep = (objects >= 0).all(axis=1)
+            return replace(self.select(keep), objects=objects[keep], names=None)
+        return replace(self, objects=objects, names=None)
 
 
 def _integers(array: object) -> np.ndarray:

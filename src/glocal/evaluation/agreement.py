@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Float
 
 from glocal.data.answers import Answers
-from glocal.data.people import tally
+from glocal.data.people import asked_once, tally
 from glocal.errors import DataError, DataWarning
 from glocal.evaluation.intervals import FRACTION, Bounded, KeptResult, Units, compared
 from glocal.results import PEOPLE, Score
@@ -196,9 +196,12 @@ def ceiling(answers: Answers, *, least: float = 0.0) -> Ceiling | None:
     is_counted = answers.weights is None if votes is None else not (votes % 1).any()
     if not len(answers) or not is_counted:
         return None
+    least *= answers.effective_size
+    if votes is None:
+        answers = answers.select(~asked_once(answers.objects))
     questions, counts = tally(answers)  # (questions, objects), (questions, choices)
     is_repeated = counts.sum(axis=1) >= 2
-    if not is_repeated.any() or counts[is_repeated].sum() < least * counts.sum():
+    if not is_repeated.any() or counts[is_repeated].sum() < least:
         return None
     questions = questions[is_repeated]
     counts = counts[is_repeated]

@@ -5,13 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import reduce
 from itertools import combinations
 from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float, Int, Shaped
 
+from glocal.data.people import asked_once
 from glocal.errors import DataError
+from glocal.evaluation.student import student_quantile, student_tail
 from glocal.results import DIFFERENCE, PEOPLE, Score
 from glocal.similarity import row_slices
 
@@ -22,6 +25,7 @@ FRACTION: Limits = (0.0, 1.0)
 CORRELATION: Limits = (-1.0, 1.0)
 _ROUNDING = 16 * 2.0**-52  # relative; equal scores differ from their rounded mean by a few eps
 _MAX_OBJECTS_FOR_SUBSETS = 9  # objects of an answer up to which all of their 2^m subsets are summed
+_MAX_ENTRIES_PER_OBJECT = 8  # a larger table of all subsets would be mostly empty
 _MIN_UNRELATED_SHARE = 0.1  # smallest share of unrelated pairs by which a variance is divided
 _BLOCK = 256  # answers that are compared with all others at a time
 
@@ -53,9 +57,7 @@ class Estimate:
     @property
     def half(self) -> float:
         """Half the width of the interval, or 0 if there is none."""
-        from scipy.special import stdtrit
-
-        return 0.0 if self.error is None else float(stdtrit(self.freedom, 0.975)) * self.error
+        return 0.0 if self.error is None else student_quantile(self.freedom) * self.error
 
     def interval(self, limits: Limits = (-math.inf, math.inf)) -> tuple[float | None, float | None]:
         """The 95 % interval, cut at the limits of the range of the score, such as `FRACTION`.
@@ -75,13 +77,11 @@ class Estimate:
     @property
     def p(self) -> float | None:
         """Two-sided p-value of a mean of 0: 1 if the mean is 0, else None without an error."""
-        from scipy.special import stdtr
-
         if self.mean == 0:
             return 1.0
         if self.error is None:
             return None
-        return 2 * float(stdtr(self.freedom, -abs(self.mean) / self.error))
+        return 2 * student_tail(abs(self.mean) / self.error, self.freedom)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -293,7 +293,9 @@ def answer_estimate(
     unrelated_share = 1 - any_object[1] / total**2
     freedom = 0.0
     if unrelated_share > 1e-12:
-        freedom = len(np.unique(answers[w > 0])) - 1.0
+        is_named = np.zeros(int(answers.max()) + 1, dtype=bool)
+        is_named[answers[w > 0]] = True
+        freedom = np.count_nonzero(is_named) - 1.0
     variance = max(any_object[0], all_objects[0])
     variance = variance / max(unrelated_share, _MIN_UNRELATED_SHARE) / total**2
     over_objects = Estimate.of(mean, variance, freedom, values)
@@ -317,28 +319,37 @@ def _sums_over_pairs(
     pair by pair.
     """
     m = answers.shape[1]
-    ordered = np.sort(answers, axis=1)
-    all_objects = _squared_subset_sums(ordered, m, values)
+    columns = np.sort(answers, axis=1).T.astype(np.int64, order="C")
+    rest_rows = np.flatnonzero(~asked_once(answers))
+    rest = values[:, rest_rows]
+    all_objects = np.einsum("vt,vt->v", values, values) - np.einsum("vt,vt->v", rest, rest)
+    all_objects += _squared_subset_sums(columns[:, rest_rows], m, rest)
     if m > _MAX_OBJECTS_FOR_SUBSETS:
         return _sums_pair_by_pair(answers, values), all_objects
-    squares = [_squared_subset_sums(ordered, size, values) for size in range(1, m)]
+    squares = [_squared_subset_sums(columns, size, values) for size in range(1, m)]
     squares.append(all_objects)
     return np.sum(squares[::2], axis=0) - np.sum(squares[1::2], axis=0), all_objects
 
 
 def _squared_subset_sums(
-    ordered: Int[np.ndarray, "t m"], size: int, values: Float[np.ndarray, "v t"]
+    columns: Int[np.ndarray, "m t"], size: int, values: Float[np.ndarray, "v t"]
 ) -> Float[np.ndarray, " v"]:
     """Σ_s E_s² over the subsets of this size, for each row of `values`; objects are ascending."""
-    n = int(ordered.max()) + 1
-    columns = list(combinations(range(ordered.shape[1]), size))
-    subsets = np.concatenate([ordered[:, chosen] for chosen in columns])
+    n = int(columns.max(initial=0)) + 1
+    chosen = list(combinations(columns, size))
     if n**size < 1 << 62:  # one integer per subset sorts much faster than a row
-        subsets = subsets.astype(np.int64) @ np.int64(n) ** np.arange(size)
-    if n**size > 1 << 24:
-        subsets = np.unique(subsets, axis=0, return_inverse=True)[1].reshape(-1)
-    sums = [np.bincount(subsets, np.tile(e, len(columns))) for e in values]
-    return np.array([E @ E for E in sums])
+        subsets = [reduce(lambda number, column: number * n + column, part) for part in chosen]
+    else:
+        subsets = [np.stack(part, axis=1) for part in chosen]
+    if n**size > _MAX_ENTRIES_PER_OBJECT * columns.size:
+        numbers = np.unique(np.concatenate(subsets), axis=0, return_inverse=True)[1]
+        subsets = np.split(numbers.reshape(-1), len(subsets))
+    n_subsets = max(int(numbers.max(initial=0)) for numbers in subsets) + 1
+    sums = np.zeros((len(values), n_subsets))
+    for numbers in subsets:
+        for row, e in enumerate(values):
+            sums[row] += np.bincount(numbers, e, n_subsets)
+    return np.einsum("vs,vs->v", sums, sums)
 
 
 def _sums_pair_by_pair(

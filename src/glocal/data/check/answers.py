@@ -14,12 +14,13 @@ from glocal.data.answers import Answers
 from glocal.data.check.findings import Case, Finding, finding
 from glocal.data.features import transposed_hint
 from glocal.data.join import WHOLE_LIST
-from glocal.data.people import FAST, log10_odds_threshold, people, question_numbers, tally
+from glocal.data.people import FAST, log10_odds_threshold, people, question_numbers, set_keys, tally
 
 if TYPE_CHECKING:
     import pandas as pd
 
 _MIN_ANSWERS = 30  # fewest answers from which a fit chooses its settings
+_MAX_ANSWERS = 200_000  # of more, about as many answers to a sample of the questions are compared
 _MIN_PAIRS = 400  # fewest pairs of answers to the same question that show their agreement
 _MAX_STANDARD_ERRORS_BELOW_CHANCE = 3.0
 _MIN_SHARE_NAMED = 0.9  # fraction of named objects below which a note becomes a warning
@@ -70,12 +71,15 @@ def check_answers(case: Case) -> Iterator[Finding]:
 
 def _repeats(answers: Answers) -> Iterator[Finding]:
     """Find answers that repeat another one, or contradict each other more often than by chance."""
-    counts = tally(replace(answers, weights=None, votes=None))[1]
+    step = -(-len(answers) // _MAX_ANSWERS)
+    sample = answers if step <= 1 else answers.select(set_keys(answers.objects) % step == 0)
+    counts = tally(replace(sample, weights=None, votes=None))[1]
     times = counts.sum(axis=1)
     n_different = np.count_nonzero(counts)
-    n_copies = len(answers) - n_different
+    n_copies = (len(sample) - n_different) * step
     if n_copies:
         subject = "1 answer repeats" if n_copies == 1 else f"{n_copies} answers repeat"
+        subject = f"about {subject}" if step > 1 else subject
         yield finding("repeats", f"answers: {subject} another one exactly")
     n_pairs = float((times * (times - 1)).sum())
     if answers.weights is not None or n_pairs < _MIN_PAIRS:
@@ -86,9 +90,9 @@ def _repeats(answers: Answers) -> Iterator[Finding]:
     if agreement < chance - _MAX_STANDARD_ERRORS_BELOW_CHANCE * error:
         yield finding(
             "contradictions",
-            f"answers: {n_different - len(times)} answers contradict another answer on the same "
-            f"objects; two answers to one question agree with frequency {agreement:.3f}, while "
-            f"chance is {chance:.3f}",
+            f"answers: {(n_different - len(times)) * step} answers contradict another answer on "
+            f"the same objects; two answers to one question agree with frequency {agreement:.3f}, "
+            f"while chance is {chance:.3f}",
         )
 
 
