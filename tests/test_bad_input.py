@@ -140,9 +140,14 @@ OVERWRITING = [
     "transforms pull w.npz --out w.npz",
     "transforms push pushed/transform.npz pushed",
     "transforms push pushed pushed",
-    pytest.param(
-        "collect run images --out images",
-        marks=pytest.mark.skipif(find_spec("glocal_collect") is None, reason="no glocal-collect"),
+    *(
+        pytest.param(
+            f"collect run {images} --out {out}",
+            marks=pytest.mark.skipif(
+                find_spec("glocal_collect") is None, reason="no glocal-collect"
+            ),
+        )
+        for images, out in (("images", "images"), ("images", "."), ("set", "."))
     ),
 ]
 

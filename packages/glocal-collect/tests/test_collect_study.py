@@ -8,11 +8,13 @@ import os
 import sqlite3
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
-from glocal.errors import FileError
+from glocal.errors import FileError, ParameterError
 from glocal_collect import db
 from glocal_collect.db import Database, create_database
 from glocal_collect.settings import Settings
@@ -50,6 +52,33 @@ def test_a_creation_that_is_ended_at_any_moment_is_made_again(images, tmp_path, 
             assert not list(folder.glob(".*"))
             n_syncs += 1
         assert n_syncs == 4, "two texts, the key, and study.json"
+
+
+@pytest.mark.parametrize(
+    ("folder", "images"),
+    [
+        ("project", "project/images"),
+        ("project", "project/images/*.png"),
+        ("project", "elsewhere"),
+        ("photos", "photos/summer"),
+        ("photos", "link"),
+    ],
+)
+def test_a_study_replaces_no_images(tmp_path, write_pictures, folder, images, monkeypatch):
+    """A study in a folder that has images, or in which its images lie, is refused, and nothing is
+    written.
+    """
+    for name in ("project", "photos"):
+        (tmp_path / name).mkdir()
+    numbered = [f"{number}.jpg" for number in range(3)]
+    for name in ("project/images", "photos/summer", "elsewhere"):
+        write_pictures(tmp_path / name, numbered)
+    (tmp_path / "link").symlink_to("photos/summer")
+    monkeypatch.chdir(tmp_path)
+    before = {path: path.is_file() and path.read_bytes() for path in tmp_path.rglob("*")}
+    with pytest.raises(ParameterError, match=folder):
+        create(Path(folder), images, Settings())
+    assert before == {path: path.is_file() and path.read_bytes() for path in tmp_path.rglob("*")}
 
 
 @pytest.mark.parametrize("content", [b"", b"{}", b'{"key": "short"}'])
@@ -95,6 +124,7 @@ SECRETS = [
     b'{"key": 123}',
     b'{"key": "short"}',
     b'{"key": {"a": "b"}}',
+    b'{"key": "' + rb"\ud800" * 40 + b'"}',
     b"[]",
 ]
 
@@ -289,10 +319,13 @@ def test_a_study_is_continued_and_kind_and_seed_are_fixed(images, tmp_path):
     for changes in ({"kind": "anchor"}, {"seed": 1}):
         with pytest.raises(ValueError, match=next(iter(changes))):
             study.with_settings(Settings(**changes))
-    (tmp_path / "study" / "study.json").write_text('{"made": 1}')
-    for folder in (tmp_path / "study", tmp_path):
-        with pytest.raises(FileError, match="study"):
-            open_study(folder)
+    file = tmp_path / "study" / "study.json"
+    record = json.loads(file.read_text())
+    for damaged in ({"made": 1}, *({**record, "made": made} for made in (np.inf, np.nan))):
+        file.write_text(json.dumps(damaged))
+        for folder in (tmp_path / "study", tmp_path):
+            with pytest.raises(FileError, match="study"):
+                open_study(folder)
 
 
 SETTINGS_OUT_OF_RANGE = [

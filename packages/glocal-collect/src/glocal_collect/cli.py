@@ -259,7 +259,7 @@ def read_study(folder: Path, features: Path | None) -> StudyData:
     return StudyData(
         study.title,
         collected.without(collected.excluded).answers(),
-        lambda number: folder / "images" / f"{number}.jpg",
+        study.image,
         people,
         cells(people),
     )
@@ -301,8 +301,7 @@ def _study(out: Path, images: str, requested: Settings) -> Study:
             "--no-open has no effect on a new study, nor --people on a closed one. Leave it out."
         )
     if study is not None:
-        if images:
-            study.check_images(images)
+        study.check_images(images)
         return study.with_settings(settings)
     if not images:
         raise ParameterError(f"{out} is not a study yet. Name the images to show.")

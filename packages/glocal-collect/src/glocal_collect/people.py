@@ -196,7 +196,7 @@ class StudyService:
         with self.database.reading() as connection:
             if scalar(connection, query, token.id, number) is None:
                 raise Refusal(404, "You were not asked about an image with this number.")
-        return (self.study.folder / "images" / f"{number}.jpg").read_bytes()
+        return self.study.image(number).read_bytes()
 
     def _refusal(self, connection: Connection, token: Token) -> Refusal | None:
         """The refusal of a person who may not begin, or None; counts a contested name."""

@@ -6,6 +6,7 @@ import contextlib
 import importlib.resources
 import io
 import json
+import math
 import os
 import re
 import secrets
@@ -69,6 +70,10 @@ class Study:
             return []
         return [f"p{number}" for number in range(1, (self.settings.people or 1) + 1)]
 
+    def image(self, number: int) -> Path:
+        """The file of an image as people see it."""
+        return self.folder / "images" / f"{number}.jpg"
+
     def has_ended(self) -> bool:
         """Whether the days of the study are over, after which no link opens anything."""
         return time.time() > self.made + self.settings.days * 86_400
@@ -118,9 +123,20 @@ class Study:
             _write(study)
         return study
 
-    def check_images(self, images: str) -> None:
-        """Raise a ParameterError if `images` are not those of the study."""
-        if find_images(images).sha256() != self.images_sha256:
+    def check_images(self, images: str = "") -> None:
+        """Check that no image of the study is missing, and that `images` are the same, if named.
+
+        Raises
+        ------
+        FileError
+            A file is missing.
+        ParameterError
+            `images` are others.
+        """
+        files = map(self.image, range(len(self)))
+        if missing := next((file for file in files if not file.is_file()), None):
+            raise FileError(f"the image {missing} of the study is missing. Put back a copy.")
+        if images and find_images(images).sha256() != self.images_sha256:
             raise ParameterError(
                 f"the images in {images} are not those of the study {self.folder}: a name, size or "
                 f"date differs. Leave them out to continue the study, or name another folder for a "
@@ -134,20 +150,22 @@ def create(
     settings: Settings,
     progress: Callable[[int, int], None] = lambda count, total: None,
 ) -> Study:
-    """Create the folder of a study: prepare its images, write its texts, draw its key.
+    """Create a study in a folder without images: prepare them, write its texts, draw its key.
 
     `images` is whatever `glocal.extract.open_images` opens. A study exists once its ``study.json``
     does, which is written last. A creation that a kill or a full disk ended can be repeated.
 
     Raises
     ------
+    ParameterError
+        The folder has images already, or `images` lie in it. Nothing is written.
     FileError
         A file cannot be written, fewer than three images can be shown, or the folder has answers.
     """
+    _check_folder(folder, images)
     source = find_images(images)
-    image_folder = make_folder(folder / "images")
-    create_database(folder / DATABASE)
-    names, left_out = _prepare(source, image_folder, progress)
+    create_database(make_folder(folder) / DATABASE)
+    names, left_out = _prepare(source, make_folder(folder / "images"), progress)
     templates = importlib.resources.files("glocal_collect") / "texts"
     for name, template in (("consent", "consent"), ("instructions", settings.kind)):
         if not (folder / f"{name}.md").exists():
@@ -170,13 +188,16 @@ def open_study(folder: Path) -> Study:
     file = folder / STUDY_FILE
     record = read_object(file, what="study", fix=_FIX)
     with reading(file, "study", _FIX):
+        made = float(record["made"])
+        if not math.isfinite(made):
+            raise ValueError(f"made is {made}, which is no time")
         return Study(
             folder=folder,
             settings=Settings.read(record["settings"], str(file)),
             names=tuple(str(name) for name in record["images"]),
             left_out=tuple((str(name), str(reason)) for name, reason in record["left_out"]),
             images_sha256=str(record["images_sha256"]),
-            made=float(record["made"]),
+            made=made,
             key=_read_key(folder),
         )
 
@@ -188,6 +209,22 @@ def find_images(images: str) -> Source:
             f"there is no folder, file or pattern {images}. Check the path of the images."
         )
     return open_images(images)
+
+
+def _check_folder(folder: Path, images: str) -> None:
+    """Raise a ParameterError if a study in this folder could replace files of its owner."""
+    copies = folder / "images"
+    # the database is written before the first image: with it, these are of an unfinished creation
+    if os.path.lexists(copies) and not (folder / DATABASE).is_file():
+        raise ParameterError(
+            f"{copies} exists already, and a study in {folder} would replace images in it. Choose "
+            f"another folder for the study."
+        )
+    if Path(os.path.realpath(images)).is_relative_to(os.path.realpath(folder)):
+        raise ParameterError(
+            f"the images {images} lie in {folder}, which would be the folder of the study. Choose "
+            f"another folder for the study."
+        )
 
 
 def _make_key(folder: Path) -> str:
@@ -213,10 +250,10 @@ def _make_key(folder: Path) -> str:
 def _read_key(folder: Path) -> str:
     path = folder / "secret.json"
     key = read_object(path, what="secret of the study", fix="Put back a copy.").get("key")
-    if not isinstance(key, str) or len(key) < MIN_KEY_CHARACTERS:
+    if not isinstance(key, str) or len(key) < MIN_KEY_CHARACTERS or not key.isascii():
         raise FileError(
-            f"{path} has no key of {MIN_KEY_CHARACTERS} characters or more. Put back a copy: links "
-            f"that were signed with another key are not valid."
+            f"{path} has no key of {MIN_KEY_CHARACTERS} ASCII characters or more. Put back a copy: "
+            f"links that were signed with another key are not valid."
         )
     return key
 
