@@ -11,10 +11,10 @@ from glocal_collect.tokens import OPEN, PERSON, Signer, Token
 
 P1_AND_OWNER = [
     b"p1\nowner\n",
+    b"# p2 stays\n\n P1 # asked us to\nowner#\n",
     b"\xef\xbb\xbfp1\r\nowner\r\n",  # as Notepad saves it
     b"owner\n\xef\xbb\xbfp1",  # two such files joined
-    b"Owner, P1;",
-    b'"p1" "owner"',
+    b"p1\nowner\np2 left the open study",  # no id
 ]
 
 
@@ -32,6 +32,18 @@ def test_a_link_can_be_revoked(serve_study, text):
     assert study.get(other).status_code == 200
     revoked.write_bytes(b"")
     assert study.get(link).status_code == 200
+
+
+@pytest.mark.parametrize("line", ["Ann", "ann@site.org"])
+def test_the_id_of_a_recruiting_site_can_be_revoked(serve_study, line):
+    """A line that is the id of a person at a recruiting site ends their links, and no others."""
+    study = serve_study(open=True)
+    query = f"?PROLIFIC_PID={line.lower()}&SESSION_ID="
+    first, second = (study.visit(f"{query}{session}") for session in ("s1", "s2"))
+    other = study.visit("?id=anna")
+    (study.study.folder / "revoked.txt").write_text(line)
+    assert [study.get(link).status_code for link in (first, second, other)] == [404, 404, 200]
+    assert study.get(study.links["open"]).status_code == 303
 
 
 UNREADABLE = [

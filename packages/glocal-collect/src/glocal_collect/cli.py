@@ -30,6 +30,7 @@ from glocal_collect.settings import Settings
 if TYPE_CHECKING:
     from glocal.extract.images import Source
     from glocal.report import StudyData
+    from glocal_collect.db import Database
     from glocal_collect.export import Collected
     from glocal_collect.study import Study
 
@@ -96,6 +97,7 @@ def run(
                 timeout_graceful_shutdown=5,
             )
             _print_links(study, base, as_json)
+            _warn_of_unknown_ids(study, database)
             with contextlib.suppress(KeyboardInterrupt):
                 uvicorn.Server(config).run(sockets=[listener])
     print_message(
@@ -318,6 +320,26 @@ def _study(out: Path, images: str, requested: Settings) -> Study:
         )
     _warn_of_copies(find_images(images))
     return study
+
+
+def _warn_of_unknown_ids(study: Study, database: Database) -> None:
+    from glocal_collect.export import read_collected
+    from glocal_collect.tokens import OPEN, OWNER
+
+    if revoked := study.revoked():
+        people = read_collected(study, database).people
+        ids = [
+            OPEN,
+            OWNER,
+            *study.personal_ids,
+            *people["id"],
+            *people["name"].dropna().str.lower(),
+        ]
+        if unknown := revoked.difference(ids):
+            print_message(
+                f"revoked.txt has lines that are nobody's id so far: {', '.join(sorted(unknown))}. "
+                f"Write one id on each line."
+            )
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -87,7 +87,7 @@ class StudyService:
         if token is None or (role == OPEN and self.settings.open is None):
             raise Refusal(404, "This link is not valid.")
         try:
-            is_revoked = self.study.is_revoked(token.id or role)
+            is_revoked = not self.study.revoked().isdisjoint((token.id or role, token.name.lower()))
             self.study.text("consent")
             self.study.text("instructions")
         except FileError as error:
@@ -219,7 +219,7 @@ class StudyService:
     def _is_invited(self, token: Token) -> bool:
         if self.settings.open is None:
             return token.id in self.study.personal_ids
-        return self.settings.open and not self.study.is_revoked(OPEN)
+        return self.settings.open and OPEN not in self.study.revoked()
 
     def _current(self, connection: Connection, token: Token) -> dict[str, Any]:
         """The trial to answer, or the end; empty if `_advance` has to make it first."""

@@ -78,8 +78,11 @@ class Study:
         """Whether the days of the study are over, after which no link opens anything."""
         return time.time() > self.made + self.settings.days * 86_400
 
-    def is_revoked(self, link: str) -> bool:
-        """Whether ``revoked.txt`` names a link: the id of a person, or ``open`` or ``owner``.
+    def revoked(self) -> set[str]:
+        """The lines of ``revoked.txt`` without comments, in small letters.
+
+        A line is the id of a person, in the study or at a recruiting site, or ``open`` or
+        ``owner``.
 
         Raises
         ------
@@ -88,16 +91,17 @@ class Study:
         """
         file = self.folder / "revoked.txt"
         try:
-            text = file.read_text(encoding="utf-8-sig")
+            text = file.read_text(encoding="utf-8").replace("\ufeff", "")
             if "\0" in text:
                 raise ValueError("it holds zero bytes")
         except FileNotFoundError:
-            return False
+            return set()
         except (OSError, ValueError) as error:
             raise FileError(
                 f"{file} cannot be read ({one_line(error)}). Save it as UTF-8 text."
             ) from error
-        return link in re.findall(r"\w+", text.lower())
+        lines = (line.partition("#")[0].strip() for line in text.lower().split("\n"))
+        return {line for line in lines if line}
 
     def text(self, name: str) -> str:
         """The Markdown of ``consent`` or ``instructions``, as it is now."""
