@@ -162,10 +162,30 @@ DAMAGE = [
 ]
 
 
+@pytest.fixture
+def connections(monkeypatch):
+    """All connections to databases that a test opens."""
+    opened = []
+    connect = sqlite3.connect
+
+    def note(*arguments, **options):
+        opened.append(connect(*arguments, **options))
+        return opened[-1]
+
+    monkeypatch.setattr(db.sqlite3, "connect", note)
+    return opened
+
+
+def check_closed(connections):
+    for connection in connections:
+        with pytest.raises(sqlite3.ProgrammingError):
+            connection.execute("SELECT 1")
+
+
 @pytest.mark.parametrize("damage", DAMAGE)
-def test_a_database_that_is_lost_or_damaged_is_not_made_anew(images, tmp_path, damage):
+def test_a_database_that_is_lost_or_damaged_is_not_made_anew(images, tmp_path, damage, connections):
     """A lost or damaged database is refused in one sentence that names the file, which is not
-    created or changed.
+    created or changed, and every connection to it is closed.
     """
     study = create(tmp_path, str(images), Settings())
     for file in tmp_path.glob("answers.sqlite-*"):
@@ -180,6 +200,7 @@ def test_a_database_that_is_lost_or_damaged_is_not_made_anew(images, tmp_path, d
     assert study.database.exists() == (content is not None)
     if content is not None:
         assert study.database.read_bytes() == content
+    check_closed(connections)
 
 
 def test_answers_without_a_study_are_not_mixed_with_other_images(serve_study, images):
@@ -214,29 +235,20 @@ def test_a_transaction_is_whole_or_undone(serve_study):
     assert [row["id"] for row in study.rows("people")] == ["whole"]
 
 
-def test_readers_share_connections_that_are_closed_at_the_end(tmp_path, monkeypatch):
+def test_readers_share_connections_that_are_closed_at_the_end(tmp_path, connections):
     """Reads in turn share one connection, two at once use two, and `close` closes all."""
     path = tmp_path / "answers.sqlite"
     create_database(path)
-    opened = []
-    connect = sqlite3.connect
-
-    def count(*arguments, **options):
-        opened.append(connect(*arguments, **options))
-        return opened[-1]
-
-    monkeypatch.setattr(db.sqlite3, "connect", count)
+    connections.clear()
     database = Database(path)
     for _ in range(3):
         with database.reading() as connection:
             assert connection.execute("SELECT count(*) FROM people").fetchone()[0] == 0
-    assert len(opened) == 2, "the writer and one reader"
+    assert len(connections) == 2, "the writer and one reader"
     with database.reading(), database.reading():
-        assert len(opened) == 3
+        assert len(connections) == 3
     database.close()
-    for connection in opened:
-        with pytest.raises(sqlite3.ProgrammingError):
-            connection.execute("SELECT 1")
+    check_closed(connections)
 
 
 def test_tables_refuse_what_is_no_answer(serve_study):

@@ -148,5 +148,9 @@ def _connect(path: Path) -> Connection:
         address, uri=True, timeout=30, isolation_level=None, check_same_thread=False
     )
     connection.row_factory = sqlite3.Row
-    connection.executescript("PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON;")
+    try:
+        connection.executescript("PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON;")
+    except BaseException:
+        connection.close()
+        raise
     return connection
