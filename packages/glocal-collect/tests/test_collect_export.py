@@ -271,11 +271,15 @@ def test_an_answer_after_the_owner_looked_and_an_export_ended_is_on_the_disk(ser
 
 
 def test_a_study_can_be_made_longer(serve_study):
-    """A person who had finished continues after per_person is raised, and finishes again."""
+    """A person who had finished continues after per_person is raised, and finishes again, with the
+    code and the time of the first end.
+    """
     study = serve_study(per_person=5)
     link = study.begin()
     study.answer_trials(link, largest)
-    study.restart(per_person=8)
+    people = study.rows("people")
+    study.restart(per_person=8, code="C1ABC23")
     study.answer_trials(link, largest)
     assert [row["number"] for row in study.rows("trials")] == list(range(8))
     assert study.trial(link)["done"] == 8
+    assert study.rows("people") == people

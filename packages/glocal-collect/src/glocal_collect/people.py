@@ -233,7 +233,7 @@ class StudyService:
             return {**self._trial(token, waiting[0]), "next": urls} if waiting else {}
         if person["code"] is None:
             return {}
-        code = self.settings.code or person["code"]
+        code = person["code"]
         name = quote(person["name"] or token.id, safe="")
         url = (self.settings.return_url or "").replace("{id}", name).replace("{code}", code)
         return {
