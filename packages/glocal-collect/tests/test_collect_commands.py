@@ -58,8 +58,9 @@ def test_the_links_are_printed_and_stay_the_same(run, images, tmp_path):
     assert links["p1"].startswith(f"http://127.0.0.1:{port}/r/")
     assert links["owner"].startswith(f"http://127.0.0.1:{port}/o/")
     assert "all answers are in" in messages
-    code, output, _ = run(*command, "--json")
+    code, output, _ = run(*command, "--json", "--test-links", 1)
     again = json.loads(output)
+    assert again["test"].keys() == {"t1"}
     assert code == 0
     assert again["people"]["p2"].rsplit("/")[-1] == links["p2"].rsplit("/")[-1]
     assert again["images"] == 12

@@ -19,6 +19,7 @@ from glocal_collect.overview import describe_people, people_table
 from glocal_collect.pages import owner_page
 from glocal_collect.people import StudyService
 from glocal_collect.settings import Settings
+from glocal_collect.tokens import PERSON, Signer, Token
 from glocal_collect.trials import balanced_triplet, plan, right_choice
 
 
@@ -268,6 +269,39 @@ def test_an_answer_after_the_owner_looked_and_an_export_ended_is_on_the_disk(ser
     assert count_in_another_process() == 1
     study.answer_trials(link, largest, limit=2)
     assert count_in_another_process() == 3
+
+
+@pytest.mark.parametrize("is_open", [None, True])
+def test_a_try_out_is_never_exported_or_counted(serve_study, is_open):
+    """Answers by a test link are in no export, table, limit or number, are not repeated for others,
+    and take no question from participants.
+    """
+    study = serve_study(open=is_open, people=1, per_person=20, repeats=0.4, catch=0, test_links=1)
+    test = study.links["test"]["t1"]
+    for _ in range(2):
+        assert study.get(test).status_code == 200
+        assert study.post(f"{test}/consent").status_code == 200
+    tried = study.answer_trials(test, largest)
+    assert (len(tried), len(study.trial(test)["code"])) == (20, 8)
+    assert study.rows("openings") == [{"link": "t1", "count": 2}]
+    collected = read_collected(study.study, study.database)
+    assert (len(collected.table), len(collected.people)) == (0, 0)
+    link = study.visit() if is_open else study.links["people"]["p1"]
+    assert study.post(f"{link}/consent").status_code == 200
+    study.answer_trials(link, largest)
+    trials = [row for row in study.rows("trials") if row["person"] != "t1"]
+    assert not {row["repeat_of"] for row in trials} & {*tried}
+    for rows in (trials, [row for row in study.rows("trials") if row["person"] == "t1"]):
+        random = [{row[column] for column in "abc"} for row in rows if row["source"] == "random"]
+        first = [{*balanced_triplet(12, 0, number)} for number in range(len(random))]
+        assert random == first
+    collected = read_collected(study.study, study.database)
+    assert len(collected.table) == 20
+    assert "t1" not in study.get(study.links["owner"]).text
+    study.restart(test_links=0)
+    assert study.links["test"] == {}
+    unused = f"/r/{Signer(study.study.key).sign(Token(PERSON, 't2'))}"
+    assert (study.get(test).status_code, study.get(unused).status_code) == (200, 410)
 
 
 def test_a_study_can_be_made_longer(serve_study):

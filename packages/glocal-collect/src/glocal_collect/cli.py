@@ -328,13 +328,8 @@ def _warn_of_unknown_ids(study: Study, database: Database) -> None:
 
     if revoked := study.revoked():
         people = read_collected(study, database).people
-        ids = [
-            OPEN,
-            OWNER,
-            *study.personal_ids,
-            *people["id"],
-            *people["name"].dropna().str.lower(),
-        ]
+        ids = [OPEN, OWNER, *study.personal_ids, *study.test_ids, *people["id"]]
+        ids += people["name"].dropna().str.lower().tolist()
         if unknown := revoked.difference(ids):
             print_message(
                 f"revoked.txt has lines that are nobody's id so far: {', '.join(sorted(unknown))}. "
@@ -372,6 +367,7 @@ def _print_links(study: Study, base: str, as_json: bool) -> None:
     addresses = links(study, base)
     lines = [f"{len(study)} images; the study is in {study.folder}", ""]
     lines += [f"{person}  {link}" for person, link in addresses["people"].items()]
+    lines += [f"test link {number}  {link}" for number, link in addresses["test"].items()]
     if addresses["open"]:
         lines.append(f"open link  {addresses['open']}")
     if study.settings.open is False:

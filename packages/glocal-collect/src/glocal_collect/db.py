@@ -30,7 +30,7 @@ CREATE TABLE IF NOT EXISTS trials (       -- a, b, c are numbers of images in th
     a INTEGER NOT NULL, b INTEGER NOT NULL, c INTEGER NOT NULL,
     source TEXT NOT NULL, repeat_of INTEGER REFERENCES trials, UNIQUE (person, number)
 ) {_STRICT};
-CREATE INDEX IF NOT EXISTS trials_by_source ON trials (source);
+CREATE INDEX IF NOT EXISTS trials_by_source ON trials (source, person);
 CREATE TABLE IF NOT EXISTS answers (      -- choice is a position, or NULL for "can't tell"
     trial INTEGER PRIMARY KEY REFERENCES trials, choice INTEGER CHECK (choice BETWEEN 0 AND 2),
     seconds REAL NOT NULL, time REAL NOT NULL, changed REAL

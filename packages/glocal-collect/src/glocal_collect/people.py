@@ -14,7 +14,7 @@ from glocal_collect.export import read_collected
 from glocal_collect.limits import Limit, Refusal
 from glocal_collect.overview import describe_people, people_table
 from glocal_collect.study import Study
-from glocal_collect.tokens import OPEN, OWNER, PERSON, Signer, Token
+from glocal_collect.tokens import OPEN, OWNER, PERSON, TEST, Signer, Token
 from glocal_collect.trials import TrialScheduler
 
 CLOSED = "This study takes no new participants."
@@ -23,6 +23,7 @@ _MAX_AGE_SECONDS = 300  # of the description of the people; making one slows dow
 _REQUESTS_PER_ANSWER = 10  # images included; a page that loads ahead needs eight
 _ANSWERED = "FROM answers JOIN trials ON trial = id WHERE person = ?"
 _HAS_BEGUN = "SELECT 1 FROM people WHERE id = ?"
+_N_PEOPLE = f"SELECT count(*) FROM people WHERE id < '{TEST}'"
 _OPENED = """
 INSERT INTO openings (link, count) VALUES (?, 1) ON CONFLICT (link) DO UPDATE SET count = count + 1
 """
@@ -108,8 +109,8 @@ class StudyService:
             has_begun = scalar(connection, _HAS_BEGUN, token.id) is not None
             refusal = None if has_begun else self._refusal(connection, token)
             if refusal is None:
-                is_known = has_begun or not self.settings.open
-                connection.execute(_OPENED, (token.id if is_known else OPEN,))
+                is_newcomer = token.is_visitor and not has_begun
+                connection.execute(_OPENED, (OPEN if is_newcomer else token.id,))
         if refusal is not None:
             raise refusal
         return has_begun
@@ -124,7 +125,7 @@ class StudyService:
             if refusal is None:
                 self._starts.check("")  # one key for all, since each visitor is another person
                 connection.execute(begin, (token.id, token.name or None, time.time()))
-                if self.settings.open:  # count the page on which the person consents
+                if token.is_visitor:  # count the page on which the person consents
                     connection.execute(_OPENED, (token.id,))
                 self._advance(connection, token)
         if refusal is not None:
@@ -210,15 +211,15 @@ class StudyService:
                 "Please tell the person who invited you.",
             )
         limit = self.settings.people if self.settings.open else None
-        if limit is not None and scalar(connection, "SELECT count(*) FROM people") >= limit:
+        if limit is not None and scalar(connection, _N_PEOPLE) >= limit:
             return Refusal(
                 429, "This study already has enough participants. Thank you for your interest."
             )
         return None
 
     def _is_invited(self, token: Token) -> bool:
-        if self.settings.open is None:
-            return token.id in self.study.personal_ids
+        if self.settings.open is None or token.id.startswith(TEST):
+            return token.id in (*self.study.personal_ids, *self.study.test_ids)
         return self.settings.open and OPEN not in self.study.revoked()
 
     def _current(self, connection: Connection, token: Token) -> dict[str, Any]:
@@ -272,10 +273,14 @@ class StudyService:
 
 
 def links(study: Study, base: str) -> dict[str, Any]:
-    """Return the links of a study, always the same: `people` by id, `open` or None, and `owner`."""
+    """Return the links of a study, always the same.
+
+    These are `people` and `test` by id, `open` or None, and `owner`.
+    """
     sign = Signer(study.key).sign
     return {
         "people": {id: f"{base}/r/{sign(Token(PERSON, id))}" for id in study.personal_ids},
+        "test": {id: f"{base}/r/{sign(Token(PERSON, id))}" for id in study.test_ids},
         "open": f"{base}/r/{sign(Token(OPEN))}" if study.settings.open else None,
         "owner": f"{base}/o/{sign(Token(OWNER))}",
     }

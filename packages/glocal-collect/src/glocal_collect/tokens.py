@@ -11,6 +11,8 @@ from itsdangerous import BadSignature, URLSafeSerializer
 PERSON = "person"
 OPEN = "open"
 OWNER = "owner"
+TEST = "t"  # begins the ids of test links, which sort after the ids of all participants
+_VISITOR = "o"  # begins the ids of people who came by the open link
 _MAX_CHARACTERS = 400  # of the longest token that is read
 _CODE_CHARACTERS = "23456789ABCDEFGHJKLMNPQRSTUVWXYZ"  # without 0, 1, I and O, which look alike
 
@@ -26,6 +28,11 @@ class Token:
     role: str
     id: str = ""
     name: str = ""
+
+    @property
+    def is_visitor(self) -> bool:
+        """Whether the person came by the open link."""
+        return self.id.startswith(_VISITOR)
 
 
 class Signer:
@@ -59,7 +66,9 @@ class Signer:
         `name` is their id there and `session` a secret that the site adds to it: a visitor with
         the same id and another session is another person.
         """
-        return Token(PERSON, f"o{self._digest(f'person {name} {session}').hex()[:12]}", name)
+        return Token(
+            PERSON, f"{_VISITOR}{self._digest(f'person {name} {session}').hex()[:12]}", name
+        )
 
     def code(self, person: str) -> str:
         """The completion code of a person: eight letters and digits, derived from the key."""
@@ -71,7 +80,7 @@ class Signer:
 
 def new_person() -> Token:
     """The token of a visitor of the open link who has no id."""
-    return Token(PERSON, f"o{secrets.token_hex(6)}")
+    return Token(PERSON, f"{_VISITOR}{secrets.token_hex(6)}")
 
 
 def is_name(name: str) -> bool:
