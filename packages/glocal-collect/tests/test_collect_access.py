@@ -377,6 +377,17 @@ def test_a_limit_lets_a_burst_pass_and_then_one_after_another():
                 limit.check("a")
 
 
+def test_a_flood_of_keys_does_not_reset_a_limit(monkeypatch):
+    """Above the largest number of keys, the least recently used is forgotten, not the newest."""
+    monkeypatch.setattr("glocal_collect.limits._MAX_KEYS", 2)
+    limit = Limit(1.0, 1, lambda: 0.0)
+    for key in ("a", "b", "c"):
+        limit.check(key)
+    with pytest.raises(Refusal):
+        limit.check("c")
+    limit.check("a")
+
+
 def test_an_unforeseen_error_has_the_headers_of_every_reply(serve_study, monkeypatch):
     """A reply of 500 has the security headers too, and says nothing about the error."""
     study = serve_study()

@@ -2,6 +2,7 @@
 the table.
 """
 
+import random
 import re
 import subprocess
 import sys
@@ -20,7 +21,7 @@ from glocal_collect.pages import owner_page
 from glocal_collect.people import StudyService
 from glocal_collect.settings import Settings
 from glocal_collect.tokens import PERSON, Signer, Token
-from glocal_collect.trials import balanced_triplet, plan, right_choice
+from glocal_collect.trials import TrialScheduler, balanced_triplet, plan, right_choice
 
 
 def largest(names):
@@ -40,11 +41,11 @@ def test_random_trials_are_balanced_over_the_images():
 
 def test_a_plan_has_exactly_the_shares_of_its_settings():
     """Of 200 trials, exactly 40 are repeats, none among the first ten, and 4 are catch trials."""
-    first = plan(Settings(), "p1")
-    second = plan(Settings(), "p2")
-    assert Counter(first) == Counter(second) == {"random": 156, "repeat": 40, "catch": 4}
-    assert "repeat" not in first[:10]
-    assert first != second
+    plans = {plan(Settings(), f"p{number}") for number in range(50)}
+    assert len(plans) == 50
+    for sources in plans:
+        assert Counter(sources) == {"random": 156, "repeat": 40, "catch": 4}
+        assert "repeat" not in sources[:10]
 
 
 def test_repeats_ask_again_and_catch_trials_have_two_equal_images(serve_study):
@@ -60,24 +61,46 @@ def test_repeats_ask_again_and_catch_trials_have_two_equal_images(serve_study):
     sources = Counter(row["source"] for row in rows)
     assert sources == {"random": 3 * 42, "repeat": 3 * 12, "catch": 3 * 6}
     n_repeats = Counter()
+    own_repeats = []
+    n_reordered = 0
     for row in rows:
         if row["source"] == "repeat":
             before = by_id[row["repeat_of"]]
             assert sorted(images[before["id"]]) == sorted(images[row["id"]])
             is_same_person = before["person"] == row["person"]
             assert not is_same_person or before["number"] <= row["number"] - 10
+            assert is_same_person or before["id"] < row["id"]
+            if is_same_person:
+                own_repeats.append(before["id"])
+            n_reordered += images[before["id"]] != images[row["id"]]
             n_repeats[is_same_person] += 1
         else:
             assert row["repeat_of"] is None
             assert len(set(images[row["id"]])) == (2 if row["source"] == "catch" else 3)
+    assert len(set(own_repeats)) == len(own_repeats), "a trial is repeated once"
+    # an order is another one in 5 of 6 cases; half of 36 or fewer happen once in 100,000 runs
+    assert n_reordered > 18
     # out of 36, drawn without a seed; fewer happen once in a million runs
     assert min(n_repeats[True], n_repeats[False]) > 1
-    random = [images[row["id"]] for row in rows if row["source"] == "random"]
-    positions = Counter(items.index(max(items)) for items in random)
+    asked_first = [images[row["id"]] for row in rows if row["source"] == "random"]
+    positions = Counter(items.index(max(items)) for items in asked_first)
     assert all(12 <= positions[position] <= 75 for position in range(3)), "it says nothing"
     table = describe_people(study.study, read_collected(study.study, study.database))
     assert table["alike"].tolist() == [1, 1, 1]
     assert table["repeats"].sum() >= n_repeats[True]
+
+
+def test_the_odd_image_of_a_catch_trial_is_at_any_position(serve_study):
+    """Of 300 catch trials, each position has the single image in 60 to 140."""
+    study = serve_study(per_person=3000, catch=0.1, repeats=0)
+    study.begin()
+    scheduler = TrialScheduler(study.study.settings, 12, random.Random(0))
+    with study.database.writing() as connection:
+        scheduler.make_ahead(connection, "p1", 3000)
+    catch = [row for row in study.rows("trials") if row["source"] == "catch"]
+    positions = [right_choice("odd-one-out", [row[name] for name in "abc"]) for row in catch]
+    assert len(positions) == 300
+    assert all(60 <= positions.count(position) <= 140 for position in range(3))
 
 
 def test_the_right_answer_of_a_catch_trial_is_the_other_image():
@@ -202,6 +225,9 @@ def test_the_owner_sees_what_each_person_did(serve_study):
             answer = (trial, choice, time)
             connection.execute("INSERT INTO answers VALUES (?, ?, 2.25, ?, NULL)", answer)
         connection.execute("INSERT INTO openings VALUES ('a', 3)")
+        connection.execute("UPDATE answers SET time = 5 WHERE trial = 3")
+    collected = read_collected(study.study, study.database)
+    assert collected.table["trial"].tolist() == [3, 1, 2, *range(4, 10)], "in the order of time"
     record_excluded(study.study, study.database, ["b"], [])
     page = study.get(study.links["owner"]).text
     head, *rows = (
@@ -292,9 +318,8 @@ def test_a_try_out_is_never_exported_or_counted(serve_study, is_open):
     trials = [row for row in study.rows("trials") if row["person"] != "t1"]
     assert not {row["repeat_of"] for row in trials} & {*tried}
     for rows in (trials, [row for row in study.rows("trials") if row["person"] == "t1"]):
-        random = [{row[column] for column in "abc"} for row in rows if row["source"] == "random"]
-        first = [{*balanced_triplet(12, 0, number)} for number in range(len(random))]
-        assert random == first
+        asked = [{row[column] for column in "abc"} for row in rows if row["source"] == "random"]
+        assert asked == [{*balanced_triplet(12, 0, number)} for number in range(len(asked))]
     collected = read_collected(study.study, study.database)
     assert len(collected.table) == 20
     assert "t1" not in study.get(study.links["owner"]).text

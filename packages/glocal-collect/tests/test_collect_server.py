@@ -2,6 +2,7 @@
 
 import io
 import logging
+import time
 
 from fastapi.testclient import TestClient
 from PIL import Image
@@ -97,8 +98,9 @@ def test_a_trial_of_another_turn_or_person_is_unknown(serve_study):
     other = study.begin("p2")
     trial = study.trial(link)["trial"]
     trial_of_other = study.trial(other)["trial"]
-    ahead = max(row["id"] for row in study.rows("trials") if row["person"] == "p1")
-    for number in (trial_of_other, ahead, 0, 10**6, "x", "-1", "1e0", "٣"):
+    ahead = [row["id"] for row in study.rows("trials") if row["person"] == "p1"][1:]
+    assert len(ahead) == 2
+    for number in (trial_of_other, *ahead, 0, 10**6, "x", "-1", "1e0", "٣"):
         assert study.answer(link, number, 1).status_code == 404, number
     assert study.rows("answers") == []
     assert study.answer(link, trial, 1).status_code == 200
@@ -172,6 +174,15 @@ def test_shortening_the_days_of_a_study_ends_its_links(serve_study):
         assert open_study(study.study.folder).settings.days == days
 
 
+def test_the_days_of_a_study_count_from_its_start(serve_study, monkeypatch):
+    """The links of a study of 90 days are open on day 89 and end before day 91."""
+    study = serve_study()
+    start = time.time()
+    for day, status in ((89, 200), (91, 410)):
+        monkeypatch.setattr("time.time", lambda day=day: start + 86_400 * day)
+        assert study.get(study.links["people"]["p1"]).status_code == status
+
+
 def test_answers_that_come_too_fast_have_to_wait(serve_study):
     """After ten answers at once, the next is 429 and not stored, and other people are
     not slowed down.
@@ -184,6 +195,19 @@ def test_answers_that_come_too_fast_have_to_wait(serve_study):
     assert 0 < int(reply.headers["Retry-After"]) <= 50
     assert len(study.rows("answers")) == 10
     study.answer_trials(study.begin("p2"), lambda names: 1, limit=1)
+
+
+def test_requests_of_a_person_are_limited(serve_study):
+    """After a hundred requests at once of a person, the next is 429, and others are not slowed
+    down.
+    """
+    study = serve_study(people=2, min_seconds=50.0)
+    link = study.begin("p1")
+    statuses = {study.get(f"{link}/last").status_code for _ in range(99)}
+    reply = study.get(f"{link}/last")
+    assert (statuses, reply.status_code) == ({200}, 429)
+    assert 0 < int(reply.headers["Retry-After"]) <= 5
+    study.begin("p2")
 
 
 def test_the_end_has_a_code_and_a_way_back(serve_study):
@@ -218,16 +242,19 @@ def test_the_end_has_a_code_and_a_way_back(serve_study):
 
 def test_images_are_those_of_a_persons_own_trials(serve_study):
     """A person gets no image before the consent, and afterwards only those of their own trials."""
-    study = serve_study(people=2)
-    link = study.links["people"]["p1"]
-    for number in range(12):
-        assert study.get(f"{link}/image/{number}").status_code == 404
-    study.begin()
-    numbers = {row[column] for row in study.rows("trials") for column in "abc"}
-    assert 3 <= len(numbers) < 12
-    for number in range(12):
-        status = study.get(f"{link}/image/{number}").status_code
-        assert status == (200 if number in numbers else 404)
+    study = serve_study(people=2, seed=3)
+    for link in study.links["people"].values():
+        assert {study.get(f"{link}/image/{number}").status_code for number in range(12)} == {404}
+    for person in ("p2", "p1"):
+        study.begin(person)
+    for person in ("p2", "p1"):
+        link = study.links["people"][person]
+        trials = [row for row in study.rows("trials") if row["person"] == person]
+        numbers = {row[column] for row in trials for column in "abc"}
+        assert 3 <= len(numbers) < 12
+        for number in range(12):
+            status = study.get(f"{link}/image/{number}").status_code
+            assert status == (200 if number in numbers else 404)
     reply = study.get(f"{link}/image/{min(numbers)}")
     assert reply.headers["content-type"] == "image/jpeg"
     assert "immutable" in reply.headers["cache-control"]
@@ -270,7 +297,9 @@ def test_every_reply_keeps_the_page_to_itself(serve_study):
         assert not [source for source in ("unsafe", "http:", "https:", "*") if source in policy]
         assert "default-src" in policy
         assert "set-cookie" not in headers
-        assert headers["cache-control"].startswith(("no-store", "no-cache", "private"))
+        is_image = path == image
+        cached = "private, max-age=31536000, immutable" if is_image else "no-store"
+        assert headers["cache-control"] == cached
     page = study.get("/r/wrong", headers={"Accept": "text/html"})
     assert (page.status_code, page.headers["content-type"]) == (404, "text/html; charset=utf-8")
     assert study.get("/r/wrong").json() == {"error": "This link is not valid."}

@@ -16,7 +16,7 @@ from PIL import Image
 
 from glocal.errors import FileError, ParameterError
 from glocal_collect import db
-from glocal_collect.db import Database, create_database
+from glocal_collect.db import Database, create_database, scalar
 from glocal_collect.settings import Settings
 from glocal_collect.study import create, open_study
 
@@ -249,6 +249,38 @@ def test_readers_share_connections_that_are_closed_at_the_end(tmp_path, connecti
         assert len(connections) == 3
     database.close()
     check_closed(connections)
+
+
+def test_an_acknowledged_answer_outlives_a_power_cut(serve_study):
+    """Each transaction waits for the disk, and no connection stores an answer without its trial."""
+    database = serve_study().database
+    for access in (database.writing, database.reading):
+        with access() as connection:
+            settings = [
+                scalar(connection, f"PRAGMA {name}") for name in ("synchronous", "foreign_keys")
+            ]
+            assert settings == [2, 1], "FULL, and checked"
+    answer = "INSERT INTO answers (trial, seconds, time) VALUES (999, 1, 1)"
+    with pytest.raises(sqlite3.IntegrityError), database.writing() as connection:
+        connection.execute(answer)
+
+
+def test_two_processes_that_read_before_they_write_take_turns(serve_study):
+    """A transaction takes the lock of the file when it begins, so that two that read first both
+    end.
+    """
+    study = serve_study()
+    other = Database(study.study.database)
+
+    def count_up(database):
+        for _ in range(20):
+            with database.writing() as connection:
+                n = scalar(connection, "SELECT count(*) FROM openings")
+                connection.execute("INSERT INTO openings VALUES (?, 0)", (str(n),))
+
+    with contextlib.closing(other), ThreadPoolExecutor(2) as pool:
+        list(pool.map(count_up, (study.database, other)))
+    assert len(study.rows("openings")) == 40
 
 
 def test_tables_refuse_what_is_no_answer(serve_study):
