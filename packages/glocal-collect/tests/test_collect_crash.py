@@ -19,7 +19,7 @@ from glocal.cli.app import execute
 
 pytestmark = pytest.mark.nightly
 
-N_PEOPLE = 60
+N_PEOPLE = 64
 N_TRIALS = 8  # number of trials of each person
 N_KILLS = 10
 MAX_SECONDS = 120  # without a server
@@ -80,7 +80,7 @@ class Crowd:
                 reply = await client.request(method, address, **body)
             except httpx.TransportError:
                 await asyncio.sleep(0.05)
-                # sixty people who retry without a pause would keep the server from starting
+                # many people who retry without a pause would keep the server from starting
                 await self.server_is_up.wait()
                 continue
             assert reply.status_code < 500, reply.text
@@ -105,7 +105,7 @@ class Server:
 
 
 @pytest.mark.timeout(600)
-def test_sixty_people_and_a_server_killed_ten_times(images, tmp_path):
+def test_sixty_four_people_and_a_server_killed_ten_times(images, tmp_path):
     """Every answer with a reply of 200 is in the database once, and the links stay the same.
 
     Meanwhile the owner looks at the page, and answers are exported; Ctrl-C ends the server.

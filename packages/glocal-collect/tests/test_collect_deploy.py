@@ -228,20 +228,51 @@ def test_a_backup_is_whole_while_the_server_writes(serve_study, tmp_path):
     assert len(study.rows("answers")) == 6
 
 
+STORED = {  # what both pages say about each column of the table of people
+    "id": ("number for this link", "an id"),
+    "name": ("participant id", "id that the site puts"),
+    "consented": ("when you agree", "times of the consent"),
+    "finished": ("when you finish", "and of the end"),
+    "code": ("completion code", "completion code"),
+    "excluded": ("left out of the results", "excluded them"),
+    "contested": ("in another session", "another session came"),
+}
+
+
+def test_both_pages_list_everything_that_is_stored(serve_study):
+    """The consent page and the table on the page name each column of the table of people."""
+    study = serve_study(open=True)
+    link = study.visit("?id=ann")
+    study.post(f"{link}/consent")
+    (person,) = study.rows("people")
+    assert person.keys() == STORED.keys()
+    consent_page = study.get(link).text
+    for words, other_words in STORED.values():
+        assert words in consent_page
+        assert other_words in PAGE
+
+
 def test_the_statements_of_the_page_remove_what_they_say(serve_study):
-    """The SQL statements on the page remove the ids of a recruiting site, and the
-    answers of a person.
+    """The SQL statements on the page remove the ids of a recruiting site, and everything about a
+    person, after which the others can go on.
     """
-    study = serve_study(open=True, per_person=3)
-    for query in ("?id=ann", "?id=bob"):
-        link = study.visit(query)
+    study = serve_study(open=True, per_person=30, repeats=0.4)
+    links = [study.visit(query) for query in ("?id=ann", "?id=bob")]
+    for link in links:
         study.post(f"{link}/consent")
-        study.answer_trials(link, lambda names: 1)
+        study.get(link)
+        study.answer_trials(link, lambda names: 1, limit=28)
     person = next(row["id"] for row in study.rows("people") if row["name"] == "ann")
-    statements = re.findall(r'answers\.sqlite "((?:UPDATE|DELETE)[^"]*)"', PAGE)
+    statements = re.findall(r'answers\.sqlite "\n?((?:UPDATE|DELETE)[^"]*)"', PAGE)
     assert len(statements) == 2
-    with study.database.writing() as connection:
+    study.close()
+    with contextlib.closing(sqlite3.connect(study.study.database)) as connection:
         for statement in statements:
-            connection.execute(statement.replace("p7", person))
+            connection.executescript(statement.replace("p7", person))
+        assert connection.execute("PRAGMA foreign_key_check").fetchall() == []
+    for file in study.study.folder.glob("answers.sqlite*"):
+        assert person.encode() not in file.read_bytes()
+    study.restart()
     assert {row["name"] for row in study.rows("people")} == {None}
-    assert len(study.rows("answers")) == 3
+    study.answer_trials(links[1], lambda names: 1)
+    assert len(study.rows("answers")) == 30
