@@ -4,6 +4,7 @@ baselines.
 
 import json
 import shutil
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
@@ -227,6 +228,28 @@ def test_superclasses_come_from_a_table(folder, capsys):
     record = answer(folder, capsys, "anomaly", options=options)
     expected = anomaly(Z, classes, Z, classes, superclasses=superclass_of)
     assert (record["auroc"], record["mode"]) == (pytest.approx(expected.auroc), "shift")
+
+
+@pytest.mark.parametrize("name", ["few-shot", "retrieval", "anomaly"])
+def test_labels_in_another_order_are_asked_about(tmp_path, name):
+    """A score at chance asks whether labels and rows have one order; a score above does not."""
+    rng = np.random.default_rng(0)
+    y = rng.permutation(np.repeat(np.arange(4), 75))
+    np.save(tmp_path / "x.npy", 3 * np.eye(4)[y] + rng.normal(size=(300, 4)))
+    np.save(tmp_path / "t.npy", 3 * np.eye(4)[y] + rng.normal(size=(300, 4)))
+    np.savetxt(tmp_path / "right.txt", y, "%d")
+    np.savetxt(tmp_path / "wrong.txt", y[::-1], "%d")
+    sides = ("queries", "query") if name == "retrieval" else ("train", "train")
+    for labels in ("right", "wrong"):
+        options = [f"--{sides[0]}", tmp_path / "x.npy"]
+        options += [f"--{sides[1]}-labels", tmp_path / f"{labels}.txt"]
+        if name == "anomaly":
+            options += ["--test", tmp_path / "t.npy", "--test-labels", tmp_path / "right.txt"]
+        if name == "few-shot":
+            options += ["--probe", "ncm"]
+        expected = pytest.warns(DataWarning, match="order of the features")
+        with expected if labels == "wrong" else nullcontext():  # a warning is an error otherwise
+            assert execute(["evaluate", name, *map(str, options)]) == 0
 
 
 def test_breeds_trains_on_some_classes_and_tests_on_others(tmp_path, capsys):

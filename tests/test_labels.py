@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from glocal.data.features import Features
 from glocal.data.labels import (
     Members,
     check_labels,
@@ -16,6 +17,10 @@ from glocal.data.labels import (
 )
 from glocal.errors import DataError, DataWarning, FileError
 from glocal.suite.sources import Network, Shared, Sources
+
+
+def rows(n, names=None):
+    return Features(np.zeros((n, 1)), names)
 
 
 def test_labels_are_integers_or_names_from_either_file(tmp_path):
@@ -36,7 +41,7 @@ def test_labels_are_integers_or_names_from_either_file(tmp_path):
             np.save(tmp_path / name, content)
         else:
             (tmp_path / name).write_text(content)
-        labels = load_labels(tmp_path / name, len(expected))
+        labels = load_labels(tmp_path / name, rows(len(expected)))
         assert labels.tolist() == expected
         assert labels.dtype == np.int64 or labels.dtype.kind == "U"
         labels[0] = labels[1]  # a copy, not a map of the file
@@ -45,16 +50,32 @@ def test_labels_are_integers_or_names_from_either_file(tmp_path):
 def test_labels_are_a_column_of_a_table(tmp_path):
     """`FILE.csv:COLUMN` reads the column with that title, whatever separates the columns."""
     (tmp_path / "a.csv").write_text("id,article type,class\n1,shoe,3\n2,sock,4\n")
-    assert load_labels(f"{tmp_path}/a.csv:article type", 2).tolist() == ["shoe", "sock"]
-    assert load_labels(f"{tmp_path}/a.csv:class", 2).tolist() == [3, 4]
+    assert load_labels(f"{tmp_path}/a.csv:article type", rows(2)).tolist() == ["shoe", "sock"]
+    assert load_labels(f"{tmp_path}/a.csv:class", rows(2)).tolist() == [3, 4]
     (tmp_path / "b.tsv").write_text("id\tclass\n1\tx\n")
     assert load_labels(f"{tmp_path}/b.tsv:class").tolist() == ["x"]
     with pytest.raises(DataError, match=r"no column 'kind'.* id, article type, class"):
         load_labels(f"{tmp_path}/a.csv:kind")
     with pytest.raises(DataError, match=r"a\.csv:COLUMN"):
-        load_labels(tmp_path / "a.csv", 2)
+        load_labels(tmp_path / "a.csv", rows(2))
     with pytest.raises(FileError, match="does not exist"):
         load_labels(f"{tmp_path}/none.csv:class")
+
+
+def test_labels_are_joined_by_name_if_both_files_have_names(tmp_path):
+    """A column with the names of the features gives the order, whatever its title, and may hold
+    more names; without one, the labels are in the order of the rows.
+    """
+    (tmp_path / "l.csv").write_text("kind,sku\nsock,im/c.jpg\nshoe,im/a.jpg\nhat,im/d.jpg\n")
+    path = f"{tmp_path}/l.csv:kind"
+    assert load_labels(path, rows(2, ("a", "c"))).tolist() == ["shoe", "sock"]
+    for features in (rows(3), rows(3, ("x", "y", "c"))):
+        assert load_labels(path, features).tolist() == ["sock", "shoe", "hat"]
+    with pytest.raises(DataError, match=r"1 of the 3 names .* first is 'cc', perhaps 'c'"):
+        load_labels(path, rows(3, ("a", "cc", "d")))
+    (tmp_path / "l.csv").write_text("kind,sku\nsock,a\nshoe,a\nhat,b\n")
+    with pytest.raises(DataError, match="'a' twice"):
+        load_labels(path, rows(2, ("a", "b")))
 
 
 def test_superclasses_are_a_table_of_classes(tmp_path):
@@ -96,7 +117,7 @@ def test_a_missing_label_is_no_class(tmp_path, name):
     for blank in ("", '""'):
         (tmp_path / "y.txt").write_text(f"shoe\n{blank}\nsock\n")
         with pytest.raises(DataError, match="row 1 has no label"):
-            load_labels(f"{tmp_path}/{name}", 3)
+            load_labels(f"{tmp_path}/{name}", rows(3))
 
 
 def test_strings_that_are_saved_as_objects_are_explained(tmp_path):
@@ -136,7 +157,7 @@ def test_a_bad_file_of_labels_is_named(tmp_path, content, error, noun):
     """
     (tmp_path / "y.txt").write_text(content)
     with pytest.raises(error, match=rf"y\.txt.*{noun}"):
-        load_labels(tmp_path / "y.txt", 3)
+        load_labels(tmp_path / "y.txt", rows(3))
 
 
 @pytest.mark.parametrize(

@@ -392,11 +392,12 @@ def _integers(array: object) -> np.ndarray:
         whole = objects.astype(np.int64)
         if (objects == whole).all():
             return whole
+    row = int((objects != np.floor(objects)).any(axis=1).argmax())  # NaN too, or the first
     looks_like_features = objects.dtype.kind == "f" and objects.shape[1] > 3
     hint = " Are features and answers swapped?" if looks_like_features else ""
     raise DataError(
         f"answers hold {objects.dtype} values of shape {objects.shape}; they must be integers, the "
-        f"numbers of objects.{hint}"
+        f"numbers of objects, and row {row} is {objects[row].tolist()}.{hint}"
     )
 
 

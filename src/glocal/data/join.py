@@ -165,10 +165,10 @@ def feature_rows(features: Features, object_ids: Sequence[str]) -> Int[np.ndarra
             f"Put a file_names.txt with one line per row, {len(features)} here, beside it."
             f"{transposed_hint(features, len(object_ids))}"
         )
-    key = _key(features.names, object_ids)
-    row_of = _unique_index(features.names, f"names of {features.source}", key)
-    line_of = _unique_index(object_ids, "object ids", key)
-    rows = np.array([row_of.get(name, -1) for name in line_of], dtype=np.int64)
+    (names, ids), ignored = _keys(features.names, object_ids)
+    row_of = _unique_index(names, f"names of {features.source}", ignored)
+    line_of = _unique_index(ids, "object ids", ignored)
+    rows = np.array([row_of.get(name, -1) for name in ids], dtype=np.int64)
     if (rows < 0).all():
         fix = "Check that both lists name the same objects."
         if {name.casefold() for name in row_of} & {name.casefold() for name in line_of}:
@@ -192,15 +192,32 @@ def like(name: str, names: Iterable[str]) -> str:
     return f", perhaps {matches[0]!r}" if matches else ""
 
 
-def _key(*lists: Sequence[str]) -> Callable[[str], str]:
-    """Return the function that identifies the object of an entry of these lists.
+def matching_lines(
+    names: Sequence[str], listed: Sequence[str], what: str
+) -> Int[np.ndarray, " n"] | None:
+    """The line of a list that has each name, -1 for none; None if it is no list of these names.
 
-    It returns the name, or the path if names repeat and all entries are paths.
+    It is one if the names differ and more than half of them are in it. `what` the list holds is
+    said if one of its names repeats.
     """
-    paths = [list(map(_path, names)) for names in lists]
-    repeat = any(len(set(map(object_name, names))) < len(names) for names in paths)
-    have_folders = all("/" in name for names in paths for name in names)
-    return _path if repeat and have_folders else object_name
+    (keys, list_keys), ignored = _keys(names, listed)
+    if len({*keys}) < len(keys) or 2 * len({*keys} & {*list_keys}) <= len(keys):
+        return None
+    line_of = _unique_index(list_keys, what, ignored)
+    return np.array([line_of.get(key, -1) for key in keys])
+
+
+def _keys(*lists: Sequence[str]) -> tuple[list[list[str]], str]:
+    """The keys that identify the objects of the entries of lists, and what is left out of them.
+
+    They are the names, or the paths if names repeat and all entries are paths.
+    """
+    names = [list(map(object_name, entries)) for entries in lists]
+    if any(len({*keys}) < len(keys) for keys in names):
+        paths = [list(map(_path, entries)) for entries in lists]
+        if all("/" in path for keys in paths for path in keys):
+            return paths, "extension"
+    return names, "folder and extension"
 
 
 def _path(name: str) -> str:
@@ -208,14 +225,13 @@ def _path(name: str) -> str:
     return f"{folder}{slash}{object_name(name)}"
 
 
-def _unique_index(names: Sequence[str], what: str, key: Callable[[str], str]) -> dict[str, int]:
-    position_of: dict[str, int] = {}
-    ignored = "folder and extension" if key is object_name else "extension"
-    for position, name in enumerate(map(key, names)):
-        if name in position_of:
-            raise DataError(
-                f"the {what} hold {name!r} twice (lines {position_of[name] + 1} and "
-                f"{position + 1}, {ignored} ignored); names must differ."
-            )
-        position_of[name] = position
+def _unique_index(keys: Sequence[str], what: str, ignored: str) -> dict[str, int]:
+    position_of = dict(zip(reversed(keys), reversed(range(len(keys))), strict=True))
+    if len(position_of) < len(keys):
+        position = next(i for i, key in enumerate(keys) if position_of[key] != i)
+        key = keys[position]
+        raise DataError(
+            f"the {what} hold {key!r} twice (lines {position_of[key] + 1} and {position + 1}, "
+            f"{ignored} ignored); names must differ."
+        )
     return position_of

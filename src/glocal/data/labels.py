@@ -6,21 +6,25 @@ import re
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Int, Shaped
 
-from glocal.data.features import object_name
+from glocal.data.features import Features, object_name
 from glocal.data.importing.columns import as_integers
+from glocal.data.join import like, matching_lines
 from glocal.data.tables import TABLES, column_of_table, read_table
 from glocal.errors import DataError, DataWarning
 from glocal.files import PathLike, ending, naming, read_lines, read_npy
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 OTHER = "other"
 
 
-def load_labels(path: PathLike, n: int | None = None) -> Shaped[np.ndarray, " n"]:
+def load_labels(path: PathLike, features: Features | None = None) -> Shaped[np.ndarray, " n"]:
     """Read one label per row.
 
     Parameters
@@ -29,8 +33,9 @@ def load_labels(path: PathLike, n: int | None = None) -> Shaped[np.ndarray, " n"
         ``.npy`` with (n,) integers or strings; a text file with one label per line; or a column of
         a table with titles, ``FILE.csv:COLUMN``. Labels in text are read as integers if all of them
         are integers, else as names; 007 and 1_0 are names.
-    n : int or None
-        The required number of labels.
+    features : Features or None
+        The rows. If they have names, and another column of the table holds most of these names,
+        the labels are joined by name. Otherwise label i is that of row i.
 
     Returns
     -------
@@ -41,16 +46,21 @@ def load_labels(path: PathLike, n: int | None = None) -> Shaped[np.ndarray, " n"
     FileError
         If the file is missing, damaged or pickled.
     DataError
-        If there is not one integer or string per row, the number of labels is not `n`, or the table
-        has no column of that title.
+        If there is not one integer or string per row, another number of labels than rows, a name
+        without a label, or no column of that title.
     """
+    n = None if features is None else len(features)
     file, column = split_column(path)
     if ending(file) == ".npy":
         fix = "Save strings with numpy.save(path, labels.astype('U')), or one per line as text."
         return check_labels(np.array(read_npy(file, what="labels", fix=fix)), n, str(path))
     if column is not None:
         with naming(file):
-            cells = column_of_table(read_table(file, what="labels"), column).tolist()
+            table = read_table(file, what="labels")
+            cells = column_of_table(table, column).tolist()
+            if features is not None and features.names is not None:
+                order = _lines_by_name(table.drop(columns=column), features.names)
+                cells = cells if order is None else [cells[line] for line in order]
     else:
         lines = read_lines(file, what="labels")
         cells = ["" if line == '""' else line for line in lines]  # as pandas writes a missing label
@@ -64,6 +74,23 @@ def load_labels(path: PathLike, n: int | None = None) -> Shaped[np.ndarray, " n"
     labels = np.array(cells, dtype=np.str_)
     numbers = as_integers(labels)
     return check_labels(labels if numbers is None else numbers, n, str(path))
+
+
+def _lines_by_name(table: pd.DataFrame, names: Sequence[str]) -> Int[np.ndarray, " n"] | None:
+    """The line of a table with each of these names, or None if none of its columns holds them."""
+    for title in table:
+        lines = matching_lines(names, table[title].tolist(), f"names in the column {title!r}")
+        if lines is None:
+            continue
+        if (lines < 0).any():
+            name = names[int(lines.argmin())]
+            raise DataError(
+                f"{np.count_nonzero(lines < 0)} of the {len(names)} names of the features are not "
+                f"in the column {title!r}; the first is {name!r}{like(name, table[title])}. Add a "
+                "line with its label."
+            )
+        return lines
+    return None
 
 
 def split_column(path: PathLike) -> tuple[Path, str | None]:

@@ -100,7 +100,7 @@ class Sources:
 
     def labels(self, file: Path, features: Features) -> np.ndarray:
         """The labels of a file, one for each row of `features`."""
-        return load_labels(self.path(file), len(features))
+        return load_labels(self.path(file), features)
 
     def joined_answers(self, file: Path) -> Joined:
         """The answers of a file as rows of the objects.

@@ -13,7 +13,7 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from glocal.data.features import Features
-from glocal.data.labels import load_superclasses
+from glocal.data.labels import load_superclasses, positions
 from glocal.data.rdm import JoinedRDMs, join_rdms, load_index, load_rdms
 from glocal.data.sources import breeds_sides
 from glocal.errors import DataWarning, ParameterError
@@ -27,6 +27,8 @@ from glocal.evaluation.structure import structure
 from glocal.options import Options
 from glocal.suite.sources import Embed, File, MaybeFile, Sources
 
+_MIN_IMAGES_FOR_CHANCE = 200  # fewer cannot be told from chance in any order
+_MAX_STANDARD_ERRORS_OF_CHANCE = 2.0
 _MAX_P = 0.05  # a correlation with this p-value or a larger one cannot be told from 0
 
 
@@ -184,7 +186,9 @@ class FewShotTask(_Sides):
         options = self.model_dump(include={"shots", "draws", "probe"})
         options["seed"] = sources.shared.seed
         options["superclasses"] = self.superclass_of(sources)
-        return few_shot(X_train, y_train, X_test, y_test, leave_out_shots=are_same, **options)
+        result = few_shot(X_train, y_train, X_test, y_test, leave_out_shots=are_same, **options)
+        _warn_at_chance(result, result.chance)
+        return result
 
 
 class AnomalyTask(_Sides):
@@ -246,7 +250,9 @@ class AnomalyTask(_Sides):
             subclasses["test_subclasses"] = sources.labels(self.test_subclasses, test)
         X_train = embed(train)
         X_test = embed(test)
-        return anomaly(X_train, y_train, X_test, y_test, mode=self.mode, k=self.k, **subclasses)
+        result = anomaly(X_train, y_train, X_test, y_test, mode=self.mode, k=self.k, **subclasses)
+        _warn_at_chance(result, 0.5)
+        return result
 
 
 class StructureTask(Task):
@@ -292,11 +298,31 @@ class RetrievalTask(Task):
         """Score by `retrieval`."""
         queries = sources.features(self.queries)
         query_labels = sources.labels(self.query_labels, queries)
+        labels = query_labels
         if self.gallery is None or self.gallery_labels is None:
-            return retrieval(embed(queries), query_labels)
-        gallery = sources.features(self.gallery)
-        gallery_labels = sources.labels(self.gallery_labels, gallery)
-        return retrieval(embed(queries), query_labels, embed(gallery), gallery_labels)
+            result = retrieval(embed(queries), query_labels)
+        else:
+            gallery = sources.features(self.gallery)
+            labels = sources.labels(self.gallery_labels, gallery)
+            result = retrieval(embed(queries), query_labels, embed(gallery), labels)
+        classes, counts = np.unique(labels, return_counts=True)
+        place = positions(classes, query_labels)
+        _warn_at_chance(result, float(np.mean(counts[place] * (place >= 0)) / len(labels)))
+        return result
+
+
+def _warn_at_chance(result: EvaluationResult, chance: float) -> None:
+    """Warn if the score could be that of labels in another order than the features."""
+    score = result.scores[0]
+    error = (chance * (1 - chance) / score.n) ** 0.5
+    limit = chance + _MAX_STANDARD_ERRORS_OF_CHANCE * error
+    if score.n >= _MIN_IMAGES_FOR_CHANCE and score.value <= limit:
+        warnings.warn(
+            f"the {score.task} score cannot be told from chance ({chance:.3f}). If the labels are "
+            "not joined by name, are they in the order of the features?",
+            DataWarning,
+            stacklevel=3,
+        )
 
 
 KINDS: dict[str, type[Task]] = {
