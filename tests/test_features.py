@@ -50,6 +50,17 @@ def test_the_scalars_do_not_depend_on_the_chunks():
     assert features.standardization.std == pytest.approx(matrix.std(), rel=1e-12)
 
 
+@pytest.mark.parametrize("offset", [0.0, 50.0, 1e8])
+def test_two_scalars_of_chunks_with_other_means(monkeypatch, offset):
+    """The scalars of chunks of rows whose means differ are those of the whole matrix."""
+    monkeypatch.setattr("glocal.data.features._CHUNK_BYTES", 8 * 5 * 7)
+    X = np.random.default_rng(0).normal(size=(40, 5)) + offset * (1 + np.arange(40)[:, None] // 7)
+    features = Features(X)
+    assert len(list(features.chunks())) > 3
+    assert features.standardization.mean == pytest.approx(X.mean(), rel=1e-14)
+    assert features.standardization.std == pytest.approx(X.std(), rel=1e-12)
+
+
 @given(
     st.floats(-1e3, 1e3),
     st.floats(1e-3, 1e3),

@@ -215,7 +215,10 @@ class Features:
 
     @cached_property
     def standardization(self) -> Standardization:
-        """The two scalars of these features, computed in one pass over the file each.
+        """The two scalars of these features, computed in one pass over the file.
+
+        The squares of each chunk are taken about its own mean, and about the mean of all rows when
+        chunks are merged (Chan et al. 1983).
 
         Raises
         ------
@@ -225,19 +228,24 @@ class Features:
         """
         total = 0.0
         squares = 0.0
-        largest = 0.0
+        n = 0
         with np.errstate(over="ignore", invalid="ignore"):  # reported below, as an error
             for start, rows in self.chunks():
                 chunk = rows.astype(np.float64)
-                check_finite(chunk, self.source, range(start, start + len(chunk)))
-                total += float(chunk.sum())
-            mean = total / self.matrix.size
-            for _, rows in self.chunks():
-                deviations = rows.astype(np.float64) - mean
-                largest = max(largest, float(np.abs(deviations).max()))
-                squares += float(np.square(deviations).sum())
-        std = float(np.sqrt(squares / self.matrix.size))
-        if np.isfinite(std) and largest <= _MIN_RELATIVE_DEVIATION * abs(mean):
+                chunk_total = float(chunk.sum())
+                if not np.isfinite(chunk_total):
+                    check_finite(chunk, self.source, range(start, start + len(chunk)))
+                chunk_mean = chunk_total / chunk.size
+                chunk -= chunk_mean
+                squares += float(np.einsum("ij,ij->i", chunk, chunk).sum())
+                if n:
+                    step = np.square(chunk_mean - total / n)
+                    squares += float(step * n * chunk.size / (n + chunk.size))
+                total += chunk_total
+                n += chunk.size
+        mean = total / n
+        std = float(np.sqrt(squares / n))
+        if self._is_constant(mean, std):
             raise DataError(
                 f"{self.source} is constant ({mean:g} everywhere); there is nothing to transform."
             )
@@ -248,6 +256,13 @@ class Features:
                 "Multiply the features by a constant: no result depends on their unit."
             )
         return Standardization(mean, std)
+
+    def _is_constant(self, mean: float, std: float) -> bool:
+        """Whether all values are the mean, but for rounding."""
+        tolerance = _MIN_RELATIVE_DEVIATION * abs(mean)
+        return std <= tolerance < np.inf and all(
+            np.abs(rows.astype(np.float64) - mean).max() <= tolerance for _, rows in self.chunks()
+        )
 
     @cached_property
     def column_means(self) -> Float[np.ndarray, " p"]:

@@ -47,13 +47,19 @@ def read_numbers(path: PathLike, *, what: str) -> np.ndarray:
     if ending(path) == ".npy":
         return np.array(read_npy(path, what=what))
     with reading(path, what, "Save it with numpy.save, or as lines of numbers.") as file:
+        delimiter = _separator(_first_line(file))
+        with contextlib.suppress(ValueError, OverflowError, UserWarning):
+            return _loadtxt(file, np.int64, delimiter=delimiter, encoding="utf-8-sig")
         lines = file.read_text(encoding="utf-8-sig").translate(_SEPARATORS).split("\n")
-        if not any(map(str.strip, lines)):
-            raise ValueError("it has no lines")
         try:
-            return np.loadtxt(lines, dtype=np.int64, ndmin=2)
+            return _loadtxt(lines, np.int64)
         except (ValueError, OverflowError):
-            return np.loadtxt(lines, dtype=np.float64, ndmin=2)
+            return _loadtxt(lines, np.float64)
+
+
+def _loadtxt(lines: Any, dtype: type, **options: Any) -> np.ndarray:
+    with warnings.catch_warnings(action="error"):  # numpy warns of a file without numbers
+        return np.loadtxt(lines, dtype=dtype, ndmin=2, **options)
 
 
 def read_list(path: PathLike, *, what: str) -> np.ndarray:

@@ -156,7 +156,10 @@ def open_images(images: PathLike) -> Source:
     files.sort(key=natural_key)
     extensions = _image_extensions()
     names = [
-        name for name in files if ending(name) in extensions and not Path(name).name.startswith(".")
+        name
+        for name in files
+        if os.path.splitext(name)[1].lower() in extensions
+        and not os.path.basename(name).startswith(".")
     ]
     ignored = tuple(sorted(set(files) - set(names), key=natural_key))
     return Source(names, lambda i: os.path.join(root, names[i]), str(images), ignored=ignored)
@@ -239,7 +242,8 @@ def _files_below(folder: Path) -> list[str]:
             folders.clear()
             continue
         visited.add(real)
-        paths += [(Path(root).relative_to(folder) / file).as_posix() for file in files]
+        prefix = os.path.relpath(root, folder).replace(os.sep, "/") + "/"
+        paths += [f"{prefix}{file}".removeprefix("./") for file in files]
     return paths
 
 

@@ -147,16 +147,16 @@ def _open_files(datasets: Any, entry: dict[str, Any], root: Path, split: str | N
     else:
         top = _class_folders(root, split)
         images = datasets.ImageFolder(top)
-        pairs = [(Path(path), number) for path, number in images.samples]
+        pairs = images.samples
     if name == "sun397":  # torchvision lists its files in the order of the disk
         pairs.sort(key=lambda pair: (pair[1], pair[0].name))
-    paths = [path for path, _ in pairs]
-    missing = [path for path in paths if not path.is_file()]
+    paths = [os.fspath(path) for path, _ in pairs]
+    missing = [path for path in paths if not os.path.isfile(path)]
     if missing:
         raise FileError(
             f"{description} lacks {len(missing)} of {len(paths)} images; the first is {missing[0]}."
         )
-    names = [path.relative_to(top).as_posix() for path in paths]
+    names = [path.removeprefix(f"{top}{os.sep}").replace(os.sep, "/") for path in paths]
     labels = {"labels": [images.classes[number] for _, number in pairs]}
     return Source(names, paths.__getitem__, description, labels)
 

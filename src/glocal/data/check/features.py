@@ -40,7 +40,8 @@ def check_features(features: Features, what: str = "features") -> Iterator[Findi
     for start, rows in features.chunks():
         chunk = rows.astype(np.float64)
         lengths[start : start + len(chunk)] = np.linalg.norm(chunk, axis=1)
-        variance += np.square(chunk - mean).sum(axis=0) / n
+        chunk -= mean
+        variance += np.einsum("ij,ij->j", chunk, chunk) / n
         varies |= (rows != features.matrix[0]).any(axis=0)
     yield from _columns(mean, variance, varies, what)
     yield from _rows(features.matrix, lengths, what)

@@ -147,7 +147,10 @@ def check_order(case: Case) -> Iterator[Finding]:
         return
     names = case.listed
     rows = np.arange(len(features)) if names is None else feature_rows(features, names)
-    answers = _spaced(case.answers.select(case.answers.inside(rows >= 0)[1]), _MAX_ANSWERS)
+    answers = case.answers
+    if (rows < 0).any():
+        answers = answers.select(answers.inside(rows >= 0)[1])
+    answers = _spaced(answers, _MAX_ANSWERS)
     if len(answers) < _MIN_ANSWERS:
         return
     shares_of = choice_model(features, np.arange(len(features)))
