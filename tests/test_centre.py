@@ -11,6 +11,8 @@ from glocal.cli.app import execute
 from glocal.data.features import Features
 from glocal.errors import DataError, DataWarning, ParameterError
 from glocal.evaluation.agreement import answer_credit
+from glocal.evaluation.structure import kept_by_image
+from glocal.sweep import sweep
 from glocal.transform import LinearTransform, check_rows
 from glocal.transform.rows import baseline
 
@@ -56,6 +58,24 @@ def test_the_promise_is_about_the_centred_features_and_the_record_has_both_share
     assert keep["centre"] == 1.0
     assert keep["expected"]["kept"] >= 0.8
     assert keep["expected"]["kept_raw"] < keep["expected"]["kept"]
+
+
+def test_a_holdout_counts_centred_neighbours_and_records_both_shares(shifted):
+    """A scaled identity of centred features keeps all of their neighbours, in a hold-out as in a
+    sweep, and the record also states the share of raw neighbours.
+    """
+    data = replace(shifted, centre=1.0)
+    fitted = fit(data, Arm("global", lmbda=1e4), holdout=3)
+    scores = fitted.record.holdout["heldout"]
+    images = data.evaluation_rows(data.fold(0, 3).rows)
+    raw = data.features.standardization(images, "float64")
+    kept_raw = kept_by_image(raw, fitted.transform(images)).mean()
+    assert scores["neighbours_kept"] == pytest.approx(1, abs=1e-3)
+    assert scores["kept_raw"] == pytest.approx(kept_raw, abs=1e-3)
+    assert scores["kept_raw"] < 0.95
+    points = sweep(data, {"method": ["global"], "lmbda": [1e4]}, folds=3, keep=0.1).means
+    (kept,) = points.query("method == 'global'")["neighbours_kept"]
+    assert kept == pytest.approx(1, abs=1e-3)
 
 
 def test_the_gain_on_new_objects_is_over_the_features_as_they_are(shifted):

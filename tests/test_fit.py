@@ -301,6 +301,21 @@ def test_holdout_scores_objects_and_images_that_a_fit_has_not_seen(world, split)
     assert record.n_answers == len(world.answers)
 
 
+def test_folds_of_unequal_size_have_one_number_of_neighbours(world):
+    """With 11, 11 and 10 held-out images the nine nearest are compared in each fold, and the record
+    says so.
+    """
+    data = FitData(
+        world.objects,
+        world.answers.select(np.arange(1000)),
+        Features(world.local.matrix[:32], None, "local images"),
+    )
+    record = aligner.fit(data, Arm("global", lmbda=3.0)).record
+    scores = record.holdout["heldout"]
+    assert (scores["k"], scores["n_images"]) == (9, 11)
+    assert scores["kept_raw"] == scores["neighbours_kept"] < 1
+
+
 def test_overfitting_is_warned_of(world, as_a_user):
     """A fit to few answers with a small penalty, which predicts worse than scaled features, is
     warned of.

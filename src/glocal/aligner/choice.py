@@ -24,7 +24,7 @@ from glocal.aligner.crossfit import (
     mix_anchors,
     scaled_identity_of,
 )
-from glocal.aligner.data import FitData, neighbour_count
+from glocal.aligner.data import FitData
 from glocal.aligner.exact import Exact, Solution, WarmStart
 from glocal.errors import ParameterError
 from glocal.objective import single_threaded_blas
@@ -231,7 +231,7 @@ class KeepCurve:
             "share": mixture.share,
             "anchors": anchors,
             "of": self.data.evaluation_kind,
-            "k": neighbour_count(len(self.crossfit.heldout[0].images)),
+            "k": self.crossfit.k,
             "candidates": self.crossfit.candidates,
             "folds": FOLDS,
             "curve": [

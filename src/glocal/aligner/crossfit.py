@@ -64,13 +64,12 @@ class HeldOut(NamedTuple):
     raw_neighbours: csr_array | None
 
     @classmethod
-    def of(cls, fold: Fold) -> HeldOut:
-        """Build the held-out part of a fold."""
+    def of(cls, fold: Fold, k: int) -> HeldOut:
+        """Build the held-out part of a fold, with the k nearest neighbours."""
         data = replace(fold.data, answers=fold.answers)
         X, answers = data.objects_and_answers("float64")
         rows = data.evaluation_rows(fold.rows)
         images = data.scalars(rows, "float64")
-        k = neighbour_count(len(images))
         raw = neighbourhoods(rows - data.scalars.mean, k) if data.centre else None
         return cls(X, answers, images, neighbourhoods(images, k), raw)
 
@@ -136,6 +135,8 @@ class CrossFit:
     ----------
     answers : Answers
         All held-out answers, in the order of the scores.
+    k : int
+        The number of nearest neighbours that are compared in every fold.
     heldout : list of HeldOut
         The held-out part of each fold.
     local : bool
@@ -165,7 +166,8 @@ class CrossFit:
         self._shift = 0.0 if scalars.shift is None else scalars.shift / scalars.std
         self.local = local
         self.alphas = ANCHOR_ALPHAS if local else ANCHOR_ALPHAS[-1:]
-        self.heldout = [HeldOut.of(fold) for fold in folds]
+        self.k = neighbour_count(folds)
+        self.heldout = [HeldOut.of(fold, self.k) for fold in folds]
         self.answers = pooled_answers([fold.answers for fold in folds])
         self._questions = question_numbers(self.answers)
         self.solutions: dict[Anchor, list[Solution]] = {}
@@ -224,11 +226,10 @@ class CrossFit:
         kept = [np.empty(0)]
         kept_raw = [np.empty(0)]
         for Z, side in zip(images, self.heldout, strict=bool(images)):
-            k = neighbour_count(len(Z))
-            after = neighbourhoods(Z, k)
+            after = neighbourhoods(Z, self.k)
             for shares, before in ((kept, side.neighbours), (kept_raw, side.raw_neighbours)):
                 if before is not None:
-                    shares.append(kept_by_image(side.images, Z, k, before=before, after=after))
+                    shares.append(kept_by_image(side.images, Z, self.k, before=before, after=after))
         credit = np.concatenate(credits)
         similarities = np.concatenate(S)
         weights = self.answers.weights

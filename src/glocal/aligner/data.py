@@ -332,6 +332,6 @@ def pooled_answers(folds: Sequence[Answers]) -> Answers:
     )
 
 
-def neighbour_count(images: int) -> int:
-    """The number of nearest neighbours that are compared among this many images."""
-    return min(NEIGHBOURS, images - 1)
+def neighbour_count(folds: Sequence[Fold]) -> int:
+    """The number of nearest neighbours that are compared among the images of every fold."""
+    return min(NEIGHBOURS, min(len(fold.rows) for fold in folds) - 1)

@@ -200,13 +200,7 @@ def _holdout_scores(
     fitted = [part.data.answers for part in parts]
     fitted_scores = _agreement(embeddings, originals, fitted)
     scores = _agreement(embeddings, originals, [part.answers for part in parts])
-    kept = []
-    for part, fit_of_part in zip(parts, solutions, strict=True):
-        images = data.evaluation_rows(part.rows)
-        X = data.features.standardization(images, "float64")
-        scores |= {"k": neighbour_count(len(images)), "n_images": len(images)}
-        kept.append(kept_by_image(X, fit_of_part.transform.map_rows(images), scores["k"]))
-    scores["neighbours_kept"] = float(np.concatenate(kept).mean())
+    scores |= _kept(data, parts, solutions)
     if scores["loss"] > scores["original_loss"]:
         warnings.warn(
             f"overfitting: the held-out loss {scores['loss']:.4f} is above "
@@ -226,6 +220,28 @@ def _holdout_scores(
         "heldout": scores,
         # the change of an axis that the choice of the answers alone explains
         "axes_chance": chance_level(data.embedding(solution.transform), embeddings, fractions),
+    }
+
+
+def _kept(data: FitData, parts: list[Fold], solutions: list[Solution]) -> dict[str, Any]:
+    """The shares of the centred and of the raw neighbours that the held-out images keep."""
+    k = neighbour_count(parts)
+    shares = []
+    raw_shares = []
+    for part, solution in zip(parts, solutions, strict=True):
+        images = data.evaluation_rows(part.rows)
+        Z = solution.transform.map_rows(images)
+        centre = data.centre if solution.keep is None else solution.keep["centre"]
+        X = replace(data, centre=centre).scalars(images, "float64")
+        shares.append(kept_by_image(X, Z, k))
+        raw_shares.append(shares[-1])
+        if centre:
+            raw_shares[-1] = kept_by_image(data.features.standardization(images, "float64"), Z, k)
+    return {
+        "neighbours_kept": float(np.concatenate(shares).mean()),
+        "kept_raw": float(np.concatenate(raw_shares).mean()),
+        "k": k,
+        "n_images": round(float(np.mean([len(each) for each in shares]))),
     }
 
 
