@@ -3,12 +3,14 @@
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 
+from glocal.aligner import participants as module
 from glocal.aligner.participants import MIN_ANSWERS, participants
 from glocal.data.answers import Answers
 from glocal.data.features import Features
-from glocal.data.people import people
+from glocal.data.people import log10_odds, people
 from glocal.data.world import simulated_answers
 
 MIND = np.random.default_rng(3).normal(size=(40, 4))
@@ -57,6 +59,72 @@ def test_a_person_does_not_fit_the_model_that_judges_them():
     table = participants(replace(answers, objects=objects), FEATURES)
     assert table["model"][0] < 1 / 3 < table["model"][1:].min()
     assert table["is_marked"].tolist() == [True] + [False] * 11
+
+
+@pytest.fixture
+def fits(monkeypatch):
+    """The fitted and the scored answers of each model, in order."""
+    parts = []
+    embedding = module._embedding
+    credit = module.answer_credit
+
+    def fit(features, others, solver):
+        parts.append([others])
+        return embedding(features, others, solver)
+
+    def score(Z, scored):
+        parts[-1].append(scored)
+        return credit(Z, scored)
+
+    monkeypatch.setattr(module, "_embedding", fit)
+    monkeypatch.setattr(module, "answer_credit", score)
+    return parts
+
+
+def test_a_model_is_fitted_without_those_it_scores_and_without_the_marked(fits):
+    """No person is both fitted and scored, and nobody else is left out of a fit, except, from the
+    second round on, the people who were marked in the round before.
+    """
+    table = participants(replace(study(6, 200, 2), names=None), FEATURES)
+    marked = {*table.index[table["is_marked"]]}
+    assert marked == {0, 1}
+    assert len(fits) > 5  # models of a round
+    for number, (others, scored) in enumerate(fits):
+        expected = {*range(6)} - {*scored.person} - (marked if number >= 5 else set())
+        assert {*others.person} == expected
+    assert sorted(person for _, scored in fits[-5:] for person in {*scored.person}) == [*range(6)]
+
+
+def test_rounds_go_on_until_the_same_people_are_marked(monkeypatch):
+    """Somebody who is marked only once others are left out is marked too."""
+    rounds = []
+
+    def credit(answers, is_careless, features):
+        rounds.append({*answers.person[is_careless]})
+        n_marked = min(len(rounds), 4)
+        rng = np.random.default_rng(0)
+        return np.where(answers.person < n_marked, rng.random(len(answers)) < 1 / 3, 0.9)
+
+    monkeypatch.setattr(module, "_credit", credit)
+    table = participants(study(12, 200, 0))
+    assert rounds == [set(), {0}, {0, 1}, {0, 1, 2}, {0, 1, 2, 3}]
+    assert table.index[table["is_marked"]].tolist() == [0, 1, 2, 3]
+
+
+def test_only_answers_that_the_model_knows_count():
+    """The odds are those of the answers about objects with features, and people with few of these
+    are not marked.
+    """
+    answers = study(6, 250, 1)
+    names = tuple(f"{i}.png" for i in range(28))
+    table = participants(answers, Features(FEATURES.matrix[:28], names, "rows"))
+    is_known = (answers.objects < 28).all(axis=1)
+    n_known = pd.Series(is_known).groupby(answers.person).sum()
+    assert n_known.max() < MIN_ANSWERS
+    expected = log10_odds(table["model"], n_known, 1 / 3)
+    np.testing.assert_allclose(table["odds"], expected)
+    assert table["odds"][0] > 1
+    assert not table["is_marked"].any()
 
 
 def test_objects_without_features_are_left_out():
