@@ -1,19 +1,20 @@
 """Centring as part of a fit, without a fit, and by the images of a user."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from glocal import Aligner
-from glocal.aligner import Arm, FitData, Keep, fit
+from glocal.aligner import Arm, Exact, FitData, Keep, fit, keep_curve
 from glocal.cli.app import execute
 from glocal.data.features import Features
 from glocal.errors import DataError, DataWarning, ParameterError
-from glocal.evaluation.agreement import answer_credit
+from glocal.evaluation.agreement import answer_credit, odd_one_out
 from glocal.evaluation.structure import kept_by_image
 from glocal.sweep import sweep
-from glocal.transform import LinearTransform, check_rows
+from glocal.transform import LinearTransform, check_rows, row_statistics
 from glocal.transform.rows import baseline
 
 pytestmark = pytest.mark.usefixtures("without_type_checks")  # many fits
@@ -90,6 +91,44 @@ def test_the_gain_on_new_objects_is_over_the_features_as_they_are(shifted):
     assert scores["gain"] == pytest.approx(scores["agreement"] - credit.mean())
 
 
+def test_the_scores_of_a_centred_fit_refer_to_the_raw_features(shifted):
+    """The original agreement, the raw neighbours and the statistics of the fitted rows of a centred
+    fit are those of the standardized raw features.
+    """
+    data = FitData(shifted.features, shifted.answers.select(np.arange(900)), centre=1.0)
+    curve = keep_curve(data, keep=None)
+    position = curve.lines[0].positions[-1]
+    folds = data.folds(3, "questions")
+    kept_raw = []
+    for fold, W in zip(folds, curve.crossfit.matrices((position.lmbda, 0.0)), strict=True):
+        rows = data.evaluation_rows(fold.rows)
+        raw = data.features.standardization(rows, "float64")
+        kept_raw.append(kept_by_image(raw, data.scalars(rows, "float64") @ W))
+    np.testing.assert_allclose(position.kept_raw, np.concatenate(kept_raw), atol=1e-9)
+    fitted = fit(data, Keep())
+    X = data.features.standardization(data.features.matrix, "float64")
+    original = odd_one_out(X, data.answers, interval=False).accuracy
+    assert fitted.record.keep["original"] == pytest.approx(original)
+    expected = row_statistics(data.features, fitted.transform.std)
+    assert fitted.transform.meta["rows"] == expected
+    assert expected != row_statistics(data.features, data.features.standardization.std)
+
+
+def test_a_sweep_chooses_the_centre_by_its_own_share(shifted, monkeypatch):
+    """`auto` in a sweep uses the share and the solver that the sweep was given."""
+    requests = []
+
+    def choose(data, solver, *, keep):
+        requests.append((solver.dtype, keep))
+        return SimpleNamespace(data=replace(data, centre=0.0))
+
+    monkeypatch.setattr("glocal.sweep.run.keep_curve", choose)
+    data = replace(shifted, centre="auto", answers=shifted.answers.select(np.arange(600)))
+    grid = {"method": ["global"], "lmbda": [3.0]}
+    sweep(data, grid, folds=2, keep=0.5, solver=Exact(tol=1e-2, dtype="float64"))
+    assert requests == [("float64", 0.5)]
+
+
 @pytest.mark.nightly
 def test_auto_centres_where_that_helps(shifted):
     """If the column means tell nothing about people's answers, `auto` centres and
@@ -144,7 +183,7 @@ def test_what_cannot_be_centred_is_refused(shifted):
     """Shares outside 0 to 1, `auto` without `keep`, negative weights and equal rows are refused,
     and few images cause a warning.
     """
-    for centre in (-0.1, 1.5, float("nan")):
+    for centre in (-0.1, 1.5, float("nan"), "0.5", "Auto"):
         with pytest.raises(ParameterError, match="centre"):
             replace(shifted, centre=centre)
     with pytest.raises(ParameterError, match="keep"):

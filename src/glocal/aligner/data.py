@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass, replace
 from functools import cached_property
+from numbers import Real
 from typing import Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
@@ -99,9 +100,10 @@ class FitData:
                 "Answers.from_array(triplets)). glocal.Aligner takes arrays."
             )
         Blocks(block_size=self.block_size, seed=self.seed)
-        if self.centre != AUTO and not 0 <= self.centre <= 1:
+        is_share = isinstance(self.centre, Real) and 0 <= self.centre <= 1
+        if self.centre != AUTO and not is_share:
             raise ParameterError(
-                f"`centre` is {self.centre}; allowed are 0 (not centred) to 1 (centred), and auto."
+                f"`centre` is {self.centre!r}; allowed are 0 (raw) to 1 (centred), and auto."
             )
         if not self.answers.all_weights.all():  # weight 0 is no copy, and names no object
             weighted = self.answers.select(self.answers.all_weights > 0)
@@ -230,6 +232,12 @@ class FitData:
         """Hold out a fold of the local images too; without them the `rows` are those of objects."""
         if self.local_features is None:
             return Fold(self, heldout, rows)
+        n_images = len(self._used_images)
+        if n_images < 3 * folds:
+            raise DataError(
+                f"{n_images} local images cannot be cut into {folds} folds of at least three. Give "
+                f"at least {3 * folds}, or no `local_features`."
+            )
         rows, images = self._split_rows(self._used_images, k, folds)
         return Fold(replace(self, images=images), heldout, rows)
 
@@ -300,7 +308,8 @@ class FitData:
         new_index = np.full(len(self.features), -1, dtype=np.int32)
         new_index[objects] = np.arange(len(objects), dtype=np.int32)
         X = self.scalars(np.asarray(self.features.matrix[objects]), dtype)
-        return X, self.answers.relabel(new_index)
+        names_all = len(objects) == len(self.features)
+        return X, self.answers if names_all else self.answers.relabel(new_index)
 
     def hashes(self, *, local: bool) -> dict[str, str]:
         """The hash of each input that a fit reads, with or without the `local` images."""

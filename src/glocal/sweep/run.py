@@ -170,6 +170,9 @@ def sweep(
         raise ParameterError("`jobs` is 0; allowed are 1 and above, and -1 for one per core.")
     rule = _rule(select, keep)
     solver = solver or Exact()
+    if data.centre == AUTO:
+        exact = solver if isinstance(solver, Exact) else None
+        data = keep_curve(data, exact, keep=keep or DEFAULT_KEEP).data
     plan = _plan(data, grid, folds, solver)
     rule.check(setting["method"] for setting in plan.settings)
     file = None if out is None else make_folder(out) / "points.jsonl"
@@ -211,9 +214,7 @@ class _Plan(NamedTuple):
 def _plan(
     data: FitData, grid: str | Mapping[str, Any] | PathLike, folds: int, solver: Solver
 ) -> _Plan:
-    """Choose the centre, read the grid, and check what can be checked before any fit."""
-    if data.centre == AUTO:
-        data = keep_curve(data).data
+    """Read the grid, and check what can be checked before any fit."""
     has_local = data.local_features is not None
     unit = None
     if data.fold_unit == "questions" and len(data.answers):
