@@ -28,6 +28,7 @@ from glocal.evaluation.structure import neighbours_kept
 from glocal.files import array_sha256
 from glocal.objective import ChoiceLoss, LocalLoss, Objective
 from glocal.similarity import candidate_pairs
+from glocal.solver import DualityGap
 from glocal.transform import row_statistics
 
 ARMS = {"naive": {"lmbda": 0.05}, "global": {"lmbda": 0.1}, "glocal": {"lmbda": 0.1, "alpha": 0.3}}
@@ -424,9 +425,15 @@ def test_data_that_do_not_belong_together_are_refused(world):
 @pytest.mark.filterwarnings("ignore::glocal.errors.GLocalWarning")
 def test_the_second_start_shares_the_budget(monkeypatch, as_a_user):
     """If the first start ends at chance, `glocal` starts again within the same budget, and keeps
-    the lower of the two ends.
+    the lower of the two ends; neither start has a certificate if the result needs none.
     """
     from glocal.objective import objective as module
+
+    criteria = []
+
+    def criterion(objective, *, certified=True):
+        criteria.append(certified)
+        return DualityGap(objective, certified=certified)
 
     rng = np.random.default_rng(0)
     mind = rng.normal(size=(60, 3))
@@ -449,6 +456,9 @@ def test_the_second_start_shares_the_budget(monkeypatch, as_a_user):
         solution = Exact(max_evaluations=budget).solve(data, Arm("glocal", lmbda=1e-3))
         assert solution.evaluations == len(calls) <= budget
     assert solution.parts["global"] < 0.5  # the first start ends at chance
+    monkeypatch.setattr("glocal.aligner.exact.DualityGap", criterion)
+    Exact().solve(data, Arm("glocal", lmbda=1e-3), certified=False)
+    assert criteria == [False, False]
 
 
 IMPORT = """

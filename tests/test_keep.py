@@ -17,9 +17,10 @@ from glocal.data.answers import Answers
 from glocal.data.features import Features
 from glocal.data.splits import split_answers
 from glocal.data.world import simulated_world
-from glocal.errors import ParameterError
+from glocal.errors import DataError, ParameterError
 from glocal.evaluation.agreement import credit_units, odd_one_out
 from glocal.evaluation.structure import neighbours_kept
+from glocal.transform.sharing import card
 
 pytestmark = pytest.mark.usefixtures("without_type_checks")  # many fits
 
@@ -216,8 +217,9 @@ def test_the_anchors_are_those_of_the_place(fit_keeping):
     for keep in SHARES:
         record = fit_keeping(keep).record.keep
         indices = [order.index(anchor["alpha"]) for anchor in record["anchors"]]
-        assert indices in ([0, 1], [1, 2], [2])
-        assert 0 <= record["share"] <= 1
+        assert indices in ([0], [0, 1], [1, 2], [2])
+        assert 0 < record["share"] <= 1
+        assert record["share"] < 1 or len(indices) == 1
 
 
 def test_no_agreement_is_given_away(fit_keeping):
@@ -310,6 +312,112 @@ def test_random_answers_leave_features_of_many_columns_as_they_are():
     curve = keep_curve(FitData(features, answers), keep=None)
     assert curve.choose(None).place == 0
     assert curve.losses[np.inf] == pytest.approx(np.log(3), abs=0.01)
+
+
+@pytest.mark.parametrize("keep", [None, 1.0])
+def test_a_fit_that_changes_nothing_says_so(keep):
+    """W is the identity, the record has no arm and no result of another fit, and neither a collapse
+    nor a fit that is not returned is warned of, with a hold-out or without.
+    """
+    rng = np.random.default_rng(1)
+    features = Features(rng.normal(size=(60, 20)))
+    local = None if keep is None else Features(rng.normal(size=(40, 20)))
+    data = FitData(features, Answers([rng.permutation(60)[:3] for _ in range(300)]), local)
+    fitted = fit(data, Keep(keep=keep), Exact(max_evaluations=5), holdout=2)
+    record = fitted.record
+    np.testing.assert_array_equal(fitted.transform.weights, np.eye(20))
+    assert (record.status, record.converged) == ("unchanged", True)
+    settings = (record.method, record.lmbda, record.alpha, record.keep["expected"]["lmbda"])
+    assert {*settings, record.objective, record.parts, record.keep["share"]} == {None}
+    assert record.keep["anchors"] == []
+    heldout = record.holdout["heldout"]
+    assert heldout["loss"] == heldout["original_loss"] == pytest.approx(np.log(3), abs=0.01)
+    assert "the features stay as they are" in card(fitted.transform)
+
+
+def test_the_command_says_that_nothing_changes(tmp_path, run):
+    """The command says that the features stay as they are, by how much they are centred, and no
+    more about new objects; the page of the transform advises more answers.
+    """
+    rng = np.random.default_rng(1)
+    np.save(tmp_path / "X.npy", rng.normal(size=(60, 20)))
+    np.save(tmp_path / "answers.npy", [rng.permutation(60)[:3] for _ in range(300)])
+    paths = ["--features", tmp_path / "X.npy", "--answers", tmp_path / "answers.npy"]
+    code, output, notes = run("fit", *paths, "--centre", "1", "--out", tmp_path / "t.npz")
+    assert code == 0
+    assert "the features stay as they are, centred by 1: 300 answers" in output
+    assert "new objects" not in notes
+    code, output, _ = run("report", tmp_path / "t.npz", *paths, "--out", tmp_path / "t.html")
+    assert "It leaves the features as they are" in (tmp_path / "t.html").read_text()
+
+
+@pytest.mark.parametrize("unconverged", [0, 1])
+def test_an_unconverged_fit_of_a_mixture_is_reported(curve, monkeypatch, unconverged):
+    """If either of the two fits that are mixed did not converge, the mixture did not."""
+    minimise = Exact.minimise
+    results = []
+
+    def spend(*arguments, **options):
+        status = "budget" if len(results) == unconverged else "converged"
+        results.append(replace(minimise(*arguments, **options), status=status, reason=status))
+        return results[-1]
+
+    monkeypatch.setattr(Exact, "minimise", spend)
+    solution = curve.solve(0.7)
+    assert (len(results), solution.status, solution.reason) == (2, "budget", "budget")
+
+
+def gaining(curve, errors, kept, **changes):
+    """A position whose gain over the original is this multiple of its error."""
+    noise = np.random.default_rng(int(errors)).normal(size=len(curve.raw_credit))
+    gain = noise + (errors * curve.crossfit.estimate(noise).error - noise.mean())
+    credit = curve.raw_credit + gain
+    position = replace(curve.original, place=1.0, credit=credit, agreement=credit.mean(), **changes)
+    return replace(position, kept=np.full(len(position.kept), kept))
+
+
+@pytest.mark.parametrize(
+    ("errors", "keep", "noun"),
+    [  # of the place that keeps .95 of the neighbours, and of that which keeps .5
+        ((1.5, None), None, "More answers"),
+        ((3.0, None), None, None),
+        ((1.5, None), 0.9, "lower keep"),
+        ((0.1, 0.2), 0.9, "More answers"),
+        ((3.0, None), 0.9, "changes nothing"),
+        ((3.0, 5.0), 0.9, None),
+        ((3.0, 9.0), 0.9, "Lower keep"),
+    ],
+)
+def test_each_note_has_its_condition(curve, errors, keep, noun):
+    """Advice depends on the gain of the choice, and on what a lower `keep` would add to it, in
+    standard errors.
+    """
+    original = replace(curve.original, credit=curve.raw_credit, agreement=curve.raw_credit.mean())
+    positions = [
+        gaining(curve, number, kept, lmbda=lmbda)
+        for number, kept, lmbda in zip(errors, (0.95, 0.5), (1.0, 0.1), strict=True)
+        if number is not None
+    ]
+    lines = tuple(Line((original, position)) for position in positions)
+    notes = replace(curve, original=original, lines=lines, penalty=1.0).notes(keep)
+    assert len(notes) == (noun is not None)
+    assert noun is None or noun in notes[0]
+
+
+def test_without_a_share_the_penalty_decides(curve):
+    """Without `keep` the choice is the last place of the line of λ*, or the original features."""
+    line = curve.lines[-1]
+    assert replace(curve, penalty=line.lmbda).choose(None) is line.positions[-1]
+    assert replace(curve, penalty=np.inf).choose(None) is curve.original
+
+
+def test_few_local_images_are_named():
+    """Three folds of at least three need nine local images."""
+    rng = np.random.default_rng(0)
+    answers = Answers([rng.permutation(20)[:3] for _ in range(60)])
+    data = FitData(Features(rng.normal(size=(20, 4))), answers, Features(rng.normal(size=(8, 4))))
+    with pytest.raises(DataError, match="8 local images"):
+        fit(data, Keep(keep=0.9))
 
 
 def test_the_place_is_the_top_of_the_parabola(curve):

@@ -216,7 +216,7 @@ def test_scores_become_objects(tmp_path):
         *(("task", value) for value in (5, [], {}, None)),
         *(("metric", True), ("transform", ["x"]), ("network", {}), ("split", 1)),
         *(("value", "high"), ("low", []), ("n", "many"), ("n", None), ("settings", "k")),
-        *(("p", "x"), ("p_corrected", False)),
+        *(("p", "x"), ("p_corrected", False), ("features", {"x": 1})),
     ],
 )
 def test_a_row_of_scores_of_other_types_is_refused(field, value, tmp_path):

@@ -20,6 +20,8 @@ PEOPLE = "people"
 """The arm in rows that score people themselves. No arm of a suite may have this name."""
 DIFFERENCE = "_difference"
 SCORE_ENDINGS = (".jsonl", ".ndjson", ".json", ".txt")
+UNCHANGED = "unchanged"
+"""The status of a fit that leaves the features as they are, or as centring leaves them: W = I."""
 
 
 @dataclass(frozen=True)
@@ -38,10 +40,10 @@ class Provenance:
 class SolverReport:
     """The outcome of a fit, as the solver reports it.
 
-    `parts` are the unweighted terms of `objective`. `status` is ``"converged"``, ``"budget"`` or
-    ``"stalled"``, and `reason` explains it. `gap` is an upper bound (for `glocal` an estimate) on
-    the distance of the objective from the optimum, in nats, or None if no bound is known.
-    `certificate` states what is proven about the solution. `rank` is the number of fitted
+    `parts` are the unweighted terms of `objective`. `status` is ``"converged"``, ``"budget"``,
+    ``"stalled"`` or `UNCHANGED`, and `reason` explains it. `gap` is an upper bound (for `glocal` an
+    estimate) on the distance of the objective from the optimum, in nats, or None if no bound is
+    known. `certificate` states what is proven about the solution. `rank` is the number of fitted
     directions if there are fewer rows than columns, else None. `gathered` is true if there were too
     many objects for an n × n matrix. `keep` records how a transform was chosen by the share of
     neighbours that it keeps (`glocal.aligner.choice.KeepCurve.solve`).
@@ -51,8 +53,8 @@ class SolverReport:
     `watched` holds the losses on that fold.
     """
 
-    objective: float
-    parts: dict[str, float]
+    objective: float | None
+    parts: dict[str, float] | None
     status: str
     reason: str
     gap: float | None
@@ -78,13 +80,14 @@ class SolverReport:
 class FitRecord(SolverReport):
     """The record of a fit, which ``glocal fit --json`` prints and the transform file contains.
 
-    It adds the arm, the data and the hold-out to the report of the solver. `chance` is the
+    It adds the arm, the data and the hold-out to the report of the solver. If `Keep` leaves the
+    features as they are, there is no arm and no objective. `chance` is the
     agreement that guessing gives.
     """
 
-    method: str
+    method: str | None
     alpha: float | None
-    lmbda: float
+    lmbda: float | None
     tau: float | None
     mix: float | None
     converged: bool
@@ -204,6 +207,7 @@ class ScoreRow(RecordPart):
     network: str | None = None
     p: float | None = None
     p_corrected: float | None = None
+    features: str | None = None
 
 
 def interval_text(value: float, low: float | None, high: float | None, sign: str = "") -> str:

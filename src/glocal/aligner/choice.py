@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import pairwise
+from math import ceil
 from operator import attrgetter
 from typing import Any, NamedTuple
 
@@ -28,6 +29,7 @@ from glocal.aligner.data import FitData
 from glocal.aligner.exact import Exact, Solution, WarmStart
 from glocal.errors import ParameterError
 from glocal.objective import single_threaded_blas
+from glocal.results import UNCHANGED
 from glocal.solver import Counter
 
 _LOWEST_KEEP = 0.01  # so low that it practically restricts nothing
@@ -104,11 +106,11 @@ class KeepCurve:
         """The expected agreement, gain, loss and neighbours kept of a place, and their errors."""
         raw = position.kept_raw if len(position.kept_raw) else position.kept
         return {
-            "lmbda": position.lmbda,
+            "lmbda": position.lmbda if position.place else None,
             "place": position.place,
             **_expected(self.crossfit, position, self.raw_credit),
             "loss": position.loss,
-            "scale": position.scale,
+            "scale": position.scale if position.place else 1.0,
             "kept_error": position.kept_error,
             "kept_raw": float(raw.mean()),
         }
@@ -154,7 +156,8 @@ class KeepCurve:
         evaluations are those of all fits, its status is that of an unconverged fit if there is one,
         and it has no certificate. The ``keep`` entry of its record has both anchors with their
         certificates, the share of the anchor nearer to `global`, and the expected scores. The fits
-        start at the means over folds.
+        start at the means over folds. If the choice is the original features, nothing is fitted,
+        W is the identity, and the solution has no arm.
         """
         counter = counter or Counter(evaluations=self.evaluations)
         chosen = self.choose(keep)
@@ -163,11 +166,28 @@ class KeepCurve:
             record = self._record(keep, chosen, mixture)
             if keep is None and self.data.fold_unit == "objects":
                 record["new_objects"] = self._on_new_objects(chosen, counter)
+        transform = self.data.transform(mixture.weights)
+        if not chosen.place:
+            return Solution(
+                transform=transform,
+                arm=None,
+                objective=None,
+                parts=None,
+                status=UNCHANGED,
+                reason="no transform agrees better by more than a standard error",
+                gap=None,
+                certificate="none: nothing was fitted",
+                evaluations=counter.evaluations,
+                solver=self.solver.name,
+                dtype=self.solver.dtype,
+                threads=None,
+                keep=record,
+            )
         nearest = mixture.solutions[-1]
         reported = next((fit for fit in reversed(mixture.solutions) if not fit.converged), nearest)
         return replace(
             nearest,
-            transform=self.data.transform(mixture.weights),
+            transform=transform,
             status=reported.status,
             reason=reported.reason,
             certificate="none: a mixture; keep.anchors has the certificates of its fits",
@@ -177,9 +197,12 @@ class KeepCurve:
 
     def _mixture(self, position: Position, counter: Counter) -> Mixture:
         """Fit the anchors on both sides of a place to all data, and mix their matrices."""
-        alphas = self.crossfit.alphas
-        before = min(int(position.place), len(alphas) - 1)  # anchor before; 0 is the original
-        sides = alphas[max(0, before - 1) : before + 1]
+        if not position.place:
+            return Mixture(np.eye(self.data.features.dimensions), [], None)
+        before = ceil(position.place) - 1  # anchor before; 0 is the original
+        share = position.place - before
+        first = before if share == 1 else max(0, before - 1)
+        sides = self.crossfit.alphas[first : before + 1]
         problem = self.solver.problem(self.data, local=any(sides))
         fits: list[Solution] = []
         means: list[WarmStart] = []  # the means over folds of the same anchors
@@ -191,9 +214,8 @@ class KeepCurve:
             fits.insert(0, self.solver.minimise(problem, anchor_arm(anchor), start, counter))
             means.append(mean)
         matrices = [solution.transform.weights.astype(np.float64) for solution in fits]
-        if not before:
+        if len(matrices) == 1:
             matrices.insert(0, scaled_identity_of(matrices[0]))
-        share = position.place - before
         return Mixture(position.scale**0.5 * mix_anchors(matrices, share), fits, share)
 
     def _on_new_objects(self, chosen: Position, counter: Counter) -> dict[str, Any]:
@@ -201,9 +223,10 @@ class KeepCurve:
         folds = self.data.folds(FOLDS)
         crossfit = CrossFit(self.data, folds, self.solver, counter, local=False, starts=self.starts)
         raw_credit = crossfit.raw_credit()
-        anchor = (chosen.lmbda, 0.0)
-        crossfit.fit(anchor)
-        scores = crossfit.anchor_scores(anchor if chosen.place else None, images=True)
+        anchor = (chosen.lmbda, 0.0) if chosen.place else None
+        if anchor:
+            crossfit.fit(anchor)
+        scores = crossfit.anchor_scores(anchor, images=True)
         return {
             **_expected(crossfit, scores, raw_credit),
             "original": crossfit.estimate(raw_credit).mean,
@@ -217,7 +240,7 @@ class KeepCurve:
         anchors = []
         for solution in reversed(mixture.solutions):
             results = {name: getattr(solution, name) for name in outcome}
-            anchors.append(solution.arm.settings | results)
+            anchors.append(solution.settings | results)
         nearby: set[float] = set()
         if keep is not None:
             nearby = {round(min(1.0, max(_LOWEST_KEEP, keep + step)), 4) for step in _NEARBY_KEEPS}
@@ -313,8 +336,11 @@ def _expected(
 
 
 class Mixture(NamedTuple):
-    """The weights at a place, the one or two fits around it, and the share of the last fit."""
+    """The weights at a place, the one or two fits around it, and the share of the last fit.
+
+    At place 0 there is no fit.
+    """
 
     weights: Float[np.ndarray, "p p"]
     solutions: list[Solution]
-    share: float
+    share: float | None

@@ -15,7 +15,7 @@ from glocal.aligner.data import FitData
 from glocal.errors import TrivialOptimumError
 from glocal.objective import ChoiceLoss, LocalLoss, Objective, Workers, single_threaded_blas
 from glocal.options import Options
-from glocal.results import SolverReport
+from glocal.results import UNCHANGED, SolverReport
 from glocal.solver import (
     Counter,
     DualityGap,
@@ -58,18 +58,24 @@ class WarmStart:
 class Solution(SolverReport):
     """The fit of one arm: a transform of raw features, with their standardization.
 
-    A fit of a neighbouring arm can start from `warm`, which is None for the paper's loop.
+    A fit of a neighbouring arm can start from `warm`, which is None for the paper's loop. `arm` is
+    None if nothing was fitted.
     """
 
     transform: LinearTransform
-    arm: Arm
-    threads: int
+    arm: Arm | None
+    threads: int | None
     warm: WarmStart | None = None
 
     @property
+    def settings(self) -> dict[str, Any]:
+        """Method and parameters as in records; all are None if nothing was fitted."""
+        return dict.fromkeys(Arm.model_fields) if self.arm is None else self.arm.settings
+
+    @property
     def converged(self) -> bool:
-        """Whether the gap is at most the tolerance."""
-        return self.status == "converged"
+        """Whether the gap is at most the tolerance, or nothing was fitted."""
+        return self.status in ("converged", UNCHANGED)
 
 
 class Exact(Options):
@@ -294,9 +300,9 @@ def _checked_lambda(objective: Objective, arm: Arm) -> float:
     return limit
 
 
-def scaled_identity(data: FitData) -> LinearTransform:
-    """The scaled identity that fits the answers best, for features that are not centred."""
-    data = replace(data, centre=0.0)
+def scaled_identity(data: FitData, centre: float = 0.0) -> LinearTransform:
+    """The scaled identity that fits the answers best, with this centre in place of the data's."""
+    data = replace(data, centre=centre)
     X, answers = data.objects_and_answers("float32")
     with single_threaded_blas() as threads:
         workers = Workers.of(X.shape, len(answers), (), threads)
@@ -326,7 +332,7 @@ def _from_identity(
     without_local = replace(objective, local=None, alpha=0.0)
     start = minimise(
         without_local,
-        DualityGap(without_local),
+        DualityGap(without_local, certified=gap.certified),
         identity,
         max_evaluations=remaining - 1,
         **{**options, "tol": 1e-2},

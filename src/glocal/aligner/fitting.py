@@ -30,7 +30,7 @@ from glocal.evaluation.agreement import credit_units, odd_one_out
 from glocal.evaluation.change import chance_level
 from glocal.evaluation.intervals import FRACTION, Units
 from glocal.evaluation.structure import kept_by_image
-from glocal.results import FitRecord, Provenance, SolverReport, to_json
+from glocal.results import UNCHANGED, FitRecord, Provenance, SolverReport, to_json
 from glocal.similarity import at_chance, one_point
 from glocal.solver import Counter, OnStep
 from glocal.transform import LinearTransform, row_statistics
@@ -195,7 +195,9 @@ def _holdout_scores(
     data: FitData, solution: Solution, parts: list[Fold], solutions: list[Solution], folds: int
 ) -> dict[str, Any]:
     """Score each fit on its fitted and on its held-out answers, and warn if the fits overfit."""
-    embeddings = [data.embedding(fit.transform) for fit in solutions]
+    embeddings = [
+        data.embedding(_scaled(part.data, fit)) for part, fit in zip(parts, solutions, strict=True)
+    ]
     originals = [data.embedding(scaled_identity(part.data)) for part in parts]
     fitted = [part.data.answers for part in parts]
     fitted_scores = _agreement(embeddings, originals, fitted)
@@ -221,6 +223,13 @@ def _holdout_scores(
         # the change of an axis that the choice of the answers alone explains
         "axes_chance": chance_level(data.embedding(solution.transform), embeddings, fractions),
     }
+
+
+def _scaled(data: FitData, solution: Solution) -> LinearTransform:
+    """The transform of a fit; if it changes nothing, at the scale that fits the answers best."""
+    if solution.status == UNCHANGED and solution.keep is not None:
+        return scaled_identity(data, solution.keep["centre"])
+    return solution.transform
 
 
 def _kept(data: FitData, parts: list[Fold], solutions: list[Solution]) -> dict[str, Any]:
@@ -286,19 +295,18 @@ def _record_fit(
     data: FitData, solution: Solution, seconds: float, holdout: dict[str, Any] | None
 ) -> Fit:
     """Record the fit of a solution, and warn of problems that the record shows."""
-    arm = solution.arm
-    local = data.local_features is not None and (arm.local or solution.keep is not None)
+    reads_local = solution.keep is not None or (solution.arm is not None and solution.arm.local)
+    local = data.local_features is not None and reads_local
     block_sizes = [len(block) for block in data.blocks] if local else []
-    objects = data.answers.named_objects()
     report = {entry.name: getattr(solution, entry.name) for entry in fields(SolverReport)}
     record = FitRecord(
-        **arm.settings,
+        **solution.settings,
         **report,
         converged=solution.converged,
         seconds=seconds,
         n_answers=len(data.answers),
         n_dropped=data.n_dropped,
-        n_objects=len(objects),
+        n_objects=len(data.answers.named_objects()),
         n_local=sum(block_sizes),
         n_local_blocks=len(block_sizes) if local else None,
         block_size=data.block_size if local else None,
@@ -313,17 +321,8 @@ def _record_fit(
         warnings.warn(
             f"not converged ({record.status}): {record.reason}.", NotConvergedWarning, stacklevel=3
         )
-    chance = data.answers.chance_loss
-    loss = record.parts["global"]
-    X = np.asarray(data.features.matrix[objects], dtype=np.float64)
-    if at_chance(loss, chance) or one_point(solution.transform.map_rows(X)):
-        warnings.warn(
-            f"collapse: the global loss {loss:.6f} is that of chance ({chance:.6f}), or all "
-            "objects are mapped to one point. Lower `lmbda`, or check that the answers and the "
-            "features belong together.",
-            CollapseWarning,
-            stacklevel=3,
-        )
+    if solution.keep is None and solution.parts is not None:
+        _warn_of_collapse(data, solution.transform, solution.parts["global"])
     meta: dict[str, Any] = {
         "fit": json.loads(to_json(record)),
         "rows": row_statistics(data.features, solution.transform.std),
@@ -332,3 +331,16 @@ def _record_fit(
     if data.features.network:
         meta["source"] = data.features.network
     return Fit(replace(solution.transform, meta=meta), record)
+
+
+def _warn_of_collapse(data: FitData, transform: LinearTransform, loss: float) -> None:
+    chance = data.answers.chance_loss
+    X = np.asarray(data.features.matrix[data.answers.named_objects()], dtype=np.float64)
+    if at_chance(loss, chance) or one_point(transform.map_rows(X)):
+        warnings.warn(
+            f"collapse: the global loss {loss:.6f} is that of chance ({chance:.6f}), or all "
+            "objects are mapped to one point. Lower `lmbda`, or check that the answers and the "
+            "features belong together.",
+            CollapseWarning,
+            stacklevel=4,
+        )

@@ -34,7 +34,7 @@ from glocal.cli.output import (
 from glocal.data.features import Features
 from glocal.errors import ParameterError, import_optional
 from glocal.files import ending, writable_target
-from glocal.results import FitRecord, flattened, interval_text, parameters_in_words
+from glocal.results import UNCHANGED, FitRecord, flattened, interval_text, parameters_in_words
 from glocal.transform.formats import ENDINGS
 from glocal.transform.record import SourceOptions
 
@@ -184,7 +184,7 @@ def _notes(record: FitRecord) -> Iterator[str]:
         unit = record.holdout["of"]
     else:
         yield "generalisation is unmeasured: --holdout 3 also scores answers on held-out objects."
-    if unit == "questions":
+    if unit == "questions" and record.status != UNCHANGED:
         yield (
             f"on new objects expect less: {record.n_answers:,} answers cannot measure how much; "
             f"about {MIN_ANSWERS_FOR_OBJECT_FOLDS:,} can."
@@ -239,8 +239,12 @@ def _measured(holdout: dict[str, Any]) -> str:
 
 def _fitted(record: FitRecord) -> str:
     """The fitted arm, its data, and the status of the fit, in a sentence."""
-    arm = words(asdict(record))
-    if (curve := record.keep) is not None:
+    if (curve := record.keep) is None:
+        arm = words(asdict(record))
+    elif record.status == UNCHANGED:
+        centred = f", centred by {curve['centre']:g}" if curve["centre"] else ""
+        arm = f"the features stay as they are{centred}"
+    else:
         anchors = [words(anchor) for anchor in curve["anchors"]]
         other = anchors[1] if len(anchors) > 1 else "the original features"
         criterion = "lmbda chosen on held-out questions"

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from glocal.report.front import MARGIN, direction, front_points, is_overfitted, neighbour_counts
 from glocal.report.runs import Run
 from glocal.report.study import plural
-from glocal.results import DIFFERENCE, PEOPLE, value_at
+from glocal.results import DIFFERENCE, PEOPLE, UNCHANGED, value_at
 from glocal.suite.table import main_rows
 
 if TYPE_CHECKING:
@@ -386,6 +386,8 @@ def _advice(subject: _Subject, agreement: _Agreement | None, kept: _Kept | None)
         if kept is None:
             return ""
         return "It is not known whether it agrees better with people: pass --answers."
+    if subject.fit.get("status") == UNCHANGED:
+        return "It leaves the features as they are: collect more answers."
     if agreement.is_uncertain:
         return "Do not rely on it yet: collect more answers."
     if agreement.after < agreement.before:

@@ -22,7 +22,7 @@ from glocal.data.readers import READERS
 from glocal.data.sources import Progress, cached, fetch, offline, published
 from glocal.errors import FileError, GLocalError, ParameterError, import_optional, one_line
 from glocal.files import PathLike, ending, make_folder, read_text, write_text
-from glocal.results import interval_text, value_at
+from glocal.results import UNCHANGED, interval_text, value_at
 from glocal.transform.formats import ENDINGS, TRANSFORM_NAME, normalised_name, read_transform
 from glocal.transform.record import CardOptions, network_name
 
@@ -430,6 +430,8 @@ def _facts(transform: Any) -> dict[str, Any]:
             "lmbda": value_at(record, "fit.lmbda"),
         }
     stated = [f"{name} {value}" for name, value in settings.items() if value is not None]
+    if value_at(record, "fit.status") == UNCHANGED:
+        stated.append("the features stay as they are")
     hashes = value_at(record, "fit.provenance.data") or {}
     return {
         "dimensions": "{} to {}".format(*transform.weights.shape),
