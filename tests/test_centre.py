@@ -10,6 +10,7 @@ from glocal import Aligner
 from glocal.aligner import Arm, Exact, FitData, Keep, fit, keep_curve
 from glocal.cli.app import execute
 from glocal.data.features import Features
+from glocal.data.world import simulated_answers
 from glocal.errors import DataError, DataWarning, ParameterError
 from glocal.evaluation.agreement import answer_credit, odd_one_out
 from glocal.evaluation.structure import kept_by_image
@@ -77,6 +78,20 @@ def test_a_holdout_counts_centred_neighbours_and_records_both_shares(shifted):
     points = sweep(data, {"method": ["global"], "lmbda": [1e4]}, folds=3, keep=0.1).means
     (kept,) = points.query("method == 'global'")["neighbours_kept"]
     assert kept == pytest.approx(1, abs=1e-3)
+
+
+def test_a_holdout_follows_the_centre_that_each_fit_chose():
+    """With `auto` the hold-out counts the neighbours of the features as each fit centred them."""
+    rng = np.random.default_rng(1)
+    mind = rng.normal(size=(40, 4))
+    features = Features(mind + 3 * rng.normal(size=4))
+    data = FitData(features, simulated_answers(1.5 * mind, 900, seed=5), centre="auto")
+    record = fit(data, Keep(), holdout=2).record
+    assert record.keep["centre"] == 1.0
+    scores = record.holdout["heldout"]
+    assert scores["neighbours_kept"] == pytest.approx(record.keep["expected"]["kept"], abs=0.05)
+    assert scores["kept_raw"] == pytest.approx(record.keep["expected"]["kept_raw"], abs=0.05)
+    assert scores["kept_raw"] < 0.8
 
 
 def test_the_gain_on_new_objects_is_over_the_features_as_they_are(shifted):

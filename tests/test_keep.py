@@ -9,7 +9,7 @@ import pytest
 
 from glocal.aligner import Arm, Exact, FitData, Keep, fit, keep_curve
 from glocal.aligner.choice import Line
-from glocal.aligner.crossfit import best_similarity_scale
+from glocal.aligner.crossfit import CrossFit, best_similarity_scale
 from glocal.aligner.data import pooled_answers
 from glocal.aligner.exact import scaled_identity
 from glocal.cli.app import execute
@@ -20,6 +20,7 @@ from glocal.data.world import simulated_world
 from glocal.errors import DataError, ParameterError
 from glocal.evaluation.agreement import credit_units, odd_one_out
 from glocal.evaluation.structure import neighbours_kept
+from glocal.solver import Counter
 from glocal.transform.sharing import card
 
 pytestmark = pytest.mark.usefixtures("without_type_checks")  # many fits
@@ -365,6 +366,42 @@ def test_an_unconverged_fit_of_a_mixture_is_reported(curve, monkeypatch, unconve
     monkeypatch.setattr(Exact, "minimise", spend)
     solution = curve.solve(0.7)
     assert (len(results), solution.status, solution.reason) == (2, "budget", "budget")
+
+
+def held_out(world, answers):
+    """The held-out parts of three folds of questions."""
+    data = FitData(world.objects, answers)
+    folds = data.folds(3, "questions")
+    return CrossFit(data, folds, Exact(), Counter(), local=False, starts={})
+
+
+def test_weights_count_as_copies_in_scores_and_ties(world):
+    """Agreement, loss and scale of weighted answers are those of copies, and a deficit is weighted
+    before it counts as a tie.
+    """
+    objects = world.answers.objects[:200]
+    weights = np.where(np.arange(200) < 120, 1, 3)
+    weighted = held_out(world, Answers(objects, weights.astype(float)))
+    copied = held_out(world, Answers(np.repeat(objects, weights, axis=0)))
+    first, second = (crossfit.anchor_scores(None) for crossfit in (weighted, copied))
+    for name in ("agreement", "loss", "scale"):
+        assert getattr(first, name) == pytest.approx(getattr(second, name), rel=1e-3)
+    assert weighted.is_tie(np.where(weighted.answers.weights == 1, 1.0, -1.0))
+
+
+def test_copies_of_a_question_are_no_further_evidence(world):
+    """A mean deficit of 1.5 standard errors is no tie; with all answers to a question alike the
+    error is twice that of as many questions, and it is one.
+    """
+    objects = world.answers.objects[:400]
+    crossfit = held_out(world, Answers(objects))
+    noise = np.random.default_rng(1).normal(size=400)
+    deficit = noise - noise.mean() + 1.5 * noise.std() / 20
+    assert not crossfit.is_tie(deficit)
+    copied = held_out(world, Answers(np.repeat(objects[:100], 4, axis=0)))
+    order = np.argsort(np.lexsort(copied.answers.objects.T))
+    deficit = np.repeat(noise[:100] - noise[:100].mean(), 4) + 1.5 * noise[:100].std() / 20
+    assert copied.is_tie(deficit[order])
 
 
 def gaining(curve, errors, kept, **changes):
