@@ -344,8 +344,8 @@ def test_an_id_cannot_be_taken_over(serve_study):
 
 
 def test_consents_are_limited_for_the_study_as_a_whole(serve_study):
-    """Only a limited number of new people can begin per minute, and those who have
-    begun do not count.
+    """Only a limited number of new people can begin per minute by the open link, and those who have
+    begun, or have a link of their own, do not count.
     """
     study = serve_study(open=True, people=4, max_starts_per_minute=3)
     links = [study.visit() for _ in range(5)]
@@ -354,6 +354,9 @@ def test_consents_are_limited_for_the_study_as_a_whole(serve_study):
     assert 0 < int(replies[-1].headers["Retry-After"]) <= 40
     assert study.post(f"{links[0]}/consent").status_code == 200
     assert len(study.rows("people")) == 3
+    study = serve_study(people=2, test_links=1, max_starts_per_minute=1)
+    for link in (*study.links["people"].values(), *study.links["test"].values()):
+        assert study.post(f"{link}/consent").status_code == 200
 
 
 def test_a_limit_lets_a_burst_pass_and_then_one_after_another():

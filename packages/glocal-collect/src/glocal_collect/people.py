@@ -123,7 +123,8 @@ class StudyService:
                 return
             refusal = self._refusal(connection, token)
             if refusal is None:
-                self._starts.check("")  # one key for all, since each visitor is another person
+                if token.is_visitor:
+                    self._starts.check("")  # one key for all: each visitor is another person
                 connection.execute(begin, (token.id, token.name or None, time.time()))
                 if token.is_visitor:  # count the page on which the person consents
                     connection.execute(_OPENED, (token.id,))
