@@ -279,7 +279,9 @@ def test_the_gap_is_tight_where_w_has_another_length(mix, scale):
 
 
 def test_a_fit_that_needs_no_bound_ends_by_the_estimate():
-    """Near the optimum, the estimate is at least the distance from it, and costs no evaluation."""
+    """Near the optimum, the estimate is at least the distance from it, and costs no evaluation; it
+    is four times that of a certified fit, since it may be too small by this factor.
+    """
     objective = arm(0.05)
     optimum = solved(objective, tol=1e-11, max_evaluations=3000)
     criterion = DualityGap(objective, certified=False)
@@ -287,7 +289,7 @@ def test_a_fit_that_needs_no_bound_ends_by_the_estimate():
         objective, criterion, 0.3 * np.eye(P), np.ones(P), tol=1e-4, max_evaluations=1000
     )
     assert result.status == "converged"
-    assert result.gap == criterion.estimate(result.evaluation, result.W)
+    assert result.gap == 4 * DualityGap(objective).estimate(result.evaluation, result.W)
     assert result.evaluation.value - optimum.evaluation.value <= result.gap
 
 

@@ -202,6 +202,18 @@ def test_a_point_is_the_fit_that_one_would_run(swept, data, world):
         assert (row["n_heldout"], row["n_images"]) == (len(heldout), len(images))
 
 
+def test_a_path_takes_fewer_evaluations_than_cold_fits(data):
+    """Each fit on a path starts at the previous optimum, `glocal` at that of `global`."""
+    (path,) = paths(settings(PATH, local=True))
+    warm = fit_path(data, Exact(), 2, 0, path)
+    cold = [point for setting in path for point in fit_path(data, Exact(), 2, 0, [setting])]
+    first, second = (point.row for point in warm)
+    cold_first, cold_second = (point.row for point in cold)
+    assert first["evaluations"] == cold_first["evaluations"]
+    assert second["evaluations"] < 0.7 * cold_second["evaluations"]
+    assert second["objective"] == pytest.approx(cold_second["objective"], rel=1e-5)
+
+
 def test_points_whose_optimum_is_0_have_no_scores(data):
     """A point with the optimum 0 is a row with λ_max but without scores, and has no mean; the path
     goes on after it, and a sweep without other points is refused.
@@ -317,13 +329,14 @@ def test_the_front():
 
 
 def test_rules_on_paper():
-    """Each rule chooses the right row and gives a reason; an unknown rule, or one that names a
-    method without rows, is refused.
+    """Each rule chooses the right row, of equal ones that with the smallest alpha, and gives a
+    reason; an unknown rule, or one that names a method without rows, is refused.
     """
-    means = table([(0.9, 0.40, 1.0, 1.2), (0.5, 0.55, 0.9, 1.0), (0.1, 0.60, 0.2, 0.9)])
+    rows = [(0.9, 0.4, 1.0, 1.2), (0.7, 0.55, 0.9, 1), (0.5, 0.55, 0.9, 1), (0.1, 0.6, 0.2, 0.9)]
+    means = table(rows)
     rules = {
         "loss": 0.1,
-        "neighbours_kept>=0.8": 0.5,
+        "neighbours_kept>=0.9": 0.5,
         "neighbours_kept >= 0.95": 0.9,
         "agreement>=0.5": 0.5,
         "neighbors_kept > 0.8": 0.5,
