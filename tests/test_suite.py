@@ -6,6 +6,7 @@ import json
 import shutil
 import subprocess
 import time
+from fnmatch import fnmatch
 from pathlib import Path
 
 import numpy as np
@@ -228,7 +229,133 @@ def test_what_is_done_is_not_done_again(result, out, folder, tmp_path, monkeypat
 
 
 def stamps_of(folder):
-    return {path.name: path.stat().st_mtime_ns for path in folder.rglob("*.npz")}
+    return {
+        path.relative_to(folder).as_posix(): path.stat().st_mtime_ns
+        for path in folder.rglob("*.npz")
+    }
+
+
+SMALL = """
+answers = "t.npy"
+object_ids = "ids.txt"
+categories = "categories.tsv"
+kind = "odd-one-out"
+baseline = "given"
+[networks.net]
+features = "net"
+local = "local.npy"
+[arms.original]
+[arms.global]
+method = "global"
+[arms.glocal]
+method = "glocal"
+[arms.given]
+transform = "w.npz"
+[tasks.heldout]
+kind = "odd-one-out"
+[tasks.rdm]
+kind = "rsa"
+rdm = "rdm.npy"
+[tasks.few]
+kind = "few-shot"
+train = "images.npy"
+train_labels = "y.txt"
+probe = "ncm"
+[tasks.near]
+kind = "structure"
+features = "images.npy"
+"""
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory):
+    """A small suite that was run in the folder of its files."""
+    where = tmp_path_factory.mktemp("small")
+    made = simulated_world(
+        n_superordinate=3, n_category=2, n_object=4, n_local=120, n_triplets=600, dimensions=24
+    )
+    arrays = {
+        "net/features": made.objects.matrix,
+        "t": made.answers.objects,
+        "local": made.local.matrix[:60],
+        "images": made.local.matrix[60:],
+        "rdm": np.abs(np.subtract.outer(range(24), range(24))),
+    }
+    names = "\n".join(made.objects.names)
+    texts = {
+        "net/file_names.txt": names,
+        "ids.txt": names,
+        "categories.tsv": f"object\tcategory\n{made.objects.names[0]}\ta\n",
+        "y.txt": "\n".join(str(label % 2) for label in made.local_category[60:]),
+        "suite.toml": SMALL,
+    }
+    (where / "net").mkdir()
+    for name, array in arrays.items():
+        np.save(where / name, array)
+    for name, text in texts.items():
+        (where / name).write_text(text)
+    transform(where, np.arange(1, 25))
+    run_suite(Plan.load(where / "suite.toml"), where / "out")
+    return where
+
+
+def transform(folder, scales, meta=None):
+    LinearTransform(np.diag(scales).astype("f4"), None, 0.0, 1.0, meta or {}).save(folder / "w.npz")
+
+
+def array(name):
+    return lambda folder: np.save(folder / name, 2 * np.load(folder / name)[::-1, ::-1])
+
+
+def text(name, old, new):
+    def change(folder):
+        content = (folder / name).read_text()
+        assert old in content
+        (folder / name).write_text(content.replace(old, new, 1))
+
+    return change
+
+
+INPUTS = {
+    "nothing": (lambda folder: None, ()),
+    "features": (array("net/features.npy"), "*"),
+    "names of rows": (text("net/file_names.txt", "0", "00"), "*"),
+    "answers": (lambda folder: np.save(folder / "t.npy", np.load(folder / "t.npy")[9:]), "*"),
+    "object ids": (text("ids.txt", "\n", " \n"), "*"),
+    "kind": (text("suite.toml", "odd-one-out", "anchor"), "*"),
+    "seed": (text("suite.toml", "kind", "seed = 1\nkind"), "*"),
+    "folds": (text("suite.toml", "kind", "folds = 2\nkind"), "*"),
+    "categories": (text("categories.tsv", "\ta", "\tb"), ["views/*"]),
+    "baseline": (text("suite.toml", '"given"', '"original"'), ["views/*"]),
+    "local images": (array("local.npy"), ["*/glocal*"]),
+    "settings of an arm": (
+        text("suite.toml", '"global"', '"global"\nlmbda = 2.0'),
+        ["*/global*"],
+    ),
+    "weights": (lambda folder: transform(folder, np.ones(24)), ["*/given*", "views/*"]),
+    "record": (
+        lambda folder: transform(folder, np.arange(1, 25), {"axes": 1}),
+        ["*/given*", "views/*"],
+    ),
+    "images": (array("images.npy"), ["*/few.npz", "*/near.npz"]),
+    "labels": (text("y.txt", "0", "1"), ["*/few.npz"]),
+    "settings of a task": (text("suite.toml", '"ncm"', '"1nn"'), ["*/few.npz"]),
+    "RDM": (array("rdm.npy"), ["*/rdm.npz"]),
+}
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(("change", "remade"), INPUTS.values(), ids=INPUTS)
+def test_what_depends_on_an_input_is_made_again_when_it_changes(small, tmp_path, change, remade):
+    """The cells, fitted arms and views that an input determines are remade, and no others are."""
+    folder = tmp_path / "copy"
+    shutil.copytree(small, folder)
+    change(folder)
+    run_suite(Plan.load(folder / "suite.toml"), folder / "out")
+    before, after = (stamps_of(where / "out") for where in (small, folder))
+    assert len(before) == len(after) == 4 * 4 + 2 + 4
+    dependent = {file for file in before for pattern in remade if fnmatch(file, pattern)}
+    assert {file for file in after if after[file] != before[file]} == dependent
 
 
 def test_names_beside_a_file_are_part_of_what_its_scores_depend_on(made, tmp_path):

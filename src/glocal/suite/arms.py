@@ -111,7 +111,7 @@ class Fitted(SuiteArm):
         transform = replace(transform, meta={**transform.meta, "key": key})
         make_folder(file.parent)
         transform.save(file)
-        return transform
+        return LinearTransform.load(file)  # with the record as the next run reads it
 
 
 def suite_arm(table: Any) -> Any:

@@ -198,6 +198,8 @@ def _write_folder(folder: Path, plan: Plan, networks: list[Sources], scores: lis
     write_text(folder / "suite.json", to_json(record) + "\n")
 
 
-def _content(transform: LinearTransform | None) -> str | None:
-    """The hash of the map of a transform; None for the original features."""
-    return None if transform is None else array_sha256(np.vstack(transform.folded()))
+def _content(transform: LinearTransform | None) -> list[Any]:
+    """What a transform is: the hash of its map, and its record; empty for the original features."""
+    return (
+        [] if transform is None else [array_sha256(np.vstack(transform.folded())), transform.meta]
+    )
