@@ -500,6 +500,21 @@ def test_tasks_without_files_are_left_out_if_asked(folder, tmp_path, capsys):
     assert execute([*words, "--skip-missing"]) == 2
 
 
+def test_what_any_run_needs_comes_first_with_the_commands_that_make_it(tmp_path, capsys):
+    """Without data, the paper's suite names the files that no run can do without, and the commands
+    of its comments that make them, before any task is skipped.
+    """
+    words = ["suite", str(EXAMPLES / "paper.toml"), "--root", str(tmp_path), "--out", "out"]
+    assert execute([*words, "--skip-missing"]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    for part in ("things/answers.npz", "clip_ViT-L-14/local", " --out things/answers.npz &&"):
+        assert part in line
+    assert line.count("glocal data fetch") == line.count("glocal data import") == 1
+    assert line.count("glocal extract") == 2
+    assert "\\" not in line
+    assert "rdm48" not in line
+
+
 @pytest.mark.parametrize(
     ("old", "new", "noun"),
     [
@@ -507,7 +522,7 @@ def test_tasks_without_files_are_left_out_if_asked(folder, tmp_path, capsys):
         ('train_labels = "y.txt"', 'train_labels = "{network}/z.txt"', "net/z.txt"),
         ('answers = "again.npy"', 'answers = "never.npy"', "never.npy"),
         ("seed = 42", 'seed = 42\ncategories = "classes.tsv"', "classes.tsv"),
-        ('features = "{network}"', 'features = "{network}s"', "network net needs"),
+        ('features = "{network}"', 'features = "{network}s"', "network net"),
         ('transform = "w.npz"', 'transform = "ww.npz"', "ww.npz"),
     ],
 )
@@ -534,7 +549,7 @@ def test_local_images_that_no_arm_looks_at_may_be_missing(folder, tmp_path):
     (folder / "one.toml").write_text(
         text.replace("[arms.original]", "[arms.original]\n[arms.k]\nkeep = 0.9")
     )
-    with pytest.raises(FileError, match="arm k needs"):
+    with pytest.raises(FileError, match="arm k"):
         run_suite(Plan.load(folder / "one.toml"), tmp_path / "s")
 
 

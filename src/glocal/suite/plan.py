@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
@@ -11,7 +12,7 @@ from pydantic import BeforeValidator, Field, PrivateAttr, SerializeAsAny, model_
 
 from glocal.data.labels import split_column
 from glocal.errors import FileError, ParameterError
-from glocal.files import PathLike, read_object
+from glocal.files import PathLike, read_object, read_text
 from glocal.results import PEOPLE
 from glocal.suite.arms import Fitted, SuiteArm, suite_arm
 from glocal.suite.sources import Network, Shared, Sources
@@ -19,6 +20,7 @@ from glocal.suite.tasks import OddOneOutTask, Task, task
 
 # names become file names: no allowed character is special to a shell, a spreadsheet or Markdown
 Name = Annotated[str, Field(pattern=r"^\w[\w .+-]*$", max_length=80)]
+_TASK = "task "
 _SHARED_FILES = ("answers", "object_ids", "categories")
 
 
@@ -39,6 +41,7 @@ class Plan(Shared):
     baseline: str
     simulated: bool = False
     _root: Path = PrivateAttr(Path())
+    _text: str = PrivateAttr("")
 
     @classmethod
     def load(cls, source: PathLike, root: PathLike | None = None) -> Plan:
@@ -63,6 +66,7 @@ class Plan(Shared):
             values.setdefault("baseline", next(iter(arms)))
         plan = cls.read(values, str(source))
         plan._root = Path(source).parent if root is None else Path(root)
+        plan._text = read_text(source, what="suite")
         return plan
 
     def sources(self, network: str) -> Sources:
@@ -70,27 +74,43 @@ class Plan(Shared):
         return Sources(self, self.networks[network], network, self._root)
 
     def check_files(self) -> None:
-        """Raise a FileError for the first file of the suite that does not exist.
+        """Raise a FileError that names the missing files of any run, else the first of a task.
 
         Without this check, hours of fits could pass before a task misses its file. Arms check
-        their transforms themselves, since a transform may be a name.
+        their transforms themselves, since a transform may be a name. Commands in the comments of
+        the suite file that make a missing file are part of the message.
         """
-        for user, path in self.files():
-            if not os.path.exists(path):
-                raise FileError(
-                    f"{user} needs {path}, which does not exist. Paths are relative to the folder "
-                    "of the suite file, unless `root` names another."
-                )
+        missing = {path: user for user, path in self.files() if not os.path.exists(path)}
+        shared = [path for path, user in missing.items() if not user.startswith(_TASK)]
+        if paths := shared or list(missing)[:1]:
+            users = ", ".join(f"{path} (for {missing[path]})" for path in paths)
+            raise FileError(
+                f"missing: {users}. Paths are relative to the folder of the suite file, unless "
+                f"`root` names another.{self._commands(paths)}"
+            )
+
+    def _commands(self, missing: list[Path]) -> str:
+        """The commands in comments of the suite file that name a missing file, as a sentence."""
+        names = [os.path.splitext(os.path.relpath(path, self._root))[0] for path in missing]
+        comments = re.sub(r"\s*\\\n#\s*", " ", self._text)
+        commands = [
+            command
+            for command in re.findall(r"(?m)^#\s+(glocal (?:data|extract) .*)", comments)
+            if any(re.search(rf"{re.escape(name)}(?![\w-])", command) for name in names)
+        ]
+        return f" In its folder, run: {' && '.join(commands)}" if commands else ""
 
     def present(self) -> tuple[Plan, dict[str, Path]]:
         """The plan without the tasks that lack a file, and the first missing file of each of them.
 
-        Raises ParameterError if no task is left.
+        Raises a FileError if a file is missing that any run needs, and a ParameterError if no task
+        is left.
         """
+        self.model_copy(update={"tasks": {}}).check_files()
         missing: dict[str, Path] = {}
         for user, path in self.files():
-            if user.startswith("task ") and not os.path.exists(path):
-                missing.setdefault(user.removeprefix("task "), path)
+            if not os.path.exists(path):
+                missing.setdefault(user.removeprefix(_TASK), path)
         if len(missing) == len(self.tasks):
             first = next(iter(missing.values()))
             raise ParameterError(f"no task of the suite has all its files; {first} is missing.")
@@ -104,7 +124,7 @@ class Plan(Shared):
             files.append((f"network {name}", network.features))
             files += [(f"arm {arm}", self.arms[arm].local_file(network)) for arm in self.arms]
             for task_name, value in self.tasks.items():
-                files += [(f"task {task_name}", file) for file in value.paths]
+                files += [(f"{_TASK}{task_name}", file) for file in value.paths]
             for user, file in files:
                 if file is not None:
                     yield user, split_column(self.sources(name).path(file))[0]
