@@ -1,5 +1,6 @@
 """The sentences at the head of a report are computed from its record, and agree with it."""
 
+import itertools
 import json
 import re
 import sys
@@ -18,6 +19,9 @@ from glocal.errors import FileError, MissingDependencyError, ParameterError
 from glocal.evaluation.agreement import odd_one_out as odd_one_out_scores
 from glocal.evaluation.view import View
 from glocal.report import Run, findings, load_runs, report_page, save_axes_figure, transform_run
+from glocal.report.finding import Headline
+from glocal.report.objects import objects_of
+from glocal.report.study import StudySummary
 from glocal.results import Score, write_rows
 from glocal.suite.table import score_frame
 
@@ -235,6 +239,110 @@ def _shown(arms):
 # one transform
 
 
+def single(rows, *, seen=None, kept=None, fit=None, study=None):
+    """The run of a transform, with neighbours kept, a record of its fit, and a study."""
+    if kept is not None:
+        rows = [*rows, Score("near", "neighbours_kept", kept, n=50, transform="t")]
+    record = {"seen": seen}
+    fits = {"t": fit or {}}
+    name = {"is_single": True, "study": study}
+    return Run("t", score_frame(rows), record=record, fits=fits, **name)
+
+
+STUDY = object.__new__(StudySummary)
+GAIN = odd_one_out(0.45, 0.56, 0.08, 0.14, arm="t", split="all")
+LOSS = odd_one_out(0.5, 0.4, -0.2, -0.1, arm="t", n=90)
+HOLDOUT = {"original_accuracy_cosine": 0.41, "accuracy_cosine": 0.52, "n": 3000}
+OVERFIT = HOLDOUT | {"loss": 2.0, "original_loss": 1.0}
+KEEP = {"original": 0.42, "expected": {"agreement": 0.53}}
+WORDS = {
+    "objects": "answers about objects that the fit had not seen,",
+    "questions": "answers to questions that the fit had not seen, about the same objects,",
+    "fitted": "answers that the transform was fitted to,",
+    "heldout": "answers that the fit had not seen,",
+    "none": "answers,",
+}
+
+
+@pytest.mark.parametrize(
+    ("fit", "more", "agreement", "basis"),
+    [
+        ({"holdout": {"heldout": HOLDOUT}}, {}, "52.0", "objects"),
+        ({"holdout": {"heldout": HOLDOUT, "of": "objects"}}, {"seen": True}, "52.0", "objects"),
+        ({"holdout": {"heldout": HOLDOUT, "of": "questions"}}, {}, "52.0", "questions"),
+        ({"keep": KEEP}, {}, "53.0", "objects"),
+        ({"keep": KEEP | {"heldout": "objects"}}, {}, "53.0", "objects"),
+        ({"keep": KEEP | {"heldout": "questions"}}, {"seen": True}, "53.0", "questions"),
+        ({"keep": KEEP, "holdout": {"heldout": HOLDOUT}}, {}, "52.0", "objects"),
+        ({}, {"seen": True}, "56.0", "fitted"),
+        ({}, {"seen": False}, "56.0", "heldout"),
+        ({}, {"seen": None}, "56.0", "none"),
+        ({}, {"study": STUDY}, "56.0", "questions"),
+        ({"keep": KEEP, "holdout": {"heldout": HOLDOUT}}, {"study": STUDY}, "56.0", "questions"),
+    ],
+)
+def test_a_finding_says_which_answers_it_is_about(fit, more, agreement, basis):
+    """Agreement is that of the hold-out, else of `keep`, else of the scores, and of a study always
+    of the scores; the sentence says which answers were held out.
+    """
+    sentence, _ = of(single(GAIN, fit=fit, **more))
+    assert f"{agreement} % of" in sentence
+    assert [name for name, words in WORDS.items() if words in sentence] == [basis]
+
+
+WARNED = ("is overfitted", "lower agreement with new answers", "too few")
+ADVISED = (
+    *("raise --lmbda", "pass --answers", "collect more answers", "Do not use it.", "--holdout 3"),
+    *("again with --keep 0.9", "--answers EXPORT", "Except for cifar", "glocal apply"),
+)
+
+
+@pytest.mark.parametrize(
+    ("rows", "more", "said"),
+    [
+        ([], {}, []),
+        ([], {"kept": 0.9}, ["pass --answers"]),
+        (GAIN, {}, ["glocal apply"]),
+        (GAIN, {"kept": 0.8}, ["glocal apply"]),
+        (GAIN, {"kept": 0.79}, ["again with --keep 0.9"]),
+        (GAIN, {"seen": True}, ["lower agreement with new answers", "--holdout 3"]),
+        (LOSS, {}, ["too few", "Do not use it."]),
+        (LOSS, {"seen": True}, ["lower agreement with new answers", "Do not use it."]),
+        (odd_one_out(0.45, 0.46, -0.01, 0.02, arm="t"), {}, ["collect more answers"]),
+        (GAIN, {"study": STUDY}, ["--answers EXPORT"]),
+        ([*GAIN, *task(0.6, 0.5, 0.001, arm="t")], {}, ["Except for cifar", "glocal apply"]),
+        (GAIN, {"fit": {"holdout": {"heldout": OVERFIT}}}, ["is overfitted", "raise --lmbda"]),
+    ],
+)
+def test_each_warning_and_advice_has_its_condition(rows, more, said):
+    """The details have these warnings and this advice, and no others."""
+    _, details = of(single(rows, **more))
+    assert [words for words in WARNED + ADVISED if words in details] == said
+
+
+def test_the_neighbours_that_changed_most_are_shown_first():
+    """The object that keeps fewest neighbours comes first, then the one whose lost and gained
+    neighbours people judged more often; half of the answers are not most of them.
+    """
+    before = [[1, 2], [0, 2], [0, 1], [0, 1], [0, 1]]
+    after = [[1, 2], [0, 3], [3, 0], [2, 4], [0, 1]]
+    support = np.zeros((5, 2, 2), np.float32)
+    support[1, 0] = 2, 2  # of a neighbour that stays
+    support[2, 0] = 1, 2
+    common = {"categories": None, "positions": np.zeros((5, 2), np.float32)}
+    names = tuple("abcde")
+    views = {
+        "original": View(names=names, neighbours=np.array(before), support=0 * support, **common),
+        "t": View(names=names, neighbours=np.array(after), support=support, **common),
+    }
+    run = replace(single([]), views={"": views})
+    (shown,) = objects_of(run, [Headline("", "t", "", "")], {})
+    neighbours = shown["neighbours"]
+    assert neighbours["changed"][:3] == [3, 2, 1]
+    assert neighbours["unchanged"] == pytest.approx(0.4)
+    assert neighbours["lists"][1][1:3] == [[[0, 1, 1], [3, 0, 0]], [[3, 0, 2], [0, 1, 0]]]
+
+
 @pytest.fixture
 def small():
     """Thirty named objects, a transform of them, and answers that agree with the transform."""
@@ -255,9 +363,11 @@ def test_a_transform_says_whether_it_was_fitted_to_the_answers(small):
     according to the record.
     """
     features, answers, transform = small
+    asked = set(map(frozenset, answers.objects.tolist()))
+    others = [q for q in itertools.combinations(range(30), 3) if frozenset(q) not in asked]
     records = {
         "fitted to": {"fitted": sketch(features, answers)},
-        "had not seen": {"fitted": sketch(features, Answers.from_array([[0, 1, 2]]))},
+        "had not seen": {"fitted": sketch(features, Answers.from_array(others[::9]))},
         "answers,": {},
     }
     for words, meta in records.items():

@@ -27,14 +27,23 @@ CONTENT = bytes(range(256)) * 1024
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
 
 
+@pytest.fixture(autouse=True, scope="module")
+def _connections():
+    """Close the connections of refused requests, which pooch leaves to the garbage collector.
+
+    Once for all tests, since a collection takes seconds after hundreds of tests.
+    """
+    yield
+    gc.collect()
+
+
 @pytest.fixture(autouse=True)
 def cache(tmp_path, monkeypatch):
     """The cache of these tests; proxies and mirrors of the environment are not used."""
     for name in (*PROXIES, "GLOCAL_MIRROR", "GLOCAL_OFFLINE"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("GLOCAL_CACHE", str(tmp_path / "cache"))
-    yield tmp_path / "cache"
-    gc.collect()  # NOTE pooch leaves the connection of a refused request to the garbage collector
+    return tmp_path / "cache"
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """The page of a study advises whether to collect more, and scores answers that no fit has seen."""
 
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ import pytest
 pytest.importorskip("altair")
 
 from glocal import Answers, Features, LinearTransform
+from glocal.data.seen import sketch
 from glocal.data.splits import question_folds
 from glocal.evaluation.agreement import ceiling, odd_one_out
 from glocal.report import transform_run
@@ -80,9 +82,11 @@ def test_answers_are_scored_by_the_fit_that_has_not_seen_them():
     def transform():
         return LinearTransform(rng.normal(size=(5, 5)).astype(np.float32), None, 0.0, 1.0)
 
-    whole = transform()
+    whole = replace(transform(), meta={"fitted": sketch(features, answers)})
     folds = [(transform(), answers.select(rows)) for rows in question_folds(answers)]
-    rows = transform_run("fit", whole, features, answers, folds=folds).rows
+    run = transform_run("fit", whole, features, answers, folds=folds)
+    rows = run.rows
+    assert run.record["seen"] is False
     X = np.asarray(features.matrix)
     right = sum(len(part) * odd_one_out(fit.apply(X), part).accuracy for fit, part in folds)
     is_agreement = (rows["transform"] == "fit") & (rows["metric"] == "accuracy_cosine")

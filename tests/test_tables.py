@@ -3,6 +3,7 @@ network.
 """
 
 import re
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -85,12 +86,14 @@ def test_the_latex_has_escapes_the_best_in_bold_a_star_and_a_caption(tables):
 
 def test_the_best_in_bold_is_the_best_of_what_is_printed(tmp_path):
     """Two values are equal where they are printed alike: .6125, printed .613, beats .612, and is
-    as good as .613.
+    as good as .613. Where all are equal, none is the best.
     """
     values = {"original": 0.612, "a": 0.6125, "b": 0.613}
     scores = [Score("task", "accuracy_ncm", value, transform=arm) for arm, value in values.items()]
+    scores += [replace(score, task="same", value=0.5) for score in scores]
     save_tables([Run("suite", score_frame(scores))], tmp_path)
     text = (tmp_path / "scores.tex").read_text("utf-8")
+    assert text.count("textbf") == 2
     assert re.findall(r"\n(\w+) & (\\textbf)?", text)[-3:] == [
         ("original", ""),
         ("a", r"\textbf"),
