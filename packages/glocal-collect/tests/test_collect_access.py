@@ -38,7 +38,7 @@ def test_a_link_can_be_revoked(serve_study, text):
 def test_the_id_of_a_recruiting_site_can_be_revoked(serve_study, line):
     """A line that is the id of a person at a recruiting site ends their links, and no others."""
     study = serve_study(open=True)
-    query = f"?PROLIFIC_PID={line.lower()}&SESSION_ID="
+    query = f"?PROLIFIC_PID={line.swapcase()}&SESSION_ID="
     first, second = (study.visit(f"{query}{session}") for session in ("s1", "s2"))
     other = study.visit("?id=anna")
     (study.study.folder / "revoked.txt").write_text(line)

@@ -90,6 +90,17 @@ def test_repeats_ask_again_and_catch_trials_have_two_equal_images(serve_study):
     assert table["repeats"].sum() >= n_repeats[True]
 
 
+def test_a_question_of_others_is_repeated_once_it_is_answered(serve_study):
+    """While nobody else has answered, each repeat is one of the person's own trials."""
+    study = serve_study(people=20, per_person=40, repeats=0.4)
+    links = [study.begin(person) for person in study.links["people"]]
+    study.answer_trials(links[0], largest)
+    person_of = {row["id"]: row["person"] for row in study.rows("trials")}
+    repeated = [row["repeat_of"] for row in study.rows("trials") if row["source"] == "repeat"]
+    assert len(repeated) > 1
+    assert {person_of[trial] for trial in repeated} == {"p1"}
+
+
 def test_the_odd_image_of_a_catch_trial_is_at_any_position(serve_study):
     """Of 300 catch trials, each position has the single image in 60 to 140."""
     study = serve_study(per_person=3000, catch=0.1, repeats=0)
