@@ -13,7 +13,7 @@ from glocal.evaluation.intervals import (
     CORRELATION,
     FRACTION,
     Estimate,
-    KeptResult,
+    Result,
     Units,
     answer_estimate,
     compared,
@@ -339,8 +339,7 @@ def test_an_interval_stays_within_what_a_score_can_be():
     arms = [Units(values=np.array(scores)) for scores in ([1.0, 0.0], [0.0, 1.0])]
     for metric, largest in (("accuracy_cosine", 1), ("spearman_cosine", 2)):
         results = {
-            str(arm): KeptResult((Score("task", metric, 0.5),), units)
-            for arm, units in enumerate(arms)
+            str(arm): Result((Score("task", metric, 0.5),), units) for arm, units in enumerate(arms)
         }
         difference = compared(results, [("0", "1")])[-1]
         assert arms[0].minus(arms[1]).half > 2

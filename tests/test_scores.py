@@ -12,14 +12,14 @@ from glocal.errors import DataError
 from glocal.evaluation.agreement import answer_credit, ceiling, odd_one_out
 from glocal.evaluation.anomaly import anomaly, anomaly_against
 from glocal.evaluation.few_shot import PROBES, few_shot
-from glocal.evaluation.intervals import EvaluationResult, KeptResult, Units, compared
+from glocal.evaluation.intervals import Result, Units, compared
 from glocal.evaluation.retrieval import retrieval
 from glocal.evaluation.rsa import KERNELS, rsa
 from glocal.evaluation.structure import cka, neighbours, neighbours_kept, structure
 from glocal.similarity import SIMILARITIES
 
 
-def results(rng: np.random.Generator) -> list[EvaluationResult]:
+def results(rng: np.random.Generator) -> list[Result]:
     """One result of every evaluation, with each similarity, kernel and probe."""
     X = rng.normal(size=(120, 6))
     y = np.arange(120) % 4
@@ -70,7 +70,7 @@ def test_the_first_score_is_the_mean_of_the_units():
     for result in results(np.random.default_rng(1)):
         first = result.scores[0]
         units = result.units
-        if units is None:
+        if not units.values.size:
             continue
         lower = Units(
             values=units.values - 0.25,
@@ -79,7 +79,7 @@ def test_the_first_score_is_the_mean_of_the_units():
             clusters=units.clusters,
         )
         row = compared(
-            {"arm": result, "before": KeptResult(result.scores, lower)}, [("arm", "before")]
+            {"arm": result, "before": Result(result.scores, lower)}, [("arm", "before")]
         )[-1]
         assert (row.metric, row.value) == (f"{first.metric}_difference", pytest.approx(0.25))
         nothing = replace(lower, values=np.zeros_like(units.values))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import fields, is_dataclass, replace
+from dataclasses import replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,7 @@ from glocal.cli.output import (
 from glocal.data.features import Features
 from glocal.data.seen import seen
 from glocal.errors import FileError, ParameterError
-from glocal.evaluation.intervals import EvaluationResult, compared
+from glocal.evaluation.intervals import Result, compared
 from glocal.files import writable_target
 from glocal.results import DIFFERENCE, SCORE_ENDINGS, Score, append_rows, read_scores
 from glocal.suite.sources import Network, Shared, Sources
@@ -98,7 +98,7 @@ class Scoring(NetworkOptions):
         `about` holds further fields of the JSON object.
         """
         names = dict.fromkeys((self.transform or _ORIGINAL, *(self.baseline or ())))
-        results: dict[str, EvaluationResult] = {}
+        results: dict[str, Result] = {}
         with progress_bar("scoring", len(names), unit="arms") as progress:
             transforms = {name: _transform(name, sources.objects) for name in names}
             for name, transform in transforms.items():
@@ -156,7 +156,7 @@ def _transform(name: str, objects: Features) -> LinearTransform | None:
     return LinearTransform.from_pretrained(name)
 
 
-def _record_of_arms(results: dict[str, EvaluationResult], rows: Sequence[Score]) -> dict[str, Any]:
+def _record_of_arms(results: dict[str, Result], rows: Sequence[Score]) -> dict[str, Any]:
     """The result of the first arm, the results of the baselines, and the differences from them."""
     differences = {
         row.settings["baseline"]: {name: getattr(row, name) for name in _DIFFERENCE_FIELDS}
@@ -165,16 +165,10 @@ def _record_of_arms(results: dict[str, EvaluationResult], rows: Sequence[Score])
     }
     (_, first), *baselines = results.items()
     others = [
-        {"transform": name, **record(result), "difference": differences.get(name)}
+        {"transform": name, **result.record(), "difference": differences.get(name)}
         for name, result in baselines
     ]
-    return {**record(first), "baselines": others}
-
-
-def record(result: Any) -> dict[str, Any]:
-    """The fields of a result and of nested results, without the arrays that its repr leaves out."""
-    values = {field.name: getattr(result, field.name) for field in fields(result) if field.repr}
-    return {name: record(value) if is_dataclass(value) else value for name, value in values.items()}
+    return {**first.record(), "baselines": others}
 
 
 @app.command("odd-one-out")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from functools import partial
 
 import numpy as np
@@ -13,7 +12,7 @@ from jaxtyping import Float
 from glocal.data.answers import Answers
 from glocal.data.people import asked_once, tally
 from glocal.errors import DataError, DataWarning
-from glocal.evaluation.intervals import FRACTION, Bounded, KeptResult, Units, compared
+from glocal.evaluation.intervals import FRACTION, Result, Units, compared
 from glocal.results import PEOPLE, Score
 from glocal.similarity import choice_loss, credit, finite, of_pairs, pair_tolerance
 
@@ -23,44 +22,9 @@ MIN_REPEATED_SHARE = 0.1
 """If a smaller share of the answers is to repeated questions, no ceiling is reported."""
 
 
-@dataclass(frozen=True)
-class OddOneOut:
-    """Agreement of one embedding with `n` answers.
-
-    `low` and `high` bound the 95 % interval of the accuracy over objects or, if it is wider, over
-    persons. They are None if the interval was not requested or cannot be computed from the answers.
-    `tie_rate` is the fraction of answers whose highest similarity is tied, `loss` is in nats, and
-    `chance` is the accuracy of equal similarities (1/3 for odd-one-out answers). `units` holds the
-    credit of each answer, and `ceiling` the agreement of people with each other, if it was
-    computed.
-    """
-
-    accuracy: float
-    low: float | None
-    high: float | None
-    tie_rate: float
-    loss: float
-    chance: float
-    n: int
-    similarity: str
-    units: Units = field(repr=False, compare=False)
-    ceiling: Ceiling | None = None
-
-    @property
-    def scores(self) -> tuple[Score, ...]:
-        """The accuracy, loss and tie rate, and the human ceiling if it was computed."""
-        score = partial(Score, "odd-one-out", n=self.n, settings={"chance": self.chance})
-        scores = (
-            score(f"accuracy_{self.similarity}", self.accuracy, self.low, self.high),
-            score("loss", self.loss),
-            score(f"tie_rate_{self.similarity}", self.tie_rate),
-        )
-        return scores if self.ceiling is None else scores + self.ceiling.scores
-
-
 def odd_one_out(
     Z: np.ndarray, answers: Answers, *, similarity: str = "cosine", interval: bool = True
-) -> OddOneOut:
+) -> Result:
     """Score an embedding on answers of any kind.
 
     The accuracy is the weighted share of answers in which the pair that people chose has the
@@ -76,6 +40,14 @@ def odd_one_out(
         The similarity that decides the model's choice.
     interval : bool
         Whether to compute `low` and `high`, and to warn if there are too few answers for them.
+
+    Returns
+    -------
+    Result
+        ``accuracy`` with ``low`` and ``high``, its 95 % interval over objects or, if it is wider,
+        over persons (None without an interval); ``tie_rate``, the share of answers whose highest
+        similarity is tied; ``loss`` in nats; ``chance``, the accuracy of equal similarities; ``n``
+        answers; ``similarity``.
 
     Raises
     ------
@@ -112,17 +84,28 @@ def odd_one_out(
     def mean(values: np.ndarray) -> float:
         return float(np.average(values, weights=answers.weights))
 
-    return OddOneOut(
-        accuracy=mean(credits),
-        low=low,
-        high=high,
-        tie_rate=mean(is_tied),
-        loss=mean(losses),
-        chance=answers.chance,
-        n=len(answers),
-        similarity=similarity,
-        units=units,
+    accuracy = mean(credits)
+    tie_rate = mean(is_tied)
+    loss = mean(losses)
+    n = len(answers)
+    score = partial(Score, "odd-one-out", n=n, settings={"chance": answers.chance})
+    scores = (
+        score(f"accuracy_{similarity}", accuracy, low, high),
+        score("loss", loss),
+        score(f"tie_rate_{similarity}", tie_rate),
     )
+    values = {
+        "accuracy": accuracy,
+        "low": low,
+        "high": high,
+        "tie_rate": tie_rate,
+        "loss": loss,
+        "chance": answers.chance,
+        "n": n,
+        "similarity": similarity,
+        "ceiling": None,
+    }
+    return Result(scores, units, values)
 
 
 def answer_credit(Z: np.ndarray, answers: Answers) -> Float[np.ndarray, " t"]:
@@ -141,39 +124,12 @@ def heldout_rows(credits: Mapping[str, Float[np.ndarray, " t"]], heldout: Answer
         units = credit_units(arm_credits, heldout)
         bounded = units.estimate().bounded(FRACTION)
         score = Score("odd-one-out", "accuracy_cosine", *bounded, len(heldout), "heldout")
-        results[arm] = KeptResult((score,), units)
+        results[arm] = Result((score,), units)
     first, *others = results
     return compared(results, [(arm, first) for arm in others])
 
 
-@dataclass(frozen=True)
-class Ceiling:
-    """The agreement of people on questions that were answered twice or more.
-
-    Each bound is (value, low, high). `majority` is the optimistic bound: the mean over questions of
-    the share of answers that equal the most frequent one. If all questions have the same number of
-    answers, no deterministic model can exceed it on these answers. `leave_one_out` is the cautious
-    bound: the share of the `n_answers` that equal the majority of the other answers to the same
-    question, with ties shared. The 95 % intervals are over questions and account for shared
-    objects. `units` holds the majority share of each question.
-    """
-
-    majority: Bounded
-    leave_one_out: Bounded
-    n_answers: int
-    units: Units = field(repr=False, compare=False)
-
-    @property
-    def scores(self) -> tuple[Score, ...]:
-        """Both bounds, as rows with the transform `PEOPLE`."""
-        score = partial(Score, "odd-one-out", n=self.n_answers, transform=PEOPLE)
-        return (
-            score("ceiling_majority", *self.majority),
-            score("ceiling_leave_one_out", *self.leave_one_out),
-        )
-
-
-def ceiling(answers: Answers, *, least: float = 0.0) -> Ceiling | None:
+def ceiling(answers: Answers, *, least: float = 0.0) -> Result | None:
     """Compute both bounds of human agreement from repeated answers of any kind.
 
     Each answer is compared with the other answers to its question, also with those of the same
@@ -182,9 +138,15 @@ def ceiling(answers: Answers, *, least: float = 0.0) -> Ceiling | None:
 
     Returns
     -------
-    Ceiling or None
-        None if no question was answered twice, the share of answers to repeated questions is below
-        `least`, or answers have weights but no whole votes, so that they cannot be counted.
+    Result or None
+        Each bound is (value, low, high), with a 95 % interval over questions that accounts for
+        shared objects. ``majority`` is the optimistic bound: the mean over questions of the share
+        of answers that equal the most frequent one. If all questions have the same number of
+        answers, no deterministic model can exceed it on these answers. ``leave_one_out`` is the
+        cautious bound: the share of the ``n_answers`` that equal the majority of the other answers
+        to the same question, with ties shared. None if no question was answered twice, the share of
+        answers to repeated questions is below `least`, or answers have weights but no whole votes,
+        so that they cannot be counted.
 
     Examples
     --------
@@ -210,12 +172,14 @@ def ceiling(answers: Answers, *, least: float = 0.0) -> Ceiling | None:
     leave_one_out = Units(
         values=_agreeing(counts) / n_answers, answers=questions, weights=n_answers
     )
-    return Ceiling(
-        majority.estimate().bounded(FRACTION),
-        leave_one_out.estimate().bounded(FRACTION),
-        int(n_answers.sum()),
-        majority,
-    )
+    total = int(n_answers.sum())
+    bounds = {
+        "majority": majority.estimate().bounded(FRACTION),
+        "leave_one_out": leave_one_out.estimate().bounded(FRACTION),
+    }
+    score = partial(Score, "odd-one-out", n=total, transform=PEOPLE)
+    scores = tuple(score(f"ceiling_{name}", *bound) for name, bound in bounds.items())
+    return Result(scores, majority, {**bounds, "n_answers": total})
 
 
 def credit_units(credits: Float[np.ndarray, " t"], answers: Answers) -> Units:

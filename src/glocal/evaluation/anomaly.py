@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
-from functools import partial
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,7 +13,7 @@ from jaxtyping import Bool, Float, Int, Shaped
 from glocal.data.labels import check_columns, check_sides, positions
 from glocal.errors import DataError, DataWarning, ParameterError
 from glocal.evaluation.few_shot import SIDES, labelled_sides
-from glocal.evaluation.intervals import FRACTION, Units
+from glocal.evaluation.intervals import FRACTION, Result, Units
 from glocal.results import Score
 from glocal.similarity import (
     cosine_blocks,
@@ -26,38 +25,7 @@ from glocal.similarity import (
 
 METRICS = ("auroc", "aupr", "fpr95")
 MODES = ("one-vs-rest", "leave-one-out", "shift")
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class Anomaly:
-    """Anomaly detection by one embedding among `n` test images.
-
-    The metrics are means over classes of those that `detection` returns. `low` and `high` bound the
-    95 % interval of `auroc` over classes, and are None for a single class. `per_class` holds one
-    row per class: class, auroc, aupr, fpr95, normal, anomalous (the last two are numbers of test
-    images). `units` holds the AUROC of each class.
-    """
-
-    auroc: float
-    aupr: float
-    fpr95: float
-    low: float | None
-    high: float | None
-    mode: str
-    k: int
-    n: int
-    per_class: list[dict[str, int | float | str]]
-    units: Units = field(repr=False)
-
-    @property
-    def scores(self) -> tuple[Score, ...]:
-        """The three means over classes."""
-        score = partial(Score, "anomaly", n=self.n, settings={"mode": self.mode, "k": self.k})
-        return (
-            score("auroc", self.auroc, self.low, self.high),
-            score("aupr", self.aupr),
-            score("fpr95", self.fpr95),
-        )
+_AGAINST = "against"  # the mode of `anomaly_against`
 
 
 _Task = tuple[Float[np.ndarray, "m k"], Bool[np.ndarray, " m"]]
@@ -75,7 +43,7 @@ def anomaly(
     train_subclasses: Shaped[np.ndarray, " n"] | None = None,
     test_subclasses: Shaped[np.ndarray, " m"] | None = None,
     superclasses: Mapping[Any, str] | None = None,
-) -> Anomaly:
+) -> Result:
     """Detect test images of other classes than the training images, with one task per class.
 
     The anomaly score of a test image z, which is higher for anomalies, is
@@ -114,6 +82,13 @@ def anomaly(
     k : int
         Number of neighbours, at most the number of training images of the smallest class.
 
+    Returns
+    -------
+    Result
+        ``auroc``, ``aupr`` and ``fpr95``, means over classes of what `detection` returns; ``low``
+        and ``high``, the 95 % interval of ``auroc`` over classes (None for a single class);
+        ``mode``; ``k``; ``n`` test images; ``per_class``, one row per class.
+
     Raises
     ------
     DataError
@@ -135,7 +110,7 @@ def anomaly(
     >>> anomaly(train, labels, train[::-1].copy(), labels[::-1].copy(), k=1).auroc
     1.0
     """
-    if mode not in MODES:
+    if mode not in (*MODES, _AGAINST):
         raise ParameterError(f"`mode` is {mode!r}; allowed are {', '.join(MODES)}.")
     if superclasses is not None:
         if mode == "leave-one-out" or train_subclasses is not None or test_subclasses is not None:
@@ -178,7 +153,7 @@ def anomaly_against(
     anomalies: Float[np.ndarray, "l p"],
     *,
     k: int = 5,
-) -> Anomaly:
+) -> Result:
     """Detect images from another data set than the training data (CIFAR-10 vs CIFAR-100).
 
     The test images of the training data set are normal. Score, errors and result are those of
@@ -189,8 +164,7 @@ def anomaly_against(
     check_columns(test, anomalies, (SIDES[1], "anomalies"))
     images = np.concatenate([test, anomalies])
     labels = np.repeat(["all", "anomalies"], [len(test), len(anomalies)])
-    result = anomaly(train, np.repeat(["all"], len(train)), images, labels, k=k)
-    return replace(result, mode="against")
+    return anomaly(train, np.repeat(["all"], len(train)), images, labels, mode=_AGAINST, k=k)
 
 
 def detection(
@@ -269,7 +243,7 @@ def _nearest(
     return np.concatenate(blocks)
 
 
-def _scored(tasks: dict[int | str, _Task], mode: str, k: int, n: int, p: int) -> Anomaly:
+def _scored(tasks: dict[int | str, _Task], mode: str, k: int, n: int, p: int) -> Result:
     """Score the tasks that have both normal and anomalous test images."""
     metrics = []
     rows = []
@@ -290,18 +264,11 @@ def _scored(tasks: dict[int | str, _Task], mode: str, k: int, n: int, p: int) ->
             DataWarning,
             stacklevel=3,
         )
-    auroc, aupr, fpr95 = np.mean(metrics, axis=0).tolist()
+    means = dict(zip(METRICS, np.mean(metrics, axis=0).tolist(), strict=True))
     units = Units(values=np.array([row["auroc"] for row in rows]))
     low, high = units.estimate().interval(FRACTION)
-    return Anomaly(
-        auroc=auroc,
-        aupr=aupr,
-        fpr95=fpr95,
-        low=low,
-        high=high,
-        mode=mode,
-        k=k,
-        n=n,
-        per_class=rows,
-        units=units,
-    )
+    settings = {"mode": mode, "k": k}
+    scores = [Score("anomaly", name, mean, n=n, settings=settings) for name, mean in means.items()]
+    scores[0] = replace(scores[0], low=low, high=high)
+    values = {**means, "low": low, "high": high, **settings, "n": n, "per_class": rows}
+    return Result(tuple(scores), units, values)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -13,7 +12,7 @@ from jaxtyping import Float, Int
 from glocal.data.labels import Members, check_sides, positions
 from glocal.data.splits import check_seed
 from glocal.errors import DataError, DataWarning, ParameterError
-from glocal.evaluation.intervals import FRACTION, Units
+from glocal.evaluation.intervals import FRACTION, Result, Units
 from glocal.results import Score
 from glocal.similarity import choice, finite, unit_rows
 
@@ -25,37 +24,6 @@ SIDES = ("training images", "test images")
 
 Scorer = Callable[[np.ndarray], np.ndarray]
 """Map (m, p) rows to (m, k) scores, the highest of which is the prediction."""
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class FewShot:
-    """Few-shot accuracy of one set of features, with ties shared.
-
-    `per_draw` holds the accuracy of each draw, on `n` test images each. With superclasses the test
-    images change from draw to draw, and each class counts by its mean number of images. `low` and
-    `high` bound the 95 % interval over draws and classes; they are None if nothing varies. `chance`
-    is one over the number of training classes. `units` holds the accuracy of each tested class in
-    each draw, weighted by its number of images.
-    """
-
-    accuracy: float
-    low: float | None
-    high: float | None
-    per_draw: tuple[float, ...]
-    chance: float
-    n: int
-    probe: str
-    shots: int
-    draws: int
-    seed: int
-    units: Units = field(repr=False)
-
-    @property
-    def scores(self) -> tuple[Score, ...]:
-        """The accuracy."""
-        settings = {"shots": self.shots, "draws": self.draws, "seed": self.seed}
-        bounded = (self.accuracy, self.low, self.high)
-        return (Score("few-shot", f"accuracy_{self.probe}", *bounded, self.n, settings=settings),)
 
 
 def few_shot(
@@ -70,7 +38,7 @@ def few_shot(
     seed: int = 42,
     leave_out_shots: bool = False,
     superclasses: Mapping[Any, str] | None = None,
-) -> FewShot:
+) -> Result:
     """Classify test images from `shots` training images of each class, in several draws.
 
     With `superclasses`, the probe learns superclasses instead of classes. Each draw takes all shots
@@ -94,6 +62,15 @@ def few_shot(
         images that it did not take.
     superclasses : mapping or None
         The superclass of each class. Images of other classes are left out, with a DataWarning.
+
+    Returns
+    -------
+    Result
+        ``accuracy``, with ties shared, and ``low`` and ``high``, its 95 % interval over draws and
+        classes (None if nothing varies); ``per_draw``, the accuracy of each draw, on ``n`` test
+        images each; ``chance``, one over the number of training classes; ``probe``, ``shots``,
+        ``draws`` and ``seed``. With superclasses the test images change from draw to draw, and each
+        class counts by its mean number of images.
 
     Raises
     ------
@@ -191,7 +168,7 @@ def _with_enough_images(train: Members, test: Members, shots: int) -> tuple[Memb
 
 def _result(
     n_right: Float[np.ndarray, "draws k"], n_tested: Float[np.ndarray, "draws k"], **settings: Any
-) -> FewShot:
+) -> Result:
     """Compute the accuracies of draws and classes from the numbers of images."""
     if not n_tested.any():
         raise DataError(
@@ -200,19 +177,15 @@ def _result(
         )
     is_tested = n_tested.all(axis=0)  # a class is tested in all draws, or in none
     weights = n_tested.mean(axis=0)[is_tested]
-    values = n_right[:, is_tested] / n_tested[:, is_tested]
-    units = Units(values=values, weights=weights)
+    accuracies = n_right[:, is_tested] / n_tested[:, is_tested]
+    units = Units(values=accuracies, weights=weights)
     accuracy, low, high = units.estimate().bounded(FRACTION)
-    return FewShot(
-        accuracy=accuracy,
-        low=low,
-        high=high,
-        per_draw=tuple((values @ weights / weights.sum()).tolist()),
-        chance=1 / n_tested.shape[1],
-        n=round(weights.sum()),
-        units=units,
-        **settings,
-    )
+    values: dict[str, Any] = {"accuracy": accuracy, "low": low, "high": high}
+    values["per_draw"] = tuple((accuracies @ weights / weights.sum()).tolist())
+    values |= {"chance": 1 / n_tested.shape[1], "n": round(weights.sum()), **settings}
+    metric = f"accuracy_{settings.pop('probe')}"
+    score = Score("few-shot", metric, accuracy, low, high, values["n"], settings=settings)
+    return Result((score,), units, values)
 
 
 def _check_classes(train: Members, test: Members) -> None:

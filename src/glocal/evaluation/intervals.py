@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import reduce
 from itertools import combinations
-from typing import Protocol, runtime_checkable
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int, Shaped
@@ -383,35 +383,49 @@ def holm(p: Sequence[float]) -> list[float]:
     return corrected.tolist()
 
 
-@runtime_checkable
-class EvaluationResult(Protocol):
-    """The interface of an evaluation for the command line, suites and reports."""
+@dataclass(frozen=True, eq=False, repr=False)
+class Result:
+    """The result of an evaluation: ``result.accuracy`` is the value of that name.
 
-    @property
-    def scores(self) -> tuple[Score, ...]:
-        """All rows; tables show the first one, and rows of people have the transform `PEOPLE`."""
-
-    @property
-    def units(self) -> Units | None:
-        """The values by which two arms are paired, with the first score as their mean, or None."""
-
-
-@dataclass(frozen=True, eq=False)
-class KeptResult:
-    """A result reduced to its scores and units."""
+    Parameters
+    ----------
+    scores : tuple of Score
+        All rows; tables show the first one, and rows of people have the transform `PEOPLE`.
+    units : Units
+        The values by which two arms are paired, with the first score as their mean; empty if that
+        score is undefined.
+    values : mapping
+        The values by their names in JSON, which are attributes too. Arrays stay out of JSON.
+    """
 
     scores: tuple[Score, ...]
-    units: Units | None
+    units: Units
+    values: Mapping[str, Any] = field(default_factory=dict)
+
+    def __getattr__(self, name: str) -> Any:
+        values = vars(self).get("values", {})
+        if name not in values:
+            raise AttributeError(f"this result has no {name!r}; it has {', '.join(values)}")
+        return values[name]
+
+    def __repr__(self) -> str:
+        return f"Result({', '.join(f'{name}={value!r}' for name, value in self.record().items())})"
+
+    def record(self) -> dict[str, Any]:
+        """The values for JSON, without arrays."""
+        return {
+            name: value.record() if isinstance(value, Result) else value
+            for name, value in self.values.items()
+            if not isinstance(value, np.ndarray)
+        }
 
 
-def compared(
-    results: Mapping[str, EvaluationResult], pairs: Iterable[tuple[str, str]]
-) -> list[Score]:
+def compared(results: Mapping[str, Result], pairs: Iterable[tuple[str, str]]) -> list[Score]:
     """The score rows of arms that were scored on the same data, and of their differences.
 
     The rows of each arm come first, then the rows of people once, then the differences. The row of
     a pair (arm, baseline) is the first score of the arm minus that of the baseline, in paired
-    units. It is left out if one of the two has no units.
+    units. It is left out if one of the two is undefined.
     """
     rows = [
         replace(row, transform=arm)
@@ -423,7 +437,7 @@ def compared(
     for arm, baseline in pairs:
         units = results[arm].units
         baseline_units = results[baseline].units
-        if units is None or baseline_units is None:
+        if not (units.values.size and baseline_units.values.size):
             continue
         score = results[arm].scores[0]
         difference = units.minus(baseline_units)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass, field
 from functools import partial
 
 import numpy as np
@@ -11,7 +10,7 @@ from jaxtyping import Bool, Float, Int, Shaped
 
 from glocal.data.labels import check_sides
 from glocal.errors import DataError, DataWarning, ParameterError
-from glocal.evaluation.intervals import FRACTION, Bounded, Units
+from glocal.evaluation.intervals import FRACTION, Result, Units
 from glocal.results import Score
 from glocal.similarity import (
     cosine_blocks,
@@ -24,38 +23,12 @@ from glocal.similarity import (
 RANKS = (1, 5, 10)
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
-class Retrieval:
-    """Retrieval of relevant gallery rows by cosine.
-
-    `map` is the mean average precision of `n` queries. `low` and `high` bound its 95 % interval
-    over queries; they are None if all queries have the same label or the same score. `recall` maps
-    each rank to (value, low, high). `units` holds the average precision of each query, and `hits`
-    the credit of each query at each rank.
-    """
-
-    map: float
-    low: float | None
-    high: float | None
-    recall: dict[int, Bounded]
-    n: int
-    units: Units = field(repr=False)
-    hits: Float[np.ndarray, "n ranks"] = field(repr=False)
-
-    @property
-    def scores(self) -> tuple[Score, ...]:
-        """The mean average precision, then recall at each rank."""
-        score = partial(Score, "retrieval", n=self.n)
-        recall = [score(f"recall_{rank}", *bounded) for rank, bounded in self.recall.items()]
-        return score("map", self.map, self.low, self.high), *recall
-
-
 def retrieval(
     queries: Float[np.ndarray, "n p"],
     query_labels: Shaped[np.ndarray, " n"],
     gallery: Float[np.ndarray, "m p"] | None = None,
     gallery_labels: Shaped[np.ndarray, " m"] | None = None,
-) -> Retrieval:
+) -> Result:
     """Compute recall at 1, 5 and 10, and mean average precision, of retrieval by cosine.
 
     A gallery row is relevant to a query with the same label. R@K is the share of queries with a
@@ -74,6 +47,13 @@ def retrieval(
         searched among the other queries.
     query_labels, gallery_labels : (n,) and (m,) integers or names
         Classes, or for captions the image that they describe.
+
+    Returns
+    -------
+    Result
+        ``map``, the mean average precision of ``n`` queries, with ``low`` and ``high``, its 95 %
+        interval over queries (None if all queries have the same label or score); ``recall``, which
+        maps each rank to (value, low, high); ``hits``, the credit of each query at each rank.
 
     Raises
     ------
@@ -148,20 +128,24 @@ def _has_relevant_row(
 
 def _result(
     query_scores: Float[np.ndarray, "n e"], query_codes: Int[np.ndarray, " n"], ranks: list[int]
-) -> Retrieval:
+) -> Result:
     """Average the scores of `_query_scores`, with intervals over queries clustered by class."""
     units = [Units(values=values, clusters=query_codes) for values in query_scores.T]
     precision, *recall = [unit.estimate().bounded(FRACTION) for unit in units]
     value, low, high = precision
-    return Retrieval(
-        map=value,
-        low=low,
-        high=high,
-        recall=dict(zip(ranks, recall, strict=True)),
-        n=len(query_scores),
-        units=units[0],
-        hits=query_scores[:, 1:],
-    )
+    n = len(query_scores)
+    by_rank = dict(zip(ranks, recall, strict=True))
+    score = partial(Score, "retrieval", n=n)
+    scores = [score(f"recall_{rank}", *bounded) for rank, bounded in by_rank.items()]
+    values = {
+        "map": value,
+        "low": low,
+        "high": high,
+        "recall": by_rank,
+        "n": n,
+        "hits": query_scores[:, 1:],
+    }
+    return Result((score("map", *precision), *scores), units[0], values)
 
 
 def _query_scores(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass, field
 from functools import partial
 
 import numpy as np
@@ -11,7 +10,7 @@ from jaxtyping import Float, Int
 
 from glocal.data.rdm import check_rdms
 from glocal.errors import CollapseWarning, DataError, ParameterError
-from glocal.evaluation.intervals import CORRELATION, Units
+from glocal.evaluation.intervals import CORRELATION, Result, Units
 from glocal.results import PEOPLE, Score
 from glocal.similarity import Embedding, finite, one_point, pair_tolerance, snap_ties, unit_rows
 
@@ -19,40 +18,7 @@ KERNELS = ("cosine", "correlation", "dot")
 _MAX_GROUPS = 50  # groups that the jackknife leaves out; more would hardly change the error
 
 
-@dataclass(frozen=True, kw_only=True)
-class RSA:
-    """Agreement of one embedding with human dissimilarities.
-
-    `spearman` is the mean correlation over people, NaN if the embedding is collapsed. `low` and
-    `high` bound its 95 % interval over objects and people. `ceiling` is the (lower, upper) bound of
-    the correlation that any model can reach, None for a single RDM. `units` holds the contribution
-    of each person and object, or group of objects.
-    """
-
-    spearman: float
-    low: float | None
-    high: float | None
-    ceiling: tuple[float, float] | None
-    kernel: str
-    n_objects: int
-    units: Units | None = field(repr=False, compare=False)
-
-    @property
-    def scores(self) -> tuple[Score, ...]:
-        """The correlation, and both bounds of the ceiling if there are several people."""
-        score = partial(Score, "rsa", n=self.n_objects)
-        first = score(f"spearman_{self.kernel}", self.spearman, self.low, self.high)
-        if self.ceiling is None:
-            return (first,)
-        lower, upper = self.ceiling
-        return (
-            first,
-            score("ceiling_lower", lower, transform=PEOPLE),
-            score("ceiling_upper", upper, transform=PEOPLE),
-        )
-
-
-def rsa(Z: Embedding, rdms: Float[np.ndarray, "*people n n"], *, kernel: str = "cosine") -> RSA:
+def rsa(Z: Embedding, rdms: Float[np.ndarray, "*people n n"], *, kernel: str = "cosine") -> Result:
     """Correlate the dissimilarities of an embedding with human dissimilarities.
 
     Pairs are the upper triangle. A pair of NaN is left out for that person. A correlation over
@@ -76,6 +42,13 @@ def rsa(Z: Embedding, rdms: Float[np.ndarray, "*people n n"], *, kernel: str = "
         Human dissimilarities, symmetric, with a diagonal of 0; NaN where a pair is missing.
     kernel : {"cosine", "correlation", "dot"}
         See `model_rdm`.
+
+    Returns
+    -------
+    Result
+        ``spearman``, the mean correlation over people, with ``low`` and ``high``, its 95 % interval
+        over objects and people; ``ceiling``, the (lower, upper) bound of the correlation that any
+        model can reach, None for a single RDM; ``kernel``; ``n_objects``.
 
     Raises
     ------
@@ -117,20 +90,18 @@ def rsa(Z: Embedding, rdms: Float[np.ndarray, "*people n n"], *, kernel: str = "
             CollapseWarning,
             stacklevel=2,
         )
-        units = low = high = None
+        units = Units(values=np.empty(0))
+        low = high = None
         correlation = np.nan
     else:
         units = Units(values=np.stack([_jackknife(model, rdm, n) for rdm in human]))
         correlation, low, high = units.estimate().bounded(CORRELATION)
-    return RSA(
-        spearman=correlation,
-        low=low,
-        high=high,
-        ceiling=ceiling,
-        kernel=kernel,
-        n_objects=n,
-        units=units,
-    )
+    score = partial(Score, "rsa", n=n)
+    scores = [score(f"spearman_{kernel}", correlation, low, high)]
+    for name, bound in zip(("lower", "upper"), ceiling or (), strict=False):
+        scores.append(score(f"ceiling_{name}", bound, transform=PEOPLE))
+    values = {"spearman": correlation, "low": low, "high": high, "ceiling": ceiling}
+    return Result(tuple(scores), units, {**values, "kernel": kernel, "n_objects": n})
 
 
 def _jackknife(

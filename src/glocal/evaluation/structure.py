@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -10,7 +9,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from glocal.errors import DataError, ParameterError
-from glocal.evaluation.intervals import FRACTION, Units
+from glocal.evaluation.intervals import FRACTION, Result, Units
 from glocal.evaluation.rsa import model_rdm, spearman
 from glocal.results import Score
 from glocal.similarity import (
@@ -28,38 +27,7 @@ if TYPE_CHECKING:
 _MAX_COMPARED = 2000  # largest number of images whose dissimilarities are compared
 
 
-@dataclass(frozen=True, kw_only=True)
-class Structure:
-    """Measures of how much of the structure of `n` images a transform preserves.
-
-    `neighbours_kept` is the mean share of its `k` nearest neighbours that an image keeps. `low` and
-    `high` bound its 95 % interval over images; they are None if all shares are equal. The interval
-    treats the candidates as fixed, and is a little too narrow because images share candidates.
-    `cka` (debiased) and `rdm_spearman` are 1 for embeddings that are equal up to rotation and
-    scale, and about 0 for unrelated ones. `units` holds the share that each image keeps.
-    """
-
-    neighbours_kept: float
-    low: float | None
-    high: float | None
-    cka: float
-    rdm_spearman: float
-    k: int
-    n: int
-    units: Units = field(repr=False, compare=False)
-
-    @property
-    def scores(self) -> tuple[Score, ...]:
-        """The share of neighbours kept, and both measures over all pairs."""
-        score = partial(Score, "structure", n=self.n, settings={"k": self.k})
-        return (
-            score("neighbours_kept", self.neighbours_kept, self.low, self.high),
-            score("cka", self.cka),
-            score("rdm_spearman", self.rdm_spearman),
-        )
-
-
-def structure(X: Embedding, Z: Embedding, *, k: int = 10, seed: int = 42) -> Structure:
+def structure(X: Embedding, Z: Embedding, *, k: int = 10, seed: int = 42) -> Result:
     """Measure how a transform changes local and global structure.
 
     The measures are `neighbours_kept`, `cka` and `rdm_spearman`. If X or Z is a single point, every
@@ -75,6 +43,15 @@ def structure(X: Embedding, Z: Embedding, *, k: int = 10, seed: int = 42) -> Str
     seed : int
         Seed of the sample that `rdm_spearman` compares.
 
+    Returns
+    -------
+    Result
+        ``neighbours_kept``, the mean share of its ``k`` nearest neighbours that an image keeps,
+        with ``low`` and ``high``, its 95 % interval over ``n`` images with fixed candidates (a
+        little too narrow because images share candidates; None if all shares are equal); ``cka``
+        (debiased) and ``rdm_spearman``, which are 1 for embeddings that are equal up to rotation
+        and scale.
+
     Raises
     ------
     DataError
@@ -87,16 +64,11 @@ def structure(X: Embedding, Z: Embedding, *, k: int = 10, seed: int = 42) -> Str
     (Z,) = zeros_if_collapsed(Z)
     units = Units(values=kept_by_image(X, Z, k))
     kept, low, high = units.estimate().bounded(FRACTION)
-    return Structure(
-        neighbours_kept=kept,
-        low=low,
-        high=high,
-        cka=cka(X, Z),
-        rdm_spearman=rdm_spearman(X, Z, seed),
-        k=k,
-        n=len(X),
-        units=units,
-    )
+    measures = {"cka": cka(X, Z), "rdm_spearman": rdm_spearman(X, Z, seed)}
+    score = partial(Score, "structure", n=len(X), settings={"k": k})
+    rows = [score(name, value) for name, value in measures.items()]
+    values = {"neighbours_kept": kept, "low": low, "high": high, **measures, "k": k, "n": len(X)}
+    return Result((score("neighbours_kept", kept, low, high), *rows), units, values)
 
 
 def neighbours_kept(X: Embedding, Z: Embedding, k: int = 10) -> float:

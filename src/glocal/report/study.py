@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 from glocal.data.answers import Answers
 from glocal.data.features import Features
 from glocal.data.planning import attained_share
-from glocal.evaluation.agreement import MIN_REPEATED_SHARE, Ceiling, ceiling
+from glocal.evaluation.agreement import MIN_REPEATED_SHARE, ceiling
+from glocal.evaluation.intervals import Result
 from glocal.results import Score
 
 if TYPE_CHECKING:
@@ -64,7 +65,7 @@ class StudySummary:
 
     people: pd.DataFrame
     cells: pd.DataFrame
-    ceiling: Ceiling | None
+    ceiling: Result | None
     curve: tuple[Score, ...]
     last_doubling: Score
     curve_record: dict[str, Any]
@@ -150,7 +151,7 @@ def advise(last_doubling: Score, answers: Answers, attainable: float | None) -> 
     )
 
 
-def _attainable(bounds: Ceiling | None, scores: pd.DataFrame) -> float | None:
+def _attainable(bounds: Result | None, scores: pd.DataFrame) -> float | None:
     """The ceiling less the agreement before a fit; None if the fit has not certainly gained."""
     by_metric = scores.set_index("metric")
     (gain_low,) = by_metric.loc[["accuracy_cosine_difference"], "low"]
@@ -191,7 +192,7 @@ def _listed(is_member: pd.Series[bool], start: str) -> str:
     return start + ", ".join(map(str, ids)) if ids else ""
 
 
-def _agreement(bounds: Ceiling | None) -> str:
+def _agreement(bounds: Result | None) -> str:
     """The ceiling in words."""
     if bounds is None:
         return (

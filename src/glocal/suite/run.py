@@ -12,7 +12,7 @@ import numpy as np
 
 from glocal._version import __version__
 from glocal.evaluation.change import change_record
-from glocal.evaluation.intervals import KeptResult, Units, compared, holm
+from glocal.evaluation.intervals import Result, Units, compared, holm
 from glocal.evaluation.view import load_view, object_view, save_view
 from glocal.files import PathLike, array_sha256, make_folder, read_npz, write_npz, write_text
 from glocal.results import Provenance, Score, to_json, write_rows
@@ -104,9 +104,7 @@ def run_suite(
     return SuiteResult(tuple(scores), score_table(score_frame(scores)), sum(were_kept))
 
 
-def _compared(
-    plan: Plan, sources: Sources, task: str, results: dict[str, KeptResult]
-) -> list[Score]:
+def _compared(plan: Plan, sources: Sources, task: str, results: dict[str, Result]) -> list[Score]:
     """The scores of all arms of a network on a task, and their differences from the baseline."""
     # the original features keep all neighbours by definition, so that testing this is trivial
     is_trivial = isinstance(plan.tasks[task], StructureTask)
@@ -129,7 +127,7 @@ def _corrected(scores: list[Score]) -> list[Score]:
 
 def _cell(
     file: Path, task: Task, sources: Sources, transform: LinearTransform | None
-) -> tuple[KeptResult, bool]:
+) -> tuple[Result, bool]:
     """The result of a task for an arm, and whether it was read from the file of the cell."""
     shared = sources.shared
     files = (sources.network.features, *task.paths, shared.answers, shared.object_ids)
@@ -140,15 +138,14 @@ def _cell(
         kept_key, kept_scores = (str(arrays.pop(name)) for name in ("key", "scores"))
         if kept_key == key:
             scores = tuple(Score.from_row(row) for row in json.loads(kept_scores))
-            return KeptResult(scores, Units(**arrays) if arrays else None), True
+            return Result(scores, Units(**arrays)), True
     result = task.score(sources, sources.embedding(transform))
     split = f"fold 0 of {shared.folds}" if task.split is None else sources.text(task.split)
     scores = tuple(replace(score, split=split) for score in result.scores)
-    units = {} if result.units is None else vars(result.units)
     texts = {"key": np.array(key), "scores": np.array(to_json([asdict(score) for score in scores]))}
     make_folder(file.parent)
-    write_npz(file, {**texts, **units})
-    return KeptResult(scores, result.units), False
+    write_npz(file, {**texts, **vars(result.units)})
+    return Result(scores, result.units), False
 
 
 def _write_views(folder: Path, plan: Plan, sources: Sources, transforms: Transforms) -> None:

@@ -20,7 +20,7 @@ from glocal.errors import DataWarning, ParameterError
 from glocal.evaluation.agreement import MIN_REPEATED_SHARE, ceiling, odd_one_out
 from glocal.evaluation.anomaly import anomaly, anomaly_against
 from glocal.evaluation.few_shot import few_shot
-from glocal.evaluation.intervals import EvaluationResult
+from glocal.evaluation.intervals import Result
 from glocal.evaluation.retrieval import retrieval
 from glocal.evaluation.rsa import rsa
 from glocal.evaluation.structure import structure
@@ -45,7 +45,7 @@ class Task(Options):
         return options.get("anomalies") or options.get("test") or next(iter(self.paths), None)
 
     @abstractmethod
-    def score(self, sources: Sources, embed: Embed) -> EvaluationResult:
+    def score(self, sources: Sources, embed: Embed) -> Result:
         """Score one embedding."""
 
 
@@ -56,13 +56,17 @@ class OddOneOutTask(Task):
     answers: MaybeFile = None
     similarity: Literal["cosine", "dot"] = Field("cosine", description="Similarity of a pair.")
 
-    def score(self, sources: Sources, embed: Embed) -> EvaluationResult:
+    def score(self, sources: Sources, embed: Embed) -> Result:
         """Score by `odd_one_out`, with the `ceiling` if questions were repeated on purpose."""
         answers = sources.heldout
         if self.answers is not None:
             answers = sources.joined_answers(self.answers).answers
         agreement = odd_one_out(embed(sources.objects), answers, similarity=self.similarity)
-        return replace(agreement, ceiling=ceiling(answers, least=MIN_REPEATED_SHARE))
+        bounds = ceiling(answers, least=MIN_REPEATED_SHARE)
+        if bounds is None:
+            return agreement
+        values = {**agreement.values, "ceiling": bounds}
+        return replace(agreement, scores=agreement.scores + bounds.scores, values=values)
 
 
 class RSATask(Task):
@@ -95,11 +99,11 @@ class RSATask(Task):
         rdms = load_rdms(sources.path(self.rdm))
         return join_rdms(sources.objects, rdms, index, sources.object_ids)
 
-    def score(self, sources: Sources, embed: Embed) -> EvaluationResult:
+    def score(self, sources: Sources, embed: Embed) -> Result:
         """Score by `rsa`, with a DataWarning if the correlation cannot be told from 0."""
         joined = self.joined(sources)
         result = rsa(embed(sources.objects)[joined.rows], joined.rdms, kernel=self.kernel)
-        p = None if result.units is None else result.units.estimate().p
+        p = None if np.isnan(result.spearman) else result.units.estimate().p
         if p is not None and p >= _MAX_P:
             warnings.warn(
                 f"the correlation {result.spearman:.3f} cannot be told from 0 (p = {p:.2g}). Do "
@@ -173,7 +177,7 @@ class FewShotTask(_Sides):
         "logistic", description="Logistic regression, nearest class mean, or nearest neighbour."
     )
 
-    def score(self, sources: Sources, embed: Embed) -> EvaluationResult:
+    def score(self, sources: Sources, embed: Embed) -> Result:
         """Score by `few_shot`.
 
         If training and test images are the same, each draw is tested on the images that it did not
@@ -237,7 +241,7 @@ class AnomalyTask(_Sides):
             raise ParameterError(f"{names} must be given: the class of each image.")
         return self
 
-    def score(self, sources: Sources, embed: Embed) -> EvaluationResult:
+    def score(self, sources: Sources, embed: Embed) -> Result:
         """Score by `anomaly` or `anomaly_against`."""
         if self.anomalies is not None:
             files = (self.train, self.test, self.anomalies)
@@ -262,7 +266,7 @@ class StructureTask(Task):
     features: File = Field(description="Feature file of the images, or folder with features.npy.")
     k: int = Field(10, ge=1, description="Neighbours of each image.")
 
-    def score(self, sources: Sources, embed: Embed) -> EvaluationResult:
+    def score(self, sources: Sources, embed: Embed) -> Result:
         """Score by `structure`."""
         features = sources.features(self.features)
         X = sources.embedding(None)(features)
@@ -294,7 +298,7 @@ class RetrievalTask(Task):
             )
         return self
 
-    def score(self, sources: Sources, embed: Embed) -> EvaluationResult:
+    def score(self, sources: Sources, embed: Embed) -> Result:
         """Score by `retrieval`."""
         queries = sources.features(self.queries)
         query_labels = sources.labels(self.query_labels, queries)
@@ -311,7 +315,7 @@ class RetrievalTask(Task):
         return result
 
 
-def _warn_at_chance(result: EvaluationResult, chance: float) -> None:
+def _warn_at_chance(result: Result, chance: float) -> None:
     """Warn if the score could be that of labels in another order than the features."""
     score = result.scores[0]
     error = (chance * (1 - chance) / score.n) ** 0.5
