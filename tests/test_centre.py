@@ -81,7 +81,9 @@ def test_a_holdout_counts_centred_neighbours_and_records_both_shares(shifted):
 
 
 def test_a_holdout_follows_the_centre_that_each_fit_chose():
-    """With `auto` the hold-out counts the neighbours of the features as each fit centred them."""
+    """With `auto` the hold-out counts the neighbours of the features as each fit centred them, and
+    features whose means are 0 are not centred.
+    """
     rng = np.random.default_rng(1)
     mind = rng.normal(size=(40, 4))
     features = Features(mind + 3 * rng.normal(size=4))
@@ -92,6 +94,8 @@ def test_a_holdout_follows_the_centre_that_each_fit_chose():
     assert scores["neighbours_kept"] == pytest.approx(record.keep["expected"]["kept"], abs=0.05)
     assert scores["kept_raw"] == pytest.approx(record.keep["expected"]["kept_raw"], abs=0.05)
     assert scores["kept_raw"] < 0.8
+    uncentred = replace(data, features=Features(mind - mind.mean(axis=0)))
+    assert fit(uncentred, Keep()).record.keep["centre"] == 0.0
 
 
 def test_the_gain_on_new_objects_is_over_the_features_as_they_are(shifted):
@@ -104,6 +108,9 @@ def test_the_gain_on_new_objects_is_over_the_features_as_they_are(shifted):
     scores = keep["new_objects"]
     assert scores["original"] == pytest.approx(credit.mean())
     assert scores["gain"] == pytest.approx(scores["agreement"] - credit.mean())
+    assert scores["gain"] > 0.05
+    assert keep["heldout"] == "questions"
+    assert keep["original"] == pytest.approx(answer_credit(X, data.answers).mean())
 
 
 def test_the_scores_of_a_centred_fit_refer_to_the_raw_features(shifted):

@@ -12,13 +12,14 @@ import pytest
 from fits import fit_arm
 
 from glocal import aligner
-from glocal.aligner import Arm, Exact, FitData
+from glocal.aligner import Arm, Exact, FitData, fitting
 from glocal.data.answers import Answers
 from glocal.data.features import Features
 from glocal.data.splits import local_blocks, split_answers
 from glocal.errors import (
     CollapseWarning,
     DataError,
+    DataWarning,
     NotConvergedWarning,
     OverfitWarning,
     ParameterError,
@@ -226,21 +227,25 @@ def test_integer_weights_equal_copies(world, split, as_a_user):
         )
     )
     assert weighted.objective == pytest.approx(copied.objective, rel=1e-6)
+    losses = [record.holdout["heldout"]["loss"] for record in (weighted, copied)]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-5)
     assert weighted.provenance.data.keys() - copied.provenance.data.keys() == {"weights"}
 
 
-def test_a_weight_of_0_is_no_copy_and_weights_count_toward_the_unit_of_the_folds(world):
+def test_a_weight_of_0_is_no_copy_and_votes_count_toward_the_unit_of_the_folds(world):
     """Folds are those of the copies: rows of weight 0 name no object and ask no question, and 2,500
-    answers of weight 2 are 5,000.
+    answers with two votes each are 5,000.
     """
     objects = world.answers.objects[:2600]
     weights = np.where(np.arange(2600) < 2500, 2.0, 0.0)
-    weighted = FitData(world.objects, Answers(objects, weights))
+    weighted = FitData(world.objects, Answers(objects, votes=weights))
     copied = FitData(world.objects, Answers(np.repeat(objects[:2500], 2, axis=0)))
     assert weighted.fold_unit == copied.fold_unit == "objects"
     for unit in ("objects", "questions"):
         for first, second in zip(weighted.folds(3, unit), copied.folds(3, unit), strict=True):
             np.testing.assert_array_equal(first.rows, second.rows)
+            if unit == "questions":
+                np.testing.assert_array_equal(first.rows, weighted.answers.named_objects())
             copies = np.repeat(first.answers.objects, 2, axis=0)
             np.testing.assert_array_equal(copies, second.answers.objects)
 
@@ -295,6 +300,8 @@ def test_holdout_scores_objects_and_images_that_a_fit_has_not_seen(world, split)
         assert score["loss"] == pytest.approx(expected.loss, abs=3e-3)
         assert score["accuracy_cosine"] > score["original_accuracy_cosine"]
         assert score["low"] < score["accuracy_cosine"] < score["high"]
+        gain = score["accuracy_cosine"] - score["original_accuracy_cosine"]
+        assert score["gain"] == pytest.approx(gain)
     images = world.local.matrix[np.sort(rows)].astype(np.float64)
     share = neighbours_kept(world.objects.standardization(images, "float64"), transform(images))
     assert (scores["heldout"]["k"], scores["heldout"]["n_images"]) == (10, 100)
@@ -317,6 +324,25 @@ def test_folds_of_unequal_size_have_one_number_of_neighbours(world):
     assert scores["kept_raw"] == scores["neighbours_kept"] < 1
 
 
+def test_a_fold_of_a_fold_holds_out_a_part_of_the_rest(world):
+    """Objects and images of the outer fold are in no part of an inner one, and 16 blocks of images
+    are used at most.
+    """
+    for local in (None, world.local):
+        data = FitData(world.objects, world.answers, local, block_size=3)
+        outer = data.fold(0, 3)
+        inner = outer.data.fold(0, 2)
+        parts = [outer.rows, inner.rows]
+        n = 240
+        if local is not None:
+            assert len(data.blocks) == 16
+            n = 300
+            parts.append(inner.data.images)
+        else:
+            parts.append(inner.data.objects)
+        assert sorted(np.concatenate(parts)) == [*range(n)]
+
+
 def test_overfitting_is_warned_of(world, as_a_user):
     """A fit to few answers with a small penalty, which predicts worse than scaled features, is
     warned of.
@@ -326,6 +352,35 @@ def test_overfitting_is_warned_of(world, as_a_user):
         fit = fit_arm(world.objects, few, method="global", lmbda=1e-3, holdout=3, tol=3e-2)
     assert fit.record.holdout["heldout"]["loss"] > fit.record.holdout["heldout"]["original_loss"]
     assert fit.record.holdout["fitted"]["loss"] < fit.record.holdout["fitted"]["original_loss"]
+
+
+def test_a_holdout_of_few_answers_states_how_many_it_needs(world):
+    """Below 170 held-out answers the warning has the number of answers that would do."""
+    data = FitData(world.objects, world.answers)
+    n_heldout = len(data.fold(0, 10).answers)
+    needed = -(-170 * len(world.answers) // n_heldout)
+    with pytest.warns(DataWarning, match=f"{n_heldout} answers.*{needed:,} answers in all"):
+        aligner.fit(data, Arm("global", lmbda=0.1), Exact(tol=1e-3), holdout=10)
+
+
+def test_one_unconverged_fold_is_recorded(world, monkeypatch):
+    """The hold-out did not converge if the fit of one of its folds did not; the interval of a small
+    gain reaches below 0.
+    """
+    solve = Exact.solve
+    solutions = []
+
+    def spend(*arguments):
+        status = "budget" if len(solutions) == 2 else "converged"
+        solutions.append(dataclasses.replace(solve(*arguments), status=status))
+        return solutions[-1]
+
+    monkeypatch.setattr(Exact, "solve", spend)
+    data = FitData(world.objects, world.answers.select(np.arange(1000)))
+    record = aligner.fit(data, Arm("global", lmbda=300.0)).record
+    assert len(solutions) == 4  # of all answers, and without each fold
+    assert record.holdout["heldout"]["gain_low"] < 0 < record.holdout["heldout"]["gain_high"]
+    assert (record.converged, record.holdout["converged"]) == (True, False)
 
 
 def test_a_holdout_without_answers_is_refused(world):
@@ -358,6 +413,14 @@ def test_a_collapse_is_warned_of(world):
         warnings.simplefilter("ignore", NotConvergedWarning)
         with pytest.warns(CollapseWarning, match="that of chance"):
             fit_arm(world.objects, Answers.from_array(evenly), method="global", lmbda=10.0)
+
+
+def test_objects_at_one_point_are_warned_of(world, monkeypatch):
+    """A transform that maps all objects to one point has collapsed, whatever its loss."""
+    monkeypatch.setattr(fitting, "one_point", lambda Z: True)
+    few = world.answers.select(np.arange(100))
+    with pytest.warns(CollapseWarning, match="one point"):
+        fit_arm(world.objects, few, method="global", lmbda=1.0, holdout=0)
 
 
 @pytest.mark.parametrize(
@@ -420,6 +483,13 @@ def test_data_that_do_not_belong_together_are_refused(world):
     for data, local, sentence in cases:
         with pytest.raises((DataError, ParameterError), match=sentence):
             fit_arm(*data, local_features=local)
+
+
+def test_local_images_in_another_unit_are_warned_of(world):
+    """Images that were not prepared like the objects are compared with them before a fit."""
+    local = Features(world.local.matrix * 100, None, "local images")
+    with pytest.warns(DataWarning, match="local features"):
+        FitData(world.objects, world.answers, local).check(Arm("glocal"))
 
 
 @pytest.mark.filterwarnings("ignore::glocal.errors.GLocalWarning")

@@ -3,11 +3,12 @@
 import functools
 from dataclasses import replace
 from itertools import pairwise
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from glocal.aligner import Arm, Exact, FitData, Keep, fit, keep_curve
+from glocal.aligner import Arm, Exact, FitData, Keep, PaperLoop, fit, keep_curve
 from glocal.aligner.choice import Line
 from glocal.aligner.crossfit import CrossFit, best_similarity_scale
 from glocal.aligner.data import pooled_answers
@@ -17,7 +18,7 @@ from glocal.data.answers import Answers
 from glocal.data.features import Features
 from glocal.data.splits import split_answers
 from glocal.data.world import simulated_world
-from glocal.errors import DataError, ParameterError
+from glocal.errors import DataError, DataWarning, ParameterError
 from glocal.evaluation.agreement import credit_units, odd_one_out
 from glocal.evaluation.structure import neighbours_kept
 from glocal.solver import Counter
@@ -36,6 +37,9 @@ def test_more_neighbours_kept_is_never_more_agreement(curve):
     """A larger `keep` keeps at least its share of neighbours, and never promises more agreement."""
     rows = {keep: curve.choose(keep) for keep in (0.5, 0.7, 0.8, 0.9, 0.95, 1.0)}
     assert all(row.kept_lower_bound >= keep - 1e-9 or not row.place for keep, row in rows.items())
+    kept = rows[0.7].kept
+    assert rows[0.7].kept_error == pytest.approx(kept.std() / 300**0.5)  # over the 300 images
+    assert [line.lmbda for line in curve.lines] == [0.03, 0.01]  # one step above λ*, and λ*
     agreement = [curve.crossfit.estimate(row.credit) for row in rows.values()]
     assert all(a.mean >= b.mean - b.error for a, b in pairwise(agreement))
     assert curve.choose(1.0).kept.mean() == 1.0
@@ -98,6 +102,12 @@ def test_the_fit_mixes_two_certified_fits(curve):
     solution = curve.solve(0.9)
     record = solution.keep
     assert solution.converged
+    assert (record["candidates"], record["k"]) == (100, 10)
+    assert {(anchor["alpha"], anchor["tau"]) for anchor in record["anchors"]} <= {
+        (0.75, 0.1),
+        (0.5, 0.1),
+        (None, None),
+    }
     assert 0 <= record["share"] <= 1
     assert {anchor["status"] for anchor in record["anchors"]} == {"converged"}
     assert record["expected"]["kept"] - record["expected"]["kept_error"] >= 0.9 - 1e-9
@@ -331,6 +341,7 @@ def test_a_fit_that_changes_nothing_says_so(keep):
     settings = (record.method, record.lmbda, record.alpha, record.keep["expected"]["lmbda"])
     assert {*settings, record.objective, record.parts, record.keep["share"]} == {None}
     assert record.keep["anchors"] == []
+    assert (record.holdout["folds"], record.n_local) == (2, 0 if keep is None else 40)
     heldout = record.holdout["heldout"]
     assert heldout["loss"] == heldout["original_loss"] == pytest.approx(np.log(3), abs=0.01)
     assert "the features stay as they are" in card(fitted.transform)
@@ -381,7 +392,9 @@ def test_weights_count_as_copies_in_scores_and_ties(world):
     """
     objects = world.answers.objects[:200]
     weights = np.where(np.arange(200) < 120, 1, 3)
-    weighted = held_out(world, Answers(objects, weights.astype(float)))
+    person = np.arange(200) % 7
+    weighted = held_out(world, Answers(objects, weights.astype(float), person=person))
+    assert [*np.bincount(weighted.answers.person)] == [*np.bincount(person)]
     copied = held_out(world, Answers(np.repeat(objects, weights, axis=0)))
     first, second = (crossfit.anchor_scores(None) for crossfit in (weighted, copied))
     for name in ("agreement", "loss", "scale"):
@@ -441,11 +454,75 @@ def test_each_note_has_its_condition(curve, errors, keep, noun):
     assert noun is None or noun in notes[0]
 
 
+def test_a_share_that_is_kept_only_on_average_is_not_promised(curve):
+    """The promise is one standard error below the mean: a place that keeps .9 on average lies
+    beyond the place that is chosen for .9.
+    """
+    position = gaining(curve, 9.0, 0.9, lmbda=1.0)
+    spread = np.resize([0.8, 1.0], len(position.kept))
+    best = Line((curve.original, replace(position, kept=spread))).best(0.9)
+    assert 0.5 < best.place < 1
+    assert best.kept_lower_bound == pytest.approx(0.9, abs=0.01)
+
+
+def test_a_choice_on_folds_is_not_suspected_of_a_collapse(world, monkeypatch):
+    """The loss of a fit that is a part of a mixture says nothing about the mixture."""
+    monkeypatch.setattr("glocal.aligner.fitting.at_chance", lambda loss, chance: True)
+    few = world.answers.select(np.arange(600))
+    assert fit(FitData(world.objects, few), Keep()).record.method == "global"
+
+
 def test_without_a_share_the_penalty_decides(curve):
     """Without `keep` the choice is the last place of the line of λ*, or the original features."""
     line = curve.lines[-1]
     assert replace(curve, penalty=line.lmbda).choose(None) is line.positions[-1]
     assert replace(curve, penalty=np.inf).choose(None) is curve.original
+
+
+def test_the_search_for_the_penalty_goes_on_while_the_loss_falls(world):
+    """On folds of questions λ falls in multiples of p / t until two losses in a row are higher; on
+    folds of objects it rises from 1 too if the loss is no lower below.
+    """
+    few = FitData(world.objects, world.answers.select(np.arange(600)))
+    curve = keep_curve(few, keep=None)
+    assert [*curve.losses] == [np.inf, 5.3, 1.6, 0.53, 0.16, 0.053, 0.016]
+    assert curve.penalty == curve.lines[0].lmbda == min(curve.losses, key=curve.losses.get) == 0.16
+    rng = np.random.default_rng(1)
+    random = Answers([rng.permutation(30)[:3] for _ in range(5000)])
+    with pytest.warns(DataWarning, match="chance"):
+        curve = keep_curve(FitData(Features(rng.normal(size=(30, 4))), random))
+    assert (min(curve.losses), max(curve.losses), curve.penalty) == (0.001, 100.0, 100.0)
+
+
+def test_thirty_answers_are_enough_to_choose(world):
+    """With 29 the choice is refused."""
+    for count in (30, 29):
+        data = FitData(world.objects, world.answers.select(np.arange(count)))
+        if count == 30:
+            assert keep_curve(data, keep=None).losses
+            continue
+        with pytest.raises(DataError, match="29 answers"):
+            keep_curve(data, keep=None)
+
+
+def test_local_images_are_kept_to_nine_tenths_by_default(world, monkeypatch):
+    """`Keep()` promises .9 with local images, and no share without any."""
+    requests = []
+
+    def curve(data, solver, *, keep, counter):
+        requests.append(keep)
+        return SimpleNamespace(solve=lambda *arguments: None)
+
+    monkeypatch.setattr("glocal.aligner.keep.keep_curve", curve)
+    for local in (world.local, None):
+        Keep().solve(FitData(world.objects, world.answers, local), Exact())
+    assert requests == [0.9, None]
+
+
+def test_only_the_exact_solver_fits_a_choice(world):
+    """The paper's loop is refused."""
+    with pytest.raises(ParameterError, match="exact solver"):
+        fit(FitData(world.objects, world.answers), Keep(), PaperLoop())
 
 
 def test_few_local_images_are_named():
