@@ -40,6 +40,7 @@ def test_more_neighbours_kept_is_never_more_agreement(curve):
     kept = rows[0.7].kept
     assert rows[0.7].kept_error == pytest.approx(kept.std() / 300**0.5)  # over the 300 images
     assert [line.lmbda for line in curve.lines] == [0.03, 0.01]  # one step above λ*, and λ*
+    assert len(curve.lines[0].positions) == 16  # five steps from one of four anchors to the next
     agreement = [curve.crossfit.estimate(row.credit) for row in rows.values()]
     assert all(a.mean >= b.mean - b.error for a, b in pairwise(agreement))
     assert curve.choose(1.0).kept.mean() == 1.0
