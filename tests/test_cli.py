@@ -368,17 +368,6 @@ def test_capital_endings_are_those_of_small_letters(files, tmp_path, capsys):
     assert np.load(aligned).shape == np.load(files / "features.npy").shape
 
 
-def test_a_network_is_not_run_on_features(files, tmp_path, capsys):
-    """With a feature file, `--model` is ignored with a message, and `--layer` without
-    it is refused.
-    """
-    data = ("--features", files / "features.npy", "--answers", files / "triplets.npy")
-    assert run("evaluate", "odd-one-out", *data, "--model", "timm:resnet18") == 0
-    assert "--model is not used" in capsys.readouterr().err
-    assert run("evaluate", "odd-one-out", *data, "--layer", "logits") == 2
-    assert "--model" in capsys.readouterr().err
-
-
 def test_suggestions_are_near(files, capsys):
     """The error for a misspelt baseline, option or command, and for files without options,
     suggests what may be meant.
@@ -438,13 +427,10 @@ def test_sweep_is_called_like_fit(world):
 
 
 def test_options_stand_under_the_heading_of_what_they_are_about(capsys):
-    """The help of `fit` groups the options of the paper's loop, of a method and of a network under
-    headings.
-    """
+    """The help of `fit` groups the options of the paper's loop and of a method under headings."""
     assert run("fit", "--help") == 0
     panels = re.split(r"╭─ (.+?) ─", capsys.readouterr().out)
     text = dict(zip(panels[1::2], panels[2::2], strict=True))
     assert "--dtype" in text["Solver"]
     assert "--eta" in text["--solver paper"]
     assert "--lmbda" in text["Method (instead of --keep)"]
-    assert "--layer" in text["Network"]

@@ -113,6 +113,7 @@ KEYS = {
 
 
 @pytest.mark.filterwarnings("ignore:the correlation")  # the RDMs are random
+@pytest.mark.filterwarnings("ignore:3 of 300 answers")  # about an object without features
 @pytest.mark.parametrize("name", COMMANDS)
 def test_a_command_gives_what_the_library_gives(folder, tmp_path, capsys, name):
     """`--json` has the fields of the library's result, and `--out` a row for each score.
@@ -268,6 +269,7 @@ def test_breeds_trains_on_some_classes_and_tests_on_others(tmp_path, capsys):
     assert (record["n"], record["accuracy"]) == (17 * 2 * 3, pytest.approx(expected.accuracy))
 
 
+@pytest.mark.filterwarnings("ignore:3 of 300 answers")
 @pytest.mark.parametrize(
     ("name", "options", "added", "code", "noun"),
     [

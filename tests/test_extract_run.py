@@ -23,7 +23,6 @@ from glocal.extract import run as extract_run
 from glocal.extract.images import Source
 from glocal.extract.models import weights_sha256
 from glocal.extract.run import cached_features
-from glocal.transform import LinearTransform
 
 Image = pytest.importorskip("PIL.Image")
 
@@ -402,25 +401,16 @@ def test_layers_are_listed_without_images(run, toy):
     ]
 
 
-def test_apply_takes_images_and_keeps_what_it_extracts(run, toy, photos, tmp_path):
-    """`apply` of images equals `apply` of extracted features, and the network runs once for the
-    same images.
-    """
+def test_a_network_runs_once_for_the_same_images(run, toy, photos):
+    """Features in the cache are those of the images, and an unreadable image is an error."""
     import toy_for_extract
 
-    weights = np.random.default_rng(0).standard_normal((6, 6)).astype(np.float32)
-    images = f"{photos}/[0-6].png"
-    LinearTransform(weights, None, 0.1, 2.0).save(tmp_path / "t.npz")
-    run("extract", images, "--model", toy, "--out", tmp_path / "f")
-    run("apply", tmp_path / "t.npz", tmp_path / "f", "--out", tmp_path / "a.npy")
-    for name in ("b.npy", "c.npy"):
-        toy_for_extract.RUNS.clear()
-        code, _, err = run(
-            "apply", tmp_path / "t.npz", images, "--model", toy, "--out", tmp_path / name
-        )
-        assert code == 0, err
-        assert (tmp_path / name).read_bytes() == (tmp_path / "a.npy").read_bytes()
-        assert len(toy_for_extract.RUNS) == (name == "b.npy")
+    readable = open_images(f"{photos}/[0-6].png")
+    first = cached_features(Extractor(toy), readable).features()
+    toy_for_extract.RUNS.clear()
+    again = cached_features(Extractor(toy), readable).features()
+    np.testing.assert_array_equal(again.matrix, first.matrix)
+    assert not toy_for_extract.RUNS
     with pytest.raises(GLocalError, match=r"7\.png"):
         cached_features(Extractor(toy), open_images(photos))
 

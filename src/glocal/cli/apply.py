@@ -9,7 +9,7 @@ from typing import Annotated, Any, NamedTuple
 
 from typer import Argument, Option
 
-from glocal.cli.inputs import NetworkOptions, flat, refuse_overwriting_inputs
+from glocal.cli.inputs import flat, refuse_overwriting_inputs
 from glocal.cli.output import AsJson, print_result, progress_bar
 from glocal.data.features import Features
 from glocal.data.readers import PARQUET
@@ -32,14 +32,10 @@ def apply(
             "the column means of FEATURES."
         ),
     ],
-    features: Annotated[
-        Path,
-        Argument(help="Feature file or folder, not standardized, or images with --model."),
-    ],
+    features: Annotated[Path, Argument(help="Feature file or folder, not standardized.")],
     out: Annotated[
         Path, Option(help="Output: a .npy file, or from Parquet also a .parquet file or a folder.")
     ],
-    network: NetworkOptions,
     strength: float = Option(1.0, help="0 is the original up to scale, 1 the full transform."),
     normalize: bool = Option(False, "--normalize", help="First scale each row to length 1."),
     dimensions: int | None = Option(None, help="Reduce the output to this many dimensions."),
@@ -67,12 +63,12 @@ def apply(
     path = None if transform == CENTRED else locate(transform)
     outputs = {"--out": out, "--save-transform": save_transform}
     refuse_overwriting_inputs(outputs, path, features, recentre)
-    job = _job(features, out, column, network)
+    job = _job(features, out, column)
     if path is None:
-        fitted = LinearTransform.centring(network.load(features), normalize=normalize)
+        fitted = LinearTransform.centring(Features.load(features), normalize=normalize)
     else:
         fitted = LinearTransform.load(path)
-    own_images = None if recentre is None else network.load(recentre)
+    own_images = None if recentre is None else Features.load(recentre)
     fitted = _adapted(fitted, own_images, strength, normalize)
     if dimensions is not None:
         fitted = reduced(fitted, job.rows, dimensions, normalize=normalize)
@@ -114,10 +110,10 @@ class _Job(NamedTuple):
     write: Callable[..., int]
 
 
-def _job(features: Path, out: Path, column: str | None, network: NetworkOptions) -> _Job:
+def _job(features: Path, out: Path, column: str | None) -> _Job:
     """The job: Parquet to Parquet, one file at a time, or any features to one ``.npy`` file."""
     is_parquet = features.is_dir() or features.suffix.lower() == PARQUET
-    if network.model is None and is_parquet and out.suffix.lower() != ".npy":
+    if is_parquet and out.suffix.lower() != ".npy":
         write = partial(apply_parquet, source=features, column=column)
         return _Job(parquet_rows(features, column), None, write)
     writable_target(out, what="--out", endings=(".npy",))
@@ -125,5 +121,5 @@ def _job(features: Path, out: Path, column: str | None, network: NetworkOptions)
         raise ParameterError(
             "--column names a column of Parquet files, and needs a Parquet output. Leave it out."
         )
-    loaded = network.load(features)
+    loaded = Features.load(features)
     return _Job(loaded, len(loaded), partial(apply_file, features=loaded))

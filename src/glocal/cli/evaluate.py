@@ -12,25 +12,15 @@ import typer
 from pydantic import Field
 from typer import Option
 
-from glocal.cli.inputs import (
-    AnswersFile,
-    FeaturesPath,
-    NetworkOptions,
-    flat,
-    refuse_overwriting_inputs,
-)
-from glocal.cli.output import (
-    print_json,
-    print_lines,
-    print_message,
-    print_scores,
-    progress_bar,
-)
+from glocal.cli.inputs import AnswersFile, FeaturesPath, flat, refuse_overwriting_inputs
+from glocal.cli.output import print_json, print_lines, print_message, print_scores, progress_bar
+from glocal.data.answers import Answers
 from glocal.data.features import Features
 from glocal.data.seen import seen
 from glocal.errors import FileError, ParameterError
 from glocal.evaluation.intervals import Result, compared
 from glocal.files import writable_target
+from glocal.options import Options
 from glocal.results import DIFFERENCE, SCORE_ENDINGS, Score, append_rows, read_scores
 from glocal.suite.sources import Network, Shared, Sources
 from glocal.suite.tasks import (
@@ -55,7 +45,7 @@ _ORIGINAL = "original"
 _DIFFERENCE_FIELDS = ("value", "low", "high", "p")
 
 
-class Scoring(NetworkOptions):
+class Scoring(Options):
     """The options of every command: the arms to score on the same data, and the output."""
 
     transform: str | None = Field(
@@ -73,30 +63,47 @@ class Scoring(NetworkOptions):
         json_schema_extra={"flags": "--json"},
     )
 
-    def sources(self, features: Path, *files: Path | None, **shared: Any) -> Sources:
+    def sources(self, features: Path, *files: Path | None, **arguments: Any) -> Sources:
         """The data of a command; its two scalars and baselines are those of `features`.
 
-        `files` are its other inputs. The output must be none of the inputs, or a ParameterError is
-        raised before any work.
+        `files` are its other inputs, and `arguments` those of `Shared` and `Sources`. The output
+        must be none of the inputs, or a ParameterError is raised before any work.
         """
         if self.out is not None:
             writable_target(self.out, what="--out", endings=SCORE_ENDINGS)
             arms = (self.transform, *(self.baseline or ()))
             refuse_overwriting_inputs({"--out": self.out}, features, *files, *arms)
             _check_scores(self.out)
-        return Sources(Shared(**shared), Network(features=features), read=self.load)
+        shared = {name: arguments.pop(name) for name in Shared.model_fields if name in arguments}
+        return Sources(Shared(**shared), Network(features=features), **arguments)
 
-    def show(
-        self,
-        task: Task,
-        sources: Sources,
-        split: Path | None = None,
-        about: Mapping[str, Any] | None = None,
-    ) -> None:
+    def show(self, task: Task, sources: Sources, about: Mapping[str, Any] | None = None) -> None:
         """Score the transform, or the original, and all baselines; print a table or JSON object.
 
         `about` holds further fields of the JSON object.
         """
+        results = self._results(task, sources)
+        first, *baselines = results
+        rows = [
+            replace(
+                row,
+                split="" if task.split is None else task.split.name,
+                features=str(sources.network.features),
+                network=_network(sources),
+            )
+            for row in compared(results, [(first, baseline) for baseline in baselines])
+        ]
+        if self.out is not None:
+            append_rows(self.out, [row.row() for row in rows])
+        if self.as_json:
+            print_json({**_record(results, rows), **(about or {})})
+            return
+        print_scores(rows)
+        if (chance := results[first].values.get("chance")) is not None:
+            print_lines(f"chance {chance:.3f}")
+
+    def _results(self, task: Task, sources: Sources) -> dict[str, Result]:
+        """The result of each arm: the transform, or the original features, then the baselines."""
         names = dict.fromkeys((self.transform or _ORIGINAL, *(self.baseline or ())))
         results: dict[str, Result] = {}
         with progress_bar("scoring", len(names), unit="arms") as progress:
@@ -104,22 +111,7 @@ class Scoring(NetworkOptions):
             for name, transform in transforms.items():
                 progress(len(results), doing=name)
                 results[name] = task.score(sources, sources.embedding(transform))
-        arm, *baselines = results
-        scored_file = Path(split or task.split or "").name
-        rows = compared(results, [(arm, name) for name in baselines])
-        file = sources.network.features
-        network = _network(sources)
-        rows = [
-            replace(row, split=scored_file, features=str(file), network=network) for row in rows
-        ]
-        if self.out is not None:
-            append_rows(self.out, [row.row() for row in rows])
-        if self.as_json:
-            print_json({**_record_of_arms(results, rows), **(about or {})})
-            return
-        print_scores(rows)
-        if (chance := getattr(results[arm], "chance", None)) is not None:
-            print_lines(f"chance {chance:.3f}")
+        return results
 
 
 def _check_scores(file: Path) -> None:
@@ -156,7 +148,7 @@ def _transform(name: str, objects: Features) -> LinearTransform | None:
     return LinearTransform.from_pretrained(name)
 
 
-def _record_of_arms(results: dict[str, Result], rows: Sequence[Score]) -> dict[str, Any]:
+def _record(results: Mapping[str, Result], rows: Sequence[Score]) -> dict[str, Any]:
     """The result of the first arm, the results of the baselines, and the differences from them."""
     differences = {
         row.settings["baseline"]: {name: getattr(row, name) for name in _DIFFERENCE_FIELDS}
@@ -185,22 +177,18 @@ def odd_one_out_command(
     Example: glocal evaluate odd-one-out --features features.npy --answers heldout.npy
     --transform transform.npz --baseline original
     """
-    sources = scoring.sources(features, *file.paths)
-    answers, joined = file.joined(sources.objects)
-    sources.heldout = joined.answers
-    if joined.n_dropped:
-        print_message(
-            f"{joined.n_dropped} of {len(answers)} answers name an object without features and are "
-            "left out."
-        )
-    scoring.show(task, sources, file.answers, _seen(scoring.transform, sources))
+    sources = scoring.sources(
+        features, *file.paths, object_ids=file.object_ids, load_answers=file.load
+    )
+    answers = sources.joined_answers(file.answers).answers
+    about = _seen(scoring.transform, sources.objects, answers)
+    scoring.show(task.replace(answers=file.answers), sources, about)
 
 
-def _seen(name: str | None, sources: Sources) -> dict[str, float | None]:
+def _seen(name: str | None, objects: Features, answers: Answers) -> dict[str, float | None]:
     """The shares of questions and objects that the transform was fitted to; may print a warning."""
-    transform = _transform(name or _ORIGINAL, sources.objects)
-    record = {} if transform is None else transform.meta
-    shares = seen(record, sources.objects, sources.heldout)
+    transform = _transform(name or _ORIGINAL, objects)
+    shares = seen({} if transform is None else transform.meta, objects, answers)
     if shares is None:
         return {"seen_answers": None, "seen_objects": None}
     if (sentence := shares.warning()) is not None:
@@ -270,10 +258,10 @@ def structure_command(scoring: Scoring, task: StructureTask) -> None:
     Example: glocal evaluate structure --features local.npy --transform transform.npz
     --baseline pca
     """
-    sources = scoring.sources(task.features, *task.paths)
+    scalars = None
     if scoring.transform is not None:
-        sources.scalars = LinearTransform.from_pretrained(scoring.transform).standardization
-    scoring.show(task, sources)
+        scalars = LinearTransform.from_pretrained(scoring.transform).standardization
+    scoring.show(task, scoring.sources(task.features, *task.paths, scalars=scalars))
 
 
 @app.command("retrieval")

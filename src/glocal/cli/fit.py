@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -18,7 +18,6 @@ from glocal.cli.inputs import (
     AnswersFile,
     FeaturesPath,
     LocalPath,
-    NetworkOptions,
     flat,
     refuse_overwriting_inputs,
 )
@@ -74,12 +73,11 @@ def load_data(
     local_features: Path | None,
     centre: str,
     blocks: Blocks,
-    load: Callable[[Path], Features] = Features.load,
 ) -> FitData:
-    """The data that a command fits to; `load` reads features, or extracts them from images."""
-    loaded = load(features)
+    """The data that a command fits to."""
+    loaded = Features.load(features)
     joined = answers.to_fit(loaded)
-    local = None if local_features is None else load(local_features)
+    local = None if local_features is None else Features.load(local_features)
     return FitData(
         loaded,
         joined.answers,
@@ -100,7 +98,6 @@ def fit(
     exact: Exact,
     paper: PaperLoop,
     blocks: Blocks,
-    network: NetworkOptions,
     source: SourceOptions,
     local_features: LocalPath = None,
     holdout: int | None = Option(
@@ -123,9 +120,7 @@ def fit(
     refuse_overwriting_inputs({"--out": out}, features, local_features, *answers.paths)
     if ending(out) == ".safetensors":
         import_optional("safetensors", f"--out {out}")
-    if source.model_name is not None and network.model is None:  # --layer belongs to --model-name
-        network = NetworkOptions()
-    data = load_data(features, answers, local_features, centre, blocks, network.load)
+    data = load_data(features, answers, local_features, centre, blocks)
     quantity = "objective" if solver == "exact" else "watched loss"
     with progress_bar("fitting", None, unit="evaluations") as progress:
         fitted = fit_transform(

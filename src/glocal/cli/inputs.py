@@ -1,7 +1,6 @@
 """Options of commands, as fields of models, and the answers and features that commands read.
 
-The name, help, default and range of an option are defined in its model alone. Features come from a
-file, or from images and the network to run on them.
+The name, help, default and range of an option are defined in its model alone.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 from typer import Option
 
-from glocal.cli.output import print_message, progress_bar
+from glocal.cli.output import print_message
 from glocal.data.answers import Answers
 from glocal.data.check import Case, warn_of_order
 from glocal.data.features import NAMES_FILE, Features
@@ -26,12 +25,11 @@ from glocal.data.join import Joined, join
 from glocal.data.readers import READERS
 from glocal.data.tables import holds_trials, read_list
 from glocal.errors import ParameterError
-from glocal.files import PathLike, ending, read_lines
+from glocal.files import PathLike, read_lines
 from glocal.options import Options
 
 _BOUNDS = {"gt": "above", "ge": "at least", "lt": "below", "le": "at most"}
 DATA = "Data"
-NETWORK = "Network"
 FeaturesPath = Annotated[
     Path, Option(help="Feature file, or folder with features.npy and file_names.txt.")
 ]
@@ -92,51 +90,6 @@ class AnswersFile(AnswersForm):
         order = None if self.order is None else read_list(self.order, what="order")
         warn_of_order(Case(features, answers=answers, object_ids=self.names, order=order))
         return joined
-
-
-class NetworkOptions(Options):
-    """The network to run if images are given instead of features."""
-
-    model: str | None = Field(
-        None,
-        description="Network to run if images are given instead of features; see extract.",
-        json_schema_extra={"panel": NETWORK},
-    )
-    layer: str | None = Field(
-        None,
-        description="Layer to extract. [default: penultimate]",
-        json_schema_extra={"panel": NETWORK},
-    )
-
-    def load(self, path: Path) -> Features:
-        """Load features, or with a model extract them from images unless the cache has them.
-
-        The cache is the folder that ``GLOCAL_CACHE`` names, or else the cache folder of the system.
-        Its key is made of the names, sizes and modification times of the images, the hash of the
-        weights, and the versions of the software.
-        """
-        if self.model is None:
-            if self.layer is not None:
-                raise ParameterError(
-                    f"--layer {self.layer} is a layer of a network: pass --model too, or "
-                    "--model-name if you already have the features."
-                )
-            return Features.load(path)
-        if ending(path) in READERS or any((path / f"features{kind}").exists() for kind in READERS):
-            print_message(f"{path} holds features, so that --model is not used for it.")
-            return Features.load(path)
-        from glocal.extract import Extractor, open_images
-        from glocal.extract.run import cached_features
-
-        source = open_images(path)
-        with progress_bar("extracting", len(source), unit="images") as progress:
-            extractor = Extractor(self.model, () if self.layer is None else (self.layer,))
-            extraction = cached_features(extractor, source, progress)
-        if source.ignored:
-            print_message(
-                f"skipped: {len(source.ignored)} files under {path} have no image extension."
-            )
-        return extraction.features()
 
 
 def refuse_overwriting_inputs(

@@ -6,7 +6,7 @@ import hashlib
 import os
 import warnings
 from collections.abc import Callable
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -61,7 +61,9 @@ class Shared(Options):
 class Sources:
     """The data of one network.
 
-    `read` loads the features of a path. `hashed` collects the hashes of the files in use.
+    `load_answers` reads a file of answers, and `scalars` are the two by which all features are
+    standardized; by default they are those of the objects. `hashed` collects the hashes of the
+    files in use.
     """
 
     def __init__(
@@ -70,14 +72,17 @@ class Sources:
         network: Network,
         name: str = "{network}",
         root: Path = Path(),
-        read: Callable[[Path], Features] = Features.load,
+        *,
+        load_answers: Callable[[Path], Answers] | None = None,
+        scalars: Standardization | None = None,
     ) -> None:
         self.shared = shared
         self.network = network
         self.name = name
         self.root = root
         self.hashed: dict[str, str] = {}
-        self._read = read
+        self._load_answers = load_answers or partial(Answers.load, kind=shared.kind)
+        self._scalars = scalars
         self._features: dict[Path, Features] = {}
         self._joined_answers: dict[Path, Joined] = {}
         self._transforms: dict[str, LinearTransform] = {}
@@ -95,7 +100,7 @@ class Sources:
         path = self.path(file)
         resolved = Path(os.path.realpath(path))  # Path.resolve fails at a link to itself
         if resolved not in self._features:
-            self._features[resolved] = self._read(path)
+            self._features[resolved] = Features.load(path)
         return self._features[resolved]
 
     def labels(self, file: Path, features: Features) -> np.ndarray:
@@ -108,12 +113,12 @@ class Sources:
         Answers about objects without features are left out, and a DataWarning counts them.
         """
         if file not in self._joined_answers:
-            answers = Answers.load(self.path(file), kind=self.shared.kind)
+            answers = self._load_answers(self.path(file))
             joined = join(self.objects, answers, self.object_ids)
             if joined.n_dropped:
                 warnings.warn(
                     f"{joined.n_dropped} of {len(answers)} answers of {self.text(file)} name an "
-                    f"object without features of {self.name}; they are left out.",
+                    f"object that {self.text(self.network.features)} lacks; they are left out.",
                     DataWarning,
                     stacklevel=2,
                 )
@@ -149,7 +154,7 @@ class Sources:
     @cached_property
     def scalars(self) -> Standardization:
         """The two scalars by which all features are standardized."""
-        return self.objects.standardization
+        return self._scalars or self.objects.standardization
 
     @cached_property
     def object_ids(self) -> tuple[str, ...] | None:

@@ -58,8 +58,9 @@ class OddOneOutTask(Task):
 
     def score(self, sources: Sources, embed: Embed) -> Result:
         """Score by `odd_one_out`, with the `ceiling` if questions were repeated on purpose."""
-        answers = sources.heldout
-        if self.answers is not None:
+        if self.answers is None:
+            answers = sources.heldout
+        else:
             answers = sources.joined_answers(self.answers).answers
         agreement = odd_one_out(embed(sources.objects), answers, similarity=self.similarity)
         bounds = ceiling(answers, least=MIN_REPEATED_SHARE)
