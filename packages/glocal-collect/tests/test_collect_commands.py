@@ -369,12 +369,12 @@ def test_a_damaged_study_is_bad_content(run, study, tmp_path, name, content):
 
 def test_a_line_of_revoked_that_is_no_id_is_said(run, serve_study):
     """A start names the lines of revoked.txt that are nobody's id, and no others."""
-    study = serve_study(open=True)
+    study = serve_study(open=True, test_links=1)
     link = study.visit("?id=Ann")
     study.post(f"{link}/consent")
     (person,) = study.rows("people")
     file = study.study.folder / "revoked.txt"
-    file.write_text(f"# left\nopen\nowner\nann\n{person['id']} # asked\n")
+    file.write_text(f"# left\nopen\nowner\nt1\nann\n{person['id']} # asked\n")
     start = ["run", "--out", study.study.folder, "--port", 0]
     assert "nobody" not in run(*start)[2]
     file.write_text("ann and p1\n")
