@@ -112,6 +112,7 @@ def test_rows_of_any_layout_and_number_are_mapped():
 
 
 @kinds
+@other_scale
 def test_normalize_scales_the_rows_that_come_in(kind):
     """`normalize` maps rows scaled to length 1, and a row of zeros stays a row of zeros."""
     x = X.copy()
@@ -670,6 +671,9 @@ def test_a_fit_records_its_rows():
     standard = (MARKED - MARKED.mean()) / MARKED.std()
     columns = row_statistics(MARKED)["columns"]
     assert columns == {str(i): pytest.approx(standard[:, i].mean(), abs=1e-4) for i in range(4)}
+    doubled = row_statistics(MARKED, MARKED.std() / 2)
+    assert doubled["spread"] == pytest.approx(2)
+    assert doubled["columns"] == pytest.approx({i: 2 * columns[i] for i in columns}, abs=3e-4)
 
 
 @kinds
