@@ -298,13 +298,8 @@ def torch_step(folder: Path, *, local: bool) -> Callable[[], float]:
     return step
 
 
-def draw_growth(bench: Bench) -> None:
-    """Measure commands at many numbers of answers and of objects, and draw their seconds."""
-    import altair as alt
-    import pandas as pd
-
-    from glocal.report import save_figure
-
+def measure_growth(bench: Bench) -> list[dict[str, Any]]:
+    """The processor seconds of commands at many numbers of answers and of objects."""
     lines = {
         "fit": f"glocal fit {DATA} --method global --max-evaluations 10 --out growth.npz",
         "evaluate": f"glocal evaluate odd-one-out {DATA}",
@@ -325,13 +320,24 @@ def draw_growth(bench: Bench) -> None:
             size = t if "objects" in title else n
             rows.append({"title": title, "command": command, "size": size, "seconds": run.cpu})
             print(f"{n:6d} {t:8d} {command:10s} {run.cpu:7.2f} s {run.peak_mb:6.0f} MB", flush=True)
-    scale = alt.Scale(type="log")
-    chart = alt.Chart(pd.DataFrame(rows), width=190, height=220).mark_line(point=True)
+    return rows
+
+
+def draw_growth(rows: list[dict[str, Any]]) -> None:
+    """Draw the seconds over the sizes, both as logarithms."""
+    import altair as alt
+    import pandas as pd
+
+    from glocal.report import save_figure
+
+    scale = alt.Scale(type="log", nice=False)
+    axis = alt.Axis(grid=False, labelOverlap="greedy")
+    chart = alt.Chart(pd.DataFrame(rows), width=190, height=200).mark_line(point=True)
     chart = chart.encode(
-        x=alt.X("size", scale=scale, title="answers, objects"),
-        y=alt.Y("seconds", scale=scale, title="processor seconds"),
+        x=alt.X("size", scale=scale, axis=axis, title="number of answers or of objects"),
+        y=alt.Y("seconds", scale=scale, axis=axis, title="processor seconds"),
         color=alt.Color("command", title=None),
-        column=alt.Column("title", title=None, sort=list(sizes)),
+        column=alt.Column("title", title=None, sort=None),
     )
     save_figure(chart.resolve_scale(x="independent"), FIGURE)
 
@@ -388,7 +394,7 @@ def main() -> int:
         elif options.steps:
             count_steps(bench, options.rounds)
         elif options.growth:
-            draw_growth(bench)
+            draw_growth(measure_growth(bench))
         else:
             return compare_with_budgets(bench, names)
     return 0
