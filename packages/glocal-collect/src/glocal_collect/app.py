@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import logging
-import re
 import sqlite3
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, FastAPI, Request, Response
+from fastapi import FastAPI, Request, Response
+from fastapi import Path as PathParameter
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse
-from pydantic import ValidationError
 from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
-from starlette.requests import ClientDisconnect
+from starlette.middleware.base import RequestResponseEndpoint
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -38,114 +38,76 @@ _HEADERS = {
     "X-Content-Type-Options": "nosniff",
 }
 
-router = APIRouter()
+Number = Annotated[int, PathParameter(ge=0, lt=2**63)]
 
 
 def create_app(study: Study, database: Database) -> ASGIApp:
     """Create the application of a study. It replies 200 to an answer once that is on the disk."""
     app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False)
-    app.state.service = StudyService(study, database)
-    app.include_router(router)
     app.mount("/static", StaticFiles(packages=[("glocal_collect", "static")]))
-    for kind in (HTTPException, OSError, sqlite3.Error):
+    for kind in (HTTPException, RequestValidationError, OSError, sqlite3.Error):
         app.add_exception_handler(kind, error_response)
+    app.middleware("http")(limit_body)
+    service = StudyService(study, database)
+    authenticate = service.authenticate
+
+    @app.get("/r/{text}")
+    def page(text: str, request: Request) -> Response:
+        """The page of a person; the open link redirects to a link of the visitor's own."""
+        if service.signer.read(text, OPEN) is not None:
+            visitor = token_of_visitor(text, request, service)
+            return RedirectResponse(service.signer.sign(visitor), 303)
+        token = authenticate(text)
+        has_begun = service.open_page(token)
+        is_recruited = token.name != ""
+        return HTMLResponse(
+            pages.person_page(study, has_begun=has_begun, is_recruited=is_recruited)
+        )
+
+    @app.post("/r/{text}/consent")
+    def consent(text: str) -> dict[str, bool]:
+        service.consent(authenticate(text))
+        return {"consented": True}
+
+    @app.get("/r/{text}/trial")
+    def current_trial(text: str) -> dict[str, Any]:
+        return service.current(authenticate(text))
+
+    @app.get("/r/{text}/last")
+    def last_trial(text: str) -> dict[str, Any]:
+        return service.last(authenticate(text))
+
+    @app.post("/r/{text}/trial/{number}")
+    def answer(text: str, number: Number, body: AnswerBody) -> dict[str, bool]:
+        service.answer(authenticate(text), number, body)
+        return {"stored": True}
+
+    @app.get("/r/{text}/image/{number}")
+    def image(text: str, number: Number) -> Response:
+        data = service.image(authenticate(text), number)
+        return Response(data, media_type="image/jpeg", headers=_IMAGE_HEADERS)
+
+    @app.get("/o/{text}")
+    def owner_table(text: str) -> Response:
+        authenticate(text, OWNER)
+        try:
+            return HTMLResponse(pages.owner_page(study, service.overview()))
+        except GLocalError as error:
+            raise Refusal(503, str(error)) from error
+
     return with_headers(app)
 
 
-def get_service(request: Request) -> StudyService:
-    """The service of the study, which all routes share."""
-    return request.app.state.service
-
-
-Service = Annotated[StudyService, Depends(get_service)]
-
-
-def participant(text: str, service: Service) -> Token:
-    """The token of a person's link."""
-    return service.authenticate(text)
-
-
-def number_in_path(number: str) -> int:
-    """The number of a trial or an image; 404 for anything that the database cannot hold."""
-    if re.fullmatch("[0-9]{1,18}", number) is None:
-        raise Refusal(404, "There is nothing with this number.")
-    return int(number)
-
-
-async def read_answer(request: Request) -> AnswerBody:
-    """Read the answer in the body of a request; 413 for a long body, 422 for any other content."""
-    data = b""
-    try:
-        async for chunk in request.stream():
-            data += chunk
-            if len(data) > _MAX_BODY_BYTES:
-                raise Refusal(413, f"The answer is longer than {_MAX_BODY_BYTES} bytes.")
-        return AnswerBody.model_validate_json(data)
-    except ClientDisconnect as error:
-        raise Refusal(400, "The answer is incomplete.") from error
-    except ValidationError as error:
-        sentence = 'The answer must be {"choice": 0 to 2 or null, "seconds": 0 to 1e6}.'
-        raise Refusal(422, sentence) from error
-
-
-Participant = Annotated[Token, Depends(participant)]
-Number = Annotated[int, Depends(number_in_path)]
-Answer = Annotated[AnswerBody, Depends(read_answer)]
-
-
-@router.get("/r/{text}")
-def page(text: str, request: Request, service: Service) -> Response:
-    """The page of a person; the open link redirects to a link of the visitor's own."""
-    if service.signer.read(text, OPEN) is not None:
-        visitor = token_of_visitor(text, request, service)
-        return RedirectResponse(service.signer.sign(visitor), 303)
-    token = service.authenticate(text)
-    has_begun = service.open_page(token)
-    return HTMLResponse(
-        pages.person_page(service.study, has_begun=has_begun, is_recruited=token.name != "")
-    )
-
-
-@router.post("/r/{text}/consent")
-def consent(token: Participant, service: Service) -> dict[str, bool]:
-    """Record the consent of a person, once."""
-    service.consent(token)
-    return {"consented": True}
-
-
-@router.get("/r/{text}/trial")
-def current_trial(token: Participant, service: Service) -> dict[str, Any]:
-    """The trial to answer, or the end."""
-    return service.current(token)
-
-
-@router.get("/r/{text}/last")
-def last_trial(token: Participant, service: Service) -> dict[str, Any]:
-    """The trial answered last."""
-    return service.last(token)
-
-
-@router.post("/r/{text}/trial/{number}")
-def answer(token: Participant, number: Number, body: Answer, service: Service) -> dict[str, bool]:
-    """Store an answer."""
-    service.answer(token, number, body)
-    return {"stored": True}
-
-
-@router.get("/r/{text}/image/{number}")
-def image(token: Participant, number: Number, service: Service) -> Response:
-    """An image of one of the person's own trials."""
-    return Response(service.image(token, number), media_type="image/jpeg", headers=_IMAGE_HEADERS)
-
-
-@router.get("/o/{text}")
-def owner_table(text: str, service: Service) -> Response:
-    """The page of the owner."""
-    service.authenticate(text, OWNER)
-    try:
-        return HTMLResponse(pages.owner_page(service.study, service.overview()))
-    except GLocalError as error:
-        raise Refusal(503, str(error)) from error
+async def limit_body(request: Request, call_next: RequestResponseEndpoint) -> Response:
+    """Refuse a posted body that is long, or whose length is not stated."""
+    # a body in chunks may be longer than the length that is stated beside it
+    is_chunked = "transfer-encoding" in request.headers
+    length = request.headers.get("content-length", "")
+    is_short = length.isdecimal() and int(length) <= _MAX_BODY_BYTES and not is_chunked
+    if is_short or request.method != "POST":
+        return await call_next(request)
+    refusal = Refusal(413, f"The answer is longer than {_MAX_BODY_BYTES} bytes.")
+    return await error_response(request, refusal)
 
 
 def token_of_visitor(text: str, request: Request, service: StudyService) -> Token:
@@ -171,7 +133,13 @@ def token_of_visitor(text: str, request: Request, service: StudyService) -> Toke
 
 async def error_response(request: Request, error: Exception) -> Response:
     """Reply to an error with one sentence, on a page if HTML is asked for, otherwise in JSON."""
-    if not isinstance(error, HTTPException):  # a file cannot be read, or the disk is full
+    if isinstance(error, RequestValidationError):
+        is_of_path = error.errors()[0]["loc"][0] == "path"
+        error = Refusal(404, "There is nothing with this number.")
+        if not is_of_path:
+            sentence = 'The answer must be {"choice": 0 to 2 or null, "seconds": 0 to 1e6}.'
+            error = Refusal(422, sentence)
+    elif not isinstance(error, HTTPException):  # a file cannot be read, or the disk is full
         logging.getLogger("uvicorn.error").error("%s", one_line(error))
         error = Refusal(503, "The study cannot be reached at the moment. Try again later.")
     sentence = error.detail if isinstance(error, Refusal) else "Not found."
