@@ -7,10 +7,10 @@ import pandas as pd
 import pytest
 
 from glocal.aligner import participants as module
-from glocal.aligner.participants import MIN_ANSWERS, participants
+from glocal.aligner.participants import MIN_ANSWERS, log10_odds, participants
 from glocal.data.answers import Answers
 from glocal.data.features import Features
-from glocal.data.people import log10_odds, people
+from glocal.data.people import people
 from glocal.data.world import simulated_answers
 
 MIND = np.random.default_rng(3).normal(size=(40, 4))

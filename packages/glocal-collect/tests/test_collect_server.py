@@ -77,7 +77,7 @@ BODIES = [
 
 
 def test_a_body_that_is_not_an_answer_is_refused(serve_study):
-    """A body with other content is 422, a long one or one of unknown length 413, and nothing is stored."""
+    """A body with other content is 422, a long one or one in chunks 413, and nothing is stored."""
     study = serve_study(kind="anchor")
     link = study.begin()
     number = study.trial(link)["trial"]

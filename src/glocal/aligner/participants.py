@@ -14,7 +14,7 @@ from glocal.aligner.exact import Exact
 from glocal.data.answers import Answers
 from glocal.data.features import Features
 from glocal.data.join import join
-from glocal.data.people import log10_odds, people
+from glocal.data.people import people
 from glocal.evaluation.agreement import answer_credit
 
 if TYPE_CHECKING:
@@ -53,9 +53,9 @@ def participants(answers: Answers, features: Features | None = None) -> pd.DataF
     Returns
     -------
     DataFrame
-        The columns of `people`, where ``model`` is the agreement of the models fitted without the
-        person, and ``odds`` are computed from it. ``is_marked`` is true for a person who answers as
-        if at random.
+        The columns of `people`, the agreement with the models fitted without the person as
+        ``model``, and the log₁₀ ``odds`` of random to careful answers that follow from it.
+        ``is_marked`` is true for a person who answers as if at random.
 
     Raises
     ------
@@ -81,8 +81,10 @@ def participants(answers: Answers, features: Features | None = None) -> pd.DataF
     is_careless = np.zeros(len(answers), dtype=bool)
     for _ in range(_MAX_ROUNDS):
         credit = _credit(answers, is_careless, features)
-        table = people(answers, credit)
-        n_answers = pd.Series(answers.all_weights * ~np.isnan(credit)).groupby(person).sum()
+        weights = pd.Series(answers.all_weights * ~np.isnan(credit)).groupby(person)
+        scores = pd.Series(answers.all_weights * np.nan_to_num(credit)).groupby(person)
+        n_answers = weights.sum()
+        table["model"] = scores.sum() / n_answers
         table["odds"] = log10_odds(table["model"], n_answers, answers.chance)
         table["is_marked"] = (table["odds"] > MIN_LOG10_ODDS) & (n_answers >= MIN_ANSWERS)
         was_careless = is_careless
@@ -90,6 +92,19 @@ def participants(answers: Answers, features: Features | None = None) -> pd.DataF
         if (is_careless == was_careless).all():
             break
     return table
+
+
+def log10_odds(r: pd.Series, n: pd.Series, c: float) -> pd.Series:
+    """The log₁₀ odds of random against careful answers, from the agreement r on n answers.
+
+    With c the chance level and a the mean agreement of the other persons, they are
+
+        n [ r log₁₀(c / a) + (1 - r) log₁₀((1 - c) / (1 - a)) ].
+    """
+    r = r.fillna(0)  # without answers that a model can judge, n is 0 and so are the odds
+    a = (r @ n - r * n) / (n.sum() - n).clip(lower=1)
+    a = a.clip(c, 1 - 1e-3)  # a mean of 1 would give infinite odds
+    return n * (r * np.log10(c / a) + (1 - r) * np.log10((1 - c) / (1 - a)))
 
 
 def _credit(

@@ -110,17 +110,6 @@ def choice_model(features: Features, rows: Int[np.ndarray, " k"]) -> ChoiceModel
     return shares
 
 
-def model_credit(features: Features, joined: Joined) -> Float[np.ndarray, " t"]:
-    """The share of the model's choice that each chosen pair gets, NaN if features are missing.
-
-    `joined` holds the answers as indices of the rows of `features`.
-    """
-    credit = np.full(len(joined.kept), np.nan)
-    shares = choice_model(features, joined.answers.named_objects())(joined.answers)
-    credit[joined.kept] = shares[:, 0]
-    return credit
-
-
 def _shared_names(features: Features, answers: Answers) -> Sequence[str] | None:
     """The names by which answers and features are joined, or None if either has none."""
     if answers.names is None:

@@ -1,4 +1,4 @@
-"""Repeated questions, and measures of each person: agreement, times, catch trials, odds."""
+"""Repeated questions, and measures of each person: agreement, times and catch trials."""
 
 from __future__ import annotations
 
@@ -8,8 +8,6 @@ import numpy as np
 from jaxtyping import Bool, Float, Int, Shaped
 
 from glocal.data.answers import Answers
-from glocal.data.features import Features
-from glocal.data.join import join, model_credit
 from glocal.errors import DataError
 
 if TYPE_CHECKING:
@@ -17,8 +15,6 @@ if TYPE_CHECKING:
 
 FAST = 0.8
 """Seconds below which an answer counts as fast: too short to look at three pictures."""
-ATTENTIVE = 0.95
-"""The share of catch trials that an attentive person is assumed to pass."""
 
 
 def questions(answers: Answers) -> tuple[Int[np.ndarray, "t m"], Int[np.ndarray, " t"]]:
@@ -98,9 +94,7 @@ def tally(answers: Answers) -> tuple[Int[np.ndarray, "s m"], Float[np.ndarray, "
     return objects[first], counts.reshape(-1, k).astype(np.float64)
 
 
-def people(
-    answers: Answers, model: Features | Float[np.ndarray, " t"] | None = None
-) -> pd.DataFrame:
+def people(answers: Answers) -> pd.DataFrame:
     """Describe each person by their answers; a vote counts as an answer.
 
     Answers do not hold the display order, so that a preference for a position cannot be detected.
@@ -111,9 +105,6 @@ def people(
     ----------
     answers : Answers
         Answers whose persons are known.
-    model : Features, (t,) float or None
-        Features of the objects, which choose by cosine; or the credit of a model on each answer
-        (`glocal.evaluation.agreement.answer_credit`), NaN where it has no features.
 
     Returns
     -------
@@ -132,32 +123,15 @@ def people(
         ``repeats``, ``alike``          The number of answers to a question that the person had
                                         answered before, and the share of them that equal the
                                         previous answer.
-        ``model``                       The agreement of the model with the person's answers. If no
-                                        question is repeated, persons can be compared only through
-                                        a model.
         ``seconds``, ``fast``           The median response time, and the share of answers given in
                                         less than `FAST` seconds.
         ``catch``, ``catch_trials``     The share of catch trials passed, and their number.
-        ``odds``                        The log₁₀ odds that the person answered at random rather
-                                        than like the others.
-        ``odds_inattentive``            The same odds from the catch trials, of which an attentive
-                                        person passes the share `ATTENTIVE`.
         ==============================  ========================================================
-
-        With r the person's agreement on n answers, c the chance level and a the mean agreement of
-        the other persons, the odds are
-
-            n [ r log₁₀(c / a) + (1 - r) log₁₀((1 - c) / (1 - a)) ].
-
-        The agreement is that with the other persons. If a model is given, and fewer than half of a
-        person's answers are shared, it is the agreement with the model. The odds are 0 if the
-        agreement is unknown or the others agree no better than chance. Odds above
-        `log10_odds_threshold` indicate a person who answered at random.
 
     Raises
     ------
     DataError
-        If the persons are not known, or `model` is neither features nor one number per answer.
+        If the persons are not known.
 
     Examples
     --------
@@ -198,44 +172,15 @@ def people(
     table["low"], table["high"] = _wilson(table["agreement"], table["shared"])
     repeats = _repeats(answers, who).groupby(who)
     table[["repeats", "alike"]] = repeats.agg(["count", "mean"]).to_numpy()
-    odds = log10_odds(table["agreement"], table["shared"], answers.chance)
-    if model is not None:
-        credit = _credit(answers, model)
-        is_known = ~np.isnan(credit)
-        table["model"] = mean(np.nan_to_num(credit), is_known)
-        by_model = log10_odds(table["model"], pd.Series(number(is_known), index), answers.chance)
-        odds = odds.where(2 * table["shared"] >= table["answers"], by_model)
     if answers.seconds is not None:
         table["seconds"] = pd.Series(answers.seconds).groupby(who).median().to_numpy()
         table["fast"] = mean(answers.seconds < FAST, ~np.isnan(answers.seconds))
-    table["odds"] = odds
     if answers.catch_passed is not None and answers.catch_person is not None:
         of_person = pd.Series(answers.catch_passed).groupby(answers.catch_person)
         trials = of_person.agg(["mean", "size"]).reindex(names)
         table["catch"] = trials["mean"]
         table["catch_trials"] = trials["size"].fillna(0).astype(int)
-        table["odds_inattentive"] = _log_odds(
-            table["catch"].fillna(0), table["catch_trials"], answers.chance, ATTENTIVE
-        )
     return table
-
-
-def log10_odds_threshold(n_people: int) -> float:
-    """The log₁₀ odds above which a person counts as random, with a false alarm in 1 of 100 sets."""
-    return float(np.log10(100 * max(1, n_people)))
-
-
-def _credit(answers: Answers, model: Features | Float[np.ndarray, " t"]) -> Float[np.ndarray, " t"]:
-    """The credit of the model on each answer."""
-    if isinstance(model, Features):
-        return model_credit(model, join(model, answers))
-    credit = np.asarray(model)
-    if credit.shape != (len(answers),) or credit.dtype.kind not in "fiub":
-        raise DataError(
-            f"the model holds {credit.dtype} of shape {credit.shape}; give Features, or one number "
-            f"from 0 to 1 for each of the {len(answers)} answers."
-        )
-    return credit
 
 
 def _right(
@@ -275,20 +220,3 @@ def _wilson(share: pd.Series, n: pd.Series) -> tuple[pd.Series, pd.Series]:
     centre = (share * n + z2 / 2) / (n + z2)
     half_width = (z2 * (n * share * (1 - share) + z2 / 4)) ** 0.5 / (n + z2)
     return centre - half_width, centre + half_width
-
-
-def log10_odds(r: pd.Series, n: pd.Series, c: float) -> pd.Series:
-    """The log₁₀ odds of random against careful answers, from the agreement r on n answers.
-
-    Careful answers are expected to agree as the other persons do on average, and random answers at
-    the chance level c. `people` gives the formula.
-    """
-    n = n.where(r.notna(), 0)
-    r = r.fillna(0)
-    n_others = n.sum() - n
-    a = (r @ n - r * n) / n_others.clip(lower=1)
-    return _log_odds(r, n, c, a.clip(c, 1 - 1e-3))  # a mean of 1 would give infinite odds
-
-
-def _log_odds(r: pd.Series, n: pd.Series, c: float, a: pd.Series | float) -> pd.Series:
-    return n * (r * np.log10(c / a) + (1 - r) * np.log10((1 - c) / (1 - a)))

@@ -15,7 +15,7 @@ from glocal.data.check.readings import (
     warn_of_order,
 )
 from glocal.data.features import Features
-from glocal.data.join import feature_rows, join, like, model_credit
+from glocal.data.join import feature_rows, join, like
 from glocal.errors import DataError
 
 __all__ = [
@@ -63,8 +63,7 @@ def _check_answers(case: Case, answers: Answers) -> Iterator[Finding]:
             part += f" ({_without_features(case.features, answers, case.listed)})"
         yield finding("join", f"answers: {part}", severity="note" if few else "warning")
     yield from check_readings(case, joined.answers)
-    credit = None if answers.person is None else model_credit(case.features, joined)
-    yield from check_people(answers, credit)
+    yield from check_people(answers)
     if case.heldout is not None and len(case.heldout):
         heldout = join(case.features, case.heldout, case.object_ids).answers
         yield from check_heldout(joined.answers, heldout)  # each file may number objects anew

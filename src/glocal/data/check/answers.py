@@ -8,13 +8,12 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
-from jaxtyping import Float
 
 from glocal.data.answers import Answers
 from glocal.data.check.findings import Case, Finding, finding
 from glocal.data.features import transposed_hint
 from glocal.data.join import WHOLE_LIST
-from glocal.data.people import FAST, log10_odds_threshold, people, question_numbers, set_keys, tally
+from glocal.data.people import FAST, people, question_numbers, set_keys, tally
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -27,6 +26,8 @@ _MIN_SHARE_NAMED = 0.9  # fraction of named objects below which a note becomes a
 _MAX_SHARE_FAST = 0.5  # largest accepted fraction of fast answers of a person
 _MAX_MEDIAN_SECONDS = 200.0  # a larger median is taken to be in milliseconds
 _MAX_PERSONS_SHOWN = 5
+_MIN_CATCH = 0.75  # smallest accepted share of catch trials passed
+_MIN_CATCH_TRIALS = 4
 
 
 def check_answers(case: Case) -> Iterator[Finding]:
@@ -128,16 +129,10 @@ def _n_repeated_questions(train: Answers, test: Answers) -> int:
     return int(np.isin(question[len(train) :], question[: len(train)]).sum())
 
 
-def check_people(
-    answers: Answers, credit: Float[np.ndarray, " t"] | None = None
-) -> Iterator[Finding]:
+def check_people(answers: Answers) -> Iterator[Finding]:
     """Find weights that are not votes, times in the wrong unit, and inattentive persons.
 
-    A person is named if answering at random explains their agreement much better than answering
-    like the other persons. The threshold is such that in 99 of 100 sets of answers without such a
-    person, nobody is named; `glocal.data.people` gives the formula. `credit` is the credit of the
-    features on each answer, NaN for an answer about an object without features. It replaces the
-    agreement with others for persons who share few questions with them.
+    Persons who answer as if at random are found by `glocal.aligner.participants`.
     """
     weights = answers.weights
     if weights is not None and weights.max() > 1 and (weights != np.round(weights)).any():
@@ -150,15 +145,14 @@ def check_people(
         yield finding("seconds", f"answers: {message}")
     if answers.person is None:
         return
-    table = people(answers, credit)
-    threshold = log10_odds_threshold(len(table))
-    yield from _persons(table, table["odds"] > threshold, "random", "answer as if at random")
+    table = people(answers)
     if "fast" in table:
         description = f"give more than half of their answers in less than {FAST} s"
         yield from _persons(table, table["fast"] > _MAX_SHARE_FAST, "fast", description)
-    if "odds_inattentive" in table:
-        is_inattentive = table["odds_inattentive"] > threshold
-        yield from _persons(table, is_inattentive, "catch", "fail catch trials as if at random")
+    if "catch" in table:
+        has_enough = table["catch_trials"] >= _MIN_CATCH_TRIALS
+        description = "fail more than a quarter of their catch trials"
+        yield from _persons(table, has_enough & (table["catch"] < _MIN_CATCH), "catch", description)
 
 
 def _persons(

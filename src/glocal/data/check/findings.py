@@ -152,7 +152,6 @@ _KINDS: dict[str, tuple[Severity, str, str]] = {
         "response times are read in the wrong unit",
         "divide the times by 1000 if they are milliseconds",
     ),
-    "random": ("warning", "their answers are noise that the fit takes for similarity", _PERSONS),
     "fast": ("warning", "nobody can look at three pictures in that time", _PERSONS),
     "catch": (
         "warning",
