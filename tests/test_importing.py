@@ -230,66 +230,6 @@ def test_places_that_may_be_counted_from_either_are_asked_for(tmp_path, capsys):
     assert "picked: place counted from 1" in capsys.readouterr().out
 
 
-def study(path, kind, *rows):
-    """The table that `glocal collect export --csv` writes."""
-    header = "person name order kind image_1 image_2 image_3 choice seconds time source trial again"
-    trials = [
-        (person, "", i, kind, *images, choice, 1.5, "2026-01-01T00:00:00Z", source, i, "")
-        for i, (person, images, choice, source) in enumerate(rows)
-    ]
-    return table(path, header, *trials)
-
-
-def test_the_table_of_a_study_is_read_as_it_is(tmp_path):
-    """In the table of a study, choices are places from 1, undecided trials are counted, and catch
-    trials are kept apart.
-    """
-    path = study(
-        tmp_path / "s.csv",
-        "odd-one-out",
-        ("p1", ("a.jpg", "b.jpg", "'=c.jpg"), 1, "random"),
-        ("p2", ("b.jpg", "a.jpg", "'=c.jpg"), 2, "repeat"),
-        ("p2", ("b.jpg", "a.jpg", "'=c.jpg"), "", "random"),
-        ("p2", ("a.jpg", "a.jpg", "b.jpg"), 3, "catch"),
-    )
-    imported = import_answers(path)
-    assert named_rows(imported) == [["b.jpg", "=c.jpg", "a.jpg"], ["b.jpg", "=c.jpg", "a.jpg"]]
-    answers = imported.answers
-    assert (answers.kind, answers.person.tolist()) == ("odd-one-out", ["p1", "p2"])
-    assert answers.seconds.tolist() == [1.5, 1.5]
-    assert (answers.catch_passed.tolist(), answers.catch_person.tolist()) == ([True], ["p2"])
-    assert imported.dropped == {"no answer": 1, "catch trial": 1}
-
-
-def test_the_table_of_a_study_with_a_reference_is_read_as_it_is(tmp_path):
-    """For the kind anchor, the first image is the reference, and a choice is a place
-    among all three.
-    """
-    path = study(
-        tmp_path / "s.csv",
-        "anchor",
-        ("p1", ("r.jpg", "x.jpg", "y.jpg"), 2, "random"),
-        ("p1", ("r.jpg", "x.jpg", "y.jpg"), 2, "repeat"),
-        ("p2", ("r.jpg", "x.jpg", "r.jpg"), 2, "catch"),
-    )
-    imported = import_answers(path, columns={"person": "person"})
-    assert imported.answers.kind == "anchor"
-    assert named_rows(imported) == [["r.jpg", "x.jpg", "y.jpg"]] * 2
-    assert imported.answers.catch_passed.tolist() == [False]
-
-
-def test_two_studies_of_different_kinds_in_one_table_are_read_by_kind(tmp_path):
-    """A table with trials of two kinds is refused, and read with the kind as a condition."""
-    trial = ("p1", ("a.jpg", "b.jpg", "c.jpg"), 2, "random")
-    odd = study(tmp_path / "odd.csv", "odd-one-out", trial).read_text()
-    anchored = study(tmp_path / "anchor.csv", "anchor", trial).read_text()
-    both = tmp_path / "both.csv"
-    both.write_text(odd + anchored.split("\n", 1)[1])
-    with pytest.raises(DataError, match="--where kind"):
-        import_answers(both)
-    assert import_answers(both, where={"kind": "anchor"}).answers.kind == "anchor"
-
-
 def test_a_row_with_some_of_its_candidates_is_dropped(tmp_path):
     """A trial whose last candidate is missing is dropped, whatever was picked in it."""
     rows = [

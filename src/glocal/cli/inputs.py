@@ -16,14 +16,12 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 from typer import Option
 
-from glocal.cli.output import print_message
 from glocal.data.answers import Answers
 from glocal.data.check import Case, warn_of_order
 from glocal.data.features import NAMES_FILE, Features
-from glocal.data.importing import import_answers
 from glocal.data.join import Joined, join
 from glocal.data.readers import READERS
-from glocal.data.tables import holds_trials, read_list
+from glocal.data.tables import read_list
 from glocal.errors import ParameterError
 from glocal.files import PathLike, read_lines
 from glocal.options import Options
@@ -61,13 +59,9 @@ class AnswersForm(Options):
         return None if self.object_ids is None else read_lines(self.object_ids, what="object ids")
 
     def load(self, path: Path) -> Answers:
-        """Read the answers, in the index space of their file; a table of trials is imported."""
-        if self.kind is None and holds_trials(path):
-            imported = import_answers(path, names=self.object_ids, base=self.base or None)
-            for reason, count in imported.dropped.items():
-                print_message(f"{path}: left out {count} × {reason}")
-            return imported.answers
-        return Answers.load(path, **self.model_dump(exclude={"object_ids", "answers"}))
+        """Read the answers, in the index space of their file."""
+        options = self.model_dump(exclude={"object_ids", "answers"})
+        return Answers.load(path, names=self.names, **options)
 
 
 class AnswersFile(AnswersForm):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass, replace
 from itertools import combinations
@@ -12,9 +13,10 @@ import numpy as np
 from jaxtyping import Bool, Float, Int, Integer, Shaped
 
 from glocal.data.features import as_matrix
-from glocal.data.tables import read_answers, read_list
-from glocal.errors import DataError, ParameterError
-from glocal.files import PathLike, ending, naming, write_npy, write_npz
+from glocal.data.tables import has_titles, read_list, read_numbers
+from glocal.data.trials import read_trials
+from glocal.errors import DataError, DataWarning, ParameterError
+from glocal.files import PathLike, ending, naming, read_npz, write_npy, write_npz
 from glocal.similarity import Pairs, candidate_pairs
 
 KINDS = ("odd-one-out", "anchor", "nearest-of-n")
@@ -181,15 +183,14 @@ class Answers:
         odd_column: int = 2,
         base: int = 0,
         order: PathLike | None = None,
+        names: Sequence[str] | None = None,
     ) -> Answers:
-        """Read answers from ``.npz``, ``.npy``, or text with one answer per line.
+        """Read answers from ``.npz``, ``.npy``, a table, or text with one answer per line.
 
         The ``.npz`` holds ``answers`` (t, m) and optionally ``kind``, ``counts`` (t, candidate
         pairs), ``weights``, ``votes``, ``person``, ``seconds``, ``names``, ``catch_passed`` and
-        ``catch_person``. In a text file, blanks, commas or semicolons separate the integers. Its
-        first line may name the columns a, b and odd, or reference, closer and farther, in any
-        order, and optionally person and seconds. `glocal.data.importing.import_answers` reads all
-        other tables.
+        ``catch_person``. In a text file, blanks, commas or semicolons separate the integers. A
+        table, text with titles or JSON, is read by `glocal.data.trials.read_trials`.
 
         Parameters
         ----------
@@ -199,6 +200,8 @@ class Answers:
             The kind of answers if the file does not state it; None means odd-one-out.
         odd_column, base : int
             As in `from_array`.
+        names : sequence of str or None
+            The objects in the order of their indices, for a table of names.
 
         Raises
         ------
@@ -207,7 +210,23 @@ class Answers:
         DataError
             If `Answers` does not allow the content; the message names the file.
         """
-        arrays = read_answers(path, _DETAILS)
+        arrays: dict[str, Any]
+        if ending(path) == ".npz":
+            fix = "Write it with Answers.save, or numpy.savez(path, answers=…, kind=…)."
+            optional = ("kind", "counts", *_DETAILS)
+            members = read_npz(
+                path, what="answers", fix=fix, required=("answers",), optional=optional
+            )
+            arrays = {"array": members.pop("answers"), **members}
+            if "kind" in members:
+                arrays["kind"] = str(members["kind"])
+        elif ending(path) == ".npy" or not has_titles(path):
+            arrays = {"array": read_numbers(path, what="answers")}
+        else:
+            arrays, dropped, _ = read_trials(path, names=names, base=base)
+            dropped.pop("catch trial", None)  # which the answers count themselves
+            for reason, n in dropped.items():
+                warnings.warn(f"{path}: left out {n} × {reason}.", DataWarning, stacklevel=2)
         if kind is not None and arrays.get("kind", kind) != kind:
             raise DataError(
                 f"{path} states that its kind is {arrays['kind']}; leave out `kind={kind}`."
@@ -216,12 +235,10 @@ class Answers:
             raise DataError(
                 f"{path} states which column is odd; leave out `odd_column={odd_column}`."
             )
-        arrays.setdefault("kind", kind or "odd-one-out")
+        defaults = {"kind": kind or "odd-one-out", "odd_column": odd_column, "base": base}
         sort_index = None if order is None else read_list(order, what="order")
         with naming(path):
-            return cls.from_array(
-                arrays.pop("answers"), odd_column=odd_column, base=base, order=sort_index, **arrays
-            )
+            return cls.from_array(**{**defaults, **arrays}, order=sort_index)
 
     def save(self, path: PathLike, *, provenance: dict[str, Any] | None = None) -> None:
         """Atomically write all fields to ``.npz``, or only the 0-based objects to ``.npy``.

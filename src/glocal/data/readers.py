@@ -59,12 +59,6 @@ def read_matrix(path: PathLike) -> np.ndarray:
             f"features {path} does not exist: there is no file or folder of that name. Check the "
             "path."
         )
-    if kind == ".mat":
-        raise FileError(
-            f"features file {path} is a MATLAB file, which cannot be read. Convert it: numpy.save("
-            f"'features.npy', scipy.io.loadmat({os.fspath(path)!r})['NAME']), with the name of the "
-            "variable. If it is of version 7.3 or later, it is an HDF5 file: rename it to .h5."
-        )
     if kind not in READERS and not (Path(path).is_dir() and shards_of(path)):
         allowed = ", ".join(READERS)
         raise FileError(
@@ -89,12 +83,8 @@ def _choose(path: PathLike, arrays: Mapping[str, Any]) -> Any:
 def _npz(path: PathLike) -> np.ndarray:
     with reading(path, "features", _FIX) as file, zipfile.ZipFile(file) as archive:
         names = [name.removesuffix(".npy") for name in archive.namelist() if name.endswith(".npy")]
-    if {"weights", "mean", "std"} <= {*names}:
-        raise FileError(
-            f"features file {path} is a transform. Name a file of features to apply it to."
-        )
-    if "answers" in names and "features" not in names:
-        raise FileError(f"features file {path} holds answers. Are features and answers swapped?")
+    if {"weights", "answers"} & {*names} and "features" not in names:
+        raise FileError(f"features file {path} is a transform, or holds answers. Name another.")
     arrays = read_npz(
         path, what="features", fix=_FIX, required=["features"] if "features" in names else names
     )
@@ -140,6 +130,14 @@ def _hdf5(path: PathLike) -> np.ndarray:
         dataset = _choose(file, datasets)
         check_inflated(file, dataset.nbytes)
         return np.asarray(dataset)
+
+
+def _matlab(path: PathLike) -> np.ndarray:
+    from scipy.io import loadmat
+
+    with reading(path, "features", "Files of version 7.3 are HDF5: rename it to .h5.") as file:
+        arrays = {name: value for name, value in loadmat(file).items() if hasattr(value, "ndim")}
+        return _choose(file, arrays)
 
 
 def shards_of(path: PathLike) -> list[Path]:
@@ -249,6 +247,7 @@ READERS: dict[str, Callable[[PathLike], np.ndarray]] = {
     ".safetensors": _safetensors,
     ".h5": _hdf5,
     ".hdf5": _hdf5,
+    ".mat": _matlab,
     PARQUET: read_parquet,
     **dict.fromkeys(sorted(TABLES), lambda path: read_named_rows(path)[0]),
 }

@@ -1,11 +1,10 @@
-"""Read numbers from text and ``.npy`` files, tables with column titles, and files of answers."""
+"""Read numbers from text and ``.npy`` files, and tables: text with column titles, or JSON."""
 
 from __future__ import annotations
 
 import contextlib
 import csv
 import json
-import os
 import re
 import warnings
 from collections.abc import Iterable, Sequence
@@ -15,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Shaped
 
-from glocal.errors import DataError, FileError
-from glocal.files import PathLike, ending, read_npy, read_npz, reading
+from glocal.errors import DataError
+from glocal.files import PathLike, ending, read_npy, reading
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -25,7 +24,6 @@ NONE = ("NA", "N/A", "NaN", "nan", "null", "None")
 """The texts that stand for an empty cell of a table."""
 COLUMNS = {"odd-one-out": ("a", "b", "odd"), "anchor": ("reference", "closer", "farther")}
 """The column titles that identify the kind of a table of answers."""
-_DETAILS = {"person": np.str_, "seconds": np.float64}  # optional columns besides the objects
 TABLES = frozenset({".csv", ".tsv"})
 """Extensions of tables, which may hold features or labels in columns."""
 _NAME_COLUMNS = frozenset(
@@ -71,9 +69,10 @@ def read_list(path: PathLike, *, what: str) -> np.ndarray:
 def read_table(path: PathLike, *, what: str, names: Sequence[str] | None = None) -> pd.DataFrame:
     """Read the cells of a table as text under its column titles, with ``""`` for an empty cell.
 
-    A text of `NONE` stands for an empty cell if it is not among the `names`. The separator is the
-    tab, semicolon or comma, whichever is most frequent in the first line, or else blanks. Blanks
-    around a cell are removed.
+    A ``.json`` file holds one list of trials, one list per person, or one JSON text per line. In
+    text, a text of `NONE` stands for an empty cell if it is not among the `names`, and the
+    separator is the tab, semicolon or comma, whichever is most frequent in the first line, or else
+    blanks. Blanks around a cell are removed.
 
     Raises
     ------
@@ -82,6 +81,8 @@ def read_table(path: PathLike, *, what: str, names: Sequence[str] | None = None)
         row with more cells than the first line.
     """
     with reading(path, what, "Save it as CSV with a first line that names its columns.") as file:
+        if ending(file) == ".json":
+            return _read_json(file)
         table = _read_csv(
             file,
             _first_line(file),
@@ -212,29 +213,22 @@ def _are_titles(cells: list[str]) -> bool:
     return len(numbers) > 2 and (numbers == counts_up or cells == [*map(str, range(len(cells)))])
 
 
-def read_trials(path: PathLike) -> pd.DataFrame:
-    """Read the trials of a JSON file as a table of text.
-
-    The file holds one list of trials, one list per person, or one JSON text per line.
-    """
+def _read_json(file: Path) -> pd.DataFrame:
     import pandas as pd
 
-    with reading(path, "answers", "Save the list of trials as JSON.") as file:
-        text = file.read_text(encoding="utf-8-sig")
-        try:
-            value = json.loads(text)
-        except ValueError:  # servers append a JSON text for each person
-            value = [json.loads(line) for line in text.splitlines() if line.strip()]
-        blocks = value if all(isinstance(part, list) for part in value) else [value]
-        trials = [trial for block in blocks for trial in block]
-        if not trials or not all(isinstance(trial, dict) for trial in trials):
-            raise ValueError(
-                "it must be a list of trials, or one list per person, and each trial an object"
-            )
-        table = pd.DataFrame(trials, dtype=object)
-        if len(blocks) > 1:
-            table["list_of_trials"] = np.repeat(range(len(blocks)), list(map(len, blocks)))
-        return table.where(table.notna(), "").map(json_text).rename(columns=str)
+    text = file.read_text(encoding="utf-8-sig")
+    try:
+        value = json.loads(text)
+    except ValueError:  # servers append a JSON text for each person
+        value = [json.loads(line) for line in text.splitlines() if line.strip()]
+    blocks = value if all(isinstance(part, list) for part in value) else [value]
+    trials = [trial for block in blocks for trial in block]
+    if not trials or not all(isinstance(trial, dict) for trial in trials):
+        raise ValueError("it must be a list of trials, or one list per person, of objects")
+    table = pd.DataFrame(trials, dtype=object)
+    if len(blocks) > 1:
+        table["list_of_trials"] = np.repeat(range(len(blocks)), list(map(len, blocks)))
+    return table.where(table.notna(), "").map(json_text).rename(columns=str)
 
 
 def json_text(value: Any) -> str:
@@ -244,8 +238,10 @@ def json_text(value: Any) -> str:
     return str(int(value) if isinstance(value, bool) else value).strip()
 
 
-def names_columns(path: PathLike) -> bool:
-    """Whether the first line of a text file holds titles: its first cell is not a number."""
+def has_titles(path: PathLike) -> bool:
+    """Whether a file of answers is a table: JSON, or text whose first cell is not a number."""
+    if ending(path) == ".json":
+        return True
     with reading(path, "answers") as file:
         line = _first_line(file, errors="replace").strip()
     try:
@@ -253,65 +249,3 @@ def names_columns(path: PathLike) -> bool:
     except ValueError:
         return line.replace("\t", " ").isprintable()
     return False
-
-
-def read_answers(path: PathLike, details: Sequence[str]) -> dict[str, Any]:
-    """Read the arrays of a file of answers, by name.
-
-    They are ``answers`` and optionally ``kind``, ``counts`` and the names in `details`.
-    """
-    if os.path.isdir(path):
-        raise FileError(
-            f"answers {path} is a folder; answers must be a file. Are features and answers swapped?"
-        )
-    if ending(path) == ".npz":
-        return _read_archive(path, details)
-    if ending(path) == ".npy" or not names_columns(path):
-        return {"answers": read_numbers(path, what="answers")}
-    table = read_table(path, what="answers").rename(columns=str.lower)
-    arrays = _integer_answers(table)
-    if arrays is None:
-        raise DataError(
-            f"{path} is a table with the columns {', '.join(table)[:120]}; answers are read from "
-            "integers in the columns a, b, odd or reference, closer, farther, optionally with "
-            f"person and seconds. Convert it: glocal data import {path} --out answers.npz, or "
-            "import_answers in Python."
-        )
-    return arrays
-
-
-def holds_trials(path: PathLike) -> bool:
-    """Whether a file is a table with titles that `read_answers` does not read."""
-    if ending(path) not in TABLES or not names_columns(path):
-        return False
-    return _integer_answers(read_table(path, what="answers").rename(columns=str.lower)) is None
-
-
-def _integer_answers(table: pd.DataFrame) -> dict[str, Any] | None:
-    """The arrays of a table of integers whose titles identify the kind, or None."""
-    for kind, columns in COLUMNS.items():
-        if {*columns} <= {*table} <= {*columns, *_DETAILS}:
-            with contextlib.suppress(ValueError, OverflowError):
-                objects = table[[*columns]].astype(np.int64).to_numpy()
-                details = {
-                    name: table[name].to_numpy(_DETAILS[name]) for name in {*table} - {*columns}
-                }
-                return {"kind": kind, "answers": objects, **details}
-    return None
-
-
-def _read_archive(path: PathLike, details: Sequence[str]) -> dict[str, Any]:
-    """Read the arrays of an ``.npz`` of answers, with their kind as a text."""
-    fix = "Write it with Answers.save, or numpy.savez(path, answers=…, kind=…)."
-    optional = ("kind", "counts", *details)
-    arrays: dict[str, Any] = read_npz(
-        path, what="answers", fix=fix, required=("answers",), optional=optional
-    )
-    for name in {"kind", "names"} & arrays.keys():
-        if arrays[name].dtype.kind != "U":
-            raise DataError(
-                f"{path}: {name} holds {arrays[name].dtype} values; it must be text. {fix}"
-            )
-    if "kind" in arrays:
-        arrays["kind"] = " and ".join(arrays["kind"].flat)
-    return arrays

@@ -173,21 +173,26 @@ def save_npz(collected: Collected, path: Path, without: Sequence[str] = ()) -> N
 def save_csv(collected: Collected, path: Path) -> None:
     """Write every row as CSV, catch trials and "can't tell" included.
 
-    An apostrophe precedes each text that a spreadsheet would take for a formula.
+    It is a table of answers like any other: the images in the order shown, then the one that was
+    chosen, by their names, and its position, counted from 1. An apostrophe precedes an id of a
+    recruiting site that a spreadsheet would take for a formula.
     """
-    table = collected.table.copy()
-    for column in ("a", "b", "c"):
-        table[column] = np.array(collected.names, dtype=object)[table[column]]
-    is_decided = table["choice"] != CANNOT_TELL
-    table["choice"] = (table["choice"] + 1).where(is_decided).astype("Int64")
+    roles = ["a", "b", "c", "odd"]
+    if collected.kind == "anchor":
+        roles = ["reference", "left", "right", "chosen"]
+    table = collected.table.rename(columns={"number": "order", "choice": "position"})
+    is_decided = (table["position"] != CANNOT_TELL).to_numpy()
+    names = np.array(collected.names, dtype=object)[collected.items]
+    chosen = names[np.arange(len(table)), table["position"]]
+    images = pd.DataFrame(names, columns=roles[:3])
+    images[roles[3]] = np.where(is_decided, chosen, "")
+    table["position"] = (table["position"] + 1).where(is_decided).astype("Int64")
     table["repeat_of"] = table["repeat_of"].where(table["source"] == REPEAT).astype("Int64")
     time = pd.to_datetime(table["time"], unit="s", utc=True)
     table["time"] = time.dt.strftime("%Y-%m-%dT%H:%M:%SZ")
-    table.insert(3, "kind", collected.kind)
-    texts = table.select_dtypes(include=["object", "string"]).columns
-    table[texts] = table[texts].fillna("").replace(r"^([=+\-@\t\r])", r"'\1", regex=True)
-    names = {"number": "order", "a": "image_1", "b": "image_2", "c": "image_3"}
-    write_text(path, table.rename(columns=names).to_csv(index=False))
+    table["name"] = table["name"].fillna("").replace(r"^([=+\-@])", r"'\1", regex=True)
+    table = table[["person", "name", "order"]].join(images).join(table.loc[:, "position":])
+    write_text(path, table.to_csv(index=False))
 
 
 def _frame(connection: Connection, query: str) -> pd.DataFrame:

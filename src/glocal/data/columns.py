@@ -51,10 +51,6 @@ _SHOWN_ROLES = (
     "reference left right",
     "reference a b",
 )
-_STUDY_COLUMNS = frozenset(("image_1", "image_2", "image_3", "choice", "kind", "source"))
-"""Columns of the table that ``glocal collect export --csv`` writes."""
-# the mark that this table has before names that a spreadsheet would take for formulas
-_FORMULA_GUARD = r"^'(?=[=+\-@])"
 MISSING = -1
 """The index of an object whose cell is empty."""
 INTEGER = re.compile(r"[+-]?(0|[1-9][0-9]{0,17})(\.0*)?")  # 007 and 1_0 are names
@@ -77,58 +73,10 @@ class Question(NamedTuple):
 def read_question(
     table: pd.DataFrame, stated: Mapping[str, str], place_base: int | None
 ) -> Question:
-    """Find the columns of each role, and read the questions of the trials."""
+    """Read the kind of the trials, the objects that they showed, and the column of each pick."""
     if place_base not in (None, 0, 1):
         raise ParameterError(f"`place_base` is {place_base}; allowed are 0 and 1.")
-    if _STUDY_COLUMNS.issubset(table):
-        table, of_study = _read_study(table)
-        stated = {**of_study, **stated}
-        place_base = 1
-    return _question(table, _roles(table, stated), place_base)
-
-
-def _read_study(table: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, str]]:
-    """Return the table of a study with its original names, and the roles of its columns."""
-    kinds = table["kind"].unique()
-    if len(kinds) > 1:
-        raise DataError(
-            f"it has trials of the kinds {', '.join(kinds)}; read one kind at a time: glocal data "
-            "import --where kind=KIND, or where={'kind': 'KIND'} in Python."
-        )
-    titles = ["image_1", "image_2", "image_3"]
-    table = table.replace(dict.fromkeys(titles, _FORMULA_GUARD), "", regex=True)
-    roles = ("a", "b", "c")
-    if kinds[0] == "anchor":  # the first image is the reference, which also counts as a place
-        roles = ("reference", "left", "right")
-        table = table.replace({"choice": {"2": "1", "3": "2"}})
-    return table, {**dict(zip(roles, titles, strict=True)), "chosen": "choice"}
-
-
-def _roles(table: pd.DataFrame, stated: Mapping[str, str]) -> dict[str, list[str]]:
-    """Find the columns of each role: those that are stated, else those with a known title."""
-    roles = {role: re.split(r"\s*,\s*", text.strip()) for role, text in stated.items()}
-    if unknown := roles.keys() - ROLES.keys():
-        allowed = ", ".join(ROLES)
-        raise DataError(f"{unknown.pop()!r} is not a role of a column; roles are {allowed}.")
-    stated_columns = [column for titles in roles.values() for column in titles]
-    for column in stated_columns:
-        column_of_table(table, column)
-    column_of = {
-        re.sub(r"\W+", "_", column).strip("_").lower(): column
-        for column in reversed([*table])
-        if column not in stated_columns
-    }
-    for role in ROLES.keys() - roles.keys():
-        alias = next((alias for alias in ROLES[role].split() if alias in column_of), None)
-        if alias is not None:
-            numbered = [f"{alias}{number}" for number in range(2, 100)]
-            further = [column_of[name] for name in numbered if name in column_of]
-            roles[role] = [column_of[alias], *further]
-    return {role: roles[role] for role in ROLES if role in roles}
-
-
-def _question(table: pd.DataFrame, roles: dict[str, list[str]], place_base: int | None) -> Question:
-    """Read the kind of the trials, the objects that they showed, and the column of each pick."""
+    roles = _roles(table, stated)
     has_reference = "reference" in roles
     readable = [
         shown_roles
@@ -193,6 +141,29 @@ def _without_decimals(table: pd.DataFrame, columns: set[str]) -> pd.DataFrame:
         return table
     whole_of = {cell: cell.partition(".")[0] for cell in cells}
     return table.assign(**{column: table[column].map(whole_of) for column in columns})
+
+
+def _roles(table: pd.DataFrame, stated: Mapping[str, str]) -> dict[str, list[str]]:
+    """Find the columns of each role: those that are stated, else those with a known title."""
+    roles = {role: re.split(r"\s*,\s*", text.strip()) for role, text in stated.items()}
+    if unknown := roles.keys() - ROLES.keys():
+        allowed = ", ".join(ROLES)
+        raise DataError(f"{unknown.pop()!r} is not a role of a column; roles are {allowed}.")
+    stated_columns = [column for titles in roles.values() for column in titles]
+    for column in stated_columns:
+        column_of_table(table, column)
+    column_of = {
+        re.sub(r"\W+", "_", column).strip("_").lower(): column
+        for column in reversed([*table])
+        if column not in stated_columns
+    }
+    for role in ROLES.keys() - roles.keys():
+        alias = next((alias for alias in ROLES[role].split() if alias in column_of), None)
+        if alias is not None:
+            numbered = [f"{alias}{number}" for number in range(2, 100)]
+            further = [column_of[name] for name in numbered if name in column_of]
+            roles[role] = [column_of[alias], *further]
+    return {role: roles[role] for role in ROLES if role in roles}
 
 
 def _shown(table: pd.DataFrame, columns: Iterable[str]) -> Shaped[np.ndarray, "t m"]:

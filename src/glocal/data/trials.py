@@ -1,4 +1,4 @@
-"""Tables of answers, CSV or JSON: the objects, the pick and the person of each trial."""
+"""The trials of a table, CSV or JSON: the objects, the pick and the person of each."""
 
 from __future__ import annotations
 
@@ -8,20 +8,17 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float, Int, Shaped
 
-from glocal.data.answers import Answers
-from glocal.data.features import object_name
-from glocal.data.importing.columns import (
-    INTEGER,
+from glocal.data.columns import (
     MISSING,
     as_integers,
     numbers_in_column,
-    parts_of_cell,
     read_question,
     texts_in_column,
 )
-from glocal.data.tables import COLUMNS, NONE, read_table, read_trials
+from glocal.data.features import object_name
+from glocal.data.tables import read_table
 from glocal.errors import DataError, FileError
-from glocal.files import PathLike, ending, naming, write_text
+from glocal.files import PathLike, ending, naming
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -30,15 +27,18 @@ _UNLISTED = -(1 << 62)  # an index that no table holds
 _NO_OBJECT = "an object is missing (empty, NA, None, nan or null), or one too many"
 
 
-class Imported(NamedTuple):
-    """Answers, the number of trials left out for each reason, and how the file was read."""
+class Trials(NamedTuple):
+    """The arguments of `Answers.from_array`, and how the file was read.
 
-    answers: Answers
+    `dropped` has the number of trials that were left out, by reason.
+    """
+
+    arguments: dict[str, Any]
     dropped: dict[str, int]
     interpretation: dict[str, Any]
 
 
-def import_table(
+def read_trials(
     path: PathLike,
     *,
     columns: Mapping[str, str] | None = None,
@@ -46,7 +46,7 @@ def import_table(
     names: Sequence[str] | None = None,
     base: int = 0,
     place_base: int | None = None,
-) -> Imported:
+) -> Trials:
     r"""Read answers from a table: CSV with commas, semicolons or tabs, or JSON of jsPsych.
 
     A trial has columns for one of the following: a, b and the odd one; a, b, c (or a list of
@@ -64,7 +64,7 @@ def import_table(
     path : path
     columns : mapping
         The column of each role, if its title is not among those of
-        `glocal.data.importing.columns.ROLES`; several columns are separated by commas.
+        `glocal.data.columns.ROLES`; several columns are separated by commas.
     where : mapping
         The value that rows must have in each of these columns.
     names : sequence of str or None
@@ -92,9 +92,9 @@ def import_table(
     >>> from pathlib import Path
     >>> table = Path(tempfile.mkdtemp(), "answers.csv")
     >>> _ = table.write_text("anchor,left,right,chosen\negg,ball,cup,ball\ncup,egg,ball,egg\n")
-    >>> answers = import_table(table).answers
-    >>> answers.objects.tolist(), answers.names
-    ([[2, 0, 1], [1, 2, 0]], ('ball', 'cup', 'egg'))
+    >>> arguments = read_trials(table).arguments
+    >>> arguments["array"].tolist(), arguments["names"]
+    ([[2, 0, 1], [1, 2, 0]], ['ball', 'cup', 'egg'])
     """
     with naming(path):
         table = _read(path, names or ())
@@ -114,16 +114,15 @@ def import_table(
         catch &= (objects >= 0).all(axis=1) & (question.picked >= 0)
         reasons |= {"catch trial": catch, "equal alternatives": no_test}
         kept, dropped = keep_valid(reasons)
-        dropped = {"filtered out by where": len(table) - len(rows), **dropped}
-        of_answers: dict[str, Any] = {name: values[kept] for name, values in details.items()}
+        if n_filtered := len(table) - len(rows):
+            dropped["filtered out by where"] = n_filtered
+        arguments: dict[str, Any] = {name: values[kept] for name, values in details.items()}
         if "counts" not in details and catch.any():  # votes are not those of one person
-            of_answers["catch_passed"] = (ordered[:, 0] == ordered[:, 1])[catch]
+            arguments["catch_passed"] = (ordered[:, 0] == ordered[:, 1])[catch]
             if "person" in details:
-                of_answers["catch_person"] = details["person"][catch]
-        of_answers |= {"base": base, "kind": question.kind, "names": listed}
-        return Imported(
-            Answers.from_array(ordered[kept], **of_answers), dropped, question.interpretation
-        )
+                arguments["catch_person"] = details["person"][catch]
+        arguments |= {"array": ordered[kept], "base": base, "kind": question.kind, "names": listed}
+        return Trials(arguments, dropped, question.interpretation)
 
 
 def _read(path: PathLike, names: Sequence[str]) -> pd.DataFrame:
@@ -136,8 +135,6 @@ def _read(path: PathLike, names: Sequence[str]) -> pd.DataFrame:
             "meaning as CSV with titles, such as person, or left_votes and right_votes. If another "
             "program wrote the file, state its format (glocal data import --format)."
         )
-    if ending(path) == ".json":
-        return read_trials(path)
     return read_table(path, what="answers", names=[*map(object_name, names)])
 
 
@@ -165,38 +162,6 @@ def keep_valid(
             f"no answer is left of {len(kept)} trials: {counts or 'the file has none'}."
         )
     return kept, dropped
-
-
-def to_csv(answers: Answers, path: PathLike) -> None:
-    """Write a table of answers.
-
-    Its columns are a, b and odd, or reference, closer, farther, farther2, and so on. The columns
-    weight, person and seconds follow if they are known.
-
-    Raises
-    ------
-    DataError
-        If the name of an object would change when the table is read.
-    """
-    import pandas as pd
-
-    further = [f"farther{i}" for i in range(2, answers.objects.shape[1] - 1)]
-    titles = [*COLUMNS.get(answers.kind, COLUMNS["anchor"]), *further]
-    shown = answers.objects
-    if answers.names is not None:
-        named = [answers.names[i] for i in answers.named_objects().tolist()]
-        changed = [name for name in named if parts_of_cell(name) != [name] or name in ("", *NONE)]
-        if all(map(INTEGER.fullmatch, named)):
-            changed = changed or named
-        if changed:
-            raise DataError(
-                f"an object is named {changed[0]!r}, which a table would change. Save .npz, or "
-                "rename it."
-            )
-        shown = np.array(answers.names, dtype=object)[answers.objects]
-    details = {"weight": answers.weights, "person": answers.person, "seconds": answers.seconds}
-    table = pd.DataFrame(shown, columns=titles).assign(**details).dropna(axis=1, how="all")
-    write_text(path, table.to_csv(index=False))
 
 
 def _select(table: pd.DataFrame, where: Mapping[str, str]) -> pd.DataFrame:

@@ -1,21 +1,38 @@
-"""Import the answers of other systems by format, and read the formats that are not tables."""
+"""Read the answer files of other systems into `Answers`, and write answers as a table."""
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from glocal.data.answers import Answers
-from glocal.data.importing.table import Imported, import_table, keep_valid
-from glocal.data.tables import names_columns, read_numbers, read_table
+from glocal.data.columns import INTEGER, parts_of_cell
+from glocal.data.tables import COLUMNS, NONE, has_titles, read_list, read_numbers, read_table
+from glocal.data.trials import Trials, keep_valid, read_trials
 from glocal.errors import DataError, ParameterError
-from glocal.files import PathLike, ending, file_sha256, naming, read_lines, read_npz, reading
+from glocal.files import (
+    PathLike,
+    ending,
+    file_sha256,
+    naming,
+    read_lines,
+    read_npz,
+    reading,
+    write_text,
+)
+
+
+class Imported(NamedTuple):
+    """Answers, the number of trials left out for each reason, and how the file was read."""
+
+    answers: Answers
+    dropped: dict[str, int]
+    interpretation: dict[str, Any]
 
 
 def import_answers(
@@ -61,12 +78,44 @@ def import_answers(
             f"`{unknown[0]}` does not apply to the format {format}; its options are "
             f"{', '.join(allowed)}."
         )
-    answers, dropped, interpretation = read(path, **options)
+    arguments, dropped, interpretation = read(path, **options)
+    answers = Answers.from_array(**arguments)
     if answers.names is not None:
         answers.check_range(len(answers.names), what="the list of object ids", unit="lines")
     origin = {"format": format, "file": Path(path).name, "sha256": file_sha256(path), **stated}
-    dropped = {reason: n for reason, n in dropped.items() if n}
     return Imported(answers, dropped, origin | interpretation)
+
+
+def to_csv(answers: Answers, path: PathLike) -> None:
+    """Write a table of answers.
+
+    Its columns are a, b and odd, or reference, closer, farther, farther2, and so on. The columns
+    weight, person and seconds follow if they are known.
+
+    Raises
+    ------
+    DataError
+        If the name of an object would change when the table is read.
+    """
+    import pandas as pd
+
+    further = [f"farther{i}" for i in range(2, answers.objects.shape[1] - 1)]
+    titles = [*COLUMNS.get(answers.kind, COLUMNS["anchor"]), *further]
+    shown = answers.objects
+    if answers.names is not None:
+        named = [answers.names[i] for i in answers.named_objects().tolist()]
+        changed = [name for name in named if parts_of_cell(name) != [name] or name in ("", *NONE)]
+        if all(map(INTEGER.fullmatch, named)):
+            changed = changed or named
+        if changed:
+            raise DataError(
+                f"an object is named {changed[0]!r}, which a table would change. Save .npz, or "
+                "rename it."
+            )
+        shown = np.array(answers.names, dtype=object)[answers.objects]
+    details = {"weight": answers.weights, "person": answers.person, "seconds": answers.seconds}
+    table = pd.DataFrame(shown, columns=titles).assign(**details).dropna(axis=1, how="all")
+    write_text(path, table.to_csv(index=False))
 
 
 def read_things(
@@ -76,17 +125,23 @@ def read_things(
     base: int = 0,
     order: PathLike | None = None,
     names: Sequence[str] | None = None,
-) -> Imported:
+) -> Trials:
     """Read lines of three objects in the format of THINGS.
 
     The lines number objects in the order of their collection. A sort index (`order`) maps it to the
     order of `names`.
     """
-    answers = Answers.load(path, odd_column=odd_column, base=base, order=order)
-    return Imported(replace(answers, names=names), {}, {})
+    arguments = {
+        "array": read_numbers(path, what="answers"),
+        "odd_column": odd_column,
+        "base": base,
+        "order": None if order is None else read_list(order, what="order"),
+        "names": names,
+    }
+    return Trials(arguments, {}, {})
 
 
-def read_cblearn(path: PathLike, *, names: Sequence[str] | None = None, base: int = 0) -> Imported:
+def read_cblearn(path: PathLike, *, names: Sequence[str] | None = None, base: int = 0) -> Trials:
     """Read comparisons of cblearn: ``query`` and optionally ``response``.
 
     A row (i, j, k) of the query states that i is nearer to j than to k. A response is 1 or true if
@@ -114,11 +169,11 @@ def read_cblearn(path: PathLike, *, names: Sequence[str] | None = None, base: in
     objects = np.where((signs > 0)[:, None], query, query[:, [0, 2, 1]])[kept]
     counts = np.abs(signs[kept]).astype(float)
     weights = None if (counts == 1).all() else counts
-    answers = Answers.from_array(objects, base=base, kind="anchor", names=names, weights=weights)
-    return Imported(answers, dropped, {})
+    arguments = {"array": objects, "kind": "anchor", "weights": weights}
+    return Trials({**arguments, "base": base, "names": names}, dropped, {})
 
 
-def read_alignet(path: PathLike, *, limit: int = 1_000_000, seed: int = 42) -> Imported:
+def read_alignet(path: PathLike, *, limit: int = 1_000_000, seed: int = 42) -> Trials:
     """Read triplets of AligNet with the similarities of their pairs, as soft odd-one-out answers.
 
     The similarities s are those of the pairs (0, 1), (0, 2) and (1, 2). The weights of a triplet's
@@ -144,8 +199,10 @@ def read_alignet(path: PathLike, *, limit: int = 1_000_000, seed: int = 42) -> I
     names, member = np.unique(shown[rows].astype(np.str_), return_inverse=True)
     scores = similarities[rows].astype(np.float64)
     kept, dropped = keep_valid({"similarities not finite": ~np.isfinite(scores).all(axis=1)})
-    answers = Answers.from_array(member[kept], counts=softmax(scores[kept], axis=1), names=names)
-    return Imported(answers, {"triplets beyond the limit": len(shown) - len(rows), **dropped}, {})
+    if len(rows) < len(shown):
+        dropped["triplets beyond the limit"] = len(shown) - len(rows)
+    soft = softmax(scores[kept], axis=1)
+    return Trials({"array": member[kept], "counts": soft, "names": names}, dropped, {})
 
 
 def read_matrix(
@@ -155,7 +212,7 @@ def read_matrix(
     names: Sequence[str] | None = None,
     limit: int = 1_000_000,
     seed: int = 42,
-) -> Imported:
+) -> Trials:
     """Read one matrix (n, n), or one per person (people, n, n), as comparisons.
 
     For each reference and person, every two known similarities are compared. The choice is the
@@ -185,7 +242,7 @@ def _compare(
     names: Sequence[str] | None,
     limit: int,
     seed: int,
-) -> Imported:
+) -> Trials:
     """Turn every two known similarities of a person and a reference into an answer."""
     n = similarities.shape[-1]
     S = similarities.reshape(-1, n)  # a row for each person and reference
@@ -197,15 +254,16 @@ def _compare(
     person, reference = np.divmod(row, n)
     span = np.nanmax(similarities, axis=(1, 2), initial=-np.inf)
     span -= np.nanmin(similarities, axis=(1, 2), initial=np.inf)
-    answers = Answers(
-        np.stack([reference, nearer, farther], axis=1)[kept],
-        (np.abs(difference) / span[person])[kept],
-        kind="anchor",
-        names=names,
-        person=person[kept] if len(similarities) > 1 else None,
-    )
-    dropped["comparisons beyond the limit"] = n_comparisons - len(row)
-    return Imported(answers, dropped, {})
+    if len(row) < n_comparisons:
+        dropped["comparisons beyond the limit"] = n_comparisons - len(row)
+    arguments = {
+        "array": np.stack([reference, nearer, farther], axis=1)[kept],
+        "weights": (np.abs(difference) / span[person])[kept],
+        "kind": "anchor",
+        "names": names,
+        "person": person[kept] if len(similarities) > 1 else None,
+    }
+    return Trials(arguments, dropped, {})
 
 
 def _sample_comparisons(
@@ -231,7 +289,7 @@ def _sample_comparisons(
 def _matrices(path: Path) -> tuple[Float[np.ndarray, "people n n"], list[str] | None]:
     """Read the matrices of a file, and the names of the objects if a table has titles."""
     names = None
-    if ending(path) == ".npy" or not names_columns(path):
+    if ending(path) == ".npy" or not has_titles(path):
         numbers = read_numbers(path, what="answers")
     else:
         table = read_table(path, what="answers")
@@ -259,8 +317,8 @@ def sample_indices(total: int, limit: int, seed: int) -> Int[np.ndarray, " k"]:
     return np.sort(np.random.default_rng(seed).choice(total, limit, replace=False, shuffle=False))
 
 
-FORMATS: dict[str, Callable[..., Imported]] = {
-    "table": import_table,
+FORMATS: dict[str, Callable[..., Trials]] = {
+    "table": read_trials,
     "things": read_things,
     "cblearn": read_cblearn,
     "alignet": read_alignet,
