@@ -12,7 +12,7 @@ import pytest
 from glocal.cli.app import execute
 from glocal.data.answers import Answers
 from glocal.data.features import Features
-from glocal.data.importing import FORMATS, import_answers, to_csv
+from glocal.data.importing import FORMATS, import_answers
 from glocal.data.join import join
 from glocal.errors import DataError, FileError, GLocalError, ParameterError
 
@@ -364,63 +364,7 @@ def test_arrays_are_no_table(tmp_path, name):
         import_answers(tmp_path / name)
 
 
-@pytest.mark.parametrize("kind", ["odd-one-out", "anchor", "nearest-of-n"])
-@pytest.mark.parametrize("named", [False, True])
-def test_a_table_there_and_back(tmp_path, kind, named):
-    """Objects, unusual names, persons, times and weights come back from a written table."""
-    rng = np.random.default_rng(0)
-    width = 5 if kind == "nearest-of-n" else 3
-    names = ["001", "a\nb", "é", "e\u0301", "=1", '"', "object 6", "x,y;z"] if named else None
-    person = rng.choice(["1", "01", "Ann", "ann"] if named else [3, 4, 5], 40)
-    objects = np.array([rng.permutation(8)[:width] for _ in range(40)])
-    seconds = rng.random(40).round(3) + 0.1
-    weights = rng.integers(1, 4, 40).astype(float)
-    answers = Answers(objects, weights, kind=kind, person=person, seconds=seconds, names=names)
-    to_csv(answers, tmp_path / "a.csv")
-    imported = import_answers(tmp_path / "a.csv", names=names)
-    assert (imported.answers.kind, imported.answers.names, imported.dropped) == (
-        kind,
-        answers.names,
-        {},
-    )
-    for name in ("objects", "weights", "person", "seconds"):
-        np.testing.assert_array_equal(getattr(imported.answers, name), getattr(answers, name))
-
-
-@pytest.mark.parametrize("name", ["NA", " a", "[1]", "7"])
-def test_a_name_that_a_table_would_change_is_not_written(tmp_path, name):
-    """A name that would be read as missing, as another name, as a list or as an index
-    is refused.
-    """
-    names = [name, *("1234" if name == "7" else "bcde")]
-    with pytest.raises(DataError, match=r"Save \.npz"):
-        to_csv(Answers(np.array([[0, 1, 2], [3, 4, 0]]), names=names), tmp_path / "out.csv")
-    assert list(tmp_path.iterdir()) == []
-
-
 # arrays
-
-
-@pytest.mark.parametrize("response", [[1, -2, 0], [True, False, True]])
-def test_responses_of_cblearn(tmp_path, response):
-    """Responses of -1 and false reverse a comparison, 0 is undecided, and other counts
-    are weights.
-    """
-    np.savez(
-        tmp_path / "c.npz",
-        query=np.array([[0, 1, 2], [3, 1, 0], [2, 3, 1]]),
-        response=np.array(response),
-    )
-    imported = import_answers(tmp_path / "c.npz", "cblearn")
-    objects = [[0, 1, 2], [3, 0, 1], [2, 3, 1]]
-    if response[0] is True:
-        assert (imported.answers.objects.tolist(), imported.answers.weights) == (objects, None)
-    else:
-        assert (imported.answers.objects.tolist(), imported.answers.weights.tolist()) == (
-            objects[:2],
-            [1, 2],
-        )
-        assert imported.dropped == {"no answer": 1}
 
 
 def test_soft_triplets_of_alignet(tmp_path):
@@ -557,9 +501,6 @@ def test_a_comma_at_the_end_of_a_row_moves_no_cell(tmp_path):
             "similarities",
         ),
         ("alignet", {"similarities": np.zeros((2, 3))}, "pictures"),
-        ("cblearn", {"query": np.array([[0, 1, 2]]), "response": np.array(["a"])}, "responses"),
-        ("cblearn", {"query": np.array([[0, 1, 2.5]])}, "integers"),
-        ("cblearn", {"query": np.array([[0, 1, 2]]), "response": np.array(1)}, "shape"),
     ],
 )
 def test_arrays_of_other_shapes_are_refused(tmp_path, format, arrays, noun):

@@ -39,8 +39,8 @@ def _connections():
 
 @pytest.fixture(autouse=True)
 def cache(tmp_path, monkeypatch):
-    """The cache of these tests; proxies and mirrors of the environment are not used."""
-    for name in (*PROXIES, "GLOCAL_MIRROR", "GLOCAL_OFFLINE"):
+    """The cache of these tests; proxies of the environment are not used."""
+    for name in (*PROXIES, "GLOCAL_OFFLINE"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("GLOCAL_CACHE", str(tmp_path / "cache"))
     return tmp_path / "cache"
@@ -139,11 +139,10 @@ def test_a_killed_download_begins_again(cache, started):
         assert retrieve(*arguments).read_bytes() == CONTENT
 
 
-def test_a_mirror_is_asked_and_nobody_offline(register, cache, monkeypatch):
-    """GLOCAL_MIRROR replaces the publisher, and with GLOCAL_OFFLINE only the cache is used."""
-    register("http://127.0.0.1:9")
-    with site({"/all/made/up.bin": CONTENT}) as (url, _):
-        monkeypatch.setenv("GLOCAL_MIRROR", f"{url}/all/")
+def test_nobody_is_asked_offline(register, cache, monkeypatch):
+    """With GLOCAL_OFFLINE only the cache is used."""
+    with site({"/up.bin": CONTENT}) as (url, _):
+        register(url)
         path = fetch("made/up")
     monkeypatch.setenv("GLOCAL_OFFLINE", "1")
     assert fetch("made/up") == path

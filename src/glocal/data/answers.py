@@ -260,7 +260,7 @@ class Answers:
         else:
             raise ParameterError(
                 f"answers cannot be saved as {path}: it must end in .npz, or in .npy for the "
-                "objects alone. To write a table, use glocal.data.importing.to_csv."
+                "objects alone."
             )
 
     def members(self) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Read the answer files of other systems into `Answers`, and write answers as a table."""
+"""Read the answer files of other systems into `Answers`."""
 
 from __future__ import annotations
 
@@ -11,8 +11,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from glocal.data.answers import Answers
-from glocal.data.columns import INTEGER, parts_of_cell
-from glocal.data.tables import COLUMNS, NONE, has_titles, read_list, read_numbers, read_table
+from glocal.data.tables import has_titles, read_list, read_numbers, read_table
 from glocal.data.trials import Trials, keep_valid, read_trials
 from glocal.errors import DataError, ParameterError
 from glocal.files import (
@@ -23,7 +22,6 @@ from glocal.files import (
     read_lines,
     read_npz,
     reading,
-    write_text,
 )
 
 
@@ -86,38 +84,6 @@ def import_answers(
     return Imported(answers, dropped, origin | interpretation)
 
 
-def to_csv(answers: Answers, path: PathLike) -> None:
-    """Write a table of answers.
-
-    Its columns are a, b and odd, or reference, closer, farther, farther2, and so on. The columns
-    weight, person and seconds follow if they are known.
-
-    Raises
-    ------
-    DataError
-        If the name of an object would change when the table is read.
-    """
-    import pandas as pd
-
-    further = [f"farther{i}" for i in range(2, answers.objects.shape[1] - 1)]
-    titles = [*COLUMNS.get(answers.kind, COLUMNS["anchor"]), *further]
-    shown = answers.objects
-    if answers.names is not None:
-        named = [answers.names[i] for i in answers.named_objects().tolist()]
-        changed = [name for name in named if parts_of_cell(name) != [name] or name in ("", *NONE)]
-        if all(map(INTEGER.fullmatch, named)):
-            changed = changed or named
-        if changed:
-            raise DataError(
-                f"an object is named {changed[0]!r}, which a table would change. Save .npz, or "
-                "rename it."
-            )
-        shown = np.array(answers.names, dtype=object)[answers.objects]
-    details = {"weight": answers.weights, "person": answers.person, "seconds": answers.seconds}
-    table = pd.DataFrame(shown, columns=titles).assign(**details).dropna(axis=1, how="all")
-    write_text(path, table.to_csv(index=False))
-
-
 def read_things(
     path: PathLike,
     *,
@@ -139,38 +105,6 @@ def read_things(
         "names": names,
     }
     return Trials(arguments, {}, {})
-
-
-def read_cblearn(path: PathLike, *, names: Sequence[str] | None = None, base: int = 0) -> Trials:
-    """Read comparisons of cblearn: ``query`` and optionally ``response``.
-
-    A row (i, j, k) of the query states that i is nearer to j than to k. A response is 1 or true if
-    that is so, -1 or false if it is not, and 0 if it is undecided; if all responses are 0 or 1, 0
-    is false. Other numbers stand for that many answers. Without responses, all rows are true.
-    """
-    fix = "It must hold an array named query."
-    arrays = read_npz(path, what="answers", fix=fix, required=("query",), optional=("response",))
-    query = arrays["query"]
-    signs = arrays.get("response", np.ones(query.shape[:1]))
-    if query.ndim != 2 or query.shape != (*signs.shape, 3) or signs.dtype.kind not in "biuf":
-        raise DataError(
-            f"{path} has queries of shape {query.shape} and responses of shape {signs.shape} and "
-            f"type {signs.dtype}; comparisons must be (t, 3) integers, each with a number, or true "
-            "or false, as its response."
-        )
-    if np.isin(signs, (0, 1)).all():
-        signs = 2 * signs.astype(float) - 1  # as in cblearn, where these are false and true
-    i, j, k = query.T
-    reasons = {
-        "equal alternatives": (i == j) | (i == k) | (j == k),
-        "no answer": ~(np.abs(signs) > 0),
-    }
-    kept, dropped = keep_valid(reasons)
-    objects = np.where((signs > 0)[:, None], query, query[:, [0, 2, 1]])[kept]
-    counts = np.abs(signs[kept]).astype(float)
-    weights = None if (counts == 1).all() else counts
-    arguments = {"array": objects, "kind": "anchor", "weights": weights}
-    return Trials({**arguments, "base": base, "names": names}, dropped, {})
 
 
 def read_alignet(path: PathLike, *, limit: int = 1_000_000, seed: int = 42) -> Trials:
@@ -320,12 +254,11 @@ def sample_indices(total: int, limit: int, seed: int) -> Int[np.ndarray, " k"]:
 FORMATS: dict[str, Callable[..., Trials]] = {
     "table": read_trials,
     "things": read_things,
-    "cblearn": read_cblearn,
     "alignet": read_alignet,
     "matrix": read_matrix,
 }
 """The function that reads each format.
 
 The formats are a table with named columns (CSV, salmon, NIGHTS, JSON of jsPsych), answers of
-THINGS, comparisons of cblearn, soft triplets of AligNet, and matrices of similarities.
+THINGS, soft triplets of AligNet, and matrices of similarities.
 """

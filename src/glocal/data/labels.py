@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from jaxtyping import Int, Shaped
 
-from glocal.data.features import Features, object_name
 from glocal.data.columns import as_integers
+from glocal.data.features import Features, object_name
 from glocal.data.join import like, matching_lines
 from glocal.data.tables import TABLES, column_of_table, read_table
 from glocal.errors import DataError, DataWarning

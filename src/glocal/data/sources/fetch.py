@@ -68,9 +68,8 @@ def cache_folder() -> Path:
 def fetch(name: str, *, out: PathLike | None = None, progress: Progress | None = None) -> Path:
     """Download a published file unless the cache has it whole, and verify its content.
 
-    If ``$GLOCAL_MIRROR`` is set, the file is downloaded from there instead of from the publisher; a
-    mirror holds each file under its `path`. If ``$GLOCAL_OFFLINE`` is set, nothing is downloaded.
-    The proxies that the environment names are used.
+    If ``$GLOCAL_OFFLINE`` is set, nothing is downloaded. The proxies that the environment names are
+    used.
 
     Parameters
     ----------
@@ -103,9 +102,7 @@ def fetch(name: str, *, out: PathLike | None = None, progress: Progress | None =
     entry = published()[name]
     if entry.warning:
         warnings.warn(entry.warning, DataWarning, stacklevel=2)
-    mirror = os.environ.get("GLOCAL_MIRROR")
-    url = f"{mirror.rstrip('/')}/{quote(entry.path)}" if mirror else entry.url
-    path = retrieve(url, cache_folder() / entry.path, entry.checksum, progress)
+    path = retrieve(entry.url, cache_folder() / entry.path, entry.checksum, progress)
     if out is None:
         return path
     copy = Path(out) / entry.path
