@@ -83,6 +83,7 @@ COLLECT = {
     "collect plan": "--objects 30",
     "collect people": "study",
     "collect export": "study --out c.npz",
+    "collect report": "study --features x.npy --out page.html",
 }
 PATHS = (
     "missing/file.npz",

@@ -143,12 +143,17 @@ OVERWRITING = [
     "transforms push pushed pushed",
     *(
         pytest.param(
-            f"collect run {images} --out {out}",
+            f"collect {command}",
             marks=pytest.mark.skipif(
                 find_spec("glocal_collect") is None, reason="no glocal-collect"
             ),
         )
-        for images, out in (("images", "images"), ("images", "."), ("set", "."))
+        for command in (
+            "run images --out images",
+            "run images --out .",
+            "run set --out .",
+            "report set --out page.html --figures set",
+        )
     ),
 ]
 

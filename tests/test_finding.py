@@ -15,13 +15,13 @@ pytest.importorskip("altair")
 from glocal import Answers, Features, LinearTransform, axes
 from glocal.aligner import Arm, FitData, fit
 from glocal.data.seen import sketch
+from glocal.data.splits import question_folds
 from glocal.errors import FileError, MissingDependencyError, ParameterError
 from glocal.evaluation.agreement import odd_one_out as odd_one_out_scores
 from glocal.evaluation.view import View
 from glocal.report import Run, findings, load_runs, report_page, save_axes_figure, transform_run
 from glocal.report.finding import Headline
 from glocal.report.objects import objects_of
-from glocal.report.study import StudySummary
 from glocal.results import Score, write_rows
 from glocal.suite.table import score_frame
 
@@ -239,17 +239,16 @@ def _shown(arms):
 # one transform
 
 
-def single(rows, *, seen=None, kept=None, fit=None, study=None):
-    """The run of a transform, with neighbours kept, a record of its fit, and a study."""
+def single(rows, *, basis="", kept=None, fit=None, **fields):
+    """The run of a transform, with neighbours kept, a record of its fit, and other fields."""
     if kept is not None:
         rows = [*rows, Score("near", "neighbours_kept", kept, n=50, transform="t")]
-    record = {"seen": seen}
+    record = {"basis": basis}
     fits = {"t": fit or {}}
-    name = {"is_single": True, "study": study}
-    return Run("t", score_frame(rows), record=record, fits=fits, **name)
+    return Run("t", score_frame(rows), record=record, fits=fits, is_single=True, **fields)
 
 
-STUDY = object.__new__(StudySummary)
+QUESTIONS = {"basis": "questions"}
 GAIN = odd_one_out(0.45, 0.56, 0.08, 0.14, arm="t", split="all")
 LOSS = odd_one_out(0.5, 0.4, -0.2, -0.1, arm="t", n=90)
 HOLDOUT = {"original_accuracy_cosine": 0.41, "accuracy_cosine": 0.52, "n": 3000}
@@ -268,22 +267,27 @@ WORDS = {
     ("fit", "more", "agreement", "basis"),
     [
         ({"holdout": {"heldout": HOLDOUT}}, {}, "52.0", "objects"),
-        ({"holdout": {"heldout": HOLDOUT, "of": "objects"}}, {"seen": True}, "52.0", "objects"),
+        (
+            {"holdout": {"heldout": HOLDOUT, "of": "objects"}},
+            {"basis": "fitted"},
+            "52.0",
+            "objects",
+        ),
         ({"holdout": {"heldout": HOLDOUT, "of": "questions"}}, {}, "52.0", "questions"),
         ({"keep": KEEP}, {}, "53.0", "objects"),
         ({"keep": KEEP | {"heldout": "objects"}}, {}, "53.0", "objects"),
-        ({"keep": KEEP | {"heldout": "questions"}}, {"seen": True}, "53.0", "questions"),
+        ({"keep": KEEP | {"heldout": "questions"}}, {"basis": "fitted"}, "53.0", "questions"),
         ({"keep": KEEP, "holdout": {"heldout": HOLDOUT}}, {}, "52.0", "objects"),
-        ({}, {"seen": True}, "56.0", "fitted"),
-        ({}, {"seen": False}, "56.0", "heldout"),
-        ({}, {"seen": None}, "56.0", "none"),
-        ({}, {"study": STUDY}, "56.0", "questions"),
-        ({"keep": KEEP, "holdout": {"heldout": HOLDOUT}}, {"study": STUDY}, "56.0", "questions"),
+        ({}, {"basis": "fitted"}, "56.0", "fitted"),
+        ({}, {"basis": "heldout"}, "56.0", "heldout"),
+        ({}, {}, "56.0", "none"),
+        ({}, QUESTIONS, "56.0", "questions"),
+        ({"keep": KEEP, "holdout": {"heldout": HOLDOUT}}, QUESTIONS, "56.0", "questions"),
     ],
 )
 def test_a_finding_says_which_answers_it_is_about(fit, more, agreement, basis):
-    """Agreement is that of the hold-out, else of `keep`, else of the scores, and of a study always
-    of the scores; the sentence says which answers were held out.
+    """Agreement is that of the hold-out, else of `keep`, else of the scores, and always of the
+    scores of folds; the sentence says which answers were held out.
     """
     sentence, _ = of(single(GAIN, fit=fit, **more))
     assert f"{agreement} % of" in sentence
@@ -305,11 +309,11 @@ ADVISED = (
         (GAIN, {}, ["glocal apply"]),
         (GAIN, {"kept": 0.8}, ["glocal apply"]),
         (GAIN, {"kept": 0.79}, ["again with --keep 0.9"]),
-        (GAIN, {"seen": True}, ["lower agreement with new answers", "--holdout 3"]),
+        (GAIN, {"basis": "fitted"}, ["lower agreement with new answers", "--holdout 3"]),
         (LOSS, {}, ["too few", "Do not use it."]),
-        (LOSS, {"seen": True}, ["lower agreement with new answers", "Do not use it."]),
+        (LOSS, {"basis": "fitted"}, ["lower agreement with new answers", "Do not use it."]),
         (odd_one_out(0.45, 0.46, -0.01, 0.02, arm="t"), {}, ["collect more answers"]),
-        (GAIN, {"study": STUDY}, ["--answers EXPORT"]),
+        (GAIN, {"command": "glocal fit --answers EXPORT"}, ["--answers EXPORT"]),
         ([*GAIN, *task(0.6, 0.5, 0.001, arm="t")], {}, ["Except for cifar", "glocal apply"]),
         (GAIN, {"fit": {"holdout": {"heldout": OVERFIT}}}, ["is overfitted", "raise --lmbda"]),
     ],
@@ -558,3 +562,24 @@ def test_the_command_prints_the_finding_and_draws_the_axes(small, tmp_path, run)
     code, _, err = run("report", tmp_path / "t.npz", *options)
     assert code == 2
     assert "--features" in err
+
+
+def test_answers_are_scored_by_the_fit_that_has_not_seen_them(small):
+    """With folds, each answer is scored by the fit without its fold, not by the whole fit."""
+    features, answers, _ = small
+    rng = np.random.default_rng(1)
+
+    def transform():
+        return LinearTransform(rng.normal(size=(5, 5)).astype(np.float32), None, 0.0, 1.0)
+
+    whole = replace(transform(), meta={"fitted": sketch(features, answers)})
+    folds = [(transform(), answers.select(rows)) for rows in question_folds(answers)]
+    run = transform_run("fit", whole, features, answers, folds=folds)
+    rows = run.rows
+    assert run.record["basis"] == "questions"
+    X = np.asarray(features.matrix)
+    right = sum(len(part) * odd_one_out_scores(fit.apply(X), part).accuracy for fit, part in folds)
+    is_agreement = (rows["transform"] == "fit") & (rows["metric"] == "accuracy_cosine")
+    (agreement,) = rows.loc[is_agreement, "value"]
+    assert agreement == pytest.approx(right / len(answers))
+    assert agreement != pytest.approx(odd_one_out_scores(whole.apply(X), answers).accuracy)

@@ -3,16 +3,20 @@
 import json
 import random
 import re
+import sys
 from functools import partial
 
 import numpy as np
 import pytest
 
-from glocal.cli import report
+from glocal import Answers
 from glocal.cli.app import execute
-from glocal.results import Score, write_rows
+from glocal.evaluation.agreement import ceiling
+from glocal.results import Score
 from glocal_collect.db import Database
 from glocal_collect.people import StudyService
+from glocal_collect.report import _agreement as ceiling_in_words
+from glocal_collect.report import advise
 from glocal_collect.settings import Settings
 from glocal_collect.study import create
 from glocal_collect.trials import TrialScheduler
@@ -20,6 +24,7 @@ from glocal_collect.trials import TrialScheduler
 pytest.importorskip("altair")
 pytest.importorskip("vl_convert")
 
+N_OBJECTS = 40
 N_TRIALS = 120
 SECTIONS = [
     "Methods",
@@ -77,12 +82,20 @@ def test_the_page_of_a_study_has_its_people_and_what_a_transform_gains(run, stud
     its pictures.
     """
     page = tmp_path / "page.html"
-    command = ["report", study, "--features", study.parent / "features.npy", "--out", page]
+    command = [
+        "collect",
+        "report",
+        study,
+        "--features",
+        study.parent / "features.npy",
+        "--out",
+        page,
+    ]
     code, output, _ = run(*command, "--json")
     assert code == 0
     html = page.read_text(encoding="utf-8")
     assert re.findall("<h3>([^<]*)</h3>", html) == SECTIONS
-    (summary,) = json.loads(output)["studies"]
+    summary = json.loads(output)["study"]
     assert "5 people took part." in html  # p6 never began
     assert "Answering as if at random: p5;" in html
     assert "to questions that the fit had not seen, about the same objects, up from" in html
@@ -90,7 +103,7 @@ def test_the_page_of_a_study_has_its_people_and_what_a_transform_gains(run, stud
     assert "and twice as many, from 5 more people like these" in html
     shown = json.loads(re.search(r'id="shown">(.*?)</script>', html)[1])
     assert shown["pictures"].keys() == {f"image{i}" for i in range(12)}
-    assert "0-curve" in shown["charts"]
+    assert "0-Learning curve" in shown["charts"]
     assert [person["person"] for person in summary["participants"]] == [
         "p1",
         "p2",
@@ -109,7 +122,7 @@ def test_excluded_people_are_shown_and_not_fitted(run, study, tmp_path):
     """After an exclusion, the fit uses the answers of the others, and the table has all people."""
     page = tmp_path / "page.html"
     assert run("collect", "people", study, "--exclude", "p5")[0] == 0
-    code, output, _ = run("report", study, "--features", study.parent, "--out", page)
+    code, output, _ = run("collect", "report", study, "--features", study.parent, "--out", page)
     assert run("collect", "people", study, "--include", "p5")[0] == 0
     assert code == 0
     n_similarity = 4 * N_TRIALS - 4 * round(0.05 * N_TRIALS)
@@ -119,40 +132,22 @@ def test_excluded_people_are_shown_and_not_fitted(run, study, tmp_path):
     assert re.search(r"<bdi>p5</bdi>.*<bdi>excluded</bdi>", html)
 
 
-@pytest.mark.nightly
-def test_the_features_are_for_the_study_where_no_transform_is_beside_it(run, study, tmp_path):
-    """A study may come with scores and without a transform; other answers are refused, and so are
-    features without study or transform.
-    """
-    score = Score("odd-one-out", "accuracy_cosine", 0.5, 0.4, 0.6, 100)
-    scores = tmp_path / "scores.jsonl"
-    write_rows(scores, [score.row()])
-    page = tmp_path / "page.html"
-    command = ["report", study, scores, "--features", study.parent, "--out", page]
-    code, output, _ = run(*command, "--json")
-    assert code == 0
-    assert len(json.loads(output)["studies"]) == 1
-    code, _, messages = run(*command, "--answers", study / "study.json")
-    assert code == 2
-    assert "--answers of its own" in messages
-    code, _, messages = run("report", scores, "--features", study.parent, "--out", page)
-    assert code == 2
-    assert "no transform is among" in messages
-
-
 def test_what_a_page_of_a_study_lacks_is_said(run, study, tmp_path, monkeypatch):
-    """Missing features, other answers and a missing package are refused in a sentence each."""
+    """Missing features and a missing library are refused in a sentence, before any fit, and `glocal
+    report` names the command for a study.
+    """
     page = tmp_path / "page.html"
+    code, _, messages = run("collect", "report", study, "--out", page)
+    assert code == 2
+    assert "--features of the images" in messages
     code, _, messages = run("report", study, "--out", page)
-    assert code == 2
-    assert "pass --features of its images" in messages
-    code, _, messages = run("report", study, "--out", page, "--answers", study / "study.json")
-    assert code == 2
-    assert "--answers of its own" in messages
-    monkeypatch.setattr(report, "entry_points", lambda **selection: ())
-    code, _, messages = run("report", study, "--features", study.parent, "--out", page)
     assert code == 1
-    assert "pip install ./packages/glocal-collect" in messages
+    assert "glocal collect report" in messages
+    monkeypatch.setitem(sys.modules, "vl_convert", None)
+    command = ["collect", "report", study, "--features", study.parent, "--out", page]
+    code, _, messages = run(*command)
+    assert code == 1
+    assert "[report]" in messages
     assert not page.exists()
 
 
@@ -160,7 +155,60 @@ def test_a_study_with_few_answers_has_no_page(run, images, tmp_path):
     """A study with few answers is refused in a sentence with their number and the number needed."""
     create(tmp_path / "study", str(images), Settings(people=2))
     np.save(tmp_path / "features.npy", np.random.default_rng(0).normal(size=(12, 4)))
-    command = ["report", tmp_path / "study", "--features", tmp_path / "features.npy"]
+    command = ["collect", "report", tmp_path / "study", "--features", tmp_path / "features.npy"]
     code, _, messages = run(*command, "--out", tmp_path / "page.html")
     assert code == 1
     assert "has 0 answers about similarity; its page needs at least 60" in messages
+
+
+def random_answers(n, *, people=4, seed=0):
+    """Answers about random objects, equally many from each person."""
+    rng = np.random.default_rng(seed)
+    rows = np.array([rng.choice(N_OBJECTS, 3, replace=False) for _ in range(n)])
+    return Answers.from_array(rows, person=np.arange(n) % people)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "attainable", "verdict"),
+    [
+        (0.01, 0.05, None, "Go on collecting"),
+        (-0.01, 0.05, None, "It is open"),
+        (-0.01, 0.05, 0.4, "Go on collecting"),
+        (-0.01, 0.05, 0.04, "Stop collecting"),
+        (-0.004, 0.004, None, "Stop collecting"),
+        (0.001, 0.004, 0.4, "Stop collecting"),
+        (None, None, None, "It is open"),
+    ],
+)
+def test_the_formula_and_the_last_doubling_decide_whether_to_go_on(low, high, attainable, verdict):
+    """If the formula or the last doubling promises less than a point of agreement, the advice is to
+    stop; else it is to go on, or open if neither is certain.
+    """
+    value = 0.02 if low is None else (low + high) / 2
+    gain = Score("odd-one-out", "accuracy_cosine_difference", value, low, high, 1000)
+    advice, reason = advise(gain, random_answers(1000), attainable)
+    assert advice.startswith(verdict)
+    assert ("95 % interval" in reason) == (low is not None)
+
+
+@pytest.mark.parametrize("n", [200, 1000, 8000])
+def test_twice_as_many_answers_add_what_the_formula_of_the_plan_says(n):
+    """The advice states the shares that n and 2n answers attain by the formula of the plan, and
+    their difference times the attainable gain.
+    """
+    gain = Score("odd-one-out", "accuracy_cosine_difference", 0.03, 0.02, 0.04, n)
+    advice, reason = advise(gain, random_answers(n), 0.4)
+    shares = [1 / (1 + (25 * N_OBJECTS / t) ** 0.8) for t in (n, 2 * n)]
+    assert f"would add about {40 * (shares[1] - shares[0]):.1f} points" in advice
+    assert "from 4 more people like these" in reason
+    assert re.findall(r"([0-9]+) %(?: of what|\.)", reason) == [f"{100 * x:.0f}" for x in shares]
+
+
+def test_the_ceiling_is_called_the_mean_over_questions_that_it_is():
+    """Of 22 answers 21 are the most frequent ones, and the mean of 1 and .5 is no bound on them."""
+    rows = [[0, 1, 2]] * 20 + [[3, 4, 5], [3, 5, 4]]
+    text = ceiling_in_words(ceiling(Answers.from_array(rows)))
+    assert "a fraction of 0.750" in text
+    assert "as a mean over questions. If all questions have equally many answers, no model" in text
+    assert "A fraction of 0.909" in text
+    assert "Of 22 answers" in text

@@ -6,19 +6,17 @@ from glocal.report.finding import findings
 from glocal.report.front import front_points, warnings_of
 from glocal.report.page import axes_records, report_page, save_figures, save_page, save_tables
 from glocal.report.runs import (
+    Block,
     Run,
     is_transform,
     load_runs,
     load_thumbnails,
-    study_run,
     transform_run,
 )
-from glocal.report.study import StudyData, StudySummary
 
 __all__ = [
+    "Block",
     "Run",
-    "StudyData",
-    "StudySummary",
     "axes_records",
     "axes_svg",
     "findings",
@@ -33,7 +31,6 @@ __all__ = [
     "save_figures",
     "save_page",
     "save_tables",
-    "study_run",
     "transform_run",
     "warnings_of",
 ]

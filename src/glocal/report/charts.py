@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 from glocal.errors import import_optional
 from glocal.report.front import front_points
 from glocal.report.runs import Run
-from glocal.report.study import StudySummary
 from glocal.results import PEOPLE
 from glocal.suite.table import main_rows
 
@@ -19,10 +18,9 @@ if TYPE_CHECKING:
 
 _MIN_SHOWN = 3  # least number of points of a chart: a table shows two as well
 _FRONT_HEIGHT = 380  # pixels
-_CURVE_HEIGHT = 260  # pixels
 _LINE_HEIGHT = 26  # pixels for each arm in the chart of a task
 _CROWDED_LINE_HEIGHT = 16  # pixels for each arm if there are several networks
-_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8c6d31", "#7b61c4")
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8c6d31", "#7b61c4")
 _SHAPES = (
     "circle",
     "square",
@@ -47,16 +45,16 @@ _TITLES = {
 
 
 def charts_of(run: Run) -> dict[str, Any]:
-    """Return the charts of a run by name: ``curve``, ``front`` or ``front-NETWORK``, ``task-NAME``.
+    """Return the charts by name: titles of blocks, ``front``, ``front-NETWORK``, ``task-NAME``.
 
     A front or a task with fewer than three points has no chart.
     """
     is_people = run.rows["transform"] == PEOPLE
     people = run.rows[is_people]
     arms = run.rows.loc[~is_people, "transform"].unique().tolist()
-    charts: dict[str, Any] = {}
-    if run.study is not None:
-        charts["curve"] = curve_chart(run.study)
+    charts: dict[str, Any] = {
+        block.title: block.chart for block in run.blocks if block.chart is not None
+    }
     for network, points in front_points(run).groupby("network", sort=False):
         if len(points) >= _MIN_SHOWN:
             name = f"front-{network}" if network else "front"
@@ -68,48 +66,19 @@ def charts_of(run: Run) -> dict[str, Any]:
     return charts
 
 
-def curve_chart(study: StudySummary) -> alt.LayerChart:
-    """Draw agreement with held-out answers against the number of fitted ones, and the ceiling."""
-    import pandas as pd
-
-    alt = import_optional("altair", "a report")
-    points = pd.DataFrame(study.curve_record["curve"])
-    x = alt.X(
-        "answers:Q",
-        title="fitted answers",
-        scale=alt.Scale(type="log", base=2, nice=False, padding=16),
-        axis=alt.Axis(values=points["answers"].tolist(), format=",d"),
-    )
-    y, low = (_axis(alt.Y, name, "accuracy_cosine") for name in ("value", "low"))
-    tooltip = ["answers:Q", *_tooltips("value", "low", "high")]
-    base = alt.Chart(_data(points)).encode(x, tooltip=tooltip)
-    colour = _COLOURS[0]
-    layers = [
-        base.mark_line(color=colour).encode(y),
-        base.mark_rule(color=colour, strokeWidth=2).encode(low, y2="high:Q"),
-        base.mark_point(color=colour, filled=True, size=80, opacity=1).encode(y),
-    ]
-    if study.ceiling is not None:
-        bound = pd.DataFrame({"value": [study.ceiling.majority[0]]})
-        layers.append(alt.Chart(_data(bound)).mark_rule(color=INK).encode(y, tooltip="value:Q"))
-    return alt.layer(*layers).properties(
-        height=_CURVE_HEIGHT, description="Agreement with people against the fitted answers"
-    )
-
-
 def front_chart(points: pd.DataFrame, baseline: str) -> alt.LayerChart:
     """Draw agreement against neighbours kept.
 
     The chart shows every setting, the front of each arm as a line, and the choice in a ring.
     """
     alt = import_optional("altair", "a report")
-    x = _axis(alt.X, "neighbours_kept", "neighbours_kept", nice=False)
-    y = _axis(alt.Y, "accuracy_cosine", "accuracy_cosine", nice=False)
+    x = metric_axis(alt.X, "neighbours_kept", "neighbours_kept", nice=False)
+    y = metric_axis(alt.Y, "accuracy_cosine", "accuracy_cosine", nice=False)
     legend = alt.Legend(orient="top", title=None, symbolOpacity=1, columns=3, labelLimit=90)
     methods = list(dict.fromkeys(points["method"]))
     colour, shape = arm_scales("method", methods, baseline, legend)
-    numbers = _tooltips("accuracy_cosine", "neighbours_kept")
-    base = alt.Chart(_data(points)).encode(x, y, tooltip=["method:N", "setting:N", *numbers])
+    numbers = tooltips("accuracy_cosine", "neighbours_kept")
+    base = alt.Chart(inline_data(points)).encode(x, y, tooltip=["method:N", "setting:N", *numbers])
     strong = base.transform_filter("datum.strong").encode(colour)
     rule = strong.mark_rule(opacity=0.5)
     opacity = alt.when("datum.strong").then(alt.value(1)).otherwise(alt.value(0.3))
@@ -141,11 +110,11 @@ def task_chart(
         }
         legend = alt.Legend(orient="bottom", title=None, columns=3)
     colour, shape = arm_scales("transform", arms, baseline, legend)
-    x, low = (_axis(alt.X, name, metric, padding=8) for name in ("value", "low"))
+    x, low = (metric_axis(alt.X, name, metric, padding=8) for name in ("value", "low"))
     columns = ["network", "transform", "value", "low", "high", "n"]
-    base = alt.Chart(_data(rows[columns])).encode(
+    base = alt.Chart(inline_data(rows[columns])).encode(
         colour,
-        tooltip=["network:N", "transform:N", *_tooltips("value", "low", "high"), "n:Q"],
+        tooltip=["network:N", "transform:N", *tooltips("value", "low", "high"), "n:Q"],
         **axes,
     )
     layers = [
@@ -153,7 +122,7 @@ def task_chart(
         base.mark_point(filled=True, size=80, opacity=1).encode(x, shape),
     ]
     if len(people):
-        ceiling = alt.Chart(_data(people[["network", "metric", "value"]]))
+        ceiling = alt.Chart(inline_data(people[["network", "metric", "value"]]))
         ceiling = ceiling.encode(x, tooltip=["metric:N", "value:Q"])
         if has_networks:
             layers.append(ceiling.mark_tick(color=INK).encode(y=axes["y"]))
@@ -166,7 +135,7 @@ def task_chart(
     )
 
 
-def _axis(channel: type[Any], field: str, metric: str, **scale: Any) -> Any:
+def metric_axis(channel: type[Any], field: str, metric: str, **scale: Any) -> Any:
     """A channel of numbers with the title of a metric and four ticks."""
     alt = import_optional("altair", "a report")
     scale = {"zero": False, "padding": 12, **scale}
@@ -180,7 +149,7 @@ def _metric_title(metric: str) -> str:
     return metric.replace("accuracy_", "accuracy, ").replace("_", " ") + " (fraction)"
 
 
-def _tooltips(*names: str) -> list[alt.Tooltip]:
+def tooltips(*names: str) -> list[alt.Tooltip]:
     """Tooltips of numbers with three decimal places."""
     alt = import_optional("altair", "a report")
     return [alt.Tooltip(f"{name}:Q", format=".3f") for name in names]
@@ -196,12 +165,12 @@ def arm_scales(
     """
     alt = import_optional("altair", "a report")
     fixed = _FIXED_LOOKS.values()
-    free = itertools.cycle(i for i in range(len(_COLOURS)) if i not in fixed)
+    free = itertools.cycle(i for i in range(len(COLOURS)) if i not in fixed)
     colours = []
     shapes = []
     for arm in arms:
         i = _FIXED_LOOKS[arm] if arm in _FIXED_LOOKS else next(free)
-        colours.append(INK if arm == baseline else _COLOURS[i])
+        colours.append(INK if arm == baseline else COLOURS[i])
         shapes.append(_STAR if arm == baseline else _SHAPES[i])
     colour_scale = alt.Scale(domain=list(arms), range=colours)
     shape_scale = alt.Scale(domain=list(arms), range=shapes)
@@ -211,7 +180,7 @@ def arm_scales(
     )
 
 
-def _data(rows: pd.DataFrame) -> alt.InlineData:
+def inline_data(rows: pd.DataFrame) -> alt.InlineData:
     """The rows as data in the chart, of any length, with NaN as null."""
     values = rows.astype(object).where(rows.notna(), None).to_dict("records")
     return import_optional("altair", "a report").InlineData(values=values)

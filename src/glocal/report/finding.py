@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from glocal.report.front import MARGIN, direction, front_points, is_overfitted, neighbour_counts
 from glocal.report.runs import Run
-from glocal.report.study import plural
 from glocal.results import DIFFERENCE, PEOPLE, UNCHANGED, value_at
 from glocal.suite.table import main_rows
 
@@ -69,7 +68,7 @@ class _Subject(NamedTuple):
     @property
     def is_stated(self) -> bool:
         """Whether the record of the fit counts before the rows, whose answers it may have seen."""
-        return self.run.is_single and self.run.study is None
+        return self.run.is_single and self.run.record.get("basis") != "questions"
 
 
 class _Agreement(NamedTuple):
@@ -113,6 +112,13 @@ def findings(run: Run) -> list[Headline]:
         return [Headline("", "", sentence, "Continue it with glocal sweep --resume.")]
     networks = run.rows["network"].unique().tolist() or [""]
     return [_finding(_subject(run, network)) for network in networks]
+
+
+def plural(noun: str, number: int) -> str:
+    """The singular of a noun if the number is 1, else its plural."""
+    if number == 1:
+        return noun
+    return "people" if noun == "person" else f"{noun}s"
 
 
 def featured_views(run: Run, finding: Headline) -> Iterator[tuple[str, Mapping[str, View]]]:
@@ -213,10 +219,8 @@ def _basis(run: Run, split: str) -> str:
     """The answers by which the rows of a run were computed, as a key of _BASES."""
     if run.means is not None:
         return str(run.choice.get("heldout", "objects"))
-    if run.study is not None:
-        return "questions"
     if run.is_single:
-        return {True: "fitted", False: "heldout", None: ""}[run.record.get("seen")]
+        return str(run.record.get("basis", ""))
     return "objects" if str(split).startswith("fold ") else ""
 
 
@@ -399,8 +403,6 @@ def _advice(subject: _Subject, agreement: _Agreement | None, kept: _Kept | None)
         )
     if kept is not None and kept.share < MIN_KEPT_FOR_SEARCH:
         return "Where neighbours matter, as in search, fit again with --keep 0.9."
-    command = "glocal apply TRANSFORM FEATURES --out ALIGNED"
-    if subject.run.study is not None:
-        command = "glocal fit --features FEATURES --answers EXPORT --out TRANSFORM"
+    command = subject.run.command
     worse = [row["task"] for row in subject.other_tasks if direction(row) == "worse"]
     return f"Except for {', '.join(worse)}, use it: {command}" if worse else f"Use it: {command}"

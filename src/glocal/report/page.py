@@ -19,8 +19,7 @@ from glocal.report.figures import save_axes_figure, save_figure
 from glocal.report.finding import featured_views, findings
 from glocal.report.front import MARGIN, direction, front_points, summary, warnings_of
 from glocal.report.objects import objects_of
-from glocal.report.runs import Run
-from glocal.report.study import StudySummary
+from glocal.report.runs import Block, Run
 from glocal.report.tables import tables_of
 from glocal.results import PEOPLE, flattened, to_json, value_at
 from glocal.suite.table import arms_by_tasks, cell, main_rows
@@ -166,10 +165,11 @@ def _section(number: int, run: Run, shown: dict[str, dict[str, Any]]) -> dict[st
 
     The charts and the searchable objects, which the script of the page reads, are added to `shown`.
     """
-    captions: dict[str, list[tuple[str, str]]] = {"curve": [], "front": [], "task": []}
+    captions: dict[str, list[tuple[str, str]]] = {"front": [], "task": []}
     for name, chart in charts_of(run).items():
         kind, _, subject = name.partition("-")
-        captions[kind].append((f"{number}-{name}", subject))
+        if kind in captions:
+            captions[kind].append((f"{number}-{name}", subject))
         shown["charts"][f"{number}-{name}"] = chart.properties(width="container").to_dict()
     headlines = findings(run)
     objects = list(objects_of(run, headlines, shown["pictures"]))
@@ -186,7 +186,7 @@ def _section(number: int, run: Run, shown: dict[str, dict[str, Any]]) -> dict[st
         "warnings": warnings_of(run),
         "charts": captions,
         "methods": _table(summary(run)),
-        "study": None if run.study is None else _study(run.study),
+        "blocks": [_block(number, block) for block in run.blocks],
         "chosen": _chosen(run),
         "has_people": bool((run.rows["transform"] == PEOPLE).any()),
         "objects": objects,
@@ -200,12 +200,10 @@ def _table(frame: pd.DataFrame) -> dict[str, list[Any]]:
     return {"head": list(frame), "rows": frame.to_numpy().tolist()}
 
 
-def _study(study: StudySummary) -> dict[str, Any]:
-    """The tables of a study: its people, and its learning curve."""
-    sizes = [f"{point['answers']:,}" for point in study.curve_record["curve"]]
-    curve = [[size, score.text()] for size, score in zip(sizes, study.curve, strict=True)]
-    curve.append(["gain of the last doubling", study.last_doubling.text("+")])
-    return {"people": _table(study.cells.reset_index(names="Person").fillna("")), "curve": curve}
+def _block(number: int, block: Block) -> dict[str, Any]:
+    table = None if block.table is None else _table(block.table)
+    chart = None if block.chart is None else f"{number}-{block.title}"
+    return {**vars(block), "table": table, "chart": chart}
 
 
 def _chosen(run: Run) -> str:

@@ -19,7 +19,7 @@ from pydantic import Field
 
 from glocal.data.answers import Answers
 from glocal.data.features import Features, object_name
-from glocal.data.join import join
+from glocal.data.planning import STUDY_FILE
 from glocal.data.seen import MAX_SHARE_SEEN, seen
 from glocal.errors import DataError, DataWarning, FileError, ParameterError
 from glocal.evaluation.agreement import MIN_REPEATED_SHARE, answer_credit, ceiling, heldout_rows
@@ -27,7 +27,6 @@ from glocal.evaluation.change import Part, change_record, embeddings
 from glocal.evaluation.structure import structure
 from glocal.evaluation.view import View, load_view, paired_views
 from glocal.files import PathLike, ending, read_object, reading
-from glocal.report.study import StudyData, StudySummary, summarise
 from glocal.results import (
     SCORE_ENDINGS,
     RecordPart,
@@ -59,6 +58,7 @@ _MEANS_COLUMNS = {
     "neighbours_kept_se": float,
 }
 _SETTING_COLUMNS = dict.fromkeys(("alpha", "lmbda", "tau", "mix", "eta", "loss"), float)
+_BASES = {True: "fitted", False: "heldout", None: ""}
 _FIX = "Run again what wrote it."
 _SIDE = 64  # pixels of the longer side of a thumbnail
 _MAX_LISTED = 3  # names that a warning lists of the objects without an image
@@ -90,6 +90,20 @@ class _SuiteRecord(_Record):
 
 
 @dataclass(frozen=True, eq=False)
+class Block:
+    """A part of a section under a title: sentences, a note, a table of texts, and its Altair chart.
+
+    A table without a chart is folded if it is long.
+    """
+
+    title: str
+    sentences: tuple[str, ...] = ()
+    note: str = ""
+    table: pd.DataFrame | None = None
+    chart: Any = None
+
+
+@dataclass(frozen=True, eq=False)
 class Run:
     """One section of a report: the folder of a suite or a sweep, a file of scores, or a transform.
 
@@ -104,8 +118,10 @@ class Run:
 
     `is_simulated` is whether the data are simulated, by the plan of the run or of the suite in
     whose folder it lies. `is_single` is whether the run is one transform. `network` is the name of
-    the network whose features are transformed, if a record has it. `study` describes the people of
-    the study to whose answers the transform was fitted, if there is one.
+    the network whose features are transformed, if a record has it.
+
+    `lead` is a sentence that follows the finding, and `blocks` follow the methods. `command` is
+    what the finding advises if the transform is worth using.
     """
 
     name: str
@@ -119,7 +135,9 @@ class Run:
     is_simulated: bool = False
     is_single: bool = False
     network: str = ""
-    study: StudySummary | None = None
+    lead: str = ""
+    blocks: tuple[Block, ...] = ()
+    command: str = "glocal apply TRANSFORM FEATURES --out ALIGNED"
 
     @property
     def chance(self) -> float:
@@ -195,6 +213,11 @@ def is_transform(path: PathLike) -> bool:
 def _run_folders(folder: Path) -> list[Path]:
     """The run folders among a folder and those in it; raises a FileError if there is none."""
     runs = [path.resolve() for path in (folder, *sorted(folder.iterdir())) if _is_run(path)]
+    if (folder / STUDY_FILE).is_file():
+        raise FileError(
+            f"{folder} is a study of glocal-collect; glocal collect report {folder} --out "
+            "page.html writes its page."
+        )
     if not runs:
         raise FileError(
             f"{folder} is not a run folder: neither it nor a folder in it holds {_ROWS} or "
@@ -248,8 +271,8 @@ def transform_run(
         Answers that index the rows of the features. The record of the transform tells whether it
         was fitted to them.
     folds : sequence of (LinearTransform, Answers)
-        The same fit without a part of the answers, and that part. Each answer is then scored by the
-        fit that has not seen it.
+        The same fit without a part of the questions, and the answers to that part. Each answer is
+        then scored by the fit that has not seen it.
     """
     fold_transforms = [fold for fold, _ in folds]
     X, Z, fold_embeddings = embeddings(transform, features, fold_transforms)
@@ -266,7 +289,8 @@ def transform_run(
         parts = list(zip(fold_embeddings, fold_answers, strict=True)) or [(Z, answers)]
         scores += _agreement_scores(name, X, parts, answers)
         is_seen = False if folds else _is_seen(transform, features, answers)
-        record |= {"seen": is_seen, "chance": answers.chance, "n_people": answers.n_people}
+        basis = "questions" if folds else _BASES[is_seen]
+        record |= {"basis": basis, "chance": answers.chance, "n_people": answers.n_people}
     change = change_record(
         transform,
         features,
@@ -307,50 +331,6 @@ def _is_seen(transform: LinearTransform, features: Features, answers: Answers) -
     shares = seen(transform.meta, features, answers)
     share = None if shares is None else shares.questions
     return None if share is None else share > MAX_SHARE_SEEN
-
-
-def study_run(
-    study: StudyData,
-    features: Features,
-    *,
-    progress: Callable[[str], None] = lambda doing: None,
-) -> Run:
-    """Make the run of a study: its people, and what a transform fitted to their answers gains now.
-
-    The default fit is made to all answers, and again without each third of the questions, so that
-    each answer is scored by a fit that has not seen it.
-
-    Parameters
-    ----------
-    study : StudyData
-    features : Features
-        Features of the images of the study, with their names or in their order.
-    progress : function
-        Called with the name of each step before it begins.
-
-    Raises
-    ------
-    DataError
-        There are fewer than 60 answers, or the features belong to other images.
-    """
-    from glocal.aligner import FitData, fit
-    from glocal.aligner.curve import MIN_ANSWERS
-
-    if len(study.answers) < MIN_ANSWERS:
-        raise DataError(
-            f"the study {study.title!r} has {len(study.answers)} answers about similarity; its "
-            f"page needs at least {MIN_ANSWERS}. Make it once people have given more answers."
-        )
-    joined = join(features, study.answers)
-    features = features.named(study.answers.names)
-    answers = joined.answers
-    data = FitData(features, answers, n_dropped=joined.n_dropped)
-    progress("fitting")
-    transform = fit(data).transform
-    folds = [(fit(fold.data).transform, fold.answers) for fold in data.folds(unit="questions")]
-    progress("fitting parts of the answers")
-    run = transform_run("transform", transform, features, answers, folds=folds)
-    return replace(run, name=study.title, study=summarise(study, features, answers, run.rows))
 
 
 def _load(path: Path, name: str) -> Run:

@@ -22,14 +22,14 @@ from glocal.cli.output import (
     print_table,
     progress_bar,
 )
+from glocal.cli.report import ReportFiles, show_report
 from glocal.data.planning import StudyDesign
-from glocal.errors import ParameterError
+from glocal.errors import ParameterError, import_optional
 from glocal.files import writable_target
 from glocal_collect.settings import Settings
 
 if TYPE_CHECKING:
     from glocal.extract.images import Source
-    from glocal.report import StudyData
     from glocal_collect.db import Database
     from glocal_collect.export import Collected
     from glocal_collect.study import Study
@@ -248,23 +248,47 @@ def people(
     print_table(["Person", *texts], texts.reset_index().to_numpy().tolist())
 
 
-def read_study(folder: Path, features: Path | None) -> StudyData:
-    """Return the data of a study for `glocal report`, which looks up this function by its name.
+@app.command("report")
+@flat
+def report(
+    folder: StudyFolder,
+    *,
+    files: ReportFiles,
+    features: Annotated[
+        Path | None,
+        typer.Option(help="Features of the images. [default: the folder features of the study]"),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Write an HTML page of a study: its people, its ceiling, and what a transform gains now.
 
-    `features` is a path of features for the model of the answers.
+    The page says whether to go on collecting. It is self-contained: it opens from the disk and
+    makes no network requests.
+
+    Example: glocal collect report study --features features.npy --out study.html
     """
-    from glocal.report import StudyData
-    from glocal_collect.overview import cells, describe_people, people_table
+    for library in ("altair", "vl_convert"):  # before the fits, which take long
+        import_optional(library, "a report")
+    from glocal.extract.images import Source
+    from glocal.report import load_thumbnails
+    from glocal_collect.report import study_run
 
+    path = features or folder / "features"
+    files.check(folder, path)
     study, collected = _read(folder)
-    people = people_table(study, collected, describe_people(study, collected, features))
-    return StudyData(
-        study.title,
-        collected.without(collected.excluded).answers(),
-        study.image,
-        people,
-        cells(people),
-    )
+    if not path.exists():
+        raise ParameterError(
+            f"{path} does not exist. Pass `features` of the images, which glocal extract computes."
+        )
+    with progress_bar("report", unit="pictures") as progress:
+        run, summary = study_run(
+            study, collected, path, progress=lambda doing: progress(doing=doing)
+        )
+        images = Source(study.names, study.image, f"the study {folder}")
+        pictures = load_thumbnails(images, [run], progress=progress)
+        written = files.write([run], pictures, progress)
+    lines = (summary.participants, summary.advice, summary.reason)
+    show_report([run], written, as_json, lines, study=summary.record())
 
 
 def _read(

@@ -7,11 +7,15 @@ import pandas as pd
 
 from glocal.aligner.participants import participants
 from glocal.data.features import Features
-from glocal.report.study import JUDGED
 from glocal_collect.export import Collected
 from glocal_collect.study import Study
 
 MARK = "as if at random"
+JUDGED = (
+    *("answers", "seconds", "catch", "catch_trials", "shared", "agreement", "low", "high"),
+    *("repeats", "alike", "odds", "is_marked", "excluded"),
+)
+"""Columns with numbers about a person that may be published."""
 _MAX_LOG10_ODDS = 6.0  # the largest that are shown; higher odds tell an owner nothing more
 
 

@@ -1,66 +1,57 @@
-"""The summary of a study: its participants, its ceiling, and whether more answers would help."""
+"""The page of a study: its participants, its ceiling, and whether more answers would help."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pandas as pd
+
 from glocal.data.answers import Answers
 from glocal.data.features import Features
+from glocal.data.join import join
 from glocal.data.planning import attained_share
+from glocal.errors import DataError, import_optional
 from glocal.evaluation.agreement import MIN_REPEATED_SHARE, ceiling
 from glocal.evaluation.intervals import Result
+from glocal.report import Block, Run, transform_run
+from glocal.report.charts import COLOURS, INK, inline_data, metric_axis, tooltips
+from glocal.report.finding import plural
 from glocal.results import Score
+from glocal_collect.export import Collected
+from glocal_collect.overview import JUDGED, cells, describe_people, people_table
+from glocal_collect.study import Study
 
 if TYPE_CHECKING:
-    import pandas as pd
+    import altair as alt
 
 MIN_GAIN = 0.01
 """A study can stop if twice as many answers certainly add less agreement (a fraction) than this."""
-JUDGED = (
-    *("answers", "seconds", "catch", "catch_trials", "shared", "agreement", "low", "high"),
-    *("repeats", "alike", "odds", "is_marked", "excluded"),
-)
-"""Columns with numbers about a person that may be published."""
 _COLUMNS = ("Answers", "Remark", "Median s", "Catch failed", "Agrees with others", "Repeats alike")
-
-
-@dataclass(frozen=True, eq=False)
-class StudyData:
-    """A study, as the package that collected it passes it to the report.
-
-    Parameters
-    ----------
-    title : str
-    answers : Answers
-        Answers with the names of the objects, without those of excluded people.
-    image : function
-        Maps the number of an object to the path of its image.
-    people : DataFrame
-        One row for each person, indexed by id, with the columns `JUDGED`. ``is_marked`` is whether
-        the person answers as if at random, and ``excluded`` the time of the exclusion, if any. A
-        person may have no answers.
-    cells : DataFrame
-        The same rows as texts, with the titles that the columns have on the page.
-    """
-
-    title: str
-    answers: Answers
-    image: Callable[[int], Path]
-    people: pd.DataFrame
-    cells: pd.DataFrame
+_COMMAND = "glocal fit --features FEATURES --answers EXPORT --out TRANSFORM"
+_CURVE_HEIGHT = 260  # pixels
+_REMARK = (
+    "Remark: “as if at random” if random answers are more than ten times as likely as careful ones "
+    "to agree this little with a model of the other people’s answers. “Agrees with others” covers "
+    "the questions that others answered too; it comes with its 95 % interval and their number."
+)
+_CURVE = (
+    "Each quarter of the questions is held out in turn, and fits to parts of the other answers are "
+    "scored on it. Agreement is a fraction; in brackets the 95 % interval."
+)
 
 
 @dataclass(frozen=True, eq=False)
 class StudySummary:
     """The people of a study, how well they agree, and whether to go on collecting.
 
-    `participants`, `agreement`, `advice` and `reason` are sentences. `curve` holds the agreement
-    for each number of fitted answers, `last_doubling` the gain between the last two numbers, and
-    `curve_record` both as JSON values.
+    `people` are those who have begun, with the columns `JUDGED`, which may be published, and
+    `cells` the same rows as texts. `participants`, `agreement`, `advice` and `reason` are
+    sentences. `curve` holds the agreement for each number of fitted answers, `last_doubling` the
+    gain between the last two numbers, and `curve_record` both as JSON values.
     """
 
     people: pd.DataFrame
@@ -84,33 +75,135 @@ class StudySummary:
             "advice": f"{self.advice} {self.reason}",
         }
 
+    def blocks(self) -> tuple[Block, ...]:
+        """The parts of the page: participants, ceiling, learning curve."""
+        sizes = [f"{point['answers']:,}" for point in self.curve_record["curve"]]
+        curve = [[size, score.text()] for size, score in zip(sizes, self.curve, strict=True)]
+        curve.append(["gain of the last doubling", self.last_doubling.text("+")])
+        line = "" if self.ceiling is None else " The black line is the ceiling."
+        return (
+            Block(
+                "Participants",
+                (self.participants,),
+                _REMARK,
+                self.cells.reset_index(names="Person").fillna(""),
+            ),
+            Block("Ceiling", (self.agreement,)),
+            Block(
+                "Learning curve",
+                (f"{self.advice} {self.reason}",),
+                _CURVE + line,
+                pd.DataFrame(curve, columns=["Fitted answers", "Agreement"]),
+                curve_chart(self),
+            ),
+        )
+
+
+def study_run(
+    study: Study,
+    collected: Collected,
+    features: Path,
+    *,
+    progress: Callable[[str], None] = lambda doing: None,
+) -> tuple[Run, StudySummary]:
+    """Make the run of a study: its people, and what a transform fitted to their answers gains now.
+
+    The default fit is made to all answers, and again without each third of the questions, so that
+    each answer is scored by a fit that has not seen it.
+
+    Parameters
+    ----------
+    study : Study
+    collected : Collected
+        Its answers; those of excluded people are not fitted.
+    features : path
+        Features of the images of the study, with their names or in their order.
+    progress : function
+        Called with the name of each step before it begins.
+
+    Raises
+    ------
+    DataError
+        There are fewer than 60 answers, or the features belong to other images.
+    """
+    from glocal.aligner import FitData, fit
+    from glocal.aligner.curve import MIN_ANSWERS
+
+    loaded = Features.load(features)
+    loaded.check_finite()
+    answers = collected.without(collected.excluded).answers()
+    if len(answers) < MIN_ANSWERS:
+        raise DataError(
+            f"the study {study.title!r} has {len(answers)} answers about similarity; its "
+            f"page needs at least {MIN_ANSWERS}. Make it once people have given more answers."
+        )
+    joined = join(loaded, answers)
+    loaded = loaded.named(answers.names)
+    data = FitData(loaded, joined.answers, n_dropped=joined.n_dropped)
+    progress("fitting")
+    transform = fit(data).transform
+    folds = [(fit(fold.data).transform, fold.answers) for fold in data.folds(unit="questions")]
+    progress("fitting parts of the answers")
+    run = transform_run("transform", transform, loaded, joined.answers, folds=folds)
+    progress("comparing people")
+    people = people_table(study, collected, describe_people(study, collected, features))
+    summary = summarise(people, loaded, joined.answers, run.rows)
+    blocks = summary.blocks()
+    run = replace(run, name=study.title, lead=summary.advice, blocks=blocks, command=_COMMAND)
+    return run, summary
+
 
 def summarise(
-    study: StudyData, features: Features, answers: Answers, scores: pd.DataFrame
+    people: pd.DataFrame, features: Features, answers: Answers, scores: pd.DataFrame
 ) -> StudySummary:
-    """Summarise a study.
-
-    `answers` are the answers of the study, whose indices are rows of the features, and `scores` are
-    the scores of a fit to them.
-    """
+    """Summarise a study from its people, its answers as rows of features, and scores of a fit."""
     from glocal.aligner.curve import curve_record, learning_curve
 
     curve_scores = learning_curve(features, answers)
     *curve, last_doubling = curve_scores
     bounds = ceiling(answers, least=MIN_REPEATED_SHARE)
     advice, reason = advise(last_doubling, answers, _attainable(bounds, scores))
-    has_begun = study.people["answers"] > 0
+    people = people[people["answers"] > 0]
+    texts = cells(people)
     return StudySummary(
-        people=study.people[has_begun],
-        cells=study.cells.loc[has_begun, [name for name in _COLUMNS if name in study.cells]],
+        people=people,
+        cells=texts[[name for name in _COLUMNS if name in texts]],
         ceiling=bounds,
         curve=tuple(curve),
         last_doubling=last_doubling,
         curve_record=curve_record(curve_scores),
-        participants=" ".join(_participants(study.people[has_begun], answers)),
+        participants=" ".join(_participants(people, answers)),
         agreement=_agreement(bounds),
         advice=advice,
         reason=reason,
+    )
+
+
+def curve_chart(study: StudySummary) -> alt.LayerChart:
+    """Draw agreement with held-out answers against the number of fitted ones, and the ceiling."""
+    alt = import_optional("altair", "a report")
+    points = pd.DataFrame(study.curve_record["curve"])
+    x = alt.X(
+        "answers:Q",
+        title="fitted answers",
+        scale=alt.Scale(type="log", base=2, nice=False, padding=16),
+        axis=alt.Axis(values=points["answers"].tolist(), format=",d"),
+    )
+    y, low = (metric_axis(alt.Y, name, "accuracy_cosine") for name in ("value", "low"))
+    tooltip = ["answers:Q", *tooltips("value", "low", "high")]
+    base = alt.Chart(inline_data(points)).encode(x, tooltip=tooltip)
+    colour = COLOURS[0]
+    layers = [
+        base.mark_line(color=colour).encode(y),
+        base.mark_rule(color=colour, strokeWidth=2).encode(low, y2="high:Q"),
+        base.mark_point(color=colour, filled=True, size=80, opacity=1).encode(y),
+    ]
+    if study.ceiling is not None:
+        bound = pd.DataFrame({"value": [study.ceiling.majority[0]]})
+        bounds = alt.Chart(inline_data(bound)).mark_rule(color=INK)
+        layers.append(bounds.encode(y, tooltip="value:Q"))
+    return alt.layer(*layers).properties(
+        height=_CURVE_HEIGHT, description="Agreement with people against the fitted answers"
     )
 
 
@@ -159,13 +252,6 @@ def _attainable(bounds: Result | None, scores: pd.DataFrame) -> float | None:
         return None
     original = by_metric.loc[["accuracy_cosine"], "value"].iloc[0]
     return float(bounds.majority[0] - original)
-
-
-def plural(noun: str, number: int) -> str:
-    """The singular of a noun if the number is 1, else its plural."""
-    if number == 1:
-        return noun
-    return "people" if noun == "person" else f"{noun}s"
 
 
 def _participants(people: pd.DataFrame, answers: Answers) -> Iterator[str]:
