@@ -10,9 +10,8 @@ from glocal.data.features import Features
 from glocal.data.labels import (
     Members,
     check_labels,
-    load_categories,
+    load_groups,
     load_labels,
-    load_superclasses,
     superclass_rows,
 )
 from glocal.errors import DataError, DataWarning, FileError
@@ -79,23 +78,12 @@ def test_labels_are_joined_by_name_if_both_files_have_names(tmp_path):
 
 
 def test_superclasses_are_a_table_of_classes(tmp_path):
-    """Numbers in the table are the classes of integer labels, and a table of another
-    form is refused.
-    """
+    """Numbers in the table are the classes of integer labels."""
     (tmp_path / "s.csv").write_text("class,superclass\n3,animal\n4,vehicle\n7,animal\n")
-    superclass_of = load_superclasses(tmp_path / "s.csv")
+    superclass_of = load_groups(tmp_path / "s.csv")
     rows, superclasses = superclass_rows(np.array([7, 3, 4]), superclass_of)
     assert rows.tolist() == [0, 1, 2]
     assert superclasses.tolist() == ["animal", "animal", "vehicle"]
-    bad = {
-        "columns": "class,superclass,part\n3,animal,train\n",
-        "empty cell": "class,superclass\n3,\n",
-        "into animal and into vehicle": "class,superclass\n3,animal\n3,vehicle\n",
-    }
-    for noun, text in bad.items():
-        (tmp_path / "bad.csv").write_text(text)
-        with pytest.raises(DataError, match=noun):
-            load_superclasses(tmp_path / "bad.csv")
 
 
 def test_images_of_classes_without_a_superclass_are_counted():
@@ -163,37 +151,39 @@ def test_a_bad_file_of_labels_is_named(tmp_path, content, error, noun):
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("animal\ttool\n1\t0\n0\t0\n0\t1\n0\t1\n", ["animal", "other", "tool", "tool"]),
+        ("animal\ttool\n1\t0\n0\t0\n0\t1\n0\t1\n", ["animal", None, "tool", "tool"]),
         ("object,level\na,1\nb,0\nc,1\nd,0\n", ["1", "0", "1", "0"]),
-        ("object,category\nd.jpg,tool\na,animal\nb,\nc,x\n", ["animal", "other", "x", "tool"]),
+        ("object,category\nd,tool\na,animal\nb,\nc,x\n", ["animal", None, "x", "tool"]),
         (
             "object,animal,body part\na,1,0\nb,0,0\nd,0,1\n",
-            ["animal", "other", "other", "body part"],
+            ["animal", None, None, "body part"],
         ),
-        ("large\tsmall\n1\t0\n1\t0\n1\t1\n0\t0\n", ["large", "large", "small", "other"]),
+        ("large\tsmall\n1\t0\n1\t0\n1\t1\n0\t0\n", ["large", "large", "small", None]),
     ],
 )
-def test_categories_are_read_in_each_form(tmp_path, text, expected):
-    """Categories are read from binary columns and from pairs; an object gets its smallest category,
-    or "other".
-    """
+def test_groups_are_read_in_each_form(tmp_path, text, expected):
+    """Groups are read from binary columns and from pairs; a name gets its smallest group."""
     (tmp_path / "c").write_text(text)
-    assert load_categories(tmp_path / "c", ["a", "images/b.png", "c", "d"]).tolist() == expected
+    group_of = load_groups(tmp_path / "c", "abcd")
+    assert [group_of.get(name) for name in "abcd"] == expected
 
 
 @pytest.mark.parametrize(
     ("text", "error", "noun"),
     [
-        ("a\tb\n1\t0\n", DataError, "2 objects"),
+        ("a\tb\n1\t0\n", DataError, "2 names"),
         ("a\tb\tc\nx\ty\tz\n", DataError, "2 columns"),
-        ("\n", FileError, "categories"),
+        ("a\tb\nx\ty\nx\tz\n", DataError, "into y and into z"),
+        ("\n", FileError, "groups"),
     ],
 )
-def test_what_is_no_table_of_categories_is_said(tmp_path, text, error, noun):
-    """A table with another number of lines, other columns, or no content is refused."""
+def test_what_is_no_table_of_groups_is_refused(tmp_path, text, error, noun):
+    """A table with another number of lines, other columns, two groups of a name, or no content is
+    refused.
+    """
     (tmp_path / "c.tsv").write_text(text)
     with pytest.raises(error, match=noun):
-        load_categories(tmp_path / "c.tsv", ["a", "b"])
+        load_groups(tmp_path / "c.tsv", ["a", "b"])
 
 
 def test_a_suite_knows_the_file_of_a_column(tmp_path):

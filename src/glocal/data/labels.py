@@ -1,4 +1,4 @@
-"""Labels of feature rows, superclasses of classes, and superordinate categories of objects."""
+"""Labels of feature rows, and groups: superclasses of classes and categories of objects."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Int, Shaped
 
 from glocal.data.columns import as_integers
-from glocal.data.features import Features, object_name
+from glocal.data.features import Features
 from glocal.data.join import like, matching_lines
 from glocal.data.tables import TABLES, column_of_table, read_table
 from glocal.errors import DataError, DataWarning
@@ -20,8 +20,6 @@ from glocal.files import PathLike, ending, naming, read_lines, read_npy
 
 if TYPE_CHECKING:
     import pandas as pd
-
-OTHER = "other"
 
 
 def load_labels(path: PathLike, features: Features | None = None) -> Shaped[np.ndarray, " n"]:
@@ -166,37 +164,57 @@ def positions(classes: np.ndarray, labels: np.ndarray) -> Int[np.ndarray, " n"]:
     return np.where(classes[position] == labels, position, -1)
 
 
-def load_superclasses(path: PathLike) -> dict[str, str]:
-    """Read the superclass of each class.
+def load_groups(path: PathLike, names: Sequence[str] = ()) -> dict[str, str]:
+    """Read the group of each name: the superclass of a class, or the category of an object.
 
     Parameters
     ----------
     path : path
-        A table of two columns, class and superclass, whose first line names them. Classes may be
-        numbers or names.
+        A table whose first line names the columns: either (name, group), or one column of 0 and 1
+        per group, as the 27 categories of THINGS are published, with or without a first column of
+        names. Without names, line i belongs to ``names[i]``.
+    names : sequence of str
+        The names that the lines of such a table belong to.
+
+    Returns
+    -------
+    dict
+        The groups of the names that have one. It is the smallest, which is the most specific, of
+        the groups whose columns hold 1.
 
     Raises
     ------
     FileError
         If the file is missing or is not readable text.
     DataError
-        If the table does not have two columns, a cell is empty, or a class is in two superclasses.
+        If the table has another form or, without names, another number of lines than `names`; or if
+        it puts a name into several groups.
     """
-    table = read_table(path, what="superclasses").drop_duplicates()
-    if table.shape[1] != 2 or table.isin([""]).any(axis=None):
+    table = read_table(path, what="groups")
+    has_names = not table.isin(["0", "1"]).all(axis=None)
+    members = table.pop(table.columns[0]).tolist() if has_names else list(names)
+    is_binary = table.shape[1] > 0 and table.isin(["0", "1"]).all(axis=None)
+    if has_names and table.shape[1] == 1:
+        groups = table.iloc[:, 0].tolist()
+    elif is_binary and len(members) == len(table):
+        is_member = table.to_numpy() == "1"
+        sizes = np.where(is_member, is_member.sum(axis=0), np.iinfo(np.int64).max)
+        smallest = np.array([*table])[sizes.argmin(axis=1)]
+        groups = np.where(is_member.any(axis=1), smallest, "").tolist()
+    else:
         raise DataError(
-            f"{path} has {table.shape[1]} columns, or an empty cell. Write two columns, class and "
-            "superclass, with one line per class below a first line that names the columns."
+            f"{path} has {len(table)} lines and {table.shape[1]} columns of groups for "
+            f"{len(members)} names. Write two columns, name and group, or one column of 0 and 1 "
+            "per group, with the names in the first column or one line per name in their order."
         )
-    classes = table.iloc[:, 0]
-    if classes.duplicated().any():
-        name = classes[classes.duplicated()].iloc[0]
-        superclasses = table[classes == name].iloc[:, 1]
-        raise DataError(
-            f"{path} puts class {name} into {' and into '.join(superclasses)}; each class can be "
-            "in only one superclass. Keep one of the lines."
-        )
-    return dict(table.itertuples(index=False))
+    group_of: dict[str, str] = {}
+    for name, group in zip(members, groups, strict=True):
+        if group and group_of.setdefault(name, group) != group:
+            raise DataError(
+                f"{path} puts {name} into {group_of[name]} and into {group}, but each name can be "
+                "in only one group. Keep one of the lines."
+            )
+    return group_of
 
 
 def superclass_rows(
@@ -244,50 +262,3 @@ class Members(NamedTuple):
     def select(self, kept: np.ndarray) -> Members:
         """The images of a mask."""
         return Members(*(values[kept] for values in self))
-
-
-def load_categories(path: PathLike, ids: Sequence[str]) -> Shaped[np.ndarray, " n"]:
-    """Read the category of each object.
-
-    Parameters
-    ----------
-    path : path
-        A table whose first line names the columns: either (object, category), or one column of 0
-        and 1 per category, as the 27 categories of THINGS are published, with or without a first
-        column of object names. Without names, line i belongs to object ``ids[i]``.
-    ids : names
-        The names of the objects; folder and extension are ignored.
-
-    Returns
-    -------
-    (n,) str array
-        The category of each object: ``"other"`` if it has none, and the category with the fewest
-        objects, which is the most specific, if it has several.
-
-    Raises
-    ------
-    FileError
-        If the file is missing or is not readable text.
-    DataError
-        If the table has another form or, without names, another number of lines than objects.
-    """
-    table = read_table(path, what="categories")
-    has_names = not table.isin(["0", "1"]).all(axis=None)
-    names = table.pop(table.columns[0]).tolist() if has_names else list(ids)
-    is_binary = table.shape[1] > 0 and table.isin(["0", "1"]).all(axis=None)
-    columns_are_categories = is_binary and not (has_names and table.shape[1] == 1)
-    if columns_are_categories and len(names) == len(table):
-        is_member = table.to_numpy() == "1"
-        sizes = np.where(is_member, is_member.sum(axis=0), np.iinfo(np.int64).max)
-        smallest = np.array([*table])[sizes.argmin(axis=1)]
-        categories = np.where(is_member.any(axis=1), smallest, OTHER)
-    elif has_names and table.shape[1] == 1:
-        categories = table.iloc[:, 0].replace("", OTHER).to_numpy(dtype=np.str_)
-    else:
-        raise DataError(
-            f"{path} has {len(table)} lines and {table.shape[1]} columns of categories for "
-            f"{len(ids)} objects. Write (object, category), or one column of 0 and 1 per category, "
-            "with one line per object in their order or their names in the first column."
-        )
-    category_of = dict(zip(map(object_name, names), categories.tolist(), strict=True))
-    return np.array([category_of.get(object_name(name), OTHER) for name in ids])

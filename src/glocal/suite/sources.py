@@ -18,7 +18,7 @@ from glocal.aligner import FitData
 from glocal.data.answers import Answers
 from glocal.data.features import NAMES_FILE, Features, Standardization, object_name
 from glocal.data.join import Joined, join
-from glocal.data.labels import OTHER, load_categories, load_labels, split_column
+from glocal.data.labels import load_groups, load_labels, split_column
 from glocal.errors import DataWarning
 from glocal.files import file_sha256, read_lines
 from glocal.options import Options
@@ -46,7 +46,7 @@ class Shared(Options):
     """The files and settings that all networks of a suite share.
 
     `object_ids` names the objects that `answers` and RDMs index, if these are not the rows of the
-    features. `categories` gives the objects in views their colours; see `load_categories`. `kind`
+    features. `categories` gives the objects in views their colours; see `load_groups`. `kind`
     is the question type of the answers, if their file does not state it.
     """
 
@@ -190,10 +190,9 @@ class Sources:
         if self.shared.categories is None:
             return None
         names = self.named_objects.labels
-        ids = self.object_ids or names
-        categories = load_categories(self.path(self.shared.categories), ids)
-        category_of = dict(zip(map(object_name, ids), categories, strict=True))
-        return tuple(str(category_of.get(name, OTHER)) for name in names)
+        group_of = load_groups(self.path(self.shared.categories), self.object_ids or names)
+        category_of = {object_name(name): group for name, group in group_of.items()}
+        return tuple(category_of.get(object_name(name), "other") for name in names)
 
     def key(self, *parts: Any) -> str:
         """The hash of all that a file is made from: `parts`, the version and shared settings."""

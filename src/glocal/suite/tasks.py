@@ -13,7 +13,7 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from glocal.data.features import Features
-from glocal.data.labels import load_superclasses, positions
+from glocal.data.labels import load_groups, positions
 from glocal.data.rdm import JoinedRDMs, join_rdms, load_index, load_rdms
 from glocal.data.sources import breeds_sides
 from glocal.errors import DataWarning, ParameterError
@@ -153,7 +153,7 @@ class _Sides(Task):
         """The superclass of each class, if there are any."""
         if self.superclasses is None:
             return None
-        return load_superclasses(sources.path(self.superclasses))
+        return load_groups(sources.path(self.superclasses))
 
     def sides(self, sources: Sources) -> tuple[Features, np.ndarray, Features, np.ndarray]:
         """The features and labels of training and test images, for BREEDS only of its classes."""
