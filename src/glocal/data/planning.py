@@ -6,8 +6,7 @@ The module also holds the constants of a study that glocal and glocal-collect sh
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from pydantic import Field
 
@@ -54,14 +53,11 @@ class StudyDesign(Options):
     per_person: int = Field(200, ge=1, le=100_000, description="Trials per person.")
 
 
-@dataclass(frozen=True)
-class StudyPlan:
-    """A study plan: the arguments of `plan_study`, and the resources that the study takes.
+class StudyPlan(StudyDesign):
+    """A study plan: its settings, and the resources that the study takes.
 
     Parameters
     ----------
-    objects, gain, per_person
-        As in `plan_study`.
     answers, people : int
         Number of answers about similarity, and of the people who give them.
     minutes, hours : float
@@ -73,9 +69,6 @@ class StudyPlan:
         network; None if no number of answers about so few objects attains it.
     """
 
-    objects: int
-    gain: float
-    per_person: int
     answers: int
     people: int
     minutes: float
@@ -100,14 +93,7 @@ class StudyPlan:
         ]
 
 
-def plan_study(
-    objects: int,
-    *,
-    gain: float = 0.5,
-    seconds: float = 4.0,
-    pay: float | None = None,
-    per_person: int = 200,
-) -> StudyPlan:
+def plan_study(objects: int, *, pay: float | None = None, **settings: Any) -> StudyPlan:
     """Plan a study: answers, people, minutes and cost for a share of the attainable gain.
 
     The attainable gain is the difference between the agreement of people with each other and that
@@ -124,14 +110,12 @@ def plan_study(
     ----------
     objects : int
         n, the number of images.
-    gain : float
-        The share of the attainable gain, between 0 and 1.
-    seconds : float
-        The median response time; the mean is taken as 1.25 times as long.
     pay : float or None
         Pay per hour, in any currency.
-    per_person : int
-        Trials per person, of which 2 % are catch trials.
+    **settings
+        Of `StudyDesign`: ``gain`` (0.5), the share of the attainable gain, between 0 and 1;
+        ``seconds`` (4), the median response time, of which the mean is taken as 1.25 times as long;
+        and ``per_person`` (200), the trials per person, of which 2 % are catch trials.
 
     Raises
     ------
@@ -148,17 +132,16 @@ def plan_study(
     """
     if objects is None:
         raise ParameterError("`objects` is None; pass the number of images, 3 or more.")
-    StudyDesign(objects=objects, gain=gain, seconds=seconds, per_person=per_person)
+    design = StudyDesign(objects=objects, **settings)
     if pay is not None and not 0 <= pay < math.inf:
         raise ParameterError(f"`pay` is {pay}; it must be an amount of at least 0 per hour.")
+    gain = design.gain
     answers = ANSWERS_PER_OBJECT * objects * (gain / (1 - gain)) ** (1 / _EXPONENT)
-    people = math.ceil(answers / (per_person * (1 - SHARE_OF_CATCH_TRIALS)))
-    minutes = per_person * seconds * _MEAN_PER_MEDIAN / 60 + _MINUTES_TO_BEGIN
+    people = math.ceil(answers / (design.per_person * (1 - SHARE_OF_CATCH_TRIALS)))
+    minutes = design.per_person * design.seconds * _MEAN_PER_MEDIAN / 60 + _MINUTES_TO_BEGIN
     hours = people * minutes / 60
     return StudyPlan(
-        objects=objects,
-        gain=gain,
-        per_person=per_person,
+        **design.model_dump(),
         answers=math.ceil(answers),
         people=people,
         minutes=minutes,

@@ -7,7 +7,6 @@ import ipaddress
 import socket
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -193,7 +192,7 @@ def plan(
         _warn_of_copies(source)
         design = design.replace(objects=len(source))
     studied = plan_study(**design.model_dump(), pay=pay)
-    print_result(as_json, asdict(studied), *studied.lines())
+    print_result(as_json, studied.model_dump(), *studied.lines())
 
 
 def _warn_of_copies(source: Source) -> None:
