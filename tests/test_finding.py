@@ -554,11 +554,11 @@ def test_the_command_prints_the_finding_and_draws_the_axes(small, tmp_path, run)
     assert axes["chance"] is None
     assert axes["axes"][0]["factor"] > 1
     assert axes["axes"][0]["low"][0].startswith("thing")
-    assert {"axes-t.svg", "axes-t.pdf", "axes-t.png"} <= {
+    assert {"1-axes-t.svg", "1-axes-t.pdf", "1-axes-t.png"} <= {
         f.name for f in (tmp_path / "f").iterdir()
     }
-    assert (tmp_path / "f" / "axes-t.pdf").read_bytes().startswith(b"%PDF")
-    assert "thing" in (tmp_path / "f" / "axes-t.svg").read_text("utf-8")
+    assert (tmp_path / "f" / "1-axes-t.pdf").read_bytes().startswith(b"%PDF")
+    assert "thing" in (tmp_path / "f" / "1-axes-t.svg").read_text("utf-8")
     code, _, err = run("report", tmp_path / "t.npz", *options)
     assert code == 2
     assert "--features" in err

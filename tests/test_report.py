@@ -240,16 +240,16 @@ def test_simulated_data_are_called_so(tmp_path):
     """
 
     def are_simulated(path):
-        return ["These are simulated data" in findings(run)[0].details for run in load_runs(path)]
+        return "These are simulated data" in findings(load_runs(path)[0])[0].details
 
     folder = write_suite(tmp_path / "suite")
     write_sweep(folder / "sweep")
-    assert are_simulated(folder) == [False, False]
+    assert not are_simulated(folder)
     record = json.loads((folder / "suite.json").read_text())
     record["plan"]["simulated"] = True
     (folder / "suite.json").write_text(json.dumps(record))
-    assert are_simulated(folder) == [True, True]
-    assert are_simulated(folder / "sweep") == [True]
+    assert are_simulated(folder)
+    assert are_simulated(folder / "sweep")
 
 
 def test_a_page_is_written_without_torch_and_without_data(folders, tmp_path):
@@ -384,38 +384,23 @@ def test_an_arm_looks_alike_everywhere():
 # folders
 
 
-def test_runs_of_one_folder_name_have_names_and_files_of_their_own(tmp_path):
-    """Two folders named sweep are distinguished by the folder above them and write no file twice,
-    and a folder that is named twice counts once.
+def test_files_of_several_runs_are_numbered(folders, tmp_path):
+    """Runs with the same name write no file twice, and a run that lies in a folder is not read with
+    it.
     """
-    for network in ("a", "b"):
-        (tmp_path / network).mkdir()
-        write_sweep(tmp_path / network / "sweep")
-    paths = [
-        tmp_path / "a/sweep",
-        tmp_path / "b/sweep",
-        tmp_path / "b/../b/sweep",
-        write_suite(tmp_path / "suite"),
-    ]
+    (tmp_path / "other").mkdir()
+    paths = [folders[0], write_sweep(tmp_path / "other/sweep"), write_suite(tmp_path / "suite")]
+    write_sweep(tmp_path / "suite/sweep")
     runs = load_runs(paths)
-    assert [run.name for run in runs] == ["a/sweep", "b/sweep", "suite"]
+    assert [run.name for run in runs] == ["sweep", "sweep", "suite"]
     files = save_tables(runs, tmp_path / "tables")
     assert len(files) == len(set(files)) == len(list((tmp_path / "tables").iterdir())) == 12
-    assert tmp_path / "tables/methods-b-sweep.csv" in files
+    assert tmp_path / "tables/2-methods.csv" in files
 
 
-def test_long_names_do_not_share_a_file(tmp_path):
-    """If two names are equal once they are shortened, the files are numbered."""
-    runs = load_runs([write_sweep(tmp_path / ("x" * 100 + end)) for end in "ab"])
-    files = save_tables(runs, tmp_path / "tables")
-    assert len(files) == len({file.name for file in files}) == 8
-
-
-def test_a_folder_stands_for_the_runs_in_it(folders, tmp_path):
-    """Each run in a folder of several has a section, and an unfinished sweep has a page too."""
-    write_sweep(tmp_path / "half", finished=False)
-    assert [run.name for run in load_runs(folders[0].parent)] == ["suite", "sweep"]
-    assert "no choice yet" in report_page(load_runs(tmp_path))
+def test_an_unfinished_sweep_has_a_page(tmp_path):
+    """The page of an unfinished sweep says that nothing is chosen yet."""
+    assert "no choice yet" in report_page(load_runs(write_sweep(tmp_path / "half", finished=False)))
 
 
 @pytest.mark.parametrize(
@@ -540,19 +525,17 @@ def test_the_command_writes_page_figures_and_tables(folders, images, tmp_path, r
     assert code == 0, err
     files = [path.name for path in (tmp_path / "f").iterdir()]
     assert len(files) == len(json.loads(output)["files"]) - 1
-    assert {"front-sweep.png", "front-sweep.pdf", "methods-sweep.csv", "scores-suite.tex"} <= set(
-        files
-    )
+    assert {"1-front.png", "1-front.pdf", "1-methods.csv", "2-scores.tex"} <= set(files)
     assert all(
         (tmp_path / "f" / name).read_bytes()[:4] == b"\x89PNG"
         for name in files
         if name.endswith("png")
     )
-    for name, spread in (("sweep", "one standard error over folds"), ("suite", "95 % interval")):
-        assert spread in (tmp_path / f"f/methods-{name}.tex").read_text("utf-8").replace("\\", "")
-    table = pd.read_csv(tmp_path / "f/methods-sweep.csv")
+    for name, spread in (("1", "one standard error over folds"), ("2", "95 % interval")):
+        assert spread in (tmp_path / f"f/{name}-methods.tex").read_text("utf-8").replace("\\", "")
+    table = pd.read_csv(tmp_path / "f/1-methods.csv")
     assert table["method"].tolist() == ["original", "global", "glocal"]
-    assert r"\$" in (tmp_path / "f/scores-suite.tex").read_text(encoding="utf-8") or len(
+    assert r"\$" in (tmp_path / "f/2-scores.tex").read_text(encoding="utf-8") or len(
         json.loads(output)["warnings"]
     )
 

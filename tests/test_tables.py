@@ -41,7 +41,7 @@ def rows(network, values):
 def tables(tmp_path):
     scores = [*rows("net_1", ((0.5, 0.6), (0.3, 0.4))), *rows("net_2", ((0.7, 0.6), (0.2, 0.1)))]
     files = save_tables([Run("suite", score_frame(scores))], tmp_path)
-    assert {file.name for file in files} == {"scores.csv", "scores.tex"}
+    assert {file.name for file in files} == {"1-scores.csv", "1-scores.tex"}
     return tmp_path
 
 
@@ -49,7 +49,7 @@ def test_the_csv_is_long_and_numeric(tables):
     """The CSV has a row for each network, arm, task and metric, and a difference has
     its corrected p.
     """
-    table = pd.read_csv(tables / "scores.csv")
+    table = pd.read_csv(tables / "1-scores.csv")
     columns = ["network", "arm", "task", "metric", "value", "low", "high", "p", "n"]
     assert [name for name in table if name != "features"] == columns
     assert all(pd.api.types.is_numeric_dtype(table[name]) for name in columns[4:])
@@ -65,14 +65,14 @@ def test_rows_without_a_network_have_the_name_of_the_run(tmp_path):
     """
     (scores, *_) = rows(None, ((0.5, 0.6), (0.3, 0.4)))
     save_tables([Run("clip-sweep", score_frame([scores]))], tmp_path)
-    assert pd.read_csv(tmp_path / "scores.csv")["network"].tolist() == ["clip-sweep"]
+    assert pd.read_csv(tmp_path / "1-scores.csv")["network"].tolist() == ["clip-sweep"]
 
 
 def test_the_latex_has_escapes_the_best_in_bold_a_star_and_a_caption(tables):
     """For each network and task the best score is bold, high or low, the caption explains the star,
     which stands for a p-value, and special characters are escaped everywhere.
     """
-    text = (tables / "scores.tex").read_text("utf-8")
+    text = (tables / "1-scores.tex").read_text("utf-8")
     assert not re.search(r"(?<!\\)[_%]|(?<!\\)& more", text.split("\n", 1)[1])
     lines = [line for line in text.splitlines() if line.startswith(r"net\_")]
     bold = [re.findall(r"\\textbf\{(0\.\d+)", line) for line in lines]
@@ -92,7 +92,7 @@ def test_the_best_in_bold_is_the_best_of_what_is_printed(tmp_path):
     scores = [Score("task", "accuracy_ncm", value, transform=arm) for arm, value in values.items()]
     scores += [replace(score, task="same", value=0.5) for score in scores]
     save_tables([Run("suite", score_frame(scores))], tmp_path)
-    text = (tmp_path / "scores.tex").read_text("utf-8")
+    text = (tmp_path / "1-scores.tex").read_text("utf-8")
     assert text.count("textbf") == 2
     assert re.findall(r"\n(\w+) & (\\textbf)?", text)[-3:] == [
         ("original", ""),
@@ -109,7 +109,7 @@ def test_the_caption_says_how_many_neighbours_were_counted(tmp_path):
         scores.append(Score("odd-one-out", "accuracy_cosine", 0.5, **common))
         scores.append(Score("structure", "neighbours_kept", 0.9, settings={"k": 7}, **common))
     save_tables([Run("small", score_frame(scores))], tmp_path)
-    assert "the 7 nearest neighbours kept" in (tmp_path / "methods.tex").read_text("utf-8")
+    assert "the 7 nearest neighbours kept" in (tmp_path / "1-methods.tex").read_text("utf-8")
 
 
 def test_every_special_character_means_itself_in_latex():
@@ -137,7 +137,7 @@ def test_rows_of_evaluate_name_the_network_and_the_features(tmp_path, run):
     assert {score.network for score in scores} == {"net-a", "net-b"}
     assert {score.features for score in scores} == {str(tmp_path / n) for n in ("net-a", "net-b")}
     save_tables(load_runs([tmp_path / "scores.jsonl"]), tmp_path)
-    table = pd.read_csv(tmp_path / "scores.csv")
+    table = pd.read_csv(tmp_path / "1-scores.csv")
     assert table["network"].unique().tolist() == ["net-a", "net-b"]
 
 

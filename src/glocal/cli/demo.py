@@ -52,7 +52,9 @@ def demo(
         progress(None, None, "report")
         try:
             title = "glocal demo: simulated data, not people"
-            save_page(report_page(load_runs(out), title=title), out / "report.html")
+            save_page(
+                report_page(load_runs([out, out / "sweep"]), title=title), out / "report.html"
+            )
         except MissingDependencyError as error:
             print_message(f"report.html is left out: {error}")
             page = None

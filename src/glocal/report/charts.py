@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING, Any
 from glocal.errors import import_optional
 from glocal.report.front import front_points
 from glocal.report.runs import Run
-from glocal.results import PEOPLE
-from glocal.suite.table import main_rows
 
 if TYPE_CHECKING:
     import altair as alt
@@ -18,8 +16,6 @@ if TYPE_CHECKING:
 
 _MIN_SHOWN = 3  # least number of points of a chart: a table shows two as well
 _FRONT_HEIGHT = 380  # pixels
-_LINE_HEIGHT = 26  # pixels for each arm in the chart of a task
-_CROWDED_LINE_HEIGHT = 16  # pixels for each arm if there are several networks
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8c6d31", "#7b61c4")
 _SHAPES = (
     "circle",
@@ -36,22 +32,15 @@ _FIXED_LOOKS = {"glocal": 0, "chosen": 0, "global": 1, "naive": 2}
 INK = "#1b1f24"
 _TITLES = {
     "accuracy_cosine": "agreement with people (fraction)",
-    "accuracy_dot": "agreement with people (fraction)",
     "neighbours_kept": "neighbours kept (fraction)",
-    "auroc": "area under the ROC curve (fraction)",
-    "map": "mean average precision (fraction)",
-    "loss": "loss (nats)",
 }
 
 
 def charts_of(run: Run) -> dict[str, Any]:
-    """Return the charts by name: titles of blocks, ``front``, ``front-NETWORK``, ``task-NAME``.
+    """Return the charts by name: those of blocks, and ``front`` or ``front-NETWORK``.
 
-    A front or a task with fewer than three points has no chart.
+    A front with fewer than three points has no chart.
     """
-    is_people = run.rows["transform"] == PEOPLE
-    people = run.rows[is_people]
-    arms = run.rows.loc[~is_people, "transform"].unique().tolist()
     charts: dict[str, Any] = {
         block.title: block.chart for block in run.blocks if block.chart is not None
     }
@@ -59,10 +48,6 @@ def charts_of(run: Run) -> dict[str, Any]:
         if len(points) >= _MIN_SHOWN:
             name = f"front-{network}" if network else "front"
             charts[name] = front_chart(points, run.baseline)
-    for task, rows in main_rows(run.rows).groupby("task", sort=False):
-        if len(rows) >= _MIN_SHOWN:
-            task_people = people[people["task"] == task]
-            charts[f"task-{task}"] = task_chart(rows, task_people, arms, run.baseline)
     return charts
 
 
@@ -94,59 +79,12 @@ def front_chart(points: pd.DataFrame, baseline: str) -> alt.LayerChart:
     )
 
 
-def task_chart(
-    rows: pd.DataFrame, people: pd.DataFrame, arms: Sequence[str], baseline: str
-) -> alt.LayerChart:
-    """Draw the scores of a task with 95 % intervals, one line for each arm; people's as strokes."""
-    alt = import_optional("altair", "a report")
-    metric = str(rows["metric"].iloc[0])
-    has_networks = rows["network"].nunique() > 1
-    axes: dict[str, Any] = {"y": alt.Y("transform:N", sort=list(arms), title=None)}
-    legend = None
-    if has_networks:
-        axes = {
-            "y": alt.Y("network:N", title=None),
-            "yOffset": alt.YOffset("transform:N", sort=list(arms)),
-        }
-        legend = alt.Legend(orient="bottom", title=None, columns=3)
-    colour, shape = arm_scales("transform", arms, baseline, legend)
-    x, low = (metric_axis(alt.X, name, metric, padding=8) for name in ("value", "low"))
-    columns = ["network", "transform", "value", "low", "high", "n"]
-    base = alt.Chart(inline_data(rows[columns])).encode(
-        colour,
-        tooltip=["network:N", "transform:N", *tooltips("value", "low", "high"), "n:Q"],
-        **axes,
-    )
-    layers = [
-        base.mark_rule(strokeWidth=2).encode(low, x2="high:Q"),
-        base.mark_point(filled=True, size=80, opacity=1).encode(x, shape),
-    ]
-    if len(people):
-        ceiling = alt.Chart(inline_data(people[["network", "metric", "value"]]))
-        ceiling = ceiling.encode(x, tooltip=["metric:N", "value:Q"])
-        if has_networks:
-            layers.append(ceiling.mark_tick(color=INK).encode(y=axes["y"]))
-        else:
-            layers.append(ceiling.mark_rule(color=INK))
-    line_height = _CROWDED_LINE_HEIGHT if has_networks else _LINE_HEIGHT
-    return alt.layer(*layers).properties(
-        height=len(rows) * line_height,
-        description=f"{_metric_title(metric)} of each arm with its 95 % interval",
-    )
-
-
 def metric_axis(channel: type[Any], field: str, metric: str, **scale: Any) -> Any:
     """A channel of numbers with the title of a metric and four ticks."""
     alt = import_optional("altair", "a report")
     scale = {"zero": False, "padding": 12, **scale}
-    title = _metric_title(metric)
+    title = _TITLES[metric]
     return channel(f"{field}:Q", title=title, scale=alt.Scale(**scale), axis=alt.Axis(tickCount=4))
-
-
-def _metric_title(metric: str) -> str:
-    if metric in _TITLES:
-        return _TITLES[metric]
-    return metric.replace("accuracy_", "accuracy, ").replace("_", " ") + " (fraction)"
 
 
 def tooltips(*names: str) -> list[alt.Tooltip]:

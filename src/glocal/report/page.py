@@ -7,6 +7,7 @@ import hashlib
 import importlib.resources
 import re
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +22,7 @@ from glocal.report.front import MARGIN, direction, front_points, summary, warnin
 from glocal.report.objects import objects_of
 from glocal.report.runs import Block, Run
 from glocal.report.tables import tables_of
-from glocal.results import PEOPLE, flattened, to_json, value_at
+from glocal.results import flattened, to_json, value_at
 from glocal.suite.table import arms_by_tasks, cell, main_rows
 
 if TYPE_CHECKING:
@@ -79,24 +80,26 @@ def save_page(page: str, out: PathLike) -> None:
 
 
 def save_figures(runs: Sequence[Run], folder: PathLike) -> list[Path]:
-    """Write every chart as PNG and PDF, the axes also as SVG, and return the files."""
+    """Write every chart as PNG, PDF and SVG, as in ``1-front.png``, and return the files."""
     import pandas as pd
 
-    new_file = _file_namer(folder, runs)
-    written = []
+    drawings: list[tuple[str, Callable[[Path], None]]] = []
     for run in runs:
         for name, chart in charts_of(run).items():
-            for kind in ("png", "pdf"):
-                written.append(new_file(name, kind, run))
-                save_figure(chart.properties(width=_FIGURE_WIDTH), written[-1])
+            sized = chart.properties(width=_FIGURE_WIDTH)
+            drawings.append((name, partial(save_figure, sized)))
         for record in axes_records(run):
             axes = pd.DataFrame(record["axes"])
-            if not (axes["factor"] > 1).any():
-                continue
             name = record["network"] or record["arm"]
-            for kind in ("svg", "pdf", "png"):
-                written.append(new_file(f"axes-{name}", kind, run))
-                save_axes_figure(axes, f"What people’s answers amplify in {name}", written[-1])
+            title = f"What people’s answers amplify in {name}"
+            if (axes["factor"] > 1).any():
+                drawings.append((f"axes-{name}", partial(save_axes_figure, axes, title)))
+    written = []
+    for number, (name, save) in enumerate(drawings, start=1):
+        stem = re.sub(r"[^\w.-]+", "-", f"{number}-{name}")[:_MAX_NAME]
+        for kind in ("png", "pdf", "svg"):
+            written.append(make_folder(folder) / f"{stem}.{kind}")
+            save(written[-1])
     return written
 
 
@@ -115,37 +118,15 @@ def axes_records(run: Run) -> list[dict[str, Any]]:
 def save_tables(runs: Sequence[Run], folder: PathLike) -> list[Path]:
     """Write the tables ``methods`` and ``scores`` of each run as CSV and LaTeX; return the files.
 
-    The CSV files hold plain numbers. ``scores`` has one row for each network, arm, task and metric.
+    The names begin with the number of the run, as in ``1-scores.csv``. The CSV files hold plain
+    numbers. ``scores`` has one row for each network, arm, task and metric.
     """
-    new_file = _file_namer(folder, runs)
     written = []
-    for run in runs:
+    for number, run in enumerate(runs, start=1):
         for (name, kind), text in tables_of(run).items():
-            written.append(new_file(name, kind, run))
+            written.append(make_folder(folder) / f"{number}-{name}.{kind}")
             write_text(written[-1], text)
     return written
-
-
-def _file_namer(folder: PathLike, runs: Sequence[Run]) -> Callable[[str, str, Run], Path]:
-    """A function that maps a name, a kind and a run to a file, and never returns a file twice.
-
-    If there are several runs, the file name contains the name of the run.
-    """
-    used: set[str] = set()
-
-    def new_file(name: str, kind: str, run: Run) -> Path:
-        if len(runs) > 1:
-            name = f"{name}-{run.name}"
-        stem = re.sub(r"[^\w.-]+", "-", name)[:_MAX_NAME]
-        file = f"{stem}.{kind}"
-        number = 1
-        while file.lower() in used:  # some file systems ignore case
-            number += 1
-            file = f"{stem}-{number}.{kind}"
-        used.add(file.lower())
-        return make_folder(folder) / file
-
-    return new_file
 
 
 def script_json(value: Any) -> str:
@@ -165,11 +146,10 @@ def _section(number: int, run: Run, shown: dict[str, dict[str, Any]]) -> dict[st
 
     The charts and the searchable objects, which the script of the page reads, are added to `shown`.
     """
-    captions: dict[str, list[tuple[str, str]]] = {"front": [], "task": []}
+    fronts = []
     for name, chart in charts_of(run).items():
-        kind, _, subject = name.partition("-")
-        if kind in captions:
-            captions[kind].append((f"{number}-{name}", subject))
+        if name.startswith("front"):
+            fronts.append((f"{number}-{name}", name.removeprefix("front").removeprefix("-")))
         shown["charts"][f"{number}-{name}"] = chart.properties(width="container").to_dict()
     headlines = findings(run)
     objects = list(objects_of(run, headlines, shown["pictures"]))
@@ -184,11 +164,10 @@ def _section(number: int, run: Run, shown: dict[str, dict[str, Any]]) -> dict[st
         "run": run,
         "findings": headlines,
         "warnings": warnings_of(run),
-        "charts": captions,
+        "fronts": fronts,
         "methods": _table(summary(run)),
         "blocks": [_block(number, block) for block in run.blocks],
         "chosen": _chosen(run),
-        "has_people": bool((run.rows["transform"] == PEOPLE).any()),
         "objects": objects,
         "scores": _scores(run) if has_scores else {"tasks": []},
         "origin": _origin(run),

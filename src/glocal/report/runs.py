@@ -159,10 +159,6 @@ def load_runs(
 ) -> list[Run]:
     """Read run folders, files of scores (``.jsonl``) and transforms, each a section of the page.
 
-    A folder of ``glocal suite``, ``sweep``, ``align`` or ``demo`` is read together with the run
-    folders that lie in it, such as the sweeps of several networks. The runs of folders come first,
-    and transforms last.
-
     Parameters
     ----------
     paths : path, or sequence of path
@@ -173,70 +169,42 @@ def load_runs(
     Raises
     ------
     FileError
-        A folder holds none of these, or a file is damaged.
+        A folder is no run, or a file is damaged.
     ParameterError
         A path does not exist, a transform comes without features, or features come without a
         transform.
     """
     if isinstance(paths, str | os.PathLike):
         paths = [paths]
-    folders: dict[Path, None] = {}  # an ordered set
-    runs: list[Run] = []
-    transforms: list[PathLike] = []
-    for path in paths:
-        if is_transform(path):
-            transforms.append(path)
-        elif os.path.isdir(path):
-            folders |= dict.fromkeys(_run_folders(Path(path)))
-        else:
-            runs.append(Run(Path(path).stem, score_frame(read_scores(path))))
+    transforms = [path for path in paths if is_transform(path)]
     if features is not None and not transforms:
         raise ParameterError(
             "Features only serve to show what a transform does, but no transform is among "
             f"{', '.join(map(str, paths))}. Leave `features` out, or name a transform file."
         )
-    runs += [_transform_run(path, features, answers) for path in transforms]
-    return [*(_load(folder, name) for folder, name in _names(list(folders)).items()), *runs]
+    runs = []
+    for path in paths:
+        if path in transforms:
+            runs.append(_transform_run(path, features, answers))
+        elif os.path.isdir(path):
+            runs.append(_folder_run(Path(path)))
+        else:
+            runs.append(Run(Path(path).stem, score_frame(read_scores(path))))
+    return runs
 
 
 def is_transform(path: PathLike) -> bool:
     """Whether a path names a transform, as opposed to a run folder or a file of scores.
 
-    A folder is a transform if it holds the file of a transform, but neither is nor holds a run.
+    A folder is a transform if it holds the file of one and is no run.
     """
     if not os.path.isdir(path):
         return ending(path) not in SCORE_ENDINGS
-    folders = (Path(path), *Path(path).iterdir())
-    return (folders[0] / TRANSFORM_NAME).is_file() and not any(map(_is_run, folders))
-
-
-def _run_folders(folder: Path) -> list[Path]:
-    """The run folders among a folder and those in it; raises a FileError if there is none."""
-    runs = [path.resolve() for path in (folder, *sorted(folder.iterdir())) if _is_run(path)]
-    if (folder / STUDY_FILE).is_file():
-        raise FileError(
-            f"{folder} is a study of glocal-collect; glocal collect report {folder} --out "
-            "page.html writes its page."
-        )
-    if not runs:
-        raise FileError(
-            f"{folder} is not a run folder: neither it nor a folder in it holds {_ROWS} or "
-            f"{_POINTS}. Name the folder that glocal suite --out or glocal sweep --out wrote."
-        )
-    return runs
+    return (Path(path) / TRANSFORM_NAME).is_file() and not _is_run(Path(path))
 
 
 def _is_run(folder: Path) -> bool:
     return (folder / _ROWS).is_file() or (folder / _POINTS).is_file()
-
-
-def _names(folders: list[Path]) -> dict[Path, str]:
-    """The names of the folders, or their paths below a common root if two have the same name."""
-    names = [folder.name for folder in folders]
-    if len(set(names)) < len(names):
-        root = os.path.commonpath([folder.parent for folder in folders])
-        names = [folder.relative_to(root).as_posix() for folder in folders]
-    return dict(zip(folders, names, strict=True))
 
 
 def _transform_run(path: PathLike, features: Features | None, answers: Answers | None) -> Run:
@@ -333,7 +301,18 @@ def _is_seen(transform: LinearTransform, features: Features, answers: Answers) -
     return None if share is None else share > MAX_SHARE_SEEN
 
 
-def _load(path: Path, name: str) -> Run:
+def _folder_run(path: Path) -> Run:
+    """The run of a folder that a suite or a sweep wrote."""
+    if (path / STUDY_FILE).is_file():
+        raise FileError(
+            f"{path} is a study of glocal-collect; glocal collect report {path} --out page.html "
+            "writes its page."
+        )
+    if not _is_run(path):
+        raise FileError(
+            f"{path} is not a run folder: it holds neither {_ROWS} nor {_POINTS}. Name the folder "
+            "that glocal suite --out or glocal sweep --out wrote."
+        )
     files = set(os.listdir(path))
     scores = read_scores(path / _ROWS) if _ROWS in files else []
     parts: dict[str, Any] = {}
@@ -342,7 +321,7 @@ def _load(path: Path, name: str) -> Run:
     elif "suite.json" in files:
         parts = _suite_parts(path)
     is_simulated = _is_simulated(path) or _is_simulated(path.parent)
-    run = Run(name, score_frame(scores), is_simulated=is_simulated, **parts)
+    run = Run(path.resolve().name, score_frame(scores), is_simulated=is_simulated, **parts)
     return replace(run, views=_views(path, run))
 
 
