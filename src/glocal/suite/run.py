@@ -138,7 +138,10 @@ def _cell(
         kept_key, kept_scores = (str(arrays.pop(name)) for name in ("key", "scores"))
         if kept_key == key:
             scores = tuple(Score.from_row(row) for row in json.loads(kept_scores))
-            return Result(scores, Units(**arrays)), True
+            units: dict[str, Any] = {
+                name: array if array.ndim else array.item() for name, array in arrays.items()
+            }
+            return Result(scores, Units(**units)), True
     result = task.score(sources, sources.embedding(transform))
     split = f"fold 0 of {shared.folds}" if task.split is None else sources.text(task.split)
     scores = tuple(replace(score, split=split) for score in result.scores)
