@@ -233,7 +233,7 @@ def diagonal(part: FitData, lmbda: float) -> np.ndarray:
         slope = dW.diagonal().astype(np.float64) + 2 * lmbda * spread
         return value + lmbda * float(spread @ spread), slope
 
-    scale, _ = best_scale(loss, X)
+    scale, _ = best_scale(loss)
     start = np.full(X.shape[1], scale)
     options = {"ftol": 1e-7}
     return np.diag(minimize(objective, start, jac=True, method="L-BFGS-B", options=options).x)

@@ -13,8 +13,6 @@ from hypothesis import strategies as st
 from glocal import Answers, Arm, Exact, Features, FitData
 from glocal.aligner.exact import WarmStart
 from glocal.errors import GLocalError
-from glocal.solver import minimise
-from glocal.solver.naive import Stationarity
 
 PROBLEMS = int(float(os.environ.get("GLOCAL_TRIES", "0.05")) * 500)
 KINDS = ("global", "mix", "naive", "glocal", "glocal mix")
@@ -116,16 +114,9 @@ def best_objective(problem, W, seed):
     arm = problem.arm
     tight = Exact(1e-9, max_evaluations=3000, dtype="float64")
     exact = tight.problem(problem.data, local=arm.local)
-    moments = exact.axes.moments
-    p = len(moments)
+    p = len(exact.axes.moments)
     R = np.random.default_rng(seed).normal(size=(p, p)) / np.sqrt(p)
     values = []
     for start in (W.astype(np.float64), 0.3 * np.eye(p), 0.5 * R @ R.T + 0.02 * np.eye(p)):
-        if arm.method == "naive":
-            limits = {"tol": tight.tolerance, "max_evaluations": tight.max_evaluations}
-            rule = Stationarity(arm.lmbda)
-            result = minimise(exact.objective(arm), rule, start, moments, **limits)
-            values.append(result.evaluation.value)
-        else:
-            values.append(tight.minimise(exact, arm, WarmStart(arm, start)).objective)
+        values.append(tight.minimise(exact, arm, WarmStart(arm, start)).objective)
     return min(values)

@@ -18,15 +18,14 @@ from glocal.similarity import candidate_pairs
 from glocal.solver import (
     Counter,
     DualityGap,
+    NaiveGap,
     best_scale,
     gap,
     identity_scale,
     lambda_max,
     minimise,
-    minimise_naive,
     symmetric_start,
 )
-from glocal.solver.naive import Stationarity
 
 P = 6
 ODD = candidate_pairs("odd-one-out")
@@ -78,9 +77,10 @@ def solved(objective, W=None, tol=1e-5, moments=None, max_evaluations=1000, **op
 
 
 def naive(lmbda, loss=LOSS, tol=1e-5, max_evaluations=1000):
-    return minimise_naive(
-        loss, lmbda, np.ones(loss.X.shape[1]), tol=tol, max_evaluations=max_evaluations
-    )
+    objective = arm(lmbda, loss, mix=0.0)
+    start = identity_scale(objective)[0] * np.eye(loss.X.shape[1])
+    limits = {"tol": tol, "max_evaluations": max_evaluations}
+    return minimise(objective, NaiveGap(objective), start, np.ones(len(start)), **limits)
 
 
 def paper_loss(share):
@@ -161,10 +161,9 @@ def test_a_counter_counts_each_evaluation_over_all_fits(method):
     lmbda = 0.3 * lambda_max(LOSS)
 
     def fitted():
-        if method == "naive":
-            return minimise_naive(LOSS, lmbda, np.ones(P), **options)
-        objective = arm(lmbda)
-        return minimise(objective, DualityGap(objective), 0.3 * np.eye(P), np.ones(P), **options)
+        objective = arm(lmbda, mix=float(method != "naive"))
+        criterion = (NaiveGap if method == "naive" else DualityGap)(objective)
+        return minimise(objective, criterion, 0.3 * np.eye(P), np.ones(P), **options)
 
     first = fitted()
     second = fitted()
@@ -199,9 +198,8 @@ def test_a_gradient_that_lies_is_a_stall():
     def liar(W):
         return Evaluation(float((W**2).sum()), {}, -2 * W)
 
-    result = minimise(
-        liar, Stationarity(1e9), np.eye(P), np.ones(P), tol=1e-9, max_evaluations=1000
-    )
+    gap = NaiveGap(arm(0.1, mix=0.0))
+    result = minimise(liar, gap, np.eye(P), np.ones(P), tol=1e-9, max_evaluations=1000)
     assert result.status == "stalled"
     np.testing.assert_allclose(result.W, np.eye(P))
 
@@ -219,7 +217,7 @@ def test_the_preconditioner_saves_evaluations():
     """
     rows = normal(60, P, seed=9)
     loss = ChoiceLoss(rows * np.array([8.0, 4.0, 2.0, 1.0, 0.5, 0.25]), people(rows, 3000), ODD)
-    start = best_scale(loss, loss.X)[0] * np.eye(P)
+    start = best_scale(loss)[0] * np.eye(P)
     moments = (np.square(loss.X).mean(axis=0), np.full(P, 1.0))
     counts = [solved(arm(0.01, loss), start, tol=1e-8, moments=s).evaluations for s in moments]
     assert counts[0] <= 0.6 * counts[1]
@@ -306,17 +304,6 @@ def test_a_mixture_that_is_not_feasible_bounds_nothing():
     assert gap._least_gap([infeasible], lambda A: -1.0, allowed=0.0) == math.inf
 
 
-def test_the_gap_of_columns_is_the_larger_of_two_bounds():
-    """The gap is the larger of |⟨∇f, V⟩| / 2, for a V of the wrong length, and ‖∇f‖² / (4λ)."""
-    V = np.array([[2.0], [0.0]])
-    dW = np.array([[3.0], [4.0]])
-    for lmbda, expected in ((10.0, 6.0 / 2), (0.5, 25.0 / 2)):
-        criterion = Stationarity(lmbda)
-        evaluation = Evaluation(1.0, {}, dW)
-        assert criterion.estimate(evaluation, V) == pytest.approx(expected)
-        assert criterion.gap(evaluation, V, 0.0) == criterion.estimate(evaluation, V)
-
-
 def test_an_indefinite_stationary_point_is_left():
     """From a start with a negative eigenvalue, the solver ends at the optimum and not at the saddle
     nearby.
@@ -371,26 +358,14 @@ def test_the_duality_gap_of_naive_is_rigorous(share):
         assert result.evaluation.value - tight.evaluation.value <= result.gap
 
 
-def test_naive_meets_the_optimum_over_full_w():
-    """The low-rank solve ends at the minimum that L-BFGS over all of W finds, and is low-rank,
-    semidefinite and fast.
+def test_naive_is_of_low_rank_and_fast():
+    """The optimum is found in few evaluations, and few of its singular values are above a
+    thousandth of the largest.
     """
-    lmbda = 0.3 * lambda_max(LOSS)
-    full = minimise(
-        arm(lmbda, mix=0.0),
-        Stationarity(lmbda),
-        0.3 * np.eye(P),
-        np.ones(P),
-        tol=1e-9,
-        max_evaluations=3000,
-    )
-    result = naive(lmbda, tol=1e-9)
+    result = naive(0.3 * lambda_max(LOSS), tol=1e-9)
     assert (result.status, result.evaluations <= 100) == ("converged", True)
-    assert result.evaluation.value == pytest.approx(full.evaluation.value, rel=1e-8)
-    np.testing.assert_allclose(result.W @ result.W, full.W @ full.W, atol=1e-3, rtol=1e-2)
-    eigenvalues = np.linalg.eigvalsh(result.W)
-    assert int((eigenvalues > 1e-3 * eigenvalues[-1]).sum()) <= 2
-    assert eigenvalues[0] > -1e-9
+    singular_values = np.linalg.svd(result.W, compute_uv=False)
+    assert int((singular_values > 1e-3 * singular_values[0]).sum()) <= 2
 
 
 # starts
@@ -412,7 +387,7 @@ def test_the_best_scale_is_the_minimum_over_scaled_identities(monkeypatch, scale
         return loss(c * np.eye(P))[0] + cost * c * c
 
     exact = minimize_scalar(value, bounds=(-12, 5), method="bounded", options={"xatol": 1e-8})
-    assert best_scale(loss, loss.X, cost) == (pytest.approx(math.exp(exact.x), rel=1e-2), False)
+    assert best_scale(loss, cost) == (pytest.approx(math.exp(exact.x), rel=1e-2), False)
 
 
 @pytest.mark.parametrize(("local", "alpha"), [(None, 0.0), (LOCAL, 0.0), (LOCAL, 0.8)])
@@ -435,7 +410,7 @@ def test_the_best_scale_exists_where_no_minimum_does():
     """Features without information start small but not at 0; answers that are all met, and a single
     point, give a finite scale.
     """
-    c, is_nearly_0 = best_scale(paper_loss(0.2), paper_loss(0.2).X)
+    c, is_nearly_0 = best_scale(paper_loss(0.2))
     assert c == pytest.approx(0.1, rel=0.05)  # this makes the mean squared length a hundredth
     assert is_nearly_0
     for scale in (1e-3, 1.0, 1e3):
@@ -443,8 +418,9 @@ def test_the_best_scale_exists_where_no_minimum_does():
             scale * np.array([[1.0, 0.1], [1.0, 0.0], [-1.0, 1.0]]), ANSWERS[:0], ODD
         )
         satisfied = ChoiceLoss(satisfied.X, np.array([[0, 1, 2]], dtype=np.int32), ODD)
-        assert 0 < best_scale(satisfied, satisfied.X)[0] < math.inf
-    assert 0 < best_scale(paper_loss(0.2), np.ones((3, 1)))[0] < math.inf
+        assert 0 < best_scale(satisfied)[0] < math.inf
+    point = ChoiceLoss(np.ones((3, 1)), np.array([[0, 1, 2]], dtype=np.int32), ODD)
+    assert 0 < best_scale(point)[0] < math.inf
 
 
 def test_a_symmetric_start_is_the_same_transform():

@@ -44,9 +44,10 @@ class SolverReport:
     ``"stalled"`` or `UNCHANGED`, and `reason` explains it. `gap` is an upper bound (for `glocal` an
     estimate) on the distance of the objective from the optimum, in nats, or None if no bound is
     known. `certificate` states what is proven about the solution. `rank` is the number of fitted
-    directions if there are fewer rows than columns, else None. `gathered` is true if there were too
-    many objects for an n × n matrix. `keep` records how a transform was chosen by the share of
-    neighbours that it keeps (`glocal.aligner.choice.KeepCurve.solve`).
+    directions if there are fewer rows than columns, else None; for `naive` it is the number of
+    singular values of W above a thousandth of the largest. `gathered` is true if there were too
+    many objects, or too few answers, for an n × n matrix. `keep` records how a transform was chosen
+    by the share of neighbours that it keeps (`glocal.aligner.choice.KeepCurve.solve`).
 
     The fields from `bias` on belong to the paper's loop, which never counts as converged and has no
     `tol`. `n_fitted` is the number of answers outside the fold that its stopping rule watched, and

@@ -19,17 +19,19 @@ from glocal.results import UNCHANGED, SolverReport
 from glocal.solver import (
     Counter,
     DualityGap,
+    NaiveGap,
     SolverResult,
     best_scale,
     identity_scale,
     lambda_max,
     minimise,
-    minimise_naive,
+    symmetric_start,
 )
-from glocal.solver.minimise import Pairs
+from glocal.solver.minimise import Criterion, Pairs
 from glocal.transform import LinearTransform
 
 Dtype = Literal["float32", "float64"]
+_MIN_SINGULAR_VALUE = 1e-3  # least share of the largest that counts toward the rank of `naive`
 
 
 @dataclass(frozen=True, eq=False)
@@ -157,8 +159,8 @@ class Exact(Options):
         """Minimise one arm of a problem, from the best scaled identity or from another fitted arm.
 
         The curvature of the other arm is used if λ and mix are the same, as for arms that differ
-        in α and τ. A fit of `naive` ignores `start`, and no fit starts from `naive`. A fit that is
-        not `certified` stops by an estimate of its gap, which costs no evaluation.
+        in α and τ. No fit starts from `naive`, whose W is nearly singular. A fit that is not
+        `certified` stops by an estimate of its gap, which costs no evaluation.
 
         Raises
         ------
@@ -174,13 +176,11 @@ class Exact(Options):
         budget = self.max_evaluations
         with single_threaded_blas():
             objective = problem.objective(arm)
-            criterion = DualityGap(objective, certified=certified)
+            criterion: Criterion = NaiveGap(objective)
+            if objective.mix:
+                criterion = DualityGap(objective, certified=certified)
             limit = _checked_lambda(objective, arm) if objective.mix < 1 else None
-            if not objective.mix:
-                result = minimise_naive(
-                    problem.choices, arm.lmbda, max_evaluations=budget, **options
-                )
-            elif start is None or start.arm.method == "naive":
+            if start is None or start.arm.method == "naive":
                 scale, result = _from_identity(objective, criterion, budget, options)
             else:
                 is_same_penalty = (start.arm.lmbda, start.arm.mix) == (arm.lmbda, arm.mix)
@@ -188,8 +188,14 @@ class Exact(Options):
                 result = minimise(
                     objective, criterion, start.W, pairs=pairs, max_evaluations=budget, **options
                 )
+            if arm.method == "naive":  # some of its eigenvalues may be negative
+                result = replace(result, W=symmetric_start(result.W))
             weights = problem.axes.back(result.W, arm.identity)
         p, r = problem.axes.U.shape
+        rank = r if r < p else None
+        if arm.method == "naive":
+            singular_values = np.linalg.svd(result.W, compute_uv=False)
+            rank = int((singular_values > _MIN_SINGULAR_VALUE * singular_values[0]).sum())
         gap_name = "estimated duality gap" if arm.local else "duality gap"
         return Solution(
             transform=problem.data.transform(weights),
@@ -206,7 +212,7 @@ class Exact(Options):
             tol=self.tolerance,
             start_scale=scale,
             lambda_max=limit,
-            rank=r if r < p else None,
+            rank=rank,
             gathered=problem.choices.gathered,
             threads=problem.workers.threads,
             warm=WarmStart(arm, result.W, result.pairs),
@@ -307,12 +313,12 @@ def scaled_identity(data: FitData, centre: float = 0.0) -> LinearTransform:
     with single_threaded_blas() as threads:
         workers = Workers.of(X.shape, len(answers), (), threads)
         loss = ChoiceLoss(X, answers.objects, answers.pairs, answers.weights, workers=workers)
-        scale, _ = best_scale(loss, X)
+        scale, _ = best_scale(loss)
     return data.transform(scale * np.eye(X.shape[1], dtype=np.float32))
 
 
 def _from_identity(
-    objective: Objective, gap: DualityGap, budget: int, options: dict[str, Any]
+    objective: Objective, criterion: Criterion, budget: int, options: dict[str, Any]
 ) -> tuple[float, SolverResult]:
     """Minimise from the best scaled identity, and if that is nearly 0, from a second start too.
 
@@ -325,21 +331,21 @@ def _from_identity(
     identity = np.asarray(scale * np.eye(X.shape[1]), X.dtype)
     has_second_start = objective.local is not None and is_nearly_zero and budget > 3
     first_budget = budget // 2 if has_second_start else budget
-    first = minimise(objective, gap, identity, max_evaluations=first_budget, **options)
+    first = minimise(objective, criterion, identity, max_evaluations=first_budget, **options)
     if not has_second_start:
         return scale, first
     remaining = budget - first.evaluations
     without_local = replace(objective, local=None, alpha=0.0)
     start = minimise(
         without_local,
-        DualityGap(without_local, certified=gap.certified),
+        DualityGap(without_local, certified=False),
         identity,
         max_evaluations=remaining - 1,
         **{**options, "tol": 1e-2},
     )
     remaining -= start.evaluations
     second = minimise(
-        objective, gap, start.W, pairs=start.pairs, max_evaluations=remaining, **options
+        objective, criterion, start.W, pairs=start.pairs, max_evaluations=remaining, **options
     )
     lower = min(first, second, key=lambda result: result.evaluation.value)
     evaluations = first.evaluations + start.evaluations + second.evaluations

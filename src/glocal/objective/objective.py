@@ -169,16 +169,13 @@ class LocalLoss:
         C[diagonal, diagonal] = np.finfo(C.dtype).min / 1e8
 
 
-def penalty(W: Float[np.ndarray, "p q"], mix: float) -> tuple[float, Float[np.ndarray, "p q"]]:
+def penalty(W: Float[np.ndarray, "p p"], mix: float) -> tuple[float, Float[np.ndarray, "p p"]]:
     """R(W) and its gradient.
 
         R(W) = mix ‖W - cI‖²_F + (1 - mix) ‖W‖²_F = ‖W - cI‖²_F + (1 - mix) p c²,   c = tr W / p
 
-    With `mix` 1 scaled identities cost nothing. With `mix` 0 this is the ‖W‖²_F of `naive`, and W
-    may have any number of columns.
+    With `mix` 1 scaled identities cost nothing. With `mix` 0 this is the ‖W‖²_F of `naive`.
     """
-    if mix == 0:
-        return float(np.sum(W * W, dtype=np.float64)), 2 * W
     rest = W.copy()
     diagonal = np.arange(len(W))
     c = float(np.mean(W[diagonal, diagonal], dtype=np.float64))

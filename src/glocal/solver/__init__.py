@@ -1,10 +1,6 @@
-"""Find an optimum with a certificate: L-BFGS on symmetric W, and rounds of columns for `naive`.
+"""Find an optimum with a certificate: L-BFGS on symmetric W until the duality gap is small."""
 
-`minimise` iterates until the duality gap is small enough. `minimise_naive` adds columns to a
-low-rank factor of W Wᵀ.
-"""
-
-from glocal.solver.gap import DualityGap, best_scale, identity_scale, lambda_max
+from glocal.solver.gap import DualityGap, NaiveGap, best_scale, identity_scale, lambda_max
 from glocal.solver.minimise import (
     Counter,
     OnStep,
@@ -13,11 +9,11 @@ from glocal.solver.minimise import (
     minimise,
     symmetric_start,
 )
-from glocal.solver.naive import minimise_naive
 
 __all__ = [
     "Counter",
     "DualityGap",
+    "NaiveGap",
     "OnStep",
     "SolverResult",
     "allowed_gap",
@@ -25,6 +21,5 @@ __all__ = [
     "identity_scale",
     "lambda_max",
     "minimise",
-    "minimise_naive",
     "symmetric_start",
 ]

@@ -133,6 +133,30 @@ class DualityGap:
         return (twice_dM + twice_dM.T) / 4, dot(dW, W) / 2
 
 
+@dataclass(frozen=True, eq=False)
+class NaiveGap:
+    """The duality gap of `naive`, L_global + λ tr M, which is convex in M = W Wᵀ.
+
+        f - f* ≤ ⟨H, M⟩ + max(0, -λ_min(H)) · f(M) / λ,    H = sym(∂L/∂M) + λI
+
+    because L is convex in M and λ tr M* ≤ f(M*) ≤ f(M).
+    """
+
+    objective: Objective
+
+    def estimate(self, evaluation: Evaluation, W: Float[np.ndarray, "p p"]) -> float:
+        """|⟨H, M⟩|, which follows from ∂f/∂W = 2HW and costs nothing."""
+        return abs(dot(evaluation.dW, W)) / 2
+
+    def gap(self, evaluation: Evaluation, W: Float[np.ndarray, "p p"], allowed: float) -> float:
+        """An upper bound on f(W) - f*, in nats, with H in float64."""
+        lmbda = self.objective.lmbda
+        W = W.astype(np.float64)
+        H = self.objective.choices.double().derivatives(W)[1] + lmbda * np.eye(len(W))
+        excess_slope = max(0.0, -float(np.linalg.eigvalsh(H)[0]))
+        return abs(dot(H @ W, W)) + excess_slope * evaluation.value / lmbda
+
+
 class _DualPoint(NamedTuple):
     """A dual point, the probabilities q of every answer: f - H(q), A(q), and their violation."""
 
@@ -175,13 +199,11 @@ def identity_scale(objective: Objective) -> tuple[float, bool]:
     """
     X = objective.choices.X
     cost = objective.lmbda * (1 - objective.mix) * X.shape[1] / objective.global_weight
-    return best_scale(objective.choices, X, cost)
+    return best_scale(objective.choices, cost)
 
 
-def best_scale(
-    choices: ChoiceLoss, Z: Float[np.ndarray, "n q"], cost: float = 0.0
-) -> tuple[float, bool]:
-    """The c > 0 that minimises L_global of c Z plus c² · `cost`, and whether it is essentially 0.
+def best_scale(choices: ChoiceLoss, cost: float = 0.0) -> tuple[float, bool]:
+    """The c > 0 that minimises L_global of c X plus c² · `cost`, and whether it is essentially 0.
 
     L is convex in m = c², so that c follows from the root of one increasing derivative. Newton's
     method in log m inside a bracket determines c to about half a percent. If the root is at 0 (the
@@ -190,14 +212,13 @@ def best_scale(
 
     Parameters
     ----------
-    Z : (n, q) array
-        An embedding of the objects; X for the scale of the identity.
     cost : float
-        The derivative of the penalty in m, divided by the weight of L_global in the objective. The
-        derivative is λ (1 - mix) p for the identity, and λ ‖V‖² for columns V.
+        The derivative λ (1 - mix) p of the penalty in m, divided by the weight of L_global in the
+        objective.
     """
-    similarities = choices.sums.similarities(Z)
-    mean_square = float(np.sum(Z * Z, dtype=np.float64)) / len(Z)
+    X = choices.X
+    similarities = choices.sums.similarities(X)
+    mean_square = float(np.sum(X * X, dtype=np.float64)) / len(X)
     lowest = math.log(_MIN_MEAN_SQUARE / mean_square)
     low = lowest
     high = math.log(1 / mean_square) + 40

@@ -52,15 +52,15 @@ class Counter:
 
 @runtime_checkable
 class Criterion(Protocol):
-    """A measure of the distance from the optimum: `DualityGap`, or `Stationarity` for `naive`."""
+    """A measure of the distance from the optimum: `DualityGap`, or `NaiveGap` for `naive`."""
 
     def estimate(self, evaluation: Evaluation, W: np.ndarray) -> float:
         """An estimate of the gap, in nats, that costs nothing."""
         ...
 
     def gap(self, evaluation: Evaluation, W: np.ndarray, allowed: float) -> float:
-        """The gap in nats, by default the estimate; `allowed` is the largest that is accepted."""
-        return self.estimate(evaluation, W)
+        """The gap in nats; `allowed` is the largest that is accepted."""
+        ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,7 +72,7 @@ class SolverResult:
     bound was found. `pairs` define the inverse Hessian.
     """
 
-    W: Float[np.ndarray, "p q"]
+    W: Float[np.ndarray, "p p"]
     evaluation: Evaluation
     status: Status
     gap: float | None
@@ -104,12 +104,11 @@ def allowed_gap(evaluation: Evaluation, tol: float) -> float:
 def minimise(
     objective: Callable[[np.ndarray], Evaluation],
     criterion: Criterion,
-    W: Float[np.ndarray, "p q"],
+    W: Float[np.ndarray, "p p"],
     moments: Float[np.ndarray, " p"],
     *,
     tol: float,
     max_evaluations: int,
-    symmetric: bool = True,
     pairs: Pairs = (),
     counter: Counter | None = None,
 ) -> SolverResult:
@@ -117,16 +116,18 @@ def minimise(
 
     In the principal axes of the objects, with second moments s, the initial inverse Hessian is
     γ / ((s_k + s_l)/2 + 3) for W_kl, with γ from the last step. A step is shortened until f falls.
-    A step whose gradient change shows no positive curvature is not remembered.
+    A step whose gradient change shows no positive curvature is not remembered. If no step lowers f
+    and W is not definite, (W Wᵀ)^½ takes its place: it is lower if W is a saddle, and if W is
+    singular, the descent may go on without the old curvature.
 
     Every term depends on W only through W Wᵀ, and the penalties are smallest at the symmetric W.
     Searching only symmetric W therefore loses nothing.
 
     Parameters
     ----------
-    W : (p, q) array
-        The start: a symmetric matrix, or any number of columns if `symmetric` is false. It must not
-        be 0, which is stationary.
+    W : (p, p) array
+        The start, a symmetric matrix. It must not be singular, since no step leaves a direction
+        in which W is 0.
     moments : (p,) array
         The second moments s of the objects along their principal axes.
     tol : float
@@ -145,7 +146,7 @@ def minimise(
     counter = counter or Counter()
     first = counter.evaluations
     last = first + max_evaluations
-    form = _Vectors(W.shape, W.dtype, symmetric)
+    form = _Vectors(len(W), W.dtype)
 
     def evaluate(W: np.ndarray, x: np.ndarray) -> _Iterate:
         f = objective(W)
@@ -156,6 +157,7 @@ def minimise(
     current = evaluate(W, form.pack(W))
     measure = _GapMeasure(criterion, tol)
     stagnation = _Stagnation(current)
+    last_restart = math.inf
     status: Status | None = None
     while status is None:
         gap = measure(current)
@@ -173,7 +175,8 @@ def minimise(
                 stagnation.see(current)
             elif counter.evaluations >= last:
                 status = "budget"
-            elif symmetric and not is_definite(current.W):  # a saddle: (W Wᵀ)^½ is lower
+            elif current.f.value < last_restart and not is_definite(current.W):
+                last_restart = current.f.value - rounding_error(current)
                 W = symmetric_start(current.W)
                 current = evaluate(W, form.pack(W))
                 measure = _GapMeasure(criterion, tol)
@@ -187,8 +190,8 @@ def minimise(
         gap = criterion.gap(current.f, current.W, allowed_gap(current.f, tol))
         status = "converged" if gap <= allowed_gap(current.f, tol) else status
     bound = gap if gap < math.inf else None
-    evaluations = counter.evaluations - first
-    return SolverResult(current.W, current.f, status, bound, evaluations, tuple(hessian.pairs))
+    pairs = tuple(hessian.pairs)
+    return SolverResult(current.W, current.f, status, bound, counter.evaluations - first, pairs)
 
 
 class _Iterate(NamedTuple):
@@ -198,6 +201,11 @@ class _Iterate(NamedTuple):
     f: Evaluation
     x: np.ndarray
     g: np.ndarray
+
+
+def rounding_error(current: _Iterate) -> float:
+    """The rounding error of f."""
+    return float(np.finfo(current.x.dtype).eps) * abs(current.f.value)
 
 
 class _GapMeasure:
@@ -240,9 +248,9 @@ class _Stagnation:
         """Take a step into account."""
         value = current.f.value
         gradient = norm(current.g)
-        rounding = float(np.finfo(current.x.dtype).eps) * abs(value)
         is_progress = (
-            value < self._lowest_value - rounding or gradient < 0.9 * self._smallest_gradient
+            value < self._lowest_value - rounding_error(current)
+            or gradient < 0.9 * self._smallest_gradient
         )
         self._steps = 0 if is_progress else self._steps + 1
         self._lowest_value = min(self._lowest_value, value)
@@ -262,7 +270,7 @@ def _line_search(
     slope = dot(current.g, direction)
     if not slope < 0:
         return None
-    rounding = float(np.finfo(current.x.dtype).eps) * abs(f)
+    rounding = rounding_error(current)
     t = 1.0 if hessian.pairs else 0.1 * norm(current.x) / max(norm(direction), 1e-300)
     for _ in range(min(_MAX_TRIALS, max_evaluations)):
         x = current.x + t * direction
@@ -312,43 +320,34 @@ class _InverseHessian:
 
 
 class _Vectors:
-    """Convert matrices to vectors, symmetric matrices to their upper triangle.
+    """Convert symmetric matrices to vectors of their upper triangles.
 
     The triangle halves the memory and time of the recursion. Its off-diagonal entries are
     multiplied by √2, so that dot products equal those of the matrices.
     """
 
-    def __init__(self, shape: tuple[int, ...], dtype: np.dtype, symmetric: bool) -> None:
-        self._shape = shape
-        self._symmetric = symmetric
-        if symmetric:
-            i, j = np.triu_indices(shape[0])
-            self._upper = i * shape[0] + j
-            self._lower = j * shape[0] + i
-            self._weights = np.where(i == j, 1, math.sqrt(2)).astype(dtype)
+    def __init__(self, p: int, dtype: np.dtype) -> None:
+        i, j = np.triu_indices(p)
+        self._p = p
+        self._upper = i * p + j
+        self._lower = j * p + i
+        self._weights = np.where(i == j, 1, math.sqrt(2)).astype(dtype)
 
-    def pack(self, A: Float[np.ndarray, "p q"]) -> Float[np.ndarray, " u"]:
-        """The vector of a matrix, or of its symmetric part."""
+    def pack(self, A: Float[np.ndarray, "p p"]) -> Float[np.ndarray, " u"]:
+        """The vector of the symmetric part of a matrix."""
         flat = A.ravel()
-        if not self._symmetric:
-            return flat
         return (flat[self._upper] + flat[self._lower]) * (self._weights / 2)
 
-    def unpack(self, x: Float[np.ndarray, " u"]) -> Float[np.ndarray, "p q"]:
+    def unpack(self, x: Float[np.ndarray, " u"]) -> Float[np.ndarray, "p p"]:
         """The matrix of a vector."""
-        if not self._symmetric:
-            return x.reshape(self._shape)
-        A = np.empty(self._shape, x.dtype)
-        flat = A.reshape(-1)
+        flat = np.empty(self._p**2, x.dtype)
         flat[self._upper] = x / self._weights
         flat[self._lower] = flat[self._upper]
-        return A
+        return flat.reshape(self._p, self._p)
 
     def diagonal(self, s: Float[np.ndarray, "p 1"]) -> Float[np.ndarray, " u"]:
         """The initial inverse Hessian."""
-        if self._symmetric:
-            return (1 / ((s + s.T) / 2 + 3)).ravel()[self._upper]
-        return np.ascontiguousarray(np.broadcast_to(1 / (s + 1), self._shape)).ravel()
+        return (1 / ((s + s.T) / 2 + 3)).ravel()[self._upper]
 
 
 def symmetric_start(W: Float[np.ndarray, "p q"]) -> Float[np.ndarray, "p p"]:
