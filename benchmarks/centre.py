@@ -150,16 +150,16 @@ def arm_row(network: str, data: FitData, fold_number: int, arm: str) -> dict[str
     seconds = time.process_time() - began
     choice = result.record.keep
     assert choice is not None
-    expected = choice["expected"]
+    promised = result.record.heldout
+    assert promised is not None
     centred = replace(data, centre=choice["centre"])
     return {
         **scores(network, centred, fold, objects, result.transform),
         "centre": choice["centre"],
-        "lmbda": expected["lmbda"],
-        "place": expected["place"],
-        "promised_agreement": expected["agreement"],
-        "promised_kept": expected["kept"],
-        "promised_kept_raw": expected["kept_raw"],
+        "lmbda": result.record.lmbda,
+        "promised_agreement": promised.agreement,
+        "promised_kept": promised.kept,
+        "promised_kept_raw": promised.kept_raw,
         "seconds": seconds,
         "evaluations": result.record.evaluations,
         "converged": result.record.converged,

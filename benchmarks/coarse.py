@@ -47,7 +47,7 @@ from keep import FILES
 from keep import data_of as data_by_name
 
 from glocal.aligner import Arm, Exact, FitData, KeepCurve, fit, keep_curve
-from glocal.aligner.crossfit import CrossFit, Position, mix_anchors, scaled_identity_of
+from glocal.aligner.crossfit import CrossFit
 from glocal.data.answers import Answers
 from glocal.data.features import Features
 from glocal.errors import DataWarning
@@ -183,28 +183,22 @@ def make_of_curve(network: str, data: FitData) -> None:
     curve = keep_curve(data)
     identity = np.eye(data.features.dimensions)
     save(network, "centred" if data.centre else "original", data, [identity] * (FOLDS + 1))
-    full = fit(data, Arm("global", lmbda=curve.penalty), holdout=0).transform
+    full = fit(data, Arm("global", lmbda=curve.penalty)).transform
     of_folds = curve.crossfit.matrices((curve.penalty, 0.0))
     save(network, f"{prefix}global", data, [*of_folds, full.weights])
     for arm, keep in KEEPS.items():
         of_all = curve.solve(keep).transform.weights
-        save(network, prefix + arm, data, [*matrices(curve, curve.choose(keep)), of_all])
+        save(
+            network,
+            prefix + arm,
+            data,
+            [*(fold.weights for fold in curve.fold_transforms(curve.choose(keep))), of_all],
+        )
     rows = [keep_row(network, curve, keep) for keep in CURVE]
     original = float(np.average(curve.raw_credit, weights=curve.crossfit.answers.weights))
     record = {"lmbda": curve.penalty, "original": original, "rows": rows}
     with atomic_write(OUT / network / f"keep-{data.centre:g}.json") as stream:
         stream.write(json.dumps(record).encode())
-
-
-def matrices(curve: KeepCurve, position: Position) -> list[np.ndarray]:
-    """W of each fold at a place of a line."""
-    fits = [curve.crossfit.matrices((position.lmbda, alpha)) for alpha in curve.crossfit.alphas]
-    mixed = []
-    for fold in range(FOLDS):
-        anchors = [weights[fold] for weights in fits]
-        anchors.insert(0, scaled_identity_of(anchors[0]))
-        mixed.append(position.scale**0.5 * mix_anchors(anchors, position.place))
-    return mixed
 
 
 def save(network: str, arm: str, data: FitData, weights: list[np.ndarray]) -> None:
@@ -220,18 +214,19 @@ def save(network: str, arm: str, data: FitData, weights: list[np.ndarray]) -> No
 def keep_row(network: str, curve: KeepCurve, keep: float) -> Record:
     """The promise of a `keep` on the folds, and its scores on the categories of unseen objects."""
     position = curve.choose(keep)
-    of_folds = [curve.data.transform(W.astype(np.float32)) for W in matrices(curve, position)]
+    of_folds = curve.fold_transforms(position)
     cell = of_objects(network, partial(few_shot_cell, shots=1, probe="ncm"), of_folds)
     start = [transforms(network, "original")[fold] for fold in range(FOLDS)]
     before = of_objects(network, partial(few_shot_cell, shots=1, probe="ncm"), start)
     difference = estimate(cell, before)
-    summary = curve.summary(position)
-    names = ("lmbda", "place", "agreement", "agreement_error", "kept", "kept_raw")
+    promised = curve.heldout_scores(position)
     return {
         "network": network,
         "centre": curve.data.centre,
         "keep": keep,
-        **{name: summary[name] for name in names},
+        "lmbda": position.lmbda,
+        "place": position.place,
+        **promised.model_dump(include={"agreement", "low", "high", "kept", "kept_raw"}),
         "coarse": estimate(cell).mean,
         "difference": difference.mean,
         "half": difference.half,
@@ -260,12 +255,12 @@ def make_control(network: str, arm: str, data: FitData, lmbda: float) -> None:
         save(network, arm, data, [diagonal(part, best) for part in parts])
         return
     if arm == "naive":
-        fits = [fit(part, Arm("naive", lmbda=lmbda), holdout=0).transform for part in parts]
+        fits = [fit(part, Arm("naive", lmbda=lmbda)).transform for part in parts]
         save(network, arm, data, [transform.weights for transform in fits])
         return
     crossfit = CrossFit(data, folds, Exact(), Counter(), local=False, starts={})
     crossfit.fit((lmbda, 0.0))
-    full = fit(parts[-1], Arm("global", lmbda=lmbda), holdout=0).transform
+    full = fit(parts[-1], Arm("global", lmbda=lmbda)).transform
     save(network, arm, data, [*crossfit.matrices((lmbda, 0.0)), full.weights])
 
 

@@ -157,15 +157,21 @@ def people() -> Record:
     arguments = ["fit", "--features", things / "features" / "efficientnet-lite0"]
     arguments += [*answer_options(), "--method", "global", "--lmbda", 0.1, "--holdout", 3]
     output, fit_command = run(*arguments, "--out", OUT / "overfitting.npz", "--json")
-    holdout = json.loads(output)["holdout"]
+    heldout = json.loads(output)["heldout"]
+    options = ["--features", things / "features" / "efficientnet-lite0", *answer_options()]
+    options += ["--transform", OUT / "overfitting.npz", "--force", "--json"]
+    fitted, _ = run("evaluate", "odd-one-out", *options)
     subprocess.run([sys.executable, ROOT / "examples" / "things.py", data], check=True)
     arguments = ["suite", ROOT / "examples" / "things.toml", "--root", data, "--out", out]
     _, suite_command = run(*arguments, unless=out / "scores.csv")
     return {
         "people": {name: ceiling[name][0] for name in CEILINGS},
         "people_intervals": {name: ceiling[name][1:] for name in CEILINGS},
-        "overfitting": {name: holdout[name]["accuracy_cosine"] for name in ("fitted", "heldout")},
-        "overfitting_loss": holdout["heldout"]["loss"],
+        "overfitting": {
+            "fitted": json.loads(fitted)["accuracy"],
+            "heldout": heldout["agreement"],
+        },
+        "overfitting_loss": heldout["loss"],
         "suite": suite_rows(
             out, ["network", "task", "metric", "transform", "value", "difference", "p_corrected"]
         ),
@@ -213,19 +219,19 @@ def networks() -> Record:
 
 def network_row(network: str, transform: LinearTransform) -> Record:
     """All columns of one network: [original, aligned], with the interval of the difference."""
-    keep = transform.meta["fit"]["keep"]
-    expected = keep["expected"]
+    fit = transform.meta["fit"]
+    heldout = fit["heldout"]
     row: Record = {
         "network": network,
         "dimensions": transform.dimensions,
-        "lmbda": expected["lmbda"],
-        "of": keep["of"],
-        "candidates": keep["candidates"],
-        "agreement": [keep["original"], expected["agreement"]],
-        "agreement_se": [keep["original_error"], expected["agreement_error"]],
-        "kept": expected["kept"],
-        "kept_se": expected["kept_error"],
-        "rsa": rsa_of(network, keep),
+        "lmbda": fit["lmbda"],
+        "of": heldout["among"],
+        "candidates": heldout["n_images"],
+        "agreement": [heldout["original"], heldout["agreement"]],
+        "agreement_se": [None, (heldout["high"] - heldout["low"]) / (2 * 1.96)],
+        "kept": heldout["kept"],
+        "kept_se": (heldout["kept_high"] - heldout["kept_low"]) / (2 * 1.96),
+        "rsa": rsa_of(network, fit["keep"]),
     }
     if network == "clip-vit-b32":
         return row | clip_columns()
@@ -316,7 +322,7 @@ def clip() -> Record:
 
     rows, seconds = study.study()
     arms = study.looks()
-    expected = study.chosen()["expected"]
+    fit = study.chosen()
     shipped = LinearTransform.from_pretrained("clip-vit-b-32").weights.astype(np.float64)
     W = study.transform("glocal").weights
     sizes = {}
@@ -325,7 +331,11 @@ def clip() -> Record:
         sizes[name] = (len(X), len(np.unique(y)))
     photographs, captions, _ = study.captions()
     record = {
-        "chosen": {name: expected[name] for name in ("lmbda", "place", "agreement", "kept")},
+        "chosen": {
+            "lmbda": fit["lmbda"],
+            "share": fit["keep"]["share"],
+            **{name: fit["heldout"][name] for name in ("agreement", "kept")},
+        },
         "box": float(np.abs(shipped - W).max() / np.abs(W).max()),
         "sizes": sizes,
         "captions": [len(photographs), len(captions)],

@@ -138,7 +138,7 @@ def made(arm: str) -> LinearTransform:
     """Make an arm or a control."""
     features = data().features
     if arm in ("naive", "global"):
-        return fit(data(), Arm(arm, lmbda=chosen()["expected"]["lmbda"])).transform
+        return fit(data(), Arm(arm, lmbda=chosen()["lmbda"])).transform
     if arm in ("shuffled", "renamed", "simulated"):
         return again(other_answers(arm, data()))
     if arm == "centred":
@@ -173,15 +173,17 @@ def other_answers(arm: str, data: FitData) -> np.ndarray:
 
 
 def chosen() -> dict[str, Any]:
-    """The entry `keep` in the record of the fit."""
-    record: dict[str, Any] = LinearTransform.load(CHOSEN).meta["fit"]["keep"]
+    """The record of the fit."""
+    record: dict[str, Any] = LinearTransform.load(CHOSEN).meta["fit"]
     return record
 
 
 def again(objects: np.ndarray) -> LinearTransform:
     """The chosen setting, fitted to other answers."""
     answers = Answers.from_array(objects)
-    return workbench.refitted(FitData(data().features, answers, data().local_features), chosen())
+    return workbench.refitted(
+        FitData(data().features, answers, data().local_features), chosen()["keep"]
+    )
 
 
 def _on_centred() -> LinearTransform:

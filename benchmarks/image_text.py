@@ -104,7 +104,7 @@ class Case:
             name = "-".join(map(str, values)) + ".npz"
             file = make_folder(OUT / self.images) / name
             if not file.exists():
-                fit(self.folds[fold].data, arm, Exact(tol=1e-4), holdout=0).transform.save(file)
+                fit(self.folds[fold].data, arm, Exact(tol=1e-4)).transform.save(file)
             self.transforms[arm, fold] = LinearTransform.load(file)
         return self.transforms[arm, fold]
 

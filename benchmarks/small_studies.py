@@ -247,15 +247,16 @@ def arm_rows(study: Study) -> Iterator[dict[str, Any]]:
     row, record = fitted_row(study, None)
     choice = record.keep
     assert choice is not None
-    expected = choice["expected"]
+    promised = record.heldout
+    assert promised is not None
     yield {
         "arm": "default",
         **row,
-        "lmbda": expected["lmbda"],
-        "fitted": expected["place"] > 0,
-        "scale": expected["scale"],
-        "promised_gain": expected["gain"],
-        "promised_error": expected["gain_error"],
+        "lmbda": record.lmbda,
+        "fitted": bool(choice["fits"]),
+        "scale": choice["scale"],
+        "promised_gain": promised.gain,
+        "promised_low": promised.gain_low,
         "losses": choice["losses"],
     }
     row, _ = fitted_row(study, Arm("global", lmbda=0.1))
@@ -266,7 +267,7 @@ def arm_rows(study: Study) -> Iterator[dict[str, Any]]:
 def fitted_row(study: Study, what: Arm | None) -> tuple[dict[str, Any], FitRecord]:
     """The scores and processor seconds of a fit, and its record."""
     began = time.process_time()
-    result = fit(study.data, what, holdout=0)
+    result = fit(study.data, what)
     seconds = time.process_time() - began
     record = result.record
     return {

@@ -13,7 +13,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 import numpy as np
 
 from glocal.aligner import Arm, Exact, Fit, FitData, fit
-from glocal.aligner.crossfit import ANCHOR_ALPHAS, anchor_arm, mix_anchors, scaled_identity_of
+from glocal.aligner.crossfit import scaled_identity_of
 from glocal.aligner.data import Blocks
 from glocal.data.answers import Answers
 from glocal.data.features import Features
@@ -81,21 +81,18 @@ def fitted(
 
 def refitted(data: FitData, record: dict[str, Any]) -> LinearTransform:
     """The setting in a record of `keep`, fitted to other data."""
-    expected = record["expected"]
-    alphas = ANCHOR_ALPHAS if data.local_features is not None else ANCHOR_ALPHAS[-1:]
-    place = expected["place"]
-    before = min(int(place), len(alphas) - 1)
-    sides = alphas[max(0, before - 1) : before + 1]
-    problem = Exact().problem(data, local=any(sides))
+    arms = [Arm.of(settings) for settings in record["fits"]]
+    problem = Exact().problem(data, local=any(arm.local for arm in arms))
     start = None
     matrices: list[np.ndarray] = []
-    for alpha in sorted(sides):
-        solution = Exact().minimise(problem, anchor_arm((expected["lmbda"], alpha)), start)
+    for arm in reversed(arms):
+        solution = Exact().minimise(problem, arm, start)
         start = solution.warm
-        matrices.insert(0, solution.transform.weights.astype(np.float64))
-    if not before:
-        matrices.insert(0, scaled_identity_of(matrices[0]))
-    return data.transform(expected["scale"] ** 0.5 * mix_anchors(matrices, place - before))
+        matrices.append(solution.transform.weights.astype(np.float64))
+    nearer = matrices[-1]
+    other = matrices[0] if len(matrices) > 1 else scaled_identity_of(nearer)
+    mixture = record["share"] * nearer + (1 - record["share"]) * other
+    return data.transform(record["scale"] ** 0.5 * mixture)
 
 
 def paired(after: Any, before: Any, **shared: Any) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from glocal import Aligner
-from glocal.aligner import Arm, Exact, FitData, Keep, fit, keep_curve
+from glocal.aligner import Arm, Exact, FitData, Keep, cross_score, fit, keep_curve
 from glocal.cli.app import execute
 from glocal.data.features import Features
 from glocal.data.world import simulated_answers
@@ -56,10 +56,10 @@ def test_the_promise_is_about_the_centred_features_and_the_record_has_both_share
     """With a centred fit, `keep` counts neighbours of the centred features, and the record also
     states the smaller share of raw neighbours.
     """
-    keep = fit(replace(shifted, centre=1.0), Keep(keep=0.8)).record.keep
-    assert keep["centre"] == 1.0
-    assert keep["expected"]["kept"] >= 0.8
-    assert keep["expected"]["kept_raw"] < keep["expected"]["kept"]
+    record = fit(replace(shifted, centre=1.0), Keep(keep=0.8)).record
+    assert record.keep["centre"] == 1.0
+    assert record.heldout.kept >= 0.8
+    assert record.heldout.kept_raw < record.heldout.kept
 
 
 def test_a_holdout_counts_centred_neighbours_and_records_both_shares(shifted):
@@ -67,14 +67,17 @@ def test_a_holdout_counts_centred_neighbours_and_records_both_shares(shifted):
     sweep, and the record also states the share of raw neighbours.
     """
     data = replace(shifted, centre=1.0)
-    fitted = fit(data, Arm("global", lmbda=1e4), holdout=3)
-    scores = fitted.record.holdout["heldout"]
-    images = data.evaluation_rows(data.fold(0, 3).rows)
-    raw = data.features.standardization(images, "float64")
-    kept_raw = kept_by_image(raw, fitted.transform(images)).mean()
-    assert scores["neighbours_kept"] == pytest.approx(1, abs=1e-3)
-    assert scores["kept_raw"] == pytest.approx(kept_raw, abs=1e-3)
-    assert scores["kept_raw"] < 0.95
+    arm = Arm("global", lmbda=1e4)
+    scores = cross_score(data, arm)
+    transform = fit(data, arm).transform
+    kept_raw = []
+    for fold in data.folds():
+        images = data.evaluation_rows(fold.rows)
+        raw = data.features.standardization(images, "float64")
+        kept_raw.append(kept_by_image(raw, transform(images)).mean())
+    assert scores.kept == pytest.approx(1, abs=1e-3)
+    assert scores.kept_raw == pytest.approx(np.mean(kept_raw), abs=1e-3)
+    assert scores.kept_raw < 0.95
     points = sweep(data, {"method": ["global"], "lmbda": [1e4]}, folds=3, keep=0.1).means
     (kept,) = points.query("method == 'global'")["neighbours_kept"]
     assert kept == pytest.approx(1, abs=1e-3)
@@ -88,29 +91,28 @@ def test_a_holdout_follows_the_centre_that_each_fit_chose():
     mind = rng.normal(size=(40, 4))
     features = Features(mind + 3 * rng.normal(size=4))
     data = FitData(features, simulated_answers(1.5 * mind, 900, seed=5), centre="auto")
-    record = fit(data, Keep(), holdout=2).record
+    record = fit(data, Keep()).record
     assert record.keep["centre"] == 1.0
-    scores = record.holdout["heldout"]
-    assert scores["neighbours_kept"] == pytest.approx(record.keep["expected"]["kept"], abs=0.05)
-    assert scores["kept_raw"] == pytest.approx(record.keep["expected"]["kept_raw"], abs=0.05)
-    assert scores["kept_raw"] < 0.8
+    scores = cross_score(data, Keep(), folds=2)
+    assert scores.kept == pytest.approx(record.heldout.kept, abs=0.05)
+    assert scores.kept_raw == pytest.approx(record.heldout.kept_raw, abs=0.05)
+    assert scores.kept_raw < 0.8
     uncentred = replace(data, features=Features(mind - mind.mean(axis=0)))
     assert fit(uncentred, Keep()).record.keep["centre"] == 0.0
 
 
-def test_the_gain_on_new_objects_is_over_the_features_as_they_are(shifted):
-    """On folds of objects too, the original are the features before they were centred."""
+def test_the_gain_is_over_the_features_as_they_are(shifted):
+    """On folds of objects and of questions, the original are the features before centring."""
     data = replace(shifted, centre=1.0, local_features=None)
-    keep = fit(data, Keep()).record.keep
     X = data.features.standardization(data.features.matrix, "float64")
-    folds = data.folds(3)
-    credit = np.concatenate([answer_credit(X, fold.answers) for fold in folds])
-    scores = keep["new_objects"]
-    assert scores["original"] == pytest.approx(credit.mean())
-    assert scores["gain"] == pytest.approx(scores["agreement"] - credit.mean())
-    assert scores["gain"] > 0.05
-    assert keep["heldout"] == "questions"
-    assert keep["original"] == pytest.approx(answer_credit(X, data.answers).mean())
+    credit = np.concatenate([answer_credit(X, fold.answers) for fold in data.folds(3)])
+    scores = cross_score(data, Arm("global", lmbda=1.0), Exact(tol=1e-2))
+    assert scores.original == pytest.approx(credit.mean())
+    assert scores.gain == pytest.approx(scores.agreement - credit.mean())
+    assert scores.gain > 0.05
+    heldout = fit(data, Keep()).record.heldout
+    assert heldout.of == "questions"
+    assert heldout.original == pytest.approx(answer_credit(X, data.answers).mean())
 
 
 def test_the_scores_of_a_centred_fit_refer_to_the_raw_features(shifted):
@@ -130,7 +132,7 @@ def test_the_scores_of_a_centred_fit_refer_to_the_raw_features(shifted):
     fitted = fit(data, Keep())
     X = data.features.standardization(data.features.matrix, "float64")
     original = odd_one_out(X, data.answers, interval=False).accuracy
-    assert fitted.record.keep["original"] == pytest.approx(original)
+    assert fitted.record.heldout.original == pytest.approx(original)
     expected = row_statistics(data.features, fitted.transform.std)
     assert fitted.transform.meta["rows"] == expected
     assert expected != row_statistics(data.features, data.features.standardization.std)
@@ -156,10 +158,9 @@ def test_auto_centres_where_that_helps(shifted):
     """If the column means tell nothing about people's answers, `auto` centres and
     agreement rises.
     """
-    keep = fit(replace(shifted, centre="auto"), Keep(keep=0.8)).record.keep
-    assert keep["centre"] > 0
-    uncentred = fit(shifted, Keep(keep=0.8)).record.keep
-    assert keep["expected"]["agreement"] > uncentred["expected"]["agreement"]
+    record = fit(replace(shifted, centre="auto"), Keep(keep=0.8)).record
+    assert record.keep["centre"] > 0
+    assert record.heldout.agreement > fit(shifted, Keep(keep=0.8)).record.heldout.agreement
 
 
 def test_centring_needs_no_answers(shifted, tmp_path):

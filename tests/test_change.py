@@ -139,7 +139,7 @@ def test_the_transform_in_the_box_a_bias_a_centre_and_fewer_dimensions_have_axes
     assert all(table.attrs["chance"] > 0 for table in tables[:2])
     half = axes(box.at_strength(0.5), raw)
     assert half.attrs["chance"] == pytest.approx(tables[0].attrs["chance"] / 2)
-    noted = replace(transform, meta={"fit": {"holdout": {"axes_chance": 0.5}}})
+    noted = replace(transform, meta={"fit": {"heldout": {"axes_chance": 0.5}}})
     assert axes(noted, X).attrs["chance"] == 0.5
     for table in tables[2:]:
         assert len(table)

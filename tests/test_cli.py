@@ -76,7 +76,7 @@ def test_from_files_to_heldout_accuracy(files, tmp_path, capsys):
     assert record["n_answers"] == counts["train"]
     assert set(record["parts"]) == {"global", "penalty"}
     assert {"alpha", "lmbda", "tau", "objective", "gap", "evaluations", "seconds"} <= set(record)
-    assert {"n_dropped", "n_objects", "out", "holdout", "certificate"} <= set(record)
+    assert {"n_dropped", "n_objects", "out", "heldout", "certificate"} <= set(record)
     heldout = ("evaluate", "odd-one-out", *named, "--triplets", tmp_path / "heldout.npz")
     original = run_json(capsys, *heldout)
     aligned = run_json(
@@ -110,7 +110,7 @@ def test_text_output_of_fit(files, tmp_path, capsys):
     assert run(*default) == 0
     gained, fitted, _ = capsys.readouterr().out.splitlines()
     assert re.match(
-        r"expected on new answers about the same objects: agreement 0\.\d+ -> 0\.", gained
+        r"measured on .* answers about the same objects: agreement 0\.\d+ -> 0\.", gained
     )
     assert fitted.startswith("lmbda chosen on held-out questions: 1.00 of global lmbda ")
 

@@ -9,11 +9,13 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+from fits import heldout
 
 pytest.importorskip("altair")
 
 from glocal import Answers, Features, LinearTransform, axes
-from glocal.aligner import Arm, FitData, fit
+from glocal.aligner import Arm, FitData
+from glocal.aligner.fitting import fit_and_score
 from glocal.data.seen import sketch
 from glocal.data.splits import question_folds
 from glocal.errors import FileError, MissingDependencyError, ParameterError
@@ -251,9 +253,6 @@ def single(rows, *, basis="", kept=None, fit=None, **fields):
 QUESTIONS = {"basis": "questions"}
 GAIN = odd_one_out(0.45, 0.56, 0.08, 0.14, arm="t", split="all")
 LOSS = odd_one_out(0.5, 0.4, -0.2, -0.1, arm="t", n=90)
-HOLDOUT = {"original_accuracy_cosine": 0.41, "accuracy_cosine": 0.52, "n": 3000}
-OVERFIT = HOLDOUT | {"loss": 2.0, "original_loss": 1.0}
-KEEP = {"original": 0.42, "expected": {"agreement": 0.53}}
 WORDS = {
     "objects": "answers about objects that the fit had not seen,",
     "questions": "answers to questions that the fit had not seen, about the same objects,",
@@ -266,28 +265,19 @@ WORDS = {
 @pytest.mark.parametrize(
     ("fit", "more", "agreement", "basis"),
     [
-        ({"holdout": {"heldout": HOLDOUT}}, {}, "52.0", "objects"),
-        (
-            {"holdout": {"heldout": HOLDOUT, "of": "objects"}},
-            {"basis": "fitted"},
-            "52.0",
-            "objects",
-        ),
-        ({"holdout": {"heldout": HOLDOUT, "of": "questions"}}, {}, "52.0", "questions"),
-        ({"keep": KEEP}, {}, "53.0", "objects"),
-        ({"keep": KEEP | {"heldout": "objects"}}, {}, "53.0", "objects"),
-        ({"keep": KEEP | {"heldout": "questions"}}, {"basis": "fitted"}, "53.0", "questions"),
-        ({"keep": KEEP, "holdout": {"heldout": HOLDOUT}}, {}, "52.0", "objects"),
+        ({"heldout": heldout()}, {}, "52.0", "objects"),
+        ({"heldout": heldout()}, {"basis": "fitted"}, "52.0", "objects"),
+        ({"heldout": heldout(of="questions")}, {}, "52.0", "questions"),
         ({}, {"basis": "fitted"}, "56.0", "fitted"),
         ({}, {"basis": "heldout"}, "56.0", "heldout"),
         ({}, {}, "56.0", "none"),
         ({}, QUESTIONS, "56.0", "questions"),
-        ({"keep": KEEP, "holdout": {"heldout": HOLDOUT}}, QUESTIONS, "56.0", "questions"),
+        ({"heldout": heldout()}, QUESTIONS, "56.0", "questions"),
     ],
 )
 def test_a_finding_says_which_answers_it_is_about(fit, more, agreement, basis):
-    """Agreement is that of the hold-out, else of `keep`, else of the scores, and always of the
-    scores of folds; the sentence says which answers were held out.
+    """Agreement is that of the record, else of the scores, and always of the scores of folds; the
+    sentence says which answers were held out.
     """
     sentence, _ = of(single(GAIN, fit=fit, **more))
     assert f"{agreement} % of" in sentence
@@ -315,7 +305,7 @@ ADVISED = (
         (odd_one_out(0.45, 0.46, -0.01, 0.02, arm="t"), {}, ["collect more answers"]),
         (GAIN, {"command": "glocal fit --answers EXPORT"}, ["--answers EXPORT"]),
         ([*GAIN, *task(0.6, 0.5, 0.001, arm="t")], {}, ["Except for cifar", "glocal apply"]),
-        (GAIN, {"fit": {"holdout": {"heldout": OVERFIT}}}, ["is overfitted", "raise --lmbda"]),
+        (GAIN, {"fit": {"heldout": heldout(loss=2.0)}}, ["is overfitted", "raise --lmbda"]),
     ],
 )
 def test_each_warning_and_advice_has_its_condition(rows, more, said):
@@ -388,19 +378,7 @@ def test_a_transform_with_scores_on_held_out_answers_is_judged_by_them(small):
     hand.
     """
     features, answers, transform = small
-    heldout = {
-        "original_accuracy_cosine": 0.41,
-        "accuracy_cosine": 0.52,
-        "gain_low": 0.05,
-        "gain_high": 0.15,
-        "n": 300,
-        "neighbours_kept": 0.93,
-        "k": 7,
-        "n_images": 8,
-        "loss": 1.0,
-        "original_loss": 1.05,
-    }
-    meta = {"fit": {"n_answers": 400, "holdout": {"of": "objects", "heldout": heldout}}}
+    meta = {"fit": {"n_answers": 400, "heldout": heldout(n=300)}}
     run = transform_run(
         "t", LinearTransform(transform.weights, None, 0.0, 1.0, meta), features, answers
     )
@@ -413,7 +391,7 @@ def test_guessing_gives_what_it_gives_for_the_kind_of_the_answers(small):
     """Half for an anchor: by the record of a fit, or of the choice of a sweep, and by scores."""
     features, answers, _ = small
     anchor = Answers.from_array(answers.objects, kind="anchor")
-    fitted = fit(FitData(features, anchor), Arm("global", lmbda=1.0), holdout=3).transform
+    fitted = fit_and_score(FitData(features, anchor), Arm("global", lmbda=1.0), None).transform
     score = odd_one_out_scores(fitted(np.asarray(features.matrix)), anchor, interval=False)
     rows = [replace(row, transform=arm) for arm in ("original", "t") for row in score.scores]
     sweep = sweep_run(odd_one_out(0.5, 0.6))
@@ -426,26 +404,23 @@ def test_guessing_gives_what_it_gives_for_the_kind_of_the_answers(small):
     assert "guessing gives 33.3 %" in findings(sweep)[0].sentence
 
 
-def test_the_change_of_a_keep_fit_has_the_paired_interval_of_its_gain(small):
-    """The interval of the change is that of the gain in the record, not one made of the error of
-    the agreement; where the record has none, the sentence states none.
+def test_the_change_has_the_paired_interval_of_its_gain(small):
+    """The interval of the change is that of the gain in the record; where the record has none, the
+    sentence states none.
     """
     features, answers, transform = small
-    expected = {"agreement": 0.47, "agreement_error": 0.03, "kept": 0.91}
-    interval = {"gain": 0.02, "gain_error": 0.004, "gain_low": 0.012, "gain_high": 0.028}
 
-    def sentence(scores):
-        keep = {"keep": 0.9, "original": 0.45, "heldout": "questions", "expected": scores}
-        transform_of_record = LinearTransform(
-            transform.weights, None, 0.0, 1.0, {"fit": {"keep": keep}}
-        )
+    def sentence(**scores):
+        meta = {"fit": {"heldout": heldout(**scores)}}
+        transform_of_record = LinearTransform(transform.weights, None, 0.0, 1.0, meta)
         return findings(transform_run("t", transform_of_record, features, answers))[0].sentence
 
-    known = sentence(expected | interval)
-    assert "up from 45.0 %" in known
-    assert "95 % interval of the change +1.2 to +2.8 points" in known
-    unknown = [sentence({"agreement": 0.47}), sentence(expected | dict.fromkeys(interval))]
-    assert all("up from 45.0 %" in text and "interval" not in text for text in unknown)
+    known = sentence()
+    assert "up from 41.0 %" in known
+    assert "95 % interval of the change +8.0 to +14.0 points" in known
+    unknown = sentence(gain_low=None, gain_high=None)
+    assert "up from 41.0 %" in unknown
+    assert "interval" not in unknown
 
 
 def test_an_agreement_that_is_not_defined_is_left_out(tmp_path):
@@ -456,27 +431,6 @@ def test_an_agreement_that_is_not_defined_is_left_out(tmp_path):
         sentence = findings(run)[0].sentence
         assert "nan" not in sentence
         assert ("agrees with people" in sentence) == (value == 0.5)
-
-
-@pytest.mark.parametrize(
-    "fit",
-    [
-        {"holdout": {"heldout": {"original_accuracy_cosine": 0.41}}},
-        {"holdout": {"heldout": {"original_accuracy_cosine": 0.41, "accuracy_cosine": None}}},
-        {"holdout": {"heldout": {"loss": None, "original_loss": 1.0}}},
-        {"keep": {"keep": 0.9, "original": 0.41, "expected": {"agreement": 0.52}}},
-        {"keep": {"keep": 0.9, "original": 0.41, "expected": {"agreement": None}}},
-    ],
-)
-def test_a_record_that_lacks_scores_has_a_page(small, fit):
-    """Scores that the hold-out or `keep` of a record lacks are left out of the finding."""
-    features, answers, transform = small
-    run = transform_run(
-        "t", LinearTransform(transform.weights, None, 0.0, 1.0, {"fit": fit}), features, answers
-    )
-    page = report_page([run])
-    assert "nan" not in findings(run)[0].sentence
-    assert findings(run)[0].sentence in page.replace("&#39;", "'")
 
 
 def test_a_transform_without_answers_has_axes_and_neighbours_and_no_vega(small, tmp_path):

@@ -13,6 +13,8 @@ from fits import fit_arm
 
 from glocal import aligner
 from glocal.aligner import Arm, Exact, FitData, fitting
+from glocal.aligner.exact import scaled_identity
+from glocal.aligner.heldout import heldout_scores
 from glocal.data.answers import Answers
 from glocal.data.features import Features
 from glocal.data.splits import local_blocks, split_answers
@@ -228,8 +230,6 @@ def test_integer_weights_equal_copies(world, split, as_a_user):
         )
     )
     assert weighted.objective == pytest.approx(copied.objective, rel=1e-6)
-    losses = [record.holdout["heldout"]["loss"] for record in (weighted, copied)]
-    assert losses[0] == pytest.approx(losses[1], rel=1e-5)
     assert weighted.provenance.data.keys() - copied.provenance.data.keys() == {"weights"}
 
 
@@ -274,38 +274,66 @@ def test_a_warm_path_ends_where_cold_fits_do(world, split, as_a_user):
 # hold-out
 
 
-def test_holdout_scores_objects_and_images_that_a_fit_has_not_seen(world, split):
-    """`holdout` scores a fit without fold 0 on its own answers and on those of the fold, while the
-    transform itself is fitted to all answers.
-    """
+def test_folds_score_objects_and_images_that_the_fits_have_not_seen(world):
+    """`cross_score` scores the fit without each fold on the answers and the images of that fold."""
     data = FitData(world.objects, world.answers, world.local)
     arm = Arm("glocal", alpha=0.3)
-    counts = []
-    record = aligner.fit(
-        data, arm, holdout=3, on_step=lambda evaluations, _: counts.append(evaluations)
-    ).record
-    assert counts == sorted(counts)
-    assert counts[-1] > record.evaluations
-    part, heldout, rows = data.fold(0, 3)
-    assert not set(rows) & set(np.concatenate(part.blocks))
-    transform = Exact().solve(part, arm).transform
-    scores = record.holdout
-    assert (scores["folds"], scores["seed"], scores["converged"]) == (3, 42, True)
-    for name, answers in (("fitted", part.answers), ("heldout", heldout)):
-        score = scores[name]
-        expected = odd_one_out(transform(world.objects.matrix), answers, interval=False)
-        assert score["n"] == len(answers)
-        assert score["accuracy_cosine"] == pytest.approx(expected.accuracy, abs=3e-3)
-        assert score["loss"] == pytest.approx(expected.loss, abs=3e-3)
-        assert score["accuracy_cosine"] > score["original_accuracy_cosine"]
-        assert score["low"] < score["accuracy_cosine"] < score["high"]
-        gain = score["accuracy_cosine"] - score["original_accuracy_cosine"]
-        assert score["gain"] == pytest.approx(gain)
-    images = world.local.matrix[np.sort(rows)].astype(np.float64)
-    share = neighbours_kept(world.objects.standardization(images, "float64"), transform(images))
-    assert (scores["heldout"]["k"], scores["heldout"]["n_images"]) == (10, 100)
-    assert scores["heldout"]["neighbours_kept"] == pytest.approx(share, abs=1e-3)
-    assert record.n_answers == len(world.answers)
+    scores = aligner.cross_score(data, arm)
+    assert (scores.of, scores.folds, scores.seed, scores.converged) == ("objects", 3, 42, True)
+    folds = data.folds(3)
+    fold_scores = []
+    kept = []
+    for fold in folds:
+        assert not set(fold.rows) & set(np.concatenate(fold.data.blocks))
+        transform = Exact().solve(fold.data, arm).transform
+        score = odd_one_out(transform(world.objects.matrix), fold.answers, interval=False)
+        fold_scores.append([score.accuracy, score.loss])
+        images = world.local.matrix[np.sort(fold.rows)].astype(np.float64)
+        X = world.objects.standardization(images, "float64")
+        kept.append(neighbours_kept(X, transform(images)))
+    sizes = [len(fold.answers) for fold in folds]
+    agreement, loss = np.average(fold_scores, axis=0, weights=sizes)
+    assert scores.n == sum(sizes)
+    assert scores.agreement == pytest.approx(agreement, abs=3e-3)
+    assert scores.loss == pytest.approx(loss, abs=3e-3)
+    assert scores.low < scores.agreement < scores.high
+    assert scores.gain == pytest.approx(scores.agreement - scores.original)
+    assert scores.gain > 0
+    assert (scores.k, scores.n_images, scores.among) == (10, 100, "local images")
+    assert scores.kept == scores.kept_raw == pytest.approx(np.mean(kept), abs=1e-3)
+    assert scores.kept_low < scores.kept < scores.kept_high
+
+
+def test_held_out_scores_are_weighted(world):
+    """Held-out scores of weighted answers are those of the copies, whose folds differ in weight."""
+    objects = world.answers.objects[:900]
+    weights = np.random.default_rng(0).integers(1, 9, len(objects))
+    parts = Answers(objects, weights.astype(float)), Answers(np.repeat(objects, weights, axis=0))
+    weighted, copied = (
+        heldout_scores(data, folds, [scaled_identity(fold.data) for fold in folds])
+        for data in (FitData(world.objects, part) for part in parts)
+        for folds in [data.folds(2, "objects")]
+    )
+    for name in ("agreement", "loss", "original", "original_loss"):
+        assert getattr(weighted, name) == pytest.approx(getattr(copied, name), rel=1e-3)
+
+
+def test_an_arm_with_few_answers_is_measured_by_default(world):
+    """`fit_and_score` measures an arm with 30 to 4,999 answers on three folds of questions, and
+    records the scores in the transform too; `fit` measures nothing.
+    """
+    few = FitData(world.objects, world.answers.select(np.arange(900)))
+    arm = Arm("global", lmbda=10.0)
+    fitted = fitting.fit_and_score(few, arm, None)
+    scores = aligner.cross_score(few, arm, transform=fitted.transform)
+    assert fitted.record.heldout == scores
+    assert (scores.of, scores.folds) == ("questions", 3)
+    assert scores.axes_chance > 0
+    assert fitted.transform.meta["fit"]["heldout"] == scores.model_dump()
+    assert aligner.fit(few, arm).record.heldout is None
+    fewer = FitData(world.objects, world.answers.select(np.arange(20)))
+    for data in (fewer, FitData(world.objects, world.answers)):
+        assert fitting.fit_and_score(data, arm, None).record.heldout is None
 
 
 def test_folds_of_unequal_size_have_one_number_of_neighbours(world):
@@ -317,10 +345,9 @@ def test_folds_of_unequal_size_have_one_number_of_neighbours(world):
         world.answers.select(np.arange(1000)),
         Features(world.local.matrix[:32], None, "local images"),
     )
-    record = aligner.fit(data, Arm("global", lmbda=3.0)).record
-    scores = record.holdout["heldout"]
-    assert (scores["k"], scores["n_images"]) == (9, 11)
-    assert scores["kept_raw"] == scores["neighbours_kept"] < 1
+    scores = aligner.cross_score(data, Arm("global", lmbda=3.0))
+    assert (scores.k, scores.n_images) == (9, 11)
+    assert scores.kept_raw == scores.kept < 1
 
 
 def test_a_fold_of_a_fold_holds_out_a_part_of_the_rest(world):
@@ -349,20 +376,19 @@ def test_overfitting_is_warned_of(world, as_a_user):
     """A fit to few answers with a small penalty, which predicts worse than scaled features, is
     warned of.
     """
-    few = world.answers.select(np.arange(len(world.answers)) < 1500)
+    few = FitData(world.objects, world.answers.select(np.arange(1500)))
     with pytest.warns(OverfitWarning, match="overfitting"):
-        fit = fit_arm(world.objects, few, method="global", lmbda=1e-3, holdout=3, tol=3e-2)
-    assert fit.record.holdout["heldout"]["loss"] > fit.record.holdout["heldout"]["original_loss"]
-    assert fit.record.holdout["fitted"]["loss"] < fit.record.holdout["fitted"]["original_loss"]
+        scores = aligner.cross_score(few, Arm("global", lmbda=1e-3), Exact(tol=3e-2))
+    assert scores.loss > scores.original_loss
 
 
 def test_a_holdout_of_few_answers_states_how_many_it_needs(world):
     """Below 170 held-out answers the warning has the number of answers that would do."""
-    data = FitData(world.objects, world.answers)
-    n_heldout = len(data.fold(0, 10).answers)
-    needed = -(-170 * len(world.answers) // n_heldout)
+    data = FitData(world.objects, world.answers.select(np.arange(6000)))
+    n_heldout = sum(len(fold.answers) for fold in data.folds(8))
+    needed = -(-170 * 6000 // n_heldout)
     with pytest.warns(DataWarning, match=f"{n_heldout} answers.*{needed:,} answers in all"):
-        aligner.fit(data, Arm("global", lmbda=0.1), Exact(tol=1e-3), holdout=10)
+        aligner.cross_score(data, Arm("global", lmbda=0.1), Exact(tol=1e-2), 8)
 
 
 def test_one_unconverged_fold_is_recorded(world, monkeypatch):
@@ -373,23 +399,30 @@ def test_one_unconverged_fold_is_recorded(world, monkeypatch):
     solutions = []
 
     def spend(*arguments):
-        status = "budget" if len(solutions) == 2 else "converged"
+        status = "budget" if len(solutions) == 1 else "converged"
         solutions.append(dataclasses.replace(solve(*arguments), status=status))
         return solutions[-1]
 
     monkeypatch.setattr(Exact, "solve", spend)
     data = FitData(world.objects, world.answers.select(np.arange(1000)))
-    record = aligner.fit(data, Arm("global", lmbda=300.0)).record
-    assert len(solutions) == 4  # of all answers, and without each fold
-    assert record.holdout["heldout"]["gain_low"] < 0 < record.holdout["heldout"]["gain_high"]
-    assert (record.converged, record.holdout["converged"]) == (True, False)
+    scores = aligner.cross_score(data, Arm("global", lmbda=300.0))
+    assert len(solutions) == 3
+    assert scores.gain_low < 0 < scores.gain_high
+    assert not scores.converged
 
 
 def test_a_holdout_without_answers_is_refused(world):
     """A hold-out is refused if no answer has all its objects in the fold."""
     apart = Answers(np.arange(240).reshape(80, 3)[np.arange(6000) % 80])
     with pytest.raises(DataError, match="inside fold 0 of 60"):
-        fit_arm(world.objects, apart, holdout=60)
+        fitting.fit_and_score(FitData(world.objects, apart), Arm("global"), None, holdout=60)
+
+
+@pytest.mark.parametrize("folds", [-1, 1, 81])
+def test_folds_that_cannot_be_made_are_refused(world, folds):
+    """There are at least two folds, of at least three of the 240 objects each."""
+    with pytest.raises(ParameterError, match="folds"):
+        aligner.cross_score(FitData(world.objects, world.answers), Arm("global"), None, folds)
 
 
 # refusals and warnings
@@ -422,7 +455,7 @@ def test_objects_at_one_point_are_warned_of(world, monkeypatch):
     monkeypatch.setattr(fitting, "one_point", lambda Z: True)
     few = world.answers.select(np.arange(100))
     with pytest.warns(CollapseWarning, match="one point"):
-        fit_arm(world.objects, few, method="global", lmbda=1.0, holdout=0)
+        fit_arm(world.objects, few, method="global", lmbda=1.0)
 
 
 @pytest.mark.parametrize(
@@ -437,7 +470,6 @@ def test_objects_at_one_point_are_warned_of(world, monkeypatch):
         ({"dtype": "float16"}, "dtype"),
         *(({"tol": value}, "tol") for value in (0.0, math.inf)),
         ({"max_evaluations": 0}, "max_evaluations"),
-        *(({"holdout": value}, "folds") for value in (1, 81)),
         ({"seed": -1}, "seed"),
         ({"block_size": 2, "method": "glocal"}, "block_size"),
     ],

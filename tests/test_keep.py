@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from glocal.aligner import Arm, Exact, FitData, Keep, PaperLoop, fit, keep_curve
+from glocal.aligner import Arm, Exact, FitData, Keep, PaperLoop, cross_score, fit, keep_curve
 from glocal.aligner.choice import Line
 from glocal.aligner.crossfit import CrossFit, best_similarity_scale
 from glocal.aligner.data import pooled_answers
@@ -19,7 +19,7 @@ from glocal.data.features import Features
 from glocal.data.splits import split_answers
 from glocal.data.world import simulated_world
 from glocal.errors import DataError, DataWarning, ParameterError
-from glocal.evaluation.agreement import credit_units, odd_one_out
+from glocal.evaluation.agreement import odd_one_out
 from glocal.evaluation.structure import neighbours_kept
 from glocal.solver import Counter
 from glocal.transform.sharing import card
@@ -103,26 +103,29 @@ def test_the_fit_mixes_two_certified_fits(curve):
     solution = curve.solve(0.9)
     record = solution.keep
     assert solution.converged
-    assert (record["candidates"], record["k"]) == (100, 10)
-    assert {(anchor["alpha"], anchor["tau"]) for anchor in record["anchors"]} <= {
+    heldout = solution.heldout
+    assert (heldout.n_images, heldout.k, heldout.among) == (100, 10, "local images")
+    assert {(anchor["alpha"], anchor["tau"]) for anchor in record["fits"]} <= {
         (0.75, 0.1),
         (0.5, 0.1),
         (None, None),
     }
     assert 0 <= record["share"] <= 1
-    assert {anchor["status"] for anchor in record["anchors"]} == {"converged"}
-    assert record["expected"]["kept"] - record["expected"]["kept_error"] >= 0.9 - 1e-9
+    assert {anchor["status"] for anchor in record["fits"]} == {"converged"}
+    choice = curve.choose(0.9)
+    assert choice.kept_lower_bound >= 0.9 - 1e-9
+    assert heldout.kept == pytest.approx(choice.kept.mean(), abs=0.01)
+    assert heldout.agreement == pytest.approx(choice.agreement, abs=0.01)
     W = solution.transform.weights
     np.testing.assert_allclose(W, W.T, atol=1e-5)
 
 
 def test_the_gain_has_its_paired_interval(curve):
     """The interval of the gain is that of the paired credits of the same answers."""
-    position = curve.choose(0.9)
-    summary = curve.summary(position)
-    gain = credit_units(position.credit - curve.raw_credit, curve.crossfit.answers).estimate()
-    assert (summary["gain_low"], summary["gain_high"]) == pytest.approx(gain.interval())
-    assert summary["gain_high"] - summary["gain_low"] < 4 * summary["agreement_error"]
+    heldout = curve.solve(0.9).heldout
+    gain = curve.crossfit.estimate(curve.choose(0.9).credit - curve.raw_credit)
+    assert (heldout.gain_low, heldout.gain_high) == pytest.approx(gain.interval(), abs=0.01)
+    assert heldout.gain_high - heldout.gain_low < heldout.high - heldout.low
 
 
 def test_an_error_that_is_not_known_is_none(tmp_path, capsys):
@@ -132,18 +135,18 @@ def test_an_error_that_is_not_known_is_none(tmp_path, capsys):
     rng = np.random.default_rng(0)
     X = rng.normal(size=(5, 4))
     answers = Answers.from_array([rng.permutation(5)[:3] for _ in range(60)])
-    keep = fit(FitData(Features(X), answers)).record.keep
-    names = ("agreement_error", "gain_error", "gain_low", "gain_high")
-    assert [keep["expected"][name] for name in names] == [None] * 4
-    assert keep["original_error"] is None
+    record = fit(FitData(Features(X), answers)).record
+    keep = record.keep
+    names = ("low", "high", "gain_low", "gain_high")
+    assert [getattr(record.heldout, name) for name in names] == [None] * 4
     assert "nothing to gain" in keep["notes"][0]
     assert "within two standard errors" not in keep["notes"][0]
     np.save(tmp_path / "X.npy", X)
     answers.save(tmp_path / "answers.npz")
     command = ["fit", "--features", str(tmp_path / "X.npy"), "--answers"]
     assert execute([*command, str(tmp_path / "answers.npz"), "--out", str(tmp_path / "t.npz")]) == 0
-    (line,) = [line for line in capsys.readouterr().out.splitlines() if "expected on new" in line]
-    assert " ± " not in line.split("neighbours kept")[0]
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if "measured on" in line]
+    assert "[" not in line.split("neighbours kept")[0]
 
 
 def test_slack_and_nothing_to_gain_are_said(curve):
@@ -200,8 +203,8 @@ def test_the_transform_is_the_stated_mix(photographs, fit_keeping, keep):
     """W is `share` of the first anchor plus the rest of the second one, or of a scaled identity."""
     data, _ = photographs
     record = fit_keeping(keep).record.keep
-    matrices = [refit(data, anchor) for anchor in record["anchors"]]
-    scale_root = record["expected"]["scale"] ** 0.5
+    matrices = [refit(data, anchor) for anchor in record["fits"]]
+    scale_root = record["scale"] ** 0.5
     scale = np.trace(matrices[0]) / len(matrices[0])
     matrices.append(scale * np.eye(len(matrices[0])))
     mix = record["share"] * matrices[0] + (1 - record["share"]) * matrices[1]
@@ -213,13 +216,13 @@ def test_the_transform_is_the_stated_mix(photographs, fit_keeping, keep):
 def test_fresh_images_keep_what_was_promised(photographs, fit_keeping, keep):
     """Among as many fresh images as a fold holds out, the expected share of neighbours stays."""
     data, parts = photographs
-    record = fit_keeping(keep).record.keep
-    assert record["candidates"] == len(parts[0])
+    heldout = fit_keeping(keep).record.heldout
+    assert heldout.n_images == len(parts[0])
     transform = fit_keeping(keep).transform
     share = np.mean(
         [neighbours_kept(data.scalars(images, "float64"), transform(images)) for images in parts]
     )
-    assert share == pytest.approx(record["expected"]["kept"], abs=0.03)
+    assert share == pytest.approx(heldout.kept, abs=0.03)
     assert share > keep - 0.03
 
 
@@ -228,7 +231,7 @@ def test_the_anchors_are_those_of_the_place(fit_keeping):
     order = [None, 0.5, 0.75]
     for keep in SHARES:
         record = fit_keeping(keep).record.keep
-        indices = [order.index(anchor["alpha"]) for anchor in record["anchors"]]
+        indices = [order.index(anchor["alpha"]) for anchor in record["fits"]]
         assert indices in ([0], [0, 1], [1, 2], [2])
         assert 0 < record["share"] <= 1
         assert record["share"] < 1 or len(indices) == 1
@@ -329,22 +332,24 @@ def test_random_answers_leave_features_of_many_columns_as_they_are():
 @pytest.mark.parametrize("keep", [None, 1.0])
 def test_a_fit_that_changes_nothing_says_so(keep):
     """W is the identity, the record has no arm and no result of another fit, and neither a collapse
-    nor a fit that is not returned is warned of, with a hold-out or without.
+    nor a fit that is not returned is warned of, in the fit or in `cross_score`.
     """
     rng = np.random.default_rng(1)
     features = Features(rng.normal(size=(60, 20)))
     local = None if keep is None else Features(rng.normal(size=(40, 20)))
     data = FitData(features, Answers([rng.permutation(60)[:3] for _ in range(300)]), local)
-    fitted = fit(data, Keep(keep=keep), Exact(max_evaluations=5), holdout=2)
+    fitted = fit(data, Keep(keep=keep), Exact(max_evaluations=5))
     record = fitted.record
     np.testing.assert_array_equal(fitted.transform.weights, np.eye(20))
     assert (record.status, record.converged) == ("unchanged", True)
-    settings = (record.method, record.lmbda, record.alpha, record.keep["expected"]["lmbda"])
+    settings = (record.method, record.lmbda, record.alpha)
     assert {*settings, record.objective, record.parts, record.keep["share"]} == {None}
-    assert record.keep["anchors"] == []
-    assert (record.holdout["folds"], record.n_local) == (2, 0 if keep is None else 40)
-    heldout = record.holdout["heldout"]
-    assert heldout["loss"] == heldout["original_loss"] == pytest.approx(np.log(3), abs=0.01)
+    assert record.keep["fits"] == []
+    assert record.n_local == (0 if keep is None else 40)
+    nested = cross_score(data, Keep(keep=keep), Exact(max_evaluations=5), folds=2)
+    for heldout in (record.heldout, nested):
+        assert heldout.loss == heldout.original_loss == pytest.approx(np.log(3), abs=0.01)
+        assert (heldout.gain, heldout.kept) == (0, 1)
     assert "the features stay as they are" in card(fitted.transform)
 
 

@@ -70,7 +70,7 @@ warnings.simplefilter("ignore")
 world = simulated_world(n_triplets=2000, n_local=10, dimensions=256)
 for path in sys.argv[1:]:
     data = FitData(world.objects, world.answers, Features.load(path), block_size=64)
-    peak, found = peak_of(lambda: fit(data, Arm("glocal"), Exact(max_evaluations=2), holdout=0))
+    peak, found = peak_of(lambda: fit(data, Arm("glocal"), Exact(max_evaluations=2)))
     assert found.record.n_local == 1024
     print(peak)
 """

@@ -8,6 +8,7 @@ import sys
 
 import numpy as np
 import pytest
+from fits import heldout
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -444,13 +445,12 @@ def test_a_damaged_file_is_one_sentence(tmp_path, as_a_user, damage, error, noun
                                       {"notes": [1]}, {"licence": "a b"}, {"self": 1})),
         *({"fit": fit} for fit in (
             {"n_answers": "many"}, {"n_local": -1}, {"alpha": "<b>"}, {"status": 5},
-            {"holdout": 5}, {"holdout": {"of": []}}, {"holdout": {"heldout": {"n": 0.5}}},
-            {"holdout": {"heldout": {"accuracy_cosine": "x"}}},
-            {"holdout": {"heldout": {"gain_low": 1e308}}},
-            {"keep": {"keep": 0.9, "expected": {"kept": 2.0}}},
-            {"keep": {"keep": 0.9, "original": "x"}}, {"keep": {"keep": 0.9, "k": {}}},
+            {"heldout": 5}, {"heldout": {}}, {"heldout": heldout(of="images")},
+            {"heldout": heldout(n=0.5)}, {"heldout": heldout(agreement="x")},
+            {"heldout": heldout(gain_low=1e308)}, {"heldout": heldout(kept=2.0)},
+            {"heldout": heldout(expected=1)}, {"keep": {"keep": 0.9, "centre": "x"}},
         )),
-        {"sweep": {"best": 5}}, {"sweep": {"heldout": []}},
+        {"sweep": {"heldout": []}},
     ],
     ids=lambda record: str(record)[:60],
 )  # fmt: skip

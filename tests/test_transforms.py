@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from fits import heldout
 from sites import PROXIES, site
 
 import glocal
@@ -123,9 +124,7 @@ def test_the_box_is_made_again(maker, name):
     repeated_fit = module.made(data, name)
     box = glocal.pretrained(name)
     assert np.abs(repeated_fit.weights - box.weights).max() < 0.01 * np.abs(box.weights).max()
-    promised, repeated = (
-        transform.meta["fit"]["keep"]["expected"] for transform in (box, repeated_fit)
-    )
+    promised, repeated = (transform.meta["fit"]["heldout"] for transform in (box, repeated_fit))
     assert repeated == pytest.approx(promised, abs=0.002)
 
 
@@ -366,14 +365,10 @@ META = {
     "fit": {
         "method": "glocal", "alpha": 0.5, "lmbda": 0.3, "tau": 0.1,
         "n_answers": 42520, "n_objects": 1230,
-        "holdout": {"heldout": {
-            "accuracy_cosine": 0.5612, "low": 0.55, "high": 0.57, "n": 5362,
-            "original_accuracy_cosine": 0.488,
-        }},
+        "heldout": heldout(agreement=0.5612, low=0.55, high=0.57, original=0.488, kept=0.91),
         "provenance": {"data": {"answers": "ab" * 32}},
     },
     "source": {"model": "timm:vit|x", "layer": "visual\n# b"},
-    "sweep": {"best": {"accuracy_cosine": 0.562, "neighbours_kept": 0.91}},
 }  # fmt: skip
 
 
@@ -413,27 +408,18 @@ def test_the_hub_reads_the_front_matter():
     assert "human-similarity" in data.tags
     fields = {result.metric_name: result.metric_value for result in data.eval_results}
     assert fields["agreement on held-out answers"] == 0.5612
-    assert fields["neighbours kept, mean over folds"] == 0.91
+    assert fields["neighbours kept of held-out images"] == 0.91
 
 
-@pytest.mark.parametrize("part", ["keep", "holdout", "sweep"])
-def test_a_card_names_the_unit_that_was_held_out(part):
+def test_a_card_names_the_unit_that_was_held_out():
     """Scores on held-out questions are not called those of held-out objects."""
-    score = {"accuracy_cosine": 0.5, "agreement": 0.5}
-    meta = {
-        "keep": {"fit": {"keep": {"keep": None, "heldout": "questions", "expected": score}}},
-        "holdout": {"fit": {"holdout": {"of": "questions", "heldout": score}}},
-        "sweep": {"sweep": {"heldout": "questions", "best": score}},
-    }[part]
-    text = card(planted(**meta))
+    text = card(planted(fit={"heldout": heldout(of="questions")}))
     assert "held-out questions" in text
     assert "held-out objects" not in text
     assert "| held out | questions |" in text
 
 
-@pytest.mark.parametrize(
-    "meta", [{}, {"fit": {"holdout": 7, "provenance": "x"}}, {"sweep": {"best": 5}}]
-)
+@pytest.mark.parametrize("meta", [{}, {"fit": {"provenance": "x"}}, {"sweep": {}}])
 def test_a_record_that_lacks_parts_makes_a_card(meta):
     """A card leaves out what a record lacks, and what does not have our types."""
     assert "None is stated" in card(planted(**meta))
@@ -452,8 +438,7 @@ def test_a_card_lets_no_markup_of_a_record_through():
 
 def test_a_card_takes_no_end_of_an_interval_for_an_error():
     """Agreement with one end of its interval stands alone."""
-    heldout = {"accuracy_cosine": 0.5, "low": 0.4, "high": None}
-    assert "| 0.500 |" in card(planted(fit={"holdout": {"heldout": heldout}}))
+    assert "| 0.520 |" in card(planted(fit={"heldout": heldout(high=None)}))
 
 
 # commands

@@ -7,7 +7,7 @@ from glocal._version import __version__
 
 TYPE_CHECKING = False  # type checkers treat it as True; importing `typing` itself is slow
 if TYPE_CHECKING:
-    from glocal.aligner import Arm, Exact, FitData, Keep, PaperLoop, fit
+    from glocal.aligner import Arm, Exact, FitData, Keep, PaperLoop, cross_score, fit
     from glocal.aligner.curve import learning_curve
     from glocal.aligner.estimator import Aligner
     from glocal.aligner.participants import participants
@@ -47,6 +47,7 @@ __all__ = [
     "anomaly",
     "answer_credit",
     "axes",
+    "cross_score",
     "few_shot",
     "fit",
     "import_answers",
@@ -71,7 +72,7 @@ __all__ = [
 # NOTE the module `sweep` can be called: it then runs its function of the same name
 _SUBPACKAGES = ("data", "evaluation", "extract", "report", "suite", "sweep", "transform")
 _MODULES = {
-    "aligner": "Arm Exact FitData Keep PaperLoop fit",
+    "aligner": "Arm Exact FitData Keep PaperLoop cross_score fit",
     "aligner.curve": "learning_curve",
     "aligner.estimator": "Aligner",
     "aligner.participants": "participants",

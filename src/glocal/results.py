@@ -8,7 +8,7 @@ import os
 import platform
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import to_jsonable_python
@@ -36,6 +36,66 @@ class Provenance:
     threads: int | None = None
 
 
+Share = Annotated[float, Field(ge=0, le=1)]
+Difference = Annotated[float, Field(ge=-1, le=1)]
+Count = Annotated[int, Field(ge=0)]
+
+
+class HeldOutScores(BaseModel):
+    """The scores of fits without each fold on the answers and images of that fold, and its schema.
+
+    Parameters
+    ----------
+    of : "objects" or "questions"
+        What the folds hold out. Scores are those of new objects, or of new answers about the same
+        objects.
+    folds, seed : int
+        The number of folds, each held out once, and their seed.
+    converged : bool
+        Whether all of these fits converged.
+    n : int
+        The number of held-out answers.
+    agreement, original, gain : float
+        The agreement with and without the transform, as fractions, and their paired difference.
+        `low` and `high`, `gain_low` and `gain_high` are the ends of 95 % intervals, None if they
+        cannot be estimated.
+    loss, original_loss : float
+        The loss with the transform, and of features that are only scaled, in nats.
+    kept, kept_raw : float or None
+        The share of its `k` nearest neighbours that an image keeps among the `n_images` held-out
+        images of a fold (a mean), which are `among`: of the neighbours of the features as the fit
+        centres them, and of the features as they are. `kept_low` and `kept_high` are the ends of
+        the 95 % interval over images.
+    axes_chance : float or None
+        The change of an axis that the choice of the answers alone explains.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+    of: Literal["objects", "questions"]
+    folds: Count
+    seed: int
+    converged: bool
+    n: Count
+    agreement: Share
+    low: Share | None
+    high: Share | None
+    original: Share
+    gain: Difference
+    gain_low: Difference | None
+    gain_high: Difference | None
+    loss: float
+    original_loss: float
+    kept: Share | None = None
+    kept_low: Share | None = None
+    kept_high: Share | None = None
+    kept_raw: Share | None = None
+    k: Count | None = None
+    n_images: Count | None = None
+    among: Literal["local images", "objects"] | None = None
+    axes_chance: float | None = Field(None, ge=0)
+
+
 @dataclass(frozen=True, kw_only=True)
 class SolverReport:
     """The outcome of a fit, as the solver reports it.
@@ -47,7 +107,8 @@ class SolverReport:
     directions if there are fewer rows than columns, else None; for `naive` it is the number of
     singular values of W above a thousandth of the largest. `gathered` is true if there were too
     many objects, or too few answers, for an n × n matrix. `keep` records how a transform was chosen
-    by the share of neighbours that it keeps (`glocal.aligner.choice.KeepCurve.solve`).
+    by the share of neighbours that it keeps (`glocal.aligner.choice.KeepCurve.solve`), and
+    `heldout` holds the scores on folds, if they were computed.
 
     The fields from `bias` on belong to the paper's loop, which never counts as converged and has no
     `tol`. `n_fitted` is the number of answers outside the fold that its stopping rule watched, and
@@ -69,6 +130,7 @@ class SolverReport:
     rank: int | None = None
     gathered: bool = False
     keep: dict[str, Any] | None = None
+    heldout: HeldOutScores | None = None
     bias: bool = False
     eta: float | None = None
     optimiser: str | None = None
@@ -81,9 +143,8 @@ class SolverReport:
 class FitRecord(SolverReport):
     """The record of a fit, which ``glocal fit --json`` prints and the transform file contains.
 
-    It adds the arm, the data and the hold-out to the report of the solver. If `Keep` leaves the
-    features as they are, there is no arm and no objective. `chance` is the
-    agreement that guessing gives.
+    It adds the arm and the data to the report of the solver. If `Keep` leaves the features as they
+    are, there is no arm and no objective. `chance` is the agreement that guessing gives.
     """
 
     method: str | None
@@ -101,7 +162,6 @@ class FitRecord(SolverReport):
     block_size: int | None
     n_people: int | None = None
     chance: float | None = None
-    holdout: dict[str, Any] | None = None
     provenance: Provenance | None = None
 
 
@@ -161,8 +221,7 @@ class Score:
 
     def text(self, sign: str = "") -> str:
         """Format the value with its interval; `sign` is ``+`` for a difference."""
-        text = interval_text(self.value, self.low, self.high, sign)
-        return f"{text} (rough)" if self.low is not None and self.settings.get("rough") else text
+        return interval_text(self.value, self.low, self.high, sign)
 
     def row(self) -> dict[str, Any]:
         """The row of a file, without empty fields other than `low` and `high`."""
@@ -270,7 +329,7 @@ def flattened(record: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def value_at(record: Any, place: str) -> Any:
-    """The value at a place of a record, such as ``"fit.holdout"``, or None if it is missing."""
+    """The value at a place of a record, such as ``"fit.heldout"``, or None if it is missing."""
     for key in place.split("."):
         record = record.get(key) if isinstance(record, Mapping) else None
     return record

@@ -1,5 +1,6 @@
 """Learn a transform from features and answers: `fit` minimises an `Arm` on `FitData` by a solver.
 
+`cross_score` measures such fits on data that they have not seen.
 `glocal.Aligner` is the scikit-learn estimator. `glocal.aligner.curve` estimates whether more
 answers would help.
 """
@@ -8,7 +9,7 @@ from glocal.aligner.arm import Arm
 from glocal.aligner.choice import KeepCurve
 from glocal.aligner.data import FitData
 from glocal.aligner.exact import Exact, Solution
-from glocal.aligner.fitting import Fit, fit
+from glocal.aligner.fitting import Fit, cross_score, fit
 from glocal.aligner.keep import Keep, keep_curve
 from glocal.aligner.paper import PaperLoop
 
@@ -21,6 +22,7 @@ __all__ = [
     "KeepCurve",
     "PaperLoop",
     "Solution",
+    "cross_score",
     "fit",
     "keep_curve",
 ]

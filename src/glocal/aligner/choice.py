@@ -17,7 +17,6 @@ import numpy as np
 from jaxtyping import Float
 
 from glocal.aligner.crossfit import (
-    FOLDS,
     Anchor,
     CrossFit,
     Position,
@@ -26,11 +25,13 @@ from glocal.aligner.crossfit import (
     scaled_identity_of,
 )
 from glocal.aligner.data import FitData
-from glocal.aligner.exact import Exact, Solution, WarmStart
+from glocal.aligner.exact import Exact, Solution, WarmStart, scaled_identity
+from glocal.aligner.heldout import heldout_scores
 from glocal.errors import ParameterError
 from glocal.objective import single_threaded_blas
-from glocal.results import UNCHANGED
+from glocal.results import UNCHANGED, HeldOutScores
 from glocal.solver import Counter
+from glocal.transform import LinearTransform
 
 _LOWEST_KEEP = 0.01  # so low that it practically restricts nothing
 _NEARBY_KEEPS = (-0.1, -0.05, 0.0, 0.05)  # added to `keep`: the record has their scores too
@@ -102,25 +103,12 @@ class KeepCurve:
                 return position
         return best
 
-    def summary(self, position: Position) -> dict[str, Any]:
-        """The expected agreement, gain, loss and neighbours kept of a place, and their errors."""
-        raw = position.kept_raw if len(position.kept_raw) else position.kept
-        return {
-            "lmbda": position.lmbda if position.place else None,
-            "place": position.place,
-            **_expected(self.crossfit, position, self.raw_credit),
-            "loss": position.loss,
-            "scale": position.scale if position.place else 1.0,
-            "kept_error": position.kept_error,
-            "kept_raw": float(raw.mean()),
-        }
-
     def notes(self, keep: float | None) -> list[str]:
         """Advice to the user: there is nothing to gain, or what another `keep` would give."""
         chosen = self.choose(keep)
-        expected = _expected(self.crossfit, chosen, self.raw_credit)
-        gain = expected["gain"]
-        error = expected["gain_error"]
+        estimate = self.crossfit.estimate(chosen.credit - self.raw_credit)
+        gain = estimate.mean
+        error = estimate.error
         if error is None or gain <= 2 * error:
             spread = ""
             if error is not None:
@@ -140,8 +128,8 @@ class KeepCurve:
                 f"the transform with the largest agreement keeps {kept:.3f} of the neighbours: a "
                 f"keep below {keep:g} changes nothing."
             ]
-        forgone = _expected(self.crossfit, freest, chosen.credit)
-        if forgone["gain"] > max(gain, 2 * (forgone["gain_error"] or np.inf)):
+        forgone = self.crossfit.estimate(freest.credit - chosen.credit)
+        if forgone.mean > max(gain, 2 * (forgone.error or np.inf)):
             return [
                 f"keep={keep:g} reaches an agreement of {chosen.agreement:.3f}. These features "
                 f"allow {freest.agreement:.3f}, with {kept:.2f} of the neighbours kept. Lower keep "
@@ -154,18 +142,17 @@ class KeepCurve:
 
         The solution is that of the anchor nearer to `global`, but its weights are mixed, its
         evaluations are those of all fits, its status is that of an unconverged fit if there is one,
-        and it has no certificate. The ``keep`` entry of its record has both anchors with their
-        certificates, the share of the anchor nearer to `global`, and the expected scores. The fits
-        start at the means over folds. If the choice is the original features, nothing is fitted,
-        W is the identity, and the solution has no arm.
+        and it has no certificate. The ``keep`` entry of its record has the fits of both anchors
+        with their certificates, and the share of the anchor nearer to `global`. The fits start at
+        the means over folds. If the choice is the original features, nothing is fitted, W is the
+        identity, and the solution has no arm.
         """
         counter = counter or Counter(evaluations=self.evaluations)
         chosen = self.choose(keep)
         with single_threaded_blas():
             mixture = self._mixture(chosen, counter)
-            record = self._record(keep, chosen, mixture)
-            if keep is None and self.data.fold_unit == "objects":
-                record["new_objects"] = self._on_new_objects(chosen, counter)
+        record = self._record(keep, chosen, mixture)
+        scores = self.heldout_scores(chosen)
         transform = self.data.transform(mixture.weights)
         if not chosen.place:
             return Solution(
@@ -182,6 +169,7 @@ class KeepCurve:
                 dtype=self.solver.dtype,
                 threads=None,
                 keep=record,
+                heldout=scores,
             )
         nearest = mixture.solutions[-1]
         reported = next((fit for fit in reversed(mixture.solutions) if not fit.converged), nearest)
@@ -190,9 +178,39 @@ class KeepCurve:
             transform=transform,
             status=reported.status,
             reason=reported.reason,
-            certificate="none: a mixture; keep.anchors has the certificates of its fits",
+            certificate="none: a mixture; keep.fits has the certificates of its fits",
             evaluations=counter.evaluations,
             keep=record,
+            heldout=scores,
+        )
+
+    def fold_transforms(self, position: Position) -> list[LinearTransform]:
+        """The transform of each fold at a place; at place 0, the best scaled identity."""
+        crossfit = self.crossfit
+        if not position.place:
+            return [scaled_identity(fold.data, float(self.data.centre)) for fold in crossfit.folds]
+        anchors = [crossfit.matrices((position.lmbda, alpha)) for alpha in crossfit.alphas]
+        transforms = []
+        for matrices in zip(*anchors, strict=True):
+            line = [scaled_identity_of(matrices[0]), *matrices]
+            W = position.scale**0.5 * mix_anchors(line, position.place)
+            transforms.append(self.data.transform(W))
+        return transforms
+
+    def heldout_scores(self, position: Position) -> HeldOutScores:
+        """Score the transforms of a place on the folds by which it was chosen."""
+        crossfit = self.crossfit
+        fits = [
+            fit
+            for anchor, each in crossfit.solutions.items()
+            for fit in each
+            if position.place and anchor[0] == position.lmbda
+        ]
+        return heldout_scores(
+            self.data,
+            crossfit.folds,
+            self.fold_transforms(position),
+            converged=all(fit.converged for fit in fits),
         )
 
     def _mixture(self, position: Position, counter: Counter) -> Mixture:
@@ -218,47 +236,31 @@ class KeepCurve:
             matrices.insert(0, scaled_identity_of(matrices[0]))
         return Mixture(position.scale**0.5 * mix_anchors(matrices, share), fits, share)
 
-    def _on_new_objects(self, chosen: Position, counter: Counter) -> dict[str, Any]:
-        """The agreement and the neighbours kept of the chosen place on folds of objects."""
-        folds = self.data.folds(FOLDS)
-        crossfit = CrossFit(self.data, folds, self.solver, counter, local=False, starts=self.starts)
-        raw_credit = crossfit.raw_credit()
-        anchor = (chosen.lmbda, 0.0) if chosen.place else None
-        if anchor:
-            crossfit.fit(anchor)
-        scores = crossfit.anchor_scores(anchor, images=True)
-        return {
-            **_expected(crossfit, scores, raw_credit),
-            "original": crossfit.estimate(raw_credit).mean,
-            "candidates": crossfit.candidates,
-        }
-
     def _record(self, keep: float | None, chosen: Position, mixture: Mixture) -> dict[str, Any]:
         """The ``keep`` entry in the record of a fit."""
-        original = self.crossfit.estimate(self.raw_credit)
         outcome = ("objective", "parts", "status", "gap", "certificate", "evaluations")
-        anchors = []
+        fits = []
         for solution in reversed(mixture.solutions):
             results = {name: getattr(solution, name) for name in outcome}
-            anchors.append(solution.settings | results)
+            fits.append(solution.settings | results)
         nearby: set[float] = set()
         if keep is not None:
             nearby = {round(min(1.0, max(_LOWEST_KEEP, keep + step)), 4) for step in _NEARBY_KEEPS}
+        choices = {other: self.choose(other) for other in sorted(nearby)}
         return {
             "keep": keep,
             "centre": self.data.centre,
-            "heldout": self.data.fold_unit if keep is not None else "questions",
-            "expected": self.summary(chosen),
-            "original": original.mean,
-            "original_error": original.error,
             "share": mixture.share,
-            "anchors": anchors,
-            "of": self.data.evaluation_kind,
-            "k": self.crossfit.k,
-            "candidates": self.crossfit.candidates,
-            "folds": FOLDS,
+            "scale": chosen.scale if chosen.place else 1.0,
+            "fits": fits,
             "curve": [
-                {"keep": other, **self.summary(self.choose(other))} for other in sorted(nearby)
+                {
+                    "keep": other,
+                    "agreement": choice.agreement,
+                    "kept": float(choice.kept.mean()),
+                    "kept_error": choice.kept_error,
+                }
+                for other, choice in choices.items()
             ],
             "losses": {f"{lmbda:g}": loss for lmbda, loss in sorted(self.losses.items())},
             "evaluations": self.evaluations,
@@ -312,27 +314,6 @@ class Line(NamedTuple):
         # in steps, positive towards `after`, between -1/2 and 1/2
         offset = (rise - fall) / (2 * (rise + fall))
         return best.interpolate(after if offset > 0 else before, abs(offset))
-
-
-def _expected(
-    crossfit: CrossFit, scores: Position, credit: Float[np.ndarray, " t"]
-) -> dict[str, Any]:
-    """The agreement and its gain over `credit`, with standard errors, and the neighbours kept.
-
-    The errors, and the ends of the 95 % interval of the gain, are None if they cannot be estimated.
-    """
-    agreement = crossfit.estimate(scores.credit)
-    gain = crossfit.estimate(scores.credit - credit)
-    gain_low, gain_high = gain.interval((-1.0, 1.0))
-    return {
-        "agreement": agreement.mean,
-        "agreement_error": agreement.error,
-        "gain": gain.mean,
-        "gain_error": gain.error,
-        "gain_low": gain_low,
-        "gain_high": gain_high,
-        "kept": float(scores.kept.mean()),
-    }
 
 
 class Mixture(NamedTuple):

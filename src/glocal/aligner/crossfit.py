@@ -137,6 +137,7 @@ class CrossFit:
         All held-out answers, in the order of the scores.
     k : int
         The number of nearest neighbours that are compared in every fold.
+    folds : sequence of Fold
     heldout : list of HeldOut
         The held-out part of each fold.
     local : bool
@@ -167,6 +168,7 @@ class CrossFit:
         self.local = local
         self.alphas = ANCHOR_ALPHAS if local else ANCHOR_ALPHAS[-1:]
         self.k = neighbour_count(folds)
+        self.folds = folds
         self.heldout = [HeldOut.of(fold, self.k) for fold in folds]
         self.answers = pooled_answers([fold.answers for fold in folds])
         self._questions = question_numbers(self.answers)
@@ -264,11 +266,6 @@ class CrossFit:
         """How right the features before centring are on each held-out answer."""
         credits = [answer_credit(side.X + self._shift, side.answers) for side in self.heldout]
         return np.concatenate(credits)
-
-    @property
-    def candidates(self) -> int:
-        """The mean number of held-out images per fold, among which neighbours are searched."""
-        return round(float(np.mean([len(side.images) for side in self.heldout])))
 
     def is_tie(self, deficit: Float[np.ndarray, " t"], minimum: float = 0.0) -> bool:
         """Whether a mean deficit is within one standard error of 0, or at most `minimum`.

@@ -143,7 +143,7 @@ class FitData:
         return self.features if self.local_features is None else self.local_features
 
     @property
-    def evaluation_kind(self) -> str:
+    def evaluation_kind(self) -> Literal["local images", "objects"]:
         """The evaluation images in words: ``"objects"`` or ``"local images"``."""
         return "objects" if self.local_features is None else "local images"
 
@@ -173,6 +173,8 @@ class FitData:
         DataError
             There are fewer questions than folds, or `fold` raises it.
         """
+        if folds < 2:
+            raise ParameterError(f"`folds` is {folds}; at least 2 are needed.")
         if (unit or self.fold_unit) == "objects":
             return [self.fold(k, folds) for k in range(folds)]
         rows = self.answers.named_objects()

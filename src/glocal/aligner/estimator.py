@@ -12,7 +12,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from glocal.aligner.data import FitData
 from glocal.aligner.exact import Exact
-from glocal.aligner.fitting import Solver, arm_or_keep, fit
+from glocal.aligner.fitting import Solver, arm_or_keep, fit_and_score
 from glocal.aligner.paper import PaperLoop
 from glocal.data.answers import Answers
 from glocal.data.features import Features, as_matrix
@@ -58,7 +58,8 @@ class Aligner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     transform_ : LinearTransform
         The learned map, with its standardization; ``transform_.save(path)`` writes it.
     record_ : FitRecord
-        Objective, convergence, certificate and provenance of the fit.
+        Objective, convergence, certificate and provenance of the fit; ``record_.heldout`` has the
+        scores on held-out data of `Keep`, or of an arm with fewer than 5,000 answers.
     n_features_in_ : int
         The number of columns of X.
 
@@ -162,7 +163,7 @@ class Aligner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             centre=self.centre,
         )
         what = arm_or_keep(self.keep, self.get_params(), local=local is not None)
-        fitted = fit(data, what, self.solver)
+        fitted = fit_and_score(data, what, self.solver)
         self.transform_ = fitted.transform
         self.record_ = fitted.record
         return self

@@ -1,4 +1,4 @@
-"""The fit: check the data, solve the problem, score held-out folds, and record the result."""
+"""The fit: check the data, solve the problem, and record the result; `cross_score` measures it."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ import time
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from glocal._version import __version__
 from glocal.aligner.arm import Arm
-from glocal.aligner.data import FitData, Fold, neighbour_count, pooled_answers
+from glocal.aligner.data import FitData
 from glocal.aligner.exact import Exact, Solution, scaled_identity
+from glocal.aligner.heldout import heldout_scores
 from glocal.aligner.keep import Keep
 from glocal.aligner.paper import PaperLoop
-from glocal.data.answers import Answers
 from glocal.data.seen import sketch
 from glocal.errors import (
     CollapseWarning,
@@ -26,11 +26,8 @@ from glocal.errors import (
     OverfitWarning,
     ParameterError,
 )
-from glocal.evaluation.agreement import credit_units, odd_one_out
 from glocal.evaluation.change import chance_level
-from glocal.evaluation.intervals import FRACTION, Units
-from glocal.evaluation.structure import kept_by_image
-from glocal.results import UNCHANGED, FitRecord, Provenance, SolverReport, to_json
+from glocal.results import UNCHANGED, FitRecord, HeldOutScores, Provenance, SolverReport, to_json
 from glocal.similarity import at_chance, one_point
 from glocal.solver import Counter, OnStep
 from glocal.transform import LinearTransform, row_statistics
@@ -57,10 +54,12 @@ def fit(
     what: Arm | Keep | None = None,
     solver: Solver | None = None,
     *,
-    holdout: int | None = None,
     on_step: OnStep | None = None,
 ) -> Fit:
     """Learn a transform that agrees with the answers and keeps a share of the neighbours.
+
+    The fit of an arm measures nothing: `cross_score` does. `Keep` records the scores on the folds
+    by which it chose.
 
     Parameters
     ----------
@@ -73,11 +72,6 @@ def fit(
         the default arm, `glocal` with local features and `global` without.
     solver : Exact, PaperLoop or None
         The solver; None is ``Exact()``.
-    holdout : int or None
-        The number of folds K. A second fit leaves out fold 0 of K folds of the objects and of the
-        local images, and is scored on this fold. With fewer than 5,000 answers, each of K folds of
-        the questions is held out in turn instead. 0 holds nothing out. None is 3 for an arm that
-        the exact solver fits to 30 to 4,999 answers, else 0.
     on_step : function or None
         Called with (evaluations, evaluation) after each step, to report progress. `evaluations` is
         the number over all fits so far.
@@ -92,9 +86,8 @@ def fit(
     Warns
     -----
     DataWarning
-        The answers or the local features do not seem to belong to the features, or the held-out
-        answers are too few.
-    NotConvergedWarning, CollapseWarning, OverfitWarning
+        The answers or the local features do not seem to belong to the features.
+    NotConvergedWarning, CollapseWarning
         See `glocal.errors`.
 
     Examples
@@ -105,6 +98,121 @@ def fit(
     >>> fit(FitData(world.objects, world.answers), Arm("global", lmbda=0.1)).record.status
     'converged'
     """
+    what, solver = _checked(data, what, solver)
+    start_time = time.perf_counter()
+    solution = _solve(data, what, solver, Counter(on_step))
+    return _record_fit(data, solution, time.perf_counter() - start_time)
+
+
+def cross_score(
+    data: FitData,
+    what: Arm | Keep | None = None,
+    solver: Solver | None = None,
+    folds: int = DEFAULT_FOLDS,
+    *,
+    transform: LinearTransform | None = None,
+    on_step: OnStep | None = None,
+) -> HeldOutScores:
+    """Fit without each fold, and score these fits on what the folds hold out.
+
+    Folds are of objects, or of questions if there are fewer than 5,000 answers, and of the local
+    images. With a `Keep` each of these fits chooses anew, so that the choice is not part of the
+    scores.
+
+    Parameters
+    ----------
+    data, what, solver, on_step
+        As in `fit`.
+    folds : int
+        The number of folds, at least 2.
+    transform : LinearTransform or None
+        The fit to all data. The record then states how much an axis of it changes by the choice of
+        the answers.
+
+    Raises
+    ------
+    DataError, ParameterError, TrivialOptimumError
+        As in `fit`; also if the data cannot be cut into so many folds.
+
+    Warns
+    -----
+    OverfitWarning
+        The held-out loss is above that of features that are only scaled.
+    DataWarning
+        The folds of objects hold out too few answers for a precise score.
+    """
+    what, solver = _checked(data, what, solver)
+    parts = data.folds(folds)
+    n_heldout = round(sum(part.answers.effective_size for part in parts))
+    if n_heldout < MIN_HELDOUT_ANSWERS and data.fold_unit == "objects":
+        n_needed = -(-MIN_HELDOUT_ANSWERS * round(data.answers.effective_size) // n_heldout)
+        warnings.warn(
+            f"the folds hold out only {n_heldout} answers, so that a gain is known to about "
+            f"±{0.65 / n_heldout**0.5:.2f}. To hold out {MIN_HELDOUT_ANSWERS} answers takes about "
+            f"{n_needed:,} answers in all, or fewer folds than {folds}.",
+            DataWarning,
+            stacklevel=2,
+        )
+    counter = Counter(on_step)
+    solutions = [_solve(part.data, what, solver, counter) for part in parts]
+    chosen = [
+        part._replace(data=replace(part.data, centre=_centre(part.data, solution)))
+        for part, solution in zip(parts, solutions, strict=True)
+    ]
+    transforms = [_scaled(part.data, fit) for part, fit in zip(chosen, solutions, strict=True)]
+    converged = all(solution.converged for solution in solutions)
+    scores = heldout_scores(data, chosen, transforms, converged=converged)
+    is_changed = any(solution.status != UNCHANGED for solution in solutions)
+    if is_changed and scores.loss > scores.original_loss:
+        warnings.warn(
+            f"overfitting: the held-out loss {scores.loss:.4f} is above "
+            f"{scores.original_loss:.4f}, that of scaled features without a transform. Raise "
+            "lmbda, or let it be chosen. If a warning about the answers names another cause, fix "
+            "that first.",
+            OverfitWarning,
+            stacklevel=2,
+        )
+    if transform is None:
+        return scores
+    fractions = [len(part.data.answers) / len(data.answers) for part in parts]
+    embeddings = [data.embedding(each) for each in transforms]
+    level = chance_level(data.embedding(transform), embeddings, fractions)
+    return scores.model_copy(update={"axes_chance": level})
+
+
+def fit_and_score(
+    data: FitData,
+    what: Arm | Keep | None,
+    solver: Solver | None,
+    *,
+    holdout: int | None = None,
+    on_step: OnStep | None = None,
+) -> Fit:
+    """Fit, and record the scores of `cross_score` on so many folds.
+
+    A `holdout` of 0 computes no scores. None is 3 for an arm that the exact solver fits to 30 to
+    4,999 answers, else 0.
+    """
+    what, solver = _checked(data, what, solver)
+    if holdout is None:
+        is_quick = isinstance(what, Arm) and isinstance(solver, Exact)
+        is_enough = round(data.answers.effective_size) >= MIN_MEASURED_ANSWERS
+        is_small = is_enough and data.fold_unit == "questions"
+        holdout = DEFAULT_FOLDS if is_quick and is_small else 0
+    if not holdout:
+        return fit(data, what, solver, on_step=on_step)
+    data.folds(holdout)  # folds that cannot be held out raise an error before any fit
+    fitted = fit(data, what, solver, on_step=on_step)
+    scores = cross_score(data, what, solver, holdout, transform=fitted.transform, on_step=on_step)
+    record = replace(fitted.record, heldout=scores)
+    meta = {**fitted.transform.meta, "fit": json.loads(to_json(record))}
+    return Fit(replace(fitted.transform, meta=meta), record)
+
+
+def _checked(
+    data: FitData, what: Arm | Keep | None, solver: Solver | None
+) -> tuple[Arm | Keep, Solver]:
+    """The arguments of a fit with their defaults; raises ParameterError for other types."""
     if not isinstance(data, FitData):
         raise ParameterError(
             f"`data` is a {type(data).__name__}; pass FitData(Features(X), "
@@ -116,21 +224,11 @@ def fit(
             "as Keep(0.9)."
         )
     solver = solver or Exact()
-    if what is None and isinstance(solver, Exact):
-        what = Keep()
-    elif what is None:
-        what = Arm.of({}, local=data.local_features is not None)
-    # folds that cannot be held out raise an error before any fit
-    parts = _heldout_parts(data, what, solver, holdout)
-    start_time = time.perf_counter()
-    counter = Counter(on_step)
-    solution = _solve(data, what, solver, counter)
-    seconds = time.perf_counter() - start_time
-    scores = None
-    if parts:
-        solutions = [_solve(part.data, what, solver, counter) for part in parts]
-        scores = _holdout_scores(data, solution, parts, solutions, holdout or DEFAULT_FOLDS)
-    return _record_fit(data, solution, seconds, scores)
+    if what is not None:
+        return what, solver
+    if isinstance(solver, Exact):
+        return Keep(), solver
+    return Arm.of({}, local=data.local_features is not None), solver
 
 
 def arm_or_keep(
@@ -152,37 +250,6 @@ def arm_or_keep(
     return Keep(keep=keep)
 
 
-def _heldout_parts(
-    data: FitData, what: Arm | Keep, solver: Solver, holdout: int | None
-) -> list[Fold]:
-    """All folds of questions, or fold 0 of the objects; an empty list if nothing is held out."""
-    n_answers = round(data.answers.effective_size)
-    is_small_study = data.fold_unit == "questions" and n_answers >= MIN_MEASURED_ANSWERS
-    is_quick = isinstance(what, Arm) and isinstance(solver, Exact)
-    if holdout is None:
-        holdout = DEFAULT_FOLDS if is_small_study and is_quick else 0
-    if holdout < 0 or holdout == 1:
-        raise ParameterError(
-            f"`holdout` is {holdout}; allowed are 2 or more folds, and 0 for no hold-out."
-        )
-    if not holdout:
-        return []
-    if data.fold_unit == "questions":
-        return data.folds(holdout)
-    fold = data.fold(0, holdout)
-    n_heldout = round(fold.answers.effective_size)
-    if n_heldout < MIN_HELDOUT_ANSWERS:
-        n_needed = -(-MIN_HELDOUT_ANSWERS * n_answers // n_heldout)
-        warnings.warn(
-            f"the hold-out has only {n_heldout} answers, so that a gain is known to about "
-            f"±{0.65 / n_heldout**0.5:.2f}. A hold-out of {MIN_HELDOUT_ANSWERS} answers needs "
-            f"about {n_needed:,} answers in all, or fewer folds than {holdout}.",
-            DataWarning,
-            stacklevel=3,
-        )
-    return [fold]
-
-
 def _solve(data: FitData, what: Arm | Keep, solver: Solver, counter: Counter) -> Solution:
     """Minimise an arm, or let `Keep` choose and fit a transform."""
     if isinstance(what, Keep):
@@ -191,109 +258,19 @@ def _solve(data: FitData, what: Arm | Keep, solver: Solver, counter: Counter) ->
     return solver.solve(data, what, counter)
 
 
-def _holdout_scores(
-    data: FitData, solution: Solution, parts: list[Fold], solutions: list[Solution], folds: int
-) -> dict[str, Any]:
-    """Score each fit on its fitted and on its held-out answers, and warn if the fits overfit."""
-    embeddings = [
-        data.embedding(_scaled(part.data, fit)) for part, fit in zip(parts, solutions, strict=True)
-    ]
-    originals = [data.embedding(scaled_identity(part.data)) for part in parts]
-    fitted = [part.data.answers for part in parts]
-    fitted_scores = _agreement(embeddings, originals, fitted)
-    scores = _agreement(embeddings, originals, [part.answers for part in parts])
-    scores |= _kept(data, parts, solutions)
-    if scores["loss"] > scores["original_loss"]:
-        warnings.warn(
-            f"overfitting: the held-out loss {scores['loss']:.4f} is above "
-            f"{scores['original_loss']:.4f}, that of scaled features without a transform (the loss "
-            f"on the fitted answers is {fitted_scores['loss']:.4f}). Raise lmbda, or let it be "
-            "chosen. If a warning about the answers names another cause, fix that first.",
-            OverfitWarning,
-            stacklevel=3,
-        )
-    fractions = [len(answers) / len(data.answers) for answers in fitted]
-    return {
-        "of": data.fold_unit,
-        "folds": folds,
-        "seed": data.seed,
-        "converged": all(fit.converged for fit in solutions),
-        "fitted": fitted_scores,
-        "heldout": scores,
-        # the change of an axis that the choice of the answers alone explains
-        "axes_chance": chance_level(data.embedding(solution.transform), embeddings, fractions),
-    }
+def _centre(data: FitData, solution: Solution) -> float | Literal["auto"]:
+    """The centre of a fit, as `Keep` chose it or as the data have it."""
+    return data.centre if solution.keep is None else float(solution.keep["centre"])
 
 
 def _scaled(data: FitData, solution: Solution) -> LinearTransform:
     """The transform of a fit; if it changes nothing, at the scale that fits the answers best."""
-    if solution.status == UNCHANGED and solution.keep is not None:
-        return scaled_identity(data, solution.keep["centre"])
+    if solution.status == UNCHANGED:
+        return scaled_identity(data, float(data.centre))
     return solution.transform
 
 
-def _kept(data: FitData, parts: list[Fold], solutions: list[Solution]) -> dict[str, Any]:
-    """The shares of the centred and of the raw neighbours that the held-out images keep."""
-    k = neighbour_count(parts)
-    shares = []
-    raw_shares = []
-    for part, solution in zip(parts, solutions, strict=True):
-        images = data.evaluation_rows(part.rows)
-        Z = solution.transform.map_rows(images)
-        centre = data.centre if solution.keep is None else solution.keep["centre"]
-        X = replace(data, centre=centre).scalars(images, "float64")
-        shares.append(kept_by_image(X, Z, k))
-        raw_shares.append(shares[-1])
-        if centre:
-            raw_shares[-1] = kept_by_image(data.features.standardization(images, "float64"), Z, k)
-    return {
-        "neighbours_kept": float(np.concatenate(shares).mean()),
-        "kept_raw": float(np.concatenate(raw_shares).mean()),
-        "k": k,
-        "n_images": round(float(np.mean([len(each) for each in shares]))),
-    }
-
-
-def _agreement(
-    embeddings: list[np.ndarray], originals: list[np.ndarray], answers: list[Answers]
-) -> dict[str, Any]:
-    """Agreement and loss of transformed and original objects, over the answers of all folds."""
-    units, loss = _pooled_score(embeddings, answers)
-    original_units, original_loss = _pooled_score(originals, answers)
-    agreement = units.estimate()
-    gain = units.minus(original_units)
-    low, high = agreement.interval(FRACTION)
-    gain_low, gain_high = gain.interval((-1.0, 1.0))
-    return {
-        "accuracy_cosine": agreement.mean,
-        "low": low,
-        "high": high,
-        "loss": loss,
-        "n": len(units.values),
-        "original_accuracy_cosine": original_units.estimate().mean,
-        "original_loss": original_loss,
-        "gain": gain.mean,
-        "gain_error": gain.error,
-        "gain_low": gain_low,
-        "gain_high": gain_high,
-    }
-
-
-def _pooled_score(embeddings: list[np.ndarray], answers: list[Answers]) -> tuple[Units, float]:
-    """The credit of all answers, each under the embedding of its fold, and their mean loss."""
-    scores = [
-        odd_one_out(Z, part, interval=False) for Z, part in zip(embeddings, answers, strict=True)
-    ]
-    units = credit_units(
-        np.concatenate([score.units.values for score in scores]), pooled_answers(answers)
-    )
-    weights = [part.total_weight for part in answers]
-    return units, float(np.average([score.loss for score in scores], weights=weights))
-
-
-def _record_fit(
-    data: FitData, solution: Solution, seconds: float, holdout: dict[str, Any] | None
-) -> Fit:
+def _record_fit(data: FitData, solution: Solution, seconds: float) -> Fit:
     """Record the fit of a solution, and warn of problems that the record shows."""
     reads_local = solution.keep is not None or (solution.arm is not None and solution.arm.local)
     local = data.local_features is not None and reads_local
@@ -310,7 +287,6 @@ def _record_fit(
         n_local=sum(block_sizes),
         n_local_blocks=len(block_sizes) if local else None,
         block_size=data.block_size if local else None,
-        holdout=holdout,
         n_people=data.answers.n_people,
         chance=data.answers.chance,
         provenance=Provenance(

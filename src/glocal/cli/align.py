@@ -10,14 +10,13 @@ from typing import Annotated
 from typer import Option
 
 from glocal.aligner.keep import Keep
-from glocal.cli.fit import CentreOption, parse_centre
+from glocal.cli.fit import CentreOption, parse_centre, show_fit
 from glocal.cli.inputs import (
     AnswersFile,
     flat,
     refuse_overwriting_inputs,
 )
-from glocal.cli.output import AsJson, print_result, progress_bar
-from glocal.cli.sweep import KeptShare, chosen
+from glocal.cli.output import AsJson, progress_bar
 
 
 @flat
@@ -28,51 +27,37 @@ def align(
         Path, Option(help="Folder of the results; the same command continues an interrupted run.")
     ],
     answers: AnswersFile,
-    promise: Keep,
-    keep: KeptShare = None,
+    keep: Keep,
     local_images: str | None = Option(None, help="Other images, whose neighbours are kept."),
     layer: str | None = Option(None, help="Layer to extract. [default: penultimate]"),
     centre: CentreOption = "0",
-    dry_run: bool = Option(
-        False, "--dry-run", help="Print the numbers of images, answers and fits, and stop."
-    ),
     as_json: AsJson = False,
 ) -> None:
     """Align a named network with people's answers, from images to a model card and a report.
 
-    The steps are to extract and check features, to sweep and score settings, and to write the
-    transform, its card and a report. The same command continues an interrupted run.
+    The steps are to extract and check features, to fit by --keep, and to write the transform, its
+    card and a report. The same command continues an interrupted run.
 
     Example: glocal align --model timm:vit_base_patch16_224.dino --images objects
     --answers answers.npz --out aligned
     """
     refuse_overwriting_inputs({"--out": out}, images, local_images, *answers.paths)
     with contextlib.redirect_stdout(sys.stderr):  # other libraries print
-        from glocal.align import Inputs
         from glocal.align import align as run_align
 
         loaded = answers.load(answers.answers)
-        inputs = Inputs(model, images, loaded, answers.names, local_images, layer)
-        counts = inputs.counts()
-    if dry_run:
-        print_result(
-            as_json, counts, *(f"{name:<14} {number:,}" for name, number in counts.items())
-        )
-        return
     with progress_bar("align") as progress:
-        result = run_align(
-            inputs,
+        fitted = run_align(
+            model,
+            images,
+            loaded,
             out,
-            keep=promise.keep,
+            object_ids=answers.names,
+            local_images=local_images,
+            layer=layer,
+            keep=keep.keep,
             centre=parse_centre(centre),
             progress=lambda step, count, total: progress(count or None, total or None, step),
         )
-    record = {
-        **counts,
-        "best": result.best,
-        "reason": result.reason,
-        "scores": result.scores,
-        "out": out,
-    }
-    written = f"written to {out}: transform.npz, README.md (the model card), report.html"
-    print_result(as_json, record, *chosen(result), written)
+    written = f"{out}: transform.npz, README.md (the model card), report.html"
+    show_fit(fitted.record, out, written=written, as_json=as_json)

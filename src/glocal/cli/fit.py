@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from typer import Option
 
 from glocal.aligner import Arm, Exact, FitData, PaperLoop
-from glocal.aligner import fit as fit_transform
 from glocal.aligner.data import AUTO, MIN_ANSWERS_FOR_OBJECT_FOLDS, Blocks
-from glocal.aligner.fitting import MIN_MEASURED_ANSWERS, arm_or_keep
+from glocal.aligner.fitting import MIN_MEASURED_ANSWERS, arm_or_keep, fit_and_score
 from glocal.aligner.keep import Keep
 from glocal.cli.inputs import (
     AnswersFile,
@@ -33,7 +33,15 @@ from glocal.cli.output import (
 from glocal.data.features import Features
 from glocal.errors import ParameterError, import_optional
 from glocal.files import ending, writable_target
-from glocal.results import UNCHANGED, FitRecord, flattened, interval_text, parameters_in_words
+from glocal.results import (
+    UNCHANGED,
+    FitRecord,
+    HeldOutScores,
+    flattened,
+    interval_text,
+    parameters_in_words,
+    to_json,
+)
 from glocal.transform.formats import ENDINGS
 from glocal.transform.record import SourceOptions
 
@@ -102,9 +110,8 @@ def fit(
     local_features: LocalPath = None,
     holdout: int | None = Option(
         None,
-        help="Number K of folds: also fit without fold 0 of the objects and local images (with "
-        "fewer than 5,000 answers, without each of K folds of the questions) and score the "
-        "held-out data; 0 for no hold-out.",
+        help="Number K of folds: also fit without each fold of the objects and local images (with "
+        "fewer than 5,000 answers, of the questions) and score the held-out data; 0 for no scores.",
     ),
     solver: SolverName = "exact",
     centre: CentreOption = "0",
@@ -123,7 +130,7 @@ def fit(
     data = load_data(features, answers, local_features, centre, blocks)
     quantity = "objective" if solver == "exact" else "watched loss"
     with progress_bar("fitting", None, unit="evaluations") as progress:
-        fitted = fit_transform(
+        fitted = fit_and_score(
             data,
             arm_or_keep(
                 keep.keep, arm.model_dump(exclude_unset=True), local=data.local_features is not None
@@ -136,18 +143,21 @@ def fit(
         )
     meta = source.described(fitted.transform.meta)
     replace(fitted.transform, meta=meta).save(out)
-    _show(fitted.record, out, verbose=verbose, as_json=as_json)
+    show_fit(fitted.record, out, verbose=verbose, as_json=as_json)
 
 
-def _show(record: FitRecord, out: Path, *, verbose: bool, as_json: bool) -> None:
-    """Print the result, as one JSON object or as sentences."""
+def show_fit(
+    record: FitRecord, out: Path, *, written: str = "", verbose: bool = False, as_json: bool
+) -> None:
+    """Print the result, as one JSON object or as sentences; `written` names the files."""
     if as_json:
-        print_json({**asdict(record), "out": out})
+        print_json({**vars(record), "out": out})
         return
     for sentence in _notes(record):
         print_message(in_options(sentence))
-    print_lines(*_result(record), _fitted(record), *(_fields(record) if verbose else ()))
-    print_lines(f"written to {out}")
+    measured = [] if record.heldout is None else [_measured(record.heldout)]
+    print_lines(*measured, _fitted(record), *(_fields(record) if verbose else ()))
+    print_lines(f"written to {written or out}")
 
 
 def solver_of(name: str, exact: Exact, paper: PaperLoop) -> Exact | PaperLoop:
@@ -163,8 +173,7 @@ def solver_of(name: str, exact: Exact, paper: PaperLoop) -> Exact | PaperLoop:
 
 
 def _notes(record: FitRecord) -> Iterator[str]:
-    """Yield notes on the result: what was not measured, and the scores of another `keep`."""
-    unit = None
+    """Yield notes on the result: the scores of another `keep`, and what was not measured."""
     if (curve := record.keep) is not None:
         yield from curve["notes"]
         parts = [
@@ -174,79 +183,50 @@ def _notes(record: FitRecord) -> Iterator[str]:
         ]
         if parts:
             yield f"expected with {'; '.join(parts)}."
-        unit = "objects" if "new_objects" in curve else curve["heldout"]
-    elif record.holdout is not None:
-        unit = record.holdout["of"]
-    else:
+    if record.heldout is None:
         yield "generalisation is unmeasured: --holdout 3 also scores answers on held-out objects."
-    if unit == "questions" and record.status != UNCHANGED:
-        yield (
-            f"on new objects expect less: {record.n_answers:,} answers cannot measure how much; "
-            f"about {MIN_ANSWERS_FOR_OBJECT_FOLDS:,} can."
-        )
-
-
-def _result(record: FitRecord) -> Iterator[str]:
-    """Yield agreement and neighbours kept on unseen data, measured or expected, in sentences."""
-    if record.holdout is not None:
-        yield _measured(record.holdout)
-    if (curve := record.keep) is not None:
-        expected = curve["expected"]
-        unit = "objects" if curve["heldout"] == "objects" else "answers about the same objects"
-        on_new_objects = ""
-        if scores := curve.get("new_objects"):
-            on_new_objects = (
-                f"; on new objects {scores['original']:.3f} -> {scores['agreement']:.3f}"
-                f"{_error(scores['agreement_error'])}"
+    elif record.heldout.of == "questions" and record.status != UNCHANGED:
+        how_much = "--holdout 3 measures how much"
+        if record.n_answers < MIN_ANSWERS_FOR_OBJECT_FOLDS:
+            how_much = (
+                f"{record.n_answers:,} answers cannot measure how much; about "
+                f"{MIN_ANSWERS_FOR_OBJECT_FOLDS:,} can"
             )
-        yield (
-            f"expected on new {unit}: agreement {curve['original']:.3f} -> "
-            f"{expected['agreement']:.3f}{_error(expected['agreement_error'])}, neighbours kept "
-            f"{expected['kept']:.3f}{_error(expected['kept_error'])} (the {curve['k']} nearest of "
-            f"{curve['candidates']} {curve['of']}; ± one standard error){on_new_objects}"
-        )
+        yield f"on new objects expect less: {how_much}."
 
 
-def _error(error: float | None) -> str:
-    """A standard error, if it is known."""
-    return "" if error is None else f" ± {error:.3f}"
-
-
-def _measured(holdout: dict[str, Any]) -> str:
+def _measured(heldout: HeldOutScores) -> str:
     """The scores on the held-out data, in a sentence."""
-    heldout = holdout["heldout"]
-    if heldout["n"] < MIN_MEASURED_ANSWERS:
+    if heldout.n < MIN_MEASURED_ANSWERS:
         return (
-            f"{heldout['n']} held-out answers are too few to measure agreement; at least "
+            f"{heldout.n} held-out answers are too few to measure agreement; at least "
             f"{MIN_MEASURED_ANSWERS} are needed."
         )
-    after = interval_text(heldout["accuracy_cosine"], heldout["low"], heldout["high"])
-    gain = interval_text(heldout["gain"], heldout["gain_low"], heldout["gain_high"], "+")
-    unit = "held-out answers"
-    if holdout["of"] == "questions":
-        unit = "answers to held-out questions about the same objects"
+    after = interval_text(heldout.agreement, heldout.low, heldout.high)
+    gain = interval_text(heldout.gain, heldout.gain_low, heldout.gain_high, "+")
+    unit = "new objects" if heldout.of == "objects" else "the same objects"
     return (
-        f"measured on {heldout['n']:,} {unit}: agreement {heldout['original_accuracy_cosine']:.3f} "
-        f"-> {after} ({gain}), neighbours kept {heldout['neighbours_kept']:.3f} (the "
-        f"{heldout['k']} nearest of {heldout['n_images']})"
+        f"measured on {heldout.n:,} held-out answers about {unit}: agreement "
+        f"{heldout.original:.3f} -> {after} ({gain}), neighbours kept {heldout.kept:.3f} (the "
+        f"{heldout.k} nearest of {heldout.n_images} {heldout.among})"
     )
 
 
 def _fitted(record: FitRecord) -> str:
     """The fitted arm, its data, and the status of the fit, in a sentence."""
     if (curve := record.keep) is None:
-        arm = words(asdict(record))
+        arm = words(vars(record))
     elif record.status == UNCHANGED:
         centred = f", centred by {curve['centre']:g}" if curve["centre"] else ""
         arm = f"the features stay as they are{centred}"
     else:
-        anchors = [words(anchor) for anchor in curve["anchors"]]
-        other = anchors[1] if len(anchors) > 1 else "the original features"
+        fits = [words(settings) for settings in curve["fits"]]
+        other = fits[1] if len(fits) > 1 else "the original features"
         criterion = "lmbda chosen on held-out questions"
         if curve["keep"] is not None:
             criterion = f"keep {curve['keep']:g}"
         share = curve["share"]
-        arm = f"{criterion}: {share:.2f} of {anchors[0]} and {1 - share:.2f} of {other}"
+        arm = f"{criterion}: {share:.2f} of {fits[0]} and {1 - share:.2f} of {other}"
     local = f", {record.n_local} local images" if record.n_local else ""
     dropped = f" ({record.n_dropped} answers dropped: no features)" if record.n_dropped else ""
     data = f"{record.n_answers} answers on {record.n_objects} objects{local}{dropped}"
@@ -261,5 +241,5 @@ def words(settings: dict[str, Any]) -> str:
 
 def _fields(record: FitRecord) -> list[str]:
     """A line for each field of a record that has a value."""
-    fields = flattened(asdict(record)).items()
+    fields = flattened(json.loads(to_json(record))).items()
     return [f"{name}: {value}" for name, value in fields if value is not None]

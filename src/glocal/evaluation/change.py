@@ -185,7 +185,7 @@ def _fraction(fold: LinearTransform, transform: LinearTransform) -> float:
 
 def _recorded_chance(transform: LinearTransform) -> float | None:
     """The chance level in the record, times the strength of the transform; None without one."""
-    for place in ("axes_chance", "fit.holdout.axes_chance"):
+    for place in ("axes_chance", "fit.heldout.axes_chance"):
         level = value_at(transform.meta, place)
         if isinstance(level, float):
             return level * transform.meta.get("strength", 1.0)

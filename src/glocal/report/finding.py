@@ -226,18 +226,11 @@ def _basis(run: Run, split: str) -> str:
 
 def _recorded_agreement(fit: Mapping[str, Any]) -> _Agreement | None:
     """The agreement on held-out answers in the record of a fit, if it has one."""
-    heldout = value_at(fit, "holdout.heldout") or {}
-    before = heldout.get("original_accuracy_cosine")
-    after = heldout.get("accuracy_cosine")
-    if before is not None and after is not None:
-        basis = value_at(fit, "holdout.of") or "objects"
-        return _Agreement(before, after, *_gain_ends(heldout), heldout.get("n") or 0, basis)
-    before = value_at(fit, "keep.original")
-    after = value_at(fit, "keep.expected.agreement")
-    if before is None or after is None:
+    heldout = value_at(fit, "heldout")
+    if heldout is None:
         return None
-    basis = value_at(fit, "keep.heldout") or "objects"
-    return _Agreement(before, after, *_gain_ends(fit["keep"]["expected"]), 0, basis)
+    scores = (heldout["original"], heldout["agreement"], *_gain_ends(heldout))
+    return _Agreement(*scores, heldout["n"], heldout["of"])
 
 
 def _gain_ends(scores: Mapping[str, Any]) -> tuple[float, float]:
@@ -272,15 +265,10 @@ def _kept(subject: _Subject) -> _Kept | None:
 
 def _recorded_kept(fit: Mapping[str, Any]) -> _Kept | None:
     """The neighbours kept of held-out images in the record of a fit, if it has them."""
-    places = (
-        ("holdout.heldout.neighbours_kept", "holdout.heldout.k", "holdout.heldout.n_images"),
-        ("keep.expected.kept", "keep.k", "keep.candidates"),
-    )
-    for place, k, n_images in places:
-        share = value_at(fit, place)
-        if isinstance(share, float):
-            return _Kept(share, value_at(fit, k), value_at(fit, n_images) or math.nan)
-    return None
+    heldout = value_at(fit, "heldout") or {}
+    if heldout.get("kept") is None:
+        return None
+    return _Kept(heldout["kept"], heldout["k"], heldout["n_images"])
 
 
 def _agreeing(subject: _Subject, agreement: _Agreement) -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from glocal.report.runs import Run
-from glocal.results import DIFFERENCE, interval_text, parameters_in_words, value_at
+from glocal.results import DIFFERENCE, UNCHANGED, interval_text, parameters_in_words, value_at
 from glocal.suite.table import SIGNIFICANCE, differences, main_rows
 
 if TYPE_CHECKING:
@@ -209,12 +209,8 @@ def _heldout_losses(run: Run) -> tuple[float, float]:
     """The held-out losses of the choice and of the original features, in nats; NaN if unknown."""
     if run.is_single:
         (fit,) = run.fits.values()
-        heldout = value_at(fit, "holdout.heldout") or {}
-        loss = heldout.get("loss")
-        original_loss = heldout.get("original_loss")
-        if loss is None or original_loss is None:
-            return math.nan, math.nan
-        return loss, original_loss
+        heldout = value_at(fit, "heldout") or {}
+        return heldout.get("loss", math.nan), heldout.get("original_loss", math.nan)
     means = run.means
     if means is None or "loss" not in means:
         return math.nan, math.nan
@@ -225,7 +221,8 @@ def _heldout_losses(run: Run) -> tuple[float, float]:
 
 def _overfitted(run: Run) -> Iterator[str]:
     chosen, original = _heldout_losses(run)
-    if chosen > original:
+    is_changed = all(fit.get("status") != UNCHANGED for fit in run.fits.values())
+    if is_changed and chosen > original:
         yield (
             f"Overfitted: the choice has a held-out loss of {chosen:.3f} nats, above the "
             f"{original:.3f} nats of the features without a transform."

@@ -107,7 +107,7 @@ class Fitted(SuiteArm):
                 return kept
         local_features = None if local is None else sources.features(local)
         data = replace(sources.fold[0], local_features=local_features)
-        transform = fit(data, self.what, holdout=0).transform
+        transform = fit(data, self.what).transform
         transform = replace(transform, meta={**transform.meta, "key": key})
         make_folder(file.parent)
         transform.save(file)

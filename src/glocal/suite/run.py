@@ -138,10 +138,7 @@ def _cell(
         kept_key, kept_scores = (str(arrays.pop(name)) for name in ("key", "scores"))
         if kept_key == key:
             scores = tuple(Score.from_row(row) for row in json.loads(kept_scores))
-            units: dict[str, Any] = {
-                name: array if array.ndim else array.item() for name, array in arrays.items()
-            }
-            return Result(scores, Units(**units)), True
+            return Result(scores, Units(**arrays)), True
     result = task.score(sources, sources.embedding(transform))
     split = f"fold 0 of {shared.folds}" if task.split is None else sources.text(task.split)
     scores = tuple(replace(score, split=split) for score in result.scores)

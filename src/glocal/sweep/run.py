@@ -258,7 +258,7 @@ def _choice(plan: _Plan, points: Points, rule: Rule, solver: Solver) -> Sweep:
     front = pareto_front(means[means["method"] != "original"]).index
     means = means.assign(front=means.index.isin(front), chosen=means.index == chosen)
     best = json.loads(to_json(means.loc[chosen].to_dict()))
-    refit = fit(plan.data, Arm.of(best), _with_eta(solver, best), holdout=0).transform
+    refit = fit(plan.data, Arm.of(best), _with_eta(solver, best)).transform
     summary = {
         "rule": str(rule),
         "reason": reason,

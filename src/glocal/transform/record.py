@@ -13,7 +13,7 @@ from pydantic import Field, ValidationError, field_validator
 
 from glocal.errors import ParameterError
 from glocal.options import Options
-from glocal.results import RecordPart, ScoreRow, wrong_place
+from glocal.results import Count, HeldOutScores, RecordPart, ScoreRow, wrong_place
 
 FORMAT = 1
 
@@ -79,51 +79,9 @@ class _Source(RecordPart):
     layer: str | None = None
 
 
-_Share = Annotated[float, Field(ge=0, le=1)]
-_Difference = Annotated[float, Field(ge=-1, le=1)]
-_Count = Annotated[int, Field(ge=0)]
-
-
-class _Scores(RecordPart):
-    """Scores of a hold-out, or of a sweep's best setting."""
-
-    accuracy_cosine: _Share | None = None
-    low: _Share | None = None
-    high: _Share | None = None
-    original_accuracy_cosine: _Share | None = None
-    gain_low: _Difference | None = None
-    gain_high: _Difference | None = None
-    loss: float | None = None
-    original_loss: float | None = None
-    neighbours_kept: _Share | None = None
-    n: _Count | None = None
-    k: _Count | None = None
-    n_images: _Count | None = None
-
-
-class _Holdout(RecordPart):
-    of: str | None = None
-    heldout: _Scores | None = None
-    axes_chance: float | None = Field(None, ge=0)
-
-
-class _Expected(RecordPart):
-    agreement: _Share | None = None
-    agreement_error: _Share | None = None
-    gain_low: _Difference | None = None
-    gain_high: _Difference | None = None
-    kept: _Share | None = None
-    kept_error: _Share | None = None
-
-
 class _Keep(RecordPart):
     keep: float | None
-    expected: _Expected | None = None
-    original: _Share | None = None
-    heldout: str | None = None
     centre: float | None = None
-    k: _Count | None = None
-    candidates: _Count | None = None
 
 
 class _Provenance(RecordPart):
@@ -137,12 +95,12 @@ class _Fit(RecordPart):
     tau: float | None = None
     mix: float | None = None
     status: str | None = None
-    n_answers: _Count | None = None
-    n_objects: _Count | None = None
-    n_local: _Count | None = None
-    n_people: _Count | None = None
+    n_answers: Count | None = None
+    n_objects: Count | None = None
+    n_local: Count | None = None
+    n_people: Count | None = None
     keep: _Keep | None = None
-    holdout: _Holdout | None = None
+    heldout: HeldOutScores | None = None
     provenance: _Provenance | None = None
 
 
@@ -150,7 +108,6 @@ class _Sweep(RecordPart):
     rule: str | None = None
     reason: str | None = None
     heldout: str | None = None
-    best: _Scores | None = None
 
 
 class _Rows(RecordPart):

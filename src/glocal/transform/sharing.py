@@ -13,10 +13,9 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from itertools import takewhile
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, NamedTuple
+from typing import Any
 
 from glocal.data.readers import READERS
 from glocal.data.sources import Progress, cached, fetch, offline, published
@@ -33,62 +32,6 @@ _REPOSITORY = re.compile(r"hf://([\w.-]+/[\w.-]+)(?:@([\w./-]+))?")
 _TAGS = ["representational-alignment", "human-similarity", "odd-one-out", "feature-extraction"]
 
 
-class _CardScore(NamedTuple):
-    """A score that a card states, if the record has it.
-
-    `part` is the part of the record that holds the score. `keys` are the keys of the score and of
-    its standard error, or of both ends of its interval. `metric` is its type in the model-index.
-    """
-
-    name: str
-    part: str
-    keys: tuple[str, ...]
-    metric: str | None = None
-
-    def numbers(self, record: dict[str, Any]) -> list[float]:
-        """The score and its error or interval, or the score alone; empty if there is no score."""
-        numbers = [value_at(record, f"{self.part}.{key}") for key in self.keys]
-        leading = list(takewhile(lambda number: isinstance(number, float), numbers))
-        return leading if len(leading) == len(numbers) else leading[:1]  # one end is no interval
-
-
-_FORMATS = ("{:.3f}", "{:.3f} ± {:.3f} (standard error)", "{:.3f} [{:.3f}, {:.3f}]")
-"""The formats of a score alone, with its standard error, and with its interval."""
-_SCORES = [
-    _CardScore(
-        "agreement on held-out answers",
-        "fit.holdout.heldout",
-        ("accuracy_cosine", "low", "high"),
-        "accuracy",
-    ),
-    _CardScore(
-        "agreement without the transform", "fit.holdout.heldout", ("original_accuracy_cosine",)
-    ),
-    _CardScore(
-        "neighbours kept of held-out images",
-        "fit.holdout.heldout",
-        ("neighbours_kept",),
-        "neighbours_kept",
-    ),
-    _CardScore("agreement, mean over folds", "sweep.best", ("accuracy_cosine",), "accuracy"),
-    _CardScore(
-        "neighbours kept, mean over folds", "sweep.best", ("neighbours_kept",), "neighbours_kept"
-    ),
-    _CardScore(
-        "agreement on held-out answers, cross-fitted",
-        "fit.keep.expected",
-        ("agreement", "agreement_error"),
-        "accuracy",
-    ),
-    _CardScore("agreement without the transform, cross-fitted", "fit.keep", ("original",)),
-    _CardScore(
-        "neighbours kept of held-out images, cross-fitted",
-        "fit.keep.expected",
-        ("kept", "kept_error"),
-        "neighbours_kept",
-    ),
-]
-_HELDOUT_UNITS = ("fit.keep.heldout", "fit.holdout.of", "sweep.heldout")
 _CARD_MARK = 'library_name: "glocal"'
 """A line in the front matter of every card that glocal writes."""
 _CARD = """---
@@ -389,17 +332,15 @@ def card(
     normalised = value_at(record, "rows.normalised")
     if base_model is None and re.fullmatch(r"timm:[\w.-]+", str(network)):
         base_model = network.replace("timm:", "timm/")  # timm's repositories have its model names
-    facts = _facts(transform)
-    scores = [(score, numbers) for score in _SCORES if (numbers := score.numbers(record))]
-    facts |= {score.name: _FORMATS[len(numbers) - 1].format(*numbers) for score, numbers in scores}
-    facts |= dict(_evaluated(record))
+    heldout = value_at(record, "fit.heldout") or {}
+    facts = _facts(transform) | _heldout_facts(heldout) | dict(_evaluated(record))
     front = {
         "library_name": "glocal",
         "license": licence,
         "base_model": base_model,
         "datasets": list(datasets),
         "tags": _TAGS,
-        "model-index": _model_index(scores, facts["held out"] or "objects"),
+        "model-index": _model_index(heldout),
     }
     lines = [f"{key}: {json.dumps(value)}" for key, value in front.items() if value]  # JSON is YAML
     return _CARD.format(
@@ -441,7 +382,6 @@ def _facts(transform: Any) -> dict[str, Any]:
         "answers": value_at(record, "fit.n_answers"),
         "objects": value_at(record, "fit.n_objects"),
         "local images": value_at(record, "fit.n_local"),
-        "held out": next(filter(None, (value_at(record, place) for place in _HELDOUT_UNITS)), None),
         "centre": value_at(record, "fit.keep.centre") or None,
         "fit": value_at(record, "fit.status"),
         **{f"sha256 of the {name}": f"`{digest}`" for name, digest in hashes.items()},
@@ -461,16 +401,42 @@ def _evaluated(record: dict[str, Any]) -> Iterator[tuple[str, str]]:
         yield name, f"{text}{number}"
 
 
-def _model_index(scores: list[tuple[_CardScore, list[float]]], unit: str) -> list[dict[str, Any]]:
+def _heldout_facts(heldout: Mapping[str, Any]) -> dict[str, Any]:
+    """The rows of a card's table on held-out answers and images; empty without any."""
+    if not heldout:
+        return {}
+
+    def interval(names: str, sign: str = "") -> str:
+        value, low, high = (heldout[name] for name in names.split())
+        return interval_text(value, low, high, sign)
+
+    facts = {
+        "held out": heldout["of"],
+        "agreement on held-out answers": interval("agreement low high"),
+        "agreement without the transform": f"{heldout['original']:.3f}",
+        "gain on held-out answers": interval("gain gain_low gain_high", "+"),
+    }
+    if heldout.get("kept") is not None:
+        kept = interval("kept kept_low kept_high")
+        nearest = f"of the {heldout['k']} nearest among {heldout['n_images']} {heldout['among']}"
+        facts["neighbours kept of held-out images"] = f"{kept} {nearest}"
+    return facts
+
+
+def _model_index(heldout: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The scores on held-out objects or questions, as the hub reads them; empty without any."""
+    names = {
+        "accuracy": ("agreement on held-out answers", "agreement"),
+        "neighbours_kept": ("neighbours kept of held-out images", "kept"),
+    }
     metrics = [
-        {"type": score.metric, "name": score.name, "value": value}
-        for score, (value, *_) in scores
-        if score.metric is not None
+        {"type": kind, "name": name, "value": heldout[key]}
+        for kind, (name, key) in names.items()
+        if heldout.get(key) is not None
     ]
     result = {
         "task": {"type": "odd-one-out"},
-        "dataset": {"name": f"held-out {unit}", "type": "odd-one-out"},
+        "dataset": {"name": f"held-out {heldout.get('of')}", "type": "odd-one-out"},
         "metrics": metrics,
     }
     return [{"name": "glocal", "results": [result]}] if metrics else []
