@@ -27,7 +27,7 @@ from glocal.results import read_rows
 from glocal.suite.arms import Fitted
 from glocal.suite.plan import Plan
 from glocal.suite.run import run_suite
-from glocal.suite.table import score_frame
+from glocal.suite.table import cell, score_frame
 from glocal.transform import LinearTransform
 from glocal.transform.rows import baseline
 
@@ -191,6 +191,8 @@ def test_the_table_has_a_line_for_each_arm_and_a_column_for_each_task(rows, resu
     row = row_of(rows, "heldout", "global", "accuracy_cosine")
     assert table["heldout"][1] == f"{row['value']:.3f} [{row['low']:.3f}, {row['high']:.3f}]*"
     assert not table["heldout"][0].endswith("*")
+    numbers = {"value": 0.5, "low": 0.4, "high": 0.6}
+    assert [cell({**numbers, "p_corrected": p})[-1] for p in (0.04, 0.06)] == ["*", "]"]
     bounds = rows[rows["transform"] == "people"].set_index("metric")
     assert bounds["task"].to_dict() == {
         "ceiling_majority": "again",
