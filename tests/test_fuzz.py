@@ -132,7 +132,7 @@ def spoil(folder, rng):
     if rng.random() < 0.3:
         with np.load(folder / "run" / "transform.npz") as saved:
             arrays = dict(saved)
-        meta = json.loads(str(arrays["meta"]))
+        meta = json.loads(arrays["meta"].item())
         place = meta
         while isinstance(place, dict) and place:
             parent = place

@@ -67,7 +67,7 @@ def save(transform: Any, path: PathLike) -> None:
         arrays["bias"] = transform.bias.astype(np.float32)
     with atomic_write(path) as stream:
         if kind == ".npz":
-            np.savez(stream, allow_pickle=False, **arrays, meta=np.array(record))
+            np.savez(stream, allow_pickle=False, **arrays, meta=np.array(record.encode()))
         else:
             write = import_optional("safetensors.numpy", "a .safetensors file").save
             tensors = {
@@ -94,7 +94,7 @@ def read_transform(
         )
     # values that overflow float32 become infinity, which LinearTransform rejects
     with reading(path, "transform", _FIX), np.errstate(over="ignore", invalid="ignore"):
-        meta = json.loads(str(arrays.pop("meta", "{}")))
+        meta = json.loads(arrays.pop("meta", np.array("{}")).item())
         if any(array.dtype.kind not in "fiu" for array in arrays.values()):
             raise DataError("it holds values that are not real numbers.")
         weights = arrays["weights"].astype(np.float32)
