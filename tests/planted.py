@@ -164,16 +164,16 @@ def _rotated(X: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 LOCAL = {
     "local rows of length 1": Fault(
         with_matrix(lambda X, rng: X / np.linalg.norm(X, axis=1, keepdims=True), "local"),
-        "local scale",
-        "their rows have length 1,",
+        "local",
+        "the rows have mean length 1,",
     ),
     "local features transformed": Fault(
-        with_matrix(_rotated, "local"), "local columns", "means of their columns"
+        with_matrix(_rotated, "local"), "local", "columns that stand out"
     ),
     "local columns in another order": Fault(
         with_matrix(lambda X, rng: X[:, rng.permutation(X.shape[1])], "local"),
-        "local columns",
-        "unrelated columns",
+        "local",
+        "columns that stand out",
     ),
     "local features of another layer": Fault(
         with_matrix(lambda X, rng: X[:, :-5], "local"), "shape", "local features"

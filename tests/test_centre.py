@@ -10,12 +10,13 @@ from glocal import Aligner
 from glocal.aligner import Arm, Exact, FitData, Keep, cross_score, fit, keep_curve
 from glocal.cli.app import execute
 from glocal.data.features import Features
+from glocal.data.rows import row_statistics
 from glocal.data.world import simulated_answers
 from glocal.errors import DataError, DataWarning, ParameterError
 from glocal.evaluation.agreement import answer_credit, odd_one_out
 from glocal.evaluation.structure import kept_by_image
 from glocal.sweep import sweep
-from glocal.transform import LinearTransform, check_rows, row_statistics
+from glocal.transform import LinearTransform, check_rows
 from glocal.transform.rows import baseline
 
 pytestmark = pytest.mark.usefixtures("without_type_checks")  # many fits

@@ -17,6 +17,7 @@ from glocal.aligner.exact import scaled_identity
 from glocal.aligner.heldout import heldout_scores
 from glocal.data.answers import Answers
 from glocal.data.features import Features
+from glocal.data.rows import row_statistics
 from glocal.data.splits import local_blocks, split_answers
 from glocal.errors import (
     CollapseWarning,
@@ -32,7 +33,6 @@ from glocal.files import array_sha256
 from glocal.objective import ChoiceLoss, LocalLoss, Objective
 from glocal.similarity import candidate_pairs
 from glocal.solver import DualityGap
-from glocal.transform import row_statistics
 
 ARMS = {"naive": {"lmbda": 0.05}, "global": {"lmbda": 0.1}, "glocal": {"lmbda": 0.1, "alpha": 0.3}}
 

@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from glocal.data.features import Features
+from glocal.data.rows import row_statistics
 from glocal.errors import DataError, DataWarning, FileError, MissingDependencyError, ParameterError
 from glocal.evaluation.structure import neighbours_kept
 from glocal.files import array_sha256
@@ -23,7 +24,6 @@ from glocal.transform import (
     check_rows,
     formats,
     reduced,
-    row_statistics,
 )
 from glocal.transform.record import TransformRecord, check_record
 from glocal.transform.rows import baseline
@@ -684,7 +684,7 @@ def test_a_fit_records_its_rows():
     [
         (of(ROWS), ROWS, False, None), (of(ROWS), ROWS[:1], False, None),
         (of(MARKED), MARKED[::2], False, None), (of(UNIT), ROWS, True, None),
-        (of(UNIT), UNIT, False, None), (of(UNIT), ROWS, False, "normalize=True"),
+        (of(UNIT), UNIT, False, None), (of(UNIT), ROWS, False, "divide"),
         (of(ROWS), UNIT, False, "length 1"), (of(ROWS, rows={}), UNIT, False, "std 0"),
         (of(ROWS, rows={}), 10 * ROWS, False, "std 10"), (of(ROWS), 3 + ROWS, False, "mean 2"),
         (of(MARKED), np.ascontiguousarray(MARKED[:, ::-1]), False, "columns"),
@@ -717,18 +717,18 @@ def test_other_rows_are_warned_of_once_where_they_are_used(kind, tmp_path):
         lambda transform: transform.recentred(rows),
     ):
         transform = of(UNIT)
-        with pytest.warns(DataWarning, match="normalize=True") as warned:
+        with pytest.warns(DataWarning, match="divide") as warned:
             use(transform)
         assert len(warned) == 1
         use(transform)
         use(of(ROWS))
         of(UNIT)(rows, normalize=True)
-    with pytest.warns(DataWarning, match="normalize=True"):
+    with pytest.warns(DataWarning, match="divide"):
         apply_file(of(UNIT), Features(ROWS), tmp_path / "z.npy")
     pandas = pytest.importorskip("pandas")
     pytest.importorskip("pyarrow")
     pandas.DataFrame({"features": list(ROWS)}).to_parquet(tmp_path / "x.parquet")
-    with pytest.warns(DataWarning, match="normalize=True"):
+    with pytest.warns(DataWarning, match="divide"):
         apply_parquet(of(UNIT), tmp_path / "x.parquet", tmp_path / "z.parquet")
 
 

@@ -18,6 +18,7 @@ from glocal.aligner.exact import Exact, Solution, scaled_identity
 from glocal.aligner.heldout import heldout_scores
 from glocal.aligner.keep import Keep
 from glocal.aligner.paper import PaperLoop
+from glocal.data.rows import row_statistics
 from glocal.data.seen import sketch
 from glocal.errors import (
     CollapseWarning,
@@ -30,7 +31,7 @@ from glocal.evaluation.change import chance_level
 from glocal.results import UNCHANGED, FitRecord, HeldOutScores, Provenance, SolverReport, to_json
 from glocal.similarity import at_chance, one_point
 from glocal.solver import Counter, OnStep
-from glocal.transform import LinearTransform, row_statistics
+from glocal.transform import LinearTransform
 
 Solver = Exact | PaperLoop
 """The solvers that can minimise an arm."""

@@ -24,10 +24,6 @@ NAMES_FILE = "file_names.txt"
 RECORD_FILE = "record.json"
 _CHUNK_BYTES = 1 << 25
 _MIN_RELATIVE_DEVIATION = 1e-12  # relative to the mean; rounding of a constant leaves 1e-16
-# standardized features of one network on objects, ImageNet and CIFAR-10 have a mean of at most .03
-# and a standard deviation of at most 1.08
-_MAX_SHIFT = 0.25  # largest accepted mean of standardized features, in standard deviations
-_MAX_SPREAD_RATIO = 2.0  # largest accepted factor between their standard deviation and 1
 _MAX_SHARE_MISSING = 0.1  # largest fraction of objects without answers, or without features
 _IMAGE_EXTENSION = re.compile(
     r"\.(avif|bmp|gif|hei[cf]|jfif|jp2|jpe?g|pbm|pgm|png|pnm|ppm|svg|tiff?|webp)$", re.IGNORECASE
@@ -319,20 +315,6 @@ def as_matrix(value: Any) -> np.ndarray:
 def row_blocks(n: int, p: int, rows: int | None = None) -> list[slice]:
     """Slices that divide n rows into blocks of `rows`, by default of 32 MB in float64."""
     return row_slices(n, rows or _CHUNK_BYTES // (8 * max(1, p)))
-
-
-def spaced_rows(matrix: Any, size: int) -> Float[np.ndarray, "m p"]:
-    """Up to `size` evenly spaced rows in float64, without rows that are not finite."""
-    n = len(matrix)
-    if n > size:
-        matrix = matrix[np.unique(np.linspace(0, n - 1, size).astype(np.int64))]
-    rows = np.asarray(as_matrix(matrix), dtype=np.float64)
-    return rows[np.isfinite(rows).all(axis=1)]
-
-
-def is_of_scale(mean: float, std: float) -> bool:
-    """Whether standardized rows have about mean 0 and std 1, as rows of the same network do."""
-    return abs(mean) <= _MAX_SHIFT and 1 / _MAX_SPREAD_RATIO <= std <= _MAX_SPREAD_RATIO
 
 
 def object_name(name: str) -> str:

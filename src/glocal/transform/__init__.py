@@ -1,7 +1,7 @@
 """The learned affine transform, its file formats, and its application to any number of rows."""
 
 from glocal.transform.apply import apply_file, apply_parquet
-from glocal.transform.checks import check_rows, row_statistics
+from glocal.transform.checks import check_rows
 from glocal.transform.linear import LinearTransform
 from glocal.transform.rows import reduced
 from glocal.transform.sharing import pull
@@ -13,5 +13,4 @@ __all__ = [
     "check_rows",
     "pull",
     "reduced",
-    "row_statistics",
 ]

@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from glocal.data.features import Features, Standardization, as_matrix, check_finite, row_blocks
+from glocal.data.rows import row_statistics, scaled_to_length_1
 from glocal.errors import DataError, DataWarning, ParameterError
 from glocal.files import PathLike
 from glocal.results import value_at
@@ -208,7 +209,7 @@ class LinearTransform:
         Z = np.empty((len(X), self.out_dimensions), dtype=X.dtype if X.dtype.kind == "f" else dtype)
         # NOTE standardize before the product: subtracting a large offset later loses digits
         for block in row_blocks(*X.shape):
-            rows = checks.scaled_to_length_1(X[block]) if normalize else X[block]
+            rows = scaled_to_length_1(X[block]) if normalize else X[block]
             mapped = self.standardization(rows, dtype) @ W
             Z[block] = mapped if self.bias is None else mapped + self.bias
         return Z
@@ -345,11 +346,11 @@ class LinearTransform:
         if not isinstance(features, Features):
             features = Features(features)
         if normalize:
-            features = replace(features, matrix=checks.scaled_to_length_1(features.matrix))
+            features = replace(features, matrix=scaled_to_length_1(features.matrix))
         scalars = features.standardization
         deviations = (features.column_means - scalars.mean) / scalars.std
         W = np.eye(features.dimensions, dtype=np.float32)
-        meta = {"centring": {"n": len(features)}, "rows": checks.row_statistics(features)}
+        meta = {"centring": {"n": len(features)}, "rows": row_statistics(features)}
         return cls(W, -deviations.astype(np.float32), scalars.mean, scalars.std, meta)
 
     def recentred(

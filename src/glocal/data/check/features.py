@@ -8,7 +8,8 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from glocal.data.check.findings import Finding, finding
-from glocal.data.features import Features, Standardization, is_of_scale, spaced_rows
+from glocal.data.features import Features, Standardization
+from glocal.data.rows import difference, row_statistics, spaced_rows
 from glocal.errors import DataError
 
 _MAX_SHARE_OF_COLUMNS = 0.05  # NaN or infinity in more columns is taken for a fault of rows
@@ -20,8 +21,6 @@ _MIN_SIZE = 8  # fewest rows or columns for which such a share is unusual
 _MAX_RELATIVE_MEAN = 1e-3  # relative to the std: a mean of 0 as half precision stores it
 _MAX_MEAN_OF_STANDARDIZED = 1e-4
 _MAX_IMAGES = 2048
-_MAX_STANDARD_ERRORS = 4.0  # standard errors of the correlation over p unrelated columns
-_MIN_COLUMNS = 64  # fewest columns for which this correlation is informative
 
 
 def check_features(features: Features, what: str = "features") -> Iterator[Finding]:
@@ -159,49 +158,18 @@ def _standardized(
 def check_local(
     features: Features, local: Features, images: Int[np.ndarray, " k"] | None = None
 ) -> Iterator[Finding]:
-    """Check whether local features, standardized like the object features, resemble them.
+    """Check whether local features resemble the object features.
 
-    The overall mean and spread of the features of one network differ little between sets of images,
-    and a column that is large or varies much on one set does so on others. This does not hold if
-    only one of the two files was normalized, standardized, scaled, transformed or reordered.
-    `images` are the rows to check, by default some that are evenly spaced.
+    They do not if only one of the two files was normalized, standardized, scaled, transformed or
+    reordered. `images` are the rows to check, by default some that are evenly spaced.
     """
     p = features.dimensions
     if local.dimensions != p:
         message = f"local features have {local.dimensions} columns but features have {p}"
         yield finding("shape", message)
         return
-    X = spaced_rows(features.matrix, _MAX_IMAGES)
-    Y = spaced_rows(local.matrix if images is None else local.matrix[np.sort(images)], _MAX_IMAGES)
-    if not len(X) or not len(Y):
-        return  # the reader reports non-finite rows
-    Z = features.standardization(Y, "float64")
-    mean = float(Z.mean())
-    std = float(Z.std())
-    if not is_of_scale(mean, std):
-        yield finding(
-            "local scale",
-            f"local features: standardized like the objects, they have mean {mean:.3g} and std "
-            f"{std:.3g}, not about 0 and 1; their rows have length {_median_length(Y):.3g}, those "
-            f"of the objects {_median_length(X):.3g}",
-        )
-    means = _correlation(X.mean(axis=0), Y.mean(axis=0))
-    stds = _correlation(X.std(axis=0), Y.std(axis=0))
-    limit = _MAX_STANDARD_ERRORS / float(np.sqrt(p))
-    if p >= _MIN_COLUMNS and max(means, stds) < limit:
-        yield finding(
-            "local columns",
-            f"local features: the means of their columns correlate with those of the objects by "
-            f"{means:.2f}, and the stds by {stds:.2f}; unrelated columns correlate by less than "
-            f"{limit:.2f}",
-        )
-
-
-def _median_length(rows: Float[np.ndarray, "m p"]) -> float:
-    return float(np.median(np.linalg.norm(rows, axis=1)))
-
-
-def _correlation(a: Float[np.ndarray, " p"], b: Float[np.ndarray, " p"]) -> float:
-    if not a.std() or not b.std():
-        return 1.0  # columns that are all alike are not informative
-    return float(np.corrcoef(a, b)[0, 1])
+    rows = local.matrix if images is None else local.matrix[np.sort(images)]
+    rows = spaced_rows(rows, _MAX_IMAGES)
+    sentence = difference(rows, row_statistics(features), features.standardization, "objects")
+    if sentence is not None:
+        yield finding("local", f"local features: {sentence}")

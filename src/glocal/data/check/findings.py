@@ -74,17 +74,11 @@ _KINDS: dict[str, tuple[Severity, str, str]] = {
         "one matrix cannot transform both",
         "extract both with the same model and layer",
     ),
-    "local scale": (
-        "warning",
-        "the local term preserves neighbours under a wrong standardization",
-        "prepare both files, and all later ones, in the same way: as the network gives them, or "
-        "with rows of length 1",
-    ),
-    "local columns": (
+    "local": (
         "warning",
         "the local term preserves the neighbours of a different space",
-        "take both from the same network and layer, with columns in the same order, neither "
-        "transformed",
+        "take both from the same network and layer, and prepare both files, and all later ones, in "
+        "the same way: as the network gives them, or with rows of length 1",
     ),
     # about answers
     "answers": ("error", "nothing can be learned from this file", "correct the file"),
