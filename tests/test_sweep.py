@@ -363,10 +363,11 @@ def test_naive_is_chosen_only_by_a_rule_that_names_it():
 
 
 def test_the_choice_is_refitted_on_everything(swept, world):
-    """The transform is fitted to every answer and carries the rule and the reason; the gain in its
-    scores is that over all folds.
+    """The transform is fitted to every answer and carries the rule, the reason and the held-out
+    scores; the gain in its scores is that over all folds.
     """
     meta = swept.transform.meta
+    heldout = meta["fit"]["heldout"]
     assert meta["fit"]["n_answers"] == len(world.answers)
     assert meta["fit"]["lmbda"] == swept.best["lmbda"]
     assert (meta["sweep"]["rule"], meta["sweep"]["reason"]) == ("loss", swept.reason)
@@ -376,6 +377,11 @@ def test_the_choice_is_refitted_on_everything(swept, world):
     n = swept.points.drop_duplicates("fold")["n_heldout"].sum()
     assert (before.n, after.n, gain.value) == (n, n, pytest.approx(after.value - before.value))
     assert after.value == pytest.approx(swept.best["accuracy_cosine"], abs=0.01)
+    assert (heldout["of"], heldout["n"], heldout["folds"]) == ("objects", n, 2)
+    scores = [heldout[name] for name in ("original", "agreement", "gain_low", "gain_high")]
+    assert scores == pytest.approx([before.value, after.value, gain.low, gain.high], abs=1e-6)
+    means = [swept.best["loss"], swept.best["neighbours_kept"]]
+    assert [heldout["loss"], heldout["kept"]] == pytest.approx(means, abs=0.01)
     assert gain.settings["n_settings"] == 10  # p is corrected for all settings compared
     assert gain.p < gain.p_corrected == pytest.approx(min(1, 10 * gain.p), abs=0)
 

@@ -21,6 +21,7 @@ from glocal.aligner import Arm, Exact, FitData, Keep, PaperLoop, fit
 from glocal.aligner.data import AUTO, NEIGHBOURS, Fold, pooled_answers
 from glocal.aligner.exact import scaled_identity
 from glocal.aligner.fitting import Solver
+from glocal.aligner.heldout import heldout_scores
 from glocal.aligner.keep import DEFAULT_KEEP, keep_curve
 from glocal.errors import (
     ClusterError,
@@ -193,6 +194,7 @@ def sweep(
     transforms = [] if out is None else _fold_transforms(plan, result.best)
     result = replace(result, scores=_gain(plan, points, result.best, transforms))
     if out is not None:
+        result = replace(result, transform=_scored(result, plan, transforms))
         _write(result, plan, transforms, Path(out))
     return result
 
@@ -266,7 +268,6 @@ def _choice(plan: _Plan, points: Points, rule: Rule, solver: Solver) -> Sweep:
         "heldout": plan.data.fold_unit,
         "seed": plan.data.seed,
         "n_settings": len(plan.settings) - 1,
-        "best": best,
     }
     transform = replace(refit, meta={**refit.meta, "sweep": summary})
     return Sweep(pd.DataFrame(rows), means, best, reason, transform, scores=[])
@@ -389,6 +390,15 @@ def _heldout_credit(
             credit = answer_credit(fold.data.embedding(transforms[number]), fold.answers)
         credits.append(credit)
     return np.concatenate(credits)
+
+
+def _scored(result: Sweep, plan: _Plan, transforms: list[LinearTransform]) -> LinearTransform:
+    """The choice with its scores on the folds, by the `transforms` without each fold."""
+    converged = result.best["converged"]
+    scores = heldout_scores(plan.data, plan.folds, transforms, converged=converged)
+    meta = result.transform.meta
+    fitted = {**meta["fit"], "heldout": scores.model_dump()}
+    return replace(result.transform, meta={**meta, "fit": fitted})
 
 
 def _write(result: Sweep, plan: _Plan, transforms: list[LinearTransform], folder: Path) -> None:
