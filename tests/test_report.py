@@ -19,7 +19,7 @@ from glocal.errors import (
     ParameterError,
 )
 from glocal.evaluation.view import object_view, save_view
-from glocal.results import to_json
+from glocal.results import append_rows, to_json
 from glocal.suite.table import score_table
 from glocal.transform import LinearTransform
 
@@ -323,7 +323,6 @@ def test_the_summary_compares_methods_at_equal_agreement(folders):
         "",
     )
     run.choice["rule"] = "neighbours_kept>=0.79"
-    del run.means["alpha"]  # a grid without glocal
     assert summary(run).set_index("method").loc["global", "setting"] == "λ 1"
 
 
@@ -336,7 +335,7 @@ def test_the_arms_of_a_suite_are_points_of_a_front(folders):
     assert points["strong"].all()
     assert points["neighbours_kept_low"].tolist() == pytest.approx([0.98, 0.88, 0.78])
     sweep = load_runs(folders[0])[0]
-    sweep.means.loc[2, "neighbours_kept"] = 0.1  # worse in both than another of its method
+    sweep.settings.loc[2, "neighbours_kept"] = 0.1  # worse in both than another of its method
     assert front_points(sweep)["strong"].tolist() == [True, True, False, *[True] * 6]
     assert not len(
         front_points(
@@ -359,10 +358,12 @@ def test_warnings_say_what_is_wrong(tmp_path):
     assert (
         "no choice yet" in warnings_of(load_runs(write_sweep(tmp_path / "a", finished=False))[0])[0]
     )
-    sweep = load_runs(write_sweep(tmp_path / "b"))[0]
-    assert warnings_of(sweep) == []
-    sweep.means.loc[6, "loss"] = 2.0
-    assert [line.split()[0] for line in warnings_of(sweep)] == ["Overfitted:"]
+    sweep = write_sweep(tmp_path / "b")
+    assert warnings_of(load_runs(sweep)[0]) == []
+    for arm, loss in (("original", 1.05), ("chosen", 2.0)):
+        row = {"task": "odd-one-out", "metric": "loss", "value": loss, "transform": arm}
+        append_rows(sweep / "rows.jsonl", [row])
+    assert [line.split()[0] for line in warnings_of(load_runs(sweep)[0])] == ["Overfitted:"]
 
 
 def test_an_arm_looks_alike_everywhere():
@@ -436,7 +437,7 @@ def test_a_damaged_run_is_one_sentence(tmp_path, name, content):
     ("column", "value"),
     [
         *(("method", ""), ("chosen", "x"), ("chosen", True), ("chosen", False), ("lmbda", "x")),
-        *(("accuracy_cosine", "high"), ("neighbours_kept_se", "</b>"), ("front", "")),
+        *(("accuracy_cosine", "high"), ("neighbours_kept_se", "</b>")),
     ],
 )
 def test_means_of_other_types_are_refused(tmp_path, column, value):

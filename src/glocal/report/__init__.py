@@ -10,9 +10,9 @@ from glocal.report.runs import (
     Run,
     is_transform,
     load_runs,
-    load_thumbnails,
     transform_run,
 )
+from glocal.report.thumbnails import load_thumbnails
 
 __all__ = [
     "Block",

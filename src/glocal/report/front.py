@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from glocal.report.runs import Run
-from glocal.results import DIFFERENCE, UNCHANGED, interval_text, parameters_in_words, value_at
+from glocal.report.runs import AXES, Run
+from glocal.results import DIFFERENCE, UNCHANGED, interval_text, value_at
 from glocal.suite.table import SIGNIFICANCE, differences, main_rows
 
 if TYPE_CHECKING:
@@ -17,21 +16,18 @@ if TYPE_CHECKING:
 
 MARGIN = 0.01  # fraction; a smaller change of a score counts as none, however certain its sign
 LOWER_IS_BETTER = ("fpr95", "loss")
-_FINISHED = ("converged", "trivial")
-_SIGNS = {"alpha": "α", "lmbda": "λ", "tau": "τ", "mix": "mix", "eta": "η"}
-_AXES = {"accuracy_cosine": "agreement", "neighbours_kept": "neighbours kept"}
 
 
 def front_points(run: Run) -> pd.DataFrame:
-    """Return one row for each setting of a sweep, or each network and arm of a suite, if any.
+    """Return one row for each setting of a sweep, or else for each network and arm, if any.
 
-    The columns are network, method (the arm of a suite), setting (in words), accuracy_cosine and
+    The columns are network, method (or the arm), setting (in words), accuracy_cosine and
     neighbours_kept, both with …_low and …_high (one standard error over folds, or the 95 %
     interval), strong (whether the point is on the front of its method), and chosen.
     """
     from glocal.sweep import pareto_front  # loads the solver, which importing this module does not
 
-    points = _suite_points(run.rows) if run.means is None else _sweep_points(run.means)
+    points = _arms(run.rows) if run.settings is None else run.settings
     strong: list[Any] = []
     for _, group in points.groupby(["network", "method"]):
         # pareto_front breaks ties by alpha, which points need not have
@@ -59,10 +55,6 @@ def method_points(run: Run) -> pd.DataFrame:
 
 def neighbour_counts(run: Run) -> list[int]:
     """Return the numbers of nearest neighbours that the scores of a run count, in order."""
-    if run.means is not None:
-        from glocal.aligner.data import NEIGHBOURS  # loads the solver
-
-        return [NEIGHBOURS]
     rows = run.rows[run.rows["metric"] == "neighbours_kept"]
     numbers = [value_at(settings, "k") for settings in rows["settings"]]
     return sorted({k for k in numbers if isinstance(k, int)})
@@ -79,9 +71,9 @@ def summary(run: Run) -> pd.DataFrame:
     methods = method_points(run)
     points = methods.to_dict("records")
     table = methods[["network", "method"]]
-    for axis, title in _AXES.items():
+    for axis, title in AXES.items():
         table = table.assign(**{title: [_interval(point, axis) for point in points]})
-    if run.means is not None:
+    if run.settings is not None:
         agreement, neighbours = _at_equal_agreement(run)
         title = f"neighbours kept at agreement {agreement:.3f}"
         table[title] = table["method"].map(neighbours).fillna("")
@@ -111,25 +103,12 @@ def _at_equal_agreement(run: Run) -> tuple[float, dict[Any, str]]:
     return agreement, {method: f"{share:.3f}" for method, share in kept.items()}
 
 
-def _sweep_points(means: pd.DataFrame) -> pd.DataFrame:
-    """The settings whose agreement and neighbours kept are known."""
-    scored = means.dropna(subset=list(_AXES))
-    points = scored.reindex(columns=["method", *_AXES, "loss", "alpha"])
-    for axis in _AXES:
-        error = scored[f"{axis}_se"].fillna(0.0)
-        points[f"{axis}_low"] = scored[axis] - error
-        points[f"{axis}_high"] = scored[axis] + error
-    rows = scored.to_dict("records")
-    setting = [", ".join(parameters_in_words(row, _SIGNS)) for row in rows]
-    return points.assign(network="", setting=setting, chosen=scored["chosen"].astype(bool))
-
-
-def _suite_points(rows: pd.DataFrame) -> pd.DataFrame:
+def _arms(rows: pd.DataFrame) -> pd.DataFrame:
     """Arms whose agreement and neighbours kept were both measured."""
     main = main_rows(rows).rename(columns={"transform": "method"})
     arm = ["network", "method"]
     axes = []
-    for axis in _AXES:
+    for axis in AXES:
         scores = main[(main["metric"] == axis) & main["value"].notna()].drop_duplicates(arm)
         columns = {axis: scores["value"]}
         for end in ("low", "high"):
@@ -146,7 +125,7 @@ def _interval(point: Mapping[Any, Any], axis: str) -> str:
 
 def warnings_of(run: Run) -> list[str]:
     """Return the warnings about a run as sentences, the most severe first."""
-    return [*_wrong_files(run), *_worse(run), *_unfinished(run), *_overfitted(run)]
+    return [*_wrong_files(run), *_worse(run), *run.notes, *_unconverged(run), *_overfitted(run)]
 
 
 def direction(row: Mapping[Any, Any]) -> str:
@@ -180,21 +159,7 @@ def _worse(run: Run) -> Iterator[str]:
             )
 
 
-def _unfinished(run: Run) -> Iterator[str]:
-    points = run.points
-    if points is not None:
-        if run.means is None:
-            yield (
-                f"Unfinished: the sweep has {len(points)} points and no choice yet. Continue it "
-                "with glocal sweep --resume."
-            )
-        unfinished = points[(points["method"] != "original") & ~points["status"].isin(_FINISHED)]
-        if len(unfinished):
-            statuses = ", ".join(sorted(set(unfinished["status"])))
-            yield (
-                f"Not converged: {len(unfinished)} of {len(points)} points of the sweep "
-                f"({statuses})."
-            )
+def _unconverged(run: Run) -> Iterator[str]:
     for name, fit in run.fits.items():
         if fit.get("converged") is False:
             yield f"Not converged: {name} ended with status {fit.get('status')}."
@@ -205,24 +170,14 @@ def is_overfitted(run: Run) -> bool:
     return any(_overfitted(run))
 
 
-def _heldout_losses(run: Run) -> tuple[float, float]:
-    """The held-out losses of the choice and of the original features, in nats; NaN if unknown."""
-    if run.is_single:
-        (fit,) = run.fits.values()
-        heldout = value_at(fit, "heldout") or {}
-        return heldout.get("loss", math.nan), heldout.get("original_loss", math.nan)
-    means = run.means
-    if means is None or "loss" not in means:
-        return math.nan, math.nan
-    chosen = means.loc[means["chosen"], "loss"].mean()
-    original = means.loc[means["method"] == "original", "loss"].mean()
-    return float(chosen), float(original)
-
-
 def _overfitted(run: Run) -> Iterator[str]:
-    chosen, original = _heldout_losses(run)
-    is_changed = all(fit.get("status") != UNCHANGED for fit in run.fits.values())
-    if is_changed and chosen > original:
+    losses = run.rows[run.rows["metric"] == "loss"].set_index("transform")["value"]
+    is_unchanged = any(fit.get("status") == UNCHANGED for fit in run.fits.values())
+    if is_unchanged or run.featured not in losses.index:
+        return
+    chosen = losses[run.featured]
+    original = losses[run.baseline]
+    if chosen > original:
         yield (
             f"Overfitted: the choice has a held-out loss of {chosen:.3f} nats, above the "
             f"{original:.3f} nats of the features without a transform."

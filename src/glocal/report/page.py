@@ -17,7 +17,7 @@ from glocal.evaluation.change import MIN_STABILITY
 from glocal.files import PathLike, make_folder, write_text
 from glocal.report.charts import charts_of
 from glocal.report.figures import save_axes_figure, save_figure
-from glocal.report.finding import featured_views, findings
+from glocal.report.finding import ANSWERS, featured_views, findings
 from glocal.report.front import MARGIN, direction, front_points, summary, warnings_of
 from glocal.report.objects import objects_of
 from glocal.report.runs import Block, Run
@@ -159,17 +159,17 @@ def _section(number: int, run: Run, shown: dict[str, dict[str, Any]]) -> dict[st
             "lists": part["neighbours"]["lists"],
             "places": part["map"]["places"],
         }
-    has_scores = run.means is None and not run.is_single
     return {
         "run": run,
         "findings": headlines,
+        "answers": ANSWERS.get(run.heldout, ""),
         "warnings": warnings_of(run),
         "fronts": fronts,
         "methods": _table(summary(run)),
         "blocks": [_block(number, block) for block in run.blocks],
         "chosen": _chosen(run),
         "objects": objects,
-        "scores": _scores(run) if has_scores else {"tasks": []},
+        "scores": {"tasks": []} if run.featured else _scores(run),
         "origin": _origin(run),
         "record": list(_record(run)),
     }

@@ -1,14 +1,10 @@
-"""Runs, read back from their folders without data and torch, and thumbnails of their objects."""
+"""Runs, read back from their folders without data and torch."""
 
 from __future__ import annotations
 
-import base64
 import contextlib
-import io
 import os
-import unicodedata
-import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,20 +14,22 @@ from jaxtyping import Float
 from pydantic import Field
 
 from glocal.data.answers import Answers
-from glocal.data.features import Features, object_name
+from glocal.data.features import Features
 from glocal.data.planning import STUDY_FILE
 from glocal.data.seen import MAX_SHARE_SEEN, seen
-from glocal.errors import DataError, DataWarning, FileError, ParameterError
+from glocal.errors import FileError, ParameterError
 from glocal.evaluation.agreement import MIN_REPEATED_SHARE, answer_credit, ceiling, heldout_rows
 from glocal.evaluation.change import Part, change_record, embeddings
 from glocal.evaluation.structure import structure
 from glocal.evaluation.view import View, load_view, paired_views
 from glocal.files import PathLike, ending, read_object, reading
 from glocal.results import (
+    DIFFERENCE,
     SCORE_ENDINGS,
     RecordPart,
     Score,
     check_fields,
+    parameters_in_words,
     read_rows,
     read_scores,
     value_at,
@@ -44,29 +42,15 @@ from glocal.transform.record import network_name
 if TYPE_CHECKING:
     import pandas as pd
 
-    from glocal.extract.images import Source
 
 _ROWS = "rows.jsonl"
 _POINTS = "points.jsonl"
-_MEANS_COLUMNS = {
-    "method": str,
-    "front": bool,
-    "chosen": bool,
-    "accuracy_cosine": float,
-    "accuracy_cosine_se": float,
-    "neighbours_kept": float,
-    "neighbours_kept_se": float,
-}
-_SETTING_COLUMNS = dict.fromkeys(("alpha", "lmbda", "tau", "mix", "eta", "loss"), float)
-_BASES = {True: "fitted", False: "heldout", None: ""}
+AXES = {"accuracy_cosine": "agreement", "neighbours_kept": "neighbours kept"}
+_SIGNS = {"alpha": "α", "lmbda": "λ", "tau": "τ", "mix": "mix", "eta": "η"}
+_FINISHED = ("converged", "trivial")
+_KEPT = {"neighbours_kept": "kept kept_low kept_high", "neighbours_kept_raw": "kept_raw"}
+_HELDOUT = {True: "fitted", False: "other", None: ""}
 _FIX = "Run again what wrote it."
-_SIDE = 64  # pixels of the longer side of a thumbnail
-_MAX_LISTED = 3  # names that a warning lists of the objects without an image
-
-
-class _Point(RecordPart):
-    method: str
-    status: str
 
 
 class _Plan(RecordPart):
@@ -83,10 +67,6 @@ class _Record(RecordPart):
     n_people: int | None = None
     plan: _Plan | None = None
     provenance: dict[str, Any] | None = None
-
-
-class _SuiteRecord(_Record):
-    plan: _Plan
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,15 +90,19 @@ class Run:
     `name` is the heading of the section. `rows` are the scores, if any, with one column for each
     field of `glocal.results.Score`. `record` is the content of ``suite.json`` or ``sweep.json``.
     `fits` maps names to the records of fits. `views` maps each network to its views by arm, the
-    baseline first.
+    baseline first. `notes` are warnings.
 
-    For a sweep, `points` has one row for each fold and setting, and `means` one for each setting,
-    the original features included; `means` is None while the sweep is unfinished. `choice` holds
-    the rule, its reason and the chosen setting.
+    `featured` is the arm that the run is about: a transform, or the choice of a sweep. It is empty
+    if the run compares arms. `heldout` says which answers score it: those about ``objects`` or to
+    ``questions`` that the fit had not seen, ``other`` answers that it had not seen, the ``fitted``
+    ones, or empty if that is not known.
+
+    For a sweep, `settings` has the agreement and the neighbours kept of each setting, and `choice`
+    the rule and its reason. `n_unfinished` is the number of points of one that has not chosen yet.
 
     `is_simulated` is whether the data are simulated, by the plan of the run or of the suite in
-    whose folder it lies. `is_single` is whether the run is one transform. `network` is the name of
-    the network whose features are transformed, if a record has it.
+    whose folder it lies. `network` is the name of the network whose features are transformed, if a
+    record has it.
 
     `lead` is a sentence that follows the finding, and `blocks` follow the methods. `command` is
     what the finding advises if the transform is worth using.
@@ -126,14 +110,16 @@ class Run:
 
     name: str
     rows: pd.DataFrame
+    settings: pd.DataFrame | None = None
     record: dict[str, Any] = field(default_factory=dict)
-    points: pd.DataFrame | None = None
-    means: pd.DataFrame | None = None
     choice: dict[str, Any] = field(default_factory=dict)
     fits: dict[str, dict[str, Any]] = field(default_factory=dict)
     views: dict[str, dict[str, View]] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    featured: str = ""
+    heldout: str = ""
+    n_unfinished: int = 0
     is_simulated: bool = False
-    is_single: bool = False
     network: str = ""
     lead: str = ""
     blocks: tuple[Block, ...] = ()
@@ -244,21 +230,25 @@ def transform_run(
     """
     fold_transforms = [fold for fold, _ in folds]
     X, Z, fold_embeddings = embeddings(transform, features, fold_transforms)
-    kept = structure(X, Z, k=min(10, len(X) - 1)).scores[0]
-    scores = [replace(kept, value=1.0, low=None, high=None), replace(kept, transform=name)]
-    record: dict[str, Any] = {
-        "fit": transform.meta.get("fit") or {},
-        "source": transform.meta.get("source"),
-    }
+    fit = transform.meta.get("fit") or {}
+    record = {"fit": fit, "source": transform.meta.get("source")}
+    scores = [] if folds else recorded_scores(fit, name)
+    heldout = value_at(fit, "heldout.of") if scores else ""
     parts: list[Part] = []
     is_seen: bool | None = None
     if answers is not None:
         fold_answers = [part for _, part in folds]
         parts = list(zip(fold_embeddings, fold_answers, strict=True)) or [(Z, answers)]
-        scores += _agreement_scores(name, X, parts, answers)
         is_seen = False if folds else _is_seen(transform, features, answers)
-        basis = "questions" if folds else _BASES[is_seen]
-        record |= {"basis": basis, "chance": answers.chance, "n_people": answers.n_people}
+        if not scores:
+            scores = _agreement_scores(name, X, parts)
+            heldout = "questions" if folds else _HELDOUT[is_seen]
+        bounds = ceiling(answers, least=MIN_REPEATED_SHARE)
+        scores += [] if bounds is None else bounds.scores
+        record |= {"chance": answers.chance, "n_people": answers.n_people}
+    if "neighbours_kept" not in [score.metric for score in scores]:
+        kept = structure(X, Z, k=min(10, len(X) - 1)).scores[0]
+        scores += [replace(kept, value=1.0, low=None, high=None), replace(kept, transform=name)]
     change = change_record(
         transform,
         features,
@@ -272,26 +262,59 @@ def transform_run(
         name,
         score_frame(scores),
         record=record,
-        fits={name: record["fit"]},
+        fits={name: fit},
         views={name: views},
-        is_single=True,
+        featured=name,
+        heldout=heldout,
         network=network_name(transform.meta.get("source")),
     )
 
 
-def _agreement_scores(
-    name: str, X: Float[np.ndarray, "n p"], parts: Sequence[Part], answers: Answers
-) -> list[Score]:
-    """Agreement before and after with the answers of all parts, the gain, and the ceiling."""
+def recorded_scores(fit: Mapping[str, Any], arm: str) -> list[Score]:
+    """The held-out scores in the record of a fit as rows of the arm and of the original features.
+
+    They are empty if the record has none.
+    """
+    heldout = fit.get("heldout")
+    if heldout is None:
+        return []
+
+    def pair(
+        metric: str, original: float, names: str, task: str = "odd-one-out", **more: Any
+    ) -> list[Score]:
+        row = Score(task, metric, original, split=f"held-out {heldout['of']}", **more)
+        return [row, replace(row, transform=arm, **_interval(heldout, names))]
+
+    n = heldout["n"]
+    agreement = pair("accuracy_cosine", heldout["original"], "agreement low high", n=n)
+    gain = replace(
+        agreement[1],
+        metric="accuracy_cosine" + DIFFERENCE,
+        settings={"baseline": agreement[0].transform},
+        **_interval(heldout, "gain gain_low gain_high"),
+    )
+    scores = [*agreement, gain, *pair("loss", heldout["original_loss"], "loss", n=n)]
+    if heldout["kept"] is not None:
+        images = {"n": heldout["n_images"], "settings": {"k": heldout["k"]}}
+        for metric, names in _KEPT.items():
+            scores += pair(metric, 1.0, names, "structure", **images)
+    return scores
+
+
+def _interval(heldout: Mapping[str, Any], names: str) -> dict[str, Any]:
+    """The value and, if there are three names, the interval of a score."""
+    return dict(zip(("value", "low", "high"), map(heldout.get, names.split()), strict=False))
+
+
+def _agreement_scores(name: str, X: Float[np.ndarray, "n p"], parts: Sequence[Part]) -> list[Score]:
+    """Agreement before and after with the answers of all parts, and the gain."""
     from glocal.aligner.data import pooled_answers
 
     credit = {
         "original": np.concatenate([answer_credit(X, part) for _, part in parts]),
         name: np.concatenate([answer_credit(Z, part) for Z, part in parts]),
     }
-    scores = heldout_rows(credit, pooled_answers([part for _, part in parts]))
-    bounds = ceiling(answers, least=MIN_REPEATED_SHARE)
-    return scores if bounds is None else [*scores, *bounds.scores]
+    return heldout_rows(credit, pooled_answers([part for _, part in parts]))
 
 
 def _is_seen(transform: LinearTransform, features: Features, answers: Answers) -> bool | None:
@@ -313,15 +336,23 @@ def _folder_run(path: Path) -> Run:
             f"{path} is not a run folder: it holds neither {_ROWS} nor {_POINTS}. Name the folder "
             "that glocal suite --out or glocal sweep --out wrote."
         )
-    files = set(os.listdir(path))
-    scores = read_scores(path / _ROWS) if _ROWS in files else []
-    parts: dict[str, Any] = {}
-    if _POINTS in files:
-        parts = _sweep_parts(path, files)
-    elif "suite.json" in files:
-        parts = _suite_parts(path)
-    is_simulated = _is_simulated(path) or _is_simulated(path.parent)
-    run = Run(path.resolve().name, score_frame(scores), is_simulated=is_simulated, **parts)
+    kind = "sweep" if (path / _POINTS).is_file() else "suite"
+    record = {}
+    if (path / f"{kind}.json").is_file():
+        record = read_object(path / f"{kind}.json", what="run", fix=_FIX)
+        with reading(path / f"{kind}.json", "run", _FIX):
+            check_fields(_Record, record)
+    scores = read_scores(path / _ROWS) if (path / _ROWS).is_file() else []
+    run = Run(
+        path.resolve().name,
+        score_frame(scores),
+        record=record,
+        is_simulated=bool(value_at(record, "plan.simulated")) or _is_simulated(path.parent),
+    )
+    if kind == "sweep":
+        run = _with_settings(run, path, scores)
+    else:
+        run = replace(run, fits=_suite_fits(run, path))
     return replace(run, views=_views(path, run))
 
 
@@ -332,50 +363,68 @@ def _is_simulated(folder: Path) -> bool:
     return False
 
 
-def _sweep_parts(path: Path, files: set[str]) -> dict[str, Any]:
-    """The parts of the `Run` of a sweep other than its scores and views."""
+def _with_settings(run: Run, path: Path, scores: list[Score]) -> Run:
+    """The run of a sweep with its settings and its choice, or with the number of its points."""
     import pandas as pd
 
-    points = read_rows(path / _POINTS, ("fold", "method", "status"), what="run")
+    rows = read_rows(path / _POINTS, ("fold", "method", "status"), what="run")
     with reading(path / _POINTS, "run", _FIX):
-        for point in points:
-            check_fields(_Point, point)
-    parts: dict[str, Any] = {"points": pd.DataFrame(points)}
-    if "sweep.json" in files:
-        parts["record"] = _read_record(path / "sweep.json", _Record)
-    if TRANSFORM_NAME in files:
-        meta = LinearTransform.load(path / TRANSFORM_NAME).meta
-        parts["choice"] = meta.get("sweep") or {}
-        parts["network"] = network_name(meta.get("source"))
-        parts["fits"] = {"the refitted choice": meta.get("fit") or {}}
-    if "means.csv" in files:
-        with reading(path / "means.csv", "run", _FIX):
-            means = pd.read_csv(path / "means.csv", dtype={**_MEANS_COLUMNS, **_SETTING_COLUMNS})
-            if lacking := set(_MEANS_COLUMNS) - set(means):
-                raise ValueError(f"it lacks {', '.join(sorted(lacking))}")
-            if means["method"].isna().any() or means["chosen"].sum() != 1:
-                raise ValueError("it must name each method and choose one setting")
-        parts["means"] = means
-    return parts
+        points = pd.DataFrame(rows)
+        statuses = points.loc[points["method"] != "original", "status"]
+        unconverged = statuses[~statuses.isin(_FINISHED)]
+        names = ", ".join(sorted(set(unconverged)))
+    if names:
+        note = f"Not converged: {len(unconverged)} of {len(points)} points of the sweep ({names})."
+        run = replace(run, notes=(note,))
+    if not (path / "means.csv").is_file():
+        note = (
+            f"Unfinished: the sweep has {len(points)} points and no choice yet. Continue it with "
+            "glocal sweep --resume."
+        )
+        return replace(run, notes=(note, *run.notes), n_unfinished=len(points))
+    with reading(path / "means.csv", "run", _FIX):
+        means = pd.read_csv(path / "means.csv")
+        if means["method"].isna().any() or means["chosen"].sum() != 1:
+            raise ValueError("it must name each method and choose one setting")
+        settings = _settings(means)
+    meta = LinearTransform.load(path / TRANSFORM_NAME).meta
+    choice = meta.get("sweep") or {}
+    fit = meta.get("fit") or {}
+    metrics = {score.metric for score in scores}
+    scores += [score for score in recorded_scores(fit, "chosen") if score.metric not in metrics]
+    return replace(
+        run,
+        rows=score_frame(scores),
+        settings=settings,
+        choice=choice,
+        fits={"chosen": fit},
+        featured="chosen",
+        heldout=choice.get("heldout", "objects"),
+        network=network_name(meta.get("source")),
+    )
 
 
-def _suite_parts(path: Path) -> dict[str, Any]:
-    """The parts of the `Run` of a suite other than its scores and views."""
-    record = _read_record(path / "suite.json", _SuiteRecord)
-    fits = {}
-    for file in sorted((path / "transforms").rglob("*.npz")):
-        if file.stem in record["plan"]["arms"]:
-            fit = LinearTransform.load(file).meta.get("fit") or {}
-            fits[f"{file.parent.name}, {file.stem}"] = fit
-    return {"record": record, "fits": fits}
+def _settings(means: pd.DataFrame) -> pd.DataFrame:
+    """The settings whose agreement and neighbours kept are known, with one standard error."""
+    scored = means.dropna(subset=list(AXES))
+    settings = scored[["method", "chosen", *AXES]]
+    for axis in AXES:
+        error = scored[f"{axis}_se"].fillna(0.0)
+        ends = {f"{axis}_low": scored[axis] - error, f"{axis}_high": scored[axis] + error}
+        settings = settings.assign(**ends)
+    words = [", ".join(parameters_in_words(row, _SIGNS)) for row in scored.to_dict("records")]
+    parameters = scored.reindex(columns=["loss", "alpha"])
+    return settings.assign(network="", setting=words, **parameters)
 
 
-def _read_record(path: Path, kind: type[_Record]) -> dict[str, Any]:
-    """Read the record of a run; raises a FileError if its fields do not have these types."""
-    record = read_object(path, what="run", fix=_FIX)
-    with reading(path, "run", _FIX):
-        check_fields(kind, record)
-    return record
+def _suite_fits(run: Run, path: Path) -> dict[str, dict[str, Any]]:
+    """The records of the fits of a suite."""
+    files = sorted((path / "transforms").rglob("*.npz"))
+    return {
+        f"{file.parent.name}, {file.stem}": LinearTransform.load(file).meta.get("fit") or {}
+        for file in files
+        if file.stem in (value_at(run.record, "plan.arms") or ())
+    }
 
 
 def _views(path: Path, run: Run) -> dict[str, dict[str, View]]:
@@ -392,73 +441,3 @@ def _views(path: Path, run: Run) -> dict[str, dict[str, View]]:
         if network in plan.get("networks", views):
             ordered[network] = {arm: arms[arm] for arm in order if arm in arms}
     return ordered
-
-
-def load_thumbnails(
-    images: PathLike | Source,
-    runs: Sequence[Run],
-    *,
-    progress: Callable[[int], None] = lambda number: None,
-) -> dict[str, str]:
-    """Shrink the images that are named like objects of the runs to 64 pixels.
-
-    Names are compared without folder and extension; of several images with the same name, the first
-    is taken. `images` is whatever `glocal.extract.open_images` opens or returns. A DataWarning
-    names the objects without a readable image.
-
-    Returns
-    -------
-    dict
-        WebP images as data URIs, by the name of the object.
-
-    Raises
-    ------
-    DataError
-        No image has the name of an object.
-    """
-    from glocal.extract.images import Source, Unreadable, open_images
-
-    networks = [views for run in runs for views in run.views.values()]
-    names = {name for views in networks for view in views.values() for name in view.names}
-    source = images if isinstance(images, Source) else open_images(images)
-    numbers: dict[str, int] = {}  # of the first image of each name
-    for number, image_name in enumerate(source.names):
-        numbers.setdefault(_key(image_name), number)
-    matches = {name: numbers[_key(name)] for name in sorted(names) if _key(name) in numbers}
-    if not matches:
-        raise DataError(
-            f"no image in {source.described} has the name of an object: images are named like "
-            f"{source.names[0]}, objects like {min(names, default='none')}. Name the images after "
-            "the objects; folder and extension do not count."
-        )
-    pictures = {}
-    for count, (name, number) in enumerate(matches.items(), start=1):
-        progress(count)
-        with contextlib.suppress(Unreadable):
-            pictures[name] = _data_uri(source.read(number, at_least=2 * _SIDE))
-    if lacking := sorted(names - pictures.keys()):
-        warnings.warn(
-            f"no readable image has the name of {_listed(lacking)}.", DataWarning, stacklevel=2
-        )
-    return pictures
-
-
-def _listed(names: list[str]) -> str:
-    """The first names, and the number of the others."""
-    listed = ", ".join(names[:_MAX_LISTED])
-    if len(names) > _MAX_LISTED:
-        listed += f" and {len(names) - _MAX_LISTED} more"
-    return listed
-
-
-def _data_uri(image: Any) -> str:
-    """A Pillow image, shrunk to a thumbnail in place, as a data URI."""
-    stream = io.BytesIO()
-    image.thumbnail((_SIDE, _SIDE))
-    image.save(stream, format="webp", quality=60, exif=b"", icc_profile=None)
-    return f"data:image/webp;base64,{base64.b64encode(stream.getvalue()).decode()}"
-
-
-def _key(name: str) -> str:
-    # some file systems store letters apart from their accents
-    return unicodedata.normalize("NFC", object_name(name))

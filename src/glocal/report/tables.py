@@ -51,7 +51,7 @@ def _named(rows: pd.DataFrame, run: Run) -> pd.DataFrame:
 
 def _methods_latex(run: Run) -> str:
     table = summary(run)
-    spread = "one standard error over folds" if run.means is not None else "the 95 % interval"
+    spread = "one standard error over folds" if run.settings is not None else "the 95 % interval"
     numbers = " or ".join(map(str, neighbour_counts(run)))
     neighbours = f"{numbers} nearest neighbours".lstrip()
     caption = (

@@ -1,0 +1,92 @@
+"""Thumbnails of the objects of runs."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import io
+import unicodedata
+import warnings
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from glocal.data.features import object_name
+from glocal.errors import DataError, DataWarning
+from glocal.files import PathLike
+from glocal.report.runs import Run
+
+if TYPE_CHECKING:
+    from glocal.extract.images import Source
+
+_SIDE = 64  # pixels of the longer side of a thumbnail
+_MAX_LISTED = 3  # names that a warning lists of the objects without an image
+
+
+def load_thumbnails(
+    images: PathLike | Source,
+    runs: Sequence[Run],
+    *,
+    progress: Callable[[int], None] = lambda number: None,
+) -> dict[str, str]:
+    """Shrink the images that are named like objects of the runs to 64 pixels.
+
+    Names are compared without folder and extension; of several images with the same name, the first
+    is taken. `images` is whatever `glocal.extract.open_images` opens or returns. A DataWarning
+    names the objects without a readable image.
+
+    Returns
+    -------
+    dict
+        WebP images as data URIs, by the name of the object.
+
+    Raises
+    ------
+    DataError
+        No image has the name of an object.
+    """
+    from glocal.extract.images import Source, Unreadable, open_images
+
+    networks = [views for run in runs for views in run.views.values()]
+    names = {name for views in networks for view in views.values() for name in view.names}
+    source = images if isinstance(images, Source) else open_images(images)
+    numbers: dict[str, int] = {}  # of the first image of each name
+    for number, image_name in enumerate(source.names):
+        numbers.setdefault(_key(image_name), number)
+    matches = {name: numbers[_key(name)] for name in sorted(names) if _key(name) in numbers}
+    if not matches:
+        raise DataError(
+            f"no image in {source.described} has the name of an object: images are named like "
+            f"{source.names[0]}, objects like {min(names, default='none')}. Name the images after "
+            "the objects; folder and extension do not count."
+        )
+    pictures = {}
+    for count, (name, number) in enumerate(matches.items(), start=1):
+        progress(count)
+        with contextlib.suppress(Unreadable):
+            pictures[name] = _data_uri(source.read(number, at_least=2 * _SIDE))
+    if lacking := sorted(names - pictures.keys()):
+        warnings.warn(
+            f"no readable image has the name of {_listed(lacking)}.", DataWarning, stacklevel=2
+        )
+    return pictures
+
+
+def _listed(names: list[str]) -> str:
+    """The first names, and the number of the others."""
+    listed = ", ".join(names[:_MAX_LISTED])
+    if len(names) > _MAX_LISTED:
+        listed += f" and {len(names) - _MAX_LISTED} more"
+    return listed
+
+
+def _data_uri(image: Any) -> str:
+    """A Pillow image, shrunk to a thumbnail in place, as a data URI."""
+    stream = io.BytesIO()
+    image.thumbnail((_SIDE, _SIDE))
+    image.save(stream, format="webp", quality=60, exif=b"", icc_profile=None)
+    return f"data:image/webp;base64,{base64.b64encode(stream.getvalue()).decode()}"
+
+
+def _key(name: str) -> str:
+    # some file systems store letters apart from their accents
+    return unicodedata.normalize("NFC", object_name(name))
