@@ -270,7 +270,7 @@ def report(
         import_optional(library, "a report")
     from glocal.extract.images import Source
     from glocal.report import load_thumbnails
-    from glocal_collect.report import study_run
+    from glocal_collect.report import study_page
 
     path = features or folder / "features"
     files.check(folder, path)
@@ -280,14 +280,11 @@ def report(
             f"{path} does not exist. Pass `features` of the images, which glocal extract computes."
         )
     with progress_bar("report", unit="pictures") as progress:
-        run, summary = study_run(
-            study, collected, path, progress=lambda doing: progress(doing=doing)
-        )
+        page = study_page(study, collected, path, progress=lambda doing: progress(doing=doing))
         images = Source(study.names, study.image, f"the study {folder}")
-        pictures = load_thumbnails(images, [run], progress=progress)
-        written = files.write([run], pictures, progress)
-    lines = (summary.participants, summary.advice, summary.reason)
-    show_report([run], written, as_json, lines, study=summary.record())
+        pictures = load_thumbnails(images, [page.run], progress=progress)
+        written = files.write([page.run], pictures, progress)
+    show_report([page.run], written, as_json, page.sentences, study=page.record)
 
 
 def _read(

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pandas as pd
 
 from glocal.data.answers import Answers
 from glocal.data.features import Features
-from glocal.data.join import join
+from glocal.data.join import Joined, join
 from glocal.data.planning import attained_share
 from glocal.errors import DataError, import_optional
 from glocal.evaluation.agreement import MIN_REPEATED_SHARE, ceiling
@@ -44,68 +44,21 @@ _CURVE = (
 )
 
 
-@dataclass(frozen=True, eq=False)
-class StudySummary:
-    """The people of a study, how well they agree, and whether to go on collecting.
+class StudyPage(NamedTuple):
+    """The run of a study, the sentences on its people and on going on, and the numbers as JSON."""
 
-    `people` are those who have begun, with the columns `JUDGED`, which may be published, and
-    `cells` the same rows as texts. `participants`, `agreement`, `advice` and `reason` are
-    sentences. `curve` holds the agreement for each number of fitted answers, `last_doubling` the
-    gain between the last two numbers, and `curve_record` both as JSON values.
-    """
-
-    people: pd.DataFrame
-    cells: pd.DataFrame
-    ceiling: Result | None
-    curve: tuple[Score, ...]
-    last_doubling: Score
-    curve_record: dict[str, Any]
-    participants: str
-    agreement: str
-    advice: str
-    reason: str
-
-    def record(self) -> dict[str, Any]:
-        """The numbers behind the sentences, and the advice, as JSON values."""
-        people = self.people.reindex(columns=JUDGED).reset_index(names="person")
-        return {
-            "participants": people.to_dict("records"),
-            "ceiling": None if self.ceiling is None else self.ceiling.majority,
-            **self.curve_record,
-            "advice": f"{self.advice} {self.reason}",
-        }
-
-    def blocks(self) -> tuple[Block, ...]:
-        """The parts of the page: participants, ceiling, learning curve."""
-        sizes = [f"{point['answers']:,}" for point in self.curve_record["curve"]]
-        curve = [[size, score.text()] for size, score in zip(sizes, self.curve, strict=True)]
-        curve.append(["gain of the last doubling", self.last_doubling.text("+")])
-        line = "" if self.ceiling is None else " The black line is the ceiling."
-        return (
-            Block(
-                "Participants",
-                (self.participants,),
-                _REMARK,
-                self.cells.reset_index(names="Person").fillna(""),
-            ),
-            Block("Ceiling", (self.agreement,)),
-            Block(
-                "Learning curve",
-                (f"{self.advice} {self.reason}",),
-                _CURVE + line,
-                pd.DataFrame(curve, columns=["Fitted answers", "Agreement"]),
-                curve_chart(self),
-            ),
-        )
+    run: Run
+    sentences: tuple[str, ...]
+    record: dict[str, Any]
 
 
-def study_run(
+def study_page(
     study: Study,
     collected: Collected,
     features: Path,
     *,
     progress: Callable[[str], None] = lambda doing: None,
-) -> tuple[Run, StudySummary]:
+) -> StudyPage:
     """Make the run of a study: its people, and what a transform fitted to their answers gains now.
 
     The default fit is made to all answers, and again without each third of the questions, so that
@@ -126,8 +79,7 @@ def study_run(
     DataError
         There are fewer than 60 answers, or the features belong to other images.
     """
-    from glocal.aligner import FitData, fit
-    from glocal.aligner.curve import MIN_ANSWERS
+    from glocal.aligner.curve import MIN_ANSWERS, curve_record, learning_curve
 
     loaded = Features.load(features)
     loaded.check_finite()
@@ -139,50 +91,58 @@ def study_run(
         )
     joined = join(loaded, answers)
     loaded = loaded.named(answers.names)
-    data = FitData(loaded, joined.answers, n_dropped=joined.n_dropped)
+    run = _fitted(loaded, joined, progress)
+    progress("comparing people")
+    everybody = people_table(study, collected, describe_people(study, collected, features))
+    people = everybody[everybody["answers"] > 0]
+    curve = learning_curve(loaded, joined.answers)
+    bounds = ceiling(joined.answers, least=MIN_REPEATED_SHARE)
+    participants = " ".join(_participants(people, joined.answers))
+    advice, reason = advise(curve[-1], joined.answers, _attainable(bounds, run.rows))
+    record = {
+        "participants": people[[*JUDGED]].reset_index().to_dict("records"),
+        "ceiling": None if bounds is None else bounds.majority,
+        **curve_record(curve),
+        "advice": f"{advice} {reason}",
+    }
+    table = cells(people)[[*_COLUMNS]].reset_index(names="Person")
+    blocks = (
+        Block("Participants", (participants,), _REMARK, table),
+        Block("Ceiling", (_agreement(bounds),)),
+        _curve_block(curve, record),
+    )
+    run = replace(run, name=study.title, lead=advice, blocks=blocks, command=_COMMAND)
+    return StudyPage(run, (participants, advice, reason), record)
+
+
+def _fitted(features: Features, joined: Joined, progress: Callable[[str], None]) -> Run:
+    """The run of the default fit, each answer scored by a fit that has not seen its question."""
+    from glocal.aligner import FitData, fit
+
+    data = FitData(features, joined.answers, n_dropped=joined.n_dropped)
     progress("fitting")
     transform = fit(data).transform
-    folds = [(fit(fold.data).transform, fold.answers) for fold in data.folds(unit="questions")]
     progress("fitting parts of the answers")
-    run = transform_run("transform", transform, loaded, joined.answers, folds=folds)
-    progress("comparing people")
-    people = people_table(study, collected, describe_people(study, collected, features))
-    summary = summarise(people, loaded, joined.answers, run.rows)
-    blocks = summary.blocks()
-    run = replace(run, name=study.title, lead=summary.advice, blocks=blocks, command=_COMMAND)
-    return run, summary
+    folds = [(fit(fold.data).transform, fold.answers) for fold in data.folds(unit="questions")]
+    return transform_run("transform", transform, features, joined.answers, folds=folds)
 
 
-def summarise(
-    people: pd.DataFrame, features: Features, answers: Answers, scores: pd.DataFrame
-) -> StudySummary:
-    """Summarise a study from its people, its answers as rows of features, and scores of a fit."""
-    from glocal.aligner.curve import curve_record, learning_curve
-
-    curve_scores = learning_curve(features, answers)
-    *curve, last_doubling = curve_scores
-    bounds = ceiling(answers, least=MIN_REPEATED_SHARE)
-    advice, reason = advise(last_doubling, answers, _attainable(bounds, scores))
-    people = people[people["answers"] > 0]
-    texts = cells(people)
-    return StudySummary(
-        people=people,
-        cells=texts[[name for name in _COLUMNS if name in texts]],
-        ceiling=bounds,
-        curve=tuple(curve),
-        last_doubling=last_doubling,
-        curve_record=curve_record(curve_scores),
-        participants=" ".join(_participants(people, answers)),
-        agreement=_agreement(bounds),
-        advice=advice,
-        reason=reason,
-    )
+def _curve_block(curve: Sequence[Score], record: dict[str, Any]) -> Block:
+    """The learning curve as a table and a chart, with the advice."""
+    points = record["curve"]
+    sizes = [*(f"{point['answers']:,}" for point in points), "gain of the last doubling"]
+    scores = [*(score.text() for score in curve[:-1]), curve[-1].text("+")]
+    table = pd.DataFrame({"Fitted answers": sizes, "Agreement": scores})
+    bound = None if record["ceiling"] is None else record["ceiling"][0]
+    note = _CURVE if bound is None else f"{_CURVE} The black line is the ceiling."
+    chart = curve_chart(points, bound)
+    return Block("Learning curve", (record["advice"],), note, table, chart)
 
 
-def curve_chart(study: StudySummary) -> alt.LayerChart:
+def curve_chart(curve: list[dict[str, Any]], bound: float | None) -> alt.LayerChart:
     """Draw agreement with held-out answers against the number of fitted ones, and the ceiling."""
     alt = import_optional("altair", "a report")
-    points = pd.DataFrame(study.curve_record["curve"])
+    points = pd.DataFrame(curve)
     x = alt.X(
         "answers:Q",
         title="fitted answers",
@@ -198,10 +158,9 @@ def curve_chart(study: StudySummary) -> alt.LayerChart:
         base.mark_rule(color=colour, strokeWidth=2).encode(low, y2="high:Q"),
         base.mark_point(color=colour, filled=True, size=80, opacity=1).encode(y),
     ]
-    if study.ceiling is not None:
-        bound = pd.DataFrame({"value": [study.ceiling.majority[0]]})
-        bounds = alt.Chart(inline_data(bound)).mark_rule(color=INK)
-        layers.append(bounds.encode(y, tooltip="value:Q"))
+    if bound is not None:
+        line = alt.Chart(inline_data(pd.DataFrame({"value": [bound]}))).mark_rule(color=INK)
+        layers.append(line.encode(y, tooltip="value:Q"))
     return alt.layer(*layers).properties(
         height=_CURVE_HEIGHT, description="Agreement with people against the fitted answers"
     )
