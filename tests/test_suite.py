@@ -24,7 +24,6 @@ from glocal.evaluation.few_shot import few_shot
 from glocal.evaluation.intervals import holm
 from glocal.evaluation.structure import neighbours_kept
 from glocal.results import read_rows
-from glocal.suite.arms import Fitted
 from glocal.suite.plan import Plan
 from glocal.suite.run import run_suite
 from glocal.suite.table import cell, score_frame
@@ -387,9 +386,7 @@ def test_names_beside_a_file_are_part_of_what_its_scores_depend_on(made, tmp_pat
         "../file_names.txt"
         in json.loads((tmp_path / "s" / "suite.json").read_text())["provenance"]["data"]
     )
-    heavier = plan.model_copy(
-        update={"arms": plan.arms | {"global": Fitted(what=Arm("global", lmbda=2.0))}}
-    )
+    heavier = plan.model_copy(update={"arms": plan.arms | {"global": Arm("global", lmbda=2.0)}})
     assert run_suite(heavier, tmp_path / "s").n_kept == 1  # the one of the original
 
 

@@ -14,9 +14,9 @@ import secrets
 import sys
 import tomllib
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypeVar
 
 import numpy as np
 from numpy.lib import format as npy_format
@@ -24,6 +24,7 @@ from numpy.lib import format as npy_format
 from glocal.errors import DataError, FileError, GLocalError, ParameterError, one_line
 
 PathLike = str | os.PathLike[str]
+T = TypeVar("T")
 _MAX_INFLATED_BYTES = 1 << 28  # larger contents only up to 100 times the size of the file
 
 
@@ -141,6 +142,26 @@ def writable_target(path: PathLike, *, what: str = "output", endings: Sequence[s
             f"cannot write {path}: no permission to write to {parent}. Choose another folder."
         )
     return path
+
+
+def kept_by_key(
+    file: Path,
+    key: str,
+    load: Callable[[Path], tuple[T, object]],
+    write: Callable[[], None],
+) -> tuple[T, bool]:
+    """Load a file if it holds this key, the hash of all that it is made from; else write it first.
+
+    `load` returns the content and the key of a file. The second value says whether the file was
+    kept.
+    """
+    if file.exists():
+        content, key_of_file = load(file)
+        if key_of_file == key:
+            return content, True
+    make_folder(file.parent)
+    write()
+    return load(file)[0], False
 
 
 def make_folder(path: PathLike) -> Path:

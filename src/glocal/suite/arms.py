@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import SerializeAsAny, model_serializer
-
 from glocal.aligner import Arm, fit
 from glocal.aligner.keep import Keep
 from glocal.errors import ParameterError
-from glocal.files import make_folder
+from glocal.files import kept_by_key
 from glocal.options import Options
 from glocal.suite.sources import Network, Sources
 from glocal.transform import LinearTransform
@@ -21,45 +18,17 @@ from glocal.transform.formats import wrong_name
 from glocal.transform.rows import baseline
 
 
-class SuiteArm(Options):
-    """An arm of a suite."""
-
-    @abstractmethod
-    def linear_transform(self, sources: Sources, file: Path) -> LinearTransform | None:
-        """The transform of the arm, None for the original features; `file` stores a fitted one."""
-
-    @property
-    def needs_local(self) -> bool:
-        """Whether the arm cannot be fitted without local images."""
-        return False
-
-    def local_file(self, network: Network) -> Path | None:
-        """The file of the local images that the arm is fitted to; None if it uses none."""
-        return None
-
-    def notes(self, sources: Sources) -> list[str]:
-        """Sentences about the transform that a report must show; raises if it cannot be read."""
-        return []
-
-
-class Original(SuiteArm):
+class Original(Options):
     """The original features."""
 
-    def linear_transform(self, sources: Sources, file: Path) -> None:
-        """Return None."""
 
-
-class Baseline(SuiteArm):
+class Baseline(Options):
     """A transform that is made without answers; see `glocal.transform.rows`."""
 
     baseline: Literal["centred", "pca"]
 
-    def linear_transform(self, sources: Sources, file: Path) -> LinearTransform:
-        """The baseline that is computed from the objects of the network."""
-        return baseline(self.baseline, sources.objects)
 
-
-class Pretrained(SuiteArm):
+class Pretrained(Options):
     """A transform that was fitted elsewhere.
 
     `transform` is a file, or a name that `LinearTransform.from_pretrained` takes.
@@ -67,68 +36,66 @@ class Pretrained(SuiteArm):
 
     transform: str
 
-    def linear_transform(self, sources: Sources, file: Path) -> LinearTransform:
-        """The transform of the file or of the name."""
-        return sources.transform(self.transform)
 
-    def notes(self, sources: Sources) -> list[str]:
-        """A warning if the file is known to hold the transform of another network."""
-        note = wrong_name(sources.path(self.transform), sources.transform(self.transform).weights)
-        return [note] if note else []
-
-
-class Fitted(SuiteArm):
-    """An arm that is fitted on the answers of the suite, without fold 0 of the objects."""
-
-    what: SerializeAsAny[Arm | Keep]
-
-    @model_serializer
-    def _as_in_the_file(self) -> dict[str, Any]:
-        return self.what.model_dump(mode="json")
-
-    @property
-    def needs_local(self) -> bool:
-        """Whether the fit has a local term."""
-        return isinstance(self.what, Arm) and self.what.local
-
-    def local_file(self, network: Network) -> Path | None:
-        """The local images of the network, if the fit uses them."""
-        return network.local if self.needs_local or isinstance(self.what, Keep) else None
-
-    def linear_transform(self, sources: Sources, file: Path) -> LinearTransform:
-        """The transform in `file` if its data and settings are the same, else a new fit."""
-        shared = sources.shared
-        local = self.local_file(sources.network)
-        hashes = sources.hashes(sources.network.features, local, shared.answers, shared.object_ids)
-        key = sources.key(self.model_dump(mode="json"), hashes)
-        if file.exists():
-            kept = LinearTransform.load(file)
-            if kept.meta.get("key") == key:
-                return kept
-        local_features = None if local is None else sources.features(local)
-        data = replace(sources.fold[0], local_features=local_features)
-        transform = fit(data, self.what).transform
-        transform = replace(transform, meta={**transform.meta, "key": key})
-        make_folder(file.parent)
-        transform.save(file)
-        return LinearTransform.load(file)  # with the record as the next run reads it
+SuiteArm = Arm | Keep | Pretrained | Baseline | Original
+"""An arm of a suite. `Arm` and `Keep` are fitted on its answers, without fold 0 of the objects."""
 
 
 def suite_arm(table: Any) -> Any:
-    """The arm that a table describes by its keys; an `Arm` or `Keep` becomes a `Fitted` arm."""
-    if isinstance(table, Arm | Keep):
-        return Fitted(what=table)
+    """The arm that a table describes by its keys."""
     if not isinstance(table, Mapping):
         return table
-    kinds = sorted(table.keys() & {"keep", "transform", "baseline"})
-    if len(kinds) > 1:
+    kinds = {"keep": Keep, "transform": Pretrained, "baseline": Baseline}
+    keys = sorted(table.keys() & kinds.keys())
+    if len(keys) > 1:
         raise ParameterError(
-            f"an arm has only one of keep, transform and baseline, not {' and '.join(kinds)}."
+            f"an arm has only one of keep, transform and baseline, not {' and '.join(keys)}."
         )
-    if not table:
-        return Original()
-    if "transform" in table:
-        return Pretrained(**table)
-    if "baseline" in table:
-        return Baseline(**table)
-    return Fitted(what=Keep(**table) if "keep" in table else Arm(**table))
+    kind = kinds[keys[0]] if keys else Arm if table else Original
+    return kind(**table)
+
+
+def needs_local(arm: SuiteArm) -> bool:
+    """Whether an arm cannot be fitted without local images."""
+    return isinstance(arm, Arm) and arm.local
+
+
+def local_file(arm: SuiteArm, network: Network) -> Path | None:
+    """The file of the local images that an arm is fitted to; None if it uses none."""
+    return network.local if needs_local(arm) or isinstance(arm, Keep) else None
+
+
+def arm_notes(arm: SuiteArm, sources: Sources) -> list[str]:
+    """Sentences about a transform that a report must show; raises if it cannot be read."""
+    if not isinstance(arm, Pretrained):
+        return []
+    note = wrong_name(sources.path(arm.transform), sources.transform(arm.transform).weights)
+    return [note] if note else []
+
+
+def transform_of(arm: SuiteArm, sources: Sources, file: Path) -> LinearTransform | None:
+    """The transform of an arm, None for the original features; `file` keeps a fitted one."""
+    match arm:
+        case Original():
+            return None
+        case Baseline():
+            return baseline(arm.baseline, sources.objects)
+        case Pretrained():
+            return sources.transform(arm.transform)
+    shared = sources.shared
+    local = local_file(arm, sources.network)
+    hashes = sources.hashes(sources.network.features, local, shared.answers, shared.object_ids)
+    key = sources.key(arm.model_dump(mode="json"), hashes)
+
+    def write() -> None:
+        local_features = None if local is None else sources.features(local)
+        data = replace(sources.fold[0], local_features=local_features)
+        fitted = fit(data, arm).transform
+        replace(fitted, meta={**fitted.meta, "key": key}).save(file)
+
+    return kept_by_key(file, key, _load, write)[0]
+
+
+def _load(file: Path) -> tuple[LinearTransform, object]:
+    transform = LinearTransform.load(file)
+    return transform, transform.meta.get("key")

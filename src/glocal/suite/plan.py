@@ -10,11 +10,13 @@ from typing import Annotated
 
 from pydantic import BeforeValidator, Field, PrivateAttr, SerializeAsAny, model_validator
 
+from glocal.aligner import Arm
+from glocal.aligner.keep import Keep
 from glocal.data.labels import split_column
 from glocal.errors import FileError, ParameterError
 from glocal.files import PathLike, read_object, read_text
 from glocal.results import PEOPLE
-from glocal.suite.arms import Fitted, SuiteArm, suite_arm
+from glocal.suite.arms import SuiteArm, local_file, needs_local, suite_arm
 from glocal.suite.sources import Network, Shared, Sources
 from glocal.suite.tasks import OddOneOutTask, Task, task
 
@@ -34,9 +36,7 @@ class Plan(Shared):
     """
 
     networks: dict[Name, Network] = Field(min_length=1)
-    arms: dict[Name, Annotated[SerializeAsAny[SuiteArm], BeforeValidator(suite_arm)]] = Field(
-        min_length=1
-    )
+    arms: dict[Name, Annotated[SuiteArm, BeforeValidator(suite_arm)]] = Field(min_length=1)
     tasks: dict[Name, Annotated[SerializeAsAny[Task], BeforeValidator(task)]] = Field(min_length=1)
     baseline: str
     simulated: bool = False
@@ -122,7 +122,7 @@ class Plan(Shared):
         for name, network in self.networks.items():
             files = [("the suite", getattr(self, file)) for file in _SHARED_FILES]
             files.append((f"network {name}", network.features))
-            files += [(f"arm {arm}", self.arms[arm].local_file(network)) for arm in self.arms]
+            files += [(f"arm {arm}", local_file(self.arms[arm], network)) for arm in self.arms]
             for task_name, value in self.tasks.items():
                 files += [(f"{_TASK}{task_name}", file) for file in value.paths]
             for user, file in files:
@@ -139,7 +139,7 @@ class Plan(Shared):
             raise ParameterError(
                 f"{headings.pop()} is a heading in the table of scores; rename the task."
             )
-        needs_answers = [name for name, arm in self.arms.items() if isinstance(arm, Fitted)]
+        needs_answers = [name for name, arm in self.arms.items() if isinstance(arm, Arm | Keep)]
         needs_answers += [
             name
             for name, value in self.tasks.items()
@@ -151,10 +151,10 @@ class Plan(Shared):
             )
         if self.baseline not in self.arms:
             raise ParameterError(f"baseline is {self.baseline!r}; it must be one of the arms.")
-        needs_local = [name for name, arm in self.arms.items() if arm.needs_local]
+        local_arms = [name for name, arm in self.arms.items() if needs_local(arm)]
         lacking = [name for name, network in self.networks.items() if network.local is None]
-        if needs_local and lacking:
+        if local_arms and lacking:
             raise ParameterError(
-                f"arm {needs_local[0]} needs local images, but network {lacking[0]} has none."
+                f"arm {local_arms[0]} needs local images, but network {lacking[0]} has none."
             )
         return self

@@ -13,10 +13,18 @@ import numpy as np
 from glocal._version import __version__
 from glocal.evaluation.change import change_record
 from glocal.evaluation.intervals import Result, Units, compared, holm
-from glocal.evaluation.view import load_view, object_view, save_view
-from glocal.files import PathLike, array_sha256, make_folder, read_npz, write_npz, write_text
+from glocal.evaluation.view import View, load_view, object_view, save_view
+from glocal.files import (
+    PathLike,
+    array_sha256,
+    kept_by_key,
+    make_folder,
+    read_npz,
+    write_npz,
+    write_text,
+)
 from glocal.results import Provenance, Score, to_json, write_rows
-from glocal.suite.arms import Original
+from glocal.suite.arms import Original, arm_notes, transform_of
 from glocal.suite.plan import Plan
 from glocal.suite.sources import Sources
 from glocal.suite.table import long_scores, score_frame, score_table
@@ -74,16 +82,14 @@ def run_suite(
     networks = [plan.sources(network) for network in plan.networks]
     for sources in networks:
         for arm in plan.arms.values():
-            arm.notes(sources)  # raises before any fit if a transform cannot be read
+            arm_notes(arm, sources)  # raises before any fit if a transform cannot be read
     folder = make_folder(out)
     total = len(plan.networks) * len(plan.arms) * len(plan.tasks)
     scores: list[Score] = []
     were_kept: list[bool] = []
     for sources in networks:
         transforms: Transforms = {
-            name: arm.linear_transform(
-                sources, folder / "transforms" / sources.name / f"{name}.npz"
-            )
+            name: transform_of(arm, sources, folder / "transforms" / sources.name / f"{name}.npz")
             for name, arm in plan.arms.items()
         }
         for task in plan.tasks:
@@ -132,57 +138,76 @@ def _cell(
     shared = sources.shared
     files = (sources.network.features, *task.paths, shared.answers, shared.object_ids)
     key = sources.key(task.model_dump(mode="json"), sources.hashes(*files), _content(transform))
-    if file.exists():
-        fix = "Delete it; the task will then be scored again."
-        arrays = read_npz(file, what="cell", fix=fix, required=("key", "scores"), optional=_UNITS)
-        kept_key, kept_scores = (str(arrays.pop(name)) for name in ("key", "scores"))
-        if kept_key == key:
-            scores = tuple(Score.from_row(row) for row in json.loads(kept_scores))
-            return Result(scores, Units(**arrays)), True
-    result = task.score(sources, sources.embedding(transform))
-    split = f"fold 0 of {shared.folds}" if task.split is None else sources.text(task.split)
-    scores = tuple(replace(score, split=split) for score in result.scores)
-    texts = {"key": np.array(key), "scores": np.array(to_json([asdict(score) for score in scores]))}
-    make_folder(file.parent)
-    write_npz(file, {**texts, **vars(result.units)})
-    return Result(scores, result.units), False
+
+    def write() -> None:
+        result = task.score(sources, sources.embedding(transform))
+        split = f"fold 0 of {shared.folds}" if task.split is None else sources.text(task.split)
+        rows = [asdict(replace(score, split=split)) for score in result.scores]
+        texts = {"key": np.array(key), "scores": np.array(to_json(rows))}
+        write_npz(file, {**texts, **vars(result.units)})
+
+    return kept_by_key(file, key, _load_cell, write)
+
+
+def _load_cell(file: Path) -> tuple[Result, object]:
+    fix = "Delete it; the task will then be scored again."
+    arrays = read_npz(file, what="cell", fix=fix, required=("key", "scores"), optional=_UNITS)
+    key, rows = (str(arrays.pop(name)) for name in ("key", "scores"))
+    scores = tuple(Score.from_row(row) for row in json.loads(rows))
+    return Result(scores, Units(**arrays)), key
 
 
 def _write_views(folder: Path, plan: Plan, sources: Sources, transforms: Transforms) -> None:
-    """Write a view of each arm, rotated to that of the baseline, unless the folder has it.
+    """Write a view of each arm, rotated to that of the baseline, unless the folder has it."""
+    baseline = _view(folder, plan, sources, transforms, plan.baseline)
+    for name in plan.arms:
+        if name != plan.baseline:
+            _view(folder, plan, sources, transforms, name, baseline)
+
+
+def _view(
+    folder: Path,
+    plan: Plan,
+    sources: Sources,
+    transforms: Transforms,
+    name: str,
+    baseline: View | None = None,
+) -> View:
+    """The view of an arm in the folder, or a new one.
 
     The change that an arm makes is measured on answers that no arm was fitted to.
     """
-    baseline = None
-    objects = sources.named_objects
-    X = sources.embedding(transforms[plan.baseline])(objects)
-    files = sources.hashes(sources.network.features, plan.object_ids, plan.categories, plan.answers)
-    heldout = None if plan.answers is None else sources.heldout
-    for name in dict.fromkeys([plan.baseline, *plan.arms]):
-        transform = transforms[name]
-        contents = [_content(transform), _content(transforms[plan.baseline])]
-        meta = {"network": sources.name, "arm": name, "notes": plan.arms[name].notes(sources)}
-        key = sources.key(meta, plan.baseline, files, contents)
-        file = folder / "views" / sources.name / f"{name}.npz"
-        view = load_view(file) if file.exists() else None
-        if view is None or view.meta.get("key") != key:
-            Z = sources.embedding(transform)(objects)
-            change: dict[str, Any] = {}
-            if baseline is not None:
-                parts = [] if heldout is None else [(Z, heldout)]
-                change = change_record(transform, objects, X, parts, heldout=True)
-            view = object_view(
-                Z,
-                objects.labels,
-                categories=sources.categories,
-                baseline=baseline,
-                meta={**meta, "key": key, "change": change},
-                answers=heldout,
-            )
-            make_folder(file.parent)
-            save_view(view, file)
-        if baseline is None:
-            baseline = view
+    arms = [transforms[plan.baseline], transforms[name]]
+    inputs = (sources.network.features, plan.object_ids, plan.categories, plan.answers)
+    notes = arm_notes(plan.arms[name], sources)
+    meta: dict[str, Any] = {"network": sources.name, "arm": name, "notes": notes}
+    key = sources.key(meta, plan.baseline, sources.hashes(*inputs), list(map(_content, arms)))
+    file = folder / "views" / sources.name / f"{name}.npz"
+
+    def write() -> None:
+        objects = sources.named_objects
+        heldout = None if plan.answers is None else sources.heldout
+        X, Z = (sources.embedding(transform)(objects) for transform in arms)
+        change: dict[str, Any] = {}
+        if baseline is not None:
+            parts = [] if heldout is None else [(Z, heldout)]
+            change = change_record(transforms[name], objects, X, parts, heldout=True)
+        view = object_view(
+            Z,
+            objects.labels,
+            categories=sources.categories,
+            baseline=baseline,
+            meta={**meta, "key": key, "change": change},
+            answers=heldout,
+        )
+        save_view(view, file)
+
+    return kept_by_key(file, key, _load_view, write)[0]
+
+
+def _load_view(file: Path) -> tuple[View, object]:
+    view = load_view(file)
+    return view, view.meta.get("key")
 
 
 def _write_folder(folder: Path, plan: Plan, networks: list[Sources], scores: list[Score]) -> None:
