@@ -8,7 +8,7 @@ from sklearn.neighbors import NearestNeighbors
 from glocal.data.features import Features
 from glocal.errors import CollapseWarning, DataError, DataWarning, GLocalError
 from glocal.evaluation.anomaly import anomaly, anomaly_against, detection
-from glocal.evaluation.intervals import FRACTION, mean_estimate
+from glocal.evaluation.intervals import FRACTION
 from glocal.similarity import unit_rows
 
 
@@ -88,7 +88,19 @@ def test_the_tasks_equal_one_search_a_class(mode, k):
     ]
     np.testing.assert_allclose(column(result, "auroc"), expected, rtol=1e-9)
     assert result.auroc == pytest.approx(np.mean(expected))
-    assert (result.low, result.high) == mean_estimate(column(result, "auroc")).interval(FRACTION)
+    influence = np.zeros(len(truth))
+    for (shown, anomalous), auroc in zip(tasks, expected, strict=True):
+        scores = -mean_nearest(shown, test, k)
+        for i, score in enumerate(scores):
+            others = scores[anomalous != anomalous[i]]
+            placement = np.mean(others < score) if anomalous[i] else np.mean(others > score)
+            influence[i] += (placement - auroc) / np.sum(anomalous == anomalous[i]) / 3
+    for c in range(4):
+        influence[truth == c] -= influence[truth == c].mean()
+    n_classes = 4 if is_one_vs_rest or 3 in truth else 3
+    variance = len(truth) / (len(truth) - n_classes) * influence @ influence
+    assert result.units.estimate().error == pytest.approx(variance**0.5)
+    assert (result.low, result.high) == result.units.estimate().interval(FRACTION)
     assert [(row["normal"], row["anomalous"]) for row in result.per_class] == [
         (30, 90) if is_one_vs_rest else (60, 60)
     ] * 3
@@ -134,20 +146,19 @@ def test_superclasses_are_a_shift_between_their_classes():
 
 
 def test_one_data_set_against_another():
-    """All images of one set are trained on and those of the other are the anomalies; the single
-    task has no interval.
+    """All images of one set are trained on and those of the other are the anomalies; the interval
+    is that of the placement values.
     """
     train, _, test, _ = simulated(1)
     others = simulated(9)[2]
     result = anomaly_against(train, test, others, k=3)
     scores = -mean_nearest(train, np.concatenate([test, others]), 3)
     assert result.auroc == pytest.approx(roc_auc_score(np.repeat([0, 1], 120), scores), rel=1e-9)
-    assert (result.low, result.n, result.mode, result.per_class[0]["class"]) == (
-        None,
-        240,
-        "against",
-        "all",
-    )
+    assert (result.n, result.mode, result.per_class[0]["class"]) == (240, "against", "all")
+    is_lower = scores[:120, None] < scores[120:]
+    placements = is_lower.mean(axis=0), is_lower.mean(axis=1)
+    variance = sum(np.var(values) / 119 for values in placements)  # DeLong et al. (1988)
+    assert result.high == pytest.approx(result.auroc + 1.96 * variance**0.5, abs=1e-3)
 
 
 @pytest.mark.parametrize("mode", ["one-vs-rest", "leave-one-out"])

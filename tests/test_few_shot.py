@@ -1,6 +1,7 @@
 """Few-shot evaluation: draws, the three probes, and accuracy over draws and classes."""
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ from glocal.evaluation.few_shot import (
     few_shot,
     shared_credit,
 )
-from glocal.evaluation.intervals import FRACTION, two_way_estimate
+from glocal.evaluation.intervals import FRACTION, episode_estimate
 
 
 def mixture(classes=6, per_class=20, p=40, spread=1.0, seed=0):
@@ -160,8 +161,8 @@ def test_tied_scores_share_the_credit():
 
 @pytest.mark.parametrize("probe", PROBES)
 def test_accuracy_is_the_mean_over_draws_of_right_answers(probe):
-    """Accuracy equals an explicit loop that fits on each draw and counts right answers, and the
-    interval is that of draws × classes.
+    """Accuracy equals an explicit loop that fits on each draw and averages right answers over
+    classes, the plain accuracy that over images, and the interval is that of draws × images.
     """
     X, y = mixture(spread=1.5)
     T, truth = mixture(spread=1.5, per_class=31)
@@ -173,14 +174,14 @@ def test_accuracy_is_the_mean_over_draws_of_right_answers(probe):
         PROBES[probe](X[rows], y[rows], 6)(T).argmax(axis=1) == truth
         for rows in draw_episodes(y, 4, 3, seed=5)
     ]
-    assert result.per_draw == pytest.approx(np.mean(right, axis=1))
-    assert result.accuracy == pytest.approx(np.mean(right))
-    tested, counts = np.unique(truth, return_counts=True)
-    cells = np.array([[row[truth == c].mean() for c in tested] for row in right])
-    np.testing.assert_allclose(result.units.values, cells)
-    assert (result.low, result.high) == pytest.approx(
-        two_way_estimate(cells, counts.astype(float)).interval(FRACTION)
+    cells = [[row[truth == c].mean() for c in np.unique(truth)] for row in right]
+    assert result.per_draw == pytest.approx(np.mean(cells, axis=1))
+    assert (result.accuracy, result.accuracy_plain) == pytest.approx(
+        (np.mean(cells), np.mean(right))
     )
+    np.testing.assert_allclose(result.units.values, right)
+    expected = episode_estimate(np.array(right, dtype=float), truth, 4 / 20)
+    assert (result.low, result.high) == pytest.approx(expected.interval(FRACTION))
     assert (result.n, result.chance) == (len(truth), 1 / 6)
 
 
@@ -197,6 +198,29 @@ def test_left_out_shots_are_not_tested():
     assert by_heart.accuracy * 60 - 15 == pytest.approx(left_out.accuracy * 45)
 
 
+@pytest.mark.parametrize(
+    ("shots", "draws", "is_rough"), [(5, 20, False), (5, 19, True), (6, 20, True)]
+)
+def test_few_draws_and_small_pools_are_called_rough(shots, draws, is_rough):
+    """Intervals from fewer than 20 draws, or from fewer than four images a shot, are called rough
+    beside them; nearest class means have 40 draws if nobody names a number.
+    """
+    X, y = mixture(spread=1.5)
+    result = few_shot(X, y, X, y, shots=shots, draws=draws, probe="ncm", leave_out_shots=True)
+    assert result.rough == is_rough
+    accuracy, plain = result.scores
+    assert [score.text().endswith("(rough)") for score in (accuracy, plain)] == [is_rough, False]
+    assert few_shot(X, y, X, y, probe="ncm").draws == 40
+
+
+def test_images_that_are_shots_and_tests_widen_the_interval():
+    """The errors of shots and tests add where one set gives both."""
+    X, y = mixture(spread=1.5)
+    units = few_shot(X, y, X, y, shots=1, probe="ncm", leave_out_shots=True).units
+    assert units.is_one_set
+    assert units.estimate().error > replace(units, is_one_set=False).estimate().error
+
+
 def test_chunks_of_test_rows_add_up():
     """More test rows than are scored at once, of any real type, score as the rows that
     they repeat.
@@ -204,7 +228,7 @@ def test_chunks_of_test_rows_add_up():
     X, y = mixture(spread=1.5)
     once = few_shot(X, y, X, y, probe="ncm", draws=2)
     repeated = few_shot(X, y, np.tile(X, (50, 1)), np.tile(y, 50), probe="ncm", draws=2)
-    np.testing.assert_allclose(repeated.units.values, once.units.values)
+    np.testing.assert_allclose(repeated.units.values, np.tile(once.units.values, 50))
     half = X.astype(np.float16)
     assert few_shot(half, y, half, y, probe="ncm", draws=2).accuracy == pytest.approx(
         once.accuracy, abs=0.05

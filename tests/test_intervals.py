@@ -1,5 +1,5 @@
-"""Intervals for answers that share objects, and for tables that share draws and classes;
-comparisons of arms.
+"""Intervals for answers that share objects or people, and for tables of draws and images, or of
+people and objects; comparisons of arms.
 """
 
 import math
@@ -17,8 +17,10 @@ from glocal.evaluation.intervals import (
     Units,
     answer_estimate,
     compared,
+    episode_estimate,
     holm,
     mean_estimate,
+    pseudo_values,
     two_way_estimate,
 )
 from glocal.evaluation.student import student_quantile, student_tail
@@ -91,7 +93,7 @@ def test_answers_without_weight_do_not_count():
         expected = answer_estimate(
             values[:60], answers[:60], None, None if person is None else person[:60]
         )
-        assert (estimate.mean, estimate.freedom) == (pytest.approx(expected.mean), expected.freedom)
+        assert (estimate.mean, estimate.freedom) == pytest.approx((expected.mean, expected.freedom))
         assert estimate.interval() == pytest.approx(expected.interval())
 
 
@@ -139,15 +141,15 @@ def test_equal_scores_show_no_spread_and_have_no_interval(value):
         mean_estimate(np.full(200, value)),
         mean_estimate(np.full(200, value), rng.integers(0, 9, size=200)),
         two_way_estimate(np.full((5, 40), value)),
-        two_way_estimate(np.full((5, 40), value), rng.uniform(size=40)),
+        episode_estimate(np.full((5, 40), value), np.arange(40) % 4, 0.1),
     ):
         assert estimate.mean == pytest.approx(value)
         assert estimate.interval() == (None, None)
 
 
-def test_the_error_over_persons_is_that_of_one_left_out():
-    """The error over persons is the jackknife error of the weighted mean, and a person without
-    weight does not count.
+def test_the_errors_over_objects_and_persons_add():
+    """The variance is that over objects and the jackknife over persons, less that of independent
+    answers; a person without weight does not count.
     """
     rng = np.random.default_rng(17)
     answers = np.array([rng.permutation(60)[:3] for _ in range(80)])
@@ -160,10 +162,11 @@ def test_the_error_over_persons_is_that_of_one_left_out():
         np.average(values[persons != person], weights=weights[persons != person])
         for person in range(1, 8)
     ]
-    assert estimate.error**2 == pytest.approx(
-        6 / 7 * np.square(np.array(without) - estimate.mean).sum()
-    )
-    assert estimate.half > answer_estimate(values, answers, weights).half
+    over_persons = 6 / 7 * np.square(np.array(without) - estimate.mean).sum()
+    independent = np.square(weights * (values - estimate.mean)).sum() / weights.sum() ** 2
+    over_objects = answer_estimate(values, answers, weights).error ** 2
+    assert estimate.error**2 == pytest.approx(over_objects + over_persons - independent)
+    assert estimate.freedom < 7
     alike = np.tile([0.0, 1.0], 40)  # all persons have the same mean
     assert answer_estimate(alike, answers, None, persons) == answer_estimate(alike, answers)
 
@@ -177,8 +180,8 @@ def test_the_tail_and_quantile_of_student_are_those_of_scipy(freedom):
     assert student_quantile(freedom) == pytest.approx(stats.t.ppf(0.975, freedom), rel=1e-8)
 
 
-def test_many_classes_do_not_lend_their_freedom_to_two_draws():
-    """If only the draws vary, the degrees of freedom are those of the draws."""
+def test_many_objects_do_not_lend_their_freedom_to_two_people():
+    """If only the people vary, the degrees of freedom are those of the people."""
     scores = np.repeat([[0.4], [0.6]], 50, axis=1) + 1e-6 * np.arange(50)
     assert two_way_estimate(scores).freedom == pytest.approx(1, abs=1e-3)
 
@@ -219,7 +222,7 @@ def test_a_table_of_pure_noise_has_the_error_of_its_noise():
 
 
 @pytest.mark.parametrize("shape", [(1, 7), (7, 1)])
-def test_one_draw_or_one_class_is_a_plain_mean(shape):
+def test_one_person_or_one_object_is_a_plain_mean(shape):
     """With a single row or column, the interval is Student's over the others."""
     values = np.random.default_rng(13).normal(size=7)
     estimate = two_way_estimate(values.reshape(shape))
@@ -229,67 +232,85 @@ def test_one_draw_or_one_class_is_a_plain_mean(shape):
     assert two_way_estimate(values[:1, None]).interval() == (None, None)
 
 
-def unequal_table(rng, sizes):
-    """A (draws, classes) table around 0, whose classes have different numbers of images."""
-    k = len(sizes)
-    return (
-        0.3 * rng.normal(size=(4, 1))
-        + rng.normal(size=(1, k))
-        + 0.5 * rng.normal(size=(4, k)) / np.sqrt(sizes)
-    )
+def episodes(rng, draws=6, sizes=(5, 8, 4)):
+    """A table of draws and images with gaps where images gave shots, and the image classes."""
+    classes = np.repeat(np.arange(len(sizes)), sizes)
+    credits = rng.normal(size=(draws, 1)) + rng.normal(size=len(classes))
+    credits = credits + classes + 0.5 * rng.normal(size=credits.shape)
+    for draw in range(draws):
+        for c in range(len(sizes)):
+            credits[draw, rng.choice(np.flatnonzero(classes == c))] = np.nan
+    return credits, classes
 
 
-def test_weights_of_a_table_are_the_sizes_of_its_classes():
-    """The mean is that over images, and with one draw the variance is that of leaving out one class
-    at a time.
+@pytest.mark.parametrize("is_one_set", [True, False])
+def test_the_error_of_episodes_is_that_of_pool_tests_and_draws(is_one_set):
+    """The variance is that of the rule by explicit loops: the pool by the component of the draws,
+    the tests by that of the images of a class, and what more draws remove.
     """
-    rng = np.random.default_rng(20)
-    sizes = np.array([40.0, 8, 6, 5, 4, 3])
-    scores = unequal_table(rng, sizes)
-    estimate = two_way_estimate(scores, sizes)
-    assert estimate.mean == pytest.approx(np.repeat(scores, sizes.astype(int), axis=1).mean())
-    assert two_way_estimate(scores, np.full(6, 7.0)).error == pytest.approx(
-        two_way_estimate(scores).error
-    )
-    first = scores[:1]
-    mean = np.average(first[0], weights=sizes)
-    without = [np.average(np.delete(first[0], c), weights=np.delete(sizes, c)) for c in range(6)]
-    estimate = two_way_estimate(first, sizes)
-    assert estimate.error == pytest.approx(
-        math.sqrt(5 / 6 * sum((mean_without - mean) ** 2 for mean_without in without))
-    )
-    assert estimate.freedom == pytest.approx(sizes.sum() ** 2 / np.square(sizes).sum() - 1)
+    credits, classes = episodes(np.random.default_rng(3))
+    draws, images = credits.shape
+    estimate = episode_estimate(credits, classes, 0.2, is_one_set=is_one_set)
+    accuracies = [np.mean([np.nanmean(row[classes == c]) for c in range(3)]) for row in credits]
+    assert estimate.mean == pytest.approx(np.mean(accuracies))
+    table = np.where(np.isnan(credits), np.nanmean(credits, axis=0), credits)
+    v_i = v_x = 0
+    for c in range(3):
+        _, column, noise = anova(table[:, classes == c])
+        n = np.count_nonzero(classes == c)
+        v_x += noise * (n - 1) / (images - 3)
+        v_i += column / draws * (n - 1) / (images - 3)
+    v_i -= v_x / draws
+    n = 9 / (1 / 5 + 1 / 8 + 1 / 4)
+    of_draws = [np.mean([row[classes == c].mean() for c in range(3)]) for row in table]
+    v_d = np.var(of_draws, ddof=1) - v_x / n
+    pool, tests = 0.2 * v_d, v_i / n
+    both = (math.sqrt(pool) + math.sqrt(tests)) ** 2 if is_one_set else pool + tests
+    assert estimate.error**2 == pytest.approx(both + v_d / draws + v_x / (draws * n))
+    assert 5 < estimate.freedom < 5 + images - 3
 
 
-def test_a_class_without_weight_is_no_class():
-    """A column of weight 0 changes neither the mean nor the interval of a table."""
-    scores = np.random.default_rng(2).normal(size=(3, 4))
-    weights = np.array([5.0, 0.0, 2.0, 1.0])
-    estimate = Units(values=scores, weights=weights).estimate()
-    expected = two_way_estimate(scores[:, weights > 0], weights[weights > 0])
-    assert (estimate.mean, *estimate.interval()) == pytest.approx(
-        (expected.mean, *expected.interval())
+def test_one_draw_or_one_image_a_class_has_no_interval():
+    """A single draw does not show how another turns out, nor one image of each class another; an
+    image that was never tested does not count.
+    """
+    credits, classes = episodes(np.random.default_rng(4))
+    never = np.insert(credits, 0, np.nan, axis=1)
+    assert episode_estimate(never, np.insert(classes, 0, 0), 0.2) == episode_estimate(
+        credits, classes, 0.2
     )
+    first = np.unique(classes, return_index=True)[1]
+    assert episode_estimate(credits[:1], classes, 0.2).interval() == (None, None)
+    alone = np.nan_to_num(credits[:, first])
+    assert episode_estimate(alone, classes[first], 0.2).interval() == (None, None)
+
+
+def test_pseudo_values_have_the_error_of_the_jackknife():
+    """Their mean is the score, and their variance the sum of the jackknives over each kind of
+    groups; a group without which there is no score changes nothing.
+    """
+    rng = np.random.default_rng(5)
+    queries, gallery = rng.uniform(size=7), rng.uniform(size=4)
+    expected = sum((1 - 1 / len(x)) * len(x) * x.var() for x in (queries, gallery))
+    estimate = mean_estimate(pseudo_values(0.6, queries, gallery))
+    assert (estimate.mean, estimate.error**2) == pytest.approx((0.6, expected))
+    undefined, unchanged = (pseudo_values(0.6, np.array([0.5, x])) for x in (np.nan, 0.6))
+    np.testing.assert_array_equal(undefined, unchanged)
 
 
 def test_clusters_of_unequal_size_are_covered_where_the_plain_mean_is_not():
-    """A class with most of the images does not hide its own spread: about 95 % of the intervals
+    """A cluster with most of the items does not hide its own spread: about 95 % of the intervals
     cover the truth.
     """
     rng = np.random.default_rng(24)
     covered = []
-    sizes = np.array([50, *[5] * 10])
-    codes = np.repeat(np.arange(11), sizes)
+    codes = np.repeat(np.arange(11), [50, *[5] * 10])
     for _ in range(300):
         values = rng.normal(size=11)[codes] + rng.normal(size=100)
-        table = two_way_estimate(unequal_table(rng, sizes), sizes.astype(float))
-        estimate = [
-            result.interval()
-            for result in (mean_estimate(values, codes), table, mean_estimate(values))
-        ]
-        covered.append([low <= 0 <= high for low, high in estimate])
-    clustered, crossed, unclustered = np.mean(covered, axis=0)
-    assert min(clustered, crossed) >= 0.93
+        ends_of = [mean_estimate(values, codes).interval(), mean_estimate(values).interval()]
+        covered.append([low <= 0 <= high for low, high in ends_of])
+    clustered, unclustered = np.mean(covered, axis=0)
+    assert clustered >= 0.93
     assert unclustered < 0.6
 
 
@@ -346,7 +367,7 @@ def test_an_interval_stays_within_what_a_score_can_be():
         assert (difference.low, difference.high) == (-largest, largest)
 
 
-@pytest.mark.parametrize("kind", ["answers", "table", "clusters", "list"])
+@pytest.mark.parametrize("kind", ["answers", "table", "episodes", "list"])
 def test_swapping_the_arms_flips_signs(kind):
     """A difference is the estimate of the paired differences of the values, and swapping the arms
     flips its sign.
@@ -356,11 +377,9 @@ def test_swapping_the_arms_flips_signs(kind):
     share = {"weights": rng.uniform(0.2, 2, size=60)}
     if kind == "answers":
         share["answers"] = np.array([rng.permutation(25)[:3] for _ in range(60)])
-    elif kind == "table":
-        values = values.reshape(5, 12)
-        share = {"weights": rng.uniform(0.2, 2, size=12)}
     else:
-        share = {"clusters": rng.integers(0, 8, size=60)} if kind == "clusters" else {}
+        values = values if kind == "list" else values.reshape(5, 12)
+        share = {"classes": np.arange(12) % 3, "drawn": 0.1} if kind == "episodes" else {}
     mean, low, high, p = ends(values, 0 * values, **share)
     estimate = Units(values=values, **share).estimate()
     assert (mean, low, high, p) == (estimate.mean, *estimate.interval(), estimate.p)

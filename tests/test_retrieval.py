@@ -10,6 +10,7 @@ from sklearn.neighbors import NearestNeighbors
 
 from glocal.errors import CollapseWarning, DataError, DataWarning, GLocalError
 from glocal.evaluation.retrieval import retrieval
+from glocal.evaluation.student import student_quantile
 from glocal.similarity import unit_rows
 
 RNG = np.random.default_rng(4)
@@ -39,13 +40,13 @@ def test_recall_and_precision_equal_scikit_learn():
         average_precision_score(label == G_LABELS, s)
         for label, s in zip(LABELS, cosines(Q, G), strict=True)
     ]
-    np.testing.assert_allclose(result.units.values, expected, rtol=1e-12)
+    np.testing.assert_allclose(result.precision, expected, rtol=1e-12)
     assert result.map == pytest.approx(np.mean(expected), rel=1e-12)
     assert result.n == 60
     repeated = retrieval(
         np.tile(Q, (400, 1)), np.tile(LABELS, 400), G, G_LABELS
     )  # more than one block
-    np.testing.assert_allclose(repeated.units.values, np.tile(result.units.values, 400), rtol=1e-12)
+    np.testing.assert_allclose(repeated.precision, np.tile(result.precision, 400), rtol=1e-12)
     np.testing.assert_array_equal(repeated.hits, np.tile(result.hits, (400, 1)))
 
 
@@ -57,7 +58,7 @@ def test_a_rotation_breaks_no_tie():
     for _ in range(5):
         after = retrieval(signs @ np.linalg.qr(rng.normal(size=(2, 2)))[0], LABELS)
         np.testing.assert_allclose(after.hits, before.hits, rtol=1e-12)
-        np.testing.assert_allclose(after.units.values, before.units.values, rtol=1e-12)
+        np.testing.assert_allclose(after.precision, before.precision, rtol=1e-12)
 
 
 def test_the_query_itself_is_left_out():
@@ -66,7 +67,7 @@ def test_the_query_itself_is_left_out():
     for i in range(60):
         others = np.delete(np.arange(60), i)
         single = retrieval(Q[[i]], LABELS[[i]], Q[others], LABELS[others])
-        assert result.units.values[i] == pytest.approx(single.units.values[0], rel=1e-12)
+        assert result.precision[i] == pytest.approx(single.precision[0], rel=1e-12)
         assert result.hits[i].tolist() == single.hits[0].tolist()
 
 
@@ -100,7 +101,7 @@ def test_ties_earn_the_mean_over_their_orders(seed):
     for column, rank in enumerate((1, 5)):
         hit, precision = expected(relevant, groups, rank)
         assert result.hits[0, column] == pytest.approx(hit, rel=1e-12, abs=1e-12)
-        assert result.units.values[0] == pytest.approx(precision, rel=1e-12)
+        assert result.precision[0] == pytest.approx(precision, rel=1e-12)
 
 
 @pytest.mark.parametrize("noise", [0, 1e-9])
@@ -131,8 +132,8 @@ def test_queries_without_a_relevant_row_are_left_out_aloud():
     with pytest.warns(DataWarning, match="2 of 60 queries have no gallery row"):
         result = retrieval(Q, labels, G, G_LABELS)
     assert result.n == 58
-    expected = np.delete(retrieval(Q, LABELS, G, G_LABELS).units.values, [3, 8])
-    np.testing.assert_allclose(result.units.values, expected)
+    expected = np.delete(retrieval(Q, LABELS, G, G_LABELS).precision, [3, 8])
+    np.testing.assert_allclose(result.precision, expected)
     labels[8] = 98
     with pytest.warns(DataWarning, match="2 of 60"):
         assert retrieval(Q, labels).n == 58
@@ -168,10 +169,41 @@ def test_bad_input_is_refused(as_a_user):
             call()
 
 
-def test_queries_of_one_label_have_no_interval():
-    """Queries of a single label are one cluster and have no interval, since they do not tell how
-    others would score.
+def dealt(labels):
+    """The group of each image: those of a class are dealt in turn to 20 groups."""
+    groups = np.empty(len(labels), dtype=int)
+    groups[np.argsort(labels, kind="stable")] = np.arange(len(labels)) % 20
+    return groups
+
+
+def jackknife(scores):
+    """The variance of a jackknife."""
+    return (len(scores) - 1) * np.var(scores)
+
+
+def test_the_interval_is_that_of_leaving_out_groups_of_images():
+    """The error is that of scoring again without each group: as queries and candidates, or with a
+    gallery of its own in turn as one and as the other.
     """
-    result = retrieval(Q[LABELS == 0], LABELS[LABELS == 0], G, G_LABELS)
-    assert (result.low, result.high) == (None, None)
-    assert {ends[1:] for ends in result.recall.values()} == {(None, None)}
+    groups = dealt(LABELS)
+    kept = [groups != group for group in range(20)]
+    without = [retrieval(Q[rows], LABELS[rows]) for rows in kept]
+    result = retrieval(Q, LABELS)
+    assert result.units.estimate().error ** 2 == pytest.approx(jackknife([r.map for r in without]))
+    recall = [r.recall[5][0] for r in without]
+    half = student_quantile(19) * jackknife(recall) ** 0.5
+    assert result.recall[5][1] == pytest.approx(result.recall[5][0] - half)
+    result = retrieval(Q, LABELS, G, G_LABELS)
+    queries = [result.precision[rows].mean() for rows in kept]
+    groups = dealt(G_LABELS)
+    rows = [retrieval(Q, LABELS, G[groups != g], G_LABELS[groups != g]).map for g in range(20)]
+    variance = jackknife(queries) + jackknife(rows)
+    assert result.units.estimate().error ** 2 == pytest.approx(variance)
+
+
+def test_captions_of_an_image_are_left_out_together():
+    """If each query has one relevant row, the interval is over the labels of the queries."""
+    labels = np.arange(60) // 5
+    result = retrieval(Q, labels, G[:12], np.arange(12))
+    without = [result.precision[labels != label].mean() for label in range(12)]
+    assert result.units.estimate().error ** 2 == pytest.approx(jackknife(without))

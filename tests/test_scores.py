@@ -76,7 +76,7 @@ def test_the_first_score_is_the_mean_of_the_units():
             values=units.values - 0.25,
             answers=units.answers,
             weights=units.weights,
-            clusters=units.clusters,
+            persons=units.persons,
         )
         row = compared(
             {"arm": result, "before": Result(result.scores, lower)}, [("arm", "before")]

@@ -190,7 +190,7 @@ def test_the_table_has_a_line_for_each_arm_and_a_column_for_each_task(rows, resu
     row = row_of(rows, "heldout", "global", "accuracy_cosine")
     assert table["heldout"][1] == f"{row['value']:.3f} [{row['low']:.3f}, {row['high']:.3f}]*"
     assert not table["heldout"][0].endswith("*")
-    numbers = {"value": 0.5, "low": 0.4, "high": 0.6}
+    numbers = {"value": 0.5, "low": 0.4, "high": 0.6, "settings": {}}
     assert [cell({**numbers, "p_corrected": p})[-1] for p in (0.04, 0.06)] == ["*", "]"]
     bounds = rows[rows["transform"] == "people"].set_index("metric")
     assert bounds["task"].to_dict() == {

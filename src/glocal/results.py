@@ -221,7 +221,8 @@ class Score:
 
     def text(self, sign: str = "") -> str:
         """Format the value with its interval; `sign` is ``+`` for a difference."""
-        return interval_text(self.value, self.low, self.high, sign)
+        text = interval_text(self.value, self.low, self.high, sign)
+        return f"{text} (rough)" if self.low is not None and self.settings.get("rough") else text
 
     def row(self) -> dict[str, Any]:
         """The row of a file, without empty fields other than `low` and `high`."""

@@ -223,7 +223,7 @@ def few_shot_command(
     task: FewShotTask,
     seed: int = Option(42, min=0, help="Seed of the draws; arms share them."),
 ) -> None:
-    """Accuracy of a probe fitted on a few images of each class; interval over draws and classes.
+    """Accuracy of a probe fitted on a few images of each class, balanced over classes.
 
     Without --test, each draw is tested on the training images that it did not draw.
 
@@ -267,7 +267,7 @@ def structure_command(scoring: Scoring, task: StructureTask) -> None:
 @app.command("retrieval")
 @flat
 def retrieval_command(scoring: Scoring, task: RetrievalTask) -> None:
-    """Retrieval by cosine: mean average precision and recall at 1, 5, 10; intervals over queries.
+    """Retrieval by cosine: mean average precision and recall at 1, 5, 10, with intervals.
 
     A gallery row is relevant if it has the label of the query. The same transform, with its
     scalars, maps queries and gallery. Without a gallery, each query searches the other queries.

@@ -44,8 +44,8 @@ def odd_one_out(
     Returns
     -------
     Result
-        ``accuracy`` with ``low`` and ``high``, its 95 % interval over objects or, if it is wider,
-        over persons (None without an interval); ``tie_rate``, the share of answers whose highest
+        ``accuracy`` with ``low`` and ``high``, its 95 % interval over objects and, if they are
+        known, persons (None without an interval); ``tie_rate``, the share of answers whose highest
         similarity is tied; ``loss`` in nats; ``chance``, the accuracy of equal similarities; ``n``
         answers; ``similarity``.
 
@@ -185,7 +185,7 @@ def ceiling(answers: Answers, *, least: float = 0.0) -> Result | None:
 def credit_units(credits: Float[np.ndarray, " t"], answers: Answers) -> Units:
     """The units of one value per answer, with the objects and the persons of the answers."""
     return Units(
-        values=credits, answers=answers.objects, weights=answers.weights, clusters=answers.person
+        values=credits, answers=answers.objects, weights=answers.weights, persons=answers.person
     )
 
 

@@ -28,8 +28,9 @@ MODES = ("one-vs-rest", "leave-one-out", "shift")
 _AGAINST = "against"  # the mode of `anomaly_against`
 
 
-_Task = tuple[Float[np.ndarray, "m k"], Bool[np.ndarray, " m"]]
-"""One detection: the k largest cosines of its test images, and which of them are anomalies."""
+_Task = tuple[Float[np.ndarray, "m k"], Bool[np.ndarray, " m"], Bool[np.ndarray, " m"]]
+"""One detection: the k largest cosines of all test images, which are anomalies, and which are used.
+"""
 
 
 def anomaly(
@@ -86,8 +87,9 @@ def anomaly(
     -------
     Result
         ``auroc``, ``aupr`` and ``fpr95``, means over classes of what `detection` returns; ``low``
-        and ``high``, the 95 % interval of ``auroc`` over classes (None for a single class);
-        ``mode``; ``k``; ``n`` test images; ``per_class``, one row per class.
+        and ``high``, the 95 % interval of ``auroc`` for other test images of these classes, with
+        the training images as they are; ``mode``; ``k``; ``n`` test images; ``per_class``, one row
+        per class.
 
     Raises
     ------
@@ -144,7 +146,8 @@ def anomaly(
         tasks = _leave_one_out(nearest, test_codes)
     else:
         tasks = _one_vs_rest(nearest, test_codes, is_tested)
-    return _scored(dict(zip(classes.tolist(), tasks, strict=True)), mode, k, *tested.X.shape)
+    tasks_by_class = dict(zip(classes.tolist(), tasks, strict=True))
+    return _scored(tasks_by_class, test_codes, mode, k, tested.X.shape[1])
 
 
 def anomaly_against(
@@ -192,8 +195,7 @@ def _one_vs_rest(
     """Yield the task of each class against all others, without untested normal images."""
     for c in range(nearest.shape[1]):
         anomalous = test_codes != c
-        used = is_tested | anomalous
-        yield nearest[used, c], anomalous[used]
+        yield nearest[:, c], anomalous, is_tested | anomalous
 
 
 def _leave_one_out(
@@ -206,10 +208,11 @@ def _leave_one_out(
     n, n_classes, k = nearest.shape
     cosines = nearest.reshape(n, -1)  # (m, c k)
     candidates = np.argsort(-cosines, axis=1)[:, : 2 * k]
+    is_used = np.ones(n, dtype=bool)
     cosines = np.take_along_axis(cosines, candidates, axis=1)
     for c in range(n_classes):
         others = np.where(candidates // k == c, -np.inf, cosines)
-        yield np.sort(others, axis=1)[:, -k:], (test_codes == c) | (test_codes < 0)
+        yield np.sort(others, axis=1)[:, -k:], (test_codes == c) | (test_codes < 0), is_used
 
 
 def _first_half(superclass: object, subclasses: np.ndarray) -> np.ndarray:
@@ -243,14 +246,19 @@ def _nearest(
     return np.concatenate(blocks)
 
 
-def _scored(tasks: dict[int | str, _Task], mode: str, k: int, n: int, p: int) -> Result:
+def _scored(
+    tasks: dict[int | str, _Task], test_codes: Int[np.ndarray, " m"], mode: str, k: int, p: int
+) -> Result:
     """Score the tasks that have both normal and anomalous test images."""
     metrics = []
     rows = []
-    for name, (similarities, anomalous) in tasks.items():
+    influence = np.zeros(len(test_codes))
+    for name, (similarities, is_anomaly, is_used) in tasks.items():
+        anomalous = is_anomaly[is_used]
         if anomalous.any() and not anomalous.all():
-            score = -snap_ties(similarities.mean(axis=1), tie_tolerance(p))
+            score = -snap_ties(similarities[is_used].mean(axis=1), tie_tolerance(p))
             metrics.append(detection(anomalous, score))
+            influence[is_used] += _influence(anomalous, score)
             counts = {"normal": int((~anomalous).sum()), "anomalous": int(anomalous.sum())}
             rows.append({"class": name, **dict(zip(METRICS, metrics[-1], strict=True)), **counts})
     if not rows:
@@ -265,10 +273,47 @@ def _scored(tasks: dict[int | str, _Task], mode: str, k: int, n: int, p: int) ->
             stacklevel=3,
         )
     means = dict(zip(METRICS, np.mean(metrics, axis=0).tolist(), strict=True))
-    units = Units(values=np.array([row["auroc"] for row in rows]))
+    units = Units(values=means["auroc"] + _within_classes(influence / len(rows), test_codes))
     low, high = units.estimate().interval(FRACTION)
+    n = len(test_codes)
     settings = {"mode": mode, "k": k}
     scores = [Score("anomaly", name, mean, n=n, settings=settings) for name, mean in means.items()]
     scores[0] = replace(scores[0], low=low, high=high)
     values = {**means, "low": low, "high": high, **settings, "n": n, "per_class": rows}
     return Result(tuple(scores), units, values)
+
+
+def _influence(
+    anomalous: Bool[np.ndarray, " m"], score: Float[np.ndarray, " m"]
+) -> Float[np.ndarray, " m"]:
+    """The share of each image in the error of an AUROC.
+
+    The placement value of a normal image is the share of anomalies with a higher score, that of an
+    anomaly the share of normal images with a lower one; ties count half. The AUROC is the mean of
+    either kind, and an image moves it by the deviation of its placement value from this mean,
+    divided by the number of its kind.
+
+    References
+    ----------
+    DeLong, DeLong & Clarke-Pearson (1988), Biometrics 44:837.
+    """
+    from scipy.stats import rankdata
+
+    placement = rankdata(score)
+    for kind in (anomalous, ~anomalous):
+        placement[kind] -= rankdata(score[kind])  # images of the other kind with a lower score
+    n_anomalous = np.count_nonzero(anomalous)
+    n_normal = len(anomalous) - n_anomalous
+    placement = np.where(anomalous, placement / n_normal, 1 - placement / n_anomalous)
+    auroc = placement[anomalous].mean()
+    return (placement - auroc) / np.where(anomalous, n_anomalous, n_normal)
+
+
+def _within_classes(
+    influence: Float[np.ndarray, " m"], classes: Int[np.ndarray, " m"]
+) -> Float[np.ndarray, " m"]:
+    """Values of mean 0, whose independent error is that of images within these classes."""
+    codes, sizes = np.unique(classes, return_inverse=True, return_counts=True)[1:]
+    within = influence - (np.bincount(codes, influence) / sizes)[codes]
+    n = len(influence)
+    return n * within * ((n - 1) / max(n - len(sizes), 1)) ** 0.5

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,11 +13,17 @@ from jaxtyping import Float, Int
 from glocal.data.labels import Members, check_sides, positions
 from glocal.data.splits import check_seed
 from glocal.errors import DataError, DataWarning, ParameterError
-from glocal.evaluation.intervals import FRACTION, Result, Units
+from glocal.evaluation.intervals import FRACTION, Result, Units, class_means
 from glocal.results import Score
 from glocal.similarity import choice, finite, unit_rows
 
 STRENGTHS = np.logspace(-4, 6, 11)
+MIN_DRAWS = 20
+"""Intervals from fewer draws of shots are rough."""
+MIN_IMAGES_PER_SHOT = 4
+"""Intervals are rough if a class has fewer training images for each shot of a draw."""
+_DRAWS = 5
+_FAST_DRAWS = 40  # a probe without an optimisation
 _MAX_FOLDS = 5
 _TIE = 1e-9  # relative; scores of float32 rows that are one point differ by rounding alone
 _CHUNK = 4096  # test images that are scored at a time
@@ -33,7 +40,7 @@ def few_shot(
     y_test: np.ndarray,
     *,
     shots: int = 5,
-    draws: int = 5,
+    draws: int | None = None,
     probe: str = "logistic",
     seed: int = 42,
     leave_out_shots: bool = False,
@@ -54,7 +61,7 @@ def few_shot(
         Classes. A class that only the training images have can be predicted, but never correctly.
     shots, draws, seed : int
         See `draw_episodes`. Classes with fewer training images than shots are left out, with a
-        DataWarning.
+        DataWarning. The default is 40 draws for ``ncm``, which is fast, and 5 for other probes.
     probe : {"logistic", "ncm", "1nn"}
         One of `PROBES`.
     leave_out_shots : bool
@@ -66,11 +73,14 @@ def few_shot(
     Returns
     -------
     Result
-        ``accuracy``, with ties shared, and ``low`` and ``high``, its 95 % interval over draws and
-        classes (None if nothing varies); ``per_draw``, the accuracy of each draw, on ``n`` test
-        images each; ``chance``, one over the number of training classes; ``probe``, ``shots``,
-        ``draws`` and ``seed``. With superclasses the test images change from draw to draw, and each
-        class counts by its mean number of images.
+        ``accuracy``, the mean over draws of the mean accuracy of the predicted classes, with ties
+        shared; ``low`` and ``high``, its 95 % interval for other shots and other test images of
+        these classes (`episode_estimate`; None for a single draw, or if nothing varies);
+        ``per_draw``, the accuracy of each draw; ``accuracy_plain``, the share of test images;
+        ``rough``, whether the interval rests on fewer than `MIN_DRAWS` draws, or on a class with
+        fewer than `MIN_IMAGES_PER_SHOT` training images per shot; ``chance``, one over the number
+        of training classes; ``n`` test images in the mean draw; ``probe``, ``shots``, ``draws`` and
+        ``seed``.
 
     Raises
     ------
@@ -107,11 +117,12 @@ def few_shot(
             "`leave_out_shots` is for training and test images that are the same, but their rows "
             "or labels differ. Leave it out, or give the same images twice."
         )
+    if draws is None:
+        draws = _FAST_DRAWS if probe == "ncm" else _DRAWS
     episodes = draw_episodes(train.classes, shots, draws, seed, train.superclasses)
-    classes, codes = np.unique(train.superclasses, return_inverse=True)
+    classes, codes, pool = np.unique(train.superclasses, return_inverse=True, return_counts=True)
     truth = _truth(classes, test.superclasses)
-    n_right = np.zeros((draws, len(classes)))
-    n_tested = np.zeros((draws, len(classes)))  # images of each class
+    credits = np.full((draws, len(truth)), np.nan)
     for draw, rows in enumerate(episodes):
         scorer = PROBES[probe](train.X[rows], codes[rows], len(classes))
         if superclasses is not None:
@@ -119,13 +130,18 @@ def few_shot(
         else:
             is_shown = leave_out_shots & np.isin(np.arange(len(truth)), rows)
         tested = np.flatnonzero(~is_shown)
-        n_tested[draw] = np.bincount(truth[tested], minlength=len(classes))
         for start in range(0, len(tested), _CHUNK):
             chunk = tested[start : start + _CHUNK]
-            n_right[draw] += np.bincount(
-                truth[chunk], shared_credit(scorer(test.X[chunk]), truth[chunk]), len(classes)
-            )
-    return _result(n_right, n_tested, probe=probe, shots=shots, draws=draws, seed=seed)
+            credits[draw, chunk] = shared_credit(scorer(test.X[chunk]), truth[chunk])
+    if np.isnan(credits).all():
+        raise DataError(
+            f"no test image is left besides the {shots} shots of each class. Ask for fewer shots."
+        )
+    drawn = float(np.mean(shots / pool))
+    units = Units(values=credits, classes=truth, drawn=drawn, is_one_set=leave_out_shots)
+    is_rough = draws < MIN_DRAWS or int(pool.min()) < MIN_IMAGES_PER_SHOT * shots
+    settings = {"shots": shots, "draws": draws, "seed": seed, "rough": is_rough}
+    return _result(units, probe, len(classes), settings)
 
 
 def labelled_sides(
@@ -166,26 +182,30 @@ def _with_enough_images(train: Members, test: Members, shots: int) -> tuple[Memb
     return train.select(kept), test.select(~np.isin(test.superclasses, lost))
 
 
-def _result(
-    n_right: Float[np.ndarray, "draws k"], n_tested: Float[np.ndarray, "draws k"], **settings: Any
-) -> Result:
-    """Compute the accuracies of draws and classes from the numbers of images."""
-    if not n_tested.any():
-        raise DataError(
-            f"no test image is left besides the {settings['shots']} shots of each class. Ask for "
-            "fewer shots."
-        )
-    is_tested = n_tested.all(axis=0)  # a class is tested in all draws, or in none
-    weights = n_tested.mean(axis=0)[is_tested]
-    accuracies = n_right[:, is_tested] / n_tested[:, is_tested]
-    units = Units(values=accuracies, weights=weights)
+def _result(units: Units, probe: str, n_classes: int, settings: dict[str, Any]) -> Result:
+    """Average the credit of each draw and image, over classes and over images."""
+    assert units.classes is not None
     accuracy, low, high = units.estimate().bounded(FRACTION)
-    values: dict[str, Any] = {"accuracy": accuracy, "low": low, "high": high}
-    values["per_draw"] = tuple((accuracies @ weights / weights.sum()).tolist())
-    values |= {"chance": 1 / n_tested.shape[1], "n": round(weights.sum()), **settings}
-    metric = f"accuracy_{settings.pop('probe')}"
-    score = Score("few-shot", metric, accuracy, low, high, values["n"], settings=settings)
-    return Result((score,), units, values)
+    per_draw = class_means(units.values, units.classes).mean(axis=1)
+    plain = float(np.nanmean(units.values, axis=1).mean())
+    n = round(np.count_nonzero(~np.isnan(units.values)) / len(units.values))
+    score = partial(Score, "few-shot", n=n, settings=settings)
+    scores = (
+        score(f"accuracy_{probe}", accuracy, low, high),
+        score(f"accuracy_plain_{probe}", plain),
+    )
+    values = {
+        "accuracy": accuracy,
+        "low": low,
+        "high": high,
+        "per_draw": tuple(per_draw.tolist()),
+        "accuracy_plain": plain,
+        "chance": 1 / n_classes,
+        "n": n,
+        "probe": probe,
+        **settings,
+    }
+    return Result(scores, units, values)
 
 
 def _check_classes(train: Members, test: Members) -> None:

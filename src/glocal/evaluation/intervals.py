@@ -88,17 +88,21 @@ class Estimate:
 class Units:
     """The values whose (weighted) mean is the score of an arm, and how they depend on each other.
 
-    ========================= ============================================ ==================
-    values                    dependent through                            estimate
-    ========================= ============================================ ==================
-    (t,) with `answers`       the objects that the answers name, or the    `answer_estimate`
-                              persons who gave them (`clusters`)
-    (draws, classes)          draws and classes                            `two_way_estimate`
-    (n,) with `clusters`      their cluster, for example a class           `mean_estimate`
-    (n,)                      nothing                                      `mean_estimate`
-    ========================= ============================================ ==================
+    ============================== =================================== ===================
+    values                         vary with                           estimate
+    ============================== =================================== ===================
+    (t,) with `answers`            the objects that the answers name,  `answer_estimate`
+                                   and the `persons` who gave them
+    (draws, images) with `classes` the images that are drawn as shots, `episode_estimate`
+                                   and those that are tested
+    (people, objects)              people and objects                  `two_way_estimate`
+    (n,)                           the items, or `pseudo_values`       `mean_estimate`
+    ============================== =================================== ===================
 
-    `weights` are the weights of the answers, or of the classes.
+    `weights` are those of the answers, and `classes` holds the class of each image: scores are
+    about these classes, whose differences are no error. `drawn` is the share of its images that a
+    class gives to a draw of shots (its mean over classes), and `is_one_set` whether the images that
+    give shots are also those that are tested. A value is NaN where an image was not tested.
 
     Examples
     --------
@@ -110,8 +114,11 @@ class Units:
 
     values: Float[np.ndarray, "*shape"]
     answers: Int[np.ndarray, "t m"] | None = None
-    weights: Float[np.ndarray, " w"] | None = None
-    clusters: Shaped[np.ndarray, " n"] | None = None
+    weights: Float[np.ndarray, " t"] | None = None
+    persons: Shaped[np.ndarray, " t"] | None = None
+    classes: Int[np.ndarray, " images"] | None = None
+    drawn: float = 0.0
+    is_one_set: bool = False
 
     def estimate(self) -> Estimate:
         """Estimate the mean of the values.
@@ -126,16 +133,18 @@ class Units:
         weights = self.weights
         if weights is not None and not (weights.min(initial=0) >= 0 and weights.any()):
             raise DataError("weights of scores must be at least 0, and one of them above 0.")
+        if values.ndim == 2 and self.classes is not None:
+            return episode_estimate(values, self.classes, self.drawn, is_one_set=self.is_one_set)
         if values.ndim not in (1, 2) or not values.size or not np.isfinite(values).all():
             raise DataError(
-                f"scores have shape {values.shape}; each answer, or draw and class, needs a "
-                "finite score."
+                f"scores have shape {values.shape}; each answer, image or object needs a finite "
+                "score."
             )
         if self.answers is not None:
-            return answer_estimate(values, self.answers, weights, self.clusters)
+            return answer_estimate(values, self.answers, weights, self.persons)
         if values.ndim == 2:
-            return two_way_estimate(values, weights)
-        return mean_estimate(values, self.clusters)
+            return two_way_estimate(values)
+        return mean_estimate(values)
 
     def minus(self, baseline: Units) -> Estimate:
         """Estimate the score of this arm minus that of the baseline on the same items.
@@ -145,8 +154,8 @@ class Units:
         if self.values.shape != baseline.values.shape:
             raise DataError(
                 f"the two arms have scores of shape {self.values.shape} and "
-                f"{baseline.values.shape}; both need one for each answer, or each draw and class, "
-                "of the same data in the same order."
+                f"{baseline.values.shape}; both need one for each answer, image or object of the "
+                "same data in the same order."
             )
         return replace(self, values=self.values - baseline.values).estimate()
 
@@ -154,12 +163,10 @@ class Units:
 def mean_estimate(
     values: Float[np.ndarray, " n"], clusters: Shaped[np.ndarray, " n"] | None = None
 ) -> Estimate:
-    """Estimate the mean of scores that are dependent within a cluster (a class, a person).
+    """Estimate the mean of scores that are dependent within a cluster (a question).
 
-    A class may be easy or hard as a whole, so that another draw of classes moves the mean by more
-    than another draw of images does. The variance is that of leaving out one cluster
-    (`share_variance`), but not less than that of independent scores. Everything else that the
-    scores depend on (candidates, gallery) counts as fixed.
+    The variance is that of leaving out one cluster (`share_variance`), but not less than that of
+    independent scores. Everything else that the scores depend on counts as fixed.
     """
     mean = float(values.mean())
     variance, freedom = share_variance(values - mean)
@@ -169,6 +176,26 @@ def mean_estimate(
         of_clusters, freedom = share_variance(deviations, sizes / len(values))
         variance = max(variance, of_clusters)
     return Estimate.of(mean, variance, freedom, values)
+
+
+def pseudo_values(mean: float, *left_out: Float[np.ndarray, " _"]) -> Float[np.ndarray, " groups"]:
+    """Values with this mean, whose independent error is that of a jackknife over groups of items.
+
+    Each array has the score without each group of one kind of items (queries, gallery rows), NaN
+    where it is undefined. With θ_g the score without group g of G, and θ̄ their mean, the jackknife
+    variance is the sum over kinds of (G - 1)/G Σ_g (θ_g - θ̄)². For one kind, the values are the
+    usual pseudo-values mean + (G - 1)(θ̄ - θ_g). Differences of two arms are paired in them.
+
+    References
+    ----------
+    Efron & Stein (1981), Ann. Stat. 9:586.
+    """
+    shifts = []
+    for scores in left_out:
+        without = np.where(np.isnan(scores), mean, scores)
+        shifts.append((without.mean() - without) * (1 - 1 / len(without)) ** 0.5)
+    groups = sum(map(len, shifts))
+    return mean + np.concatenate(shifts) * (groups * (groups - 1)) ** 0.5
 
 
 def share_variance(
@@ -209,54 +236,117 @@ def share_variance(
     return variance, max(1 / float(shares @ shares) - 1, 1.0)
 
 
-def two_way_estimate(
-    scores: Float[np.ndarray, "draws classes"], weights: Float[np.ndarray, " classes"] | None = None
-) -> Estimate:
-    """Estimate the (weighted) mean of a (draws × classes) table, for new draws and new classes.
+def two_way_estimate(scores: Float[np.ndarray, "people objects"]) -> Estimate:
+    """Estimate the mean of a (people × objects) table, for other people and other objects.
 
-    With a_d the weighted mean of draw d, ā_c the mean of class c and ā the overall mean, the
-    two-way analysis of variance gives for equal weights
+    With x̄_p the mean of a person, x̄_o that of an object and x̄ that of all, the two-way analysis of
+    variance gives
 
-        Var = Σ_d (a_d - ā)² / (D (D-1)) + Σ_c (ā_c - ā)² / (K (K-1))
-              - Σ_dc (x_dc - a_d - ā_c + ā)² / (D (D-1) K (K-1))
+        Var = Σ_p (x̄_p - x̄)² / (P (P-1)) + Σ_o (x̄_o - x̄)² / (O (O-1))
+              - Σ_po (x_po - x̄_p - x̄_o + x̄)² / (P (P-1) O (O-1))
 
     because both margins contain the noise of the cells once. The variance is not less than any of
-    the three terms. With weights (the test images of each class), the sums over classes are those
-    of `share_variance`, and classes without weight are left out. The degrees of freedom are
-    Satterthwaite's, but at least those of the smaller margin.
+    the three terms. The degrees of freedom are Satterthwaite's, but at least those of the smaller
+    margin.
 
     References
     ----------
     Searle, Casella & McCulloch (1992), Variance Components, ch. 4; Owen (2007), Ann. Appl. Stat.
     1:386, for why one-way intervals of crossed data are too narrow.
     """
-    if weights is None:
-        weights = np.ones(scores.shape[1])
-    scores = scores[:, weights > 0]  # (draws, classes)
-    shares = weights[weights > 0] / weights.sum()
-    mean = float(np.mean(scores @ shares))
-    variances, freedoms = _two_way_parts(scores - mean, shares)
+    mean = float(scores.mean())
+    by_person = scores.mean(axis=1) - mean
+    by_object = scores.mean(axis=0) - mean
+    among_people, person_freedom = share_variance(by_person)
+    among_objects, object_freedom = share_variance(by_object)
+    among_cells, _ = share_variance(scores - mean - by_person[:, None] - by_object)
+    among_cells /= len(scores) * max(len(scores) - 1, 1)
+    variances = np.array([among_people, among_objects, among_cells])
+    freedoms = np.array([person_freedom, object_freedom, person_freedom * object_freedom])
     variance = max(variances @ (1, 1, -1), *variances)
-    freedom = min(filter(None, freedoms[:2]), default=0.0)
-    spread = np.sum(variances**2 / np.where(freedoms > 0, freedoms, np.inf))
-    if spread:
-        freedom = max(variance**2 / spread, freedom)
+    smaller_margin = min(filter(None, freedoms[:2]), default=0.0)
+    freedom = max(_satterthwaite(variance, variances, freedoms), smaller_margin)
     return Estimate.of(mean, variance, freedom, scores)
 
 
-def _two_way_parts(
-    deviations: Float[np.ndarray, "draws classes"], shares: Float[np.ndarray, " classes"]
-) -> tuple[Float[np.ndarray, " 3"], Float[np.ndarray, " 3"]]:
-    """The variances of draws, classes and their interaction, and their degrees of freedom."""
-    draws = len(deviations)
-    by_draw = deviations @ shares
-    by_class = deviations.mean(axis=0)
-    among_draws, draw_freedom = share_variance(by_draw)
-    among_classes, class_freedom = share_variance(by_class, shares)
-    among_cells, _ = share_variance(deviations - by_draw[:, None] - by_class, shares)
-    among_cells /= draws * max(draws - 1, 1)
-    freedoms = [draw_freedom, class_freedom, draw_freedom * class_freedom]
-    return np.array([among_draws, among_classes, among_cells]), np.array(freedoms)
+def _satterthwaite(
+    variance: float, parts: Float[np.ndarray, " _"], freedoms: Float[np.ndarray, " _"]
+) -> float:
+    """The degrees of freedom of a variance that is made of parts: Var² / Σ part² / freedom."""
+    spread = float(np.sum(parts**2 / np.where(freedoms > 0, freedoms, np.inf)))
+    return variance**2 / spread if spread else 0.0
+
+
+def episode_estimate(
+    credits: Float[np.ndarray, "draws images"],
+    classes: Int[np.ndarray, " images"],
+    drawn: float,
+    *,
+    is_one_set: bool = False,
+) -> Estimate:
+    """Estimate few-shot accuracy, balanced over classes, for other shots and images of the classes.
+
+    The mean is that over draws of the mean over classes of the tested images; NaN marks an image
+    that was not tested in a draw, and has its own mean there for the variance. With v_d, v_i and
+    v_x the components of draws, of images within their class, and of cells, and N = C² / Σ_c 1/n_c
+    images,
+
+        a = v_d · drawn            (the pool of shots)
+        b = v_i / N                (the test images)
+        Var = a + b + v_d / D + v_x / (D N),    (√a + √b)² for a + b if one set gives both.
+
+    All draws are from one pool, so that more of them do not show how another pool would do: their
+    mean is a U-statistic of degree k in the n images of a class, with variance k² ζ₁ / n, and
+    ζ₁ ≤ v_d / k. Where an image is both a shot and a test, an odd one hurts twice, and the two
+    errors add. The degrees of freedom are Satterthwaite's.
+
+    References
+    ----------
+    Hoeffding (1948), Ann. Math. Stat. 19:293; Searle, Casella & McCulloch (1992), Variance
+    Components, ch. 4.
+    """
+    mean = float(class_means(credits, classes).mean())
+    is_used = ~np.isnan(credits).all(axis=0)
+    credits = credits[:, is_used]
+    codes, sizes = np.unique(classes[is_used], return_inverse=True, return_counts=True)[1:]
+    draws = len(credits)
+    draw_freedom = draws - 1.0
+    image_freedom = float(len(codes) - len(sizes))
+    if not draw_freedom or not image_freedom:
+        return Estimate(mean, None, 0.0)
+    by_image = np.nanmean(credits, axis=0)
+    table = np.where(np.isnan(credits), by_image, credits)
+    by_cell = class_means(table, codes)
+    within = by_image - by_cell.mean(axis=0)[codes]
+    residual = table - by_cell[:, codes] - within
+    n = len(sizes) ** 2 / float(np.sum(1 / sizes))
+    v_x = float(np.square(residual).sum()) / (draw_freedom * image_freedom)
+    v_i = max(float(within @ within) / image_freedom - v_x / draws, 0.0)
+    v_d = max(float(by_cell.mean(axis=1).var(ddof=1)) - v_x / n, 0.0)
+    pool = v_d * drawn
+    tests = v_i / n
+    both = (pool * tests) ** 0.5 if is_one_set else 0.0
+    parts = np.array([pool + both + v_d / draws, tests + both + v_x / (draws * n)])
+    variance = float(parts.sum())
+    freedom = _satterthwaite(variance, parts, np.array([draw_freedom, image_freedom]))
+    return Estimate.of(mean, variance, freedom, table)
+
+
+def class_means(
+    credits: Float[np.ndarray, "draws images"], classes: Int[np.ndarray, " images"]
+) -> Float[np.ndarray, "draws classes"]:
+    """The mean over the tested images of each class in each draw; NaN marks an image without test.
+
+    A class without a test is left out. Any other class must have one in each draw.
+    """
+    order = np.argsort(classes, kind="stable")
+    starts = np.unique(classes[order], return_index=True)[1]
+    is_tested = ~np.isnan(credits[:, order])
+    tested = np.where(is_tested, credits[:, order], 0.0)
+    counts = np.add.reduceat(is_tested, starts, axis=1, dtype=float)
+    sums = np.add.reduceat(tested, starts, axis=1)
+    has_tests = counts.any(axis=0)
+    return sums[:, has_tests] / counts[:, has_tests]
 
 
 def answer_estimate(
@@ -277,8 +367,9 @@ def answer_estimate(
     common object. Because the deviations are from the mean of the same answers, the sum falls short
     of its target by just this factor. q is taken as at least 0.1: a smaller share rests on so few
     pairs that dividing by it would only multiply their noise. The error is None if every two
-    answers have a common object. If persons are known and the interval of the jackknife over
-    persons is wider, that estimate is returned.
+    answers have a common object. If persons are known, the jackknife variance over persons is
+    added, less the variance of independent answers Σ e² / (Σ w)², which both contain, if it is more
+    than this. The degrees of freedom are then Satterthwaite's.
 
     References
     ----------
@@ -298,14 +389,18 @@ def answer_estimate(
         freedom = np.count_nonzero(is_named) - 1.0
     variance = max(any_object[0], all_objects[0])
     variance = variance / max(unrelated_share, _MIN_UNRELATED_SHARE) / total**2
-    over_objects = Estimate.of(mean, variance, freedom, values)
-    if persons is None or over_objects.error is None:
-        return over_objects
-    codes = np.unique(persons[w > 0], return_inverse=True)[1]
-    sums = np.bincount(codes, w[w > 0])
-    variance, freedom = share_variance(np.bincount(codes, e[w > 0]) / sums, sums / total)
-    over_persons = Estimate.of(mean, variance, freedom, values)
-    return max(over_objects, over_persons, key=lambda estimate: estimate.half)
+    if persons is not None and freedom:
+        codes = np.unique(persons[w > 0], return_inverse=True)[1]
+        sums = np.bincount(codes, w[w > 0])
+        over_persons, person_freedom = share_variance(
+            np.bincount(codes, e[w > 0]) / sums, sums / total
+        )
+        of_persons = over_persons - float(e @ e) / total**2
+        if of_persons > 0:
+            parts = np.array([variance, of_persons])
+            variance = float(parts.sum())
+            freedom = _satterthwaite(variance, parts, np.array([freedom, person_freedom]))
+    return Estimate.of(mean, variance, freedom, values)
 
 
 def _sums_over_pairs(

@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float, Int, Shaped
 
 from glocal.data.labels import check_sides
 from glocal.errors import DataError, DataWarning, ParameterError
-from glocal.evaluation.intervals import FRACTION, Result, Units
+from glocal.evaluation.intervals import FRACTION, Result, Units, pseudo_values
 from glocal.results import Score
 from glocal.similarity import (
     cosine_blocks,
@@ -21,6 +21,8 @@ from glocal.similarity import (
 )
 
 RANKS = (1, 5, 10)
+N_GROUPS = 20
+"""Groups of images that the jackknife leaves out."""
 
 
 def retrieval(
@@ -37,8 +39,12 @@ def retrieval(
     the precision at their rank; mAP is its mean over queries. Rows whose cosines differ by no more
     than `tie_tolerance` are tied, and the score of a query is its expected value if tied rows come
     in random order. A collapsed gallery therefore scores chance, never more, with a
-    CollapseWarning. Queries without a relevant row are left out, with a DataWarning. The gallery
-    counts as fixed in the intervals.
+    CollapseWarning. Queries without a relevant row are left out, with a DataWarning.
+
+    Intervals are for other images of these classes: a jackknife leaves out groups of images, both
+    as queries and as candidates, or with a gallery of its own groups of queries and groups of
+    gallery rows in turn. If each query has one relevant row, the queries of a label are left out
+    together, and the gallery counts as fixed.
 
     Parameters
     ----------
@@ -52,8 +58,8 @@ def retrieval(
     -------
     Result
         ``map``, the mean average precision of ``n`` queries, with ``low`` and ``high``, its 95 %
-        interval over queries (None if all queries have the same label or score); ``recall``, which
-        maps each rank to (value, low, high); ``hits``, the credit of each query at each rank.
+        interval (None if nothing varies); ``recall``, which maps each rank to (value, low, high);
+        ``precision``, the average precision of each query, and ``hits``, its credit at each rank.
 
     Raises
     ------
@@ -77,23 +83,84 @@ def retrieval(
         gallery_labels = query_labels
     query_codes, gallery_codes = _codes(queries, query_labels, candidates, gallery_labels)
     n_self = int(gallery is None)
-    is_scored = _has_relevant_row(query_codes, gallery_codes, n_self)
+    n_relevant = _relevant_rows(query_codes, gallery_codes) - n_self
+    is_scored = _has_relevant_row(n_relevant)
     n_candidates = len(candidates) - n_self
     ranks = [rank for rank in RANKS if rank < n_candidates]
+    groups = _groups(gallery_codes)
+    has_one_relevant_row = n_relevant.max() == 1
     (candidates,) = zeros_if_collapsed(candidates)
     blocks = cosine_blocks(queries, candidates) if n_self == 0 else cosine_blocks(candidates)
     query_scores = []
+    scores_without = []
     for rows, S in blocks:
         order = np.argsort(-S, axis=1, kind="stable")[:, :n_candidates]
-        query_scores.append(
-            _query_scores(
-                np.take_along_axis(S, order, axis=1),
-                query_codes[rows, None] == gallery_codes[order],
-                tie_tolerance(queries.shape[1]),
-                ranks,
+        is_relevant = query_codes[rows, None] == gallery_codes[order]
+        similarities = np.take_along_axis(S, order, axis=1)
+        tolerance = tie_tolerance(queries.shape[1])
+        query_scores.append(_query_scores(similarities, is_relevant, tolerance, ranks))
+        if not has_one_relevant_row:
+            scores_without.append(
+                _scores_without(is_relevant, groups[order], int(groups.max()) + 1, ranks)
             )
-        )
-    return _result(np.concatenate(query_scores)[is_scored], query_codes[is_scored], ranks)
+    scores = np.concatenate(query_scores)[is_scored]
+    if has_one_relevant_row:
+        return _result(scores, [_means_without(scores, query_codes[is_scored])], ranks)
+    by_group = np.concatenate(scores_without)[is_scored]  # (queries, groups, scores)
+    if gallery is None:
+        by_group[np.arange(len(scores)), groups[is_scored]] = np.nan
+        return _result(scores, [_mean_of_known(by_group)], ranks)
+    without_queries = _means_without(scores, _groups(query_codes[is_scored]))
+    return _result(scores, [_mean_of_known(by_group), without_queries], ranks)
+
+
+def _groups(codes: Int[np.ndarray, " n"]) -> Int[np.ndarray, " n"]:
+    """Deal the images of each class in turn to the groups of the jackknife."""
+    groups = np.empty(len(codes), dtype=int)
+    groups[np.argsort(codes, kind="stable")] = np.arange(len(codes)) % min(N_GROUPS, len(codes))
+    return groups
+
+
+def _means_without(
+    scores: Float[np.ndarray, "n e"], groups: Int[np.ndarray, " n"]
+) -> Float[np.ndarray, "groups e"]:
+    """The mean scores of the queries outside each group."""
+    codes = np.unique(groups, return_inverse=True)[1]
+    members = np.eye(codes.max() + 1)[codes]  # (queries, groups)
+    n_others = len(scores) - members.sum(axis=0)
+    with np.errstate(invalid="ignore"):
+        return (scores.sum(axis=0) - members.T @ scores) / n_others[:, None]
+
+
+def _mean_of_known(scores: Float[np.ndarray, "n groups e"]) -> Float[np.ndarray, "groups e"]:
+    """The mean over the queries that are neither left out nor without a relevant row."""
+    is_known = ~np.isnan(scores)
+    with np.errstate(invalid="ignore"):
+        return np.where(is_known, scores, 0).sum(axis=0) / is_known.sum(axis=0)
+
+
+def _scores_without(
+    is_relevant: Bool[np.ndarray, "b m"],
+    groups: Int[np.ndarray, "b m"],
+    n_groups: int,
+    ranks: list[int],
+) -> Float[np.ndarray, "b groups e"]:
+    """The scores of each query without each group of candidates; NaN without a relevant row.
+
+    Candidates are in descending order of similarity, and keep it: ties stay in this order.
+    """
+    query, place = np.nonzero(is_relevant)
+    scores = np.full((len(is_relevant), n_groups, 1 + len(ranks)), np.nan)
+    for group in range(n_groups):
+        n_removed = np.cumsum(groups == group, axis=1, dtype=np.int32)[query, place]
+        is_kept = groups[query, place] != group
+        rows = query[is_kept]
+        t = (place + 1 - n_removed)[is_kept]  # the rank of each relevant row
+        queries, starts, R = np.unique(rows, return_index=True, return_counts=True)
+        precision = (np.arange(len(rows)) - np.repeat(starts, R) + 1) / t
+        scores[queries, group, 0] = np.add.reduceat(precision, starts) / R if len(R) else 0
+        scores[queries, group, 1:] = t[starts, None] <= np.array(ranks)
+    return scores
 
 
 def _codes(
@@ -105,12 +172,16 @@ def _codes(
     return np.split(codes, [len(queries)])
 
 
-def _has_relevant_row(
-    query_codes: Int[np.ndarray, " n"], gallery_codes: Int[np.ndarray, " m"], n_self: int
-) -> Bool[np.ndarray, " n"]:
-    """Whether each query has a relevant row, not counting itself if the queries are the gallery."""
-    n_relevant = np.bincount(gallery_codes, minlength=int(query_codes.max()) + 1)[query_codes]
-    has_row = n_relevant > n_self
+def _relevant_rows(
+    query_codes: Int[np.ndarray, " n"], gallery_codes: Int[np.ndarray, " m"]
+) -> Int[np.ndarray, " n"]:
+    """The number of gallery rows of the label of each query."""
+    return np.bincount(gallery_codes, minlength=int(query_codes.max()) + 1)[query_codes]
+
+
+def _has_relevant_row(n_relevant: Int[np.ndarray, " n"]) -> Bool[np.ndarray, " n"]:
+    """Whether each query has a relevant row; warns of those that have none."""
+    has_row = n_relevant > 0
     if not has_row.any():
         raise DataError(
             "no query has a gallery row of the same label; are the two label files of the same "
@@ -127,10 +198,15 @@ def _has_relevant_row(
 
 
 def _result(
-    query_scores: Float[np.ndarray, "n e"], query_codes: Int[np.ndarray, " n"], ranks: list[int]
+    query_scores: Float[np.ndarray, "n e"],
+    without: list[Float[np.ndarray, "_ e"]],
+    ranks: list[int],
 ) -> Result:
-    """Average the scores of `_query_scores`, with intervals over queries clustered by class."""
-    units = [Units(values=values, clusters=query_codes) for values in query_scores.T]
+    """Average the scores of `_query_scores`, with the jackknife of the means without each group."""
+    units = [
+        Units(values=pseudo_values(mean, *(part[:, column] for part in without)))
+        for column, mean in enumerate(query_scores.mean(axis=0).tolist())
+    ]
     precision, *recall = [unit.estimate().bounded(FRACTION) for unit in units]
     value, low, high = precision
     n = len(query_scores)
@@ -143,6 +219,7 @@ def _result(
         "high": high,
         "recall": by_rank,
         "n": n,
+        "precision": query_scores[:, 0],
         "hits": query_scores[:, 1:],
     }
     return Result((score("map", *precision), *scores), units[0], values)

@@ -10,7 +10,7 @@ from jaxtyping import Float, Int
 
 from glocal.data.rdm import check_rdms
 from glocal.errors import CollapseWarning, DataError, ParameterError
-from glocal.evaluation.intervals import CORRELATION, Result, Units
+from glocal.evaluation.intervals import CORRELATION, Result, Units, pseudo_values
 from glocal.results import PEOPLE, Score
 from glocal.similarity import Embedding, finite, one_point, pair_tolerance, snap_ties, unit_rows
 
@@ -24,15 +24,14 @@ def rsa(Z: Embedding, rdms: Float[np.ndarray, "*people n n"], *, kernel: str = "
     Pairs are the upper triangle. A pair of NaN is left out for that person. A correlation over
     pairs is not a mean over independent items, because each object is in n - 1 pairs. The jackknife
     turns it into such a mean: with ρ the correlation with one person and ρ(i) the correlation
-    without object i,
+    without object i, the `pseudo_values` are
 
-        u_i = ρ + (n - 1) (mean_j ρ(j) - ρ(i)),        mean_i u_i = ρ,
+        u_i = ρ + (n - 1) (mean_j ρ(j) - ρ(i)),        mean_i u_i = ρ.
 
-    and the variance of the mean of the u_i is the jackknife variance. With several people, the u_i
-    form a table of people and objects (`two_way_estimate`). Differences of two models are paired in
-    the u_i. If there are more than 50 objects, they are left out in 50 groups, and n is the number
-    of groups. If all objects are at (nearly) one point, the correlation is NaN and a
-    CollapseWarning is issued.
+    With several people, the u_i form a table of people and objects (`two_way_estimate`).
+    Differences of two models are paired in the u_i. If there are more than 50 objects, they are
+    left out in 50 groups, and n is the number of groups. If all objects are at (nearly) one point,
+    the correlation is NaN and a CollapseWarning is issued.
 
     Parameters
     ----------
@@ -115,9 +114,7 @@ def _jackknife(
     correlation = _rank_correlation(levels)
     remaining = ((members != group).all(axis=0) for group in range(groups))
     correlations = np.array([_rank_correlation(levels[:, part]) for part in remaining])
-    # with very few objects, the pairs that remain may all be equal
-    without = np.where(np.isnan(correlations), correlation, correlations)
-    return correlation + (groups - 1) * (without.mean() - without)
+    return pseudo_values(correlation, correlations)
 
 
 def model_rdm(Z: Embedding, kernel: str = "cosine") -> Float[np.ndarray, " pairs"]:

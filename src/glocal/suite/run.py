@@ -154,7 +154,10 @@ def _load_cell(file: Path) -> tuple[Result, object]:
     arrays = read_npz(file, what="cell", fix=fix, required=("key", "scores"), optional=_UNITS)
     key, rows = (str(arrays.pop(name)) for name in ("key", "scores"))
     scores = tuple(Score.from_row(row) for row in json.loads(rows))
-    return Result(scores, Units(**arrays)), key
+    units: dict[str, Any] = {
+        name: array if array.ndim else array.item() for name, array in arrays.items()
+    }
+    return Result(scores, Units(**units)), key
 
 
 def _write_views(folder: Path, plan: Plan, sources: Sources, transforms: Transforms) -> None:

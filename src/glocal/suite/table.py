@@ -99,6 +99,8 @@ def cell(row: dict[Any, Any]) -> str:
     if math.isnan(row["value"]):
         return "-"
     text = interval_text(row["value"], row["low"], row["high"])
-    note = " (no interval)" if math.isnan(row["low"]) else ""
+    note = " (rough)" if row["settings"].get("rough") else ""
+    if math.isnan(row["low"]):
+        note = " (no interval)"
     star = "*" if row["p_corrected"] < SIGNIFICANCE else ""
     return f"{text}{note}{star}"

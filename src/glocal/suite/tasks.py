@@ -173,7 +173,12 @@ class FewShotTask(_Sides):
     kind: Literal["few-shot"] = "few-shot"
     train_labels: File = Field(description="Class of each training image, .npy or one per line.")
     shots: int = Field(5, ge=1, description="Training images of each class.")
-    draws: int = Field(5, ge=1, le=10_000, description="Number of draws of the shots.")
+    draws: int | None = Field(
+        None,
+        ge=1,
+        le=10_000,
+        description="Number of draws of the shots. [default: 40 with ncm, else 5]",
+    )
     probe: Literal["logistic", "ncm", "1nn"] = Field(
         "logistic", description="Logistic regression, nearest class mean, or nearest neighbour."
     )
