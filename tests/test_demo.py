@@ -1,4 +1,4 @@
-"""The demo: a suite and a sweep on a simulated world in which the local term matters, a page, and
+"""The demo: a suite on a simulated world in which the local term matters, a page, and
 files for the next steps.
 """
 
@@ -12,14 +12,12 @@ import numpy as np
 import pytest
 from jaxtyping import config
 
-from glocal.aligner import FitData
 from glocal.cli.app import execute
 from glocal.data.features import Features
 from glocal.data.labels import load_labels
-from glocal.evaluation.agreement import odd_one_out
 from glocal.report import load_runs
 from glocal.results import read_rows
-from glocal.suite.demo import demo_world, run_demo
+from glocal.suite.demo import write_demo
 from glocal.suite.plan import Plan
 
 pytestmark = pytest.mark.timeout(600)  # on a busy machine
@@ -33,18 +31,12 @@ MEASURES = {
 }
 
 
-def test_the_suite_of_the_demo_reads_the_world_beside_it(tmp_path, monkeypatch):
+def test_the_suite_of_the_demo_reads_the_world_beside_it(tmp_path):
     """Before any fit, the demo writes all files that suite.toml names, with a label for
     each row.
     """
 
-    def stop(plan, *_):
-        raise KeyboardInterrupt(plan)
-
-    monkeypatch.setattr("glocal.suite.demo.run_suite", stop)
-    with pytest.raises(KeyboardInterrupt) as stopped:
-        run_demo(tmp_path)
-    (plan,) = stopped.value.args
+    plan = write_demo(tmp_path)
     assert list(plan.arms) == ARMS
     assert set(plan.tasks) == set(MEASURES)
     assert len(plan.sources("simulated").heldout) > 1000
@@ -100,22 +92,6 @@ def test_at_equal_agreement_glocal_keeps_what_global_destroys(scores):
 
 
 @pytest.mark.nightly
-def test_the_people_are_scored_on_the_same_held_out_answers(scores):
-    """The simulated people are scored on the held-out answers by the similarities that they used,
-    and each such row names the fold.
-    """
-    world = demo_world()
-    heldout = FitData(world.objects, world.answers).fold(0, 3)[1]
-    people = scores["people", "odd-one-out", "ceiling_people"]
-    assert people["low"] > scores["naive", "odd-one-out", "accuracy_cosine"]["value"]
-    assert people["value"] == pytest.approx(
-        odd_one_out(world.mind, heldout, similarity="dot").accuracy
-    )
-    rows = [people, scores["glocal", "odd-one-out", "accuracy_cosine"]]
-    assert {(row["n"], row["split"]) for row in rows} == {(len(heldout), "fold 0 of 3")}
-
-
-@pytest.mark.nightly
 def test_the_folder_is_that_of_a_suite(ran):
     """The folder has views and suite.toml, the report counts each score once, and the objects have
     names.
@@ -123,24 +99,22 @@ def test_the_folder_is_that_of_a_suite(ran):
     assert {path.stem for path in (ran / "views/simulated").iterdir()} == set(ARMS)
     assert list(Plan.load(ran / "suite.toml").arms) == ARMS
     run = load_runs(ran)[0]
-    assert set(run.rows["transform"]) == {*ARMS, "people"}
-    assert [run.is_simulated for run in (*load_runs(ran), *load_runs(ran / "sweep"))] == [True] * 3
+    assert set(run.rows["transform"]) == {*ARMS}
+    assert run.is_simulated
     assert len(run.rows) == len(read_rows(ran / "rows.jsonl"))
     assert len(Features.load(ran / "world/objects").names) == 360
 
 
 @pytest.mark.nightly
 def test_the_table_has_a_line_for_each_arm(printed):
-    """The table has a line for each arm and for the people; its cells have intervals, except the
-    neighbours that `original` keeps.
+    """The table has a line for each arm; its cells have intervals, except the neighbours that
+    `original` keeps.
     """
     assert "SIMULATED" in printed[1]
     lines = {
-        line.split()[0]: line
-        for line in printed[1].splitlines()
-        if line.split()[:1] and "[" in line
+        line.split()[1]: line for line in printed[1].splitlines() if line.startswith("simulated")
     }
-    for arm, cells in {**dict.fromkeys(ARMS, 5), "original": 4, "people": 1}.items():
+    for arm, cells in {**dict.fromkeys(ARMS, 5), "original": 4}.items():
         assert len(re.findall(r"\d\.\d{3} \[\d\.\d{3}, \d\.\d{3}\]", lines[arm])) == cells
 
 
@@ -164,7 +138,6 @@ def test_without_the_extra_the_page_is_left_out(ran, tmp_path, capsys, as_a_user
         (tmp_path / name).symlink_to(ran / name)
     monkeypatch.setitem(sys.modules, "jinja2", None)
     monkeypatch.setitem(sys.modules, "altair", None)
-    monkeypatch.setattr("glocal.suite.demo.sweep", lambda *args, **options: None)
     assert execute(["demo", "--out", str(tmp_path), "--json"]) == 0
     streams = capsys.readouterr()
     assert [
@@ -173,16 +146,3 @@ def test_without_the_extra_the_page_is_left_out(ran, tmp_path, capsys, as_a_user
     record = json.loads(streams.out)
     assert (record["simulated"], record["report"]) == (True, None)
     assert len(record["rows"]) == len(read_rows(ran / "rows.jsonl"))
-
-
-@pytest.mark.nightly
-def test_a_sweep_of_all_methods_lies_beside_the_suite(ran):
-    """The folder sweep/ holds a finished sweep that chose `glocal`, which keeps most neighbours,
-    while `naive` keeps fewest.
-    """
-    (run,) = load_runs(ran / "sweep")
-    means = run.means
-    assert set(means["method"]) == {"original", "naive", "global", "glocal"}
-    kept = means.groupby("method")["neighbours_kept"].max()
-    assert kept["glocal"] > kept["global"] > kept["naive"] + 0.1
-    assert means.loc[means["chosen"], "method"].tolist() == ["glocal"]

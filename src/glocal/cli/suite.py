@@ -7,6 +7,8 @@ from typing import Annotated
 
 from typer import Argument, Option
 
+from glocal.aligner import Arm
+from glocal.aligner.keep import Keep
 from glocal.cli.inputs import refuse_overwriting_inputs
 from glocal.cli.output import (
     AsJson,
@@ -17,7 +19,7 @@ from glocal.cli.output import (
     progress_bar,
 )
 from glocal.suite.plan import Plan
-from glocal.suite.run import run_suite
+from glocal.suite.run import SuiteResult, run_suite
 
 
 def suite(
@@ -51,14 +53,19 @@ def suite(
     with progress_bar("suite", unit="cells") as progress:
         result = run_suite(plan, out, progress)
     if as_json:
-        rows = [score.row() for score in result.scores]
-        print_json({"cells_kept": result.n_kept, "out": out, "rows": rows})
+        print_json({"cells_kept": result.n_kept, "out": out, "rows": result.rows()})
         return
+    print_suite(plan, result)
+    print_lines(f"written to {out}: rows.jsonl, scores.csv")
+
+
+def print_suite(plan: Plan, result: SuiteResult) -> None:
+    """Print the table of a suite and how to read it."""
     print_table(list(result.table.columns), result.table.to_numpy().tolist())
+    print_lines("", "[95 % intervals]")
+    if any(isinstance(arm, Arm | Keep) for arm in plan.arms.values()):
+        print_lines(f"fitted without fold 0 of {plan.folds} of the objects, and scored on it")
     print_lines(
-        "",
-        f"fitted without fold 0 of {plan.folds} of the objects, and scored on it",
         f"* differs from {plan.baseline} (paired, p < 0.05 after Holm's correction for all "
-        "comparisons)",
-        f"written to {out}: rows.jsonl, scores.csv",
+        "comparisons)"
     )

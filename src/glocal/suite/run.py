@@ -53,6 +53,10 @@ class SuiteResult:
     table: pd.DataFrame
     n_kept: int
 
+    def rows(self) -> list[dict[str, Any]]:
+        """The scores as rows of a file."""
+        return [score.row() for score in self.scores]
+
 
 def run_suite(
     plan: Plan, out: PathLike, progress: Progress = lambda count, total, cell: None
