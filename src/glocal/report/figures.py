@@ -2,32 +2,19 @@
 
 from __future__ import annotations
 
-import html
 import io
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from glocal.errors import import_optional
 from glocal.files import PathLike, atomic_write, writable_target
+from glocal.report.templates import render
 
 if TYPE_CHECKING:
     import pandas as pd
 
 _DOTS_PER_INCH = 200
-_WIDTH = 820  # pixels of the figure of axes
-_ROW_HEIGHT = 34
-_TOP = 72
-_BAR_LEFT = 330
-_BAR_WIDTH = 100
-_HIGH_LEFT = 512
 _MAX_CHARACTERS = 42  # of the names at one end of an axis together
-_LIGHT = {"ink": "#1b1f24", "soft": "#545b64", "after": "#56b4e9"}
-_DARK = {"ink": "#e8eaed", "soft": "#a9b0b9", "after": "#2f7fb5"}
-_CAPTION = (
-    "Bars: the share of all differences among the objects that lies along an axis, before (thin) "
-    "and after (thick);",
-    "×: the factor by which differences along it have grown relative to all others.",
-)
 
 
 def save_figure(chart: Any, out: PathLike) -> None:
@@ -57,38 +44,9 @@ def save_axes_figure(table: pd.DataFrame, title: str, out: PathLike) -> None:
 def axes_svg(table: pd.DataFrame, title: str, *, adaptive: bool = True) -> str:
     """Draw the axes that a transform amplifies as SVG; an adaptive one has dark colours too."""
     rows = table[table["factor"] > 1].to_dict("records")
-    height = _TOP + _ROW_HEIGHT * len(rows)
     widest = max((row["after"] for row in rows), default=1.0)
-    lines = [_axis_svg(row, _TOP + _ROW_HEIGHT * i, widest) for i, row in enumerate(rows)]
-    style = _style(_LIGHT)
-    if adaptive:
-        style += f"@media(prefers-color-scheme:dark){{{_style(_DARK)}}}"
-    captions = [
-        f'<text class="soft" x="12" y="{38 + 17 * i}">{text}</text>'
-        for i, text in enumerate(_CAPTION)
-    ]
-    return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {height}" '
-        f'width="{_WIDTH}" height="{height}" role="img" font-family="system-ui,sans-serif" '
-        f'font-size="13.5"><title>{html.escape(title)}</title><style>{style}</style>'
-        f'<text x="12" y="18" font-size="15" font-weight="600">{html.escape(title)}</text>'
-        f"{''.join(captions)}{''.join(lines)}</svg>\n"
-    )
-
-
-def _axis_svg(row: dict[Any, Any], top: int, widest: float) -> str:
-    """One axis: names at its low end, bars, factor, names at its high end."""
-    low, high = (html.escape(fitting_names(row[end])) for end in ("low", "high"))
-    before, after = (_BAR_WIDTH * row[when] / widest for when in ("before", "after"))
-    middle = top + 12
-    baseline = middle + 5
-    return (
-        f'<text x="{_BAR_LEFT - 15}" y="{baseline}" text-anchor="end">{low}</text>'
-        f'<rect class="after" x="{_BAR_LEFT}" y="{middle - 8}" width="{after:.1f}" height="16"/>'
-        f'<rect class="before" x="{_BAR_LEFT}" y="{middle - 3}" width="{before:.1f}" height="6"/>'
-        f'<text font-weight="600" x="{_BAR_LEFT + max(before, after) + 6:.1f}" y="{baseline}">'
-        f"×{row['factor']:.2f}</text>"
-        f'<text x="{_HIGH_LEFT}" y="{baseline}">{high}</text>'
+    return render(
+        "axes.svg", rows=rows, widest=widest, title=title, adaptive=adaptive, joined=fitting_names
     )
 
 
@@ -105,13 +63,6 @@ def fitting_names(names: Sequence[str]) -> str:
             break
         text = f"{text}, {word}"
     return text
-
-
-def _style(colours: dict[str, str]) -> str:
-    return (
-        f"text{{fill:{colours['ink']}}}.soft{{fill:{colours['soft']};font-size:12px}}"
-        f".after{{fill:{colours['after']}}}.before{{fill:{colours['ink']}}}"
-    )
 
 
 def _kind(out: PathLike) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import importlib.resources
 import re
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
@@ -22,6 +21,7 @@ from glocal.report.front import MARGIN, direction, front_points, summary, warnin
 from glocal.report.objects import objects_of
 from glocal.report.runs import Block, Run
 from glocal.report.tables import tables_of
+from glocal.report.templates import asset, render
 from glocal.results import flattened, to_json, value_at
 from glocal.suite.table import arms_by_tasks, cell, main_rows
 
@@ -47,18 +47,15 @@ def report_page(
     MissingDependencyError
         jinja2, altair or vl-convert is not installed.
     """
-    jinja2 = import_optional("jinja2", "a report")
     shown: dict[str, dict[str, Any]] = {"charts": {}, "pictures": pictures or {}, "objects": {}}
     sections = [_section(number, run, shown) for number, run in enumerate(runs)]
     bundle = ""
     if shown["charts"]:
         vega = _closed(import_optional("vl_convert", "a report").javascript_bundle())
         bundle = f"(() => {{{vega}\n}})();"
-    script = _closed(_asset("page.js"))
-    environment = jinja2.Environment(
-        autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
-    )
-    page: str = environment.from_string(_asset("page.html")).render(
+    script = _closed(asset("page.js"))
+    return render(
+        "page.html",
         title=title or "Report: " + ", ".join(run.name for run in runs),
         version=__version__,
         sections=sections,
@@ -66,12 +63,11 @@ def report_page(
         min_stability=MIN_STABILITY,
         bundle=bundle,
         script=script,
-        style=_asset("style.css"),
+        style=asset("style.css"),
         policy=_policy(bundle, script),
         pictures=shown["pictures"],
         shown=script_json(shown),
     )
-    return page
 
 
 def save_page(page: str, out: PathLike) -> None:
@@ -236,7 +232,3 @@ def _policy(*scripts: str) -> str:
 def _closed(script: str) -> str:
     """Escape the characters of a script that would end its element; its strings stay the same."""
     return script.replace("</script", "<\\/script").replace("<!--", "<\\!--")
-
-
-def _asset(name: str) -> str:
-    return (importlib.resources.files("glocal.report") / name).read_text(encoding="utf-8")
