@@ -379,7 +379,7 @@ def test_swapping_the_arms_flips_signs(kind):
         share["answers"] = np.array([rng.permutation(25)[:3] for _ in range(60)])
     else:
         values = values if kind == "list" else values.reshape(5, 12)
-        share = {"classes": np.arange(12) % 3, "drawn": 0.1} if kind == "episodes" else {}
+        share = {"classes": np.arange(12) % 3, "shot_share": 0.1} if kind == "episodes" else {}
     mean, low, high, p = ends(values, 0 * values, **share)
     estimate = Units(values=values, **share).estimate()
     assert (mean, low, high, p) == (estimate.mean, *estimate.interval(), estimate.p)

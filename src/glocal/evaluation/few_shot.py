@@ -15,7 +15,7 @@ from glocal.data.splits import check_seed
 from glocal.errors import DataError, DataWarning, ParameterError
 from glocal.evaluation.intervals import FRACTION, Result, Units, class_means
 from glocal.results import Score
-from glocal.similarity import choice, finite, unit_rows
+from glocal.similarity import choice, finite, row_slices, unit_rows
 
 STRENGTHS = np.logspace(-4, 6, 11)
 MIN_DRAWS = 20
@@ -119,7 +119,9 @@ def few_shot(
         )
     if draws is None:
         draws = _FAST_DRAWS if probe == "ncm" else _DRAWS
-    episodes = draw_episodes(train.classes, shots, draws, seed, train.superclasses)
+    episodes = draw_episodes(
+        train.classes, shots, draws, seed, None if superclasses is None else train.superclasses
+    )
     classes, codes, pool = np.unique(train.superclasses, return_inverse=True, return_counts=True)
     truth = _truth(classes, test.superclasses)
     credits = np.full((draws, len(truth)), np.nan)
@@ -130,15 +132,19 @@ def few_shot(
         else:
             is_shown = leave_out_shots & np.isin(np.arange(len(truth)), rows)
         tested = np.flatnonzero(~is_shown)
-        for start in range(0, len(tested), _CHUNK):
-            chunk = tested[start : start + _CHUNK]
-            credits[draw, chunk] = shared_credit(scorer(test.X[chunk]), truth[chunk])
+        for chunk in row_slices(len(tested), _CHUNK):
+            images = tested[chunk]
+            credits[draw, images] = shared_credit(scorer(test.X[images]), truth[images])
     if np.isnan(credits).all():
         raise DataError(
             f"no test image is left besides the {shots} shots of each class. Ask for fewer shots."
         )
-    drawn = float(np.mean(shots / pool))
-    units = Units(values=credits, classes=truth, drawn=drawn, is_one_set=leave_out_shots)
+    units = Units(
+        values=credits,
+        classes=truth,
+        shot_share=float(np.mean(shots / pool)),
+        is_one_set=leave_out_shots,
+    )
     is_rough = draws < MIN_DRAWS or int(pool.min()) < MIN_IMAGES_PER_SHOT * shots
     settings = {"shots": shots, "draws": draws, "seed": seed, "rough": is_rough}
     return _result(units, probe, len(classes), settings)
@@ -264,15 +270,19 @@ def draw_episodes(
             f"class {names[rarest]} has {counts[rarest]} training images but `shots` is {shots}. "
             f"Ask for at most {counts[rarest]} shots, or leave that class out."
         )
-    superclass_of = (classes if superclasses is None else superclasses)[first]
-    kin = [np.flatnonzero(superclass_of == name) for name in np.unique(superclass_of)]
+    kin = []
+    if superclasses is not None:
+        of_class = superclasses[first]
+        kin = [np.flatnonzero(of_class == name) for name in np.unique(of_class)]
     members = np.split(np.argsort(classes, kind="stable"), np.cumsum(counts)[:-1])
     episodes = []
     for draw in range(draws):
         rng = np.random.RandomState((seed, draw))
         shots_of = np.stack([rng.permutation(rows)[:shots] for rows in members])
-        rng = np.random.RandomState((seed, draw, 1))
-        episodes.append(shots_of[[rng.choice(numbers) for numbers in kin]].reshape(-1))
+        if kin:
+            rng = np.random.RandomState((seed, draw, 1))
+            shots_of = shots_of[[rng.choice(numbers) for numbers in kin]]
+        episodes.append(shots_of.reshape(-1))
     return np.stack(episodes)
 
 

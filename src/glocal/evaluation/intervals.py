@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import reduce
 from itertools import combinations
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Int, Shaped
@@ -100,9 +100,10 @@ class Units:
     ============================== =================================== ===================
 
     `weights` are those of the answers, and `classes` holds the class of each image: scores are
-    about these classes, whose differences are no error. `drawn` is the share of its images that a
-    class gives to a draw of shots (its mean over classes), and `is_one_set` whether the images that
-    give shots are also those that are tested. A value is NaN where an image was not tested.
+    about these classes, whose differences are no error. `shot_share` is the share of its images
+    that a class gives to a draw of shots (its mean over classes), and `is_one_set` whether the
+    images that give shots are also those that are tested. A value is NaN where an image was not
+    tested.
 
     Examples
     --------
@@ -117,7 +118,7 @@ class Units:
     weights: Float[np.ndarray, " t"] | None = None
     persons: Shaped[np.ndarray, " t"] | None = None
     classes: Int[np.ndarray, " images"] | None = None
-    drawn: float = 0.0
+    shot_share: float = 0.0
     is_one_set: bool = False
 
     def estimate(self) -> Estimate:
@@ -134,7 +135,9 @@ class Units:
         if weights is not None and not (weights.min(initial=0) >= 0 and weights.any()):
             raise DataError("weights of scores must be at least 0, and one of them above 0.")
         if values.ndim == 2 and self.classes is not None:
-            return episode_estimate(values, self.classes, self.drawn, is_one_set=self.is_one_set)
+            return episode_estimate(
+                values, self.classes, self.shot_share, is_one_set=self.is_one_set
+            )
         if values.ndim not in (1, 2) or not values.size or not np.isfinite(values).all():
             raise DataError(
                 f"scores have shape {values.shape}; each answer, image or object needs a finite "
@@ -280,7 +283,7 @@ def _satterthwaite(
 def episode_estimate(
     credits: Float[np.ndarray, "draws images"],
     classes: Int[np.ndarray, " images"],
-    drawn: float,
+    shot_share: float,
     *,
     is_one_set: bool = False,
 ) -> Estimate:
@@ -291,7 +294,7 @@ def episode_estimate(
     v_x the components of draws, of images within their class, and of cells, and N = C² / Σ_c 1/n_c
     images,
 
-        a = v_d · drawn            (the pool of shots)
+        a = v_d · shot_share       (the pool of shots)
         b = v_i / N                (the test images)
         Var = a + b + v_d / D + v_x / (D N),    (√a + √b)² for a + b if one set gives both.
 
@@ -306,6 +309,34 @@ def episode_estimate(
     Components, ch. 4.
     """
     mean = float(class_means(credits, classes).mean())
+    components = _components(credits, classes)
+    if components is None:
+        return Estimate(mean, None, 0.0)
+    v_d, v_i, v_x, n, freedoms = components
+    draws = len(credits)
+    pool = v_d * shot_share
+    tests = v_i / n
+    both = (pool * tests) ** 0.5 if is_one_set else 0.0
+    parts = np.array([pool + both + v_d / draws, tests + both + v_x / (draws * n)])
+    variance = float(parts.sum())
+    freedom = _satterthwaite(variance, parts, freedoms)
+    return Estimate.of(mean, variance, freedom, np.nan_to_num(credits))
+
+
+class _Components(NamedTuple):
+    """The variances of draws, of images within their class and of cells, and N."""
+
+    v_d: float
+    v_i: float
+    v_x: float
+    n: float
+    freedoms: Float[np.ndarray, " 2"]
+
+
+def _components(
+    credits: Float[np.ndarray, "draws images"], classes: Int[np.ndarray, " images"]
+) -> _Components | None:
+    """The variance components of `episode_estimate`; None if draws or images cannot vary."""
     is_used = ~np.isnan(credits).all(axis=0)
     credits = credits[:, is_used]
     codes, sizes = np.unique(classes[is_used], return_inverse=True, return_counts=True)[1:]
@@ -313,7 +344,7 @@ def episode_estimate(
     draw_freedom = draws - 1.0
     image_freedom = float(len(codes) - len(sizes))
     if not draw_freedom or not image_freedom:
-        return Estimate(mean, None, 0.0)
+        return None
     by_image = np.nanmean(credits, axis=0)
     table = np.where(np.isnan(credits), by_image, credits)
     by_cell = class_means(table, codes)
@@ -323,13 +354,7 @@ def episode_estimate(
     v_x = float(np.square(residual).sum()) / (draw_freedom * image_freedom)
     v_i = max(float(within @ within) / image_freedom - v_x / draws, 0.0)
     v_d = max(float(by_cell.mean(axis=1).var(ddof=1)) - v_x / n, 0.0)
-    pool = v_d * drawn
-    tests = v_i / n
-    both = (pool * tests) ** 0.5 if is_one_set else 0.0
-    parts = np.array([pool + both + v_d / draws, tests + both + v_x / (draws * n)])
-    variance = float(parts.sum())
-    freedom = _satterthwaite(variance, parts, np.array([draw_freedom, image_freedom]))
-    return Estimate.of(mean, variance, freedom, table)
+    return _Components(v_d, v_i, v_x, n, np.array([draw_freedom, image_freedom]))
 
 
 def class_means(

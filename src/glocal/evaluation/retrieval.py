@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
 from functools import partial
 
 import numpy as np
@@ -85,33 +86,43 @@ def retrieval(
     n_self = int(gallery is None)
     n_relevant = _relevant_rows(query_codes, gallery_codes) - n_self
     is_scored = _has_relevant_row(n_relevant)
-    n_candidates = len(candidates) - n_self
-    ranks = [rank for rank in RANKS if rank < n_candidates]
     groups = _groups(gallery_codes)
-    has_one_relevant_row = n_relevant.max() == 1
+    n_groups = 0 if n_relevant.max() == 1 else int(groups.max()) + 1  # of rows that are left out
     (candidates,) = zeros_if_collapsed(candidates)
-    blocks = cosine_blocks(queries, candidates) if n_self == 0 else cosine_blocks(candidates)
-    query_scores = []
-    scores_without = []
+    ranks = [rank for rank in RANKS if rank < len(candidates) - n_self]
+    parts = []
+    for rows, order, similarities in _ranked(queries if gallery is not None else None, candidates):
+        is_relevant = query_codes[rows, None] == gallery_codes[order]
+        scores = _query_scores(similarities, is_relevant, tie_tolerance(queries.shape[1]), ranks)
+        parts.append((scores, _scores_without(is_relevant, groups[order], n_groups, ranks)))
+    scores, scores_without = (np.concatenate(part)[is_scored] for part in zip(*parts, strict=True))
+    query_codes = query_codes[is_scored]
+    if not n_groups:
+        left_out = [_means_without(scores, query_codes)]
+    elif gallery is None:
+        scores_without[np.arange(len(scores)), groups[is_scored]] = np.nan
+        left_out = [_mean_of_known(scores_without)]
+    else:
+        left_out = [_mean_of_known(scores_without), _means_without(scores, _groups(query_codes))]
+    return _result(scores, left_out, ranks)
+
+
+def _ranked(
+    queries: Float[np.ndarray, "n p"] | None, candidates: Float[np.ndarray, "m p"]
+) -> Iterator[tuple[slice, Int[np.ndarray, "b m"], Float[np.ndarray, "b m"]]]:
+    """Yield blocks of queries, with candidates in descending order of their cosine.
+
+    Without queries, each candidate is searched among the others.
+    """
+    if queries is None:
+        blocks = cosine_blocks(candidates)
+        n_candidates = len(candidates) - 1
+    else:
+        blocks = cosine_blocks(queries, candidates)
+        n_candidates = len(candidates)
     for rows, S in blocks:
         order = np.argsort(-S, axis=1, kind="stable")[:, :n_candidates]
-        is_relevant = query_codes[rows, None] == gallery_codes[order]
-        similarities = np.take_along_axis(S, order, axis=1)
-        tolerance = tie_tolerance(queries.shape[1])
-        query_scores.append(_query_scores(similarities, is_relevant, tolerance, ranks))
-        if not has_one_relevant_row:
-            scores_without.append(
-                _scores_without(is_relevant, groups[order], int(groups.max()) + 1, ranks)
-            )
-    scores = np.concatenate(query_scores)[is_scored]
-    if has_one_relevant_row:
-        return _result(scores, [_means_without(scores, query_codes[is_scored])], ranks)
-    by_group = np.concatenate(scores_without)[is_scored]  # (queries, groups, scores)
-    if gallery is None:
-        by_group[np.arange(len(scores)), groups[is_scored]] = np.nan
-        return _result(scores, [_mean_of_known(by_group)], ranks)
-    without_queries = _means_without(scores, _groups(query_codes[is_scored]))
-    return _result(scores, [_mean_of_known(by_group), without_queries], ranks)
+        yield rows, order, np.take_along_axis(S, order, axis=1)
 
 
 def _groups(codes: Int[np.ndarray, " n"]) -> Int[np.ndarray, " n"]:
@@ -147,7 +158,7 @@ def _scores_without(
 ) -> Float[np.ndarray, "b groups e"]:
     """The scores of each query without each group of candidates; NaN without a relevant row.
 
-    Candidates are in descending order of similarity, and keep it: ties stay in this order.
+    Candidates are in descending order of similarity, and ties stay in this order.
     """
     query, place = np.nonzero(is_relevant)
     scores = np.full((len(is_relevant), n_groups, 1 + len(ranks)), np.nan)
@@ -199,12 +210,12 @@ def _has_relevant_row(n_relevant: Int[np.ndarray, " n"]) -> Bool[np.ndarray, " n
 
 def _result(
     query_scores: Float[np.ndarray, "n e"],
-    without: list[Float[np.ndarray, "_ e"]],
+    left_out: list[Float[np.ndarray, "_ e"]],
     ranks: list[int],
 ) -> Result:
     """Average the scores of `_query_scores`, with the jackknife of the means without each group."""
     units = [
-        Units(values=pseudo_values(mean, *(part[:, column] for part in without)))
+        Units(values=pseudo_values(mean, *(part[:, column] for part in left_out)))
         for column, mean in enumerate(query_scores.mean(axis=0).tolist())
     ]
     precision, *recall = [unit.estimate().bounded(FRACTION) for unit in units]
