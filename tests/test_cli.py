@@ -14,12 +14,10 @@ import pytest
 import typer
 
 import glocal
-from glocal.aligner import FitData
 from glocal.cli import app
 from glocal.cli.app import execute
 from glocal.cli.output import in_options
 from glocal.data.world import simulated_world
-from glocal.errors import ParameterError
 from glocal.results import read_rows
 
 
@@ -417,13 +415,6 @@ def test_flags_show_no_type_and_keep_says_what_it_does(capsys):
         assert "<bool>" not in text
         keep = text.partition("--keep ")[2].partition("--")[0]
         assert ("default: 0.9" in " ".join(keep.replace("│", "").split())) == default
-
-
-def test_sweep_is_called_like_fit(world):
-    """``glocal.sweep(...)`` is the function, whether its module was imported before or not."""
-    assert callable(glocal.sweep)
-    with pytest.raises(ParameterError, match="select"):
-        glocal.sweep(FitData(world.objects, world.answers), select="best")
 
 
 def test_options_stand_under_the_heading_of_what_they_are_about(capsys):

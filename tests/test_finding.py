@@ -64,8 +64,8 @@ def sweep_run(scores, *, kept=0.91, loss=0.9, heldout="objects", **more):
     settings = pd.DataFrame(
         {
             "method": ["original", "glocal"],
-            "accuracy_cosine": [0.45, 0.56],
-            "neighbours_kept": [1.0, kept],
+            "agreement": [0.45, 0.56],
+            "kept": [1.0, kept],
             "chosen": [False, True],
         }
     )
@@ -78,7 +78,6 @@ def sweep_run(scores, *, kept=0.91, loss=0.9, heldout="objects", **more):
         "sweep",
         score_frame(scores),
         settings=settings,
-        choice={"rule": "loss"},
         fits={"chosen": fit},
         featured="chosen",
         heldout=heldout,

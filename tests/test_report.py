@@ -133,8 +133,8 @@ def write_sweep(folder, *, finished=True):
     settings = [
         {
             "method": "original",
-            "accuracy_cosine": 0.45,
-            "neighbours_kept": 1.0,
+            "agreement": 0.45,
+            "kept": 1.0,
             "loss": 1.05,
             "status": "none",
         }
@@ -148,8 +148,8 @@ def write_sweep(folder, *, finished=True):
                     "mix": 1.0,
                     "alpha": 0.1 if method == "glocal" else None,
                     "tau": 0.25 if method == "glocal" else None,
-                    "accuracy_cosine": 0.56 - 0.02 * place,
-                    "neighbours_kept": largest - 0.05 * (3 - place),
+                    "agreement": 0.56 - 0.02 * place,
+                    "kept": largest - 0.05 * (3 - place),
                     "loss": 1.0,
                 }
             )
@@ -163,9 +163,9 @@ def write_sweep(folder, *, finished=True):
     if finished:
         means = pd.DataFrame(settings).assign(front=True, chosen=False, converged=True)
         means.loc[6, "chosen"] = True
-        means[[f"{name}_se" for name in ("accuracy_cosine", "neighbours_kept", "loss")]] = 0.005
+        means[[f"{name}_se" for name in ("agreement", "kept", "loss")]] = 0.005
         means.to_csv(folder / "means.csv", index=False)
-        chosen = {"rule": "loss", "reason": "smallest mean held-out loss, 0.825 nats"}
+        chosen = {"keep": None, "reason": "smallest mean held-out loss, 0.825 nats"}
         meta = {"sweep": chosen, "fit": {"converged": True}}
         LinearTransform(np.eye(3, dtype=np.float32), None, 0.0, 1.0, meta).save(
             folder / "transform.npz"
@@ -322,7 +322,7 @@ def test_the_summary_compares_methods_at_equal_agreement(folders):
         "0.850",
         "",
     )
-    run.choice["rule"] = "neighbours_kept>=0.79"
+    run.choice["keep"] = 0.79
     assert summary(run).set_index("method").loc["global", "setting"] == "λ 1"
 
 
@@ -333,9 +333,9 @@ def test_the_arms_of_a_suite_are_points_of_a_front(folders):
     points = front_points(load_runs(folders[1])[0])
     assert list(points["method"]) == list(ARMS)
     assert points["strong"].all()
-    assert points["neighbours_kept_low"].tolist() == pytest.approx([0.98, 0.88, 0.78])
+    assert points["kept_low"].tolist() == pytest.approx([0.98, 0.88, 0.78])
     sweep = load_runs(folders[0])[0]
-    sweep.settings.loc[2, "neighbours_kept"] = 0.1  # worse in both than another of its method
+    sweep.settings.loc[2, "kept"] = 0.1  # worse in both than another of its method
     assert front_points(sweep)["strong"].tolist() == [True, True, False, *[True] * 6]
     assert not len(
         front_points(
@@ -437,7 +437,7 @@ def test_a_damaged_run_is_one_sentence(tmp_path, name, content):
     ("column", "value"),
     [
         *(("method", ""), ("chosen", "x"), ("chosen", True), ("chosen", False), ("lmbda", "x")),
-        *(("accuracy_cosine", "high"), ("neighbours_kept_se", "</b>")),
+        *(("agreement", "high"), ("kept_se", "</b>")),
     ],
 )
 def test_means_of_other_types_are_refused(tmp_path, column, value):

@@ -23,7 +23,7 @@ from glocal.errors import ClusterError, DataError, FileError, ParameterError
 from glocal.evaluation.agreement import odd_one_out
 from glocal.evaluation.structure import neighbours_kept
 from glocal.results import read_rows, read_scores
-from glocal.sweep import Rule, choose, pareto_front, settings, sweep
+from glocal.sweep import choose, pareto_front, settings, sweep
 from glocal.sweep.grid import PAPER, means_over_folds, paths
 from glocal.sweep.run import fit_path
 from glocal.transform import LinearTransform
@@ -32,7 +32,7 @@ pytestmark = pytest.mark.usefixtures("without_type_checks")  # many fits
 GRID = {"method": ["global", "glocal"], "alpha": [0.1, 0.5], "lmbda": [0.1, 1], "tau": [0.1, 0.5]}
 PATH = {"method": ["global", "glocal"], "lmbda": [1]}
 KEY = ["fold", "method", "lmbda", "alpha", "tau"]
-SCORES = ["objective", "accuracy_cosine", "neighbours_kept", "loss", "evaluations"]
+SCORES = ["objective", "agreement", "kept", "loss", "evaluations"]
 
 
 @pytest.fixture(scope="module")
@@ -178,7 +178,7 @@ def test_a_point_is_the_fit_that_one_would_run(swept, data, world):
     is_original = swept.points["method"] == "original"
     original = swept.points[is_original]
     fitted = swept.points[~is_original]
-    assert original["neighbours_kept"].tolist() == [1, 1]
+    assert original["kept"].tolist() == [1, 1]
     assert (original["loss"] < np.log(3)).all()  # at the scale that fits the answers best
     assert len(fitted) == 2 * 10
     assert not fitted.duplicated(KEY).any()
@@ -192,13 +192,13 @@ def test_a_point_is_the_fit_that_one_would_run(swept, data, world):
         single = fit(part, Arm.of(setting), Exact(tol=1e-4))
         assert row["objective"] == pytest.approx(single.record.objective, rel=5e-4)
         score = odd_one_out(single.transform(world.objects.matrix), heldout)
-        assert row["accuracy_cosine"] == pytest.approx(score.accuracy, abs=0.01)
+        assert row["agreement"] == pytest.approx(score.accuracy, abs=0.01)
         assert row["loss"] == pytest.approx(score.loss, rel=1e-2)
         images = world.local.matrix[np.sort(rows)]
         kept = neighbours_kept(
             world.objects.standardization(images, "float64"), single.transform(images)
         )
-        assert row["neighbours_kept"] == pytest.approx(kept, abs=0.01)
+        assert row["kept"] == pytest.approx(kept, abs=0.01)
         assert (row["n_heldout"], row["n_images"]) == (len(heldout), len(images))
 
 
@@ -207,8 +207,8 @@ def test_a_path_takes_fewer_evaluations_than_cold_fits(data):
     (path,) = paths(settings(PATH, local=True))
     warm = fit_path(data, Exact(), 2, 0, path)
     cold = [point for setting in path for point in fit_path(data, Exact(), 2, 0, [setting])]
-    first, second = (point.row for point in warm)
-    cold_first, cold_second = (point.row for point in cold)
+    first, second = warm
+    cold_first, cold_second = cold
     assert first["evaluations"] == cold_first["evaluations"]
     assert second["evaluations"] < 0.7 * cold_second["evaluations"]
     assert second["objective"] == pytest.approx(cold_second["objective"], rel=1e-5)
@@ -222,11 +222,11 @@ def test_points_whose_optimum_is_0_have_no_scores(data):
     assert result.means["lmbda"].dropna().tolist() == [0.05]
     trivial = result.points[result.points["status"] == "trivial"]
     assert trivial["lmbda"].tolist() == [100, 100]
-    assert trivial["accuracy_cosine"].isna().all()
+    assert trivial["agreement"].isna().all()
     assert (trivial["lambda_max"] < 100).all()
     largest = fit(data, Arm("global", lmbda=0.1, mix=0.5)).record.lambda_max
     grid = settings({"alpha": [0.05, 0.9], "lmbda": [0.15 * largest], "mix": [0.5]}, local=True)
-    heavy, light = (point.row for point in fit_path(data, Exact(tol=1e-3), 3, 0, grid[::-1]))
+    heavy, light = fit_path(data, Exact(tol=1e-3), 3, 0, grid[::-1])
     assert (heavy["alpha"], heavy["status"], light["status"]) == (0.9, "trivial", "converged")
     with pytest.raises(ParameterError, match="lmbda"):
         sweep(data, {"method": ["naive"], "lmbda": [100]}, folds=2)
@@ -282,7 +282,7 @@ def test_folds_that_cannot_be_scored_are_refused(world):
 
 
 def table(points):
-    means = pd.DataFrame(points, columns=["alpha", "accuracy_cosine", "neighbours_kept", "loss"])
+    means = pd.DataFrame(points, columns=["alpha", "agreement", "kept", "loss"])
     return means.assign(method="glocal", lmbda=0.1, tau=0.25, mix=1.0)
 
 
@@ -296,21 +296,21 @@ def test_means_are_of_settings_that_every_fold_has_scored():
         "mix": 1.0,
         "tau": 0.5,
         "loss": 1.0,
-        "neighbours_kept": 0.5,
+        "kept": 0.5,
     }
-    columns = ("fold", "alpha", "accuracy_cosine", "evaluations", "status", "seconds")
+    columns = ("fold", "alpha", "agreement", "evaluations", "status", "seconds")
     values = ((0, 0.1, 0.4, 1, "converged", 1.0), (1, 0.1, 0.5, 5, "budget", 2.0))
     rows = [{**base, **dict(zip(columns, row, strict=True))} for row in values]
     rows += [
         {**rows[0], "alpha": 0.5},
         {**rows[0], "alpha": 0.7},
-        {**rows[1], "alpha": 0.7, "accuracy_cosine": None},
+        {**rows[1], "alpha": 0.7, "agreement": None},
     ]
     means = means_over_folds(rows, 2)
     assert means["alpha"].tolist() == [0.1]
     assert means[["evaluations", "seconds", "converged"]].iloc[0].tolist() == [6, 3.0, False]
-    assert means["accuracy_cosine"].iloc[0] == pytest.approx(0.45)
-    assert means["accuracy_cosine_se"].iloc[0] == pytest.approx(0.05)
+    assert means["agreement"].iloc[0] == pytest.approx(0.45)
+    assert means["agreement_se"].iloc[0] == pytest.approx(0.05)
 
 
 def test_the_front():
@@ -328,38 +328,22 @@ def test_the_front():
     assert pareto_front(means)["alpha"].tolist() == [0.8, 0.4]
 
 
-def test_rules_on_paper():
+def test_choices_on_paper():
     """Each rule chooses the right row, of equal ones that with the smallest alpha, and gives a
-    reason; an unknown rule, or one that names a method without rows, is refused.
+    reason. `naive` is chosen only if there is nothing else.
     """
     rows = [(0.9, 0.4, 1.0, 1.2), (0.7, 0.55, 0.9, 1), (0.5, 0.55, 0.9, 1), (0.1, 0.6, 0.2, 0.9)]
     means = table(rows)
-    rules = {
-        "loss": 0.1,
-        "neighbours_kept>=0.9": 0.5,
-        "neighbours_kept >= 0.95": 0.9,
-        "agreement>=0.5": 0.5,
-        "neighbors_kept > 0.8": 0.5,
-        "glocal loss": 0.1,
-        "agreement>=0.7": 0.1,  # no setting satisfies it: the nearest one
-    }
-    for rule, alpha in rules.items():
-        chosen, reason = choose(means, Rule.parse(rule))
-        assert (means.loc[chosen, "alpha"], bool(reason)) == (alpha, True), rule
-    for rule in ("best", "speed>=1", "exchange", "naive loss"):
-        with pytest.raises(ParameterError, match=r"select|method naive"):
-            choose(means, Rule.parse(rule))
-
-
-def test_naive_is_chosen_only_by_a_rule_that_names_it():
-    """`naive` has the best row, but unless the rule names it, another method is chosen."""
-    means = table([(0.9, 0.40, 1.0, 1.2), (0.5, 0.55, 0.9, 1.0), (0.1, 0.60, 0.95, 0.9)])
+    for keep, alpha in ((None, 0.1), (0.9, 0.5), (0.95, 0.9), (0.2, 0.1)):
+        chosen, reason = choose(means, keep)
+        assert (means.loc[chosen, "alpha"], bool(reason)) == (alpha, True), keep
+    few, _ = choose(means[1:], 0.95)  # no setting keeps so many: the nearest one
+    assert means.loc[few, "alpha"] == 0.5
     means.loc[means["alpha"] == 0.1, "method"] = "naive"
-    any_method, _ = choose(means, Rule.parse("neighbours_kept>=0.9"))
-    named, _ = choose(means, Rule.parse("naive neighbours_kept>=0.9"))
-    alone, _ = choose(means[means["method"] == "naive"], Rule())
-    assert means.loc[any_method, "alpha"] == 0.5
-    assert means.loc[[named, alone], "method"].tolist() == ["naive", "naive"]
+    for keep in (None, 0.1):
+        other, _ = choose(means, keep)
+        alone, _ = choose(means[means["method"] == "naive"], keep)
+        assert means.loc[[other, alone], "alpha"].tolist() == [0.5, 0.1]
 
 
 def test_the_choice_is_refitted_on_everything(swept, world):
@@ -370,17 +354,17 @@ def test_the_choice_is_refitted_on_everything(swept, world):
     heldout = meta["fit"]["heldout"]
     assert meta["fit"]["n_answers"] == len(world.answers)
     assert meta["fit"]["lmbda"] == swept.best["lmbda"]
-    assert (meta["sweep"]["rule"], meta["sweep"]["reason"]) == ("loss", swept.reason)
+    assert (meta["sweep"]["keep"], meta["sweep"]["reason"]) == (None, swept.reason)
     assert swept.best["loss"] == swept.means["loss"].min()
     assert swept.means["chosen"].sum() == 1
     before, after, gain = swept.scores
     n = swept.points.drop_duplicates("fold")["n_heldout"].sum()
     assert (before.n, after.n, gain.value) == (n, n, pytest.approx(after.value - before.value))
-    assert after.value == pytest.approx(swept.best["accuracy_cosine"], abs=0.01)
+    assert after.value == pytest.approx(swept.best["agreement"], abs=0.01)
     assert (heldout["of"], heldout["n"], heldout["folds"]) == ("objects", n, 2)
     scores = [heldout[name] for name in ("original", "agreement", "gain_low", "gain_high")]
     assert scores == pytest.approx([before.value, after.value, gain.low, gain.high], abs=1e-6)
-    means = [swept.best["loss"], swept.best["neighbours_kept"]]
+    means = [swept.best["loss"], swept.best["kept"]]
     assert [heldout["loss"], heldout["kept"]] == pytest.approx(means, abs=0.01)
     assert gain.settings["n_settings"] == 10  # p is corrected for all settings compared
     assert gain.p < gain.p_corrected == pytest.approx(min(1, 10 * gain.p), abs=0)
@@ -390,8 +374,12 @@ def test_the_choice_is_refitted_on_everything(swept, world):
 
 
 def test_the_folder_holds_what_it_promises(swept, folder):
-    """The folder holds rows, tables, the refitted choice and two views, but no solver state."""
-    names = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+    """The folder holds rows, tables, the refitted choice, two views, and a file for each path, but
+    no solver state.
+    """
+    files = [path.relative_to(folder) for path in folder.rglob("*") if path.is_file()]
+    assert sum(file.parent.name == "paths" for file in files) == 2 * 3
+    names = {str(file) for file in files if file.parent.name != "paths"}
     assert names == {
         "sweep.json",
         "points.jsonl",
@@ -407,7 +395,7 @@ def test_the_folder_holds_what_it_promises(swept, folder):
     assert {*KEY, *SCORES, "mix", "status", "seconds"} <= set(rows[0])
     front = pd.read_csv(folder / "front.csv")
     assert front["method"].iloc[0] == "original"
-    assert front["accuracy_cosine"].iloc[1:].is_monotonic_increasing
+    assert front["agreement"].iloc[1:].is_monotonic_increasing
     assert front.iloc[1:]["front"].all()
     arms = [score.transform for score in read_scores(folder / "rows.jsonl")]
     assert arms == ["original", "chosen", "chosen"]
@@ -416,22 +404,26 @@ def test_the_folder_holds_what_it_promises(swept, folder):
     assert json.loads((folder / "sweep.json").read_text())["solver"]["tol"] == 3e-4
 
 
-def test_a_resumed_sweep_fits_no_point_again(data, path_folder):
-    """A sweep goes on only if it is told to; it then repeats no fit, and may choose anew."""
+def test_a_resumed_sweep_fits_no_point_again(data, path_folder, monkeypatch):
+    """A sweep goes on only if it is told to; it then repeats no path, may choose anew, and of the
+    same choice has the same scores.
+    """
     before = (path_folder / "points.jsonl").read_bytes()
     with pytest.raises(ParameterError, match="resume"):
         sweep(data, PATH, folds=2, out=path_folder)
-    kept = {
-        sweep(data, PATH, folds=2, out=path_folder, resume=True, keep=keep).best["method"]
-        for keep in (0.1, 1)
-    }
-    assert kept == {"global", "glocal"}
+    monkeypatch.setattr("glocal.sweep.run.fit_path", None)
+    results = [
+        sweep(data, PATH, folds=2, out=path_folder, resume=True, keep=keep)
+        for keep in (0.1, 1, 0.1)
+    ]
+    assert [result.best["method"] for result in results] == ["global", "glocal", "global"]
+    assert results[0].scores == results[2].scores
     assert (path_folder / "points.jsonl").read_bytes() == before
 
 
 CHANGES = {
     "features": lambda data: Features(data.features.matrix[::-1].copy()),
-    "answers": lambda data: data.answers.select(np.arange(1, len(data.answers))),
+    "answers": lambda data: data.answers.select(np.arange(99, len(data.answers))),
     "local_features": lambda data: Features(data.local_features.matrix[::-1].copy()),
     "block_size": lambda data: 50,
     "seed": lambda data: 43,
@@ -448,74 +440,67 @@ def test_every_field_of_the_data_is_changed_below():
 
 
 @pytest.mark.parametrize(
-    "change",
+    ("change", "n_paths"),
     [
-        *CHANGES,
-        "weights",
-        "kind",
-        {"grid": PATH | {"lmbda": [0.9]}},
-        {"grid": PATH | {"tau": [0.3]}},
-        {"folds": 3},
-        {"solver": Exact(tol=1e-3)},
-        {"solver": Exact(max_evaluations=999)},
-        {"solver": Exact(dtype="float64")},
-        {"solver": PaperLoop()},
+        *((name, 4) for name in CHANGES),
+        ("weights", 4),
+        ("kind", 4),
+        ({"grid": PATH | {"lmbda": [1, 0.9]}}, 2),  # the old paths and that of the other lmbda
+        ({"grid": PATH | {"tau": [0.3]}}, 2),
+        ({"folds": 3}, 6),
+        ({"solver": Exact(tol=1e-3)}, 2),  # the original features are not fitted
+        ({"solver": Exact(max_evaluations=999)}, 2),
+        ({"solver": Exact(dtype="float64")}, 2),
+        ({"solver": PaperLoop()}, 4),  # each setting is a path
+        ({"keep": 0.1}, 0),
     ],
     ids=str,
 )
-def test_a_sweep_goes_on_only_with_all_it_was_begun_with(data, path_folder, change):
-    """A sweep with another input that determines its points is an error, whichever it is."""
+def test_exactly_the_paths_that_depend_on_a_change_are_fitted_again(
+    data, path_folder, change, n_paths, monkeypatch, tmp_path
+):
+    """A path is fitted again if any input that determines it has changed, and no other path is."""
     options = {"grid": PATH, "folds": 2}
     weights = np.ones(len(data.answers))
     if isinstance(change, dict):
         options |= change
     elif change == "weights":
-        weights[0] = 2
+        weights[:] = np.arange(len(weights)) % 2 + 1
         data = replace(data, answers=replace(data.answers, weights=weights))
     elif change == "kind":
         data = replace(data, answers=replace(data.answers, kind="anchor"))
     else:
         data = replace(data, **{change: CHANGES[change](data)})
-    with pytest.raises(ParameterError, match="another sweep"):
-        sweep(data, out=path_folder, resume=True, **options)
+    shutil.copytree(path_folder, tmp_path, dirs_exist_ok=True)
+    fitted = []
+
+    def stop(*_):
+        raise InterruptedError
+
+    def fit_path(data, solver, folds, fold, path):
+        fitted.append((fold, path))
+        return [{"fold": fold, **path[0]}]
+
+    monkeypatch.setattr("glocal.sweep.run.fit_path", fit_path)
+    monkeypatch.setattr("glocal.sweep.run._choice", stop)
+    with pytest.raises(InterruptedError):
+        sweep(data, out=tmp_path, resume=True, **options)
+    assert len(fitted) == n_paths
 
 
-def test_a_resumed_sweep_scores_its_choice_by_the_same_solver(data, tmp_path, monkeypatch):
-    """Since the rows of finished paths hold no credit, a resumed sweep fits the choice again with
-    the solver of its points, walks no path again, and ends with the same scores.
-    """
-    grid = {"method": ["global"], "lmbda": [1]}
-    solver = Exact(tol=0.3)
-    first = sweep(data, grid, folds=2, solver=solver, out=tmp_path)
-    monkeypatch.setattr("glocal.sweep.run.fit_path", None)
-    second = sweep(data, grid, folds=2, solver=solver, out=tmp_path, resume=True)
-    assert second.scores == first.scores
-
-
-def test_a_path_that_was_not_written_whole_is_walked_again(data, path_folder, tmp_path):
-    """Whatever a killed process was writing, a resumed sweep loses and doubles no row, and has the
-    same scores.
+def test_a_path_without_a_file_is_walked_again(data, path_folder, tmp_path):
+    """A resumed sweep walks a path whose file is missing, and loses and doubles no row; a damaged
+    file is refused with its name.
     """
     shutil.copytree(path_folder, tmp_path, dirs_exist_ok=True)
     rows = read_rows(path_folder / "points.jsonl")
-    lines = (tmp_path / "points.jsonl").read_text().splitlines(keepends=True)
-    for content in ("".join(lines[:3]) + lines[3][:50], ""):
-        (tmp_path / "points.jsonl").write_text(content)
-        assert len(sweep(data, PATH, folds=2, out=tmp_path, resume=True).points) == len(rows)
-        assert_same(read_rows(tmp_path / "points.jsonl"), rows)
-
-
-def test_a_damaged_folder_is_refused(data, path_folder, tmp_path):
-    """A damaged file is refused with its name, and a record with more keys as another sweep."""
-    fingerprint = json.loads((path_folder / "sweep.json").read_text())
-    (tmp_path / "sweep.json").write_text(json.dumps(fingerprint | {"more": 1}))
-    with pytest.raises(ParameterError, match="more"):
+    first, *_ = (tmp_path / "paths").iterdir()
+    first.unlink()
+    assert len(sweep(data, PATH, folds=2, out=tmp_path, resume=True).points) == len(rows)
+    assert_same(read_rows(tmp_path / "points.jsonl"), rows)
+    first.write_text('{"fold": 0}\n')
+    with pytest.raises(FileError, match=first.name):
         sweep(data, PATH, folds=2, out=tmp_path, resume=True)
-    shutil.copy(path_folder / "sweep.json", tmp_path)
-    for name, content in (("points.jsonl", '{"fold": 0}\n'), ("sweep.json", "[1")):
-        (tmp_path / name).write_text(content)
-        with pytest.raises(FileError, match=name):
-            sweep(data, PATH, folds=2, out=tmp_path, resume=True)
 
 
 # processes
@@ -640,7 +625,7 @@ def test_a_dead_worker_costs_no_row(data, swept, cluster, tmp_path):
 
 def test_the_command_shows_the_front_and_the_choice(files, tmp_path, capsys):
     """The command prints the front with the choice, or with `--json` one object, and refuses an
-    unknown rule, or one for a method that the grid does not have, before it writes anything.
+    unknown rule, or two, before it writes anything.
     """
     assert (
         execute(arguments(files, tmp_path / "s", "--folds", "2", "--verbose", grid="path.toml"))
@@ -657,21 +642,21 @@ def test_the_command_shows_the_front_and_the_choice(files, tmp_path, capsys):
     )
     summary = json.loads(capsys.readouterr().out)
     assert summary["points"] == 6
-    assert summary["rule"] == "neighbours_kept>=0.9"
+    assert summary["keep"] == 0.9
     assert summary["out"] == str(tmp_path / "s")
-    for rule in ("best", "naive loss"):
-        assert execute(arguments(files, tmp_path / "t", "--select", rule)) == 2
+    for rules in (("best",), ("loss", "--keep", "0.9")):
+        assert execute(arguments(files, tmp_path / "t", "--select", *rules)) == 2
     assert not (tmp_path / "t").exists()
 
 
 def test_an_interrupted_sweep_keeps_its_finished_paths(files, tmp_path, capsys, monkeypatch, data):
     """Ctrl-C ends the command with exit code 130 and names `--resume`, which then goes on."""
 
-    def append(*_):
+    def interrupt(*_):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("glocal.sweep.run.append_rows", append)
+        patch.setattr("glocal.sweep.run._points", interrupt)
         assert execute(arguments(files, tmp_path / "s", "--folds", "2", grid="path.toml")) == 130
     assert "--resume" in capsys.readouterr().err
     assert (

@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from glocal.evaluation.rsa import model_rdm, rsa
     from glocal.evaluation.structure import neighbours_kept, structure
     from glocal.extract import Extractor
-    from glocal.sweep import sweep
     from glocal.transform.linear import LinearTransform, pretrained
 
 __all__ = [
@@ -67,9 +66,7 @@ __all__ = [
     "simulated_world",
     "split_answers",
     "structure",
-    "sweep",
 ]
-# NOTE the module `sweep` can be called: it then runs its function of the same name
 _SUBPACKAGES = ("data", "evaluation", "extract", "report", "suite", "sweep", "transform")
 _MODULES = {
     "aligner": "Arm Exact FitData Keep PaperLoop cross_score fit",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from typer import Option
 
@@ -56,16 +56,15 @@ def sweep(
     ),
     folds: int = Option(3, help="Number of folds of the objects and local images."),
     keep: KeptShare = None,
-    select: str | None = Option(
-        None,
-        help="Rule of the choice, instead of --keep: loss, 'neighbours_kept>=0.9' or "
-        "'agreement>=0.5'. A method may stand before it, as in 'naive loss'.",
-    ),
+    select: Annotated[
+        Literal["loss"] | None,
+        Option(help="Choose the smallest held-out loss, instead of --keep."),
+    ] = None,
     centre: CentreOption = "0",
     solver: SolverName = "exact",
     jobs: int = Option(1, help="Processes that fit the grid; -1 for one per core."),
     scheduler: str | None = Option(None, help="Dask cluster to run on: address or scheduler file."),
-    resume: bool = Option(False, "--resume", help="Continue the sweep in --out."),
+    resume: bool = Option(False, "--resume", help="Go on with the sweep in --out."),
     verbose: Verbose = False,
     as_json: AsJson = False,
 ) -> None:
@@ -122,7 +121,7 @@ def _record(result: Sweep) -> dict[str, Any]:
         "evaluations": int(result.points["evaluations"].sum()),
         "unconverged": unconverged,
         "best": result.best,
-        "rule": result.transform.meta["sweep"]["rule"],
+        "keep": result.transform.meta["sweep"]["keep"],
         "reason": result.reason,
     }
 
@@ -132,7 +131,7 @@ def chosen(result: Sweep) -> list[str]:
     before, after, gain = result.scores
     summary = (
         f"agreement {before.value:.3f} -> {after.value:.3f}, neighbours kept "
-        f"{result.best['neighbours_kept']:.3f}"
+        f"{result.best['kept']:.3f}"
     )
     if gain.p_corrected is not None:
         summary += (

@@ -57,20 +57,20 @@ def front_chart(points: pd.DataFrame, baseline: str) -> alt.LayerChart:
     The chart shows every setting, the front of each arm as a line, and the choice in a ring.
     """
     alt = import_optional("altair", "a report")
-    x = metric_axis(alt.X, "neighbours_kept", "neighbours_kept", nice=False)
-    y = metric_axis(alt.Y, "accuracy_cosine", "accuracy_cosine", nice=False)
+    x = metric_axis(alt.X, "kept", "neighbours_kept", nice=False)
+    y = metric_axis(alt.Y, "agreement", "accuracy_cosine", nice=False)
     legend = alt.Legend(orient="top", title=None, symbolOpacity=1, columns=3, labelLimit=90)
     methods = list(dict.fromkeys(points["method"]))
     colour, shape = arm_scales("method", methods, baseline, legend)
-    numbers = tooltips("accuracy_cosine", "neighbours_kept")
+    numbers = tooltips("agreement", "kept")
     base = alt.Chart(inline_data(points)).encode(x, y, tooltip=["method:N", "setting:N", *numbers])
     strong = base.transform_filter("datum.strong").encode(colour)
     rule = strong.mark_rule(opacity=0.5)
     opacity = alt.when("datum.strong").then(alt.value(1)).otherwise(alt.value(0.3))
     layers = [
-        strong.mark_line().encode(order="neighbours_kept:Q"),
-        rule.encode(x="neighbours_kept_low:Q", x2="neighbours_kept_high:Q"),
-        rule.encode(y="accuracy_cosine_low:Q", y2="accuracy_cosine_high:Q"),
+        strong.mark_line().encode(order="kept:Q"),
+        rule.encode(x="kept_low:Q", x2="kept_high:Q"),
+        rule.encode(y="agreement_low:Q", y2="agreement_high:Q"),
         base.mark_point(filled=True, size=90).encode(colour, shape, opacity=opacity),
         base.transform_filter("datum.chosen").mark_point(size=350, color=INK, strokeWidth=2),
     ]

@@ -82,10 +82,10 @@ def featured_arm(run: Run, network: str) -> str:
     points = front_points(run)
     points = points[(points["network"] == network) & points["method"].isin(rows["transform"])]
     if len(points):
-        keeping = points[points["neighbours_kept"] >= MIN_KEPT]
-        best = points["neighbours_kept"].idxmax()
+        keeping = points[points["kept"] >= MIN_KEPT]
+        best = points["kept"].idxmax()
         if len(keeping):
-            best = keeping["accuracy_cosine"].idxmax()
+            best = keeping["agreement"].idxmax()
         return str(points.loc[best, "method"])
     agreement = rows[rows["metric"].isin(_AGREEMENT) & rows["value"].notna()]
     if len(agreement):

@@ -16,13 +16,14 @@ if TYPE_CHECKING:
 
 MARGIN = 0.01  # fraction; a smaller change of a score counts as none, however certain its sign
 LOWER_IS_BETTER = ("fpr95", "loss")
+_METRICS = {"agreement": "accuracy_cosine", "kept": "neighbours_kept"}
 
 
 def front_points(run: Run) -> pd.DataFrame:
     """Return one row for each setting of a sweep, or else for each network and arm, if any.
 
-    The columns are network, method (or the arm), setting (in words), accuracy_cosine and
-    neighbours_kept, both with …_low and …_high (one standard error over folds, or the 95 %
+    The columns are network, method (or the arm), setting (in words), agreement and
+    kept, both with …_low and …_high (one standard error over folds, or the 95 %
     interval), strong (whether the point is on the front of its method), and chosen.
     """
     from glocal.sweep import pareto_front  # loads the solver, which importing this module does not
@@ -40,15 +41,14 @@ def method_points(run: Run) -> pd.DataFrame:
 
     For a sweep, it is the setting that the rule of the sweep chooses for the method.
     """
-    from glocal.sweep.grid import Rule, choose
+    from glocal.sweep import choose
 
     points = front_points(run)
-    rule = Rule.parse(str(run.choice.get("rule", "loss")))._replace(method=None)
     labels: list[Any] = []
     for _, settings in points.groupby(["network", "method"], sort=False):
         label = settings["chosen"].idxmax()
         if len(settings) > 1 and not settings["chosen"].any():
-            label, _ = choose(settings, rule)
+            label, _ = choose(settings, run.choice.get("keep"))
         labels.append(label)
     return points.loc[labels].drop(columns=["strong", "loss", "alpha"], errors="ignore")
 
@@ -93,12 +93,11 @@ def _at_equal_agreement(run: Run) -> tuple[float, dict[Any, str]]:
     """
     points = front_points(run)
     fitted = points[(points["method"] != run.baseline) & points["strong"]]
-    fronts = fitted.sort_values("accuracy_cosine").groupby("method")
-    chosen = points.loc[points["chosen"], "accuracy_cosine"]
-    agreement = min([*chosen, *fronts["accuracy_cosine"].max()], default=0.0)
+    fronts = fitted.sort_values("agreement").groupby("method")
+    chosen = points.loc[points["chosen"], "agreement"]
+    agreement = min([*chosen, *fronts["agreement"].max()], default=0.0)
     kept = {
-        method: np.interp(agreement, front["accuracy_cosine"], front["neighbours_kept"])
-        for method, front in fronts
+        method: np.interp(agreement, front["agreement"], front["kept"]) for method, front in fronts
     }
     return agreement, {method: f"{share:.3f}" for method, share in kept.items()}
 
@@ -108,8 +107,8 @@ def _arms(rows: pd.DataFrame) -> pd.DataFrame:
     main = main_rows(rows).rename(columns={"transform": "method"})
     arm = ["network", "method"]
     axes = []
-    for axis in AXES:
-        scores = main[(main["metric"] == axis) & main["value"].notna()].drop_duplicates(arm)
+    for axis, metric in _METRICS.items():
+        scores = main[(main["metric"] == metric) & main["value"].notna()].drop_duplicates(arm)
         columns = {axis: scores["value"]}
         for end in ("low", "high"):
             columns[f"{axis}_{end}"] = scores[end].fillna(scores["value"])

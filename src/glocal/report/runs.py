@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 
 _ROWS = "rows.jsonl"
 _POINTS = "points.jsonl"
-AXES = {"accuracy_cosine": "agreement", "neighbours_kept": "neighbours kept"}
+AXES = {"agreement": "agreement", "kept": "neighbours kept"}
 _SIGNS = {"alpha": "α", "lmbda": "λ", "tau": "τ", "mix": "mix", "eta": "η"}
 _FINISHED = ("converged", "trivial")
 _KEPT = {"neighbours_kept": "kept kept_low kept_high", "neighbours_kept_raw": "kept_raw"}

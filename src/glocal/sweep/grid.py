@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import product
-from typing import Any, NamedTuple
+from typing import Any
 
-import numpy as np
 import pandas as pd
-from jaxtyping import Float
 from pydantic import Field, field_validator, model_validator
 
 from glocal.aligner import Arm
@@ -21,59 +18,7 @@ from glocal.options import Options
 Setting = dict[str, Any]
 """The setting of a fit: `Arm.settings`, with eta for the paper's loop."""
 SETTING = ("method", "lmbda", "mix", "alpha", "tau", "eta")
-METRICS = ("accuracy_cosine", "loss", "neighbours_kept")
-_RULE = re.compile(
-    r"((?P<method>naive|global|glocal)\s+)?"
-    r"(loss|(?P<metric>agreement|neighbou?rs_kept)\s*>=?\s*(?P<bound>\d*\.?\d+(e-?\d+)?))"
-)
-_COLUMNS = {"agreement": "accuracy_cosine", "neighbours_kept": "neighbours_kept"}
-_TITLES = {"accuracy_cosine": "agreement", "neighbours_kept": "share of neighbours kept"}
-
-
-class Rule(NamedTuple):
-    """The rule that chooses a setting: by the held-out loss, or by a lower bound on a metric.
-
-    `metric` None chooses the lowest loss. With a `bound` on agreement or on the neighbours kept,
-    the setting that is best in the other of the two is chosen. `method` restricts the choice to one
-    method; None excludes `naive`, which damages neighbourhoods, unless the grid has nothing else.
-    """
-
-    metric: str | None = None
-    bound: float = 0.0
-    method: str | None = None
-
-    @classmethod
-    def parse(cls, text: str) -> Rule:
-        """Read a rule such as 'neighbours_kept>=0.9' or 'naive loss'."""
-        match = _RULE.fullmatch(text.strip())
-        if match is None:
-            raise ParameterError(
-                f"`select` is {text!r}; allowed are loss, 'neighbours_kept>=0.9' and "
-                "'agreement>=0.5', each optionally after a method, as in 'naive loss'."
-            )
-        if match["metric"] is None:
-            return cls(method=match["method"])
-        metric = "agreement" if match["metric"] == "agreement" else "neighbours_kept"
-        return cls(metric, float(match["bound"]), match["method"])
-
-    def check(self, methods: Iterable[str]) -> None:
-        """Raise a ParameterError if the rule names a method that is not among `methods`."""
-        if self.method not in (None, *methods):
-            raise ParameterError(
-                f"the rule names method {self.method}, but no setting of the grid has it, or none "
-                "was scored. Name a method of the grid."
-            )
-
-    def __str__(self) -> str:
-        condition = "loss" if self.metric is None else f"{self.metric}>={self.bound:g}"
-        return condition if self.method is None else f"{self.method} {condition}"
-
-
-class Point(NamedTuple):
-    """The row of one setting on one fold, and the credit of each answer, which is not saved."""
-
-    row: dict[str, Any]
-    credit: Float[np.ndarray, " t"] | None = None
+METRICS = ("agreement", "loss", "kept")
 
 
 class Grid(Options):
@@ -281,7 +226,7 @@ def means_over_folds(points: Sequence[dict[str, Any]], folds: int) -> pd.DataFra
     errors = metrics.sem().add_suffix("_se")
     costs = groups[["evaluations", "seconds"]].sum()
     means = metrics.mean().join([errors, costs, groups[["converged"]].all()])
-    is_complete = groups["accuracy_cosine"].count() == folds
+    is_complete = groups["agreement"].count() == folds
     order = [*setting, *(name for metric in METRICS for name in (metric, f"{metric}_se"))]
     return means[is_complete].reset_index()[[*order, "evaluations", "seconds", "converged"]]
 
@@ -289,29 +234,31 @@ def means_over_folds(points: Sequence[dict[str, Any]], folds: int) -> pd.DataFra
 def pareto_front(means: pd.DataFrame) -> pd.DataFrame:
     """The rows that no other row dominates, the best agreement last.
 
-    A row is dropped if another row is at least as good in agreement (accuracy_cosine) and in
-    neighbours kept, and better in one of them. Of rows that are equal in both, the row with the
-    smallest alpha stays.
+    A row is dropped if another row is at least as good in agreement and in neighbours kept, and
+    better in one of them. Of rows that are equal in both, the row with the smallest alpha stays.
     """
     ordered = means.sort_values(
-        ["accuracy_cosine", "neighbours_kept", "alpha"],
+        ["agreement", "kept", "alpha"],
         ascending=[False, False, True],
         na_position="first",
     )
-    kept = ordered["neighbours_kept"]
+    kept = ordered["kept"]
     return ordered[kept > kept.shift().cummax().fillna(-1.0)].iloc[::-1]
 
 
-def choose(means: pd.DataFrame, rule: Rule) -> tuple[int, str]:
-    """Choose a row by a rule: its label, and the reason in words. Ties go to the smallest alpha.
+def choose(means: pd.DataFrame, keep: float | None) -> tuple[int, str]:
+    """Choose a row: its label, and the reason in words. Ties go to the smallest alpha.
+
+    `naive`, which damages neighbourhoods, is chosen only if there is no other method.
 
     Parameters
     ----------
     means : DataFrame
         The frame of `means_over_folds`; the row of the original features, if present, cannot be
         chosen.
-    rule : Rule
-        If no setting reaches the bound of the rule, the nearest setting is chosen.
+    keep : float or None
+        The share of neighbours to keep. The best agreement among the settings that keep it is
+        chosen, or the setting that keeps most if none does. None chooses the lowest loss.
 
     Raises
     ------
@@ -327,23 +274,20 @@ def choose(means: pd.DataFrame, rule: Rule) -> tuple[int, str]:
             "points.jsonl has trivial optima (W = 0), lower `lmbda`; if it has fits that diverged, "
             "lower `eta`."
         )
-    rule.check(fitted["method"])
-    if rule.method is not None:
-        fitted = fitted[fitted["method"] == rule.method]
-    elif (fitted["method"] != "naive").any():
+    if (fitted["method"] != "naive").any():
         fitted = fitted[fitted["method"] != "naive"]
-    if rule.metric is None:
+    if keep is None:
         loss = fitted["loss"]
         return int(loss.idxmin()), f"smallest mean held-out loss, {loss.min():.4f} nats"
-    bounded = fitted[_COLUMNS[rule.metric]]
-    satisfied = fitted[bounded >= rule.bound]
-    if not len(satisfied):
-        reason = f"no setting has {rule}; this setting comes nearest, with {bounded.max():.4f}"
-        return int(bounded.idxmax()), reason
-    goal = "neighbours_kept" if rule.metric == "agreement" else "accuracy_cosine"
-    values = satisfied[goal]
+    kept = fitted["kept"]
+    if kept.max() < keep:
+        reason = (
+            f"no setting keeps {keep:g} of the neighbours; this one keeps most, {kept.max():.4f}"
+        )
+        return int(kept.idxmax()), reason
+    agreement = fitted.loc[kept >= keep, "agreement"]
     reason = (
-        f"the largest {_TITLES[goal]} ({values.max():.4f}) among the settings with {rule} "
-        f"({len(satisfied)} of {len(fitted)})"
+        f"the largest agreement ({agreement.max():.4f}) among the settings that keep {keep:g} of "
+        f"the neighbours ({len(agreement)} of {len(fitted)})"
     )
-    return int(values.idxmax()), reason
+    return int(agreement.idxmax()), reason

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import joblib
 import numpy as np
@@ -41,13 +42,11 @@ from glocal.evaluation.agreement import (
 from glocal.evaluation.change import change_record, embeddings
 from glocal.evaluation.structure import kept_by_image, neighbourhoods
 from glocal.evaluation.view import paired_views, save_view
-from glocal.files import PathLike, array_sha256, make_folder, read_object, write_text
-from glocal.results import Score, append_rows, read_rows, to_json, write_rows
+from glocal.files import PathLike, array_sha256, make_folder, write_text
+from glocal.results import Score, read_rows, to_json, write_rows
 from glocal.sweep.grid import (
     METRICS,
     SETTING,
-    Point,
-    Rule,
     Setting,
     choose,
     means_over_folds,
@@ -60,10 +59,8 @@ from glocal.transform import LinearTransform
 POINT_TOLERANCE = 3e-4
 """Relative tolerance of fits that are only scored: a tenth of it changes no score by over .002."""
 ORIGINAL: Setting = {"method": "original", "lmbda": None, "mix": None, "alpha": None, "tau": None}
-Scores = tuple[dict[str, Any], Float[np.ndarray, " t"] | None]
-"""The scores of a transform, and the credit of each held-out answer."""
-Points = dict[tuple[Any, ...], Point]
-"""The point of each fold and setting, by `_key`."""
+Row = dict[str, Any]
+"""A point, as ``points.jsonl`` has it: a fold, a setting, its scores, and how its fit ended."""
 _ORIGINAL_OUTCOME = {"objective": None, "status": "converged", "gap": None, "evaluations": 0}
 
 
@@ -92,7 +89,7 @@ class Sweep:
         """The rows of `means` on the front, the original features first and best agreement last."""
         original = self.means[self.means["method"] == "original"]
         front = self.means[self.means["front"]]
-        return pd.concat([original, front.sort_values("accuracy_cosine")])
+        return pd.concat([original, front.sort_values("agreement")])
 
 
 def sweep(
@@ -100,20 +97,21 @@ def sweep(
     grid: str | Mapping[str, Any] | PathLike = "arms",
     *,
     folds: int = 3,
-    select: str | None = None,
+    select: Literal["loss"] | None = None,
     keep: float | None = None,
     solver: Solver | None = None,
     jobs: int = 1,
     scheduler: str | None = None,
     out: PathLike | None = None,
     resume: bool = False,
-    progress: Callable[[dict[str, Any], int, int], None] | None = None,
+    progress: Callable[[Row, int, int], None] | None = None,
 ) -> Sweep:
     """Fit and score every setting on every fold, choose one, and refit it on all data.
 
     A unit of work is a path of settings on one fold, along which each exact fit starts from the
-    previous one. The rows of a finished path are appended to ``points.jsonl`` in `out`. A sweep
-    that was killed therefore repeats only its unfinished paths.
+    previous one. A finished path is a file in `out`, named by the hash of everything that
+    determines it. A sweep that goes on in its folder, after an interruption or with other data,
+    settings or options, therefore fits only the paths that are missing.
 
     Parameters
     ----------
@@ -126,10 +124,9 @@ def sweep(
     folds : int
         The number of folds of the local images, and of the objects, or of the questions if there
         are fewer than 5,000 answers. Each fold is held out once.
-    select : str or None
-        The rule of the choice, instead of `keep`: "loss", "neighbours_kept>=0.9" or
-        "agreement>=0.5", each optionally after a method, as in "naive loss". A rule without a
-        method chooses `naive` only if the grid has nothing else.
+    select : "loss" or None
+        "loss" chooses the smallest held-out loss, instead of `keep`. `naive` is chosen only if the
+        grid has nothing else.
     keep : float or None
         The share of the neighbours to keep, as a mean over folds. Among the settings that keep it,
         the one with the best agreement is chosen; if there is none, the one that keeps most. None
@@ -146,7 +143,7 @@ def sweep(
     out : path or None
         The folder of the sweep; docs/file-formats.md lists its files. None writes nothing.
     resume : bool
-        Whether to continue the sweep in `out`.
+        Whether to go on in an `out` that has finished paths.
     progress : function or None
         Called after each path with its last row, the number of finished points, and their total.
 
@@ -155,7 +152,7 @@ def sweep(
     ParameterError, DataError, FileError
         The grid, the folds, the data or the folder cannot be used. Raised before any fit.
     ClusterError
-        The cluster or a worker was lost. The rows of finished paths are kept.
+        The cluster or a worker was lost. Finished paths are kept.
 
     Examples
     --------
@@ -169,48 +166,53 @@ def sweep(
     """
     if jobs == 0:
         raise ParameterError("`jobs` is 0; allowed are 1 and above, and -1 for one per core.")
-    rule = _rule(select, keep)
+    share = _share_to_keep(select, keep)
     solver = solver or Exact()
     if data.centre == AUTO:
         exact = solver if isinstance(solver, Exact) else None
-        data = keep_curve(data, exact, keep=keep or DEFAULT_KEEP).data
+        data = keep_curve(data, exact, keep=share or DEFAULT_KEEP).data
     plan = _plan(data, grid, folds, solver)
-    rule.check(setting["method"] for setting in plan.settings)
-    file = None if out is None else make_folder(out) / "points.jsonl"
-    points = {} if file is None else _resumed_points(file, plan, resume)
-    calls = [
-        joblib.delayed(fit_path)(plan.data, plan.solver, folds, fold, path)
-        for fold, path in plan.work
-        if _key(fold, path[0]) not in points
-    ]
-    with _parallel(plan.data, jobs, scheduler) as run:
-        for path_points in run(calls):
-            points |= {_key(point.row["fold"], point.row): point for point in path_points}
-            if file is not None:
-                append_rows(file, [point.row for point in path_points])
-            if progress is not None:
-                progress(path_points[-1].row, len(points), folds * len(plan.settings))
-    result = _choice(plan, points, rule, solver)
-    transforms = [] if out is None else _fold_transforms(plan, result.best)
-    result = replace(result, scores=_gain(plan, points, result.best, transforms))
+    rows: dict[str, list[Row]] = {}  # of each unit, by its name
     if out is not None:
-        result = replace(result, transform=_scored(result, plan, transforms))
+        rows = _finished_rows(Path(out), plan, resume=resume)
+    missing = [unit for unit in plan.units if unit.name not in rows]
+    with _parallel(plan.data, jobs, scheduler) as run:
+        calls = [joblib.delayed(_fit_unit)(plan.data, plan.solver, folds, u) for u in missing]
+        for name, unit_rows in run(calls):
+            rows[name] = unit_rows
+            points = _points(plan, rows)
+            if out is not None:
+                write_rows(_path_file(Path(out), name), unit_rows)
+                write_rows(Path(out) / "points.jsonl", points)
+            if progress is not None:
+                progress(unit_rows[-1], len(points), folds * len(plan.settings))
+    result = _choice(plan, _points(plan, rows), share, solver)
+    transforms = _fold_transforms(plan, result.best)
+    result = _with_heldout_scores(result, plan, transforms)
+    if out is not None:
         _write(result, plan, transforms, Path(out))
     return result
+
+
+class _Unit(NamedTuple):
+    """A unit of work: a path of settings on one fold, and the name of its file."""
+
+    fold: int
+    path: list[Setting]
+    name: str
 
 
 class _Plan(NamedTuple):
     """The data, folds and settings of a sweep, the solver of its points, and its units of work.
 
-    The first of the `settings` stands for the original features. A unit of work is a fold and a
-    path of settings on this fold.
+    The first of the `settings` stands for the original features.
     """
 
     data: FitData
     folds: list[Fold]
     settings: list[Setting]
     solver: Solver
-    work: list[tuple[int, list[Setting]]]
+    units: list[_Unit]
 
 
 def _plan(
@@ -236,57 +238,109 @@ def _plan(
     all_paths = [*paths(grid_settings, warm=isinstance(solver, Exact)), [ORIGINAL]]
     if isinstance(solver, Exact):
         solver = solver.replace(tol=solver.tol or POINT_TOLERANCE)
-    work = [(fold, path) for path in all_paths for fold in range(folds)]
-    return _Plan(data, parts, [ORIGINAL, *grid_settings], solver, work)
+    inputs = [_inputs(part) for part in parts]
+    units = [
+        _Unit(fold, path, _unit_name(fold, inputs[fold], solver, path))
+        for path in all_paths
+        for fold in range(folds)
+    ]
+    return _Plan(data, parts, [ORIGINAL, *grid_settings], solver, units)
 
 
-def _rule(select: str | None, keep: float | None) -> Rule:
-    """The rule of the choice; raises ParameterError if both arguments are given."""
-    if select is not None and keep is not None:
+def _share_to_keep(select: str | None, keep: float | None) -> float | None:
+    """The share of neighbours to keep, or None to choose by the loss."""
+    if select is None:
+        return Keep(keep=keep).keep or DEFAULT_KEEP
+    if select != "loss":
+        raise ParameterError(f"`select` is {select!r}; allowed is loss. Or give `keep`, a share.")
+    if keep is not None:
+        raise ParameterError(f"`select=loss` and `keep={keep:g}` are two rules. Give one of them.")
+    return None
+
+
+def _inputs(fold: Fold) -> dict[str, Any]:
+    """Everything in a fold that determines its points: hashes and numbers."""
+    data = fold.data
+    values = {field.name: getattr(data, field.name) for field in fields(data)}
+    return {
+        "fitted": data.hashes(local=True),
+        "answers": array_sha256(fold.answers.objects),
+        "weights": array_sha256(fold.answers.all_weights),
+        "images": array_sha256(data.evaluation_rows(fold.rows)),
+        "kind": data.answers.kind,
+        **{name: value for name, value in values.items() if isinstance(value, int | float)},
+    }
+
+
+def _unit_name(fold: int, inputs: dict[str, Any], solver: Solver, path: list[Setting]) -> str:
+    """The hash of everything that determines the rows of a path on a fold."""
+    options = {} if path == [ORIGINAL] else {type(solver).__name__: vars(solver)}
+    text = to_json([__version__, fold, inputs, options, path])
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _path_file(folder: Path, name: str) -> Path:
+    return folder / "paths" / f"{name}.jsonl"
+
+
+def _finished_rows(folder: Path, plan: _Plan, *, resume: bool) -> dict[str, list[Row]]:
+    """The rows of the finished paths in a folder, which is made, by the names of their units."""
+    make_folder(folder)
+    if any(make_folder(folder / "paths").iterdir()) and not resume:
         raise ParameterError(
-            f"`select={select}` and `keep={keep:g}` are two rules. Give one of them."
+            f"{folder} holds finished paths of a sweep. Pass `resume=True` to go on with it, or "
+            "choose another `out`."
         )
-    if select is not None:
-        return Rule.parse(select)
-    return Rule("neighbours_kept", Keep(keep=keep).keep or DEFAULT_KEEP)
-
-
-def _choice(plan: _Plan, points: Points, rule: Rule, solver: Solver) -> Sweep:
-    """Choose one setting, and refit it on all data; `scores` are still empty."""
-    folds = range(len(plan.folds))
-    rows = [points[_key(fold, setting)].row for setting in plan.settings for fold in folds]
-    means = means_over_folds(rows, len(folds))
-    chosen, reason = choose(means, rule)
-    front = pareto_front(means[means["method"] != "original"]).index
-    means = means.assign(front=means.index.isin(front), chosen=means.index == chosen)
-    best = json.loads(to_json(means.loc[chosen].to_dict()))
-    refit = fit(plan.data, Arm.of(best), _with_eta(solver, best)).transform
-    summary = {
-        "rule": str(rule),
-        "reason": reason,
-        "folds": len(folds),
+    record = {
+        "version": __version__,
+        "settings": plan.settings[1:],
+        "folds": len(plan.folds),
         "heldout": plan.data.fold_unit,
         "seed": plan.data.seed,
-        "n_settings": len(plan.settings) - 1,
+        "centre": plan.data.centre,
+        "solver": {"name": plan.solver.name, **vars(plan.solver)},
+        "data": plan.data.hashes(local=True),
     }
-    transform = replace(refit, meta={**refit.meta, "sweep": summary})
-    return Sweep(pd.DataFrame(rows), means, best, reason, transform, scores=[])
+    write_text(folder / "sweep.json", to_json(record))
+    files = {unit.name: _path_file(folder, unit.name) for unit in plan.units}
+    return {
+        name: read_rows(file, ("fold", "method", "status"), what="points")
+        for name, file in files.items()
+        if file.exists()
+    }
+
+
+def _points(plan: _Plan, rows: Mapping[str, list[Row]]) -> list[Row]:
+    """The points of finished paths, in the order of the settings."""
+    points = {_key(row["fold"], row): row for path_rows in rows.values() for row in path_rows}
+    keys = [_key(fold, setting) for setting in plan.settings for fold in range(len(plan.folds))]
+    return [points[key] for key in keys if key in points]
+
+
+def _key(fold: int, setting: Mapping[str, Any]) -> tuple[Any, ...]:
+    """The key of a point: its fold and its setting, taken from a setting or a row."""
+    return (fold, *(setting.get(name) for name in SETTING))
+
+
+def _fit_unit(data: FitData, solver: Solver, folds: int, unit: _Unit) -> tuple[str, list[Row]]:
+    """The name of a unit of work and its rows."""
+    return unit.name, fit_path(data, solver, folds, unit.fold, unit.path)
 
 
 def fit_path(
     data: FitData, solver: Solver, folds: int, fold: int, path: list[Setting]
-) -> list[Point]:
+) -> list[Row]:
     """Fit the settings of one path on one fold, each exact fit starting from the previous one."""
     part = data.folds(folds)[fold]
     images = part.data.evaluation_rows(part.rows)
     score = _scorer(part, images)
-    points = []
+    rows = []
     problem = None
     start = None
     for setting in path:
         start_time = time.perf_counter()
         outcome: dict[str, Any] = dict(_ORIGINAL_OUTCOME)
-        scores: Scores = dict.fromkeys(METRICS), None
+        scores: dict[str, float | None] = dict.fromkeys(METRICS)
         try:
             if setting == ORIGINAL:  # the baseline that agreement is compared with
                 scores = score(scaled_identity(part.data))
@@ -306,26 +360,23 @@ def fit_path(
         except DivergedError as error:
             outcome |= {"status": "diverged", "evaluations": error.steps, "reason": str(error)}
         counts = {"n_heldout": len(part.answers), "n_images": len(images)}
-        row = {"fold": fold, **setting, **scores[0], **counts, **outcome}
-        row["seconds"] = time.perf_counter() - start_time
-        points.append(Point(row, scores[1]))
-    return points
+        row = {"fold": fold, **setting, **scores, **counts, **outcome}
+        rows.append(row | {"seconds": time.perf_counter() - start_time})
+    return rows
 
 
-def _scorer(part: Fold, images: Float[np.ndarray, "m p"]) -> Callable[[LinearTransform], Scores]:
+def _scorer(
+    part: Fold, images: Float[np.ndarray, "m p"]
+) -> Callable[[LinearTransform], dict[str, float | None]]:
     """The function that scores transforms on the held-out part of a fold."""
     X = part.data.scalars(images, "float64")
     neighbours = neighbourhoods(X, NEIGHBOURS)
 
-    def score(transform: LinearTransform) -> Scores:
+    def score(transform: LinearTransform) -> dict[str, float | None]:
         agreement = odd_one_out(part.data.embedding(transform), part.answers, interval=False)
         kept = kept_by_image(X, transform.map_rows(images), NEIGHBOURS, before=neighbours)
-        scores = {
-            "accuracy_cosine": agreement.accuracy,
-            "loss": agreement.loss,
-            "neighbours_kept": float(kept.mean()),
-        }
-        return scores, agreement.units.values
+        values = (agreement.accuracy, agreement.loss, float(kept.mean()))
+        return dict(zip(METRICS, values, strict=True))
 
     return score
 
@@ -335,6 +386,26 @@ def _with_eta(solver: Solver, setting: Setting) -> Solver:
     if not isinstance(solver, PaperLoop):
         return solver
     return solver.replace(eta=setting.get("eta") or solver.eta)
+
+
+def _choice(plan: _Plan, points: list[Row], keep: float | None, solver: Solver) -> Sweep:
+    """Choose one setting, and refit it on all data; the held-out scores are still missing."""
+    means = means_over_folds(points, len(plan.folds))
+    chosen, reason = choose(means, keep)
+    front = pareto_front(means[means["method"] != "original"]).index
+    means = means.assign(front=means.index.isin(front), chosen=means.index == chosen)
+    best = json.loads(to_json(means.loc[chosen].to_dict()))
+    refit = fit(plan.data, Arm.of(best), _with_eta(solver, best)).transform
+    summary = {
+        "keep": keep,
+        "reason": reason,
+        "folds": len(plan.folds),
+        "heldout": plan.data.fold_unit,
+        "seed": plan.data.seed,
+        "n_settings": len(plan.settings) - 1,
+    }
+    transform = replace(refit, meta={**refit.meta, "sweep": summary})
+    return Sweep(pd.DataFrame(points), means, best, reason, transform, scores=[])
 
 
 def _fold_transforms(plan: _Plan, setting: Setting) -> list[LinearTransform]:
@@ -352,9 +423,17 @@ def _fold_transforms(plan: _Plan, setting: Setting) -> list[LinearTransform]:
     return transforms
 
 
-def _gain(
-    plan: _Plan, points: Points, best: Setting, transforms: list[LinearTransform]
-) -> list[Score]:
+def _with_heldout_scores(result: Sweep, plan: _Plan, transforms: list[LinearTransform]) -> Sweep:
+    """Score the choice by the `transforms` without each fold; its refit records the scores."""
+    converged = result.best["converged"]
+    heldout = heldout_scores(plan.data, plan.folds, transforms, converged=converged)
+    meta = dict(result.transform.meta)
+    meta["fit"] = {**meta["fit"], "heldout": heldout.model_dump()}
+    transform = replace(result.transform, meta=meta)
+    return replace(result, transform=transform, scores=_scores(plan, transforms))
+
+
+def _scores(plan: _Plan, transforms: list[LinearTransform]) -> list[Score]:
     """The agreement of the original features and of the choice with all held-out answers.
 
     The third score is the gain, their paired difference. `transforms` are the fits of the choice
@@ -362,8 +441,8 @@ def _gain(
     """
     originals = [scaled_identity(fold.data) for fold in plan.folds]
     credit = {
-        "original": _heldout_credit(plan, points, ORIGINAL, originals),
-        "chosen": _heldout_credit(plan, points, best, transforms),
+        "original": _heldout_credit(plan.folds, originals),
+        "chosen": _heldout_credit(plan.folds, transforms),
     }
     heldout = pooled_answers([fold.answers for fold in plan.folds])
     original, chosen, gain = heldout_rows(credit, heldout)
@@ -376,29 +455,14 @@ def _gain(
 
 
 def _heldout_credit(
-    plan: _Plan, points: Points, setting: Setting, transforms: list[LinearTransform]
+    folds: Sequence[Fold], transforms: Sequence[LinearTransform]
 ) -> Float[np.ndarray, " t"]:
-    """The credit of a setting on the held-out answers of all folds.
-
-    Points that were read from a file have no credit. The `transforms` without each fold are then
-    scored instead.
-    """
-    credits = []
-    for number, fold in enumerate(plan.folds):
-        credit = points[_key(number, setting)].credit
-        if credit is None:
-            credit = answer_credit(fold.data.embedding(transforms[number]), fold.answers)
-        credits.append(credit)
+    """The credit of the held-out answers of all folds under the transform of each fold."""
+    credits = [
+        answer_credit(fold.data.embedding(transform), fold.answers)
+        for fold, transform in zip(folds, transforms, strict=True)
+    ]
     return np.concatenate(credits)
-
-
-def _scored(result: Sweep, plan: _Plan, transforms: list[LinearTransform]) -> LinearTransform:
-    """The choice with its scores on the folds, by the `transforms` without each fold."""
-    converged = result.best["converged"]
-    scores = heldout_scores(plan.data, plan.folds, transforms, converged=converged)
-    meta = result.transform.meta
-    fitted = {**meta["fit"], "heldout": scores.model_dump()}
-    return replace(result.transform, meta={**meta, "fit": fitted})
 
 
 def _write(result: Sweep, plan: _Plan, transforms: list[LinearTransform], folder: Path) -> None:
@@ -421,69 +485,6 @@ def _write(result: Sweep, plan: _Plan, transforms: list[LinearTransform], folder
     views_folder = make_folder(folder / "views")
     for name, view in views.items():
         save_view(view, views_folder / f"{name}.npz")
-
-
-def _fingerprint(plan: _Plan) -> dict[str, Any]:
-    """Everything that determines the points, by which the folder of another sweep is rejected."""
-    data = plan.data
-    values = {field.name: getattr(data, field.name) for field in fields(data)}
-    fingerprint = {
-        "version": __version__,
-        "settings": plan.settings[1:],
-        "heldout": data.fold_unit,
-        "solver": {"name": type(plan.solver).__name__, **vars(plan.solver)},
-        "data": data.hashes(local=True) | {"kind": data.answers.kind},
-        "folds": [_fold_hashes(fold) for fold in plan.folds],
-        **{name: value for name, value in values.items() if isinstance(value, int | float)},
-    }
-    return json.loads(to_json(fingerprint))
-
-
-def _fold_hashes(fold: Fold) -> dict[str, Any]:
-    """The hashes of what is fitted without a fold, and of the answers and images that it has."""
-    return {
-        "fitted": fold.data.hashes(local=True),
-        "answers": array_sha256(fold.answers.objects),
-        "images": array_sha256(fold.data.evaluation_rows(fold.rows)),
-    }
-
-
-def _resumed_points(file: Path, plan: _Plan, resume: bool) -> Points:
-    """Read the points of finished paths in the folder, and drop those of unfinished paths."""
-    fingerprint = _fingerprint(plan)
-    fingerprint_file = file.with_name("sweep.json")
-    if fingerprint_file.exists():
-        previous = read_object(fingerprint_file, what="sweep")
-        differing = [
-            name for name in previous | fingerprint if previous.get(name) != fingerprint.get(name)
-        ]
-        if differing:
-            raise ParameterError(
-                f"{file.parent} holds another sweep (its {differing[0]} differs). Choose another "
-                "`out`."
-            )
-    has_rows = file.exists() and file.stat().st_size > 0
-    rows = read_rows(file, ("fold", *SETTING[:-1], "status"), what="points") if has_rows else []
-    if rows and not resume:
-        raise ParameterError(
-            f"{file.parent} holds {len(rows)} points of this sweep. Pass `resume=True` to continue "
-            "it."
-        )
-    write_text(fingerprint_file, to_json(fingerprint))
-    points = {_key(row["fold"], row): Point(row) for row in rows}
-    for fold, path in plan.work:
-        keys = [_key(fold, setting) for setting in path]
-        if not all(key in points for key in keys):
-            for key in keys:
-                points.pop(key, None)
-    if len(points) < len(rows):
-        write_rows(file, [point.row for point in points.values()])
-    return points
-
-
-def _key(fold: int, setting: Mapping[str, Any]) -> tuple[Any, ...]:
-    """The key of a point: its fold and its setting, taken from a setting or a row."""
-    return (fold, *(setting.get(name) for name in SETTING))
 
 
 @contextlib.contextmanager

@@ -105,7 +105,7 @@ class _Fit(RecordPart):
 
 
 class _Sweep(RecordPart):
-    rule: str | None = None
+    keep: float | None = Field(None, gt=0, le=1)
     reason: str | None = None
     heldout: str | None = None
 
