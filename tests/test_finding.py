@@ -361,7 +361,7 @@ def test_a_transform_says_whether_it_was_fitted_to_the_answers(small):
         ({}, ["300 answers about objects", "93 % of the 7 nearest", "among 8 images"]),
         ({"of": "questions"}, ["300 answers to questions"]),
         ({"kept_raw": 0.75}, ["in the centred features, 75 % in the raw ones"]),
-        ({"kept": None}, ["100 % of the 10 nearest"]),
+        ({"kept": None, "kept_raw": None}, ["100 % of the 10 nearest"]),
         ({"gain_low": None, "gain_high": None}, ["guessing gives 33.3 %), and"]),
     ],
 )

@@ -235,21 +235,17 @@ def test_what_a_page_is_made_with_is_named_where_it_is_missing(folders, monkeypa
 
 
 def test_simulated_data_are_called_so(tmp_path):
-    """A finding calls data simulated if the plan of the suite does, also for a sweep in the folder
-    of the suite.
-    """
+    """A finding calls data simulated if the plan of the suite does."""
 
     def are_simulated(path):
         return "These are simulated data" in findings(load_runs(path)[0])[0].details
 
     folder = write_suite(tmp_path / "suite")
-    write_sweep(folder / "sweep")
     assert not are_simulated(folder)
     record = json.loads((folder / "suite.json").read_text())
     record["plan"]["simulated"] = True
     (folder / "suite.json").write_text(json.dumps(record))
     assert are_simulated(folder)
-    assert are_simulated(folder / "sweep")
 
 
 def test_a_page_is_written_without_torch_and_without_data(folders, tmp_path):

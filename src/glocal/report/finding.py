@@ -238,7 +238,7 @@ def _keeping(subject: _Subject, kept: pd.Series[Any]) -> str:
     share = f"{100 * kept['value']:.0f} %"
     raw = subject.row(subject.arm, "neighbours_kept_raw")
     of_raw = ""
-    if raw is not None and raw["value"] != kept["value"]:
+    if raw is not None:
         of_raw = f" in the centred features, {100 * raw['value']:.0f} % in the raw ones"
     images = f" (among {kept['n']:,.0f} images)" if kept["n"] else ""
     return f"keeps {share} of the {number}nearest neighbours of each image{of_raw}{images}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -26,6 +25,7 @@ from glocal.files import PathLike, ending, read_object, reading
 from glocal.results import (
     DIFFERENCE,
     SCORE_ENDINGS,
+    HeldOutScores,
     RecordPart,
     Score,
     check_fields,
@@ -48,7 +48,6 @@ _POINTS = "points.jsonl"
 AXES = {"agreement": "agreement", "kept": "neighbours kept"}
 _SIGNS = {"alpha": "α", "lmbda": "λ", "tau": "τ", "mix": "mix", "eta": "η"}
 _FINISHED = ("converged", "trivial")
-_KEPT = {"neighbours_kept": "kept kept_low kept_high", "neighbours_kept_raw": "kept_raw"}
 _HELDOUT = {True: "fitted", False: "other", None: ""}
 _FIX = "Run again what wrote it."
 
@@ -100,9 +99,8 @@ class Run:
     For a sweep, `settings` has the agreement and the neighbours kept of each setting, and `choice`
     the rule and its reason. `n_unfinished` is the number of points of one that has not chosen yet.
 
-    `is_simulated` is whether the data are simulated, by the plan of the run or of the suite in
-    whose folder it lies. `network` is the name of the network whose features are transformed, if a
-    record has it.
+    `is_simulated` is whether the plan of a suite says that its data are simulated. `network` is the
+    name of the network whose features are transformed, if a record has it.
 
     `lead` is a sentence that follows the finding, and `blocks` follow the methods. `command` is
     what the finding advises if the transform is worth using.
@@ -271,39 +269,47 @@ def transform_run(
 
 
 def recorded_scores(fit: Mapping[str, Any], arm: str) -> list[Score]:
-    """The held-out scores in the record of a fit as rows of the arm and of the original features.
+    """The held-out scores in the record of a fit as rows of the original features and of the arm.
 
     They are empty if the record has none.
     """
-    heldout = fit.get("heldout")
-    if heldout is None:
+    if fit.get("heldout") is None:
         return []
-
-    def pair(
-        metric: str, original: float, names: str, task: str = "odd-one-out", **more: Any
-    ) -> list[Score]:
-        row = Score(task, metric, original, split=f"held-out {heldout['of']}", **more)
-        return [row, replace(row, transform=arm, **_interval(heldout, names))]
-
-    n = heldout["n"]
-    agreement = pair("accuracy_cosine", heldout["original"], "agreement low high", n=n)
-    gain = replace(
-        agreement[1],
-        metric="accuracy_cosine" + DIFFERENCE,
-        settings={"baseline": agreement[0].transform},
-        **_interval(heldout, "gain gain_low gain_high"),
+    heldout = HeldOutScores.model_validate(fit["heldout"])
+    split = f"held-out {heldout.of}"
+    original = Score("odd-one-out", "accuracy_cosine", heldout.original, n=heldout.n, split=split)
+    agreement = replace(
+        original, value=heldout.agreement, low=heldout.low, high=heldout.high, transform=arm
     )
-    scores = [*agreement, gain, *pair("loss", heldout["original_loss"], "loss", n=n)]
-    if heldout["kept"] is not None:
-        images = {"n": heldout["n_images"], "settings": {"k": heldout["k"]}}
-        for metric, names in _KEPT.items():
-            scores += pair(metric, 1.0, names, "structure", **images)
+    gain = replace(
+        agreement,
+        metric=original.metric + DIFFERENCE,
+        value=heldout.gain,
+        low=heldout.gain_low,
+        high=heldout.gain_high,
+        settings={"baseline": original.transform},
+    )
+    original_loss = replace(original, metric="loss", value=heldout.original_loss)
+    loss = replace(original_loss, value=heldout.loss, transform=arm)
+    scores = [original, agreement, gain, original_loss, loss]
+    if heldout.kept is not None and heldout.kept_raw is not None:
+        settings = {"k": heldout.k}
+        n_images = heldout.n_images or 0
+        all_kept = Score(
+            "structure", "neighbours_kept", 1.0, n=n_images, split=split, settings=settings
+        )
+        kept = replace(
+            all_kept,
+            value=heldout.kept,
+            low=heldout.kept_low,
+            high=heldout.kept_high,
+            transform=arm,
+        )
+        scores += [all_kept, kept]
+        if heldout.kept_raw != heldout.kept:  # the fit centres the features
+            all_raw = replace(all_kept, metric="neighbours_kept_raw")
+            scores += [all_raw, replace(all_raw, value=heldout.kept_raw, transform=arm)]
     return scores
-
-
-def _interval(heldout: Mapping[str, Any], names: str) -> dict[str, Any]:
-    """The value and, if there are three names, the interval of a score."""
-    return dict(zip(("value", "low", "high"), map(heldout.get, names.split()), strict=False))
 
 
 def _agreement_scores(name: str, X: Float[np.ndarray, "n p"], parts: Sequence[Part]) -> list[Score]:
@@ -347,20 +353,13 @@ def _folder_run(path: Path) -> Run:
         path.resolve().name,
         score_frame(scores),
         record=record,
-        is_simulated=bool(value_at(record, "plan.simulated")) or _is_simulated(path.parent),
+        is_simulated=bool(value_at(record, "plan.simulated")),
     )
     if kind == "sweep":
         run = _with_settings(run, path, scores)
     else:
         run = replace(run, fits=_suite_fits(run, path))
     return replace(run, views=_views(path, run))
-
-
-def _is_simulated(folder: Path) -> bool:
-    """Whether a folder is that of a suite of simulated data."""
-    with contextlib.suppress(FileError):  # the file of another program may have this name
-        return bool(value_at(read_object(folder / "suite.json", what="run"), "plan.simulated"))
-    return False
 
 
 def _with_settings(run: Run, path: Path, scores: list[Score]) -> Run:
