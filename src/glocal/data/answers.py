@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass, replace
 from itertools import combinations
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float, Int, Integer, Shaped
@@ -20,12 +20,25 @@ from glocal.files import PathLike, ending, naming, read_npz, write_npy, write_np
 from glocal.similarity import Pairs, candidate_pairs
 
 KINDS = ("odd-one-out", "anchor", "nearest-of-n")
-_NUMBERS = "fiub"  # numpy's codes for kinds of dtypes
-_INTEGERS_OR_NAMES = "iubU"
-_DTYPE_KINDS = {"weights": _NUMBERS, "votes": _NUMBERS, "seconds": _NUMBERS, "catch_passed": "b"}
-_VALUES = {_NUMBERS: "number", _INTEGERS_OR_NAMES: "integer or name", "b": "true or false"}
-_OF_ANSWERS = ("weights", "votes", "person", "seconds")
-_DETAILS = (*_OF_ANSWERS, "names", "catch_passed", "catch_person")
+
+
+class _Detail(NamedTuple):
+    """What an array holds for each answer or catch trial, and numpy's codes of its dtypes."""
+
+    value: str
+    dtype_kinds: str
+    unit: str
+
+
+_DETAILS = {
+    "weights": _Detail("number", "fiub", "answers"),
+    "votes": _Detail("number", "fiub", "answers"),
+    "person": _Detail("integer or name", "iubU", "answers"),
+    "seconds": _Detail("number", "fiub", "answers"),
+    "catch_passed": _Detail("true or false", "b", "catch trials"),
+    "catch_person": _Detail("integer or name", "iubU", "catch trials"),
+}
+"""The arrays of `Answers` beside its objects."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,9 +110,9 @@ class Answers:
             raise DataError(f"`kind` is {self.kind!r}; allowed are {', '.join(KINDS)}.")
         objects = _integers(self.objects)
         _check_objects(objects, self.kind)
-        fields = _checked_details(len(objects), {name: getattr(self, name) for name in _DETAILS})
+        fields = _checked_details(len(objects), self._details())
         fields["objects"] = _frozen(np.require(objects, np.int32, "C"))
-        if fields["weights"] is None:
+        if self.weights is None and "votes" in fields:
             fields["weights"] = fields["votes"]
         for name, value in fields.items():
             object.__setattr__(self, name, value)
@@ -213,7 +226,7 @@ class Answers:
         arrays: dict[str, Any]
         if ending(path) == ".npz":
             fix = "Write it with Answers.save, or numpy.savez(path, answers=…, kind=…)."
-            optional = ("kind", "counts", *_DETAILS)
+            optional = ("kind", "counts", "names", *_DETAILS)
             members = read_npz(
                 path, what="answers", fix=fix, required=("answers",), optional=optional
             )
@@ -264,10 +277,13 @@ class Answers:
             )
 
     def members(self) -> dict[str, Any]:
-        """The arrays of an ``.npz`` of answers, by name; None for unknown ones."""
-        names = None if self.names is None else np.array(self.names, dtype=np.str_)
-        details = {name: getattr(self, name) for name in _DETAILS}
-        return {"answers": self.objects, "kind": np.array(self.kind), **details, "names": names}
+        """The arrays of an ``.npz`` of answers, by name."""
+        return {"answers": self.objects, "kind": np.array(self.kind), **self._details()}
+
+    def _details(self) -> dict[str, Any]:
+        """The other arguments that are not None, by name."""
+        details = {name: getattr(self, name) for name in (*_DETAILS, "names")}
+        return {name: values for name, values in details.items() if values is not None}
 
     def __len__(self) -> int:
         return len(self.objects)
@@ -373,8 +389,9 @@ class Answers:
 
     def select(self, keep: Shaped[np.ndarray, " k"]) -> Answers:
         """Select answers by a mask or by row numbers; object numbers do not change."""
-        details = {name: getattr(self, name) for name in _OF_ANSWERS}
-        selected = {name: values[keep] for name, values in details.items() if values is not None}
+        of_answers = [name for name, detail in _DETAILS.items() if detail.unit == "answers"]
+        details = self._details()
+        selected = {name: details[name][keep] for name in of_answers if name in details}
         return replace(self, objects=self.objects[keep], **selected)
 
     def relabel(self, new_index: Int[np.ndarray, " n"]) -> Answers:
@@ -451,30 +468,30 @@ def _check_objects(objects: np.ndarray, kind: str) -> None:
 
 
 def _checked_details(n_answers: int, details: dict[str, Any]) -> dict[str, Any]:
-    """Return the other arguments of `Answers` as read-only arrays, or raise a DataError."""
+    """Return the other arguments of `Answers` with checked, read-only arrays."""
     catch_passed = details.get("catch_passed")
     n_trials = 0 if catch_passed is None else as_matrix(catch_passed).size
+    lengths = {"answers": n_answers, "catch trials": n_trials}
     checked = dict(details)
     for name, values in details.items():
-        if name == "names" and values is not None:
+        if name in _DETAILS and values is not None:
+            checked[name] = _checked(name, values, lengths)
+        elif name == "names" and values is not None:
             checked[name] = tuple(map(str, np.atleast_1d(values)))
-        elif values is not None:
-            is_of_trials = name.startswith("catch")
-            n, unit = (n_trials, "catch trials") if is_of_trials else (n_answers, "answers")
-            checked[name] = _checked(name, values, n, unit)
     return checked
 
 
-def _checked(name: str, values: Any, n: int, unit: str) -> Shaped[np.ndarray, " n"]:
-    """Return one value for each of n answers or catch trials as a read-only array."""
+def _checked(name: str, values: Any, lengths: dict[str, int]) -> Shaped[np.ndarray, " n"]:
+    """Return a detail as a read-only array with one value for each answer or catch trial."""
     array = as_matrix(values)
-    dtype_kinds = _DTYPE_KINDS.get(name, _INTEGERS_OR_NAMES)
+    value, dtype_kinds, unit = _DETAILS[name]
+    n = lengths[unit]
     if array.shape != (n,) or array.dtype.kind not in dtype_kinds:
         raise DataError(
-            f"{name} has shape {array.shape} and dtype {array.dtype}; {n} {unit} need one "
-            f"{_VALUES[dtype_kinds]} each."
+            f"{name} has shape {array.shape} and dtype {array.dtype}; {n} {unit} need one {value} "
+            "each."
         )
-    if dtype_kinds == _NUMBERS:
+    if value == "number":
         array = array.astype(np.float64)
     if name in ("weights", "votes"):
         is_wrong = ~(np.isfinite(array) & (array >= 0))
