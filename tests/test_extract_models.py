@@ -299,7 +299,7 @@ def test_every_mapped_name_exists_in_its_library():
         "clip_ViT-L/14@336px",
     ):
         name = ModelName.parse(text)
-        assert (name.name, name.weights) in pretrained
+        assert (name.name, name.weights.text) in pretrained
 
 
 @pytest.mark.nightly

@@ -21,17 +21,14 @@ from glocal.files import file_sha256
 
 # the penultimate layer before its activation, as in the paper (Muttenthaler et al. 2023, Appendix)
 _BEFORE_ACTIVATION = {"AlexNet": "classifier.4", "VGG": "classifier.3"}
-_RANDOM = "none"
-_DEFAULT = ""
-_CHECKPOINT_SUFFIXES = (".pth", ".pt", ".bin", ".safetensors")
 _PREFIXES = (
     "Names of other libraries need a prefix, timm: or openclip:. Your own networks are "
     "python:package.module:factory."
 )
-Build = Callable[[str | None], tuple[nn.Module, Callable[[Any], Any], str]]
-"""A function from weights to the network, its preprocessing and the name of the weights.
+Build = Callable[[], tuple[nn.Module, Callable[[Any], Any], str]]
+"""A function that returns the network, its preprocessing, and the name of weights of its library.
 
-The weights are a name, ``""`` for the default of the library, or None for random weights.
+The network has random weights if they are to be read from a file.
 """
 
 
@@ -77,8 +74,9 @@ def _timm(name: ModelName) -> Model:
     options = dict(name.options)
     size = {"img_size": options.pop("img_size")} if "img_size" in options else {}
 
-    def build(tag: str | None) -> tuple[nn.Module, Any, str]:
-        module = timm.create_model(tag or name.name, pretrained=tag is not None, **size)
+    def build() -> tuple[nn.Module, Any, str]:
+        tag = name.weights.text if name.weights.kind == "name" else None
+        module = timm.create_model(tag or name.name, pretrained=name.weights.is_of_library, **size)
         config = {**data.resolve_model_data_config(module), **options}
         if size:
             config["input_size"] = (3, size["img_size"], size["img_size"])
@@ -113,19 +111,21 @@ def _openclip(name: ModelName) -> Model:
     """The image tower of open_clip; ``penultimate`` is its projection, not scaled to length 1."""
     open_clip = import_optional("open_clip", f"model {name}")
 
-    def build(tag: str | None) -> tuple[nn.Module, Any, str]:
-        if tag == _DEFAULT:
+    def build() -> tuple[nn.Module, Any, str]:
+        if name.weights.kind == "default":
             tags = open_clip.list_pretrained_tags_by_model(name.name)
             raise ValueError(
                 f"it needs the name of its weights: {', '.join(tags) or 'none of its own'}, "
                 "a checkpoint file, or none for random ones"
             )
         # NOTE load_weights=False: open_clip would else fetch a text tower even for random weights
-        options: dict[str, Any] = {"load_weights": False} if tag is None else {"pretrained": tag}
+        options: dict[str, Any] = {"load_weights": False}
+        if name.weights.kind == "name":
+            options = {"pretrained": name.weights.text}
         module, _, preprocess = open_clip.create_model_and_transforms(
             name.name, pretrained_text=False, **options
         )
-        return module, preprocess, str(tag)
+        return module, preprocess, name.weights.text
 
     model = _build_network(name, build, open_clip.list_models)
     module: Any = model.module
@@ -148,15 +148,17 @@ def _torchvision(name: ModelName) -> Model:
     """
     models = import_optional("torchvision.models", f"model {name}")
 
-    def build(tag: str | None) -> tuple[nn.Module, Any, str]:
+    def build() -> tuple[nn.Module, Any, str]:
         weights = models.get_model_weights(name.name)
-        if tag and tag not in weights.__members__:
+        tag = name.weights.text if name.weights.kind == "name" else "DEFAULT"
+        if tag not in weights.__members__:
             raise ValueError(
                 f"it has no weights {tag}; allowed are {', '.join(weights.__members__)}"
             )
-        chosen = weights[tag or "DEFAULT"]
-        module = models.get_model(name.name, weights=None if tag is None else chosen)
-        return module, chosen.transforms(), chosen.name
+        module = models.get_model(
+            name.name, weights=weights[tag] if name.weights.is_of_library else None
+        )
+        return module, weights[tag].transforms(), weights[tag].name
 
     model = _build_network(name, build, models.list_models)
     module: Any = model.module
@@ -179,13 +181,10 @@ def _build_network(
     name: ModelName, build: Build, model_names: Callable[[], Iterable[str]]
 ) -> Model:
     """Build a network with weights of its library, weights of a file, or random weights."""
-    weights = name.weights or _DEFAULT
-    checkpoint = Path(weights) if _is_checkpoint(weights) else None
-    tag = None if checkpoint is not None or weights == _RANDOM else weights
     try:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)  # makes random weights reproducible
-            module, preprocess, weights_name = build(tag)
+            module, preprocess, weights_name = build()
     except Exception as error:
         if _is_of_the_network(error):
             raise FileError(
@@ -197,22 +196,14 @@ def _build_network(
         raise ParameterError(
             f"model {name} cannot be made: {one_line(error)[:300]}.{hint}"
         ) from error
-    if checkpoint is not None:
-        load_checkpoint(module, checkpoint)
+    if name.weights.kind == "file":
+        load_checkpoint(module, Path(name.weights.text))
     identity = {
-        "weights": weights if tag is None else weights_name,
+        "weights": weights_name if name.weights.is_of_library else name.weights.text,
         "weights_sha256": weights_sha256(module),
         "preprocessing": described(preprocess),
     }
     return Model(str(name), module, preprocess, module, identity)
-
-
-def _is_checkpoint(weights: str) -> bool:
-    """Whether the weights are a file, or look like the name of a file."""
-    if weights in (_DEFAULT, _RANDOM):
-        return False
-    file = Path(weights)
-    return file.exists() or "/" in weights or file.suffix in _CHECKPOINT_SUFFIXES
 
 
 def _hint(name: str, model_names: list[str]) -> str:
@@ -233,7 +224,7 @@ def _is_of_the_network(error: BaseException | None) -> bool:
 
 def _python(name: ModelName) -> Model:
     """The model made of the pair that a user's factory returns; see `user_model`."""
-    if name.weights is not None:
+    if name.weights.kind != "default":
         raise ParameterError(f"model {name} has weights of its own; leave `weights` out.")
     try:
         factory = pkgutil.resolve_name(name.name)

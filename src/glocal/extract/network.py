@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from pydantic import Field
@@ -16,6 +17,7 @@ _TRAINING_SETS = (
     "laion|openai|datacomp|commonpool|yfcc|cc12m|dfn|meta|merged|mscoco|webli|frozen|mrl|v1"
 )
 _WEIGHTS_TAG = re.compile(rf"_((?:{_TRAINING_SETS})\w*)$")
+_CHECKPOINT_SUFFIXES = (".pth", ".pt", ".bin", ".safetensors")
 _SIZE_224: dict[str, Any] = {"img_size": 224, "crop_pct": 0.875, "interpolation": "bilinear"}
 _TO_TIMM = {
     "dino-vit-small-p16": "vit_small_patch16_224.dino",
@@ -52,21 +54,46 @@ class Running(Options):
 
 
 @dataclass(frozen=True)
+class Weights:
+    """The weights of a network: a name that its library knows, a file, ``none``, or empty."""
+
+    text: str = ""
+
+    @property
+    def kind(self) -> Literal["default", "random", "file", "name"]:
+        """The default of the library (empty), random weights (``none``), a checkpoint, or a name.
+
+        A file exists, or its text looks like the name of a file.
+        """
+        if not self.text:
+            return "default"
+        if self.text == "none":
+            return "random"
+        file = Path(self.text)
+        is_file = file.exists() or "/" in self.text or file.suffix in _CHECKPOINT_SUFFIXES
+        return "file" if is_file else "name"
+
+    @property
+    def is_of_library(self) -> bool:
+        """Whether the library of the network loads the weights."""
+        return self.kind in ("default", "name")
+
+
+@dataclass(frozen=True)
 class ModelName:
     """The parts of the name of a model.
 
-    `name` is the name in the `library` (timm, openclip, torchvision, python). `weights` is ``none``
-    for random weights, a checkpoint file, or a name that the library knows; None is the default of
-    the library. `options` are the input size and crop that a name of thingsvision implies.
+    `name` is the name in the `library` (timm, openclip, torchvision, python). `options` are the
+    input size and crop that a name of thingsvision implies.
     """
 
     library: str
     name: str
-    weights: str | None = None
+    weights: Weights = Weights()
     options: dict[str, Any] = field(default_factory=dict)
 
     def __str__(self) -> str:
-        return ":".join(part for part in (self.library, self.name, self.weights) if part)
+        return ":".join(part for part in (self.library, self.name, self.weights.text) if part)
 
     @classmethod
     def parse(cls, text: str, weights: str | None = None) -> ModelName:
@@ -87,7 +114,7 @@ class ModelName:
         if library == "python" and name and tag:
             model = cls(library, rest)
         elif library != "python" and library in LIBRARIES and name:
-            model = cls(library, name, tag or None)
+            model = cls(library, name, Weights(tag))
         elif text and ":" not in text:
             model = _from_thingsvision(text)
         else:
@@ -95,7 +122,7 @@ class ModelName:
                 f"model {text!r} names no library; write timm:NAME, openclip:ARCHITECTURE:WEIGHTS, "
                 "torchvision:NAME[:WEIGHTS] or python:package.module:factory."
             )
-        return replace(model, weights=weights or model.weights)
+        return replace(model, weights=Weights(weights)) if weights else model
 
 
 def _from_thingsvision(text: str) -> ModelName:
@@ -104,15 +131,15 @@ def _from_thingsvision(text: str) -> ModelName:
     if text in _TO_TIMM:
         # the input of DINOv2 has 224 pixels in thingsvision, 518 in timm
         options = _SIZE_224 if text.startswith("dinov2") else {}
-        return ModelName("timm", _TO_TIMM[text], None, options)
+        return ModelName("timm", _TO_TIMM[text], options=options)
     if lower.startswith("openclip_"):
         rest = text.partition("_")[2]
         tag = _WEIGHTS_TAG.search(rest)
         if tag is None:
             return ModelName("openclip", rest)
-        return ModelName("openclip", rest[: tag.start()], tag[1])
+        return ModelName("openclip", rest[: tag.start()], Weights(tag[1]))
     if lower.startswith("clip_"):
         # NOTE the weights of OpenAI need the quick GELU; thingsvision writes ViT-L/14@336px
         architecture = text.partition("_")[2].replace("/", "-").replace("@336px", "-336")
-        return ModelName("openclip", f"{architecture}-quickgelu", "openai")
+        return ModelName("openclip", f"{architecture}-quickgelu", Weights("openai"))
     return ModelName("torchvision", lower)
