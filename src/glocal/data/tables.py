@@ -20,7 +20,7 @@ from glocal.files import PathLike, ending, read_npy, reading
 if TYPE_CHECKING:
     import pandas as pd
 
-NONE = ("NA", "N/A", "NaN", "nan", "null", "None")
+_EMPTY_TEXTS = ("NA", "N/A", "NaN", "nan", "null", "None")
 """The texts that stand for an empty cell of a table."""
 COLUMNS = {"odd-one-out": ("a", "b", "odd"), "anchor": ("reference", "closer", "farther")}
 """The column titles that identify the kind of a table of answers."""
@@ -66,13 +66,21 @@ def read_list(path: PathLike, *, what: str) -> np.ndarray:
     return numbers.reshape(-1) if numbers.ndim == 2 and 1 in numbers.shape else numbers
 
 
+def has_titles(path: PathLike) -> bool:
+    """Whether a file of answers or similarities is a table: JSON, or text with column titles."""
+    if ending(path) == ".json":
+        return True
+    with reading(path, "answers") as file:
+        return _are_titles(_cells(_first_line(file, errors="replace")))
+
+
 def read_table(path: PathLike, *, what: str, names: Sequence[str] | None = None) -> pd.DataFrame:
     """Read the cells of a table as text under its column titles, with ``""`` for an empty cell.
 
     A ``.json`` file holds one list of trials, one list per person, or one JSON text per line. In
-    text, a text of `NONE` stands for an empty cell if it is not among the `names`, and the
-    separator is the tab, semicolon or comma, whichever is most frequent in the first line, or else
-    blanks. Blanks around a cell are removed.
+    text, NA, N/A, NaN, nan, null and None stand for an empty cell unless `names` has
+    them, and the separator is the tab, semicolon or comma, whichever is most frequent in the first
+    line, or else blanks. Blanks around a cell are removed.
 
     Raises
     ------
@@ -87,7 +95,7 @@ def read_table(path: PathLike, *, what: str, names: Sequence[str] | None = None)
             file,
             _first_line(file),
             dtype=str,
-            na_values=[*{*NONE} - {*(names or ())}],
+            na_values=[*{*_EMPTY_TEXTS} - {*(names or ())}],
             keep_default_na=False,
         )
         if table.empty:
@@ -124,8 +132,11 @@ def read_named_rows(path: PathLike) -> tuple[Shaped[np.ndarray, "n p"], tuple[st
             raise ValueError("it holds bytes of value 0, which text never contains")
         if re.search("[;\t]", first_line):
             _refuse_decimal_commas(re.split("[;\t]", first_line))
-        titles = [title.strip().strip('"') for title in first_line.split(_separator(first_line))]
-        has_titles = _are_titles(titles)
+        titles = _cells(first_line)
+        # pandas numbers columns that have no title
+        numbers = [title for title in titles if _is_number(title)]
+        counts_up = len(numbers) > 2 and numbers == [*map(str, range(len(numbers)))]
+        has_titles = counts_up or _are_titles(titles)
         # a column of names stays text, also the index of pandas, which has no title
         named = [i for i, title in enumerate(titles) if title.lower() in _NAME_COLUMNS]
         table = _read_csv(
@@ -138,10 +149,10 @@ def read_named_rows(path: PathLike) -> tuple[Shaped[np.ndarray, "n p"], tuple[st
         if table.iloc[:, -1].isna().any():
             _refuse_short_rows(file, first_line, table.shape[1])
         _refuse_decimal_commas(table.iloc[0])
-        numbers = table.select_dtypes("number")
-        if not numbers.shape[1]:
+        features = table.select_dtypes("number")
+        if not features.shape[1]:
             raise ValueError("none of its columns holds numbers")
-    labels = table.drop(columns=numbers.columns)
+    labels = table.drop(columns=features.columns)
     if labels.shape[1] > 1:
         raise DataError(
             f"{path} has {labels.shape[1]} columns of names or text "
@@ -149,12 +160,12 @@ def read_named_rows(path: PathLike) -> tuple[Shaped[np.ndarray, "n p"], tuple[st
             "others."
         )
     if not labels.shape[1]:
-        return numbers.to_numpy(), None
+        return features.to_numpy(), None
     names = labels.iloc[:, 0].fillna("").astype(str).str.strip()
     if (names == "").any():
         raise DataError(f"{path}: row {int((names == '').argmax())} has no name in {names.name!r}.")
     counts_rows = names.tolist() == [str(row) for row in range(len(names))]  # the index of pandas
-    return numbers.to_numpy(), None if counts_rows else tuple(names)
+    return features.to_numpy(), None if counts_rows else tuple(names)
 
 
 def _first_line(file: Path, errors: str = "strict") -> str:
@@ -201,16 +212,26 @@ def _refuse_short_rows(file: Path, first_line: str, n_columns: int) -> None:
                 )
 
 
+def _cells(line: str) -> list[str]:
+    return [cell.strip().strip('"') for cell in line.split(_separator(line))]
+
+
 def _are_titles(cells: list[str]) -> bool:
-    """Whether a line holds titles: a title of names, text, or numbers that count up from 0."""
+    """Whether a line holds titles: text from its first cell on, or the title of a name column."""
+    if len(cells) < 2:
+        return False
     if cells[0].lower() in _NAME_COLUMNS:
         return True
+    return not _is_number(cells[0]) and not all(map(_is_number, cells[1:]))
+
+
+def _is_number(cell: str) -> bool:
+    """Whether a cell holds nothing but numbers."""
     try:
-        numbers = [float(cell) for cell in cells[1:]]
+        [*map(float, cell.split())]
     except ValueError:
-        return True
-    counts_up = [*range(len(numbers))]
-    return len(numbers) > 2 and (numbers == counts_up or cells == [*map(str, range(len(cells)))])
+        return False
+    return True
 
 
 def _read_json(file: Path) -> pd.DataFrame:
@@ -236,16 +257,3 @@ def json_text(value: Any) -> str:
     if isinstance(value, list | dict):
         return json.dumps(value)
     return str(int(value) if isinstance(value, bool) else value).strip()
-
-
-def has_titles(path: PathLike) -> bool:
-    """Whether a file of answers is a table: JSON, or text whose first cell is not a number."""
-    if ending(path) == ".json":
-        return True
-    with reading(path, "answers") as file:
-        line = _first_line(file, errors="replace").strip()
-    try:
-        float((line.translate(_SEPARATORS).split() or ["nan"])[0])
-    except ValueError:
-        return line.replace("\t", " ").isprintable()
-    return False
