@@ -106,7 +106,7 @@ def _images_twice(case: Case, rng: np.random.Generator) -> Case:
 NAMES = {
     "images twice under one name": Fault(_images_twice, "answers", "twice"),
     "rows in an order of their own": Fault(
-        with_matrix(lambda X, rng: rng.permutation(X)), "order", "which is chance"
+        with_matrix(lambda X, rng: rng.permutation(X)), "chance", "which is chance"
     ),
 }
 
@@ -151,7 +151,7 @@ ANSWERS = {
     ),
     "trained on the test": Fault(_train_on_the_test, "leakage", "500 of 500 repeat questions"),
     "the same objects in the test": Fault(
-        _same_objects, "leakage", "objects that they name also occur"
+        _same_objects, "shared objects", "objects that they name also occur"
     ),
 }
 

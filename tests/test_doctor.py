@@ -134,14 +134,13 @@ def test_a_column_of_large_mean_and_spread_is_no_fault():
     assert [finding.check for finding in diagnose(Case(Features(X)))] == []
 
 
-@pytest.mark.parametrize(("value", "severity"), [(0, "note"), (5, "warning")])
-def test_constant_columns_say_what_to_do(small, value, severity):
+@pytest.mark.parametrize(("value", "check"), [(0, "inactive"), (5, "constant")])
+def test_constant_columns_say_what_to_do(small, value, check):
     """Columns of 0 should stay, as units that nothing activates; other constant columns should go
     if they are no features.
     """
     X = np.append(small.features.matrix, np.full((len(small.features), 3), value, "f4"), axis=1)
-    (finding,) = [finding for finding in diagnose(Case(Features(X))) if finding.check == "constant"]
-    assert finding.severity == severity
+    (finding,) = [finding for finding in diagnose(Case(Features(X))) if finding.check == check]
     assert "3 of 67 columns are constant" in finding.message
     assert "leave them" in finding.fix
 
@@ -395,17 +394,7 @@ def test_local_features_of_another_network_are_found(data_dir):
 
 
 def test_of_108_real_persons_nobody_is_named(data_dir):
-    """The doctor names nobody of the people who judged videos, but finds people whose answers are
-    random.
-    """
+    """The doctor names nobody of the people who judged videos."""
     answers = import_answers(data_dir / "videos/answers.csv").answers
     case = Case(Features.load(data_dir / "videos/ratings.npy"), answers=answers)
     assert problems(case) == []
-    some = np.isin(answers.person, np.unique(answers.person)[:4])
-    noise = np.where(
-        some[:, None], np.random.default_rng(0).permuted(answers.objects, axis=1), answers.objects
-    )
-    assert "random" in {
-        finding.check
-        for finding in problems(replace(case, answers=replace(answers, objects=noise)))
-    }

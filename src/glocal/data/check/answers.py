@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from glocal.data.answers import Answers
-from glocal.data.check.findings import Case, Finding, finding
+from glocal.data.check.findings import Case, Finding, Severity, finding
 from glocal.data.features import transposed_hint
 from glocal.data.join import WHOLE_LIST
 from glocal.data.people import FAST, people, question_numbers, set_keys, tally
@@ -46,15 +46,15 @@ def check_answers(case: Case) -> Iterator[Finding]:
     smallest = int(named[0])
     largest = int(named[-1])
     if largest >= n:
-        fix = {}
+        fix = None
         if largest == n and smallest >= 1:
-            fix = {"fix": "pass `base=1`"}
+            fix = "pass `base=1`"
         elif case.listed is not None:
-            fix = {"fix": WHOLE_LIST}
+            fix = WHOLE_LIST
         elif transposed_hint(case.features, largest + 1):
-            fix = {"fix": "transpose the features: one row per object"}
+            fix = "transpose the features: one row per object"
         message = f"answers: object {largest} is named but there are {n} {unit}"
-        yield finding("range", message, **fix)
+        yield finding("range", message, fix=fix)
         return
     if len(answers) < _MIN_ANSWERS:
         yield finding("few", f"answers: only {len(answers)}")
@@ -63,7 +63,7 @@ def check_answers(case: Case) -> Iterator[Finding]:
             "base", "answers: object 0 is the only one never named; the file may count from 1"
         )
     if len(named) < n:
-        severity = "note" if len(named) > _MIN_SHARE_NAMED * n else "warning"
+        severity: Severity = "note" if len(named) > _MIN_SHARE_NAMED * n else "warning"
         verb = "is" if len(named) == n - 1 else "are"
         message = f"answers: {n - len(named)} of {n} {unit} {verb} never named"
         yield finding("coverage", message, severity=severity)
@@ -111,12 +111,9 @@ def check_heldout(train: Answers, test: Answers) -> Iterator[Finding]:
         yield finding("leakage", f"held-out answers: {part}")
     elif n_shared:
         yield finding(
-            "leakage",
+            "shared objects",
             f"held-out answers: {n_shared} of the {len(named)} objects that they name also occur "
             "in the training answers",
-            severity="warning",
-            consequence="the held-out score says nothing about new objects",
-            fix="hold out objects (glocal data split) to score on objects that no fit has seen",
         )
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from jaxtyping import Int
@@ -18,7 +18,6 @@ Severity = Literal["error", "warning", "note"]
 SEVERITIES: tuple[Severity, ...] = ("error", "warning", "note")
 
 _NO_SIMILARITY = "such a row has no similarity to any other row, and a fit refuses the file"
-ANOTHER_IMAGE = "answers about one object are learned from the image of another"
 _PERSONS = (
     "inspect their answers and exclude these persons: "
     "answers.select(~numpy.isin(answers.person, persons))"
@@ -42,6 +41,11 @@ _KINDS: dict[str, tuple[Severity, str, str]] = {
         "they distinguish nothing, and shift the two numbers that standardize all columns",
         "leave them if they are features; if they are a number or padding, drop them here and in "
         "all later features",
+    ),
+    "inactive": (
+        "note",
+        "no image here activates these units, and the fit ignores them",
+        "leave them: 285 such columns of 1,280 changed the agreement by less than .001",
     ),
     "huge": (
         "warning",
@@ -126,7 +130,13 @@ _KINDS: dict[str, tuple[Severity, str, str]] = {
     ),
     "order": (
         "warning",
-        ANOTHER_IMAGE,
+        "answers about one object are learned from the image of another",
+        "give the list in the order that the answers index (`object_ids`, or a sort index: "
+        "`order`)",
+    ),
+    "chance": (
+        "warning",
+        "answers about one object may be learned from the image of another",
         "check that answers and features list the objects in the same order (`object_ids`, "
         "`order`)",
     ),
@@ -134,6 +144,11 @@ _KINDS: dict[str, tuple[Severity, str, str]] = {
         "error",
         "the held-out score is partly a score on training questions",
         "split again (glocal data split)",
+    ),
+    "shared objects": (
+        "warning",
+        "the held-out score says nothing about new objects",
+        "hold out objects (glocal data split) to score on objects that no fit has seen",
     ),
     # about people
     "votes": (
@@ -174,11 +189,13 @@ class Finding:
         return f"{self.message}; {self.consequence}. Fix: {self.fix}."
 
 
-def finding(check: str, message: object, **other: Any) -> Finding:
-    """Return the finding of a check, with the words of its kind unless `other` replaces them."""
-    severity, consequence, fix = _KINDS[check]
-    usual = Finding(severity, check, str(message).rstrip("."), consequence, fix)
-    return replace(usual, **other)
+def finding(
+    check: str, message: object, *, severity: Severity | None = None, fix: str | None = None
+) -> Finding:
+    """Return the finding of a check, with a severity or fix of its own if the case has one."""
+    usual_severity, consequence, usual_fix = _KINDS[check]
+    text = str(message).rstrip(".")
+    return Finding(severity or usual_severity, check, text, consequence, fix or usual_fix)
 
 
 @dataclass(frozen=True, eq=False)

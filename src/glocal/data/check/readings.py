@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from glocal.data.answers import Answers
-from glocal.data.check.findings import ANOTHER_IMAGE, Case, Finding, finding, warn
+from glocal.data.check.findings import Case, Finding, finding, warn
 from glocal.data.features import Features, object_name
 from glocal.data.join import ChoiceModel, choice_model, feature_rows, join
 
@@ -49,12 +49,12 @@ third.
 
 
 class _Reading(NamedTuple):
-    """Another reading: object i of the answers is entry ``places[i]`` of the stated list."""
+    """Another reading of the answers: object i has feature row ``rows[i]``, or none (-1)."""
 
     check: str
     description: str
-    fix: str
-    places: Int[np.ndarray, " n"]
+    fix: str | None
+    rows: Int[np.ndarray, " n"]
 
 
 def check_readings(case: Case, answers: Answers) -> list[Finding]:
@@ -76,7 +76,7 @@ def warn_of_order(case: Case) -> None:
     if findings and case.answers is not None:
         answers = join(case.features, case.answers, case.object_ids).answers
         of_columns = check_columns(case.features, answers)
-        if all(finding.check == "order" for finding in of_columns):
+        if all(finding.check != "columns" for finding in of_columns):
             warn(findings)  # otherwise a column is wrong, and a fit itself warns of that
 
 
@@ -88,28 +88,26 @@ def check_columns(
     chance = answers.chance
     weights = answers.all_weights
     error = math.sqrt(chance * (1 - chance) * (weights @ weights)) / weights.sum()
-    agreement = _agreement_by_columns(choice_model(features, answers.named_objects()), answers)
+    agreement = _agreement_by_pair(choice_model(features, answers.named_objects()), answers)
+    stated = agreement[0, 1]
     is_odd = answers.kind == "odd-one-out"
-    stated = agreement[0, 2 if is_odd else 1]
-    excess = {
-        columns: share - stated - _MIN_REFERENCE_GAIN * (columns[0] > 0)
-        for columns, share in agreement.items()
-    }
-    best = max(excess, key=excess.__getitem__)
-    if excess[best] > _MIN_STANDARD_ERRORS * error:
-        first, column = best
+    min_gain = {pair: 0 if is_odd or pair[0] == 0 else _MIN_REFERENCE_GAIN for pair in agreement}
+    best = max(agreement, key=lambda pair: agreement[pair] - min_gain[pair])
+    if agreement[best] - stated - min_gain[best] > _MIN_STANDARD_ERRORS * error:
+        first, second = best
         if is_odd:
+            odd = 3 - first - second
             yield finding(
                 "columns",
-                f"answers: the features find column {column} odd in {agreement[best]:.3f} of them, "
+                f"answers: the features find column {odd} odd in {agreement[best]:.3f} of them, "
                 f"and the stated odd column in {stated:.3f}",
-                fix=f"check the convention of the file, and pass `odd_column={column}` if it is so",
+                fix=f"check the convention of the file, and pass `odd_column={odd}` if it is so",
             )
         else:
             yield finding(
                 "columns",
                 f"answers: the features agree with {agreement[best]:.3f} of them if column {first} "
-                f"is the reference and {column} the chosen one, and with {stated:.3f} as stated "
+                f"is the reference and {second} the chosen one, and with {stated:.3f} as stated "
                 "(columns 0 and 1)",
             )
     elif (
@@ -117,20 +115,23 @@ def check_columns(
         and len(answers) >= _MIN_ANSWERS_FOR_CHANCE
     ):
         message = f"the features agree with {stated:.3f} of them, which is chance"
-        yield finding("order", f"answers: {message}")
+        yield finding("chance", f"answers: {message}")
 
 
-def _agreement_by_columns(shares_of: ChoiceModel, answers: Answers) -> dict[tuple[int, int], float]:
-    """The agreement with the answers for each first column and each odd or chosen column."""
-    is_odd = answers.kind == "odd-one-out"
+def _agreement_by_pair(shares_of: ChoiceModel, answers: Answers) -> dict[tuple[int, int], float]:
+    """The agreement with the answers if these two columns held the pair that people chose.
+
+    The first column of a pair holds the reference, if there is one.
+    """
     m = answers.objects.shape[1]
+    has_reference = answers.kind != "odd-one-out"
     agreement = {}
-    for first in range(1 if is_odd or m > _MAX_COLUMNS else m):
+    for first in range(m if has_reference and m <= _MAX_COLUMNS else 1):
         columns = [first, *(column for column in range(m) if column != first)]
         turned = Answers(answers.objects[:, columns], kind=answers.kind)
         shares = np.average(shares_of(turned), axis=0, weights=answers.weights)
-        for j, share in enumerate(shares.tolist()):
-            agreement[first, 2 - j if is_odd else columns[1 + j]] = share
+        for (i, j), share in zip(turned.pairs, shares.tolist(), strict=True):
+            agreement[columns[i], columns[j]] = share
     return agreement
 
 
@@ -172,54 +173,46 @@ def _compare(
     shares_of: ChoiceModel,
 ) -> Iterator[tuple[float, Finding]]:
     """Yield the gain of a reading over all answers, with its finding, if the gain is clear."""
-    places = reading.places
-    is_place = (places >= 0) & (places < len(rows))
-    other_rows = np.where(is_place, rows[places % len(rows)], -1)
-    is_changed = ~answers.inside(other_rows == rows)[1]
-    changed = np.flatnonzero(is_changed & answers.inside(other_rows >= 0)[1])
+    is_changed = ~answers.inside(reading.rows == rows)[1]
+    changed = np.flatnonzero(is_changed & answers.inside(reading.rows >= 0)[1])
     if len(changed) < _MIN_ANSWERS:
         return
-    other_credit = shares_of(answers.select(changed).relabel(other_rows))[:, 0]
+    other_credit = shares_of(answers.select(changed).relabel(reading.rows))[:, 0]
     gain = other_credit - credit[changed]
     error = float(gain.std() / np.sqrt(len(gain)))
     if gain.mean() < max(_MIN_GAIN, _MIN_STANDARD_ERRORS * error) or gain.sum() <= 0:
         return
     message = (
         f"answers: as the files are read now, the features agree with {credit[changed].mean():.3f} "
-        f"of the {len(changed)} answers about {(other_rows != rows).sum()} objects, and with "
+        f"of the {len(changed)} answers about {(reading.rows != rows).sum()} objects, and with "
         f"{other_credit.mean():.3f} if {reading.description}"
     )
-    better = finding(reading.check, message, consequence=ANOTHER_IMAGE, fix=reading.fix)
-    yield float(gain.sum()), better
+    yield float(gain.sum()), finding(reading.check, message, fix=reading.fix)
 
 
 def _readings(case: Case, rows: Int[np.ndarray, " n"]) -> Iterator[_Reading]:
     """Yield the other readings of the list of n objects, whose feature rows are `rows`."""
-    n = len(rows)
-    stated = np.arange(n)
-    backwards = stated[::-1].copy()
-    yield _Reading("base", "the answers count from 1", "pass `base=1`", stated - 1)
-    after = _Reading("base", "the answers count from 0", "pass `base=0`", stated + 1)
+    from_1 = np.append(-1, rows[:-1])
+    from_0 = np.append(rows[1:], -1)
+    yield _Reading("base", "the answers count from 1", "pass `base=1`", from_1)
     if case.listed is not None and rows[0] < 0:
         line = f"the first line of the list, {case.listed[0]!r}"
-        after = _Reading("order", f"{line}, is a title", f"remove {line}", after.places)
-    yield after
-    yield _Reading("order", "the list of objects runs backwards", "reverse the list", backwards)
-    if case.order is not None and len(case.order) == n:
+        yield _Reading("order", f"{line}, is a title", f"remove {line}", from_0)
+    else:
+        yield _Reading("base", "the answers count from 0", "pass `base=0`", from_0)
+    yield _Reading("order", "the list of objects runs backwards", "reverse the list", rows[::-1])
+    if case.order is not None and len(case.order) == len(rows):
         fix = "leave `order` out, or give its inverse"
-        yield _Reading("order", "the order is left out", fix, case.order)
-        twice = case.order[case.order]
+        yield _Reading("order", "the order is left out", fix, rows[case.order])
+        twice = rows[case.order[case.order]]
         yield _Reading("order", "the order is applied the other way", fix, twice)
     names = [object_name(name) for name in case.listed or case.features.names or ()]
     if not names:
         return
-    fix = (
-        "give the list in the order that the answers index (`object_ids`, or a sort index: `order`)"
-    )
-    tried = {stated.tobytes()}
+    description_of: dict[tuple[int, ...], str] = {}
     for description, key in SORTED.items():
         sort_keys = [key(name) for name in names]
-        places = np.array(sorted(range(n), key=sort_keys.__getitem__), dtype=np.int64)
-        if places.tobytes() not in tried:
-            tried.add(places.tobytes())
-            yield _Reading("order", f"their objects are sorted {description}", fix, places)
+        entries = tuple(sorted(range(len(names)), key=sort_keys.__getitem__))
+        description_of.setdefault(entries, description)  # most lists have two orders or three
+    for entries, description in description_of.items():
+        yield _Reading("order", f"their objects are sorted {description}", None, rows[[*entries]])
