@@ -8,7 +8,6 @@ import re
 import shutil
 import sys
 import textwrap
-import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cache, partial
 from typing import Annotated, Any
@@ -29,7 +28,7 @@ _DICT_ENTRY = re.compile(r"\{([^:{}]+): ([^:{}]+)\}")
 _AS_OPTION = r"\1=\2"  # an option takes an entry of a dict as NAME=VALUE
 _QUOTES = "'\""
 _INDENT = " " * 4
-_SECONDS_BETWEEN_LINES = 10.0  # between lines of progress, if no bar can be drawn
+_WIDTH_OF_A_PIPE = 10_000  # columns: wider than any table
 
 
 def in_options(sentence: str) -> str:
@@ -94,20 +93,19 @@ def print_result(as_json: bool, record: Any, *lines: str) -> None:
 
 
 def print_table(headers: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """Print a table; in a terminal that is too narrow, each row becomes a block of lines."""
-    header, *body = [list(map(printable, row)) for row in (headers, *rows)]
-    widths = [max(map(len, column)) for column in zip(header, *body, strict=True)]
-    table_width = sum(widths) + 2 * (len(widths) - 1)
-    if sys.stdout.isatty() and table_width > shutil.get_terminal_size().columns:
-        title_width = max(map(len, header))
-        for row in body:
-            cells = zip(header, row, strict=True)
-            print_lines(*(f"{title:{title_width}}  {cell}" for title, cell in cells if cell), "")
-        return
-    rule = ["-" * width for width in widths]
-    for row in (header, rule, *body):
-        first, *others = map(str.rjust, row, widths)
-        print_lines("  ".join([first.strip().ljust(widths[0]), *others]).rstrip())
+    """Print a table on standard output; in a terminal that is too narrow, cells are wrapped."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="")
+    for number, header in enumerate(headers):
+        table.add_column(printable(header), justify="right" if number else "left")
+    for row in rows:
+        table.add_row(*map(printable, row))
+    size = shutil.get_terminal_size()
+    width = size.columns if sys.stdout.isatty() else _WIDTH_OF_A_PIPE
+    # a terminal called dumb is taken to have 80 columns unless both numbers are given
+    Console(width=width, height=size.lines, highlight=False, markup=False, emoji=False).print(table)
 
 
 def print_catalogue(entries: Iterable[Sequence[str]]) -> None:
@@ -151,12 +149,12 @@ def print_scores(scores: Iterable[Score]) -> None:
 def progress_bar(
     what: str, total: int | None = None, *, unit: str = ""
 ) -> Iterator[Callable[..., None]]:
-    """Show progress on standard error: a bar in a terminal, elsewhere a line every ten seconds.
+    """Show progress on standard error if that is a terminal.
 
     Yields a function of the count so far, the total (if it was not known before) and the present
     step; each may be left out. Meanwhile the output of other code goes to standard error.
     """
-    reporter = _bar(what, unit) if is_live() else _lines(what, unit)
+    reporter = _bar(what, unit) if is_live() else contextlib.nullcontext(_no_report)
     with contextlib.redirect_stdout(sys.stderr), reporter as report:
         report(total=total)
         yield report
@@ -188,21 +186,7 @@ def _bar(what: str, unit: str) -> Iterator[Callable[..., None]]:
         yield report
 
 
-@contextlib.contextmanager
-def _lines(what: str, unit: str) -> Iterator[Callable[..., None]]:
-    last_time = time.monotonic()
-    last_total: float | None = None
-
-    def report(
-        count: float | None = None, total: float | None = None, doing: str | None = None
-    ) -> None:
-        nonlocal last_time, last_total
-        last_total = total or last_total
-        if count is None or time.monotonic() - last_time < _SECONDS_BETWEEN_LINES:
-            return
-        last_time = time.monotonic()
-        all_of_them = f" of {last_total:g}" if last_total else ""
-        step = f", {doing}" if doing else ""
-        print_message(f"{what}: {count:g}{all_of_them} {unit}{step}")
-
-    yield report
+def _no_report(
+    count: float | None = None, total: float | None = None, doing: str | None = None
+) -> None:
+    """Do nothing, where no bar can be drawn."""
