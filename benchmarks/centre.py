@@ -138,7 +138,7 @@ def scores(
 
 def arm_row(network: str, data: FitData, fold_number: int, arm: str) -> dict[str, Any]:
     """The scores of one arm on one fold; of a fit also its choice and its cost."""
-    fold = data.fold(fold_number, FOLDS)
+    fold = data.folds(FOLDS, "objects")[fold_number]
     outside = fold.data.objects
     objects = np.setdiff1d(data.answers.named_objects(), outside)
     identity = np.eye(data.features.dimensions, dtype=np.float32)

@@ -55,7 +55,6 @@ from glocal.evaluation.agreement import odd_one_out
 from glocal.evaluation.intervals import holm
 from glocal.evaluation.structure import neighbours_kept
 from glocal.files import atomic_write, make_folder
-from glocal.solver import Counter
 from glocal.transform import LinearTransform
 
 OUT = Path("bench-out") / "evidence" / "coarse"
@@ -184,7 +183,7 @@ def make_of_curve(network: str, data: FitData) -> None:
     identity = np.eye(data.features.dimensions)
     save(network, "centred" if data.centre else "original", data, [identity] * (FOLDS + 1))
     full = fit(data, Arm("global", lmbda=curve.penalty)).transform
-    of_folds = curve.crossfit.matrices((curve.penalty, 0.0))
+    of_folds = curve.crossfit.fit(curve.penalty)
     save(network, f"{prefix}global", data, [*of_folds, full.weights])
     for arm, keep in KEEPS.items():
         of_all = curve.solve(keep).transform.weights
@@ -206,7 +205,7 @@ def save(network: str, arm: str, data: FitData, weights: list[np.ndarray]) -> No
     for part, W in enumerate(weights):
         transform = data.transform(W.astype(np.float32))
         if data.centre and part < FOLDS:
-            fitted = data.fold(part, FOLDS).data.objects
+            fitted = data.folds(FOLDS, "objects")[part].data.objects
             transform = transform.recentred(data.features.matrix[fitted], toward=0)
         transform.save(path(network, arm, part))
 
@@ -225,7 +224,7 @@ def keep_row(network: str, curve: KeepCurve, keep: float) -> Record:
         "centre": curve.data.centre,
         "keep": keep,
         "lmbda": position.lmbda,
-        "place": position.place,
+        "step": position.step,
         **promised.model_dump(include={"agreement", "low", "high", "kept", "kept_raw"}),
         "coarse": estimate(cell).mean,
         "difference": difference.mean,
@@ -258,10 +257,9 @@ def make_control(network: str, arm: str, data: FitData, lmbda: float) -> None:
         fits = [fit(part, Arm("naive", lmbda=lmbda)).transform for part in parts]
         save(network, arm, data, [transform.weights for transform in fits])
         return
-    crossfit = CrossFit(data, folds, Exact(), Counter(), local=False, starts={})
-    crossfit.fit((lmbda, 0.0))
+    crossfit = CrossFit(data, folds, Exact())
     full = fit(parts[-1], Arm("global", lmbda=lmbda)).transform
-    save(network, arm, data, [*crossfit.matrices((lmbda, 0.0)), full.weights])
+    save(network, arm, data, [*crossfit.fit(lmbda), full.weights])
 
 
 # the tasks

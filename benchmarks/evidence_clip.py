@@ -215,7 +215,7 @@ def random_directions(W: np.ndarray) -> np.ndarray:
 
 def _diagonal() -> np.ndarray:
     """One factor per feature, with the λ that has the lowest loss on fold 0 of the objects."""
-    training, heldout, _ = data().fold(0)
+    training, heldout, _ = data().folds(3, "objects")[0]
     X = data().scalars(data().features.matrix, "float64")
     losses = {}
     for lmbda in DIAGONAL_PENALTIES:

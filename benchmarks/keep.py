@@ -66,7 +66,7 @@ def nested(network: str) -> Iterator[dict[str, Any]]:
     data = data_of(network)
     X = np.asarray(data.features.matrix, np.float64)
     for number in range(FOLDS):
-        fold = data.fold(number, FOLDS)
+        fold = data.folds(FOLDS, "objects")[number]
         images = data.evaluation_rows(fold.rows)
         before = data.scalars(images, "float64")
         original = odd_one_out(data.scalars(X, "float64"), fold.answers, interval=False)

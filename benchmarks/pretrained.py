@@ -186,7 +186,7 @@ def folds(transform: LinearTransform, data: FitData) -> list[LinearTransform]:
     """Fits of the same setting, each without the answers about a third of the objects."""
     transforms = []
     for k in range(FOLDS):
-        part = data.fold(k, FOLDS).data
+        part = data.folds(FOLDS, "objects")[k].data
         fold = workbench.refitted(part, transform.meta["fit"]["keep"])
         transforms.append(replace(fold, meta={"fit": {"n_answers": len(part.answers)}}))
     return transforms

@@ -42,7 +42,7 @@ def real(network: str, *, local: bool) -> tuple[FitData, Answers, np.ndarray]:
     names = read_lines(folder / "things" / "unique_id.txt", what="object ids")
     answers = join(objects, Answers.load(folder / "things" / "triplets.npy"), names).answers
     images = Features.load(folder / "imagenet200" / network) if local else None
-    training, heldout, _ = FitData(objects, answers).fold(0, 3)
+    training, heldout, _ = FitData(objects, answers).folds(3, "objects")[0]
     data = FitData(objects, training.answers, images, objects=training.objects)
     unseen = folder / "local" / network
     evaluated = Features.load(unseen if unseen.exists() else folder / "imagenet200" / network)

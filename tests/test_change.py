@@ -157,7 +157,7 @@ def test_an_axis_stands_above_chance_by_the_folds():
     tables = []
     for answers in (world.answers, replace(world.answers, objects=shuffled)):
         data = FitData(world.objects, answers)
-        parts = [data, *(data.fold(k, 3).data for k in range(3))]
+        parts = [data, *(data.folds(3, "objects")[k].data for k in range(3))]
         transform, *folds = (_recorded(part) for part in parts)
         tables.append(axes(transform, world.objects, folds=folds))
         embeddings = [fold(world.objects.matrix) for fold in folds]

@@ -359,8 +359,8 @@ def test_a_fold_of_a_fold_holds_out_a_part_of_the_rest(world):
         assert [*fold.rows] == [*few.answers.named_objects()]
     for local in (None, world.local):
         data = FitData(world.objects, world.answers, local, block_size=3)
-        outer = data.fold(0, 3)
-        inner = outer.data.fold(0, 2)
+        outer = data.folds(3, "objects")[0]
+        inner = outer.data.folds(2, "objects")[0]
         parts = [outer.rows, inner.rows]
         n = 240
         if local is not None:

@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 
 from glocal.aligner import Arm, Exact, FitData, Keep, PaperLoop, cross_score, fit, keep_curve
-from glocal.aligner.choice import Line
-from glocal.aligner.crossfit import CrossFit, best_similarity_scale
+from glocal.aligner.crossfit import CrossFit, Path, best_similarity_scale
 from glocal.aligner.data import pooled_answers
 from glocal.aligner.exact import scaled_identity
 from glocal.cli.app import execute
@@ -36,11 +35,11 @@ def curve(world):
 def test_more_neighbours_kept_is_never_more_agreement(curve):
     """A larger `keep` keeps at least its share of neighbours, and never promises more agreement."""
     rows = {keep: curve.choose(keep) for keep in (0.5, 0.7, 0.8, 0.9, 0.95, 1.0)}
-    assert all(row.kept_lower_bound >= keep - 1e-9 or not row.place for keep, row in rows.items())
+    assert all(row.kept_lower_bound >= keep - 1e-9 or not row.step for keep, row in rows.items())
     kept = rows[0.7].kept
     assert rows[0.7].kept_error == pytest.approx(kept.std() / 300**0.5)  # over the 300 images
-    assert [line.lmbda for line in curve.lines] == [0.03, 0.01]  # one step above λ*, and λ*
-    assert len(curve.lines[0].positions) == 16  # five steps from one of four anchors to the next
+    assert [path.lmbda for path in curve.paths] == [0.03, 0.01]  # one step above λ*, and λ*
+    assert len(curve.paths[0].mixtures) == 16  # five steps from one of four fits to the next
     agreement = [curve.crossfit.estimate(row.credit) for row in rows.values()]
     assert all(a.mean >= b.mean - b.error for a, b in pairwise(agreement))
     assert curve.choose(1.0).kept.mean() == 1.0
@@ -56,18 +55,18 @@ def test_objects_without_answers_are_in_no_fold(world):
 
 
 def test_the_ends_of_the_line_are_the_original_and_global(curve, world):
-    """The first place on the line scores as the features do, and the last as fits of `global`
+    """The first mixture of a path scores as the features do, and the last as fits of `global`
     without each fold do.
     """
-    line = curve.lines[0]
-    folds = [curve.data.fold(k, 3) for k in range(3)]
-    scores = [fold_scores(world, fold, line.lmbda) for fold in folds]
+    path = curve.paths[0]
+    folds = curve.data.folds()
+    scores = [fold_scores(world, fold, path.lmbda) for fold in folds]
     n_heldout = [len(fold.answers) for fold in folds]
     before, after, _ = np.average(scores, axis=0, weights=n_heldout)
     _, _, kept = np.mean(scores, axis=0)
-    last = line.positions[-1]
-    assert last.place == 3
-    assert line.positions[0].agreement == pytest.approx(before, abs=1e-6)
+    last = path.mixtures[-1]
+    assert last.step == 3
+    assert path.mixtures[0].agreement == pytest.approx(before, abs=1e-6)
     assert last.agreement == pytest.approx(after, abs=0.006)
     assert last.kept.mean() == pytest.approx(kept, abs=0.01)
 
@@ -89,7 +88,7 @@ def test_the_error_counts_objects_of_the_whole_set(curve, world):
     """The error of the agreement over all folds equals that of the pooled held-out answers, with
     objects numbered as in the whole set.
     """
-    heldout = pooled_answers([curve.data.fold(k, 3).answers for k in range(3)])
+    heldout = pooled_answers([fold.answers for fold in curve.data.folds()])
     score = odd_one_out(world.objects.standardization(world.objects.matrix, "float64"), heldout)
     assert curve.crossfit.estimate(curve.original.credit).error == pytest.approx(
         score.units.estimate().error
@@ -105,13 +104,13 @@ def test_the_fit_mixes_two_certified_fits(curve):
     assert solution.converged
     heldout = solution.heldout
     assert (heldout.n_images, heldout.k, heldout.among) == (100, 10, "local images")
-    assert {(anchor["alpha"], anchor["tau"]) for anchor in record["fits"]} <= {
+    assert {(settings["alpha"], settings["tau"]) for settings in record["fits"]} <= {
         (0.75, 0.1),
         (0.5, 0.1),
         (None, None),
     }
     assert 0 <= record["share"] <= 1
-    assert {anchor["status"] for anchor in record["fits"]} == {"converged"}
+    assert {fit["status"] for fit in record["fits"]} == {"converged"}
     choice = curve.choose(0.9)
     assert choice.kept_lower_bound >= 0.9 - 1e-9
     assert heldout.kept == pytest.approx(choice.kept.mean(), abs=0.01)
@@ -185,25 +184,23 @@ def fit_keeping(photographs):
     return functools.cache(lambda keep: fit(photographs[0], Keep(keep=keep), TIGHT))
 
 
-# at `global`; just before `global`; between both anchors of `glocal`; near the original features
+# at `global`; just before `global`; between both fits of `glocal`; near the original features
 SHARES = (0.3, 0.55, 0.7, 0.95)
 
 
-def refit(data, anchor):
-    """The matrix of the arm that an anchor in the record names, fitted again."""
-    settings = {name: anchor.get(name) for name in Arm.model_fields}
-    arm = Arm(**{name: value for name, value in settings.items() if value is not None})
-    return fit(data, arm, TIGHT).transform.weights.astype(np.float64)
+def refit(data, settings):
+    """The matrix of the arm of a fit in the record, fitted again."""
+    return fit(data, Arm.of(settings), TIGHT).transform.weights.astype(np.float64)
 
 
 @pytest.mark.parametrize(
     "keep", [0.7, *(pytest.param(keep, marks=pytest.mark.nightly) for keep in (0.3, 0.55, 0.95))]
 )
 def test_the_transform_is_the_stated_mix(photographs, fit_keeping, keep):
-    """W is `share` of the first anchor plus the rest of the second one, or of a scaled identity."""
+    """W is `share` of the first fit plus the rest of the second one, or of a scaled identity."""
     data, _ = photographs
     record = fit_keeping(keep).record.keep
-    matrices = [refit(data, anchor) for anchor in record["fits"]]
+    matrices = [refit(data, settings) for settings in record["fits"]]
     scale_root = record["scale"] ** 0.5
     scale = np.trace(matrices[0]) / len(matrices[0])
     matrices.append(scale * np.eye(len(matrices[0])))
@@ -226,19 +223,19 @@ def test_fresh_images_keep_what_was_promised(photographs, fit_keeping, keep):
     assert share > keep - 0.03
 
 
-def test_the_anchors_are_those_of_the_place(fit_keeping):
-    """The fits that are mixed are adjacent on the line from the original features to `global`."""
+def test_the_fits_are_those_beside_the_mixture(fit_keeping):
+    """The fits that are mixed are adjacent on the path from the original features to `global`."""
     order = [None, 0.5, 0.75]
     for keep in SHARES:
         record = fit_keeping(keep).record.keep
-        indices = [order.index(anchor["alpha"]) for anchor in record["fits"]]
+        indices = [order.index(settings["alpha"]) for settings in record["fits"]]
         assert indices in ([0], [0, 1], [1, 2], [2])
         assert 0 < record["share"] <= 1
         assert record["share"] < 1 or len(indices) == 1
 
 
 def test_no_agreement_is_given_away(fit_keeping):
-    """The promised share of neighbours exceeds the requested share only slightly, since the place
+    """The promised share of neighbours exceeds the requested share only slightly, since the mixture
     where they meet is found between two fits.
     """
     rows = [*fit_keeping(0.7).record.keep["curve"], *fit_keeping(0.95).record.keep["curve"]]
@@ -249,12 +246,12 @@ def test_no_agreement_is_given_away(fit_keeping):
 
 @pytest.mark.nightly
 def test_without_local_images_the_promise_is_about_objects(world):
-    """Without local images, the evaluation is on objects, and there is one line, from the original
+    """Without local images, the evaluation is on objects, and there is one path, from the original
     features to `global`, for every λ that was tried.
     """
     curve = keep_curve(FitData(world.objects, world.answers))
     assert curve.data.evaluation_kind == "objects"
-    assert {line.lmbda for line in curve.lines} == set(curve.losses)
+    assert {path.lmbda for path in curve.paths} == set(losses_of(curve))
 
 
 @pytest.mark.nightly
@@ -265,7 +262,7 @@ def test_few_answers_choose_the_penalty_on_folds_of_answers(world):
     answers = world.answers.select(np.arange(2000))
     curve = keep_curve(FitData(world.objects, answers, world.local))
     assert curve.crossfit.estimate(curve.choose(0.9).credit).error > 0
-    assert min(curve.losses.values()) < np.log(3)
+    assert min(losses_of(curve).values()) < np.log(3)
 
 
 @pytest.mark.parametrize("keep", [0, -1, 1.5, float("nan")])
@@ -275,36 +272,41 @@ def test_a_keep_that_is_no_share_is_refused(curve, keep):
         curve.choose(keep)
 
 
-def agreeing(position, share, **changes):
-    """A position whose credit is 1 on this share of the answers, in a fixed random order."""
-    order = np.random.default_rng(0).permutation(len(position.credit))
+def losses_of(curve):
+    """The held-out loss of each λ that was tried."""
+    return {lmbda: mixture.loss for lmbda, mixture in curve.scores.items()}
+
+
+def agreeing(mixture, share, **changes):
+    """A mixture whose credit is 1 on this share of the answers, in a fixed random order."""
+    order = np.random.default_rng(0).permutation(len(mixture.credit))
     credit = (order < share * len(order)).astype(float)
-    return replace(position, credit=credit, agreement=credit.mean(), **changes)
+    return replace(mixture, credit=credit, agreement=credit.mean(), **changes)
 
 
 def test_ties_take_the_larger_penalty(curve):
-    """Of two places whose agreement differs by less than a standard error, that with the larger λ
+    """Of two mixtures whose agreement differs by less than a standard error, that with the larger λ
     is chosen, and else the better one.
     """
     original = agreeing(curve.original, 0.4)
     for weak_share, lmbda in ((0.6005, 0.3), (0.7, 0.1)):
-        weak = agreeing(curve.original, weak_share, lmbda=0.1, place=1.0)
-        strong = agreeing(curve.original, 0.6, lmbda=0.3, place=1.0)
-        lines = (Line((original, strong)), Line((original, weak)))
-        assert replace(curve, original=original, lines=lines).choose(0.5).lmbda == lmbda
+        weak = agreeing(curve.original, weak_share, lmbda=0.1, step=1.0)
+        strong = agreeing(curve.original, 0.6, lmbda=0.3, step=1.0)
+        paths = (Path((original, strong)), Path((original, weak)))
+        assert replace(curve, original=original, paths=paths).choose(0.5).lmbda == lmbda
 
 
 def test_a_gain_within_an_error_leaves_the_features_as_they_are(curve):
-    """A place whose gain is within its error is not chosen, and the notes say so."""
+    """A mixture whose gain is within its error is not chosen, and the notes say so."""
     original = agreeing(curve.original, 0.5)
-    better = agreeing(curve.original, 0.5005, place=1.0)
+    better = agreeing(curve.original, 0.5005, step=1.0)
     flat = replace(
         curve,
         original=original,
-        lines=(Line((original, better)),),
+        paths=(Path((original, better)),),
         raw_credit=original.credit,
     )
-    assert flat.choose(0.5).place == 0
+    assert flat.choose(0.5).step == 0
     assert "nothing to gain" in flat.notes(0.5)[0]
 
 
@@ -325,8 +327,8 @@ def test_random_answers_leave_features_of_many_columns_as_they_are():
     features = Features(rng.normal(size=(60, 400)).astype(np.float32) + 3 * rng.normal(size=400))
     answers = Answers([rng.permutation(60)[:3] for _ in range(600)])
     curve = keep_curve(FitData(features, answers), keep=None)
-    assert curve.choose(None).place == 0
-    assert curve.losses[np.inf] == pytest.approx(np.log(3), abs=0.01)
+    assert curve.choose(None).step == 0
+    assert losses_of(curve)[np.inf] == pytest.approx(np.log(3), abs=0.01)
 
 
 @pytest.mark.parametrize("keep", [None, 1.0])
@@ -402,7 +404,7 @@ def test_weights_count_as_copies_in_scores_and_ties(world):
     weighted = held_out(world, Answers(objects, weights.astype(float), person=person))
     assert [*np.bincount(weighted.answers.person)] == [*np.bincount(person)]
     copied = held_out(world, Answers(np.repeat(objects, weights, axis=0)))
-    first, second = (crossfit.anchor_scores(None) for crossfit in (weighted, copied))
+    first, second = (crossfit.original() for crossfit in (weighted, copied))
     for name in ("agreement", "loss", "scale"):
         assert getattr(first, name) == pytest.approx(getattr(second, name), rel=1e-3)
     assert weighted.is_tie(np.where(weighted.answers.weights == 1, 1.0, -1.0))
@@ -424,17 +426,17 @@ def test_copies_of_a_question_are_no_further_evidence(world):
 
 
 def gaining(curve, errors, kept, **changes):
-    """A position whose gain over the original is this multiple of its error."""
+    """A mixture whose gain over the original is this multiple of its error."""
     noise = np.random.default_rng(int(errors)).normal(size=len(curve.raw_credit))
     gain = noise + (errors * curve.crossfit.estimate(noise).error - noise.mean())
     credit = curve.raw_credit + gain
-    position = replace(curve.original, place=1.0, credit=credit, agreement=credit.mean(), **changes)
-    return replace(position, kept=np.full(len(position.kept), kept))
+    mixture = replace(curve.original, step=1.0, credit=credit, agreement=credit.mean(), **changes)
+    return replace(mixture, kept=np.full(len(mixture.kept), kept))
 
 
 @pytest.mark.parametrize(
     ("errors", "keep", "noun"),
-    [  # of the place that keeps .95 of the neighbours, and of that which keeps .5
+    [  # of the mixture that keeps .95 of the neighbours, and of that which keeps .5
         ((1.5, None), None, "More answers"),
         ((3.0, None), None, None),
         ((1.5, None), 0.9, "lower keep"),
@@ -449,25 +451,26 @@ def test_each_note_has_its_condition(curve, errors, keep, noun):
     standard errors.
     """
     original = replace(curve.original, credit=curve.raw_credit, agreement=curve.raw_credit.mean())
-    positions = [
+    mixtures = [
         gaining(curve, number, kept, lmbda=lmbda)
         for number, kept, lmbda in zip(errors, (0.95, 0.5), (1.0, 0.1), strict=True)
         if number is not None
     ]
-    lines = tuple(Line((original, position)) for position in positions)
-    notes = replace(curve, original=original, lines=lines, penalty=1.0).notes(keep)
+    paths = tuple(Path((original, mixture)) for mixture in mixtures)
+    changes = {"original": original, "paths": paths, "scores": {1.0: mixtures[0]}, "penalty": 1.0}
+    notes = replace(curve, **changes).notes(keep)
     assert len(notes) == (noun is not None)
     assert noun is None or noun in notes[0]
 
 
 def test_a_share_that_is_kept_only_on_average_is_not_promised(curve):
-    """The promise is one standard error below the mean: a place that keeps .9 on average lies
-    beyond the place that is chosen for .9.
+    """The promise is one standard error below the mean: a mixture that keeps .9 on average
+    lies beyond the one that is chosen for .9.
     """
-    position = gaining(curve, 9.0, 0.9, lmbda=1.0)
-    spread = np.resize([0.8, 1.0], len(position.kept))
-    best = Line((curve.original, replace(position, kept=spread))).best(0.9)
-    assert 0.5 < best.place < 1
+    mixture = gaining(curve, 9.0, 0.9, lmbda=1.0)
+    spread = np.resize([0.8, 1.0], len(mixture.kept))
+    best = Path((curve.original, replace(mixture, kept=spread))).best(0.9)
+    assert 0.5 < best.step < 1
     assert best.kept_lower_bound == pytest.approx(0.9, abs=0.01)
 
 
@@ -479,10 +482,10 @@ def test_a_choice_on_folds_is_not_suspected_of_a_collapse(world, monkeypatch):
 
 
 def test_without_a_share_the_penalty_decides(curve):
-    """Without `keep` the choice is the last place of the line of λ*, or the original features."""
-    line = curve.lines[-1]
-    assert replace(curve, penalty=line.lmbda).choose(None) is line.positions[-1]
-    assert replace(curve, penalty=np.inf).choose(None) is curve.original
+    """Without `keep` the choice is `global` at λ*, or the original features."""
+    scores = {lmbda: agreeing(curve.original, 0.5) for lmbda in (np.inf, 3.0)}
+    for lmbda, mixture in scores.items():
+        assert replace(curve, scores=scores, penalty=lmbda).choose(None) is mixture
 
 
 def test_the_search_for_the_penalty_goes_on_while_the_loss_falls(world):
@@ -491,13 +494,13 @@ def test_the_search_for_the_penalty_goes_on_while_the_loss_falls(world):
     """
     few = FitData(world.objects, world.answers.select(np.arange(600)))
     curve = keep_curve(few, keep=None)
-    assert [*curve.losses] == [np.inf, 5.3, 1.6, 0.53, 0.16, 0.053, 0.016]
-    assert curve.penalty == curve.lines[0].lmbda == min(curve.losses, key=curve.losses.get) == 0.16
+    assert [*losses_of(curve)] == [np.inf, 5.3, 1.6, 0.53, 0.16, 0.053, 0.016]
+    assert curve.penalty == min(losses_of(curve), key=losses_of(curve).get) == 0.16
     rng = np.random.default_rng(1)
     random = Answers([rng.permutation(30)[:3] for _ in range(5000)])
     with pytest.warns(DataWarning, match="chance"):
         curve = keep_curve(FitData(Features(rng.normal(size=(30, 4))), random))
-    assert (min(curve.losses), max(curve.losses), curve.penalty) == (0.001, 100.0, 100.0)
+    assert (min(losses_of(curve)), max(losses_of(curve)), curve.penalty) == (0.001, 100.0, 100.0)
 
 
 def test_thirty_answers_are_enough_to_choose(world):
@@ -505,7 +508,7 @@ def test_thirty_answers_are_enough_to_choose(world):
     for count in (30, 29):
         data = FitData(world.objects, world.answers.select(np.arange(count)))
         if count == 30:
-            assert keep_curve(data, keep=None).losses
+            assert keep_curve(data, keep=None).scores
             continue
         with pytest.raises(DataError, match="29 answers"):
             keep_curve(data, keep=None)
@@ -538,19 +541,3 @@ def test_few_local_images_are_named():
     data = FitData(Features(rng.normal(size=(20, 4))), answers, Features(rng.normal(size=(8, 4))))
     with pytest.raises(DataError, match="8 local images"):
         fit(data, Keep(keep=0.9))
-
-
-def test_the_place_is_the_top_of_the_parabola(curve):
-    """The best place is the top of the parabola through the best score and its neighbours: with .5,
-    .7 and .6 at 1, 2 and 3 it is 2 + 1/6, and with equal scores at 1 and 2 it is 1.5.
-    """
-
-    def best_place(*shares):
-        positions = [
-            agreeing(curve.original, share, place=float(place))
-            for place, share in enumerate(shares)
-        ]
-        return Line(tuple(positions)).best(0.01).place
-
-    assert best_place(0.4, 0.5, 0.7, 0.6) == pytest.approx(2 + 1 / 6, abs=1e-3)
-    assert best_place(0.4, 0.6, 0.6, 0.5) == pytest.approx(1.5, abs=1e-3)

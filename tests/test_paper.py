@@ -146,7 +146,7 @@ def test_the_walk_is_that_of_a_plain_loop(optimiser):
     }
     walker = kinds[optimiser]()
     schedule = torch.optim.lr_scheduler.LinearLR(walker, total_iters=3)
-    part = fit_data.fold(0, 4)[0]
+    part = fit_data.folds(4, "objects")[0][0]
     for epoch in range(3):
         for batch, block in loop.epoch_steps(len(part.answers), 64, 30, 12, (42, epoch)):
             walker.zero_grad()
@@ -230,7 +230,7 @@ def test_fold_0_of_4_is_watched_without_weights_or_penalty():
     parts = result.watched["parts"]
     assert [steps for steps, _ in curve] == [6, 12, 18]
     assert curve[-1][1] == pytest.approx(parts["global"] + parts["local"])
-    fitted, heldout, rows = data().fold(0, 4)
+    fitted, heldout, rows = data().folds(4, "objects")[0]
     assert (watched["n"], result.n_fitted, len(rows)) == (
         len(heldout),
         len(fitted.answers),
@@ -385,6 +385,6 @@ def test_a_grid_of_the_loop_holds_eta(tmp_path):
         if row["method"] == "global"
     }
     assert fits.keys() == {(fold, eta) for fold in (0, 1) for eta in (0.01, 0.1)}
-    alone = short(optimiser="adam", eta=0.1).solve(fit_data.fold(0, 2)[0], GLOBAL)
+    alone = short(optimiser="adam", eta=0.1).solve(fit_data.folds(2, "objects")[0][0], GLOBAL)
     assert fits[0, 0.1]["objective"] == pytest.approx(alone.objective)
     assert result.transform.meta["fit"]["eta"] == result.best["eta"]

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from glocal.aligner import participants as module
+from glocal.aligner.keep import choose_global
 from glocal.aligner.participants import MIN_ANSWERS, log10_odds, participants
 from glocal.data.answers import Answers
 from glocal.data.features import Features
@@ -65,19 +66,12 @@ def test_a_person_does_not_fit_the_model_that_judges_them():
 def fits(monkeypatch):
     """The fitted and the scored answers of each model, in order."""
     parts = []
-    embedding = module._embedding
-    credit = module.answer_credit
 
-    def fit(features, others, solver):
-        parts.append([others])
-        return embedding(features, others, solver)
+    def choose(data, folds, *arguments):
+        parts.extend((fold.data.answers, fold.answers) for fold in folds)
+        return choose_global(data, folds, *arguments)
 
-    def score(Z, scored):
-        parts[-1].append(scored)
-        return credit(Z, scored)
-
-    monkeypatch.setattr(module, "_embedding", fit)
-    monkeypatch.setattr(module, "answer_credit", score)
+    monkeypatch.setattr(module, "choose_global", choose)
     return parts
 
 

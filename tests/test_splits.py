@@ -88,24 +88,22 @@ def test_folds_are_three_with_the_seed_42_unless_said_otherwise():
 
 
 def test_a_fold_holds_out_objects_and_local_images_together():
-    """`FitData.fold` fits the objects and images outside the fold and holds out those inside."""
+    """`FitData.folds` fits the objects and images outside the fold and holds out those inside."""
     rng = np.random.default_rng(0)
     objects = Features(rng.normal(size=(60, 4)))
     images = Features(rng.normal(size=(90, 4)))
     answers = Answers.from_array(np.array([rng.permutation(60)[:3] for _ in range(3000)]))
     data = FitData(objects, answers, images, seed=5)
     for k in range(3):
-        fitted, heldout, rows = data.fold(k, 3)
+        fitted, heldout, rows = data.folds(3, "objects")[k]
         masks = split_answers(answers, 60, folds=3, fold=k, seed=5)
         for part, mask in zip((fitted.answers, heldout), masks, strict=True):
             np.testing.assert_array_equal(part.objects, answers.objects[mask])
         np.testing.assert_array_equal(rows, object_folds(90, 3, 5)[k])
         np.testing.assert_array_equal(np.sort(np.concatenate([fitted.images, rows])), np.arange(90))
-        again, watched, _ = fitted.fold(0, 4)
+        again, watched, _ = fitted.folds(4, "objects")[0]
         assert set(watched.objects.ravel()) <= set(fitted.objects) - set(again.objects)
-    alone, _, rows = FitData(objects, answers, seed=5).fold(1, 3)
+    alone, _, rows = FitData(objects, answers, seed=5).folds(3, "objects")[1]
     np.testing.assert_array_equal(np.sort(np.concatenate([alone.objects, rows])), np.arange(60))
     with pytest.raises(DataError, match="held out"):
-        FitData(objects, Answers(np.arange(60).reshape(20, 3)), seed=5).fold(0, 20)
-    with pytest.raises(ParameterError, match="`fold` is 3"):
-        data.fold(3, 3)
+        FitData(objects, Answers(np.arange(60).reshape(20, 3)), seed=5).folds(20, "objects")

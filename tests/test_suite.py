@@ -136,7 +136,7 @@ def test_every_score_is_that_of_its_function(rows, made, folder):
     """Each row has the score that its evaluation gives for the embedding of a fit, a file or a
     baseline, and held-out rows name the fold.
     """
-    data, heldout, _ = FitData(made.objects, made.answers).fold(0, 3)
+    data, heldout, _ = FitData(made.objects, made.answers).folds(3, "objects")[0]
     transform = fit(data, Arm("global", lmbda=0.1)).transform
     original = made.objects.standardization(made.objects.matrix, "float64")
     after, before = (

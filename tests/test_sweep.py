@@ -184,7 +184,7 @@ def test_a_point_is_the_fit_that_one_would_run(swept, data, world):
     assert not fitted.duplicated(KEY).any()
     assert (fitted["status"] == "converged").all()
     for _, row in fitted.iloc[::7].iterrows():
-        part, heldout, rows = data.fold(int(row["fold"]), 2)
+        part, heldout, rows = data.folds(2, "objects")[int(row["fold"])]
         setting = {
             name: None if row[name] != row[name] else row[name]
             for name in ("method", *KEY[2:], "mix")

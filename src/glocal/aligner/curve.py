@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Int
 
-from glocal.aligner.arm import Arm
-from glocal.aligner.data import FitData
+from glocal.aligner.crossfit import FOLDS
+from glocal.aligner.data import FitData, Fold, pooled_answers
 from glocal.aligner.exact import Exact
+from glocal.aligner.keep import choose_global
 from glocal.data.answers import Answers
 from glocal.data.features import Features
-from glocal.data.splits import question_folds
 from glocal.errors import DataError
-from glocal.evaluation.agreement import heldout_rows, odd_one_out
+from glocal.evaluation.agreement import heldout_rows
 from glocal.results import Score
 
-LAMBDAS = (100.0, 20.0, 4.0, 0.8, 0.16)
-"""The λ to choose from. Starting from the largest, each fit begins at the previous solution."""
 SHARES = (0.125, 0.25, 0.5, 1.0)
 """The sizes of the curve, as shares of the answers that are not held out."""
 MIN_ANSWERS = 60
@@ -28,13 +27,13 @@ _SOLVER = Exact(tol=1e-3)  # a lower tolerance moves agreement by less than its 
 
 
 def learning_curve(
-    features: Features, answers: Answers, *, folds: int = 4, seed: int = 0
+    features: Features, answers: Answers, *, folds: int = FOLDS, seed: int = FitData.seed
 ) -> list[Score]:
     """Fit `global` to nested random parts of the answers, and score answers to other questions.
 
     All answers to one question are in one fold, since the same question on both sides would flatter
-    the fit. The objects are the same on both sides; agreement on new objects is lower. Each fold
-    uses the λ with the lowest loss on the other folds.
+    the fit. The objects are the same on both sides; agreement on new objects is lower. Each size
+    has the λ that a fit without local images would choose (see `keep_curve`).
 
     Parameters
     ----------
@@ -62,15 +61,19 @@ def learning_curve(
             f"agreement needs at least {MIN_ANSWERS}."
         )
     rng = np.random.default_rng(seed)
-    fold_rows = question_folds(answers, folds, seed)
-    scores = [_fold_scores(features, answers, rows, rng) for rows in fold_rows]
-    sizes = np.mean([score.sizes for score in scores], axis=0)
-    names = [f"{size:.0f} answers" for size in sizes]
-    credit_of = dict(zip(names, _chosen_credit(scores).T, strict=True))
-    heldout = answers.select(np.concatenate(fold_rows))
-    agreement = heldout_rows(credit_of, heldout)[: len(names)]
-    last_doubling = heldout_rows({name: credit_of[name] for name in names[-2:]}, heldout)[-1]
-    return [*agreement, last_doubling]
+    data = FitData(features, answers, seed=seed)
+    parts = data.folds(folds, "questions")
+    orders = [rng.permutation(len(part.data.answers)) for part in parts]
+    credit_of = {}
+    for share in SHARES:
+        nested = [_reduced(part, order, share) for part, order in zip(parts, orders, strict=True)]
+        chosen = choose_global(data, nested, _SOLVER, share * answers.effective_size)
+        size = np.mean([len(part.data.answers) for part in nested])
+        credit_of[f"{size:.0f} answers"] = chosen.credit
+    heldout = pooled_answers([part.answers for part in parts])
+    agreement = heldout_rows(credit_of, heldout)[: len(SHARES)]
+    last_two = {name: credit_of[name] for name in [*credit_of][-2:]}
+    return [*agreement, heldout_rows(last_two, heldout)[-1]]
 
 
 def curve_record(scores: Sequence[Score]) -> dict[str, Any]:
@@ -87,54 +90,7 @@ def _ends(score: Score) -> dict[str, float | None]:
     return {"value": score.value, "low": score.low, "high": score.high}
 
 
-class _FoldScores(NamedTuple):
-    """The scores of fits of every size and λ on the held-out answers of one fold.
-
-    `sizes` are the numbers of fitted answers, `losses` the summed losses in nats, and `credit` is
-    the credit of each held-out answer, 0 to 1.
-    """
-
-    sizes: Int[np.ndarray, " sizes"]
-    losses: Float[np.ndarray, "sizes lambdas"]
-    credit: Float[np.ndarray, "t sizes lambdas"]
-
-
-def _fold_scores(
-    features: Features, answers: Answers, rows: Int[np.ndarray, " t"], rng: np.random.Generator
-) -> _FoldScores:
-    """Fit parts of the answers outside the fold, and score the held-out `rows`."""
-    heldout = answers.select(rows)
-    order = rng.permutation(np.setdiff1d(np.arange(len(answers)), rows))
-    sizes = np.array([max(3, round(share * len(order))) for share in SHARES])
-    losses = np.empty((len(SHARES), len(LAMBDAS)))
-    credit = np.empty((len(heldout), len(SHARES), len(LAMBDAS)))
-    for column, size in enumerate(sizes):
-        for step, Z in enumerate(_path(features, answers.select(order[:size]))):
-            score = odd_one_out(Z, heldout, interval=False)
-            losses[column, step] = score.loss * heldout.total_weight
-            credit[:, column, step] = score.units.values
-    return _FoldScores(np.minimum(sizes, len(order)), losses, credit)
-
-
-def _chosen_credit(scores: Sequence[_FoldScores]) -> Float[np.ndarray, "t sizes"]:
-    """The credit of each fold and size at the λ with the lowest loss on the other folds."""
-    losses = np.stack([score.losses for score in scores])
-    steps = (losses.sum(axis=0) - losses).argmin(axis=2)  # (folds, sizes)
-    chosen = [
-        np.take_along_axis(score.credit, step[None, :, None], axis=2)[:, :, 0]
-        for score, step in zip(scores, steps, strict=True)
-    ]
-    return np.concatenate(chosen)
-
-
-def _path(features: Features, answers: Answers) -> list[Float[np.ndarray, "n p"]]:
-    """The embedding of the objects by `global` at each of `LAMBDAS`."""
-    data = FitData(features, answers)
-    problem = _SOLVER.problem(data, local=False)
-    embeddings = []
-    start = None
-    for lmbda in LAMBDAS:
-        solution = _SOLVER.minimise(problem, Arm(method="global", lmbda=lmbda), start)
-        embeddings.append(data.embedding(solution.transform))
-        start = solution.warm
-    return embeddings
+def _reduced(fold: Fold, order: Int[np.ndarray, " t"], share: float) -> Fold:
+    """The fold with a share of its fitted answers, the first in this order, and at least three."""
+    rows = order[: max(3, round(share * len(order)))]
+    return fold._replace(data=replace(fold.data, answers=fold.data.answers.select(rows)))

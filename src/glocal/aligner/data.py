@@ -16,7 +16,7 @@ from glocal.aligner.arm import Arm
 from glocal.data.answers import Answers
 from glocal.data.check import MAX_ANSWERS_BEFORE_FIT, check_columns, check_local, warn
 from glocal.data.features import Features, Standardization, check_finite
-from glocal.data.splits import check_fold, local_blocks, object_folds, question_folds
+from glocal.data.splits import local_blocks, object_folds, question_folds
 from glocal.errors import DataError, ParameterError
 from glocal.files import array_sha256
 from glocal.options import Options
@@ -162,98 +162,96 @@ class FitData:
         return "objects" if has_enough else "questions"
 
     def folds(self, folds: int = 3, unit: str | None = None) -> list[Fold]:
-        """Hold out every fold of the objects or of the questions; `unit` None is `fold_unit`.
+        """Hold out every fold of the objects or of the questions, and of the local images.
 
-        With folds of questions, all answers to one question fall into one fold. The objects are the
-        same on both sides, and without local images the held-out rows are all objects that the
-        answers name.
-
-        Raises
-        ------
-        DataError
-            There are fewer questions than folds, or `fold` raises it.
-        """
-        if folds < 2:
-            raise ParameterError(f"`folds` is {folds}; at least 2 are needed.")
-        if (unit or self.fold_unit) == "objects":
-            return [self.fold(k, folds) for k in range(folds)]
-        rows = self.answers.named_objects()
-        numbers = np.arange(len(self.answers))
-        parts = []
-        for k, heldout in enumerate(question_folds(self.answers, folds, self.seed)):
-            fitted = replace(self, answers=self.answers.select(np.setdiff1d(numbers, heldout)))
-            parts.append(fitted._without_images(self.answers.select(heldout), rows, k, folds))
-        return parts
-
-    def fold(self, k: int, folds: int = 3) -> Fold:
-        """Hold out fold k of the objects and of the local images.
-
-        An answer is fitted if all its objects lie outside the fold, and held out if all lie inside.
-        Other answers belong to neither part.
+        With folds of objects, an answer is fitted if all its objects lie outside the fold, and held
+        out if all lie inside. Other answers belong to neither part. With folds of questions, all
+        answers to one question fall into one fold, and the objects are the same on both sides.
 
         Parameters
         ----------
-        k, folds : int
-            The fold that is held out, and the number of folds:
-            ``array_split(RandomState(seed).permutation(n), folds)[k]`` of the n objects that the
-            answers name, in the order of the file.
+        folds : int
+            The number of folds, at least 2:
+            ``array_split(RandomState(seed).permutation(n), folds)`` of the n objects that the
+            answers name, in the order of the file, or of the n questions; and of the local images.
+        unit : "objects", "questions" or None
+            None is `fold_unit`.
 
         Returns
         -------
-        Fold
+        list of Fold
             `data` has all features, but only the answers and local images outside the fold; its own
             folds split the remaining objects and images. `answers` are the held-out answers. `rows`
-            (m,) are the held-out rows of the local features, or of the object features if there are
-            no local features. They are in random order, so that the first few are a random sample.
+            (m,) are the held-out rows of the local features, in random order, so that the first few
+            are a random sample. Without local features they are rows of the object features: those
+            of the fold, or for questions all that the answers name.
 
         Raises
         ------
         ParameterError
-            There is no such fold, or the data allow only fewer folds.
+            The data allow only fewer folds.
         DataError
-            No answer is left to fit, or none is held out.
+            No answer is left to fit, none is held out, or there are too few questions or local
+            images.
         """
-        check_fold(k, folds)
-        objects = self.answers.named_objects() if self.objects is None else self.objects
-        heldout_objects, fitted_objects = self._split_rows(objects, k, folds)
-        heldout_mask = np.zeros(len(self.features), dtype=bool)
-        heldout_mask[heldout_objects] = True
-        fitted, heldout = (self.answers.select(mask) for mask in self.answers.inside(heldout_mask))
-        for answers, side, use in ((fitted, "outside", "fitted"), (heldout, "inside", "held out")):
-            if not len(answers):
-                raise DataError(
-                    f"no answer has all its objects {side} fold {k} of {folds}, so nothing can be "
-                    f"{use}. Use fewer folds, or more answers."
-                )
-        data = replace(self, answers=fitted, objects=fitted_objects)
-        return data._without_images(heldout, heldout_objects, k, folds)
-
-    def _without_images(
-        self, heldout: Answers, rows: Int[np.ndarray, " m"], k: int, folds: int
-    ) -> Fold:
-        """Hold out a fold of the local images too; without them the `rows` are those of objects."""
+        if folds < 2:
+            raise ParameterError(f"`folds` is {folds}; at least 2 are needed.")
+        if (unit or self.fold_unit) == "objects":
+            parts = self._object_folds(folds)
+        else:
+            parts = self._question_folds(folds)
         if self.local_features is None:
-            return Fold(self, heldout, rows)
-        n_images = len(self._used_images)
-        if n_images < 3 * folds:
+            return parts
+        images = self._used_images
+        if len(images) < 3 * folds:
             raise DataError(
-                f"{n_images} local images cannot be cut into {folds} folds of at least three. Give "
-                f"at least {3 * folds}, or no `local_features`."
+                f"{len(images)} local images cannot be cut into {folds} folds of at least three. "
+                f"Give at least {3 * folds}, or no `local_features`."
             )
-        rows, images = self._split_rows(self._used_images, k, folds)
-        return Fold(replace(self, images=images), heldout, rows)
+        return [
+            part._replace(
+                data=replace(part.data, images=np.setdiff1d(images, images[rows])),
+                rows=images[rows],
+            )
+            for part, rows in zip(parts, object_folds(len(images), folds, self.seed), strict=True)
+        ]
+
+    def _object_folds(self, folds: int) -> list[Fold]:
+        """Folds of the objects, without local images."""
+        objects = self.answers.named_objects() if self.objects is None else self.objects
+        parts = []
+        for k, numbers in enumerate(object_folds(len(objects), folds, self.seed)):
+            rows = objects[numbers]
+            is_heldout = np.zeros(len(self.features), dtype=bool)
+            is_heldout[rows] = True
+            fitted, heldout = (self.answers.select(m) for m in self.answers.inside(is_heldout))
+            for answers, where, use in (
+                (fitted, "outside", "fitted"),
+                (heldout, "inside", "held out"),
+            ):
+                if not len(answers):
+                    raise DataError(
+                        f"no answer has all its objects {where} fold {k} of {folds}, so nothing "
+                        f"can be {use}. Use fewer folds, or more answers."
+                    )
+            data = replace(self, answers=fitted, objects=np.setdiff1d(objects, rows))
+            parts.append(Fold(data, heldout, rows))
+        return parts
+
+    def _question_folds(self, folds: int) -> list[Fold]:
+        """Folds of the questions, without local images."""
+        rows = self.answers.named_objects()
+        numbers = np.arange(len(self.answers))
+        parts = []
+        for heldout in question_folds(self.answers, folds, self.seed):
+            fitted = self.answers.select(np.setdiff1d(numbers, heldout))
+            parts.append(Fold(replace(self, answers=fitted), self.answers.select(heldout), rows))
+        return parts
 
     @property
     def _used_images(self) -> Int[np.ndarray, " m"]:
         """The rows of the local features that are used."""
         return np.arange(len(self.evaluation_images)) if self.images is None else self.images
-
-    def _split_rows(
-        self, rows: Int[np.ndarray, " k"], fold: int, folds: int
-    ) -> tuple[Int[np.ndarray, " m"], Int[np.ndarray, " r"]]:
-        """The rows inside a fold, in random order, and the other rows, sorted."""
-        heldout = rows[object_folds(len(rows), folds, self.seed)[fold]]
-        return heldout, np.setdiff1d(rows, heldout)
 
     def check(self, arm: Arm) -> None:
         """Raise an error for data that cannot be fitted, and warn of data that look wrong."""

@@ -86,7 +86,7 @@ class PaperLoop(Options):
 
         from glocal.solver.paper_loop import LoopData, Procedure
 
-        fitted, heldout, heldout_images = data.fold(0, FOLDS)
+        fitted, heldout, heldout_images = data.folds(FOLDS, "objects")[0]
 
         def loop_data(answers: Answers, rows: Any) -> LoopData:
             # NOTE the scripts train the local term on raw rows

@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Bool, Float
 
-from glocal.aligner.arm import Arm
-from glocal.aligner.data import FitData
+from glocal.aligner.data import FitData, Fold
 from glocal.aligner.exact import Exact
+from glocal.aligner.keep import choose_global
 from glocal.data.answers import Answers
 from glocal.data.features import Features
 from glocal.data.join import join
 from glocal.data.people import people
-from glocal.evaluation.agreement import answer_credit
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -28,19 +27,17 @@ MAX_OBJECTS = 300
 """With more objects, and without features, there is no model of the answers."""
 _FOLDS = 5  # folds of the people
 _MAX_ROUNDS = 10
-_PENALTY = 10.0  # λ in units of p / t, the columns per answer
 _SOLVER = Exact(tol=1e-3)
-_SOLVER_WITHOUT_FEATURES = Exact(tol=1e-3, max_evaluations=30)  # a longer fit overfits
 
 
 def participants(answers: Answers, features: Features | None = None) -> pd.DataFrame:
     """Describe each person as `people` does, and mark those who answer as if at random.
 
-    `global` with λ = 10 p / t is fitted to the answers of four fifths of the people, and compared
-    with the answers of the others. A person with at least `MIN_ANSWERS` answers is marked if random
-    answers are more than ten times as likely to agree this little as the answers of the other
-    people. The answers of marked people are then left out of the fits, and the fits are repeated
-    until the same people are marked again.
+    `global` is fitted to the answers of four fifths of the people, with the λ that predicts the
+    answers of the others best (see `keep_curve`), and compared with these. A person with at least
+    `MIN_ANSWERS` answers is marked if random answers are more than ten times as likely to agree
+    this little as the answers of the other people. The answers of marked people are then left out
+    of the fits, and the fits are repeated until the same people are marked again.
 
     Parameters
     ----------
@@ -112,29 +109,29 @@ def _credit(
 ) -> Float[np.ndarray, " t"]:
     """The credit of each answer by a model fitted to other people; NaN without such a model."""
     credit = np.full(len(answers), np.nan)
-    solver = _SOLVER
     if features is None:
         n = len(answers.names or ()) or int(answers.objects.max(initial=0)) + 1
         if n > MAX_OBJECTS:
             return credit
         answers = replace(answers, names=None)
         features = Features(np.eye(n), None, "numbers of the objects")
-        solver = _SOLVER_WITHOUT_FEATURES
     joined = join(features, answers)
+    data = FitData(features, joined.answers)
     persons, number_of_person = np.unique(np.asarray(answers.person), return_inverse=True)
-    fold = (np.random.default_rng(0).permutation(len(persons)) % _FOLDS)[number_of_person]
+    fold_of_person = np.random.default_rng(0).permutation(len(persons)) % _FOLDS
+    fold_of_answer = fold_of_person[number_of_person][joined.kept]
+    is_careful = ~is_careless[joined.kept]
+    rows = joined.answers.named_objects()
+    folds = []
+    scored = []
     for number in range(min(_FOLDS, len(persons))):
-        is_scored = joined.kept & (fold == number)
-        is_fitted = joined.kept & (fold != number) & ~is_careless
-        others = joined.answers.select(is_fitted[joined.kept])
-        scored = joined.answers.select(is_scored[joined.kept])
-        if len(others) and len(scored):
-            credit[is_scored] = answer_credit(_embedding(features, others, solver), scored)
+        is_scored = fold_of_answer == number
+        others = joined.answers.select(~is_scored & is_careful)
+        if len(others) and is_scored.any():
+            scored.append(np.flatnonzero(joined.kept)[is_scored])
+            fold_data = replace(data, answers=others)
+            folds.append(Fold(fold_data, joined.answers.select(is_scored), rows))
+    if folds:
+        n_answers = joined.answers.select(is_careful).effective_size
+        credit[np.concatenate(scored)] = choose_global(data, folds, _SOLVER, n_answers).credit
     return credit
-
-
-def _embedding(features: Features, answers: Answers, solver: Exact) -> Float[np.ndarray, "n p"]:
-    """The embedding of the objects by `global`, fitted to answers that name rows of features."""
-    arm = Arm(method="global", lmbda=_PENALTY * features.dimensions / answers.effective_size)
-    data = FitData(features, answers)
-    return data.embedding(solver.solve(data, arm, certified=False).transform)

@@ -161,8 +161,8 @@ def split_command(
 def curve_command(
     features: FeaturesPath,
     form: AnswersFile,
-    folds: int = Option(4, min=2, help="Folds of questions."),
-    seed: int = Option(0, min=0, help="Seed of the folds and of the parts."),
+    folds: int = Option(3, min=2, help="Folds of questions."),
+    seed: int = Option(42, min=0, help="Seed of the folds and of the parts."),
     as_json: AsJson = False,
 ) -> None:
     """Print the agreement for growing numbers of answers, to show whether more would help.

@@ -1,6 +1,13 @@
 """Find an optimum with a certificate: L-BFGS on symmetric W until the duality gap is small."""
 
-from glocal.solver.gap import DualityGap, NaiveGap, best_scale, identity_scale, lambda_max
+from glocal.solver.gap import (
+    DualityGap,
+    NaiveGap,
+    best_scale,
+    identity_scale,
+    increasing_root,
+    lambda_max,
+)
 from glocal.solver.minimise import (
     Counter,
     OnStep,
@@ -19,6 +26,7 @@ __all__ = [
     "allowed_gap",
     "best_scale",
     "identity_scale",
+    "increasing_root",
     "lambda_max",
     "minimise",
     "symmetric_start",

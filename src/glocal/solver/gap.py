@@ -205,10 +205,9 @@ def identity_scale(objective: Objective) -> tuple[float, bool]:
 def best_scale(choices: ChoiceLoss, cost: float = 0.0) -> tuple[float, bool]:
     """The c > 0 that minimises L_global of c X plus c² · `cost`, and whether it is essentially 0.
 
-    L is convex in m = c², so that c follows from the root of one increasing derivative. Newton's
-    method in log m inside a bracket determines c to about half a percent. If the root is at 0 (the
-    features have no information about the answers), a small scale is returned, since W = 0 is
-    stationary.
+    L is convex in m = c², so that c follows from the root of one increasing derivative. If the root
+    is at 0 (the features have no information about the answers), a small scale is returned, since
+    W = 0 is stationary.
 
     Parameters
     ----------
@@ -219,24 +218,37 @@ def best_scale(choices: ChoiceLoss, cost: float = 0.0) -> tuple[float, bool]:
     X = choices.X
     similarities = choices.sums.similarities(X)
     mean_square = float(np.sum(X * X, dtype=np.float64)) / len(X)
+
+    def slopes(m: float) -> tuple[float, float]:
+        sums = choices.sums(similarities, m)
+        return sums.slope / m + cost, sums.curvature / m
+
+    start = math.log(1 / mean_square)
     lowest = math.log(_MIN_MEAN_SQUARE / mean_square)
-    low = lowest
-    high = math.log(1 / mean_square) + 40
-    log_m = math.log(1 / mean_square)
+    m = increasing_root(slopes, start, lowest, start + 40)
+    return m**0.5, math.log(m) - lowest < 0.1
+
+
+def increasing_root(
+    slopes: Callable[[float], tuple[float, float]], start: float, low: float, high: float
+) -> float:
+    """The m > 0 at which an increasing derivative f'(m) is 0, to about half a percent.
+
+    Newton's method in log m begins at `start` and stays inside the bracket from `low` to `high`,
+    all in log m. `slopes` maps m to f'(m) and m f''(m).
+    """
+    log_m = start
     step = math.inf
     while abs(step) > _MAX_LOG_SCALE_ERROR / 2 and high - low > _MAX_LOG_SCALE_ERROR:
-        m = math.exp(log_m)
-        sums = choices.sums(similarities, m)
-        slope = sums.slope / m + cost
+        slope, curvature = slopes(math.exp(log_m))
         if slope < 0:
             low = log_m
         else:
             high = log_m
-        newton_step = -slope / max(sums.curvature / m, 1e-300)
-        target = log_m + max(-2.0, min(2.0, newton_step))
+        target = log_m + max(-2.0, min(2.0, -slope / max(curvature, 1e-300)))
         step = target - log_m
         log_m = target if low < target < high else (low + high) / 2
-    return math.exp(log_m / 2), log_m - lowest < 0.1
+    return math.exp(log_m)
 
 
 def lambda_max(choices: ChoiceLoss, mix: float = 0.0) -> float:

@@ -170,7 +170,7 @@ class Sources:
         data = FitData(
             self.objects, joined.answers, seed=self.shared.seed, n_dropped=joined.n_dropped
         )
-        fitted, heldout, _ = data.fold(0, self.shared.folds)
+        fitted, heldout, _ = data.folds(self.shared.folds, "objects")[0]
         return fitted, heldout
 
     @cached_property
