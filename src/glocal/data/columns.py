@@ -97,17 +97,16 @@ def read_question(
     shown_columns = [column for role in shown_roles for column in roles[role]]
     table = _without_decimals(table, {*shown_columns, *roles.get(pick_role or "", ())})
     shown = _shown(table, shown_columns)
-    picked = np.full(len(table), 1 if has_reference else 2)
-    interpretation: dict[str, Any] = {
-        "columns": {role: ", ".join(roles[role]) for role in roles},
-    }
+    interpretation: dict[str, Any] = {"columns": {role: ", ".join(roles[role]) for role in roles}}
+    picked = np.full(len(table), 1 if has_reference else 2)  # as closer and odd stand
     if pick_role is not None and shown_roles[-1] not in ("odd", "farther"):
-        first = int(has_reference)
-        words = shown_roles[first:] if len(shown_roles) > 2 else ()
-        picks = texts_in_column(table, roles[pick_role][0])[:, 0]
-        picked, interpretation["picked"] = _picked(picks, shown[:, first:], words, place_base)
-        picked[picked >= 0] += first
-    picked = np.where((shown != "").all(axis=1), picked, -1)
+        texts = texts_in_column(table, roles[pick_role][0])[:, 0]
+        offered = np.arange(1 if has_reference else 0, shown.shape[1])
+        is_column_a_role = len(shown_roles) == shown.shape[1]
+        names = [shown_roles[column] for column in offered] if is_column_a_role else []
+        picked, interpretation["picked"] = _picked(texts, shown, offered, names, place_base)
+    is_complete = (shown != "").all(axis=1)
+    picked = np.where(is_complete, picked, -1)
     kind = "odd-one-out"
     if has_reference:
         kind = "anchor" if shown.shape[1] == 3 else "nearest-of-n"
@@ -173,10 +172,12 @@ def _shown(table: pd.DataFrame, columns: Iterable[str]) -> Shaped[np.ndarray, "t
         raise DataError(
             f"it shows {shown.shape[1]} objects in each trial; an answer needs three or more."
         )
-    numbers = np.count_nonzero(shown != "", axis=1)
-    usual = int(np.bincount(numbers[numbers >= 3], minlength=4).argmax())
-    width = max(3, usual)  # with the largest number, one longer trial would exclude all others
-    return np.where((numbers > width)[:, None], "", shown)[:, :width]
+    n_shown = np.count_nonzero(shown != "", axis=1)
+    # with the largest number, one longer trial would exclude all others
+    most_frequent = int(np.bincount(n_shown[n_shown >= 3], minlength=4).argmax())
+    width = max(3, most_frequent)
+    is_longer = n_shown > width
+    return np.where(is_longer[:, None], "", shown)[:, :width]
 
 
 def texts_in_column(table: pd.DataFrame, column: str) -> Shaped[np.ndarray, "t k"]:
@@ -207,23 +208,28 @@ def parts_of_cell(cell: str) -> list[str]:
 
 def _picked(
     texts: Shaped[np.ndarray, " t"],
-    offered: Shaped[np.ndarray, "t k"],
-    column_words: Sequence[str],
+    shown: Shaped[np.ndarray, "t m"],
+    offered: Int[np.ndarray, " k"],
+    names: Sequence[str],
     place_base: int | None,
 ) -> tuple[Int[np.ndarray, " t"], str]:
-    """The offered column that was picked, -1 for none, and the form in which cells state it."""
+    """The column of `shown` that was picked, -1 for none, and the form in which cells state it.
+
+    The columns `offered` could be picked, by their `names` if they have any.
+    """
     import pandas as pd
 
+    objects = shown[:, offered]
     # a row with a missing candidate is another kind of trial, which answers another question
-    is_answered = (texts != "") & (offered != "").all(axis=1)
-    columns = np.arange(offered.shape[1])
-    places = pd.to_numeric(texts, errors="coerce")[:, None]
-    is_object = offered == texts[:, None]
+    is_answered = (texts != "") & (objects != "").all(axis=1)
+    places_from_0 = np.arange(len(offered))
+    place = pd.to_numeric(texts, errors="coerce")[:, None]
+    is_object = objects == texts[:, None]
     readings = {
         "object": is_object,
-        "name of its column": np.char.lower(texts)[:, None] == np.array(column_words or ("",)),
-        "place counted from 0": places == columns,
-        "place counted from 1": places == columns + 1,
+        "name of its column": np.char.lower(texts)[:, None] == np.array(names or ("",)),
+        "place counted from 0": place == places_from_0,
+        "place counted from 1": place == places_from_0 + 1,
     }
     if place_base is not None:
         del readings[f"place counted from {1 - place_base}"]
@@ -234,7 +240,7 @@ def _picked(
         row = int(np.flatnonzero(is_answered & ~is_object.any(axis=1))[0])
         raise DataError(
             f"in trial {row}, {texts[row][:60]!r} was picked among "
-            f"{', '.join(offered[row])[:200]}; it must be one of these objects, the name of its "
+            f"{', '.join(objects[row])[:200]}; it must be one of these objects, the name of its "
             "column, or its place counted from 0 or 1."
         )
     if len(fitting) == 2 and fitting[0].startswith("place"):
@@ -243,7 +249,7 @@ def _picked(
             "be counted from 0 or from 1. State which: `place_base=0` or `place_base=1`."
         )
     is_picked = readings[fitting[0]]
-    return np.where(is_answered, is_picked.argmax(axis=1), -1), fitting[0]
+    return np.where(is_answered, offered[is_picked.argmax(axis=1)], -1), fitting[0]
 
 
 def as_integers(texts: Shaped[np.ndarray, " n"]) -> Int[np.ndarray, " n"] | None:

@@ -177,9 +177,12 @@ def _in_order(
     kind: str, objects: Int[np.ndarray, "t m"], picked: Int[np.ndarray, " t"]
 ) -> Int[np.ndarray, "t m"]:
     """Order the columns as in `Answers`: the odd one last, or the pick after the reference."""
-    column = np.arange(objects.shape[1])
-    place = objects.shape[1] if kind == "odd-one-out" else 0.5
-    order = np.where(column == picked[:, None], place, column).argsort(axis=1)
+    is_picked = np.arange(objects.shape[1]) == picked[:, None]
+    rank = is_picked.astype(np.int64)
+    if kind != "odd-one-out":
+        rank = 2 - rank
+        rank[:, 0] = 0  # the reference
+    order = rank.argsort(axis=1, kind="stable")
     return np.take_along_axis(objects, order, axis=1)
 
 
