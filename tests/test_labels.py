@@ -7,14 +7,10 @@ import pandas as pd
 import pytest
 
 from glocal.data.features import Features
-from glocal.data.labels import (
-    Members,
-    check_labels,
-    load_groups,
-    load_labels,
-    superclass_rows,
-)
+from glocal.data.groups import load_groups, superclass_rows
+from glocal.data.labels import check_labels, load_labels
 from glocal.errors import DataError, DataWarning, FileError
+from glocal.evaluation.sides import labelled_sides
 from glocal.suite.sources import Network, Shared, Sources
 
 
@@ -89,10 +85,9 @@ def test_superclasses_are_a_table_of_classes(tmp_path):
 def test_images_of_classes_without_a_superclass_are_counted():
     """Images whose class has no superclass are left out, with a warning that counts them."""
     X = np.arange(3.0)[:, None]
+    labels = np.array(["dog", "car", "sky"])
     with pytest.warns(DataWarning, match="1 of 3 training images"):
-        members = Members.of(
-            X, np.array(["dog", "car", "sky"]), {"dog": "a", "car": "v"}, "training"
-        )
+        members, _ = labelled_sides(X, labels, X[:2], labels[:2], {"dog": "a", "car": "v"})
     assert members.X.ravel().tolist() == [0, 1]
     assert members.superclasses.tolist() == ["a", "v"]
     assert members.classes.tolist() == ["dog", "car"]

@@ -1,12 +1,11 @@
-"""Labels of feature rows, and groups: superclasses of classes and categories of objects."""
+"""Labels of feature rows."""
 
 from __future__ import annotations
 
 import re
-import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Int, Shaped
@@ -15,7 +14,7 @@ from glocal.data.columns import as_integers
 from glocal.data.features import Features
 from glocal.data.join import like, matching_lines
 from glocal.data.tables import TABLES, column_of_table, read_table
-from glocal.errors import DataError, DataWarning
+from glocal.errors import DataError
 from glocal.files import PathLike, ending, naming, read_lines, read_npy
 
 if TYPE_CHECKING:
@@ -130,135 +129,7 @@ def check_labels(
     return labels.astype(np.int64) if labels.dtype.kind in "iu" else labels
 
 
-def check_sides(
-    first: np.ndarray,
-    first_labels: np.ndarray,
-    second: np.ndarray,
-    second_labels: np.ndarray,
-    names: tuple[str, str],
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return the labels of two sets of rows, after checking that columns and labels match."""
-    check_columns(first, second, names)
-    first_labels = check_labels(first_labels, len(first), f"labels of {names[0]}")
-    second_labels = check_labels(second_labels, len(second), f"labels of {names[1]}")
-    if first_labels.dtype.kind != second_labels.dtype.kind:
-        raise DataError(
-            f"labels of {names[0]} and {names[1]} are of two kinds, integers and names; write both "
-            "in the same way."
-        )
-    return first_labels, second_labels
-
-
-def check_columns(first: np.ndarray, second: np.ndarray, names: tuple[str, str]) -> None:
-    """Raise a DataError if two sets of rows have different numbers of columns."""
-    if first.shape[1] != second.shape[1]:
-        raise DataError(
-            f"{names[0]} have {first.shape[1]} columns and {names[1]} {second.shape[1]}; both must "
-            "come from the same model and layer."
-        )
-
-
 def positions(classes: np.ndarray, labels: np.ndarray) -> Int[np.ndarray, " n"]:
     """The position of each label in the sorted `classes`, or -1 for a label of no class."""
     position = np.searchsorted(classes, labels).clip(0, len(classes) - 1)
     return np.where(classes[position] == labels, position, -1)
-
-
-def load_groups(path: PathLike, names: Sequence[str] = ()) -> dict[str, str]:
-    """Read the group of each name: the superclass of a class, or the category of an object.
-
-    Parameters
-    ----------
-    path : path
-        A table whose first line names the columns: either (name, group), or one column of 0 and 1
-        per group, as the 27 categories of THINGS are published, with or without a first column of
-        names. Without names, line i belongs to ``names[i]``.
-    names : sequence of str
-        The names that the lines of such a table belong to.
-
-    Returns
-    -------
-    dict
-        The groups of the names that have one. It is the smallest, which is the most specific, of
-        the groups whose columns hold 1.
-
-    Raises
-    ------
-    FileError
-        If the file is missing or is not readable text.
-    DataError
-        If the table has another form or, without names, another number of lines than `names`; or if
-        it puts a name into several groups.
-    """
-    table = read_table(path, what="groups")
-    has_names = not table.isin(["0", "1"]).all(axis=None)
-    members = table.pop(table.columns[0]).tolist() if has_names else list(names)
-    is_binary = table.shape[1] > 0 and table.isin(["0", "1"]).all(axis=None)
-    if has_names and table.shape[1] == 1:
-        groups = table.iloc[:, 0].tolist()
-    elif is_binary and len(members) == len(table):
-        is_member = table.to_numpy() == "1"
-        sizes = np.where(is_member, is_member.sum(axis=0), np.iinfo(np.int64).max)
-        smallest = np.array([*table])[sizes.argmin(axis=1)]
-        groups = np.where(is_member.any(axis=1), smallest, "").tolist()
-    else:
-        raise DataError(
-            f"{path} has {len(table)} lines and {table.shape[1]} columns of groups for "
-            f"{len(members)} names. Write two columns, name and group, or one column of 0 and 1 "
-            "per group, with the names in the first column or one line per name in their order."
-        )
-    group_of: dict[str, str] = {}
-    for name, group in zip(members, groups, strict=True):
-        if group and group_of.setdefault(name, group) != group:
-            raise DataError(
-                f"{path} puts {name} into {group_of[name]} and into {group}, but each name can be "
-                "in only one group. Keep one of the lines."
-            )
-    return group_of
-
-
-def superclass_rows(
-    labels: Shaped[np.ndarray, " n"], superclass_of: Mapping[Any, str], part: str = "labelled"
-) -> tuple[Int[np.ndarray, " k"], Shaped[np.ndarray, " k"]]:
-    """The rows whose class is in a superclass, and the superclass of each.
-
-    The classes of `superclass_of` may be texts even if labels are integers. Rows of other classes
-    are left out. If no row remains, a DataError is raised, which calls the images `part`.
-    """
-    text_of = {str(name): superclass for name, superclass in superclass_of.items()}
-    superclasses = [text_of.get(str(label)) for label in labels.tolist()]
-    rows = np.flatnonzero([superclass is not None for superclass in superclasses])
-    if not len(rows):
-        raise DataError(
-            f"none of the {len(labels)} {part} images is of a class that has a superclass: images "
-            f"have classes such as {labels[0]}, and superclasses have classes such as "
-            f"{next(iter(text_of))}. Write the classes of both as the same names or numbers."
-        )
-    return rows, np.array([superclasses[row] for row in rows])
-
-
-class Members(NamedTuple):
-    """Images that have a superclass: their feature rows, superclasses and classes."""
-
-    X: np.ndarray
-    superclasses: np.ndarray
-    classes: np.ndarray
-
-    @classmethod
-    def of(
-        cls, X: np.ndarray, labels: np.ndarray, superclass_of: Mapping[Any, str], part: str
-    ) -> Members:
-        """Select the rows of X whose class is in a superclass; a DataWarning counts the others."""
-        rows, superclasses = superclass_rows(labels, superclass_of, part)
-        if len(rows) < len(labels):
-            warnings.warn(
-                f"{len(labels) - len(rows)} of {len(labels)} {part} images are of classes without "
-                "a superclass; they are left out.",
-                DataWarning,
-                stacklevel=3,
-            )
-        return cls(X[rows], superclasses, labels[rows])
-
-    def select(self, kept: np.ndarray) -> Members:
-        """The images of a mask."""
-        return Members(*(values[kept] for values in self))

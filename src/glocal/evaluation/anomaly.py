@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float, Int, Shaped
 
-from glocal.data.labels import check_columns, check_sides, positions
+from glocal.data.labels import positions
 from glocal.errors import DataError, DataWarning, ParameterError
-from glocal.evaluation.few_shot import SIDES, labelled_sides
 from glocal.evaluation.intervals import FRACTION, Result, Units
+from glocal.evaluation.sides import SIDES, check_columns, check_sides, labelled_sides
 from glocal.results import Score
 from glocal.similarity import (
     cosine_blocks,

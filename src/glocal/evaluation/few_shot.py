@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Int
 
-from glocal.data.labels import Members, check_sides, positions
+from glocal.data.labels import positions
 from glocal.data.splits import check_seed
 from glocal.errors import DataError, DataWarning, ParameterError
 from glocal.evaluation.intervals import FRACTION, Result, Units, class_means
+from glocal.evaluation.sides import Members, labelled_sides
 from glocal.results import Score
-from glocal.similarity import choice, finite, row_slices, unit_rows
+from glocal.similarity import choice, row_slices, unit_rows
 
 STRENGTHS = np.logspace(-4, 6, 11)
 MIN_DRAWS = 20
@@ -27,7 +28,6 @@ _FAST_DRAWS = 40  # a probe without an optimisation
 _MAX_FOLDS = 5
 _TIE = 1e-9  # relative; scores of float32 rows that are one point differ by rounding alone
 _CHUNK = 4096  # test images that are scored at a time
-SIDES = ("training images", "test images")
 
 Scorer = Callable[[np.ndarray], np.ndarray]
 """Map (m, p) rows to (m, k) scores, the highest of which is the prediction."""
@@ -148,25 +148,6 @@ def few_shot(
     is_rough = draws < MIN_DRAWS or int(pool.min()) < MIN_IMAGES_PER_SHOT * shots
     settings = {"shots": shots, "draws": draws, "seed": seed, "rough": is_rough}
     return _result(units, probe, len(classes), settings)
-
-
-def labelled_sides(
-    X_train: np.ndarray,
-    y_train: np.ndarray,
-    X_test: np.ndarray,
-    y_test: np.ndarray,
-    superclass_of: Mapping[Any, str] | None,
-) -> tuple[Members, Members]:
-    """Check training and test images; without superclasses, each class is its own superclass."""
-    X_train = finite(X_train, SIDES[0])
-    X_test = finite(X_test, SIDES[1])
-    y_train, y_test = check_sides(X_train, y_train, X_test, y_test, SIDES)
-    if superclass_of is None:
-        return Members(X_train, y_train, y_train), Members(X_test, y_test, y_test)
-    return (
-        Members.of(X_train, y_train, superclass_of, "training"),
-        Members.of(X_test, y_test, superclass_of, "test"),
-    )
 
 
 def _with_enough_images(train: Members, test: Members, shots: int) -> tuple[Members, Members]:

@@ -9,9 +9,9 @@ from functools import partial
 import numpy as np
 from jaxtyping import Bool, Float, Int, Shaped
 
-from glocal.data.labels import check_sides
 from glocal.errors import DataError, DataWarning, ParameterError
 from glocal.evaluation.intervals import FRACTION, Result, Units, pseudo_values
+from glocal.evaluation.sides import check_sides
 from glocal.results import Score
 from glocal.similarity import (
     cosine_blocks,

@@ -17,8 +17,9 @@ from glocal._version import __version__
 from glocal.aligner import FitData
 from glocal.data.answers import Answers
 from glocal.data.features import NAMES_FILE, Features, Standardization, object_name
+from glocal.data.groups import load_groups
 from glocal.data.join import Joined, join
-from glocal.data.labels import load_groups, load_labels, split_column
+from glocal.data.labels import load_labels, split_column
 from glocal.errors import DataWarning
 from glocal.files import file_sha256, read_lines
 from glocal.options import Options

@@ -13,7 +13,8 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from glocal.data.features import Features
-from glocal.data.labels import load_groups, positions
+from glocal.data.groups import load_groups
+from glocal.data.labels import positions
 from glocal.data.rdm import JoinedRDMs, join_rdms, load_index, load_rdms
 from glocal.data.sources import breeds_sides
 from glocal.errors import DataWarning, ParameterError

@@ -1,0 +1,89 @@
+"""The two sides of an evaluation: labelled training and test images, or queries and a gallery."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, Float, Shaped
+
+from glocal.data.groups import superclass_rows
+from glocal.data.labels import check_labels
+from glocal.errors import DataError, DataWarning
+from glocal.similarity import finite
+
+SIDES = ("training images", "test images")
+
+
+class Members(NamedTuple):
+    """Images that have a superclass: their feature rows, superclasses and classes."""
+
+    X: Float[np.ndarray, "n p"]
+    superclasses: Shaped[np.ndarray, " n"]
+    classes: Shaped[np.ndarray, " n"]
+
+    def select(self, kept: Bool[np.ndarray, " n"]) -> Members:
+        """The images of a mask."""
+        return Members(*(values[kept] for values in self))
+
+
+def labelled_sides(
+    X_train: np.ndarray,
+    y_train: np.ndarray,
+    X_test: np.ndarray,
+    y_test: np.ndarray,
+    superclass_of: Mapping[Any, str] | None,
+) -> tuple[Members, Members]:
+    """Check training and test images; without superclasses, each class is its own superclass."""
+    X_train = finite(X_train, SIDES[0])
+    X_test = finite(X_test, SIDES[1])
+    y_train, y_test = check_sides(X_train, y_train, X_test, y_test, SIDES)
+    train = _members(X_train, y_train, superclass_of, "training")
+    return train, _members(X_test, y_test, superclass_of, "test")
+
+
+def _members(
+    X: np.ndarray, labels: np.ndarray, superclass_of: Mapping[Any, str] | None, part: str
+) -> Members:
+    """Select the rows of X whose class is in a superclass; a DataWarning counts the others."""
+    if superclass_of is None:
+        return Members(X, labels, labels)
+    rows, superclasses = superclass_rows(labels, superclass_of, part)
+    if len(rows) < len(labels):
+        warnings.warn(
+            f"{len(labels) - len(rows)} of {len(labels)} {part} images are of classes without a "
+            "superclass; they are left out.",
+            DataWarning,
+            stacklevel=4,
+        )
+    return Members(X[rows], superclasses, labels[rows])
+
+
+def check_sides(
+    first: np.ndarray,
+    first_labels: np.ndarray,
+    second: np.ndarray,
+    second_labels: np.ndarray,
+    names: tuple[str, str],
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the labels of two sets of rows, after checking that columns and labels match."""
+    check_columns(first, second, names)
+    first_labels = check_labels(first_labels, len(first), f"labels of {names[0]}")
+    second_labels = check_labels(second_labels, len(second), f"labels of {names[1]}")
+    if first_labels.dtype.kind != second_labels.dtype.kind:
+        raise DataError(
+            f"labels of {names[0]} and {names[1]} are of two kinds, integers and names; write both "
+            "in the same way."
+        )
+    return first_labels, second_labels
+
+
+def check_columns(first: np.ndarray, second: np.ndarray, names: tuple[str, str]) -> None:
+    """Raise a DataError if two sets of rows have different numbers of columns."""
+    if first.shape[1] != second.shape[1]:
+        raise DataError(
+            f"{names[0]} have {first.shape[1]} columns and {names[1]} {second.shape[1]}; both must "
+            "come from the same model and layer."
+        )
