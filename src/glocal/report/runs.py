@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -230,23 +230,17 @@ def transform_run(
     X, Z, fold_embeddings = embeddings(transform, features, fold_transforms)
     fit = transform.meta.get("fit") or {}
     record = {"fit": fit, "source": transform.meta.get("source")}
-    scores = [] if folds else recorded_scores(fit, name)
-    heldout = value_at(fit, "heldout.of") if scores else ""
-    parts: list[Part] = []
+    parts: list[Part] = list(zip(fold_embeddings, [part for _, part in folds], strict=True))
     is_seen: bool | None = None
     if answers is not None:
-        fold_answers = [part for _, part in folds]
-        parts = list(zip(fold_embeddings, fold_answers, strict=True)) or [(Z, answers)]
+        parts = parts or [(Z, answers)]
         is_seen = False if folds else _is_seen(transform, features, answers)
-        if not scores:
-            scores = _agreement_scores(name, X, parts)
-            heldout = "questions" if folds else _HELDOUT[is_seen]
-        bounds = ceiling(answers, least=MIN_REPEATED_SHARE)
-        scores += [] if bounds is None else bounds.scores
         record |= {"chance": answers.chance, "n_people": answers.n_people}
-    if "neighbours_kept" not in [score.metric for score in scores]:
-        kept = structure(X, Z, k=min(10, len(X) - 1)).scores[0]
-        scores += [replace(kept, value=1.0, low=None, high=None), replace(kept, transform=name)]
+    scores = [] if folds else recorded_scores(fit, name)
+    heldout = "questions" if folds else _HELDOUT[is_seen]
+    if scores:
+        heldout = fit["heldout"]["of"]
+    scores += _measured_scores(name, X, Z, parts, answers, {score.metric for score in scores})
     change = change_record(
         transform,
         features,
@@ -312,15 +306,33 @@ def recorded_scores(fit: Mapping[str, Any], arm: str) -> list[Score]:
     return scores
 
 
-def _agreement_scores(name: str, X: Float[np.ndarray, "n p"], parts: Sequence[Part]) -> list[Score]:
-    """Agreement before and after with the answers of all parts, and the gain."""
+def _measured_scores(
+    name: str,
+    X: Float[np.ndarray, "n p"],
+    Z: Float[np.ndarray, "n q"],
+    parts: Sequence[Part],
+    answers: Answers | None,
+    recorded: set[str],
+) -> Iterator[Score]:
+    """Agreement before and after with all parts, the ceiling, and neighbours kept, if not recorded.
+
+    The features before and after are X and Z.
+    """
     from glocal.aligner.data import pooled_answers
 
-    credit = {
-        "original": np.concatenate([answer_credit(X, part) for _, part in parts]),
-        name: np.concatenate([answer_credit(Z, part) for Z, part in parts]),
-    }
-    return heldout_rows(credit, pooled_answers([part for _, part in parts]))
+    if parts and "accuracy_cosine" not in recorded:
+        credit = {
+            "original": np.concatenate([answer_credit(X, part) for _, part in parts]),
+            name: np.concatenate([answer_credit(after, part) for after, part in parts]),
+        }
+        yield from heldout_rows(credit, pooled_answers([part for _, part in parts]))
+    if answers is not None:
+        bounds = ceiling(answers, least=MIN_REPEATED_SHARE)
+        yield from () if bounds is None else bounds.scores
+    if "neighbours_kept" not in recorded:
+        kept = structure(X, Z, k=min(10, len(X) - 1)).scores[0]
+        yield replace(kept, value=1.0, low=None, high=None)
+        yield replace(kept, transform=name)
 
 
 def _is_seen(transform: LinearTransform, features: Features, answers: Answers) -> bool | None:
