@@ -145,7 +145,7 @@ def test_features_keep_their_float_type(world, aligner, as_a_user, dtype, out):
     cause a warning.
     """
     X = (10 * world.objects.matrix).astype(dtype)
-    with pytest.warns(DataWarning, match="standardized by the transform"):
+    with pytest.warns(DataWarning, match="standardized like those of the fit"):
         Z = aligner.transform(X)
     assert Z.dtype == out
     np.testing.assert_allclose(Z, aligner.transform_.apply(X), rtol=1e-4, atol=1e-3)
@@ -217,7 +217,9 @@ def test_local_features_of_another_scale_are_said(world, as_a_user):
             X, answers, aligner__local_features=local
         )
     messages = [str(warning.message) for warning in caught]
-    assert any("local features: standardized like the objects" in text for text in messages)
+    assert any(
+        "local features: standardized like those of the objects" in text for text in messages
+    )
     with sklearn.config_context(enable_metadata_routing=True):
         aligner = Aligner(**options).set_fit_request(answers=True, local_features=True)
         routed = make_pipeline(StandardScaler(), aligner, transform_input=["local_features"])

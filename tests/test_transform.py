@@ -249,7 +249,7 @@ def test_the_largest_entry_of_a_direction_is_positive():
 @both
 @pytest.mark.parametrize("normalize", [False, True])
 # these transforms were fitted to rows of any length, so that scaled rows cause a warning
-@pytest.mark.filterwarnings("ignore:standardized by the transform:glocal.errors.DataWarning")
+@pytest.mark.filterwarnings("ignore:standardized like those of the fit:glocal.errors.DataWarning")
 def test_candidates_are_sorted_by_their_aligned_cosine(transform, normalize):
     """`rerank` gives the order of a search among the aligned candidates, for any precision."""
     candidates = np.stack([np.roll(X, shift, axis=0)[:30] for shift in (3, 8)])
