@@ -16,10 +16,12 @@ from glocal.aligner.fitting import Solver, arm_or_keep, fit_and_score
 from glocal.aligner.paper import PaperLoop
 from glocal.data.answers import Answers
 from glocal.data.features import Features, as_matrix
-from glocal.data.tables import COLUMNS
 from glocal.errors import DataError, ParameterError
 from glocal.evaluation.agreement import odd_one_out
 from glocal.transform import check_rows
+
+_TITLES = {"odd-one-out": ("a", "b", "odd"), "anchor": ("reference", "closer", "farther")}
+"""The titles of the columns of a frame of answers, by the kind of answers."""
 
 
 class Aligner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
@@ -205,11 +207,11 @@ def _answers(y: Any, weights: Any = None) -> Answers:
     if isinstance(y, Answers):
         return y if weights is None else replace(y, weights=np.asarray(weights, dtype=np.float64))
     columns = [str(name) for name in getattr(y, "columns", ())]
-    for kind, names in COLUMNS.items():
+    for kind, names in _TITLES.items():
         if set(names) <= set(columns):
             return Answers.from_array(np.asarray(y[list(names)]), weights=weights, kind=kind)
     if len(columns) > 3:
-        allowed = " or ".join(", ".join(names) for names in COLUMNS.values())
+        allowed = " or ".join(", ".join(names) for names in _TITLES.values())
         raise DataError(
             f"the answers have the columns {', '.join(columns)}; name three of them {allowed}."
         )

@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 
 _EMPTY_TEXTS = ("NA", "N/A", "NaN", "nan", "null", "None")
 """The texts that stand for an empty cell of a table."""
-COLUMNS = {"odd-one-out": ("a", "b", "odd"), "anchor": ("reference", "closer", "farther")}
-"""The column titles that identify the kind of a table of answers."""
 TABLES = frozenset({".csv", ".tsv"})
 """Extensions of tables, which may hold features or labels in columns."""
 _NAME_COLUMNS = frozenset(
