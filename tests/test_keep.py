@@ -21,7 +21,7 @@ from glocal.errors import DataError, DataWarning, ParameterError
 from glocal.evaluation.agreement import odd_one_out
 from glocal.evaluation.structure import neighbours_kept
 from glocal.solver import Counter
-from glocal.transform.sharing import card
+from glocal.transform.card import card
 
 pytestmark = pytest.mark.usefixtures("without_type_checks")  # many fits
 

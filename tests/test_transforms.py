@@ -20,7 +20,8 @@ from glocal.data.sources import published
 from glocal.errors import DataWarning, FileError, ParameterError
 from glocal.files import file_sha256
 from glocal.transform import LinearTransform, check_rows
-from glocal.transform.sharing import card, pull
+from glocal.transform.card import card
+from glocal.transform.sharing import pull
 
 P = 6
 
@@ -304,8 +305,8 @@ def test_whatever_the_hub_does_is_one_sentence(tmp_path, monkeypatch, run, reply
             ParameterError,
             "licence",
         ),
-        (lambda: card(planted(), base_model="a b"), ParameterError, "a b"),
-        (lambda: card(planted(), datasets=["x\ny"]), ParameterError, "repository"),
+        (lambda: card(planted(card={"base_model": "a b"})), ParameterError, "a b"),
+        (lambda: card(planted(card={"datasets": ["x\ny"]})), ParameterError, "repository"),
     ],
 )
 def test_what_is_no_name_is_refused(make, error, noun):
@@ -342,7 +343,7 @@ def test_a_transform_is_pushed_with_its_card(hub, monkeypatch):
 def test_a_second_push_to_the_hub_keeps_the_licence(hub, monkeypatch, tmp_path):
     """The card in the repository is read before it is replaced, so that the licence stays."""
     planted().save_pretrained(tmp_path, licence="mit")
-    previous = str(tmp_path / "transform.npz")
+    previous = str(tmp_path / "README.md")
     cards = []
 
     def upload_folder(self, *, folder_path, **options):
@@ -376,8 +377,8 @@ def test_a_card_tells_the_record(tmp_path):
     """The card has the method, answers, scores and licence, and its numpy code equals
     the transform.
     """
-    transform = planted(**META)
-    text = card(transform, licence="cc-by-4.0")
+    transform = planted(**META, card={"licence": "cc-by-4.0"})
+    text = card(transform)
     for fact in (
         "method glocal, alpha 0.5, lmbda 0.3",
         "42520",
@@ -401,7 +402,8 @@ def test_a_card_tells_the_record(tmp_path):
 def test_the_hub_reads_the_front_matter():
     """The hub's library reads base_model, datasets, licence, tags and scores from a card."""
     library = pytest.importorskip("huggingface_hub")
-    text = card(planted(**META), licence="mit", base_model="timm/x", datasets=["me/answers"])
+    options = {"licence": "mit", "base_model": "timm/x", "datasets": ["me/answers"]}
+    text = card(planted(**META, card=options))
     data = library.ModelCard(text).data
     fields = (data.library_name, data.license, data.base_model, data.datasets)
     assert fields == ("glocal", "mit", "timm/x", ["me/answers"])

@@ -17,9 +17,10 @@ from glocal.errors import ParameterError
 from glocal.files import atomic_write, writable_target
 from glocal.results import read_scores
 from glocal.transform import LinearTransform
+from glocal.transform.card import CARD_NAME
 from glocal.transform.formats import ENDINGS, TRANSFORM_NAME
 from glocal.transform.record import SourceOptions
-from glocal.transform.sharing import CARD_NAME, PUBLISHED, bundled, locate, pull
+from glocal.transform.sharing import PUBLISHED, bundled, locate, pull
 
 app = typer.Typer(
     help="List, pull and push transforms.", no_args_is_help=True, rich_markup_mode="rich"
@@ -98,8 +99,8 @@ def push_command(
 ) -> None:
     """Write a transform and its model card to a folder or to a repository on the Hugging Face hub.
 
-    To push to the hub, log in first with hf auth login, or set $HF_TOKEN. A transform that replaces
-    one of yours keeps its licence, network and data sets unless you state others.
+    To push to the hub, log in first with hf auth login, or set $HF_TOKEN. A card that replaces
+    one of yours keeps its licence unless you state another.
 
     Example: glocal transforms push transform.npz hf://OWNER/NAME --licence mit
     """

@@ -19,7 +19,20 @@ FORMAT = 1
 
 
 class CardOptions(Options):
-    """The options of a model card; see `glocal.transform.sharing.card`."""
+    """The options of a model card.
+
+    Parameters
+    ----------
+    licence : str or None
+        An identifier such as ``"mit"``; for None the card says that none is stated.
+    base_model : str or None
+        The network on the Hugging Face hub, ``OWNER/NAME``. None stands for the recorded network
+        if it comes from timm, and otherwise for no network.
+    datasets : sequence of str
+        The data sets of the answers on the hub.
+    notes : str
+        Additional Markdown, such as where the data come from, and what was and was not measured.
+    """
 
     licence: str | None = None
     base_model: str | None = None

@@ -1,0 +1,193 @@
+"""The model card of a transform: a template that the record of the transform fills."""
+
+from __future__ import annotations
+
+import html
+import json
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from glocal.files import read_text
+from glocal.results import UNCHANGED, interval_text, value_at
+from glocal.transform.record import CardOptions, network_name
+
+CARD_NAME = "README.md"
+CARD_MARK = 'library_name: "glocal"'
+"""A line in the front matter of every card that glocal writes."""
+_TAGS = ["representational-alignment", "human-similarity", "odd-one-out", "feature-extraction"]
+_SETTINGS = ("keep.keep", "keep.centre", "method", "alpha", "lmbda", "tau", "mix")
+_TEMPLATE = """---
+{front}
+---
+
+# Transform of {model} to human similarity judgments
+
+One affine transform of a model's features, fitted to people's answers about which things are alike
+(Muttenthaler et al., *Improving neural network representations using human similarity judgments*,
+NeurIPS 2023).
+
+| | |
+|---|---|
+{facts}
+
+## Usage
+
+`X` holds the raw features of the model, one row per image.{step}
+
+```python
+from glocal import LinearTransform
+
+aligned = LinearTransform.load("transform.npz")(X{normalize})
+```
+
+Without glocal:
+
+```python
+import numpy as np
+
+file = np.load("transform.npz", allow_pickle=False)
+{scaling}aligned = (X - file["mean"]) / file["std"] @ file["weights"]{bias}
+```
+{notes}
+## Licence
+
+{licence}. The network and the answers have licences of their own.
+"""
+
+
+def card(transform: Any) -> str:
+    """Return the model card of a transform, as Markdown for the hub.
+
+    The card describes the transform, the answers of its fit, its scores (with intervals, and as
+    ``model-index``) and its licence, and shows how to use it with and without glocal. All of it
+    stands in the record of the transform, whose part ``card`` holds `CardOptions`.
+
+    Raises
+    ------
+    ParameterError
+        The licence is not an identifier, or the network or a data set is not a name on the hub.
+    """
+    record = transform.meta
+    options = CardOptions(**(record.get("card") or {}))
+    heldout = value_at(record, "fit.heldout") or {}
+    facts = {**_facts(transform), **_heldout_facts(heldout), **dict(_evaluated(record))}
+    front = {
+        "library_name": "glocal",
+        "license": options.licence,
+        "base_model": options.base_model or _timm_repository(record),
+        "datasets": list(options.datasets),
+        "tags": _TAGS,
+        "model-index": _model_index(heldout),
+    }
+    lines = [f"{key}: {json.dumps(value)}" for key, value in front.items() if value]  # JSON is YAML
+    is_unit = transform.normalised
+    return _TEMPLATE.format(
+        front="\n".join(lines),
+        model=_cell(network_name(record.get("source"))) or "features",
+        facts="\n".join(
+            f"| {_cell(name)} | {_cell(value)} |" for name, value in facts.items() if value
+        ),
+        step=" Each row is scaled to length 1 first." if is_unit else "",
+        normalize=", normalize=True" if is_unit else "",
+        scaling="X = X / np.linalg.norm(X, axis=1, keepdims=True)\n" if is_unit else "",
+        bias="" if transform.bias is None else ' + file["bias"]',
+        notes=f"\n{options.notes.strip()}\n" if options.notes else "",
+        licence=options.licence or "None is stated",
+    )
+
+
+def licence_of(file: Path) -> str | None:
+    """The licence that a card states; None if there is no card, or no licence on it."""
+    if not file.exists():
+        return None
+    front = read_text(file, what="card").partition("\n---")[0]
+    match = re.search(r'^license: "?([\w.+-]+)"?$', front, re.MULTILINE)
+    return match[1] if match else None
+
+
+def _timm_repository(record: Mapping[str, Any]) -> str | None:
+    """The repository on the hub of a network from timm, which has the name of the model."""
+    match = re.fullmatch(r"timm:([\w.-]+)", str(value_at(record, "source.model")))
+    return f"timm/{match[1]}" if match else None
+
+
+def _facts(transform: Any) -> dict[str, Any]:
+    """The rows of a card's table that are not scores, by their headings."""
+    record = transform.meta
+    settings = {name.split(".")[-1]: value_at(record, f"fit.{name}") for name in _SETTINGS}
+    stated = [f"{name} {value}" for name, value in settings.items() if value]
+    status = value_at(record, "fit.status")
+    hashes = value_at(record, "fit.provenance.data") or {}
+    return {
+        "dimensions": "{} to {}".format(*transform.weights.shape),
+        "mean and std": f"{transform.mean:.6g}, {transform.std:.6g}",
+        "preprocessing": value_at(record, "source.preprocessing") or "not recorded",
+        "settings": ", ".join(stated) or "not recorded",
+        "answers": value_at(record, "fit.n_answers"),
+        "objects": value_at(record, "fit.n_objects"),
+        "local images": value_at(record, "fit.n_local"),
+        "fit": f"{status}: the features stay as they are" if status == UNCHANGED else status,
+        **{f"sha256 of the {name}": f"`{digest}`" for name, digest in hashes.items()},
+    }
+
+
+def _heldout_facts(scores: Mapping[str, Any]) -> dict[str, str]:
+    """The rows of a card's table on held-out answers and images; empty without any."""
+    if not scores:
+        return {}
+    facts = {
+        "held out": scores["of"],
+        "agreement on held-out answers": _interval(scores, "agreement low high"),
+        "agreement without the transform": f"{scores['original']:.3f}",
+        "gain on held-out answers": _interval(scores, "gain gain_low gain_high", "+"),
+    }
+    if scores["kept"] is not None:
+        nearest = f"of the {scores['k']} nearest among {scores['n_images']} {scores['among']}"
+        kept = _interval(scores, "kept kept_low kept_high")
+        facts["neighbours kept of held-out images"] = f"{kept} {nearest}"
+    return facts
+
+
+def _interval(scores: Mapping[str, Any], names: str, sign: str = "") -> str:
+    """A score with its interval; `names` are those of the score and of both ends."""
+    value, low, high = (scores[name] for name in names.split())
+    return interval_text(value, low, high, sign)
+
+
+def _evaluated(record: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield the scores of ``glocal evaluate`` in a record, by task and metric."""
+    for row in record.get("scores") or ():
+        if row.get("value") is None:
+            continue
+        text = interval_text(row["value"], row.get("low"), row.get("high"))
+        number = f" (n = {row['n']:,})" if row.get("n") else ""
+        name = f"{row['task']}, {row['metric'].replace('_', ' ')}"
+        if row.get("split") not in (None, "all"):
+            name += f", {row['split']}"
+        yield name, f"{text}{number}"
+
+
+def _model_index(scores: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The scores on held-out answers and images, as the hub reads them; empty without any."""
+    if not scores:
+        return []
+    metrics = [
+        {"type": "accuracy", "name": "agreement on held-out answers", "value": scores["agreement"]}
+    ]
+    if scores["kept"] is not None:
+        name = "neighbours kept of held-out images"
+        metrics.append({"type": "neighbours_kept", "name": name, "value": scores["kept"]})
+    result = {
+        "task": {"type": "odd-one-out"},
+        "dataset": {"name": f"held-out {scores['of']}", "type": "odd-one-out"},
+        "metrics": metrics,
+    }
+    return [{"name": "glocal", "results": [result]}]
+
+
+def _cell(value: Any) -> str:
+    """A value on one line, as the cell of a table, without HTML, links and images of its own."""
+    line = html.escape(" ".join(str(value).split()), quote=False)
+    return line.replace("|", "\\|").replace("](", "]\\(")
