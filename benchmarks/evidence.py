@@ -182,7 +182,7 @@ def suite_rows(out: Path, columns: list[str]) -> list[Record]:
     from glocal.results import Score, read_rows
     from glocal.suite.table import main_rows, score_frame
 
-    scores = [Score.from_row(row) for row in read_rows(out / "rows.jsonl")]
+    scores = [Score(**row) for row in read_rows(out / "rows.jsonl")]
     rows = main_rows(score_frame(scores))[columns].to_dict("records")
     return [{name: value for name, value in row.items() if pd.notna(value)} for row in rows]
 

@@ -1,8 +1,10 @@
 """Fits whose options are keywords, as on the command line and in files, and a record of scores."""
 
+import json
+
 from glocal.aligner import Arm, Exact, FitData, fit
 from glocal.aligner.data import Blocks
-from glocal.results import HeldOutScores
+from glocal.results import FitRecord, HeldOutScores, to_json
 
 
 def fit_arm(features, answers, *, local_features=None, n_dropped=0, on_step=None, **options):
@@ -41,3 +43,28 @@ def heldout(**changes):
         **kept,
     )
     return scores.model_dump() | changes
+
+
+def fit_record(**changes):
+    """The record of a fit of `global`, as JSON values, with these changes."""
+    record = FitRecord(
+        **Arm("global").settings,
+        objective=1.0,
+        parts={"global": 0.9, "penalty": 1.0},
+        status="converged",
+        reason="the gap is small",
+        gap=0.0,
+        certificate="none",
+        evaluations=1,
+        solver="exact",
+        dtype="float32",
+        converged=True,
+        seconds=0.1,
+        n_answers=100,
+        n_dropped=0,
+        n_objects=10,
+        n_local=0,
+        n_local_blocks=None,
+        block_size=None,
+    )
+    return json.loads(to_json(record)) | changes

@@ -10,6 +10,7 @@ import sys
 import numpy as np
 import pandas as pd
 import pytest
+from fits import fit_record
 
 from glocal.errors import (
     DataError,
@@ -166,7 +167,7 @@ def write_sweep(folder, *, finished=True):
         means[[f"{name}_se" for name in ("agreement", "kept", "loss")]] = 0.005
         means.to_csv(folder / "means.csv", index=False)
         chosen = {"keep": None, "reason": "smallest mean held-out loss, 0.825 nats"}
-        meta = {"sweep": chosen, "fit": {"converged": True}}
+        meta = {"sweep": chosen, "fit": fit_record()}
         LinearTransform(np.eye(3, dtype=np.float32), None, 0.0, 1.0, meta).save(
             folder / "transform.npz"
         )

@@ -8,7 +8,7 @@ import sys
 
 import numpy as np
 import pytest
-from fits import heldout
+from fits import fit_record, heldout
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -33,7 +33,7 @@ P = 6
 W = RNG.normal(size=(P, P)).astype(np.float32)
 B = RNG.normal(size=P).astype(np.float32)
 X = RNG.normal(0.7, 2.3, size=(40, P)) * np.linspace(2, 0.5, P)
-META = {"fit": {"method": "global"}}
+META = {"fit": fit_record()}
 BOTH = [LinearTransform(W, b, mean=0.7, std=2.3, meta=META) for b in (B, None)]
 both = pytest.mark.parametrize("transform", BOTH, ids=["bias", "no-bias"])
 suffixes = pytest.mark.parametrize("suffix", formats.ENDINGS)
@@ -438,14 +438,15 @@ def test_a_damaged_file_is_one_sentence(tmp_path, as_a_user, damage, error, noun
     "record",
     [
         [], 7, {"format": "1"}, {"strength": "1"}, {"strength": -1.0}, {"strength": True},
-        {"source": {"model": ["x"]}}, {"fit": {"method": 5}}, {"fit": {"keep": {"keep": []}}},
-        {"fit": {"provenance": {"data": 5}}}, {"sweep": 5}, {"reduced": [1]}, {"rows": "x"},
+        {"source": {"model": ["x"]}}, {"fit": {"method": "global"}},
+        {"sweep": 5}, {"reduced": [1]}, {"rows": "x"},
         *({"rows": {"mean_length": 1.0, "std_length": 0.0, "normalised": False, "columns": columns}}
           for columns in (None, "x", [1], {"a": 1.0}, {"6": 1.0}, {"0": "y"}, {"9" * 5000: 1.0})),
         {"rows": {"columns": {}}}, {"rows": {"mean_length": "long", "normalised": True}},
         *({"card": card} for card in ([], {"a": 1}, {"licence": [1]}, {"datasets": None},
                                       {"notes": [1]}, {"licence": "a b"}, {"self": 1})),
-        *({"fit": fit} for fit in (
+        *({"fit": fit_record(**fit)} for fit in (
+            {"method": 5}, {"keep": {"keep": []}}, {"provenance": {"data": 5}}, {"surplus": 1},
             {"n_answers": "many"}, {"n_local": -1}, {"alpha": "<b>"}, {"status": 5},
             {"heldout": 5}, {"heldout": {}}, {"heldout": heldout(of="images")},
             {"heldout": heldout(n=0.5)}, {"heldout": heldout(agreement="x")},

@@ -1,4 +1,7 @@
-"""Results on disk: the record of a fit, its provenance, rows of scores, and JSON-lines files."""
+"""Results on disk: the record of a fit, its provenance, rows of scores, and JSON-lines files.
+
+A class of records is its own schema: what is read from a file is checked as what is made here.
+"""
 
 from __future__ import annotations
 
@@ -10,8 +13,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic.dataclasses import dataclass as record
 from pydantic_core import to_jsonable_python
+from typing_extensions import TypedDict
 
 from glocal.errors import FileError
 from glocal.files import PathLike, read_lines, write_text, writing
@@ -24,7 +29,15 @@ UNCHANGED = "unchanged"
 """The status of a fit that leaves the features as they are, or as centring leaves them: W = I."""
 
 
-@dataclass(frozen=True)
+def built(kind: type) -> BeforeValidator:
+    """Build the record of a field from the object of a file."""
+    return BeforeValidator(lambda value: kind(**value) if isinstance(value, Mapping) else value)
+
+
+_STRICT = ConfigDict(strict=True, extra="forbid")
+
+
+@record(frozen=True, config=_STRICT)
 class Provenance:
     """The origin of a result: version, data hashes, seed, and the machine that computed it."""
 
@@ -96,6 +109,20 @@ class HeldOutScores(BaseModel):
     axes_chance: float | None = Field(None, ge=0)
 
 
+class KeepRecord(TypedDict):
+    """How `Keep` chose; docs/file-formats.md describes the keys."""
+
+    keep: float | None
+    centre: float
+    share: float | None
+    scale: float
+    fits: list[dict[str, Any]]
+    curve: list[dict[str, float]]
+    losses: dict[str, float]
+    evaluations: int
+    notes: list[str]
+
+
 @dataclass(frozen=True, kw_only=True)
 class SolverReport:
     """The outcome of a fit, as the solver reports it.
@@ -129,7 +156,7 @@ class SolverReport:
     lambda_max: float | None = None
     rank: int | None = None
     gathered: bool = False
-    keep: dict[str, Any] | None = None
+    keep: KeepRecord | None = None
     heldout: HeldOutScores | None = None
     bias: bool = False
     eta: float | None = None
@@ -139,7 +166,7 @@ class SolverReport:
     watched: dict[str, Any] | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
+@record(frozen=True, kw_only=True, config=_STRICT)
 class FitRecord(SolverReport):
     """The record of a fit, which ``glocal fit --json`` prints and the transform file contains.
 
@@ -154,18 +181,23 @@ class FitRecord(SolverReport):
     mix: float | None
     converged: bool
     seconds: float
-    n_answers: int
-    n_dropped: int
-    n_objects: int
-    n_local: int
-    n_local_blocks: int | None
-    block_size: int | None
-    n_people: int | None = None
+    n_answers: Count
+    n_dropped: Count
+    n_objects: Count
+    n_local: Count
+    n_local_blocks: Count | None
+    block_size: Count | None
+    n_people: Count | None = None
     chance: float | None = None
-    provenance: Provenance | None = None
+    provenance: Annotated[Provenance, built(Provenance)] | None = None
 
 
-@dataclass(frozen=True)
+def _nan_if_null(value: Any) -> Any:
+    """NaN for null, by which a file states an undefined value."""
+    return math.nan if value is None else value
+
+
+@record(frozen=True, config=_STRICT)
 class Score:
     """One row of results.
 
@@ -201,10 +233,10 @@ class Score:
 
     task: str
     metric: str
-    value: float
+    value: Annotated[float, BeforeValidator(_nan_if_null)]
     low: float | None = None
     high: float | None = None
-    n: int = 0
+    n: Count = 0
     split: str = "all"
     transform: str = "original"
     settings: Mapping[str, Any] = field(default_factory=dict)
@@ -212,12 +244,6 @@ class Score:
     p: float | None = None
     p_corrected: float | None = None
     features: str | None = None
-
-    @classmethod
-    def from_row(cls, row: Mapping[str, Any]) -> Score:
-        """Build a score from a row of a file, in which null stands for an undefined value."""
-        value = math.nan if row["value"] is None else row["value"]
-        return cls(**{**row, "value": value})
 
     def text(self, sign: str = "") -> str:
         """Format the value with its interval; `sign` is ``+`` for a difference."""
@@ -254,24 +280,6 @@ def check_fields(kind: type[RecordPart], record: Any) -> None:
         raise ValueError(f"it is {wrong_place(error)}") from error
 
 
-class ScoreRow(RecordPart):
-    """The row of a `Score` in a file."""
-
-    task: str
-    metric: str
-    value: float | None = None
-    low: float | None = None
-    high: float | None = None
-    n: int = Field(0, ge=0)
-    split: str = "all"
-    transform: str = "original"
-    settings: dict[str, Any] = {}
-    network: str | None = None
-    p: float | None = None
-    p_corrected: float | None = None
-    features: str | None = None
-
-
 def interval_text(value: float, low: float | None, high: float | None, sign: str = "") -> str:
     """Format ``0.469 [0.451, 0.487]``, or the value alone if there is no interval."""
     if low is None or high is None or math.isnan(low + high):  # a data frame stores None as NaN
@@ -295,11 +303,7 @@ def read_scores(path: PathLike) -> list[Score]:
     """
     rows = read_rows(path, ("task", "metric", "value"), what="score")
     try:
-        return [Score.from_row(dict(ScoreRow.model_validate(row))) for row in rows]
-    except TypeError as error:
-        raise FileError(
-            f"score file {path} was not written by this version ({error}). Evaluate again."
-        ) from error
+        return [Score(**row) for row in rows]
     except ValidationError as error:
         raise FileError(
             f"score file {path} is damaged: a row is {wrong_place(error)}. Evaluate again."

@@ -179,7 +179,7 @@ def _notes(record: FitRecord) -> Iterator[str]:
         parts = [
             f"keep {row['keep']:g}: agreement {row['agreement']:.3f}, neighbours {row['kept']:.3f}"
             for row in curve["curve"]
-            if 0.01 < abs(row["keep"] - curve["keep"]) < 0.06
+            if 0.01 < abs(row["keep"] - (curve["keep"] or 0.0)) < 0.06
         ]
         if parts:
             yield f"expected with {'; '.join(parts)}."
@@ -225,7 +225,7 @@ def _fitted(record: FitRecord) -> str:
         criterion = "lmbda chosen on held-out questions"
         if curve["keep"] is not None:
             criterion = f"keep {curve['keep']:g}"
-        share = curve["share"]
+        share = curve["share"] or 0.0
         arm = f"{criterion}: {share:.2f} of {fits[0]} and {1 - share:.2f} of {other}"
     local = f", {record.n_local} local images" if record.n_local else ""
     dropped = f" ({record.n_dropped} answers dropped: no features)" if record.n_dropped else ""

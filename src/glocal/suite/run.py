@@ -157,7 +157,7 @@ def _load_cell(file: Path) -> tuple[Result, object]:
     fix = "Delete it; the task will then be scored again."
     arrays = read_npz(file, what="cell", fix=fix, required=("key", "scores"), optional=_UNITS)
     key, rows = (str(arrays.pop(name)) for name in ("key", "scores"))
-    scores = tuple(Score.from_row(row) for row in json.loads(rows))
+    scores = tuple(Score(**row) for row in json.loads(rows))
     units: dict[str, Any] = {
         name: array if array.ndim else array.item() for name, array in arrays.items()
     }

@@ -13,7 +13,7 @@ from pydantic import Field, ValidationError, field_validator
 
 from glocal.errors import ParameterError
 from glocal.options import Options
-from glocal.results import Count, HeldOutScores, RecordPart, ScoreRow, wrong_place
+from glocal.results import FitRecord, RecordPart, Score, built, wrong_place
 
 FORMAT = 1
 
@@ -92,31 +92,6 @@ class _Source(RecordPart):
     layer: str | None = None
 
 
-class _Keep(RecordPart):
-    keep: float | None
-    centre: float | None = None
-
-
-class _Provenance(RecordPart):
-    data: dict[str, str] | None = None
-
-
-class _Fit(RecordPart):
-    method: str | None = None
-    alpha: float | None = None
-    lmbda: float | None = None
-    tau: float | None = None
-    mix: float | None = None
-    status: str | None = None
-    n_answers: Count | None = None
-    n_objects: Count | None = None
-    n_local: Count | None = None
-    n_people: Count | None = None
-    keep: _Keep | None = None
-    heldout: HeldOutScores | None = None
-    provenance: _Provenance | None = None
-
-
 class _Sweep(RecordPart):
     keep: float | None = Field(None, gt=0, le=1)
     reason: str | None = None
@@ -141,13 +116,13 @@ class TransformRecord(RecordPart):
     format: int = Field(FORMAT, ge=1)
     strength: float = Field(1.0, ge=0)
     source: _Source | None = None
-    fit: _Fit | None = None
+    fit: Annotated[FitRecord, built(FitRecord)] | None = None
     rows: _Rows | None = None
     fitted: _Sketch | None = None
     sweep: _Sweep | None = None
     reduced: dict[str, Any] | None = None
     card: dict[str, Any] | None = None
-    scores: list[ScoreRow] | None = None
+    scores: list[Annotated[Score, built(Score)]] | None = None
     axes_chance: float | None = Field(None, ge=0)
 
 
