@@ -28,6 +28,7 @@ MAX_OBJECTS = 300
 _FOLDS = 5  # folds of the people
 _MAX_ROUNDS = 10
 _SOLVER = Exact(tol=1e-3)
+_SOLVER_WITHOUT_FEATURES = Exact(tol=1e-3, max_evaluations=30)  # a longer fit overfits
 
 
 def participants(answers: Answers, features: Features | None = None) -> pd.DataFrame:
@@ -109,12 +110,14 @@ def _credit(
 ) -> Float[np.ndarray, " t"]:
     """The credit of each answer by a model fitted to other people; NaN without such a model."""
     credit = np.full(len(answers), np.nan)
+    solver = _SOLVER
     if features is None:
         n = len(answers.names or ()) or int(answers.objects.max(initial=0)) + 1
         if n > MAX_OBJECTS:
             return credit
         answers = replace(answers, names=None)
         features = Features(np.eye(n), None, "numbers of the objects")
+        solver = _SOLVER_WITHOUT_FEATURES
     joined = join(features, answers)
     data = FitData(features, joined.answers)
     persons, number_of_person = np.unique(np.asarray(answers.person), return_inverse=True)
@@ -133,5 +136,5 @@ def _credit(
             folds.append(Fold(fold_data, joined.answers.select(is_scored), rows))
     if folds:
         n_answers = joined.answers.select(is_careful).effective_size
-        credit[np.concatenate(scored)] = choose_global(data, folds, _SOLVER, n_answers).credit
+        credit[np.concatenate(scored)] = choose_global(data, folds, solver, n_answers).credit
     return credit
