@@ -73,6 +73,7 @@ def save_images(folder, names, pixels):
         pil.fromarray((255 * row.reshape(4, 4)).astype(np.uint8)).save(folder / f"{name}.png")
 
 
+@pytest.mark.nightly
 @pytest.mark.filterwarnings("ignore:.*without features:glocal.errors.DataWarning")
 def test_a_network_is_aligned_and_the_same_call_goes_on(toy, tmp_path):
     """The first call writes transform, card and page, and drops and counts answers about an object

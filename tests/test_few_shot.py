@@ -64,7 +64,7 @@ def test_one_shot_is_fitted_without_cross_validation(classes, p):
     assert np.abs(scores - reference.predict_proba(test)).max() < 1e-3
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", [0, *(pytest.param(n, marks=pytest.mark.nightly) for n in (1, 2))])
 def test_the_strength_is_chosen_by_cross_validated_accuracy(seed):
     """C is the smallest value that is right most often in a plain loop over stratified folds, and
     the predictions agree.

@@ -103,7 +103,9 @@ def test_the_loss_is_that_of_loops_and_its_gradient_that_of_differences(
 
 @every_kind
 @every_pass
-@pytest.mark.parametrize(("n", "t"), [(300, 1), (1100, 9000)])
+@pytest.mark.parametrize(
+    ("n", "t"), [(300, 1), pytest.param(1100, 9000, marks=pytest.mark.nightly)]
+)
 def test_float32_is_float64_to_its_accuracy(loss_by, one_pass, kind, n, t):
     """Value and gradient of float32 features are float32, and equal those of float64 over chunks,
     blocks and threads.
@@ -157,6 +159,7 @@ def test_rows_are_gathered_where_there_are_few_answers_for_many_objects(monkeypa
     assert numpy_loss(X, ANSWERS[:t]).gathered == gathered
 
 
+@pytest.mark.nightly
 def test_a_second_process_compiles_nothing(tmp_path):
     """The compiled pass is read from the folder of the cache, to which no file is added."""
     script = (

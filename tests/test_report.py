@@ -249,6 +249,7 @@ def test_simulated_data_are_called_so(tmp_path):
     assert are_simulated(folder)
 
 
+@pytest.mark.nightly
 def test_a_page_is_written_without_torch_and_without_data(folders, tmp_path):
     """Importing the page loads neither the objective nor the solver, the aligner or the sweep, and
     making one loads neither torch nor scikit-learn nor numba.

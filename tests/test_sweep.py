@@ -506,6 +506,7 @@ def test_a_path_without_a_file_is_walked_again(data, path_folder, tmp_path):
 # processes
 
 
+@pytest.mark.nightly
 def test_several_processes_walk_to_the_same_rows(data, tmp_path):
     """Two jobs give the same rows, the same means in the same order, and the same choice as one."""
     grid = {"method": ["global"], "lmbda": [1, 3]}

@@ -77,6 +77,7 @@ def run(capsys):
     return run_command
 
 
+@pytest.mark.nightly
 def test_the_page_of_a_study_has_its_people_and_what_a_transform_gains(run, study, tmp_path):
     """The page has its sections in order, the sentences on people, ceiling and more answers, and
     its pictures.
