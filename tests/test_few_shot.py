@@ -336,7 +336,8 @@ def test_5_shot_cifar10_scores_as_measured_before(data_dir):
     y, z = (np.load(folder / f"{part}_labels.npy") for part in ("train", "test"))
     X, T = (train.standardization(part.matrix, "float64") for part in (train, test))
     for probe, expected, close in (("logistic", 0.350, 0.005), ("ncm", 0.250, 0.002)):
-        assert few_shot(X, y, T, z, probe=probe).accuracy == pytest.approx(expected, abs=close)
+        score = few_shot(X, y, T, z, probe=probe, draws=5).accuracy
+        assert score == pytest.approx(expected, abs=close)
 
 
 def test_two_images_of_many_classes_are_scored_without_a_warning():

@@ -132,7 +132,7 @@ def test_a_table_fits_any_terminal(files, tmp_path, terminal, environment):
     arguments = ["suite", files / "suite.toml", "--out", tmp_path / "u"]
     code, _, shown = terminal(arguments, stdout="terminal", columns=40, **environment)
     assert code == 0, shown
-    table = ESCAPE.sub("", shown[: shown.rindex("fitted without")])
+    table = ESCAPE.sub("", shown[: shown.rindex("[95 % intervals]")])
     lines = [line.rstrip() for line in table.replace("\r", "\n").splitlines()]
     start = max(number for number, line in enumerate(lines) if line.startswith("netw"))
     assert max(map(len, lines[start:])) <= 40
