@@ -35,6 +35,7 @@ FEATURES = {
 }
 ANSWERS = {
     "halves": (T + 0.5, "integers"),
+    "half precision": ((T + 0.5).astype("f2"), "integers"),
     "nan": (_with(T.astype(float), (3, 1), np.nan), "row 3 is ["),
     "negative": (_with(T, (0, 0), -1), "at least 0"),
     "out of range": (_with(T, (0, 0), 31), "0..29"),

@@ -422,7 +422,7 @@ def _integers(array: object) -> np.ndarray:
         )
     if objects.dtype.kind in "iu":
         return objects
-    if objects.dtype.kind == "f" and (np.abs(objects) < 1 << 53).all():
+    if objects.dtype.kind == "f" and (np.abs(objects.astype(np.float64)) < 1 << 53).all():
         whole = objects.astype(np.int64)
         if (objects == whole).all():
             return whole
