@@ -31,8 +31,8 @@ def heldout_scores(
     centres them.
     """
     answers = pooled_answers([fold.answers for fold in folds])
-    credit, loss = _credit_and_loss(folds, transforms)
-    original_credit, original_loss = _credit_and_loss(
+    credit, loss = credit_and_loss(folds, transforms)
+    original_credit, original_loss = credit_and_loss(
         folds, [scaled_identity(fold.data) for fold in folds]
     )
     units = credit_units(credit, answers)
@@ -69,7 +69,7 @@ def heldout_scores(
     )
 
 
-def _credit_and_loss(
+def credit_and_loss(
     folds: Sequence[Fold], transforms: Sequence[LinearTransform]
 ) -> tuple[Float[np.ndarray, " t"], float]:
     """The credit of each held-out answer, and the weighted mean of their losses in nats."""

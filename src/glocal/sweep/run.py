@@ -6,7 +6,7 @@ import contextlib
 import hashlib
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -22,7 +22,7 @@ from glocal.aligner import Arm, Exact, FitData, Keep, PaperLoop, fit
 from glocal.aligner.data import AUTO, NEIGHBOURS, Fold, pooled_answers
 from glocal.aligner.exact import scaled_identity
 from glocal.aligner.fitting import Solver
-from glocal.aligner.heldout import heldout_scores
+from glocal.aligner.heldout import credit_and_loss, heldout_scores
 from glocal.aligner.keep import DEFAULT_KEEP, keep_curve
 from glocal.errors import (
     ClusterError,
@@ -34,7 +34,6 @@ from glocal.errors import (
 )
 from glocal.evaluation.agreement import (
     MIN_REPEATED_SHARE,
-    answer_credit,
     ceiling,
     heldout_rows,
     odd_one_out,
@@ -441,8 +440,8 @@ def _scores(plan: _Plan, transforms: list[LinearTransform]) -> list[Score]:
     """
     originals = [scaled_identity(fold.data) for fold in plan.folds]
     credit = {
-        "original": _heldout_credit(plan.folds, originals),
-        "chosen": _heldout_credit(plan.folds, transforms),
+        "original": credit_and_loss(plan.folds, originals)[0],
+        "chosen": credit_and_loss(plan.folds, transforms)[0],
     }
     heldout = pooled_answers([fold.answers for fold in plan.folds])
     original, chosen, gain = heldout_rows(credit, heldout)
@@ -452,17 +451,6 @@ def _scores(plan: _Plan, transforms: list[LinearTransform]) -> list[Score]:
     options = {**gain.settings, "n_settings": n_settings, "correction": "Bonferroni"}
     gain = replace(gain, p_corrected=corrected, settings=options)
     return [replace(score, split="all folds") for score in (original, chosen, gain)]
-
-
-def _heldout_credit(
-    folds: Sequence[Fold], transforms: Sequence[LinearTransform]
-) -> Float[np.ndarray, " t"]:
-    """The credit of the held-out answers of all folds under the transform of each fold."""
-    credits = [
-        answer_credit(fold.data.embedding(transform), fold.answers)
-        for fold, transform in zip(folds, transforms, strict=True)
-    ]
-    return np.concatenate(credits)
 
 
 def _write(result: Sweep, plan: _Plan, transforms: list[LinearTransform], folder: Path) -> None:
