@@ -7,8 +7,6 @@ from typing import Annotated
 
 from typer import Argument, Option
 
-from glocal.aligner import Arm
-from glocal.aligner.keep import Keep
 from glocal.cli.inputs import refuse_overwriting_inputs
 from glocal.cli.output import (
     AsJson,
@@ -18,6 +16,7 @@ from glocal.cli.output import (
     print_table,
     progress_bar,
 )
+from glocal.suite.arms import Fitted
 from glocal.suite.plan import Plan
 from glocal.suite.run import SuiteResult, run_suite
 
@@ -63,7 +62,7 @@ def print_suite(plan: Plan, result: SuiteResult) -> None:
     """Print the table of a suite and how to read it."""
     print_table(list(result.table.columns), result.table.to_numpy().tolist())
     print_lines("", "[95 % intervals]")
-    if any(isinstance(arm, Arm | Keep) for arm in plan.arms.values()):
+    if any(isinstance(arm, Fitted) for arm in plan.arms.values()):
         print_lines(f"fitted without fold 0 of {plan.folds} of the objects, and scored on it")
     print_lines(
         f"* differs from {plan.baseline} (paired, p < 0.05 after Holm's correction for all "

@@ -37,8 +37,10 @@ class Pretrained(Options):
     transform: str
 
 
-SuiteArm = Arm | Keep | Pretrained | Baseline | Original
-"""An arm of a suite. `Arm` and `Keep` are fitted on its answers, without fold 0 of the objects."""
+Fitted = Arm | Keep
+"""An arm that is fitted on the answers of the suite, without fold 0 of the objects."""
+SuiteArm = Fitted | Pretrained | Baseline | Original
+"""An arm of a suite."""
 
 
 def suite_arm(table: Any) -> Any:

@@ -10,13 +10,11 @@ from typing import Annotated
 
 from pydantic import BeforeValidator, Field, PrivateAttr, SerializeAsAny, model_validator
 
-from glocal.aligner import Arm
-from glocal.aligner.keep import Keep
 from glocal.data.labels import split_column
 from glocal.errors import FileError, ParameterError
 from glocal.files import PathLike, read_object, read_text
 from glocal.results import PEOPLE
-from glocal.suite.arms import SuiteArm, local_file, needs_local, suite_arm
+from glocal.suite.arms import Fitted, SuiteArm, local_file, needs_local, suite_arm
 from glocal.suite.sources import Network, Shared, Sources
 from glocal.suite.tasks import OddOneOutTask, Task, task
 
@@ -139,7 +137,7 @@ class Plan(Shared):
             raise ParameterError(
                 f"{headings.pop()} is a heading in the table of scores; rename the task."
             )
-        needs_answers = [name for name, arm in self.arms.items() if isinstance(arm, Arm | Keep)]
+        needs_answers = [name for name, arm in self.arms.items() if isinstance(arm, Fitted)]
         needs_answers += [
             name
             for name, value in self.tasks.items()
