@@ -127,7 +127,7 @@ def test_the_number_of_answers_has_no_unit(details, size, unit):
     assert sizes == pytest.approx((size, size))
     if answers.weights is not None:
         np.testing.assert_allclose(
-            answers.all_weights / size, answers.weights / answers.total_weight
+            answers.all_weights / size, answers.weights / answers.weights.sum()
         )
 
 

@@ -291,7 +291,7 @@ def test_soft_triplets_of_alignet(tmp_path):
     p = np.exp(similarities[0]) / np.exp(similarities[0]).sum()
     assert content(imported)["rows"][:3] == ["a b c", "a c b", "b c a"]
     assert imported.answers.weights[:3] == pytest.approx(p, rel=1e-6)
-    assert imported.answers.total_weight == pytest.approx(2)
+    assert imported.answers.weights.sum() == pytest.approx(2)
     indices = np.arange(300).reshape(100, 3)
     np.savez(tmp_path / "many.npz", indices=indices, similarities=np.zeros((100, 3), "f4"))
     drawn = import_answers(tmp_path / "many.npz", "alignet", limit=30)

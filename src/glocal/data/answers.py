@@ -329,11 +329,6 @@ class Answers:
         w = self.weights / self.weights.mean()
         return float(len(self) ** 2 / (w @ w))
 
-    @property
-    def total_weight(self) -> float:
-        """The sum of the weights, in their own unit; 1 for each answer without a weight."""
-        return float(len(self) if self.weights is None else self.weights.sum())
-
     def named_objects(self) -> Int[np.ndarray, " k"]:
         """The sorted indices of the objects that the answers name."""
         is_named = np.zeros(int(self.objects.max(initial=-1)) + 1, dtype=bool)
