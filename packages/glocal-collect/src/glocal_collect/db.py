@@ -4,6 +4,7 @@ import contextlib
 import os
 import sqlite3
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from glocal.files import writing
 
 Connection = sqlite3.Connection
 
+_SECONDS_TO_WAIT = 30  # for the lock of another connection
 _VERSION = 2  # of the tables; 0 is that of an empty file
 _STRICT = "STRICT" if sqlite3.sqlite_version_info >= (3, 37) else ""  # columns keep their types
 _SCHEMA = f"""
@@ -51,7 +53,7 @@ def create_database(path: Path) -> None:
     with writing(path):  # SQLite would create it, and the files beside it, readable for all
         os.close(os.open(path, os.O_CREAT, 0o600))
     with database_errors(path), contextlib.closing(_connect(path)) as connection:
-        connection.execute("PRAGMA journal_mode=WAL")
+        _set_wal_mode(connection)
         connection.executescript(_SCHEMA)
         if scalar(connection, "SELECT count(*) FROM people"):
             raise FileError(
@@ -142,10 +144,27 @@ def scalar(connection: Connection, query: str, *parameters: Any) -> Any:
     return None if row is None else row[0]
 
 
+def _set_wal_mode(connection: Connection) -> None:
+    """Set WAL mode, and wait while another process does the same.
+
+    NOTE SQLite refuses a change of the mode at once, whatever the time limit of the connection is,
+    where two processes wait for each other.
+    """
+    deadline = time.monotonic() + _SECONDS_TO_WAIT
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+            return
+        except sqlite3.OperationalError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.02)
+
+
 def _connect(path: Path) -> Connection:
     address = f"{path.resolve().as_uri()}?mode=rw"  # a missing file is not created
     connection = sqlite3.connect(
-        address, uri=True, timeout=30, isolation_level=None, check_same_thread=False
+        address, uri=True, timeout=_SECONDS_TO_WAIT, isolation_level=None, check_same_thread=False
     )
     connection.row_factory = sqlite3.Row
     try:
