@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import io
 import json
 import os
 import random
@@ -19,12 +18,13 @@ import sys
 import tempfile
 import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from unittest import mock
 
 import numpy as np
+import world
+from world import Result
 
 CPU_SECONDS = 180
 MEMORY = 4 << 30  # bytes that a command may take on top of what the process has
@@ -106,15 +106,13 @@ def write_files(folder: Path) -> None:
     """Write every file that the right command lines read, and some files that cannot be used."""
     from PIL import Image
 
-    from glocal.data.answers import Answers
     from glocal.transform import LinearTransform
 
     rng = np.random.default_rng(0)
     X = rng.normal(size=(OBJECTS, 16)).astype("f4")
-    triplets = np.array([rng.permutation(OBJECTS)[:3] for _ in range(600)])
     np.save(folder / "x.npy", X)
     np.save(folder / "y.npy", X[::-1])
-    Answers(triplets).save(folder / "t.npz")
+    world.answers(600, OBJECTS).save(folder / "t.npz")
     LinearTransform(np.eye(16, dtype="f4"), None, 0.0, 1.0).save(folder / "w.npz")
     np.save(folder / "rdm.npy", np.abs(np.subtract.outer(np.arange(36.0), np.arange(36.0))))
     (folder / "labels.txt").write_text("\n".join(str(i % 3) for i in range(OBJECTS)))
@@ -136,38 +134,16 @@ def write_files(folder: Path) -> None:
             assert run(["collect", "run", "images", "--out", "study", "--port", "0"]).code == 0
 
 
-@dataclass(frozen=True)
-class Result:
-    """How a command ended, and what it printed."""
-
-    code: int
-    out: str
-    err: str
-
-
 def run(words: list[str]) -> Result:
     """Run a command line in this process, with a limit of its processor time and memory."""
-    out = io.StringIO()
-    err = io.StringIO()
     with contextlib.ExitStack() as patches:
         if "collect" in words:  # a server is made and not started
             patches.enter_context(mock.patch("uvicorn.run"))
             patches.enter_context(mock.patch("uvicorn.Server.run"))
-        code = _execute_quietly(words, out, err)
-    return Result(code, out.getvalue(), err.getvalue())
-
-
-def _execute_quietly(words: list[str], out: io.StringIO, err: io.StringIO) -> int:
-    from glocal.cli.app import execute
-
-    with (
-        contextlib.redirect_stdout(out),
-        contextlib.redirect_stderr(err),
-        warnings.catch_warnings(),
-        limits(),
-    ):
+        patches.enter_context(warnings.catch_warnings())
         warnings.simplefilter("ignore")
-        return execute(words)
+        patches.enter_context(limits())
+        return world.run(*words)
 
 
 class TooLong(BaseException):

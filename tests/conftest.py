@@ -111,19 +111,3 @@ def started():
         for pipe in (process.stdin, process.stdout, process.stderr):
             if pipe is not None:
                 pipe.close()
-
-
-@pytest.fixture
-def run(capsys):
-    """A function that runs the command line and returns exit code, standard output and standard
-    error.
-    """
-    from glocal.cli import main
-
-    def call(*arguments):
-        with pytest.raises(SystemExit) as ended:
-            main([str(argument) for argument in arguments])
-        captured = capsys.readouterr()
-        return ended.value.code, captured.out, captured.err
-
-    return call

@@ -5,6 +5,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from world import run
 
 from glocal.align import align
 from glocal.data.answers import Answers
@@ -130,7 +131,7 @@ def test_an_error_of_the_check_stops(toy, tmp_path):
         aligned(toy, tmp_path / "out")
 
 
-def test_the_command(toy, tmp_path, run):
+def test_the_command(toy, tmp_path):
     """The command prints the held-out agreement and the names of the files that it wrote."""
     toy.answers.save(tmp_path / "answers.npz")
     (tmp_path / "ids.txt").write_text("\n".join(toy.names))

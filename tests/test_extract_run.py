@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from world import run
 
 from glocal.data.features import Features
 from glocal.errors import DataError, FileError, GLocalError, ParameterError
@@ -365,7 +366,7 @@ def test_errors_of_the_run_are_one_sentence(tmp_path):
 # --- the command ---
 
 
-def test_extract_writes_features_and_one_json_object(run, toy, photos, tmp_path):
+def test_extract_writes_features_and_one_json_object(toy, photos, tmp_path):
     """Standard output is one JSON object although the factory prints; an unreadable image is named
     and the exit code is 1.
     """
@@ -391,7 +392,7 @@ def test_extract_writes_features_and_one_json_object(run, toy, photos, tmp_path)
     assert (code, json.loads(out)["rows"]) == (0, 3)
 
 
-def test_layers_are_listed_without_images(run, toy):
+def test_layers_are_listed_without_images(toy):
     """`--list-layers` prints the modules with their types, and what the other names stand for."""
     output = json.loads(run("extract", "--model", toy, "--list-layers", "--json")[1])
     assert output["named"] == {"penultimate": "input of out", "default": "output"}
@@ -401,7 +402,7 @@ def test_layers_are_listed_without_images(run, toy):
     ]
 
 
-def test_a_network_runs_once_for_the_same_images(run, toy, photos):
+def test_a_network_runs_once_for_the_same_images(toy, photos):
     """Features in the cache are those of the images, and an unreadable image is an error."""
     import toy_for_extract
 

@@ -12,6 +12,7 @@ import pytest
 from fits import heldout
 
 pytest.importorskip("altair")
+from world import run
 
 from glocal import Answers, Features, LinearTransform, axes
 from glocal.aligner import Arm, FitData
@@ -465,7 +466,7 @@ def test_files_of_scores_and_folders_of_transforms_are_read(small, tmp_path):
         load_runs([tmp_path / "none"])
 
 
-def test_the_command_prints_the_finding_and_draws_the_axes(small, tmp_path, run):
+def test_the_command_prints_the_finding_and_draws_the_axes(small, tmp_path):
     """`--json` has the findings and the axes, and `--figures` draws the axes as SVG, PDF and PNG;
     answers without features are refused.
     """

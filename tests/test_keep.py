@@ -7,6 +7,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from world import run
 
 from glocal.aligner import Arm, Exact, FitData, Keep, PaperLoop, cross_score, fit, keep_curve
 from glocal.aligner.crossfit import CrossFit, Path, best_similarity_scale
@@ -355,7 +356,7 @@ def test_a_fit_that_changes_nothing_says_so(keep):
     assert "the features stay as they are" in card(fitted.transform)
 
 
-def test_the_command_says_that_nothing_changes(tmp_path, run):
+def test_the_command_says_that_nothing_changes(tmp_path):
     """The command says that the features stay as they are, by how much they are centred, and no
     more about new objects; the page of the transform advises more answers.
     """

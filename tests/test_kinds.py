@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 from fits import fit_arm
+from world import run
 
 from glocal import Features
 from glocal.aligner import Arm, Exact, FitData
@@ -74,7 +75,7 @@ def test_persons_are_held_out():
         split_persons(Answers(random_sets("anchor"), kind="anchor"))
 
 
-def test_more_held_out_than_trained_on_is_said(tmp_path, run):
+def test_more_held_out_than_trained_on_is_said(tmp_path):
     """If the held-out persons gave more answers than the others, the command says so."""
     np.save(tmp_path / "x.npy", normal(30, 4, seed=0))
     person = np.repeat(["ann", "bob", "cem", "dan"], [5, 5, 5, 45])

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from world import run
 
 from glocal.data.features import Features
 from glocal.data.readers import READERS, read_matrix
@@ -303,7 +304,7 @@ def test_which_file_of_a_folder(tmp_path):
         Features.load(tmp_path)
 
 
-def test_a_link_to_itself_is_one_sentence_for_a_command(tmp_path, run):
+def test_a_link_to_itself_is_one_sentence_for_a_command(tmp_path):
     """For a link to itself, the command line reports features that do not exist."""
     (tmp_path / "loop").symlink_to("loop")
     np.save(tmp_path / "t.npy", np.arange(3)[None])

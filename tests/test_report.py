@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from fits import fit_record
+from world import run
 
 from glocal.errors import (
     DataError,
@@ -515,7 +516,7 @@ def test_a_chart_is_saved_as_svg(folders, tmp_path):
     assert (tmp_path / "front.svg").read_bytes().startswith(b"<svg")
 
 
-def test_the_command_writes_page_figures_and_tables(folders, images, tmp_path, run):
+def test_the_command_writes_page_figures_and_tables(folders, images, tmp_path):
     """`report --figures` writes the page, each chart as PNG and PDF, and each table as CSV and
     LaTeX.
     """

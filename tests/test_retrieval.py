@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score
 from sklearn.neighbors import NearestNeighbors
+from world import run
 
 from glocal.errors import CollapseWarning, DataError, DataWarning, GLocalError
 from glocal.evaluation.retrieval import retrieval
@@ -141,7 +142,7 @@ def test_queries_without_a_relevant_row_are_left_out_aloud():
         retrieval(Q, LABELS, G, G_LABELS + 10)
 
 
-def test_a_command_warns_once_of_what_two_arms_meet(run, tmp_path):
+def test_a_command_warns_once_of_what_two_arms_meet(tmp_path):
     """Queries without a relevant row in both arms are reported in one line."""
     np.save(tmp_path / "q.npy", Q)
     labels = ["alone", *map(str, LABELS[1:])]

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 pytest.importorskip("altair")
+from world import run
 
 from glocal import LinearTransform
 from glocal.report import Run, load_runs, save_tables
@@ -121,7 +122,7 @@ def test_every_special_character_means_itself_in_latex():
     assert r"\caption{100 \% of x\_1}" in table
 
 
-def test_rows_of_evaluate_name_the_network_and_the_features(tmp_path, run):
+def test_rows_of_evaluate_name_the_network_and_the_features(tmp_path):
     """A file to which several commands append becomes one table with a line for each network."""
     rng = np.random.default_rng(0)
     np.save(tmp_path / "answers.npy", np.array([rng.permutation(20)[:3] for _ in range(60)]))
@@ -144,7 +145,7 @@ def test_rows_of_evaluate_name_the_network_and_the_features(tmp_path, run):
 # the network and the features of a transform, in its record and on its card
 
 
-def test_model_layer_preprocessing_and_notes_reach_record_and_card(tmp_path, run):
+def test_model_layer_preprocessing_and_notes_reach_record_and_card(tmp_path):
     """`fit` records what the features do not state themselves, and `push` puts it on the card."""
     rng = np.random.default_rng(0)
     X = rng.normal(size=(30, 4)).astype(np.float32)
@@ -170,7 +171,7 @@ def test_model_layer_preprocessing_and_notes_reach_record_and_card(tmp_path, run
         assert words in card
 
 
-def test_push_takes_the_same_options_and_scores(tmp_path, run):
+def test_push_takes_the_same_options_and_scores(tmp_path):
     """The options of `push` replace those of the record, and only scores of this transform get onto
     the card.
     """

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from fits import heldout
 from sites import PROXIES, site
+from world import run
 
 import glocal
 from glocal.data.features import Features
@@ -157,9 +158,7 @@ def server(monkeypatch):
         ("x" * 300, ParameterError, "xxx"),
     ],
 )
-def test_no_other_name_than_hf_leaves_the_machine(
-    tmp_path, monkeypatch, run, server, name, error, noun
-):
+def test_no_other_name_than_hf_leaves_the_machine(tmp_path, monkeypatch, server, name, error, noun):
     """A mistyped file, a bare OWNER/NAME and a published name cause no request."""
     monkeypatch.chdir(tmp_path)
     np.save("x.npy", np.ones((3, P)))
@@ -265,7 +264,7 @@ class _Broken(http.server.BaseHTTPRequestHandler):
     [None, b"nonsense", (302, "/again", b""), (200, None, b"[1]"), (200, None, b'{"a": 1}')],
     ids=["nobody", "no-http", "circle", "list", "object"],
 )
-def test_whatever_the_hub_does_is_one_sentence(tmp_path, monkeypatch, run, reply):
+def test_whatever_the_hub_does_is_one_sentence(tmp_path, monkeypatch, reply):
     """A missing server, bytes that are not HTTP, circular redirections and unexpected JSON are exit
     code 1 and a sentence with the name.
 
@@ -446,7 +445,7 @@ def test_a_card_takes_no_end_of_an_interval_for_an_error():
 # commands
 
 
-def test_the_commands_list_pull_and_push(tmp_path, run):
+def test_the_commands_list_pull_and_push(tmp_path):
     """`pull` lists the names, or with a name prints a path, and `push` writes a folder
     and says so.
     """
@@ -470,7 +469,7 @@ def test_the_commands_list_pull_and_push(tmp_path, run):
     assert 'license: "mit"' in (tmp_path / "me/README.md").read_text(encoding="utf-8")
 
 
-def test_a_pulled_transform_has_the_format_of_its_name(tmp_path, run):
+def test_a_pulled_transform_has_the_format_of_its_name(tmp_path):
     """`--out x.safetensors` converts the transform; another ending and the file itself
     are refused.
     """
@@ -489,7 +488,7 @@ def test_a_pulled_transform_has_the_format_of_its_name(tmp_path, run):
     assert {path.name for path in tmp_path.iterdir()} == {"t.npz", "x.safetensors"}
 
 
-def test_a_name_without_hf_is_a_folder_that_is_not_published(tmp_path, monkeypatch, run):
+def test_a_name_without_hf_is_a_folder_that_is_not_published(tmp_path, monkeypatch):
     """`push T OWNER/NAME` writes a folder and says how to publish it, and `--private` and other
     addresses are refused.
     """
@@ -504,7 +503,7 @@ def test_a_name_without_hf_is_a_folder_that_is_not_published(tmp_path, monkeypat
 
 
 @pytest.mark.parametrize("name", ["README.md", "transform.npz"])
-def test_what_glocal_did_not_write_is_not_replaced(tmp_path, run, name):
+def test_what_glocal_did_not_write_is_not_replaced(tmp_path, name):
     """A card or a transform that glocal did not write ends `push` before anything is written, and
     its own are replaced.
     """

@@ -1,0 +1,79 @@
+"""What most tests begin with: random answers, a folder of files, and a command line."""
+
+import contextlib
+import io
+import json
+import warnings
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+
+from glocal.data.answers import Answers
+from glocal.transform import LinearTransform
+
+X = np.random.default_rng(0).normal(size=(30, 8)).astype("f4")
+WIDTH = {"odd-one-out": 3, "anchor": 3, "nearest-of-n": 6}
+
+
+def answers(n: int, objects: int, kind: str = "odd-one-out", seed: int = 0, **details) -> Answers:
+    """n random answers about so many objects; `details` are other arguments of `Answers`."""
+    rng = np.random.default_rng(seed)
+    rows = [rng.permutation(objects)[: WIDTH[kind]] for _ in range(n)]
+    return Answers(np.array(rows, dtype=np.int32), kind=kind, **details)
+
+
+def folder(path: Path, **files: Any) -> Path:
+    """Write files into a folder and return it, as ``folder(tmp_path, x_npy=X, notes_txt="a")``:
+    text, bytes, an array, or what saves itself; without files `x.npy` (30 rows of 8 columns), 300
+    answers about them as `a.npz` and bare as `t.npy`, and the transform `w.npz` that changes
+    nothing.
+    """
+    if not files:
+        random = answers(300, len(X))
+        identity = LinearTransform(np.eye(8, dtype="f4"), None, 0.0, 1.0)
+        files = {"x_npy": X, "a_npz": random, "t_npy": random.objects, "w_npz": identity}
+    path.mkdir(parents=True, exist_ok=True)
+    for name, content in files.items():
+        file = path / ".".join(name.rsplit("_", 1))
+        if isinstance(content, str):
+            file.write_text(content)
+        elif isinstance(content, bytes):
+            file.write_bytes(content)
+        elif hasattr(content, "save"):
+            content.save(file)
+        else:
+            np.save(file, content)
+    return path
+
+
+class Result(NamedTuple):
+    """How a command ended, and what it printed."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> dict[str, Any]:
+        """The one JSON object that a command which succeeded printed alone on a line."""
+        assert self.code == 0, self.err
+        assert self.out.count("\n") == 1
+        return json.loads(self.out)
+
+
+def run(*words: object) -> Result:
+    """Run the command line in this process."""
+    from glocal.cli import main
+
+    out = io.StringIO()
+    err = io.StringIO()
+    with (
+        warnings.catch_warnings(),
+        contextlib.redirect_stdout(out),
+        contextlib.redirect_stderr(err),
+        pytest.raises(SystemExit) as ended,
+    ):
+        main([str(word) for word in words])
+    return Result(ended.value.code, out.getvalue(), err.getvalue())
