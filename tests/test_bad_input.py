@@ -138,7 +138,7 @@ OVERWRITING = [
     "data split --features x.npy --answers set --out set",
     "data split --features x.npy --answers set/train.npz --out set",
     "data import a.npz --out a.npz",
-    "data import b.txt --format things --order a.npz --out a.npz",
+    "data import b.txt --order a.npz --out a.npz",
     "transforms pull w.npz --out w.npz",
     "transforms push pushed/transform.npz pushed",
     "transforms push pushed pushed",

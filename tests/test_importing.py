@@ -11,7 +11,7 @@ import pytest
 from glocal.cli.app import execute
 from glocal.data.answers import Answers
 from glocal.data.features import Features
-from glocal.data.importing import FORMATS, import_answers
+from glocal.data.importing import import_answers
 from glocal.data.join import join
 from glocal.errors import DataError, FileError, GLocalError, ParameterError
 
@@ -270,33 +270,7 @@ def test_columns_with_the_same_objects_are_suggested(tmp_path, pick):
         import_answers(path)
 
 
-@pytest.mark.parametrize("name", ["a.npy", "a.npz"])
-def test_arrays_are_no_table(tmp_path, name):
-    """Arrays given as a table are refused with the options that read them, not as damaged."""
-    save = np.save if name == "a.npy" else np.savez
-    save(tmp_path / name, np.array([[0, 1, 2, 7]]))
-    with pytest.raises(FileError, match=r"arrays.*--kind anchor.*--format"):
-        import_answers(tmp_path / name)
-
-
 # arrays
-
-
-def test_soft_triplets_of_alignet(tmp_path):
-    """The weights of the pairs (0, 1), (0, 2), (1, 2) are the softmax of their similarities."""
-    similarities = np.array([[2.0, 1.0, 0.5], [0.3, 0.2, 0.1]], dtype=np.float32)
-    filenames = np.array([["a", "b", "c"], ["b", "d", "a"]])
-    np.savez(tmp_path / "a.npz", filenames=filenames, similarities=similarities)
-    imported = import_answers(tmp_path / "a.npz", "alignet")
-    p = np.exp(similarities[0]) / np.exp(similarities[0]).sum()
-    assert content(imported)["rows"][:3] == ["a b c", "a c b", "b c a"]
-    assert imported.answers.weights[:3] == pytest.approx(p, rel=1e-6)
-    assert imported.answers.weights.sum() == pytest.approx(2)
-    indices = np.arange(300).reshape(100, 3)
-    np.savez(tmp_path / "many.npz", indices=indices, similarities=np.zeros((100, 3), "f4"))
-    drawn = import_answers(tmp_path / "many.npz", "alignet", limit=30)
-    assert drawn.dropped == {"triplets beyond the limit": 90}
-    assert max(map(int, drawn.answers.names)) > 100  # not the first ten
 
 
 @pytest.mark.parametrize("n", [4, 9])
@@ -311,22 +285,22 @@ def test_matrices_become_comparisons(tmp_path, n):
     span = np.nanmax(off) - np.nanmin(off)
     triples = [t for t in permutations(range(n), 3) if S[t[0], t[1]] > S[t[0], t[2]]]
     expected = {(i, j, k): (S[i, j] - S[i, k]) / span for i, j, k in triples}
-    answers = import_answers(tmp_path / "s.npy", "matrix", values="similarity").answers
+    answers = import_answers(tmp_path / "s.npy", values="similarity").answers
     triples = map(tuple, answers.objects.tolist())
     assert dict(zip(triples, answers.weights.tolist(), strict=True)) == pytest.approx(expected)
     np.save(tmp_path / "people.npy", np.stack([S, 10 * S]))
-    both = import_answers(tmp_path / "people.npy", "matrix", values="similarity").answers
+    both = import_answers(tmp_path / "people.npy", values="similarity").answers
     first, second = np.split(both.weights, 2)
     np.testing.assert_allclose(second, first)  # each person has a scale of their own
     np.savetxt(tmp_path / "d.txt", 9 - S)
-    same = import_answers(tmp_path / "d.txt", "matrix", values="dissimilarity")
+    same = import_answers(tmp_path / "d.txt", values="dissimilarity")
     assert sorted(same.answers.objects.tolist()) == sorted(answers.objects.tolist())
 
 
 def test_a_matrix_with_names(tmp_path):
     """Names in the first line and the first column are those of the objects."""
     (tmp_path / "m.csv").write_text(",egg,cup,ball\negg,0,1,3\ncup,1,0,2\nball,3,2,\n")
-    imported = import_answers(tmp_path / "m.csv", "matrix", values="dissimilarity")
+    imported = import_answers(tmp_path / "m.csv", values="dissimilarity")
     assert sorted(content(imported)["rows"]) == ["ball cup egg", "cup egg ball", "egg cup ball"]
 
 
@@ -336,7 +310,7 @@ def test_the_limit_draws_comparisons(tmp_path):
     """
     D = np.abs(np.subtract.outer(np.arange(20.0) ** 2, np.arange(20.0) ** 2))
     np.save(tmp_path / "d.npy", np.stack([D, D]))
-    options = {"format": "matrix", "values": "dissimilarity", "limit": 500, "seed": 3}
+    options = {"values": "dissimilarity", "limit": 500, "seed": 3}
     some, again = (import_answers(tmp_path / "d.npy", **options) for _ in range(2))
     assert some.dropped["comparisons beyond the limit"] == 2 * 20 * 19 * 18 // 2 - 500
     assert content(some) == content(again)
@@ -353,15 +327,14 @@ HOSTILE = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("format", FORMATS)
+@pytest.mark.parametrize("values", [None, "similarity"])
 @pytest.mark.parametrize("damage", HOSTILE)
-def test_hostile_files_are_one_sentence(tmp_path, format, damage):
-    """A hostile file is refused in one sentence, whatever format it is said to have."""
-    options = {"values": "similarity"} if format == "matrix" else {}
+def test_hostile_files_are_one_sentence(tmp_path, values, damage):
+    """A hostile file is refused in one sentence, as a table and as a matrix."""
     for ending in ("csv", "json", "npz", "npy"):
         (tmp_path / f"x.{ending}").write_bytes(damage)
         with pytest.raises(GLocalError) as raised:
-            import_answers(tmp_path / f"x.{ending}", format, **options)
+            import_answers(tmp_path / f"x.{ending}", values=values)
         assert "\n" not in str(raised.value)
 
 
@@ -378,11 +351,11 @@ def test_a_comma_at_the_end_of_a_row_moves_no_cell(tmp_path):
     np.testing.assert_array_equal(objects, [[0, 1, 2], [3, 4, 5]])
 
 
-ZEROS = {"similarities": np.zeros((0, 3)), "indices": np.zeros((0, 3), int)}
 REFUSED = [
     (SALMON, {"order": "sortindex.txt"}, ParameterError, "order"),
-    (SALMON, {"format": "next"}, ParameterError, "format"),
-    (SALMON, {"format": "matrix"}, ParameterError, "values"),
+    (SALMON, {"limit": 5}, ParameterError, "limit"),
+    (SALMON, {"values": "rating"}, ParameterError, "values"),
+    ({"query": np.zeros((2, 3))}, {}, FileError, "arrays"),
     (SALMON, {"place_base": 2}, ParameterError, "place_base"),
     (SALMON, {"columns": {"person": "who"}}, DataError, "who"),
     (SALMON, {"columns": {"rating": "head"}}, DataError, "role"),
@@ -393,14 +366,12 @@ REFUSED = [
     ('a b odd seconds\n0 1 2 "4,389"', {}, DataError, "decimal comma"),
     ('[{"stimuli": ["a"], "response": "a"}]', {}, DataError, "three or more"),
     ("a b c chosen\nx y z 1\nx z y 2", {}, DataError, "from 0 or from 1.*`place_base=1`"),
-    (ZEROS, {"format": "alignet"}, DataError, "similarities"),
-    ({"similarities": np.zeros((2, 3))}, {"format": "alignet"}, DataError, "pictures"),
 ]
 
 
 @pytest.mark.parametrize(("source", "options", "error", "noun"), REFUSED)
 def test_what_does_not_fit_is_refused(tmp_path, source, options, error, noun):
-    """Unknown options, formats, roles and columns, and arrays of other shapes, are refused."""
+    """Unknown options, roles and columns, and arrays of other shapes, are refused."""
     path = tmp_path / "x.npz"
     if isinstance(source, dict):
         np.savez(path, **source)
@@ -422,7 +393,7 @@ def test_the_command_says_what_it_did(tmp_path, capsys):
     assert (loaded.kind, loaded.catch_person.tolist()) == ("anchor", ["bob"])
     with np.load(out, allow_pickle=False) as file:
         provenance = json.loads(str(file["provenance"]))
-    assert (provenance["format"], provenance["dropped"]) == ("table", {"catch trial": 1})
+    assert provenance["dropped"] == {"catch trial": 1}
 
 
 PLACES = "a b c chosen\nx y z 1\nx z y 2"
@@ -456,7 +427,7 @@ def test_real_files(data_dir):
     """
     things = data_dir / "things"
     options = {"order": things / "sortindex.txt", "names": things / "unique_id.txt"}
-    imported = import_answers(things / "triplets_collection_order.txt", "things", **options)
+    imported = import_answers(things / "triplets_collection_order.txt", **options)
     assert np.array_equal(imported.answers.objects, np.load(things / "triplets.npy"))
     eggs = import_answers(data_dir / "anchors/alien_eggs/answers.csv").answers
     counts = (len(eggs), eggs.kind, eggs.n_people, len(eggs.named_objects()))

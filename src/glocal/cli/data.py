@@ -31,7 +31,7 @@ from glocal.cli.output import (
 )
 from glocal.data.check import SEVERITIES, Case, diagnose
 from glocal.data.features import Features
-from glocal.data.importing import FORMATS, import_answers
+from glocal.data.importing import import_answers
 from glocal.data.sources import cache_folder, fetch, published, unknown_name
 from glocal.data.splits import split_answers, split_persons
 from glocal.data.tables import read_list
@@ -192,9 +192,9 @@ def curve_command(
 
 
 class ImportForm(Options):
-    """The options of reading a format; None leaves its default."""
+    """The options of reading a file of another system; None leaves their default."""
 
-    panel: ClassVar[str] = "Format options"
+    panel: ClassVar[str] = "Reading"
 
     base: int | None = Field(None, description="Index of the first object. [default: 0]")
     place_base: int | None = Field(
@@ -207,14 +207,15 @@ class ImportForm(Options):
         None, description="Sort index; raw index i stands for object argsort(ORDER)[i]."
     )
     odd_column: int | None = Field(
-        None, description="Column of the odd one out, for things. [default: 2]"
+        None, description="Column of the odd one out in rows of numbers. [default: 2]"
     )
     values: Literal["similarity", "dissimilarity"] | None = Field(
-        None, description="Content of a matrix."
+        None, description="The file is a matrix, and holds these."
     )
     limit: int | None = Field(
         None,
-        description="Largest number of answers drawn from a matrix or AligNet. [default: 1000000]",
+        ge=1,
+        description="Largest number of answers drawn from a matrix. [default: 1000000]",
     )
     seed: int | None = Field(None, description="Seed of the draw of --limit. [default: 42]")
 
@@ -225,9 +226,6 @@ def import_command(
     file: Annotated[Path, Argument(help="A file of answers from another system.", metavar="FILE")],
     out: Annotated[Path, Option(help="The answers, .npz.")],
     form: ImportForm,
-    format: Literal[tuple(FORMATS)] = Option(  # type: ignore[valid-type]
-        "table", help="Format of the file."
-    ),
     column: list[str] | None = Option(None, help="ROLE=COLUMN of the table; repeatable."),
     where: list[str] | None = Option(None, help="COLUMN=VALUE: read only these rows; repeatable."),
     object_ids: Path | None = Option(None, help="Names of the objects, one per line."),
@@ -236,8 +234,9 @@ def import_command(
     """Read answers of another system, count those left out, and write a self-describing file.
 
     A table is CSV, or JSON as jsPsych writes it, with named columns; the CSV of glocal collect,
-    salmon's responses and NIGHTS are tables. The file that is written holds the kind, the names of
-    the objects, persons, times, weights and catch trials; every command reads it.
+    salmon's responses and NIGHTS are tables. Rows of numbers (text or .npy) have the odd one last,
+    and --values states that the file is a matrix. The file that is written holds the kind, the
+    names of the objects, persons, times, weights and catch trials; every command reads it.
 
     Example: glocal data import answers.csv --column reference=anchor --out answers.npz
     """
@@ -246,7 +245,6 @@ def import_command(
     with progress_bar(f"importing {file}"):
         imported = import_answers(
             file,
-            format,
             names=object_ids,
             columns=_pairs(column, "--column"),
             where=_pairs(where, "--where"),

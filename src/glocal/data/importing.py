@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -20,7 +20,6 @@ from glocal.files import (
     file_sha256,
     naming,
     read_lines,
-    read_npz,
     reading,
 )
 
@@ -34,34 +33,28 @@ class Imported(NamedTuple):
 
 
 def import_answers(
-    path: PathLike,
-    format: str = "table",
-    *,
-    names: PathLike | Sequence[str] | None = None,
-    **options: Any,
+    path: PathLike, *, names: PathLike | Sequence[str] | None = None, **options: Any
 ) -> Imported:
     """Read answers from a file of another system.
+
+    The file is a table (see `read_trials`), or lines of numbers or ``.npy`` (`read_rows`), or with
+    the option `values` a matrix (`read_matrix`).
 
     Parameters
     ----------
     path : path
-    format : str
-        One of `FORMATS`.
     names : path or sequence of str, or None
         The objects in the order of their indices; a file has one per line.
     **options
-        The options of the function that reads the format; None means the default.
+        The options of the function that reads the file; None means the default.
 
     Raises
     ------
     ParameterError
-        If the format is unknown or does not have an option.
+        If the function that reads the file does not have an option.
     FileError, DataError
-        If the file is missing, damaged or of another format.
+        If the file is missing, damaged or of another form.
     """
-    if format not in FORMATS:
-        raise ParameterError(f"`format` is {format!r}; allowed are {', '.join(FORMATS)}.")
-    read = FORMATS[format]
     options = {name: value for name, value in options.items() if value is not None}
     stated = {
         name: value.name if isinstance(value, Path) else value for name, value in options.items()
@@ -70,21 +63,26 @@ def import_answers(
         names = read_lines(names, what="object ids")
     if names is not None:
         options["names"] = names
+    read: Callable[..., Trials] = read_trials
+    if "values" in options:
+        read = read_matrix
+    elif ending(path) == ".npy" or not has_titles(path):
+        read = read_rows
     allowed = [*inspect.signature(read).parameters][1:]
     if unknown := [name for name in options if name not in allowed]:
         raise ParameterError(
-            f"`{unknown[0]}` does not apply to the format {format}; its options are "
+            f"`{unknown[0]}` does not apply to {path}; the options of such a file are "
             f"{', '.join(allowed)}."
         )
     arguments, dropped, interpretation = read(path, **options)
     answers = Answers.from_array(**arguments)
     if answers.names is not None:
         answers.check_range(len(answers.names), what="the list of object ids", unit="lines")
-    origin = {"format": format, "file": Path(path).name, "sha256": file_sha256(path), **stated}
+    origin = {"file": Path(path).name, "sha256": file_sha256(path), **stated}
     return Imported(answers, dropped, origin | interpretation)
 
 
-def read_things(
+def read_rows(
     path: PathLike,
     *,
     odd_column: int = 2,
@@ -92,10 +90,10 @@ def read_things(
     order: PathLike | None = None,
     names: Sequence[str] | None = None,
 ) -> Trials:
-    """Read lines of three objects in the format of THINGS.
+    """Read rows of three numbers of objects, as the answers of THINGS are published.
 
-    The lines number objects in the order of their collection. A sort index (`order`) maps it to the
-    order of `names`.
+    THINGS numbers objects in the order of their collection, which its sort index (`order`) maps to
+    the order of `names`.
     """
     arguments = {
         "array": read_numbers(path, what="answers"),
@@ -107,42 +105,10 @@ def read_things(
     return Trials(arguments, {}, {})
 
 
-def read_alignet(path: PathLike, *, limit: int = 1_000_000, seed: int = 42) -> Trials:
-    """Read triplets of AligNet with the similarities of their pairs, as soft odd-one-out answers.
-
-    The similarities s are those of the pairs (0, 1), (0, 2) and (1, 2). The weights of a triplet's
-    three answers are softmax(s), the target of AligNet's own losses. If there are more than `limit`
-    answers, a random sample of the triplets is read.
-    """
-    from scipy.special import softmax
-
-    fix = "It must hold similarities, and indices or filenames of the pictures."
-    required = ("similarities",)
-    optional = ("indices", "filenames")
-    arrays = read_npz(path, what="answers", fix=fix, required=required, optional=optional)
-    similarities = arrays["similarities"]
-    shown = arrays.get("filenames", arrays.get("indices", np.empty(0)))
-    are_triplets = similarities.shape == shown.shape and shown.shape[1:] == (3,) and len(shown) > 0
-    if not are_triplets or similarities.dtype.kind != "f":
-        raise DataError(
-            f"{path} has similarities of shape {similarities.shape} and pictures of shape "
-            f"{shown.shape}; both must be (t, 3) with at least one triplet: three pictures, and "
-            "the similarities of their three pairs."
-        )
-    rows = sample_indices(len(shown), max(1, limit // 3), seed)
-    names, member = np.unique(shown[rows].astype(np.str_), return_inverse=True)
-    scores = similarities[rows].astype(np.float64)
-    kept, dropped = keep_valid({"similarities not finite": ~np.isfinite(scores).all(axis=1)})
-    if len(rows) < len(shown):
-        dropped["triplets beyond the limit"] = len(shown) - len(rows)
-    soft = softmax(scores[kept], axis=1)
-    return Trials({"array": member[kept], "counts": soft, "names": names}, dropped, {})
-
-
 def read_matrix(
     path: PathLike,
     *,
-    values: Literal["similarity", "dissimilarity"] | None = None,
+    values: str,
     names: Sequence[str] | None = None,
     limit: int = 1_000_000,
     seed: int = 42,
@@ -157,9 +123,9 @@ def read_matrix(
     the objects.
     """
     if values not in ("similarity", "dissimilarity"):
-        raise ParameterError(
-            f"`values` is {values!r}; state what a matrix holds: similarity or dissimilarity."
-        )
+        raise ParameterError(f"`values` is {values!r}; allowed are similarity and dissimilarity.")
+    if limit < 1:
+        raise ParameterError(f"`limit` is {limit}; it must be at least 1.")
     matrices, names_in_file = _matrices(Path(path))
     names = names_in_file if names is None else names
     n = matrices.shape[-1]
@@ -211,7 +177,10 @@ def _sample_comparisons(
     size = is_known.sum(axis=1)
     ends = np.cumsum(size * (size - 1) // 2)
     n_pairs = int(ends[-1])
-    number = sample_indices(n_pairs, limit, seed)
+    number = np.arange(n_pairs)
+    if n_pairs > limit:
+        draws = np.random.default_rng(seed).choice(n_pairs, limit, replace=False, shuffle=False)
+        number = np.sort(draws)
     row = np.searchsorted(ends, number, side="right")
     # within a row, the pairs of known entries are numbered as (0, 1), (0, 2), (1, 2), (0, 3), …
     number = number - np.r_[0, ends][row]
@@ -240,25 +209,3 @@ def _matrices(path: Path) -> tuple[Float[np.ndarray, "people n n"], list[str] | 
             "of shape (n, n), or (people, n, n), of 3 objects or more."
         )
     return np.where(np.isfinite(matrices), matrices, np.nan).astype(np.float64), names
-
-
-def sample_indices(total: int, limit: int, seed: int) -> Int[np.ndarray, " k"]:
-    """The numbers 0 … total - 1, or `limit` of them drawn without replacement, in order."""
-    if limit < 1:
-        raise ParameterError(f"`limit` is {limit}; it must be at least 1.")
-    if total <= limit:
-        return np.arange(total)
-    return np.sort(np.random.default_rng(seed).choice(total, limit, replace=False, shuffle=False))
-
-
-FORMATS: dict[str, Callable[..., Trials]] = {
-    "table": read_trials,
-    "things": read_things,
-    "alignet": read_alignet,
-    "matrix": read_matrix,
-}
-"""The function that reads each format.
-
-The formats are a table with named columns (CSV, salmon, NIGHTS, JSON of jsPsych), answers of
-THINGS, soft triplets of AligNet, and matrices of similarities.
-"""

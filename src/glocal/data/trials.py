@@ -127,13 +127,11 @@ def read_trials(
 
 def _read(path: PathLike, names: Sequence[str]) -> pd.DataFrame:
     """Read the cells of a file of trials; of `names`, also those that look like an empty cell."""
-    if ending(path) in (".npy", ".npz"):
+    if ending(path) == ".npz":
         raise FileError(
             f"answers file {path} holds arrays, and a table has columns with titles. Commands read "
-            "an .npy of three columns, and an .npz of `Answers.save`, as they are: --answers FILE, "
-            "with --kind anchor if the first column is a reference. Write columns of another "
-            "meaning as CSV with titles, such as person, or left_votes and right_votes. If another "
-            "program wrote the file, state its format (glocal data import --format)."
+            "the .npz of `Answers.save` as it is: --answers FILE. Make answers of other arrays in "
+            "Python: Answers.from_array."
         )
     return read_table(path, what="answers", names=[*map(object_name, names)])
 
