@@ -5,13 +5,13 @@ import math
 
 import numpy as np
 import pytest
+from scipy import stats
 from sklearn.metrics import average_precision_score
 from sklearn.neighbors import NearestNeighbors
 from world import run
 
 from glocal.errors import CollapseWarning, DataError, DataWarning, GLocalError
 from glocal.evaluation.retrieval import retrieval
-from glocal.evaluation.student import student_quantile
 from glocal.similarity import unit_rows
 
 RNG = np.random.default_rng(4)
@@ -192,7 +192,7 @@ def test_the_interval_is_that_of_leaving_out_groups_of_images():
     result = retrieval(Q, LABELS)
     assert result.units.estimate().error ** 2 == pytest.approx(jackknife([r.map for r in without]))
     recall = [r.recall[5][0] for r in without]
-    half = student_quantile(19) * jackknife(recall) ** 0.5
+    half = stats.t.ppf(0.975, 19) * jackknife(recall) ** 0.5
     assert result.recall[5][1] == pytest.approx(result.recall[5][0] - half)
     result = retrieval(Q, LABELS, G, G_LABELS)
     queries = [result.precision[rows].mean() for rows in kept]
