@@ -1,4 +1,4 @@
-"""Agreement with people: the accuracy and the loss on answers, and the ceilings that people set."""
+"""Agreement with people: the accuracy and the loss on answers, and the ceiling that people set."""
 
 import math
 from dataclasses import replace
@@ -8,7 +8,13 @@ import pytest
 
 from glocal.data.answers import Answers
 from glocal.errors import DataWarning, GLocalError
-from glocal.evaluation.agreement import answer_credit, ceiling, heldout_rows, odd_one_out
+from glocal.evaluation.agreement import (
+    answer_credit,
+    ceiling,
+    ceiling_in_words,
+    heldout_rows,
+    odd_one_out,
+)
 from glocal.evaluation.intervals import FRACTION, answer_estimate
 
 RNG = np.random.default_rng(1)
@@ -163,11 +169,13 @@ def test_arms_on_held_out_answers_are_rowed_beside_the_first():
 
 
 PAPER = [
-    ([2, 2, 2], 1, 1),
-    ([2, 2, 1], 2 / 3, (0.5 + 0.5 + 0) / 3),  # without one answer 2, the others are {2, 1}: a tie
-    ([2, 1], 1 / 2, 0),
-    ([0, 1, 2], 1 / 3, 0),
-    ([0, 0, 1, 1], 1 / 2, 0),
+    ([2, 2, 2, 2, 2, 2], 1, 1),
+    ([2, 2, 2, 2, 1], 4 / 5, 4 / 5),
+    ([2, 2, 1, 1, 0], 2 / 5, 0),
+    ([0, 1, 2, 0, 1, 2], 1 / 3, 0),
+    ([0, 0, 0, 1, 1], 3 / 5, 3 / 10),  # without one answer 0, the others are a tie
+    ([2, 2, 1], None, 1 / 3),  # too few answers for an upper end
+    ([2, 1], None, 0),
 ]
 
 
@@ -176,7 +184,9 @@ def asked(odds, first=0):
     return [[*(first + k for k in range(3) if k != odd), first + odd] for odd in odds]
 
 
-REPEATED = np.concatenate([asked(odds, 3 * number) for number, (odds, _, _) in enumerate(PAPER)])
+REPEATED = np.concatenate(
+    [asked(odds, 3 * number) for number, (odds, _, _) in enumerate(PAPER[:5])]
+)
 
 
 @pytest.mark.parametrize(("odds", "majority", "left_out"), PAPER)
@@ -185,7 +195,11 @@ def test_bounds_on_paper(odds, majority, left_out):
     different, counts = np.unique(asked(odds), axis=0, return_counts=True)
     for answers in (Answers.from_array(asked(odds)), Answers.from_array(different, votes=counts)):
         result = ceiling(answers)
-        assert (result.majority[0], result.leave_one_out[0]) == pytest.approx((majority, left_out))
+        upper = None if result.majority is None else result.majority[0]
+        assert (upper, result.leave_one_out[0]) == pytest.approx((majority, left_out))
+        assert result.answers_a_question == len(odds)
+        words = ceiling_in_words(map(vars, result.scores))
+        assert (" at least " in words) == (majority is None)
 
 
 def test_bounds_are_means_over_questions_and_over_answers():
@@ -194,7 +208,7 @@ def test_bounds_are_means_over_questions_and_over_answers():
     """
     result = ceiling(Answers.from_array(RNG.permutation([*REPEATED, [15, 16, 17]])))
     sizes, shares, earned = np.array(
-        [(len(odds), *bounds) for odds, *bounds in PAPER], dtype=float
+        [(len(odds), *bounds) for odds, *bounds in PAPER[:5]], dtype=float
     ).T
     sets = np.arange(15).reshape(5, 3)
     for bound, values, weights in (
@@ -244,7 +258,7 @@ def test_the_ceiling_of_a_kind_counts_its_alternatives():
             [[0, 1, 2, 3], [0, 1, 3, 2], [0, 2, 1, 3], [1, 0, 2, 3]], kind="nearest-of-n"
         )
     )
-    assert (result.majority[0], result.n_answers) == (pytest.approx(2 / 3), 3)
+    assert (result.leave_one_out[0], result.n_answers) == (pytest.approx(1 / 3), 3)
 
 
 @pytest.mark.data

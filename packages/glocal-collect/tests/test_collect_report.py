@@ -11,11 +11,9 @@ import pytest
 
 from glocal import Answers
 from glocal.cli.app import execute
-from glocal.evaluation.agreement import ceiling
 from glocal.results import Score
 from glocal_collect.db import Database
 from glocal_collect.people import StudyService
-from glocal_collect.report import _agreement as ceiling_in_words
 from glocal_collect.report import advise
 from glocal_collect.settings import Settings
 from glocal_collect.study import create
@@ -100,7 +98,7 @@ def test_the_page_of_a_study_has_its_people_and_what_a_transform_gains(run, stud
     assert "5 people took part." in html  # p6 never began
     assert "Answering as if at random: p5;" in html
     assert "to questions that the fit had not seen, about the same objects, up from" in html
-    assert "equals the most frequent answer to its question, as a mean over questions" in html
+    assert "People agree with each other on at least" in html
     assert "and twice as many, from 5 more people like these" in html
     shown = json.loads(re.search(r'id="shown">(.*?)</script>', html)[1])
     assert shown["pictures"].keys() == {f"image{i}" for i in range(12)}
@@ -203,13 +201,3 @@ def test_twice_as_many_answers_add_what_the_formula_of_the_plan_says(n):
     assert f"would add about {40 * (shares[1] - shares[0]):.1f} points" in advice
     assert "from 4 more people like these" in reason
     assert re.findall(r"([0-9]+) %(?: of what|\.)", reason) == [f"{100 * x:.0f}" for x in shares]
-
-
-def test_the_ceiling_is_called_the_mean_over_questions_that_it_is():
-    """Of 22 answers 21 are the most frequent ones, and the mean of 1 and .5 is no bound on them."""
-    rows = [[0, 1, 2]] * 20 + [[3, 4, 5], [3, 5, 4]]
-    text = ceiling_in_words(ceiling(Answers.from_array(rows)))
-    assert "a fraction of 0.750" in text
-    assert "as a mean over questions. If all questions have equally many answers, no model" in text
-    assert "A fraction of 0.909" in text
-    assert "Of 22 answers" in text

@@ -18,6 +18,7 @@ from glocal.data.answers import Answers
 from glocal.data.features import Features
 from glocal.data.seen import seen
 from glocal.errors import FileError, ParameterError
+from glocal.evaluation.agreement import ceiling_in_words
 from glocal.evaluation.intervals import Result, compared
 from glocal.files import writable_target
 from glocal.options import Options
@@ -99,6 +100,7 @@ class Scoring(Options):
             print_json({**_record(results, rows), **(about or {})})
             return
         print_scores(rows)
+        print_lines(*filter(None, [ceiling_in_words(map(vars, rows))]))
         if (chance := results[first].values.get("chance")) is not None:
             print_lines(f"chance {chance:.3f}")
 
@@ -171,8 +173,8 @@ def odd_one_out_command(
     """Agreement with people: accuracy with interval, loss in nats, tie rate, and the human ceiling.
 
     Without a transform, the scale of the features and therefore the loss are arbitrary. If
-    questions were repeated, there are two ceilings: the share of the most frequent answer
-    (optimistic), and the share of answers that equal the majority of the others (cautious).
+    questions were repeated, the ceiling is a range: from the share of answers that equal the
+    majority of the others (leave-one-out) to the share of the most frequent answer (majority).
 
     Example: glocal evaluate odd-one-out --features features.npy --answers heldout.npy
     --transform transform.npz --baseline original

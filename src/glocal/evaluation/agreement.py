@@ -1,10 +1,11 @@
-"""Agreement with people: accuracy and loss of an embedding on answers, and the human ceilings."""
+"""Agreement with people: accuracy and loss of an embedding on answers, and the human ceiling."""
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import partial
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
@@ -20,6 +21,8 @@ MIN_ANSWERS = 30
 """With fewer answers their agreement is too uncertain, and comes with a warning."""
 MIN_REPEATED_SHARE = 0.1
 """If a smaller share of the answers is to repeated questions, no ceiling is reported."""
+MIN_ANSWERS_A_QUESTION = 5
+"""With fewer answers a question the ceiling has no upper end."""
 
 
 def odd_one_out(
@@ -130,7 +133,7 @@ def heldout_rows(credits: Mapping[str, Float[np.ndarray, " t"]], heldout: Answer
 
 
 def ceiling(answers: Answers, *, least: float = 0.0) -> Result | None:
-    """Compute both bounds of human agreement from repeated answers of any kind.
+    """Compute how far people agree with each other, a range, from repeated answers of any kind.
 
     Each answer is compared with the other answers to its question, also with those of the same
     person. `least` is the smallest share of answers to repeated questions for which a ceiling is
@@ -139,20 +142,22 @@ def ceiling(answers: Answers, *, least: float = 0.0) -> Result | None:
     Returns
     -------
     Result or None
-        Each bound is (value, low, high), with a 95 % interval over questions that accounts for
-        shared objects. ``majority`` is the optimistic bound: the mean over questions of the share
-        of answers that equal the most frequent one. If all questions have the same number of
-        answers, no deterministic model can exceed it on these answers. ``leave_one_out`` is the
-        cautious bound: the share of the ``n_answers`` that equal the majority of the other answers
-        to the same question, with ties shared. None if no question was answered twice, the share of
-        answers to repeated questions is below `least`, or answers have weights but no whole votes,
-        so that they cannot be counted.
+        ``leave_one_out``, the lower end: the share of the ``n_answers`` that equal the majority of
+        the other answers to the same question, with ties shared. ``majority``, the upper end: the
+        mean over questions of the share of answers that equal the most frequent one, which no
+        model can exceed if all questions have equally many answers. Each is (value, low, high),
+        with a 95 % interval over questions that accounts for shared objects.
+        ``answers_a_question`` is the median number of answers to a question that was asked more
+        than once. Below `MIN_ANSWERS_A_QUESTION` there is no upper end, and ``majority`` is None:
+        the most frequent of few answers is often so by chance. The result is None if no question
+        was answered twice, the share of answers to repeated questions is below `least`, or answers
+        have weights but no whole votes, so that they cannot be counted.
 
     Examples
     --------
-    >>> bounds = ceiling(Answers.from_array([[0, 1, 2], [1, 0, 2], [0, 2, 1]]))
-    >>> round(bounds.majority[0], 3), round(bounds.leave_one_out[0], 3)
-    (0.667, 0.333)
+    >>> bounds = ceiling(Answers.from_array([[0, 1, 2]] * 4 + [[0, 2, 1]]))
+    >>> round(bounds.leave_one_out[0], 3), round(bounds.majority[0], 3)
+    (0.8, 0.8)
     """
     votes = answers.votes
     is_counted = answers.weights is None if votes is None else not (votes % 1).any()
@@ -168,18 +173,38 @@ def ceiling(answers: Answers, *, least: float = 0.0) -> Result | None:
     questions = questions[is_repeated]
     counts = counts[is_repeated]
     n_answers = counts.sum(axis=1)
-    majority = Units(values=counts.max(axis=1) / n_answers, answers=questions)
-    leave_one_out = Units(
-        values=_agreeing(counts) / n_answers, answers=questions, weights=n_answers
-    )
-    total = int(n_answers.sum())
-    bounds = {
-        "majority": majority.estimate().bounded(FRACTION),
-        "leave_one_out": leave_one_out.estimate().bounded(FRACTION),
+    answers_a_question = float(np.median(n_answers))
+    units = {
+        "leave_one_out": Units(
+            values=_agreeing(counts) / n_answers, answers=questions, weights=n_answers
+        )
     }
-    score = partial(Score, "odd-one-out", n=total, transform=PEOPLE)
+    if answers_a_question >= MIN_ANSWERS_A_QUESTION:
+        units["majority"] = Units(values=counts.max(axis=1) / n_answers, answers=questions)
+    total = int(n_answers.sum())
+    bounds = {name: end.estimate().bounded(FRACTION) for name, end in units.items()}
+    settings = {"answers_a_question": answers_a_question}
+    score = partial(Score, "odd-one-out", n=total, transform=PEOPLE, settings=settings)
     scores = tuple(score(f"ceiling_{name}", *bound) for name, bound in bounds.items())
-    return Result(scores, majority, {**bounds, "n_answers": total})
+    values = {"majority": None, **bounds, "n_answers": total, **settings}
+    return Result(scores, units["leave_one_out"], values)
+
+
+def ceiling_in_words(rows: Iterable[Mapping[str, Any]]) -> str:
+    """The ceiling in the words of every page and command; empty if no row of scores is one."""
+    ends = {row["metric"].removeprefix("ceiling_"): row for row in rows}
+    lower = ends.get("leave_one_out")
+    if lower is None:
+        return ""
+    share = f"{100 * lower['value']:.1f}"
+    number = f"{lower['settings']['answers_a_question']:g} answers a question"
+    if "majority" in ends:
+        upper = 100 * ends["majority"]["value"]
+        return f"People agree with each other on {share} to {upper:.1f} % of answers ({number})."
+    return (
+        f"People agree with each other on at least {share} % of answers ({number}; an upper end "
+        f"needs {MIN_ANSWERS_A_QUESTION}, since the most frequent of few is often so by chance)."
+    )
 
 
 def credit_units(credits: Float[np.ndarray, " t"], answers: Answers) -> Units:

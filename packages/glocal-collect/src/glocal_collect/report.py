@@ -15,7 +15,7 @@ from glocal.data.features import Features
 from glocal.data.join import Joined, join
 from glocal.data.planning import attained_share
 from glocal.errors import DataError, import_optional
-from glocal.evaluation.agreement import MIN_REPEATED_SHARE, ceiling
+from glocal.evaluation.agreement import MIN_REPEATED_SHARE, ceiling, ceiling_in_words
 from glocal.evaluation.intervals import Result
 from glocal.report import Block, Run, transform_run
 from glocal.report.charts import COLOURS, INK, inline_data, metric_axis, tooltips
@@ -37,6 +37,10 @@ _REMARK = (
     "Remark: “as if at random” if random answers are more than ten times as likely as careful ones "
     "to agree this little with a model of the other people’s answers. “Agrees with others” covers "
     "the questions that others answered too; it comes with its 95 % interval and their number."
+)
+_NO_CEILING = (
+    "The ceiling, people’s agreement with each other, is not known: fewer than a tenth of the "
+    "answers are to questions that were asked twice or more."
 )
 _CURVE = (
     "Each quarter of the questions is held out in turn, and fits to parts of the other answers are "
@@ -97,19 +101,22 @@ def study_page(
     people = everybody[everybody["answers"] > 0]
     curve = learning_curve(loaded, joined.answers)
     bounds = ceiling(joined.answers, least=MIN_REPEATED_SHARE)
+    rows = [] if bounds is None else [vars(score) for score in bounds.scores]
+    words = ceiling_in_words(rows)
+    ends = [row["value"] for row in rows]
     participants = " ".join(_participants(people, joined.answers))
     advice, reason = advise(curve[-1], joined.answers, _attainable(bounds, run.rows))
     record = {
         "participants": people[[*JUDGED]].reset_index().to_dict("records"),
-        "ceiling": None if bounds is None else bounds.majority,
+        "ceiling": None if bounds is None else bounds.record(),
         **curve_record(curve),
         "advice": f"{advice} {reason}",
     }
     table = cells(people)[[*_COLUMNS]].reset_index(names="Person")
     blocks = (
         Block("Participants", (participants,), _REMARK, table),
-        Block("Ceiling", (_agreement(bounds),)),
-        _curve_block(curve, record),
+        Block("Ceiling", (words or _NO_CEILING,)),
+        _curve_block(curve, record, ends),
     )
     run = replace(run, name=study.title, lead=advice, blocks=blocks, command=_COMMAND)
     return StudyPage(run, (participants, advice, reason), record)
@@ -127,19 +134,17 @@ def _fitted(features: Features, joined: Joined, progress: Callable[[str], None])
     return transform_run("transform", transform, features, joined.answers, folds=folds)
 
 
-def _curve_block(curve: Sequence[Score], record: dict[str, Any]) -> Block:
-    """The learning curve as a table and a chart, with the advice."""
+def _curve_block(curve: Sequence[Score], record: dict[str, Any], ends: list[float]) -> Block:
+    """The learning curve as a table and a chart, with the ends of the ceiling and the advice."""
     points = record["curve"]
     sizes = [*(f"{point['answers']:,}" for point in points), "gain of the last doubling"]
     scores = [*(score.text() for score in curve[:-1]), curve[-1].text("+")]
     table = pd.DataFrame({"Fitted answers": sizes, "Agreement": scores})
-    bound = None if record["ceiling"] is None else record["ceiling"][0]
-    note = _CURVE if bound is None else f"{_CURVE} The black line is the ceiling."
-    chart = curve_chart(points, bound)
-    return Block("Learning curve", (record["advice"],), note, table, chart)
+    note = f"{_CURVE} A black line is an end of the ceiling." if ends else _CURVE
+    return Block("Learning curve", (record["advice"],), note, table, curve_chart(points, ends))
 
 
-def curve_chart(curve: list[dict[str, Any]], bound: float | None) -> alt.LayerChart:
+def curve_chart(curve: list[dict[str, Any]], ends: list[float]) -> alt.LayerChart:
     """Draw agreement with held-out answers against the number of fitted ones, and the ceiling."""
     alt = import_optional("altair", "a report")
     points = pd.DataFrame(curve)
@@ -158,9 +163,9 @@ def curve_chart(curve: list[dict[str, Any]], bound: float | None) -> alt.LayerCh
         base.mark_rule(color=colour, strokeWidth=2).encode(low, y2="high:Q"),
         base.mark_point(color=colour, filled=True, size=80, opacity=1).encode(y),
     ]
-    if bound is not None:
-        line = alt.Chart(inline_data(pd.DataFrame({"value": [bound]}))).mark_rule(color=INK)
-        layers.append(line.encode(y, tooltip="value:Q"))
+    if ends:
+        lines = alt.Chart(inline_data(pd.DataFrame({"value": ends}))).mark_rule(color=INK)
+        layers.append(lines.encode(y, tooltip="value:Q"))
     return alt.layer(*layers).properties(
         height=_CURVE_HEIGHT, description="Agreement with people against the fitted answers"
     )
@@ -171,8 +176,8 @@ def advise(last_doubling: Score, answers: Answers, attainable: float | None) -> 
 
     The formula of `glocal.plan_study` says which share of the `attainable` gain twice as many
     answers would add. The attainable gain is the ceiling less the agreement of the original
-    features; it is None if it is not known, or if the fit has not certainly gained. Then the last
-    doubling of the learning curve, a less certain guide, decides alone.
+    features; it is None if the ceiling has no upper end, or if the fit has not certainly gained.
+    Then the last doubling of the learning curve, a less certain guide, decides alone.
     """
     n_answers = len(answers)
     n_objects = len(answers.named_objects())
@@ -204,10 +209,13 @@ def advise(last_doubling: Score, answers: Answers, attainable: float | None) -> 
 
 
 def _attainable(bounds: Result | None, scores: pd.DataFrame) -> float | None:
-    """The ceiling less the agreement before a fit; None if the fit has not certainly gained."""
+    """The upper end of the ceiling less the agreement before a fit.
+
+    None if there is no upper end, or if the fit has not certainly gained.
+    """
     by_metric = scores.set_index("metric")
     (gain_low,) = by_metric.loc[["accuracy_cosine_difference"], "low"]
-    if bounds is None or not gain_low > 0:
+    if bounds is None or bounds.majority is None or not gain_low > 0:
         return None
     original = by_metric.loc[["accuracy_cosine"], "value"].iloc[0]
     return float(bounds.majority[0] - original)
@@ -235,21 +243,3 @@ def _listed(is_member: pd.Series[bool], start: str) -> str:
     """`start` followed by the ids of the members; empty if there are no members."""
     ids = is_member.index[is_member].tolist()
     return start + ", ".join(map(str, ids)) if ids else ""
-
-
-def _agreement(bounds: Result | None) -> str:
-    """The ceiling in words."""
-    if bounds is None:
-        return (
-            "Fewer than a tenth of the answers are to questions that were asked twice or more. The "
-            "ceiling, the highest agreement with people that any model can reach, is therefore not "
-            "known."
-        )
-    highest, lowest = (score.text() for score in bounds.scores)
-    return (
-        f"Of {bounds.n_answers:,} answers to questions that were asked twice or more, a fraction "
-        f"of {highest} equals the most frequent answer to its question, as a mean over questions. "
-        "If all questions have equally many answers, no model that always gives a question the "
-        f"same answer can agree with people more. A fraction of {lowest} of the answers equals the "
-        "most frequent of the other answers to its question."
-    )
