@@ -35,7 +35,7 @@ SOURCE = {
 DESCRIBED = {"licence": "cc-by-4.0", "base_model": "openai/clip-vit-base-patch32"}
 NOTES = """\
 It comes with glocal: `glocal.pretrained("{name}")` in Python, `glocal apply {name} FEATURES --out
-OUT` as a command; `--normalize` scales each row to length 1 first, as it was in the fit.
+OUT` as a command. Both scale each row to length 1 first, as in the fit.
 
 {purpose}
 

@@ -23,6 +23,7 @@ RNG = np.random.default_rng(0)
 TRANSFORM = LinearTransform(
     RNG.normal(size=(P, P)).astype("f4"), RNG.normal(size=P).astype("f4"), 0.3, 1.7
 )
+UNIT_FIT = replace(TRANSFORM, meta={"rows": {"normalised": True, "mean_length": 1.0}})
 X = RNG.normal(0.3, 1.7, size=(230, P)).astype("f4")
 OTHER_SCALE = pytest.mark.filterwarnings("ignore::glocal.errors.DataWarning")  # than that of a fit
 
@@ -65,8 +66,8 @@ def read(path, arrow):
 
 @OTHER_SCALE
 @pytest.mark.parametrize("dtype", ["f2", "f4", "f8", "i4", ">f4"])
-@pytest.mark.parametrize("normalize", [False, True])
-def test_a_file_holds_what_apply_gives(tmp_path, monkeypatch, dtype, normalize):
+@pytest.mark.parametrize("transform", [TRANSFORM, UNIT_FIT])
+def test_a_file_holds_what_apply_gives(tmp_path, monkeypatch, dtype, transform):
     """Chunks have the float dtype of the input, a previous output is replaced, and no partial file
     stays.
     """
@@ -75,13 +76,8 @@ def test_a_file_holds_what_apply_gives(tmp_path, monkeypatch, dtype, normalize):
     (tmp_path / "z.npy").write_bytes(b"old")
     counts = []
     features = Features.load(tmp_path / "x.npy")
-    assert (
-        apply_file(
-            TRANSFORM, features, tmp_path / "z.npy", normalize=normalize, progress=counts.append
-        )
-        == 230
-    )
-    expected = TRANSFORM((3 * X).astype(dtype), normalize=normalize)
+    assert apply_file(transform, features, tmp_path / "z.npy", progress=counts.append) == 230
+    expected = transform((3 * X).astype(dtype))
     written = np.load(tmp_path / "z.npy", allow_pickle=False)
     assert written.dtype == expected.dtype.newbyteorder("=")
     np.testing.assert_allclose(written, expected, rtol=1e-3 if dtype == "f2" else 1e-5, atol=1e-4)
@@ -157,7 +153,7 @@ def _rewrite(path, arrow, kept):
         (lambda: {"transform": TRANSFORM.recentred(X)}, SHARDS),
         (lambda: {"transform": replace(TRANSFORM, mean=0.4)}, SHARDS),
         (lambda: {"transform": reduced(TRANSFORM, X, 3)}, SHARDS),
-        (lambda: {"normalize": True}, SHARDS),
+        (lambda: {"transform": UNIT_FIT}, SHARDS),
         (lambda: {"column": "others"}, SHARDS),
         ("size", SHARDS[:1]),
         ("mtime", SHARDS[:1]),

@@ -36,6 +36,9 @@ X = RNG.normal(0.7, 2.3, size=(40, P)) * np.linspace(2, 0.5, P)
 META = {"fit": fit_record()}
 BOTH = [LinearTransform(W, b, mean=0.7, std=2.3, meta=META) for b in (B, None)]
 both = pytest.mark.parametrize("transform", BOTH, ids=["bias", "no-bias"])
+UNIT_FIT = dataclasses.replace(
+    BOTH[0], meta=META | {"rows": {"normalised": True, "mean_length": 1.0}}
+)
 suffixes = pytest.mark.parametrize("suffix", formats.ENDINGS)
 
 
@@ -114,25 +117,12 @@ def test_rows_of_any_layout_and_number_are_mapped():
 
 @kinds
 @other_scale
-def test_normalize_scales_the_rows_that_come_in(kind):
-    """`normalize` maps rows scaled to length 1, and a row of zeros stays a row of zeros."""
-    x = X.copy()
-    x[3] = 0
-    lengths = np.linalg.norm(x, axis=1, keepdims=True)
-    unit = np.divide(x, lengths, where=lengths > 0, out=np.zeros_like(x))
-    np.testing.assert_allclose(
-        np.asarray(BOTH[0](arrays(kind)(x), normalize=True)), BOTH[0](unit), atol=1e-6
-    )
-
-
-@kinds
-@other_scale
 @pytest.mark.parametrize("scale", [1e-320, 1e-200, 1e-20, 1.0, 1e20, 1e307])
 def test_rows_of_any_length_are_normalized(kind, scale):
     """Tiny and huge rows are divided by their length without underflow or overflow."""
     x = np.array([[3.0, -4.0, 0.0, 0.0, 0.0, 0.0], [1.0, 1.0, 1.0, 1.0, 0.0, 0.0]])
     unit = x / np.linalg.norm(x, axis=1, keepdims=True)
-    z = np.asarray(BOTH[0](arrays(kind)(scale * x), normalize=True))
+    z = np.asarray(UNIT_FIT(arrays(kind)(scale * x)))
     np.testing.assert_allclose(z, by_hand(unit, BOTH[0]), atol=1e-3 if scale < 1e-310 else 1e-6)
 
 
@@ -226,14 +216,11 @@ def test_fewer_dimensions_are_the_best_of_their_rank(transform, r):
     )  # directions are nested
 
 
-@pytest.mark.parametrize("normalize", [False, True])
-def test_directions_of_pieces_are_those_of_all_rows(normalize):
-    """Rows in pieces give the directions of all rows, and so do rows that are scaled to length 1
-    first.
-    """
-    pieces = reduced(BOTH[0], iter(np.array_split(X, 7)), 3, normalize=normalize)
-    unit = X / np.linalg.norm(X, axis=1, keepdims=True) if normalize else X
-    np.testing.assert_allclose(pieces.weights, reduced(BOTH[0], unit, 3).weights, atol=1e-5)
+@pytest.mark.parametrize("transform", [BOTH[0], UNIT_FIT])
+def test_directions_of_pieces_are_those_of_all_rows(transform):
+    """Rows in pieces give the directions of all rows."""
+    pieces = reduced(transform, iter(np.array_split(X, 7)), 3)
+    np.testing.assert_allclose(pieces.weights, reduced(transform, X, 3).weights, atol=1e-5)
 
 
 def test_the_largest_entry_of_a_direction_is_positive():
@@ -246,23 +233,19 @@ def test_the_largest_entry_of_a_direction_is_positive():
 # search
 
 
-@both
-@pytest.mark.parametrize("normalize", [False, True])
-# these transforms were fitted to rows of any length, so that scaled rows cause a warning
-@pytest.mark.filterwarnings("ignore:standardized like those of the fit:glocal.errors.DataWarning")
-def test_candidates_are_sorted_by_their_aligned_cosine(transform, normalize):
+@other_scale
+@pytest.mark.parametrize("transform", [*BOTH, UNIT_FIT])
+def test_candidates_are_sorted_by_their_aligned_cosine(transform):
     """`rerank` gives the order of a search among the aligned candidates, for any precision."""
     candidates = np.stack([np.roll(X, shift, axis=0)[:30] for shift in (3, 8)])
-    z = transform(X[:2], normalize=normalize)
-    Z = [transform(single, normalize=normalize) for single in candidates]
-    rows, cosines = transform.rerank(X[:2], candidates, 7, normalize=normalize)
+    z = transform(X[:2])
+    Z = [transform(single) for single in candidates]
+    rows, cosines = transform.rerank(X[:2], candidates, 7)
     for i in range(2):
         S = Z[i] @ z[i] / np.linalg.norm(Z[i], axis=1) / np.linalg.norm(z[i])
         np.testing.assert_array_equal(rows[i], np.argsort(-S)[:7])
         np.testing.assert_allclose(cosines[i], np.sort(S)[::-1][:7])
-        single = transform.rerank(
-            X[i].astype("f4"), candidates[i].astype("f2"), 7, normalize=normalize
-        )[1]
+        single = transform.rerank(X[i].astype("f4"), candidates[i].astype("f2"), 7)[1]
         np.testing.assert_allclose(single, cosines[i], atol=5e-3)
 
 
@@ -541,22 +524,24 @@ def test_to_linear(torch, transform):
 
 
 @other_scale
-@pytest.mark.parametrize("transform", ALL)
+@pytest.mark.parametrize("transform", [UNIT_FIT, reduced(UNIT_FIT, X, 3)])
 @pytest.mark.parametrize("scale", [1e-30, 1e3, 1e30])
-def test_exports_contain_the_normalization(torch, tmp_path, transform, scale):
-    """`to_linear` and `to_onnx` with `normalize` map rows of any length, and rows of zeros, as
-    `apply` does, for any reader of ONNX.
+def test_exports_contain_the_scaling_to_length_1(torch, tmp_path, transform, scale):
+    """`to_linear` and `to_onnx` map rows of any length, and rows of zeros, as `apply` does, for any
+    reader of ONNX, and `fold_into` refuses.
     """
     x = (scale * X).astype("f4")
     x[3] = 0
-    expected = transform(x, normalize=True)
-    layer = transform.to_linear(normalize=True)
+    expected = transform(x)
+    layer = transform.to_linear()
     np.testing.assert_allclose(layer(torch.from_numpy(x)).numpy(), expected, atol=1e-5)
     assert not any(part.requires_grad for part in layer.parameters())
+    with pytest.raises(ParameterError, match="length 1"):
+        transform.fold_into(torch.nn.Linear(P, P))
     reference = pytest.importorskip("onnx.reference")
     onnxruntime = pytest.importorskip("onnxruntime")
     file = str(tmp_path / "t.onnx")
-    transform.to_onnx(file, normalize=True)
+    transform.to_onnx(file)
     for session in (
         onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"]),
         reference.ReferenceEvaluator(file),
@@ -681,61 +666,63 @@ def test_a_fit_records_its_rows():
 
 @kinds
 @pytest.mark.parametrize(
-    ("transform", "rows", "normalize", "noun"),
+    ("transform", "rows", "noun", "is_certain"),
     [
-        (of(ROWS), ROWS, False, None), (of(ROWS), ROWS[:1], False, None),
-        (of(MARKED), MARKED[::2], False, None), (of(UNIT), ROWS, True, None),
-        (of(UNIT), UNIT, False, None), (of(UNIT), ROWS, False, "divide"),
-        (of(ROWS), UNIT, False, "length 1"), (of(ROWS, rows={}), UNIT, False, "std 0"),
-        (of(ROWS, rows={}), 10 * ROWS, False, "std 10"), (of(ROWS), 3 + ROWS, False, "mean 2"),
-        (of(MARKED), np.ascontiguousarray(MARKED[:, ::-1]), False, "columns"),
+        (of(ROWS), ROWS, None, False), (of(ROWS), ROWS[:1], None, False),
+        (of(MARKED), MARKED[::2], None, False), (of(UNIT), 3 * ROWS, None, False),
+        (of(UNIT), UNIT, None, False),
+        (of(ROWS), UNIT, "length 1", True), (of(ROWS, rows={}), UNIT, "std 0", False),
+        (of(ROWS, rows={}), 10 * ROWS, "std 10", False), (of(ROWS), 3 + ROWS, "mean 2", True),
+        (of(MARKED), np.ascontiguousarray(MARKED[:, ::-1]), "columns", False),
     ],
 )  # fmt: skip
-def test_other_rows_are_warned_of(kind, transform, rows, normalize, noun):
-    """Rows with another length, mean, std or prominent column cause a warning, and similar rows do
-    not.
+def test_other_rows_are_warned_of(kind, transform, rows, noun, is_certain):
+    """Rows with another length, mean, std or prominent column cause one warning, and similar rows
+    none; without `force` a recorded difference of length or scale is an error.
     """
+    rows = arrays(kind)(rows)
+    transform = dataclasses.replace(transform)
+    strict = pytest.raises(DataError, match=noun) if is_certain else contextlib.nullcontext()
     with pytest.warns(DataWarning, match=noun) if noun else contextlib.nullcontext():
-        check_rows(transform, arrays(kind)(rows), normalize=normalize)
+        check_rows(transform, rows)
+    check_rows(transform, rows)
+    with strict:
+        check_rows(transform, rows, force=False)
 
 
 def test_half_precision_rows_have_a_length():
     """The length of float16 rows whose squares overflow that type is measured in float64."""
     x = (300 * UNIT).astype("f2")
-    transform = of(x.astype("f8"))
-    check_rows(transform, x)
-    with pytest.warns(DataWarning, match="length 300"):
-        check_rows(of(UNIT), x)
+    check_rows(of(x.astype("f8")), x)
+    assert np.abs(of(UNIT)(x) - of(UNIT)(UNIT)).max() < 0.1
 
 
 @kinds
 def test_other_rows_are_warned_of_once_where_they_are_used(kind, tmp_path):
     """Calls, `rerank`, files and Parquet warn as `check_rows` does, once for each transform."""
-    rows = arrays(kind)(ROWS)
+    rows = arrays(kind)(UNIT)
     for use in (
         lambda transform: transform(rows),
         lambda transform: transform.rerank(rows[0], rows),
         lambda transform: transform.recentred(rows),
     ):
-        transform = of(UNIT)
-        with pytest.warns(DataWarning, match="divide") as warned:
+        transform = of(ROWS)
+        with pytest.warns(DataWarning, match="length 1") as warned:
             use(transform)
         assert len(warned) == 1
         use(transform)
-        use(of(ROWS))
-        of(UNIT)(rows, normalize=True)
-    with pytest.warns(DataWarning, match="divide"):
-        apply_file(of(UNIT), Features(ROWS), tmp_path / "z.npy")
+        use(of(UNIT))
+    with pytest.warns(DataWarning, match="length 1"):
+        apply_file(of(ROWS), Features(UNIT), tmp_path / "z.npy")
     pandas = pytest.importorskip("pandas")
     pytest.importorskip("pyarrow")
-    pandas.DataFrame({"features": list(ROWS)}).to_parquet(tmp_path / "x.parquet")
-    with pytest.warns(DataWarning, match="divide"):
-        apply_parquet(of(UNIT), tmp_path / "x.parquet", tmp_path / "z.parquet")
+    pandas.DataFrame({"features": list(UNIT)}).to_parquet(tmp_path / "x.parquet")
+    with pytest.warns(DataWarning, match="length 1"):
+        apply_parquet(of(ROWS), tmp_path / "x.parquet", tmp_path / "z.parquet")
 
 
 @kinds
-@pytest.mark.parametrize("normalize", [True, False])
-def test_a_row_of_zeros_among_rows_of_length_1_is_named(kind, tmp_path, normalize):
+def test_a_row_of_zeros_among_rows_of_length_1_is_named(kind, tmp_path):
     """A row of zeros, which has no direction, causes one warning with its number, in a call and in
     a file.
     """
@@ -743,11 +730,11 @@ def test_a_row_of_zeros_among_rows_of_length_1_is_named(kind, tmp_path, normaliz
     rows[[17, 20]] = 0
     transform = of(UNIT)
     with pytest.warns(DataWarning, match="row 17") as warned:
-        transform(arrays(kind)(rows), normalize=normalize)
+        transform(arrays(kind)(rows))
     assert len(warned) == 1
-    transform(arrays(kind)(rows), normalize=normalize)
+    transform(arrays(kind)(rows))
     with pytest.warns(DataWarning, match="row 17"):
-        apply_file(of(UNIT), Features(rows), tmp_path / "z.npy", normalize=normalize)
+        apply_file(of(UNIT), Features(rows), tmp_path / "z.npy")
 
 
 def test_features_of_another_network_are_warned_of(tmp_path):

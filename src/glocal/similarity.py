@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Iterator
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, Real
 
 from glocal.errors import CollapseWarning, DataError, ParameterError
 
@@ -70,6 +70,13 @@ def unit_rows(Z: Float[np.ndarray, "n p"]) -> Float[np.ndarray, "n p"]:
     norms = np.linalg.norm(Z, axis=1, keepdims=True)
     scaled: np.ndarray = Z / np.where(norms > 0, norms, 1)
     return scaled
+
+
+def scaled_to_length_1(X: Real[np.ndarray, "n p"]) -> Float[np.ndarray, "n p"]:
+    """`unit_rows` in float64 of raw features, whose squares may overflow or underflow."""
+    rows = X.astype(np.float64)
+    largest = np.abs(rows).max(axis=1, keepdims=True)
+    return unit_rows(rows / np.where(largest > 0, largest, 1.0))
 
 
 def row_slices(n: int, size: int) -> list[slice]:

@@ -9,13 +9,13 @@ from typing import Annotated, Any, NamedTuple
 
 from typer import Argument, Option
 
-from glocal.cli.inputs import flat, refuse_overwriting_inputs
+from glocal.cli.inputs import Force, flat, refuse_overwriting_inputs
 from glocal.cli.output import AsJson, print_result, progress_bar
 from glocal.data.features import Features
 from glocal.data.readers import PARQUET
 from glocal.errors import ParameterError
 from glocal.files import writable_target
-from glocal.transform import LinearTransform, reduced
+from glocal.transform import LinearTransform, check_rows, reduced
 from glocal.transform.apply import apply_file, apply_parquet, parquet_rows
 from glocal.transform.formats import ENDINGS
 from glocal.transform.sharing import locate
@@ -37,7 +37,9 @@ def apply(
         Path, Option(help="Output: a .npy file, or from Parquet also a .parquet file or a folder.")
     ],
     strength: float = Option(1.0, help="0 is the original up to scale, 1 the full transform."),
-    normalize: bool = Option(False, "--normalize", help="First scale each row to length 1."),
+    normalize: bool = Option(
+        False, "--normalize", help="With centred: first scale each row to length 1."
+    ),
     dimensions: int | None = Option(None, help="Reduce the output to this many dimensions."),
     save_transform: Path | None = Option(
         None,
@@ -50,6 +52,7 @@ def apply(
         "origin moves toward their mean.",
     ),
     column: str | None = Option(None, help="Parquet column of the vectors; other columns stay."),
+    force: Force = False,
     as_json: AsJson = False,
 ) -> None:
     """Transform features of any size in constant memory.
@@ -61,6 +64,10 @@ def apply(
     if save_transform is not None:
         writable_target(save_transform, what="--save-transform", endings=ENDINGS)
     path = None if transform == CENTRED else locate(transform)
+    if normalize and path is not None:
+        raise ParameterError(
+            "--normalize is for centred alone; a transform scales rows as those of its fit were."
+        )
     outputs = {"--out": out, "--save-transform": save_transform}
     refuse_overwriting_inputs(outputs, path, features, recentre)
     job = _job(features, out, column)
@@ -69,11 +76,11 @@ def apply(
     else:
         fitted = LinearTransform.load(path)
     own_images = None if recentre is None else Features.load(recentre)
-    fitted = _adapted(fitted, own_images, strength, normalize)
+    fitted = _adapted(fitted, own_images, strength, force)
     if dimensions is not None:
-        fitted = reduced(fitted, job.rows, dimensions, normalize=normalize)
+        fitted = reduced(fitted, job.rows, dimensions)
     with progress_bar("applying", job.n_rows, unit="rows") as progress:
-        n = job.write(fitted, out=out, normalize=normalize, progress=progress)
+        n = job.write(fitted, out=out, force=force, progress=progress)
     if save_transform is not None:
         fitted.save(save_transform)
     record = {"rows": n, "dimensions": fitted.out_dimensions, "strength": strength, "out": out}
@@ -86,11 +93,12 @@ def apply(
 
 
 def _adapted(
-    transform: LinearTransform, own_images: Features | None, strength: float, normalize: bool
+    transform: LinearTransform, own_images: Features | None, strength: float, force: bool
 ) -> LinearTransform:
     """The transform with its origin moved toward the user's images and its strength set."""
     if own_images is not None:
-        transform = transform.recentred(own_images, normalize=normalize)
+        check_rows(transform, own_images, force=force)
+        transform = transform.recentred(own_images)
     return transform if strength == 1.0 else transform.at_strength(strength)
 
 

@@ -35,6 +35,10 @@ LocalPath = Annotated[
     Path | None, Option(help="Features of local images, whose neighbours are kept.")
 ]
 
+Force = Annotated[
+    bool, Option("--force", help="Go on where rows do not belong to a transform, with a warning.")
+]
+
 
 class AnswersForm(Options):
     """The options of reading a file of answers."""

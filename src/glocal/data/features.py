@@ -18,12 +18,13 @@ from glocal.data.readers import PARQUET, READERS, read_matrix
 from glocal.data.tables import TABLES, read_named_rows
 from glocal.errors import DataError, FileError
 from glocal.files import PathLike, ending, read_lines, read_object
-from glocal.similarity import row_slices
+from glocal.similarity import row_slices, scaled_to_length_1
 
 NAMES_FILE = "file_names.txt"
 RECORD_FILE = "record.json"
 _CHUNK_BYTES = 1 << 25
 _MIN_RELATIVE_DEVIATION = 1e-12  # relative to the mean; rounding of a constant leaves 1e-16
+_MAX_UNIT_DEVIATION = 2e-3  # largest deviation of the length of a unit row from 1
 _MAX_SHARE_MISSING = 0.1  # largest fraction of objects without answers, or without features
 _IMAGE_EXTENSION = re.compile(
     r"\.(avif|bmp|gif|hei[cf]|jfif|jp2|jpe?g|pbm|pgm|png|pnm|ppm|svg|tiff?|webp)$", re.IGNORECASE
@@ -36,12 +37,14 @@ class Standardization:
 
     `std` is the population standard deviation. Both scalars are computed in float64 (Muttenthaler
     et al. 2023). `shift` (p,) is the vector that centring also subtracts from each row, or None;
-    `std` is then the standard deviation of the centred rows.
+    `std` is then the standard deviation of the centred rows. If `is_unit`, each row is first scaled
+    to length 1.
     """
 
     mean: float
     std: float
     shift: Float[np.ndarray, " p"] | None = None
+    is_unit: bool = False
 
     def __call__(self, features: np.ndarray, dtype: str | np.dtype = "float32") -> np.ndarray:
         """Standardize (n, p) features into a new array of `dtype`, rounding once.
@@ -51,7 +54,9 @@ class Standardization:
         """
         standardized = np.empty(features.shape, dtype=dtype)
         for rows in row_blocks(*features.shape):
-            block = np.subtract(features[rows], self.mean, dtype=np.float64)
+            raw = features[rows]
+            scaled = scaled_to_length_1(raw) if self.is_unit else raw
+            block = np.subtract(scaled, self.mean, dtype=np.float64)
             if self.shift is not None:
                 block -= self.shift
             block /= self.std
@@ -75,7 +80,7 @@ class Standardization:
             raise DataError(
                 "all rows of the features are the same; centring leaves nothing of them."
             )
-        return Standardization(self.mean, variance**0.5, centre * deviation)
+        return replace(self, std=variance**0.5, shift=centre * deviation)
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,6 +95,8 @@ class Features:
         One name per row. Answers and other data about objects are joined by these names.
     source : str
         The origin of the matrix, for messages.
+    is_unit : bool
+        Whether the statistics and the standardization are those of the rows scaled to length 1.
 
     Raises
     ------
@@ -100,6 +107,7 @@ class Features:
     matrix: np.ndarray
     names: tuple[str, ...] | None = None
     source: str = "features"
+    is_unit: bool = False
 
     def __post_init__(self) -> None:
         matrix = as_matrix(self.matrix)
@@ -207,7 +215,25 @@ class Features:
     def chunks(self, rows: int | None = None) -> Iterator[tuple[int, np.ndarray]]:
         """Yield (first row, rows) in order; by default about 32 MB of float64 at a time."""
         for block in row_blocks(len(self), self.dimensions, rows):
-            yield block.start, self.matrix[block]
+            raw = self.matrix[block]
+            yield block.start, scaled_to_length_1(raw) if self.is_unit else raw
+
+    def unit(self, *, always: bool = True) -> Features:
+        """These features with rows scaled to length 1; unless `always`, only if all have length 1.
+
+        Rows that almost have length 1 are scaled too, as is all that is compared with them.
+        """
+        if self.is_unit or not (always or are_unit(self.lengths)):
+            return self
+        return replace(self, is_unit=True)
+
+    @cached_property
+    def lengths(self) -> Float[np.ndarray, " n"]:
+        """The Euclidean length of each row."""
+        with np.errstate(over="ignore"):  # `standardization` names such a row
+            return np.concatenate(
+                [np.linalg.norm(rows.astype(np.float64), axis=1) for _, rows in self.chunks()]
+            )
 
     @cached_property
     def standardization(self) -> Standardization:
@@ -251,7 +277,7 @@ class Features:
                 f"{self.source} holds values too {size} to be squared and summed in float64. "
                 "Multiply the features by a constant: no result depends on their unit."
             )
-        return Standardization(mean, std)
+        return Standardization(mean, std, is_unit=self.is_unit)
 
     def _is_constant(self, mean: float, std: float) -> bool:
         """Whether all values are the mean, but for rounding."""
@@ -290,6 +316,11 @@ def check_finite(
             "features must be finite and in the range of their dtype. Remove or recompute that "
             "image's features."
         )
+
+
+def are_unit(lengths: np.ndarray) -> bool:
+    """Whether there is at least one length, and all lengths are 1."""
+    return bool(len(lengths) and np.abs(lengths - 1).max() < _MAX_UNIT_DEVIATION)
 
 
 def as_matrix(value: Any) -> np.ndarray:

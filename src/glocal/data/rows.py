@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float
 
-from glocal.data.features import Features, Standardization, as_matrix
-from glocal.similarity import unit_rows
+from glocal.data.features import Features, Standardization, are_unit, as_matrix
 
-_MAX_UNIT_DEVIATION = 2e-3  # largest deviation of the length of a unit row from 1
 # standardized features of one network on objects, ImageNet and CIFAR-10 have a mean of at most .03
 # and a standard deviation of at most 1.08
 _MAX_SHIFT = 0.25  # largest accepted mean of standardized features, in standard deviations
@@ -21,6 +19,13 @@ _MIN_COLUMNS = 4  # fewer columns that stand out are not recorded
 _MIN_COLUMN_MEAN = 1.5  # smallest |mean| of a column that stands out, in standard deviations
 # measured with CLIP and a ViT: other images at least .81, texts at most .39, other networks .18
 _MIN_COLUMN_AGREEMENT = 0.5
+
+
+class Difference(NamedTuple):
+    """A difference of rows from those of a fit, and whether it is certain that they are others."""
+
+    sentence: str
+    is_certain: bool
 
 
 def row_statistics(X: Features | np.ndarray, std: float | None = None) -> dict[str, Any]:
@@ -44,9 +49,6 @@ def row_statistics(X: Features | np.ndarray, std: float | None = None) -> dict[s
     """
     features = X if isinstance(X, Features) else Features(X)
     scalars = features.standardization
-    lengths = np.concatenate(
-        [np.linalg.norm(rows.astype(np.float64), axis=1) for _, rows in features.chunks()]
-    )
     spread = 1.0 if std is None else scalars.std / std
     means = (features.column_means - scalars.mean) / scalars.std
     order = np.argsort(-np.abs(means), kind="stable")[:_MAX_COLUMNS]
@@ -57,9 +59,9 @@ def row_statistics(X: Features | np.ndarray, std: float | None = None) -> dict[s
     }
     return {
         "spread": spread,
-        "mean_length": float(lengths.mean()),
-        "std_length": float(lengths.std()),
-        "normalised": _are_unit(lengths),
+        "mean_length": float(features.lengths.mean()),
+        "std_length": float(features.lengths.std()),
+        "normalised": features.unit(always=False).is_unit,
         "columns": columns if len(columns) >= _MIN_COLUMNS else {},
     }
 
@@ -69,24 +71,23 @@ def difference(
     statistics: dict[str, Any],
     scalars: Standardization,
     of: str = "fit",
-) -> str | None:
-    """The first difference of raw rows from those of a fit, in words; None if there is none.
+) -> Difference | None:
+    """The first difference of raw rows from those of a fit; None if there is none.
 
     Compared are the lengths of the rows, the mean and spread of all values, and the columns that
     stand out. The first two differ little between sets of images that one network has seen in the
     same way, and such a column stands out on other images too. `statistics` are those of
-    `row_statistics`, or empty, and `of` is what the rows of the fit are called.
+    `row_statistics`, or empty, and `of` is what the rows of the fit are called. Without statistics
+    no difference is certain.
     """
     lengths = np.linalg.norm(rows, axis=1)
     lengths = lengths[lengths > 0]
-    is_unit = _are_unit(lengths)
-    if len(lengths) and is_unit != statistics.get("normalised", is_unit):
-        fitted_length = statistics["mean_length"]
-        fix = "" if is_unit else ": divide each row by its length"
-        return (
-            f"the rows have mean length {lengths.mean():.3g}, but those of the {of} "
-            f"{fitted_length:.3g}{fix}"
+    if statistics and not scalars.is_unit and are_unit(lengths):
+        sentence = (
+            f"the rows have length 1, but those of the {of} have mean length "
+            f"{statistics['mean_length']:.3g}"
         )
+        return Difference(sentence, is_certain=True)
     if len(rows) < _MIN_ROWS:
         return None
     standardized = scalars(rows, "float64")
@@ -94,28 +95,23 @@ def difference(
     mean = float(standardized.mean()) / spread
     std = float(standardized.std()) / spread
     if not (abs(mean) <= _MAX_SHIFT and 1 / _MAX_SPREAD_RATIO <= std <= _MAX_SPREAD_RATIO):
-        return (
+        sentence = (
             f"standardized like those of the {of}, the rows have mean {mean:.3g} and std "
             f"{std:.3g}, not about 0 and 1: they come from another network or layer, or were "
             "scaled or normalized"
         )
+        return Difference(sentence, bool(statistics))
     columns = statistics.get("columns") or {}
     fitted_means = np.array([*columns.values()])
     means = standardized[:, [int(column) for column in columns]].mean(axis=0)
     if columns and means @ fitted_means < _MIN_COLUMN_AGREEMENT * fitted_means @ fitted_means:
-        return (
+        sentence = (
             f"the columns that stand out in the rows of the {of} ({', '.join([*columns][:4])}, …) "
             "do not stand out in these rows: they come from another network or layer, or from "
             "texts instead of images"
         )
+        return Difference(sentence, is_certain=False)
     return None
-
-
-def scaled_to_length_1(X: np.ndarray) -> Float[np.ndarray, "n p"]:
-    """Scale each row to length 1, in float64; a row of zeros stays unchanged."""
-    rows = X.astype(np.float64)
-    largest = np.abs(rows).max(axis=1, keepdims=True)  # dividing by it avoids overflow
-    return unit_rows(rows / np.where(largest > 0, largest, 1.0))
 
 
 def spaced_rows(matrix: Any, size: int) -> Float[np.ndarray, "m p"]:
@@ -125,8 +121,3 @@ def spaced_rows(matrix: Any, size: int) -> Float[np.ndarray, "m p"]:
         matrix = matrix[np.unique(np.linspace(0, n - 1, size).astype(np.int64))]
     rows = np.asarray(as_matrix(matrix), dtype=np.float64)
     return rows[np.isfinite(rows).all(axis=1)]
-
-
-def _are_unit(lengths: np.ndarray) -> bool:
-    """Whether there is at least one length, and all lengths are 1."""
-    return bool(len(lengths) and np.abs(lengths - 1).max() < _MAX_UNIT_DEVIATION)

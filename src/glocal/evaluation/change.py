@@ -133,13 +133,8 @@ def axes(
 def embeddings(
     transform: LinearTransform, features: Features, folds: Sequence[LinearTransform] = ()
 ) -> tuple[Embedding, Embedding, list[Embedding]]:
-    """The objects before a transform, after it, and after the fit of each fold, in float64.
-
-    Rows are first scaled to length 1 if the transform was fitted on such rows.
-    """
+    """The objects before a transform, after it, and after the fit of each fold, in float64."""
     raw = np.asarray(features.matrix, dtype=np.float64)
-    if transform.normalised:
-        raw = unit_rows(raw)
     X = transform.standardization(raw, "float64")
     return X, transform(raw), [fold(raw) for fold in folds]
 

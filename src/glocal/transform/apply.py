@@ -16,7 +16,7 @@ from glocal.data.features import Features
 from glocal.data.readers import PARQUET, batches, shards_of, vector_column
 from glocal.errors import FileError, ParameterError, import_optional
 from glocal.files import PathLike, array_sha256, atomic_write, make_folder, reading, writable_target
-from glocal.transform.checks import check_once
+from glocal.transform.checks import check_rows
 from glocal.transform.linear import LinearTransform
 
 Progress = Callable[[int], None]  # called with the number of rows written so far
@@ -30,7 +30,7 @@ def apply_file(
     features: Features,
     out: PathLike,
     *,
-    normalize: bool = False,
+    force: bool = True,
     progress: Progress = lambda done: None,
 ) -> int:
     """Transform all rows of `features` into the ``.npy`` file `out` and return their number.
@@ -42,8 +42,9 @@ def apply_file(
     ----------
     features : Features
         Raw (not standardized) rows. A ``.npy`` file is read a few MB at a time.
-    normalize : bool
-        First scale each row to length 1, as in `LinearTransform.apply`.
+    force : bool
+        False: rows that certainly belong to another transform are an error; see
+        `glocal.transform.check_rows`.
 
     Raises
     ------
@@ -59,8 +60,7 @@ def apply_file(
         The rows differ from those of the fit; see `glocal.transform.check_rows`.
     """
     _refuse_replacing(out, features.source)
-    transform.check_shape(features.matrix.shape)
-    check_once(transform, features, normalize)
+    check_rows(transform, features, force=force)
     n, p = features.matrix.shape
     dtype = np.dtype(np.float32)
     if features.matrix.dtype.kind == "f":
@@ -73,7 +73,7 @@ def apply_file(
     with atomic_write(out) as stream:
         npy_format.write_array_header_1_0(stream, header)
         for start, rows in features.chunks(max(1, _CHUNK_BYTES // (dtype.itemsize * p))):
-            Z = transform.map_rows(rows, normalize=normalize, source=features.source, first=start)
+            Z = transform.map_rows(rows, source=features.source, first=start)
             stream.write(np.ascontiguousarray(Z, dtype).data)
             progress(start + len(rows))
     return n
@@ -85,7 +85,7 @@ def apply_parquet(
     out: PathLike,
     *,
     column: str | None = None,
-    normalize: bool = False,
+    force: bool = True,
     progress: Progress = lambda done: None,
 ) -> int:
     """Transform the vectors of a Parquet file or of a folder of Parquet files; see `apply_file`.
@@ -122,15 +122,14 @@ def apply_parquet(
         writable_target(out, endings=(PARQUET,))
     sample = next(parquet_rows(source, column), None)
     if sample is not None:  # the table has rows
-        transform.check_shape(sample.shape)
-        check_once(transform, sample, normalize)
-    made_by = array_sha256(np.vstack(transform.folded()))
+        check_rows(transform, sample, force=force)
+    made_by = f"{array_sha256(np.vstack(transform.folded()))} {transform.normalised}"
     total = 0
     for target, shard in zip(targets, shards, strict=True):
         stamp = shard.stat()
-        text = f"{made_by} {normalize} {column} {shard.name} {stamp.st_size} {stamp.st_mtime_ns}"
+        text = f"{made_by} {column} {shard.name} {stamp.st_size} {stamp.st_mtime_ns}"
         mark = hashlib.sha256(text.encode()).hexdigest().encode()
-        total += _apply_to_shard(transform, shard, target, column, normalize, mark)
+        total += _apply_to_shard(transform, shard, target, column, mark)
         progress(total)
     return total
 
@@ -166,7 +165,6 @@ def _apply_to_shard(
     source: Path,
     target: Path,
     column: str,
-    normalize: bool,
     mark: bytes,
 ) -> int:
     """Write the output of one shard unless it is already complete; return its number of rows."""
@@ -187,7 +185,7 @@ def _apply_to_shard(
         parquet.ParquetWriter(stream, schema, use_dictionary=others) as writer,
     ):
         for start, batch, X in batches(source, column):
-            Z = transform.map_rows(X, normalize=normalize, source=str(source), first=start)
+            Z = transform.map_rows(X, source=str(source), first=start)
             vectors = pa.FixedSizeListArray.from_arrays(
                 pa.array(Z.reshape(-1), type=field.type.value_type), type=field.type
             )

@@ -39,7 +39,7 @@ NeurIPS 2023).
 ```python
 from glocal import LinearTransform
 
-aligned = LinearTransform.load("transform.npz")(X{normalize})
+aligned = LinearTransform.load("transform.npz")(X)
 ```
 
 Without glocal:
@@ -90,7 +90,6 @@ def card(transform: Any) -> str:
             f"| {_cell(name)} | {_cell(value)} |" for name, value in facts.items() if value
         ),
         step=" Each row is scaled to length 1 first." if is_unit else "",
-        normalize=", normalize=True" if is_unit else "",
         scaling="X = X / np.linalg.norm(X, axis=1, keepdims=True)\n" if is_unit else "",
         bias="" if transform.bias is None else ' + file["bias"]',
         notes=f"\n{options.notes.strip()}\n" if options.notes else "",

@@ -6,15 +6,14 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
 from typing import Any
 from weakref import WeakSet
 
 import numpy as np
 
 from glocal.data.features import Features, as_matrix
-from glocal.data.rows import difference, scaled_to_length_1, spaced_rows
-from glocal.errors import DataWarning
+from glocal.data.rows import Difference, difference, spaced_rows
+from glocal.errors import DataError, DataWarning
 from glocal.transform.formats import normalised_name
 
 _SAMPLE_ROWS = 2000
@@ -22,39 +21,79 @@ _SAMPLE_ROWS_OF_A_CALL = 256
 _warned: WeakSet[Any] = WeakSet()  # transforms for which a warning was issued
 
 
-def check_rows(transform: Any, X: Any, *, normalize: bool = False) -> None:
-    """Warn if rows differ from those that a transform was fitted on.
+def check_rows(transform: Any, X: Any, *, force: bool = True) -> None:
+    """Warn once for each transform if rows differ from those that it was fitted on.
 
-    Only a sample is checked: 2,000 rows of Features, 256 rows of an array.
+    Commands call ``check_rows(transform, features, force=force)``: without ``--force``, rows that
+    certainly belong to another transform are an error.
 
     Parameters
     ----------
     X : Features, (n, p) array or tensor
-        Raw (not standardized) rows. Features of `glocal extract` record their model and layer,
-        which are compared too.
-    normalize : bool
-        Whether the rows will be scaled to length 1 first.
+        Raw (not standardized) rows, of which a sample is checked: 2,000 rows of Features, 256 of an
+        array. Features of `glocal extract` record their model and layer, which are compared too.
+    force : bool
+        False: a certain difference, in `row_differences`, is an error.
 
     Raises
     ------
     DataError
-        The rows do not have the input dimension of the transform.
+        The rows do not have the input dimension of the transform; or `force` is False and they come
+        from another network or have another scale.
 
     Warns
     -----
     DataWarning
-        The scale of the rows differs from that of the fit (recorded by
-        `glocal.data.rows.row_statistics`, or else given by the mean and std of the transform);
-        other columns stand out; or the model or layer differs.
+        The rows differ otherwise, or differ and `force` is True.
     """
     transform.check_shape(tuple((X.matrix if isinstance(X, Features) else X).shape))
-    _warn_of_differences(transform, X, normalize, stacklevel=3)
+    is_new = transform not in _warned
+    if force and not is_new:
+        return
+    for sentence, is_certain in row_differences(transform, X):
+        if is_certain and not force:
+            name = X.source if isinstance(X, Features) else "features"
+            raise DataError(
+                f"{name} cannot be transformed: {sentence}. Give features of the network and layer "
+                "of the fit, or go on with `force=True`."
+            )
+        if is_new:
+            _warned.add(transform)
+            message = f"{sentence}. The transformed rows will be wrong."
+            warnings.warn(message, DataWarning, stacklevel=3)
 
 
-def check_once(transform: Any, X: Any, normalize: bool) -> None:
-    """Warn as `check_rows` does, unless a warning was already issued for this transform."""
-    if transform not in _warned:
-        _warn_of_differences(transform, X, normalize, stacklevel=4)
+def row_differences(transform: Any, X: Any) -> list[Difference]:
+    """List how rows, and the network they come from, differ from those of a fit.
+
+    ``glocal try`` asks ``not row_differences(transform, features)``: whether features are of the
+    network of a transform, by their record or else by their statistics.
+    """
+    network: dict[str, str] = {}
+    size = _SAMPLE_ROWS_OF_A_CALL
+    if isinstance(X, Features):
+        network = X.network
+        size = _SAMPLE_ROWS
+        X = X.matrix
+    if X.shape[1] != transform.dimensions:
+        sentence = (
+            f"the rows have {X.shape[1]} columns, but those of the fit {transform.dimensions}"
+        )
+        return [Difference(sentence, is_certain=True)]
+    statistics = transform.meta.get("rows") or {}
+    with np.errstate(over="ignore", invalid="ignore"):  # values near the limits of float64
+        other = difference(spaced_rows(X, size), statistics, transform.standardization)
+    differences = [] if other is None else [other]
+    source = transform.meta.get("source") or {}
+    for name in ("model", "layer"):
+        current = network.get(name)
+        fitted = source.get(name)
+        if current and fitted and normalised_name(current) != normalised_name(fitted):
+            sentence = (
+                f"the features are of {name} {current}, but the transform was fitted on {fitted}"
+            )
+            differences.append(Difference(sentence, is_certain=True))
+    return differences
 
 
 def check_zero_rows(transform: Any, X: Any, source: str, first: int) -> None:
@@ -68,35 +107,3 @@ def check_zero_rows(transform: Any, X: Any, source: str, first: int) -> None:
             DataWarning,
             stacklevel=4,
         )
-
-
-def _warn_of_differences(transform: Any, X: Any, normalize: bool, stacklevel: int) -> None:
-    """Issue a warning for each difference, and remember the transform."""
-    for sentence in _differences(transform, X, normalize):
-        _warned.add(transform)
-        message = f"{sentence}. The transformed rows will be wrong."
-        warnings.warn(message, DataWarning, stacklevel=stacklevel)
-
-
-def _differences(transform: Any, X: Any, normalize: bool) -> Iterator[str]:
-    """Yield how a sample of rows, and the network they come from, differ from those of the fit."""
-    network: dict[str, str] = {}
-    size = _SAMPLE_ROWS_OF_A_CALL
-    if isinstance(X, Features):
-        network = X.network
-        size = _SAMPLE_ROWS
-        X = X.matrix
-    rows = spaced_rows(X, size)
-    if normalize:
-        rows = scaled_to_length_1(rows)
-    statistics = transform.meta.get("rows") or {}
-    with np.errstate(over="ignore", invalid="ignore"):  # values near the limits of float64
-        sentence = difference(rows, statistics, transform.standardization)
-    if sentence is not None:
-        yield sentence
-    source = transform.meta.get("source") or {}
-    for name in ("model", "layer"):
-        current = network.get(name)
-        fitted = source.get(name)
-        if current and fitted and normalised_name(current) != normalised_name(fitted):
-            yield f"the features are of {name} {current}, but the transform was fitted on {fitted}"

@@ -138,16 +138,12 @@ def wrong_name(path: PathLike, weights: np.ndarray) -> str | None:
     )
 
 
-def to_linear(transform: Any, *, normalize: bool = False) -> torch.nn.Linear | torch.nn.Sequential:
+def to_linear(transform: Any) -> torch.nn.Linear | torch.nn.Sequential:
     """Make the ``torch.nn.Linear`` that transforms raw features, z = x A + c: p → r.
 
-    The layer is float32, on the CPU and frozen; ``requires_grad_()`` makes it trainable.
-
-    Parameters
-    ----------
-    normalize : bool
-        First scale each row to length 1. The result is then a ``torch.nn.Sequential`` of this
-        step and the layer.
+    The layer is float32, on the CPU and frozen; ``requires_grad_()`` makes it trainable. If the
+    transform was fitted on rows of length 1, the result is a ``torch.nn.Sequential`` of a step that
+    scales the rows, and the layer.
 
     Raises
     ------
@@ -157,7 +153,7 @@ def to_linear(transform: Any, *, normalize: bool = False) -> torch.nn.Linear | t
     torch = import_optional("torch", "to_linear()")
     A, c = transform.folded()
     layer = _linear(A, c, torch.float32, "cpu")
-    if not normalize:
+    if not transform.normalised:
         return layer
     from glocal.transform.layers import UnitLength
 
@@ -181,7 +177,8 @@ def fold_into(transform: Any, layer: torch.nn.Linear | torch.nn.Parameter) -> to
     Raises
     ------
     ParameterError
-        `layer` is of another kind, or does not yield p features.
+        `layer` is of another kind, or does not yield p features; or the transform was fitted on
+        rows of length 1, to which no linear layer can scale.
     DataError
         The folded values overflow the dtype of the layer.
 
@@ -194,6 +191,11 @@ def fold_into(transform: Any, layer: torch.nn.Linear | torch.nn.Parameter) -> to
         visual.register_forward_hook(lambda module, inputs, pooled: aligned(pooled))
     """
     torch = import_optional("torch", "fold_into()")
+    if transform.normalised:
+        raise ParameterError(
+            "the transform was fitted on rows of length 1, to which a linear layer cannot scale. "
+            "Append to_linear() to the model instead."
+        )
     A, c = transform.folded()
     bias = None
     if isinstance(layer, torch.nn.Parameter) and layer.ndim == 2:
@@ -237,17 +239,14 @@ def _linear(
     return layer
 
 
-def to_onnx(
-    transform: Any, path: PathLike, *, normalize: bool = False, opset: int = 17, ir_version: int = 8
-) -> None:
+def to_onnx(transform: Any, path: PathLike, *, opset: int = 17, ir_version: int = 8) -> None:
     """Write an ONNX model atomically: ``features`` (n, p), raw float32 → ``aligned`` (n, r).
 
-    n is a free dimension. The model's metadata hold the record as one JSON string ``meta``.
+    n is a free dimension. Rows are scaled to length 1 first if those of the fit were. The model's
+    metadata hold the record as one JSON string ``meta``.
 
     Parameters
     ----------
-    normalize : bool
-        First scale each row to length 1.
     opset, ir_version : int
         Versions of the operators and of the format. To append the model to a backbone with
         ``onnx.compose.merge_models``, pass those of the backbone.
@@ -265,7 +264,7 @@ def to_onnx(
     initial = {"weights": A.astype(np.float32), "bias": c.astype(np.float32)}
     rows = "features"
     step = ""
-    if normalize:
+    if transform.normalised:
         # NOTE in float64 no float32 overflows when squared; LpNormalization may divide 0 by 0
         rows = "unit_rows"
         step = """

@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from glocal.data.features import Features, Standardization, as_matrix, check_finite, row_blocks
-from glocal.data.rows import row_statistics, scaled_to_length_1
+from glocal.data.rows import row_statistics
 from glocal.errors import DataError, DataWarning, ParameterError
 from glocal.files import PathLike
 from glocal.results import value_at
@@ -106,29 +106,28 @@ class LinearTransform:
     @property
     def standardization(self) -> Standardization:
         """The standardization by `mean` and `std`, as a function of features."""
-        return Standardization(self.mean, self.std)
+        return Standardization(self.mean, self.std, is_unit=self.normalised)
 
     @property
     def normalised(self) -> bool:
-        """Whether the transform was fitted on rows of length 1, and so expects such rows."""
+        """Whether the fit scaled rows to length 1; the transform then scales all rows first."""
         return bool(value_at(self.meta, "rows.normalised"))
 
     @overload
-    def apply(self, features: np.ndarray, *, normalize: bool = False) -> np.ndarray: ...
+    def apply(self, features: np.ndarray) -> np.ndarray: ...
     @overload
-    def apply(self, features: Any, *, normalize: bool = False) -> Any: ...
-    def apply(self, features: Any, *, normalize: bool = False) -> Any:
+    def apply(self, features: Any) -> Any: ...
+    def apply(self, features: Any) -> Any:
         """Transform rows of features; calling the transform does the same.
 
-        An array gives an array. A tensor gives a tensor that carries gradients.
+        Rows are scaled to length 1 first if those of the fit were (`normalised`). An array gives
+        an array. A tensor gives a tensor that carries gradients.
 
         Parameters
         ----------
         features : (n, p) array, tensor, list or data frame
             Raw features: the transform standardizes them. Integers become float32. float16 and
             bfloat16 are computed in float32 and rounded once at the end.
-        normalize : bool
-            First scale each row to length 1, for a transform that was fitted on such rows.
 
         Returns
         -------
@@ -149,21 +148,19 @@ class LinearTransform:
             that should have length 1 is 0. Only the first such call warns.
         """
         X = self._as_rows(features)
-        checks.check_once(self, X, normalize)
-        return self.map_rows(X, normalize=normalize)
+        checks.check_rows(self, X)
+        return self.map_rows(X)
 
     __call__ = apply
 
-    def map_rows(
-        self, X: Any, *, normalize: bool = False, source: str = "features", first: int = 0
-    ) -> Any:
+    def map_rows(self, X: Any, *, source: str = "features", first: int = 0) -> Any:
         """Apply without `check_rows`; errors name `source` and count rows from `first`."""
         self.check_shape(tuple(X.shape))
-        if normalize or self.normalised:
+        if self.normalised:
             checks.check_zero_rows(self, X, source, first)
         map_block = self._map_array if isinstance(X, np.ndarray) else self._map_tensor
         with np.errstate(over="ignore", invalid="ignore"):  # check_finite names the row below
-            Z = map_block(X, normalize)
+            Z = map_block(X)
             total = Z.sum().item()
         if not np.isfinite(total):
             numbers = range(first, first + len(X))
@@ -202,24 +199,23 @@ class LinearTransform:
             f"features have shape {shape} but the transform maps {p} dimensions. {hint}"
         )
 
-    def _map_array(self, X: np.ndarray, normalize: bool) -> np.ndarray:
+    def _map_array(self, X: np.ndarray) -> np.ndarray:
         is_double = X.dtype.kind == "f" and X.dtype.itemsize >= 8
         dtype = np.dtype(np.float64 if is_double else np.float32)
         W = self.weights.astype(dtype, copy=False)
         Z = np.empty((len(X), self.out_dimensions), dtype=X.dtype if X.dtype.kind == "f" else dtype)
         # NOTE standardize before the product: subtracting a large offset later loses digits
         for block in row_blocks(*X.shape):
-            rows = scaled_to_length_1(X[block]) if normalize else X[block]
-            mapped = self.standardization(rows, dtype) @ W
+            mapped = self.standardization(X[block], dtype) @ W
             Z[block] = mapped if self.bias is None else mapped + self.bias
         return Z
 
-    def _map_tensor(self, X: Any, normalize: bool) -> Any:
+    def _map_tensor(self, X: Any) -> Any:
         import torch
 
         dtype = torch.float64 if X.dtype == torch.float64 else torch.float32
         rows = X.to(dtype)
-        if normalize:
+        if self.normalised:
             from glocal.transform.layers import UnitLength
 
             rows = UnitLength()(rows)
@@ -270,7 +266,7 @@ class LinearTransform:
         return replace(self, weights=blended.astype(self.weights.dtype), bias=bias, meta=meta)
 
     def rerank(
-        self, query: Any, candidates: Any, k: int = 10, *, normalize: bool = False
+        self, query: Any, candidates: Any, k: int = 10
     ) -> tuple[Int[np.ndarray, "*q k"], Float[np.ndarray, "*q k"]]:
         """Sort the matches of a search in raw features by their cosine after the transform.
 
@@ -285,8 +281,6 @@ class LinearTransform:
             the nearest ten.
         k : int
             Number of matches to return, at most c.
-        normalize : bool
-            First scale each row to length 1, as in `apply`.
 
         Returns
         -------
@@ -314,8 +308,8 @@ class LinearTransform:
         directions = []
         for X in (x, C):
             rows = self._as_rows(X.reshape(-1, X.shape[-1])).astype(np.float64)
-            checks.check_once(self, rows, normalize)
-            Z = unit_rows(self.map_rows(rows, normalize=normalize))
+            checks.check_rows(self, rows)
+            Z = unit_rows(self.map_rows(rows))
             directions.append(Z.reshape(*X.shape[:-1], -1))
         cosines = np.einsum("...d,...cd->...c", *directions)
         rows = np.argsort(-cosines, axis=-1, kind="stable")[..., :k]
@@ -336,7 +330,7 @@ class LinearTransform:
         features : (n, p) array or Features
             Rows of many different images.
         normalize : bool
-            First scale each row to length 1. Rows to be transformed must then be scaled too.
+            First scale each row to length 1, as the transform then does too.
 
         Raises
         ------
@@ -345,17 +339,14 @@ class LinearTransform:
         """
         if not isinstance(features, Features):
             features = Features(features)
-        if normalize:
-            features = replace(features, matrix=scaled_to_length_1(features.matrix))
+        features = features.unit(always=normalize)
         scalars = features.standardization
         deviations = (features.column_means - scalars.mean) / scalars.std
         W = np.eye(features.dimensions, dtype=np.float32)
         meta = {"centring": {"n": len(features)}, "rows": row_statistics(features)}
         return cls(W, -deviations.astype(np.float32), scalars.mean, scalars.std, meta)
 
-    def recentred(
-        self, images: Any, toward: float = 30.0, *, normalize: bool = False
-    ) -> LinearTransform:
+    def recentred(self, images: Any, toward: float = 30.0) -> LinearTransform:
         """Move the origin toward the mean of other images, those of the user's own collection.
 
         The bias becomes b' = n / (n + t) · b_images + t / (n + t) · b with t = `toward` and
@@ -369,8 +360,6 @@ class LinearTransform:
             Raw features of at least one image.
         toward : float
             Weight t of the present bias, as a number of images, 0 or more.
-        normalize : bool
-            First scale each row to length 1.
 
         Raises
         ------
@@ -390,7 +379,7 @@ class LinearTransform:
         n = len(X)
         if not n:
             raise DataError("there are no images whose mean could become the origin. Give ten.")
-        checks.check_once(self, images if isinstance(images, Features) else X, normalize)
+        checks.check_rows(self, images if isinstance(images, Features) else X)
         if n < MIN_RECENTRING_ROWS:
             warnings.warn(
                 f"the mean of {n} images is only a rough estimate of the mean of a collection; "
@@ -399,7 +388,7 @@ class LinearTransform:
                 stacklevel=2,
             )
         b = np.zeros(self.out_dimensions) if self.bias is None else self.bias.astype(np.float64)
-        b_images = b - self.map_rows(X, normalize=normalize).mean(axis=0)
+        b_images = b - self.map_rows(X).mean(axis=0)
         bias = (n * b_images + toward * b) / (n + toward)
         meta = {**self.meta, "recentred": {"n": n, "toward": float(toward)}}
         return replace(self, bias=bias.astype(np.float32), meta=meta)

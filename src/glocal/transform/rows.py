@@ -49,8 +49,6 @@ def reduced(
     transform: LinearTransform,
     features: Features | np.ndarray | Iterable[np.ndarray],
     dimensions: int,
-    *,
-    normalize: bool = False,
 ) -> LinearTransform:
     """Reduce a transform to the r dimensions that best preserve its similarities.
 
@@ -67,8 +65,6 @@ def reduced(
         Any number of raw (not standardized) rows. Memory holds p × p values and 32 MB of rows.
     dimensions : int
         r, from 1 to the output dimensions of the transform.
-    normalize : bool
-        First scale each row to length 1, as in `LinearTransform.apply`.
 
     Returns
     -------
@@ -103,7 +99,7 @@ def reduced(
             f"`dimensions` is {dimensions!r}; the transform has {q}, so allowed are the integers 1 "
             f"to {q}."
         )
-    n, moments = _second_moments(transform, features, normalize)
+    n, moments = _second_moments(transform, features)
     values, U = np.linalg.eigh(moments)
     values = np.maximum(values[::-1], 0)  # the largest first
     U = U[:, ::-1][:, :dimensions]
@@ -130,7 +126,6 @@ def reduced(
 def _second_moments(
     transform: LinearTransform,
     features: Features | np.ndarray | Iterable[np.ndarray],
-    normalize: bool,
 ) -> tuple[int, Float[np.ndarray, "r r"]]:
     """The number of rows, and the second moments of the transformed rows."""
     source = "features"
@@ -146,7 +141,7 @@ def _second_moments(
     squares = np.zeros((transform.out_dimensions, transform.out_dimensions))
     for rows in chunks:
         X = rows.astype(np.float64)
-        Z = transform.map_rows(X, normalize=normalize, source=source, first=n)
+        Z = transform.map_rows(X, source=source, first=n)
         n += len(Z)
         with np.errstate(over="ignore", invalid="ignore"):  # raised below
             squares += Z.T @ Z

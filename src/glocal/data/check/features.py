@@ -164,6 +164,7 @@ def check_local(
         return
     rows = local.matrix if images is None else local.matrix[np.sort(images)]
     rows = spaced_rows(rows, _MAX_IMAGES)
-    sentence = difference(rows, row_statistics(features), features.standardization, "objects")
-    if sentence is not None:
-        yield finding("local", f"local features: {sentence}")
+    features = features.unit(always=False)
+    other = difference(rows, row_statistics(features), features.standardization, "objects")
+    if other is not None:
+        yield finding("local", f"local features: {other.sentence}")
