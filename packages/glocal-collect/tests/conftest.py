@@ -46,20 +46,29 @@ def farthest_number(names):
 
 @pytest.fixture(scope="session")
 def answer_all():
-    """Consent and answer every trial without a server; `choose` maps the names shown to
-    a choice.
+    """Let p1 and the others consent and answer every trial without HTTP; `choose` maps the names
+    shown to a choice.
     """
-    from glocal_collect.people import AnswerBody
     from glocal_collect.tokens import PERSON, Token
 
     def answer(service, person, choose=farthest_number):
         token = Token(PERSON, person)
         service.consent(token)
-        while (trial := service.current(token))["trial"] is not None:
-            choice = choose([item["name"] for item in trial["items"]])
-            service.answer(token, trial["trial"], AnswerBody(choice=choice, seconds=2.0))
+        answer_trials(service, token, choose)
 
     return answer
+
+
+def answer_trials(service, token, choose, limit=10**6):
+    """Answer trials without HTTP, and return their numbers."""
+    from glocal_collect.people import AnswerBody
+
+    numbers = []
+    while len(numbers) < limit and (trial := service.current(token))["trial"] is not None:
+        numbers.append(trial["trial"])
+        choice = choose([item["name"] for item in trial["items"]])
+        service.answer(token, numbers[-1], AnswerBody(choice=choice, seconds=2.0))
+    return numbers
 
 
 class Served:
@@ -79,12 +88,13 @@ class Served:
 
         from glocal_collect.app import create_app
         from glocal_collect.db import Database
-        from glocal_collect.people import links
+        from glocal_collect.people import StudyService, links
 
         self.close()
         self.study = self.study.with_settings(self.study.settings.replace(**settings))
         self.database = Database(self.study.database)
         self.links = links(self.study, "")
+        self.service = StudyService(self.study, self.database)
         self.client = TestClient(create_app(self.study, self.database), follow_redirects=False)
         self.get = self.client.get
         self.post = self.client.post
@@ -93,10 +103,18 @@ class Served:
         if self.database is not None:
             self.database.close()
 
+    def codes(self, *addresses):
+        """The statuses of replies to requests for these addresses."""
+        return [self.get(address).status_code for address in addresses]
+
+    def consents(self, *links):
+        """The statuses of replies to consents, one after another."""
+        return [self.post(f"{link}/consent").status_code for link in links]
+
     def begin(self, person="p1"):
         """Let a person consent, and return their link."""
         link = self.links["people"][person]
-        assert self.post(f"{link}/consent").status_code == 200
+        assert self.consents(link) == [200]
         return link
 
     def visit(self, query=""):
@@ -110,16 +128,10 @@ class Served:
         body = {"choice": choice, "seconds": 2.0, **fields}
         return self.post(f"{link}/trial/{trial}", json=body)
 
-    def answer_trials(self, link, choose, limit=10**6):
-        """Answer trials, with `choose` from the names shown to a choice, and return
-        their numbers.
-        """
-        numbers = []
-        while len(numbers) < limit and (trial := self.trial(link))["trial"] is not None:
-            numbers.append(trial["trial"])
-            choice = choose([item["name"] for item in trial["items"]])
-            assert self.answer(link, numbers[-1], choice).status_code == 200
-        return numbers
+    def answer_trials(self, link, choose=lambda names: 1, limit=10**6):
+        """Answer trials without HTTP, which takes a tenth of the time, and return their numbers."""
+        token = self.service.signer.read(link.removeprefix("/r/"), "person")
+        return answer_trials(self.service, token, choose, limit)
 
     def rows(self, table):
         with self.database.reading() as connection:
