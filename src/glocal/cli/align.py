@@ -14,7 +14,6 @@ from glocal.cli.fit import CentreOption, parse_centre, show_fit
 from glocal.cli.inputs import (
     AnswersFile,
     flat,
-    refuse_overwriting_inputs,
 )
 from glocal.cli.output import AsJson, progress_bar
 
@@ -41,7 +40,6 @@ def align(
     Example: glocal align --model timm:vit_base_patch16_224.dino --images objects
     --answers answers.npz --out aligned
     """
-    refuse_overwriting_inputs({"--out": out}, images, local_images, *answers.paths)
     with contextlib.redirect_stdout(sys.stderr):  # other libraries print
         from glocal.align import align as run_align
 

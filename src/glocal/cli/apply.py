@@ -9,7 +9,7 @@ from typing import Annotated, Any, NamedTuple
 
 from typer import Argument, Option
 
-from glocal.cli.inputs import Force, flat, refuse_overwriting_inputs
+from glocal.cli.inputs import Force, flat
 from glocal.cli.output import AsJson, print_result, progress_bar
 from glocal.data.features import Features
 from glocal.data.readers import PARQUET
@@ -68,8 +68,6 @@ def apply(
         raise ParameterError(
             "--normalize is for centred alone; a transform scales rows as those of its fit were."
         )
-    outputs = {"--out": out, "--save-transform": save_transform}
-    refuse_overwriting_inputs(outputs, path, features, recentre)
     job = _job(features, out, column)
     if path is None:
         fitted = LinearTransform.centring(Features.load(features), normalize=normalize)

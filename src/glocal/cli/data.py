@@ -112,7 +112,7 @@ def split_command(
 
     Example: glocal data split --features features.npy --answers triplets.npy --out split
     """
-    for output in (out, out / "train.npz", out / "heldout.npz"):
+    for output in (out / "train.npz", out / "heldout.npz"):
         refuse_overwriting_inputs({"--out": output}, features, *form.paths)
     loaded = Features.load(features)
     answers, joined = form.joined(loaded)
@@ -241,7 +241,6 @@ def import_command(
     Example: glocal data import answers.csv --column reference=anchor --out answers.npz
     """
     out = writable_target(out, endings=(".npz",))
-    refuse_overwriting_inputs({"--out": out}, file, object_ids, form.order)
     with progress_bar(f"importing {file}"):
         imported = import_answers(
             file,

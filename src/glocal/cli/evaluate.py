@@ -12,7 +12,7 @@ import typer
 from pydantic import Field
 from typer import Option
 
-from glocal.cli.inputs import AnswersFile, FeaturesPath, flat, refuse_overwriting_inputs
+from glocal.cli.inputs import AnswersFile, FeaturesPath, flat
 from glocal.cli.output import print_json, print_lines, print_message, print_scores, progress_bar
 from glocal.data.answers import Answers
 from glocal.data.features import Features
@@ -64,19 +64,15 @@ class Scoring(Options):
         json_schema_extra={"flags": "--json"},
     )
 
-    def sources(self, features: Path, *files: Path | None, **arguments: Any) -> Sources:
+    def sources(self, features: Path, shared: Shared | None = None, **arguments: Any) -> Sources:
         """The data of a command; its two scalars and baselines are those of `features`.
 
-        `files` are its other inputs, and `arguments` those of `Shared` and `Sources`. The output
-        must be none of the inputs, or a ParameterError is raised before any work.
+        `arguments` are those of `Sources`. The output is checked before any work.
         """
         if self.out is not None:
             writable_target(self.out, what="--out", endings=SCORE_ENDINGS)
-            arms = (self.transform, *(self.baseline or ()))
-            refuse_overwriting_inputs({"--out": self.out}, features, *files, *arms)
             _check_scores(self.out)
-        shared = {name: arguments.pop(name) for name in Shared.model_fields if name in arguments}
-        return Sources(Shared(**shared), Network(features=features), **arguments)
+        return Sources(shared or Shared(), Network(features=features), **arguments)
 
     def show(self, task: Task, sources: Sources, about: Mapping[str, Any] | None = None) -> None:
         """Score the transform, or the original, and all baselines; print a table or JSON object.
@@ -179,9 +175,8 @@ def odd_one_out_command(
     Example: glocal evaluate odd-one-out --features features.npy --answers heldout.npy
     --transform transform.npz --baseline original
     """
-    sources = scoring.sources(
-        features, *file.paths, object_ids=file.object_ids, load_answers=file.load
-    )
+    shared = Shared(object_ids=file.object_ids)
+    sources = scoring.sources(features, shared, load_answers=file.load)
     answers = sources.joined_answers(file.answers).answers
     about = _seen(scoring.transform, sources.objects, answers)
     scoring.show(task.replace(answers=file.answers), sources, about)
@@ -212,7 +207,7 @@ def rsa_command(
 
     Example: glocal evaluate rsa --features features.npy --rdm rdm.npy --transform transform.npz
     """
-    sources = scoring.sources(features, object_ids, *task.paths, object_ids=object_ids)
+    sources = scoring.sources(features, Shared(object_ids=object_ids))
     if dropped := task.joined(sources).n_dropped:
         print_message(f"{dropped} objects of the RDM have no features and are left out.")
     scoring.show(task, sources)
@@ -233,7 +228,7 @@ def few_shot_command(
     --test test.npy --test-labels test_labels.npy --shots 5 --probe logistic
     --transform transform.npz
     """
-    scoring.show(task, scoring.sources(task.train, *task.paths, seed=seed))
+    scoring.show(task, scoring.sources(task.train, Shared(seed=seed)))
 
 
 @app.command("anomaly")
@@ -246,7 +241,7 @@ def anomaly_command(scoring: Scoring, task: AnomalyTask) -> None:
     Example: glocal evaluate anomaly --train train.npy --train-labels train_labels.npy
     --test test.npy --test-labels test_labels.npy --transform transform.npz
     """
-    scoring.show(task, scoring.sources(task.train, *task.paths))
+    scoring.show(task, scoring.sources(task.train))
 
 
 @app.command("structure")
@@ -263,7 +258,7 @@ def structure_command(scoring: Scoring, task: StructureTask) -> None:
     scalars = None
     if scoring.transform is not None:
         scalars = LinearTransform.from_pretrained(scoring.transform).standardization
-    scoring.show(task, scoring.sources(task.features, *task.paths, scalars=scalars))
+    scoring.show(task, scoring.sources(task.features, scalars=scalars))
 
 
 @app.command("retrieval")
@@ -277,4 +272,4 @@ def retrieval_command(scoring: Scoring, task: RetrievalTask) -> None:
     Example: glocal evaluate retrieval --queries test.npy --query-labels test_labels.npy
     --gallery train.npy --gallery-labels train_labels.npy --transform transform.npz
     """
-    scoring.show(task, scoring.sources(task.gallery or task.queries, *task.paths))
+    scoring.show(task, scoring.sources(task.gallery or task.queries))

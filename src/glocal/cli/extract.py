@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from typer import Argument, Option
 
-from glocal.cli.inputs import flat, refuse_overwriting_inputs
+from glocal.cli.inputs import flat
 from glocal.cli.output import (
     AsJson,
     print_json,
@@ -75,8 +75,6 @@ def extract(
 
     Example: glocal extract images --model timm:vit_base_patch16_224.dino --out features
     """
-    if out is not None:
-        refuse_overwriting_inputs({"--out": out}, images, root, running.weights)
     from glocal.extract import Extractor
 
     extractor = Extractor(model, layer or (), **running.model_dump())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -19,11 +18,9 @@ from glocal.cli.inputs import (
     FeaturesPath,
     LocalPath,
     flat,
-    refuse_overwriting_inputs,
 )
 from glocal.cli.output import (
     AsJson,
-    Verbose,
     in_options,
     print_json,
     print_lines,
@@ -37,10 +34,8 @@ from glocal.results import (
     UNCHANGED,
     FitRecord,
     HeldOutScores,
-    flattened,
     interval_text,
     parameters_in_words,
-    to_json,
 )
 from glocal.transform.formats import ENDINGS
 from glocal.transform.record import SourceOptions
@@ -115,7 +110,6 @@ def fit(
     ),
     solver: SolverName = "exact",
     centre: CentreOption = "0",
-    verbose: Verbose = False,
     as_json: AsJson = False,
 ) -> None:
     """Learn a transform that agrees with the answers and keeps a share of each image's neighbours.
@@ -124,7 +118,6 @@ def fit(
     --out transform.npz
     """
     writable_target(out, what="--out", endings=ENDINGS)
-    refuse_overwriting_inputs({"--out": out}, features, local_features, *answers.paths)
     if ending(out) == ".safetensors":
         import_optional("safetensors", f"--out {out}")
     data = load_data(features, answers, local_features, centre, blocks)
@@ -143,12 +136,10 @@ def fit(
         )
     meta = source.described(fitted.transform.meta)
     replace(fitted.transform, meta=meta).save(out)
-    show_fit(fitted.record, out, verbose=verbose, as_json=as_json)
+    show_fit(fitted.record, out, as_json=as_json)
 
 
-def show_fit(
-    record: FitRecord, out: Path, *, written: str = "", verbose: bool = False, as_json: bool
-) -> None:
+def show_fit(record: FitRecord, out: Path, *, written: str = "", as_json: bool) -> None:
     """Print the result, as one JSON object or as sentences; `written` names the files."""
     if as_json:
         print_json({**vars(record), "out": out})
@@ -156,8 +147,7 @@ def show_fit(
     for sentence in _notes(record):
         print_message(in_options(sentence))
     measured = [] if record.heldout is None else [_measured(record.heldout)]
-    print_lines(*measured, _fitted(record), *(_fields(record) if verbose else ()))
-    print_lines(f"written to {written or out}")
+    print_lines(*measured, _fitted(record), f"written to {written or out}")
 
 
 def solver_of(name: str, exact: Exact, paper: PaperLoop) -> Exact | PaperLoop:
@@ -237,9 +227,3 @@ def words(settings: dict[str, Any]) -> str:
     """A method in words, with those of the parameters alpha, lmbda, tau and mix that it has."""
     names = {name: name for name in ("alpha", "lmbda", "tau", "mix")}
     return " ".join([settings["method"], *parameters_in_words(settings, names)])
-
-
-def _fields(record: FitRecord) -> list[str]:
-    """A line for each field of a record that has a value."""
-    fields = flattened(json.loads(to_json(record))).items()
-    return [f"{name}: {value}" for name, value in fields if value is not None]

@@ -6,7 +6,7 @@ The name, help, default and range of an option are defined in its model alone.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import wraps
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
@@ -25,7 +25,11 @@ from glocal.data.tables import read_list
 from glocal.errors import ParameterError
 from glocal.files import PathLike, read_lines
 from glocal.options import Options
+from glocal.transform.formats import TRANSFORM_NAME
 
+_OUTPUTS = ("out", "figures", "tables", "save_transform")
+_TEXTS = ("transform", "baseline", "runs", "images", "local_images", "thumbnails", "weights")
+"""Options that take a path or another text."""
 _BOUNDS = {"gt": "above", "ge": "at least", "lt": "below", "le": "at most"}
 DATA = "Data"
 FeaturesPath = Annotated[
@@ -110,9 +114,19 @@ def refuse_overwriting_inputs(
 
 
 def _read_from(path: Path) -> list[Path]:
-    """An input, the feature files in it, and the file of names in it or next to it."""
-    features = [path / f"features{kind}" for kind in READERS]
-    return [path, *features, path / NAMES_FILE, path.parent / NAMES_FILE]
+    """An input, the features, names or transform in it, and the names next to it."""
+    names = [f"features{kind}" for kind in READERS]
+    files = [path / name for name in (*names, NAMES_FILE, TRANSFORM_NAME)]
+    return [path, *files, path.parent / NAMES_FILE]
+
+
+def _inputs(values: Mapping[str, Any]) -> Iterator[Path]:
+    """The paths among the options of a command, without those of its outputs."""
+    for name in values.keys() - {*_OUTPUTS}:
+        paths = values[name] if isinstance(values[name], list) else [values[name]]
+        for path in paths:
+            if isinstance(path, Path) or (name in _TEXTS and path):
+                yield Path(path)
 
 
 def _is_same(output: Path, source: Path) -> bool:
@@ -128,7 +142,8 @@ def flat(command: Callable[..., None]) -> Callable[..., None]:
 
     The ``model_fields_set`` of a model then holds exactly the options that were passed. A field
     that two models share is one option, that of the first model. A parameter of the command with
-    the same name takes precedence, with its own help and default.
+    the same name takes precedence, with its own help and default. An output that would replace an
+    input is refused.
     """
     parameters = inspect.signature(command, eval_str=True).parameters
     models = {
@@ -148,6 +163,8 @@ def flat(command: Callable[..., None]) -> Callable[..., None]:
 
     @wraps(command)
     def run(**values: Any) -> None:
+        outputs = {f"--{name.replace('_', '-')}": values.get(name) for name in _OUTPUTS}
+        refuse_overwriting_inputs(outputs, *_inputs(values))
         passed = {name: value for name, value in values.items() if value is not None}
         arguments = {name: values[name] for name in of_command}
         for name, model in models.items():

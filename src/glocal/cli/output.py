@@ -19,7 +19,6 @@ from glocal.errors import printable
 from glocal.results import DIFFERENCE, Score, to_json
 
 AsJson = Annotated[bool, Option("--json", help="Print one JSON object on standard output.")]
-Verbose = Annotated[bool, Option("--verbose", "-v", help="Print every field of the result.")]
 
 OPTIONS: dict[str, str] = {}
 """The options of the running command, by their names in Python; the application fills this in."""

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import Field
 from typer import Argument, Option
 
-from glocal.cli.inputs import AnswersForm, flat, refuse_overwriting_inputs
+from glocal.cli.inputs import AnswersForm, flat
 from glocal.cli.output import AsJson, print_json, print_lines, print_message, progress_bar
 from glocal.data.answers import Answers
 from glocal.data.features import Features
 from glocal.data.join import join
 from glocal.errors import ParameterError
-from glocal.files import PathLike, writable_target
+from glocal.files import writable_target
 from glocal.options import Options
 
 if TYPE_CHECKING:
@@ -36,11 +36,9 @@ class ReportFiles(Options):
         None, description="Folder for tables (CSV, LaTeX). [default: --figures]"
     )
 
-    def check(self, *inputs: PathLike | None) -> None:
-        """Raise a ParameterError if the page is no HTML file, or an output is read."""
+    def check(self) -> None:
+        """Raise a ParameterError if the page is no HTML file."""
         writable_target(self.out, what="--out", endings=(".html", ".htm"))
-        outputs = {"--out": self.out, "--figures": self.figures, "--tables": self.tables}
-        refuse_overwriting_inputs(outputs, *inputs)
 
     def write(
         self, runs: Sequence[Run], pictures: dict[str, str], progress: Callable[..., None]
@@ -90,7 +88,7 @@ def report(
     """
     from glocal import report as pages
 
-    files.check(thumbnails, features, answers, *form.paths, *runs)
+    files.check()
     loaded = pages.load_runs(runs, *_objects(form, features, answers))
     pictures: dict[str, str] = {}
     with progress_bar("report", unit="pictures") as progress:

@@ -16,14 +16,11 @@ from glocal.cli.inputs import (
     FeaturesPath,
     LocalPath,
     flat,
-    refuse_overwriting_inputs,
 )
 from glocal.cli.output import (
     AsJson,
-    Verbose,
     print_message,
     print_result,
-    print_table,
     progress_bar,
 )
 
@@ -65,7 +62,6 @@ def sweep(
     jobs: int = Option(1, help="Processes that fit the grid; -1 for one per core."),
     scheduler: str | None = Option(None, help="Dask cluster to run on: address or scheduler file."),
     resume: bool = Option(False, "--resume", help="Go on with the sweep in --out."),
-    verbose: Verbose = False,
     as_json: AsJson = False,
 ) -> None:
     """Fit and score a grid of settings on folds; choose one setting and refit it on all.
@@ -73,7 +69,6 @@ def sweep(
     Example: glocal sweep --features features.npy --answers triplets.npy
     --local-features local.npy --out sweep
     """
-    refuse_overwriting_inputs({"--out": out}, features, local_features, grid, *answers.paths)
     data = load_data(features, answers, local_features, centre, blocks)
     from glocal.sweep.run import sweep as run_sweep
 
@@ -94,9 +89,6 @@ def sweep(
             ),
         )
     record = {**_record(result), "n_dropped": data.n_dropped, "out": out}
-    if verbose and not as_json:
-        front = result.front.drop(columns="front").dropna(axis=1, how="all").round(4).map(str)
-        print_table(list(front), front.to_numpy().tolist())
     written = f"written to {out}: transform.npz (refitted on all objects), the front, means, points"
     print_result(as_json, record, *chosen(result), written)
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from glocal.cli.inputs import flat, refuse_overwriting_inputs
+from glocal.cli.inputs import flat
 from glocal.cli.output import (
     AsJson,
     print_json,
@@ -81,7 +81,6 @@ def run(
         raise ParameterError(
             f"--public-url is {public_url!r}; it must begin with https:// or http://."
         )
-    refuse_overwriting_inputs({"--out": out}, images or None)
     with _listen(host, port) as listener:
         base = public_url.rstrip("/") or _address(listener, host)
         study = _study(out, images, settings)
@@ -273,7 +272,7 @@ def report(
     from glocal_collect.report import study_page
 
     path = features or folder / "features"
-    files.check(folder, path)
+    files.check()
     study, collected = _read(folder)
     if not path.exists():
         raise ParameterError(
