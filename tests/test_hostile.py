@@ -125,11 +125,9 @@ def transform_file(path: Path) -> None:
 
 
 def view_file(path: Path) -> None:
-    text = json.dumps({"format": 1, "names": ["a", "b"], "categories": None, "meta": {}})
-    index = {name: np.zeros((1, 3), "u2") for name in ("gained", "lost")}
-    index |= {"neighbours": np.zeros((2, 1), "u2"), "order": np.zeros(2, "u2")}
-    matrix = {"rdm": np.zeros((2, 2), "u1"), "rdm_range": np.zeros(2)}
-    np.savez_compressed(path, text=np.array(text), map=np.zeros((2, 2), "f4"), **index, **matrix)
+    text = np.array(json.dumps({"names": ["a", "b"], "categories": None, "meta": {}}))
+    arrays = {"map": np.zeros((2, 2), "f4"), "neighbours": np.zeros((2, 1), "i4")}
+    np.savez_compressed(path, text=text, **arrays)
 
 
 def picture(path: Path) -> None:

@@ -472,26 +472,6 @@ def images(tmp_path_factory):
     return folder
 
 
-def test_a_view_whose_change_is_no_change_is_refused(tmp_path):
-    """A view whose axes have no numbers, or whose counts have other names, is refused by a
-    FileError.
-    """
-    X = np.random.default_rng(0).normal(size=(9, 3))
-    beyond = {"counts": {}, "better": [[0, 1, 9]], "worse": []}
-    changes = (
-        {"axes": [{"factor": "high"}]},
-        {"flips": {"counts": {"lost": 1}}},
-        {"flips": beyond},
-        3,
-    )
-    for change in changes:
-        folder = write_sweep(tmp_path / f"run-{len(str(change))}")
-        view = object_view(X, list("abcdefghi"), meta={"arm": "chosen", "change": change})
-        save_view(view, folder / "views" / "chosen.npz")
-        with pytest.raises(FileError, match="chosen"):
-            load_runs(folder)
-
-
 def test_pictures_are_joined_by_name(folders, images, tmp_path):
     """Each object gets the thumbnail of its name; a warning names objects without one, and it is an
     error if all lack one.

@@ -85,7 +85,16 @@ def test_a_sweep_keeps_views_of_its_choice(world, tmp_path):
         ("neighbours", lambda array: array[:3]),
         ("neighbours", lambda array: array.ravel()),
         ("neighbours", lambda array: array + 1000),
-        ("text", lambda text: np.array(str(text).replace('"meta": {', '"meta": {"notes": 5, '))),
+        *(
+            ("text", lambda text, part=part: np.array(str(text).replace('"meta": {', part)))
+            for part in (
+                '"meta": {"notes": 5, ',
+                '"meta": {"change": 3, ',
+                '"meta": {"change": {"axes": [{"factor": "high"}]}, ',
+                '"meta": {"change": {"flips": {"counts": {"lost": 1}}}, ',
+                '"meta": {"change": {"flips": {"counts": {}, "better": [[40]], "worse": []}}, ',
+            )
+        ),
         ("text", lambda text: np.array(str(text).replace('ies": null', 'ies": []'))),
     ],
 )

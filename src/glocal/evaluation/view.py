@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Float, Int
-from pydantic import BaseModel
+from pydantic import ConfigDict
+from pydantic.dataclasses import dataclass as record
+from typing_extensions import TypedDict
 
 from glocal.data.answers import Answers
 from glocal.evaluation.change import pair_support
@@ -22,7 +24,9 @@ _NEIGHBOURS = 10
 _FIX = "Delete it and repeat the command that wrote it."
 
 
-class _Axis(BaseModel):
+class Axis(TypedDict):
+    """An axis of `glocal.evaluation.change.axes`."""
+
     factor: float
     before: float
     after: float
@@ -31,39 +35,62 @@ class _Axis(BaseModel):
     high: list[str]
 
 
-class _Flips(BaseModel):
+class Flips(TypedDict):
+    """The answers of `glocal.evaluation.change.flips`."""
+
     counts: dict[Literal["better", "worse", "right", "wrong"], float]
     better: list[list[int]]
     worse: list[list[int]]
 
 
-class _Change(BaseModel):
-    """The part of the `meta` of a view that a page reads, checked because files are not trusted."""
+class Change(TypedDict, total=False):
+    """The record of `glocal.evaluation.change.change_record`."""
 
-    axes: list[_Axis] = []
-    chance: float | None = None
-    flips: _Flips | None = None
-    confirmed: dict[Literal["lost", "gained"], tuple[float, float]] = {}
-    heldout: bool | None = None
+    axes: list[Axis]
+    chance: float | None
+    flips: Flips
+    confirmed: dict[Literal["lost", "gained"], tuple[float, float]]
+    heldout: bool | None
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
+class Meta(TypedDict, total=False):
+    """What a view is of, and notes that a page must show."""
+
+    network: str
+    arm: str
+    notes: list[str]
+    key: str
+    collapsed: bool
+    change: Change
+
+
+@record(frozen=True, eq=False, kw_only=True, config=ConfigDict(arbitrary_types_allowed=True))
 class View:
     """One embedding of n objects, for display beside a baseline.
 
     `positions` is the map of `object_map`, in float32. `neighbours` holds the nearest rows by
-    cosine, nearest first. `meta` holds the network, the arm, whether the embedding is collapsed,
-    notes that the page must show, and for a transform its ``change`` (see
-    `glocal.evaluation.change.change_record`). `support` holds for each neighbour the number of
-    answers that chose the pair and the number that could have; it is None without answers.
+    cosine, nearest first. `support` holds for each neighbour the number of answers that chose the
+    pair and the number that could have; it is None without answers. What a file holds is checked
+    as what is made here.
     """
 
     names: tuple[str, ...]
     categories: tuple[str, ...] | None
     positions: Float[np.ndarray, "n 2"]
     neighbours: Int[np.ndarray, "n k"]
-    meta: dict[str, Any] = field(default_factory=dict)
+    meta: Meta = field(default_factory=Meta)
     support: Float[np.ndarray, "n k 2"] | None = None
+
+    def __post_init__(self) -> None:
+        n = len(self.names)
+        rows = self.neighbours.tolist()
+        if (flips := self.meta.get("change", {}).get("flips")) is not None:
+            rows += [*flips["better"], *flips["worse"]]
+        if any(not 0 <= index < n for row in rows for index in row):
+            raise ValueError("it names an object that it does not have")
+        parts = (self.categories, self.positions, self.neighbours, self.support)
+        if {len(part) for part in parts if part is not None} != {n}:
+            raise ValueError("its parts are of different numbers of objects")
 
 
 def object_view(
@@ -90,7 +117,7 @@ def object_view(
         categories=None if categories is None else tuple(categories),
         positions=positions.astype(np.float32),
         neighbours=nearest,
-        meta={**(meta or {}), "collapsed": is_collapsed(Z)},
+        meta=Meta({**(meta or {}), "collapsed": is_collapsed(Z)}),  # type: ignore[typeddict-item]
         support=None if answers is None else pair_support(nearest, answers),
     )
 
@@ -140,7 +167,7 @@ def save_view(view: View, path: PathLike) -> None:
     arrays = {
         "text": np.array(text),
         "map": view.positions,
-        "neighbours": view.neighbours.astype(np.uint32),
+        "neighbours": view.neighbours.astype(np.int32),
         "support": None if view.support is None else view.support.astype(np.float32),
     }
     write_npz(path, arrays)
@@ -151,34 +178,9 @@ def load_view(path: PathLike) -> View:
     required = ("text", "map", "neighbours")
     arrays = read_npz(path, what="view", fix=_FIX, required=required, optional=("support",))
     with reading(path, "view", _FIX):
-        text = json.loads(str(arrays["text"]))
-        categories = text["categories"]
-        flips = _Change.model_validate(text["meta"].get("change", {})).flips
-        for answer in [*flips.better, *flips.worse] if flips is not None else ():
-            if not 0 <= min(answer) <= max(answer) < len(text["names"]):
-                raise ValueError("an answer names an object that the view does not have")
-        if not isinstance(text["meta"].get("notes") or [], list):
-            raise ValueError("its notes are not a list")
-        _check_arrays(arrays, len(text["names"]))
-        if categories is not None and len(categories) != len(text["names"]):
-            raise ValueError("its names and categories differ in number")
         return View(
-            names=tuple(text["names"]),
-            categories=None if categories is None else tuple(categories),
+            **json.loads(str(arrays["text"])),
             positions=arrays["map"],
-            neighbours=arrays["neighbours"].astype(np.int64),
-            meta=text["meta"],
+            neighbours=arrays["neighbours"],
             support=arrays.get("support"),
         )
-
-
-def _check_arrays(arrays: Mapping[str, np.ndarray], n: int) -> None:
-    """Raise a ValueError if the arrays do not fit a view of n objects."""
-    nearest = arrays["neighbours"]
-    kinds = {"map": "f", "neighbours": "iu", "support": "f"}
-    shapes = {"map": (n, 2), "neighbours": (n, *nearest.shape[1:2]), "support": (*nearest.shape, 2)}
-    for name, array in arrays.items():
-        if name in shapes and (array.shape != shapes[name] or array.dtype.kind not in kinds[name]):
-            raise ValueError(f"its {name} has the shape {array.shape} and the type {array.dtype}")
-    if nearest.ndim != 2 or not 0 <= nearest.min(initial=0) <= nearest.max(initial=0) < n:
-        raise ValueError("a neighbour is not one of its objects")
