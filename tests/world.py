@@ -63,8 +63,8 @@ class Result(NamedTuple):
         return json.loads(self.out)
 
 
-def run(*words: object) -> Result:
-    """Run the command line in this process."""
+def run(line: str, *words: object) -> Result:
+    """Run a command line in this process: the words of a line, and further words as they are."""
     from glocal.cli import main
 
     out = io.StringIO()
@@ -75,5 +75,5 @@ def run(*words: object) -> Result:
         contextlib.redirect_stderr(err),
         pytest.raises(SystemExit) as ended,
     ):
-        main([str(word) for word in words])
+        main([*line.split(), *map(str, words)])
     return Result(ended.value.code, out.getvalue(), err.getvalue())
