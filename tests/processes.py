@@ -2,6 +2,7 @@
 nightly.
 """
 
+import json
 import os
 import shutil
 import signal
@@ -14,7 +15,7 @@ from subprocess import PIPE, Popen, run
 
 import pytest
 
-__all__ = ["COMMAND_LINE", "PIPE", "Popen", "browser", "forked", "numbers", "run"]
+__all__ = ["COMMAND_LINE", "PIPE", "Popen", "Study", "browser", "forked", "numbers", "run"]
 COMMAND_LINE = [sys.executable, "-c", "from glocal.cli import main; main()"]
 WATCH = """
 import contextlib, sys, threading
@@ -88,3 +89,17 @@ def browser():
         opened = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
         yield opened
         opened.close()
+
+
+class Study:
+    """The process of a study in a folder, and the links that it prints."""
+
+    def __init__(self, folder: Path, options: str) -> None:
+        line = f"{sys.executable} -m glocal collect run --out {folder} --json {options}"
+        self.process = Popen(line.split(), stdout=PIPE, stderr=subprocess.DEVNULL, text=True)
+        self.links = json.loads(self.process.stdout.readline())
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait()
+        self.process.stdout.close()

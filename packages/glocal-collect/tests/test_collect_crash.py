@@ -4,15 +4,13 @@ is stored once.
 
 import asyncio
 import contextlib
-import json
 import random
 import signal
 import sqlite3
-import subprocess
-import sys
 import time
 
 import httpx
+import processes
 import pytest
 
 from glocal.cli.app import execute
@@ -88,22 +86,6 @@ class Crowd:
         raise AssertionError(f"there was no server for {MAX_SECONDS} seconds")
 
 
-class Server:
-    """The process of a study, and the links that it prints."""
-
-    def __init__(self, folder, *arguments) -> None:
-        command = [sys.executable, "-m", "glocal", "collect", "run", "--out", folder, "--json"]
-        self.process = subprocess.Popen(
-            [*command, *arguments], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
-        )
-        self.links = json.loads(self.process.stdout.readline())
-
-    def kill(self) -> None:
-        self.process.kill()
-        self.process.wait()
-        self.process.stdout.close()
-
-
 @pytest.mark.timeout(600)
 def test_sixty_four_people_and_a_server_killed_ten_times(images, tmp_path):
     """Every answer with a reply of 200 is in the database once, and the links stay the same.
@@ -113,7 +95,7 @@ def test_sixty_four_people_and_a_server_killed_ten_times(images, tmp_path):
     folder = tmp_path / "study"
     export = ["collect", "export", str(folder), "--out", str(tmp_path / "a.npz"), "--csv"]
     settings = f"--people {N_PEOPLE} --per-person {N_TRIALS} --min-seconds 0 --repeats 0.1"
-    server = Server(folder, images, "--port", "0", *settings.split())
+    server = processes.Study(folder, f"{images} --port 0 {settings}")
     port = server.links["owner"].split(":")[2].split("/")[0]
     links = list(server.links["people"].values())
 
@@ -128,7 +110,7 @@ def test_sixty_four_people_and_a_server_killed_ten_times(images, tmp_path):
             assert await asyncio.to_thread(execute, export) == 0, "while the server runs"
             crowd.server_is_up.clear()
             server.kill()
-            server = await asyncio.to_thread(Server, folder, "--port", port)
+            server = await asyncio.to_thread(processes.Study, folder, f"--port {port}")
             assert list(server.links["people"].values()) == links
             crowd.server_is_up.set()
 

@@ -12,11 +12,11 @@ import socket
 import sqlite3
 import ssl
 import subprocess
-import sys
 import time
 from pathlib import Path
 
 import httpx
+import processes
 import pytest
 import typer
 
@@ -93,29 +93,6 @@ def test_the_container_builds(tmp_path):
     assert finished.returncode == 0, finished.stderr
 
 
-class Server:
-    """The process of a study behind a proxy; the links that it prints have the address
-    of the proxy.
-    """
-
-    def __init__(self, folder, images, public_url) -> None:
-        command = [sys.executable, "-m", "glocal", "collect", "run", str(images), "--out", folder]
-        command += ["--port", "0", "--json", "--public-url", public_url, "--min-seconds", "0"]
-        self.process = subprocess.Popen(
-            [*command, "--open", "--per-person", "5", "--catch", "0"],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-        )
-        self.links = json.loads(self.process.stdout.readline())
-        self.port = listening_port(self.process.pid)
-
-    def stop(self) -> None:
-        self.process.kill()
-        self.process.wait()
-        self.process.stdout.close()
-
-
 def listening_port(pid: int) -> int:
     """The port on which a process listens."""
     inodes = set()
@@ -165,12 +142,13 @@ def test_a_person_answers_through_a_real_proxy(images, tmp_path):
     """Links, redirects, images and answers work over HTTPS behind nginx, also after a restart."""
     port = free_port()
     url = f"https://127.0.0.1:{port}"
-    server = Server(tmp_path / "study", images, url)
+    options = "--port 0 --min-seconds 0 --open --per-person 5 --catch 0 --public-url"
+    server = processes.Study(tmp_path / "study", f"{images} {options} {url}")
     proxy_folder = tmp_path / "nginx"
     proxy_folder.mkdir()
     with contextlib.ExitStack() as stack:
-        stack.callback(server.stop)
-        stack.enter_context(nginx(proxy_folder, port, server.port))
+        stack.callback(server.kill)
+        stack.enter_context(nginx(proxy_folder, port, listening_port(server.process.pid)))
         context = ssl.create_default_context(cafile=str(proxy_folder / "cert.pem"))
         client = stack.enter_context(
             httpx.Client(verify=context, follow_redirects=True, timeout=30)
@@ -210,21 +188,21 @@ def test_a_backup_is_whole_while_the_server_writes(serve_study, tmp_path):
     """The command on the page copies all answers, and a study can continue with the copy."""
     study = serve_study(per_person=6)
     link = study.begin()
-    study.answer_trials(link, lambda names: 1, limit=4)
+    study.answer_trials(link, limit=4)
     (command,) = set(re.findall(r"`(sqlite3 [^`]*backup[^`]*)`", PAGE))
     folder = study.study.folder
     arguments = shlex.split(
         command.replace("study/answers.sqlite", folder.name + "/answers.sqlite")
     )
     subprocess.run(arguments, cwd=folder.parent, check=True, timeout=60)
-    study.answer_trials(link, lambda names: 1)
+    study.answer_trials(link)
     study.close()
     for name in ("answers.sqlite", "answers.sqlite-wal", "answers.sqlite-shm"):
         (folder / name).unlink(missing_ok=True)
     shutil.move(folder.parent / "answers-copy.sqlite", folder / "answers.sqlite")
     study.restart()
     assert len(study.rows("answers")) == 4
-    study.answer_trials(link, lambda names: 1)
+    study.answer_trials(link)
     assert len(study.rows("answers")) == 6
 
 
@@ -243,7 +221,7 @@ def test_both_pages_list_everything_that_is_stored(serve_study):
     """The consent page and the table on the page name each column of the table of people."""
     study = serve_study(open=True)
     link = study.visit("?id=ann")
-    study.post(f"{link}/consent")
+    study.consents(link)
     (person,) = study.rows("people")
     assert person.keys() == STORED.keys()
     consent_page = study.get(link).text
@@ -259,9 +237,9 @@ def test_the_statements_of_the_page_remove_what_they_say(serve_study):
     study = serve_study(open=True, per_person=30, repeats=0.4)
     links = [study.visit(query) for query in ("?id=ann", "?id=bob")]
     for link in links:
-        study.post(f"{link}/consent")
+        study.consents(link)
         study.get(link)
-        study.answer_trials(link, lambda names: 1, limit=28)
+        study.answer_trials(link, limit=28)
     person = next(row["id"] for row in study.rows("people") if row["name"] == "ann")
     statements = re.findall(r'answers\.sqlite "\n?((?:UPDATE|DELETE)[^"]*)"', PAGE)
     assert len(statements) == 2
@@ -274,5 +252,5 @@ def test_the_statements_of_the_page_remove_what_they_say(serve_study):
         assert person.encode() not in file.read_bytes()
     study.restart()
     assert {row["name"] for row in study.rows("people")} == {None}
-    study.answer_trials(links[1], lambda names: 1)
+    study.answer_trials(links[1])
     assert len(study.rows("answers")) == 30

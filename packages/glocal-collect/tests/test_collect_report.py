@@ -8,9 +8,8 @@ from functools import partial
 
 import numpy as np
 import pytest
+from world import answers, folder, run
 
-from glocal import Answers
-from glocal.cli.app import execute
 from glocal.results import Score
 from glocal_collect.db import Database
 from glocal_collect.people import StudyService
@@ -24,17 +23,20 @@ pytest.importorskip("vl_convert")
 
 N_OBJECTS = 40
 N_TRIALS = 120
-SECTIONS = [
-    "Methods",
-    "Participants",
-    "Ceiling",
-    "Learning curve",
-    "What people’s answers amplify",
-    "Neighbours before and after",
-    "Answers that flipped",
-    "Maps",
-    "Provenance",
-]
+SECTIONS = """Methods
+Participants
+Ceiling
+Learning curve
+What people’s answers amplify
+Neighbours before and after
+Answers that flipped
+Maps
+Provenance"""
+SENTENCES = """5 people took part.
+Answering as if at random: p5;
+to questions that the fit had not seen, about the same objects, up from
+equals the most frequent answer to its question, as a mean over questions
+and twice as many, from 5 more people like these"""  # p6 never began
 
 
 @pytest.fixture(scope="module")
@@ -43,9 +45,9 @@ def study(images, answer_all, tmp_path_factory):
 
     Beside it are features of the images, in which their numbers are a weak direction.
     """
-    folder = tmp_path_factory.mktemp("page") / "study"
+    where = tmp_path_factory.mktemp("page")
     settings = Settings(people=6, per_person=N_TRIALS, min_seconds=0.0, catch=0.05)
-    made = create(folder, str(images), settings)
+    made = create(where / "study", str(images), settings)
     database = Database(made.database)
     with pytest.MonkeyPatch.context() as patch:
         scheduler = partial(TrialScheduler, rng=random.Random(0))  # the same questions every time
@@ -58,43 +60,21 @@ def study(images, answer_all, tmp_path_factory):
     database.close()
     X = rng.normal(size=(12, 8))
     X[:, 0] = 2 * np.linspace(-1, 1, 12)
-    np.save(folder.parent / "features.npy", X)
     names = "\n".join(f"image{i}.png" for i in range(12))
-    (folder.parent / "file_names.txt").write_text(names, encoding="utf-8")
-    return folder
-
-
-@pytest.fixture
-def run(capsys):
-    """A function that runs a command and returns its exit code, output and messages."""
-
-    def run_command(*arguments):
-        code = execute([*map(str, arguments)])
-        return code, *capsys.readouterr()
-
-    return run_command
+    folder(where, features_npy=X, file_names_txt=names)
+    return where / "study"
 
 
 @pytest.mark.nightly
-def test_the_page_of_a_study_has_its_people_and_what_a_transform_gains(run, study, tmp_path):
+def test_the_page_of_a_study_has_its_people_and_what_a_transform_gains(study, tmp_path):
     """The page has its sections in order, the sentences on people, ceiling and more answers, and
     its pictures.
     """
     page = tmp_path / "page.html"
-    command = [
-        "collect",
-        "report",
-        study,
-        "--features",
-        study.parent / "features.npy",
-        "--out",
-        page,
-    ]
-    code, output, _ = run(*command, "--json")
-    assert code == 0
+    ended = run("collect report", study, "--features", study.parent, "--out", page, "--json")
+    summary = ended.json["study"]
     html = page.read_text(encoding="utf-8")
-    assert re.findall("<h3>([^<]*)</h3>", html) == SECTIONS
-    summary = json.loads(output)["study"]
+    assert re.findall("<h3>([^<]*)</h3>", html) == SECTIONS.split("\n")
     assert "5 people took part." in html  # p6 never began
     assert "Answering as if at random: p5;" in html
     assert "to questions that the fit had not seen, about the same objects, up from" in html
@@ -103,27 +83,20 @@ def test_the_page_of_a_study_has_its_people_and_what_a_transform_gains(run, stud
     shown = json.loads(re.search(r'id="shown">(.*?)</script>', html)[1])
     assert shown["pictures"].keys() == {f"image{i}" for i in range(12)}
     assert "0-Learning curve" in shown["charts"]
-    assert [person["person"] for person in summary["participants"]] == [
-        "p1",
-        "p2",
-        "p3",
-        "p4",
-        "p5",
-    ]
-    assert [person["is_marked"] for person in summary["participants"]] == [False] * 4 + [True]
+    marked = {person["person"]: person["is_marked"] for person in summary["participants"]}
+    assert marked == dict.fromkeys(["p1", "p2", "p3", "p4"], False) | {"p5": True}
     assert not {"name", "code"} & summary["participants"][0].keys(), "the page may be published"
     before, after = (score["value"] for score in (summary["curve"][0], summary["curve"][-1]))
     assert after > before
 
 
 @pytest.mark.nightly
-def test_excluded_people_are_shown_and_not_fitted(run, study, tmp_path):
+def test_excluded_people_are_shown_and_not_fitted(study, tmp_path):
     """After an exclusion, the fit uses the answers of the others, and the table has all people."""
     page = tmp_path / "page.html"
-    assert run("collect", "people", study, "--exclude", "p5")[0] == 0
-    code, output, _ = run("collect", "report", study, "--features", study.parent, "--out", page)
-    assert run("collect", "people", study, "--include", "p5")[0] == 0
-    assert code == 0
+    assert run("collect people", study, "--exclude", "p5").code == 0
+    code, output, _ = run("collect report", study, "--features", study.parent, "--out", page)
+    assert run("collect people", study, "--include", "p5").code == code == 0
     n_similarity = 4 * N_TRIALS - 4 * round(0.05 * N_TRIALS)
     assert f"The fit uses {n_similarity} answers from 4 of them; excluded: p5." in output
     assert "as if at random:" not in output
@@ -131,40 +104,35 @@ def test_excluded_people_are_shown_and_not_fitted(run, study, tmp_path):
     assert re.search(r"<bdi>p5</bdi>.*<bdi>excluded</bdi>", html)
 
 
-def test_what_a_page_of_a_study_lacks_is_said(run, study, tmp_path, monkeypatch):
+def test_what_a_page_of_a_study_lacks_is_said(study, tmp_path, monkeypatch):
     """Missing features and a missing library are refused in a sentence, before any fit, and `glocal
     report` names the command for a study.
     """
-    page = tmp_path / "page.html"
-    code, _, messages = run("collect", "report", study, "--out", page)
-    assert code == 2
-    assert "--features of the images" in messages
-    code, _, messages = run("report", study, "--out", page)
-    assert code == 1
-    assert "glocal collect report" in messages
+    page = ["--out", tmp_path / "page.html"]
+    code, _, messages = run("collect report", study, *page)
+    assert (code, "--features of the images" in messages) == (2, True)
+    code, _, messages = run("report", study, *page)
+    assert (code, "glocal collect report" in messages) == (1, True)
     monkeypatch.setitem(sys.modules, "vl_convert", None)
-    command = ["collect", "report", study, "--features", study.parent, "--out", page]
-    code, _, messages = run(*command)
-    assert code == 1
-    assert "[report]" in messages
-    assert not page.exists()
+    code, _, messages = run("collect report", study, "--features", study.parent, *page)
+    assert (code, "[report]" in messages) == (1, True)
+    assert not page[1].exists()
 
 
-def test_a_study_with_few_answers_has_no_page(run, images, tmp_path):
+def test_a_study_with_few_answers_has_no_page(images, tmp_path):
     """A study with few answers is refused in a sentence with their number and the number needed."""
     create(tmp_path / "study", str(images), Settings(people=2))
-    np.save(tmp_path / "features.npy", np.random.default_rng(0).normal(size=(12, 4)))
-    command = ["collect", "report", tmp_path / "study", "--features", tmp_path / "features.npy"]
-    code, _, messages = run(*command, "--out", tmp_path / "page.html")
-    assert code == 1
-    assert "has 0 answers about similarity; its page needs at least 60" in messages
+    folder(tmp_path, features_npy=np.random.default_rng(0).normal(size=(12, 4)))
+    options = ["--features", tmp_path / "features.npy", "--out", tmp_path / "page.html"]
+    code, _, messages = run("collect report", tmp_path / "study", *options)
+    assert (code, "has 0 answers about similarity; its page needs at least 60" in messages) == (
+        1,
+        True,
+    )
 
 
-def random_answers(n, *, people=4, seed=0):
-    """Answers about random objects, equally many from each person."""
-    rng = np.random.default_rng(seed)
-    rows = np.array([rng.choice(N_OBJECTS, 3, replace=False) for _ in range(n)])
-    return Answers.from_array(rows, person=np.arange(n) % people)
+def random_answers(n):
+    return answers(n, N_OBJECTS, person=np.arange(n) % 4)
 
 
 @pytest.mark.parametrize(
