@@ -165,7 +165,7 @@ LOCAL = {
     "local rows of length 1": Fault(
         with_matrix(lambda X, rng: X / np.linalg.norm(X, axis=1, keepdims=True), "local"),
         "local",
-        "the rows have mean length 1,",
+        "the rows have length 1,",
     ),
     "local features transformed": Fault(
         with_matrix(_rotated, "local"), "local", "columns that stand out"

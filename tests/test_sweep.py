@@ -428,6 +428,7 @@ CHANGES = {
     "block_size": lambda data: 50,
     "seed": lambda data: 43,
     "centre": lambda data: 0.5,
+    "normalize": lambda data: True,
     "objects": lambda data: np.arange(1, len(data.features)),
     "images": lambda data: np.arange(1, 90),
     "n_dropped": lambda data: 1,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Literal
@@ -33,6 +34,7 @@ def align(
     layer: str | None = None,
     keep: float | None = None,
     centre: float | Literal["auto"] = 0.0,
+    normalize: bool = False,
     progress: Callable[[str, int, int], None] = lambda step, done, total: None,
 ) -> Fit:
     """Extract features, check them, fit by `Keep`, and write transform, card and page.
@@ -53,7 +55,7 @@ def align(
         the answers index the images in their order, or name their objects themselves.
     local_images : path, pattern or None
         Further images, whose neighbours the transform keeps.
-    keep, centre
+    keep, centre, normalize
         See `Keep` and `FitData`.
     progress : function
         Called with the name of a step, the number of its finished parts, and their total number, 0
@@ -99,7 +101,8 @@ def align(
         if finding.severity == "warning":
             warnings.warn(str(finding), DataWarning, stacklevel=2)
     joined = join(objects, answers, object_ids)
-    data = FitData(objects, joined.answers, local, n_dropped=joined.n_dropped, centre=centre)
+    data = FitData(objects, joined.answers, local, centre=centre, normalize=normalize)
+    data = replace(data, n_dropped=joined.n_dropped)
     fitted = fit(
         data, Keep(keep=keep), on_step=lambda evaluations, _: progress("fit", evaluations, 0)
     )

@@ -16,6 +16,7 @@ from glocal.aligner.arm import Arm
 from glocal.data.answers import Answers
 from glocal.data.check import MAX_ANSWERS_BEFORE_FIT, check_columns, check_local, warn
 from glocal.data.features import Features, Standardization, check_finite
+from glocal.data.rows import row_statistics
 from glocal.data.splits import local_blocks, object_folds, question_folds
 from glocal.errors import DataError, ParameterError
 from glocal.files import array_sha256
@@ -75,6 +76,9 @@ class FitData:
         s, from 0 to 1: object and local features become x - s (m - mean), where m are the column
         means of the objects and mean is their overall mean. The subtraction becomes the bias of the
         transform. "auto" leaves the choice of s to `Keep`.
+    normalize : bool
+        Scale each object and local row to length 1 first, as if all objects already have that
+        length. The transform then scales all rows itself.
     objects, images : (k,) and (m,) int, or None
         The rows of the object features that are split into folds (None: those that the answers
         name), and the rows of the local features that are used (None: all).
@@ -89,6 +93,7 @@ class FitData:
     block_size: int = Blocks().block_size
     seed: int = Blocks().seed
     centre: float | Literal["auto"] = 0.0
+    normalize: bool = False
     objects: Int[np.ndarray, " k"] | None = None
     images: Int[np.ndarray, " m"] | None = None
     n_dropped: int = 0
@@ -105,6 +110,10 @@ class FitData:
             raise ParameterError(
                 f"`centre` is {self.centre!r}; allowed are 0 (raw) to 1 (centred), and auto."
             )
+        features = self.features.unit(always=self.normalize)
+        object.__setattr__(self, "features", features)
+        if features.is_unit and self.local_features is not None:
+            object.__setattr__(self, "local_features", self.local_features.unit())
         if not self.answers.all_weights.all():  # weight 0 is no copy, and names no object
             weighted = self.answers.select(self.answers.all_weights > 0)
             object.__setattr__(self, "answers", weighted)
@@ -131,7 +140,8 @@ class FitData:
         if scalars.shift is not None:
             bias = -(scalars.shift / scalars.std) @ weights.astype(np.float64)
             bias = bias.astype(np.float32)
-        return LinearTransform(weights.astype(np.float32), bias, scalars.mean, scalars.std)
+        meta = {"rows": row_statistics(self.features, scalars.std)}
+        return LinearTransform(weights.astype(np.float32), bias, scalars.mean, scalars.std, meta)
 
     def embedding(self, transform: LinearTransform) -> Float[np.ndarray, "n r"]:
         """The embedding of all objects by a transform, float64."""

@@ -18,7 +18,6 @@ from glocal.data.answers import Answers
 from glocal.data.features import Features, as_matrix
 from glocal.errors import DataError, ParameterError
 from glocal.evaluation.agreement import odd_one_out
-from glocal.transform import check_rows
 
 _TITLES = {"odd-one-out": ("a", "b", "odd"), "anchor": ("reference", "closer", "farther")}
 """The titles of the columns of a frame of answers, by the kind of answers."""
@@ -46,6 +45,8 @@ class Aligner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         The share, 0 to 1, of the objects' column means that is subtracted from all features before
         the fit (see `FitData`). The subtraction becomes the bias of the transform. "auto" lets
         `keep` choose 0, ½ or 1.
+    normalize : bool, default False
+        Whether each row is first scaled to length 1 (see `FitData`), in the fit and afterwards.
     block_size : int, default 1024
         The number of local images in a block, which are compared with each other; at most 16 blocks
         are used.
@@ -89,6 +90,7 @@ class Aligner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         mix: float | None = None,
         tau: float | None = None,
         centre: float | Literal["auto"] = 0.0,
+        normalize: bool = False,
         block_size: int = FitData.block_size,
         seed: int = FitData.seed,
         solver: Solver | None = None,
@@ -100,6 +102,7 @@ class Aligner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         self.mix = mix
         self.tau = tau
         self.centre = centre
+        self.normalize = normalize
         self.block_size = block_size
         self.seed = seed
         self.solver = solver
@@ -163,6 +166,7 @@ class Aligner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             block_size=self.block_size,
             seed=self.seed,
             centre=self.centre,
+            normalize=self.normalize,
         )
         what = arm_or_keep(self.keep, self.get_params(), local=local is not None)
         fitted = fit_and_score(data, what, self.solver)
@@ -174,7 +178,6 @@ class Aligner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         """Standardize by the scalars of the fit and apply W; tensors keep their type and dtype."""
         check_is_fitted(self)
         rows = self._validated(X, reset=False)
-        check_rows(self.transform_, rows)
         return self.transform_.apply(X if hasattr(X, "detach") else rows)
 
     def score(self, X: Any, y: Any, sample_weight: Float[np.ndarray, " t"] | None = None) -> float:

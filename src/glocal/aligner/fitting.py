@@ -18,7 +18,6 @@ from glocal.aligner.exact import Exact, Solution, scaled_identity
 from glocal.aligner.heldout import heldout_scores
 from glocal.aligner.keep import Keep
 from glocal.aligner.paper import PaperLoop
-from glocal.data.rows import row_statistics
 from glocal.data.seen import sketch
 from glocal.errors import (
     CollapseWarning,
@@ -301,8 +300,8 @@ def _record_fit(data: FitData, solution: Solution, seconds: float) -> Fit:
     if solution.keep is None and solution.parts is not None:
         _warn_of_collapse(data, solution.transform, solution.parts["global"])
     meta: dict[str, Any] = {
+        **solution.transform.meta,
         "fit": json.loads(to_json(record)),
-        "rows": row_statistics(data.features, solution.transform.std),
         "fitted": sketch(data.features, data.answers),
     }
     if data.features.network:

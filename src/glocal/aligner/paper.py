@@ -90,7 +90,7 @@ class PaperLoop(Options):
 
         def loop_data(answers: Answers, rows: Any) -> LoopData:
             # NOTE the scripts train the local term on raw rows
-            return LoopData(answers, data.evaluation_images.matrix[rows if arm.local else []])
+            return LoopData(answers, data.evaluation_images.rows(rows if arm.local else slice(0)))
 
         settings = self._settings(data, arm)
         procedure = Procedure(

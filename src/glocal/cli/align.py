@@ -13,6 +13,7 @@ from glocal.aligner.keep import Keep
 from glocal.cli.fit import CentreOption, parse_centre, show_fit
 from glocal.cli.inputs import (
     AnswersFile,
+    Normalize,
     flat,
 )
 from glocal.cli.output import AsJson, progress_bar
@@ -30,6 +31,7 @@ def align(
     local_images: str | None = Option(None, help="Other images, whose neighbours are kept."),
     layer: str | None = Option(None, help="Layer to extract. [default: penultimate]"),
     centre: CentreOption = "0",
+    normalize: Normalize = False,
     as_json: AsJson = False,
 ) -> None:
     """Align a named network with people's answers, from images to a model card and a report.
@@ -55,6 +57,7 @@ def align(
             layer=layer,
             keep=keep.keep,
             centre=parse_centre(centre),
+            normalize=normalize,
             progress=lambda step, count, total: progress(count or None, total or None, step),
         )
     written = f"{out}: transform.npz, README.md (the model card), report.html"

@@ -16,6 +16,7 @@ from glocal.cli.inputs import (
     AnswersFile,
     AnswersForm,
     FeaturesPath,
+    Normalize,
     flat,
     refuse_overwriting_inputs,
 )
@@ -163,6 +164,7 @@ def curve_command(
     form: AnswersFile,
     folds: int = Option(3, min=2, help="Folds of questions."),
     seed: int = Option(42, min=0, help="Seed of the folds and of the parts."),
+    normalize: Normalize = False,
     as_json: AsJson = False,
 ) -> None:
     """Print the agreement for growing numbers of answers, to show whether more would help.
@@ -176,6 +178,7 @@ def curve_command(
 
     loaded = Features.load(features)
     joined = form.to_fit(loaded)
+    loaded = loaded.unit(always=normalize)
     with progress_bar("fitting parts of the answers"):
         scores = learning_curve(loaded, joined.answers, folds=folds, seed=seed)
     *curve, gain = scores

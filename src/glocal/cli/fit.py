@@ -17,6 +17,7 @@ from glocal.cli.inputs import (
     AnswersFile,
     FeaturesPath,
     LocalPath,
+    Normalize,
     flat,
 )
 from glocal.cli.output import (
@@ -76,6 +77,7 @@ def load_data(
     local_features: Path | None,
     centre: str,
     blocks: Blocks,
+    normalize: bool,
 ) -> FitData:
     """The data that a command fits to."""
     loaded = Features.load(features)
@@ -87,6 +89,7 @@ def load_data(
         local,
         n_dropped=joined.n_dropped,
         centre=parse_centre(centre),
+        normalize=normalize,
         **blocks.model_dump(),
     )
 
@@ -110,6 +113,7 @@ def fit(
     ),
     solver: SolverName = "exact",
     centre: CentreOption = "0",
+    normalize: Normalize = False,
     as_json: AsJson = False,
 ) -> None:
     """Learn a transform that agrees with the answers and keeps a share of each image's neighbours.
@@ -120,7 +124,7 @@ def fit(
     writable_target(out, what="--out", endings=ENDINGS)
     if ending(out) == ".safetensors":
         import_optional("safetensors", f"--out {out}")
-    data = load_data(features, answers, local_features, centre, blocks)
+    data = load_data(features, answers, local_features, centre, blocks, normalize)
     quantity = "objective" if solver == "exact" else "watched loss"
     with progress_bar("fitting", None, unit="evaluations") as progress:
         fitted = fit_and_score(

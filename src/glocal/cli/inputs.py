@@ -42,6 +42,14 @@ LocalPath = Annotated[
 Force = Annotated[
     bool, Option("--force", help="Go on where rows do not belong to a transform, with a warning.")
 ]
+Normalize = Annotated[
+    bool,
+    Option(
+        "--normalize",
+        help="Scale each row to length 1 first, as the transform then does too; implied if all "
+        "objects have that length.",
+    ),
+]
 
 
 class AnswersForm(Options):

@@ -15,6 +15,7 @@ from glocal.cli.inputs import (
     AnswersFile,
     FeaturesPath,
     LocalPath,
+    Normalize,
     flat,
 )
 from glocal.cli.output import (
@@ -58,6 +59,7 @@ def sweep(
         Option(help="Choose the smallest held-out loss, instead of --keep."),
     ] = None,
     centre: CentreOption = "0",
+    normalize: Normalize = False,
     solver: SolverName = "exact",
     jobs: int = Option(1, help="Processes that fit the grid; -1 for one per core."),
     scheduler: str | None = Option(None, help="Dask cluster to run on: address or scheduler file."),
@@ -69,7 +71,7 @@ def sweep(
     Example: glocal sweep --features features.npy --answers triplets.npy
     --local-features local.npy --out sweep
     """
-    data = load_data(features, answers, local_features, centre, blocks)
+    data = load_data(features, answers, local_features, centre, blocks, normalize)
     from glocal.sweep.run import sweep as run_sweep
 
     with progress_bar("sweep", unit="points") as progress:

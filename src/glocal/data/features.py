@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from numpy.typing import DTypeLike
 
 from glocal.data.readers import PARQUET, READERS, read_matrix
@@ -215,8 +215,12 @@ class Features:
     def chunks(self, rows: int | None = None) -> Iterator[tuple[int, np.ndarray]]:
         """Yield (first row, rows) in order; by default about 32 MB of float64 at a time."""
         for block in row_blocks(len(self), self.dimensions, rows):
-            raw = self.matrix[block]
-            yield block.start, scaled_to_length_1(raw) if self.is_unit else raw
+            yield block.start, self.rows(block)
+
+    def rows(self, numbers: slice | Int[np.ndarray, " k"]) -> np.ndarray:
+        """These rows, scaled to length 1 if `is_unit`."""
+        raw = np.asarray(self.matrix[numbers])
+        return scaled_to_length_1(raw) if self.is_unit else raw
 
     def unit(self, *, always: bool = True) -> Features:
         """These features with rows scaled to length 1; unless `always`, only if all have length 1.
