@@ -6,8 +6,8 @@
 # make lowest  all tests with the lowest versions that pyproject.toml allows, in .venv-lowest; gigabytes
 # make paper   the arms of the paper in all tasks, on the real data of GLOCAL_DATA_DIR; minutes
 # make pretrained  the transform that comes with the package and its card, from the real data; minutes
-# make evidence  every measured number of README and docs/results.md again, and the tables, on the real data; half an hour on two cores
-# make figure   docs/img/axes-clip.svg again, from docs/evidence.json
+# make evidence  every measured number of README and docs again, on the real data, with docs/all-results.md; 45 minutes on two cores
+# make figure   the figures of docs/img that show measurements again, from docs/evidence.json
 # make bench   the cost of whole commands beside their budgets; two minutes, never part of check
 
 PYTHON ?= python3
@@ -103,7 +103,7 @@ evidence: setup
 	$(BIN)/python benchmarks/evidence.py
 
 figure: setup
-	$(BIN)/python benchmarks/axes.py
+	$(BIN)/python benchmarks/evidence.py figures
 
 bench: setup
 	$(BIN)/python benchmarks/bench.py

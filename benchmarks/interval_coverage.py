@@ -23,10 +23,9 @@ import warnings
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 
-import workbench  # isort: skip  before torch
-
 import numpy as np
 
+from glocal.aligner import Arm, FitData, fit
 from glocal.data.answers import Answers
 from glocal.data.features import Features
 from glocal.data.world import simulated_answers, simulated_world
@@ -81,7 +80,7 @@ def agreement(n_worlds: int) -> None:
     )
     features = Features(population.objects.matrix[fitted])
     answers = simulated_answers(population.mind[fitted], 20_000, seed=1)
-    transform = workbench.fitted(features, answers, method="global", lmbda=0.1).transform
+    transform = fit(FitData(features, answers), Arm(method="global", lmbda=0.1)).transform
     X = population.objects.standardization(population.objects.matrix, "float64")
     Z = transform.apply(np.asarray(population.objects.matrix, dtype=np.float64))
     for n_objects, n_answers, n_people in AGREEMENT:

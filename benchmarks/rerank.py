@@ -52,7 +52,7 @@ def main() -> None:
     data = pretrained.data()
     transforms = {
         "clip-vit-b-32 of the package": glocal.pretrained("clip-vit-b-32"),
-        "global, λ 0.3": glocal.fit(data, glocal.Arm("global", lmbda=0.3)).transform,
+        "global, λ 0.3": glocal.fit(data, glocal.Arm(method="global", lmbda=0.3)).transform,
     }
     folder = pretrained.workbench.real_data() / "downstream" / "clip-vit-b32"
     fashion = pretrained.unit(folder / "fashion2000" / "features.npy")

@@ -176,7 +176,7 @@ def test_no_files_import_each_other():
         name: {module.split(".")[0] for module in names} & benchmarks.keys()
         for name, names in benchmarks.items()
     }
-    assert roots["evidence_clip"]
+    assert roots["evidence"]
     assert circle(roots) == []
 
 

@@ -1,0 +1,291 @@
+"""The transforms that `make evidence` compares, and the labelled images on which it does so.
+
+Each arm is fitted without each of three folds of the objects and local images, and to all of them.
+`naive`, `global` and the controls have the λ that `keep` found on the folds, without any label. The
+plain names of arms and controls are in evidence_pages.toml. The controls are
+
+simulated  `global`, on answers that the SPoSE-49 embedding of the objects gives
+shuffled   `global`, on the same questions with an odd one that is drawn at random
+exchanged  `global`, on the same answers with the objects exchanged at random
+diagonal   one factor for each column, fitted to the answers
+random     the singular values of `global` on random directions
+"""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import replace
+from functools import partial
+from operator import attrgetter, methodcaller
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import workbench
+from scipy.optimize import minimize
+from workbench import NETWORKS, OUT, data_of, features_of, kept, real_data
+
+from glocal.aligner import Arm, Exact, FitData, KeepCurve, fit, keep_curve
+from glocal.aligner.crossfit import CrossFit, mix, scaled_identity_of
+from glocal.aligner.crossfit import Path as KeepPath
+from glocal.data.answers import Answers
+from glocal.data.join import join
+from glocal.data.world import simulated_answers
+from glocal.errors import DataWarning
+from glocal.evaluation.agreement import odd_one_out
+from glocal.files import array_sha256, atomic_write, make_folder, write_text
+from glocal.objective import ChoiceLoss
+from glocal.similarity import unit_rows
+from glocal.solver import best_scale
+from glocal.transform import LinearTransform
+
+FOLDER = OUT / "evidence"
+DATA = FOLDER / "data"
+FOLDS = 3
+PARTS = (*map(str, range(FOLDS)), "all")
+KEEPS = (0.9, 0.8)
+CENTRES = {"": 0.0, "half-centred-": 0.5, "centred-": 1.0}
+"""The share of the column means that is subtracted first, by the beginning of the arms' names."""
+BASELINES = {"": "original", "centred-": "centred"}
+"""The arms without a fit; half-centred data have the curve of `keep` alone."""
+CURVE = (0.98, 0.95, 0.9, 0.85, 0.8, 0.7, 0.6, 0.5)
+OTHER_ANSWERS = ("simulated", "shuffled", "exchanged")
+DIAGONAL_PENALTIES = (1e-3, 1e-2)
+MAX_COLUMNS_OF_DIAGONAL = 600
+"""With more, one factor for each column takes minutes."""
+MIN_PRODUCTS = 20
+"""Of a class of the fashion set; rarer classes are left out."""
+IMAGES_PER_CLASS = 100
+"""Of CIFAR-10, where there are more."""
+Record = dict[str, Any]
+
+
+def path(network: str, arm: str, part: str) -> Path:
+    """The file of the transform of an arm without a fold, or of the one fitted to all data."""
+    return DATA / network / "transforms" / f"{arm}-{part}.npz"
+
+
+def transforms(network: str, arm: str) -> dict[str, LinearTransform]:
+    """The transforms of an arm."""
+    files = {part: path(network, arm, part) for part in PARTS}
+    return {part: LinearTransform.load(file) for part, file in files.items() if file.exists()}
+
+
+def make(network: str, quick: bool) -> Record:
+    """Make the arms that have no files, and return what `keep` found without and with centring."""
+    make_folder(DATA / network / "transforms")
+    data = data_of(network)
+    if quick:
+        data = replace(data, answers=data.answers.select(np.arange(6000)))
+    inputs = data.hashes(local=True)
+    curves: Record = {}
+    folder = FOLDER / "arms" / network
+    for prefix, centre in CENTRES.items():
+        make_arms = partial(make_of_curve, network, prefix, replace(data, centre=centre))
+        curves[prefix] = kept(folder / f"{prefix}curve.json", inputs, make_arms)
+    lmbda = curves[""]["lmbda"]
+    for arm in ("naive", "random", "diagonal", *OTHER_ANSWERS):
+        if arm != "diagonal" or data.features.dimensions <= MAX_COLUMNS_OF_DIAGONAL:
+            make_arm = partial(make_other, network, arm, data, lmbda)
+            kept(folder / f"{arm}.json", [inputs, lmbda], make_arm)
+    return curves
+
+
+def make_of_curve(network: str, prefix: str, data: FitData) -> Record:
+    """Make the arms that one search over folds yields."""
+    curve = keep_curve(data)
+    if prefix in BASELINES:
+        identity = np.eye(data.features.dimensions)
+        save(network, BASELINES[prefix], data, [identity] * len(PARTS))
+        of_all = fit(data, Arm(method="global", lmbda=curve.penalty)).transform.weights
+        save(network, f"{prefix}global", data, [*curve.crossfit.fit(curve.penalty), of_all])
+        for keep in KEEPS:
+            of_folds = [part.weights for part in curve.fold_transforms(curve.choose(keep))]
+            of_all = curve.solve(keep).transform.weights
+            save(network, f"{prefix}keep-{keep}", data, [*of_folds, of_all])
+    rows = [keep_row(network, f"{prefix}curve-{keep}", curve, keep) for keep in CURVE]
+    return {"lmbda": curve.penalty, "rows": rows}
+
+
+def save(network: str, arm: str, data: FitData, weights: list[np.ndarray]) -> None:
+    """Write the transforms of an arm; centred data use the means of the fitted objects."""
+    for part, W in zip(PARTS, weights, strict=False):
+        transform = data.transform(W.astype(np.float32))
+        if data.centre and part != "all":
+            fitted = data.folds(FOLDS, "objects")[int(part)].data.objects
+            transform = transform.recentred(data.features.matrix[fitted], toward=0)
+        transform.save(path(network, arm, part))
+
+
+def keep_row(network: str, arm: str, curve: KeepCurve, keep: float) -> Record:
+    """What a `keep` gives on the folds; its transforms are an arm without a fit to all data."""
+    position = curve.choose(keep)
+    scores = curve.heldout_scores(position)
+    of_folds = [transform.weights for transform in curve.fold_transforms(position)]
+    save(network, arm, curve.data, of_folds)
+    names = {"agreement", "low", "high", "gain", "gain_low", "gain_high"}
+    names |= {"kept", "kept_low", "kept_high", "kept_raw"}
+    row = {"arm": arm, "keep": keep, "lmbda": position.lmbda, **scores.model_dump(include=names)}
+    if curve.data.local_features is not None:
+        best = max(
+            map(methodcaller("best", keep), global_paths(curve)), key=attrgetter("agreement")
+        )
+        gain = curve.crossfit.estimate(position.credit - best.credit)
+        row["local_gain"], row["local_gain_low"], row["local_gain_high"] = gain.bounded((-1.0, 1.0))
+    return row
+
+
+def global_paths(curve: KeepCurve) -> list[KeepPath]:
+    """For each λ, mixtures of the original features and `global`, without the local term."""
+    crossfit = curve.crossfit
+    paths = []
+    for lmbda in curve.scores:
+        mixtures = []
+        for share in np.linspace(0, 1, 16):
+            mixed = [mix([scaled_identity_of(W), W], share) for W in crossfit.fit(lmbda)]
+            parts = list(zip(crossfit.heldout, mixed, strict=True))
+            objects = [heldout.X @ W for heldout, W in parts]
+            images = [heldout.images @ W for heldout, W in parts]
+            mixtures.append(crossfit.scores(objects, images, lmbda=lmbda, step=float(share)))
+        paths.append(KeepPath(tuple(mixtures)))
+    return paths
+
+
+def make_other(network: str, arm: str, data: FitData, lmbda: float) -> None:
+    """Make `naive`, or a control of `global`, at the λ of `global`."""
+    if arm == "random":
+        fitted = transforms(network, "global").values()
+        save(network, arm, data, [random_directions(part.weights) for part in fitted])
+        return
+    warnings.filterwarnings("ignore", "answers: the features agree with", DataWarning)
+    if arm in OTHER_ANSWERS:
+        answers = Answers.from_array(other_answers(arm, data))
+        data = replace(data, answers=answers, objects=data.answers.named_objects())
+    folds = data.folds(FOLDS, "objects")
+    parts = [*(fold.data for fold in folds), replace(data, objects=None)]
+    if arm == "naive":
+        weights = [fit(part, Arm(method="naive", lmbda=lmbda)).transform.weights for part in parts]
+    elif arm == "diagonal":
+        losses = {}
+        for penalty in DIAGONAL_PENALTIES:
+            Z = data.scalars(data.features.matrix, "float64") @ diagonal(parts[0], penalty)
+            losses[penalty] = odd_one_out(
+                Z, folds[0].answers, similarity="dot", interval=False
+            ).loss
+        best = min(losses, key=losses.__getitem__)
+        weights = [diagonal(part, best) for part in parts]
+    else:
+        of_all = fit(parts[-1], Arm(method="global", lmbda=lmbda)).transform.weights
+        weights = [*CrossFit(data, folds, Exact()).fit(lmbda), of_all]
+    save(network, arm, data, weights)
+
+
+def other_answers(arm: str, data: FitData) -> np.ndarray:
+    """The answers of a control, as rows of the features."""
+    rng = np.random.default_rng(42)
+    objects = data.answers.objects
+    if arm == "shuffled":
+        return rng.permuted(objects, axis=1)
+    if arm == "exchanged":
+        return rng.permutation(len(data.features))[objects]
+    mind = np.load(real_data() / "things" / "spose_49d.npy")
+    answers = simulated_answers(mind, len(objects))
+    return join(data.features, answers, workbench.object_ids()).answers.objects
+
+
+def random_directions(W: np.ndarray) -> np.ndarray:
+    """The spectrum of a symmetric matrix, on random orthogonal directions."""
+    W = W.astype(np.float64)
+    Q, R = np.linalg.qr(np.random.default_rng(42).normal(size=W.shape))
+    Q *= np.sign(np.diag(R))
+    return (Q * np.linalg.eigvalsh((W + W.T) / 2)) @ Q.T
+
+
+def diagonal(part: FitData, lmbda: float) -> np.ndarray:
+    """The diagonal matrix diag d that minimises L_global + λ Σ (d - mean d)²."""
+    X, answers = part.objects_and_answers("float32")
+    loss = ChoiceLoss(X, answers.objects, answers.pairs)
+
+    def objective(d: np.ndarray) -> tuple[float, np.ndarray]:
+        value, dW = loss(np.diag(d).astype(X.dtype))
+        spread = d - d.mean()
+        slope = dW.diagonal().astype(np.float64) + 2 * lmbda * spread
+        return value + lmbda * float(spread @ spread), slope
+
+    start = np.full(X.shape[1], best_scale(loss)[0])
+    options = {"ftol": 1e-7}
+    return np.diag(minimize(objective, start, jac=True, method="L-BFGS-B", options=options).x)
+
+
+# labelled images
+
+
+def images(network: str) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """The labelled sets of a network: rows and classes."""
+    root = real_data()
+    sets = {}
+    if network == "clip-vit-b32":
+        folder = root / "downstream" / network
+        for name, images_of in (("cifar10", "cifar10-500"), ("cars", "car-damage-666")):
+            X = np.load(folder / images_of / "features.npy")
+            sets[name] = (unit_rows(X), np.load(folder / images_of / "labels.npy"))
+        table = pd.read_csv(folder / "fashion2000" / "labels.csv")
+        fashion = unit_rows(np.load(folder / "fashion2000" / "features.npy"))
+        for name, column in (("kinds", "subCategory"), ("articles", "articleType")):
+            counts = table[column].map(table[column].value_counts())
+            frequent = (counts >= MIN_PRODUCTS).to_numpy()
+            sets[name] = (fashion[frequent], table[column].to_numpy(str)[frequent])
+    if (folder := root / "cifar10" / network).exists():
+        X, y = (np.load(folder / f"{name}.npy") for name in ("test", "test_labels"))
+        first = pd.Series(y).groupby(y).cumcount().to_numpy() < IMAGES_PER_CLASS
+        sets["cifar10"] = (X[first], y[first])
+    folder = root / "imagenet200" / network
+    if folder.exists() and NETWORKS[network].local != f"imagenet200/{network}":
+        features = features_of(network, f"imagenet200/{network}")
+        names = [name.rpartition(".")[0].split("_", 2)[2] for name in features.names or ()]
+        sets["imagenet200"] = (np.asarray(features.matrix), np.array(names))
+    return sets
+
+
+def halves(y: np.ndarray) -> np.ndarray:
+    """The half of each class that is shown in anomaly detection."""
+    order = pd.Series(y).sample(frac=1, random_state=42)
+    rank = order.groupby(order).cumcount().sort_index()
+    size = order.groupby(order).transform("size").sort_index()
+    return (rank < size // 2).to_numpy()
+
+
+def write_features(network: str) -> dict[str, Path]:
+    """Write the features of the objects and of the local images of a network, if they lack."""
+    data = data_of(network)
+    folders = {}
+    for name, features in (("objects", data.features), ("local", data.local_features)):
+        if features is not None:
+            folders[name] = make_folder(DATA / network / name)
+            file = folders[name] / "features.npy"
+            if features.names is not None:
+                write_text(folders[name] / "file_names.txt", "\n".join(features.names) + "\n")
+            if not file.exists():
+                with atomic_write(file) as stream:
+                    np.save(stream, features.matrix)
+    return folders
+
+
+def write_data(network: str) -> Record:
+    """Write the files that evidence.toml names, and return the size of each set."""
+    write_features(network)
+    sizes = {}
+    for name, (X, y) in images(network).items():
+        shown = halves(y)
+        for part, rows in (("", np.full(len(y), True)), ("-shown", shown), ("-tested", ~shown)):
+            np.save(DATA / network / f"{name}{part}.npy", X[rows].astype(np.float32))
+            np.save(DATA / network / f"{name}{part}-labels.npy", y[rows])
+        sizes[name] = [len(y), len(np.unique(y))]
+    return sizes
+
+
+def hashes(network: str, arm: str) -> list[str]:
+    """What the transforms of an arm are."""
+    parts = transforms(network, arm).values()
+    return [array_sha256(np.vstack(part.folded())) for part in parts]

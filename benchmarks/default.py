@@ -1,0 +1,245 @@
+"""The default fit: compared with the best λ in hindsight on small studies, and its promises.
+
+studies  the default, λ 0.1, no fit, and every λ of a grid, on draws of
+         CLIP, EfficientNet  THINGS objects and answers of simulated people, who choose by the
+                             softmax of the SPoSE-49 similarities
+         material, videos    real answers about two thirds of the objects
+         null                features whose scaled identity is the way people answer, so that there
+                             is nothing to gain
+         Scores are on other answers about the same and about new objects, for simulated people
+         their expectation. *Regret* is the agreement that the best λ or no fit would add.
+nested   for each outer fold of each network, the agreement and the neighbours that each `keep`
+         promises, and those on the part that it has not seen
+
+Results are kept in bench-out/default. Needs GLOCAL_DATA_DIR.
+
+Run: python benchmarks/default.py studies|nested [--sets NAME ...] [--draws 5] [--first-draw 0]
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache, partial
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import workbench
+from workbench import NETWORKS, OUT, data_of, kept, real_data
+
+from glocal.aligner import Arm, Exact, FitData, fit, keep_curve
+from glocal.aligner.exact import scaled_identity
+from glocal.data.answers import Answers
+from glocal.data.features import Features
+from glocal.data.join import feature_rows
+from glocal.data.people import question_numbers
+from glocal.data.world import simulated_answers
+from glocal.evaluation.agreement import odd_one_out
+from glocal.evaluation.structure import neighbours_kept
+from glocal.similarity import candidate_pairs
+from glocal.transform import LinearTransform
+
+THINGS_SETS = {"CLIP": "clip-vit-b32", "EfficientNet": "efficientnet-lite0"}
+OBJECTS = {"material": (67,), "videos": (167,), "null": (60, 200)}
+"""The numbers of objects of the studies; those of THINGS are (30, 60, 100, 200, 500)."""
+SETS = (*OBJECTS, *THINGS_SETS)
+ANSWERS = (200, 500, 1000, 2000, 5000)
+NEW_OBJECTS = 500
+TRIPLETS = 6000
+"""The triplets on which simulated people are compared with a transform, of each kind of objects."""
+GRID = (100.0, 30.0, 10.0, 3.0, 1.0, 0.3, 0.1, 0.03)
+KEEPS = (0.95, 0.9, 0.85, 0.8)
+FOLDS = 3
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True, eq=False)
+class Study:
+    """The data of a fit, and other answers about the same and about new objects with features."""
+
+    data: FitData
+    sides: dict[str, tuple[np.ndarray, Answers]]
+
+
+@cache
+def simulated_objects(name: str) -> tuple[np.ndarray, np.ndarray]:
+    """The features of the THINGS objects by a network, and by people: SPoSE."""
+    mind = np.load(real_data() / "things" / "spose_49d.npy")
+    if name == "null":
+        return np.concatenate([mind, -mind], axis=1).astype(np.float32), mind
+    features = data_of(THINGS_SETS[name]).features
+    rows = feature_rows(features, workbench.object_ids())
+    return np.asarray(features.matrix)[rows[rows >= 0]], mind[rows >= 0]
+
+
+def simulated(name: str, n_objects: int, n_answers: int, draw: int) -> Study:
+    """Objects drawn from THINGS, and answers of simulated people."""
+    X, mind = simulated_objects(name)
+    rng = np.random.default_rng((draw, n_objects, n_answers))
+    order = rng.permutation(len(X))
+    parts = {"same": order[:n_objects], "new": order[n_objects : n_objects + NEW_OBJECTS]}
+    fitted = parts["same"]
+    answers = simulated_answers(mind[fitted], n_answers, seed=int(rng.integers(2**31)))
+    sides = {side: (X[rows], expected_answers(mind[rows], rng)) for side, rows in parts.items()}
+    return Study(FitData(Features(X[fitted], None, name), answers), sides)
+
+
+def expected_answers(mind: np.ndarray, rng: np.random.Generator) -> Answers:
+    """Triplets with the probability of each answer as its weight."""
+    triplets = np.stack([rng.choice(len(mind), 3, replace=False) for _ in range(TRIPLETS)])
+    gram = mind @ mind.T
+    pairs = candidate_pairs("odd-one-out")
+    S = np.stack([gram[triplets[:, i], triplets[:, j]] for i, j in pairs], axis=1)
+    probabilities = np.exp(S - S.max(axis=1, keepdims=True))
+    probabilities /= probabilities.sum(axis=1, keepdims=True)
+    return Answers.from_array(triplets, counts=probabilities)
+
+
+@cache
+def real_answers(name: str) -> tuple[np.ndarray, Answers]:
+    """Rendered materials with every vote as a weight, or short videos with every valid answer."""
+    if name == "material":
+        folder = real_data() / "anchors" / "material"
+        features = Features.load(folder / "features" / "efficientnet-lite0")
+        arrays = np.load(folder / "train.npz")
+        votes = Answers.from_array(arrays["answers"], kind="anchor", counts=arrays["counts"])
+        return np.asarray(features.matrix), votes
+    folder = real_data() / "videos"
+    trials = pd.read_csv(folder / "answers.csv")
+    trials = trials[trials[["a", "b", "c"]].nunique(axis=1) == 3]  # others are catch trials
+    objects = trials[["a", "b", "c"]].to_numpy()
+    odd = trials["odd"].to_numpy()
+    pair = objects[objects != odd[:, None]].reshape(-1, 2)
+    answers = Answers(np.column_stack([pair, odd]), person=trials["person"].to_numpy())
+    return np.load(folder / "ratings.npy").astype(np.float32), answers
+
+
+def real(name: str, n_objects: int, n_answers: int, draw: int) -> Study:
+    """Some answers about two thirds of the objects; answers to other questions score the fit."""
+    X, answers = real_answers(name)
+    questions = question_numbers(answers)
+    rng = np.random.default_rng((draw, n_answers))
+    order = rng.permutation(len(X))
+    fitted = order[:n_objects]
+    is_about_fitted: np.ndarray = np.isin(answers.objects, fitted).all(axis=1)
+    candidates = rng.permutation(np.flatnonzero(is_about_fitted))
+    if answers.weights is not None:  # one vote for each question, in proportion to all of them
+        waits = rng.exponential(size=len(candidates)) / answers.weights[candidates]
+        candidates = candidates[np.argsort(waits)]
+        first = np.unique(questions[candidates], return_index=True)[1]
+        candidates = rng.permutation(candidates[first])
+    chosen = candidates[:n_answers]
+    is_other = ~np.isin(questions, questions[chosen])
+    is_about_new: np.ndarray = np.isin(answers.objects, order[n_objects:]).all(axis=1)
+
+    def side(mask: np.ndarray, objects: np.ndarray) -> tuple[np.ndarray, Answers]:
+        row = np.full(len(X), -1)
+        row[objects] = np.arange(len(objects))
+        return X[objects], answers.select(mask).relabel(row)
+
+    rows, sample = side(chosen, fitted)
+    single = Answers(sample.objects, kind=sample.kind, person=sample.person)
+    sides = {
+        "same": side(is_about_fitted & is_other, fitted),
+        "new": side(is_about_new, order[n_objects:]),
+    }
+    return Study(FitData(Features(rows, None, name), single), sides)
+
+
+def arm_rows(make: Callable[[], Study]) -> list[Row]:
+    """The scores of each arm on both sides of a study; the λ of the grid come last."""
+    study = make()
+    data = study.data
+    rows = [{"arm": "no fit", **side_scores(study, scaled_identity(data))}]
+    for name, what in (("default", None), ("λ 0.1", Arm(method="global", lmbda=0.1))):
+        rows.append({"arm": name, **side_scores(study, fit(data, what).transform)})
+    solver = Exact(tol=1e-4)
+    problem = solver.problem(data, local=False)
+    start = None
+    for lmbda in GRID:
+        arm = Arm(method="global", lmbda=lmbda)
+        solution = solver.minimise(problem, arm, start, certified=False)
+        start = solution.warm
+        rows.append({"arm": "λ in hindsight", **side_scores(study, solution.transform)})
+    return rows
+
+
+def side_scores(study: Study, transform: LinearTransform) -> Row:
+    """Agreement and loss on answers about the same and about new objects."""
+    row: Row = {}
+    for side, (X, answers) in study.sides.items():
+        result = odd_one_out(transform(X), answers, interval=False)
+        row |= {f"agreement {side}": result.accuracy, f"loss {side}": result.loss}
+    return row
+
+
+def studies(sets: list[str], draws: range) -> pd.DataFrame:
+    """The change of each arm from no fit, and its regret; means over draws with their errors."""
+    parts = []
+    for draw, name, t in itertools.product(draws, sets, ANSWERS):
+        for n in OBJECTS.get(name, (30, 60, 100, 200, 500)):
+            kind = real if name in ("material", "videos") else simulated
+            make = partial(arm_rows, partial(kind, name, n, t, draw))
+            rows = pd.DataFrame(kept(OUT / "default" / f"{name}-{n}-{t}-{draw}.json", None, make))
+            scores = rows.set_index("arm")
+            change = scores - scores.loc["no fit"]
+            regret = scores.filter(like="agreement").max() - scores.filter(like="agreement")
+            table = change.join(regret.add_prefix("regret, ")).loc[["default", "λ 0.1"]]
+            parts.append(table.reset_index().assign(set=name, n=n, t=t))
+    groups = pd.concat(parts).groupby(["set", "n", "t", "arm"], sort=False)
+    return groups.mean().join(groups.sem(), rsuffix=" ±").round(4)
+
+
+def nested(sets: list[str], _draws: range) -> pd.DataFrame:
+    """Promised and measured agreement and neighbours kept, a line for each outer fold."""
+    networks = [name for name in NETWORKS if name in sets] or list(NETWORKS)
+    parts = []
+    for network, number in itertools.product(networks, range(FOLDS)):
+        file = OUT / "default" / f"{network}-{number}.json"
+        parts += kept(file, None, partial(nested_rows, network, number))
+    return pd.DataFrame(parts).round(4)
+
+
+def nested_rows(network: str, number: int) -> list[Row]:
+    """The promises and the results on one outer fold."""
+    data = data_of(network)
+    X = np.asarray(data.features.matrix, np.float64)
+    fold = data.folds(FOLDS, "objects")[number]
+    images = data.evaluation_rows(fold.rows)
+    curve = keep_curve(fold.data)
+    rows: list[Row] = []
+    for keep in KEEPS:
+        solution = curve.solve(keep)
+        assert solution.heldout is not None
+        promised = solution.heldout.model_dump(include={"agreement", "kept", "original"})
+        transform = solution.transform
+        row = {"network": network, "fold": number, "keep": keep}
+        row |= {f"promised {name}": value for name, value in promised.items()}
+        row["agreement"] = odd_one_out(transform(X), fold.answers, interval=False).accuracy
+        row["kept"] = neighbours_kept(data.scalars(images, "float64"), transform(images))
+        rows.append(row)
+    return rows
+
+
+def main() -> None:
+    """Measure, and print a table as CSV."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("part", choices=("studies", "nested"))
+    parser.add_argument("--sets", nargs="+", choices=(*SETS, *NETWORKS), default=list(SETS))
+    parser.add_argument("--draws", type=int, default=5, help="draws of each study")
+    parser.add_argument("--first-draw", type=int, default=0, help="seed of the first draw")
+    options = parser.parse_args()
+    warnings.simplefilter("ignore")
+    measure = studies if options.part == "studies" else nested
+    draws = range(options.first_draw, options.first_draw + options.draws)
+    print(measure(options.sets, draws).to_csv())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,238 @@
+"""The page and the figures that show docs/evidence.json, by the tables of evidence_pages.toml."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import tomllib
+from collections.abc import Iterator
+from html import escape
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from workbench import ROOT
+
+from glocal.files import make_folder, write_text
+from glocal.report import axes_svg
+
+RECORD = ROOT / "docs" / "evidence.json"
+PAGE = ROOT / "docs" / "all-results.md"
+IMAGES = ROOT / "docs" / "img"
+PLAN = tomllib.loads((ROOT / "benchmarks" / "evidence_pages.toml").read_text("utf-8"))
+NAMES: dict[str, str] = PLAN["names"]
+LEVEL = 0.05
+HEAD = """\
+---
+orphan: true
+---
+# All results
+
+`make evidence` writes this page from [the record](evidence.json); each table is also a CSV file.
+[Results](results.md) says what the numbers mean. Brackets are 95 % intervals; those of differences
+are paired, and bold ones have p < .05 after Holm's correction for all comparisons of tasks. A
+difference is marked *rough* if its interval rests on too few draws or images. Intervals of
+few-shot classification, anomaly detection and retrieval are for other images of the same classes.
+"""
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
+STYLE = """\
+text { font: 13px sans-serif; fill: #1b1f24 } .axis { stroke: #8b949e } .zero { stroke: #1b1f24 }
+.interval { stroke-width: 2 }
+@media (prefers-color-scheme: dark) { text { fill: #e6edf3 } .zero { stroke: #e6edf3 } }
+"""
+TICKS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5)
+MAX_TICKS = 8
+LEFT = 360  # pixels of the names of the lines
+WIDTH = 420  # of the scale
+STEP = 15  # from one interval to the next
+Record = dict[str, Any]
+Line = tuple[Any, ...]
+
+
+def load() -> Record:
+    """The record of all measurements."""
+    record: Record = json.loads(RECORD.read_text("utf-8")) if RECORD.exists() else {}
+    return record
+
+
+def rounded(value: Any) -> Any:
+    """A value for the record, with six decimals and without NaN."""
+    if isinstance(value, dict):
+        return {name: rounded(part) for name, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [rounded(part) for part in value]
+    if isinstance(value, float):
+        return round(value, 6) if math.isfinite(value) else None
+    return value
+
+
+def decimals(value: float, digits: int = 3) -> str:
+    """A number without a zero before the point, with a true minus."""
+    text = re.sub(r"^(-?)0\.", r"\1.", f"{value:.{digits}f}")
+    return text.replace("-", "−") if float(f"{value:.{digits}f}") else text.replace("-", "")
+
+
+def text_of(name: str, value: Any) -> str:
+    """The text of a field: differences have their sign, and settings are written as they are."""
+    if value is None:
+        return "-"
+    if not isinstance(value, float) or name in ("keep", "centre", "lmbda", "alpha", "tau"):
+        return title(f"{value:g}" if isinstance(value, float) else str(value))
+    sign = "+" if name.endswith(("difference", "gain")) and round(value, 3) > 0 else ""
+    return sign + decimals(value)
+
+
+def title(name: str) -> str:
+    """The plain name of a network, an arm, or a task and its measure."""
+    first, _, rest = name.partition(" ")
+    if name in NAMES or rest not in NAMES:
+        return NAMES.get(name, name)
+    return f"{NAMES[first]}, {NAMES[rest]}"
+
+
+def group(values: Any) -> list[Any]:
+    """A list of values, or that of a group."""
+    members: list[Any] = PLAN["groups"][values] if isinstance(values, str) else values
+    return members
+
+
+def chosen(record: Record, plan: Record) -> list[Record]:
+    """The rows of a table or figure."""
+    wanted = {name: group(values) for name, values in plan.get("where", {}).items()}
+    rows = [
+        row
+        for row in record.get(plan.get("rows", "scores"), [])
+        if all(row[name] in values for name, values in wanted.items())
+    ]
+    if plan.get("worse"):
+        return [row for row in rows if is_certain(row) and row["difference"] < 0]
+    return rows
+
+
+def is_certain(row: Record) -> bool:
+    """Whether a difference is significant after the correction."""
+    return (1 if row.get("p_corrected") is None else row["p_corrected"]) < LEVEL
+
+
+def cell(row: Record | None, pattern: str) -> str:
+    """The text of a row; one without a difference has its score in place of it."""
+    if row is None:
+        return "-"
+    if "{difference}" in pattern and row.get("difference") is None:
+        pattern = "{value} [{low}, {high}]" if "value" in row else pattern
+    names = re.findall(r"{(\w+)}", pattern)
+    if row.get(names[0]) is None:
+        return "-"
+    text = pattern.format_map({name: text_of(name, row.get(name)) for name in names})
+    text = text.replace(" [-, -]", "")
+    if row.get("rough") and "difference" in row:
+        text += " *rough*"
+    return f"**{text}**" if is_certain(row) else text
+
+
+def lines_of(record: Record, plan: Record) -> Iterator[list[str]]:
+    """The head of a table, and its lines."""
+    names = plan["lines"]
+    rows = chosen(record, plan)
+    if "column" not in plan:
+        yield [*map(title, names), *("difference" for _ in plan["cells"])]
+        for row in rows:
+            texts = [text_of(name, row.get(name)) for name in names]
+            yield [*texts, *(cell(row, pattern) for pattern in plan["cells"])]
+        return
+    columns = group(plan["columns"])
+    yield [*map(title, names), *(title(str(column)) for column in columns)]
+    lines: dict[Line, dict[Any, Record]] = {}
+    for row in rows:
+        lines.setdefault(tuple(row[name] for name in names), {})[row[plan["column"]]] = row
+    for key, line in lines.items():
+        texts = [text_of(name, value) for name, value in zip(names, key, strict=True)]
+        yield [*texts, *(cell(line.get(column), plan["cell"]) for column in columns)]
+
+
+def page(record: Record) -> str:
+    """The page of all tables."""
+    parts = [HEAD]
+    for plan in PLAN["tables"]:
+        head, *lines = lines_of(record, plan)
+        if lines:
+            table = [" | ".join(line) for line in (head, ["---"] * len(head), *lines)]
+            text = "\n".join(f"| {line} |" for line in table)
+            file = f"[CSV](all-results/{plan['rows']}.csv)"
+            parts.append(f"## {plan['title']}\n\n{plan['note']} {file}\n\n{text}\n")
+    return "\n".join(parts)
+
+
+def write_page(record: Record) -> None:
+    """Write the page, and the rows of all its tables as CSV."""
+    folder = make_folder(PAGE.with_suffix(""))
+    for name in dict.fromkeys(plan["rows"] for plan in PLAN["tables"]):
+        if record.get(name):
+            write_text(folder / f"{name}.csv", pd.DataFrame(record[name]).to_csv(index=False))
+    write_text(PAGE, page(record))
+
+
+def draw(record: Record) -> None:
+    """Draw the forest plots of the record, and the axes of the transform in the package."""
+    for plan in PLAN["figures"]:
+        write_text(make_folder(IMAGES) / f"{plan['name']}.svg", forest(record, plan))
+    table = pd.DataFrame(record["axes"]["rows"])
+    svg = axes_svg(table, "What people’s answers amplify in CLIP ViT-B/32")
+    write_text(IMAGES / "axes-clip.svg", svg)
+
+
+def forest(record: Record, plan: Record) -> str:
+    """Differences with their intervals, a group for each line and a colour for each method."""
+    columns = group(plan["columns"])
+    rows = [row for row in chosen(record, plan) if row[plan["column"]] in columns]
+    rows = [row for row in rows if row.get("difference_low") is not None]
+    low = min([0.0, *(row["difference_low"] for row in rows)])
+    high = max([0.01, *(row["difference_high"] for row in rows)])
+    scale = WIDTH / (high - low)
+    zero = LEFT - low * scale
+    parts = [f'<text x="10" y="20" font-weight="bold">{escape(plan["title"])}</text>']
+    y = 44
+    for number, column in enumerate(columns):
+        x = 10 + number % 3 * 250
+        colour = COLOURS[number]
+        name = escape(plain(column, plan["column"]))
+        parts.append(f'<circle cx="{x + 5}" cy="{y - 4}" r="4" fill="{colour}"/>')
+        parts.append(f'<text x="{x + 16}" y="{y}">{name}</text>')
+        y += 20 * (number % 3 == 2 or number == len(columns) - 1)
+    top = y
+    for line in dict.fromkeys(row[plan["lines"]] for row in rows):
+        members = {row[plan["column"]]: row for row in rows if row[plan["lines"]] == line}
+        height = STEP * len(members)
+        name = escape(plain(line, plan["lines"]))
+        parts.append(f'<text x="10" y="{y + height / 2 + 9}">{name}</text>')
+        for number, column in enumerate(columns):
+            if column in members:
+                y += STEP
+                row = members[column]
+                ends = [zero + row[f"difference_{end}"] * scale for end in ("low", "high")]
+                middle = zero + row["difference"] * scale
+                colour = COLOURS[number]
+                text = escape(cell(row, "{difference} [{difference_low}, {difference_high}]"))
+                path = f"M{ends[0]:.1f},{y}H{ends[1]:.1f}"
+                parts.append(f'<path class="interval" stroke="{colour}" d="{path}"/>')
+                parts.append(f'<circle cx="{middle:.1f}" cy="{y}" r="4" fill="{colour}">')
+                parts.append(f"<title>{text}</title></circle>")
+        y += STEP
+    parts.append(f'<path class="zero" d="M{zero:.1f},{top}V{y}"/>')
+    parts.append(f'<path class="axis" d="M{LEFT},{y}H{LEFT + WIDTH}"/>')
+    step = next(size for size in TICKS if high - low <= MAX_TICKS * size)
+    for value in step * np.arange(math.ceil(low / step), math.floor(high / step) + 1):
+        place = f'x="{zero + value * scale:.1f}" y="{y + 18}" text-anchor="middle"'
+        parts.append(f"<text {place}>{text_of('difference', float(value))}</text>")
+    width = LEFT + WIDTH + 40
+    frame = f'viewBox="0 0 {width} {y + 28}" width="{width}" height="{y + 28}" role="img"'
+    style = f"<style>{STYLE}</style><title>{escape(plan['title'])}</title>"
+    lines = "\n".join(parts)
+    return f'<svg xmlns="http://www.w3.org/2000/svg" {frame}>{style}\n{lines}\n</svg>\n'
+
+
+def plain(value: Any, field: str) -> str:
+    """The name of a line or method without marks of code; a `keep` has its name before it."""
+    name = title(str(value)).replace("`", "")
+    return f"keep {name}" if field == "keep" else name
