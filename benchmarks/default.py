@@ -125,7 +125,7 @@ def real(name: str, n_objects: int, n_answers: int, draw: int) -> Study:
     rng = np.random.default_rng((draw, n_answers))
     order = rng.permutation(len(X))
     fitted = order[:n_objects]
-    is_about_fitted: np.ndarray = np.isin(answers.objects, fitted).all(axis=1)
+    is_about_fitted = np.asarray(np.isin(answers.objects, fitted).all(axis=1))
     candidates = rng.permutation(np.flatnonzero(is_about_fitted))
     if answers.weights is not None:  # one vote for each question, in proportion to all of them
         waits = rng.exponential(size=len(candidates)) / answers.weights[candidates]
@@ -134,7 +134,7 @@ def real(name: str, n_objects: int, n_answers: int, draw: int) -> Study:
         candidates = rng.permutation(candidates[first])
     chosen = candidates[:n_answers]
     is_other = ~np.isin(questions, questions[chosen])
-    is_about_new: np.ndarray = np.isin(answers.objects, order[n_objects:]).all(axis=1)
+    is_about_new = np.asarray(np.isin(answers.objects, order[n_objects:]).all(axis=1))
 
     def side(mask: np.ndarray, objects: np.ndarray) -> tuple[np.ndarray, Answers]:
         row = np.full(len(X), -1)
