@@ -163,7 +163,7 @@ def test_the_number_of_answers_has_no_unit(details, size, unit):
 def test_a_fit_does_not_depend_on_the_unit_of_the_weights(as_a_user):
     """The chosen λ, the transform, agreement with its interval, and the table of persons stay."""
     small = glocal.simulated_world(
-        n_category=2, n_object=3, dimensions=12, n_triplets=300, n_local=36
+        n_category=2, n_object=2, dimensions=34, n_triplets=300, n_local=34
     )
     rng = np.random.default_rng(0)
     weights = rng.uniform(0.5, 2, len(small.answers))
