@@ -106,43 +106,21 @@ def test_the_tasks_equal_one_search_a_class(mode, k):
     ] * 3
 
 
-def test_shift_trains_on_half_of_the_subclasses():
-    """The first half of the subclasses of each superclass, rounded up, is trained on, and its test
+def test_shift_trains_on_half_of_the_classes_of_a_superclass():
+    """The first half of the classes of each superclass, rounded up, is trained on, and its test
     images are left out.
     """
-    train, subclasses, test, subtruth = simulated(4, classes=6)
-    labels = subclasses // 3
+    train, classes, test, subtruth = simulated(4, classes=6)
     truth = subtruth // 3
-    result = anomaly(
-        train,
-        labels,
-        test,
-        truth,
-        mode="shift",
-        k=5,
-        train_subclasses=subclasses,
-        test_subclasses=subtruth,
-    )
+    superclass_of = {name: "ab"[name // 3] for name in range(6)}
+    result = anomaly(train, classes, test, subtruth, k=5, superclasses=superclass_of)
+    assert result.mode == "shift"
     expected = []
     for c, (first, second) in enumerate(((0, 1), (3, 4))):
-        shown = np.isin(subclasses, (first, second))
+        shown = np.isin(classes, (first, second))
         used = ~np.isin(subtruth, (0, 1, 3, 4)) | (truth != c)
         expected.append(roc_auc_score(truth[used] != c, -mean_nearest(train[shown], test[used], 5)))
     np.testing.assert_allclose(column(result, "auroc"), expected, rtol=1e-9)
-
-
-def test_superclasses_are_a_shift_between_their_classes():
-    """A superclass for each label equals the mode shift with the labels as subclasses."""
-    rng = np.random.default_rng(5)
-    classes = np.repeat(np.arange(6), 10)
-    X = rng.normal(size=(6, 8))[classes] + rng.normal(size=(60, 8))
-    superclass_of = {name: "abc"[name % 3] for name in range(6)}
-    superclasses = np.array([superclass_of[name] for name in classes])
-    score = anomaly(X, classes, X, classes, superclasses=superclass_of)
-    subclasses = {"train_subclasses": classes, "test_subclasses": classes}
-    expected = anomaly(X, superclasses, X, superclasses, mode="shift", **subclasses)
-    assert score.per_class == expected.per_class
-    assert score.mode == "shift"
 
 
 def test_one_data_set_against_another():
@@ -238,11 +216,12 @@ BAD = {
     "no neighbour": ({"k": 0}, "k=0"),
     "other columns": ({"test": TEST[:, :5]}, "columns"),
     "labels of two kinds": ({"test_labels": TRUTH.astype(str)}, "names"),
-    "no subclasses": ({"mode": "shift", "train_subclasses": LABELS}, "subclasses"),
-    "one subclass": (
-        {"mode": "shift", "train_subclasses": LABELS, "test_subclasses": TRUTH},
-        "superclass 0",
+    "no superclasses": ({"mode": "shift"}, "superclasses"),
+    "superclasses of all classes but one": (
+        {"mode": "leave-one-out", "superclasses": {0: "a"}},
+        "superclasses",
     ),
+    "one class": ({"superclasses": {0: "a", 1: "b", 2: "b", 3: "b"}}, "superclass a"),
 }
 
 

@@ -138,13 +138,6 @@ CASES = {
         "anomaly --train x.npy --test test.npy --anomalies others.npy",
         lambda: anomaly_against(Z, *((x - X.mean()) / X.std() for x in (TEST, TEST[::-1] + 3))),
     ),
-    "shift with subclasses": (
-        f"anomaly {TWICE} --mode shift --train-subclasses classes.npy"
-        " --test-subclasses classes.npy",
-        lambda: anomaly(
-            Z, Y, Z, Y, mode="shift", train_subclasses=CLASSES, test_subclasses=CLASSES
-        ),
-    ),
     "shots are left out of one file": (
         "few-shot --train x.npy --train-labels y.npy --probe ncm",
         lambda: few_shot(Z, Y, Z, Y, **ONE_FILE),
@@ -221,7 +214,7 @@ def test_labels_in_another_order_are_asked_about(tmp_path, monkeypatch, command)
         (f"anomaly {SIDES} --anomalies others.npy", 2, "anomalies"),
         (f"retrieval {SEARCH} --queries x.npy", 2, "one file"),
         ("few-shot --train x.npy --train-labels y.npy --test test.npy", 2, "--test-labels"),
-        (f"anomaly {SIDES} --mode shift --train-subclasses y.npy", 2, "--test-subclasses"),
+        (f"anomaly {SIDES} --mode shift", 2, "--superclasses"),
         (f"anomaly {SIDES} --breeds living17 --superclasses y.npy", 2, "--breeds"),
         (f"few-shot {SIDES} --breeds living17 --superclasses y.npy", 2, "--breeds"),
     ],

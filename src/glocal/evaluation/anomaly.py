@@ -13,7 +13,7 @@ from jaxtyping import Bool, Float, Int, Shaped
 from glocal.data.labels import positions
 from glocal.errors import DataError, DataWarning, ParameterError
 from glocal.evaluation.intervals import FRACTION, Result, Units
-from glocal.evaluation.sides import SIDES, check_columns, check_sides, labelled_sides
+from glocal.evaluation.sides import SIDES, check_columns, labelled_sides
 from glocal.results import Score
 from glocal.similarity import (
     cosine_blocks,
@@ -41,8 +41,6 @@ def anomaly(
     *,
     mode: str = "one-vs-rest",
     k: int = 5,
-    train_subclasses: Shaped[np.ndarray, " n"] | None = None,
-    test_subclasses: Shaped[np.ndarray, " m"] | None = None,
     superclasses: Mapping[Any, str] | None = None,
 ) -> Result:
     """Detect test images of other classes than the training images, with one task per class.
@@ -60,11 +58,11 @@ def anomaly(
     shift          of the trained half of c of the unseen half of c  of all other superclasses
     ============== ======================== ======================== =============================
 
-    In `shift`, labels are superclasses. Training images are those of the first half (rounded up),
-    in sorted order, of the subclasses that a superclass has in training. Test images of this half
-    are not normal images of any task. With 3 of 5 subclasses, this is CIFAR-100-shift. If
-    `superclasses` is given, the labels are the subclasses, and the mode is `shift`. Files whose
-    training and test subclasses already differ (BREEDS) need `one-vs-rest` instead of `shift`.
+    In `shift`, c is a superclass and labels are its classes. Training images are those of the first
+    half (rounded up), in sorted order, of the classes that a superclass has in training. Test
+    images of this half are not normal images of any task. With 3 of 5 classes, this is
+    CIFAR-100-shift. Files whose training and test classes already differ (BREEDS) need
+    `one-vs-rest` instead of `shift`.
 
     Scores that differ by no more than rounding (`tie_tolerance`) are ties. Test images of a class
     without training images are anomalies in every task. Classes without normal or without anomalous
@@ -75,11 +73,10 @@ def anomaly(
     ----------
     train, test : (n, p) and (m, p) real arrays
         Embeddings, standardized by the same two scalars.
-    train_labels, test_labels, train_subclasses, test_subclasses : (n,) and (m,) integers or names
-        Labels. Subclasses are needed for `shift` alone.
+    train_labels, test_labels : (n,) and (m,) integers or names
     superclasses : mapping or None
-        The superclass of each label, instead of subclasses. Images of other classes are left out,
-        with a DataWarning.
+        The superclass of each label, with which the mode is `shift`. Images of other classes are
+        left out, with a DataWarning.
     k : int
         Number of neighbours, at most the number of training images of the smallest class.
 
@@ -96,10 +93,10 @@ def anomaly(
     DataError
         If a class has fewer than k training images, labels are of two kinds or their number is not
         that of the rows, no class has both normal and anomalous test images, a superclass has only
-        one subclass, or a value is NaN or infinite.
+        one class, or a value is NaN or infinite.
     ParameterError
-        If the mode is unknown, k is below 1, subclasses for a shift are missing, or superclasses
-        are given in the mode `leave-one-out` or together with subclasses.
+        If the mode is unknown, k is below 1, superclasses for a shift are missing, or superclasses
+        are given in the mode `leave-one-out`.
 
     References
     ----------
@@ -114,25 +111,14 @@ def anomaly(
     """
     if mode not in (*MODES, _AGAINST):
         raise ParameterError(f"`mode` is {mode!r}; allowed are {', '.join(MODES)}.")
-    if superclasses is not None:
-        if mode == "leave-one-out" or train_subclasses is not None or test_subclasses is not None:
-            raise ParameterError(
-                "`superclasses` goes with `mode='shift'` alone, and without subclasses, because "
-                "the labels are the subclasses. Leave the other argument out."
-            )
+    if superclasses is not None and mode != "leave-one-out":
         mode = "shift"
-    shown, tested = labelled_sides(train, train_labels, test, test_labels, superclasses)
-    if mode == "shift" and superclasses is None:
-        if train_subclasses is None or test_subclasses is None:
-            raise ParameterError(
-                "`mode='shift'` needs the subclasses of both sides: give `train_subclasses` and "
-                "`test_subclasses`."
-            )
-        train_subclasses, test_subclasses = check_sides(
-            train, train_subclasses, test, test_subclasses, SIDES
+    if (mode == "shift") != (superclasses is not None):
+        raise ParameterError(
+            f"`mode={mode!r}` {'needs' if mode == 'shift' else 'does not go with'} `superclasses`, "
+            "which are those of the labels. Give both or neither."
         )
-        shown = shown._replace(classes=train_subclasses)
-        tested = tested._replace(classes=test_subclasses)
+    shown, tested = labelled_sides(train, train_labels, test, test_labels, superclasses)
     classes, codes = np.unique(shown.superclasses, return_inverse=True)
     test_codes = positions(classes, tested.superclasses)  # -1 of a class without training image
     is_shown = np.ones(len(codes), dtype=bool)
@@ -219,8 +205,8 @@ def _first_half(superclass: object, subclasses: np.ndarray) -> np.ndarray:
     names = np.unique(subclasses)
     if len(names) < 2:
         raise DataError(
-            f"superclass {superclass} has only the subclass {names[0]} in training; shift needs at "
-            "least two. Are labels and subclasses exchanged?"
+            f"superclass {superclass} has only the class {names[0]} in training; shift needs at "
+            "least two. Are labels and superclasses exchanged?"
         )
     return names[: -(-len(names) // 2)]
 

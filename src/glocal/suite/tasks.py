@@ -221,22 +221,14 @@ class AnomalyTask(_Sides):
     )
     mode: Literal["one-vs-rest", "leave-one-out", "shift"] = Field(
         "one-vs-rest",
-        description="Which classes are normal. For shift, which superclasses are: the labels are "
-        "superclasses, or classes that --superclasses assigns to superclasses.",
+        description="Which classes are normal. For shift, which --superclasses are.",
     )
     k: int = Field(5, ge=1, description="Nearest training images that the score averages.")
-    train_subclasses: MaybeFile = Field(
-        None, description="For shift: subclass of each training image."
-    )
-    test_subclasses: MaybeFile = Field(None, description="For shift: subclass of each test image.")
 
     @model_validator(mode="after")
     def _check_labels(self) -> AnomalyTask:
         required = ["train_labels", "test_labels"]
-        if self.mode == "shift" and self.superclasses is None:
-            required += ["train_subclasses", "test_subclasses"]
-        labelled = {*required, "train_subclasses", "test_subclasses", "superclasses"}
-        labelled |= {"mode", "breeds"}
+        labelled = {*required, "superclasses", "mode", "breeds"}
         superfluous = sorted(labelled & self.model_fields_set)
         lacking = [name for name in required if name not in self.model_fields_set]
         if self.anomalies is not None and superfluous:
@@ -254,14 +246,9 @@ class AnomalyTask(_Sides):
             files = (self.train, self.test, self.anomalies)
             return anomaly_against(*(embed(sources.features(file)) for file in files), k=self.k)
         train, y_train, test, y_test = self.sides(sources)
-        subclasses: dict[str, Any] = {"superclasses": self.superclass_of(sources)}
-        if self.train_subclasses is not None:
-            subclasses["train_subclasses"] = sources.labels(self.train_subclasses, train)
-        if self.test_subclasses is not None:
-            subclasses["test_subclasses"] = sources.labels(self.test_subclasses, test)
-        X_train = embed(train)
-        X_test = embed(test)
-        result = anomaly(X_train, y_train, X_test, y_test, mode=self.mode, k=self.k, **subclasses)
+        options: dict[str, Any] = {"mode": self.mode, "k": self.k}
+        options["superclasses"] = self.superclass_of(sources)
+        result = anomaly(embed(train), y_train, embed(test), y_test, **options)
         _warn_at_chance(result, 0.5)
         return result
 
