@@ -21,7 +21,6 @@ h5py = pytest.importorskip("h5py", reason="feature files need glocal[io]")
 safetensors = pytest.importorskip("safetensors.numpy", reason="feature files need glocal[io]")
 torch = pytest.importorskip("torch", reason=".pt files need glocal[extract]")
 from pyarrow import parquet  # noqa: E402
-from scipy.io import savemat  # noqa: E402
 
 KINDS = sorted(READERS)
 TEXTS = (".csv", ".tsv")
@@ -46,8 +45,6 @@ def write(path: Path, arrays: dict[str, np.ndarray]) -> Path:
                 file[f"group/{name}" if name == "clip" else name] = array
     elif path.suffix == ".safetensors":
         safetensors.save_file(arrays, path)
-    elif path.suffix == ".mat":
-        savemat(path, arrays)
     elif path.suffix == ".parquet":
         parquet.write_table(pa.table({name: list(array) for name, array in arrays.items()}), path)
     else:
@@ -74,8 +71,6 @@ def test_round_trip(tmp_path, kind, dtype, shape):
     """Every kind of file gives back the shape, dtype and values that were written (text gives
     float64).
     """
-    if (kind, dtype) == (".mat", "float16"):
-        pytest.skip("MATLAB has no half precision")
     matrix = (np.random.default_rng(0).normal(size=shape) * 9).astype(
         "float64" if kind in TEXTS else dtype
     )
@@ -166,12 +161,6 @@ def test_tables_beside_features_are_not_taken_for_them(tmp_path):
     write(tmp_path / "a.pt", {"features": X})
     (tmp_path / "labels.csv").write_text("file,label\na.jpg,3\n")
     np.testing.assert_array_equal(Features.load(tmp_path).matrix, X)
-
-
-def test_a_new_file_of_matlab_is_refused_with_the_remedy(tmp_path):
-    """A .mat file that scipy does not read is refused with the advice to rename HDF5."""
-    (tmp_path / "a.mat").write_bytes(b"MATLAB 5.0")
-    assert ".h5" in sentence(tmp_path / "a.mat")
 
 
 def test_a_list_of_tensors_is_refused(tmp_path):

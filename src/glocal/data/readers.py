@@ -132,14 +132,6 @@ def _hdf5(path: PathLike) -> np.ndarray:
         return np.asarray(dataset)
 
 
-def _matlab(path: PathLike) -> np.ndarray:
-    from scipy.io import loadmat
-
-    with reading(path, "features", "Files of version 7.3 are HDF5: rename it to .h5.") as file:
-        arrays = {name: value for name, value in loadmat(file).items() if hasattr(value, "ndim")}
-        return _choose(file, arrays)
-
-
 def shards_of(path: PathLike) -> list[Path]:
     """The Parquet files under a folder in the order of their names, or `path` if it is a file.
 
@@ -247,7 +239,6 @@ READERS: dict[str, Callable[[PathLike], np.ndarray]] = {
     ".safetensors": _safetensors,
     ".h5": _hdf5,
     ".hdf5": _hdf5,
-    ".mat": _matlab,
     PARQUET: read_parquet,
     **dict.fromkeys(sorted(TABLES), lambda path: read_named_rows(path)[0]),
 }
