@@ -18,12 +18,11 @@ import torch
 from world import run
 
 from glocal.data.features import Features
-from glocal.errors import DataError, FileError, GLocalError, ParameterError
+from glocal.errors import DataError, FileError, ParameterError
 from glocal.extract import Extractor, open_images
 from glocal.extract import run as extract_run
 from glocal.extract.images import Source
 from glocal.extract.models import weights_sha256
-from glocal.extract.run import cached_features
 
 Image = pytest.importorskip("PIL.Image")
 
@@ -400,20 +399,6 @@ def test_layers_are_listed_without_images(toy):
         {"layer": "conv", "type": "Conv2d"},
         {"layer": "out", "type": "Linear"},
     ]
-
-
-def test_a_network_runs_once_for_the_same_images(toy, photos):
-    """Features in the cache are those of the images, and an unreadable image is an error."""
-    import toy_for_extract
-
-    readable = open_images(f"{photos}/[0-6].png")
-    first = cached_features(Extractor(toy), readable).features()
-    toy_for_extract.RUNS.clear()
-    again = cached_features(Extractor(toy), readable).features()
-    np.testing.assert_array_equal(again.matrix, first.matrix)
-    assert not toy_for_extract.RUNS
-    with pytest.raises(GLocalError, match=r"7\.png"):
-        cached_features(Extractor(toy), open_images(photos))
 
 
 # --- real networks ---

@@ -9,14 +9,11 @@ from functools import partial
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
-
 from glocal.aligner import Fit, FitData, Keep, fit
 from glocal.data.answers import Answers
 from glocal.data.check import Case, diagnose
-from glocal.data.features import Features
 from glocal.data.join import join
-from glocal.errors import DataError, DataWarning, import_optional
+from glocal.errors import DataError, DataWarning
 from glocal.extract import open_images
 from glocal.files import PathLike
 from glocal.report import load_thumbnails, report_page, save_page, transform_run
@@ -39,7 +36,7 @@ def align(
 ) -> Fit:
     """Extract features, check them, fit by `Keep`, and write transform, card and page.
 
-    After an interruption the same call continues: it reads features from the cache.
+    After an interruption the same call continues with the features in `out`.
 
     Parameters
     ----------
@@ -49,7 +46,8 @@ def align(
         One image per object; see `glocal.extract.open_images`.
     answers : Answers
     out : path
-        The folder for ``transform.npz``, ``README.md`` (the model card) and ``report.html``.
+        The folder for ``features/``, ``transform.npz``, ``README.md`` (the model card) and
+        ``report.html``.
     object_ids : sequence of str or None
         The object names that the answers index, to be joined with the names of the images. None if
         the answers index the images in their order, or name their objects themselves.
@@ -69,28 +67,23 @@ def align(
     Raises
     ------
     DataError
-        An image cannot be read, the answers do not belong to the images, or the check found an
-        error. Its other findings become DataWarnings.
+        The answers do not belong to the images, or the check found an error. Its other findings
+        become DataWarnings.
     FileError, MissingDependencyError
         `out` holds a card or transform that glocal did not write; or the images, the model or a
         library do not exist.
     """
-    for module in ("jinja2", "altair", "vl_convert"):
-        import_optional(module, "the page")
     check_replaceable(out)
     sources = {"objects": open_images(images)}
     if local_images is not None:
         sources["local"] = open_images(local_images)
-    names = tuple(sources["objects"].names)
-    rows = Features(np.zeros((len(names), 1)), names, sources["objects"].described)
-    join(rows, answers, object_ids)  # other names raise an error before any work
-
     from glocal.extract import Extractor  # imports torch, which the checks above do not need
-    from glocal.extract.run import cached_features
 
     extractor = Extractor(model, () if layer is None else (layer,))
     features = {
-        name: cached_features(extractor, source, partial(progress, "extract")).features()
+        name: extractor.extract(
+            source, Path(out) / "features" / name, progress=partial(progress, "extract")
+        ).features()
         for name, source in sources.items()
     }
     objects = features["objects"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shutil
@@ -23,7 +22,6 @@ from torch import Tensor
 
 from glocal._version import __version__
 from glocal.data.features import RECORD_FILE
-from glocal.data.sources import cache_folder
 from glocal.errors import DataError, FileError, GLocalError, ParameterError, one_line
 from glocal.extract.chunks import (
     FEATURES_FILE,
@@ -297,20 +295,3 @@ class Extractor:
                     '`dtype="bfloat16"` or `dtype="float32"`; otherwise check the network.'
                 )
         return features
-
-
-def cached_features(
-    extractor: Extractor, source: Source, progress: Progress = lambda done, total: None
-) -> Extraction:
-    """Extract all images into the cache, or return the same extraction from the cache."""
-    content = to_json([extractor.identity, source.sha256()])
-    digest = hashlib.sha256(content.encode()).hexdigest()[:32]
-    result = extractor.extract(source, cache_folder() / "features" / digest, progress=progress)
-    if result.missing:
-        examples = "; ".join(" ".join(entry) for entry in result.missing[:3])
-        raise DataError(
-            f"{len(result.missing)} of {len(source)} images of {source.described} have no "
-            f"features: {examples}. Replace or remove them, or name the folder that glocal extract "
-            "--skip-unreadable writes."
-        )
-    return result
