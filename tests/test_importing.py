@@ -402,11 +402,11 @@ PLACES = "a b c chosen\nx y z 1\nx z y 2"
 @pytest.mark.parametrize(
     ("text", "options", "code", "words"),
     [
-        (SALMON, ["--column", "person=puid"], 0, "left out: 1 × catch trial"),
+        (SALMON, ["--column", "person=puid"], 0, "dropped.catch trial: 1"),
         (SALMON, ["--column", "person"], 2, "NAME=VALUE"),
         ("i j k\n0 1 2", [], 1, "--column ROLE=COLUMN"),
         (PLACES, [], 1, "--place-base 1"),
-        (PLACES, ["--place-base", "1"], 0, "picked: place counted from 1"),
+        (PLACES, ["--place-base", "1"], 0, "interpretation.picked: place counted from 1"),
     ],
 )
 def test_the_command_asks_for_what_a_table_does_not_say(

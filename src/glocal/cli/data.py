@@ -113,48 +113,30 @@ def split_command(
 
     Example: glocal data split --features features.npy --answers triplets.npy --out split
     """
-    for output in (out / "train.npz", out / "heldout.npz"):
-        refuse_overwriting_inputs({"--out": output}, features, *form.paths)
     loaded = Features.load(features)
     answers, joined = form.joined(loaded)
-    if form.object_ids is not None:
-        answers = replace(answers, names=form.names)
     options = {"folds": folds, "fold": fold, "seed": seed}
     if by == "objects":
         sides = split_answers(joined.answers, len(loaded), **options)
     else:
         sides = split_persons(joined.answers, **options)
-    train, heldout = (answers.select(joined.kept).select(side) for side in sides)
-    if not len(train) or not len(heldout):
-        empty = "heldout" if len(train) else "train"
-        raise DataError(
-            f"no answer falls into the {empty} part of fold {fold} of {folds}. Use other folds."
-        )
-    if by == "persons" and len(heldout) > len(train):
-        print_message(
-            f"{len(heldout)} answers are held out, more than the {len(train)} to train on: take "
-            "more --folds, or another --fold."
-        )
-    make_folder(out)
-    train.save(out / "train.npz")
-    heldout.save(out / "heldout.npz")
-    record = {
-        "train": len(train),
-        "heldout": len(heldout),
-        "between": len(joined.answers) - len(train) - len(heldout),
-        "n_dropped": joined.n_dropped,
-        **options,
-        "out": out,
+    parts = {
+        name: answers.select(joined.kept).select(side)
+        for name, side in zip(("train", "heldout"), sides, strict=True)
     }
-    print_result(
-        as_json,
-        record,
-        f"{len(train)} answers to train on, {len(heldout)} held out (fold {fold} of {folds}, seed "
-        f"{seed})",
-        f"{record['between']} left out: their {by} lie in both parts; {joined.n_dropped} dropped: "
-        "no features",
-        f"written to {out / 'train.npz'} and {out / 'heldout.npz'}",
-    )
+    for name, part in parts.items():
+        refuse_overwriting_inputs({"--out": out / f"{name}.npz"}, features, *form.paths)
+        if not len(part):
+            raise DataError(
+                f"no answer falls into the {name} part of fold {fold} of {folds}. Use other folds."
+            )
+    make_folder(out)
+    for name, part in parts.items():
+        part.save(out / f"{name}.npz")
+    sizes = {name: len(part) for name, part in parts.items()}
+    between = len(joined.answers) - sum(sizes.values())
+    more = {"between": between, "n_dropped": joined.n_dropped, **options, "out": out}
+    print_result(as_json, sizes | more)
 
 
 @app.command("curve")
@@ -253,8 +235,7 @@ def import_command(
             **form.model_dump(),
         )
     answers = imported.answers
-    interpretation = imported.interpretation
-    origin = {"version": __version__, **interpretation, "dropped": imported.dropped}
+    origin = {"version": __version__, **imported.interpretation, "dropped": imported.dropped}
     answers.save(out, provenance=origin)
     passed = answers.catch_passed
     record = {
@@ -264,22 +245,10 @@ def import_command(
         "people": answers.n_people,
         "catch": None if passed is None else {"n": len(passed), "passed": int(passed.sum())},
         "dropped": imported.dropped,
-        "interpretation": interpretation,
+        "interpretation": imported.interpretation,
         "out": out,
     }
-    people = "" if answers.n_people is None else f" of {answers.n_people} people"
-    columns = interpretation.get("columns", {})
-    lines = [f"{role} is column {titles}" for role, titles in columns.items()]
-    if "picked" in interpretation:
-        lines.append(f"picked: {interpretation['picked']}")
-    print_result(
-        as_json,
-        record,
-        f"{len(answers)} answers ({answers.kind}){people} about {record['objects']} objects",
-        *lines,
-        *(f"left out: {n} × {reason}" for reason, n in imported.dropped.items()),
-        f"written to {out}",
-    )
+    print_result(as_json, record)
 
 
 def _pairs(texts: list[str] | None, option: str) -> dict[str, str] | None:

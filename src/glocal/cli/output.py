@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import re
 import shutil
@@ -16,7 +17,7 @@ import typer
 from typer import Option
 
 from glocal.errors import printable
-from glocal.results import DIFFERENCE, Score, to_json
+from glocal.results import DIFFERENCE, Score, flattened, to_json
 
 AsJson = Annotated[bool, Option("--json", help="Print one JSON object on standard output.")]
 
@@ -84,11 +85,12 @@ def print_json(result: Any) -> None:
 
 
 def print_result(as_json: bool, record: Any, *lines: str) -> None:
-    """Print a result on standard output, as one JSON object or as lines."""
+    """Print a result on standard output: one JSON object, or lines, by default of all fields."""
     if as_json:
         print_json(record)
-    else:
-        print_lines(*lines)
+        return
+    fields = flattened(json.loads(to_json(record))).items()
+    print_lines(*(lines or (f"{name}: {value}" for name, value in fields if value is not None)))
 
 
 def print_table(headers: Sequence[str], rows: Iterable[Sequence[str]]) -> None:

@@ -214,7 +214,7 @@ class Answers:
         odd_column, base : int
             As in `from_array`.
         names : sequence of str or None
-            The objects in the order of their indices, for a table of names.
+            The objects in the order of their indices, if the file does not hold them.
 
         Raises
         ------
@@ -248,10 +248,10 @@ class Answers:
             raise DataError(
                 f"{path} states which column is odd; leave out `odd_column={odd_column}`."
             )
-        defaults = {"kind": kind or "odd-one-out", "odd_column": odd_column, "base": base}
+        arrays = {"kind": kind or "odd-one-out", "base": base, "names": names, **arrays}
         sort_index = None if order is None else read_list(order, what="order")
         with naming(path):
-            return cls.from_array(**{**defaults, **arrays}, order=sort_index)
+            return cls.from_array(odd_column=odd_column, order=sort_index, **arrays)
 
     def save(self, path: PathLike, *, provenance: dict[str, Any] | None = None) -> None:
         """Atomically write all fields to ``.npz``, or only the 0-based objects to ``.npy``.
