@@ -9,6 +9,7 @@ from world import run
 
 from glocal.data.answers import Answers
 from glocal.data.features import Features
+from glocal.data.rows import row_statistics
 from glocal.data.sources import breeds_sides
 from glocal.evaluation.agreement import ceiling, odd_one_out
 from glocal.evaluation.anomaly import anomaly, anomaly_against
@@ -45,7 +46,8 @@ def folder(tmp_path_factory):
         tmp_path_factory.mktemp("evaluate"),
         x_npy=X, test_npy=TEST, others_npy=TEST[::-1] + 3, y_npy=Y, z_npy=Y[:40], rdm_npy=RDMS,
         classes_npy=CLASSES, answers_npy=answers, again_npy=AGAIN, long_npy=1000 * X,
-        t_npz=LinearTransform(W, None, 0.1, 2.0), net_npy=IMAGENET.matrix, numbers_npy=NUMBERS,
+        t_npz=LinearTransform(W, None, 0.1, 2.0, {"rows": row_statistics(X, 2.0)}),
+        net_npy=IMAGENET.matrix, numbers_npy=NUMBERS,
         ids_txt="\n".join(["nowhere", *(f"o{i}" for i in range(60))]),
         super_csv="\n".join(["class,superclass", *map(",".join, SUPER.items())]),
     )  # fmt: skip
@@ -265,7 +267,8 @@ def test_scores_are_appended_to_scores_alone(tmp_path, content, code):
     assert (out.read_text() == content) == bool(code)
 
 
-def test_a_row_of_another_scale_is_warned_of():
-    """Every evaluation warns if the transform was fitted on rows of another length."""
-    ended = evaluate("structure --features long.npy --transform t.npz")
-    assert (ended.code, "std" in ended.err) == (0, True)
+@pytest.mark.parametrize(("force", "code"), [("", 1), (" --force", 0)])
+def test_rows_of_another_scale_are_refused(force, code):
+    """Rows of another scale than those of the fit are an error, and with --force a warning."""
+    ended = evaluate(f"structure --features long.npy --transform t.npz{force}")
+    assert (ended.code, "std" in ended.err) == (code, True)

@@ -12,10 +12,9 @@ import typer
 from pydantic import Field
 from typer import Option
 
-from glocal.cli.inputs import AnswersFile, FeaturesPath, flat
+from glocal.cli.inputs import FORCE, UNIT_ROWS, AnswersFile, FeaturesPath, flat
 from glocal.cli.output import print_json, print_lines, print_message, print_scores, progress_bar
 from glocal.data.answers import Answers
-from glocal.data.features import Features
 from glocal.data.seen import seen
 from glocal.errors import FileError, ParameterError
 from glocal.evaluation.agreement import ceiling_in_words
@@ -57,6 +56,7 @@ class Scoring(Options):
         description="Also score this baseline and the paired difference from it: original, "
         "centred (columns minus their means), pca (100 axes), or a transform; repeatable.",
     )
+    force: bool = Field(False, description=FORCE)
     out: Path | None = Field(None, description="JSON-lines file that the scores are appended to.")
     as_json: bool = Field(
         False,
@@ -72,7 +72,14 @@ class Scoring(Options):
         if self.out is not None:
             writable_target(self.out, what="--out", endings=SCORE_ENDINGS)
             _check_scores(self.out)
-        return Sources(shared or Shared(), Network(features=features), **arguments)
+        names = (self.transform or _ORIGINAL, *(self.baseline or ()))
+        return Sources(
+            shared or Shared(),
+            Network(features=features),
+            pretrained=[name for name in dict.fromkeys(names) if _is_pretrained(name)],
+            force=self.force,
+            **arguments,
+        )
 
     def show(self, task: Task, sources: Sources, about: Mapping[str, Any] | None = None) -> None:
         """Score the transform, or the original, and all baselines; print a table or JSON object.
@@ -87,6 +94,7 @@ class Scoring(Options):
                 split="" if task.split is None else task.split.name,
                 features=str(sources.network.features),
                 network=_network(sources),
+                settings={**row.settings, **sources.settings},
             )
             for row in compared(results, [(first, baseline) for baseline in baselines])
         ]
@@ -99,13 +107,15 @@ class Scoring(Options):
         print_lines(*filter(None, [ceiling_in_words(map(vars, rows))]))
         if (chance := results[first].values.get("chance")) is not None:
             print_lines(f"chance {chance:.3f}")
+        if sources.settings:
+            print_lines(UNIT_ROWS)
 
     def _results(self, task: Task, sources: Sources) -> dict[str, Result]:
         """The result of each arm: the transform, or the original features, then the baselines."""
         names = dict.fromkeys((self.transform or _ORIGINAL, *(self.baseline or ())))
         results: dict[str, Result] = {}
         with progress_bar("scoring", len(names), unit="arms") as progress:
-            transforms = {name: _transform(name, sources.objects) for name in names}
+            transforms = {name: _transform(name, sources) for name in names}
             for name, transform in transforms.items():
                 progress(len(results), doing=name)
                 results[name] = task.score(sources, sources.embedding(transform))
@@ -132,18 +142,23 @@ def _network(sources: Sources) -> str:
     return network_name(sources.objects.network) or name
 
 
-def _transform(name: str, objects: Features) -> LinearTransform | None:
+def _transform(name: str, sources: Sources) -> LinearTransform | None:
     """An arm by its name; None for the original features."""
-    if name == _ORIGINAL:
-        return None
-    if name in BASELINES:
-        return baseline(name, objects)
+    if _is_pretrained(name):
+        return sources.transform(name)
+    return None if name == _ORIGINAL else baseline(name, sources.objects)
+
+
+def _is_pretrained(name: str) -> bool:
+    """Whether an arm is a transform that was fitted elsewhere; raises for a misspelt baseline."""
+    if name in (_ORIGINAL, *BASELINES):
+        return False
     similar = get_close_matches(name, (_ORIGINAL, *BASELINES), 1)
     if similar and not Path(name).exists():
         raise ParameterError(
             f"no transform or baseline is called {name!r}. Did you mean {similar[0]}?"
         )
-    return LinearTransform.from_pretrained(name)
+    return True
 
 
 def _record(results: Mapping[str, Result], rows: Sequence[Score]) -> dict[str, Any]:
@@ -178,14 +193,14 @@ def odd_one_out_command(
     shared = Shared(object_ids=file.object_ids)
     sources = scoring.sources(features, shared, load_answers=file.load)
     answers = sources.joined_answers(file.answers).answers
-    about = _seen(scoring.transform, sources.objects, answers)
+    about = _seen(scoring.transform, sources, answers)
     scoring.show(task.replace(answers=file.answers), sources, about)
 
 
-def _seen(name: str | None, objects: Features, answers: Answers) -> dict[str, float | None]:
+def _seen(name: str | None, sources: Sources, answers: Answers) -> dict[str, float | None]:
     """The shares of questions and objects that the transform was fitted to; may print a warning."""
-    transform = _transform(name or _ORIGINAL, objects)
-    shares = seen({} if transform is None else transform.meta, objects, answers)
+    transform = _transform(name or _ORIGINAL, sources)
+    shares = seen({} if transform is None else transform.meta, sources.objects, answers)
     if shares is None:
         return {"seen_answers": None, "seen_objects": None}
     if (sentence := shares.warning()) is not None:

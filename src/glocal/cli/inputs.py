@@ -39,9 +39,10 @@ LocalPath = Annotated[
     Path | None, Option(help="Features of local images, whose neighbours are kept.")
 ]
 
-Force = Annotated[
-    bool, Option("--force", help="Go on where rows do not belong to a transform, with a warning.")
-]
+FORCE = "Only warn of rows that do not belong to a transform."
+Force = Annotated[bool, Option("--force", help=FORCE)]
+UNIT_ROWS = "all arms begin from rows scaled to length 1"
+"""What is said below a table of such arms."""
 Normalize = Annotated[
     bool,
     Option(

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from typer import Argument, Option
 
-from glocal.cli.inputs import refuse_overwriting_inputs
+from glocal.cli.inputs import UNIT_ROWS, Force, refuse_overwriting_inputs
 from glocal.cli.output import (
     AsJson,
     print_json,
@@ -33,6 +33,7 @@ def suite(
     skip_missing: bool = Option(
         False, "--skip-missing", help="Skip tasks whose files do not exist, and name them."
     ),
+    force: Force = False,
     as_json: AsJson = False,
 ) -> None:
     """Fit the arms and score every task: arms × tasks with intervals and paired differences.
@@ -50,7 +51,7 @@ def suite(
             print_message(f"task {name} is skipped: {path} does not exist")
     refuse_overwriting_inputs({"--out": out}, file, *(path for _, path in plan.files()))
     with progress_bar("suite", unit="cells") as progress:
-        result = run_suite(plan, out, progress)
+        result = run_suite(plan, out, progress, force=force)
     if as_json:
         print_json({"cells_kept": result.n_kept, "out": out, "rows": result.rows()})
         return
@@ -62,6 +63,8 @@ def print_suite(plan: Plan, result: SuiteResult) -> None:
     """Print the table of a suite and how to read it."""
     print_table(list(result.table.columns), result.table.to_numpy().tolist())
     print_lines("", "[95 % intervals]")
+    if any(score.settings.get("normalize") for score in result.scores):
+        print_lines(UNIT_ROWS)
     if any(isinstance(arm, Fitted) for arm in plan.arms.values()):
         print_lines(f"fitted without fold 0 of {plan.folds} of the objects, and scored on it")
     print_lines(

@@ -14,7 +14,7 @@ from glocal.data.labels import split_column
 from glocal.errors import FileError, ParameterError
 from glocal.files import PathLike, read_object, read_text
 from glocal.results import PEOPLE
-from glocal.suite.arms import Fitted, SuiteArm, local_file, needs_local, suite_arm
+from glocal.suite.arms import Fitted, Pretrained, SuiteArm, local_file, needs_local, suite_arm
 from glocal.suite.sources import Network, Shared, Sources
 from glocal.suite.tasks import OddOneOutTask, Task, task
 
@@ -67,9 +67,12 @@ class Plan(Shared):
         plan._text = read_text(source, what="suite")
         return plan
 
-    def sources(self, network: str) -> Sources:
+    def sources(self, network: str, *, force: bool = True) -> Sources:
         """The data of a network."""
-        return Sources(self, self.networks[network], network, self._root)
+        pretrained = [arm.transform for arm in self.arms.values() if isinstance(arm, Pretrained)]
+        return Sources(
+            self, self.networks[network], network, self._root, pretrained=pretrained, force=force
+        )
 
     def check_files(self) -> None:
         """Raise a FileError that names the missing files of any run, else the first of a task.

@@ -59,7 +59,11 @@ class SuiteResult:
 
 
 def run_suite(
-    plan: Plan, out: PathLike, progress: Progress = lambda count, total, cell: None
+    plan: Plan,
+    out: PathLike,
+    progress: Progress = lambda count, total, cell: None,
+    *,
+    force: bool = True,
 ) -> SuiteResult:
     """Score the cells that have no scores yet, compare the arms and write the folder of the suite.
 
@@ -76,15 +80,21 @@ def run_suite(
         Folder of the suite.
     progress : function
         Called with the number of finished cells, the number of all cells, and the name of the cell.
+    force : bool
+        False: rows that do not belong to a transform are an error, not a warning; see
+        `glocal.transform.checks.table_rows`.
 
     Raises
     ------
     FileError
         A file of a task or arm does not exist. This is checked before any fit.
+    DataError
+        `force` is False, and rows do not belong to a transform.
     """
     plan.check_files()
-    networks = [plan.sources(network) for network in plan.networks]
+    networks = [plan.sources(network, force=force) for network in plan.networks]
     for sources in networks:
+        _ = sources.objects  # raises before any fit if they do not belong to a transform
         for arm in plan.arms.values():
             arm_notes(arm, sources)  # raises before any fit if a transform cannot be read
     folder = make_folder(out)
@@ -121,7 +131,13 @@ def _compared(plan: Plan, sources: Sources, task: str, results: dict[str, Result
     is_trivial &= isinstance(plan.arms[plan.baseline], Original)
     pairs = [(arm, plan.baseline) for arm in plan.arms if arm != plan.baseline]
     return [
-        replace(score, task=task, network=sources.name, p=None if is_trivial else score.p)
+        replace(
+            score,
+            task=task,
+            network=sources.name,
+            p=None if is_trivial else score.p,
+            settings={**score.settings, **sources.settings},
+        )
         for score in compared(results, pairs)
     ]
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import os
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -25,6 +26,7 @@ from glocal.files import file_sha256, read_lines
 from glocal.options import Options
 from glocal.results import to_json
 from glocal.transform import LinearTransform, check_rows
+from glocal.transform.checks import table_rows
 
 File = Annotated[Path, Strict(False)]
 """A path relative to the root of the suite; ``{network}`` in it stands for the network's name."""
@@ -48,13 +50,15 @@ class Shared(Options):
 
     `object_ids` names the objects that `answers` and RDMs index, if these are not the rows of the
     features. `categories` gives the objects in views their colours; see `load_groups`. `kind`
-    is the question type of the answers, if their file does not state it.
+    is the question type of the answers, if their file does not state it. With `normalize` all arms
+    begin from rows scaled to length 1.
     """
 
     answers: MaybeFile = None
     object_ids: MaybeFile = None
     categories: MaybeFile = None
     kind: str | None = None
+    normalize: bool = False
     seed: int = Field(42, ge=0, lt=2**32)
     folds: int = Field(3, ge=2)
 
@@ -63,8 +67,9 @@ class Sources:
     """The data of one network.
 
     `load_answers` reads a file of answers, and `scalars` are the two by which all features are
-    standardized; by default they are those of the objects. `hashed` collects the hashes of the
-    files in use.
+    standardized; by default they are those of the objects. `pretrained` are the names of the
+    transforms that were fitted elsewhere; `glocal.transform.checks.table_rows` checks them, by
+    `force`. `hashed` collects the hashes of the files in use.
     """
 
     def __init__(
@@ -76,11 +81,15 @@ class Sources:
         *,
         load_answers: Callable[[Path], Answers] | None = None,
         scalars: Standardization | None = None,
+        pretrained: Sequence[str] = (),
+        force: bool = True,
     ) -> None:
         self.shared = shared
         self.network = network
         self.name = name
         self.root = root
+        self.pretrained = pretrained
+        self.force = force
         self.hashed: dict[str, str] = {}
         self._load_answers = load_answers or partial(Answers.load, kind=shared.kind)
         self._scalars = scalars
@@ -142,20 +151,29 @@ class Sources:
             features.check_finite()
             if transform is None:
                 return self.scalars(features.matrix, "float64")
-            check_rows(transform, features)
+            check_rows(transform, features, force=self.force)
             return transform.apply(np.asarray(features.matrix, dtype=np.float64))
 
         return embed
 
     @cached_property
     def objects(self) -> Features:
-        """The features of the objects that people judged."""
-        return self.features(self.network.features)
+        """The features of the objects that people judged, as all arms begin from them."""
+        transforms = {name: self.transform(name) for name in self.pretrained}
+        features = self.features(self.network.features)
+        normalize = self.shared.normalize
+        return table_rows(transforms, features, normalize=normalize, force=self.force)
+
+    @property
+    def settings(self) -> dict[str, bool]:
+        """The setting of all scores if all arms begin from rows of length 1."""
+        return {"normalize": True} if self.objects.is_unit else {}
 
     @cached_property
     def scalars(self) -> Standardization:
         """The two scalars by which all features are standardized."""
-        return self._scalars or self.objects.standardization
+        scalars = self._scalars or self.objects.standardization
+        return replace(scalars, is_unit=self.objects.is_unit)
 
     @cached_property
     def object_ids(self) -> tuple[str, ...] | None:
@@ -198,7 +216,8 @@ class Sources:
     def key(self, *parts: Any) -> str:
         """The hash of all that a file is made from: `parts`, the version and shared settings."""
         shared = self.shared
-        text = to_json([__version__, shared.seed, shared.folds, shared.kind, *parts])
+        is_unit = self.objects.is_unit
+        text = to_json([__version__, shared.seed, shared.folds, shared.kind, is_unit, *parts])
         return hashlib.sha256(text.encode()).hexdigest()
 
     def hashes(self, *files: Path | str | None) -> dict[str, str]:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Mapping
 from typing import Any
 from weakref import WeakSet
 
@@ -61,6 +62,52 @@ def check_rows(transform: Any, X: Any, *, force: bool = True) -> None:
             _warned.add(transform)
             message = f"{sentence}. The transformed rows will be wrong."
             warnings.warn(message, DataWarning, stacklevel=3)
+
+
+def table_rows(
+    transforms: Mapping[str, Any], objects: Features, *, normalize: bool = False, force: bool = True
+) -> Features:
+    """Return the objects as all arms of a table begin from them: with rows of length 1 if one must.
+
+    They have length 1 with `normalize`, if all do already, or if a transform was fitted on such
+    rows. A transform that does not record its rows takes no part in these checks: it maps rows as
+    the files have them, and one warning says so.
+
+    Parameters
+    ----------
+    transforms : mapping of str to LinearTransform
+        The transforms that were fitted elsewhere, by their names in messages.
+    objects : Features
+    force : bool
+        As in `check_rows`, to which the objects are submitted.
+
+    Raises
+    ------
+    DataError
+        As in `check_rows`; or `force` is False, and only some of the fits had rows of length 1.
+    """
+    unrecorded = {name for name, fitted in transforms.items() if not fitted.meta.get("rows")}
+    for name, transform in transforms.items():
+        if name not in unrecorded:
+            check_rows(transform, objects, force=force)
+        elif transform not in _warned:
+            _warned.add(transform)
+            sentences = [f"{name} does not record whether its rows were scaled to length 1"]
+            sentences += [other.sentence for other in row_differences(transform, objects)]
+            message = f"{'; '.join(sentences)}. It maps rows as they are."
+            warnings.warn(message, DataWarning, stacklevel=3)
+    recorded = {name: transforms[name].normalised for name in transforms.keys() - unrecorded}
+    rows = objects.unit(always=normalize or any(recorded.values()))
+    if rows.is_unit and not all(recorded.values()):
+        name = min(name for name, is_unit in recorded.items() if not is_unit)
+        message = (
+            f"the arms begin from rows of length 1, but {name} was fitted on other rows. Leave it "
+            "out, or go on with `force=True`."
+        )
+        if not force:
+            raise DataError(message)
+        warnings.warn(message, DataWarning, stacklevel=3)
+    return rows
 
 
 def row_differences(transform: Any, X: Any) -> list[Difference]:

@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Float
 
 from glocal.data.features import Features
+from glocal.data.rows import row_statistics
 from glocal.errors import DataError, ParameterError
 from glocal.transform.linear import LinearTransform
 
@@ -40,8 +41,10 @@ def baseline(name: str, features: Features) -> LinearTransform:
     X = scalars(features.matrix, "float64")
     means = X.mean(axis=0)
     W = PCA(min(_PCA_AXES, *X.shape), random_state=0).fit(X).components_.T
+    b = -means @ W
+    meta = {"rows": row_statistics(features)}
     return LinearTransform(
-        W.astype(np.float32), (-means @ W).astype(np.float32), scalars.mean, scalars.std
+        W.astype(np.float32), b.astype(np.float32), scalars.mean, scalars.std, meta
     )
 
 
