@@ -2,8 +2,8 @@
 missing files.
 """
 
-import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -12,7 +12,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from world import run
+from world import folder, run
 
 from glocal.data.features import Features
 from glocal.errors import DataError, DataWarning, FileError, ParameterError
@@ -34,12 +34,12 @@ def arrow():
     return pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
 
 
-def write_shards(folder, arrow, counts=(30, 0, 25), dtype="f4", scale=1):
+def write_shards(where, arrow, counts=(30, 0, 25), dtype="f4", scale=1):
     """Write shards of `counts` rows with names, the last in a subfolder, and return the rows."""
     pa, parquet = arrow
     matrices = {}
     for number, n in enumerate(counts):
-        path = folder / ("sub" if number == len(counts) - 1 else "") / f"part-{number:03d}.parquet"
+        path = where / ("sub" if number == len(counts) - 1 else "") / f"part-{number:03d}.parquet"
         path.parent.mkdir(parents=True, exist_ok=True)
         matrix = scale * np.random.default_rng(number).normal(0.3, 1.7, size=(n, P))
         matrix = matrix.astype(dtype)
@@ -50,7 +50,7 @@ def write_shards(folder, arrow, counts=(30, 0, 25), dtype="f4", scale=1):
         ids = pa.array([f"image{i}" for i in range(n)])
         table = pa.table({"id": ids, "features": lists, "others": others})
         parquet.write_table(table.replace_schema_metadata({"origin": "test"}), path)
-        matrices[path.relative_to(folder)] = matrix
+        matrices[path.relative_to(where)] = matrix
     return matrices
 
 
@@ -64,47 +64,48 @@ def read(path, arrow):
 # .npy
 
 
+@pytest.fixture
+def small_chunks(monkeypatch):
+    monkeypatch.setattr("glocal.transform.apply._CHUNK_BYTES", P * 4 * 70)
+
+
 @OTHER_SCALE
 @pytest.mark.parametrize("dtype", ["f2", "f4", "f8", "i4", ">f4"])
 @pytest.mark.parametrize("transform", [TRANSFORM, UNIT_FIT])
-def test_a_file_holds_what_apply_gives(tmp_path, monkeypatch, dtype, transform):
+def test_a_file_holds_what_apply_gives(tmp_path, small_chunks, dtype, transform):
     """Chunks have the float dtype of the input, a previous output is replaced, and no partial file
     stays.
     """
-    monkeypatch.setattr("glocal.transform.apply._CHUNK_BYTES", P * 4 * 70)
-    np.save(tmp_path / "x.npy", (3 * X).astype(dtype))
-    (tmp_path / "z.npy").write_bytes(b"old")
+    rows = (3 * X).astype(dtype)
+    folder(tmp_path, x_npy=rows, z_npy=b"old")
     counts = []
     features = Features.load(tmp_path / "x.npy")
     assert apply_file(transform, features, tmp_path / "z.npy", progress=counts.append) == 230
-    expected = transform((3 * X).astype(dtype))
+    expected = transform(rows)
     written = np.load(tmp_path / "z.npy", allow_pickle=False)
     assert written.dtype == expected.dtype.newbyteorder("=")
     np.testing.assert_allclose(written, expected, rtol=1e-3 if dtype == "f2" else 1e-5, atol=1e-4)
-    assert len(counts) > 1
-    assert counts[-1] == 230
+    assert (len(counts) > 1, counts[-1]) == (True, 230)
     assert sorted(os.listdir(tmp_path)) == ["x.npy", "z.npy"]
 
 
 @OTHER_SCALE
-def test_what_is_wrong_leaves_the_previous_output(tmp_path, monkeypatch):
+def test_what_is_wrong_leaves_the_previous_output(tmp_path, small_chunks):
     """Rows that are not finite, another width and a full disk leave the previous output."""
-    monkeypatch.setattr("glocal.transform.apply._CHUNK_BYTES", P * 4 * 10)
-    (tmp_path / "z.npy").write_bytes(b"old")
-    bad = X.copy()
-    half = X.astype("f2")
-    bad[17, 2] = np.nan
-    half[5] = 6e4
-    for x, noun in (
-        (bad, "nan at row 17, column 2"),
-        (half, "inf at row 5"),
-        (X[:, :4], "dimensions"),
+    out = folder(tmp_path, z_npy=b"old") / "z.npy"
+    for place, value, noun in (
+        ((117, 2), np.nan, "nan at row 117, column 2"),
+        (105, 6e4, "inf at row 105"),
     ):
+        rows = X.astype("f2")
+        rows[place] = value
         with pytest.raises(DataError, match=noun):
-            apply_file(TRANSFORM, Features(x), tmp_path / "z.npy")
+            apply_file(TRANSFORM, Features(rows), out)
+    with pytest.raises(DataError, match="dimensions"):
+        apply_file(TRANSFORM, Features(X[:, :4]), out)
     with pytest.raises(FileError, match="No space"):
         apply_file(TRANSFORM, Features(X), "/dev/full")
-    assert (tmp_path / "z.npy").read_bytes() == b"old"
+    assert out.read_bytes() == b"old"
     assert os.listdir(tmp_path) == ["z.npy"]
 
 
@@ -197,56 +198,48 @@ def test_a_file_is_made_anew_from_another_and_a_foreign_one_is_refused(tmp_path,
         apply_parquet(TRANSFORM, inputs[0], out)
 
 
+def write_table(path, arrow, **columns):
+    """Write one table of vectors, and of other columns that may share a name but for a digit."""
+    pa, parquet = arrow
+    names = [name.rstrip("0123456789") for name in columns]
+    arrays = [
+        pa.array(list(values), pa.list_(pa.float32()) if np.ndim(values[0]) else None)
+        for values in columns.values()
+    ]
+    parquet.write_table(pa.Table.from_arrays(arrays, names=names), path)
+
+
 def test_one_file_becomes_one_file(tmp_path, arrow):
-    """A .parquet file becomes one file; an output inside the input and an empty folder
-    are refused.
+    """A .parquet file becomes one file, with columns of equal names but those of vectors; an output
+    inside the input and an empty folder are refused.
     """
-    write_shards(tmp_path, arrow, (30, 0))
-    assert apply_parquet(TRANSFORM, tmp_path / "part-000.parquet", tmp_path / "z.parquet") == 30
+    one = tmp_path / "x.parquet"
+    write_table(one, arrow, id=range(9), id2=range(9), features=X[:9])
+    assert apply_parquet(TRANSFORM, one, tmp_path / "z.parquet") == 9
+    write_table(one, arrow, features2=range(9), features=X[:9])
+    with pytest.raises(FileError, match="2 times"):
+        apply_parquet(TRANSFORM, one, tmp_path / "z.parquet")
     with pytest.raises(ParameterError, match="input"):
-        apply_parquet(TRANSFORM, tmp_path / "sub", tmp_path / "sub/z")
+        apply_parquet(TRANSFORM, tmp_path, tmp_path / "z")
     (tmp_path / "none").mkdir()
     with pytest.raises(FileError, match="parquet"):
         apply_parquet(TRANSFORM, tmp_path / "none", tmp_path / "z")
-
-
-def test_columns_of_one_name_are_refused(tmp_path, arrow):
-    """Two columns with the name of the vectors are refused in one sentence; other columns with
-    equal names stay.
-    """
-    pa, parquet = arrow
-    numbers = pa.array(range(9))
-    vectors = pa.array(list(X[:9]), pa.list_(pa.float32()))
-    tables = {
-        "2 times": (["features", "features"], [numbers, vectors]),
-        None: (["id", "id", "features"], [numbers, numbers, vectors]),
-    }
-    for noun, (names, columns) in tables.items():
-        parquet.write_table(pa.Table.from_arrays(columns, names=names), tmp_path / "x.parquet")
-        if noun is None:
-            assert apply_parquet(TRANSFORM, tmp_path / "x.parquet", tmp_path / "z.parquet") == 9
-        else:
-            with pytest.raises(FileError, match=noun):
-                apply_parquet(TRANSFORM, tmp_path / "x.parquet", tmp_path / "z.parquet")
 
 
 def test_a_bad_file_is_named(tmp_path, arrow):
     """A damaged file, rows of another width and rows that are not finite are refused by name and
     leave no file.
     """
-    pa, parquet = arrow
     write_shards(tmp_path / "x", arrow, (5, 5))
     bad = tmp_path / "x/part-000.parquet"
-    floats = pa.list_(pa.float32())
     for rows, noun in (
-        ([*np.tile(X, (10, 1)), np.full(P, np.nan)], "nan at row 2300"),
-        ([X[0, :5]], "dimensions"),
+        (np.append(np.tile(X, (10, 1)), np.full((1, P), np.nan), axis=0), "nan at row 2300"),
+        (X[:1, :5], "dimensions"),
         (None, "damaged"),
     ):
-        if rows is None:
-            bad.write_bytes(b"PAR1")
-        else:
-            parquet.write_table(pa.table({"features": pa.array(rows, floats)}), bad)
+        bad.write_bytes(b"PAR1")
+        if rows is not None:
+            write_table(bad, arrow, features=rows)
         with pytest.raises((DataError, FileError), match=noun):
             apply_parquet(TRANSFORM, tmp_path / "x", tmp_path / "z")
         assert not list((tmp_path / "z").rglob("*.parquet"))
@@ -254,40 +247,27 @@ def test_a_bad_file_is_named(tmp_path, arrow):
 
 @pytest.mark.parametrize("link", [None, os.symlink, os.link])
 def test_an_input_is_no_output(tmp_path, arrow, link):
-    """A feature file, a shard and a transform are never replaced by an output, even
-    through a link.
-    """
-    np.save(tmp_path / "x.npy", X)
-    write_shards(tmp_path / "x", arrow, (30, 20))
-    TRANSFORM.save(tmp_path / "t.npz")
-    inputs = ["x.npy", "x/part-000.parquet", "t.npz"]
-    before = [(tmp_path / name).read_bytes() for name in inputs]
-    outputs = inputs
-    if link is not None:
-        outputs = ["other.npy", "other.parquet", "other.npz"]
-        for source, target in zip(inputs, outputs, strict=True):
-            link(tmp_path / source, tmp_path / target)
-    npy, parquet, npz = (tmp_path / name for name in outputs)
-    with pytest.raises(ParameterError, match="input"):
-        apply_file(TRANSFORM, Features.load(tmp_path / "x.npy"), npy)
-    with pytest.raises(ParameterError, match="input"):
-        apply_parquet(TRANSFORM, tmp_path / "x/part-000.parquet", parquet)
-    for source, *options in (
-        ("x.npy", "--out", npy),
-        ("x/part-000.parquet", "--out", parquet),
-        ("x.npy", "--out", tmp_path / "z.npy", "--save-transform", npz, "--strength", 0.5),
+    """A feature file and a shard are never replaced by an output, even through a link."""
+    folder(tmp_path, x_npy=X)
+    write_table(tmp_path / "x.parquet", arrow, features=X)
+    for name, write, read in (
+        ("x.npy", apply_file, Features.load),
+        ("x.parquet", apply_parquet, lambda path: path),
     ):
-        code, _, err = run("apply", tmp_path / "t.npz", tmp_path / source, *options)
-        assert (code, len(err.splitlines())) == (2, 1), err
-    assert [(tmp_path / name).read_bytes() for name in inputs] == before
-    assert not (tmp_path / "z.npy").exists()
+        path = out = tmp_path / name
+        before = path.read_bytes()
+        if link is not None:
+            out = tmp_path / f"other{path.suffix}"
+            link(path, out)
+        with pytest.raises(ParameterError, match="input"):
+            write(TRANSFORM, read(path), out)
+        assert path.read_bytes() == before
 
 
 def test_exchanged_arguments_are_said(tmp_path):
     """Features in place of the transform are refused in one sentence about swapped arguments."""
-    np.save(tmp_path / "x.npy", X)
-    TRANSFORM.save(tmp_path / "t.npz")
-    code, _, err = run("apply", tmp_path / "x.npy", tmp_path / "t.npz", "--out", tmp_path / "z.npy")
+    folder(tmp_path)
+    code, _, err = run("apply", tmp_path / "x.npy", tmp_path / "w.npz", "--out", tmp_path / "z.npy")
     assert (code, "exchanged" in err) == (1, True)
 
 
@@ -296,32 +276,20 @@ def test_a_killed_run_is_taken_up_again(tmp_path, arrow):
     """After a kill, the same command makes only the missing files, with the same content."""
     write_shards(tmp_path / "x", arrow, (20_000,) * 12)
     TRANSFORM.save(tmp_path / "t.npz")
-    command = [
-        sys.executable,
-        "-m",
-        "glocal",
-        "apply",
-        tmp_path / "t.npz",
-        tmp_path / "x",
-        "--out",
-        tmp_path / "z",
-    ]
-    process = subprocess.Popen(command)
-    while not list((tmp_path / "z").rglob("*.parquet")):
+    words = f"{sys.executable} -m glocal apply t.npz x --out z"
+    process = subprocess.Popen(words.split(), cwd=tmp_path)
+    finished = lambda: sorted((tmp_path / "z").rglob("*.parquet"))
+    while not finished():
         time.sleep(0.01)
     process.send_signal(signal.SIGKILL)
     process.wait()
-    times = {path: path.stat().st_mtime_ns for path in (tmp_path / "z").rglob("*.parquet")}
+    times = {path: path.stat().st_mtime_ns for path in finished()}
     assert 0 < len(times) < 12
-    subprocess.run(command, check=True)
+    subprocess.run(words.split(), cwd=tmp_path, check=True)
     assert all(path.stat().st_mtime_ns == time_ for path, time_ in times.items())
-    vectors = np.concatenate(
-        [read(path, arrow)[1] for path in sorted((tmp_path / "z").rglob("*.parquet"))]
-    )
-    expected = np.concatenate(
-        [TRANSFORM(read(path, arrow)[1]) for path in sorted((tmp_path / "x").rglob("*.parquet"))]
-    )
-    np.testing.assert_allclose(vectors, expected, rtol=1e-4, atol=1e-4)
+    for path in finished():
+        before = read(tmp_path / "x" / path.relative_to(tmp_path / "z"), arrow)[1]
+        np.testing.assert_allclose(read(path, arrow)[1], TRANSFORM(before), rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.nightly
@@ -354,34 +322,20 @@ def test_the_command_writes_rows_and_the_transform_of_queries(tmp_path, arrow):
 
     The rows of Parquet are ten times those of the fit, which causes a warning.
     """
-    np.save(tmp_path / "x.npy", X)
+    folder(tmp_path, x_npy=X, t_npz=TRANSFORM)
     write_shards(tmp_path / "x", arrow, scale=10)
-    TRANSFORM.save(tmp_path / "t.npz")
-    options = [
-        "--strength",
-        0.7,
-        "--dimensions",
-        3,
-        "--save-transform",
-        tmp_path / "r.npz",
-        "--json",
-    ]
-    code, out, _ = run(
-        "apply", tmp_path / "t.npz", tmp_path / "x.npy", "--out", tmp_path / "z.npy", *options
-    )
-    record = json.loads(out)
-    saved = LinearTransform.load(tmp_path / "r.npz")
-    assert (code, record["rows"], record["dimensions"], record["of"]) == (0, 230, 3, P)
-    np.testing.assert_allclose(
-        saved(X), reduced(TRANSFORM.at_strength(0.7), X, 3)(X), rtol=1e-4, atol=1e-4
-    )
-    np.testing.assert_allclose(np.load(tmp_path / "z.npy"), saved(X), rtol=1e-4, atol=1e-4)
-    code, _, err = run(
-        "apply", tmp_path / "t.npz", tmp_path / "x", "--out", tmp_path / "z", *options
-    )
-    assert (code, "std 9" in err or "std 10" in err) == (0, True)
-    assert err.count("warning") == 1
-    before, after = (read(tmp_path / folder / "part-000.parquet", arrow)[1] for folder in "xz")
+    options = ["--strength", 0.7, "--dimensions", 3, "--save-transform", tmp_path / "r.npz"]
+    line = [*options, "--json", "--out"]
+    ended = run("apply", tmp_path / "t.npz", tmp_path / "x.npy", *line, tmp_path / "z.npy")
+    assert ended.json.items() >= {"rows": 230, "dimensions": 3, "of": P}.items()
+    saved = LinearTransform.load(tmp_path / "r.npz")(X)
+    expected = reduced(TRANSFORM.at_strength(0.7), X, 3)(X)
+    np.testing.assert_allclose(saved, expected, rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(np.load(tmp_path / "z.npy"), saved, rtol=1e-4, atol=1e-4)
+    code, _, err = run("apply", tmp_path / "t.npz", tmp_path / "x", *line, tmp_path / "z")
+    assert (code, err.count("warning")) == (0, 1)
+    assert re.search("std (9|10)", err)
+    before, after = (read(tmp_path / name / "part-000.parquet", arrow)[1] for name in "xz")
     with pytest.warns(DataWarning, match="std"):
         expected = LinearTransform.load(tmp_path / "r.npz")(before)
     np.testing.assert_allclose(after, expected, rtol=1e-3, atol=1e-3)

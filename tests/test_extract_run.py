@@ -57,7 +57,9 @@ def model():
 def other():
     return Toy(1), pixels
 '''
-BAD = (7, 8, 40)
+N = 25
+BAD = (7, 8, 20)
+GOOD = [number for number in range(N) if number not in BAD]
 
 
 @pytest.fixture
@@ -75,15 +77,15 @@ def toy(tmp_path_factory, monkeypatch):
 
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory):
-    """Sixty-one images, of which numbers 7, 8 and 40 are damaged."""
+    """Twenty-five images, of which numbers 7, 8 and 20 are damaged."""
     folder = tmp_path_factory.mktemp("photos")
     rng = np.random.default_rng(0)
-    for number in range(61):
+    for number in range(N):
         file = folder / f"{number}.png"
         if number in BAD:
             file.write_bytes(b"no picture")
         else:
-            Image.fromarray(rng.integers(0, 256, (30, 40, 3), dtype=np.uint8)).save(file)
+            Image.fromarray(rng.integers(0, 256, (24, 24, 3), dtype=np.uint8)).save(file)
     return folder
 
 
@@ -102,72 +104,81 @@ def files_of(folder):
     }
 
 
+def extract(toy, photos, out, *layers, **options):
+    """Extract with batches of eight images, unless options of the extractor or its run differ."""
+    of_run = {name: options.pop(name) for name in ("part", "progress") if name in options}
+    return Extractor(toy, layers, **{"batch_size": 8, **options}).extract(photos, out, **of_run)
+
+
 def test_rows_equal_a_plain_loop_in_natural_order(toy, photos, tmp_path, small_chunks):
-    """The 58 rows are those of a loop over the files, three files are missing by name, and half
+    """The 22 rows are those of a loop over the files, three files are missing by name, and half
     precision is close.
     """
-    result = Extractor(toy, batch_size=4).extract(photos, tmp_path / "out")
+    result = extract(toy, photos, tmp_path / "out", batch_size=4)
     import toy_for_extract
 
     module, preprocess = toy_for_extract.model()
-    good = [number for number in range(61) if number not in BAD]
+    pixels = [preprocess(Image.open(photos / f"{n}.png").convert("RGB"))[None] for n in GOOD]
     with torch.inference_mode():
-        rows = [
-            module(preprocess(Image.open(photos / f"{n}.png").convert("RGB"))[None])[0]
-            for n in good
-        ]
+        rows = torch.cat([module(batch) for batch in pixels]).numpy()
     loaded = Features.load(tmp_path / "out")
-    assert np.allclose(loaded.matrix, torch.stack(rows).numpy(), rtol=1e-5, atol=1e-6)
-    assert loaded.names == tuple(f"{number}.png" for number in good)
-    assert [name for name, _ in result.missing] == ["7.png", "8.png", "40.png"]
-    assert sorted(files_of(tmp_path / "out")) == ["features.npy", "file_names.txt", "record.json"]
+    np.testing.assert_allclose(loaded.matrix, rows, rtol=1e-5, atol=1e-6)
+    assert loaded.names == tuple(f"{number}.png" for number in GOOD)
+    assert [name for name, _ in result.missing] == ["7.png", "8.png", "20.png"]
+    assert " ".join(sorted(files_of(tmp_path / "out"))) == "features.npy file_names.txt record.json"
     record = json.loads((tmp_path / "out" / "record.json").read_text())
     assert record == result.record
-    assert (record["model"], record["rows"], record["images"]["n"]) == (toy, 58, 61)
-    assert record["weights_sha256"] == weights_sha256(module)
-    assert record["layers"] == {"output": "output of the network"}
-    assert record["preprocessing"] == "<function pixels>"
-    assert record["versions"]["torch"] == torch.__version__
+    assert (record["rows"], record["images"]["n"], record["versions"]["torch"]) == (
+        *(22, N, torch.__version__),
+    )
+    assert (
+        record.items()
+        >= {
+            "model": toy,
+            "weights_sha256": weights_sha256(module),
+            "layers": {"output": "output of the network"},
+            "preprocessing": "<function pixels>",
+        }.items()
+    )
     for dtype, stored, tolerance in (("float16", np.float16, 5e-3), ("bfloat16", np.float32, 5e-2)):
-        half = Extractor(toy, dtype=dtype).extract(photos, tmp_path / dtype).features().matrix
+        half = extract(toy, photos, tmp_path / dtype, dtype=dtype).features().matrix
         assert half.dtype == stored
-        assert np.abs(half - loaded.matrix).max() < tolerance * np.abs(loaded.matrix).max()
+        assert np.abs(half - rows).max() < tolerance * np.abs(rows).max()
 
 
 def test_a_row_does_not_depend_on_the_images_beside_it(toy, photos, tmp_path):
     """If some images of the batches change, the rows of the others stay equal to the byte."""
     few = tmp_path / "few"
     few.mkdir()
-    for number in range(61):
-        (few / f"{number}.png").write_bytes(
-            (photos / f"{number}.png").read_bytes() if number % 3 == 0 else b"broken"
-        )
-    everything = Extractor(toy, batch_size=4).extract(photos, tmp_path / "a").features()
-    fewer = Extractor(toy, batch_size=4).extract(few, tmp_path / "b").features()
-    assert len(fewer) == 21
-    for row, name in enumerate(fewer.names):
-        assert np.array_equal(fewer.matrix[row], everything.matrix[everything.names.index(name)])
+    for number in range(N):
+        content = b"broken" if number % 3 else (photos / f"{number}.png").read_bytes()
+        (few / f"{number}.png").write_bytes(content)
+    everything = extract(toy, photos, tmp_path / "a", batch_size=4).features()
+    fewer = extract(toy, few, tmp_path / "b", batch_size=4).features()
+    rows = [everything.names.index(name) for name in fewer.names]
+    assert len(rows) == 9
+    assert (fewer.matrix == everything.matrix[rows]).all()
 
 
 def test_chunks_and_parts_change_no_byte(toy, photos, tmp_path, monkeypatch):
     """One chunk, and small chunks by two processes, give the same files; features appear with the
     last part.
     """
-    Extractor(toy, batch_size=8).extract(photos, tmp_path / "whole")
+    extract(toy, photos, tmp_path / "whole")
     monkeypatch.setattr(extract_run, "_CHUNK_IMAGES", 8)
     seen = []
     for part in ((1, 2), (2, 2)):
-        result = Extractor(toy, batch_size=8, workers=1).extract(
-            photos,
-            tmp_path / "out",
+        result = extract(
+            *(toy, photos, tmp_path / "out"),
             part=part,
-            progress=lambda number, total: seen.append((number, total)),
+            workers=1,
+            progress=lambda *numbers: seen.append(numbers),
         )
         assert bool(result.files) == (part == (2, 2))
     assert files_of(tmp_path / "out") == files_of(tmp_path / "whole")
-    assert seen[-1] == (61, 61)
+    assert seen[-1] == (N, N)
     with pytest.raises(ParameterError, match="part"):
-        Extractor(toy).extract(photos, tmp_path / "out", part=(3, 2))
+        extract(toy, photos, tmp_path / "out", part=(3, 2))
 
 
 @pytest.mark.parametrize("finished", [True, False])
@@ -178,22 +189,22 @@ def test_another_extraction_into_the_same_folder_is_refused(
     nothing.
     """
     out = tmp_path / "out"
-    part = (1, 1 if finished else 2)
-    Extractor(toy, batch_size=8).extract(photos, out, part=part)
+    extract(toy, photos, out, part=(1, 1 if finished else 2))
     before = files_of(out)
-    for other, images, word in (
-        (Extractor(toy.replace("model", "other"), batch_size=8), photos, "weights_sha256"),
-        (Extractor(toy, ["conv"], batch_size=8), photos, "layers"),
-        (Extractor(toy, batch_size=8, dtype="bfloat16"), photos, "dtype"),
-        (Extractor(toy, batch_size=4), photos, "batch_size"),
-        (Extractor(toy, batch_size=8), photos / "1.png", "images"),
+    other = toy.replace("model", "other")
+    for word, network, images, layers, options in (
+        ("weights_sha256", other, photos, [], {}),
+        ("layers", toy, photos, ["conv"], {}),
+        ("dtype", toy, photos, [], {"dtype": "bfloat16"}),
+        ("batch_size", toy, photos, [], {"batch_size": 4}),
+        ("images", toy, photos / "1.png", [], {}),
     ):
         with pytest.raises(ParameterError, match=word):
-            other.extract(images, out)
+            extract(network, images, out, *layers, **options)
     assert files_of(out) == before
     (tmp_path / "features.npy").write_bytes(b"of other origin")
     with pytest.raises(ParameterError, match="without a record"):
-        Extractor(toy).extract(photos, tmp_path)
+        extract(toy, photos, tmp_path)
     network = torch.nn.ModuleDict({"a b": torch.nn.Identity(), "a_b": torch.nn.Identity()})
     places = Extractor((network, number_tensor), ["a b", "a_b"])._places(out)
     assert len(set(places.values())) == 2
@@ -205,23 +216,21 @@ def test_a_finished_extraction_is_left_as_it_is_and_versions_are_not_mixed(
     """Repeating a finished command does not run the network, and an unfinished folder of another
     version is refused.
     """
-    extract = lambda **options: Extractor(toy, batch_size=8).extract(
-        photos, tmp_path / "out", **options
-    )
-    extract(part=(1, 2))
+    out = tmp_path / "out"
+    extract(toy, photos, out, part=(1, 2))
     with monkeypatch.context() as patched:
         patched.setattr(extract_run, "__version__", "0")
         with pytest.raises(ParameterError, match="versions"):
-            extract()
-    finished = extract()
+            extract(toy, photos, out)
+    finished = extract(toy, photos, out)
     import toy_for_extract
 
     toy_for_extract.RUNS.clear()
-    (tmp_path / "out" / ".extract").mkdir()  # left by a process that dies while it cleans up
+    (out / ".extract").mkdir()  # left by a process that dies while it cleans up
     monkeypatch.setattr(extract_run, "__version__", "0")
-    assert extract() == finished
+    assert extract(toy, photos, out) == finished
     assert toy_for_extract.RUNS == []
-    assert not (tmp_path / "out" / ".extract").exists()
+    assert not (out / ".extract").exists()
 
 
 DRIVER = """
@@ -261,8 +270,8 @@ def test_a_death_while_joining_is_mended(toy, photos, tmp_path, monkeypatch, nam
     """If a process dies before it writes a matrix, its names or the record, the next run completes
     them to the byte.
     """
-    extract = lambda out: Extractor(toy, ["conv", "output"], batch_size=8).extract(photos, out)
-    extract(tmp_path / "whole")
+    layers = ("conv", "output")
+    extract(toy, photos, tmp_path / "whole", *layers)
     move = os.replace  # the last step of every file that is written
 
     def dying(partial, path):
@@ -273,11 +282,11 @@ def test_a_death_while_joining_is_mended(toy, photos, tmp_path, monkeypatch, nam
     with monkeypatch.context() as patched:
         patched.setattr(os, "replace", dying)
         with pytest.raises(KeyboardInterrupt):
-            extract(tmp_path / "out")
+            extract(toy, photos, tmp_path / "out", *layers)
     assert not (tmp_path / "out" / "record.json").exists()
-    extract(tmp_path / "out")
+    extract(toy, photos, tmp_path / "out", *layers)
     assert files_of(tmp_path / "out") == files_of(tmp_path / "whole")
-    conv, output = (Features.load(tmp_path / "out" / layer) for layer in ("conv", "output"))
+    conv, output = (Features.load(tmp_path / "out" / layer) for layer in layers)
     assert (conv.dimensions, output.dimensions) == (8, 6)
     assert conv.names == output.names
 
@@ -286,17 +295,17 @@ def test_two_extractions_into_one_folder_end_alike(toy, photos, tmp_path, small_
     """A process that finds the finished features of another, which has removed the
     chunks, takes them.
     """
-    Extractor(toy, batch_size=8).extract(photos, tmp_path / "whole")
-    for out, finish_after in ((tmp_path / "early", 8), (tmp_path / "late", 61)):
+    extract(toy, photos, tmp_path / "whole")
+    for out, finish_after in ((tmp_path / "early", 8), (tmp_path / "late", N)):
         finished = []
 
         def finish(number, total, out=out, finish_after=finish_after, finished=finished):
             if number >= finish_after and not finished:
-                finished.append(Extractor(toy, batch_size=8).extract(photos, out))
+                finished.append(extract(toy, photos, out))
 
-        result = Extractor(toy, batch_size=8).extract(photos, out, progress=finish)
+        result = extract(toy, photos, out, progress=finish)
         assert result == finished[0]
-        assert len(result.features()) == 58
+        assert len(result.features()) == 22
         assert files_of(out) == files_of(tmp_path / "whole")
 
 
@@ -304,7 +313,7 @@ def test_a_folder_that_cannot_be_written_is_an_error(toy, photos, tmp_path, smal
     """If chunks vanish and there is no finished extraction, the run ends with an error."""
     remove = lambda number, total: shutil.rmtree(tmp_path / "out", ignore_errors=True)
     with pytest.raises(FileError):
-        Extractor(toy, batch_size=8).extract(photos, tmp_path / "out", progress=remove)
+        extract(toy, photos, tmp_path / "out", progress=remove)
 
 
 def numbered(count, size=(1, 1)):
@@ -369,36 +378,23 @@ def test_extract_writes_features_and_one_json_object(toy, photos, tmp_path):
     """Standard output is one JSON object although the factory prints; an unreadable image is named
     and the exit code is 1.
     """
-    options = ("--model", toy, "--layer", "conv", "--layer", "output", "--json", "--out")
-    code, out, err = run("extract", f"{photos}/[0-6].png", *options, tmp_path / "f")
-    output = json.loads(out)
-    assert (code, "a factory may talk" in err) == (0, True)
-    assert (output["rows"], output["total"], output["missing"], output["finished"]) == (
-        7,
-        7,
-        [],
-        True,
-    )
-    assert output["dimensions"] == {"conv": 8, "output": 6}
-    assert Features.load(tmp_path / "f" / "conv").names == tuple(
-        f"{number}.png" for number in range(7)
-    )
-    code, _, err = run("extract", f"{photos}/[5-9].png", *options, tmp_path / "g")
+    line = f"--model {toy} --layer conv --layer output --json --out"
+    ended = run(f"extract {photos}/[0-6].png {line}", tmp_path / "f")
+    expected = {"rows": 7, "total": 7, "missing": [], "finished": True}
+    assert ended.json.items() >= (expected | {"dimensions": {"conv": 8, "output": 6}}).items()
+    assert "a factory may talk" in ended.err
+    assert Features.load(tmp_path / "f" / "conv").names == tuple(f"{n}.png" for n in range(7))
+    code, _, err = run(f"extract {photos}/[5-9].png {line}", tmp_path / "g")
     assert (code, "7.png" in err, "8.png" in err) == (1, True, True)
-    code, out, _ = run(
-        "extract", f"{photos}/[5-9].png", *options, tmp_path / "g", "--skip-unreadable"
-    )
-    assert (code, json.loads(out)["rows"]) == (0, 3)
+    ended = run(f"extract {photos}/[5-9].png {line}", tmp_path / "g", "--skip-unreadable")
+    assert ended.json["rows"] == 3
 
 
 def test_layers_are_listed_without_images(toy):
     """`--list-layers` prints the modules with their types, and what the other names stand for."""
-    output = json.loads(run("extract", "--model", toy, "--list-layers", "--json")[1])
+    output = run(f"extract --model {toy} --list-layers --json").json
     assert output["named"] == {"penultimate": "input of out", "default": "output"}
-    assert output["layers"] == [
-        {"layer": "conv", "type": "Conv2d"},
-        {"layer": "out", "type": "Linear"},
-    ]
+    assert [" ".join(row.values()) for row in output["layers"]] == ["conv Conv2d", "out Linear"]
 
 
 # --- real networks ---
@@ -413,7 +409,7 @@ def test_layers_are_listed_without_images(toy):
     ],
 )
 def test_real_weights_give_the_reference_features(
-    run, data_dir, tmp_path, monkeypatch, factory, network, package
+    data_dir, tmp_path, monkeypatch, factory, network, package
 ):
     """Networks whose weights come in a package give the reference features of photographs to 1e-3
     of their norm.
@@ -425,14 +421,9 @@ def test_real_weights_give_the_reference_features(
     files = sorted((data_dir / "k92" / "images").iterdir())
     listed = files[::4]  # networks are slow on a processor
     (tmp_path / "some.txt").write_text("".join(f"{file}\n" for file in listed))
-    options = ("--batch-size", 8, "--out", tmp_path / "f", "--json")
-    code, out, err = run(
-        "extract", tmp_path / "some.txt", "--model", f"python:factories:{factory}", *options
-    )
-    assert code == 0, err
-    assert len(json.loads(out)["weights_sha256"]) == 64
+    line = f"--model python:factories:{factory} --batch-size 8 --json --out"
+    ended = run("extract", tmp_path / "some.txt", *line.split(), tmp_path / "f")
+    assert len(ended.json["weights_sha256"]) == 64
     result = np.asarray(Features.load(tmp_path / "f").matrix)
-    reference = np.load(
-        data_dir / "k92" / "features" / f"{network}.npy", allow_pickle=False
-    ).astype(np.float32)[::4]
+    reference = np.load(data_dir / "k92" / "features" / f"{network}.npy")[::4].astype("f4")
     assert np.linalg.norm(result - reference) < 1e-3 * np.linalg.norm(reference)
