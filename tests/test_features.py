@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import world
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -18,15 +19,6 @@ RNG = np.random.default_rng(0)
 MATRIX = RNG.normal(2.0, 3.0, size=(50, 7))
 
 
-def written(folder, matrix=MATRIX, names=None, file="features.npy"):
-    """Write a folder of features as other programs write it."""
-    folder.mkdir(exist_ok=True)
-    np.save(folder / file, matrix)
-    if names is not None:
-        (folder / "file_names.txt").write_text("\n".join(names) + "\n")
-    return folder
-
-
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64, np.int16, np.uint8])
 def test_the_scalars_are_those_of_numpy_in_float64(dtype):
     """Mean and population std over all entries equal numpy's in float64, for every dtype."""
@@ -36,22 +28,8 @@ def test_the_scalars_are_those_of_numpy_in_float64(dtype):
     assert scalars.std == pytest.approx(matrix.astype(np.float64).std(), rel=1e-13)
 
 
-def wide(dtype=np.float64):
-    """Five rows so wide that they are read in three chunks."""
-    return np.random.default_rng(0).integers(0, 100, (5, 1_500_000)).astype(dtype)
-
-
-def test_the_scalars_do_not_depend_on_the_chunks():
-    """Mean and std over several chunks equal those over one chunk, also far from 0."""
-    matrix = wide() + 1e8
-    features = Features(matrix)
-    assert len(list(features.chunks())) == 3
-    assert features.standardization.mean == pytest.approx(matrix.mean(), rel=1e-14)
-    assert features.standardization.std == pytest.approx(matrix.std(), rel=1e-12)
-
-
 @pytest.mark.parametrize("offset", [0.0, 50.0, 1e8])
-def test_two_scalars_of_chunks_with_other_means(monkeypatch, offset):
+def test_the_scalars_do_not_depend_on_the_chunks(monkeypatch, offset):
     """The scalars of chunks of rows whose means differ are those of the whole matrix."""
     monkeypatch.setattr("glocal.data.features._CHUNK_BYTES", 8 * 5 * 7)
     X = np.random.default_rng(0).normal(size=(40, 5)) + offset * (1 + np.arange(40)[:, None] // 7)
@@ -83,7 +61,7 @@ def test_standardizing_subtracts_and_divides(mean, std, given_dtype, dtype):
 
 def test_an_npy_file_stays_a_memory_map(tmp_path):
     """Loading maps the file and copies nothing, so that files may be larger than memory."""
-    features = Features.load(written(tmp_path / "f"))
+    features = Features.load(world.folder(tmp_path, features_npy=MATRIX))
     assert isinstance(features.matrix, np.memmap)
     assert not features.matrix.flags.writeable
     np.testing.assert_array_equal(features.matrix, MATRIX)
@@ -91,23 +69,16 @@ def test_an_npy_file_stays_a_memory_map(tmp_path):
 
 def test_names_do_not_vanish(tmp_path):
     """A number of names other than that of the rows is an error, for a folder and for its
-    features.npy.
+    features.npy; the names of other files may be others, and names end only at line feeds.
     """
-    folder = written(tmp_path / "f", names=["a", "b"])
+    folder = world.folder(tmp_path, features_npy=MATRIX, other_npy=MATRIX, file_names_txt="a\nb\n")
     for path in (folder, folder / "features.npy"):
         with pytest.raises(DataError, match="50 rows but 2 names"):
             Features.load(path)
-    np.save(folder / "other.npy", MATRIX)
-    assert Features.load(folder / "other.npy").names is None, (
-        "these may be the names of another file"
-    )
-    names = [
-        "first\u2028second",
-        "a\x0bb",
-        "c\x85d",
-        *(f"n{i}" for i in range(47)),
-    ]  # names end only at line feeds
-    assert Features.load(written(tmp_path / "g", names=names)).names == tuple(names)
+    assert Features.load(folder / "other.npy").names is None
+    names = ["first\u2028second", "a\x0bb", "c\x85d", *(f"n{i}" for i in range(47))]
+    world.folder(tmp_path, file_names_txt="\n".join(names))
+    assert Features.load(tmp_path).names == tuple(names)
 
 
 @pytest.mark.parametrize(
@@ -127,48 +98,58 @@ def test_what_is_no_real_matrix_is_refused(matrix, noun):
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
-def test_the_place_of_a_value_that_is_not_finite_is_said(value):
+def test_the_place_of_a_value_that_is_not_finite_is_said(monkeypatch, value):
     """NaN and infinity are refused with their row and column, also beyond the first chunk."""
-    matrix = wide(np.float16)
-    matrix[3, 4] = value
+    monkeypatch.setattr("glocal.data.features._CHUNK_BYTES", 8 * 7 * 3)
+    matrix = MATRIX.astype(np.float16)
+    matrix[33, 4] = value
     for judge in (lambda f: f.standardization, lambda f: f.check_finite()):
-        with pytest.raises(DataError, match=f"holds {value} at row 3, column 4"):
+        with pytest.raises(DataError, match=f"holds {value} at row 33, column 4"):
             judge(Features(matrix))
 
 
-def test_a_constant_matrix_is_refused():
+@pytest.mark.parametrize("value", [0.0, 0.1, 1e6, 123456.7, 1e-30])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_a_constant_matrix_is_refused(value, dtype):
     """A matrix of one value, whose std is 0 up to rounding, is refused."""
-    for value in (0.0, 0.1, 1e6, 123456.7, 1e-30):
-        for dtype in (np.float32, np.float64):
-            with pytest.raises(DataError, match="is constant"):
-                _ = Features(np.full((1000, 7), value, dtype=dtype)).standardization
+    with pytest.raises(DataError, match="is constant"):
+        _ = Features(np.full((1000, 7), value, dtype=dtype)).standardization
 
 
-@pytest.mark.parametrize("unit", [1e-30, 1e-100, 1e100])
-def test_the_unit_of_features_does_not_matter(unit):
-    """Features in any unit standardize to the same numbers and are not called constant."""
+@given(st.floats(-100, 100), st.floats(0, 1e12), st.sampled_from(["float32", "float64"]))
+def test_the_unit_and_the_offset_of_features_do_not_matter(exponent, offset, dtype):
+    """Features in any unit, also beyond float32, and plus any constant standardize to the same
+    numbers, up to the digits that the offset leaves, and are not called constant.
+    """
+    unit = 10.0**exponent
     expected = (MATRIX - MATRIX.mean()) / MATRIX.std()
-    rescaled = Features(MATRIX * unit)
-    np.testing.assert_allclose(
-        rescaled.standardization(rescaled.matrix), expected, rtol=0, atol=1e-6
-    )
+    features = Features((MATRIX + offset) * unit)
+    standardized = features.standardization(features.matrix, dtype)
+    atol = 1e-6 + 4 * np.finfo(float).eps * offset
+    np.testing.assert_allclose(standardized, expected, rtol=0, atol=atol)
+
+
+@pytest.mark.parametrize(("unit", "size"), [(1e200, "large"), (1e-200, "small")])
+def test_a_spread_that_cannot_be_squared_is_refused(unit, size):
+    """Features whose spread overflows or vanishes are refused."""
+    with pytest.raises(DataError, match=f"too {size} to be squared"):
+        _ = Features(MATRIX * unit).standardization
+
+
+NAMES = {
+    "images/crystal1.JPEG": "crystal1",
+    r"images\crystal1.png": "crystal1",
+    "a.b.jpg": "a.b",
+    "v1.5": "v1.5",
+    "/data/ice cream.webp": "ice cream",
+    "dr.who": "dr.who",
+    "x/St.Paul": "St.Paul",
+}
 
 
 def test_an_object_name_is_the_file_name_without_folder_and_extension():
     """The folder and the extension of an image file are removed from a name; other endings stay."""
-    names = [
-        "images/crystal1.JPEG",
-        r"images\crystal1.png",
-        "a.b.jpg",
-        "v1.5",
-        "/data/ice cream.webp",
-    ]
-    assert list(map(object_name, names)) == ["crystal1", "crystal1", "a.b", "v1.5", "ice cream"]
-    assert list(map(object_name, ["dr.who", "dr.no", "x/St.Paul"])) == [
-        "dr.who",
-        "dr.no",
-        "St.Paul",
-    ]
+    assert {name: object_name(name) for name in NAMES} == NAMES
 
 
 def test_the_join_finds_each_object_by_name():
@@ -180,7 +161,7 @@ def test_the_join_finds_each_object_by_name():
     order = np.random.default_rng(1).permutation(len(present))  # not in alphabetical order
     names = tuple(f"images/object{present[i]}.jpg" for i in order)
     features = Features(np.arange(18 * 2, dtype=float).reshape(18, 2), names)
-    raw = np.array([np.random.default_rng(s).permutation(20)[:3] for s in range(100)])
+    raw = world.answers(100, 20).objects
     weights = np.arange(100.0)
     joined = join(features, Answers.from_array(raw, weights=weights), ids)
     kept = [set(row).isdisjoint({3, 11}) for row in raw.tolist()]
@@ -192,34 +173,38 @@ def test_the_join_finds_each_object_by_name():
     assert feature_rows(features, ids)[[3, 11]].tolist() == [-1, -1]
 
 
-@pytest.mark.parametrize(
-    ("names", "ids", "rows", "noun"),
-    [
-        (None, ("a", "b", "c"), [[0, 1, 2]], "no names"),
-        (("a", "b", "x/a.png"), ("a", "b", "c"), [[0, 1, 2]], r"'a' twice \(lines 1 and 3"),
-        (("a", "b", "c"), ("a", "b", "b.jpg"), [[0, 1, 2]], "'b' twice"),
-        (("a", "b", "c"), ("x", "y", "z"), [[0, 1, 2]], "none of the 3 object ids"),
-        (("a.png", "b.png", "c.png"), ("A.JPG", "B.JPG", "C.JPG"), [[0, 1, 2]], "capital"),
-        (("eg", "egg", "c"), ("egg_01b", "b_01b", "c_01b"), [[0, 1, 2]], "perhaps 'egg'"),
-        (("a", "b", "c"), ("a", "b", "z"), [[0, 1, 2]], "1 name an object"),
-        (("a", "b", "c"), ("a", "b", "c"), [[0, 1, 3]], "3 lines"),
-        (("a", "b", "c"), "path.txt", [[0, 1, 2]], "the text"),
-        (("a", "b", "c"), (), [[0, 1, 2]], "object ids is empty"),
-        (None, (), [[0, 1, 2]], "object ids is empty"),
-        (("a", "b", "c"), ("a", "b", "c"), [[0, 1, 4]], "not the list that the answers index"),
-        (None, None, [[0, 1, 3]], "3 rows.*Extract"),
-        (None, None, np.empty((0, 3), dtype=int), "left of 0"),
-    ],
-)
-def test_lists_that_do_not_belong_together_are_refused(as_a_user, names, ids, rows, noun):
+JOINS_REFUSED = """
+None          | a b c             | 0 1 2 | no names
+a b x/a.png   | a b c             | 0 1 2 | 'a' twice \\(lines 1 and 3
+a b c         | a b b.jpg         | 0 1 2 | 'b' twice
+a b c         | x y z             | 0 1 2 | none of the 3 object ids
+a.png b.png c.png | A.JPG B.JPG C.JPG | 0 1 2 | capital
+eg egg c      | egg_01b b_01b c_01b   | 0 1 2 | perhaps 'egg'
+a b c         | a b z             | 0 1 2 | 1 name an object
+a b c         | a b c             | 0 1 3 | 3 lines
+a b c         |                   | 0 1 2 | object ids is empty
+None          |                   | 0 1 2 | object ids is empty
+a b c         | a b c             | 0 1 4 | not the list that the answers index
+None          | None              | 0 1 3 | 3 rows.*Extract
+None          | None              |       | left of 0
+"""
+
+
+@pytest.mark.parametrize("row", JOINS_REFUSED.strip().split("\n"))
+def test_lists_that_do_not_belong_together_are_refused(as_a_user, row):
     """Missing, repeated and foreign names are refused, and so are data without answers."""
+    *lists, objects, noun = (cell.strip() for cell in row.split("|"))
+    names, ids = (None if words == "None" else tuple(words.split()) for words in lists)
+    answers = Answers.from_array(np.array([objects.split()]).astype(int).reshape(-1, 3))
     with pytest.raises(DataError, match=noun):
-        join(Features(np.arange(6.0).reshape(3, 2), names), Answers.from_array(rows), ids)
+        join(Features(np.arange(6.0).reshape(3, 2), names), answers, ids)
 
 
-def test_answers_whose_list_of_names_is_empty_are_refused(as_a_user):
-    """Answers with an empty list of names are refused."""
+def test_what_is_no_list_of_names_is_refused(as_a_user):
+    """A text in place of object ids, and answers with an empty list of names, are refused."""
     features = Features(np.arange(6.0).reshape(3, 2), ("a", "b", "c"))
+    with pytest.raises(DataError, match="the text"):
+        join(features, Answers([[0, 1, 2]]), "path.txt")
     with pytest.raises(DataError, match="is empty"):
         join(features, Answers([[0, 1, 2]], names=np.array([], dtype=str)))
 
@@ -249,28 +234,6 @@ def test_names_without_names_beside_the_features_are_said_to_be_unused(as_a_user
     answers = Answers([[0, 1, 2]], names=["a", "b", "c"])
     with pytest.warns(DataWarning, match="has no names"):
         assert join(Features(np.eye(3)), answers).answers.objects.tolist() == [[0, 1, 2]]
-
-
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_an_offset_costs_no_digits(dtype):
-    """Features plus a constant standardize to the same numbers."""
-    raised = MATRIX + 1e12
-    kept = raised - 1e12  # the digits that the offset leaves
-    standardized = Features(raised).standardization(raised, dtype)
-    atol = 1e-6 + 4 * np.finfo(float).eps * 1e12 / kept.std()
-    np.testing.assert_allclose(standardized, (kept - kept.mean()) / kept.std(), rtol=0, atol=atol)
-
-
-def test_values_beyond_float32_are_standardized():
-    """Features times 1e39 standardize to the same float32 numbers; at 1e200 their spread overflows
-    and they are refused.
-    """
-    large = Features(MATRIX * 1e39)
-    expected = (MATRIX - MATRIX.mean()) / MATRIX.std()
-    np.testing.assert_allclose(large.standardization(large.matrix), expected, rtol=0, atol=1e-6)
-    for unit, size in ((1e200, "large"), (1e-200, "small")):
-        with pytest.raises(DataError, match=f"too {size} to be squared"):
-            _ = Features(MATRIX * unit).standardization
 
 
 def test_tensors_and_tables_are_taken_as_arrays(as_a_user):

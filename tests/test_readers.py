@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from world import run
+import world
 
 from glocal.data.features import Features
 from glocal.data.readers import READERS, read_matrix
@@ -26,6 +26,7 @@ KINDS = sorted(READERS)
 TEXTS = (".csv", ".tsv")
 CONTAINERS = [kind for kind in KINDS if kind not in (".npy", ".parquet", *TEXTS)]
 X = np.random.default_rng(0).normal(size=(6, 4)).astype(np.float32)
+IDENTITY = LinearTransform(np.eye(4, dtype=np.float32), None, 0.0, 1.0)
 
 
 def write(path: Path, arrays: dict[str, np.ndarray]) -> Path:
@@ -105,31 +106,30 @@ def test_another_content_is_refused(tmp_path, kind):
     assert ".parquet" in sentence(path.rename(tmp_path / "a.xyz"))
 
 
-@pytest.mark.parametrize(
-    ("text", "rows", "names"),
-    [
-        ("1.5,2\n3,4\n", [[1.5, 2], [3, 4]], None),
-        ("f0;f1\n1;2\n3;4.5\n", [[1, 2], [3, 4.5]], None),
-        ("id,f0,f1\n007,1,2\n8,3,4\n", [[1, 2], [3, 4]], ("007", "8")),
-        ('egg,1,2\n"cup, blue",3,4\n', [[1, 2], [3, 4]], ("egg", "cup, blue")),
-        ("f0,f1,file\n1,2,b.jpg\n3,4,a.jpg\n", [[1, 2], [3, 4]], ("b.jpg", "a.jpg")),
-        (",0,1,2\n0,1.5,2,3\n1,4,5,6\n", [[1.5, 2, 3], [4, 5, 6]], None),
-        (",0,1,2\ncup,1.5,2,3\negg,4,5,6\n", [[1.5, 2, 3], [4, 5, 6]], ("cup", "egg")),
-        ("0,1,2,3\n1.5,2,3,4\n", [[1.5, 2, 3, 4]], None),
-        ("0,1,2,food\n1.5,2,3,egg\n", [[1.5, 2, 3]], ("egg",)),
-        ("1.5,2,cup\n4,5,egg\n", [[1.5, 2], [4, 5]], ("cup", "egg")),
-        ("name a b\ncup 1 2\n", [[1, 2]], ("cup",)),
-    ],
-)
+TABLES = {
+    "numbers": ("1.5,2\n3,4\n", [[1.5, 2], [3, 4]], None),
+    "titles": ("f0;f1\n1;2\n3;4.5\n", [[1, 2], [3, 4.5]], None),
+    "ids": ("id,f0,f1\n007,1,2\n8,3,4\n", [[1, 2], [3, 4]], "007|8"),
+    "names without titles": ('egg,1,2\n"cup, blue",3,4\n', [[1, 2], [3, 4]], "egg|cup, blue"),
+    "names last": ("f0,f1,file\n1,2,b.jpg\n3,4,a.jpg\n", [[1, 2], [3, 4]], "b.jpg|a.jpg"),
+    "an index of pandas": (",0,1,2\n0,1.5,2,3\n1,4,5,6\n", [[1.5, 2, 3], [4, 5, 6]], None),
+    "names as index": (",0,1\ncup,1.5,2\negg,4,5\n", [[1.5, 2], [4, 5]], "cup|egg"),
+    "titles that are numbers": ("0,1,2,3\n1.5,2,3,4\n", [[1.5, 2, 3, 4]], None),
+    "names below numbers": ("0,1,2,food\n1.5,2,3,egg\n", [[1.5, 2, 3]], "egg"),
+    "names last, no titles": ("1.5,2,cup\n4,5,egg\n", [[1.5, 2], [4, 5]], "cup|egg"),
+    "blanks": ("name a b\ncup 1 2\n", [[1, 2]], "cup"),
+}
+
+
+@pytest.mark.parametrize(("text", "rows", "names"), TABLES.values(), ids=TABLES)
 def test_a_table_has_numbers_and_perhaps_names(tmp_path, text, rows, names):
     """With titles or without, the numbers of a table are features, and one column of names names
     the rows.
     """
-    (tmp_path / "t.csv").write_text("\ufeff" + text)
-    (tmp_path / "file_names.txt").write_text("not these\n" * len(rows))
+    world.folder(tmp_path, t_csv="\ufeff" + text, file_names_txt="beside\n" * len(rows))
     features = Features.load(tmp_path / "t.csv")
     assert features.matrix.tolist() == rows
-    assert features.names == (names or ("not these",) * len(rows))
+    assert "|".join(features.names) == (names or "|".join(["beside"] * len(rows)))
 
 
 @pytest.mark.parametrize(
@@ -149,32 +149,30 @@ def test_another_table_is_refused(tmp_path, text, noun):
     """Two columns of text, a row without a name, rows that are too long or too short, and decimal
     commas are refused in one sentence.
     """
-    (tmp_path / "t.csv").write_text(text)
     with pytest.raises((DataError, FileError), match=rf"t\.csv.*{noun}"):
-        Features.load(tmp_path / "t.csv")
+        Features.load(world.folder(tmp_path, t_csv=text) / "t.csv")
 
 
-def test_tables_beside_features_are_not_taken_for_them(tmp_path):
-    """In a folder with one feature file and a table of labels, the features are read
-    from that file.
+REFUSED = {
+    "a.mat": (lambda path: path.write_bytes(b"MATLAB 5.0"), ".h5"),
+    "list.pt": (lambda path: torch.save([torch.zeros(3), torch.ones(3)], path), "torch.stack"),
+    "answers.npz": (lambda path: world.answers(9, 9).save(path), "holds answers"),
+    "transform.npz": (IDENTITY.save, "is a transform"),
+    "loop": (lambda path: path.symlink_to("loop"), "does not exist"),
+    "a" * 300: (lambda path: None, "does not exist"),
+    "a" * 300 + ".npy": (lambda path: None, "does not exist"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_is_no_feature_file_is_refused_with_the_remedy(tmp_path, name):
+    """Another format of MATLAB, a list of tensors, other files of this package, and names that no
+    file can have are refused as such.
     """
-    write(tmp_path / "a.pt", {"features": X})
-    (tmp_path / "labels.csv").write_text("file,label\na.jpg,3\n")
-    np.testing.assert_array_equal(Features.load(tmp_path).matrix, X)
-
-
-def test_a_list_of_tensors_is_refused(tmp_path):
-    """A list of tensors in a .pt file is refused as such."""
-    torch.save([torch.zeros(3), torch.ones(3)], tmp_path / "l.pt")
-    assert "torch.stack" in sentence(tmp_path / "l.pt")
-
-
-def test_a_name_that_no_file_can_have_is_refused(tmp_path):
-    """A path of 300 characters and a link to itself are refused as features that do not exist."""
-    (tmp_path / "loop").symlink_to("loop")
-    for path in (tmp_path / ("a" * 300), tmp_path / ("a" * 300 + ".npy"), tmp_path / "loop"):
-        with pytest.raises(FileError, match="does not exist"):
-            Features.load(path)
+    make, noun = REFUSED[name]
+    make(tmp_path / name)
+    with pytest.raises(FileError, match=noun):
+        Features.load(tmp_path / name)
 
 
 class Payload:
@@ -201,14 +199,6 @@ def test_no_pickle_is_run(tmp_path, kind):
         save(path, np.array([[Payload(trap)]], dtype=object))
     sentence(path)
     assert not trap.exists()
-
-
-def test_a_transform_is_no_features(tmp_path):
-    """A transform and answers are refused as features."""
-    np.savez(tmp_path / "answers.npz", answers=np.arange(9).reshape(3, 3), kind="anchor")
-    assert "holds answers" in sentence(tmp_path / "answers.npz")
-    np.savez(tmp_path / "transform.npz", weights=np.eye(4), mean=0.0, std=1.0)
-    assert "is a transform" in sentence(tmp_path / "transform.npz")
 
 
 def test_a_declared_size_is_not_believed(tmp_path):
@@ -268,35 +258,23 @@ def test_all_readers_of_a_folder_of_shards_take_one_column(tmp_path):
     )
     expected = np.concatenate([X, X + 1])
     np.testing.assert_array_equal(Features.load(tmp_path / "in").matrix, expected)
-    apply_parquet(
-        LinearTransform(np.eye(4, dtype=np.float32), None, 0.0, 1.0),
-        tmp_path / "in",
-        tmp_path / "out",
-    )
+    apply_parquet(IDENTITY, tmp_path / "in", tmp_path / "out")
     matrix = parquet.read_table(tmp_path / "out", columns=["embedding"])["embedding"].to_pylist()
     np.testing.assert_allclose(matrix, expected, atol=1e-6)
 
 
 def test_which_file_of_a_folder(tmp_path):
     """If a folder has two feature files, neither is read; Parquet files count only if there is no
-    other.
+    other, and tables, which may be labels, do not.
     """
     write(tmp_path / "a.pt", {"features": X})
     write(tmp_path / "about.parquet", {"features": X + 1})
     names = [f"images/{name}.jpg" for name in ("zebra", "ant", "cow", "bee", "dog", "cat")]
-    (tmp_path / "file_names.txt").write_text("\n".join(names) + "\n")
+    lines = "\n".join(names) + "\n"
+    world.folder(tmp_path, labels_csv="file,label\na.jpg,3\n", file_names_txt=lines)
     features = Features.load(tmp_path)
     np.testing.assert_array_equal(features.matrix, X)
     assert features.names == tuple(names)
     write(tmp_path / "b.npz", {"features": X})
     with pytest.raises(FileError, match=r"a\.pt, b\.npz"):
         Features.load(tmp_path)
-
-
-def test_a_link_to_itself_is_one_sentence_for_a_command(tmp_path):
-    """For a link to itself, the command line reports features that do not exist."""
-    (tmp_path / "loop").symlink_to("loop")
-    np.save(tmp_path / "t.npy", np.arange(3)[None])
-    options = ("--features", tmp_path / "loop", "--answers", tmp_path / "t.npy")
-    code, _, error = run("evaluate", "odd-one-out", *options)
-    assert (code, "does not exist" in error) == (1, True)
