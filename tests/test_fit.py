@@ -13,8 +13,7 @@ from fits import fit_arm
 
 from glocal import aligner
 from glocal.aligner import Arm, Exact, FitData, fitting
-from glocal.aligner.exact import scaled_identity
-from glocal.aligner.heldout import heldout_scores
+from glocal.aligner.heldout import heldout_scores, scaled_identity
 from glocal.data.answers import Answers
 from glocal.data.features import Features
 from glocal.data.rows import row_statistics

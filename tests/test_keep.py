@@ -10,9 +10,9 @@ import pytest
 from world import run
 
 from glocal.aligner import Arm, Exact, FitData, Keep, PaperLoop, cross_score, fit, keep_curve
-from glocal.aligner.crossfit import CrossFit, Path, best_similarity_scale
+from glocal.aligner.crossfit import CrossFit, Path
 from glocal.aligner.data import pooled_answers
-from glocal.aligner.exact import scaled_identity
+from glocal.aligner.heldout import best_similarity_scale, scaled_identity
 from glocal.cli.app import execute
 from glocal.data.answers import Answers
 from glocal.data.features import Features
@@ -21,7 +21,6 @@ from glocal.data.world import simulated_world
 from glocal.errors import DataError, DataWarning, ParameterError
 from glocal.evaluation.agreement import odd_one_out
 from glocal.evaluation.structure import neighbours_kept
-from glocal.solver import Counter
 from glocal.transform.card import card
 
 pytestmark = pytest.mark.usefixtures("without_type_checks")  # many fits
@@ -36,7 +35,7 @@ def curve(world):
 def test_more_neighbours_kept_is_never_more_agreement(curve):
     """A larger `keep` keeps at least its share of neighbours, and never promises more agreement."""
     rows = {keep: curve.choose(keep) for keep in (0.5, 0.7, 0.8, 0.9, 0.95, 1.0)}
-    assert all(row.kept_lower_bound >= keep - 1e-9 or not row.step for keep, row in rows.items())
+    assert all(row.promise >= keep - 1e-9 or not row.step for keep, row in rows.items())
     kept = rows[0.7].kept
     assert rows[0.7].kept_error == pytest.approx(kept.std() / 300**0.5)  # over the 300 images
     assert [path.lmbda for path in curve.paths] == [0.03, 0.01]  # one step above λ*, and λ*
@@ -113,7 +112,7 @@ def test_the_fit_mixes_two_certified_fits(curve):
     assert 0 <= record["share"] <= 1
     assert {fit["status"] for fit in record["fits"]} == {"converged"}
     choice = curve.choose(0.9)
-    assert choice.kept_lower_bound >= 0.9 - 1e-9
+    assert choice.promise >= 0.9 - 1e-9
     assert heldout.kept == pytest.approx(choice.kept.mean(), abs=0.01)
     assert heldout.agreement == pytest.approx(choice.agreement, abs=0.01)
     W = solution.transform.weights
@@ -252,7 +251,7 @@ def test_without_local_images_the_promise_is_about_objects(world):
     """
     curve = keep_curve(FitData(world.objects, world.answers))
     assert curve.data.evaluation_kind == "objects"
-    assert {path.lmbda for path in curve.paths} == set(losses_of(curve))
+    assert {path.lmbda for path in curve.paths} == set(curve.losses)
 
 
 @pytest.mark.nightly
@@ -263,7 +262,7 @@ def test_few_answers_choose_the_penalty_on_folds_of_answers(world):
     answers = world.answers.select(np.arange(2000))
     curve = keep_curve(FitData(world.objects, answers, world.local))
     assert curve.crossfit.estimate(curve.choose(0.9).credit).error > 0
-    assert min(losses_of(curve).values()) < np.log(3)
+    assert min(curve.losses.values()) < np.log(3)
 
 
 @pytest.mark.parametrize("keep", [0, -1, 1.5, float("nan")])
@@ -271,11 +270,6 @@ def test_a_keep_that_is_no_share_is_refused(curve, keep):
     """A `keep` of 0, below 0, above 1 or NaN is refused."""
     with pytest.raises(ParameterError, match="keep"):
         curve.choose(keep)
-
-
-def losses_of(curve):
-    """The held-out loss of each λ that was tried."""
-    return {lmbda: mixture.loss for lmbda, mixture in curve.scores.items()}
 
 
 def agreeing(mixture, share, **changes):
@@ -329,7 +323,7 @@ def test_random_answers_leave_features_of_many_columns_as_they_are():
     answers = Answers([rng.permutation(60)[:3] for _ in range(600)])
     curve = keep_curve(FitData(features, answers), keep=None)
     assert curve.choose(None).step == 0
-    assert losses_of(curve)[np.inf] == pytest.approx(np.log(3), abs=0.01)
+    assert curve.losses[np.inf] == pytest.approx(np.log(3), abs=0.01)
 
 
 @pytest.mark.parametrize("keep", [None, 1.0])
@@ -392,7 +386,7 @@ def held_out(world, answers):
     """The held-out parts of three folds of questions."""
     data = FitData(world.objects, answers)
     folds = data.folds(3, "questions")
-    return CrossFit(data, folds, Exact(), Counter(), local=False, starts={})
+    return CrossFit(data, folds, Exact())
 
 
 def test_weights_count_as_copies_in_scores_and_ties(world):
@@ -405,9 +399,11 @@ def test_weights_count_as_copies_in_scores_and_ties(world):
     weighted = held_out(world, Answers(objects, weights.astype(float), person=person))
     assert [*np.bincount(weighted.answers.person)] == [*np.bincount(person)]
     copied = held_out(world, Answers(np.repeat(objects, weights, axis=0)))
-    first, second = (crossfit.original() for crossfit in (weighted, copied))
-    for name in ("agreement", "loss", "scale"):
-        assert getattr(first, name) == pytest.approx(getattr(second, name), rel=1e-3)
+    first, second = (
+        (crossfit.original().agreement, crossfit.mean(crossfit.search()[np.inf]))
+        for crossfit in (weighted, copied)
+    )
+    assert first == pytest.approx(second, rel=1e-3)
     assert weighted.is_tie(np.where(weighted.answers.weights == 1, 1.0, -1.0))
 
 
@@ -458,8 +454,9 @@ def test_each_note_has_its_condition(curve, errors, keep, noun):
         if number is not None
     ]
     paths = tuple(Path((original, mixture)) for mixture in mixtures)
-    changes = {"original": original, "paths": paths, "scores": {1.0: mixtures[0]}, "penalty": 1.0}
-    notes = replace(curve, **changes).notes(keep)
+    changed = replace(curve, original=original, paths=paths)
+    vars(changed)["least_loss"] = mixtures[0]
+    notes = changed.notes(keep)
     assert len(notes) == (noun is not None)
     assert noun is None or noun in notes[0]
 
@@ -472,7 +469,7 @@ def test_a_share_that_is_kept_only_on_average_is_not_promised(curve):
     spread = np.resize([0.8, 1.0], len(mixture.kept))
     best = Path((curve.original, replace(mixture, kept=spread))).best(0.9)
     assert 0.5 < best.step < 1
-    assert best.kept_lower_bound == pytest.approx(0.9, abs=0.01)
+    assert best.promise == pytest.approx(0.9, abs=0.01)
 
 
 def test_a_choice_on_folds_is_not_suspected_of_a_collapse(world, monkeypatch):
@@ -484,9 +481,9 @@ def test_a_choice_on_folds_is_not_suspected_of_a_collapse(world, monkeypatch):
 
 def test_without_a_share_the_penalty_decides(curve):
     """Without `keep` the choice is `global` at λ*, or the original features."""
-    scores = {lmbda: agreeing(curve.original, 0.5) for lmbda in (np.inf, 3.0)}
-    for lmbda, mixture in scores.items():
-        assert replace(curve, scores=scores, penalty=lmbda).choose(None) is mixture
+    for lmbda, step in ((np.inf, 0), (curve.penalty, 3)):
+        choice = replace(curve, penalty=lmbda).choose(None)
+        assert (choice.lmbda, choice.step) == (lmbda, step)
 
 
 def test_the_search_for_the_penalty_goes_on_while_the_loss_falls(world):
@@ -495,13 +492,13 @@ def test_the_search_for_the_penalty_goes_on_while_the_loss_falls(world):
     """
     few = FitData(world.objects, world.answers.select(np.arange(600)))
     curve = keep_curve(few, keep=None)
-    assert [*losses_of(curve)] == [np.inf, 5.3, 1.6, 0.53, 0.16, 0.053, 0.016]
-    assert curve.penalty == min(losses_of(curve), key=losses_of(curve).get) == 0.16
+    assert [*curve.losses] == [np.inf, 5.3, 1.6, 0.53, 0.16, 0.053, 0.016]
+    assert curve.penalty == min(curve.losses, key=curve.losses.get) == 0.16
     rng = np.random.default_rng(1)
     random = Answers([rng.permutation(30)[:3] for _ in range(5000)])
     with pytest.warns(DataWarning, match="chance"):
         curve = keep_curve(FitData(Features(rng.normal(size=(30, 4))), random))
-    assert (min(losses_of(curve)), max(losses_of(curve)), curve.penalty) == (0.001, 100.0, 100.0)
+    assert (min(curve.losses), max(curve.losses), curve.penalty) == (0.001, 100.0, 100.0)
 
 
 def test_thirty_answers_are_enough_to_choose(world):
@@ -509,7 +506,7 @@ def test_thirty_answers_are_enough_to_choose(world):
     for count in (30, 29):
         data = FitData(world.objects, world.answers.select(np.arange(count)))
         if count == 30:
-            assert keep_curve(data, keep=None).scores
+            assert keep_curve(data, keep=None).losses
             continue
         with pytest.raises(DataError, match="29 answers"):
             keep_curve(data, keep=None)

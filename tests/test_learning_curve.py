@@ -7,8 +7,8 @@ import pytest
 
 from glocal.aligner import FitData, Keep, fit
 from glocal.aligner import curve as curves
+from glocal.aligner.crossfit import choose_global
 from glocal.aligner.curve import learning_curve
-from glocal.aligner.keep import choose_global
 from glocal.cli.app import execute
 from glocal.data.features import Features
 from glocal.data.world import simulated_answers

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from glocal.aligner import participants as module
-from glocal.aligner.keep import choose_global
+from glocal.aligner.crossfit import choose_global
 from glocal.aligner.participants import MIN_ANSWERS, log10_odds, participants
 from glocal.data.answers import Answers
 from glocal.data.features import Features

@@ -1,7 +1,6 @@
 """Choose a mixture by the share of neighbours to keep, and fit it to all data.
 
-Paths and mixtures are defined in `glocal.aligner.crossfit`. A mixture *promises* to keep the mean
-share of neighbours that it keeps on the folds, minus one standard error.
+Paths, mixtures and their promises are defined in `glocal.aligner.crossfit`.
 """
 
 from __future__ import annotations
@@ -10,22 +9,15 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from math import ceil
 from operator import attrgetter
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 
-from glocal.aligner.crossfit import (
-    CrossFit,
-    Mixture,
-    Path,
-    mix,
-    path_arm,
-    scaled_identity_of,
-)
+from glocal.aligner.crossfit import CrossFit, Mixture, Path, path_arm, scaled_identity_of
 from glocal.aligner.data import FitData
-from glocal.aligner.exact import Exact, Solution, WarmStart, scaled_identity
-from glocal.aligner.heldout import heldout_scores
+from glocal.aligner.exact import Exact, Solution, WarmStart
+from glocal.aligner.heldout import heldout_scores, scaled_identity
 from glocal.errors import ParameterError
 from glocal.objective import single_threaded_blas
 from glocal.results import UNCHANGED, HeldOutScores
@@ -34,6 +26,7 @@ from glocal.transform import LinearTransform
 
 _LOWEST_KEEP = 0.01  # so low that it practically restricts nothing
 _NEARBY_KEEPS = (-0.1, -0.05, 0.0, 0.05)  # added to `keep`: the record has their scores too
+_TOLERANCE = 3e-5  # relative, of the final fits: a third of it moves no score by .001
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,8 +44,9 @@ class KeepCurve:
         The features without a transform, centred like the data.
     paths : tuple of Path
         One path for each λ, the largest first; none without a `keep`.
-    scores : dict
-        The scores of `global` at each λ that was tried. An infinite λ stands for no transform.
+    losses : dict
+        The held-out loss of `global` at each λ that was tried, in nats. An infinite λ stands for no
+        transform.
     penalty : float
         The largest λ whose loss is within one standard error of the lowest.
     raw_credit : (t,) array
@@ -66,16 +60,15 @@ class KeepCurve:
     crossfit: CrossFit
     original: Mixture
     paths: tuple[Path, ...]
-    scores: dict[float, Mixture]
+    losses: dict[float, float]
     penalty: float
     raw_credit: Float[np.ndarray, " t"]
     evaluations: int
 
     @cached_property
-    def starts(self) -> dict[tuple[float, float], Float[np.ndarray, "p p"]]:
-        """The mean of W over folds, for each λ and α."""
-        crossfit = self.crossfit
-        return {key: np.mean(crossfit.fit(*key), axis=0) for key in crossfit.solutions}
+    def least_loss(self) -> Mixture:
+        """`global`, or the original features, at the λ that the loss alone chooses."""
+        return self.crossfit.global_scores(self.penalty)
 
     def choose(self, keep: float | None) -> Mixture:
         """Choose the mixture with the largest agreement of those that promise to keep this share.
@@ -90,15 +83,13 @@ class KeepCurve:
             `keep` is outside (0, 1].
         """
         if keep is None:
-            return self.scores[self.penalty]
+            return self.least_loss
         if not 0 < keep <= 1:
             raise ParameterError(f"`keep` is {keep}; allowed are shares above 0 and at most 1.")
         candidates = [self.original, *(path.best(keep) for path in self.paths)]
         best = max(candidates, key=attrgetter("agreement"))
-        for mixture in candidates:
-            if self.crossfit.is_tie(best.credit - mixture.credit):
-                return mixture
-        return best
+        is_tie = self.crossfit.is_tie
+        return next(each for each in candidates if is_tie(best.credit - each.credit))
 
     def notes(self, keep: float | None) -> list[str]:
         """Advice to the user: there is nothing to gain, or what another `keep` would give."""
@@ -118,7 +109,7 @@ class KeepCurve:
             return []
         freest = self.choose(_LOWEST_KEEP)
         kept = float(freest.kept.mean())
-        if freest is chosen or freest.kept_lower_bound >= keep:
+        if freest is chosen or freest.promise >= keep:
             return [
                 f"the transform with the largest agreement keeps {kept:.3f} of the neighbours: a "
                 f"keep below {keep:g} changes nothing."
@@ -138,20 +129,30 @@ class KeepCurve:
         The solution is that of the arm nearer to `global`, but its weights are mixed, its
         evaluations are those of all fits, its status is that of an unconverged fit if there is one,
         and it has no certificate. The ``keep`` entry of its record has both fits with their
-        certificates. The fits start at the means over folds. If the choice is the original
-        features, nothing is fitted, W is the identity, and the solution has no arm.
+        certificates. If the choice is the original features, nothing is fitted, W is the identity,
+        and the solution has no arm.
         """
         counter = counter or Counter(evaluations=self.evaluations)
         chosen = self.choose(keep)
+        record: dict[str, Any] = {"share": None, "scale": 1.0}
+        W = np.eye(self.data.features.dimensions)
+        fits: list[Solution] = []
         with single_threaded_blas():
-            mixed = self._fitted(chosen, counter)
-        outcome: dict[str, Any] = {
-            "transform": self.data.transform(mixed.weights),
-            "evaluations": counter.evaluations,
-            "keep": self._record(keep, chosen, mixed),
-            "heldout": self.heldout_scores(chosen),
-        }
-        if not chosen.step:
+            if chosen.step:
+                share = chosen.step % 1 or 1.0
+                scale, _ = self.crossfit.weights(chosen)
+                record = {"share": share, "scale": scale}
+                fits = self._fits_beside(chosen, counter)
+                matrices = [fit.transform.weights.astype(np.float64) for fit in fits]
+                matrices.append(scaled_identity_of(matrices[0]))
+                W = scale**0.5 * (share * matrices[0] + (1 - share) * matrices[1])
+            outcome: dict[str, Any] = {
+                "transform": self.data.transform(W),
+                "evaluations": counter.evaluations,
+                "keep": self._record(keep, fits) | record,
+                "heldout": self.heldout_scores(chosen),
+            }
+        if not fits:
             return Solution(
                 arm=None,
                 objective=None,
@@ -165,24 +166,44 @@ class KeepCurve:
                 threads=None,
                 **outcome,
             )
-        nearest = mixed.fits[-1]
-        reported = next((fit for fit in reversed(mixed.fits) if not fit.converged), nearest)
+        reported = next((fit for fit in fits if not fit.converged), fits[0])
         return replace(
-            nearest,
+            fits[0],
             status=reported.status,
             reason=reported.reason,
             certificate="none: a mixture; keep.fits has the certificates of its fits",
             **outcome,
         )
 
+    def _fits_beside(self, mixture: Mixture, counter: Counter) -> list[Solution]:
+        """Fit the arms on both sides of a mixture to all data, that nearer to `global` first.
+
+        The fits start at the means over folds. The second also starts at the first, moved by the
+        step between these means.
+        """
+        last = ceil(mixture.step)
+        first = last if mixture.step == last else max(1, last - 1)
+        alphas = self.crossfit.alphas[first - 1 : last]
+        solver = self.solver.replace(tol=self.solver.tol or _TOLERANCE)
+        problem = solver.problem(self.data, local=any(alphas))
+        fits: list[Solution] = []
+        means: list[WarmStart] = []
+        for alpha in reversed(alphas):
+            arm = path_arm(mixture.lmbda, alpha)
+            mean = np.mean(self.crossfit.fit(mixture.lmbda, alpha), axis=0)
+            means.append(problem.start(mean, arm))
+            start = means[-1]
+            if fits and fits[0].warm is not None:
+                start = fits[0].warm.moved(means[0], start)
+            fits.append(solver.minimise(problem, arm, start, counter))
+        return fits
+
     def fold_transforms(self, mixture: Mixture) -> list[LinearTransform]:
         """The transform of each fold of a mixture; for the original, the best scaled identity."""
         if not mixture.step:
             centre = float(self.data.centre)
             return [scaled_identity(fold.data, centre) for fold in self.crossfit.folds]
-        scale = mixture.scale**0.5
-        paths = self.crossfit.path_weights(mixture.lmbda)
-        return [self.data.transform(scale * mix(path, mixture.step)) for path in paths]
+        return [self.data.transform(W) for W in self.crossfit.weights(mixture)[1]]
 
     def heldout_scores(self, mixture: Mixture) -> HeldOutScores:
         """Score the transforms of a mixture on the folds by which it was chosen."""
@@ -195,31 +216,8 @@ class KeepCurve:
             converged=all(fit.converged for fit in fits),
         )
 
-    def _fitted(self, mixture: Mixture, counter: Counter) -> _Mixed:
-        """Fit the arms on both sides of a mixture to all data, and mix their matrices."""
-        if not mixture.step:
-            return _Mixed(np.eye(self.data.features.dimensions), [], None)
-        last = ceil(mixture.step) - 1  # index of the fit after the mixture
-        share = mixture.step - last
-        first = last if share == 1 else max(0, last - 1)
-        alphas = self.crossfit.alphas[first : last + 1]
-        problem = self.solver.problem(self.data, local=any(alphas))
-        fits: list[Solution] = []
-        means: list[WarmStart] = []  # the means over folds of the same arms
-        for alpha in sorted(alphas):
-            arm = path_arm(mixture.lmbda, alpha)
-            start = mean = problem.start(self.starts[mixture.lmbda, alpha], arm)
-            if fits and fits[0].warm is not None:
-                start = fits[0].warm.moved(means[0], mean)
-            fits.insert(0, self.solver.minimise(problem, arm, start, counter))
-            means.append(mean)
-        matrices = [fit.transform.weights.astype(np.float64) for fit in fits]
-        if len(matrices) == 1:
-            matrices.insert(0, scaled_identity_of(matrices[0]))
-        return _Mixed(mixture.scale**0.5 * mix(matrices, share), fits, share)
-
-    def _record(self, keep: float | None, chosen: Mixture, mixed: _Mixed) -> dict[str, Any]:
-        """The ``keep`` entry in the record of a fit."""
+    def _record(self, keep: float | None, fits: list[Solution]) -> dict[str, Any]:
+        """The ``keep`` entry in the record of a fit, without the mixture."""
         outcome = ("objective", "parts", "status", "gap", "certificate", "evaluations")
         nearby: set[float] = set()
         if keep is not None:
@@ -228,12 +226,7 @@ class KeepCurve:
         return {
             "keep": keep,
             "centre": self.data.centre,
-            "share": mixed.share,
-            "scale": chosen.scale if chosen.step else 1.0,
-            "fits": [
-                fit.settings | {name: getattr(fit, name) for name in outcome}
-                for fit in reversed(mixed.fits)
-            ],
+            "fits": [fit.settings | {name: getattr(fit, name) for name in outcome} for fit in fits],
             "curve": [
                 {
                     "keep": other,
@@ -243,18 +236,7 @@ class KeepCurve:
                 }
                 for other, choice in choices.items()
             ],
-            "losses": {f"{lmbda:g}": self.scores[lmbda].loss for lmbda in sorted(self.scores)},
+            "losses": {f"{lmbda:g}": self.losses[lmbda] for lmbda in sorted(self.losses)},
             "evaluations": self.evaluations,
             "notes": self.notes(keep),
         }
-
-
-class _Mixed(NamedTuple):
-    """Mixed weights, the one or two fits that are mixed, and the share of the last fit.
-
-    For the original features there is no fit.
-    """
-
-    weights: Float[np.ndarray, "p p"]
-    fits: list[Solution]
-    share: float | None

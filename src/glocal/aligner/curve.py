@@ -9,10 +9,9 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int
 
-from glocal.aligner.crossfit import FOLDS
+from glocal.aligner.crossfit import FOLDS, choose_global
 from glocal.aligner.data import FitData, Fold, pooled_answers
 from glocal.aligner.exact import Exact
-from glocal.aligner.keep import choose_global
 from glocal.data.answers import Answers
 from glocal.data.features import Features
 from glocal.errors import DataError
@@ -67,9 +66,8 @@ def learning_curve(
     credit_of = {}
     for share in SHARES:
         nested = [_reduced(part, order, share) for part, order in zip(parts, orders, strict=True)]
-        chosen = choose_global(data, nested, _SOLVER, share * answers.effective_size)
         size = np.mean([len(part.data.answers) for part in nested])
-        credit_of[f"{size:.0f} answers"] = chosen.credit
+        credit_of[f"{size:.0f} answers"] = choose_global(data, nested, _SOLVER)
     heldout = pooled_answers([part.answers for part in parts])
     agreement = heldout_rows(credit_of, heldout)[: len(SHARES)]
     last_two = {name: credit_of[name] for name in [*credit_of][-2:]}

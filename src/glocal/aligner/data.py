@@ -312,14 +312,20 @@ class FitData:
             blocks.append(X)
         return blocks
 
-    def objects_and_answers(self, dtype: str) -> tuple[Float[np.ndarray, "n p"], Answers]:
-        """The standardized objects that the answers name, and the answers as rows of these."""
+    def named_rows(self) -> tuple[np.ndarray, Answers]:
+        """The raw rows of the objects that the answers name, and the answers as rows of these."""
         objects = self.answers.named_objects()
+        rows = np.asarray(self.features.matrix[objects])
+        if len(objects) == len(self.features):
+            return rows, self.answers
         new_index = np.full(len(self.features), -1, dtype=np.int32)
         new_index[objects] = np.arange(len(objects), dtype=np.int32)
-        X = self.scalars(np.asarray(self.features.matrix[objects]), dtype)
-        names_all = len(objects) == len(self.features)
-        return X, self.answers if names_all else self.answers.relabel(new_index)
+        return rows, self.answers.relabel(new_index)
+
+    def objects_and_answers(self, dtype: str) -> tuple[Float[np.ndarray, "n p"], Answers]:
+        """The standardized objects that the answers name, and the answers as rows of these."""
+        rows, answers = self.named_rows()
+        return self.scalars(rows, dtype), answers
 
     def hashes(self, *, local: bool) -> dict[str, str]:
         """The hash of each input that a fit reads, with or without the `local` images."""
@@ -349,8 +355,3 @@ def pooled_answers(folds: Sequence[Answers]) -> Answers:
         kind=folds[0].kind,
         person=column("person"),
     )
-
-
-def neighbour_count(folds: Sequence[Fold]) -> int:
-    """The number of nearest neighbours that are compared among the images of every fold."""
-    return min(NEIGHBOURS, min(len(fold.rows) for fold in folds) - 1)

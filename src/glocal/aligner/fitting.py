@@ -14,8 +14,8 @@ import numpy as np
 from glocal._version import __version__
 from glocal.aligner.arm import Arm
 from glocal.aligner.data import FitData
-from glocal.aligner.exact import Exact, Solution, scaled_identity
-from glocal.aligner.heldout import heldout_scores
+from glocal.aligner.exact import Exact, Solution
+from glocal.aligner.heldout import heldout_scores, scaled_identity
 from glocal.aligner.keep import Keep
 from glocal.aligner.paper import PaperLoop
 from glocal.data.seen import sketch

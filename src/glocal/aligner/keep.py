@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from operator import attrgetter
 
@@ -11,8 +10,8 @@ from pydantic import Field
 
 from glocal.aligner.arm import Arm
 from glocal.aligner.choice import KeepCurve
-from glocal.aligner.crossfit import FOLDS, CrossFit, Mixture
-from glocal.aligner.data import AUTO, FitData, Fold
+from glocal.aligner.crossfit import FOLDS, CrossFit
+from glocal.aligner.data import AUTO, FitData
 from glocal.aligner.exact import Exact, Solution
 from glocal.aligner.paper import PaperLoop
 from glocal.errors import DataError, ParameterError
@@ -23,10 +22,6 @@ from glocal.solver import Counter
 DEFAULT_KEEP = 0.9
 MIN_ANSWERS = 30
 """With fewer answers the folds are too small to choose on."""
-LAMBDAS = (100.0, 30.0, 10.0, 3.0, 1.0, 0.3, 0.1, 0.03, 0.01, 0.003, 0.001)
-"""λ for folds of objects; the search begins at 1."""
-PENALTIES_PER_ANSWER = (100.0, 30.0, 10.0, 3.0, 1.0, 0.3)
-"""λ for few answers, in columns per answer, p / t: the best was 1 to 16 on all data tried."""
 CENTRES = (0.0, 0.5, 1.0)
 """The values of `centre` that "auto" tries."""
 
@@ -100,15 +95,14 @@ def keep_curve(
     same objects.
 
     With `centre` "auto" a curve is computed for data centred by 0, ½ and 1. The result is the curve
-    with the smallest centre whose agreement is within one standard error of the largest. Each later
-    curve starts from the fits of the previous curve.
+    with the smallest centre whose agreement is within one standard error of the largest.
 
     Parameters
     ----------
     data : FitData
     solver : Exact or None
-        The solver of the final fits. The fits on the folds have a tolerance of at least 3e-4, no
-        certificate, and 256 principal axes.
+        The solver of the final fits, whose tolerance is 3e-5 if it has none. The fits on the folds
+        have a tolerance of at least 3e-4, no certificate, and 256 principal axes.
     keep : float or None
         None tries only `global`, on folds of questions. λ is then chosen by the loss, and no share
         is promised.
@@ -123,11 +117,8 @@ def keep_curve(
     solver = solver or Exact()
     counter = counter or Counter()
     if data.centre != AUTO:
-        return _curve(data, solver, keep, counter, None)
-    curves: list[KeepCurve] = []
-    for centre in CENTRES:
-        previous = curves[-1] if curves else None
-        curves.append(_curve(replace(data, centre=centre), solver, keep, counter, previous))
+        return _curve(data, solver, keep, counter)
+    curves = [_curve(replace(data, centre=s), solver, keep, counter) for s in CENTRES]
     choices = [curve.choose(keep) for curve in curves]
     best = max(choices, key=attrgetter("agreement"))
     for curve, choice in zip(curves, choices, strict=True):
@@ -136,25 +127,8 @@ def keep_curve(
     return curves[0]
 
 
-def choose_global(data: FitData, folds: Sequence[Fold], solver: Exact, n_answers: float) -> Mixture:
-    """The scores of `global` at the λ that `keep_curve` would choose on these folds of answers."""
-    with single_threaded_blas():
-        crossfit = CrossFit(data, folds, solver)
-        lambdas = _question_lambdas(data.features.dimensions / n_answers)
-        scores = crossfit.penalty_scores(lambdas, np.inf, patience=2)
-    return scores[crossfit.largest_within_error(scores)]
-
-
-def _question_lambdas(columns_per_answer: float) -> list[float]:
-    """λ for folds of questions, from ∞, which is no transform, down to 0.3 columns per answer."""
-    multiples = [penalty * columns_per_answer for penalty in PENALTIES_PER_ANSWER]
-    return [np.inf, *(float(f"{lmbda:.2g}") for lmbda in multiples)]
-
-
-def _curve(
-    data: FitData, solver: Exact, keep: float | None, counter: Counter, previous: KeepCurve | None
-) -> KeepCurve:
-    """The curve of one centre; its fits start at the matrices of the previous curve, if given."""
+def _curve(data: FitData, solver: Exact, keep: float | None, counter: Counter) -> KeepCurve:
+    """The curve of one centre."""
     before = counter.evaluations
     data.check(Arm(method="global" if data.local_features is None else "glocal"))
     if data.answers.effective_size < MIN_ANSWERS:
@@ -163,34 +137,25 @@ def _curve(
             f"{MIN_ANSWERS} are needed to choose lmbda on a part of them. Give `method` "
             "and `lmbda`."
         )
-    unit = "questions" if keep is None else data.fold_unit
+    folds = data.folds(FOLDS, "questions" if keep is None else None)
     local = keep is not None and data.local_features is not None
-    starts = {} if previous is None else previous.starts
     with single_threaded_blas():
-        folds = data.folds(FOLDS, unit)
-        crossfit = CrossFit(data, folds, solver, counter, local=local, starts=starts)
-        if unit == "questions":
-            lambdas = _question_lambdas(data.features.dimensions / data.answers.effective_size)
-            scores = crossfit.penalty_scores(lambdas, np.inf, patience=2)
-        else:
-            lambdas = [*LAMBDAS]
-            scores = crossfit.penalty_scores(lambdas, 1.0 if previous is None else previous.penalty)
+        crossfit = CrossFit(data, folds, solver, counter, local=local)
+        losses = crossfit.search()
         if keep is not None:  # no transform is then the first mixture of each path
-            scores.pop(np.inf, None)
-        penalty = crossfit.largest_within_error(scores)
-        path_lambdas: list[float] = []
+            losses.pop(np.inf, None)
+        penalty = crossfit.penalty(losses)
+        lambdas = sorted(losses, reverse=True)
         if local:
-            index = lambdas.index(penalty)
-            path_lambdas = [*filter(np.isfinite, lambdas[max(0, index - 1) : index + 1])]
-        elif keep is not None:
-            path_lambdas = sorted(scores, reverse=True)
+            index = crossfit.lambdas.index(penalty)
+            lambdas = [*filter(np.isfinite, crossfit.lambdas[max(0, index - 1) : index + 1])]
         return KeepCurve(
             data=data,
             solver=solver,
             crossfit=crossfit,
             original=crossfit.original(),
-            paths=tuple(crossfit.path(lmbda) for lmbda in path_lambdas),
-            scores=scores,
+            paths=() if keep is None else tuple(map(crossfit.path, lambdas)),
+            losses={lmbda: crossfit.mean(losses[lmbda]) for lmbda in losses},
             penalty=penalty,
             raw_credit=crossfit.raw_credit(),
             evaluations=counter.evaluations - before,

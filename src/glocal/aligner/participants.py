@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Bool, Float
 
+from glocal.aligner.crossfit import choose_global
 from glocal.aligner.data import FitData, Fold
 from glocal.aligner.exact import Exact
-from glocal.aligner.keep import choose_global
 from glocal.data.answers import Answers
 from glocal.data.features import Features
 from glocal.data.join import join
@@ -135,6 +135,5 @@ def _credit(
             fold_data = replace(data, answers=others)
             folds.append(Fold(fold_data, joined.answers.select(is_scored), rows))
     if folds:
-        n_answers = joined.answers.select(is_careful).effective_size
-        credit[np.concatenate(scored)] = choose_global(data, folds, solver, n_answers).credit
+        credit[np.concatenate(scored)] = choose_global(data, folds, solver)
     return credit

@@ -20,9 +20,8 @@ from jaxtyping import Float
 from glocal._version import __version__
 from glocal.aligner import Arm, Exact, FitData, Keep, PaperLoop, fit
 from glocal.aligner.data import AUTO, NEIGHBOURS, Fold, pooled_answers
-from glocal.aligner.exact import scaled_identity
 from glocal.aligner.fitting import Solver
-from glocal.aligner.heldout import credit_and_loss, heldout_scores
+from glocal.aligner.heldout import credit_and_loss, held_out, heldout_scores, scaled_identity
 from glocal.aligner.keep import DEFAULT_KEEP, keep_curve
 from glocal.errors import (
     ClusterError,
@@ -438,10 +437,11 @@ def _scores(plan: _Plan, transforms: list[LinearTransform]) -> list[Score]:
     The third score is the gain, their paired difference. `transforms` are the fits of the choice
     without each fold.
     """
+    parts = held_out(plan.folds)
     originals = [scaled_identity(fold.data) for fold in plan.folds]
     credit = {
-        "original": credit_and_loss(plan.folds, originals)[0],
-        "chosen": credit_and_loss(plan.folds, transforms)[0],
+        "original": credit_and_loss(parts, originals)[0],
+        "chosen": credit_and_loss(parts, transforms)[0],
     }
     heldout = pooled_answers([fold.answers for fold in plan.folds])
     original, chosen, gain = heldout_rows(credit, heldout)
