@@ -76,13 +76,6 @@ def make_dtd(root):
     (labels / "test1.txt").write_text("woven/woven_0001.jpg\n")
 
 
-def make_sun(root):
-    """Make three classes, one of them nested; the first has the most pictures."""
-    for place in ("a/abbey/sun_b", "a/abbey/sun_a", "a/airport/outdoor/sun_d", "b/bar/sun_c"):
-        picture(root / "SUN397" / f"{place}.jpg", (0, 0, 90))
-    (root / "SUN397/ClassName.txt").write_text("/a/abbey\n/a/airport/outdoor\n/b/bar\n")
-
-
 def archive(folder, inside):
     """The bytes of a tar.gz that holds a folder under the name `inside`, with their md5."""
     stream = io.BytesIO()

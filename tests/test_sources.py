@@ -20,6 +20,7 @@ from glocal.cli.app import execute
 from glocal.data.features import Features
 from glocal.data.sources import RemoteFile, breeds, breeds_sides, fetch, published, retrieve
 from glocal.errors import DataError, DataWarning, FileError, GLocalError, ParameterError
+from glocal.extract.images import open_images
 from glocal.extract.sets import image_sets, load_images, parse_set
 
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
@@ -299,7 +300,6 @@ def sets(tmp_path, monkeypatch):
     root = tmp_path / "root"
     made_sets.make_cifar(root, monkeypatch)
     made_sets.make_dtd(root)
-    made_sets.make_sun(root)
     for number, name in enumerate(("n02", "n01")):
         for i in range(2):
             made_sets.picture(root / "val" / name / f"{i}.png", (number * 50, i * 50, 0))
@@ -308,8 +308,8 @@ def sets(tmp_path, monkeypatch):
 
 @pytest.mark.nightly
 def test_each_format_is_read_in_its_order(sets):
-    """CIFAR is read in the order of its files, DTD in that of its lists, and the others by class
-    and name.
+    """CIFAR is read in the order of its files, DTD in that of its lists, and a folder of class
+    folders by class and name.
     """
     cifar = load_images("cifar10", root=sets)
     assert (len(cifar), cifar.names[:2]) == (15, ["train/00000.png", "train/00001.png"])
@@ -322,18 +322,9 @@ def test_each_format_is_read_in_its_order(sets):
     dtd = load_images("dtd", root=sets)
     assert dtd.names == ["woven/woven_0002.jpg", "banded/banded_0001.jpg"]
     assert dtd.labels["labels"] == ["woven", "banded"]
-    sun = load_images("sun397", root=sets)
-    assert sun.names == [
-        "a/abbey/sun_a.jpg",
-        "a/abbey/sun_b.jpg",
-        "a/airport/outdoor/sun_d.jpg",
-        "b/bar/sun_c.jpg",
-    ]
-    assert sun.labels["labels"] == ["abbey", "abbey", "airport/outdoor", "bar"]
-    for name in ("imagenet", "imagefolder"):
-        images = load_images(name, root=sets)  # val holds folders, so it is a split and not a class
-        assert images.names == load_images(name, "val", sets).names
-        assert images.labels["labels"] == ["n01", "n01", "n02", "n02"]
+    images = open_images(sets / "val")
+    assert images.names == [f"n0{name}/{i}.png" for name in (1, 2) for i in (0, 1)]
+    assert images.labels["labels"] == ["n01", "n01", "n02", "n02"]
 
 
 @pytest.mark.nightly
@@ -347,9 +338,8 @@ def test_what_is_not_whole_is_one_sentence(sets):
         stream.write(b"x")
     bad = [
         (("dtd", None, sets), "lacks 1 of 2"), (("dtd", "val", sets), "damaged"),
-        (("cifar10", None, sets), "damaged"), (("sun397", None, sets / "none"), "damaged"),
+        (("cifar10", None, sets), "damaged"), (("dtd", None, sets / "none"), "damaged"),
         (("mnist", None, sets), "cifar10"), (("dtd", "dev", sets), "val"),
-        (("imagenet", None, None), "root"),
     ]  # fmt: skip
     for arguments, noun in bad:
         with pytest.raises(GLocalError, match=noun) as caught:
@@ -391,7 +381,7 @@ def net():
 
 
 @pytest.mark.nightly
-@pytest.mark.parametrize("text", ["cifar10:test", "imagenet:val"])
+@pytest.mark.parametrize("text", ["cifar10:test", "val"])
 def test_features_and_labels_of_a_data_set_have_one_order(
     sets, tmp_path, monkeypatch, capsys, text
 ):
@@ -401,20 +391,15 @@ def test_features_and_labels_of_a_data_set_have_one_order(
     (tmp_path / "net_of_means.py").write_text(NET)
     monkeypatch.syspath_prepend(tmp_path)
     (sets / "val/n01/1.png").write_bytes(b"broken")
-    name, split = text.split(":")
-    out = tmp_path / name
-    options = [
-        "--model",
-        "python:net_of_means:net",
-        "--root",
-        str(sets),
-        "--skip-unreadable",
-        "--out",
-        str(out),
-    ]
-    assert execute(["extract", text, *options]) == 0
-    assert image_sets()[name]["terms"] in capsys.readouterr().err
-    images = load_images(name, split, sets)
+    out = tmp_path / "out"
+    options = ["--model", "python:net_of_means:net", "--skip-unreadable", "--out", str(out)]
+    if text == "val":
+        images = open_images(sets / "val")
+        assert execute(["extract", str(sets / "val"), *options]) == 0
+    else:
+        images = load_images("cifar10", "test", sets)
+        assert execute(["extract", text, "--root", str(sets), *options]) == 0
+        assert image_sets()["cifar10"]["terms"] in capsys.readouterr().err
     features = Features.load(out)
     rows = [row for row, file in enumerate(images.names) if file != "n01/1.png"]
     assert features.names == tuple(images.names[row] for row in rows)

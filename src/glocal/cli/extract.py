@@ -67,7 +67,7 @@ def extract(
     """Run a network over images and write one row of features for each.
 
     The features of a data set come with labels: labels.txt has the class of each row,
-    labels_coarse.txt its superclass. imagenet and imagefolder read class folders below --root.
+    labels_coarse.txt its superclass. Of a folder of class folders, the folder is the class.
 
     The same command continues an interrupted run. Images that cannot be read are listed and have
     no row; the exit code is then 1 unless --skip-unreadable is given. file_names.txt names the

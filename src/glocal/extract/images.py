@@ -130,7 +130,8 @@ def open_images(images: PathLike) -> Source:
         A folder, searched with its subfolders; a pattern with ``*``, ``?``, ``[`` (``**`` for any
         depth); a text file with one path per line; or an image. The images of a folder or pattern
         are sorted in natural order; those of a list keep its order. Relative paths in a list start
-        at the folder of the list.
+        at the folder of the list. If all images of a folder lie in subfolders, these are their
+        classes.
 
     Raises
     ------
@@ -162,7 +163,9 @@ def open_images(images: PathLike) -> Source:
         and not os.path.basename(name).startswith(".")
     ]
     ignored = tuple(sorted(set(files) - set(names), key=natural_key))
-    return Source(names, lambda i: os.path.join(root, names[i]), str(images), ignored=ignored)
+    folders = list(map(os.path.dirname, names))
+    labels = {"labels": folders} if all(folders) else {}
+    return Source(names, lambda i: os.path.join(root, names[i]), str(images), labels, ignored)
 
 
 def natural_key(name: str) -> tuple[str, str]:

@@ -28,8 +28,8 @@ def image_sets() -> dict[str, dict[str, Any]]:
 def parse_set(text: str) -> tuple[str, str | None] | None:
     """The name and split of a data set; None for any other text, and for a path that exists.
 
-    >>> parse_set("cifar100:test"), parse_set("sun397"), parse_set("photos/*.jpg")
-    (('cifar100', 'test'), ('sun397', None), None)
+    >>> parse_set("cifar100:test"), parse_set("dtd"), parse_set("photos/*.jpg")
+    (('cifar100', 'test'), ('dtd', None), None)
     """
     name, _, split = text.partition(":")
     if name not in image_sets() or os.path.exists(text):
@@ -40,20 +40,18 @@ def parse_set(text: str) -> tuple[str, str | None] | None:
 def load_images(
     name: str, split: str | None = None, root: PathLike | None = None, *, download: bool = False
 ) -> Source:
-    """Open a data set that torchvision knows, or a folder of class folders.
+    """Open a data set that torchvision knows.
 
     Parameters
     ----------
-    name : {"cifar10", "cifar100", "dtd", "sun397", "flowers102", "imagenet", "imagefolder"}
+    name : {"cifar10", "cifar100", "dtd", "flowers102"}
         Name of the set; `image_sets` has the description and the terms of each.
     split : str or None
-        None is the first split of a named set. For ``imagenet`` and ``imagefolder`` a split is a
-        subfolder of `root`; None is the first of ``train``, ``val`` and ``test`` that holds class
-        folders, and otherwise `root` itself.
+        None is the first split.
     root : path or None
         The folder that torchvision calls root. It holds ``cifar-10-batches-py``,
-        ``cifar-100-python``, ``dtd/dtd``, ``SUN397`` or ``flowers-102``, or the class folders. None
-        is the folder ``images`` of the cache.
+        ``cifar-100-python``, ``dtd/dtd`` or ``flowers-102``. None is the folder ``images`` of the
+        cache.
     download : bool
         Let torchvision download, verify and unpack a missing set. The set appears only once it is
         complete.
@@ -63,13 +61,12 @@ def load_images(
     Source
         The images, with the class of each under ``labels``, and for CIFAR-100 its superclass under
         ``labels_coarse``. CIFAR keeps the order of its files and has the names ``SPLIT/00000.png``
-        and so on. DTD and Flowers keep the order of their lists. The others are sorted by class,
-        then by file name.
+        and so on. DTD and Flowers keep the order of their lists.
 
     Raises
     ------
     ParameterError
-        The name or split is unknown, or class folders are given without a root.
+        The name or split is unknown.
     FileError
         Files are missing or damaged, or the download failed.
     """
@@ -78,15 +75,10 @@ def load_images(
         raise ParameterError(
             f"the image data set is {name!r}; allowed are {', '.join(image_sets())}."
         )
-    if "torchvision" not in entry and (root is None or download):
-        fix = "Leave `download=True` out."
-        if root is None:
-            fix = "Name the folder where you keep it as `root`."
-        raise ParameterError(f"{name} cannot be downloaded. {fix}")
     root = Path(root or cache_folder() / "images").expanduser()
     splits = entry["splits"]
-    split = split or next(iter(splits), None)
-    if splits and split not in splits:
+    split = split or splits[0]
+    if split not in splits:
         raise ParameterError(f"{name} has no split {split!r}; allowed are {', '.join(splits)}.")
     datasets = import_optional("torchvision.datasets", f"data set {name}")
     try:
@@ -119,7 +111,7 @@ def _download(datasets: Any, entry: dict[str, Any], root: Path) -> None:
     shutil.rmtree(partial)
 
 
-def _open_cifar(datasets: Any, entry: dict[str, Any], root: Path, split: str | None) -> Source:
+def _open_cifar(datasets: Any, entry: dict[str, Any], root: Path, split: str) -> Source:
     """The images of CIFAR, which are arrays, and their classes."""
     images = getattr(datasets, entry["torchvision"])(root, train=split == "train")
     labels = {"labels": [images.classes[number] for number in images.targets]}
@@ -134,38 +126,18 @@ def _open_cifar(datasets: Any, entry: dict[str, Any], root: Path, split: str | N
     return Source(names, images.data.__getitem__, f"{entry['name']} ({split}) in {root}", labels)
 
 
-def _open_files(datasets: Any, entry: dict[str, Any], root: Path, split: str | None) -> Source:
+def _open_files(datasets: Any, entry: dict[str, Any], root: Path, split: str) -> Source:
     """The images of a set of files, and their classes."""
-    name = entry["name"]
-    description = f"{name} ({split or 'all'}) in {root}"
-    if "torchvision" in entry:
-        top = root / entry["images"]
-        options = {} if name == "sun397" else {"split": split}
-        images = getattr(datasets, entry["torchvision"])(root, **options)
-        # NOTE private, but unchanged since torchvision 0.12; public access would open each image
-        pairs = list(zip(images._image_files, images._labels, strict=True))
-    else:
-        top = _class_folders(root, split)
-        images = datasets.ImageFolder(top)
-        pairs = images.samples
-    if name == "sun397":  # torchvision lists its files in the order of the disk
-        pairs.sort(key=lambda pair: (pair[1], pair[0].name))
-    paths = [os.fspath(path) for path, _ in pairs]
+    description = f"{entry['name']} ({split}) in {root}"
+    images = getattr(datasets, entry["torchvision"])(root, split=split)
+    # NOTE private, but unchanged since torchvision 0.12; public access would open each image
+    paths = [os.fspath(path) for path in images._image_files]
     missing = [path for path in paths if not os.path.isfile(path)]
     if missing:
         raise FileError(
             f"{description} lacks {len(missing)} of {len(paths)} images; the first is {missing[0]}."
         )
-    names = [path.removeprefix(f"{top}{os.sep}").replace(os.sep, "/") for path in paths]
-    labels = {"labels": [images.classes[number] for _, number in pairs]}
+    top = f"{root / entry['images']}{os.sep}"
+    names = [path.removeprefix(top).replace(os.sep, "/") for path in paths]
+    labels = {"labels": [images.classes[number] for number in images._labels]}
     return Source(names, paths.__getitem__, description, labels)
-
-
-def _class_folders(root: Path, split: str | None) -> Path:
-    """The folder that holds the class folders: of the split, of the first that exists, or root."""
-    if split:
-        return root / split
-    for name in ("train", "val", "test"):
-        if any(path.is_dir() for path in (root / name).glob("*")):
-            return root / name
-    return root
