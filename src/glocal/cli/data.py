@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Literal
 
 import typer
 from pydantic import Field
@@ -39,7 +39,6 @@ from glocal.data.tables import read_list
 from glocal.errors import DataError, ParameterError
 from glocal.extract.sets import image_sets
 from glocal.files import make_folder, writable_target
-from glocal.options import Options
 
 app = typer.Typer(
     help="Check, split and import answers; fetch published files.",
@@ -176,33 +175,22 @@ def curve_command(
     return print_table(["fitted to", "agreement"], rows)
 
 
-class ImportForm(Options):
-    """The options of reading a file of another system; None leaves their default."""
+class ImportForm(AnswersForm):
+    """The options of reading a file of another system; only those that are passed are used."""
 
-    panel: ClassVar[str] = "Reading"
-
-    base: int | None = Field(None, description="Index of the first object. [default: 0]")
     place_base: int | None = Field(
         None,
         ge=0,
         le=1,
         description="Number of the first place, if a table records the place that was picked.",
     )
-    order: Path | None = Field(
-        None, description="Sort index; raw index i stands for object argsort(ORDER)[i]."
-    )
-    odd_column: int | None = Field(
-        None, description="Column of the odd one out in rows of numbers. [default: 2]"
-    )
     values: Literal["similarity", "dissimilarity"] | None = Field(
         None, description="The file is a matrix, and holds these."
     )
-    limit: int | None = Field(
-        None,
-        ge=1,
-        description="Largest number of answers drawn from a matrix. [default: 1000000]",
+    limit: int = Field(
+        1_000_000, ge=1, description="Largest number of answers drawn from a matrix."
     )
-    seed: int | None = Field(None, description="Seed of the draw of --limit. [default: 42]")
+    seed: int = Field(42, description="Seed of the draw of --limit.")
 
 
 @app.command("import")
@@ -213,7 +201,6 @@ def import_command(
     form: ImportForm,
     column: list[str] | None = Option(None, help="ROLE=COLUMN of the table; repeatable."),
     where: list[str] | None = Option(None, help="COLUMN=VALUE: read only these rows; repeatable."),
-    object_ids: Path | None = Option(None, help="Names of the objects, one per line."),
     as_json: AsJson = False,
 ) -> None:
     """Read answers of another system, count those left out, and write a self-describing file.
@@ -229,10 +216,10 @@ def import_command(
     with progress_bar(f"importing {file}"):
         imported = import_answers(
             file,
-            names=object_ids,
+            names=form.object_ids,
             columns=_pairs(column, "--column"),
             where=_pairs(where, "--where"),
-            **form.model_dump(),
+            **form.model_dump(exclude_unset=True, exclude={"object_ids"}),
         )
     answers = imported.answers
     origin = {"version": __version__, **imported.interpretation, "dropped": imported.dropped}

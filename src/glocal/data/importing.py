@@ -85,18 +85,20 @@ def import_answers(
 def read_rows(
     path: PathLike,
     *,
+    kind: str = "odd-one-out",
     odd_column: int = 2,
     base: int = 0,
     order: PathLike | None = None,
     names: Sequence[str] | None = None,
 ) -> Trials:
-    """Read rows of three numbers of objects, as the answers of THINGS are published.
+    """Read rows of numbers of objects, as the answers of THINGS are published.
 
     THINGS numbers objects in the order of their collection, which its sort index (`order`) maps to
     the order of `names`.
     """
     arguments = {
         "array": read_numbers(path, what="answers"),
+        "kind": kind,
         "odd_column": odd_column,
         "base": base,
         "order": None if order is None else read_list(order, what="order"),
