@@ -1,12 +1,18 @@
 """Rows are scaled to length 1 wherever those of the fit were."""
 
+import re
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
+from world import folder, run
 
-from glocal import Aligner, Exact, Features, FitData, fit, simulated_world
+import glocal
+from glocal import Aligner, Exact, Features, FitData, LinearTransform, fit, simulated_world
 from glocal.aligner import Arm, PaperLoop
+from glocal.aligner.fitting import fit_and_score
+from glocal.results import read_rows
 from glocal.similarity import scaled_to_length_1
 
 LENGTHS = np.random.default_rng(0).uniform(0.5, 4, size=(400, 1))
@@ -58,3 +64,125 @@ def test_an_aligner_scales_rows(world):
         for rows, normalize in ((raw(X), True), (X, False))
     ]
     np.testing.assert_allclose(aligners[0].transform(X), aligners[1].transform(raw(X)), atol=1e-4)
+
+
+RECIPES = re.findall(
+    r"^```python\n(.*?)^```",
+    (Path(__file__).parents[1] / "docs/use-it.md").read_text(encoding="utf-8"),
+    re.DOTALL | re.MULTILINE,
+)
+SUITE = """
+networks.n.features = "x.npy"
+arms.original = {}
+arms.t.transform = "t.npz"
+arms.centred.baseline = "centred"
+arms.pca.baseline = "pca"
+tasks.structure = {kind = "structure", features = "x.npy", k = 5}
+"""
+
+
+def recipe(word, transform):
+    """The names that the recipe with this word defines, for rows as wide as the transform's."""
+    code = next(code for code in RECIPES if word in code)
+    names = {"np": np, "transform": transform, "LinearTransform": LinearTransform}
+    exec(code.replace("64", str(transform.dimensions)), names)
+    return names
+
+
+def applied(transform, X):
+    assert run("apply t.npz x.npy --recentre x.npy --dimensions 5 --out z.npy").code == 0
+    return np.abs(np.load("z.npy"))
+
+
+def evaluated(transform, X):
+    arms = "--transform t.npz --baseline original --baseline centred --baseline pca"
+    assert "length 1" in run(f"evaluate structure --features x.npy {arms}").out
+    record = run(f"evaluate structure --features x.npy {arms} --json").json
+    return [each["rdm_spearman"] for each in (record, *record["baselines"])]
+
+
+def scored(transform, X):
+    folder(Path(), suite_toml=SUITE)
+    assert "length 1" in run("suite suite.toml --out out").out
+    return [row["value"] for row in read_rows("out/rows.jsonl")]
+
+
+def reported(transform, X):
+    record = run("report t.npz --features x.npy --out page.html --json").json
+    assert "scaled to length 1" in Path("page.html").read_text()
+    return [axis["factor"] for axis in record["axes"][0]["axes"]]
+
+
+def as_torch(transform, X):
+    torch = pytest.importorskip("torch")
+    return transform.to_linear()(torch.from_numpy(X)).numpy()
+
+
+def as_onnx(transform, X):
+    transform.to_onnx("t.onnx")
+    session = pytest.importorskip("onnxruntime").InferenceSession("t.onnx")
+    return session.run(None, {"features": X})[0]
+
+
+def in_sentence_transformers(transform, X):
+    pytest.importorskip("sentence_transformers")
+    names = recipe("Dense(", transform)
+    rows = {"sentence_embedding": names["torch"].from_numpy(X)}
+    for module in (*names["unit_rows"], names["align"]):
+        rows = module(rows)
+    return rows["sentence_embedding"].detach()
+
+
+def in_langchain(transform, X):
+    pytest.importorskip("langchain_core")
+    names = recipe("langchain", transform)
+
+    class Raw(names["Embeddings"]):
+        def embed_documents(self, texts):
+            return [X[int(text)] for text in texts]
+
+        def embed_query(self, text):
+            return X[int(text)]
+
+    documents = [
+        names["documents"][0].model_copy(update={"page_content": str(i)}) for i in range(30)
+    ]
+    rerank = names["AlignedRerank"](raw=Raw(), transform=transform)
+    return [int(each.page_content) for each in rerank.compress_documents(documents, "3")]
+
+
+@pytest.fixture(scope="module")
+def fitted(world):
+    data = FitData(world.objects, world.answers, normalize=True)
+    return fit_and_score(data, Arm("global", lmbda=1.0), None).transform, raw(world.local.matrix)
+
+
+@pytest.fixture(scope="module")
+def clip(data_dir):
+    features = Features.load(data_dir / "things/features/clip-vit-b32")
+    return glocal.pretrained("clip-vit-b-32-centred"), np.asarray(features.matrix[:100])
+
+
+@pytest.mark.parametrize("source", ["fitted", pytest.param("clip", marks=pytest.mark.data)])
+@pytest.mark.parametrize(
+    "use",
+    [
+        LinearTransform.__call__, applied, evaluated, scored, reported, as_torch, as_onnx,
+        lambda transform, X: transform.rerank(X[0], X)[0], in_sentence_transformers, in_langchain,
+    ],
+)  # fmt: skip
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_raw_rows_and_rows_of_length_1_give_the_same(use, source, request, tmp_path, monkeypatch):
+    """Every use of a transform that was fitted on rows of length 1 gives the same for raw rows and
+    for rows of length 1.
+    """
+    monkeypatch.chdir(tmp_path)
+    transform, X = request.getfixturevalue(source)
+    results = []
+    for name, scaled in (("raw", X), ("unit", scaled_to_length_1(X))):
+        rows = scaled.astype(np.float32)
+        folder(tmp_path / name, x_npy=rows, t_npz=transform)
+        monkeypatch.chdir(tmp_path / name)
+        results.append(np.asarray(use(transform, rows)))
+    assert results[0].size >= 4
+    np.testing.assert_allclose(*results, rtol=1e-3, atol=1e-4)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import Field
 from typer import Argument, Option
 
-from glocal.cli.inputs import AnswersForm, flat
+from glocal.cli.inputs import AnswersForm, Force, flat
 from glocal.cli.output import AsJson, print_json, print_lines, print_message, progress_bar
 from glocal.data.answers import Answers
 from glocal.data.features import Features
@@ -76,6 +76,7 @@ def report(
         None, help="People's answers about these objects.", rich_help_panel=_OBJECTS
     ),
     thumbnails: str | None = Option(None, help="Images of the objects, matched to them by name."),
+    force: Force = False,
     as_json: AsJson = False,
 ) -> None:
     """Write an HTML report: findings, the axes that answers amplify, neighbours, front and scores.
@@ -89,7 +90,7 @@ def report(
     from glocal import report as pages
 
     files.check()
-    loaded = pages.load_runs(runs, *_objects(form, features, answers))
+    loaded = pages.load_runs(runs, *_objects(form, features, answers), force=force)
     pictures: dict[str, str] = {}
     with progress_bar("report", unit="pictures") as progress:
         if thumbnails is not None:

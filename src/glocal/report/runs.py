@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -36,6 +36,7 @@ from glocal.results import (
 )
 from glocal.suite.table import score_frame
 from glocal.transform import LinearTransform
+from glocal.transform.checks import table_rows
 from glocal.transform.formats import TRANSFORM_NAME
 from glocal.transform.record import network_name
 
@@ -102,6 +103,8 @@ class Run:
     `is_simulated` is whether the plan of a suite says that its data are simulated. `network` is the
     name of the network whose features are transformed, if a record has it.
 
+    `is_unit` is whether all rows were scaled to length 1 first.
+
     `lead` is a sentence that follows the finding, and `blocks` follow the methods. `command` is
     what the finding advises if the transform is worth using.
     """
@@ -119,6 +122,7 @@ class Run:
     n_unfinished: int = 0
     is_simulated: bool = False
     network: str = ""
+    is_unit: bool = False
     lead: str = ""
     blocks: tuple[Block, ...] = ()
     command: str = "glocal apply TRANSFORM FEATURES --out ALIGNED"
@@ -140,6 +144,8 @@ def load_runs(
     paths: PathLike | Sequence[PathLike],
     features: Features | None = None,
     answers: Answers | None = None,
+    *,
+    force: bool = True,
 ) -> list[Run]:
     """Read run folders, files of scores (``.jsonl``) and transforms, each a section of the page.
 
@@ -149,9 +155,14 @@ def load_runs(
         Run folders; files of ``glocal evaluate --out``; files or names of transforms.
     features, answers : Features, Answers or None
         Features of the objects by which a transform is shown, and answers that index their rows.
+    force : bool
+        False: features that do not belong to a transform are an error, not a warning; see
+        `glocal.transform.checks.table_rows`.
 
     Raises
     ------
+    DataError
+        `force` is False, and the features do not belong to a transform.
     FileError
         A folder is no run, or a file is damaged.
     ParameterError
@@ -160,20 +171,25 @@ def load_runs(
     """
     if isinstance(paths, str | os.PathLike):
         paths = [paths]
-    transforms = [path for path in paths if is_transform(path)]
+    transforms = {
+        path: LinearTransform.from_pretrained(path) for path in paths if is_transform(path)
+    }
     if features is not None and not transforms:
         raise ParameterError(
             "Features only serve to show what a transform does, but no transform is among "
             f"{', '.join(map(str, paths))}. Leave `features` out, or name a transform file."
         )
+    if features is not None:
+        table_rows({str(path): transforms[path] for path in transforms}, features, force=force)
     runs = []
     for path in paths:
         if path in transforms:
-            runs.append(_transform_run(path, features, answers))
+            runs.append(_transform_run(path, transforms[path], features, answers))
         elif os.path.isdir(path):
             runs.append(_folder_run(Path(path)))
         else:
-            runs.append(Run(Path(path).stem, score_frame(read_scores(path))))
+            scores = read_scores(path)
+            runs.append(Run(Path(path).stem, score_frame(scores), is_unit=_is_unit(scores)))
     return runs
 
 
@@ -191,9 +207,13 @@ def _is_run(folder: Path) -> bool:
     return (folder / _ROWS).is_file() or (folder / _POINTS).is_file()
 
 
-def _transform_run(path: PathLike, features: Features | None, answers: Answers | None) -> Run:
+def _transform_run(
+    path: PathLike,
+    transform: LinearTransform,
+    features: Features | None,
+    answers: Answers | None,
+) -> Run:
     name = Path(path).name.removesuffix(ending(path))
-    transform = LinearTransform.from_pretrained(path)
     if features is None:
         raise ParameterError(
             f"{path} is a transform; to show what it does, pass `features` of objects, and "
@@ -259,6 +279,7 @@ def transform_run(
         featured=name,
         heldout=heldout,
         network=network_name(transform.meta.get("source")),
+        is_unit=transform.normalised,
     )
 
 
@@ -366,12 +387,18 @@ def _folder_run(path: Path) -> Run:
         score_frame(scores),
         record=record,
         is_simulated=bool(value_at(record, "plan.simulated")),
+        is_unit=_is_unit(scores),
     )
     if kind == "sweep":
         run = _with_settings(run, path, scores)
     else:
         run = replace(run, fits=_suite_fits(run, path))
     return replace(run, views=_views(path, run))
+
+
+def _is_unit(scores: Iterable[Score]) -> bool:
+    """Whether scores are of rows that were scaled to length 1."""
+    return any(score.settings.get("normalize") for score in scores)
 
 
 def _with_settings(run: Run, path: Path, scores: list[Score]) -> Run:
@@ -398,7 +425,8 @@ def _with_settings(run: Run, path: Path, scores: list[Score]) -> Run:
         if means["method"].isna().any() or means["chosen"].sum() != 1:
             raise ValueError("it must name each method and choose one setting")
         settings = _settings(means)
-    meta = LinearTransform.load(path / TRANSFORM_NAME).meta
+    transform = LinearTransform.load(path / TRANSFORM_NAME)
+    meta = transform.meta
     choice = meta.get("sweep") or {}
     fit = meta.get("fit") or {}
     metrics = {score.metric for score in scores}
@@ -412,6 +440,7 @@ def _with_settings(run: Run, path: Path, scores: list[Score]) -> Run:
         featured="chosen",
         heldout=choice.get("heldout", "objects"),
         network=network_name(meta.get("source")),
+        is_unit=transform.normalised,
     )
 
 
