@@ -1,11 +1,7 @@
-"""A right command line for each command, the files that it reads, and wrong values for its options.
-
-``python tests/command_lines.py`` tries five wrong values of every option of every command.
-"""
+"""Right command lines of all commands, the files that they read, and wrong values of options."""
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import json
 import os
@@ -14,8 +10,6 @@ import resource
 import shutil
 import signal
 import socket
-import sys
-import tempfile
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -287,34 +281,3 @@ def try_case(words: list[str], source: Path, scratch: Path) -> str | None:
                 raise
             return f"{type(error).__name__}: {error}"
     return problem(result, as_json="--json" in words)
-
-
-def main() -> int:
-    """Try every option of every command; print the commands that ended badly, and the number of
-    cases.
-    """
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--each", type=int, default=5, help="wrong values of each option")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--part", type=int, nargs=2, default=(0, 1), help="which of how many parts")
-    options = parser.parse_args()
-    failures = 0
-    with tempfile.TemporaryDirectory() as folder:
-        source = Path(folder) / "source"
-        source.mkdir()
-        sys.path.insert(0, str(source))
-        os.environ["GLOCAL_CACHE"] = str(Path(folder) / "cache")
-        write_files(source)
-        lines = cases(options.each, options.seed)[options.part[0] :: options.part[1]]
-        for words in lines:
-            failure = try_case(words, source, Path(folder) / "scratch")
-            if failure is not None:
-                failures += 1
-                sys.stdout.write(f"{failure}\n    glocal {words}\n")
-                sys.stdout.flush()
-    sys.stdout.write(f"{len(lines)} cases, {failures} ended badly\n")
-    return int(failures > 0)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

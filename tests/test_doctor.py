@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import re
-import warnings
 from dataclasses import replace
 
 import numpy as np
 import planted
 import pytest
+import world
 
-from glocal.cli.app import execute
 from glocal.data.answers import Answers
 from glocal.data.check import Case, diagnose
 from glocal.data.features import Features, object_name
 from glocal.data.importing import import_answers
 from glocal.data.tables import read_list
 from glocal.data.world import simulated_world
-from glocal.errors import DataWarning
 from glocal.similarity import unit_rows
 
 FAULTS = planted.FEATURES | planted.NAMES | planted.ANSWERS | planted.LOCAL
@@ -27,6 +24,17 @@ FAULTS = planted.FEATURES | planted.NAMES | planted.ANSWERS | planted.LOCAL
 def problems(case):
     """The findings about which something must be done."""
     return [finding for finding in diagnose(case) if finding.severity != "note"]
+
+
+def found(check, case):
+    """The finding of one check."""
+    (finding,) = (finding for finding in diagnose(case) if finding.check == check)
+    return finding
+
+
+def checks(case):
+    """The checks that find something."""
+    return {finding.check for finding in diagnose(case)}
 
 
 def plant(clean, fault):
@@ -43,24 +51,17 @@ def plant(clean, fault):
 @pytest.fixture(scope="module")
 def small():
     """A small world without faults, whose objects have names that are listed in another order."""
-    world = simulated_world(
-        n_superordinate=5,
-        n_category=8,
-        n_object=5,
-        n_local=200,
-        n_triplets=8_000,
-        dimensions=64,
-        seed=5,
-    )
+    sizes = {"n_superordinate": 5, "n_category": 8, "n_object": 5, "n_local": 200}
+    made = simulated_world(**sizes, n_triplets=8_000, dimensions=64, seed=5)
     rng = np.random.default_rng(0)
-    names = world.objects.names
+    names = made.objects.names
     rows = rng.permutation(len(names))
     listed = rng.permutation(len(names))
-    marks = 3 * world.objects.matrix.std() * (np.arange(64) < 4)  # columns that stand out
+    marks = 3 * made.objects.matrix.std() * (np.arange(64) < 4)  # columns that stand out
     # neighbours in the list are not similar
-    objects = Features(world.objects.matrix[rows] + marks.astype("f4"), names)
-    local = Features(world.local.matrix + marks.astype("f4"))
-    answers = world.answers.relabel(np.argsort(listed)[np.argsort(rows)])
+    objects = Features(made.objects.matrix[rows] + marks.astype("f4"), names)
+    local = Features(made.local.matrix + marks.astype("f4"))
+    answers = made.answers.relabel(np.argsort(listed)[np.argsort(rows)])
     return Case(objects, local, answers, object_ids=tuple(names[i] for i in listed))
 
 
@@ -87,10 +88,8 @@ def test_votes_and_times_that_are_none_are_found(small, check):
         "seconds": {"seconds": 1000 * times},
         "fast": {"seconds": np.where(person == 2, 0.3, times), "person": person},
     }[check]
-    assert check in {
-        finding.check
-        for finding in problems(replace(small, answers=replace(small.answers, **details)))
-    }
+    answers = replace(small.answers, **details)
+    assert check in {finding.check for finding in problems(replace(small, answers=answers))}
 
 
 @pytest.mark.parametrize(
@@ -100,9 +99,8 @@ def test_objects_that_do_not_exist_are_counted_in_their_list(small, listed, unit
     """The message counts the rows, or the ids if there are some; too few ids mean another list."""
     n = len(small.features)
     ids = small.object_ids[:-3] if listed else None
-    (finding,) = diagnose(
-        replace(small, local=None, object_ids=ids, answers=Answers.from_array([[0, 1, n + 9]]))
-    )
+    answers = Answers.from_array([[0, 1, n + 9]])
+    (finding,) = diagnose(replace(small, local=None, object_ids=ids, answers=answers))
     assert (finding.check, finding.severity) == ("range", "error")
     assert f"there are {n - 3 * listed} {unit}" in finding.message
     assert ("the whole list" in finding.fix) == listed
@@ -113,25 +111,26 @@ def test_transposed_features_are_found(small):
     transpose them.
     """
     features = Features(np.ascontiguousarray(small.features.matrix.T))
-    findings = diagnose(replace(small, features=features, local=None, object_ids=None))
-    assert "transpose" in next(finding.fix for finding in findings if finding.check == "range")
+    case = replace(small, features=features, local=None, object_ids=None)
+    assert "transpose" in found("range", case).fix
 
 
-def test_a_huge_column_is_described_by_its_own_numbers():
+def test_a_huge_column_is_described_by_its_own_numbers(monkeypatch):
     """The mean and std in the message are those of the column, also over several chunks of rows."""
-    X = np.random.default_rng(0).normal(size=(5, 1_100_000)).astype(np.float32)
+    monkeypatch.setattr("glocal.data.features._CHUNK_BYTES", 8 * 11 * 2)
+    X = np.random.default_rng(0).normal(size=(5, 11)).astype(np.float32)
     X[:, 7] = [3e4, 5e4, 3e4, 5e4, 4e4]
     features = Features(X)
     assert len(list(features.chunks())) > 1
-    (finding,) = [finding for finding in diagnose(Case(features)) if finding.check == "huge"]
-    assert f"(mean {X[:, 7].mean():.3g}, std {X[:, 7].std():.3g})" in finding.message
+    message = found("huge", Case(features)).message
+    assert f"(mean {X[:, 7].mean():.3g}, std {X[:, 7].std():.3g})" in message
 
 
 def test_a_column_of_large_mean_and_spread_is_no_fault():
     """If all columns are large, a column that is somewhat larger is not reported."""
     X = np.random.default_rng(0).normal(100, 30, size=(400, 64))
     X[:, 3] *= 2
-    assert [finding.check for finding in diagnose(Case(Features(X)))] == []
+    assert checks(Case(Features(X))) == set()
 
 
 @pytest.mark.parametrize(("value", "check"), [(0, "inactive"), (5, "constant")])
@@ -139,37 +138,36 @@ def test_constant_columns_say_what_to_do(small, value, check):
     """Columns of 0 should stay, as units that nothing activates; other constant columns should go
     if they are no features.
     """
-    X = np.append(small.features.matrix, np.full((len(small.features), 3), value, "f4"), axis=1)
-    (finding,) = [finding for finding in diagnose(Case(Features(X))) if finding.check == check]
+    X = np.pad(small.features.matrix, ((0, 0), (0, 3)), constant_values=value)
+    finding = found(check, Case(Features(X)))
     assert "3 of 67 columns are constant" in finding.message
     assert "leave them" in finding.fix
 
 
 def test_held_out_answers_with_a_list_of_their_own_are_compared_by_name():
     """Answers about other objects leak nothing, even if both files count their names from 0."""
-    rows = np.random.default_rng(0).permuted(np.tile(np.arange(6), (200, 1)), axis=1)[:, :3]
+    rows = world.answers(200, 6).objects
     names = tuple(f"o{i:02d}" for i in range(12))
     features = Features(np.random.default_rng(1).normal(size=(12, 8)), names)
-    case = Case(
-        features, answers=Answers(rows, names=names[:6]), heldout=Answers(rows, names=names[6:])
-    )
-    assert "leakage" not in {finding.check for finding in diagnose(case)}
+    trained, heldout = (Answers(rows, names=part) for part in (names[:6], names[6:]))
+    assert "leakage" not in checks(Case(features, answers=trained, heldout=heldout))
 
 
 def test_a_large_constant_column_does_not_make_the_others_centred(small):
     """A column of 1e4 everywhere hides neither that the others have means, nor that they are 0."""
     X = small.features.matrix
     for matrix, centred in ((X, False), (X - X.mean(axis=0), True)):
-        padded = Features(np.append(matrix, np.full((len(X), 1), 1e4, "f4"), axis=1))
-        checks = {finding.check for finding in diagnose(Case(padded))}
-        assert ("standardized" in checks, "constant" in checks) == (centred, True)
+        padded = Case(Features(np.pad(matrix, ((0, 0), (0, 1)), constant_values=1e4)))
+        assert {"standardized", "constant"} & checks(padded) == (
+            {"standardized", "constant"} if centred else {"constant"}
+        )
 
 
 def test_one_copy_is_named_with_its_original(small):
     """The first copy is named with the row that it repeats; rows of one length alone are none."""
     X = np.random.default_rng(0).permutation(np.eye(64)[:40])
     X[30] = X[7]
-    (finding,) = (each for each in diagnose(Case(Features(X))) if each.check == "duplicates")
+    finding = found("duplicates", Case(Features(X)))
     assert "1 row repeats another row exactly (first: row 30, which is row 7 again)" in str(finding)
 
 
@@ -191,115 +189,90 @@ def test_anchored_answers_in_another_form_are_found(small):
 # the command
 
 
-def run(*arguments):
-    return execute([str(argument) for argument in arguments])
-
-
 @pytest.fixture
-def folder(small, tmp_path):
+def folder(small, tmp_path, monkeypatch):
     """The small world in files."""
-    np.save(tmp_path / "features.npy", small.features.matrix)
-    (tmp_path / "file_names.txt").write_text(
-        "".join(f"images/{name}.jpg\n" for name in small.features.names)
-    )
-    (tmp_path / "ids.txt").write_text("\n".join(small.object_ids))
-    np.save(tmp_path / "triplets.npy", small.answers.objects)
-    return tmp_path
-
-
-def options(folder, triplets="triplets.npy"):
-    return (
-        "--features",
-        folder / "features.npy",
-        "--object-ids",
-        folder / "ids.txt",
-        "--triplets",
-        folder / triplets,
+    monkeypatch.chdir(tmp_path)
+    return world.folder(
+        tmp_path,
+        x_npy=small.features.matrix,
+        file_names_txt="".join(f"images/{name}.jpg\n" for name in small.features.names),
+        ids_txt="\n".join(small.object_ids),
+        t_npy=small.answers.objects,
+        turned_npy=small.answers.objects[:, [2, 0, 1]],
+        based_npy=small.answers.objects + 1,
     )
 
 
-def test_the_command_tells_consequence_and_fix(folder, capsys):
+OPTIONS = "--features x.npy --object-ids ids.txt --triplets"
+
+
+def test_the_command_tells_consequence_and_fix(folder):
     """The JSON has all parts of a finding and the text names the option; errors exit with 1,
     warnings with 0.
     """
-    np.save(folder / "turned.npy", np.load(folder / "triplets.npy")[:, [2, 0, 1]])
-    assert run("data", "check", *options(folder, "turned.npy"), "--json") == 0
-    result = json.loads(capsys.readouterr().out)
+    result = world.run(f"data check {OPTIONS} turned.npy --json").json
     (finding,) = (each for each in result["findings"] if each["severity"] == "warning")
     assert (finding["check"], result["warnings"], result["errors"]) == ("columns", 1, 0)
-    assert finding.keys() == {"severity", "check", "message", "consequence", "fix"}
-    assert run("data", "check", *options(folder, "turned.npy")) == 0
-    assert "--odd-column 0" in capsys.readouterr().out
-    np.save(folder / "based.npy", np.load(folder / "triplets.npy") + 1)
-    assert run("data", "check", *options(folder, "based.npy")) == 1
-    assert "--base 1" in capsys.readouterr().out
+    assert " ".join(sorted(finding)) == "check consequence fix message severity"
+    for name, code, option in (("turned", 0, "--odd-column 0"), ("based", 1, "--base 1")):
+        ended = world.run(f"data check {OPTIONS} {name}.npy")
+        assert (ended.code, option in ended.out) == (code, True)
 
 
 @pytest.mark.parametrize(
     ("turned", "step", "what"), [(0, -1, "backwards|sorted"), (1, 1, "column 0 odd")]
 )
-def test_fit_says_that_the_answers_mean_something_else(folder, tmp_path, turned, step, what):
+def test_fit_says_that_the_answers_mean_something_else(folder, turned, step, what):
     """`fit` tries other readings of the list and the columns, and warns if one of them
     agrees better.
     """
-    np.save(folder / "triplets.npy", np.roll(np.load(folder / "triplets.npy"), turned, axis=1))
-    (folder / "ids.txt").write_text("\n".join((folder / "ids.txt").read_text().split()[::step]))
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        assert run("fit", *options(folder), "--out", tmp_path / "t.npz", "--tol", "0.1") == 0
-    messages = [
-        str(warning.message) for warning in caught if issubclass(warning.category, DataWarning)
-    ]
-    assert any(re.search(what, warning) for warning in messages), messages
+    np.save("t.npy", np.roll(np.load("t.npy"), turned, axis=1))
+    ids = (folder / "ids.txt").read_text().split()[::step]
+    (folder / "ids.txt").write_text("\n".join(ids))
+    ended = world.run(f"fit {OPTIONS} t.npy --out t.npz --tol 0.1")
+    assert ended.code == 0
+    assert re.search(f"warning.*({what})", ended.err)
 
 
 def test_a_list_with_a_title_or_a_misspelt_name_is_said(small):
     """A title in the list is named as such, and a misspelt id with the name most like it."""
     ids = small.object_ids
-    titled = problems(replace(small, object_ids=("unique_id", *ids)))
-    assert ["remove" in finding.fix and "unique_id" in finding.fix for finding in titled] == [True]
+    (titled,) = problems(replace(small, object_ids=("unique_id", *ids)))
+    assert "remove" in titled.fix
+    assert "unique_id" in titled.fix
     misspelt = replace(small, object_ids=(ids[0] + "x", *ids[1:]))
-    (note,) = (finding for finding in diagnose(misspelt) if finding.check == "join")
-    assert f"{ids[0] + 'x'!r}, perhaps {ids[0]!r}" in note.message
+    assert f"{ids[0] + 'x'!r}, perhaps {ids[0]!r}" in found("join", misspelt).message
 
 
 def test_repeats_among_many_answers_are_estimated(small, monkeypatch):
     """Of a sample of the questions, the number of copies is known to a fifth."""
     monkeypatch.setattr("glocal.data.check.answers._MAX_ANSWERS", 1000)
     n = len(small.answers)
-    copied = small.answers.select(np.concatenate([np.arange(n), np.arange(n)]))
-    (finding,) = (
-        each for each in diagnose(replace(small, answers=copied)) if each.check == "repeats"
-    )
-    n_copies = int(re.search(r"about (\d+)", finding.message)[1])
-    assert n_copies == pytest.approx(n, rel=0.2)
+    copied = small.answers.select(np.tile(np.arange(n), 2))
+    message = found("repeats", replace(small, answers=copied)).message
+    assert int(re.search(r"about (\d+)", message)[1]) == pytest.approx(n, rel=0.2)
 
 
 @pytest.mark.parametrize(
     ("change", "check", "words"),
     [
-        (lambda answers: answers.select(np.arange(20)), "few", "only 20.* at least 30"),
+        (lambda objects: objects[:20], "few", "only 20.* at least 30"),
         (
-            lambda answers: Answers(
-                np.concatenate([answers.objects, answers.objects[:, [0, 2, 1]]])
-            ),
+            lambda objects: np.concatenate([objects, objects[:, [0, 2, 1]]]),
             "contradictions",
             "kind='anchor'",
         ),
-        (
-            lambda answers: Answers.from_array([[0, 1, 900]]),
-            "range",
-            "extract the features of all objects",
-        ),
+        (lambda objects: np.array([[0, 1, 900]]), "range", "extract the features of all objects"),
     ],
 )
 def test_what_is_wrong_with_answers_comes_with_what_to_do(small, change, check, words):
     """Too few answers, alternatives listed as choices, and objects without features are said with
     what helps.
     """
-    features = Features(small.features.matrix)
-    findings = diagnose(Case(features, answers=change(small.answers)))
-    assert re.search(words, next(str(finding) for finding in findings if finding.check == check))
+    answers = Answers(change(small.answers.objects))
+    case = Case(Features(small.features.matrix), answers=answers)
+    assert re.search(words, str(found(check, case)))
 
 
 def test_people_who_differ_do_not_contradict_each_other(small):
@@ -307,8 +280,7 @@ def test_people_who_differ_do_not_contradict_each_other(small):
     objects = small.answers.objects
     second = np.where(np.arange(len(objects))[:, None] % 2, objects[:, [0, 2, 1]], objects)
     answers = Answers(np.concatenate([objects, second]))
-    checks = {finding.check for finding in diagnose(replace(small, answers=answers))}
-    assert "contradictions" not in checks
+    assert "contradictions" not in checks(replace(small, answers=answers))
 
 
 # real data
