@@ -9,10 +9,15 @@ PROXIES = ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY", "no_proxy", "NO
 
 
 class Site(http.server.BaseHTTPRequestHandler):
-    """Serves the ``files`` of its server by their paths; ``behaviour`` says what goes wrong."""
+    """Serves the ``files`` of its server by their paths; ``behaviour`` says what goes wrong, or is
+    the bytes of each reply.
+    """
 
     def do_HEAD(self):
         self.answer(body=False)
+
+    def do_POST(self):
+        self.answer(body=True)
 
     def do_GET(self):
         self.answer(body=True)
@@ -20,6 +25,9 @@ class Site(http.server.BaseHTTPRequestHandler):
     def answer(self, body: bool):
         self.server.asked.append(self.path)
         behaviour = self.server.behaviour
+        if isinstance(behaviour, bytes):
+            self.wfile.write(behaviour)
+            return
         data = self.server.files.get(self.path)
         if behaviour == 404 or data is None:
             self.send_response(404)

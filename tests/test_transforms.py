@@ -1,10 +1,8 @@
 """Transforms by name, in the package, published, in folders and on the hub, with cards."""
 
-import http.server
 import importlib
-import json
+import re
 import socket
-import threading
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -29,8 +27,19 @@ P = 6
 
 def planted(seed: int = 0, **meta) -> LinearTransform:
     """A random transform."""
-    weights = np.random.default_rng(seed).normal(size=(P, P)).astype(np.float32)
-    return LinearTransform(weights, None, mean=0.4, std=1.5, meta=meta)
+    weights = np.random.default_rng(seed).normal(size=(P, P)).astype("f4")
+    return LinearTransform(weights, None, 0.4, 1.5, meta)
+
+
+@pytest.fixture
+def content(tmp_path):
+    """A function that gives the bytes of a file of the random transform of a seed."""
+
+    def make(seed: int = 0) -> bytes:
+        planted(seed).save(tmp_path / "made.npz")
+        return (tmp_path / "made.npz").read_bytes()
+
+    return make
 
 
 @pytest.fixture(autouse=True)
@@ -42,16 +51,20 @@ def _alone(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def hub(tmp_path, monkeypatch):
-    """huggingface_hub, connected to a server of files on this machine, and the files."""
-    library = pytest.importorskip("huggingface_hub")
+def library(tmp_path, monkeypatch):
+    """huggingface_hub with an empty cache and a token, which may not pause and try again."""
     constants = pytest.importorskip("huggingface_hub.constants")
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
-    files = {}
-    for seed, revision in enumerate(("main", "v2")):
-        planted(seed).save(tmp_path / "on-the-hub.npz")
-        content = (tmp_path / "on-the-hub.npz").read_bytes()
-        files[f"/me/aligned/resolve/{revision}/transform.npz"] = content
+    monkeypatch.setenv("HF_TOKEN", "hf_x")
+    monkeypatch.setattr(time, "sleep", lambda seconds: pytest.fail("a pause"))
+    return pytest.importorskip("huggingface_hub")
+
+
+@pytest.fixture
+def hub(library, monkeypatch, content):
+    """huggingface_hub, connected to a server of files on this machine."""
+    path = "/me/aligned/resolve/{}/transform.npz"
+    files = {path.format("main"): content(0), path.format("v2"): content(1)}
     with site(files) as (url, _):
         monkeypatch.setenv("HF_ENDPOINT", url)
         yield library
@@ -69,18 +82,17 @@ def test_the_box_has_a_transform_with_its_card(tmp_path):
     does.
     """
     transform = glocal.pretrained(BOX)
-    assert np.array_equal(
-        transform.weights, LinearTransform.from_pretrained("clip_ViT-B/32").weights
-    )
+    same = LinearTransform.from_pretrained("clip_ViT-B/32")
+    assert np.array_equal(transform.weights, same.weights)
     assert np.load(pull(BOX))["weights"].dtype == np.float16
     rows = transform.meta["rows"]  # by which raw rows and rows of other networks are recognised
     assert rows["normalised"]
     assert len(rows["columns"]) >= 4
     transform.save_pretrained(tmp_path)
-    assert (tmp_path / "README.md").read_text(encoding="utf-8") == pull(BOX).with_name(
-        "README.md"
-    ).read_text("utf-8")
-    assert sum(path.stat().st_size for path in pull(BOX).parent.iterdir()) < 700_000
+    folder = pull(BOX).parent
+    written = (tmp_path / "README.md").read_bytes()
+    assert written == (folder / "README.md").read_bytes()
+    assert sum(path.stat().st_size for path in folder.iterdir()) < 700_000
 
 
 @pytest.fixture(scope="module")
@@ -137,11 +149,10 @@ def test_the_box_is_made_again(maker, name):
 def server(monkeypatch):
     """The addresses of all connections that are tried; none is made."""
     addresses = []
-    for name in ("connect", "connect_ex"):
-        monkeypatch.setattr(socket.socket, name, lambda self, address: addresses.append(address))
-    monkeypatch.setattr(
-        socket, "getaddrinfo", lambda *address, **options: addresses.append(address)
-    )
+    for target, name in (
+        (socket.socket, "connect"), (socket.socket, "connect_ex"), (socket, "getaddrinfo"),
+    ):  # fmt: skip
+        monkeypatch.setattr(target, name, lambda *address, **_: addresses.append(address))
     return addresses
 
 
@@ -164,11 +175,8 @@ def test_no_other_name_than_hf_leaves_the_machine(tmp_path, monkeypatch, server,
     np.save("x.npy", np.ones((3, P)))
     with pytest.raises(error, match=noun):
         glocal.pretrained(name)
-    code, _, err = run("apply", name, "x.npy", "--out", "z.npy")
-    assert (code, noun in err) == (2 if error is ParameterError else 1, True)
-    if error is ParameterError:
-        with pytest.raises(error, match=noun):
-            pull(name)
+    ended = run("apply", name, "x.npy", "--out", "z.npy")
+    assert (ended.code, noun in ended.err) == (2 if error is ParameterError else 1, True)
     assert server == []
 
 
@@ -180,35 +188,27 @@ def test_the_registry_of_other_files_names_no_transform():
     assert "mean things/" not in str(caught.value)
 
 
-@pytest.mark.parametrize("name", ["clip_RN50/visual", "clip_RN50", "transforms/clip_RN50/visual"])
-def test_a_published_transform_is_fetched_by_model_and_layer(tmp_path, monkeypatch, name):
-    """The name of thingsvision, and that of the model alone, stand for the registered file of that
-    layer.
+PUBLISHED = "transforms/clip_RN50/visual"
+
+
+@pytest.mark.parametrize("name", ["clip_RN50/visual", "clip_RN50", PUBLISHED])
+def test_a_published_transform_is_pulled_by_model_and_layer(tmp_path, monkeypatch, content, name):
+    """The name of thingsvision, and that of the model alone, stand for the registered file, which
+    is loaded by its name once it was pulled; another or a damaged file is refused.
     """
-    planted().save(tmp_path / "t.npz")
-    key = "transforms/clip_RN50/visual"
-    with site({"/t.npz": (tmp_path / "t.npz").read_bytes()}) as (url, server):
-        monkeypatch.setitem(published(), key, replace(published()[key], url=f"{url}/t.npz"))
+    with site({"/t.npz": content()}) as (url, server):
+        entry = replace(published()[PUBLISHED], url=f"{url}/t.npz")
+        monkeypatch.setitem(published(), PUBLISHED, entry)
         with pytest.raises(FileError, match="visual"):  # this is not the published file
             pull(name)
-    assert "/t.npz" in server.asked
-
-
-def test_a_published_transform_is_loaded_once_it_was_pulled(monkeypatch, tmp_path):
-    """A transform in the cache is loaded by its name in Python, and a damaged file
-    there is refused.
-    """
-    planted().save(tmp_path / "t.npz")
-    entry = published()["transforms/clip_RN50/visual"]
-    checksum = f"sha256:{file_sha256(tmp_path / 't.npz')}"
-    with site({"/t.npz": (tmp_path / "t.npz").read_bytes()}) as (url, _):
-        entry = replace(entry, checksum=checksum, url=f"{url}/t.npz")
-        monkeypatch.setitem(published(), "transforms/clip_RN50/visual", entry)
-        path = pull("clip_RN50")
-    assert np.array_equal(glocal.pretrained("clip_RN50").weights, planted().weights)
+        assert "/t.npz" in server.asked
+        entry = replace(entry, checksum=f"sha256:{file_sha256(tmp_path / 'made.npz')}")
+        monkeypatch.setitem(published(), PUBLISHED, entry)
+        path = pull(name)
+    assert np.array_equal(glocal.pretrained(name).weights, planted().weights)
     path.write_bytes(b"damaged")
     with pytest.raises(FileError, match="pull"):
-        glocal.pretrained("clip_RN50")
+        glocal.pretrained(name)
 
 
 @pytest.mark.parametrize("value", [None, "", "0", "false", "No"])
@@ -237,59 +237,27 @@ def test_what_the_hub_refuses_is_one_sentence(hub, monkeypatch):
         pull("hf://me/aligned")
 
 
-class _Broken(http.server.BaseHTTPRequestHandler):
-    """Sends what its server has: bytes that are not HTTP, or a status, a target and a body."""
-
-    def do_GET(self):
-        reply = self.server.reply
-        if isinstance(reply, bytes):
-            self.wfile.write(reply)
-            return
-        status, target, body = reply
-        self.send_response(status)
-        if target:
-            self.send_header("Location", target)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    do_HEAD = do_POST = do_GET
-
-    def log_message(self, *_):
-        """Silence."""
+REPLIES = {
+    "no HTTP": b"nonsense",
+    "a circle": b"HTTP/1.0 302 Found\r\nLocation: /again\r\nContent-Length: 0\r\n\r\n",
+    "a list": b"HTTP/1.0 200 OK\r\nContent-Length: 3\r\n\r\n[1]",
+    "an object": b'HTTP/1.0 200 OK\r\nContent-Length: 8\r\n\r\n{"a": 1}',
+    "nobody": None,
+}
 
 
-@pytest.mark.parametrize(
-    "reply",
-    [None, b"nonsense", (302, "/again", b""), (200, None, b"[1]"), (200, None, b'{"a": 1}')],
-    ids=["nobody", "no-http", "circle", "list", "object"],
-)
-def test_whatever_the_hub_does_is_one_sentence(tmp_path, monkeypatch, reply):
+@pytest.mark.parametrize("reply", REPLIES.values(), ids=REPLIES)
+def test_whatever_the_hub_does_is_one_sentence(tmp_path, monkeypatch, library, content, reply):
     """A missing server, bytes that are not HTTP, circular redirections and unexpected JSON are exit
     code 1 and a sentence with the name.
-
-    The library pauses before it tries again, so the test does not let it pause.
     """
-    constants = pytest.importorskip("huggingface_hub.constants")
-    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
-    pauses = []
-    monkeypatch.setattr(time, "sleep", pauses.append)
-    monkeypatch.setenv("HF_TOKEN", "hf_x")
-    planted().save(tmp_path / "t.npz")
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Broken) as broken:
-        broken.daemon_threads = True
-        broken.reply = reply
-        thread = threading.Thread(target=broken.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        port = 9 if reply is None else broken.server_port
-        monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{port}")
-        for command in (["pull", "hf://a/b"], ["push", tmp_path / "t.npz", "hf://a/b"]):
-            code, _, err = run("transforms", *command)
-            assert (code, "hf://a/b" in err) == (1, True), err
-            assert len(err.splitlines()) == 1
-            assert not pauses
-        broken.shutdown()
-        thread.join()
+    content()
+    with site({}, reply) as (url, _):
+        monkeypatch.setenv("HF_ENDPOINT", url if reply else "http://127.0.0.1:9")
+        for words in (["pull", "hf://a/b"], ["push", tmp_path / "made.npz", "hf://a/b"]):
+            ended = run("transforms", *words)
+            assert (ended.code, "hf://a/b" in ended.err) == (1, True), ended.err
+            assert len(ended.err.splitlines()) == 1
 
 
 @pytest.mark.parametrize(
@@ -299,11 +267,7 @@ def test_whatever_the_hub_does_is_one_sentence(tmp_path, monkeypatch, reply):
         (lambda: planted().push_to_hub("hf://me/aligned@main"), ParameterError, "OWNER/NAME"),
         (lambda: pull("hf://a/b/../../x"), ParameterError, "hf"),
         (lambda: planted().push_to_hub("aligned"), ParameterError, "OWNER/NAME"),
-        (
-            lambda: planted().push_to_hub("me/aligned", licence="mit\nextra: x"),
-            ParameterError,
-            "licence",
-        ),
+        (lambda: planted().push_to_hub("me/x", licence="mit\nextra: x"), ParameterError, "licence"),
         (lambda: card(planted(card={"base_model": "a b"})), ParameterError, "a b"),
         (lambda: card(planted(card={"datasets": ["x\ny"]})), ParameterError, "repository"),
     ],
@@ -319,43 +283,31 @@ def test_what_is_no_name_is_refused(make, error, noun):
 # push
 
 
-def test_a_transform_is_pushed_with_its_card(hub, monkeypatch):
-    """The hub gets the transform and its card in one commit, whose name is returned."""
-    seen = {}
-    monkeypatch.setattr(
-        hub.HfApi, "create_repo", lambda self, name, **options: seen.update(created=(name, options))
-    )
-
-    def upload_folder(self, *, repo_id, folder_path, commit_message):
-        seen.update(to=repo_id, files=sorted(path.name for path in Path(folder_path).iterdir()))
-        return type("Commit", (), {"oid": "d" * 40})()
-
-    monkeypatch.setattr(hub.HfApi, "upload_folder", upload_folder)
-    assert (
-        planted().push_to_hub("me/aligned", private=True, licence="mit")
-        == f"hf://me/aligned@{'d' * 40}"
-    )
-    assert seen["created"] == ("me/aligned", {"exist_ok": True, "private": True})
-    assert (seen["to"], seen["files"]) == ("me/aligned", ["README.md", "transform.npz"])
-
-
-def test_a_second_push_to_the_hub_keeps_the_licence(hub, monkeypatch, tmp_path):
-    """The card in the repository is read before it is replaced, so that the licence stays."""
-    planted().save_pretrained(tmp_path, licence="mit")
-    previous = str(tmp_path / "README.md")
+def test_a_transform_is_pushed_with_its_card(library, monkeypatch, tmp_path):
+    """The hub gets the transform and its card in one commit, whose name is returned; the card in
+    the repository is read before it is replaced, so that its licence stays.
+    """
+    calls = {}
     cards = []
 
-    def upload_folder(self, *, folder_path, **options):
+    def upload_folder(self, *, repo_id, folder_path, commit_message):
+        calls["files"] = sorted(path.name for path in Path(folder_path).iterdir())
         cards.append((Path(folder_path) / "README.md").read_text("utf-8"))
         return type("Commit", (), {"oid": "d" * 40})()
 
-    monkeypatch.setattr(hub, "hf_hub_download", lambda *name, **options: previous)
-    monkeypatch.setattr(hub.HfApi, "create_repo", lambda self, name, **options: None)
-    monkeypatch.setattr(hub.HfApi, "upload_folder", upload_folder)
-    planted().push_to_hub("me/aligned")
+    monkeypatch.setattr(library.HfApi, "upload_folder", upload_folder)
+    monkeypatch.setattr(
+        library.HfApi, "create_repo", lambda self, name, **options: calls.update({name: options})
+    )
+    planted().save_pretrained(tmp_path, licence="mit")
+    previous = str(tmp_path / "README.md")
+    monkeypatch.setattr(library, "hf_hub_download", lambda *name, **options: previous)
+    name = planted().push_to_hub("me/aligned", private=True)
+    assert name == f"hf://me/aligned@{'d' * 40}"
+    created = {"exist_ok": True, "private": True}
+    assert calls == {"me/aligned": created, "files": ["README.md", "transform.npz"]}
     planted().push_to_hub("me/aligned", licence="cc0-1.0")
-    assert 'license: "mit"' in cards[0]
-    assert 'license: "cc0-1.0"' in cards[1]
+    assert ['license: "mit"' in cards[0], 'license: "cc0-1.0"' in cards[1]] == [True, True]
 
 
 # cards
@@ -372,29 +324,19 @@ META = {
 }  # fmt: skip
 
 
-def test_a_card_tells_the_record(tmp_path):
+def test_a_card_tells_the_record(tmp_path, monkeypatch):
     """The card has the method, answers, scores and licence, and its numpy code equals
     the transform.
     """
     transform = planted(**META, card={"licence": "cc-by-4.0"})
     text = card(transform)
-    for fact in (
-        "method glocal, alpha 0.5, lmbda 0.3",
-        "42520",
-        "0.561 [0.550, 0.570]",
-        "0.488",
-        "ab" * 32,
-    ):
-        assert fact in text
+    facts = ["method glocal, alpha 0.5, lmbda 0.3", "42520", "0.561 [0.550, 0.570]", "0.488"]
+    assert [fact for fact in (*facts, "ab" * 32) if fact not in text] == []
     assert "\n# b" not in text
-    transform.save(tmp_path / "transform.npz")
-    code = (
-        text.split("```python\n")[2]
-        .split("```")[0]
-        .replace("transform.npz", str(tmp_path / "transform.npz"))
-    )
+    monkeypatch.chdir(tmp_path)
+    transform.save("transform.npz")
     names = {"X": np.random.default_rng(1).normal(size=(9, P))}
-    exec(code, names)
+    exec(re.findall("```python\n(.*?)```", text, re.DOTALL)[1], names)
     np.testing.assert_allclose(names["aligned"], transform(names["X"]), rtol=1e-5)
 
 
@@ -402,14 +344,13 @@ def test_the_hub_reads_the_front_matter():
     """The hub's library reads base_model, datasets, licence, tags and scores from a card."""
     library = pytest.importorskip("huggingface_hub")
     options = {"licence": "mit", "base_model": "timm/x", "datasets": ["me/answers"]}
-    text = card(planted(**META, card=options))
-    data = library.ModelCard(text).data
+    data = library.ModelCard(card(planted(**META, card=options))).data
     fields = (data.library_name, data.license, data.base_model, data.datasets)
     assert fields == ("glocal", "mit", "timm/x", ["me/answers"])
     assert "human-similarity" in data.tags
-    fields = {result.metric_name: result.metric_value for result in data.eval_results}
-    assert fields["agreement on held-out answers"] == 0.5612
-    assert fields["neighbours kept of held-out images"] == 0.91
+    scores = {result.metric_name: result.metric_value for result in data.eval_results}
+    assert scores["agreement on held-out answers"] == 0.5612
+    assert scores["neighbours kept of held-out images"] == 0.91
 
 
 def test_a_card_names_the_unit_that_was_held_out():
@@ -429,12 +370,13 @@ def test_a_record_that_lacks_parts_makes_a_card(meta):
 def test_a_card_lets_no_markup_of_a_record_through():
     """HTML, links and images in the names of a record are texts of its card."""
     hostile = "<script>alert(1)</script> ![x](https://a.b/c.png)"
-    text = card(
-        planted(source={"model": hostile}, scores=[{"task": hostile, "metric": "m", "value": 0.5}])
-    )
-    assert "<script>" not in text
-    assert "](https" not in text
-    assert "&lt;script&gt;" in text
+    scores = [{"task": hostile, "metric": "m", "value": 0.5}]
+    text = card(planted(source={"model": hostile}, scores=scores))
+    assert [part in text for part in ("<script>", "](https", "&lt;script&gt;")] == [
+        False,
+        False,
+        True,
+    ]
 
 
 def test_a_card_takes_no_end_of_an_interval_for_an_error():
@@ -445,80 +387,62 @@ def test_a_card_takes_no_end_of_an_interval_for_an_error():
 # commands
 
 
-def test_the_commands_list_pull_and_push(tmp_path):
-    """`pull` lists the names, or with a name prints a path, and `push` writes a folder
-    and says so.
-    """
-    listed = json.loads(run("transforms", "pull", "--json")[1])["transforms"]
-    assert {BOX, "clip_ViT-L/14/visual", "dino-vit-base-p16/norm"} <= {
-        row["name"] for row in listed
-    }
+def test_pull_lists_the_names():
+    """`pull` without a name lists all names, with their warnings, in lines of 100 columns."""
+    listed = run("transforms pull --json").json["transforms"]
+    names = {row["name"] for row in listed}
+    assert {BOX, "clip_ViT-L/14/visual", "dino-vit-base-p16/norm"} <= names
     assert [row["name"] for row in listed if row["warning"]] == ["dinov2-vit-base-p14/norm"]
-    printed = run("transforms", "pull")[1]
-    assert all(row["name"] in printed for row in listed)
+    printed = run("transforms pull").out
+    assert [name for name in names if name not in printed] == []
     assert max(map(len, printed.splitlines())) <= 100
-    planted(source={"model": "some-net", "layer": "a"}).save(tmp_path / "t.npz")
-    options = ["--licence", "mit", "--layer", "b"]
-    code, out, _ = run("transforms", "push", tmp_path / "t.npz", tmp_path / "me", *options)
-    assert (code, "not published" in out) == (0, True)
-    source = glocal.pretrained(tmp_path / "me").meta["source"]
-    assert source == {"model": "some-net", "layer": "b"}
-    code, out, _ = run("transforms", "pull", tmp_path / "me", "--out", tmp_path / "copy.npz")
-    assert (code, out) == (0, f"{tmp_path / 'copy.npz'}\n")
-    assert (tmp_path / "copy.npz").read_bytes() == (tmp_path / "me/transform.npz").read_bytes()
-    assert 'license: "mit"' in (tmp_path / "me/README.md").read_text(encoding="utf-8")
-
-
-def test_a_pulled_transform_has_the_format_of_its_name(tmp_path):
-    """`--out x.safetensors` converts the transform; another ending and the file itself
-    are refused.
-    """
-    pytest.importorskip("safetensors")
-    planted().save(tmp_path / "t.npz")
-    content = (tmp_path / "t.npz").read_bytes()
-    assert (
-        run("transforms", "pull", tmp_path / "t.npz", "--out", tmp_path / "x.safetensors")[0] == 0
-    )
-    assert np.array_equal(
-        LinearTransform.load(tmp_path / "x.safetensors").weights, planted().weights
-    )
-    for out in (tmp_path / "t.txt", tmp_path / "t.npz"):
-        assert run("transforms", "pull", tmp_path / "t.npz", "--out", out)[0] == 2
-    assert (tmp_path / "t.npz").read_bytes() == content
-    assert {path.name for path in tmp_path.iterdir()} == {"t.npz", "x.safetensors"}
 
 
 def test_a_name_without_hf_is_a_folder_that_is_not_published(tmp_path, monkeypatch):
-    """`push T OWNER/NAME` writes a folder and says how to publish it, and `--private` and other
-    addresses are refused.
+    """`push T OWNER/NAME` writes a folder with a card and says how to publish it, `pull` copies its
+    transform, and `--private` and other addresses are refused.
     """
     monkeypatch.chdir(tmp_path)
-    planted().save("t.npz")
-    code, out, _ = run("transforms", "push", "t.npz", "me/aligned")
-    assert (code, "hf://me/aligned" in out, "not published" in out) == (0, True, True)
-    for options in (["me/other", "--private"], ["s3://bucket/x"]):
-        code, _, err = run("transforms", "push", "t.npz", *options)
-        assert (code, "OWNER/NAME" in err) == (2, True)
+    planted(source={"model": "some-net", "layer": "a"}).save("t.npz")
+    pushed = run("transforms push t.npz me/aligned --licence mit --layer b")
+    assert pushed.code == 0
+    assert ["hf://me/aligned" in pushed.out, "not published" in pushed.out] == [True, True]
+    source = glocal.pretrained("me/aligned").meta["source"]
+    assert source == {"model": "some-net", "layer": "b"}
+    assert 'license: "mit"' in Path("me/aligned/README.md").read_text("utf-8")
+    assert run("transforms pull me/aligned --out copy.npz") == (0, "copy.npz\n", "")
+    assert Path("copy.npz").read_bytes() == Path("me/aligned/transform.npz").read_bytes()
+    for refused in ("me/other --private", "s3://bucket/x"):
+        ended = run(f"transforms push t.npz {refused}")
+        assert (ended.code, "OWNER/NAME" in ended.err) == (2, True)
     assert not Path("me/other").exists()
 
 
+def test_a_pulled_transform_has_the_format_of_its_name(tmp_path, monkeypatch):
+    """`--out x.safetensors` converts the transform, and another ending is refused."""
+    pytest.importorskip("safetensors")
+    monkeypatch.chdir(tmp_path)
+    planted().save("t.npz")
+    assert run("transforms pull t.npz --out x.safetensors").code == 0
+    assert np.array_equal(LinearTransform.load("x.safetensors").weights, planted().weights)
+    assert run("transforms pull t.npz --out t.txt").code == 2
+    assert {path.name for path in tmp_path.iterdir()} == {"t.npz", "x.safetensors"}
+
+
 @pytest.mark.parametrize("name", ["README.md", "transform.npz"])
-def test_what_glocal_did_not_write_is_not_replaced(tmp_path, name):
+def test_what_glocal_did_not_write_is_not_replaced(tmp_path, content, name):
     """A card or a transform that glocal did not write ends `push` before anything is written, and
     its own are replaced.
     """
-    folder = tmp_path / "project"
-    folder.mkdir()
-    planted().save(tmp_path / "t.npz")
-    if name == "README.md":
-        (folder / name).write_text("# Mine\n")
-    else:
-        np.savez(folder / name, weights=np.eye(P), mean=0.0, std=1.0)
-    content = (folder / name).read_bytes()
-    code, _, err = run("transforms", "push", tmp_path / "t.npz", folder)
-    assert (code, name in err) == (1, True)
-    assert {path.name: path.read_bytes() for path in folder.iterdir()} == {name: content}
-    (folder / name).unlink()
-    for _ in range(2):
-        assert run("transforms", "push", tmp_path / "t.npz", folder)[0] == 0
-    assert run("transforms", "push", folder, folder)[0] == 2
+    foreign = tmp_path / "project" / name
+    foreign.parent.mkdir()
+    foreign.write_bytes(content() if name == "transform.npz" else b"# Mine\n")
+    before = foreign.read_bytes()
+    content(1)
+    push = ("transforms push", tmp_path / "made.npz", foreign.parent)
+    ended = run(*push)
+    assert (ended.code, name in ended.err) == (1, True)
+    assert list(foreign.parent.iterdir()) == [foreign]
+    assert foreign.read_bytes() == before
+    foreign.unlink()
+    assert [run(*push).code for _ in range(2)] == [0, 0]
