@@ -160,17 +160,23 @@ def _scores_without(
 
     Candidates are in descending order of similarity, and ties stay in this order.
     """
-    query, place = np.nonzero(is_relevant)
+    positions = np.flatnonzero(is_relevant)
+    query, place = np.divmod(positions, is_relevant.shape[1])
+    group_of = groups.ravel()[positions]
     scores = np.full((len(is_relevant), n_groups, 1 + len(ranks)), np.nan)
     for group in range(n_groups):
-        n_removed = np.cumsum(groups == group, axis=1, dtype=np.int32)[query, place]
-        is_kept = groups[query, place] != group
+        n_removed = np.cumsum(groups == group, axis=1, dtype=np.int32).ravel()[positions]
+        is_kept = group_of != group
         rows = query[is_kept]
         t = (place + 1 - n_removed)[is_kept]  # the rank of each relevant row
-        queries, starts, R = np.unique(rows, return_index=True, return_counts=True)
-        precision = (np.arange(len(rows)) - np.repeat(starts, R) + 1) / t
-        scores[queries, group, 0] = np.add.reduceat(precision, starts) / R if len(R) else 0
-        scores[queries, group, 1:] = t[starts, None] <= np.array(ranks)
+        R = np.bincount(rows, minlength=len(scores))
+        starts = np.cumsum(R) - R
+        precision = (np.arange(len(rows)) - starts[rows] + 1) / t
+        queries = np.flatnonzero(R)
+        scores[queries, group, 0] = (np.bincount(rows, precision, len(R)) / np.maximum(R, 1))[
+            queries
+        ]
+        scores[queries, group, 1:] = t[starts[queries], None] <= np.array(ranks)
     return scores
 
 
