@@ -53,6 +53,7 @@ COMMANDS = {
     "fit": "--features x.npy --answers t.npz --method global --tol 0.1 --out o.npz",
     "sweep": "--features x.npy --answers t.npz --grid grid.toml --folds 2 --tol 0.1 --out s",
     "apply": "w.npz x.npy --out o.npy",
+    "try": "x.npy --labels labels.txt --transform w.npz",
     "suite": "suite.toml --out u",
     "report": "run --out page.html",
     "extract": f"images {MODEL} --out e",

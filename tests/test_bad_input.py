@@ -72,6 +72,9 @@ COMMANDS = [
     ("evaluate odd-one-out --features x.npy --triplets t.npy --out scores", ".json, .txt."),
     ("evaluate odd-one-out --features x.npy --triplets t.npy --out /dev/full", "space"),
     ("report . --out page.pdf", ".html"),
+    ("try x.npy --labels ids.txt", "12 images"),
+    ("try seven.npy --labels halves.txt --transform w.npz", "8 dimensions"),
+    ("try x.npy --labels halves.txt --out s.csv", ".jsonl"),
 ]
 
 
@@ -83,6 +86,7 @@ def folder(tmp_path, monkeypatch):
     os.truncate(tmp_path / "cut.npy", 300)
     np.savez(tmp_path / "w.npz", weights=np.eye(8, dtype="f4"), mean=0.0, std=1.0)
     (tmp_path / "ids.txt").write_text("\n".join(f"object{i}" for i in range(30)))
+    (tmp_path / "halves.txt").write_text("a\nb\n" * 15)
     (tmp_path / "nowhere.npz").symlink_to("no/where/o.npz")
     monkeypatch.chdir(tmp_path)
     return tmp_path
@@ -126,6 +130,7 @@ OVERWRITING = [
     f"evaluate few-shot {LABELS}",
     f"evaluate anomaly {LABELS}",
     "evaluate structure --features b.txt --out b.txt",
+    "try x.npy --labels labels.txt --out labels.txt",
     "evaluate retrieval --queries x.npy --query-labels labels.txt --out labels.txt",
     "suite suite.toml --out set",
     "report run --out page.html --figures run",

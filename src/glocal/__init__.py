@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from glocal.evaluation.rsa import model_rdm, rsa
     from glocal.evaluation.structure import neighbours_kept, structure
     from glocal.extract import Extractor
+    from glocal.suite.verdict import verdict
     from glocal.transform.linear import LinearTransform, pretrained
 
 __all__ = [
@@ -66,6 +67,7 @@ __all__ = [
     "simulated_world",
     "split_answers",
     "structure",
+    "verdict",
 ]
 _SUBPACKAGES = ("data", "evaluation", "extract", "report", "suite", "sweep", "transform")
 _MODULES = {
@@ -90,6 +92,7 @@ _MODULES = {
     "evaluation.rsa": "model_rdm rsa",
     "evaluation.structure": "neighbours_kept structure",
     "extract": "Extractor",
+    "suite.verdict": "verdict",
     "transform.linear": "LinearTransform pretrained",
 }
 

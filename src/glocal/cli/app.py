@@ -26,6 +26,7 @@ from glocal.cli import (
     suite,
     sweep,
     transforms,
+    verdict,
 )
 from glocal.cli.output import OPTIONS, in_options, print_message
 from glocal.errors import (
@@ -42,7 +43,21 @@ app = typer.Typer(
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
 )
-_MODULES = (demo, fit, sweep, apply, suite, report, extract, align, evaluate, data, transforms)
+_MODULES = (
+    demo,
+    verdict,
+    fit,
+    sweep,
+    apply,
+    suite,
+    report,
+    extract,
+    align,
+    evaluate,
+    data,
+    transforms,
+)
+_NAMES = {"verdict": "try"}  # no function can be called `try`
 _COLLECT = (
     "glocal collect needs glocal-collect, which is not installed. Install it from a checkout: "
     "pip install ./packages/glocal-collect."
@@ -77,7 +92,7 @@ for _module in _MODULES:
     if hasattr(_module, "app"):
         app.add_typer(_module.app, name=_name)
     else:
-        app.command(_name)(getattr(_module, _name))
+        app.command(_NAMES.get(_name, _name))(getattr(_module, _name))
 _add_plugins()
 
 

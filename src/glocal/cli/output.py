@@ -100,7 +100,9 @@ def print_table(headers: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
 
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="")
     for number, header in enumerate(headers):
-        table.add_column(printable(header), justify="right" if number else "left")
+        table.add_column(
+            printable(header), justify="right" if number else "left", no_wrap=not number
+        )
     for row in rows:
         table.add_row(*map(printable, row))
     size = shutil.get_terminal_size()

@@ -12,7 +12,7 @@ import numpy as np
 
 from glocal._version import __version__
 from glocal.evaluation.change import change_record
-from glocal.evaluation.intervals import Result, Units, compared, holm
+from glocal.evaluation.intervals import Result, Units, compared
 from glocal.evaluation.view import View, load_view, object_view, save_view
 from glocal.files import (
     PathLike,
@@ -27,7 +27,7 @@ from glocal.results import Provenance, Score, to_json, write_rows
 from glocal.suite.arms import Original, arm_notes, transform_of
 from glocal.suite.plan import Plan
 from glocal.suite.sources import Sources
-from glocal.suite.table import long_scores, score_frame, score_table
+from glocal.suite.table import corrected, long_scores, score_frame, score_table
 from glocal.suite.tasks import StructureTask, Task
 from glocal.transform import LinearTransform
 
@@ -119,7 +119,7 @@ def run_suite(
                 progress(len(were_kept), total, f"{sources.name}, {arm_name}, {task}")
             scores += _compared(plan, sources, task, results)
         _write_views(folder, plan, sources, transforms)
-    scores = _corrected(scores)
+    scores = corrected(scores)
     _write_folder(folder, plan, networks, scores)
     return SuiteResult(tuple(scores), score_table(score_frame(scores)), sum(were_kept))
 
@@ -139,15 +139,6 @@ def _compared(plan: Plan, sources: Sources, task: str, results: dict[str, Result
             settings={**score.settings, **sources.settings},
         )
         for score in compared(results, pairs)
-    ]
-
-
-def _corrected(scores: list[Score]) -> list[Score]:
-    """The scores with Holm's correction for all comparisons."""
-    corrected = iter(holm([score.p for score in scores if score.p is not None]))
-    return [
-        score if score.p is None else replace(score, p_corrected=next(corrected))
-        for score in scores
     ]
 
 

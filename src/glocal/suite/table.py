@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
-from dataclasses import fields
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any
 
+from glocal.evaluation.intervals import holm
 from glocal.results import DIFFERENCE, PEOPLE, Score, interval_text
 
 if TYPE_CHECKING:
@@ -104,3 +105,11 @@ def cell(row: dict[Any, Any]) -> str:
         note = " (no interval)"
     star = "*" if row["p_corrected"] < SIGNIFICANCE else ""
     return f"{text}{note}{star}"
+
+
+def corrected(scores: Sequence[Score]) -> list[Score]:
+    """The scores with Holm's correction of their p-values for all comparisons."""
+    p_values = iter(holm([score.p for score in scores if score.p is not None]))
+    return [
+        score if score.p is None else replace(score, p_corrected=next(p_values)) for score in scores
+    ]

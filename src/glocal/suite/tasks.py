@@ -198,7 +198,7 @@ class FewShotTask(_Sides):
         options["seed"] = sources.shared.seed
         options["superclasses"] = self.superclass_of(sources)
         result = few_shot(X_train, y_train, X_test, y_test, leave_out_shots=are_same, **options)
-        _warn_at_chance(result, result.chance)
+        warn_at_chance(result, result.chance)
         return result
 
 
@@ -249,7 +249,7 @@ class AnomalyTask(_Sides):
         options: dict[str, Any] = {"mode": self.mode, "k": self.k}
         options["superclasses"] = self.superclass_of(sources)
         result = anomaly(embed(train), y_train, embed(test), y_test, **options)
-        _warn_at_chance(result, 0.5)
+        warn_at_chance(result, 0.5)
         return result
 
 
@@ -305,11 +305,11 @@ class RetrievalTask(Task):
             result = retrieval(embed(queries), query_labels, embed(gallery), labels)
         classes, counts = np.unique(labels, return_counts=True)
         place = positions(classes, query_labels)
-        _warn_at_chance(result, float(np.mean(counts[place] * (place >= 0)) / len(labels)))
+        warn_at_chance(result, float(np.mean(counts[place] * (place >= 0)) / len(labels)))
         return result
 
 
-def _warn_at_chance(result: Result, chance: float) -> None:
+def warn_at_chance(result: Result, chance: float) -> None:
     """Warn if the score could be that of labels in another order than the features."""
     score = result.scores[0]
     error = (chance * (1 - chance) / score.n) ** 0.5

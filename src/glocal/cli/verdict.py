@@ -1,0 +1,90 @@
+"""``glocal try``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from typer import Argument, Option
+
+from glocal.cli.inputs import Force, flat
+from glocal.cli.output import AsJson, print_json, print_lines, print_table, progress_bar
+from glocal.data.features import Features
+from glocal.data.groups import load_groups
+from glocal.data.labels import load_labels
+from glocal.files import writable_target
+from glocal.results import SCORE_ENDINGS, write_rows
+from glocal.suite.verdict import ORIGINAL, Table, Verdict, first_scores
+from glocal.suite.verdict import verdict as find_verdict
+from glocal.transform import LinearTransform
+
+
+@flat
+def verdict(
+    features: Annotated[Path, Argument(help="Feature file or folder, not standardized.")],
+    labels: Annotated[
+        Path,
+        Option(
+            metavar="LABELS[:COLUMN]",
+            help="Class of each row: .npy, one per line, or a column of a table, which is joined "
+            "by name if the features have names.",
+        ),
+    ],
+    superclasses: Path | None = Option(
+        None,
+        help="Table of the superclass of each class; adds tasks that learn superclasses and test "
+        "them on classes that gave no images.",
+    ),
+    transform: list[str] | None = Option(
+        None, help="Also try this transform, a file or a name; repeatable."
+    ),
+    out: Path | None = Option(None, help="JSON-lines file of the scores."),
+    force: Force = False,
+    as_json: AsJson = False,
+) -> None:
+    """Should I use it on mine? Score your labelled images with and without transforms.
+
+    Compared are the features as they are, less their column means, with the transforms that come
+    with glocal if they are of the same network, and with --transform. Nothing is fitted.
+
+    Example: glocal try features.npy --labels labels.csv:kind
+    """
+    if out is not None:
+        writable_target(out, what="--out", endings=SCORE_ENDINGS)
+    rows = Features.load(features)
+    with progress_bar("trying", unit="tasks") as progress:
+        result = find_verdict(
+            rows,
+            load_labels(labels, rows),
+            transforms={name: LinearTransform.from_pretrained(name) for name in transform or ()},
+            superclasses=None if superclasses is None else load_groups(superclasses),
+            force=force,
+            progress=progress,
+        )
+    scores = [{**score.row(), "features": str(features)} for score in result.scores]
+    if out is not None:
+        write_rows(out, scores)
+    if as_json:
+        print_json({**vars(result), "scores": scores})
+    else:
+        print_verdict(result)
+
+
+def print_verdict(result: Verdict) -> None:
+    """Print a line for each arm, with its gains over the features as they are, and the sentence."""
+    table = first_scores(result.scores)
+    tasks = dict.fromkeys(score.task for score in result.scores)
+    arms = dict.fromkeys(score.transform for score in result.scores)
+    print_table(["", *tasks], [[arm, *(_cell(table, task, arm) for task in tasks)] for arm in arms])
+    print_lines(
+        "",
+        f"gains over {ORIGINAL} [95 % intervals for other images of these classes]; accuracies are "
+        "balanced over classes",
+        "",
+        result.sentence,
+    )
+
+
+def _cell(table: Table, task: str, arm: str) -> str:
+    gain = table.get((task, arm, ORIGINAL))
+    return table[task, arm, None].text() if gain is None else gain.text("+")

@@ -1,0 +1,341 @@
+"""A verdict: which transform, if any, serves the labelled images of a user."""
+
+from __future__ import annotations
+
+import warnings
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import combinations, product
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, Shaped
+
+from glocal.data.features import Features
+from glocal.data.groups import superclass_rows
+from glocal.data.labels import check_labels
+from glocal.errors import DataError, DataWarning
+from glocal.evaluation.few_shot import few_shot
+from glocal.evaluation.intervals import FRACTION, Result, Units, compared
+from glocal.evaluation.retrieval import retrieval
+from glocal.evaluation.structure import kept_by_image, neighbourhoods
+from glocal.objective import single_threaded_blas
+from glocal.results import Score
+from glocal.suite.table import SIGNIFICANCE, corrected
+from glocal.suite.tasks import warn_at_chance
+from glocal.transform import LinearTransform, check_rows
+from glocal.transform.checks import row_differences
+from glocal.transform.sharing import bundled
+
+MIN_IMAGES = 12
+"""Classes with fewer images are left out."""
+MIN_KEPT = 0.9
+"""If images keep a smaller share of their nearest neighbours, another arm is named too."""
+ORIGINAL = "original"
+CENTRED = "centred"
+ONE_IMAGE = "1 image a class"
+FIVE_IMAGES = "5 images a class"
+RETRIEVAL = "mAP"
+KEPT = "neighbours kept"
+_SHOTS = {ONE_IMAGE: 1, FIVE_IMAGES: 5}
+_DRAWS = {"ncm": 40, "logistic": 10}
+_K = 10  # neighbours
+_IN_WORDS = {
+    ORIGINAL: "the features as they are",
+    CENTRED: "subtracting the column means",
+    FIVE_IMAGES: "with five images a class",
+    RETRIEVAL: "in mAP",
+}
+
+Progress = Callable[[int, int, str], None]
+Table = Mapping[tuple[str, str, str | None], Score]
+"""The first score of each task and arm, and their differences from a baseline."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The arm to use, and why.
+
+    Parameters
+    ----------
+    arm : str
+        The name of the arm: ``"original"`` leaves the features as they are, ``"centred"`` subtracts
+        their column means, and all others are transforms.
+    sentence : str
+        The arm, its gains and the neighbours that it keeps, in words.
+    scores : tuple of Score
+        The scores of all arms, by task, and their paired differences from the features as they
+        are. Those of the task ``"1 image a class"`` have `p_corrected`.
+    left_out : mapping
+        The classes that have too few images to enter, with their number of images.
+    """
+
+    arm: str
+    sentence: str
+    scores: tuple[Score, ...]
+    left_out: Mapping[Any, int]
+
+
+def verdict(
+    X: Any,
+    labels: Shaped[np.ndarray, " n"],
+    *,
+    transforms: Mapping[str, LinearTransform] | None = None,
+    superclasses: Mapping[Any, str] | None = None,
+    force: bool = False,
+    progress: Progress = lambda count, total, task: None,
+) -> Verdict:
+    """Decide which transform, if any, to use for labelled images of one's own.
+
+    The arms are the features as they are, the features less their column means, the transforms in
+    the box if they were fitted on features of the same network (those with a bias also recentred on
+    these rows), and `transforms`. Nothing is fitted to answers.
+
+    The verdict begins with the features as they are and goes through the arms in this order. It
+    moves to an arm whose accuracy with one image a class (nearest class mean) is certainly better
+    than that of the arm where it stands: paired, p < 0.05 after Holm's correction for all pairs of
+    arms. It does not move if the arm is certainly worse than the features as they are, with five
+    images a class or in mAP: the 95 % interval of the paired difference lies below 0.
+
+    Parameters
+    ----------
+    X : Features, (n, p) array, tensor, list or data frame
+        Raw (not standardized) rows. Features of `glocal extract` record their network; other rows
+        are compared with the statistics of the transforms (see `glocal.transform.check_rows`).
+    labels : (n,) integers or names
+        The class of each row. Classes with fewer than 12 images are left out, with a DataWarning.
+    transforms : mapping or None
+        Further transforms, by name.
+    superclasses : mapping or None
+        The superclass of each class. Superclasses are then learned too, and tested on images of
+        classes that gave no shots.
+    force : bool
+        Go on, with a warning, if rows do not belong to one of `transforms`.
+    progress : function
+        Called with the number of finished tasks, the number of all tasks, and the present one.
+
+    Raises
+    ------
+    DataError
+        If fewer than two classes have 12 images, rows do not belong to one of `transforms`, labels
+        and rows differ in number, or a value is NaN or infinite.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> y = np.repeat([0, 1, 2], 20)
+    >>> clarity = np.exp(rng.normal(size=(60, 1)))
+    >>> X = 9 + clarity * (np.eye(8)[y] + 0.3 * rng.normal(size=(60, 8)))
+    >>> verdict(X, y).arm
+    'centred'
+    """
+    features = X if isinstance(X, Features) else Features(X)
+    labels = check_labels(labels, len(features))
+    features.check_finite()
+    left_out = _small_classes(labels)
+    rows = ~np.isin(labels, [*left_out])
+    y = labels[rows]
+    features = replace(features, matrix=features.matrix[rows], names=None)
+    arms = _embeddings(features, transforms or {}, force)
+    scores: list[Score] = []
+    with single_threaded_blas():
+        tasks = _tasks(y, arms[ORIGINAL], superclasses)
+        for number, (task, score) in enumerate(tasks.items()):
+            progress(number, len(tasks), task)
+            results = {arm: score(Z) for arm, Z in arms.items()}
+            if task == ONE_IMAGE:
+                warn_at_chance(results[ORIGINAL], results[ORIGINAL].chance)
+            scores += _compared(task, results)
+    table = first_scores(scores)
+    arm, objections = choice([*arms], table)
+    shown = [score for score in scores if score.settings.get("baseline") in (None, ORIGINAL)]
+    return Verdict(arm, sentence([*arms], arm, objections, table), tuple(shown), left_out)
+
+
+def _small_classes(labels: Shaped[np.ndarray, " n"]) -> dict[Any, int]:
+    """The classes with too few images, and their number of images; a DataWarning names them."""
+    sizes = Counter(labels.tolist())
+    small = {name: size for name, size in sorted(sizes.items()) if size < MIN_IMAGES}
+    listing = ", ".join(f"{name} ({size})" for name, size in small.items()) or "none"
+    n_large = len(sizes) - len(small)
+    if n_large < 2:
+        raise DataError(
+            f"a verdict needs two classes of at least {MIN_IMAGES} images, but there are "
+            f"{n_large}; smaller classes: {listing}."
+        )
+    if small:
+        message = f"classes with fewer than {MIN_IMAGES} images are left out: {listing}."
+        warnings.warn(message, DataWarning, stacklevel=3)
+    return small
+
+
+def _embeddings(
+    features: Features, transforms: Mapping[str, LinearTransform], force: bool
+) -> dict[str, Float[np.ndarray, "n _"]]:
+    """The rows of each arm, by its name; all arms begin from rows of the same scale."""
+    arms: dict[str, LinearTransform] = {}
+    for name, file in bundled().items():
+        transform = LinearTransform.load(file)
+        if row_differences(transform, features):
+            continue
+        arms[name] = transform
+        if transform.bias is not None:
+            arms[f"{name}, recentred"] = transform.recentred(features)
+    for name, transform in transforms.items():
+        check_rows(transform, features, force=force)
+        arms[name] = transform
+    features = features.unit(always=any(transform.normalised for transform in arms.values()))
+    identity = np.eye(features.dimensions, dtype=np.float32)
+    original = LinearTransform(identity, None, 0.0, features.standardization.std)
+    baselines = {ORIGINAL: original, CENTRED: LinearTransform.centring(features)}
+    ((_, X),) = features.chunks(len(features))
+    X = X.astype(np.float64)
+    return {name: transform.map_rows(X) for name, transform in (baselines | arms).items()}
+
+
+def _tasks(
+    y: Shaped[np.ndarray, " n"],
+    X: Float[np.ndarray, "n p"],
+    superclasses: Mapping[Any, str] | None,
+) -> dict[str, Callable[[np.ndarray], Result]]:
+    """The function that scores the rows of an arm in each task; X are the features as they are."""
+    levels: dict[str, Mapping[Any, str] | None] = {"": None}
+    if superclasses is not None:
+        levels[", superclasses"] = _testable(y, superclasses)
+    tasks: dict[str, Callable[[np.ndarray], Result]] = {}
+    for level, probe, name in product(levels, _DRAWS, _SHOTS):
+        options = {
+            "shots": _SHOTS[name],
+            "draws": _DRAWS[probe],
+            "probe": probe,
+            "superclasses": levels[level],
+        }
+        task = name + level if probe == "ncm" else f"{name}{level}, {probe}"
+        tasks[task] = partial(_few_shot, y, options)
+    tasks[RETRIEVAL] = lambda Z: retrieval(Z, y)
+    tasks[KEPT] = partial(_kept, X, neighbourhoods(X, _K))
+    return tasks
+
+
+def _testable(y: Shaped[np.ndarray, " n"], superclass_of: Mapping[Any, str]) -> dict[Any, str]:
+    """The superclass of each class, for superclasses of at least two classes."""
+    classes = np.unique(y)
+    rows, superclasses = superclass_rows(classes, superclass_of)
+    sizes = Counter(superclasses.tolist())
+    groups = dict(zip(classes[rows].tolist(), superclasses.tolist(), strict=True))
+    testable = {name: group for name, group in groups.items() if sizes[group] > 1}
+    if len({*testable.values()}) < 2:
+        raise DataError(
+            f"fewer than two superclasses have two classes of at least {MIN_IMAGES} images; one "
+            "class gives the shots and the others are tested."
+        )
+    return testable
+
+
+def _few_shot(
+    y: Shaped[np.ndarray, " n"], options: Mapping[str, Any], Z: Float[np.ndarray, "n p"]
+) -> Result:
+    return few_shot(Z, y, Z, y, leave_out_shots=True, **options)
+
+
+def _kept(X: Float[np.ndarray, "n p"], before: Any, Z: Float[np.ndarray, "n r"]) -> Result:
+    """The neighbours that images keep, with their interval over images."""
+    units = Units(values=kept_by_image(X, Z, _K, before=before))
+    bounded = units.estimate().bounded(FRACTION)
+    score = Score("structure", "neighbours_kept", *bounded, n=len(X), settings={"k": _K})
+    return Result((score,), units)
+
+
+def _compared(task: str, results: Mapping[str, Result]) -> list[Score]:
+    """The scores of a task, and the differences of all pairs of arms; those from original last."""
+    pairs = [(arm, baseline) for baseline, arm in combinations(results, 2) if task != KEPT]
+    scores = [replace(score, task=task) for score in compared(results, reversed(pairs))]
+    return corrected(scores) if task == ONE_IMAGE else scores
+
+
+def first_scores(scores: Sequence[Score]) -> Table:
+    """The first score of each task, arm and baseline."""
+    return {
+        (score.task, score.transform, score.settings.get("baseline")): score
+        for score in reversed(scores)
+    }
+
+
+def choice(arms: Sequence[str], table: Table) -> tuple[str, dict[str, Score]]:
+    """The arm that the rule of `verdict` ends at, and what speaks against each arm that it passed.
+
+    That is the certain loss of the arm, or else its uncertain difference from the arm before.
+    """
+    arm = arms[0]
+    objections = {}
+    for candidate in arms[1:]:
+        step = table[ONE_IMAGE, candidate, arm]
+        losses = [table[task, candidate, ORIGINAL] for task in (FIVE_IMAGES, RETRIEVAL)]
+        certain = [loss for loss in losses if (loss.high or 0) < 0]
+        is_better = (step.low or 0) > 0 and (step.p_corrected or 0) < SIGNIFICANCE
+        if is_better and not certain:
+            arm = candidate
+        else:
+            objections[candidate] = next(iter(certain), step)
+    return arm, objections
+
+
+def sentence(arms: Sequence[str], arm: str, objections: Mapping[str, Score], table: Table) -> str:
+    """The verdict in words."""
+    gains = {name: table[ONE_IMAGE, name, ORIGINAL] for name in arms[1:]}
+    parts = [
+        "Leave the features as they are: with one image a class, nothing is certainly better "
+        "without being certainly worse elsewhere."
+    ]
+    gain = 0.0
+    if arm != ORIGINAL:
+        gain = gains[arm].value
+        parts = [_recommendation(arm, table), *_closer_arm(arm, gains, table)]
+    parts += [
+        f"{name} gains {score.text('+')}, but {_objection(objections[name])}."
+        for name, score in gains.items()
+        if name in objections and score.value > gain
+    ]
+    return " ".join(parts)
+
+
+def _recommendation(arm: str, table: Table) -> str:
+    """The arm to use, its gains, and the neighbours that it keeps."""
+    advice = "Subtracting the column means is enough" if arm == CENTRED else f"Use {arm}"
+    gain = " and ".join(
+        f"{table[ONE_IMAGE, arm, baseline].text('+')} above {_IN_WORDS[baseline]}"
+        for baseline in (ORIGINAL, CENTRED)
+        if baseline != arm
+    )
+    return (
+        f"{advice}: with one image a class the accuracy is {gain}. Images keep "
+        f"{table[KEPT, arm, None].value:.3f} of their {_K} nearest neighbours."
+    )
+
+
+def _closer_arm(arm: str, gains: Mapping[str, Score], table: Table) -> list[str]:
+    """The best arm that keeps enough neighbours, if the recommended one does not."""
+    keepers = [
+        name
+        for name, gain in gains.items()
+        if gain.value > 0 and table[KEPT, name, None].value >= MIN_KEPT
+    ]
+    if arm in keepers:
+        return []
+    if not keepers:
+        return [f"No arm that gains keeps {MIN_KEPT} of them."]
+    best = max(keepers, key=lambda name: gains[name].value)
+    return [
+        f"Of the arms that keep {MIN_KEPT} of them, {best} gains most: {gains[best].text('+')}."
+    ]
+
+
+def _objection(score: Score) -> str:
+    """What speaks against an arm: a certain loss, or an uncertain difference."""
+    if score.task in _IN_WORDS:
+        return f"is certainly worse {_IN_WORDS[score.task]}: {score.text('+')}"
+    baseline = score.settings["baseline"]
+    difference = "" if baseline == ORIGINAL else f": {score.text('+')}"
+    return f"is not certainly better than {_IN_WORDS.get(baseline, baseline)}{difference}"
