@@ -7,18 +7,16 @@ import socket
 import subprocess
 import sys
 import tomllib
-import warnings
 from pathlib import Path
 
-import numpy as np
 import pytest
+import world
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 from glocal import errors
-from glocal.cli.app import execute
-from glocal.errors import GLocalWarning, MissingDependencyError
+from glocal.errors import MissingDependencyError
 
 ROOT = Path(__file__).resolve().parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
@@ -94,21 +92,17 @@ def test_an_interrupt_while_the_command_line_loads_is_one_line(tmp_path):
 @pytest.mark.parametrize(
     ("missing", "command"),
     [
-        ("safetensors", "fit --features x.npy --triplets t.npy --out w.safetensors"),
+        ("safetensors", "fit --features x.npy --triplets t.npy --out v.safetensors"),
         ("torchvision", "extract --model torchvision:resnet18 --list-layers"),
         ("torch", "extract images --model timm:test_vit --out features"),
     ],
 )
-def test_a_missing_extra_is_said_before_the_work(tmp_path, monkeypatch, capsys, missing, command):
+def test_a_missing_extra_is_said_before_the_work(tmp_path, monkeypatch, missing, command):
     """A command that will need a missing library says so before it reads or writes anything."""
     if missing == "torchvision":
         pytest.importorskip("torch")
-    rng = np.random.default_rng(0)
-    np.save(tmp_path / "x.npy", rng.normal(size=(30, 4)).astype("f4"))
-    np.save(
-        tmp_path / "t.npy",
-        np.sort(rng.permuted(np.tile(np.arange(30), (200, 1)), axis=1)[:, :3], axis=1),
-    )
+    world.folder(tmp_path)
+    before = {*tmp_path.iterdir()}
     monkeypatch.chdir(tmp_path)
 
     def without(module: str) -> object:
@@ -117,29 +111,30 @@ def test_a_missing_extra_is_said_before_the_work(tmp_path, monkeypatch, capsys, 
         return importlib.import_module(module)
 
     monkeypatch.setattr(errors, "import_module", without)
-    assert execute(command.split()) == 1
-    assert re.search(rf"needs {missing}, which is not installed.*'\.\[", capsys.readouterr().err)
-    assert {path.name for path in tmp_path.iterdir()} == {"x.npy", "t.npy"}
+    code, _, err = world.run(command)
+    assert code == 1
+    assert re.search(rf"needs {missing}, which is not installed.*'\.\[", err)
+    assert {*tmp_path.iterdir()} == before
 
 
 COMMANDS = """
-fit --features x.npy --answers a.npy --method global --holdout 3 --out t.npz
-evaluate odd-one-out --features x.npy --answers a.npy --transform t.npz --baseline original
+fit --features x.npy --answers a.npz --method global --holdout 3 --out t.npz
+evaluate odd-one-out --features x.npy --answers a.npz --transform t.npz --baseline original
 evaluate structure --features x.npy --transform t.npz --k 3
 apply t.npz x.npy --out z.npy
-sweep --features x.npy --answers a.npy --grid grid.toml --out sweep
-data check --features x.npy --answers a.npy
-data split --features x.npy --answers a.npy --folds 2 --out split
+sweep --features x.npy --answers a.npz --grid grid.toml --out sweep
+data check --features x.npy --answers a.npz
+data split --features x.npy --answers a.npz --folds 2 --out split
 data fetch
 transforms pull
 transforms pull clip-vit-b-32 --out box.npz
 transforms push t.npz shared
 """
 MISTAKES = """
-fit --features models/x --answers a.npy --out other.npz
+fit --features models/x --answers a.npz --out other.npz
 apply results/transfrom x.npy --out z.npy
 apply clip_RN50/visual x.npy --out z.npy
-evaluate odd-one-out --features x.npy --answers a.npy --transform results/transfrom.npz
+evaluate odd-one-out --features x.npy --answers a.npz --transform results/transfrom.npz
 transforms pull results/transfrom
 transforms push results/transfrom shared
 """
@@ -155,14 +150,10 @@ def test_nothing_is_asked_of_the_network(tmp_path, monkeypatch):
     )
     monkeypatch.setenv("GLOCAL_CACHE", str(tmp_path / "cache"))
     monkeypatch.chdir(tmp_path)
-    rng = np.random.default_rng(0)
-    np.save("x.npy", rng.normal(size=(60, 6)))
-    np.save("a.npy", np.array([rng.permutation(60)[:3] for _ in range(900)]))
+    world.folder(tmp_path)
     Path("grid.toml").write_text('method = ["global"]\nlmbda = [10]\n', encoding="utf-8")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", GLocalWarning)  # a fit to random answers overfits
-        for command in COMMANDS.strip().splitlines():
-            assert execute(command.split()) == 0, command
-        for command in MISTAKES.strip().splitlines():
-            assert execute(command.split()) in (1, 2), command
+    for command in COMMANDS.strip().splitlines():
+        assert world.run(command).code == 0, command
+    for command in MISTAKES.strip().splitlines():
+        assert world.run(command).code in (1, 2), command
     assert addresses == []

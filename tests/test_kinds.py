@@ -1,23 +1,20 @@
 """Answers of every kind have one loss, one kernel and the same certificates."""
 
-import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
+import world
 from fits import fit_arm
-from world import run
 
 from glocal import Features
 from glocal.aligner import Arm, Exact, FitData
-from glocal.cli.app import execute
 from glocal.data.answers import KINDS, Answers
 from glocal.data.splits import split_persons
 from glocal.errors import DataError, TrivialOptimumError
 
 N = 14  # number of objects
 P = 5  # number of dimensions
-T = 60  # number of answers
-WIDTH = {"odd-one-out": 3, "anchor": 3, "nearest-of-n": 6}
 
 
 def normal(*shape, seed=0):
@@ -27,15 +24,10 @@ def normal(*shape, seed=0):
 X = normal(N, P)
 
 
-def random_sets(kind, n=N, t=T, seed=0):
-    rng = np.random.default_rng(seed)
-    return np.array([rng.permutation(n)[: WIDTH[kind]] for _ in range(t)], dtype=np.int32)
-
-
 def chosen_by(X, kind, t, seed=0):
     """Answers of simulated people who choose by the softmax of the features' dot products."""
-    objects = random_sets(kind, n=len(X), t=t, seed=seed)
-    questions = Answers(objects, kind=kind)
+    questions = world.answers(t, len(X), kind, seed)
+    objects = questions.objects
     S = np.stack(
         [np.einsum("ij,ij->i", X[objects[:, i]], X[objects[:, j]]) for i, j in questions.pairs]
     )
@@ -63,7 +55,7 @@ def test_fits_of_every_kind_are_certified(kind):
 def test_persons_are_held_out():
     """All answers of a third of the persons are held out, and none of them is used to train."""
     person = np.repeat(["ann", "bob", "cem", "dan", "eve", "fay"], 10)
-    answers = Answers(random_sets("anchor"), kind="anchor", person=person)
+    answers = world.answers(60, N, "anchor", person=person)
     seen = []
     for fold in range(3):
         train, heldout = split_persons(answers, folds=3, fold=fold, seed=1)
@@ -72,86 +64,64 @@ def test_persons_are_held_out():
         seen += set(person[heldout])
     assert sorted(seen) == sorted(set(person))
     with pytest.raises(DataError, match="do not say who gave them"):
-        split_persons(Answers(random_sets("anchor"), kind="anchor"))
-
-
-def test_more_held_out_than_trained_on_is_said(tmp_path):
-    """If the held-out persons gave more answers than the others, the command says so."""
-    np.save(tmp_path / "x.npy", normal(30, 4, seed=0))
-    person = np.repeat(["ann", "bob", "cem", "dan"], [5, 5, 5, 45])
-    Answers(random_sets("anchor", t=60), kind="anchor", person=person).save(tmp_path / "a.npz")
-    notes = []
-    for fold in range(4):
-        code, _, err = run(
-            "data", "split", "--features", tmp_path / "x.npy", "--answers", tmp_path / "a.npz",
-            "--by", "persons", "--folds", 4, "--fold", fold, "--out", tmp_path / "split",
-        )  # fmt: skip
-        assert code == 0, err
-        notes.append("--folds" in err)
-    assert sum(notes) == 1
+        split_persons(world.answers(60, N, "anchor"))
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_commands_take_every_kind(tmp_path, capsys, kind):
+def test_commands_take_every_kind(tmp_path, monkeypatch, kind):
     """Split, fit and evaluate take files of every kind, bare with `--kind` or as an archive that
     records it.
     """
     rows = 3 * normal(30, 6, seed=3)
     order = np.random.default_rng(2).permutation(30)
     chosen = chosen_by(rows, kind, 600)
-    np.save(tmp_path / "features.npy", rows[order])
-    (tmp_path / "file_names.txt").write_text("\n".join(f"{i}.png" for i in order))
-    named = Answers(
-        chosen.objects, kind=kind, person=np.arange(600) % 7, names=[str(i) for i in range(30)]
+    named = replace(chosen, person=np.arange(600) % 7, names=[str(i) for i in range(30)])
+    world.folder(
+        tmp_path,
+        features_npy=rows[order],
+        file_names_txt="\n".join(f"{i}.png" for i in order),
+        a_npz=named,
+        bare_npy=np.argsort(order)[chosen.objects],
     )
-    named.save(tmp_path / "a.npz")
-    np.save(tmp_path / "bare.npy", np.argsort(order)[chosen.objects])
+    monkeypatch.chdir(tmp_path)
 
-    def run(*command):
-        assert execute([*command, "--features", str(tmp_path / "features.npy"), "--json"]) == 0
-        return json.loads(capsys.readouterr().out)
+    def run(line):
+        return world.run(f"{line} --features features.npy --json").json
 
-    archive = ["--answers", str(tmp_path / "a.npz")]
     for by in ("objects", "persons"):
-        counts = run("data", "split", *archive, "--by", by, "--out", str(tmp_path / by))
-        assert len(Answers.load(tmp_path / by / "heldout.npz")) == counts["heldout"] > 0
+        counts = run(f"data split --answers a.npz --by {by} --out {by}")
+        assert len(Answers.load(f"{by}/heldout.npz")) == counts["heldout"] > 0
     results = []
-    out = str(tmp_path / "t.npz")
-    for answers in (archive, ["--triplets", str(tmp_path / "bare.npy"), "--kind", kind]):
-        fitted = run(
-            "fit", "--method", "global", "--lmbda", "0.01", "--holdout", "0", "--out", out, *answers
-        )
-        scored = run(
-            "evaluate", "odd-one-out", *answers, "--transform", out, "--baseline", "original"
-        )
+    for data in ("--answers a.npz", f"--triplets bare.npy --kind {kind}"):
+        fitted = run(f"fit --method global --lmbda 0.01 --holdout 0 --out t.npz {data}")
+        scored = run(f"evaluate odd-one-out {data} --transform t.npz --baseline original")
         results.append((fitted["objective"], scored["accuracy"], scored["chance"]))
-        run("data", "check", *answers)
+        run(f"data check {data}")
     assert results[0] == pytest.approx(results[1], rel=1e-6)
     assert results[0][1] > results[0][2] + 0.1
 
 
-def test_a_split_keeps_the_names_of_its_objects(tmp_path, capsys):
+def test_a_split_keeps_the_names_of_its_objects(tmp_path, monkeypatch):
     """Answers that were split with a list of objects are fitted and scored by name,
     without the list.
     """
     rows = normal(30, 6, seed=3)
     order = np.random.default_rng(2).permutation(30)[:-2]  # two objects have no features
-    np.save(tmp_path / "features.npy", rows[order])
-    (tmp_path / "file_names.txt").write_text("\n".join(f"{i}.png" for i in order))
-    (tmp_path / "ids.txt").write_text("\n".join(str(i) for i in range(30)))
-    np.save(tmp_path / "answers.npy", chosen_by(rows, "odd-one-out", 900).objects)
-    features = ["--features", str(tmp_path / "features.npy")]
-    listed = ["--answers", str(tmp_path / "answers.npy"), "--object-ids", str(tmp_path / "ids.txt")]
-    assert execute(["data", "split", *features, *listed, "--out", str(tmp_path)]) == 0
-    train = Answers.load(tmp_path / "train.npz")
-    assert train.names == tuple(str(i) for i in range(30))
-    capsys.readouterr()
-    answers = ["--answers", str(tmp_path / "heldout.npz")]
-    scores = []
-    for stated in ([], listed[2:]):
-        assert execute(["evaluate", "odd-one-out", *features, *answers, *stated, "--json"]) == 0
-        scores.append(json.loads(capsys.readouterr().out)["accuracy"])
-    assert scores[0] == scores[1]
+    world.folder(
+        tmp_path,
+        features_npy=rows[order],
+        file_names_txt="\n".join(f"{i}.png" for i in order),
+        ids_txt="\n".join(map(str, range(30))),
+        answers_npz=chosen_by(rows, "odd-one-out", 900),
+    )
+    monkeypatch.chdir(tmp_path)
+    features = "--features features.npy"
+    listed = "--object-ids ids.txt"
+    assert world.run(f"data split {features} --answers answers.npz {listed} --out .").code == 0
+    assert Answers.load("train.npz").names == tuple(map(str, range(30)))
+    score = f"evaluate odd-one-out {features} --answers heldout.npz --json"
+    first, second = (world.run(f"{score} {stated}").json for stated in ("", listed))
+    assert first["accuracy"] == second["accuracy"]
 
 
 GOLDEN = {0.1: 0.4701964, 1.0: 0.4879026, 10.0: 0.5070794}

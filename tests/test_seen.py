@@ -4,6 +4,7 @@ import re
 
 import numpy as np
 import pytest
+import world
 
 from glocal.aligner.data import FitData
 from glocal.data import seen as module
@@ -15,9 +16,8 @@ from glocal.data.seen import Seen, seen, sketch
 @pytest.fixture
 def study():
     """60 objects and 900 answers about them."""
-    rng = np.random.default_rng(0)
-    X = Features(rng.normal(size=(60, 5)).astype(np.float32))
-    return X, Answers(np.array([rng.permutation(60)[:3] for _ in range(900)]))
+    X = np.random.default_rng(0).normal(size=(60, 5)).astype(np.float32)
+    return Features(X), world.answers(900, 60)
 
 
 def shares(fitted, X, answers):

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import world
 
 from glocal.aligner import FitData
 from glocal.data.answers import Answers
@@ -26,9 +27,7 @@ def test_an_answer_trains_is_held_out_or_is_dropped():
     """An answer trains if its objects are all outside the fold, is held out if they are all inside,
     and is else dropped.
     """
-    rng = np.random.default_rng(0)
-    n = 30
-    triplets = Answers.from_array(np.array([rng.permutation(n)[:3] for _ in range(500)]))
+    triplets = world.answers(500, n := 30)
     for fold in range(3):
         inside = set(object_folds(n, 3, 5)[fold].tolist())
         counts = [sum(int(i) in inside for i in row) for row in triplets.objects]
@@ -92,7 +91,7 @@ def test_a_fold_holds_out_objects_and_local_images_together():
     rng = np.random.default_rng(0)
     objects = Features(rng.normal(size=(60, 4)))
     images = Features(rng.normal(size=(90, 4)))
-    answers = Answers.from_array(np.array([rng.permutation(60)[:3] for _ in range(3000)]))
+    answers = world.answers(3000, 60)
     data = FitData(objects, answers, images, seed=5)
     for k in range(3):
         fitted, heldout, rows = data.folds(3, "objects")[k]

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 pytest.importorskip("altair")
+import world
 from world import run
 
 from glocal import LinearTransform
@@ -125,15 +126,11 @@ def test_every_special_character_means_itself_in_latex():
 def test_rows_of_evaluate_name_the_network_and_the_features(tmp_path):
     """A file to which several commands append becomes one table with a line for each network."""
     rng = np.random.default_rng(0)
-    np.save(tmp_path / "answers.npy", np.array([rng.permutation(20)[:3] for _ in range(60)]))
+    world.folder(tmp_path, a_npz=world.answers(60, 20))
     for network in ("net-a", "net-b"):
-        (tmp_path / network).mkdir()
-        np.save(tmp_path / network / "features.npy", rng.normal(size=(20, 4)).astype(np.float32))
-        code, _, err = run(
-            "evaluate", "odd-one-out", "--features", tmp_path / network, "--answers",
-            tmp_path / "answers.npy", "--out", tmp_path / "scores.jsonl",
-        )  # fmt: skip
-        assert code == 0, err
+        where = world.folder(tmp_path / network, features_npy=rng.normal(size=(20, 4)))
+        files = ["--answers", tmp_path / "a.npz", "--out", tmp_path / "scores.jsonl"]
+        assert run("evaluate odd-one-out --features", where, *files).code == 0
     scores = read_scores(tmp_path / "scores.jsonl")
     assert {score.network for score in scores} == {"net-a", "net-b"}
     assert {score.features for score in scores} == {str(tmp_path / n) for n in ("net-a", "net-b")}
@@ -147,50 +144,36 @@ def test_rows_of_evaluate_name_the_network_and_the_features(tmp_path):
 
 def test_model_layer_preprocessing_and_notes_reach_record_and_card(tmp_path):
     """`fit` records what the features do not state themselves, and `push` puts it on the card."""
-    rng = np.random.default_rng(0)
-    X = rng.normal(size=(30, 4)).astype(np.float32)
-    np.save(tmp_path / "x.npy", X)
-    np.save(tmp_path / "a.npy", np.array([rng.permutation(30)[:3] for _ in range(200)]))
-    code, _, err = run(
-        "fit", "--features", tmp_path / "x.npy", "--answers", tmp_path / "a.npy", "--method",
-        "global", "--holdout", "3", "--model-name", "my-net", "--layer", "fc", "--preprocessing",
-        "resized to 224", "--notes", "Of our pilot.", "--out", tmp_path / "t.npz",
-    )  # fmt: skip
-    assert code == 0, err
-    meta = LinearTransform.load(tmp_path / "t.npz").meta
+    folder = world.folder(tmp_path)
+    line = "--method global --holdout 3 --model-name my-net --layer fc --preprocessing"
+    words = [*line.split(), "resized to 224", "--notes", "Of our pilot.", "--out", folder / "t.npz"]
+    data = ["--features", folder / "x.npy", "--answers", folder / "a.npz"]
+    assert run("fit", *data, *words).code == 0
+    meta = LinearTransform.load(folder / "t.npz").meta
     assert meta["source"] == {"model": "my-net", "layer": "fc", "preprocessing": "resized to 224"}
-    code, _, err = run("transforms", "push", tmp_path / "t.npz", tmp_path / "card")
-    assert code == 0, err
-    card = (tmp_path / "card" / "README.md").read_text("utf-8")
-    for words in (
-        "my-net / fc",
-        "resized to 224",
-        "Of our pilot.",
-        "agreement on held-out answers",
-    ):
-        assert words in card
+    assert run("transforms push", folder / "t.npz", folder / "card").code == 0
+    card = (folder / "card" / "README.md").read_text("utf-8")
+    for sentence in ("my-net / fc", "resized to 224", "Of our pilot.", "agreement on held-out"):
+        assert sentence in card
 
 
 def test_push_takes_the_same_options_and_scores(tmp_path):
     """The options of `push` replace those of the record, and only scores of this transform get onto
     the card.
     """
-    path = tmp_path / "t.npz"
-    LinearTransform(np.eye(3, dtype=np.float32), None, 0.0, 1.0).save(path)
+    path = world.folder(tmp_path) / "w.npz"
     scores = tmp_path / "scores.jsonl"
     row = Score("odd-one-out", "accuracy_cosine", 0.561, 0.55, 0.57, 900, transform=str(path))
     write_rows(scores, [row.row(), Score("rsa", "spearman", 0.123).row()])
     options = ("--model-name", "net", "--notes", "Mine.", "--scores", scores)
-    code, _, err = run("transforms", "push", path, tmp_path / "card", *options)
-    assert code == 0, err
+    assert run("transforms push", path, tmp_path / "card", *options).code == 0
     card = (tmp_path / "card" / "README.md").read_text("utf-8")
     for words in ("Transform of net", "Mine.", "0.561 [0.550, 0.570] (n = 900)"):
         assert words in card
     assert "0.123" not in card
     write_rows(scores, [Score("rsa", "spearman", 0.123).row()])
-    code, _, err = run("transforms", "push", path, tmp_path / "card", *options)
-    assert code == 2
-    assert "has no score" in err
+    code, _, err = run("transforms push", path, tmp_path / "card", *options)
+    assert (code, "has no score" in err) == (2, True)
 
 
 def test_a_second_push_keeps_the_licence(tmp_path):
