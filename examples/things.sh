@@ -7,7 +7,7 @@ set -eu
 out=${1:-things-out}
 glocal=${GLOCAL:-glocal}
 
-echo "Human answers about objects that no fit has seen; CIFAR-10; neighbours among Flickr photographs; rows of length 1:"
+echo "Human answers about objects that no fit has seen; CIFAR-10; neighbours among Flickr photographs:"
 "${PYTHON:-python}" - "$out/data" <<'CODE'
 import os, pathlib, shutil, sys
 import numpy as np
@@ -15,17 +15,16 @@ import numpy as np
 data, out = pathlib.Path(os.environ["GLOCAL_DATA_DIR"]), pathlib.Path(sys.argv[1])
 (out / "objects").mkdir(parents=True, exist_ok=True)
 
-def unit_rows(place):
-    X = np.load(data / place / "features.npy").astype("float32")
-    return X / np.linalg.norm(X, axis=1, keepdims=True)
+def load(place):
+    return np.load(data / place / "features.npy")
 
-np.save(out / "objects/features.npy", unit_rows("things/features/clip-vit-b32"))
-shutil.copy(data / "things/features/clip-vit-b32/file_names.txt", out / "objects")
+for name in ("features.npy", "file_names.txt"):
+    shutil.copy(data / "things/features/clip-vit-b32" / name, out / "objects")
 for name in ("triplets.npy", "unique_id.txt", "categories27.tsv"):
     shutil.copy(data / "things" / name, out)
-for name, rows in zip(("local", "near"), np.split(unit_rows("local/clip-vit-b32"), [750])):
+for name, rows in zip(("local", "near"), np.split(load("local/clip-vit-b32"), [750])):
     np.save(out / f"{name}.npy", rows)
-images, labels = unit_rows("downstream/clip-vit-b32/cifar10-500"), np.load(data / "downstream/clip-vit-b32/cifar10-500/labels.npy")
+images, labels = load("downstream/clip-vit-b32/cifar10-500"), np.load(data / "downstream/clip-vit-b32/cifar10-500/labels.npy")
 for part, rows in (("train", slice(250)), ("test", slice(250, None))):
     np.save(out / f"cifar-{part}.npy", images[rows])
     np.save(out / f"cifar-{part}-labels.npy", labels[rows])

@@ -264,6 +264,7 @@ def test_whatever_the_hub_does_is_one_sentence(tmp_path, monkeypatch, library, c
     ("make", "error", "noun"),
     [
         (lambda: pull("missing.npz"), FileError, "missing.npz"),
+        (lambda: LinearTransform.load(BOX), FileError, "pretrained"),
         (lambda: planted().push_to_hub("hf://me/aligned@main"), ParameterError, "OWNER/NAME"),
         (lambda: pull("hf://a/b/../../x"), ParameterError, "hf"),
         (lambda: planted().push_to_hub("aligned"), ParameterError, "OWNER/NAME"),

@@ -12,6 +12,7 @@ import glocal
 from glocal import Aligner, Exact, Features, FitData, LinearTransform, fit, simulated_world
 from glocal.aligner import Arm, PaperLoop
 from glocal.aligner.fitting import fit_and_score
+from glocal.data.rows import row_statistics
 from glocal.results import read_rows
 from glocal.similarity import scaled_to_length_1
 
@@ -71,6 +72,7 @@ RECIPES = re.findall(
     (Path(__file__).parents[1] / "docs/use-it.md").read_text(encoding="utf-8"),
     re.DOTALL | re.MULTILINE,
 )
+PAPER = Path(__file__).parents[1] / "examples/paper.toml"
 SUITE = """
 networks.n.features = "x.npy"
 arms.original = {}
@@ -186,3 +188,55 @@ def test_raw_rows_and_rows_of_length_1_give_the_same(use, source, request, tmp_p
         results.append(np.asarray(use(transform, rows)))
     assert results[0].size >= 4
     np.testing.assert_allclose(*results, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "evaluate structure --features x.npy --transform unit.npz --baseline raw.npz",
+        "suite suite.toml --out out",
+        "report unit.npz raw.npz --features x.npy --out page.html",
+    ],
+)
+def test_fits_of_other_rows_do_not_share_a_table(line, fitted, world, tmp_path, monkeypatch):
+    """A table of fits to rows of length 1 and to other rows is an error unless --force."""
+    monkeypatch.chdir(tmp_path)
+    unit, X = fitted
+    rows = row_statistics(X)
+    other = replace(unit, mean=float(X.mean()), std=float(X.std()), meta={"rows": rows})
+    arms = 'arms.raw.transform = "raw.npz"\narms.unit.transform = "unit.npz"\n'
+    suite = SUITE.replace("arms.original = {}\n", arms).replace('arms.t.transform = "t.npz"\n', "")
+    folder(tmp_path, x_npy=X, unit_npz=unit, raw_npz=other, suite_toml=suite)
+    refused = run(line)
+    assert (refused.code, "raw.npz was fitted on other rows" in refused.err) == (1, True)
+    assert "--force" in refused.err
+    assert run(f"{line} --force").code == 0
+
+
+@pytest.mark.parametrize("scaled", [np.asarray, scaled_to_length_1], ids=["raw", "unit"])
+def test_the_papers_suite_warns_of_the_published_transform_once(
+    scaled, world, tmp_path, monkeypatch
+):
+    """paper.toml runs on raw rows and on rows of length 1, and warns once: that `published`
+    does not record its rows.
+    """
+    monkeypatch.chdir(tmp_path)
+    X = raw(world.objects.matrix)
+    scalars = Features(X).standardization
+    published = LinearTransform(np.eye(X.shape[1], dtype="f4"), None, scalars.mean, scalars.std)
+    network = tmp_path / "clip_ViT-L-14"
+    names = "\n".join(world.objects.names)
+    folder(network / "things", features_npy=scaled(X), file_names_txt=names)
+    folder(network / "local", features_npy=scaled(raw(world.local.matrix)))
+    categories = [f"{name}\t{i % 3}" for i, name in enumerate(world.objects.names)]
+    folder(
+        tmp_path / "things",
+        answers_npz=world.answers,
+        categories27_tsv="\n".join(["uniqueID\tcategory", *categories]),
+    )
+    (tmp_path / "things/unique-id.txt").write_text(names)
+    folder(tmp_path / "transforms/clip_ViT-L/14/visual", transform_npz=published)
+    ended = run(f"suite {PAPER} --root . --out out --skip-missing")
+    assert ended.code == 0, ended.err
+    assert "published" in ended.out
+    assert ended.err.count("warning") == ended.err.count("does not record") == 1, ended.err

@@ -6,6 +6,7 @@ The functions whose first argument is `transform` are methods of `LinearTransfor
 from __future__ import annotations
 
 import json
+import os
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -81,6 +82,9 @@ def read_transform(
 ) -> tuple[np.ndarray, np.ndarray | None, float, float, dict[str, Any]]:
     """Read weights, bias, mean, std and record of a transform file; see `LinearTransform.load`."""
     kind = ending(path)
+    if kind not in ENDINGS and not os.path.exists(path):
+        name = os.fspath(path)
+        raise FileError(f"there is no file {name}; glocal.pretrained({name!r}) loads by name.")
     if kind == ".safetensors":
         arrays = _read_safetensors(path)
     elif kind in READERS and kind not in ENDINGS:
