@@ -4,13 +4,16 @@ agreement  a fixed transform on new objects and answers of one population; `inde
            answers as independent. With people, each of whom weighs the dimensions in another way,
            the people are new too.
 few-shot   nearest class means on new pools of shots and new test images of the same classes, of 5,
-           10 and 40 draws
-anomaly    new test images, for the given training images
+           10 and 40 draws, in one set or with test images apart. A pool below four images of a
+           class for each shot is rough.
+anomaly    new test images of the same classes, for the given training images, in three modes
 retrieval  new images of the same classes, in one set or with a gallery apart
 
 The second estimand is the paired difference of a transform from none. All scores are unbiased, so
 that the truth is their mean over the worlds; the error in brackets is that of the coverage. `width`
 is the mean standard error that is stated, over the standard deviation of the scores.
+
+Worlds are made in chunks of 100, in two processes, and kept in bench-out/coverage.
 
 Run: python benchmarks/interval_coverage.py [--n 1000] [agreement] [few-shot] [anomaly] [retrieval]
 """
@@ -20,10 +23,14 @@ from __future__ import annotations
 import argparse
 import itertools
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
+from functools import cache, partial
+from typing import Any
 
 import numpy as np
+from workbench import OUT, kept
 
 from glocal.aligner import Arm, FitData, fit
 from glocal.data.answers import Answers
@@ -48,172 +55,169 @@ POOLS = ((15, 1), (60, 1), (60, 5), (15, 5))  # images of a class, and shots; th
 DRAWS = (5, 10, 40)
 DIMENSIONS = 16
 STRETCH = np.repeat([1.5, 0.5], DIMENSIONS // 2)  # a transform
+CHUNK = 100
 Images = tuple[np.ndarray, np.ndarray]
 """Rows and their labels."""
-Sample = Callable[[np.random.Generator, int], Images]
+World = dict[str, tuple[float, float, float]]
+"""The mean, the half of the interval, and the error of each estimand."""
 
 
-def report(design: str, worlds: list[dict[str, Estimate]]) -> None:
+def numbers(estimate: Estimate) -> tuple[float, float, float]:
+    """What is kept of an estimate."""
+    return estimate.mean, estimate.half, estimate.error or 0.0
+
+
+def scaled(evaluate: Callable[[np.ndarray], Result]) -> tuple[Units, Units]:
+    """The units of a transform and of none; `evaluate` takes the scale of each column."""
+    return evaluate(STRETCH).units, evaluate(np.ones(DIMENSIONS)).units
+
+
+def compared(after: Units, before: Units, prefix: str = "") -> World:
+    """The score of the transform, and its difference from none."""
+    return {
+        f"{prefix}score": numbers(after.estimate()),
+        f"{prefix}difference": numbers(after.minus(before)),
+    }
+
+
+@cache
+def population() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The minds of unfitted objects, their features, and these by a transform fitted to others."""
+    world = simulated_world(
+        n_superordinate=20, n_category=10, n_object=50, n_local=1, n_triplets=1, dimensions=32,
+        seed=7,
+    )  # fmt: skip
+    order = np.random.default_rng(0).permutation(len(world.objects))
+    fitted, rest = np.split(order, [N_FITTED])
+    features = Features(world.objects.matrix[fitted])
+    answers = simulated_answers(world.mind[fitted], 20_000, seed=1)
+    transform = fit(FitData(features, answers), Arm(method="global", lmbda=0.1)).transform
+    X = np.asarray(world.objects.matrix, dtype=np.float64)[rest]
+    return world.mind[rest], world.objects.standardization(X, "float64"), transform.apply(X)
+
+
+def agreement_world(n_objects: int, n_answers: int, n_people: int, seed: int) -> World:
+    """New objects and answers of one mind, or of people who weigh the dimensions differently."""
+    minds, X, Z = population()
+    rng = np.random.default_rng(1000 + seed)
+    rows = rng.choice(len(minds), n_objects, replace=False)
+    mind = minds[rows]
+    answers = simulated_answers(mind, n_answers, seed=seed)
+    if n_people:
+        each = n_answers // n_people
+        parts = []
+        for person in range(n_people):
+            own = mind * np.exp(0.5 * rng.standard_normal(mind.shape[1]))
+            parts.append(simulated_answers(own, each, seed=1000 * seed + person).objects)
+        persons = np.repeat(np.arange(n_people), each).astype(str)
+        answers = Answers(np.concatenate(parts), person=persons)
+    after, before = (credit_units(answer_credit(E[rows], answers), answers) for E in (Z, X))
+    independent = Units(values=after.values).estimate()
+    return {**compared(after, before), "score, independent": numbers(independent)}
+
+
+def sample(n_classes: int, n: int, rng: np.random.Generator) -> Images:
+    """Images of Gaussian classes, whose means are always the same."""
+    fixed = np.random.default_rng(n_classes)
+    means = 1 + 0.55 * fixed.standard_normal((n_classes, DIMENSIONS))
+    labels = np.repeat(np.arange(n_classes), n)
+    return means[labels] + rng.standard_normal((len(labels), DIMENSIONS)), labels
+
+
+def few_shot_world(n_sets: int, n_classes: int, pool: int, shots: int, seed: int) -> World:
+    """A new pool and new test images; fewer draws are the first of the most."""
+    rng = np.random.default_rng(seed)
+    X, y = sample(n_classes, pool, rng)
+    T, truth = (X, y) if n_sets == 1 else sample(n_classes, 40, rng)
+
+    def evaluate(scale: np.ndarray) -> Result:
+        options: dict[str, Any] = {"shots": shots, "draws": max(DRAWS), "seed": seed}
+        sides = (X * scale, y, T * scale, truth)
+        return few_shot(*sides, probe="ncm", leave_out_shots=n_sets == 1, **options)
+
+    units = scaled(evaluate)
+    world: World = {}
+    for draws in DRAWS:
+        after, before = (replace(part, values=part.values[:draws]) for part in units)
+        world |= compared(after, before, f"{draws} draws, ")
+    return world
+
+
+def anomaly_world(mode: str, n_classes: int, n_test: int, seed: int) -> World:
+    """New test images; in a shift, a superclass has two classes, one of which is trained."""
+    X, y = sample(n_classes, 30, np.random.default_rng(n_test))
+    T, truth = sample(n_classes, n_test, np.random.default_rng(1000 + seed))
+    options: dict[str, Any] = {"mode": mode}
+    if mode == "shift":
+        options["superclasses"] = {name: f"s{name // 2}" for name in range(n_classes)}
+    return compared(*scaled(lambda scale: anomaly(X * scale, y, T * scale, truth, **options)))
+
+
+def retrieval_world(n_sets: int, n_classes: int, n_images: int, seed: int) -> World:
+    """New images, in one set or with a gallery apart."""
+    rng = np.random.default_rng(seed)
+    Q, labels = sample(n_classes, n_images, rng)
+    if n_sets == 1:
+        return compared(*scaled(lambda scale: retrieval(Q * scale, labels)))
+    G, names = sample(n_classes, n_images, rng)
+    return compared(*scaled(lambda scale: retrieval(Q * scale, labels, G * scale, names)))
+
+
+PARTS: dict[str, tuple[Callable[..., World], list[tuple[Any, ...]]]] = {
+    "agreement": (agreement_world, [*AGREEMENT]),
+    "few-shot": (
+        few_shot_world,
+        [(*key, *pool) for key in itertools.product((1, 2), CLASSES) for pool in POOLS],
+    ),
+    "anomaly": (anomaly_world, [*itertools.product(MODES, (4, 10), (10, 40))]),
+    "retrieval": (retrieval_world, [*itertools.product((1, 2), (4, 10), (10, 30))]),
+}
+"""For each part a function that makes a world, and its designs: all arguments but the seed."""
+
+
+def chunk(part: str, design: tuple[Any, ...], first: int) -> list[World]:
+    """The worlds of some seeds."""
+    warnings.simplefilter("ignore")
+    make = partial(PARTS[part][0], *design)
+    name = "-".join(map(str, design))
+    file = OUT / "coverage" / f"{part}-{name}-{first}.json"
+    worlds: list[World] = kept(
+        file, CHUNK, lambda: [make(seed) for seed in range(first, first + CHUNK)]
+    )
+    return worlds
+
+
+def report(design: str, worlds: list[World]) -> None:
     """Print the coverage of each estimand."""
     for estimand in worlds[0]:
-        estimates = [world[estimand] for world in worlds]
-        means = np.array([estimate.mean for estimate in estimates])
-        halves = np.array([estimate.half for estimate in estimates])
-        errors = [estimate.error or 0.0 for estimate in estimates]
+        means, halves, errors = np.array([world[estimand] for world in worlds]).T
         coverage = float(np.mean(np.abs(means - means.mean()) <= halves))
         error = (coverage * (1 - coverage) / len(worlds)) ** 0.5
+        width = errors.mean() / means.std()
         print(
-            f"{design:34s} {estimand:24s} {coverage:.3f} ({error:.3f})"
-            f"  half {halves.mean():.4f}  width {np.mean(errors) / means.std():.2f}",
+            f"{design:32s} {estimand:22s} {coverage:.3f} ({error:.3f})"
+            f"  half {halves.mean():.4f}  width {width:.2f}",
             flush=True,
         )
 
 
-def agreement(n_worlds: int) -> None:
-    """The coverage of agreement with answers of one mind, and of people who differ."""
-    population = simulated_world(
-        n_superordinate=20, n_category=10, n_object=50, n_local=1, n_triplets=1, dimensions=32,
-        seed=7,
-    )  # fmt: skip
-    fitted, rest = np.split(
-        np.random.default_rng(0).permutation(len(population.objects)), [N_FITTED]
+def main() -> None:
+    """Make the worlds, and print a line for each design and estimand."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    features = Features(population.objects.matrix[fitted])
-    answers = simulated_answers(population.mind[fitted], 20_000, seed=1)
-    transform = fit(FitData(features, answers), Arm(method="global", lmbda=0.1)).transform
-    X = population.objects.standardization(population.objects.matrix, "float64")
-    Z = transform.apply(np.asarray(population.objects.matrix, dtype=np.float64))
-    for n_objects, n_answers, n_people in AGREEMENT:
-        worlds = []
-        for seed in range(n_worlds):
-            rng = np.random.default_rng(1000 + seed)
-            rows = rng.choice(rest, n_objects, replace=False)
-            answers = answers_of(population.mind[rows], n_answers, n_people, seed)
-            after = credit_units(answer_credit(Z[rows], answers), answers)
-            before = credit_units(answer_credit(X[rows], answers), answers)
-            worlds.append(
-                {
-                    "accuracy": after.estimate(),
-                    "difference": after.minus(before),
-                    "accuracy, independent": Units(values=after.values).estimate(),
-                }
-            )
-        report(f"agreement {n_objects} {n_answers} {n_people} people", worlds)
-
-
-def answers_of(mind: np.ndarray, n: int, n_people: int, seed: int) -> Answers:
-    """Answers of one mind, or of people of whom each weighs the dimensions in another way."""
-    if not n_people:
-        return simulated_answers(mind, n, seed=seed)
-    rng = np.random.default_rng(seed)
-    parts = []
-    for person in range(n_people):
-        own = mind * np.exp(0.5 * rng.standard_normal(mind.shape[1]))
-        parts.append(simulated_answers(own, n // n_people, seed=[seed, person]).objects)
-    return Answers(
-        np.concatenate(parts), person=np.repeat(np.arange(n_people), n // n_people).astype(str)
-    )
-
-
-def images_of(n_classes: int, rng: np.random.Generator) -> Sample:
-    """The function that draws images of Gaussian classes around fixed means."""
-    means = 1 + 0.55 * rng.standard_normal((n_classes, DIMENSIONS))
-
-    def sample(rng: np.random.Generator, n: int) -> tuple[np.ndarray, np.ndarray]:
-        labels = np.repeat(np.arange(n_classes), n)
-        return means[labels] + rng.standard_normal((len(labels), DIMENSIONS)), labels
-
-    return sample
-
-
-def scaled(evaluate: Callable[[np.ndarray], Result]) -> dict[str, Estimate]:
-    """The score of the transform, and its difference from none; `evaluate` takes the scales."""
-    after = evaluate(STRETCH).units
-    before = evaluate(np.ones(DIMENSIONS)).units
-    return {"score": after.estimate(), "difference": after.minus(before)}
-
-
-def anomaly_world(
-    X: np.ndarray, y: np.ndarray, T: np.ndarray, truth: np.ndarray, mode: str
-) -> dict[str, Estimate]:
-    return scaled(lambda scale: anomaly(X * scale, y, T * scale, truth, mode=mode))
-
-
-def retrieval_world(queries: Images, gallery: Images | None) -> dict[str, Estimate]:
-    Q, labels = queries
-    if gallery is None:
-        return scaled(lambda scale: retrieval(Q * scale, labels))
-    G, names = gallery
-    return scaled(lambda scale: retrieval(Q * scale, labels, G * scale, names))
-
-
-def few_shot_worlds(n_worlds: int) -> None:
-    """The coverage of few-shot accuracy by classes, pools, shots, sets and draws."""
-    for is_one_set, n_classes, (pool, shots) in itertools.product((True, False), CLASSES, POOLS):
-        sample = images_of(n_classes, np.random.default_rng(100 * n_classes + pool + shots))
-        worlds: dict[int, list[dict[str, Estimate]]] = {draws: [] for draws in DRAWS}
-        for seed in range(n_worlds):
-            rng = np.random.default_rng(seed)
-            X, y = sample(rng, pool)
-            T, truth = (X, y) if is_one_set else sample(rng, 40)
-            options = {"shots": shots, "draws": max(DRAWS), "probe": "ncm", "seed": seed}
-            after, before = (
-                few_shot(
-                    X * scale, y, T * scale, truth, leave_out_shots=is_one_set, **options
-                ).units
-                for scale in (STRETCH, np.ones(DIMENSIONS))
-            )
-            for draws in DRAWS:
-                first = replace(after, values=after.values[:draws])
-                base = replace(before, values=before.values[:draws])
-                worlds[draws].append({"score": first.estimate(), "difference": first.minus(base)})
-        for draws in DRAWS:
-            design = f"few-shot {1 if is_one_set else 2} sets C {n_classes} n {pool} k {shots}"
-            report(f"{design} D {draws}", worlds[draws])
-
-
-def anomaly_worlds(n_worlds: int) -> None:
-    """The coverage of the mean AUROC by modes, classes and test images."""
-    for mode, n_classes, n_test in itertools.product(MODES[:2], CLASSES[1:], (10, 40)):
-        sample = images_of(n_classes, np.random.default_rng(n_classes))
-        X, y = sample(np.random.default_rng(n_test), 30)
-        worlds = []
-        for seed in range(n_worlds):
-            T, truth = sample(np.random.default_rng(seed), n_test)
-            worlds.append(anomaly_world(X, y, T, truth, mode))
-        report(f"anomaly {mode} C {n_classes} test {n_test}", worlds)
-
-
-def retrieval_worlds(n_worlds: int) -> None:
-    """The coverage of mAP by sets, classes and images of a class."""
-    for is_one_set, n_classes, n_images in itertools.product((True, False), CLASSES[1:], (10, 30)):
-        sample = images_of(n_classes, np.random.default_rng(n_classes))
-        worlds = []
-        for seed in range(n_worlds):
-            rng = np.random.default_rng(seed)
-            queries = sample(rng, n_images)
-            gallery = None if is_one_set else sample(rng, n_images)
-            worlds.append(retrieval_world(queries, gallery))
-        report(f"retrieval {1 if is_one_set else 2} sets C {n_classes} n {n_images}", worlds)
-
-
-PARTS: dict[str, Callable[[int], None]] = {
-    "agreement": agreement,
-    "few-shot": few_shot_worlds,
-    "anomaly": anomaly_worlds,
-    "retrieval": retrieval_worlds,
-}
-
-
-def main(parts: Iterable[str], n_worlds: int) -> None:
-    warnings.simplefilter("ignore")
-    for part in parts:
-        PARTS[part](n_worlds)
+    parser.add_argument("parts", nargs="*", help=", ".join(PARTS))
+    parser.add_argument("--n", type=int, default=1000, help="worlds of each design, in hundreds")
+    options = parser.parse_args()
+    with ProcessPoolExecutor(2) as pool:
+        for part in options.parts or PARTS:
+            _, designs = PARTS[part]
+            for design in designs:
+                make = partial(chunk, part, design)
+                chunks = pool.map(make, range(0, options.n, CHUNK))
+                worlds = [world for each in chunks for world in each]
+                report(f"{part} {' '.join(map(str, design))}", worlds)
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("parts", nargs="*", help=", ".join(PARTS))
-    parser.add_argument("--n", type=int, default=1000, help="worlds of each design")
-    options = parser.parse_args()
-    main(options.parts or PARTS, options.n)
+    main()
