@@ -16,40 +16,35 @@ from __future__ import annotations
 import warnings
 from dataclasses import replace
 from functools import partial
-from operator import attrgetter, methodcaller
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-import workbench
 from scipy.optimize import minimize
-from workbench import NETWORKS, OUT, data_of, features_of, kept, real_data
+from workbench import LOCAL, OUT, ROOT, UNIT, data_of, kept, object_ids, real_data
 
-from glocal.aligner import Arm, Exact, FitData, KeepCurve, fit, keep_curve
+from glocal import Answers, Arm, Features, FitData, LinearTransform, fit, join, odd_one_out
+from glocal.aligner import Exact, KeepCurve, keep_curve
 from glocal.aligner.crossfit import CrossFit, mix, scaled_identity_of
 from glocal.aligner.crossfit import Path as KeepPath
-from glocal.data.answers import Answers
-from glocal.data.join import join
 from glocal.data.world import simulated_answers
 from glocal.errors import DataWarning
-from glocal.evaluation.agreement import odd_one_out
-from glocal.files import array_sha256, atomic_write, make_folder, write_text
+from glocal.files import array_sha256, make_folder, read_lines
 from glocal.objective import ChoiceLoss
-from glocal.similarity import unit_rows
 from glocal.solver import best_scale
-from glocal.transform import LinearTransform
 
 FOLDER = OUT / "evidence"
 DATA = FOLDER / "data"
 FOLDS = 3
 PARTS = (*map(str, range(FOLDS)), "all")
 KEEPS = (0.9, 0.8)
+CURVE = (0.98, 0.95, 0.9, 0.85, 0.8, 0.7, 0.6, 0.5)
 CENTRES = {"": 0.0, "half-centred-": 0.5, "centred-": 1.0}
 """The share of the column means that is subtracted first, by the beginning of the arms' names."""
 BASELINES = {"": "original", "centred-": "centred"}
 """The arms without a fit; half-centred data have the curve of `keep` alone."""
-CURVE = (0.98, 0.95, 0.9, 0.85, 0.8, 0.7, 0.6, 0.5)
 OTHER_ANSWERS = ("simulated", "shuffled", "exchanged")
 DIAGONAL_PENALTIES = (1e-3, 1e-2)
 MAX_COLUMNS_OF_DIAGONAL = 600
@@ -72,15 +67,20 @@ def transforms(network: str, arm: str) -> dict[str, LinearTransform]:
     return {part: LinearTransform.load(file) for part, file in files.items() if file.exists()}
 
 
-def make(network: str, quick: bool) -> Record:
-    """Make the arms that have no files, and return what `keep` found without and with centring."""
-    make_folder(DATA / network / "transforms")
+def hashes(network: str, arm: str) -> list[str]:
+    """What the transforms of an arm are."""
+    parts = transforms(network, arm).values()
+    return [array_sha256(np.vstack(part.folded())) for part in parts]
+
+
+def make(network: str, n_answers: int | None) -> Record:
+    """Make the arms that have no files, and return the curves of `keep`."""
     data = data_of(network)
-    if quick:
-        data = replace(data, answers=data.answers.select(np.arange(6000)))
+    data = replace(data, answers=data.answers.select(np.arange(len(data.answers))[:n_answers]))
     inputs = data.hashes(local=True)
-    curves: Record = {}
     folder = FOLDER / "arms" / network
+    make_folder(DATA / network / "transforms")
+    curves: Record = {}
     for prefix, centre in CENTRES.items():
         make_arms = partial(make_of_curve, network, prefix, replace(data, centre=centre))
         curves[prefix] = kept(folder / f"{prefix}curve.json", inputs, make_arms)
@@ -121,16 +121,12 @@ def save(network: str, arm: str, data: FitData, weights: list[np.ndarray]) -> No
 def keep_row(network: str, arm: str, curve: KeepCurve, keep: float) -> Record:
     """What a `keep` gives on the folds; its transforms are an arm without a fit to all data."""
     position = curve.choose(keep)
-    scores = curve.heldout_scores(position)
-    of_folds = [transform.weights for transform in curve.fold_transforms(position)]
-    save(network, arm, curve.data, of_folds)
-    names = {"agreement", "low", "high", "gain", "gain_low", "gain_high"}
-    names |= {"kept", "kept_low", "kept_high", "kept_raw"}
-    row = {"arm": arm, "keep": keep, "lmbda": position.lmbda, **scores.model_dump(include=names)}
+    save(network, arm, curve.data, [part.weights for part in curve.fold_transforms(position)])
+    scores = curve.heldout_scores(position).model_dump(exclude={"seed", "folds", "converged"})
+    row = {"arm": arm, "keep": keep, "lmbda": position.lmbda, **scores}
     if curve.data.local_features is not None:
-        best = max(
-            map(methodcaller("best", keep), global_paths(curve)), key=attrgetter("agreement")
-        )
+        points = [path.best(keep) for path in global_paths(curve)]
+        best = max(points, key=attrgetter("agreement"))
         gain = curve.crossfit.estimate(position.credit - best.credit)
         row["local_gain"], row["local_gain_low"], row["local_gain_high"] = gain.bounded((-1.0, 1.0))
     return row
@@ -154,25 +150,23 @@ def global_paths(curve: KeepCurve) -> list[KeepPath]:
 
 def make_other(network: str, arm: str, data: FitData, lmbda: float) -> None:
     """Make `naive`, or a control of `global`, at the λ of `global`."""
-    if arm == "random":
-        fitted = transforms(network, "global").values()
-        save(network, arm, data, [random_directions(part.weights) for part in fitted])
-        return
     warnings.filterwarnings("ignore", "answers: the features agree with", DataWarning)
     if arm in OTHER_ANSWERS:
         answers = Answers.from_array(other_answers(arm, data))
         data = replace(data, answers=answers, objects=data.answers.named_objects())
     folds = data.folds(FOLDS, "objects")
     parts = [*(fold.data for fold in folds), replace(data, objects=None)]
-    if arm == "naive":
+    if arm == "random":
+        fitted = transforms(network, "global").values()
+        weights = [random_directions(part.weights.astype(np.float64)) for part in fitted]
+    elif arm == "naive":
         weights = [fit(part, Arm(method="naive", lmbda=lmbda)).transform.weights for part in parts]
     elif arm == "diagonal":
         losses = {}
         for penalty in DIAGONAL_PENALTIES:
             Z = data.scalars(data.features.matrix, "float64") @ diagonal(parts[0], penalty)
-            losses[penalty] = odd_one_out(
-                Z, folds[0].answers, similarity="dot", interval=False
-            ).loss
+            scores = odd_one_out(Z, folds[0].answers, similarity="dot", interval=False)
+            losses[penalty] = scores.loss
         best = min(losses, key=losses.__getitem__)
         weights = [diagonal(part, best) for part in parts]
     else:
@@ -190,13 +184,11 @@ def other_answers(arm: str, data: FitData) -> np.ndarray:
     if arm == "exchanged":
         return rng.permutation(len(data.features))[objects]
     mind = np.load(real_data() / "things" / "spose_49d.npy")
-    answers = simulated_answers(mind, len(objects))
-    return join(data.features, answers, workbench.object_ids()).answers.objects
+    return join(data.features, simulated_answers(mind, len(objects)), object_ids()).answers.objects
 
 
 def random_directions(W: np.ndarray) -> np.ndarray:
     """The spectrum of a symmetric matrix, on random orthogonal directions."""
-    W = W.astype(np.float64)
     Q, R = np.linalg.qr(np.random.default_rng(42).normal(size=W.shape))
     Q *= np.sign(np.diag(R))
     return (Q * np.linalg.eigvalsh((W + W.T) / 2)) @ Q.T
@@ -222,29 +214,34 @@ def diagonal(part: FitData, lmbda: float) -> np.ndarray:
 
 
 def images(network: str) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """The labelled sets of a network: rows and classes."""
+    """The labelled sets of a network, which are new to all fits: rows and classes."""
     root = real_data()
-    sets = {}
-    if network == "clip-vit-b32":
-        folder = root / "downstream" / network
-        for name, images_of in (("cifar10", "cifar10-500"), ("cars", "car-damage-666")):
-            X = np.load(folder / images_of / "features.npy")
-            sets[name] = (unit_rows(X), np.load(folder / images_of / "labels.npy"))
-        table = pd.read_csv(folder / "fashion2000" / "labels.csv")
-        fashion = unit_rows(np.load(folder / "fashion2000" / "features.npy"))
+    downstream = root / "downstream" / network
+    cifar = root / "cifar10" / network
+    imagenet = root / "imagenet200" / network
+    files: dict[str, tuple[Path, pd.Series[Any]]] = {}  # an empty class is left out
+    if downstream.exists():
+        table = pd.read_csv(downstream / "fashion2000" / "labels.csv")
+        for name, folder in (("cifar10", "cifar10-500"), ("cars", "car-damage-666")):
+            labels = pd.Series(np.load(downstream / folder / "labels.npy"))
+            files[name] = (downstream / folder / "features.npy", labels)
         for name, column in (("kinds", "subCategory"), ("articles", "articleType")):
-            counts = table[column].map(table[column].value_counts())
-            frequent = (counts >= MIN_PRODUCTS).to_numpy()
-            sets[name] = (fashion[frequent], table[column].to_numpy(str)[frequent])
-    if (folder := root / "cifar10" / network).exists():
-        X, y = (np.load(folder / f"{name}.npy") for name in ("test", "test_labels"))
-        first = pd.Series(y).groupby(y).cumcount().to_numpy() < IMAGES_PER_CLASS
-        sets["cifar10"] = (X[first], y[first])
-    folder = root / "imagenet200" / network
-    if folder.exists() and NETWORKS[network].local != f"imagenet200/{network}":
-        features = features_of(network, f"imagenet200/{network}")
-        names = [name.rpartition(".")[0].split("_", 2)[2] for name in features.names or ()]
-        sets["imagenet200"] = (np.asarray(features.matrix), np.array(names))
+            is_frequent = table.groupby(column)[column].transform("size") >= MIN_PRODUCTS
+            labels = table[column].where(is_frequent, "")
+            files[name] = (downstream / "fashion2000" / "features.npy", labels)
+    if cifar.exists():
+        labels = pd.Series(np.load(cifar / "test_labels.npy")).astype(str)
+        is_first = labels.groupby(labels).cumcount() < IMAGES_PER_CLASS
+        files["cifar10"] = (cifar / "test.npy", labels.where(is_first, ""))
+    if imagenet.exists() and LOCAL[network] != imagenet.parent.name:
+        names = read_lines(imagenet / "file_names.txt", what="names")
+        labels = pd.Series(names).str.extract(r"^[^_]*_[^_]*_(.*)\.")[0]
+        files["imagenet200"] = (imagenet, labels)
+    sets = {}
+    for name, (file, labels) in files.items():
+        y = labels.to_numpy(str)
+        X = Features(np.asarray(Features.load(file).matrix)[y != ""]).unit(always=network in UNIT)
+        sets[name] = (np.asarray(X.matrix), y[y != ""])
     return sets
 
 
@@ -256,36 +253,17 @@ def halves(y: np.ndarray) -> np.ndarray:
     return (rank < size // 2).to_numpy()
 
 
-def write_features(network: str) -> dict[str, Path]:
-    """Write the features of the objects and of the local images of a network, if they lack."""
-    data = data_of(network)
-    folders = {}
-    for name, features in (("objects", data.features), ("local", data.local_features)):
-        if features is not None:
-            folders[name] = make_folder(DATA / network / name)
-            file = folders[name] / "features.npy"
-            if features.names is not None:
-                write_text(folders[name] / "file_names.txt", "\n".join(features.names) + "\n")
-            if not file.exists():
-                with atomic_write(file) as stream:
-                    np.save(stream, features.matrix)
-    return folders
-
-
 def write_data(network: str) -> Record:
     """Write the files that evidence.toml names, and return the size of each set."""
-    write_features(network)
+    folder = make_folder(DATA / network)
+    for source in (real_data() / "things", ROOT / "benchmarks" / "superclasses"):
+        if not (DATA / source.name).exists():
+            (DATA / source.name).symlink_to(source)
     sizes = {}
     for name, (X, y) in images(network).items():
         shown = halves(y)
         for part, rows in (("", np.full(len(y), True)), ("-shown", shown), ("-tested", ~shown)):
-            np.save(DATA / network / f"{name}{part}.npy", X[rows].astype(np.float32))
-            np.save(DATA / network / f"{name}{part}-labels.npy", y[rows])
+            np.save(folder / f"{name}{part}.npy", X[rows].astype(np.float32))
+            np.save(folder / f"{name}{part}-labels.npy", y[rows])
         sizes[name] = [len(y), len(np.unique(y))]
     return sizes
-
-
-def hashes(network: str, arm: str) -> list[str]:
-    """What the transforms of an arm are."""
-    parts = transforms(network, arm).values()
-    return [array_sha256(np.vstack(part.folded())) for part in parts]

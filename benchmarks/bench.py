@@ -11,31 +11,28 @@ the median counts. The data are simulated.
 
 The options replace this by other measurements:
 
---set      three runs of each case; their medians become the budgets in this file
+--set      three runs of each case; their medians become the budgets
 --against  turns with another checkout of the repository, a folder or a commit, and the medians
---steps    seconds of whole fits over those of the authors' step in torch
+--steps    the processor time of whole fits over that of the authors' step without the penalty
 --growth   processor seconds over numbers of answers and of objects, drawn for docs/scale-out.md
---entered  the functions and files that a fit enters, by a profile hook; with -v their names
+--entered  the functions and files that a fit enters, by a profile hook
 """
 
 from __future__ import annotations
 
 import argparse
 import itertools
+import json
 import os
-import re
 import shutil
 import subprocess
 import sys
 import tempfile
 import time
 import warnings
-from collections import defaultdict
-from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from statistics import median
-from types import FrameType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -80,20 +77,8 @@ CASES = {
     "check": Case(f"glocal data check {DATA}", ("things",)),
     "apply": Case("glocal apply global.npz {0}/x.npy --out z.npy", ("rows", "global")),
 }
-BUDGETS: dict[str, float] = {
-    "import": 0.2,
-    "help": 13.1,
-    "small": 13.0,
-    "sweep": 57.2,
-    "demo": 174.9,
-    "fit": 257.6,
-    "report": 107.4,
-    "global": 275.9,
-    "glocal": 627.7,
-    "evaluate": 73.4,
-    "check": 27.5,
-    "apply": 189.5,
-}
+BUDGETS_FILE = Path(__file__).with_name("bench_budgets.json")
+BUDGETS: dict[str, float] = json.loads(BUDGETS_FILE.read_text("utf-8"))
 
 
 class Run(NamedTuple):
@@ -180,16 +165,17 @@ class Bench:
         cpu = self.run(name).cpu
         return 2 * cpu / (before + self.unit())
 
-    @threadpool_limits.wrap(limits=1)
-    def unit(self) -> float:
-        """Half of the processor seconds of a step of the authors and of one Gram matrix."""
+    def unit(self, *, gram: bool = True) -> float:
+        """The processor seconds of a step of the authors, or half of those with one Gram matrix."""
         times = []
-        for _ in range(7):
-            start = time.process_time()
-            self.step()
-            self.X @ self.X.T
-            times.append(time.process_time() - start)
-        return median(times) / 2
+        with threadpool_limits(1):
+            for _ in range(7):
+                start = time.process_time()
+                self.step()
+                if gram:
+                    self.X @ self.X.T
+                times.append(time.process_time() - start)
+        return median(times) / (1 + gram)
 
     def step(self) -> np.ndarray:
         """W after one of the authors' steps, without the penalty."""
@@ -225,12 +211,7 @@ def set_budgets(bench: Bench, names: list[str]) -> None:
     for name in names:
         BUDGETS[name] = round(median(bench.cost(name) for _ in range(3)), 1)
         print(f"{name:10s} {BUDGETS[name]:7.1f}", flush=True)
-    rows = "".join(f'    "{name}": {BUDGETS[name]},\n' for name in CASES if name in BUDGETS)
-    path = Path(__file__)
-    new = re.sub(
-        r"(BUDGETS: .* = \{)[^}]*\}", rf"\1\n{rows}}}", path.read_text(encoding="utf-8"), count=1
-    )
-    path.write_text(new, encoding="utf-8")
+    BUDGETS_FILE.write_text(json.dumps(BUDGETS, indent=1) + "\n", "utf-8")
 
 
 def compare_with(bench: Bench, names: list[str], other: str, rounds: int) -> None:
@@ -241,78 +222,33 @@ def compare_with(bench: Bench, names: list[str], other: str, rounds: int) -> Non
         source.mkdir()
         archive = f"git -C {ROOT} archive {other} src packages | tar x -C {source}"
         subprocess.run(archive, shell=True, check=True)
-    print("case        CPU s: now, other, ratio    wall s: now, other    peak MB: now, other")
     for name in names:
         pairs = [(bench.run(name), bench.run(name, source.resolve())) for _ in range(rounds)]
-        now, then = (
-            Run(*map(median, zip(*runs, strict=True))) for runs in zip(*pairs, strict=True)
-        )
+        medians = [Run(*map(median, zip(*runs, strict=True))) for runs in zip(*pairs, strict=True)]
         ratio = median(run.cpu / before.cpu for run, before in pairs)
         print(
-            f"{name:10s} {now.cpu:10.2f} {then.cpu:6.2f} {ratio:6.2f} {now.wall:13.2f} "
-            f"{then.wall:6.2f} {now.peak_mb:14.0f} {then.peak_mb:6.0f}",
-            flush=True,
+            f"{name}: {ratio:.2f} of the other's processor time; now, other:", *medians, flush=True
         )
 
 
 def count_steps(bench: Bench, rounds: int) -> None:
-    """Print the seconds of whole fits over those of the authors' step, which runs around them."""
+    """Print the processor seconds of whole fits over those of the authors' step around them."""
     for name in ("global", "glocal"):
-        bench.run(name)
-        step = torch_step(bench.folder / "things", local=name == "glocal")
         ratios = []
         for _ in range(rounds):
-            before = median(step() for _ in range(15))
-            wall = bench.run(name).wall
-            ratios.append(2 * wall / (before + median(step() for _ in range(15))))
+            before = bench.unit(gram=False)
+            cpu = bench.run(name).cpu
+            ratios.append(2 * cpu / (before + bench.unit(gram=False)))
         print(f"fit {name}: {median(ratios):.0f} of the authors' steps", flush=True)
 
 
-def torch_step(folder: Path, *, local: bool) -> Callable[[], float]:
-    """The seconds of one step as in the authors' scripts.
+def growth(bench: Bench) -> None:
+    """Draw the processor seconds of commands at many numbers of answers and of objects."""
+    import altair as alt
+    import pandas as pd
 
-    A batch of triplets as dense one-hot rows selects from the projected whole matrix. With the
-    local term there is also a block of local images, whose teacher is recomputed. Then come the
-    penalty, the backward pass, and SGD with momentum.
-    """
-    import torch
-    from torch.nn.functional import cross_entropy, normalize
+    from glocal.report import save_figure
 
-    alpha, tau, lmbda, block_size = 0.1, 0.25, 0.1, 1024
-    torch.set_num_threads(2)
-    X, images = (torch.from_numpy(np.load(folder / f"{name}.npy")) for name in ("x", "local"))
-    W = torch.nn.Parameter(1e-3 * torch.eye(X.shape[1]))
-    optimiser = torch.optim.SGD([W], lr=1e-3, momentum=0.9)
-    one_hot = torch.eye(len(X))
-    off_diagonal = ~torch.eye(block_size, dtype=torch.bool)
-
-    def similarities(rows: torch.Tensor) -> torch.Tensor:
-        rows = normalize(rows, dim=1)
-        return (rows @ rows.T)[off_diagonal].reshape(block_size, -1) / tau
-
-    def step() -> float:
-        start = time.perf_counter()
-        triplets = torch.randint(0, len(X), (BATCH, 3))
-        batch = torch.stack([one_hot[triplet] for triplet in triplets]).reshape(-1, len(X))
-        a, b, c = (batch @ (X @ W)).reshape(BATCH, 3, -1).unbind(1)
-        dots = torch.stack([(a * b).sum(1), (a * c).sum(1), (b * c).sum(1)])
-        loss = (torch.log(torch.exp(dots).sum(0)) - dots[0]).mean()
-        if local:
-            block = images[torch.randint(0, len(images) - block_size, (1,)).item() :][:block_size]
-            teacher = torch.softmax(similarities(block), dim=-1)
-            local_loss = cross_entropy(similarities(block @ W), teacher)
-            loss = (1 - alpha) * loss + alpha * local_loss
-        shrunk = W - torch.eye(X.shape[1]) * W.diagonal().mean()
-        (loss + lmbda * (shrunk**2).sum()).backward()
-        optimiser.step()
-        optimiser.zero_grad()
-        return time.perf_counter() - start
-
-    return step
-
-
-def measure_growth(bench: Bench) -> list[dict[str, Any]]:
-    """The processor seconds of commands at many numbers of answers and of objects."""
     lines = {
         "fit": f"glocal fit {DATA} --method global --max-evaluations 10 --out growth.npz",
         "evaluate": f"glocal evaluate odd-one-out {DATA}",
@@ -329,20 +265,10 @@ def measure_growth(bench: Bench) -> list[dict[str, Any]]:
             data = f"{n}-{t}"
             if not (bench.folder / data).exists():
                 bench.make(data, (n, 512, t))
-            run = bench.process(lines[command].format(data))
+            seconds = bench.process(lines[command].format(data)).cpu
             size = t if "objects" in title else n
-            rows.append({"title": title, "command": command, "size": size, "seconds": run.cpu})
-            print(f"{n:6d} {t:8d} {command:10s} {run.cpu:7.2f} s {run.peak_mb:6.0f} MB", flush=True)
-    return rows
-
-
-def draw_growth(rows: list[dict[str, Any]]) -> None:
-    """Draw the seconds over the sizes, both as logarithms."""
-    import altair as alt
-    import pandas as pd
-
-    from glocal.report import save_figure
-
+            rows.append({"title": title, "command": command, "size": size, "seconds": seconds})
+            print(rows[-1], flush=True)
     scale = alt.Scale(type="log", nice=False)
     axis = alt.Axis(grid=False, labelOverlap="greedy")
     chart = alt.Chart(pd.DataFrame(rows), width=190, height=200).mark_line(point=True)
@@ -355,32 +281,29 @@ def draw_growth(rows: list[dict[str, Any]]) -> None:
     save_figure(chart.resolve_scale(x="independent"), FIGURE)
 
 
-def count_functions(*, verbose: bool) -> None:
-    """Print how many functions and files a fit enters, without what is imported or compiled."""
+def count_functions() -> None:
+    """Print the functions and files that a fit enters, without what is imported or compiled."""
     from glocal import Arm, FitData, Keep, fit
     from glocal.data.world import simulated_world
 
     warnings.simplefilter("ignore")
     world = simulated_world(n_triplets=3000, n_local=90)
     data = FitData(world.objects, world.answers, world.local)
-    for what in (Arm("glocal", lmbda=1.0), Keep()):
-        entered: dict[str, set[str]] = defaultdict(set)
+    for what in (Arm(method="glocal", lmbda=1.0), Keep()):
+        entered: set[tuple[str, str]] = set()
 
-        def record(
-            frame: FrameType, event: str, _argument: Any, entered: dict[str, set[str]] = entered
-        ) -> None:
+        def record(frame: Any, event: str, _argument: Any, entered: Any = entered) -> None:
             code = frame.f_code
             _, in_package, file = code.co_filename.rpartition("/glocal/")
             if event == "call" and in_package and not code.co_name.startswith("<"):
-                entered[file].add(code.co_qualname.replace(".<locals>", ""))
+                entered.add((file, code.co_qualname))
 
         fit(data, what)
         sys.setprofile(record)
         fit(data, what)
         sys.setprofile(None)
-        print(f"{what!r}: {sum(map(len, entered.values()))} functions in {len(entered)} files")
-        for file, names in sorted(entered.items()) if verbose else ():
-            print(f"  {len(names):3} {file}: {', '.join(sorted(names))}")
+        files = {file for file, _ in entered}
+        print(f"{what!r}: {len(entered)} functions in {len(files)} files", *sorted(entered))
 
 
 def main() -> int:
@@ -391,11 +314,11 @@ def main() -> int:
     parser.add_argument("cases", nargs="*", choices=[[], *CASES], default=[], metavar="CASE")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--against", metavar="CHECKOUT")
-    for option in ("--set", "--steps", "--growth", "--entered", "-v"):
+    for option in ("--set", "--steps", "--growth", "--entered"):
         parser.add_argument(option, action="store_true")
     options = parser.parse_args()
     if options.entered:
-        count_functions(verbose=options.v)
+        count_functions()
         return 0
     names = options.cases or list(CASES)
     with tempfile.TemporaryDirectory(dir=os.environ.get("GLOCAL_BENCH_DIR")) as folder:
@@ -407,7 +330,7 @@ def main() -> int:
         elif options.steps:
             count_steps(bench, options.rounds)
         elif options.growth:
-            draw_growth(measure_growth(bench))
+            growth(bench)
         else:
             return compare_with_budgets(bench, names)
     return 0

@@ -8,8 +8,8 @@ studies  the default, λ 0.1, no fit, and every λ of a grid, on draws of
                              is nothing to gain
          Scores are on other answers about the same and about new objects, for simulated people
          their expectation. *Regret* is the agreement that the best λ or no fit would add.
-nested   for each outer fold of each network, the agreement and the neighbours that each `keep`
-         promises, and those on the part that it has not seen
+nested   for each network, the agreement and the neighbours that each `keep` promises, and those of
+         choices without each of three folds, on the part that they have not seen
 
 Results are kept in bench-out/default. Needs GLOCAL_DATA_DIR.
 
@@ -29,9 +29,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import workbench
-from workbench import NETWORKS, OUT, data_of, kept, real_data
+from workbench import LOCAL, OUT, data_of, kept, real_data
 
-from glocal.aligner import Arm, Exact, FitData, fit, keep_curve
+from glocal.aligner import Arm, Exact, FitData, Keep, cross_score, fit
 from glocal.aligner.exact import scaled_identity
 from glocal.data.answers import Answers
 from glocal.data.features import Features
@@ -39,7 +39,6 @@ from glocal.data.join import feature_rows
 from glocal.data.people import question_numbers
 from glocal.data.world import simulated_answers
 from glocal.evaluation.agreement import odd_one_out
-from glocal.evaluation.structure import neighbours_kept
 from glocal.similarity import candidate_pairs
 from glocal.transform import LinearTransform
 
@@ -53,7 +52,6 @@ TRIPLETS = 6000
 """The triplets on which simulated people are compared with a transform, of each kind of objects."""
 GRID = (100.0, 30.0, 10.0, 3.0, 1.0, 0.3, 0.1, 0.03)
 KEEPS = (0.95, 0.9, 0.85, 0.8)
-FOLDS = 3
 Row = dict[str, Any]
 
 
@@ -180,7 +178,7 @@ def side_scores(study: Study, transform: LinearTransform) -> Row:
 def studies(sets: list[str], draws: range) -> pd.DataFrame:
     """The change of each arm from no fit, and its regret; means over draws with their errors."""
     parts = []
-    for draw, name, t in itertools.product(draws, sets, ANSWERS):
+    for draw, name, t in itertools.product(draws, [s for s in SETS if s in sets], ANSWERS):
         for n in OBJECTS.get(name, (30, 60, 100, 200, 500)):
             kind = real if name in ("material", "videos") else simulated
             make = partial(arm_rows, partial(kind, name, n, t, draw))
@@ -195,34 +193,24 @@ def studies(sets: list[str], draws: range) -> pd.DataFrame:
 
 
 def nested(sets: list[str], _draws: range) -> pd.DataFrame:
-    """Promised and measured agreement and neighbours kept, a line for each outer fold."""
-    networks = [name for name in NETWORKS if name in sets] or list(NETWORKS)
-    parts = []
-    for network, number in itertools.product(networks, range(FOLDS)):
-        file = OUT / "default" / f"{network}-{number}.json"
-        parts += kept(file, None, partial(nested_rows, network, number))
-    return pd.DataFrame(parts).round(4)
+    """Agreement and neighbours kept as a fit promises them, and as nested folds measure them."""
+    rows = []
+    for network, keep in itertools.product([name for name in LOCAL if name in sets], KEEPS):
+        file = OUT / "default" / f"{network}-{keep}.json"
+        row = kept(file, None, partial(nested_row, data_of(network), keep))
+        rows.append({"network": network, "keep": keep, **row})
+    return pd.DataFrame(rows).round(4)
 
 
-def nested_rows(network: str, number: int) -> list[Row]:
-    """The promises and the results on one outer fold."""
-    data = data_of(network)
-    X = np.asarray(data.features.matrix, np.float64)
-    fold = data.folds(FOLDS, "objects")[number]
-    images = data.evaluation_rows(fold.rows)
-    curve = keep_curve(fold.data)
-    rows: list[Row] = []
-    for keep in KEEPS:
-        solution = curve.solve(keep)
-        assert solution.heldout is not None
-        promised = solution.heldout.model_dump(include={"agreement", "kept", "original"})
-        transform = solution.transform
-        row = {"network": network, "fold": number, "keep": keep}
-        row |= {f"promised {name}": value for name, value in promised.items()}
-        row["agreement"] = odd_one_out(transform(X), fold.answers, interval=False).accuracy
-        row["kept"] = neighbours_kept(data.scalars(images, "float64"), transform(images))
-        rows.append(row)
-    return rows
+def nested_row(data: FitData, keep: float) -> Row:
+    """The promise of a fit, and the scores of fits that choose anew without each fold."""
+    promised = fit(data, Keep(keep=keep)).record.heldout
+    assert promised is not None
+    measured = cross_score(data, Keep(keep=keep))
+    row: Row = {"original": measured.original}
+    for name in ("agreement", "kept"):
+        row |= {f"promised {name}": getattr(promised, name), name: getattr(measured, name)}
+    return row
 
 
 def main() -> None:
@@ -231,7 +219,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("part", choices=("studies", "nested"))
-    parser.add_argument("--sets", nargs="+", choices=(*SETS, *NETWORKS), default=list(SETS))
+    parser.add_argument("--sets", nargs="+", choices=(*SETS, *LOCAL), default=[*SETS, *LOCAL])
     parser.add_argument("--draws", type=int, default=5, help="draws of each study")
     parser.add_argument("--first-draw", type=int, default=0, help="seed of the first draw")
     options = parser.parse_args()

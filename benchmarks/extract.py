@@ -43,13 +43,13 @@ def photographs(folder: Path, count: int, size: tuple[int, int]) -> Path:
     return folder
 
 
-def throughput(root: Path, model: str, images: int, rounds: int) -> None:
+def throughput(root: Path, model: str, count: int, rounds: int) -> None:
+    """Print the processor time of the bare loop over that of extraction."""
     extractor = Extractor(model, batch_size=BATCH)
     network = extractor.loaded
-    source = open_images(photographs(root / "photographs", images, (500, 375)))
-    prepared = [network.preprocess(source.read(number)) for number in range(images)]
-    batches = [torch.stack(prepared[start : start + BATCH]) for start in range(0, images, BATCH)]
-    out = root / "out"
+    source = open_images(photographs(root / "photographs", count, (500, 375)))
+    prepared = [network.preprocess(source.read(number)) for number in range(count)]
+    batches = [torch.stack(prepared[start : start + BATCH]) for start in range(0, count, BATCH)]
 
     def loop() -> None:
         with torch.inference_mode():
@@ -57,32 +57,22 @@ def throughput(root: Path, model: str, images: int, rounds: int) -> None:
                 network.forward(batch)
 
     ratios = []
-    cpu_ratios = []
     for turn in range(rounds + 1):
-        loop_seconds, loop_cpu = timed(loop)
-        whole_seconds, whole_cpu = timed(lambda: extractor.extract(source, out))
-        shutil.rmtree(out)
+        alone = timed(loop)
+        whole = timed(lambda: extractor.extract(source, root / "out"))
+        shutil.rmtree(root / "out")
         if turn:  # the first is for warming up
-            ratios.append(loop_seconds / whole_seconds)
-            cpu_ratios.append(loop_cpu / whole_cpu)
-            print(
-                f"  loop {images / loop_seconds:.1f} images/s, "
-                f"extraction {images / whole_seconds:.1f}: {ratios[-1]:.3f} "
-                f"(processor time {loop_cpu:.1f} and {whole_cpu:.1f} s: {cpu_ratios[-1]:.3f})",
-                flush=True,
-            )
-    print(
-        f"{model}: {statistics.median(ratios):.3f} of the bare loop's throughput; "
-        f"{statistics.median(cpu_ratios):.3f} by processor time (at least 0.95)"
-    )
+            ratios.append([before / after for before, after in zip(alone, whole, strict=True)])
+    wall, cpu = map(statistics.median, zip(*ratios, strict=True))
+    print(f"{model}: {wall:.3f} of the bare loop's throughput; {cpu:.3f} by processor time")
 
 
 def timed(work: Callable[[], object]) -> tuple[float, float]:
-    """The wall-clock seconds of a call, and its processor seconds."""
-    start = time.perf_counter()
-    cpu_start = time.process_time()
+    """The wall-clock and the processor seconds of a call."""
+    wall = time.perf_counter()
+    cpu = time.process_time()
     work()
-    return time.perf_counter() - start, time.process_time() - cpu_start
+    return time.perf_counter() - wall, time.process_time() - cpu
 
 
 PEAK = """
@@ -91,43 +81,29 @@ from glocal.extract import Extractor
 import torch
 torch.set_num_threads(1)
 result = Extractor("timm:test_vit:none", workers=2).extract(sys.argv[1], sys.argv[2])
-print(result.record["rows"], resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
+peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+print(result.record["rows"], "images: peak", peak, "MB")
 """
 
 
 def memory(root: Path, few: int, many: int) -> None:
-    peaks = {}
+    """Print the peak of the memory for few and for many images."""
     folder = photographs(root / "tiny", many, (24, 24))
     (root / "few.txt").write_text("".join(f"tiny/{number}.jpg\n" for number in range(few)))
-    for name, images in (("few", root / "few.txt"), ("many", folder)):
-        start = time.perf_counter()
-        printed = subprocess.run(
-            [sys.executable, "-c", PEAK, str(images), str(root / name)],
-            check=True,
-            capture_output=True,
-            text=True,
-        ).stdout
-        count, peak = (int(number) for number in printed.split())
-        peaks[count] = peak
-        print(f"  {count} images: peak {peak} MB, {time.perf_counter() - start:.0f} s", flush=True)
-    print(f"{many} images instead of {few}: {peaks[many] - peaks[few]:+d} MB of {peaks[few]} MB")
+    for images in (root / "few.txt", folder):
+        subprocess.run([sys.executable, "-c", PEAK, images, root / images.stem], check=True)
 
 
 def main() -> None:
+    """Measure throughput and memory."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="a small network, fewer images")
-    parser.add_argument("--only", choices=("throughput", "memory"))
-    parser.add_argument("--rounds", type=int)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
-        if options.only != "memory":
-            size, images, rounds = ("small", 32, 2) if options.quick else ("base", 64, 5)
-            model = f"timm:vit_{size}_patch16_224:none"
-            throughput(root, model, images, options.rounds or rounds)
-        if options.only != "throughput":
-            few, many = (200, 1000) if options.quick else (1000, 20_000)
-            memory(root, few, many)
+        size, count, rounds = ("small", 32, 2) if options.quick else ("base", 64, 5)
+        throughput(root, f"timm:vit_{size}_patch16_224:none", count, rounds)
+        memory(root, *((200, 1000) if options.quick else (1000, 20_000)))
 
 
 if __name__ == "__main__":

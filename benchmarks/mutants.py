@@ -2,23 +2,20 @@
 
     python benchmarks/mutants.py src/glocal/aligner/choice.py:Line.best --tests tests/test_keep.py
 
-A place is a file, `FILE:FUNCTION` or `FILE:LINE`. `--number` changes are drawn from the places, each
-is made in a copy of the tree, where the test files run until a test fails. `--out` has a JSON line
-for each change: `killed` (a test failed), `survived`, or `timeout` (no verdict). An interrupted run
-continues from this file. Not every survivor is a gap of the tests: a change may only cost time, or
-have no effect.
+A place is a file, `FILE:FUNCTION` or `FILE:LINE`. `--number` changes are drawn from these. Each is
+made in a copy of the tree, where the test files run until a test fails. A JSON line for each
+change has its `outcome`: `killed` (a test failed), `survived`, or `timeout` (no verdict). Not every
+survivor is a gap of the tests: a change may only cost time, or have no effect.
 """
 
 from __future__ import annotations
 
 import argparse
 import ast
-import collections
 import copy
 import json
 import os
 import random
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -28,11 +25,10 @@ from typing import Any, NamedTuple
 
 ROOT = Path(__file__).resolve().parents[1]
 SOURCES = ("src", "packages/glocal-collect/src")
-COPIED = (*SOURCES, "tests", "packages/glocal-collect/tests", "docs", "examples", "benchmarks")
 COMPARISONS = ((ast.Lt, ast.LtE), (ast.Gt, ast.GtE), (ast.Eq, ast.NotEq), (ast.In, ast.NotIn))
 OPERATORS = ((ast.Add, ast.Sub), (ast.Mult, ast.Div), (ast.And, ast.Or), (ast.BitAnd, ast.BitOr))
 NAMES = (("min", "max"), ("any", "all"), ("sum", "mean"), ("argmin", "argmax"), ("floor", "ceil"))
-NAMES += (("minimum", "maximum"), ("zeros", "ones"))
+MORE_NAMES = (("minimum", "maximum"), ("zeros", "ones"))
 
 
 def opposites(pairs: Any) -> dict[Any, Any]:
@@ -40,7 +36,7 @@ def opposites(pairs: Any) -> dict[Any, Any]:
     return {a: b for pair in pairs for a, b in (pair, pair[::-1])}
 
 
-OPPOSITES = opposites((*COMPARISONS, (ast.Is, ast.IsNot), *OPERATORS, *NAMES))
+OPPOSITES = opposites((*COMPARISONS, (ast.Is, ast.IsNot), *OPERATORS, *NAMES, *MORE_NAMES))
 
 
 class Mutation(NamedTuple):
@@ -87,8 +83,6 @@ def changes(node: ast.AST) -> Iterator[ast.AST]:
                 yield changed(node, args=arguments[::-1])
             for keyword in keywords:
                 yield changed(node, keywords=[other for other in keywords if other is not keyword])
-        case ast.comprehension(ifs=[_, *_]):
-            yield changed(node, ifs=[])
 
 
 def changed(node: ast.AST, **fields: Any) -> ast.AST:
@@ -136,32 +130,21 @@ def mutations(place: str) -> list[Mutation]:
     return result
 
 
-def verdict(folder: Path, mutation: Mutation, tests: list[str], seconds: float) -> str:
+def outcome(folder: Path, mutation: Mutation, tests: list[str], seconds: float) -> str:
     """The verdict of the tests on a change, in a copy of the tree."""
     path = folder / mutation.file
     text = path.read_bytes()
     path.write_bytes(text[: mutation.start] + mutation.after.encode() + text[mutation.end :])
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(str(folder / s) for s in SOURCES)}
-    command = [sys.executable, "-m", "pytest", "-qx", "-p", "no:random_order", *tests]
-    quick = ["-m", "not data and not nightly"]
-    try:
-        ended = subprocess.run(
-            [*command, *quick],
-            cwd=folder,
-            env=environment,
-            capture_output=True,
-            timeout=seconds,
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
-        return "timeout"
-    finally:
-        path.write_bytes(text)
-    return "killed" if ended.returncode else "survived"
+    options = ["-qx", "-p", "no:random_order", "-m", "not data and not nightly"]
+    command = ["timeout", str(seconds), sys.executable, "-m", "pytest", *options, *tests]
+    ended = subprocess.run(command, cwd=folder, env=environment, capture_output=True, check=False)
+    path.write_bytes(text)
+    return {0: "survived", 124: "timeout"}.get(ended.returncode, "killed")
 
 
 def main() -> None:
-    """Draw the changes, try those that are not in the file yet, and print the counts."""
+    """Draw the changes and try them."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -170,28 +153,16 @@ def main() -> None:
     parser.add_argument("--number", type=int, default=10, help="changes to draw")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--limit", type=float, default=600.0, help="seconds for a change")
-    parser.add_argument("--out", type=Path, default=Path("mutants.jsonl"))
     options = parser.parse_args()
-    lines = options.out.read_text("utf-8").splitlines() if options.out.exists() else []
-    tried = {tuple(json.loads(line)["mutation"]): json.loads(line)["outcome"] for line in lines}
     candidates = [mutation for place in options.places for mutation in mutations(place)]
     number = min(options.number, len(candidates))
-    counts: collections.Counter[str] = collections.Counter()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name).resolve()
-        for path in (*COPIED, "pyproject.toml", *(file.name for file in ROOT.glob("*.*[df]"))):
-            copied = shutil.copytree if (ROOT / path).is_dir() else shutil.copy2
-            copied(ROOT / path, folder / path)
+        copy_tree = "git ls-files -z | xargs -0 cp --parents -t"
+        subprocess.run(f"{copy_tree} {folder}", shell=True, cwd=ROOT, check=True)
         for mutation in random.Random(options.seed).sample(candidates, number):
-            if mutation not in tried:
-                outcome = verdict(folder, mutation, options.tests, options.limit)
-                tried[mutation] = outcome
-                with options.out.open("a", encoding="utf-8") as out:
-                    out.write(json.dumps({"mutation": mutation, "outcome": outcome}) + "\n")
-                place = f"{mutation.file}:{mutation.line}"
-                print(f"{outcome:9} {place}: {mutation.before!r} -> {mutation.after!r}", flush=True)
-            counts[tried[mutation]] += 1
-    print(json.dumps({"candidates": len(candidates), "drawn": number, **counts}))
+            verdict = outcome(folder, mutation, options.tests, options.limit)
+            print(json.dumps({"outcome": verdict, **mutation._asdict()}), flush=True)
 
 
 if __name__ == "__main__":

@@ -9,24 +9,26 @@ from __future__ import annotations
 
 import sys
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
-import workbench  # isort: skip  before torch
-
+import arms
 import numpy as np
-import pandas as pd
+import workbench
 
-from glocal import Answers, Features, FitData, Keep, LinearTransform, axes, fit, join
-from glocal.evaluation.agreement import odd_one_out
-from glocal.evaluation.few_shot import few_shot
-from glocal.evaluation.structure import kept_by_image
-from glocal.files import read_lines
+from glocal import FitData, Keep, LinearTransform, axes, few_shot, fit, odd_one_out, structure
+from glocal.evaluation.intervals import Result
 
 CENTRES = {"clip-vit-b-32": 0.0, "clip-vit-b-32-centred": 1.0}
+NETWORK = "clip-vit-b32"
+SETS = {
+    "articles": "2,000 fashion products: articles with 20 images",
+    "cifar10": "CIFAR-10, test images",
+    "cars": "damaged cars",
+}
+"""The labelled images on the card."""
 KEEP = 0.9
 FOLDS = 3
-FOLDER = Path(__file__).resolve().parents[1] / "src" / "glocal" / "transform" / "pretrained"
+FOLDER = workbench.ROOT / "src" / "glocal" / "transform" / "pretrained"
 SOURCE = {
     "model": "openclip:ViT-B-32-quickgelu:openai",
     "layer": "visual",
@@ -100,76 +102,44 @@ classes (docs/results.md).""",
 }
 
 
-def unit(file: Path, names: tuple[str, ...] | None = None) -> Features:
-    """Rows of length 1."""
-    X = np.asarray(Features.load(file).matrix, dtype=np.float64)
-    return Features((X / np.linalg.norm(X, axis=1, keepdims=True)).astype(np.float32), names)
-
-
 def data() -> FitData:
     """All answers, the objects that they name, and the photographs."""
-    root = workbench.real_data()
-    objects = root / "things" / "features" / "clip-vit-b32"
-    features = unit(objects, read_lines(objects / "file_names.txt", what="names"))
-    ids = read_lines(root / "things" / "unique_id.txt", what="object ids")
-    answers = join(features, Answers.load(root / "things" / "triplets.npy"), ids).answers
-    return FitData(features, answers, unit(root / "local" / "clip-vit-b32"))
-
-
-def labelled() -> dict[str, tuple[Features, np.ndarray]]:
-    """Images that took no part in the fit, and their classes."""
-    root = workbench.real_data() / "downstream" / "clip-vit-b32"
-    articles = pd.read_csv(root / "fashion2000" / "labels.csv")["articleType"]
-    frequent = (articles.map(articles.value_counts()) >= 20).to_numpy()
-    fashion = Features(unit(root / "fashion2000" / "features.npy").matrix[frequent])
-    sets = {
-        "2,000 fashion products: articles with 20 images": (
-            fashion,
-            articles.to_numpy(str)[frequent],
-        )
-    }
-    for name, title in (
-        ("cifar10-500", "CIFAR-10, test images"),
-        ("car-damage-666", "damaged cars"),
-    ):
-        sets[title] = unit(root / name / "features.npy"), np.load(root / name / "labels.npy")
-    return sets
-
-
-def kept(transform: LinearTransform, images: Features) -> np.ndarray:
-    """The share of its ten nearest neighbours that each image keeps, among all these images."""
-    X = np.asarray(images.matrix, dtype=np.float64)
-    return kept_by_image(transform.standardization(X, "float64"), transform(X))
+    return workbench.data_of(NETWORK)
 
 
 def measured(transform: LinearTransform, data: FitData) -> dict[str, Any]:
     """The numbers of the card: scores on the data of the fit, and on images that took no part."""
-    X = np.asarray(data.features.matrix, dtype=np.float64)
-    original = transform.standardization(X, "float64")
+    X = data.features.matrix
     assert data.local_features is not None
+    sets = arms.images(NETWORK)
     return {
         "agreement": odd_one_out(transform(X), data.answers, interval=False).accuracy,
-        "original": odd_one_out(original, data.answers, interval=False).accuracy,
-        "kept": float(kept(transform, data.local_features).mean()),
-        "others": {title: scores(transform, *task) for title, task in labelled().items()},
+        "original": odd_one_out(standardized(transform, X), data.answers, interval=False).accuracy,
+        "kept": structure_of(transform, data.local_features.matrix).neighbours_kept,
+        "others": {title: scores(transform, *sets[name]) for name, title in SETS.items()},
     }
 
 
-def scores(transform: LinearTransform, images: Features, y: np.ndarray) -> dict[str, float]:
+def standardized(transform: LinearTransform, X: np.ndarray) -> np.ndarray:
+    """The rows as they are before the transform."""
+    return transform.standardization(np.asarray(X, dtype=np.float64), "float64")
+
+
+def structure_of(transform: LinearTransform, X: np.ndarray) -> Result:
+    """The neighbours that images keep, among all of them."""
+    return structure(standardized(transform, X), transform(X))
+
+
+def scores(transform: LinearTransform, X: np.ndarray, y: np.ndarray) -> dict[str, Any]:
     """Neighbours kept, and one-shot accuracy before and after the transform."""
-    X = np.asarray(images.matrix, dtype=np.float64)
-    share = kept(transform, images)
+    kept = structure_of(transform, X)
     before, after = (
-        few_shot(Z, y, Z, y, shots=1, draws=40, probe="ncm", leave_out_shots=True).accuracy
-        for Z in (transform.standardization(X, "float64"), transform(X))
+        few_shot(Z, y, Z, y, shots=1, probe="ncm", leave_out_shots=True).accuracy
+        for Z in (standardized(transform, X), transform(X))
     )
-    return {
-        "n": len(X),
-        "kept": float(share.mean()),
-        "error": float(share.std() / np.sqrt(len(share))),
-        "original": before,
-        "shot": after,
-    }
+    error = kept.units.estimate().error
+    row = {"n": len(X), "kept": kept.neighbours_kept, "error": error}
+    return {**row, "original": before, "shot": after}
 
 
 def made(data: FitData, name: str) -> LinearTransform:

@@ -11,13 +11,14 @@ from __future__ import annotations
 
 import sys
 
-import pretrained  # isort: skip  before torch
-
 import numpy as np
+from workbench import data_of, real_data
 
 import glocal
+from glocal import Features
 from glocal.evaluation.structure import neighbours
 
+NETWORK = "clip-vit-b32"
 K = 10
 CANDIDATES = (10, 20, 30, 50)
 QUERIES_AT_A_TIME = 200
@@ -49,14 +50,14 @@ def by_query_alone(transform: glocal.LinearTransform, X: np.ndarray) -> np.ndarr
 
 def main() -> None:
     """Print the table."""
-    data = pretrained.data()
+    data = data_of(NETWORK)
     transforms = {
         "clip-vit-b-32 of the package": glocal.pretrained("clip-vit-b-32"),
         "global, λ 0.3": glocal.fit(data, glocal.Arm(method="global", lmbda=0.3)).transform,
     }
-    folder = pretrained.workbench.real_data() / "downstream" / "clip-vit-b32"
-    fashion = pretrained.unit(folder / "fashion2000" / "features.npy")
-    images = {"Flickr": data.local_features, "fashion": fashion, "THINGS": data.features}
+    assert data.local_features is not None
+    fashion = Features.load(real_data() / "downstream" / NETWORK / "fashion2000" / "features.npy")
+    images = {"Flickr": data.local_features, "fashion": fashion.unit(), "THINGS": data.features}
     head = ["images", "number", "transform", "raw ten"]
     head += [f"of {number}" for number in CANDIDATES[1:]]
     head.append("A z(q) to the raw index")
