@@ -14,6 +14,7 @@ random     the singular values of `global` on random directions
 from __future__ import annotations
 
 import warnings
+from copy import copy
 from dataclasses import replace
 from functools import partial
 from operator import attrgetter
@@ -27,8 +28,7 @@ from workbench import LOCAL, OUT, ROOT, UNIT, data_of, kept, object_ids, real_da
 
 from glocal import Answers, Arm, Features, FitData, LinearTransform, fit, join, odd_one_out
 from glocal.aligner import Exact, KeepCurve, keep_curve
-from glocal.aligner.crossfit import CrossFit, mix, scaled_identity_of
-from glocal.aligner.crossfit import Path as KeepPath
+from glocal.aligner.crossfit import CrossFit
 from glocal.data.world import simulated_answers
 from glocal.errors import DataWarning
 from glocal.files import array_sha256, make_folder, read_lines
@@ -125,27 +125,13 @@ def keep_row(network: str, arm: str, curve: KeepCurve, keep: float) -> Record:
     scores = curve.heldout_scores(position).model_dump(exclude={"seed", "folds", "converged"})
     row = {"arm": arm, "keep": keep, "lmbda": position.lmbda, **scores}
     if curve.data.local_features is not None:
-        points = [path.best(keep) for path in global_paths(curve)]
+        of_global = copy(curve.crossfit)  # whose paths lead from the original features to it
+        of_global.alphas = (0.0,)
+        points = [of_global.path(lmbda).best(keep) for lmbda in curve.losses]
         best = max(points, key=attrgetter("agreement"))
         gain = curve.crossfit.estimate(position.credit - best.credit)
         row["local_gain"], row["local_gain_low"], row["local_gain_high"] = gain.bounded((-1.0, 1.0))
     return row
-
-
-def global_paths(curve: KeepCurve) -> list[KeepPath]:
-    """For each λ, mixtures of the original features and `global`, without the local term."""
-    crossfit = curve.crossfit
-    paths = []
-    for lmbda in curve.scores:
-        mixtures = []
-        for share in np.linspace(0, 1, 16):
-            mixed = [mix([scaled_identity_of(W), W], share) for W in crossfit.fit(lmbda)]
-            parts = list(zip(crossfit.heldout, mixed, strict=True))
-            objects = [heldout.X @ W for heldout, W in parts]
-            images = [heldout.images @ W for heldout, W in parts]
-            mixtures.append(crossfit.scores(objects, images, lmbda=lmbda, step=float(share)))
-        paths.append(KeepPath(tuple(mixtures)))
-    return paths
 
 
 def make_other(network: str, arm: str, data: FitData, lmbda: float) -> None:
