@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from world import run
+from world import answers, folder, run
 
 from glocal.align import align
 from glocal.data.answers import Answers
@@ -46,16 +46,18 @@ def toy(tmp_path, as_a_user):
     rng = np.random.default_rng(0)
     names = [f"thing{number:02d}" for number in range(48)]
     pixels = rng.random((48, 16))
-    triplets = np.array([rng.permutation(48)[:3] for _ in range(4000)])
+    questions = answers(4000, 48)
     S = (pixels[:, :4] - 0.5) @ (pixels[:, :4] - 0.5).T
-    pairs = [S[triplets[:, i], triplets[:, j]] for i, j in ((0, 1), (0, 2), (1, 2))]
-    odd = 2 - np.stack(pairs).argmax(axis=0)
-    ordered = [[*np.delete(row, o), row[o]] for row, o in zip(triplets, odd, strict=True)]
+    pairs = [S[questions.objects[:, i], questions.objects[:, j]] for i, j in questions.pairs]
+    chosen = np.stack(pairs).argmax(axis=0)
+    by_choice = np.stack([questions.with_choice(j) for j in range(3)])
     save_images(tmp_path / "images", names, pixels)
     save_images(tmp_path / "local", range(60), rng.random((60, 16)))
-    answers = Answers.from_array(np.array(ordered))
     return SimpleNamespace(
-        images=tmp_path / "images", local=tmp_path / "local", answers=answers, names=names
+        images=tmp_path / "images",
+        local=tmp_path / "local",
+        answers=Answers(by_choice[chosen, np.arange(4000)]),
+        names=names,
     )
 
 
@@ -134,22 +136,10 @@ def test_an_error_of_the_check_stops(toy, tmp_path):
 
 def test_the_command(toy, tmp_path):
     """The command prints the held-out agreement and the names of the files that it wrote."""
-    toy.answers.save(tmp_path / "answers.npz")
-    (tmp_path / "ids.txt").write_text("\n".join(toy.names))
-    command = [
-        "align",
-        "--model",
-        MODEL,
-        "--images",
-        toy.images,
-        "--answers",
-        tmp_path / "answers.npz",
-        "--object-ids",
-        tmp_path / "ids.txt",
-        "--out",
-        tmp_path / "out",
-    ]
-    code, out, err = run(*command)
+    folder(tmp_path, a_npz=toy.answers, ids_txt="\n".join(toy.names))
+    inputs = ["--answers", tmp_path / "a.npz", "--object-ids", tmp_path / "ids.txt"]
+    line = f"align --model {MODEL} --images {toy.images} --out"
+    code, out, err = run(line, tmp_path / "out", *inputs)
     assert code == 0, err
     assert "measured on" in out
     assert "report.html" in out

@@ -112,7 +112,6 @@ BAD = {  # a file, and a word of the reason
     "large.png": (png_header(9_500, 9_500), "pixels"),
     "negative.tif": (encoded(gray_image(np.int32(-5)), "TIFF"), "values"),
     "real.tiff": (encoded(gray_image(np.float32(1e6)), "TIFF"), "values"),
-    "script.png": (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "not an image"),
 }
 
 
@@ -134,15 +133,12 @@ def test_every_odd_and_damaged_file_is_accounted_for(tmp_path):
     (folder / "dangling.png").symlink_to(folder / "nowhere.png")
     (folder / "notes.md").write_text("no image")
     assert open_images(folder).ignored == ("notes.md",)
-    result = Extractor((lambda batch: batch, four_pixels), batch_size=5).extract(
-        folder, tmp_path / "out"
-    )
+    extractor = Extractor((lambda batch: batch, four_pixels), batch_size=5)
+    result = extractor.extract(folder, tmp_path / "out")
     features = result.features()
     assert list(features.names) == sorted(GOOD, key=natural_key)
-    for row, name in zip(
-        np.asarray(features.matrix).reshape(-1, 4, 3), features.names, strict=True
-    ):
-        assert np.abs(row - np.broadcast_to(GOOD[name][1], (4, 3))).max() <= 3, (name, row)
+    for row, name in zip(features.matrix.reshape(-1, 4, 3), features.names, strict=True):
+        assert np.abs(row - GOOD[name][1]).max() <= 3, (name, row)
     reasons = {name: word for name, (_, word) in BAD.items()} | {"dangling.png": "No such file"}
     assert dict(result.missing).keys() == reasons.keys()
     for name, reason in result.missing:
@@ -200,14 +196,12 @@ def test_a_folder_a_pattern_and_a_list_name_the_same_images(few):
     once.
     """
     tree = open_images(few)
-    assert list(tree.names) == ["a9.png", "a10.png", "sub/b.jpg"]
+    names = ["a9.png", "a10.png", "sub/b.jpg"]
     assert [tree.read(i).getpixel((0, 0)) for i in range(3)] == [GREEN, RED, BLUE]
-    assert list(open_images(f"{few}/**/*.*").names) == list(tree.names)
-    assert (
-        list(open_images(f"{few}/a?.png").names)
-        == list(open_images(few / "a9.png").names)
-        == ["a9.png"]
-    )
+    for images in (few, f"{few}/**/*.*"):
+        assert list(open_images(images).names) == names
+    for images in (f"{few}/a?.png", few / "a9.png"):
+        assert list(open_images(images).names) == names[:1]
     (few / "list.txt").write_text(f"sub/b.jpg\nnone.png\n\n{few}/a9.png\n", encoding="utf-8")
     listed = open_images(few / "list.txt")
     assert list(listed.names) == ["sub/b.jpg", "none.png", f"{few}/a9.png"]
@@ -217,7 +211,7 @@ def test_a_folder_a_pattern_and_a_list_name_the_same_images(few):
     (few.parent / "linked" / "to").symlink_to(few / "sub", target_is_directory=True)
     assert list(open_images(few.parent / "linked").names) == ["to/b.jpg"]
     (few / "sub" / "up").symlink_to(few, target_is_directory=True)
-    assert list(open_images(few).names) == list(tree.names)
+    assert list(open_images(few).names) == names
 
 
 def test_the_hash_of_images_sees_names_sizes_and_times(few):

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis.extra import numpy as hnp
+from world import folder
 
 from glocal import files
 from glocal.errors import FileError, ParameterError
@@ -125,7 +126,7 @@ def test_any_plain_array_is_read_back(tmp_path_factory, array):
     np.save(path, array)
     write_npz(path.with_suffix(".npz"), {"x": array, "none": None})
     inside = read_npz(
-        path.with_suffix(".npz"), what="cell", fix="Write it.", required=("x",), optional=("y",)
+        path.with_suffix(".npz"), what="cell", required=("x",), optional=("y",), fix=""
     )
     assert set(inside) == {"x"}
     for loaded in (read_npy(path, what="features"), inside["x"]):
@@ -140,32 +141,37 @@ def header(shape: str, descr: str = "<f4") -> bytes:
     return b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text.encode()
 
 
-@pytest.mark.parametrize(
-    ("damage", "noun"),
-    [
-        (lambda path: None, "does not exist"),
-        (lambda path: path.mkdir(), "folder"),
-        (lambda path: path.write_bytes(b""), "empty"),
-        (lambda path: path.write_bytes(b"\x93NUMPY\x01\x00\xff\xff{'descr'"), "damaged"),
-        (lambda path: path.write_bytes(header("(1 << 40, 9)")), "damaged"),
-        (lambda path: path.write_bytes(header("(18446744073709551616,)")), "damaged"),
-        (lambda path: path.write_bytes(header("(-1, 4)")), "damaged"),
-        (lambda path: path.write_bytes(header("(5,)", "|V0")), "damaged"),
-        (lambda path: np.save(path, np.array([{"a": 1}], dtype=object)), "pickled"),
-        (lambda path: np.save(path, np.array([0x41, 0x110000], "<u4").view("<U2")), "no character"),
-        (lambda path: (np.save(path, np.arange(100.0)), os.truncate(path, 927)), "928 bytes"),
-    ],
-)
-def test_a_file_that_is_no_array_is_one_sentence(tmp_path, damage, noun):
+NO_ARRAYS = [
+    (None, "does not exist"),
+    (b"", "empty"),
+    (b"\x93NUMPY\x01\x00\xff\xff{'descr'", "damaged"),
+    (header("(1 << 40, 9)"), "damaged"),
+    (header("(18446744073709551616,)"), "damaged"),
+    (header("(-1, 4)"), "damaged"),
+    (header("(5,)", "|V0"), "damaged"),
+    (header("(100,)", "<f8") + bytes(799), "928 bytes"),
+    (np.array([{"a": 1}], dtype=object), "pickled"),
+    (np.array([0x41, 0x110000], "<u4").view("<U2"), "no character"),
+]
+
+
+@pytest.mark.parametrize(("content", "noun"), NO_ARRAYS)
+def test_a_file_that_is_no_array_is_one_sentence(tmp_path, content, noun):
     """A file that is missing, empty, foreign, cut off, impossible or pickled is refused in a
     sentence with its role and path.
     """
-    path = tmp_path / "features.npy"
-    damage(path)
+    if content is not None:
+        folder(tmp_path, features_npy=content)
     with pytest.raises(FileError, match=noun) as caught:
-        read_npy(path, what="features")
+        read_npy(tmp_path / "features.npy", what="features")
     assert one_sentence(caught.value)
-    assert str(caught.value).startswith(f"features file {path}")
+    assert str(caught.value).startswith(f"features file {tmp_path / 'features.npy'}")
+
+
+def test_a_folder_is_no_file(tmp_path):
+    """A folder in place of an array is refused as such."""
+    with pytest.raises(FileError, match="folder"):
+        read_npy(tmp_path, what="features")
 
 
 def test_an_archive_is_no_larger_in_memory_than_its_file_allows(tmp_path, monkeypatch):
@@ -223,16 +229,10 @@ def test_an_object_may_begin_with_a_byte_order_mark(tmp_path):
 def test_a_hash_is_of_dtype_shape_and_content():
     """Equal arrays have the same hash, however they lie in memory, and other arrays another."""
     array = np.arange(12, dtype=np.float32).reshape(3, 4)
-    digest = array_sha256(array)
-    assert (
-        digest
-        == array_sha256(np.asfortranarray(array))
-        == array_sha256(np.repeat(array, 2, axis=1)[:, ::2])
-    )
+    same = [array, np.asfortranarray(array), np.repeat(array, 2, axis=1)[:, ::2]]
     others = [array.astype(np.float64), array.reshape(4, 3), array + 1, array.ravel()]
-    assert len({digest, *(array_sha256(other) for other in others)}) == 5
+    assert len(set(map(array_sha256, same))) == 1
+    assert len(set(map(array_sha256, same + others))) == 5
     large = np.arange(5_000_000, dtype=np.float64).reshape(-1, 2)  # more than a chunk of 16 MB
-    assert (
-        array_sha256(large)
-        == hashlib.sha256(f"<f8{large.shape}".encode() + large.tobytes()).hexdigest()
-    )
+    content = f"<f8{large.shape}".encode() + large.tobytes()
+    assert array_sha256(large) == hashlib.sha256(content).hexdigest()

@@ -2,21 +2,20 @@
 or not at all.
 """
 
-import contextlib
 import gc
 import hashlib
-import json
 import re
 import shutil
 import signal
 import sys
 import time
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
 from sites import PROXIES, site
+from world import run
 
-from glocal.cli.app import execute
 from glocal.data.features import Features
 from glocal.data.sources import RemoteFile, breeds, breeds_sides, fetch, published, retrieve
 from glocal.errors import DataError, DataWarning, FileError, GLocalError, ParameterError
@@ -186,51 +185,45 @@ def test_every_published_file_is_pinned_and_complete():
     assert "wrong file" in wrong.warning
 
 
+AT_HAND = """
+things/triplets-test10 things/triplets_collection_order.txt
+things/unique-id things/unique_id.txt
+things/categories27 things/categories27.tsv
+transforms/clip_ViT-L/14/visual transforms/clip_ViT-L/14/visual/transform.npz
+transforms/dino-vit-base-p16/norm transforms/dino-vit-base-p16/norm/transform.npz
+transforms/resnet18/avgpool transforms/resnet18/avgpool/transform.npz
+transforms/dinov2-vit-base-p14/norm transforms/dinov2-vit-base-p14/norm/transform.npz
+"""
+
+
 @pytest.mark.data
 def test_the_checksums_are_those_of_the_files(data_dir, cache, monkeypatch):
     """The files at hand have the registered checksums when they are put into the cache."""
     monkeypatch.setenv("GLOCAL_OFFLINE", "1")
-    at_hand = {
-        "things/triplets-test10": "things/triplets_collection_order.txt",
-        "things/unique-id": "things/unique_id.txt",
-        "things/categories27": "things/categories27.tsv",
-    }
-    for name in (
-        "clip_ViT-L/14/visual",
-        "dino-vit-base-p16/norm",
-        "resnet18/avgpool",
-        "dinov2-vit-base-p14/norm",
-    ):
-        at_hand[f"transforms/{name}"] = f"transforms/{name}/transform.npz"
+    at_hand = dict(line.split() for line in AT_HAND.strip().split("\n"))
     for name, file in at_hand.items():
         target = cache / published()[name].path
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(data_dir / file, target)
-        with (
-            pytest.warns(DataWarning, match="wrong file")
-            if "dinov2" in name
-            else contextlib.nullcontext()
-        ):
+        is_wrong = "dinov2" in name
+        with pytest.warns(DataWarning, match="wrong file") if is_wrong else nullcontext():
             assert fetch(name) == target
 
 
-def test_the_command_fetches_or_lists(register, capsys, cache):
+def test_the_command_fetches_or_lists(register, cache):
     """With names, the command prints paths to standard output and terms to standard error; without,
     it lists the files.
     """
     with site({"/up.bin": CONTENT}) as (url, server):
         register(url)
-        assert execute(["data", "fetch", "made/up", "nonsense"]) == 2
+        assert run("data fetch made/up nonsense").code == 2
         assert server.asked == []
-        assert execute(["data", "fetch", "made/up"]) == 0
-    captured = capsys.readouterr()
-    assert captured.out == f"{cache / 'made/up.bin'}\n"
-    assert "made/up: none; nobody" in captured.err
-    assert execute(["data", "fetch", "--json"]) == 0
-    listed = json.loads(capsys.readouterr().out)
-    assert [entry["name"] for entry in listed["files"]] == list(published())
-    assert execute(["data", "fetch"]) == 0
-    text = capsys.readouterr().out
+        code, out, err = run("data fetch made/up")
+    assert (code, out) == (0, f"{cache / 'made/up.bin'}\n")
+    assert "made/up: none; nobody" in err
+    listed = run("data fetch --json").json["files"]
+    assert [entry["name"] for entry in listed] == list(published())
+    text = run("data fetch").out
     assert all(name in text for name in (*published(), *image_sets()))
     assert max(map(len, text.splitlines())) <= 100
 
@@ -245,13 +238,10 @@ def test_the_breeds_tasks_are_those_of_the_paper():
     table = {"entity13": (13, 20), "entity30": (30, 8), "living17": (17, 4), "nonliving26": (26, 4)}
     assert breeds().keys() == table.keys()
     for task, (superclasses, subclasses) in table.items():
-        assert len(breeds()[task]) == superclasses
-        assert all(
-            len(part) == subclasses / 2 for parts in breeds()[task].values() for part in parts
-        )
-        numbers = [number for parts in breeds()[task].values() for part in parts for number in part]
-        assert len(set(numbers)) == len(numbers) == superclasses * subclasses
-        assert set(numbers) <= set(range(1000))
+        sides = [part for parts in breeds()[task].values() for part in parts]
+        assert [len(part) for part in sides] == [subclasses / 2] * 2 * superclasses
+        numbers = {*range(1000)} & {number for part in sides for number in part}
+        assert len(numbers) == superclasses * subclasses
 
 
 def test_breeds_selects_the_rows_of_each_side():
@@ -382,9 +372,7 @@ def net():
 
 @pytest.mark.nightly
 @pytest.mark.parametrize("text", ["cifar10:test", "val"])
-def test_features_and_labels_of_a_data_set_have_one_order(
-    sets, tmp_path, monkeypatch, capsys, text
-):
+def test_features_and_labels_of_a_data_set_have_one_order(sets, tmp_path, monkeypatch, text):
     """Row i is picture i, and line i of labels.txt its class, also if a picture is damaged."""
     from PIL import Image
 
@@ -392,14 +380,12 @@ def test_features_and_labels_of_a_data_set_have_one_order(
     monkeypatch.syspath_prepend(tmp_path)
     (sets / "val/n01/1.png").write_bytes(b"broken")
     out = tmp_path / "out"
-    options = ["--model", "python:net_of_means:net", "--skip-unreadable", "--out", str(out)]
-    if text == "val":
-        images = open_images(sets / "val")
-        assert execute(["extract", str(sets / "val"), *options]) == 0
-    else:
-        images = load_images("cifar10", "test", sets)
-        assert execute(["extract", text, "--root", str(sets), *options]) == 0
-        assert image_sets()["cifar10"]["terms"] in capsys.readouterr().err
+    line = "extract --model python:net_of_means:net --skip-unreadable"
+    is_folder = text == "val"
+    images = open_images(sets / "val") if is_folder else load_images("cifar10", "test", sets)
+    root = [] if is_folder else ["--root", sets]
+    code, _, err = run(line, sets / "val" if is_folder else text, "--out", out, *root)
+    assert (code, image_sets()["cifar10"]["terms"] in err) == (0, not is_folder)
     features = Features.load(out)
     rows = [row for row, file in enumerate(images.names) if file != "n01/1.png"]
     assert features.names == tuple(images.names[row] for row in rows)
@@ -408,11 +394,7 @@ def test_features_and_labels_of_a_data_set_have_one_order(
     ]
     for row, means in zip(rows, features.matrix, strict=True):
         content = images.open(row)
-        image = (
-            Image.fromarray(content)
-            if isinstance(content, np.ndarray)
-            else Image.open(content).convert("RGB")
-        )
-        assert np.allclose(
-            np.asarray(image.resize((32, 32)), dtype=float).mean((0, 1)), means, atol=1e-3
-        )
+        is_array = isinstance(content, np.ndarray)
+        image = Image.fromarray(content) if is_array else Image.open(content).convert("RGB")
+        expected = np.asarray(image.resize((32, 32)), dtype=float).mean((0, 1))
+        np.testing.assert_allclose(means, expected, rtol=1e-5, atol=1e-3)
