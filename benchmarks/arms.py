@@ -32,8 +32,8 @@ from glocal.aligner.crossfit import CrossFit
 from glocal.data.world import simulated_answers
 from glocal.errors import DataWarning
 from glocal.files import array_sha256, make_folder, read_lines
-from glocal.objective import ChoiceLoss
-from glocal.solver import best_scale
+from glocal.objective import ChoiceLoss, Objective
+from glocal.solver import identity_scale
 
 FOLDER = OUT / "evidence"
 DATA = FOLDER / "data"
@@ -191,7 +191,7 @@ def diagonal(part: FitData, lmbda: float) -> np.ndarray:
         slope = dW.diagonal().astype(np.float64) + 2 * lmbda * spread
         return value + lmbda * float(spread @ spread), slope
 
-    start = np.full(X.shape[1], best_scale(loss)[0])
+    start = np.full(X.shape[1], identity_scale(Objective(loss, None, 0.0, lmbda, 1.0))[0])
     options = {"ftol": 1e-7}
     return np.diag(minimize(objective, start, jac=True, method="L-BFGS-B", options=options).x)
 

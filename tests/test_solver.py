@@ -19,7 +19,6 @@ from glocal.solver import (
     Counter,
     DualityGap,
     NaiveGap,
-    best_scale,
     gap,
     identity_scale,
     lambda_max,
@@ -208,7 +207,7 @@ def test_the_preconditioner_saves_evaluations():
     """
     rows = normal(60, P, seed=9)
     loss = ChoiceLoss(rows * 2.0 ** np.arange(3, -3, -1), people(rows, 3000), ODD)
-    start = best_scale(loss)[0] * np.eye(P)
+    start = identity_scale(arm(0.01, loss))[0] * np.eye(P)
     moments = (np.square(loss.X).mean(axis=0), np.full(P, 1.0))
     scaled, plain = (solved(arm(0.01, loss), start, s, tol=1e-8).evaluations for s in moments)
     assert scaled <= 0.6 * plain
@@ -364,7 +363,8 @@ def test_the_best_scale_is_the_minimum_over_scaled_identities(monkeypatch, scale
     loss = ChoiceLoss(X * scale, ANSWERS, ODD)
     cost *= scale**2
     expected = scale_by_scipy(lambda c: loss(c * np.eye(P))[0] + cost * c * c)
-    assert best_scale(loss, cost) == (expected, False)
+    objective = arm(2 * cost / P, loss, mix=0.5)
+    assert identity_scale(objective) == (expected, False)
 
 
 @pytest.mark.parametrize("mix", [0.6, 1.0])
@@ -382,13 +382,13 @@ def test_the_best_scale_exists_where_no_minimum_does():
     """Features without information start small but not at 0; answers that are all met, and a single
     point, give a finite scale.
     """
-    c, is_nearly_0 = best_scale(paper_loss(0.2))
+    c, is_nearly_0 = identity_scale(arm(1.0, paper_loss(0.2)))
     assert c == pytest.approx(0.1, rel=0.05)  # this makes the mean squared length a hundredth
     assert is_nearly_0
     satisfied = np.array([[1.0, 0.1], [1.0, 0.0], [-1.0, 1.0]])
     for rows in (1e-3 * satisfied, satisfied, 1e3 * satisfied, np.ones((3, 1))):
         loss = ChoiceLoss(rows, np.array([[0, 1, 2]], dtype=np.int32), ODD)
-        assert 0 < best_scale(loss)[0] < math.inf
+        assert 0 < identity_scale(arm(1.0, loss))[0] < math.inf
 
 
 def test_a_symmetric_start_is_the_same_transform():

@@ -168,7 +168,6 @@ class Exact(Options):
         TrivialOptimumError
             λ is at or above λ_max: the optimum is W = 0.
         """
-        scale = None
         options: dict[str, Any] = {
             "moments": problem.axes.moments,
             "tol": self.tolerance,
@@ -181,14 +180,7 @@ class Exact(Options):
             if objective.mix:
                 criterion = DualityGap(objective, certified=certified)
             limit = _checked_lambda(objective, arm) if objective.mix < 1 else None
-            if start is None or start.arm.method == "naive":
-                scale, result = _from_identity(objective, criterion, budget, options)
-            else:
-                is_same_penalty = (start.arm.lmbda, start.arm.mix) == (arm.lmbda, arm.mix)
-                pairs = start.pairs if is_same_penalty else ()
-                result = minimise(
-                    objective, criterion, start.W, pairs=pairs, max_evaluations=budget, **options
-                )
+            scale, result = _descend(objective, criterion, arm, start, budget, options)
             if arm.method == "naive":  # some of its eigenvalues may be negative
                 result = replace(result, W=symmetric_start(result.W))
             weights = problem.axes.back(result.W, arm.identity)
@@ -198,6 +190,13 @@ class Exact(Options):
             singular_values = np.linalg.svd(result.W, compute_uv=False)
             rank = int((singular_values > _MIN_SINGULAR_VALUE * singular_values[0]).sum())
         gap_name = "estimated duality gap" if arm.local else "duality gap"
+        certificate = "global optimum: duality gap"
+        if not certified:
+            certificate = "none: the gap was estimated"
+        elif result.status != "converged":
+            certificate = "none: not converged"
+        elif arm.local and arm.alpha > 0:
+            certificate = "none: the local term is not convex"
         return Solution(
             transform=problem.data.transform(weights),
             arm=arm,
@@ -206,7 +205,7 @@ class Exact(Options):
             status=result.status,
             reason=result.reason(self.tolerance, gap_name),
             gap=result.gap,
-            certificate=_certificate(result, arm, certified=certified),
+            certificate=certificate,
             evaluations=result.evaluations,
             solver=self.name,
             dtype=self.dtype,
@@ -307,15 +306,26 @@ def _checked_lambda(objective: Objective, arm: Arm) -> float:
     return limit
 
 
-def _from_identity(
-    objective: Objective, criterion: Criterion, budget: int, options: dict[str, Any]
-) -> tuple[float, SolverResult]:
-    """Minimise from the best scaled identity, and if that is nearly 0, from a second start too.
+def _descend(
+    objective: Objective,
+    criterion: Criterion,
+    arm: Arm,
+    warm: WarmStart | None,
+    budget: int,
+    options: dict[str, Any],
+) -> tuple[float | None, SolverResult]:
+    """Minimise from another fit, or else from the best scaled identity, whose scale is returned.
 
     From a start near 0, a fit with a local term may stay close to a small multiple of the identity,
-    where L_local is lowest and L_global is at chance. `glocal` therefore starts from the optimum of
+    where L_local is lowest and L_global is at chance. `glocal` then starts from the optimum of
     `global` as well, and the lower of the two results is returned. The three fits share the budget.
     """
+    if warm is not None and warm.arm.method != "naive":
+        is_same_penalty = (warm.arm.lmbda, warm.arm.mix) == (arm.lmbda, arm.mix)
+        pairs = warm.pairs if is_same_penalty else ()
+        return None, minimise(
+            objective, criterion, warm.W, pairs=pairs, max_evaluations=budget, **options
+        )
     X = objective.choices.X
     scale, is_nearly_zero = identity_scale(objective)
     identity = np.asarray(scale * np.eye(X.shape[1]), X.dtype)
@@ -340,13 +350,3 @@ def _from_identity(
     lower = min(first, second, key=lambda result: result.evaluation.value)
     evaluations = first.evaluations + start.evaluations + second.evaluations
     return scale, replace(lower, evaluations=evaluations)
-
-
-def _certificate(result: SolverResult, arm: Arm, *, certified: bool) -> str:
-    if not certified:
-        return "none: the gap was estimated"
-    if result.status != "converged":
-        return "none: not converged"
-    if arm.local and arm.alpha > 0:
-        return "none: the local term is not convex"
-    return "global optimum: duality gap"

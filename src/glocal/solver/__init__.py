@@ -3,7 +3,6 @@
 from glocal.solver.gap import (
     DualityGap,
     NaiveGap,
-    best_scale,
     identity_scale,
     increasing_root,
     lambda_max,
@@ -24,7 +23,6 @@ __all__ = [
     "OnStep",
     "SolverResult",
     "allowed_gap",
-    "best_scale",
     "identity_scale",
     "increasing_root",
     "lambda_max",

@@ -77,28 +77,26 @@ class DualityGap:
         if not (curvature > 0 and np.isfinite(dM + local_dM).all()):
             return math.inf
 
-        def violation(A: np.ndarray) -> float:
-            return self._violation(A + local_dM)
-
-        def dual_point(entropy: float, A: np.ndarray) -> _DualPoint:
+        def dual_point(entropy: float, global_dM: np.ndarray) -> _DualPoint:
             gap = weight * (sums.loss - entropy) + shrinkage + local_slope
-            return _DualPoint(gap, A, violation(A))
+            A = weight * global_dM + local_dM
+            return _DualPoint(gap, A, self._violation(A))
 
-        start = dual_point(sums.entropy, weight * dM)
-        if start.is_feasible and start.gap <= allowed:
+        start = dual_point(sums.entropy, dM)
+        if start.violation <= 0 and start.gap <= allowed:
             return max(start.gap, 0.0)
         points = [start]
         m_lowest = 1 - slope / curvature  # a Newton step toward the m that minimises f(mM)
-        if not start.is_feasible:
+        if start.violation > 0:
             m_lowest = max(m_lowest, 1.0)
         for margin in _SCALE_MARGINS:
             m = max(m_lowest + margin * allowed / curvature, 0.25)
             with np.errstate(over="ignore", invalid="ignore"):  # `_violation` reports overflow
                 sums_at_m, dM = self.objective.choices.derivatives(math.sqrt(m) * W)
-            points.append(dual_point(sums_at_m.entropy, weight * dM))
-            if start.is_feasible or points[-1].is_feasible:
+            points.append(dual_point(sums_at_m.entropy, dM))
+            if min(start.violation, points[-1].violation) <= 0:
                 break
-        gap = _least_gap(points, violation, allowed)
+        gap = _least_gap(points, self._violation, allowed)
         return math.inf if gap <= -allowed else max(gap, 0.0)  # below 0 if W is nearly singular
 
     def _violation(self, A: Float[np.ndarray, "p p"]) -> float:
@@ -164,10 +162,6 @@ class _DualPoint(NamedTuple):
     A: Float[np.ndarray, "p p"]
     violation: float
 
-    @property
-    def is_feasible(self) -> bool:
-        return self.violation <= 0
-
 
 def _least_gap(
     points: Sequence[_DualPoint], violation: Callable[[np.ndarray], float], allowed: float
@@ -177,50 +171,41 @@ def _least_gap(
     The weight of a mixture comes from a straight line through both violations, at a value below 0.
     The gap is infinite if no point is feasible.
     """
-    latest = {point.is_feasible: point for point in points}
+    feasible = next((point for point in reversed(points) if point.violation <= 0), None)
+    infeasible = next((point for point in reversed(points) if point.violation > 0), None)
+    if feasible is None or infeasible is None:
+        return math.inf if feasible is None else feasible.gap
     for _ in range(_MAX_REFINEMENTS):
-        if len(latest) < 2 or latest[True].gap <= allowed:
+        if feasible.gap <= allowed:
             break
-        gap, A, excess = latest[True]
-        infeasible = latest[False]
+        gap, A, excess = feasible
         share = 0.5
         if math.isfinite(infeasible.violation):
             share = min(max(-0.9 * excess / (infeasible.violation - excess), 0.05), 0.95)
         A = A + share * (infeasible.A - A)
         point = _DualPoint(gap + share * (infeasible.gap - gap), A, violation(A))
-        latest[point.is_feasible] = point
-    return latest[True].gap if True in latest else math.inf
+        if point.violation <= 0:
+            feasible = point
+        else:
+            infeasible = point
+    return feasible.gap
 
 
 def identity_scale(objective: Objective) -> tuple[float, bool]:
-    """The c > 0 for which the scaled identity cI minimises an objective, as from `best_scale`.
+    """The c > 0 for which cI minimises an objective, and whether it is essentially 0.
 
-    L_local is the same for every c, and R(cI) = (1 - mix) p c².
+    L_local is the same for every c, and R(cI) = (1 - mix) p c². L_global is convex in m = c², so
+    that c follows from the root of one increasing derivative. If the root is at 0 (the features
+    have no information about the answers), a small scale is returned, since W = 0 is stationary.
     """
     X = objective.choices.X
     cost = objective.lmbda * (1 - objective.mix) * X.shape[1] / objective.global_weight
-    return best_scale(objective.choices, cost)
-
-
-def best_scale(choices: ChoiceLoss, cost: float = 0.0) -> tuple[float, bool]:
-    """The c > 0 that minimises L_global of c X plus c² · `cost`, and whether it is essentially 0.
-
-    L is convex in m = c², so that c follows from the root of one increasing derivative. If the root
-    is at 0 (the features have no information about the answers), a small scale is returned, since
-    W = 0 is stationary.
-
-    Parameters
-    ----------
-    cost : float
-        The derivative λ (1 - mix) p of the penalty in m, divided by the weight of L_global in the
-        objective.
-    """
-    X = choices.X
-    similarities = choices.sums.similarities(X)
+    loss = objective.choices.sums
+    similarities = loss.similarities(X)
     mean_square = float(np.sum(X * X, dtype=np.float64)) / len(X)
 
     def slopes(m: float) -> tuple[float, float]:
-        sums = choices.sums(similarities, m)
+        sums = loss(similarities, m)
         return sums.slope / m + cost, sums.curvature / m
 
     start = math.log(1 / mean_square)

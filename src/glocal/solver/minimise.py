@@ -167,7 +167,7 @@ def minimise(
             status = "budget"
         else:
             step = None
-            if not stagnation.is_long:
+            if stagnation.steps < _MAX_STAGNANT_STEPS:
                 step = _line_search(evaluate, form, current, hessian, last - counter.evaluations)
             if step is not None:
                 hessian.learn(step.x - current.x, step.g - current.g)
@@ -182,7 +182,7 @@ def minimise(
                 measure = _GapMeasure(criterion, tol)
                 stagnation = _Stagnation(current)
                 hessian.pairs.clear()
-            elif hessian.pairs and not stagnation.is_long:
+            elif hessian.pairs and stagnation.steps < _MAX_STAGNANT_STEPS:
                 hessian.pairs.clear()  # the model of the curvature may be wrong: try without it
             else:
                 status = "stalled"
@@ -237,12 +237,7 @@ class _Stagnation:
     def __init__(self, start: _Iterate) -> None:
         self._lowest_value = start.f.value
         self._smallest_gradient = norm(start.g)
-        self._steps = 0
-
-    @property
-    def is_long(self) -> bool:
-        """Whether further steps are not worth their evaluations."""
-        return self._steps >= _MAX_STAGNANT_STEPS
+        self.steps = 0
 
     def see(self, current: _Iterate) -> None:
         """Take a step into account."""
@@ -252,7 +247,7 @@ class _Stagnation:
             value < self._lowest_value - rounding_error(current)
             or gradient < 0.9 * self._smallest_gradient
         )
-        self._steps = 0 if is_progress else self._steps + 1
+        self.steps = 0 if is_progress else self.steps + 1
         self._lowest_value = min(self._lowest_value, value)
         self._smallest_gradient = min(self._smallest_gradient, gradient)
 
