@@ -283,7 +283,7 @@ def test_folds_that_cannot_be_scored_are_refused(world):
 
 def table(points):
     means = pd.DataFrame(points, columns=["alpha", "agreement", "kept", "loss"])
-    return means.assign(method="glocal", lmbda=0.1, tau=0.25, mix=1.0)
+    return means.assign(method="glocal", lmbda=0.1, tau=0.25, mix=1.0, kept_se=0.0)
 
 
 def test_means_are_of_settings_that_every_fold_has_scored():
@@ -339,6 +339,8 @@ def test_choices_on_paper():
         assert (means.loc[chosen, "alpha"], bool(reason)) == (alpha, True), keep
     few, _ = choose(means[1:], 0.95)  # no setting keeps so many: the nearest one
     assert means.loc[few, "alpha"] == 0.5
+    promised, _ = choose(means.assign(kept_se=[0, 0, 0.01, 0]), 0.9)  # an error below the mean
+    assert means.loc[promised, "alpha"] == 0.7
     means.loc[means["alpha"] == 0.1, "method"] = "naive"
     for keep in (None, 0.1):
         other, _ = choose(means, keep)

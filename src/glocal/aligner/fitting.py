@@ -13,7 +13,7 @@ import numpy as np
 
 from glocal._version import __version__
 from glocal.aligner.arm import Arm
-from glocal.aligner.data import FitData
+from glocal.aligner.data import FitData, Fold
 from glocal.aligner.exact import Exact, Solution
 from glocal.aligner.heldout import heldout_scores, scaled_identity
 from glocal.aligner.keep import Keep
@@ -142,16 +142,27 @@ def cross_score(
         The folds of objects hold out too few answers for a precise score.
     """
     what, solver = _checked(data, what, solver)
-    parts = data.folds(folds)
+    return _cross_score(data, what, solver, data.folds(folds), transform, on_step)
+
+
+def _cross_score(
+    data: FitData,
+    what: Arm | Keep,
+    solver: Solver,
+    parts: list[Fold],
+    transform: LinearTransform | None,
+    on_step: OnStep | None,
+) -> HeldOutScores:
+    """Fit without each of these folds, and score these fits on what the folds hold out."""
     n_heldout = round(sum(part.answers.effective_size for part in parts))
     if n_heldout < MIN_HELDOUT_ANSWERS and data.fold_unit == "objects":
         n_needed = -(-MIN_HELDOUT_ANSWERS * round(data.answers.effective_size) // n_heldout)
         warnings.warn(
             f"the folds hold out only {n_heldout} answers, so that a gain is known to about "
             f"±{0.65 / n_heldout**0.5:.2f}. To hold out {MIN_HELDOUT_ANSWERS} answers takes about "
-            f"{n_needed:,} answers in all, or fewer folds than {folds}.",
+            f"{n_needed:,} answers in all, or fewer folds than {len(parts)}.",
             DataWarning,
-            stacklevel=2,
+            stacklevel=3,
         )
     counter = Counter(on_step)
     solutions = [_solve(part.data, what, solver, counter) for part in parts]
@@ -170,7 +181,7 @@ def cross_score(
             "lmbda, or let it be chosen. If a warning about the answers names another cause, fix "
             "that first.",
             OverfitWarning,
-            stacklevel=2,
+            stacklevel=3,
         )
     if transform is None:
         return scores
@@ -201,9 +212,9 @@ def fit_and_score(
         holdout = DEFAULT_FOLDS if is_quick and is_small else 0
     if not holdout:
         return fit(data, what, solver, on_step=on_step)
-    data.folds(holdout)  # folds that cannot be held out raise an error before any fit
+    folds = data.folds(holdout)  # those that cannot be held out raise an error before any fit
     fitted = fit(data, what, solver, on_step=on_step)
-    scores = cross_score(data, what, solver, holdout, transform=fitted.transform, on_step=on_step)
+    scores = _cross_score(data, what, solver, folds, fitted.transform, on_step)
     record = replace(fitted.record, heldout=scores)
     meta = {**fitted.transform.meta, "fit": json.loads(to_json(record))}
     return Fit(replace(fitted.transform, meta=meta), record)
@@ -300,8 +311,8 @@ def _record_fit(data: FitData, solution: Solution, seconds: float) -> Fit:
     if solution.keep is None and solution.parts is not None:
         _warn_of_collapse(data, solution.transform, solution.parts["global"])
     meta: dict[str, Any] = {
-        **solution.transform.meta,
         "fit": json.loads(to_json(record)),
+        **solution.transform.meta,
         "fitted": sketch(data.features, data.answers),
     }
     if data.features.network:

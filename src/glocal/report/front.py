@@ -48,7 +48,8 @@ def method_points(run: Run) -> pd.DataFrame:
     for _, settings in points.groupby(["network", "method"], sort=False):
         label = settings["chosen"].idxmax()
         if len(settings) > 1 and not settings["chosen"].any():
-            label, _ = choose(settings, run.choice.get("keep"))
+            errors = settings["kept"] - settings["kept_low"]
+            label, _ = choose(settings.assign(kept_se=errors), run.choice.get("keep"))
         labels.append(label)
     return points.loc[labels].drop(columns=["strong", "loss", "alpha"], errors="ignore")
 

@@ -11,6 +11,7 @@ from pydantic import Field, field_validator, model_validator
 
 from glocal.aligner import Arm
 from glocal.aligner.arm import Method
+from glocal.aligner.crossfit import best_keeping
 from glocal.errors import ParameterError
 from glocal.files import PathLike, read_object
 from glocal.options import Options
@@ -257,8 +258,9 @@ def choose(means: pd.DataFrame, keep: float | None) -> tuple[int, str]:
         The frame of `means_over_folds`; the row of the original features, if present, cannot be
         chosen.
     keep : float or None
-        The share of neighbours to keep. The best agreement among the settings that keep it is
-        chosen, or the setting that keeps most if none does. None chooses the lowest loss.
+        The share of neighbours to keep. The best agreement among the settings that promise it, as
+        the mean over folds minus one standard error, is chosen, or the setting that promises most
+        if none does. None chooses the lowest loss.
 
     Raises
     ------
@@ -279,15 +281,16 @@ def choose(means: pd.DataFrame, keep: float | None) -> tuple[int, str]:
     if keep is None:
         loss = fitted["loss"]
         return int(loss.idxmin()), f"smallest mean held-out loss, {loss.min():.4f} nats"
-    kept = fitted["kept"]
-    if kept.max() < keep:
-        reason = (
-            f"no setting keeps {keep:g} of the neighbours; this one keeps most, {kept.max():.4f}"
-        )
-        return int(kept.idxmax()), reason
-    agreement = fitted.loc[kept >= keep, "agreement"]
+    promises = fitted["kept"] - fitted["kept_se"]
+    number = best_keeping([*fitted["agreement"]], [*promises], keep)
+    row = fitted.iloc[number]
     reason = (
-        f"the largest agreement ({agreement.max():.4f}) among the settings that keep {keep:g} of "
-        f"the neighbours ({len(agreement)} of {len(fitted)})"
+        f"the largest agreement ({row['agreement']:.4f}) among the settings that promise to keep "
+        f"{keep:g} of the neighbours: the mean over folds minus its standard error"
     )
-    return int(agreement.idxmax()), reason
+    if promises.max() < keep:
+        reason = (
+            f"no setting promises to keep {keep:g} of the neighbours; this one promises most, "
+            f"{promises.max():.4f}"
+        )
+    return int(fitted.index[number]), reason

@@ -15,13 +15,18 @@ from typing import Any, Literal, NamedTuple
 import joblib
 import numpy as np
 import pandas as pd
-from jaxtyping import Float
 
 from glocal._version import __version__
 from glocal.aligner import Arm, Exact, FitData, Keep, PaperLoop, fit
 from glocal.aligner.data import AUTO, NEIGHBOURS, Fold, pooled_answers
 from glocal.aligner.fitting import Solver
-from glocal.aligner.heldout import credit_and_loss, held_out, heldout_scores, scaled_identity
+from glocal.aligner.heldout import (
+    HeldOut,
+    credit_and_loss,
+    held_out,
+    heldout_scores,
+    scaled_identity,
+)
 from glocal.aligner.keep import DEFAULT_KEEP, keep_curve
 from glocal.errors import (
     ClusterError,
@@ -31,14 +36,8 @@ from glocal.errors import (
     TrivialOptimumError,
     import_optional,
 )
-from glocal.evaluation.agreement import (
-    MIN_REPEATED_SHARE,
-    ceiling,
-    heldout_rows,
-    odd_one_out,
-)
+from glocal.evaluation.agreement import MIN_REPEATED_SHARE, ceiling, heldout_rows
 from glocal.evaluation.change import change_record, embeddings
-from glocal.evaluation.structure import kept_by_image, neighbourhoods
 from glocal.evaluation.view import paired_views, save_view
 from glocal.files import PathLike, array_sha256, make_folder, write_text
 from glocal.results import Score, read_rows, to_json, write_rows
@@ -126,10 +125,11 @@ def sweep(
         "loss" chooses the smallest held-out loss, instead of `keep`. `naive` is chosen only if the
         grid has nothing else.
     keep : float or None
-        The share of the neighbours to keep, as a mean over folds. Among the settings that keep it,
-        the one with the best agreement is chosen; if there is none, the one that keeps most. None
-        is 0.9. ``glocal.fit(data, Keep(keep=…))`` needs no grid, and mixes fits so that little more
-        is kept than `keep`.
+        The share of the neighbours to keep. A setting promises its mean over folds minus one
+        standard error. Among the settings that promise `keep`, the one with the best agreement is
+        chosen; if there is none, the one that promises most. None is 0.9.
+        ``glocal.fit(data, Keep(keep=…))`` needs no grid, and mixes fits so that little more is kept
+        than `keep`.
     solver : Exact, PaperLoop or None
         The solver of the points and of the refit; None is ``Exact()``. Points of the exact solver
         have no certificate, and a tolerance of 3e-4 if `tol` is None.
@@ -184,9 +184,7 @@ def sweep(
                 write_rows(Path(out) / "points.jsonl", points)
             if progress is not None:
                 progress(unit_rows[-1], len(points), folds * len(plan.settings))
-    result = _choice(plan, _points(plan, rows), share, solver)
-    transforms = _fold_transforms(plan, result.best)
-    result = _with_heldout_scores(result, plan, transforms)
+    result, transforms = _choice(plan, _points(plan, rows), share, solver)
     if out is not None:
         _write(result, plan, transforms, Path(out))
     return result
@@ -329,9 +327,8 @@ def fit_path(
     data: FitData, solver: Solver, folds: int, fold: int, path: list[Setting]
 ) -> list[Row]:
     """Fit the settings of one path on one fold, each exact fit starting from the previous one."""
-    part = data.folds(folds)[fold]
-    images = part.data.evaluation_rows(part.rows)
-    score = _scorer(part, images)
+    (part,) = held_out([data.folds(folds)[fold]])
+    counts = {"n_heldout": len(part.answers), "n_images": len(part.images)}
     rows = []
     problem = None
     start = None
@@ -341,7 +338,7 @@ def fit_path(
         scores: dict[str, float | None] = dict.fromkeys(METRICS)
         try:
             if setting == ORIGINAL:  # the baseline that agreement is compared with
-                scores = score(scaled_identity(part.data))
+                scores |= _scores(part, scaled_identity(part.data))
             else:
                 arm = Arm.of(setting)
                 if isinstance(solver, Exact):
@@ -352,31 +349,22 @@ def fit_path(
                     solution = _with_eta(solver, setting).solve(part.data, arm)
                 start = solution.warm
                 outcome = {name: getattr(solution, name) for name in outcome}
-                scores = score(solution.transform)
+                scores |= _scores(part, solution.transform)
         except TrivialOptimumError as error:  # W = 0 has no scores, and no fit starts from it
             outcome |= {"status": "trivial", "lambda_max": error.lambda_max}
         except DivergedError as error:
             outcome |= {"status": "diverged", "evaluations": error.steps, "reason": str(error)}
-        counts = {"n_heldout": len(part.answers), "n_images": len(images)}
         row = {"fold": fold, **setting, **scores, **counts, **outcome}
         rows.append(row | {"seconds": time.perf_counter() - start_time})
     return rows
 
 
-def _scorer(
-    part: Fold, images: Float[np.ndarray, "m p"]
-) -> Callable[[LinearTransform], dict[str, float | None]]:
-    """The function that scores transforms on the held-out part of a fold."""
-    X = part.data.scalars(images, "float64")
-    neighbours = neighbourhoods(X, NEIGHBOURS)
-
-    def score(transform: LinearTransform) -> dict[str, float | None]:
-        agreement = odd_one_out(part.data.embedding(transform), part.answers, interval=False)
-        kept = kept_by_image(X, transform.map_rows(images), NEIGHBOURS, before=neighbours)
-        values = (agreement.accuracy, agreement.loss, float(kept.mean()))
-        return dict(zip(METRICS, values, strict=True))
-
-    return score
+def _scores(part: HeldOut, transform: LinearTransform) -> dict[str, float]:
+    """The scores of a transform on what a fold holds out."""
+    credit, loss = credit_and_loss([part], [transform])
+    agreement = float(np.average(credit, weights=part.answers.weights))
+    kept = float(part.kept(transform.map_rows(part.images)).mean())
+    return dict(zip(METRICS, (agreement, loss, kept), strict=True))
 
 
 def _with_eta(solver: Solver, setting: Setting) -> Solver:
@@ -386,14 +374,23 @@ def _with_eta(solver: Solver, setting: Setting) -> Solver:
     return solver.replace(eta=setting.get("eta") or solver.eta)
 
 
-def _choice(plan: _Plan, points: list[Row], keep: float | None, solver: Solver) -> Sweep:
-    """Choose one setting, and refit it on all data; the held-out scores are still missing."""
+def _choice(
+    plan: _Plan, points: list[Row], keep: float | None, solver: Solver
+) -> tuple[Sweep, list[LinearTransform]]:
+    """Choose one setting, and fit it to all data and without each fold."""
     means = means_over_folds(points, len(plan.folds))
     chosen, reason = choose(means, keep)
     front = pareto_front(means[means["method"] != "original"]).index
     means = means.assign(front=means.index.isin(front), chosen=means.index == chosen)
     best = json.loads(to_json(means.loc[chosen].to_dict()))
-    refit = fit(plan.data, Arm.of(best), _with_eta(solver, best)).transform
+    arm = Arm.of(best)
+    refit = fit(plan.data, arm, _with_eta(solver, best)).transform
+    transforms = []
+    for fold in plan.folds:
+        unseen = _with_eta(plan.solver, best).solve(fold.data, arm).transform
+        count = {"fit": {"n_answers": len(fold.data.answers)}}
+        transforms.append(replace(unseen, meta=unseen.meta | count))
+    heldout = heldout_scores(plan.data, plan.folds, transforms, converged=best["converged"])
     summary = {
         "keep": keep,
         "reason": reason,
@@ -402,36 +399,13 @@ def _choice(plan: _Plan, points: list[Row], keep: float | None, solver: Solver) 
         "seed": plan.data.seed,
         "n_settings": len(plan.settings) - 1,
     }
-    transform = replace(refit, meta={**refit.meta, "sweep": summary})
-    return Sweep(pd.DataFrame(points), means, best, reason, transform, scores=[])
+    record = {**refit.meta["fit"], "heldout": heldout.model_dump()}
+    transform = replace(refit, meta={**refit.meta, "fit": record, "sweep": summary})
+    scores = _scores_of_choice(plan, transforms)
+    return Sweep(pd.DataFrame(points), means, best, reason, transform, scores), transforms
 
 
-def _fold_transforms(plan: _Plan, setting: Setting) -> list[LinearTransform]:
-    """Fit a setting without each fold, in the same way as its points."""
-    arm = Arm.of(setting)
-    solver = _with_eta(plan.solver, setting)
-    transforms = []
-    for fold in plan.folds:
-        if isinstance(solver, Exact):
-            solution = solver.solve(fold.data, arm, certified=False)
-        else:
-            solution = solver.solve(fold.data, arm)
-        meta = {"fit": {"n_answers": len(fold.data.answers)}}
-        transforms.append(replace(solution.transform, meta=meta))
-    return transforms
-
-
-def _with_heldout_scores(result: Sweep, plan: _Plan, transforms: list[LinearTransform]) -> Sweep:
-    """Score the choice by the `transforms` without each fold; its refit records the scores."""
-    converged = result.best["converged"]
-    heldout = heldout_scores(plan.data, plan.folds, transforms, converged=converged)
-    meta = dict(result.transform.meta)
-    meta["fit"] = {**meta["fit"], "heldout": heldout.model_dump()}
-    transform = replace(result.transform, meta=meta)
-    return replace(result, transform=transform, scores=_scores(plan, transforms))
-
-
-def _scores(plan: _Plan, transforms: list[LinearTransform]) -> list[Score]:
+def _scores_of_choice(plan: _Plan, transforms: list[LinearTransform]) -> list[Score]:
     """The agreement of the original features and of the choice with all held-out answers.
 
     The third score is the gain, their paired difference. `transforms` are the fits of the choice
@@ -443,8 +417,8 @@ def _scores(plan: _Plan, transforms: list[LinearTransform]) -> list[Score]:
         "original": credit_and_loss(parts, originals)[0],
         "chosen": credit_and_loss(parts, transforms)[0],
     }
-    heldout = pooled_answers([fold.answers for fold in plan.folds])
-    original, chosen, gain = heldout_rows(credit, heldout)
+    answers = pooled_answers([fold.answers for fold in plan.folds])
+    original, chosen, gain = heldout_rows(credit, answers)
     # NOTE the choice is the best of many on the same answers, so each setting is one comparison
     n_settings = len(plan.settings) - 1
     corrected = None if gain.p is None else min(1.0, n_settings * gain.p)
