@@ -32,6 +32,12 @@ def ends(a, b, **shared):
     return difference.mean, *difference.interval(), difference.p
 
 
+def triplets(n, objects, m=3, seed=0):
+    """n random answers about m of the objects."""
+    rng = np.random.default_rng(seed)
+    return rng.permuted(np.tile(np.arange(objects), (n, 1)), axis=1)[:, :m]
+
+
 def half_width_of_pairs(values, answers, weights):
     """The mean and the half width of its interval, by comparing every two answers."""
     total = float(weights.sum())
@@ -44,87 +50,49 @@ def half_width_of_pairs(values, answers, weights):
     return mean, t95 * math.sqrt(max(e @ share @ e, e @ same @ e) / disjoint) / total
 
 
-@pytest.mark.parametrize(("m", "n"), [(3, 9), (3, 9_000), (4, 15), (5, 40)])
+@pytest.mark.parametrize(("m", "n"), [(3, 9), (3, 9_000), (4, 15), (5, 40), (10, 900), (15, 60)])
 @pytest.mark.parametrize("weighted", [False, True])
-def test_the_interval_equals_that_of_all_pairs(m, n, weighted):
+def test_the_interval_equals_that_of_all_pairs(m, n, weighted, monkeypatch):
     """Inclusion and exclusion over subsets of objects equal the sum over all pairs of answers that
-    share an object.
+    share an object; answers with too many objects for it are compared pair by pair, in blocks.
     """
+    monkeypatch.setattr("glocal.evaluation.intervals._BLOCK", 64)
     rng = np.random.default_rng(m)
-    some = rng.permutation(n)[: 6 * m]
-    answers = some[
-        np.array([rng.permutation(len(some))[:m] for _ in range(120)])
-    ]  # few objects, so that sets and pairs repeat
+    some = rng.permutation(n)[: 6 * m]  # few objects, so that sets and pairs repeat
+    answers = some[triplets(120, len(some), m)]
     effect = rng.normal(size=n)
     values = 0.5 + 0.02 * effect[answers].sum(axis=1) + 0.02 * rng.normal(size=120)
     weights = rng.integers(0, 3, size=120).astype(float) if weighted else np.ones(120)
     estimate = answer_estimate(values, answers, weights if weighted else None)
-    assert (estimate.mean, estimate.half) == pytest.approx(
-        half_width_of_pairs(values, answers, weights), rel=1e-9
-    )
+    expected = half_width_of_pairs(values, answers, weights)
+    assert (estimate.mean, estimate.half) == pytest.approx(expected, rel=1e-9)
 
 
-@pytest.mark.parametrize(("m", "n"), [(10, 900), (10, 60), (15, 60)])
-def test_answers_of_many_objects_have_the_error_of_all_pairs(m, n, monkeypatch):
-    """Answers with too many objects to count all subsets are compared pair by pair, in blocks."""
-    monkeypatch.setattr("glocal.evaluation.intervals._BLOCK", 64)
-    rng = np.random.default_rng(1)
-    answers = np.array([rng.permutation(n)[:m] for _ in range(150)])
-    values = rng.uniform(size=150) + 0.1 * (answers < n / 9).sum(axis=1)
-    estimate = answer_estimate(values, answers)
-    assert (estimate.mean, estimate.half) == pytest.approx(
-        half_width_of_pairs(values, answers, np.ones(150)), rel=1e-9
-    )
-
-
-def test_answers_without_weight_do_not_count():
+@pytest.mark.parametrize("person", [None, np.arange(90) // 6])
+def test_answers_without_weight_do_not_count(person):
     """Answers of weight 0, about other objects or by other persons, change neither mean
     nor interval.
     """
-    rng = np.random.default_rng(4)
-    answers = np.array([rng.permutation(20)[:3] for _ in range(90)])
+    answers = triplets(90, 20)
     answers[60:] += 20
-    values = rng.uniform(size=90)
+    values = np.random.default_rng(4).uniform(size=90)
     weights = np.repeat([1.0, 0.0], [60, 30])
-    persons = np.arange(90) // 6
-    for person in (None, persons):
-        estimate = answer_estimate(values, answers, weights, person)
-        expected = answer_estimate(
-            values[:60], answers[:60], None, None if person is None else person[:60]
-        )
-        assert (estimate.mean, estimate.freedom) == pytest.approx((expected.mean, expected.freedom))
-        assert estimate.interval() == pytest.approx(expected.interval())
+    estimate = answer_estimate(values, answers, weights, person)
+    persons = None if person is None else person[:60]
+    expected = answer_estimate(values[:60], answers[:60], None, persons)
+    assert (estimate.mean, *estimate.interval()) == pytest.approx(
+        (expected.mean, *expected.interval())
+    )
 
 
-def test_the_interval_covers_where_the_binomial_one_does_not():
-    """If answers share random objects, the interval covers the truth about as often as it should,
-    and the binomial interval does not.
-    """
-    rng = np.random.default_rng(0)
-    covered = []
-    for _ in range(300):
-        effect = 0.15 * rng.normal(size=40)  # some objects are easy, some hard
-        answers = np.array([rng.permutation(40)[:3] for _ in range(400)])
-        values = (rng.uniform(size=400) < 0.5 + effect[answers].sum(axis=1)).astype(float)
-        low, high = answer_estimate(values, answers).interval(FRACTION)
-        half = 1.96 * math.sqrt(values.mean() * (1 - values.mean()) / 400)
-        covered.append((low <= 0.5 <= high, abs(values.mean() - 0.5) <= half))
-    robust, binomial = np.mean(covered, axis=0)
-    assert robust >= 0.88
-    assert binomial <= 0.7
-
-
-@pytest.mark.parametrize(
-    "answers",
-    [[[0, 1, 2]], [[0, 1, 2], [1, 2, 0], [0, 2, 1]], [[0, 1, 2], [0, 3, 4], [1, 3, 2], [2, 4, 0]]],
-    ids=["one answer", "three objects", "five objects"],
-)
-def test_one_cluster_of_answers_has_no_interval(answers):
+@pytest.mark.parametrize("objects", ["012", "012 120 021", "012 034 132 240"])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_one_cluster_of_answers_has_no_interval(objects, weighted):
     """If every two answers share an object, there is no error, no interval and no p-value."""
+    answers = np.array([list(map(int, answer)) for answer in objects.split()])
     values = np.arange(1.0, len(answers) + 1)
-    for weights in (None, values):
-        estimate = answer_estimate(values, np.array(answers), weights)
-        assert (estimate.error, estimate.p, estimate.interval()) == (None, None, (None, None))
+    estimate = answer_estimate(values, answers, values if weighted else None)
+    assert (estimate.error, estimate.p, estimate.interval()) == (None, None, (None, None))
 
 
 @pytest.mark.parametrize("value", [0.0, 1.0, 0.1, 1 / 3])
@@ -132,15 +100,15 @@ def test_equal_scores_show_no_spread_and_have_no_interval(value):
     """Equal scores have no interval, whatever their number and kind, since even all right answers
     do not prove a value of exactly 1.
     """
-    rng = np.random.default_rng(0)
-    answers = np.array([rng.permutation(30)[:3] for _ in range(200)])
+    some = np.random.default_rng(0).integers(1, 9, size=200)
+    values = np.full(200, value)
     for estimate in (
-        answer_estimate(np.full(200, value), answers),
-        answer_estimate(np.full(200, value), answers, rng.uniform(size=200)),
-        mean_estimate(np.full(200, value)),
-        mean_estimate(np.full(200, value), rng.integers(0, 9, size=200)),
-        two_way_estimate(np.full((5, 40), value)),
-        episode_estimate(np.full((5, 40), value), np.arange(40) % 4, 0.1),
+        answer_estimate(values, triplets(200, 30)),
+        answer_estimate(values, triplets(200, 30), some / 7),
+        mean_estimate(values),
+        mean_estimate(values, some),
+        two_way_estimate(values.reshape(5, 40)),
+        episode_estimate(values.reshape(5, 40), np.arange(40) % 4, 0.1),
     ):
         assert estimate.mean == pytest.approx(value)
         assert estimate.interval() == (None, None)
@@ -151,17 +119,14 @@ def test_the_errors_over_objects_and_persons_add():
     answers; a person without weight does not count.
     """
     rng = np.random.default_rng(17)
-    answers = np.array([rng.permutation(60)[:3] for _ in range(80)])
+    answers = triplets(80, 60)
     persons = np.repeat(np.arange(8), 10)
-    lenient = np.repeat(rng.uniform(size=8), 10)
-    values = 0.1 * rng.uniform(size=80) + lenient
+    values = 0.1 * rng.uniform(size=80) + rng.uniform(size=8)[persons]
     weights = rng.uniform(0.5, 2, size=80) * persons
     estimate = answer_estimate(values, answers, weights, persons)
-    without = [
-        np.average(values[persons != person], weights=weights[persons != person])
-        for person in range(1, 8)
-    ]
-    over_persons = 6 / 7 * np.square(np.array(without) - estimate.mean).sum()
+    others = [persons != person for person in range(1, 8)]
+    without = np.array([np.average(values[rest], weights=weights[rest]) for rest in others])
+    over_persons = 6 / 7 * np.square(without - estimate.mean).sum()
     independent = np.square(weights * (values - estimate.mean)).sum() / weights.sum() ** 2
     over_objects = answer_estimate(values, answers, weights).error ** 2
     assert estimate.error**2 == pytest.approx(over_objects + over_persons - independent)
@@ -215,10 +180,8 @@ def test_a_table_of_pure_noise_has_the_error_of_its_noise():
 def test_one_person_or_one_object_is_a_plain_mean(shape):
     """With a single row or column, the interval is Student's over the others."""
     values = np.random.default_rng(13).normal(size=7)
-    estimate = two_way_estimate(values.reshape(shape))
-    assert estimate.interval() == pytest.approx(
-        stats.t.interval(0.95, 6, values.mean(), stats.sem(values))
-    )
+    expected = stats.t.interval(0.95, 6, values.mean(), stats.sem(values))
+    assert two_way_estimate(values.reshape(shape)).interval() == pytest.approx(expected)
     assert two_way_estimate(values[:1, None]).interval() == (None, None)
 
 
@@ -227,9 +190,8 @@ def episodes(rng, draws=6, sizes=(5, 8, 4)):
     classes = np.repeat(np.arange(len(sizes)), sizes)
     credits = rng.normal(size=(draws, 1)) + rng.normal(size=len(classes))
     credits = credits + classes + 0.5 * rng.normal(size=credits.shape)
-    for draw in range(draws):
-        for c in range(len(sizes)):
-            credits[draw, rng.choice(np.flatnonzero(classes == c))] = np.nan
+    for row in credits:
+        row[[rng.choice(np.flatnonzero(classes == c)) for c in range(len(sizes))]] = np.nan
     return credits, classes
 
 
@@ -265,12 +227,10 @@ def test_one_draw_or_one_image_a_class_has_no_interval():
     image that was never tested does not count.
     """
     credits, classes = episodes(np.random.default_rng(4))
-    never = np.insert(credits, 0, np.nan, axis=1)
-    assert episode_estimate(never, np.insert(classes, 0, 0), 0.2) == episode_estimate(
-        credits, classes, 0.2
-    )
-    first = np.unique(classes, return_index=True)[1]
+    never = np.insert(credits, 0, np.nan, axis=1), np.insert(classes, 0, 0)
+    assert episode_estimate(*never, 0.2) == episode_estimate(credits, classes, 0.2)
     assert episode_estimate(credits[:1], classes, 0.2).interval() == (None, None)
+    first = np.unique(classes, return_index=True)[1]
     alone = np.nan_to_num(credits[:, first])
     assert episode_estimate(alone, classes[first], 0.2).interval() == (None, None)
 
@@ -312,18 +272,13 @@ def test_scores_of_one_class_are_dependent():
     clusters = np.repeat(np.arange(6), 10)
     values = np.linspace(0.2, 0.8, 6)[clusters] + 0.01 * rng.normal(size=60)
     e = values - values.mean()
-    shared = sum(
-        float(e[i] * e[j]) for i in range(60) for j in range(60) if clusters[i] == clusters[j]
-    )
-    assert mean_estimate(values, clusters).error == pytest.approx(
-        math.sqrt(6 / 5 * shared) / 60, rel=1e-9
-    )
-    expected = stats.t.interval(0.95, 59, values.mean(), stats.sem(values))
-    assert mean_estimate(values).interval() == pytest.approx(expected)
-    assert mean_estimate(values, np.arange(60)).interval() == pytest.approx(expected)
-    assert (
-        mean_estimate(values, np.arange(60) % 10).error == mean_estimate(values).error
-    )  # alike: not below it
+    shared = e @ (clusters[:, None] == clusters) @ e
+    error = mean_estimate(values, clusters).error
+    assert error == pytest.approx(math.sqrt(6 / 5 * shared) / 60, rel=1e-9)
+    expected = pytest.approx(stats.t.interval(0.95, 59, values.mean(), stats.sem(values)))
+    plain = mean_estimate(values)
+    assert plain.interval() == mean_estimate(values, np.arange(60)).interval() == expected
+    assert mean_estimate(values, np.arange(60) % 10).error == plain.error  # alike: not below it
     for result in (mean_estimate(values[:1]), mean_estimate(values, np.zeros(60))):
         assert result.interval() == (None, None)
     assert mean_estimate(np.array([1.0, 1.0, 0.9])).interval(FRACTION)[1] == 1.0
@@ -334,9 +289,10 @@ def test_the_interval_leaves_0_out_exactly_where_p_is_small(freedom):
     """The interval excludes 0 exactly if p is small, since both come from one Student's t."""
     for mean in np.linspace(-3, 3, 30):
         estimate = Estimate(mean, 0.2, freedom)
-        assert estimate.interval() == pytest.approx(stats.t.interval(0.95, freedom, mean, 0.2))
+        low, high = estimate.interval()
+        assert (low, high) == pytest.approx(stats.t.interval(0.95, freedom, mean, 0.2))
         assert estimate.p == pytest.approx(2 * stats.t.sf(abs(mean) / 0.2, freedom))
-        assert (estimate.interval()[0] > 0 or estimate.interval()[1] < 0) == (estimate.p < 0.05)
+        assert (low > 0 or high < 0) == (estimate.p < 0.05)
 
 
 def test_an_interval_stays_within_what_a_score_can_be():
@@ -347,33 +303,36 @@ def test_an_interval_stays_within_what_a_score_can_be():
     assert wide.interval()[1] > 2
     assert (wide.interval(FRACTION)[1], wide.interval(CORRELATION)[1]) == (1, 1)
     assert Estimate(-0.9, 0.5, 3).interval(CORRELATION)[0] == -1
-    arms = [Units(values=np.array(scores)) for scores in ([1.0, 0.0], [0.0, 1.0])]
+    a, b = (Units(values=np.array(scores)) for scores in ([1.0, 0.0], [0.0, 1.0]))
+    assert a.minus(b).half > 2
     for metric, largest in (("accuracy_cosine", 1), ("spearman_cosine", 2)):
-        results = {
-            str(arm): Result((Score("task", metric, 0.5),), units) for arm, units in enumerate(arms)
-        }
-        difference = compared(results, [("0", "1")])[-1]
-        assert arms[0].minus(arms[1]).half > 2
+        scores = (Score("task", metric, 0.5),)
+        difference = compared({"a": Result(scores, a), "b": Result(scores, b)}, [("a", "b")])[-1]
         assert (difference.low, difference.high) == (-largest, largest)
 
 
-@pytest.mark.parametrize("kind", ["answers", "table", "episodes", "list"])
-def test_swapping_the_arms_flips_signs(kind):
+VALUES = np.random.default_rng(23).normal(size=60)
+
+
+@pytest.mark.parametrize(
+    ("shape", "shared"),
+    [
+        (60, {}),
+        (60, {"answers": triplets(60, 25), "weights": VALUES**2 + 0.2}),
+        ((5, 12), {}),
+        ((5, 12), {"classes": np.arange(12) % 3, "shot_share": 0.1}),
+    ],
+    ids=["list", "answers", "table", "episodes"],
+)
+def test_swapping_the_arms_flips_signs(shape, shared):
     """A difference is the estimate of the paired differences of the values, and swapping the arms
     flips its sign.
     """
-    rng = np.random.default_rng(23)
-    values = rng.normal(size=60)
-    share = {"weights": rng.uniform(0.2, 2, size=60)}
-    if kind == "answers":
-        share["answers"] = np.array([rng.permutation(25)[:3] for _ in range(60)])
-    else:
-        values = values if kind == "list" else values.reshape(5, 12)
-        share = {"classes": np.arange(12) % 3, "shot_share": 0.1} if kind == "episodes" else {}
-    mean, low, high, p = ends(values, 0 * values, **share)
-    estimate = Units(values=values, **share).estimate()
+    values = VALUES.reshape(shape)
+    mean, low, high, p = ends(values, 0 * values, **shared)
+    estimate = Units(values=values, **shared).estimate()
     assert (mean, low, high, p) == (estimate.mean, *estimate.interval(), estimate.p)
-    assert ends(0 * values, values, **share) == pytest.approx((-mean, -high, -low, p))
+    assert ends(0 * values, values, **shared) == pytest.approx((-mean, -high, -low, p))
 
 
 def test_an_arm_does_not_differ_from_itself():
@@ -400,20 +359,18 @@ def test_holm_equals_its_definition(p):
         assert {k for k, value in enumerate(corrected) if value <= level} == rejected
 
 
-def test_scores_that_cannot_be_compared_are_refused(as_a_user):
+@pytest.mark.parametrize(
+    ("noun", "a", "b", "details"),
+    [
+        ("shape", np.zeros(4), np.zeros(5), {}),
+        ("finite", np.zeros((2, 2, 2)), np.zeros((2, 2, 2)), {}),
+        ("finite", np.array([0, np.nan]), np.zeros(2), {}),
+        ("finite", np.zeros(0), np.zeros(0), {}),
+        ("weights", np.ones((3, 2)), np.zeros((3, 2)), {"weights": np.zeros(2)}),
+        ("weights", np.ones((3, 2)), np.zeros((3, 2)), {"weights": np.array([2.0, -1.0])}),
+    ],
+)
+def test_scores_that_cannot_be_compared_are_refused(as_a_user, noun, a, b, details):
     """Scores of other shapes, no scores, NaN and invalid weights are refused."""
-    a = np.zeros(4)
-    cases = [
-        (lambda: ends(a, np.zeros(5)), "shape"),
-        (lambda: ends(np.zeros((2, 2, 2)), np.zeros((2, 2, 2))), "finite"),
-        (lambda: ends(np.array([0, np.nan]), a[:2]), "finite"),
-        (lambda: ends(a[:0], a[:0]), "finite"),
-        (lambda: Units(values=np.ones((3, 2)), weights=np.zeros(2)).estimate(), "weights"),
-        (
-            lambda: Units(values=np.ones((3, 2)), weights=np.array([2.0, -1.0])).estimate(),
-            "weights",
-        ),
-    ]
-    for call, noun in cases:
-        with pytest.raises(DataError, match=noun):
-            call()
+    with pytest.raises(DataError, match=noun):
+        ends(a, b, **details)
