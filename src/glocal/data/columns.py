@@ -77,40 +77,42 @@ def read_question(
     if place_base not in (None, 0, 1):
         raise ParameterError(f"`place_base` is {place_base}; allowed are 0 and 1.")
     roles = _roles(table, stated)
-    has_reference = "reference" in roles
-    readable = [
-        shown_roles
-        for shown_roles in map(str.split, _SHOWN_ROLES)
-        if ("reference" in shown_roles) == has_reference and roles.keys() >= {*shown_roles}
-    ]
-    pick_role = next((role for role in ("closer", "odd", "chosen") if role in roles), None)
-    is_answered = pick_role is not None or roles.keys() >= {"left_votes", "right_votes"}
-    if not readable or not is_answered:
-        raise DataError(
-            f"it has the columns {', '.join(list(table)[:12])}; answers need a, b and odd, or "
-            "a, b, c (or stimuli) and odd, or reference, closer and farther, or reference, left "
-            "and right (or choices) and chosen. State the column of each role: glocal data import "
-            "--column ROLE=COLUMN, or columns={'ROLE': 'COLUMN'} in Python."
-            f"{_suggestion(table)}"
-        )
-    shown_roles = readable[0]
+    shown_roles, pick_role = _roles_of_question(table, roles)
     shown_columns = [column for role in shown_roles for column in roles[role]]
     table = _without_decimals(table, {*shown_columns, *roles.get(pick_role or "", ())})
     shown = _shown(table, shown_columns)
     interpretation: dict[str, Any] = {"columns": {role: ", ".join(roles[role]) for role in roles}}
+    has_reference = "reference" in roles
     picked = np.full(len(table), 1 if has_reference else 2)  # as closer and odd stand
     if pick_role is not None and shown_roles[-1] not in ("odd", "farther"):
         texts = texts_in_column(table, roles[pick_role][0])[:, 0]
-        offered = np.arange(1 if has_reference else 0, shown.shape[1])
+        offered = np.arange(has_reference, shown.shape[1])
         is_column_a_role = len(shown_roles) == shown.shape[1]
-        names = [shown_roles[column] for column in offered] if is_column_a_role else []
+        names = shown_roles[has_reference:] if is_column_a_role else []
         picked, interpretation["picked"] = _picked(texts, shown, offered, names, place_base)
-    is_complete = (shown != "").all(axis=1)
-    picked = np.where(is_complete, picked, -1)
+    picked = np.where((shown != "").all(axis=1), picked, -1)
     kind = "odd-one-out"
     if has_reference:
         kind = "anchor" if shown.shape[1] == 3 else "nearest-of-n"
     return Question(kind, shown, picked, roles, interpretation)
+
+
+def _roles_of_question(
+    table: pd.DataFrame, roles: Mapping[str, list[str]]
+) -> tuple[list[str], str | None]:
+    """The roles of the columns that show objects, and that of the pick, None if there are votes."""
+    pick_role = next((role for role in ("closer", "odd", "chosen") if role in roles), None)
+    for shown_roles in map(str.split, _SHOWN_ROLES):
+        has_same_reference = ("reference" in shown_roles) == ("reference" in roles)
+        is_answered = pick_role is not None or roles.keys() >= {"left_votes", "right_votes"}
+        if is_answered and has_same_reference and roles.keys() >= {*shown_roles}:
+            return shown_roles, pick_role
+    raise DataError(
+        f"it has the columns {', '.join(list(table)[:12])}; answers need a, b and odd, or "
+        "a, b, c (or stimuli) and odd, or reference, closer and farther, or reference, left "
+        "and right (or choices) and chosen. State the column of each role: glocal data import "
+        f"--column ROLE=COLUMN, or columns={{'ROLE': 'COLUMN'}} in Python.{_suggestion(table)}"
+    )
 
 
 def _suggestion(table: pd.DataFrame) -> str:

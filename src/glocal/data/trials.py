@@ -10,6 +10,7 @@ from jaxtyping import Bool, Float, Int, Shaped
 
 from glocal.data.columns import (
     MISSING,
+    Question,
     as_integers,
     numbers_in_column,
     read_question,
@@ -103,24 +104,15 @@ def read_trials(
         objects, listed = _indices(question.shown, names, base)
         ordered = _in_order(question.kind, objects, question.picked)
         details = _details(rows, question.columns)
-        reasons = {
-            "an object that is not in the list of object ids": (objects == _UNLISTED).any(axis=1),
-            _NO_OBJECT: (objects == MISSING).any(axis=1),
-            "no answer": question.picked < 0,
-        }
-        if "counts" in details:
-            reasons["no vote"] = details["counts"].sum(axis=1) == 0
-        catch, no_test = _catch_trials(question.kind, ordered)
-        catch &= (objects >= 0).all(axis=1) & (question.picked >= 0)
-        reasons |= {"catch trial": catch, "equal alternatives": no_test}
-        kept, dropped = keep_valid(reasons)
+        is_catch, excluded = _excluded(question, objects, ordered, details)
+        kept, dropped = keep_valid(excluded)
         if n_filtered := len(table) - len(rows):
             dropped["filtered out by where"] = n_filtered
         arguments: dict[str, Any] = {name: values[kept] for name, values in details.items()}
-        if "counts" not in details and catch.any():  # votes are not those of one person
-            arguments["catch_passed"] = (ordered[:, 0] == ordered[:, 1])[catch]
+        if "counts" not in details and is_catch.any():  # votes are not those of one person
+            arguments["catch_passed"] = (ordered[:, 0] == ordered[:, 1])[is_catch]
             if "person" in details:
-                arguments["catch_person"] = details["person"][catch]
+                arguments["catch_person"] = details["person"][is_catch]
         arguments |= {"array": ordered[kept], "base": base, "kind": question.kind, "names": listed}
         return Trials(arguments, dropped, question.interpretation)
 
@@ -184,19 +176,30 @@ def _in_order(
     return np.take_along_axis(objects, order, axis=1)
 
 
-def _catch_trials(
-    kind: str, ordered: Int[np.ndarray, "t m"]
-) -> tuple[Bool[np.ndarray, " t"], Bool[np.ndarray, " t"]]:
-    """The masks of trials with a repeated object that have one right answer, and that have none.
+def _excluded(
+    question: Question,
+    objects: Int[np.ndarray, "t m"],
+    ordered: Int[np.ndarray, "t m"],
+    details: Mapping[str, np.ndarray],
+) -> tuple[Bool[np.ndarray, " t"], dict[str, Bool[np.ndarray, " t"]]]:
+    """The mask of catch trials, and the masks of all trials that are no answers, by reason.
 
-    The right answer is the object that differs from two equal ones, or the alternative that equals
-    the reference. If it was given, the first two of the ordered objects are equal.
+    A catch trial repeats an object and has one right answer: the object that differs from two equal
+    ones, or the alternative that equals the reference. If it was given, the first two of the
+    ordered objects are equal. Other repeats have no right answer.
     """
     repeats = np.count_nonzero(np.diff(np.sort(ordered, axis=1), axis=1) == 0, axis=1)
-    is_catch = repeats == 1
-    if kind != "odd-one-out":
+    is_catch = (repeats == 1) & (objects >= 0).all(axis=1) & (question.picked >= 0)
+    if question.kind != "odd-one-out":
         is_catch &= (ordered[:, 1:] == ordered[:, :1]).any(axis=1)
-    return is_catch, (repeats > 0) & ~is_catch
+    excluded = {
+        "an object that is not in the list of object ids": (objects == _UNLISTED).any(axis=1),
+        _NO_OBJECT: (objects == MISSING).any(axis=1),
+        "no answer": question.picked < 0,
+    }
+    if "counts" in details:
+        excluded["no vote"] = details["counts"].sum(axis=1) == 0
+    return is_catch, excluded | {"catch trial": is_catch, "equal alternatives": repeats > 0}
 
 
 def _indices(

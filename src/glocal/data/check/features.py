@@ -43,7 +43,8 @@ def check_features(features: Features, what: str = "features") -> Iterator[Findi
         variance += np.einsum("ij,ij->j", chunk, chunk) / n
         varies |= (rows != features.matrix[0]).any(axis=0)
     yield from _columns(mean, variance, varies, what)
-    yield from _rows(features.matrix, lengths, what)
+    yield from _rows(lengths, what)
+    yield from _copies(features.matrix, lengths, what)
     yield from _standardized(n, mean[varies], variance[varies], scalars, what)
 
 
@@ -95,8 +96,8 @@ def _columns(
         )
 
 
-def _rows(matrix: np.ndarray, lengths: Float[np.ndarray, " n"], what: str) -> Iterator[Finding]:
-    """Find rows of zeros, rows that are much longer than others, and copies."""
+def _rows(lengths: Float[np.ndarray, " n"], what: str) -> Iterator[Finding]:
+    """Find rows of zeros, and rows that are much longer than others."""
     n = len(lengths)
     typical = float(np.median(lengths))
     description = (
@@ -110,20 +111,23 @@ def _rows(matrix: np.ndarray, lengths: Float[np.ndarray, " n"], what: str) -> It
         if 0 < rows.mean() < 0.5:
             message = f"{rows.sum()} of {n} rows {words} (first: row {rows.argmax()})"
             yield finding(check, f"{what}: {message}")
+
+
+def _copies(matrix: np.ndarray, lengths: Float[np.ndarray, " n"], what: str) -> Iterator[Finding]:
+    """Find rows that repeat another one; only rows of the same length are compared."""
     _, group, sizes = np.unique(lengths, return_inverse=True, return_counts=True)
     first_of: dict[bytes, int] = {}
-    copies = []
-    for row in np.flatnonzero(sizes[group] > 1).tolist():  # copies have the same length
-        original = first_of.setdefault(matrix[row].tobytes(), row)
-        if original != row:
-            copies.append((row, original))
+    originals = {
+        row: first_of.setdefault(matrix[row].tobytes(), row)
+        for row in np.flatnonzero(sizes[group] > 1).tolist()
+    }
+    copies = [row for row, original in originals.items() if original != row]
     if copies:
-        row, original = copies[0]
         subject = "1 row repeats" if len(copies) == 1 else f"{len(copies)} rows repeat"
         yield finding(
             "duplicates",
-            f"{what}: {subject} another row exactly (first: row {row}, which is row {original} "
-            "again)",
+            f"{what}: {subject} another row exactly (first: row {copies[0]}, which is row "
+            f"{originals[copies[0]]} again)",
         )
 
 
