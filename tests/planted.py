@@ -65,10 +65,8 @@ def _half(X: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 FEATURES = {
-    "rows of NaN": Fault(with_matrix(_rows(np.nan)), "finite", "3 of .* rows hold NaN"),
-    "a column beyond half precision": Fault(
-        with_matrix(_half), "overflow", "all in 1 of .*first: column 7"
-    ),
+    "rows of NaN": Fault(with_matrix(_rows(np.nan)), "features", "nan at row"),
+    "a column beyond half precision": Fault(with_matrix(_half), "features", "column 7.*65504"),
     "constant columns": Fault(with_matrix(_constant), "constant", "3 of .* columns are constant"),
     "a huge column": Fault(
         with_matrix(lambda X, rng: X * np.where(np.arange(X.shape[1]) == 7, 1e3, 1)),
@@ -135,7 +133,7 @@ def _same_objects(case: Case, rng: np.random.Generator) -> Case:
 
 
 ANSWERS = {
-    "counted from 1": Fault(with_objects(lambda o, rng: o + 1), "range", "is named but there are"),
+    "counted from 1": Fault(with_objects(lambda o, rng: o + 1), "answers", "1-based.*`base=1`"),
     "counted from 1, none out of range": Fault(_counted_from_1_first_kept, "base", "count from 1"),
     "base 1 stated for nothing": Fault(
         with_objects(lambda o, rng: o[(o > 0).all(axis=1)] - 1), "base", "count from 0"

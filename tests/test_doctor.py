@@ -92,27 +92,13 @@ def test_votes_and_times_that_are_none_are_found(small, check):
     assert check in {finding.check for finding in problems(replace(small, answers=answers))}
 
 
-@pytest.mark.parametrize(
-    ("listed", "unit"), [(False, "rows of the features"), (True, "object ids")]
-)
-def test_objects_that_do_not_exist_are_counted_in_their_list(small, listed, unit):
-    """The message counts the rows, or the ids if there are some; too few ids mean another list."""
-    n = len(small.features)
-    ids = small.object_ids[:-3] if listed else None
-    answers = Answers.from_array([[0, 1, n + 9]])
-    (finding,) = diagnose(replace(small, local=None, object_ids=ids, answers=answers))
-    assert (finding.check, finding.severity) == ("range", "error")
-    assert f"there are {n - 3 * listed} {unit}" in finding.message
-    assert ("the whole list" in finding.fix) == listed
-
-
 def test_transposed_features_are_found(small):
     """If answers are about as many objects as the features have columns, the fix is to
     transpose them.
     """
     features = Features(np.ascontiguousarray(small.features.matrix.T))
     case = replace(small, features=features, local=None, object_ids=None)
-    assert "transpose" in found("range", case).fix
+    assert "transposed" in found("answers", case).message
 
 
 def test_a_huge_column_is_described_by_its_own_numbers(monkeypatch):
@@ -263,13 +249,10 @@ def test_repeats_among_many_answers_are_estimated(small, monkeypatch):
             "contradictions",
             "kind='anchor'",
         ),
-        (lambda objects: np.array([[0, 1, 900]]), "range", "extract the features of all objects"),
     ],
 )
 def test_what_is_wrong_with_answers_comes_with_what_to_do(small, change, check, words):
-    """Too few answers, alternatives listed as choices, and objects without features are said with
-    what helps.
-    """
+    """Too few answers and alternatives listed as choices are said with what helps."""
     answers = Answers(change(small.answers.objects))
     case = Case(Features(small.features.matrix), answers=answers)
     assert re.search(words, str(found(check, case)))

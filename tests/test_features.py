@@ -184,7 +184,7 @@ a b c         | a b z             | 0 1 2 | 1 name an object
 a b c         | a b c             | 0 1 3 | 3 lines
 a b c         |                   | 0 1 2 | object ids is empty
 None          |                   | 0 1 2 | object ids is empty
-a b c         | a b c             | 0 1 4 | not the list that the answers index
+a b c         | a b c             | 0 1 4 | the whole list
 None          | None              | 0 1 3 | 3 rows.*Extract
 None          | None              |       | left of 0
 """

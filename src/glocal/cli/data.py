@@ -72,7 +72,10 @@ def check_command(
             object_ids=form.names,
             order=None if form.order is None else read_list(form.order, what="order"),
         )
-        findings = [replace(finding, fix=in_options(finding.fix)) for finding in diagnose(case)]
+        findings = [
+            replace(each, message=in_options(each.message), fix=in_options(each.fix))
+            for each in diagnose(case)
+        ]
     counts = Counter(finding.severity for finding in findings)
     n, p = case.features.matrix.shape
     record = {
@@ -134,8 +137,8 @@ def split_command(
         part.save(out / f"{name}.npz")
     sizes = {name: len(part) for name, part in parts.items()}
     between = len(joined.answers) - sum(sizes.values())
-    more = {"between": between, "n_dropped": joined.n_dropped, **options, "out": out}
-    print_result(as_json, sizes | more)
+    details = {"between": between, "n_dropped": joined.n_dropped, **options, "out": out}
+    print_result(as_json, sizes | details)
 
 
 @app.command("curve")

@@ -317,8 +317,8 @@ def check_finite(
         row, column = np.argwhere(~is_finite)[0]
         raise DataError(
             f"{source} {verb} {rows[row, column]} at row {numbers[row]}, column {column}; "
-            "features must be finite and in the range of their dtype. Remove or recompute that "
-            "image's features."
+            "features must be finite. Recompute or remove that image; extract values beyond 65504, "
+            "where half precision ends, in float32."
         )
 
 

@@ -16,11 +16,6 @@ from glocal.data.features import Features, object_name, transposed_hint
 from glocal.errors import DataError, DataWarning
 from glocal.similarity import choice, of_pairs, pair_tolerance, unit_rows
 
-WHOLE_LIST = (
-    "give the whole list that the answers index, including the objects without features; the names "
-    "of the feature rows are another list"
-)
-
 _FEWER_ROWS = (
     " Extract the features of all objects that they name. If they index a longer list than the "
     "rows of the features, name it with `object_ids`."
@@ -79,7 +74,10 @@ def join(features: Features, answers: Answers, object_ids: Sequence[str] | None 
         joined = Joined(answers, np.ones(len(answers), dtype=bool))
     else:
         rows = feature_rows(features, object_ids)
-        hint = f" This is not the list that the answers index: {WHOLE_LIST}."
+        hint = (
+            " Give the whole list that the answers index, including the objects without features; "
+            "the names of the feature rows are another list."
+        )
         answers.check_range(len(rows), what="the list of object ids", unit="lines", hint=hint)
         joined = Joined(answers.relabel(rows), answers.inside(rows >= 0)[1])
     if not len(joined.answers):

@@ -51,11 +51,8 @@ def diagnose(case: Case) -> list[Finding]:
 
 
 def _check_answers(case: Case, answers: Answers) -> Iterator[Finding]:
-    findings = list(check_answers(case))
-    yield from findings
-    if _has_error(findings):
-        return
     joined = join(case.features, answers, case.object_ids)
+    yield from check_answers(case)
     if joined.n_dropped:
         part = f"{joined.n_dropped} of {len(answers)} answers name an object without features"
         few = joined.n_dropped <= _MAX_SHARE_DROPPED * len(answers)

@@ -11,8 +11,6 @@ import numpy as np
 
 from glocal.data.answers import Answers
 from glocal.data.check.findings import Case, Finding, Severity, finding
-from glocal.data.features import transposed_hint
-from glocal.data.join import WHOLE_LIST
 from glocal.data.people import FAST, people, question_numbers, set_keys, tally
 
 if TYPE_CHECKING:
@@ -31,34 +29,15 @@ _MIN_CATCH_TRIALS = 4
 
 
 def check_answers(case: Case) -> Iterator[Finding]:
-    """Check range, base, coverage and repeats; `check_readings` checks columns and order.
-
-    The checks end at the first error, which makes the later checks meaningless.
-    """
+    """Check base, coverage and repeats; `join` checks the range, `check_readings` the columns."""
     answers = case.answers
     assert answers is not None
     n = len(case.features) if case.listed is None else len(case.listed)
     unit = "rows of the features" if case.listed is None else "object ids"
-    if not len(answers):
-        yield finding("answers", "answers: the file holds no answer")
-        return
     named = answers.named_objects()
-    smallest = int(named[0])
-    largest = int(named[-1])
-    if largest >= n:
-        fix = None
-        if largest == n and smallest >= 1:
-            fix = "pass `base=1`"
-        elif case.listed is not None:
-            fix = WHOLE_LIST
-        elif transposed_hint(case.features, largest + 1):
-            fix = "transpose the features: one row per object"
-        message = f"answers: object {largest} is named but there are {n} {unit}"
-        yield finding("range", message, fix=fix)
-        return
     if len(answers) < _MIN_ANSWERS:
         yield finding("few", f"answers: only {len(answers)}")
-    if smallest == 1 and len(named) == n - 1:
+    if named[0] == 1 and len(named) == n - 1:
         yield finding(
             "base", "answers: object 0 is the only one never named; the file may count from 1"
         )

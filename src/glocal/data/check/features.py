@@ -12,7 +12,6 @@ from glocal.data.features import Features, Standardization
 from glocal.data.rows import difference, row_statistics, spaced_rows
 from glocal.errors import DataError
 
-_MAX_SHARE_OF_COLUMNS = 0.05  # NaN or infinity in more columns is taken for a fault of rows
 _MAX_SHARE_OF_VARIANCE = 0.5  # of one column; CLIP's outlier has .02, a column of 11 ratings .21
 _MAX_SHARE_OF_SQUARES = 0.8  # of one column, about the overall mean; CLIP's outlier has .42
 _MAX_RELATIVE_LENGTH = 10.0  # relative to the median row; networks on photographs reach at most 3
@@ -28,8 +27,7 @@ def check_features(features: Features, what: str = "features") -> Iterator[Findi
     try:
         scalars = features.standardization
     except DataError as error:
-        not_finite = list(_not_finite(features, what))
-        yield from not_finite or [finding("features", f"{what}: {error}")]
+        yield finding("features", f"{what}: {error}")
         return
     n, p = features.matrix.shape
     lengths = np.zeros(n)
@@ -46,23 +44,6 @@ def check_features(features: Features, what: str = "features") -> Iterator[Findi
     yield from _rows(lengths, what)
     yield from _copies(features.matrix, lengths, what)
     yield from _standardized(n, mean[varies], variance[varies], scalars, what)
-
-
-def _not_finite(features: Features, what: str) -> Iterator[Finding]:
-    n, p = features.matrix.shape
-    bad_rows: list[int] = []
-    is_bad_column = np.zeros(p, dtype=bool)
-    for start, rows in features.chunks():
-        finite = np.isfinite(rows)
-        bad_rows += (start + np.flatnonzero(~finite.all(axis=1))).tolist()
-        is_bad_column |= ~finite.all(axis=0)
-    if not bad_rows:
-        return
-    columns = np.flatnonzero(is_bad_column)
-    few = len(columns) <= max(1, _MAX_SHARE_OF_COLUMNS * p) and len(bad_rows) > len(columns)
-    where = f", all in {len(columns)} of {p} columns (first: column {columns[0]})" if few else ""
-    message = f"{len(bad_rows)} of {n} rows hold NaN or infinity (first: row {bad_rows[0]}){where}"
-    yield finding("overflow" if few else "finite", f"{what}: {message}")
 
 
 def _columns(

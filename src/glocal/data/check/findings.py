@@ -17,7 +17,6 @@ from glocal.errors import DataWarning
 Severity = Literal["error", "warning", "note"]
 SEVERITIES: tuple[Severity, ...] = ("error", "warning", "note")
 
-_NO_SIMILARITY = "such a row has no similarity to any other row, and a fit refuses the file"
 _PERSONS = (
     "inspect their answers and exclude these persons: "
     "answers.select(~numpy.isin(answers.person, persons))"
@@ -28,13 +27,6 @@ _KINDS: dict[str, tuple[Severity, str, str]] = {
         "error",
         "nothing can be computed from this file",
         "repair the file or write it again",
-    ),
-    "finite": ("error", _NO_SIMILARITY, "recompute or remove those images"),
-    "overflow": (
-        "error",
-        _NO_SIMILARITY,
-        "extract the features again in float32, because half precision ends at 65504, or drop "
-        "these columns here and in all later features",
     ),
     "constant": (
         "warning",
@@ -86,12 +78,6 @@ _KINDS: dict[str, tuple[Severity, str, str]] = {
     ),
     # about answers
     "answers": ("error", "nothing can be learned from this file", "correct the file"),
-    "range": (
-        "error",
-        "the answers do not refer to these features",
-        "extract the features of all objects that they name; if they index a longer list than the "
-        "rows of the features, name it with `object_ids`",
-    ),
     "few": (
         "warning",
         "a fit chooses its settings from at least 30 answers, and some thousands make a good one",
