@@ -22,7 +22,7 @@ from glocal.data.answers import Answers
 from glocal.data.features import Features
 from glocal.data.importing import import_answers
 from glocal.data.labels import load_labels
-from glocal.data.rdm import load_index, load_rdms
+from glocal.data.rdm import load_rdms
 from glocal.errors import FileError, GLocalError, printable
 from glocal.evaluation.view import load_view
 from glocal.extract.images import Unreadable, decode_image
@@ -181,7 +181,6 @@ READERS = {
     "labels.txt": (text("1\n2\n3\n"), load_labels),
     "rdm.npy": (npy(RDM), load_rdms),
     "rdm.txt": (text("0 1 2\n1 0 3\n2 3 0\n"), load_rdms),
-    "index.npy": (npy(np.arange(4)), load_index),
     "order.txt": (text("5 4 3 2 1 0\n"), ordered),
     "object_ids.txt": (text("ant\nbee\ncat\n"), lambda path: read_lines(path, what="names")),
     "transform.npz": (transform_file, applied),

@@ -222,10 +222,7 @@ def rsa_command(
 
     Example: glocal evaluate rsa --features features.npy --rdm rdm.npy --transform transform.npz
     """
-    sources = scoring.sources(features, Shared(object_ids=object_ids))
-    if dropped := task.joined(sources).n_dropped:
-        print_message(f"{dropped} objects of the RDM have no features and are left out.")
-    scoring.show(task, sources)
+    scoring.show(task, scoring.sources(features, Shared(object_ids=object_ids)))
 
 
 @app.command("few-shot")

@@ -2,28 +2,27 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import warnings
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Int
 
 from glocal.data.features import Features
 from glocal.data.join import feature_rows
-from glocal.data.tables import read_list, read_numbers
-from glocal.errors import DataError
+from glocal.data.tables import read_numbers
+from glocal.errors import DataError, DataWarning
 from glocal.files import PathLike
 
 # RDMs are often float32 and written as text: pairs (i, j) and (j, i) may differ in the last digits
 _MAX_RELATIVE_DIFFERENCE = 1e-5
 
 
-@dataclass(frozen=True, eq=False)
-class JoinedRDMs:
-    """RDMs, the feature row of each of their objects, and the number of objects without one."""
+class JoinedRDMs(NamedTuple):
+    """RDMs, and the feature row of each of their objects."""
 
     rdms: Float[np.ndarray, "people m m"]
     rows: Int[np.ndarray, " m"]
-    n_dropped: int
 
 
 def load_rdms(path: PathLike) -> Float[np.ndarray, "people n n"]:
@@ -42,8 +41,8 @@ def check_rdms(rdms: np.ndarray, source: str = "RDM") -> Float[np.ndarray, "peop
     Raises
     ------
     DataError
-        If the shape is wrong, or if an RDM has fewer than 3 objects or 3 known pairs, holds an
-        infinite value, is asymmetric or constant, or has a diagonal that is not 0.
+        If the shape is wrong, or if an RDM has fewer than 3 known pairs, holds an infinite value,
+        is asymmetric or constant, or has a diagonal that is not 0.
     """
     n = rdms.shape[-1] if rdms.ndim in (2, 3) else 0
     if not rdms.size or rdms.shape[-2:] != (n, n) or rdms.dtype.kind not in "fiu":
@@ -52,53 +51,38 @@ def check_rdms(rdms: np.ndarray, source: str = "RDM") -> Float[np.ndarray, "peop
             "shape (n, n), or (people, n, n)."
         )
     rdms = np.array(rdms.reshape(-1, n, n), dtype=np.float64)
-    if n < 3 or np.isinf(rdms).any():
-        raise DataError(
-            f"{source} is about {n} objects and has {np.isinf(rdms).sum()} infinite values; it "
-            "needs at least 3 objects and finite dissimilarities, with NaN for a missing pair."
-        )
     for person, rdm in enumerate(rdms):
-        _check_one(rdm, f"{source}, person {person}," if len(rdms) > 1 else source)
+        if fault := _fault(rdm):
+            raise DataError(f"{source}{f', person {person},' if len(rdms) > 1 else ''} {fault}.")
         np.fill_diagonal(rdm, 0.0)
     return rdms
 
 
-def _check_one(rdm: np.ndarray, which: str) -> None:
-    scale = np.nanmax(np.abs(rdm), initial=0.0)
+def _fault(rdm: Float[np.ndarray, "n n"]) -> str | None:
+    """What is wrong with an RDM, and what to do."""
+    scale = np.max(np.abs(rdm), initial=0.0, where=np.isfinite(rdm))
     if not np.allclose(rdm, rdm.T, rtol=0, atol=_MAX_RELATIVE_DIFFERENCE * scale, equal_nan=True):
-        raise DataError(
-            f"{which} is not symmetric; write the dissimilarity of a pair on both sides of the "
-            "diagonal."
-        )
+        return "is not symmetric; write the dissimilarity of a pair on both sides of the diagonal"
     if np.nanmax(np.abs(np.diag(rdm)), initial=0.0) > _MAX_RELATIVE_DIFFERENCE * scale:
-        raise DataError(
-            f"{which} has a diagonal that is not 0; an object does not differ from itself. If it "
-            "holds similarities, give 1 - similarity."
+        return (
+            "has a diagonal that is not 0; an object does not differ from itself. If it holds "
+            "similarities, give 1 - similarity"
         )
     pairs = rdm[np.triu_indices(len(rdm), 1)]
     pairs = pairs[~np.isnan(pairs)]
-    if len(pairs) < 3 or pairs.max() == pairs.min():
-        raise DataError(
-            f"{which} has {len(pairs)} known pairs with {len(np.unique(pairs))} different values; "
-            "a correlation needs at least 3 pairs that are not constant."
+    if len(pairs) < 3 or np.isinf(pairs).any() or pairs.max() == pairs.min():
+        return (
+            f"is about {len(rdm)} objects and has {len(pairs)} known pairs, of them "
+            f"{np.isinf(pairs).sum()} infinite; a correlation needs at least 3 that are finite and "
+            "not constant, with NaN for a missing pair"
         )
-
-
-def load_index(path: PathLike) -> Int[np.ndarray, " m"]:
-    """Read the objects of an RDM, one integer per row of the RDM, from ``.npy`` or text."""
-    index = read_list(path, what="RDM index")
-    if index.ndim != 1 or index.dtype.kind not in "iu":
-        raise DataError(
-            f"{path} holds {index.dtype} of shape {index.shape}; an RDM index must be a list of "
-            "integers."
-        )
-    return index.astype(np.int64)
+    return None
 
 
 def join_rdms(
     features: Features,
     rdms: Float[np.ndarray, "people n n"],
-    index: Int[np.ndarray, " m"] | None = None,
+    index: np.ndarray | None = None,
     object_ids: tuple[str, ...] | None = None,
 ) -> JoinedRDMs:
     """Match each row of the RDMs to a feature row, leaving out objects without features.
@@ -134,16 +118,21 @@ def join_rdms(
             f"the RDM is about {n} objects but {number}. Name its objects by `rdm_index`, one "
             "integer per row."
         )
-    if index.min() < 0 or index.max() >= n_listed or len(np.unique(index)) < n:
+    if not np.isin(index, np.arange(n_listed)).all() or len(np.unique(index)) < n:
         raise DataError(
             f"the RDM index names {len(np.unique(index))} different objects, {index.min()} to "
-            f"{index.max()}, but {extent} (valid 0..{n_listed - 1}); each of the {n} rows of the "
-            "RDM must have a different object."
+            f"{index.max()}, but {extent}; each of the {n} rows of the RDM needs an integer of its "
+            f"own, 0 to {n_listed - 1}."
         )
+    index = index.astype(np.int64)
     rows = index if object_ids is None else feature_rows(features, object_ids)[index]
-    kept = rows >= 0
-    n_dropped = int(n - np.count_nonzero(kept))
-    if n_dropped:
-        source = f"the RDM without {n_dropped} objects that have no features"
-        rdms = check_rdms(rdms[:, kept][:, :, kept], source)
-    return JoinedRDMs(rdms, rows[kept], n_dropped)
+    is_kept = rows >= 0
+    if not is_kept.all():
+        n_dropped = int(np.count_nonzero(~is_kept))
+        warnings.warn(
+            f"{n_dropped} objects of the RDM have no features and are left out.",
+            DataWarning,
+            stacklevel=2,
+        )
+        rdms = check_rdms(rdms[:, is_kept][:, :, is_kept], "the RDM without these objects")
+    return JoinedRDMs(rdms, rows[is_kept])

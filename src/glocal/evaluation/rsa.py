@@ -10,7 +10,7 @@ from jaxtyping import Float, Int
 
 from glocal.data.rdm import check_rdms
 from glocal.errors import CollapseWarning, DataError, ParameterError
-from glocal.evaluation.intervals import CORRELATION, Result, Units, pseudo_values
+from glocal.evaluation.intervals import CORRELATION, Bounded, Result, Units, pseudo_values
 from glocal.results import PEOPLE, Score
 from glocal.similarity import Embedding, finite, one_point, pair_tolerance, snap_ties, unit_rows
 
@@ -82,6 +82,8 @@ def rsa(Z: Embedding, rdms: Float[np.ndarray, "*people n n"], *, kernel: str = "
     human = rdms[:, *np.triu_indices(n, 1)]  # (people, pairs)
     model = model_rdm(Z, kernel)
     ceiling = noise_ceiling(human) if people > 1 else None
+    units = Units(values=np.empty(0))
+    bounded: Bounded = (np.nan, None, None)
     if model.max() == model.min() or one_point(Z):
         warnings.warn(
             "collapse: all objects are at one point, so that no pair is more alike than another "
@@ -89,18 +91,16 @@ def rsa(Z: Embedding, rdms: Float[np.ndarray, "*people n n"], *, kernel: str = "
             CollapseWarning,
             stacklevel=2,
         )
-        units = Units(values=np.empty(0))
-        low = high = None
-        correlation = np.nan
     else:
         units = Units(values=np.stack([_jackknife(model, rdm, n) for rdm in human]))
-        correlation, low, high = units.estimate().bounded(CORRELATION)
+        bounded = units.estimate().bounded(CORRELATION)
     score = partial(Score, "rsa", n=n)
-    scores = [score(f"spearman_{kernel}", correlation, low, high)]
+    scores = [score(f"spearman_{kernel}", *bounded)]
     for name, bound in zip(("lower", "upper"), ceiling or (), strict=False):
         scores.append(score(f"ceiling_{name}", bound, transform=PEOPLE))
-    values = {"spearman": correlation, "low": low, "high": high, "ceiling": ceiling}
-    return Result(tuple(scores), units, {**values, "kernel": kernel, "n_objects": n})
+    values = dict(zip(("spearman", "low", "high"), bounded, strict=True))
+    settings = {"ceiling": ceiling, "kernel": kernel, "n_objects": n}
+    return Result(tuple(scores), units, values | settings)
 
 
 def _jackknife(

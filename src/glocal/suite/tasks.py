@@ -15,8 +15,9 @@ from pydantic import Field, model_validator
 from glocal.data.features import Features
 from glocal.data.groups import load_groups
 from glocal.data.labels import positions
-from glocal.data.rdm import JoinedRDMs, join_rdms, load_index, load_rdms
+from glocal.data.rdm import JoinedRDMs, join_rdms, load_rdms
 from glocal.data.sources import breeds_sides
+from glocal.data.tables import read_list
 from glocal.errors import DataWarning, ParameterError
 from glocal.evaluation.agreement import MIN_REPEATED_SHARE, ceiling, odd_one_out
 from glocal.evaluation.anomaly import anomaly, anomaly_against
@@ -89,7 +90,7 @@ class RSATask(Task):
         """The dissimilarities of objects that have features."""
         index = None
         if self.rdm_index is not None:
-            index = load_index(sources.path(self.rdm_index))
+            index = read_list(sources.path(self.rdm_index), what="RDM index")
         if index is not None and sources.object_ids is None and sources.objects.names is not None:
             warnings.warn(
                 "the index of the RDM is read as rows of the features, although these have names. "
