@@ -151,14 +151,14 @@ def spoil(folder, rng):
 def run_line(words, folder):
     """Run one command line in this process, without a network and without a server, and exit."""
     from glocal.cli.app import main
-    from glocal.data.world import simulated_world
+    from glocal.suite.drawings import drawn_world
 
-    small = simulated_world(n_local=2400, n_setting=6, n_triplets=3000, dimensions=32)
+    small = drawn_world(n_triplets=3000)
     os.chdir(folder)
     with (
         mock.patch("uvicorn.run"),
         mock.patch("uvicorn.Server.run"),
-        mock.patch("glocal.suite.demo.demo_world", return_value=small),
+        mock.patch("glocal.suite.demo.drawn_world", return_value=small),
         command_lines.without_network(),
     ):
         main(words)

@@ -46,7 +46,6 @@ def simulated_world(
     n_local: int = 900,
     n_triplets: int = 60_000,
     dimensions: int = 64,
-    n_setting: int = 0,
     seed: int = 0,
 ) -> World:
     """Draw a world of superordinate classes, their categories, and instances of each category.
@@ -58,12 +57,6 @@ def simulated_world(
     that the softmax of the three dot products of `mind` gives it. The transform that agrees with
     them is therefore known: it amplifies the superordinate directions.
 
-    A setting (the rest of a photograph, such as background and light) adds a second way to agree
-    with people. Each object is photographed in the usual setting of its class, so that the answers
-    cannot separate class and setting. Local images have any setting. A fit to the answers alone
-    amplifies the setting too, which scatters the neighbours of local images. A fit that also uses
-    local images can avoid this. The demo uses such a world.
-
     Parameters
     ----------
     n_superordinate, n_category, n_object : int
@@ -72,20 +65,15 @@ def simulated_world(
         Number of local images, drawn from the same categories.
     n_triplets, dimensions : int
         Number of answers, and of columns of the features (p).
-    n_setting : int
-        Number of dimensions of the setting; 0 for a world without one.
     seed : int
     """
     rng = np.random.default_rng(seed)
     mixing = np.linalg.qr(rng.normal(size=(dimensions, dimensions)))[0]
     class_code = rng.normal(size=(n_superordinate, _CLASS_DIMENSIONS))
     category_code = rng.normal(size=(n_superordinate * n_category, _CATEGORY_DIMENSIONS))
-    usual_setting = rng.normal(size=(n_superordinate, n_setting))
-    class_scale = 0.4 if n_setting else 0.7
-    image_scale = 0.4 if n_setting else 0.8
-    image_dimensions = dimensions - _CLASS_DIMENSIONS - _CATEGORY_DIMENSIONS - n_setting
+    image_dimensions = dimensions - _CLASS_DIMENSIONS - _CATEGORY_DIMENSIONS
 
-    def images(category: np.ndarray, setting_scale: float) -> np.ndarray:
+    def images(category: np.ndarray) -> np.ndarray:
         """Draw the features of one image for each entry of `category`."""
 
         def noise(width: int) -> np.ndarray:
@@ -93,10 +81,9 @@ def simulated_world(
 
         superordinate = category // n_category
         parts = [
-            class_scale * (class_code[superordinate] + 0.3 * noise(_CLASS_DIMENSIONS)),
+            0.7 * (class_code[superordinate] + 0.3 * noise(_CLASS_DIMENSIONS)),
             1.2 * (category_code[category] + 0.4 * noise(_CATEGORY_DIMENSIONS)),
-            image_scale * noise(image_dimensions),
-            0.8 * usual_setting[superordinate] + setting_scale * noise(n_setting),
+            0.8 * noise(image_dimensions),
         ]
         return (np.concatenate(parts, axis=1) @ mixing + 0.5).astype(np.float32)
 
@@ -106,9 +93,9 @@ def simulated_world(
     mind = np.concatenate([1.1 * class_code[superordinate], 0.25 * category_code[category]], axis=1)
     names = tuple(f"object_{i:04d}" for i in range(len(category)))
     return World(
-        objects=Features(images(category, 0.2), names, "simulated objects"),
+        objects=Features(images(category), names, "simulated objects"),
         answers=simulated_answers(mind, n_triplets, seed=seed + 1),
-        local=Features(images(local_category, 1.5), None, "simulated local images"),
+        local=Features(images(local_category), None, "simulated local images"),
         mind=mind,
         superordinate=superordinate,
         local_category=local_category,

@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from glocal.data.world import World, simulated_world
+from glocal.data.world import World
 from glocal.errors import ParameterError
 from glocal.files import PathLike, make_folder, write_npy, write_text
+from glocal.suite.drawings import Drawn, drawn_world
 from glocal.suite.plan import Plan
 
 _PARTS = {
@@ -22,13 +23,8 @@ _PARTS = {
 }
 
 
-def demo_world() -> World:
-    """The world of the demo: photographs also show a setting, so that the local term matters."""
-    return simulated_world(n_local=2400, n_setting=6)
-
-
-def write_demo(out: PathLike) -> Plan:
-    """Write a simulated world and its suite into a folder, and return the suite.
+def write_demo(out: PathLike) -> tuple[Plan, Drawn]:
+    """Write a simulated world and its suite into a folder, and return the suite and the world.
 
     ``suite.toml`` is the suite, and ``world/`` holds files that the commands take.
 
@@ -47,22 +43,23 @@ def write_demo(out: PathLike) -> Plan:
             "folder with `out`."
         )
     shutil.copyfile(source, suite)
-    _write_world(demo_world(), make_folder(folder / "world"))
-    return Plan.load(suite)
+    drawn = drawn_world()
+    _write_world(drawn.world, make_folder(folder / "world"))
+    return Plan.load(suite), drawn
 
 
 def _write_world(world: World, folder: Path) -> None:
     names = world.objects.names or ()
     write_npy(make_folder(folder / "objects") / "features.npy", np.asarray(world.objects.matrix))
     _write(folder / "objects" / "file_names.txt", names)
-    classes = (f"{name}\tclass {c}" for name, c in zip(names, world.superordinate, strict=True))
+    classes = (f"{name}\t{name.split()[1]}" for name in names)
     _write(folder / "categories.tsv", ["object\tcategory", *classes])
     world.answers.save(folder / "answers.npz")
     per_class = len(np.unique(world.local_category)) // len(np.unique(world.superordinate))
     for part, rows in _PARTS.items():
         write_npy(folder / f"{part}.npy", np.asarray(world.local.matrix[rows]))
         _write(folder / f"{part}_category.txt", world.local_category[rows])
-        _write(folder / f"{part}_class.txt", world.local_category[rows] // per_class)
+        _write(folder / f"{part}_kind.txt", world.local_category[rows] // per_class)
 
 
 def _write(path: Path, lines: Iterable[Any]) -> None:
