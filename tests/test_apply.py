@@ -245,25 +245,6 @@ def test_a_bad_file_is_named(tmp_path, arrow):
         assert not list((tmp_path / "z").rglob("*.parquet"))
 
 
-@pytest.mark.parametrize("link", [None, os.symlink, os.link])
-def test_an_input_is_no_output(tmp_path, arrow, link):
-    """A feature file and a shard are never replaced by an output, even through a link."""
-    folder(tmp_path, x_npy=X)
-    write_table(tmp_path / "x.parquet", arrow, features=X)
-    for name, write, read in (
-        ("x.npy", apply_file, Features.load),
-        ("x.parquet", apply_parquet, lambda path: path),
-    ):
-        path = out = tmp_path / name
-        before = path.read_bytes()
-        if link is not None:
-            out = tmp_path / f"other{path.suffix}"
-            link(path, out)
-        with pytest.raises(ParameterError, match="input"):
-            write(TRANSFORM, read(path), out)
-        assert path.read_bytes() == before
-
-
 def test_exchanged_arguments_are_said(tmp_path):
     """Features in place of the transform are refused in one sentence about swapped arguments."""
     folder(tmp_path)

@@ -41,11 +41,11 @@ def row_statistics(X: Features | np.ndarray, std: float | None = None) -> dict[s
     Returns
     -------
     dict
-        ``spread``, the standard deviation of the rows over `std`; ``mean_length`` and
-        ``std_length``, the mean and standard deviation of the Euclidean lengths of the rows;
-        ``normalised``, whether all lengths are 1; and ``columns``, the standardized means of up to
-        16 columns that stand out, by column number. The outputs of transformers have such columns
-        whatever the input. ``columns`` is empty if fewer than four stand out.
+        ``spread``, the standard deviation of the rows over `std`; ``mean_length``, the mean of
+        their Euclidean lengths; ``normalised``, whether all lengths are 1; and ``columns``, the
+        standardized means of up to 16 columns that stand out, by column number. The outputs of
+        transformers have such columns whatever the input. ``columns`` is empty if fewer than four
+        stand out.
     """
     features = X if isinstance(X, Features) else Features(X)
     scalars = features.standardization
@@ -60,7 +60,6 @@ def row_statistics(X: Features | np.ndarray, std: float | None = None) -> dict[s
     return {
         "spread": spread,
         "mean_length": float(features.lengths.mean()),
-        "std_length": float(features.lengths.std()),
         "normalised": features.unit(always=False).is_unit,
         "columns": columns if len(columns) >= _MIN_COLUMNS else {},
     }

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -51,15 +50,14 @@ def apply_file(
     DataError
         The rows do not have the input dimension of the transform, or a row contains NaN or
         infinity before or after the transform.
-    FileError, ParameterError
-        `out` cannot be written, or is the file of the features.
+    FileError
+        `out` cannot be written.
 
     Warns
     -----
     DataWarning
         The rows differ from those of the fit; see `glocal.transform.check_rows`.
     """
-    _refuse_replacing(out, features.source)
     check_rows(transform, features, force=force)
     n, p = features.matrix.shape
     dtype = np.dtype(np.float32)
@@ -116,8 +114,6 @@ def apply_parquet(
     if source.resolve() in (out.resolve(), *out.resolve().parents):
         raise ParameterError(f"output {out} lies in the input {source}. Choose another path.")
     targets = [out / shard.relative_to(source) if source.is_dir() else out for shard in shards]
-    for target, shard in zip(targets, shards, strict=True):
-        _refuse_replacing(target, shard)
     if not source.is_dir():
         writable_target(out, endings=(PARQUET,))
     sample = next(parquet_rows(source, column), None)
@@ -141,13 +137,6 @@ def parquet_rows(
     shards, column = _shards(source, column)
     for shard in shards:
         yield from (X for _, _, X in batches(shard, column))
-
-
-def _refuse_replacing(out: PathLike, source: PathLike) -> None:
-    """Raise a ParameterError if the output is the input file, also through links."""
-    both_exist = os.path.exists(out) and os.path.exists(source)
-    if both_exist and os.path.samefile(out, source):
-        raise ParameterError(f"output {out} is the input {source}. Choose another path.")
 
 
 def _shards(source: PathLike, column: str | None) -> tuple[list[Path], str]:

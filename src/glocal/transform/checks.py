@@ -12,7 +12,7 @@ from weakref import WeakSet
 
 import numpy as np
 
-from glocal.data.features import Features, as_matrix
+from glocal.data.features import Features
 from glocal.data.rows import Difference, difference, spaced_rows
 from glocal.errors import DataError, DataWarning
 from glocal.transform.formats import normalised_name
@@ -60,7 +60,8 @@ def check_rows(transform: Any, X: Any, *, force: bool = True) -> None:
             )
         if is_new:
             _warned.add(transform)
-            message = f"{sentence}. The transformed rows will be wrong."
+            verb = "will" if is_certain else "may"
+            message = f"{sentence}. The transformed rows {verb} be wrong."
             warnings.warn(message, DataWarning, stacklevel=3)
 
 
@@ -141,16 +142,3 @@ def row_differences(transform: Any, X: Any) -> list[Difference]:
             )
             differences.append(Difference(sentence, is_certain=True))
     return differences
-
-
-def check_zero_rows(transform: Any, X: Any, source: str, first: int) -> None:
-    """Warn once about a row of zeros, which has no direction; rows are counted from `first`."""
-    rows = np.flatnonzero(as_matrix((X == 0).all(1)))
-    if len(rows) and transform not in _warned:
-        _warned.add(transform)
-        warnings.warn(
-            f"{source} is 0 in every column of row {first + rows[0]}: a row of zeros has no "
-            "direction, and all such rows get the same result. Remove or recompute them.",
-            DataWarning,
-            stacklevel=4,
-        )

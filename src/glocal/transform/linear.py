@@ -6,7 +6,7 @@ import sys
 import warnings
 from dataclasses import dataclass, field, replace
 from numbers import Integral, Real
-from typing import Any, overload
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -113,10 +113,6 @@ class LinearTransform:
         """Whether the fit scaled rows to length 1; the transform then scales all rows first."""
         return bool(value_at(self.meta, "rows.normalised"))
 
-    @overload
-    def apply(self, features: np.ndarray) -> np.ndarray: ...
-    @overload
-    def apply(self, features: Any) -> Any: ...
     def apply(self, features: Any) -> Any:
         """Transform rows of features; calling the transform does the same.
 
@@ -144,8 +140,8 @@ class LinearTransform:
         Warns
         -----
         DataWarning
-            The rows differ from those of the fit (see `glocal.transform.check_rows`), or a row
-            that should have length 1 is 0. Only the first such call warns.
+            The rows differ from those of the fit; see `glocal.transform.check_rows`. Only the
+            first such call warns.
         """
         X = self._as_rows(features)
         checks.check_rows(self, X)
@@ -156,8 +152,6 @@ class LinearTransform:
     def map_rows(self, X: Any, *, source: str = "features", first: int = 0) -> Any:
         """Apply without `check_rows`; errors name `source` and count rows from `first`."""
         self.check_shape(tuple(X.shape))
-        if self.normalised:
-            checks.check_zero_rows(self, X, source, first)
         map_block = self._map_array if isinstance(X, np.ndarray) else self._map_tensor
         with np.errstate(over="ignore", invalid="ignore"):  # check_finite names the row below
             Z = map_block(X)
@@ -188,16 +182,11 @@ class LinearTransform:
     def check_shape(self, shape: tuple[int, ...]) -> None:
         """Raise a DataError if `shape` is not (n, p)."""
         p = self.dimensions
-        if len(shape) == 2 and shape[1] == p:
-            return
-        hint = f"It needs (n, {p}): features of the model and layer it was fitted on."
-        if shape == (p,):
-            hint = f"This is one row: pass x[None], which has the shape (1, {p})."
-        elif len(shape) == 2 and shape[0] == p:
-            hint = "Rows and columns seem to be exchanged: pass the transpose, one row per image."
-        raise DataError(
-            f"features have shape {shape} but the transform maps {p} dimensions. {hint}"
-        )
+        if len(shape) != 2 or shape[1] != p:
+            raise DataError(
+                f"features have shape {shape} but the transform maps {p} dimensions. It needs (n, "
+                f"{p}): one row per image, of the model and layer that it was fitted on."
+            )
 
     def _map_array(self, X: np.ndarray) -> np.ndarray:
         is_double = X.dtype.kind == "f" and X.dtype.itemsize >= 8
