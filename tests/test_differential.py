@@ -2,16 +2,13 @@
 check that fails names what disagrees.
 """
 
-import contextlib
-import io
-import json
 import os
-import warnings
 from dataclasses import dataclass, replace
 
 import numpy as np
 import oracle
 import pytest
+from world import run
 
 
 @dataclass
@@ -22,7 +19,6 @@ class Problem:
     answers: np.ndarray
     weights: np.ndarray
     kind: str
-    files: dict
     local: np.ndarray | None = None
     blocks: tuple = ()
     method: str = "global"
@@ -32,20 +28,10 @@ class Problem:
     mix: float = 1.0
 
 
-def run(*arguments):
-    """The exit code, the JSON object on standard output, and the message of a command."""
-    from glocal.cli.app import execute
-
-    out = io.StringIO()
-    err = io.StringIO()
-    with (
-        warnings.catch_warnings(),
-        contextlib.redirect_stdout(out),
-        contextlib.redirect_stderr(err),
-    ):
-        warnings.simplefilter("ignore")
-        code = execute([*map(str, arguments), "--json"])
-    return code, json.loads(out.getvalue()) if code == 0 else None, err.getvalue()
+def ended(line):
+    """The JSON object that a command prints, and its message."""
+    result = run(f"{line} --json")
+    return None if result.code else result.json, result.err
 
 
 def close(values, expected, what, tolerance=1e-6):
@@ -88,9 +74,8 @@ def random_answers(rng, mind, kind, t):
         pairs = oracle.candidates(kind, objects)
         c = int(np.argmax([S[objects[i], objects[j]] + rng.gumbel() for i, j in pairs]))
         chosen = pairs[c]
-        rows.append(
-            [*(objects[i] for i in chosen), *(x for i, x in enumerate(objects) if i not in chosen)]
-        )
+        others = [x for i, x in enumerate(objects) if i not in chosen]
+        rows.append([*(objects[i] for i in chosen), *others])
     return np.array(rows[:t])
 
 
@@ -101,17 +86,12 @@ def random_problem(rng, folder):
     kind = str(rng.choice(["odd-one-out", "odd-one-out", "anchor", "nearest-of-n"]))
     mind = oracle.standardized(X, X)[:, -2:]
     answers = random_answers(rng, mind, kind, int(rng.choice([1, 4, 40, 200])))
-    weights = [
-        np.ones(len(answers)),
-        rng.uniform(0, 3, len(answers)),
-        rng.integers(0, 3, len(answers)) * 1.0,
-    ]
-    w = weights[rng.integers(3)]
+    t = len(answers)
+    w = (np.ones(t), rng.uniform(0, 3, t), rng.integers(0, 3, t) * 1.0)[rng.integers(3)]
     w[0] = max(w[0], 1.0)
-    files = {"features": folder / "features.npy", "answers": folder / "answers.npz"}
-    np.save(files["features"], X)
-    np.savez(files["answers"], answers=answers, kind=kind, weights=w)
-    return Problem(oracle.standardized(X, X), answers, w, kind, files)
+    np.save(folder / "features.npy", X)
+    np.savez(folder / "answers.npz", answers=answers, kind=kind, weights=w)
+    return Problem(oracle.standardized(X, X), answers, w, kind)
 
 
 def random_arm(rng, problem, folder):
@@ -120,30 +100,22 @@ def random_arm(rng, problem, folder):
     lmbda = float(10 ** rng.uniform(-2.5, 1))
     mix = float(rng.choice([1, 1, 0.5])) if method != "naive" else 1.0
     arm = replace(problem, method=method, lmbda=lmbda, mix=mix)
-    options = ["--method", method, "--lmbda", lmbda, "--dtype", rng.choice(["float32", "float64"])]
+    options = f"--method {method} --lmbda {lmbda} --dtype {rng.choice(['float32', 'float64'])}"
     if method != "naive":
-        options += ["--mix", mix]
+        options += f" --mix {mix}"
     if method == "glocal":
         alpha = float(rng.choice([0.1, 0.5]))
         tau = float(rng.choice([0.1, 0.5]))
         size = int(rng.choice([5, 1024]))
-        X = np.load(problem.files["features"])
+        X = np.load(folder / "features.npy")
         images = X[rng.integers(0, len(X), size=15)].astype(np.float64)
         images += 0.5 * X.astype(np.float64).std() * rng.normal(size=images.shape)
         np.save(folder / "local.npy", images)
         local = oracle.standardized(images, X)
         blocks = oracle.blocks(len(images), size)
         arm = replace(arm, local=local, blocks=tuple(blocks), alpha=alpha, tau=tau)
-        options += [
-            "--local-features",
-            folder / "local.npy",
-            "--alpha",
-            alpha,
-            "--tau",
-            tau,
-            "--block-size",
-            size,
-        ]
+        options += f" --local-features {folder}/local.npy --alpha {alpha} --tau {tau}"
+        options += f" --block-size {size}"
     return arm, options
 
 
@@ -168,16 +140,10 @@ def fit(rng, folder):
     refused from the right λ_max on.
     """
     problem, options = random_arm(rng, random_problem(rng, folder), folder)
-    options = [
-        "--features",
-        problem.files["features"],
-        "--answers",
-        problem.files["answers"],
-        *options,
-    ]
-    code, record, message = run("fit", *options, "--out", folder / "fit.npz")
+    files = f"--features {folder}/features.npy --answers {folder}/answers.npz"
+    record, message = ended(f"fit {files} {options} --out {folder}/fit.npz")
     highest = oracle.lambda_max(problem.X, problem.answers, problem.weights, problem.kind)
-    if code:
+    if record is None:
         assert "lambda_max" in message or "optimum is W = 0" in message, message
         assert problem.method != "naive" or problem.lmbda >= highest * (1 - 1e-6), message
         return
@@ -193,12 +159,8 @@ def fit(rng, folder):
     assert record["n_answers"] == np.count_nonzero(problem.weights)  # weight 0 is no copy
     if record["converged"]:
         p = len(W)
-        starts = [
-            W,
-            0.3 * np.eye(p),
-            rng.normal(size=(p, p)) * 0.5 / np.sqrt(p),
-            0.02 * rng.normal(size=(p, p)),
-        ]
+        far, near = 0.5 / np.sqrt(p) * rng.normal(size=(p, p)), 0.02 * rng.normal(size=(p, p))
+        starts = [W, 0.3 * np.eye(p), far, near]
         assert f - oracle.lowest(problem, starts) <= 10 * record["tol"] * max(abs(f), 1e-7), options
 
 
@@ -222,26 +184,17 @@ def agreement(rng, folder):
     np.save(folder / "features.npy", X)
     mapped = random_transform(rng, X, folder / "t.npz", identity=ties)
     similarity = str(rng.choice(["cosine", "dot"]))
-    options = [
-        "--features",
-        folder / "features.npy",
-        "--answers",
-        problem.files["answers"],
-        "--similarity",
-        similarity,
-    ]
-    options += ["--transform", folder / "t.npz"] if (moved := rng.random() < 0.7) else []
+    files = f"--features {folder}/features.npy --answers {folder}/answers.npz"
+    transform = f"--transform {folder}/t.npz" if (moved := rng.random() < 0.7) else ""
     Z = mapped(X) if moved else oracle.standardized(X, X)
-    code, record, message = run("evaluate", "odd-one-out", *options)
-    assert code == 0, message
+    record, message = ended(f"evaluate odd-one-out {files} --similarity {similarity} {transform}")
+    assert record, message
     accuracy, tied = oracle.agreement(Z, problem.answers, problem.weights, problem.kind, similarity)
     loss = oracle.global_loss(Z, problem.answers, problem.weights, problem.kind)
     close([record["accuracy"], record["tie_rate"]], [accuracy, tied], "accuracy and ties")
     close(record["loss"], loss, "loss", 1e-6 * max(1.0, loss))
-    code, _, message = run(
-        "apply", folder / "t.npz", folder / "features.npy", "--out", folder / "Z.npy"
-    )
-    assert code == 0, message
+    record, message = ended(f"apply {folder}/t.npz {folder}/features.npy --out {folder}/Z.npy")
+    assert record, message
     expected = mapped(X)
     rounding = (2e-3 if X.dtype == np.float16 else 1e-5) * np.abs(expected).max()
     close(np.load(folder / "Z.npy"), expected, "apply", rounding)

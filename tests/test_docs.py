@@ -28,6 +28,7 @@ ROOT = Path(__file__).resolve().parents[1]
 START = ROOT / "docs" / "start.md"
 USE = ROOT / "docs" / "use-it.md"
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+TEXTS = {page: page.read_text(encoding="utf-8") for page in PAGES}
 every_page = pytest.mark.parametrize("page", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
 
 
@@ -53,19 +54,12 @@ def mistakes(line):
     name = max((n for n in COMMANDS if words[: len(n.split())] == n.split()), key=len, default=None)
     if name is None:
         return [f"no such command: {line}"]
-    rest = words[len(name.split()) :]
-    params = COMMANDS[name].params
-    options = {
-        opt for p in params if p.param_type_name == "option" for opt in [*p.opts, *p.secondary_opts]
-    }
-    options_used = {word.partition("=")[0] for word in rest if word.startswith("--")}
-    required = {
-        p.opts[0]
-        for p in params
-        if p.required and p.param_type_name == "option" and not options_used & {*p.opts}
-    }
-    wrong = [f"{name} has no {word}" for word in sorted(options_used - options - {"--help"})]
-    return wrong + [f"{name} needs {word}" for word in sorted(required)]
+    options_used = {word.partition("=")[0] for word in words if word.startswith("--")} - {"--help"}
+    options = [p for p in COMMANDS[name].params if p.param_type_name == "option"]
+    existing = {spelling for p in options for spelling in (*p.opts, *p.secondary_opts)}
+    wrong = [f"{name} has no {word}" for word in sorted(options_used - existing)]
+    missing = [p.opts[0] for p in options if p.required and not options_used & {*p.opts}]
+    return wrong + [f"{name} needs {word}" for word in missing]
 
 
 def command_lines(text):
@@ -116,7 +110,7 @@ EXAMPLES = [
     )
     for page in PAGES
     if page not in (START, USE)  # these pages are run below, since their blocks build on others
-    for number, code in enumerate(blocks(page.read_text(encoding="utf-8"), "python"))
+    for number, code in enumerate(blocks(TEXTS[page], "python"))
 ]
 
 
@@ -134,7 +128,7 @@ def write_world(folder):
 @every_page
 def test_examples_import_from_glocal_itself(page):
     """No Python example needs to know in which module of the package a name is."""
-    for code in blocks(page.read_text(encoding="utf-8"), "python"):
+    for code in blocks(TEXTS[page], "python"):
         assert "from glocal." not in code
 
 
@@ -152,7 +146,7 @@ def test_python_examples_run(code, tmp_path, monkeypatch, as_a_user):
     exec(compiled, {"__name__": "example"})
 
 
-FILES, *USES = blocks(USE.read_text(encoding="utf-8"), "python")
+FILES, *USES = blocks(TEXTS[USE], "python")
 
 
 @pytest.fixture(scope="module")
@@ -240,7 +234,7 @@ def test_the_start_page_works_from_top_to_bottom(tmp_path, monkeypatch, as_a_use
     printed = ""
     compared = 0
     for language, block in re.findall(
-        r"^```(\w+)\n(.*?)^```", START.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE
+        r"^```(\w+)\n(.*?)^```", TEXTS[START], re.DOTALL | re.MULTILINE
     ):
         saved = re.match(r"# ([\w.]+\.(?:py|toml))\n", block)
         if saved:
@@ -277,11 +271,9 @@ def test_pages_that_the_repository_shows_are_plain_markdown():
 
 def test_the_citation_has_the_version_and_address_of_the_package():
     """CITATION.cff has the version and the address of the package."""
-    address = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"][
-        "urls"
-    ]["Repository"]
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     cited = (ROOT / "CITATION.cff").read_text(encoding="utf-8")
-    assert f"repository-code: {address}\n" in cited
+    assert f"repository-code: {project['urls']['Repository']}\n" in cited
     assert f"\nversion: {glocal.__version__}\n" in cited
 
 
@@ -311,7 +303,7 @@ def test_command_lines_on_the_pages_are_right(page):
     """Each ``glocal`` line in a shell block of a page names a command, with options that exist and
     suffice.
     """
-    lines = command_lines(page.read_text(encoding="utf-8"))
+    lines = command_lines(TEXTS[page])
     assert [wrong for line in lines for wrong in mistakes(line)] == []
 
 
@@ -328,21 +320,20 @@ def test_links_lead_somewhere(page):
     """Each relative link of a page names a file that exists and, if it names a heading, one that
     the file has.
     """
-    links = re.findall(
-        r"\]\((?!https?://)([^)#\s]*)(?:#([^)\s]+))?\)", page.read_text(encoding="utf-8")
-    )
-    places = [(page.parent / name if name else page, anchor) for name, anchor in links]
+    links = re.findall(r"\]\((?!https?://)([^)#\s]*)(?:#([^)\s]+))?\)", TEXTS[page])
+    places = [((page.parent / name).resolve() if name else page, anchor) for name, anchor in links]
     assert [path for path, _ in places if not path.exists()] == []
     named = [(path, anchor) for path, anchor in places if anchor]
-    assert [
-        (path.name, a) for path, a in named if a not in anchors(path.read_text(encoding="utf-8"))
-    ] == []
+    lost = [
+        (path.name, anchor) for path, anchor in named if anchor not in anchors(path.read_text())
+    ]
+    assert lost == []
 
 
 @every_page
 def test_tests_named_on_the_pages_exist(page):
     """Each ``test_x.py::test_y`` that a page names is a test function of that file."""
-    named = re.findall(r"`(test_\w+\.py)(?:::(\w+))?`", page.read_text(encoding="utf-8"))
+    named = re.findall(r"`(test_\w+\.py)(?:::(\w+))?`", TEXTS[page])
     sources = {file: (ROOT / "tests" / file).read_text(encoding="utf-8") for file, _ in named}
     assert [
         (file, name) for file, name in named if name and f"def {name}(" not in sources[file]
