@@ -25,10 +25,10 @@ from glocal.evaluation.agreement import odd_one_out
 from glocal.evaluation.few_shot import few_shot
 from glocal.evaluation.intervals import holm
 from glocal.evaluation.structure import neighbours_kept
-from glocal.results import read_rows
+from glocal.results import Score, read_rows
 from glocal.suite.plan import Plan
 from glocal.suite.run import run_suite
-from glocal.suite.table import cell, score_frame
+from glocal.suite.table import cell, score_frame, score_table
 from glocal.transform import LinearTransform
 from glocal.transform.rows import baseline
 
@@ -197,6 +197,15 @@ def test_the_table_has_a_line_for_each_arm_and_a_column_for_each_task(rows, resu
     bounds = rows[(rows["transform"] == "people") & (rows["task"] == "again")]
     assert bounds["metric"].tolist() == ["ceiling_leave_one_out", "ceiling_majority"]
     assert bounds["value"].tolist() == pytest.approx([5 / 6, 5 / 6])
+
+
+def test_the_accuracy_of_all_images_has_a_column_where_it_differs():
+    """A task of unequal classes shows the share of images beside the balanced accuracy."""
+    few = [Score("few", "accuracy_ncm", 0.5, 0.4, 0.6), Score("few", "accuracy_plain_ncm", 0.55)]
+    even = [replace(row, task="even", value=0.5) for row in few]
+    table = score_table(score_frame(few + even))
+    assert table.columns.tolist() == ["arm", "few", "few, plain", "even"]
+    assert table["few, plain"].tolist() == ["0.550"]
 
 
 def test_what_is_done_is_not_done_again(result, copy, monkeypatch):

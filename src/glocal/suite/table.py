@@ -68,15 +68,29 @@ def long_scores(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def score_table(rows: pd.DataFrame) -> pd.DataFrame:
-    """A table with a line per network and arm and a column per task, filled by `cell`."""
+    """A table with a line per network and arm and a column per task, filled by `cell`.
+
+    A task whose accuracy of all images differs from that balanced over classes has a column of the
+    first too, called ``TASK, plain``.
+    """
     import pandas as pd
 
-    main = main_rows(rows)
+    main = main_rows(_with_plain_accuracy(rows))
     lines = arms_by_tasks(main, cell, "-")
     table = pd.DataFrame(
         [{"network": network, "arm": arm, **cells} for (network, arm), cells in lines.items()],
     )
     return table.drop(columns="network") if (table["network"] == "").all() else table
+
+
+def _with_plain_accuracy(rows: pd.DataFrame) -> pd.DataFrame:
+    """Rows in which each `accuracy_plain` is a task, if it differs from the row before in print."""
+    is_plain = rows["metric"].str.startswith("accuracy_plain")
+    texts = rows["value"].map("{:.3f}".format)
+    tasks = rows.loc[is_plain & (texts != texts.shift()), "task"]
+    is_shown = is_plain & rows["task"].isin(tasks)
+    titles = rows["task"].mask(is_shown, rows["task"] + ", plain")
+    return rows.assign(task=titles)
 
 
 def arms_by_tasks(
@@ -101,7 +115,7 @@ def cell(row: dict[Any, Any]) -> str:
         return "-"
     text = interval_text(row["value"], row["low"], row["high"])
     note = " (rough)" if row["settings"].get("rough") else ""
-    if math.isnan(row["low"]):
+    if math.isnan(row["low"]) and not row["metric"].startswith("accuracy_plain"):
         note = " (no interval)"
     star = "*" if row["p_corrected"] < SIGNIFICANCE else ""
     return f"{text}{note}{star}"

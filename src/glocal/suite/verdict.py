@@ -25,8 +25,8 @@ from glocal.objective import single_threaded_blas
 from glocal.results import Score
 from glocal.suite.table import SIGNIFICANCE, corrected
 from glocal.suite.tasks import warn_at_chance
-from glocal.transform import LinearTransform, check_rows
-from glocal.transform.checks import row_differences
+from glocal.transform import LinearTransform
+from glocal.transform.checks import row_differences, table_rows
 from glocal.transform.sharing import bundled
 
 MIN_IMAGES = 12
@@ -183,16 +183,12 @@ def _embeddings(
         arms[name] = transform
         if transform.bias is not None:
             arms[f"{name}, recentred"] = transform.recentred(features)
-    for name, transform in transforms.items():
-        check_rows(transform, features, force=force)
-        arms[name] = transform
-    features = features.unit(always=any(transform.normalised for transform in arms.values()))
-    identity = np.eye(features.dimensions, dtype=np.float32)
-    original = LinearTransform(identity, None, 0.0, features.standardization.std)
-    baselines = {ORIGINAL: original, CENTRED: LinearTransform.centring(features)}
-    ((_, X),) = features.chunks(len(features))
-    X = X.astype(np.float64)
-    return {name: transform.map_rows(X) for name, transform in (baselines | arms).items()}
+    arms |= transforms
+    features = table_rows(arms, features, force=force)
+    X = features.matrix.astype(np.float64)
+    original = replace(features.standardization, mean=0.0)(X, "float64")
+    arms = {CENTRED: LinearTransform.centring(features), **arms}
+    return {ORIGINAL: original} | {name: arm.map_rows(X) for name, arm in arms.items()}
 
 
 def _tasks(
