@@ -18,6 +18,7 @@ from world import run
 
 from glocal.aligner import Arm, FitData, fit
 from glocal.data.features import Features
+from glocal.data.rows import row_statistics
 from glocal.data.sources.breeds import breeds
 from glocal.data.world import simulated_world
 from glocal.errors import DataWarning, FileError, ParameterError
@@ -94,6 +95,9 @@ def _no_maps(without_type_checks):
         yield
 
 
+RECORD = {"rows": row_statistics(MADE.objects)}
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """The files that the suite above names, and a transform that was fitted elsewhere."""
@@ -107,7 +111,7 @@ def folder(tmp_path_factory):
         t_npy=objects, again_npy=np.concatenate([*[some] * 5, some[:, [2, 0, 1]]]),
         local_npy=MADE.local.matrix[:60], images_npy=IMAGES,
         rdm_npy=np.abs(np.subtract.outer(range(N), range(N))) / N,
-        w_npz=LinearTransform(np.diag(np.arange(1, 25)).astype("f4"), None, *SCALARS),
+        w_npz=LinearTransform(np.diag(np.arange(1, 25)).astype("f4"), None, *SCALARS, RECORD),
         ids_txt=names, y_txt="\n".join(map(str, LABELS)),
         categories_tsv=f"object\tcategory\n{MADE.objects.names[0]}\ta\n", suite_toml=SUITE,
     )  # fmt: skip
@@ -188,7 +192,7 @@ def test_the_table_has_a_line_for_each_arm_and_a_column_for_each_task(rows, resu
     differs; ceilings have rows of their own, once.
     """
     table = result.table
-    assert table.columns.tolist() == ["network", "arm", *TASKS]
+    assert table.columns.tolist() == ["network", "arm", *TASKS[:-1], "few, plain", TASKS[-1]]
     assert table["arm"].tolist() == ARMS
     value, low, high = values_of(rows, "again", "global", "accuracy_cosine", "value low high")
     assert table["again"][1].rstrip("*") == f"{value:.3f} [{low:.3f}, {high:.3f}]"
@@ -270,7 +274,7 @@ def change(file, *words):
     if file.suffix == ".npz":
         transform = LinearTransform.load(file)
         weights = transform.weights if words else np.eye(N, dtype="f4")
-        replace(transform, weights=weights, meta={"axes": 1} if words else {}).save(file)
+        replace(transform, weights=weights, meta=RECORD | ({"axes": 1} if words else {})).save(file)
     elif file.suffix == ".npy":
         array = np.load(file)
         np.save(file, array[9:] if array.dtype.kind == "i" else 2 * array[::-1, ::-1])
