@@ -89,6 +89,7 @@ def table_rows(
     """
     unrecorded = {name for name, fitted in transforms.items() if not fitted.meta.get("rows")}
     for name, transform in transforms.items():
+        transform.check_shape(objects.matrix.shape)
         if name not in unrecorded:
             check_rows(transform, objects, force=force)
         elif transform not in _warned:
