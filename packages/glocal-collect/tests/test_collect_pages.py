@@ -140,16 +140,24 @@ def visit(browser):
         context.close()
 
 
-def wait_for_trial(tab, n_answers: int) -> None:
-    """Wait for the trial that follows this many answers."""
-    header = f'header:has-text("{n_answers} of ")'
-    tab.wait_for_selector(f'{header} ~ main #images[aria-busy="false"]:visible')
+def do(tab, steps: str) -> None:
+    """Do one thing after another: `press` a key, `click` an element, `see` one, or wait for the
+    `trial` that follows so many answers.
+    """
+    for step in steps.split(", "):
+        verb, what = step.split(" ", 1)
+        if verb == "press":
+            tab.keyboard.press(what)
+        elif verb == "click":
+            tab.click(what)
+        elif verb == "see":
+            tab.wait_for_selector(f"{what}:visible")
+        else:
+            header = f'header:has-text("{what} of ")'
+            tab.wait_for_selector(f'{header} ~ main #images[aria-busy="false"]:visible')
 
 
-def begin(tab) -> None:
-    tab.click("#agree")
-    tab.click("#go")
-    wait_for_trial(tab, 0)
+BEGIN = "click #agree, click #go, trial 0"
 
 
 def by_mouse(tab, selector: str) -> None:
@@ -179,16 +187,16 @@ def test_a_person_answers_twenty_trials(serve, visit, act, options):
     study = serve(per_person=20)
     tab = visit(study.link, **options)
     for button in ("#agree", "#go"):
-        tab.wait_for_selector(f"{button}:visible")
+        do(tab, f"see {button}")
         if act is by_key:
             tab.keyboard.press("Tab")
             assert tab.evaluate("document.activeElement.id") == button[1:]
         act(tab, button)
     choices = [0, 1, None, 2, 1, 0, 2, None, 1, 2] * 2
     for number, choice in enumerate(choices):
-        wait_for_trial(tab, number)
+        do(tab, f"trial {number}")
         act(tab, "#unsure" if choice is None else f".choice >> nth={choice}")
-    tab.wait_for_selector("#code:visible")
+    do(tab, "see #code")
     assert len(tab.text_content("#code output")) >= 6
     assert study.answers() == choices
     assert all(0 < seconds < 60 for seconds in study.answers("seconds"))
@@ -199,29 +207,16 @@ def test_the_last_answer_can_be_undone(serve, visit):
     """Undo shows the last trial with its choice, which can be replaced or kept, also at the end."""
     study = serve(per_person=2)
     tab = visit(study.link)
-    begin(tab)
+    do(tab, BEGIN)
     assert not tab.is_visible("#undo")
-    tab.keyboard.press("2")
-    wait_for_trial(tab, 1)
-    tab.click("#undo")
-    tab.wait_for_selector("#changing:visible")
-    wait_for_trial(tab, 0)
-    assert tab.locator('[aria-pressed="true"]').get_attribute("aria-keyshortcuts") == "2"
-    tab.keyboard.press("Escape")
-    wait_for_trial(tab, 1)
+    do(tab, "press 2, trial 1, click #undo, see #changing, trial 0")
+    pressed = tab.locator('[aria-pressed="true"]')
+    assert pressed.get_attribute("aria-keyshortcuts") == "2"
+    do(tab, "press Escape, trial 1")
     assert study.answers() == [1]
-    tab.keyboard.press("u")
-    tab.wait_for_selector("#changing:visible")
-    wait_for_trial(tab, 0)
-    tab.keyboard.press("3")
-    wait_for_trial(tab, 1)
-    assert tab.locator('[aria-pressed="true"]').count() == 0
-    tab.keyboard.press("0")
-    tab.click("#undo-end")
-    tab.wait_for_selector("#changing:visible")
-    wait_for_trial(tab, 1)
-    tab.keyboard.press("1")
-    tab.wait_for_selector("#thanks:visible")
+    do(tab, "press u, see #changing, trial 0, press 3, trial 1")
+    assert pressed.count() == 0
+    do(tab, "press 0, click #undo-end, see #changing, trial 1, press 1, see #thanks")
     assert study.answers() == [2, 0]
 
 
@@ -230,19 +225,13 @@ def test_a_reload_continues_where_it_was(serve, visit):
     """A reload and a second window show the same trial, and a second answer to it is not stored."""
     study = serve(per_person=9)
     tab = visit(study.link, expected=["409"])
-    begin(tab)
-    tab.keyboard.press("1")
-    wait_for_trial(tab, 1)
+    do(tab, f"{BEGIN}, press 1, trial 1")
     before = tab.eval_on_selector_all("#images img", SOURCES)
     tab.reload()
-    wait_for_trial(tab, 1)
+    do(tab, "trial 1")
     assert tab.eval_on_selector_all("#images img", SOURCES) == before
-    other = visit(study.link)
-    wait_for_trial(other, 1)
-    other.keyboard.press("2")
-    wait_for_trial(other, 2)
-    tab.keyboard.press("3")
-    wait_for_trial(tab, 2)
+    do(visit(study.link), "trial 1, press 2, trial 2")
+    do(tab, "press 3, trial 2")
     assert "answered already" in tab.text_content("#status")
     assert study.answers() == [0, 1]
 
@@ -254,17 +243,16 @@ def test_an_answer_outlives_the_connection(serve, visit):
     """
     study = serve(per_person=9)
     tab = visit(study.link, expected=["ERR_INTERNET_DISCONNECTED", "ERR_FAILED"])
-    begin(tab)
+    do(tab, BEGIN)
     tab.context.set_offline(True)
-    tab.keyboard.press("2")
-    tab.wait_for_selector('#notice:has-text("You are offline. Your answer is kept")')
+    do(tab, 'press 2, see #notice:has-text("You are offline. Your answer is kept")')
     with tab.expect_event("dialog") as dialog:
         tab.close(run_before_unload=True)
     assert dialog.value.type == "beforeunload"
     dialog.value.dismiss()
-    tab.keyboard.press("3")
+    do(tab, "press 3")
     tab.context.set_offline(False)
-    wait_for_trial(tab, 1)
+    do(tab, "trial 1")
     assert tab.text_content("#notice") == ""
     lost_urls = []
 
@@ -274,10 +262,9 @@ def test_an_answer_outlives_the_connection(serve, visit):
         route.abort()
 
     tab.route("**/trial/*", lose, times=1)
-    tab.keyboard.press("1")
-    wait_for_trial(tab, 2)
+    do(tab, "press 1, trial 2")
     assert len(lost_urls) == 1
-    assert sum(url == lost_urls[0] for url in tab.requests) == 2
+    assert tab.requests.count(lost_urls[0]) == 2
     assert study.answers() == [1, 0]
 
 
@@ -287,12 +274,9 @@ def test_an_image_that_cannot_be_shown_leaves_one_answer(serve, visit):
     study = serve(per_person=9)
     tab = visit(study.link)
     tab.route("**/image/*", lambda route: route.fulfill(body=b"no image", content_type="image/png"))
-    begin(tab)
-    tab.wait_for_selector('#notice:has-text("cannot be shown")')
-    tab.keyboard.press("1")
+    do(tab, f'{BEGIN}, see #notice:has-text("cannot be shown"), press 1')
     by_mouse(tab, ".choice >> nth=0")
-    tab.keyboard.press("0")
-    wait_for_trial(tab, 1)
+    do(tab, "press 0, trial 1")
     assert study.answers() == [None]
 
 
@@ -305,22 +289,20 @@ def test_a_pause_stops_the_clock(serve, visit):
     tab = visit(study.link)
     tab.clock.install()
     tab.reload()
-    begin(tab)
+    do(tab, BEGIN)
     tab.clock.fast_forward(2_000)
-    tab.keyboard.press("p")
-    tab.wait_for_selector("#paused:visible")
-    tab.keyboard.press("1")
+    do(tab, "press p, see #paused, press 1")
     tab.clock.fast_forward(60_000)
-    tab.keyboard.press("p")
+    do(tab, "press p")
     tab.keyboard.down("2")
-    wait_for_trial(tab, 1)
+    do(tab, "trial 1")
     tab.keyboard.down("2")
     tab.keyboard.up("2")
     by_mouse(tab, "#unsure")
-    wait_for_trial(tab, 2)
+    do(tab, "trial 2")
     tab.mouse.down(click_count=2)
     tab.mouse.up(click_count=2)
-    tab.click("#pause")
+    do(tab, "click #pause")
     assert tab.evaluate("document.activeElement.id") == "rest"
     assert study.answers() == [1, None]
     assert 2 <= study.answers("seconds")[0] < 60
@@ -331,27 +313,24 @@ def test_a_screen_reader_hears_each_trial(serve, visit, drawings):
     """Progress and names are announced, and the visible focus follows the order of the page."""
     study = serve(per_person=9)
     tab = visit(study.link, reduced_motion="reduce")
-    begin(tab)
-    names = {file.stem for file in drawings.iterdir()}
-    order = []
-    for _ in range(5):
-        tab.keyboard.press("Tab")
-        order.append(tab.evaluate("document.activeElement.getAttribute('aria-keyshortcuts')"))
+    do(tab, BEGIN)
+    key_of_focus = "document.activeElement.getAttribute('aria-keyshortcuts')"
+    for key in "1230P":
+        do(tab, "press Tab")
+        assert tab.evaluate(key_of_focus) == key
         assert tab.evaluate("getComputedStyle(document.activeElement).outlineStyle") == "solid"
-    assert order == ["1", "2", "3", "0", "P"]
     image_style = "getComputedStyle(document.querySelector('#images img'))"
     assert tab.evaluate(f"{image_style}.transitionDuration") == "0s"
     loaded = set(tab.requests)
     tab.focus(".choice >> nth=1")
-    tab.keyboard.press("Enter")
-    wait_for_trial(tab, 1)
-    assert tab.evaluate("document.activeElement.getAttribute('aria-keyshortcuts')") == "2"
-    tab.wait_for_selector('#status:has-text("Question 2 of 9.")')
+    do(tab, "press Enter, trial 1")
+    assert tab.evaluate(key_of_focus) == "2"
+    do(tab, 'see #status:has-text("Question 2 of 9.")')
     assert set(tab.eval_on_selector_all("#images img", SOURCES)) <= loaded
     labels = tab.text_content("#status").split(". ", 1)[1].removesuffix(".").split("; ")
-    positions, label_names = zip(*(label.split(": ", 1) for label in labels), strict=True)
+    positions, names = zip(*(label.split(": ", 1) for label in labels), strict=True)
     assert positions == ("Image 1", "Image 2", "Image 3")
-    assert set(label_names) <= names
+    assert set(names) <= {file.stem for file in drawings.iterdir()}
     assert labels == tab.eval_on_selector_all("#images img", LABELS)
 
 
@@ -373,21 +352,15 @@ def test_left_edges_agree_and_a_phone_shows_no_keys(serve, visit, width):
     tab = visit(study.link, viewport={"width": width, "height": 844}, **options)
     edges = []
 
-    def look(selector):
-        tab.wait_for_selector(f"{selector}:visible")
+    for steps, selector in (
+        ("see #consent", "#consent .text"),
+        ("click #agree, see #rest", "#rest .text"),
+        ("click #go, trial 0", "#images"),
+        ("click .choice >> nth=1, trial 1, click .choice >> nth=1, see #thanks", "#thanks"),
+    ):
+        do(tab, steps)
         assert tab.locator("kbd:visible").count() == 0 or not is_phone
         edges.extend(tab.eval_on_selector_all(f"h1, {selector}", LEFT_EDGES))
-
-    look("#consent .text")
-    tab.click("#agree")
-    look("#rest .text")
-    tab.click("#go")
-    wait_for_trial(tab, 0)
-    look("#images")
-    for number in range(2):
-        wait_for_trial(tab, number)
-        tab.click(".choice >> nth=1")
-    look("#thanks")
     assert len(set(edges)) == 1
     tab.goto(study.owner)
     assert len(tab.eval_on_selector_all("h1, h2, .scroll", LEFT_EDGES)) == 1
@@ -412,38 +385,26 @@ def test_axe_finds_nothing(serve, visit, kind, options):
     study = serve(per_person=2, kind=kind, return_url="https://return.test/?id={id}&code={code}")
     tab = visit(study.link, expected=["404"], **options)
 
-    def check(selector: str) -> None:
-        tab.wait_for_selector(f"{selector}:visible")
+    def check(steps: str) -> None:
+        do(tab, steps)
         report = axe.run(tab)
         assert report.violations_count == 0, report.generate_report()
         assert tab.evaluate("document.documentElement.scrollWidth <= innerWidth")
         assert min(tab.eval_on_selector_all("button, a.main", HEIGHTS), default=44) >= 44
 
-    check("#consent")
-    tab.click("#agree")
-    check("#go")
-    tab.click("#go")
-    wait_for_trial(tab, 0)
-    check("#trial")
+    check("see #consent")
+    check("click #agree, see #go")
+    check("click #go, trial 0, see #trial")
     assert tab.evaluate("document.documentElement.scrollHeight <= innerHeight")
-    tab.click("button.choice >> nth=0")
-    wait_for_trial(tab, 1)
-    tab.click("#undo")
-    check("#changing")
-    wait_for_trial(tab, 0)
-    tab.click("#undo")
-    wait_for_trial(tab, 1)
-    tab.click("#pause")
-    check("#paused")
-    tab.click("#go")
-    tab.click("#unsure")
-    check("#thanks")
+    check("click button.choice >> nth=0, trial 1, click #undo, see #changing")
+    check("trial 0, click #undo, trial 1, click #pause, see #paused")
+    check("click #go, click #unsure, see #thanks")
     back = tab.get_attribute("#return a", "href")
     assert back == f"https://return.test/?id=p1&code={tab.text_content('#code output')}"
     first = {"odd-one-out": 0, "anchor": 1}[kind]
     assert study.answers() == [first, None]
     tab.goto(study.link + "x")
-    check("main")
+    check("see main")
     tab.goto(study.owner)
-    check("table")
+    check("see table")
     assert tab.locator("tbody td").all_text_contents()[1] == "2 of 2"
