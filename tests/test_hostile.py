@@ -159,6 +159,7 @@ def answers_file(path: Path) -> None:
     ).save(path)
 
 
+TRIALS = '[{"stimuli": ["a", "b", "c"], "response": "c", "rt": 9}, {"task": "x"}]'
 ROWS = np.random.default_rng(0).normal(size=(6, 4)).astype("f4")
 ANSWERS = np.array([[0, 1, 2], [1, 2, 3], [3, 4, 5]], "i4")
 RDM = np.abs(np.subtract.outer(np.arange(4.0), np.arange(4.0)))
@@ -176,6 +177,8 @@ READERS = {
     "answers.npz": (answers_file, Answers.load),
     "answers.csv": (text("reference,closer,farther\n0,1,2\n3,4,5\n"), Answers.load),
     "people.csv": (text("a,b,odd,person,seconds\n0,1,2,ann,2\n3,4,5,bob,\n"), import_answers),
+    "matrix.npy": (npy(RDM), lambda path: import_answers(path, values="similarity")),
+    "trials.json": (text(TRIALS), import_answers),
     "triplets.txt": (text("0 1 2\n1,2,3\n3 4 5\n"), Answers.load),
     "labels.npy": (npy(np.array(["cat", "dog"])), load_labels),
     "labels.txt": (text("1\n2\n3\n"), load_labels),
