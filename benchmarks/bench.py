@@ -20,7 +20,6 @@ The options replace this by other measurements:
 
 from __future__ import annotations
 
-import argparse
 import itertools
 import json
 import os
@@ -36,6 +35,7 @@ from statistics import median
 from typing import Any, NamedTuple
 
 import numpy as np
+import workbench
 from threadpoolctl import threadpool_limits
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -308,9 +308,7 @@ def count_functions() -> None:
 
 def main() -> int:
     """Measure what the options say."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = workbench.parser(__doc__)
     parser.add_argument("cases", nargs="*", choices=[[], *CASES], default=[], metavar="CASE")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--against", metavar="CHECKOUT")

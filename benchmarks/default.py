@@ -6,8 +6,8 @@ studies  the default, λ 0.1, no fit, and every λ of a grid, on draws of
          material, videos    real answers about two thirds of the objects
          null                features whose scaled identity is the way people answer, so that there
                              is nothing to gain
-         Scores are on other answers about the same and about new objects, for simulated people
-         their expectation. *Regret* is the agreement that the best λ or no fit would add.
+         Scores are on other answers about the same and about new objects. *Regret* is the
+         agreement that the best λ or no fit would add.
 nested   for each network, the agreement and the neighbours that each `keep` promises, and those of
          choices without each of three folds, on the part that they have not seen
 
@@ -18,7 +18,6 @@ Run: python benchmarks/default.py studies|nested [--sets NAME ...] [--draws 5] [
 
 from __future__ import annotations
 
-import argparse
 import itertools
 import warnings
 from collections.abc import Callable
@@ -39,7 +38,7 @@ from glocal.data.join import feature_rows
 from glocal.data.people import question_numbers
 from glocal.data.world import simulated_answers
 from glocal.evaluation.agreement import odd_one_out
-from glocal.similarity import candidate_pairs
+from glocal.results import UNCHANGED
 from glocal.transform import LinearTransform
 
 THINGS_SETS = {"CLIP": "clip-vit-b32", "EfficientNet": "efficientnet-lite0"}
@@ -48,9 +47,10 @@ OBJECTS = {"material": (67,), "videos": (167,), "null": (60, 200)}
 SETS = (*OBJECTS, *THINGS_SETS)
 ANSWERS = (200, 500, 1000, 2000, 5000)
 NEW_OBJECTS = 500
-TRIPLETS = 6000
-"""The triplets on which simulated people are compared with a transform, of each kind of objects."""
+SCORED_ANSWERS = 20_000
+"""Of simulated people about each kind of objects."""
 GRID = (100.0, 30.0, 10.0, 3.0, 1.0, 0.3, 0.1, 0.03)
+HINDSIGHT = "λ in hindsight"
 KEEPS = (0.95, 0.9, 0.85, 0.8)
 Row = dict[str, Any]
 
@@ -81,20 +81,12 @@ def simulated(name: str, n_objects: int, n_answers: int, draw: int) -> Study:
     order = rng.permutation(len(X))
     parts = {"same": order[:n_objects], "new": order[n_objects : n_objects + NEW_OBJECTS]}
     fitted = parts["same"]
-    answers = simulated_answers(mind[fitted], n_answers, seed=int(rng.integers(2**31)))
-    sides = {side: (X[rows], expected_answers(mind[rows], rng)) for side, rows in parts.items()}
+    answers = simulated_answers(mind[fitted], n_answers, seed=draw)
+    sides = {
+        side: (X[rows], simulated_answers(mind[rows], SCORED_ANSWERS, seed=1000 + draw))
+        for side, rows in parts.items()
+    }
     return Study(FitData(Features(X[fitted], None, name), answers), sides)
-
-
-def expected_answers(mind: np.ndarray, rng: np.random.Generator) -> Answers:
-    """Triplets with the probability of each answer as its weight."""
-    triplets = np.stack([rng.choice(len(mind), 3, replace=False) for _ in range(TRIPLETS)])
-    gram = mind @ mind.T
-    pairs = candidate_pairs("odd-one-out")
-    S = np.stack([gram[triplets[:, i], triplets[:, j]] for i, j in pairs], axis=1)
-    probabilities = np.exp(S - S.max(axis=1, keepdims=True))
-    probabilities /= probabilities.sum(axis=1, keepdims=True)
-    return Answers.from_array(triplets, counts=probabilities)
 
 
 @cache
@@ -154,15 +146,14 @@ def arm_rows(make: Callable[[], Study]) -> list[Row]:
     data = study.data
     rows = [{"arm": "no fit", **side_scores(study, scaled_identity(data))}]
     for name, what in (("default", None), ("λ 0.1", Arm(method="global", lmbda=0.1))):
-        rows.append({"arm": name, **side_scores(study, fit(data, what).transform)})
-    solver = Exact(tol=1e-4)
-    problem = solver.problem(data, local=False)
-    start = None
+        result = fit(data, what)
+        is_unchanged = result.record.status == UNCHANGED  # W is then I, whose scale is arbitrary
+        transform = scaled_identity(data) if is_unchanged else result.transform
+        rows.append({"arm": name, **side_scores(study, transform)})
     for lmbda in GRID:
         arm = Arm(method="global", lmbda=lmbda)
-        solution = solver.minimise(problem, arm, start, certified=False)
-        start = solution.warm
-        rows.append({"arm": "λ in hindsight", **side_scores(study, solution.transform)})
+        transform = fit(data, arm, Exact(tol=1e-4)).transform
+        rows.append({"arm": HINDSIGHT, **side_scores(study, transform)})
     return rows
 
 
@@ -185,7 +176,8 @@ def studies(sets: list[str], draws: range) -> pd.DataFrame:
             rows = pd.DataFrame(kept(OUT / "default" / f"{name}-{n}-{t}-{draw}.json", None, make))
             scores = rows.set_index("arm")
             change = scores - scores.loc["no fit"]
-            regret = scores.filter(like="agreement").max() - scores.filter(like="agreement")
+            agreement = scores.filter(like="agreement")
+            regret = agreement.loc[["no fit", HINDSIGHT]].max() - agreement
             table = change.join(regret.add_prefix("regret, ")).loc[["default", "λ 0.1"]]
             parts.append(table.reset_index().assign(set=name, n=n, t=t))
     groups = pd.concat(parts).groupby(["set", "n", "t", "arm"], sort=False)
@@ -215,9 +207,7 @@ def nested_row(data: FitData, keep: float) -> Row:
 
 def main() -> None:
     """Measure, and print a table as CSV."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = workbench.parser(__doc__)
     parser.add_argument("part", choices=("studies", "nested"))
     parser.add_argument("--sets", nargs="+", choices=(*SETS, *LOCAL), default=[*SETS, *LOCAL])
     parser.add_argument("--draws", type=int, default=5, help="draws of each study")

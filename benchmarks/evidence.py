@@ -40,6 +40,7 @@ import evidence_pages
 import numpy as np
 import pretrained
 import tasks
+import workbench
 from workbench import LOCAL, data_of, kept, object_ids, real_data
 
 import glocal
@@ -199,9 +200,7 @@ def run_chains() -> None:
 
 def main() -> None:
     """Measure the parts in turn, and write after each."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = workbench.parser(__doc__)
     parser.add_argument("parts", nargs="*", help=f"of {', '.join(PARTS)}; all if none is named")
     parser.add_argument("--networks", nargs="+", choices=LOCAL, default=list(LOCAL))
     parser.add_argument("--quick", action="store_true", help="a small sample")

@@ -11,7 +11,6 @@ Run: python benchmarks/extract.py [--quick].
 
 from __future__ import annotations
 
-import argparse
 import shutil
 import statistics
 import subprocess
@@ -21,7 +20,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import workbench  # noqa: F401  # isort: skip  before torch
+import workbench  # isort: skip  before torch
 
 import numpy as np
 import torch
@@ -96,7 +95,7 @@ def memory(root: Path, few: int, many: int) -> None:
 
 def main() -> None:
     """Measure throughput and memory."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = workbench.parser(__doc__)
     parser.add_argument("--quick", action="store_true", help="a small network, fewer images")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:

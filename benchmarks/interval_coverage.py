@@ -20,7 +20,6 @@ Run: python benchmarks/interval_coverage.py [--n 1000] [agreement] [few-shot] [a
 
 from __future__ import annotations
 
-import argparse
 import itertools
 import warnings
 from collections.abc import Callable
@@ -30,6 +29,7 @@ from functools import cache, partial
 from typing import Any
 
 import numpy as np
+import workbench
 from workbench import OUT, kept
 
 from glocal.aligner import Arm, FitData, fit
@@ -39,7 +39,7 @@ from glocal.data.world import simulated_answers, simulated_world
 from glocal.evaluation.agreement import answer_credit, credit_units
 from glocal.evaluation.anomaly import MODES, anomaly
 from glocal.evaluation.few_shot import few_shot
-from glocal.evaluation.intervals import Estimate, Result, Units
+from glocal.evaluation.intervals import Result, Units
 from glocal.evaluation.retrieval import retrieval
 
 N_FITTED = 300  # objects
@@ -62,22 +62,18 @@ World = dict[str, tuple[float, float, float]]
 """The mean, the half of the interval, and the error of each estimand."""
 
 
-def numbers(estimate: Estimate) -> tuple[float, float, float]:
-    """What is kept of an estimate."""
-    return estimate.mean, estimate.half, estimate.error or 0.0
+def compared(after: Units, before: Units, prefix: str = "") -> World:
+    """The score of the transform, and its difference from none."""
+    estimates = {"score": after.estimate(), "difference": after.minus(before)}
+    return {
+        prefix + name: (estimate.mean, estimate.half, estimate.error or 0.0)
+        for name, estimate in estimates.items()
+    }
 
 
 def scaled(evaluate: Callable[[np.ndarray], Result]) -> tuple[Units, Units]:
     """The units of a transform and of none; `evaluate` takes the scale of each column."""
     return evaluate(STRETCH).units, evaluate(np.ones(DIMENSIONS)).units
-
-
-def compared(after: Units, before: Units, prefix: str = "") -> World:
-    """The score of the transform, and its difference from none."""
-    return {
-        f"{prefix}score": numbers(after.estimate()),
-        f"{prefix}difference": numbers(after.minus(before)),
-    }
 
 
 @cache
@@ -112,8 +108,8 @@ def agreement_world(n_objects: int, n_answers: int, n_people: int, seed: int) ->
         persons = np.repeat(np.arange(n_people), each).astype(str)
         answers = Answers(np.concatenate(parts), person=persons)
     after, before = (credit_units(answer_credit(E[rows], answers), answers) for E in (Z, X))
-    independent = Units(values=after.values).estimate()
-    return {**compared(after, before), "score, independent": numbers(independent)}
+    units = [Units(values=part.values) for part in (after, before)]
+    return compared(after, before) | compared(units[0], units[1], "independent ")
 
 
 def sample(n_classes: int, n: int, rng: np.random.Generator) -> Images:
@@ -203,9 +199,7 @@ def report(design: str, worlds: list[World]) -> None:
 
 def main() -> None:
     """Make the worlds, and print a line for each design and estimand."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = workbench.parser(__doc__)
     parser.add_argument("parts", nargs="*", help=", ".join(PARTS))
     parser.add_argument("--n", type=int, default=1000, help="worlds of each design, in hundreds")
     options = parser.parse_args()

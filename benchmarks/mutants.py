@@ -10,7 +10,6 @@ survivor is a gap of the tests: a change may only cost time, or have no effect.
 
 from __future__ import annotations
 
-import argparse
 import ast
 import copy
 import json
@@ -22,6 +21,8 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
+
+import workbench
 
 ROOT = Path(__file__).resolve().parents[1]
 SOURCES = ("src", "packages/glocal-collect/src")
@@ -145,9 +146,7 @@ def outcome(folder: Path, mutation: Mutation, tests: list[str], seconds: float) 
 
 def main() -> None:
     """Draw the changes and try them."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = workbench.parser(__doc__)
     parser.add_argument("places", nargs="+", help="FILE, FILE:FUNCTION or FILE:LINE")
     parser.add_argument("--tests", nargs="+", required=True, help="test files")
     parser.add_argument("--number", type=int, default=10, help="changes to draw")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import hashlib
 import json
 import os
@@ -39,6 +40,12 @@ LOCAL = {
 """The networks, and the folder of the local images of each."""
 UNIT = ("clip-vit-b32", "blip")
 """The networks whose rows are scaled to length 1."""
+
+
+def parser(description: str | None) -> argparse.ArgumentParser:
+    """The parser of a command line, whose help keeps the lines of the description."""
+    formatter = argparse.RawDescriptionHelpFormatter
+    return argparse.ArgumentParser(description=description, formatter_class=formatter)
 
 
 def real_data() -> Path:
