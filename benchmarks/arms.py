@@ -39,7 +39,7 @@ FOLDER = OUT / "evidence"
 DATA = FOLDER / "data"
 FOLDS = 3
 PARTS = (*map(str, range(FOLDS)), "all")
-KEEPS = (0.9, 0.8)
+KEEPS = (0.9, 0.8)  # of the arms that are fitted to all data too
 CURVE = (0.98, 0.95, 0.9, 0.85, 0.8, 0.7, 0.6, 0.5)
 CENTRES = {"": 0.0, "half-centred-": 0.5, "centred-": 1.0}
 """The share of the column means that is subtracted first, by the beginning of the arms' names."""
@@ -100,11 +100,7 @@ def make_of_curve(network: str, prefix: str, data: FitData) -> Record:
         save(network, BASELINES[prefix], data, [identity] * len(PARTS))
         of_all = fit(data, Arm(method="global", lmbda=curve.penalty)).transform.weights
         save(network, f"{prefix}global", data, [*curve.crossfit.fit(curve.penalty), of_all])
-        for keep in KEEPS:
-            of_folds = [part.weights for part in curve.fold_transforms(curve.choose(keep))]
-            of_all = curve.solve(keep).transform.weights
-            save(network, f"{prefix}keep-{keep}", data, [*of_folds, of_all])
-    rows = [keep_row(network, f"{prefix}curve-{keep}", curve, keep) for keep in CURVE]
+    rows = [keep_row(network, f"{prefix}keep-{keep}", curve, keep) for keep in CURVE]
     return {"lmbda": curve.penalty, "rows": rows}
 
 
@@ -119,9 +115,12 @@ def save(network: str, arm: str, data: FitData, weights: list[np.ndarray]) -> No
 
 
 def keep_row(network: str, arm: str, curve: KeepCurve, keep: float) -> Record:
-    """What a `keep` gives on the folds; its transforms are an arm without a fit to all data."""
+    """What a `keep` gives on the folds, whose transforms it saves, for `KEEPS` with that of all."""
     position = curve.choose(keep)
-    save(network, arm, curve.data, [part.weights for part in curve.fold_transforms(position)])
+    weights = [part.weights for part in curve.fold_transforms(position)]
+    if keep in KEEPS and curve.data.centre in (0, 1):
+        weights.append(curve.solve(keep).transform.weights)
+    save(network, arm, curve.data, weights)
     scores = curve.heldout_scores(position).model_dump(exclude={"seed", "folds", "converged"})
     row = {"arm": arm, "keep": keep, "lmbda": position.lmbda, **scores}
     if curve.data.local_features is not None:
@@ -233,10 +232,8 @@ def images(network: str) -> dict[str, tuple[np.ndarray, np.ndarray]]:
 
 def halves(y: np.ndarray) -> np.ndarray:
     """The half of each class that is shown in anomaly detection."""
-    order = pd.Series(y).sample(frac=1, random_state=42)
-    rank = order.groupby(order).cumcount().sort_index()
-    size = order.groupby(order).transform("size").sort_index()
-    return (rank < size // 2).to_numpy()
+    shown = pd.Series(y).groupby(y).sample(frac=0.5, random_state=42).index
+    return np.isin(np.arange(len(y)), shown)
 
 
 def write_data(network: str) -> Record:

@@ -3,7 +3,7 @@
 studies  the default, λ 0.1, no fit, and every λ of a grid, on draws of
          CLIP, EfficientNet  THINGS objects and answers of simulated people, who choose by the
                              softmax of the SPoSE-49 similarities
-         material, videos    real answers about two thirds of the objects
+         material, videos    real answers, about the same objects alone
          null                features whose scaled identity is the way people answer, so that there
                              is nothing to gain
          Scores are on other answers about the same and about new objects. *Regret* is the
@@ -21,7 +21,6 @@ from __future__ import annotations
 import itertools
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import cache, partial
 from typing import Any
 
@@ -42,7 +41,7 @@ from glocal.results import UNCHANGED
 from glocal.transform import LinearTransform
 
 THINGS_SETS = {"CLIP": "clip-vit-b32", "EfficientNet": "efficientnet-lite0"}
-OBJECTS = {"material": (67,), "videos": (167,), "null": (60, 200)}
+OBJECTS = {"material": (100,), "videos": (250,), "null": (60, 200)}
 """The numbers of objects of the studies; those of THINGS are (30, 60, 100, 200, 500)."""
 SETS = (*OBJECTS, *THINGS_SETS)
 ANSWERS = (200, 500, 1000, 2000, 5000)
@@ -55,12 +54,8 @@ KEEPS = (0.95, 0.9, 0.85, 0.8)
 Row = dict[str, Any]
 
 
-@dataclass(frozen=True, eq=False)
-class Study:
-    """The data of a fit, and other answers about the same and about new objects with features."""
-
-    data: FitData
-    sides: dict[str, tuple[np.ndarray, Answers]]
+Study = tuple[FitData, dict[str, tuple[np.ndarray, Answers]]]
+"""The data of a fit, and other answers about the same and about new objects with their features."""
 
 
 @cache
@@ -86,7 +81,7 @@ def simulated(name: str, n_objects: int, n_answers: int, draw: int) -> Study:
         side: (X[rows], simulated_answers(mind[rows], SCORED_ANSWERS, seed=1000 + draw))
         for side, rows in parts.items()
     }
-    return Study(FitData(Features(X[fitted], None, name), answers), sides)
+    return FitData(Features(X[fitted]), answers), sides
 
 
 @cache
@@ -108,59 +103,39 @@ def real_answers(name: str) -> tuple[np.ndarray, Answers]:
     return np.load(folder / "ratings.npy").astype(np.float32), answers
 
 
-def real(name: str, n_objects: int, n_answers: int, draw: int) -> Study:
-    """Some answers about two thirds of the objects; answers to other questions score the fit."""
+def real(name: str, _n_objects: int, n_answers: int, draw: int) -> Study:
+    """One answer to each of some questions; the answers to all other questions score the fit."""
     X, answers = real_answers(name)
     questions = question_numbers(answers)
     rng = np.random.default_rng((draw, n_answers))
-    order = rng.permutation(len(X))
-    fitted = order[:n_objects]
-    is_about_fitted = np.asarray(np.isin(answers.objects, fitted).all(axis=1))
-    candidates = rng.permutation(np.flatnonzero(is_about_fitted))
-    if answers.weights is not None:  # one vote for each question, in proportion to all of them
-        waits = rng.exponential(size=len(candidates)) / answers.weights[candidates]
-        candidates = candidates[np.argsort(waits)]
-        first = np.unique(questions[candidates], return_index=True)[1]
-        candidates = rng.permutation(candidates[first])
-    chosen = candidates[:n_answers]
-    is_other = ~np.isin(questions, questions[chosen])
-    is_about_new = np.asarray(np.isin(answers.objects, order[n_objects:]).all(axis=1))
-
-    def side(mask: np.ndarray, objects: np.ndarray) -> tuple[np.ndarray, Answers]:
-        row = np.full(len(X), -1)
-        row[objects] = np.arange(len(objects))
-        return X[objects], answers.select(mask).relabel(row)
-
-    rows, sample = side(chosen, fitted)
+    order = np.argsort(rng.exponential(size=len(answers)) / answers.all_weights)
+    order = order[np.sort(np.unique(questions[order], return_index=True)[1])]
+    sample = answers.select(order[:n_answers])
     single = Answers(sample.objects, kind=sample.kind, person=sample.person)
-    sides = {
-        "same": side(is_about_fitted & is_other, fitted),
-        "new": side(is_about_new, order[n_objects:]),
-    }
-    return Study(FitData(Features(rows, None, name), single), sides)
+    others = answers.select(~np.isin(questions, questions[order[:n_answers]]))
+    return FitData(Features(X), single), {"same": (X, others)}
 
 
 def arm_rows(make: Callable[[], Study]) -> list[Row]:
     """The scores of each arm on both sides of a study; the λ of the grid come last."""
-    study = make()
-    data = study.data
-    rows = [{"arm": "no fit", **side_scores(study, scaled_identity(data))}]
+    data, sides = make()
+    rows = [{"arm": "no fit", **side_scores(sides, scaled_identity(data))}]
     for name, what in (("default", None), ("λ 0.1", Arm(method="global", lmbda=0.1))):
         result = fit(data, what)
         is_unchanged = result.record.status == UNCHANGED  # W is then I, whose scale is arbitrary
         transform = scaled_identity(data) if is_unchanged else result.transform
-        rows.append({"arm": name, **side_scores(study, transform)})
+        rows.append({"arm": name, **side_scores(sides, transform)})
     for lmbda in GRID:
         arm = Arm(method="global", lmbda=lmbda)
         transform = fit(data, arm, Exact(tol=1e-4)).transform
-        rows.append({"arm": HINDSIGHT, **side_scores(study, transform)})
+        rows.append({"arm": HINDSIGHT, **side_scores(sides, transform)})
     return rows
 
 
-def side_scores(study: Study, transform: LinearTransform) -> Row:
+def side_scores(sides: Any, transform: LinearTransform) -> Row:
     """Agreement and loss on answers about the same and about new objects."""
     row: Row = {}
-    for side, (X, answers) in study.sides.items():
+    for side, (X, answers) in sides.items():
         result = odd_one_out(transform(X), answers, interval=False)
         row |= {f"agreement {side}": result.accuracy, f"loss {side}": result.loss}
     return row

@@ -7,11 +7,12 @@ import math
 import re
 import tomllib
 from collections.abc import Iterator
-from html import escape
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from jinja2 import Environment
 from workbench import ROOT
 
 from glocal.files import make_folder, write_text
@@ -19,6 +20,7 @@ from glocal.report import axes_svg
 
 RECORD = ROOT / "docs" / "evidence.json"
 PAGE = ROOT / "docs" / "all-results.md"
+TEMPLATE = ROOT / "benchmarks" / "forest.svg"
 IMAGES = ROOT / "docs" / "img"
 PLAN = tomllib.loads((ROOT / "benchmarks" / "evidence_pages.toml").read_text("utf-8"))
 NAMES: dict[str, str] = PLAN["names"]
@@ -36,16 +38,10 @@ difference is marked *rough* if its interval rests on too few draws or images. I
 few-shot classification, anomaly detection and retrieval are for other images of the same classes.
 """
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
-STYLE = """\
-text { font: 13px sans-serif; fill: #1b1f24 } .axis { stroke: #8b949e } .zero { stroke: #1b1f24 }
-.interval { stroke-width: 2 }
-@media (prefers-color-scheme: dark) { text { fill: #e6edf3 } .zero { stroke: #e6edf3 } }
-"""
 TICKS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5)
 MAX_TICKS = 8
 LEFT = 360  # pixels of the names of the lines
 WIDTH = 420  # of the scale
-STEP = 15  # from one interval to the next
 Record = dict[str, Any]
 Line = tuple[Any, ...]
 
@@ -185,51 +181,29 @@ def draw(record: Record) -> None:
 def forest(record: Record, plan: Record) -> str:
     """Differences with their intervals, a group for each line and a colour for each method."""
     columns = group(plan["columns"])
-    rows = [row for row in chosen(record, plan) if row[plan["column"]] in columns]
-    rows = [row for row in rows if row.get("difference_low") is not None]
-    low = min([0.0, *(row["difference_low"] for row in rows)])
-    high = max([0.01, *(row["difference_high"] for row in rows)])
-    scale = WIDTH / (high - low)
-    zero = LEFT - low * scale
-    parts = [f'<text x="10" y="20" font-weight="bold">{escape(plan["title"])}</text>']
-    y = 44
-    for number, column in enumerate(columns):
-        x = 10 + number % 3 * 250
-        colour = COLOURS[number]
-        name = escape(plain(column, plan["column"]))
-        parts.append(f'<circle cx="{x + 5}" cy="{y - 4}" r="4" fill="{colour}"/>')
-        parts.append(f'<text x="{x + 16}" y="{y}">{name}</text>')
-        y += 20 * (number % 3 == 2 or number == len(columns) - 1)
-    top = y
-    for line in dict.fromkeys(row[plan["lines"]] for row in rows):
-        members = {row[plan["column"]]: row for row in rows if row[plan["lines"]] == line}
-        height = STEP * len(members)
-        name = escape(plain(line, plan["lines"]))
-        parts.append(f'<text x="10" y="{y + height / 2 + 9}">{name}</text>')
-        for number, column in enumerate(columns):
-            if column in members:
-                y += STEP
-                row = members[column]
-                ends = [zero + row[f"difference_{end}"] * scale for end in ("low", "high")]
-                middle = zero + row["difference"] * scale
-                colour = COLOURS[number]
-                text = escape(cell(row, "{difference} [{difference_low}, {difference_high}]"))
-                path = f"M{ends[0]:.1f},{y}H{ends[1]:.1f}"
-                parts.append(f'<path class="interval" stroke="{colour}" d="{path}"/>')
-                parts.append(f'<circle cx="{middle:.1f}" cy="{y}" r="4" fill="{colour}">')
-                parts.append(f"<title>{text}</title></circle>")
-        y += STEP
-    parts.append(f'<path class="zero" d="M{zero:.1f},{top}V{y}"/>')
-    parts.append(f'<path class="axis" d="M{LEFT},{y}H{LEFT + WIDTH}"/>')
+    lines: dict[str, list[tuple[int, Record]]] = {}
+    low = 0.0
+    high = 0.01
+    for row in chosen(record, plan):
+        if row[plan["column"]] in columns and row.get("difference_low") is not None:
+            low = min(low, row["difference_low"])
+            high = max(high, row["difference_high"])
+            members = lines.setdefault(plain(row[plan["lines"]], plan["lines"]), [])
+            members.append((columns.index(row[plan["column"]]), row))
     step = next(size for size in TICKS if high - low <= MAX_TICKS * size)
-    for value in step * np.arange(math.ceil(low / step), math.floor(high / step) + 1):
-        place = f'x="{zero + value * scale:.1f}" y="{y + 18}" text-anchor="middle"'
-        parts.append(f"<text {place}>{text_of('difference', float(value))}</text>")
-    width = LEFT + WIDTH + 40
-    frame = f'viewBox="0 0 {width} {y + 28}" width="{width}" height="{y + 28}" role="img"'
-    style = f"<style>{STYLE}</style><title>{escape(plan['title'])}</title>"
-    lines = "\n".join(parts)
-    return f'<svg xmlns="http://www.w3.org/2000/svg" {frame}>{style}\n{lines}\n</svg>\n'
+    ticks = step * np.arange(math.ceil(low / step), math.floor(high / step) + 1)
+    rows_of_legend = math.ceil(len(columns) / 3)
+    steps = len(lines) + sum(map(len, lines.values()))
+    template = Environment(autoescape=True).from_string(TEMPLATE.read_text("utf-8"))
+    return template.render(
+        title=plan["title"],
+        columns=[plain(column, plan["column"]) for column in columns],
+        lines=[(name, sorted(members, key=itemgetter(0))) for name, members in lines.items()],
+        ticks=[(tick, text_of("difference", tick)) for tick in ticks.tolist()],
+        height=44 + 20 * rows_of_legend + 15 * steps + 28,
+        text=lambda row: cell(row, "{difference} [{difference_low}, {difference_high}]"),
+        **{"low": low, "high": high, "left": LEFT, "width": WIDTH, "colours": COLOURS},
+    )
 
 
 def plain(value: Any, field: str) -> str:

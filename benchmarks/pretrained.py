@@ -16,6 +16,7 @@ import numpy as np
 import workbench
 
 from glocal import FitData, Keep, LinearTransform, axes, few_shot, fit, odd_one_out, structure
+from glocal.aligner import keep_curve
 from glocal.evaluation.intervals import Result
 
 CENTRES = {"clip-vit-b-32": 0.0, "clip-vit-b-32-centred": 1.0}
@@ -27,7 +28,6 @@ SETS = {
 }
 """The labelled images on the card."""
 KEEP = 0.9
-FOLDS = 3
 FOLDER = workbench.ROOT / "src" / "glocal" / "transform" / "pretrained"
 SOURCE = {
     "model": "openclip:ViT-B-32-quickgelu:openai",
@@ -153,13 +153,15 @@ def made(data: FitData, name: str) -> LinearTransform:
 
 
 def folds(transform: LinearTransform, data: FitData) -> list[LinearTransform]:
-    """Fits of the same setting, each without the answers about a third of the objects."""
-    transforms = []
-    for k in range(FOLDS):
-        part = data.folds(FOLDS, "objects")[k].data
-        fold = workbench.refitted(part, transform.meta["fit"]["keep"])
-        transforms.append(replace(fold, meta={"fit": {"n_answers": len(part.answers)}}))
-    return transforms
+    """Fits of the same choice, each without the answers about a third of the objects."""
+    centre = transform.meta["fit"]["keep"]["centre"]
+    curve = keep_curve(replace(data, centre=centre))
+    return [
+        replace(fitted, meta={"fit": {"n_answers": len(fold.data.answers)}})
+        for fitted, fold in zip(
+            curve.fold_transforms(curve.choose(KEEP)), curve.crossfit.folds, strict=True
+        )
+    ]
 
 
 def axes_chance(transform: LinearTransform, data: FitData) -> float:

@@ -19,9 +19,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 import numpy as np
 import pandas as pd
 
-from glocal import Answers, Features, FitData, LinearTransform, __version__, join
-from glocal.aligner import Arm, Exact
-from glocal.aligner.crossfit import scaled_identity_of
+from glocal import Answers, Features, FitData, __version__, join
 from glocal.aligner.data import Fold
 from glocal.data.join import feature_rows
 from glocal.evaluation.intervals import Estimate
@@ -87,23 +85,6 @@ def heldout_objects(data: FitData, fold: Fold) -> np.ndarray:
     fitted = fold.data.objects
     assert fitted is not None
     return np.setdiff1d(data.answers.named_objects(), fitted)
-
-
-def refitted(data: FitData, record: dict[str, Any]) -> LinearTransform:
-    """The setting in a record of `keep`, fitted to other data."""
-    arms = [Arm.of(settings) for settings in record["fits"]]
-    problem = Exact().problem(data, local=any(arm.local for arm in arms))
-    start = None
-    matrices: list[np.ndarray] = []
-    for arm in reversed(arms):
-        solution = Exact().minimise(problem, arm, start)
-        start = solution.warm
-        matrices.append(solution.transform.weights.astype(np.float64))
-    if len(matrices) == 1:
-        matrices.insert(0, scaled_identity_of(matrices[0]))
-    before, after = matrices
-    mixture = record["share"] * after + (1 - record["share"]) * before
-    return data.transform(record["scale"] ** 0.5 * mixture)
 
 
 def difference(estimate: Estimate) -> dict[str, Any]:
