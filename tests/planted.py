@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from glocal.data.answers import Answers
-from glocal.data.check import Case
+from glocal.data.check.findings import Case
 from glocal.data.features import Features
 
 

@@ -11,7 +11,8 @@ import pytest
 import world
 
 from glocal.data.answers import Answers
-from glocal.data.check import Case, diagnose
+from glocal.data.check import diagnose
+from glocal.data.check.findings import Case
 from glocal.data.features import Features, object_name
 from glocal.data.importing import import_answers
 from glocal.data.tables import read_list

@@ -10,7 +10,7 @@ from world import run
 from glocal.data.answers import Answers
 from glocal.data.features import Features
 from glocal.data.rows import row_statistics
-from glocal.data.sources import breeds_sides
+from glocal.data.sources.breeds import breeds_sides
 from glocal.evaluation.agreement import ceiling, odd_one_out
 from glocal.evaluation.anomaly import anomaly, anomaly_against
 from glocal.evaluation.few_shot import few_shot

@@ -11,7 +11,8 @@ from typing import Literal
 
 from glocal.aligner import Fit, FitData, Keep, fit
 from glocal.data.answers import Answers
-from glocal.data.check import Case, diagnose
+from glocal.data.check import diagnose
+from glocal.data.check.findings import Case
 from glocal.data.join import join
 from glocal.errors import DataError, DataWarning
 from glocal.extract import open_images

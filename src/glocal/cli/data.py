@@ -30,10 +30,11 @@ from glocal.cli.output import (
     print_table,
     progress_bar,
 )
-from glocal.data.check import SEVERITIES, Case, diagnose
+from glocal.data.check import diagnose
+from glocal.data.check.findings import SEVERITIES, Case
 from glocal.data.features import Features
 from glocal.data.importing import import_answers
-from glocal.data.sources import cache_folder, fetch, published, unknown_name
+from glocal.data.sources.fetch import cache_folder, fetch, published, unknown_name
 from glocal.data.splits import split_answers, split_persons
 from glocal.data.tables import read_list
 from glocal.errors import DataError, ParameterError

@@ -8,9 +8,8 @@ import os
 import re
 import shutil
 import sys
-import textwrap
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import cache, partial
+from functools import cache
 from typing import Annotated, Any
 
 import typer
@@ -27,7 +26,6 @@ _ARGUMENT = re.compile(r"`(?P<name>[a-z_]+)(?:=(?P<value>[^`]*))?`")
 _DICT_ENTRY = re.compile(r"\{([^:{}]+): ([^:{}]+)\}")
 _AS_OPTION = r"\1=\2"  # an option takes an entry of a dict as NAME=VALUE
 _QUOTES = "'\""
-_INDENT = " " * 4
 _WIDTH_OF_A_PIPE = 10_000  # columns: wider than any table
 
 
@@ -112,20 +110,9 @@ def print_table(headers: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
 
 
 def print_catalogue(entries: Iterable[Sequence[str]]) -> None:
-    """Print entries, each a name, facts and last a description, within 100 columns.
-
-    Names and addresses are not broken across lines.
-    """
-    wrap = partial(
-        textwrap.wrap,
-        width=100,
-        subsequent_indent=_INDENT,
-        break_long_words=False,
-        break_on_hyphens=False,
-    )
+    """Print entries, each a name, facts and last a description."""
     for name, *facts, description in entries:
-        print_lines(*wrap(f"{name}  {', '.join(facts)}".strip()))
-        print_lines(*wrap(description.strip(), initial_indent=_INDENT))
+        print_lines(f"{name}  {', '.join(facts)}", f"    {description.strip()}")
 
 
 def print_scores(scores: Iterable[Score]) -> None:

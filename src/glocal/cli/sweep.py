@@ -9,7 +9,6 @@ from typer import Option
 
 from glocal.aligner import Exact, PaperLoop
 from glocal.aligner.data import Blocks
-from glocal.aligner.keep import Keep
 from glocal.cli.fit import CentreOption, SolverName, load_data, solver_of, words
 from glocal.cli.inputs import (
     AnswersFile,
@@ -42,7 +41,6 @@ def sweep(
     features: FeaturesPath,
     answers: AnswersFile,
     out: Annotated[Path, Option(help="Folder of the sweep.")],
-    promise: Keep,
     exact: Exact,
     paper: PaperLoop,
     blocks: Blocks,
@@ -80,7 +78,7 @@ def sweep(
             grid,
             folds=folds,
             select=select,
-            keep=promise.keep,
+            keep=keep,
             jobs=jobs,
             scheduler=scheduler,
             out=out,

@@ -12,7 +12,7 @@ from typer import Argument, Option
 
 from glocal.cli.inputs import flat, refuse_overwriting_inputs
 from glocal.cli.output import AsJson, print_catalogue, print_json, print_result, progress_bar
-from glocal.data.sources import published
+from glocal.data.sources.fetch import published
 from glocal.errors import ParameterError
 from glocal.files import atomic_write, writable_target
 from glocal.results import read_scores

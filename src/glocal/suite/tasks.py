@@ -16,7 +16,7 @@ from glocal.data.features import Features
 from glocal.data.groups import load_groups
 from glocal.data.labels import positions
 from glocal.data.rdm import JoinedRDMs, join_rdms, load_rdms
-from glocal.data.sources import breeds_sides
+from glocal.data.sources.breeds import breeds_sides
 from glocal.data.tables import read_list
 from glocal.errors import DataWarning, ParameterError
 from glocal.evaluation.agreement import MIN_REPEATED_SHARE, ceiling, odd_one_out

@@ -7,28 +7,11 @@ from collections.abc import Iterator, Sequence
 from glocal.data.answers import Answers
 from glocal.data.check.answers import check_answers, check_heldout, check_people
 from glocal.data.check.features import check_features, check_local
-from glocal.data.check.findings import SEVERITIES, Case, Finding, finding, warn
-from glocal.data.check.readings import (
-    MAX_ANSWERS_BEFORE_FIT,
-    check_columns,
-    check_readings,
-    warn_of_order,
-)
+from glocal.data.check.findings import SEVERITIES, Case, Finding, finding
+from glocal.data.check.readings import check_readings
 from glocal.data.features import Features
 from glocal.data.join import feature_rows, join, like
 from glocal.errors import DataError
-
-__all__ = [
-    "MAX_ANSWERS_BEFORE_FIT",
-    "SEVERITIES",
-    "Case",
-    "Finding",
-    "check_columns",
-    "check_local",
-    "diagnose",
-    "warn",
-    "warn_of_order",
-]
 
 _MAX_OBJECTS_SHOWN = 3
 _MAX_SHARE_DROPPED = 0.05  # fraction of dropped answers above which a note becomes a warning
