@@ -218,7 +218,7 @@ class CrossFit:
         for lambdas in (self.lambdas[start:], self.lambdas[:start][::-1]):
             rises = 0
             for lmbda in lambdas:
-                losses[lmbda] = self._losses(lmbda)
+                losses[lmbda] = self.losses(lmbda)
                 means[lmbda] = self.mean(losses[lmbda])
                 is_higher = means[lmbda] > min(means.values()) + _MIN_LOSS_DIFFERENCE
                 rises = rises + 1 if is_higher else 0
@@ -236,7 +236,7 @@ class CrossFit:
                 return lmbda
         return best
 
-    def _losses(self, lmbda: float) -> Float[np.ndarray, " t"]:
+    def losses(self, lmbda: float) -> Float[np.ndarray, " t"]:
         """The loss of each held-out answer under `global`, at the best scale."""
         S = self._similarities(self._embeddings(lmbda))
         return choice_loss(best_similarity_scale(S, self.answers.weights) * S)
