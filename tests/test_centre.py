@@ -11,7 +11,7 @@ from glocal.aligner import Arm, Exact, FitData, Keep, cross_score, fit, keep_cur
 from glocal.cli.app import execute
 from glocal.data.features import Features
 from glocal.data.rows import row_statistics
-from glocal.data.world import simulated_answers
+from glocal.data.world import simulated_answers, simulated_world
 from glocal.errors import DataError, DataWarning, ParameterError
 from glocal.evaluation.agreement import answer_credit, odd_one_out
 from glocal.evaluation.structure import kept_by_image
@@ -24,8 +24,10 @@ COLLAPSED = 1e-4
 
 
 @pytest.fixture(scope="module")
-def shifted(world):
-    """The small world, with a different mean added to each column."""
+def shifted():
+    """A small world, with a different mean added to each column."""
+    options = {"n_superordinate": 6, "n_category": 8, "n_object": 4, "dimensions": 24}
+    world = simulated_world(n_local=150, n_triplets=6_000, seed=3, **options)
     shift = np.random.default_rng(0).normal(0, 2, world.objects.dimensions)
     objects = Features(world.objects.matrix + shift, None, "objects")
     return FitData(objects, world.answers, Features(world.local.matrix + shift, None, "local"))
@@ -91,7 +93,7 @@ def test_a_holdout_follows_the_centre_that_each_fit_chose():
     rng = np.random.default_rng(1)
     mind = rng.normal(size=(40, 4))
     features = Features(mind + 3 * rng.normal(size=4))
-    data = FitData(features, simulated_answers(1.5 * mind, 900, seed=5), centre="auto")
+    data = FitData(features, simulated_answers(1.5 * mind, 500, seed=5), centre="auto")
     record = fit(data, Keep()).record
     assert record.keep["centre"] == 1.0
     scores = cross_score(data, Keep(), folds=2)
@@ -184,10 +186,10 @@ def test_recentring_moves_the_origin_to_the_mean_of_other_images(shifted):
     images = shifted.local_features.matrix.astype(np.float64) + 0.2
     mean = images.mean(axis=0, keepdims=True)
     before = np.linalg.norm(transform(mean))
-    lengths = [np.linalg.norm(transform.recentred(images, weight)(mean)) for weight in (0, 300)]
+    lengths = [np.linalg.norm(transform.recentred(images, weight)(mean)) for weight in (0, 150)]
     assert lengths[0] < COLLAPSED * before
     assert lengths[1] == pytest.approx(before / 2, rel=1e-3)
-    assert transform.recentred(images).meta["recentred"] == {"n": 300, "toward": 30.0}
+    assert transform.recentred(images).meta["recentred"] == {"n": 150, "toward": 30.0}
     scaled = LinearTransform.centring(images, normalize=True)
     biases = [scaled.recentred(c * images).bias for c in (1, 3)]
     np.testing.assert_allclose(*biases, atol=1e-6)

@@ -1,90 +1,85 @@
 """The learning curve: agreement with held-out answers against the number of fitted answers."""
 
-import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from world import folder, run
 
 from glocal.aligner import FitData, Keep, fit
 from glocal.aligner import curve as curves
 from glocal.aligner.crossfit import choose_global
-from glocal.aligner.curve import learning_curve
-from glocal.cli.app import execute
+from glocal.aligner.curve import curve_record, learning_curve
 from glocal.data.features import Features
 from glocal.data.world import simulated_answers
 from glocal.errors import DataError
 
 
 @pytest.fixture(scope="module")
-def features():
-    rows = np.random.default_rng(0).normal(size=(20, 8)).astype(np.float32)
-    return Features(rows, tuple(f"{number}.png" for number in range(20)), "features")
-
-
-def test_each_answer_is_held_out_once_from_fits_that_never_saw_its_question(features, monkeypatch):
-    """Each answer is held out once, from fits to nested parts that have no answer to its question;
-    fewer than 60 answers are refused.
+def study():
+    """The curve of people who judge by two of six dimensions, its data, and the answers of each
+    fit.
     """
-    answers = simulated_answers(2 * features.matrix[:, :2].astype(np.float64), 300, seed=1)
+    features = Features(np.random.default_rng(0).normal(size=(20, 6)).astype(np.float32))
+    answers = simulated_answers(3 * features.matrix[:, :2].astype(np.float64), 320, seed=1)
     fitted = []
 
     def choose(data, folds, *arguments):
         fitted.extend(fold.data.answers for fold in folds)
         return choose_global(data, folds, *arguments)
 
-    monkeypatch.setattr(curves, "choose_global", choose)
-    with pytest.raises(DataError, match="59"):
-        learning_curve(features, answers.select(np.arange(59)))
-    scores = learning_curve(features, answers)
-    assert [score.n for score in scores] == [300] * 5
-    questions = [{tuple(sorted(row)) for row in part.objects.tolist()} for part in fitted]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(curves, "choose_global", choose)
+        scores = learning_curve(features, answers)
+    return SimpleNamespace(features=features, answers=answers, fitted=fitted, scores=scores)
+
+
+def test_each_answer_is_held_out_once_from_fits_that_never_saw_its_question(study):
+    """Each answer is held out once, from fits to nested parts that have no answer to its question;
+    fewer than 60 answers are refused.
+    """
+    assert [score.n for score in study.scores] == [320] * 5
+    questions = [{tuple(sorted(row)) for row in part.objects.tolist()} for part in study.fitted]
     assert all(questions[i] <= questions[i + 3] for i in range(9))
-    all_questions = {tuple(sorted(row)) for row in answers.objects.tolist()}
+    all_questions = {tuple(sorted(row)) for row in study.answers.objects.tolist()}
     heldout = [all_questions - whole for whole in questions[9:]]
     assert sum(map(len, heldout)) == len(all_questions)
-    sizes = [len(part) for part in fitted[::3]]
+    sizes = [len(part) for part in study.fitted[::3]]
     assert sizes == [round(share * sizes[3]) for share in curves.SHARES]
+    with pytest.raises(DataError, match="59"):
+        learning_curve(study.features, study.answers.select(np.arange(59)))
 
 
-def test_the_curve_rises_where_there_is_something_to_learn(features):
-    """If people judge by two of eight dimensions, more answers raise agreement, to far
-    above chance.
+def test_the_curve_rises_where_there_is_something_to_learn(study):
+    """More answers raise agreement, to far above chance; with all answers it is that of the default
+    fit, with the same folds and λ.
     """
-    answers = simulated_answers(3 * features.matrix[:, :2].astype(np.float64), 320, seed=1)
-    first, _, half, whole, gain = learning_curve(features, answers, folds=2)
+    first, _, half, whole, gain = study.scores
     assert whole.value > max(0.7, first.value + 0.05)
     assert whole.low < whole.value < whole.high
-    assert (whole.transform, whole.n) == ("160 answers", 320)
+    assert whole.transform == "213 answers"
     assert gain.value == pytest.approx(whole.value - half.value)
     assert gain.high - gain.low < 2 * (whole.high - whole.low)  # paired
-
-
-def test_the_whole_curve_ends_at_the_default_fit(features):
-    """With all answers the agreement is that of the default fit, with the same folds and λ."""
-    answers = simulated_answers(3 * features.matrix[:, :2].astype(np.float64), 320, seed=1)
-    *_, whole, _ = learning_curve(features, answers)
-    heldout = fit(FitData(features, answers), Keep()).record.heldout
+    heldout = fit(FitData(study.features, study.answers), Keep()).record.heldout
     assert whole.value == pytest.approx(heldout.agreement, abs=0.01)
 
 
-def test_the_command_prints_the_curve(features, tmp_path, capsys):
+def test_the_command_prints_the_curve(study, tmp_path, monkeypatch):
     """``glocal data curve`` prints the scores of the function, as a table or as JSON."""
-    answers = simulated_answers(2 * features.matrix[:, :2].astype(np.float64), 120, seed=1)
-    np.save(tmp_path / "features.npy", features.matrix)
-    answers.save(tmp_path / "answers.npz")
-    command = ["data", "curve", "--features", str(tmp_path / "features.npy")]
-    command += ["--answers", str(tmp_path / "answers.npz"), "--folds", "2"]
-    assert execute([*command, "--json"]) == 0
-    record = json.loads(capsys.readouterr().out)
-    *curve, gain = learning_curve(features, answers, folds=2)
-    assert [row["answers"] for row in record["curve"]] == [8, 15, 30, 60]
-    assert [row["value"] for row in record["curve"]] == [score.value for score in curve]
-    assert record["gain_of_last_doubling"] == {
-        "value": gain.value,
-        "low": gain.low,
-        "high": gain.high,
-    }
-    assert execute(command) == 0
-    output = capsys.readouterr().out
-    assert "60 answers" in output
+    calls = []
+
+    def curve(features, answers, **options):
+        calls.append((features.matrix.tolist(), answers.objects.tolist(), options["folds"]))
+        return study.scores
+
+    monkeypatch.setattr(curves, "learning_curve", curve)
+    paths = folder(tmp_path, x_npy=study.features.matrix, a_npz=study.answers)
+    command = f"data curve --features {paths}/x.npy --answers {paths}/a.npz --folds 2"
+    counts = {"n": 320, "n_dropped": 0}
+    assert run(command + " --json").json == curve_record(study.scores) | counts
+    *_, whole, gain = study.scores
+    output = run(command).out
+    assert whole.transform in output
     assert f"{gain.value:+.3f}" in output
+    expected = study.features.matrix.tolist(), study.answers.objects.tolist(), 2
+    assert calls == [expected] * 2

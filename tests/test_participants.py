@@ -19,9 +19,15 @@ NOISE = np.random.default_rng(4).normal(size=(40, 4))
 FEATURES = Features(np.hstack([MIND, NOISE]), None, "rows")
 
 
-def study(n_people, each, careless):
+@pytest.fixture(autouse=True)
+def _three_folds(monkeypatch):
+    """Fit three models in each round."""
+    monkeypatch.setattr(module, "_FOLDS", 3)
+
+
+def study(n_people, each, careless, n_objects=40):
     """Answers of people, the first `careless` of whom answer at random."""
-    objects = simulated_answers(1.5 * MIND, n_people * each, seed=5).objects
+    objects = simulated_answers(1.5 * MIND[:n_objects], n_people * each, seed=5).objects
     person = np.repeat(np.arange(n_people), each)
     rng = np.random.default_rng(6)
     objects = np.where((person < careless)[:, None], rng.permuted(objects, axis=1), objects)
@@ -30,10 +36,10 @@ def study(n_people, each, careless):
 
 @pytest.mark.parametrize("features", [replace(FEATURES, names=None), None])
 def test_careless_people_are_marked_and_no_others(features):
-    """If two of twelve people answer at random, they are marked and nobody else, with features and
+    """If two of eight people answer at random, they are marked and nobody else, with features and
     without.
     """
-    answers = study(12, 200, 2)
+    answers = study(8, 200, 2, n_objects=20 if features is None else 40)
     if features is not None:
         answers = replace(answers, names=None)
     table = participants(answers, features)
@@ -44,7 +50,7 @@ def test_careless_people_are_marked_and_no_others(features):
 
 def test_nobody_is_marked_with_few_answers():
     """Nobody with fewer answers than needed is marked, however random the answers are."""
-    answers = study(12, MIN_ANSWERS - 1, 2)
+    answers = study(9, MIN_ANSWERS - 1, 2)
     table = participants(replace(answers, names=None), FEATURES)
     assert table["odds"][:2].min() > 1
     assert not table["is_marked"].any()
@@ -54,12 +60,12 @@ def test_a_person_does_not_fit_the_model_that_judges_them():
     """A person whose answers are the opposite of all others agrees less with the model than a
     careless person.
     """
-    answers = replace(study(12, 200, 0), names=None)
+    answers = replace(study(6, 200, 0), names=None)
     objects = answers.objects.copy()
     objects[:200] = objects[:200][:, [2, 1, 0]]
     table = participants(replace(answers, objects=objects), FEATURES)
     assert table["model"][0] < 1 / 3 < table["model"][1:].min()
-    assert table["is_marked"].tolist() == [True] + [False] * 11
+    assert table["is_marked"].tolist() == [True] + [False] * 5
 
 
 @pytest.fixture
@@ -82,11 +88,11 @@ def test_a_model_is_fitted_without_those_it_scores_and_without_the_marked(fits):
     table = participants(replace(study(6, 200, 2), names=None), FEATURES)
     marked = {*table.index[table["is_marked"]]}
     assert marked == {0, 1}
-    assert len(fits) > 5  # models of a round
+    assert len(fits) > 3  # models of a round
     for number, (others, scored) in enumerate(fits):
-        expected = {*range(6)} - {*scored.person} - (marked if number >= 5 else set())
+        expected = {*range(6)} - {*scored.person} - (marked if number >= 3 else set())
         assert {*others.person} == expected
-    assert sorted(person for _, scored in fits[-5:] for person in {*scored.person}) == [*range(6)]
+    assert sorted(person for _, scored in fits[-3:] for person in {*scored.person}) == [*range(6)]
 
 
 def test_rounds_go_on_until_the_same_people_are_marked(monkeypatch):
