@@ -2,15 +2,14 @@
 earlier numbers.
 """
 
-import json
 import sys
 from itertools import pairwise
 
 import numpy as np
 import pytest
+from world import folder, run
 
 from glocal.aligner import Arm, FitData, PaperLoop, fit
-from glocal.cli.app import execute
 from glocal.data.answers import Answers
 from glocal.data.features import Features
 from glocal.errors import DivergedError, MissingDependencyError, ParameterError
@@ -337,35 +336,29 @@ def test_callbacks_of_lightning_are_taken(tmp_path):
     np.testing.assert_array_equal(state["W"].float(), result.transform.weights)
 
 
-def test_the_command_line(tmp_path, capsys):
-    """`--solver paper` takes --eta, --optimiser and --bias, which the exact solver refuses."""
-    np.save(tmp_path / "x.npy", X)
-    np.save(tmp_path / "t.npy", TRIPLETS)
-    command = ["fit", "--features", str(tmp_path / "x.npy"), "--triplets", str(tmp_path / "t.npy")]
-    command += ["--out", str(tmp_path / "t.npz"), "--json"]
-    paper = ["--solver", "paper", "--eta", "0.05", "--optimiser", "adam", "--bias"]
-    assert execute([*command, *paper]) == 0
-    record = json.loads(capsys.readouterr().out)
-    assert (record["solver"], record["eta"], record["optimiser"], record["bias"]) == (
-        "paper",
-        0.05,
-        "adam",
-        True,
-    )
-    assert record["converged"] is False
-    assert {
-        "objective",
-        "parts",
-        "gap",
-        "evaluations",
-        "epochs",
-        "seconds",
-        "watched",
-    } <= record.keys()
-    assert execute([*command, "--eta", "0.05"]) == 2
-    assert "--solver paper" in capsys.readouterr().err
-    assert execute([*command, "--solver", "paper", "--tol", "1e-3"]) == 2
-    assert "--tol" in capsys.readouterr().err
+def test_the_command_line(tmp_path):
+    """`--solver paper` takes --eta, --optimiser and --bias, which the exact solver refuses, and
+    says how long a fit may take, and nothing of Lightning's; a dry sweep counts its fits.
+    """
+    inputs = folder(tmp_path, x_npy=X, t_npy=TRIPLETS)
+    data = f"--features {inputs / 'x.npy'} --triplets {inputs / 't.npy'} --out {tmp_path / 'out'}"
+    fit_line = f"fit {data}.npz --json"
+    result = run(f"{fit_line} --solver paper --eta 0.05 --optimiser adam --bias")
+    expected = {"solver": "paper", "eta": 0.05, "optimiser": "adam", "bias": True}
+    assert result.json | expected == result.json
+    assert {"objective", "parts", "gap", "epochs", "watched"} <= result.json.keys()
+    assert result.json["converged"] is False
+    assert "at most" in result.err
+    assert "GPU" not in result.err
+    assert "lightning" not in result.err
+    for line, option in (("--eta 0.05", "--solver paper"), ("--solver paper --tol 1e-3", "--tol")):
+        refused = run(f"{fit_line} {line}")
+        assert refused.code == 2
+        assert option in refused.err
+    dry = run(f"sweep {data} --solver paper --grid paper --folds 2 --dry-run --json").json
+    assert dry["fits"] == 2 * (4 * 4) + 1  # naive and global need no local images
+    assert dry["seconds"] > 0
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_grid_of_the_loop_holds_eta(tmp_path):

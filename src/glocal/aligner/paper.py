@@ -126,8 +126,36 @@ class PaperLoop(Options):
             optimiser=self.optimiser,
             bias=self.bias,
             epochs=procedure.epochs,
-            n_fitted=len(fitted.answers),
-            watched={"n": len(heldout), "parts": procedure.watched_losses},
+            n_fitted=len(procedure.data["fitted"].answers),
+            watched={
+                "n": len(procedure.data["watched"].answers),
+                "parts": procedure.watched_losses,
+            },
+        )
+
+    def seconds(self, data: FitData, arm: Arm) -> float:
+        """Estimate the time of a fit that uses all epochs, from a few of its steps."""
+        procedure = self._procedure(data, arm, Counter())
+        return self.max_epochs * len(procedure.train_dataloader()) * procedure.seconds_per_step()
+
+    def _procedure(self, data: FitData, arm: Arm, counter: Counter) -> Procedure:
+        import_optional("lightning.pytorch", "solver paper")
+        import torch
+
+        from glocal.solver.paper_loop import LoopData, Procedure
+
+        fitted, heldout, heldout_images = data.folds(FOLDS, "objects")[0]
+
+        def loop_data(answers: Answers, rows: Any) -> LoopData:
+            # NOTE the scripts train the local term on raw rows
+            return LoopData(answers, data.evaluation_images.matrix[rows if arm.local else []])
+
+        return Procedure(
+            torch.from_numpy(data.scalars(np.asarray(data.features.matrix), self.dtype)),
+            loop_data(fitted.answers, fitted.images),
+            loop_data(heldout, heldout_images),
+            self._settings(data, arm),
+            counter,
         )
 
     def _settings(self, data: FitData, arm: Arm) -> LoopSettings:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -22,6 +23,7 @@ from glocal.cli.inputs import (
 )
 from glocal.cli.output import (
     AsJson,
+    duration,
     in_options,
     print_json,
     print_lines,
@@ -125,17 +127,25 @@ def fit(
     if ending(out) == ".safetensors":
         import_optional("safetensors", f"--out {out}")
     data = load_data(features, answers, local_features, centre, blocks, normalize)
-    quantity = "objective" if solver == "exact" else "watched loss"
-    with progress_bar("fitting", None, unit="evaluations") as progress:
+    has_local = data.local_features is not None
+    what = arm_or_keep(keep.keep, arm.model_dump(exclude_unset=True), local=has_local)
+    chosen_solver = solver_of(solver, exact, paper)
+    unit, quantity = ("evaluations", "objective")
+    if isinstance(chosen_solver, PaperLoop) and not isinstance(what, Keep):
+        unit, quantity = ("epochs", "watched loss")
+        seconds = chosen_solver.seconds(data, what or Arm.of({}, local=has_local))
+        print_message(f"each fit takes at most {duration(seconds)}")
+    steps = itertools.count(1)
+    with progress_bar("fitting", None, unit=unit) as progress:
         fitted = fit_and_score(
             data,
-            arm_or_keep(
-                keep.keep, arm.model_dump(exclude_unset=True), local=data.local_features is not None
-            ),
-            solver_of(solver, exact, paper),
+            what,
+            chosen_solver,
             holdout=holdout,
             on_step=lambda evaluations, evaluation: progress(
-                evaluations, None, f"{quantity} {evaluation.value:.6f}"
+                next(steps) if unit == "epochs" else evaluations,
+                None,
+                f"{quantity} {evaluation.value:.6f}",
             ),
         )
     meta = source.described(fitted.transform.meta)

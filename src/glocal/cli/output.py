@@ -135,6 +135,14 @@ def print_scores(scores: Iterable[Score]) -> None:
     print_table(["metric", *columns, "n"], rows)
 
 
+def duration(seconds: float) -> str:
+    """A time in words, in the largest unit of which there is at least one and a half."""
+    for length, unit in ((3600, "hours"), (60, "minutes")):
+        if seconds >= 1.5 * length:
+            return f"{seconds / length:.1f} {unit} on this machine"
+    return f"{seconds:.0f} s on this machine"
+
+
 @contextlib.contextmanager
 def progress_bar(
     what: str, total: int | None = None, *, unit: str = ""

@@ -19,6 +19,8 @@ from glocal.cli.inputs import (
 )
 from glocal.cli.output import (
     AsJson,
+    duration,
+    print_json,
     print_message,
     print_result,
     progress_bar,
@@ -62,6 +64,7 @@ def sweep(
     jobs: int = Option(1, help="Processes that fit the grid; -1 for one per core."),
     scheduler: str | None = Option(None, help="Dask cluster to run on: address or scheduler file."),
     resume: bool = Option(False, "--resume", help="Go on with the sweep in --out."),
+    dry_run: bool = Option(False, "--dry-run", help="Print the number of fits, and fit nothing."),
     as_json: AsJson = False,
 ) -> None:
     """Fit and score a grid of settings on folds; choose one setting and refit it on all.
@@ -71,7 +74,16 @@ def sweep(
     """
     data = load_data(features, answers, local_features, centre, blocks, normalize)
     from glocal.sweep.run import sweep as run_sweep
+    from glocal.sweep.run import workload
 
+    chosen_solver = solver_of(solver, exact, paper)
+    if dry_run or isinstance(chosen_solver, PaperLoop):
+        n_fits, seconds = workload(data, grid, folds=folds, solver=chosen_solver)
+        print_message(f"{n_fits} fits" + (f", at most {duration(seconds)}" if seconds else ""))
+        if dry_run:
+            if as_json:
+                print_json({"fits": n_fits, "seconds": seconds})
+            return
     with progress_bar("sweep", unit="points") as progress:
         result = run_sweep(
             data,
@@ -83,7 +95,7 @@ def sweep(
             scheduler=scheduler,
             out=out,
             resume=resume,
-            solver=solver_of(solver, exact, paper),
+            solver=chosen_solver,
             progress=lambda row, count, total: progress(
                 count, total, f"fold {row['fold']}, {row['method']}"
             ),

@@ -190,6 +190,24 @@ def sweep(
     return result
 
 
+def workload(
+    data: FitData, grid: str | Mapping[str, Any] | PathLike, *, folds: int = 3, solver: Solver
+) -> tuple[int, float | None]:
+    """The number of fits of a sweep and its refit, and the longest time that they take in seconds.
+
+    The time is None for the exact solver, which stops where it has converged. At alpha = 1 the
+    optimum is known, and nothing is fitted.
+    """
+    plan = _plan(data, grid, folds, solver)
+    arms = [Arm.of(setting) for setting in plan.settings[1:] if setting["alpha"] != 1]
+    n_fits = folds * len(arms) + 1
+    if not isinstance(solver, PaperLoop):
+        return n_fits, None
+    one_of_each = {arm.method: arm for arm in arms}
+    seconds = {method: solver.seconds(data, arm) for method, arm in one_of_each.items()}
+    return n_fits, n_fits * float(np.mean([seconds[arm.method] for arm in arms]))
+
+
 class _Unit(NamedTuple):
     """A unit of work: a path of settings on one fold, and the name of its file."""
 
