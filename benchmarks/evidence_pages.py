@@ -173,7 +173,7 @@ def draw(record: Record) -> None:
     """Draw the forest plots of the record, and the axes of the transform in the package."""
     for plan in PLAN["figures"]:
         write_text(make_folder(IMAGES) / f"{plan['name']}.svg", forest(record, plan))
-    table = pd.DataFrame(record["axes"]["rows"])
+    table = pd.DataFrame(record["axes"]["rows"]).query("factor > 1")
     svg = axes_svg(table, "What people’s answers amplify in CLIP ViT-B/32")
     write_text(IMAGES / "axes-clip.svg", svg)
 

@@ -109,7 +109,6 @@ def show_report(
     """Print findings, `lines`, warnings and files, or with the axes and `more` as one object."""
     from glocal import report as pages
 
-    warnings = [sentence for run in runs for sentence in pages.warnings_of(run)]
     findings = [finding for run in runs for finding in pages.findings(run)]
     size = files[0].stat().st_size
     if as_json:
@@ -119,11 +118,11 @@ def show_report(
             "findings": findings,
             "axes": [axes for run in runs for axes in pages.axes_records(run)],
             **more,
-            "warnings": warnings,
+            "warnings": [warned.sentence for run in runs for warned in pages.warnings_of(run)],
             "files": files,
         }
         return print_json(record)
-    for sentence in warnings:
+    for sentence in dict.fromkeys(s for finding in findings for s in finding.warnings):
         print_message(f"warning: {sentence}")
     others = f" and {len(files) - 1} figures and tables" if len(files) > 1 else ""
     written = f"written: {files[0]} ({size / 1e6:.1f} MB){others}"

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 Part = tuple[Embedding, Answers]
 """An embedding Z of all objects, and the answers that are compared with it."""
-SHOWN_NEIGHBOURS = 6
+SHOWN_NEIGHBOURS = 10
 MIN_STABILITY = 0.8
 """An axis is called unsure if it correlates less with the axes of a fit to part of the answers."""
 _OUTCOMES = ("wrong", "better", "worse", "right")  # wrong before and after, right after, …

@@ -1,17 +1,12 @@
 """HTML pages, figures and tables of runs, made from run folders without data and without torch."""
 
 from glocal.report.charts import front_chart
-from glocal.report.figures import axes_svg, save_axes_figure, save_figure
+from glocal.report.figures import axes_svg, save_figure
 from glocal.report.finding import findings
+from glocal.report.folders import load_runs
 from glocal.report.front import front_points, warnings_of
 from glocal.report.page import axes_records, report_page, save_figures, save_page, save_tables
-from glocal.report.runs import (
-    Block,
-    Run,
-    is_transform,
-    load_runs,
-    transform_run,
-)
+from glocal.report.runs import Block, Run, transform_run
 from glocal.report.thumbnails import load_thumbnails
 
 __all__ = [
@@ -22,11 +17,9 @@ __all__ = [
     "findings",
     "front_chart",
     "front_points",
-    "is_transform",
     "load_runs",
     "load_thumbnails",
     "report_page",
-    "save_axes_figure",
     "save_figure",
     "save_figures",
     "save_page",

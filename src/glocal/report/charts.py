@@ -9,13 +9,15 @@ from typing import TYPE_CHECKING, Any
 from glocal.errors import import_optional
 from glocal.report.front import front_points
 from glocal.report.runs import Run
+from glocal.suite.table import main_rows
 
 if TYPE_CHECKING:
     import altair as alt
     import pandas as pd
 
-_MIN_SHOWN = 3  # least number of points of a chart: a table shows two as well
+_MIN_SHOWN = 3  # least number of points of a front
 _FRONT_HEIGHT = 380  # pixels
+_LINE_HEIGHT = 28  # pixels
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8c6d31", "#7b61c4")
 _SHAPES = (
     "circle",
@@ -37,18 +39,55 @@ _TITLES = {
 
 
 def charts_of(run: Run) -> dict[str, Any]:
-    """Return the charts by name: those of blocks, and ``front`` or ``front-NETWORK``.
+    """Return the charts by name: those of blocks, and a front or scores of each network.
 
-    A front with fewer than three points has no chart.
+    A front has at least three points. A network with fewer has a chart of its scores, for one
+    transform that of its agreement.
     """
     charts: dict[str, Any] = {
         block.title: block.chart for block in run.blocks if block.chart is not None
     }
-    for network, points in front_points(run).groupby("network", sort=False):
-        if len(points) >= _MIN_SHOWN:
-            name = f"front-{network}" if network else "front"
-            charts[name] = front_chart(points, run.baseline)
+    points = front_points(run)
+    main = main_rows(run.rows)
+    if run.featured:
+        main = main[main["metric"] == "accuracy_cosine"]
+    for network in run.rows["network"].unique():
+        front = points[points["network"] == network]
+        scores = main[(main["network"] == network) & main["value"].notna()]
+        if len(front) >= _MIN_SHOWN:
+            charts[f"front-{network}".rstrip("-")] = front_chart(front, run.baseline)
+        elif len(scores):
+            charts[f"scores-{network}".rstrip("-")] = scores_chart(scores, run)
     return charts
+
+
+def scores_chart(scores: pd.DataFrame, run: Run) -> alt.LayerChart:
+    """Draw scores as dots with their 95 % intervals, an arm a line, grouped by task.
+
+    Agreement with people alone comes with the ends of their ceiling.
+    """
+    alt = import_optional("altair", "a report")
+    arms, tasks = (scores[column].unique().tolist() for column in ("transform", "task"))
+    metric = scores["metric"].iloc[0] if len(tasks) == 1 else ""
+    legend = alt.Legend(orient="top", title=None, symbolOpacity=1, columns=2, labelLimit=200)
+    colour, shape = arm_scales("transform", arms, run.baseline, legend)
+    value, low = (metric_axis(alt.X, name, metric) for name in ("value", "low"))
+    base = alt.Chart(inline_data(scores[["task", "transform", "value", "low", "high"]])).encode(
+        alt.Y("task:N", sort=tasks, title=None),
+        alt.YOffset("transform:N", sort=arms),
+        colour,
+        tooltip=["task:N", "transform:N", *tooltips("value", "low", "high")],
+    )
+    layers = [
+        base.mark_rule(strokeWidth=2).encode(low, x2="high:Q"),
+        base.mark_point(filled=True, size=90, opacity=1).encode(value, shape),
+    ]
+    ends = run.rows[run.rows["metric"].str.startswith("ceiling_")]
+    if metric and len(ends):
+        people = alt.Chart(inline_data(ends[["value"]])).encode(value, tooltip=tooltips("value"))
+        layers.append(people.mark_rule(color=INK, strokeDash=[4, 3]))
+    height = _LINE_HEIGHT * len(arms) * len(tasks) + 20 * len(tasks)
+    return alt.layer(*layers).properties(height=height, description="Scores with intervals")
 
 
 def front_chart(points: pd.DataFrame, baseline: str) -> alt.LayerChart:
@@ -83,7 +122,7 @@ def metric_axis(channel: type[Any], field: str, metric: str, **scale: Any) -> An
     """A channel of numbers with the title of a metric and four ticks."""
     alt = import_optional("altair", "a report")
     scale = {"zero": False, "padding": 12, **scale}
-    title = _TITLES[metric]
+    title = _TITLES.get(metric, metric or "score")
     return channel(f"{field}:Q", title=title, scale=alt.Scale(**scale), axis=alt.Axis(tickCount=4))
 
 
@@ -102,14 +141,16 @@ def arm_scales(
     black star.
     """
     alt = import_optional("altair", "a report")
-    fixed = _FIXED_LOOKS.values()
-    free = itertools.cycle(i for i in range(len(COLOURS)) if i not in fixed)
+    fixed = {arm: _FIXED_LOOKS[arm] for arm in arms if arm in _FIXED_LOOKS}
+    free = (i for i in itertools.count() if i % len(COLOURS) not in fixed.values())
     colours = []
     shapes = []
     for arm in arms:
-        i = _FIXED_LOOKS[arm] if arm in _FIXED_LOOKS else next(free)
-        colours.append(INK if arm == baseline else COLOURS[i])
-        shapes.append(_STAR if arm == baseline else _SHAPES[i])
+        is_baseline = arm == baseline
+        i = 0 if is_baseline else fixed.get(arm, -1)
+        i = (next(free) if i < 0 else i) % len(COLOURS)
+        colours.append(INK if is_baseline else COLOURS[i])
+        shapes.append(_STAR if is_baseline else _SHAPES[i])
     colour_scale = alt.Scale(domain=list(arms), range=colours)
     shape_scale = alt.Scale(domain=list(arms), range=shapes)
     return (

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
 from glocal.errors import import_optional
+from glocal.evaluation.change import MIN_STABILITY
 from glocal.files import PathLike, atomic_write, writable_target
 from glocal.report.templates import render
 
@@ -17,36 +19,51 @@ _DOTS_PER_INCH = 200
 _MAX_CHARACTERS = 42  # of the names at one end of an axis together
 
 
-def save_figure(chart: Any, out: PathLike) -> None:
-    """Save an Altair chart as PNG (200 dots per inch), PDF or SVG, by the ending of the file."""
-    kind = _kind(out)
-    import_optional("vl_convert", "a figure")  # Altair draws with it
-    drawing = io.StringIO()
-    chart.save(drawing, format="svg")
-    _write(drawing.getvalue(), kind, out)
+def save_figure(drawing: Any, out: PathLike) -> None:
+    """Save an Altair chart or an SVG drawing as PNG, PDF or SVG, by the ending of the file.
+
+    An SVG drawing follows the colour scheme of the page that shows it. PNG has 200 dots per inch.
+    """
+    target = writable_target(out, what="figure", endings=(".png", ".pdf", ".svg"))
+    if not isinstance(drawing, str):
+        import_optional("vl_convert", "a figure")  # Altair draws with it
+        stream = io.StringIO()
+        drawing.save(stream, format="svg")
+        drawing = stream.getvalue()
+    content = drawing.encode()
+    if target.suffix.lower() == ".png":
+        content = import_optional("vl_convert", "a figure").svg_to_png(drawing, ppi=_DOTS_PER_INCH)
+    if target.suffix.lower() == ".pdf":
+        content = import_optional("vl_convert", "a figure").svg_to_pdf(drawing)
+    with atomic_write(out) as file:
+        file.write(content)
 
 
-def save_axes_figure(table: pd.DataFrame, title: str, out: PathLike) -> None:
-    """Save the axes that a transform amplifies as PNG, PDF or SVG, by the ending of the file.
-
-    An SVG follows the colour scheme of the page that shows it. PNG and PDF are for print.
+def axes_svg(
+    table: pd.DataFrame, title: str = "", *, narrow: bool = False, pictures: Collection[str] = ()
+) -> str:
+    """Draw axes as SVG, with dark colours too; a narrow drawing is for a phone.
 
     Parameters
     ----------
     table : DataFrame
-        The axes that `glocal.axes` returns.
+        The rows of `glocal.axes` to draw.
     title : str
+        Its heading, with a sentence that explains the bars.
+    narrow : bool
+    pictures : collection of str
+        Names of objects with pictures, which the script of a page fills in.
     """
-    kind = _kind(out)
-    _write(axes_svg(table, title, adaptive=kind == "svg"), kind, out)
-
-
-def axes_svg(table: pd.DataFrame, title: str, *, adaptive: bool = True) -> str:
-    """Draw the axes that a transform amplifies as SVG; an adaptive one has dark colours too."""
-    rows = table[table["factor"] > 1].to_dict("records")
-    widest = max((row["after"] for row in rows), default=1.0)
+    rows = table.to_dict("records")
     return render(
-        "axes.svg", rows=rows, widest=widest, title=title, adaptive=adaptive, joined=fitting_names
+        "axes.svg",
+        rows=rows,
+        widest=table[["before", "after"]].max(axis=None),
+        title=title,
+        narrow=narrow,
+        pictures=pictures,
+        min_stability=MIN_STABILITY,
+        joined=fitting_names,
     )
 
 
@@ -56,26 +73,6 @@ def fitting_names(names: Sequence[str]) -> str:
     >>> fitting_names(["hot_dog", "cat", "a" * 40])
     'hot dog, cat'
     """
-    words = [name.replace("_", " ") for name in names]
-    text = words[0][: _MAX_CHARACTERS + 6] if words else ""
-    for word in words[1:]:
-        if len(f"{text}, {word}") > _MAX_CHARACTERS:
-            break
-        text = f"{text}, {word}"
-    return text
-
-
-def _kind(out: PathLike) -> str:
-    """The format that the ending of a file names: png, pdf or svg."""
-    return writable_target(out, what="figure", endings=(".png", ".pdf", ".svg")).suffix[1:].lower()
-
-
-def _write(drawing: str, kind: str, out: PathLike) -> None:
-    """Write an SVG drawing, converted if `kind` is png or pdf."""
-    content = drawing.encode()
-    if kind == "png":
-        content = import_optional("vl_convert", "a figure").svg_to_png(drawing, ppi=_DOTS_PER_INCH)
-    if kind == "pdf":
-        content = import_optional("vl_convert", "a figure").svg_to_pdf(drawing)
-    with atomic_write(out) as stream:
-        stream.write(content)
+    texts = list(accumulate((name.replace("_", " ") for name in names), "{}, {}".format))
+    fitting = [text for text in texts if len(text) <= _MAX_CHARACTERS]
+    return fitting[-1] if fitting else "".join(texts[:1])[: _MAX_CHARACTERS + 6]

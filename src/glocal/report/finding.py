@@ -6,9 +6,10 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from glocal.report.front import MARGIN, direction, front_points, is_overfitted
+from glocal.evaluation.agreement import ceiling_in_words
+from glocal.report.front import MARGIN, direction, front_points, is_overfitted, warnings_of
 from glocal.report.runs import Run
 from glocal.results import DIFFERENCE, PEOPLE, UNCHANGED, value_at
 from glocal.suite.table import main_rows
@@ -21,10 +22,11 @@ if TYPE_CHECKING:
 MIN_KEPT = 0.9
 """Smallest share of neighbours that the featured arm of a suite keeps, if any arm keeps as many."""
 MIN_KEPT_FOR_SEARCH = 0.8
+FEW_ANSWERS = 5_000
+"""If a fit to fewer answers has no certain gain, it is too early to tell."""
 ANSWERS = {
     "objects": "about objects that the fit had not seen",
     "questions": "to questions that the fit had not seen, about the same objects",
-    "fitted": "that the transform was fitted to",
     "other": "that the fit had not seen",
 }
 """The answers that score a run, in words, by the field `heldout` of the run."""
@@ -33,12 +35,18 @@ _AGREEMENT = ("accuracy_cosine", "accuracy_dot")
 
 @dataclass(frozen=True)
 class Headline:
-    """The featured arm of a network, the finding about it in a sentence, and details and advice."""
+    """The finding about the featured arm of a network, the advice with its command, and details.
+
+    `warnings` are those about the arm or about the whole run.
+    """
 
     network: str
     arm: str
     sentence: str
-    details: str
+    advice: str
+    command: str = ""
+    details: str = ""
+    warnings: tuple[str, ...] = ()
 
 
 def findings(run: Run) -> list[Headline]:
@@ -60,11 +68,11 @@ def plural(noun: str, number: int) -> str:
     return "people" if noun == "person" else f"{noun}s"
 
 
-def featured_views(run: Run, finding: Headline) -> Iterator[tuple[str, Mapping[str, View]]]:
-    """Yield each network of a finding, with the views of its arms."""
-    for network, views in run.views.items():
-        if finding.network in ("", network) and finding.arm in views:
-            yield network, views
+def featured_views(run: Run, network: str, arm: str) -> Iterator[tuple[str, Mapping[str, View]]]:
+    """Yield each network with a view of the arm, with the views of its arms; "" is any network."""
+    for name, views in run.views.items():
+        if network in ("", name) and arm in views:
+            yield name, views
 
 
 def featured_arm(run: Run, network: str) -> str:
@@ -73,12 +81,12 @@ def featured_arm(run: Run, network: str) -> str:
     For a transform or a sweep, it is the transform or the choice. For a suite, it is the arm with
     the best agreement among those that keep .9 of the neighbours, or the arm that keeps most if
     none keeps so many. Without neighbours kept, it is the arm with the best agreement, and without
-    agreement the last arm.
+    agreement the best arm of the first task.
     """
     if run.featured:
         return run.featured
-    rows = run.rows[run.rows["network"] == network]
-    rows = rows[~rows["transform"].isin((run.baseline, PEOPLE))]
+    rows = main_rows(run.rows)
+    rows = rows[(rows["network"] == network) & (rows["transform"] != run.baseline)]
     points = front_points(run)
     points = points[(points["network"] == network) & points["method"].isin(rows["transform"])]
     if len(points):
@@ -87,28 +95,24 @@ def featured_arm(run: Run, network: str) -> str:
         if len(keeping):
             best = keeping["agreement"].idxmax()
         return str(points.loc[best, "method"])
-    agreement = rows[rows["metric"].isin(_AGREEMENT) & rows["value"].notna()]
-    if len(agreement):
-        return str(agreement.loc[agreement["value"].idxmax(), "transform"])
-    return str(rows["transform"].drop_duplicates().iloc[-1]) if len(rows) else run.baseline
+    rows = rows[rows["value"].notna()]
+    agreement = rows[rows["metric"].isin(_AGREEMENT)]
+    rows = agreement if len(agreement) else rows[rows["task"] == rows["task"].iloc[0]]
+    return str(rows.loc[rows["value"].idxmax(), "transform"]) if len(rows) else run.baseline
 
 
-@dataclass(frozen=True)
-class _Agreement:
-    """Agreement with n answers before and after, and the interval of the gain, NaN if unknown."""
+class _Agreement(NamedTuple):
+    """Agreement with n answers before and after, and the interval of the gain, NaN if unknown.
+
+    The `change` is up, down, or none if the interval contains 0.
+    """
 
     before: float
     after: float
     low: float
     high: float
     n: int
-
-    @property
-    def change(self) -> str:
-        """The direction: ``none`` if nothing changed, or if the interval of the gain contains 0."""
-        if self.low <= 0 <= self.high or self.after == self.before:
-            return "none"
-        return "up" if self.after > self.before else "down"
+    change: str
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,19 +125,22 @@ class _Subject:
 
     @property
     def name(self) -> str:
-        """The name of the network in a sentence."""
-        return self.network or self.run.network or "the network"
+        """The network in a sentence."""
+        return f"the network {self.network or self.run.network}".rstrip()
+
+    def of_arm(self, mapping: Mapping[str, Any]) -> Any:
+        """The value for the arm in the fits or the commands of the run; None if there is none."""
+        return mapping.get(self.arm) or mapping.get(f"{self.network}, {self.arm}")
 
     @property
     def fit(self) -> Mapping[str, Any]:
         """The record of the fit, empty if there is none."""
-        fits = self.run.fits
-        return fits.get(self.arm) or fits.get(f"{self.network}, {self.arm}") or {}
+        return self.of_arm(self.run.fits) or {}
 
     @property
     def is_collapsed(self) -> bool:
         """Whether the arm maps all objects to one point."""
-        views = featured_views(self.run, Headline(self.network, self.arm, "", ""))
+        views = featured_views(self.run, self.network, self.arm)
         return any(arms[self.arm].meta.get("collapsed") for _, arms in views)
 
     @cached_property
@@ -145,15 +152,20 @@ class _Subject:
         return main[is_arm & is_other & main["difference"].notna()].to_dict("records")
 
     @property
-    def worse(self) -> list[dict[Any, Any]]:
-        """The tasks that got worse."""
-        return [row for row in self.tasks if direction(row) == "worse"]
+    def worse(self) -> str:
+        """The tasks that got worse, listed."""
+        return ", ".join(str(row["task"]) for row in self.tasks if direction(row) == "worse")
+
+    def rows(self, arm: str) -> pd.DataFrame:
+        """The rows of an arm with a value."""
+        rows = self.run.rows
+        is_arm = (rows["network"] == self.network) & (rows["transform"] == arm)
+        return rows[is_arm & rows["value"].notna()]
 
     def row(self, arm: str, *metrics: str) -> pd.Series[Any] | None:
         """The last row of an arm with one of these metrics and a value."""
-        rows = self.run.rows[self.run.rows["network"] == self.network]
-        rows = rows[(rows["transform"] == arm) & rows["metric"].isin(metrics)]
-        rows = rows[rows["value"].notna()]
+        rows = self.rows(arm)
+        rows = rows[rows["metric"].isin(metrics)]
         return rows.iloc[-1] if len(rows) else None
 
     @cached_property
@@ -165,7 +177,10 @@ class _Subject:
             return None
         gain = self.row(self.arm, after["metric"] + DIFFERENCE)
         low, high = (math.nan, math.nan) if gain is None else (gain["low"], gain["high"])
-        return _Agreement(before["value"], after["value"], low, high, int(after["n"]))
+        change = "up" if after["value"] > before["value"] else "down"
+        if low <= 0 <= high or after["value"] == before["value"]:
+            change = "none"
+        return _Agreement(before["value"], after["value"], low, high, int(after["n"]), change)
 
     @cached_property
     def heldout(self) -> str:
@@ -180,35 +195,53 @@ class _Subject:
         """The row of the neighbours kept; None if they were not counted."""
         return self.row(self.arm, "neighbours_kept")
 
+    @property
+    def warnings(self) -> Iterator[str]:
+        """The warnings about the arm or about the whole run."""
+        for network, arm, sentence in warnings_of(self.run):
+            if arm in ("", self.arm) and (not self.network or network in ("", self.network)):
+                yield sentence
+
 
 def _headline(subject: _Subject) -> Headline:
-    details = [*_data(subject), *_worse(subject)]
-    if subject.is_collapsed:
-        sentence = (
-            f"The transform maps all objects of {subject.name} to one point: they cannot be told "
-            "apart, and agreement with people is that of guessing."
+    advice = _advice(subject)
+    command = ""
+    if advice.endswith(":"):
+        command = (
+            subject.of_arm(subject.run.commands) or "glocal apply TRANSFORM FEATURES --out OUT"
         )
-        details.append(
-            "Do not use it: lower --lmbda, or check that answers and features belong together."
-        )
-    else:
-        sentence = _sentence(subject)
-        details += [*_warnings(subject), *_advice(subject)]
-    return Headline(subject.network, subject.arm, sentence, " ".join(details))
+    return Headline(
+        subject.network,
+        subject.arm,
+        _sentence(subject),
+        advice,
+        command,
+        " ".join(_details(subject)),
+        tuple(subject.warnings),
+    )
 
 
 def _sentence(subject: _Subject) -> str:
-    if subject.agreement is not None:
-        neighbours = "" if subject.kept is None else f", and {_keeping(subject, subject.kept)}"
-        return f"{_agreeing(subject, subject.agreement)}{neighbours}."
-    if subject.kept is not None:
-        return f"The transform of {subject.name} {_keeping(subject, subject.kept)}."
-    return _comparison(subject)
+    agreement = subject.agreement
+    kept = "" if subject.kept is None else _keeping(subject, subject.kept)
+    if subject.is_collapsed:
+        return (
+            f"The transform maps all objects of {subject.name} to one point: they cannot be told "
+            "apart, and agreement with people is that of guessing."
+        )
+    if agreement is None:
+        return f"The transform of {subject.name} {kept}." if kept else _comparison(subject)
+    arm = "the transform" if subject.run.featured else subject.arm
+    sentence = f"{_agreeing(subject, agreement)}{kept and f', and {kept}'}."
+    if agreement.change != "none":
+        return f"With {arm}, {sentence}"
+    is_early = (subject.fit.get("n_answers") or agreement.n) < FEW_ANSWERS
+    opening = "It is too early to tell" if is_early else "No gain is certain"
+    return f"{opening}: with {arm}, {sentence}"
 
 
 def _agreeing(subject: _Subject, agreement: _Agreement) -> str:
-    """The sentence on agreement before and after, with the ceiling and that of guessing."""
-    arm = "the transform" if subject.run.featured else subject.arm
+    """The clause on agreement before and after, with that of guessing."""
     number = f"{agreement.n:,} " if agreement.n else ""
     answers = f"{number}answers {ANSWERS.get(subject.heldout, '')}".strip()
     before = f"{100 * agreement.before:.1f} %"
@@ -217,17 +250,13 @@ def _agreeing(subject: _Subject, agreement: _Agreement) -> str:
         "up": f"up from {before}",
         "down": f"down from {before}",
     }
-    bounds = []
-    ceiling = subject.row(PEOPLE, "ceiling_majority")
-    if ceiling is not None:
-        bounds.append(f"people agree with each other in at most {100 * ceiling['value']:.1f} %")
-    bounds.append(f"guessing gives {100 * subject.run.chance:.1f} %")
+    bounds = [f"guessing gives {100 * subject.run.chance:.1f} %"]
     if not math.isnan(agreement.low):
         gain = f"{100 * agreement.low:+.1f} to {100 * agreement.high:+.1f} points"
-        bounds.append(f"95 % interval of the change {gain}")
+        bounds.insert(0, f"95 % interval of the change {gain}")
     return (
-        f"With {arm}, {subject.name} agrees with people in {100 * agreement.after:.1f} % of "
-        f"{answers}, {changes[agreement.change]} ({'; '.join(bounds)})"
+        f"{subject.name} agrees with people in {100 * agreement.after:.1f} % of {answers}, "
+        f"{changes[agreement.change]} ({'; '.join(bounds)})"
     )
 
 
@@ -235,100 +264,69 @@ def _keeping(subject: _Subject, kept: pd.Series[Any]) -> str:
     """The neighbours kept; of centred features, those of the raw features too."""
     k = value_at(kept["settings"], "k")
     number = "" if k is None else f"{k} "
-    share = f"{100 * kept['value']:.0f} %"
     raw = subject.row(subject.arm, "neighbours_kept_raw")
     of_raw = ""
     if raw is not None:
-        of_raw = f" in the centred features, {100 * raw['value']:.0f} % in the raw ones"
+        of_raw = f" in the centred features, {100 * raw['value']:.1f} % in the raw ones"
     images = f" (among {kept['n']:,.0f} images)" if kept["n"] else ""
+    share = f"{100 * kept['value']:.1f} %"
     return f"keeps {share} of the {number}nearest neighbours of each image{of_raw}{images}"
 
 
 def _comparison(subject: _Subject) -> str:
     """The sentence on tasks, for a run in which agreement with people was not measured."""
-    groups: dict[str, list[str]] = {"better": [], "worse": [], "same": []}
-    for row in subject.tasks:
-        groups[direction(row)].append(str(row["task"]))
+    if not subject.tasks:
+        return "There are scores, but nothing was compared."
+    outcomes = []
+    for outcome in ("better", "worse"):
+        tasks = [row["task"] for row in subject.tasks if direction(row) == outcome]
+        if tasks:
+            outcomes.append(f"{outcome} on {', '.join(tasks)}")
     n_compared = len(subject.tasks)
-    if not n_compared:
-        number = subject.run.rows["task"].nunique()
-        return (
-            f"There are scores of {subject.name} on {number} {plural('task', number)}; nothing was "
-            "compared."
-        )
-    parts = [f"{name} on {', '.join(groups[name])}" for name in ("better", "worse") if groups[name]]
-    outcome = " and ".join(parts) or "neither better nor worse on any"
     return (
         f"Compared with {subject.run.baseline} on {n_compared} {plural('task', n_compared)}, "
-        f"{subject.arm} of {subject.name} is {outcome}."
+        f"{subject.arm} is {' and '.join(outcomes) or 'neither certainly better nor worse'}."
     )
 
 
-def _data(subject: _Subject) -> Iterator[str]:
-    """Sentences on the data of the fit, as far as the record states them."""
+def _advice(subject: _Subject) -> str:
+    """The choice to make; it ends with a colon if a command follows."""
+    agreement = subject.agreement
+    if subject.is_collapsed:
+        return "Do not use it: lower --lmbda, or check that answers and features belong together."
+    if is_overfitted(subject.run):
+        return "Do not use it as it is: raise --lmbda, or let glocal fit choose it."
+    if agreement is None:
+        is_known = subject.kept is None
+        return "" if is_known else "For its agreement with people, pass --answers that are new."
+    if subject.fit.get("status") == UNCHANGED:
+        return "It leaves the features as they are. Collect more answers."
+    if agreement.change == "none":
+        return "Do not rely on it yet. Collect more answers."
+    if agreement.change == "down":
+        return "Do not use it."
+    if subject.kept is not None and subject.kept["value"] < MIN_KEPT_FOR_SEARCH:
+        return (
+            "Where neighbours matter, as in search, fit again with --keep 0.9. Elsewhere, use it:"
+        )
+    return f"Except for {subject.worse}, use it:" if subject.worse else "Use it:"
+
+
+def _details(subject: _Subject) -> Iterator[str]:
+    """Sentences on the data of the fit, on the ceiling and on other tasks."""
     fit = subject.fit
     if subject.run.is_simulated:
         yield "These are simulated data: the “people” are simulated too."
     n_answers = fit.get("n_answers")
     if n_answers:
-        n_people = fit.get("n_people") or subject.run.record.get("n_people")
+        n_people = fit.get("n_people")
         people = f" from {n_people:,} {plural('person', n_people)}" if n_people else ""
         objects = f" about {fit['n_objects']:,} objects" if fit.get("n_objects") else ""
         local = f" and to the neighbours of {fit['n_local']:,} images" if fit.get("n_local") else ""
-        yield f"It was fitted to {n_answers:,} answers{people}{objects}{local}."
-
-
-def _worse(subject: _Subject) -> Iterator[str]:
-    """The sentence on the tasks that got worse, other than agreement and neighbours kept."""
-    losses = [f"{row['task']} by {abs(row['difference']):.3f}" for row in subject.worse]
-    number = len(subject.tasks)
-    if losses:
-        yield f"It got worse on {', '.join(losses)}."
-    elif number:
-        scored = f"{number} {plural('task', number)}"
-        yield f"Nothing else is known to have got worse by more than {MARGIN} ({scored})."
-    else:
+        yield f"The transform was fitted to {n_answers:,} answers{people}{objects}{local}."
+    if ceiling := ceiling_in_words(subject.rows(PEOPLE).to_dict("records")):
+        yield ceiling
+    if not subject.tasks:
         yield "Its effect on other tasks was not measured."
-
-
-def _warnings(subject: _Subject) -> Iterator[str]:
-    from glocal.aligner.fitting import MIN_HELDOUT_ANSWERS  # loads the solver
-
-    agreement = subject.agreement
-    if is_overfitted(subject.run):
-        yield "It is overfitted: its loss on held-out answers is above that of the features alone."
-    if agreement is None:
-        return
-    if subject.heldout == "fitted":
-        yield "Expect lower agreement with new answers."
-    elif 0 < agreement.n < MIN_HELDOUT_ANSWERS:
-        yield f"{agreement.n} held-out answers are too few to be sure of a small gain."
-
-
-def _advice(subject: _Subject) -> Iterator[str]:
-    """The advice on what to do next; none if nothing was measured."""
-    agreement = subject.agreement
-    kept = subject.kept
-    worse = ", ".join(str(row["task"]) for row in subject.worse)
-    if is_overfitted(subject.run):
-        yield "Do not use it as it is: raise --lmbda, or let glocal fit choose it."
-    elif agreement is None:
-        if kept is not None:
-            yield "It is not known whether it agrees better with people: pass --answers."
-    elif subject.fit.get("status") == UNCHANGED:
-        yield "It leaves the features as they are: collect more answers."
-    elif agreement.change == "none":
-        yield "Do not rely on it yet: collect more answers."
-    elif agreement.change == "down":
-        yield "Do not use it."
-    elif subject.heldout == "fitted":
-        yield (
-            "To know what to expect, fit with --holdout 3, or hold answers out with glocal data "
-            "split."
-        )
-    elif kept is not None and kept["value"] < MIN_KEPT_FOR_SEARCH:
-        yield "Where neighbours matter, as in search, fit again with --keep 0.9."
-    elif worse:
-        yield f"Except for {worse}, use it: {subject.run.command}"
-    else:
-        yield f"Use it: {subject.run.command}"
+    elif not subject.worse:
+        yield f"No other task is known to have got worse by more than {MARGIN}."

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,6 +11,8 @@ from jaxtyping import Float, Int
 
 from glocal.evaluation.change import SHOWN_NEIGHBOURS, is_among
 from glocal.evaluation.view import View
+from glocal.report.charts import COLOURS
+from glocal.report.figures import axes_svg
 from glocal.report.finding import Headline, featured_views
 from glocal.report.runs import Run
 
@@ -18,7 +20,6 @@ MAX_PICTURES = 200
 """Largest number of objects for which a map shows all of them as pictures."""
 _N_CHANGED = 6  # objects whose neighbours are shown before the reader searches
 _SIDE = 520  # width and height of a map, in its own units
-_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#8c6d31", "#56b4e9", "#7b61c4", "#e69f00")
 _OTHER_COLOUR = "#8a8f96"
 _NAME_ROOM = (88, 15)  # smallest distance of two names, across or down, in units of the map
 _PICTURE_SIDE = 30
@@ -36,18 +37,33 @@ def objects_of(
 ) -> Iterator[dict[str, Any]]:
     """Yield what the page shows of the objects of each network, under its featured arm."""
     for finding in findings:
-        for network, views in featured_views(run, finding):
+        for network, views in featured_views(run, finding.network, finding.arm):
             before = views.get(run.baseline)
             after = views[finding.arm]
+            change = after.meta.get("change") or {}
             if before is not None and before.names == after.names:
                 pair = Pair(before, after)
                 yield {
                     "network": network if len(run.views) > 1 else "",
                     "names": before.names,
-                    "change": after.meta.get("change") or {},
+                    "change": change,
+                    "axes": _axes(change.get("axes") or [], pictures),
                     "neighbours": _neighbours(pair),
                     "map": _map(pair, pictures),
                 }
+
+
+def _axes(rows: Sequence[Mapping[str, Any]], pictures: Mapping[str, str]) -> dict[str, list[str]]:
+    """The drawings, wide and narrow, of the axes that grow and of those that shrink."""
+    import pandas as pd
+
+    table = pd.DataFrame(rows, columns=["factor", "before", "after", "stability", "low", "high"])
+    groups = {"more": table[table["factor"] > 1], "less": table[table["factor"] < 1]}
+    return {
+        kind: [axes_svg(group, narrow=narrow, pictures=pictures) for narrow in (False, True)]
+        for kind, group in groups.items()
+        if len(group)
+    }
 
 
 def _neighbours(pair: Pair) -> dict[str, Any]:
@@ -62,11 +78,12 @@ def _neighbours(pair: Pair) -> dict[str, Any]:
         n_judged += ((marks > 0) & ~stays).sum(axis=1)
         lists.append(np.stack([nearest, stays, marks], axis=-1).tolist())
     n_kept = is_among(before, after).sum(axis=1)
+    order = np.lexsort((-n_judged, n_kept))
     return {
         "k": k,
         "lists": lists,
-        "changed": np.lexsort((-n_judged, n_kept))[:_N_CHANGED].tolist(),
-        "unchanged": float((n_kept == k).mean()),
+        "changed": [i for i in order[:_N_CHANGED].tolist() if n_kept[i] < k],
+        "kept": float((n_kept / k).mean()),
         "is_marked": pair.after.support is not None,
     }
 
@@ -92,6 +109,7 @@ def _map(pair: Pair, pictures: Mapping[str, str]) -> dict[str, Any]:
         "pictures": has_pictures,
         "places": [xy.tolist() for xy in places],
         "drawn": shown,
+        "is_same": bool(np.abs(places[0] - places[1]).max() < 1),
         "groups": [] if has_pictures else _groups(pair.before),
     }
 
@@ -119,9 +137,9 @@ def _groups(view: View) -> list[dict[str, Any]]:
     """The largest categories with their colours, and a group of all other objects."""
     categories = view.categories or ("",) * len(view.names)
     counts = Counter(name for name in categories if name not in ("", "other"))
-    largest = [name for name, _ in counts.most_common(len(_COLOURS))]
+    largest = [name for name, _ in counts.most_common(len(COLOURS))]
     groups = np.array([name if name in largest else "other" for name in categories])
-    colours = dict(zip(largest, _COLOURS, strict=False)) | {"other": _OTHER_COLOUR}
+    colours = dict(zip(largest, COLOURS, strict=False)) | {"other": _OTHER_COLOUR}
     return [
         {
             "name": name if largest else "",

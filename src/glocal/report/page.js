@@ -45,9 +45,9 @@ for (const input of document.querySelectorAll("[data-find]")) {
     if (row < 0) return;
     const sides = ["before", "after"].map((when, side) => {
       const items = lists[side][row].map(([other, stays, mark]) => neighbour(names[other], stays ? "stays" : ["lost", "gained"][side], mark));
-      return make("div", "", make("h5", "", when), make("ul", "near", ...items));
+      return make("div", "", make("small", "", when), make("ul", "near", ...items));
     });
-    rows.prepend(make("div", "change match", make("h4", "", thing(names[row])), ...sides));
+    rows.prepend(make("div", "change match", make("b", "", thing(names[row])), ...sides));
     rings.forEach((ring, side) => { [ring.cx.baseVal.value, ring.cy.baseVal.value] = places[side][row]; });
   });
 }

@@ -5,29 +5,25 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
-from collections.abc import Callable, Iterator, Sequence
-from functools import partial
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from glocal._version import __version__
 from glocal.errors import import_optional
-from glocal.evaluation.change import MIN_STABILITY
 from glocal.files import PathLike, make_folder, write_text
 from glocal.report.charts import charts_of
-from glocal.report.figures import save_axes_figure, save_figure
+from glocal.report.figures import axes_svg, save_figure
 from glocal.report.finding import ANSWERS, featured_views, findings
-from glocal.report.front import MARGIN, direction, front_points, summary, warnings_of
+from glocal.report.front import MARGIN, direction, warnings_of
 from glocal.report.objects import objects_of
-from glocal.report.runs import Block, Run
+from glocal.report.runs import Run
 from glocal.report.tables import tables_of
 from glocal.report.templates import asset, render
 from glocal.results import flattened, to_json, value_at
 from glocal.suite.table import arms_by_tasks, cell, main_rows
 
-if TYPE_CHECKING:
-    import pandas as pd
-
+_TITLES = {"accuracy_cosine": "agreement", "neighbours_kept": "neighbours kept"}
 _FIGURE_WIDTH = 440  # pixels
 _MAX_NAME = 80  # characters of a file name
 _MAX_PROVENANCE = 2000  # characters of a value in the record
@@ -56,11 +52,10 @@ def report_page(
     script = _closed(asset("page.js"))
     return render(
         "page.html",
-        title=title or "Report: " + ", ".join(run.name for run in runs),
+        title=title or ", ".join(run.name for run in runs),
         version=__version__,
         sections=sections,
         margin=MARGIN,
-        min_stability=MIN_STABILITY,
         bundle=bundle,
         script=script,
         style=asset("style.css"),
@@ -79,23 +74,22 @@ def save_figures(runs: Sequence[Run], folder: PathLike) -> list[Path]:
     """Write every chart as PNG, PDF and SVG, as in ``1-front.png``, and return the files."""
     import pandas as pd
 
-    drawings: list[tuple[str, Callable[[Path], None]]] = []
+    drawings: list[tuple[str, Any]] = []
     for run in runs:
         for name, chart in charts_of(run).items():
-            sized = chart.properties(width=_FIGURE_WIDTH)
-            drawings.append((name, partial(save_figure, sized)))
+            drawings.append((name, chart.properties(width=_FIGURE_WIDTH)))
         for record in axes_records(run):
-            axes = pd.DataFrame(record["axes"])
+            axes = pd.DataFrame(record["axes"]).query("factor > 1")
             name = record["network"] or record["arm"]
             title = f"What people’s answers amplify in {name}"
-            if (axes["factor"] > 1).any():
-                drawings.append((f"axes-{name}", partial(save_axes_figure, axes, title)))
+            if len(axes):
+                drawings.append((f"axes-{name}", axes_svg(axes, title)))
     written = []
-    for number, (name, save) in enumerate(drawings, start=1):
+    for number, (name, drawing) in enumerate(drawings, start=1):
         stem = re.sub(r"[^\w.-]+", "-", f"{number}-{name}")[:_MAX_NAME]
         for kind in ("png", "pdf", "svg"):
             written.append(make_folder(folder) / f"{stem}.{kind}")
-            save(written[-1])
+            save_figure(drawing, written[-1])
     return written
 
 
@@ -104,7 +98,7 @@ def axes_records(run: Run) -> list[dict[str, Any]]:
     records = []
     for finding in findings(run):
         names = {"network": finding.network or run.network, "arm": finding.arm}
-        for _, views in featured_views(run, finding):
+        for _, views in featured_views(run, finding.network, finding.arm):
             change = views[finding.arm].meta.get("change") or {}
             if change.get("axes"):
                 records.append({**names, "axes": change["axes"], "chance": change["chance"]})
@@ -112,15 +106,14 @@ def axes_records(run: Run) -> list[dict[str, Any]]:
 
 
 def save_tables(runs: Sequence[Run], folder: PathLike) -> list[Path]:
-    """Write the tables ``methods`` and ``scores`` of each run as CSV and LaTeX; return the files.
+    """Write the scores of each run as CSV and LaTeX, as in ``1-scores.csv``; return the files.
 
-    The names begin with the number of the run, as in ``1-scores.csv``. The CSV files hold plain
-    numbers. ``scores`` has one row for each network, arm, task and metric.
+    The CSV files hold plain numbers, one row for each network, arm, task and metric.
     """
     written = []
     for number, run in enumerate(runs, start=1):
-        for (name, kind), text in tables_of(run).items():
-            written.append(make_folder(folder) / f"{number}-{name}.{kind}")
+        for kind, text in tables_of(run).items():
+            written.append(make_folder(folder) / f"{number}-scores.{kind}")
             write_text(written[-1], text)
     return written
 
@@ -142,12 +135,12 @@ def _section(number: int, run: Run, shown: dict[str, dict[str, Any]]) -> dict[st
 
     The charts and the searchable objects, which the script of the page reads, are added to `shown`.
     """
-    fronts = []
-    for name, chart in charts_of(run).items():
-        if name.startswith("front"):
-            fronts.append((f"{number}-{name}", name.removeprefix("front").removeprefix("-")))
+    charts = charts_of(run)
+    for name, chart in charts.items():
         shown["charts"][f"{number}-{name}"] = chart.properties(width="container").to_dict()
+    blocks = {block.title for block in run.blocks}
     headlines = findings(run)
+    warned = {sentence for finding in headlines for sentence in finding.warnings}
     objects = list(objects_of(run, headlines, shown["pictures"]))
     for place, part in enumerate(objects):
         shown["objects"][f"{number}-{place}"] = {
@@ -159,36 +152,13 @@ def _section(number: int, run: Run, shown: dict[str, dict[str, Any]]) -> dict[st
         "run": run,
         "findings": headlines,
         "answers": ANSWERS.get(run.heldout, ""),
-        "warnings": warnings_of(run),
-        "fronts": fronts,
-        "methods": _table(summary(run)),
-        "blocks": [_block(number, block) for block in run.blocks],
-        "chosen": _chosen(run),
+        "others": [w.sentence for w in warnings_of(run) if w.sentence not in warned],
+        "pictures": [f"{number}-{name}" for name in charts if name not in blocks],
         "objects": objects,
-        "scores": {"tasks": []} if run.featured else _scores(run),
+        "scores": _scores(run),
         "origin": _origin(run),
         "record": list(_record(run)),
     }
-
-
-def _table(frame: pd.DataFrame) -> dict[str, list[Any]]:
-    return {"head": list(frame), "rows": frame.to_numpy().tolist()}
-
-
-def _block(number: int, block: Block) -> dict[str, Any]:
-    table = None if block.table is None else _table(block.table)
-    chart = None if block.chart is None else f"{number}-{block.title}"
-    return {**vars(block), "table": table, "chart": chart}
-
-
-def _chosen(run: Run) -> str:
-    """The setting that a sweep chose, with the reason; empty for other runs."""
-    if not run.choice.get("reason"):
-        return ""
-    points = front_points(run)
-    points = points[points["chosen"]]
-    settings = [", ".join(filter(None, row)) for row in points[["method", "setting"]].to_numpy()]
-    return f"{'; '.join(settings)}: {run.choice['reason']}"
 
 
 def _origin(run: Run) -> dict[str, Any]:
@@ -206,9 +176,11 @@ def _record(run: Run) -> Iterator[tuple[str, str]]:
 def _scores(run: Run) -> dict[str, Any]:
     """Arms × tasks: a line for each network and arm, with the cell and `direction` of each task."""
     main = main_rows(run.rows)
+    titles = main["metric"].map(_TITLES) if run.featured else main["task"]
+    main = main.assign(task=titles).dropna(subset="task")
 
     def fill(row: dict[Any, Any]) -> tuple[str, str]:
-        return cell(row).rstrip("*"), direction(row)
+        return cell(row).rstrip("*").removesuffix(" (no interval)"), direction(row)
 
     return {
         "tasks": main["task"].unique().tolist(),

@@ -65,18 +65,13 @@ def load_thumbnails(
         with contextlib.suppress(Unreadable):
             pictures[name] = _data_uri(source.read(number, at_least=2 * _SIDE))
     if lacking := sorted(names - pictures.keys()):
+        names_lacking = ", ".join(lacking[:_MAX_LISTED])
         warnings.warn(
-            f"no readable image has the name of {_listed(lacking)}.", DataWarning, stacklevel=2
+            f"no readable image has the name of {len(lacking)} objects: {names_lacking} …",
+            DataWarning,
+            stacklevel=2,
         )
     return pictures
-
-
-def _listed(names: list[str]) -> str:
-    """The first names, and the number of the others."""
-    listed = ", ".join(names[:_MAX_LISTED])
-    if len(names) > _MAX_LISTED:
-        listed += f" and {len(names) - _MAX_LISTED} more"
-    return listed
 
 
 def _data_uri(image: Any) -> str:

@@ -280,17 +280,13 @@ def choose(means: pd.DataFrame, keep: float | None) -> tuple[int, str]:
         fitted = fitted[fitted["method"] != "naive"]
     if keep is None:
         loss = fitted["loss"]
-        return int(loss.idxmin()), f"smallest mean held-out loss, {loss.min():.4f} nats"
+        return int(loss.idxmin()), "the smallest held-out loss"
     promises = fitted["kept"] - fitted["kept_se"]
     number = best_keeping([*fitted["agreement"]], [*promises], keep)
-    row = fitted.iloc[number]
     reason = (
-        f"the largest agreement ({row['agreement']:.4f}) among the settings that promise to keep "
-        f"{keep:g} of the neighbours: the mean over folds minus its standard error"
+        f"the largest agreement among the settings that promise to keep {keep:g} of the "
+        "neighbours: the mean over folds minus its standard error"
     )
     if promises.max() < keep:
-        reason = (
-            f"no setting promises to keep {keep:g} of the neighbours; this one promises most, "
-            f"{promises.max():.4f}"
-        )
+        reason = f"which promises most: no setting promises to keep {keep:g} of the neighbours"
     return int(fitted.index[number]), reason

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shlex
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +16,7 @@ from glocal.data.features import Features
 from glocal.data.join import Joined, join
 from glocal.data.planning import attained_share
 from glocal.errors import DataError, import_optional
-from glocal.evaluation.agreement import MIN_REPEATED_SHARE, ceiling, ceiling_in_words
+from glocal.evaluation.agreement import MIN_REPEATED_SHARE, ceiling
 from glocal.evaluation.intervals import Result
 from glocal.report import Block, Run, transform_run
 from glocal.report.charts import COLOURS, INK, inline_data, metric_axis, tooltips
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
 MIN_GAIN = 0.01
 """A study can stop if twice as many answers certainly add less agreement (a fraction) than this."""
 _COLUMNS = ("Answers", "Remark", "Median s", "Catch failed", "Agrees with others", "Repeats alike")
-_COMMAND = "glocal fit --features FEATURES --answers EXPORT --out TRANSFORM"
 _CURVE_HEIGHT = 260  # pixels
 _REMARK = (
     "Remark: “as if at random” if random answers are more than ten times as likely as careful ones "
@@ -102,7 +102,6 @@ def study_page(
     curve = learning_curve(loaded, joined.answers)
     bounds = ceiling(joined.answers, least=MIN_REPEATED_SHARE)
     rows = [] if bounds is None else [vars(score) for score in bounds.scores]
-    words = ceiling_in_words(rows)
     ends = [row["value"] for row in rows]
     participants = " ".join(_participants(people, joined.answers))
     advice, reason = advise(curve[-1], joined.answers, _attainable(bounds, run.rows))
@@ -113,12 +112,19 @@ def study_page(
         "advice": f"{advice} {reason}",
     }
     table = cells(people)[[*_COLUMNS]].reset_index(names="Person")
+    export = shlex.join(["glocal", "collect", "export", str(study.folder), "--out", "answers.npz"])
+    fit = shlex.join(["glocal", "fit", "--features", str(features), "--answers", "answers.npz"])
     blocks = (
         Block("Participants", (participants,), _REMARK, table),
-        Block("Ceiling", (words or _NO_CEILING,)),
         _curve_block(curve, record, ends),
     )
-    run = replace(run, name=study.title, lead=advice, blocks=blocks, command=_COMMAND)
+    run = replace(
+        run,
+        name=study.title,
+        lead=advice,
+        blocks=blocks,
+        commands={run.featured: f"{export} && {fit} --out transform.npz"},
+    )
     return StudyPage(run, (participants, advice, reason), record)
 
 
@@ -141,7 +147,8 @@ def _curve_block(curve: Sequence[Score], record: dict[str, Any], ends: list[floa
     scores = [*(score.text() for score in curve[:-1]), curve[-1].text("+")]
     table = pd.DataFrame({"Fitted answers": sizes, "Agreement": scores})
     note = f"{_CURVE} A black line is an end of the ceiling." if ends else _CURVE
-    return Block("Learning curve", (record["advice"],), note, table, curve_chart(points, ends))
+    sentences = (record["advice"], *([] if ends else [_NO_CEILING]))
+    return Block("Learning curve", sentences, note, table, curve_chart(points, ends))
 
 
 def curve_chart(curve: list[dict[str, Any]], ends: list[float]) -> alt.LayerChart:

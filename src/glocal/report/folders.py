@@ -1,0 +1,254 @@
+"""Runs, read back from their folders and files without data and torch."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from glocal.data.answers import Answers
+from glocal.data.features import Features
+from glocal.data.planning import STUDY_FILE
+from glocal.errors import FileError, ParameterError
+from glocal.evaluation.view import View, load_view
+from glocal.files import PathLike, ending, read_object, reading
+from glocal.report.runs import Block, Run, apply_command, recorded_scores, transform_run
+from glocal.results import (
+    SCORE_ENDINGS,
+    RecordPart,
+    check_fields,
+    parameters_in_words,
+    read_rows,
+    read_scores,
+)
+from glocal.suite.table import score_frame
+from glocal.transform import LinearTransform
+from glocal.transform.checks import table_rows
+from glocal.transform.formats import TRANSFORM_NAME
+from glocal.transform.record import network_name
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_ROWS = "rows.jsonl"
+_POINTS = "points.jsonl"
+AXES = {"agreement": "accuracy_cosine", "kept": "neighbours_kept"}
+"""The columns of the points of a front, and the metrics that they hold."""
+_SIGNS = {"alpha": "α", "lmbda": "λ", "tau": "τ", "mix": "mix", "eta": "η"}
+_FIX = "Run again what wrote it."
+
+
+class _Plan(RecordPart):
+    arms: dict[str, Any]
+    networks: dict[str, Any]
+    tasks: dict[str, Any]
+    baseline: str = "original"
+
+
+class _Record(RecordPart):
+    """The fields of ``sweep.json`` and ``suite.json`` that a page reads."""
+
+    plan: _Plan | None = None
+    provenance: dict[str, Any] | None = None
+
+
+def load_runs(
+    paths: PathLike | Sequence[PathLike],
+    features: Features | None = None,
+    answers: Answers | None = None,
+    *,
+    force: bool = True,
+) -> list[Run]:
+    """Read run folders, files of scores (``.jsonl``) and transforms, each a section of the page.
+
+    Parameters
+    ----------
+    paths : path, or sequence of path
+        Run folders; files of ``glocal evaluate --out``; files or names of transforms.
+    features, answers : Features, Answers or None
+        Features of the objects by which a transform is shown, and answers that index their rows.
+    force : bool
+        False: features that do not belong to a transform are an error, not a warning; see
+        `glocal.transform.checks.table_rows`.
+
+    Raises
+    ------
+    DataError
+        `force` is False, and the features do not belong to a transform.
+    FileError
+        A folder is no run, or a file is damaged.
+    ParameterError
+        A path does not exist, a transform comes without features, or features come without a
+        transform.
+    """
+    if isinstance(paths, str | os.PathLike):
+        paths = [paths]
+    transforms = {
+        path: LinearTransform.from_pretrained(path) for path in paths if is_transform(path)
+    }
+    if features is not None and not transforms:
+        raise ParameterError(
+            "Features only serve to show what a transform does, but no transform is among "
+            f"{', '.join(map(str, paths))}. Leave `features` out, or name a transform file."
+        )
+    if features is not None:
+        table_rows({str(path): transforms[path] for path in transforms}, features, force=force)
+    runs = []
+    for path in paths:
+        if path in transforms:
+            name = Path(path).name.removesuffix(ending(path)) or str(path)
+            if features is None:
+                raise ParameterError(
+                    f"{path} is a transform; to show what it does, pass `features` of objects, and "
+                    "`answers` about them if you have any."
+                )
+            runs.append(transform_run(name, transforms[path], features, answers, file=str(path)))
+        elif os.path.isdir(path):
+            runs.append(_folder_run(Path(path)))
+        else:
+            runs.append(Run(Path(path).stem, score_frame(read_scores(path))))
+    return runs
+
+
+def is_transform(path: PathLike) -> bool:
+    """Whether a path names a transform, as opposed to a run folder or a file of scores.
+
+    A folder is a transform if it holds the file of one and is no run.
+    """
+    if not os.path.isdir(path):
+        return ending(path) not in SCORE_ENDINGS
+    return (Path(path) / TRANSFORM_NAME).is_file() and not _is_run(Path(path))
+
+
+def _is_run(folder: Path) -> bool:
+    return (folder / _ROWS).is_file() or (folder / _POINTS).is_file()
+
+
+def _folder_run(path: Path) -> Run:
+    """The run of a folder that a suite or a sweep wrote."""
+    if (path / STUDY_FILE).is_file():
+        raise FileError(
+            f"{path} is a study of glocal-collect; glocal collect report {path} --out page.html "
+            "writes its page."
+        )
+    if not _is_run(path):
+        raise FileError(
+            f"{path} is not a run folder: it holds neither {_ROWS} nor {_POINTS}. Name the folder "
+            "that glocal suite --out or glocal sweep --out wrote."
+        )
+    kind = "sweep" if (path / _POINTS).is_file() else "suite"
+    record = {}
+    if (path / f"{kind}.json").is_file():
+        record = read_object(path / f"{kind}.json", what="run", fix=_FIX)
+        with reading(path / f"{kind}.json", "run", _FIX):
+            check_fields(_Record, record)
+    scores = read_scores(path / _ROWS) if (path / _ROWS).is_file() else []
+    run = Run(path.resolve().name, score_frame(scores), record=record)
+    run = _with_settings(run, path) if kind == "sweep" else _with_fits(run, path)
+    return replace(run, views=_views(path, run))
+
+
+def _with_settings(run: Run, path: Path) -> Run:
+    """The run of a sweep with its settings and its choice, or with the number of its points."""
+    import pandas as pd
+
+    if not (path / "means.csv").is_file():
+        return replace(run, n_unfinished=len(read_rows(path / _POINTS, what="run")))
+    transform = LinearTransform.load(path / TRANSFORM_NAME)
+    meta = transform.meta
+    fit = meta.get("fit") or {}
+    rows = run.rows
+    recorded = score_frame(recorded_scores(fit, "chosen"))
+    rows = pd.concat([rows, recorded[~recorded["metric"].isin(rows["metric"])]], ignore_index=True)
+    with reading(path / "means.csv", "run", _FIX):
+        means = pd.read_csv(path / "means.csv")
+        if means["method"].isna().any() or means["chosen"].sum() != 1:
+            raise ValueError("it must name each method and choose one setting")
+        settings = _settings(means, rows)
+        n_unconverged = (~means["converged"]).sum()
+    notes: tuple[str, ...] = ()
+    if n_unconverged:
+        notes = (f"Not converged: {n_unconverged} of {len(means)} settings on some fold.",)
+    choice = meta.get("sweep") or {}
+    return replace(
+        run,
+        rows=rows,
+        record={**run.record, "normalize": transform.normalised},
+        settings=settings,
+        fits={"chosen": fit},
+        commands={"chosen": apply_command(str(path / TRANSFORM_NAME), "features.npy")},
+        featured="chosen",
+        heldout=choice.get("heldout", "objects"),
+        network=network_name(meta.get("source")),
+        notes=notes,
+        blocks=(_settings_block(settings, choice.get("reason", "")),),
+    )
+
+
+def _settings_block(settings: pd.DataFrame, reason: str) -> Block:
+    """The choice with its reason, and all settings in a table."""
+    words = (settings["method"] + " " + settings["setting"]).str.strip()
+    (chosen,) = words[settings["chosen"]]
+    table = settings[list(AXES)].map("{:.3f}".format)
+    table.insert(0, "method", words)
+    note = "Agreement and neighbours kept, means over folds."
+    return Block("Settings", (f"Chosen: {chosen}, {reason}.",), note, table)
+
+
+def _settings(means: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
+    """The settings whose agreement and neighbours kept are known.
+
+    The choice and the original features have the scores of their `rows`, with 95 % intervals. A
+    mean over a few folds has no interval: their number is too small to estimate one.
+    """
+    scored = means.dropna(subset=list(AXES))
+    settings = scored.reindex(columns=["method", "chosen", *AXES, "loss", "alpha"])
+    words = [", ".join(parameters_in_words(row, _SIGNS)) for row in scored.to_dict("records")]
+    settings = settings.assign(network="", setting=words)
+    places = {"original": settings["method"] == "original", "chosen": settings["chosen"]}
+    for axis, metric in AXES.items():
+        columns = [axis, f"{axis}_low", f"{axis}_high"]
+        settings[columns[1:]] = settings[[axis, axis]].to_numpy()
+        for row in rows[rows["metric"] == metric].to_dict("records"):
+            ends = [row[end] for end in ("value", "low", "high")]
+            settings.loc[places[row["transform"]], columns] = np.where(
+                np.isnan(ends), ends[0], ends
+            )
+    return settings
+
+
+def _with_fits(run: Run, path: Path) -> Run:
+    """The run of a suite with the records of its fits, and the commands that apply them."""
+    plan = run.record.get("plan") or {"arms": (), "networks": {}}
+    fits = {}
+    commands = {}
+    for file in sorted((path / "transforms").rglob("*.npz")):
+        network, arm = file.parent.name, file.stem
+        if arm in plan["arms"] and network in plan["networks"]:
+            name = f"{network}, {arm}"
+            fits[name] = LinearTransform.load(file).meta.get("fit") or {}
+            features = plan["networks"][network].get("features", "features.npy")
+            if (path / features).exists():  # the suite file lies in its folder
+                features = path / features
+            commands[name] = apply_command(str(file), str(features))
+    return replace(run, fits=fits, commands=commands)
+
+
+def _views(path: Path, run: Run) -> dict[str, dict[str, View]]:
+    """The views in a run folder, the baseline first, only of networks and arms in the plan."""
+    plan = run.record.get("plan") or {"arms": ("original", "chosen")}
+    views: dict[str, dict[str, View]] = {}
+    for file in sorted((path / "views").rglob("*.npz")):
+        view = load_view(file)
+        network = str(view.meta.get("network") or run.name)
+        views.setdefault(network, {})[str(view.meta.get("arm"))] = view
+    order = dict.fromkeys([run.baseline, *plan["arms"]])
+    ordered = {}
+    for network, arms in views.items():
+        if network in plan.get("networks", views):
+            ordered[network] = {arm: arms[arm] for arm in order if arm in arms}
+    return ordered
