@@ -340,7 +340,8 @@ def test_the_command_line(tmp_path):
     """`--solver paper` takes --eta, --optimiser and --bias, which the exact solver refuses, and
     says how long a fit may take, and nothing of Lightning's; a dry sweep counts its fits.
     """
-    inputs = folder(tmp_path, x_npy=X, t_npy=TRIPLETS)
+    grid = 'method = "global"\nlmbda = [0.1, 1.0]\n'
+    inputs = folder(tmp_path, x_npy=X, t_npy=TRIPLETS, grid_toml=grid)
     data = f"--features {inputs / 'x.npy'} --triplets {inputs / 't.npy'} --out {tmp_path / 'out'}"
     fit_line = f"fit {data}.npz --json"
     result = run(f"{fit_line} --solver paper --eta 0.05 --optimiser adam --bias")
@@ -355,8 +356,9 @@ def test_the_command_line(tmp_path):
         refused = run(f"{fit_line} {line}")
         assert refused.code == 2
         assert option in refused.err
-    dry = run(f"sweep {data} --solver paper --grid paper --folds 2 --dry-run --json").json
-    assert dry["fits"] == 2 * (4 * 4) + 1  # naive and global need no local images
+    grid_line = f"--grid {inputs / 'grid.toml'} --folds 2 --dry-run --json"
+    dry = run(f"sweep {data} --solver paper {grid_line}").json
+    assert dry["fits"] == 2 * 2 + 1
     assert dry["seconds"] > 0
     assert not (tmp_path / "out").exists()
 
