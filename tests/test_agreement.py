@@ -4,7 +4,9 @@ import math
 from dataclasses import replace
 
 import numpy as np
+import oracle
 import pytest
+import world
 
 from glocal.data.answers import Answers
 from glocal.errors import DataWarning, GLocalError
@@ -19,42 +21,25 @@ from glocal.evaluation.intervals import FRACTION, answer_estimate
 
 RNG = np.random.default_rng(1)
 Z = RNG.normal(size=(15, 4))
-ROWS = np.array([RNG.permutation(15)[:3] for _ in range(300)])
+ANSWERS = world.answers(300, 15)
+ROWS = ANSWERS.objects
 WEIGHTS = RNG.integers(0, 4, size=300)
-ANSWERS = Answers.from_array(ROWS)
-WIDE = np.array([RNG.permutation(15)[:5] for _ in range(200)])
-KINDS = [
-    ANSWERS,
-    Answers.from_array(ROWS, kind="anchor"),
-    Answers.from_array(WIDE, kind="nearest-of-n"),
-]
-PAIRS = {
-    "odd-one-out": ((0, 1), (0, 2), (1, 2)),
-    "anchor": ((0, 1), (0, 2)),
-    "nearest-of-n": ((0, 1), (0, 2), (0, 3), (0, 4)),
-}
+KINDS = [world.answers(300, 15, kind) for kind in world.WIDTH]
 TIED = RNG.integers(0, 2, size=(15, 3)).astype(float)  # exact ties and rows of zeros
 
 
 def looped(Z, answers, similarity):
     """The credit, ties and loss of each answer by plain Python loops."""
-    credit = []
-    tied = []
-    loss = []
+    scores = []
     for row in answers.objects.tolist():
-        pairs = [(row[i], row[j]) for i, j in PAIRS[answers.kind]]
-        dots = [float(Z[i] @ Z[j]) for i, j in pairs]
-        norms = [float(np.linalg.norm(Z[i]) * np.linalg.norm(Z[j])) for i, j in pairs]
-        decide = (
-            dots
-            if similarity == "dot"
-            else [d / n if n else 0.0 for d, n in zip(dots, norms, strict=True)]
-        )
-        best = [similarity_of_pair >= max(decide) - 1e-12 for similarity_of_pair in decide]
-        credit.append(best[0] / sum(best))
-        tied.append(sum(best) > 1)
-        loss.append(-math.log(math.exp(dots[0]) / sum(math.exp(d) for d in dots)))
-    return np.array(credit), np.array(tied), np.array(loss)
+        pairs = [(Z[row[i]], Z[row[j]]) for i, j in oracle.candidates(answers.kind, row)]
+        dots = np.array([a @ b for a, b in pairs])
+        norms = np.array([np.linalg.norm(a) * np.linalg.norm(b) for a, b in pairs])
+        S = dots if similarity == "dot" else dots / np.where(norms, norms, 1)
+        best = S - S.max() >= -1e-12
+        loss = math.log(np.exp(dots).sum()) - dots[0]
+        scores.append((best[0] / best.sum(), best.sum() > 1, loss))
+    return np.array(scores).T
 
 
 @pytest.mark.parametrize("similarity", ["cosine", "dot"])
@@ -75,7 +60,7 @@ def test_accuracy_and_loss_equal_explicit_loops(answers, Z, similarity):
         assert (score.accuracy, score.tie_rate, score.loss) == pytest.approx(expected, rel=1e-12)
         ends = answer_estimate(credit, answers.objects, w).interval(FRACTION)
         assert (score.low, score.high) == pytest.approx(ends, rel=1e-9)
-    assert (score.n, score.chance) == (len(answers), pytest.approx(1 / len(PAIRS[answers.kind])))
+    assert (score.n, score.chance) == (len(answers), pytest.approx(answers.chance))
     assert odd_one_out(Z, answers, interval=False).low is None
 
 
@@ -145,24 +130,18 @@ def test_arms_on_held_out_answers_are_rowed_beside_the_first():
     difference.
     """
     heldout = Answers.from_array(ROWS, weights=WEIGHTS)
-    arms = {
-        name: answer_credit(Z[:, :p], heldout)
-        for name, p in (("original", 4), ("two", 2), ("one", 1))
-    }
+    widths = {"original": 4, "two": 2, "one": 1}
+    arms = {name: answer_credit(Z[:, :p], heldout) for name, p in widths.items()}
     rows = heldout_rows(arms, heldout)
-    assert [(row.transform, row.metric) for row in rows] == [
-        *((name, "accuracy_cosine") for name in arms),
-        ("two", "accuracy_cosine_difference"),
-        ("one", "accuracy_cosine_difference"),
-    ]
+    names = [(row.transform, row.metric.removeprefix("accuracy_cosine")) for row in rows]
+    differences = [("two", "_difference"), ("one", "_difference")]
+    assert names == [("original", ""), ("two", ""), ("one", ""), *differences]
     values = [np.average(credit, weights=WEIGHTS) for credit in arms.values()]
-    assert [row.value for row in rows] == pytest.approx(
-        [*values, values[1] - values[0], values[2] - values[0]]
-    )
+    values += [value - values[0] for value in values[1:]]
+    assert [row.value for row in rows] == pytest.approx(values)
     estimate = answer_estimate(arms["two"] - arms["original"], ROWS, heldout.weights)
-    assert (rows[3].low, rows[3].high, rows[3].p) == pytest.approx(
-        (*estimate.interval(), estimate.p)
-    )
+    ends = (*estimate.interval(), estimate.p)
+    assert (rows[3].low, rows[3].high, rows[3].p) == pytest.approx(ends)
     assert {(row.task, row.split, row.n) for row in rows} == {
         ("odd-one-out", "heldout", len(heldout))
     }
@@ -207,9 +186,8 @@ def test_bounds_are_means_over_questions_and_over_answers():
     in any order; a question that was asked once does not count.
     """
     result = ceiling(Answers.from_array(RNG.permutation([*REPEATED, [15, 16, 17]])))
-    sizes, shares, earned = np.array(
-        [(len(odds), *bounds) for odds, *bounds in PAPER[:5]], dtype=float
-    ).T
+    sizes = np.array([len(odds) for odds, *_ in PAPER[:5]], dtype=float)
+    shares, earned = np.array([bounds for _, *bounds in PAPER[:5]], dtype=float).T
     sets = np.arange(15).reshape(5, 3)
     for bound, values, weights in (
         (result.majority, shares, None),
@@ -234,12 +212,10 @@ def test_a_few_repeated_questions_have_no_ceiling():
     """There is no ceiling if fewer answers than `least` are to repeated questions; otherwise
     `least` changes nothing.
     """
-    once = np.array([RNG.permutation(1000)[:3] for _ in range(4000)])
+    repeated = Answers.from_array(REPEATED)
+    once = world.answers(4000, 1000).objects
     assert ceiling(Answers.from_array(np.concatenate([REPEATED, once])), least=0.1) is None
-    assert (
-        ceiling(Answers.from_array(REPEATED), least=0.9).majority
-        == ceiling(Answers.from_array(REPEATED)).majority
-    )
+    assert ceiling(repeated, least=0.9).majority == ceiling(repeated).majority
 
 
 def test_the_least_share_is_of_answers():
@@ -253,11 +229,8 @@ def test_the_ceiling_of_a_kind_counts_its_alternatives():
     """In questions about a reference, the order of the alternatives does not matter, but another
     reference makes another question.
     """
-    result = ceiling(
-        Answers.from_array(
-            [[0, 1, 2, 3], [0, 1, 3, 2], [0, 2, 1, 3], [1, 0, 2, 3]], kind="nearest-of-n"
-        )
-    )
+    rows = [[0, 1, 2, 3], [0, 1, 3, 2], [0, 2, 1, 3], [1, 0, 2, 3]]
+    result = ceiling(Answers.from_array(rows, kind="nearest-of-n"))
     assert (result.leave_one_out[0], result.n_answers) == (pytest.approx(1 / 3), 3)
 
 

