@@ -16,6 +16,7 @@ from fcntl import ioctl
 import numpy as np
 import processes
 import pytest
+import world
 
 from glocal.cli import output
 from glocal.data.world import simulated_world
@@ -27,50 +28,60 @@ HIDE = "\x1b[?25l"
 SHOW = "\x1b[?25h"
 
 
+DATA = "--features x.npy --answers t.npy"
+SUITE = """
+answers = "t.npy"
+[networks.n]
+features = "x.npy"
+[arms.original]
+[arms.w]
+transform = "w.npz"
+[tasks.heldout]
+kind = "odd-one-out"
+[tasks.near]
+kind = "structure"
+features = "local.npy"
+k = 5
+"""
+
+
 @pytest.fixture(scope="module")
 def files(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("files")
-    world = simulated_world(n_triplets=4000, n_local=240, n_category=4, dimensions=24)
-    np.save(folder / "features.npy", world.objects.matrix)
-    np.save(folder / "triplets.npy", world.answers.objects)
-    np.save(folder / "local.npy", world.local.matrix)
-    np.save(folder / "labels.npy", world.local_category // 4)
-    scalars = world.objects.standardization
-    LinearTransform(np.eye(24, dtype="f4"), None, scalars.mean, scalars.std).save(folder / "w.npz")
-    (folder / "grid.toml").write_text("alpha = [0.1, 0.25]\nlmbda = [0.1]\ntau = [0.25]\n")
-    (folder / "suite.toml").write_text(
-        'answers = "triplets.npy"\n[networks.n]\nfeatures = "features.npy"\n[arms.original]\n'
-        '[arms.w]\ntransform = "w.npz"\n[tasks.heldout]\nkind = "odd-one-out"\n'
-        '[tasks.near]\nkind = "structure"\nfeatures = "local.npy"\nk = 5\n'
+    made = simulated_world(n_triplets=4000, n_local=240, n_category=4, dimensions=24)
+    scalars = made.objects.standardization
+    identity = LinearTransform(np.eye(24, dtype="f4"), None, scalars.mean, scalars.std)
+    return world.folder(
+        tmp_path_factory.mktemp("files"),
+        x_npy=made.objects.matrix,
+        t_npy=made.answers.objects,
+        local_npy=made.local.matrix,
+        w_npz=identity,
+        grid_toml="alpha = [0.1, 0.25]\nlmbda = [0.1]\ntau = [0.25]\n",
+        suite_toml=SUITE,
     )
-    return folder
 
 
 @pytest.fixture
-def terminal(started, tmp_path):
+def terminal(started, files, tmp_path):
     """Run a command on a terminal, and return its exit code, its output, and what the terminal
     showed.
 
     Standard error is a terminal, and standard output too if requested.
     """
 
-    def run(arguments, *, stdout="file", columns=80, when=None, **environment):
+    def run(line, *, stdout="file", columns=80, when=None, **environment):
         master, slave = pty.openpty()
         shown = b""
         out = tmp_path / "out"
         ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
-        env = {
-            key: value
-            for key, value in os.environ.items()
-            if key not in ("COLUMNS", "LINES", "NO_COLOR")
-        }
+        ignored = ("COLUMNS", "LINES", "NO_COLOR")
+        env = {key: value for key, value in os.environ.items() if key not in ignored}
         env |= {"TERM": "xterm-256color", "PYTHONIOENCODING": "utf-8", **environment}
-        command = [*processes.COMMAND_LINE, *map(str, arguments)]
+        command = [*processes.COMMAND_LINE, *line.split()]
+        streams = {"stdin": subprocess.DEVNULL, "stderr": slave, "cwd": files}
         with out.open("wb") as file:
             printed = slave if stdout == "terminal" else file
-            process = started(
-                command, stdin=subprocess.DEVNULL, stdout=printed, stderr=slave, env=env
-            )
+            process = started(command, stdout=printed, env=env, **streams)
         os.close(slave)
         with contextlib.suppress(OSError):  # the terminal closes with its last writer
             while True:
@@ -84,25 +95,24 @@ def terminal(started, tmp_path):
     return run
 
 
-def test_progress_is_shown_and_leaves_nothing(files, tmp_path, terminal):
+def test_progress_is_shown_and_leaves_nothing(tmp_path, terminal):
     """Each long command shows its count and remaining time on standard error, and clears them at
     the end.
     """
-    data = ["--features", files / "features.npy", "--answers", files / "triplets.npy"]
-    local = ["--local-features", files / "local.npy"]
-    held_out = ["--holdout", 3, "--tol", "1e-7"]
-    np.save(tmp_path / "many.npy", np.random.default_rng(0).normal(size=(300_000, 24)).astype("f4"))
+    rows = np.random.default_rng(0).normal(size=(300_000, 24)).astype("f4")
+    out = world.folder(tmp_path, many_npy=rows)
+    local = f"{DATA} --local-features local.npy"
     cases = {
-        "rows": ["apply", files / "w.npz", tmp_path / "many.npy", "--out", tmp_path / "o.npy"],
-        "evaluations": ["fit", *data, *local, *held_out, "--out", tmp_path / "t.npz"],
-        "points": ["sweep", *data, *local, "--grid", files / "grid.toml", "--out", tmp_path / "s"],
-        "cells": ["suite", files / "suite.toml", "--out", tmp_path / "u"],
+        "rows": f"apply w.npz {out}/many.npy --out {out}/o.npy",
+        "evaluations": f"fit {local} --holdout 3 --tol 1e-7 --out {out}/t.npz",
+        "points": f"sweep {local} --grid grid.toml --out {out}/s",
+        "cells": f"suite suite.toml --out {out}/u",
     }
-    for unit, arguments in cases.items():
-        code, out, shown = terminal([*arguments, "--json"])
+    for unit, line in cases.items():
+        code, printed, shown = terminal(f"{line} --json")
         text = ESCAPE.sub("", shown)
         assert code == 0, text
-        assert isinstance(json.loads(out), dict)
+        assert isinstance(json.loads(printed), dict)
         assert re.search(rf"\d+/(\d+|\?) {unit} \d:\d\d:\d\d < ", text), (unit, text)
         assert shown.rindex(SHOW) > shown.rindex(HIDE)
         if unit == "evaluations":
@@ -111,15 +121,9 @@ def test_progress_is_shown_and_leaves_nothing(files, tmp_path, terminal):
 
 def test_no_escape_code_and_no_bar_in_a_pipe(files, tmp_path):
     """If both streams are piped, there is no escape code anywhere, even if colour is requested."""
-    arguments = ["suite", files / "suite.toml", "--out", tmp_path / "u"]
     env = {**os.environ, "FORCE_COLOR": "1", "TERM": "xterm-256color"}
-    ended = processes.run(
-        [*processes.COMMAND_LINE, *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        check=True,
-        env=env,
-    )
+    words = [*processes.COMMAND_LINE, "suite", "suite.toml", "--out", tmp_path / "u"]
+    ended = processes.run(words, capture_output=True, text=True, check=True, env=env, cwd=files)
     assert "\x1b" not in ended.stdout + ended.stderr
     header, *rows = ended.stdout.splitlines()[:3]
     assert header.split() == ["network", "arm", "heldout", "near"]
@@ -127,10 +131,10 @@ def test_no_escape_code_and_no_bar_in_a_pipe(files, tmp_path):
 
 
 @pytest.mark.parametrize("environment", [{"TERM": "dumb"}, {"NO_COLOR": "1"}, {}])
-def test_a_table_fits_any_terminal(files, tmp_path, terminal, environment):
+def test_a_table_fits_any_terminal(tmp_path, terminal, environment):
     """At 40 columns no line is longer, and TERM and NO_COLOR are respected."""
-    arguments = ["suite", files / "suite.toml", "--out", tmp_path / "u"]
-    code, _, shown = terminal(arguments, stdout="terminal", columns=40, **environment)
+    line = f"suite suite.toml --out {tmp_path}/u"
+    code, _, shown = terminal(line, stdout="terminal", columns=40, **environment)
     assert code == 0, shown
     table = ESCAPE.sub("", shown[: shown.rindex("[95 % intervals]")])
     lines = [line.rstrip() for line in table.replace("\r", "\n").splitlines()]
@@ -143,15 +147,14 @@ def test_a_table_fits_any_terminal(files, tmp_path, terminal, environment):
         assert not re.search(r"\x1b\[[0-9;]*3[0-7]m", shown)
 
 
-def test_ctrl_c_leaves_the_terminal_clean(files, tmp_path, terminal):
+def test_ctrl_c_leaves_the_terminal_clean(tmp_path, terminal):
     """After an interrupt inside a fit, the cursor is back, the last line is the message, and the
     exit code is 130.
     """
-    data = ["--features", files / "features.npy", "--triplets", files / "triplets.npy"]
-    endless = ["--tol", 1e-300, "--max-evaluations", 10**8, "--lmbda", 1e-6, "--dtype", "float64"]
-    many_fits = ["--holdout", 500]  # one alone may stall before the interrupt arrives
-    fit = ["fit", *data, *endless, *many_fits, "--out", tmp_path / "t.npz"]
-    code, out, shown = terminal(fit, when="objective")
+    endless = "--tol 1e-300 --max-evaluations 100000000 --lmbda 1e-6 --dtype float64"
+    many_fits = "--holdout 500"  # one alone may stall before the interrupt arrives
+    line = f"fit {DATA} {endless} {many_fits} --out {tmp_path}/t.npz"
+    code, out, shown = terminal(line, when="objective")
     assert code == 130
     assert out == ""
     assert shown.rindex(SHOW) > shown.rindex(HIDE)
