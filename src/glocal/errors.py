@@ -138,13 +138,7 @@ def import_optional(module: str, what: str) -> Any:
         extras = [extra for extra, modules in _EXTRAS.items() if name in modules.split()]
         requirement = f"'.[{extras[0]}]'" if extras else package
         place = " from a checkout of glocal" if extras else ""
-        if isinstance(error, ModuleNotFoundError) and (error.name or "").partition(".")[0] == name:
-            raise MissingDependencyError(
-                f"{what} needs {package}, which is not installed. "
-                f"Install it{place}: pip install {requirement}."
-            ) from error
         raise MissingDependencyError(
-            f"{what} needs {package}, which is installed but cannot be imported "
-            f"({one_line(error)[:160]}). "
-            f"Install it again{place}: pip install --upgrade {requirement} {package}."
+            f"{what} needs {package}, which cannot be imported ({one_line(error)[:160]}). "
+            f"Install it{place}: pip install {requirement}."
         ) from error

@@ -251,8 +251,6 @@ def _unforeseen(error: BaseException) -> str | None:
         return f"cannot use {error.filename}: {error.strerror}. Check the path."
     if isinstance(error, OSError) and error.errno in _FULL_DISK:
         return f"cannot write standard output: {error.strerror}."
-    if isinstance(error, RuntimeError) and str(error).startswith("Symlink loop"):
-        return f"{one_line(error)}. Check the links."  # Path.resolve raises it before Python 3.13
     return None
 
 

@@ -39,7 +39,7 @@ from glocal.data.splits import split_answers, split_persons
 from glocal.data.tables import read_list
 from glocal.errors import DataError, ParameterError
 from glocal.extract.sets import image_sets
-from glocal.files import make_folder, writable_target
+from glocal.files import make_folder
 
 app = typer.Typer(
     help="Check, split and import answers; fetch published files.",
@@ -216,7 +216,6 @@ def import_command(
 
     Example: glocal data import answers.csv --column reference=anchor --out answers.npz
     """
-    out = writable_target(out, endings=(".npz",))
     with progress_bar(f"importing {file}"):
         imported = import_answers(
             file,

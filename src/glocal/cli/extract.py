@@ -126,14 +126,9 @@ def _source(images: str, root: Path | None, download: bool) -> Source:
 
 
 def _print_extraction(extraction: Extraction, source: Source, as_json: bool) -> None:
-    """Report images that have no row or were skipped, and print what was written."""
+    """Report images that have no row, and print what was written."""
     for name, reason in extraction.missing[:50]:  # record.json lists all
         print_message(f"no row: {name} {reason}")
-    if source.ignored:
-        print_message(
-            f"skipped: {len(source.ignored)} files have no image extension; the first is "
-            f"{source.ignored[0]}."
-        )
     record = extraction.record
     folder = extraction.folder
     lines = [

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import warnings
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -136,11 +135,6 @@ def feature_rows(features: Features, object_ids: Sequence[str]) -> Int[np.ndarra
     Folders and extensions are ignored. If names repeat without their folders, and all names have a
     folder, the folders are compared too.
     """
-    if isinstance(object_ids, (str, os.PathLike)):
-        raise DataError(
-            f"`object_ids` is the text {os.fspath(object_ids)!r}; give the names themselves. Read "
-            f"a file with pathlib.Path({os.fspath(object_ids)!r}).read_text().splitlines()."
-        )
     if not len(object_ids):
         raise DataError(
             "the list of object ids is empty; it must name every object that the answers index, "

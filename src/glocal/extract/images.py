@@ -51,8 +51,6 @@ class Source:
         Origin of the images, for messages and the record.
     labels : mapping of str to n str
         Classes of the images, under the names of the text files that will hold them.
-    ignored : tuple of str
-        Files next to the images that do not have the extension of an image.
 
     Raises
     ------
@@ -64,7 +62,6 @@ class Source:
     open: Callable[[int], PathLike | np.ndarray]
     described: str
     labels: Mapping[str, Sequence[str]] = field(default_factory=dict)
-    ignored: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.names:
@@ -162,10 +159,9 @@ def open_images(images: PathLike) -> Source:
         if os.path.splitext(name)[1].lower() in extensions
         and not os.path.basename(name).startswith(".")
     ]
-    ignored = tuple(sorted(set(files) - set(names), key=natural_key))
     folders = list(map(os.path.dirname, names))
     labels = {"labels": folders} if all(folders) else {}
-    return Source(names, lambda i: os.path.join(root, names[i]), str(images), labels, ignored)
+    return Source(names, lambda i: os.path.join(root, names[i]), str(images), labels)
 
 
 def natural_key(name: str) -> tuple[str, str]:
