@@ -417,8 +417,9 @@ def _integers(array: object) -> np.ndarray:
         )
     if objects.dtype.kind in "iu":
         return objects
-    if objects.dtype.kind == "f" and (np.abs(objects.astype(np.float64)) < 1 << 53).all():
-        whole = objects.astype(np.int64)
+    if objects.dtype.kind == "f":
+        with np.errstate(invalid="ignore"):  # of NaN and infinity
+            whole = objects.astype(np.int64)
         if (objects == whole).all():
             return whole
     row = int((objects != np.floor(objects)).any(axis=1).argmax())  # NaN too, or the first

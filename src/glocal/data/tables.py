@@ -31,7 +31,7 @@ _SEPARATORS = str.maketrans(",;", "  ")
 
 
 def read_numbers(path: PathLike, *, what: str) -> np.ndarray:
-    """Read numbers from ``.npy``, or from text as (lines, columns); integers stay integers.
+    """Read numbers from ``.npy``, or from text as (lines, columns); most integers stay integers.
 
     Blanks, commas or semicolons separate the numbers of a line.
 
@@ -47,10 +47,7 @@ def read_numbers(path: PathLike, *, what: str) -> np.ndarray:
         with contextlib.suppress(ValueError, OverflowError, UserWarning):
             return _loadtxt(file, np.int64, delimiter=delimiter, encoding="utf-8-sig")
         lines = file.read_text(encoding="utf-8-sig").translate(_SEPARATORS).split("\n")
-        try:
-            return _loadtxt(lines, np.int64)
-        except (ValueError, OverflowError):
-            return _loadtxt(lines, np.float64)
+        return _loadtxt(lines, np.float64)
 
 
 def _loadtxt(lines: Any, dtype: type, **options: Any) -> np.ndarray:
