@@ -125,7 +125,7 @@ def test_the_box_gives_the_numbers_of_its_card(maker, name):
     check_rows(transform, data.local_features)
     for other in ("things/words/clip-vit-b32", "things/features/blip"):
         with pytest.warns(DataWarning, match="columns"):
-            check_rows(transform, Features.load(root / other))
+            check_rows(replace(transform), Features.load(root / other))
 
 
 @pytest.mark.data
