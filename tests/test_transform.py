@@ -687,3 +687,7 @@ def test_features_of_another_network_are_warned_of(tmp_path):
         for use in (check_rows, LinearTransform.recentred):
             with maybe_warns(noun):
                 use(of(ROWS, source=source), Features.load(tmp_path / "features.npy"))
+        with pytest.raises(DataError, match=noun) if noun else contextlib.nullcontext():
+            check_rows(
+                of(ROWS, source=source), Features.load(tmp_path / "features.npy"), force=False
+            )

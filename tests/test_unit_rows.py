@@ -240,3 +240,18 @@ def test_the_papers_suite_warns_of_the_published_transform_once(
     assert ended.code == 0, ended.err
     assert "published" in ended.out
     assert ended.err.count("warning") == ended.err.count("does not record") == 1, ended.err
+
+
+@pytest.mark.parametrize("words", ["unit.npy", "x.npy --recentre unit.npy"])
+def test_apply_refuses_rows_of_another_scale(words, world, tmp_path, monkeypatch):
+    """Rows of length 1 for a fit to other rows, or for its new origin, are an error; --force maps
+    them.
+    """
+    monkeypatch.chdir(tmp_path)
+    x = raw(world.objects.matrix)
+    transform = LinearTransform.centring(Features(x))
+    folder(tmp_path, x_npy=x, unit_npy=scaled_to_length_1(x), t_npz=transform)
+    refused = run(f"apply t.npz {words} --out z.npy")
+    assert (refused.code, "--force" in refused.err) == (1, True)
+    assert not Path("z.npy").exists()
+    assert run(f"apply t.npz {words} --out z.npy --force").code == 0

@@ -241,10 +241,7 @@ class Features:
 
     @cached_property
     def standardization(self) -> Standardization:
-        """The two scalars of these features, computed in one pass over the file.
-
-        The squares of each chunk are taken about its own mean, and about the mean of all rows when
-        chunks are merged (Chan et al. 1983).
+        """The two scalars of these features.
 
         Raises
         ------
@@ -252,25 +249,15 @@ class Features:
             If a value is NaN or infinite, the matrix is constant, or its values are too small or
             too large to be squared and summed in float64.
         """
-        total = 0.0
-        squares = 0.0
-        n = 0
         with np.errstate(over="ignore", invalid="ignore"):  # reported below, as an error
-            for start, rows in self.chunks():
-                chunk = rows.astype(np.float64)
-                chunk_total = float(chunk.sum())
-                if not np.isfinite(chunk_total):
-                    check_finite(chunk, self.source, range(start, start + len(chunk)))
-                chunk_mean = chunk_total / chunk.size
-                chunk -= chunk_mean
-                squares += float(np.einsum("ij,ij->i", chunk, chunk).sum())
-                if n:
-                    step = np.square(chunk_mean - total / n)
-                    squares += float(step * n * chunk.size / (n + chunk.size))
-                total += chunk_total
-                n += chunk.size
-        mean = total / n
-        std = float(np.sqrt(squares / n))
+            mean = float(self.column_means.mean())
+            if not np.isfinite(mean):
+                self.check_finite()
+            squares = sum(
+                np.square(np.subtract(rows, mean, dtype=np.float64)).sum()
+                for _, rows in self.chunks()
+            )
+        std = float(np.sqrt(squares / self.matrix.size))
         if self._is_constant(mean, std):
             raise DataError(
                 f"{self.source} is constant ({mean:g} everywhere); there is nothing to transform."
