@@ -11,8 +11,6 @@ diagonal   one factor for each column, fitted to the answers
 random     the singular values of `global` on random directions
 """
 
-from __future__ import annotations
-
 import warnings
 from copy import copy
 from dataclasses import replace

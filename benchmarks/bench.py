@@ -18,8 +18,6 @@ The options replace this by other measurements:
 --entered  the functions and files that a fit enters, by a profile hook
 """
 
-from __future__ import annotations
-
 import itertools
 import json
 import os

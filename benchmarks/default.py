@@ -16,8 +16,6 @@ Results are kept in bench-out/default. Needs GLOCAL_DATA_DIR.
 Run: python benchmarks/default.py studies|nested [--sets NAME ...] [--draws 5] [--first-draw 0]
 """
 
-from __future__ import annotations
-
 import itertools
 import warnings
 from collections.abc import Callable

@@ -20,8 +20,6 @@ photographs for the small networks; BLIP has none. Needs GLOCAL_DATA_DIR.
 Run: make evidence, or python benchmarks/evidence.py [PART ...] [--networks NAME ...] [--quick].
 """
 
-from __future__ import annotations
-
 import argparse
 import datetime
 import fcntl
@@ -148,18 +146,6 @@ def axes(_options: argparse.Namespace) -> Record:
     return {"axes": {"chance": table.attrs["chance"], "rows": rows}}
 
 
-def pages(_options: argparse.Namespace) -> Record:
-    """Write the page of all results from the record."""
-    evidence_pages.write_page(evidence_pages.load())
-    return {}
-
-
-def figures(_options: argparse.Namespace) -> Record:
-    """Draw the figures from the record."""
-    evidence_pages.draw(evidence_pages.load())
-    return {}
-
-
 PARTS: dict[str, Callable[[argparse.Namespace], Record]] = {
     "people": people,
     "sweep": sweeps,
@@ -167,9 +153,8 @@ PARTS: dict[str, Callable[[argparse.Namespace], Record]] = {
     "tasks": task_scores,
     "answers": answers,
     "axes": axes,
-    "pages": pages,
-    "figures": figures,
 }
+SHOWN = {"pages": evidence_pages.write_page, "figures": evidence_pages.draw}
 CHAINS = (("arms", "tasks"), ("sweep", "people", "answers", "axes"))
 """What is measured side by side if no part is named."""
 
@@ -201,16 +186,19 @@ def run_chains() -> None:
 def main() -> None:
     """Measure the parts in turn, and write after each."""
     parser = workbench.parser(__doc__)
-    parser.add_argument("parts", nargs="*", help=f"of {', '.join(PARTS)}; all if none is named")
+    parser.add_argument("parts", nargs="*", choices=[[], *PARTS, *SHOWN], default=[])
     parser.add_argument("--networks", nargs="+", choices=LOCAL, default=list(LOCAL))
     parser.add_argument("--quick", action="store_true", help="a small sample")
     options = parser.parse_args()
     warnings.simplefilter("ignore")
     if not options.parts:
         run_chains()
-    for part in options.parts or ("pages", "figures"):
+    for part in options.parts or SHOWN:
+        if part in SHOWN:
+            SHOWN[part](evidence_pages.load())
+            continue
         measured = PARTS[part](options)
-        if measured and not options.quick and len(options.networks) == len(LOCAL):
+        if not options.quick and len(options.networks) == len(LOCAL):
             update(part, measured)
 
 

@@ -1,7 +1,5 @@
 """The page and the figures that show docs/evidence.json, by the tables of evidence_pages.toml."""
 
-from __future__ import annotations
-
 import json
 import math
 import re

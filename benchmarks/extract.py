@@ -9,8 +9,6 @@ nothing is downloaded.
 Run: python benchmarks/extract.py [--quick].
 """
 
-from __future__ import annotations
-
 import shutil
 import statistics
 import subprocess

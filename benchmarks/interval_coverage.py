@@ -18,8 +18,6 @@ Worlds are made in chunks of 100, in two processes, and kept in bench-out/covera
 Run: python benchmarks/interval_coverage.py [--n 1000] [agreement] [few-shot] [anomaly] [retrieval]
 """
 
-from __future__ import annotations
-
 import itertools
 import warnings
 from collections.abc import Callable

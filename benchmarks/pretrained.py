@@ -5,8 +5,6 @@ and photographs, once for the rows as they are and once for centred rows. `measu
 numbers of a card; a test compares them with those of the file in the package.
 """
 
-from __future__ import annotations
-
 import sys
 from dataclasses import replace
 from typing import Any

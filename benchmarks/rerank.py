@@ -7,8 +7,6 @@ over all images as queries.
 Run: GLOCAL_DATA_DIR=/path/to/data python benchmarks/rerank.py
 """
 
-from __future__ import annotations
-
 import numpy as np
 import pandas as pd
 from workbench import data_of, real_data

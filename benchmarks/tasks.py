@@ -5,8 +5,6 @@ without the objects of a fold, and the scores of the three folds are pooled. All
 new to every fit; their tasks are those of evidence.toml.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from functools import cache, partial

@@ -1,7 +1,5 @@
 """Common parts of the benchmarks: the real data of each network, and results that are kept."""
 
-from __future__ import annotations
-
 import argparse
 import hashlib
 import json
