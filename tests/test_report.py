@@ -226,8 +226,8 @@ def test_an_arm_looks_alike_everywhere():
     black.
     """
     arms = ["original", "mine", "glocal", "naive"]
-    parts = [part.to_dict()["scale"]["range"] for part in arm_scales("arm", arms, "original", None)]
-    others = arm_scales("arm", ["glocal", "naive"], "x", None)[0].to_dict()["scale"]["range"]
+    parts = [part.to_dict()["scale"]["range"] for part in arm_scales("arm", arms, "original")]
+    others = arm_scales("arm", ["glocal", "naive"], "x")[0].to_dict()["scale"]["range"]
     assert parts[0][2:] == others
     assert [len(set(part)) for part in parts] == [4, 4]
     assert parts[0][0] == "#1b1f24"

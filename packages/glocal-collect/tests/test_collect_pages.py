@@ -23,6 +23,7 @@ def test_markdown_of_a_study_becomes_markup_and_html_in_it_text(serve_study):
     page = study.get(study.links["people"]["p1"]).text
     owner = study.get(study.links["owner"]).text
     assert page.count("<h2>Head</h2>") == 2
+    assert "finished, 0 answers" in owner
     assert '<strong>bold</strong> <a href="https://a.test">here</a>' in page
     for html in (page, owner):
         assert "&lt;script&gt;hurt" in html

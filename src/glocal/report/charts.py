@@ -69,8 +69,7 @@ def scores_chart(scores: pd.DataFrame, run: Run) -> alt.LayerChart:
     alt = import_optional("altair", "a report")
     arms, tasks = (scores[column].unique().tolist() for column in ("transform", "task"))
     metric = scores["metric"].iloc[0] if len(tasks) == 1 else ""
-    legend = alt.Legend(orient="top", title=None, symbolOpacity=1, columns=2, labelLimit=200)
-    colour, shape = arm_scales("transform", arms, run.baseline, legend)
+    colour, shape = arm_scales("transform", arms, run.baseline)
     value, low = (metric_axis(alt.X, name, metric) for name in ("value", "low"))
     base = alt.Chart(inline_data(scores[["task", "transform", "value", "low", "high"]])).encode(
         alt.Y("task:N", sort=tasks, title=None),
@@ -98,9 +97,7 @@ def front_chart(points: pd.DataFrame, baseline: str) -> alt.LayerChart:
     alt = import_optional("altair", "a report")
     x = metric_axis(alt.X, "kept", "neighbours_kept", nice=False)
     y = metric_axis(alt.Y, "agreement", "accuracy_cosine", nice=False)
-    legend = alt.Legend(orient="top", title=None, symbolOpacity=1, columns=3, labelLimit=90)
-    methods = list(dict.fromkeys(points["method"]))
-    colour, shape = arm_scales("method", methods, baseline, legend)
+    colour, shape = arm_scales("method", points["method"].unique().tolist(), baseline)
     numbers = tooltips("agreement", "kept")
     base = alt.Chart(inline_data(points)).encode(x, y, tooltip=["method:N", "setting:N", *numbers])
     strong = base.transform_filter("datum.strong").encode(colour)
@@ -132,9 +129,7 @@ def tooltips(*names: str) -> list[alt.Tooltip]:
     return [alt.Tooltip(f"{name}:Q", format=".3f") for name in names]
 
 
-def arm_scales(
-    field: str, arms: Sequence[str], baseline: str, legend: alt.Legend | None
-) -> tuple[alt.Color, alt.Shape]:
+def arm_scales(field: str, arms: Sequence[str], baseline: str) -> tuple[alt.Color, alt.Shape]:
     """Return the colour and shape channels of arms.
 
     An arm with the name of a method has the colour and shape of that method. The baseline is a
@@ -142,20 +137,17 @@ def arm_scales(
     """
     alt = import_optional("altair", "a report")
     fixed = {arm: _FIXED_LOOKS[arm] for arm in arms if arm in _FIXED_LOOKS}
-    free = (i for i in itertools.count() if i % len(COLOURS) not in fixed.values())
-    colours = []
-    shapes = []
+    free = itertools.cycle(i for i in range(len(COLOURS)) if i not in fixed.values())
+    looks = {baseline: (INK, _STAR)}
     for arm in arms:
-        is_baseline = arm == baseline
-        i = 0 if is_baseline else fixed.get(arm, -1)
-        i = (next(free) if i < 0 else i) % len(COLOURS)
-        colours.append(INK if is_baseline else COLOURS[i])
-        shapes.append(_STAR if is_baseline else _SHAPES[i])
-    colour_scale = alt.Scale(domain=list(arms), range=colours)
-    shape_scale = alt.Scale(domain=list(arms), range=shapes)
+        if arm != baseline:
+            i = fixed[arm] if arm in fixed else next(free)
+            looks[arm] = COLOURS[i], _SHAPES[i]
+    legend = alt.Legend(orient="top", title=None, symbolOpacity=1, columns=2, labelLimit=150)
+    colours, shapes = zip(*(looks[arm] for arm in arms), strict=True)
     return (
-        alt.Color(f"{field}:N", legend=legend, scale=colour_scale),
-        alt.Shape(f"{field}:N", legend=legend, scale=shape_scale),
+        alt.Color(f"{field}:N", legend=legend, scale=alt.Scale(domain=[*arms], range=[*colours])),
+        alt.Shape(f"{field}:N", legend=legend, scale=alt.Scale(domain=[*arms], range=[*shapes])),
     )
 
 

@@ -37,13 +37,15 @@ def person_page(study: Study, *, has_begun: bool, is_recruited: bool) -> str:
 
 
 def owner_page(study: Study, table: pd.DataFrame) -> str:
-    """The page of the owner: a table of how much each person has answered, and how well."""
-    html = cells(table).rename_axis(columns="Person").to_html(border=0)
+    """The page of the owner: how much each person has answered, as a bar, and how well."""
+    texts = cells(table)
+    html = texts.loc[:, texts.any()].rename_axis(columns="Person").to_html(border=0)
     # NOTE pandas aligns the head by an inline style, which the content security policy forbids
     html = html.replace(' style="text-align: right;"', "")
     return _render(
         "owner.html",
         title=study.title,
+        people=list(table.itertuples()),
         answers=table["answers"].sum(),
         has_marked=(table["is_marked"] & table["excluded"].isna()).any(),
         table=Markup(html),
