@@ -73,7 +73,7 @@ def rsa(Z: Embedding, rdms: Float[np.ndarray, "*people n n"], *, kernel: str = "
     """
     Z = finite(Z)
     rdms = check_rdms(np.asarray(rdms))
-    people, n, _ = rdms.shape
+    n = rdms.shape[-1]
     if len(Z) != n:
         raise DataError(
             f"the RDM is about {n} objects but there are {len(Z)} rows of features; they must be "
@@ -81,7 +81,7 @@ def rsa(Z: Embedding, rdms: Float[np.ndarray, "*people n n"], *, kernel: str = "
         )
     human = rdms[:, *np.triu_indices(n, 1)]  # (people, pairs)
     model = model_rdm(Z, kernel)
-    ceiling = noise_ceiling(human) if people > 1 else None
+    ceiling = noise_ceiling(human) if len(human) > 1 else None
     units = Units(values=np.empty(0))
     bounded: Bounded = (np.nan, None, None)
     if model.max() == model.min() or one_point(Z):
