@@ -41,10 +41,8 @@ def test_planted_directions_are_recovered(n, strengths):
     assert table["factor"].min() < 0.8
     for number, direction in ((0, Q[:, 0]), (len(table) - 1, Q[:, 1])):
         position = X @ direction / np.linalg.norm(X, axis=1)
-        low, high = (
-            [int(name.split()[1]) for name in table[end][number]] for end in ("low", "high")
-        )
-        sides = [position[low].mean(), position[high].mean()]
+        ends = (table["low"][number], table["high"][number])
+        sides = np.array([position[[int(name.split()[1]) for name in end]].mean() for end in ends])
         assert np.sign(sides[0]) != np.sign(sides[1])
         assert np.abs(sides).min() > 1.2 * position.std()
 
@@ -79,28 +77,20 @@ def test_shares_are_of_all_differences_and_do_not_overlap():
     assert (np.diff(amplified) <= 1e-12).all()
 
 
-@pytest.mark.parametrize(
-    "change", ["sign", "rotation", "scale", "length of rows", "every object twice"]
-)
+@pytest.mark.parametrize("change", ["sign", "rotation", "scale", "length of rows", "duplicates"])
 def test_axes_do_not_depend_on(change):
     """The sign, rotation and scale of the map, the lengths of rows and duplicates
     change no axis.
     """
     X, Q, transform = planted()
-    W = transform.weights.astype(np.float64)
-    changed = {"sign": -W, "rotation": W @ Q, "scale": 7 * W}.get(change, W)
-    rows = np.arange(len(X))
-    features = X
-    if change == "length of rows":
-        features = X * np.random.default_rng(1).uniform(0.5, 1.4, size=(len(X), 1))
-    elif change == "every object twice":
-        rows = np.repeat(rows, 2)
-        features = X[rows]
+    W = transform.weights.astype("f8")
+    weights = {"sign": -W, "rotation": W @ Q, "scale": 7 * W}.get(change, W).astype("f4")
+    rows = np.repeat(np.arange(300), 1 + (change == "duplicates"))
+    lengths = np.random.default_rng(1).uniform(0.5, 1.4, size=(300, 1))
+    features = X * lengths if change == "length of rows" else X[rows]
     names = tuple(f"thing {row}" for row in rows)
-    other = axes(
-        LinearTransform(changed.astype(np.float32), None, 0.0, 1.0), Features(features, names)
-    )
-    mine = axes(transform, Features(X, tuple(f"thing {row}" for row in range(len(X)))))
+    other = axes(replace(transform, weights=weights), Features(features, names))
+    mine = axes(transform, Features(X, tuple(f"thing {row}" for row in range(300))))
     np.testing.assert_allclose(shares(other), shares(mine), rtol=1e-4)
     assert other["low"].tolist() == mine["low"].tolist()
 
@@ -130,18 +120,19 @@ def test_the_transform_in_the_box_a_bias_a_centre_and_fewer_dimensions_have_axes
     rng = np.random.default_rng(0)
     raw = rng.normal(size=(80, 512)) + 3 * rng.normal(size=512)
     box = glocal.pretrained("clip-vit-b-32")
-    centred_box = glocal.pretrained("clip-vit-b-32-centred")
-    tables = [glocal.axes(box, raw), glocal.axes(centred_box, raw)]
+    whole, half, centred = (
+        glocal.axes(transform, raw).attrs["chance"]
+        for transform in (box, box.at_strength(0.5), glocal.pretrained("clip-vit-b-32-centred"))
+    )
+    assert half == pytest.approx(whole / 2)
+    assert centred > 0 < whole
     X, _, transform = planted()
-    moved = replace(transform, bias=np.ones(12, np.float32))
-    fewer = reduced(transform, Features(X), 4)
-    tables += [axes(moved, X), axes(LinearTransform.centring(X + 5), X + 5), axes(fewer, X)]
-    assert all(table.attrs["chance"] > 0 for table in tables[:2])
-    half = axes(box.at_strength(0.5), raw)
-    assert half.attrs["chance"] == pytest.approx(tables[0].attrs["chance"] / 2)
     noted = replace(transform, meta={"fit": {"heldout": {"axes_chance": 0.5}}})
     assert axes(noted, X).attrs["chance"] == 0.5
-    for table in tables[2:]:
+    moved = replace(transform, bias=np.ones(12, np.float32))
+    fewer = reduced(transform, Features(X), 4)
+    centring = LinearTransform.centring(X + 5)
+    for table in (axes(moved, X), axes(centring, X + 5), axes(fewer, X)):
         assert len(table)
         assert (table["factor"] > 0).all()
     with pytest.raises(DataError, match="dimensions"):
@@ -214,11 +205,8 @@ def test_support_counts_answers_that_chose_a_pair_and_those_that_could_have():
     assert support[0].tolist() == [[2, 3], [1, 2]]
     assert support[3].tolist() == [[0, 1], [0, 0]]
     anchors = Answers.from_array([[0, 1, 2]], kind="anchor", votes=[2])
-    assert pair_support(np.array([[1], [2], [0]]), anchors).tolist() == [
-        [[2, 2]],
-        [[0, 0]],
-        [[0, 2]],
-    ]
+    counts = pair_support(np.array([[1], [2], [0]]), anchors)
+    assert counts.reshape(3, 2).tolist() == [[2, 2], [0, 0], [0, 2]]
 
 
 def test_what_people_say_of_lost_and_gained_neighbours():
@@ -233,11 +221,10 @@ def test_what_people_say_of_lost_and_gained_neighbours():
     assert confirmed(X, [(Z, answers), (Z, answers)], k=1)["gained"] == [4.0, 6.0]
     assert confirmed(X, [(X, answers)]) == {"lost": [0.0, 0.0], "gained": [0.0, 0.0]}
     rows = np.array([2, 4, 5, 7])  # the objects that the answers name, among nine
-    among_others = [np.eye(9, 2) for _ in range(2)]
-    for all_rows, few in zip(among_others, (X, Z), strict=True):
-        all_rows[rows] = few[:4]
+    many = np.stack([np.eye(9, 2)] * 2)
+    many[:, rows] = [X[:4], Z[:4]]
     named = replace(answers, objects=rows[answers.objects])
-    assert confirmed(among_others[0], [(among_others[1], named)], k=1) == once
+    assert confirmed(many[0], [(many[1], named)], k=1) == once
 
 
 def test_flips_are_counted_by_weight_and_the_clearest_shown():

@@ -98,13 +98,8 @@ def test_the_fields_of_models_are_the_options_of_a_command(capsys):
         passed.update(loss=loss, seed=seed)
 
     app(["--alpha", "0.5", "--bias"], standalone_mode=False)
-    assert passed["loss"].model_dump() == {
-        "method": "global",
-        "alpha": 0.5,
-        "seed": 7,
-        "bias": True,
-        "inner": 3,
-    }
+    values = {"method": "global", "alpha": 0.5, "seed": 7, "bias": True, "inner": 3}
+    assert passed["loss"].model_dump() == values
     assert passed["seed"] == 7
     assert passed["loss"].model_fields_set == {"alpha", "bias", "seed"}
     with pytest.raises(ParameterError, match="alpha"):

@@ -28,18 +28,13 @@ def results(rng: np.random.Generator) -> list[Result]:
     answers = Answers.from_array(
         3 * [[0, 1, 2], [1, 2, 0], [3, 4, 5], [3, 4, 5], [6, 7, 8], [7, 8, 6]]
     )
+    halves = (X[:60], y[:60], X[60:], y[60:])
     return [
-        *(
-            odd_one_out(X, answers, similarity=similarity, interval=False)
-            for similarity in SIMILARITIES
-        ),
+        *(odd_one_out(X, answers, similarity=name, interval=False) for name in SIMILARITIES),
         ceiling(answers),
         *(rsa(X[:12], rdms, kernel=kernel) for kernel in KERNELS),
-        *(
-            few_shot(X[:60], y[:60], X[60:], y[60:], shots=3, draws=2, probe=probe)
-            for probe in PROBES
-        ),
-        anomaly(X[:60], y[:60], X[60:], y[60:]),
+        *(few_shot(*halves, shots=3, draws=2, probe=probe) for probe in PROBES),
+        anomaly(*halves),
         structure(X, X @ rng.normal(size=(6, 6))),
         retrieval(X, y),
     ]
@@ -72,15 +67,10 @@ def test_the_first_score_is_the_mean_of_the_units():
         units = result.units
         if not units.values.size:
             continue
-        lower = Units(
-            values=units.values - 0.25,
-            answers=units.answers,
-            weights=units.weights,
-            persons=units.persons,
-        )
-        row = compared(
-            {"arm": result, "before": Result(result.scores, lower)}, [("arm", "before")]
-        )[-1]
+        shared = {name: getattr(units, name) for name in ("answers", "weights", "persons")}
+        lower = Units(values=units.values - 0.25, **shared)
+        arms = {"arm": result, "before": Result(result.scores, lower)}
+        row = compared(arms, [("arm", "before")])[-1]
         assert (row.metric, row.value) == (f"{first.metric}_difference", pytest.approx(0.25))
         nothing = replace(lower, values=np.zeros_like(units.values))
         assert units.minus(nothing).mean == pytest.approx(first.value)

@@ -43,13 +43,8 @@ def test_a_view_is_read_back_whole(tmp_path):
     for view in (before, after):
         save_view(view, tmp_path / "v.npz")
         result = load_view(tmp_path / "v.npz")
-        assert (result.names, result.categories, result.meta) == (
-            view.names,
-            view.categories,
-            view.meta,
-        )
-        np.testing.assert_array_equal(result.positions, view.positions)
-        np.testing.assert_array_equal(result.neighbours, view.neighbours)
+        for name in ("names", "categories", "meta", "positions", "neighbours"):
+            np.testing.assert_equal(getattr(result, name), getattr(view, name))
 
 
 def test_a_collapsed_embedding_has_a_view_that_says_so():
