@@ -72,13 +72,13 @@ WORLDS = {
             "keep 0.9 of them, near gains most: +0.060",
             "far gains",
         ],
-        ["above subtracting"],
+        ["over subtracting"],
     ),
     "a transform is better than the means": (
         (0.5, 0.55, 0.5, 0.65),
         (),
         "far",
-        ["Use far", "+0.150", "+0.100", "above subtracting", "No arm that gains keeps 0.9"],
+        ["Use far", "+0.150", "+0.100", "over subtracting", "No arm that gains keeps 0.9"],
         ["near gains", "far gains"],
     ),
     "a transform that keeps enough neighbours": (

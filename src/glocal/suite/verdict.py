@@ -292,7 +292,7 @@ def sentence(arms: Sequence[str], arm: str, objections: Mapping[str, Score], tab
     parts += [
         f"{name} gains {score.text('+')}, but {_objection(objections[name])}."
         for name, score in gains.items()
-        if name in objections and score.value > gain
+        if name in objections and round(score.value - gain, 3) > 0
     ]
     return " ".join(parts)
 
@@ -301,12 +301,12 @@ def _recommendation(arm: str, table: Table) -> str:
     """The arm to use, its gains, and the neighbours that it keeps."""
     advice = "Subtracting the column means is enough" if arm == CENTRED else f"Use {arm}"
     gain = " and ".join(
-        f"{table[ONE_IMAGE, arm, baseline].text('+')} above {_IN_WORDS[baseline]}"
+        f"{table[ONE_IMAGE, arm, baseline].text('+')} over {_IN_WORDS[baseline]}"
         for baseline in (ORIGINAL, CENTRED)
         if baseline != arm
     )
     return (
-        f"{advice}: with one image a class the accuracy is {gain}. Images keep "
+        f"{advice}: with one image a class the gain in accuracy is {gain}. Images keep "
         f"{table[KEPT, arm, None].value:.3f} of their {_K} nearest neighbours."
     )
 
