@@ -7,7 +7,7 @@ import time
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
@@ -166,15 +166,21 @@ def _cross_score(
         )
     counter = Counter(on_step)
     solutions = [_solve(part.data, what, solver, counter) for part in parts]
-    chosen = [
-        part._replace(data=replace(part.data, centre=_centre(part.data, solution)))
-        for part, solution in zip(parts, solutions, strict=True)
-    ]
-    transforms = [_scaled(part.data, fit) for part, fit in zip(chosen, solutions, strict=True)]
+    folds: list[Fold] = []  # centred as each fit chose
+    transforms: list[LinearTransform] = []
+    for part, solution in zip(parts, solutions, strict=True):
+        fold_data = part.data
+        if solution.keep is not None:
+            fold_data = replace(fold_data, centre=float(solution.keep["centre"]))
+        folds.append(part._replace(data=fold_data))
+        transform_of_fold = solution.transform
+        if solution.status == UNCHANGED:  # at the scale that fits the answers best
+            transform_of_fold = scaled_identity(fold_data, float(fold_data.centre))
+        transforms.append(transform_of_fold)
     converged = all(solution.converged for solution in solutions)
-    scores = heldout_scores(data, chosen, transforms, converged=converged)
-    is_changed = any(solution.status != UNCHANGED for solution in solutions)
-    if is_changed and scores.loss > scores.original_loss:
+    scores = heldout_scores(data, folds, transforms, converged=converged)
+    is_unchanged = {solution.status for solution in solutions} == {UNCHANGED}
+    if scores.loss > scores.original_loss and not is_unchanged:
         warnings.warn(
             f"overfitting: the held-out loss {scores.loss:.4f} is above "
             f"{scores.original_loss:.4f}, that of scaled features without a transform. Raise "
@@ -267,18 +273,6 @@ def _solve(data: FitData, what: Arm | Keep, solver: Solver, counter: Counter) ->
         return what.solve(data, solver, counter)
     data.check(what)
     return solver.solve(data, what, counter)
-
-
-def _centre(data: FitData, solution: Solution) -> float | Literal["auto"]:
-    """The centre of a fit, as `Keep` chose it or as the data have it."""
-    return data.centre if solution.keep is None else float(solution.keep["centre"])
-
-
-def _scaled(data: FitData, solution: Solution) -> LinearTransform:
-    """The transform of a fit; if it changes nothing, at the scale that fits the answers best."""
-    if solution.status == UNCHANGED:
-        return scaled_identity(data, float(data.centre))
-    return solution.transform
 
 
 def _record_fit(data: FitData, solution: Solution, seconds: float) -> Fit:

@@ -41,7 +41,7 @@ def demo(
     start = time.perf_counter()
     page: Path | None = out / "report.html"
     with progress_bar("simulated world", unit="scores") as progress:
-        plan, drawn = write_demo(out)
+        plan, drawings = write_demo(out)
         result = run_suite(plan, out, progress)
         progress(None, None, "report")
         try:
@@ -49,7 +49,7 @@ def demo(
             page_text = report_page(
                 [replace(run, lead=_neighbours_in_words(run.views["simulated"]))],
                 title="glocal demo: simulated data, not people",
-                pictures=drawn.pictures,
+                pictures=drawings.pictures,
             )
             save_page(page_text, out / "report.html")
         except MissingDependencyError as error:
@@ -84,7 +84,8 @@ def _neighbours_in_words(views: Mapping[str, View]) -> str:
         values = np.array([name.split()[word] for name in view.names])
         return f"{10 * (values[view.neighbours[:, :10]] == values[:, None]).mean():.1f}"
 
-    before, after = "original", list(views)[-1]
+    before = "original"
+    after = [*views][-1]
     return (
         f"Of the ten nearest drawings, {share(before, 0)} have the same colour and "
         f"{share(before, 1)} are of the same kind before the fit; under {after} it is "

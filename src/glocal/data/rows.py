@@ -69,21 +69,21 @@ def difference(
     rows: Float[np.ndarray, "n p"],
     statistics: dict[str, Any],
     scalars: Standardization,
-    of: str = "fit",
+    origin: str = "fit",
 ) -> Difference | None:
     """The first difference of raw rows from those of a fit; None if there is none.
 
     Compared are the lengths of the rows, the mean and spread of all values, and the columns that
     stand out. The first two differ little between sets of images that one network has seen in the
     same way, and such a column stands out on other images too. `statistics` are those of
-    `row_statistics`, or empty, and `of` is what the rows of the fit are called. Without statistics
+    `row_statistics`, or empty, and `origin` is what the fit is called. Without statistics
     no difference is certain.
     """
     lengths = np.linalg.norm(rows, axis=1)
     lengths = lengths[lengths > 0]
     if statistics and not scalars.is_unit and are_unit(lengths):
         sentence = (
-            f"the rows have length 1, but those of the {of} have mean length "
+            f"the rows have length 1, but those of the {origin} have mean length "
             f"{statistics['mean_length']:.3g}"
         )
         return Difference(sentence, is_certain=True)
@@ -95,7 +95,7 @@ def difference(
     std = float(standardized.std()) / spread
     if not (abs(mean) <= _MAX_SHIFT and 1 / _MAX_SPREAD_RATIO <= std <= _MAX_SPREAD_RATIO):
         sentence = (
-            f"standardized like those of the {of}, the rows have mean {mean:.3g} and std "
+            f"standardized like those of the {origin}, the rows have mean {mean:.3g} and std "
             f"{std:.3g}, not about 0 and 1: they come from another network or layer, or were "
             "scaled or normalized"
         )
@@ -105,9 +105,9 @@ def difference(
     means = standardized[:, [int(column) for column in columns]].mean(axis=0)
     if columns and means @ fitted_means < _MIN_COLUMN_AGREEMENT * fitted_means @ fitted_means:
         sentence = (
-            f"the columns that stand out in the rows of the {of} ({', '.join([*columns][:4])}, …) "
-            "do not stand out in these rows: they come from another network or layer, or from "
-            "texts instead of images"
+            f"the columns that stand out in the rows of the {origin} "
+            f"({', '.join([*columns][:4])}, …) do not stand out in these rows: they come from "
+            "another network or layer, or from texts instead of images"
         )
         return Difference(sentence, is_certain=False)
     return None

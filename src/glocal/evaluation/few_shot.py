@@ -174,19 +174,19 @@ def _result(units: Units, probe: str, n_classes: int, settings: dict[str, Any]) 
     assert units.classes is not None
     accuracy, low, high = units.estimate().bounded(FRACTION)
     per_draw = class_means(units.values, units.classes).mean(axis=1)
-    plain = float(np.nanmean(units.values, axis=1).mean())
+    accuracy_plain = float(np.nanmean(units.values, axis=1).mean())
     n = round(np.count_nonzero(~np.isnan(units.values)) / len(units.values))
     score = partial(Score, "few-shot", n=n, settings=settings)
     scores = (
         score(f"accuracy_{probe}", accuracy, low, high),
-        score(f"accuracy_plain_{probe}", plain),
+        score(f"accuracy_plain_{probe}", accuracy_plain),
     )
     values = {
         "accuracy": accuracy,
         "low": low,
         "high": high,
         "per_draw": tuple(per_draw.tolist()),
-        "accuracy_plain": plain,
+        "accuracy_plain": accuracy_plain,
         "chance": 1 / n_classes,
         "n": n,
         "probe": probe,

@@ -43,9 +43,9 @@ def write_demo(out: PathLike) -> tuple[Plan, Drawn]:
             "folder with `out`."
         )
     shutil.copyfile(source, suite)
-    drawn = drawn_world()
-    _write_world(drawn.world, make_folder(folder / "world"))
-    return Plan.load(suite), drawn
+    drawings = drawn_world()
+    _write_world(drawings.world, make_folder(folder / "world"))
+    return Plan.load(suite), drawings
 
 
 def _write_world(world: World, folder: Path) -> None:

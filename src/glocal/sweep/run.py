@@ -406,8 +406,8 @@ def _choice(
     transforms = []
     for fold in plan.folds:
         unseen = _with_eta(plan.solver, best).solve(fold.data, arm).transform
-        count = {"fit": {"n_answers": len(fold.data.answers)}}
-        transforms.append(replace(unseen, meta=unseen.meta | count))
+        meta = {**unseen.meta, "fit": {"n_answers": len(fold.data.answers)}}
+        transforms.append(replace(unseen, meta=meta))
     heldout = heldout_scores(plan.data, plan.folds, transforms, converged=best["converged"])
     summary = {
         "keep": keep,
@@ -417,8 +417,9 @@ def _choice(
         "seed": plan.data.seed,
         "n_settings": len(plan.settings) - 1,
     }
-    record = {**refit.meta["fit"], "heldout": heldout.model_dump()}
-    transform = replace(refit, meta={**refit.meta, "fit": record, "sweep": summary})
+    meta = {**refit.meta, "sweep": summary}
+    meta["fit"] = {**refit.meta["fit"], "heldout": heldout.model_dump()}
+    transform = replace(refit, meta=meta)
     scores = _scores_of_choice(plan, transforms)
     return Sweep(pd.DataFrame(points), means, best, reason, transform, scores), transforms
 
