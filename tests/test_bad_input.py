@@ -10,12 +10,14 @@ from importlib.util import find_spec
 import numpy as np
 import processes
 import pytest
+import world
+from world import run
 
-from glocal.cli.app import execute
+from glocal.data.answers import Answers
+from glocal.transform import LinearTransform
 
-RNG = np.random.default_rng(0)
-X = RNG.normal(size=(30, 8)).astype("f4")
-T = np.array([RNG.permutation(30)[:3] for _ in range(300)])
+X = np.random.default_rng(0).normal(size=(30, 8)).astype("f4")
+T = world.answers(300, 30).objects
 
 
 def _with(array, where, value):
@@ -80,108 +82,97 @@ COMMANDS = [
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
-    arrays = {"x": X, "t": T, "seven": X[:, :7], "short": np.ones(5), "cut": X}
-    for name, array in arrays.items():
-        np.save(tmp_path / f"{name}.npy", array)
+    world.folder(
+        tmp_path,
+        x_npy=X, t_npy=T, seven_npy=X[:, :7], short_npy=np.ones(5), cut_npy=X,
+        w_npz=LinearTransform(np.eye(8, dtype="f4"), None, 0.0, 1.0),
+        ids_txt="\n".join(f"object{i}" for i in range(30)), halves_txt="a\nb\n" * 15,
+    )  # fmt: skip
     os.truncate(tmp_path / "cut.npy", 300)
-    np.savez(tmp_path / "w.npz", weights=np.eye(8, dtype="f4"), mean=0.0, std=1.0)
-    (tmp_path / "ids.txt").write_text("\n".join(f"object{i}" for i in range(30)))
-    (tmp_path / "halves.txt").write_text("a\nb\n" * 15)
     (tmp_path / "nowhere.npz").symlink_to("no/where/o.npz")
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
 
 @pytest.mark.parametrize(("command", "noun"), COMMANDS)
-def test_a_bad_command_is_refused_in_one_sentence(command, noun, folder, capsys):
+def test_a_bad_command_is_refused_in_one_sentence(command, noun, folder):
     """Files that cannot be used, options out of range and outputs that cannot be written are
     refused in one sentence.
     """
     before = sorted(path.name for path in folder.iterdir())
-    assert execute(command.split()) in (1, 2)
-    streams = capsys.readouterr()
-    (line,) = streams.err.splitlines()
+    ended = run(command)
+    assert ended.code in (1, 2)
+    (line,) = ended.err.splitlines()
     assert line.startswith("error: ")
     assert noun in line
-    assert streams.out == ""
+    assert ended.out == ""
     assert sorted(path.name for path in folder.iterdir()) == before
     assert not os.path.isfile("/dev/full"), "a device must not be replaced by a file"
 
 
-SCORE = "evaluate odd-one-out --features x.npy --answers t.npy "
-LABELS = (
-    "--train x.npy --train-labels labels.txt --test x.npy --test-labels labels.txt --out labels.txt"
-)
-OVERWRITING = [
-    "fit --features x.npz --answers t.npy --out x.npz",
-    "fit --features x.npy --answers a.npz --out a.npz",
-    "fit --features x.npy --answers a.npz --out set/../a.npz",
-    "fit --features x.npy --answers a.npz --out soft.npz",
-    "fit --features x.npy --answers a.npz --out hard.npz",
-    "fit --features x.npy --answers t.npy --local-features x.npz --out x.npz",
-    "sweep --features set --answers t.npy --out set",
-    "apply w.npz x.npy --out x.npy",
-    "apply w.npz set --out set/features.npy",
-    "apply w.npz x.npy --out y.npy --save-transform w.npz",
-    SCORE + "--object-ids file_names.txt --out file_names.txt",
-    SCORE + "--out file_names.txt",
-    SCORE + "--transform w.npz --baseline b.txt --out b.txt",
-    "evaluate rsa --features x.npy --rdm labels.txt --out labels.txt",
-    f"evaluate few-shot {LABELS}",
-    f"evaluate anomaly {LABELS}",
-    "evaluate structure --features b.txt --out b.txt",
-    "try x.npy --labels labels.txt --out labels.txt",
-    "evaluate retrieval --queries x.npy --query-labels labels.txt --out labels.txt",
-    "suite suite.toml --out set",
-    "report run --out page.html --figures run",
-    "report w.npz --features set --out page.html --tables set",
-    "extract images --model timm:resnet18 --out images",
-    "align --model timm:resnet18 --images images --answers t.npy --out images",
-    "align --model timm:resnet18 --images b.txt --local-images images --answers t.npy --out images",
-    "demo --out set",
-    "demo --out .",
-    "data split --features x.npy --answers set --out set",
-    "data split --features x.npy --answers set/train.npz --out set",
-    "data import a.npz --out a.npz",
-    "data import b.txt --order a.npz --out a.npz",
-    "transforms pull w.npz --out w.npz",
-    "transforms push pushed/transform.npz pushed",
-    "transforms push pushed pushed",
-    *(
-        pytest.param(
-            f"collect {command}",
-            marks=pytest.mark.skipif(
-                find_spec("glocal_collect") is None, reason="no glocal-collect"
-            ),
-        )
-        for command in (
-            "run images --out images",
-            "run images --out .",
-            "run set --out .",
-            "report set --out page.html --figures set",
-        )
-    ),
-]
+OVERWRITING = """
+fit --features x.npz --answers t.npy --out x.npz
+fit --features x.npy --answers a.npz --out a.npz
+fit --features x.npy --answers a.npz --out set/../a.npz
+fit --features x.npy --answers a.npz --out soft.npz
+fit --features x.npy --answers a.npz --out hard.npz
+fit --features x.npy --answers t.npy --local-features x.npz --out x.npz
+sweep --features set --answers t.npy --out set
+apply w.npz x.npy --out x.npy
+apply w.npz set --out set/features.npy
+apply w.npz x.npy --out y.npy --save-transform w.npz
+evaluate odd-one-out --features x.npy --answers t.npy --object-ids b.txt --out b.txt
+evaluate odd-one-out --features x.npy --answers t.npy --out file_names.txt
+evaluate odd-one-out --features x.npy --answers t.npy --transform w.npz --baseline b.txt --out b.txt
+evaluate rsa --features x.npy --rdm y.txt --out y.txt
+evaluate few-shot --train x.npy --train-labels y.txt --test x.npy --test-labels y.txt --out y.txt
+evaluate anomaly --train x.npy --train-labels y.txt --test x.npy --test-labels y.txt --out y.txt
+evaluate structure --features b.txt --out b.txt
+try x.npy --labels y.txt --out y.txt
+evaluate retrieval --queries x.npy --query-labels y.txt --out y.txt
+suite suite.toml --out set
+report run --out page.html --figures run
+report w.npz --features set --out page.html --tables set
+extract images --model timm:resnet18 --out images
+align --model timm:resnet18 --images images --answers t.npy --out images
+align --model timm:resnet18 --images b.txt --local-images images --answers t.npy --out images
+demo --out set
+demo --out .
+data split --features x.npy --answers set --out set
+data split --features x.npy --answers set/train.npz --out set
+data import a.npz --out a.npz
+data import b.txt --order a.npz --out a.npz
+transforms pull w.npz --out w.npz
+transforms push pushed/transform.npz pushed
+transforms push pushed pushed
+collect run images --out images
+collect run images --out .
+collect run set --out .
+collect report set --out page.html --figures set
+"""
 
 
 @pytest.fixture
 def inputs(folder):
     """Everything that a command may read, with two more names for one file of answers."""
+    numbers = "\n".join(map(str, range(30)))
+    suite = """answers = "t.npy"
+        [networks.n]
+        features = "set"
+        [arms.original]
+        [tasks.a]
+        kind = "odd-one-out\""""
+    named = Answers(T)
+    transform = (folder / "w.npz").read_bytes()
+    texts = {"y_txt": numbers, "b_txt": numbers, "file_names_txt": numbers}
+    world.folder(folder, a_npz=named, suite_toml=suite, **texts)
     np.savez(folder / "x.npz", features=X)
-    np.savez(folder / "a.npz", answers=T, kind="odd-one-out")
     (folder / "soft.npz").symlink_to("a.npz")
     (folder / "hard.npz").hardlink_to(folder / "a.npz")
-    for name in ("set", "run", "images", "pushed"):
+    world.folder(folder / "set", features_npy=X, train_npz=named)
+    world.folder(folder / "pushed", transform_npz=transform)
+    for name in ("run", "images"):
         (folder / name).mkdir()
-    (folder / "pushed" / "transform.npz").write_bytes((folder / "w.npz").read_bytes())
-    np.save(folder / "set" / "features.npy", X)
-    np.savez(folder / "set" / "train.npz", answers=T, kind="odd-one-out")
-    for name in ("labels.txt", "b.txt", "file_names.txt"):
-        (folder / name).write_text("\n".join(map(str, range(30))))
-    (folder / "suite.toml").write_text(
-        'answers = "t.npy"\n[networks.n]\nfeatures = "set"\n[arms.original]\n'
-        '[tasks.a]\nkind = "odd-one-out"\n'
-    )
     return folder
 
 
@@ -189,14 +180,17 @@ def contents(folder):
     return {path: path.is_file() and path.read_bytes() for path in folder.rglob("*")}
 
 
-@pytest.mark.parametrize("command", OVERWRITING)
-def test_no_command_writes_over_what_it_reads(command, inputs, capsys):
+@pytest.mark.parametrize("command", OVERWRITING.strip().split("\n"))
+def test_no_command_writes_over_what_it_reads(command, inputs):
     """An output that is an input, by whatever name, is exit code 2 before any work, and all files
     stay.
     """
+    if command.startswith("collect") and find_spec("glocal_collect") is None:
+        pytest.skip("no glocal-collect")
     before = contents(inputs)
-    assert execute(command.split()) == 2
-    (line,) = capsys.readouterr().err.splitlines()
+    ended = run(command)
+    assert ended.code == 2
+    (line,) = ended.err.splitlines()
     assert "would replace" in line
     assert contents(inputs) == before
 
@@ -205,39 +199,29 @@ def test_an_output_beside_its_inputs_is_replaced(inputs):
     """An output in the folder of the features, and a file that is no input, are written anew."""
     out = inputs / "set" / "aligned.npy"
     out.write_bytes(b"previous")
-    assert execute(["apply", "w.npz", "set", "--out", str(out)]) == 0
+    assert run("apply w.npz set --out", out).code == 0
     np.testing.assert_allclose(np.load(out), X)
 
 
 @pytest.mark.parametrize(
     ("option", "content", "noun"),
     [
-        *(
-            pytest.param("--features", *case, id=f"features, {name}")
-            for name, case in FEATURES.items()
-        ),
-        *(
-            pytest.param("--answers", *case, id=f"answers, {name}")
-            for name, case in ANSWERS.items()
-        ),
+        *(("--features", *case) for case in FEATURES.values()),
+        *(("--answers", *case) for case in ANSWERS.values()),
     ],
+    ids=[*(f"features, {name}" for name in FEATURES), *(f"answers, {name}" for name in ANSWERS)],
 )
-def test_bad_contents_are_refused_in_one_sentence(option, content, noun, folder, capsys):
+def test_bad_contents_are_refused_in_one_sentence(option, content, noun, folder):
     """Features and answers that no fit can use are refused in one sentence."""
     np.save(folder / "bad.npy", content)
-    test_a_bad_command_is_refused_in_one_sentence(f"{FIT} {option} bad.npy", noun, folder, capsys)
+    test_a_bad_command_is_refused_in_one_sentence(f"{FIT} {option} bad.npy", noun, folder)
 
 
 def test_standard_output_on_a_full_disk(folder):
     """A table that cannot be written to standard output ends in one sentence."""
     with open("/dev/full", "w") as full:
-        ended = subprocess.run(
-            [*processes.COMMAND_LINE, "--version"],
-            stdout=full,
-            stderr=subprocess.PIPE,
-            text=True,
-            check=False,
-        )
+        options = {"stdout": full, "stderr": subprocess.PIPE, "text": True}
+        ended = subprocess.run([*processes.COMMAND_LINE, "--version"], check=False, **options)
     assert ended.returncode == 1
     assert ended.stderr.startswith("error: cannot write standard output")
     assert len(ended.stderr.splitlines()) == 1
