@@ -71,8 +71,10 @@ def text_of(name: str, value: Any) -> str:
     """The text of a field: differences have their sign, and settings are written as they are."""
     if value is None:
         return "-"
-    if not isinstance(value, float) or name in ("keep", "centre", "lmbda", "alpha", "tau"):
-        return title(f"{value:g}" if isinstance(value, float) else str(value))
+    if not isinstance(value, float):
+        return title(value) if isinstance(value, str) else str(value)
+    if name in ("keep", "centre", "lmbda", "alpha", "tau"):
+        return f"{value:g}"
     sign = "+" if name.endswith(("difference", "gain")) and round(value, 3) > 0 else ""
     return sign + decimals(value)
 
