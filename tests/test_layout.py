@@ -214,6 +214,7 @@ glocal                       numpy torch sklearn numba glocal.objective glocal.s
 glocal.evaluation.agreement  torch sklearn numba glocal.objective glocal.solver
 glocal.evaluation.structure  torch sklearn numba glocal.objective glocal.solver
 glocal.transform             torch sklearn numba glocal.objective glocal.solver
+glocal.report                torch sklearn numba glocal.objective glocal.aligner glocal.sweep
 glocal.data.sources.fetch    torch sklearn numba torchvision requests PIL
 glocal.aligner               torch sklearn numba
 """

@@ -102,12 +102,11 @@ def front_chart(points: pd.DataFrame, baseline: str) -> alt.LayerChart:
     base = alt.Chart(inline_data(points)).encode(x, y, tooltip=["method:N", "setting:N", *numbers])
     strong = base.transform_filter("datum.strong").encode(colour)
     rule = strong.mark_rule(opacity=0.5)
-    opacity = alt.when("datum.strong").then(alt.value(1)).otherwise(alt.value(0.3))
     layers = [
         strong.mark_line().encode(order="kept:Q"),
         rule.encode(x="kept_low:Q", x2="kept_high:Q"),
         rule.encode(y="agreement_low:Q", y2="agreement_high:Q"),
-        base.mark_point(filled=True, size=90).encode(colour, shape, opacity=opacity),
+        base.mark_point(filled=True, size=90, opacity=1).encode(colour, shape),
         base.transform_filter("datum.chosen").mark_point(size=350, color=INK, strokeWidth=2),
     ]
     return alt.layer(*layers).properties(

@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from glocal.evaluation.agreement import ceiling_in_words
-from glocal.report.front import MARGIN, direction, front_points, is_overfitted, warnings_of
+from glocal.report.front import direction, front_points, is_overfitted, warnings_of
 from glocal.report.runs import Run
 from glocal.results import DIFFERENCE, PEOPLE, UNCHANGED, value_at
 from glocal.suite.table import main_rows
@@ -185,10 +185,8 @@ class _Subject:
     @cached_property
     def heldout(self) -> str:
         """The answers that score the arm, a key of `ANSWERS`, or empty."""
-        row = self.row(self.arm, *_AGREEMENT)
-        if self.run.featured or row is None:
-            return self.run.heldout
-        return "objects" if str(row["split"]).startswith("fold ") else ""
+        is_fold = self.rows(self.arm)["split"].str.startswith("fold ").any()
+        return "objects" if is_fold else self.run.heldout
 
     @cached_property
     def kept(self) -> pd.Series[Any] | None:
@@ -328,5 +326,3 @@ def _details(subject: _Subject) -> Iterator[str]:
         yield ceiling
     if not subject.tasks:
         yield "Its effect on other tasks was not measured."
-    elif not subject.worse:
-        yield f"No other task is known to have got worse by more than {MARGIN}."

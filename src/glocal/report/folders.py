@@ -45,8 +45,6 @@ _FIX = "Run again what wrote it."
 class _Plan(RecordPart):
     arms: dict[str, Any]
     networks: dict[str, Any]
-    tasks: dict[str, Any]
-    baseline: str = "original"
 
 
 class _Record(RecordPart):

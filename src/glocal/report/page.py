@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,6 @@ from glocal.suite.table import arms_by_tasks, cell, main_rows
 _TITLES = {"accuracy_cosine": "agreement", "neighbours_kept": "neighbours kept"}
 _FIGURE_WIDTH = 440  # pixels
 _MAX_NAME = 80  # characters of a file name
-_MAX_PROVENANCE = 2000  # characters of a value in the record
 
 
 def report_page(
@@ -157,7 +156,10 @@ def _section(number: int, run: Run, shown: dict[str, dict[str, Any]]) -> dict[st
         "objects": objects,
         "scores": _scores(run),
         "origin": _origin(run),
-        "record": list(_record(run)),
+        "record": {
+            key: value if isinstance(value, str) else to_json(value)
+            for key, value in flattened(run.record or {"glocal": __version__}).items()
+        },
     }
 
 
@@ -165,12 +167,6 @@ def _origin(run: Run) -> dict[str, Any]:
     """The version, machine, seed and data of a run, as far as its records state them."""
     records = [value_at(record, "provenance") for record in (run.record, *run.fits.values())]
     return {**run.record, **next(filter(None, records), {})}
-
-
-def _record(run: Run) -> Iterator[tuple[str, str]]:
-    """The record of a run as pairs of a key and a text."""
-    for key, value in flattened(run.record or {"glocal": __version__}).items():
-        yield key, value if isinstance(value, str) else to_json(value)[:_MAX_PROVENANCE]
 
 
 def _scores(run: Run) -> dict[str, Any]:

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from glocal.extract.images import Source
 
 _SIDE = 64  # pixels of the longer side of a thumbnail
-_MAX_LISTED = 3  # names that a warning lists of the objects without an image
 
 
 def load_thumbnails(
@@ -65,9 +64,8 @@ def load_thumbnails(
         with contextlib.suppress(Unreadable):
             pictures[name] = _data_uri(source.read(number, at_least=2 * _SIDE))
     if lacking := sorted(names - pictures.keys()):
-        names_lacking = ", ".join(lacking[:_MAX_LISTED])
         warnings.warn(
-            f"no readable image has the name of {len(lacking)} objects: {names_lacking} …",
+            f"no readable image has the name of {len(lacking)} objects, such as {lacking[0]}.",
             DataWarning,
             stacklevel=2,
         )
