@@ -179,7 +179,7 @@ def test_the_arms_of_a_suite_are_points_of_a_front(folders):
 
 
 def test_warnings_are_those_of_the_arm_that_is_recommended():
-    """A loss, a wrong file and an overfit are warnings; those of other arms fold away."""
+    """A loss and an overfit are warnings; those of other arms fold away."""
     settings = {"baseline": "original"}
     scores = [Score("t", "map", 0.5, transform=arm) for arm in ("original", "bad", "good")]
     scores += [

@@ -83,7 +83,7 @@ def test_a_sweep_keeps_views_of_its_choice(world, tmp_path):
         *(
             ("text", lambda text, part=part: np.array(str(text).replace('"meta": {', part)))
             for part in (
-                '"meta": {"notes": 5, ',
+                '"meta": {"arm": 5, ',
                 '"meta": {"change": 3, ',
                 '"meta": {"change": {"axes": [{"factor": "high"}]}, ',
                 '"meta": {"change": {"flips": {"counts": {"lost": 1}}}, ',

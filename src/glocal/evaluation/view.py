@@ -54,11 +54,10 @@ class Change(TypedDict, total=False):
 
 
 class Meta(TypedDict, total=False):
-    """What a view is of, and notes that a page must show."""
+    """What a view is of, and what its transform changed."""
 
     network: str
     arm: str
-    notes: list[str]
     key: str
     collapsed: bool
     change: Change

@@ -60,7 +60,7 @@ def _arms(rows: pd.DataFrame) -> pd.DataFrame:
 def warnings_of(run: Run) -> list[Warned]:
     """Return the warnings about a run and its arms, the most severe first."""
     notes = (Warned("", "", note) for note in run.notes)
-    return [*_wrong_files(run), *_worse(run), *notes, *_unconverged(run), *_overfitted(run)]
+    return [*_collapsed(run), *_worse(run), *notes, *_unconverged(run), *_overfitted(run)]
 
 
 def direction(row: Mapping[Any, Any]) -> str:
@@ -72,11 +72,9 @@ def direction(row: Mapping[Any, Any]) -> str:
     return "better" if (difference > 0) != lower_is_better else "worse"
 
 
-def _wrong_files(run: Run) -> Iterator[Warned]:
+def _collapsed(run: Run) -> Iterator[Warned]:
     for network, arms in run.views.items():
         for arm, view in arms.items():
-            for note in view.meta.get("notes") or ():
-                yield Warned(network, arm, f"Wrong file: {note}")
             if view.meta.get("collapsed"):
                 yield Warned(network, arm, f"Collapsed: {arm} maps all objects to one point.")
 

@@ -14,7 +14,6 @@ from glocal.files import kept_by_key
 from glocal.options import Options
 from glocal.suite.sources import Network, Sources
 from glocal.transform import LinearTransform
-from glocal.transform.formats import wrong_name
 from glocal.transform.rows import baseline
 
 
@@ -65,14 +64,6 @@ def needs_local(arm: SuiteArm) -> bool:
 def local_file(arm: SuiteArm, network: Network) -> Path | None:
     """The file of the local images that an arm is fitted to; None if it uses none."""
     return network.local if needs_local(arm) or isinstance(arm, Keep) else None
-
-
-def arm_notes(arm: SuiteArm, sources: Sources) -> list[str]:
-    """Sentences about a transform that a report must show; raises if it cannot be read."""
-    if not isinstance(arm, Pretrained):
-        return []
-    note = wrong_name(sources.path(arm.transform), sources.transform(arm.transform).weights)
-    return [note] if note else []
 
 
 def transform_of(arm: SuiteArm, sources: Sources, file: Path) -> LinearTransform | None:

@@ -24,7 +24,7 @@ from glocal.files import (
     write_text,
 )
 from glocal.results import Provenance, Score, to_json, write_rows
-from glocal.suite.arms import Original, arm_notes, transform_of
+from glocal.suite.arms import Original, transform_of
 from glocal.suite.plan import Plan
 from glocal.suite.sources import Sources
 from glocal.suite.table import corrected, long_scores, score_frame, score_table
@@ -95,8 +95,6 @@ def run_suite(
     networks = [plan.sources(network, force=force) for network in plan.networks]
     for sources in networks:
         _ = sources.objects  # raises before any fit if they do not belong to a transform
-        for arm in plan.arms.values():
-            arm_notes(arm, sources)  # raises before any fit if a transform cannot be read
     folder = make_folder(out)
     total = len(plan.networks) * len(plan.arms) * len(plan.tasks)
     scores: list[Score] = []
@@ -193,8 +191,7 @@ def _view(
     """
     arms = [transforms[plan.baseline], transforms[name]]
     inputs = (sources.network.features, plan.object_ids, plan.categories, plan.answers)
-    notes = arm_notes(plan.arms[name], sources)
-    meta: dict[str, Any] = {"network": sources.name, "arm": name, "notes": notes}
+    meta: dict[str, Any] = {"network": sources.name, "arm": name}
     key = sources.key(meta, plan.baseline, sources.hashes(*inputs), list(map(_content, arms)))
     file = folder / "views" / sources.name / f"{name}.npz"
 

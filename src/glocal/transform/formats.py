@@ -112,7 +112,7 @@ def read_transform(
                 f"{FORMAT}. Upgrade glocal."
             )
         check_record(meta, len(weights))
-    if warning := wrong_name(path, weights):
+    if warning := _wrong_name(path, weights):
         warnings.warn(warning, DataWarning, stacklevel=3)
     return weights, bias, mean, std, meta
 
@@ -126,7 +126,7 @@ def _read_safetensors(path: PathLike) -> dict[str, np.ndarray]:
         return arrays | {"meta": np.array((opened.metadata() or {}).get("meta", "{}"))}
 
 
-def wrong_name(path: PathLike, weights: np.ndarray) -> str | None:
+def _wrong_name(path: PathLike, weights: np.ndarray) -> str | None:
     """The warning for weights published under a wrong name; None if `path` has the right one."""
     if weights.shape != (768, 768):  # the shape of all weights in WRONG
         return None
