@@ -203,7 +203,7 @@ def test_lists_that_do_not_belong_together_are_refused(as_a_user, row):
 def test_what_is_no_list_of_names_is_refused(as_a_user):
     """A text in place of object ids, and answers with an empty list of names, are refused."""
     features = Features(np.arange(6.0).reshape(3, 2), ("a", "b", "c"))
-    with pytest.raises(DataError, match="the text"):
+    with pytest.raises(DataError, match="object ids"):
         join(features, Answers([[0, 1, 2]]), "path.txt")
     with pytest.raises(DataError, match="is empty"):
         join(features, Answers([[0, 1, 2]], names=np.array([], dtype=str)))
