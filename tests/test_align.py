@@ -134,6 +134,7 @@ def test_an_error_of_the_check_stops(toy, tmp_path):
         aligned(toy, tmp_path / "out")
 
 
+@pytest.mark.nightly
 def test_the_command(toy, tmp_path):
     """The command prints the held-out agreement and the names of the files that it wrote."""
     folder(tmp_path, a_npz=toy.answers, ids_txt="\n".join(toy.names))

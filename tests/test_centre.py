@@ -86,6 +86,7 @@ def test_a_holdout_counts_centred_neighbours_and_records_both_shares(shifted):
     assert kept == pytest.approx(1, abs=1e-3)
 
 
+@pytest.mark.nightly
 def test_a_holdout_follows_the_centre_that_each_fit_chose():
     """With `auto` the hold-out counts the neighbours of the features as each fit centred them, and
     features whose means are 0 are not centred.

@@ -46,6 +46,7 @@ def inside(files, tmp_path, monkeypatch):
     return tmp_path
 
 
+@pytest.mark.nightly
 def test_from_files_to_heldout_accuracy(inside):
     """The commands split, fit, apply and evaluate lead from files to a higher held-out accuracy."""
     named = "--features features.npy --object-ids ids.txt --answers"
@@ -227,6 +228,7 @@ def test_the_package_is_run_as_a_module_and_completes():
         assert completion.stdout.split() == completed.split()
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize(("command", "code"), [("--version", 0), ("other run --out x", 1)])
 def test_a_command_of_another_package_that_fails_is_left_out(tmp_path, command, code):
     """If the package of a command fails to load, a warning names the command, all others run, and

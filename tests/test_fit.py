@@ -371,6 +371,7 @@ def test_a_fold_of_a_fold_holds_out_a_part_of_the_rest(world):
         assert sorted(np.concatenate(parts)) == [*range(n)]
 
 
+@pytest.mark.nightly
 def test_overfitting_is_warned_of(world, as_a_user):
     """A fit to few answers with a small penalty, which predicts worse than scaled features, is
     warned of.
@@ -525,6 +526,7 @@ def test_local_images_in_another_unit_are_warned_of(world):
         FitData(world.objects, world.answers, local).check(Arm("glocal"))
 
 
+@pytest.mark.nightly
 @pytest.mark.filterwarnings("ignore::glocal.errors.GLocalWarning")
 def test_the_second_start_shares_the_budget(monkeypatch, as_a_user):
     """If the first start ends at chance, `glocal` starts again within the same budget, and keeps

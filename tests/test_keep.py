@@ -68,6 +68,7 @@ def random_data(n, p, t, n_local=0, seed=1):
 # paths and promises
 
 
+@pytest.mark.nightly
 def test_more_neighbours_kept_is_never_more_agreement(curve):
     """A larger `keep` keeps at least its share of neighbours, and never promises more agreement."""
     rows = {keep: curve.choose(keep) for keep in (0.5, 0.7, 0.8, 0.9, 0.95, 1.0)}

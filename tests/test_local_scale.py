@@ -34,6 +34,7 @@ def large_world():
     )
 
 
+@pytest.mark.nightly
 def test_the_first_16_blocks_of_a_mapped_file_are_used_and_checked(tmp_path, large_world):
     """The first 16 blocks of a mapped file equal those of a matrix in memory bit by bit, and only
     their rows are hashed and checked for NaN.

@@ -215,6 +215,7 @@ def test_what_leaves_the_losses_unchanged():
         assert penalty(U.T @ W @ U, mix)[0] == pytest.approx(penalty(W, mix)[0], rel=1e-12)
 
 
+@pytest.mark.nightly
 @every_pass
 @every_dtype
 def test_losses_of_any_size_have_their_digits(loss_by, one_pass, dtype):

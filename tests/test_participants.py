@@ -34,6 +34,7 @@ def study(n_people, each, careless, n_objects=40):
     return Answers(objects, person=person, names=tuple(f"{i}.png" for i in range(40)))
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("features", [replace(FEATURES, names=None), None])
 def test_careless_people_are_marked_and_no_others(features):
     """If two of eight people answer at random, they are marked and nobody else, with features and
@@ -81,6 +82,7 @@ def fits(monkeypatch):
     return parts
 
 
+@pytest.mark.nightly
 def test_a_model_is_fitted_without_those_it_scores_and_without_the_marked(fits):
     """No person is both fitted and scored, and nobody else is left out of a fit, except, from the
     second round on, the people who were marked in the round before.

@@ -264,6 +264,7 @@ def test_what_is_not_a_run_is_said(made, folders, tmp_path):
         load_runs(folders[0], made.objects)
 
 
+@pytest.mark.nightly
 def test_pictures_are_joined_by_name(folders, images, tmp_path):
     """Each object gets the thumbnail of its name; a warning names objects without one, and it is an
     error if all lack one.

@@ -46,7 +46,10 @@ def off_rows(local):
     return np.linalg.svd(rows)[2][len(rows) :].T
 
 
-@pytest.mark.parametrize("name", ARMS)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=[pytest.mark.nightly] * (name != "global")) for name in ARMS],
+)
 def test_the_reduced_fit_is_the_full_fit(name, monkeypatch):
     """A fit in N (+ M) directions has the objective, penalty, certificate and W of the full fit,
     and off the rows W is cI, or 0 for `naive`.

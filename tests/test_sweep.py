@@ -171,6 +171,7 @@ def test_bad_grids_are_refused(text, noun, tmp_path):
 # points
 
 
+@pytest.mark.nightly
 def test_a_point_is_the_fit_that_one_would_run(swept, data, world):
     """A point has the scores of a single fit on the training part of its fold, scored on the
     held-out part; the original features are scored too.

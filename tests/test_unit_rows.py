@@ -213,6 +213,7 @@ def test_fits_of_other_rows_do_not_share_a_table(line, fitted, world, tmp_path, 
     assert run(f"{line} --force").code == 0
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("scaled", [np.asarray, scaled_to_length_1], ids=["raw", "unit"])
 def test_the_papers_suite_warns_of_the_published_transform_once(
     scaled, world, tmp_path, monkeypatch

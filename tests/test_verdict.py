@@ -171,6 +171,7 @@ def clip_rows(length):
     return length * X / np.linalg.norm(X, axis=1, keepdims=True), y
 
 
+@pytest.mark.nightly
 def test_the_arms_follow_from_the_network(fast, tmp_path):
     """Rows of CLIP, of any length, meet the transforms in the box; rows with the record of another
     network, or of other statistics, only the two arms without a transform.

@@ -57,6 +57,7 @@ def test_a_collapsed_embedding_has_a_view_that_says_so():
     assert not object_view(ROWS, NAMES).meta["collapsed"]
 
 
+@pytest.mark.nightly
 def test_a_sweep_keeps_views_of_its_choice(world, tmp_path):
     """The folder of a sweep has views of the original features and of the refitted choice, rotated
     to fit.

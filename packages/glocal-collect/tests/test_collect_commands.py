@@ -121,6 +121,7 @@ def write_features(folder, order):
     world.folder(folder, features_npy=rows, file_names_txt=names)
 
 
+@pytest.mark.nightly
 def test_people_are_shown_and_excluded(run, answered, tmp_path):
     """A careless person is marked, and an exclusion is recorded, holds for exports, and can be
     taken back.

@@ -4,6 +4,7 @@ import io
 import logging
 import time
 
+import pytest
 from fastapi.testclient import TestClient
 from PIL import Image
 
@@ -282,6 +283,7 @@ def test_every_reply_keeps_the_page_to_itself(serve_study):
     assert study.get("/r/wrong").json() == {"error": "This link is not valid."}
 
 
+@pytest.mark.nightly
 def test_two_servers_of_one_study_ask_nothing_twice(serve_study):
     """Two processes on one database make trials that are balanced as those of one process."""
     study = serve_study(people=2, per_person=12, repeats=0.0, catch=0.0)

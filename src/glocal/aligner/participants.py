@@ -63,10 +63,10 @@ def participants(answers: Answers, features: Features | None = None) -> pd.DataF
     Examples
     --------
     >>> from glocal.data.world import simulated_world
-    >>> world = simulated_world(n_triplets=2000, n_local=10)
+    >>> world = simulated_world(n_object=1, n_triplets=600, n_local=10)
     >>> answers = world.answers.objects.copy()
-    >>> answers[:200] = np.random.default_rng(0).permuted(answers[:200], axis=1)
-    >>> people_of_study = Answers(answers, person=np.repeat(np.arange(10), 200))
+    >>> answers[:150] = np.random.default_rng(0).permuted(answers[:150], axis=1)
+    >>> people_of_study = Answers(answers, person=np.repeat(np.arange(4), 150))
     >>> participants(people_of_study, world.objects).query("is_marked").index.tolist()
     [0]
     """
