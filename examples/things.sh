@@ -20,7 +20,7 @@ def load(place):
 
 for name in ("features.npy", "file_names.txt"):
     shutil.copy(data / "things/features/clip-vit-b32" / name, out / "objects")
-for name in ("triplets.npy", "unique_id.txt", "categories27.tsv"):
+for name in ("triplets.npy", "unique_id.txt"):
     shutil.copy(data / "things" / name, out)
 for name, rows in zip(("local", "near"), np.split(load("local/clip-vit-b32"), [750])):
     np.save(out / f"{name}.npy", rows)

@@ -125,9 +125,8 @@ def transform_file(path: Path) -> None:
 
 
 def view_file(path: Path) -> None:
-    text = np.array(json.dumps({"names": ["a", "b"], "categories": None, "meta": {}}))
-    arrays = {"map": np.zeros((2, 2), "f4"), "neighbours": np.zeros((2, 1), "i4")}
-    np.savez_compressed(path, text=text, **arrays)
+    text = np.array(json.dumps({"names": ["a", "b"], "meta": {}}))
+    np.savez_compressed(path, text=text, neighbours=np.zeros((2, 1), "i4"))
 
 
 def picture(path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Labels of images and categories of objects: their files, their types, and what is refused."""
+"""Labels of images and their superclasses: their files, their types, and what is refused."""
 
 from pathlib import Path
 
@@ -141,40 +141,18 @@ def test_what_is_no_integer_or_name_a_row_is_refused(values):
         check_labels(np.array(values))
 
 
-GROUPS = {
-    "binary columns": ("animal\ttool\n1\t0\n0\t0\n0\t1\n0\t1\n", "animal None tool tool"),
-    "pairs with numbers": ("object,level\na,1\nb,0\nc,1\nd,0\n", "1 0 1 0"),
-    "pairs in any order": ("object,category\nd,tool\na,animal\nb,\nc,x\n", "animal None x tool"),
-    "binary columns with names": ("object,pet,body\na,1,0\nb,0,0\nd,0,1\n", "pet None None body"),
-    "the smallest group of a name": (
-        "large\tsmall\n1\t0\n1\t0\n1\t1\n0\t0\n",
-        "large large small None",
-    ),
-}
-
-
-@pytest.mark.parametrize(("text", "expected"), GROUPS.values(), ids=GROUPS)
-def test_groups_are_read_in_each_form(tmp_path, text, expected):
-    """Groups are read from binary columns and from pairs; a name gets its smallest group."""
-    group_of = load_groups(folder(tmp_path, c_txt=text) / "c.txt", "abcd")
-    assert " ".join(str(group_of.get(name)) for name in "abcd") == expected
-
-
 @pytest.mark.parametrize(
     ("text", "error", "noun"),
     [
-        ("a\tb\n1\t0\n", DataError, "2 names"),
-        ("a\tb\tc\nx\ty\tz\n", DataError, "2 columns"),
+        ("a\tb\tc\nx\ty\tz\n", DataError, "3 columns"),
         ("a\tb\nx\ty\nx\tz\n", DataError, "into y and into z"),
-        ("\n", FileError, "groups"),
+        ("\n", FileError, "superclasses"),
     ],
 )
-def test_what_is_no_table_of_groups_is_refused(tmp_path, text, error, noun):
-    """A table with another number of lines, other columns, two groups of a name, or no content is
-    refused.
-    """
+def test_what_is_no_table_of_superclasses_is_refused(tmp_path, text, error, noun):
+    """A table with other columns, two superclasses of a class, or no content is refused."""
     with pytest.raises(error, match=noun):
-        load_groups(folder(tmp_path, c_tsv=text) / "c.tsv", ["a", "b"])
+        load_groups(folder(tmp_path, c_tsv=text) / "c.tsv")
 
 
 def test_a_suite_knows_the_file_of_a_column(tmp_path):

@@ -61,15 +61,6 @@ def make_things(root, n=36):
     )  # uid = argsort(sortindex)[collection index]
     np.savetxt(folder / "sortindex.txt", sortindex, "%d")
     (folder / "unique-id.txt").write_text("".join(f"thing{i:02d}\n" for i in range(n)))
-    dark = (colours.sum(axis=1) < 380).astype(int)
-    np.savetxt(
-        folder / "categories27.tsv",
-        np.stack([dark, 1 - dark], 1),
-        "%d",
-        "\t",
-        header="dark\tlight",
-        comments="",
-    )
     distances = np.linalg.norm(colours[:12, None] - colours[None, :12], axis=2)
     np.save(folder / "rdm48.npy", distances / distances.max())
     np.savetxt(folder / "rdm48_index.txt", np.arange(12), "%d")

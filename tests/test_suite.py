@@ -37,7 +37,6 @@ EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 SUITE = """
 answers = "t.npy"
 object_ids = "ids.txt"
-categories = "categories.tsv"
 seed = 42
 [networks.net]
 features = "{network}"
@@ -85,16 +84,6 @@ IMAGES = MADE.local.matrix[60:]
 LABELS = MADE.local_category[60:] % 2
 
 
-@pytest.fixture(autouse=True, scope="module")
-def _no_maps(without_type_checks):
-    """The maps of the views, which take most of the time, are another file's."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(
-            "glocal.evaluation.view.object_map", lambda Z, *_: np.zeros((len(Z), 2), "f4")
-        )
-        yield
-
-
 RECORD = {"rows": row_statistics(MADE.objects)}
 
 
@@ -113,7 +102,7 @@ def folder(tmp_path_factory):
         rdm_npy=np.abs(np.subtract.outer(range(N), range(N))) / N,
         w_npz=LinearTransform(np.diag(np.arange(1, 25)).astype("f4"), None, *SCALARS, RECORD),
         ids_txt=names, y_txt="\n".join(map(str, LABELS)),
-        categories_tsv=f"object\tcategory\n{MADE.objects.names[0]}\ta\n", suite_toml=SUITE,
+        suite_toml=SUITE,
     )  # fmt: skip
 
 
@@ -253,7 +242,6 @@ object ids         | ids.txt \n _\n                       | *
 kind               | suite.toml seed kind="anchor"\nseed  | *
 seed               | suite.toml 42 1                      | *
 folds              | suite.toml seed folds=2\nseed        | *
-categories         | categories.tsv \ta \tb               | views/*
 baseline           | suite.toml seed baseline="given"\nseed | views/*
 local images       | local.npy                            | */glocal*
 settings of an arm | suite.toml 0.1 0.2                   | */global*
@@ -429,7 +417,6 @@ def test_what_any_run_needs_comes_first_with_the_commands_that_make_it(tmp_path)
         ('train = "images.npy"', 'train = "imagess.npy"', "imagess.npy"),
         ('train_labels = "y.txt"', 'train_labels = "{network}/z.txt"', "net/z.txt"),
         ('answers = "again.npy"', 'answers = "never.npy"', "never.npy"),
-        ("categories.tsv", "classes.tsv", "classes.tsv"),
         ('features = "{network}"', 'features = "{network}s"', "network net"),
         ('transform = "w.npz"', 'transform = "ww.npz"', "ww.npz"),
     ],

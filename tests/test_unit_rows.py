@@ -229,12 +229,7 @@ def test_the_papers_suite_warns_of_the_published_transform_once(
     names = "\n".join(world.objects.names)
     folder(network / "things", features_npy=scaled(X), file_names_txt=names)
     folder(network / "local", features_npy=scaled(raw(world.local.matrix)))
-    categories = [f"{name}\t{i % 3}" for i, name in enumerate(world.objects.names)]
-    folder(
-        tmp_path / "things",
-        answers_npz=world.answers,
-        categories27_tsv="\n".join(["uniqueID\tcategory", *categories]),
-    )
+    folder(tmp_path / "things", answers_npz=world.answers)
     (tmp_path / "things/unique-id.txt").write_text(names)
     folder(tmp_path / "transforms/clip_ViT-L/14/visual", transform_npz=published)
     ended = run(f"suite {PAPER} --root . --out out --skip-missing")

@@ -6,7 +6,7 @@ from scipy.spatial.distance import cdist
 
 from glocal.aligner import FitData
 from glocal.errors import FileError
-from glocal.evaluation.view import load_view, object_map, object_view, save_view
+from glocal.evaluation.view import load_view, object_view, save_view
 from glocal.sweep import sweep
 
 RNG = np.random.default_rng(1)
@@ -14,54 +14,30 @@ ROWS = RNG.normal(size=(5, 12))[np.repeat(np.arange(5), 8)] * 2 + RNG.normal(siz
 NAMES = [f"o{i}" for i in range(40)]
 
 
-@pytest.mark.parametrize("n", [40, 8])
-def test_the_map_is_the_principal_plane_turned(n):
-    """Distances in the map are those of the two leading singular directions, up to scale, and a map
-    is rotated to fit another.
-    """
-    rows = ROWS[:n]
-    unit = rows / np.linalg.norm(rows, axis=1, keepdims=True)
-    U, s, _ = np.linalg.svd(unit - unit.mean(axis=0))
-    expected = U[:, :2] * s[:2]
-    result = object_map(rows)
-    assert np.square(result).sum(axis=1).mean() == pytest.approx(1)
-    ratio = cdist(result, result)[0, 1:] / cdist(expected, expected)[0, 1:]
-    np.testing.assert_allclose(ratio, ratio[0], rtol=1e-6)
-    turned = result @ np.array([[0.6, 0.8], [0.8, -0.6]])
-    np.testing.assert_allclose(object_map(rows, turned), turned, atol=1e-9)
-
-
 def test_a_view_is_read_back_whole(tmp_path):
     """The ten nearest by cosine are in SciPy's order, and every name and number comes back from the
     file.
     """
-    categories = [f"c{i // 8}" for i in range(40)]
-    before = object_view(ROWS, NAMES, categories=categories)
-    after = object_view(ROWS * np.linspace(0.1, 3, 12), NAMES, baseline=before, meta={"arm": "x"})
+    before = object_view(ROWS, NAMES)
+    after = object_view(ROWS * np.linspace(0.1, 3, 12), NAMES, meta={"arm": "x"})
     D = cdist(ROWS, ROWS, "cosine") + 9 * np.eye(40)
     np.testing.assert_array_equal(before.neighbours, np.argsort(D, axis=1)[:, :10])
     for view in (before, after):
         save_view(view, tmp_path / "v.npz")
         result = load_view(tmp_path / "v.npz")
-        for name in ("names", "categories", "meta", "positions", "neighbours"):
+        for name in ("names", "meta", "neighbours"):
             np.testing.assert_equal(getattr(result, name), getattr(view, name))
 
 
 def test_a_collapsed_embedding_has_a_view_that_says_so():
-    """A view of a collapsed embedding has all objects in the middle of its map, and the mark of a
-    collapse.
-    """
-    view = object_view(np.ones((40, 3)), NAMES)
-    assert view.meta["collapsed"]
-    assert (view.positions == 0).all()
+    """Only the view of a collapsed embedding has the mark of a collapse."""
+    assert object_view(np.ones((40, 3)), NAMES).meta["collapsed"]
     assert not object_view(ROWS, NAMES).meta["collapsed"]
 
 
 @pytest.mark.nightly
 def test_a_sweep_keeps_views_of_its_choice(world, tmp_path):
-    """The folder of a sweep has views of the original features and of the refitted choice, rotated
-    to fit.
-    """
+    """The folder of a sweep has views of the original features and of the refitted choice."""
     data = FitData(world.objects, world.answers, world.local)
     result = sweep(data, {"alpha": [0.5], "lmbda": [0.1], "tau": [0.25]}, folds=2, out=tmp_path)
     original, chosen = (
@@ -69,16 +45,15 @@ def test_a_sweep_keeps_views_of_its_choice(world, tmp_path):
     )
     assert (original.meta["arm"], chosen.meta["arm"]) == ("original", "chosen")
     Z = result.transform.apply(np.asarray(world.objects.matrix, dtype=np.float64))
-    expected = object_view(Z, original.names, baseline=original).positions
-    np.testing.assert_allclose(chosen.positions, expected, atol=1e-4)
+    expected = object_view(Z, original.names).neighbours
+    np.testing.assert_array_equal(chosen.neighbours, expected)
 
 
 @pytest.mark.parametrize(
     ("name", "change"),
     [
-        ("map", lambda array: array[:3]),
-        ("map", lambda array: array.astype(str)),
         ("neighbours", lambda array: array[:3]),
+        ("neighbours", lambda array: array.astype(str)),
         ("neighbours", lambda array: array.ravel()),
         ("neighbours", lambda array: array + 1000),
         *(
@@ -91,7 +66,6 @@ def test_a_sweep_keeps_views_of_its_choice(world, tmp_path):
                 '"meta": {"change": {"flips": {"counts": {}, "better": [[40]], "worse": []}}, ',
             )
         ),
-        ("text", lambda text: np.array(str(text).replace('ies": null', 'ies": []'))),
     ],
 )
 def test_arrays_that_are_not_of_its_objects_are_refused(name, change, tmp_path):

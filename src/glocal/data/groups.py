@@ -1,8 +1,8 @@
-"""Groups of names: the superclasses of classes, and the categories of objects."""
+"""Superclasses of classes."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -13,55 +13,28 @@ from glocal.errors import DataError
 from glocal.files import PathLike
 
 
-def load_groups(path: PathLike, names: Sequence[str] = ()) -> dict[str, str]:
-    """Read the group of each name: the superclass of a class, or the category of an object.
-
-    Parameters
-    ----------
-    path : path
-        A table whose first line names the columns: either (name, group), or one column of 0 and 1
-        per group, as the 27 categories of THINGS are published, with or without a first column of
-        names. Without names, line i belongs to ``names[i]``.
-    names : sequence of str
-        The names that the lines of such a table belong to.
-
-    Returns
-    -------
-    dict
-        The groups of the names that have one. It is the smallest, which is the most specific, of
-        the groups whose columns hold 1.
+def load_groups(path: PathLike) -> dict[str, str]:
+    """Read the superclass of each class from a table of two columns with titles.
 
     Raises
     ------
     FileError
         If the file is missing or is not readable text.
     DataError
-        If the table has another form or, without names, another number of lines than `names`; or if
-        it puts a name into several groups.
+        If the table has other columns, or puts a class into several superclasses.
     """
-    table = read_table(path, what="groups")
-    has_names = not table.isin(["0", "1"]).all(axis=None)
-    members = table.pop(table.columns[0]).tolist() if has_names else list(names)
-    is_binary = table.shape[1] > 0 and table.isin(["0", "1"]).all(axis=None)
-    if has_names and table.shape[1] == 1:
-        groups = table.iloc[:, 0].tolist()
-    elif is_binary and len(members) == len(table):
-        is_member = table.to_numpy() == "1"
-        sizes = np.where(is_member, is_member.sum(axis=0), np.iinfo(np.int64).max)
-        smallest = np.array([*table])[sizes.argmin(axis=1)]
-        groups = np.where(is_member.any(axis=1), smallest, "").tolist()
-    else:
+    table = read_table(path, what="superclasses")
+    if table.shape[1] != 2:
         raise DataError(
-            f"{path} has {len(table)} lines and {table.shape[1]} columns of groups for "
-            f"{len(members)} names. Write two columns, name and group, or one column of 0 and 1 "
-            "per group, with the names in the first column or one line per name in their order."
+            f"{path} has {table.shape[1]} columns, but a table of superclasses has two: the class "
+            "and its superclass."
         )
     group_of: dict[str, str] = {}
-    for name, group in zip(members, groups, strict=True):
+    for name, group in table.to_numpy().tolist():
         if group and group_of.setdefault(name, group) != group:
             raise DataError(
-                f"{path} puts {name} into {group_of[name]} and into {group}, but each name can be "
-                "in only one group. Keep one of the lines."
+                f"{path} puts {name} into {group_of[name]} and into {group}, but each class can be "
+                "in only one superclass. Keep one of the lines."
             )
     return group_of
 

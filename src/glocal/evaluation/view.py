@@ -1,4 +1,4 @@
-"""A view of one embedding in a small file: a map of the objects, and the neighbours of each."""
+"""A view of one embedding in a small file: the neighbours of each object, and what changed."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from glocal.evaluation.change import pair_support
 from glocal.evaluation.structure import neighbours
 from glocal.files import PathLike, read_npz, reading, write_npz
 from glocal.results import to_json
-from glocal.similarity import Embedding, is_collapsed, one_point, unit_rows
+from glocal.similarity import Embedding, is_collapsed
 
 _NEIGHBOURS = 10
 _FIX = "Delete it and repeat the command that wrote it."
@@ -67,15 +67,12 @@ class Meta(TypedDict, total=False):
 class View:
     """One embedding of n objects, for display beside a baseline.
 
-    `positions` is the map of `object_map`, in float32. `neighbours` holds the nearest rows by
-    cosine, nearest first. `support` holds for each neighbour the number of answers that chose the
-    pair and the number that could have; it is None without answers. What a file holds is checked
-    as what is made here.
+    `neighbours` holds the nearest rows by cosine, nearest first. `support` holds for each neighbour
+    the number of answers that chose the pair and the number that could have; it is None without
+    answers. What a file holds is checked as what is made here.
     """
 
     names: tuple[str, ...]
-    categories: tuple[str, ...] | None
-    positions: Float[np.ndarray, "n 2"]
     neighbours: Int[np.ndarray, "n k"]
     meta: Meta = field(default_factory=Meta)
     support: Float[np.ndarray, "n k 2"] | None = None
@@ -87,7 +84,7 @@ class View:
             rows += [*flips["better"], *flips["worse"]]
         if any(not 0 <= index < n for row in rows for index in row):
             raise ValueError("it names an object that it does not have")
-        parts = (self.categories, self.positions, self.neighbours, self.support)
+        parts = (self.neighbours, self.support)
         if {len(part) for part in parts if part is not None} != {n}:
             raise ValueError("its parts are of different numbers of objects")
 
@@ -96,25 +93,18 @@ def object_view(
     Z: Embedding,
     names: Sequence[str],
     *,
-    categories: Sequence[str] | None = None,
-    baseline: View | None = None,
     meta: Mapping[str, Any] | None = None,
     answers: Answers | None = None,
 ) -> View:
-    """Return the map and the ten nearest neighbours of one embedding.
-
-    The map is rotated to fit that of `baseline`. `answers` index the rows.
+    """Return the ten nearest neighbours in one embedding, whose rows `answers` index.
 
     >>> view = object_view(np.array([[1.0, 0.0], [0.9, 0.1], [0.0, 1.0]]), ["cat", "dog", "car"])
     >>> [view.names[i] for i in view.neighbours[0]]
     ['dog', 'car']
     """
     nearest = neighbours(Z, min(_NEIGHBOURS, len(Z) - 1))
-    positions = object_map(Z, None if baseline is None else baseline.positions)
     return View(
         names=tuple(names),
-        categories=None if categories is None else tuple(categories),
-        positions=positions.astype(np.float32),
         neighbours=nearest,
         meta=Meta({**(meta or {}), "collapsed": is_collapsed(Z)}),  # type: ignore[typeddict-item]
         support=None if answers is None else pair_support(nearest, answers),
@@ -133,39 +123,15 @@ def paired_views(
     """The views of objects before and after the transform `name`, with its `change` record."""
     before = object_view(X, names, meta={"arm": "original"}, answers=answers)
     meta = {"arm": name, "change": change}
-    after = object_view(Z, names, baseline=before, meta=meta, answers=answers)
+    after = object_view(Z, names, meta=meta, answers=answers)
     return {"original": before, name: after}
-
-
-def object_map(
-    Z: Embedding, onto: Float[np.ndarray, "n 2"] | None = None
-) -> Float[np.ndarray, "n 2"]:
-    """Project the rows, scaled to length 1, onto their two leading principal axes.
-
-    The root mean square distance from the centre is 1. If a map `onto` is given, the result is
-    rotated and mirrored to fit it best (orthogonal Procrustes).
-    """
-    from scipy.linalg import orthogonal_procrustes
-    from sklearn.decomposition import PCA
-
-    rows = unit_rows(np.asarray(Z, dtype=np.float64))
-    positions = np.zeros((len(Z), 2))
-    if not one_point(rows):
-        axes = min(2, *rows.shape)
-        positions[:, :axes] = PCA(axes, random_state=0).fit_transform(rows)
-        positions /= np.sqrt(np.square(positions).sum(axis=1).mean())
-    if onto is None:
-        return positions
-    rotation, _ = orthogonal_procrustes(positions, onto.astype(np.float64))
-    return positions @ rotation
 
 
 def save_view(view: View, path: PathLike) -> None:
     """Write a view atomically, as a compressed ``.npz`` without pickles."""
-    text = to_json({"names": view.names, "categories": view.categories, "meta": view.meta})
+    text = to_json({"names": view.names, "meta": view.meta})
     arrays = {
         "text": np.array(text),
-        "map": view.positions,
         "neighbours": view.neighbours.astype(np.int32),
         "support": None if view.support is None else view.support.astype(np.float32),
     }
@@ -174,12 +140,11 @@ def save_view(view: View, path: PathLike) -> None:
 
 def load_view(path: PathLike) -> View:
     """Read a view, or raise a FileError if it is missing or damaged."""
-    required = ("text", "map", "neighbours")
+    required = ("text", "neighbours")
     arrays = read_npz(path, what="view", fix=_FIX, required=required, optional=("support",))
     with reading(path, "view", _FIX):
         return View(
             **json.loads(str(arrays["text"])),
-            positions=arrays["map"],
             neighbours=arrays["neighbours"],
             support=arrays.get("support"),
         )

@@ -1,28 +1,20 @@
-"""The changes of the objects of a run, as the page shows them: axes, neighbours, answers, maps."""
+"""The changes of the objects of a run, as the page shows them: axes, neighbours, answers."""
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Int
 
 from glocal.evaluation.change import SHOWN_NEIGHBOURS, is_among
 from glocal.evaluation.view import View
-from glocal.report.charts import COLOURS
 from glocal.report.figures import axes_svg
 from glocal.report.finding import Headline, featured_views
 from glocal.report.runs import Run
 
-MAX_PICTURES = 200
-"""Largest number of objects for which a map shows all of them as pictures."""
 _N_CHANGED = 6  # objects whose neighbours are shown before the reader searches
-_SIDE = 520  # width and height of a map, in its own units
-_OTHER_COLOUR = "#8a8f96"
-_NAME_ROOM = (88, 15)  # smallest distance of two names, across or down, in units of the map
-_PICTURE_SIDE = 30
 
 
 class Pair(NamedTuple):
@@ -49,7 +41,6 @@ def objects_of(
                     "change": change,
                     "axes": _axes(change.get("axes") or [], pictures),
                     "neighbours": _neighbours(pair),
-                    "map": _map(pair, pictures),
                 }
 
 
@@ -94,58 +85,3 @@ def _marks(view: View, k: int) -> Int[np.ndarray, "n k"]:
         return np.zeros((len(view.names), k), dtype=np.int64)
     chose, could = np.moveaxis(view.support[:, :k], -1, 0)
     return np.where(could == 0, 0, np.where(2 * chose > could, 1, 2))
-
-
-def _map(pair: Pair, pictures: Mapping[str, str]) -> dict[str, Any]:
-    """Both maps: positions, the objects drawn as a picture or a name, and the coloured groups."""
-    names = pair.before.names
-    has_pictures = len(names) <= MAX_PICTURES and any(name in pictures for name in names)
-    margin = _PICTURE_SIDE if has_pictures else _NAME_ROOM[0] / 2
-    places = [_places(view.positions, margin) for view in pair]
-    shown = list(range(len(names))) if has_pictures else _apart(places)
-    return {
-        "side": _SIDE,
-        "picture": _PICTURE_SIDE,
-        "pictures": has_pictures,
-        "places": [xy.tolist() for xy in places],
-        "drawn": shown,
-        "is_same": bool(np.abs(places[0] - places[1]).max() < 1),
-        "groups": [] if has_pictures else _groups(pair.before),
-    }
-
-
-def _places(positions: Float[np.ndarray, "n 2"], margin: float) -> Float[np.ndarray, "n 2"]:
-    """Positions scaled to the units of a map, with a margin so that nothing is cut at its edge."""
-    low = positions.min(axis=0)
-    extent = np.maximum(positions.max(axis=0) - low, 1e-9)
-    xy = (positions.astype(np.float64) - low) / extent * (_SIDE - 2 * margin) + margin
-    return np.round(np.column_stack([xy[:, 0], _SIDE - xy[:, 1]]), 1)
-
-
-def _apart(places: list[Float[np.ndarray, "n 2"]]) -> list[int]:
-    """The objects whose names do not overlap in either map, the outermost first."""
-    distance = np.abs(places[1] - _SIDE / 2).sum(axis=1)
-    shown: list[int] = []
-    for i in np.argsort(-distance, kind="stable"):
-        gaps = [np.abs(xy[shown] - xy[i]) > _NAME_ROOM for xy in places]
-        if all(gap.any(axis=1).all() for gap in gaps):
-            shown.append(int(i))
-    return shown
-
-
-def _groups(view: View) -> list[dict[str, Any]]:
-    """The largest categories with their colours, and a group of all other objects."""
-    categories = view.categories or ("",) * len(view.names)
-    counts = Counter(name for name in categories if name not in ("", "other"))
-    largest = [name for name, _ in counts.most_common(len(COLOURS))]
-    groups = np.array([name if name in largest else "other" for name in categories])
-    colours = dict(zip(largest, COLOURS, strict=False)) | {"other": _OTHER_COLOUR}
-    return [
-        {
-            "name": name if largest else "",
-            "colour": colour,
-            "members": np.flatnonzero(groups == name).tolist(),
-        }
-        for name, colour in colours.items()
-        if name in groups
-    ]

@@ -29,10 +29,9 @@ const neighbour = (name, kind, mark) => {
   return item;
 };
 for (const input of document.querySelectorAll("[data-find]")) {
-  const { names, lists, places } = shown.objects[input.dataset.find];
+  const { names, lists } = shown.objects[input.dataset.find];
   const spoken = names.map((name) => name.replaceAll("_", " ").toLowerCase());
   const rows = document.querySelector(`[data-objects="${input.dataset.find}"]`);
-  const rings = document.querySelectorAll(`[data-maps="${input.dataset.find}"] .hit`);
   const match = (text) => {
     if (!text) return -1;
     const whole = spoken.indexOf(text);
@@ -41,14 +40,12 @@ for (const input of document.querySelectorAll("[data-find]")) {
   input.addEventListener("input", () => {
     const row = match(input.value.trim().replaceAll("_", " ").toLowerCase());
     rows.querySelector(".match")?.remove();
-    for (const ring of rings) ring.classList.toggle("lit", row >= 0);
     if (row < 0) return;
     const sides = ["before", "after"].map((when, side) => {
       const items = lists[side][row].map(([other, stays, mark]) => neighbour(names[other], stays ? "stays" : ["lost", "gained"][side], mark));
       return make("div", "", make("small", "", when), make("ul", "near", ...items));
     });
     rows.prepend(make("div", "change match", make("b", "", thing(names[row])), ...sides));
-    rings.forEach((ring, side) => { [ring.cx.baseVal.value, ring.cy.baseVal.value] = places[side][row]; });
   });
 }
 const text = { labelFontSize: 14, titleFontSize: 14 };

@@ -145,7 +145,6 @@ def _section(number: int, run: Run, shown: dict[str, dict[str, Any]]) -> dict[st
         shown["objects"][f"{number}-{place}"] = {
             "names": part["names"],
             "lists": part["neighbours"]["lists"],
-            "places": part["map"]["places"],
         }
     return {
         "run": run,

@@ -52,8 +52,6 @@ def _write_world(world: World, folder: Path) -> None:
     names = world.objects.names or ()
     write_npy(make_folder(folder / "objects") / "features.npy", np.asarray(world.objects.matrix))
     _write(folder / "objects" / "file_names.txt", names)
-    classes = (f"{name}\t{name.split()[1]}" for name in names)
-    _write(folder / "categories.tsv", ["object\tcategory", *classes])
     world.answers.save(folder / "answers.npz")
     per_class = len(np.unique(world.local_category)) // len(np.unique(world.superordinate))
     for part, rows in _PARTS.items():

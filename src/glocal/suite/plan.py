@@ -21,7 +21,7 @@ from glocal.suite.tasks import OddOneOutTask, Task, task
 # names become file names: no allowed character is special to a shell, a spreadsheet or Markdown
 Name = Annotated[str, Field(pattern=r"^\w[\w .+-]*$", max_length=80)]
 _TASK = "task "
-_SHARED_FILES = ("answers", "object_ids", "categories")
+_SHARED_FILES = ("answers", "object_ids")
 
 
 class Plan(Shared):

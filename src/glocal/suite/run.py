@@ -190,7 +190,7 @@ def _view(
     The change that an arm makes is measured on answers that no arm was fitted to.
     """
     arms = [transforms[plan.baseline], transforms[name]]
-    inputs = (sources.network.features, plan.object_ids, plan.categories, plan.answers)
+    inputs = (sources.network.features, plan.object_ids, plan.answers)
     meta: dict[str, Any] = {"network": sources.name, "arm": name}
     key = sources.key(meta, plan.baseline, sources.hashes(*inputs), list(map(_content, arms)))
     file = folder / "views" / sources.name / f"{name}.npz"
@@ -206,8 +206,6 @@ def _view(
         view = object_view(
             Z,
             objects.labels,
-            categories=sources.categories,
-            baseline=baseline,
             meta={**meta, "key": key, "change": change},
             answers=heldout,
         )

@@ -17,8 +17,7 @@ from pydantic import Field, Strict
 from glocal._version import __version__
 from glocal.aligner import FitData
 from glocal.data.answers import Answers
-from glocal.data.features import NAMES_FILE, Features, Standardization, object_name
-from glocal.data.groups import load_groups
+from glocal.data.features import NAMES_FILE, Features, Standardization
 from glocal.data.join import Joined, join
 from glocal.data.labels import load_labels, split_column
 from glocal.errors import DataWarning
@@ -49,14 +48,12 @@ class Shared(Options):
     """The files and settings that all networks of a suite share.
 
     `object_ids` names the objects that `answers` and RDMs index, if these are not the rows of the
-    features. `categories` gives the objects in views their colours; see `load_groups`. `kind`
-    is the question type of the answers, if their file does not state it. With `normalize` all arms
-    begin from rows scaled to length 1.
+    features. `kind` is the question type of the answers, if their file does not state it. With
+    `normalize` all arms begin from rows scaled to length 1.
     """
 
     answers: MaybeFile = None
     object_ids: MaybeFile = None
-    categories: MaybeFile = None
     kind: str | None = None
     normalize: bool = False
     seed: int = Field(42, ge=0, lt=2**32)
@@ -202,16 +199,6 @@ class Sources:
     def named_objects(self) -> Features:
         """The objects with the names under which they are shown."""
         return self.objects.named(self.object_ids)
-
-    @cached_property
-    def categories(self) -> tuple[str, ...] | None:
-        """The category of each object; "other" for an object that the file does not name."""
-        if self.shared.categories is None:
-            return None
-        names = self.named_objects.labels
-        group_of = load_groups(self.path(self.shared.categories), self.object_ids or names)
-        category_of = {object_name(name): group for name, group in group_of.items()}
-        return tuple(category_of.get(object_name(name), "other") for name in names)
 
     def key(self, *parts: Any) -> str:
         """The hash of all that a file is made from: `parts`, the version and shared settings."""
