@@ -77,16 +77,13 @@ def test_a_planted_fault_is_named(small, name, as_a_user):
     plant(small, FAULTS[name])
 
 
-@pytest.mark.parametrize("check", ["votes", "seconds", "fast"])
+@pytest.mark.parametrize("check", ["votes", "fast"])
 def test_votes_and_times_that_are_none_are_found(small, check):
-    """The doctor finds weights that are times, times in milliseconds, and people who do
-    not look.
-    """
+    """The doctor finds weights that are times, and people who do not look."""
     times = np.random.default_rng(0).gamma(2.0, 2.0, len(small.answers)) + 1
     person = np.arange(len(times)) % 8
     details = {
         "votes": {"weights": times},
-        "seconds": {"seconds": 1000 * times},
         "fast": {"seconds": np.where(person == 2, 0.3, times), "person": person},
     }[check]
     answers = replace(small.answers, **details)
@@ -102,17 +99,6 @@ def test_transposed_features_are_found(small):
     assert "transposed" in found("answers", case).message
 
 
-def test_a_huge_column_is_described_by_its_own_numbers(monkeypatch):
-    """The mean and std in the message are those of the column, also over several chunks of rows."""
-    monkeypatch.setattr("glocal.data.features._CHUNK_BYTES", 8 * 11 * 2)
-    X = np.random.default_rng(0).normal(size=(5, 11)).astype(np.float32)
-    X[:, 7] = [3e4, 5e4, 3e4, 5e4, 4e4]
-    features = Features(X)
-    assert len(list(features.chunks())) > 1
-    message = found("huge", Case(features)).message
-    assert f"(mean {X[:, 7].mean():.3g}, std {X[:, 7].std():.3g})" in message
-
-
 def test_a_column_of_large_mean_and_spread_is_no_fault():
     """If all columns are large, a column that is somewhat larger is not reported."""
     X = np.random.default_rng(0).normal(100, 30, size=(400, 64))
@@ -120,15 +106,13 @@ def test_a_column_of_large_mean_and_spread_is_no_fault():
     assert checks(Case(Features(X))) == set()
 
 
-@pytest.mark.parametrize(("value", "check"), [(0, "inactive"), (5, "constant")])
-def test_constant_columns_say_what_to_do(small, value, check):
-    """Columns of 0 should stay, as units that nothing activates; other constant columns should go
-    if they are no features.
-    """
+@pytest.mark.parametrize(("value", "severity"), [(0, "note"), (5, "warning")])
+def test_constant_columns_say_what_to_do(small, value, severity):
+    """Columns of 0 are noted, as units that nothing activates; of other constants one is warned."""
     X = np.pad(small.features.matrix, ((0, 0), (0, 3)), constant_values=value)
-    finding = found(check, Case(Features(X)))
+    finding = found("constant", Case(Features(X)))
     assert "3 of 67 columns are constant" in finding.message
-    assert "leave them" in finding.fix
+    assert finding.severity == severity
 
 
 def test_held_out_answers_with_a_list_of_their_own_are_compared_by_name():
@@ -155,7 +139,9 @@ def test_one_copy_is_named_with_its_original(small):
     X = np.random.default_rng(0).permutation(np.eye(64)[:40])
     X[30] = X[7]
     finding = found("duplicates", Case(Features(X)))
-    assert "1 row repeats another row exactly (first: row 30, which is row 7 again)" in str(finding)
+    assert "1 of 40 rows repeat another row exactly (first: row 30, which is row 7 again)" in str(
+        finding
+    )
 
 
 def test_anchored_answers_in_another_form_are_found(small):
@@ -208,7 +194,7 @@ def test_the_command_tells_consequence_and_fix(folder):
 
 
 @pytest.mark.parametrize(
-    ("turned", "step", "what"), [(0, -1, "backwards|sorted"), (1, 1, "column 0 odd")]
+    ("turned", "step", "what"), [(0, -1, "backwards|sorted"), (1, 1, "column 0 is odd")]
 )
 def test_fit_says_that_the_answers_mean_something_else(folder, turned, step, what):
     """`fit` tries other readings of the list and the columns, and warns if one of them
@@ -223,40 +209,12 @@ def test_fit_says_that_the_answers_mean_something_else(folder, turned, step, wha
 
 
 def test_a_list_with_a_title_or_a_misspelt_name_is_said(small):
-    """A title in the list is named as such, and a misspelt id with the name most like it."""
+    """A title in the list is told to be removed, and a misspelt id is named."""
     ids = small.object_ids
     (titled,) = problems(replace(small, object_ids=("unique_id", *ids)))
-    assert "remove" in titled.fix
-    assert "unique_id" in titled.fix
+    assert "remove a title" in titled.fix
     misspelt = replace(small, object_ids=(ids[0] + "x", *ids[1:]))
-    assert f"{ids[0] + 'x'!r}, perhaps {ids[0]!r}" in found("join", misspelt).message
-
-
-def test_repeats_among_many_answers_are_estimated(small, monkeypatch):
-    """Of a sample of the questions, the number of copies is known to a fifth."""
-    monkeypatch.setattr("glocal.data.check.answers._MAX_ANSWERS", 1000)
-    n = len(small.answers)
-    copied = small.answers.select(np.tile(np.arange(n), 2))
-    message = found("repeats", replace(small, answers=copied)).message
-    assert int(re.search(r"about (\d+)", message)[1]) == pytest.approx(n, rel=0.2)
-
-
-@pytest.mark.parametrize(
-    ("change", "check", "words"),
-    [
-        (lambda objects: objects[:20], "few", "only 20.* at least 30"),
-        (
-            lambda objects: np.concatenate([objects, objects[:, [0, 2, 1]]]),
-            "contradictions",
-            "kind='anchor'",
-        ),
-    ],
-)
-def test_what_is_wrong_with_answers_comes_with_what_to_do(small, change, check, words):
-    """Too few answers and alternatives listed as choices are said with what helps."""
-    answers = Answers(change(small.answers.objects))
-    case = Case(Features(small.features.matrix), answers=answers)
-    assert re.search(words, str(found(check, case)))
+    assert f"such as {ids[0] + 'x'!r}" in found("join", misspelt).message
 
 
 def test_people_who_differ_do_not_contradict_each_other(small):

@@ -147,4 +147,4 @@ def test_the_doctor_finds_planted_persons_and_none_among_clean_ones(kind, shared
         assert [finding.check for finding in findings] == ["fast", "catch"][: 2 * (faulty > 0)]
         for finding in findings:
             assert finding.message.startswith("persons: 3 of 30 ")
-            assert "(0, 1, 2), 360 of 3600" in finding.message
+            assert "(first: 0, 1, 2)" in finding.message

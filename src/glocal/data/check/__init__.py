@@ -10,7 +10,7 @@ from glocal.data.check.features import check_features, check_local
 from glocal.data.check.findings import SEVERITIES, Case, Finding, finding
 from glocal.data.check.readings import check_readings
 from glocal.data.features import Features
-from glocal.data.join import feature_rows, join, like
+from glocal.data.join import feature_rows, join
 from glocal.errors import DataError
 
 _MAX_OBJECTS_SHOWN = 3
@@ -19,13 +19,13 @@ _MAX_SHARE_DROPPED = 0.05  # fraction of dropped answers above which a note beco
 
 def diagnose(case: Case) -> list[Finding]:
     """Return all findings about features, local features and answers, most severe first."""
-    findings = list(check_features(case.features))
-    features_are_wrong = _has_error(findings)
+    findings = [*check_features(case.features)]
+    has_features = not findings or findings[0].check != "features"
     if case.local is not None:
         findings += check_features(case.local, "local features")
-        if case.local.dimensions != case.features.dimensions or not _has_error(findings):
+        if has_features:
             findings += check_local(case.features, case.local)
-    if case.answers is not None and not features_are_wrong:
+    if case.answers is not None and has_features:
         try:
             findings.extend(_check_answers(case, case.answers))
         except DataError as error:
@@ -35,27 +35,22 @@ def diagnose(case: Case) -> list[Finding]:
 
 def _check_answers(case: Case, answers: Answers) -> Iterator[Finding]:
     joined = join(case.features, answers, case.object_ids)
-    yield from check_answers(case)
+    yield from check_answers(case, answers)
     if joined.n_dropped:
         part = f"{joined.n_dropped} of {len(answers)} answers name an object without features"
         few = joined.n_dropped <= _MAX_SHARE_DROPPED * len(answers)
         if case.listed is not None:
-            part += f" ({_without_features(case.features, answers, case.listed)})"
+            part += f", such as {_without_features(case.features, answers, case.listed)}"
         yield finding("join", f"answers: {part}", severity="note" if few else "warning")
     yield from check_readings(case, joined.answers)
     yield from check_people(answers)
-    if case.heldout is not None and len(case.heldout):
+    if case.heldout is not None:
         heldout = join(case.features, case.heldout, case.object_ids).answers
         yield from check_heldout(joined.answers, heldout)  # each file may number objects anew
 
 
 def _without_features(features: Features, answers: Answers, listed: Sequence[str]) -> str:
-    """The first objects of the answers that have no features, with the names most like theirs."""
+    """The first objects of the answers that have no features."""
     rows = feature_rows(features, listed)
     lacking = [listed[i] for i in answers.named_objects().tolist() if rows[i] < 0]
-    shown = [f"{name!r}{like(name, features.names or ())}" for name in lacking[:_MAX_OBJECTS_SHOWN]]
-    return ", ".join(shown + ["…"] * (len(lacking) > len(shown)))
-
-
-def _has_error(findings: list[Finding]) -> bool:
-    return any(finding.severity == "error" for finding in findings)
+    return ", ".join(map(repr, lacking[:_MAX_OBJECTS_SHOWN]))

@@ -1,4 +1,4 @@
-"""Checks of answers: range, coverage, repeats, contradictions, held-out answers, votes, people."""
+"""Checks of answers: base, coverage, repeats, contradictions, held-out answers, votes, people."""
 
 from __future__ import annotations
 
@@ -10,57 +10,40 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from glocal.data.answers import Answers
-from glocal.data.check.findings import Case, Finding, Severity, finding
-from glocal.data.people import FAST, people, question_numbers, set_keys, tally
+from glocal.data.check.findings import Case, Finding, finding
+from glocal.data.people import FAST, people, question_numbers, tally
 
 if TYPE_CHECKING:
     import pandas as pd
 
-_MIN_ANSWERS = 30  # fewest answers from which a fit chooses its settings
-_MAX_ANSWERS = 200_000  # of more, about as many answers to a sample of the questions are compared
 _MIN_PAIRS = 400  # fewest pairs of answers to the same question that show their agreement
 _MAX_STANDARD_ERRORS_BELOW_CHANCE = 3.0
-_MIN_SHARE_NAMED = 0.9  # fraction of named objects below which a note becomes a warning
 _MAX_SHARE_FAST = 0.5  # largest accepted fraction of fast answers of a person
-_MAX_MEDIAN_SECONDS = 200.0  # a larger median is taken to be in milliseconds
 _MAX_PERSONS_SHOWN = 5
 _MIN_CATCH = 0.75  # smallest accepted share of catch trials passed
 _MIN_CATCH_TRIALS = 4
 
 
-def check_answers(case: Case) -> Iterator[Finding]:
+def check_answers(case: Case, answers: Answers) -> Iterator[Finding]:
     """Check base, coverage and repeats; `join` checks the range, `check_readings` the columns."""
-    answers = case.answers
-    assert answers is not None
     n = len(case.features) if case.listed is None else len(case.listed)
-    unit = "rows of the features" if case.listed is None else "object ids"
     named = answers.named_objects()
-    if len(answers) < _MIN_ANSWERS:
-        yield finding("few", f"answers: only {len(answers)}")
     if named[0] == 1 and len(named) == n - 1:
         yield finding(
             "base", "answers: object 0 is the only one never named; the file may count from 1"
         )
     if len(named) < n:
-        severity: Severity = "note" if len(named) > _MIN_SHARE_NAMED * n else "warning"
-        verb = "is" if len(named) == n - 1 else "are"
-        message = f"answers: {n - len(named)} of {n} {unit} {verb} never named"
-        yield finding("coverage", message, severity=severity)
+        yield finding("coverage", f"answers: {n - len(named)} of {n} objects are never named")
     yield from _repeats(answers)
 
 
 def _repeats(answers: Answers) -> Iterator[Finding]:
     """Find answers that repeat another one, or contradict each other more often than by chance."""
-    step = -(-len(answers) // _MAX_ANSWERS)
-    sample = answers if step <= 1 else answers.select(set_keys(answers.objects) % step == 0)
-    counts = tally(replace(sample, weights=None, votes=None))[1]
+    counts = tally(replace(answers, weights=None, votes=None))[1]
     times = counts.sum(axis=1)
     n_different = np.count_nonzero(counts)
-    n_copies = (len(sample) - n_different) * step
-    if n_copies:
-        subject = "1 answer repeats" if n_copies == 1 else f"{n_copies} answers repeat"
-        subject = f"about {subject}" if step > 1 else subject
-        yield finding("repeats", f"answers: {subject} another one exactly")
+    if n_copies := len(answers) - n_different:
+        yield finding("repeats", f"answers: {n_copies} of {len(answers)} repeat another one")
     n_pairs = float((times * (times - 1)).sum())
     if answers.weights is not None or n_pairs < _MIN_PAIRS:
         return
@@ -70,43 +53,29 @@ def _repeats(answers: Answers) -> Iterator[Finding]:
     if agreement < chance - _MAX_STANDARD_ERRORS_BELOW_CHANCE * error:
         yield finding(
             "contradictions",
-            f"answers: {(n_different - len(times)) * step} answers contradict another answer on "
-            f"the same objects; two answers to one question agree with frequency {agreement:.3f}, "
-            f"while chance is {chance:.3f}",
+            f"answers: two answers to one question agree with frequency {agreement:.3f}, while "
+            f"chance is {chance:.3f}",
         )
 
 
 def check_heldout(train: Answers, test: Answers) -> Iterator[Finding]:
-    """Find questions and objects in both parts, unless other persons gave the held-out answers."""
+    """Find questions that both parts ask, unless other persons gave the held-out answers."""
+    if train.pairs != test.pairs:
+        return
     if train.person is not None and test.person is not None:
         has_known_persons = np.isin(test.person, train.person).any()
         if not has_known_persons:
             return
-    named = test.named_objects()
-    n_shared = len(np.intersect1d(train.named_objects(), named))
-    n_repeated = _n_repeated_questions(train, test)
+    both = Answers(np.concatenate([train.objects, test.objects]), kind=train.kind)
+    question = question_numbers(both)
+    n_repeated = np.isin(question[len(train) :], question[: len(train)]).sum()
     if n_repeated:
         part = f"{n_repeated} of {len(test)} repeat questions of the training answers"
         yield finding("leakage", f"held-out answers: {part}")
-    elif n_shared:
-        yield finding(
-            "shared objects",
-            f"held-out answers: {n_shared} of the {len(named)} objects that they name also occur "
-            "in the training answers",
-        )
-
-
-def _n_repeated_questions(train: Answers, test: Answers) -> int:
-    """The number of test answers to questions that the training answers contain."""
-    if train.pairs != test.pairs:
-        return 0
-    both = Answers(np.concatenate([train.objects, test.objects]), kind=train.kind)
-    question = question_numbers(both)
-    return int(np.isin(question[len(train) :], question[: len(train)]).sum())
 
 
 def check_people(answers: Answers) -> Iterator[Finding]:
-    """Find weights that are not votes, times in the wrong unit, and inattentive persons.
+    """Find weights that are not votes, and inattentive persons.
 
     Persons who answer as if at random are found by `glocal.aligner.participants`.
     """
@@ -114,11 +83,6 @@ def check_people(answers: Answers) -> Iterator[Finding]:
     if weights is not None and weights.max() > 1 and (weights != np.round(weights)).any():
         message = f"weights up to {weights.max():g} are neither whole votes nor probabilities"
         yield finding("votes", f"answers: {message}")
-    times = np.zeros(0) if answers.seconds is None else answers.seconds
-    times = times[np.isfinite(times)]
-    if len(times) and np.median(times) > _MAX_MEDIAN_SECONDS:
-        message = f"the median time of an answer is {np.median(times):.0f} seconds"
-        yield finding("seconds", f"answers: {message}")
     if answers.person is None:
         return
     table = people(answers)
@@ -138,8 +102,5 @@ def _persons(
     if is_named.any():
         persons = table.index[is_named].tolist()
         shown = ", ".join(map(str, persons[:_MAX_PERSONS_SHOWN]))
-        if len(persons) > _MAX_PERSONS_SHOWN:
-            shown += ", …"
-        part = f"{table['answers'][is_named].sum():.0f} of {table['answers'].sum():.0f} answers"
-        message = f"persons: {len(persons)} of {len(table)} {description} ({shown}), {part}"
-        yield finding(check, message)
+        part = f"{len(persons)} of {len(table)} {description}"
+        yield finding(check, f"persons: {part} (first: {shown})")

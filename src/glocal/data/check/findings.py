@@ -31,13 +31,8 @@ _KINDS: dict[str, tuple[Severity, str, str]] = {
     "constant": (
         "warning",
         "they distinguish nothing, and shift the two numbers that standardize all columns",
-        "leave them if they are features; if they are a number or padding, drop them here and in "
+        "leave units of a network that no image activates; drop a number or padding, here and in "
         "all later features",
-    ),
-    "inactive": (
-        "note",
-        "no image here activates these units, and the fit ignores them",
-        "leave them: 285 such columns of 1,280 changed the agreement by less than .001",
     ),
     "huge": (
         "warning",
@@ -78,18 +73,13 @@ _KINDS: dict[str, tuple[Severity, str, str]] = {
     ),
     # about answers
     "answers": ("error", "nothing can be learned from this file", "correct the file"),
-    "few": (
-        "warning",
-        "a fit chooses its settings from at least 30 answers, and some thousands make a good one",
-        "collect more answers",
-    ),
     "base": (
         "warning",
         "each answer is learned from the wrong images",
         "if the file counts from 1, pass `base=1` (the list of objects then has one more line)",
     ),
     "coverage": (
-        "warning",
+        "note",
         "nothing is learned about these objects",
         "nothing, if that is intended; otherwise check the base and the list of objects",
     ),
@@ -131,21 +121,11 @@ _KINDS: dict[str, tuple[Severity, str, str]] = {
         "the held-out score is partly a score on training questions",
         "split again (glocal data split)",
     ),
-    "shared objects": (
-        "warning",
-        "the held-out score says nothing about new objects",
-        "hold out objects (glocal data split) to score on objects that no fit has seen",
-    ),
     # about people
     "votes": (
         "warning",
         "some answers count for nothing, or for too much",
         "check that the column holds votes, not times or ratings",
-    ),
-    "seconds": (
-        "warning",
-        "response times are read in the wrong unit",
-        "divide the times by 1000 if they are milliseconds",
     ),
     "fast": ("warning", "nobody can look at three pictures in that time", _PERSONS),
     "catch": (

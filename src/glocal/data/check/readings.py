@@ -7,9 +7,9 @@ the answers under it.
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from operator import itemgetter
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -32,14 +32,10 @@ _MIN_STANDARD_ERRORS = 5.0  # smallest reported gain, in standard errors
 _MIN_ANSWERS_FOR_CHANCE = 1000
 _MAX_STANDARD_ERRORS_OF_CHANCE = 3.0
 
-SORTED: dict[str, Callable[[str], Any]] = {
-    "by the characters of their names": lambda name: name,
+_SORTED: dict[str, Callable[[str], str]] = {
+    "by the characters of their names": str,
     "as files with an extension are sorted": lambda name: name + ".",
     "as words, with a blank for each underscore": lambda name: name.replace("_", " "),
-    "without regard to case": lambda name: (name.casefold(), name),
-    "in natural order": lambda name: [
-        (int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name)
-    ],
 }
 """The orders in which programs sort names.
 
@@ -51,7 +47,6 @@ third.
 class _Reading(NamedTuple):
     """Another reading of the answers: object i has feature row ``rows[i]``, or none (-1)."""
 
-    check: str
     description: str
     fix: str | None
     rows: Int[np.ndarray, " n"]
@@ -95,27 +90,19 @@ def check_columns(
     best = max(agreement, key=lambda pair: agreement[pair] - min_gain[pair])
     if agreement[best] - stated - min_gain[best] > _MIN_STANDARD_ERRORS * error:
         first, second = best
+        reading = f"column {first} is the reference and {second} the chosen one"
+        fix = None
         if is_odd:
             odd = 3 - first - second
-            yield finding(
-                "columns",
-                f"answers: the features find column {odd} odd in {agreement[best]:.3f} of them, "
-                f"and the stated odd column in {stated:.3f}",
-                fix=f"check the convention of the file, and pass `odd_column={odd}` if it is so",
-            )
-        else:
-            yield finding(
-                "columns",
-                f"answers: the features agree with {agreement[best]:.3f} of them if column {first} "
-                f"is the reference and {second} the chosen one, and with {stated:.3f} as stated "
-                "(columns 0 and 1)",
-            )
-    elif (
-        abs(stated - chance) < _MAX_STANDARD_ERRORS_OF_CHANCE * error
-        and len(answers) >= _MIN_ANSWERS_FOR_CHANCE
+            reading = f"column {odd} is odd"
+            fix = f"check the convention of the file, and pass `odd_column={odd}` if it is so"
+        message = f"with {agreement[best]:.3f} of them if {reading}, and {stated:.3f} as stated"
+        yield finding("columns", f"answers: the features agree {message}", fix=fix)
+    elif len(answers) >= _MIN_ANSWERS_FOR_CHANCE and abs(stated - chance) < (
+        _MAX_STANDARD_ERRORS_OF_CHANCE * error
     ):
-        message = f"the features agree with {stated:.3f} of them, which is chance"
-        yield finding("chance", f"answers: {message}")
+        message = f"answers: the features agree with {stated:.3f} of them, which is chance"
+        yield finding("chance", message)
 
 
 def _agreement_by_pair(shares_of: ChoiceModel, answers: Answers) -> dict[tuple[int, int], float]:
@@ -162,7 +149,7 @@ def check_order(case: Case) -> Iterator[Finding]:
         for comparison in _compare(reading, answers, rows, credit, shares_of)
     ]
     if better:
-        yield max(better, key=lambda comparison: comparison[0])[1]
+        yield max(better, key=itemgetter(0))[1]
 
 
 def _compare(
@@ -180,39 +167,28 @@ def _compare(
     other_credit = shares_of(answers.select(changed).relabel(reading.rows))[:, 0]
     gain = other_credit - credit[changed]
     error = float(gain.std() / np.sqrt(len(gain)))
-    if gain.mean() < max(_MIN_GAIN, _MIN_STANDARD_ERRORS * error) or gain.sum() <= 0:
+    if gain.mean() < max(_MIN_GAIN, _MIN_STANDARD_ERRORS * error):
         return
     message = (
         f"answers: as the files are read now, the features agree with {credit[changed].mean():.3f} "
         f"of the {len(changed)} answers about {(reading.rows != rows).sum()} objects, and with "
         f"{other_credit.mean():.3f} if {reading.description}"
     )
-    yield float(gain.sum()), finding(reading.check, message, fix=reading.fix)
+    yield float(gain.sum()), finding("order", message, fix=reading.fix)
 
 
 def _readings(case: Case, rows: Int[np.ndarray, " n"]) -> Iterator[_Reading]:
     """Yield the other readings of the list of n objects, whose feature rows are `rows`."""
     from_1 = np.append(-1, rows[:-1])
     from_0 = np.append(rows[1:], -1)
-    yield _Reading("base", "the answers count from 1", "pass `base=1`", from_1)
-    if case.listed is not None and rows[0] < 0:
-        line = f"the first line of the list, {case.listed[0]!r}"
-        yield _Reading("order", f"{line}, is a title", f"remove {line}", from_0)
-    else:
-        yield _Reading("base", "the answers count from 0", "pass `base=0`", from_0)
-    yield _Reading("order", "the list of objects runs backwards", "reverse the list", rows[::-1])
+    yield _Reading("the answers count from 1", "pass `base=1`", from_1)
+    fix = "pass `base=0`, or remove a title from the list"
+    yield _Reading("the answers count from 0", fix, from_0)
+    yield _Reading("the list of objects runs backwards", "reverse the list", rows[::-1])
     if case.order is not None and len(case.order) == len(rows):
         fix = "leave `order` out, or give its inverse"
-        yield _Reading("order", "the order is left out", fix, rows[case.order])
-        twice = rows[case.order[case.order]]
-        yield _Reading("order", "the order is applied the other way", fix, twice)
+        yield _Reading("the order is left out", fix, rows[case.order])
     names = [object_name(name) for name in case.listed or case.features.names or ()]
-    if not names:
-        return
-    description_of: dict[tuple[int, ...], str] = {}
-    for description, key in SORTED.items():
-        sort_keys = [key(name) for name in names]
-        entries = tuple(sorted(range(len(names)), key=sort_keys.__getitem__))
-        description_of.setdefault(entries, description)  # most lists have two orders or three
-    for entries, description in description_of.items():
-        yield _Reading("order", f"their objects are sorted {description}", None, rows[[*entries]])
+    for description, key in _SORTED.items() if names else ():
+        entries = np.argsort([key(name) for name in names])
+        yield _Reading(f"their objects are sorted {description}", None, rows[entries])
