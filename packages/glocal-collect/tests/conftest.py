@@ -1,7 +1,9 @@
 """Fixtures of the tests of studies: pictures, a study served in this process, a browser."""
 
 import io
+import random
 import re
+from functools import partial
 
 import numpy as np
 import pytest
@@ -74,11 +76,8 @@ def answer_trials(service, token, choose, limit=10**6):
 class Served:
     """A study that is served in this process, and a person who answers it."""
 
-    def __init__(self, folder, images, **settings):
-        from glocal_collect.settings import Settings
-        from glocal_collect.study import create
-
-        self.study = create(folder, str(images), Settings(**{"min_seconds": 0.0, **settings}))
+    def __init__(self, study):
+        self.study = study
         self.database = None
         self.restart()
 
@@ -133,18 +132,36 @@ class Served:
         token = self.service.signer.read(link.removeprefix("/r/"), "person")
         return answer_trials(self.service, token, choose, limit)
 
+    def finish(self, link):
+        """Let a visitor consent and answer everything, and return the end as the page reads it."""
+        assert self.consents(link) == [200]
+        self.answer_trials(link)
+        return self.trial(link)
+
     def rows(self, table):
         with self.database.reading() as connection:
             return [dict(row) for row in connection.execute(f"SELECT * FROM {table}")]
 
 
 @pytest.fixture
-def serve_study(images, tmp_path):
-    """A function that serves a study."""
+def serve_study(images, tmp_path, monkeypatch):
+    """A function that serves a study, new or given, whose rate limits have a clock that stands
+    still, and whose questions are the same every time.
+    """
+    from glocal_collect import people
+    from glocal_collect.settings import Settings
+    from glocal_collect.study import create
+
+    still = partial(people.Limit, clock=lambda: 0.0)
+    seeded = partial(people.TrialScheduler, rng=random.Random(0))
+    monkeypatch.setattr(people, "Limit", still)
+    monkeypatch.setattr(people, "TrialScheduler", seeded)
     studies = []
 
-    def serve(images=images, **settings):
-        studies.append(Served(tmp_path / f"study{len(studies)}", images, **settings))
+    def serve(images=images, study=None, **settings):
+        folder = tmp_path / f"study{len(studies)}"
+        settings = Settings(**{"min_seconds": 0.0, **settings})
+        studies.append(Served(study or create(folder, str(images), settings)))
         return studies[-1]
 
     yield serve

@@ -7,7 +7,6 @@ import contextlib
 import random
 import signal
 import sqlite3
-import time
 
 import httpx
 import processes
@@ -20,7 +19,6 @@ pytestmark = pytest.mark.nightly
 N_PEOPLE = 64
 N_TRIALS = 8  # number of trials of each person
 N_KILLS = 10
-MAX_SECONDS = 120  # without a server
 
 
 class Crowd:
@@ -41,7 +39,7 @@ class Crowd:
             people = []
             for seed, link in enumerate(self.links):
                 # one client for each person, since httpx searches all connections of a client
-                client = httpx.AsyncClient(timeout=30, verify=False)
+                client = httpx.AsyncClient(timeout=None, verify=False)
                 people.append(self._person(await stack.enter_async_context(client), link, seed))
             await asyncio.gather(*people)
         await watching
@@ -72,8 +70,7 @@ class Crowd:
         self, client: httpx.AsyncClient, method: str, address: str, **body
     ) -> httpx.Response:
         """Send a request again and again while there is no server."""
-        start = time.monotonic()
-        while time.monotonic() - start < MAX_SECONDS:
+        while True:
             try:
                 reply = await client.request(method, address, **body)
             except httpx.TransportError:
@@ -83,7 +80,6 @@ class Crowd:
                 continue
             assert reply.status_code < 500, reply.text
             return reply
-        raise AssertionError(f"there was no server for {MAX_SECONDS} seconds")
 
 
 @pytest.mark.timeout(600)
@@ -105,7 +101,7 @@ def test_sixty_four_people_and_a_server_killed_ten_times(images, tmp_path):
             n_answers = (number + 0.5) * N_PEOPLE * N_TRIALS / (N_KILLS + 1)
             while len(crowd.acknowledged) < n_answers:
                 await asyncio.sleep(0.002)
-            owner = await asyncio.to_thread(httpx.get, server.links["owner"], timeout=30)
+            owner = await asyncio.to_thread(httpx.get, server.links["owner"], timeout=None)
             assert owner.status_code == 200
             assert await asyncio.to_thread(execute, export) == 0, "while the server runs"
             crowd.server_is_up.clear()
@@ -119,7 +115,7 @@ def test_sixty_four_people_and_a_server_killed_ten_times(images, tmp_path):
         asyncio.run(crowd.run(kill))
         assert execute(export) == 0
         server.process.send_signal(signal.SIGINT)
-        assert server.process.wait(30) == 0
+        assert server.process.wait() == 0
     finally:
         server.kill()
     assert crowd.finished == N_PEOPLE

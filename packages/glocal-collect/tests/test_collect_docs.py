@@ -10,9 +10,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
-import threading
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -20,13 +18,11 @@ import pytest
 from glocal.cli.app import execute
 from glocal.data.answers import Answers
 from glocal.transform import LinearTransform
-from glocal_collect.people import links
 from glocal_collect.study import open_study
 
 ROOT = Path(__file__).resolve().parents[3]
 PACKAGES = ("src", "packages/glocal-collect/src", "examples")
 PAGE = (ROOT / "docs" / "collect.md").read_text(encoding="utf-8")
-MAX_SECONDS = 900  # seconds for one block of commands, on a busy machine
 N_PEOPLE = 60
 N_TRIALS = 120
 CARELESS = {"p55", "p56", "p57", "p58", "p59", "p60"}
@@ -70,11 +66,8 @@ class Shell:
         self.process.stdin.write(f"{block}\necho end of the block\n")
         self.process.stdin.flush()
         lines = []
-        timer = threading.Timer(MAX_SECONDS, self.kill)
-        timer.start()
         for line in self.process.stdout:
             if line == "end of the block\n":
-                timer.cancel()
                 return "".join(lines)
             lines.append(line)
         raise AssertionError(f"{block} failed: {self.messages.read_text()}")
@@ -166,75 +159,45 @@ def answers_of(output):
     return f"{int(re.search(r'^answers ([0-9]+)', output, re.MULTILINE)[1]):,}"
 
 
-def block_with(word):
-    """The command lines of the block on the page that contains this word."""
-    lines = re.findall(r"^(glocal collect run .*)$", PAGE, re.MULTILINE)
-    return next(shlex.split(line)[1:] for line in lines if word in line)
-
-
 @pytest.fixture
-def serve_recipe(images, tmp_path, monkeypatch):
+def serve_recipe(serve_study, images, tmp_path, monkeypatch):
     """Create the study of a recipe with its command, and serve it in this process."""
-    from fastapi.testclient import TestClient
-
-    servers = []
 
     def serve(word):
-        clients = []
-        monkeypatch.setattr("uvicorn.Config", lambda app, **_: clients.append(app))
-        monkeypatch.setattr("uvicorn.Server", lambda config: SimpleNamespace(run=lambda **_: None))
-        words = [str(images) if part == "images" else part for part in block_with(word)]
-        folder = tmp_path / f"study{len(servers)}"
-        words[words.index("study")] = str(folder)
-        monkeypatch.setattr("glocal_collect.db.Database.close", lambda self: None)
-        assert execute([*words, "--port", "0", "--per-person", "2", "--min-seconds", "0"]) == 0
-        servers.append(folder)
-        study = open_study(folder)
-        client = TestClient(clients[0], follow_redirects=False)
-        return study, client
+        monkeypatch.setattr("uvicorn.Server.run", lambda *_, **__: None)
+        monkeypatch.chdir(tmp_path)
+        (tmp_path / "images").symlink_to(images)
+        lines = re.findall(r"^glocal (collect run .*)$", PAGE, re.MULTILINE)
+        line = next(line for line in lines if word in line)
+        assert execute(shlex.split(f"{line} --port 0 --per-person 2 --min-seconds 0")) == 0
+        return serve_study(study=open_study(tmp_path / "study"))
 
     return serve
-
-
-def answer_all(client, address):
-    """Answer everything as somebody who comes by an address, and return the last page."""
-    link = "/r/" + client.get(address).headers["location"]
-    page = client.get(link).text
-    assert client.post(f"{link}/consent").status_code == 200
-    while (trial := client.get(f"{link}/trial").json())["trial"] is not None:
-        body = {"choice": 1, "seconds": 2.0}
-        assert client.post(f"{link}/trial/{trial['trial']}", json=body).status_code == 200
-    return page, trial
 
 
 def test_the_recipe_for_prolific(serve_recipe):
     """The study link leads into the study, the completion link has the common code, and a
     participant can decline.
     """
-    study, client = serve_recipe("prolific")
+    study = serve_recipe("prolific")
     (query,) = re.findall(r"`(\?PROLIFIC_PID=[^`]*)`", PAGE)
-    line = re.search(r"^If you do not agree, .*$", PAGE, re.MULTILINE)[0]
-    with (study.folder / "consent.md").open("a") as consent:
+    (line,) = re.findall(r"^If you do not agree, .*$", PAGE, re.MULTILINE)
+    with (study.study.folder / "consent.md").open("a") as consent:
         consent.write(f"\n{line}\n")
-    ends = []
+    complete = "https://app.prolific.com/submissions/complete?cc="
     for person in ("5f1", "5f2"):
-        values = {"PROLIFIC_PID": person, "STUDY_ID": "s", "SESSION_ID": f"session{person}"}
-        visit = re.sub(r"\{\{%(\w+)%\}\}", lambda match, v=values: v[match[1]], query)
-        page, end = answer_all(client, links(study, "")["open"] + visit)
-        assert 'href="https://app.prolific.com/submissions/complete?cc=C2NO456"' in page
-        ends.append(end["return_url"])
-    assert ends == ["https://app.prolific.com/submissions/complete?cc=C1ABC23"] * 2
+        link = study.visit(re.sub(r"\{\{%\w+%\}\}", person, query))
+        assert f'href="{complete}C2NO456"' in study.get(link).text
+        assert study.finish(link)["return_url"] == f"{complete}C1ABC23"
 
 
 def test_the_recipe_for_a_list_of_ids(serve_recipe):
     """SONA's link leads into the study and its credit link returns the id, and codes
     for MTurk differ.
     """
-    study, client = serve_recipe("sona")
+    study = serve_recipe("sona")
     (query,) = set(re.findall(r"`(\?id=%SURVEY_CODE%)`", PAGE))
-    open_link = links(study, "")["open"]
-    _, end = answer_all(client, open_link + query.replace("%SURVEY_CODE%", "4711"))
-    assert end["return_url"].endswith("&survey_code=4711")
-    _, first = answer_all(client, open_link)
-    _, second = answer_all(client, open_link)
-    assert len({end["code"], first["code"], second["code"]}) == 3
+    queries = (query.replace("%SURVEY_CODE%", "4711"), "", "")
+    ends = [study.finish(study.visit(query)) for query in queries]
+    assert ends[0]["return_url"].endswith("&survey_code=4711")
+    assert len({end["code"] for end in ends}) == 3

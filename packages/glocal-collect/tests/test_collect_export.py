@@ -308,7 +308,7 @@ def test_people_are_described_once_for_two_owners_at_once(serve_study, monkeypat
 
     monkeypatch.setattr("glocal_collect.people.describe_people", describe)
     tables.append(study.service.overview())
-    second.join(60)
+    second.join()
     assert len(calls) == 1
     assert [table["answers"].tolist() for table in tables] == [[1], [1]]
 

@@ -9,26 +9,33 @@ import uvicorn
 from PIL import Image, ImageDraw
 
 HOSTILE = "<script>hurt()</script>\"'><img src=x onerror=hurt()>"
+NAMES = ["<script>hurt()<", "' onerror='hurt()", '"><img src=x>', "{{ 7 * 7 }}", "a&b", "-1"]
 
 
-def test_markdown_of_a_study_becomes_markup_and_html_in_it_text(serve_study):
-    """Headings of Markdown are one level below the title, and HTML, scripts and foreign images do
-    not become markup.
+def test_texts_and_names_of_a_study_become_no_markup(serve_study, write_pictures, tmp_path):
+    """Headings of Markdown are one level below the title, HTML, scripts and foreign images do not
+    become markup, and the names of images are in JSON alone, with numbers as addresses.
     """
     links = "[here](https://a.test) [bad](javascript:hurt())"
     text = f"# Head\n\n**bold** {links}\n\n{HOSTILE}\n\n![p](https://b.test/x.png)"
-    study = serve_study(title=HOSTILE)
+    names = {f"{name}.png" for name in NAMES}
+    images = write_pictures(tmp_path / "hostile", sorted(names))
+    study = serve_study(images=images, title=HOSTILE, per_person=9)
     for name in ("consent", "instructions"):
         (study.study.folder / f"{name}.md").write_text(text)
-    page = study.get(study.links["people"]["p1"]).text
+    link = study.begin()
+    page = study.get(link).text
     owner = study.get(study.links["owner"]).text
     assert page.count("<h2>Head</h2>") == 2
     assert "finished, 0 answers" in owner
     assert '<strong>bold</strong> <a href="https://a.test">here</a>' in page
     for html in (page, owner):
         assert "&lt;script&gt;hurt" in html
-        for markup in ("<script>hurt", 'href="javascript', "<img src="):
+        for markup in ("<script>hurt", 'href="javascript', "<img src=", *names):
             assert markup not in html
+    assert {*study.study.names} == names
+    for item in study.trial(link)["items"]:
+        assert (item["name"] in names, item["url"].rsplit("/", 1)[1].isdigit()) == (True, True)
 
 
 @pytest.mark.parametrize("kind", ["odd-one-out", "anchor"])
