@@ -1,6 +1,7 @@
 """Whatever the conventions of a file, answers become 0-based, with the chosen pair first."""
 
 import dataclasses
+import json
 
 import numpy as np
 import pytest
@@ -79,48 +80,58 @@ def test_lists_are_answers(as_a_user):
     assert [array.dtype for array in arrays] == [np.int32, np.float64, np.float64]
 
 
+# the rows, the other arguments, and what the sentence names
 CALLS_REFUSED = """
-[[0, 1]]                                                        | shape
-[[0, 1, 2], [0, 1]]                                             | lengths
-[[0.0, 1.5, 2.0]]                                               | float64
-[[0.0, np.nan, 2.0]]                                            | float64
-[[True, False, True]]                                           | bool
-[[0, 1, 2], [3, -1, 2]]                                         | answer 1
-[[0, 1, 2], [4, 2, 4]]                                          | answer 1 .* repeats
-[[0, 1, 2, 1]], kind="nearest-of-n"                             | repeats
-[[0, 1, 2**31]]                                                 | 2147483648
-[[0, 1, 2, 3]]                                                  | nearest-of-n
-np.arange(15).reshape(3, 5)                                     | transposed
-np.linspace(0, 1, 20).reshape(4, 5)                             | swapped
-[["egg", "cup", "ball"]]                                        | import_answers
-[[b"egg", b"cup", b"ball"]]                                     | import_answers
-np.array([["egg", "cup", "ball"]], dtype=object)                | numpy.unique
-[[0, 1, 2]], kind="pairs"                                       | kind
-[[0, 1, 2]], base=1                                             | base
-[[0, 1, 2]], odd_column=3                                       | odd column
-[[0, 1, 2]], odd_column=0, kind="anchor"                        | odd-one-out
-[[0, 1, 2]], order=[0, 1, 1]                                    | permutation
-[[0, 1, 3]], order=[0, 2, 1]                                    | order
-[[0, 1, 2]], weights=[1.0, 2.0]                                 | weights
-[[0, 1, 2]], weights=[-1.0]                                     | weights
-[[0, 1, 2]] * 2, weights=[0, 0]                                 | weights
-[[0, 1, 2]], weights=["x"]                                      | weights
-[[0, 1, 2]], counts=[[1, 2]]                                    | kind='anchor'
-[[0, 1, 2]], counts=[[1, 2, -1]]                                | weights
-[[0, 1, 2]], person=[1, 2]                                      | person
-[[0, 1, 2]], seconds=["a"]                                      | seconds
-[[0, 1, 2]], catch_passed=[1, 0]                                | catch_passed
-[[0, 1, 2]], catch_passed=[True], catch_person=[1, 2]           | catch_person
-[[0, 1, 2]], catch_person=[1]                                   | 0 catch trials
+[[0, 1]]                    | {}                                           | shape
+[[0, 1, 2], [0, 1]]         | {}                                           | lengths
+[[0.0, 1.5, 2.0]]           | {}                                           | float64
+[[0.0, NaN, 2.0]]           | {}                                           | float64
+[[true, false, true]]       | {}                                           | bool
+[[0, 1, 2], [3, -1, 2]]     | {}                                           | answer 1
+[[0, 1, 2], [4, 2, 4]]      | {}                                           | answer 1 .* repeats
+[[0, 1, 2, 1]]              | {"kind": "nearest-of-n"}                     | repeats
+[[0, 1, 2147483648]]        | {}                                           | 2147483648
+[[0, 1, 2, 3]]              | {}                                           | nearest-of-n
+[["egg", "cup", "ball"]]    | {}                                           | import_answers
+[[0, 1, 2]]                 | {"kind": "pairs"}                            | kind
+[[0, 1, 2]]                 | {"base": 1}                                  | base
+[[0, 1, 2]]                 | {"odd_column": 3}                            | odd column
+[[0, 1, 2]]                 | {"odd_column": 0, "kind": "anchor"}          | odd-one-out
+[[0, 1, 2]]                 | {"order": [0, 1, 1]}                         | permutation
+[[0, 1, 3]]                 | {"order": [0, 2, 1]}                         | order
+[[0, 1, 2]]                 | {"weights": [1.0, 2.0]}                      | weights
+[[0, 1, 2]]                 | {"weights": [-1.0]}                          | weights
+[[0, 1, 2], [0, 1, 2]]      | {"weights": [0, 0]}                          | weights
+[[0, 1, 2]]                 | {"weights": ["x"]}                           | weights
+[[0, 1, 2]]                 | {"counts": [[1, 2]]}                         | kind='anchor'
+[[0, 1, 2]]                 | {"counts": [[1, 2, -1]]}                     | weights
+[[0, 1, 2]]                 | {"person": [1, 2]}                           | person
+[[0, 1, 2]]                 | {"seconds": ["a"]}                           | seconds
+[[0, 1, 2]]                 | {"catch_passed": [1, 0]}                     | catch_passed
+[[0, 1, 2]]                 | {"catch_passed": [true], "catch_person": [1, 2]} | catch_person
+[[0, 1, 2]]                 | {"catch_person": [1]}                        | 0 catch trials
 """
+ARRAYS_REFUSED = {
+    "transposed": np.arange(15).reshape(3, 5),
+    "swapped": np.linspace(0, 1, 20).reshape(4, 5),
+    "import_answers": [[b"egg", b"cup", b"ball"]],
+    "numpy.unique": np.array([["egg", "cup", "ball"]], dtype=object),
+}
 
 
 @pytest.mark.parametrize("row", CALLS_REFUSED.strip().split("\n"))
 def test_what_is_wrong_is_said(as_a_user, row):
     """Every wrong array, convention, weight or list is refused in a sentence that names it."""
-    call, noun = row.split("|")
+    rows, options, noun = row.split("|")
     with pytest.raises(DataError, match=noun.strip()):
-        eval(f"Answers.from_array({call})")
+        Answers.from_array(json.loads(rows), **json.loads(options))
+
+
+@pytest.mark.parametrize("noun", ARRAYS_REFUSED)
+def test_an_array_of_something_else_is_recognized(as_a_user, noun):
+    """An array that is transposed, features, or names is refused with what to do."""
+    with pytest.raises(DataError, match=noun):
+        Answers.from_array(ARRAYS_REFUSED[noun])
 
 
 @pytest.mark.parametrize(

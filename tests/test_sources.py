@@ -105,12 +105,13 @@ def test_what_a_server_does_wrong_leaves_nothing(register, cache, monkeypatch, b
     """An error, wrong content, a cut transfer and a missing server are one sentence each, and leave
     no file.
     """
-    monkeypatch.setattr(sys.modules["glocal.data.sources.fetch"], "TIMEOUT", 0.5)
     with site({"/up.bin": CONTENT}, behaviour) as (url, server):
         address = "http://127.0.0.1:9" if behaviour == "gone" else url
         register(address)
-        with pytest.raises(FileError, match=re.escape(f"{address}/up.bin")) as caught:
-            fetch("made/up")
+        with monkeypatch.context() as patch:
+            patch.setattr(sys.modules["glocal.data.sources.fetch"], "TIMEOUT", 0.5)
+            with pytest.raises(FileError, match=re.escape(f"{address}/up.bin")) as caught:
+                fetch("made/up")
         assert str(cache / "made/up.bin") in str(caught.value)
         assert "\n" not in str(caught.value)
         assert left(cache) == []
