@@ -32,7 +32,6 @@ ROLES = {
     "chosen": "chosen choice answer response selected",
     "left_votes": "left_votes left_vote",
     "right_votes": "right_votes right_vote",
-    "votes": "votes",
     # the last title stands for the person if a JSON file has several lists of trials
     "person": "person puid participant participant_id subject subject_id worker_id rater "
     "list_of_trials",
@@ -40,7 +39,7 @@ ROLES = {
     "milliseconds": "milliseconds rt rt_ms",
     "weight": "weight weights",
 }
-"""The titles that the column of a role may have; further columns add a number: farther2, …"""
+"""The titles that the column of a role may have."""
 # roles of the columns that show the objects of a trial: the first entry whose columns exist is read
 _SHOWN_ROLES = (
     "a b c",
@@ -111,28 +110,8 @@ def _roles_of_question(
         f"it has the columns {', '.join(list(table)[:12])}; answers need a, b and odd, or "
         "a, b, c (or stimuli) and odd, or reference, closer and farther, or reference, left "
         "and right (or choices) and chosen. State the column of each role: glocal data import "
-        f"--column ROLE=COLUMN, or columns={{'ROLE': 'COLUMN'}} in Python.{_suggestion(table)}"
+        "--column ROLE=COLUMN, or columns={'ROLE': 'COLUMN'} in Python."
     )
-
-
-def _suggestion(table: pd.DataFrame) -> str:
-    """A sentence with options for columns that share objects and for one of picks, or nothing."""
-    cells = {column: {*table[column]} - {""} for column in table}
-
-    def shares_cells(a: str, b: str) -> bool:
-        return 2 * len(cells[a] & cells[b]) >= max(1, len(cells[a]), len(cells[b]))
-
-    groups = [[b for b in cells if shares_cells(a, b)] for a in cells]
-    shown = max(groups, key=len, default=[])
-    for column in [*shown, *cells]:
-        others = [other for other in shown if other != column]
-        words = {*map(str, range(len(others) + 1)), *map(str.lower, others)}
-        is_object = (table[others] == table[column].to_numpy()[:, None]).any(axis=1)
-        is_pick = is_object | table[column].str.lower().isin(words) | (table[column] == "")
-        if len(others) >= 3 and cells[column] and is_pick.all():
-            options = f"--column stimuli={','.join(others)} --column chosen={column}"
-            return f" Here perhaps: {options}, if {column} is the odd one."
-    return ""
 
 
 def _without_decimals(table: pd.DataFrame, columns: set[str]) -> pd.DataFrame:
@@ -159,27 +138,20 @@ def _roles(table: pd.DataFrame, stated: Mapping[str, str]) -> dict[str, list[str
         if column not in stated_columns
     }
     for role in ROLES.keys() - roles.keys():
-        alias = next((alias for alias in ROLES[role].split() if alias in column_of), None)
-        if alias is not None:
-            numbered = [f"{alias}{number}" for number in range(2, 100)]
-            further = [column_of[name] for name in numbered if name in column_of]
-            roles[role] = [column_of[alias], *further]
+        titles = [column_of[title] for title in ROLES[role].split() if title in column_of]
+        if titles:
+            roles[role] = titles[:1]
     return {role: roles[role] for role in ROLES if role in roles}
 
 
 def _shown(table: pd.DataFrame, columns: Iterable[str]) -> Shaped[np.ndarray, "t m"]:
-    """The objects of each trial as texts, in as many columns as most trials need."""
+    """The objects of each trial as texts."""
     shown = np.concatenate([texts_in_column(table, column) for column in columns], axis=1)
     if shown.shape[1] < 3:
         raise DataError(
             f"it shows {shown.shape[1]} objects in each trial; an answer needs three or more."
         )
-    n_shown = np.count_nonzero(shown != "", axis=1)
-    # with the largest number, one longer trial would exclude all others
-    most_frequent = int(np.bincount(n_shown[n_shown >= 3], minlength=4).argmax())
-    width = max(3, most_frequent)
-    is_longer = n_shown > width
-    return np.where(is_longer[:, None], "", shown)[:, :width]
+    return shown
 
 
 def texts_in_column(table: pd.DataFrame, column: str) -> Shaped[np.ndarray, "t k"]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float
 
 from glocal.data.answers import Answers
 from glocal.data.tables import has_titles, read_list, read_numbers, read_table
@@ -119,10 +119,10 @@ def read_matrix(
 
     For each reference and person, every two known similarities are compared. The choice is the
     larger one, weighted by their difference divided by the range of that person's similarities.
-    Equal similarities give no choice. If there are more than `limit` comparisons, a random sample
-    is read. `values` states whether a matrix holds similarities or dissimilarities. NaN marks an
-    unknown pair, and the diagonal is not read. Names in the first line of a text file are those of
-    the objects.
+    Equal similarities give no choice. Of more than `limit` comparisons, a random sample is read.
+    `values` states whether a matrix holds similarities or dissimilarities. NaN marks an unknown
+    pair, and the diagonal is not read. Names in the first line of a text file are those of the
+    objects.
     """
     if values not in ("similarity", "dissimilarity"):
         raise ParameterError(f"`values` is {values!r}; allowed are similarity and dissimilarity.")
@@ -148,16 +148,25 @@ def _compare(
     """Turn every two known similarities of a person and a reference into an answer."""
     n = similarities.shape[-1]
     S = similarities.reshape(-1, n)  # a row for each person and reference
-    row, first, second, n_comparisons = _sample_comparisons(np.isfinite(S), limit, seed)
+    others, more_others = np.triu_indices(n - 1, 1)
+    n_comparisons = len(S) * len(others)  # 1,854 objects have three billion
+    number = np.arange(min(n_comparisons, limit))
+    if n_comparisons > limit:
+        rng = np.random.default_rng(seed)
+        number = np.sort(rng.choice(n_comparisons, limit, replace=False, shuffle=False))
+    row, pair = np.divmod(number, len(others))
+    person, reference = np.divmod(row, n)
+    first = others[pair] + (others[pair] >= reference)  # the reference is none of the others
+    second = more_others[pair] + (more_others[pair] >= reference)
     difference = S[row, first] - S[row, second]
     nearer = np.where(difference > 0, first, second)
     farther = np.where(difference > 0, second, first)
-    kept, dropped = keep_valid({"equal similarities": difference == 0})
-    person, reference = np.divmod(row, n)
+    excluded = {"unknown similarities": np.isnan(difference), "equal similarities": difference == 0}
+    kept, dropped = keep_valid(excluded)
+    if n_comparisons > limit:
+        dropped["comparisons beyond the limit"] = n_comparisons - limit
     span = np.nanmax(similarities, axis=(1, 2), initial=-np.inf)
     span -= np.nanmin(similarities, axis=(1, 2), initial=np.inf)
-    if len(row) < n_comparisons:
-        dropped["comparisons beyond the limit"] = n_comparisons - len(row)
     arguments = {
         "array": np.stack([reference, nearer, farther], axis=1)[kept],
         "weights": (np.abs(difference) / span[person])[kept],
@@ -166,29 +175,6 @@ def _compare(
         "person": person[kept] if len(similarities) > 1 else None,
     }
     return Trials(arguments, dropped, {})
-
-
-def _sample_comparisons(
-    is_known: Bool[np.ndarray, "r n"], limit: int, seed: int
-) -> tuple[Int[np.ndarray, " k"], Int[np.ndarray, " k"], Int[np.ndarray, " k"], int]:
-    """Draw pairs of known entries of the rows: row, both columns; and the number of all pairs.
-
-    1,854 objects have three billion such pairs, so that numbers of pairs are drawn and only the
-    drawn ones are decoded.
-    """
-    size = is_known.sum(axis=1)
-    ends = np.cumsum(size * (size - 1) // 2)
-    n_pairs = int(ends[-1])
-    number = np.arange(n_pairs)
-    if n_pairs > limit:
-        draws = np.random.default_rng(seed).choice(n_pairs, limit, replace=False, shuffle=False)
-        number = np.sort(draws)
-    row = np.searchsorted(ends, number, side="right")
-    # within a row, the pairs of known entries are numbered as (0, 1), (0, 2), (1, 2), (0, 3), …
-    number = number - np.r_[0, ends][row]
-    second, first = (index[number] for index in np.tril_indices(is_known.shape[1], -1))
-    known_first = np.argsort(~is_known, axis=1, kind="stable")
-    return row, known_first[row, first], known_first[row, second], n_pairs
 
 
 def _matrices(path: Path) -> tuple[Float[np.ndarray, "people n n"], list[str] | None]:

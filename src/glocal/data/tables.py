@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import csv
 import json
 import re
 import warnings
@@ -141,8 +140,6 @@ def read_named_rows(path: PathLike) -> tuple[Shaped[np.ndarray, "n p"], tuple[st
             converters=dict.fromkeys(named if has_titles else (), str),
             low_memory=False,
         )
-        if table.iloc[:, -1].isna().any():
-            _refuse_short_rows(file, first_line, table.shape[1])
         _refuse_decimal_commas(table.iloc[0])
         features = table.select_dtypes("number")
         if not features.shape[1]:
@@ -194,17 +191,6 @@ def _refuse_decimal_commas(cells: Iterable[object]) -> None:
     for cell in cells:
         if re.fullmatch(r"\s*[+-]?\d+,\d+\s*", str(cell)):
             raise ValueError(f"{str(cell).strip()} has a decimal comma; write a point")
-
-
-def _refuse_short_rows(file: Path, first_line: str, n_columns: int) -> None:
-    """Raise a ValueError for a row with too few cells, which pandas fills with NaN."""
-    with file.open(encoding="utf-8-sig", newline="") as stream:
-        rows = csv.reader(stream, delimiter=_separator(first_line) or " ", skipinitialspace=True)
-        for row in rows:
-            if 0 < len(row) < n_columns:
-                raise ValueError(
-                    f"line {rows.line_num} has {len(row)} cells, and the first line {n_columns}"
-                )
 
 
 def _cells(line: str) -> list[str]:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _UNLISTED = -(1 << 62)  # an index that no table holds
-_NO_OBJECT = "an object is missing (empty, NA, None, nan or null), or one too many"
+_NO_OBJECT = "an object is missing (empty, NA, None, nan or null)"
 
 
 class Trials(NamedTuple):
@@ -53,9 +53,8 @@ def read_trials(
     A trial has columns for one of the following: a, b and the odd one; a, b, c (or a list of
     stimuli) and which of them is odd; a reference, the closer and the farther objects; or a
     reference, left and right (or a list of choices), and the pick or the votes for both. A pick is
-    the object itself, the name of its column, or its place. Of a ranking, in several columns of
-    closer objects or as a list of picks, only the first choice is read. The table that ``glocal
-    collect export --csv`` writes is read without further arguments.
+    the object itself, the name of its column, or its place; of a list of picks, the first is read.
+    The table that ``glocal collect export --csv`` writes is read without further arguments.
 
     A trial that shows an object twice, and therefore has one right answer, is not an answer but a
     catch trial.
@@ -226,21 +225,15 @@ def _indices(
 
 
 def _details(table: pd.DataFrame, roles: dict[str, list[str]]) -> dict[str, np.ndarray]:
-    """Read the other arguments of `Answers.from_array` from the columns.
-
-    Votes may be shares (which sum to 1) of a number of votes. A negative time counts as unknown.
-    """
+    """Read the other arguments of `Answers.from_array`; a negative time counts as unknown."""
 
     def numbers(role: str) -> Float[np.ndarray, " t"]:
         return numbers_in_column(table, roles[role][0])
 
     details: dict[str, np.ndarray] = {}
     if roles.keys() >= {"left_votes", "right_votes"}:
-        votes = np.nan_to_num(np.stack([numbers("left_votes"), numbers("right_votes")], axis=1))
-        if "votes" in roles:
-            are_shares = np.isclose(votes.sum(axis=1), 1, atol=1e-3)
-            votes[are_shares] *= np.nan_to_num(numbers("votes"))[are_shares, None]
-        details["counts"] = votes
+        votes = np.stack([numbers("left_votes"), numbers("right_votes")], axis=1)
+        details["counts"] = np.nan_to_num(votes)
     for role, unit in (("milliseconds", 1e-3), ("seconds", 1)):
         if role in roles:
             seconds = numbers(role) * unit
