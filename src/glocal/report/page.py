@@ -18,14 +18,16 @@ from glocal.report.finding import ANSWERS, featured_views, findings
 from glocal.report.front import MARGIN, direction, warnings_of
 from glocal.report.objects import objects_of
 from glocal.report.runs import Run
-from glocal.report.tables import tables_of
 from glocal.report.templates import asset, render
 from glocal.results import flattened, to_json, value_at
-from glocal.suite.table import arms_by_tasks, cell, main_rows
+from glocal.suite.table import arms_by_tasks, cell, long_scores, main_rows, score_table
 
 _TITLES = {"accuracy_cosine": "agreement", "neighbours_kept": "neighbours kept"}
 _FIGURE_WIDTH = 440  # pixels
 _MAX_NAME = 80  # characters of a file name
+_CAPTION = (
+    r"Scores [95 \% intervals]. *: differs from the baseline (paired, $p < 0.05$ after correction)."
+)
 
 
 def report_page(
@@ -111,7 +113,13 @@ def save_tables(runs: Sequence[Run], folder: PathLike) -> list[Path]:
     """
     written = []
     for number, run in enumerate(runs, start=1):
-        for kind, text in tables_of(run).items():
+        if not len(run.rows):
+            continue
+        name = run.network or run.name
+        for kind, text in {
+            "csv": long_scores(run.rows.replace({"network": {"": name}})).to_csv(index=False),
+            "tex": score_table(run.rows).to_latex(index=False, escape=True, caption=_CAPTION),
+        }.items():
             written.append(make_folder(folder) / f"{number}-scores.{kind}")
             write_text(written[-1], text)
     return written
