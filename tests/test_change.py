@@ -4,12 +4,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from scipy.sparse.linalg import ArpackNoConvergence
 
 import glocal
 from glocal import Answers, Arm, Exact, Features, FitData, LinearTransform
 from glocal.data.world import simulated_world
-from glocal.errors import DataError, ParameterError
+from glocal.errors import DataError
 from glocal.evaluation.change import axes, chance_level, confirmed, flips, pair_support
 from glocal.transform import reduced
 
@@ -29,13 +28,12 @@ def shares(table):
     return table[["factor", "before", "after"]].to_numpy()
 
 
-@pytest.mark.parametrize(("n", "strengths"), [(150, ()), (300, ()), (300, (0.95, 0.95))])
-def test_planted_directions_are_recovered(n, strengths):
+@pytest.mark.parametrize("strengths", [(), (0.95, 0.95)])
+def test_planted_directions_are_recovered(strengths):
     """The stretched direction is the first axis and the halved one the last, and the objects at the
-    ends of the axes lie at the ends of the directions, for few and for many objects, and above
-    chance.
+    ends of the axes lie at the ends of the directions, and above chance.
     """
-    X, Q, transform = planted(n)
+    X, Q, transform = planted()
     table = axes(transform, X, 2, folds=[transform.at_strength(share) for share in strengths])
     assert table["factor"].max() > 1.5
     assert table["factor"].min() < 0.8
@@ -45,23 +43,6 @@ def test_planted_directions_are_recovered(n, strengths):
         sides = np.array([position[[int(name.split()[1]) for name in end]].mean() for end in ends])
         assert np.sign(sides[0]) != np.sign(sides[1])
         assert np.abs(sides).min() > 1.2 * position.std()
-
-
-def test_axes_that_do_not_converge_are_left_out(monkeypatch):
-    """Fewer axes change than were asked for where W has a low rank, as that of `naive`: the solver
-    cannot converge to eigenvalues of 0, and the axes that it found are returned.
-    """
-    X, _, transform = planted()
-    expected = axes(transform, X, 1)
-
-    def eigsh(K, *_, **__):
-        values, vectors = np.linalg.eigh(np.array([K @ row for row in np.eye(len(X))]))
-        raise ArpackNoConvergence("", values[-1:], vectors[:, -1:])
-
-    monkeypatch.setattr("scipy.sparse.linalg.eigsh", eigsh)
-    table = axes(transform, X, 5)
-    np.testing.assert_allclose(shares(table), shares(expected), rtol=1e-9)
-    assert table["low"].tolist() == expected["low"].tolist()
 
 
 def test_shares_are_of_all_differences_and_do_not_overlap():
@@ -185,17 +166,11 @@ def test_an_axis_that_folds_do_not_share_is_unsure(monkeypatch):
 
 
 def test_an_identity_a_collapse_and_the_same_object_have_no_axes():
-    """A transform that changes nothing, or leaves nothing, amplifies no axis; two objects and a
-    negative number of axes are refused.
-    """
+    """A transform that changes nothing, or leaves nothing, amplifies no axis."""
     X, _, transform = planted()
     zero = replace(transform, weights=np.full((12, 12), 0, np.float32))
     for same in (transform.at_strength(0), zero):
         assert not len(axes(same, X).query("factor > 1"))
-    with pytest.raises(DataError, match="at least 3"):
-        axes(transform, X[:2])
-    with pytest.raises(ParameterError, match="n"):
-        axes(transform, X, -1)
 
 
 def test_support_counts_answers_that_chose_a_pair_and_those_that_could_have():

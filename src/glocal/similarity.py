@@ -148,13 +148,8 @@ def credit(
     The credit is the share of the chosen pair, column 0, in the model's `choice`. A collapsed model
     therefore scores chance.
     """
-    credits = np.empty(len(S))
-    is_tied = np.empty(len(S), dtype=bool)
-    for chunk in row_slices(len(S), _CHUNK):
-        shares = choice(S[chunk], tolerance)
-        credits[chunk] = shares[:, 0]
-        is_tied[chunk] = shares.max(axis=1) < 1
-    return credits, is_tied
+    shares = choice(S, tolerance)
+    return shares[:, 0], shares.max(axis=1) < 1
 
 
 def choice_loss(S: Float[np.ndarray, "t k"]) -> Float[np.ndarray, " t"]:

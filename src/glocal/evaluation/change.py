@@ -11,7 +11,6 @@ from jaxtyping import Bool, Float, Int
 
 from glocal.data.answers import Answers
 from glocal.data.features import Features
-from glocal.errors import DataError, ParameterError
 from glocal.evaluation.structure import neighbours
 from glocal.results import value_at
 from glocal.similarity import Embedding, is_collapsed, of_pairs, pair_tolerance, unit_rows
@@ -28,8 +27,6 @@ MIN_STABILITY = 0.8
 """An axis is called unsure if it correlates less with the axes of a fit to part of the answers."""
 _OUTCOMES = ("wrong", "better", "worse", "right")  # wrong before and after, right after, …
 _SHOWN_NAMES = 6  # number of objects that are named at each end of an axis
-_MAX_DENSE = 200  # number of objects up to which all eigenvectors are computed
-_MAX_RESTARTS = 300  # of the eigenvalue solver; what is not rounding needs fewer than 50
 _MIN_GAIN = 1e-9  # a smaller change of a share is rounding
 _SPARE_AXES = 4  # further axes of a fold that are compared, because its order may differ
 
@@ -60,8 +57,8 @@ def axes(
     transform : LinearTransform
         Any transform: with bias, centred, to fewer dimensions, or a published one.
     features : Features or (n_objects, p) array
-        Raw features of at least 3 objects. Their rows are first scaled to length 1 if the transform
-        was fitted on such rows.
+        Raw features of the objects. Their rows are first scaled to length 1 if the transform was
+        fitted on such rows.
     n : int
         Largest number of axes whose share grows. After them come up to half as many axes whose
         share shrinks.
@@ -82,9 +79,7 @@ def axes(
     Raises
     ------
     DataError
-        If there are fewer than 3 objects, or the features have other dimensions than the transform.
-    ParameterError
-        If n is below 1.
+        If the features have other dimensions than the transform.
 
     Examples
     --------
@@ -96,17 +91,12 @@ def axes(
     """
     from glocal.evaluation.axis_table import AxisTable
 
-    if n < 1:
-        raise ParameterError(f"`n` is {n}; allowed are 1 and above.")
     if not isinstance(features, Features):
         features = Features(features)
-    if len(features) < 3:
-        raise DataError(f"there are {len(features)} objects; axes need at least 3.")
     X, embedding, fold_embeddings = embeddings(transform, features, folds)
     X = _centred(X)
     Z = _centred(embedding)
-    gains, vectors = _changes(Z, X, n)
-    vectors = vectors[:, [*np.flatnonzero(gains > 0), *np.flatnonzero(gains < 0)[: n // 2]]]
+    vectors = _changed_axes(Z, X, n, n // 2)
     before = np.square(vectors.T @ X).sum(axis=1)
     after = np.square(vectors.T @ Z).sum(axis=1)
     order = np.argsort(vectors, axis=0, kind="stable").T
@@ -144,12 +134,12 @@ def _stability(
 ) -> Float[np.ndarray, " k"]:
     """The smallest correlation of each axis with the most similar axis of a fold; NaN for none."""
     k = vectors.shape[1]
-    stability = np.full(k, np.nan)
+    correlations = [np.full(k, np.nan)]
     for fold in folds:
-        _, others = _changes(fold, X, k + _SPARE_AXES)
+        others = _changed_axes(fold, X, k + _SPARE_AXES, k + _SPARE_AXES)
         # axes are centred and of length 1, so that their dot products are correlations
-        correlation = np.abs(vectors.T @ others).max(axis=1, initial=0.0)
-        stability = np.fmin(stability, correlation)
+        correlations.append(np.abs(vectors.T @ others).max(axis=1, initial=0.0))
+    stability: np.ndarray = np.fmin.reduce(correlations)
     return stability
 
 
@@ -167,8 +157,9 @@ def chance_level(Z: Embedding, folds: Sequence[Embedding], fractions: Sequence[f
     Z = _centred(Z)
     levels = [0.0]
     for fold, fraction in zip(folds, fractions, strict=True):
-        gains, _ = _changes(Z, _centred(fold), 1)
-        levels.append(float(np.abs(gains).max(initial=0.0)) / (1 / fraction - 1) ** 0.5)
+        _, K = _change(Z, _centred(fold))
+        largest = float(np.abs(np.linalg.eigvalsh(K)).max())
+        levels.append(largest / (1 / fraction - 1) ** 0.5)
     return max(levels)
 
 
@@ -196,35 +187,29 @@ def _centred(rows: Embedding) -> Float[np.ndarray, "n p"]:
     return centred / np.linalg.norm(centred)
 
 
-def _changes(
-    Z: Embedding, X: Embedding, n: int
-) -> tuple[Float[np.ndarray, " k"], Float[np.ndarray, "n k"]]:
-    """The eigenvalues and eigenvectors of ZZᵀ - XXᵀ: the n largest, then the n smallest.
+def _change(
+    Z: Embedding, X: Embedding
+) -> tuple[Float[np.ndarray, "n r"], Float[np.ndarray, "r r"]]:
+    """Q and K of ZZᵀ - XXᵀ = QKQᵀ, with Q an orthonormal basis of the columns of Z and X."""
+    Q, R = np.linalg.qr(np.hstack([Z, X]))
+    signs = np.repeat([1.0, -1.0], [Z.shape[1], X.shape[1]])
+    return Q, R * signs @ R.T
+
+
+def _changed_axes(
+    Z: Embedding, X: Embedding, n_growing: int, n_shrinking: int
+) -> Float[np.ndarray, "n k"]:
+    """The eigenvectors of the largest eigenvalues of ZZᵀ - XXᵀ, then those of the smallest.
 
     Eigenvalues that rounding explains are left out.
     """
-    from scipy.sparse.linalg import ArpackNoConvergence, LinearOperator, eigsh
-
-    size = len(X)
-    if size <= max(_MAX_DENSE, 2 * n):
-        values, vectors = np.linalg.eigh(Z @ Z.T - X @ X.T)
-    else:
-        K = LinearOperator((size, size), lambda v: Z @ (v @ Z) - X @ (v @ X), dtype=np.float64)
-        start = np.random.RandomState(0).normal(size=size)
-        if np.linalg.norm(K @ start) < _MIN_GAIN:
-            return np.zeros(0), np.zeros((size, 0))
-        try:
-            values, vectors = eigsh(K, 2 * n, which="BE", v0=start, maxiter=_MAX_RESTARTS)
-        except ArpackNoConvergence as error:  # W has a low rank: further eigenvalues are 0
-            values = error.eigenvalues
-            vectors = error.eigenvectors
-    order = np.argsort(values)
-    grows = order[values[order] > _MIN_GAIN][::-1]
-    shrinks = order[values[order] < -_MIN_GAIN]
-    selected = [*grows[:n], *shrinks[:n]]
-    vectors = vectors[:, selected]
+    Q, K = _change(Z, X)
+    values, vectors = np.linalg.eigh(K)
+    growing = np.flatnonzero(values > _MIN_GAIN)[::-1]
+    shrinking = np.flatnonzero(values < -_MIN_GAIN)
+    vectors = Q @ vectors[:, [*growing[:n_growing], *shrinking[:n_shrinking]]]
     longer_tail = np.where((vectors**3).sum(axis=0) < 0, -1.0, 1.0)
-    return values[selected], vectors * longer_tail
+    return vectors * longer_tail
 
 
 def _first_names(names: Sequence[str], rows: Int[np.ndarray, " n"]) -> tuple[str, ...]:
