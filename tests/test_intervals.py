@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from glocal.errors import DataError
 from glocal.evaluation.intervals import (
     CORRELATION,
     FRACTION,
@@ -50,13 +49,12 @@ def half_width_of_pairs(values, answers, weights):
     return mean, t95 * math.sqrt(max(e @ share @ e, e @ same @ e) / disjoint) / total
 
 
-@pytest.mark.parametrize(("m", "n"), [(3, 9), (3, 9_000), (4, 15), (5, 40), (10, 900), (15, 60)])
+@pytest.mark.parametrize(("m", "n"), [(3, 9), (3, 9_000), (4, 15), (5, 40)])
 @pytest.mark.parametrize("weighted", [False, True])
-def test_the_interval_equals_that_of_all_pairs(m, n, weighted, monkeypatch):
+def test_the_interval_equals_that_of_all_pairs(m, n, weighted):
     """Inclusion and exclusion over subsets of objects equal the sum over all pairs of answers that
-    share an object; answers with too many objects for it are compared pair by pair, in blocks.
+    share an object.
     """
-    monkeypatch.setattr("glocal.evaluation.intervals._BLOCK", 64)
     rng = np.random.default_rng(m)
     some = rng.permutation(n)[: 6 * m]  # few objects, so that sets and pairs repeat
     answers = some[triplets(120, len(some), m)]
@@ -85,11 +83,15 @@ def test_answers_without_weight_do_not_count(person):
     )
 
 
-@pytest.mark.parametrize("objects", ["012", "012 120 021", "012 034 132 240"])
+@pytest.mark.parametrize(
+    "objects", ["012", "012 120 021", "012 034 132 240", "0123456789 abcdefghij"]
+)
 @pytest.mark.parametrize("weighted", [False, True])
 def test_one_cluster_of_answers_has_no_interval(objects, weighted):
-    """If every two answers share an object, there is no error, no interval and no p-value."""
-    answers = np.array([list(map(int, answer)) for answer in objects.split()])
+    """If every two answers share an object, or have more than nine objects, there is no error, no
+    interval and no p-value.
+    """
+    answers = np.array([[int(name, 36) for name in answer] for answer in objects.split()])
     values = np.arange(1.0, len(answers) + 1)
     estimate = answer_estimate(values, answers, values if weighted else None)
     assert (estimate.error, estimate.p, estimate.interval()) == (None, None, (None, None))
@@ -357,20 +359,3 @@ def test_holm_equals_its_definition(p):
                 break
             rejected.add(which)
         assert {k for k, value in enumerate(corrected) if value <= level} == rejected
-
-
-@pytest.mark.parametrize(
-    ("noun", "a", "b", "details"),
-    [
-        ("shape", np.zeros(4), np.zeros(5), {}),
-        ("finite", np.zeros((2, 2, 2)), np.zeros((2, 2, 2)), {}),
-        ("finite", np.array([0, np.nan]), np.zeros(2), {}),
-        ("finite", np.zeros(0), np.zeros(0), {}),
-        ("weights", np.ones((3, 2)), np.zeros((3, 2)), {"weights": np.zeros(2)}),
-        ("weights", np.ones((3, 2)), np.zeros((3, 2)), {"weights": np.array([2.0, -1.0])}),
-    ],
-)
-def test_scores_that_cannot_be_compared_are_refused(as_a_user, noun, a, b, details):
-    """Scores of other shapes, no scores, NaN and invalid weights are refused."""
-    with pytest.raises(DataError, match=noun):
-        ends(a, b, **details)

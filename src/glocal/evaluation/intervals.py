@@ -7,15 +7,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import reduce
 from itertools import combinations
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int, Shaped
 
 from glocal.data.people import asked_once
-from glocal.errors import DataError
 from glocal.results import DIFFERENCE, PEOPLE, Score
-from glocal.similarity import row_slices
 
 Limits = tuple[float, float]
 Bounded = tuple[float, float | None, float | None]
@@ -23,10 +21,9 @@ Bounded = tuple[float, float | None, float | None]
 FRACTION: Limits = (0.0, 1.0)
 CORRELATION: Limits = (-1.0, 1.0)
 _ROUNDING = 16 * 2.0**-52  # relative; equal scores differ from their rounded mean by a few eps
-_MAX_OBJECTS_FOR_SUBSETS = 9  # objects of an answer up to which all of their 2^m subsets are summed
+_MAX_OBJECTS = 9  # of an answer; all of their 2^m subsets are summed
 _MAX_ENTRIES_PER_OBJECT = 8  # a larger table of all subsets would be mostly empty
 _MIN_UNRELATED_SHARE = 0.1  # smallest share of unrelated pairs by which a variance is divided
-_BLOCK = 256  # answers that are compared with all others at a time
 
 
 @dataclass(frozen=True)
@@ -125,29 +122,14 @@ class Units:
     is_one_set: bool = False
 
     def estimate(self) -> Estimate:
-        """Estimate the mean of the values.
-
-        Raises
-        ------
-        DataError
-            If there is no value, a value is not finite, a weight is below 0, or no weight is above
-            0.
-        """
+        """Estimate the mean of the values."""
         values = self.values
-        weights = self.weights
-        if weights is not None and not (weights.min(initial=0) >= 0 and weights.any()):
-            raise DataError("weights of scores must be at least 0, and one of them above 0.")
-        if values.ndim == 2 and self.classes is not None:
+        if self.classes is not None:
             return episode_estimate(
                 values, self.classes, self.shot_share, is_one_set=self.is_one_set
             )
-        if values.ndim not in (1, 2) or not values.size or not np.isfinite(values).all():
-            raise DataError(
-                f"scores have shape {values.shape}; each answer, image or object needs a finite "
-                "score."
-            )
         if self.answers is not None:
-            return answer_estimate(values, self.answers, weights, self.persons)
+            return answer_estimate(values, self.answers, self.weights, self.persons)
         if values.ndim == 2:
             return two_way_estimate(values)
         return mean_estimate(values)
@@ -157,12 +139,6 @@ class Units:
 
         The `p` of the estimate is the p-value of no difference.
         """
-        if self.values.shape != baseline.values.shape:
-            raise DataError(
-                f"the two arms have scores of shape {self.values.shape} and "
-                f"{baseline.values.shape}; both need one for each answer, image or object of the "
-                "same data in the same order."
-            )
         return replace(self, values=self.values - baseline.values).estimate()
 
 
@@ -312,10 +288,7 @@ def episode_estimate(
     Components, ch. 4.
     """
     mean = float(class_means(credits, classes).mean())
-    components = _components(credits, classes)
-    if components is None:
-        return Estimate(mean, None, 0.0)
-    v_d, v_i, v_x, n, freedoms = components
+    (v_d, v_i, v_x), freedoms, n = _components(credits, classes)
     draws = len(credits)
     pool = v_d * shot_share
     tests = v_i / n
@@ -326,38 +299,31 @@ def episode_estimate(
     return Estimate.of(mean, variance, freedom, np.nan_to_num(credits))
 
 
-class _Components(NamedTuple):
-    """The variances of draws, of images within their class and of cells, and N."""
-
-    v_d: float
-    v_i: float
-    v_x: float
-    n: float
-    freedoms: Float[np.ndarray, " 2"]
-
-
 def _components(
     credits: Float[np.ndarray, "draws images"], classes: Int[np.ndarray, " images"]
-) -> _Components | None:
-    """The variance components of `episode_estimate`; None if draws or images cannot vary."""
+) -> tuple[Float[np.ndarray, " 3"], Float[np.ndarray, " 2"], float]:
+    """v_d, v_i and v_x of `episode_estimate`, the freedoms of draws and of images, and N.
+
+    The components are 0 if draws or images cannot vary.
+    """
+    draws = len(credits)
     is_used = ~np.isnan(credits).all(axis=0)
     credits = credits[:, is_used]
     codes, sizes = np.unique(classes[is_used], return_inverse=True, return_counts=True)[1:]
     draws = len(credits)
-    draw_freedom = draws - 1.0
-    image_freedom = float(len(codes) - len(sizes))
-    if not draw_freedom or not image_freedom:
-        return None
+    n = len(sizes) ** 2 / float(np.sum(1 / sizes))
+    freedoms = np.array([draws - 1.0, len(codes) - len(sizes)])
+    if not freedoms.all():
+        return np.zeros(3), freedoms, n
     by_image = np.nanmean(credits, axis=0)
     table = np.where(np.isnan(credits), by_image, credits)
     by_cell = class_means(table, codes)
     within = by_image - by_cell.mean(axis=0)[codes]
     residual = table - by_cell[:, codes] - within
-    n = len(sizes) ** 2 / float(np.sum(1 / sizes))
-    v_x = float(np.square(residual).sum()) / (draw_freedom * image_freedom)
-    v_i = max(float(within @ within) / image_freedom - v_x / draws, 0.0)
-    v_d = max(float(by_cell.mean(axis=1).var(ddof=1)) - v_x / n, 0.0)
-    return _Components(v_d, v_i, v_x, n, np.array([draw_freedom, image_freedom]))
+    v_x = float(np.square(residual).sum()) / freedoms.prod()
+    v_i = float(within @ within) / freedoms[1] - v_x / draws
+    v_d = by_cell.mean(axis=1).var(ddof=1) - v_x / n
+    return np.maximum([v_d, v_i, v_x], 0.0), freedoms, n
 
 
 def class_means(
@@ -395,7 +361,8 @@ def answer_estimate(
     common object. Because the deviations are from the mean of the same answers, the sum falls short
     of its target by just this factor. q is taken as at least 0.1: a smaller share rests on so few
     pairs that dividing by it would only multiply their noise. The error is None if every two
-    answers have a common object. If persons are known, the jackknife variance over persons is
+    answers have a common object, or answers have more than nine objects, whose subsets are too many
+    to sum. If persons are known, the jackknife variance over persons is
     added, less the variance of independent answers Σ e² / (Σ w)², which both contain, if it is more
     than this. The degrees of freedom are then Satterthwaite's.
 
@@ -407,14 +374,14 @@ def answer_estimate(
     w = np.ones(len(values)) if weights is None else weights / weights.mean()
     total = float(w.sum())
     mean = float(w @ values) / total
+    if answers.shape[1] > _MAX_OBJECTS:
+        return Estimate(mean, None, 0.0)
     e = w * (values - mean)
     any_object, all_objects = _sums_over_pairs(answers, np.stack([e, w]))
     unrelated_share = 1 - any_object[1] / total**2
     freedom = 0.0
     if unrelated_share > 1e-12:
-        is_named = np.zeros(int(answers.max()) + 1, dtype=bool)
-        is_named[answers[w > 0]] = True
-        freedom = np.count_nonzero(is_named) - 1.0
+        freedom = np.count_nonzero(np.bincount(answers[w > 0].ravel())) - 1.0
     variance = max(any_object[0], all_objects[0])
     variance = variance / max(unrelated_share, _MIN_UNRELATED_SHARE) / total**2
     if persons is not None and freedom:
@@ -438,8 +405,7 @@ def _sums_over_pairs(
 
     Both sums are computed for each row e of `values`. The first uses inclusion and exclusion over
     the subsets of objects: with E_s the sum of e over the answers that contain subset s, it is
-    Σ_s (-1)^(|s|+1) E_s². Answers of more than nine objects have too many subsets and are compared
-    pair by pair.
+    Σ_s (-1)^(|s|+1) E_s².
     """
     m = answers.shape[1]
     columns = np.sort(answers, axis=1).T.astype(np.int64, order="C")
@@ -447,8 +413,6 @@ def _sums_over_pairs(
     rest = values[:, rest_rows]
     all_objects = np.einsum("vt,vt->v", values, values) - np.einsum("vt,vt->v", rest, rest)
     all_objects += _squared_subset_sums(columns[:, rest_rows], m, rest)
-    if m > _MAX_OBJECTS_FOR_SUBSETS:
-        return _sums_pair_by_pair(answers, values), all_objects
     squares = [_squared_subset_sums(columns, size, values) for size in range(1, m)]
     squares.append(all_objects)
     return np.sum(squares[::2], axis=0) - np.sum(squares[1::2], axis=0), all_objects
@@ -473,22 +437,6 @@ def _squared_subset_sums(
         for row, e in enumerate(values):
             sums[row] += np.bincount(numbers, e, n_subsets)
     return np.einsum("vs,vs->v", sums, sums)
-
-
-def _sums_pair_by_pair(
-    answers: Int[np.ndarray, "t m"], values: Float[np.ndarray, "v t"]
-) -> Float[np.ndarray, " v"]:
-    """Σ e_t e_t' over the pairs of answers that share an object, for each row of the values."""
-    from scipy.sparse import csr_array
-
-    t, m = answers.shape
-    row_starts = np.arange(0, t * m + 1, m)
-    incidence = csr_array((np.ones(t * m, bool), answers.ravel(), row_starts))  # (answers, objects)
-    sums = np.zeros(len(values))
-    for block in row_slices(t, _BLOCK):
-        shared = incidence[block] @ incidence.T  # (block, answers): whether they share an object
-        sums += np.einsum("vt,tv->v", values[:, block], shared @ values.T)
-    return sums
 
 
 def holm(p: Sequence[float]) -> list[float]:
@@ -564,8 +512,8 @@ def compared(results: Mapping[str, Result], pairs: Iterable[tuple[str, str]]) ->
             continue
         score = results[arm].scores[0]
         difference = units.minus(baseline_units)
-        lowest, highest = CORRELATION if score.metric.startswith("spearman") else FRACTION
-        value, low, high = difference.bounded((lowest - highest, highest - lowest))
+        largest = 2.0 if score.metric.startswith("spearman") else 1.0
+        value, low, high = difference.bounded((-largest, largest))
         row = replace(
             score,
             metric=score.metric + DIFFERENCE,
