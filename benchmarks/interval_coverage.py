@@ -127,7 +127,7 @@ def few_shot_world(n_sets: int, n_classes: int, pool: int, shots: int, seed: int
     def evaluate(scale: np.ndarray) -> Result:
         options: dict[str, Any] = {"shots": shots, "draws": max(DRAWS), "seed": seed}
         sides = (X * scale, y, T * scale, truth)
-        return few_shot(*sides, probe="ncm", leave_out_shots=n_sets == 1, **options)
+        return few_shot(*sides[: 2 * n_sets], probe="ncm", **options)
 
     units = scaled(evaluate)
     world: World = {}

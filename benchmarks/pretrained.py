@@ -132,7 +132,7 @@ def scores(transform: LinearTransform, X: np.ndarray, y: np.ndarray) -> dict[str
     """Neighbours kept, and one-shot accuracy before and after the transform."""
     kept = structure_of(transform, X)
     before, after = (
-        few_shot(Z, y, Z, y, shots=1, probe="ncm", leave_out_shots=True).accuracy
+        few_shot(Z, y, shots=1, probe="ncm").accuracy
         for Z in (standardized(transform, X), transform(X))
     )
     error = kept.units.estimate().error

@@ -84,7 +84,7 @@ def pooled(results: Iterable[Result]) -> Result:
 
 def few_shot_of(Z: np.ndarray, y: np.ndarray, **options: Any) -> Result:
     """Few-shot classification among the objects of a fold."""
-    return few_shot(Z, y, Z, y, leave_out_shots=True, **options)
+    return few_shot(Z, y, **options)
 
 
 def anomaly_of(Z: np.ndarray, y: np.ndarray) -> Result:

@@ -123,7 +123,6 @@ def test_a_command_gives_what_the_library_gives(tmp_path, command):
     assert all(f"less {arm}" in table for arm in ("original", "centred", "pca"))
 
 
-ONE_FILE = {"probe": "ncm", "leave_out_shots": True}
 TWICE = "--train x.npy --train-labels y.npy --test x.npy --test-labels y.npy"
 HIERARCHY = "--train x.npy --train-labels classes.npy --superclasses super.csv"
 BREEDS = TWICE.replace("x.npy", "net.npy").replace("y.npy", "numbers.npy")
@@ -142,11 +141,11 @@ CASES = {
     ),
     "shots are left out of one file": (
         "few-shot --train x.npy --train-labels y.npy --probe ncm",
-        lambda: few_shot(Z, Y, Z, Y, **ONE_FILE),
+        lambda: few_shot(Z, Y, probe="ncm"),
     ),
     "shots are left out of the same file": (
         f"few-shot {TWICE} --probe ncm",
-        lambda: few_shot(Z, Y, Z, Y, **ONE_FILE),
+        lambda: few_shot(Z, Y, probe="ncm"),
     ),
     "a query is not searched for itself": (
         "retrieval --queries x.npy --query-labels y.npy",
@@ -154,7 +153,7 @@ CASES = {
     ),
     "superclasses of few-shot from a table": (
         f"few-shot {HIERARCHY} --probe ncm",
-        lambda: few_shot(Z, CLASSES, Z, CLASSES, superclasses=SUPER, **ONE_FILE),
+        lambda: few_shot(Z, CLASSES, superclasses=SUPER, probe="ncm"),
     ),
     "superclasses of anomaly from a table": (
         f"anomaly {HIERARCHY} --test x.npy --test-labels classes.npy",

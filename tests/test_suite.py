@@ -155,10 +155,10 @@ def test_every_score_is_that_of_its_function(rows, folder):
     difference = after.units.minus(before.units)
     assert gain == pytest.approx([difference.mean, *difference.interval()], abs=1e-6)
     X = scalars(IMAGES, "float64")
-    settings = {"shots": 2, "draws": 4, "probe": "ncm", "leave_out_shots": True}
+    settings = {"shots": 2, "draws": 4, "probe": "ncm"}
     for arm, transform in transforms.items():
         Z = transform(IMAGES.astype(float))
-        few = few_shot(Z, LABELS, Z, LABELS, **settings).accuracy
+        few = few_shot(Z, LABELS, **settings).accuracy
         assert values_of(rows, "few", arm, "accuracy_ncm") == pytest.approx([few])
         kept = neighbours_kept(X, Z, 5)
         assert values_of(rows, "near", arm, "neighbours_kept") == pytest.approx([kept])
@@ -376,8 +376,8 @@ def test_superclasses_are_a_file_of_a_task(copy):
         again(copy, text)
     world.folder(copy, super_csv="class,superclass\n0,a\n1,a\n2,b\n3,b\n")
     X = MADE.objects.standardization(IMAGES, "float64")
-    settings = {"shots": 2, "draws": 4, "probe": "ncm", "leave_out_shots": True}
-    expected = few_shot(X, y, X, y, superclasses=dict(zip("0123", "aabb", strict=True)), **settings)
+    settings = {"shots": 2, "draws": 4, "probe": "ncm"}
+    expected = few_shot(X, y, superclasses=dict(zip("0123", "aabb", strict=True)), **settings)
     assert again(copy, text).scores[0].value == pytest.approx(expected.accuracy)
 
 

@@ -11,7 +11,6 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from glocal.data.labels import positions
-from glocal.data.splits import check_seed
 from glocal.errors import DataError, DataWarning, ParameterError
 from glocal.evaluation.intervals import FRACTION, Result, Units, class_means
 from glocal.evaluation.sides import Members, labelled_sides
@@ -36,14 +35,13 @@ Scorer = Callable[[np.ndarray], np.ndarray]
 def few_shot(
     X_train: np.ndarray,
     y_train: np.ndarray,
-    X_test: np.ndarray,
-    y_test: np.ndarray,
+    X_test: np.ndarray | None = None,
+    y_test: np.ndarray | None = None,
     *,
     shots: int = 5,
     draws: int | None = None,
     probe: str = "logistic",
     seed: int = 42,
-    leave_out_shots: bool = False,
     superclasses: Mapping[Any, str] | None = None,
 ) -> Result:
     """Classify test images from `shots` training images of each class, in several draws.
@@ -56,7 +54,8 @@ def few_shot(
     Parameters
     ----------
     X_train, X_test : (n, p) and (m, p) real arrays
-        Standardized features, transformed or not; both with the same scalars and transform.
+        Standardized features, transformed or not; both with the same scalars and transform. Without
+        test images, each draw is tested on the training images that it did not take.
     y_train, y_test : (n,) and (m,) int or str arrays
         Classes. A class that only the training images have can be predicted, but never correctly.
     shots, draws, seed : int
@@ -64,9 +63,6 @@ def few_shot(
         DataWarning. The default is 40 draws for ``ncm``, which is fast, and 5 for other probes.
     probe : {"logistic", "ncm", "1nn"}
         One of `PROBES`.
-    leave_out_shots : bool
-        Whether training and test rows are the same images, so that each draw is tested on the
-        images that it did not take.
     superclasses : mapping or None
         The superclass of each class. Images of other classes are left out, with a DataWarning.
 
@@ -86,11 +82,10 @@ def few_shot(
     ------
     DataError
         If the number of labels is not that of the rows, fewer than two classes have as many images
-        as shots, a test class has no training image, a value is NaN or infinite, or no test image
-        is left. Also if `leave_out_shots` is given for different images, or the
-        only test class of a superclass may give shots.
+        as shots, a test class has no training image, a value is NaN or infinite, no test image is
+        left, or the only test class of a superclass may give shots.
     ParameterError
-        If the probe is unknown, shots or draws are below 1, or the seed is out of range.
+        If the probe is unknown.
 
     References
     ----------
@@ -101,22 +96,19 @@ def few_shot(
     >>> rng = np.random.default_rng(0)
     >>> y = np.repeat([0, 1, 2], 20)
     >>> X = np.eye(3)[y] + 0.1 * rng.normal(size=(60, 3))
-    >>> few_shot(X, y, X, y, probe="ncm", leave_out_shots=True).accuracy
+    >>> few_shot(X, y, probe="ncm").accuracy
     1.0
     """
     if probe not in PROBES:
         raise ParameterError(f"`probe` is {probe!r}; allowed are {', '.join(PROBES)}.")
+    is_one_set = X_test is None
+    if X_test is None:
+        X_test = X_train
+        y_test = y_train
     train, test = labelled_sides(X_train, y_train, X_test, y_test, superclasses)
     train, test = _with_enough_images(train, test, shots)
     if superclasses is not None:
         _check_classes(train, test)
-    elif leave_out_shots and not (
-        np.array_equal(train.classes, test.classes) and np.array_equal(train.X, test.X)
-    ):
-        raise DataError(
-            "`leave_out_shots` is for training and test images that are the same, but their rows "
-            "or labels differ. Leave it out, or give the same images twice."
-        )
     if draws is None:
         draws = _FAST_DRAWS if probe == "ncm" else _DRAWS
     episodes = draw_episodes(
@@ -130,7 +122,7 @@ def few_shot(
         if superclasses is not None:
             is_shown = np.isin(test.classes, train.classes[rows])
         else:
-            is_shown = leave_out_shots & np.isin(np.arange(len(truth)), rows)
+            is_shown = is_one_set & np.isin(np.arange(len(truth)), rows)
         tested = np.flatnonzero(~is_shown)
         for chunk in row_slices(len(tested), _CHUNK):
             images = tested[chunk]
@@ -143,7 +135,7 @@ def few_shot(
         values=credits,
         classes=truth,
         shot_share=float(np.mean(shots / pool)),
-        is_one_set=leave_out_shots,
+        is_one_set=is_one_set,
     )
     is_rough = draws < MIN_DRAWS or int(pool.min()) < MIN_IMAGES_PER_SHOT * shots
     settings = {"shots": shots, "draws": draws, "seed": seed, "rough": is_rough}
@@ -238,12 +230,6 @@ def draw_episodes(
     on the number of draws, and fewer shots are a part of more shots. RandomState((seed, d, 1))
     picks among the classes of a superclass.
     """
-    check_seed(seed)
-    for name, number in (("shots", shots), ("draws", draws)):
-        if number < 1:
-            raise ParameterError(
-                f"`{name}={number}` is not allowed: it must be an integer of at least 1."
-            )
     names, first, counts = np.unique(classes, return_index=True, return_counts=True)
     if counts.min() < shots:
         rarest = int(counts.argmin())

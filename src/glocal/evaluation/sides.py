@@ -33,7 +33,7 @@ def labelled_sides(
     X_train: np.ndarray,
     y_train: np.ndarray,
     X_test: np.ndarray,
-    y_test: np.ndarray,
+    y_test: np.ndarray | None,
     superclass_of: Mapping[Any, str] | None,
 ) -> tuple[Members, Members]:
     """Check training and test images; without superclasses, each class is its own superclass."""
@@ -65,7 +65,7 @@ def check_sides(
     first: np.ndarray,
     first_labels: np.ndarray,
     second: np.ndarray,
-    second_labels: np.ndarray,
+    second_labels: np.ndarray | None,
     names: tuple[str, str],
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the labels of two sets of rows, after checking that columns and labels match."""

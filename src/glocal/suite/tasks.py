@@ -192,13 +192,12 @@ class FewShotTask(_Sides):
         draw.
         """
         train, y_train, test, y_test = self.sides(sources)
-        are_same = test is train
-        X_train = embed(train)
-        X_test = X_train if are_same else embed(test)
+        sides: list[np.ndarray] = [embed(train), y_train]
+        if test is not train:
+            sides += [embed(test), y_test]
         options = self.model_dump(include={"shots", "draws", "probe"})
         options["seed"] = sources.shared.seed
-        options["superclasses"] = self.superclass_of(sources)
-        result = few_shot(X_train, y_train, X_test, y_test, leave_out_shots=are_same, **options)
+        result = few_shot(*sides, superclasses=self.superclass_of(sources), **options)
         warn_at_chance(result, result.chance)
         return result
 

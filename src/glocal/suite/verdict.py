@@ -202,15 +202,15 @@ def _tasks(
         levels[", superclasses"] = _testable(y, superclasses)
     tasks: dict[str, Callable[[np.ndarray], Result]] = {}
     for level, probe, name in product(levels, _DRAWS, _SHOTS):
-        options = {
+        options: dict[str, Any] = {
             "shots": _SHOTS[name],
             "draws": _DRAWS[probe],
             "probe": probe,
             "superclasses": levels[level],
         }
         task = name + level if probe == "ncm" else f"{name}{level}, {probe}"
-        tasks[task] = partial(_few_shot, y, options)
-    tasks[RETRIEVAL] = lambda Z: retrieval(Z, y)
+        tasks[task] = partial(few_shot, y_train=y, **options)
+    tasks[RETRIEVAL] = partial(retrieval, query_labels=y)
     tasks[KEPT] = partial(_kept, X, neighbourhoods(X, _K))
     return tasks
 
@@ -228,12 +228,6 @@ def _testable(y: Shaped[np.ndarray, " n"], superclass_of: Mapping[Any, str]) -> 
             "class gives the shots and the others are tested."
         )
     return testable
-
-
-def _few_shot(
-    y: Shaped[np.ndarray, " n"], options: Mapping[str, Any], Z: Float[np.ndarray, "n p"]
-) -> Result:
-    return few_shot(Z, y, Z, y, leave_out_shots=True, **options)
 
 
 def _kept(X: Float[np.ndarray, "n p"], before: Any, Z: Float[np.ndarray, "n r"]) -> Result:
