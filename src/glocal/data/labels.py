@@ -103,7 +103,7 @@ def split_column(path: PathLike) -> tuple[Path, str | None]:
 
 
 def check_labels(
-    labels: Shaped[np.ndarray, "..."], n: int | None = None, source: str = "labels"
+    labels: Shaped[np.ndarray, "..."] | None, n: int | None = None, source: str = "labels"
 ) -> Shaped[np.ndarray, " n"]:
     """Return the labels as an (n,) array of int64 or str, or raise a DataError."""
     labels = np.asarray(labels)
