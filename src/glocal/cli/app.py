@@ -8,7 +8,6 @@ import warnings
 from collections.abc import Sequence
 from functools import cache
 from importlib.metadata import entry_points
-from itertools import takewhile, zip_longest
 from typing import Any
 
 import typer
@@ -40,7 +39,7 @@ from glocal.errors import (
 app = typer.Typer(
     name="glocal",
     no_args_is_help=True,
-    rich_markup_mode="rich",
+    rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
 )
 _MODULES = (
@@ -64,7 +63,6 @@ _COLLECT = (
 )
 _UNAVAILABLE = {"collect": _COLLECT}
 """Messages for unavailable commands of other packages; loading an entry point updates them."""
-_RESUMED_BY = {"sweep": " with --resume", "suite": "", "extract": "", "align": ""}
 _FULL_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
 
@@ -156,31 +154,16 @@ def execute(arguments: Sequence[str]) -> int:
         # typer wraps an end of input, and in some versions an interruption, in Abort
         cause = error.__cause__ if isinstance(error, typer.Abort) else None
         is_interruption = isinstance(cause, KeyboardInterrupt)
-        code = 130 if is_interruption else _report(cause or error, arguments)
+        code = 130 if is_interruption else _report(cause or error)
     if code == 130:
-        how = _RESUMED_BY.get(command_name)
-        advice = "" if how is None else f" To continue, run the same command again{how}."
-        print_message(f"interrupted; files that existed before are unchanged.{advice}")
+        print_message("interrupted; files that existed before are unchanged.")
     return code
 
 
 @cache
 def _command() -> Any:
-    """The root command, with help texts escaped from markup and flags shown without a type."""
-    from rich.markup import escape
-
-    root: Any = typer.main.get_command(app)
-    commands = [root]
-    for command in commands:
-        commands += getattr(command, "commands", {}).values()
-        paragraphs = (command.help or "").split("\n\n")
-        command.help = escape("\n\n".join(" ".join(text.split()) for text in paragraphs))
-        for param in command.params:
-            param.help = escape(getattr(param, "help", None) or "")
-        for param in (*command.params, command.get_help_option(typer.Context(command))):
-            if getattr(param, "is_flag", False):
-                param.metavar = ""
-    return root
+    """The root command."""
+    return typer.main.get_command(app)
 
 
 def _options(command: Any, arguments: Sequence[str]) -> dict[str, str]:
@@ -194,53 +177,22 @@ def _options(command: Any, arguments: Sequence[str]) -> dict[str, str]:
     return {param.name: param.opts[0] for param in command.params if param.opts[0].startswith("--")}
 
 
-def _report(error: BaseException, arguments: Sequence[str]) -> int:
+def _report(error: BaseException) -> int:
     """Print an error as one sentence and return the exit code; raise an unforeseen error again."""
     if isinstance(error, GLocalError):
         print_message(f"error: {in_options(str(error))}")
         return 2 if isinstance(error, ParameterError) else 1
     if isinstance(error, BrokenPipeError):
         return 1
-    if hasattr(error, "format_message"):
-        return _report_usage(error, arguments)
+    if hasattr(error, "format_message"):  # a wrong command line
+        if message := " ".join(error.format_message().split()):  # else the help was printed
+            print_message(f"error: {message}")
+        return 2
     sentence = _unforeseen(error)
     if sentence is None:
         raise error
     print_message(f"error: {sentence}")
     return 1
-
-
-def _report_usage(error: Any, arguments: Sequence[str]) -> int:
-    """Print a usage error of the command line, and return the exit code."""
-    possibilities = list(getattr(error, "possibilities", None) or ())
-    name = getattr(error, "option_name", "").lstrip("-")
-    error.possibilities = [
-        text for text in possibilities if text.endswith(f"-{name}")
-    ] or possibilities
-    message = " ".join(str(error.format_message()).split()).rstrip(".")
-    if message:  # without arguments the help was printed
-        context = getattr(error, "ctx", None)
-        path = getattr(context, "command_path", "glocal")
-        is_of_group = getattr(context, "parent", None) is not None
-        if is_of_group and message.startswith("No such command") and not message.endswith("?"):
-            message += f". Its commands are {', '.join(error.ctx.command.commands)}"
-        message += _call_meant(context, path, arguments)
-        print_message(f"error: {message}{'' if message.endswith('?') else '.'} See {path} --help.")
-    return 2
-
-
-def _call_meant(context: Any, path: str, arguments: Sequence[str]) -> str:
-    """The call with options that files without options stand for; empty if there are none."""
-    words = list(takewhile(lambda word: word[:1] != "-", arguments))[len(path.split()) - 1 :]
-    command = getattr(context, "command", None)
-    required = [param for param in getattr(command, "params", ()) if param.required]
-    kinds = {param.param_type_name for param in required}
-    if not words or kinds != {"option"}:
-        return ""
-    names = sorted((param.opts[0] for param in required), key="--out".__eq__)  # outputs last
-    files = zip_longest(names, words[: len(names)])
-    call = " ".join(f"{name} {file or name.strip('-').upper()}" for name, file in files)
-    return f". Files are given by options: {path} {call}"
 
 
 def _unforeseen(error: BaseException) -> str | None:

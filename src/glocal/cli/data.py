@@ -44,7 +44,7 @@ from glocal.files import make_folder
 app = typer.Typer(
     help="Check, split and import answers; fetch published files.",
     no_args_is_help=True,
-    rich_markup_mode="rich",
+    rich_markup_mode="markdown",
 )
 
 

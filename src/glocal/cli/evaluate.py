@@ -39,7 +39,7 @@ from glocal.transform.rows import BASELINES, baseline
 app = typer.Typer(
     help="Score features with and without a transform.",
     no_args_is_help=True,
-    rich_markup_mode="rich",
+    rich_markup_mode="markdown",
 )
 _ORIGINAL = "original"
 _DIFFERENCE_FIELDS = ("value", "low", "high", "p")

@@ -23,7 +23,7 @@ from glocal.transform.record import SourceOptions
 from glocal.transform.sharing import PUBLISHED, bundled, locate, pull
 
 app = typer.Typer(
-    help="List, pull and push transforms.", no_args_is_help=True, rich_markup_mode="rich"
+    help="List, pull and push transforms.", no_args_is_help=True, rich_markup_mode="markdown"
 )
 
 

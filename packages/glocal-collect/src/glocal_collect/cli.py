@@ -34,7 +34,9 @@ if TYPE_CHECKING:
     from glocal_collect.study import Study
 
 app = typer.Typer(
-    no_args_is_help=True, help="Ask people about your own images, and export their answers."
+    help="Ask people about your own images, and export their answers.",
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
 )
 
 
