@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
-import os
-import random
 import resource
 import shutil
 import signal
@@ -219,22 +216,6 @@ def wrong_values(param: Any) -> list[str]:
     return list(NUMBERS if kind in (int, float) else TEXTS)
 
 
-def cases(each: int, seed: int = 0) -> list[list[str]]:
-    """Command lines with one wrong value each: `each` values for every option of every command."""
-    lines = []
-    right = COMMANDS | COLLECT
-    for name, params in parameters().items():
-        for param in params:
-            rng = random.Random(f"{name} {param.name} {seed}")
-            base = right[name].split()
-            values = wrong_values(param)
-            for value in rng.sample(values, min(each, len(values))):
-                json_flag = ["--json"] if rng.random() < 0.5 else []
-                words = changed(base, params, param, value)
-                lines.append([*name.split(), *words, *json_flag])
-    return lines
-
-
 def changed(base: list[str], params: list[Any], param: Any, value: str) -> list[str]:
     """The words of a right command line with another value of one parameter."""
     if not param.opts[0].startswith("-"):  # arguments stand first
@@ -248,37 +229,7 @@ def changed(base: list[str], params: list[Any], param: Any, value: str) -> list[
     return [*base, option, value]
 
 
-def problem(result: Result, *, as_json: bool) -> str | None:
-    """A description of how a command ended badly, or None if it ended well."""
-    objects = result.out.splitlines()
-    if result.code not in (0, 1, 2):
-        return f"exit code {result.code}"
-    if "Traceback" in result.err:
-        return "a traceback"
-    if result.code and not result.err and not result.out:
-        return "no sentence"
-    if as_json and (len(objects) > 1 or (result.code == 0 and len(objects) != 1)):
-        return f"{len(objects)} lines of JSON"
-    if as_json and objects and not isinstance(json.loads(objects[0]), dict):
-        return "no JSON object"
-    return None
-
-
 def copy(source: Path, folder: Path) -> None:
     """Make `folder` a fresh copy of the files, in which links stay links."""
     shutil.rmtree(folder, ignore_errors=True)
     shutil.copytree(source, folder, symlinks=True)
-
-
-def try_case(words: list[str], source: Path, scratch: Path) -> str | None:
-    """Run one command line in a fresh copy of the files, and return the problem with its end."""
-    copy(source, scratch)
-    offline = mock.patch.dict(os.environ, GLOCAL_OFFLINE="1")  # no retry of a connection
-    with contextlib.chdir(scratch), without_network(), offline:
-        try:
-            result = run(words)
-        except BaseException as error:
-            if isinstance(error, KeyboardInterrupt):
-                raise
-            return f"{type(error).__name__}: {error}"
-    return problem(result, as_json="--json" in words)

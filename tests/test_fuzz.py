@@ -23,7 +23,7 @@ import numpy as np
 import processes
 import pytest
 
-CASES = int(float(os.environ.get("GLOCAL_TRIES", "0.05")) * 2000)
+CASES = int(float(os.environ.get("GLOCAL_TRIES", "0.05")) * 6000)
 SECONDS = 180  # of a case
 LINES = command_lines.COMMANDS | command_lines.COLLECT
 NOT_TRIED = {"help", "jobs", "workers", "scheduler", "device", "download", "solver", "host"}

@@ -65,22 +65,29 @@ def test_a_reflection_of_many_dimensions_breaks_no_tie(kernel):
     np.testing.assert_array_equal(*ranks)
 
 
+def without(people, person, i, j):
+    """A copy of the RDMs of people, without what one or all of them say about a pair."""
+    people = people.copy()
+    people[person, i, j] = people[person, j, i] = np.nan
+    return people
+
+
 def test_missing_pairs_are_left_out():
     """A pair that a person did not compare (NaN) does not count for that person, whose other pairs
-    stay, also in the ceiling.
+    stay, also in the ceiling; one that a single person compared is left out of the lower ceiling.
     """
-    people = PEOPLE.copy()
+    people = PEOPLE
     for person, (i, j) in enumerate([(0, 1), (2, 5), (3, 9), (0, 13)]):
-        people[person, i, j] = people[person, j, i] = np.nan
+        people = without(people, person, i, j)
     x = model_rdm(Z)
-    expected = []
-    for rdm in people:
-        is_known = ~np.isnan(rdm[UPPER])
-        assert is_known.sum() == 90
-        expected.append(stats.spearmanr(x[is_known], rdm[UPPER][is_known]).statistic)
+    y = people[:, *UPPER]
+    assert (np.isnan(y).sum(axis=1) == 1).all()
+    expected = [stats.spearmanr(x, row, nan_policy="omit").statistic for row in y]
     result = rsa(Z, people)
     assert result.spearman == pytest.approx(np.mean(expected), rel=1e-12)
     assert result.ceiling == pytest.approx(rsa(Z, PEOPLE).ceiling, abs=0.02)
+    lower = [rsa(Z, without(PEOPLE, who, 0, 1)).ceiling[0] for who in (slice(1, None), slice(None))]
+    assert lower[0] == pytest.approx(lower[1], abs=1e-3)
 
 
 @pytest.mark.parametrize("kernel", KERNELS)
@@ -94,17 +101,6 @@ def test_a_collapsed_model_is_undefined_and_said(kernel, length, noise):
     assert math.isnan(result.spearman)
     assert (result.low, result.high, result.units.values.size) == (None, None, 0)
     assert result.ceiling is not None
-
-
-def test_a_pair_that_one_person_alone_compared_is_left_out_of_the_lower_ceiling():
-    """A pair that only one person compared is left out of the lower ceiling, without a warning of
-    numpy.
-    """
-    people = PEOPLE.copy()
-    people[1:, 0, 1] = people[1:, 1, 0] = np.nan
-    result = rsa(Z, people)
-    people[0, 0, 1] = people[0, 1, 0] = np.nan
-    assert result.ceiling[0] == pytest.approx(rsa(Z, people).ceiling[0], abs=1e-3)
 
 
 def test_ceiling_rdms_and_correlations_are_those_of_rsatoolbox():
@@ -131,31 +127,22 @@ def test_ceiling_rdms_and_correlations_are_those_of_rsatoolbox():
 
 def test_the_units_are_the_jackknife_of_the_correlation():
     """The mean of the units over objects is the correlation with each person, and their spread that
-    of leaving out an object.
+    of leaving out an object; an interval ends at 1.
     """
     result = rsa(Z, PEOPLE)
     for values, human in zip(result.units.values, PEOPLE, strict=True):
         whole = rsa(Z, human)
         kept = [np.delete(np.arange(14), i) for i in range(14)]
-        without = np.array([rsa(Z[k], human[np.ix_(k, k)]).spearman for k in kept])
-        np.testing.assert_allclose(
-            values, whole.spearman + 13 * (without.mean() - without), atol=1e-9
-        )
-        error = math.sqrt(13 / 14 * np.square(without - without.mean()).sum())
+        others = np.array([rsa(Z[k], human[np.ix_(k, k)]).spearman for k in kept])
+        np.testing.assert_allclose(values, whole.spearman + 13 * (others.mean() - others))
+        error = math.sqrt(13 / 14 * np.square(others - others.mean()).sum())
         assert (whole.high - whole.low) / 2 == pytest.approx(stats.t.ppf(0.975, 13) * error)
-    assert (result.low, result.high) == pytest.approx(
-        two_way_estimate(result.units.values).interval()
-    )
-
-
-def test_the_interval_stays_within_what_a_correlation_can_be():
-    """The interval of few objects with nearly full agreement ends at 1."""
-    rows = np.random.default_rng(0).normal(size=(6, 4))
-    result = rsa(
-        rows, rdm_of(model_rdm(rows) + 0.05 * np.random.default_rng(1).uniform(size=15), 6)
-    )
-    assert result.spearman > 0.98
-    assert result.high == 1
+    interval = two_way_estimate(result.units.values).interval()
+    assert (result.low, result.high) == pytest.approx(interval)
+    noise = 0.05 * np.random.default_rng(2).uniform(size=15)
+    few = rsa(Z[:6], rdm_of(model_rdm(Z[:6]) + noise, 6))
+    assert few.spearman > 0.98
+    assert few.high == 1
 
 
 def test_many_objects_are_left_out_in_groups(monkeypatch):
@@ -200,22 +187,20 @@ def test_bad_rdms_are_refused(case):
         check_rdms(rdm)
 
 
-def test_small_differences_of_the_two_triangles_are_rounding():
-    """float32 RDMs whose triangles differ in the last digits, and a diagonal of NaN,
-    are accepted.
+def test_rdms_are_real_symmetric_and_0_on_the_diagonal(tmp_path):
+    """float32 RDMs whose triangles differ in the last digits, and a diagonal of NaN, are accepted;
+    RDMs of integers become float64, so that nothing is rounded later, and a text is one RDM.
     """
     noisy = HUMAN.astype(np.float32)
     noisy[0, 1] *= 1 + 1e-6
     noisy[np.diag_indices(14)] = np.nan
     assert np.diag(check_rdms(noisy)[0]).tolist() == [0.0] * 14
-
-
-def test_integers_become_real_dissimilarities():
-    """RDMs of integers become float64, so that nothing is rounded later."""
     ranks = np.triu(np.arange(196).reshape(14, 14), 1)
-    checked = check_rdms(ranks + ranks.T)
-    assert checked.dtype == np.float64
-    np.testing.assert_array_equal(checked[0], ranks + ranks.T)
+    ranks = ranks + ranks.T
+    np.savetxt(tmp_path / "r.txt", ranks)
+    for checked in (check_rdms(ranks), load_rdms(tmp_path / "r.txt")):
+        assert checked.dtype == np.float64
+        np.testing.assert_array_equal(checked, ranks[None])
 
 
 def test_bad_arguments_are_refused(as_a_user):
@@ -246,29 +231,23 @@ def test_rdms_join_by_index_and_by_name():
     assert join_rdms(features, PEOPLE).rows.tolist() == list(range(14))
 
 
-@pytest.mark.usefixtures("as_a_user")
-def test_rdms_that_do_not_fit_are_refused():
+INDICES_REFUSED = {
+    "rdm_index": None,
+    "about 5 objects": np.arange(4),
+    "0 to 14, but features has 14 rows": np.array([0, 1, 2, 3, 14]),
+    "-1 to 3": np.array([0, 1, 2, 3, -1]),
+    "4 different objects": np.array([0, 1, 2, 3, 3]),
+    "integer": np.array([0, 1, 2, 3, 0.5]),
+}
+
+
+@pytest.mark.parametrize("noun", INDICES_REFUSED)
+def test_rdms_that_do_not_fit_are_refused(as_a_user, noun):
     """Another size without an index, a bad index, and an empty join are refused."""
-    features = Features(Z, NAMES)
-    small = PEOPLE[:, :5, :5]
-    cases = [
-        ((features, small), "rdm_index"),
-        ((features, small, np.arange(4)), "about 5 objects"),
-        ((features, small, np.array([0, 1, 2, 3, 14])), "0 to 14, but features has 14 rows"),
-        ((features, small, np.array([0, 1, 2, 3, -1])), "-1 to 3"),
-        ((features, small, np.array([0, 1, 2, 3, 3])), "4 different objects"),
-        ((features, small, np.array([0, 1, 2, 3, 0.5])), "integer"),
-        ((features, small, None, NAMES), "the list of object ids has 14 lines"),
-    ]
-    for arguments, noun in cases:
-        with pytest.raises(DataError, match=noun):
-            join_rdms(*arguments)
-
-
-def test_an_rdm_is_read_from_text(tmp_path):
-    """A table of text is one RDM."""
-    np.savetxt(tmp_path / "r.txt", HUMAN)
-    np.testing.assert_allclose(load_rdms(tmp_path / "r.txt"), HUMAN[None])
+    with pytest.raises(DataError, match=noun):
+        join_rdms(Features(Z, NAMES), PEOPLE[:, :5, :5], INDICES_REFUSED[noun])
+    with pytest.raises(DataError, match="the list of object ids has 14 lines"):
+        join_rdms(Features(Z, NAMES), PEOPLE[:, :5, :5], None, NAMES)
 
 
 @pytest.mark.data
@@ -280,12 +259,8 @@ def test_published_embeddings_correlate_as_before(data_dir, embedding, spearman)
     """Cosines of published embeddings among 48 objects correlate with the human RDM as measured
     before.
     """
-    index = json.loads((data_dir / "things/rdm48_index.json").read_text())[
-        "concept_index0_in_unique_id"
-    ]
-    result = rsa(
-        np.load(data_dir / "things" / f"{embedding}.npy")[index],
-        load_rdms(data_dir / "things/rdm48.npy"),
-    )
+    things = data_dir / "things"
+    index = json.loads((things / "rdm48_index.json").read_text())["concept_index0_in_unique_id"]
+    result = rsa(np.load(things / f"{embedding}.npy")[index], load_rdms(things / "rdm48.npy"))
     assert result.spearman == pytest.approx(spearman, abs=5e-5)
     assert result.low < spearman < result.high
