@@ -1,4 +1,4 @@
-"""The definitions of the paper and the docs in plain float64 loops, to check whole commands by.
+"""The definitions of the paper and the docs in plain float64, to check whole commands by.
 
 Nothing here imports glocal. `docs/method.md` has the formulas of the fit, `docs/evaluate.md` those
 of the scores.
@@ -39,11 +39,10 @@ def rounding(p, largest=1.0):
 
 
 def global_loss(Z, answers, weights, kind="odd-one-out"):
-    total = 0.0
-    for answer, weight in zip(answers, weights, strict=True):
-        S = [Z[answer[i]] @ Z[answer[j]] for i, j in candidates(kind, answer)]
-        total += weight * (np.logaddexp.reduce(S) - S[0])
-    return total / np.sum(weights)
+    Z, weights = map(torch.as_tensor, (Z, weights))
+    objects = torch.as_tensor(answers).long()
+    S = [(Z[objects[:, i]] * Z[objects[:, j]]).sum(1) for i, j in candidates(kind, answers[0])]
+    return (weights * (torch.logsumexp(torch.stack(S), 0) - S[0])).sum() / weights.sum()
 
 
 def blocks(n, size=1024, seed=42):
@@ -53,50 +52,42 @@ def blocks(n, size=1024, seed=42):
 def local_loss(X, Z, tau, parts):
     total = 0.0
     for part in parts:
-        before = cosines(X[part], X[part]) / tau
-        after = cosines(Z[part], Z[part]) / tau
-        for i in range(len(part)):
-            others = np.arange(len(part)) != i
-            P = np.exp(before[i, others] - np.logaddexp.reduce(before[i, others]))
-            total -= P @ (after[i, others] - np.logaddexp.reduce(after[i, others]))
+        before, after = (
+            torch.nn.functional.normalize(torch.as_tensor(rows)[part]) for rows in (X, Z)
+        )
+        diagonal = torch.eye(len(part), dtype=torch.bool)
+        teacher = (before @ before.T / tau).masked_fill(diagonal, -torch.inf)
+        student = (after @ after.T / tau).masked_fill(diagonal, -torch.inf)
+        logs = torch.log_softmax(student, 1).masked_fill(diagonal, 0.0)
+        total = total - (torch.softmax(teacher, 1) * logs).sum()
     return total / sum(map(len, parts))
-
-
-def penalty(W, method, mix=1.0):
-    squared = sum(x * x for x in W.ravel())
-    return squared if method == "naive" else squared - mix * np.trace(W) ** 2 / len(W)
 
 
 def objective(problem, W):
     """The objective f and its unweighted parts."""
-    parts = {"global": global_loss(problem.X @ W, problem.answers, problem.weights, problem.kind)}
+    W = torch.as_tensor(W)
+    X = torch.from_numpy(problem.X)
+    parts = {"global": global_loss(X @ W, problem.answers, problem.weights, problem.kind)}
+    alpha = 0.0
     if problem.local is not None:
-        parts["local"] = local_loss(problem.local, problem.local @ W, problem.tau, problem.blocks)
-    parts["penalty"] = penalty(W, problem.method, problem.mix)
-    alpha = problem.alpha if "local" in parts else 0.0
-    f = (
-        (1 - alpha) * parts["global"]
-        + alpha * parts.get("local", 0.0)
-        + problem.lmbda * parts["penalty"]
-    )
-    return f, parts
+        alpha = problem.alpha
+        local = torch.from_numpy(problem.local)
+        parts["local"] = local_loss(local, local @ W, problem.tau, problem.blocks)
+    squared = (W * W).sum()
+    freedom = 0.0 if problem.method == "naive" else problem.mix
+    parts["penalty"] = squared - freedom * torch.trace(W) ** 2 / len(W)
+    losses = (1 - alpha) * parts["global"] + alpha * parts.get("local", 0.0)
+    return losses + problem.lmbda * parts["penalty"], parts
 
 
 def lowest(problem, starts, rounds=300):
     """The lowest f that SciPy's L-BFGS-B reaches from the best of several starts, by autograd."""
-    p = problem.X.shape[1]
 
     def f(flat):
-        parameters = torch.tensor(flat, requires_grad=True)
-        W = parameters.reshape(p, p)
-        value = _global_loss_of(W, problem)
-        if problem.local is not None:
-            value = (1 - problem.alpha) * value + problem.alpha * _local_loss_of(W, problem)
-        value = value + problem.lmbda * (W * W).sum()
-        if problem.method != "naive":
-            value = value - problem.lmbda * problem.mix * torch.trace(W) ** 2 / p
+        W = torch.tensor(flat.reshape(starts[0].shape), requires_grad=True)
+        value = objective(problem, W)[0]
         value.backward()
-        return float(value.detach()), parameters.grad.numpy()
+        return value.item(), W.grad.numpy().ravel()
 
     def descended(start, rounds):
         options = {"maxiter": rounds, "maxfun": 2 * rounds, "ftol": 1e-15, "gtol": 1e-12}
@@ -108,31 +99,6 @@ def lowest(problem, starts, rounds=300):
     results = [descended(start, 30) for start in starts]
     finite = [result for result in results if np.isfinite(result.fun)]
     return descended(min(finite, key=lambda result: result.fun).x, rounds).fun
-
-
-def _global_loss_of(W, problem):
-    """L_global in torch."""
-    Z = torch.from_numpy(problem.X) @ W
-    objects = torch.from_numpy(problem.answers.T.copy())
-    weights = torch.from_numpy(problem.weights)
-    pairs = candidates(problem.kind, problem.answers[0])
-    S = torch.stack([(Z[objects[i]] * Z[objects[j]]).sum(1) for i, j in pairs])
-    return (weights * (torch.logsumexp(S, 0) - S[0])).sum() / weights.sum()
-
-
-def _local_loss_of(W, problem):
-    """L_local in torch."""
-    images = torch.from_numpy(problem.local)
-    total = 0.0
-    for part in problem.blocks:
-        X = torch.nn.functional.normalize(images[part])
-        Z = torch.nn.functional.normalize(images[part] @ W)
-        diagonal = torch.eye(len(part), dtype=torch.bool)
-        teacher = (X @ X.T / problem.tau).masked_fill(diagonal, -torch.inf)
-        student = (Z @ Z.T / problem.tau).masked_fill(diagonal, -torch.inf)
-        logs = torch.log_softmax(student, 1).masked_fill(diagonal, 0.0)
-        total = total - (torch.softmax(teacher, 1) * logs).sum()
-    return total / len(images)
 
 
 def lambda_max(X, answers, weights, kind):

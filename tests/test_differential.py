@@ -1,5 +1,5 @@
-"""Whole commands on small random problems agree with `oracle`, which is made of loops and SciPy; a
-check that fails names what disagrees.
+"""Whole commands on small random problems agree with `oracle`, which is made of PyTorch and SciPy;
+a check that fails names what disagrees.
 """
 
 import os
@@ -208,7 +208,7 @@ SEEDS = [*((fit, n) for n in (1, 3, 4, 5)), *((agreement, n) for n in (1, 2))]
     [(fit, 0), (agreement, 0), *(pytest.param(*case, marks=pytest.mark.nightly) for case in SEEDS)],
 )
 def test_a_command_agrees_with_the_oracle(check, seed, tmp_path):
-    """A command prints and writes what plain loops and SciPy compute from the same files."""
+    """A command prints and writes what plain definitions and SciPy compute from the same files."""
     check(np.random.default_rng(seed), tmp_path)
 
 

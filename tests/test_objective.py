@@ -80,11 +80,11 @@ def assert_gradient(function, W):
 
 
 @every_case
-def test_the_loss_is_that_of_loops_and_its_gradient_that_of_differences(loss_by, one_pass, kind):
+def test_the_loss_is_as_defined_and_its_gradient_that_of_differences(loss_by, one_pass, kind):
     """L_global is the weighted mean of -log softmax at people's pair, for every kind and pass."""
     objects = random_answers(kind)
     loss = loss_by(one_pass, X, objects, WEIGHTS, kind)
-    expected = oracle.global_loss(X @ W, objects, WEIGHTS, kind)
+    expected = float(oracle.global_loss(X @ W, objects, WEIGHTS, kind))
     for _ in range(2):  # the second call starts with the gradients of the first in its buffers
         assert loss(W)[0] == pytest.approx(expected, rel=1e-12)
     assert_gradient(loss, W)
@@ -258,14 +258,15 @@ def test_the_loss_is_convex_in_m():
 
 
 @pytest.mark.parametrize(("tau", "threads"), [(0.02, 1), (0.25, 5), (30.0, 2)])
-def test_the_local_loss_is_that_of_loops_and_its_gradient_that_of_differences(tau, threads):
+def test_the_local_loss_is_as_defined_and_its_gradient_that_of_differences(tau, threads):
     """L_local is the mean over images, in blocks of unequal sizes, of the cross-entropy between
     both softmaxes; float32 agrees to its accuracy.
     """
     loss = LocalLoss(BLOCKS, tau, workers=Workers(threads))
     parts = np.split(np.arange(22), [9, 17])
     value, dW = loss(W)
-    assert value == pytest.approx(oracle.local_loss(IMAGES, IMAGES @ W, tau, parts), rel=1e-11)
+    expected = oracle.local_loss(IMAGES, IMAGES @ W, tau, parts)
+    assert value == pytest.approx(float(expected), rel=1e-11)
     assert_gradient(loss, W)
     single, single_dW = LocalLoss([block.astype("f4") for block in BLOCKS], tau)(W.astype("f4"))
     assert (single, single_dW.dtype) == (pytest.approx(value, rel=1e-5), "f4")
@@ -278,7 +279,7 @@ def test_a_scaled_identity_is_the_optimum_of_the_local_loss(tau):
     elsewhere the value is larger.
     """
     loss = LocalLoss(BLOCKS, tau)
-    expected = oracle.local_loss(IMAGES, IMAGES, tau, np.split(np.arange(22), [9, 17]))
+    expected = float(oracle.local_loss(IMAGES, IMAGES, tau, np.split(np.arange(22), [9, 17])))
     for scale in (0.01, 1.0, -3.0):
         value, dW = loss(scale * np.eye(P))
         assert value == pytest.approx(expected, rel=1e-11)
