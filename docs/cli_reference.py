@@ -9,7 +9,8 @@ from __future__ import annotations
 import argparse
 import re
 import sys
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,11 @@ standard output. Every command also has `--help`; `glocal --version` prints the 
 | 1 | bad content: a file that is missing, damaged or of the wrong kind; one sentence says which |
 | 2 | a wrong command line: an unknown or missing option, a value out of its range |
 | 130 | interrupted, by Ctrl-C or SIGTERM; files that existed before are unchanged |
+
+## Shared options
+
+A command that names one of these options, and has no line of its own for it, means this.
+
 """
 _RANGE_AND_DEFAULT = re.compile(r"\s*\[((?:at |above |below |default: )[^\[\]]*)\]$")
 _OPTION = re.compile(r"(?<![`\w-])--[a-z][a-z-]*")  # two hyphens in a sentence would become a dash
@@ -57,20 +63,32 @@ def examples(command: Any) -> list[str]:
 
 
 def page() -> str:
-    """The whole page."""
-    parts = [HEAD]
-    for name, command in commands(typer.main.get_command(app)):
+    """The whole page; a row that five commands have in common is in the first table only."""
+    named = list(commands(typer.main.get_command(app)))
+    counts = Counter(row for _, command in named for row in _rows(command).values())
+    shared = {row: None for row, count in counts.items() if count >= 5}
+    parts = [HEAD, _table(shared)]
+    for name, command in named:
         description = (command.help or "").partition("Example: ")[0].strip()
         description = _OPTION.sub(r"`\g<0>`", description)
-        table = _table(command.params)
         lines = "\n".join(examples(command))
-        parts.append(f"\n## {name}\n\n{description}\n\n```sh\n{lines}\n```\n\n{table}")
+        parts.append(f"\n## {name}\n\n{description}\n\n```sh\n{lines}\n```\n\n")
+        rows = _rows(command)
+        if own := [row for row in rows.values() if row not in shared]:
+            parts.append(_table(own) + "\n")
+        also = ", ".join(f"`{option}`" for option, row in rows.items() if row in shared)
+        parts.append(f"[Shared options](#shared-options): {also}.\n")
     return "".join(parts)
 
 
-def _table(params: list[Any]) -> str:
-    lines = ["| option | default | meaning |", "|---|---|---|"]
-    for param in params:
+def _table(rows: Iterable[str]) -> str:
+    return "\n".join(["| option | default | meaning |", "|---|---|---|", *rows]) + "\n"
+
+
+def _rows(command: Any) -> dict[str, str]:
+    """The line of the table for each parameter of a command, by its option."""
+    rows = {}
+    for param in command.params:
         text = " ".join((getattr(param, "help", None) or "").split())
         match = _RANGE_AND_DEFAULT.search(text)
         allowed, _, default = (match.group(1) if match else "").partition("default: ")
@@ -80,8 +98,9 @@ def _table(params: list[Any]) -> str:
         if choices := getattr(getattr(param, "type_descriptor", None), "choices", None):
             meaning += f" One of {', '.join(choices)}."
         meaning = _OPTION.sub(r"`\g<0>`", meaning.replace("|", "\\|"))
-        lines.append(f"| {_names(param)} | {default or _default(param)} | {meaning} |")
-    return "\n".join(lines) + "\n"
+        row = f"| {_names(param)} | {default or _default(param)} | {meaning} |"
+        rows[param.opts[0]] = row
+    return rows
 
 
 def _names(param: Any) -> str:

@@ -53,6 +53,7 @@ html_copy_source = False
 html_theme_options = {
     "logo": {"text": "glocal"},
     "navbar_align": "left",
+    "header_links_before_dropdown": 6,  # all of them: none is hidden behind "More"
     "show_nav_level": 1,
     "show_toc_level": 2,
     "navigation_with_keys": False,
