@@ -245,13 +245,6 @@ def test_a_bad_file_is_named(tmp_path, arrow):
         assert not list((tmp_path / "z").rglob("*.parquet"))
 
 
-def test_exchanged_arguments_are_said(tmp_path):
-    """Features in place of the transform are refused in one sentence about swapped arguments."""
-    folder(tmp_path)
-    code, _, err = run("apply", tmp_path / "x.npy", tmp_path / "w.npz", "--out", tmp_path / "z.npy")
-    assert (code, "exchanged" in err) == (1, True)
-
-
 @pytest.mark.nightly
 def test_a_killed_run_is_taken_up_again(tmp_path, arrow):
     """After a kill, the same command makes only the missing files, with the same content."""

@@ -179,7 +179,6 @@ a b x/a.png   | a b c             | 0 1 2 | 'a' twice \\(lines 1 and 3
 a b c         | a b b.jpg         | 0 1 2 | 'b' twice
 a b c         | x y z             | 0 1 2 | none of the 3 object ids
 a.png b.png c.png | A.JPG B.JPG C.JPG | 0 1 2 | capital
-eg egg c      | egg_01b b_01b c_01b   | 0 1 2 | perhaps 'egg'
 a b c         | a b z             | 0 1 2 | 1 name an object
 a b c         | a b c             | 0 1 3 | 3 lines
 a b c         |                   | 0 1 2 | object ids is empty

@@ -67,7 +67,7 @@ def test_labels_are_joined_by_name_if_both_files_have_names(tmp_path):
     assert load_labels(path, rows(2, ("a", "c"))).tolist() == ["shoe", "sock"]
     for features in (rows(3), rows(3, ("x", "y", "c")), rows(3, ("a", "a.png", "c"))):
         assert load_labels(path, features).tolist() == ["sock", "shoe", "hat"]
-    with pytest.raises(DataError, match=r"1 of the 3 names .* first is 'cc', perhaps 'c'"):
+    with pytest.raises(DataError, match=r"1 of the 3 names .* first is 'cc'"):
         load_labels(path, rows(3, ("a", "cc", "d")))
     folder(tmp_path, l_csv="kind,sku\nsock,a\nshoe,a\nhat,b\n")
     with pytest.raises(DataError, match="'a' twice"):
@@ -101,9 +101,9 @@ BAD = {
     ),
     "y.txt without a label": ("shoe\n\nsock\n", DataError, "row 1 has no label"),
     "y.txt with an empty label": ('shoe\n""\nsock\n', DataError, "row 1 has no label"),
-    "y.txt of another length": ("1\n2\n\n", DataError, "2 labels.*blank"),
+    "y.txt of another length": ("1\n2\n\n", DataError, "2 labels"),
     "y.txt without labels": ("", FileError, "empty"),
-    "y.txt with a title": ("kind\na\nb\nc\n", DataError, "first, 'kind', is a title"),
+    "y.txt with a title": ("kind\na\nb\nc\n", DataError, "without a title.* 'kind'"),
     "y.npy of objects, which numpy pickles": (
         np.array(["cat", "dog", "cat"], dtype=object),
         FileError,

@@ -95,7 +95,7 @@ def test_votes_are_copies(kind):
     votes = np.random.default_rng(1).integers(1, 4, len(answers))
     rows = np.repeat(np.arange(len(answers)), votes)
     weighted = Answers.from_array(answers.objects, votes=votes, kind=kind, person=answers.person)
-    columns = ["answers", "shared", "agreement", "low", "high"]
+    columns = ["answers", "shared", "agreement"]
     np.testing.assert_allclose(people(weighted)[columns], people(answers.select(rows))[columns])
 
 
@@ -122,7 +122,7 @@ def test_what_is_not_known_is_not_told():
     """
     answers = simulated("anchor", shared=False)
     bare = people(Answers(answers.objects, kind="anchor", person=answers.person))
-    always = ["answers", "shared", "agreement", "low", "high", "repeats", "alike"]
+    always = ["answers", "shared", "agreement", "repeats", "alike"]
     assert list(bare) == always
     assert bare["agreement"].isna().all()
     assert not bare["shared"].any()

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -19,7 +18,6 @@ _FEWER_ROWS = (
     " Extract the features of all objects that they name. If they index a longer list than the "
     "rows of the features, name it with `object_ids`."
 )
-_MIN_SIMILARITY_OF_NAMES = 0.8  # of difflib; one letter of five makes .8
 _MAX_ROWS_OF_GRAM = 8192  # with more rows, similarities are computed answer by answer
 
 ChoiceModel = Callable[[Answers], Float[np.ndarray, "t k"]]
@@ -148,29 +146,15 @@ def feature_rows(features: Features, object_ids: Sequence[str]) -> Int[np.ndarra
         )
     (names, ids), ignored = _keys(features.names, object_ids)
     row_of = _unique_index(names, f"names of {features.source}", ignored)
-    line_of = _unique_index(ids, "object ids", ignored)
+    _unique_index(ids, "object ids", ignored)
     rows = np.array([row_of.get(name, -1) for name in ids], dtype=np.int64)
     if (rows < 0).all():
-        fix = "Check that both lists name the same objects."
-        if {name.casefold() for name in row_of} & {name.casefold() for name in line_of}:
-            fix = "They differ in capital letters, which count: write both lists alike."
-        elif remark := like(object_ids[0], features.names):
-            fix = f"The first id is{remark.removeprefix(',')}: write both lists alike."
         raise DataError(
             f"none of the {len(object_ids)} object ids (first {object_ids[0]!r}) is a name of "
-            f"{features.source} (first {features.names[0]!r}). {fix}"
+            f"{features.source} (first {features.names[0]!r}). Write both lists alike; capital "
+            "letters count."
         )
     return rows
-
-
-def like(name: str, names: Iterable[str]) -> str:
-    """A remark on the name that adds a part to this one, lacks one, or is most similar, or none."""
-    name = object_name(name)
-    objects = [*map(object_name, names)]
-    longer = [other for other in objects if name.startswith(other) or other.startswith(name)]
-    longer.sort(key=lambda other: abs(len(other) - len(name)))
-    matches = longer or get_close_matches(name, objects, 1, _MIN_SIMILARITY_OF_NAMES)
-    return f", perhaps {matches[0]!r}" if matches else ""
 
 
 def matching_lines(

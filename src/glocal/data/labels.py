@@ -12,7 +12,7 @@ from jaxtyping import Int, Shaped
 
 from glocal.data.columns import as_integers
 from glocal.data.features import Features
-from glocal.data.join import like, matching_lines
+from glocal.data.join import matching_lines
 from glocal.data.tables import TABLES, column_of_table, read_table
 from glocal.errors import DataError
 from glocal.files import PathLike, ending, naming, read_lines, read_npy
@@ -83,8 +83,7 @@ def _lines_by_name(table: pd.DataFrame, names: Sequence[str]) -> Int[np.ndarray,
             name = names[int(lines.argmin())]
             raise DataError(
                 f"{np.count_nonzero(lines < 0)} of the {len(names)} names of the features are not "
-                f"in the column {title!r}; the first is {name!r}{like(name, table[title])}. Add a "
-                "line with its label."
+                f"in the column {title!r}; the first is {name!r}. Add a line with its label."
             )
         return lines
     return None
@@ -117,14 +116,9 @@ def check_labels(
             "name per row."
         )
     if n is not None and len(labels) != n:
-        hint = f" The last one is {str(labels[-1])!r}: are the labels after it blank?"
-        if len(labels) == n + 1:
-            hint = f" If the first, {str(labels[0])!r}, is a title, remove it."
-        elif len(labels) > n:
-            hint = ""
         raise DataError(
             f"{source} has {len(labels)} labels but there are {n} rows. Give one label per row, in "
-            f"their order.{hint}"
+            f"their order, without a title. The first label is {str(labels[0])!r}."
         )
     return labels.astype(np.int64) if labels.dtype.kind in "iu" else labels
 

@@ -119,7 +119,6 @@ def people(answers: Answers) -> pd.DataFrame:
                                         among k counts 1/k), and the number of answers that this
                                         share is based on: those to questions that others answered
                                         too.
-        ``low``, ``high``               The 95 % interval of this agreement (Wilson 1927).
         ``repeats``, ``alike``          The number of answers to a question that the person had
                                         answered before, and the share of them that equal the
                                         previous answer.
@@ -169,7 +168,6 @@ def people(answers: Answers) -> pd.DataFrame:
     table = pd.DataFrame({"answers": number(np.ones(len(who)))}, index=index)
     table["shared"] = number(is_shared)
     table["agreement"] = mean(right, is_shared)
-    table["low"], table["high"] = _wilson(table["agreement"], table["shared"])
     repeats = _repeats(answers, who).groupby(who)
     table[["repeats", "alike"]] = repeats.agg(["count", "mean"]).to_numpy()
     if answers.seconds is not None:
@@ -212,11 +210,3 @@ def _repeats(answers: Answers, who: Int[np.ndarray, " t"]) -> pd.Series:
     choices = pd.Series(choice)
     last = choices.groupby([_first_and_number(objects)[1], who]).shift()
     return (choices == last).astype(float).where(last.notna())
-
-
-def _wilson(share: pd.Series, n: pd.Series) -> tuple[pd.Series, pd.Series]:
-    """The 95 % interval of a share of n (Wilson, J. Am. Stat. Assoc. 22, 1927)."""
-    z2 = 1.96**2
-    centre = (share * n + z2 / 2) / (n + z2)
-    half_width = (z2 * (n * share * (1 - share) + z2 / 4)) ** 0.5 / (n + z2)
-    return centre - half_width, centre + half_width

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Float
 
-from glocal.data.readers import READERS
 from glocal.errors import DataError, DataWarning, FileError, ParameterError, import_optional
 from glocal.files import PathLike, array_sha256, atomic_write, ending, read_npz, reading
 from glocal.results import to_json
@@ -87,11 +86,6 @@ def read_transform(
         raise FileError(f"there is no file {name}; glocal.pretrained({name!r}) loads by name.")
     if kind == ".safetensors":
         arrays = _read_safetensors(path)
-    elif kind in READERS and kind not in ENDINGS:
-        raise FileError(
-            f"{path} ends in {kind}, like a feature file; a transform file ends in "
-            f"{' or '.join(ENDINGS)}. Were the two exchanged?"
-        )
     else:
         arrays = read_npz(
             path, what="transform", fix=_FIX, required=_REQUIRED, optional=("bias", "meta")
@@ -105,12 +99,6 @@ def read_transform(
         bias = arrays["bias"].astype(np.float32) if "bias" in arrays else None
         mean = float(arrays["mean"].item())
         std = float(arrays["std"].item())
-        version = meta.get("format") if isinstance(meta, dict) else None
-        if isinstance(version, int) and version > FORMAT:
-            raise FileError(
-                f"transform file {path} has format {version}; this version of glocal reads up to "
-                f"{FORMAT}. Upgrade glocal."
-            )
         check_record(meta, len(weights))
     if warning := _wrong_name(path, weights):
         warnings.warn(warning, DataWarning, stacklevel=3)

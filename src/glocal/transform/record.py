@@ -113,7 +113,7 @@ class _Sketch(RecordPart):
 class TransformRecord(RecordPart):
     """The record in a transform file, which is ``meta`` of `LinearTransform`."""
 
-    format: int = Field(FORMAT, ge=1)
+    format: int = Field(FORMAT, ge=1, le=FORMAT)
     strength: float = Field(1.0, ge=0)
     source: _Source | None = None
     fit: Annotated[FitRecord, built(FitRecord)] | None = None

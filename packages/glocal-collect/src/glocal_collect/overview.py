@@ -12,7 +12,7 @@ from glocal_collect.study import Study
 
 MARK = "as if at random"
 JUDGED = (
-    *("answers", "seconds", "catch", "catch_trials", "shared", "agreement", "low", "high"),
+    *("answers", "seconds", "catch", "catch_trials", "shared", "agreement"),
     *("repeats", "alike", "odds", "is_marked", "excluded"),
 )
 """Columns with numbers about a person that may be published."""
@@ -67,7 +67,7 @@ def _cells(row: Any) -> dict[str, str]:
     last = "has not begun" if pd.isna(row.consented) else ""
     if row.answers:
         last = f"{pd.Timestamp(row.last, unit='s'):%Y-%m-%d %H:%M}"
-    agreement = f"{row.agreement:.2f} [{row.low:.2f}, {row.high:.2f}] of {row.shared:.0f}"
+    agreement = f"{row.agreement:.2f} of {row.shared:.0f}"
     return {
         "Site id": _text(row.name),
         "Answers": f"{row.answers} of {row.trials}",
