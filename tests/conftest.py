@@ -8,7 +8,7 @@ from pathlib import Path
 
 import processes
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 from jaxtyping import config, install_import_hook
 from processes import browser  # noqa: F401
 
@@ -26,7 +26,14 @@ if any(name.split(".")[0] == "glocal" for name in sys.modules):
 # NOTE an int may stand for a float, as in PEP 484: lmbda=1 is a valid call
 install_import_hook("glocal", "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))")
 
-settings.register_profile("glocal", deadline=None, derandomize=True, max_examples=30, database=None)
+settings.register_profile(
+    "glocal",
+    deadline=None,
+    derandomize=True,
+    max_examples=30,
+    database=None,
+    suppress_health_check=[HealthCheck.too_slow],  # a busy machine draws slowly
+)
 settings.load_profile("glocal")
 
 
