@@ -212,12 +212,9 @@ def test_labels_in_another_order_are_asked_about(tmp_path, monkeypatch, command)
     [
         (f"odd-one-out {PEOPLE} --baseline none.npz", 1, "none.npz"),
         ("anomaly --train x.npy --test test.npy", 2, "--train-labels"),
-        (f"anomaly {SIDES} --anomalies others.npy", 2, "anomalies"),
         (f"retrieval {SEARCH} --queries x.npy", 2, "one file"),
         ("few-shot --train x.npy --train-labels y.npy --test test.npy", 2, "--test-labels"),
         (f"anomaly {SIDES} --mode shift", 2, "--superclasses"),
-        (f"anomaly {SIDES} --breeds living17 --superclasses y.npy", 2, "--breeds"),
-        (f"few-shot {SIDES} --breeds living17 --superclasses y.npy", 2, "--breeds"),
     ],
 )
 def test_what_a_command_refuses(command, code, noun):

@@ -143,14 +143,6 @@ class _Sides(Task):
             raise ParameterError("`test` and `test_labels` go together: give both, or neither.")
         return self
 
-    @model_validator(mode="after")
-    def _check_superclasses(self) -> _Sides:
-        if self.superclasses is not None and self.breeds is not None:
-            raise ParameterError(
-                "`breeds` names superclasses of its own: leave `superclasses` or `breeds` out."
-            )
-        return self
-
     def superclass_of(self, sources: Sources) -> dict[str, str] | None:
         """The superclass of each class, if there are any."""
         if self.superclasses is None:
@@ -217,7 +209,8 @@ class AnomalyTask(_Sides):
         description="Class of each test image, .npy or one per line; required without --anomalies.",
     )
     anomalies: MaybeFile = Field(
-        None, description="Features of another data set, which are the anomalies."
+        None,
+        description="Features of another data set, which are the anomalies; no labels are read.",
     )
     mode: Literal["one-vs-rest", "leave-one-out", "shift"] = Field(
         "one-vs-rest",
@@ -227,17 +220,10 @@ class AnomalyTask(_Sides):
 
     @model_validator(mode="after")
     def _check_labels(self) -> AnomalyTask:
-        required = ["train_labels", "test_labels"]
-        labelled = {*required, "superclasses", "mode", "breeds"}
-        superfluous = sorted(labelled & self.model_fields_set)
-        lacking = [name for name in required if name not in self.model_fields_set]
-        if self.anomalies is not None and superfluous:
+        if self.anomalies is None and None in (self.train_labels, self.test_labels):
             raise ParameterError(
-                f"`anomalies` makes a task without labels and does not go with `{superfluous[0]}`."
+                "`train_labels` and `test_labels` must be given: the class of each image."
             )
-        if self.anomalies is None and lacking:
-            names = " and ".join(f"`{name}`" for name in lacking)
-            raise ParameterError(f"{names} must be given: the class of each image.")
         return self
 
     def score(self, sources: Sources, embed: Embed) -> Result:
