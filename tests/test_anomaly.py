@@ -208,7 +208,6 @@ BAD = {
     "superclasses of other classes": ({"superclasses": {"cat": "animal"}}, "cat"),
     "an unknown mode": ({"mode": "best"}, "mode"),
     "more neighbours than images": ({"k": 31}, "class 0 has 30"),
-    "no neighbour": ({"k": 0}, "k=0"),
     "other columns": ({"test": TEST[:, :5]}, "columns"),
     "labels of two kinds": ({"test_labels": TRUTH.astype(str)}, "names"),
     "no superclasses": ({"mode": "shift"}, "superclasses"),
@@ -216,7 +215,7 @@ BAD = {
         {"mode": "leave-one-out", "superclasses": {0: "a"}},
         "superclasses",
     ),
-    "one class": ({"superclasses": {0: "a", 1: "b", 2: "b", 3: "b"}}, "superclass a"),
+    "superclasses of one class": ({"superclasses": dict(enumerate("abcd"))}, "normal"),
 }
 
 

@@ -84,12 +84,8 @@ def odd_one_out(
                 stacklevel=2,
             )
 
-    def mean(values: np.ndarray) -> float:
-        return float(np.average(values, weights=answers.weights))
-
-    accuracy = mean(credits)
-    tie_rate = mean(is_tied)
-    loss = mean(losses)
+    means = np.average([credits, is_tied, losses], axis=1, weights=answers.weights)
+    accuracy, tie_rate, loss = means.tolist()
     n = len(answers)
     score = partial(Score, "odd-one-out", n=n, settings={"chance": answers.chance})
     scores = (

@@ -92,11 +92,11 @@ def anomaly(
     ------
     DataError
         If a class has fewer than k training images, labels are of two kinds or their number is not
-        that of the rows, no class has both normal and anomalous test images, a superclass has only
-        one class, or a value is NaN or infinite.
+        that of the rows, no class has both normal and anomalous test images, or a value is NaN or
+        infinite.
     ParameterError
-        If the mode is unknown, k is below 1, superclasses for a shift are missing, or superclasses
-        are given in the mode `leave-one-out`.
+        If the mode is unknown, superclasses for a shift are missing, or superclasses are given in
+        the mode `leave-one-out`.
 
     References
     ----------
@@ -124,7 +124,7 @@ def anomaly(
     is_shown = np.ones(len(codes), dtype=bool)
     is_tested = np.ones(len(test_codes), dtype=bool)
     if mode == "shift":
-        halves = [_first_half(name, shown.classes[codes == c]) for c, name in enumerate(classes)]
+        halves = [_first_half(shown.classes[codes == c]) for c in range(len(classes))]
         is_shown = np.isin(shown.classes, np.concatenate(halves))
         is_tested = ~np.isin(tested.classes, np.concatenate(halves))
     nearest = _nearest(shown.X[is_shown], codes[is_shown], classes, tested.X, k)
@@ -201,13 +201,8 @@ def _leave_one_out(
         yield np.sort(others, axis=1)[:, -k:], (test_codes == c) | (test_codes < 0), is_used
 
 
-def _first_half(superclass: object, subclasses: np.ndarray) -> np.ndarray:
+def _first_half(subclasses: np.ndarray) -> np.ndarray:
     names = np.unique(subclasses)
-    if len(names) < 2:
-        raise DataError(
-            f"superclass {superclass} has only the class {names[0]} in training; shift needs at "
-            "least two. Are labels and superclasses exchanged?"
-        )
     return names[: -(-len(names) // 2)]
 
 
@@ -215,8 +210,6 @@ def _nearest(
     train: np.ndarray, codes: Int[np.ndarray, " n"], classes: np.ndarray, test: np.ndarray, k: int
 ) -> Float[np.ndarray, "m c k"]:
     """The k largest cosines of every test image with the training images of each class."""
-    if k < 1:
-        raise ParameterError(f"`k={k}` is not allowed: it must be an integer of at least 1.")
     sizes = np.bincount(codes)
     if sizes.min() < k:
         raise DataError(

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
 from functools import partial
 
 import numpy as np
 from jaxtyping import Bool, Float, Int, Shaped
 
-from glocal.errors import DataError, DataWarning, ParameterError
+from glocal.errors import DataError, DataWarning
 from glocal.evaluation.intervals import FRACTION, Result, Units, pseudo_values
 from glocal.evaluation.sides import check_sides
 from glocal.results import Score
@@ -67,8 +66,6 @@ def retrieval(
     DataError
         If the number of labels is not that of the rows, labels are of two kinds, no query has a
         relevant row, or a value is NaN or infinite.
-    ParameterError
-        If a gallery is given without labels, or labels without a gallery.
 
     Examples
     --------
@@ -77,22 +74,23 @@ def retrieval(
     1.0
     """
     queries = finite(queries, "queries")
-    if (gallery is None) != (gallery_labels is None):
-        raise ParameterError("`gallery` and `gallery_labels` go together: give both, or neither.")
     candidates = queries if gallery is None else finite(gallery, "gallery rows")
-    if gallery_labels is None:
+    if gallery is None:
         gallery_labels = query_labels
     query_codes, gallery_codes = _codes(queries, query_labels, candidates, gallery_labels)
     n_self = int(gallery is None)
-    n_relevant = _relevant_rows(query_codes, gallery_codes) - n_self
+    n_relevant = np.bincount(gallery_codes, minlength=query_codes.max() + 1)[query_codes] - n_self
     is_scored = _has_relevant_row(n_relevant)
     groups = _groups(gallery_codes)
     n_groups = 0 if n_relevant.max() == 1 else int(groups.max()) + 1  # of rows that are left out
     (candidates,) = zeros_if_collapsed(candidates)
     ranks = [rank for rank in RANKS if rank < len(candidates) - n_self]
     parts = []
-    for rows, order, similarities in _ranked(queries if gallery is not None else None, candidates):
+    sides = [candidates] if gallery is None else [queries, candidates]
+    for rows, S in cosine_blocks(*sides):
+        order = np.argsort(-S, axis=1, kind="stable")[:, : len(candidates) - n_self]
         is_relevant = query_codes[rows, None] == gallery_codes[order]
+        similarities = np.take_along_axis(S, order, axis=1)
         scores = _query_scores(similarities, is_relevant, tie_tolerance(queries.shape[1]), ranks)
         parts.append((scores, _scores_without(is_relevant, groups[order], n_groups, ranks)))
     scores, scores_without = (np.concatenate(part)[is_scored] for part in zip(*parts, strict=True))
@@ -105,24 +103,6 @@ def retrieval(
     else:
         left_out = [_mean_of_known(scores_without), _means_without(scores, _groups(query_codes))]
     return _result(scores, left_out, ranks)
-
-
-def _ranked(
-    queries: Float[np.ndarray, "n p"] | None, candidates: Float[np.ndarray, "m p"]
-) -> Iterator[tuple[slice, Int[np.ndarray, "b m"], Float[np.ndarray, "b m"]]]:
-    """Yield blocks of queries, with candidates in descending order of their cosine.
-
-    Without queries, each candidate is searched among the others.
-    """
-    if queries is None:
-        blocks = cosine_blocks(candidates)
-        n_candidates = len(candidates) - 1
-    else:
-        blocks = cosine_blocks(queries, candidates)
-        n_candidates = len(candidates)
-    for rows, S in blocks:
-        order = np.argsort(-S, axis=1, kind="stable")[:, :n_candidates]
-        yield rows, order, np.take_along_axis(S, order, axis=1)
 
 
 def _groups(codes: Int[np.ndarray, " n"]) -> Int[np.ndarray, " n"]:
@@ -173,27 +153,22 @@ def _scores_without(
         starts = np.cumsum(R) - R
         precision = (np.arange(len(rows)) - starts[rows] + 1) / t
         queries = np.flatnonzero(R)
-        scores[queries, group, 0] = (np.bincount(rows, precision, len(R)) / np.maximum(R, 1))[
-            queries
-        ]
+        sums = np.bincount(rows, precision, len(R))
+        scores[queries, group, 0] = sums[queries] / R[queries]
         scores[queries, group, 1:] = t[starts[queries], None] <= np.array(ranks)
     return scores
 
 
 def _codes(
-    queries: np.ndarray, query_labels: np.ndarray, gallery: np.ndarray, gallery_labels: np.ndarray
+    queries: np.ndarray,
+    query_labels: np.ndarray,
+    gallery: np.ndarray,
+    gallery_labels: np.ndarray | None,
 ) -> list[Int[np.ndarray, " _"]]:
     """Number the labels, with the same numbers for queries and gallery."""
     labels = check_sides(queries, query_labels, gallery, gallery_labels, ("queries", "the gallery"))
     codes = np.unique(np.concatenate(labels), return_inverse=True)[1]
     return np.split(codes, [len(queries)])
-
-
-def _relevant_rows(
-    query_codes: Int[np.ndarray, " n"], gallery_codes: Int[np.ndarray, " m"]
-) -> Int[np.ndarray, " n"]:
-    """The number of gallery rows of the label of each query."""
-    return np.bincount(gallery_codes, minlength=int(query_codes.max()) + 1)[query_codes]
 
 
 def _has_relevant_row(n_relevant: Int[np.ndarray, " n"]) -> Bool[np.ndarray, " n"]:

@@ -179,9 +179,9 @@ def noise_ceiling(human: Float[np.ndarray, "people pairs"]) -> tuple[float, floa
     with warnings.catch_warnings():
         # the warning is about pairs that no other person has
         warnings.filterwarnings("ignore", "Mean of empty slice", RuntimeWarning)
-        upper = [spearman(np.nanmean(ranks, axis=0), rdm) for rdm in human]
-        lower = []
+        bounds = []
         for person, rdm in enumerate(human):
             others = np.delete(ranks, person, axis=0)
-            lower.append(spearman(np.nanmean(others, axis=0), rdm))
-        return float(np.nanmean(lower)), float(np.nanmean(upper))
+            bounds.append([spearman(np.nanmean(part, axis=0), rdm) for part in (others, ranks)])
+        lower, upper = np.nanmean(bounds, axis=0).tolist()
+    return lower, upper

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Float, Int
 
-from glocal.errors import DataError, ParameterError
+from glocal.errors import ParameterError
 from glocal.evaluation.intervals import FRACTION, Result, Units
 from glocal.evaluation.rsa import model_rdm, spearman
 from glocal.results import Score
@@ -55,7 +55,7 @@ def structure(X: Embedding, Z: Embedding, *, k: int = 10, seed: int = 42) -> Res
     Raises
     ------
     DataError
-        If X and Z differ in their number of images, hold fewer than 4, or hold NaN or infinity.
+        If X or Z holds NaN or infinity.
     ParameterError
         If k is outside 1 … n - 1.
     """
@@ -80,12 +80,7 @@ def neighbours_kept(X: Embedding, Z: Embedding, k: int = 10) -> float:
 
 
 def kept_by_image(
-    X: Embedding,
-    Z: Embedding,
-    k: int = 10,
-    *,
-    before: csr_array | None = None,
-    after: csr_array | None = None,
+    X: Embedding, Z: Embedding, k: int = 10, *, before: csr_array | None = None
 ) -> Float[np.ndarray, " n"]:
     """The share of its k nearest neighbours that each image keeps.
 
@@ -93,26 +88,17 @@ def kept_by_image(
 
     which without ties is |N_k(i; X) ∩ N_k(i; Z)| / k. The candidates are exactly the rows of X. The
     value depends on their number, so report it with the value. A rotation keeps all neighbours, on
-    any processor, and collapsed features keep the share that chance keeps. `before` and `after` are
-    ``neighbourhoods(X, k)`` and ``neighbourhoods(Z, k)``, if they have been computed already.
+    any processor, and collapsed features keep the share that chance keeps. `before` is
+    ``neighbourhoods(X, k)``, if it has been computed already.
 
     Raises
     ------
-    DataError
-        If X and Z differ in their number of images, or hold NaN or infinity.
     ParameterError
         If k is outside 1 … n - 1.
     """
-    if len(X) != len(Z):
-        raise DataError(
-            f"there are {len(X)} rows before the transform and {len(Z)} after; they must be the "
-            "same images."
-        )
     if before is None:
         before = neighbourhoods(X, k)
-    if after is None:
-        after = neighbourhoods(Z, k)
-    kept: np.ndarray = before.minimum(after).sum(axis=1) / k
+    kept: np.ndarray = before.minimum(neighbourhoods(Z, k)).sum(axis=1) / k
     if is_collapsed(X) or is_collapsed(Z):
         return np.full(len(X), k / (len(X) - 1))
     return kept
@@ -172,9 +158,6 @@ def cka(X: Embedding, Z: Embedding) -> float:
     Raghu & Kornblith (2021), ICLR.
     """
     X, Z = _both_finite(X, Z)
-    n = len(X)
-    if n < 4:
-        raise DataError(f"there are {n} images; the debiased CKA needs at least 4.")
     X = X - X.mean(axis=0)
     Z = Z - Z.mean(axis=0)
     scale = _hsic(X, X) * _hsic(Z, Z)
