@@ -61,7 +61,10 @@ html_theme_options = {
     "footer_start": ["copyright"],
     "footer_end": [],
 }
-html_sidebars = {"index": []}
+# pages without pages below them have no list of these
+html_sidebars = {
+    page: [] for page in ("index", "start", "use-it", "collect", "evaluate", "results")
+}
 project_copyright = author
 copybutton_exclude = ".linenos, .gp, .go"
 
