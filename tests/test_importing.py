@@ -312,7 +312,7 @@ REFUSED = [
     (SALMON, {"order": "sortindex.txt"}, ParameterError, "order"),
     (SALMON, {"limit": 5}, ParameterError, "limit"),
     (SALMON, {"values": "rating"}, ParameterError, "values"),
-    ({"query": np.zeros((2, 3))}, {}, FileError, "arrays"),
+    ({"query": np.zeros((2, 3))}, {}, FileError, "damaged"),
     (SALMON, {"place_base": 2}, ParameterError, "place_base"),
     (SALMON, {"columns": {"person": "who"}}, DataError, "who"),
     (SALMON, {"columns": {"rating": "head"}}, DataError, "role"),

@@ -153,7 +153,7 @@ def test_another_table_is_refused(tmp_path, text, noun):
 
 REFUSED = {
     "a.mat": (lambda path: path.write_bytes(b"MATLAB 5.0"), ".h5"),
-    "list.pt": (lambda path: torch.save([torch.zeros(3), torch.ones(3)], path), "torch.stack"),
+    "list.pt": (lambda path: torch.save([torch.zeros(3), torch.ones(3)], path), "damaged"),
     "answers.npz": (lambda path: world.answers(9, 9).save(path), "holds answers"),
     "transform.npz": (IDENTITY.save, "is a transform"),
     "loop": (lambda path: path.symlink_to("loop"), "does not exist"),

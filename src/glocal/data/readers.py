@@ -100,10 +100,6 @@ def _torch(path: PathLike) -> np.ndarray:
         except Exception as error:  # NOTE the message of torch advises loading the file unsafely
             reason = "it holds objects other than tensors and plain values, which are never loaded"
             raise ValueError(reason) from error
-        if isinstance(loaded, list | tuple):
-            raise ValueError(
-                "it holds a list; stack its tensors into one of shape (n, p): torch.stack"
-            )
         if isinstance(loaded, dict):
             tensors = {str(key): value for key, value in loaded.items() if hasattr(value, "ndim")}
             loaded = _choose(file, tensors)

@@ -18,8 +18,8 @@ from glocal.data.columns import (
 )
 from glocal.data.features import object_name
 from glocal.data.tables import read_table
-from glocal.errors import DataError, FileError
-from glocal.files import PathLike, ending, naming
+from glocal.errors import DataError
+from glocal.files import PathLike, naming
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -97,7 +97,8 @@ def read_trials(
     ([[2, 0, 1], [1, 2, 0]], ['ball', 'cup', 'egg'])
     """
     with naming(path):
-        table = _read(path, names or ())
+        # NA is no empty cell if an object is called so
+        table = read_table(path, what="answers", names=[*map(object_name, names or ())])
         rows = _select(table, where or {})
         question = read_question(rows, columns or {}, place_base)
         objects, listed = _indices(question.shown, names, base)
@@ -114,17 +115,6 @@ def read_trials(
                 arguments["catch_person"] = details["person"][is_catch]
         arguments |= {"array": ordered[kept], "base": base, "kind": question.kind, "names": listed}
         return Trials(arguments, dropped, question.interpretation)
-
-
-def _read(path: PathLike, names: Sequence[str]) -> pd.DataFrame:
-    """Read the cells of a file of trials; of `names`, also those that look like an empty cell."""
-    if ending(path) == ".npz":
-        raise FileError(
-            f"answers file {path} holds arrays, and a table has columns with titles. Commands read "
-            "the .npz of `Answers.save` as it is: --answers FILE. Make answers of other arrays in "
-            "Python: Answers.from_array."
-        )
-    return read_table(path, what="answers", names=[*map(object_name, names)])
 
 
 def keep_valid(
