@@ -109,4 +109,4 @@ bench: setup
 	$(BIN)/python benchmarks/bench.py
 
 clean:
-	rm -rf $(VENV) .venv-lowest .venv-newest dist site demo-out things-data things-out paper-out glocal-demo .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .venv-lowest .venv-newest dist site demo-out things-data things-out paper-out .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -71,7 +71,7 @@ COMMANDS = [
     ("apply missing.npz x.npy --out o.npy", "missing.npz"),
     ("apply w.npz x.npy --out /dev/full", "space"),
     ("evaluate odd-one-out --features x.npy --triplets t.npy --out s.csv", ".jsonl"),
-    ("evaluate odd-one-out --features x.npy --triplets t.npy --out scores", ".json, .txt."),
+    ("evaluate odd-one-out --features x.npy --triplets t.npy --out scores", ".json or .txt."),
     ("evaluate odd-one-out --features x.npy --triplets t.npy --out /dev/full", "space"),
     ("report . --out page.pdf", ".html"),
     ("try x.npy --labels ids.txt", "12 images"),

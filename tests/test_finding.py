@@ -76,6 +76,7 @@ CASES = [
     ("agreement .45 .40 -.07 -.03", {}, "down from 45.0 %; do not use it."),
     ("kept .9", {}, "the transform of the network keeps 90.0 %; pass --answers that are new"),
     ("cars .6 .5 .001", {}, "compared with original on 1 task, t is worse on cars"),
+    ("kept .9; cars .5 .6 .001", {}, "on 1 task, t is better on cars. it keeps 90.0 % of the 10"),
     ("cars .6 .5", {}, "nothing was compared"),
 ]  # fmt: skip
 

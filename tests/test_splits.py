@@ -49,7 +49,7 @@ ONE = Answers.from_array([[0, 1, 2]], person=["ann"])
         (lambda: object_folds(9, 3, 2**32), "seed"),
         (lambda: split_answers(ONE, 9, folds=3, fold=-1), "3 folds"),
         (lambda: split_answers(ONE, 9, folds=3, fold=3), "3 folds"),
-        (lambda: split_persons(ONE), "1 persons"),
+        (lambda: split_persons(ONE), "1 participants"),
         (lambda: local_blocks(1, 3), "local images, but there are 1"),
     ],
 )

@@ -130,7 +130,8 @@ def writable_target(path: PathLike, *, what: str = "output", endings: Sequence[s
         return path
     if endings and ending(path) not in endings:
         raise ParameterError(
-            f"{what} {path} ends in {path.suffix or 'nothing'}; allowed are {', '.join(endings)}."
+            f"{what} {path} ends in {path.suffix or 'nothing'}; it must end in "
+            f"{' or '.join(endings)}."
         )
     parent = Path(os.path.realpath(path)).parent
     if not parent.is_dir():

@@ -90,7 +90,9 @@ def _sentence(error: ValidationError, names: list[str]) -> str:
     message = first["msg"].removeprefix("Value error, ")
     if first["type"] == "extra_forbidden":
         similar = get_close_matches(name, names, 1)
-        advice = f"did you mean {similar[0]}?" if similar else f"allowed are {', '.join(names)}."
+        advice = (
+            f"did you mean {similar[0]}?" if similar else f"the options are {', '.join(names)}."
+        )
         return f"there is no option {name!r}; {advice}"
     if first["type"] == "missing":
         return f"`{name}` is missing. Give a value for it."

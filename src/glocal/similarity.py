@@ -111,7 +111,7 @@ def of_pairs(
     Z = np.asarray(Z, dtype=np.float64)
     if similarity not in SIMILARITIES:
         raise ParameterError(
-            f"`similarity` is {similarity!r}; allowed are {' and '.join(SIMILARITIES)}."
+            f"`similarity` is {similarity!r}; it must be {' or '.join(SIMILARITIES)}."
         )
     rows = unit_rows(Z) if similarity == "cosine" else Z
     n = len(Z)

@@ -85,7 +85,7 @@ class KeepCurve:
         if keep is None:
             return self.least_loss
         if not 0 < keep <= 1:
-            raise ParameterError(f"`keep` is {keep}; allowed are shares above 0 and at most 1.")
+            raise ParameterError(f"`keep` is {keep}; it must be a share above 0 and at most 1.")
         candidates = [self.original, *(path.best(keep) for path in self.paths)]
         best = max(candidates, key=attrgetter("agreement"))
         is_tie = self.crossfit.is_tie

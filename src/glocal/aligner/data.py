@@ -110,7 +110,7 @@ class FitData:
         is_share = isinstance(self.centre, Real) and 0 <= self.centre <= 1
         if self.centre != AUTO and not is_share:
             raise ParameterError(
-                f"`centre` is {self.centre!r}; allowed are 0 (raw) to 1 (centred), and auto."
+                f"`centre` is {self.centre!r}; it must be 0 (raw) to 1 (centred), or auto."
             )
         features = self.features.unit(always=self.normalize)
         object.__setattr__(self, "features", features)

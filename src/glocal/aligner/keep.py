@@ -134,8 +134,8 @@ def _curve(data: FitData, solver: Exact, keep: float | None, counter: Counter) -
     if data.answers.effective_size < MIN_ANSWERS:
         raise DataError(
             f"there are {data.answers.effective_size:.0f} answers; at least "
-            f"{MIN_ANSWERS} are needed to choose lmbda on a part of them. Give `method` "
-            "and `lmbda`."
+            f"{MIN_ANSWERS} are needed to choose lmbda on a part of them. Collect "
+            "more, or give `method` and `lmbda`."
         )
     folds = data.folds(FOLDS, "questions" if keep is None else None)
     local = keep is not None and data.local_features is not None

@@ -137,6 +137,8 @@ def split_command(
     for name, part in parts.items():
         part.save(out / f"{name}.npz")
     sizes = {name: len(part) for name, part in parts.items()}
+    if sizes["heldout"] >= sizes["train"]:
+        print_message("warning: as many answers are held out as trained on; pass more --folds.")
     between = len(joined.answers) - sum(sizes.values())
     details = {"between": between, "n_dropped": joined.n_dropped, **options, "out": out}
     print_result(as_json, sizes | details)

@@ -26,7 +26,7 @@ REAL_RESULT = (
 
 
 def demo(
-    out: Path = Option(Path("glocal-demo"), help="Folder for scores, transforms and report.html."),
+    out: Path = Option(Path("demo-out"), help="Folder for scores, transforms and report.html."),
     as_json: AsJson = False,
 ) -> None:
     """Fit and score every method on a small simulated world with a known answer; write a report.

@@ -70,7 +70,7 @@ def parse_centre(text: str) -> float | Literal["auto"]:
     try:
         return float(text)
     except ValueError:
-        raise ParameterError(f"`centre` is {text!r}; allowed are 0 to 1, and auto.") from None
+        raise ParameterError(f"`centre` is {text!r}; it must be 0 to 1, or auto.") from None
 
 
 def load_data(
@@ -230,7 +230,8 @@ def _fitted(record: FitRecord) -> str:
         if curve["keep"] is not None:
             criterion = f"keep {curve['keep']:g}"
         share = curve["share"] or 0.0
-        arm = f"{criterion}: {share:.2f} of {fits[0]} and {1 - share:.2f} of {other}"
+        rest = f" and {1 - share:.2f} of {other}" if share < 1 else ""
+        arm = f"{criterion}: {share:.2f} of {fits[0]}{rest}"
     local = f", {record.n_local} local images" if record.n_local else ""
     dropped = f" ({record.n_dropped} answers dropped: no features)" if record.n_dropped else ""
     data = f"{record.n_answers} answers on {record.n_objects} objects{local}{dropped}"

@@ -107,7 +107,7 @@ class Answers:
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
-            raise DataError(f"`kind` is {self.kind!r}; allowed are {', '.join(KINDS)}.")
+            raise DataError(f"`kind` is {self.kind!r}; it must be {' or '.join(KINDS)}.")
         objects = _integers(self.objects)
         _check_objects(objects, self.kind)
         fields = _checked_details(len(objects), self._details())
@@ -156,8 +156,8 @@ class Answers:
         objects = _integers(array)
         if odd_column not in (0, 1, 2) or base not in (0, 1):
             raise DataError(
-                f"the odd column is {odd_column} and the base {base}; allowed are the columns 0, 1 "
-                "and 2, and the bases 0 and 1."
+                f"the odd column is {odd_column} and the base {base}; the column must be 0, 1 "
+                "or 2, and the base 0 or 1."
             )
         if odd_column != 2:
             if kind != "odd-one-out" or objects.shape[1] != 3:

@@ -74,7 +74,7 @@ def read_question(
 ) -> Question:
     """Read the kind of the trials, the objects that they showed, and the column of each pick."""
     if place_base not in (None, 0, 1):
-        raise ParameterError(f"`place_base` is {place_base}; allowed are 0 and 1.")
+        raise ParameterError(f"`place_base` is {place_base}; it must be 0 or 1.")
     roles = _roles(table, stated)
     shown_roles, pick_role = _roles_of_question(table, roles)
     shown_columns = [column for role in shown_roles for column in roles[role]]

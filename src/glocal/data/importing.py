@@ -125,7 +125,7 @@ def read_matrix(
     objects.
     """
     if values not in ("similarity", "dissimilarity"):
-        raise ParameterError(f"`values` is {values!r}; allowed are similarity and dissimilarity.")
+        raise ParameterError(f"`values` is {values!r}; it must be similarity or dissimilarity.")
     if limit < 1:
         raise ParameterError(f"`limit` is {limit}; it must be at least 1.")
     matrices, names_in_file = _matrices(Path(path))

@@ -60,9 +60,9 @@ def read_matrix(path: PathLike) -> np.ndarray:
             "path."
         )
     if kind not in READERS and not (Path(path).is_dir() and shards_of(path)):
-        allowed = ", ".join(READERS)
         raise FileError(
-            f"features file {path} ends in {kind or 'nothing'}; allowed are {allowed}. {_FIX}"
+            f"features file {path} ends in {kind or 'nothing'}; it must end in "
+            f"{' or '.join(READERS)}. {_FIX}"
         )
     return READERS.get(kind, read_parquet)(path)
 

@@ -101,7 +101,7 @@ def split_persons(
     people, codes = np.unique(answers.person, return_inverse=True)
     if not 2 <= folds <= len(people):
         raise ParameterError(
-            f"`folds` is {folds} but {len(people)} persons allow 2 to {len(people)}."
+            f"`folds` is {folds} but {len(people)} participants allow 2 to {len(people)}."
         )
     check_fold(fold, folds)
     heldout = np.isin(codes, np.array_split(_permutation(len(people), seed), folds)[fold])

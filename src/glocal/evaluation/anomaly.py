@@ -110,7 +110,7 @@ def anomaly(
     1.0
     """
     if mode not in (*MODES, _AGAINST):
-        raise ParameterError(f"`mode` is {mode!r}; allowed are {', '.join(MODES)}.")
+        raise ParameterError(f"`mode` is {mode!r}; it must be {' or '.join(MODES)}.")
     if superclasses is not None and mode != "leave-one-out":
         mode = "shift"
     if (mode == "shift") != (superclasses is not None):

@@ -100,7 +100,7 @@ def few_shot(
     1.0
     """
     if probe not in PROBES:
-        raise ParameterError(f"`probe` is {probe!r}; allowed are {', '.join(PROBES)}.")
+        raise ParameterError(f"`probe` is {probe!r}; it must be {' or '.join(PROBES)}.")
     is_one_set = X_test is None
     if X_test is None:
         X_test = X_train

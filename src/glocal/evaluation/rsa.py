@@ -130,7 +130,7 @@ def model_rdm(Z: Embedding, kernel: str = "cosine") -> Float[np.ndarray, " pairs
     [1.0, 0.0, 1.0]
     """
     if kernel not in KERNELS:
-        raise ParameterError(f"`kernel` is {kernel!r}; allowed are {', '.join(KERNELS)}.")
+        raise ParameterError(f"`kernel` is {kernel!r}; it must be {' or '.join(KERNELS)}.")
     Z = finite(Z)
     tolerance = pair_tolerance(Z, "dot" if kernel == "dot" else "cosine")
     if kernel == "correlation":

@@ -195,11 +195,11 @@ def decode_image(file: PathLike, *, at_least: int | None = None) -> Image:
     pil.init()  # registers the formats that Pillow was built with
     try:
         if not stat.S_ISREG(os.stat(file).st_mode):  # NOTE opening a named pipe would block
-            raise Unreadable("is a folder, a pipe or a device; allowed are files")
+            raise Unreadable("is a folder, a pipe or a device, not a file")
         with pil.open(file, formats=[name for name in FORMATS if name in pil.OPEN]) as image:
             if image.width * image.height > MAX_PIXELS:
                 raise Unreadable(
-                    f"has {image.width} x {image.height} pixels; allowed are at most {MAX_PIXELS}"
+                    f"has {image.width} x {image.height} pixels; the most is {MAX_PIXELS}"
                 )
             if at_least is not None:
                 image.draft(None, (at_least, at_least))
@@ -261,12 +261,12 @@ def _upright(image: Image) -> Image:
 def _rgb(image: Image) -> Image:
     """The image as 8-bit RGB: the high byte of 16-bit values, transparent pixels on white."""
     if image.mode == "F":
-        raise Unreadable("has floating-point values; allowed are integers of 8 or 16 bits")
+        raise Unreadable("has floating-point values; they must be integers of 8 or 16 bits")
     if image.mode.startswith("I"):
         values = np.asarray(image)
         if values.min() < 0 or values.max() > 65535:
             raise Unreadable(
-                f"has values from {values.min()} to {values.max()}; allowed are 0 to 65535"
+                f"has values from {values.min()} to {values.max()}; they must be 0 to 65535"
             )
         return _pil().fromarray((values >> 8).astype(np.uint8)).convert("RGB")
     if not image.has_transparency_data:

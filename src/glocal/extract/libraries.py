@@ -152,9 +152,7 @@ def _torchvision(name: ModelName) -> Model:
         weights = models.get_model_weights(name.name)
         tag = name.weights.text if name.weights.kind == "name" else "DEFAULT"
         if tag not in weights.__members__:
-            raise ValueError(
-                f"it has no weights {tag}; allowed are {', '.join(weights.__members__)}"
-            )
+            raise ValueError(f"it has no weights {tag}; it has {', '.join(weights.__members__)}")
         module = models.get_model(
             name.name, weights=weights[tag] if name.weights.is_of_library else None
         )

@@ -148,7 +148,7 @@ class Extractor:
         index, count = part
         if not 1 <= index <= count:
             raise ParameterError(
-                f"there is no part {index}/{count}; allowed are 1/{count} to {count}/{count}."
+                f"there is no part {index}/{count}; the parts are 1/{count} to {count}/{count}."
             )
         source = images if isinstance(images, Source) else open_images(images)
         folder = make_folder(out)

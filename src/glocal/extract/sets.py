@@ -73,13 +73,13 @@ def load_images(
     entry = image_sets().get(name)
     if entry is None:
         raise ParameterError(
-            f"the image data set is {name!r}; allowed are {', '.join(image_sets())}."
+            f"the image data set is {name!r}; it must be {' or '.join(image_sets())}."
         )
     root = Path(root or cache_folder() / "images").expanduser()
     splits = entry["splits"]
     split = split or splits[0]
     if split not in splits:
-        raise ParameterError(f"{name} has no split {split!r}; allowed are {', '.join(splits)}.")
+        raise ParameterError(f"{name} has no split {split!r}; it has {', '.join(splits)}.")
     datasets = import_optional("torchvision.datasets", f"data set {name}")
     try:
         if download and not (root / entry["folder"]).is_dir():

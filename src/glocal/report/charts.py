@@ -142,7 +142,8 @@ def arm_scales(field: str, arms: Sequence[str], baseline: str) -> tuple[alt.Colo
         if arm != baseline:
             i = fixed[arm] if arm in fixed else next(free)
             looks[arm] = COLOURS[i], _SHAPES[i]
-    legend = alt.Legend(orient="top", title=None, symbolOpacity=1, columns=2, labelLimit=150)
+    columns = 2 if max(map(len, arms)) <= 20 else 1
+    legend = alt.Legend(orient="top", title=None, symbolOpacity=1, columns=columns, labelLimit=0)
     colours, shapes = zip(*(looks[arm] for arm in arms), strict=True)
     return (
         alt.Color(f"{field}:N", legend=legend, scale=alt.Scale(domain=[*arms], range=[*colours])),

@@ -149,7 +149,7 @@ class _Subject:
         main = main_rows(self.run.rows)
         is_other = ~main["metric"].isin((*_AGREEMENT, "neighbours_kept"))
         is_arm = (main["network"] == self.network) & (main["transform"] == self.arm)
-        return main[is_arm & is_other & main["difference"].notna()].to_dict("records")
+        return main[is_arm & is_other & main["p_corrected"].notna()].to_dict("records")
 
     @property
     def worse(self) -> str:
@@ -227,8 +227,10 @@ def _sentence(subject: _Subject) -> str:
             f"The transform maps all objects of {subject.name} to one point: they cannot be told "
             "apart, and agreement with people is that of guessing."
         )
+    if agreement is None and kept and not subject.tasks:
+        return f"The transform of {subject.name} {kept}."
     if agreement is None:
-        return f"The transform of {subject.name} {kept}." if kept else _comparison(subject)
+        return _comparison(subject) + (kept and f" It {kept}.")
     arm = "the transform" if subject.run.featured else subject.arm
     sentence = f"{_agreeing(subject, agreement)}{kept and f', and {kept}'}."
     if agreement.change != "none":
@@ -295,7 +297,7 @@ def _advice(subject: _Subject) -> str:
     if is_overfitted(subject.run):
         return "Do not use it as it is: raise --lmbda, or let glocal fit choose it."
     if agreement is None:
-        is_known = subject.kept is None
+        is_known = subject.kept is None or subject.tasks
         return "" if is_known else "For its agreement with people, pass --answers that are new."
     if subject.fit.get("status") == UNCHANGED:
         return "It leaves the features as they are. Collect more answers."

@@ -163,7 +163,7 @@ def sweep(
     (9, 0.5)
     """
     if jobs == 0:
-        raise ParameterError("`jobs` is 0; allowed are 1 and above, and -1 for one per core.")
+        raise ParameterError("`jobs` is 0; it must be 1 or more, or -1 for one per core.")
     share = _share_to_keep(select, keep)
     solver = solver or Exact()
     if data.centre == AUTO:
@@ -266,7 +266,7 @@ def _share_to_keep(select: str | None, keep: float | None) -> float | None:
     if select is None:
         return Keep(keep=keep).keep or DEFAULT_KEEP
     if select != "loss":
-        raise ParameterError(f"`select` is {select!r}; allowed is loss. Or give `keep`, a share.")
+        raise ParameterError(f"`select` is {select!r}; it must be loss. Or give `keep`, a share.")
     if keep is not None:
         raise ParameterError(f"`select=loss` and `keep={keep:g}` are two rules. Give one of them.")
     return None

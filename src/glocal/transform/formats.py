@@ -197,8 +197,8 @@ def fold_into(transform: Any, layer: torch.nn.Linear | torch.nn.Parameter) -> to
         bias = layer.bias
     else:
         raise ParameterError(
-            f"the layer to fold into is a {type(layer).__name__}; allowed are a torch.nn.Linear "
-            "and a (q, p) torch.nn.Parameter. Append to_linear() to the model instead."
+            f"the layer to fold into is a {type(layer).__name__}; it must be a torch.nn.Linear "
+            "or a (q, p) torch.nn.Parameter. Append to_linear() to the model instead."
         )
     if len(weight) != len(A):
         raise ParameterError(

@@ -238,7 +238,7 @@ class LinearTransform:
         """
         if not (isinstance(strength, Real) and np.isfinite(strength) and strength >= 0):
             raise ParameterError(
-                f"`strength` is {strength!r}; allowed are 0 (the original features) and above, "
+                f"`strength` is {strength!r}; it must be 0 (the original features) or more, "
                 "where 1 is the full transform."
             )
         if self.out_dimensions != self.dimensions:
@@ -292,7 +292,7 @@ class LinearTransform:
         c = C.shape[-2]
         if not isinstance(k, Integral) or not 1 <= k <= c:
             raise ParameterError(
-                f"`k` is {k!r}; there are {c} candidates, so allowed are the integers 1 to {c}."
+                f"`k` is {k!r}; there are {c} candidates, so it must be an integer from 1 to {c}."
             )
         directions = []
         for X in (x, C):
@@ -363,7 +363,7 @@ class LinearTransform:
             There are fewer than ten images, or as in `apply`.
         """
         if not (isinstance(toward, Real) and np.isfinite(toward) and toward >= 0):
-            raise ParameterError(f"`toward` is {toward!r}; allowed are numbers of at least 0.")
+            raise ParameterError(f"`toward` is {toward!r}; it must be a number of at least 0.")
         X = self._as_rows(as_matrix(images)).astype(np.float64)
         n = len(X)
         if not n:

@@ -32,7 +32,7 @@ def baseline(name: str, features: Features) -> LinearTransform:
     True
     """
     if name not in BASELINES:
-        raise ParameterError(f"`baseline` is {name!r}; allowed are {' and '.join(BASELINES)}.")
+        raise ParameterError(f"`baseline` is {name!r}; it must be {' or '.join(BASELINES)}.")
     if name == "centred":
         return LinearTransform.centring(features)
     from sklearn.decomposition import PCA
@@ -99,8 +99,8 @@ def reduced(
     q = transform.out_dimensions
     if not isinstance(dimensions, Integral) or not 1 <= dimensions <= q:
         raise ParameterError(
-            f"`dimensions` is {dimensions!r}; the transform has {q}, so allowed are the integers 1 "
-            f"to {q}."
+            f"`dimensions` is {dimensions!r}; the transform has {q}, so it must be an "
+            f"integer from 1 to {q}."
         )
     n, moments = _second_moments(transform, features)
     values, U = np.linalg.eigh(moments)

@@ -161,7 +161,7 @@ class StudyService:
             is no longer asked, 422 for the reference of an anchor trial, 429 if it is too fast.
         """
         if self.settings.kind == "anchor" and body.choice == 0:
-            raise Refusal(422, "choice is 0, the reference; allowed are 1, 2 and null.")
+            raise Refusal(422, "choice is 0, the reference; it must be 1, 2 or null.")
         self._answers.check(token.id)
         choice_of_trial = "SELECT choice FROM answers WHERE trial = ?"
         own_trial = "SELECT number FROM trials WHERE id = ? AND person = ?"

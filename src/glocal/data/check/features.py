@@ -53,7 +53,9 @@ def _columns(
     Constant columns of 0 are units of a network that no image activates; others are no features.
     """
     if not varies.all():
-        message = f"{what}: {np.count_nonzero(~varies)} of {len(mean)} columns are constant"
+        n_constant = np.count_nonzero(~varies)
+        verb = "is" if n_constant == 1 else "are"
+        message = f"{what}: {n_constant} of {len(mean)} columns {verb} constant"
         yield finding("constant", message, severity=None if mean[~varies].any() else "note")
     column = int(squares.argmax())
     share = squares[column] / squares.sum()

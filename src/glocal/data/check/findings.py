@@ -30,7 +30,7 @@ _KINDS: dict[str, tuple[Severity, str, str]] = {
     ),
     "constant": (
         "warning",
-        "they distinguish nothing, and shift the two numbers that standardize all columns",
+        "constant columns distinguish nothing, and shift the numbers that standardize all columns",
         "leave units of a network that no image activates; drop a number or padding, here and in "
         "all later features",
     ),

@@ -41,7 +41,7 @@ def breeds_sides(
     are not, or if no image belongs to a part. `train` and `test` may be the same images.
     """
     if task not in breeds():
-        raise ParameterError(f"the BREEDS task is {task!r}; allowed are {', '.join(breeds())}.")
+        raise ParameterError(f"the BREEDS task is {task!r}; it must be {' or '.join(breeds())}.")
     return (
         *_side(task, train, train_labels, "training"),
         *_side(task, test, test_labels, "test"),
