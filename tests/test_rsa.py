@@ -234,9 +234,9 @@ def test_rdms_join_by_index_and_by_name():
 INDICES_REFUSED = {
     "rdm_index": None,
     "about 5 objects": np.arange(4),
-    "0 to 14, but features has 14 rows": np.array([0, 1, 2, 3, 14]),
+    "14 rows.* 0 to 14": np.array([0, 1, 2, 3, 14]),
     "-1 to 3": np.array([0, 1, 2, 3, -1]),
-    "4 different objects": np.array([0, 1, 2, 3, 3]),
+    "4 of them right": np.array([0, 1, 2, 3, 3]),
     "integer": np.array([0, 1, 2, 3, 0.5]),
 }
 

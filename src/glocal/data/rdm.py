@@ -110,19 +110,14 @@ def join_rdms(
     extent = f"the list of object ids has {n_listed} lines"
     if object_ids is None:
         extent = f"{features.source} has {n_listed} rows"
-    if index is None and n == n_listed:
-        index = np.arange(n)
-    if index is None or len(index) != n:
-        number = extent if index is None else f"`rdm_index` has {len(index)} entries"
+    if index is None:
+        index = np.arange(n_listed)
+    n_different = len(np.unique(index[np.isin(index, np.arange(n_listed))]))
+    if not len(index) == n_different == n:
         raise DataError(
-            f"the RDM is about {n} objects but {number}. Name its objects by `rdm_index`, one "
-            "integer per row."
-        )
-    if not np.isin(index, np.arange(n_listed)).all() or len(np.unique(index)) < n:
-        raise DataError(
-            f"the RDM index names {len(np.unique(index))} different objects, {index.min()} to "
-            f"{index.max()}, but {extent}; each of the {n} rows of the RDM needs an integer of its "
-            f"own, 0 to {n_listed - 1}."
+            f"the RDM is about {n} objects and {extent}, but `rdm_index` (without one, 0, 1, 2, …) "
+            f"has {len(index)} entries from {index.min()} to {index.max()}, {n_different} of them "
+            f"right; each row of the RDM needs an integer of its own, 0 to {n_listed - 1}."
         )
     index = index.astype(np.int64)
     rows = index if object_ids is None else feature_rows(features, object_ids)[index]
