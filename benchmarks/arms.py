@@ -26,7 +26,7 @@ from workbench import LOCAL, OUT, ROOT, UNIT, data_of, kept, object_ids, real_da
 
 from glocal import Answers, Arm, Features, FitData, LinearTransform, fit, join, odd_one_out
 from glocal.aligner import Exact, KeepCurve, keep_curve
-from glocal.aligner.crossfit import CrossFit
+from glocal.aligner.crossfit import CrossFit, best_on_path
 from glocal.data.world import simulated_answers
 from glocal.errors import DataWarning
 from glocal.files import array_sha256, make_folder, read_lines
@@ -124,7 +124,7 @@ def keep_row(network: str, arm: str, curve: KeepCurve, keep: float) -> Record:
     if curve.data.local_features is not None:
         of_global = copy(curve.crossfit)  # whose paths lead from the original features to it
         of_global.alphas = (0.0,)
-        points = [of_global.path(lmbda).best(keep) for lmbda in curve.losses]
+        points = [best_on_path(of_global.path(lmbda), keep) for lmbda in curve.losses]
         best = max(points, key=attrgetter("agreement"))
         gain = curve.crossfit.estimate(position.credit - best.credit)
         row["local_gain"], row["local_gain_low"], row["local_gain_high"] = gain.bounded((-1.0, 1.0))

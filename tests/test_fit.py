@@ -501,7 +501,7 @@ def test_data_that_do_not_belong_together_are_refused(world):
     valid = (world.objects, answers)
     broken = Features(with_nan)
     cases = [
-        ((Features(X[:2]), Answers.from_array([[0, 1, 2]])), None, "2 objects"),
+        ((Features(X[:2]), Answers.from_array([[0, 1, 2]])), None, "has 2 rows"),
         ((Features(X[:100]), answers), None, "has 100 rows"),
         (
             (world.objects, Answers.from_array(np.empty((0, 3), dtype=int))),
@@ -528,9 +528,9 @@ def test_local_images_in_another_unit_are_warned_of(world):
 
 @pytest.mark.nightly
 @pytest.mark.filterwarnings("ignore::glocal.errors.GLocalWarning")
-def test_the_second_start_shares_the_budget(monkeypatch, as_a_user):
-    """If the first start ends at chance, `glocal` starts again within the same budget, and keeps
-    the lower of the two ends; neither start has a certificate if the result needs none.
+def test_a_start_from_global_shares_the_budget(monkeypatch, as_a_user):
+    """If the best scale is nearly 0, `glocal` starts from `global` within the same budget, and does
+    not end at chance; neither fit has a certificate if the result needs none.
     """
     from glocal.objective import objective as module
 
@@ -560,7 +560,7 @@ def test_the_second_start_shares_the_budget(monkeypatch, as_a_user):
         calls.clear()
         solution = Exact(max_evaluations=budget).solve(data, Arm("glocal", lmbda=1e-3))
         assert solution.evaluations == len(calls) <= budget
-    assert solution.parts["global"] < 0.5  # the first start ends at chance
+    assert solution.parts["global"] < 0.5  # a start from the best scale ends at chance
     monkeypatch.setattr("glocal.aligner.exact.DualityGap", criterion)
     Exact().solve(data, Arm("glocal", lmbda=1e-3), certified=False)
     assert criteria == [False, False]

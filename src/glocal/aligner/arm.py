@@ -10,11 +10,12 @@ from pydantic import Field, model_validator
 from glocal.options import Options
 
 Method = Literal["naive", "global", "glocal"]
-_PARAMETERS: dict[str, tuple[str, ...]] = {  # that a method reads besides lmbda
+PARAMETERS: dict[str, tuple[str, ...]] = {
     "naive": (),
     "global": ("mix",),
     "glocal": ("mix", "alpha", "tau"),
 }
+"""The parameters that a method reads besides lmbda."""
 
 
 class Arm(Options):
@@ -57,9 +58,9 @@ class Arm(Options):
 
     @model_validator(mode="after")
     def _check_parameters(self) -> Arm:
-        unread = self.model_fields_set - {"method", "lmbda", *_PARAMETERS[self.method]}
+        unread = self.model_fields_set - {"method", "lmbda", *PARAMETERS[self.method]}
         if unread:
-            readers = [name for name, names in _PARAMETERS.items() if unread <= {*names}]
+            readers = [name for name, names in PARAMETERS.items() if unread <= {*names}]
             raise ValueError(
                 f"method {self.method} has no {' and no '.join(sorted(unread))}. Leave it out, or "
                 f"use `method={readers[0]!r}`."
@@ -80,7 +81,7 @@ class Arm(Options):
     def settings(self) -> dict[str, Any]:
         """Method and parameters as in records; None for a parameter that the method lacks."""
         parameters: dict[str, float | None] = dict.fromkeys(("mix", "alpha", "tau"))
-        parameters |= {name: getattr(self, name) for name in _PARAMETERS[self.method]}
+        parameters |= {name: getattr(self, name) for name in PARAMETERS[self.method]}
         return {"method": self.method, "lmbda": self.lmbda, **parameters}
 
     @classmethod

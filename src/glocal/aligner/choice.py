@@ -12,9 +12,8 @@ from operator import attrgetter
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float
 
-from glocal.aligner.crossfit import CrossFit, Mixture, Path, path_arm, scaled_identity_of
+from glocal.aligner.crossfit import CrossFit, Mixture, best_on_path, path_arm, scaled_identity_of
 from glocal.aligner.data import FitData
 from glocal.aligner.exact import Exact, Solution, WarmStart
 from glocal.aligner.heldout import heldout_scores, scaled_identity
@@ -42,15 +41,13 @@ class KeepCurve:
         The fits on the folds, and the held-out answers.
     original : Mixture
         The features without a transform, centred like the data.
-    paths : tuple of Path
+    paths : tuple of lists of Mixture
         One path for each λ, the largest first; none without a `keep`.
     losses : dict
         The held-out loss of `global` at each λ that was tried, in nats. An infinite λ stands for no
         transform.
     penalty : float
         The largest λ whose loss is within one standard error of the lowest.
-    raw_credit : (t,) array
-        The credit of each held-out answer under the features before centring.
     evaluations : int
         The evaluations of all fits on the folds.
     """
@@ -59,10 +56,9 @@ class KeepCurve:
     solver: Exact
     crossfit: CrossFit
     original: Mixture
-    paths: tuple[Path, ...]
+    paths: tuple[list[Mixture], ...]
     losses: dict[float, float]
     penalty: float
-    raw_credit: Float[np.ndarray, " t"]
     evaluations: int
 
     @cached_property
@@ -86,7 +82,7 @@ class KeepCurve:
             return self.least_loss
         if not 0 < keep <= 1:
             raise ParameterError(f"`keep` is {keep}; it must be a share above 0 and at most 1.")
-        candidates = [self.original, *(path.best(keep) for path in self.paths)]
+        candidates = [self.original, *(best_on_path(path, keep) for path in self.paths)]
         best = max(candidates, key=attrgetter("agreement"))
         is_tie = self.crossfit.is_tie
         return next(each for each in candidates if is_tie(best.credit - each.credit))
@@ -94,32 +90,19 @@ class KeepCurve:
     def notes(self, keep: float | None) -> list[str]:
         """Advice to the user: there is nothing to gain, or what another `keep` would give."""
         chosen = self.choose(keep)
-        gain = self.crossfit.estimate(chosen.credit - self.raw_credit)
+        freest = chosen if keep is None else self.choose(_LOWEST_KEEP)
+        gain = self.crossfit.estimate(chosen.credit - self.crossfit.raw_credit)
         if gain.error is None or gain.mean <= 2 * gain.error:
-            spread = ""
-            if gain.error is not None:
-                spread = f", which is within two standard errors ({gain.error:.3f} each)"
-            elif gain.mean:
-                spread = ", and its standard error cannot be estimated"
-            no_gain = f"there is nothing to gain: agreement rises by {gain.mean:.3f}{spread}."
-            if keep is None or self.choose(_LOWEST_KEEP).step == 0:
-                return [f"{no_gain} More answers may show a gain."]
-            return [f"keep={keep:g}: {no_gain} A lower keep allows a larger change."]
-        if keep is None:
-            return []
-        freest = self.choose(_LOWEST_KEEP)
-        kept = float(freest.kept.mean())
-        if freest is chosen or freest.promise >= keep:
-            return [
-                f"the transform with the largest agreement keeps {kept:.3f} of the neighbours: a "
-                f"keep below {keep:g} changes nothing."
-            ]
+            advice = "A lower keep allows a larger change."
+            if keep is None or not freest.step:
+                advice = "More answers may show a gain."
+            return [f"there is nothing to gain: agreement rises by {gain.mean:.3f}. {advice}"]
         forgone = self.crossfit.estimate(freest.credit - chosen.credit)
         if forgone.mean > max(gain.mean, 2 * (forgone.error or np.inf)):
             return [
                 f"keep={keep:g} reaches an agreement of {chosen.agreement:.3f}. These features "
-                f"allow {freest.agreement:.3f}, with {kept:.2f} of the neighbours kept. Lower keep "
-                "if agreement matters more."
+                f"allow {freest.agreement:.3f}, with {freest.kept.mean():.2f} of the neighbours "
+                "kept. Lower keep if agreement matters more."
             ]
         return []
 

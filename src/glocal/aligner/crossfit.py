@@ -16,9 +16,9 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from glocal.aligner.arm import Arm
-from glocal.aligner.data import FitData, Fold, pooled_answers
+from glocal.aligner.data import FitData, Fold
 from glocal.aligner.exact import Exact, Solution
-from glocal.aligner.heldout import best_similarity_scale, held_out
+from glocal.aligner.heldout import HeldOut, best_similarity_scale
 from glocal.data.people import question_numbers
 from glocal.evaluation.agreement import credit_units
 from glocal.evaluation.intervals import Estimate, mean_estimate
@@ -87,30 +87,19 @@ class Mixture:
         return Mixture(**{name: vars(self)[name] + share * step for name, step in steps.items()})
 
 
-@dataclass(frozen=True, eq=False)
-class Path:
-    """The scored mixtures of one λ in order, the original features first."""
+def best_on_path(path: Sequence[Mixture], keep: float) -> Mixture:
+    """The mixture of a path with the largest agreement of those that promise to keep this share.
 
-    mixtures: tuple[Mixture, ...]
-
-    @property
-    def lmbda(self) -> float:
-        """The λ of all fits of the path."""
-        return self.mixtures[-1].lmbda
-
-    def best(self, keep: float) -> Mixture:
-        """The mixture with the largest agreement of those that promise to keep this share.
-
-        Where the promise crosses `keep` between two mixtures, that point is a candidate too.
-        """
-        candidates = [*self.mixtures]
-        for mixture, following in pairwise(self.mixtures):
-            if mixture.promise >= keep > following.promise:
-                share = (mixture.promise - keep) / (mixture.promise - following.promise)
-                candidates.append(mixture.towards(following, share))
-        agreement = [mixture.agreement for mixture in candidates]
-        promises = [mixture.promise for mixture in candidates]
-        return candidates[best_keeping(agreement, promises, keep)]
+    Where the promise crosses `keep` between two mixtures, that point is a candidate too.
+    """
+    candidates = [*path]
+    for mixture, following in pairwise(path):
+        if mixture.promise >= keep > following.promise:
+            share = (mixture.promise - keep) / (mixture.promise - following.promise)
+            candidates.append(mixture.towards(following, share))
+    agreement = [mixture.agreement for mixture in candidates]
+    promises = [mixture.promise for mixture in candidates]
+    return candidates[best_keeping(agreement, promises, keep)]
 
 
 def best_keeping(agreement: Sequence[float], promises: Sequence[float], keep: float) -> int:
@@ -135,10 +124,8 @@ class CrossFit:
     ----------
     data : FitData
     folds : sequence of Fold
-    heldout : list of HeldOut
-        What each fold holds out.
-    answers : Answers
-        All held-out answers, in the order of the scores.
+    heldout : HeldOut
+        What the folds hold out.
     alphas : tuple of float
         α of the fits on a path. It falls to 0, which is `global`.
     lambdas : list of float
@@ -163,8 +150,7 @@ class CrossFit:
         self.data = data
         self.folds = folds
         self.alphas = PATH_ALPHAS if local else PATH_ALPHAS[-1:]
-        self.heldout = held_out(folds)
-        self.answers = pooled_answers([fold.answers for fold in folds])
+        self.heldout = HeldOut(folds)
         self.solutions: dict[tuple[float, float], list[Solution]] = {}
         self.lambdas = [*LAMBDAS]
         if folds[0].data.objects is data.objects:  # the folds are of questions
@@ -219,7 +205,7 @@ class CrossFit:
             rises = 0
             for lmbda in lambdas:
                 losses[lmbda] = self.losses(lmbda)
-                means[lmbda] = self.mean(losses[lmbda])
+                means[lmbda] = self.heldout.mean(losses[lmbda])
                 is_higher = means[lmbda] > min(means.values()) + _MIN_LOSS_DIFFERENCE
                 rises = rises + 1 if is_higher else 0
                 if rises == patience:
@@ -230,7 +216,7 @@ class CrossFit:
 
     def penalty(self, losses: Mapping[float, Float[np.ndarray, " t"]]) -> float:
         """The largest λ whose held-out loss is within one paired standard error of the lowest."""
-        best = min(losses, key=lambda lmbda: self.mean(losses[lmbda]))
+        best = min(losses, key=lambda lmbda: self.heldout.mean(losses[lmbda]))
         for lmbda in sorted(losses, reverse=True):
             if self.is_tie(losses[lmbda] - losses[best], _MIN_LOSS_DIFFERENCE):
                 return lmbda
@@ -238,19 +224,12 @@ class CrossFit:
 
     def losses(self, lmbda: float) -> Float[np.ndarray, " t"]:
         """The loss of each held-out answer under `global`, at the best scale."""
-        S = self._similarities(self._embeddings(lmbda))
-        return choice_loss(best_similarity_scale(S, self.answers.weights) * S)
-
-    def _similarities(
-        self, objects: Sequence[Float[np.ndarray, "_ p"]]
-    ) -> Float[np.ndarray, "t k"]:
-        """The similarities of the candidate pairs of all held-out answers."""
-        parts = zip(self.heldout, objects, strict=True)
-        return np.concatenate([part.similarities(Z) for part, Z in parts])
+        S = self.heldout.similarities(self._embeddings(lmbda))
+        return choice_loss(best_similarity_scale(S, self.heldout.answers.weights) * S)
 
     def _embeddings(self, lmbda: float) -> list[Float[np.ndarray, "_ p"]]:
         """The held-out objects under `global`; an infinite λ leaves them as they are."""
-        objects = [part.rows for part in self.heldout]
+        objects = self.heldout.rows
         if np.isinf(lmbda):
             return objects
         return [X @ W for X, W in zip(objects, self.fit(lmbda), strict=True)]
@@ -262,18 +241,21 @@ class CrossFit:
         fits = [self.fit(lmbda, alpha) for alpha in self.alphas]
         return [[scaled_identity_of(path[0]), *path] for path in zip(*fits, strict=True)]
 
-    def path(self, lmbda: float) -> Path:
-        """Score five mixtures from each fit of the path of λ to the next."""
-        parts = list(zip(self.heldout, self.path_weights(lmbda), strict=True))
-        objects = [[part.rows @ W for W in weights] for part, weights in parts]
-        images = [[part.image_rows @ W for W in weights] for part, weights in parts]
-        mixtures = []
+    def path(self, lmbda: float) -> list[Mixture]:
+        """Score five mixtures from each fit of the path of λ to the next.
+
+        The original features come first.
+        """
+        weights = self.path_weights(lmbda)
+        objects = _products(self.heldout.rows, weights)
+        images = _products(self.heldout.image_rows, weights)
         n_fits = len(self.alphas)
+        mixtures = []
         for step in np.linspace(0, n_fits, n_fits * _MIXTURES + 1):
             Z = [mix(path, step) for path in objects]
             Z_images = [mix(path, step) for path in images]
             mixtures.append(self.scores(Z, Z_images, lmbda, float(step)))
-        return Path(tuple(mixtures))
+        return mixtures
 
     def scores(
         self,
@@ -283,10 +265,9 @@ class CrossFit:
         step: float = 0.0,
     ) -> Mixture:
         """Score the embedded objects of every fold, and its images if there are any."""
-        parts = zip(self.heldout, objects, strict=True)
-        credit = np.concatenate([part.credit(Z) for part, Z in parts])
-        kept = [part.kept(Z) for part, Z in zip(self.heldout, images, strict=bool(images))]
-        return Mixture(lmbda, step, credit, self.mean(credit), np.concatenate([[], *kept]))
+        credit = self.heldout.credit(objects)
+        kept = self.heldout.kept(images) if images else np.empty(0)
+        return Mixture(lmbda, step, credit, self.heldout.mean(credit), kept)
 
     def global_scores(self, lmbda: float) -> Mixture:
         """Score `global`, or the original features if λ is infinite, without neighbours."""
@@ -294,17 +275,14 @@ class CrossFit:
         return self.scores(self._embeddings(lmbda), lmbda=lmbda, step=float(step))
 
     def original(self) -> Mixture:
-        """Score the features without a transform, centred like the data."""
-        parts = self.heldout
-        return self.scores([part.rows for part in parts], [part.image_rows for part in parts])
+        """The features without a transform, centred like the data."""
+        return self.scores(self.heldout.rows, self.heldout.image_rows)
 
+    @cached_property
     def raw_credit(self) -> Float[np.ndarray, " t"]:
         """The credit of each held-out answer under the features before centring."""
         standardized = self.data.features.standardization
-        parts = self.heldout
-        return np.concatenate(
-            [part.credit(standardized(part.objects, "float64")) for part in parts]
-        )
+        return self.heldout.credit([standardized(X, "float64") for X in self.heldout.objects])
 
     def weights(self, mixture: Mixture) -> tuple[float, list[Float[np.ndarray, "p p"]]]:
         """The best scale of the similarities of a mixture, and the W of each fold at this scale.
@@ -313,14 +291,10 @@ class CrossFit:
         long.
         """
         matrices = [mix(path, mixture.step) for path in self.path_weights(mixture.lmbda)]
-        parts = zip(self.heldout, matrices, strict=True)
-        S = self._similarities([part.rows @ W for part, W in parts])
-        scale = best_similarity_scale(S, self.answers.weights)
+        Z = [X @ W for X, W in zip(self.heldout.rows, matrices, strict=True)]
+        S = self.heldout.similarities(Z)
+        scale = best_similarity_scale(S, self.heldout.answers.weights)
         return scale, [scale**0.5 * W for W in matrices]
-
-    def mean(self, values: Float[np.ndarray, " t"]) -> float:
-        """The weighted mean of one value per held-out answer."""
-        return float(np.average(values, weights=self.answers.weights))
 
     def is_tie(self, deficit: Float[np.ndarray, " t"], minimum: float = 0.0) -> bool:
         """Whether a mean deficit is within one standard error of 0, or at most `minimum`.
@@ -328,20 +302,17 @@ class CrossFit:
         The standard error is over questions. The standard error over objects, which is right for
         intervals, is larger. It would make more differences a tie, and λ one step too large.
         """
-        weights = self.answers.weights
-        if weights is not None:
-            deficit = deficit * weights / weights.mean()
-        estimate = mean_estimate(deficit, self._questions)
+        weights = self.heldout.answers.all_weights
+        estimate = mean_estimate(deficit * weights / weights.mean(), self._questions)
         return estimate.mean <= max(estimate.error or 0.0, minimum)
 
     @cached_property
     def _questions(self) -> Int[np.ndarray, " t"]:
-        """The number of the question of each held-out answer."""
-        return question_numbers(self.answers)
+        return question_numbers(self.heldout.answers)
 
     def estimate(self, values: Float[np.ndarray, " t"]) -> Estimate:
         """The weighted mean of one value per held-out answer, with its standard error."""
-        return credit_units(values, self.answers).estimate()
+        return credit_units(values, self.heldout.answers).estimate()
 
 
 def choose_global(data: FitData, folds: Sequence[Fold], solver: Exact) -> Float[np.ndarray, " t"]:
@@ -349,6 +320,13 @@ def choose_global(data: FitData, folds: Sequence[Fold], solver: Exact) -> Float[
     with single_threaded_blas():
         crossfit = CrossFit(data, folds, solver)
         return crossfit.global_scores(crossfit.penalty(crossfit.search())).credit
+
+
+def _products(
+    rows: Sequence[Float[np.ndarray, "_ p"]], weights: Sequence[Sequence[Float[np.ndarray, "p p"]]]
+) -> list[list[Float[np.ndarray, "_ p"]]]:
+    """The rows of each fold under every W of its path."""
+    return [[X @ W for W in path] for X, path in zip(rows, weights, strict=True)]
 
 
 def mix(path: Sequence[Float[np.ndarray, "n p"]], step: float) -> Float[np.ndarray, "n p"]:

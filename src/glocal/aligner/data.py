@@ -237,15 +237,12 @@ class FitData:
             is_heldout = np.zeros(len(self.features), dtype=bool)
             is_heldout[rows] = True
             fitted, heldout = (self.answers.select(m) for m in self.answers.inside(is_heldout))
-            for answers, where, use in (
-                (fitted, "outside", "fitted"),
-                (heldout, "inside", "held out"),
-            ):
-                if not len(answers):
-                    raise DataError(
-                        f"no answer has all its objects {where} fold {k} of {folds}, so nothing "
-                        f"can be {use}. Use fewer folds, or more answers."
-                    )
+            if not len(fitted) or not len(heldout):
+                where = "inside" if len(fitted) else "outside"
+                raise DataError(
+                    f"no answer has all its objects {where} fold {k} of {folds}. Use fewer folds, "
+                    "or more answers."
+                )
             data = replace(self, answers=fitted, objects=np.setdiff1d(objects, rows))
             parts.append(Fold(data, heldout, rows))
         return parts
@@ -273,11 +270,6 @@ class FitData:
             raise ParameterError(
                 "method glocal needs local features: give `local_features`, or use "
                 "`method='global'`."
-            )
-        if len(features) < 3:
-            raise DataError(
-                f"{features.source} has {len(features)} objects; odd-one-out answers need at "
-                "least 3."
             )
         self.answers.check_range(len(features))
         if not len(self.answers):

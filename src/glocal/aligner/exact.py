@@ -317,8 +317,8 @@ def _descend(
     """Minimise from another fit, or else from the best scaled identity, whose scale is returned.
 
     From a start near 0, a fit with a local term may stay close to a small multiple of the identity,
-    where L_local is lowest and L_global is at chance. `glocal` then starts from the optimum of
-    `global` as well, and the lower of the two results is returned. The three fits share the budget.
+    where L_local is lowest and L_global is at chance. If the best scale is nearly 0, `glocal`
+    therefore starts from the optimum of `global`, whose fit takes a part of the budget.
     """
     if warm is not None and warm.arm.method != "naive":
         is_same_penalty = (warm.arm.lmbda, warm.arm.mix) == (arm.lmbda, arm.mix)
@@ -328,25 +328,16 @@ def _descend(
         )
     X = objective.choices.X
     scale, is_nearly_zero = identity_scale(objective)
-    identity = np.asarray(scale * np.eye(X.shape[1]), X.dtype)
-    has_second_start = objective.local is not None and is_nearly_zero and budget > 3
-    first_budget = budget // 2 if has_second_start else budget
-    first = minimise(objective, criterion, identity, max_evaluations=first_budget, **options)
-    if not has_second_start:
-        return scale, first
-    remaining = budget - first.evaluations
+    W = np.asarray(scale * np.eye(X.shape[1]), X.dtype)
+    if objective.local is None or not is_nearly_zero or budget == 1:
+        return scale, minimise(objective, criterion, W, max_evaluations=budget, **options)
     without_local = replace(objective, local=None, alpha=0.0)
-    start = minimise(
-        without_local,
-        DualityGap(without_local, certified=False),
-        identity,
-        max_evaluations=remaining - 1,
-        **{**options, "tol": 1e-2},
+    rough = DualityGap(without_local, certified=False)
+    first = minimise(
+        without_local, rough, W, max_evaluations=budget - 1, **{**options, "tol": 1e-2}
     )
-    remaining -= start.evaluations
-    second = minimise(
-        objective, criterion, start.W, pairs=start.pairs, max_evaluations=remaining, **options
+    budget -= first.evaluations
+    result = minimise(
+        objective, criterion, first.W, pairs=first.pairs, max_evaluations=budget, **options
     )
-    lower = min(first, second, key=lambda result: result.evaluation.value)
-    evaluations = first.evaluations + start.evaluations + second.evaluations
-    return scale, replace(lower, evaluations=evaluations)
+    return scale, replace(result, evaluations=first.evaluations + result.evaluations)

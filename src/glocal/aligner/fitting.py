@@ -173,10 +173,9 @@ def _cross_score(
         if solution.keep is not None:
             fold_data = replace(fold_data, centre=float(solution.keep["centre"]))
         folds.append(part._replace(data=fold_data))
-        transform_of_fold = solution.transform
+        transforms.append(solution.transform)
         if solution.status == UNCHANGED:  # at the scale that fits the answers best
-            transform_of_fold = scaled_identity(fold_data, float(fold_data.centre))
-        transforms.append(transform_of_fold)
+            transforms[-1] = scaled_identity(fold_data, float(fold_data.centre))
     converged = all(solution.converged for solution in solutions)
     scores = heldout_scores(data, folds, transforms, converged=converged)
     is_unchanged = {solution.status for solution in solutions} == {UNCHANGED}

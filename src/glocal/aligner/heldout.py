@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -11,7 +11,6 @@ import numpy as np
 from jaxtyping import Float
 
 from glocal.aligner.data import NEIGHBOURS, FitData, Fold, pooled_answers
-from glocal.data.answers import Answers
 from glocal.evaluation.agreement import answer_credit, credit_units
 from glocal.evaluation.intervals import FRACTION, Units
 from glocal.evaluation.structure import kept_by_image, neighbourhoods
@@ -23,74 +22,81 @@ from glocal.transform import LinearTransform
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
+Rows = Float[np.ndarray, "_ p"]
 _MAX_LOG_SCALE = 5.0  # of the best scale, from the scale that gives similarities a spread of 1
 
 
-@dataclass(frozen=True, eq=False)
 class HeldOut:
-    """The answers and the images of one fold, and what embeddings of them are worth.
+    """What folds hold out, and what embeddings of it, one for each fold, are worth.
 
-    Parameters
+    Attributes
     ----------
-    data : FitData
-        The data without the fold.
-    objects, images : (n, p) and (m, p) arrays
-        The objects that the answers name, and the images: raw rows in float64.
     answers : Answers
-        The held-out answers, whose indices are rows of `objects`.
+        The answers of all folds, in the order of the scores.
+    objects, images : list of (n, p) and of (m, p) arrays
+        The objects that the answers of each fold name, and its images: raw rows in float64.
     k : int
-        The number of nearest neighbours that are compared.
+        The number of nearest neighbours that are compared in every fold, at most 10.
     """
 
-    data: FitData
-    objects: Float[np.ndarray, "n p"]
-    answers: Answers
-    images: Float[np.ndarray, "m p"]
-    k: int
+    def __init__(self, folds: Sequence[Fold]) -> None:
+        self.answers = pooled_answers([fold.answers for fold in folds])
+        self.k = min(NEIGHBOURS, min(len(fold.rows) for fold in folds) - 1)
+        named = [replace(fold.data, answers=fold.answers).named_rows() for fold in folds]
+        self.objects = [rows.astype(np.float64) for rows, _ in named]
+        self.images = [fold.data.evaluation_rows(fold.rows) for fold in folds]
+        self._answers = [answers for _, answers in named]
+        self._data = [fold.data for fold in folds]
 
     @cached_property
-    def rows(self) -> Float[np.ndarray, "n p"]:
-        """The objects, standardized as for the fit."""
-        return self.data.scalars(self.objects, "float64")
+    def rows(self) -> list[Rows]:
+        """The objects, standardized as for the fit of each fold."""
+        return self._standardized(self.objects)
 
     @cached_property
-    def image_rows(self) -> Float[np.ndarray, "m p"]:
-        """The images, standardized as for the fit."""
-        return self.data.scalars(self.images, "float64")
+    def image_rows(self) -> list[Rows]:
+        """The images, standardized as for the fit of each fold."""
+        return self._standardized(self.images)
+
+    def _standardized(self, raw: list[Rows]) -> list[Rows]:
+        return [data.scalars(X, "float64") for data, X in zip(self._data, raw, strict=True)]
 
     @cached_property
-    def neighbours(self) -> csr_array:
-        """The nearest neighbours among the standardized images."""
-        return neighbourhoods(self.image_rows, self.k)
+    def _neighbours(self) -> list[csr_array]:
+        return [neighbourhoods(X, self.k) for X in self.image_rows]
 
-    def credit(self, Z: Float[np.ndarray, "n r"]) -> Float[np.ndarray, " t"]:
+    def credit(self, Z: Sequence[Rows]) -> Float[np.ndarray, " t"]:
         """The credit of each answer if the objects are embedded as Z."""
-        return answer_credit(Z, self.answers)
+        return np.concatenate([*map(answer_credit, Z, self._answers)])
 
-    def similarities(self, Z: Float[np.ndarray, "n r"]) -> Float[np.ndarray, "t k"]:
+    def similarities(self, Z: Sequence[Rows]) -> Float[np.ndarray, "t k"]:
         """The dot products of the candidate pairs of each answer."""
-        return of_pairs(Z, self.answers.objects, self.answers.pairs, "dot")
+        parts = zip(Z, self._answers, strict=True)
+        return np.concatenate([of_pairs(X, a.objects, a.pairs, "dot") for X, a in parts])
 
-    def kept(self, Z: Float[np.ndarray, "m r"]) -> Float[np.ndarray, " m"]:
+    def credit_and_loss(
+        self, transforms: Sequence[LinearTransform]
+    ) -> tuple[Float[np.ndarray, " t"], float]:
+        """The credit of each answer under the transform of its fold, and the mean loss in nats."""
+        Z = [transform.map_rows(X) for transform, X in zip(transforms, self.objects, strict=True)]
+        return self.credit(Z), self.mean(choice_loss(self.similarities(Z)))
+
+    def kept(self, Z: Sequence[Rows]) -> Float[np.ndarray, " m"]:
         """The share of its neighbours that each image keeps if the images are embedded as Z."""
-        return kept_by_image(self.image_rows, Z, self.k, before=self.neighbours)
+        parts = zip(self.image_rows, Z, self._neighbours, strict=True)
+        return np.concatenate([kept_by_image(X, Y, self.k, before=near) for X, Y, near in parts])
 
-    def raw_kept(self, Z: Float[np.ndarray, "m r"]) -> Float[np.ndarray, " m"]:
+    def raw_kept(self, Z: Sequence[Rows]) -> Float[np.ndarray, " m"]:
         """The share of its neighbours before centring that each image keeps."""
-        if not self.data.centre:
-            return self.kept(Z)
-        return kept_by_image(self.data.features.standardization(self.images, "float64"), Z, self.k)
+        standardized = self._data[0].features.standardization
+        parts = zip(self.images, Z, strict=True)
+        return np.concatenate(
+            [kept_by_image(standardized(X, "float64"), Y, self.k) for X, Y in parts]
+        )
 
-
-def held_out(folds: Sequence[Fold]) -> list[HeldOut]:
-    """Read what each fold holds out; as many neighbours are compared in every fold, at most 10."""
-    k = min(NEIGHBOURS, min(len(fold.rows) for fold in folds) - 1)
-    parts = []
-    for fold in folds:
-        objects, answers = replace(fold.data, answers=fold.answers).named_rows()
-        images = fold.data.evaluation_rows(fold.rows)
-        parts.append(HeldOut(fold.data, objects.astype(np.float64), answers, images, k))
-    return parts
+    def mean(self, values: Float[np.ndarray, " t"]) -> float:
+        """The weighted mean of one value per answer."""
+        return float(np.average(values, weights=self.answers.weights))
 
 
 def heldout_scores(
@@ -106,26 +112,23 @@ def heldout_scores(
     scale that fits the other answers best. A transform keeps neighbours of the features as its fold
     centres them.
     """
-    answers = pooled_answers([fold.answers for fold in folds])
-    parts = held_out(folds)
-    credit, loss = credit_and_loss(parts, transforms)
-    originals = [scaled_identity(fold.data) for fold in folds]
-    original_credit, original_loss = credit_and_loss(parts, originals)
-    units = credit_units(credit, answers)
-    original = credit_units(original_credit, answers)
+    parts = HeldOut(folds)
+    credit, loss = parts.credit_and_loss(transforms)
+    original_credit, original_loss = parts.credit_and_loss(
+        [scaled_identity(fold.data) for fold in folds]
+    )
+    units = credit_units(credit, parts.answers)
+    original = credit_units(original_credit, parts.answers)
     agreement, low, high = units.estimate().bounded(FRACTION)
     gain, gain_low, gain_high = units.minus(original).bounded((-1.0, 1.0))
-    embeddings = [T.map_rows(part.images) for part, T in zip(parts, transforms, strict=True)]
-    shares = [part.kept(Z) for part, Z in zip(parts, embeddings, strict=True)]
-    raw_shares = [part.raw_kept(Z) for part, Z in zip(parts, embeddings, strict=True)]
-    kept, kept_low, kept_high = Units(values=np.concatenate(shares)).estimate().bounded(FRACTION)
-    splits_objects = folds[0].data.objects is not data.objects
+    Z = [transform.map_rows(X) for transform, X in zip(transforms, parts.images, strict=True)]
+    kept, kept_low, kept_high = Units(values=parts.kept(Z)).estimate().bounded(FRACTION)
     return HeldOutScores(
-        of="objects" if splits_objects else "questions",
+        of="questions" if folds[0].data.objects is data.objects else "objects",
         folds=len(folds),
         seed=data.seed,
         converged=converged,
-        n=len(answers),
+        n=len(credit),
         agreement=agreement,
         low=low,
         high=high,
@@ -138,23 +141,10 @@ def heldout_scores(
         kept=kept,
         kept_low=kept_low,
         kept_high=kept_high,
-        kept_raw=float(np.concatenate(raw_shares).mean()),
-        k=parts[0].k,
-        n_images=round(np.mean([len(part.images) for part in parts])),
+        kept_raw=float(parts.raw_kept(Z).mean()),
+        k=parts.k,
+        n_images=round(np.mean([len(X) for X in parts.images])),
         among=data.evaluation_kind,
-    )
-
-
-def credit_and_loss(
-    parts: Sequence[HeldOut], transforms: Sequence[LinearTransform]
-) -> tuple[Float[np.ndarray, " t"], float]:
-    """The credit of each held-out answer, and the weighted mean of their losses in nats."""
-    embeddings = [T.map_rows(part.objects) for part, T in zip(parts, transforms, strict=True)]
-    credit = [part.credit(Z) for part, Z in zip(parts, embeddings, strict=True)]
-    S = [part.similarities(Z) for part, Z in zip(parts, embeddings, strict=True)]
-    weights = np.concatenate([part.answers.all_weights for part in parts])
-    return np.concatenate(credit), float(
-        np.average(choice_loss(np.concatenate(S)), weights=weights)
     )
 
 

@@ -155,8 +155,7 @@ def _curve(data: FitData, solver: Exact, keep: float | None, counter: Counter) -
             crossfit=crossfit,
             original=crossfit.original(),
             paths=() if keep is None else tuple(map(crossfit.path, lambdas)),
-            losses={lmbda: crossfit.mean(losses[lmbda]) for lmbda in losses},
+            losses={lmbda: crossfit.heldout.mean(losses[lmbda]) for lmbda in losses},
             penalty=penalty,
-            raw_credit=crossfit.raw_credit(),
             evaluations=counter.evaluations - before,
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
@@ -19,7 +20,7 @@ from glocal.solver import Counter
 from glocal.transform import LinearTransform
 
 if TYPE_CHECKING:
-    from glocal.solver.paper_loop import LoopSettings, Procedure
+    from glocal.solver.paper_loop import Procedure
 
 FOLDS = 4
 """The number of folds of objects and local images, of which the stopping rule watches fold 0."""
@@ -81,25 +82,7 @@ class PaperLoop(Options):
         MissingDependencyError
             Lightning is not installed.
         """
-        import_optional("lightning.pytorch", "solver paper")
-        import torch
-
-        from glocal.solver.paper_loop import LoopData, Procedure
-
-        fitted, heldout, heldout_images = data.folds(FOLDS, "objects")[0]
-
-        def loop_data(answers: Answers, rows: Any) -> LoopData:
-            # NOTE the scripts train the local term on raw rows
-            return LoopData(answers, data.evaluation_images.rows(rows if arm.local else slice(0)))
-
-        settings = self._settings(data, arm)
-        procedure = Procedure(
-            torch.from_numpy(data.scalars(np.asarray(data.features.matrix), self.dtype)),
-            loop_data(fitted.answers, fitted.images),
-            loop_data(heldout, heldout_images),
-            settings,
-            counter or Counter(),
-        )
+        procedure = self._procedure(data, arm, counter or Counter())
         is_stopped = procedure.run(self.trainer)
         parts = procedure.parts("fitted") | {"penalty": float(procedure.penalty().detach())}
         objective = procedure.objective(parts)
@@ -108,7 +91,7 @@ class PaperLoop(Options):
             raise DivergedError(f"the loss is not finite {length}. Lower `eta`.", procedure.steps)
         cause = "all epochs are spent"
         if is_stopped:
-            cause = f"{settings.patience} epochs without a gain of {self.min_delta:g}"
+            cause = f"{procedure.settings.patience} epochs without a gain of {self.min_delta:g}"
         return Solution(
             transform=_transform(procedure, data),
             arm=arm,
@@ -119,7 +102,7 @@ class PaperLoop(Options):
             gap=None,
             certificate="none: not converged",
             evaluations=procedure.steps,
-            threads=torch.get_num_threads(),
+            threads=procedure.threads,
             solver=self.name,
             dtype=self.dtype,
             eta=self.eta,
@@ -148,28 +131,22 @@ class PaperLoop(Options):
 
         def loop_data(answers: Answers, rows: Any) -> LoopData:
             # NOTE the scripts train the local term on raw rows
-            return LoopData(answers, data.evaluation_images.matrix[rows if arm.local else []])
+            return LoopData(answers, data.evaluation_images.rows(rows if arm.local else slice(0)))
 
+        settings = SimpleNamespace(
+            **arm.model_dump(),
+            **self.model_dump(exclude={"dtype", "trainer", "min_epochs", "patience"}),
+            min_epochs=(20 if arm.local else 15) if self.min_epochs is None else self.min_epochs,
+            patience=self.patience or (15 if arm.local else 10),
+            block_size=data.block_size,
+            seed=data.seed,
+        )
         return Procedure(
             torch.from_numpy(data.scalars(np.asarray(data.features.matrix), self.dtype)),
             loop_data(fitted.answers, fitted.images),
             loop_data(heldout, heldout_images),
-            self._settings(data, arm),
+            settings,
             counter,
-        )
-
-    def _settings(self, data: FitData, arm: Arm) -> LoopSettings:
-        """The settings of the loop, with the `min_epochs` and the `patience` of the method."""
-        from glocal.solver.paper_loop import LoopSettings
-
-        min_epochs = 20 if arm.local else 15
-        return LoopSettings(
-            **arm.model_dump(),
-            **self.model_dump(exclude={"dtype", "trainer", "min_epochs", "patience"}),
-            min_epochs=min_epochs if self.min_epochs is None else self.min_epochs,
-            patience=self.patience or (15 if arm.local else 10),
-            block_size=data.block_size,
-            seed=data.seed,
         )
 
 

@@ -14,6 +14,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from itertools import count, islice, repeat
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import lightning.pytorch as lightning
@@ -48,27 +49,6 @@ class LoopData(NamedTuple):
     images: Real[np.ndarray, "k p"]
 
 
-class LoopSettings(NamedTuple):
-    """The objective and the procedure, by the fields of `Arm`, `PaperLoop` and `FitData`."""
-
-    method: str
-    alpha: float
-    lmbda: float
-    tau: float
-    mix: float
-    eta: float
-    optimiser: str
-    bias: bool
-    squared: bool
-    batch_size: int
-    block_size: int
-    max_epochs: int
-    min_epochs: int
-    patience: int
-    min_delta: float
-    seed: int
-
-
 def epoch_steps(
     n_answers: int, batch_size: int, n_images: int, block_size: int, seed: tuple[int, ...]
 ) -> Epoch:
@@ -101,7 +81,8 @@ class Procedure(lightning.LightningModule):
     X : (n, p) tensor
         Standardized features of the objects.
     fitted, watched : LoopData
-    settings : LoopSettings
+    settings : SimpleNamespace
+        The objective and the procedure, by the fields of `Arm`, `PaperLoop` and `FitData`.
     counter : Counter
         Counts the steps, and reports L_global and L_local of the watched data after each epoch.
 
@@ -118,7 +99,7 @@ class Procedure(lightning.LightningModule):
         X: Tensor,
         fitted: LoopData,
         watched: LoopData,
-        settings: LoopSettings,
+        settings: SimpleNamespace,
         counter: Counter,
     ) -> None:
         super().__init__()
@@ -130,6 +111,7 @@ class Procedure(lightning.LightningModule):
         self.register_buffer("X", X)
         self.epochs = 0
         self.steps = 0
+        self.threads = torch.get_num_threads()
         self.watched_losses: dict[str, float] = {}
 
     def forward(self, rows: Tensor) -> Tensor:

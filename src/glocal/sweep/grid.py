@@ -10,7 +10,7 @@ import pandas as pd
 from pydantic import Field, field_validator, model_validator
 
 from glocal.aligner import Arm
-from glocal.aligner.arm import Method
+from glocal.aligner.arm import PARAMETERS, Method
 from glocal.aligner.crossfit import best_keeping
 from glocal.errors import ParameterError
 from glocal.files import PathLike, read_object
@@ -83,19 +83,16 @@ class Grid(Options):
 
     def _check_read(self) -> None:
         """Raise a ParameterError for a list that no method reads, or a method without λ."""
-        lists = self.model_fields_set
-        if "glocal" not in self.methods and (unread := sorted({"alpha", "tau"} & lists)):
+        read = {name for method in self.methods for name in PARAMETERS[method]}
+        if unread := sorted({"mix", "alpha", "tau"} & self.model_fields_set - read):
             raise ParameterError(
-                f"the grid lists {' and '.join(unread)}, which only glocal reads; its methods are "
-                f"{', '.join(self.methods)}. Remove the list, or add the method."
+                f"the grid lists {' and '.join(unread)}, which {' and '.join(self.methods)} cannot "
+                "read. Remove the list, or add a method that reads it."
             )
-        if set(self.methods) == {"naive"} and "mix" in lists:
-            raise ParameterError("the grid lists mix, which naive does not read. Remove it.")
-        if isinstance(self.lmbda, dict) and set(self.lmbda) != set(self.methods):
-            differing = sorted(set(self.lmbda) ^ set(self.methods))
+        if isinstance(self.lmbda, dict) and {*self.lmbda} != {*self.methods}:
             raise ParameterError(
                 f"the grid gives lmbda for {', '.join(self.lmbda)} but its methods are "
-                f"{', '.join(self.methods)}; both must have {' and '.join(differing)}, or neither."
+                f"{', '.join(self.methods)}; both must be the same."
             )
 
     def _snake(self) -> list[dict[str, float]]:
@@ -108,15 +105,6 @@ class Grid(Options):
         return order
 
 
-ARMS = Grid(
-    method=["global", "glocal"],
-    lmbda={
-        "global": [0.1, 0.3, 1.0, 3.0, 10.0],
-        "glocal": [0.1, 0.3, 1.0, 3.0],
-    },
-    alpha=[0.1, 0.25, 0.5],
-    tau=[0.1],
-)
 # the grid of the paper without alpha = 1, where every scaled identity is optimal
 PAPER = Grid(
     method=["glocal"],
@@ -127,17 +115,20 @@ PAPER = Grid(
 PAPER_ETA = [1e-4, 1e-3, 1e-2, 1e-1]
 
 
-def grid_of_few_answers(unit: float) -> Grid:
-    """The default grid for few answers: λ in multiples of `unit`, p / t, the columns per answer."""
+def default_grid(unit: float) -> Grid:
+    """`global` and `glocal` with λ in multiples of `unit`."""
 
     def multiples(*factors: float) -> list[float]:
         return [float(f"{factor * unit:.2g}") for factor in factors]
 
-    lmbda: dict[Method, list[float]] = {
-        "global": multiples(1.0, 3.0, 10.0, 30.0, 100.0),
-        "glocal": multiples(1.0, 3.0, 10.0, 30.0),
-    }
-    return ARMS.replace(lmbda=lmbda)
+    return Grid(
+        lmbda={
+            "global": multiples(1.0, 3.0, 10.0, 30.0, 100.0),
+            "glocal": multiples(1.0, 3.0, 10.0, 30.0),
+        },
+        alpha=[0.1, 0.25, 0.5],
+        tau=[0.1],
+    )
 
 
 def settings(
@@ -145,7 +136,7 @@ def settings(
     *,
     local: bool,
     eta: bool = False,
-    unit: float | None = None,
+    unit: float = 0.1,
 ) -> list[Setting]:
     """All settings of a grid, in the order of its paths.
 
@@ -159,9 +150,8 @@ def settings(
     eta : bool
         Whether the solver has a learning rate, as the paper's loop does. ``"paper"`` then has four
         of them.
-    unit : float or None
-        For few answers, the columns per answer, p / t: every λ of ``"arms"`` is a multiple of it.
-        None if there are many answers.
+    unit : float
+        Every λ of ``"arms"`` is a multiple of it: for few answers of the columns per answer, p / t.
 
     Raises
     ------
@@ -176,7 +166,7 @@ def settings(
     if isinstance(grid, Mapping):
         lists = Grid(**grid)
     elif str(grid) == "arms":
-        lists = ARMS if unit is None else grid_of_few_answers(unit)
+        lists = default_grid(unit)
     elif str(grid) == "paper":
         lists = PAPER.replace(eta=PAPER_ETA) if eta else PAPER
     else:

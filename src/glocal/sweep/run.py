@@ -18,15 +18,9 @@ import pandas as pd
 
 from glocal._version import __version__
 from glocal.aligner import Arm, Exact, FitData, Keep, PaperLoop, fit
-from glocal.aligner.data import AUTO, NEIGHBOURS, Fold, pooled_answers
+from glocal.aligner.data import AUTO, NEIGHBOURS, Fold
 from glocal.aligner.fitting import Solver
-from glocal.aligner.heldout import (
-    HeldOut,
-    credit_and_loss,
-    held_out,
-    heldout_scores,
-    scaled_identity,
-)
+from glocal.aligner.heldout import HeldOut, heldout_scores, scaled_identity
 from glocal.aligner.keep import DEFAULT_KEEP, keep_curve
 from glocal.errors import (
     ClusterError,
@@ -234,10 +228,10 @@ def _plan(
 ) -> _Plan:
     """Read the grid, and check what can be checked before any fit."""
     has_local = data.local_features is not None
-    unit = None
+    options: dict[str, Any] = {"local": has_local, "eta": isinstance(solver, PaperLoop)}
     if data.fold_unit == "questions" and len(data.answers):
-        unit = data.features.dimensions / data.answers.effective_size
-    grid_settings = settings(grid, local=has_local, eta=isinstance(solver, PaperLoop), unit=unit)
+        options["unit"] = data.features.dimensions / data.answers.effective_size
+    grid_settings = settings(grid, **options)
     methods = {setting["method"]: setting for setting in grid_settings}
     data.check(Arm.of(methods.get("glocal", grid_settings[0])))
     if folds < 2:
@@ -345,8 +339,9 @@ def fit_path(
     data: FitData, solver: Solver, folds: int, fold: int, path: list[Setting]
 ) -> list[Row]:
     """Fit the settings of one path on one fold, each exact fit starting from the previous one."""
-    (part,) = held_out([data.folds(folds)[fold]])
-    counts = {"n_heldout": len(part.answers), "n_images": len(part.images)}
+    part = data.folds(folds)[fold]
+    heldout = HeldOut([part])
+    counts = {"n_heldout": len(part.answers), "n_images": len(heldout.images[0])}
     rows = []
     problem = None
     start = None
@@ -356,7 +351,7 @@ def fit_path(
         scores: dict[str, float | None] = dict.fromkeys(METRICS)
         try:
             if setting == ORIGINAL:  # the baseline that agreement is compared with
-                scores |= _scores(part, scaled_identity(part.data))
+                scores |= _scores(heldout, scaled_identity(part.data))
             else:
                 arm = Arm.of(setting)
                 if isinstance(solver, Exact):
@@ -367,7 +362,7 @@ def fit_path(
                     solution = _with_eta(solver, setting).solve(part.data, arm)
                 start = solution.warm
                 outcome = {name: getattr(solution, name) for name in outcome}
-                scores |= _scores(part, solution.transform)
+                scores |= _scores(heldout, solution.transform)
         except TrivialOptimumError as error:  # W = 0 has no scores, and no fit starts from it
             outcome |= {"status": "trivial", "lambda_max": error.lambda_max}
         except DivergedError as error:
@@ -377,12 +372,12 @@ def fit_path(
     return rows
 
 
-def _scores(part: HeldOut, transform: LinearTransform) -> dict[str, float]:
+def _scores(heldout: HeldOut, transform: LinearTransform) -> dict[str, float]:
     """The scores of a transform on what a fold holds out."""
-    credit, loss = credit_and_loss([part], [transform])
-    agreement = float(np.average(credit, weights=part.answers.weights))
-    kept = float(part.kept(transform.map_rows(part.images)).mean())
-    return dict(zip(METRICS, (agreement, loss, kept), strict=True))
+    credit, loss = heldout.credit_and_loss([transform])
+    kept = heldout.kept([transform.map_rows(images) for images in heldout.images])
+    scores = heldout.mean(credit), loss, float(kept.mean())
+    return dict(zip(METRICS, scores, strict=True))
 
 
 def _with_eta(solver: Solver, setting: Setting) -> Solver:
@@ -430,14 +425,10 @@ def _scores_of_choice(plan: _Plan, transforms: list[LinearTransform]) -> list[Sc
     The third score is the gain, their paired difference. `transforms` are the fits of the choice
     without each fold.
     """
-    parts = held_out(plan.folds)
-    originals = [scaled_identity(fold.data) for fold in plan.folds]
-    credit = {
-        "original": credit_and_loss(parts, originals)[0],
-        "chosen": credit_and_loss(parts, transforms)[0],
-    }
-    answers = pooled_answers([fold.answers for fold in plan.folds])
-    original, chosen, gain = heldout_rows(credit, answers)
+    heldout = HeldOut(plan.folds)
+    arms = {"original": [scaled_identity(fold.data) for fold in plan.folds], "chosen": transforms}
+    credit = {name: heldout.credit_and_loss(of_folds)[0] for name, of_folds in arms.items()}
+    original, chosen, gain = heldout_rows(credit, heldout.answers)
     # NOTE the choice is the best of many on the same answers, so each setting is one comparison
     n_settings = len(plan.settings) - 1
     corrected = None if gain.p is None else min(1.0, n_settings * gain.p)
