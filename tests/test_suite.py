@@ -396,19 +396,17 @@ def test_tasks_without_files_are_left_out_if_asked(folder, tmp_path):
     assert run(*command, "--skip-missing").code == 2
 
 
-def test_what_any_run_needs_comes_first_with_the_commands_that_make_it(tmp_path):
-    """Without data, the paper's suite names the files that no run can do without, and the commands
-    of its comments that make them, before any task is skipped.
+def test_what_any_run_needs_comes_first(tmp_path):
+    """Without data, the paper's suite names the files that no run can do without, before any task
+    is skipped.
     """
     words = ("--root", tmp_path, "--out", "out", "--skip-missing")
     ended = run("suite", EXAMPLES / "paper.toml", *words)
     (line,) = ended.err.splitlines()
     assert ended.code == 1
-    for part in ("things/answers.npz", "clip_ViT-L-14/local", " --out things/answers.npz &&"):
-        assert part in line
-    counts = {"data fetch": 1, "data import": 1, "extract": 2}
-    assert {name: line.count(f"glocal {name}") for name in counts} == counts
-    assert not {"\\", "rdm48"} & {*line.split()}
+    assert "things/answers.npz" in line
+    assert "clip_ViT-L-14/local" in line
+    assert "rdm48" not in line
 
 
 @pytest.mark.parametrize(

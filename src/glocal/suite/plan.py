@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
@@ -12,7 +11,7 @@ from pydantic import BeforeValidator, Field, PrivateAttr, SerializeAsAny, model_
 
 from glocal.data.labels import split_column
 from glocal.errors import FileError, ParameterError
-from glocal.files import PathLike, read_object, read_text
+from glocal.files import PathLike, read_object
 from glocal.results import PEOPLE
 from glocal.suite.arms import Fitted, Pretrained, SuiteArm, local_file, needs_local, suite_arm
 from glocal.suite.sources import Network, Shared, Sources
@@ -39,7 +38,6 @@ class Plan(Shared):
     baseline: str
     simulated: bool = False
     _root: Path = PrivateAttr(Path())
-    _text: str = PrivateAttr("")
 
     @classmethod
     def load(cls, source: PathLike, root: PathLike | None = None) -> Plan:
@@ -64,7 +62,6 @@ class Plan(Shared):
             values.setdefault("baseline", next(iter(arms)))
         plan = cls.read(values, str(source))
         plan._root = Path(source).parent if root is None else Path(root)
-        plan._text = read_text(source, what="suite")
         return plan
 
     def sources(self, network: str, *, force: bool = True) -> Sources:
@@ -78,8 +75,7 @@ class Plan(Shared):
         """Raise a FileError that names the missing files of any run, else the first of a task.
 
         Without this check, hours of fits could pass before a task misses its file. Arms check
-        their transforms themselves, since a transform may be a name. Commands in the comments of
-        the suite file that make a missing file are part of the message.
+        their transforms themselves, since a transform may be a name.
         """
         missing = {path: user for user, path in self.files() if not os.path.exists(path)}
         shared = [path for path, user in missing.items() if not user.startswith(_TASK)]
@@ -87,19 +83,8 @@ class Plan(Shared):
             users = ", ".join(f"{path} (for {missing[path]})" for path in paths)
             raise FileError(
                 f"missing: {users}. Paths are relative to the folder of the suite file, unless "
-                f"`root` names another.{self._commands(paths)}"
+                f"`root` names another."
             )
-
-    def _commands(self, missing: list[Path]) -> str:
-        """The commands in comments of the suite file that name a missing file, as a sentence."""
-        names = [os.path.splitext(os.path.relpath(path, self._root))[0] for path in missing]
-        comments = re.sub(r"\s*\\\n#\s*", " ", self._text)
-        commands = [
-            command
-            for command in re.findall(r"(?m)^#\s+(glocal (?:data|extract) .*)", comments)
-            if any(re.search(rf"{re.escape(name)}(?![\w-])", command) for name in names)
-        ]
-        return f" In its folder, run: {' && '.join(commands)}" if commands else ""
 
     def present(self) -> tuple[Plan, dict[str, Path]]:
         """The plan without the tasks that lack a file, and the first missing file of each of them.

@@ -116,7 +116,10 @@ def run_suite(
                 were_kept.append(was_kept)
                 progress(len(were_kept), total, f"{sources.name}, {arm_name}, {task}")
             scores += _compared(plan, sources, task, results)
-        _write_views(folder, plan, sources, transforms)
+        view = _view(folder, plan, sources, transforms, plan.baseline)
+        for name in plan.arms:
+            if name != plan.baseline:
+                _view(folder, plan, sources, transforms, name, view)
     scores = corrected(scores)
     _write_folder(folder, plan, networks, scores)
     return SuiteResult(tuple(scores), score_table(score_frame(scores)), sum(were_kept))
@@ -169,14 +172,6 @@ def _load_cell(file: Path) -> tuple[Result, object]:
     return Result(scores, Units(**units)), key
 
 
-def _write_views(folder: Path, plan: Plan, sources: Sources, transforms: Transforms) -> None:
-    """Write a view of each arm, rotated to that of the baseline, unless the folder has it."""
-    baseline = _view(folder, plan, sources, transforms, plan.baseline)
-    for name in plan.arms:
-        if name != plan.baseline:
-            _view(folder, plan, sources, transforms, name, baseline)
-
-
 def _view(
     folder: Path,
     plan: Plan,
@@ -185,7 +180,7 @@ def _view(
     name: str,
     baseline: View | None = None,
 ) -> View:
-    """The view of an arm in the folder, or a new one.
+    """The view of an arm in the folder, or a new one that is rotated to that of the baseline.
 
     The change that an arm makes is measured on answers that no arm was fitted to.
     """

@@ -7,7 +7,7 @@ import os
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import cached_property, partial
+from functools import cache, cached_property, partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -66,7 +66,8 @@ class Sources:
     `load_answers` reads a file of answers, and `scalars` are the two by which all features are
     standardized; by default they are those of the objects. `pretrained` are the names of the
     transforms that were fitted elsewhere; `glocal.transform.checks.table_rows` checks them, by
-    `force`. `hashed` collects the hashes of the files in use.
+    `force`. `hashed` collects the hashes of the files in use. `features`, `joined_answers` and
+    `transform` load a file once.
     """
 
     def __init__(
@@ -90,9 +91,9 @@ class Sources:
         self.hashed: dict[str, str] = {}
         self._load_answers = load_answers or partial(Answers.load, kind=shared.kind)
         self._scalars = scalars
-        self._features: dict[Path, Features] = {}
-        self._joined_answers: dict[Path, Joined] = {}
-        self._transforms: dict[str, LinearTransform] = {}
+        self.features = cache(self._load_features)
+        self.joined_answers = cache(self._join_answers)
+        self.transform = cache(self._load_transform)
 
     def text(self, file: Path | str) -> str:
         """The path as the suite writes it, with the name of the network for ``{network}``."""
@@ -102,44 +103,35 @@ class Sources:
         """The path of a file, from the root of the suite."""
         return self.root / self.text(file)
 
-    def features(self, file: Path) -> Features:
+    def _load_features(self, file: Path) -> Features:
         """The features of a file."""
-        path = self.path(file)
-        resolved = Path(os.path.realpath(path))  # Path.resolve fails at a link to itself
-        if resolved not in self._features:
-            self._features[resolved] = Features.load(path)
-        return self._features[resolved]
+        return Features.load(self.path(file))
 
     def labels(self, file: Path, features: Features) -> np.ndarray:
         """The labels of a file, one for each row of `features`."""
         return load_labels(self.path(file), features)
 
-    def joined_answers(self, file: Path) -> Joined:
+    def _join_answers(self, file: Path) -> Joined:
         """The answers of a file as rows of the objects.
 
         Answers about objects without features are left out, and a DataWarning counts them.
         """
-        if file not in self._joined_answers:
-            answers = self._load_answers(self.path(file))
-            joined = join(self.objects, answers, self.object_ids)
-            if joined.n_dropped:
-                warnings.warn(
-                    f"{joined.n_dropped} of {len(answers)} answers of {self.text(file)} name an "
-                    f"object that {self.text(self.network.features)} lacks; they are left out.",
-                    DataWarning,
-                    stacklevel=2,
-                )
-            self._joined_answers[file] = joined
-        return self._joined_answers[file]
+        answers = self._load_answers(self.path(file))
+        joined = join(self.objects, answers, self.object_ids)
+        if joined.n_dropped:
+            warnings.warn(
+                f"{joined.n_dropped} of {len(answers)} answers of {self.text(file)} name an "
+                f"object that {self.text(self.network.features)} lacks; they are left out.",
+                DataWarning,
+                stacklevel=2,
+            )
+        return joined
 
-    def transform(self, name: str) -> LinearTransform:
+    def _load_transform(self, name: str) -> LinearTransform:
         """A transform of a file, or of a name that `LinearTransform.from_pretrained` takes."""
-        if name not in self._transforms:
-            path = self.path(name)
-            source = path if os.path.exists(path) else name
-            self.hashes(name)
-            self._transforms[name] = LinearTransform.from_pretrained(source)
-        return self._transforms[name]
+        path = self.path(name)
+        self.hashes(name)
+        return LinearTransform.from_pretrained(path if os.path.exists(path) else name)
 
     def embedding(self, transform: LinearTransform | None) -> Embed:
         """A function from features to rows in float64, standardized or transformed."""
