@@ -83,8 +83,8 @@ class Mixture:
 
     def towards(self, other: Mixture, share: float) -> Mixture:
         """The mixture at this share of the way to `other`, with linearly interpolated scores."""
-        steps = {name: vars(other)[name] - value for name, value in vars(self).items()}
-        return Mixture(**{name: vars(self)[name] + share * step for name, step in steps.items()})
+        scores = vars(self).items()
+        return Mixture(**{name: a + share * (vars(other)[name] - a) for name, a in scores})
 
 
 def best_on_path(path: Sequence[Mixture], keep: float) -> Mixture:
@@ -167,27 +167,24 @@ class CrossFit:
         previous fold.
         """
         if (lmbda, alpha) not in self.solutions:
-            self.solutions[lmbda, alpha] = self._fitted(path_arm(lmbda, alpha))
+
+            def distance(other: tuple[float, float]) -> tuple[float, float]:
+                return abs(np.log(other[0] / lmbda)), abs(other[1] - alpha)
+
+            near = self.solutions.get(min(self.solutions, key=distance, default=(0.0, 0.0)))
+            arm = path_arm(lmbda, alpha)
+            fits: list[Solution] = []
+            for fold, problem in enumerate(self._problems):
+                start = fits[-1].warm if fits else None
+                if near is not None:
+                    start = near[fold].warm
+                    if fits and start is not None:
+                        start = start.moved(near[fold - 1].warm, fits[-1].warm)
+                fits.append(
+                    self._solver.minimise(problem, arm, start, self._counter, certified=False)
+                )
+            self.solutions[lmbda, alpha] = fits
         return [fit.transform.weights.astype(np.float64) for fit in self.solutions[lmbda, alpha]]
-
-    def _fitted(self, arm: Arm) -> list[Solution]:
-        """Fit an arm without each fold."""
-
-        def distance(other: tuple[float, float]) -> tuple[float, float]:
-            lmbda, alpha = other
-            return abs(np.log(lmbda / arm.lmbda)), abs(alpha - arm.alpha * arm.local)
-
-        nearest = min(self.solutions, key=distance, default=None)
-        fits: list[Solution] = []
-        for fold, problem in enumerate(self._problems):
-            start = fits[-1].warm if fits else None
-            if nearest is not None:
-                near = self.solutions[nearest]
-                start = near[fold].warm
-                if fits and start is not None:
-                    start = start.moved(near[fold - 1].warm, fits[-1].warm)
-            fits.append(self._solver.minimise(problem, arm, start, self._counter, certified=False))
-        return fits
 
     def search(self) -> dict[float, Float[np.ndarray, " t"]]:
         """The held-out losses of `global`, in nats, at each λ that the search visits.

@@ -298,20 +298,16 @@ class FitData:
         images = self.evaluation_images
         blocks = []
         for rows in self.blocks:
-            order = np.argsort(rows)
-            raw = np.asarray(images.matrix[rows[order]])
-            check_finite(raw, images.source, rows[order])
-            X = np.empty(raw.shape, dtype=dtype)
-            X[order] = self.scalars(raw, dtype)
-            blocks.append(X)
+            numbers, order = np.unique(rows, return_inverse=True)
+            raw = np.asarray(images.matrix[numbers])
+            check_finite(raw, images.source, numbers)
+            blocks.append(self.scalars(raw, dtype)[order])
         return blocks
 
     def named_rows(self) -> tuple[np.ndarray, Answers]:
         """The raw rows of the objects that the answers name, and the answers as rows of these."""
         objects = self.answers.named_objects()
         rows = np.asarray(self.features.matrix[objects])
-        if len(objects) == len(self.features):
-            return rows, self.answers
         new_index = np.full(len(self.features), -1, dtype=np.int32)
         new_index[objects] = np.arange(len(objects), dtype=np.int32)
         return rows, self.answers.relabel(new_index)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
@@ -108,7 +108,7 @@ def cross_score(
     data: FitData,
     what: Arm | Keep | None = None,
     solver: Solver | None = None,
-    folds: int = DEFAULT_FOLDS,
+    folds: int | Sequence[Fold] = DEFAULT_FOLDS,
     *,
     transform: LinearTransform | None = None,
     on_step: OnStep | None = None,
@@ -123,8 +123,8 @@ def cross_score(
     ----------
     data, what, solver, on_step
         As in `fit`.
-    folds : int
-        The number of folds, at least 2.
+    folds : int or sequence of Fold
+        The number of folds, at least 2, or the result of `FitData.folds`.
     transform : LinearTransform or None
         The fit to all data. The record then states how much an axis of it changes by the choice of
         the answers.
@@ -142,42 +142,14 @@ def cross_score(
         The folds of objects hold out too few answers for a precise score.
     """
     what, solver = _checked(data, what, solver)
-    return _cross_score(data, what, solver, data.folds(folds), transform, on_step)
-
-
-def _cross_score(
-    data: FitData,
-    what: Arm | Keep,
-    solver: Solver,
-    parts: list[Fold],
-    transform: LinearTransform | None,
-    on_step: OnStep | None,
-) -> HeldOutScores:
-    """Fit without each of these folds, and score these fits on what the folds hold out."""
-    n_heldout = round(sum(part.answers.effective_size for part in parts))
-    if n_heldout < MIN_HELDOUT_ANSWERS and data.fold_unit == "objects":
-        n_needed = -(-MIN_HELDOUT_ANSWERS * round(data.answers.effective_size) // n_heldout)
-        warnings.warn(
-            f"the folds hold out only {n_heldout} answers, so that a gain is known to about "
-            f"±{0.65 / n_heldout**0.5:.2f}. To hold out {MIN_HELDOUT_ANSWERS} answers takes about "
-            f"{n_needed:,} answers in all, or fewer folds than {len(parts)}.",
-            DataWarning,
-            stacklevel=3,
-        )
+    parts = data.folds(folds) if isinstance(folds, int) else folds
+    _warn_of_few_answers(data, parts)
     counter = Counter(on_step)
     solutions = [_solve(part.data, what, solver, counter) for part in parts]
-    folds: list[Fold] = []  # centred as each fit chose
-    transforms: list[LinearTransform] = []
-    for part, solution in zip(parts, solutions, strict=True):
-        fold_data = part.data
-        if solution.keep is not None:
-            fold_data = replace(fold_data, centre=float(solution.keep["centre"]))
-        folds.append(part._replace(data=fold_data))
-        transforms.append(solution.transform)
-        if solution.status == UNCHANGED:  # at the scale that fits the answers best
-            transforms[-1] = scaled_identity(fold_data, float(fold_data.centre))
+    scored = [*map(_scored_fit, parts, solutions)]
+    transforms = [transform for _, transform in scored]
     converged = all(solution.converged for solution in solutions)
-    scores = heldout_scores(data, folds, transforms, converged=converged)
+    scores = heldout_scores(data, [fold for fold, _ in scored], transforms, converged=converged)
     is_unchanged = {solution.status for solution in solutions} == {UNCHANGED}
     if scores.loss > scores.original_loss and not is_unchanged:
         warnings.warn(
@@ -186,7 +158,7 @@ def _cross_score(
             "lmbda, or let it be chosen. If a warning about the answers names another cause, fix "
             "that first.",
             OverfitWarning,
-            stacklevel=3,
+            stacklevel=2,
         )
     if transform is None:
         return scores
@@ -194,6 +166,33 @@ def _cross_score(
     embeddings = [data.embedding(each) for each in transforms]
     level = chance_level(data.embedding(transform), embeddings, fractions)
     return scores.model_copy(update={"axes_chance": level})
+
+
+def _warn_of_few_answers(data: FitData, folds: Sequence[Fold]) -> None:
+    n_heldout = round(sum(fold.answers.effective_size for fold in folds))
+    if n_heldout < MIN_HELDOUT_ANSWERS and data.fold_unit == "objects":
+        n_needed = -(-MIN_HELDOUT_ANSWERS * round(data.answers.effective_size) // n_heldout)
+        warnings.warn(
+            f"the folds hold out only {n_heldout} answers, so that a gain is known to about "
+            f"±{0.65 / n_heldout**0.5:.2f}. To hold out {MIN_HELDOUT_ANSWERS} answers takes about "
+            f"{n_needed:,} answers in all, or fewer folds than {len(folds)}.",
+            DataWarning,
+            stacklevel=3,
+        )
+
+
+def _scored_fit(fold: Fold, solution: Solution) -> tuple[Fold, LinearTransform]:
+    """The fold, centred as its fit chose, and the transform of the fit.
+
+    Features that stay as they are get the scale that fits the answers best.
+    """
+    data = fold.data
+    if solution.keep is not None:
+        data = replace(data, centre=float(solution.keep["centre"]))
+    transform = solution.transform
+    if solution.status == UNCHANGED:
+        transform = scaled_identity(data, float(data.centre))
+    return fold._replace(data=data), transform
 
 
 def fit_and_score(
@@ -219,7 +218,7 @@ def fit_and_score(
         return fit(data, what, solver, on_step=on_step)
     folds = data.folds(holdout)  # those that cannot be held out raise an error before any fit
     fitted = fit(data, what, solver, on_step=on_step)
-    scores = _cross_score(data, what, solver, folds, fitted.transform, on_step)
+    scores = cross_score(data, what, solver, folds, transform=fitted.transform, on_step=on_step)
     record = replace(fitted.record, heldout=scores)
     meta = {**fitted.transform.meta, "fit": json.loads(to_json(record))}
     return Fit(replace(fitted.transform, meta=meta), record)
@@ -228,12 +227,7 @@ def fit_and_score(
 def _checked(
     data: FitData, what: Arm | Keep | None, solver: Solver | None
 ) -> tuple[Arm | Keep, Solver]:
-    """The arguments of a fit with their defaults; raises ParameterError for other types."""
-    if not isinstance(data, FitData):
-        raise ParameterError(
-            f"`data` is a {type(data).__name__}; pass FitData(Features(X), "
-            "Answers.from_array(triplets)), or use glocal.Aligner, which takes arrays."
-        )
+    """The arguments of a fit with their defaults; raises ParameterError for another `what`."""
     if not isinstance(what, Arm | Keep | None):
         raise ParameterError(
             f"`what` is {what!r}; pass an Arm, such as Arm('global', lmbda=1.0), or a Keep, such "

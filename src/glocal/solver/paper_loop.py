@@ -126,7 +126,7 @@ class Procedure(lightning.LightningModule):
         identity = torch.eye(len(self.W)).to(self.W)
         rest = self.W - self.W.trace() / len(self.W) * identity
         mix = self.settings.mix
-        return mix * rest.square().sum() + (1 - mix) * self.W.square().sum()
+        return rest.square().sum() * mix + self.W.square().sum() * (1 - mix)
 
     def objective(self, parts: Mapping[str, Any]) -> Any:
         """(1-α) L_global + α L_local + λ R of these parts."""

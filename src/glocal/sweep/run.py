@@ -320,14 +320,14 @@ def _finished_rows(folder: Path, plan: _Plan, *, resume: bool) -> dict[str, list
 
 def _points(plan: _Plan, rows: Mapping[str, list[Row]]) -> list[Row]:
     """The points of finished paths, in the order of the settings."""
-    points = {_key(row["fold"], row): row for path_rows in rows.values() for row in path_rows}
-    keys = [_key(fold, setting) for setting in plan.settings for fold in range(len(plan.folds))]
+    points = {_key(row): row for path_rows in rows.values() for row in path_rows}
+    keys = [_key({**s, "fold": f}) for s in plan.settings for f in range(len(plan.folds))]
     return [points[key] for key in keys if key in points]
 
 
-def _key(fold: int, setting: Mapping[str, Any]) -> tuple[Any, ...]:
-    """The key of a point: its fold and its setting, taken from a setting or a row."""
-    return (fold, *(setting.get(name) for name in SETTING))
+def _key(row: Mapping[str, Any]) -> tuple[Any, ...]:
+    """The fold and the setting of a row."""
+    return tuple(row.get(name) for name in ("fold", *SETTING))
 
 
 def _fit_unit(data: FitData, solver: Solver, folds: int, unit: _Unit) -> tuple[str, list[Row]]:
