@@ -377,7 +377,7 @@ def test_layers_are_listed_without_images(toy):
     """`--list-layers` prints the modules with their types, and what the other names stand for."""
     output = run(f"extract --model {toy} --list-layers --json").json
     assert output["named"] == {"penultimate": "input of out", "default": "output"}
-    assert [" ".join(row.values()) for row in output["layers"]] == ["conv Conv2d", "out Linear"]
+    assert output["layers"] == {"conv": "Conv2d", "out": "Linear"}
 
 
 # --- real networks ---

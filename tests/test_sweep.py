@@ -635,7 +635,6 @@ def test_the_command_shows_the_front_and_the_choice(files, tmp_path, capsys):
     assert execute(arguments(files, tmp_path / "s", "--folds", "2", grid="path.toml")) == 0
     shown = capsys.readouterr()
     assert "chosen: " in shown.out
-    assert "corrected for 2 settings" in shown.out
     assert (
         execute(
             arguments(files, tmp_path / "s", "--folds", "2", "--resume", "--json", grid="path.toml")

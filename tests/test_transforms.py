@@ -395,22 +395,20 @@ def test_pull_lists_the_names():
 
 def test_a_name_without_hf_is_a_folder_that_is_not_published(tmp_path, monkeypatch):
     """`push T OWNER/NAME` writes a folder with a card and says how to publish it, `pull` copies its
-    transform, and `--private` and other addresses are refused.
+    transform, and other addresses are refused.
     """
     monkeypatch.chdir(tmp_path)
     planted(source={"model": "some-net", "layer": "a"}).save("t.npz")
     pushed = run("transforms push t.npz me/aligned --licence mit --layer b")
     assert pushed.code == 0
-    assert ["hf://me/aligned" in pushed.out, "not published" in pushed.out] == [True, True]
+    assert ["hf://OWNER/NAME" in pushed.out, "not published" in pushed.out] == [True, True]
     source = glocal.pretrained("me/aligned").meta["source"]
     assert source == {"model": "some-net", "layer": "b"}
     assert 'license: "mit"' in Path("me/aligned/README.md").read_text("utf-8")
     assert run("transforms pull me/aligned --out copy.npz") == (0, "copy.npz\n", "")
     assert Path("copy.npz").read_bytes() == Path("me/aligned/transform.npz").read_bytes()
-    for refused in ("me/other --private", "s3://bucket/x"):
-        ended = run(f"transforms push t.npz {refused}")
-        assert (ended.code, "OWNER/NAME" in ended.err) == (2, True)
-    assert not Path("me/other").exists()
+    ended = run("transforms push t.npz s3://bucket/x")
+    assert (ended.code, "OWNER/NAME" in ended.err) == (2, True)
 
 
 def test_a_pulled_transform_has_the_format_of_its_name(tmp_path, monkeypatch):

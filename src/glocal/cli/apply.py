@@ -73,8 +73,7 @@ def apply(
         fitted = LinearTransform.centring(Features.load(features), normalize=normalize)
     else:
         fitted = LinearTransform.load(path)
-    own_images = None if recentre is None else Features.load(recentre)
-    fitted = _adapted(fitted, own_images, strength, force)
+    fitted = _adapted(fitted, recentre, strength, force)
     if dimensions is not None:
         fitted = reduced(fitted, job.rows, dimensions)
     with progress_bar("applying", job.n_rows, unit="rows") as progress:
@@ -82,30 +81,24 @@ def apply(
     if save_transform is not None:
         fitted.save(save_transform)
     record = {"rows": n, "dimensions": fitted.out_dimensions, "strength": strength, "out": out}
-    lines = [f"{n} rows of {fitted.out_dimensions} dimensions written to {out}"]
+    kept = ""
     if dimensions is not None:
-        kept = fitted.meta["reduced"]
-        record |= {key: kept[key] for key in ("of", "energy", "length")}
-        lines.append(_kept(kept))
-    print_result(as_json, record, *lines)
+        shares = fitted.meta["reduced"]
+        record |= {key: shares[key] for key in ("of", "energy", "length")}
+        kept = f", with {shares['energy']:.4f} of the similarities' energy"
+    message = f"{n} rows of {fitted.out_dimensions} dimensions{kept} written to {out}"
+    print_result(as_json, record, message)
 
 
 def _adapted(
-    transform: LinearTransform, own_images: Features | None, strength: float, force: bool
+    transform: LinearTransform, recentre: Path | None, strength: float, force: bool
 ) -> LinearTransform:
     """The transform with its origin moved toward the user's images and its strength set."""
-    if own_images is not None:
+    if recentre is not None:
+        own_images = Features.load(recentre)
         check_rows(transform, own_images, force=force)
         transform = transform.recentred(own_images)
     return transform if strength == 1.0 else transform.at_strength(strength)
-
-
-def _kept(reduced_record: dict[str, float]) -> str:
-    """The shares that fewer dimensions keep, in words."""
-    return (
-        f"kept: {reduced_record['energy']:.4f} of the similarities' energy, "
-        f"{reduced_record['length']:.4f} of the squared length"
-    )
 
 
 class _Job(NamedTuple):

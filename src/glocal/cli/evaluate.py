@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,6 @@ from glocal.cli.inputs import FORCE, UNIT_ROWS, AnswersFile, FeaturesPath, flat
 from glocal.cli.output import print_json, print_lines, print_message, print_scores, progress_bar
 from glocal.data.answers import Answers
 from glocal.data.seen import seen
-from glocal.errors import FileError, ParameterError
 from glocal.evaluation.agreement import ceiling_in_words
 from glocal.evaluation.intervals import Result, compared
 from glocal.files import writable_target
@@ -42,6 +40,7 @@ app = typer.Typer(
     rich_markup_mode="markdown",
 )
 _ORIGINAL = "original"
+_BASELINES = (_ORIGINAL, *BASELINES)
 _DIFFERENCE_FIELDS = ("value", "low", "high", "p")
 
 
@@ -71,12 +70,13 @@ class Scoring(Options):
         """
         if self.out is not None:
             writable_target(self.out, what="--out", endings=SCORE_ENDINGS)
-            _check_scores(self.out)
+            if self.out.is_file() and self.out.stat().st_size:
+                read_scores(self.out)  # raises if rows would be appended to anything else
         names = (self.transform or _ORIGINAL, *(self.baseline or ()))
         return Sources(
             shared or Shared(),
             Network(features=features),
-            pretrained=[name for name in dict.fromkeys(names) if _is_pretrained(name)],
+            pretrained=[name for name in dict.fromkeys(names) if name not in _BASELINES],
             force=self.force,
             **arguments,
         )
@@ -122,18 +122,6 @@ class Scoring(Options):
         return results
 
 
-def _check_scores(file: Path) -> None:
-    """Raise a FileError if rows would be appended to a file of anything but scores."""
-    try:
-        if file.is_file() and file.stat().st_size:
-            read_scores(file)
-    except FileError as error:
-        raise FileError(
-            f"--out {file} holds something other than scores, so that none are appended to it. "
-            "Name another file."
-        ) from error
-
-
 def _network(sources: Sources) -> str:
     """The model and layer that the features record, or else the name of their file."""
     file = sources.network.features
@@ -144,21 +132,9 @@ def _network(sources: Sources) -> str:
 
 def _transform(name: str, sources: Sources) -> LinearTransform | None:
     """An arm by its name; None for the original features."""
-    if _is_pretrained(name):
+    if name not in _BASELINES:
         return sources.transform(name)
     return None if name == _ORIGINAL else baseline(name, sources.objects)
-
-
-def _is_pretrained(name: str) -> bool:
-    """Whether an arm is a transform that was fitted elsewhere; raises for a misspelt baseline."""
-    if name in (_ORIGINAL, *BASELINES):
-        return False
-    similar = get_close_matches(name, (_ORIGINAL, *BASELINES), 1)
-    if similar and not Path(name).exists():
-        raise ParameterError(
-            f"no transform or baseline is called {name!r}. Did you mean {similar[0]}?"
-        )
-    return True
 
 
 def _record(results: Mapping[str, Result], rows: Sequence[Score]) -> dict[str, Any]:

@@ -13,11 +13,8 @@ from typer import Argument, Option
 from glocal.cli.inputs import flat
 from glocal.cli.output import (
     AsJson,
-    print_json,
-    print_lines,
     print_message,
     print_result,
-    print_table,
     progress_bar,
 )
 from glocal.errors import DataError, ParameterError
@@ -113,10 +110,6 @@ def _source(images: str, root: Path | None, download: bool) -> Source:
 
     image_set = parse_set(images)
     if image_set is None:
-        if root is not None or download:
-            raise ParameterError(
-                f"--root and --download apply only to named data sets; {images} is not one."
-            )
         return open_images(images)
     name, split = image_set
     terms = image_sets()[name]
@@ -143,15 +136,15 @@ def _print_extraction(extraction: Extraction, source: Source, as_json: bool) -> 
 
 
 def _print_layers(extractor: Extractor, as_json: bool) -> None:
-    """Print the modules of a network, and the meaning of the other names of layers."""
+    """Print the types of the modules of a network, and the layers that other names stand for."""
     with contextlib.redirect_stdout(sys.stderr):  # other libraries print
         model = extractor.loaded
-    types = {name: type(module).__name__ for name, module in model.modules.items()}
-    aliases = {name: str(layer) for name, layer in model.named.items()}
-    aliases["default"] = model.default_layer
-    if as_json:
-        layers = [{"layer": name, "type": kind} for name, kind in types.items()]
-        print_json({"model": model.name, "layers": layers, "named": aliases})
-        return
-    print_table(["layer", "type"], list(types.items()))
-    print_lines(*(f"{alias} is the {layer}" for alias, layer in aliases.items()))
+    record = {
+        "model": model.name,
+        "layers": {name: type(module).__name__ for name, module in model.modules.items()},
+        "named": {
+            **{name: str(layer) for name, layer in model.named.items()},
+            "default": model.default_layer,
+        },
+    }
+    print_result(as_json, record)

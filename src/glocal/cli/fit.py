@@ -23,7 +23,6 @@ from glocal.cli.inputs import (
 )
 from glocal.cli.output import (
     AsJson,
-    duration,
     in_options,
     print_json,
     print_lines,
@@ -134,7 +133,7 @@ def fit(
     if isinstance(chosen_solver, PaperLoop) and not isinstance(what, Keep):
         unit, quantity = ("epochs", "watched loss")
         seconds = chosen_solver.seconds(data, what or Arm.of({}, local=has_local))
-        print_message(f"each fit takes at most {duration(seconds)}")
+        print_message(f"each fit takes at most {seconds:.0f} s on this machine")
     steps = itertools.count(1)
     with progress_bar("fitting", None, unit=unit) as progress:
         fitted = fit_and_score(
@@ -177,26 +176,16 @@ def solver_of(name: str, exact: Exact, paper: PaperLoop) -> Exact | PaperLoop:
 
 
 def _notes(record: FitRecord) -> Iterator[str]:
-    """Yield notes on the result: the scores of another `keep`, and what was not measured."""
-    if (curve := record.keep) is not None:
-        yield from curve["notes"]
-        parts = [
-            f"keep {row['keep']:g}: agreement {row['agreement']:.3f}, neighbours {row['kept']:.3f}"
-            for row in curve["curve"]
-            if 0.01 < abs(row["keep"] - (curve["keep"] or 0.0)) < 0.06
-        ]
-        if parts:
-            yield f"expected with {'; '.join(parts)}."
+    """Yield notes on the result and on what was not measured."""
+    if record.keep is not None:
+        yield from record.keep["notes"]
     if record.heldout is None:
         yield "generalisation is unmeasured: --holdout 3 also scores answers on held-out objects."
     elif record.heldout.of == "questions" and record.status != UNCHANGED:
-        how_much = "--holdout 3 measures how much"
-        if record.n_answers < MIN_ANSWERS_FOR_OBJECT_FOLDS:
-            how_much = (
-                f"{record.n_answers:,} answers cannot measure how much; about "
-                f"{MIN_ANSWERS_FOR_OBJECT_FOLDS:,} can"
-            )
-        yield f"on new objects expect less: {how_much}."
+        yield (
+            "on new objects expect less; --holdout 3 measures how much, with "
+            f"{MIN_ANSWERS_FOR_OBJECT_FOLDS:,} answers or more."
+        )
 
 
 def _measured(heldout: HeldOutScores) -> str:

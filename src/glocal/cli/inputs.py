@@ -29,8 +29,6 @@ from glocal.options import Options
 from glocal.transform.formats import TRANSFORM_NAME
 
 _OUTPUTS = ("out", "figures", "tables", "save_transform")
-_TEXTS = ("transform", "baseline", "runs", "images", "local_images", "thumbnails", "weights")
-"""Options that take a path or another text."""
 _BOUNDS = {"gt": "above", "ge": "at least", "lt": "below", "le": "at most"}
 DATA = "Data"
 FeaturesPath = Annotated[
@@ -131,11 +129,11 @@ def _read_from(path: Path) -> list[Path]:
 
 
 def _inputs(values: Mapping[str, Any]) -> Iterator[Path]:
-    """The paths among the options of a command, without those of its outputs."""
+    """The paths and texts among the options of a command, without those of its outputs."""
     for name in values.keys() - {*_OUTPUTS}:
         paths = values[name] if isinstance(values[name], list) else [values[name]]
         for path in paths:
-            if isinstance(path, Path) or (name in _TEXTS and path):
+            if isinstance(path, Path | str) and path:
                 yield Path(path)
 
 

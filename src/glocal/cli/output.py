@@ -23,8 +23,6 @@ AsJson = Annotated[bool, Option("--json", help="Print one JSON object on standar
 OPTIONS: dict[str, str] = {}
 """The options of the running command, by their names in Python; the application fills this in."""
 _ARGUMENT = re.compile(r"`(?P<name>[a-z_]+)(?:=(?P<value>[^`]*))?`")
-_DICT_ENTRY = re.compile(r"\{([^:{}]+): ([^:{}]+)\}")
-_AS_OPTION = r"\1=\2"  # an option takes an entry of a dict as NAME=VALUE
 _QUOTES = "'\""
 _WIDTH_OF_A_PIPE = 10_000  # columns: wider than any table
 
@@ -33,8 +31,7 @@ def in_options(sentence: str) -> str:
     """Replace Python arguments in a message of the library by options of the running command.
 
     Only text between backticks is an argument: `base=1` becomes --base 1, `resume=True` --resume,
-    `object_ids` --object-ids, and `columns={ROLE: COLUMN}` --column ROLE=COLUMN. An argument that
-    is not an option of the command stays unchanged.
+    and `object_ids` --object-ids. An argument that is not an option of the command stays unchanged.
     """
 
     def option(match: re.Match[str]) -> str:
@@ -45,7 +42,7 @@ def in_options(sentence: str) -> str:
             return match[0]
         if value in (None, "True"):
             return flag
-        return f"{flag} {_DICT_ENTRY.sub(_AS_OPTION, value).strip(_QUOTES)}"
+        return f"{flag} {value.strip(_QUOTES)}"
 
     return _ARGUMENT.sub(option, sentence)
 
@@ -133,14 +130,6 @@ def print_scores(scores: Iterable[Score]) -> None:
         for metric, line in table.items()
     ]
     print_table(["metric", *columns, "n"], rows)
-
-
-def duration(seconds: float) -> str:
-    """A time in words, in the largest unit of which there is at least one and a half."""
-    for length, unit in ((3600, "hours"), (60, "minutes")):
-        if seconds >= 1.5 * length:
-            return f"{seconds / length:.1f} {unit} on this machine"
-    return f"{seconds:.0f} s on this machine"
 
 
 @contextlib.contextmanager

@@ -19,7 +19,6 @@ from glocal.cli.inputs import (
 )
 from glocal.cli.output import (
     AsJson,
-    duration,
     print_json,
     print_message,
     print_result,
@@ -79,7 +78,7 @@ def sweep(
     chosen_solver = solver_of(solver, exact, paper)
     if dry_run or isinstance(chosen_solver, PaperLoop):
         n_fits, seconds = workload(data, grid, folds=folds, solver=chosen_solver)
-        print_message(f"{n_fits} fits" + (f", at most {duration(seconds)}" if seconds else ""))
+        print_message(f"{n_fits} fits" + (f", at most {seconds:.0f} s" if seconds else ""))
         if dry_run:
             if as_json:
                 print_json({"fits": n_fits, "seconds": seconds})
@@ -102,7 +101,7 @@ def sweep(
         )
     record = {**_record(result), "n_dropped": data.n_dropped, "out": out}
     written = f"written to {out}: transform.npz (refitted on all objects), the front, means, points"
-    print_result(as_json, record, *chosen(result), written)
+    print_result(as_json, record, *_choice(result), written)
 
 
 def _record(result: Sweep) -> dict[str, Any]:
@@ -130,17 +129,11 @@ def _record(result: Sweep) -> dict[str, Any]:
     }
 
 
-def chosen(result: Sweep) -> list[str]:
-    """The gain and the neighbours kept of the chosen setting on held-out objects, in sentences."""
+def _choice(result: Sweep) -> tuple[str, str]:
+    """The scores of the chosen setting on held-out objects, and the setting, in sentences."""
     before, after, gain = result.scores
-    summary = (
-        f"agreement {before.value:.3f} -> {after.value:.3f}, neighbours kept "
-        f"{result.best['kept']:.3f}"
+    return (
+        f"agreement {before.value:.3f} -> {after.value:.3f} ({gain.text('+')}) on {gain.n:,} "
+        f"held-out answers, neighbours kept {result.best['kept']:.3f}",
+        f"chosen: {words(result.best)}, {result.reason}",
     )
-    if gain.p_corrected is not None:
-        summary += (
-            f"; gain {gain.text('+')} on {gain.n:,} held-out "
-            f"answers, p = {gain.p_corrected:.2g} (corrected for "
-            f"{gain.settings['n_settings']} settings)"
-        )
-    return [summary, f"chosen: {words(result.best)}, {result.reason}"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -103,12 +102,6 @@ def push_command(
 
     Example: glocal transforms push transform.npz hf://OWNER/NAME --licence mit
     """
-    is_address = "://" in to
-    if private and not is_address:
-        raise ParameterError(
-            f"--private applies to a repository on the hub, but {to} is a folder. Leave it out, or "
-            "push to hf://OWNER/NAME."
-        )
     path = locate(transform)
     fitted = LinearTransform.load(path)
     record = source.described(fitted.meta)
@@ -116,15 +109,14 @@ def push_command(
         record["scores"] = _scores(scores, transform)
     fitted = replace(fitted, meta=record)
     options = {"licence": licence, "base_model": base_model, "datasets": dataset or ()}
-    if is_address:
+    if "://" in to:
         name = fitted.push_to_hub(to, private=private, **options)
         print_result(as_json, {"name": name}, name)
         return
     outputs = {name: Path(to) / name for name in (TRANSFORM_NAME, CARD_NAME)}
     refuse_overwriting_inputs(outputs, path)
     fitted.save_pretrained(to, **options)
-    hub = f"hf://{to}" if re.fullmatch(r"[\w.-]+/[\w.-]+", to) else "hf://OWNER/NAME"
-    message = f"written to the folder {Path(to)}, not published; push to {hub} to publish it"
+    message = f"written to the folder {to}, not published; push to hf://OWNER/NAME to publish it"
     print_result(as_json, {"name": to}, message)
 
 
