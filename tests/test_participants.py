@@ -156,15 +156,3 @@ def test_repeats_compare_an_answer_with_the_last_one_of_the_same_person():
     assert table["repeats"].tolist() == [2, 0]
     assert table["alike"]["a"] == 0.5
     assert np.isnan(table["alike"]["b"])
-
-
-def test_the_interval_of_the_agreement_is_that_of_wilson():
-    """If 40 of 50 answers equal those of others, the interval is .670 to .888 (Wilson 1927)."""
-    questions = np.random.default_rng(1).permutation(60)[:3] + np.arange(50)[:, None] * 60
-    others = questions.copy()
-    others[:10] = others[:10][:, [2, 1, 0]]
-    rows = np.concatenate([questions, others])
-    table = people(Answers(rows, person=np.repeat(["a", "b"], 50)))
-    assert table["agreement"]["a"] == 0.8
-    assert table["low"]["a"] == pytest.approx(0.670, abs=5e-4)
-    assert table["high"]["a"] == pytest.approx(0.888, abs=5e-4)

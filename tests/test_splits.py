@@ -104,5 +104,5 @@ def test_a_fold_holds_out_objects_and_local_images_together():
         assert set(watched.objects.ravel()) <= set(fitted.objects) - set(again.objects)
     alone, _, rows = FitData(objects, answers, seed=5).folds(3, "objects")[1]
     np.testing.assert_array_equal(np.sort(np.concatenate([alone.objects, rows])), np.arange(60))
-    with pytest.raises(DataError, match="held out"):
+    with pytest.raises(DataError, match="inside fold"):
         FitData(objects, Answers(np.arange(60).reshape(20, 3)), seed=5).folds(20, "objects")

@@ -284,8 +284,10 @@ def test_what_is_no_name_is_refused(make, error, noun):
 # push
 
 
-def test_a_transform_is_pushed_with_its_card(library, monkeypatch):
-    """The hub gets the transform and its card in one commit, whose name is returned."""
+def test_a_transform_is_pushed_with_its_card(library, monkeypatch, tmp_path):
+    """The hub gets the transform and its card in one commit, whose name is returned; the card in
+    the repository is read before it is replaced, so that its licence stays.
+    """
     calls = {}
     cards = []
 
@@ -298,7 +300,10 @@ def test_a_transform_is_pushed_with_its_card(library, monkeypatch):
     monkeypatch.setattr(
         library.HfApi, "create_repo", lambda self, name, **options: calls.update({name: options})
     )
-    name = planted(card={"licence": "mit"}).push_to_hub("me/aligned", private=True)
+    planted().save_pretrained(tmp_path, licence="mit")
+    previous = str(tmp_path / "README.md")
+    monkeypatch.setattr(library, "hf_hub_download", lambda *name, **options: previous)
+    name = planted().push_to_hub("me/aligned", private=True)
     assert name == f"hf://me/aligned@{'d' * 40}"
     created = {"exist_ok": True, "private": True}
     assert calls == {"me/aligned": created, "files": ["README.md", "transform.npz"]}

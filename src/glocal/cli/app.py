@@ -156,7 +156,10 @@ def execute(arguments: Sequence[str]) -> int:
         is_interruption = isinstance(cause, KeyboardInterrupt)
         code = 130 if is_interruption else _report(cause or error)
     if code == 130:
-        print_message("interrupted; files that existed before are unchanged.")
+        print_message(
+            "interrupted; files that existed before are unchanged. To continue, run the same "
+            "command again (sweep with --resume)."
+        )
     return code
 
 

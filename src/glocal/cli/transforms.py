@@ -98,7 +98,8 @@ def push_command(
 ) -> None:
     """Write a transform and its model card to a folder or to a repository on the Hugging Face hub.
 
-    To push to the hub, log in first with hf auth login, or set $HF_TOKEN.
+    To push to the hub, log in first with hf auth login, or set $HF_TOKEN. A card that replaces
+    one of yours keeps its licence unless you state another.
 
     Example: glocal transforms push transform.npz hf://OWNER/NAME --licence mit
     """

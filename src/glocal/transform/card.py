@@ -6,8 +6,10 @@ import html
 import json
 import re
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
+from glocal.files import read_text
 from glocal.results import UNCHANGED, interval_text, value_at
 from glocal.transform.record import CardOptions, network_name
 
@@ -93,6 +95,15 @@ def card(transform: Any) -> str:
         notes=f"\n{options.notes.strip()}\n" if options.notes else "",
         licence=options.licence or "None is stated",
     )
+
+
+def licence_of(file: Path) -> str | None:
+    """The licence that a card states; None if there is no card, or no licence on it."""
+    if not file.exists():
+        return None
+    front = read_text(file, what="card").partition("\n---")[0]
+    match = re.search(r'^license: "?([\w.+-]+)"?$', front, re.MULTILINE)
+    return match[1] if match else None
 
 
 def _timm_repository(record: Mapping[str, Any]) -> str | None:

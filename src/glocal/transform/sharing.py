@@ -19,7 +19,7 @@ from glocal.data.readers import READERS
 from glocal.data.sources.fetch import Progress, cached, fetch, offline, published
 from glocal.errors import FileError, GLocalError, ParameterError, import_optional, one_line
 from glocal.files import PathLike, ending, make_folder, read_text, write_text
-from glocal.transform.card import CARD_MARK, CARD_NAME, card
+from glocal.transform.card import CARD_MARK, CARD_NAME, card, licence_of
 from glocal.transform.formats import ENDINGS, TRANSFORM_NAME, normalised_name
 from glocal.transform.record import CardOptions
 
@@ -165,7 +165,8 @@ def save_pretrained(transform: Any, folder: PathLike, **described: Any) -> None:
     """Write ``transform.npz`` and a model card into a folder.
 
     `described` are `glocal.transform.record.CardOptions`. The transform file stores them, so that
-    the card stays the same when somebody loads the transform and shares it again.
+    the card stays the same when somebody loads the transform and shares it again. A card that is
+    replaced hands on its licence if no other is stated.
 
     Raises
     ------
@@ -176,17 +177,17 @@ def save_pretrained(transform: Any, folder: PathLike, **described: Any) -> None:
         cannot be written to.
     """
     check_replaceable(folder)
-    transform = _described(transform, described)
+    card_file = Path(folder) / CARD_NAME
+    transform = _described(transform, described, licence_of(card_file))
     make_folder(folder)
-    # first, since it marks the folder as written by glocal
-    write_text(Path(folder) / CARD_NAME, card(transform))
+    write_text(card_file, card(transform))  # first, since it marks the folder as written by glocal
     transform.save(Path(folder) / TRANSFORM_NAME)
 
 
-def _described(transform: Any, options: Mapping[str, Any]) -> Any:
-    """The transform with these options of its card in its record."""
+def _described(transform: Any, options: Mapping[str, Any], licence: str | None = None) -> Any:
+    """The transform with these options of its card in its record, and with a licence."""
     stated = {key: value for key, value in options.items() if value}
-    options = {**(transform.meta.get("card") or {}), **stated}
+    options = {"licence": licence, **(transform.meta.get("card") or {}), **stated}
     CardOptions(**options)
     return replace(transform, meta={**transform.meta, "card": options})
 
@@ -226,8 +227,18 @@ def push_to_hub(transform: Any, repository: str, *, private: bool = False, **des
     with _hub(f"cannot publish hf://{name}", fix) as library, TemporaryDirectory() as folder:
         api = library.HfApi(endpoint=os.environ.get("HF_ENDPOINT"))
         api.create_repo(name, exist_ok=True, private=private)
-        transform.save_pretrained(folder)
+        licence = transform.meta["card"]["licence"] or _published_licence(library, name)
+        transform.save_pretrained(folder, licence=licence)
         commit = api.upload_folder(
             repo_id=name, folder_path=folder, commit_message=f"glocal: {transform!r}"
         )
         return f"hf://{name}@{commit.oid}"
+
+
+def _published_licence(library: Any, name: str) -> str | None:
+    """The licence on the card of a repository on the hub; None if there is none."""
+    try:
+        file = library.hf_hub_download(name, CARD_NAME, endpoint=os.environ.get("HF_ENDPOINT"))
+    except library.utils.EntryNotFoundError:
+        return None
+    return licence_of(Path(file))
