@@ -155,7 +155,7 @@ def folds(transform: LinearTransform, data: FitData) -> list[LinearTransform]:
     centre = transform.meta["fit"]["keep"]["centre"]
     curve = keep_curve(replace(data, centre=centre))
     return [
-        replace(fitted, meta={"fit": {"n_answers": len(fold.data.answers)}})
+        replace(fitted, meta={**transform.meta, "fit": {"n_answers": len(fold.data.answers)}})
         for fitted, fold in zip(
             curve.fold_transforms(curve.choose(KEEP)), curve.crossfit.folds, strict=True
         )

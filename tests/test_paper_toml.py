@@ -116,6 +116,7 @@ def make_stuff(root):
 
 @pytest.mark.nightly
 @pytest.mark.timeout(1800)
+@pytest.mark.filterwarnings("ignore:.*does not record whether its rows were scaled")
 def test_the_papers_tables_come_from_folders_of_images(tmp_path, monkeypatch, capsys):
     """Every command of the file runs as it stands, and the suite scores every task for
     every arm.

@@ -489,7 +489,8 @@ def test_published_transforms_are_read_and_applied(data_dir):
             transform = LinearTransform.load(path)
         content = {"bias": None, **np.load(path)}
         x = RNG.normal(content["mean"], content["std"], (5, transform.dimensions))
-        close(transform(x), by_hand(x, LinearTransform(**content)))
+        scalars = {name: float(content[name]) for name in ("mean", "std")}
+        close(transform(x), by_hand(x, LinearTransform(**{**content, **scalars})))
 
 
 # other programs

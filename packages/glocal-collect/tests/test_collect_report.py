@@ -28,7 +28,6 @@ Learning curve
 What people’s answers amplify
 Neighbours before and after
 Answers that flipped
-Maps
 Provenance"""
 SENTENCES = """5 people took part.
 Answering as if at random: p5;

@@ -157,8 +157,7 @@ def execute(arguments: Sequence[str]) -> int:
         code = 130 if is_interruption else _report(cause or error)
     if code == 130:
         print_message(
-            "interrupted; files that existed before are unchanged. To continue, run the same "
-            "command again (sweep with --resume)."
+            "interrupted; earlier files are unchanged. Run it again (sweep with --resume)."
         )
     return code
 
