@@ -129,7 +129,8 @@ def test_the_page_leads_from_a_plan_over_60_people_to_a_transform(tmp_path, brow
         assert all(code in table for code in codes)
         marked = {line.split()[0] for line in table.splitlines() if "as if at random" in line}
         # the two in Chromium, who click 1, 2, 3 in turn, are careless too
-        assert marked == CARELESS | {"p1", "p2"}
+        assert {"p1", "p2"} <= marked <= CARELESS | {"p1", "p2"}
+        assert len(CARELESS - marked) <= 2  # who clicks at random may agree by chance
         assert shell.run(exclude).count("excluded") == len(CARELESS)
         output = shell.run(export)
         found = shell.run(report)
