@@ -122,7 +122,9 @@ def heldout_scores(
     agreement, low, high = units.estimate().bounded(FRACTION)
     gain, gain_low, gain_high = units.minus(original).bounded((-1.0, 1.0))
     Z = [transform.map_rows(X) for transform, X in zip(transforms, parts.images, strict=True)]
-    kept, kept_low, kept_high = Units(values=parts.kept(Z)).estimate().bounded(FRACTION)
+    shares = parts.kept(Z)
+    raw_shares = parts.raw_kept(Z) if any(fold.data.centre for fold in folds) else shares
+    kept, kept_low, kept_high = Units(values=shares).estimate().bounded(FRACTION)
     return HeldOutScores(
         of="questions" if folds[0].data.objects is data.objects else "objects",
         folds=len(folds),
@@ -141,7 +143,7 @@ def heldout_scores(
         kept=kept,
         kept_low=kept_low,
         kept_high=kept_high,
-        kept_raw=float(parts.raw_kept(Z).mean()),
+        kept_raw=float(raw_shares.mean()),
         k=parts.k,
         n_images=round(np.mean([len(X) for X in parts.images])),
         among=data.evaluation_kind,
