@@ -116,10 +116,8 @@ def run_suite(
                 were_kept.append(was_kept)
                 progress(len(were_kept), total, f"{sources.name}, {arm_name}, {task}")
             scores += _compared(plan, sources, task, results)
-        view = _view(folder, plan, sources, transforms, plan.baseline)
         for name in plan.arms:
-            if name != plan.baseline:
-                _view(folder, plan, sources, transforms, name, view)
+            _make_view(folder, plan, sources, transforms, name)
     scores = corrected(scores)
     _write_folder(folder, plan, networks, scores)
     return SuiteResult(tuple(scores), score_table(score_frame(scores)), sum(were_kept))
@@ -172,15 +170,10 @@ def _load_cell(file: Path) -> tuple[Result, object]:
     return Result(scores, Units(**units)), key
 
 
-def _view(
-    folder: Path,
-    plan: Plan,
-    sources: Sources,
-    transforms: Transforms,
-    name: str,
-    baseline: View | None = None,
-) -> View:
-    """The view of an arm in the folder, or a new one that is rotated to that of the baseline.
+def _make_view(
+    folder: Path, plan: Plan, sources: Sources, transforms: Transforms, name: str
+) -> None:
+    """Write the view of an arm, unless the folder has it.
 
     The change that an arm makes is measured on answers that no arm was fitted to.
     """
@@ -195,7 +188,7 @@ def _view(
         heldout = None if plan.answers is None else sources.heldout
         X, Z = (sources.embedding(transform)(objects) for transform in arms)
         change: dict[str, Any] = {}
-        if baseline is not None:
+        if name != plan.baseline:
             parts = [] if heldout is None else [(Z, heldout)]
             change = change_record(transforms[name], objects, X, parts, heldout=True)
         view = object_view(
@@ -206,7 +199,7 @@ def _view(
         )
         save_view(view, file)
 
-    return kept_by_key(file, key, _load_view, write)[0]
+    kept_by_key(file, key, _load_view, write)
 
 
 def _load_view(file: Path) -> tuple[View, object]:
