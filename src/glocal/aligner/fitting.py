@@ -98,7 +98,7 @@ def fit(
     >>> fit(FitData(world.objects, world.answers), Arm("global", lmbda=0.1)).record.status
     'converged'
     """
-    what, solver = _checked(data, what, solver)
+    what, solver = with_defaults(data, what, solver)
     start_time = time.perf_counter()
     solution = _solve(data, what, solver, Counter(on_step))
     return _record_fit(data, solution, time.perf_counter() - start_time)
@@ -141,7 +141,7 @@ def cross_score(
     DataWarning
         The folds of objects hold out too few answers for a precise score.
     """
-    what, solver = _checked(data, what, solver)
+    what, solver = with_defaults(data, what, solver)
     parts = data.folds(folds) if isinstance(folds, int) else folds
     _warn_of_few_answers(data, parts)
     counter = Counter(on_step)
@@ -208,7 +208,7 @@ def fit_and_score(
     A `holdout` of 0 computes no scores. None is 3 for an arm that the exact solver fits to 30 to
     4,999 answers, else 0.
     """
-    what, solver = _checked(data, what, solver)
+    what, solver = with_defaults(data, what, solver)
     if holdout is None:
         is_quick = isinstance(what, Arm) and isinstance(solver, Exact)
         is_enough = round(data.answers.effective_size) >= MIN_MEASURED_ANSWERS
@@ -224,7 +224,7 @@ def fit_and_score(
     return Fit(replace(fitted.transform, meta=meta), record)
 
 
-def _checked(
+def with_defaults(
     data: FitData, what: Arm | Keep | None, solver: Solver | None
 ) -> tuple[Arm | Keep, Solver]:
     """The arguments of a fit with their defaults; raises ParameterError for another `what`."""

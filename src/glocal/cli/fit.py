@@ -12,7 +12,12 @@ from typer import Option
 
 from glocal.aligner import Arm, Exact, FitData, PaperLoop
 from glocal.aligner.data import AUTO, MIN_ANSWERS_FOR_OBJECT_FOLDS, Blocks
-from glocal.aligner.fitting import MIN_MEASURED_ANSWERS, arm_or_keep, fit_and_score
+from glocal.aligner.fitting import (
+    MIN_MEASURED_ANSWERS,
+    arm_or_keep,
+    fit_and_score,
+    with_defaults,
+)
 from glocal.aligner.keep import Keep
 from glocal.cli.inputs import (
     AnswersFile,
@@ -127,12 +132,17 @@ def fit(
         import_optional("safetensors", f"--out {out}")
     data = load_data(features, answers, local_features, centre, blocks, normalize)
     has_local = data.local_features is not None
-    what = arm_or_keep(keep.keep, arm.model_dump(exclude_unset=True), local=has_local)
-    chosen_solver = solver_of(solver, exact, paper)
-    unit, quantity = ("evaluations", "objective")
-    if isinstance(chosen_solver, PaperLoop) and not isinstance(what, Keep):
-        unit, quantity = ("epochs", "watched loss")
-        seconds = chosen_solver.seconds(data, what or Arm.of({}, local=has_local))
+    what, chosen_solver = with_defaults(
+        data,
+        arm_or_keep(keep.keep, arm.model_dump(exclude_unset=True), local=has_local),
+        solver_of(solver, exact, paper),
+    )
+    unit = "evaluations"
+    quantity = "objective"
+    if isinstance(chosen_solver, PaperLoop) and isinstance(what, Arm):
+        unit = "epochs"
+        quantity = "watched loss"
+        seconds = chosen_solver.seconds(data, what)
         print_message(f"each fit takes at most {seconds:.0f} s on this machine")
     steps = itertools.count(1)
     with progress_bar("fitting", None, unit=unit) as progress:
