@@ -137,14 +137,14 @@ def arm_scales(field: str, arms: Sequence[str], baseline: str) -> tuple[alt.Colo
     alt = import_optional("altair", "a report")
     fixed = {arm: _FIXED_LOOKS[arm] for arm in arms if arm in _FIXED_LOOKS}
     free = itertools.cycle(i for i in range(len(COLOURS)) if i not in fixed.values())
-    looks = {baseline: (INK, _STAR)}
+    styles = {baseline: (INK, _STAR)}
     for arm in arms:
         if arm != baseline:
             i = fixed[arm] if arm in fixed else next(free)
-            looks[arm] = COLOURS[i], _SHAPES[i]
+            styles[arm] = COLOURS[i], _SHAPES[i]
     columns = 2 if max(map(len, arms)) <= 20 else 1
     legend = alt.Legend(orient="top", title=None, symbolOpacity=1, columns=columns, labelLimit=0)
-    colours, shapes = zip(*(looks[arm] for arm in arms), strict=True)
+    colours, shapes = zip(*(styles[arm] for arm in arms), strict=True)
     return (
         alt.Color(f"{field}:N", legend=legend, scale=alt.Scale(domain=[*arms], range=[*colours])),
         alt.Shape(f"{field}:N", legend=legend, scale=alt.Scale(domain=[*arms], range=[*shapes])),

@@ -94,7 +94,8 @@ def load_runs(
             f"{', '.join(map(str, paths))}. Leave `features` out, or name a transform file."
         )
     if features is not None:
-        table_rows({str(path): transforms[path] for path in transforms}, features, force=force)
+        named = {str(path): transform for path, transform in transforms.items()}
+        table_rows(named, features, force=force)
     runs = []
     for path in paths:
         if path in transforms:
@@ -225,7 +226,8 @@ def _with_fits(run: Run, path: Path) -> Run:
     fits = {}
     commands = {}
     for file in sorted((path / "transforms").rglob("*.npz")):
-        network, arm = file.parent.name, file.stem
+        network = file.parent.name
+        arm = file.stem
         if arm in plan["arms"] and network in plan["networks"]:
             name = f"{network}, {arm}"
             fits[name] = LinearTransform.load(file).meta.get("fit") or {}
