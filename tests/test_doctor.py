@@ -303,6 +303,16 @@ def test_an_order_applied_twice_is_found(data_dir):
     assert "order is left out" in finding.message
 
 
+def test_repeats_among_many_answers_are_estimated(small, monkeypatch):
+    """Of a sample of the questions, the number of copies is known to a fifth."""
+    monkeypatch.setattr("glocal.data.check.answers._MAX_ANSWERS", 1000)
+    n = len(small.answers)
+    copied = small.answers.select(np.tile(np.arange(n), 2))
+    finding = found("repeats", replace(small, answers=copied))
+    n_copies = int(re.search(r"about (\d+)", finding.message)[1])
+    assert n_copies == pytest.approx(n, rel=0.2)
+
+
 def test_local_features_of_another_network_are_found(data_dir):
     """The doctor finds CLIP features beside those of BLIP, which has as many columns, and unit rows
     beside raw rows.

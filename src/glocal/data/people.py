@@ -37,20 +37,24 @@ def question_numbers(answers: Answers) -> Int[np.ndarray, " t"]:
     return _first_and_number(questions(answers)[0])[1]
 
 
+def set_keys(objects: Int[np.ndarray, "t m"]) -> Int[np.ndarray, " t"]:
+    """A random number for each set of objects, whatever their order: the sum of theirs."""
+    n = min(int(objects.max(initial=0)) + 1, 1 << 20)  # of more, some objects share a number
+    numbers = np.random.default_rng(0).integers(1 << 48, size=n)
+    keys = np.zeros(len(objects), dtype=np.int64)
+    for column in objects.T:
+        keys += numbers.take(column, mode="wrap")
+    return keys
+
+
 def asked_once(objects: Int[np.ndarray, "t m"]) -> Bool[np.ndarray, " t"]:
     """Mark rows whose set of objects no other row has; about a quarter of them stay unmarked.
 
-    The bucket of a set, whatever its order, is the sum of random numbers of its objects. Sets that
-    share one are not told apart. Sorting the few that remain is several times as fast as sorting
-    all.
+    Sets that share a bucket of `set_keys` are not told apart. Sorting the few that remain is
+    several times as fast as sorting all.
     """
     n_buckets = 1 << (2 * len(objects)).bit_length()
-    n = min(int(objects.max(initial=0)) + 1, 1 << 20)  # of more, some objects share a number
-    numbers = np.random.default_rng(0).integers(n_buckets, size=n)
-    bucket = np.zeros(len(objects), dtype=np.int64)
-    for column in objects.T:
-        bucket += numbers.take(column, mode="wrap")
-    bucket %= n_buckets
+    bucket = set_keys(objects) & (n_buckets - 1)
     return np.bincount(bucket)[bucket] == 1
 
 

@@ -11,11 +11,12 @@ import numpy as np
 
 from glocal.data.answers import Answers
 from glocal.data.check.findings import Case, Finding, finding
-from glocal.data.people import FAST, people, question_numbers, tally
+from glocal.data.people import FAST, people, question_numbers, set_keys, tally
 
 if TYPE_CHECKING:
     import pandas as pd
 
+_MAX_ANSWERS = 200_000  # of more, about as many answers to a sample of the questions are compared
 _MIN_PAIRS = 400  # fewest pairs of answers to the same question that show their agreement
 _MAX_STANDARD_ERRORS_BELOW_CHANCE = 3.0
 _MAX_SHARE_FAST = 0.5  # largest accepted fraction of fast answers of a person
@@ -39,11 +40,14 @@ def check_answers(case: Case, answers: Answers) -> Iterator[Finding]:
 
 def _repeats(answers: Answers) -> Iterator[Finding]:
     """Find answers that repeat another one, or contradict each other more often than by chance."""
-    counts = tally(replace(answers, weights=None, votes=None))[1]
+    step = -(-len(answers) // _MAX_ANSWERS)
+    sample = answers if step <= 1 else answers.select(set_keys(answers.objects) % step == 0)
+    counts = tally(replace(sample, weights=None, votes=None))[1]
     times = counts.sum(axis=1)
     n_different = np.count_nonzero(counts)
-    if n_copies := len(answers) - n_different:
-        yield finding("repeats", f"answers: {n_copies} of {len(answers)} repeat another one")
+    if n_copies := (len(sample) - n_different) * step:
+        number = f"about {n_copies}" if step > 1 else f"{n_copies}"
+        yield finding("repeats", f"answers: {number} of {len(answers)} repeat another one")
     n_pairs = float((times * (times - 1)).sum())
     if answers.weights is not None or n_pairs < _MIN_PAIRS:
         return
