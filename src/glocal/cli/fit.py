@@ -169,8 +169,9 @@ def show_fit(record: FitRecord, out: Path, *, written: str = "", as_json: bool) 
         return
     for sentence in _notes(record):
         print_message(in_options(sentence))
-    measured = [] if record.heldout is None else [_measured(record.heldout)]
-    print_lines(*measured, _fitted(record), f"written to {written or out}")
+    if record.heldout is not None:
+        print_lines(measured(record.heldout))
+    print_lines(_fitted(record), f"written to {written or out}")
 
 
 def solver_of(name: str, exact: Exact, paper: PaperLoop) -> Exact | PaperLoop:
@@ -198,7 +199,7 @@ def _notes(record: FitRecord) -> Iterator[str]:
         )
 
 
-def _measured(heldout: HeldOutScores) -> str:
+def measured(heldout: HeldOutScores) -> str:
     """The scores on the held-out data, in a sentence."""
     if heldout.n < MIN_MEASURED_ANSWERS:
         return (

@@ -9,7 +9,7 @@ from typer import Option
 
 from glocal.aligner import Exact, PaperLoop
 from glocal.aligner.data import Blocks
-from glocal.cli.fit import CentreOption, SolverName, load_data, solver_of, words
+from glocal.cli.fit import CentreOption, SolverName, load_data, measured, solver_of, words
 from glocal.cli.inputs import (
     AnswersFile,
     FeaturesPath,
@@ -101,7 +101,8 @@ def sweep(
         )
     record = {**_record(result), "n_dropped": data.n_dropped, "out": out}
     written = f"written to {out}: transform.npz (refitted on all objects), the front, means, points"
-    print_result(as_json, record, *_choice(result), written)
+    chosen = f"chosen: {words(result.best)}, {result.reason}"
+    print_result(as_json, record, measured(result.heldout), chosen, written)
 
 
 def _record(result: Sweep) -> dict[str, Any]:
@@ -127,13 +128,3 @@ def _record(result: Sweep) -> dict[str, Any]:
         "keep": result.transform.meta["sweep"]["keep"],
         "reason": result.reason,
     }
-
-
-def _choice(result: Sweep) -> tuple[str, str]:
-    """The scores of the chosen setting on held-out objects, and the setting, in sentences."""
-    before, after, gain = result.scores
-    return (
-        f"agreement {before.value:.3f} -> {after.value:.3f} ({gain.text('+')}) on {gain.n:,} "
-        f"held-out answers, neighbours kept {result.best['kept']:.3f}",
-        f"chosen: {words(result.best)}, {result.reason}",
-    )

@@ -145,7 +145,7 @@ def _folder_run(path: Path) -> Run:
         record = read_object(path / f"{kind}.json", what="run", fix=_FIX)
         with reading(path / f"{kind}.json", "run", _FIX):
             check_fields(_Record, record)
-    scores = read_scores(path / _ROWS) if (path / _ROWS).is_file() else []
+    scores = read_scores(path / _ROWS) if kind == "suite" else []
     run = Run(path.resolve().name, score_frame(scores), record=record)
     run = _with_settings(run, path) if kind == "sweep" else _with_fits(run, path)
     return replace(run, views=_views(path, run))
@@ -160,9 +160,7 @@ def _with_settings(run: Run, path: Path) -> Run:
     transform = LinearTransform.load(path / TRANSFORM_NAME)
     meta = transform.meta
     fit = meta.get("fit") or {}
-    rows = run.rows
-    recorded = score_frame(recorded_scores(fit, "chosen"))
-    rows = pd.concat([rows, recorded[~recorded["metric"].isin(rows["metric"])]], ignore_index=True)
+    rows = score_frame(recorded_scores(fit, "chosen"))
     with reading(path / "means.csv", "run", _FIX):
         means = pd.read_csv(path / "means.csv")
         if means["method"].isna().any() or means["chosen"].sum() != 1:
@@ -201,8 +199,8 @@ def _settings_block(settings: pd.DataFrame, reason: str) -> Block:
 def _settings(means: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
     """The settings whose agreement and neighbours kept are known.
 
-    The choice and the original features have the scores of their `rows`, with 95 % intervals. A
-    mean over a few folds has no interval: their number is too small to estimate one.
+    The choice has the scores of its `rows`, with 95 % intervals. A mean over a few folds has no
+    interval: their number is too small to estimate one.
     """
     scored = means.dropna(subset=list(AXES))
     settings = scored.reindex(columns=["method", "chosen", *AXES, "loss", "alpha"])

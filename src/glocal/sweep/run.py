@@ -30,11 +30,10 @@ from glocal.errors import (
     TrivialOptimumError,
     import_optional,
 )
-from glocal.evaluation.agreement import MIN_REPEATED_SHARE, ceiling, heldout_rows
 from glocal.evaluation.change import change_record, embeddings
 from glocal.evaluation.view import paired_views, save_view
 from glocal.files import PathLike, array_sha256, make_folder, write_text
-from glocal.results import Score, read_rows, to_json, write_rows
+from glocal.results import HeldOutScores, read_rows, to_json, write_rows
 from glocal.sweep.grid import (
     METRICS,
     SETTING,
@@ -63,9 +62,7 @@ class Sweep:
     `means` has a row for each setting that was scored on every fold, the original features first.
     Its columns ``front`` and ``chosen`` mark the settings on the front and the chosen setting.
     `best` is the row of the choice, `reason` states why it was chosen, and `transform` is its refit
-    on all data. `scores` are the agreement of the original features and of the choice with all
-    held-out answers, and their paired difference, whose `p_corrected` is corrected for the number
-    of settings to choose from.
+    on all data. `heldout` has the scores of the choice on all folds, on which it was also chosen.
     """
 
     points: pd.DataFrame
@@ -73,7 +70,7 @@ class Sweep:
     best: dict[str, Any]
     reason: str
     transform: LinearTransform
-    scores: list[Score]
+    heldout: HeldOutScores
 
     @property
     def front(self) -> pd.DataFrame:
@@ -415,26 +412,7 @@ def _choice(
     meta = {**refit.meta, "sweep": summary}
     meta["fit"] = {**refit.meta["fit"], "heldout": heldout.model_dump()}
     transform = replace(refit, meta=meta)
-    scores = _scores_of_choice(plan, transforms)
-    return Sweep(pd.DataFrame(points), means, best, reason, transform, scores), transforms
-
-
-def _scores_of_choice(plan: _Plan, transforms: list[LinearTransform]) -> list[Score]:
-    """The agreement of the original features and of the choice with all held-out answers.
-
-    The third score is the gain, their paired difference. `transforms` are the fits of the choice
-    without each fold.
-    """
-    heldout = HeldOut(plan.folds)
-    arms = {"original": [scaled_identity(fold.data) for fold in plan.folds], "chosen": transforms}
-    credit = {name: heldout.credit_and_loss(of_folds)[0] for name, of_folds in arms.items()}
-    original, chosen, gain = heldout_rows(credit, heldout.answers)
-    # NOTE the choice is the best of many on the same answers, so each setting is one comparison
-    n_settings = len(plan.settings) - 1
-    corrected = None if gain.p is None else min(1.0, n_settings * gain.p)
-    options = {**gain.settings, "n_settings": n_settings, "correction": "Bonferroni"}
-    gain = replace(gain, p_corrected=corrected, settings=options)
-    return [replace(score, split="all folds") for score in (original, chosen, gain)]
+    return Sweep(pd.DataFrame(points), means, best, reason, transform, heldout), transforms
 
 
 def _write(result: Sweep, plan: _Plan, transforms: list[LinearTransform], folder: Path) -> None:
@@ -444,12 +422,9 @@ def _write(result: Sweep, plan: _Plan, transforms: list[LinearTransform], folder
     """
     data = plan.data
     features = data.features
-    bounds = ceiling(data.answers, least=MIN_REPEATED_SHARE)
-    rows = [*result.scores, *(bounds.scores if bounds is not None else ())]
     result.transform.save(folder / "transform.npz")
     write_text(folder / "means.csv", result.means.to_csv(index=False))
     write_text(folder / "front.csv", result.front.to_csv(index=False))
-    write_rows(folder / "rows.jsonl", [score.row() for score in rows])
     X, Z, fold_embeddings = embeddings(result.transform, features, transforms)
     parts = list(zip(fold_embeddings, [fold.answers for fold in plan.folds], strict=True))
     change = change_record(result.transform, features, X, parts, folds=transforms, heldout=True)
