@@ -382,15 +382,6 @@ def test_overfitting_is_warned_of(world, as_a_user):
     assert scores.loss > scores.original_loss
 
 
-def test_a_holdout_of_few_answers_states_how_many_it_needs(world):
-    """Below 170 held-out answers the warning has the number of answers that would do."""
-    data = FitData(world.objects, world.answers.select(np.arange(6000)))
-    n_heldout = sum(len(fold.answers) for fold in data.folds(8))
-    needed = -(-170 * 6000 // n_heldout)
-    with pytest.warns(DataWarning, match=f"{n_heldout} answers.*{needed:,} answers in all"):
-        aligner.cross_score(data, Arm("global", lmbda=0.1), Exact(tol=1e-2), 8)
-
-
 def test_one_unconverged_fold_is_recorded(world, monkeypatch):
     """The hold-out did not converge if the fit of one of its folds did not; the interval of a small
     gain reaches below 0.

@@ -25,7 +25,7 @@ from glocal.evaluation.structure import neighbours_kept
 from glocal.results import read_rows
 from glocal.sweep import choose, pareto_front, settings, sweep
 from glocal.sweep.grid import PAPER, means_over_folds, paths
-from glocal.sweep.run import fit_path
+from glocal.sweep.run import Unit, fit_path
 from glocal.transform import LinearTransform
 
 pytestmark = pytest.mark.usefixtures("without_type_checks")  # many fits
@@ -206,10 +206,9 @@ def test_a_point_is_the_fit_that_one_would_run(swept, data, world):
 def test_a_path_takes_fewer_evaluations_than_cold_fits(data):
     """Each fit on a path starts at the previous optimum, `glocal` at that of `global`."""
     (path,) = paths(settings(PATH, local=True))
-    warm = fit_path(data, Exact(), 2, 0, path)
-    cold = [point for setting in path for point in fit_path(data, Exact(), 2, 0, [setting])]
-    first, second = warm
-    cold_first, cold_second = cold
+    _, (first, second) = fit_path(data, Exact(), 2, Unit(0, path, ""))
+    cold = [fit_path(data, Exact(), 2, Unit(0, [setting], "")) for setting in path]
+    (_, [cold_first]), (_, [cold_second]) = cold
     assert first["evaluations"] == cold_first["evaluations"]
     assert second["evaluations"] < 0.7 * cold_second["evaluations"]
     assert second["objective"] == pytest.approx(cold_second["objective"], rel=1e-5)
@@ -227,7 +226,7 @@ def test_points_whose_optimum_is_0_have_no_scores(data):
     assert (trivial["lambda_max"] < 100).all()
     largest = fit(data, Arm("global", lmbda=0.1, mix=0.5)).record.lambda_max
     grid = settings({"alpha": [0.05, 0.9], "lmbda": [0.15 * largest], "mix": [0.5]}, local=True)
-    heavy, light = fit_path(data, Exact(tol=1e-3), 3, 0, grid[::-1])
+    _, (heavy, light) = fit_path(data, Exact(tol=1e-3), 3, Unit(0, grid[::-1], ""))
     assert (heavy["alpha"], heavy["status"], light["status"]) == (0.9, "trivial", "converged")
     with pytest.raises(ParameterError, match="lmbda"):
         sweep(data, {"method": ["naive"], "lmbda": [100]}, folds=2)
@@ -264,13 +263,9 @@ def test_no_process_is_refused(world, tmp_path):
 
 
 def test_folds_that_cannot_be_scored_are_refused(world):
-    """A sweep is refused if a fold would hold out too few local images, objects or answers to
-    questions.
-    """
-    few = Features(world.local.matrix[:20])
+    """A sweep is refused if a fold would hold out too few objects or answers to questions."""
     narrow = Features(world.local.matrix[:, :5])
     for answers, local, folds, noun in (
-        (world.answers, few, 3, "local images"),
         (world.answers, world.local, 200, "folds"),
         (world.answers.select(np.arange(2)), world.local, 3, "questions"),
         (world.answers, narrow, 3, "5 columns"),
@@ -473,9 +468,9 @@ def test_exactly_the_paths_that_depend_on_a_change_are_fitted_again(
     def stop(*_):
         raise InterruptedError
 
-    def fit_path(data, solver, folds, fold, path):
-        fitted.append((fold, path))
-        return [{"fold": fold, **path[0]}]
+    def fit_path(data, solver, folds, unit):
+        fitted.append(unit)
+        return unit.name, [{"fold": unit.fold, **unit.path[0]}]
 
     monkeypatch.setattr("glocal.sweep.run.fit_path", fit_path)
     monkeypatch.setattr("glocal.sweep.run._choice", stop)

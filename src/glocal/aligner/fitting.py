@@ -21,7 +21,6 @@ from glocal.aligner.paper import PaperLoop
 from glocal.data.seen import sketch
 from glocal.errors import (
     CollapseWarning,
-    DataWarning,
     NotConvergedWarning,
     OverfitWarning,
     ParameterError,
@@ -37,8 +36,6 @@ Solver = Exact | PaperLoop
 DEFAULT_FOLDS = 3
 MIN_MEASURED_ANSWERS = 30
 """With fewer answers nothing is held out by default, and agreement is not reported."""
-MIN_HELDOUT_ANSWERS = 170
-"""With fewer held-out answers a 95 % interval of a difference is wider than ±.05."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -138,12 +135,9 @@ def cross_score(
     -----
     OverfitWarning
         The held-out loss is above that of features that are only scaled.
-    DataWarning
-        The folds of objects hold out too few answers for a precise score.
     """
     what, solver = with_defaults(data, what, solver)
     parts = data.folds(folds) if isinstance(folds, int) else folds
-    _warn_of_few_answers(data, parts)
     counter = Counter(on_step)
     solutions = [_solve(part.data, what, solver, counter) for part in parts]
     scored = [*map(_scored_fit, parts, solutions)]
@@ -166,19 +160,6 @@ def cross_score(
     embeddings = [data.embedding(each) for each in transforms]
     level = chance_level(data.embedding(transform), embeddings, fractions)
     return scores.model_copy(update={"axes_chance": level})
-
-
-def _warn_of_few_answers(data: FitData, folds: Sequence[Fold]) -> None:
-    n_heldout = round(sum(fold.answers.effective_size for fold in folds))
-    if n_heldout < MIN_HELDOUT_ANSWERS and data.fold_unit == "objects":
-        n_needed = -(-MIN_HELDOUT_ANSWERS * round(data.answers.effective_size) // n_heldout)
-        warnings.warn(
-            f"the folds hold out only {n_heldout} answers, so that a gain is known to about "
-            f"±{0.65 / n_heldout**0.5:.2f}. To hold out {MIN_HELDOUT_ANSWERS} answers takes about "
-            f"{n_needed:,} answers in all, or fewer folds than {len(folds)}.",
-            DataWarning,
-            stacklevel=3,
-        )
 
 
 def _scored_fit(fold: Fold, solution: Solution) -> tuple[Fold, LinearTransform]:

@@ -18,7 +18,7 @@ import pandas as pd
 
 from glocal._version import __version__
 from glocal.aligner import Arm, Exact, FitData, Keep, PaperLoop, fit
-from glocal.aligner.data import AUTO, NEIGHBOURS, Fold
+from glocal.aligner.data import AUTO, Fold
 from glocal.aligner.fitting import Solver
 from glocal.aligner.heldout import HeldOut, heldout_scores, scaled_identity
 from glocal.aligner.keep import DEFAULT_KEEP, keep_curve
@@ -36,7 +36,6 @@ from glocal.files import PathLike, array_sha256, make_folder, write_text
 from glocal.results import HeldOutScores, read_rows, to_json, write_rows
 from glocal.sweep.grid import (
     METRICS,
-    SETTING,
     Setting,
     choose,
     means_over_folds,
@@ -166,7 +165,7 @@ def sweep(
         rows = _finished_rows(Path(out), plan, resume=resume)
     missing = [unit for unit in plan.units if unit.name not in rows]
     with _parallel(plan.data, jobs, scheduler) as run:
-        calls = [joblib.delayed(_fit_unit)(plan.data, plan.solver, folds, u) for u in missing]
+        calls = [joblib.delayed(fit_path)(plan.data, plan.solver, folds, unit) for unit in missing]
         for name, unit_rows in run(calls):
             rows[name] = unit_rows
             points = _points(plan, rows)
@@ -174,7 +173,7 @@ def sweep(
                 write_rows(_path_file(Path(out), name), unit_rows)
                 write_rows(Path(out) / "points.jsonl", points)
             if progress is not None:
-                progress(unit_rows[-1], len(points), folds * len(plan.settings))
+                progress(unit_rows[-1], len(points), folds * (len(plan.settings) + 1))
     result, transforms = _choice(plan, _points(plan, rows), share, solver)
     if out is not None:
         _write(result, plan, transforms, Path(out))
@@ -186,11 +185,10 @@ def workload(
 ) -> tuple[int, float | None]:
     """The number of fits of a sweep and its refit, and the longest time that they take in seconds.
 
-    The time is None for the exact solver, which stops where it has converged. At alpha = 1 the
-    optimum is known, and nothing is fitted.
+    The time is None for the exact solver, which stops where it has converged.
     """
     plan = _plan(data, grid, folds, solver)
-    arms = [Arm.of(setting) for setting in plan.settings[1:] if setting["alpha"] != 1]
+    arms = [*map(Arm.of, plan.settings)]
     n_fits = folds * len(arms) + 1
     if not isinstance(solver, PaperLoop):
         return n_fits, None
@@ -199,7 +197,7 @@ def workload(
     return n_fits, n_fits * float(np.mean([seconds[arm.method] for arm in arms]))
 
 
-class _Unit(NamedTuple):
+class Unit(NamedTuple):
     """A unit of work: a path of settings on one fold, and the name of its file."""
 
     fold: int
@@ -210,14 +208,14 @@ class _Unit(NamedTuple):
 class _Plan(NamedTuple):
     """The data, folds and settings of a sweep, the solver of its points, and its units of work.
 
-    The first of the `settings` stands for the original features.
+    The first units are those of the original features, which are no setting.
     """
 
     data: FitData
     folds: list[Fold]
     settings: list[Setting]
     solver: Solver
-    units: list[_Unit]
+    units: list[Unit]
 
 
 def _plan(
@@ -231,25 +229,17 @@ def _plan(
     grid_settings = settings(grid, **options)
     methods = {setting["method"]: setting for setting in grid_settings}
     data.check(Arm.of(methods.get("glocal", grid_settings[0])))
-    if folds < 2:
-        raise ParameterError(f"`folds` is {folds}; at least 2 are needed.")
     parts = data.folds(folds)
-    if min(len(part.rows) for part in parts) <= NEIGHBOURS:
-        kind = data.evaluation_kind
-        raise ParameterError(
-            f"{folds} folds leave fewer than {NEIGHBOURS + 1} {kind} in a fold, but {NEIGHBOURS} "
-            f"neighbours need that many. Use fewer folds, or more {kind}."
-        )
-    all_paths = [*paths(grid_settings, warm=isinstance(solver, Exact)), [ORIGINAL]]
+    all_paths = [[ORIGINAL], *paths(grid_settings, warm=isinstance(solver, Exact))]
     if isinstance(solver, Exact):
         solver = solver.replace(tol=solver.tol or POINT_TOLERANCE)
     inputs = [_inputs(part) for part in parts]
     units = [
-        _Unit(fold, path, _unit_name(fold, inputs[fold], solver, path))
+        Unit(fold, path, _unit_name(fold, inputs[fold], solver, path))
         for path in all_paths
         for fold in range(folds)
     ]
-    return _Plan(data, parts, [ORIGINAL, *grid_settings], solver, units)
+    return _Plan(data, parts, grid_settings, solver, units)
 
 
 def _share_to_keep(select: str | None, keep: float | None) -> float | None:
@@ -298,7 +288,7 @@ def _finished_rows(folder: Path, plan: _Plan, *, resume: bool) -> dict[str, list
         )
     record = {
         "version": __version__,
-        "settings": plan.settings[1:],
+        "settings": plan.settings,
         "folds": len(plan.folds),
         "heldout": plan.data.fold_unit,
         "seed": plan.data.seed,
@@ -316,26 +306,16 @@ def _finished_rows(folder: Path, plan: _Plan, *, resume: bool) -> dict[str, list
 
 
 def _points(plan: _Plan, rows: Mapping[str, list[Row]]) -> list[Row]:
-    """The points of finished paths, in the order of the settings."""
-    points = {_key(row): row for path_rows in rows.values() for row in path_rows}
-    keys = [_key({**s, "fold": f}) for s in plan.settings for f in range(len(plan.folds))]
-    return [points[key] for key in keys if key in points]
+    """The points of finished paths, path by path."""
+    return [row for unit in plan.units for row in rows.get(unit.name, ())]
 
 
-def _key(row: Mapping[str, Any]) -> tuple[Any, ...]:
-    """The fold and the setting of a row."""
-    return tuple(row.get(name) for name in ("fold", *SETTING))
+def fit_path(data: FitData, solver: Solver, folds: int, unit: Unit) -> tuple[str, list[Row]]:
+    """Fit the settings of one path on one fold, each exact fit starting from the previous one.
 
-
-def _fit_unit(data: FitData, solver: Solver, folds: int, unit: _Unit) -> tuple[str, list[Row]]:
-    """The name of a unit of work and its rows."""
-    return unit.name, fit_path(data, solver, folds, unit.fold, unit.path)
-
-
-def fit_path(
-    data: FitData, solver: Solver, folds: int, fold: int, path: list[Setting]
-) -> list[Row]:
-    """Fit the settings of one path on one fold, each exact fit starting from the previous one."""
+    Returns the name of the unit too.
+    """
+    fold, path, name = unit
     part = data.folds(folds)[fold]
     heldout = HeldOut([part])
     counts = {"n_heldout": len(part.answers), "n_images": len(heldout.images[0])}
@@ -366,7 +346,7 @@ def fit_path(
             outcome |= {"status": "diverged", "evaluations": error.steps, "reason": str(error)}
         row = {"fold": fold, **setting, **scores, **counts, **outcome}
         rows.append(row | {"seconds": time.perf_counter() - start_time})
-    return rows
+    return name, rows
 
 
 def _scores(heldout: HeldOut, transform: LinearTransform) -> dict[str, float]:
@@ -407,7 +387,7 @@ def _choice(
         "folds": len(plan.folds),
         "heldout": plan.data.fold_unit,
         "seed": plan.data.seed,
-        "n_settings": len(plan.settings) - 1,
+        "n_settings": len(plan.settings),
     }
     meta = {**refit.meta, "sweep": summary}
     meta["fit"] = {**refit.meta["fit"], "heldout": heldout.model_dump()}
