@@ -4,13 +4,10 @@ missing files.
 
 import os
 import re
-import signal
-import subprocess
-import sys
-import time
 from dataclasses import replace
 
 import numpy as np
+import processes
 import pytest
 from world import folder, run
 
@@ -19,6 +16,7 @@ from glocal.errors import DataError, DataWarning, FileError, ParameterError
 from glocal.transform import LinearTransform, apply_file, apply_parquet, reduced
 
 P = 16
+SHARDS = ["part-000.parquet", "part-001.parquet", "sub/part-002.parquet"]
 RNG = np.random.default_rng(0)
 TRANSFORM = LinearTransform(
     RNG.normal(size=(P, P)).astype("f4"), RNG.normal(size=P).astype("f4"), 0.3, 1.7
@@ -35,30 +33,27 @@ def arrow():
 
 
 def write_shards(where, arrow, counts=(30, 0, 25), dtype="f4", scale=1):
-    """Write shards of `counts` rows with names, the last in a subfolder, and return the rows."""
+    """Write shards of `counts` rows with names, and return the rows of each."""
     pa, parquet = arrow
     matrices = {}
-    for number, n in enumerate(counts):
-        path = where / ("sub" if number == len(counts) - 1 else "") / f"part-{number:03d}.parquet"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        matrix = scale * np.random.default_rng(number).normal(0.3, 1.7, size=(n, P))
-        matrix = matrix.astype(dtype)
-        lists, others = (
-            pa.array(list(rows), pa.list_(pa.from_numpy_dtype(dtype)))
-            for rows in (matrix, matrix[:, ::-1])
-        )
-        ids = pa.array([f"image{i}" for i in range(n)])
-        table = pa.table({"id": ids, "features": lists, "others": others})
-        parquet.write_table(table.replace_schema_metadata({"origin": "test"}), path)
-        matrices[path.relative_to(where)] = matrix
+    for number, (name, n) in enumerate(zip(SHARDS, counts, strict=False)):
+        (where / name).parent.mkdir(parents=True, exist_ok=True)
+        rows = np.random.default_rng(number).normal(0.3, 1.7, size=(n, P))
+        matrices[name] = (scale * rows).astype(dtype)
+        table = pa.table({
+            "id": [f"image{i}" for i in range(n)],
+            "features": pa.array([*matrices[name]], pa.list_(pa.from_numpy_dtype(dtype))),
+            "others": pa.array([*matrices[name][:, ::-1]], pa.list_(pa.from_numpy_dtype(dtype))),
+        })  # fmt: skip
+        parquet.write_table(table.replace_schema_metadata({"origin": "test"}), where / name)
     return matrices
 
 
 def read(path, arrow):
+    """The table of a file, and its vectors."""
     table = arrow[1].ParquetFile(path).read()
-    return table, np.array(table["features"].to_pylist(), dtype=np.float64).reshape(
-        len(table), -1 if len(table) else P
-    )
+    vectors = np.array(table["features"].to_pylist(), dtype="f8")
+    return table, vectors.reshape(len(table), vectors.size // max(1, len(table)))
 
 
 # .npy
@@ -90,21 +85,18 @@ def test_a_file_holds_what_apply_gives(tmp_path, small_chunks, dtype, transform)
 
 
 @OTHER_SCALE
-def test_what_is_wrong_leaves_the_previous_output(tmp_path, small_chunks):
-    """Rows that are not finite, another width and a full disk leave the previous output."""
+@pytest.mark.parametrize(
+    ("place", "value", "noun"),
+    [((117, 2), np.nan, "nan at row 117, column 2"), (105, 6e4, "inf at row 105")],
+)
+def test_what_is_wrong_leaves_the_previous_output(tmp_path, small_chunks, place, value, noun):
+    """Rows that are not finite and another width leave the previous output."""
     out = folder(tmp_path, z_npy=b"old") / "z.npy"
-    for place, value, noun in (
-        ((117, 2), np.nan, "nan at row 117, column 2"),
-        (105, 6e4, "inf at row 105"),
-    ):
-        rows = X.astype("f2")
-        rows[place] = value
-        with pytest.raises(DataError, match=noun):
-            apply_file(TRANSFORM, Features(rows), out)
-    with pytest.raises(DataError, match="dimensions"):
-        apply_file(TRANSFORM, Features(X[:, :4]), out)
-    with pytest.raises(FileError, match="No space"):
-        apply_file(TRANSFORM, Features(X), "/dev/full")
+    rows = X.astype("f2")
+    rows[place] = value
+    for bad, words in ((rows, noun), (X[:, :4], "dimensions")):
+        with pytest.raises(DataError, match=words):
+            apply_file(TRANSFORM, Features(bad), out)
     assert out.read_bytes() == b"old"
     assert os.listdir(tmp_path) == ["z.npy"]
 
@@ -120,65 +112,52 @@ def test_vectors_of_parquet_are_transformed_and_all_else_is_kept(tmp_path, arrow
     for name, matrix in matrices.items():
         before, _ = read(tmp_path / "x" / name, arrow)
         after, vectors = read(tmp_path / "z" / name, arrow)
-        for column in ("id", "others"):
-            assert after[column].equals(before[column])
+        assert after.drop(["features"]).equals(before.drop(["features"]))
         assert after.schema.metadata[b"origin"] == b"test"
+        expected = TRANSFORM(matrix)
         assert after.schema.field("features").type.value_type == arrow[0].from_numpy_dtype(
-            dtype.replace("i2", "f4")
+            expected.dtype
         )
-        expected = TRANSFORM(matrix) if len(matrix) else vectors
-        np.testing.assert_allclose(
-            vectors, expected, rtol=1e-3, atol=1e-2 if dtype == "f2" else 1e-5
-        )
-
-
-SHARDS = ["part-000.parquet", "part-001.parquet", "sub/part-002.parquet"]
+        atol = 1e-2 if dtype == "f2" else 1e-5
+        np.testing.assert_allclose(vectors.ravel(), expected.ravel(), rtol=1e-3, atol=atol)
 
 
 def _rewrite(path, arrow, kept):
     """Write a shard with other rows, which has the same size or the same mtime as before."""
-    before = path.stat()
-    table = arrow[1].read_table(path)
+    mtime = path.stat().st_mtime_ns
     if kept == "mtime":
-        arrow[1].write_table(table.slice(1), path)
-    times = before.st_mtime_ns + (kept == "size")
-    os.utime(path, ns=(times, times))
+        arrow[1].write_table(arrow[1].read_table(path).slice(1), path)
+    os.utime(path, ns=(0, mtime + (kept == "size")))
 
 
 @OTHER_SCALE
 @pytest.mark.parametrize(
     ("change", "remade"),
     [
-        (lambda: {}, []),
-        (lambda: {"transform": TRANSFORM.at_strength(0.5)}, SHARDS),
-        (lambda: {"transform": TRANSFORM.recentred(X)}, SHARDS),
-        (lambda: {"transform": replace(TRANSFORM, mean=0.4)}, SHARDS),
-        (lambda: {"transform": reduced(TRANSFORM, X, 3)}, SHARDS),
-        (lambda: {"transform": UNIT_FIT}, SHARDS),
-        (lambda: {"column": "others"}, SHARDS),
-        ("size", SHARDS[:1]),
-        ("mtime", SHARDS[:1]),
-        ("output", SHARDS[2:]),
+        ({}, []), ({"column": "others"}, SHARDS),
+        *(({"transform": transform}, SHARDS) for transform in (
+            TRANSFORM.at_strength(0.5), TRANSFORM.recentred(X), replace(TRANSFORM, mean=0.4),
+            reduced(TRANSFORM, X, 3), UNIT_FIT,
+        )),
+        ("size", SHARDS[:1]), ("mtime", SHARDS[:1]), ("output", SHARDS[2:]),
     ],
-)
+)  # fmt: skip
 def test_what_is_made_anew_is_what_a_change_concerns(tmp_path, arrow, change, remade):
     """A finished file stays until the transform, an option, its input or itself changes."""
     write_shards(tmp_path / "x", arrow)
-    outputs = [tmp_path / "z" / name for name in SHARDS]
-    options = {"transform": TRANSFORM, "column": "features"}
-    for again in (False, True):
-        if again:
-            for path in outputs:
-                os.utime(path, ns=(0, 0))
-            if change == "output":
-                outputs[2].unlink()
-            elif isinstance(change, str):
-                _rewrite(tmp_path / "x" / SHARDS[0], arrow, change)
-            else:
-                options |= change()
-        apply_parquet(source=tmp_path / "x", out=tmp_path / "z", **options)
-    times = dict(zip(SHARDS, [path.stat().st_mtime_ns for path in outputs], strict=True))
-    assert [name for name, time_ in times.items() if time_ > 0] == remade
+    outputs = {name: tmp_path / "z" / name for name in SHARDS}
+    options = {"source": tmp_path / "x", "out": tmp_path / "z", "transform": TRANSFORM}
+    apply_parquet(**options)
+    for path in outputs.values():
+        os.utime(path, ns=(0, 0))
+    if change == "output":
+        outputs[SHARDS[2]].unlink()
+    elif isinstance(change, str):
+        _rewrite(tmp_path / "x" / SHARDS[0], arrow, change)
+    else:
+        options |= change
+    apply_parquet(**options)
+    assert [name for name, path in outputs.items() if path.stat().st_mtime_ns > 0] == remade
 
 
 def test_a_file_is_made_anew_from_another_and_a_foreign_one_is_refused(tmp_path, arrow):
@@ -214,16 +193,17 @@ def test_one_file_becomes_one_file(tmp_path, arrow):
     inside the input and an empty folder are refused.
     """
     one = tmp_path / "x.parquet"
+    (tmp_path / "none").mkdir()
     write_table(one, arrow, id=range(9), id2=range(9), features=X[:9])
     assert apply_parquet(TRANSFORM, one, tmp_path / "z.parquet") == 9
     write_table(one, arrow, features2=range(9), features=X[:9])
-    with pytest.raises(FileError, match="2 times"):
-        apply_parquet(TRANSFORM, one, tmp_path / "z.parquet")
-    with pytest.raises(ParameterError, match="input"):
-        apply_parquet(TRANSFORM, tmp_path, tmp_path / "z")
-    (tmp_path / "none").mkdir()
-    with pytest.raises(FileError, match="parquet"):
-        apply_parquet(TRANSFORM, tmp_path / "none", tmp_path / "z")
+    for source, error, noun in (
+        (one, FileError, "2 times"),
+        (tmp_path, ParameterError, "input"),
+        (tmp_path / "none", FileError, "parquet"),
+    ):
+        with pytest.raises(error, match=noun):
+            apply_parquet(TRANSFORM, source, tmp_path / "z.parquet")
 
 
 def test_a_bad_file_is_named(tmp_path, arrow):
@@ -231,61 +211,33 @@ def test_a_bad_file_is_named(tmp_path, arrow):
     leave no file.
     """
     write_shards(tmp_path / "x", arrow, (5, 5))
-    bad = tmp_path / "x/part-000.parquet"
-    for rows, noun in (
-        (np.append(np.tile(X, (10, 1)), np.full((1, P), np.nan), axis=0), "nan at row 2300"),
-        (X[:1, :5], "dimensions"),
-        (None, "damaged"),
-    ):
+    bad = tmp_path / "x" / SHARDS[0]
+    rows = np.tile(X, (11, 1))
+    rows[2300] = np.nan
+    for features, noun in ((rows, "nan at row 2300"), (X[:1, :5], "dimensions"), (None, "damaged")):
         bad.write_bytes(b"PAR1")
-        if rows is not None:
-            write_table(bad, arrow, features=rows)
+        if features is not None:
+            write_table(bad, arrow, features=features)
         with pytest.raises((DataError, FileError), match=noun):
             apply_parquet(TRANSFORM, tmp_path / "x", tmp_path / "z")
         assert not list((tmp_path / "z").rglob("*.parquet"))
 
 
 @pytest.mark.nightly
-def test_a_killed_run_is_taken_up_again(tmp_path, arrow):
-    """After a kill, the same command makes only the missing files, with the same content."""
-    write_shards(tmp_path / "x", arrow, (20_000,) * 12)
-    TRANSFORM.save(tmp_path / "t.npz")
-    words = f"{sys.executable} -m glocal apply t.npz x --out z"
-    process = subprocess.Popen(words.split(), cwd=tmp_path)
-    finished = lambda: sorted((tmp_path / "z").rglob("*.parquet"))
-    while not finished() and process.poll() is None:
-        time.sleep(0.01)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    times = {path: path.stat().st_mtime_ns for path in finished()}
-    assert times
-    subprocess.run(words.split(), cwd=tmp_path, check=True)
-    assert all(path.stat().st_mtime_ns == time_ for path, time_ in times.items())
-    for path in finished():
-        before = read(tmp_path / "x" / path.relative_to(tmp_path / "z"), arrow)[1]
-        np.testing.assert_allclose(read(path, arrow)[1], TRANSFORM(before), rtol=1e-4, atol=1e-4)
-
-
-@pytest.mark.nightly
 def test_memory_does_not_grow_with_the_input(tmp_path):
     """With eight times as many rows, a run needs hardly more anonymous memory."""
-    TRANSFORM.save(tmp_path / "t.npz")
-    code = (
-        "import resource; from glocal import Features, LinearTransform\n"
-        "from glocal.transform import apply_file\n"
-        "resource.setrlimit(resource.RLIMIT_DATA, (700 << 20,) * 2)\n"
-        "apply_file(LinearTransform.load('t.npz'), Features.load('x.npy'), 'z.npy')\n"
-        "lines = open('/proc/self/status').readlines()\n"
-        "print([int(line.split()[1]) for line in lines if line.startswith('VmData')][0])"
-    )
+    code = """
+from glocal import Features, LinearTransform
+from glocal.transform import apply_file
+t, x, z = sys.argv[1:]
+print(peak_of(lambda: apply_file(LinearTransform.load(t), Features.load(x), z))[0])
+"""
+    files = folder(tmp_path, t_npz=TRANSFORM)
     peaks = []
     for n in (250_000, 2_000_000):
-        np.lib.format.open_memmap(tmp_path / "x.npy", "w+", "f4", (n, P))[:] = 1
-        ran = subprocess.run(
-            [sys.executable, "-c", code], check=True, capture_output=True, cwd=tmp_path
-        )
-        peaks.append(int(ran.stdout))
-    assert peaks[1] < peaks[0] + 40_000  # kB
+        np.lib.format.open_memmap(files / "x.npy", "w+", "f4", (n, P))[:] = 1
+        peaks += processes.numbers(code, *(files / name for name in ("t.npz", "x.npy", "z.npy")))
+    assert peaks[1] < peaks[0] + 40  # MB
 
 
 # the command
@@ -298,18 +250,16 @@ def test_the_command_writes_rows_and_the_transform_of_queries(tmp_path, arrow):
     """
     folder(tmp_path, x_npy=X, t_npz=TRANSFORM)
     write_shards(tmp_path / "x", arrow, scale=10)
-    options = ["--strength", 0.7, "--dimensions", 3, "--save-transform", tmp_path / "r.npz"]
-    line = [*options, "--json", "--out"]
-    ended = run("apply", tmp_path / "t.npz", tmp_path / "x.npy", *line, tmp_path / "z.npy")
+    line = "apply {0}/t.npz {0}/{1} --strength 0.7 --dimensions 3 --save-transform {0}/r.npz --json"
+    ended = run(line.format(tmp_path, "x.npy"), "--out", tmp_path / "z.npy")
     assert ended.json.items() >= {"rows": 230, "dimensions": 3, "of": P}.items()
-    saved = LinearTransform.load(tmp_path / "r.npz")(X)
     expected = reduced(TRANSFORM.at_strength(0.7), X, 3)(X)
-    np.testing.assert_allclose(saved, expected, rtol=1e-4, atol=1e-4)
-    np.testing.assert_allclose(np.load(tmp_path / "z.npy"), saved, rtol=1e-4, atol=1e-4)
-    code, _, err = run("apply", tmp_path / "t.npz", tmp_path / "x", *line, tmp_path / "z")
+    for rows in (LinearTransform.load(tmp_path / "r.npz")(X), np.load(tmp_path / "z.npy")):
+        np.testing.assert_allclose(rows, expected, rtol=1e-4, atol=1e-4)
+    code, _, err = run(line.format(tmp_path, "x"), "--out", tmp_path / "z")
     assert (code, err.count("warning")) == (0, 1)
     assert re.search("std (9|10)", err)
-    before, after = (read(tmp_path / name / "part-000.parquet", arrow)[1] for name in "xz")
+    before, after = (read(tmp_path / name / SHARDS[0], arrow)[1] for name in "xz")
     with pytest.warns(DataWarning, match="std"):
         expected = LinearTransform.load(tmp_path / "r.npz")(before)
     np.testing.assert_allclose(after, expected, rtol=1e-3, atol=1e-3)

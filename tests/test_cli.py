@@ -3,7 +3,6 @@
 import os
 import re
 import shutil
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -24,18 +23,22 @@ from glocal.results import read_rows
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory):
-    """A simulated world; ids.txt lists its objects in another order, and one without features."""
-    made = simulated_world(n_triplets=8_000, n_local=200)
+    """A simulated world; ids.txt lists its objects in another order, and one without features; and
+    a link to itself.
+    """
+    made = simulated_world(n_category=4, n_object=5, n_triplets=5_000, n_local=100)
     n = len(made.objects)
     order = np.random.default_rng(1).permutation(n)
     named = np.argsort(order)[made.answers.objects]
     named[:7, 0] = n
-    return world.folder(
+    folder = world.folder(
         tmp_path_factory.mktemp("files"),
         features_npy=made.objects.matrix, triplets_npy=made.answers.objects, named_npy=named,
         file_names_txt="\n".join(f"images/{name}.jpg" for name in made.objects.names),
         ids_txt="\n".join([*(made.objects.names[i] for i in order), "object_without_features"]),
     )  # fmt: skip
+    (folder / "loop").symlink_to("loop")
+    return folder
 
 
 @pytest.fixture
@@ -52,19 +55,13 @@ def test_from_files_to_heldout_accuracy(inside):
     named = "--features features.npy --object-ids ids.txt --answers"
     counts = run(f"data split {named} named.npy --out . --json").json
     assert counts["n_dropped"] == 7
-    assert counts["train"] + counts["heldout"] + counts["between"] + 7 == 8_000
+    assert counts["train"] + counts["heldout"] + counts["between"] + 7 == 5_000
     record = run(f"fit {named} train.npz --out w.npz --json").json
-    names = "method converged status n_answers"
-    stated = {name: record[name] for name in names.split()}
-    assert list(stated.values()) == ["global", True, "converged", counts["train"]]
-    assert set(record["parts"]) == {"global", "penalty"}
-    fields = "alpha lmbda tau objective gap evaluations seconds n_dropped n_objects out heldout"
-    assert {*fields.split(), "certificate"} <= set(record)
-    original = run(f"evaluate odd-one-out {named} heldout.npz --json").json
-    words = "--transform w.npz --out scores.jsonl --json"
-    aligned = run(f"evaluate odd-one-out {named} heldout.npz {words}").json
-    assert aligned["accuracy"] > original["accuracy"] + 0.1
-    assert aligned["low"] < aligned["accuracy"] < aligned["high"]
+    stated = {"method": "global", "converged": True, "n_answers": counts["train"]}
+    assert record.items() >= stated.items()
+    evaluate = f"evaluate odd-one-out {named} heldout.npz --json"
+    aligned = run(f"{evaluate} --transform w.npz --out scores.jsonl").json
+    assert aligned["accuracy"] > run(evaluate).json["accuracy"] + 0.1
     metrics = [row["metric"] for row in read_rows("scores.jsonl")]
     assert metrics == ["accuracy_cosine", "loss", "tie_rate_cosine"]
     assert run("apply w.npz features.npy --out aligned.npy").code == 0
@@ -76,7 +73,7 @@ def test_text_output_of_fit(inside):
     fit = "fit --features . --answers triplets.npy --out t.npz"
     gained, fitted, written = run(f"{fit} --method global --holdout 3").out.splitlines()
     assert re.match(r"measured on .*: agreement \S+ -> \S+ .*, neighbours kept 0\.", gained)
-    assert fitted.startswith("global lmbda 0.1: 8000 answers on 360 objects, converged")
+    assert fitted.startswith("global lmbda 0.1: 5000 answers on 120 objects, converged")
     assert written == "written to t.npz"
     assert "generalisation is unmeasured" in run(f"{fit} --method global").err
     gained, fitted, _ = run(fit).out.splitlines()
@@ -148,11 +145,9 @@ def test_exit_codes_and_what_is_said(inside, code, command, words):
     kind = SHOTS.replace('kind = "few-shot"\n', "")
     world.folder(inside, shots_toml=SHOTS, kind_toml=kind)
     ended = run(command)
-    assert ended.code == code
     text, other = (ended.err, ended.out) if code else (ended.out, ended.err)
-    assert words in text
-    assert other == ""
-    assert not code or len(text.splitlines()) == 1
+    assert (ended.code, words in text, other) == (code, True, "")
+    assert not code or text.count("\n") == 1
 
 
 def test_without_a_command_the_help_is_shown():
@@ -161,61 +156,17 @@ def test_without_a_command_the_help_is_shown():
     assert (ended.code, ended.err, "sweep" in ended.out) == (2, "", True)
 
 
-FITTING = """
-import sys
-import time
-from glocal.objective import ChoiceLoss
-evaluate = ChoiceLoss.__call__
-calls = []
-
-def announce(self, *arguments, **options):
-    if not calls:
-        calls.append(1)
-        print("inside the solver", flush=True, file=sys.__stdout__)
-        time.sleep(100)  # until the signal
-    return evaluate(self, *arguments, **options)
-
-ChoiceLoss.__call__ = announce
-from glocal.cli import main
-main()
-"""
-
-
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
-def test_an_interrupted_fit_keeps_the_previous_file(files, tmp_path, started, number):
-    """However a fit is stopped, the previous file stays whole, no partial file remains, and the
-    next fit ends.
-    """
-    out = tmp_path / "t.npz"
-    out.write_bytes(b"previous")
-    fit = ["fit", "--features", files, "--answers", files / "triplets.npy", "--out", out]
-    endless = "--tol 1e-300 --max-evaluations 100000000 --lmbda 1e-6 --dtype float64"
-    command = [sys.executable, "-c", FITTING, *map(str, fit), *endless.split()]
-    process = started(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    assert process.stdout.readline() == "inside the solver\n"
-    process.send_signal(number)
-    _, message = process.communicate()
-    assert process.returncode == (-9 if number == signal.SIGKILL else 130)
-    assert message.startswith("interrupted") == (number != signal.SIGKILL)
-    assert out.read_bytes() == b"previous"
-    assert [path.name for path in tmp_path.iterdir()] == ["t.npz"]
-    assert run(*fit, "--tol", "0.1").code == 0
-    assert np.load(out)["weights"].shape == (64, 64)
-
-
 def test_the_package_is_run_as_a_module_and_completes():
     """``python -m glocal`` is the command line, and a shell can ask it for completions."""
-    options = {"capture_output": True, "text": True}
-    version = subprocess.run([sys.executable, "-m", "glocal", "--version"], check=False, **options)
-    assert version.stdout.startswith("glocal ")
-    for words, completed in (
-        ("glocal sw", "sweep"),
-        ("glocal data split --by ", "objects persons"),
-    ):
-        place = {"COMP_WORDS": words, "COMP_CWORD": str(words.count(" "))}
-        shell = {**os.environ, "_GLOCAL_COMPLETE": "complete_bash", **place}
-        completion = processes.run(processes.COMMAND_LINE, env=shell, check=False, **options)
-        assert completion.stdout.split() == completed.split()
+    output = lambda *words, **changes: subprocess.run(
+        [sys.executable, *words],
+        check=False, capture_output=True, text=True, env=os.environ | changes,
+    ).stdout.split()  # fmt: skip
+    assert output("-m", "glocal", "--version")[0] == "glocal"
+    asked = {"COMP_WORDS": "glocal sw", "COMP_CWORD": "1", "_GLOCAL_COMPLETE": "complete_bash"}
+    assert output(*processes.COMMAND_LINE[1:], **asked) == ["sweep"]
+    asked |= {"COMP_WORDS": "glocal data split --by ", "COMP_CWORD": "4"}
+    assert output(*processes.COMMAND_LINE[1:], **asked) == ["objects", "persons"]
 
 
 @pytest.mark.nightly
@@ -231,14 +182,12 @@ def test_a_command_of_another_package_that_fails_is_left_out(tmp_path, command, 
     )
     world.folder(tmp_path / "other", cli_py="import glocal.cli.output\nglocal.cli.output.gone\n")
     path = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
-    ended = subprocess.run(
-        [sys.executable, "-m", "glocal", *command.split()],
-        check=False, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": path},
-    )  # fmt: skip
+    line = [sys.executable, "-m", "glocal", *command.split()]
+    environment = os.environ | {"PYTHONPATH": path}
+    ended = subprocess.run(line, check=False, capture_output=True, text=True, env=environment)
     warning, *errors = ended.stderr.splitlines()
     assert (ended.returncode, len(errors)) == (code, code)
-    assert warning.startswith("warning: glocal other cannot be used")
-    assert "AttributeError" in warning
+    assert re.match("warning: glocal other cannot be used.*AttributeError", warning)
     assert all(line.startswith("error: glocal other") for line in errors)
 
 
@@ -258,8 +207,7 @@ def test_ctrl_c_is_handled_almost_from_the_start():
     code = """if True:
         import sys; before = set(sys.modules); sys.path.insert(0, sys.argv[1])
         import glocal.cli; print(*sorted(set(sys.modules) - before))"""
-    folder = Path(glocal.__file__).parents[1]
-    command = [sys.executable, "-S", "-c", code, str(folder)]
+    command = [sys.executable, "-S", "-c", code, Path(glocal.__file__).parents[1]]
     loaded = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()
     assert not {"typing", "importlib", "numpy", "typer", "glocal.cli.app"} & {*loaded}
 
@@ -293,12 +241,9 @@ def test_a_path_that_no_system_call_takes_is_one_sentence(command, name, files, 
     if name == "loop" and "{}." in command:
         return  # a link to itself may be replaced
     monkeypatch.chdir(files)
-    if not os.path.lexists("loop"):
-        os.symlink("loop", "loop")
     ended = run(command.format(name))
     assert ended.code in (1, 2)
-    (line,) = ended.err.splitlines()
-    assert line.startswith("error: ")
+    assert re.fullmatch("error: .*\n", ended.err)
 
 
 def test_capital_endings_are_those_of_small_letters(inside):
@@ -334,18 +279,14 @@ def test_only_ctrl_c_is_an_interruption(monkeypatch, wrapped):
 @pytest.mark.parametrize("command", ["fit", "sweep", "align"])
 def test_the_help_says_the_default_of_keep(command):
     """The help shows texts in brackets, such as the default of `--keep`."""
-    text = run(f"{command} --help").out
-    keep = text.partition("--keep ")[2].partition("--")[0]
-    assert "default: 0.9" in " ".join(keep.replace("│", "").split())
+    text = re.sub(r"[│\s]+", " ", run(f"{command} --help").out)
+    assert re.search(r"--keep [^-]*default: 0\.9", text)
 
 
 def test_options_stand_under_the_heading_of_what_they_are_about():
     """The help of `fit` groups the options of the paper's loop and of a method under headings."""
     panels = re.split(r"╭─ (.+?) ─", run("fit --help").out)
     text = dict(zip(panels[1::2], panels[2::2], strict=True))
-    for option, heading in (
-        ("--dtype", "Solver"),
-        ("--eta", "--solver paper"),
-        ("--lmbda", "Method (instead of --keep)"),
-    ):
-        assert option in text[heading]
+    headings = {"Solver": "--dtype", "--solver paper": "--eta"}
+    headings["Method (instead of --keep)"] = "--lmbda"
+    assert [option for heading, option in headings.items() if option not in text[heading]] == []

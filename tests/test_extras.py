@@ -1,9 +1,8 @@
-"""The libraries of the extras, the versions that were tried, and commands that use no network."""
+"""The libraries of the extras, and the versions that were tried."""
 
 import importlib
 import os
 import re
-import socket
 import subprocess
 import sys
 import tomllib
@@ -27,9 +26,8 @@ def test_the_packages_and_extras_named_are_those_of_the_project():
     """Each package that a message names is a dependency, or in the extra that the message names."""
     for extra, modules in [*errors._EXTRAS.items(), ("report", "PIL")]:
         offered = {Requirement(line).name for line in EXTRAS[extra]}
-        assert {
-            errors._PACKAGES.get(name, name.replace("_", "-")) for name in modules.split()
-        } <= offered
+        for name in modules.split():
+            assert errors._PACKAGES.get(name, name.replace("_", "-")) in offered
 
 
 def pins(name):
@@ -44,16 +42,11 @@ def test_the_lowest_versions_are_those_that_were_tried():
     oldest = pins("oldest")
     newest = pins("newest")
     extras = [deps for extra, deps in EXTRAS.items() if extra not in ("docs", "dev")]
-    for requirement in (
-        Requirement(text) for deps in [PROJECT["dependencies"], *extras] for text in deps
-    ):
-        (lowest,) = (
-            Version(part.version) for part in requirement.specifier if part.operator == ">="
-        )
-        assert oldest[canonicalize_name(requirement.name)] == lowest, f"{requirement}: make locks"
-        assert newest[canonicalize_name(requirement.name)] in requirement.specifier, (
-            f"{requirement}: make locks"
-        )
+    for requirement in map(Requirement, sum(extras, PROJECT["dependencies"])):
+        name = canonicalize_name(requirement.name)
+        (lowest,) = re.findall(r">=([^,]+)", str(requirement.specifier))
+        assert oldest[name] == Version(lowest), f"{requirement}: make locks"
+        assert newest[name] in requirement.specifier, f"{requirement}: make locks"
 
 
 @pytest.mark.parametrize(
@@ -79,12 +72,11 @@ def test_an_interrupt_while_the_command_line_loads_is_one_line(tmp_path):
     """Ctrl-C before the command is known ends with one line, exit code 130 and no traceback."""
     (tmp_path / "typer.py").write_text("raise KeyboardInterrupt")
     code = "from glocal.cli import main; main(['--version'])"
-    environment = {**os.environ, "PYTHONPATH": f"{tmp_path}:{os.environ.get('PYTHONPATH', '')}"}
-    ended = subprocess.run(
-        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False
-    )
-    assert (ended.returncode, ended.stdout) == (130, "")
-    assert len(ended.stderr.splitlines()) == 1
+    path = f"{tmp_path}:{os.environ.get('PYTHONPATH', '')}"
+    command = [sys.executable, "-c", code]
+    environment = os.environ | {"PYTHONPATH": path}
+    ended = subprocess.run(command, check=False, env=environment, capture_output=True, text=True)
+    assert (ended.returncode, ended.stdout, ended.stderr.count("\n")) == (130, "", 1)
 
 
 @pytest.mark.parametrize(
@@ -99,8 +91,7 @@ def test_a_missing_extra_is_said_before_the_work(tmp_path, monkeypatch, missing,
     """A command that will need a missing library says so before it reads or writes anything."""
     if missing == "torchvision":
         pytest.importorskip("torch")
-    world.folder(tmp_path)
-    before = {*tmp_path.iterdir()}
+    before = {*world.folder(tmp_path).iterdir()}
     monkeypatch.chdir(tmp_path)
 
     def without(module: str) -> object:
@@ -113,45 +104,3 @@ def test_a_missing_extra_is_said_before_the_work(tmp_path, monkeypatch, missing,
     assert code == 1
     assert re.search(rf"needs {missing}, which cannot be imported.*'\.\[", err)
     assert {*tmp_path.iterdir()} == before
-
-
-COMMANDS = """
-fit --features x.npy --answers a.npz --method global --holdout 3 --out t.npz
-evaluate odd-one-out --features x.npy --answers a.npz --transform t.npz --baseline original
-evaluate structure --features x.npy --transform t.npz --k 3
-apply t.npz x.npy --out z.npy
-sweep --features x.npy --answers a.npz --grid grid.toml --out sweep
-data check --features x.npy --answers a.npz
-data split --features x.npy --answers a.npz --folds 2 --out split
-data fetch
-transforms pull
-transforms pull clip-vit-b-32 --out box.npz
-transforms push t.npz shared
-"""
-MISTAKES = """
-fit --features models/x --answers a.npz --out other.npz
-apply results/transfrom x.npy --out z.npy
-apply clip_RN50/visual x.npy --out z.npy
-evaluate odd-one-out --features x.npy --answers a.npz --transform results/transfrom.npz
-transforms pull results/transfrom
-transforms push results/transfrom shared
-"""
-
-
-def test_nothing_is_asked_of_the_network(tmp_path, monkeypatch):
-    """Commands that name no address open no connection and look up no name, even a mistyped one."""
-    addresses = []
-    for name in ("connect", "connect_ex", "sendto"):
-        monkeypatch.setattr(socket.socket, name, lambda self, *address: addresses.append(address))
-    monkeypatch.setattr(
-        socket, "getaddrinfo", lambda *address, **options: addresses.append(address)
-    )
-    monkeypatch.setenv("GLOCAL_CACHE", str(tmp_path / "cache"))
-    monkeypatch.chdir(tmp_path)
-    world.folder(tmp_path)
-    Path("grid.toml").write_text('method = ["global"]\nlmbda = [10]\n', encoding="utf-8")
-    for command in COMMANDS.strip().splitlines():
-        assert world.run(command).code == 0, command
-    for command in MISTAKES.strip().splitlines():
-        assert world.run(command).code in (1, 2), command
-    assert addresses == []

@@ -2,9 +2,8 @@
 
 import contextlib
 import json
-import os
-import sys
 from dataclasses import replace
+from importlib.util import find_spec
 
 import numpy as np
 import pytest
@@ -14,17 +13,10 @@ from hypothesis import strategies as st
 
 from glocal.data.features import Features
 from glocal.data.rows import row_statistics
-from glocal.errors import DataError, DataWarning, FileError, MissingDependencyError, ParameterError
-from glocal.evaluation.structure import neighbours_kept
+from glocal.errors import DataError, DataWarning, FileError, ParameterError
 from glocal.files import array_sha256
-from glocal.transform import (
-    LinearTransform,
-    apply_file,
-    apply_parquet,
-    check_rows,
-    formats,
-    reduced,
-)
+from glocal.similarity import unit_rows
+from glocal.transform import LinearTransform, apply_file, check_rows, formats, reduced
 from glocal.transform.record import TransformRecord, check_record
 from glocal.transform.rows import baseline
 
@@ -39,8 +31,9 @@ BOTH = [T, replace(T, bias=None)]
 UNIT_FIT = replace(T, meta=META | {"rows": {"normalised": True, "mean_length": 1.0}})
 ALL = [*BOTH, reduced(T, X, 3)]
 both = pytest.mark.parametrize("transform", BOTH, ids=["bias", "no-bias"])
-all_three = pytest.mark.parametrize("transform", ALL, ids=["bias", "no-bias", "reduced"])
-suffixes = pytest.mark.parametrize("suffix", formats.ENDINGS)
+suffixes = pytest.mark.parametrize(
+    "suffix", [name for name in formats.ENDINGS if name == ".npz" or find_spec(name[1:])]
+)
 other_scale = pytest.mark.filterwarnings("ignore::glocal.errors.DataWarning")  # than that of a fit
 
 
@@ -110,14 +103,8 @@ def test_rows_of_any_layout_and_number_are_mapped():
     pandas = pytest.importorskip("pandas")
     assert T(X[:0]).shape == (0, P)
     many = np.tile(X, (9_000, 1))
-    for x in (
-        X[::-2],
-        np.asfortranarray(X),
-        X.astype(">f8"),
-        X.tolist(),
-        pandas.DataFrame(X),
-        many,
-    ):
+    views = [X[::-2], np.asfortranarray(X), X.astype(">f8")]
+    for x in (*views, X.tolist(), pandas.DataFrame(X), many):
         close(T(x), by_hand(x, T), 1e-6)
 
 
@@ -170,8 +157,8 @@ def test_an_offset_does_not_cancel_in_the_product(rows):
 @both
 @pytest.mark.parametrize("strength", [0.0, 0.3, 1.0, 2.0])
 def test_strength_interpolates_to_the_scaled_identity(transform, strength):
-    """W_s = cI + s (W - cI) and b_s = s b with c = tr W / p; strengths multiply, and strength 0
-    only scales rows.
+    """W_s = cI + s (W - cI) and b_s = s b with c = tr W / p, so that strength 0 only scales rows;
+    strengths multiply.
     """
     c = np.trace(W.astype("f8")) / P * np.eye(P)
     b = None if transform.bias is None else strength * B
@@ -181,7 +168,6 @@ def test_strength_interpolates_to_the_scaled_identity(transform, strength):
     close(blended(X), expected)
     close(half(X), transform.at_strength(strength / 2)(X))
     assert half.meta["strength"] == strength / 2
-    assert neighbours_kept((X - 0.7) / 2.3, transform.at_strength(0.0)(X), 5) == 1.0
     assert ("strength" in repr(blended)) == (strength != 1)
 
 
@@ -191,7 +177,9 @@ def test_strength_interpolates_to_the_scaled_identity(transform, strength):
 @both
 @pytest.mark.parametrize("r", [1, 3, P])
 def test_fewer_dimensions_are_the_best_of_their_rank(transform, r):
-    """S_r is the best approximation of S of rank r, by numpy's SVD, with the stated energy."""
+    """S_r is the best approximation of S of rank r, by numpy's SVD, with the stated energy; the
+    signs of the directions depend neither on the library nor on rounding.
+    """
     Z = transform(X)
     smaller = reduced(transform, X, r)
     R = smaller(X)
@@ -199,10 +187,12 @@ def test_fewer_dimensions_are_the_best_of_their_rank(transform, r):
     best = (U[:, :r] * values[:r]) @ U[:, :r].T
     assert np.abs(R @ R.T - best).max() < 1e-5 * values[0]
     energy = 1 - np.square(Z @ Z.T - best).sum() / np.square(Z @ Z.T).sum()
-    shares = {"energy": energy, "length": values[:r].sum() / values.sum()}
     record = smaller.meta["reduced"]
-    assert {name: record[name] for name in shares} == pytest.approx(shares, abs=1e-9)
+    shares = (energy, values[:r].sum() / values.sum())
+    assert (record["energy"], record["length"]) == pytest.approx(shares, abs=1e-9)
     close(smaller.weights, reduced(transform, X, P).weights[:, :r])  # directions are nested
+    U = reduced(replace(T, weights=np.eye(P, dtype="f4"), bias=None), X, r).weights
+    assert (np.abs(U).max(axis=0) == U.max(axis=0)).all()
 
 
 @pytest.mark.parametrize("transform", [T, UNIT_FIT])
@@ -210,12 +200,6 @@ def test_directions_of_pieces_are_those_of_all_rows(transform):
     """Rows in pieces give the directions of all rows."""
     pieces = reduced(transform, iter(np.array_split(X, 7)), 3)
     close(pieces.weights, reduced(transform, X, 3).weights)
-
-
-def test_the_largest_entry_of_a_direction_is_positive():
-    """The signs of reduced dimensions depend neither on the library nor on rounding."""
-    U = reduced(replace(T, weights=np.eye(P, dtype="f4"), bias=None), X, P).weights
-    assert (U[np.abs(U).argmax(axis=0), np.arange(P)] > 0).all()
 
 
 # search
@@ -228,8 +212,7 @@ def test_candidates_are_sorted_by_their_aligned_cosine(transform):
     candidates = np.stack([np.roll(X, shift, axis=0)[:30] for shift in (3, 8)])
     orders, cosines = transform.rerank(X[:2], candidates, 7)
     for x, rows, order, cosine in zip(X, candidates, orders, cosines, strict=False):
-        z, Z = (transform(part) for part in (x[None], rows))
-        S = (Z @ z[0]) / np.linalg.norm(Z, axis=1) / np.linalg.norm(z)
+        S = unit_rows(transform(rows)) @ unit_rows(transform(x[None]))[0]
         np.testing.assert_array_equal(order, np.argsort(-S)[:7])
         close(cosine, S[order], 1e-7)
         close(transform.rerank(x.astype("f4"), rows.astype("f2"), 7)[1], cosine, 5e-3)
@@ -239,34 +222,17 @@ def test_candidates_are_sorted_by_their_aligned_cosine(transform):
 
 
 @pytest.mark.parametrize(
-    ("noun", "parts"),
-    [
-        ("weights", {"weights": W[:3]}), ("weights", {"weights": W[0]}),
-        ("NaN", {"weights": W * np.float32("nan")}), ("NaN", {"bias": B * np.float32("inf")}),
-        ("bias", {"bias": B[:3]}), ("mean", {"mean": np.nan}), ("std", {"std": 0.0}),
-        ("std", {"std": np.inf}),
-    ],
-)  # fmt: skip
-def test_what_is_no_transform_is_refused(as_a_user, noun, parts):
-    """Weights that are not square or finite, and other scalars, make no transform."""
-    with pytest.raises(DataError, match=noun):
-        replace(T, **parts)
-
-
-@pytest.mark.parametrize(
     ("noun", "call", "arguments"),
     [
-        ("shape", T.apply, [np.zeros((3, P + 1))]), ("shape", T.apply, [X[:3].T]),
-        ("shape", T.apply, [X[0]]), ("lengths", T.apply, [[[1.0], [1.0, 2.0]]]),
-        ("real numbers", T.apply, [[["a"] * P]]), ("object", T.apply, [X.astype(object)]),
-        ("complex", T.apply, [X.astype(complex)]), ("no images", T.recentred, [X[:0]]),
-        ("masked", T.apply, [np.ma.masked_array(X)]), ("row", reduced, [T, iter(()), 1]),
+        ("shape", T, [X[:3].T]), ("shape", T, [X[0]]), ("lengths", T, [[[1.0], [1.0, 2.0]]]),
+        ("real numbers", T, [[["a"] * P]]), ("object", T, [X.astype(object)]),
+        ("complex", T, [X + 0j]), ("masked", T, [np.ma.masked_array(X)]),
+        ("no images", T.recentred, [X[:0]]), ("row", reduced, [T, iter(()), 1]),
         ("row 40", reduced, [T, np.vstack([X, np.nan * X]), 1]),
         ("dimensions", reduced, [T, X[:, :5], 1]),
         ("0", reduced, [replace(T, weights=0 * W, bias=None), X, 1]),
-        ("shape", T.rerank, [X[0], X[None], 5]), ("shape", T.rerank, [1.0, X[0], 1]),
-        ("shape", T.rerank, [X[:2], X[None], 5]), ("6", T.rerank, [X[0, 1:], X, 3]),
-        ("nan at row 0", T.rerank, [X[0], np.nan * X, 2]),
+        ("shape", T.rerank, [1.0, X[0], 1]), ("shape", T.rerank, [X[:2], X[None], 5]),
+        ("6", T.rerank, [X[0, 1:], X, 3]), ("nan at row 0", T.rerank, [X[0], np.nan * X, 2]),
     ],
 )  # fmt: skip
 def test_what_are_no_rows_is_refused(as_a_user, noun, call, arguments):
@@ -304,10 +270,7 @@ def test_a_setting_out_of_range_is_refused(as_a_user, noun, call, arguments):
 )  # fmt: skip
 def test_a_saved_transform_is_loaded_whole(tmp_path_factory, suffix, p, bias, mean, std, r, meta):
     """Weights, bias, scalars and meta survive two rounds of saving, bit by bit, for any p and r."""
-    if suffix == ".safetensors":
-        pytest.importorskip("safetensors")
-    rng = np.random.default_rng(p)
-    weights = rng.normal(size=(p, min(p, r))).astype("f4")
+    weights = np.random.default_rng(p).normal(size=(p, min(p, r))).astype("f4")
     transform = LinearTransform(weights, weights[0] if bias else None, mean, std, meta)
     path = tmp_path_factory.mktemp("t") / f"t{suffix}"
     transform.save(path)
@@ -323,21 +286,19 @@ def test_another_reader_reads_our_files(tmp_path, suffix, dtype):
     + bias.
     """
     path = tmp_path / f"t{suffix}"
+    replace(T, weights=W.astype(dtype)).save(path)
+    shape = ()
     if suffix == ".npz":
-        replace(T, weights=W.astype(dtype)).save(path)
         content = dict(np.load(path))
         record = content.pop("meta")
         assert json.loads(record.item()) == {"format": 1, **META}
         assert record.nbytes == len(record.item())  # a byte a character
-        scalar = ((), "f8")
     else:
-        library = pytest.importorskip("safetensors.numpy")
-        replace(T, weights=W.astype(dtype)).save(path)
-        content = library.load_file(path)
-        scalar = ((1,), "f8")
-    assert {name: (array.shape, array.dtype) for name, array in content.items()} == {
-        "weights": ((P, P), dtype), "bias": ((P,), "f4"), "mean": scalar, "std": scalar,
-    }  # fmt: skip
+        content = pytest.importorskip("safetensors.numpy").load_file(path)
+        shape = (1,)
+    types = {"weights": ((P, P), dtype), "bias": ((P,), "f4"), "mean": (shape, "f8")}
+    types["std"] = types["mean"]
+    assert {name: (array.shape, array.dtype) for name, array in content.items()} == types
     z = ((X - content["mean"]) / content["std"]) @ content["weights"] + content["bias"]
     close(LinearTransform.load(path)(X), z, 1e-6)
 
@@ -352,12 +313,10 @@ def saved(path, **changes):
 def test_files_of_the_authors_are_read(tmp_path, dtype, shape):
     """A mean and a std with one element, in any shape and precision, make a transform."""
     mean, std = (np.full(shape, value, dtype) for value in (0.7, 2.3))
-    for transform in BOTH:
-        bias = transform.bias
-        saved(tmp_path / "t.npz", weights=W.astype(dtype), bias=bias, mean=mean, std=std)
-        loaded = LinearTransform.load(tmp_path / "t.npz")
-        assert loaded.meta == {}
-        close(loaded(X), by_hand(X, transform))
+    saved(tmp_path / "t.npz", weights=W.astype(dtype), mean=mean, std=std)
+    loaded = LinearTransform.load(tmp_path / "t.npz")
+    assert loaded.meta == {}
+    close(loaded(X), by_hand(X, T))
 
 
 RECORDS = """
@@ -413,19 +372,18 @@ HELDOUT = """
 """
 
 
-def lines(text):
-    """The JSON values of a text, one a line."""
-    return map(json.loads, text.split("\n")[1:-1])
+def damaged_records():
+    """The records of these texts, one a line; `FITS` are changes of a fit, `HELDOUT` of its
+    scores.
+    """
+    records, fits, scores = (
+        map(json.loads, text.split("\n")[1:-1]) for text in (RECORDS, FITS, HELDOUT)
+    )
+    changes = [*fits, *({"heldout": heldout(**change)} for change in scores)]
+    return [*records, *({"fit": fit_record(**change)} for change in changes)]
 
 
-FIT_PARTS = [*lines(FITS), *({"heldout": heldout(**scores)} for scores in lines(HELDOUT))]
-
-
-@pytest.mark.parametrize(
-    "record",
-    [*lines(RECORDS), *({"fit": fit_record(**part)} for part in FIT_PARTS)],
-    ids=lambda record: str(record)[:60],
-)
+@pytest.mark.parametrize("record", damaged_records(), ids=lambda record: str(record)[:60])
 def test_a_record_that_is_none_is_one_sentence(tmp_path, as_a_user, record):
     """A file whose record of the fit, the rows or the card has wrong types is refused."""
     path = tmp_path / "transform.npz"
@@ -439,13 +397,18 @@ def test_a_record_that_is_none_is_one_sentence(tmp_path, as_a_user, record):
 @pytest.mark.parametrize(
     ("noun", "changes"),
     [
-        ("weights and std", {"weights": None, "std": None}), ("damaged", {"mean": np.zeros(P)}),
-        ("weights", {"weights": W[:3]}), ("real numbers", {"weights": np.full((2, 2), "a")}),
-        ("damaged", {"meta": np.array("{")}), ("damaged", {"meta": np.array("[" * 100_000)}),
+        ("weights and std", {"weights": None, "std": None}), ("weights", {"weights": W[:3]}),
+        ("weights", {"weights": W[0]}), ("real numbers", {"weights": np.full((2, 2), "a")}),
+        ("NaN", {"weights": np.nan * W}), ("NaN", {"bias": np.inf * B}), ("bias", {"bias": B[:3]}),
+        ("damaged", {"mean": B}), *(("std", {"std": value}) for value in (0.0, np.inf)),
+        ("mean", {"mean": np.nan}), ("damaged", {"meta": np.array("{")}),
+        ("damaged", {"meta": np.array("[" * 100_000)}),
     ],
 )  # fmt: skip
 def test_arrays_that_are_no_transform_are_refused(tmp_path, as_a_user, noun, changes):
-    """An incomplete or foreign file is refused in one line that names it."""
+    """An incomplete or foreign file, weights that are not square or finite, and other scalars are
+    refused in one line that names the file.
+    """
     path = tmp_path / "transform.npz"
     saved(path, **changes)
     with pytest.raises((FileError, DataError), match=noun) as caught:
@@ -453,28 +416,15 @@ def test_arrays_that_are_no_transform_are_refused(tmp_path, as_a_user, noun, cha
     assert str(path) in str(caught.value)
 
 
-@pytest.mark.parametrize("name", ["t.npz", "t.npy", "t.safetensors"])
-def test_a_failed_save_leaves_the_previous_file(tmp_path, monkeypatch, name):
-    """A record that contains itself, another ending and a missing library leave what was there."""
-    T.save(tmp_path / "t.npz")
-    endless = {}
-    endless["itself"] = endless
-    monkeypatch.setitem(sys.modules, "safetensors", None)
-    with pytest.raises((ValueError, MissingDependencyError), match=r"Circular|end in|\.\[io\]"):
-        replace(BOTH[1], meta=endless).save(tmp_path / name)
-    assert np.array_equal(LinearTransform.load(tmp_path / "t.npz").bias, B)
-    assert os.listdir(tmp_path) == ["t.npz"]
-
-
 def test_weights_published_under_a_wrong_name_are_recognised(tmp_path, monkeypatch):
     """Weights that were published under a wrong name cause a warning, unless the path names the
     model to which they were fitted.
     """
-    names = ("right-net", "other-net")
-    monkeypatch.setitem(formats.WRONG, array_sha256(np.eye(768, dtype="f4")), names)
+    weights = np.eye(768, dtype="f4")
+    monkeypatch.setitem(formats.WRONG, array_sha256(weights), ("right-net", "other-net"))
     (tmp_path / "right-net").mkdir()
     for name, noun in (("renamed.npz", "right-net"), ("right-net/t.npz", None)):
-        LinearTransform(np.eye(768, dtype="f4"), None, 0.0, 1.0).save(tmp_path / name)
+        LinearTransform(weights, None, 0.0, 1.0).save(tmp_path / name)
         with maybe_warns(noun):
             LinearTransform.load(tmp_path / name)
 
@@ -487,10 +437,10 @@ def test_published_transforms_are_read_and_applied(data_dir):
     for path in (data_dir / "transforms").rglob("*.npz"):
         with maybe_warns("dino-vit-base-p16" if "dinov2" in str(path) else None):
             transform = LinearTransform.load(path)
-        content = {"bias": None, **np.load(path)}
-        x = RNG.normal(content["mean"], content["std"], (5, transform.dimensions))
-        scalars = {name: float(content[name]) for name in ("mean", "std")}
-        close(transform(x), by_hand(x, LinearTransform(**{**content, **scalars})))
+        arrays = {"bias": 0, **np.load(path)}
+        x = RNG.normal(arrays["mean"], arrays["std"], (5, transform.dimensions))
+        z = (x - arrays["mean"]) / arrays["std"]
+        close(transform(x), z @ arrays["weights"].astype("f8") + arrays["bias"])
 
 
 # other programs
@@ -503,9 +453,12 @@ def test_published_transforms_are_read_and_applied(data_dir):
 )
 def test_exports_equal_apply(torch, tmp_path, transform, scale):
     """`to_linear`, which is frozen and draws no random numbers, and `to_onnx`, in any reader, map
-    raw rows as `apply` does, of any length and of zeros where it scales them to length 1.
+    raw rows as `apply` does, of any length and of zeros where it scales them to length 1; the ONNX
+    model is valid and carries the record.
     """
-    reference = pytest.importorskip("onnx.reference")
+    onnx = pytest.importorskip("onnx")
+    runtime = pytest.importorskip("onnxruntime").InferenceSession
+    reference = pytest.importorskip("onnx.reference").ReferenceEvaluator
     x = (scale * X).astype("f4")
     x[3] = 0
     before = torch.get_rng_state()
@@ -514,29 +467,17 @@ def test_exports_equal_apply(torch, tmp_path, transform, scale):
     assert not any(part.requires_grad for part in layer.parameters())
     expected = transform(x)
     close(layer(torch.from_numpy(x)).numpy(), expected)
-    transform.to_onnx(tmp_path / "t.onnx")
-    reader = reference.ReferenceEvaluator(str(tmp_path / "t.onnx"))
-    for session in (onnx_session(tmp_path / "t.onnx"), reader):
-        aligned = session.run(["aligned"], {"features": x})[0]
-        assert aligned.dtype == np.float32
-        close(aligned, expected)
-
-
-def onnx_session(path):
-    onnxruntime = pytest.importorskip("onnxruntime")
-    return onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-
-
-def test_onnx_describes_itself(tmp_path):
-    """onnxruntime maps a single row too, and a valid model carries the provenance."""
-    onnx = pytest.importorskip("onnx")
-    path = tmp_path / "t.onnx"
-    T.to_onnx(path, opset=18, ir_version=9)
-    close(onnx_session(path).run(["aligned"], {"features": X[:1].astype("f4")})[0], T(X[:1]))
+    path = str(tmp_path / "t.onnx")
+    transform.to_onnx(path, opset=18, ir_version=9)
+    for session in (runtime(path, providers=["CPUExecutionProvider"]), reference(path)):
+        for n in (1, 40):
+            (aligned,) = session.run(["aligned"], {"features": x[:n]})
+            assert aligned.dtype == np.float32
+            close(aligned, expected[:n])
     model = onnx.load(path)
     onnx.checker.check_model(model, full_check=True)
     assert (model.opset_import[0].version, model.ir_version) == (18, 9)
-    assert json.loads(model.metadata_props[0].value) == {"format": 1, **META}
+    assert json.loads(model.metadata_props[0].value) == {"format": 1, **transform.meta}
 
 
 @given(
@@ -560,17 +501,10 @@ def test_fold_into_a_linear(torch, q, transform, bias, dtype):
 
 
 def test_fold_into_a_parameter_as_open_clip_has_it(torch):
-    """A projection matrix that a model multiplies by, as in open_clip, becomes a Linear layer that
-    is hooked in.
-    """
-    visual = torch.nn.Identity()
-    pooled = torch.from_numpy(X[:4, :3]).float()
-    visual.proj = torch.nn.Parameter(torch.from_numpy(X[:3]).float())
-    expected = T(pooled @ visual.proj)
-    aligned = T.fold_into(visual.proj)
-    visual.proj = None
-    visual.register_forward_hook(lambda module, inputs, output: aligned(output))
-    torch.testing.assert_close(visual(pooled), expected, atol=1e-4, rtol=1e-4)
+    """A projection matrix that a model multiplies by, as in open_clip, becomes a Linear layer."""
+    pooled, matrix = (torch.from_numpy(rows).float() for rows in (X[:4, :3], X[:3]))
+    aligned = T.fold_into(torch.nn.Parameter(matrix))
+    torch.testing.assert_close(aligned(pooled), T(pooled @ matrix), atol=1e-4, rtol=1e-4)
     assert aligned.weight.requires_grad
 
 
@@ -578,12 +512,13 @@ def test_fold_into_refuses(torch):
     """Another width, another kind of layer, values beyond float16, and a transform that scales rows
     are refused.
     """
+    nn = torch.nn
     for transform, error, noun, layer in (
-        (T, ParameterError, "4 features", torch.nn.Linear(3, 4)),
-        (T, ParameterError, "layer", torch.nn.Conv2d(3, P, 1)),
-        (T, ParameterError, "layer", torch.nn.Parameter(torch.ones(P))),
-        (UNIT_FIT, ParameterError, "length 1", torch.nn.Linear(P, P)),
-        (replace(T, std=1e-7), DataError, "float16", torch.nn.Linear(3, P, dtype=torch.float16)),
+        (T, ParameterError, "4 features", nn.Linear(3, 4)),
+        (T, ParameterError, "layer", nn.Conv2d(3, P, 1)),
+        (T, ParameterError, "layer", nn.Parameter(torch.ones(P))),
+        (UNIT_FIT, ParameterError, "length 1", nn.Linear(P, P)),
+        (replace(T, std=1e-7), DataError, "float16", nn.Linear(3, P, dtype=torch.float16)),
     ):
         with pytest.raises(error, match=noun):
             transform.fold_into(layer)
@@ -606,20 +541,19 @@ MARKED = ROWS + 12 * (np.arange(16) < 4)  # columns that stand out
 
 def test_a_fit_records_its_rows():
     """A record has the lengths of the rows, whether all are 1, and the columns that stand out."""
-    lengths = np.linalg.norm(ROWS, axis=1)
     statistics = row_statistics(ROWS)
     assert statistics == row_statistics(Features(ROWS))
     assert (statistics.pop("normalised"), statistics.pop("columns")) == (False, {})
-    expected = {"spread": 1.0, "mean_length": lengths.mean()}
-    assert statistics == pytest.approx(expected)
-    assert [of(rows).normalised for rows in (ONES, ROWS)] == [True, False]
+    length = np.linalg.norm(ROWS, axis=1).mean()
+    assert statistics == pytest.approx({"spread": 1.0, "mean_length": length})
+    assert of(ONES).normalised
     check_record({"rows": {"mean_length": 1.0, "normalised": True, "columns": {"15": 2.0}}}, 16)
     standard = (MARKED - MARKED.mean()) / MARKED.std()
-    columns = row_statistics(MARKED)["columns"]
-    assert columns == pytest.approx({str(i): standard[:, i].mean() for i in range(4)}, abs=1e-4)
-    doubled = row_statistics(MARKED, MARKED.std() / 2)
-    assert doubled["spread"] == pytest.approx(2)
-    assert doubled["columns"] == pytest.approx({i: 2 * columns[i] for i in columns}, abs=3e-4)
+    for scale in (1, 2):
+        marked = row_statistics(MARKED, MARKED.std() / scale)
+        columns = {str(i): scale * standard[:, i].mean() for i in range(4)}
+        assert marked["spread"] == pytest.approx(scale)
+        assert marked["columns"] == pytest.approx(columns, abs=3e-4)
 
 
 @pytest.mark.parametrize(
@@ -651,12 +585,13 @@ def test_half_precision_rows_have_a_length():
 
 
 def test_other_rows_are_warned_of_once_where_they_are_used(rows, tmp_path):
-    """Calls, `rerank`, files and Parquet warn as `check_rows` does, once for each transform."""
+    """Calls, `rerank` and files warn as `check_rows` does, once for each transform."""
     x = rows(ONES)
     for use in (
         lambda transform: transform(x),
         lambda transform: transform.rerank(x[0], x),
         lambda transform: transform.recentred(x),
+        lambda transform: apply_file(transform, Features(ONES), tmp_path / "z.npy"),
     ):
         transform = of(ROWS)
         with pytest.warns(DataWarning, match="length 1") as warned:
@@ -664,20 +599,14 @@ def test_other_rows_are_warned_of_once_where_they_are_used(rows, tmp_path):
         assert len(warned) == 1
         use(transform)
         use(of(ONES))
-    with pytest.warns(DataWarning, match="length 1"):
-        apply_file(of(ROWS), Features(ONES), tmp_path / "z.npy")
-    pandas = pytest.importorskip("pandas")
-    pytest.importorskip("pyarrow")
-    pandas.DataFrame({"features": list(ONES)}).to_parquet(tmp_path / "x.parquet")
-    with pytest.warns(DataWarning, match="length 1"):
-        apply_parquet(of(ROWS), tmp_path / "x.parquet", tmp_path / "z.parquet")
 
 
-def test_features_of_another_network_are_warned_of(tmp_path):
+@pytest.mark.parametrize("use", [check_rows, LinearTransform.recentred])
+def test_features_of_another_network_are_warned_of(tmp_path, use):
     """If the model or the layer recorded beside the features is not that of the fit, a warning says
-    so, also where a transform is recentred.
+    so, also where a transform is recentred; without `force` it is an error.
     """
-    source = {"model": "clip_ViT-L/14", "layer": "visual"}
+    transform = of(ROWS, source={"model": "clip_ViT-L/14", "layer": "visual"})
     np.save(tmp_path / "features.npy", ROWS)
     for model, layer, noun in (
         ("clip_vit-l-14", "visual", None), ("resnet50", "visual", "resnet50"),
@@ -685,10 +614,8 @@ def test_features_of_another_network_are_warned_of(tmp_path):
     ):  # fmt: skip
         record = json.dumps({"model": model, "layers": {layer: layer}, "preprocessing": ""})
         (tmp_path / "record.json").write_text(record)
-        for use in (check_rows, LinearTransform.recentred):
-            with maybe_warns(noun):
-                use(of(ROWS, source=source), Features.load(tmp_path / "features.npy"))
+        features = Features.load(tmp_path / "features.npy")
+        with maybe_warns(noun):
+            use(replace(transform), features)
         with pytest.raises(DataError, match=noun) if noun else contextlib.nullcontext():
-            check_rows(
-                of(ROWS, source=source), Features.load(tmp_path / "features.npy"), force=False
-            )
+            check_rows(transform, features, force=False)

@@ -2,10 +2,10 @@
 
 import importlib
 import re
-import socket
 import time
 from dataclasses import replace
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -32,22 +32,23 @@ def planted(seed: int = 0, **meta) -> LinearTransform:
 
 
 @pytest.fixture
-def content(tmp_path):
+def content():
     """A function that gives the bytes of a file of the random transform of a seed."""
 
     def make(seed: int = 0) -> bytes:
-        planted(seed).save(tmp_path / "made.npz")
-        return (tmp_path / "made.npz").read_bytes()
+        planted(seed).save("made.npz")
+        return Path("made.npz").read_bytes()
 
     return make
 
 
 @pytest.fixture(autouse=True)
 def _alone(tmp_path, monkeypatch):
-    """Use neither proxies nor caches of the environment."""
+    """Use neither proxies nor caches of the environment, and an empty folder."""
     for name in (*PROXIES, "GLOCAL_OFFLINE"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("GLOCAL_CACHE", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
 
 
 @pytest.fixture
@@ -84,15 +85,14 @@ def test_the_box_has_a_transform_with_its_card(tmp_path):
     transform = glocal.pretrained(BOX)
     same = LinearTransform.from_pretrained("clip_ViT-B/32")
     assert np.array_equal(transform.weights, same.weights)
-    assert np.load(pull(BOX))["weights"].dtype == np.float16
+    file = pull(BOX)
+    assert np.load(file)["weights"].dtype == np.float16
     rows = transform.meta["rows"]  # by which raw rows and rows of other networks are recognised
     assert rows["normalised"]
     assert len(rows["columns"]) >= 4
     transform.save_pretrained(tmp_path)
-    folder = pull(BOX).parent
-    written = (tmp_path / "README.md").read_bytes()
-    assert written == (folder / "README.md").read_bytes()
-    assert sum(path.stat().st_size for path in folder.iterdir()) < 700_000
+    assert Path("README.md").read_bytes() == file.with_name("README.md").read_bytes()
+    assert sum(path.stat().st_size for path in file.parent.iterdir()) < 700_000
 
 
 @pytest.fixture(scope="module")
@@ -114,18 +114,14 @@ def test_the_box_gives_the_numbers_of_its_card(maker, name):
     transform = glocal.pretrained(name)
     text = pull(name).with_name("README.md").read_text("utf-8")
     scores = module.measured(transform, data)
-    numbers = [scores["agreement"], scores["original"], scores["kept"]]
-    numbers += [
-        value
-        for score in scores["others"].values()
-        for value in (score["kept"], score["original"], score["shot"])
-    ]
+    numbers = [scores[key] for key in ("agreement", "original", "kept")]
+    for score in scores["others"].values():
+        numbers += [score[key] for key in ("kept", "original", "shot")]
     assert [score for score in numbers if f"{score:.3f}" not in text] == []
-    root = module.workbench.real_data()
     check_rows(transform, data.local_features)
     for other in ("things/words/clip-vit-b32", "things/features/blip"):
         with pytest.warns(DataWarning, match="columns"):
-            check_rows(replace(transform), Features.load(root / other))
+            check_rows(replace(transform), Features.load(module.workbench.real_data() / other))
 
 
 @pytest.mark.data
@@ -149,50 +145,39 @@ def test_the_box_is_made_again(maker, name):
 def server(monkeypatch):
     """The addresses of all connections that are tried; none is made."""
     addresses = []
-    for target, name in (
-        (socket.socket, "connect"), (socket.socket, "connect_ex"), (socket, "getaddrinfo"),
-    ):  # fmt: skip
-        monkeypatch.setattr(target, name, lambda *address, **_: addresses.append(address))
+    note = lambda *address, **_: addresses.append(address)
+    for target in ("socket.socket.connect", "socket.socket.connect_ex", "socket.getaddrinfo"):
+        monkeypatch.setattr(target, note)
     return addresses
 
 
 @pytest.mark.parametrize(
-    ("name", "error", "noun"),
+    ("name", "code", "noun"),
     [
-        ("results/transfrom.npz", FileError, "transfrom.npz"),
-        ("results/transfrom", ParameterError, "hf://results/transfrom"),
-        ("./no.npz", FileError, "no.npz"),
-        ("ViT-B/32", ParameterError, "clip-vit-b-32"),
-        ("clip_ViT-L-14", ParameterError, "clip_ViT-L/14/visual"),
-        ("clip-vit-b32", ParameterError, "clip-vit-b-32"),
-        ("clip_RN50", FileError, "glocal transforms pull clip_RN50"),
-        ("x" * 300, ParameterError, "xxx"),
+        ("results/transfrom.npz", 1, "transfrom.npz"),
+        ("results/transfrom", 2, "hf://results/transfrom"),
+        ("./no.npz", 1, "no.npz"),
+        ("ViT-B/32", 2, "clip-vit-b-32"),
+        ("clip_ViT-L-14", 2, "clip_ViT-L/14/visual"),
+        ("clip-vit-b32", 2, "clip-vit-b-32"),
+        ("clip_RN50", 1, "glocal transforms pull clip_RN50"),
+        ("x" * 300, 2, "xxx"),
     ],
 )
-def test_no_other_name_than_hf_leaves_the_machine(tmp_path, monkeypatch, server, name, error, noun):
+def test_no_other_name_than_hf_leaves_the_machine(server, name, code, noun):
     """A mistyped file, a bare OWNER/NAME and a published name cause no request."""
-    monkeypatch.chdir(tmp_path)
     np.save("x.npy", np.ones((3, P)))
-    with pytest.raises(error, match=noun):
+    with pytest.raises(ParameterError if code == 2 else FileError, match=noun):
         glocal.pretrained(name)
     ended = run("apply", name, "x.npy", "--out", "z.npy")
-    assert (ended.code, noun in ended.err) == (2 if error is ParameterError else 1, True)
-    assert server == []
-
-
-def test_the_registry_of_other_files_names_no_transform():
-    """Published files that are no transforms are neither pulled nor suggested."""
-    with pytest.raises(ParameterError) as caught:
-        pull("things/unique-id")
-    assert "transforms/" not in str(caught.value)
-    assert "mean things/" not in str(caught.value)
+    assert (ended.code, noun in ended.err, server) == (code, True, [])
 
 
 PUBLISHED = "transforms/clip_RN50/visual"
 
 
 @pytest.mark.parametrize("name", ["clip_RN50/visual", "clip_RN50", PUBLISHED])
-def test_a_published_transform_is_pulled_by_model_and_layer(tmp_path, monkeypatch, content, name):
+def test_a_published_transform_is_pulled_by_model_and_layer(monkeypatch, content, name):
     """The name of thingsvision, and that of the model alone, stand for the registered file, which
     is loaded by its name once it was pulled; another or a damaged file is refused.
     """
@@ -202,7 +187,7 @@ def test_a_published_transform_is_pulled_by_model_and_layer(tmp_path, monkeypatc
         with pytest.raises(FileError, match="visual"):  # this is not the published file
             pull(name)
         assert "/t.npz" in server.asked
-        entry = replace(entry, checksum=f"sha256:{file_sha256(tmp_path / 'made.npz')}")
+        entry = replace(entry, checksum=f"sha256:{file_sha256('made.npz')}")
         monkeypatch.setitem(published(), PUBLISHED, entry)
         path = pull(name)
     assert np.array_equal(glocal.pretrained(name).weights, planted().weights)
@@ -247,26 +232,25 @@ REPLIES = {
 
 
 @pytest.mark.parametrize("reply", REPLIES.values(), ids=REPLIES)
-def test_whatever_the_hub_does_is_one_sentence(tmp_path, monkeypatch, library, content, reply):
+def test_whatever_the_hub_does_is_one_sentence(monkeypatch, library, content, reply):
     """A missing server, bytes that are not HTTP, circular redirections and unexpected JSON are exit
     code 1 and a sentence with the name.
     """
     content()
     with site({}, reply) as (url, _):
         monkeypatch.setenv("HF_ENDPOINT", url if reply else "http://127.0.0.1:9")
-        for words in (["pull", "hf://a/b"], ["push", tmp_path / "made.npz", "hf://a/b"]):
-            ended = run("transforms", *words)
-            assert (ended.code, "hf://a/b" in ended.err) == (1, True), ended.err
-            assert len(ended.err.splitlines()) == 1
+        for line in ("pull hf://a/b", "push made.npz hf://a/b"):
+            ended = run(f"transforms {line}")
+            assert (ended.code, ended.err.count("\n"), "hf://a/b" in ended.err) == (1, 1, True)
 
 
 @pytest.mark.parametrize(
     ("make", "error", "noun"),
     [
-        (lambda: pull("missing.npz"), FileError, "missing.npz"),
         (lambda: LinearTransform.load(BOX), FileError, "pretrained"),
-        (lambda: planted().push_to_hub("hf://me/aligned@main"), ParameterError, "OWNER/NAME"),
         (lambda: pull("hf://a/b/../../x"), ParameterError, "hf"),
+        (lambda: pull("things/unique-id"), ParameterError, "^(?!.*(transforms|mean things)/)"),
+        (lambda: planted().push_to_hub("hf://me/aligned@main"), ParameterError, "OWNER/NAME"),
         (lambda: planted().push_to_hub("aligned"), ParameterError, "OWNER/NAME"),
         (lambda: planted().push_to_hub("me/x", licence="mit\nextra: x"), ParameterError, "licence"),
         (lambda: card(planted(card={"base_model": "a b"})), ParameterError, "a b"),
@@ -274,8 +258,8 @@ def test_whatever_the_hub_does_is_one_sentence(tmp_path, monkeypatch, library, c
     ],
 )
 def test_what_is_no_name_is_refused(make, error, noun):
-    """An unknown name is refused with the nearest names, and only identifiers enter the front
-    matter of a card.
+    """An unknown name is refused with the nearest names, of which no published file that is no
+    transform is one; and only identifiers enter the front matter of a card.
     """
     with pytest.raises(error, match=noun):
         make()
@@ -288,25 +272,21 @@ def test_a_transform_is_pushed_with_its_card(library, monkeypatch, tmp_path):
     """The hub gets the transform and its card in one commit, whose name is returned; the card in
     the repository is read before it is replaced, so that its licence stays.
     """
-    calls = {}
+    api = Mock()
     cards = []
 
-    def upload_folder(self, *, repo_id, folder_path, commit_message):
-        calls["files"] = sorted(path.name for path in Path(folder_path).iterdir())
+    def upload_folder(*, repo_id, folder_path, commit_message):
+        assert {path.name for path in Path(folder_path).iterdir()} == {"README.md", "transform.npz"}
         cards.append((Path(folder_path) / "README.md").read_text("utf-8"))
-        return type("Commit", (), {"oid": "d" * 40})()
+        return Mock(oid="d" * 40)
 
-    monkeypatch.setattr(library.HfApi, "upload_folder", upload_folder)
-    monkeypatch.setattr(
-        library.HfApi, "create_repo", lambda self, name, **options: calls.update({name: options})
-    )
+    api.upload_folder = upload_folder
+    monkeypatch.setattr(library, "HfApi", lambda endpoint: api)
     planted().save_pretrained(tmp_path, licence="mit")
-    previous = str(tmp_path / "README.md")
-    monkeypatch.setattr(library, "hf_hub_download", lambda *name, **options: previous)
+    monkeypatch.setattr(library, "hf_hub_download", lambda *name, **options: "README.md")
     name = planted().push_to_hub("me/aligned", private=True)
     assert name == f"hf://me/aligned@{'d' * 40}"
-    created = {"exist_ok": True, "private": True}
-    assert calls == {"me/aligned": created, "files": ["README.md", "transform.npz"]}
+    api.create_repo.assert_called_once_with("me/aligned", exist_ok=True, private=True)
     planted().push_to_hub("me/aligned", licence="cc0-1.0")
     assert ['license: "mit"' in cards[0], 'license: "cc0-1.0"' in cards[1]] == [True, True]
 
@@ -325,7 +305,7 @@ META = {
 }  # fmt: skip
 
 
-def test_a_card_tells_the_record(tmp_path, monkeypatch):
+def test_a_card_tells_the_record():
     """The card has the method, answers, scores and licence, and its numpy code equals
     the transform.
     """
@@ -334,7 +314,6 @@ def test_a_card_tells_the_record(tmp_path, monkeypatch):
     facts = ["method glocal, alpha 0.5, lmbda 0.3", "42520", "0.561 [0.550, 0.570]", "0.488"]
     assert [fact for fact in (*facts, "ab" * 32) if fact not in text] == []
     assert "\n# b" not in text
-    monkeypatch.chdir(tmp_path)
     transform.save("transform.npz")
     names = {"X": np.random.default_rng(1).normal(size=(9, P))}
     exec(re.findall("```python\n(.*?)```", text, re.DOTALL)[1], names)
@@ -354,35 +333,26 @@ def test_the_hub_reads_the_front_matter():
     assert scores["neighbours kept of held-out images"] == 0.91
 
 
-def test_a_card_names_the_unit_that_was_held_out():
-    """Scores on held-out questions are not called those of held-out objects."""
-    text = card(planted(fit={"heldout": heldout(of="questions")}))
-    assert "held-out questions" in text
-    assert "held-out objects" not in text
-    assert "| held out | questions |" in text
+HOSTILE = "<script>alert(1)</script> ![x](https://a.b/c.png)"
+SCORES = [{"task": HOSTILE, "metric": "m", "value": 0.5}]
 
 
-@pytest.mark.parametrize("meta", [{}, {"fit": {"provenance": "x"}}, {"sweep": {}}])
-def test_a_record_that_lacks_parts_makes_a_card(meta):
-    """A card leaves out what a record lacks, and what does not have our types."""
-    assert "None is stated" in card(planted(**meta))
-
-
-def test_a_card_lets_no_markup_of_a_record_through():
-    """HTML, links and images in the names of a record are texts of its card."""
-    hostile = "<script>alert(1)</script> ![x](https://a.b/c.png)"
-    scores = [{"task": hostile, "metric": "m", "value": 0.5}]
-    text = card(planted(source={"model": hostile}, scores=scores))
-    assert [part in text for part in ("<script>", "](https", "&lt;script&gt;")] == [
-        False,
-        False,
-        True,
-    ]
-
-
-def test_a_card_takes_no_end_of_an_interval_for_an_error():
-    """Agreement with one end of its interval stands alone."""
-    assert "| 0.520 |" in card(planted(fit={"heldout": heldout(high=None)}))
+@pytest.mark.parametrize(
+    ("meta", "words", "absent"),
+    [
+        *((meta, "None is stated", "held") for meta in ({}, {"fit": {"provenance": "x"}})),
+        ({"fit": {"heldout": heldout(of="questions")}}, "| held out | questions |", "out objects"),
+        ({"fit": {"heldout": heldout(high=None)}}, "| 0.520 |", "0.520 ["),
+        *(({"source": {"model": HOSTILE}, "scores": SCORES}, "&lt;script&gt;", part)
+          for part in ("<script>", "](https")),
+    ],
+)  # fmt: skip
+def test_a_card_has_what_the_record_has(meta, words, absent):
+    """A card leaves out what a record lacks or what does not have our types, names the unit that
+    was held out, takes no end of an interval for an error, and lets no markup through.
+    """
+    text = card(planted(**meta))
+    assert [words in text, absent in text] == [True, False]
 
 
 # commands
@@ -398,11 +368,11 @@ def test_pull_lists_the_names():
     assert [name for name in names if name not in printed] == []
 
 
-def test_a_name_without_hf_is_a_folder_that_is_not_published(tmp_path, monkeypatch):
+def test_a_name_without_hf_is_a_folder_that_is_not_published():
     """`push T OWNER/NAME` writes a folder with a card and says how to publish it, `pull` copies its
-    transform, and other addresses are refused.
+    transform, in the format of the name of the copy, and other addresses and endings are refused.
     """
-    monkeypatch.chdir(tmp_path)
+    pytest.importorskip("safetensors")
     planted(source={"model": "some-net", "layer": "a"}).save("t.npz")
     pushed = run("transforms push t.npz me/aligned --licence mit --layer b")
     assert pushed.code == 0
@@ -412,35 +382,24 @@ def test_a_name_without_hf_is_a_folder_that_is_not_published(tmp_path, monkeypat
     assert 'license: "mit"' in Path("me/aligned/README.md").read_text("utf-8")
     assert run("transforms pull me/aligned --out copy.npz") == (0, "copy.npz\n", "")
     assert Path("copy.npz").read_bytes() == Path("me/aligned/transform.npz").read_bytes()
-    ended = run("transforms push t.npz s3://bucket/x")
-    assert (ended.code, "OWNER/NAME" in ended.err) == (2, True)
-
-
-def test_a_pulled_transform_has_the_format_of_its_name(tmp_path, monkeypatch):
-    """`--out x.safetensors` converts the transform, and another ending is refused."""
-    pytest.importorskip("safetensors")
-    monkeypatch.chdir(tmp_path)
-    planted().save("t.npz")
     assert run("transforms pull t.npz --out x.safetensors").code == 0
     assert np.array_equal(LinearTransform.load("x.safetensors").weights, planted().weights)
-    assert run("transforms pull t.npz --out t.txt").code == 2
-    assert {path.name for path in tmp_path.iterdir()} == {"t.npz", "x.safetensors"}
+    for line, noun in (("push t.npz s3://bucket/x", "OWNER"), ("pull t.npz --out t.txt", "end")):
+        ended = run(f"transforms {line}")
+        assert (ended.code, noun in ended.err) == (2, True)
 
 
 @pytest.mark.parametrize("name", ["README.md", "transform.npz"])
-def test_what_glocal_did_not_write_is_not_replaced(tmp_path, content, name):
+def test_what_glocal_did_not_write_is_not_replaced(content, name):
     """A card or a transform that glocal did not write ends `push` before anything is written, and
     its own are replaced.
     """
-    foreign = tmp_path / "project" / name
+    foreign = Path("project") / name
     foreign.parent.mkdir()
-    foreign.write_bytes(content() if name == "transform.npz" else b"# Mine\n")
-    before = foreign.read_bytes()
-    content(1)
-    push = ("transforms push", tmp_path / "made.npz", foreign.parent)
-    ended = run(*push)
+    foreign.write_bytes(content(1))
+    ended = run("transforms push made.npz project")
     assert (ended.code, name in ended.err) == (1, True)
     assert list(foreign.parent.iterdir()) == [foreign]
-    assert foreign.read_bytes() == before
+    assert foreign.read_bytes() == content(1)
     foreign.unlink()
-    assert [run(*push).code for _ in range(2)] == [0, 0]
+    assert [run("transforms push made.npz project").code for _ in range(2)] == [0, 0]
