@@ -1,22 +1,22 @@
 """The sweep: its grid, paths, points, choice and folder, resuming, and the command."""
 
 import dataclasses
+import io
 import itertools
 import json
 import os
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from dataclasses import replace
 
 import numpy as np
 import pandas as pd
+import processes
 import pytest
+from world import folder, run
 
 from glocal.aligner import Arm, Exact, FitData, PaperLoop, fit
-from glocal.cli.app import execute
 from glocal.data.features import Features
 from glocal.data.world import simulated_world
 from glocal.errors import ClusterError, DataError, FileError, ParameterError
@@ -36,63 +36,54 @@ SCORES = ["objective", "agreement", "kept", "loss", "evaluations"]
 
 
 @pytest.fixture(scope="module")
-def world():
-    return simulated_world(n_triplets=5_400, n_local=90, n_object=4, dimensions=32)
-
-
-@pytest.fixture(scope="module")
-def data(world):
+def data():
+    world = simulated_world(n_triplets=5_400, n_local=90, n_object=4, dimensions=32)
     return FitData(world.objects, world.answers, world.local)
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
+def out(tmp_path_factory):
     return tmp_path_factory.mktemp("sweep") / "s"
 
 
 @pytest.fixture(scope="module")
-def swept(data, folder):
-    return sweep(data, GRID, folds=2, out=folder, select="loss")
+def swept(data, out):
+    return sweep(data, GRID, folds=2, out=out, select="loss")
 
 
 @pytest.fixture(scope="module")
 def path_folder(data, tmp_path_factory):
     """The folder of a sweep of one path."""
-    folder = tmp_path_factory.mktemp("path") / "s"
-    sweep(data, PATH, folds=2, out=folder)
-    return folder
+    out = tmp_path_factory.mktemp("path") / "s"
+    sweep(data, PATH, folds=2, out=out)
+    return out
 
 
 @pytest.fixture(scope="module")
-def files(world, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("files")
-    np.save(folder / "x.npy", world.objects.matrix)
-    np.save(folder / "t.npy", world.answers.objects)
-    np.save(folder / "l.npy", world.local.matrix)
-    (folder / "path.toml").write_text("alpha = [0.1, 0.5]\nlmbda = 1\n")
-    lists = "\n".join(f"{name} = {values}" for name, values in GRID.items())
-    (folder / "grid.toml").write_text(lists)
-    return folder
+def line(data, tmp_path_factory):
+    """A function that makes the command line of a sweep with the grid of a TOML text."""
+    files = folder(
+        tmp_path_factory.mktemp("files"),
+        x_npy=data.features.matrix,
+        t_npy=data.answers.objects,
+        l_npy=data.local_features.matrix,
+    )
 
+    def write(out, toml, options=""):
+        (files / "grid.toml").write_text(toml)
+        names = f"--features {files}/x.npy --triplets {files}/t.npy --local-features {files}/l.npy"
+        return f"sweep {names} --grid {files}/grid.toml --folds 2 --out {out} {options}"
 
-def arguments(files, out, *options, grid="grid.toml"):
-    names = {
-        "--features": "x.npy",
-        "--triplets": "t.npy",
-        "--local-features": "l.npy",
-        "--grid": grid,
-    }
-    paths = [part for option, name in names.items() for part in (option, str(files / name))]
-    return ["sweep", *paths, "--out", str(out), *map(str, options)]
+    return write
 
 
 def assert_same(points, expected):
     """Assert that both lists hold the same points with the same scores, in any order."""
-    first, second = (
+    tables = [
         pd.DataFrame(rows).sort_values(KEY)[KEY + SCORES].reset_index(drop=True)
         for rows in (points, expected)
-    )
-    pd.testing.assert_frame_equal(first, second)
+    ]
+    pd.testing.assert_frame_equal(*tables)
 
 
 # the grid
@@ -100,17 +91,14 @@ def assert_same(points, expected):
 
 def test_the_grids_that_are_built_in():
     """The grid `paper` has the paper's 64 settings with alpha below 1, or 256 with learning rates,
-    and the grid `arms` has `global` and `glocal`.
+    and the grid `arms` has `global` and `glocal`, with λ in multiples of a unit.
     """
-    assert len(settings("paper", local=True)) == 64
-    assert len(settings("paper", local=True, eta=True)) == 256
-    arms = settings("arms", local=True)
+    assert [len(settings("paper", local=True, eta=eta)) for eta in (False, True)] == [64, 256]
+    arms = settings("arms", local=True, unit=0.3)
     assert len(arms) == 17
     assert {setting["method"] for setting in arms} == {"global", "glocal"}
-    assert settings("arms", local=False) == arms[:5]
-    of_few_answers = settings("arms", local=True, unit=0.3)
-    lmbdas = list(dict.fromkeys(setting["lmbda"] for setting in of_few_answers))
-    assert lmbdas == [30, 9, 3, 0.9, 0.3]
+    assert settings("arms", local=False, unit=0.3) == arms[:5]
+    assert list(dict.fromkeys(setting["lmbda"] for setting in arms)) == [30, 9, 3, 0.9, 0.3]
 
 
 def test_a_path_moves_to_neighbours_only():
@@ -135,44 +123,40 @@ def test_a_path_moves_to_neighbours_only():
 
 def test_lmbda_of_each_method(tmp_path):
     """`lmbda` may be a table that gives each method its own values, and 1 is the same as 1.0."""
-    (tmp_path / "g.toml").write_text(
-        "alpha = [0.5]\ntau = 0.1\n[lmbda]\nglobal = [1, 3]\nglocal = 0.3\n"
-    )
-    grid = settings(tmp_path / "g.toml", local=True)
+    toml = "alpha = [0.5]\ntau = 0.1\n[lmbda]\nglobal = [1, 3]\nglocal = 0.3\n"
+    grid = settings(folder(tmp_path, g_toml=toml) / "g.toml", local=True)
     pairs = [(setting["method"], setting["lmbda"]) for setting in grid]
     assert pairs == [("global", 3.0), ("global", 1.0), ("glocal", 0.3)]
 
 
-@pytest.mark.parametrize(
-    ("text", "noun"),
-    [
-        ("alpha = [0.1]\ngamma = [0.1]", "gamma"),
-        ("alpha = [1]", "alpha"),
-        ("lmbda = [-1]", "lmbda"),
-        ("tau = []", "tau"),
-        ("mix = [1.5]", "mix"),
-        ("method = 'best'", "method"),
-        ("alpha = [0.1, 0.1]", "twice"),
-        ("eta = [0.1]", "eta"),
-        ("method = ['naive', 'global']\nlmbda = {naive = [1]}", "global"),
-        ("alpha = [", "grid"),
-    ],
-)
-def test_bad_grids_are_refused(text, noun, tmp_path):
+BAD_GRIDS = """gamma: alpha = [0.1]; gamma = [0.1]
+alpha: alpha = [1]
+lmbda: lmbda = [-1]
+tau: tau = []
+mix: mix = [1.5]
+method: method = 'best'
+twice: alpha = [0.1, 0.1]
+eta: eta = [0.1]
+global: method = ['naive', 'global']; lmbda = {naive = [1]}
+grid: alpha = ["""
+
+
+@pytest.mark.parametrize("row", BAD_GRIDS.splitlines())
+def test_bad_grids_are_refused(row, tmp_path):
     """A grid file with an unknown key or a value that is not allowed is bad content. A list for
     another solver is a wrong call.
     """
-    (tmp_path / "grid.toml").write_text(text)
-    error = ParameterError if noun == "eta" else FileError
-    with pytest.raises(error, match=noun):
-        settings(tmp_path / "grid.toml", local=True)
+    noun, toml = row.split(": ")
+    files = folder(tmp_path, grid_toml=toml.replace("; ", "\n"))
+    with pytest.raises(ParameterError if noun == "eta" else FileError, match=noun):
+        settings(files / "grid.toml", local=True)
 
 
 # points
 
 
 @pytest.mark.nightly
-def test_a_point_is_the_fit_that_one_would_run(swept, data, world):
+def test_a_point_is_the_fit_that_one_would_run(swept, data):
     """A point has the scores of a single fit on the training part of its fold, scored on the
     held-out part; the original features are scored too.
     """
@@ -184,34 +168,29 @@ def test_a_point_is_the_fit_that_one_would_run(swept, data, world):
     assert len(fitted) == 2 * 10
     assert not fitted.duplicated(KEY).any()
     assert (fitted["status"] == "converged").all()
-    for _, row in fitted.iloc[::7].iterrows():
-        part, heldout, rows = data.folds(2, "objects")[int(row["fold"])]
-        setting = {
-            name: None if row[name] != row[name] else row[name]
-            for name in ("method", *KEY[2:], "mix")
-        }
-        single = fit(part, Arm.of(setting), Exact(tol=1e-4))
-        assert row["objective"] == pytest.approx(single.record.objective, rel=5e-4)
-        score = odd_one_out(single.transform(world.objects.matrix), heldout)
-        assert row["agreement"] == pytest.approx(score.accuracy, abs=0.01)
-        assert row["loss"] == pytest.approx(score.loss, rel=1e-2)
-        images = world.local.matrix[np.sort(rows)]
-        kept = neighbours_kept(
-            world.objects.standardization(images, "float64"), single.transform(images)
-        )
-        assert row["kept"] == pytest.approx(kept, abs=0.01)
-        assert (row["n_heldout"], row["n_images"]) == (len(heldout), len(images))
+    for point in fitted.iloc[::7].replace({np.nan: None}).to_dict("records"):
+        part, heldout, rows = data.folds(2, "objects")[point["fold"]]
+        arm = Arm.of({name: point[name] for name in ("mix", *KEY[1:])})
+        single = fit(part, arm, Exact(tol=1e-4))
+        assert point["objective"] == pytest.approx(single.record.objective, rel=5e-4)
+        score = odd_one_out(single.transform(data.features.matrix), heldout)
+        images = data.local_features.matrix[np.sort(rows)]
+        raw = data.features.standardization(images, "float64")
+        scores = score.accuracy, score.loss, neighbours_kept(raw, single.transform(images))
+        names = "agreement", "loss", "kept"
+        assert [point[name] for name in names] == pytest.approx(scores, abs=0.01)
+        assert (point["n_heldout"], point["n_images"]) == (len(heldout), len(images))
 
 
 def test_a_path_takes_fewer_evaluations_than_cold_fits(data):
     """Each fit on a path starts at the previous optimum, `glocal` at that of `global`."""
     (path,) = paths(settings(PATH, local=True))
-    _, (first, second) = fit_path(data, Exact(), 2, Unit(0, path, ""))
-    cold = [fit_path(data, Exact(), 2, Unit(0, [setting], "")) for setting in path]
-    (_, [cold_first]), (_, [cold_second]) = cold
+    (first, second), [cold_first], [cold] = (
+        fit_path(data, Exact(), 2, Unit(0, part, ""))[1] for part in (path, path[:1], path[1:])
+    )
     assert first["evaluations"] == cold_first["evaluations"]
-    assert second["evaluations"] < 0.7 * cold_second["evaluations"]
-    assert second["objective"] == pytest.approx(cold_second["objective"], rel=1e-5)
+    assert second["evaluations"] < 0.7 * cold["evaluations"]
+    assert second["objective"] == pytest.approx(cold["objective"], rel=1e-5)
 
 
 def test_points_whose_optimum_is_0_have_no_scores(data):
@@ -232,94 +211,80 @@ def test_points_whose_optimum_is_0_have_no_scores(data):
         sweep(data, {"method": ["naive"], "lmbda": [100]}, folds=2)
 
 
-def test_without_local_images_neighbours_are_those_of_held_out_objects(world):
+def test_without_local_images_neighbours_are_those_of_held_out_objects(data):
     """Without local images, neighbours are counted among held-out objects, and a grid that names
     `glocal` is refused.
     """
-    alone = FitData(world.objects, world.answers)
+    alone = replace(data, local_features=None)
     result = sweep(alone, {"method": ["global"], "lmbda": [1]}, folds=2)
-    assert set(result.points["n_images"]) == {len(world.objects) // 2}
+    assert set(result.points["n_images"]) == {len(data.features) // 2}
     assert result.transform.meta["sweep"]["heldout"] == "objects"
     with pytest.raises(ParameterError, match="glocal"):
         sweep(alone, "paper")
 
 
-def test_few_answers_are_held_out_by_questions(world):
+def test_few_answers_are_held_out_by_questions(data):
     """With few answers a sweep holds out questions, says so, counts neighbours among all objects
     that they name, and its λ are multiples of p / t.
     """
-    few = FitData(world.objects, world.answers.select(np.arange(1000)))
+    few = FitData(data.features, data.answers.select(np.arange(1000)))
     result = sweep(few, folds=2)
     assert result.means["lmbda"].dropna().tolist() == [3.2, 0.96, 0.32, 0.096, 0.032]
     assert result.transform.meta["sweep"]["heldout"] == "questions"
     assert set(result.points["n_images"]) == {len(few.answers.named_objects())}
 
 
-def test_no_process_is_refused(world, tmp_path):
-    """Before anything is written."""
-    with pytest.raises(ParameterError, match="jobs"):
-        sweep(FitData(world.objects, world.answers), GRID, jobs=0, out=tmp_path / "sweep")
-    assert not (tmp_path / "sweep").exists()
-
-
-def test_folds_that_cannot_be_scored_are_refused(world):
-    """A sweep is refused if a fold would hold out too few objects or answers to questions."""
-    narrow = Features(world.local.matrix[:, :5])
-    for answers, local, folds, noun in (
-        (world.answers, world.local, 200, "folds"),
-        (world.answers.select(np.arange(2)), world.local, 3, "questions"),
-        (world.answers, narrow, 3, "5 columns"),
+def test_what_cannot_be_scored_is_refused(data, tmp_path):
+    """A sweep is refused before anything is written if a fold would hold out too few objects or
+    answers to questions, or no process may fit.
+    """
+    images = data.local_features.matrix
+    for noun, changes, options in (
+        ("jobs", {}, {"jobs": 0}),
+        ("folds", {}, {"folds": 200}),
+        ("5 columns", {"local_features": Features(images[:, :5])}, {}),
+        ("questions", {"answers": data.answers.select(np.arange(2))}, {}),
     ):
         with pytest.raises((ParameterError, DataError), match=noun):
-            sweep(FitData(world.objects, answers, local), GRID, folds=folds)
+            sweep(replace(data, **changes), GRID, out=tmp_path / "s", **options)
+    assert not (tmp_path / "s").exists()
 
 
 # the choice
 
 
-def table(points):
-    means = pd.DataFrame(points, columns=["alpha", "agreement", "kept", "loss"])
-    return means.assign(method="glocal", lmbda=0.1, tau=0.25, mix=1.0, kept_se=0.0)
+def table(text, **columns):
+    """A table of numbers, with the same `columns` in each row."""
+    return pd.read_csv(io.StringIO(text), sep=r"\s+").assign(method="glocal", mix=1.0, **columns)
 
 
 def test_means_are_of_settings_that_every_fold_has_scored():
     """A mean needs scores of every fold, and has standard errors, the summed evaluations and
     seconds, and whether all points converged.
     """
-    base = {
-        "method": "glocal",
-        "lmbda": 1.0,
-        "mix": 1.0,
-        "tau": 0.5,
-        "loss": 1.0,
-        "kept": 0.5,
-    }
-    columns = ("fold", "alpha", "agreement", "evaluations", "status", "seconds")
-    values = ((0, 0.1, 0.4, 1, "converged", 1.0), (1, 0.1, 0.5, 5, "budget", 2.0))
-    rows = [{**base, **dict(zip(columns, row, strict=True))} for row in values]
-    rows += [
-        {**rows[0], "alpha": 0.5},
-        {**rows[0], "alpha": 0.7},
-        {**rows[1], "alpha": 0.7, "agreement": None},
-    ]
-    means = means_over_folds(rows, 2)
-    assert means["alpha"].tolist() == [0.1]
-    assert means[["evaluations", "seconds", "converged"]].iloc[0].tolist() == [6, 3.0, False]
-    assert means["agreement"].iloc[0] == pytest.approx(0.45)
-    assert means["agreement_se"].iloc[0] == pytest.approx(0.05)
+    points = table(
+        """fold alpha agreement evaluations status seconds
+        0 0.1 0.4 1 converged 1
+        1 0.1 0.5 5 budget 2
+        0 0.5 0.4 1 converged 1
+        0 0.7 0.4 1 converged 1
+        1 0.7 nan 5 budget 2""",
+        lmbda=1.0,
+        tau=0.5,
+        loss=1.0,
+        kept=0.5,
+    )
+    (mean,) = means_over_folds(points.to_dict("records"), 2).to_dict("records")
+    expected = {"alpha": 0.1, "evaluations": 6, "seconds": 3, "converged": False}
+    assert mean | expected == mean
+    assert (mean["agreement"], mean["agreement_se"]) == pytest.approx((0.45, 0.05))
 
 
 def test_the_front():
     """The front drops dominated rows; of rows with equal scores, the smallest alpha stays."""
     means = table(
-        [
-            (0.9, 0.4, 1.0, 1),
-            (0.8, 0.5, 1.0, 1),
-            (0.5, 0.6, 0.7, 1),
-            (0.3, 0.6, 0.6, 1),
-            (0.4, 0.6, 0.7, 1),
-            (0.1, 0.5, 0.9, 1),
-        ]
+        "alpha agreement kept\n0.9 0.4 1\n0.8 0.5 1\n0.5 0.6 0.7\n0.3 0.6 0.6\n0.4 0.6 0.7\n"
+        "0.1 0.5 0.9"
     )
     assert pareto_front(means)["alpha"].tolist() == [0.8, 0.4]
 
@@ -328,70 +293,68 @@ def test_choices_on_paper():
     """Each rule chooses the right row, of equal ones that with the smallest alpha, and gives a
     reason. `naive` is chosen only if there is nothing else.
     """
-    rows = [(0.9, 0.4, 1.0, 1.2), (0.7, 0.55, 0.9, 1), (0.5, 0.55, 0.9, 1), (0.1, 0.6, 0.2, 0.9)]
-    means = table(rows)
-    for keep, alpha in ((None, 0.1), (0.9, 0.5), (0.95, 0.9), (0.2, 0.1)):
-        chosen, reason = choose(means, keep)
-        assert (means.loc[chosen, "alpha"], bool(reason)) == (alpha, True), keep
-    few, _ = choose(means[1:], 0.95)  # no setting keeps so many: the nearest one
-    assert means.loc[few, "alpha"] == 0.5
-    promised, _ = choose(means.assign(kept_se=[0, 0, 0.01, 0]), 0.9)  # an error below the mean
-    assert means.loc[promised, "alpha"] == 0.7
-    means.loc[means["alpha"] == 0.1, "method"] = "naive"
-    for keep in (None, 0.1):
-        other, _ = choose(means, keep)
-        alone, _ = choose(means[means["method"] == "naive"], keep)
-        assert means.loc[[other, alone], "alpha"].tolist() == [0.5, 0.1]
+    means = table(
+        "alpha agreement kept loss\n0.9 0.4 1 1.2\n0.7 0.55 0.9 1\n0.5 0.55 0.9 1\n0.1 0.6 0.2 0.9",
+        kept_se=0.0,
+    )
+    naive = means.assign(method=["glocal"] * 3 + ["naive"])
+    for rows, keep, alpha in (
+        (means, None, 0.1),
+        (means, 0.9, 0.5),
+        (means, 0.95, 0.9),
+        (means, 0.2, 0.1),
+        (means[1:], 0.95, 0.5),  # no setting keeps so many: the nearest one
+        (means.assign(kept_se=[0, 0, 0.01, 0]), 0.9, 0.7),  # an error below the mean
+        (naive, None, 0.5),
+        (naive, 0.1, 0.5),
+        (naive[3:], None, 0.1),
+        (naive[3:], 0.1, 0.1),
+    ):
+        chosen, reason = choose(rows, keep)
+        assert (rows.loc[chosen, "alpha"], bool(reason)) == (alpha, True), keep
 
 
-def test_the_choice_is_refitted_on_everything(swept, world):
+def test_the_choice_is_refitted_on_everything(swept, data):
     """The transform is fitted to every answer and carries the rule, the reason and the held-out
     scores, which are those over all folds.
     """
     meta = swept.transform.meta
     heldout = meta["fit"]["heldout"]
-    assert meta["fit"]["n_answers"] == len(world.answers)
-    assert meta["fit"]["lmbda"] == swept.best["lmbda"]
+    fitted = {"n_answers": len(data.answers), "lmbda": swept.best["lmbda"]}
+    assert meta["fit"] | fitted == meta["fit"]
     assert (meta["sweep"]["keep"], meta["sweep"]["reason"]) == (None, swept.reason)
     assert swept.best["loss"] == swept.means["loss"].min()
     assert swept.means["chosen"].sum() == 1
     assert heldout == swept.heldout.model_dump()
-    n = swept.points.drop_duplicates("fold")["n_heldout"].sum()
-    assert (heldout["of"], heldout["n"], heldout["folds"]) == ("objects", n, 2)
-    assert heldout["gain"] == pytest.approx(heldout["agreement"] - heldout["original"])
-    for name in ("agreement", "loss", "kept"):
-        assert heldout[name] == pytest.approx(swept.best[name], abs=0.01), name
+    expected = {name: pytest.approx(swept.best[name], abs=0.01) for name in SCORES[1:4]}
+    expected |= {"of": "objects", "folds": 2}
+    expected["n"] = swept.points.drop_duplicates("fold")["n_heldout"].sum()
+    expected["gain"] = pytest.approx(heldout["agreement"] - heldout["original"])
+    assert heldout | expected == heldout
 
 
 # the folder
 
 
-def test_the_folder_holds_what_it_promises(swept, folder):
+def test_the_folder_holds_what_it_promises(swept, out):
     """The folder holds rows, tables, the refitted choice, two views, and a file for each path, but
     no solver state.
     """
-    files = [path.relative_to(folder) for path in folder.rglob("*") if path.is_file()]
-    assert sum(file.parent.name == "paths" for file in files) == 2 * 3
-    names = {str(file) for file in files if file.parent.name != "paths"}
-    assert names == {
-        "sweep.json",
-        "points.jsonl",
-        "means.csv",
-        "front.csv",
-        "transform.npz",
-        "views/original.npz",
-        "views/chosen.npz",
-    }
-    rows = read_rows(folder / "points.jsonl")
+    files = {str(path.relative_to(out)) for path in out.rglob("*") if path.is_file()}
+    names = {name for name in files if not name.startswith("paths/")}
+    expected = "sweep.json points.jsonl means.csv front.csv transform.npz"
+    assert names == {*expected.split(), "views/original.npz", "views/chosen.npz"}
+    assert len(files - names) == 2 * 3
+    rows = read_rows(out / "points.jsonl")
     assert len(rows) == len(swept.points)
     assert {*KEY, *SCORES, "mix", "status", "seconds"} <= set(rows[0])
-    front = pd.read_csv(folder / "front.csv")
-    assert front["method"].iloc[0] == "original"
-    assert front["agreement"].iloc[1:].is_monotonic_increasing
-    assert front.iloc[1:]["front"].all()
-    saved = LinearTransform.load(folder / "transform.npz")
+    front = pd.read_csv(out / "front.csv")
+    assert front["method"][0] == "original"
+    assert front["agreement"][1:].is_monotonic_increasing
+    assert front["front"][1:].all()
+    saved = LinearTransform.load(out / "transform.npz")
     np.testing.assert_array_equal(saved.weights, swept.transform.weights)
-    assert json.loads((folder / "sweep.json").read_text())["solver"]["tol"] == 3e-4
+    assert json.loads((out / "sweep.json").read_text())["solver"]["tol"] == 3e-4
 
 
 def test_a_resumed_sweep_fits_no_point_again(data, path_folder, monkeypatch):
@@ -411,29 +374,32 @@ def test_a_resumed_sweep_fits_no_point_again(data, path_folder, monkeypatch):
     assert (path_folder / "points.jsonl").read_bytes() == before
 
 
-CHANGES = {
-    "features": lambda data: Features(data.features.matrix[::-1].copy()),
-    "answers": lambda data: data.answers.select(np.arange(99, len(data.answers))),
-    "local_features": lambda data: Features(data.local_features.matrix[::-1].copy()),
-    "block_size": lambda data: 50,
-    "seed": lambda data: 43,
-    "centre": lambda data: 0.5,
-    "normalize": lambda data: True,
-    "objects": lambda data: np.arange(1, len(data.features)),
-    "images": lambda data: np.arange(1, 90),
-    "n_dropped": lambda data: 1,
-}
-
-
-def test_every_field_of_the_data_is_changed_below():
-    """A field of `FitData` that a sweep would not notice is missed here."""
-    assert {field.name for field in dataclasses.fields(FitData)} == set(CHANGES)
+def changed(data, name):
+    """The data with another value of one field, or with other weights or another kind of
+    answers.
+    """
+    answers = data.answers
+    values = {
+        "features": Features(data.features.matrix[::-1].copy()),
+        "answers": answers.select(np.arange(99, len(answers))),
+        "weights": replace(answers, weights=np.arange(len(answers)) % 2 + 1.0),
+        "kind": replace(answers, kind="anchor"),
+        "local_features": Features(data.local_features.matrix[::-1].copy()),
+        "block_size": 50,
+        "seed": 43,
+        "centre": 0.5,
+        "normalize": True,
+        "objects": np.arange(1, len(data.features)),
+        "images": np.arange(1, 90),
+        "n_dropped": 1,
+    }
+    return replace(data, **{"answers" if name in ("weights", "kind") else name: values[name]})
 
 
 @pytest.mark.parametrize(
     ("change", "n_paths"),
     [
-        *((name, 4) for name in CHANGES),
+        *((field.name, 4) for field in dataclasses.fields(FitData)),
         ("weights", 4),
         ("kind", 4),
         ({"grid": PATH | {"lmbda": [1, 0.9]}}, 2),  # the old paths and that of the other lmbda
@@ -452,16 +418,10 @@ def test_exactly_the_paths_that_depend_on_a_change_are_fitted_again(
 ):
     """A path is fitted again if any input that determines it has changed, and no other path is."""
     options = {"grid": PATH, "folds": 2}
-    weights = np.ones(len(data.answers))
     if isinstance(change, dict):
         options |= change
-    elif change == "weights":
-        weights[:] = np.arange(len(weights)) % 2 + 1
-        data = replace(data, answers=replace(data.answers, weights=weights))
-    elif change == "kind":
-        data = replace(data, answers=replace(data.answers, kind="anchor"))
     else:
-        data = replace(data, **{change: CHANGES[change](data)})
+        data = changed(data, change)
     shutil.copytree(path_folder, tmp_path, dirs_exist_ok=True)
     fitted = []
 
@@ -484,11 +444,11 @@ def test_a_path_without_a_file_is_walked_again(data, path_folder, tmp_path):
     file is refused with its name.
     """
     shutil.copytree(path_folder, tmp_path, dirs_exist_ok=True)
-    rows = read_rows(path_folder / "points.jsonl")
     first, *_ = (tmp_path / "paths").iterdir()
     first.unlink()
-    assert len(sweep(data, PATH, folds=2, out=tmp_path, resume=True).points) == len(rows)
-    assert_same(read_rows(tmp_path / "points.jsonl"), rows)
+    points = sweep(data, PATH, folds=2, out=tmp_path, resume=True).points
+    for rows in (points, read_rows(tmp_path / "points.jsonl")):
+        assert_same(rows, read_rows(path_folder / "points.jsonl"))
     first.write_text('{"fold": 0}\n')
     with pytest.raises(FileError, match=first.name):
         sweep(data, PATH, folds=2, out=tmp_path, resume=True)
@@ -505,54 +465,46 @@ def test_several_processes_walk_to_the_same_rows(data, tmp_path):
         sweep(data, grid, folds=2, jobs=jobs, out=tmp_path / str(jobs)) for jobs in (1, 2)
     )
     pd.testing.assert_frame_equal(
-        serial.means.drop(columns="seconds"), parallel.means.drop(columns="seconds")
+        *(result.means.drop(columns="seconds") for result in (serial, parallel))
     )
     np.testing.assert_array_equal(serial.transform.weights, parallel.transform.weights)
-    assert_same(*(read_rows(tmp_path / str(jobs) / "points.jsonl") for jobs in (1, 2)))
+    assert_same(*(read_rows(tmp_path / jobs / "points.jsonl") for jobs in "12"))
 
 
 @pytest.mark.nightly
 def test_a_sweep_that_is_killed_three_times_ends_as_an_undisturbed_one(
-    swept, data, files, tmp_path, started
+    swept, line, tmp_path, started
 ):
     """A sweep that is killed three times keeps every finished path, and loses or doubles no row."""
-    out = tmp_path / "s"
+    points = tmp_path / "points.jsonl"
+    command = line(tmp_path, "\n".join(f"{k} = {v}" for k, v in GRID.items()), "--resume")
     environment = {**os.environ, "OMP_WAIT_POLICY": "PASSIVE"}
-    command = [
-        sys.executable,
-        "-c",
-        "from glocal.cli import main; main()",
-        *arguments(files, out, "--folds", "2", "--resume"),
-    ]
+
+    def count():  # the file is made before it is written
+        return len(read_rows(points)) if points.exists() and points.stat().st_size else 0
+
     n_rows = 0
     for _ in range(3):
-        process = started(command, stderr=subprocess.DEVNULL, env=environment)
-        while process.poll() is None and (
-            not (out / "points.jsonl").exists() or lines(out) == n_rows
-        ):
+        words = [*processes.COMMAND_LINE, *command.split()]
+        process = started(words, stderr=processes.PIPE, env=environment)
+        while process.poll() is None and count() == n_rows:
             time.sleep(0.005)
         process.kill()
         process.wait()
-        assert lines(out) >= n_rows
-        n_rows = lines(out)
-    assert execute(arguments(files, out, "--folds", "2", "--resume")) == 0
-    assert_same(read_rows(out / "points.jsonl"), swept.points)
-
-
-def lines(out):
-    path = out / "points.jsonl"
-    return len(read_rows(path)) if path.stat().st_size else 0  # it is made before it is written
+        assert count() >= n_rows
+        n_rows = count()
+    assert run(command).code == 0
+    assert_same(read_rows(points), swept.points)
 
 
 @pytest.mark.nightly
-def test_a_process_that_dies_ends_the_sweep_in_one_sentence(data, tmp_path, monkeypatch):
+def test_a_process_that_dies_ends_the_sweep_in_one_sentence(data, tmp_path):
     """The death of a process ends the sweep with an error that names resuming, after which a new
     sweep has all its rows.
     """
     with pytest.raises(ClusterError, match="resume"):
         sweep(data, GRID, folds=2, out=tmp_path, jobs=2, solver=Dying())
-    result = sweep(data, GRID, folds=2, out=tmp_path / "again", jobs=2)
-    assert len(result.points) == 22
+    assert len(sweep(data, GRID, folds=2, out=tmp_path / "again", jobs=2).points) == 22
 
 
 class Dying(Exact):
@@ -571,13 +523,9 @@ class Dying(Exact):
 def cluster():
     """A cluster of two workers, each a process with one thread."""
     distributed = pytest.importorskip("distributed")
-    options = {
-        "n_workers": 2,
-        "threads_per_worker": 1,
-        "processes": True,
-        "dashboard_address": None,
-    }
-    with distributed.LocalCluster(**options) as running:
+    with distributed.LocalCluster(
+        n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None
+    ) as running:
         yield running
 
 
@@ -586,11 +534,11 @@ def test_a_cluster_gives_the_rows_of_one_process(data, swept, cluster, tmp_path)
     address without a cluster is refused.
     """
     result = sweep(data, GRID, folds=2, out=tmp_path / "s", scheduler=cluster.scheduler_address)
-    assert_same(result.points, swept.points)
-    assert_same(read_rows(tmp_path / "s" / "points.jsonl"), swept.points)
-    small = {"method": ["global"], "lmbda": [1]}
+    for points in (result.points, read_rows(tmp_path / "s" / "points.jsonl")):
+        assert_same(points, swept.points)
     file = tmp_path / "scheduler.json"
     file.write_text(json.dumps({"address": cluster.scheduler_address}))
+    small = {"method": ["global"], "lmbda": [1]}
     assert len(sweep(data, small, folds=2, scheduler=str(file)).points) == 4
     with pytest.raises(ParameterError, match="scheduler"):
         sweep(data, GRID, scheduler="tcp://127.0.0.1:9")
@@ -608,45 +556,35 @@ def test_a_dead_worker_costs_no_row(data, swept, cluster, tmp_path):
     options = {"scheduler": cluster.scheduler_address, "progress": kill}
     result = sweep(data, GRID, folds=2, out=tmp_path / "s", **options)
     assert killed[0] < len(result.points)
-    assert_same(result.points, swept.points)
-    assert_same(read_rows(tmp_path / "s" / "points.jsonl"), swept.points)
+    for points in (result.points, read_rows(tmp_path / "s" / "points.jsonl")):
+        assert_same(points, swept.points)
 
 
 # the command
 
 
-def test_the_command_shows_the_front_and_the_choice(files, tmp_path, capsys):
+def test_the_command_shows_the_front_and_the_choice(line, tmp_path):
     """The command prints the choice, or with `--json` one object, and refuses an
     unknown rule, or two, before it writes anything.
     """
-    assert execute(arguments(files, tmp_path / "s", "--folds", "2", grid="path.toml")) == 0
-    shown = capsys.readouterr()
-    assert "chosen: " in shown.out
-    assert (
-        execute(
-            arguments(files, tmp_path / "s", "--folds", "2", "--resume", "--json", grid="path.toml")
-        )
-        == 0
-    )
-    summary = json.loads(capsys.readouterr().out)
-    assert summary["points"] == 6
-    assert summary["keep"] == 0.9
-    assert summary["out"] == str(tmp_path / "s")
-    for rules in (("best",), ("loss", "--keep", "0.9")):
-        assert execute(arguments(files, tmp_path / "t", "--select", *rules)) == 2
+    path = line(tmp_path / "s", "alpha = [0.1, 0.5]\nlmbda = 1\n")
+    assert "chosen: " in run(path).out
+    summary = run(path, "--resume", "--json").json
+    assert summary | {"points": 6, "keep": 0.9, "out": str(tmp_path / "s")} == summary
+    for rules in ("best", "loss --keep 0.9"):
+        assert run(line(tmp_path / "t", "lmbda = 1", f"--select {rules}")).code == 2
     assert not (tmp_path / "t").exists()
 
 
-def test_an_interrupted_sweep_keeps_its_finished_paths(files, tmp_path, capsys, monkeypatch, data):
+def test_an_interrupted_sweep_keeps_its_finished_paths(line, tmp_path, monkeypatch):
     """Ctrl-C ends the command with exit code 130 and names `--resume`, which then goes on."""
 
     def interrupt(*_):
         raise KeyboardInterrupt
 
+    path = line(tmp_path / "s", "method = 'global'\nlmbda = 1\n")
     with monkeypatch.context() as patch:
         patch.setattr("glocal.sweep.run._points", interrupt)
-        assert execute(arguments(files, tmp_path / "s", "--folds", "2", grid="path.toml")) == 130
-    assert "--resume" in capsys.readouterr().err
-    assert (
-        execute(arguments(files, tmp_path / "s", "--folds", "2", "--resume", grid="path.toml")) == 0
-    )
+        code, _, message = run(path)
+    assert (code, "--resume" in message) == (130, True)
+    assert run(path, "--resume").code == 0
