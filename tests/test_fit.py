@@ -319,11 +319,13 @@ def test_folds_of_unequal_size_have_one_number_of_neighbours(world, few):
 
 def test_a_fold_of_a_fold_holds_out_a_part_of_the_rest(world, few):
     """Objects and images of the outer fold are in no part of an inner one, 16 blocks of images are
-    used at most, and folds of questions hold out the objects that answers name.
+    used at most; folds of questions hold out the objects that answers name, and folds of objects
+    cut these into parts.
     """
-    data = few(30)
-    for fold in data.folds(3):
-        assert [*fold.rows] == [*data.answers.named_objects()]
+    data = few(100)
+    named = [*data.answers.named_objects()]
+    assert all([*fold.rows] == named for fold in data.folds(3))
+    assert sorted(np.concatenate([fold.rows for fold in data.folds(3, "objects")])) == named
     for local, n in ((None, 240), (world.local, 300)):
         data = FitData(world.objects, world.answers, local, block_size=3)
         outer = data.folds(3, "objects")[0]

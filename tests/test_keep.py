@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from world import run
+from world import answers, folder, run
 
 from glocal.aligner import Arm, Exact, FitData, Keep, PaperLoop, cross_score, fit, keep_curve
 from glocal.aligner.crossfit import CrossFit, best_on_path
@@ -15,7 +15,6 @@ from glocal.aligner.data import pooled_answers
 from glocal.aligner.heldout import best_similarity_scale, scaled_identity
 from glocal.data.answers import Answers
 from glocal.data.features import Features
-from glocal.data.splits import split_answers
 from glocal.data.world import simulated_world
 from glocal.errors import DataError, DataWarning, ParameterError
 from glocal.evaluation.agreement import odd_one_out
@@ -30,24 +29,19 @@ SHARES = (0.3, 0.55, 0.7, 0.95)
 
 @pytest.fixture(scope="module")
 def photographs():
-    """Answers about 192 objects, 180 local images, and 180 fresh images in three parts."""
+    """Answers about 192 objects, and 180 local images."""
     world = simulated_world(
-        n_superordinate=6,
-        n_category=8,
-        n_object=4,
-        n_local=360,
-        n_triplets=6_000,
-        dimensions=28,
-        seed=5,
+        n_category=8, n_object=4, n_local=360, n_triplets=6_000, dimensions=28, seed=5
     )
     images = np.asarray(world.local.matrix, np.float64)
-    data = FitData(world.objects, world.answers, Features(images[:180], None, "local images"))
-    return data, np.split(images[180:], 3)
+    local, fresh = np.split(images, 2)
+    data = FitData(world.objects, world.answers, Features(local, None, "local images"))
+    return SimpleNamespace(data=data, fresh=np.split(fresh, 3))
 
 
 @pytest.fixture(scope="module")
 def curve(photographs):
-    return keep_curve(photographs[0], TIGHT)
+    return keep_curve(photographs.data, TIGHT)
 
 
 @pytest.fixture(scope="module")
@@ -56,13 +50,19 @@ def solved(curve):
     return functools.cache(curve.solve)
 
 
+@pytest.fixture(scope="module")
+def few(photographs):
+    """A function that makes data of the first answers, without local images."""
+    data = photographs.data
+    return lambda n: FitData(data.features, data.answers.select(np.arange(n)))
+
+
 def random_data(n, p, t, n_local=0, seed=1):
     """Random answers about random features, and random local images."""
     rng = np.random.default_rng(seed)
     features = Features(rng.normal(size=(n, p)))
     local = Features(rng.normal(size=(n_local, p))) if n_local else None
-    triplets = np.array([rng.permutation(n)[:3] for _ in range(t)])
-    return FitData(features, Answers(triplets), local)
+    return FitData(features, answers(t, n, seed=seed + 5), local)
 
 
 # paths and promises
@@ -88,12 +88,11 @@ def test_the_ends_of_a_path_are_the_original_and_global(curve, photographs):
     """The first mixture of a path scores as the features do, and the last as fits of `global`
     without each fold do; the error of agreement is that of the pooled answers.
     """
-    data, _ = photographs
-    path = curve.paths[0]
+    data = photographs.data
+    first, *_, last = curve.paths[0]
     folds = data.folds()
-    scores = [fold_scores(data, fold, path[-1].lmbda) for fold in folds]
+    scores = [fold_scores(data, fold, last.lmbda) for fold in folds]
     before, after, _ = np.average(scores, axis=0, weights=[len(fold.answers) for fold in folds])
-    first, last = path[0], path[-1]
     assert last.step == 3
     assert first.agreement == pytest.approx(before, abs=1e-6)
     assert last.agreement == pytest.approx(after, abs=0.006)
@@ -105,26 +104,18 @@ def test_the_ends_of_a_path_are_the_original_and_global(curve, photographs):
 
 def fold_scores(data, fold, lmbda):
     """Held-out agreement of the original features and of `global`, and the neighbours it keeps."""
-    aligned = fit(fold.data, Arm("global", lmbda=lmbda), Exact(tol=1e-5)).transform
-    original = scaled_identity(fold.data)
-    before, after = (
-        odd_one_out(data.embedding(transform), fold.answers, interval=False).accuracy
-        for transform in (original, aligned)
-    )
+    transforms = [
+        scaled_identity(fold.data),
+        fit(fold.data, Arm("global", lmbda=lmbda), Exact(tol=1e-5)).transform,
+    ]
     images = data.evaluation_rows(fold.rows)
-    return before, after, neighbours_kept(original(images), aligned(images))
-
-
-def test_objects_without_answers_are_in_no_fold(photographs):
-    """Answers that name only some of the objects, as a split leaves them for training, are cut into
-    folds of the objects that they name.
-    """
-    data = photographs[0]
-    train, _ = split_answers(data.answers, len(data.features))
-    answers = data.answers.select(train)
-    folds = FitData(data.features, answers).folds(3, "objects")
-    rows = np.concatenate([fold.rows for fold in folds])
-    np.testing.assert_array_equal(np.sort(rows), answers.named_objects())
+    return [
+        *(
+            odd_one_out(data.embedding(t), fold.answers, interval=False).accuracy
+            for t in transforms
+        ),
+        neighbours_kept(*(transform(images) for transform in transforms)),
+    ]
 
 
 @pytest.mark.parametrize("keep", SHARES)
@@ -132,16 +123,19 @@ def test_fresh_images_keep_what_was_promised(photographs, solved, keep):
     """Among as many fresh images as a fold holds out, the expected share of neighbours stays, and
     little more is promised than `keep`. The fits that are mixed are adjacent on the path.
     """
-    data, parts = photographs
     solution = solved(keep)
     heldout = solution.heldout
     record = solution.keep
-    assert (heldout.n_images, heldout.k, heldout.among) == (len(parts[0]), 10, "local images")
-    kept = [
-        neighbours_kept(data.scalars(rows, "float64"), solution.transform(rows)) for rows in parts
-    ]
-    assert np.mean(kept) == pytest.approx(heldout.kept, abs=0.04)
-    assert np.mean(kept) > keep - 0.04
+    assert (heldout.n_images, heldout.k, heldout.among) == (60, 10, "local images")
+    scalars = photographs.data.scalars
+    kept = np.mean(
+        [
+            neighbours_kept(scalars(rows, "float64"), solution.transform(rows))
+            for rows in photographs.fresh
+        ]
+    )
+    assert kept == pytest.approx(heldout.kept, abs=0.04)
+    assert kept > keep - 0.04
     order = [None, 0.5, 0.75]
     indices = [order.index(settings["alpha"]) for settings in record["fits"]]
     assert indices in ([0], [0, 1], [1, 2], [2])
@@ -165,12 +159,11 @@ def test_a_share_that_is_kept_only_on_average_is_not_promised(curve):
 
 @pytest.mark.nightly
 @pytest.mark.parametrize("count", [2000, 6000])
-def test_without_local_images_the_promise_is_about_objects(photographs, count):
+def test_without_local_images_the_promise_is_about_objects(few, count):
     """Without local images, the evaluation is on objects, and there is one path, from the original
     features to `global`, for every λ that was tried, on folds of questions or of objects.
     """
-    data = replace(photographs[0], local_features=None)
-    curve = keep_curve(replace(data, answers=data.answers.select(np.arange(count))))
+    curve = keep_curve(few(count))
     assert curve.data.evaluation_kind == "objects"
     assert {path[-1].lmbda for path in curve.paths} == set(curve.losses)
     assert curve.crossfit.estimate(curve.choose(0.9).credit).error > 0
@@ -189,20 +182,18 @@ def test_the_transform_is_the_stated_mix(photographs, curve, solved, keep):
     """
     solution = solved(keep)
     record = solution.keep
-    matrices = [
-        fit(photographs[0], Arm.of(settings), TIGHT).transform.weights.astype(np.float64)
-        for settings in record["fits"]
-    ]
-    matrices.append(np.trace(matrices[0]) / len(matrices[0]) * np.eye(len(matrices[0])))
-    mix = record["share"] * matrices[0] + (1 - record["share"]) * matrices[1]
+    fits = [fit(photographs.data, Arm.of(settings), TIGHT) for settings in record["fits"]]
+    first, *rest = (fitted.transform.weights.astype(np.float64) for fitted in fits)
+    identity = np.trace(first) / len(first) * np.eye(len(first))
+    mix = record["share"] * first + (1 - record["share"]) * [*rest, identity][0]
     np.testing.assert_allclose(solution.transform.weights, record["scale"] ** 0.5 * mix, atol=2e-3)
     assert {fit["status"] for fit in record["fits"]} == {solution.status} == {"converged"}
     choice = curve.choose(keep)
-    heldout = solution.heldout
-    assert heldout.kept == pytest.approx(choice.kept.mean(), abs=0.01)
-    assert heldout.agreement == pytest.approx(choice.agreement, abs=0.01)
     gain = curve.crossfit.estimate(choice.credit - curve.crossfit.raw_credit)  # paired
-    assert (heldout.gain_low, heldout.gain_high) == pytest.approx(gain.interval(), abs=0.01)
+    expected = [choice.kept.mean(), choice.agreement, *gain.interval()]
+    names = ("kept", "agreement", "gain_low", "gain_high")
+    scores = [getattr(solution.heldout, name) for name in names]
+    assert scores == pytest.approx(expected, abs=0.01)
 
 
 @pytest.mark.parametrize("unconverged", [0, 1])
@@ -222,19 +213,21 @@ def test_an_unconverged_fit_of_a_mixture_is_reported(curve, monkeypatch, unconve
 
 
 def test_an_error_that_is_not_known_is_none(tmp_path):
-    """Any two answers about five objects share one: no error can be estimated, and none is
-    stated, nor is a gain claimed.
+    """Any two answers about five objects share one: no error can be estimated, and none is stated,
+    nor is a gain claimed. The command says that the features stay, by how much they are centred,
+    and nothing about new objects.
     """
     data = random_data(5, 4, 60, seed=0)
     record = fit(data).record
     names = ("low", "high", "gain_low", "gain_high")
-    assert [getattr(record.heldout, name) for name in names] == [None] * 4
+    assert {getattr(record.heldout, name) for name in names} == {None}
     assert "nothing to gain" in record.keep["notes"][0]
-    np.save(tmp_path / "X.npy", data.features.matrix)
-    np.save(tmp_path / "answers.npy", data.answers.objects)
-    paths = ["--features", tmp_path / "X.npy", "--answers", tmp_path / "answers.npy"]
-    _, output, _ = run("fit", *paths, "--out", tmp_path / "t.npz")
-    (line,) = [line for line in output.splitlines() if "measured on" in line]
+    files = folder(tmp_path, x_npy=data.features.matrix, a_npz=data.answers)
+    options = f"--features {files}/x.npy --answers {files}/a.npz --centre 1"
+    code, output, notes = run(f"fit {options} --out {files}/t.npz")
+    assert (code, "new objects" in notes) == (0, False)
+    assert "the features stay as they are, centred by 1: 60 answers" in output
+    (line,) = (line for line in output.splitlines() if "measured on" in line)
     assert "[" not in line.split("neighbours kept")[0]
 
 
@@ -243,15 +236,15 @@ def test_a_fit_that_changes_nothing_says_so(keep):
     """W is the identity, the record has no arm and no result of another fit, and neither a collapse
     nor a fit that is not returned is warned of, in the fit or in `cross_score`.
     """
-    data = random_data(40, 8, 300, n_local=0 if keep is None else 40)
+    n_local = 40 if keep else 0
+    data = random_data(40, 8, 300, n_local)
     fitted = fit(data, Keep(keep=keep), Exact(max_evaluations=5))
     record = fitted.record
     np.testing.assert_array_equal(fitted.transform.weights, np.eye(8))
-    assert (record.status, record.converged) == ("unchanged", True)
+    assert (record.status, record.converged, record.n_local) == ("unchanged", True, n_local)
     settings = (record.method, record.lmbda, record.alpha)
     assert {*settings, record.objective, record.parts, record.keep["share"]} == {None}
     assert record.keep["fits"] == []
-    assert record.n_local == (0 if keep is None else 40)
     nested = cross_score(data, Keep(keep=keep), Exact(max_evaluations=5), folds=2)
     for heldout in (record.heldout, nested):
         assert heldout.loss == heldout.original_loss == pytest.approx(np.log(3), abs=0.01)
@@ -259,28 +252,10 @@ def test_a_fit_that_changes_nothing_says_so(keep):
     assert "the features stay as they are" in card(fitted.transform)
 
 
-def test_the_command_says_that_nothing_changes(tmp_path):
-    """The command says that the features stay as they are, by how much they are centred, and no
-    more about new objects; the page of the transform advises more answers.
-    """
-    data = random_data(40, 8, 300)
-    np.save(tmp_path / "X.npy", data.features.matrix)
-    np.save(tmp_path / "answers.npy", data.answers.objects)
-    paths = ["--features", tmp_path / "X.npy", "--answers", tmp_path / "answers.npy"]
-    code, output, notes = run("fit", *paths, "--centre", "1", "--out", tmp_path / "t.npz")
-    assert code == 0
-    assert "the features stay as they are, centred by 1: 300 answers" in output
-    assert "new objects" not in notes
-    run("report", tmp_path / "t.npz", *paths, "--out", tmp_path / "t.html")
-    assert "It leaves the features as they are" in (tmp_path / "t.html").read_text()
-
-
-def test_a_choice_on_folds_is_not_suspected_of_a_collapse(photographs, monkeypatch):
+def test_a_choice_on_folds_is_not_suspected_of_a_collapse(few, monkeypatch):
     """The loss of a fit that is a part of a mixture says nothing about the mixture."""
     monkeypatch.setattr("glocal.aligner.fitting.at_chance", lambda loss, chance: True)
-    data = photographs[0]
-    few = FitData(data.features, data.answers.select(np.arange(600)))
-    assert fit(few, Keep()).record.method == "global"
+    assert fit(few(600), Keep()).record.method == "global"
 
 
 # choices and notes
@@ -298,50 +273,48 @@ def test_ties_take_the_larger_penalty(curve):
     is chosen, and else the better one. The features stay if a gain is within its error.
     """
     original = agreeing(curve.original, 0.4)
-    for weak_share, lmbda in ((0.6005, 0.3), (0.7, 0.1)):
-        weak = agreeing(curve.original, weak_share, lmbda=0.1, step=1.0)
-        strong = agreeing(curve.original, 0.6, lmbda=0.3, step=1.0)
-        paths = ([original, strong], [original, weak])
-        assert replace(curve, original=original, paths=paths).choose(0.5).lmbda == lmbda
-    better = agreeing(curve.original, 0.4005, step=1.0)
-    paths = ([original, better],)
-    assert replace(curve, original=original, paths=paths).choose(0.5).step == 0
+    strong = agreeing(original, 0.6, lmbda=0.3, step=1.0)
+    for ends, lmbda in (
+        ([strong, agreeing(original, 0.6005, lmbda=0.1, step=1.0)], 0.3),
+        ([strong, agreeing(original, 0.7, lmbda=0.1, step=1.0)], 0.1),
+        ([agreeing(original, 0.4005, step=1.0)], original.lmbda),
+    ):
+        paths = tuple([original, end] for end in ends)
+        choice = replace(curve, original=original, paths=paths).choose(0.5)
+        assert (choice.lmbda, choice.step > 0) == (lmbda, lmbda != original.lmbda)
 
 
 def gaining(curve, errors, kept, **changes):
     """A mixture whose gain over the original is this multiple of its error."""
-    noise = np.random.default_rng(int(errors)).normal(size=len(curve.crossfit.raw_credit))
-    gain = noise + (errors * curve.crossfit.estimate(noise).error - noise.mean())
-    credit = curve.crossfit.raw_credit + gain
-    mixture = replace(curve.original, step=1.0, credit=credit, agreement=credit.mean(), **changes)
-    return replace(mixture, kept=np.full(len(mixture.kept), kept))
+    raw = curve.crossfit.raw_credit
+    noise = np.random.default_rng(int(errors)).normal(size=len(raw))
+    credit = raw + noise + (errors * curve.crossfit.estimate(noise).error - noise.mean())
+    kept = np.full(len(curve.original.kept), kept)
+    changes |= {"credit": credit, "agreement": credit.mean(), "kept": kept}
+    return replace(curve.original, step=1.0, **changes)
 
 
 @pytest.mark.parametrize(
     ("errors", "keep", "noun"),
     [  # of the mixture that keeps .95 of the neighbours, and of that which keeps .5
-        ((1.5, None), None, "More answers"),
-        ((3.0, None), None, None),
-        ((1.5, None), 0.9, "lower keep"),
-        ((0.1, 0.2), 0.9, "More answers"),
-        ((3.0, None), 0.9, None),
-        ((3.0, 5.0), 0.9, None),
-        ((3.0, 9.0), 0.9, "Lower keep"),
-        ((3.0, None), 1.0, "nothing to gain"),
+        ([1.5], None, "More answers"),
+        ([3.0], None, None),
+        ([1.5], 0.9, "lower keep"),
+        ([0.1, 0.2], 0.9, "More answers"),
+        ([3.0], 0.9, None),
+        ([3.0, 5.0], 0.9, None),
+        ([3.0, 9.0], 0.9, "Lower keep"),
+        ([3.0], 1.0, "nothing to gain"),
     ],
 )
 def test_each_note_has_its_condition(curve, errors, keep, noun):
     """Advice depends on the gain of the choice, and on what a lower `keep` would add to it, in
     standard errors.
     """
-    original = replace(
-        curve.original, credit=curve.crossfit.raw_credit, agreement=curve.crossfit.raw_credit.mean()
-    )
-    mixtures = [
-        gaining(curve, number, kept, lmbda=lmbda)
-        for number, kept, lmbda in zip(errors, (0.95, 0.5), (1.0, 0.1), strict=True)
-        if number is not None
-    ]
+    raw = curve.crossfit.raw_credit
+    original = replace(curve.original, credit=raw, agreement=raw.mean())
+    options = zip(errors, (0.95, 0.5), (1.0, 0.1), strict=False)
+    mixtures = [gaining(curve, number, kept, lmbda=lmbda) for number, kept, lmbda in options]
     paths = tuple([original, mixture] for mixture in mixtures)
     changed = replace(curve, original=original, paths=paths)
     vars(changed)["least_loss"] = mixtures[0]
@@ -360,13 +333,11 @@ def test_without_a_share_the_penalty_decides(curve):
 # the search and its scores
 
 
-def test_the_search_for_the_penalty_goes_on_while_the_loss_falls(photographs):
+def test_the_search_for_the_penalty_goes_on_while_the_loss_falls(few):
     """On folds of questions λ falls in multiples of p / t until two losses in a row are higher; on
     folds of objects it rises from 1 too if the loss is no lower below.
     """
-    data = photographs[0]
-    few = FitData(data.features, data.answers.select(np.arange(600)))
-    curve = keep_curve(few, keep=None)
+    curve = keep_curve(few(600), keep=None)
     lambdas = [np.inf, 4.7, 1.4, 0.47, 0.14, 0.047, 0.014]
     assert [*curve.losses] == lambdas[: len(curve.losses)]
     assert curve.penalty == min(curve.losses, key=curve.losses.get) < 4.7
@@ -379,10 +350,9 @@ def test_random_answers_leave_features_of_many_columns_as_they_are():
     """The features without a transform are scored at their own best scale, and are chosen if no λ
     gains.
     """
-    rng = np.random.default_rng(1)
     data = random_data(60, 150, 600)
-    shifted = Features(data.features.matrix + 3 * rng.normal(size=150))
-    curve = keep_curve(replace(data, features=shifted), keep=None)
+    shift = 3 * np.random.default_rng(1).normal(size=150)
+    curve = keep_curve(replace(data, features=Features(data.features.matrix + shift)), keep=None)
     assert curve.choose(None).step == 0
     assert curve.losses[np.inf] == pytest.approx(np.log(3), abs=0.01)
 
@@ -395,9 +365,9 @@ def test_the_best_scale_does_not_depend_on_the_scale_of_the_similarities(factor)
     assert best_similarity_scale(factor * S, None) * factor == pytest.approx(scale, rel=1e-3)
 
 
-def held_out(photographs, answers):
+def held_out(photographs, objects, weights=None, **details):
     """The held-out parts of three folds of questions."""
-    data = FitData(photographs[0].features, answers)
+    data = FitData(photographs.data.features, Answers(objects, weights, **details))
     return CrossFit(data, data.folds(3, "questions"), Exact())
 
 
@@ -405,33 +375,35 @@ def test_weights_count_as_copies_in_scores_and_ties(photographs):
     """Agreement, loss and scale of weighted answers are those of copies, and a deficit is weighted
     before it counts as a tie.
     """
-    objects = photographs[0].answers.objects[:200]
+    objects = photographs.data.answers.objects[:200]
     weights = np.where(np.arange(200) < 120, 1, 3)
     person = np.arange(200) % 7
-    weighted = held_out(photographs, Answers(objects, weights.astype(float), person=person))
-    assert [*np.bincount(weighted.heldout.answers.person)] == [*np.bincount(person)]
-    copied = held_out(photographs, Answers(np.repeat(objects, weights, axis=0)))
+    weighted = held_out(photographs, objects, weights.astype(float), person=person)
+    pooled = weighted.heldout.answers
+    assert [*np.bincount(pooled.person)] == [*np.bincount(person)]
+    copied = held_out(photographs, np.repeat(objects, weights, axis=0))
     first, second = (
         (crossfit.original().agreement, crossfit.heldout.mean(crossfit.losses(np.inf)))
         for crossfit in (weighted, copied)
     )
     assert first == pytest.approx(second, rel=1e-3)
-    assert weighted.is_tie(np.where(weighted.heldout.answers.weights == 1, 1.0, -1.0))
+    assert weighted.is_tie(np.where(pooled.weights == 1, 1.0, -1.0))
 
 
 def test_copies_of_a_question_are_no_further_evidence(photographs):
     """A mean deficit of 1.5 standard errors is no tie; with all answers to a question alike the
     error is twice that of as many questions, and it is one.
     """
-    objects = photographs[0].answers.objects[:400]
-    crossfit = held_out(photographs, Answers(objects))
+    objects = photographs.data.answers.objects[:400]
     noise = np.random.default_rng(1).normal(size=400)
-    deficit = noise - noise.mean() + 1.5 * noise.std() / 20
-    assert not crossfit.is_tie(deficit)
-    copied = held_out(photographs, Answers(np.repeat(objects[:100], 4, axis=0)))
+
+    def deficit(noise):
+        return noise - noise.mean() + 1.5 * noise.std() / 20
+
+    assert not held_out(photographs, objects).is_tie(deficit(noise))
+    copied = held_out(photographs, np.repeat(objects[:100], 4, axis=0))
     order = np.argsort(np.lexsort(copied.heldout.answers.objects.T))
-    deficit = np.repeat(noise[:100] - noise[:100].mean(), 4) + 1.5 * noise[:100].std() / 20
-    assert copied.is_tie(deficit[order])
+    assert copied.is_tie(np.repeat(deficit(noise[:100]), 4)[order])
 
 
 # what is refused
@@ -446,8 +418,8 @@ def test_local_images_are_kept_to_nine_tenths_by_default(photographs, monkeypatc
         return SimpleNamespace(solve=lambda *arguments: None)
 
     monkeypatch.setattr("glocal.aligner.keep.keep_curve", curve)
-    for local in (photographs[0].local_features, None):
-        Keep().solve(replace(photographs[0], local_features=local), Exact())
+    for data in (photographs.data, replace(photographs.data, local_features=None)):
+        Keep().solve(data, Exact())
     assert requests == [0.9, None]
 
 
@@ -458,18 +430,15 @@ def test_a_keep_that_is_no_share_is_refused(curve, keep):
         curve.choose(keep)
 
 
-@pytest.mark.parametrize(
-    ("data", "keep", "solver", "noun"),
-    [
-        (random_data(20, 4, 29), None, Exact(), "29 answers"),
-        (random_data(20, 4, 60, n_local=8), 0.9, Exact(), "8 local images"),
-        (random_data(20, 4, 60), None, PaperLoop(), "exact solver"),
-    ],
-)
-def test_a_choice_needs_answers_images_and_the_exact_solver(data, keep, solver, noun):
+def test_a_choice_needs_answers_images_and_the_exact_solver():
     """29 answers are too few, three folds of at least three need nine local images, and the paper's
     loop is refused; 30 answers are enough.
     """
-    with pytest.raises((DataError, ParameterError), match=noun):
-        fit(data, Keep(keep=keep), solver)
+    for size, keep, solver, noun in (
+        ((20, 4, 29), None, Exact(), "29 answers"),
+        ((20, 4, 60, 8), 0.9, Exact(), "8 local images"),
+        ((20, 4, 60), None, PaperLoop(), "exact solver"),
+    ):
+        with pytest.raises((DataError, ParameterError), match=noun):
+            fit(random_data(*size), Keep(keep=keep), solver)
     assert keep_curve(random_data(20, 4, 30), keep=None).losses
