@@ -4,7 +4,6 @@ import pytest
 from world import folder, run
 
 from glocal import LinearTransform
-from glocal.results import Score, write_rows
 
 
 def test_model_layer_preprocessing_and_notes_reach_record_and_card(tmp_path):
@@ -22,22 +21,14 @@ def test_model_layer_preprocessing_and_notes_reach_record_and_card(tmp_path):
         assert words in card
 
 
-def test_push_takes_the_same_options_and_scores(tmp_path):
-    """The options of `push` replace those of the record, and only scores of this transform get onto
-    the card; the licence of a replaced card stays unless another is given, and nothing else does.
-    """
+def test_push_takes_the_same_options(tmp_path):
+    """The options of `push` replace those of the record."""
     at = folder(tmp_path)
-    path = str(at / "w.npz")
-    other = Score("rsa", "spearman", 0.123).row()
-    row = Score("odd-one-out", "accuracy_cosine", 0.561, 0.55, 0.57, 900, transform=path)
-    for rows, code in (([row.row(), other], 0), ([other], 2)):
-        write_rows(at / "s.jsonl", rows)
-        options = ("--model-name", "net", "--notes", "Mine.", "--scores", at / "s.jsonl")
-        assert run("transforms push", path, at / "card", *options).code == code
+    options = ("--model-name", "net", "--notes", "Mine.")
+    assert run("transforms push", at / "w.npz", at / "card", *options).code == 0
     card = (at / "card" / "README.md").read_text("utf-8")
-    for words in ("Transform of net", "Mine.", "0.561 [0.550, 0.570] (n = 900)"):
+    for words in ("Transform of net", "Mine."):
         assert words in card
-    assert "0.123" not in card
 
 
 @pytest.mark.parametrize(("licence", "kept"), [(None, "mit"), ("cc0-1.0", "cc0-1.0")])

@@ -334,7 +334,6 @@ def test_the_hub_reads_the_front_matter():
 
 
 HOSTILE = "<script>alert(1)</script> ![x](https://a.b/c.png)"
-SCORES = [{"task": HOSTILE, "metric": "m", "value": 0.5}]
 
 
 @pytest.mark.parametrize(
@@ -343,7 +342,7 @@ SCORES = [{"task": HOSTILE, "metric": "m", "value": 0.5}]
         *((meta, "None is stated", "held") for meta in ({}, {"fit": {"provenance": "x"}})),
         ({"fit": {"heldout": heldout(of="questions")}}, "| held out | questions |", "out objects"),
         ({"fit": {"heldout": heldout(high=None)}}, "| 0.520 |", "0.520 ["),
-        *(({"source": {"model": HOSTILE}, "scores": SCORES}, "&lt;script&gt;", part)
+        *(({"source": {"model": HOSTILE}}, "&lt;script&gt;", part)
           for part in ("<script>", "](https")),
     ],
 )  # fmt: skip

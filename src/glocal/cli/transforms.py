@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from typer import Argument, Option
@@ -12,9 +12,7 @@ from typer import Argument, Option
 from glocal.cli.inputs import flat, refuse_overwriting_inputs
 from glocal.cli.output import AsJson, print_catalogue, print_json, print_result, progress_bar
 from glocal.data.sources.fetch import published
-from glocal.errors import ParameterError
 from glocal.files import atomic_write, writable_target
-from glocal.results import read_scores
 from glocal.transform import LinearTransform
 from glocal.transform.card import CARD_NAME
 from glocal.transform.formats import ENDINGS, TRANSFORM_NAME
@@ -90,9 +88,6 @@ def push_command(
         None, help="The network on the hub. [default: the recorded network, if it is from timm]"
     ),
     dataset: list[str] | None = Option(None, help="Data set of answers on the hub; repeatable."),
-    scores: Path | None = Option(
-        None, help="File that evaluate --out wrote, with scores of this transform for the card."
-    ),
     private: bool = Option(False, "--private", help="Create the repository as private."),
     as_json: AsJson = False,
 ) -> None:
@@ -105,10 +100,7 @@ def push_command(
     """
     path = locate(transform)
     fitted = LinearTransform.load(path)
-    record = source.described(fitted.meta)
-    if scores is not None:
-        record["scores"] = _scores(scores, transform)
-    fitted = replace(fitted, meta=record)
+    fitted = replace(fitted, meta=source.described(fitted.meta))
     options = {"licence": licence, "base_model": base_model, "datasets": dataset or ()}
     if "://" in to:
         name = fitted.push_to_hub(to, private=private, **options)
@@ -119,14 +111,3 @@ def push_command(
     fitted.save_pretrained(to, **options)
     message = f"written to the folder {to}, not published; push to hf://OWNER/NAME to publish it"
     print_result(as_json, {"name": to}, message)
-
-
-def _scores(file: Path, transform: str) -> list[dict[str, Any]]:
-    """The scores of a transform in a file; raises a ParameterError if there are none."""
-    rows = [score.row() for score in read_scores(file) if score.transform == transform]
-    if not rows:
-        raise ParameterError(
-            f"{file} has no score of {transform}. Name the transform as it was evaluated: glocal "
-            f"evaluate ... --transform {transform} --out {file}."
-        )
-    return rows

@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -72,7 +72,7 @@ def card(transform: Any) -> str:
     record = transform.meta
     options = CardOptions(**(record.get("card") or {}))
     heldout = value_at(record, "fit.heldout") or {}
-    facts = {**_facts(transform), **_heldout_facts(heldout), **dict(_evaluated(record))}
+    facts = {**_facts(transform), **_heldout_facts(heldout)}
     front = {
         "library_name": "glocal",
         "license": options.licence,
@@ -153,19 +153,6 @@ def _interval(scores: Mapping[str, Any], names: str, sign: str = "") -> str:
     """A score with its interval; `names` are those of the score and of both ends."""
     value, low, high = (scores[name] for name in names.split())
     return interval_text(value, low, high, sign)
-
-
-def _evaluated(record: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Yield the scores of ``glocal evaluate`` in a record, by task and metric."""
-    for row in record.get("scores") or ():
-        if row.get("value") is None:
-            continue
-        text = interval_text(row["value"], row.get("low"), row.get("high"))
-        number = f" (n = {row['n']:,})" if row.get("n") else ""
-        name = f"{row['task']}, {row['metric'].replace('_', ' ')}"
-        if row.get("split") not in (None, "all"):
-            name += f", {row['split']}"
-        yield name, f"{text}{number}"
 
 
 def _model_index(scores: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -13,7 +13,7 @@ from pydantic import Field, ValidationError, field_validator
 
 from glocal.errors import ParameterError
 from glocal.options import Options
-from glocal.results import FitRecord, RecordPart, Score, built, wrong_place
+from glocal.results import FitRecord, RecordPart, built, wrong_place
 
 FORMAT = 1
 
@@ -122,7 +122,6 @@ class TransformRecord(RecordPart):
     sweep: _Sweep | None = None
     reduced: dict[str, Any] | None = None
     card: dict[str, Any] | None = None
-    scores: list[Annotated[Score, built(Score)]] | None = None
     axes_chance: float | None = Field(None, ge=0)
 
 
