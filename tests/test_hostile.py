@@ -12,9 +12,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from command_lines import SUITE, TooLong, limits
 from PIL import Image
+from world import features_file
 
 from glocal.cli import output
 from glocal.cli.app import execute
@@ -82,29 +82,6 @@ def damaged_member(data: bytes, rng: random.Random) -> bytes:
     return archive.getvalue()
 
 
-def features_file(path: Path, **others) -> None:
-    """Write features, with other arrays beside them, as each program would."""
-    arrays = {"features": ROWS, **others}
-    suffix = path.suffix
-    if suffix == ".npy":
-        np.save(path, ROWS, allow_pickle=False)
-    elif suffix == ".npz":
-        np.savez_compressed(path, **arrays)
-    elif suffix == ".pt":
-        torch.save({name: torch.from_numpy(array) for name, array in arrays.items()}, path)
-    elif suffix == ".h5":
-        with pytest.importorskip("h5py").File(path, "w") as file:
-            file.create_dataset("features", data=ROWS, chunks=(2, 4), compression="gzip")
-    elif suffix == ".parquet":
-        pa = pytest.importorskip("pyarrow")
-        parquet = pytest.importorskip("pyarrow.parquet")
-        parquet.write_table(pa.table({"features": list(ROWS)}), path)
-    elif suffix == ".csv":
-        path.write_text("name,x,y\ncup,1,2\negg,3,4.5\n")
-    else:
-        raise ValueError(path)
-
-
 def load_features(path: Path) -> None:
     Features.load(path).standardization  # noqa: B018  reads every row
 
@@ -120,8 +97,8 @@ def npy(array):
 def transform_file(path: Path) -> None:
     if path.suffix == ".safetensors":
         pytest.importorskip("safetensors")
-    W = np.random.default_rng(0).normal(size=(4, 4)).astype("f4")
-    LinearTransform(W, np.ones(4, "f4"), 0.5, 2.0, {"strength": 1.0}).save(path)
+    W = ROWS[:4] + np.eye(4, dtype="f4")
+    LinearTransform(W, ROWS[5], 0.5, 2.0, {"strength": 1.0}).save(path)
 
 
 def view_file(path: Path) -> None:
@@ -130,8 +107,7 @@ def view_file(path: Path) -> None:
 
 
 def picture(path: Path) -> None:
-    pixels = np.random.default_rng(0).integers(0, 256, (24, 20, 3), dtype=np.uint8)
-    Image.fromarray(pixels).save(path)
+    Image.effect_noise((20, 24), 90).save(path)
 
 
 def decoded(path: Path) -> None:
@@ -152,10 +128,8 @@ def ordered(path: Path) -> None:
 
 
 def answers_file(path: Path) -> None:
-    names = [f"thing {i}" for i in range(6)]
-    Answers(
-        ANSWERS, np.ones(3), kind="anchor", person=np.arange(3), seconds=np.ones(3), names=names
-    ).save(path)
+    details = {"person": np.arange(3), "seconds": np.ones(3), "names": [*"abcdef"]}
+    Answers(ANSWERS, np.ones(3), kind="anchor", **details).save(path)
 
 
 TRIALS = '[{"stimuli": ["a", "b", "c"], "response": "c", "rt": 9}, {"task": "x"}]'
@@ -165,13 +139,14 @@ RDM = np.abs(np.subtract.outer(np.arange(4.0), np.arange(4.0)))
 GRID = 'method = ["glocal", "naive"]\nalpha = [0.1, 0.5]\nlmbda = [1.0]\ntau = [0.1]\n'
 READERS = {
     **{
-        f"features.{kind}": (features_file, load_features)
-        for kind in ("npy", "npz", "pt", "h5", "csv", "parquet")
+        f"features.{kind}": (lambda path: features_file(path, features=ROWS), load_features)
+        for kind in ("npy", "npz", "pt", "h5", "parquet")
     },
     **{
-        f"two.{kind}": (lambda path: features_file(path, x=ROWS), load_features)
+        f"two.{kind}": (lambda path: features_file(path, features=ROWS, x=ROWS), load_features)
         for kind in ("npz", "pt")
     },
+    "features.csv": (text("name,x,y\ncup,1,2\negg,3,4.5\n"), load_features),
     "triplets.npy": (npy(ANSWERS), Answers.load),
     "answers.npz": (answers_file, Answers.load),
     "answers.csv": (text("reference,closer,farther\n0,1,2\n3,4,5\n"), Answers.load),
@@ -237,19 +212,17 @@ def ends_well(read, path: Path, case: str) -> bool:
     return True
 
 
-@pytest.mark.parametrize("extension", ["png", "jpg"])
-def test_no_image_starts_a_program(extension, tmp_path, monkeypatch):
+def test_no_image_starts_a_program(tmp_path, monkeypatch):
     """PostScript with the name of a photograph is refused as an image, and starts no
     interpreter.
     """
-    monkeypatch.setattr(
-        "subprocess.check_call", lambda *_, **__: pytest.fail("a program was started")
-    )
-    monkeypatch.setattr("subprocess.Popen", lambda *_, **__: pytest.fail("a program was started"))
+    fail = lambda *_, **__: pytest.fail("a program was started")
+    monkeypatch.setattr("subprocess.Popen", fail)
     script = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\nshowpage\n%%EOF\n"
-    (tmp_path / f"a.{extension}").write_bytes(script)
-    with pytest.raises(Unreadable, match="known format"):
-        decode_image(tmp_path / f"a.{extension}")
+    for name in ("a.png", "a.jpg"):
+        (tmp_path / name).write_bytes(script)
+        with pytest.raises(Unreadable, match="known format"):
+            decode_image(tmp_path / name)
 
 
 def test_a_sentence_is_safe_for_a_terminal(tmp_path):

@@ -4,6 +4,7 @@ import contextlib
 import io
 import json
 import warnings
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,6 +23,15 @@ def answers(n: int, objects: int, kind: str = "odd-one-out", seed: int = 0, **de
     rng = np.random.default_rng(seed)
     rows = [rng.permutation(objects)[: WIDTH[kind]] for _ in range(n)]
     return Answers(np.array(rows, dtype=np.int32), kind=kind, **details)
+
+
+def chosen(questions: Answers, Z: np.ndarray, seed: int = 0) -> Answers:
+    """The questions as people answer them who choose by the softmax of dot products in Z."""
+    objects = questions.objects
+    S = np.stack([(Z[objects[:, i]] * Z[objects[:, j]]).sum(1) for i, j in questions.pairs])
+    places = (S + np.random.default_rng(seed).gumbel(size=S.shape)).argmax(axis=0)
+    by_choice = np.stack([questions.with_choice(place) for place in range(len(S))])
+    return replace(questions, objects=by_choice[places, np.arange(len(places))])
 
 
 def folder(path: Path, **files: Any) -> Path:
@@ -45,6 +55,32 @@ def folder(path: Path, **files: Any) -> Path:
             content.save(file)
         else:
             np.save(file, content)
+    return path
+
+
+def features_file(path: Path, **arrays: np.ndarray) -> Path:
+    """Write arrays as each program would; tensors that are called `features` alone are bare."""
+    kind = path.suffix
+    if kind == ".npy":
+        np.save(path, *arrays.values())
+    elif kind == ".npz":
+        np.savez_compressed(path, **arrays)
+    elif kind in (".pt", ".pth"):
+        torch = pytest.importorskip("torch")
+        tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
+        torch.save(tensors["features"] if list(tensors) == ["features"] else tensors, path)
+    elif kind in (".h5", ".hdf5"):
+        with pytest.importorskip("h5py").File(path, "w") as file:
+            for name, array in arrays.items():
+                place = f"group/{name}" if name == "clip" else name
+                file.create_dataset(place, data=array, compression="gzip")
+    elif kind == ".safetensors":
+        pytest.importorskip("safetensors.numpy").save_file(arrays, path)
+    elif kind == ".parquet":
+        table = {name: list(array) for name, array in arrays.items()}
+        pytest.importorskip("pandas").DataFrame(table).to_parquet(path)
+    else:
+        np.savetxt(path, *arrays.values(), delimiter="," if kind == ".csv" else "\t")
     return path
 
 
