@@ -74,7 +74,7 @@ class HeldOutScores(BaseModel):
         cannot be estimated.
     loss, original_loss : float
         The loss with the transform, and of features that are only scaled, in nats.
-    kept, kept_raw : float or None
+    kept, kept_raw : float
         The share of its `k` nearest neighbours that an image keeps among the `n_images` held-out
         images of a fold (a mean), which are `among`: of the neighbours of the features as the fit
         centres them, and of the features as they are. `kept_low` and `kept_high` are the ends of
@@ -99,13 +99,13 @@ class HeldOutScores(BaseModel):
     gain_high: Difference | None
     loss: float
     original_loss: float
-    kept: Share | None = None
-    kept_low: Share | None = None
-    kept_high: Share | None = None
-    kept_raw: Share | None = None
-    k: Count | None = None
-    n_images: Count | None = None
-    among: Literal["local images", "objects"] | None = None
+    kept: Share
+    kept_low: Share | None
+    kept_high: Share | None
+    kept_raw: Share
+    k: Count
+    n_images: Count
+    among: Literal["local images", "objects"]
     axes_chance: float | None = Field(None, ge=0)
 
 

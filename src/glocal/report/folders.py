@@ -91,7 +91,8 @@ def load_runs(
     if features is not None and not transforms:
         raise ParameterError(
             "Features only serve to show what a transform does, but no transform is among "
-            f"{', '.join(map(str, paths))}. Leave `features` out, or name a transform file."
+            f"{', '.join(map(str, paths))}. Leave `features` out, or name a transform file, as "
+            f"{paths[0]}/{TRANSFORM_NAME} of a sweep."
         )
     if features is not None:
         named = {str(path): transform for path, transform in transforms.items()}

@@ -201,9 +201,10 @@ def recorded_scores(fit: Mapping[str, Any], arm: str) -> list[Score]:
     heldout = HeldOutScores.model_validate(fit["heldout"])
     agreement = partial(Score, "odd-one-out", n=heldout.n, split="heldout")
     structure = partial(
-        Score, "structure", n=heldout.n_images or 0, split="heldout", settings={"k": heldout.k}
+        Score, "structure", n=heldout.n_images, split="heldout", settings={"k": heldout.k}
     )
     ends = (heldout.low, heldout.high)
+    kept_ends = (heldout.kept_low, heldout.kept_high)
     gain = (heldout.gain, heldout.gain_low, heldout.gain_high)
     scores = [
         agreement("accuracy_cosine", heldout.original),
@@ -211,13 +212,11 @@ def recorded_scores(fit: Mapping[str, Any], arm: str) -> list[Score]:
         agreement("accuracy_cosine_difference", *gain, transform=arm),
         agreement("loss", heldout.original_loss),
         agreement("loss", heldout.loss, transform=arm),
+        structure("neighbours_kept", 1.0),
+        structure("neighbours_kept", heldout.kept, *kept_ends, transform=arm),
     ]
-    if heldout.kept is not None and heldout.kept_raw is not None:
-        ends = (heldout.kept_low, heldout.kept_high)
-        scores.append(structure("neighbours_kept", 1.0))
-        scores.append(structure("neighbours_kept", heldout.kept, *ends, transform=arm))
-        if heldout.kept_raw != heldout.kept:  # the fit centres the features
-            scores.append(structure("neighbours_kept_raw", heldout.kept_raw, transform=arm))
+    if heldout.kept_raw != heldout.kept:  # the fit centres the features
+        scores.append(structure("neighbours_kept_raw", heldout.kept_raw, transform=arm))
     return scores
 
 

@@ -136,17 +136,15 @@ def _heldout_facts(scores: Mapping[str, Any]) -> dict[str, str]:
     """The rows of a card's table on held-out answers and images; empty without any."""
     if not scores:
         return {}
-    facts = {
+    nearest = f"of the {scores['k']} nearest among {scores['n_images']} {scores['among']}"
+    kept = _interval(scores, "kept kept_low kept_high")
+    return {
         "held out": scores["of"],
         "agreement on held-out answers": _interval(scores, "agreement low high"),
         "agreement without the transform": f"{scores['original']:.3f}",
         "gain on held-out answers": _interval(scores, "gain gain_low gain_high", "+"),
+        "neighbours kept of held-out images": f"{kept} {nearest}",
     }
-    if scores["kept"] is not None:
-        nearest = f"of the {scores['k']} nearest among {scores['n_images']} {scores['among']}"
-        kept = _interval(scores, "kept kept_low kept_high")
-        facts["neighbours kept of held-out images"] = f"{kept} {nearest}"
-    return facts
 
 
 def _interval(scores: Mapping[str, Any], names: str, sign: str = "") -> str:
@@ -159,16 +157,18 @@ def _model_index(scores: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The scores on held-out answers and images, as the hub reads them; empty without any."""
     if not scores:
         return []
-    metrics = [
-        {"type": "accuracy", "name": "agreement on held-out answers", "value": scores["agreement"]}
-    ]
-    if scores["kept"] is not None:
-        name = "neighbours kept of held-out images"
-        metrics.append({"type": "neighbours_kept", "name": name, "value": scores["kept"]})
+    kept = "neighbours kept of held-out images"
     result = {
         "task": {"type": "odd-one-out"},
         "dataset": {"name": f"held-out {scores['of']}", "type": "odd-one-out"},
-        "metrics": metrics,
+        "metrics": [
+            {
+                "type": "accuracy",
+                "name": "agreement on held-out answers",
+                "value": scores["agreement"],
+            },
+            {"type": "neighbours_kept", "name": kept, "value": scores["kept"]},
+        ],
     }
     return [{"name": "glocal", "results": [result]}]
 
