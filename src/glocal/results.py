@@ -226,9 +226,8 @@ class Score:
     features : str or None
         The feature file that `glocal evaluate` scored.
     p, p_corrected : float or None
-        The p-value of a difference, and the p-value corrected for multiple comparisons: by Holm's
-        method over all differences of a suite, by Bonferroni's over all settings that a sweep chose
-        from.
+        The p-value of a difference, and the p-value corrected by Holm's method for all differences
+        of a suite.
     """
 
     task: str
