@@ -196,6 +196,12 @@ def test_the_arms_follow_from_the_network(fast, tmp_path):
     assert {row.transform for row in result.scores} == {ORIGINAL, CENTRED, "forced"}
 
 
+def test_a_message_names_only_some_of_many_small_classes():
+    """Of a hundred classes of one image each, the error names eight."""
+    with pytest.raises(DataError, match=r"there are 0; .*7 \(1\), …"):
+        verdict(np.eye(100), np.arange(100))
+
+
 def test_the_command_joins_labels_by_name_and_writes_score_rows(fast, tmp_path):
     """``glocal try`` prints a line for each arm and the verdict, and writes rows for a report;
     labels of another order are joined by name.

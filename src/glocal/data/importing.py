@@ -66,6 +66,8 @@ def import_answers(
     read: Callable[..., Trials] = read_trials
     if "values" in options:
         read = read_matrix
+    elif ending(path) == ".npz":
+        raise DataError(f"{path} needs no import: every command reads an .npz file of answers.")
     elif ending(path) == ".npy" or not has_titles(path):
         read = read_rows
     allowed = [*inspect.signature(read).parameters][1:]

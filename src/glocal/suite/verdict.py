@@ -41,6 +41,7 @@ RETRIEVAL = "mAP"
 KEPT = "neighbours kept"
 _SHOTS = {ONE_IMAGE: 1, FIVE_IMAGES: 5}
 _DRAWS = {"ncm": 40, "logistic": 10}
+_MAX_LISTED = 8  # small classes that a message names
 _K = 10  # neighbours
 _IN_WORDS = {
     ORIGINAL: "the features as they are",
@@ -158,7 +159,8 @@ def _small_classes(labels: Shaped[np.ndarray, " n"]) -> dict[Any, int]:
     """The classes with too few images, and their number of images; a DataWarning names them."""
     sizes = Counter(labels.tolist())
     small = {name: size for name, size in sorted(sizes.items()) if size < MIN_IMAGES}
-    listing = ", ".join(f"{name} ({size})" for name, size in small.items()) or "none"
+    listed = [f"{name} ({size})" for name, size in small.items()] or ["none"]
+    listing = ", ".join(listed[:_MAX_LISTED]) + ", …" * (len(listed) > _MAX_LISTED)
     n_large = len(sizes) - len(small)
     if n_large < 2:
         raise DataError(
