@@ -60,7 +60,7 @@ def people(_options: argparse.Namespace) -> Record:
     answers = glocal.Answers.load(real_data() / "things" / "repeated_answers.csv")
     ids = object_ids()
     objects = glocal.Features(np.load(real_data() / "things" / "spose_49d.npy"), ids)
-    bounds = ceiling(glocal.join(objects, answers, ids).answers)
+    bounds = ceiling(glocal.join(objects, answers, ids).answers, least=0)
     assert bounds is not None
     data = data_of(OVERFITTED)
     arm = glocal.Arm(method="global", lmbda=0.1)

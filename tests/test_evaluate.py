@@ -80,7 +80,7 @@ COMMANDS = {
 }
 FIELDS = {
     "odd-one-out": "accuracy low high tie_rate loss chance n similarity ceiling",
-    "rsa": "spearman low high ceiling kernel n_objects",
+    "rsa": "spearman low high ceiling kernel n",
     "few-shot": "accuracy low high per_draw chance n probe shots draws seed",
     "anomaly": "auroc aupr fpr95 low high per_class mode k n",
     "structure": "neighbours_kept low high cka rdm_spearman k n",

@@ -283,7 +283,7 @@ BAD = [
     ("labels", {"y_train": Y[1:]}),
     ("names", {"y_test": Y.astype(str)}),
     ("columns", {"X_test": ROWS[:, 1:]}),
-    ("superclass a", {"superclasses": dict(enumerate("abbb"))}),
+    ("superclass", {"superclasses": dict(enumerate("abbb"))}),
     ("cat", {"superclasses": {"cat": "animal"}}),
     ("test image", {"shots": 6, "X_test": None, "y_test": None}),
 ]

@@ -47,7 +47,7 @@ def test_dissimilarities_and_correlations_equal_scipy(kernel):
         x = model_rdm(rows, kernel)
         y = human[UPPER]
         assert result.spearman == pytest.approx(stats.spearmanr(x, y).statistic, rel=1e-12)
-        assert (result.ceiling, result.n_objects) == (None, 14)
+        assert (result.ceiling, result.n) == (None, 14)
 
 
 @pytest.mark.parametrize("kernel", ["cosine", "dot"])

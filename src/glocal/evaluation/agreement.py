@@ -86,25 +86,13 @@ def odd_one_out(
 
     means = np.average([credits, is_tied, losses], axis=1, weights=answers.weights)
     accuracy, tie_rate, loss = means.tolist()
-    n = len(answers)
-    score = partial(Score, "odd-one-out", n=n, settings={"chance": answers.chance})
+    score = partial(Score, "odd-one-out", n=len(answers), settings={"chance": answers.chance})
     scores = (
         score(f"accuracy_{similarity}", accuracy, low, high),
         score("loss", loss),
         score(f"tie_rate_{similarity}", tie_rate),
     )
-    values = {
-        "accuracy": accuracy,
-        "low": low,
-        "high": high,
-        "tie_rate": tie_rate,
-        "loss": loss,
-        "chance": answers.chance,
-        "n": n,
-        "similarity": similarity,
-        "ceiling": None,
-    }
-    return Result(scores, units, values)
+    return Result.of(scores, units, similarity, similarity=similarity, ceiling=None)
 
 
 def answer_credit(Z: np.ndarray, answers: Answers) -> Float[np.ndarray, " t"]:
@@ -128,7 +116,7 @@ def heldout_rows(credits: Mapping[str, Float[np.ndarray, " t"]], heldout: Answer
     return compared(results, [(arm, first) for arm in others])
 
 
-def ceiling(answers: Answers, *, least: float = 0.0) -> Result | None:
+def ceiling(answers: Answers, *, least: float = MIN_REPEATED_SHARE) -> Result | None:
     """Compute how far people agree with each other, a range, from repeated answers of any kind.
 
     Each answer is compared with the other answers to its question, also with those of the same

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,24 +13,13 @@ from jaxtyping import Bool, Float, Int, Shaped
 from glocal.data.labels import positions
 from glocal.errors import DataError, DataWarning, ParameterError
 from glocal.evaluation.intervals import FRACTION, Result, Units
-from glocal.evaluation.sides import SIDES, check_columns, labelled_sides
+from glocal.evaluation.sides import SIDES, Members, finite_sides, labelled_sides
 from glocal.results import Score
-from glocal.similarity import (
-    cosine_blocks,
-    finite,
-    snap_ties,
-    tie_tolerance,
-    zeros_if_collapsed,
-)
+from glocal.similarity import cosine_blocks, snap_ties, tie_tolerance, zeros_if_collapsed
 
 METRICS = ("auroc", "aupr", "fpr95")
 MODES = ("one-vs-rest", "leave-one-out", "shift")
 _AGAINST = "against"  # the mode of `anomaly_against`
-
-
-_Task = tuple[Float[np.ndarray, "m k"], Bool[np.ndarray, " m"], Bool[np.ndarray, " m"]]
-"""One detection: the k largest cosines of all test images, which are anomalies, and which are used.
-"""
 
 
 def anomaly(
@@ -119,21 +108,39 @@ def anomaly(
             "which are those of the labels. Give both or neither."
         )
     shown, tested = labelled_sides(train, train_labels, test, test_labels, superclasses)
+    is_tested = np.ones(len(tested.X), dtype=bool)
+    if mode == "shift":
+        trained = _first_halves(shown)
+        shown = shown.select(np.isin(shown.classes, trained))
+        is_tested = ~np.isin(tested.classes, trained)
     classes, codes = np.unique(shown.superclasses, return_inverse=True)
     test_codes = positions(classes, tested.superclasses)  # -1 of a class without training image
-    is_shown = np.ones(len(codes), dtype=bool)
-    is_tested = np.ones(len(test_codes), dtype=bool)
-    if mode == "shift":
-        halves = [_first_half(shown.classes[codes == c]) for c in range(len(classes))]
-        is_shown = np.isin(shown.classes, np.concatenate(halves))
-        is_tested = ~np.isin(tested.classes, np.concatenate(halves))
-    nearest = _nearest(shown.X[is_shown], codes[is_shown], classes, tested.X, k)
+    nearest = _nearest(shown.X, codes, classes, tested.X, k)
+    is_other = test_codes[:, None] != np.arange(len(classes))  # (images, classes)
     if mode == "leave-one-out":
-        tasks = _leave_one_out(nearest, test_codes)
+        similarity = _without_each_class(nearest)
+        is_normal = is_other & (test_codes >= 0)[:, None]
+        is_anomaly = ~is_normal
     else:
-        tasks = _one_vs_rest(nearest, test_codes, is_tested)
-    tasks_by_class = dict(zip(classes.tolist(), tasks, strict=True))
-    return _scored(tasks_by_class, test_codes, mode, k, tested.X.shape[1])
+        similarity = nearest.mean(axis=2)
+        is_normal = ~is_other & is_tested[:, None]
+        is_anomaly = is_other
+    tolerance = tie_tolerance(tested.X.shape[1])
+    rows = []
+    influence = np.zeros(len(similarity))
+    for c, name in enumerate(classes.tolist()):
+        is_used = is_normal[:, c] | is_anomaly[:, c]
+        anomalous = is_anomaly[is_used, c]
+        if not anomalous.any() or anomalous.all():
+            continue
+        score = -snap_ties(similarity[is_used, c], tolerance)
+        influence[is_used] += _influence(anomalous, score)
+        counts = {"normal": int((~anomalous).sum()), "anomalous": int(anomalous.sum())}
+        metrics = zip(METRICS, detection(anomalous, score), strict=True)
+        rows.append({"class": name, **dict(metrics), **counts})
+    _check_left_out(len(classes) - len(rows), len(classes))
+    values = _within_classes(influence / len(rows), test_codes)
+    return _result(rows, values, {"mode": mode, "k": k})
 
 
 def anomaly_against(
@@ -148,9 +155,7 @@ def anomaly_against(
     The test images of the training data set are normal. Score, errors and result are those of
     `anomaly`. The only task is named "all" and has no interval.
     """
-    test = finite(test, SIDES[1])
-    anomalies = finite(anomalies, "anomalies")
-    check_columns(test, anomalies, (SIDES[1], "anomalies"))
+    test, anomalies = finite_sides(test, anomalies, (SIDES[1], "anomalies"))
     images = np.concatenate([test, anomalies])
     labels = np.repeat(["all", "anomalies"], [len(test), len(anomalies)])
     return anomaly(train, np.repeat(["all"], len(train)), images, labels, mode=_AGAINST, k=k)
@@ -173,37 +178,29 @@ def detection(
     return float(auc(false_rate, true_rate)), float(aupr), float(fpr95)
 
 
-def _one_vs_rest(
-    nearest: Float[np.ndarray, "m c k"],
-    test_codes: Int[np.ndarray, " m"],
-    is_tested: Bool[np.ndarray, " m"],
-) -> Iterator[_Task]:
-    """Yield the task of each class against all others, without untested normal images."""
-    for c in range(nearest.shape[1]):
-        anomalous = test_codes != c
-        yield nearest[:, c], anomalous, is_tested | anomalous
-
-
-def _leave_one_out(
-    nearest: Float[np.ndarray, "m c k"], test_codes: Int[np.ndarray, " m"]
-) -> Iterator[_Task]:
-    """Yield the task of all classes but one, for each class that is left out.
+def _without_each_class(nearest: Float[np.ndarray, "m c k"]) -> Float[np.ndarray, "m c"]:
+    """The mean of the k largest cosines with the images of all classes but one, for each class.
 
     The k nearest images of all classes but one are among the 2k nearest images of all classes.
     """
     n, n_classes, k = nearest.shape
-    cosines = nearest.reshape(n, -1)  # (m, c k)
+    cosines = nearest.reshape(n, -1)
     candidates = np.argsort(-cosines, axis=1)[:, : 2 * k]
-    is_used = np.ones(n, dtype=bool)
     cosines = np.take_along_axis(cosines, candidates, axis=1)
+    means = np.empty((n, n_classes))
     for c in range(n_classes):
         others = np.where(candidates // k == c, -np.inf, cosines)
-        yield np.sort(others, axis=1)[:, -k:], (test_codes == c) | (test_codes < 0), is_used
+        means[:, c] = np.sort(others, axis=1)[:, -k:].mean(axis=1)
+    return means
 
 
-def _first_half(subclasses: np.ndarray) -> np.ndarray:
-    names = np.unique(subclasses)
-    return names[: -(-len(names) // 2)]
+def _first_halves(images: Members) -> np.ndarray:
+    """The first half of the classes of each superclass."""
+    halves = []
+    for superclass in np.unique(images.superclasses):
+        names = np.unique(images.classes[images.superclasses == superclass])
+        halves.append(names[: -(-len(names) // 2)])
+    return np.concatenate(halves)
 
 
 def _nearest(
@@ -225,41 +222,33 @@ def _nearest(
     return np.concatenate(blocks)
 
 
-def _scored(
-    tasks: dict[int | str, _Task], test_codes: Int[np.ndarray, " m"], mode: str, k: int, p: int
-) -> Result:
-    """Score the tasks that have both normal and anomalous test images."""
-    metrics = []
-    rows = []
-    influence = np.zeros(len(test_codes))
-    for name, (similarities, is_anomaly, is_used) in tasks.items():
-        anomalous = is_anomaly[is_used]
-        if anomalous.any() and not anomalous.all():
-            score = -snap_ties(similarities[is_used].mean(axis=1), tie_tolerance(p))
-            metrics.append(detection(anomalous, score))
-            influence[is_used] += _influence(anomalous, score)
-            counts = {"normal": int((~anomalous).sum()), "anomalous": int(anomalous.sum())}
-            rows.append({"class": name, **dict(zip(METRICS, metrics[-1], strict=True)), **counts})
-    if not rows:
+def _check_left_out(n_left_out: int, n: int) -> None:
+    """Warn of classes that lack normal or anomalous test images, and raise if all classes do."""
+    if n_left_out == n:
         raise DataError(
             "no class has both normal and anomalous test images; there is nothing to detect."
         )
-    if len(rows) < len(tasks):
+    if n_left_out:
         warnings.warn(
-            f"{len(tasks) - len(rows)} of {len(tasks)} classes lack normal or anomalous test "
-            "images; they are left out of the average.",
+            f"{n_left_out} of {n} classes lack normal or anomalous test images; they are left out "
+            "of the average.",
             DataWarning,
             stacklevel=3,
         )
-    means = dict(zip(METRICS, np.mean(metrics, axis=0).tolist(), strict=True))
-    units = Units(values=means["auroc"] + _within_classes(influence / len(rows), test_codes))
-    low, high = units.estimate().interval(FRACTION)
-    n = len(test_codes)
-    settings = {"mode": mode, "k": k}
-    scores = [Score("anomaly", name, mean, n=n, settings=settings) for name, mean in means.items()]
-    scores[0] = replace(scores[0], low=low, high=high)
-    values = {**means, "low": low, "high": high, **settings, "n": n, "per_class": rows}
-    return Result(tuple(scores), units, values)
+
+
+def _result(
+    rows: list[dict[str, Any]], values: Float[np.ndarray, " m"], settings: dict[str, Any]
+) -> Result:
+    """Average the metrics of the classes; `values` are deviations of the images, with mean 0."""
+    auroc, *others = [float(np.mean([row[name] for row in rows])) for name in METRICS]
+    units = Units(values=auroc + values)
+    score = partial(Score, "anomaly", n=len(values), settings=settings)
+    scores = (
+        score("auroc", auroc, *units.estimate().interval(FRACTION)),
+        *map(score, METRICS[1:], others),
+    )
+    return Result.of(scores, units, per_class=rows)
 
 
 def _influence(

@@ -107,8 +107,6 @@ def few_shot(
         y_test = y_train
     train, test = labelled_sides(X_train, y_train, X_test, y_test, superclasses)
     train, test = _with_enough_images(train, test, shots)
-    if superclasses is not None:
-        _check_classes(train, test)
     if draws is None:
         draws = _FAST_DRAWS if probe == "ncm" else _DRAWS
     episodes = draw_episodes(
@@ -127,9 +125,14 @@ def few_shot(
         for chunk in row_slices(len(tested), _CHUNK):
             images = tested[chunk]
             credits[draw, images] = shared_credit(scorer(test.X[images]), truth[images])
-    if np.isnan(credits).all():
+    by_class = class_means(credits, truth)
+    n_classes = by_class.shape[1]
+    lacks_tests = superclasses is not None and n_classes < len(np.unique(truth))
+    if not n_classes or lacks_tests or np.isnan(by_class).any():
         raise DataError(
-            f"no test image is left besides the {shots} shots of each class. Ask for fewer shots."
+            f"a draw of {shots} shots leaves a class or superclass without a test image. Ask for "
+            "fewer shots, and give superclasses of at least two test classes each. Are classes and "
+            "superclasses exchanged?"
         )
     units = Units(
         values=credits,
@@ -138,8 +141,19 @@ def few_shot(
         is_one_set=is_one_set,
     )
     is_rough = draws < MIN_DRAWS or int(pool.min()) < MIN_IMAGES_PER_SHOT * shots
-    settings = {"shots": shots, "draws": draws, "seed": seed, "rough": is_rough}
-    return _result(units, probe, len(classes), settings)
+
+    score = partial(
+        Score,
+        "few-shot",
+        n=round(np.count_nonzero(~np.isnan(credits)) / draws),
+        settings={"shots": shots, "draws": draws, "seed": seed, "rough": is_rough},
+    )
+    scores = (
+        score(f"accuracy_{probe}", *units.estimate().bounded(FRACTION)),
+        score(f"accuracy_plain_{probe}", float(np.nanmean(credits, axis=1).mean())),
+    )
+    per_draw = tuple(by_class.mean(axis=1).tolist())
+    return Result.of(scores, units, probe, per_draw=per_draw, chance=1 / len(classes), probe=probe)
 
 
 def _with_enough_images(train: Members, test: Members, shots: int) -> tuple[Members, Members]:
@@ -159,43 +173,6 @@ def _with_enough_images(train: Members, test: Members, shots: int) -> tuple[Memb
     )
     lost = np.setdiff1d(train.superclasses, remaining)
     return train.select(kept), test.select(~np.isin(test.superclasses, lost))
-
-
-def _result(units: Units, probe: str, n_classes: int, settings: dict[str, Any]) -> Result:
-    """Average the credit of each draw and image, over classes and over images."""
-    assert units.classes is not None
-    accuracy, low, high = units.estimate().bounded(FRACTION)
-    per_draw = class_means(units.values, units.classes).mean(axis=1)
-    accuracy_plain = float(np.nanmean(units.values, axis=1).mean())
-    n = round(np.count_nonzero(~np.isnan(units.values)) / len(units.values))
-    score = partial(Score, "few-shot", n=n, settings=settings)
-    scores = (
-        score(f"accuracy_{probe}", accuracy, low, high),
-        score(f"accuracy_plain_{probe}", accuracy_plain),
-    )
-    values = {
-        "accuracy": accuracy,
-        "low": low,
-        "high": high,
-        "per_draw": tuple(per_draw.tolist()),
-        "accuracy_plain": accuracy_plain,
-        "chance": 1 / n_classes,
-        "n": n,
-        "probe": probe,
-        **settings,
-    }
-    return Result(scores, units, values)
-
-
-def _check_classes(train: Members, test: Members) -> None:
-    """Raise a DataError if the only test class of a superclass may give the shots."""
-    for superclass in np.unique(test.superclasses).tolist():
-        classes = np.unique(test.classes[test.superclasses == superclass])
-        if len(classes) == 1 and classes[0] in train.classes:
-            raise DataError(
-                f"superclass {superclass} has only the test class {classes[0]}, which also gives "
-                "shots; it must have at least two. Are classes and superclasses exchanged?"
-            )
 
 
 def _truth(classes: np.ndarray, y_test: np.ndarray) -> Int[np.ndarray, " m"]:

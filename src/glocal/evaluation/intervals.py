@@ -306,7 +306,6 @@ def _components(
 
     The components are 0 if draws or images cannot vary.
     """
-    draws = len(credits)
     is_used = ~np.isnan(credits).all(axis=0)
     credits = credits[:, is_used]
     codes, sizes = np.unique(classes[is_used], return_inverse=True, return_counts=True)[1:]
@@ -329,18 +328,14 @@ def _components(
 def class_means(
     credits: Float[np.ndarray, "draws images"], classes: Int[np.ndarray, " images"]
 ) -> Float[np.ndarray, "draws classes"]:
-    """The mean over the tested images of each class in each draw; NaN marks an image without test.
+    """The mean over the tested images of each class in each draw; NaN marks what was not tested.
 
-    A class without a test is left out. Any other class must have one in each draw.
+    A class without any test is left out.
     """
-    order = np.argsort(classes, kind="stable")
-    starts = np.unique(classes[order], return_index=True)[1]
-    is_tested = ~np.isnan(credits[:, order])
-    tested = np.where(is_tested, credits[:, order], 0.0)
-    counts = np.add.reduceat(is_tested, starts, axis=1, dtype=float)
-    sums = np.add.reduceat(tested, starts, axis=1)
-    has_tests = counts.any(axis=0)
-    return sums[:, has_tests] / counts[:, has_tests]
+    import pandas as pd
+
+    means: np.ndarray = pd.DataFrame(credits.T).groupby(classes).mean().dropna(how="all").to_numpy()
+    return means.T
 
 
 def answer_estimate(
@@ -472,6 +467,17 @@ class Result:
     scores: tuple[Score, ...]
     units: Units
     values: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, scores: Sequence[Score], units: Units, variant: str = "", **values: Any) -> Result:
+        """Return a result with the values of all rows, the fields of the first row, and `values`.
+
+        The name of a value is the metric of its row, without the `variant` at its end.
+        """
+        first = scores[0]
+        rows = {score.metric.removesuffix(f"_{variant}"): score.value for score in scores}
+        fields = {"low": first.low, "high": first.high, "n": first.n, **first.settings}
+        return cls(tuple(scores), units, {**rows, **fields, **values})
 
     def __getattr__(self, name: str) -> Any:
         values = vars(self).get("values", {})

@@ -8,17 +8,12 @@ from functools import partial
 import numpy as np
 from jaxtyping import Bool, Float, Int, Shaped
 
+from glocal.data.labels import positions
 from glocal.errors import DataError, DataWarning
 from glocal.evaluation.intervals import FRACTION, Result, Units, pseudo_values
-from glocal.evaluation.sides import check_sides
+from glocal.evaluation.sides import labelled_rows
 from glocal.results import Score
-from glocal.similarity import (
-    cosine_blocks,
-    finite,
-    new_group,
-    tie_tolerance,
-    zeros_if_collapsed,
-)
+from glocal.similarity import cosine_blocks, new_group, tie_tolerance, zeros_if_collapsed
 
 RANKS = (1, 5, 10)
 N_GROUPS = 20
@@ -73,23 +68,26 @@ def retrieval(
     >>> retrieval(Z, np.array([0, 0, 1, 1])).recall[1][0]
     1.0
     """
-    queries = finite(queries, "queries")
-    candidates = queries if gallery is None else finite(gallery, "gallery rows")
+    is_one_set = gallery is None
     if gallery is None:
+        gallery = queries
         gallery_labels = query_labels
-    query_codes, gallery_codes = _codes(queries, query_labels, candidates, gallery_labels)
-    n_self = int(gallery is None)
-    n_relevant = np.bincount(gallery_codes, minlength=query_codes.max() + 1)[query_codes] - n_self
+    queries, query_labels, gallery, gallery_labels = labelled_rows(
+        queries, query_labels, gallery, gallery_labels, ("queries", "gallery rows")
+    )
+    labels, codes, sizes = np.unique(gallery_labels, return_inverse=True, return_counts=True)
+    query_codes = positions(labels, query_labels)  # -1 without a relevant row
+    n_relevant = np.where(query_codes < 0, 0, sizes[query_codes] - is_one_set)
     is_scored = _has_relevant_row(n_relevant)
-    groups = _groups(gallery_codes)
+    groups = _groups(codes)
     n_groups = 0 if n_relevant.max() == 1 else int(groups.max()) + 1  # of rows that are left out
-    (candidates,) = zeros_if_collapsed(candidates)
-    ranks = [rank for rank in RANKS if rank < len(candidates) - n_self]
+    n_candidates = len(gallery) - is_one_set
+    ranks = [rank for rank in RANKS if rank < n_candidates]
+    (gallery,) = zeros_if_collapsed(gallery)
     parts = []
-    sides = [candidates] if gallery is None else [queries, candidates]
-    for rows, S in cosine_blocks(*sides):
-        order = np.argsort(-S, axis=1, kind="stable")[:, : len(candidates) - n_self]
-        is_relevant = query_codes[rows, None] == gallery_codes[order]
+    for rows, S in cosine_blocks(*([gallery] if is_one_set else [queries, gallery])):
+        order = np.argsort(-S, axis=1, kind="stable")[:, :n_candidates]
+        is_relevant = query_codes[rows, None] == codes[order]
         similarities = np.take_along_axis(S, order, axis=1)
         scores = _query_scores(similarities, is_relevant, tie_tolerance(queries.shape[1]), ranks)
         parts.append((scores, _scores_without(is_relevant, groups[order], n_groups, ranks)))
@@ -97,7 +95,7 @@ def retrieval(
     query_codes = query_codes[is_scored]
     if not n_groups:
         left_out = [_means_without(scores, query_codes)]
-    elif gallery is None:
+    elif is_one_set:
         scores_without[np.arange(len(scores)), groups[is_scored]] = np.nan
         left_out = [_mean_of_known(scores_without)]
     else:
@@ -116,18 +114,18 @@ def _means_without(
     scores: Float[np.ndarray, "n e"], groups: Int[np.ndarray, " n"]
 ) -> Float[np.ndarray, "groups e"]:
     """The mean scores of the queries outside each group."""
-    codes = np.unique(groups, return_inverse=True)[1]
-    members = np.eye(codes.max() + 1)[codes]  # (queries, groups)
-    n_others = len(scores) - members.sum(axis=0)
-    with np.errstate(invalid="ignore"):
-        return (scores.sum(axis=0) - members.T @ scores) / n_others[:, None]
+    import pandas as pd
+
+    by_group = pd.DataFrame(scores).groupby(groups)
+    sums = scores.sum(axis=0) - by_group.sum()
+    means: np.ndarray = sums.div(len(scores) - by_group.size(), axis=0).to_numpy()
+    return means
 
 
 def _mean_of_known(scores: Float[np.ndarray, "n groups e"]) -> Float[np.ndarray, "groups e"]:
     """The mean over the queries that are neither left out nor without a relevant row."""
-    is_known = ~np.isnan(scores)
     with np.errstate(invalid="ignore"):
-        return np.where(is_known, scores, 0).sum(axis=0) / is_known.sum(axis=0)
+        return np.nansum(scores, axis=0) / (~np.isnan(scores)).sum(axis=0)
 
 
 def _scores_without(
@@ -159,18 +157,6 @@ def _scores_without(
     return scores
 
 
-def _codes(
-    queries: np.ndarray,
-    query_labels: np.ndarray,
-    gallery: np.ndarray,
-    gallery_labels: np.ndarray | None,
-) -> list[Int[np.ndarray, " _"]]:
-    """Number the labels, with the same numbers for queries and gallery."""
-    labels = check_sides(queries, query_labels, gallery, gallery_labels, ("queries", "the gallery"))
-    codes = np.unique(np.concatenate(labels), return_inverse=True)[1]
-    return np.split(codes, [len(queries)])
-
-
 def _has_relevant_row(n_relevant: Int[np.ndarray, " n"]) -> Bool[np.ndarray, " n"]:
     """Whether each query has a relevant row; warns of those that have none."""
     has_row = n_relevant > 0
@@ -200,21 +186,16 @@ def _result(
         for column, mean in enumerate(query_scores.mean(axis=0).tolist())
     ]
     precision, *recall = [unit.estimate().bounded(FRACTION) for unit in units]
-    value, low, high = precision
-    n = len(query_scores)
     by_rank = dict(zip(ranks, recall, strict=True))
-    score = partial(Score, "retrieval", n=n)
+    score = partial(Score, "retrieval", n=len(query_scores))
     scores = [score(f"recall_{rank}", *bounded) for rank, bounded in by_rank.items()]
-    values = {
-        "map": value,
-        "low": low,
-        "high": high,
-        "recall": by_rank,
-        "n": n,
-        "precision": query_scores[:, 0],
-        "hits": query_scores[:, 1:],
-    }
-    return Result((score("map", *precision), *scores), units[0], values)
+    return Result.of(
+        (score("map", *precision), *scores),
+        units[0],
+        recall=by_rank,
+        precision=query_scores[:, 0],
+        hits=query_scores[:, 1:],
+    )
 
 
 def _query_scores(

@@ -47,7 +47,7 @@ def rsa(Z: Embedding, rdms: Float[np.ndarray, "*people n n"], *, kernel: str = "
     Result
         ``spearman``, the mean correlation over people, with ``low`` and ``high``, its 95 % interval
         over objects and people; ``ceiling``, the (lower, upper) bound of the correlation that any
-        model can reach, None for a single RDM; ``kernel``; ``n_objects``.
+        model can reach, None for a single RDM; ``kernel``; ``n`` objects.
 
     Raises
     ------
@@ -98,9 +98,7 @@ def rsa(Z: Embedding, rdms: Float[np.ndarray, "*people n n"], *, kernel: str = "
     scores = [score(f"spearman_{kernel}", *bounded)]
     for name, bound in zip(("lower", "upper"), ceiling or (), strict=False):
         scores.append(score(f"ceiling_{name}", bound, transform=PEOPLE))
-    values = dict(zip(("spearman", "low", "high"), bounded, strict=True))
-    settings = {"ceiling": ceiling, "kernel": kernel, "n_objects": n}
-    return Result(tuple(scores), units, values | settings)
+    return Result.of(scores, units, kernel, ceiling=ceiling, kernel=kernel)
 
 
 def _jackknife(

@@ -37,11 +37,9 @@ def labelled_sides(
     superclass_of: Mapping[Any, str] | None,
 ) -> tuple[Members, Members]:
     """Check training and test images; without superclasses, each class is its own superclass."""
-    X_train = finite(X_train, SIDES[0])
-    X_test = finite(X_test, SIDES[1])
-    y_train, y_test = check_sides(X_train, y_train, X_test, y_test, SIDES)
-    train = _members(X_train, y_train, superclass_of, "training")
-    return train, _members(X_test, y_test, superclass_of, "test")
+    rows = labelled_rows(X_train, y_train, X_test, y_test, SIDES)
+    train = _members(*rows[:2], superclass_of, "training")
+    return train, _members(*rows[2:], superclass_of, "test")
 
 
 def _members(
@@ -61,15 +59,29 @@ def _members(
     return Members(X[rows], superclasses, labels[rows])
 
 
-def check_sides(
+def finite_sides(
+    first: np.ndarray, second: np.ndarray, names: tuple[str, str]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the finite rows of two sets, after checking that their columns match."""
+    first = finite(first, names[0])
+    second = finite(second, names[1])
+    if first.shape[1] != second.shape[1]:
+        raise DataError(
+            f"{names[0]} have {first.shape[1]} columns and {names[1]} {second.shape[1]}; both must "
+            "come from the same model and layer."
+        )
+    return first, second
+
+
+def labelled_rows(
     first: np.ndarray,
     first_labels: np.ndarray,
     second: np.ndarray,
     second_labels: np.ndarray | None,
     names: tuple[str, str],
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return the labels of two sets of rows, after checking that columns and labels match."""
-    check_columns(first, second, names)
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Return the rows and labels of two sets, after checking that they match."""
+    first, second = finite_sides(first, second, names)
     first_labels = check_labels(first_labels, len(first), f"labels of {names[0]}")
     second_labels = check_labels(second_labels, len(second), f"labels of {names[1]}")
     if first_labels.dtype.kind != second_labels.dtype.kind:
@@ -77,13 +89,4 @@ def check_sides(
             f"labels of {names[0]} and {names[1]} are of two kinds, integers and names; write both "
             "in the same way."
         )
-    return first_labels, second_labels
-
-
-def check_columns(first: np.ndarray, second: np.ndarray, names: tuple[str, str]) -> None:
-    """Raise a DataError if two sets of rows have different numbers of columns."""
-    if first.shape[1] != second.shape[1]:
-        raise DataError(
-            f"{names[0]} have {first.shape[1]} columns and {names[1]} {second.shape[1]}; both must "
-            "come from the same model and layer."
-        )
+    return first, first_labels, second, second_labels

@@ -59,16 +59,16 @@ def structure(X: Embedding, Z: Embedding, *, k: int = 10, seed: int = 42) -> Res
     ParameterError
         If k is outside 1 … n - 1.
     """
-    X, Z = _both_finite(X, Z)
-    (X,) = zeros_if_collapsed(X)
-    (Z,) = zeros_if_collapsed(Z)
+    (X,) = zeros_if_collapsed(finite(X, "features before the transform"))
+    (Z,) = zeros_if_collapsed(finite(Z, "features after the transform"))
     units = Units(values=kept_by_image(X, Z, k))
-    kept, low, high = units.estimate().bounded(FRACTION)
-    measures = {"cka": cka(X, Z), "rdm_spearman": rdm_spearman(X, Z, seed)}
     score = partial(Score, "structure", n=len(X), settings={"k": k})
-    rows = [score(name, value) for name, value in measures.items()]
-    values = {"neighbours_kept": kept, "low": low, "high": high, **measures, "k": k, "n": len(X)}
-    return Result((score("neighbours_kept", kept, low, high), *rows), units, values)
+    scores = (
+        score("neighbours_kept", *units.estimate().bounded(FRACTION)),
+        score("cka", cka(X, Z)),
+        score("rdm_spearman", rdm_spearman(X, Z, seed)),
+    )
+    return Result.of(scores, units)
 
 
 def neighbours_kept(X: Embedding, Z: Embedding, k: int = 10) -> float:
@@ -76,7 +76,7 @@ def neighbours_kept(X: Embedding, Z: Embedding, k: int = 10) -> float:
 
     With cosines, it is also the mutual nearest-neighbour alignment of X and Z.
     """
-    return float(kept_by_image(*_both_finite(X, Z), k).mean())
+    return float(kept_by_image(finite(X), finite(Z), k).mean())
 
 
 def kept_by_image(
@@ -157,7 +157,8 @@ def cka(X: Embedding, Z: Embedding) -> float:
     Kornblith, Norouzi, Lee & Hinton (2019), ICML; Song et al. (2012), JMLR 13:1393, Eq. 4; Nguyen,
     Raghu & Kornblith (2021), ICLR.
     """
-    X, Z = _both_finite(X, Z)
+    X = finite(X)
+    Z = finite(Z)
     X = X - X.mean(axis=0)
     Z = Z - Z.mean(axis=0)
     scale = _hsic(X, X) * _hsic(Z, Z)
@@ -184,7 +185,3 @@ def rdm_spearman(X: Embedding, Z: Embedding, seed: int = 42) -> float:
     sample = np.random.RandomState(seed).permutation(len(X))[:_MAX_COMPARED]
     rows = np.sort(sample)
     return float(np.nan_to_num(spearman(model_rdm(X[rows]), model_rdm(Z[rows]))))
-
-
-def _both_finite(X: np.ndarray, Z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    return finite(X, "features before the transform"), finite(Z, "features after the transform")

@@ -183,7 +183,7 @@ def _scores(run: Run) -> dict[str, Any]:
     main = main.assign(task=titles).dropna(subset="task")
 
     def fill(row: dict[Any, Any]) -> tuple[str, str]:
-        return cell(row).rstrip("*").removesuffix(" (no interval)"), direction(row)
+        return cell(row).rstrip("*"), direction(row)
 
     return {
         "tasks": main["task"].unique().tolist(),

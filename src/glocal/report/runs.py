@@ -14,7 +14,7 @@ import numpy as np
 from glocal.data.answers import Answers
 from glocal.data.features import Features
 from glocal.data.seen import MAX_SHARE_SEEN, seen
-from glocal.evaluation.agreement import MIN_REPEATED_SHARE, answer_credit, ceiling, heldout_rows
+from glocal.evaluation.agreement import answer_credit, ceiling, heldout_rows
 from glocal.evaluation.change import Part, change_record, embeddings
 from glocal.evaluation.structure import structure
 from glocal.evaluation.view import View, paired_views
@@ -159,7 +159,7 @@ def transform_run(
         scores += recorded_scores(fit, name)
         if parts and not scores:
             blocks = (_on_fitted_answers(_agreement(name, X, parts)),)
-    if answers is not None and (bounds := ceiling(answers, least=MIN_REPEATED_SHARE)) is not None:
+    if answers is not None and (bounds := ceiling(answers)) is not None:
         scores += bounds.scores
     if "neighbours_kept" not in {score.metric for score in scores}:
         scores += _neighbours(name, X, Z)

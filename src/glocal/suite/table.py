@@ -115,8 +115,6 @@ def cell(row: dict[Any, Any]) -> str:
         return "-"
     text = interval_text(row["value"], row["low"], row["high"])
     note = " (rough)" if row["settings"].get("rough") else ""
-    if math.isnan(row["low"]) and not row["metric"].startswith("accuracy_plain"):
-        note = " (no interval)"
     star = "*" if row["p_corrected"] < SIGNIFICANCE else ""
     return f"{text}{note}{star}"
 

@@ -19,7 +19,7 @@ from glocal.data.rdm import JoinedRDMs, join_rdms, load_rdms
 from glocal.data.sources.breeds import breeds_sides
 from glocal.data.tables import read_list
 from glocal.errors import DataWarning, ParameterError
-from glocal.evaluation.agreement import MIN_REPEATED_SHARE, ceiling, odd_one_out
+from glocal.evaluation.agreement import ceiling, odd_one_out
 from glocal.evaluation.anomaly import anomaly, anomaly_against
 from glocal.evaluation.few_shot import few_shot
 from glocal.evaluation.intervals import Result
@@ -65,7 +65,7 @@ class OddOneOutTask(Task):
         else:
             answers = sources.joined_answers(self.answers).answers
         agreement = odd_one_out(embed(sources.objects), answers, similarity=self.similarity)
-        bounds = ceiling(answers, least=MIN_REPEATED_SHARE)
+        bounds = ceiling(answers)
         if bounds is None:
             return agreement
         values = {**agreement.values, "ceiling": bounds}

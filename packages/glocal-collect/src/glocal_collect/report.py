@@ -16,7 +16,7 @@ from glocal.data.features import Features
 from glocal.data.join import Joined, join
 from glocal.data.planning import attained_share
 from glocal.errors import DataError, import_optional
-from glocal.evaluation.agreement import MIN_REPEATED_SHARE, ceiling
+from glocal.evaluation.agreement import ceiling
 from glocal.evaluation.intervals import Result
 from glocal.report import Block, Run, transform_run
 from glocal.report.charts import COLOURS, INK, inline_data, metric_axis, tooltips
@@ -100,7 +100,7 @@ def study_page(
     everybody = people_table(study, collected, describe_people(study, collected, features))
     people = everybody[everybody["answers"] > 0]
     curve = learning_curve(loaded, joined.answers)
-    bounds = ceiling(joined.answers, least=MIN_REPEATED_SHARE)
+    bounds = ceiling(joined.answers)
     rows = [] if bounds is None else [vars(score) for score in bounds.scores]
     ends = [row["value"] for row in rows]
     participants = " ".join(_participants(people, joined.answers))
