@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import zip_longest
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -79,7 +79,12 @@ def read_question(
     shown_roles, pick_role = _roles_of_question(table, roles)
     shown_columns = [column for role in shown_roles for column in roles[role]]
     table = _without_decimals(table, {*shown_columns, *roles.get(pick_role or "", ())})
-    shown = _shown(table, shown_columns)
+    texts_of_columns = [texts_in_column(table, column) for column in shown_columns]
+    shown = np.concatenate(texts_of_columns, axis=1)
+    if shown.shape[1] < 3:
+        raise DataError(
+            f"it shows {shown.shape[1]} objects in each trial; an answer needs three or more."
+        )
     interpretation: dict[str, Any] = {"columns": {role: ", ".join(roles[role]) for role in roles}}
     has_reference = "reference" in roles
     picked = np.full(len(table), 1 if has_reference else 2)  # as closer and odd stand
@@ -142,16 +147,6 @@ def _roles(table: pd.DataFrame, stated: Mapping[str, str]) -> dict[str, list[str
         if titles:
             roles[role] = titles[:1]
     return {role: roles[role] for role in ROLES if role in roles}
-
-
-def _shown(table: pd.DataFrame, columns: Iterable[str]) -> Shaped[np.ndarray, "t m"]:
-    """The objects of each trial as texts."""
-    shown = np.concatenate([texts_in_column(table, column) for column in columns], axis=1)
-    if shown.shape[1] < 3:
-        raise DataError(
-            f"it shows {shown.shape[1]} objects in each trial; an answer needs three or more."
-        )
-    return shown
 
 
 def texts_in_column(table: pd.DataFrame, column: str) -> Shaped[np.ndarray, "t k"]:

@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Float
 
 from glocal.data.answers import Answers
-from glocal.data.tables import has_titles, read_list, read_numbers, read_table
+from glocal.data.tables import has_titles, read_numbers, read_table
 from glocal.data.trials import Trials, keep_valid, read_trials
 from glocal.errors import DataError, ParameterError
 from glocal.files import (
@@ -37,8 +37,9 @@ def import_answers(
 ) -> Imported:
     """Read answers from a file of another system.
 
-    The file is a table (see `read_trials`), or lines of numbers or ``.npy`` (`read_rows`), or with
-    the option `values` a matrix (`read_matrix`).
+    The file is a table (see `read_trials`), or with the option `values` a matrix (`read_matrix`),
+    or else one that `Answers.load` reads. THINGS numbers objects in the order of their collection,
+    which its sort index (`order`) maps to the order of `names`.
 
     Parameters
     ----------
@@ -63,50 +64,29 @@ def import_answers(
         names = read_lines(names, what="object ids")
     if names is not None:
         options["names"] = names
-    read: Callable[..., Trials] = read_trials
+    read: Callable[..., Trials | Answers] = read_trials
     if "values" in options:
         read = read_matrix
     elif ending(path) == ".npz":
         raise DataError(f"{path} needs no import: every command reads an .npz file of answers.")
     elif ending(path) == ".npy" or not has_titles(path):
-        read = read_rows
+        read = Answers.load
     allowed = [*inspect.signature(read).parameters][1:]
     if unknown := [name for name in options if name not in allowed]:
         raise ParameterError(
             f"`{unknown[0]}` does not apply to {path}; the options of such a file are "
             f"{', '.join(allowed)}."
         )
-    arguments, dropped, interpretation = read(path, **options)
-    answers = Answers.from_array(**arguments)
+    answers = read(path, **options)
+    dropped: dict[str, int] = {}
+    origin = {"file": Path(path).name, "sha256": file_sha256(path), **stated}
+    if isinstance(answers, Trials):
+        arguments, dropped, interpretation = answers
+        answers = Answers.from_array(**arguments)
+        origin |= interpretation
     if answers.names is not None:
         answers.check_range(len(answers.names), what="the list of object ids", unit="lines")
-    origin = {"file": Path(path).name, "sha256": file_sha256(path), **stated}
-    return Imported(answers, dropped, origin | interpretation)
-
-
-def read_rows(
-    path: PathLike,
-    *,
-    kind: str = "odd-one-out",
-    odd_column: int = 2,
-    base: int = 0,
-    order: PathLike | None = None,
-    names: Sequence[str] | None = None,
-) -> Trials:
-    """Read rows of numbers of objects, as the answers of THINGS are published.
-
-    THINGS numbers objects in the order of their collection, which its sort index (`order`) maps to
-    the order of `names`.
-    """
-    arguments = {
-        "array": read_numbers(path, what="answers"),
-        "kind": kind,
-        "odd_column": odd_column,
-        "base": base,
-        "order": None if order is None else read_list(order, what="order"),
-        "names": names,
-    }
-    return Trials(arguments, {}, {})
+    return Imported(answers, dropped, origin)
 
 
 def read_matrix(

@@ -52,31 +52,32 @@ def check_rdms(rdms: np.ndarray, source: str = "RDM") -> Float[np.ndarray, "peop
         )
     rdms = np.array(rdms.reshape(-1, n, n), dtype=np.float64)
     for person, rdm in enumerate(rdms):
-        if fault := _fault(rdm):
-            raise DataError(f"{source}{f', person {person},' if len(rdms) > 1 else ''} {fault}.")
+        _check_rdm(rdm, f"{source}, person {person}," if len(rdms) > 1 else source)
         np.fill_diagonal(rdm, 0.0)
     return rdms
 
 
-def _fault(rdm: Float[np.ndarray, "n n"]) -> str | None:
-    """What is wrong with an RDM, and what to do."""
-    scale = np.max(np.abs(rdm), initial=0.0, where=np.isfinite(rdm))
-    if not np.allclose(rdm, rdm.T, rtol=0, atol=_MAX_RELATIVE_DIFFERENCE * scale, equal_nan=True):
-        return "is not symmetric; write the dissimilarity of a pair on both sides of the diagonal"
-    if np.nanmax(np.abs(np.diag(rdm)), initial=0.0) > _MAX_RELATIVE_DIFFERENCE * scale:
-        return (
-            "has a diagonal that is not 0; an object does not differ from itself. If it holds "
-            "similarities, give 1 - similarity"
-        )
+def _check_rdm(rdm: Float[np.ndarray, "n n"], source: str) -> None:
+    """Raise a DataError if an RDM is asymmetric, has another diagonal, or too few pairs."""
     pairs = rdm[np.triu_indices(len(rdm), 1)]
     pairs = pairs[~np.isnan(pairs)]
-    if len(pairs) < 3 or np.isinf(pairs).any() or pairs.max() == pairs.min():
-        return (
-            f"is about {len(rdm)} objects and has {len(pairs)} known pairs, of them "
+    if len(pairs) < 3 or not np.isfinite(pairs).all() or pairs.max() == pairs.min():
+        raise DataError(
+            f"{source} is about {len(rdm)} objects and has {len(pairs)} known pairs, of them "
             f"{np.isinf(pairs).sum()} infinite; a correlation needs at least 3 that are finite and "
-            "not constant, with NaN for a missing pair"
+            "not constant, with NaN for a missing pair."
         )
-    return None
+    tolerance = _MAX_RELATIVE_DIFFERENCE * np.abs(pairs).max()
+    if not np.allclose(rdm, rdm.T, rtol=0, atol=tolerance, equal_nan=True):
+        raise DataError(
+            f"{source} is not symmetric; write the dissimilarity of a pair on both sides of the "
+            "diagonal."
+        )
+    if np.nanmax(np.abs(np.diag(rdm)), initial=0.0) > tolerance:
+        raise DataError(
+            f"{source} has a diagonal that is not 0; an object does not differ from itself. If it "
+            "holds similarities, give 1 - similarity."
+        )
 
 
 def join_rdms(

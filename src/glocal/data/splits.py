@@ -26,18 +26,11 @@ def object_folds(n: int, folds: int = 3, seed: int = 42) -> list[Int[np.ndarray,
     ------
     ParameterError
         If there are too many or too few folds, or the seed is outside 0 to 2³² - 1.
-    DataError
-        If there are fewer than six objects.
     """
-    if n < 6:
-        raise DataError(
-            f"{n} objects cannot be cut into folds; two folds need three objects each. Give more "
-            "objects."
-        )
     if not 2 <= folds <= n // 3:
         raise ParameterError(
-            f"`folds` is {folds} but {n} objects allow 2 to {n // 3} (three objects are needed in "
-            "each part)."
+            f"`folds` is {folds}, and there are {n} objects. At least two parts are needed, and "
+            "three objects in each part."
         )
     return np.array_split(_permutation(n, seed), folds)
 
@@ -125,14 +118,9 @@ def local_blocks(n: int, block_size: int = 1024, seed: int = 42) -> list[Int[np.
     return np.array_split(_permutation(n, seed), -(-n // block_size))
 
 
-def check_seed(seed: int) -> None:
-    """Raise a ParameterError for a seed that RandomState does not accept."""
+def _permutation(n: int, seed: int) -> Int[np.ndarray, " n"]:
     if not 0 <= seed < 2**32:
         raise ParameterError(f"`seed` is {seed}; allowed is 0 to {2**32 - 1}.")
-
-
-def _permutation(n: int, seed: int) -> Int[np.ndarray, " n"]:
-    check_seed(seed)
     return np.random.RandomState(seed).permutation(n)
 
 
