@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Iterator
 
 import numpy as np
-from jaxtyping import Bool, Float, Int, Real
+from jaxtyping import Bool, Float, Int, Real, Shaped
 
 from glocal.errors import CollapseWarning, DataError, ParameterError
 
@@ -14,6 +14,14 @@ SIMILARITIES = ("cosine", "dot")
 Pairs = tuple[tuple[int, int], ...]
 Embedding = Float[np.ndarray, "n _"]
 """Features before or after a transform, (n, p): one row per object or image."""
+Labels = Shaped[np.ndarray, " n"]
+"""The class of each of n rows, an integer or a name."""
+Objects = Int[np.ndarray, "t m"]
+"""The m objects of each of t answers, as indices from 0."""
+AnswerValues = Float[np.ndarray, " t"]
+"""One number for each of t answers."""
+AnswerMask = Bool[np.ndarray, " t"]
+"""Which of t answers are meant."""
 
 _MAX_GRAM_OBJECTS = 20_000  # with more objects the n × n matrix does not fit in memory
 _MAX_GRAM_ENTRIES_PER_PAIR = 64  # beyond this ratio most entries of the matrix would not be read
@@ -39,7 +47,7 @@ def candidate_pairs(kind: str, m: int = 3) -> Pairs:
     return tuple((0, j) for j in range(1, m))
 
 
-def finite(Z: np.ndarray, what: str = "features") -> Float[np.ndarray, "n p"]:
+def finite(Z: np.ndarray, what: str = "features") -> Embedding:
     """Check that Z is a finite matrix, and return its rows in float64.
 
     Every evaluation checks the rows that it scores in this way. `what`, a plural noun, names the
@@ -65,14 +73,14 @@ def finite(Z: np.ndarray, what: str = "features") -> Float[np.ndarray, "n p"]:
     return rows
 
 
-def unit_rows(Z: Float[np.ndarray, "n p"]) -> Float[np.ndarray, "n p"]:
+def unit_rows(Z: Embedding) -> Embedding:
     """Scale rows to length 1; a row of zeros stays zero, so that all its similarities are 0."""
     norms = np.linalg.norm(Z, axis=1, keepdims=True)
     scaled: np.ndarray = Z / np.where(norms > 0, norms, 1)
     return scaled
 
 
-def scaled_to_length_1(X: Real[np.ndarray, "n p"]) -> Float[np.ndarray, "n p"]:
+def scaled_to_length_1(X: Real[np.ndarray, "n p"]) -> Embedding:
     """`unit_rows` in float64 of raw features, whose squares may overflow or underflow."""
     rows = X.astype(np.float64)
     largest = np.abs(rows).max(axis=1, keepdims=True)
@@ -102,7 +110,7 @@ def cosine_blocks(
 
 
 def of_pairs(
-    Z: np.ndarray, objects: Int[np.ndarray, "t m"], pairs: Pairs, similarity: str = "cosine"
+    Z: np.ndarray, objects: Objects, pairs: Pairs, similarity: str = "cosine"
 ) -> Float[np.ndarray, "t k"]:
     """The similarities of the candidate pairs of each answer, in the order of `pairs`.
 
@@ -140,9 +148,7 @@ def choice(
     return is_highest / is_highest.sum(axis=1, keepdims=True)
 
 
-def credit(
-    S: Float[np.ndarray, "t k"], tolerance: float
-) -> tuple[Float[np.ndarray, " t"], Bool[np.ndarray, " t"]]:
+def credit(S: Float[np.ndarray, "t k"], tolerance: float) -> tuple[AnswerValues, AnswerMask]:
     """The credit of the model on each answer, from 0 to 1, and which answers are ties.
 
     The credit is the share of the chosen pair, column 0, in the model's `choice`. A collapsed model
@@ -152,7 +158,7 @@ def credit(
     return shares[:, 0], shares.max(axis=1) < 1
 
 
-def choice_loss(S: Float[np.ndarray, "t k"]) -> Float[np.ndarray, " t"]:
+def choice_loss(S: Float[np.ndarray, "t k"]) -> AnswerValues:
     """-log softmax of the chosen pair's similarity, in nats, for each answer (log-sum-exp form)."""
     losses = np.empty(len(S))
     for chunk in row_slices(len(S), _CHUNK):

@@ -10,14 +10,14 @@ from itertools import combinations
 from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float, Int, Integer, Shaped
+from jaxtyping import Bool, Int, Integer, Shaped
 
 from glocal.data.features import as_matrix
 from glocal.data.tables import has_titles, read_list, read_numbers
 from glocal.data.trials import read_trials
 from glocal.errors import DataError, DataWarning, ParameterError
 from glocal.files import PathLike, ending, naming, read_npz, write_npy, write_npz
-from glocal.similarity import Pairs, candidate_pairs
+from glocal.similarity import AnswerMask, AnswerValues, Objects, Pairs, candidate_pairs
 
 KINDS = ("odd-one-out", "anchor", "nearest-of-n")
 
@@ -95,12 +95,12 @@ class Answers:
     """
 
     objects: Integer[np.ndarray, "t m"]
-    weights: Float[np.ndarray, " t"] | None = None
+    weights: AnswerValues | None = None
     _: KW_ONLY
     kind: str = "odd-one-out"
-    votes: Float[np.ndarray, " t"] | None = None
+    votes: AnswerValues | None = None
     person: Shaped[np.ndarray, " t"] | None = None
-    seconds: Float[np.ndarray, " t"] | None = None
+    seconds: AnswerValues | None = None
     names: Sequence[str] | None = None
     catch_passed: Bool[np.ndarray, " c"] | None = None
     catch_person: Shaped[np.ndarray, " c"] | None = None
@@ -313,7 +313,7 @@ class Answers:
         return None if self.person is None else len(set(self.person.tolist()))
 
     @property
-    def all_weights(self) -> Float[np.ndarray, " t"]:
+    def all_weights(self) -> AnswerValues:
         """The weights in units of answers, so that they sum to `effective_size`."""
         if self.weights is None or not len(self):
             return np.ones(len(self))
@@ -335,7 +335,7 @@ class Answers:
         is_named[self.objects] = True
         return np.flatnonzero(is_named)
 
-    def with_choice(self, j: int) -> Int[np.ndarray, "t m"]:
+    def with_choice(self, j: int) -> Objects:
         """The objects, reordered so that candidate pair j is the chosen pair."""
         pair = list(self.pairs[j])
         others = [column for column in range(self.objects.shape[1]) if column not in pair]
@@ -360,9 +360,7 @@ class Answers:
             votes=counts[rows, pairs],
         )
 
-    def inside(
-        self, objects: Bool[np.ndarray, " n"]
-    ) -> tuple[Bool[np.ndarray, " t"], Bool[np.ndarray, " t"]]:
+    def inside(self, objects: Bool[np.ndarray, " n"]) -> tuple[AnswerMask, AnswerMask]:
         """The masks of answers that name none of these objects, and that name no others."""
         count = objects[self.objects].sum(axis=1)
         return count == 0, count == self.objects.shape[1]

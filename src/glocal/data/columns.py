@@ -9,10 +9,11 @@ from itertools import zip_longest
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Float, Int, Shaped
+from jaxtyping import Int, Shaped
 
 from glocal.data.tables import column_of_table, json_text
 from glocal.errors import DataError, ParameterError
+from glocal.similarity import AnswerValues
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -228,7 +229,7 @@ def as_integers(texts: Shaped[np.ndarray, " n"]) -> Int[np.ndarray, " n"] | None
     return np.array([int(text.partition(".")[0]) if text else MISSING for text in texts.tolist()])
 
 
-def numbers_in_column(table: pd.DataFrame, column: str) -> Float[np.ndarray, " t"]:
+def numbers_in_column(table: pd.DataFrame, column: str) -> AnswerValues:
     """The numbers of a column, NaN for an empty cell."""
     try:
         # NOTE pd.to_numeric of pandas 2 may be wrong in the last digit

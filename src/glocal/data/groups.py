@@ -11,6 +11,7 @@ from jaxtyping import Int, Shaped
 from glocal.data.tables import read_table
 from glocal.errors import DataError
 from glocal.files import PathLike
+from glocal.similarity import Labels
 
 
 def load_groups(path: PathLike) -> dict[str, str]:
@@ -40,7 +41,7 @@ def load_groups(path: PathLike) -> dict[str, str]:
 
 
 def superclass_rows(
-    labels: Shaped[np.ndarray, " n"], superclass_of: Mapping[Any, str], part: str = "labelled"
+    labels: Labels, superclass_of: Mapping[Any, str], part: str = "labelled"
 ) -> tuple[Int[np.ndarray, " k"], Shaped[np.ndarray, " k"]]:
     """The rows whose class is in a superclass, and the superclass of each.
 

@@ -7,12 +7,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 
 from glocal.data.answers import Answers
 from glocal.data.features import Features, object_name, transposed_hint
 from glocal.errors import DataError, DataWarning
-from glocal.similarity import choice, of_pairs, pair_tolerance, unit_rows
+from glocal.similarity import AnswerMask, choice, of_pairs, pair_tolerance, unit_rows
 
 _FEWER_ROWS = (
     " Extract the features of all objects that they name. If they index a longer list than the "
@@ -35,7 +35,7 @@ class Joined:
     """
 
     answers: Answers
-    kept: Bool[np.ndarray, " t"]
+    kept: AnswerMask
 
     @property
     def n_dropped(self) -> int:

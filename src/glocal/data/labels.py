@@ -16,12 +16,13 @@ from glocal.data.join import matching_lines
 from glocal.data.tables import TABLES, column_of_table, read_table
 from glocal.errors import DataError
 from glocal.files import PathLike, ending, naming, read_lines, read_npy
+from glocal.similarity import Labels
 
 if TYPE_CHECKING:
     import pandas as pd
 
 
-def load_labels(path: PathLike, features: Features | None = None) -> Shaped[np.ndarray, " n"]:
+def load_labels(path: PathLike, features: Features | None = None) -> Labels:
     """Read one label per row.
 
     Parameters
@@ -103,7 +104,7 @@ def split_column(path: PathLike) -> tuple[Path, str | None]:
 
 def check_labels(
     labels: Shaped[np.ndarray, "..."] | None, n: int | None = None, source: str = "labels"
-) -> Shaped[np.ndarray, " n"]:
+) -> Labels:
     """Return the labels as an (n,) array of int64 or str, or raise a DataError."""
     labels = np.asarray(labels)
     if labels.dtype.kind in "OT" and all(isinstance(label, str) for label in labels.flat):

@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from jaxtyping import Bool, Float, Int, Shaped
+from jaxtyping import Float, Int, Shaped
 
 from glocal.data.answers import Answers
 from glocal.errors import DataError
+from glocal.similarity import AnswerMask, AnswerValues, Objects
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -17,7 +18,7 @@ FAST = 0.8
 """Seconds below which an answer counts as fast: too short to look at three pictures."""
 
 
-def questions(answers: Answers) -> tuple[Int[np.ndarray, "t m"], Int[np.ndarray, " t"]]:
+def questions(answers: Answers) -> tuple[Objects, Int[np.ndarray, " t"]]:
     """The question of each answer, and the number of the candidate pair that was chosen.
 
     A question is its objects in a fixed order: the reference first, if there is one, and the others
@@ -37,7 +38,7 @@ def question_numbers(answers: Answers) -> Int[np.ndarray, " t"]:
     return _first_and_number(questions(answers)[0])[1]
 
 
-def set_keys(objects: Int[np.ndarray, "t m"]) -> Int[np.ndarray, " t"]:
+def set_keys(objects: Objects) -> Int[np.ndarray, " t"]:
     """A random number for each set of objects, whatever their order: the sum of theirs."""
     n = min(int(objects.max(initial=0)) + 1, 1 << 20)  # of more, some objects share a number
     numbers = np.random.default_rng(0).integers(1 << 48, size=n)
@@ -47,7 +48,7 @@ def set_keys(objects: Int[np.ndarray, "t m"]) -> Int[np.ndarray, " t"]:
     return keys
 
 
-def asked_once(objects: Int[np.ndarray, "t m"]) -> Bool[np.ndarray, " t"]:
+def asked_once(objects: Objects) -> AnswerMask:
     """Mark rows whose set of objects no other row has; about a quarter of them stay unmarked.
 
     Sets that share a bucket of `set_keys` are not told apart. Sorting the few that remain is
@@ -59,7 +60,7 @@ def asked_once(objects: Int[np.ndarray, "t m"]) -> Bool[np.ndarray, " t"]:
 
 
 def _first_and_number(
-    objects: Int[np.ndarray, "t m"],
+    objects: Objects,
 ) -> tuple[Int[np.ndarray, " s"], Int[np.ndarray, " t"]]:
     """The first row that equals each sorted unique row, and the number of each row among these."""
     n = int(objects.max(initial=0)) + 1
@@ -182,7 +183,7 @@ def people(answers: Answers) -> pd.DataFrame:
 
 
 def _right(
-    answers: Answers, who: Shaped[np.ndarray, " t"], weights: Float[np.ndarray, " t"]
+    answers: Answers, who: Shaped[np.ndarray, " t"], weights: AnswerValues
 ) -> tuple[np.ndarray, np.ndarray]:
     """The agreement of each answer with the others' most frequent one; whether others exist."""
     k = len(answers.pairs)

@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Float
 
 from glocal.data.features import Features, Standardization, are_unit, as_matrix
+from glocal.similarity import Embedding
 
 # standardized features of one network on objects, ImageNet and CIFAR-10 have a mean of at most .03
 # and a standard deviation of at most 1.08
@@ -66,7 +67,7 @@ def row_statistics(X: Features | np.ndarray, std: float | None = None) -> dict[s
 
 
 def difference(
-    rows: Float[np.ndarray, "n p"],
+    rows: Embedding,
     statistics: dict[str, Any],
     scalars: Standardization,
     origin: str = "fit",

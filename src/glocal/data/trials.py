@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float, Int, Shaped
+from jaxtyping import Int, Shaped
 
 from glocal.data.columns import (
     MISSING,
@@ -20,6 +20,7 @@ from glocal.data.features import object_name
 from glocal.data.tables import read_table
 from glocal.errors import DataError
 from glocal.files import PathLike, naming
+from glocal.similarity import AnswerMask, AnswerValues, Objects
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -118,8 +119,8 @@ def read_trials(
 
 
 def keep_valid(
-    reasons: Mapping[str, Bool[np.ndarray, " t"]],
-) -> tuple[Bool[np.ndarray, " t"], dict[str, int]]:
+    reasons: Mapping[str, AnswerMask],
+) -> tuple[AnswerMask, dict[str, int]]:
     """The mask of the trials that no reason excludes, and the number that each reason excludes.
 
     A trial counts for the first reason that excludes it.
@@ -152,9 +153,7 @@ def _select(table: pd.DataFrame, where: Mapping[str, str]) -> pd.DataFrame:
     return table
 
 
-def _in_order(
-    kind: str, objects: Int[np.ndarray, "t m"], picked: Int[np.ndarray, " t"]
-) -> Int[np.ndarray, "t m"]:
+def _in_order(kind: str, objects: Objects, picked: Int[np.ndarray, " t"]) -> Objects:
     """Order the columns as in `Answers`: the odd one last, or the pick after the reference."""
     is_picked = np.arange(objects.shape[1]) == picked[:, None]
     rank = is_picked.astype(np.int64)
@@ -167,10 +166,10 @@ def _in_order(
 
 def _excluded(
     question: Question,
-    objects: Int[np.ndarray, "t m"],
-    ordered: Int[np.ndarray, "t m"],
+    objects: Objects,
+    ordered: Objects,
     details: Mapping[str, np.ndarray],
-) -> tuple[Bool[np.ndarray, " t"], dict[str, Bool[np.ndarray, " t"]]]:
+) -> tuple[AnswerMask, dict[str, AnswerMask]]:
     """The mask of catch trials, and the masks of all trials that are no answers, by reason.
 
     A catch trial repeats an object and has one right answer: the object that differs from two equal
@@ -193,7 +192,7 @@ def _excluded(
 
 def _indices(
     shown: Shaped[np.ndarray, "t m"], names: Sequence[str] | None, base: int
-) -> tuple[Int[np.ndarray, "t m"], Sequence[str] | None]:
+) -> tuple[Objects, Sequence[str] | None]:
     """Return the objects as integers, and the list of names.
 
     An empty cell is -1, and a name that is not listed is `_UNLISTED`.
@@ -217,7 +216,7 @@ def _indices(
 def _details(table: pd.DataFrame, roles: dict[str, list[str]]) -> dict[str, np.ndarray]:
     """Read the other arguments of `Answers.from_array`; a negative time counts as unknown."""
 
-    def numbers(role: str) -> Float[np.ndarray, " t"]:
+    def numbers(role: str) -> AnswerValues:
         return numbers_in_column(table, roles[role][0])
 
     details: dict[str, np.ndarray] = {}

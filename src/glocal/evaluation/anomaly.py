@@ -15,7 +15,14 @@ from glocal.errors import DataError, DataWarning, ParameterError
 from glocal.evaluation.intervals import FRACTION, Result, Units
 from glocal.evaluation.sides import SIDES, Members, finite_sides, labelled_sides
 from glocal.results import Score
-from glocal.similarity import cosine_blocks, snap_ties, tie_tolerance, zeros_if_collapsed
+from glocal.similarity import (
+    Embedding,
+    Labels,
+    cosine_blocks,
+    snap_ties,
+    tie_tolerance,
+    zeros_if_collapsed,
+)
 
 METRICS = ("auroc", "aupr", "fpr95")
 MODES = ("one-vs-rest", "leave-one-out", "shift")
@@ -23,8 +30,8 @@ _AGAINST = "against"  # the mode of `anomaly_against`
 
 
 def anomaly(
-    train: Float[np.ndarray, "n p"],
-    train_labels: Shaped[np.ndarray, " n"],
+    train: Embedding,
+    train_labels: Labels,
     test: Float[np.ndarray, "m p"],
     test_labels: Shaped[np.ndarray, " m"],
     *,
@@ -144,7 +151,7 @@ def anomaly(
 
 
 def anomaly_against(
-    train: Float[np.ndarray, "n p"],
+    train: Embedding,
     test: Float[np.ndarray, "m p"],
     anomalies: Float[np.ndarray, "l p"],
     *,

@@ -13,7 +13,15 @@ from glocal.data.answers import Answers
 from glocal.data.features import Features
 from glocal.evaluation.structure import neighbours
 from glocal.results import value_at
-from glocal.similarity import Embedding, is_collapsed, of_pairs, pair_tolerance, unit_rows
+from glocal.similarity import (
+    AnswerValues,
+    Embedding,
+    Objects,
+    is_collapsed,
+    of_pairs,
+    pair_tolerance,
+    unit_rows,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -178,7 +186,7 @@ def _recorded_chance(transform: LinearTransform) -> float | None:
     return None
 
 
-def _centred(rows: Embedding) -> Float[np.ndarray, "n p"]:
+def _centred(rows: Embedding) -> Embedding:
     """Scale rows to length 1, centre them, and scale all to norm 1; zeros if they are one point."""
     unit = unit_rows(np.asarray(rows, dtype=np.float64))
     if is_collapsed(unit):
@@ -332,13 +340,13 @@ def flips(X: Embedding, parts: Sequence[Part], n: int = 4) -> dict[str, Any]:
     return {"counts": counts, **examples}
 
 
-def _margins(Z: Embedding, answers: Answers) -> Float[np.ndarray, " t"]:
+def _margins(Z: Embedding, answers: Answers) -> AnswerValues:
     """The margin of the chosen pair over the most similar other pair; at most 0 for a tie."""
     S = of_pairs(Z, answers.objects, answers.pairs)
     return S[:, 0] - S[:, 1:].max(axis=1) - pair_tolerance(Z)
 
 
-def _without_repetition(answers: Int[np.ndarray, "t m"]) -> Iterator[list[int]]:
+def _without_repetition(answers: Objects) -> Iterator[list[int]]:
     """Yield the objects of each answer that shares none with the answers yielded before."""
     shown: set[int] = set()
     for answer in answers:

@@ -14,6 +14,7 @@ from jaxtyping import Float, Int, Shaped
 
 from glocal.data.people import asked_once
 from glocal.results import DIFFERENCE, PEOPLE, Score
+from glocal.similarity import AnswerValues, Objects
 
 Limits = tuple[float, float]
 Bounded = tuple[float, float | None, float | None]
@@ -114,8 +115,8 @@ class Units:
     """
 
     values: Float[np.ndarray, "*shape"]
-    answers: Int[np.ndarray, "t m"] | None = None
-    weights: Float[np.ndarray, " t"] | None = None
+    answers: Objects | None = None
+    weights: AnswerValues | None = None
     persons: Shaped[np.ndarray, " t"] | None = None
     classes: Int[np.ndarray, " images"] | None = None
     shot_share: float = 0.0
@@ -339,9 +340,9 @@ def class_means(
 
 
 def answer_estimate(
-    values: Float[np.ndarray, " t"],
-    answers: Int[np.ndarray, "t m"],
-    weights: Float[np.ndarray, " t"] | None = None,
+    values: AnswerValues,
+    answers: Objects,
+    weights: AnswerValues | None = None,
     persons: Shaped[np.ndarray, " t"] | None = None,
 ) -> Estimate:
     """Estimate the (weighted) mean of a value over answers.
@@ -394,7 +395,7 @@ def answer_estimate(
 
 
 def _sums_over_pairs(
-    answers: Int[np.ndarray, "t m"], values: Float[np.ndarray, "v t"]
+    answers: Objects, values: Float[np.ndarray, "v t"]
 ) -> tuple[Float[np.ndarray, " v"], Float[np.ndarray, " v"]]:
     """Σ e_t e_t' over the pairs of answers that share any object, and over those that share all.
 

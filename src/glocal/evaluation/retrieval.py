@@ -13,7 +13,14 @@ from glocal.errors import DataError, DataWarning
 from glocal.evaluation.intervals import FRACTION, Result, Units, pseudo_values
 from glocal.evaluation.sides import labelled_rows
 from glocal.results import Score
-from glocal.similarity import cosine_blocks, new_group, tie_tolerance, zeros_if_collapsed
+from glocal.similarity import (
+    Embedding,
+    Labels,
+    cosine_blocks,
+    new_group,
+    tie_tolerance,
+    zeros_if_collapsed,
+)
 
 RANKS = (1, 5, 10)
 N_GROUPS = 20
@@ -21,8 +28,8 @@ N_GROUPS = 20
 
 
 def retrieval(
-    queries: Float[np.ndarray, "n p"],
-    query_labels: Shaped[np.ndarray, " n"],
+    queries: Embedding,
+    query_labels: Labels,
     gallery: Float[np.ndarray, "m p"] | None = None,
     gallery_labels: Shaped[np.ndarray, " m"] | None = None,
 ) -> Result:

@@ -7,12 +7,12 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float, Shaped
+from jaxtyping import Bool
 
 from glocal.data.groups import superclass_rows
 from glocal.data.labels import check_labels
 from glocal.errors import DataError, DataWarning
-from glocal.similarity import finite
+from glocal.similarity import Embedding, Labels, finite
 
 SIDES = ("training images", "test images")
 
@@ -20,9 +20,9 @@ SIDES = ("training images", "test images")
 class Members(NamedTuple):
     """Images that have a superclass: their feature rows, superclasses and classes."""
 
-    X: Float[np.ndarray, "n p"]
-    superclasses: Shaped[np.ndarray, " n"]
-    classes: Shaped[np.ndarray, " n"]
+    X: Embedding
+    superclasses: Labels
+    classes: Labels
 
     def select(self, kept: Bool[np.ndarray, " n"]) -> Members:
         """The images of a mask."""

@@ -11,7 +11,7 @@ from itertools import combinations, product
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Shaped
+from jaxtyping import Float
 
 from glocal.data.features import Features
 from glocal.data.groups import superclass_rows
@@ -23,6 +23,7 @@ from glocal.evaluation.retrieval import retrieval
 from glocal.evaluation.structure import kept_by_image, neighbourhoods
 from glocal.objective import single_threaded_blas
 from glocal.results import Score
+from glocal.similarity import Embedding, Labels
 from glocal.suite.table import SIGNIFICANCE, corrected
 from glocal.suite.tasks import warn_at_chance
 from glocal.transform import LinearTransform
@@ -81,7 +82,7 @@ class Verdict:
 
 def verdict(
     X: Any,
-    labels: Shaped[np.ndarray, " n"],
+    labels: Labels,
     *,
     transforms: Mapping[str, LinearTransform] | None = None,
     superclasses: Mapping[Any, str] | None = None,
@@ -155,7 +156,7 @@ def verdict(
     return Verdict(arm, sentence([*arms], arm, objections, table), tuple(shown), left_out)
 
 
-def _small_classes(labels: Shaped[np.ndarray, " n"]) -> dict[Any, int]:
+def _small_classes(labels: Labels) -> dict[Any, int]:
     """The classes with too few images, and their number of images; a DataWarning names them."""
     sizes = Counter(labels.tolist())
     small = {name: size for name, size in sorted(sizes.items()) if size < MIN_IMAGES}
@@ -194,8 +195,8 @@ def _embeddings(
 
 
 def _tasks(
-    y: Shaped[np.ndarray, " n"],
-    X: Float[np.ndarray, "n p"],
+    y: Labels,
+    X: Embedding,
     superclasses: Mapping[Any, str] | None,
 ) -> dict[str, Callable[[np.ndarray], Result]]:
     """The function that scores the rows of an arm in each task; X are the features as they are."""
@@ -217,7 +218,7 @@ def _tasks(
     return tasks
 
 
-def _testable(y: Shaped[np.ndarray, " n"], superclass_of: Mapping[Any, str]) -> dict[Any, str]:
+def _testable(y: Labels, superclass_of: Mapping[Any, str]) -> dict[Any, str]:
     """The superclass of each class, for superclasses of at least two classes."""
     classes = np.unique(y)
     rows, superclasses = superclass_rows(classes, superclass_of)
@@ -232,7 +233,7 @@ def _testable(y: Shaped[np.ndarray, " n"], superclass_of: Mapping[Any, str]) -> 
     return testable
 
 
-def _kept(X: Float[np.ndarray, "n p"], before: Any, Z: Float[np.ndarray, "n r"]) -> Result:
+def _kept(X: Embedding, before: Any, Z: Float[np.ndarray, "n r"]) -> Result:
     """The neighbours that images keep, with their interval over images."""
     units = Units(values=kept_by_image(X, Z, _K, before=before))
     bounded = units.estimate().bounded(FRACTION)

@@ -12,12 +12,13 @@ from operator import itemgetter
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Int
 
 from glocal.data.answers import Answers
 from glocal.data.check.findings import Case, Finding, finding, warn
 from glocal.data.features import Features, object_name
 from glocal.data.join import ChoiceModel, choice_model, feature_rows, join
+from glocal.similarity import AnswerValues
 
 MAX_ANSWERS_BEFORE_FIT = 20_000
 """Enough answers to detect a difference of .017 between two columns."""
@@ -156,7 +157,7 @@ def _compare(
     reading: _Reading,
     answers: Answers,
     rows: Int[np.ndarray, " n"],
-    credit: Float[np.ndarray, " t"],
+    credit: AnswerValues,
     shares_of: ChoiceModel,
 ) -> Iterator[tuple[float, Finding]]:
     """Yield the gain of a reading over all answers, with its finding, if the gain is clear."""

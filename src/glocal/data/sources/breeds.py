@@ -23,6 +23,7 @@ from glocal.data.features import Features
 from glocal.data.groups import superclass_rows
 from glocal.errors import DataError, ParameterError
 from glocal.files import read_object
+from glocal.similarity import Labels
 
 
 @cache
@@ -49,7 +50,7 @@ def breeds_sides(
 
 
 def _side(
-    task: str, features: Features, classes: Shaped[np.ndarray, " n"], part: str
+    task: str, features: Features, classes: Labels, part: str
 ) -> tuple[Features, Shaped[np.ndarray, " k"]]:
     """The images of one part, and the name of the superclass of each."""
     names, numbers = np.unique(classes, return_inverse=True)
