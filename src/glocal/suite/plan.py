@@ -20,6 +20,7 @@ from glocal.suite.tasks import OddOneOutTask, Task, task
 # names become file names: no allowed character is special to a shell, a spreadsheet or Markdown
 Name = Annotated[str, Field(pattern=r"^\w[\w .+-]*$", max_length=80)]
 _TASK = "task "
+_MAX_MISSING = 8  # files that a message names
 _SHARED_FILES = ("answers", "object_ids")
 
 
@@ -72,18 +73,17 @@ class Plan(Shared):
         )
 
     def check_files(self) -> None:
-        """Raise a FileError that names the missing files of any run, else the first of a task.
+        """Raise a FileError that names the first missing files.
 
         Without this check, hours of fits could pass before a task misses its file. Arms check
         their transforms themselves, since a transform may be a name.
         """
         missing = {path: user for user, path in self.files() if not os.path.exists(path)}
-        shared = [path for path, user in missing.items() if not user.startswith(_TASK)]
-        if paths := shared or list(missing)[:1]:
-            users = ", ".join(f"{path} (for {missing[path]})" for path in paths)
+        if missing:
+            users = [f"{path} (for {user})" for path, user in missing.items()]
             raise FileError(
-                f"missing: {users}. Paths are relative to the folder of the suite file, unless "
-                f"`root` names another."
+                f"missing: {', '.join(users[:_MAX_MISSING])}. Paths are relative to the folder of "
+                "the suite file, unless `root` names another."
             )
 
     def present(self) -> tuple[Plan, dict[str, Path]]:

@@ -91,7 +91,7 @@ class Sources:
         self.hashed: dict[str, str] = {}
         self._load_answers = load_answers or partial(Answers.load, kind=shared.kind)
         self._scalars = scalars
-        self.features = cache(self._load_features)
+        self.features = cache(lambda file: Features.load(self.path(file)))
         self.joined_answers = cache(self._join_answers)
         self.transform = cache(self._load_transform)
 
@@ -102,10 +102,6 @@ class Sources:
     def path(self, file: Path | str) -> Path:
         """The path of a file, from the root of the suite."""
         return self.root / self.text(file)
-
-    def _load_features(self, file: Path) -> Features:
-        """The features of a file."""
-        return Features.load(self.path(file))
 
     def labels(self, file: Path, features: Features) -> np.ndarray:
         """The labels of a file, one for each row of `features`."""

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _CELL = ["network", "task", "transform"]
-_NUMBERS = ("value", "low", "high", "n", "p", "p_corrected")
+_NUMBERS = ("value", "low", "high", "p", "p_corrected")
 SIGNIFICANCE = 0.05
 """The level of corrected p-values below which two arms are called different."""
 
@@ -25,10 +25,7 @@ def score_frame(scores: Iterable[Score]) -> pd.DataFrame:
 
     columns = [field.name for field in fields(Score)]
     frame = pd.DataFrame([vars(score) for score in scores], columns=columns)
-    frame["network"] = frame["network"].fillna("")
-    for column in _NUMBERS:
-        frame[column] = pd.to_numeric(frame[column], errors="coerce")
-    return frame
+    return frame.fillna({"network": ""}).astype(dict.fromkeys(_NUMBERS, float))
 
 
 def differences(rows: pd.DataFrame) -> pd.DataFrame:

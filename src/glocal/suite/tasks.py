@@ -232,8 +232,8 @@ class AnomalyTask(_Sides):
             files = (self.train, self.test, self.anomalies)
             return anomaly_against(*(embed(sources.features(file)) for file in files), k=self.k)
         train, y_train, test, y_test = self.sides(sources)
-        options: dict[str, Any] = {"mode": self.mode, "k": self.k}
-        options["superclasses"] = self.superclass_of(sources)
+        superclasses = self.superclass_of(sources)
+        options: dict[str, Any] = {"mode": self.mode, "k": self.k, "superclasses": superclasses}
         result = anomaly(embed(train), y_train, embed(test), y_test, **options)
         warn_at_chance(result, 0.5)
         return result
