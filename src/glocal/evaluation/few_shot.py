@@ -134,20 +134,12 @@ def few_shot(
             "fewer shots, and give superclasses of at least two test classes each. Are classes and "
             "superclasses exchanged?"
         )
-    units = Units(
-        values=credits,
-        classes=truth,
-        shot_share=float(np.mean(shots / pool)),
-        is_one_set=is_one_set,
-    )
+    shot_share = float(np.mean(shots / pool))
+    units = Units(values=credits, classes=truth, shot_share=shot_share, is_one_set=is_one_set)
     is_rough = draws < MIN_DRAWS or int(pool.min()) < MIN_IMAGES_PER_SHOT * shots
-
-    score = partial(
-        Score,
-        "few-shot",
-        n=round(np.count_nonzero(~np.isnan(credits)) / draws),
-        settings={"shots": shots, "draws": draws, "seed": seed, "rough": is_rough},
-    )
+    settings = {"shots": shots, "draws": draws, "seed": seed, "rough": is_rough}
+    n = round(np.count_nonzero(~np.isnan(credits)) / draws)
+    score = partial(Score, "few-shot", n=n, settings=settings)
     scores = (
         score(f"accuracy_{probe}", *units.estimate().bounded(FRACTION)),
         score(f"accuracy_plain_{probe}", float(np.nanmean(credits, axis=1).mean())),
