@@ -2,12 +2,10 @@
 a reason.
 """
 
-import contextlib
 import io
 import os
 import struct
 import zlib
-from threading import Thread
 
 import numpy as np
 import pytest
@@ -68,13 +66,8 @@ def palette(**options):
     return encoded(image, "PNG", **options)
 
 
-def animated(kind, **options):
-    return encoded(
-        flat(), kind, save_all=True, append_images=[flat(color=BLUE), flat(color=GREEN)], **options
-    )
-
-
 GRAY = (128, 128, 128)
+BAD_EXIF = b"Exif\x00\x00MM\x00*\xff\xff\xff\xff"
 GOOD = {  # a file, and the colour of the whole or of each quarter
     "gray.png": (encoded(flat("L", 128), "PNG"), GRAY),
     "bit.png": (encoded(flat("1", 1), "PNG"), WHITE),
@@ -84,34 +77,26 @@ GOOD = {  # a file, and the colour of the whole or of each quarter
     "gray_alpha.png": (encoded(flat("LA", (0, 0)), "PNG"), WHITE),
     "one_colour_transparent.png": (encoded(flat(), "PNG", transparency=RED), WHITE),
     "cmyk.jpg": (encoded(flat("CMYK", (0, 255, 255, 0)), "JPEG", quality=95), RED),
-    "progressive.jpeg": (encoded(flat(), "JPEG", quality=95, progressive=True), RED),
     "sixteen.png": (encoded(gray_image(np.uint16(0x80FF)), "PNG"), GRAY),
     "thirty_two.tif": (encoded(gray_image(np.int32(0x80FF)), "TIFF"), GRAY),
     "upside_down.png": (with_orientation(3), (BLUE, RED, BLUE, RED)),
     "turned_right.png": (with_orientation(6), (RED, RED, BLUE, BLUE)),
-    "bad_exif.jpg": (
-        encoded(flat(), "JPEG", quality=95, exif=b"Exif\x00\x00MM\x00*\xff\xff\xff\xff"),
-        RED,
-    ),
-    "animated.gif": (animated("GIF"), RED),
-    "animated.webp": (animated("WEBP", lossless=True), RED),
-    "pages.tiff": (animated("TIFF"), RED),
-    "one_pixel.bmp": (encoded(flat(size=(1, 1)), "BMP"), RED),
+    "bad_exif.jpg": (encoded(flat(), "JPEG", quality=95, exif=BAD_EXIF), RED),
+    "animated.gif": (encoded(flat(), "GIF", save_all=True, append_images=[flat(color=BLUE)]), RED),
     "thin.png": (encoded(flat(size=(900, 1)), "PNG"), RED),
     "wrong_extension.JPG": (encoded(flat(), "PNG"), RED),
-    "müde katze (1).png": (encoded(flat(), "PNG"), RED),
-    "deep/er/still.ppm": (encoded(flat(), "PPM"), RED),
+    "deep/er/müde katze (1).ppm": (encoded(flat(), "PPM"), RED),
 }
 BAD = {  # a file, and a word of the reason
     "empty.png": (b"", "empty"),
     "text.jpg": (b"this is no picture", "not an image"),
     "cut.jpg": (noise("JPEG")[:1500], "damaged"),
     "cut.png": (noise("PNG")[:3000], "damaged"),
-    "cut.webp": (noise("WEBP")[:300], "damaged"),
     "huge.png": (png_header(60_000, 60_000), "pixels"),
     "large.png": (png_header(9_500, 9_500), "pixels"),
     "negative.tif": (encoded(gray_image(np.int32(-5)), "TIFF"), "values"),
     "real.tiff": (encoded(gray_image(np.float32(1e6)), "TIFF"), "values"),
+    "dangling.png": (None, "No such file"),
 }
 
 
@@ -119,6 +104,9 @@ def four_pixels(image):
     """The colour in the middle of each quarter."""
     small = np.asarray(image.resize((16, 16), Image.Resampling.NEAREST), dtype=np.float32)
     return np.stack([small[row, column] for row in (4, 11) for column in (4, 11)]).reshape(-1)
+
+
+FOUR_PIXELS = (lambda batch: batch, four_pixels)
 
 
 @pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
@@ -129,20 +117,19 @@ def test_every_odd_and_damaged_file_is_accounted_for(tmp_path):
     folder = tmp_path / "images"
     for name, (data, _) in {**GOOD, **BAD}.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_bytes(data)
-    (folder / "dangling.png").symlink_to(folder / "nowhere.png")
+        if data is None:
+            (folder / name).symlink_to(folder / "nowhere.png")
+        else:
+            (folder / name).write_bytes(data)
     (folder / "notes.md").write_text("no image")
-    assert "notes.md" not in open_images(folder).names
-    extractor = Extractor((lambda batch: batch, four_pixels), batch_size=5)
-    result = extractor.extract(folder, tmp_path / "out")
+    result = Extractor(FOUR_PIXELS, batch_size=5).extract(folder, tmp_path / "out")
     features = result.features()
     assert list(features.names) == sorted(GOOD, key=natural_key)
     for row, name in zip(features.matrix.reshape(-1, 4, 3), features.names, strict=True):
         assert np.abs(row - GOOD[name][1]).max() <= 3, (name, row)
-    reasons = {name: word for name, (_, word) in BAD.items()} | {"dangling.png": "No such file"}
-    assert dict(result.missing).keys() == reasons.keys()
+    assert dict(result.missing).keys() == BAD.keys()
     for name, reason in result.missing:
-        assert reasons[name] in reason, (name, reason)
+        assert BAD[name][1] in reason, (name, reason)
         assert "\n" not in reason
 
 
@@ -150,10 +137,10 @@ def test_decoding_equals_pillows_own_conversion(tmp_path):
     """A plain photograph decodes to exactly what Pillow's convert gives, and to a smaller picture
     at a smaller scale.
     """
-    (tmp_path / "a.jpg").write_bytes(noise("JPEG", quality=80))
-    expected = Image.open(tmp_path / "a.jpg").convert("RGB")
-    assert np.array_equal(np.asarray(decode_image(tmp_path / "a.jpg")), np.asarray(expected))
-    assert decode_image(tmp_path / "a.jpg", at_least=16).size == (16, 16)
+    file = tmp_path / "a.jpg"
+    file.write_bytes(noise("JPEG", quality=80))
+    assert decode_image(file).tobytes() == Image.open(file).convert("RGB").tobytes()
+    assert decode_image(file, at_least=16).size == (16, 16)
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
@@ -161,33 +148,24 @@ def test_a_pipe_among_images_is_missing_by_name(tmp_path):
     """A named pipe and a folder that is named like an image have no row, and nothing waits for a
     writer.
     """
-    (tmp_path / "a.png").write_bytes(encoded(flat(), "PNG"))
-    (tmp_path / "b.png").mkdir()
-    os.mkfifo(tmp_path / "c.png")
-    (tmp_path / "list.txt").write_text("a.png\nb.png\nc.png\n")
-
-    def write():  # or a reader would wait for ever
-        with contextlib.suppress(OSError), (tmp_path / "c.png").open("wb") as pipe:
-            pipe.write(b"no image")
-
-    writer = Thread(target=write, daemon=True)
-    writer.start()
-    extractor = Extractor((lambda batch: batch, four_pixels), batch_size=2)
-    for images, missing in ((tmp_path, ["c.png"]), (tmp_path / "list.txt", ["b.png", "c.png"])):
-        result = extractor.extract(images, tmp_path.parent / f"{tmp_path.name}-{len(missing)}")
+    folder = tmp_path / "images"
+    (folder / "b.png").mkdir(parents=True)
+    flat().save(folder / "a.png")
+    os.mkfifo(folder / "c.png")
+    (folder / "list.txt").write_text("a.png\nb.png\nc.png\n")
+    for images, missing in ((folder, ["c.png"]), (folder / "list.txt", ["b.png", "c.png"])):
+        result = Extractor(FOUR_PIXELS).extract(images, tmp_path / f"out{len(missing)}")
         assert result.features().names == ("a.png",)
         assert [name for name, reason in result.missing if "pipe" in reason] == missing
-    os.close(os.open(tmp_path / "c.png", os.O_RDONLY | os.O_NONBLOCK))
-    writer.join()
 
 
 @pytest.fixture
 def few(tmp_path):
     """Three images in two folders."""
     folder = tmp_path / "few"
-    for name, color in (("a10.png", RED), ("a9.png", GREEN), ("sub/b.jpg", BLUE)):
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_bytes(encoded(flat(color=color), "PNG"))
+    (folder / "sub").mkdir(parents=True)
+    for name, color in (("a10.png", RED), ("a9.png", GREEN), ("sub/b.bmp", BLUE)):
+        flat(color=color).save(folder / name)
     return folder
 
 
@@ -196,22 +174,24 @@ def test_a_folder_a_pattern_and_a_list_name_the_same_images(few):
     once.
     """
     tree = open_images(few)
-    names = ["a9.png", "a10.png", "sub/b.jpg"]
+    names = ["a9.png", "a10.png", "sub/b.bmp"]
     assert [tree.read(i).getpixel((0, 0)) for i in range(3)] == [GREEN, RED, BLUE]
-    for images in (few, f"{few}/**/*.*"):
-        assert list(open_images(images).names) == names
-    for images in (f"{few}/a?.png", few / "a9.png"):
-        assert list(open_images(images).names) == names[:1]
-    (few / "list.txt").write_text(f"sub/b.jpg\nnone.png\n\n{few}/a9.png\n", encoding="utf-8")
-    listed = open_images(few / "list.txt")
-    assert list(listed.names) == ["sub/b.jpg", "none.png", f"{few}/a9.png"]
-    with pytest.raises(Unreadable, match="No such file"):
-        listed.read(1)
-    (few.parent / "linked").mkdir()
-    (few.parent / "linked" / "to").symlink_to(few / "sub", target_is_directory=True)
-    assert list(open_images(few.parent / "linked").names) == ["to/b.jpg"]
+    (few / "list.txt").write_text(f"sub/b.bmp\nnone.png\n\n{few}/a9.png\n")
+
+    for images, expected in (
+        (few, names),
+        (f"{few}/**/*.*", names),
+        (f"{few}/a?.png", names[:1]),
+        (few / "a9.png", names[:1]),
+        (few / "list.txt", ["sub/b.bmp", "none.png", f"{few}/a9.png"]),
+    ):
+        assert list(open_images(images).names) == expected
+    (few.parent / "linked").symlink_to(few, target_is_directory=True)
     (few / "sub" / "up").symlink_to(few, target_is_directory=True)
-    assert list(open_images(few).names) == names
+    for folder in (few, few.parent / "linked"):
+        assert list(open_images(folder).names) == names
+    with pytest.raises(Unreadable, match="No such file"):
+        open_images(few / "list.txt").read(1)
 
 
 def test_the_hash_of_images_sees_names_sizes_and_times(few):

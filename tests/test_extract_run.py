@@ -2,7 +2,6 @@
 nothing that is not there.
 """
 
-import importlib.util
 import json
 import os
 import shutil
@@ -18,7 +17,7 @@ from world import run
 
 from glocal.data.features import Features
 from glocal.errors import DataError, FileError, ParameterError
-from glocal.extract import Extractor, open_images
+from glocal.extract import Extractor
 from glocal.extract import run as extract_run
 from glocal.extract.images import Source
 from glocal.extract.models import weights_sha256
@@ -81,11 +80,11 @@ def photos(tmp_path_factory):
     folder = tmp_path_factory.mktemp("photos")
     rng = np.random.default_rng(0)
     for number in range(N):
-        file = folder / f"{number}.png"
-        if number in BAD:
-            file.write_bytes(b"no picture")
-        else:
-            Image.fromarray(rng.integers(0, 256, (24, 24, 3), dtype=np.uint8)).save(file)
+        Image.fromarray(rng.integers(0, 256, (24, 24, 3), dtype=np.uint8)).save(
+            folder / f"{number}.png"
+        )
+    for number in BAD:
+        (folder / f"{number}.png").write_bytes(b"no picture")
     return folder
 
 
@@ -114,25 +113,26 @@ def test_rows_equal_a_plain_loop_in_natural_order(toy, photos, tmp_path, small_c
     """The 22 rows are those of a loop over the files, three files are missing by name, and half
     precision is close.
     """
-    result = extract(toy, photos, tmp_path / "out", batch_size=4)
+    out = tmp_path / "out"
+    result = extract(toy, photos, out, batch_size=4)
     import toy_for_extract
 
     module, preprocess = toy_for_extract.model()
-    pixels = [preprocess(Image.open(photos / f"{n}.png").convert("RGB"))[None] for n in GOOD]
+    pixels = [preprocess(Image.open(photos / f"{n}.png"))[None] for n in GOOD]
     with torch.inference_mode():
         rows = torch.cat([module(batch) for batch in pixels]).numpy()
-    loaded = Features.load(tmp_path / "out")
+    loaded = Features.load(out)
     np.testing.assert_allclose(loaded.matrix, rows, rtol=1e-5, atol=1e-6)
     assert loaded.names == tuple(f"{number}.png" for number in GOOD)
     assert [name for name, _ in result.missing] == ["7.png", "8.png", "20.png"]
-    assert " ".join(sorted(files_of(tmp_path / "out"))) == "features.npy file_names.txt record.json"
-    record = json.loads((tmp_path / "out" / "record.json").read_text())
+    assert " ".join(files_of(out)) == "features.npy file_names.txt record.json"
+    record = json.loads((out / "record.json").read_text())
     assert record == result.record
     assert (record["images"]["n"], record["versions"]["torch"]) == (N, torch.__version__)
     expected = {"model": toy, "rows": 22, "weights_sha256": weights_sha256(module)}
     expected |= {"layers": {"output": "output of the network"}}
     assert record.items() >= {**expected, "preprocessing": "<function pixels>"}.items()
-    for dtype, stored, tolerance in (("float16", np.float16, 5e-3), ("bfloat16", np.float32, 5e-2)):
+    for dtype, stored, tolerance in (("float16", "f2", 5e-3), ("bfloat16", "f4", 5e-2)):
         half = extract(toy, photos, tmp_path / dtype, dtype=dtype).features().matrix
         assert half.dtype == stored
         assert np.abs(half - rows).max() < tolerance * np.abs(rows).max()
@@ -156,50 +156,51 @@ def test_chunks_and_parts_change_no_byte(toy, photos, tmp_path, monkeypatch):
     """One chunk, and small chunks by two processes, give the same files; features appear with the
     last part.
     """
-    extract(toy, photos, tmp_path / "whole")
+    whole, out = tmp_path / "whole", tmp_path / "out"
+    extract(toy, photos, whole)
     monkeypatch.setattr(extract_run, "_CHUNK_IMAGES", 8)
     seen = []
-    for part in ((1, 2), (2, 2)):
-        result = extract(
-            *(toy, photos, tmp_path / "out"),
-            part=part,
-            workers=1,
-            progress=lambda *numbers: seen.append(numbers),
-        )
-        assert bool(result.files) == (part == (2, 2))
-    assert files_of(tmp_path / "out") == files_of(tmp_path / "whole")
+    options = {"workers": 1, "progress": lambda *numbers: seen.append(numbers)}
+    assert not extract(toy, photos, out, part=(1, 2), **options).files
+    assert extract(toy, photos, out, part=(2, 2), **options).files
+    assert files_of(out) == files_of(whole)
     assert seen[-1] == (N, N)
     with pytest.raises(ParameterError, match="part"):
-        extract(toy, photos, tmp_path / "out", part=(3, 2))
+        extract(toy, photos, out, part=(3, 2))
 
 
-@pytest.mark.parametrize("finished", [True, False])
+@pytest.mark.parametrize("part", [(1, 1), (1, 2)])
 def test_another_extraction_into_the_same_folder_is_refused(
-    toy, photos, tmp_path, small_chunks, finished
+    toy, photos, tmp_path, small_chunks, part
 ):
     """Another model, layer, precision, batch size or set of images is refused by name, and changes
     nothing.
     """
     out = tmp_path / "out"
-    extract(toy, photos, out, part=(1, 1 if finished else 2))
+    extract(toy, photos, out, part=part)
     before = files_of(out)
-    other = toy.replace("model", "other")
-    for word, network, images, layers, options in (
-        ("weights_sha256", other, photos, [], {}),
-        ("layers", toy, photos, ["conv"], {}),
-        ("dtype", toy, photos, [], {"dtype": "bfloat16"}),
-        ("batch_size", toy, photos, [], {"batch_size": 4}),
-        ("images", toy, photos / "1.png", [], {}),
+    for word, arguments, options in (
+        ("weights_sha256", (toy.replace("model", "other"), photos, out), {}),
+        ("layers", (toy, photos, out, "conv"), {}),
+        ("dtype", (toy, photos, out), {"dtype": "bfloat16"}),
+        ("batch_size", (toy, photos, out), {"batch_size": 4}),
+        ("images", (toy, photos / "1.png", out), {}),
     ):
         with pytest.raises(ParameterError, match=word):
-            extract(network, images, out, *layers, **options)
+            extract(*arguments, **options)
     assert files_of(out) == before
     (tmp_path / "features.npy").write_bytes(b"of other origin")
     with pytest.raises(ParameterError, match="without a record"):
         extract(toy, photos, tmp_path)
-    network = torch.nn.ModuleDict({"a b": torch.nn.Identity(), "a_b": torch.nn.Identity()})
-    places = Extractor((network, number_tensor), ["a b", "a_b"])._places(out)
-    assert len(set(places.values())) == 2
+
+
+def test_layers_of_like_names_have_folders_of_their_own(tmp_path):
+    """The features of layers whose names differ in a blank are written to two folders."""
+    network = torch.nn.Sequential()
+    for name in ("a b", "a_b"):
+        network.add_module(name, torch.nn.Identity())
+    Extractor((network, number_tensor), ["a b", "a_b"]).extract(numbered(3), tmp_path)
+    assert len([*tmp_path.glob("*/features.npy")]) == 2
 
 
 def test_a_finished_extraction_is_left_as_it_is_and_versions_are_not_mixed(
@@ -209,20 +210,20 @@ def test_a_finished_extraction_is_left_as_it_is_and_versions_are_not_mixed(
     version is refused.
     """
     out = tmp_path / "out"
-    extract(toy, photos, out, part=(1, 2))
     with monkeypatch.context() as patched:
         patched.setattr(extract_run, "__version__", "0")
-        with pytest.raises(ParameterError, match="versions"):
-            extract(toy, photos, out)
-    finished = extract(toy, photos, out)
+        extract(toy, photos, out, part=(1, 2))
+    with pytest.raises(ParameterError, match="versions"):
+        extract(toy, photos, out)
+    finished = extract(toy, photos, tmp_path / "finished")
     import toy_for_extract
 
     toy_for_extract.RUNS.clear()
-    (out / ".extract").mkdir()  # left by a process that dies while it cleans up
+    (tmp_path / "finished" / ".extract").mkdir()  # left by a process that died while it cleaned up
     monkeypatch.setattr(extract_run, "__version__", "0")
-    assert extract(toy, photos, out) == finished
+    assert extract(toy, photos, tmp_path / "finished") == finished
     assert toy_for_extract.RUNS == []
-    assert not (out / ".extract").exists()
+    assert not (tmp_path / "finished" / ".extract").exists()
 
 
 DRIVER = """
@@ -238,16 +239,19 @@ def test_kills_leave_what_an_undisturbed_run_leaves(toy, photos, tmp_path):
     """After three kills while chunks are written, every file equals that of an undisturbed run to
     the byte.
     """
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-c", DRIVER, toy, photos]
     whole, out = tmp_path / "whole", tmp_path / "out"
-    subprocess.run([*command, whole], env=environment, check=True)
+
+    def run_driver(folder, **variables):
+        command = [sys.executable, "-c", DRIVER, toy, photos, folder]
+        environment = {**os.environ, "OMP_NUM_THREADS": "1", **variables}
+        return subprocess.run(command, env=environment, check=False).returncode
+
+    assert run_driver(whole) == 0
     for times in (1, 2, 3):
-        killed = subprocess.run([*command, out], env=environment | {"TOY_RUNS": "4"}, check=False)
-        assert killed.returncode == -signal.SIGKILL
+        assert run_driver(out, TOY_RUNS="4") == -signal.SIGKILL
         assert len([*out.glob(".extract/*.npz")]) >= 2 * times
         assert not (out / "record.json").exists()
-    subprocess.run([*command, out], env=environment, check=True)
+    assert run_driver(out) == 0
     assert files_of(out) == files_of(whole)
 
 
@@ -256,8 +260,9 @@ def test_a_death_while_joining_is_mended(toy, photos, tmp_path, monkeypatch, nam
     """If a process dies before it writes a matrix, its names or the record, the next run completes
     them to the byte.
     """
+    whole, out = tmp_path / "whole", tmp_path / "out"
     layers = ("conv", "output")
-    extract(toy, photos, tmp_path / "whole", *layers)
+    extract(toy, photos, whole, *layers)
     move = os.replace  # the last step of every file that is written
 
     def dying(partial, path):
@@ -265,34 +270,33 @@ def test_a_death_while_joining_is_mended(toy, photos, tmp_path, monkeypatch, nam
             raise KeyboardInterrupt
         move(partial, path)
 
-    with monkeypatch.context() as patched:
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):  # noqa: PT012
         patched.setattr(os, "replace", dying)
-        with pytest.raises(KeyboardInterrupt):
-            extract(toy, photos, tmp_path / "out", *layers)
-    assert not (tmp_path / "out" / "record.json").exists()
-    extract(toy, photos, tmp_path / "out", *layers)
-    assert files_of(tmp_path / "out") == files_of(tmp_path / "whole")
-    conv, output = (Features.load(tmp_path / "out" / layer) for layer in layers)
-    assert (conv.dimensions, output.dimensions) == (8, 6)
-    assert conv.names == output.names
+        extract(toy, photos, out, *layers)
+    assert not (out / "record.json").exists()
+    extract(toy, photos, out, *layers)
+    assert files_of(out) == files_of(whole)
+    conv, output = (Features.load(out / layer) for layer in layers)
+    assert (conv.dimensions, output.dimensions, conv.names) == (8, 6, output.names)
 
 
-def test_two_extractions_into_one_folder_end_alike(toy, photos, tmp_path, small_chunks):
+@pytest.mark.parametrize("finish_after", [8, N])
+def test_two_extractions_into_one_folder_end_alike(
+    toy, photos, tmp_path, small_chunks, finish_after
+):
     """A process that finds the finished features of another, which has removed the
     chunks, takes them.
     """
     extract(toy, photos, tmp_path / "whole")
-    for out, finish_after in ((tmp_path / "early", 8), (tmp_path / "late", N)):
-        finished = []
+    finished = []
 
-        def finish(number, total, out=out, finish_after=finish_after, finished=finished):
-            if number >= finish_after and not finished:
-                finished.append(extract(toy, photos, out))
+    def finish(number, total):
+        if number >= finish_after and not finished:
+            finished.append(extract(toy, photos, tmp_path / "out"))
 
-        result = extract(toy, photos, out, progress=finish)
-        assert result == finished[0]
-        assert len(result.features()) == 22
-        assert files_of(out) == files_of(tmp_path / "whole")
+    result = extract(toy, photos, tmp_path / "out", progress=finish)
+    assert (result, len(result.features())) == (finished[0], 22)
+    assert files_of(tmp_path / "out") == files_of(tmp_path / "whole")
 
 
 def test_a_folder_that_cannot_be_written_is_an_error(toy, photos, tmp_path, small_chunks):
@@ -319,16 +323,15 @@ def not_eights(image):
     return number
 
 
+SAME = lambda batch: batch
+
+
 def test_every_batch_has_the_same_size(tmp_path, small_chunks):
     """The last batch, and one with missing inputs, is filled up; a batch without inputs
     is not run.
     """
     sizes = []
-
-    def network(batch):
-        sizes.append(len(batch))
-        return batch
-
+    network = lambda batch: sizes.append(len(batch)) or batch
     result = Extractor((network, not_eights), batch_size=4).extract(numbered(22), tmp_path / "out")
     assert sizes == [4] * 5
     assert {*range(22)} - {*result.features().matrix[:, 0]} == {1, 8, 9, 10, 11}
@@ -336,22 +339,25 @@ def test_every_batch_has_the_same_size(tmp_path, small_chunks):
     assert reason == "its preprocessing fails: ValueError: the eights are bad"
 
 
-def test_errors_of_the_run_are_one_sentence(tmp_path):
+@pytest.mark.parametrize(
+    ("network", "preprocess", "word"),
+    [
+        (SAME, lambda image: 1 / 0, "0.png|1.png|2.png"),
+        (SAME, lambda image: torch.zeros(image.getpixel((0, 0))[0] + 1), "shape"),
+        (SAME, lambda image: "text", "preprocess"),
+        (lambda batch: batch / 0, number_tensor, "NaN"),
+    ],
+)
+def test_errors_of_the_run_are_one_sentence(tmp_path, network, preprocess, word):
     """Preprocessing that always fails, tensors of several shapes, results that are no tensors, NaN,
     and no readable image are errors of one sentence.
     """
-    same = lambda batch: batch
     (tmp_path / "a.png").write_bytes(b"broken")
-    for number, (pair, source, word) in enumerate((
-        ((same, lambda image: 1 / 0), numbered(3), "0.png|1.png|2.png"),
-        ((same, lambda image: torch.zeros(image.getpixel((0, 0))[0] + 1)), numbered(3), "shape"),
-        ((same, lambda image: "text"), numbered(3), "preprocess"),
-        ((lambda batch: batch / 0, number_tensor), numbered(3), "NaN"),
-        ((same, number_tensor), open_images(tmp_path), "a.png"),
-    )):  # fmt: skip
-        with pytest.raises(DataError, match=word) as caught:
-            Extractor(pair, batch_size=4).extract(source, tmp_path / str(number))
-        assert "\n" not in str(caught.value)
+    with pytest.raises(DataError, match=word) as caught:
+        Extractor((network, preprocess), batch_size=4).extract(numbered(3), tmp_path / "out")
+    assert "\n" not in str(caught.value)
+    with pytest.raises(DataError, match=r"a\.png"):
+        Extractor((network, preprocess)).extract(tmp_path, tmp_path / "none")
 
 
 # --- the command ---
@@ -397,16 +403,14 @@ def test_real_weights_give_the_reference_features(
     """Networks whose weights come in a package give the reference features of photographs to 1e-3
     of their norm.
     """
-    if importlib.util.find_spec(package) is None:
-        pytest.skip(f"{package} is not installed")
+    pytest.importorskip(package)
     monkeypatch.syspath_prepend(Path(__file__).parents[1] / "examples")
     monkeypatch.delitem(sys.modules, "factories", raising=False)
-    files = sorted((data_dir / "k92" / "images").iterdir())
-    listed = files[::4]  # networks are slow on a processor
-    (tmp_path / "some.txt").write_text("".join(f"{file}\n" for file in listed))
+    files = sorted((data_dir / "k92" / "images").iterdir())[::4]  # networks are slow
+    (tmp_path / "some.txt").write_text("".join(f"{file}\n" for file in files))
     line = f"--model python:factories:{factory} --batch-size 8 --json --out"
     ended = run("extract", tmp_path / "some.txt", *line.split(), tmp_path / "f")
     assert len(ended.json["weights_sha256"]) == 64
-    result = np.asarray(Features.load(tmp_path / "f").matrix)
     reference = np.load(data_dir / "k92" / "features" / f"{network}.npy")[::4].astype("f4")
-    assert np.linalg.norm(result - reference) < 1e-3 * np.linalg.norm(reference)
+    difference = Features.load(tmp_path / "f").matrix - reference
+    assert np.linalg.norm(difference) < 1e-3 * np.linalg.norm(reference)
