@@ -40,7 +40,7 @@ def rounding(p, largest=1.0):
 
 def global_loss(Z, answers, weights, kind="odd-one-out"):
     Z, weights = map(torch.as_tensor, (Z, weights))
-    objects = torch.as_tensor(answers).long()
+    objects = torch.tensor(answers).long()
     S = [(Z[objects[:, i]] * Z[objects[:, j]]).sum(1) for i, j in candidates(kind, answers[0])]
     return (weights * (torch.logsumexp(torch.stack(S), 0) - S[0])).sum() / weights.sum()
 

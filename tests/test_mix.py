@@ -11,7 +11,7 @@ from fits import fit_arm
 from glocal.data.world import simulated_answers, simulated_world
 from glocal.errors import TrivialOptimumError
 from glocal.evaluation.structure import neighbours_kept
-from glocal.objective import ChoiceLoss, Objective, penalty
+from glocal.objective import ChoiceLoss, Objective
 from glocal.similarity import candidate_pairs
 from glocal.solver import DualityGap, lambda_max, minimise
 
@@ -45,37 +45,6 @@ def solved(lmbda, mix, loss=LOSS, start=None, tol=1e-12):
     return minimise(
         objective, DualityGap(objective), start, np.ones(p), tol=tol, max_evaluations=1000
     )
-
-
-# the penalty
-
-
-@pytest.mark.parametrize("mix", MIXES)
-def test_no_rotation_is_cheaper_than_the_symmetric_form(mix):
-    """Among all WQ with the same M = W Wᵀ, the penalty is smallest at M^½, where it is tr M - mix
-    (tr M^½)² / p.
-    """
-    W = normal(P, P)
-    M = W @ W.T
-    best = penalty(root(M), mix)[0]
-    assert best == pytest.approx(float(M.trace() - mix * root(M).trace() ** 2 / P), rel=1e-10)
-    for seed in range(20):
-        Q = np.linalg.qr(normal(P, P, seed=seed))[0]
-        assert penalty(W @ Q, mix)[0] >= best - 1e-12
-
-
-@pytest.mark.parametrize("mix", [*MIXES, 1.0])
-def test_the_penalty_is_convex_in_m(mix):
-    """Between any two positive semidefinite M, also of low rank, the penalty lies on or below the
-    chord.
-    """
-    for seed in range(30):
-        A = normal(P, 1 + seed % P, seed=seed)
-        B = normal(P, P, seed=100 + seed)
-        M = A @ A.T
-        N = B @ B.T
-        middle = penalty(root((M + N) / 2), mix)[0]
-        assert middle <= (penalty(root(M), mix)[0] + penalty(root(N), mix)[0]) / 2 + 1e-10
 
 
 # its optima

@@ -351,7 +351,8 @@ def test_a_symmetric_start_is_the_same_transform():
     np.testing.assert_array_equal(V, V.T)
     assert np.linalg.eigvalsh(V)[0] > 0
     np.testing.assert_allclose(V @ V.T, W @ W.T)
-    assert penalty(V, 1.0)[0] <= penalty(W, 1.0)[0]
+    for mix in (0.2, 0.7, 1.0):
+        assert penalty(V, mix)[0] <= penalty(W, mix)[0]
 
 
 # the whole fit
