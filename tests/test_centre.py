@@ -5,10 +5,10 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from world import folder, run
 
 from glocal import Aligner
 from glocal.aligner import Arm, Exact, FitData, Keep, cross_score, fit, keep_curve
-from glocal.cli.app import execute
 from glocal.data.features import Features
 from glocal.data.rows import row_statistics
 from glocal.data.world import simulated_answers, simulated_world
@@ -26,11 +26,19 @@ COLLAPSED = 1e-4
 @pytest.fixture(scope="module")
 def shifted():
     """A small world, with a different mean added to each column."""
-    options = {"n_superordinate": 6, "n_category": 8, "n_object": 4, "dimensions": 24}
-    world = simulated_world(n_local=150, n_triplets=6_000, seed=3, **options)
-    shift = np.random.default_rng(0).normal(0, 2, world.objects.dimensions)
-    objects = Features(world.objects.matrix + shift, None, "objects")
-    return FitData(objects, world.answers, Features(world.local.matrix + shift, None, "local"))
+    world = simulated_world(
+        n_category=8, n_object=4, n_local=150, n_triplets=6_000, dimensions=24, seed=3
+    )
+    shift = np.random.default_rng(0).normal(0, 2, 24)
+    objects, local = (Features(part.matrix + shift) for part in (world.objects, world.local))
+    return FitData(objects, world.answers, local)
+
+
+def kept_raw(data, folds, transforms):
+    """The share of raw neighbours that each fold keeps."""
+    images = [data.evaluation_rows(fold.rows) for fold in folds]
+    raw = [data.features.standardization(rows, "float64") for rows in images]
+    return [kept_by_image(X, t(rows)) for X, t, rows in zip(raw, transforms, images, strict=True)]
 
 
 @pytest.mark.parametrize("centre", [0.5, 1.0])
@@ -72,14 +80,9 @@ def test_a_holdout_counts_centred_neighbours_and_records_both_shares(shifted):
     data = replace(shifted, centre=1.0)
     arm = Arm("global", lmbda=1e4)
     scores = cross_score(data, arm)
-    transform = fit(data, arm).transform
-    kept_raw = []
-    for fold in data.folds():
-        images = data.evaluation_rows(fold.rows)
-        raw = data.features.standardization(images, "float64")
-        kept_raw.append(kept_by_image(raw, transform(images)).mean())
+    expected = kept_raw(data, data.folds(), [fit(data, arm).transform] * 3)
     assert scores.kept == pytest.approx(1, abs=1e-3)
-    assert scores.kept_raw == pytest.approx(np.mean(kept_raw), abs=1e-3)
+    assert scores.kept_raw == pytest.approx(np.mean([kept.mean() for kept in expected]), abs=1e-3)
     assert scores.kept_raw < 0.95
     points = sweep(data, {"method": ["global"], "lmbda": [1e4]}, folds=3, keep=0.1).means
     (kept,) = points.query("method == 'global'")["kept"]
@@ -105,35 +108,27 @@ def test_a_holdout_follows_the_centre_that_each_fit_chose():
     assert fit(uncentred, Keep()).record.keep["centre"] == 0.0
 
 
-def test_the_gain_is_over_the_features_as_they_are(shifted):
-    """On folds of objects and of questions, the original are the features before centring."""
+def test_the_scores_of_a_centred_fit_refer_to_the_raw_features(shifted):
+    """The original agreement, on folds of objects and of questions, the raw neighbours and the
+    statistics of the fitted rows of a centred fit are those of the standardized raw features.
+    """
     data = replace(shifted, centre=1.0, local_features=None)
     X = data.features.standardization(data.features.matrix, "float64")
-    credit = np.concatenate([answer_credit(X, fold.answers) for fold in data.folds(3)])
     scores = cross_score(data, Arm("global", lmbda=1.0), Exact(tol=1e-2))
+    credit = np.concatenate([answer_credit(X, fold.answers) for fold in data.folds(3)])
     assert scores.original == pytest.approx(credit.mean())
     assert scores.gain == pytest.approx(scores.agreement - credit.mean())
     assert scores.gain > 0.05
-    heldout = fit(data, Keep()).record.heldout
-    assert heldout.of == "questions"
-    assert heldout.original == pytest.approx(answer_credit(X, data.answers).mean())
-
-
-def test_the_scores_of_a_centred_fit_refer_to_the_raw_features(shifted):
-    """The original agreement, the raw neighbours and the statistics of the fitted rows of a centred
-    fit are those of the standardized raw features.
-    """
-    data = FitData(shifted.features, shifted.answers.select(np.arange(900)), centre=1.0)
+    data = replace(data, answers=data.answers.select(np.arange(900)))
     curve = keep_curve(data, keep=None)
-    kept_raw = []
-    for fold, W in zip(data.folds(3, "questions"), curve.crossfit.fit(curve.penalty), strict=True):
-        rows = data.evaluation_rows(fold.rows)
-        raw = data.features.standardization(rows, "float64")
-        kept_raw.append(kept_by_image(raw, data.scalars(rows, "float64") @ W))
+    scalars = data.scalars
+    transforms = [
+        lambda rows, W=W: scalars(rows, "float64") @ W for W in curve.crossfit.fit(curve.penalty)
+    ]
+    kept = np.concatenate(kept_raw(data, data.folds(3, "questions"), transforms))
     heldout = curve.heldout_scores(curve.choose(None))
-    assert heldout.kept_raw == pytest.approx(np.concatenate(kept_raw).mean())
+    assert heldout.kept_raw == pytest.approx(kept.mean())
     fitted = fit(data, Keep())
-    X = data.features.standardization(data.features.matrix, "float64")
     original = odd_one_out(X, data.answers, interval=False).accuracy
     assert fitted.record.heldout.original == pytest.approx(original)
     expected = row_statistics(data.features, fitted.transform.std)
@@ -166,17 +161,12 @@ def test_auto_centres_where_that_helps(shifted):
     assert record.heldout.agreement > fit(shifted, Keep(keep=0.8)).record.heldout.agreement
 
 
-def test_centring_needs_no_answers(shifted, tmp_path):
-    """Centring without a fit subtracts the column means, equals the baseline `centred`, and is
-    saved like any transform.
-    """
+def test_centring_needs_no_answers(shifted):
+    """Centring without a fit subtracts the column means, and equals the baseline `centred`."""
     X = shifted.features
-    centring = LinearTransform.centring(X)
-    Z = centring(X.matrix.astype(np.float64))
+    Z = LinearTransform.centring(X)(X.matrix.astype(np.float64))
     assert np.abs(Z.mean(axis=0)).max() < COLLAPSED
     np.testing.assert_array_equal(Z, baseline("centred", X)(X.matrix.astype(np.float64)))
-    centring.save(tmp_path / "c.npz")
-    np.testing.assert_array_equal(LinearTransform.load(tmp_path / "c.npz").bias, centring.bias)
 
 
 def test_recentring_moves_the_origin_to_the_mean_of_other_images(shifted):
@@ -229,18 +219,13 @@ def test_the_command_centres_and_recentres(shifted, tmp_path):
     transform, but does not write over the images that it reads.
     """
     X = shifted.features.matrix.astype(np.float64)
-    np.save(tmp_path / "x.npy", X)
-    np.save(tmp_path / "more.npy", X + 0.3)
-    paths = {name: str(tmp_path / f"{name}.npy") for name in ("x", "more", "z")}
-    saved = str(tmp_path / "t.npz")
-    command = ["apply", "centred", paths["x"], "--out", paths["z"], "--save-transform", saved]
-    assert execute(command) == 0
-    np.testing.assert_allclose(np.load(paths["z"]).mean(axis=0), 0, atol=1e-6)
-    command = ["apply", saved, paths["x"], "--recentre", paths["more"], "--out", paths["z"]]
-    assert execute(command) == 0
-    assert np.abs(np.load(paths["z"]).mean(axis=0)).max() > 0.05
-    command = ["apply", saved, paths["x"], "--recentre", paths["more"], "--out", paths["more"]]
-    assert execute(command) == 2
+    files = folder(tmp_path, x_npy=X, more_npy=X + 0.3)
+    apply = f"--out {files}/z.npy --save-transform {files}/t.npz"
+    assert run(f"apply centred {files}/x.npy {apply}").code == 0
+    np.testing.assert_allclose(np.load(files / "z.npy").mean(axis=0), 0, atol=1e-6)
+    recentre = f"apply {files}/t.npz {files}/x.npy --recentre {files}/more.npy --out {files}"
+    assert [run(f"{recentre}/{name}.npy").code for name in ("z", "more")] == [0, 2]
+    assert np.abs(np.load(files / "z.npy").mean(axis=0)).max() > 0.05
 
 
 def test_the_estimator_centres(shifted):
