@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from jaxtyping import Float, Int, Shaped
+from jaxtyping import Float, Int
 
 from glocal.data.answers import Answers
 from glocal.errors import DataError
-from glocal.similarity import AnswerMask, AnswerValues, Objects
+from glocal.similarity import AnswerMask, Objects
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -150,64 +150,47 @@ def people(answers: Answers) -> pd.DataFrame:
         raise DataError(
             "the answers do not say who gave them. Import them with a column for the person."
         )
-    names, who = np.unique(answers.person, return_inverse=True)
+    person = pd.Series(answers.person, name="person")
     weights = answers.all_weights
-    right, is_shared = _right(answers, who, weights)
-
-    def number(is_counted: np.ndarray) -> np.ndarray:
-        """How many answers of each person are counted."""
-        total = np.bincount(who, weights * is_counted, len(names))
-        return total if answers.weights is not None else total.astype(int)
-
-    def mean(values: np.ndarray, is_counted: np.ndarray) -> np.ndarray:
-        """The weighted mean for each person over the counted answers."""
-        total = np.bincount(who, weights * is_counted * values, len(names))
-        with np.errstate(invalid="ignore"):  # NaN for a person without such answers
-            return total / number(is_counted)
-
-    index = pd.Index(names, name="person")
-    table = pd.DataFrame({"answers": number(np.ones(len(who)))}, index=index)
-    table["shared"] = number(is_shared)
-    table["agreement"] = mean(right, is_shared)
-    repeats = _repeats(answers, who).groupby(who)
-    table[["repeats", "alike"]] = repeats.agg(["count", "mean"]).to_numpy()
+    objects, choice = questions(answers)
+    question = _first_and_number(objects)[1]
+    asked = question * len(answers) + pd.factorize(person)[0]  # a number for each of their pairs
+    agreement, is_shared = _agreement(answers, choice, question, asked)
+    shared = weights * is_shared
+    sums = {"answers": weights, "shared": shared, "agreement": shared * agreement}
+    table = pd.DataFrame(sums).groupby(person).sum()
+    table["agreement"] /= table["shared"]
+    if answers.weights is None:
+        table = table.astype({"answers": int, "shared": int})
+    previous = pd.Series(choice).groupby(asked).shift()
+    alike = (previous == choice).astype(float).where(previous.notna()).groupby(person)
+    table[["repeats", "alike"]] = alike.agg(["count", "mean"])
     if answers.seconds is not None:
-        table["seconds"] = pd.Series(answers.seconds).groupby(who).median().to_numpy()
-        table["fast"] = mean(answers.seconds < FAST, ~np.isnan(answers.seconds))
+        timed = weights * ~np.isnan(answers.seconds)
+        fast = pd.DataFrame({"fast": timed * (answers.seconds < FAST), "timed": timed})
+        table["seconds"] = pd.Series(answers.seconds).groupby(person).median()
+        table["fast"] = fast.groupby(person).sum().eval("fast / timed")
     if answers.catch_passed is not None and answers.catch_person is not None:
         of_person = pd.Series(answers.catch_passed).groupby(answers.catch_person)
-        trials = of_person.agg(["mean", "size"]).reindex(names)
-        table["catch"] = trials["mean"]
-        table["catch_trials"] = trials["size"].fillna(0).astype(int)
+        table["catch"] = of_person.mean()
+        table["catch_trials"] = of_person.size().reindex(table.index, fill_value=0)
     return table
 
 
-def _right(
-    answers: Answers, who: Shaped[np.ndarray, " t"], weights: AnswerValues
+def _agreement(
+    answers: Answers, choice: np.ndarray, question: np.ndarray, asked: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The agreement of each answer with the others' most frequent one; whether others exist."""
+    """The agreement of each answer with the others' most frequent one; whether others exist.
+
+    `question` and `asked` number the questions, and the pairs of a question and a person.
+    """
+    import pandas as pd
+
     k = len(answers.pairs)
-    objects, choice = questions(answers)
-    question = _first_and_number(objects)[1]
-    of_person = _first_and_number(np.stack([question, who], axis=1))[1]
-
-    def votes(group: np.ndarray) -> np.ndarray:
-        n_groups = int(group.max(initial=-1)) + 1
-        counts = np.bincount(group * k + choice, weights, minlength=k * n_groups)
-        return counts.reshape(-1, k)[group]
-
-    votes_of_others = votes(question) - votes(of_person)
+    votes = pd.DataFrame(np.eye(k)[choice] * answers.all_weights[:, None])
+    of_person = votes.groupby(asked).transform("sum")
+    votes_of_others = (votes.groupby(question).transform("sum") - of_person).to_numpy()
     highest = votes_of_others.max(axis=1, keepdims=True)
     is_most_frequent = votes_of_others >= highest - 1e-9 * np.maximum(1, highest)
     share = is_most_frequent[np.arange(len(answers)), choice] / is_most_frequent.sum(axis=1)
     return share, highest[:, 0] > 1e-9
-
-
-def _repeats(answers: Answers, who: Int[np.ndarray, " t"]) -> pd.Series:
-    """Whether each answer equals the person's previous one to its question; NaN for the first."""
-    import pandas as pd
-
-    objects, choice = questions(answers)
-    choices = pd.Series(choice)
-    last = choices.groupby([_first_and_number(objects)[1], who]).shift()
-    return (choices == last).astype(float).where(last.notna())
