@@ -12,7 +12,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from glocal.errors import FileError, ParameterError
 
@@ -49,16 +49,12 @@ class Options(BaseModel):
                 "given by position. Pass the options by name."
             )
         try:
-            super().__init__(**dict(zip(names, values, strict=False)), **options)
+            by_position = dict(zip(names, map(_without_numpy, values), strict=False))
+            super().__init__(
+                **by_position, **{name: _without_numpy(value) for name, value in options.items()}
+            )
         except ValidationError as error:
             raise ParameterError(_sentence(error, names)) from error
-
-    @field_validator("*", mode="before")
-    @classmethod
-    def _unwrap_numpy(cls, value: Any) -> Any:
-        """Unwrap NumPy scalars."""
-        is_scalar = getattr(value, "ndim", None) == 0 and hasattr(value, "item")
-        return value.item() if is_scalar else value
 
     @classmethod
     def read(cls: type[Model], values: Mapping[str, Any], where: str) -> Model:
@@ -81,6 +77,12 @@ class Options(BaseModel):
         """Return a copy with `changes`; all options are checked together."""
         options = {name: getattr(self, name) for name in self.model_fields_set}
         return type(self)(**{**options, **changes})
+
+
+def _without_numpy(value: Any) -> Any:
+    """Unwrap a NumPy scalar."""
+    is_scalar = getattr(value, "ndim", None) == 0 and hasattr(value, "item")
+    return value.item() if is_scalar else value
 
 
 def _sentence(error: ValidationError, names: list[str]) -> str:

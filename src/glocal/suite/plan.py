@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import BeforeValidator, Field, PrivateAttr, SerializeAsAny, model_validator
+from pydantic import BeforeValidator, Field, PrivateAttr, model_validator
 
 from glocal.data.labels import split_column
 from glocal.errors import FileError, ParameterError
@@ -15,7 +15,7 @@ from glocal.files import PathLike, read_object
 from glocal.results import PEOPLE
 from glocal.suite.arms import Fitted, Pretrained, SuiteArm, local_file, needs_local, suite_arm
 from glocal.suite.sources import Network, Shared, Sources
-from glocal.suite.tasks import OddOneOutTask, Task, task
+from glocal.suite.tasks import AnyTask, OddOneOutTask
 
 # names become file names: no allowed character is special to a shell, a spreadsheet or Markdown
 Name = Annotated[str, Field(pattern=r"^\w[\w .+-]*$", max_length=80)]
@@ -35,7 +35,7 @@ class Plan(Shared):
 
     networks: dict[Name, Network] = Field(min_length=1)
     arms: dict[Name, Annotated[SuiteArm, BeforeValidator(suite_arm)]] = Field(min_length=1)
-    tasks: dict[Name, Annotated[SerializeAsAny[Task], BeforeValidator(task)]] = Field(min_length=1)
+    tasks: dict[Name, AnyTask] = Field(min_length=1)
     baseline: str
     simulated: bool = False
     _root: Path = PrivateAttr(Path())

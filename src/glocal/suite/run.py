@@ -184,7 +184,7 @@ def _make_view(
     file = folder / "views" / sources.name / f"{name}.npz"
 
     def write() -> None:
-        objects = sources.named_objects
+        objects = sources.objects.named(sources.object_ids)
         heldout = None if plan.answers is None else sources.heldout
         X, Z = (sources.embedding(transform)(objects) for transform in arms)
         change: dict[str, Any] = {}

@@ -183,11 +183,6 @@ class Sources:
         _, heldout = self.fold
         return heldout
 
-    @cached_property
-    def named_objects(self) -> Features:
-        """The objects with the names under which they are shown."""
-        return self.objects.named(self.object_ids)
-
     def key(self, *parts: Any) -> str:
         """The hash of all that a file is made from: `parts`, the version and shared settings."""
         shared = self.shared

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import warnings
 from abc import abstractmethod
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from pydantic import Field, model_validator
@@ -309,23 +308,8 @@ def warn_at_chance(result: Result, chance: float) -> None:
         )
 
 
-KINDS: dict[str, type[Task]] = {
-    "odd-one-out": OddOneOutTask,
-    "rsa": RSATask,
-    "few-shot": FewShotTask,
-    "anomaly": AnomalyTask,
-    "structure": StructureTask,
-    "retrieval": RetrievalTask,
-}
-
-
-def task(table: Any) -> Any:
-    """The task that a table describes, by its `kind`."""
-    if not isinstance(table, Mapping):
-        return table
-    kind = table.get("kind")
-    if not isinstance(kind, str) or kind not in KINDS:
-        raise ParameterError(
-            f"`kind={kind!r}` is not allowed: it must be one of {', '.join(KINDS)}."
-        )
-    return KINDS[kind](**table)
+AnyTask = Annotated[
+    OddOneOutTask | RSATask | FewShotTask | AnomalyTask | StructureTask | RetrievalTask,
+    Field(discriminator="kind"),
+]
+"""A task of a suite; its `kind` says which."""
