@@ -63,10 +63,12 @@ World = dict[str, tuple[float, float, float]]
 def compared(after: Units, before: Units, prefix: str = "") -> World:
     """The score of the transform, and its difference from none."""
     estimates = {"score": after.estimate(), "difference": after.minus(before)}
-    return {
-        prefix + name: (estimate.mean, estimate.half, estimate.error or 0.0)
-        for name, estimate in estimates.items()
-    }
+    world = {}
+    for name, estimate in estimates.items():
+        highest = estimate.interval()[1]
+        half = 0.0 if highest is None else highest - estimate.mean
+        world[prefix + name] = (estimate.mean, half, estimate.error or 0.0)
+    return world
 
 
 def scaled(evaluate: Callable[[np.ndarray], Result]) -> tuple[Units, Units]:

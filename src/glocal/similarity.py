@@ -16,6 +16,8 @@ Embedding = Float[np.ndarray, "n _"]
 """Features before or after a transform, (n, p): one row per object or image."""
 Labels = Shaped[np.ndarray, " n"]
 """The class of each of n rows, an integer or a name."""
+Numbers = Int[np.ndarray, " n"]
+"""The number of a row or class for each of n things."""
 Objects = Int[np.ndarray, "t m"]
 """The m objects of each of t answers, as indices from 0."""
 AnswerValues = Float[np.ndarray, " t"]

@@ -17,7 +17,7 @@ from glocal.data.tables import has_titles, read_list, read_numbers
 from glocal.data.trials import read_trials
 from glocal.errors import DataError, DataWarning, ParameterError
 from glocal.files import PathLike, ending, naming, read_npz, write_npy, write_npz
-from glocal.similarity import AnswerMask, AnswerValues, Objects, Pairs, candidate_pairs
+from glocal.similarity import AnswerMask, AnswerValues, Numbers, Objects, Pairs, candidate_pairs
 
 KINDS = ("odd-one-out", "anchor", "nearest-of-n")
 
@@ -387,7 +387,7 @@ class Answers:
         selected = {name: details[name][keep] for name in of_answers if name in details}
         return replace(self, objects=self.objects[keep], **selected)
 
-    def relabel(self, new_index: Int[np.ndarray, " n"]) -> Answers:
+    def relabel(self, new_index: Numbers) -> Answers:
         """Map object i to ``new_index[i]``, and drop `names`.
 
         Answers with an object that is mapped to -1 are left out.

@@ -13,7 +13,7 @@ from jaxtyping import Int, Shaped
 
 from glocal.data.tables import column_of_table, json_text
 from glocal.errors import DataError, ParameterError
-from glocal.similarity import AnswerValues
+from glocal.similarity import AnswerValues, Numbers
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -222,7 +222,7 @@ def _picked(
     return np.where(is_answered, offered[is_picked.argmax(axis=1)], -1), fitting[0]
 
 
-def as_integers(texts: Shaped[np.ndarray, " n"]) -> Int[np.ndarray, " n"] | None:
+def as_integers(texts: Shaped[np.ndarray, " n"]) -> Numbers | None:
     """Texts as integers, empty ones as -1; None if any of them is not an integer."""
     if not all(map(INTEGER.fullmatch, {*texts.tolist()} - {""})):
         return None

@@ -12,7 +12,7 @@ from jaxtyping import Float, Int
 from glocal.data.answers import Answers
 from glocal.data.features import Features, object_name, transposed_hint
 from glocal.errors import DataError, DataWarning
-from glocal.similarity import AnswerMask, choice, of_pairs, pair_tolerance, unit_rows
+from glocal.similarity import AnswerMask, Numbers, choice, of_pairs, pair_tolerance, unit_rows
 
 _FEWER_ROWS = (
     " Extract the features of all objects that they name. If they index a longer list than the "
@@ -157,9 +157,7 @@ def feature_rows(features: Features, object_ids: Sequence[str]) -> Int[np.ndarra
     return rows
 
 
-def matching_lines(
-    names: Sequence[str], listed: Sequence[str], what: str
-) -> Int[np.ndarray, " n"] | None:
+def matching_lines(names: Sequence[str], listed: Sequence[str], what: str) -> Numbers | None:
     """The line of a list that has each name, -1 for none; None if it is no list of these names.
 
     It is one if the names differ and more than half of them are in it. `what` the list holds is

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from jaxtyping import Int, Shaped
+from jaxtyping import Shaped
 
 from glocal.data.columns import as_integers
 from glocal.data.features import Features
@@ -16,7 +16,7 @@ from glocal.data.join import matching_lines
 from glocal.data.tables import TABLES, column_of_table, read_table
 from glocal.errors import DataError
 from glocal.files import PathLike, ending, naming, read_lines, read_npy
-from glocal.similarity import Labels
+from glocal.similarity import Labels, Numbers
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -74,7 +74,7 @@ def load_labels(path: PathLike, features: Features | None = None) -> Labels:
     return check_labels(labels if numbers is None else numbers, n, str(path))
 
 
-def _lines_by_name(table: pd.DataFrame, names: Sequence[str]) -> Int[np.ndarray, " n"] | None:
+def _lines_by_name(table: pd.DataFrame, names: Sequence[str]) -> Numbers | None:
     """The line of a table with each of these names, or None if none of its columns holds them."""
     for title in table:
         lines = matching_lines(names, table[title].tolist(), f"names in the column {title!r}")
@@ -124,7 +124,7 @@ def check_labels(
     return labels.astype(np.int64) if labels.dtype.kind in "iu" else labels
 
 
-def positions(classes: np.ndarray, labels: np.ndarray) -> Int[np.ndarray, " n"]:
+def positions(classes: np.ndarray, labels: np.ndarray) -> Numbers:
     """The position of each label in the sorted `classes`, or -1 for a label of no class."""
     position = np.searchsorted(classes, labels).clip(0, len(classes) - 1)
     return np.where(classes[position] == labels, position, -1)

@@ -8,7 +8,7 @@ from jaxtyping import Int
 from glocal.data.answers import Answers
 from glocal.data.people import question_numbers
 from glocal.errors import DataError, ParameterError
-from glocal.similarity import AnswerMask
+from glocal.similarity import AnswerMask, Numbers
 
 
 def object_folds(n: int, folds: int = 3, seed: int = 42) -> list[Int[np.ndarray, " k"]]:
@@ -119,7 +119,7 @@ def local_blocks(n: int, block_size: int = 1024, seed: int = 42) -> list[Int[np.
     return np.array_split(_permutation(n, seed), -(-n // block_size))
 
 
-def _permutation(n: int, seed: int) -> Int[np.ndarray, " n"]:
+def _permutation(n: int, seed: int) -> Numbers:
     if not 0 <= seed < 2**32:
         raise ParameterError(f"`seed` is {seed}; allowed is 0 to {2**32 - 1}.")
     return np.random.RandomState(seed).permutation(n)

@@ -18,6 +18,7 @@ from glocal.results import Score
 from glocal.similarity import (
     Embedding,
     Labels,
+    Numbers,
     cosine_blocks,
     snap_ties,
     tie_tolerance,
@@ -211,7 +212,7 @@ def _first_halves(images: Members) -> np.ndarray:
 
 
 def _nearest(
-    train: np.ndarray, codes: Int[np.ndarray, " n"], classes: np.ndarray, test: np.ndarray, k: int
+    train: np.ndarray, codes: Numbers, classes: np.ndarray, test: np.ndarray, k: int
 ) -> Float[np.ndarray, "m c k"]:
     """The k largest cosines of every test image with the training images of each class."""
     sizes = np.bincount(codes)

@@ -16,6 +16,7 @@ from glocal.results import value_at
 from glocal.similarity import (
     AnswerValues,
     Embedding,
+    Numbers,
     Objects,
     is_collapsed,
     of_pairs,
@@ -220,7 +221,7 @@ def _changed_axes(
     return vectors * longer_tail
 
 
-def _first_names(names: Sequence[str], rows: Int[np.ndarray, " n"]) -> tuple[str, ...]:
+def _first_names(names: Sequence[str], rows: Numbers) -> tuple[str, ...]:
     """The first distinct names of the rows."""
     return tuple(dict.fromkeys(names[row] for row in rows))[:_SHOWN_NAMES]
 

@@ -15,7 +15,7 @@ from glocal.errors import DataError, DataWarning, ParameterError
 from glocal.evaluation.intervals import FRACTION, Result, Units, class_means
 from glocal.evaluation.sides import Members, labelled_sides
 from glocal.results import Score
-from glocal.similarity import Embedding, choice, row_slices, unit_rows
+from glocal.similarity import Embedding, Numbers, choice, row_slices, unit_rows
 
 STRENGTHS = np.logspace(-4, 6, 11)
 MIN_DRAWS = 20
@@ -222,7 +222,7 @@ def draw_episodes(
     return np.stack(episodes)
 
 
-def logistic(X: Embedding, y: Int[np.ndarray, " n"], k: int) -> Scorer:
+def logistic(X: Embedding, y: Numbers, k: int) -> Scorer:
     """Multinomial logistic regression, with C chosen by cross-validation within the shots.
 
     It minimises C Σ_i -log p_i,y_i + ½‖W‖², with C from 10⁻⁴ to 10⁶ and the intercept unpenalised
@@ -256,13 +256,13 @@ def logistic(X: Embedding, y: Int[np.ndarray, " n"], k: int) -> Scorer:
     return lambda Z: model.predict_proba((Z - mean) @ V)
 
 
-def ncm(X: Embedding, y: Int[np.ndarray, " n"], k: int) -> Scorer:
+def ncm(X: Embedding, y: Numbers, k: int) -> Scorer:
     """Nearest class mean: the cosine with the mean of the unit-length rows of each class."""
     means = unit_rows(np.eye(k)[y].T @ unit_rows(X))
     return lambda Z: unit_rows(Z) @ means.T
 
 
-def nearest(X: Embedding, y: Int[np.ndarray, " n"], k: int) -> Scorer:
+def nearest(X: Embedding, y: Numbers, k: int) -> Scorer:
     """Nearest neighbour: the largest cosine with a training row of each class."""
     rows = unit_rows(X)[np.argsort(y, kind="stable")]  # grouped by class
     counts = np.bincount(y)

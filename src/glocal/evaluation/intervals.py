@@ -19,6 +19,9 @@ from glocal.similarity import AnswerValues, Objects
 Limits = tuple[float, float]
 Bounded = tuple[float, float | None, float | None]
 """A value and the two ends of its interval, which are None if it has no interval."""
+Credits = Float[np.ndarray, "draws images"]
+"""The credit of each image in each draw of shots, NaN where it was not tested."""
+Classes = Int[np.ndarray, " images"]
 FRACTION: Limits = (0.0, 1.0)
 CORRELATION: Limits = (-1.0, 1.0)
 _ROUNDING = 16 * 2.0**-52  # relative; equal scores differ from their rounded mean by a few eps
@@ -51,13 +54,6 @@ class Estimate:
         is_spread = freedom > 0 and error > _ROUNDING * np.abs(values).max()
         return cls(mean, error if is_spread else None, freedom)
 
-    @property
-    def half(self) -> float:
-        """Half the width of the interval, or 0 if there is none."""
-        from scipy.special import stdtrit  # here, because its import takes 0.2 s
-
-        return 0.0 if self.error is None else -float(stdtrit(self.freedom, 0.025)) * self.error
-
     def interval(self, limits: Limits = (-math.inf, math.inf)) -> tuple[float | None, float | None]:
         """The 95 % interval, cut at the limits of the range of the score, such as `FRACTION`.
 
@@ -66,8 +62,11 @@ class Estimate:
         """
         if self.error is None:
             return None, None
+        from scipy.special import stdtrit  # here, because its import takes 0.2 s
+
+        half = -float(stdtrit(self.freedom, 0.025)) * self.error
         lowest, highest = limits
-        return max(self.mean - self.half, lowest), min(self.mean + self.half, highest)
+        return max(self.mean - half, lowest), min(self.mean + half, highest)
 
     def bounded(self, limits: Limits) -> Bounded:
         """The mean with its interval."""
@@ -118,7 +117,7 @@ class Units:
     answers: Objects | None = None
     weights: AnswerValues | None = None
     persons: Shaped[np.ndarray, " t"] | None = None
-    classes: Int[np.ndarray, " images"] | None = None
+    classes: Classes | None = None
     shot_share: float = 0.0
     is_one_set: bool = False
 
@@ -261,8 +260,8 @@ def _satterthwaite(
 
 
 def episode_estimate(
-    credits: Float[np.ndarray, "draws images"],
-    classes: Int[np.ndarray, " images"],
+    credits: Credits,
+    classes: Classes,
     shot_share: float,
     *,
     is_one_set: bool = False,
@@ -301,7 +300,7 @@ def episode_estimate(
 
 
 def _components(
-    credits: Float[np.ndarray, "draws images"], classes: Int[np.ndarray, " images"]
+    credits: Credits, classes: Classes
 ) -> tuple[Float[np.ndarray, " 3"], Float[np.ndarray, " 2"], float]:
     """v_d, v_i and v_x of `episode_estimate`, the freedoms of draws and of images, and N.
 
@@ -326,9 +325,7 @@ def _components(
     return np.maximum([v_d, v_i, v_x], 0.0), freedoms, n
 
 
-def class_means(
-    credits: Float[np.ndarray, "draws images"], classes: Int[np.ndarray, " images"]
-) -> Float[np.ndarray, "draws classes"]:
+def class_means(credits: Credits, classes: Classes) -> Float[np.ndarray, "draws classes"]:
     """The mean over the tested images of each class in each draw; NaN marks what was not tested.
 
     A class without any test is left out.

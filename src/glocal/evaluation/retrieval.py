@@ -16,6 +16,7 @@ from glocal.results import Score
 from glocal.similarity import (
     Embedding,
     Labels,
+    Numbers,
     cosine_blocks,
     new_group,
     tie_tolerance,
@@ -110,7 +111,7 @@ def retrieval(
     return _result(scores, left_out, ranks)
 
 
-def _groups(codes: Int[np.ndarray, " n"]) -> Int[np.ndarray, " n"]:
+def _groups(codes: Numbers) -> Numbers:
     """Deal the images of each class in turn to the groups of the jackknife."""
     groups = np.empty(len(codes), dtype=int)
     groups[np.argsort(codes, kind="stable")] = np.arange(len(codes)) % min(N_GROUPS, len(codes))
@@ -118,7 +119,7 @@ def _groups(codes: Int[np.ndarray, " n"]) -> Int[np.ndarray, " n"]:
 
 
 def _means_without(
-    scores: Float[np.ndarray, "n e"], groups: Int[np.ndarray, " n"]
+    scores: Float[np.ndarray, "n e"], groups: Numbers
 ) -> Float[np.ndarray, "groups e"]:
     """The mean scores of the queries outside each group."""
     import pandas as pd
@@ -164,7 +165,7 @@ def _scores_without(
     return scores
 
 
-def _has_relevant_row(n_relevant: Int[np.ndarray, " n"]) -> Bool[np.ndarray, " n"]:
+def _has_relevant_row(n_relevant: Numbers) -> Bool[np.ndarray, " n"]:
     """Whether each query has a relevant row; warns of those that have none."""
     has_row = n_relevant > 0
     if not has_row.any():

@@ -7,11 +7,10 @@ from typing import NamedTuple
 from urllib.parse import quote
 
 import numpy as np
-from jaxtyping import Int
 
 from glocal.data.features import Features
 from glocal.data.world import World, simulated_answers
-from glocal.similarity import Embedding
+from glocal.similarity import Embedding, Numbers
 
 _KINDS = {  # shapes in a square of 100; three of each family
     "star": '<path d="M50 10 60 39 91 40 66 59 75 89 50 71 25 89 34 59 9 40 40 39z"/>',
@@ -84,7 +83,7 @@ def drawn_world(n_triplets: int = 20_000) -> Drawn:
     code["background"][len(_KINDS) :] *= _OTHER_SCALE
     mixing = np.linalg.qr(rng.normal(size=(_DIMENSIONS, _DIMENSIONS)))[0]
 
-    def features(images: dict[str, Int[np.ndarray, " n"]]) -> Embedding:
+    def features(images: dict[str, Numbers]) -> Embedding:
         """A network's features: the code of each part of a drawing, and noise."""
         X = np.hstack([_PARTS[part].scale * code[part][images[part]] for part in _PARTS])
         X = np.pad(X, ((0, 0), (0, _DIMENSIONS - X.shape[1])))

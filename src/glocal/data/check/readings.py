@@ -12,13 +12,12 @@ from operator import itemgetter
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Int
 
 from glocal.data.answers import Answers
 from glocal.data.check.findings import Case, Finding, finding, warn
 from glocal.data.features import Features, object_name
 from glocal.data.join import ChoiceModel, choice_model, feature_rows, join
-from glocal.similarity import AnswerValues
+from glocal.similarity import AnswerValues, Numbers
 
 MAX_ANSWERS_BEFORE_FIT = 20_000
 """Enough answers to detect a difference of .017 between two columns."""
@@ -50,7 +49,7 @@ class _Reading(NamedTuple):
 
     description: str
     fix: str | None
-    rows: Int[np.ndarray, " n"]
+    rows: Numbers
 
 
 def check_readings(case: Case, answers: Answers) -> list[Finding]:
@@ -156,7 +155,7 @@ def check_order(case: Case) -> Iterator[Finding]:
 def _compare(
     reading: _Reading,
     answers: Answers,
-    rows: Int[np.ndarray, " n"],
+    rows: Numbers,
     credit: AnswerValues,
     shares_of: ChoiceModel,
 ) -> Iterator[tuple[float, Finding]]:
@@ -178,7 +177,7 @@ def _compare(
     yield float(gain.sum()), finding("order", message, fix=reading.fix)
 
 
-def _readings(case: Case, rows: Int[np.ndarray, " n"]) -> Iterator[_Reading]:
+def _readings(case: Case, rows: Numbers) -> Iterator[_Reading]:
     """Yield the other readings of the list of n objects, whose feature rows are `rows`."""
     from_1 = np.append(-1, rows[:-1])
     from_0 = np.append(rows[1:], -1)
