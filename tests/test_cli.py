@@ -82,23 +82,24 @@ def test_text_output_of_fit(inside):
     assert fitted.startswith("lmbda chosen on held-out questions: 1.00 of global lmbda ")
 
 
-MESSAGES = [
-    ("fit", "Pass `base=1`.", "Pass --base 1."),
-    ("fit", "`kind='nearest-of-n'`; else", "--kind nearest-of-n; else"),
-    ("sweep", "Pass `resume=True` to continue.", "Pass --resume to continue."),
-    ("evaluate rsa", "`base` is 2, `object_ids`", "`base` is 2, --object-ids"),
-    ("apply", "`object_ids`", "`object_ids`"),
-    ("fit", "local_features does not exist", "local_features does not exist"),
-    ("fit", "savez(path, answers=…, kind=…)", "savez(path, answers=…, kind=…)"),
-    ("data", "HTTPSConnectionPool(host='a', port=443)", "HTTPSConnectionPool(host='a', port=443)"),
-]
+MESSAGES = """
+fit | Pass `base=1`. | Pass --base 1.
+fit | `kind='nearest-of-n'`; else | --kind nearest-of-n; else
+sweep | Pass `resume=True` to continue. | Pass --resume to continue.
+evaluate rsa | `base` is 2, `object_ids` | `base` is 2, --object-ids
+apply | `object_ids` | `object_ids`
+fit | local_features does not exist | local_features does not exist
+fit | savez(path, answers=…, kind=…) | savez(path, answers=…, kind=…)
+data | HTTPSConnectionPool(host='a', port=443) | HTTPSConnectionPool(host='a', port=443)
+"""
 
 
-@pytest.mark.parametrize(("command", "message", "shown"), MESSAGES)
-def test_arguments_between_backticks_become_options(command, message, shown):
+@pytest.mark.parametrize("line", MESSAGES.strip().split("\n"))
+def test_arguments_between_backticks_become_options(line):
     """An argument between backticks becomes the option of the running command, and
     other text stays.
     """
+    command, message, shown = line.split(" | ")
     assert run(f"{command} --help").code == 0
     assert in_options(message) == shown
 
@@ -115,28 +116,28 @@ train_labels = "l.npy"
 test = "g.npy"
 """
 DATA = "--features features.npy --answers triplets.npy"
-ENDS = [
-    (0, "--version", "glocal "),
-    (0, "fit --help", "--lmbda"),
-    (1, "data check --features local_features", "features local_features does not exist"),
-    (1, "fit --features features.npy --answers noans.npz --out o.npz", "savez(path, answers="),
-    (1, "fit --features features.npy --answers nothing.npy --out o.npz", "nothing.npy"),
-    (1, f"fit {DATA} --out no/where.npz", "does not exist"),
-    (1, "suite shots.toml --out out", "test and test_labels"),
-    (1, "suite kind.toml --out out", "kind=None"),
-    (2, "fit --nope", "--nope"),
-    (2, "fit", "--features"),
-    (2, f"fit {DATA} --out no/where.npz --alpha x", "alpha"),
-    (2, f"fit {DATA} --out o.npz --alpha 2", "--alpha"),
-    (2, "swep", "'sweep'"),
-    (2, f"evaluate odd-one-out {DATA} --baseline orig", "orig"),
-    (2, "evaluate retrieval --labels x", "--gallery-labels"),
-    (2, "evaluate everything", "everything"),
-]
+ENDS = """
+0 | --version | glocal
+0 | fit --help | --lmbda
+1 | data check --features local_features | features local_features does not exist
+1 | fit --features features.npy --answers noans.npz --out o.npz | savez(path, answers=
+1 | fit --features features.npy --answers nothing.npy --out o.npz | nothing.npy
+1 | fit DATA --out no/where.npz | does not exist
+1 | suite shots.toml --out out | test and test_labels
+1 | suite kind.toml --out out | kind=None
+2 | fit --nope | --nope
+2 | fit | --features
+2 | fit DATA --out no/where.npz --alpha x | alpha
+2 | fit DATA --out o.npz --alpha 2 | --alpha
+2 | swep | 'sweep'
+2 | evaluate odd-one-out DATA --baseline orig | orig
+2 | evaluate retrieval --labels x | --gallery-labels
+2 | evaluate everything | everything
+"""
 
 
-@pytest.mark.parametrize(("code", "command", "words"), ENDS)
-def test_exit_codes_and_what_is_said(inside, code, command, words):
+@pytest.mark.parametrize("line", ENDS.strip().split("\n"))
+def test_exit_codes_and_what_is_said(inside, line):
     """The exit code is 0 for success, 1 for bad content, and 2 for an option that is unknown,
     missing or out of range; one line names the file and its key unchanged, or suggests what may be
     meant.
@@ -144,10 +145,11 @@ def test_exit_codes_and_what_is_said(inside, code, command, words):
     np.savez("noans.npz", x=np.zeros(3))
     kind = SHOTS.replace('kind = "few-shot"\n', "")
     world.folder(inside, shots_toml=SHOTS, kind_toml=kind)
+    code, command, words = line.replace("DATA", DATA).split(" | ")
     ended = run(command)
-    text, other = (ended.err, ended.out) if code else (ended.out, ended.err)
-    assert (ended.code, words in text, other) == (code, True, "")
-    assert not code or text.count("\n") == 1
+    text, other = (ended.out, ended.err) if code == "0" else (ended.err, ended.out)
+    assert (str(ended.code), words in text, other) == (code, True, "")
+    assert code == "0" or text.count("\n") == 1
 
 
 def test_without_a_command_the_help_is_shown():

@@ -1,7 +1,6 @@
 """Few-shot evaluation: draws, the three probes, and accuracy over draws and classes."""
 
 import itertools
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,17 +10,12 @@ from sklearn.neighbors import KNeighborsClassifier, NearestCentroid
 
 from glocal.data.features import Features
 from glocal.errors import DataWarning, GLocalError
-from glocal.evaluation.few_shot import (
-    PROBES,
-    STRENGTHS,
-    draw_episodes,
-    few_shot,
-    shared_credit,
-)
+from glocal.evaluation.few_shot import PROBES, STRENGTHS, draw_episodes, few_shot, shared_credit
 from glocal.evaluation.intervals import FRACTION, episode_estimate
+from glocal.similarity import unit_rows
 
 
-def mixture(classes=6, per_class=20, p=40, spread=1.0, seed=0):
+def mixture(classes=6, per_class=20, p=40, spread=1.5, seed=0):
     """Gaussian classes on decaying directions, away from the origin, with shuffled labels."""
     rng = np.random.default_rng(seed)
     y = rng.permutation(np.repeat(np.arange(classes), per_class))
@@ -40,26 +34,25 @@ def test_draws_are_fixed_and_nested():
     """The rows of a draw stay the same in every version; fewer shots or draws are a part of more,
     and another seed draws others.
     """
-    first, second = draw_episodes(np.repeat([0, 1], 6), 3, 2).tolist()
-    assert (first, second) == ([3, 5, 4, 11, 6, 9], [5, 0, 2, 10, 9, 7])
+    draws = draw_episodes(np.repeat([0, 1], 6), 3, 2).tolist()
+    assert draws == [[3, 5, 4, 11, 6, 9], [5, 0, 2, 10, 9, 7]]
     y = mixture()[1]
     episodes = draw_episodes(y, 8, 5, seed=42)
     assert (episodes != draw_episodes(y, 8, 5, seed=8)).any()
     np.testing.assert_array_equal(draw_episodes(y, 8, 2), episodes[:2])
-    for fewer, all_rows in zip(draw_episodes(y, 3, 2).tolist(), episodes.tolist(), strict=False):
-        assert set(fewer) < set(all_rows)
+    for fewer, more in zip(draw_episodes(y, 3, 5).tolist(), episodes.tolist(), strict=True):
+        assert set(fewer) < set(more)
 
 
 @pytest.mark.parametrize("p", [15, 120], ids=["n above p", "n below p"])
 @pytest.mark.parametrize("classes", [2, 8])
 def test_one_shot_is_fitted_without_cross_validation(classes, p):
     """With one image of a class, the probe is LogisticRegression(C=1) on the features."""
-    X, y = shots_of(*mixture(classes=classes, p=p), shots=1)
-    test = mixture(classes=classes, p=p)[0]
+    test, labels = mixture(classes=classes, p=p, spread=1)
+    X, y = shots_of(test, labels, shots=1)
     reference = LogisticRegression(C=1.0, tol=1e-8, max_iter=5000).fit(X, y)
     scores = PROBES["logistic"](X, y, classes)(test)
-    assert scores.shape == (len(test), classes)
-    assert np.abs(scores - reference.predict_proba(test)).max() < 1e-3
+    np.testing.assert_allclose(scores, reference.predict_proba(test), atol=1e-3)
 
 
 @pytest.mark.parametrize("seed", [0, *(pytest.param(n, marks=pytest.mark.nightly) for n in (1, 2))])
@@ -67,8 +60,8 @@ def test_the_strength_is_chosen_by_cross_validated_accuracy(seed):
     """C is the smallest value that is right most often in a plain loop over stratified folds, and
     the predictions agree.
     """
-    X, y = shots_of(*mixture(spread=1.5, seed=seed), seed=seed)
-    test, truth = mixture(spread=1.5, per_class=60, seed=seed)
+    X, y = shots_of(*mixture(seed=seed), seed=seed)
+    test, truth = mixture(per_class=60, seed=seed)
     fold = np.empty(len(y), dtype=int)
     for c in range(6):
         fold[y == c] = np.arange(5)
@@ -86,17 +79,14 @@ def test_the_strength_is_chosen_by_cross_validated_accuracy(seed):
 @pytest.mark.parametrize(("shots", "folds"), [(2, 2), (3, 3), (5, 5), (8, 5)])
 def test_there_are_as_many_folds_as_shots_up_to_five(shots, folds, monkeypatch):
     """Every fold holds out one shot of each class, or two if there are more shots than folds."""
-    counts = []
-
-    class Spy(LogisticRegressionCV):
-        def fit(self, X, y):
-            folds = check_cv(self.cv, y, classifier=True).split(X, y)
-            counts.extend(np.bincount(y[heldout], minlength=6) for _, heldout in folds)
-            return super().fit(X, y)
-
-    monkeypatch.setattr("sklearn.linear_model.LogisticRegressionCV", Spy)
+    made = []
+    fit = LogisticRegressionCV.fit
+    note = lambda self, X, y: made.append(self.cv) or fit(self, X, y)
+    monkeypatch.setattr(LogisticRegressionCV, "fit", note)
     X, y = shots_of(*mixture(), shots=shots)
     PROBES["logistic"](X, y, 6)
+    splits = check_cv(made[0], y, classifier=True).split(X, y)
+    counts = [np.bincount(y[heldout], minlength=6) for _, heldout in splits]
     assert len(counts) == folds
     assert np.sum(counts, axis=0).tolist() == [shots] * 6
     assert np.ptp(counts, axis=0).max() <= 1
@@ -116,14 +106,13 @@ def test_ncm_and_1nn_are_those_of_scikit_learn():
     """The predictions are the nearest shot by cosine, and the nearest mean of NearestCentroid on
     unit rows.
     """
-    X, y = shots_of(*mixture(spread=1.5))
-    test = mixture(spread=1.5)[0]
-    centroids = NearestCentroid().fit(X / np.linalg.norm(X, axis=1, keepdims=True), y).centroids_
-    for probe, rows, labels in (("1nn", X, y), ("ncm", centroids, np.arange(6))):
-        reference = KNeighborsClassifier(1, metric="cosine", algorithm="brute").fit(rows, labels)
-        np.testing.assert_array_equal(
-            PROBES[probe](X, y, 6)(test).argmax(axis=1), reference.predict(test)
-        )
+    test, labels = mixture()
+    X, y = shots_of(test, labels)
+    centroids = NearestCentroid().fit(unit_rows(X), y).centroids_
+    for probe, rows, names in (("1nn", X, y), ("ncm", centroids, np.arange(6))):
+        reference = KNeighborsClassifier(1, metric="cosine", algorithm="brute").fit(rows, names)
+        predicted = PROBES[probe](X, y, 6)(test).argmax(axis=1)
+        np.testing.assert_array_equal(predicted, reference.predict(test))
 
 
 @pytest.mark.parametrize(
@@ -135,10 +124,10 @@ def test_collapsed_features_score_chance_in_every_class(probe, length, noise):
     whatever the order and balance of the labels.
     """
     rng = np.random.default_rng(0)
-    labels = [np.repeat(np.arange(5), 8), np.repeat(np.arange(5), [40, 1, 3, 9, 2])]
+    y, z = (np.repeat(np.arange(5), sizes) for sizes in (8, [40, 1, 3, 9, 2]))
     direction = length * rng.normal(size=30)
-    X, T = (direction + noise * rng.normal(size=(len(y), 30)) for y in labels)
-    score = few_shot(X, labels[0], T, labels[1], probe=probe, draws=3)
+    X, T = (direction + noise * rng.normal(size=(len(labels), 30)) for labels in (y, z))
+    score = few_shot(X, y, T, z, probe=probe, draws=3)
     np.testing.assert_allclose(score.units.values, 1 / 5, atol=1e-12)
     assert score.accuracy == pytest.approx(score.chance, abs=1e-12)
     assert (score.low, score.high) == (None, None)
@@ -146,10 +135,9 @@ def test_collapsed_features_score_chance_in_every_class(probe, length, noise):
 
 def test_tied_scores_share_the_credit():
     """Each of t tied classes earns 1/t, and a class that is not among them nothing."""
-    scores = np.array([[1.0, 1.0, 0.0], [1.0, 1.0, 0.0], [0.2, 0.2, 0.2], [3.0, 2.0, 1.0]])
-    assert shared_credit(scores, np.array([0, 2, 1, 0])).tolist() == pytest.approx(
-        [0.5, 0.0, 1 / 3, 1.0]
-    )
+    scores = np.array([[1, 1, 0], [1, 1, 0], [2, 2, 2], [3, 2, 1]], dtype=float)
+    expected = pytest.approx([1 / 2, 0, 1 / 3, 1])
+    assert shared_credit(scores, np.array([0, 2, 1, 0])).tolist() == expected
 
 
 @pytest.mark.parametrize("probe", PROBES)
@@ -157,34 +145,33 @@ def test_accuracy_is_the_mean_over_draws_of_right_answers(probe):
     """Accuracy equals an explicit loop that fits on each draw and averages right answers over
     classes, the plain accuracy that over images, and the interval is that of draws × images.
     """
-    X, y = mixture(spread=1.5)
-    T, truth = mixture(spread=1.5, per_class=31)
+    X, y = mixture()
+    T, truth = mixture(per_class=31)
     tested = np.flatnonzero(truth != 4)[7:]  # class 4 can only be a wrong answer
     T, truth = T[tested], truth[tested]
     result = few_shot(X, y, T, truth, probe=probe, draws=3, shots=4, seed=5)
     draws = draw_episodes(y, 4, 3, seed=5)
     right = np.array([PROBES[probe](X[d], y[d], 6)(T).argmax(axis=1) == truth for d in draws])
-    cells = np.array([right[:, truth == c].mean(axis=1) for c in np.unique(truth)])
-    assert result.per_draw == pytest.approx(cells.mean(axis=0))
-    means = (cells.mean(), right.mean())
-    assert (result.accuracy, result.accuracy_plain) == pytest.approx(means)
+    per_draw = np.mean([right[:, truth == c].mean(axis=1) for c in np.unique(truth)], axis=0)
+    assert result.per_draw == pytest.approx(per_draw)
+    scores = (result.accuracy, result.accuracy_plain, result.low, result.high)
+    ends = episode_estimate(right.astype(float), truth, 4 / 20).interval(FRACTION)
+    assert scores == pytest.approx((per_draw.mean(), right.mean(), *ends))
     np.testing.assert_allclose(result.units.values, right)
-    expected = episode_estimate(right.astype(float), truth, 4 / 20).interval(FRACTION)
-    assert (result.low, result.high) == pytest.approx(expected)
     assert (result.n, result.chance) == (len(truth), 1 / 6)
 
 
 def test_left_out_shots_are_not_tested():
     """If training and test rows are the same, a probe that memorises its shots gains nothing from
-    them.
+    them; the errors of shots and tests add then.
     """
-    rng = np.random.default_rng(0)
-    X = rng.normal(size=(60, 30))
+    X = np.random.default_rng(0).normal(size=(60, 30))
     y = np.repeat(np.arange(3), 20)
     by_heart = few_shot(X, y, X, y, probe="1nn")
     left_out = few_shot(X, y, probe="1nn")
     assert (by_heart.n, left_out.n) == (60, 45)
     assert by_heart.accuracy * 60 - 15 == pytest.approx(left_out.accuracy * 45)
+    assert (by_heart.units.is_one_set, left_out.units.is_one_set) == (False, True)
 
 
 @pytest.mark.parametrize(
@@ -194,34 +181,24 @@ def test_few_draws_and_small_pools_are_called_rough(shots, draws, is_rough):
     """Intervals from fewer than 20 draws, or from fewer than four images a shot, are called rough
     beside them; nearest class means have 40 draws if nobody names a number.
     """
-    X, y = mixture(spread=1.5)
+    X, y = mixture()
     result = few_shot(X, y, shots=shots, draws=draws, probe="ncm")
-    assert result.rough == is_rough
-    accuracy, plain = result.scores
-    assert [score.text().endswith("(rough)") for score in (accuracy, plain)] == [is_rough, False]
+    marked = [score.text().endswith("(rough)") for score in result.scores]
+    assert (result.rough, marked) == (is_rough, [is_rough, False])
     assert few_shot(X, y, X, y, probe="ncm").draws == 40
-
-
-def test_images_that_are_shots_and_tests_widen_the_interval():
-    """The errors of shots and tests add where one set gives both."""
-    X, y = mixture(spread=1.5)
-    units = few_shot(X, y, shots=1, probe="ncm").units
-    assert units.is_one_set
-    assert units.estimate().error > replace(units, is_one_set=False).estimate().error
 
 
 def test_chunks_of_test_rows_add_up():
     """More test rows than are scored at once, of any real type, score as the rows that
     they repeat.
     """
-    X, y = mixture(spread=1.5)
-    settings = {"probe": "ncm", "draws": 2}
-    once = few_shot(X, y, X, y, **settings)
-    repeated = few_shot(X, y, np.tile(X, (50, 1)), np.tile(y, 50), **settings)
+    X, y = mixture()
+    scored = lambda X, T, z: few_shot(X, y, T, z, probe="ncm", draws=2)
+    once = scored(X, X, y)
+    repeated = scored(X, np.tile(X, (50, 1)), np.tile(y, 50))
     np.testing.assert_allclose(repeated.units.values, np.tile(once.units.values, 50))
     half = X.astype("f2")
-    score = few_shot(half, y, half, y, **settings)
-    assert score.accuracy == pytest.approx(once.accuracy, abs=0.05)
+    assert scored(half, half, y).accuracy == pytest.approx(once.accuracy, abs=0.05)
 
 
 Y = np.repeat(np.arange(4), 6)
@@ -233,24 +210,21 @@ def test_superclasses_are_tested_on_classes_that_gave_no_shots():
     classes.
     """
     X, y = mixture(classes=7, per_class=8)
-    superclass_of = {name: "ab"[name % 2] for name in range(6)}  # class 6 is in no superclass
-    settings = {"shots": 2, "draws": 4, "probe": "ncm", "superclasses": superclass_of}
+    side = {name: "ab"[name % 2] for name in range(6)}  # class 6 is in no superclass
     with pytest.warns(DataWarning, match="8 of 56"):
-        score = few_shot(X, y, **settings)
+        score = few_shot(X, y, shots=2, draws=4, probe="ncm", superclasses=side)
     X, y = X[y < 6], y[y < 6]
-    superclasses = np.array([superclass_of[name] for name in y])
-    is_b = (superclasses == "b").astype(int)
-    draws = draw_episodes(y, 2, 4, superclasses=superclasses)
+    draw = lambda *counts: draw_episodes(y, *counts, superclasses=np.array([*map(side.get, y)]))
+    draws = draw(2, 4)
     for shown, accuracy in zip(draws, score.per_draw, strict=True):
         giving = np.unique(y[shown])
         assert sorted(giving % 2) == [0, 1]
         tested = ~np.isin(y, giving)
-        predicted = PROBES["ncm"](X[shown], is_b[shown], 2)(X[tested]).argmax(axis=1)
-        assert np.mean(predicted == is_b[tested]) == pytest.approx(accuracy)
+        predicted = PROBES["ncm"](X[shown], y[shown] % 2, 2)(X[tested]).argmax(axis=1)
+        assert np.mean(predicted == y[tested] % 2) == pytest.approx(accuracy)
     assert len(np.unique(y[draws])) > 2
     assert (score.n, score.chance) == (32, 0.5)
-    fewer = draw_episodes(y, 1, 2, superclasses=superclasses)
-    assert all(set(few) < set(many) for few, many in zip(fewer, draws, strict=False))
+    assert all(set(few) < set(many) for few, many in zip(draw(1, 4), draws, strict=True))
 
 
 def test_a_class_with_too_few_images_is_left_out_and_named():
@@ -262,34 +236,29 @@ def test_a_class_with_too_few_images_is_left_out_and_named():
     options = {"shots": 4, "probe": "ncm"}
     with pytest.warns(DataWarning, match=r"fewer than 4 training images .*: 3 \(2\)"):
         score = few_shot(X, y, **options)
-    X_large, y_large = X[y != 3], y[y != 3]
-    expected = few_shot(X_large, y_large, **options)
+    expected = few_shot(X[y != 3], y[y != 3], **options)
     assert (score.per_draw, score.n) == (expected.per_draw, expected.n)
     options["draws"] = 1
     with pytest.warns(DataWarning, match="left out: 3"):
         tested = few_shot(X, y, X, y, superclasses=dict(enumerate("aabb")), **options)
     assert tested.n in (2 + 5, 2 + 6)
     X, y = np.append(X, X, axis=0), np.append(y, y + 4)  # superclass c has no class without 3
-    superclasses = dict(enumerate("aabcaabc"))
     with pytest.warns(DataWarning, match=r"left out: 3 \(2\), 7 \(2\)"):
-        assert few_shot(X, y, X, y, superclasses=superclasses, **options).chance == 0.5
+        score = few_shot(X, y, X, y, superclasses=dict(enumerate("aabcaabc")), **options)
+    assert score.chance == 0.5
 
 
-BAD = [
-    ("probe", {"probe": "svm"}),
-    ("shots", {"shots": 7}),
-    ("1 class", {"y_train": 0 * Y, "y_test": 0 * Y}),
-    ("class", {"y_test": Y + 1}),
-    ("labels", {"y_train": Y[1:]}),
-    ("names", {"y_test": Y.astype(str)}),
-    ("columns", {"X_test": ROWS[:, 1:]}),
-    ("superclass", {"superclasses": dict(enumerate("abbb"))}),
-    ("cat", {"superclasses": {"cat": "animal"}}),
-    ("test image", {"shots": 6, "X_test": None, "y_test": None}),
-]
-
-
-@pytest.mark.parametrize(("noun", "change"), BAD)
+@pytest.mark.parametrize(
+    ("noun", "change"),
+    [
+        ("probe", {"probe": "svm"}), ("shots", {"shots": 7}), ("class", {"y_test": Y + 1}),
+        ("1 class", {"y_train": 0 * Y, "y_test": 0 * Y}), ("labels", {"y_train": Y[1:]}),
+        ("names", {"y_test": Y.astype(str)}), ("columns", {"X_test": ROWS[:, 1:]}),
+        ("superclass", {"superclasses": dict(enumerate("abbb"))}),
+        ("cat", {"superclasses": {"cat": "animal"}}),
+        ("test image", {"shots": 6, "X_test": None, "y_test": None}),
+    ],
+)  # fmt: skip
 def test_bad_input_is_refused(noun, change, as_a_user):
     """Each kind of wrong argument is refused by an error that names it."""
     with pytest.raises(GLocalError, match=noun):
@@ -305,13 +274,10 @@ def test_5_shot_cifar10_scores_as_measured_before(data_dir):
     train, test = (Features.load(folder / f"{part}.npy") for part in ("train", "test"))
     y, z = (np.load(folder / f"{part}_labels.npy") for part in ("train", "test"))
     X, T = (train.standardization(part.matrix, "float64") for part in (train, test))
-    for probe, expected, close in (("logistic", 0.350, 0.005), ("ncm", 0.250, 0.002)):
-        score = few_shot(X, y, T, z, probe=probe, draws=5).accuracy
-        assert score == pytest.approx(expected, abs=close)
+    scores = [few_shot(X, y, T, z, probe=probe, draws=5).accuracy for probe in ("logistic", "ncm")]
+    np.testing.assert_array_less(np.abs(np.subtract(scores, [0.350, 0.250])), [0.005, 0.002])
 
 
 def test_two_images_of_many_classes_are_scored_without_a_warning():
     """Few images of many classes cause no warning of scikit-learn that there are many classes."""
-    X, y = mixture(classes=30, per_class=6)
-    result = few_shot(X, y, shots=2, draws=2, probe="logistic")
-    assert result.accuracy > 1 / 30
+    few_shot(*mixture(classes=30, per_class=6), shots=2, draws=2, probe="logistic")

@@ -10,6 +10,7 @@ from scipy.stats import spearmanr
 from sklearn.neighbors import NearestNeighbors
 
 from glocal.errors import CollapseWarning, GLocalError
+from glocal.evaluation.intervals import mean_estimate
 from glocal.evaluation.structure import (
     cka,
     kept_by_image,
@@ -26,16 +27,16 @@ X = RNG.normal(size=(60, 9))
 Z = X @ RNG.normal(size=(9, 5))
 
 
-def test_neighbours_come_nearest_first_as_in_scikit_learn():
+@pytest.mark.parametrize("rows", [Z, np.random.default_rng(3).normal(size=(1500, 4))])
+def test_neighbours_come_nearest_first_as_in_scikit_learn(rows):
     """Neighbours are in the order of scikit-learn's search, also with more images than one search
     takes.
     """
-    large = np.random.default_rng(3).normal(size=(1500, 4))
-    for rows in (Z, large):
-        search = NearestNeighbors(n_neighbors=13, metric="cosine", algorithm="brute").fit(rows)
-        np.testing.assert_array_equal(neighbours(rows, 12), search.kneighbors(rows)[1][:, 1:])
-        P = neighbourhoods(rows, 12).tocoo()
-        np.testing.assert_array_equal(P.col.reshape(-1, 12), np.sort(neighbours(rows, 12), axis=1))
+    search = NearestNeighbors(n_neighbors=13, metric="cosine", algorithm="brute").fit(rows)
+    nearest = neighbours(rows, 12)
+    np.testing.assert_array_equal(nearest, search.kneighbors(rows)[1][:, 1:])
+    columns = neighbourhoods(rows, 12).tocoo().col.reshape(-1, 12)
+    np.testing.assert_array_equal(columns, np.sort(nearest, axis=1))
 
 
 # all rows have the same length, so that cosines are whole numbers over p and ties are exact
@@ -43,28 +44,26 @@ SIGNS = np.random.default_rng(5).choice([-1.0, 1.0], size=(60, 16))
 FEWER = SIGNS[:, :9]
 
 
-def isometries(p):
-    """A signed permutation, a Hadamard matrix and a random rotation."""
+def isometry(kind, p):
+    """A signed permutation, a Hadamard matrix or a random rotation."""
     rng = np.random.default_rng(p)
-    flip = np.eye(p)[rng.permutation(p)] * rng.choice([-1, 1], size=p)
-    return {
-        "signs": flip,
-        "hadamard": hadamard(p) / p**0.5,
-        "random": np.linalg.qr(rng.normal(size=(p, p)))[0],
-    }
+    if kind == "signs":
+        return np.eye(p)[rng.permutation(p)] * rng.choice([-1, 1], size=p)
+    if kind == "hadamard":
+        return hadamard(p) / p**0.5
+    return np.linalg.qr(rng.normal(size=(p, p)))[0]
 
 
 def loop_shares(signs, k):
     """The probability that j is among the k nearest of i, by whole numbers, with ties
     in random order.
     """
-    n = len(signs)
-    P = np.zeros((n, n))
-    for i in range(n):
-        dots = {j: int(signs[i] @ signs[j]) for j in range(n) if j != i}
-        for j, similarity in dots.items():
-            nearer = sum(s > similarity for s in dots.values())
-            tied = sum(s == similarity for s in dots.values())
+    P = np.zeros((len(signs), len(signs)))
+    for i, row in enumerate(signs):
+        dots = signs @ row
+        others = np.delete(dots, i)
+        for j in set(range(len(signs))) - {i}:
+            nearer, tied = np.sum(others > dots[j]), np.sum(others == dots[j])
             P[i, j] = min(1, max(0, (k - nearer) / tied))
     return P
 
@@ -77,7 +76,7 @@ def test_a_rotation_of_binary_features_keeps_everything(kind, p):
     """
     binary = np.random.default_rng(p).integers(0, 2, size=(150, p)).astype(float)
     binary[::7] = binary[1]
-    result = structure(binary, 3 * binary @ isometries(p)[kind])
+    result = structure(binary, 3 * binary @ isometry(kind, p))
     assert result.neighbours_kept == pytest.approx(1, rel=1e-12)
     assert (result.rdm_spearman, result.cka) == pytest.approx((1, 1))
 
@@ -88,32 +87,24 @@ def test_ties_share_the_last_places(k):
     a rotation.
     """
     before = loop_shares(SIGNS, k)
-    after = loop_shares(FEWER, k)
-    for rows in (SIGNS, SIGNS @ isometries(16)["random"]):
+    kept = np.minimum(before, loop_shares(FEWER, k)).sum(axis=1) / k
+    for rows in (SIGNS, SIGNS @ isometry("random", 16)):
         np.testing.assert_allclose(neighbourhoods(rows, k).toarray(), before)
-        np.testing.assert_allclose(
-            kept_by_image(rows, FEWER, k), np.minimum(before, after).sum(axis=1) / k
-        )
+        np.testing.assert_allclose(kept_by_image(rows, FEWER, k), kept)
 
 
-COLLAPSES = {
-    "point": lambda X: np.ones((len(X), 4)),
-    "zero": lambda X: np.zeros((len(X), 4)),
-    "nearly": lambda X: 1 + 1e-8 * X,
-    "ray": lambda X: np.abs(X[:, :1]) * np.ones((1, 4)),
-}
-
-
-@pytest.mark.parametrize("kind", COLLAPSES)
-def test_a_collapsed_transform_scores_chance(kind):
+@pytest.mark.parametrize(
+    "C",
+    [np.ones((60, 4)), np.zeros((60, 4)), 1 + 1e-8 * X, np.abs(X[:, :1]) * np.ones((1, 4))],
+    ids=["point", "zero", "nearly", "ray"],
+)
+def test_a_collapsed_transform_scores_chance(C):
     """If either side or both are collapsed, the share of neighbours kept is k / (n - 1)."""
-    C = COLLAPSES[kind](X)
     assert is_collapsed(C)
     for before, after in ((X, C), (C, X), (C, C)):
-        assert neighbours_kept(before, after, 10) == pytest.approx(10 / 59, rel=1e-12)
         with pytest.warns(CollapseWarning, match="those of chance"):
             result = structure(before, after)
-        assert result.neighbours_kept == pytest.approx(10 / 59)
+        assert result.neighbours_kept == pytest.approx(10 / 59, rel=1e-12)
         assert (result.low, result.high, result.cka, result.rdm_spearman) == (None, None, 0, 0)
 
 
@@ -121,24 +112,22 @@ def test_what_is_spread_is_not_collapsed():
     """A small spread, a plane, a line with both its ends, and a loss 1e-5 nats below chance do not
     count as collapsed.
     """
-    assert not any(is_collapsed(rows) for rows in (X, 1e-9 * X, 1 + 1e-5 * X, X[:, :2], X[:, :1]))
-    assert at_chance(math.log(3) - 1e-7, math.log(3))
-    assert not at_chance(math.log(3) - 1e-5, math.log(3))
+    assert not any(map(is_collapsed, (X, 1e-9 * X, 1 + 1e-5 * X, X[:, :2], X[:, :1])))
+    assert [at_chance(math.log(3) - gap, math.log(3)) for gap in (1e-7, 1e-5)] == [True, False]
 
 
-def gram_cka(X, Z):
+def gram_cka(*embeddings):
     """The debiased CKA from U-centred Gram matrices (Székely & Rizzo 2014)."""
-
-    def centred(rows):
-        n = len(rows)
-        off_diagonal = 1 - np.eye(n)
+    n = len(embeddings[0])
+    off_diagonal = 1 - np.eye(n)
+    centred = []
+    for rows in embeddings:
         K = rows @ rows.T * off_diagonal
         sums = K.sum(axis=0)
         means = (sums[:, None] + sums) / (n - 2) - sums.sum() / ((n - 1) * (n - 2))
-        return (K - means) * off_diagonal
-
-    K, L = centred(X), centred(Z)
-    return (K * L).sum() / math.sqrt((K * K).sum() * (L * L).sum())
+        centred.append(((K - means) * off_diagonal).ravel())
+    K, L = centred
+    return K @ L / np.linalg.norm(K) / np.linalg.norm(L)
 
 
 def test_cka_from_features_equals_cka_from_gram_matrices():
@@ -146,9 +135,8 @@ def test_cka_from_features_equals_cka_from_gram_matrices():
     of many dimensions.
     """
     assert cka(X, Z) == pytest.approx(gram_cka(X, Z), rel=1e-9)
-    R = np.linalg.qr(RNG.normal(size=(9, 9)))[0]
-    assert cka(X, 4 * X @ R + 1) == pytest.approx(1)
-    unrelated = [cka(RNG.normal(size=(40, 200)), RNG.normal(size=(40, 200))) for _ in range(20)]
+    assert cka(X, 4 * X @ isometry("random", 9) + 1) == pytest.approx(1)
+    unrelated = [cka(*RNG.normal(size=(2, 40, 200))) for _ in range(20)]
     assert abs(np.mean(unrelated)) < 0.05
     assert cka(X, np.ones((60, 2))) == 0
 
@@ -170,23 +158,20 @@ def test_structure_gathers_the_measures():
     permuted images score chance.
     """
     result = structure(X, Z, k=7)
-    assert result.neighbours_kept == neighbours_kept(X, Z, 7) == kept_by_image(Z, X, 7).mean()
-    before = neighbourhoods(X, 7)
-    np.testing.assert_array_equal(kept_by_image(X, Z, 7, before=before), kept_by_image(X, Z, 7))
-    assert result.low < result.neighbours_kept < result.high
+    kept = kept_by_image(Z, X, 7)
+    assert result.neighbours_kept == neighbours_kept(X, Z, 7) == kept.mean()
+    np.testing.assert_array_equal(kept_by_image(X, Z, 7, before=neighbourhoods(X, 7)), kept)
+    assert (result.low, result.high) == pytest.approx(mean_estimate(kept).interval())
     assert (result.cka, result.rdm_spearman) == (cka(X, Z), rdm_spearman(X, Z))
     rng = np.random.default_rng(1)
-    X_large = rng.normal(size=(300, 9))
-    result = structure(X_large, X_large[rng.permutation(300)])
+    large = rng.normal(size=(300, 9))
+    result = structure(large, rng.permutation(large))
     assert result.low <= 10 / 299 <= result.high
     assert max(abs(result.cka), abs(result.rdm_spearman)) < 0.06
 
 
-def test_bad_input_is_refused(as_a_user):
+@pytest.mark.parametrize(("k", "noun"), [(60, "1 to 59 neighbours"), (0, "k. is 0")])
+def test_bad_input_is_refused(as_a_user, k, noun):
     """A k out of range is refused."""
-    for call, noun in (
-        (lambda: structure(X, Z, k=60), "1 to 59 neighbours"),
-        (lambda: structure(X, Z, k=0), "k. is 0"),
-    ):
-        with pytest.raises(GLocalError, match=noun):
-            call()
+    with pytest.raises(GLocalError, match=noun):
+        structure(X, Z, k=k)
