@@ -16,7 +16,8 @@ from glocal.data.world import simulated_answers
 
 MIND = np.random.default_rng(3).normal(size=(40, 4))
 NOISE = np.random.default_rng(4).normal(size=(40, 4))
-FEATURES = Features(np.hstack([MIND, NOISE]), None, "rows")
+FEATURES = Features(np.hstack([MIND, NOISE]))
+NAMES = tuple(f"{i}.png" for i in range(40))
 
 
 @pytest.fixture(autouse=True)
@@ -25,48 +26,51 @@ def _three_folds(monkeypatch):
     monkeypatch.setattr(module, "_FOLDS", 3)
 
 
-def study(n_people, each, careless, n_objects=40):
+def study(n_people, each, careless, n_objects=40, names=None):
     """Answers of people, the first `careless` of whom answer at random."""
     objects = simulated_answers(1.5 * MIND[:n_objects], n_people * each, seed=5).objects
     person = np.repeat(np.arange(n_people), each)
     rng = np.random.default_rng(6)
     objects = np.where((person < careless)[:, None], rng.permuted(objects, axis=1), objects)
-    return Answers(objects, person=person, names=tuple(f"{i}.png" for i in range(40)))
+    return Answers(objects, person=person, names=names)
+
+
+def of_first(n):
+    """The features of the first objects, with their names."""
+    return Features(FEATURES.matrix[:n], NAMES[:n], "rows")
+
+
+def marked(table):
+    return table.index[table["is_marked"]].tolist()
 
 
 @pytest.mark.nightly
-@pytest.mark.parametrize("features", [replace(FEATURES, names=None), None])
+@pytest.mark.parametrize("features", [FEATURES, None])
 def test_careless_people_are_marked_and_no_others(features):
     """If two of eight people answer at random, they are marked and nobody else, with features and
     without.
     """
-    answers = study(8, 200, 2, n_objects=20 if features is None else 40)
-    if features is not None:
-        answers = replace(answers, names=None)
-    table = participants(answers, features)
-    assert table.index[table["is_marked"]].tolist() == [0, 1]
-    careful = table["model"][~table["is_marked"]]
-    assert careful.min() > table["model"][table["is_marked"]].max()
+    table = participants(study(8, 200, 2, 40 if features else 20), features)
+    assert marked(table) == [0, 1]
+    assert table["model"][2:].min() > table["model"][:2].max()
 
 
 def test_nobody_is_marked_with_few_answers():
     """Nobody with fewer answers than needed is marked, however random the answers are."""
-    answers = study(9, MIN_ANSWERS - 1, 2)
-    table = participants(replace(answers, names=None), FEATURES)
+    table = participants(study(9, MIN_ANSWERS - 1, 2), FEATURES)
     assert table["odds"][:2].min() > 1
-    assert not table["is_marked"].any()
+    assert marked(table) == []
 
 
 def test_a_person_does_not_fit_the_model_that_judges_them():
     """A person whose answers are the opposite of all others agrees less with the model than a
     careless person.
     """
-    answers = replace(study(6, 200, 0), names=None)
-    objects = answers.objects.copy()
-    objects[:200] = objects[:200][:, [2, 1, 0]]
+    answers = study(6, 200, 0)
+    objects = np.where(answers.person[:, None] == 0, answers.objects[:, ::-1], answers.objects)
     table = participants(replace(answers, objects=objects), FEATURES)
     assert table["model"][0] < 1 / 3 < table["model"][1:].min()
-    assert table["is_marked"].tolist() == [True] + [False] * 5
+    assert marked(table) == [0]
 
 
 @pytest.fixture
@@ -87,12 +91,10 @@ def test_a_model_is_fitted_without_those_it_scores_and_without_the_marked(fits):
     """No person is both fitted and scored, and nobody else is left out of a fit, except, from the
     second round on, the people who were marked in the round before.
     """
-    table = participants(replace(study(6, 200, 2), names=None), FEATURES)
-    marked = {*table.index[table["is_marked"]]}
-    assert marked == {0, 1}
+    assert marked(participants(study(6, 200, 2), FEATURES)) == [0, 1]
     assert len(fits) > 3  # models of a round
     for number, (others, scored) in enumerate(fits):
-        expected = {*range(6)} - {*scored.person} - (marked if number >= 3 else set())
+        expected = {*range(6)} - {*scored.person} - ({0, 1} if number >= 3 else set())
         assert {*others.person} == expected
     assert sorted(person for _, scored in fits[-3:] for person in {*scored.person}) == [*range(6)]
 
@@ -108,34 +110,29 @@ def test_rounds_go_on_until_the_same_people_are_marked(monkeypatch):
         return np.where(answers.person < n_marked, rng.random(len(answers)) < 1 / 3, 0.9)
 
     monkeypatch.setattr(module, "_credit", credit)
-    table = participants(study(12, 200, 0))
-    assert rounds == [set(), {0}, {0, 1}, {0, 1, 2}, {0, 1, 2, 3}]
-    assert table.index[table["is_marked"]].tolist() == [0, 1, 2, 3]
+    assert marked(participants(study(12, 200, 0))) == [0, 1, 2, 3]
+    assert rounds == [{*range(n)} for n in range(5)]
 
 
 def test_only_answers_that_the_model_knows_count():
     """The odds are those of the answers about objects with features, and people with few of these
     are not marked.
     """
-    answers = study(6, 250, 1)
-    names = tuple(f"{i}.png" for i in range(28))
-    table = participants(answers, Features(FEATURES.matrix[:28], names, "rows"))
+    answers = study(6, 250, 1, names=NAMES)
+    table = participants(answers, of_first(28))
     is_known = (answers.objects < 28).all(axis=1)
     n_known = pd.Series(is_known).groupby(answers.person).sum()
     assert n_known.max() < MIN_ANSWERS
-    expected = log10_odds(table["model"], n_known, 1 / 3)
-    np.testing.assert_allclose(table["odds"], expected)
+    np.testing.assert_allclose(table["odds"], log10_odds(table["model"], n_known, 1 / 3))
     assert table["odds"][0] > 1
-    assert not table["is_marked"].any()
+    assert marked(table) == []
 
 
 def test_objects_without_features_are_left_out():
     """Answers about an object without features do not count in the description of a person."""
-    answers = study(6, 150, 1)
-    names = tuple(f"{i}.png" for i in range(39))
-    table = participants(answers, Features(FEATURES.matrix[:39], names, "rows"))
+    table = participants(study(6, 150, 1, names=NAMES), of_first(39))
     assert table["answers"].tolist() == [150] * 6
-    assert table.index[table["is_marked"]].tolist() == [0]
+    assert marked(table) == [0]
 
 
 def test_more_objects_than_a_model_without_features_takes_mark_nobody():
@@ -143,8 +140,7 @@ def test_more_objects_than_a_model_without_features_takes_mark_nobody():
     answers = Answers(np.arange(1200).reshape(400, 3) % 400, person=np.arange(400) % 2)
     table = participants(answers)
     assert table["model"].isna().all()
-    assert not table["is_marked"].any()
-    assert list(participants(answers.select(np.arange(0)))["is_marked"]) == []
+    assert marked(table) == marked(participants(answers.select(np.arange(0)))) == []
 
 
 def test_repeats_compare_an_answer_with_the_last_one_of_the_same_person():
