@@ -77,18 +77,8 @@ COLLECT = {
     "collect export": "study --out c.npz",
     "collect report": "study --features x.npy --out page.html",
 }
-PATHS = (
-    "missing/file.npz",
-    "images",
-    "empty.npy",
-    "garbage.npz",
-    "loop",
-    "a" * 300,
-    "/dev/null",
-    "",
-    "x.npy",
-    "labels.txt",
-)
+PATHS = ("missing/file.npz", "images", "empty.npy", "garbage.npz", "loop")
+PATHS += ("a" * 300, "/dev/null", "", "x.npy", "labels.txt")
 NUMBERS = ("x", "-1", "0", "1.5", "99999999999999999999", "nan", "inf", "1e999", "", "١")
 TEXTS = ("", "nope", "a" * 300, "\x1b[2J", "../..", "hf://", "日本", "=", "a=b", "1/0", "x.npy")
 COUNTS_OF_PROCESSES = ("x", "-99", "0", "1.5", "", "nan")  # no thousand processes are started
@@ -102,22 +92,25 @@ def write_files(folder: Path) -> None:
 
     rng = np.random.default_rng(0)
     X = rng.normal(size=(OBJECTS, 16)).astype("f4")
-    np.save(folder / "x.npy", X)
-    np.save(folder / "y.npy", X[::-1])
-    world.answers(600, OBJECTS).save(folder / "t.npz")
-    LinearTransform(np.eye(16, dtype="f4"), None, 0.0, 1.0).save(folder / "w.npz")
-    np.save(folder / "rdm.npy", np.abs(np.subtract.outer(np.arange(36.0), np.arange(36.0))))
-    (folder / "labels.txt").write_text("\n".join(str(i % 3) for i in range(OBJECTS)))
-    (folder / "answers.csv").write_text("a,b,odd\n0,1,2\n3,4,5\n1,2,3\n")
-    (folder / "grid.toml").write_text('method = ["global"]\nlmbda = [1.0, 10.0]\n')
-    (folder / "suite.toml").write_text(SUITE)
-    (folder / "network_of_commands.py").write_text(NETWORK)
+    world.folder(
+        folder,
+        x_npy=X,
+        y_npy=X[::-1],
+        t_npz=world.answers(600, OBJECTS),
+        w_npz=LinearTransform(np.eye(16, dtype="f4"), None, 0.0, 1.0),
+        rdm_npy=np.abs(np.subtract.outer(np.arange(36.0), np.arange(36.0))),
+        labels_txt="\n".join(str(i % 3) for i in range(OBJECTS)),
+        answers_csv="a,b,odd\n0,1,2\n3,4,5\n1,2,3\n",
+        grid_toml='method = ["global"]\nlmbda = [1.0, 10.0]\n',
+        suite_toml=SUITE,
+        network_of_commands_py=NETWORK,
+        empty_npy=b"",
+        garbage_npz=rng.bytes(500),
+    )
     (folder / "images").mkdir()
     for number in range(OBJECTS):
         pixels = rng.integers(0, 256, (4, 4, 3), dtype=np.uint8)
         Image.fromarray(pixels).save(folder / "images" / f"object_{number:02d}.png")
-    (folder / "empty.npy").touch()
-    (folder / "garbage.npz").write_bytes(rng.bytes(500))
     (folder / "loop").symlink_to("loop")
     with contextlib.chdir(folder):
         assert run(["sweep", *COMMANDS["sweep"].split()]).code == 0

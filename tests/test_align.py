@@ -3,12 +3,12 @@
 import sys
 from types import SimpleNamespace
 
+import command_lines
 import numpy as np
 import pytest
-from world import answers, folder, run
+from world import answers, chosen, folder, run
 
 from glocal.align import align
-from glocal.data.answers import Answers
 from glocal.errors import DataError, FileError
 from glocal.transform import LinearTransform
 
@@ -17,25 +17,15 @@ pytest.importorskip("torch")
 for _module in ("altair", "vl_convert", "jinja2"):
     pytest.importorskip(_module)
 
-TOY = """
-import numpy as np, torch
-
-def pixels(image):
-    return torch.from_numpy(np.array(image.convert("L"), dtype=np.float32)).reshape(-1) / 255
-
-def net():
-    return torch.nn.Identity(), pixels
-"""
-MODEL = "python:toy_for_align:net"
+MODEL = "python:network_of_commands:make"
 
 
 @pytest.fixture(autouse=True)
 def _place(tmp_path_factory, monkeypatch):
     """Provide a network whose features are the pixels of a grey image."""
-    folder = tmp_path_factory.mktemp("toy")
-    (folder / "toy_for_align.py").write_text(TOY)
-    monkeypatch.syspath_prepend(folder)
-    monkeypatch.delitem(sys.modules, "toy_for_align", raising=False)
+    place = folder(tmp_path_factory.mktemp("toy"), network_of_commands_py=command_lines.NETWORK)
+    monkeypatch.syspath_prepend(place)
+    monkeypatch.delitem(sys.modules, "network_of_commands", raising=False)
 
 
 @pytest.fixture
@@ -46,17 +36,12 @@ def toy(tmp_path, as_a_user):
     rng = np.random.default_rng(0)
     names = [f"thing{number:02d}" for number in range(48)]
     pixels = rng.random((48, 16))
-    questions = answers(4000, 48)
-    S = (pixels[:, :4] - 0.5) @ (pixels[:, :4] - 0.5).T
-    pairs = [S[questions.objects[:, i], questions.objects[:, j]] for i, j in questions.pairs]
-    chosen = np.stack(pairs).argmax(axis=0)
-    by_choice = np.stack([questions.with_choice(j) for j in range(3)])
     save_images(tmp_path / "images", names, pixels)
     save_images(tmp_path / "local", range(60), rng.random((60, 16)))
     return SimpleNamespace(
         images=tmp_path / "images",
         local=tmp_path / "local",
-        answers=Answers(by_choice[chosen, np.arange(4000)]),
+        answers=chosen(answers(4000, 48), 30 * (pixels[:, :4] - 0.5)),
         names=names,
     )
 
@@ -89,12 +74,8 @@ def test_a_network_is_aligned_and_the_same_call_goes_on(toy, tmp_path):
     assert heldout.gain_low > 0
     assert first.record.n_dropped == n_dropped > 0
     assert first.transform.meta["fit"]["heldout"] == heldout.model_dump()
-    assert {path.name for path in out.iterdir()} == {
-        "transform.npz",
-        "README.md",
-        "report.html",
-        "features",
-    }
+    files = {path.name for path in out.iterdir()}
+    assert files == {"transform.npz", "README.md", "report.html", "features"}
     assert f"{heldout.agreement:.3f} [" in (out / "README.md").read_text(encoding="utf-8")
     page = (out / "report.html").read_text(encoding="utf-8")
     assert "data:image/webp" in page
@@ -108,19 +89,14 @@ def test_a_network_is_aligned_and_the_same_call_goes_on(toy, tmp_path):
     np.testing.assert_allclose(second.transform.weights, loaded.weights)
 
 
-def test_what_does_not_belong_together_is_said_before_any_work(toy, tmp_path):
-    """Missing images are refused before the network is loaded."""
+def test_what_cannot_end_well_is_said_before_any_work(toy, tmp_path):
+    """Missing images are refused before the network is loaded, and so is a folder whose README.md
+    glocal did not write.
+    """
     with pytest.raises(FileError, match="image"):
         align("timm:none", tmp_path / "none", toy.answers, tmp_path / "out")
     assert not (tmp_path / "out").exists()
-
-
-def test_a_card_of_others_is_not_replaced(toy, tmp_path):
-    """A README.md that glocal did not write stays, and the call ends before the network
-    is loaded.
-    """
-    (tmp_path / "out").mkdir()
-    (tmp_path / "out/README.md").write_text("# Mine")
+    folder(tmp_path / "out", README_md="# Mine")
     with pytest.raises(FileError, match="README"):
         aligned(toy, tmp_path / "out", model="timm:none")
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["README.md"]
@@ -141,6 +117,4 @@ def test_the_command(toy, tmp_path):
     inputs = ["--answers", tmp_path / "a.npz", "--object-ids", tmp_path / "ids.txt"]
     line = f"align --model {MODEL} --images {toy.images} --out"
     code, out, err = run(line, tmp_path / "out", *inputs)
-    assert code == 0, err
-    assert "measured on" in out
-    assert "report.html" in out
+    assert (code, "measured on" in out, "report.html" in out) == (0, True, True), err

@@ -22,6 +22,7 @@ import command_lines
 import numpy as np
 import processes
 import pytest
+import world
 
 CASES = int(float(os.environ.get("GLOCAL_TRIES", "0.05")) * 6000)
 SECONDS = 180  # of a case
@@ -66,26 +67,30 @@ def write_files(folder):
     n = len(X)
     holes = X.copy()
     holes[3, 5] = np.nan
-    zero = X * (np.arange(n) > 0)[:, None]
-    arrays = {"half": X.astype("f2"), "whole": (10 * X).astype(int), "same": np.ones_like(X)}
-    arrays |= {"big": X.astype("f8") * 1e30, "zero": zero, "holes": holes, "row": X[:1]}
-    for name, array in (arrays | {"none": X[:0], "spä ce": X}).items():
-        np.save(folder / f"{name}.npy", array)
     answers = Answers.load(folder / "t.npz").objects
-    votes = rng.integers(1, 5, (len(answers), 2))
-    np.savez(folder / "anchors.npz", answers=answers, kind="anchor", counts=votes)
-    many = np.array([rng.permutation(n)[:5] for _ in range(200)])
-    np.savez(folder / "many.npz", answers=many, kind="nearest-of-n")
+    rows = {"answers": answers, "kind": "anchor", "counts": rng.integers(1, 5, (len(answers), 2))}
+    np.savez(folder / "anchors.npz", **rows)
     weights = rng.random(len(answers)) * (rng.random(len(answers)) > 0.3)
-    people = np.arange(len(answers)) % 7
-    np.savez(folder / "weights.npz", answers=answers, weights=weights, person=people)
-    LinearTransform(np.eye(16, 3, dtype="f4"), None, 0.0, 1.0).save(folder / "narrow.npz")
-    (folder / "ids.txt").write_text("".join(f"object_{i:02d}\n" for i in range(n)))
-    np.savetxt(folder / "order.txt", rng.permutation(n), fmt="%d")
-    classes = [f"{i % 4},{i % 2}" for i in range(n)]
-    (folder / "classes.csv").write_text("\n".join(["class,superclass", *classes]))
     row = {"task": "a", "metric": "accuracy", "value": 0.5, "transform": "original", "n": 9}
-    (folder / "rows.jsonl").write_text(json.dumps(row) + "\n")
+    world.folder(
+        folder,
+        half_npy=X.astype("f2"),
+        whole_npy=(10 * X).astype(int),
+        same_npy=np.ones_like(X),
+        big_npy=X.astype("f8") * 1e30,
+        zero_npy=X * (np.arange(n) > 0)[:, None],
+        holes_npy=holes,
+        row_npy=X[:1],
+        none_npy=X[:0],
+        many_npz=world.answers(200, n, "nearest-of-n"),
+        weights_npz=Answers(answers, weights, person=np.arange(len(answers)) % 7),
+        narrow_npz=LinearTransform(np.eye(16, 3, dtype="f4"), None, 0.0, 1.0),
+        ids_txt="".join(f"object_{i:02d}\n" for i in range(n)),
+        order_txt="\n".join(map(str, rng.permutation(n))),
+        classes_csv="class,superclass\n" + "\n".join(f"{i % 4},{i % 2}" for i in range(n)),
+        rows_jsonl=json.dumps(row) + "\n",
+    )
+    np.save(folder / "spä ce.npy", X)
 
 
 def random_value(param, share_wrong, rng):
