@@ -122,14 +122,6 @@ def test_a_path_moves_to_neighbours_only():
     assert [len(path) for path in paths(grid, warm=False)] == [1] * len(grid)
 
 
-def test_lmbda_of_each_method(tmp_path):
-    """`lmbda` may be a table that gives each method its own values, and 1 is the same as 1.0."""
-    toml = "alpha = [0.5]\ntau = 0.1\n[lmbda]\nglobal = [1, 3]\nglocal = 0.3\n"
-    grid = settings(folder(tmp_path, g_toml=toml) / "g.toml", local=True)
-    pairs = [(setting["method"], setting["lmbda"]) for setting in grid]
-    assert pairs == [("global", 3.0), ("global", 1.0), ("glocal", 0.3)]
-
-
 BAD_GRIDS = """gamma: alpha = [0.1]; gamma = [0.1]
 alpha: alpha = [1]
 lmbda: lmbda = [-1]
