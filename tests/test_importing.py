@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 from world import run
 
+from glocal import errors
 from glocal.data.answers import Answers
 from glocal.data.importing import import_answers
-from glocal.errors import DataError, ParameterError
+from glocal.errors import DataError
 
 MISSING = "an object is missing (empty, NA, None, nan or null)"
 SALMON = """head left right winner loser puid response_time
@@ -270,28 +271,30 @@ def test_the_limit_draws_comparisons(tmp_path):
 # what is refused
 
 
-REFUSED = [
-    (SALMON, {"order": "sortindex.txt"}, ParameterError, "order"),
-    (SALMON, {"limit": 5}, ParameterError, "limit"),
-    (SALMON, {"values": "rating"}, ParameterError, "values"),
-    (SALMON, {"place_base": 2}, ParameterError, "place_base"),
-    (SALMON, {"columns": {"person": "who"}}, DataError, "who"),
-    (SALMON, {"columns": {"rating": "head"}}, DataError, "role"),
-    (SALMON, {"where": {"puid": "nobody"}}, DataError, "nobody"),
-    (SALMON, {"columns": {"seconds": "puid"}}, DataError, "numbers"),
-    (SALMON, {"names": ["egg"]}, DataError, "object ids"),
-    ("a b odd\ncup egg ball", {"names": ["x"]}, DataError, "list of object ids"),
-    ('a b odd seconds\n0 1 2 "4,389"', {}, DataError, "decimal comma"),
-    ('[{"stimuli": ["a"], "response": "a"}]', {}, DataError, "three or more"),
-    (PLACES, {}, DataError, "from 0 or from 1.*`place_base=1`"),
-]
+REFUSED = """
+salmon | {"order": "sortindex.txt"}            | ParameterError | order
+salmon | {"limit": 5}                          | ParameterError | limit
+salmon | {"values": "rating"}                  | ParameterError | values
+salmon | {"place_base": 2}                     | ParameterError | place_base
+salmon | {"columns": {"person": "who"}}        | DataError      | who
+salmon | {"columns": {"rating": "head"}}       | DataError      | role
+salmon | {"where": {"puid": "nobody"}}         | DataError      | nobody
+salmon | {"columns": {"seconds": "puid"}}      | DataError      | numbers
+salmon | {"names": ["egg"]}                    | DataError      | object ids
+a b odd; cup egg ball | {"names": ["x"]}       | DataError      | list of object ids
+a b odd seconds; 0 1 2 "4,389" | {}            | DataError      | decimal comma
+[{"stimuli": ["a"], "response": "a"}] | {}     | DataError      | three or more
+a b c chosen; x y z 1; x z y 2 | {}            | DataError      | from 0 or from 1.*`place_base=1`
+"""
 
 
-@pytest.mark.parametrize(("text", "options", "error", "noun"), REFUSED)
-def test_what_does_not_fit_is_refused(tmp_path, text, options, error, noun):
+@pytest.mark.parametrize("row", REFUSED.strip().split("\n"))
+def test_what_does_not_fit_is_refused(tmp_path, row):
     """Unknown options, roles, columns and names, and places of unknown base, are refused."""
-    with pytest.raises(error, match=noun):
-        import_answers(saved(tmp_path, text), **options)
+    text, options, error, noun = (cell.strip() for cell in row.split("|"))
+    path = saved(tmp_path, SALMON if text == "salmon" else text.replace("; ", "\n"))
+    with pytest.raises(getattr(errors, error), match=noun):
+        import_answers(path, **json.loads(options))
 
 
 def test_an_archive_needs_no_import(tmp_path):

@@ -20,13 +20,13 @@ def rows(n, names=None):
 
 
 READ = {
-    "integers of any type": (np.array([[3], [0], [7]], dtype="uint16"), [3, 0, 7]),
-    "names": (np.array(["cat", "dog"]), ["cat", "dog"]),
-    "integers of a text": ("3\n-1\n7\n", [3, -1, 7]),
-    "what only resembles integers": ("1_0\n10\n007\n7\n", ["1_0", "10", "007", "7"]),
-    "an integer beside a name": ("3\n  cat \n", ["3", "cat"]),
-    "a line ends at a line feed alone": ("a\u2028b\ncat, small\n", ["a\u2028b", "cat, small"]),
-    "an integer beyond int64": ("1\n1234567890123456789012\n", ["1", "1234567890123456789012"]),
+    "integers of any type": (np.array([[3], [0], [7]], dtype="uint16"), "3 0 7"),
+    "names": (np.array(["cat", "dog"]), "'cat' 'dog'"),
+    "integers of a text": ("3\n-1\n7\n", "3 -1 7"),
+    "what only resembles integers": ("1_0\n10\n007\n7\n", "'1_0' '10' '007' '7'"),
+    "an integer beside a name": ("3\n  cat \n", "'3' 'cat'"),
+    "a line ends at a line feed alone": ("a\u2028b\ncat\n", r"'a\u2028b' 'cat'"),
+    "an integer beyond int64": ("1\n1234567890123456789012\n", "'1' '1234567890123456789012'"),
 }
 
 
@@ -36,9 +36,9 @@ def test_labels_are_integers_or_names_from_either_file(tmp_path, content, expect
     text alike.
     """
     name = "y_txt" if isinstance(content, str) else "y_npy"
-    folder(tmp_path, **{name: content})
-    labels = load_labels(tmp_path / name.replace("_", "."), rows(len(expected)))
-    assert labels.tolist() == expected
+    path = folder(tmp_path, **{name: content}) / name.replace("_", ".")
+    labels = load_labels(path, rows(len(expected.split())))
+    assert " ".join(map(repr, labels.tolist())) == expected
     assert labels.dtype == np.int64 or labels.dtype.kind == "U"
     labels[0] = labels[1]  # a copy, not a map of the file
 
@@ -50,12 +50,13 @@ def test_labels_are_a_column_of_a_table(tmp_path):
     for path in (f"{tmp_path}/a.csv", f"{tmp_path}/b.tsv"):
         assert load_labels(f"{path}:article type", rows(2)).tolist() == ["shoe", "sock"]
         assert load_labels(f"{path}:class", rows(2)).tolist() == [3, 4]
-    with pytest.raises(DataError, match=r"no column 'kind'.* id, article type, class"):
-        load_labels(f"{tmp_path}/a.csv:kind")
-    with pytest.raises(DataError, match=r"a\.csv:COLUMN"):
-        load_labels(tmp_path / "a.csv", rows(2))
-    with pytest.raises(FileError, match="does not exist"):
-        load_labels(f"{tmp_path}/none.csv:class")
+    for path, noun in (
+        ("a.csv:kind", r"no column 'kind'.* id, article type, class"),
+        ("a.csv", r"a\.csv:COLUMN"),
+        ("none.csv:class", "does not exist"),
+    ):
+        with pytest.raises((DataError, FileError), match=noun):
+            load_labels(f"{tmp_path}/{path}", rows(2))
 
 
 def test_labels_are_joined_by_name_if_both_files_have_names(tmp_path):
@@ -88,27 +89,18 @@ def test_images_of_classes_without_a_superclass_are_counted():
     labels = np.array(["dog", "car", "sky"])
     with pytest.warns(DataWarning, match="1 of 3 training images"):
         members, _ = labelled_sides(X, labels, X[:2], labels[:2], {"dog": "a", "car": "v"})
-    assert members.X.ravel().tolist() == [0, 1]
-    assert members.superclasses.tolist() == ["a", "v"]
-    assert members.classes.tolist() == ["dog", "car"]
+    assert (X[:2] == members.X).all()
+    assert [*members.superclasses, *members.classes] == ["a", "v", "dog", "car"]
 
 
 BAD = {
-    "y.csv:kind without a label": (
-        "id,kind\n1,shoe\n2,\n3,sock\n",
-        DataError,
-        "row 1 has no label",
-    ),
-    "y.txt without a label": ("shoe\n\nsock\n", DataError, "row 1 has no label"),
-    "y.txt with an empty label": ('shoe\n""\nsock\n', DataError, "row 1 has no label"),
-    "y.txt of another length": ("1\n2\n\n", DataError, "2 labels"),
-    "y.txt without labels": ("", FileError, "empty"),
-    "y.txt with a title": ("kind\na\nb\nc\n", DataError, "without a title.* 'kind'"),
-    "y.npy of objects, which numpy pickles": (
-        np.array(["cat", "dog", "cat"], dtype=object),
-        FileError,
-        r"astype\('U'\)",
-    ),
+    "y.csv:kind; row 1 has no label": "id,kind\n1,shoe\n2,\n3,sock\n",
+    "y.txt; row 1 has no label": "shoe\n\nsock\n",
+    "y.txt;  row 1 has no label": 'shoe\n""\nsock\n',
+    "y.txt; 2 labels": "1\n2\n\n",
+    "y.txt; empty": "",
+    "y.txt; without a title.* 'kind'": "kind\na\nb\nc\n",
+    r"y.npy; astype\('U'\)": np.array(["cat", "dog", "cat"], dtype=object),  # numpy pickles it
 }
 
 
@@ -117,11 +109,10 @@ def test_a_bad_file_of_labels_is_named(tmp_path, case):
     """A file with missing labels, another number of labels than rows, a title, or pickled strings
     is refused by name.
     """
-    content, error, noun = BAD[case]
-    name = case.split()[0]
+    name, noun = case.split("; ")
     file = name.split(":")[0]
-    folder(tmp_path, **{file.replace(".", "_"): content})
-    with pytest.raises(error, match=rf"{file}.*{noun}"):
+    folder(tmp_path, **{file.replace(".", "_"): BAD[case]})
+    with pytest.raises((DataError, FileError), match=rf"{file}.*{noun.strip()}"):
         load_labels(f"{tmp_path}/{name}", rows(3))
 
 
@@ -142,16 +133,16 @@ def test_what_is_no_integer_or_name_a_row_is_refused(values):
 
 
 @pytest.mark.parametrize(
-    ("text", "error", "noun"),
+    ("text", "noun"),
     [
-        ("a\tb\tc\nx\ty\tz\n", DataError, "3 columns"),
-        ("a\tb\nx\ty\nx\tz\n", DataError, "into y and into z"),
-        ("\n", FileError, "superclasses"),
+        ("a\tb\tc\nx\ty\tz\n", "3 columns"),
+        ("a\tb\nx\ty\nx\tz\n", "into y and into z"),
+        ("\n", "superclasses"),
     ],
 )
-def test_what_is_no_table_of_superclasses_is_refused(tmp_path, text, error, noun):
+def test_what_is_no_table_of_superclasses_is_refused(tmp_path, text, noun):
     """A table with other columns, two superclasses of a class, or no content is refused."""
-    with pytest.raises(error, match=noun):
+    with pytest.raises((DataError, FileError), match=noun):
         load_groups(folder(tmp_path, c_tsv=text) / "c.tsv")
 
 

@@ -1,6 +1,7 @@
 """Fixtures of the tests of studies: pictures, a study served in this process, a browser."""
 
 import io
+import json
 import random
 import re
 from functools import partial
@@ -79,6 +80,7 @@ class Served:
     def __init__(self, study):
         self.study = study
         self.database = None
+        self.addresses = {}  # of people and roles by their names
         self.restart()
 
     def restart(self, **settings):
@@ -93,6 +95,9 @@ class Served:
         self.study = self.study.with_settings(self.study.settings.replace(**settings))
         self.database = Database(self.study.database)
         self.links = links(self.study, "")
+        people = self.links["people"] | self.links["test"]
+        roles = {role: self.links[role] for role in ("open", "owner") if self.links[role]}
+        self.addresses |= people | roles
         self.service = StudyService(self.study, self.database)
         self.client = TestClient(create_app(self.study, self.database), follow_redirects=False)
         self.get = self.client.get
@@ -101,6 +106,31 @@ class Served:
     def close(self):
         if self.database is not None:
             self.database.close()
+
+    def play(self, script):
+        """Play a script line by line: `ann = ?id=ann` names a visitor of the open link, `restart`
+        changes settings, `revoke` writes revoked.txt, and `ann ann/consent -> 404 200` states the
+        statuses of replies.
+        """
+        for line in script.strip().split("\n"):
+            match line.split():
+                case ["restart", *settings]:
+                    pairs = (setting.split("=") for setting in settings)
+                    self.restart(**{name: json.loads(value) for name, value in pairs})
+                case ["revoke", *ids]:
+                    (self.study.folder / "revoked.txt").write_text("\n".join(ids))
+                case [name, "=", *query]:
+                    self.addresses[name] = self.visit(*query)
+                case _:
+                    requests, statuses = line.split(" -> ")
+                    codes = [self.request(request).status_code for request in requests.split()]
+                    assert codes == [*map(int, statuses.split())], line
+
+    def request(self, text):
+        """The reply to a request for a name and a path, such as `ann/trial` or `open?id=ann`."""
+        name, path = re.match(r"(\w+)(.*)", text).groups()
+        send = self.post if path == "/consent" else self.get
+        return send(self.addresses[name] + path)
 
     def codes(self, *addresses):
         """The statuses of replies to requests for these addresses."""

@@ -21,24 +21,27 @@ P1_AND_OWNER = [
 def test_a_link_can_be_revoked(serve_study):
     """An id, open or owner in revoked.txt ends that link at once, and no other link."""
     study = serve_study(people=2)
-    link, other = map(study.begin, ("p1", "p2"))
-    revoked = study.study.folder / "revoked.txt"
+    study.play("p1/consent p2/consent -> 200 200")
     for text in P1_AND_OWNER:
-        revoked.write_bytes(text)
-        statuses = study.codes(link, f"{link}/trial", study.links["owner"], other)
-        assert statuses + study.consents(link) == [404, 404, 404, 200, 404], text
-        revoked.write_bytes(b"")
-        assert study.codes(link) == [200]
+        (study.study.folder / "revoked.txt").write_bytes(text)
+        study.play("""
+            p1 p1/trial p1/consent owner p2 -> 404 404 404 404 200
+            revoke
+            p1 owner -> 200 200""")
 
 
 def test_the_id_of_a_recruiting_site_can_be_revoked(serve_study):
     """A line that is the id of a person at a recruiting site ends their links, and no others."""
-    study = serve_study(open=True)
-    links = [study.visit(f"?id={person}") for person in ("ann&session=s1", "ann", "anna")]
-    for line, statuses in (("Ann", [404, 404, 200, 303]), ("a@b", [200, 200, 200, 303])):
-        (study.study.folder / "revoked.txt").write_text(line)
-        assert study.codes(*links, study.links["open"]) == statuses
-    assert study.codes(study.visit("?PROLIFIC_PID=A@B")) == [404]
+    serve_study(open=True).play("""
+        s1 = ?PROLIFIC_PID=ANN&SESSION_ID=s1
+        s2 = ?id=ann
+        anna = ?id=anna
+        revoke Ann
+        s1 s2 anna open -> 404 404 200 303
+        revoke a@b
+        s1 s2 anna open -> 200 200 200 303
+        other = ?PROLIFIC_PID=A@B
+        other -> 404""")
 
 
 UNREADABLE = [
@@ -81,28 +84,28 @@ def test_a_text_that_cannot_be_read_closes_the_study(serve_study, tmp_path):
         assert (reply.status_code, "Try again" in reply.json()["error"]) == (503, True)
 
 
-@pytest.mark.parametrize("is_setting", [True, False])
-def test_a_closed_study_takes_nobody_else(serve_study, is_setting):
+@pytest.mark.parametrize(
+    "closing",
+    [
+        "restart open=false\nopen open?id=new open?id=abc&session=s1 -> 410 303 303",
+        "revoke open\nopen open?id=new open?id=abc&session=s1 -> 404 404 404",
+    ],
+)
+def test_a_closed_study_takes_nobody_else(serve_study, closing):
     """In a study that a setting or a revocation closes, neither the open link nor a link that it
     gave out before begins, and people who have begun finish.
 
     Only a revocation ends the open link for people of a recruiting site who come back by it.
     """
     study = serve_study(open=True, per_person=3)
-    open_link = study.links["open"]
-    site = "?PROLIFIC_PID=abc&SESSION_ID=s1"
-    begun, unused = study.visit(site), study.visit()
-    study.consents(begun)
-    if is_setting:
-        study.restart(open=False)
-        assert begun.endswith(study.get(open_link + site).headers["location"])
-    else:
-        (study.study.folder / "revoked.txt").write_text("open\n")
-    newcomers = study.codes(open_link, open_link + "?PROLIFIC_PID=new", open_link + site)
-    assert newcomers == ([410, 303, 303] if is_setting else [404] * 3)
-    assert study.codes(unused, f"{unused}/trial") + study.consents(unused) == [410, 403, 410]
-    assert len(study.finish(begun)["code"]) == 8
-    assert (study.links["people"], study.links["open"] is None) == ({}, is_setting)
+    study.play(f"""
+        begun = ?id=abc&session=s1
+        unused =
+        begun/consent -> 200
+        {closing}
+        unused unused/trial unused/consent -> 410 403 410""")
+    assert len(study.finish(study.addresses["begun"])["code"]) == 8
+    assert study.links["people"] == {}
 
 
 # settings at first and after the restart; the end of a person with two answers: the number of
@@ -159,17 +162,19 @@ def test_one_link_for_all_makes_a_person_of_each_who_consents(serve_study):
     Each opening of a page counts, also before the consent, but not if the page is refused.
     """
     study = serve_study(people=2)
-    study.codes(study.links["people"]["p1"])
-    study.restart(open=True)
+    study.play("""
+        p1 -> 200
+        restart open=true
+        a =
+        b =
+        c =
+        a b -> 200 200""")
     assert study.links["people"] == {}
-    links = [study.visit() for _ in range(3)]
-    assert len(set(links)) == 3
-    assert study.codes(*links[:2]) == [200] * 2
     assert study.rows("people") == []
-    assert study.consents(*links) == [200, 200, 429]
-    assert study.codes(links[2], f"{links[2]}/trial", links[0]) == [429, 403, 200]
-    counts = [row["count"] for row in study.rows("openings")]
-    assert counts == [1, 2, 2, 1]
+    study.play("""
+        a/consent b/consent c/consent -> 200 200 429
+        c c/trial a -> 429 403 200""")
+    assert [row["count"] for row in study.rows("openings")] == [1, 2, 2, 1]
 
 
 def test_a_study_with_personal_links_has_no_others(serve_study):
@@ -214,19 +219,21 @@ def test_the_id_of_a_person_leads_to_that_person_alone(serve_study):
     trial, and a visitor with their id in another session is refused and counted.
     """
     study = serve_study(open=True)
-    site = "?PROLIFIC_PID=ab.1@x"
-    links = [study.visit(site + session) for session in ("&SESSION_ID=s1", "&id=b", "")]
-    assert study.consents(*links) == [200, 409, 409]
-    study.answer_trials(links[0], limit=3)
-    assert study.visit(f"{site}&SESSION_ID=s1") == links[0] != links[1]
-    assert study.codes(links[1], f"{links[1]}/trial", links[0]) == [409, 403, 200]
-    assert study.consents(links[0]) == [200]
-    assert study.trial(links[0])["done"] == 3
+    study.play("""
+        ann = ?PROLIFIC_PID=ab.1@x&SESSION_ID=s1
+        b = ?PROLIFIC_PID=ab.1@x&id=b
+        none = ?PROLIFIC_PID=ab.1@x
+        ann/consent b/consent none/consent -> 200 409 409""")
+    study.answer_trials(study.addresses["ann"], limit=3)
+    study.play(f"""
+        again = ?PROLIFIC_PID=ab.1@x&SESSION_ID=s1
+        again again/consent b b/trial -> 200 200 409 403
+        open?id=<script> open?id={"x" * 65} -> 400 400""")
+    assert study.addresses["again"] == study.addresses["ann"]
+    assert study.trial(study.addresses["ann"])["done"] == 3
     (person,) = study.rows("people")
     assert (person["name"], person["contested"]) == ("ab.1@x", 3)
     assert ">3</td>" in study.get(study.links["owner"]).text
-    wrong = (f"{study.links['open']}?id={name}" for name in ("<script>", "x" * 65))
-    assert study.codes(*wrong) == [400, 400]
 
 
 def test_consents_are_limited_for_the_study_as_a_whole(serve_study):
@@ -234,11 +241,15 @@ def test_consents_are_limited_for_the_study_as_a_whole(serve_study):
     begun, or have a link of their own, do not count.
     """
     study = serve_study(open=True, people=4, max_starts_per_minute=3)
-    links = [study.visit() for _ in range(5)]
-    assert study.consents(*links[:4], links[0]) == [200, 200, 200, 429, 200]
-    assert study.post(f"{links[4]}/consent").headers["Retry-After"] == "20"
+    study.play("""
+        a =
+        b =
+        c =
+        d =
+        a/consent b/consent c/consent d/consent a/consent -> 200 200 200 429 200""")
+    assert study.request("d/consent").headers["Retry-After"] == "20"
     study = serve_study(people=2, test_links=1, max_starts_per_minute=1)
-    assert study.consents(*study.links["people"].values(), study.links["test"]["t1"]) == [200] * 3
+    study.play("p1/consent p2/consent t1/consent -> 200 200 200")
 
 
 def test_a_limit_lets_a_burst_pass_and_then_one_after_another(monkeypatch):

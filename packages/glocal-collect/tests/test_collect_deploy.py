@@ -210,11 +210,12 @@ def test_the_statements_of_the_page_remove_what_they_say(serve_study):
     person, after which the others can go on.
     """
     study = serve_study(open=True, per_person=30, repeats=0.4)
-    links = [study.visit("?id=ann"), study.visit("?id=bob")]
-    for link in links:
-        study.consents(link)
-        study.codes(link)
-        study.answer_trials(link, limit=28)
+    study.play("""
+        ann = ?id=ann
+        bob = ?id=bob
+        ann/consent bob/consent ann bob -> 200 200 200 200""")
+    for name in ("ann", "bob"):
+        study.answer_trials(study.addresses[name], limit=28)
     person = study.rows("people")[0]["id"]
     statements = re.findall(r'answers\.sqlite "\n?((?:UPDATE|DELETE)[^"]*)"', PAGE)
     assert len(statements) == 2
@@ -227,5 +228,5 @@ def test_the_statements_of_the_page_remove_what_they_say(serve_study):
         assert person.encode() not in file.read_bytes()
     study.restart()
     assert [row["name"] for row in study.rows("people")] == [None]
-    study.answer_trials(links[1])
+    study.answer_trials(study.addresses["bob"])
     assert len(study.rows("answers")) == 30

@@ -177,15 +177,14 @@ def test_a_try_out_is_never_exported_or_counted(serve_study, is_open):
     and take no question from participants.
     """
     study = serve_study(open=is_open, people=1, per_person=20, repeats=0.4, catch=0, test_links=1)
-    test = study.links["test"]["t1"]
-    assert study.codes(test) + study.consents(test, test) == [200] * 3
+    study.play("t1 t1/consent t1/consent -> 200 200 200")
+    test = study.addresses["t1"]
     tried = study.answer_trials(test, largest)
     assert (len(tried), len(study.trial(test)["code"])) == (20, 8)
     assert study.rows("openings") == [{"link": "t1", "count": 1}]
     assert len(collected_from(study).people) == 0
-    link = study.visit() if is_open else study.links["people"]["p1"]
-    assert study.consents(link) == [200]
-    study.answer_trials(link, largest)
+    study.play("p1 =\np1/consent -> 200" if is_open else "p1/consent -> 200")
+    study.answer_trials(study.addresses["p1"], largest)
     trials = trials_of(study)
     is_test = trials["person"] == "t1"
     assert not {*trials["repeat_of"][~is_test]} & {*tried}

@@ -146,15 +146,17 @@ def test_the_days_of_a_study_end_its_links(serve_study, monkeypatch):
     """
     study = serve_study(people=2, title="Which look alike?")
     settings = study.study.settings
-    link = study.begin()
-    for days, status in ((1e-9, 410), (90.0, 200)):
-        study.restart(days=days)
-        assert study.codes(link, f"{link}/trial", study.links["owner"]) == [status] * 3
-        assert open_study(study.study.folder).settings == settings.replace(days=days)
+    study.play("""
+        p1/consent -> 200
+        restart days=1e-9
+        p1 p1/trial owner -> 410 410 410
+        restart days=90
+        p1 p1/trial owner -> 200 200 200""")
+    assert open_study(study.study.folder).settings == settings.replace(days=90)
     start = time.time()
     for day, status in ((89, 200), (91, 410)):
         monkeypatch.setattr("time.time", lambda day=day: start + 86_400 * day)
-        assert study.codes(link) == [status]
+        study.play(f"p1 -> {status}")
 
 
 def test_answers_and_requests_that_come_too_fast_have_to_wait(serve_study):
