@@ -5,11 +5,11 @@ Every message is a sentence that also says what to do next.
 
 from __future__ import annotations
 
-import unicodedata
 from importlib import import_module
 from typing import Any
 
-_JOINERS = "\u200c\u200d"  # some scripts and emoji are displayed wrongly without these
+# spaces, and joiners without which some scripts and emoji are displayed wrongly
+_HARMLESS = "\u00a0\u3000\u200c\u200d"
 _EXTRAS = {
     "io": "h5py safetensors pyarrow",
     "report": "altair jinja2 vl_convert",
@@ -32,15 +32,12 @@ def printable(text: str) -> str:
     >>> print(printable("cat\x1b[2J\n"))
     cat\x1b[2J\n
     """
-    return text if text.isprintable() else "".join(map(_escaped, text))
-
-
-def _escaped(character: str) -> str:
-    category = unicodedata.category(character)
-    is_visible = category[0] != "C" and category not in ("Zl", "Zp")
-    if is_visible or character in _JOINERS:
-        return character
-    return character.encode("unicode_escape").decode()
+    return "".join(
+        character
+        if character.isprintable() or character in _HARMLESS
+        else character.encode("unicode_escape").decode()
+        for character in text
+    )
 
 
 def one_line(error: BaseException) -> str:

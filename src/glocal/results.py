@@ -192,9 +192,8 @@ class FitRecord(SolverReport):
     provenance: Annotated[Provenance, built(Provenance)] | None = None
 
 
-def _nan_if_null(value: Any) -> Any:
-    """NaN for null, by which a file states an undefined value."""
-    return math.nan if value is None else value
+# a file states an undefined value as null
+_NAN_IF_NULL = BeforeValidator(lambda value: math.nan if value is None else value)
 
 
 @record(frozen=True, config=_STRICT)
@@ -232,7 +231,7 @@ class Score:
 
     task: str
     metric: str
-    value: Annotated[float, BeforeValidator(_nan_if_null)]
+    value: Annotated[float, _NAN_IF_NULL]
     low: float | None = None
     high: float | None = None
     n: Count = 0

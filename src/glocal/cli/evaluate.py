@@ -246,7 +246,7 @@ def structure_command(scoring: Scoring, task: StructureTask) -> None:
     scalars = None
     if scoring.transform is not None:
         scalars = LinearTransform.from_pretrained(scoring.transform).standardization
-    scoring.show(task, scoring.sources(task.features, scalars=scalars))
+    scoring.show(task, scoring.sources(task.features, standardization=scalars))
 
 
 @app.command("retrieval")

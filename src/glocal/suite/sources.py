@@ -6,7 +6,7 @@ import hashlib
 import os
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import KW_ONLY, dataclass, field, replace
 from functools import cache, cached_property, partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -60,37 +60,29 @@ class Shared(Options):
     folds: int = Field(3, ge=2)
 
 
+@dataclass(eq=False)
 class Sources:
     """The data of one network.
 
-    `load_answers` reads a file of answers, and `scalars` are the two by which all features are
-    standardized; by default they are those of the objects. `pretrained` are the names of the
-    transforms that were fitted elsewhere; `glocal.transform.checks.table_rows` checks them, by
-    `force`. `hashed` collects the hashes of the files in use. `features`, `joined_answers` and
+    `load_answers` reads a file of answers, and `standardization` has the two scalars by which all
+    features are standardized; by default they are those of the objects. `pretrained` are the names
+    of the transforms that were fitted elsewhere; `glocal.transform.checks.table_rows` checks them,
+    by `force`. `hashed` collects the hashes of the files in use. `features`, `joined_answers` and
     `transform` load a file once.
     """
 
-    def __init__(
-        self,
-        shared: Shared,
-        network: Network,
-        name: str = "{network}",
-        root: Path = Path(),
-        *,
-        load_answers: Callable[[Path], Answers] | None = None,
-        scalars: Standardization | None = None,
-        pretrained: Sequence[str] = (),
-        force: bool = True,
-    ) -> None:
-        self.shared = shared
-        self.network = network
-        self.name = name
-        self.root = root
-        self.pretrained = pretrained
-        self.force = force
-        self.hashed: dict[str, str] = {}
-        self._load_answers = load_answers or partial(Answers.load, kind=shared.kind)
-        self._scalars = scalars
+    shared: Shared
+    network: Network
+    name: str = "{network}"
+    root: Path = Path()
+    _: KW_ONLY
+    load_answers: Callable[[Path], Answers] | None = None
+    standardization: Standardization | None = None
+    pretrained: Sequence[str] = ()
+    force: bool = True
+    hashed: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
         self.features = cache(lambda file: Features.load(self.path(file)))
         self.joined_answers = cache(self._join_answers)
         self.transform = cache(self._load_transform)
@@ -112,7 +104,8 @@ class Sources:
 
         Answers about objects without features are left out, and a DataWarning counts them.
         """
-        answers = self._load_answers(self.path(file))
+        load = self.load_answers or partial(Answers.load, kind=self.shared.kind)
+        answers = load(self.path(file))
         joined = join(self.objects, answers, self.object_ids)
         if joined.n_dropped:
             warnings.warn(
@@ -157,7 +150,7 @@ class Sources:
     @cached_property
     def scalars(self) -> Standardization:
         """The two scalars by which all features are standardized."""
-        scalars = self._scalars or self.objects.standardization
+        scalars = self.standardization or self.objects.standardization
         return replace(scalars, is_unit=self.objects.is_unit)
 
     @cached_property

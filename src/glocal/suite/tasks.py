@@ -14,7 +14,7 @@ from pydantic import Field, model_validator
 from glocal.data.features import Features
 from glocal.data.groups import load_groups
 from glocal.data.labels import positions
-from glocal.data.rdm import JoinedRDMs, join_rdms, load_rdms
+from glocal.data.rdm import join_rdms, load_rdms
 from glocal.data.sources.breeds import breeds_sides
 from glocal.data.tables import read_list
 from glocal.errors import DataWarning, ParameterError
@@ -85,8 +85,8 @@ class RSATask(Task):
         "cosine", description="Similarity of a pair."
     )
 
-    def joined(self, sources: Sources) -> JoinedRDMs:
-        """The dissimilarities of objects that have features."""
+    def score(self, sources: Sources, embed: Embed) -> Result:
+        """Score by `rsa`, with a DataWarning if the correlation cannot be told from 0."""
         index = None
         if self.rdm_index is not None:
             index = read_list(sources.path(self.rdm_index), what="RDM index")
@@ -99,11 +99,7 @@ class RSATask(Task):
                 stacklevel=2,
             )
         rdms = load_rdms(sources.path(self.rdm))
-        return join_rdms(sources.objects, rdms, index, sources.object_ids)
-
-    def score(self, sources: Sources, embed: Embed) -> Result:
-        """Score by `rsa`, with a DataWarning if the correlation cannot be told from 0."""
-        joined = self.joined(sources)
+        joined = join_rdms(sources.objects, rdms, index, sources.object_ids)
         result = rsa(embed(sources.objects)[joined.rows], joined.rdms, kernel=self.kernel)
         p = None if np.isnan(result.spearman) else result.units.estimate().p
         if p is not None and p >= _MAX_P:
