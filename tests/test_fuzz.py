@@ -156,7 +156,7 @@ def spoil(folder, rng):
 def run_line(words, folder):
     """Run one command line in this process, without a network and without a server, and exit."""
     from glocal.cli.app import main
-    from glocal.suite.drawings import drawn_world
+    from glocal.suite.demo import drawn_world
 
     small = drawn_world(n_triplets=3000)
     os.chdir(folder)

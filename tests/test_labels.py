@@ -8,8 +8,7 @@ import pytest
 from world import folder
 
 from glocal.data.features import Features
-from glocal.data.groups import load_groups, superclass_rows
-from glocal.data.labels import check_labels, load_labels
+from glocal.data.labels import check_labels, load_groups, load_labels, superclass_rows
 from glocal.errors import DataError, DataWarning, FileError
 from glocal.evaluation.sides import labelled_sides
 from glocal.suite.sources import Network, Shared, Sources

@@ -10,8 +10,7 @@ from typer import Argument, Option
 from glocal.cli.inputs import Force, flat
 from glocal.cli.output import AsJson, print_json, print_lines, print_table, progress_bar
 from glocal.data.features import Features
-from glocal.data.groups import load_groups
-from glocal.data.labels import load_labels
+from glocal.data.labels import load_groups, load_labels
 from glocal.files import writable_target
 from glocal.results import SCORE_ENDINGS, write_rows
 from glocal.suite.verdict import ORIGINAL, Table, Verdict, first_scores

@@ -1,14 +1,14 @@
-"""Labels of feature rows."""
+"""Labels of feature rows, and superclasses of these classes."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from jaxtyping import Shaped
+from jaxtyping import Int, Shaped
 
 from glocal.data.columns import as_integers
 from glocal.data.features import Features
@@ -20,6 +20,9 @@ from glocal.similarity import Labels, Numbers
 
 if TYPE_CHECKING:
     import pandas as pd
+
+Superclasses = Mapping[Any, str]
+"""The superclass of each class; classes may be texts even if labels are integers."""
 
 
 def load_labels(path: PathLike, features: Features | None = None) -> Labels:
@@ -128,3 +131,49 @@ def positions(classes: np.ndarray, labels: np.ndarray) -> Numbers:
     """The position of each label in the sorted `classes`, or -1 for a label of no class."""
     position = np.searchsorted(classes, labels).clip(0, len(classes) - 1)
     return np.where(classes[position] == labels, position, -1)
+
+
+def load_groups(path: PathLike) -> dict[str, str]:
+    """Read the superclass of each class from a table of two columns with titles.
+
+    Raises
+    ------
+    FileError
+        If the file is missing or is not readable text.
+    DataError
+        If the table has other columns, or puts a class into several superclasses.
+    """
+    table = read_table(path, what="superclasses")
+    if table.shape[1] != 2:
+        raise DataError(
+            f"{path} has {table.shape[1]} columns, but a table of superclasses has two: the class "
+            "and its superclass."
+        )
+    group_of: dict[str, str] = {}
+    for name, group in table.to_numpy().tolist():
+        if group and group_of.setdefault(name, group) != group:
+            raise DataError(
+                f"{path} puts {name} into {group_of[name]} and into {group}, but each class can be "
+                "in only one superclass. Keep one of the lines."
+            )
+    return group_of
+
+
+def superclass_rows(
+    labels: Labels, superclass_of: Superclasses, part: str = "labelled"
+) -> tuple[Int[np.ndarray, " k"], Shaped[np.ndarray, " k"]]:
+    """The rows whose class is in a superclass, and the superclass of each.
+
+    Rows of other classes are left out. If no row remains, a DataError is raised, which calls the
+    images `part`.
+    """
+    text_of = {str(name): superclass for name, superclass in superclass_of.items()}
+    superclasses = [text_of.get(str(label)) for label in labels.tolist()]
+    rows = np.flatnonzero([superclass is not None for superclass in superclasses])
+    if not len(rows):
+        raise DataError(
+            f"none of the {len(labels)} {part} images is of a class that has a superclass: images "
+            f"have classes such as {labels[0]}, and superclasses have classes such as "
+            f"{next(iter(text_of))}. Write the classes of both as the same names or numbers."
+        )
+    return rows, np.array([superclasses[row] for row in rows])

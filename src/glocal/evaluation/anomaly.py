@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float, Int, Shaped
 
-from glocal.data.labels import positions
+from glocal.data.labels import Superclasses, positions
 from glocal.errors import DataError, DataWarning, ParameterError
 from glocal.evaluation.intervals import FRACTION, Result, Units
 from glocal.evaluation.sides import SIDES, Members, finite_sides, labelled_sides
@@ -38,7 +37,7 @@ def anomaly(
     *,
     mode: str = "one-vs-rest",
     k: int = 5,
-    superclasses: Mapping[Any, str] | None = None,
+    superclasses: Superclasses | None = None,
 ) -> Result:
     """Detect test images of other classes than the training images, with one task per class.
 

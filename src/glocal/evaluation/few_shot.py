@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int
 
-from glocal.data.labels import positions
+from glocal.data.labels import Superclasses, positions
 from glocal.errors import DataError, DataWarning, ParameterError
 from glocal.evaluation.intervals import FRACTION, Result, Units, class_means
 from glocal.evaluation.sides import Members, labelled_sides
@@ -42,7 +42,7 @@ def few_shot(
     draws: int | None = None,
     probe: str = "logistic",
     seed: int = 42,
-    superclasses: Mapping[Any, str] | None = None,
+    superclasses: Superclasses | None = None,
 ) -> Result:
     """Classify test images from `shots` training images of each class, in several draws.
 

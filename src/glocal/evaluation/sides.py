@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool
 
-from glocal.data.groups import superclass_rows
-from glocal.data.labels import check_labels
+from glocal.data.labels import Superclasses, check_labels, superclass_rows
 from glocal.errors import DataError, DataWarning
 from glocal.similarity import Embedding, Labels, finite
 
@@ -34,7 +32,7 @@ def labelled_sides(
     y_train: np.ndarray,
     X_test: np.ndarray,
     y_test: np.ndarray | None,
-    superclass_of: Mapping[Any, str] | None,
+    superclass_of: Superclasses | None,
 ) -> tuple[Members, Members]:
     """Check training and test images; without superclasses, each class is its own superclass."""
     rows = labelled_rows(X_train, y_train, X_test, y_test, SIDES)
@@ -43,7 +41,7 @@ def labelled_sides(
 
 
 def _members(
-    X: np.ndarray, labels: np.ndarray, superclass_of: Mapping[Any, str] | None, part: str
+    X: np.ndarray, labels: np.ndarray, superclass_of: Superclasses | None, part: str
 ) -> Members:
     """Select the rows of X whose class is in a superclass; a DataWarning counts the others."""
     if superclass_of is None:

@@ -1,26 +1,60 @@
-"""The demo: a suite over a simulated world."""
+"""The demo: a suite over a world of small drawings, of which a network sees the colour."""
 
 from __future__ import annotations
 
+import itertools
 import shutil
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+from urllib.parse import quote
 
 import numpy as np
 
-from glocal.data.world import World
+from glocal.data.features import Features
+from glocal.data.world import World, simulated_answers
 from glocal.errors import ParameterError
 from glocal.files import PathLike, make_folder, write_npy, write_text
-from glocal.suite.drawings import Drawn, drawn_world
+from glocal.similarity import Embedding, Numbers
 from glocal.suite.plan import Plan
 
-_PARTS = {
+_KINDS = {  # shapes in a square of 100; three of each family
+    "star": '<path d="M50 10 60 39 91 40 66 59 75 89 50 71 25 89 34 59 9 40 40 39z"/>',
+    "moon": '<path d="M62 10A41 41 0 1 0 90 66 34 34 0 0 1 62 10z"/>',
+    "cloud": '<path d="M25 78a18 18 0 0 1 0-36 26 26 0 0 1 50-6 21 21 0 0 1 0 42z"/>',
+    "tree": '<path d="M50 8 82 46H66L88 72H57V92H43V72H12L34 46H18z"/>',
+    "leaf": '<path d="M12 88C8 40 36 10 88 12 92 64 62 92 22 80L60 42z"/>',
+    "fungus": '<path d="M10 54a40 40 0 0 1 80 0H60L64 90H36L40 54z"/>',
+    "fish": '<path d="M8 50C26 22 54 22 70 46L92 26V74L70 54C54 78 26 78 8 50z"/>',
+    "bird": '<path d="M8 44 24 34C28 20 46 20 48 34L92 30C84 66 60 78 42 70L36 88 32 66 22 46z"/>',
+    "snail": '<path d="M10 84V72H28A26 26 0 1 1 72 68L80 40 88 42V84z"/>',
+    "house": '<path d="M50 10 92 48H80V90H58V62H42V90H20V48H8z"/>',
+    "cup": '<path d="M14 26H70V34C94 32 94 66 68 66 64 80 58 88 42 88S14 76 14 26z"/>',
+    "key": '<path d="M30 28A22 22 0 1 0 51 56H64V68H76V56H92V44H51A22 22 0 0 0 30 28z"/>',
+}
+_COLOURS = {
+    "red": "#d1382c",
+    "orange": "#e8901a",
+    "green": "#2f9247",
+    "blue": "#2a64c5",
+    "purple": "#8d43ad",
+}
+_PATTERNS = ("", '<path d="M0 0h14v5H0z"/>', '<circle cx="7" cy="7" r="4"/>')
+_SIZES = (0.7, 0.85, 1.0)
+_NOISE = 0.4  # standard deviation in each dimension
+_DIMENSIONS = 64
+_FAMILY = 3  # kinds in a family
+_OTHER_BACKGROUNDS = 48  # those of local images, which differ more than those of objects
+_OTHER_SCALE = 3
+_PER_CATEGORY = 3  # objects of one kind and colour
+_N_LOCAL = 2400  # local images
+_FILES = {
     "local": slice(0, 600),
     "near": slice(1600, 1800),
     "train": slice(600, 1600),
     "test": slice(1600, 2400),
 }
+"""The rows of the local images that each file has."""
 
 
 def write_demo(out: PathLike) -> tuple[Plan, Drawn]:
@@ -53,12 +87,97 @@ def _write_world(world: World, folder: Path) -> None:
     write_npy(make_folder(folder / "objects") / "features.npy", np.asarray(world.objects.matrix))
     _write(folder / "objects" / "file_names.txt", names)
     world.answers.save(folder / "answers.npz")
-    per_class = len(np.unique(world.local_category)) // len(np.unique(world.superordinate))
-    for part, rows in _PARTS.items():
+
+    for part, rows in _FILES.items():
         write_npy(folder / f"{part}.npy", np.asarray(world.local.matrix[rows]))
         _write(folder / f"{part}_category.txt", world.local_category[rows])
-        _write(folder / f"{part}_kind.txt", world.local_category[rows] // per_class)
+        _write(folder / f"{part}_kind.txt", world.local_category[rows] // len(_COLOURS))
 
 
 def _write(path: Path, lines: Iterable[Any]) -> None:
     write_text(path, "".join(f"{line}\n" for line in lines))
+
+
+class _Part(NamedTuple):
+    """A part of a drawing: how many forms it has, and how a network sees them."""
+
+    n_values: int
+    dimensions: int
+    scale: float
+
+
+_PARTS = {
+    "kind": _Part(len(_KINDS), 8, 0.5),
+    "colour": _Part(len(_COLOURS), 16, 0.8),
+    "background": _Part(len(_KINDS) + _OTHER_BACKGROUNDS, 6, 0.8),
+    "pattern": _Part(len(_PATTERNS), 8, 0.2),
+    "size": _Part(len(_SIZES), 8, 0.3),
+}
+
+
+class Drawn(NamedTuple):
+    """A simulated world, and the drawings of its objects as SVG images in data URIs, by name."""
+
+    world: World
+    pictures: dict[str, str]
+
+
+def drawn_world(n_triplets: int = 20_000) -> Drawn:
+    """Draw a world in which people compare kinds, and a network sees colour and background first.
+
+    Each object has the usual background of its kind, so that the answers cannot separate
+    kind and background. Local images have any background. A fit to the answers alone amplifies the
+    background too, which scatters the neighbours of local images. A fit that also uses local images
+    can avoid this. The category of an image is its kind and colour.
+    """
+    rng = np.random.default_rng(0)
+    code = {part: rng.normal(size=(n, width)) for part, (n, width, _) in _PARTS.items()}
+    family_code = rng.normal(size=(len(_KINDS) // _FAMILY, code["kind"].shape[1]))
+    code["kind"] += np.repeat(family_code, _FAMILY, axis=0)
+    code["background"][len(_KINDS) :] *= _OTHER_SCALE
+    mixing = np.linalg.qr(rng.normal(size=(_DIMENSIONS, _DIMENSIONS)))[0]
+
+    def features(images: dict[str, Numbers]) -> Embedding:
+        """A network's features: the code of each part of a drawing, and noise."""
+        X = np.hstack([_PARTS[part].scale * code[part][images[part]] for part in _PARTS])
+        X = np.pad(X, ((0, 0), (0, _DIMENSIONS - X.shape[1])))
+        return ((X + _NOISE * rng.normal(size=X.shape)) @ mixing + 0.5).astype(np.float32)
+
+    categories = list(itertools.product(_KINDS, _COLOURS))
+    n_object = _PER_CATEGORY * len(categories)
+    objects, local = (
+        {part: rng.integers(0, n_values, n) for part, (n_values, _, _) in _PARTS.items()}
+        for n in (n_object, _N_LOCAL)
+    )
+    category = np.arange(n_object) // _PER_CATEGORY
+    objects["kind"], objects["colour"] = np.divmod(category, len(_COLOURS))
+    objects["background"] = objects["kind"]
+    local["background"] = rng.integers(len(_KINDS), _PARTS["background"].n_values, _N_LOCAL)
+    names = tuple(
+        f"{colour} {kind} {number:02d}"
+        for kind, colour in categories
+        for number in range(1, _PER_CATEGORY + 1)
+    )
+    mind = np.hstack([code["kind"][objects["kind"]], 0.2 * code["colour"][objects["colour"]]])
+    world = World(
+        objects=Features(features(objects), names, "simulated objects"),
+        answers=simulated_answers(mind, n_triplets, seed=1),
+        local=Features(features(local), None, "simulated local images"),
+        mind=mind,
+        superordinate=objects["kind"],
+        local_category=local["kind"] * len(_COLOURS) + local["colour"],
+    )
+    drawings = map(_drawing, *(objects[part].tolist() for part in _PARTS))
+    return Drawn(world, dict(zip(names, drawings, strict=True)))
+
+
+def _drawing(kind: int, colour: int, background: int, pattern: int, size: int) -> str:
+    return "data:image/svg+xml," + quote(
+        '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 100 100">'
+        '<pattern id="p" width="14" height="14" patternUnits="userSpaceOnUse">'
+        f'<rect width="14" height="14" fill="{list(_COLOURS.values())[colour]}"/>'
+        f'<g fill="#fff" fill-opacity=".55">{_PATTERNS[pattern]}</g></pattern>'
+        f'<rect width="100" height="100" fill="hsl({30 * background} 60% 88%)"/>'
+        f'<g fill="url(#p)" transform="translate(50 50) scale({_SIZES[size]}) translate(-50 -50)">'
+        f"{list(_KINDS.values())[kind]}</g></svg>"
+    )

@@ -6,14 +6,13 @@ import warnings
 from abc import abstractmethod
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import numpy as np
 from pydantic import Field, model_validator
 
 from glocal.data.features import Features
-from glocal.data.groups import load_groups
-from glocal.data.labels import positions
+from glocal.data.labels import load_groups, positions
 from glocal.data.rdm import join_rdms, load_rdms
 from glocal.data.sources.breeds import breeds_sides
 from glocal.data.tables import read_list
@@ -227,9 +226,15 @@ class AnomalyTask(_Sides):
             files = (self.train, self.test, self.anomalies)
             return anomaly_against(*(embed(sources.features(file)) for file in files), k=self.k)
         train, y_train, test, y_test = self.sides(sources)
-        superclasses = self.superclass_of(sources)
-        options: dict[str, Any] = {"mode": self.mode, "k": self.k, "superclasses": superclasses}
-        result = anomaly(embed(train), y_train, embed(test), y_test, **options)
+        result = anomaly(
+            embed(train),
+            y_train,
+            embed(test),
+            y_test,
+            mode=self.mode,
+            k=self.k,
+            superclasses=self.superclass_of(sources),
+        )
         warn_at_chance(result, 0.5)
         return result
 

@@ -14,8 +14,7 @@ import numpy as np
 from jaxtyping import Float
 
 from glocal.data.features import Features
-from glocal.data.groups import superclass_rows
-from glocal.data.labels import check_labels
+from glocal.data.labels import Superclasses, check_labels, superclass_rows
 from glocal.errors import DataError, DataWarning
 from glocal.evaluation.few_shot import few_shot
 from glocal.evaluation.intervals import FRACTION, Result, Units, compared
@@ -85,7 +84,7 @@ def verdict(
     labels: Labels,
     *,
     transforms: Mapping[str, LinearTransform] | None = None,
-    superclasses: Mapping[Any, str] | None = None,
+    superclasses: Superclasses | None = None,
     force: bool = False,
     progress: Progress = lambda count, total, task: None,
 ) -> Verdict:
@@ -197,28 +196,29 @@ def _embeddings(
 def _tasks(
     y: Labels,
     X: Embedding,
-    superclasses: Mapping[Any, str] | None,
+    superclasses: Superclasses | None,
 ) -> dict[str, Callable[[np.ndarray], Result]]:
     """The function that scores the rows of an arm in each task; X are the features as they are."""
-    levels: dict[str, Mapping[Any, str] | None] = {"": None}
+    levels: dict[str, Superclasses | None] = {"": None}
     if superclasses is not None:
         levels[", superclasses"] = _testable(y, superclasses)
     tasks: dict[str, Callable[[np.ndarray], Result]] = {}
     for level, probe, name in product(levels, _DRAWS, _SHOTS):
-        options: dict[str, Any] = {
-            "shots": _SHOTS[name],
-            "draws": _DRAWS[probe],
-            "probe": probe,
-            "superclasses": levels[level],
-        }
         task = name + level if probe == "ncm" else f"{name}{level}, {probe}"
-        tasks[task] = partial(few_shot, y_train=y, **options)
+        tasks[task] = partial(
+            few_shot,
+            y_train=y,
+            shots=_SHOTS[name],
+            draws=_DRAWS[probe],
+            probe=probe,
+            superclasses=levels[level],
+        )
     tasks[RETRIEVAL] = partial(retrieval, query_labels=y)
     tasks[KEPT] = partial(_kept, X, neighbourhoods(X, _K))
     return tasks
 
 
-def _testable(y: Labels, superclass_of: Mapping[Any, str]) -> dict[Any, str]:
+def _testable(y: Labels, superclass_of: Superclasses) -> dict[Any, str]:
     """The superclass of each class, for superclasses of at least two classes."""
     classes = np.unique(y)
     rows, superclasses = superclass_rows(classes, superclass_of)

@@ -20,7 +20,7 @@ import numpy as np
 from jaxtyping import Shaped
 
 from glocal.data.features import Features
-from glocal.data.groups import superclass_rows
+from glocal.data.labels import superclass_rows
 from glocal.errors import DataError, ParameterError
 from glocal.files import read_object
 from glocal.similarity import Labels
