@@ -17,8 +17,8 @@ from pydantic_core import PydanticUndefined
 from typer import Option
 
 from glocal.data.answers import Answers
+from glocal.data.check.answers import warn_of_order
 from glocal.data.check.findings import Case
-from glocal.data.check.readings import warn_of_order
 from glocal.data.features import NAMES_FILE, Features
 from glocal.data.join import Joined, join
 from glocal.data.readers import READERS

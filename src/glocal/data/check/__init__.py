@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from glocal.data.answers import Answers
-from glocal.data.check.answers import check_answers, check_heldout, check_people
+from glocal.data.check.answers import (
+    check_answers,
+    check_heldout,
+    check_people,
+    check_readings,
+)
 from glocal.data.check.features import check_features, check_local
 from glocal.data.check.findings import SEVERITIES, Case, Finding, finding
-from glocal.data.check.readings import check_readings
 from glocal.data.features import Features
 from glocal.data.join import feature_rows, join
 from glocal.errors import DataError

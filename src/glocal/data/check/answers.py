@@ -1,28 +1,206 @@
-"""Checks of answers: base, coverage, repeats, contradictions, held-out answers, votes, people."""
+"""Checks of answers: repeats, contradictions, leakage and people, and what their indices refer to.
+
+Every other reading of the columns and of the list of objects is tried, and reported if the features
+agree clearly better with the answers under it.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from operator import itemgetter
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from glocal.data.answers import Answers
-from glocal.data.check.findings import Case, Finding, finding
+from glocal.data.check.findings import Case, Finding, finding, warn
+from glocal.data.features import Features, object_name
+from glocal.data.join import ChoiceModel, choice_model, feature_rows, join
 from glocal.data.people import FAST, people, question_numbers, set_keys, tally
+from glocal.similarity import AnswerValues, Numbers
 
 if TYPE_CHECKING:
     import pandas as pd
 
-_MAX_ANSWERS = 200_000  # of more, about as many answers to a sample of the questions are compared
+MAX_ANSWERS_BEFORE_FIT = 20_000
+"""Enough answers to detect a difference of .017 between two columns."""
+_MAX_ANSWERS = 200_000  # of more, about as many are compared
+_MAX_COLUMNS = 9  # with more columns, only the first column is tried as the reference
+_MAX_ENTRIES = 1 << 25  # entries of the features; checking the list needs all rows in memory
+_MIN_ANSWERS = 200
+_MIN_GAIN = 0.02  # smallest reported gain in agreement
+# on the answers about materials, a wrong reference agrees better than the right one by .015
+_MIN_REFERENCE_GAIN = 0.05
+_MIN_STANDARD_ERRORS = 5.0  # smallest reported gain, in standard errors
+_MIN_ANSWERS_FOR_CHANCE = 1000
+_MAX_STANDARD_ERRORS_OF_CHANCE = 3.0
 _MIN_PAIRS = 400  # fewest pairs of answers to the same question that show their agreement
-_MAX_STANDARD_ERRORS_BELOW_CHANCE = 3.0
 _MAX_SHARE_FAST = 0.5  # largest accepted fraction of fast answers of a person
 _MAX_PERSONS_SHOWN = 5
 _MIN_CATCH = 0.75  # smallest accepted share of catch trials passed
 _MIN_CATCH_TRIALS = 4
+_SORTED: dict[str, Callable[[str], str]] = {
+    "by the characters of their names": str,
+    "as files with an extension are sorted": lambda name: name + ".",
+    "as words, with a blank for each underscore": lambda name: name.replace("_", " "),
+}
+"""The orders in which programs sort names.
+
+The published answers of THINGS index objects in the second order; its lists of names are in the
+third.
+"""
+
+
+class _Reading(NamedTuple):
+    """Another reading of the answers: object i has feature row ``rows[i]``, or none (-1)."""
+
+    description: str
+    fix: str | None
+    rows: Numbers
+
+
+def check_readings(case: Case, answers: Answers) -> list[Finding]:
+    """Check the columns of the answers, then the list of objects.
+
+    Columns come first because a wrong column makes every other list look better. Agreement at
+    chance is reported if neither explains it. `answers` are the answers of the case as indices of
+    its feature rows.
+    """
+    of_columns = list(check_columns(case.features, answers))
+    if any(finding.check == "columns" for finding in of_columns):
+        return of_columns
+    return [*check_order(case)] or of_columns
+
+
+def warn_of_order(case: Case) -> None:
+    """Warn if the features agree clearly better under another reading of the list of objects."""
+    findings = list(check_order(case))
+    if findings and case.answers is not None:
+        answers = join(case.features, case.answers, case.object_ids).answers
+        of_columns = check_columns(case.features, answers)
+        if all(finding.check != "columns" for finding in of_columns):
+            warn(findings)  # otherwise a column is wrong, and a fit itself warns of that
+
+
+def check_columns(
+    features: Features, answers: Answers, max_answers: int = _MAX_ANSWERS
+) -> Iterator[Finding]:
+    """Check whether features favour other columns of the answers, or agree at chance."""
+    answers = _spaced(answers, max_answers)
+    chance = answers.chance
+    weights = answers.all_weights
+    error = math.sqrt(chance * (1 - chance) * (weights @ weights)) / weights.sum()
+    agreement = _agreement_by_pair(choice_model(features, answers.named_objects()), answers)
+    stated = agreement[0, 1]
+    is_odd = answers.kind == "odd-one-out"
+    min_gain = {pair: 0 if is_odd or pair[0] == 0 else _MIN_REFERENCE_GAIN for pair in agreement}
+    best = max(agreement, key=lambda pair: agreement[pair] - min_gain[pair])
+    if agreement[best] - stated - min_gain[best] > _MIN_STANDARD_ERRORS * error:
+        first, second = best
+        reading = f"column {first} is the reference and {second} the chosen one"
+        fix = None
+        if is_odd:
+            odd = 3 - first - second
+            reading = f"column {odd} is odd"
+            fix = f"check the convention of the file, and pass `odd_column={odd}` if it is so"
+        message = f"with {agreement[best]:.3f} of them if {reading}, and {stated:.3f} as stated"
+        yield finding("columns", f"answers: the features agree {message}", fix=fix)
+    elif len(answers) >= _MIN_ANSWERS_FOR_CHANCE and abs(stated - chance) < (
+        _MAX_STANDARD_ERRORS_OF_CHANCE * error
+    ):
+        message = f"answers: the features agree with {stated:.3f} of them, which is chance"
+        yield finding("chance", message)
+
+
+def _agreement_by_pair(shares_of: ChoiceModel, answers: Answers) -> dict[tuple[int, int], float]:
+    """The agreement with the answers if these two columns held the pair that people chose.
+
+    The first column of a pair holds the reference, if there is one.
+    """
+    m = answers.objects.shape[1]
+    has_reference = answers.kind != "odd-one-out"
+    agreement = {}
+    for first in range(m if has_reference and m <= _MAX_COLUMNS else 1):
+        columns = [first, *(column for column in range(m) if column != first)]
+        turned = Answers(answers.objects[:, columns], kind=answers.kind)
+        shares = np.average(shares_of(turned), axis=0, weights=answers.weights)
+        for (i, j), share in zip(turned.pairs, shares.tolist(), strict=True):
+            agreement[columns[i], columns[j]] = share
+    return agreement
+
+
+def _spaced(answers: Answers, max_answers: int) -> Answers:
+    """Select at most `max_answers` evenly spaced answers, in the order of the file."""
+    step = -(-len(answers) // max_answers)
+    return answers if step <= 1 else answers.select(np.arange(0, len(answers), step))
+
+
+def check_order(case: Case) -> Iterator[Finding]:
+    """Find the best reading of the list under which the features agree clearly better, if any."""
+    features = case.features
+    if case.answers is None or np.prod(features.matrix.shape, dtype=np.int64) > _MAX_ENTRIES:
+        return
+    names = case.listed
+    rows = np.arange(len(features)) if names is None else feature_rows(features, names)
+    answers = case.answers
+    if (rows < 0).any():
+        answers = answers.select(answers.inside(rows >= 0)[1])
+    answers = _spaced(answers, _MAX_ANSWERS)
+    if len(answers) < _MIN_ANSWERS:
+        return
+    shares_of = choice_model(features, np.arange(len(features)))
+    credit = shares_of(answers.relabel(rows))[:, 0]
+    better = [
+        comparison
+        for reading in _readings(case, rows)
+        for comparison in _compare(reading, answers, rows, credit, shares_of)
+    ]
+    if better:
+        yield max(better, key=itemgetter(0))[1]
+
+
+def _compare(
+    reading: _Reading,
+    answers: Answers,
+    rows: Numbers,
+    credit: AnswerValues,
+    shares_of: ChoiceModel,
+) -> Iterator[tuple[float, Finding]]:
+    """Yield the gain of a reading over all answers, with its finding, if the gain is clear."""
+    is_changed = ~answers.inside(reading.rows == rows)[1]
+    changed = np.flatnonzero(is_changed & answers.inside(reading.rows >= 0)[1])
+    if len(changed) < _MIN_ANSWERS:
+        return
+    other_credit = shares_of(answers.select(changed).relabel(reading.rows))[:, 0]
+    gain = other_credit - credit[changed]
+    error = float(gain.std() / np.sqrt(len(gain)))
+    if gain.mean() < max(_MIN_GAIN, _MIN_STANDARD_ERRORS * error):
+        return
+    message = (
+        f"answers: as the files are read now, the features agree with {credit[changed].mean():.3f} "
+        f"of the {len(changed)} answers about {(reading.rows != rows).sum()} objects, and with "
+        f"{other_credit.mean():.3f} if {reading.description}"
+    )
+    yield float(gain.sum()), finding("order", message, fix=reading.fix)
+
+
+def _readings(case: Case, rows: Numbers) -> Iterator[_Reading]:
+    """Yield the other readings of the list of n objects, whose feature rows are `rows`."""
+    from_1 = np.append(-1, rows[:-1])
+    from_0 = np.append(rows[1:], -1)
+    yield _Reading("the answers count from 1", "pass `base=1`", from_1)
+    fix = "pass `base=0`, or remove a title from the list"
+    yield _Reading("the answers count from 0", fix, from_0)
+    yield _Reading("the list of objects runs backwards", "reverse the list", rows[::-1])
+    if case.order is not None and len(case.order) == len(rows):
+        fix = "leave `order` out, or give its inverse"
+        yield _Reading("the order is left out", fix, rows[case.order])
+    names = [object_name(name) for name in case.listed or case.features.names or ()]
+    for description, key in _SORTED.items() if names else ():
+        entries = np.argsort([key(name) for name in names])
+        yield _Reading(f"their objects are sorted {description}", None, rows[entries])
 
 
 def check_answers(case: Case, answers: Answers) -> Iterator[Finding]:
@@ -54,7 +232,7 @@ def _repeats(answers: Answers) -> Iterator[Finding]:
     agreement = float((counts * (counts - 1)).sum()) / n_pairs
     chance = answers.chance
     error = math.sqrt(chance * (1 - chance) / (n_pairs / 2))
-    if agreement < chance - _MAX_STANDARD_ERRORS_BELOW_CHANCE * error:
+    if agreement < chance - _MAX_STANDARD_ERRORS_OF_CHANCE * error:
         yield finding(
             "contradictions",
             f"answers: two answers to one question agree with frequency {agreement:.3f}, while "
