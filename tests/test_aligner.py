@@ -1,7 +1,6 @@
 """The Aligner is a scikit-learn estimator whose y are people's answers."""
 
 import copy
-import warnings
 from dataclasses import replace
 
 import numpy as np
@@ -49,17 +48,19 @@ def test_scikit_learn_checks(estimator, check, as_a_user):
     check(estimator)
 
 
+OPTIONS = {"alpha": 0.2, "lmbda": 0.2}
+
+
 @pytest.fixture(scope="module")
 def aligner(world):
     """An Aligner fitted with local features."""
-    return Aligner(alpha=0.2, lmbda=0.2).fit(
-        world.objects.matrix, world.answers.objects, local_features=world.local.matrix
-    )
+    local = world.local.matrix
+    return Aligner(**OPTIONS).fit(world.objects.matrix, world.answers, local_features=local)
 
 
 def test_it_is_fit_arm_with_another_face(world, aligner):
     """An Aligner has the same weights, objective and method as `fit_arm` with the same settings."""
-    fit = fit_arm(world.objects, world.answers, local_features=world.local, alpha=0.2, lmbda=0.2)
+    fit = fit_arm(world.objects, world.answers, local_features=world.local, **OPTIONS)
     np.testing.assert_allclose(aligner.transform_.weights, fit.transform.weights, atol=1e-5)
     assert aligner.record_.objective == pytest.approx(fit.record.objective, rel=1e-6)
     assert (aligner.record_.method, aligner.n_features_in_) == ("glocal", 32)
@@ -157,10 +158,12 @@ def test_it_works_in_a_pipeline(world, as_a_user):
     pipeline = Pipeline([("aligner", Aligner()), ("classifier", LogisticRegression(max_iter=2000))])
     pipeline.fit(X[few], labels[few], aligner__answers=answers)
     Z = Aligner().fit(X[few], answers).transform(X)
-    by_hand = LogisticRegression(max_iter=2000).fit(Z[few], labels[few])
+    by_hand, original = (
+        LogisticRegression(max_iter=2000).fit(rows[few], labels[few]) for rows in (Z, X)
+    )
     np.testing.assert_array_equal(pipeline.predict(X), by_hand.predict(Z))
-    original = LogisticRegression(max_iter=2000).fit(X[few], labels[few])
-    assert pipeline.score(X[~few], labels[~few]) > original.score(X[~few], labels[~few]) + 0.02
+    scores = [model.score(X[~few], labels[~few]) for model in (pipeline, original)]
+    assert scores[0] > scores[1] + 0.02
 
 
 @pytest.mark.filterwarnings("ignore::glocal.errors.NotConvergedWarning")
@@ -198,29 +201,23 @@ def test_a_setting_that_is_not_allowed_is_a_sentence(world, as_a_user, setting):
         Aligner(**{"method": "global", **setting}).fit(world.objects.matrix, world.answers)
 
 
+@pytest.mark.filterwarnings("ignore:.*objects:glocal.errors.DataWarning")
 def test_local_features_of_another_scale_are_said(world, as_a_user):
     """If an earlier step scales X alone, a warning says so; metadata routing scales both."""
     X = world.objects.matrix
     local = world.local.matrix
     answers = world.answers
     options = {"alpha": 0.5, "solver": Exact(tol=0.01)}
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        halves = make_pipeline(StandardScaler(), Aligner(**options)).fit(
-            X, answers, aligner__local_features=local
-        )
-    messages = [str(warning.message) for warning in caught]
-    assert any(
-        "local features: standardized like those of the objects" in text for text in messages
-    )
+    halves = make_pipeline(StandardScaler(), Aligner(**options))
+    with pytest.warns(DataWarning, match="standardized like those of the objects"):
+        halves.fit(X, answers, aligner__local_features=local)
     with sklearn.config_context(enable_metadata_routing=True):
         aligner = Aligner(**options).set_fit_request(answers=True, local_features=True)
         routed = make_pipeline(StandardScaler(), aligner, transform_input=["local_features"])
         routed.fit(X, answers=answers, local_features=local)
     scaler = StandardScaler().fit(X)
-    expected = Aligner(**options).fit(
-        scaler.transform(X), answers, local_features=scaler.transform(local)
-    )
+    both = [scaler.transform(rows) for rows in (X, local)]
+    expected = Aligner(**options).fit(both[0], answers, local_features=both[1])
     np.testing.assert_array_equal(routed[-1].transform_.weights, expected.transform_.weights)
     assert not np.allclose(halves[-1].transform_.weights, expected.transform_.weights, atol=1e-3)
 

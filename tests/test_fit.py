@@ -331,13 +331,14 @@ def test_one_unconverged_fold_is_recorded(few, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("folds", "noun"), [(-1, "folds"), (1, "folds"), (81, "folds"), (60, "inside fold 0 of 60")]
+    ("n", "folds", "noun"),
+    [(900, -1, "folds"), (900, 1, "folds"), (6000, 81, "folds"), (6000, 60, "fold 0 of 60")],
 )
-def test_folds_that_cannot_be_made_are_refused(world, folds, noun):
-    """There are at least two folds, of at least three of the 240 objects each, and an answer has
-    all its objects in each.
+def test_folds_that_cannot_be_made_are_refused(world, n, folds, noun):
+    """There are at least two folds of questions or objects, at least three of the 240 objects in
+    each, and all objects of an answer.
     """
-    apart = Answers(np.arange(240).reshape(80, 3)[np.arange(6000) % 80])
+    apart = Answers(np.arange(240).reshape(80, 3)[np.arange(n) % 80])
     with pytest.raises((DataError, ParameterError), match=noun):
         fitting.fit_and_score(FitData(world.objects, apart), Arm("global"), None, holdout=folds)
 
