@@ -14,6 +14,8 @@ from glocal.data.features import Features
 from glocal.data.world import simulated_answers
 from glocal.errors import DataError
 
+pytestmark = pytest.mark.usefixtures("without_type_checks")  # many fits
+
 
 @pytest.fixture(scope="module")
 def study():

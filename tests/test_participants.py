@@ -14,6 +14,7 @@ from glocal.data.features import Features
 from glocal.data.people import people
 from glocal.data.world import simulated_answers
 
+pytestmark = pytest.mark.usefixtures("without_type_checks")  # many fits
 MIND = np.random.default_rng(3).normal(size=(40, 4))
 NOISE = np.random.default_rng(4).normal(size=(40, 4))
 FEATURES = Features(np.hstack([MIND, NOISE]))
