@@ -452,17 +452,28 @@ def test_a_path_without_a_file_is_walked_again(data, path_folder, tmp_path):
 
 
 @pytest.mark.nightly
-def test_several_processes_walk_to_the_same_rows(data, tmp_path):
-    """Two jobs give the same rows, the same means in the same order, and the same choice as one."""
-    grid = {"method": ["global"], "lmbda": [1, 3]}
-    serial, parallel = (
-        sweep(data, grid, folds=2, jobs=jobs, out=tmp_path / str(jobs)) for jobs in (1, 2)
-    )
-    pd.testing.assert_frame_equal(
-        *(result.means.drop(columns="seconds") for result in (serial, parallel))
-    )
-    np.testing.assert_array_equal(serial.transform.weights, parallel.transform.weights)
-    assert_same(*(read_rows(tmp_path / jobs / "points.jsonl") for jobs in "12"))
+def test_several_processes_walk_to_the_same_rows(data, swept, tmp_path):
+    """Two jobs give the same rows, the same means in the same order, and the same choice as one,
+    also after the death of a process, which ends a sweep with an error that names resuming.
+    """
+    options = {"folds": 2, "jobs": 2, "out": tmp_path, "select": "loss"}
+    with pytest.raises(ClusterError, match="resume"):
+        sweep(data, GRID, solver=Dying(), **options)
+    parallel = sweep(data, GRID, resume=True, **options)
+    means = [result.means.drop(columns="seconds") for result in (swept, parallel)]
+    pd.testing.assert_frame_equal(*means)
+    np.testing.assert_array_equal(swept.transform.weights, parallel.transform.weights)
+    for points in (parallel.points, read_rows(tmp_path / "points.jsonl")):
+        assert_same(points, swept.points)
+
+
+class Dying(Exact):
+    """A solver that kills its process when it starts to fit `global`."""
+
+    def minimise(self, problem, arm, *arguments, **options):
+        if arm.method == "global":
+            os.kill(os.getpid(), 9)
+        return super().minimise(problem, arm, *arguments, **options)
 
 
 @pytest.mark.nightly
@@ -491,67 +502,36 @@ def test_a_sweep_that_is_killed_three_times_ends_as_an_undisturbed_one(
     assert_same(read_rows(points), swept.points)
 
 
-@pytest.mark.nightly
-def test_a_process_that_dies_ends_the_sweep_in_one_sentence(data, tmp_path):
-    """The death of a process ends the sweep with an error that names resuming, after which a new
-    sweep has all its rows.
-    """
-    with pytest.raises(ClusterError, match="resume"):
-        sweep(data, GRID, folds=2, out=tmp_path, jobs=2, solver=Dying())
-    assert len(sweep(data, GRID, folds=2, out=tmp_path / "again", jobs=2).points) == 22
-
-
-class Dying(Exact):
-    """A solver that kills its process when it starts to fit `global`."""
-
-    def minimise(self, problem, arm, *arguments, **options):
-        if arm.method == "global":
-            os.kill(os.getpid(), 9)
-        return super().minimise(problem, arm, *arguments, **options)
-
-
 # a cluster
 
 
-@pytest.fixture
-def cluster():
-    """A cluster of two workers, each a process with one thread."""
+@pytest.mark.nightly
+def test_a_cluster_gives_the_rows_of_one_process(data, swept, tmp_path):
+    """A cluster, named by its address or its scheduler file, gives the rows of one process, also if
+    one of two workers is killed; an address without a cluster is refused.
+    """
     distributed = pytest.importorskip("distributed")
+    small = {"method": ["global"], "lmbda": [1]}
+    file = tmp_path / "scheduler.json"
+    killed = []
     with distributed.LocalCluster(
         n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None
-    ) as running:
-        yield running
+    ) as cluster:
 
+        def kill(row, n_points, total):
+            if not killed:
+                os.kill(next(iter(cluster.workers.values())).pid, signal.SIGKILL)
+                killed.append(n_points)
 
-def test_a_cluster_gives_the_rows_of_one_process(data, swept, cluster, tmp_path):
-    """A cluster, named by its address or its scheduler file, gives the rows of one process; an
-    address without a cluster is refused.
-    """
-    result = sweep(data, GRID, folds=2, out=tmp_path / "s", scheduler=cluster.scheduler_address)
-    for points in (result.points, read_rows(tmp_path / "s" / "points.jsonl")):
-        assert_same(points, swept.points)
-    file = tmp_path / "scheduler.json"
-    file.write_text(json.dumps({"address": cluster.scheduler_address}))
-    small = {"method": ["global"], "lmbda": [1]}
-    assert len(sweep(data, small, folds=2, scheduler=str(file)).points) == 4
-    with pytest.raises(ParameterError, match="scheduler"):
-        sweep(data, GRID, scheduler="tcp://127.0.0.1:9")
-
-
-def test_a_dead_worker_costs_no_row(data, swept, cluster, tmp_path):
-    """If one of two workers is killed, its path is walked again, and no row is lost or doubled."""
-    killed = []
-
-    def kill(row, n_points, total):
-        if not killed:
-            os.kill(next(iter(cluster.workers.values())).pid, signal.SIGKILL)
-            killed.append(n_points)
-
-    options = {"scheduler": cluster.scheduler_address, "progress": kill}
-    result = sweep(data, GRID, folds=2, out=tmp_path / "s", **options)
+        options = {"scheduler": cluster.scheduler_address, "progress": kill}
+        result = sweep(data, GRID, folds=2, out=tmp_path / "s", **options)
+        file.write_text(json.dumps({"address": cluster.scheduler_address}))
+        assert len(sweep(data, small, folds=2, scheduler=str(file)).points) == 4
     assert killed[0] < len(result.points)
     for points in (result.points, read_rows(tmp_path / "s" / "points.jsonl")):
         assert_same(points, swept.points)
+    with pytest.raises(ParameterError, match="scheduler"):
+        sweep(data, GRID, scheduler="tcp://127.0.0.1:9")
 
 
 # the command
