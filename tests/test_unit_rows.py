@@ -3,6 +3,7 @@
 import re
 from dataclasses import replace
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -12,11 +13,13 @@ import glocal
 from glocal import Aligner, Exact, Features, FitData, LinearTransform, fit, simulated_world
 from glocal.aligner import Arm, PaperLoop
 from glocal.aligner.fitting import fit_and_score
-from glocal.data.rows import row_statistics
 from glocal.results import read_rows
 from glocal.similarity import scaled_to_length_1
 
 LENGTHS = np.random.default_rng(0).uniform(0.5, 4, size=(400, 1))
+
+
+ROOT = Path(__file__).parents[1]
 
 
 def raw(rows):
@@ -60,19 +63,15 @@ def test_a_fit_scales_objects_and_local_images(world, objects_are_raw, loop):
 def test_an_aligner_scales_rows(world):
     """`Aligner(normalize=True)` of raw rows is the Aligner of rows of length 1."""
     X = world.objects.matrix
-    aligners = [
-        Aligner("global", lmbda=1.0, normalize=normalize).fit(rows, world.answers)
-        for rows, normalize in ((raw(X), True), (X, False))
-    ]
-    np.testing.assert_allclose(aligners[0].transform(X), aligners[1].transform(raw(X)), atol=1e-4)
+    aligner = lambda rows, **options: Aligner("global", lmbda=1.0, **options).fit(
+        rows, world.answers
+    )
+    Z = aligner(raw(X), normalize=True).transform(X)
+    np.testing.assert_allclose(Z, aligner(X).transform(raw(X)), atol=1e-4)
 
 
-RECIPES = re.findall(
-    r"^```python\n(.*?)^```",
-    (Path(__file__).parents[1] / "docs/use-it.md").read_text(encoding="utf-8"),
-    re.DOTALL | re.MULTILINE,
-)
-PAPER = Path(__file__).parents[1] / "examples/paper.toml"
+RECIPES = re.findall(r"(?ms)^```python\n(.*?)^```", (ROOT / "docs/use-it.md").read_text("utf-8"))
+PAPER = ROOT / "examples/paper.toml"
 SUITE = """
 networks.n.features = "x.npy"
 arms.original = {}
@@ -97,9 +96,10 @@ def applied(transform, X):
 
 
 def evaluated(transform, X):
-    arms = "--transform t.npz --baseline original --baseline centred --baseline pca"
-    assert "length 1" in run(f"evaluate structure --features x.npy {arms}").out
-    record = run(f"evaluate structure --features x.npy {arms} --json").json
+    line = "evaluate structure --features x.npy --transform t.npz"
+    line += " --baseline original --baseline centred --baseline pca"
+    assert "length 1" in run(line).out
+    record = run(f"{line} --json").json
     return [each["rdm_spearman"] for each in (record, *record["baselines"])]
 
 
@@ -138,18 +138,11 @@ def in_sentence_transformers(transform, X):
 def in_langchain(transform, X):
     pytest.importorskip("langchain_core")
     names = recipe("langchain", transform)
-
-    class Raw(names["Embeddings"]):
-        def embed_documents(self, texts):
-            return [X[int(text)] for text in texts]
-
-        def embed_query(self, text):
-            return X[int(text)]
-
-    documents = [
-        names["documents"][0].model_copy(update={"page_content": str(i)}) for i in range(30)
-    ]
-    rerank = names["AlignedRerank"](raw=Raw(), transform=transform)
+    first = names["documents"][0]
+    documents = [first.model_copy(update={"page_content": str(i)}) for i in range(30)]
+    rows_of = Mock(embed_documents=lambda texts: [X[int(text)] for text in texts])
+    rows_of.embed_query = lambda text: X[int(text)]
+    rerank = names["AlignedRerank"].model_construct(raw=rows_of, transform=transform)
     return [int(each.page_content) for each in rerank.compress_documents(documents, "3")]
 
 
@@ -198,14 +191,12 @@ def test_raw_rows_and_rows_of_length_1_give_the_same(use, source, request, tmp_p
         "report unit.npz raw.npz --features x.npy --out page.html",
     ],
 )
-def test_fits_of_other_rows_do_not_share_a_table(line, fitted, world, tmp_path, monkeypatch):
+def test_fits_of_other_rows_do_not_share_a_table(line, fitted, tmp_path, monkeypatch):
     """A table of fits to rows of length 1 and to other rows is an error unless --force."""
     monkeypatch.chdir(tmp_path)
     unit, X = fitted
-    rows = row_statistics(X)
-    other = replace(unit, mean=float(X.mean()), std=float(X.std()), meta={"rows": rows})
-    arms = 'arms.raw.transform = "raw.npz"\narms.unit.transform = "unit.npz"\n'
-    suite = SUITE.replace("arms.original = {}\n", arms).replace('arms.t.transform = "t.npz"\n', "")
+    other = replace(LinearTransform.centring(Features(X)), weights=unit.weights)
+    suite = SUITE.replace("original = {}", 'raw.transform = "raw.npz"').replace("t.npz", "unit.npz")
     folder(tmp_path, x_npy=X, unit_npz=unit, raw_npz=other, suite_toml=suite)
     refused = run(line)
     assert (refused.code, "raw.npz was fitted on other rows" in refused.err) == (1, True)
@@ -222,31 +213,27 @@ def test_the_papers_suite_warns_of_the_published_transform_once(
     does not record its rows.
     """
     monkeypatch.chdir(tmp_path)
-    X = raw(world.objects.matrix)
-    scalars = Features(X).standardization
-    published = LinearTransform(np.eye(X.shape[1], dtype="f4"), None, scalars.mean, scalars.std)
-    network = tmp_path / "clip_ViT-L-14"
+    X, local = (scaled(raw(part.matrix)) for part in (world.objects, world.local))
+    published = replace(LinearTransform.centring(Features(raw(world.objects.matrix))), meta={})
     names = "\n".join(world.objects.names)
-    folder(network / "things", features_npy=scaled(X), file_names_txt=names)
-    folder(network / "local", features_npy=scaled(raw(world.local.matrix)))
-    folder(tmp_path / "things", answers_npz=world.answers)
-    (tmp_path / "things/unique-id.txt").write_text(names)
-    folder(tmp_path / "transforms/clip_ViT-L/14/visual", transform_npz=published)
+    folder(Path("clip_ViT-L-14/things"), features_npy=X, file_names_txt=names)
+    folder(Path("clip_ViT-L-14/local"), features_npy=local)
+    folder(Path("things"), answers_npz=world.answers, **{"unique-id_txt": names})
+    folder(Path("transforms/clip_ViT-L/14/visual"), transform_npz=published)
     ended = run(f"suite {PAPER} --root . --out out --skip-missing")
-    assert ended.code == 0, ended.err
-    assert "published" in ended.out
+    assert (ended.code, "published" in ended.out) == (0, True), ended.err
     assert ended.err.count("warning") == ended.err.count("does not record") == 1, ended.err
 
 
 @pytest.mark.parametrize("words", ["unit.npy", "x.npy --recentre unit.npy"])
-def test_apply_refuses_rows_of_another_scale(words, world, tmp_path, monkeypatch):
+def test_apply_refuses_rows_of_another_scale(words, fitted, tmp_path, monkeypatch):
     """Rows of length 1 for a fit to other rows, or for its new origin, are an error; --force maps
     them.
     """
     monkeypatch.chdir(tmp_path)
-    x = raw(world.objects.matrix)
-    transform = LinearTransform.centring(Features(x))
-    folder(tmp_path, x_npy=x, unit_npy=scaled_to_length_1(x), t_npz=transform)
+    X = fitted[1]
+    transform = LinearTransform.centring(Features(X))
+    folder(tmp_path, x_npy=X, unit_npy=scaled_to_length_1(X), t_npz=transform)
     refused = run(f"apply t.npz {words} --out z.npy")
     assert (refused.code, "--force" in refused.err) == (1, True)
     assert not Path("z.npy").exists()
