@@ -11,6 +11,7 @@ diagonal   one factor for each column, fitted to the answers
 random     the singular values of `global` on random directions
 """
 
+import tomllib
 import warnings
 from copy import copy
 from dataclasses import replace
@@ -27,9 +28,10 @@ from workbench import LOCAL, OUT, ROOT, UNIT, data_of, kept, object_ids, real_da
 from glocal import Answers, Arm, Features, FitData, LinearTransform, fit, join, odd_one_out
 from glocal.aligner import Exact, KeepCurve, keep_curve
 from glocal.aligner.crossfit import CrossFit, best_on_path
+from glocal.data.labels import load_labels
 from glocal.data.world import simulated_answers
 from glocal.errors import DataWarning
-from glocal.files import array_sha256, make_folder, read_lines
+from glocal.files import array_sha256, make_folder
 from glocal.objective import ChoiceLoss, Objective
 from glocal.solver import identity_scale
 
@@ -47,10 +49,7 @@ OTHER_ANSWERS = ("simulated", "shuffled", "exchanged")
 DIAGONAL_PENALTIES = (1e-3, 1e-2)
 MAX_COLUMNS_OF_DIAGONAL = 600
 """With more, one factor for each column takes minutes."""
-MIN_PRODUCTS = 20
-"""Of a class of the fashion set; rarer classes are left out."""
-IMAGES_PER_CLASS = 100
-"""Of CIFAR-10, where there are more."""
+FILES = ("features", "labels")
 Record = dict[str, Any]
 
 
@@ -198,33 +197,19 @@ def diagonal(part: FitData, lmbda: float) -> np.ndarray:
 
 def images(network: str) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """The labelled sets of a network, which are new to all fits: rows and classes."""
-    root = real_data()
-    downstream = root / "downstream" / network
-    cifar = root / "cifar10" / network
-    imagenet = root / "imagenet200" / network
-    files: dict[str, tuple[Path, pd.Series[Any]]] = {}  # an empty class is left out
-    if downstream.exists():
-        table = pd.read_csv(downstream / "fashion2000" / "labels.csv")
-        for name, folder in (("cifar10", "cifar10-500"), ("cars", "car-damage-666")):
-            labels = pd.Series(np.load(downstream / folder / "labels.npy"))
-            files[name] = (downstream / folder / "features.npy", labels)
-        for name, column in (("kinds", "subCategory"), ("articles", "articleType")):
-            is_frequent = table.groupby(column)[column].transform("size") >= MIN_PRODUCTS
-            labels = table[column].where(is_frequent, "")
-            files[name] = (downstream / "fashion2000" / "features.npy", labels)
-    if cifar.exists():
-        labels = pd.Series(np.load(cifar / "test_labels.npy")).astype(str)
-        is_first = labels.groupby(labels).cumcount() < IMAGES_PER_CLASS
-        files["cifar10"] = (cifar / "test.npy", labels.where(is_first, ""))
-    if imagenet.exists() and LOCAL[network] != imagenet.parent.name:
-        names = read_lines(imagenet / "file_names.txt", what="names")
-        labels = pd.Series(names).str.extract(r"^[^_]*_[^_]*_(.*)\.")[0]
-        files["imagenet200"] = (imagenet, labels)
     sets = {}
-    for name, (file, labels) in files.items():
-        y = labels.to_numpy(str)
-        X = Features(np.asarray(Features.load(file).matrix)[y != ""]).unit(always=network in UNIT)
-        sets[name] = (np.asarray(X.matrix), y[y != ""])
+    for each in tomllib.loads(Path(__file__).with_name("images.toml").read_text("utf-8"))["sets"]:
+        file, labels = (f"{real_data()}/{each[key]}".format(network=network) for key in FILES)
+        if Path(file).exists() and LOCAL[network] != each["name"]:
+            classes = pd.Series(load_labels(labels)).astype(str)
+            if "class" in each:
+                classes = classes.str.extract(each["class"])[0]
+            members = classes.groupby(classes)
+            is_used = members.transform("size") >= each.get("least", 1)
+            is_used &= members.cumcount() < each.get("most", len(classes))
+            X = Features(np.asarray(Features.load(file).matrix)[is_used])
+            rows = np.asarray(X.unit(always=network in UNIT).matrix)
+            sets[each["name"]] = (rows, classes[is_used].to_numpy(str))
     return sets
 
 

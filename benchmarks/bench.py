@@ -26,6 +26,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import tomllib
 import warnings
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
@@ -41,41 +42,9 @@ ROOT = Path(__file__).resolve().parents[1]
 FIGURE = ROOT / "docs" / "img" / "growth.svg"
 BATCH = 256  # answers
 MAX_SHARE_OF_BUDGET = 1.3
-
-
-SIZES = {  # objects, columns, answers, local images
-    "things": (1854, 768, 4_700_000, 8192),
-    "clip": (1854, 512, 146_000, 1000),
-    "small": (240, 32, 12_000, 300),
-    "rows": (400_000, 768, 1, 0),
-}
-DATA = "--features {0}/x.npy --answers {0}/t.npy"
-LOCAL = f"{DATA} --local-features {{0}}/local.npy"
-
-
-class Case(NamedTuple):
-    """A command line, and what must be there before it: data of `SIZES`, or cases."""
-
-    line: str
-    needs: tuple[str, ...] = ()
-
-
-CASES = {
-    "import": Case("import glocal"),
-    "help": Case("glocal --help"),
-    "small": Case(f"glocal fit {DATA} --method global --out small.npz", ("small",)),
-    "sweep": Case(f"glocal sweep {LOCAL} --out sweep", ("small",)),
-    "demo": Case("glocal demo --out demo"),
-    "fit": Case(f"glocal fit {LOCAL} --out fit.npz", ("clip",)),
-    "report": Case(f"glocal report fit.npz {DATA} --out page.html", ("clip", "fit")),
-    "global": Case(f"glocal fit {DATA} --method global --out global.npz", ("things",)),
-    "glocal": Case(f"glocal fit {LOCAL} --method glocal --out glocal.npz", ("things",)),
-    "evaluate": Case(
-        f"glocal evaluate odd-one-out {DATA} --transform global.npz", ("things", "global")
-    ),
-    "check": Case(f"glocal data check {DATA}", ("things",)),
-    "apply": Case("glocal apply global.npz {0}/x.npy --out z.npy", ("rows", "global")),
-}
+PLAN = tomllib.loads(Path(__file__).with_suffix(".toml").read_text("utf-8"))
+SIZES = PLAN["sizes"]
+CASES = PLAN["cases"]
 BUDGETS_FILE = Path(__file__).with_name("bench_budgets.json")
 BUDGETS: dict[str, float] = json.loads(BUDGETS_FILE.read_text("utf-8"))
 
@@ -113,30 +82,34 @@ class Bench:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.present: set[str] = set()
+        self.finished: set[str] = set()
         rng = np.random.default_rng(0)
         self.X = rng.standard_normal((1854, 768), np.float32)
         self.triplets = rng.integers(0, len(self.X), 3 * BATCH)
 
     def make(self, name: str, size: tuple[int, ...]) -> None:
-        """Simulate data in a process of its own, since commands inherit the peak of memory."""
-        with ProcessPoolExecutor(1) as pool:
-            pool.submit(write, self.folder / name, *size).result()
+        """Simulate data once, in a process of its own: commands inherit the peak of memory."""
+        if not (self.folder / name).exists():
+            with ProcessPoolExecutor(1) as pool:
+                pool.submit(write, self.folder / name, *size).result()
 
     def run(self, name: str, source: Path = ROOT) -> Run:
         """Run a case, after what it needs."""
         case = CASES[name]
-        for need in case.needs:
-            if need in SIZES and need not in self.present:
-                self.make(need, SIZES[need])
-            elif need not in self.present:
-                self.run(need)
-            self.present.add(need)
-        self.present.add(name)
-        return self.process(case.line.format(*case.needs), source)
+        if "data" in case:
+            self.make(case["data"], SIZES[case["data"]])
+        if "needs" in case and case["needs"] not in self.finished:
+            self.run(case["needs"])
+        self.finished.add(name)
+        return self.process(case["line"], case.get("data", ""), source)
 
-    def process(self, line: str, source: Path = ROOT) -> Run:
-        """Run a line of Python or a command in a process of its own."""
+    def process(self, pattern: str, data: str, source: Path = ROOT) -> Run:
+        """Run a line of Python or a command on some data in a process of its own."""
+        line = pattern.format(
+            data=f"--features {data}/x.npy --answers {data}/t.npy",
+            local=f"--local-features {data}/local.npy",
+            folder=data,
+        )
         arguments = ["-c", line] if line.startswith("import") else ["-m", *line.split()]
         shutil.rmtree(self.folder / line.rsplit(maxsplit=1)[-1], ignore_errors=True)
         paths = f"{source / 'src'}{os.pathsep}{source / 'packages/glocal-collect/src'}"
@@ -292,23 +265,13 @@ def growth(bench: Bench) -> None:
 
     from glocal.report import save_figure
 
-    lines = {
-        "fit": f"glocal fit {DATA} --method global --max-evaluations 10 --out growth.npz",
-        "evaluate": f"glocal evaluate odd-one-out {DATA}",
-        "data check": f"glocal data check {DATA}",
-    }
-    sizes = {
-        "2,000 objects": [(2000, t) for t in (10_000, 100_000, 1_000_000, 4_700_000)],
-        "10,000 answers": [(n, 10_000) for n in (500, 2000, 10_000, 30_000)],
-        "100,000 answers": [(n, 100_000) for n in (500, 2000, 10_000, 30_000)],
-    }
+    lines = PLAN["growth"].pop("lines")
     rows = []
-    for (title, points), command in itertools.product(sizes.items(), lines):
+    for (title, points), command in itertools.product(PLAN["growth"].items(), lines):
         for n, t in points:
             data = f"{n}-{t}"
-            if not (bench.folder / data).exists():
-                bench.make(data, (n, 512, t))
-            seconds = bench.process(lines[command].format(data)).cpu
+            bench.make(data, (n, 512, t))
+            seconds = bench.process(lines[command], data).cpu
             size = t if "objects" in title else n
             rows.append({"title": title, "command": command, "size": size, "seconds": seconds})
             print(rows[-1], flush=True)

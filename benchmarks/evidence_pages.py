@@ -46,19 +46,18 @@ Line = tuple[Any, ...]
 
 def load() -> Record:
     """The record of all measurements."""
-    record: Record = json.loads(RECORD.read_text("utf-8")) if RECORD.exists() else {}
+    record: Record = json.loads(RECORD.read_text("utf-8"))
     return record
 
 
 def rounded(value: Any) -> Any:
     """A value for the record, with six decimals and without NaN."""
-    if isinstance(value, dict):
-        return {name: rounded(part) for name, part in value.items()}
-    if isinstance(value, list | tuple):
-        return [rounded(part) for part in value]
-    if isinstance(value, float):
-        return round(value, 6) if math.isfinite(value) else None
-    return value
+
+    def six_decimals(text: str) -> float:
+        return round(float(text), 6)
+
+    text = json.dumps(value)
+    return json.loads(text, parse_float=six_decimals, parse_constant=lambda _: None)
 
 
 def decimals(value: float, digits: int = 3) -> str:

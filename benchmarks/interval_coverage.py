@@ -1,17 +1,18 @@
 """Coverage on simulated worlds: how often the 95 % interval holds the truth, and its width.
 
-agreement  a fixed transform on new objects and answers of one population; `independent` counts the
-           answers as independent. With people, each of whom weighs the dimensions in another way,
-           the people are new too.
+agreement  the features of people instead of those of a network, on new objects and answers of one
+           population. With people, each of whom weighs the dimensions in another way, the people
+           are new too.
 few-shot   nearest class means on new pools of shots and new test images of the same classes, of 5,
            10 and 40 draws, in one set or with test images apart. A pool below four images of a
            class for each shot is rough.
 anomaly    new test images of the same classes, for the given training images, in three modes
 retrieval  new images of the same classes, in one set or with a gallery apart
 
-The second estimand is the paired difference of a transform from none. All scores are unbiased, so
-that the truth is their mean over the worlds; the error in brackets is that of the coverage. `width`
-is the mean standard error that is stated, over the standard deviation of the scores.
+The second estimand is the paired difference of a transform from none, or of the two features. All
+scores are unbiased, so that the truth is their mean over the worlds; the error in brackets is that
+of the coverage. `width` is the mean standard error that is stated, over the standard deviation of
+the scores.
 
 Worlds are made in chunks of 100, in two processes, and kept in bench-out/coverage.
 
@@ -30,9 +31,7 @@ import numpy as np
 import workbench
 from workbench import OUT, kept
 
-from glocal.aligner import Arm, FitData, fit
 from glocal.data.answers import Answers
-from glocal.data.features import Features
 from glocal.data.world import simulated_answers, simulated_world
 from glocal.evaluation.agreement import answer_credit, credit_units
 from glocal.evaluation.anomaly import MODES, anomaly
@@ -40,7 +39,6 @@ from glocal.evaluation.few_shot import few_shot
 from glocal.evaluation.intervals import Result, Units
 from glocal.evaluation.retrieval import retrieval
 
-N_FITTED = 300  # objects
 AGREEMENT = (  # objects, answers and people; 0 people: one mind
     (60, 3000, 0),  # the objects decide
     (200, 5000, 0),
@@ -71,45 +69,39 @@ def compared(after: Units, before: Units, prefix: str = "") -> World:
     return world
 
 
-def scaled(evaluate: Callable[[np.ndarray], Result]) -> tuple[Units, Units]:
-    """The units of a transform and of none; `evaluate` takes the scale of each column."""
-    return evaluate(STRETCH).units, evaluate(np.ones(DIMENSIONS)).units
+def scaled(evaluate: Callable[..., Result], *sides: np.ndarray, **options: Any) -> list[Units]:
+    """The units of a transform, which scales the columns of matrices, and of none."""
+    return [
+        evaluate(*(side * scale if side.ndim == 2 else side for side in sides), **options).units
+        for scale in (STRETCH, 1)
+    ]
 
 
 @cache
-def population() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The minds of unfitted objects, their features, and these by a transform fitted to others."""
+def population() -> tuple[np.ndarray, np.ndarray]:
+    """The features of all objects by people, and by a network."""
     world = simulated_world(
         n_superordinate=20, n_category=10, n_object=50, n_local=1, n_triplets=1, dimensions=32,
         seed=7,
     )  # fmt: skip
-    order = np.random.default_rng(0).permutation(len(world.objects))
-    fitted, rest = np.split(order, [N_FITTED])
-    features = Features(world.objects.matrix[fitted])
-    answers = simulated_answers(world.mind[fitted], 20_000, seed=1)
-    transform = fit(FitData(features, answers), Arm(method="global", lmbda=0.1)).transform
-    X = np.asarray(world.objects.matrix, dtype=np.float64)[rest]
-    return world.mind[rest], world.objects.standardization(X, "float64"), transform.apply(X)
+    return world.mind, world.objects.standardization(world.objects.matrix, "float64")
 
 
 def agreement_world(n_objects: int, n_answers: int, n_people: int, seed: int) -> World:
     """New objects and answers of one mind, or of people who weigh the dimensions differently."""
-    minds, X, Z = population()
+    minds, X = population()
     rng = np.random.default_rng(1000 + seed)
     rows = rng.choice(len(minds), n_objects, replace=False)
-    mind = minds[rows]
-    answers = simulated_answers(mind, n_answers, seed=seed)
-    if n_people:
-        each = n_answers // n_people
-        parts = []
-        for person in range(n_people):
-            own = mind * np.exp(0.5 * rng.standard_normal(mind.shape[1]))
-            parts.append(simulated_answers(own, each, seed=1000 * seed + person).objects)
-        persons = np.repeat(np.arange(n_people), each).astype(str)
-        answers = Answers(np.concatenate(parts), person=persons)
-    after, before = (credit_units(answer_credit(E[rows], answers), answers) for E in (Z, X))
-    units = [Units(values=part.values) for part in (after, before)]
-    return compared(after, before) | compared(units[0], units[1], "independent ")
+    people = max(n_people, 1)
+    parts = []
+    for person in range(people):
+        weights = np.exp(0.5 * rng.standard_normal(minds.shape[1])) if n_people else 1
+        number = n_answers // people
+        parts.append(simulated_answers(minds[rows] * weights, number, seed=1000 * seed + person))
+    persons = np.repeat(np.arange(people), n_answers // people).astype(str)
+    objects = np.concatenate([part.objects for part in parts])
+    answers = Answers(objects, person=persons if n_people else None)
+    return compared(*(credit_units(answer_credit(E[rows], answers), answers) for E in (minds, X)))
 
 
 def sample(n_classes: int, n: int, rng: np.random.Generator) -> Images:
@@ -124,14 +116,9 @@ def few_shot_world(n_sets: int, n_classes: int, pool: int, shots: int, seed: int
     """A new pool and new test images; fewer draws are the first of the most."""
     rng = np.random.default_rng(seed)
     X, y = sample(n_classes, pool, rng)
-    T, truth = (X, y) if n_sets == 1 else sample(n_classes, 40, rng)
-
-    def evaluate(scale: np.ndarray) -> Result:
-        options: dict[str, Any] = {"shots": shots, "draws": max(DRAWS), "seed": seed}
-        sides = (X * scale, y, T * scale, truth)
-        return few_shot(*sides[: 2 * n_sets], probe="ncm", **options)
-
-    units = scaled(evaluate)
+    test = sample(n_classes, 40, rng) if n_sets == 2 else ()
+    options: dict[str, Any] = {"shots": shots, "draws": max(DRAWS), "seed": seed}
+    units = scaled(few_shot, X, y, *test, probe="ncm", **options)
     world: World = {}
     for draws in DRAWS:
         after, before = (replace(part, values=part.values[:draws]) for part in units)
@@ -146,17 +133,14 @@ def anomaly_world(mode: str, n_classes: int, n_test: int, seed: int) -> World:
     options: dict[str, Any] = {"mode": mode}
     if mode == "shift":
         options["superclasses"] = {name: f"s{name // 2}" for name in range(n_classes)}
-    return compared(*scaled(lambda scale: anomaly(X * scale, y, T * scale, truth, **options)))
+    return compared(*scaled(anomaly, X, y, T, truth, **options))
 
 
 def retrieval_world(n_sets: int, n_classes: int, n_images: int, seed: int) -> World:
     """New images, in one set or with a gallery apart."""
     rng = np.random.default_rng(seed)
-    Q, labels = sample(n_classes, n_images, rng)
-    if n_sets == 1:
-        return compared(*scaled(lambda scale: retrieval(Q * scale, labels)))
-    G, names = sample(n_classes, n_images, rng)
-    return compared(*scaled(lambda scale: retrieval(Q * scale, labels, G * scale, names)))
+    sides = [part for _ in range(n_sets) for part in sample(n_classes, n_images, rng)]
+    return compared(*scaled(retrieval, *sides))
 
 
 PARTS: dict[str, tuple[Callable[..., World], list[tuple[Any, ...]]]] = {

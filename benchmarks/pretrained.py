@@ -15,7 +15,6 @@ import workbench
 
 from glocal import FitData, Keep, LinearTransform, axes, few_shot, fit, odd_one_out, structure
 from glocal.aligner import keep_curve
-from glocal.evaluation.intervals import Result
 
 CENTRES = {"clip-vit-b-32": 0.0, "clip-vit-b-32-centred": 1.0}
 NETWORK = "clip-vit-b32"
@@ -107,34 +106,27 @@ def data() -> FitData:
 
 def measured(transform: LinearTransform, data: FitData) -> dict[str, Any]:
     """The numbers of the card: scores on the data of the fit, and on images that took no part."""
-    X = data.features.matrix
+    before, after = sides(transform, data.features.matrix)
     assert data.local_features is not None
     sets = arms.images(NETWORK)
     return {
-        "agreement": odd_one_out(transform(X), data.answers, interval=False).accuracy,
-        "original": odd_one_out(standardized(transform, X), data.answers, interval=False).accuracy,
-        "kept": structure_of(transform, data.local_features.matrix).neighbours_kept,
+        "agreement": odd_one_out(after, data.answers, interval=False).accuracy,
+        "original": odd_one_out(before, data.answers, interval=False).accuracy,
+        "kept": structure(*sides(transform, data.local_features.matrix)).neighbours_kept,
         "others": {title: scores(transform, *sets[name]) for name, title in SETS.items()},
     }
 
 
-def standardized(transform: LinearTransform, X: np.ndarray) -> np.ndarray:
-    """The rows as they are before the transform."""
-    return transform.standardization(np.asarray(X, dtype=np.float64), "float64")
-
-
-def structure_of(transform: LinearTransform, X: np.ndarray) -> Result:
-    """The neighbours that images keep, among all of them."""
-    return structure(standardized(transform, X), transform(X))
+def sides(transform: LinearTransform, X: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The rows before the transform and after it."""
+    return transform.standardization(np.asarray(X, dtype=np.float64), "float64"), transform(X)
 
 
 def scores(transform: LinearTransform, X: np.ndarray, y: np.ndarray) -> dict[str, Any]:
     """Neighbours kept, and one-shot accuracy before and after the transform."""
-    kept = structure_of(transform, X)
-    before, after = (
-        few_shot(Z, y, shots=1, probe="ncm").accuracy
-        for Z in (standardized(transform, X), transform(X))
-    )
+    pair = sides(transform, X)
+    kept = structure(*pair)
+    before, after = (few_shot(Z, y, shots=1, probe="ncm").accuracy for Z in pair)
     error = kept.units.estimate().error
     row = {"n": len(X), "kept": kept.neighbours_kept, "error": error}
     return {**row, "original": before, "shot": after}

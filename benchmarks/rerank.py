@@ -18,7 +18,6 @@ from glocal.evaluation.structure import neighbours
 NETWORK = "clip-vit-b32"
 K = 10
 CANDIDATES = (10, 20, 30, 50)
-QUERIES_AT_A_TIME = 200
 
 
 def recall(retrieved: np.ndarray, nearest: np.ndarray) -> float:
@@ -30,12 +29,8 @@ def recall(retrieved: np.ndarray, nearest: np.ndarray) -> float:
 def reranked(transform: glocal.LinearTransform, X: np.ndarray, candidates: int) -> np.ndarray:
     """The ten images that `rerank` selects from the nearest raw ones."""
     raw = neighbours(X, candidates)
-    rows = []
-    for start in range(0, len(X), QUERIES_AT_A_TIME):
-        part = slice(start, start + QUERIES_AT_A_TIME)
-        order, _ = transform.rerank(X[part], X[raw[part]], K)
-        rows.append(np.take_along_axis(raw[part], order, axis=1))
-    return np.concatenate(rows)
+    order, _ = transform.rerank(X, X[raw], K)
+    return np.take_along_axis(raw, order, axis=1)
 
 
 def by_query_alone(transform: glocal.LinearTransform, X: np.ndarray) -> np.ndarray:

@@ -82,11 +82,6 @@ def pooled(results: Iterable[Result]) -> Result:
     return Result((first,), joint)
 
 
-def few_shot_of(Z: np.ndarray, y: np.ndarray, **options: Any) -> Result:
-    """Few-shot classification among the objects of a fold."""
-    return few_shot(Z, y, **options)
-
-
 def anomaly_of(Z: np.ndarray, y: np.ndarray) -> Result:
     """Anomaly detection with half of the objects of each category of a fold shown."""
     shown = arms.halves(y)
@@ -100,10 +95,10 @@ def object_tasks(network: str) -> dict[str, Score]:
         "things retrieval": retrieval,
     }
     for shots in (1, 2, 5):
-        scores[f"things {shots}"] = partial(few_shot_of, shots=shots, probe="ncm")
+        scores[f"things {shots}"] = partial(few_shot, shots=shots, probe="ncm")
     for shots in (1, 2):
         scores[f"things {shots} logistic"] = partial(
-            few_shot_of, shots=shots, probe="logistic", draws=LOGISTIC_DRAWS
+            few_shot, shots=shots, probe="logistic", draws=LOGISTIC_DRAWS
         )
     tasks: dict[str, Score] = {
         name: partial(of_objects, network, score) for name, score in scores.items()

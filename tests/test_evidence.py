@@ -123,11 +123,11 @@ def test_every_benchmark_loads():
     assert ended.returncode == 0, ended.stderr
 
 
-@pytest.mark.parametrize("kind", ["anomaly_of", "few_shot_of"])
+@pytest.mark.parametrize("kind", ["anomaly_of", "few_shot"])
 def test_pooled_scores_are_the_mean_of_independent_folds(evidence, kind):
     """Folds count alike whatever their size, and their errors add as those of independent means."""
     tasks = evidence("tasks")
-    options = {"shots": 1, "probe": "ncm"} if kind == "few_shot_of" else {}
+    options = {"shots": 1, "probe": "ncm"} if kind == "few_shot" else {}
     rng = np.random.default_rng(0)
     folds = []
     for n in (20, 20, 30):
