@@ -21,7 +21,7 @@ Run: python benchmarks/interval_coverage.py [--n 1000] [agreement] [few-shot] [a
 
 import itertools
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from functools import cache, partial
@@ -58,8 +58,9 @@ World = dict[str, tuple[float, float, float]]
 """The mean, the half of the interval, and the error of each estimand."""
 
 
-def compared(after: Units, before: Units, prefix: str = "") -> World:
+def compared(sides: Iterable[Units], prefix: str = "") -> World:
     """The score of the transform, and its difference from none."""
+    after, before = sides
     estimates = {"score": after.estimate(), "difference": after.minus(before)}
     world = {}
     for name, estimate in estimates.items():
@@ -101,7 +102,7 @@ def agreement_world(n_objects: int, n_answers: int, n_people: int, seed: int) ->
     persons = np.repeat(np.arange(people), n_answers // people).astype(str)
     objects = np.concatenate([part.objects for part in parts])
     answers = Answers(objects, person=persons if n_people else None)
-    return compared(*(credit_units(answer_credit(E[rows], answers), answers) for E in (minds, X)))
+    return compared(credit_units(answer_credit(E[rows], answers), answers) for E in (minds, X))
 
 
 def sample(n_classes: int, n: int, rng: np.random.Generator) -> Images:
@@ -121,8 +122,8 @@ def few_shot_world(n_sets: int, n_classes: int, pool: int, shots: int, seed: int
     units = scaled(few_shot, X, y, *test, probe="ncm", **options)
     world: World = {}
     for draws in DRAWS:
-        after, before = (replace(part, values=part.values[:draws]) for part in units)
-        world |= compared(after, before, f"{draws} draws, ")
+        first = (replace(part, values=part.values[:draws]) for part in units)
+        world |= compared(first, f"{draws} draws, ")
     return world
 
 
@@ -133,14 +134,14 @@ def anomaly_world(mode: str, n_classes: int, n_test: int, seed: int) -> World:
     options: dict[str, Any] = {"mode": mode}
     if mode == "shift":
         options["superclasses"] = {name: f"s{name // 2}" for name in range(n_classes)}
-    return compared(*scaled(anomaly, X, y, T, truth, **options))
+    return compared(scaled(anomaly, X, y, T, truth, **options))
 
 
 def retrieval_world(n_sets: int, n_classes: int, n_images: int, seed: int) -> World:
     """New images, in one set or with a gallery apart."""
     rng = np.random.default_rng(seed)
     sides = [part for _ in range(n_sets) for part in sample(n_classes, n_images, rng)]
-    return compared(*scaled(retrieval, *sides))
+    return compared(scaled(retrieval, *sides))
 
 
 PARTS: dict[str, tuple[Callable[..., World], list[tuple[Any, ...]]]] = {
