@@ -10,7 +10,7 @@ from world import run
 from glocal.data.answers import Answers
 from glocal.data.features import Features
 from glocal.data.rows import row_statistics
-from glocal.data.sources.breeds import breeds_sides
+from glocal.data.sources.breeds import breeds_side
 from glocal.evaluation.agreement import ceiling, odd_one_out
 from glocal.evaluation.anomaly import anomaly, anomaly_against
 from glocal.evaluation.few_shot import few_shot
@@ -140,7 +140,8 @@ BREEDS = TWICE.replace("x.npy", "net.npy").replace("y.npy", "numbers.npy")
 
 def breeds(shots):
     scaled = Features(IMAGENET.standardization(IMAGENET.matrix, "float64"), None, "x")
-    train, y, test, z = breeds_sides("living17", scaled, NUMBERS, scaled, NUMBERS)
+    train, y = breeds_side("living17", scaled, NUMBERS, "training")
+    test, z = breeds_side("living17", scaled, NUMBERS, "test")
     return few_shot(train.matrix, y, test.matrix, z, shots=shots, probe="ncm")
 
 

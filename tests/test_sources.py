@@ -17,7 +17,7 @@ from sites import PROXIES, site
 from world import run
 
 from glocal.data.features import Features
-from glocal.data.sources.breeds import breeds, breeds_sides
+from glocal.data.sources.breeds import breeds, breeds_side
 from glocal.data.sources.fetch import RemoteFile, fetch, published, retrieve
 from glocal.errors import DataWarning, FileError, GLocalError
 from glocal.extract.images import open_images
@@ -240,20 +240,16 @@ def test_breeds_selects_the_rows_of_each_side():
     """Rows of training classes train and rows of test classes test, by number or by WordNet id."""
     numbers = np.arange(1000).repeat(2)
     X = Features(numbers[:, None], None, "X")
-    sides = breeds_sides("living17", X, numbers, X, numbers)
-    for side, (features, labels) in enumerate((sides[:2], sides[2:])):
+    sides = [breeds_side("living17", X, numbers, part) for part in ("training", "test")]
+    for side, (features, labels) in enumerate(sides):
         names = {n: name for name, parts in breeds()["living17"].items() for n in parts[side]}
         assert [names[number] for number in features.matrix[:, 0]] == labels.tolist()
         assert len(labels) == 2 * 17 * 2
     ids = np.array([f"n{1500 + number}" for number in numbers])
-    assert (breeds_sides("living17", X, ids, X, ids)[3] == sides[3]).all()
-    for task, classes, noun in (
-        ("living17", numbers[:1990].astype(str), "WordNet"),
-        ("living17", 0 * numbers, "none of the 2000"),
-        ("living18", numbers, "living18"),
-    ):
+    assert (breeds_side("living17", X, ids, "test")[1] == sides[1][1]).all()
+    for classes, noun in ((numbers[:1990].astype(str), "WordNet"), (0 * numbers, "none of the")):
         with pytest.raises(GLocalError, match=noun):
-            breeds_sides(task, X, classes, X, classes)
+            breeds_side("living17", X, classes, "test")
 
 
 # image data sets

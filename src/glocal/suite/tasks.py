@@ -14,7 +14,7 @@ from pydantic import Field, model_validator
 from glocal.data.features import Features
 from glocal.data.labels import load_groups, positions
 from glocal.data.rdm import join_rdms, load_rdms
-from glocal.data.sources.breeds import breeds_sides
+from glocal.data.sources.breeds import breeds_side
 from glocal.data.tables import read_list
 from glocal.errors import DataWarning, ParameterError
 from glocal.evaluation.agreement import ceiling, odd_one_out
@@ -152,7 +152,10 @@ class _Sides(Task):
         y_test = sources.labels(self.test_labels or self.train_labels, test)
         if self.breeds is None:
             return train, y_train, test, y_test
-        return breeds_sides(self.breeds, train, y_train, test, y_test)
+        return (
+            *breeds_side(self.breeds, train, y_train, "training"),
+            *breeds_side(self.breeds, test, y_test, "test"),
+        )
 
 
 class FewShotTask(_Sides):

@@ -21,7 +21,7 @@ from jaxtyping import Shaped
 
 from glocal.data.features import Features
 from glocal.data.labels import superclass_rows
-from glocal.errors import DataError, ParameterError
+from glocal.errors import DataError
 from glocal.files import read_object
 from glocal.similarity import Labels
 
@@ -32,27 +32,15 @@ def breeds() -> dict[str, dict[str, list[list[int]]]]:
     return read_object(Path(__file__).with_name("breeds.json"), what="table")
 
 
-def breeds_sides(
-    task: str, train: Features, train_labels: np.ndarray, test: Features, test_labels: np.ndarray
-) -> tuple[Features, np.ndarray, Features, np.ndarray]:
-    """Select the training images of `train` and the test images of `test`, and their superclasses.
-
-    Labels are the ImageNet classes of the images: numbers, 0 to 999 in the order of the WordNet
-    ids, or the ids themselves if the images are of all thousand classes. Raises a DataError if they
-    are not, or if no image belongs to a part. `train` and `test` may be the same images.
-    """
-    if task not in breeds():
-        raise ParameterError(f"the BREEDS task is {task!r}; it must be {' or '.join(breeds())}.")
-    return (
-        *_side(task, train, train_labels, "training"),
-        *_side(task, test, test_labels, "test"),
-    )
-
-
-def _side(
+def breeds_side(
     task: str, features: Features, classes: Labels, part: str
 ) -> tuple[Features, Shaped[np.ndarray, " k"]]:
-    """The images of one part, and the name of the superclass of each."""
+    """The ``training`` or ``test`` images of a task, and the name of the superclass of each.
+
+    `classes` are the ImageNet classes of the images: numbers, 0 to 999 in the order of the WordNet
+    ids, or the ids themselves if the images are of all thousand classes. Raises a DataError if they
+    are not, or if no image belongs to the part.
+    """
     names, numbers = np.unique(classes, return_inverse=True)
     if classes.dtype.kind in "iu":
         numbers = classes
