@@ -70,18 +70,14 @@ def _timm(name: ModelName) -> Model:
     ``penultimate`` is the input of its classifier: pooled, or the class token after the last norm.
     """
     timm = import_optional("timm", f"model {name}")
-    data = import_optional("timm.data", f"model {name}")
-    options = dict(name.options)
-    size = {"img_size": options.pop("img_size")} if "img_size" in options else {}
+    size = {"img_size": name.options["input_size"][1]} if name.options else {}
 
     def build() -> tuple[nn.Module, Any, str]:
         tag = name.weights.text if name.weights.kind == "name" else None
         module = timm.create_model(tag or name.name, pretrained=name.weights.is_of_library, **size)
-        config = {**data.resolve_model_data_config(module), **options}
-        if size:
-            config["input_size"] = (3, size["img_size"], size["img_size"])
+        config = timm.data.resolve_model_data_config(module) | name.options
         weights = tag or str(getattr(module, "pretrained_cfg", {}).get("hf_hub_id") or name.name)
-        return module, data.create_transform(**config, is_training=False), weights
+        return module, timm.data.create_transform(**config, is_training=False), weights
 
     model = _build_network(name, build, timm.list_models)
     module: Any = model.module

@@ -18,7 +18,7 @@ _TRAINING_SETS = (
 )
 _WEIGHTS_TAG = re.compile(rf"_((?:{_TRAINING_SETS})\w*)$")
 _CHECKPOINT_SUFFIXES = (".pth", ".pt", ".bin", ".safetensors")
-_SIZE_224: dict[str, Any] = {"img_size": 224, "crop_pct": 0.875, "interpolation": "bilinear"}
+_SIZE_224 = {"input_size": (3, 224, 224), "crop_pct": 0.875, "interpolation": "bilinear"}
 _TO_TIMM = {
     "dino-vit-small-p16": "vit_small_patch16_224.dino",
     "dino-vit-small-p8": "vit_small_patch8_224.dino",
