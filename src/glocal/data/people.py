@@ -28,9 +28,9 @@ def questions(answers: Answers) -> tuple[Objects, Int[np.ndarray, " t"]]:
     if answers.kind == "odd-one-out":
         ordered = np.sort(objects, axis=1)
         return ordered, 2 - (ordered == objects[:, 2:]).argmax(axis=1)
-    others = np.sort(objects[:, 1:], axis=1)
-    ordered = np.concatenate([objects[:, :1], others], axis=1)
-    return ordered, (others == objects[:, 1:2]).argmax(axis=1)
+    ordered = objects.copy()
+    ordered[:, 1:].sort(axis=1)
+    return ordered, (ordered[:, 1:] == objects[:, 1:2]).argmax(axis=1)
 
 
 def question_numbers(answers: Answers) -> Int[np.ndarray, " t"]:

@@ -156,16 +156,16 @@ def vector_column(path: PathLike, column: str | None = None) -> str:
     types = import_optional("pyarrow.types", "Parquet")
     with reading(path, "features", _FIX) as file:
         schema = import_optional("pyarrow.parquet", "Parquet").read_schema(file)
-    fields = [field for field in schema if hasattr(field.type, "value_field")]  # lists
-    lists = {field.name: field.type.value_type for field in fields}
+    lists = {
+        field.name: field.type.value_type for field in schema if hasattr(field.type, "value_field")
+    }
     numbers = [name for name, value in lists.items() if types.is_floating(value)]
     if column is not None or not numbers:  # besides lists of floats, integers may be tokens
         numbers += [name for name, value in lists.items() if types.is_integer(value)]
+    preferred = _PREFERRED if column is None else (column,)
+    candidates = [name for name in preferred if name in numbers][:1]
     if column is None:
-        preferred = [name for name in _PREFERRED if name in numbers]
-        candidates = preferred[:1] or numbers
-    else:
-        candidates = [name for name in numbers if name == column]
+        candidates = candidates or numbers
     if len(candidates) != 1:
         raise FileError(
             f"Parquet file {path} has {len(numbers)} columns of lists of floats "

@@ -100,7 +100,11 @@ def read_trials(
     with naming(path):
         # NA is no empty cell if an object is called so
         table = read_table(path, what="answers", names=[*map(object_name, names or ())])
-        rows = _select(table, where or {})
+        rows = table
+        for column, value in (where or {}).items():
+            rows = rows[texts_in_column(rows, column)[:, 0] == value]
+            if rows.empty:
+                raise DataError(f"it has no row in which {column} is {value!r}.")
         question = read_question(rows, columns or {}, place_base)
         objects, listed = _indices(question.shown, names, base)
         ordered = _in_order(question.kind, objects, question.picked)
@@ -142,15 +146,6 @@ def keep_valid(
             f"no answer is left of {len(kept)} trials: {counts or 'the file has none'}."
         )
     return kept, dropped
-
-
-def _select(table: pd.DataFrame, where: Mapping[str, str]) -> pd.DataFrame:
-    """Select the rows that have the stated values."""
-    for column, value in where.items():
-        table = table[texts_in_column(table, column)[:, 0] == value]
-        if table.empty:
-            raise DataError(f"it has no row in which {column} is {value!r}.")
-    return table
 
 
 def _in_order(kind: str, objects: Objects, picked: Int[np.ndarray, " t"]) -> Objects:
