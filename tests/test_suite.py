@@ -216,7 +216,7 @@ def test_what_is_done_is_not_done_again(result, copy, monkeypatch):
     written = (copy / "out/rows.jsonl").read_bytes
     before = (written(), stamps_of(copy))
     with monkeypatch.context() as patch:
-        patch.setattr("glocal.suite.arms.fit", None)  # a fit would fail
+        patch.setattr("glocal.suite.plan.fit", None)  # a fit would fail
         assert (result.n_kept, again(copy).n_kept) == (0, len(ARMS) * len(TASKS))
     assert (written(), stamps_of(copy)) == before
     cell = copy / "out/cells/net/global/rdm.npz"
@@ -399,7 +399,7 @@ def test_every_file_is_looked_for_before_the_first_fit(
     """
     assert old in SUITE
     (tmp_path / "suite.toml").write_text(SUITE.replace(old, new, 1))
-    monkeypatch.setattr("glocal.suite.arms.fit", None)  # a fit would fail
+    monkeypatch.setattr("glocal.suite.plan.fit", None)  # a fit would fail
     with pytest.raises((FileError, ParameterError), match=noun) as caught:
         run_suite(Plan.load(tmp_path / "suite.toml", folder), tmp_path / "s")
     assert "`root`" in str(caught.value) or "transform" in old

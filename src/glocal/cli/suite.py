@@ -16,8 +16,7 @@ from glocal.cli.output import (
     print_table,
     progress_bar,
 )
-from glocal.suite.arms import Fitted
-from glocal.suite.plan import Plan
+from glocal.suite.plan import Fitted, Plan
 from glocal.suite.run import SuiteResult, run_suite
 
 

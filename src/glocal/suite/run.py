@@ -24,8 +24,7 @@ from glocal.files import (
     write_text,
 )
 from glocal.results import Provenance, Score, to_json, write_rows
-from glocal.suite.arms import Original, transform_of
-from glocal.suite.plan import Plan
+from glocal.suite.plan import Original, Plan, transform_of
 from glocal.suite.sources import Sources
 from glocal.suite.table import corrected, long_scores, score_frame, score_table
 from glocal.suite.tasks import StructureTask, Task
