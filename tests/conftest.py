@@ -47,15 +47,13 @@ def _two_threads():
 
 
 def pytest_collection_modifyitems(items):
-    """Mark tests of browsers, clusters and killed processes `nightly`, and tests of real data
+    """Mark tests of browsers and killed processes `nightly`, and tests of real data
     `data`.
     """
     for item in items:
         fixtures = set(getattr(item, "fixturenames", ()))
         code = getattr(getattr(item, "function", None), "__code__", None)
-        if fixtures & {"browser", "cluster", "started"} or "processes" in getattr(
-            code, "co_names", ()
-        ):
+        if fixtures & {"browser", "started"} or "processes" in getattr(code, "co_names", ()):
             item.add_marker(pytest.mark.nightly)
         if "data_dir" in fixtures:
             item.add_marker(pytest.mark.data)
