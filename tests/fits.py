@@ -2,8 +2,12 @@
 
 import json
 
+import numpy as np
+
 from glocal.aligner import Arm, Exact, FitData, fit
 from glocal.aligner.data import Blocks
+from glocal.evaluation.agreement import odd_one_out
+from glocal.evaluation.structure import neighbours_kept
 from glocal.results import FitRecord, HeldOutScores, to_json
 
 
@@ -19,6 +23,15 @@ def fit_arm(features, answers, *, local_features=None, n_dropped=0, on_step=None
     data = FitData(features, answers, local_features, n_dropped=n_dropped, **group(Blocks))
     assert not options, options
     return fit(data, arm, solver, on_step=on_step)
+
+
+def fold_scores(data, fold, transform):
+    """Agreement, loss and neighbours kept of a transform on what a fold holds out."""
+    X = data.features
+    score = odd_one_out(transform(X.matrix.astype(np.float64)), fold.answers, interval=False)
+    images = data.evaluation_rows(fold.rows)
+    kept = neighbours_kept(X.standardization(images, "float64"), transform(images))
+    return score.accuracy, score.loss, kept
 
 
 def heldout(**changes):

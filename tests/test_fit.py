@@ -9,7 +9,7 @@ import warnings
 import numpy as np
 import pytest
 import world as worlds
-from fits import fit_arm
+from fits import fit_arm, fold_scores
 
 from glocal.aligner import Arm, Exact, FitData, cross_score, fit, fitting
 from glocal.data.answers import Answers
@@ -236,22 +236,17 @@ def test_folds_score_objects_and_images_that_the_fits_have_not_seen(world):
     expected = {"of": "objects", "folds": 3, "seed": 42, "converged": True}
     expected |= {"k": 10, "n_images": 100, "among": "local images", "kept_raw": scores.kept}
     assert scores.model_dump() | expected == scores.model_dump()
-    fold_scores, sizes = [], []
-    for fold in data.folds(3):
-        assert not set(fold.rows) & set(np.concatenate(fold.data.blocks))
-        transform = solver.solve(fold.data, arm).transform
-        score = odd_one_out(transform(world.objects.matrix), fold.answers, interval=False)
-        rows = world.local.matrix[np.sort(fold.rows)].astype(np.float64)
-        kept = neighbours_kept(world.objects.standardization(rows, "float64"), transform(rows))
-        fold_scores.append([score.accuracy, score.loss, kept])
-        sizes.append(len(fold.answers))
-    agreement, loss, _ = np.average(fold_scores, axis=0, weights=sizes)
+    folds = data.folds(3)
+    assert not any(set(fold.rows) & {*np.concatenate(fold.data.blocks)} for fold in folds)
+    results = [fold_scores(data, fold, solver.solve(fold.data, arm).transform) for fold in folds]
+    sizes = [len(fold.answers) for fold in folds]
+    agreement, loss, _ = np.average(results, axis=0, weights=sizes)
     assert scores.n == sum(sizes)
     assert (scores.agreement, scores.loss) == pytest.approx((agreement, loss), abs=3e-3)
     assert scores.low < scores.agreement < scores.high
     assert scores.gain == pytest.approx(scores.agreement - scores.original)
     assert scores.gain > 0
-    assert scores.kept == pytest.approx(np.mean(fold_scores, axis=0)[2], abs=1e-3)
+    assert scores.kept == pytest.approx(np.mean(results, axis=0)[2], abs=1e-3)
     assert scores.kept_low < scores.kept < scores.kept_high
 
 

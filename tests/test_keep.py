@@ -7,6 +7,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from fits import fold_scores
 from world import answers, folder, run
 
 from glocal.aligner import Arm, Exact, FitData, Keep, PaperLoop, cross_score, fit, keep_curve
@@ -91,31 +92,18 @@ def test_the_ends_of_a_path_are_the_original_and_global(curve, photographs):
     data = photographs.data
     first, *_, last = curve.paths[0]
     folds = data.folds()
-    scores = [fold_scores(data, fold, last.lmbda) for fold in folds]
-    before, after, _ = np.average(scores, axis=0, weights=[len(fold.answers) for fold in folds])
+    arm = Arm("global", lmbda=last.lmbda)
+    after = [fold_scores(data, fold, fit(fold.data, arm).transform) for fold in folds]
+    before = [fold_scores(data, fold, scaled_identity(fold.data)) for fold in folds]
+    sizes = [len(fold.answers) for fold in folds]
+    original, aligned = (np.average(s, axis=0, weights=sizes)[0] for s in (before, after))
     assert last.step == 3
-    assert first.agreement == pytest.approx(before, abs=1e-6)
-    assert last.agreement == pytest.approx(after, abs=0.006)
-    assert last.kept.mean() == pytest.approx(np.mean(scores, axis=0)[2], abs=0.01)
+    assert first.agreement == pytest.approx(original, abs=1e-6)
+    assert last.agreement == pytest.approx(aligned, abs=0.006)
+    assert last.kept.mean() == pytest.approx(np.mean(after, axis=0)[2], abs=0.01)
     pooled = pooled_answers([fold.answers for fold in folds])
     error = odd_one_out(data.scalars(data.features.matrix, "float64"), pooled).units.estimate()
     assert curve.crossfit.estimate(curve.original.credit).error == pytest.approx(error.error)
-
-
-def fold_scores(data, fold, lmbda):
-    """Held-out agreement of the original features and of `global`, and the neighbours it keeps."""
-    transforms = [
-        scaled_identity(fold.data),
-        fit(fold.data, Arm("global", lmbda=lmbda), Exact(tol=1e-5)).transform,
-    ]
-    images = data.evaluation_rows(fold.rows)
-    return [
-        *(
-            odd_one_out(data.embedding(t), fold.answers, interval=False).accuracy
-            for t in transforms
-        ),
-        neighbours_kept(*(transform(images) for transform in transforms)),
-    ]
 
 
 @pytest.mark.parametrize("keep", SHARES)

@@ -177,21 +177,9 @@ def test_two_threads_on_one_loss_have_the_numbers_of_one(loss_by, one_pass):
         np.testing.assert_equal(list(pool.map(loss, points)), expected)
 
 
-def test_an_integer_weight_equals_copies_and_a_soft_answer_the_cross_entropy():
-    """Integer weights give the value and gradient of copies, and probabilities as weights give the
-    cross-entropy.
-    """
-    copied = numpy_loss(X, np.repeat(ANSWERS, WEIGHTS.astype(int), axis=0))(W)
-    np.testing.assert_allclose(numpy_loss(X, ANSWERS, WEIGHTS)(W)[1], copied[1], atol=1e-13)
-    S = np.array([X[i] @ W @ W.T @ X[j] for i, j in ODD])
-    shares = np.array([0.5, 0.3, 0.2])
-    soft = numpy_loss(X, [[0, 1, 2], [0, 2, 1], [1, 2, 0]], shares)
-    assert soft(W)[0] == pytest.approx(shares @ (np.logaddexp.reduce(S) - S), rel=1e-12)
-
-
 def test_what_leaves_the_losses_unchanged():
-    """Relabelled objects, a swapped pair, another order of answers, a rotated W and rotated axes do
-    not change the losses.
+    """Relabelled objects, a swapped pair, another order of answers, copies in place of weights, a
+    rotated W and rotated axes do not change the losses.
     """
     loss = numpy_loss(X, ANSWERS, WEIGHTS)
     order = np.random.default_rng(0).permutation(N)
@@ -200,6 +188,7 @@ def test_what_leaves_the_losses_unchanged():
     for other, point in (
         (numpy_loss(X[np.argsort(order)], order[ANSWERS], WEIGHTS), W),
         (numpy_loss(X, ANSWERS[turn][:, [1, 0, 2]], WEIGHTS[turn]), W),
+        (numpy_loss(X, np.repeat(ANSWERS, WEIGHTS.astype(int), axis=0)), W),
         (numpy_loss(X @ U, ANSWERS, WEIGHTS), U.T @ W),
         (loss, W @ Q),
     ):

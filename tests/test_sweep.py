@@ -14,14 +14,13 @@ import numpy as np
 import pandas as pd
 import processes
 import pytest
+from fits import fold_scores
 from world import folder, run
 
 from glocal.aligner import Arm, Exact, FitData, PaperLoop, fit
 from glocal.data.features import Features
 from glocal.data.world import simulated_world
 from glocal.errors import ClusterError, DataError, FileError, ParameterError
-from glocal.evaluation.agreement import odd_one_out
-from glocal.evaluation.structure import neighbours_kept
 from glocal.results import read_rows
 from glocal.sweep import choose, pareto_front, settings, sweep
 from glocal.sweep.grid import PAPER, means_over_folds, paths
@@ -162,17 +161,13 @@ def test_a_point_is_the_fit_that_one_would_run(swept, data):
     assert not fitted.duplicated(KEY).any()
     assert (fitted["status"] == "converged").all()
     for point in fitted.iloc[::7].replace({np.nan: None}).to_dict("records"):
-        part, heldout, rows = data.folds(2, "objects")[point["fold"]]
+        fold = data.folds(2, "objects")[point["fold"]]
         arm = Arm.of({name: point[name] for name in ("mix", *KEY[1:])})
-        single = fit(part, arm, Exact(tol=1e-4))
+        single = fit(fold.data, arm, Exact(tol=1e-4))
         assert point["objective"] == pytest.approx(single.record.objective, rel=5e-4)
-        score = odd_one_out(single.transform(data.features.matrix), heldout)
-        images = data.local_features.matrix[np.sort(rows)]
-        raw = data.features.standardization(images, "float64")
-        scores = score.accuracy, score.loss, neighbours_kept(raw, single.transform(images))
-        names = "agreement", "loss", "kept"
-        assert [point[name] for name in names] == pytest.approx(scores, abs=0.01)
-        assert (point["n_heldout"], point["n_images"]) == (len(heldout), len(images))
+        scores = [point[name] for name in ("agreement", "loss", "kept")]
+        assert scores == pytest.approx(fold_scores(data, fold, single.transform), abs=0.01)
+        assert (point["n_heldout"], point["n_images"]) == (len(fold.answers), len(fold.rows))
 
 
 def test_a_path_takes_fewer_evaluations_than_cold_fits(data):
