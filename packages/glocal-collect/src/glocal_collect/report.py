@@ -36,7 +36,7 @@ _CURVE_HEIGHT = 260  # pixels
 _REMARK = (
     "Remark: “as if at random” if random answers are more than ten times as likely as careful ones "
     "to agree this little with a model of the other people’s answers. “Agrees with others” covers "
-    "the questions that others answered too; it comes with its 95 % interval and their number."
+    "the questions that others answered too, and states their number."
 )
 _NO_CEILING = (
     "The ceiling, people’s agreement with each other, is not known: fewer than a tenth of the "
