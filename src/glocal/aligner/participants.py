@@ -15,6 +15,7 @@ from glocal.data.answers import Answers
 from glocal.data.features import Features
 from glocal.data.join import join
 from glocal.data.people import people
+from glocal.data.splits import split_persons
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -120,17 +121,14 @@ def _credit(
         solver = _SOLVER_WITHOUT_FEATURES
     joined = join(features, answers)
     data = FitData(features, joined.answers)
-    persons, number_of_person = np.unique(np.asarray(answers.person), return_inverse=True)
-    fold_of_person = np.random.default_rng(0).permutation(len(persons)) % _FOLDS
-    fold_of_answer = fold_of_person[number_of_person][joined.kept]
-    is_careful = ~is_careless[joined.kept]
+    n_folds = min(_FOLDS, joined.answers.n_people or 0)
     rows = joined.answers.named_objects()
     folds = []
     scored = []
-    for number in range(min(_FOLDS, len(persons))):
-        is_scored = fold_of_answer == number
-        others = joined.answers.select(~is_scored & is_careful)
-        if len(others) and is_scored.any():
+    for number in range(n_folds if n_folds > 1 else 0):
+        is_other, is_scored = split_persons(joined.answers, folds=n_folds, fold=number)
+        others = joined.answers.select(is_other & ~is_careless[joined.kept])
+        if len(others):
             scored.append(np.flatnonzero(joined.kept)[is_scored])
             fold_data = replace(data, answers=others)
             folds.append(Fold(fold_data, joined.answers.select(is_scored), rows))

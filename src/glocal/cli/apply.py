@@ -81,13 +81,10 @@ def apply(
     if save_transform is not None:
         fitted.save(save_transform)
     record = {"rows": n, "dimensions": fitted.out_dimensions, "strength": strength, "out": out}
-    kept = ""
     if dimensions is not None:
         shares = fitted.meta["reduced"]
         record |= {key: shares[key] for key in ("of", "energy", "length")}
-        kept = f", with {shares['energy']:.4f} of the similarities' energy"
-    message = f"{n} rows of {fitted.out_dimensions} dimensions{kept} written to {out}"
-    print_result(as_json, record, message)
+    print_result(as_json, record)
 
 
 def _adapted(

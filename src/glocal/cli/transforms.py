@@ -12,7 +12,7 @@ from typer import Argument, Option
 from glocal.cli.inputs import flat, refuse_overwriting_inputs
 from glocal.cli.output import AsJson, print_catalogue, print_json, print_result, progress_bar
 from glocal.data.sources.fetch import published
-from glocal.files import atomic_write, writable_target
+from glocal.files import writable_target
 from glocal.transform import LinearTransform
 from glocal.transform.card import CARD_NAME
 from glocal.transform.formats import ENDINGS, TRANSFORM_NAME
@@ -45,11 +45,7 @@ def pull_command(
     transform = LinearTransform.load(path)  # raises if the file is an error page
     if out is not None:
         refuse_overwriting_inputs({"--out": out}, path)
-        if out.suffix.lower() == path.suffix.lower():  # copying keeps the published checksum
-            with atomic_write(out) as stream:
-                stream.write(path.read_bytes())
-        else:
-            transform.save(out)
+        transform.save(out)
         path = out
     record = {"path": str(path), "dimensions": transform.dimensions, **transform.meta}
     print_result(as_json, record, str(path))
