@@ -201,7 +201,7 @@ def test_questions_asked_once_and_weights_that_are_no_counts_have_no_ceiling():
     answers, or if fewer answers than `least` are to repeated questions.
     """
     two = np.full(len(REPEATED), 2)
-    once = [[0, 1, 2], [0, 1, 3]]
+    once = world.matrix("0 1 2; 0 1 3", int)
     for rows, details in ((once, {}), (REPEATED, {"weights": two}), (REPEATED, {"votes": two / 4})):
         assert ceiling(Answers.from_array(rows, **details)) is None
     assert ceiling(ANSWERS.select(WEIGHTS < 0)) is None
@@ -216,7 +216,7 @@ def test_the_ceiling_of_a_kind_counts_its_alternatives():
     """In questions about a reference, the order of the alternatives does not matter, but another
     reference makes another question.
     """
-    rows = [[0, 1, 2, 3], [0, 1, 3, 2], [0, 2, 1, 3], [1, 0, 2, 3]]
+    rows = world.matrix("0 1 2 3; 0 1 3 2; 0 2 1 3; 1 0 2 3", int)
     result = ceiling(Answers.from_array(rows, kind="nearest-of-n"))
     assert (result.leave_one_out[0], result.n_answers) == (pytest.approx(1 / 3), 3)
 

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from world import matrix
 
 import glocal
 from glocal import Answers, Arm, Exact, Features, FitData, LinearTransform
@@ -22,6 +23,11 @@ def planted(n=300, p=12, seed=0):
     scale[:2] = 3.0, 0.5
     W = (Q * scale) @ Q.T
     return X, Q, LinearTransform(W.astype(np.float32), None, 0.0, 1.0)
+
+
+def asked(text, **details):
+    """Answers from a text."""
+    return Answers.from_array(matrix(text, int), **details)
 
 
 def shares(table):
@@ -159,35 +165,35 @@ def test_an_axis_that_folds_do_not_share_is_unsure(monkeypatch):
     assert stability(transform, other) == stability(other, transform) == stability(other)
 
 
-def test_an_identity_a_collapse_and_the_same_object_have_no_axes():
+def test_an_identity_and_a_collapse_have_no_axes():
     """A transform that changes nothing, or leaves nothing, amplifies no axis."""
     X, _, transform = planted()
-    zero = replace(transform, weights=np.full((12, 12), 0, np.float32))
+    zero = replace(transform, weights=0 * transform.weights)
     for same in (transform.at_strength(0), zero):
         assert not len(axes(same, X).query("factor > 1"))
 
 
 def test_support_counts_answers_that_chose_a_pair_and_those_that_could_have():
     """The support of a pair counts answers of all kinds, in both directions, and by weight."""
-    answers = Answers.from_array([[0, 1, 2], [0, 2, 1], [1, 0, 3]])
-    support = pair_support(np.array([[1, 2], [0, 3], [0, 1], [1, 2]]), answers)
-    assert support[[0, 3]].tolist() == [[[2, 3], [1, 2]], [[0, 1], [0, 0]]]
-    anchors = Answers.from_array([[0, 1, 2]], kind="anchor", votes=[2])
-    support = pair_support(np.array([[1], [2], [0]]), anchors)
-    assert support.tolist() == [[[2, 2]], [[0, 0]], [[0, 2]]]
+    answers = asked("0 1 2; 0 2 1; 1 0 3")
+    support = pair_support(matrix("1 2; 0 3; 0 1; 1 2", int), answers)
+    np.testing.assert_array_equal(support[[0, 3]].reshape(2, 4), matrix("2 3 1 2; 0 1 0 0"))
+    anchors = asked("0 1 2", kind="anchor", votes=[2])
+    support = pair_support(matrix("1; 2; 0", int), anchors)
+    np.testing.assert_array_equal(support[:, 0], matrix("2 2; 0 0; 0 2"))
 
 
 def test_what_people_say_of_lost_and_gained_neighbours():
     """Answers are counted for pairs that are neighbours only before or only after, and the counts
     of several fits add up; objects that no answer names do not matter.
     """
-    X = np.array([[1, 0], [1, 0.1], [0, 1], [0.1, 1], [-1, 0.0]])
+    X = matrix("1 0; 1 .1; 0 1; .1 1; -1 0")
     Z = X[[0, 2, 1, 3, 4]]  # objects 1 and 2 swap places
-    answers = Answers.from_array([[0, 2, 3], [0, 1, 3], [0, 2, 1]])
+    answers = asked("0 2 3; 0 1 3; 0 2 1")
     once = confirmed(X, [(Z, answers)], k=1)
-    assert once == {"lost": [1.0, 3.0], "gained": [2.0, 3.0]}
-    assert confirmed(X, [(Z, answers)] * 2, k=1)["gained"] == [4.0, 6.0]
-    assert confirmed(X, [(X, answers)]) == {"lost": [0.0, 0.0], "gained": [0.0, 0.0]}
+    assert once == {"lost": [1, 3], "gained": [2, 3]}
+    assert confirmed(X, [(Z, answers)] * 2, k=1)["gained"] == [4, 6]
+    assert confirmed(X, [(X, answers)]) == {"lost": [0, 0], "gained": [0, 0]}
     rows = np.array([2, 4, 5, 7])  # the objects that the answers name, among nine
     before, after = np.eye(9, 2), np.eye(9, 2)
     before[rows], after[rows] = X[:4], Z[:4]
@@ -199,24 +205,20 @@ def test_flips_are_counted_by_weight_and_the_clearest_shown():
     """Flips are counted by weight, an answer is right only if its pair alone is the most similar,
     and the clearest answers are returned.
     """
-    X, Z = np.eye(3)[[0, 1, 0]] + 0.1, np.eye(3)[[0, 0, 1]] + 0.1
-    answers = Answers.from_array([[0, 1, 2], [0, 2, 1]], votes=[2, 1])
-    counts = {"better": 2.0, "worse": 1.0, "right": 0.0, "wrong": 0.0}
+    X, Z = (np.eye(3)[row] + 0.1 for row in matrix("0 1 0; 0 0 1", int))
+    answers = asked("0 1 2; 0 2 1", votes=[2, 1])
+    counts = {"better": 2, "worse": 1, "right": 0, "wrong": 0}
     expected = {"counts": counts, "better": [[0, 1, 2]], "worse": [[0, 2, 1]]}
     assert flips(X, [(Z, answers)]) == expected
-    assert flips(np.ones((3, 2)), [(Z, answers)])["counts"]["wrong"] == 1.0
+    assert flips(np.ones((3, 2)), [(Z, answers)])["counts"]["wrong"] == 1
 
 
 def test_a_clear_flip_is_clear_before_and_after():
     """An answer is as clear as its smaller margin, and is listed once."""
-
-    def triples(*cosines):
-        """Three rows for each pair of cosines that the first has with the second and the third."""
-        angles = np.arccos(cosines) * [1, -1]
-        angles = np.insert(angles, 0, 0, axis=1).ravel()
-        return np.stack([np.cos(angles), np.sin(angles)], axis=1)
-
-    X = triples((0.5, 0.6), (0.3, 0.7))
-    Z = triples((0.95, 0.05), (0.7, 0.3))
-    answers = Answers.from_array([[0, 1, 2], [3, 4, 5], [3, 4, 5]])
-    assert flips(X, [(Z, answers)])["better"] == [[3, 4, 5], [0, 1, 2]]
+    embeddings = []
+    for cosines in ("1 .5 .6 1 .3 .7", "1 .95 .05 1 .7 .3"):  # of the first row with each of three
+        angles = np.arccos(matrix(cosines)[0]) * [0, 1, -1, 0, 1, -1]
+        embeddings.append(np.stack([np.cos(angles), np.sin(angles)], axis=1))
+    X, Z = embeddings
+    better = flips(X, [(Z, asked("0 1 2; 3 4 5; 3 4 5"))])["better"]
+    assert better == [[3, 4, 5], [0, 1, 2]]

@@ -12,6 +12,7 @@ from fits import heldout
 pytest.importorskip("altair")
 
 from world import answers as random_answers
+from world import matrix
 
 from glocal import Answers, Features, LinearTransform, axes
 from glocal.data.seen import sketch
@@ -223,8 +224,8 @@ def test_the_neighbours_that_changed_most_are_shown_first():
     """The object that keeps fewest neighbours comes first, then the one whose lost and gained
     neighbours people judged more often; half of the answers are not most of them.
     """
-    before = np.array([[1, 2], [0, 2], [0, 1], [0, 1], [0, 1]])
-    after = np.array([[1, 2], [0, 3], [3, 0], [2, 4], [0, 1]])
+    before = matrix("1 2; 0 2; 0 1; 0 1; 0 1", int)
+    after = matrix("1 2; 0 3; 3 0; 2 4; 0 1", int)
     support = np.zeros((5, 2, 2), np.float32)
     support[1, 0] = 2, 2  # of a neighbour that stays
     support[2, 0] = 1, 2
@@ -235,7 +236,8 @@ def test_the_neighbours_that_changed_most_are_shown_first():
     (shown,) = objects_of(run, [Headline("", "t", "", "")], {})
     neighbours = shown["neighbours"]
     assert (neighbours["changed"], neighbours["kept"]) == ([3, 2, 1], pytest.approx(0.6))
-    assert neighbours["lists"][1][1:3] == [[[0, 1, 1], [3, 0, 0]], [[3, 0, 2], [0, 1, 0]]]
+    lists = np.reshape(neighbours["lists"][1][1:3], (2, 6))
+    np.testing.assert_array_equal(lists, matrix("0 1 1 3 0 0; 3 0 2 0 1 0"))
 
 
 def test_axes_are_drawn_as_svg_without_the_library_that_draws_charts(tmp_path, monkeypatch):

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from scipy.spatial.distance import squareform
+from world import matrix
 
 from glocal.data.answers import Answers
 from glocal.data.features import Features
@@ -27,8 +28,8 @@ def results(seed: int) -> list[Result]:
     X = rng.normal(size=(120, 6))
     y = np.arange(120) % 4
     rdms = [squareform(rng.uniform(size=66)) for _ in range(3)]
-    rows = [[0, 1, 2], [1, 2, 0], [3, 4, 5], [3, 4, 5], [6, 7, 8], [7, 8, 6]]
-    answers = Answers.from_array(3 * rows)
+    rows = matrix("0 1 2; 1 2 0; 3 4 5; 3 4 5; 6 7 8; 7 8 6", int)
+    answers = Answers.from_array(np.tile(rows, (3, 1)))
     halves = (X[:60], y[:60], X[60:], y[60:])
     return [
         *(odd_one_out(X, answers, similarity=name, interval=False) for name in SIMILARITIES),
@@ -76,7 +77,7 @@ def test_the_first_score_is_the_mean_of_the_units():
 
 ROWS = np.random.default_rng(2).normal(size=(40, 5))
 LABELS = np.repeat(np.arange(4), 10)
-ANSWERS = Answers.from_array([[0, 1, 2], [3, 4, 5], [6, 7, 8]])
+ANSWERS = Answers.from_array(matrix("0 1 2; 3 4 5; 6 7 8", int))
 RDM = np.abs(np.subtract.outer(np.arange(40.0), np.arange(40.0)))
 EVALUATIONS = {
     "agreement": lambda Z: odd_one_out(Z, ANSWERS, interval=False),

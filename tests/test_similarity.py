@@ -55,8 +55,8 @@ def test_loss_equals_minus_log_softmax():
     """
     pairs = RNG.normal(size=(50, 3))
     np.testing.assert_allclose(choice_loss(pairs), -log_softmax(pairs, axis=1)[:, 0], rtol=1e-13)
-    huge = np.array([[1e4, -1e4, 0.0], [-1e4, 1e4, 0.0], [5.0, 5.0, 5.0]])
-    np.testing.assert_allclose(choice_loss(huge), [0.0, 2e4, math.log(3)])
+    huge = world.matrix("1e4 -1e4 0; -1e4 1e4 0; 5 5 5")
+    np.testing.assert_allclose(choice_loss(huge), [0, 2e4, math.log(3)])
 
 
 @pytest.mark.parametrize("kind", ["cosine", "dot"])
@@ -81,9 +81,8 @@ def test_the_choice_is_shared_among_the_highest():
     """Each of the k highest pairs gets 1/k and the others nothing, so that the shares of an answer
     add up to 1.
     """
-    S = np.array([[3.0, 3, 1], [2, 2, 2], [1, 2, 2]])
-    expected = [[1 / 2, 1 / 2, 0], [1 / 3] * 3, [0, 1 / 2, 1 / 2]]
-    np.testing.assert_allclose(choice(S, 1e-12), expected)
+    shares = choice(world.matrix("3 3 1; 2 2 2; 1 2 2"), 1e-12)
+    np.testing.assert_allclose(6 * shares, world.matrix("3 3 0; 2 2 2; 0 3 3"))
 
 
 def test_snapped_values_are_equal_where_neighbours_are_near():

@@ -25,6 +25,11 @@ def answers(n: int, objects: int, kind: str = "odd-one-out", seed: int = 0, **de
     return Answers(np.array(rows, dtype=np.int32), kind=kind, **details)
 
 
+def matrix(text: str, dtype: type = float) -> np.ndarray:
+    """The numbers of a text, whose rows end with a semicolon."""
+    return np.array([row.split() for row in text.split(";")], dtype=dtype)
+
+
 def chosen(questions: Answers, Z: np.ndarray, seed: int = 0) -> Answers:
     """The questions as people answer them who choose by the softmax of dot products in Z."""
     objects = questions.objects
