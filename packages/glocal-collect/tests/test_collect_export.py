@@ -287,7 +287,7 @@ def test_people_are_described_once_for_two_owners_at_once(serve_study, monkeypat
         calls.append(arguments)
         if len(calls) == 1:
             second.start()
-            second.join(0.5)  # long enough for a second description, if nothing made it wait
+            second.join(0.1)  # long enough for a second description, if nothing made it wait
         return describe_people(*arguments)
 
     monkeypatch.setattr("glocal_collect.people.describe_people", describe)
