@@ -152,7 +152,9 @@ class Extractor:
             )
         source = images if isinstance(images, Source) else open_images(images)
         folder = make_folder(out)
-        places = self._places(folder)
+        places = dict.fromkeys(self.read_from, folder)
+        if len(places) > 1:
+            places = {layer: folder / quote(layer, safe="") for layer in places}
         content = {"n": len(source), "sha256": source.sha256()}
         identity = json.loads(to_json({**self.identity, "images": content}))
         try:
@@ -170,12 +172,6 @@ class Extractor:
         shutil.rmtree(folder / WORK, ignore_errors=True)
         files = {layer: place / FEATURES_FILE for layer, place in places.items()}
         return Extraction(folder, files, record)
-
-    def _places(self, folder: Path) -> dict[str, Path]:
-        """The folder of each layer."""
-        if len(self.read_from) == 1:
-            return dict.fromkeys(self.read_from, folder)
-        return {layer: folder / quote(layer, safe="") for layer in self.read_from}
 
     def _chunks(self, n: int, folder: Path) -> dict[Path, range]:
         """The file of each chunk, and the numbers of its images."""

@@ -115,7 +115,11 @@ class _Sides(Task):
     """Training and test images with their labels; without a test file they are the same images."""
 
     train: File = Field(description="Feature file of the training images.")
-    train_labels: MaybeFile = None
+    train_labels: MaybeFile = Field(
+        None,
+        description="Class of each training image, .npy or one per line; required without "
+        "--anomalies.",
+    )
     test: MaybeFile = Field(None, description="Feature file of the test images.")
     test_labels: MaybeFile = Field(
         None, description="Class of each test image, .npy or one per line."
@@ -195,16 +199,7 @@ class AnomalyTask(_Sides):
     """Anomaly detection: anomalies are the test images of other classes, or a third file."""
 
     kind: Literal["anomaly"] = "anomaly"
-    train_labels: MaybeFile = Field(
-        None,
-        description="Class of each training image, .npy or one per line; required without "
-        "--anomalies.",
-    )
     test: File = Field(description="Feature file of the test images.")
-    test_labels: MaybeFile = Field(
-        None,
-        description="Class of each test image, .npy or one per line; required without --anomalies.",
-    )
     anomalies: MaybeFile = Field(
         None,
         description="Features of another data set, which are the anomalies; no labels are read.",
