@@ -178,7 +178,7 @@ def test_a_class_missing_in_the_test_is_left_out_aloud():
     with pytest.warns(DataWarning, match="1 of 4 classes"):
         result = anomaly(TRAIN, LABELS, test, truth)
     assert columns(result, "class").tolist() == [[0, 2, 3]]
-    with pytest.raises(DataError, match="normal and anomalous"):
+    with pytest.raises(DataError, match="normal or anomalous"):
         anomaly(TRAIN[LABELS == 1], LABELS[LABELS == 1], test, truth)
 
 

@@ -112,7 +112,7 @@ def test_queries_without_a_relevant_row_are_left_out_aloud(tmp_path):
     np.testing.assert_allclose(result.precision, expected)
     with pytest.warns(DataWarning, match="2 of 60"):
         assert retrieval(Q, labels).n == result.n == 58
-    with pytest.raises(DataError, match="no query has a gallery row of the same label"):
+    with pytest.raises(DataError, match="queries have no gallery row of the same label"):
         retrieval(Q, LABELS, G, G_LABELS + 10)
     files = folder(tmp_path, q_npy=Q, labels_npy=labels)
     line = f"--queries {files}/q.npy --query-labels {files}/labels.npy --baseline centred"

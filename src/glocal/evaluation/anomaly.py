@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from functools import partial
 from typing import Any
 
@@ -10,9 +9,9 @@ import numpy as np
 from jaxtyping import Bool, Float, Int, Shaped
 
 from glocal.data.labels import Superclasses, positions
-from glocal.errors import DataError, DataWarning, ParameterError
+from glocal.errors import DataError, ParameterError
 from glocal.evaluation.intervals import FRACTION, Result, Units
-from glocal.evaluation.sides import SIDES, Members, finite_sides, labelled_sides
+from glocal.evaluation.sides import SIDES, Members, finite_sides, labelled_sides, leave_out
 from glocal.results import Score
 from glocal.similarity import (
     Embedding,
@@ -145,7 +144,8 @@ def anomaly(
         counts = {"normal": int((~anomalous).sum()), "anomalous": int(anomalous.sum())}
         metrics = zip(METRICS, detection(anomalous, score), strict=True)
         rows.append({"class": name, **dict(metrics), **counts})
-    _check_left_out(len(classes) - len(rows), len(classes))
+    n = len(classes)
+    leave_out(n - len(rows), n, "classes lack normal or anomalous test images")
     values = _within_classes(influence / len(rows), test_codes)
     return _result(rows, values, {"mode": mode, "k": k})
 
@@ -227,21 +227,6 @@ def _nearest(
         by_class = np.split(S, np.cumsum(sizes)[:-1], axis=1)
         blocks.append(np.stack([np.partition(part, -k, axis=1)[:, -k:] for part in by_class], 1))
     return np.concatenate(blocks)
-
-
-def _check_left_out(n_left_out: int, n: int) -> None:
-    """Warn of classes that lack normal or anomalous test images, and raise if all classes do."""
-    if n_left_out == n:
-        raise DataError(
-            "no class has both normal and anomalous test images; there is nothing to detect."
-        )
-    if n_left_out:
-        warnings.warn(
-            f"{n_left_out} of {n} classes lack normal or anomalous test images; they are left out "
-            "of the average.",
-            DataWarning,
-            stacklevel=3,
-        )
 
 
 def _result(

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import warnings
 from functools import partial
 
 import numpy as np
 from jaxtyping import Bool, Float, Int, Shaped
 
 from glocal.data.labels import positions
-from glocal.errors import DataError, DataWarning
 from glocal.evaluation.intervals import FRACTION, Result, Units, pseudo_values
-from glocal.evaluation.sides import labelled_rows
+from glocal.evaluation.sides import labelled_rows, leave_out
 from glocal.results import Score
 from glocal.similarity import (
     Embedding,
@@ -86,7 +84,9 @@ def retrieval(
     labels, codes, sizes = np.unique(gallery_labels, return_inverse=True, return_counts=True)
     query_codes = positions(labels, query_labels)  # -1 without a relevant row
     n_relevant = np.where(query_codes < 0, 0, sizes[query_codes] - is_one_set)
-    is_scored = _has_relevant_row(n_relevant)
+    is_scored = n_relevant > 0
+    n_lacking = int(np.count_nonzero(~is_scored))
+    leave_out(n_lacking, len(queries), "queries have no gallery row of the same label")
     groups = _groups(codes)
     n_groups = 0 if n_relevant.max() == 1 else int(groups.max()) + 1  # of rows that are left out
     n_candidates = len(gallery) - is_one_set
@@ -163,24 +163,6 @@ def _scores_without(
         scores[queries, group, 0] = sums[queries] / R[queries]
         scores[queries, group, 1:] = t[starts[queries], None] <= np.array(ranks)
     return scores
-
-
-def _has_relevant_row(n_relevant: Numbers) -> Bool[np.ndarray, " n"]:
-    """Whether each query has a relevant row; warns of those that have none."""
-    has_row = n_relevant > 0
-    if not has_row.any():
-        raise DataError(
-            "no query has a gallery row of the same label; are the two label files of the same "
-            "kind?"
-        )
-    if not has_row.all():
-        warnings.warn(
-            f"{(~has_row).sum()} of {len(has_row)} queries have no gallery row of the same label; "
-            "they are left out.",
-            DataWarning,
-            stacklevel=3,
-        )
-    return has_row
 
 
 def _result(

@@ -47,14 +47,21 @@ def _members(
     if superclass_of is None:
         return Members(X, labels, labels)
     rows, superclasses = superclass_rows(labels, superclass_of, part)
-    if len(rows) < len(labels):
-        warnings.warn(
-            f"{len(labels) - len(rows)} of {len(labels)} {part} images are of classes without a "
-            "superclass; they are left out.",
-            DataWarning,
-            stacklevel=4,
-        )
+    n = len(labels)
+    leave_out(n - len(rows), n, f"{part} images are of classes without a superclass")
     return Members(X[rows], superclasses, labels[rows])
+
+
+def leave_out(n: int, total: int, what: str) -> None:
+    """Warn that n of `total` images, queries or classes are left out; raise a DataError if all are.
+
+    `what` says which they are and what they lack.
+    """
+    if n == total:
+        raise DataError(f"all {total} {what}; there is nothing to score. Check the labels.")
+    if n:
+        message = f"{n} of {total} {what}; they are left out."
+        warnings.warn(message, DataWarning, stacklevel=3)
 
 
 def finite_sides(

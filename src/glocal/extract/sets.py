@@ -84,9 +84,7 @@ def load_images(
     try:
         if download and not (root / entry["folder"]).is_dir():
             _download(datasets, entry, root)
-        if name.startswith("cifar"):
-            return _open_cifar(datasets, entry, root, split)
-        return _open_files(datasets, entry, root, split)
+        return _open(datasets, entry, root, split)
     except GLocalError:
         raise
     except Exception as error:  # missing or damaged files can make torchvision raise anything
@@ -111,33 +109,34 @@ def _download(datasets: Any, entry: dict[str, Any], root: Path) -> None:
     shutil.rmtree(partial)
 
 
-def _open_cifar(datasets: Any, entry: dict[str, Any], root: Path, split: str) -> Source:
-    """The images of CIFAR, which are arrays, and their classes."""
-    images = getattr(datasets, entry["torchvision"])(root, train=split == "train")
-    labels = {"labels": [images.classes[number] for number in images.targets]}
-    if entry["name"] == "cifar100":
+def _open(datasets: Any, entry: dict[str, Any], root: Path, split: str) -> Source:
+    """The images of a set, which are arrays in CIFAR and else files, and their classes."""
+    name = entry["name"]
+    description = f"{name} ({split}) in {root}"
+    read = getattr(datasets, entry["torchvision"])
+    if name.startswith("cifar"):
+        images = read(root, train=split == "train")
+        pictures = images.data
+        numbers = images.targets
+        names = [f"{split}/{i:05d}.png" for i in range(len(pictures))]
+    else:
+        images = read(root, split=split)
+        # NOTE private, but unchanged since torchvision 0.12; public access would open each image
+        pictures = [os.fspath(path) for path in images._image_files]
+        numbers = images._labels
+        if missing := [path for path in pictures if not os.path.isfile(path)]:
+            raise FileError(
+                f"{description} lacks {len(missing)} of {len(pictures)} images; the first is "
+                f"{missing[0]}."
+            )
+        top = f"{root / entry['images']}{os.sep}"
+        names = [path.removeprefix(top).replace(os.sep, "/") for path in pictures]
+    labels = {"labels": [images.classes[number] for number in numbers]}
+    if name == "cifar100":
         superclass_of = {
             label: superclass
             for superclass, members in _table()["superclasses_of_cifar100"].items()
             for label in members.split()
         }
         labels["labels_coarse"] = [superclass_of[label] for label in labels["labels"]]
-    names = [f"{split}/{i:05d}.png" for i in range(len(images.data))]
-    return Source(names, images.data.__getitem__, f"{entry['name']} ({split}) in {root}", labels)
-
-
-def _open_files(datasets: Any, entry: dict[str, Any], root: Path, split: str) -> Source:
-    """The images of a set of files, and their classes."""
-    description = f"{entry['name']} ({split}) in {root}"
-    images = getattr(datasets, entry["torchvision"])(root, split=split)
-    # NOTE private, but unchanged since torchvision 0.12; public access would open each image
-    paths = [os.fspath(path) for path in images._image_files]
-    missing = [path for path in paths if not os.path.isfile(path)]
-    if missing:
-        raise FileError(
-            f"{description} lacks {len(missing)} of {len(paths)} images; the first is {missing[0]}."
-        )
-    top = f"{root / entry['images']}{os.sep}"
-    names = [path.removeprefix(top).replace(os.sep, "/") for path in paths]
-    labels = {"labels": [images.classes[number] for number in images._labels]}
-    return Source(names, paths.__getitem__, description, labels)
+    return Source(names, pictures.__getitem__, description, labels)
