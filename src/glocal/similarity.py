@@ -14,16 +14,17 @@ SIMILARITIES = ("cosine", "dot")
 Pairs = tuple[tuple[int, int], ...]
 Embedding = Float[np.ndarray, "n _"]
 """Features before or after a transform, (n, p): one row per object or image."""
-Labels = Shaped[np.ndarray, " n"]
-"""The class of each of n rows, an integer or a name."""
+Values = Float[np.ndarray, " n"]
+"""One number for each of n things."""
+Mask = Bool[np.ndarray, " n"]
+"""Which of n things are meant."""
 Numbers = Int[np.ndarray, " n"]
 """The number of a row or class for each of n things."""
-Objects = Int[np.ndarray, "t m"]
-"""The m objects of each of t answers, as indices from 0."""
-AnswerValues = Float[np.ndarray, " t"]
-"""One number for each of t answers."""
-AnswerMask = Bool[np.ndarray, " t"]
-"""Which of t answers are meant."""
+Labels = Shaped[np.ndarray, " n"]
+"""The class, person or other name of each of n things, an integer or a text."""
+Objects = Int[np.ndarray, "n m"]
+"""The m objects of each of n answers, as indices from 0."""
+
 
 _MAX_GRAM_OBJECTS = 20_000  # with more objects the n × n matrix does not fit in memory
 _MAX_GRAM_ENTRIES_PER_PAIR = 64  # beyond this ratio most entries of the matrix would not be read
@@ -113,7 +114,7 @@ def cosine_blocks(
 
 def of_pairs(
     Z: np.ndarray, objects: Objects, pairs: Pairs, similarity: str = "cosine"
-) -> Float[np.ndarray, "t k"]:
+) -> Float[np.ndarray, "n k"]:
     """The similarities of the candidate pairs of each answer, in the order of `pairs`.
 
     They are computed in float64, so that ties do not come from rounding.
@@ -140,8 +141,8 @@ def of_pairs(
 
 
 def choice(
-    S: Float[np.ndarray, "t k"], tolerance: float | Float[np.ndarray, "t 1"]
-) -> Float[np.ndarray, "t k"]:
+    S: Float[np.ndarray, "n k"], tolerance: float | Float[np.ndarray, "n 1"]
+) -> Float[np.ndarray, "n k"]:
     """The share of each pair in the model's choice: 1/k if k pairs are tied for the highest.
 
     Pairs within the tolerance (`pair_tolerance`) of the highest similarity are tied with it.
@@ -150,7 +151,7 @@ def choice(
     return is_highest / is_highest.sum(axis=1, keepdims=True)
 
 
-def credit(S: Float[np.ndarray, "t k"], tolerance: float) -> tuple[AnswerValues, AnswerMask]:
+def credit(S: Float[np.ndarray, "n k"], tolerance: float) -> tuple[Values, Mask]:
     """The credit of the model on each answer, from 0 to 1, and which answers are ties.
 
     The credit is the share of the chosen pair, column 0, in the model's `choice`. A collapsed model
@@ -160,7 +161,7 @@ def credit(S: Float[np.ndarray, "t k"], tolerance: float) -> tuple[AnswerValues,
     return shares[:, 0], shares.max(axis=1) < 1
 
 
-def choice_loss(S: Float[np.ndarray, "t k"]) -> AnswerValues:
+def choice_loss(S: Float[np.ndarray, "n k"]) -> Values:
     """-log softmax of the chosen pair's similarity, in nats, for each answer (log-sum-exp form)."""
     losses = np.empty(len(S))
     for chunk in row_slices(len(S), _CHUNK):

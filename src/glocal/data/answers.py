@@ -17,7 +17,7 @@ from glocal.data.tables import has_titles, read_list, read_numbers
 from glocal.data.trials import read_trials
 from glocal.errors import DataError, DataWarning, ParameterError
 from glocal.files import PathLike, ending, naming, read_npz, write_npy, write_npz
-from glocal.similarity import AnswerMask, AnswerValues, Numbers, Objects, Pairs, candidate_pairs
+from glocal.similarity import Labels, Mask, Numbers, Objects, Pairs, Values, candidate_pairs
 
 KINDS = ("odd-one-out", "anchor", "nearest-of-n")
 
@@ -94,13 +94,13 @@ class Answers:
     [[0, 1, 2], [2, 0, 1]]
     """
 
-    objects: Integer[np.ndarray, "t m"]
-    weights: AnswerValues | None = None
+    objects: Integer[np.ndarray, "n m"]
+    weights: Values | None = None
     _: KW_ONLY
     kind: str = "odd-one-out"
-    votes: AnswerValues | None = None
-    person: Shaped[np.ndarray, " t"] | None = None
-    seconds: AnswerValues | None = None
+    votes: Values | None = None
+    person: Labels | None = None
+    seconds: Values | None = None
     names: Sequence[str] | None = None
     catch_passed: Bool[np.ndarray, " c"] | None = None
     catch_person: Shaped[np.ndarray, " c"] | None = None
@@ -313,7 +313,7 @@ class Answers:
         return None if self.person is None else len(set(self.person.tolist()))
 
     @property
-    def all_weights(self) -> AnswerValues:
+    def all_weights(self) -> Values:
         """The weights in units of answers, so that they sum to `effective_size`."""
         if self.weights is None or not len(self):
             return np.ones(len(self))
@@ -341,7 +341,7 @@ class Answers:
         others = [column for column in range(self.objects.shape[1]) if column not in pair]
         return self.objects[:, [*pair, *others]]
 
-    def with_votes(self, counts: Shaped[np.ndarray, "t k"]) -> Answers:
+    def with_votes(self, counts: Shaped[np.ndarray, "n k"]) -> Answers:
         """Return an answer for each candidate pair j with votes, weighted by ``counts[:, j]``."""
         if counts.shape != (len(self), len(self.pairs)) or counts.dtype.kind not in "fiub":
             raise DataError(
@@ -360,7 +360,7 @@ class Answers:
             votes=counts[rows, pairs],
         )
 
-    def inside(self, objects: Bool[np.ndarray, " n"]) -> tuple[AnswerMask, AnswerMask]:
+    def inside(self, objects: Bool[np.ndarray, " k"]) -> tuple[Mask, Mask]:
         """The masks of answers that name none of these objects, and that name no others."""
         count = objects[self.objects].sum(axis=1)
         return count == 0, count == self.objects.shape[1]
@@ -475,7 +475,7 @@ def _checked_details(n_answers: int, details: dict[str, Any]) -> dict[str, Any]:
     return checked
 
 
-def _checked(name: str, values: Any, lengths: dict[str, int]) -> Shaped[np.ndarray, " n"]:
+def _checked(name: str, values: Any, lengths: dict[str, int]) -> Labels:
     """Return a detail as a read-only array with one value for each answer or catch trial."""
     array = as_matrix(values)
     value, dtype_kinds, unit = _DETAILS[name]

@@ -13,7 +13,7 @@ from jaxtyping import Int, Shaped
 
 from glocal.data.tables import column_of_table, json_text
 from glocal.errors import DataError, ParameterError
-from glocal.similarity import AnswerValues, Numbers
+from glocal.similarity import Labels, Numbers, Values
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -64,8 +64,8 @@ class Question(NamedTuple):
     """
 
     kind: str
-    shown: Shaped[np.ndarray, "t m"]
-    picked: Int[np.ndarray, " t"]
+    shown: Shaped[np.ndarray, "n m"]
+    picked: Numbers
     columns: dict[str, list[str]]
     interpretation: dict[str, Any]
 
@@ -150,7 +150,7 @@ def _roles(table: pd.DataFrame, stated: Mapping[str, str]) -> dict[str, list[str
     return {role: roles[role] for role in ROLES if role in roles}
 
 
-def texts_in_column(table: pd.DataFrame, column: str) -> Shaped[np.ndarray, "t k"]:
+def texts_in_column(table: pd.DataFrame, column: str) -> Shaped[np.ndarray, "n k"]:
     """The cells of a column as texts; a list fills as many columns as the longest list needs."""
     import pandas as pd
 
@@ -177,12 +177,12 @@ def parts_of_cell(cell: str) -> list[str]:
 
 
 def _picked(
-    texts: Shaped[np.ndarray, " t"],
-    shown: Shaped[np.ndarray, "t m"],
+    texts: Labels,
+    shown: Shaped[np.ndarray, "n m"],
     offered: Int[np.ndarray, " k"],
     names: Sequence[str],
     place_base: int | None,
-) -> tuple[Int[np.ndarray, " t"], str]:
+) -> tuple[Numbers, str]:
     """The column of `shown` that was picked, -1 for none, and the form in which cells state it.
 
     The columns `offered` could be picked, by their `names` if they have any.
@@ -222,14 +222,14 @@ def _picked(
     return np.where(is_answered, offered[is_picked.argmax(axis=1)], -1), fitting[0]
 
 
-def as_integers(texts: Shaped[np.ndarray, " n"]) -> Numbers | None:
+def as_integers(texts: Labels) -> Numbers | None:
     """Texts as integers, empty ones as -1; None if any of them is not an integer."""
     if not all(map(INTEGER.fullmatch, {*texts.tolist()} - {""})):
         return None
     return np.array([int(text.partition(".")[0]) if text else MISSING for text in texts.tolist()])
 
 
-def numbers_in_column(table: pd.DataFrame, column: str) -> AnswerValues:
+def numbers_in_column(table: pd.DataFrame, column: str) -> Values:
     """The numbers of a column, NaN for an empty cell."""
     try:
         # NOTE pd.to_numeric of pandas 2 may be wrong in the last digit

@@ -11,14 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Int
 from numpy.typing import DTypeLike
 
 from glocal.data.readers import PARQUET, READERS, read_matrix
 from glocal.data.tables import TABLES, read_named_rows
 from glocal.errors import DataError, FileError
 from glocal.files import PathLike, ending, read_lines, read_object
-from glocal.similarity import row_slices, scaled_to_length_1
+from glocal.similarity import Values, row_slices, scaled_to_length_1
 
 NAMES_FILE = "file_names.txt"
 RECORD_FILE = "record.json"
@@ -43,7 +43,7 @@ class Standardization:
 
     mean: float
     std: float
-    shift: Float[np.ndarray, " p"] | None = None
+    shift: Values | None = None
     is_unit: bool = False
 
     def __call__(self, features: np.ndarray, dtype: str | np.dtype = "float32") -> np.ndarray:
@@ -63,7 +63,7 @@ class Standardization:
             standardized[rows] = block
         return standardized
 
-    def centred(self, column_means: Float[np.ndarray, " p"], centre: float) -> Standardization:
+    def centred(self, column_means: Values, centre: float) -> Standardization:
         """Return a standardization that also centres the columns, by the fraction `centre`.
 
         It subtracts `centre` (0 to 1) times the deviation of each column mean from the overall
@@ -232,7 +232,7 @@ class Features:
         return replace(self, is_unit=True)
 
     @cached_property
-    def lengths(self) -> Float[np.ndarray, " n"]:
+    def lengths(self) -> Values:
         """The Euclidean length of each row."""
         with np.errstate(over="ignore"):  # `standardization` names such a row
             return np.concatenate(
@@ -278,7 +278,7 @@ class Features:
         )
 
     @cached_property
-    def column_means(self) -> Float[np.ndarray, " p"]:
+    def column_means(self) -> Values:
         """The mean of each column, in float64."""
         total = np.zeros(self.dimensions)
         for _, rows in self.chunks():

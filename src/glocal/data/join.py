@@ -12,7 +12,7 @@ from jaxtyping import Float, Int
 from glocal.data.answers import Answers
 from glocal.data.features import Features, object_name, transposed_hint
 from glocal.errors import DataError, DataWarning
-from glocal.similarity import AnswerMask, Numbers, choice, of_pairs, pair_tolerance, unit_rows
+from glocal.similarity import Mask, Numbers, choice, of_pairs, pair_tolerance, unit_rows
 
 _FEWER_ROWS = (
     " Extract the features of all objects that they name. If they index a longer list than the "
@@ -20,7 +20,7 @@ _FEWER_ROWS = (
 )
 _MAX_ROWS_OF_GRAM = 8192  # with more rows, similarities are computed answer by answer
 
-ChoiceModel = Callable[[Answers], Float[np.ndarray, "t k"]]
+ChoiceModel = Callable[[Answers], Float[np.ndarray, "n k"]]
 """Map answers about feature rows to the share of the model's choice that each pair gets.
 
 The first column is the share of the pair that the person chose.
@@ -35,7 +35,7 @@ class Joined:
     """
 
     answers: Answers
-    kept: AnswerMask
+    kept: Mask
 
     @property
     def n_dropped(self) -> int:
@@ -94,7 +94,7 @@ def choice_model(features: Features, rows: Int[np.ndarray, " k"]) -> ChoiceModel
     position[rows] = np.arange(len(rows))
     S = X @ X.T if len(rows) <= _MAX_ROWS_OF_GRAM else None
 
-    def shares(answers: Answers) -> Float[np.ndarray, "t k"]:
+    def shares(answers: Answers) -> Float[np.ndarray, "n k"]:
         answers = answers.relabel(position)
         objects = answers.objects
         if S is None:

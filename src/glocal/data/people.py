@@ -9,7 +9,7 @@ from jaxtyping import Float, Int
 
 from glocal.data.answers import Answers
 from glocal.errors import DataError
-from glocal.similarity import AnswerMask, Objects
+from glocal.similarity import Mask, Numbers, Objects
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -18,7 +18,7 @@ FAST = 0.8
 """Seconds below which an answer counts as fast: too short to look at three pictures."""
 
 
-def questions(answers: Answers) -> tuple[Objects, Int[np.ndarray, " t"]]:
+def questions(answers: Answers) -> tuple[Objects, Numbers]:
     """The question of each answer, and the number of the candidate pair that was chosen.
 
     A question is its objects in a fixed order: the reference first, if there is one, and the others
@@ -33,12 +33,12 @@ def questions(answers: Answers) -> tuple[Objects, Int[np.ndarray, " t"]]:
     return ordered, (ordered[:, 1:] == objects[:, 1:2]).argmax(axis=1)
 
 
-def question_numbers(answers: Answers) -> Int[np.ndarray, " t"]:
+def question_numbers(answers: Answers) -> Numbers:
     """The question number of each answer; questions are numbered in the order of their objects."""
     return _first_and_number(questions(answers)[0])[1]
 
 
-def set_keys(objects: Objects) -> Int[np.ndarray, " t"]:
+def set_keys(objects: Objects) -> Numbers:
     """A random number for each set of objects, whatever their order: the sum of theirs."""
     n = min(int(objects.max(initial=0)) + 1, 1 << 20)  # of more, some objects share a number
     numbers = np.random.default_rng(0).integers(1 << 48, size=n)
@@ -48,7 +48,7 @@ def set_keys(objects: Objects) -> Int[np.ndarray, " t"]:
     return keys
 
 
-def asked_once(objects: Objects) -> AnswerMask:
+def asked_once(objects: Objects) -> Mask:
     """Mark rows whose set of objects no other row has; about a quarter of them stay unmarked.
 
     Sets that share a bucket of `set_keys` are not told apart. Sorting the few that remain is
@@ -61,7 +61,7 @@ def asked_once(objects: Objects) -> AnswerMask:
 
 def _first_and_number(
     objects: Objects,
-) -> tuple[Int[np.ndarray, " s"], Int[np.ndarray, " t"]]:
+) -> tuple[Int[np.ndarray, " s"], Numbers]:
     """The first row that equals each sorted unique row, and the number of each row among these."""
     n = int(objects.max(initial=0)) + 1
     t, m = objects.shape

@@ -8,7 +8,7 @@ from jaxtyping import Int
 from glocal.data.answers import Answers
 from glocal.data.people import question_numbers
 from glocal.errors import DataError, ParameterError
-from glocal.similarity import AnswerMask, Numbers
+from glocal.similarity import Mask, Numbers
 
 
 def object_folds(n: int, folds: int = 3, seed: int = 42) -> list[Int[np.ndarray, " k"]]:
@@ -63,7 +63,7 @@ def question_folds(answers: Answers, folds: int = 3, seed: int = 42) -> list[Int
 
 def split_answers(
     answers: Answers, n: int, *, folds: int = 3, fold: int = 0, seed: int = 42
-) -> tuple[AnswerMask, AnswerMask]:
+) -> tuple[Mask, Mask]:
     """The masks (t,) of training and held-out answers if one fold of the objects is held out.
 
     All objects of a training answer are outside the fold, and all objects of a held-out answer are
@@ -78,7 +78,7 @@ def split_answers(
 
 def split_persons(
     answers: Answers, *, folds: int = 3, fold: int = 0, seed: int = 42
-) -> tuple[AnswerMask, AnswerMask]:
+) -> tuple[Mask, Mask]:
     """The masks (t,) of training and held-out answers if one fold of the persons is held out.
 
     Raises

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Int, Shaped
+from jaxtyping import Shaped
 
 from glocal.data.columns import (
     MISSING,
@@ -20,7 +20,7 @@ from glocal.data.features import object_name
 from glocal.data.tables import read_table
 from glocal.errors import DataError
 from glocal.files import PathLike, naming
-from glocal.similarity import AnswerMask, AnswerValues, Objects
+from glocal.similarity import Mask, Numbers, Objects, Values
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -123,8 +123,8 @@ def read_trials(
 
 
 def keep_valid(
-    reasons: Mapping[str, AnswerMask],
-) -> tuple[AnswerMask, dict[str, int]]:
+    reasons: Mapping[str, Mask],
+) -> tuple[Mask, dict[str, int]]:
     """The mask of the trials that no reason excludes, and the number that each reason excludes.
 
     A trial counts for the first reason that excludes it.
@@ -148,7 +148,7 @@ def keep_valid(
     return kept, dropped
 
 
-def _in_order(kind: str, objects: Objects, picked: Int[np.ndarray, " t"]) -> Objects:
+def _in_order(kind: str, objects: Objects, picked: Numbers) -> Objects:
     """Order the columns as in `Answers`: the odd one last, or the pick after the reference."""
     is_picked = np.arange(objects.shape[1]) == picked[:, None]
     rank = is_picked.astype(np.int64)
@@ -164,7 +164,7 @@ def _excluded(
     objects: Objects,
     ordered: Objects,
     details: Mapping[str, np.ndarray],
-) -> tuple[AnswerMask, dict[str, AnswerMask]]:
+) -> tuple[Mask, dict[str, Mask]]:
     """The mask of catch trials, and the masks of all trials that are no answers, by reason.
 
     A catch trial repeats an object and has one right answer: the object that differs from two equal
@@ -186,7 +186,7 @@ def _excluded(
 
 
 def _indices(
-    shown: Shaped[np.ndarray, "t m"], names: Sequence[str] | None, base: int
+    shown: Shaped[np.ndarray, "n m"], names: Sequence[str] | None, base: int
 ) -> tuple[Objects, Sequence[str] | None]:
     """Return the objects as integers, and the list of names.
 
@@ -211,7 +211,7 @@ def _indices(
 def _details(table: pd.DataFrame, roles: dict[str, list[str]]) -> dict[str, np.ndarray]:
     """Read the other arguments of `Answers.from_array`; a negative time counts as unknown."""
 
-    def numbers(role: str) -> AnswerValues:
+    def numbers(role: str) -> Values:
         return numbers_in_column(table, roles[role][0])
 
     details: dict[str, np.ndarray] = {}

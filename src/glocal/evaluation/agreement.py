@@ -15,7 +15,7 @@ from glocal.data.people import asked_once, tally
 from glocal.errors import DataError, DataWarning
 from glocal.evaluation.intervals import FRACTION, Result, Units, compared
 from glocal.results import PEOPLE, Score
-from glocal.similarity import AnswerValues, choice_loss, credit, finite, of_pairs, pair_tolerance
+from glocal.similarity import Values, choice_loss, credit, finite, of_pairs, pair_tolerance
 
 MIN_ANSWERS = 30
 """With fewer answers their agreement is too uncertain, and comes with a warning."""
@@ -95,7 +95,7 @@ def odd_one_out(
     return Result.of(scores, units, similarity, similarity=similarity, ceiling=None)
 
 
-def answer_credit(Z: np.ndarray, answers: Answers) -> AnswerValues:
+def answer_credit(Z: np.ndarray, answers: Answers) -> Values:
     """The credit of an embedding on each answer, by cosine: 0, 1, or 1/(number of tied pairs).
 
     The weighted mean of the credit is the accuracy.
@@ -104,7 +104,7 @@ def answer_credit(Z: np.ndarray, answers: Answers) -> AnswerValues:
     return credit(_of_pairs(Z, answers, "cosine"), pair_tolerance(Z))[0]
 
 
-def heldout_rows(credits: Mapping[str, AnswerValues], heldout: Answers) -> list[Score]:
+def heldout_rows(credits: Mapping[str, Values], heldout: Answers) -> list[Score]:
     """The score rows of arms on held-out answers, and of their differences from the first arm."""
     results = {}
     for arm, arm_credits in credits.items():
@@ -191,14 +191,14 @@ def ceiling_in_words(rows: Iterable[Mapping[str, Any]]) -> str:
     )
 
 
-def credit_units(credits: AnswerValues, answers: Answers) -> Units:
+def credit_units(credits: Values, answers: Answers) -> Units:
     """The units of one value per answer, with the objects and the persons of the answers."""
     return Units(
         values=credits, answers=answers.objects, weights=answers.weights, persons=answers.person
     )
 
 
-def _of_pairs(Z: np.ndarray, answers: Answers, similarity: str) -> Float[np.ndarray, "t k"]:
+def _of_pairs(Z: np.ndarray, answers: Answers, similarity: str) -> Float[np.ndarray, "n k"]:
     if not isinstance(answers, Answers):
         raise DataError(
             f"`answers` is a {type(answers).__name__}; pass Answers.from_array(triplets)."

@@ -6,7 +6,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Float, Int, Shaped
+from jaxtyping import Float, Shaped
 
 from glocal.data.labels import Superclasses, positions
 from glocal.errors import DataError, ParameterError
@@ -16,7 +16,9 @@ from glocal.results import Score
 from glocal.similarity import (
     Embedding,
     Labels,
+    Mask,
     Numbers,
+    Values,
     cosine_blocks,
     snap_ties,
     tie_tolerance,
@@ -168,9 +170,7 @@ def anomaly_against(
     return anomaly(train, np.repeat(["all"], len(train)), images, labels, mode=_AGAINST, k=k)
 
 
-def detection(
-    anomalous: Bool[np.ndarray, " m"], score: Float[np.ndarray, " m"]
-) -> tuple[float, float, float]:
+def detection(anomalous: Mask, score: Values) -> tuple[float, float, float]:
     """AUROC, AUPR, and the share of normal images flagged when 95 % of the anomalies are (FPR95).
 
     A lower FPR95 is better. Tied images pass a threshold together, but for FPR95 they are flagged
@@ -229,9 +229,7 @@ def _nearest(
     return np.concatenate(blocks)
 
 
-def _result(
-    rows: list[dict[str, Any]], values: Float[np.ndarray, " m"], settings: dict[str, Any]
-) -> Result:
+def _result(rows: list[dict[str, Any]], values: Values, settings: dict[str, Any]) -> Result:
     """Average the metrics of the classes; `values` are deviations of the images, with mean 0."""
     auroc, *others = [float(np.mean([row[name] for row in rows])) for name in METRICS]
     units = Units(values=auroc + values)
@@ -243,9 +241,7 @@ def _result(
     return Result.of(scores, units, per_class=rows)
 
 
-def _influence(
-    anomalous: Bool[np.ndarray, " m"], score: Float[np.ndarray, " m"]
-) -> Float[np.ndarray, " m"]:
+def _influence(anomalous: Mask, score: Values) -> Values:
     """The share of each image in the error of an AUROC.
 
     The placement value of a normal image is the share of anomalies with a higher score, that of an
@@ -269,9 +265,7 @@ def _influence(
     return (placement - auroc) / np.where(anomalous, n_anomalous, n_normal)
 
 
-def _within_classes(
-    influence: Float[np.ndarray, " m"], classes: Int[np.ndarray, " m"]
-) -> Float[np.ndarray, " m"]:
+def _within_classes(influence: Values, classes: Numbers) -> Values:
     """Values of mean 0, whose independent error is that of images within these classes."""
     codes, sizes = np.unique(classes, return_inverse=True, return_counts=True)[1:]
     within = influence - (np.bincount(codes, influence) / sizes)[codes]

@@ -14,7 +14,6 @@ from glocal.data.features import Features
 from glocal.evaluation.structure import neighbours
 from glocal.results import value_at
 from glocal.similarity import (
-    AnswerValues,
     Embedding,
     Numbers,
     Objects,
@@ -341,7 +340,7 @@ def flips(X: Embedding, parts: Sequence[Part], n: int = 4) -> dict[str, Any]:
     return {"counts": counts, **examples}
 
 
-def _margins(Z: Embedding, answers: Answers) -> AnswerValues:
+def _margins(Z: Embedding, answers: Answers) -> Float[np.ndarray, " t"]:
     """The margin of the chosen pair over the most similar other pair; at most 0 for a tie."""
     S = of_pairs(Z, answers.objects, answers.pairs)
     return S[:, 0] - S[:, 1:].max(axis=1) - pair_tolerance(Z)

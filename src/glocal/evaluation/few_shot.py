@@ -15,7 +15,7 @@ from glocal.errors import DataError, DataWarning, ParameterError
 from glocal.evaluation.intervals import FRACTION, Result, Units, class_means
 from glocal.evaluation.sides import Members, labelled_sides
 from glocal.results import Score
-from glocal.similarity import Embedding, Numbers, choice, row_slices, unit_rows
+from glocal.similarity import Embedding, Numbers, Values, choice, row_slices, unit_rows
 
 STRENGTHS = np.logspace(-4, 6, 11)
 MIN_DRAWS = 20
@@ -167,7 +167,7 @@ def _with_enough_images(train: Members, test: Members, shots: int) -> tuple[Memb
     return train.select(kept), test.select(~np.isin(test.superclasses, lost))
 
 
-def _truth(classes: np.ndarray, y_test: np.ndarray) -> Int[np.ndarray, " m"]:
+def _truth(classes: np.ndarray, y_test: np.ndarray) -> Numbers:
     """The class of each test image, as a position among the training classes."""
     if len(classes) < 2:
         raise DataError(
@@ -277,9 +277,7 @@ PROBES: dict[str, Callable[[np.ndarray, np.ndarray, int], Scorer]] = {
 }
 
 
-def shared_credit(
-    scores: Float[np.ndarray, "m k"], y: Int[np.ndarray, " m"]
-) -> Float[np.ndarray, " m"]:
+def shared_credit(scores: Float[np.ndarray, "n k"], y: Numbers) -> Values:
     """The credit of each prediction: 1/t if the true class is one of t tied for the highest score.
 
     It is 0 otherwise. Features that have collapsed to one point therefore score exactly chance in

@@ -10,11 +10,11 @@ from itertools import combinations
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Int, Shaped
+from jaxtyping import Float, Int
 
 from glocal.data.people import asked_once
 from glocal.results import DIFFERENCE, PEOPLE, Score
-from glocal.similarity import AnswerValues, Objects
+from glocal.similarity import Labels, Objects, Values
 
 Limits = tuple[float, float]
 Bounded = tuple[float, float | None, float | None]
@@ -115,8 +115,8 @@ class Units:
 
     values: Float[np.ndarray, "*shape"]
     answers: Objects | None = None
-    weights: AnswerValues | None = None
-    persons: Shaped[np.ndarray, " t"] | None = None
+    weights: Values | None = None
+    persons: Labels | None = None
     classes: Classes | None = None
     shot_share: float = 0.0
     is_one_set: bool = False
@@ -142,9 +142,7 @@ class Units:
         return replace(self, values=self.values - baseline.values).estimate()
 
 
-def mean_estimate(
-    values: Float[np.ndarray, " n"], clusters: Shaped[np.ndarray, " n"] | None = None
-) -> Estimate:
+def mean_estimate(values: Values, clusters: Labels | None = None) -> Estimate:
     """Estimate the mean of scores that are dependent within a cluster (a question).
 
     The variance is that of leaving out one cluster (`share_variance`), but not less than that of
@@ -337,10 +335,10 @@ def class_means(credits: Credits, classes: Classes) -> Float[np.ndarray, "draws 
 
 
 def answer_estimate(
-    values: AnswerValues,
+    values: Values,
     answers: Objects,
-    weights: AnswerValues | None = None,
-    persons: Shaped[np.ndarray, " t"] | None = None,
+    weights: Values | None = None,
+    persons: Labels | None = None,
 ) -> Estimate:
     """Estimate the (weighted) mean of a value over answers.
 
@@ -392,7 +390,7 @@ def answer_estimate(
 
 
 def _sums_over_pairs(
-    answers: Objects, values: Float[np.ndarray, "v t"]
+    answers: Objects, values: Float[np.ndarray, "v n"]
 ) -> tuple[Float[np.ndarray, " v"], Float[np.ndarray, " v"]]:
     """Σ e_t e_t' over the pairs of answers that share any object, and over those that share all.
 
@@ -412,7 +410,7 @@ def _sums_over_pairs(
 
 
 def _squared_subset_sums(
-    columns: Int[np.ndarray, "m t"], size: int, values: Float[np.ndarray, "v t"]
+    columns: Int[np.ndarray, "m t"], size: int, values: Float[np.ndarray, "v n"]
 ) -> Float[np.ndarray, " v"]:
     """Σ_s E_s² over the subsets of this size, for each row of `values`; objects are ascending."""
     n = int(columns.max(initial=0)) + 1

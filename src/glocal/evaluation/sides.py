@@ -6,11 +6,10 @@ import warnings
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool
 
 from glocal.data.labels import Superclasses, check_labels, superclass_rows
 from glocal.errors import DataError, DataWarning
-from glocal.similarity import Embedding, Labels, finite
+from glocal.similarity import Embedding, Labels, Mask, finite
 
 SIDES = ("training images", "test images")
 
@@ -22,7 +21,7 @@ class Members(NamedTuple):
     superclasses: Labels
     classes: Labels
 
-    def select(self, kept: Bool[np.ndarray, " n"]) -> Members:
+    def select(self, kept: Mask) -> Members:
         """The images of a mask."""
         return Members(*(values[kept] for values in self))
 

@@ -6,7 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Int
 
 from glocal.errors import ParameterError
 from glocal.evaluation.intervals import FRACTION, Result, Units
@@ -14,6 +14,7 @@ from glocal.evaluation.rsa import model_rdm, spearman
 from glocal.results import Score
 from glocal.similarity import (
     Embedding,
+    Values,
     cosine_blocks,
     finite,
     is_collapsed,
@@ -81,7 +82,7 @@ def neighbours_kept(X: Embedding, Z: Embedding, k: int = 10) -> float:
 
 def kept_by_image(
     X: Embedding, Z: Embedding, k: int = 10, *, before: csr_array | None = None
-) -> Float[np.ndarray, " n"]:
+) -> Values:
     """The share of its k nearest neighbours that each image keeps.
 
         1/k Σ_j min( P_k(j | i; X), P_k(j | i; Z) ),

@@ -13,13 +13,14 @@ from operator import itemgetter
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+from jaxtyping import Float
 
 from glocal.data.answers import Answers
 from glocal.data.check.findings import Case, Finding, finding, warn
 from glocal.data.features import Features, object_name
 from glocal.data.join import ChoiceModel, choice_model, feature_rows, join
 from glocal.data.people import FAST, people, question_numbers, set_keys, tally
-from glocal.similarity import AnswerValues, Numbers
+from glocal.similarity import Numbers
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -165,7 +166,7 @@ def _compare(
     reading: _Reading,
     answers: Answers,
     rows: Numbers,
-    credit: AnswerValues,
+    credit: Float[np.ndarray, " t"],
     shares_of: ChoiceModel,
 ) -> Iterator[tuple[float, Finding]]:
     """Yield the gain of a reading over all answers, with its finding, if the gain is clear."""

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Int
 
 from glocal.data.check.findings import Finding, finding
 from glocal.data.features import Features
 from glocal.data.rows import difference, row_statistics, spaced_rows
 from glocal.errors import DataError
+from glocal.similarity import Mask, Values
 
 _MAX_SHARE_OF_SQUARES = 0.8  # of one column, about the overall mean; CLIP's outlier has .42
 _MAX_RELATIVE_LENGTH = 10.0  # relative to the median row; networks on photographs reach at most 3
@@ -43,9 +44,9 @@ def check_features(features: Features, what: str = "features") -> Iterator[Findi
 
 
 def _columns(
-    mean: Float[np.ndarray, " p"],
-    squares: Float[np.ndarray, " p"],
-    varies: Bool[np.ndarray, " p"],
+    mean: Values,
+    squares: Values,
+    varies: Mask,
     what: str,
 ) -> Iterator[Finding]:
     """Find constant columns, and a column that determines the standardization scalars.
@@ -63,7 +64,7 @@ def _columns(
         yield finding("huge", f"{what}: column {column} alone has {share:.0%} of the squares")
 
 
-def _rows(lengths: Float[np.ndarray, " n"], what: str) -> Iterator[Finding]:
+def _rows(lengths: Values, what: str) -> Iterator[Finding]:
     """Find rows of zeros, and rows that are much longer than others."""
     typical = np.median(lengths)
     longer = f"are more than {_MAX_RELATIVE_LENGTH:.0f} times as long as the median"

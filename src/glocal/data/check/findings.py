@@ -9,13 +9,11 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
-from jaxtyping import Int
-
 from glocal.data.answers import Answers
 from glocal.data.features import Features
 from glocal.errors import DataWarning
 from glocal.files import read_object
+from glocal.similarity import Numbers
 
 Severity = Literal["error", "warning", "note"]
 SEVERITIES: tuple[Severity, ...] = ("error", "warning", "note")
@@ -68,7 +66,7 @@ class Case:
     answers: Answers | None = None
     heldout: Answers | None = None
     object_ids: Sequence[str] | None = None
-    order: Int[np.ndarray, " n"] | None = None
+    order: Numbers | None = None
 
     @property
     def listed(self) -> Sequence[str] | None:
