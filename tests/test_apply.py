@@ -85,15 +85,12 @@ def test_a_file_holds_what_apply_gives(tmp_path, small_chunks, dtype, transform)
 
 
 @OTHER_SCALE
-@pytest.mark.parametrize(
-    ("place", "value", "noun"),
-    [((117, 2), np.nan, "nan at row 117, column 2"), (105, 6e4, "inf at row 105")],
-)
-def test_what_is_wrong_leaves_the_previous_output(tmp_path, small_chunks, place, value, noun):
+@pytest.mark.parametrize(("value", "noun"), [(np.nan, "nan at row 117"), (6e4, "inf at row 117")])
+def test_what_is_wrong_leaves_the_previous_output(tmp_path, small_chunks, value, noun):
     """Rows that are not finite and another width leave the previous output."""
     out = folder(tmp_path, z_npy=b"old") / "z.npy"
     rows = X.astype("f2")
-    rows[place] = value
+    rows[117] = value
     for bad, words in ((rows, noun), (X[:, :4], "dimensions")):
         with pytest.raises(DataError, match=words):
             apply_file(TRANSFORM, Features(bad), out)
@@ -164,14 +161,14 @@ def test_a_file_is_made_anew_from_another_and_a_foreign_one_is_refused(tmp_path,
     """Two inputs of one size and age are told apart, and only files that apply wrote are
     replaced.
     """
-    write_shards(tmp_path, arrow, (20, 20, 0))
-    inputs = [tmp_path / name for name in SHARDS[:2]]
+    rows = write_shards(tmp_path, arrow, (20, 20))
+    inputs = [tmp_path / name for name in rows]
     out = tmp_path / "z.parquet"
     assert inputs[0].stat().st_size == inputs[1].stat().st_size
-    for path in inputs:
+    for path, matrix in zip(inputs, rows.values(), strict=True):
         os.utime(path, ns=(1, 1))
         apply_parquet(TRANSFORM, path, out)
-        np.testing.assert_allclose(read(out, arrow)[1], TRANSFORM(read(path, arrow)[1]), atol=1e-4)
+        np.testing.assert_allclose(read(out, arrow)[1], TRANSFORM(matrix), atol=1e-4)
     out.write_bytes(inputs[0].read_bytes())
     with pytest.raises(FileError, match="not made by apply"):
         apply_parquet(TRANSFORM, inputs[0], out)

@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 import pytest
+import world
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
@@ -153,8 +154,8 @@ def anova(scores):
     return by_row.var(ddof=1) * columns, by_column.var(ddof=1) * rows, residual
 
 
-NOISE = np.array([[1.0, -1.0, 0.0], [-1.0, 1.0, 0.0], [0.0, 0.0, 0.0]])
-FEW = np.array([[0.4], [0.6]]) + 1e-6 * np.arange(50)
+NOISE = world.matrix("1 -1 0; -1 1 0; 0 0 0")
+FEW = world.matrix(".4; .6") + 1e-6 * np.arange(50)
 RANDOM = sum(np.random.default_rng(12).normal(size=size) for size in ((5, 1), (1, 8), (5, 8)))
 
 
@@ -228,21 +229,19 @@ def test_one_draw_or_one_image_a_class_has_no_interval():
     credits, classes = episodes(np.random.default_rng(4))
     never = np.insert(credits, 0, np.nan, axis=1), np.insert(classes, 0, 0)
     assert episode_estimate(*never, 0.2) == episode_estimate(credits, classes, 0.2)
-    assert episode_estimate(credits[:1], classes, 0.2).interval() == (None, None)
     first = np.unique(classes, return_index=True)[1]
-    alone = np.nan_to_num(credits[:, first])
-    assert episode_estimate(alone, classes[first], 0.2).interval() == (None, None)
+    for few in ((credits[:1], classes), (np.nan_to_num(credits[:, first]), classes[first])):
+        assert episode_estimate(*few, 0.2).interval() == (None, None)
 
 
 def test_pseudo_values_have_the_error_of_the_jackknife():
     """Their mean is the score, and their variance the sum of the jackknives over each kind of
     groups; a group without which there is no score changes nothing.
     """
-    rng = np.random.default_rng(5)
-    queries, gallery = rng.uniform(size=7), rng.uniform(size=4)
-    expected = sum((1 - 1 / len(x)) * len(x) * x.var() for x in (queries, gallery))
+    queries, gallery = np.split(np.random.default_rng(5).uniform(size=11), [7])
     estimate = mean_estimate(pseudo_values(0.6, queries, gallery))
-    assert (estimate.mean, estimate.error**2) == pytest.approx((0.6, expected))
+    variance = 6 * queries.var() + 3 * gallery.var()
+    assert (estimate.mean, estimate.error**2) == pytest.approx((0.6, variance))
     undefined, unchanged = (pseudo_values(0.6, np.array([0.5, x])) for x in (np.nan, 0.6))
     np.testing.assert_array_equal(undefined, unchanged)
 

@@ -2,12 +2,12 @@
 in pairs.
 """
 
+import fnmatch
 import json
 import shutil
 import subprocess
 import sys
 from dataclasses import replace
-from fnmatch import fnmatch
 from pathlib import Path
 
 import numpy as np
@@ -265,8 +265,8 @@ def change(file, *words):
     """
     if file.suffix == ".npz":
         transform = LinearTransform.load(file)
-        weights = transform.weights if words else np.eye(N, dtype="f4")
-        replace(transform, weights=weights, meta=RECORD | ({"axes": 1} if words else {})).save(file)
+        parts = {"meta": RECORD | {"axes": 1}} if words else {"weights": 2 * transform.weights}
+        replace(transform, **parts).save(file)
     elif file.suffix == ".npy":
         array = np.load(file)
         np.save(file, array[9:] if array.dtype.kind == "i" else 2 * array[::-1, ::-1])
@@ -287,8 +287,8 @@ def test_what_depends_on_an_input_is_made_again_when_it_changes(copy, line):
     run_suite(Plan.load(copy / "suite.toml"), copy / "out")
     after = stamps_of(copy)
     assert len(before) == len(after) == 5 * 5 + 2 + 5
-    dependent = {file for file in before if any(fnmatch(file, pattern) for pattern in patterns)}
-    assert {file for file in after if after[file] != before[file]} == dependent
+    remade = {file for file in after if after[file] != before[file]}
+    assert remade == {file for name in patterns for file in fnmatch.filter(before, name)}
 
 
 def test_every_view_depends_on_the_baseline(copy):
@@ -347,13 +347,14 @@ def test_bad_suites_are_refused(tmp_path, old, new, noun):
 def test_superclasses_are_a_file_of_a_task(copy):
     """A task names a table of superclasses, which the suite checks and scores with."""
     text = ONE_ARM + SUITE[SUITE.index("[tasks.few]") : SUITE.index("[tasks.near]")]
-    text = text.replace("y.txt", "classes.txt") + 'superclasses = "super.csv"\n'
-    y = MADE.local_category[60:].astype(str)
-    world.folder(copy, classes_txt="\n".join(y))
+    text = text.replace("y.txt", "classes.npy") + 'superclasses = "super.csv"\n'
+    y = MADE.local_category[60:]
+    world.folder(copy, classes_npy=y)
     with pytest.raises(FileError, match=r"super\.csv"):
         again(copy, text)
-    side = {name: "ab"[int(name) % 2] for name in y}
-    world.folder(copy, super_csv="\n".join(["class,superclass", *map(",".join, side.items())]))
+    side = {name: "ab"[name % 2] for name in y.tolist()}
+    lines = ["class,superclass", *(f"{name},{letter}" for name, letter in side.items())]
+    world.folder(copy, super_csv="\n".join(lines))
     X = MADE.objects.standardization(IMAGES, "float64")
     expected = few_shot(X, y, superclasses=side, shots=2, draws=4, probe="ncm")
     assert again(copy, text).scores[0].value == pytest.approx(expected.accuracy)

@@ -527,6 +527,27 @@ HALF = (300 * ONES).astype("f2")
 MARKED = ROWS + 12 * (np.arange(16) < 4)  # columns that stand out
 
 
+KINDS = {
+    "rows": ROWS, "unrecorded": ROWS, "ones": ONES, "half": HALF, "marked": MARKED,
+    "one_row": ROWS[:1], "triple": 3 * ROWS, "tenfold": 10 * ROWS, "moved": 3 + ROWS,
+    "half_of_marked": MARKED[::2], "reversed": np.fliplr(MARKED).copy(),
+}  # fmt: skip
+# the rows of the fit, other rows, the noun of the warning, and what happens without `force`
+WARNINGS = """
+rows rows none nothing
+rows one_row none nothing
+marked half_of_marked none nothing
+ones triple none nothing
+ones ones none nothing
+half half none nothing
+rows ones length_1 error
+unrecorded ones std_0 nothing
+unrecorded tenfold std_10 nothing
+rows moved mean_2 error
+marked reversed columns nothing
+"""
+
+
 def test_a_fit_records_its_rows():
     """A record has the lengths of the rows, whether all are 1, and the columns that stand out."""
     statistics = row_statistics(ROWS)
@@ -544,27 +565,20 @@ def test_a_fit_records_its_rows():
         assert marked["columns"] == pytest.approx(columns, abs=3e-4)
 
 
-@pytest.mark.parametrize(
-    ("fitted", "x", "noun", "is_certain"),
-    [
-        (of(ROWS), ROWS, None, False), (of(ROWS), ROWS[:1], None, False),
-        (of(MARKED), MARKED[::2], None, False), (of(ONES), 3 * ROWS, None, False),
-        (of(ONES), ONES, None, False), (of(HALF.astype("f8")), HALF, None, False),
-        (of(ROWS), ONES, "length 1", True), (of(ROWS, rows={}), ONES, "std 0", False),
-        (of(ROWS, rows={}), 10 * ROWS, "std 10", False), (of(ROWS), 3 + ROWS, "mean 2", True),
-        (of(MARKED), MARKED[:, np.arange(16)[::-1]], "columns", False),
-    ],
-)  # fmt: skip
-def test_other_rows_are_warned_of(rows, fitted, x, noun, is_certain):
+@pytest.mark.parametrize("line", WARNINGS.strip().split("\n"))
+def test_other_rows_are_warned_of(rows, line):
     """Rows with another length, mean, std or prominent column cause one warning, and similar rows
     none; without `force` a recorded difference of length or scale is an error.
     """
-    transform = replace(fitted)
+    fitted, other, noun, error = line.split()
+    noun = noun.replace("none", "").replace("_", " ")
+    transform = of(KINDS[fitted].astype("f8"), **({"rows": {}} if fitted == "unrecorded" else {}))
+    x = rows(KINDS[other])
     with maybe_warns(noun):
-        check_rows(transform, rows(x))
-    check_rows(transform, rows(x))
-    with pytest.raises(DataError, match=noun) if is_certain else contextlib.nullcontext():
-        check_rows(transform, rows(x), force=False)
+        check_rows(transform, x)
+    check_rows(transform, x)
+    with pytest.raises(DataError, match=noun) if error == "error" else contextlib.nullcontext():
+        check_rows(transform, x, force=False)
 
 
 def test_half_precision_rows_have_a_length():

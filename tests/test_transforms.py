@@ -1,6 +1,7 @@
 """Transforms by name, in the package, published, in folders and on the hub, with cards."""
 
 import importlib
+import json
 import re
 import time
 from dataclasses import replace
@@ -288,15 +289,12 @@ def test_a_transform_is_pushed_with_its_card(library, monkeypatch, tmp_path):
 # cards
 
 
-META = {
-    "fit": {
-        "method": "glocal", "alpha": 0.5, "lmbda": 0.3, "tau": 0.1,
-        "n_answers": 42520, "n_objects": 1230,
-        "heldout": heldout(agreement=0.5612, low=0.55, high=0.57, original=0.488, kept=0.91),
-        "provenance": {"data": {"answers": "ab" * 32}},
-    },
-    "source": {"model": "timm:vit|x", "layer": "visual\n# b"},
-}  # fmt: skip
+META = json.loads(r"""
+{"fit": {"method": "glocal", "alpha": 0.5, "lmbda": 0.3, "tau": 0.1, "n_answers": 42520,
+         "n_objects": 1230, "provenance": {"data": {"answers": "DIGEST"}}},
+ "source": {"model": "timm:vit|x", "layer": "visual\n# b"}}
+""")
+META["fit"]["heldout"] = heldout(agreement=0.5612, low=0.55, high=0.57, original=0.488, kept=0.91)
 
 
 def test_a_card_tells_the_record():
@@ -306,7 +304,7 @@ def test_a_card_tells_the_record():
     transform = planted(**META, card={"licence": "cc-by-4.0"})
     text = card(transform)
     facts = ["method glocal, alpha 0.5, lmbda 0.3", "42520", "0.561 [0.550, 0.570]", "0.488"]
-    assert [fact for fact in (*facts, "ab" * 32) if fact not in text] == []
+    assert [fact for fact in (*facts, "DIGEST") if fact not in text] == []
     assert "\n# b" not in text
     transform.save("transform.npz")
     names = {"X": np.random.default_rng(1).normal(size=(9, P))}
