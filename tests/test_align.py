@@ -61,9 +61,10 @@ def save_images(folder, names, pixels):
 
 @pytest.mark.nightly
 @pytest.mark.filterwarnings("ignore:.*without features:glocal.errors.DataWarning")
-def test_a_network_is_aligned_and_the_same_call_goes_on(toy, tmp_path):
-    """The first call writes transform, card and page, and drops and counts answers about an object
-    without an image; the second call extracts nothing again.
+def test_a_network_is_aligned_and_the_command_goes_on(toy, tmp_path):
+    """A call writes transform, card and page, and drops and counts answers about an object without
+    an image; the command then extracts nothing again, and prints the held-out agreement and the
+    names of the files.
     """
     (tmp_path / "images/thing47.png").unlink()
     n_dropped = int((toy.answers.objects == 47).any(axis=1).sum())
@@ -83,10 +84,14 @@ def test_a_network_is_aligned_and_the_same_call_goes_on(toy, tmp_path):
     assert {name for name, *_ in steps} == {"extract", "fit", "page"}
     files = [*(out / "features").rglob("*.npy")]
     written = [path.stat().st_mtime_ns for path in files]
-    second = aligned(toy, out, keep=0.2)
+    folder(tmp_path, a_npz=toy.answers, ids_txt="\n".join(toy.names))
+    inputs = f"--answers {tmp_path}/a.npz --object-ids {tmp_path}/ids.txt"
+    line = f"align --model {MODEL} --images {toy.images} --local-images {toy.local}"
+    code, output, errors = run(f"{line} {inputs} --keep 0.2 --out {out}")
+    assert (code, "measured on" in output, "report.html" in output) == (0, True, True), errors
     assert [path.stat().st_mtime_ns for path in files] == written
     loaded = LinearTransform.from_pretrained(out)
-    np.testing.assert_allclose(second.transform.weights, loaded.weights)
+    np.testing.assert_allclose(first.transform.weights, loaded.weights)
 
 
 def test_what_cannot_end_well_is_said_before_any_work(toy, tmp_path):
@@ -108,13 +113,3 @@ def test_an_error_of_the_check_stops(toy, tmp_path):
         pil.fromarray(np.zeros((4, 4), dtype=np.uint8)).save(path)
     with pytest.raises(DataError, match="the check stops here"):
         aligned(toy, tmp_path / "out")
-
-
-@pytest.mark.nightly
-def test_the_command(toy, tmp_path):
-    """The command prints the held-out agreement and the names of the files that it wrote."""
-    folder(tmp_path, a_npz=toy.answers, ids_txt="\n".join(toy.names))
-    inputs = ["--answers", tmp_path / "a.npz", "--object-ids", tmp_path / "ids.txt"]
-    line = f"align --model {MODEL} --images {toy.images} --out"
-    code, out, err = run(line, tmp_path / "out", *inputs)
-    assert (code, "measured on" in out, "report.html" in out) == (0, True, True), err
