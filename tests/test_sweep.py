@@ -20,7 +20,8 @@ from world import folder, run
 from glocal.aligner import Arm, Exact, FitData, PaperLoop, fit
 from glocal.data.features import Features
 from glocal.data.world import simulated_world
-from glocal.errors import ClusterError, DataError, FileError, ParameterError
+from glocal.errors import ClusterError, DataError, DivergedError, FileError, ParameterError
+from glocal.evaluation.view import load_view
 from glocal.results import read_rows
 from glocal.sweep import choose, pareto_front, settings, sweep
 from glocal.sweep.grid import PAPER, means_over_folds, paths
@@ -213,13 +214,40 @@ def test_without_local_images_neighbours_are_those_of_held_out_objects(data):
 
 def test_few_answers_are_held_out_by_questions(data):
     """With few answers a sweep holds out questions, says so, counts neighbours among all objects
-    that they name, and its λ are multiples of p / t.
+    that they name, and its λ are multiples of p / t, with the t that the weights leave. It tells
+    how many of all points are done.
     """
-    few = FitData(data.features, data.answers.select(np.arange(1000)))
-    result = sweep(few, folds=2, solver=LOOSE)
-    assert result.means["lmbda"].dropna().tolist() == [3.2, 0.96, 0.32, 0.096, 0.032]
+    answers = replace(data.answers.select(np.arange(1000)), weights=np.resize([1.0, 3.0], 1000))
+    few = FitData(data.features, answers)
+    steps = []
+    result = sweep(few, folds=2, solver=LOOSE, progress=lambda row, *step: steps.append(step))
+    assert result.means["lmbda"].dropna().tolist() == [4.0, 1.2, 0.4, 0.12, 0.04]
     assert result.transform.meta["sweep"]["heldout"] == "questions"
-    assert set(result.points["n_images"]) == {len(few.answers.named_objects())}
+    assert set(result.points["n_images"]) == {len(answers.named_objects())}
+    assert steps[-1] == (len(result.points), len(result.points))
+
+
+class Diverging(PaperLoop):
+    """A loop that diverges at a learning rate of 1, and does not converge at others."""
+
+    def solve(self, data, arm, *arguments):
+        if self.eta == 1:
+            raise DivergedError("too long", 7)
+        return Exact(max_evaluations=2).solve(data, arm)
+
+
+@pytest.mark.filterwarnings("ignore::glocal.errors.NotConvergedWarning")
+def test_fits_that_diverge_or_do_not_converge_say_so(data):
+    """A point that diverged has its steps, but no scores and no mean, and the held-out scores of a
+    choice that did not converge say so.
+    """
+    grid = {"method": ["global"], "lmbda": [1], "eta": [0.1, 1]}
+    result = sweep(data, grid, folds=2, solver=Diverging())
+    diverged = result.points[result.points["status"] == "diverged"]
+    assert diverged["eta"].tolist() == [1, 1]
+    assert diverged["evaluations"].tolist() == [7, 7]
+    assert diverged["agreement"].isna().all()
+    assert (result.best["eta"], result.heldout.converged) == (0.1, False)
 
 
 def test_what_cannot_be_scored_is_refused(data, tmp_path):
@@ -337,9 +365,11 @@ def test_the_folder_holds_what_it_promises(swept, out):
     assert len(rows) == len(swept.points)
     assert {*KEY, *SCORES, "mix", "status", "seconds"} <= set(rows[0])
     front = pd.read_csv(out / "front.csv")
-    assert front["method"][0] == "original"
+    assert (front["method"] == "original").tolist() == [True] + [False] * (len(front) - 1)
     assert front["agreement"][1:].is_monotonic_increasing
     assert front["front"][1:].all()
+    change = load_view(out / "views/chosen.npz").meta["change"]
+    assert (change["heldout"], sum(change["flips"]["counts"].values())) == (True, swept.heldout.n)
     saved = LinearTransform.load(out / "transform.npz")
     np.testing.assert_array_equal(saved.weights, swept.transform.weights)
     assert json.loads((out / "sweep.json").read_text())["solver"]["tol"] == 3e-4
