@@ -6,6 +6,7 @@ import functools
 import sys
 
 import numpy as np
+import oracle
 import pytest
 import world
 from world import chosen, folder, run
@@ -189,21 +190,26 @@ def test_the_norm_is_not_squared():
 
 
 def test_fold_0_of_4_is_watched_without_weights_or_penalty():
-    """The loss after each epoch is L_global + L_local of the held-out objects and images, whatever
-    α and λ."""
+    """The loss after each epoch is L_global + L_local of the held-out objects and of the held-out
+    images in blocks, whatever α and λ.
+    """
     steps = []
-    result = short().solve(data(), GLOCAL, Counter(lambda *step: steps.append(step)))
+    fit_data = data(block_size=4)
+    result = short().solve(fit_data, GLOCAL, Counter(lambda *step: steps.append(step)))
     parts = result.watched["parts"]
-    assert [number for number, _ in steps] == [6, 12, 18]
+    assert [number for number, _ in steps] == [8, 16, 24]
     assert steps[-1][1].value == pytest.approx(parts["global"] + parts["local"])
-    fitted, heldout, rows = data().folds(4, "objects")[0]
+    fitted, heldout, rows = fit_data.folds(4, "objects")[0]
     counts = (result.watched["n"], result.n_fitted, len(rows))
     assert counts == (len(heldout), len(fitted.answers), 10)
-    dots = result.transform(X) @ result.transform(X).T
-    a, b, c = heldout.objects.T
-    logits = np.stack([dots[a, b], dots[a, c], dots[b, c]])
-    expected = (np.log(np.exp(logits).sum(0)) - logits[0]).mean()
-    assert parts["global"] == pytest.approx(expected, rel=1e-5)
+    images = IMAGES[rows]
+    mapped = images @ result.transform.weights.astype(float)
+    blocks = np.array_split(np.arange(10), 3)
+    expected = {
+        "global": oracle.global_loss(result.transform(X), heldout.objects, heldout.all_weights),
+        "local": oracle.local_loss(images, mapped, GLOCAL.tau, blocks),
+    }
+    assert parts == pytest.approx({name: float(x) for name, x in expected.items()}, rel=1e-5)
 
 
 def ended_after(losses, min_epochs, patience, min_delta):
