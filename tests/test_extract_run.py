@@ -5,8 +5,6 @@ nothing that is not there.
 import json
 import os
 import shutil
-import signal
-import subprocess
 import sys
 from pathlib import Path
 
@@ -25,7 +23,6 @@ from glocal.extract.models import weights_sha256
 Image = pytest.importorskip("PIL.Image")
 
 TOY = '''
-import os, signal
 import numpy as np, torch
 from torch import nn
 
@@ -42,8 +39,6 @@ class Toy(nn.Module):
                 p.copy_(torch.randn(p.shape, generator=g))
     def forward(self, x):
         RUNS.append(len(x))
-        if os.environ.get("TOY_RUNS") == str(len(RUNS)):
-            os.kill(os.getpid(), signal.SIGKILL)
         return self.out(torch.relu(self.conv(x)).mean((2, 3)))
 
 def pixels(image):
@@ -63,11 +58,9 @@ GOOD = [number for number in range(N) if number not in BAD]
 
 @pytest.fixture
 def toy(tmp_path_factory, monkeypatch):
-    """A module of the user on the path, for this process and for those that it starts."""
+    """A module of the user on the path."""
     folder = tmp_path_factory.mktemp("modules")
     (folder / "toy_for_extract.py").write_text(TOY)
-    source = str(Path(sys.modules["glocal"].__file__).parents[1])
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(folder), source]))
     monkeypatch.setenv("GLOCAL_CACHE", str(folder / "cache"))
     monkeypatch.syspath_prepend(folder)
     monkeypatch.delitem(sys.modules, "toy_for_extract", raising=False)
@@ -224,35 +217,6 @@ def test_a_finished_extraction_is_left_as_it_is_and_versions_are_not_mixed(
     assert extract(toy, photos, tmp_path / "finished") == finished
     assert toy_for_extract.RUNS == []
     assert not (tmp_path / "finished" / ".extract").exists()
-
-
-DRIVER = """
-import sys
-from glocal.extract import Extractor, run
-run._CHUNK_IMAGES = 2
-Extractor(sys.argv[1], batch_size=2, workers=1).extract(sys.argv[2], sys.argv[3])
-"""
-
-
-@pytest.mark.nightly
-def test_kills_leave_what_an_undisturbed_run_leaves(toy, photos, tmp_path):
-    """After three kills while chunks are written, every file equals that of an undisturbed run to
-    the byte.
-    """
-    whole, out = tmp_path / "whole", tmp_path / "out"
-
-    def run_driver(folder, **variables):
-        command = [sys.executable, "-c", DRIVER, toy, photos, folder]
-        environment = {**os.environ, "OMP_NUM_THREADS": "1", **variables}
-        return subprocess.run(command, env=environment, check=False).returncode
-
-    assert run_driver(whole) == 0
-    for times in (1, 2, 3):
-        assert run_driver(out, TOY_RUNS="4") == -signal.SIGKILL
-        assert len([*out.glob(".extract/*.npz")]) >= 2 * times
-        assert not (out / "record.json").exists()
-    assert run_driver(out) == 0
-    assert files_of(out) == files_of(whole)
 
 
 @pytest.mark.parametrize("name", ["features.npy", "file_names.txt", "record.json"])

@@ -6,9 +6,7 @@ import gc
 import hashlib
 import re
 import shutil
-import signal
 import sys
-import time
 from contextlib import nullcontext
 
 import numpy as np
@@ -111,27 +109,6 @@ def test_what_a_server_does_wrong_leaves_nothing(register, cache, monkeypatch, b
         register(url)
         monkeypatch.setattr(module, "TIMEOUT", 30)
         assert fetch("made/up").read_bytes() == CONTENT
-
-
-@pytest.mark.nightly
-def test_a_killed_download_begins_again(cache, started):
-    """A killed transfer leaves nothing under the name, and the next one downloads the
-    whole file.
-    """
-    with site({"/up.bin": CONTENT}, "stall") as (url, server):
-        code = (
-            "import sys; from pathlib import Path; from glocal.data.sources.fetch import retrieve; "
-            "retrieve(sys.argv[1], Path(sys.argv[2]), sys.argv[3])"
-        )
-        arguments = f"{url}/up.bin", cache / "up.bin", f"sha256:{SHA256}"
-        process = started([sys.executable, "-c", code, *map(str, arguments)])
-        while not server.asked:
-            time.sleep(0.02)
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-        assert not (cache / "up.bin").exists()
-        server.behaviour = None
-        assert retrieve(*arguments).read_bytes() == CONTENT
 
 
 def test_nobody_is_asked_offline(register, cache, monkeypatch):
