@@ -97,17 +97,6 @@ def test_a_plan_says_what_a_study_takes(run):
     assert (ended.json["objects"], ended.json["cost"], "copies" in ended.err) == (12, None, False)
 
 
-@pytest.fixture
-def answered(serve_study, answer_all):
-    """A study in which p1, p2 and p3 leave the two nearest numbers, and p4 clicks at random."""
-    study = serve_study(people=5, per_person=120, repeats=0.2, catch=0.05)
-    rng = np.random.default_rng(0)
-    for person in ("p1", "p2", "p3"):
-        answer_all(study.service, person)
-    answer_all(study.service, "p4", lambda names: int(rng.integers(3)))
-    return study.study.folder
-
-
 def write_features(folder, order):
     """Write features in which near numbers are alike, in this order."""
     rows = np.exp(-(np.subtract.outer(order, np.arange(12)) ** 2) / 8)
@@ -116,10 +105,16 @@ def write_features(folder, order):
 
 
 @pytest.mark.nightly
-def test_people_are_shown_and_excluded(run, answered, tmp_path):
+def test_people_are_shown_and_excluded(run, serve_study, answer_all, tmp_path):
     """A careless person is marked, and an exclusion is recorded, holds for exports, and can be
     taken back.
     """
+    study = serve_study(people=5, per_person=120, catch=0.05)
+    rng = np.random.default_rng(0)
+    for person in ("p1", "p2", "p3"):
+        answer_all(study.service, person)
+    answer_all(study.service, "p4", lambda names: int(rng.integers(3)))
+    answered = study.study.folder
     (line,) = (line for line in run(f"people {answered}").out.splitlines() if MARK in line)
     assert line.startswith("p4")
     write_features(tmp_path, np.arange(12))
