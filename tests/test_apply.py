@@ -32,20 +32,29 @@ def arrow():
     return pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
 
 
+def write_table(path, arrow, dtype="f4", **columns):
+    """Write one table of vectors, and of other columns that may share a name but for a digit."""
+    pa, parquet = arrow
+    path.parent.mkdir(parents=True, exist_ok=True)
+    names = [name.rstrip("0123456789") for name in columns]
+    vectors = pa.list_(pa.from_numpy_dtype(dtype))
+    arrays = [
+        pa.array(list(values), vectors if np.ndim(values) > 1 else None)
+        for values in columns.values()
+    ]
+    table = pa.Table.from_arrays(arrays, names=names)
+    parquet.write_table(table.replace_schema_metadata({"origin": "test"}), path)
+
+
 def write_shards(where, arrow, counts=(30, 0, 25), dtype="f4", scale=1):
     """Write shards of `counts` rows with names, and return the rows of each."""
-    pa, parquet = arrow
     matrices = {}
     for number, (name, n) in enumerate(zip(SHARDS, counts, strict=False)):
-        (where / name).parent.mkdir(parents=True, exist_ok=True)
-        rows = np.random.default_rng(number).normal(0.3, 1.7, size=(n, P))
-        matrices[name] = (scale * rows).astype(dtype)
-        table = pa.table({
-            "id": [f"image{i}" for i in range(n)],
-            "features": pa.array([*matrices[name]], pa.list_(pa.from_numpy_dtype(dtype))),
-            "others": pa.array([*matrices[name][:, ::-1]], pa.list_(pa.from_numpy_dtype(dtype))),
-        })  # fmt: skip
-        parquet.write_table(table.replace_schema_metadata({"origin": "test"}), where / name)
+        rows = scale * np.random.default_rng(number).normal(0.3, 1.7, size=(n, P))
+        matrices[name] = rows.astype(dtype)
+        columns = {"features": matrices[name], "others": matrices[name][:, ::-1]}
+        names = [f"image{i}" for i in range(n)]
+        write_table(where / name, arrow, dtype, id=names, **columns)
     return matrices
 
 
@@ -172,17 +181,6 @@ def test_a_file_is_made_anew_from_another_and_a_foreign_one_is_refused(tmp_path,
     out.write_bytes(inputs[0].read_bytes())
     with pytest.raises(FileError, match="not made by apply"):
         apply_parquet(TRANSFORM, inputs[0], out)
-
-
-def write_table(path, arrow, **columns):
-    """Write one table of vectors, and of other columns that may share a name but for a digit."""
-    pa, parquet = arrow
-    names = [name.rstrip("0123456789") for name in columns]
-    arrays = [
-        pa.array(list(values), pa.list_(pa.float32()) if np.ndim(values[0]) else None)
-        for values in columns.values()
-    ]
-    parquet.write_table(pa.Table.from_arrays(arrays, names=names), path)
 
 
 def test_one_file_becomes_one_file(tmp_path, arrow):

@@ -124,7 +124,7 @@ ENDS = """
 1 | fit --features features.npy --answers nothing.npy --out o.npz | nothing.npy
 1 | fit DATA --out no/where.npz | does not exist
 1 | suite shots.toml --out out | test and test_labels
-1 | suite kind.toml --out out | kind=None
+1 | suite kind.toml --out out | 'kind'
 2 | fit --nope | --nope
 2 | fit | --features
 2 | fit DATA --out no/where.npz --alpha x | alpha
