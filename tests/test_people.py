@@ -127,5 +127,5 @@ def test_the_doctor_finds_planted_persons_and_none_among_clean_ones(kind, shared
         findings = list(check_people(answers))
         assert [finding.check for finding in findings] == ["fast", "catch"][: 2 * (faulty > 0)]
         for finding in findings:
-            assert finding.message.startswith("persons: 3 of 30 ")
+            assert finding.message.startswith("participants: 3 of 30 ")
             assert "(first: 0, 1, 2)" in finding.message

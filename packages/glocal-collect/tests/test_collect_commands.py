@@ -90,7 +90,7 @@ def test_a_plan_says_what_a_study_takes(run):
     images.
     """
     printed = run("plan --objects 100 --gain 0.5 --seconds 4 --pay 12/h").out
-    assert "2,500 answers: 13 people × 200 trials" in printed
+    assert "2,500 answers: 13 participants × 200 trials" in printed
     assert "49 for their pay" in printed
     assert "never with a weak network" in printed
     ended = run("plan --images images --json")

@@ -187,7 +187,7 @@ class CrossFit:
         return [fit.transform.weights.astype(np.float64) for fit in self.solutions[lmbda, alpha]]
 
     def search(self) -> dict[float, Float[np.ndarray, " t"]]:
-        """The held-out losses of `global`, in nats, at each λ that the search visits.
+        """Return the held-out losses of `global`, in nats, at each λ that the search visits.
 
         On folds of objects λ falls from 1 while the mean loss falls, and rises from 1 if it is
         lowest there. On folds of questions λ falls from ∞ until two losses in a row are above the
@@ -313,7 +313,7 @@ class CrossFit:
 
 
 def choose_global(data: FitData, folds: Sequence[Fold], solver: Exact) -> Float[np.ndarray, " t"]:
-    """The credit of `global` on each answer that the folds hold out, at the λ that is chosen."""
+    """Return the credit of `global` on each answer that the folds hold out, at the chosen λ."""
     with single_threaded_blas():
         crossfit = CrossFit(data, folds, solver)
         return crossfit.global_scores(crossfit.penalty(crossfit.search())).credit
@@ -327,7 +327,7 @@ def _products(
 
 
 def mix(path: Sequence[Float[np.ndarray, "n p"]], step: float) -> Float[np.ndarray, "n p"]:
-    """The mixture at a step of a path, interpolated linearly from each fit to the next."""
+    """Return the mixture at a step of a path, interpolated linearly from each fit to the next."""
     before = max(0, min(int(step), len(path) - 2))
     share = step - before
     return (1 - share) * path[before] + share * path[before + 1]

@@ -181,7 +181,7 @@ class Aligner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         return self.transform_.apply(X if hasattr(X, "detach") else rows)
 
     def score(self, X: Any, y: Any, sample_weight: Float[np.ndarray, " t"] | None = None) -> float:
-        """The agreement of the transformed X, by cosine, with answers that name rows of X.
+        """Return the agreement of the transformed X, by cosine, with answers that name rows of X.
 
         The agreement is a fraction, in which tied pairs share the credit of an answer.
         """

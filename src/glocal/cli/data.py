@@ -104,12 +104,12 @@ def split_command(
     form: AnswersFile,
     out: Annotated[Path, Option(help="Folder for train.npz and heldout.npz.")],
     by: Literal["objects", "persons"] = Option("objects", help="Unit that is held out."),
-    folds: int = Option(3, min=2, help="Number of folds of the objects (or persons)."),
+    folds: int = Option(3, min=2, help="Number of folds of the objects (or participants)."),
     fold: int = Option(0, min=0, help="Number of the held-out fold, counted from 0."),
     seed: int = Option(42, min=0, help="Seed of the split."),
     as_json: AsJson = False,
 ) -> None:
-    """Hold out the answers on a fold of objects, or of persons.
+    """Hold out the answers on a fold of objects, or of participants.
 
     Both files keep the object numbers of the input and hold the names of --object-ids, so that
     other commands need neither --object-ids nor the options with which the input was read.
@@ -214,7 +214,7 @@ def import_command(
     A table is CSV, or JSON as jsPsych writes it, with named columns; the CSV of glocal collect,
     salmon's responses and NIGHTS are tables. Rows of numbers (text or .npy) have the odd one last,
     and --values states that the file is a matrix. The file that is written holds the kind, the
-    names of the objects, persons, times, weights and catch trials; every command reads it.
+    names of the objects, participants, times, weights and catch trials; every command reads it.
 
     Example: glocal data import answers.csv --column reference=anchor --out answers.npz
     """

@@ -85,7 +85,7 @@ def load_data(
     blocks: Blocks,
     normalize: bool,
 ) -> FitData:
-    """The data that a command fits to."""
+    """Return the data that a command fits to."""
     loaded = Features.load(features)
     joined = answers.to_fit(loaded)
     local = None if local_features is None else Features.load(local_features)
@@ -143,7 +143,7 @@ def fit(
         unit = "epochs"
         quantity = "watched loss"
         seconds = chosen_solver.seconds(data, what)
-        print_message(f"each fit takes at most {seconds:.0f} s on this machine")
+        print_message(f"each fit takes at most {seconds / 60:.1f} minutes on this machine")
     steps = itertools.count(1)
     with progress_bar("fitting", None, unit=unit) as progress:
         fitted = fit_and_score(

@@ -122,7 +122,7 @@ def refuse_overwriting_inputs(
 
 
 def _read_from(path: Path) -> list[Path]:
-    """An input, the features, names or transform in it, and the names next to it."""
+    """Return an input, the features, names or transform in it, and the names next to it."""
     names = [f"features{kind}" for kind in READERS]
     files = [path / name for name in (*names, NAMES_FILE, TRANSFORM_NAME)]
     return [path, *files, path.parent / NAMES_FILE]

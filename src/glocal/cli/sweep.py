@@ -78,7 +78,7 @@ def sweep(
     chosen_solver = solver_of(solver, exact, paper)
     if dry_run or isinstance(chosen_solver, PaperLoop):
         n_fits, seconds = workload(data, grid, folds=folds, solver=chosen_solver)
-        print_message(f"{n_fits} fits" + (f", at most {seconds:.0f} s" if seconds else ""))
+        print_message(f"{n_fits} fits" + (f", at most {seconds / 3600:.1f} h" if seconds else ""))
         if dry_run:
             if as_json:
                 print_json({"fits": n_fits, "seconds": seconds})

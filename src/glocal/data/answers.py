@@ -435,7 +435,7 @@ def _check_objects(objects: np.ndarray, kind: str) -> None:
         hint = "Are they transposed? Pass answers.T."
         if n_answers != 3:
             hint = (
-                "If persons or times are among the columns, read the table with glocal data "
+                "If participants or times are among the columns, read the table with glocal data "
                 "import, or import_answers in Python. If the first column is a reference and the "
                 "second the nearest to it, pass `kind='nearest-of-n'`."
             )

@@ -94,7 +94,7 @@ def _lines_by_name(table: pd.DataFrame, names: Sequence[str]) -> Numbers | None:
 
 
 def split_column(path: PathLike) -> tuple[Path, str | None]:
-    """The file and the column of ``FILE.csv:COLUMN``; the column of any other path is None.
+    """Return the file and the column of ``FILE.csv:COLUMN``; the column of any other path is None.
 
     >>> split_column("labels.csv:kind of article")
     (PosixPath('labels.csv'), 'kind of article')

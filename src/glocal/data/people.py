@@ -148,7 +148,7 @@ def people(answers: Answers) -> pd.DataFrame:
 
     if answers.person is None:
         raise DataError(
-            "the answers do not say who gave them. Import them with a column for the person."
+            "the answers do not say who gave them. Import them with a column for the participant."
         )
     person = pd.Series(answers.person, name="person")
     weights = answers.all_weights

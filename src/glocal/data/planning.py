@@ -50,7 +50,7 @@ class StudyDesign(Options):
         description="Share of the attainable gain in agreement with people about these images.",
     )
     seconds: float = Field(4.0, gt=0, le=3600, description="Median response time in seconds.")
-    per_person: int = Field(200, ge=1, le=100_000, description="Trials per person.")
+    per_person: int = Field(200, ge=1, le=100_000, description="Trials per participant.")
 
 
 class StudyPlan(StudyDesign):
@@ -85,7 +85,7 @@ class StudyPlan(StudyDesign):
         ]
         return [
             f"{self.objects} images, {self.gain:g} of the gain that answers about them can give",
-            f"{self.answers:,} answers: {self.people} people × {self.per_person} trials",
+            f"{self.answers:,} answers: {self.people} participants × {self.per_person} trials",
             f"{self.minutes:.0f} minutes each, {self.hours:.1f} hours in all{cost}",
             f"the same share for other images: {', '.join(needs)}",
             "each question is asked once, but a fifth of the trials repeat a question, for the "

@@ -52,7 +52,7 @@ def check_rdms(rdms: np.ndarray, source: str = "RDM") -> Float[np.ndarray, "peop
         )
     rdms = np.array(rdms.reshape(-1, n, n), dtype=np.float64)
     for person, rdm in enumerate(rdms):
-        _check_rdm(rdm, f"{source}, person {person}," if len(rdms) > 1 else source)
+        _check_rdm(rdm, f"{source}, participant {person}," if len(rdms) > 1 else source)
         np.fill_diagonal(rdm, 0.0)
     return rdms
 

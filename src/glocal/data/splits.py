@@ -1,4 +1,4 @@
-"""Folds over objects or persons, and blocks of local images."""
+"""Folds over objects or participants, and blocks of local images."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def question_folds(answers: Answers, folds: int = 3, seed: int = 42) -> list[Int
 def split_answers(
     answers: Answers, n: int, *, folds: int = 3, fold: int = 0, seed: int = 42
 ) -> tuple[Mask, Mask]:
-    """The masks (t,) of training and held-out answers if one fold of the objects is held out.
+    """Return masks (t,) of training and held-out answers if one fold of the objects is held out.
 
     All objects of a training answer are outside the fold, and all objects of a held-out answer are
     inside. Other answers belong to neither part. Raises the errors of `object_folds`, and a
@@ -79,23 +79,23 @@ def split_answers(
 def split_persons(
     answers: Answers, *, folds: int = 3, fold: int = 0, seed: int = 42
 ) -> tuple[Mask, Mask]:
-    """The masks (t,) of training and held-out answers if one fold of the persons is held out.
+    """Return masks (t,) of training and held-out answers if a fold of participants is held out.
 
     Raises
     ------
     DataError
-        If the persons who gave the answers are not known.
+        If the participants who gave the answers are not known.
     ParameterError
-        If there are fewer than two folds or more folds than persons, or the fold does not exist.
+        If there are fewer than two folds or more than participants, or the fold does not exist.
     """
     if answers.person is None:
         raise DataError(
-            "the answers do not say who gave them; hold out objects, or give a file with persons."
+            "the answers do not say who gave them; hold out objects, or give a file that does."
         )
     people, codes = np.unique(answers.person, return_inverse=True)
     if not 2 <= folds <= len(people):
         raise ParameterError(
-            f"`folds` is {folds} but {len(people)} participants allow 2 to {len(people)}."
+            f"`folds` is {folds}; with {len(people)} participants it can be 2 to {len(people)}."
         )
     check_fold(fold, folds)
     heldout = np.isin(codes, np.array_split(_permutation(len(people), seed), folds)[fold])
@@ -121,7 +121,7 @@ def local_blocks(n: int, block_size: int = 1024, seed: int = 42) -> list[Int[np.
 
 def _permutation(n: int, seed: int) -> Numbers:
     if not 0 <= seed < 2**32:
-        raise ParameterError(f"`seed` is {seed}; allowed is 0 to {2**32 - 1}.")
+        raise ParameterError(f"`seed` is {seed}; it must be from 0 to {2**32 - 1}.")
     return np.random.RandomState(seed).permutation(n)
 
 

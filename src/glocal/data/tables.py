@@ -226,7 +226,7 @@ def _read_json(file: Path) -> pd.DataFrame:
     blocks = value if all(isinstance(part, list) for part in value) else [value]
     trials = [trial for block in blocks for trial in block]
     if not trials or not all(isinstance(trial, dict) for trial in trials):
-        raise ValueError("it must be a list of trials, or one list per person, of objects")
+        raise ValueError("it must be a list of trials, or one list per participant, of objects")
     table = pd.DataFrame(trials, dtype=object)
     if len(blocks) > 1:
         table["list_of_trials"] = np.repeat(range(len(blocks)), list(map(len, blocks)))

@@ -125,7 +125,7 @@ def read_trials(
 def keep_valid(
     reasons: Mapping[str, Mask],
 ) -> tuple[Mask, dict[str, int]]:
-    """The mask of the trials that no reason excludes, and the number that each reason excludes.
+    """Return the mask of the trials that no reason excludes, and the numbers of the others.
 
     A trial counts for the first reason that excludes it.
 

@@ -22,7 +22,7 @@ class Members(NamedTuple):
     classes: Labels
 
     def select(self, kept: Mask) -> Members:
-        """The images of a mask."""
+        """Return the images of a mask."""
         return Members(*(values[kept] for values in self))
 
 

@@ -151,6 +151,6 @@ def _join_rows(chunks: Sequence[Path], name: str, n: int, target: Path) -> int:
 
 
 def _read_array(chunk: Path, name: str) -> Any:
-    """An array of a chunk; None if the chunk does not have it."""
+    """Return an array of a chunk; None if the chunk does not have it."""
     fix = "Delete it and run the command again."
     return read_npz(chunk, what="chunk", fix=fix, required=(), optional=(name,)).get(name)

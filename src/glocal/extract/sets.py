@@ -26,7 +26,7 @@ def image_sets() -> dict[str, dict[str, Any]]:
 
 
 def parse_set(text: str) -> tuple[str, str | None] | None:
-    """The name and split of a data set; None for any other text, and for a path that exists.
+    """Return the name and split of a data set; None for any other text, and for a path that exists.
 
     >>> parse_set("cifar100:test"), parse_set("dtd"), parse_set("photos/*.jpg")
     (('cifar100', 'test'), ('dtd', None), None)

@@ -62,10 +62,8 @@ def findings(run: Run) -> list[Headline]:
 
 
 def plural(noun: str, number: int) -> str:
-    """The singular of a noun if the number is 1, else its plural."""
-    if number == 1:
-        return noun
-    return "people" if noun == "person" else f"{noun}s"
+    """A noun in the singular if the number is 1, else in the plural."""
+    return noun if number == 1 else f"{noun}s"
 
 
 def featured_views(run: Run, network: str, arm: str) -> Iterator[tuple[str, Mapping[str, View]]]:
@@ -320,7 +318,7 @@ def _details(subject: _Subject) -> Iterator[str]:
     n_answers = fit.get("n_answers")
     if n_answers:
         n_people = fit.get("n_people")
-        people = f" from {n_people:,} {plural('person', n_people)}" if n_people else ""
+        people = f" from {n_people:,} {plural('participant', n_people)}" if n_people else ""
         objects = f" about {fit['n_objects']:,} objects" if fit.get("n_objects") else ""
         local = f" and to the neighbours of {fit['n_local']:,} images" if fit.get("n_local") else ""
         yield f"The transform was fitted to {n_answers:,} answers{people}{objects}{local}."

@@ -100,7 +100,7 @@ class Sources:
         return load_labels(self.path(file), features)
 
     def _join_answers(self, file: Path) -> Joined:
-        """The answers of a file as rows of the objects.
+        """Return the answers of a file as rows of the objects.
 
         Answers about objects without features are left out, and a DataWarning counts them.
         """
@@ -117,7 +117,7 @@ class Sources:
         return joined
 
     def _load_transform(self, name: str) -> LinearTransform:
-        """A transform of a file, or of a name that `LinearTransform.from_pretrained` takes."""
+        """Return the transform of a file, or of a name that `glocal.pretrained` takes."""
         path = self.path(name)
         self.hashes(name)
         return LinearTransform.from_pretrained(path if os.path.exists(path) else name)

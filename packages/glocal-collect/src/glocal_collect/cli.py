@@ -67,10 +67,10 @@ def run(
 ) -> None:
     """Show people three images at a time and store their answers.
 
-    The command runs a web server until you press Ctrl-C, and prints a link for each person and one
-    for you. Run the same command again to continue a study; every setting except --kind and --seed
-    can be changed. You can edit consent.md and instructions.md in the study at any time; people
-    read them before they begin.
+    The command runs a web server until you press Ctrl-C, and prints a link for each participant and
+    one for you. Run the same command again to continue a study; every setting except --kind and
+    --seed can be changed. You can edit consent.md and instructions.md in the study at any time;
+    people read them before they begin.
 
     Example: glocal collect run images --out study --people 20
     """
@@ -116,7 +116,7 @@ def export(
     ] = False,
     without: Annotated[
         list[str] | None,
-        typer.Option(help="Id of a person to leave out of these files; repeatable."),
+        typer.Option(help="Id of a participant to leave out of these files; repeatable."),
     ] = None,
     everybody: Annotated[
         bool, typer.Option("--everybody", help="Also write the answers of excluded people.")
@@ -126,7 +126,8 @@ def export(
     """Write the answers of a study to a file, at any time.
 
     The option --answers of fit, sweep, evaluate and data takes either file. The .npz has the
-    answers with person, seconds, time and order; the .csv also has catch trials and "can't tell".
+    answers with participant, seconds, time and order; the .csv also has catch trials and "can't
+    tell".
     People whom you excluded with glocal collect people --exclude are left out.
 
     Example: glocal collect export study --out answers.npz --csv
@@ -210,10 +211,11 @@ def people(
     folder: StudyFolder,
     exclude: Annotated[
         list[str] | None,
-        typer.Option(help="Id of a person to leave out of exports; repeatable."),
+        typer.Option(help="Id of a participant to leave out of exports; repeatable."),
     ] = None,
     include: Annotated[
-        list[str] | None, typer.Option(help="Id of an excluded person to take back; repeatable.")
+        list[str] | None,
+        typer.Option(help="Id of an excluded participant to take back; repeatable."),
     ] = None,
     features: Annotated[
         Path | None,
@@ -224,12 +226,12 @@ def people(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show what each person of a study did and how well, and exclude people from exports.
+    """Show what each participant of a study did and how well, and exclude some from exports.
 
-    A person with 100 answers or more is marked if random answers are more than ten times as likely
-    as careful ones to agree this little with a model of the other people's answers. The model is
-    fitted without the person; with features of the images it needs fewer answers. An exclusion is
-    recorded with its time and deletes nothing; --include takes it back.
+    A participant with 100 answers or more is marked if random answers are more than ten times as
+    likely as careful ones to agree this little with a model of the other people's answers. The
+    model is fitted without the participant; with features of the images it needs fewer answers. An
+    exclusion is recorded with its time and deletes nothing; --include takes it back.
 
     Example: glocal collect people study --exclude p3
     """
@@ -291,7 +293,7 @@ def report(
 def _read(
     folder: Path, exclude: Sequence[str] = (), include: Sequence[str] = ()
 ) -> tuple[Study, Collected]:
-    """A study and its answers, after people have been excluded or taken back."""
+    """Return a study and its answers, after people have been excluded or taken back."""
     from glocal_collect.db import Database
     from glocal_collect.export import read_collected, record_excluded
     from glocal_collect.study import open_study

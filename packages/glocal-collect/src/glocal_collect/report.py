@@ -234,7 +234,7 @@ def _participants(people: pd.DataFrame, answers: Answers) -> Iterator[str]:
     is_marked = people["is_marked"] & ~is_excluded
     n_people = len(people)
     yield (
-        f"{n_people:,} {plural('person', n_people)} took part. The fit uses "
+        f"{n_people:,} {plural('participant', n_people)} took part. The fit uses "
         f"{len(answers):,} answers from {answers.n_people or 0:,} of them"
         f"{_listed(is_excluded, '; excluded: ')}."
     )

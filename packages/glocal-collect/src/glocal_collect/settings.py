@@ -29,7 +29,7 @@ class Settings(Options):
         le=0.1,
         description="Share of catch trials: one image is shown twice, so only one answer is right.",
     )
-    per_person: int = Field(200, ge=1, le=100_000, description="Trials for each person.")
+    per_person: int = Field(200, ge=1, le=100_000, description="Trials for each participant.")
     people: int | None = Field(
         None,
         ge=1,
@@ -39,8 +39,8 @@ class Settings(Options):
     )
     open: bool | None = Field(
         None,
-        description="One open link: each visitor begins as a new person. --no-open closes the "
-        "study to all who have not begun. [default: a link for each person]",
+        description="One open link: each visitor begins as a new participant. --no-open closes the "
+        "study to all who have not begun. [default: a link for each participant]",
         json_schema_extra={"flags": "--open/--no-open"},
     )
     test_links: int = Field(
@@ -67,13 +67,13 @@ class Settings(Options):
         None,
         pattern=r"^[\w-]{1,64}$",
         description="Completion code that everybody gets, for example that of a study on Prolific. "
-        "[default: a different code for each person]",
+        "[default: a different code for each participant]",
     )
     return_url: str | None = Field(
         None,
         pattern=r"^https?://",
-        description="Address that the last page links to; {id} becomes the person's id, {code} "
-        "the completion code.",
+        description="Address that the last page links to; {id} becomes the participant's id, "
+        "{code} the completion code.",
     )
     seed: int = Field(0, ge=0, description="Random seed of the questions.")
 
@@ -82,7 +82,7 @@ class Settings(Options):
         url = self.return_url or ""
         if "prolific" in url and "{code}" in url and self.code is None:
             raise ValueError(
-                f"`return_url={url}` would return a different code for each person, but Prolific "
-                f"knows only the code of your study. Pass it as `code=C1ABC23`."
+                f"`return_url={url}` would return a different code for each participant, but "
+                f"Prolific knows only the code of your study. Pass it as `code=C1ABC23`."
             )
         return self

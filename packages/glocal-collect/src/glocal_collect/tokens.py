@@ -36,7 +36,7 @@ class Token:
 
 
 class Signer:
-    """Writes and reads the tokens of one study."""
+    """Write and read the tokens of one study."""
 
     def __init__(self, key: str) -> None:
         self._key = key.encode()

@@ -82,7 +82,7 @@ def _three_times(n: int, seed: str) -> list[int]:
 
 @dataclass(eq=False)
 class TrialScheduler:
-    """Makes the next trials of people about n images, within transactions and so one at a time."""
+    """Make the next trials of participants about n images, within transactions: one at a time."""
 
     settings: Settings
     n: int
@@ -110,7 +110,7 @@ class TrialScheduler:
             connection.execute(_NEW_TRIAL, row)
 
     def _repeat(self, connection: Connection, person: str, number: int) -> Sequence[Any]:
-        """The trial to repeat, followed by its images; None alone if there is no such trial yet."""
+        """Return the trial to repeat, followed by its images; None alone if there is none yet."""
         largest_id = scalar(connection, "SELECT max(id) FROM trials") or 0
         queries = [
             (_OWN_TRIALS, (person, number - _MIN_DISTANCE, RANDOM, person)),

@@ -286,4 +286,4 @@ def _persons(
         persons = table.index[is_named].tolist()
         shown = ", ".join(map(str, persons[:_MAX_PERSONS_SHOWN]))
         part = f"{len(persons)} of {len(table)} {description}"
-        yield finding(check, f"persons: {part} (first: {shown})")
+        yield finding(check, f"participants: {part} (first: {shown})")
