@@ -25,10 +25,15 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:.*LeafSpec:FutureWarning"),  # Lightning warns about torch
 ]
 torch = pytest.importorskip("torch")
-loop = pytest.importorskip(
-    "glocal.solver.paper_loop", reason="the paper's loop needs glocal[paper]"
-)
 functional = torch.nn.functional
+
+
+@pytest.fixture(scope="module", autouse=True)
+def loop():
+    """The module of the loop, which loads Lightning."""
+    return pytest.importorskip(
+        "glocal.solver.paper_loop", reason="the paper's loop needs glocal[paper]"
+    )
 
 
 def simulated(t=900):
@@ -125,7 +130,7 @@ def by_hand(W, b, triplets, images, arm):
 
 
 @pytest.mark.parametrize("optimiser", ["sgd", "adam"])
-def test_the_walk_is_that_of_a_plain_loop(optimiser):
+def test_the_walk_is_that_of_a_plain_loop(loop, optimiser):
     """W and b of the last epoch are those of a loop with torch's momentum, clipping at 1, and
     LinearLR from 1e-3.
     """
@@ -148,7 +153,7 @@ def test_the_walk_is_that_of_a_plain_loop(optimiser):
         np.testing.assert_allclose(fitted, expected.detach(), atol=1e-6)
 
 
-def test_answers_are_zipped_with_images_shuffled_anew():
+def test_answers_are_zipped_with_images_shuffled_anew(loop):
     """An epoch is as long as the longer list, and each pass has each row once, in a new order that
     depends on the seed, with a smaller last batch; one image has no neighbours.
     """
@@ -165,7 +170,7 @@ def test_answers_are_zipped_with_images_shuffled_anew():
         assert (np.concatenate(orders).tolist() == np.concatenate(answers).tolist()) == (epoch == 3)
 
 
-def test_the_defaults_are_those_of_the_scripts():
+def test_the_defaults_are_those_of_the_scripts(loop):
     """The defaults are 256 answers, at most 100 epochs and min_delta 1e-4; glocal runs at least 20
     epochs with patience 15, other arms 15 epochs with patience 10.
     """
@@ -226,7 +231,7 @@ def ended_after(losses, min_epochs, patience, min_delta):
 
 
 @pytest.mark.parametrize("seed", range(8))
-def test_it_stops_where_the_rule_of_the_scripts_says(monkeypatch, seed):
+def test_it_stops_where_the_rule_of_the_scripts_says(loop, monkeypatch, seed):
     """Any sequence of watched losses ends where the rule in plain Python says, with gains before
     min_epochs.
     """

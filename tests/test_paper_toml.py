@@ -8,7 +8,6 @@ import shlex
 import shutil
 from pathlib import Path
 
-import made_sets
 import numpy as np
 import pytest
 from scipy.io import savemat
@@ -40,20 +39,24 @@ def commands():
 
 def pictures(folder, n, names="{:04d}.jpg"):
     """n pictures of one colour each, near the colour of the folder."""
+    from made_sets import picture
+
     colour = RNG.integers(40, 216, 3)
     for i in range(n):
-        made_sets.picture(folder / names.format(i + 1), tuple(colour + RNG.integers(-30, 31, 3)))
+        picture(folder / names.format(i + 1), tuple(colour + RNG.integers(-30, 31, 3)))
 
 
 def make_things(root, n=36):
     """Make objects with a colour each, answers about the colours in collection order, and what else
     people said.
     """
+    from made_sets import picture
+
     folder = root / "things"
     colours = RNG.integers(0, 256, (n, 3))
     folder.mkdir()
     for i, colour in enumerate(colours):
-        made_sets.picture(root / "things-images" / f"thing{i:02d}.jpg", tuple(colour))
+        picture(root / "things-images" / f"thing{i:02d}.jpg", tuple(colour))
     sortindex = RNG.permutation(n)
     answers = simulated_answers(colours / 60, 4000).objects
     np.savetxt(
@@ -69,8 +72,10 @@ def make_things(root, n=36):
 
 def make_sets(root, monkeypatch):
     """Make the image data sets as they are published, in the folders that the commands name."""
+    from made_sets import make_cifar
+
     images = root / "images"
-    made_sets.make_cifar(images, monkeypatch, n10=20, n100=40)
+    make_cifar(images, monkeypatch, n10=20, n100=40)
     for texture in ("banded", "woven"):
         pictures(images / "dtd/dtd/images" / texture, 24, texture + "_{:04d}.jpg")
     for number, split in enumerate(("train", "val", "test")):
@@ -95,15 +100,17 @@ def make_flowers(folder, monkeypatch):
     """Make three flowers of sixteen pictures: six to train on, two for validation, and
     eight to test.
     """
+    from made_sets import datasets
+
     pictures(folder / "jpg", 48, "image_{:05d}.jpg")
     rows = np.arange(48).reshape(3, 16) + 1
     savemat(folder / "imagelabels.mat", {"labels": [np.repeat([1, 2, 102], 16)]})
     parts = {"trnid": rows[:, :6], "valid": rows[:, 6:8], "tstid": rows[:, 8:]}
     savemat(folder / "setid.mat", {name: part.reshape(1, -1) for name, part in parts.items()})
-    files = dict(made_sets.datasets.Flowers102._file_dict)
+    files = dict(datasets.Flowers102._file_dict)
     for key in ("label", "setid"):
         files[key] = (files[key][0], hashlib.md5((folder / files[key][0]).read_bytes()).hexdigest())
-    monkeypatch.setattr(made_sets.datasets.Flowers102, "_file_dict", files)
+    monkeypatch.setattr(datasets.Flowers102, "_file_dict", files)
 
 
 def make_stuff(root):
