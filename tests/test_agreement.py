@@ -75,20 +75,6 @@ def test_a_collapsed_model_scores_chance(answers, value, similarity):
     assert (result.accuracy, result.tie_rate, result.loss) == expected
 
 
-def test_an_integer_weight_is_that_many_copies():
-    """Accuracy, tie rate and loss with integer weights equal those of copied answers, ties
-    included.
-    """
-    copies = Answers.from_array(np.repeat(ROWS, WEIGHTS, axis=0))
-    weighted, copied = (
-        odd_one_out(np.round(Z), answers, similarity="dot")  # whole numbers tie
-        for answers in (replace(ANSWERS, weights=WEIGHTS.astype(float)), copies)
-    )
-    for name in ("accuracy", "tie_rate", "loss", "low"):
-        assert getattr(weighted, name) == pytest.approx(getattr(copied, name), rel=1e-9)
-    assert weighted.tie_rate > 0
-
-
 def test_persons_who_differ_widen_the_interval():
     """If one of three persons agrees, one does not and one does in part, the interval is more than
     twice as wide as without persons.

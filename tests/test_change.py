@@ -83,14 +83,6 @@ def test_axes_do_not_depend_on(change):
     assert other["low"].tolist() == mine["low"].tolist()
 
 
-def test_rows_are_scaled_for_a_transform_of_rows_of_length_1():
-    """The scale of the features changes no axis of a transform that was fitted on scaled rows."""
-    X, _, transform = planted()
-    meta = {"rows": {"normalised": True, "mean_length": 1.0}}
-    transform = replace(transform, bias=np.ones(12, np.float32), std=0.29, meta=meta)
-    np.testing.assert_allclose(shares(axes(transform, 3 * X)), shares(axes(transform, X)))
-
-
 def test_a_printed_table_has_the_names():
     """The names at both ends of each axis are in the text of the table."""
     X, _, transform = planted(40)

@@ -59,7 +59,8 @@ def scores(text):
     for line in text.split("; "):
         name, *words = line.split()
         before, after, *rest = map(float, words)
-        metric = {"agreement": "accuracy_cosine", "kept": "neighbours_kept"}.get(name, "map")
+        metrics = {"agreement": "accuracy_cosine", "kept": "neighbours_kept", "loss": "loss"}
+        metric = metrics.get(name, "map")
         row = Score(name, metric, before, n=900, settings={"k": 10} if name == "kept" else {})
         moved = replace(row, value=after, transform="t")
         rows += [row, moved]
@@ -84,12 +85,15 @@ kept 1 .9 | the transform of the network keeps 90.0 %; pass --answers that are n
 cars .6 .5 .001 | compared with original on 1 task, t is worse on cars
 kept 1 .9; cars .5 .6 .001 | on 1 task, t is better on cars. it keeps 90.0 % of the 10
 cars .6 .5 | nothing was compared
+GAIN; loss 1 2 | raise --lmbda
 """
 
 
 @pytest.mark.parametrize("case", CASES.strip().split("\n"))
 def test_a_finding_says_what_changed_and_what_to_do(case):
-    """The head has the numbers before and after, the interval, warnings and the choice to make."""
+    """The head has the numbers before and after, the interval, warnings and the choice to make; a
+    loss above that of the features alone forbids the use.
+    """
     text, words, *fit = map(str.strip, case.split("|"))
     rows = score_frame(scores(text))
     fits = {"t": json.loads(*fit or ["{}"])}
@@ -100,12 +104,8 @@ def test_a_finding_says_what_changed_and_what_to_do(case):
     assert ("go" in head.split()) == ("use it: go" in words)
 
 
-def test_an_overfit_and_a_collapse_forbid_the_use():
-    """A loss above that of the features alone, and objects at one point, are the finding."""
-    loss = Score("o", "loss", 1.0)
-    losses = [loss, replace(loss, value=2.0, transform="t")]
-    run = Run("t", score_frame([*scores(GAIN), *losses]), featured="t")
-    assert "raise --lmbda" in findings(run)[0].advice
+def test_a_collapse_forbids_the_use():
+    """Objects at one point are the finding."""
     zero = replace(transform(1), weights=np.zeros((5, 5), np.float32))
     with pytest.warns(CollapseWarning):
         collapsed = transform_run("t", zero, OBJECTS, ANSWERS)

@@ -47,16 +47,15 @@ def test_a_fit_scales_objects_and_local_images(world, objects_are_raw, loop):
     the transform maps raw rows to the same as their scaled ones.
     """
     solver = PaperLoop(max_epochs=1, min_epochs=1, dtype="float64") if loop else Exact()
-    objects = raw(world.objects.matrix) if objects_are_raw else world.objects.matrix
-    data = FitData(
-        Features(objects), world.answers, Features(raw(world.local.matrix)),
-        normalize=objects_are_raw, centre=0.5,
-    )  # fmt: skip
-    expected = replace(data, features=world.objects, local_features=world.local)
-    arm = Arm("glocal", lmbda=1.0)
-    fits = [fit(each, arm, solver).transform for each in (data, expected)]
+    objects, local = (Features(raw(part.matrix)) for part in (world.objects, world.local))
+    expected = FitData(
+        world.objects, world.answers, world.local, normalize=objects_are_raw, centre=0.5
+    )
+    features = objects if objects_are_raw else world.objects
+    data = replace(expected, features=features, local_features=local)
+    fits = [fit(each, Arm("glocal", lmbda=1.0), solver).transform for each in (data, expected)]
     assert all(transform.normalised for transform in fits)
-    Z = [transform(rows) for transform in fits for rows in (objects, world.objects.matrix)]
+    Z = [transform(rows.matrix) for transform in fits for rows in (objects, world.objects)]
     np.testing.assert_allclose(Z[1:], [Z[0]] * 3, atol=1e-4)
 
 
@@ -115,17 +114,6 @@ def reported(transform, X):
     return [axis["factor"] for axis in record["axes"][0]["axes"]]
 
 
-def as_torch(transform, X):
-    torch = pytest.importorskip("torch")
-    return transform.to_linear()(torch.from_numpy(X)).numpy()
-
-
-def as_onnx(transform, X):
-    transform.to_onnx("t.onnx")
-    session = pytest.importorskip("onnxruntime").InferenceSession("t.onnx")
-    return session.run(None, {"features": X})[0]
-
-
 def in_sentence_transformers(transform, X):
     pytest.importorskip("sentence_transformers")
     names = recipe("Dense(", transform)
@@ -162,8 +150,10 @@ def clip(data_dir):
 @pytest.mark.parametrize(
     "use",
     [
-        LinearTransform.__call__, applied, evaluated, scored, reported, as_torch, as_onnx,
-        lambda transform, X: transform.rerank(X[0], X)[0], in_sentence_transformers, in_langchain,
+        LinearTransform.__call__, lambda transform, X: transform.rerank(X[0], X)[0],
+        applied, evaluated, scored, reported,
+        *(pytest.param(use, marks=pytest.mark.nightly)
+          for use in (in_sentence_transformers, in_langchain)),
     ],
 )  # fmt: skip
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
@@ -171,13 +161,11 @@ def test_raw_rows_and_rows_of_length_1_give_the_same(use, source, request, tmp_p
     """Every use of a transform that was fitted on rows of length 1 gives the same for raw rows and
     for rows of length 1.
     """
-    monkeypatch.chdir(tmp_path)
     transform, X = request.getfixturevalue(source)
     results = []
     for name, scaled in (("raw", X), ("unit", scaled_to_length_1(X))):
         rows = scaled.astype(np.float32)
-        folder(tmp_path / name, x_npy=rows, t_npz=transform)
-        monkeypatch.chdir(tmp_path / name)
+        monkeypatch.chdir(folder(tmp_path / name, x_npy=rows, t_npz=transform))
         results.append(np.asarray(use(transform, rows)))
     assert results[0].size >= 4
     np.testing.assert_allclose(*results, rtol=1e-3, atol=1e-4)
