@@ -70,10 +70,9 @@ def hashes(network: str, arm: str) -> list[str]:
     return [array_sha256(np.vstack(part.folded())) for part in parts]
 
 
-def make(network: str, n_answers: int | None) -> Record:
+def make(network: str) -> Record:
     """Make the arms that have no files, and return the curves of `keep`."""
     data = data_of(network)
-    data = replace(data, answers=data.answers.select(np.arange(len(data.answers))[:n_answers]))
     inputs = data.hashes(local=True)
     folder = FOLDER / "arms" / network
     make_folder(DATA / network / "transforms")

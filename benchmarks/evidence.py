@@ -11,13 +11,12 @@ figures  the figures of docs/img that show the record, from the record alone
 
 Each part writes its keys of docs/evidence.json. Without a part, all are measured, in two processes.
 What was measured before on the same inputs is read from bench-out/evidence: delete this folder to
-measure everything anew. With --quick or --networks nothing is recorded; --quick fits 6,000 answers
-and scores every eighth task.
+measure everything anew. With --networks nothing is recorded.
 
 CLIP and BLIP have rows of length 1. Local images are Flickr photographs for CLIP and ImageNet
 photographs for the small networks; BLIP has none. Needs GLOCAL_DATA_DIR.
 
-Run: make evidence, or python benchmarks/evidence.py [PART ...] [--networks NAME ...] [--quick].
+Run: make evidence, or python benchmarks/evidence.py [PART ...] [--networks NAME ...].
 """
 
 import argparse
@@ -100,7 +99,7 @@ def arm_scores(options: argparse.Namespace) -> Record:
     """Agreement and neighbours of each arm, and what each `keep` costs on coarse classes."""
     record: Record = {"arms": [], "keep": [], "lmbda": {}}
     for network in options.networks:
-        curves = arms.make(network, 6000 if options.quick else None)
+        curves = arms.make(network)
         record["arms"] += tasks.properties(network)
         record["keep"] += tasks.keep_rows(network, curves)
         record["lmbda"][network] = curves[""]["lmbda"]
@@ -115,7 +114,7 @@ def task_scores(options: argparse.Namespace) -> Record:
         sizes[network] = arms.write_data(network)
         folds = tasks.objects(network)
         sizes[network]["things"] = [sum(len(y) for _, y in folds), len(np.unique(folds[0][1]))]
-        rows += tasks.measure(network, 8 if options.quick else 1)
+        rows += tasks.measure(network)
     tested = [row for row in rows if row.get("p") is not None]
     for row, p in zip(tested, holm([row["p"] for row in tested]), strict=True):
         row["p_corrected"] = p
@@ -192,7 +191,6 @@ def main() -> None:
     parser = workbench.parser(__doc__)
     parser.add_argument("parts", nargs="*", choices=[[], *PARTS, *SHOWN], default=[])
     parser.add_argument("--networks", nargs="+", choices=LOCAL, default=list(LOCAL))
-    parser.add_argument("--quick", action="store_true", help="a small sample")
     options = parser.parse_args()
     warnings.simplefilter("ignore")
     if not options.parts:
@@ -202,7 +200,7 @@ def main() -> None:
             SHOWN[part](evidence_pages.load())
             continue
         measured = PARTS[part](options)
-        if not options.quick and len(options.networks) == len(LOCAL):
+        if len(options.networks) == len(LOCAL):
             update(part, measured)
 
 

@@ -127,20 +127,14 @@ def cell(row: Record | None, pattern: str) -> str:
 
 
 def lines_of(record: Record, plan: Record) -> Iterator[list[str]]:
-    """The head of a table, and its lines."""
+    """The head of a table, and its lines; without a field of columns each row is a line."""
     names = plan["lines"]
-    rows = chosen(record, plan)
-    if "column" not in plan:
-        yield [*map(title, names), *("difference" for _ in plan["cells"])]
-        for row in rows:
-            texts = [text_of(name, row.get(name)) for name in names]
-            yield [*texts, *(cell(row, pattern) for pattern in plan["cells"])]
-        return
     columns = group(plan["columns"])
     yield [*map(title, names), *(title(str(column)) for column in columns)]
     lines: dict[Line, dict[Any, Record]] = {}
-    for row in rows:
-        lines.setdefault(tuple(row[name] for name in names), {})[row[plan["column"]]] = row
+    for row in chosen(record, plan):
+        line = lines.setdefault(tuple(row[name] for name in names), {})
+        line[row.get(plan.get("column", ""), columns[0])] = row
     for key, line in lines.items():
         texts = [text_of(name, value) for name, value in zip(names, key, strict=True)]
         yield [*texts, *(cell(line.get(column), plan["cell"]) for column in columns)]

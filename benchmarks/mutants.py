@@ -30,24 +30,28 @@ OPERATORS = ((ast.Add, ast.Sub), (ast.Mult, ast.Div), (ast.And, ast.Or), (ast.Bi
 NAMES = (("min", "max"), ("any", "all"), ("sum", "mean"), ("argmin", "argmax"))
 
 
-def opposites(pairs: Any) -> dict[Any, Any]:
-    """Each member of a pair with the other one."""
-    return {a: b for pair in pairs for a, b in (pair, pair[::-1])}
-
-
-OPPOSITES = opposites((*COMPARISONS, (ast.Is, ast.IsNot), *OPERATORS, *NAMES))
+PAIRS: tuple[Any, ...] = (*COMPARISONS, (ast.Is, ast.IsNot), *OPERATORS, *NAMES)
+OPPOSITES = dict([*PAIRS, *(pair[::-1] for pair in PAIRS)])
 
 
 class Mutation(NamedTuple):
-    """A change of the text of a file: the bytes between two offsets are replaced."""
+    """A node of a file, and what replaces it."""
 
     file: str
     function: str
-    line: int
-    start: int
-    end: int
-    before: str
-    after: str
+    tree: ast.Module
+    node: Any
+    other: ast.AST
+
+    def text(self) -> str:
+        """The changed file."""
+        return ast.unparse(copy.deepcopy(self.tree, {id(self.node): self.other}))
+
+    def record(self) -> dict[str, Any]:
+        """The place and the change, by the first lines of the nodes."""
+        before, after = (ast.unparse(part).split("\n")[0] for part in (self.node, self.other))
+        place = {"file": self.file, "function": self.function, "line": self.node.lineno}
+        return place | {"before": before, "after": after}
 
 
 def changes(node: ast.AST) -> Iterator[ast.AST]:
@@ -96,7 +100,7 @@ def nodes(tree: ast.AST, function: str = "") -> Iterator[tuple[str, Any]]:
         for node in value if isinstance(value, list) else [value]:
             is_code = isinstance(node, ast.AST) and not isinstance(node, ast.JoinedStr)
             if name in ("annotation", "returns", "decorator_list") or not is_code:
-                continue  # NOTE the parts of an f-string have no true places before Python 3.12
+                continue
             inner = function
             if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
                 inner = f"{function}.{node.name}".lstrip(".")
@@ -108,35 +112,25 @@ def nodes(tree: ast.AST, function: str = "") -> Iterator[tuple[str, Any]]:
 def mutations(place: str) -> list[Mutation]:
     """All changes in a place."""
     file, _, name = place.partition(":")
-    text = (ROOT / file).read_bytes()
-    starts = [0]
-    for line in text.splitlines(keepends=True):
-        starts.append(starts[-1] + len(line))
-    result = []
-    for function, node in nodes(ast.parse(text)):
-        is_in_place = name in ("", str(node.lineno)) or f"{function}.".startswith(f"{name}.")
-        for other in changes(node) if is_in_place else ():
-            part, new = (node.test, other.test) if isinstance(other, ast.If) else (node, other)
-            after = ast.unparse(ast.fix_missing_locations(new))
-            if isinstance(new, ast.expr):
-                after = f"({after})"
-            start = starts[part.lineno - 1] + part.col_offset
-            end = starts[part.end_lineno - 1] + part.end_col_offset
-            before = text[start:end].decode()
-            result.append(Mutation(file, function, node.lineno, start, end, before, after))
-    return result
+    tree = ast.parse((ROOT / file).read_bytes())
+    return [
+        Mutation(file, function, tree, node, other)
+        for function, node in nodes(tree)
+        if name in ("", str(node.lineno)) or f"{function}.".startswith(f"{name}.")
+        for other in changes(node)
+    ]
 
 
 def outcome(folder: Path, mutation: Mutation, tests: list[str]) -> str:
     """The verdict of the tests on a change, in a copy of the tree."""
     path = folder / mutation.file
-    text = path.read_bytes()
-    path.write_bytes(text[: mutation.start] + mutation.after.encode() + text[mutation.end :])
+    original = path.read_bytes()
+    path.write_text(mutation.text(), "utf-8")
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(str(folder / s) for s in SOURCES)}
     options = ["-qx", "-p", "no:random_order", "-m", "not data and not nightly"]
     command = ["timeout", MAX_SECONDS, sys.executable, "-m", "pytest", *options, *tests]
     ended = subprocess.run(command, cwd=folder, env=environment, capture_output=True, check=False)
-    path.write_bytes(text)
+    path.write_bytes(original)
     return {0: "survived", 124: "timeout"}.get(ended.returncode, "killed")
 
 
@@ -156,7 +150,7 @@ def main() -> None:
         subprocess.run(f"{copy_tree} {folder}", shell=True, cwd=ROOT, check=True)
         for mutation in random.Random(options.seed).sample(candidates, number):
             verdict = outcome(folder, mutation, options.tests)
-            print(json.dumps({"outcome": verdict, **mutation._asdict()}), flush=True)
+            print(json.dumps({"outcome": verdict, **mutation.record()}), flush=True)
 
 
 if __name__ == "__main__":
