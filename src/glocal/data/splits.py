@@ -54,11 +54,8 @@ def question_folds(answers: Answers, folds: int = 3, seed: int = 42) -> list[Int
             f"the answers are to {n_questions} questions, too few for {folds} folds. Give answers "
             "to more questions."
         )
-    fold_of_question = np.empty(n_questions, dtype=np.int32)
-    for fold, part in enumerate(np.array_split(_permutation(n_questions, seed), folds)):
-        fold_of_question[part] = fold
-    fold_of_answer = fold_of_question[question]
-    return [np.flatnonzero(fold_of_answer == fold) for fold in range(folds)]
+    parts = np.array_split(_permutation(n_questions, seed), folds)
+    return [np.flatnonzero(np.isin(question, part)) for part in parts]
 
 
 def split_answers(

@@ -62,14 +62,20 @@ def structure(X: Embedding, Z: Embedding, *, k: int = 10, seed: int = 42) -> Res
     """
     (X,) = zeros_if_collapsed(finite(X, "features before the transform"))
     (Z,) = zeros_if_collapsed(finite(Z, "features after the transform"))
-    units = Units(values=kept_by_image(X, Z, k))
+    kept = kept_neighbours(X, Z, k)
     score = partial(Score, "structure", n=len(X), settings={"k": k})
-    scores = (
-        score("neighbours_kept", *units.estimate().bounded(FRACTION)),
-        score("cka", cka(X, Z)),
-        score("rdm_spearman", rdm_spearman(X, Z, seed)),
-    )
-    return Result.of(scores, units)
+    others = (score("cka", cka(X, Z)), score("rdm_spearman", rdm_spearman(X, Z, seed)))
+    return Result.of((*kept.scores, *others), kept.units)
+
+
+def kept_neighbours(
+    X: Embedding, Z: Embedding, k: int = 10, *, before: csr_array | None = None
+) -> Result:
+    """The first score of `structure` alone; `before` as in `kept_by_image`."""
+    units = Units(values=kept_by_image(X, Z, k, before=before))
+    bounded = units.estimate().bounded(FRACTION)
+    score = Score("structure", "neighbours_kept", *bounded, n=len(X), settings={"k": k})
+    return Result((score,), units)
 
 
 def neighbours_kept(X: Embedding, Z: Embedding, k: int = 10) -> float:

@@ -16,7 +16,7 @@ from glocal.data.features import Features
 from glocal.data.seen import MAX_SHARE_SEEN, seen
 from glocal.evaluation.agreement import answer_credit, ceiling, heldout_rows
 from glocal.evaluation.change import Part, change_record, embeddings
-from glocal.evaluation.structure import structure
+from glocal.evaluation.structure import kept_neighbours
 from glocal.evaluation.view import View, paired_views
 from glocal.files import array_sha256
 from glocal.results import HeldOutScores, Score, value_at
@@ -244,7 +244,7 @@ def _on_fitted_answers(scores: Sequence[Score]) -> Block:
 
 def _neighbours(name: str, X: Embedding, Z: Embedding) -> Iterator[Score]:
     """The neighbours that the features as they are, X, and the transformed ones, Z, keep."""
-    kept = structure(X, Z, k=min(10, len(X) - 1)).scores[0]
+    (kept,) = kept_neighbours(X, Z, min(10, len(X) - 1)).scores
     yield replace(kept, value=1.0, low=None, high=None)
     yield replace(kept, transform=name)
 

@@ -12,7 +12,7 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from glocal.data.features import Features
-from glocal.data.labels import load_groups, positions
+from glocal.data.labels import load_groups
 from glocal.data.rdm import join_rdms, load_rdms
 from glocal.data.sources.breeds import breeds_side
 from glocal.data.tables import read_list
@@ -278,6 +278,8 @@ class RetrievalTask(Task):
 
     def score(self, sources: Sources, embed: Embed) -> Result:
         """Score by `retrieval`."""
+        import pandas as pd
+
         queries = sources.features(self.queries)
         query_labels = sources.labels(self.query_labels, queries)
         labels = query_labels
@@ -287,9 +289,8 @@ class RetrievalTask(Task):
             gallery = sources.features(self.gallery)
             labels = sources.labels(self.gallery_labels, gallery)
             result = retrieval(embed(queries), query_labels, embed(gallery), labels)
-        classes, counts = np.unique(labels, return_counts=True)
-        place = positions(classes, query_labels)
-        warn_at_chance(result, float(np.mean(counts[place] * (place >= 0)) / len(labels)))
+        shares = pd.Series(labels).value_counts(normalize=True)
+        warn_at_chance(result, float(shares.reindex(query_labels, fill_value=0.0).mean()))
         return result
 
 

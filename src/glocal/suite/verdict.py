@@ -17,9 +17,9 @@ from glocal.data.features import Features
 from glocal.data.labels import Superclasses, check_labels, superclass_rows
 from glocal.errors import DataError, DataWarning
 from glocal.evaluation.few_shot import few_shot
-from glocal.evaluation.intervals import FRACTION, Result, Units, compared
+from glocal.evaluation.intervals import Result, compared
 from glocal.evaluation.retrieval import retrieval
-from glocal.evaluation.structure import kept_by_image, neighbourhoods
+from glocal.evaluation.structure import kept_neighbours, neighbourhoods
 from glocal.objective import single_threaded_blas
 from glocal.results import Score
 from glocal.similarity import Embedding, Labels
@@ -214,7 +214,7 @@ def _tasks(
             superclasses=levels[level],
         )
     tasks[RETRIEVAL] = partial(retrieval, query_labels=y)
-    tasks[KEPT] = partial(_kept, X, neighbourhoods(X, _K))
+    tasks[KEPT] = partial(kept_neighbours, X, k=_K, before=neighbourhoods(X, _K))
     return tasks
 
 
@@ -231,14 +231,6 @@ def _testable(y: Labels, superclass_of: Superclasses) -> dict[Any, str]:
             "class gives the shots and the others are tested."
         )
     return testable
-
-
-def _kept(X: Embedding, before: Any, Z: Float[np.ndarray, "n r"]) -> Result:
-    """The neighbours that images keep, with their interval over images."""
-    units = Units(values=kept_by_image(X, Z, _K, before=before))
-    bounded = units.estimate().bounded(FRACTION)
-    score = Score("structure", "neighbours_kept", *bounded, n=len(X), settings={"k": _K})
-    return Result((score,), units)
 
 
 def _compared(task: str, results: Mapping[str, Result]) -> list[Score]:
