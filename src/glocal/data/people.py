@@ -35,7 +35,7 @@ def questions(answers: Answers) -> tuple[Objects, Numbers]:
 
 def question_numbers(answers: Answers) -> Numbers:
     """The question number of each answer; questions are numbered in the order of their objects."""
-    return _first_and_number(questions(answers)[0])[1]
+    return different_rows(questions(answers)[0])[1]
 
 
 def set_keys(objects: Objects) -> Numbers:
@@ -59,22 +59,16 @@ def asked_once(objects: Objects) -> Mask:
     return np.bincount(bucket)[bucket] == 1
 
 
-def _first_and_number(
-    objects: Objects,
-) -> tuple[Int[np.ndarray, " s"], Numbers]:
-    """The first row that equals each sorted unique row, and the number of each row among these."""
+def different_rows(objects: Objects) -> tuple[Int[np.ndarray, "s m"], Numbers]:
+    """The different rows, sorted, and the number of each row among them."""
     n = int(objects.max(initial=0)) + 1
-    t, m = objects.shape
-    if n**m * (t + 1) >= 1 << 63:
-        _, first, number = np.unique(objects, axis=0, return_index=True, return_inverse=True)
-        return first, number
-    # sorting numbers that end in their row is twice as fast as sorting rows by number
-    keys = objects @ np.int64(n) ** np.arange(m)[::-1]
-    keys, order = np.divmod(np.sort(keys * t + np.arange(t)), max(t, 1))
-    is_first = np.diff(keys, prepend=-1) > 0
-    number = np.empty(t, dtype=np.int64)
-    number[order] = np.cumsum(is_first) - 1
-    return order[is_first], number
+    m = objects.shape[1]
+    if n**m >= 1 << 63:
+        rows, number = np.unique(objects, axis=0, return_inverse=True)
+        return rows, number.reshape(-1)
+    # one integer for each row sorts much faster than rows
+    keys, number = np.unique(objects @ np.int64(n) ** np.arange(m)[::-1], return_inverse=True)
+    return np.stack(np.unravel_index(keys, (n,) * m), axis=1), number
 
 
 def tally(answers: Answers) -> tuple[Int[np.ndarray, "s m"], Float[np.ndarray, "s k"]]:
@@ -89,10 +83,9 @@ def tally(answers: Answers) -> tuple[Int[np.ndarray, "s m"], Float[np.ndarray, "
     """
     objects, choice = questions(answers)
     k = len(answers.pairs)
-    first, question = _first_and_number(objects)
-    cell = question * k + choice
-    counts = np.bincount(cell, answers.votes, minlength=k * len(first))
-    return objects[first], counts.reshape(-1, k).astype(np.float64)
+    sets, question = different_rows(objects)
+    counts = np.bincount(question * k + choice, answers.votes, minlength=k * len(sets))
+    return sets, counts.reshape(-1, k).astype(np.float64)
 
 
 def people(answers: Answers) -> pd.DataFrame:
@@ -153,7 +146,7 @@ def people(answers: Answers) -> pd.DataFrame:
     person = pd.Series(answers.person, name="person")
     weights = answers.all_weights
     objects, choice = questions(answers)
-    question = _first_and_number(objects)[1]
+    question = different_rows(objects)[1]
     asked = question * len(answers) + pd.factorize(person)[0]  # a number for each of their pairs
     agreement, is_shared = _agreement(answers, choice, question, asked)
     shared = weights * is_shared

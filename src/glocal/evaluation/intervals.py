@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Int
 
-from glocal.data.people import asked_once
+from glocal.data.people import asked_once, different_rows
 from glocal.results import DIFFERENCE, PEOPLE, Score
 from glocal.similarity import Labels, Objects, Values
 
@@ -414,14 +414,12 @@ def _squared_subset_sums(
 ) -> Float[np.ndarray, " v"]:
     """Σ_s E_s² over the subsets of this size, for each row of `values`; objects are ascending."""
     n = int(columns.max(initial=0)) + 1
-    chosen = list(combinations(columns, size))
-    if n**size < 1 << 62:  # one integer per subset sorts much faster than a row
-        subsets = [reduce(lambda number, column: number * n + column, part) for part in chosen]
-    else:
-        subsets = [np.stack(part, axis=1) for part in chosen]
+    parts = list(combinations(columns, size))
     if n**size > _MAX_ENTRIES_PER_OBJECT * columns.size:
-        numbers = np.unique(np.concatenate(subsets), axis=0, return_inverse=True)[1]
-        subsets = np.split(numbers.reshape(-1), len(subsets))
+        rows = np.concatenate([np.stack(part, axis=1) for part in parts])
+        subsets = np.split(different_rows(rows)[1], len(parts))
+    else:
+        subsets = [reduce(lambda number, column: number * n + column, part) for part in parts]
     n_subsets = max(int(numbers.max(initial=0)) for numbers in subsets) + 1
     sums = np.zeros((len(values), n_subsets))
     for numbers in subsets:
