@@ -57,16 +57,14 @@ def test_a_creation_that_is_ended_at_any_moment_is_made_again(make, tmp_path, mo
     assert os.fsync.call_count == len(errors)
 
 
-@pytest.mark.parametrize(
-    "case",
-    [
-        "project project/images",
-        "project project/images/*.png",
-        "project elsewhere",
-        "photos photos/summer",
-        "photos link",
-    ],
-)
+CASES = """project project/images
+project project/images/*.png
+project elsewhere
+photos photos/summer
+photos link"""
+
+
+@pytest.mark.parametrize("case", CASES.split("\n"))
 def test_a_study_replaces_no_images(tmp_path, write_pictures, case, monkeypatch):
     """A study in a folder that has images, or in which its images lie, is refused, and nothing is
     written.
@@ -76,13 +74,15 @@ def test_a_study_replaces_no_images(tmp_path, write_pictures, case, monkeypatch)
         (tmp_path / name).parent.mkdir(exist_ok=True)
         write_pictures(tmp_path / name, ["0.jpg", "1.jpg", "2.jpg"])
     os.symlink("photos/summer", "link")
-    before = sorted(tmp_path.rglob("*"))
-    pictures = {file: file.read_bytes() for file in before if file.is_file()}
+
+    def contents():
+        return {path: path.is_file() and path.read_bytes() for path in tmp_path.rglob("*")}
+
+    before = contents()
     folder, images = case.split()
     with pytest.raises(ParameterError, match=folder):
         create(Path(folder), images, Settings())
-    assert before == sorted(tmp_path.rglob("*"))
-    assert all(file.read_bytes() == content for file, content in pictures.items())
+    assert before == contents()
 
 
 @pytest.mark.parametrize("content", [b"", b"{}", b'{"key": "short"}', None])
@@ -168,20 +168,20 @@ def test_a_database_that_is_lost_or_damaged_is_not_made_anew(make, connections):
     """A lost or damaged database is refused in one sentence that names the file, which is not
     created or changed, and every connection to it is closed.
     """
-    study = make()
-    for file in study.folder.glob("answers.sqlite-*"):
-        file.unlink()
-    whole = study.database.read_bytes()
+    file = make().database
+    for log in file.parent.glob("answers.sqlite-*"):
+        log.unlink()
+    whole = file.read_bytes()
     random = whole[:4096] + b"\xa5" * (len(whole) - 4096)
-    study.database.unlink()
+    file.unlink()
     with pytest.raises(FileError, match="missing"):
-        Database(study.database)
-    assert not study.database.exists()
+        Database(file)
+    assert not file.exists()
     for content in (b"", b"xxxx", whole[: len(whole) // 2], random):
-        study.database.write_bytes(content)
+        file.write_bytes(content)
         with pytest.raises(FileError, match=r"answers\.sqlite"):
-            Database(study.database)
-        assert study.database.read_bytes() == content
+            Database(file)
+        assert file.read_bytes() == content
     check_closed(connections)
 
 
@@ -283,20 +283,20 @@ def test_images_are_shown_upright_small_and_without_metadata(tmp_path, make, wri
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
-def test_images_that_cannot_be_shown_are_left_out_and_named(tmp_path, serve_study, write_pictures):
+def test_images_that_cannot_be_shown_are_left_out_and_named(tmp_path, write_pictures):
     """Damaged images and named pipes, for which nobody waits, are left out with a reason, and with
     fewer than three others there is no study.
     """
     folder = write_pictures(tmp_path / "mixed", ["a.png", "d.png", "e.png"])
     (folder / "empty.png").touch()
     os.mkfifo(folder / "pipe.png")
-    study = serve_study(images=folder).study
+    study = create(tmp_path / "study", str(folder), Settings())
     assert study.names == ("a.png", "d.png", "e.png")
-    assert [name for name, _ in study.left_out] == ["empty.png", "pipe.png"]
+    assert [*dict(study.left_out)] == ["empty.png", "pipe.png"]
     assert open_study(study.folder).left_out == study.left_out
     (folder / "a.png").unlink()
     with pytest.raises(FileError, match="three"):
-        create(tmp_path / "study", str(folder), Settings())
+        create(tmp_path / "few", str(folder), Settings())
 
 
 def test_a_study_knows_its_images(make, images, tmp_path, write_pictures):
