@@ -33,7 +33,7 @@ def test_the_same_answers_are_seen_whatever_their_order(study):
     X, answers = study
     order = np.random.default_rng(1).permutation(60)
     other = Features(X.matrix[order].astype(np.float64))
-    renamed = Answers(np.argsort(order)[answers.objects[::-1][:, [1, 0, 2]]])
+    renamed = Answers(np.argsort(order)[answers.objects[::-1, [1, 0, 2]]])
     assert shares(sketch(X, answers), other, renamed) == (1.0, 1.0)
 
 
@@ -47,13 +47,13 @@ def test_new_questions_about_the_same_objects_are_told_from_new_objects(study):
     assert shares(fitted, others, answers) == (0.0, 0.0)
 
 
-@pytest.mark.parametrize("many", [False, True])
-def test_a_sketch_of_many_answers_estimates_the_share(study, monkeypatch, many):
+@pytest.mark.parametrize("name", ["MAX_HASHES", "MAX_HASHES_OF_MANY"])
+def test_a_sketch_of_many_answers_estimates_the_share(study, monkeypatch, name):
     """With only 100 hashes, half of the questions are still recognised as about a half; the share
     of so few questions that no 30 can be compared is not known.
     """
-    monkeypatch.setattr(module, "MAX_HASHES_OF_MANY" if many else "MAX_HASHES", 100)
-    monkeypatch.setattr(module, "MANY_ANSWERS", 449 if many else 450)
+    monkeypatch.setattr(module, name, 100)
+    monkeypatch.setattr(module, "MANY_ANSWERS", 450 if name == "MAX_HASHES" else 449)
     X, answers = study
     fitted = sketch(X, answers.select(np.arange(450)))
     assert len(fitted["questions"]) < 600
@@ -73,19 +73,19 @@ def test_the_fitted_data_are_known_by_their_hash(study):
     assert seen({}, X, few) is None
 
 
-@pytest.mark.parametrize(
-    ("questions", "objects", "words"),
-    [
-        (0.11, 1.0, "11% of these questions"),
-        (0.1, 0.5, "50% of these objects"),
-        (None, 0.5, "50% of these objects, and .* not known"),
-        (None, 0.1, "not known"),
-        (0.1, 0.1, None),
-    ],
-)
-def test_a_warning_names_what_is_not_new(questions, objects, words):
+WARNINGS = """
+.11 1. 11% of these questions
+.1  .5 50% of these objects
+nan .5 50% of these objects, and .* not known
+nan .1 not known"""
+
+
+@pytest.mark.parametrize("row", WARNINGS.strip().split("\n"))
+def test_a_warning_names_what_is_not_new(row):
     """Above a tenth it names the share of the questions, else that of the objects; what is not
     known is said.
     """
-    warning = Seen(questions, objects).warning()
-    assert warning is None if words is None else re.search(words, warning)
+    questions, objects, words = row.split(maxsplit=2)
+    known = Seen(None if questions == "nan" else float(questions), float(objects))
+    assert re.search(words, known.warning())
+    assert Seen(0.1, 0.1).warning() is None
