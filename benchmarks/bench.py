@@ -15,9 +15,10 @@ The options replace this by other measurements:
 --against  turns with another checkout of the repository, a folder or a commit, and the medians
 --steps    seconds of whole fits over those of the authors' step in torch
 --growth   processor seconds over numbers of answers and of objects, drawn for docs/scale-out.md
---entered  the functions and files that a fit enters, by a profile hook
+--entered  the functions and files that a fit enters, by a profile
 """
 
+import cProfile
 import itertools
 import json
 import os
@@ -32,7 +33,7 @@ from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from statistics import median
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import workbench
@@ -261,7 +262,6 @@ def torch_step(folder: Path, *, local: bool) -> Callable[[], float]:
 def growth(bench: Bench) -> None:
     """Draw the processor seconds of commands at many numbers of answers and of objects."""
     import altair as alt
-    import pandas as pd
 
     from glocal.report import save_figure
 
@@ -275,16 +275,8 @@ def growth(bench: Bench) -> None:
             size = t if "objects" in title else n
             rows.append({"title": title, "command": command, "size": size, "seconds": seconds})
             print(rows[-1], flush=True)
-    scale = alt.Scale(type="log", nice=False)
-    axis = alt.Axis(grid=False, labelOverlap="greedy")
-    chart = alt.Chart(pd.DataFrame(rows), width=190, height=200).mark_line(point=True)
-    chart = chart.encode(
-        x=alt.X("size", scale=scale, axis=axis, title="number of answers or of objects"),
-        y=alt.Y("seconds", scale=scale, axis=axis, title="processor seconds"),
-        color=alt.Color("command", title=None),
-        column=alt.Column("title", title=None, sort=None),
-    )
-    save_figure(chart.resolve_scale(x="independent"), FIGURE)
+    chart = alt.Chart.from_dict({"data": {"values": rows}, **PLAN["chart"]})
+    save_figure(chart, FIGURE)
 
 
 def count_functions() -> None:
@@ -296,18 +288,15 @@ def count_functions() -> None:
     world = simulated_world(n_triplets=3000, n_local=90)
     data = FitData(world.objects, world.answers, world.local)
     for what in (Arm(method="glocal", lmbda=1.0), Keep()):
-        entered: set[tuple[str, str]] = set()
-
-        def record(frame: Any, event: str, _argument: Any, entered: Any = entered) -> None:
-            code = frame.f_code
-            _, in_package, file = code.co_filename.rpartition("/glocal/")
-            if event == "call" and in_package and not code.co_name.startswith("<"):
-                entered.add((file, code.co_qualname))
-
         fit(data, what)
-        sys.setprofile(record)
-        fit(data, what)
-        sys.setprofile(None)
+        profile = cProfile.Profile()
+        profile.runcall(fit, data, what)
+        codes = [entry.code for entry in profile.getstats() if not isinstance(entry.code, str)]
+        entered = {
+            (code.co_filename.rpartition("/glocal/")[2], code.co_qualname)
+            for code in codes
+            if "/glocal/" in code.co_filename and not code.co_name.startswith("<")
+        }
         files = {file for file, _ in entered}
         print(f"{what!r}: {len(entered)} functions in {len(files)} files", *sorted(entered))
 

@@ -20,11 +20,13 @@ Run: python benchmarks/interval_coverage.py [--n 1000] [agreement] [few-shot] [a
 """
 
 import itertools
+import tomllib
 import warnings
 from collections.abc import Callable, Iterable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from functools import cache, partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -34,20 +36,11 @@ from workbench import OUT, kept
 from glocal.data.answers import Answers
 from glocal.data.world import simulated_answers, simulated_world
 from glocal.evaluation.agreement import answer_credit, credit_units
-from glocal.evaluation.anomaly import MODES, anomaly
+from glocal.evaluation.anomaly import anomaly
 from glocal.evaluation.few_shot import few_shot
 from glocal.evaluation.intervals import Result, Units
 from glocal.evaluation.retrieval import retrieval
 
-AGREEMENT = (  # objects, answers and people; 0 people: one mind
-    (60, 3000, 0),  # the objects decide
-    (200, 5000, 0),
-    (1000, 3000, 0),  # the answers decide
-    (200, 4000, 10),  # the people decide
-    (60, 4000, 40),  # objects and people
-)
-CLASSES = (2, 4, 10, 30)
-POOLS = ((15, 1), (60, 1), (60, 5), (15, 5))  # images of a class, and shots; the last is rough
 DRAWS = (5, 10, 40)
 DIMENSIONS = 16
 STRETCH = np.repeat([1.5, 0.5], DIMENSIONS // 2)  # a transform
@@ -88,8 +81,9 @@ def population() -> tuple[np.ndarray, np.ndarray]:
     return world.mind, world.objects.standardization(world.objects.matrix, "float64")
 
 
-def agreement_world(n_objects: int, n_answers: int, n_people: int, seed: int) -> World:
+def agreement_world(size: tuple[int, int, int], seed: int) -> World:
     """New objects and answers of one mind, or of people who weigh the dimensions differently."""
+    n_objects, n_answers, n_people = size
     minds, X = population()
     rng = np.random.default_rng(1000 + seed)
     rows = rng.choice(len(minds), n_objects, replace=False)
@@ -113,10 +107,11 @@ def sample(n_classes: int, n: int, rng: np.random.Generator) -> Images:
     return means[labels] + rng.standard_normal((len(labels), DIMENSIONS)), labels
 
 
-def few_shot_world(n_sets: int, n_classes: int, pool: int, shots: int, seed: int) -> World:
+def few_shot_world(n_sets: int, n_classes: int, pool: tuple[int, int], seed: int) -> World:
     """A new pool and new test images; fewer draws are the first of the most."""
     rng = np.random.default_rng(seed)
-    X, y = sample(n_classes, pool, rng)
+    n_images, shots = pool
+    X, y = sample(n_classes, n_images, rng)
     test = sample(n_classes, 40, rng) if n_sets == 2 else ()
     options: dict[str, Any] = {"shots": shots, "draws": max(DRAWS), "seed": seed}
     units = scaled(few_shot, X, y, *test, probe="ncm", **options)
@@ -144,22 +139,19 @@ def retrieval_world(n_sets: int, n_classes: int, n_images: int, seed: int) -> Wo
     return compared(scaled(retrieval, *sides))
 
 
-PARTS: dict[str, tuple[Callable[..., World], list[tuple[Any, ...]]]] = {
-    "agreement": (agreement_world, [*AGREEMENT]),
-    "few-shot": (
-        few_shot_world,
-        [(*key, *pool) for key in itertools.product((1, 2), CLASSES) for pool in POOLS],
-    ),
-    "anomaly": (anomaly_world, [*itertools.product(MODES, (4, 10), (10, 40))]),
-    "retrieval": (retrieval_world, [*itertools.product((1, 2), (4, 10), (10, 30))]),
+PARTS: dict[str, Callable[..., World]] = {
+    "agreement": agreement_world,
+    "few-shot": few_shot_world,
+    "anomaly": anomaly_world,
+    "retrieval": retrieval_world,
 }
-"""For each part a function that makes a world, and its designs: all arguments but the seed."""
+DESIGNS = tomllib.loads(Path(__file__).with_suffix(".toml").read_text("utf-8"))
 
 
 def chunk(part: str, design: tuple[Any, ...], first: int) -> list[World]:
     """The worlds of some seeds."""
     warnings.simplefilter("ignore")
-    make = partial(PARTS[part][0], *design)
+    make = partial(PARTS[part], *design)
     name = "-".join(map(str, design))
     file = OUT / "coverage" / f"{part}-{name}-{first}.json"
     worlds: list[World] = kept(
@@ -190,8 +182,7 @@ def main() -> None:
     options = parser.parse_args()
     with ProcessPoolExecutor(2) as pool:
         for part in options.parts or PARTS:
-            _, designs = PARTS[part]
-            for design in designs:
+            for design in itertools.product(*DESIGNS[part]):
                 make = partial(chunk, part, design)
                 chunks = pool.map(make, range(0, options.n, CHUNK))
                 worlds = [world for each in chunks for world in each]
