@@ -33,6 +33,7 @@ from glocal.suite.table import cell, score_frame, score_table
 from glocal.transform import LinearTransform
 from glocal.transform.rows import baseline
 
+pytestmark = pytest.mark.usefixtures("without_type_checks")  # many runs of suites
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 SUITE = """
 answers = "t.npy"
