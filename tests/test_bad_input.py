@@ -13,10 +13,7 @@ import pytest
 import world
 from world import run
 
-from glocal.data.answers import Answers
-from glocal.transform import LinearTransform
-
-X = np.random.default_rng(0).normal(size=(30, 8)).astype("f4")
+X = world.X
 T = world.answers(300, 30).objects
 
 
@@ -82,12 +79,10 @@ try x.npy --labels halves.txt --out s.csv | .jsonl
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
-    world.folder(
-        tmp_path,
-        x_npy=X, t_npy=T, seven_npy=X[:, :7], short_npy=np.ones(5), cut_npy=X,
-        w_npz=LinearTransform(np.eye(8, dtype="f4"), None, 0.0, 1.0),
-        ids_txt="\n".join(f"object{i}" for i in range(30)), halves_txt="a\nb\n" * 15,
-    )  # fmt: skip
+    world.folder(tmp_path)
+    names = "\n".join(f"object{i}" for i in range(30))
+    halves = {"ids_txt": names, "halves_txt": "a\nb\n" * 15}
+    world.folder(tmp_path, seven_npy=X[:, :7], cut_npy=X, **halves)
     os.truncate(tmp_path / "cut.npy", 300)
     (tmp_path / "nowhere.npz").symlink_to("no/where/o.npz")
     monkeypatch.chdir(tmp_path)
@@ -163,13 +158,12 @@ kind = "odd-one-out"
 def inputs(folder):
     """Everything that a command may read, with two more names for one file of answers."""
     numbers = "\n".join(map(str, range(30)))
-    named = Answers(T)
-    texts = {"y_txt": numbers, "b_txt": numbers, "file_names_txt": numbers}
-    world.folder(folder, a_npz=named, suite_toml=SUITE, **texts)
+    texts = dict.fromkeys(("y_txt", "b_txt", "file_names_txt"), numbers)
+    world.folder(folder, suite_toml=SUITE, **texts)
     np.savez(folder / "x.npz", features=X)
     (folder / "soft.npz").symlink_to("a.npz")
     (folder / "hard.npz").hardlink_to(folder / "a.npz")
-    world.folder(folder / "set", features_npy=X, train_npz=named)
+    world.folder(folder / "set", features_npy=X, train_npz=(folder / "a.npz").read_bytes())
     world.folder(folder / "pushed", transform_npz=(folder / "w.npz").read_bytes())
     for name in ("run", "images"):
         (folder / name).mkdir()
