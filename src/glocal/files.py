@@ -148,21 +148,22 @@ def writable_target(path: PathLike, *, what: str = "output", endings: Sequence[s
 def kept_by_key(
     file: Path,
     key: str,
-    load: Callable[[Path], tuple[T, object]],
+    load: Callable[[Path], T],
+    key_of: Callable[[T], object],
     write: Callable[[], None],
 ) -> tuple[T, bool]:
     """Load a file if it holds this key, the hash of all that it is made from; else write it first.
 
-    `load` returns the content and the key of a file. The second value says whether the file was
-    kept.
+    `load` returns the content of a file, and `key_of` its key. The second value says whether the
+    file was kept.
     """
     if file.exists():
-        content, key_of_file = load(file)
-        if key_of_file == key:
+        content = load(file)
+        if key_of(content) == key:
             return content, True
     make_folder(file.parent)
     write()
-    return load(file)[0], False
+    return load(file), False
 
 
 def make_folder(path: PathLike) -> Path:

@@ -57,7 +57,12 @@ def demo(
             page = None
     seconds = time.perf_counter() - start
     if as_json:
-        record = {"simulated": True, "seconds": seconds, "rows": result.rows(), "out": out}
+        record = {
+            "simulated": True,
+            "seconds": seconds,
+            "rows": [score.row() for score in result.scores],
+            "out": out,
+        }
         print_json({**record, "report": page})
         return
     print_lines("SIMULATED DATA: a world with a known answer, not people", "")

@@ -52,7 +52,13 @@ def suite(
     with progress_bar("suite", unit="cells") as progress:
         result = run_suite(plan, out, progress, force=force)
     if as_json:
-        print_json({"cells_kept": result.n_kept, "out": out, "rows": result.rows()})
+        print_json(
+            {
+                "cells_kept": result.n_kept,
+                "out": out,
+                "rows": [score.row() for score in result.scores],
+            }
+        )
         return
     print_suite(plan, result)
     print_lines(f"written to {out}: rows.jsonl, scores.csv")

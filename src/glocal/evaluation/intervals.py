@@ -436,11 +436,12 @@ def holm(p: Sequence[float]) -> list[float]:
     >>> holm([0.01, 0.04, 0.03])
     [0.03, 0.06, 0.06]
     """
-    order = np.argsort(p, kind="stable")
-    steps = np.asarray(p)[order] * np.arange(len(p), 0, -1)
-    corrected = np.empty(len(p))
-    corrected[order] = np.maximum.accumulate(np.minimum(1.0, steps))
-    return corrected.tolist()
+    import pandas as pd
+
+    ascending = pd.Series(p).sort_values(kind="stable")
+    steps = ascending * np.arange(len(p), 0, -1)
+    corrected: list[float] = steps.clip(upper=1.0).cummax().sort_index().tolist()
+    return corrected
 
 
 @dataclass(frozen=True, eq=False, repr=False)

@@ -98,12 +98,8 @@ def transform_of(arm: SuiteArm, sources: Sources, file: Path) -> LinearTransform
         fitted = fit(data, arm).transform
         replace(fitted, meta={**fitted.meta, "key": key}).save(file)
 
-    return kept_by_key(file, key, _load, write)[0]
-
-
-def _load(file: Path) -> tuple[LinearTransform, object]:
-    transform = LinearTransform.load(file)
-    return transform, transform.meta.get("key")
+    load = LinearTransform.load
+    return kept_by_key(file, key, load, lambda transform: transform.meta.get("key"), write)[0]
 
 
 class Plan(Shared):

@@ -13,7 +13,7 @@ import numpy as np
 from glocal._version import __version__
 from glocal.evaluation.change import change_record
 from glocal.evaluation.intervals import Result, Units, compared
-from glocal.evaluation.view import View, load_view, object_view, save_view
+from glocal.evaluation.view import load_view, object_view, save_view
 from glocal.files import (
     PathLike,
     array_sha256,
@@ -51,10 +51,6 @@ class SuiteResult:
     scores: tuple[Score, ...]
     table: pd.DataFrame
     n_kept: int
-
-    def rows(self) -> list[dict[str, Any]]:
-        """The scores as rows of a file."""
-        return [score.row() for score in self.scores]
 
 
 def run_suite(
@@ -155,10 +151,10 @@ def _cell(
         texts = {"key": np.array(key), "scores": np.array(to_json(rows))}
         write_npz(file, {**texts, **vars(result.units)})
 
-    return kept_by_key(file, key, _load_cell, write)
+    return kept_by_key(file, key, _load_cell, lambda result: result.values["key"], write)
 
 
-def _load_cell(file: Path) -> tuple[Result, object]:
+def _load_cell(file: Path) -> Result:
     fix = "Delete it; the task will then be scored again."
     arrays = read_npz(file, what="cell", fix=fix, required=("key", "scores"), optional=_UNITS)
     key, rows = (str(arrays.pop(name)) for name in ("key", "scores"))
@@ -166,7 +162,7 @@ def _load_cell(file: Path) -> tuple[Result, object]:
     units: dict[str, Any] = {
         name: array if array.ndim else array.item() for name, array in arrays.items()
     }
-    return Result(scores, Units(**units)), key
+    return Result(scores, Units(**units), {"key": key})
 
 
 def _make_view(
@@ -198,12 +194,7 @@ def _make_view(
         )
         save_view(view, file)
 
-    kept_by_key(file, key, _load_view, write)
-
-
-def _load_view(file: Path) -> tuple[View, object]:
-    view = load_view(file)
-    return view, view.meta.get("key")
+    kept_by_key(file, key, load_view, lambda view: view.meta.get("key"), write)
 
 
 def _write_folder(folder: Path, plan: Plan, networks: list[Sources], scores: list[Score]) -> None:

@@ -19,7 +19,7 @@ from glocal.aligner import FitData
 from glocal.data.answers import Answers
 from glocal.data.features import NAMES_FILE, Features, Standardization
 from glocal.data.join import Joined, join
-from glocal.data.labels import load_labels, split_column
+from glocal.data.labels import split_column
 from glocal.errors import DataWarning
 from glocal.files import file_sha256, read_lines
 from glocal.options import Options
@@ -94,10 +94,6 @@ class Sources:
     def path(self, file: Path | str) -> Path:
         """The path of a file, from the root of the suite."""
         return self.root / self.text(file)
-
-    def labels(self, file: Path, features: Features) -> np.ndarray:
-        """The labels of a file, one for each row of `features`."""
-        return load_labels(self.path(file), features)
 
     def _join_answers(self, file: Path) -> Joined:
         """Return the answers of a file as rows of the objects.
