@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Literal
@@ -95,8 +94,14 @@ def align(
         if finding.severity == "warning":
             warnings.warn(str(finding), DataWarning, stacklevel=2)
     joined = join(objects, answers, object_ids)
-    data = FitData(objects, joined.answers, local, centre=centre, normalize=normalize)
-    data = replace(data, n_dropped=joined.n_dropped)
+    data = FitData(
+        objects,
+        joined.answers,
+        local,
+        centre=centre,
+        normalize=normalize,
+        n_dropped=joined.n_dropped,
+    )
     fitted = fit(
         data, Keep(keep=keep), on_step=lambda evaluations, _: progress("fit", evaluations, 0)
     )
