@@ -52,11 +52,11 @@ Neither photographs nor features are part of this file; the two repositories sta
 
 ## What it gains and what it costs
 
-The agreement and the neighbours kept that the table above calls cross-fitted are those of three
-fits, each to two thirds of the objects and photographs and scored on the third that it has not
-seen ({candidates} photographs, k = {k}). This transform was fitted to all of them. Its own
-agreement with the {answers:,} answers, {agreement:.3f} (original {original:.3f}), is therefore no
-estimate for new objects; each of the {images:,} photographs keeps {kept:.3f} of its ten
+The agreement with held-out answers and the neighbours of held-out images in the table above are
+those of three fits, each to two thirds of the objects and photographs and scored on the third that
+it has not seen ({candidates} photographs, k = {k}). This transform was fitted to all of them. Its
+own agreement with the {answers:,} answers, {agreement:.3f} (original {original:.3f}), is therefore
+no estimate for new objects; each of the {images:,} photographs keeps {kept:.3f} of its ten
 neighbours among them. On photographs that it has never seen:
 
 | images | number | neighbours kept (k = 10) | one-shot accuracy: original, transform |
