@@ -253,10 +253,8 @@ class Features:
             mean = float(self.column_means.mean())
             if not np.isfinite(mean):
                 self.check_finite()
-            squares = sum(
-                np.square(np.subtract(rows, mean, dtype=np.float64)).sum()
-                for _, rows in self.chunks()
-            )
+            parts = (np.subtract(rows, mean, dtype=np.float64) for _, rows in self.chunks())
+            squares = sum(float(np.vdot(part, part)) for part in parts)
         std = float(np.sqrt(squares / self.matrix.size))
         if self._is_constant(mean, std):
             raise DataError(
