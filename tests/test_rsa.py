@@ -159,7 +159,7 @@ BAD_RDMS = {
     "0 known pairs": np.full((14, 14), np.nan),
     r"\(0, 14, 14\)": np.empty((0, 14, 14)),
     r"\(0, 0\)": np.empty((0, 0)),
-    "person 1": np.stack([HUMAN, 1 - np.eye(14)]),
+    "participant 1": np.stack([HUMAN, 1 - np.eye(14)]),
 }
 
 
