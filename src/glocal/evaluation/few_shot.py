@@ -132,7 +132,7 @@ def few_shot(
         raise DataError(
             f"a draw of {shots} shots leaves a class or superclass without a test image. Ask for "
             "fewer shots, and give superclasses of at least two test classes each. Are classes and "
-            "superclasses exchanged?"
+            "superclasses swapped?"
         )
     shot_share = float(np.mean(shots / pool))
     units = Units(values=credits, classes=truth, shot_share=shot_share, is_one_set=is_one_set)
