@@ -74,6 +74,37 @@ def answer_trials(service, token, choose, limit=10**6):
     return numbers
 
 
+@pytest.fixture(scope="session")
+def answered(images, answer_all, tmp_path_factory):
+    """The folder of a study in which p1 to p4 leave the two nearest numbers, p5 clicks at random,
+    and p6 does not begin.
+
+    Beside it are features of the images, in which their numbers are a weak direction.
+    """
+    from glocal_collect import people
+    from glocal_collect.db import Database
+    from glocal_collect.settings import Settings
+    from glocal_collect.study import create
+
+    where = tmp_path_factory.mktemp("page")
+    settings = Settings(people=6, per_person=120, min_seconds=0.0, catch=0.05)
+    study = create(where / "study", str(images), settings)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            people, "TrialScheduler", partial(people.TrialScheduler, rng=random.Random(0))
+        )
+        service = people.StudyService(study, Database(study.database))
+    rng = np.random.default_rng(0)
+    for person in ("p1", "p2", "p3", "p4"):
+        answer_all(service, person)
+    answer_all(service, "p5", lambda names: int(rng.integers(3)))
+    X = rng.normal(size=(12, 8))
+    X[:, 0] = 2 * np.linspace(-1, 1, 12)
+    np.save(where / "features.npy", X)
+    (where / "file_names.txt").write_text("\n".join(f"image{i}.png" for i in range(12)))
+    return study.folder
+
+
 class Served:
     """A study that is served in this process, and a person who answers it."""
 

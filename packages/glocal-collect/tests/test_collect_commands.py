@@ -105,25 +105,18 @@ def write_features(folder, order):
 
 
 @pytest.mark.nightly
-def test_people_are_shown_and_excluded(run, serve_study, answer_all, tmp_path):
+def test_people_are_shown_and_excluded(run, answered):
     """A careless person is marked, and an exclusion is recorded, holds for exports, and can be
     taken back.
     """
-    study = serve_study(people=5, per_person=120, catch=0.05)
-    rng = np.random.default_rng(0)
-    for person in ("p1", "p2", "p3"):
-        answer_all(study.service, person)
-    answer_all(study.service, "p4", lambda names: int(rng.integers(3)))
-    answered = study.study.folder
     (line,) = (line for line in run(f"people {answered}").out.splitlines() if MARK in line)
-    assert line.startswith("p4")
-    write_features(tmp_path, np.arange(12))
-    people = run(f"people {answered} --features features.npy --exclude p4 --json").json["people"]
-    rows = {row["person"]: row for row in people}
-    assert [name for name in rows if rows[name]["is_marked"]] == ["p4"]
-    assert [name for name in rows if rows[name]["excluded"]] == ["p4"]
+    assert line.startswith("p5")
+    options = f"--features {answered.parent} --exclude p5 --json"
+    rows = {row["person"]: row for row in run(f"people {answered} {options}").json["people"]}
+    assert [name for name in rows if rows[name]["is_marked"]] == ["p5"]
+    assert [name for name in rows if rows[name]["excluded"]] == ["p5"]
     assert 0 <= rows["p1"]["agreement"] <= 1
-    assert (rows["p1"]["catch_trials"], rows["p5"]["answers"]) == (6, 0)
+    assert (rows["p1"]["catch_trials"], rows["p6"]["answers"]) == (6, 0)
 
     def exported(options=""):
         record = run(f"export {answered} --out a.npz --csv --json {options}").json
@@ -136,15 +129,15 @@ def test_people_are_shown_and_excluded(run, serve_study, answer_all, tmp_path):
         assert (record["people"], record["files"]) == (len(people), ["a.npz", "a.csv"])
         return " ".join(sorted(people))
 
-    assert exported() == "p1 p2 p3"
-    assert exported("--without p1") == "p2 p3"
-    assert exported("--everybody") == "p1 p2 p3 p4"
-    assert run(f"people {answered} --include p4").code == 0
     assert exported() == "p1 p2 p3 p4"
+    assert exported("--without p1") == "p2 p3 p4"
+    assert exported("--everybody") == "p1 p2 p3 p4 p5"
+    assert run(f"people {answered} --include p5").code == 0
+    assert exported() == "p1 p2 p3 p4 p5"
     for line in (f"people {answered} --exclude p9", f"export {answered} --out b.npz --without p9"):
         refused(run, f"{line} | p9")
     assert "b.csv" in run(f"export {answered} --out b.csv").out
-    assert len(pd.read_csv("b.csv")) == 480
+    assert len(pd.read_csv("b.csv")) == 600
 
 
 def test_exports_are_read_as_they_come(run, serve_study, answer_all, tmp_path):

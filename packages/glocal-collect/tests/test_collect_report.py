@@ -1,22 +1,17 @@
 """The page of a study: its sections and sentences, and the errors of one sentence."""
 
 import json
-import random
 import re
 import sys
-from functools import partial
 
 import numpy as np
 import pytest
 from world import answers, folder, run
 
 from glocal.results import Score
-from glocal_collect.db import Database
-from glocal_collect.people import StudyService
 from glocal_collect.report import advise
 from glocal_collect.settings import Settings
 from glocal_collect.study import create
-from glocal_collect.trials import TrialScheduler
 
 pytest.importorskip("altair")
 pytest.importorskip("vl_convert")
@@ -29,7 +24,7 @@ What people’s answers amplify
 Neighbours before and after
 Answers that flipped
 Provenance"""
-SENTENCES = """5 people took part.
+SENTENCES = """5 participants took part.
 Answering as if at random: p5;
 to questions that the fit had not seen, about the same objects, up from
 People agree with each other on at least
@@ -37,39 +32,13 @@ answers.npz --out transform.npz
 and twice as many, from 5 more people like these"""  # p6 never began
 
 
-@pytest.fixture(scope="module")
-def study(images, answer_all, tmp_path_factory):
-    """A study in which p1 to p4 leave the two nearest numbers, and p5 clicks at random.
-
-    Beside it are features of the images, in which their numbers are a weak direction.
-    """
-    where = tmp_path_factory.mktemp("page")
-    settings = Settings(people=6, per_person=N_TRIALS, min_seconds=0.0, catch=0.05)
-    made = create(where / "study", str(images), settings)
-    database = Database(made.database)
-    with pytest.MonkeyPatch.context() as patch:
-        scheduler = partial(TrialScheduler, rng=random.Random(0))  # the same questions every time
-        patch.setattr("glocal_collect.people.TrialScheduler", scheduler)
-        service = StudyService(made, database)
-    rng = np.random.default_rng(0)
-    for person in ("p1", "p2", "p3", "p4"):
-        answer_all(service, person)
-    answer_all(service, "p5", lambda names: int(rng.integers(3)))
-    database.close()
-    X = rng.normal(size=(12, 8))
-    X[:, 0] = 2 * np.linspace(-1, 1, 12)
-    names = "\n".join(f"image{i}.png" for i in range(12))
-    folder(where, features_npy=X, file_names_txt=names)
-    return where / "study"
-
-
 @pytest.mark.nightly
-def test_the_page_of_a_study_has_its_people_and_what_a_transform_gains(study, tmp_path):
+def test_the_page_of_a_study_has_its_people_and_what_a_transform_gains(answered, tmp_path):
     """The page has its sections in order, the sentences on people, ceiling and more answers, and
     its pictures.
     """
     page = tmp_path / "page.html"
-    ended = run("collect report", study, "--features", study.parent, "--out", page, "--json")
+    ended = run("collect report", answered, "--features", answered.parent, "--out", page, "--json")
     summary = ended.json["study"]
     html = page.read_text(encoding="utf-8")
     assert re.findall("<h2>([^<]*)</h2>", html.split("<script")[0]) == SECTIONS.split("\n")
@@ -86,12 +55,12 @@ def test_the_page_of_a_study_has_its_people_and_what_a_transform_gains(study, tm
 
 
 @pytest.mark.nightly
-def test_excluded_people_are_shown_and_not_fitted(study, tmp_path):
+def test_excluded_people_are_shown_and_not_fitted(answered, tmp_path):
     """After an exclusion, the fit uses the answers of the others, and the table has all people."""
     page = tmp_path / "page.html"
-    assert run("collect people", study, "--exclude", "p5").code == 0
-    code, output, _ = run("collect report", study, "--features", study.parent, "--out", page)
-    assert run("collect people", study, "--include", "p5").code == code == 0
+    assert run("collect people", answered, "--exclude", "p5").code == 0
+    code, output, _ = run("collect report", answered, "--features", answered.parent, "--out", page)
+    assert run("collect people", answered, "--include", "p5").code == code == 0
     n_similarity = 4 * N_TRIALS - 4 * round(0.05 * N_TRIALS)
     assert f"The fit uses {n_similarity} answers from 4 of them; excluded: p5." in output
     assert "as if at random:" not in output
