@@ -132,10 +132,9 @@ def _compare(
     S = similarities.reshape(-1, n)  # a row for each person and reference
     others, more_others = np.triu_indices(n - 1, 1)
     n_comparisons = len(S) * len(others)  # 1,854 objects have three billion
-    number = np.arange(min(n_comparisons, limit))
-    if n_comparisons > limit:
-        rng = np.random.default_rng(seed)
-        number = np.sort(rng.choice(n_comparisons, limit, replace=False, shuffle=False))
+    n_drawn = min(n_comparisons, limit)
+    rng = np.random.default_rng(seed)
+    number = np.sort(rng.choice(n_comparisons, n_drawn, replace=False, shuffle=False))
     row, pair = np.divmod(number, len(others))
     person, reference = np.divmod(row, n)
     first = others[pair] + (others[pair] >= reference)  # the reference is none of the others

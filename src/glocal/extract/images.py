@@ -12,7 +12,6 @@ import stat
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -152,7 +151,8 @@ def open_images(images: PathLike) -> Source:
         matches = glob.glob(pattern, root_dir=prefix or ".", recursive=True)
         files = [match.replace(os.sep, "/") for match in matches if not (root / match).is_dir()]
     files.sort(key=natural_key)
-    extensions = _image_extensions()
+    formats = _pil().registered_extensions().items()
+    extensions = {extension for extension, name in formats if name in FORMATS}
     names = [
         name
         for name in files
@@ -215,13 +215,6 @@ def decode_image(file: PathLike, *, at_least: int | None = None) -> Image:
         if isinstance(error, OSError) and error.strerror:
             raise Unreadable(f"cannot be read: {error.strerror}") from error
         raise Unreadable(f"is damaged: {one_line(error)[:120]}") from error
-
-
-@cache
-def _image_extensions() -> frozenset[str]:
-    """The extensions of `FORMATS`."""
-    extensions = _pil().registered_extensions()
-    return frozenset(extension for extension, kind in extensions.items() if kind in FORMATS)
 
 
 def _files_below(folder: Path) -> list[str]:
