@@ -165,13 +165,19 @@ def test_an_identity_and_a_collapse_have_no_axes():
         assert not len(axes(same, X).query("factor > 1"))
 
 
+def pairs_of(text):
+    """The pair of each row with each of its neighbours."""
+    neighbours = matrix(text, int)
+    return np.stack(np.broadcast_arrays(np.arange(len(neighbours))[:, None], neighbours), axis=-1)
+
+
 def test_support_counts_answers_that_chose_a_pair_and_those_that_could_have():
     """The support of a pair counts answers of all kinds, in both directions, and by weight."""
     answers = asked("0 1 2; 0 2 1; 1 0 3")
-    support = pair_support(matrix("1 2; 0 3; 0 1; 1 2", int), answers)
+    support = pair_support(pairs_of("1 2; 0 3; 0 1; 1 2"), answers)
     np.testing.assert_array_equal(support[[0, 3]].reshape(2, 4), matrix("2 3 1 2; 0 1 0 0"))
     anchors = asked("0 1 2", kind="anchor", votes=[2])
-    support = pair_support(matrix("1; 2; 0", int), anchors)
+    support = pair_support(pairs_of("1; 2; 0"), anchors)
     np.testing.assert_array_equal(support[:, 0], matrix("2 2; 0 0; 0 2"))
 
 

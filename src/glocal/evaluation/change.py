@@ -226,29 +226,23 @@ def _first_names(names: Sequence[str], rows: Numbers) -> tuple[str, ...]:
 
 
 def pair_support(
-    neighbours: Int[np.ndarray, "n k"], answers: Answers
-) -> Float[np.ndarray, "n k 2"]:
-    """Count the answers that chose an object with its neighbour, and those that could have.
+    pairs: Int[np.ndarray, "*shape 2"], answers: Answers
+) -> Float[np.ndarray, "*shape 2"]:
+    """Count the answers that chose each pair of objects, and those that could have.
 
     Answers count by their weights.
     """
-    n, k = neighbours.shape
-    pairs = np.column_stack([np.repeat(np.arange(n), k), neighbours.ravel()])
-    return _support(pairs, answers, n).reshape(n, k, 2)
-
-
-def _support(pairs: Int[np.ndarray, "m 2"], answers: Answers, n: int) -> Float[np.ndarray, "m 2"]:
-    """As `pair_support`, for arbitrary pairs of n objects."""
     import pandas as pd
 
-    numbering = np.array([n, 1])
+    numbering = np.array([1 << 32, 1])
+    number = (np.sort(pairs, axis=-1) @ numbering).ravel()
     counts = []
     for candidates in (answers.pairs[:1], answers.pairs):
         shown = np.concatenate([answers.objects[:, pair] for pair in candidates])
         weights = pd.Series(np.tile(answers.all_weights, len(candidates)))
         totals = weights.groupby(np.sort(shown, axis=1) @ numbering).sum()
-        counts.append(totals.reindex(np.sort(pairs, axis=1) @ numbering, fill_value=0.0))
-    return np.stack(counts, axis=-1)
+        counts.append(totals.reindex(number, fill_value=0.0))
+    return np.stack(counts, axis=-1).reshape(pairs.shape)
 
 
 def change_record(
@@ -301,7 +295,7 @@ def confirmed(
             is_changed = ~is_among(nearest, others)
             pairs = np.column_stack([is_changed.nonzero()[0], nearest[is_changed]])
             pairs = np.unique(np.sort(named[pairs], axis=1), axis=0)
-            totals[name] += _support(pairs, answers, len(X)).sum(axis=0)
+            totals[name] += pair_support(pairs, answers).sum(axis=0)
     return {name: total.tolist() for name, total in totals.items()}
 
 

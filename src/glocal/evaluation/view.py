@@ -103,11 +103,12 @@ def object_view(
     ['dog', 'car']
     """
     nearest = neighbours(Z, min(_NEIGHBOURS, len(Z) - 1))
+    pairs = np.stack(np.broadcast_arrays(np.arange(len(Z))[:, None], nearest), axis=-1)
     return View(
         names=tuple(names),
         neighbours=nearest,
         meta=Meta({**(meta or {}), "collapsed": is_collapsed(Z)}),  # type: ignore[typeddict-item]
-        support=None if answers is None else pair_support(nearest, answers),
+        support=None if answers is None else pair_support(pairs, answers),
     )
 
 
