@@ -14,7 +14,7 @@ from numpy.lib import format as npy_format
 from glocal.data.features import NAMES_FILE, RECORD_FILE, Features
 from glocal.errors import DataError, ParameterError
 from glocal.extract.images import Source
-from glocal.files import atomic_write, make_folder, read_npz, read_object, write_text
+from glocal.files import atomic_write, make_folder, read_npz, read_object, write_npz, write_text
 
 FEATURES_FILE = "features.npy"
 WORK = ".extract"
@@ -88,11 +88,9 @@ def write_chunk(
     missing: Sequence[dict[str, str]],
 ) -> None:
     """Write the rows of each layer, the numbers of their images, and the missing images."""
-    arrays = {f"layer_{i}": matrix for i, matrix in enumerate(rows) if matrix is not None}
+    arrays = {f"layer_{i}": matrix for i, matrix in enumerate(rows)}
     arrays["numbers"] = np.array(numbers, np.int64)
-    arrays["missing"] = np.array(json.dumps(missing))
-    with atomic_write(file) as stream:
-        np.savez(stream, allow_pickle=False, **arrays)
+    write_npz(file, {**arrays, "missing": np.array(json.dumps(missing))})
 
 
 def join_chunks(

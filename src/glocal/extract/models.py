@@ -19,7 +19,6 @@ from glocal.errors import DataError, FileError, ParameterError, import_optional,
 from glocal.files import reading
 
 OUTPUT = "output"
-DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 
 
 @dataclass(frozen=True)
@@ -67,7 +66,7 @@ class Model:
                 )
             return self
         try:
-            self.module.eval().requires_grad_(False).to(device=device, dtype=DTYPES[dtype])
+            self.module.eval().requires_grad_(False).to(device=device, dtype=getattr(torch, dtype))
         except (RuntimeError, AssertionError) as error:
             reason = one_line(error).partition(". ")[0][:300]
             raise ParameterError(

@@ -33,7 +33,7 @@ from glocal.extract.chunks import (
 )
 from glocal.extract.images import Source, Unreadable, open_images
 from glocal.extract.libraries import load_model, user_model
-from glocal.extract.models import DTYPES, Layer, Model, pooled, read_layers, resolve
+from glocal.extract.models import Layer, Model, pooled, read_layers, resolve
 from glocal.extract.network import Running
 from glocal.files import PathLike, make_folder
 from glocal.results import to_json
@@ -271,7 +271,7 @@ class Extractor:
         X = torch.zeros((self.options.batch_size, *stacked.shape[1:]), dtype=stacked.dtype)
         X[positions] = stacked
         if model.module is not None:
-            dtype = DTYPES[self.options.dtype] if X.is_floating_point() else None
+            dtype = getattr(torch, self.options.dtype) if X.is_floating_point() else None
             X = X.to(self.device, dtype)
         features = {}
         for layer, activations in read_layers(model, X, self.read_from).items():
