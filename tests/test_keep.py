@@ -371,7 +371,11 @@ def test_weights_count_as_copies_in_scores_and_ties(photographs):
     assert [*np.bincount(pooled.person)] == [*np.bincount(person)]
     copied = held_out(photographs, np.repeat(objects, weights, axis=0))
     first, second = (
-        (crossfit.original().agreement, crossfit.heldout.mean(crossfit.losses(np.inf)))
+        (
+            crossfit.original().agreement,
+            crossfit.heldout.mean(crossfit.losses(np.inf)),
+            scaled_identity(crossfit.data).weights[0, 0],
+        )
         for crossfit in (weighted, copied)
     )
     assert first == pytest.approx(second, rel=1e-3)
