@@ -103,9 +103,12 @@ def test_missing_and_wrong_answers_are_refused(world):
 
 
 def test_an_aligner_that_was_not_fitted_is_refused_as_such(world):
-    """Before `fit`, `score` raises scikit-learn's NotFittedError; its checks try `transform`."""
+    """Before `fit`, both `transform` and `score` raise scikit-learn's NotFittedError."""
+    X = world.objects.matrix
     with pytest.raises(NotFittedError):
-        Aligner().score(world.objects.matrix, [[0, 1, 2]])
+        Aligner().transform(X)
+    with pytest.raises(NotFittedError):
+        Aligner().score(X, [[0, 1, 2]])
 
 
 def test_sample_weights_are_weights_of_answers(world):

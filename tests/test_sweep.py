@@ -92,7 +92,8 @@ def assert_same(points, expected):
 
 def test_the_grids_that_are_built_in():
     """The grid `paper` has the paper's 64 settings with alpha below 1, or 256 with learning rates,
-    and the grid `arms` has `global` and `glocal`, with λ in multiples of a unit.
+    and the grid `arms` has `global` and `glocal`, with λ in multiples of a unit. In any grid each
+    method may have its own values of λ.
     """
     assert [len(settings("paper", local=True, eta=eta)) for eta in (False, True)] == [64, 256]
     arms = settings("arms", local=True, unit=0.3)
@@ -100,6 +101,9 @@ def test_the_grids_that_are_built_in():
     assert {setting["method"] for setting in arms} == {"global", "glocal"}
     assert settings("arms", local=False, unit=0.3) == arms[:5]
     assert list(dict.fromkeys(setting["lmbda"] for setting in arms)) == [30, 9, 3, 0.9, 0.3]
+    own = settings({"lmbda": {"global": [1, 3], "glocal": 0.3}}, local=True)
+    pairs = [(setting["method"], setting["lmbda"]) for setting in own]
+    assert pairs == [("global", 3.0), ("global", 1.0), ("glocal", 0.3)]
 
 
 def test_a_path_moves_to_neighbours_only():
