@@ -18,7 +18,6 @@ import glocal
 from glocal.cli import app
 from glocal.cli.output import in_options
 from glocal.data.world import simulated_world
-from glocal.results import read_rows
 
 
 @pytest.fixture(scope="module")
@@ -57,13 +56,10 @@ def test_from_files_to_heldout_accuracy(inside):
     assert counts["n_dropped"] == 7
     assert counts["train"] + counts["heldout"] + counts["between"] + 7 == 5_000
     record = run(f"fit {named} train.npz --out w.npz --json").json
-    stated = {"method": "global", "converged": True, "n_answers": counts["train"]}
-    assert record.items() >= stated.items()
+    assert (record["converged"], record["n_answers"]) == (True, counts["train"])
     evaluate = f"evaluate odd-one-out {named} heldout.npz --json"
-    aligned = run(f"{evaluate} --transform w.npz --out scores.jsonl").json
+    aligned = run(f"{evaluate} --transform w.npz").json
     assert aligned["accuracy"] > run(evaluate).json["accuracy"] + 0.1
-    metrics = [row["metric"] for row in read_rows("scores.jsonl")]
-    assert metrics == ["accuracy_cosine", "loss", "tie_rate_cosine"]
     assert run("apply w.npz features.npy --out aligned.npy").code == 0
     assert np.load("aligned.npy").shape == np.load("features.npy").shape
 
@@ -256,11 +252,11 @@ def test_capital_endings_are_those_of_small_letters(inside):
 
 
 @pytest.mark.parametrize("wrapped", [True, False])
-def test_only_ctrl_c_is_an_interruption(monkeypatch, wrapped):
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), EOFError("cut off")])
+def test_only_ctrl_c_is_an_interruption(monkeypatch, wrapped, error):
     """An end of input inside a command is the error that it is, and KeyboardInterrupt ends with
     130, also where typer wraps it.
     """
-    monkeypatch.setattr("glocal.cli.app._command", lambda: stop)
 
     def stop(*_, **__):
         try:
@@ -270,12 +266,13 @@ def test_only_ctrl_c_is_an_interruption(monkeypatch, wrapped):
                 raise typer.Abort from cause
             raise
 
-    error = KeyboardInterrupt()
-    ended = run("demo")
-    assert (ended.code, "interrupted" in ended.err) == (130, True)
-    error = EOFError("cut off")
-    with pytest.raises(EOFError, match="cut off"):
-        app.execute(["demo"])
+    monkeypatch.setattr("glocal.cli.app._command", lambda: stop)
+    if isinstance(error, EOFError):
+        with pytest.raises(EOFError, match="cut off"):
+            app.execute(["demo"])
+    else:
+        ended = run("demo")
+        assert (ended.code, "interrupted" in ended.err) == (130, True)
 
 
 @pytest.mark.parametrize("command", ["fit", "sweep", "align"])

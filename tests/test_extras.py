@@ -52,7 +52,7 @@ def test_the_lowest_versions_are_those_that_were_tried():
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (None, r"needs h5py, which cannot be imported .*checkout.* '\.\[io\]'"),
+        ("", r"needs h5py, which cannot be imported .*checkout.* '\.\[io\]'"),
         ("from numpy import nothing_of_this_name", "nothing_of_this_name"),
         ("import a_dependency_of_h5py", "a_dependency_of_h5py"),
     ],
@@ -60,10 +60,9 @@ def test_the_lowest_versions_are_those_that_were_tried():
 def test_what_cannot_be_imported_is_said(tmp_path, monkeypatch, content, message):
     """The error has the reason: a missing library, a broken one, or a dependency of its own."""
     monkeypatch.setitem(sys.modules, "h5py", None)
-    if content is not None:
+    if content:
         monkeypatch.delitem(sys.modules, "h5py")
-        (tmp_path / "h5py.py").write_text(content)
-        monkeypatch.syspath_prepend(tmp_path)
+        monkeypatch.syspath_prepend(world.folder(tmp_path, h5py_py=content))
     with pytest.raises(MissingDependencyError, match=message):
         errors.import_optional("h5py", "an .h5 file")
 
