@@ -95,8 +95,8 @@ def test_the_tasks_equal_one_search_a_class(mode, k):
             share = lower[np.ix_(group, others)].mean(axis=1)
             placement = share if group is anomalous else 1 - share
             influence[group] += (placement - auroc) / group.sum() / 3
-    found = columns(result, "auroc", "normal", "anomalous")
-    np.testing.assert_allclose(found.T, expected, rtol=1e-9)
+    per_class = columns(result, "auroc", "normal", "anomalous")
+    np.testing.assert_allclose(per_class.T, expected, rtol=1e-9)
     assert result.auroc == pytest.approx(np.mean(expected, axis=0)[0])
     for c in range(4):
         influence[truth == c] -= influence[truth == c].mean()

@@ -17,7 +17,7 @@ from world import matrix
 from glocal import Answers, Features, LinearTransform, axes
 from glocal.data.seen import sketch
 from glocal.data.splits import question_folds
-from glocal.errors import CollapseWarning, MissingDependencyError
+from glocal.errors import MissingDependencyError
 from glocal.evaluation.agreement import odd_one_out
 from glocal.evaluation.view import View
 from glocal.files import array_sha256
@@ -107,9 +107,7 @@ def test_a_finding_says_what_changed_and_what_to_do(case):
 def test_a_collapse_forbids_the_use():
     """Objects at one point are the finding."""
     zero = replace(transform(1), weights=np.zeros((5, 5), np.float32))
-    with pytest.warns(CollapseWarning):
-        collapsed = transform_run("t", zero, OBJECTS, ANSWERS)
-    (finding,) = findings(collapsed)
+    (finding,) = findings(transform_run("t", zero, OBJECTS, ANSWERS))
     assert ["one point" in finding.sentence, "lower --lmbda" in finding.advice] == [True, True]
 
 
