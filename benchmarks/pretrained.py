@@ -7,6 +7,7 @@ numbers of a card; a test compares them with those of the file in the package.
 
 import sys
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import arms
@@ -32,50 +33,7 @@ SOURCE = {
     "preprocessing": "that of the model; each row is then scaled to length 1",
 }
 DESCRIBED = {"licence": "cc-by-4.0", "base_model": "openai/clip-vit-base-patch32"}
-NOTES = """\
-It comes with glocal: `glocal.pretrained("{name}")` in Python, `glocal apply {name} FEATURES --out
-OUT` as a command. Both scale each row to length 1 first, as in the fit.
-
-{purpose}
-
-## Data
-
-- Answers: {answers:,} odd-one-out answers of people about {objects:,} objects, a tenth of the
-  THINGS set, CC BY 4.0 (Hebart, Zheng, Pereira & Baker 2020, osf.io/z2784).
-- Features of the objects: CLIP ViT-B/32 (OpenAI), projected, of one CC0 photograph of THINGSplus
-  for each (github.com/alvinwmtan/dev-bench @59b8f29). People were shown other photographs of
-  these objects.
-- Local images: {images:,} photographs of Flickr8k in the same space
-  (github.com/ketaki-19/CLIP-GPT2-Image-Captioning @f5a376f).
-
-Neither photographs nor features are part of this file; the two repositories state no licence.
-
-## What it gains and what it costs
-
-The agreement with held-out answers and the neighbours of held-out images in the table above are
-those of three fits, each to two thirds of the objects and photographs and scored on the third that
-it has not seen ({candidates} photographs, k = {k}). This transform was fitted to all of them. Its
-own agreement with the {answers:,} answers, {agreement:.3f} (original {original:.3f}), is therefore
-no estimate for new objects; each of the {images:,} photographs keeps {kept:.3f} of its ten
-neighbours among them. On photographs that it has never seen:
-
-| images | number | neighbours kept (k = 10) | one-shot accuracy: original, transform |
-|---|---:|---:|---:|
-{others}
-
-{comparison}
-
-## Not tested
-
-Other weights than OpenAI's of the same architecture (the transform does not fit them); texts
-(leave them as they are); scenes, documents, medical or satellite images, drawings and faces;
-answers from other experiments than that of THINGS.
-
-## How it was made
-
-`make pretrained`: `glocal.fit(data, glocal.Keep(keep={keep}))` of glocal {version}, with
-`centre={centre:g}` in the data; weights rounded to float16.
-"""
+NOTES = Path(__file__).with_suffix(".md").read_text("utf-8")
 PURPOSES = {
     0.0: """\
 Use it where each image should keep its nearest neighbours: search among images, and agreement
@@ -167,21 +125,9 @@ def write(transform: LinearTransform, data: FitData, name: str) -> None:
     centre = CENTRES[name]
     line = "| {title} | {n:,} | {kept:.3f} ± {error:.3f} | {original:.3f}, {shot:.3f} |"
     others = [line.format(title=title, **row) for title, row in numbers.pop("others").items()]
-    notes = NOTES.format(
-        name=name,
-        centre=centre,
-        purpose=PURPOSES[centre].format(kept_raw=record["heldout"]["kept_raw"]),
-        comparison=COMPARISONS[centre],
-        answers=len(data.answers),
-        objects=len(data.answers.named_objects()),
-        images=len(data.blocks[0]),
-        candidates=record["heldout"]["n_images"],
-        k=record["heldout"]["k"],
-        keep=KEEP,
-        others="\n".join(others),
-        version=record["provenance"]["version"],
-        **numbers,
-    )
+    purpose = PURPOSES[centre].format(kept_raw=record["heldout"]["kept_raw"])
+    texts = {"purpose": purpose, "comparison": COMPARISONS[centre], "others": "\n".join(others)}
+    notes = NOTES.format(name=name, centre=centre, keep=KEEP, fit=record, **texts, **numbers)
     transform.save_pretrained(FOLDER / name, notes=notes, **DESCRIBED)
 
 
