@@ -40,7 +40,7 @@ REFUSED = """
 {"seed": 1.5} | integer
 {"bias": 1} | boolean
 {"method": "best"} | 'naive' or 'global'
-{"alpah": 0.1} | did you mean alpha
+{"alpah": 0.1} | Did you mean alpha
 {"bias": true, "method": "naive"} | no bias
 """
 

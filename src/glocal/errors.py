@@ -5,6 +5,8 @@ Every message is a sentence that also says what to do next.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from difflib import get_close_matches
 from importlib import import_module
 from typing import Any
 
@@ -43,6 +45,16 @@ def printable(text: str) -> str:
 def one_line(error: BaseException) -> str:
     """The message of an error on one line, without a final full stop."""
     return " ".join(str(error).split()).rstrip(".") or type(error).__name__
+
+
+def did_you_mean(name: str, names: Iterable[str]) -> str:
+    """A question that offers the most similar of the `names` that exist; empty if none is similar.
+
+    >>> did_you_mean("alpah", ["alpha", "tau"])
+    ' Did you mean alpha?'
+    """
+    similar = get_close_matches(name, [*names])
+    return f" Did you mean {' or '.join(similar)}?" if similar else ""
 
 
 class GLocalError(Exception):

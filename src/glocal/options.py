@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import reprlib
 from collections.abc import Mapping
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from glocal.errors import FileError, ParameterError
+from glocal.errors import FileError, ParameterError, did_you_mean
 
 Model = TypeVar("Model", bound="Options")
 
@@ -91,11 +90,8 @@ def _sentence(error: ValidationError, names: list[str]) -> str:
     name = ".".join(str(part) for part in first["loc"])
     message = first["msg"].removeprefix("Value error, ")
     if first["type"] == "extra_forbidden":
-        similar = get_close_matches(name, names, 1)
-        advice = (
-            f"did you mean {similar[0]}?" if similar else f"the options are {', '.join(names)}."
-        )
-        return f"there is no option {name!r}; {advice}"
+        advice = did_you_mean(name, names) or f" The options are {', '.join(names)}."
+        return f"there is no option {name!r}.{advice}"
     if first["type"] == "missing":
         return f"`{name}` is missing. Give a value for it."
     if first["type"] == "value_error":

@@ -7,14 +7,13 @@ import logging
 import pkgutil
 from collections.abc import Callable, Iterable
 from dataclasses import replace
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
-from glocal.errors import FileError, ParameterError, import_optional, one_line
+from glocal.errors import FileError, ParameterError, did_you_mean, import_optional, one_line
 from glocal.extract.models import Layer, Model, described, load_checkpoint, weights_sha256
 from glocal.extract.network import ModelName
 from glocal.files import file_sha256
@@ -186,7 +185,10 @@ def _build_network(
                 f"({one_line(error)[:160]}). Download them on a machine with network access and "
                 "pass the file as `weights=PATH`, or after the name of the model."
             ) from error
-        hint = _hint(name.name, list(model_names()))
+        names = list(model_names())
+        hint = ""
+        if name.name not in names:
+            hint = f"{did_you_mean(name.name, names)} {_PREFIXES}"
         raise ParameterError(
             f"model {name} cannot be made: {one_line(error)[:300]}.{hint}"
         ) from error
@@ -198,15 +200,6 @@ def _build_network(
         "preprocessing": described(preprocess),
     }
     return Model(str(name), module, preprocess, module, identity)
-
-
-def _hint(name: str, model_names: list[str]) -> str:
-    """Names similar to an unknown name, and the prefixes of libraries; empty for a known name."""
-    if name in model_names:
-        return ""
-    matches = get_close_matches(name, model_names, n=4)
-    suggestion = f" Did you mean {', '.join(matches)}?" if matches else ""
-    return f"{suggestion} {_PREFIXES}"
 
 
 def _is_of_the_network(error: BaseException | None) -> bool:

@@ -7,7 +7,6 @@ import re
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from glocal.errors import DataError, FileError, ParameterError, import_optional, one_line
+from glocal.errors import (
+    DataError,
+    FileError,
+    ParameterError,
+    did_you_mean,
+    import_optional,
+    one_line,
+)
 from glocal.files import reading
 
 OUTPUT = "output"
@@ -126,10 +132,9 @@ def resolve(model: Model, layers: Sequence[str]) -> dict[str, Layer]:
     layer_of = {OUTPUT: Layer(), **{name: Layer(name) for name in model.modules}, **model.named}
     for name in names:
         if name not in layer_of:
-            matches = get_close_matches(name, layer_of, n=3)
-            hint = f" Did you mean {', '.join(matches)}?" if matches else ""
             raise ParameterError(
-                f"{model.name} has no layer {name}.{hint} glocal extract --list-layers lists all."
+                f"{model.name} has no layer {name}.{did_you_mean(name, layer_of)} glocal extract "
+                "--list-layers lists all."
             )
     return {name: layer_of[name] for name in names}
 

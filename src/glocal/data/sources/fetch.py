@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import os
 import tempfile
@@ -13,7 +12,7 @@ from functools import cache
 from pathlib import Path
 from urllib.parse import quote
 
-from glocal.errors import DataWarning, FileError, ParameterError, one_line
+from glocal.errors import DataWarning, FileError, ParameterError, did_you_mean, one_line
 from glocal.files import PathLike, atomic_write, make_folder, read_object
 
 TIMEOUT = 30.0  # seconds without a byte after which a download is abandoned
@@ -114,9 +113,9 @@ def fetch(name: str, *, out: PathLike | None = None, progress: Progress | None =
 
 def unknown_name(name: str) -> ParameterError:
     """Return the error for a name that no published file has."""
-    near = difflib.get_close_matches(name, published(), n=3, cutoff=0.4) or published()
+    hint = did_you_mean(name, published())
     return ParameterError(
-        f"no published file is called {name!r}. Did you mean {' or '.join(near)}?"
+        f"no published file is called {name!r}.{hint} glocal data fetch lists all."
     )
 
 
