@@ -295,7 +295,8 @@ def test_naive_is_of_low_rank_and_fast():
     """The optimum is found in few evaluations, and few of its singular values are above a
     thousandth of the largest.
     """
-    result = solved(arm(0.3 * lambda_max(LOSS), mix=0.0), tol=1e-9)
+    objective = arm(0.3 * lambda_max(LOSS), mix=0.0)
+    result = solved(objective, identity_scale(objective)[0] * np.eye(P), tol=1e-9)
     assert (result.status, result.evaluations <= 100) == ("converged", True)
     singular_values = np.linalg.svd(result.W, compute_uv=False)
     assert int((singular_values > 1e-3 * singular_values[0]).sum()) <= 2
