@@ -12,7 +12,7 @@ from jaxtyping import Float
 
 from glocal.aligner.data import NEIGHBOURS, FitData, Fold, pooled_answers
 from glocal.evaluation.agreement import answer_credit, credit_units
-from glocal.evaluation.intervals import FRACTION, Units
+from glocal.evaluation.intervals import Units
 from glocal.evaluation.structure import kept_by_image, neighbourhoods
 from glocal.results import HeldOutScores
 from glocal.similarity import choice_loss, of_pairs
@@ -119,12 +119,12 @@ def heldout_scores(
     )
     units = credit_units(credit, parts.answers)
     original = credit_units(original_credit, parts.answers)
-    agreement, low, high = units.estimate().bounded(FRACTION)
+    agreement, low, high = units.estimate().bounded()
     gain, gain_low, gain_high = units.minus(original).bounded((-1.0, 1.0))
     Z = [transform.map_rows(X) for transform, X in zip(transforms, parts.images, strict=True)]
     shares = parts.kept(Z)
     raw_shares = parts.raw_kept(Z) if any(fold.data.centre for fold in folds) else shares
-    kept, kept_low, kept_high = Units(values=shares).estimate().bounded(FRACTION)
+    kept, kept_low, kept_high = Units(values=shares).estimate().bounded()
     return HeldOutScores(
         of="questions" if folds[0].data.objects is data.objects else "objects",
         folds=len(folds),

@@ -12,7 +12,7 @@ from jaxtyping import Float, Int
 
 from glocal.data.labels import Superclasses, positions
 from glocal.errors import DataError, DataWarning, ParameterError
-from glocal.evaluation.intervals import FRACTION, Result, Units, class_means
+from glocal.evaluation.intervals import Result, Units, class_means
 from glocal.evaluation.sides import Members, labelled_sides
 from glocal.results import Score
 from glocal.similarity import Embedding, Numbers, Values, choice, row_slices, unit_rows
@@ -141,7 +141,7 @@ def few_shot(
     n = round(np.count_nonzero(~np.isnan(credits)) / draws)
     score = partial(Score, "few-shot", n=n, settings=settings)
     scores = (
-        score(f"accuracy_{probe}", *units.estimate().bounded(FRACTION)),
+        score(f"accuracy_{probe}", *units.estimate().bounded()),
         score(f"accuracy_plain_{probe}", float(np.nanmean(credits, axis=1).mean())),
     )
     per_draw = tuple(by_class.mean(axis=1).tolist())

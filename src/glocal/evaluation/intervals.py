@@ -68,7 +68,7 @@ class Estimate:
         lowest, highest = limits
         return max(self.mean - half, lowest), min(self.mean + half, highest)
 
-    def bounded(self, limits: Limits) -> Bounded:
+    def bounded(self, limits: Limits = FRACTION) -> Bounded:
         """The mean with its interval."""
         return self.mean, *self.interval(limits)
 

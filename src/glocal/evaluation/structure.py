@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Int
 
 from glocal.errors import ParameterError
-from glocal.evaluation.intervals import FRACTION, Result, Units
+from glocal.evaluation.intervals import Result, Units
 from glocal.evaluation.rsa import model_rdm, spearman
 from glocal.results import Score
 from glocal.similarity import (
@@ -73,7 +73,7 @@ def kept_neighbours(
 ) -> Result:
     """The first score of `structure` alone; `before` as in `kept_by_image`."""
     units = Units(values=kept_by_image(X, Z, k, before=before))
-    bounded = units.estimate().bounded(FRACTION)
+    bounded = units.estimate().bounded()
     score = Score("structure", "neighbours_kept", *bounded, n=len(X), settings={"k": k})
     return Result((score,), units)
 

@@ -26,7 +26,6 @@ from glocal.transform.rows import baseline
 Name = Annotated[str, Field(pattern=r"^\w[\w .+-]*$", max_length=80)]
 _TASK = "task "
 _MAX_MISSING = 8  # files that a message names
-_SHARED_FILES = ("answers", "object_ids")
 
 
 class Original(Options):
@@ -184,7 +183,7 @@ class Plan(Shared):
     def files(self) -> Iterator[tuple[str, Path]]:
         """Yield the user, as in ``task NAME``, and the path of each file, for each network."""
         for name, network in self.networks.items():
-            files = [("the suite", getattr(self, file)) for file in _SHARED_FILES]
+            files = [("the suite", self.answers), ("the suite", self.object_ids)]
             files.append((f"network {name}", network.features))
             files += [(f"arm {arm}", local_file(self.arms[arm], network)) for arm in self.arms]
             for task_name, value in self.tasks.items():

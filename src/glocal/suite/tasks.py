@@ -283,12 +283,12 @@ class RetrievalTask(Task):
         queries = sources.features(self.queries)
         query_labels = load_labels(sources.path(self.query_labels), queries)
         labels = query_labels
-        if self.gallery is None or self.gallery_labels is None:
-            result = retrieval(embed(queries), query_labels)
-        else:
+        sides = [embed(queries), labels]
+        if self.gallery is not None and self.gallery_labels is not None:
             gallery = sources.features(self.gallery)
             labels = load_labels(sources.path(self.gallery_labels), gallery)
-            result = retrieval(embed(queries), query_labels, embed(gallery), labels)
+            sides += [embed(gallery), labels]
+        result = retrieval(*sides)
         shares = pd.Series(labels).value_counts(normalize=True)
         warn_at_chance(result, float(shares.reindex(query_labels, fill_value=0.0).mean()))
         return result
