@@ -147,15 +147,15 @@ def people(answers: Answers) -> pd.DataFrame:
     weights = answers.all_weights
     objects, choice = questions(answers)
     question = different_rows(objects)[1]
-    asked = question * len(answers) + pd.factorize(person)[0]  # a number for each of their pairs
-    agreement, is_shared = _agreement(answers, choice, question, asked)
+    pair = question * len(answers) + pd.factorize(person)[0]  # a number for each of their pairs
+    agreement, is_shared = _agreement(answers, choice, question, pair)
     shared = weights * is_shared
     sums = {"answers": weights, "shared": shared, "agreement": shared * agreement}
     table = pd.DataFrame(sums).groupby(person).sum()
     table["agreement"] /= table["shared"]
     if answers.weights is None:
         table = table.astype({"answers": int, "shared": int})
-    previous = pd.Series(choice).groupby(asked).shift()
+    previous = pd.Series(choice).groupby(pair).shift()
     alike = (previous == choice).astype(float).where(previous.notna()).groupby(person)
     table[["repeats", "alike"]] = alike.agg(["count", "mean"])
     if answers.seconds is not None:
@@ -171,17 +171,17 @@ def people(answers: Answers) -> pd.DataFrame:
 
 
 def _agreement(
-    answers: Answers, choice: np.ndarray, question: np.ndarray, asked: np.ndarray
+    answers: Answers, choice: np.ndarray, question: np.ndarray, pair: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """The agreement of each answer with the others' most frequent one; whether others exist.
 
-    `question` and `asked` number the questions, and the pairs of a question and a person.
+    `question` and `pair` number the questions, and the pairs of a question and a person.
     """
     import pandas as pd
 
     k = len(answers.pairs)
     votes = pd.DataFrame(np.eye(k)[choice] * answers.all_weights[:, None])
-    of_person = votes.groupby(asked).transform("sum")
+    of_person = votes.groupby(pair).transform("sum")
     votes_of_others = (votes.groupby(question).transform("sum") - of_person).to_numpy()
     highest = votes_of_others.max(axis=1, keepdims=True)
     is_most_frequent = votes_of_others >= highest - 1e-9 * np.maximum(1, highest)

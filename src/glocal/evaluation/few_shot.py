@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
 from glocal.data.labels import Superclasses, positions
 from glocal.errors import DataError, DataWarning, ParameterError
@@ -30,6 +30,7 @@ _CHUNK = 4096  # test images that are scored at a time
 
 Scorer = Callable[[np.ndarray], np.ndarray]
 """Map (m, p) rows to (m, k) scores, the highest of which is the prediction."""
+Probe = Callable[[np.ndarray, np.ndarray, int], Scorer]
 
 
 def few_shot(
@@ -112,19 +113,13 @@ def few_shot(
     episodes = draw_episodes(
         train.classes, shots, draws, seed, None if superclasses is None else train.superclasses
     )
-    classes, codes, pool = np.unique(train.superclasses, return_inverse=True, return_counts=True)
+    classes, pool = np.unique(train.superclasses, return_counts=True)
     truth = _truth(classes, test.superclasses)
-    credits = np.full((draws, len(truth)), np.nan)
-    for draw, rows in enumerate(episodes):
-        scorer = PROBES[probe](train.X[rows], codes[rows], len(classes))
-        if superclasses is not None:
-            is_shown = np.isin(test.classes, train.classes[rows])
-        else:
-            is_shown = is_one_set & np.isin(np.arange(len(truth)), rows)
-        tested = np.flatnonzero(~is_shown)
-        for chunk in row_slices(len(tested), _CHUNK):
-            images = tested[chunk]
-            credits[draw, images] = shared_credit(scorer(test.X[images]), truth[images])
+    if superclasses is not None:
+        is_shown = np.array([np.isin(test.classes, train.classes[rows]) for rows in episodes])
+    else:
+        is_shown = is_one_set & np.array([np.isin(range(len(truth)), rows) for rows in episodes])
+    credits = _credits(train, test.X, truth, episodes, is_shown, PROBES[probe])
     by_class = class_means(credits, truth)
     n_classes = by_class.shape[1]
     lacks_tests = superclasses is not None and n_classes < len(np.unique(truth))
@@ -146,6 +141,26 @@ def few_shot(
     )
     per_draw = tuple(by_class.mean(axis=1).tolist())
     return Result.of(scores, units, probe, per_draw=per_draw, chance=1 / len(classes), probe=probe)
+
+
+def _credits(
+    train: Members,
+    X: Embedding,
+    truth: Numbers,
+    episodes: Int[np.ndarray, "draws rows"],
+    is_shown: Bool[np.ndarray, "draws images"],
+    probe: Probe,
+) -> Float[np.ndarray, "draws images"]:
+    """The credit of each test image in each draw, NaN for an image that the draw has shown."""
+    classes, codes = np.unique(train.superclasses, return_inverse=True)
+    credits = np.full(is_shown.shape, np.nan)
+    for draw, rows in enumerate(episodes):
+        scorer = probe(train.X[rows], codes[rows], len(classes))
+        tested = np.flatnonzero(~is_shown[draw])
+        for chunk in row_slices(len(tested), _CHUNK):
+            images = tested[chunk]
+            credits[draw, images] = shared_credit(scorer(X[images]), truth[images])
+    return credits
 
 
 def _with_enough_images(train: Members, test: Members, shots: int) -> tuple[Members, Members]:
@@ -270,7 +285,7 @@ def nearest(X: Embedding, y: Numbers, k: int) -> Scorer:
     return lambda Z: np.maximum.reduceat(unit_rows(Z) @ rows.T, starts, axis=1)
 
 
-PROBES: dict[str, Callable[[np.ndarray, np.ndarray, int], Scorer]] = {
+PROBES: dict[str, Probe] = {
     "logistic": logistic,
     "ncm": ncm,
     "1nn": nearest,
