@@ -37,6 +37,7 @@ from glocal.extract.models import Layer, Model, pooled, read_layers, resolve
 from glocal.extract.network import Running
 from glocal.files import PathLike, make_folder
 from glocal.results import to_json
+from glocal.similarity import row_slices
 
 Progress = Callable[[int, int], None]
 """Called with the number of images so far and their total."""
@@ -176,10 +177,9 @@ class Extractor:
     def _chunks(self, n: int, folder: Path) -> dict[Path, range]:
         """The file of each chunk, and the numbers of its images."""
         size = self.options.batch_size * max(1, _CHUNK_IMAGES // self.options.batch_size)
-        starts = range(0, n, size)
         return {
-            folder / WORK / f"{start:09d}.npz": range(start, min(start + size, n))
-            for start in starts
+            folder / WORK / f"{rows.start:09d}.npz": range(rows.start, rows.stop)
+            for rows in row_slices(n, size)
         }
 
     def _extract_chunks(
@@ -245,7 +245,7 @@ class Extractor:
                 return Unreadable(f"its preprocessing fails: {message}")
 
         size = self.options.batch_size
-        parts = [images[start : start + size] for start in range(0, len(images), size)]
+        parts = [images[rows] for rows in row_slices(len(images), size)]
         waiting: deque[Iterator[Tensor | Unreadable]] = deque()
         for i, numbers in enumerate(parts):
             for part in parts[i + len(waiting) : i + 1 + _BATCHES_AHEAD]:

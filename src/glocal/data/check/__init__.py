@@ -2,23 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-
-from glocal.data.answers import Answers
-from glocal.data.check.answers import (
-    check_answers,
-    check_heldout,
-    check_people,
-    check_readings,
-)
+from glocal.data.check.answers import check_all_answers
 from glocal.data.check.features import check_features, check_local
 from glocal.data.check.findings import SEVERITIES, Case, Finding, finding
-from glocal.data.features import Features
-from glocal.data.join import feature_rows, join
 from glocal.errors import DataError
-
-_MAX_OBJECTS_SHOWN = 3
-_MAX_SHARE_DROPPED = 0.05  # fraction of dropped answers above which a note becomes a warning
 
 
 def diagnose(case: Case) -> list[Finding]:
@@ -31,30 +18,7 @@ def diagnose(case: Case) -> list[Finding]:
             findings += check_local(case.features, case.local)
     if case.answers is not None and has_features:
         try:
-            findings.extend(_check_answers(case, case.answers))
+            findings.extend(check_all_answers(case, case.answers))
         except DataError as error:
             findings.append(finding("answers", error))
     return sorted(findings, key=lambda finding: SEVERITIES.index(finding.severity))
-
-
-def _check_answers(case: Case, answers: Answers) -> Iterator[Finding]:
-    joined = join(case.features, answers, case.object_ids)
-    yield from check_answers(case, answers)
-    if joined.n_dropped:
-        part = f"{joined.n_dropped} of {len(answers)} answers name an object without features"
-        few = joined.n_dropped <= _MAX_SHARE_DROPPED * len(answers)
-        if case.listed is not None:
-            part += f", such as {_without_features(case.features, answers, case.listed)}"
-        yield finding("join", f"answers: {part}", severity="note" if few else "warning")
-    yield from check_readings(case, joined.answers)
-    yield from check_people(answers)
-    if case.heldout is not None:
-        heldout = join(case.features, case.heldout, case.object_ids).answers
-        yield from check_heldout(joined.answers, heldout)  # each file may number objects anew
-
-
-def _without_features(features: Features, answers: Answers, listed: Sequence[str]) -> str:
-    """The first objects of the answers that have no features."""
-    rows = feature_rows(features, listed)
-    lacking = [listed[i] for i in answers.named_objects().tolist() if rows[i] < 0]
-    return ", ".join(map(repr, lacking[:_MAX_OBJECTS_SHOWN]))

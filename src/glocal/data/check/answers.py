@@ -7,7 +7,7 @@ agree clearly better with the answers under it.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from operator import itemgetter
 from typing import TYPE_CHECKING, NamedTuple
@@ -16,7 +16,7 @@ import numpy as np
 from jaxtyping import Float
 
 from glocal.data.answers import Answers
-from glocal.data.check.findings import Case, Finding, finding, warn
+from glocal.data.check.findings import Case, Finding, Findings, finding, warn
 from glocal.data.features import Features, object_name
 from glocal.data.join import ChoiceModel, choice_model, feature_rows, join
 from glocal.data.people import FAST, people, question_numbers, set_keys, tally
@@ -40,6 +40,8 @@ _MAX_STANDARD_ERRORS_OF_CHANCE = 3.0
 _MIN_PAIRS = 400  # fewest pairs of answers to the same question that show their agreement
 _MAX_SHARE_FAST = 0.5  # largest accepted fraction of fast answers of a person
 _MAX_PERSONS_SHOWN = 5
+_MAX_OBJECTS_SHOWN = 3
+_MAX_SHARE_DROPPED = 0.05  # fraction of dropped answers above which a note becomes a warning
 _MIN_CATCH = 0.75  # smallest accepted share of catch trials passed
 _MIN_CATCH_TRIALS = 4
 _SORTED: dict[str, Callable[[str], str]] = {
@@ -52,6 +54,30 @@ _SORTED: dict[str, Callable[[str], str]] = {
 The published answers of THINGS index objects in the second order; its lists of names are in the
 third.
 """
+
+
+def check_all_answers(case: Case, answers: Answers) -> Findings:
+    """Check that answers belong to the features and were not held out, and their content."""
+    joined = join(case.features, answers, case.object_ids)
+    yield from check_answers(case, answers)
+    if joined.n_dropped:
+        part = f"{joined.n_dropped} of {len(answers)} answers name an object without features"
+        few = joined.n_dropped <= _MAX_SHARE_DROPPED * len(answers)
+        if case.listed is not None:
+            part += f", such as {_without_features(case.features, answers, case.listed)}"
+        yield finding("join", f"answers: {part}", severity="note" if few else "warning")
+    yield from check_readings(case, joined.answers)
+    yield from check_people(answers)
+    if case.heldout is not None:
+        heldout = join(case.features, case.heldout, case.object_ids).answers
+        yield from check_heldout(joined.answers, heldout)  # each file may number objects anew
+
+
+def _without_features(features: Features, answers: Answers, listed: Sequence[str]) -> str:
+    """The first objects of the answers that have no features."""
+    rows = feature_rows(features, listed)
+    lacking = [listed[i] for i in answers.named_objects().tolist() if rows[i] < 0]
+    return ", ".join(map(repr, lacking[:_MAX_OBJECTS_SHOWN]))
 
 
 class _Reading(NamedTuple):
@@ -87,7 +113,7 @@ def warn_of_order(case: Case) -> None:
 
 def check_columns(
     features: Features, answers: Answers, max_answers: int = _MAX_ANSWERS
-) -> Iterator[Finding]:
+) -> Findings:
     """Check whether features favour other columns of the answers, or agree at chance."""
     answers = _spaced(answers, max_answers)
     chance = answers.chance
@@ -138,7 +164,7 @@ def _spaced(answers: Answers, max_answers: int) -> Answers:
     return answers if step <= 1 else answers.select(np.arange(0, len(answers), step))
 
 
-def check_order(case: Case) -> Iterator[Finding]:
+def check_order(case: Case) -> Findings:
     """Find the best reading of the list under which the features agree clearly better, if any."""
     features = case.features
     if case.answers is None or np.prod(features.matrix.shape, dtype=np.int64) > _MAX_ENTRIES:
@@ -204,7 +230,7 @@ def _readings(case: Case, rows: Numbers) -> Iterator[_Reading]:
         yield _Reading(f"their objects are sorted {description}", None, rows[entries])
 
 
-def check_answers(case: Case, answers: Answers) -> Iterator[Finding]:
+def check_answers(case: Case, answers: Answers) -> Findings:
     """Check base, coverage and repeats; `join` checks the range, `check_readings` the columns."""
     n = len(case.features) if case.listed is None else len(case.listed)
     named = answers.named_objects()
@@ -217,7 +243,7 @@ def check_answers(case: Case, answers: Answers) -> Iterator[Finding]:
     yield from _repeats(answers)
 
 
-def _repeats(answers: Answers) -> Iterator[Finding]:
+def _repeats(answers: Answers) -> Findings:
     """Find answers that repeat another one, or contradict each other more often than by chance."""
     step = -(-len(answers) // _MAX_ANSWERS)
     sample = answers if step <= 1 else answers.select(set_keys(answers.objects) % step == 0)
@@ -241,7 +267,7 @@ def _repeats(answers: Answers) -> Iterator[Finding]:
         )
 
 
-def check_heldout(train: Answers, test: Answers) -> Iterator[Finding]:
+def check_heldout(train: Answers, test: Answers) -> Findings:
     """Find questions that both parts ask, unless other persons gave the held-out answers."""
     if train.pairs != test.pairs:
         return
@@ -257,7 +283,7 @@ def check_heldout(train: Answers, test: Answers) -> Iterator[Finding]:
         yield finding("leakage", f"held-out answers: {part}")
 
 
-def check_people(answers: Answers) -> Iterator[Finding]:
+def check_people(answers: Answers) -> Findings:
     """Find weights that are not votes, and inattentive persons.
 
     Persons who answer as if at random are found by `glocal.aligner.participants`.
@@ -280,7 +306,7 @@ def check_people(answers: Answers) -> Iterator[Finding]:
 
 def _persons(
     table: pd.DataFrame, is_named: pd.Series[bool], check: str, description: str
-) -> Iterator[Finding]:
+) -> Findings:
     """Yield the finding about the marked persons, if there are any."""
     if is_named.any():
         persons = table.index[is_named].tolist()

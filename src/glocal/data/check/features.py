@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 from jaxtyping import Int
 
-from glocal.data.check.findings import Finding, finding
+from glocal.data.check.findings import Findings, finding
 from glocal.data.features import Features
 from glocal.data.rows import difference, row_statistics, spaced_rows
 from glocal.errors import DataError
@@ -21,7 +19,7 @@ _MAX_RELATIVE_MEAN = 1e-3  # relative to the std: a mean of 0 as half precision 
 _MAX_IMAGES = 2048
 
 
-def check_features(features: Features, what: str = "features") -> Iterator[Finding]:
+def check_features(features: Features, what: str = "features") -> Findings:
     """Check values, columns, rows and copies of one feature matrix, which messages call `what`."""
     try:
         scalars = features.standardization
@@ -48,7 +46,7 @@ def _columns(
     squares: Values,
     varies: Mask,
     what: str,
-) -> Iterator[Finding]:
+) -> Findings:
     """Find constant columns, and a column that determines the standardization scalars.
 
     Constant columns of 0 are units of a network that no image activates; others are no features.
@@ -64,7 +62,7 @@ def _columns(
         yield finding("huge", f"{what}: column {column} alone has {share:.0%} of the squares")
 
 
-def _rows(lengths: Values, what: str) -> Iterator[Finding]:
+def _rows(lengths: Values, what: str) -> Findings:
     """Find rows of zeros, and rows that are much longer than others."""
     typical = np.median(lengths)
     longer = f"are more than {_MAX_RELATIVE_LENGTH:.0f} times as long as the median"
@@ -78,7 +76,7 @@ def _rows(lengths: Values, what: str) -> Iterator[Finding]:
             yield finding(check, f"{what}: {message}")
 
 
-def _copies(features: Features, what: str) -> Iterator[Finding]:
+def _copies(features: Features, what: str) -> Findings:
     """Find rows that repeat another one; only rows of the same length are compared."""
     _, group, sizes = np.unique(features.lengths, return_inverse=True, return_counts=True)
     first_of: dict[bytes, int] = {}
@@ -97,7 +95,7 @@ def _copies(features: Features, what: str) -> Iterator[Finding]:
 
 def check_local(
     features: Features, local: Features, images: Int[np.ndarray, " k"] | None = None
-) -> Iterator[Finding]:
+) -> Findings:
     """Check whether local features resemble the object features.
 
     They do not if only one of the two files was normalized, standardized, scaled, transformed or

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -41,6 +41,9 @@ class Finding:
 
     def __str__(self) -> str:
         return f"{self.message}; {self.consequence}. Fix: {self.fix}."
+
+
+Findings = Iterator[Finding]
 
 
 def finding(
