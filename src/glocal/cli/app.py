@@ -7,26 +7,13 @@ import sys
 import warnings
 from collections.abc import Sequence
 from functools import cache
+from importlib import import_module
 from importlib.metadata import entry_points
 from typing import Any
 
 import typer
 
 from glocal._version import __version__
-from glocal.cli import (
-    align,
-    apply,
-    data,
-    demo,
-    evaluate,
-    extract,
-    fit,
-    report,
-    suite,
-    sweep,
-    transforms,
-    verdict,
-)
 from glocal.cli.output import OPTIONS, in_options, print_message
 from glocal.errors import (
     GLocalError,
@@ -42,20 +29,7 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
 )
-_MODULES = (
-    demo,
-    verdict,
-    fit,
-    sweep,
-    apply,
-    suite,
-    report,
-    extract,
-    align,
-    evaluate,
-    data,
-    transforms,
-)
+_COMMANDS = "demo verdict fit sweep apply suite report extract align evaluate data transforms"
 _NAMES = {"verdict": "try"}  # no function can be called `try`
 _COLLECT = (
     "glocal collect needs glocal-collect, which is not installed. Install it from a checkout: "
@@ -85,8 +59,8 @@ def _add_plugins() -> None:
             print_message(f"warning: {_UNAVAILABLE[name]}")
 
 
-for _module in _MODULES:
-    _name = _module.__name__.rpartition(".")[2]
+for _name in _COMMANDS.split():
+    _module = import_module(f"glocal.cli.{_name}")
     if hasattr(_module, "app"):
         app.add_typer(_module.app, name=_name)
     else:

@@ -141,7 +141,9 @@ def progress_bar(
     Yields a function of the count so far, the total (if it was not known before) and the present
     step; each may be left out. Meanwhile the output of other code goes to standard error.
     """
-    reporter = _bar(what, unit) if is_live() else contextlib.nullcontext(_no_report)
+    reporter = (
+        _bar(what, unit) if is_live() else contextlib.nullcontext(lambda *args, **options: None)
+    )
     with contextlib.redirect_stdout(sys.stderr), reporter as report:
         report(total=total)
         yield report
@@ -171,9 +173,3 @@ def _bar(what: str, unit: str) -> Iterator[Callable[..., None]]:
             bar.update(task, completed=count, total=total or None, description=description)
 
         yield report
-
-
-def _no_report(
-    count: float | None = None, total: float | None = None, doing: str | None = None
-) -> None:
-    """Do nothing, where no bar can be drawn."""
