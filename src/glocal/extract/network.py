@@ -19,19 +19,20 @@ _TRAINING_SETS = (
 _WEIGHTS_TAG = re.compile(rf"_((?:{_TRAINING_SETS})\w*)$")
 _CHECKPOINT_SUFFIXES = (".pth", ".pt", ".bin", ".safetensors")
 _SIZE_224 = {"input_size": (3, 224, 224), "crop_pct": 0.875, "interpolation": "bilinear"}
-_TO_TIMM = {
-    "dino-vit-small-p16": "vit_small_patch16_224.dino",
-    "dino-vit-small-p8": "vit_small_patch8_224.dino",
-    "dino-vit-base-p16": "vit_base_patch16_224.dino",
-    "dino-vit-base-p8": "vit_base_patch8_224.dino",
-    "dinov2-vit-small-p14": "vit_small_patch14_dinov2.lvd142m",
-    "dinov2-vit-base-p14": "vit_base_patch14_dinov2.lvd142m",
-    "dinov2-vit-large-p14": "vit_large_patch14_dinov2.lvd142m",
-    "dinov2-vit-giant-p14": "vit_giant_patch14_dinov2.lvd142m",
-    "mae-vit-base-p16": "vit_base_patch16_224.mae",
-    "mae-vit-large-p16": "vit_large_patch16_224.mae",
-    "mae-vit-huge-p14": "vit_huge_patch14_224.mae",
-}
+_NAMES_OF_TIMM = """
+dino-vit-small-p16   vit_small_patch16_224.dino
+dino-vit-small-p8    vit_small_patch8_224.dino
+dino-vit-base-p16    vit_base_patch16_224.dino
+dino-vit-base-p8     vit_base_patch8_224.dino
+dinov2-vit-small-p14 vit_small_patch14_dinov2.lvd142m
+dinov2-vit-base-p14  vit_base_patch14_dinov2.lvd142m
+dinov2-vit-large-p14 vit_large_patch14_dinov2.lvd142m
+dinov2-vit-giant-p14 vit_giant_patch14_dinov2.lvd142m
+mae-vit-base-p16     vit_base_patch16_224.mae
+mae-vit-large-p16    vit_large_patch16_224.mae
+mae-vit-huge-p14     vit_huge_patch14_224.mae
+"""
+_TO_TIMM = dict(line.split() for line in _NAMES_OF_TIMM.splitlines() if line)
 
 
 class Running(Options):
