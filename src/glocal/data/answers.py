@@ -10,7 +10,7 @@ from itertools import combinations
 from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Int, Integer, Shaped
+from jaxtyping import Bool, Integer, Shaped
 
 from glocal.data.features import as_matrix
 from glocal.data.tables import has_titles, read_list, read_numbers
@@ -329,7 +329,7 @@ class Answers:
         w = self.weights / self.weights.mean()
         return float(len(self) ** 2 / (w @ w))
 
-    def named_objects(self) -> Int[np.ndarray, " k"]:
+    def named_objects(self) -> Numbers:
         """The sorted indices of the objects that the answers name."""
         is_named = np.zeros(int(self.objects.max(initial=-1)) + 1, dtype=bool)
         is_named[self.objects] = True

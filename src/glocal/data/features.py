@@ -11,14 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Int
 from numpy.typing import DTypeLike
 
 from glocal.data.readers import PARQUET, READERS, read_matrix
 from glocal.data.tables import TABLES, read_named_rows
 from glocal.errors import DataError, FileError
 from glocal.files import PathLike, ending, read_lines, read_object
-from glocal.similarity import Values, row_slices, scaled_to_length_1
+from glocal.similarity import Numbers, Values, row_slices, scaled_to_length_1
 
 NAMES_FILE = "file_names.txt"
 RECORD_FILE = "record.json"
@@ -217,7 +216,7 @@ class Features:
         for block in row_blocks(len(self), self.dimensions, rows):
             yield block.start, self.rows(block)
 
-    def rows(self, numbers: slice | Int[np.ndarray, " k"]) -> np.ndarray:
+    def rows(self, numbers: slice | Numbers) -> np.ndarray:
         """These rows, scaled to length 1 if `is_unit`."""
         raw = np.asarray(self.matrix[numbers])
         return scaled_to_length_1(raw) if self.is_unit else raw

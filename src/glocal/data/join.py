@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float
 
 from glocal.data.answers import Answers
 from glocal.data.features import Features, object_name, transposed_hint
@@ -86,7 +86,7 @@ def join(features: Features, answers: Answers, object_ids: Sequence[str] | None 
     return joined
 
 
-def choice_model(features: Features, rows: Int[np.ndarray, " k"]) -> ChoiceModel:
+def choice_model(features: Features, rows: Numbers) -> ChoiceModel:
     """Return the choice model of features on these rows, by cosines of standardized rows."""
     X = unit_rows(features.standardization(np.asarray(features.matrix[rows]), "float64"))
     tolerance = pair_tolerance(X)
@@ -127,7 +127,7 @@ def _shared_names(features: Features, answers: Answers) -> Sequence[str] | None:
     return None
 
 
-def feature_rows(features: Features, object_ids: Sequence[str]) -> Int[np.ndarray, " k"]:
+def feature_rows(features: Features, object_ids: Sequence[str]) -> Numbers:
     """The feature row of each object id, or -1 if it has none.
 
     Folders and extensions are ignored. If names repeat without their folders, and all names have a

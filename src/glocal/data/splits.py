@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-from jaxtyping import Int
 
 from glocal.data.answers import Answers
 from glocal.data.people import question_numbers
@@ -11,7 +10,7 @@ from glocal.errors import DataError, ParameterError
 from glocal.similarity import Mask, Numbers
 
 
-def object_folds(n: int, folds: int = 3, seed: int = 42) -> list[Int[np.ndarray, " k"]]:
+def object_folds(n: int, folds: int = 3, seed: int = 42) -> list[Numbers]:
     """Split n objects into `folds` parts: ``array_split(RandomState(seed).permutation(n), folds)``.
 
     Parameters
@@ -36,7 +35,7 @@ def object_folds(n: int, folds: int = 3, seed: int = 42) -> list[Int[np.ndarray,
     return np.array_split(_permutation(n, seed), folds)
 
 
-def question_folds(answers: Answers, folds: int = 3, seed: int = 42) -> list[Int[np.ndarray, " k"]]:
+def question_folds(answers: Answers, folds: int = 3, seed: int = 42) -> list[Numbers]:
     """Split the rows of answers into `folds` parts, with all answers to a question in one part.
 
     A question in several parts, asked of another person or as another row of a soft answer, would
@@ -99,7 +98,7 @@ def split_persons(
     return ~heldout, heldout
 
 
-def local_blocks(n: int, block_size: int = 1024, seed: int = 42) -> list[Int[np.ndarray, " m"]]:
+def local_blocks(n: int, block_size: int = 1024, seed: int = 42) -> list[Numbers]:
     """Permute n local images and cut them into ceil(n / block_size) nearly equal blocks.
 
     With a block size of at least 3, every block has at least two images.

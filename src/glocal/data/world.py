@@ -9,6 +9,7 @@ from jaxtyping import Float, Int
 
 from glocal.data.answers import Answers
 from glocal.data.features import Features
+from glocal.similarity import Numbers
 
 _CLASS_DIMENSIONS = 6
 _CATEGORY_DIMENSIONS = 16
@@ -34,7 +35,7 @@ class World:
     answers: Answers
     local: Features
     mind: Float[np.ndarray, "n d"]
-    superordinate: Int[np.ndarray, " n"]
+    superordinate: Numbers
     local_category: Int[np.ndarray, " m"]
 
 

@@ -209,7 +209,7 @@ def _of_pairs(Z: np.ndarray, answers: Answers, similarity: str) -> Float[np.ndar
     return of_pairs(Z, answers.objects, answers.pairs, similarity)
 
 
-def _agreeing(counts: Float[np.ndarray, "s k"]) -> Float[np.ndarray, " s"]:
+def _agreeing(counts: Float[np.ndarray, "n k"]) -> Values:
     """The number of answers to each question that equal the majority of the others, ties shared."""
     others = counts[:, None] - np.eye(counts.shape[1])  # (questions, choice of one answer, choices)
     is_most = others == others.max(axis=2, keepdims=True)

@@ -249,9 +249,7 @@ def two_way_estimate(scores: Float[np.ndarray, "people objects"]) -> Estimate:
     return Estimate.of(mean, variance, freedom, scores)
 
 
-def _satterthwaite(
-    variance: float, parts: Float[np.ndarray, " _"], freedoms: Float[np.ndarray, " _"]
-) -> float:
+def _satterthwaite(variance: float, parts: Values, freedoms: Values) -> float:
     """The degrees of freedom of a variance that is made of parts: Var² / Σ part² / freedom."""
     spread = float(np.sum(parts**2 / np.where(freedoms > 0, freedoms, np.inf)))
     return variance**2 / spread if spread else 0.0

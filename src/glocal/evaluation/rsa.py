@@ -12,7 +12,15 @@ from glocal.data.rdm import check_rdms
 from glocal.errors import CollapseWarning, DataError, ParameterError
 from glocal.evaluation.intervals import CORRELATION, Bounded, Result, Units, pseudo_values
 from glocal.results import PEOPLE, Score
-from glocal.similarity import Embedding, finite, one_point, pair_tolerance, snap_ties, unit_rows
+from glocal.similarity import (
+    Embedding,
+    Values,
+    finite,
+    one_point,
+    pair_tolerance,
+    snap_ties,
+    unit_rows,
+)
 
 KERNELS = ("cosine", "correlation", "dot")
 _MAX_GROUPS = 50  # groups that the jackknife leaves out; more would hardly change the error
@@ -101,9 +109,7 @@ def rsa(Z: Embedding, rdms: Float[np.ndarray, "*people n n"], *, kernel: str = "
     return Result.of(scores, units, kernel, ceiling=ceiling, kernel=kernel)
 
 
-def _jackknife(
-    model: Float[np.ndarray, " pairs"], human: Float[np.ndarray, " pairs"], n: int
-) -> Float[np.ndarray, " groups"]:
+def _jackknife(model: Values, human: Values, n: int) -> Float[np.ndarray, " groups"]:
     """The u_i of `rsa` for each object, or group of objects, and one person."""
     groups = min(n, _MAX_GROUPS)
     is_known = ~np.isnan(human)
@@ -137,13 +143,13 @@ def model_rdm(Z: Embedding, kernel: str = "cosine") -> Float[np.ndarray, " pairs
     return snap_ties((1 - rows @ rows.T)[np.triu_indices(len(Z), 1)], tolerance)
 
 
-def spearman(x: Float[np.ndarray, " k"], y: Float[np.ndarray, " k"]) -> float:
+def spearman(x: Values, y: Values) -> float:
     """Spearman's correlation over the pairs that are known in both; NaN if one does not vary."""
     is_known = ~np.isnan(x) & ~np.isnan(y)
     return _rank_correlation(_levels(x[is_known], y[is_known]))
 
 
-def _levels(x: Float[np.ndarray, " k"], y: Float[np.ndarray, " k"]) -> Int[np.ndarray, "2 k"]:
+def _levels(x: Values, y: Values) -> Int[np.ndarray, "2 n"]:
     """Number the distinct values of each array in ascending order.
 
     scipy would sort the values again for each part of the pairs, which takes a minute and a half

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
-from jaxtyping import Int
 
 from glocal.data.check.findings import Findings, finding
 from glocal.data.features import Features
 from glocal.data.rows import difference, row_statistics, spaced_rows
 from glocal.errors import DataError
-from glocal.similarity import Mask, Values
+from glocal.similarity import Mask, Numbers, Values
 
 _MAX_SHARE_OF_SQUARES = 0.8  # of one column, about the overall mean; CLIP's outlier has .42
 _MAX_RELATIVE_LENGTH = 10.0  # relative to the median row; networks on photographs reach at most 3
@@ -93,9 +92,7 @@ def _copies(features: Features, what: str) -> Findings:
         )
 
 
-def check_local(
-    features: Features, local: Features, images: Int[np.ndarray, " k"] | None = None
-) -> Findings:
+def check_local(features: Features, local: Features, images: Numbers | None = None) -> Findings:
     """Check whether local features resemble the object features.
 
     They do not if only one of the two files was normalized, standardized, scaled, transformed or
