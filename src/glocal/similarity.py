@@ -207,7 +207,7 @@ def new_group(
     return np.abs(np.diff(ordered, axis=-1, prepend=np.inf)) > tolerance
 
 
-def snap_ties(values: Float[np.ndarray, " n"], tolerance: float) -> Float[np.ndarray, " n"]:
+def snap_ties(values: Values, tolerance: float) -> Values:
     """Make tied values exactly equal: each takes the smallest value of its group.
 
     >>> snap_ties(np.array([2.0, 3.0, 2.0 - 1e-15]), 1e-12).tolist()

@@ -17,6 +17,9 @@ from glocal.files import PathLike
 # RDMs are often float32 and written as text: pairs (i, j) and (j, i) may differ in the last digits
 _MAX_RELATIVE_DIFFERENCE = 1e-5
 
+RDMs = Float[np.ndarray, "people n n"]
+"""The dissimilarities of n objects, for each person."""
+
 
 class JoinedRDMs(NamedTuple):
     """RDMs, and the feature row of each of their objects."""
@@ -25,7 +28,7 @@ class JoinedRDMs(NamedTuple):
     rows: Int[np.ndarray, " m"]
 
 
-def load_rdms(path: PathLike) -> Float[np.ndarray, "people n n"]:
+def load_rdms(path: PathLike) -> RDMs:
     """Read one RDM (n, n) from ``.npy`` or text, or one per person (people, n, n) from ``.npy``.
 
     `check_rdms` checks them.
@@ -33,7 +36,7 @@ def load_rdms(path: PathLike) -> Float[np.ndarray, "people n n"]:
     return check_rdms(read_numbers(path, what="RDM"), str(path))
 
 
-def check_rdms(rdms: np.ndarray, source: str = "RDM") -> Float[np.ndarray, "people n n"]:
+def check_rdms(rdms: np.ndarray, source: str = "RDM") -> RDMs:
     """Check RDMs, and return them as (people, n, n) float64 with a diagonal of 0.
 
     NaN marks a missing pair: that person did not compare the two objects.
@@ -82,7 +85,7 @@ def _check_rdm(rdm: Float[np.ndarray, "n n"], source: str) -> None:
 
 def join_rdms(
     features: Features,
-    rdms: Float[np.ndarray, "people n n"],
+    rdms: RDMs,
     index: np.ndarray | None = None,
     object_ids: tuple[str, ...] | None = None,
 ) -> JoinedRDMs:

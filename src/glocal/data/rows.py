@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Float
 
 from glocal.data.features import Features, Standardization, are_unit, as_matrix
 from glocal.similarity import Embedding
@@ -114,7 +113,7 @@ def difference(
     return None
 
 
-def spaced_rows(matrix: Any, size: int) -> Float[np.ndarray, "m p"]:
+def spaced_rows(matrix: Any, size: int) -> Embedding:
     """Up to `size` evenly spaced rows in float64, without rows that are not finite."""
     n = len(matrix)
     if n > size:

@@ -26,6 +26,9 @@ MIN_COMPARED = 30
 MAX_SHARE_SEEN = 0.1
 """Above this share of the questions, or of the objects, answers do not count as new."""
 
+Hashes = UInt[np.ndarray, " _"]
+"""Hashes of objects or of questions, of 32 bits."""
+
 
 @dataclass(frozen=True)
 class Seen:
@@ -78,7 +81,7 @@ def seen(record: Mapping[str, Any], features: Features, answers: Answers) -> See
     return Seen(**{name: _share(hashes[name], fitted[name]) for name in hashes})
 
 
-def _hashes(features: Features, answers: Answers) -> dict[str, UInt[np.ndarray, " _"]]:
+def _hashes(features: Features, answers: Answers) -> dict[str, Hashes]:
     """The 32-bit hashes of the objects that the answers name, and of the question of each answer.
 
     The hash of a question is the sum of the hashes of its objects, which has no order.
@@ -95,13 +98,13 @@ def _hashes(features: Features, answers: Answers) -> dict[str, UInt[np.ndarray, 
     return {name: (h >> np.uint64(32)).astype(np.uint32) for name, h in hashes.items()}
 
 
-def _different(hashes: UInt[np.ndarray, " k"]) -> UInt[np.ndarray, " d"]:
+def _different(hashes: Hashes) -> Hashes:
     """The different hashes, ascending."""
     # NOTE with counts numpy sorts; without, it fills a hash table, which takes forty times as long
     return np.unique(hashes, return_counts=True)[0]
 
 
-def _share(hashes: UInt[np.ndarray, " k"], text: str) -> float | None:
+def _share(hashes: Hashes, text: str) -> float | None:
     """The share of the different hashes that a sketch holds, among those that it could hold."""
     encoded = base64.b64decode(text)
     fitted = np.frombuffer(encoded, dtype="<u4", count=len(encoded) // 4)

@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from glocal.errors import FileError, ParameterError, did_you_mean, import_optional, one_line
-from glocal.extract.models import Layer, Model, described, load_checkpoint, weights_sha256
+from glocal.extract.models import Layer, Layers, Model, described, load_checkpoint, weights_sha256
 from glocal.extract.network import ModelName
 from glocal.files import file_sha256
 
@@ -24,8 +24,8 @@ _PREFIXES = (
     "Names of other libraries need a prefix, timm: or openclip:. Your own networks are "
     "python:package.module:factory."
 )
-Build = Callable[[], tuple[nn.Module, Callable[[Any], Any], str]]
-"""A function that returns the network, its preprocessing, and the name of weights of its library.
+Built = tuple[nn.Module, Callable[[Any], Any], str]
+"""A network, its preprocessing, and the name of weights of its library.
 
 The network has random weights if they are to be read from a file.
 """
@@ -71,7 +71,7 @@ def _timm(name: ModelName) -> Model:
     timm = import_optional("timm", f"model {name}")
     size = {"img_size": name.options["input_size"][1]} if name.options else {}
 
-    def build() -> tuple[nn.Module, Any, str]:
+    def build() -> Built:
         tag = name.weights.text if name.weights.kind == "name" else None
         module = timm.create_model(tag or name.name, pretrained=name.weights.is_of_library, **size)
         config = timm.data.resolve_model_data_config(module) | name.options
@@ -88,7 +88,7 @@ def _timm(name: ModelName) -> Model:
     )
 
 
-def timm_layers(module: Any) -> dict[str, Layer]:
+def timm_layers(module: Any) -> Layers:
     """The layers ``penultimate`` and ``logits`` of a network of timm."""
     head = module.get_classifier() if hasattr(module, "get_classifier") else None
     if isinstance(head, list | tuple):  # a distilled network has a second head
@@ -106,7 +106,7 @@ def _openclip(name: ModelName) -> Model:
     """The image tower of open_clip; ``penultimate`` is its projection, not scaled to length 1."""
     open_clip = import_optional("open_clip", f"model {name}")
 
-    def build() -> tuple[nn.Module, Any, str]:
+    def build() -> Built:
         if name.weights.kind == "default":
             tags = open_clip.list_pretrained_tags_by_model(name.name)
             raise ValueError(
@@ -143,7 +143,7 @@ def _torchvision(name: ModelName) -> Model:
     """
     models = import_optional("torchvision.models", f"model {name}")
 
-    def build() -> tuple[nn.Module, Any, str]:
+    def build() -> Built:
         weights = models.get_model_weights(name.name)
         tag = name.weights.text if name.weights.kind == "name" else "DEFAULT"
         if tag not in weights.__members__:
@@ -163,7 +163,7 @@ def _torchvision(name: ModelName) -> Model:
     )
 
 
-def torchvision_layers(module: nn.Module) -> dict[str, Layer]:
+def torchvision_layers(module: nn.Module) -> Layers:
     """The layers ``penultimate`` and ``logits`` of a classifier of torchvision."""
     path = _BEFORE_ACTIVATION.get(type(module).__name__)
     penultimate = _last_linear_input(module) if path is None else {"penultimate": Layer(path)}
@@ -171,7 +171,7 @@ def torchvision_layers(module: nn.Module) -> dict[str, Layer]:
 
 
 def _build_network(
-    name: ModelName, build: Build, model_names: Callable[[], Iterable[str]]
+    name: ModelName, build: Callable[[], Built], model_names: Callable[[], Iterable[str]]
 ) -> Model:
     """Build a network with weights of its library, weights of a file, or random weights."""
     try:
@@ -263,7 +263,7 @@ def user_model(pair: Any, name: str, identity: dict[str, Any] | None = None) -> 
     )
 
 
-def _last_linear_input(module: nn.Module) -> dict[str, Layer]:
+def _last_linear_input(module: nn.Module) -> Layers:
     """The input of the last linear layer as ``penultimate``, if there is one."""
     linear = [path for path, part in module.named_modules() if isinstance(part, nn.Linear) and path]
     if not linear:

@@ -41,6 +41,10 @@ class Layer:
         return f"{self.side} of {self.module or 'the network'}"
 
 
+Layers = dict[str, Layer]
+"""Layers by their names."""
+
+
 @dataclass(frozen=True, eq=False)
 class Model:
     """A network and its preprocessing; `name` is ``library:name:weights``."""
@@ -50,7 +54,7 @@ class Model:
     preprocess: Callable[[Any], Tensor]  # maps an 8-bit RGB PIL image to a tensor of fixed shape
     module: nn.Module | None  # None for a callable
     identity: dict[str, Any]  # weights, their hash and the preprocessing, for the record
-    named: dict[str, Layer] = field(default_factory=dict)  # the layers penultimate and logits
+    named: Layers = field(default_factory=dict)  # the layers penultimate and logits
     default_layer: str = "penultimate"
     prefix_tokens: int = 0  # class and register tokens before the patches, the class token first
     channels_last: bool = False  # whether feature maps are (rows, columns, channels)
@@ -126,7 +130,7 @@ def described(value: object) -> str:
     return re.sub(r" at 0x[0-9a-f]+", "", " ".join(repr(value).split()))
 
 
-def resolve(model: Model, layers: Sequence[str]) -> dict[str, Layer]:
+def resolve(model: Model, layers: Sequence[str]) -> Layers:
     """Return the place of each layer by its name; without names, that of the default layer."""
     names = list(layers) or [model.default_layer]
     layer_of = {OUTPUT: Layer(), **{name: Layer(name) for name in model.modules}, **model.named}
@@ -140,7 +144,7 @@ def resolve(model: Model, layers: Sequence[str]) -> dict[str, Layer]:
 
 
 @torch.inference_mode()
-def read_layers(model: Model, batch: Tensor, layers: dict[str, Layer]) -> dict[str, Tensor]:
+def read_layers(model: Model, batch: Tensor, layers: Layers) -> dict[str, Tensor]:
     """Run a batch once and return the activations of each layer; their first axis is the batch."""
     tensors: dict[str, list[Tensor | None]] = {name: [] for name in layers}
     with ExitStack() as hooks:

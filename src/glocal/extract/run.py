@@ -33,7 +33,7 @@ from glocal.extract.chunks import (
 )
 from glocal.extract.images import Source, Unreadable, open_images
 from glocal.extract.libraries import load_model, user_model
-from glocal.extract.models import Layer, Model, pooled, read_layers, resolve
+from glocal.extract.models import Layers, Model, pooled, read_layers, resolve
 from glocal.extract.network import Running
 from glocal.files import PathLike, make_folder
 from glocal.results import to_json
@@ -93,7 +93,7 @@ class Extractor:
         return model.on(self.device, self.options.dtype)
 
     @cached_property
-    def read_from(self) -> dict[str, Layer]:
+    def read_from(self) -> Layers:
         """The place where each layer is read, by the name of the layer."""
         return resolve(self.loaded, self.layers)
 
