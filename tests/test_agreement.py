@@ -109,21 +109,20 @@ def test_answers_that_cannot_be_scored_are_refused(as_a_user):
 
 def test_arms_on_held_out_answers_are_rowed_beside_the_first():
     """Each arm has a row of accuracy, and each arm but the first a row of its paired, weighted
-    difference.
+    difference, with its interval.
     """
-    heldout = replace(ANSWERS, weights=WEIGHTS.astype(float))
+    weights = WEIGHTS.astype(float)
     widths = {"original": 4, "two": 2, "one": 1}
-    arms = {name: answer_credit(Z[:, :p], heldout) for name, p in widths.items()}
-    rows = heldout_rows(arms, heldout)
-    values = {name: np.average(credit, weights=WEIGHTS) for name, credit in arms.items()}
-    expected = {(name, "accuracy_cosine"): value for name, value in values.items()}
+    arms = {name: answer_credit(Z[:, :p], ANSWERS) for name, p in widths.items()}
+    rows = heldout_rows(arms, replace(ANSWERS, weights=weights))
+    scored = {(name, "accuracy_cosine"): credit for name, credit in arms.items()}
     for name in ("two", "one"):
-        expected[name, "accuracy_cosine_difference"] = values[name] - values["original"]
-    assert {(row.transform, row.metric): row.value for row in rows} == pytest.approx(expected)
-    estimate = answer_estimate(arms["two"] - arms["original"], ROWS, heldout.weights)
-    ends = (*estimate.interval(), estimate.p)
-    assert (rows[3].low, rows[3].high, rows[3].p) == pytest.approx(ends)
-    assert {(row.task, row.split, row.n) for row in rows} == {("odd-one-out", "heldout", 300)}
+        scored[name, "accuracy_cosine_difference"] = arms[name] - arms["original"]
+    assert [(row.transform, row.metric) for row in rows] == list(scored)
+    for row, values in zip(rows, scored.values(), strict=True):
+        estimate = answer_estimate(values, ROWS, weights)
+        assert (row.value, row.low) == pytest.approx((estimate.mean, estimate.interval()[0]))
+        assert (row.task, row.split, row.n) == ("odd-one-out", "heldout", 300)
 
 
 # the odd ones that people named | the shares of the majority and of the others | without the others

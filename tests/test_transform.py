@@ -374,12 +374,9 @@ def damaged_records():
 @pytest.mark.parametrize("record", damaged_records(), ids=lambda record: str(record)[:60])
 def test_a_record_that_is_none_is_one_sentence(tmp_path, as_a_user, record):
     """A file whose record of the fit, the rows or the card has wrong types is refused."""
-    path = tmp_path / "transform.npz"
-    saved(path, meta=np.array(json.dumps(record)))
-    with pytest.raises(FileError, match=r"record|format 99") as caught:
-        LinearTransform.load(path)
-    assert str(path) in str(caught.value)
-    assert "\n" not in str(caught.value)
+    saved(tmp_path / "transform.npz", meta=np.array(json.dumps(record)))
+    with pytest.raises(FileError, match=r"^.*transform\.npz.*(record|format 99).*\Z"):
+        LinearTransform.load(tmp_path / "transform.npz")
 
 
 @pytest.mark.parametrize(
@@ -397,11 +394,9 @@ def test_arrays_that_are_no_transform_are_refused(tmp_path, as_a_user, noun, cha
     """An incomplete or foreign file, weights that are not square or finite, and other scalars are
     refused in one line that names the file.
     """
-    path = tmp_path / "transform.npz"
-    saved(path, **changes)
-    with pytest.raises((FileError, DataError), match=noun) as caught:
-        LinearTransform.load(path)
-    assert str(path) in str(caught.value)
+    saved(tmp_path / "transform.npz", **changes)
+    with pytest.raises((FileError, DataError), match=rf"^(?=.*transform\.npz).*{noun}.*\Z"):
+        LinearTransform.load(tmp_path / "transform.npz")
 
 
 def test_weights_published_under_a_wrong_name_are_recognised(tmp_path, monkeypatch):

@@ -62,16 +62,6 @@ def library(tmp_path, monkeypatch):
     return pytest.importorskip("huggingface_hub")
 
 
-@pytest.fixture
-def hub(library, monkeypatch, content):
-    """huggingface_hub, connected to a server of files on this machine."""
-    path = "/me/aligned/resolve/{}/transform.npz"
-    files = {path.format("main"): content(0), path.format("v2"): content(1)}
-    with site(files) as (url, _):
-        monkeypatch.setenv("HF_ENDPOINT", url)
-        yield library
-
-
 # the box
 
 
@@ -201,15 +191,18 @@ def test_a_published_transform_is_pulled_by_model_and_layer(monkeypatch, content
 
 
 @pytest.mark.parametrize("value", [None, "", "0", "false", "No"])
-def test_the_hub_is_pulled_from(hub, monkeypatch, value):
+def test_the_hub_is_pulled_from(library, monkeypatch, content, value):
     """hf://OWNER/NAME is pulled in the revision of its name, unless GLOCAL_OFFLINE is set, which
     allows only what was pulled before.
     """
     if value is not None:
         monkeypatch.setenv("GLOCAL_OFFLINE", value)
-    for name, seed in (("me/aligned", 0), ("me/aligned@main", 0), ("me/aligned@v2", 1)):
-        weights = LinearTransform.from_pretrained(f"hf://{name}").weights
-        assert np.array_equal(weights, planted(seed).weights)
+    path = "/me/aligned/resolve/{}/transform.npz"
+    with site({path.format("main"): content(0), path.format("v2"): content(1)}) as (url, _):
+        monkeypatch.setenv("HF_ENDPOINT", url)
+        for name, seed in (("me/aligned", 0), ("me/aligned@main", 0), ("me/aligned@v2", 1)):
+            weights = LinearTransform.from_pretrained(f"hf://{name}").weights
+            assert np.array_equal(weights, planted(seed).weights)
     monkeypatch.setenv("GLOCAL_OFFLINE", "1")
     assert np.array_equal(glocal.pretrained("hf://me/aligned").weights, planted().weights)
     with pytest.raises(FileError, match="GLOCAL_OFFLINE"):
