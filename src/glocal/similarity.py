@@ -22,6 +22,8 @@ Numbers = Int[np.ndarray, " n"]
 """The number of a row or class for each of n things."""
 Labels = Shaped[np.ndarray, " n"]
 """The class, person or other name of each of n things, an integer or a text."""
+Choices = Float[np.ndarray, "n k"]
+"""One number for each of k candidates of each of n answers or images."""
 Objects = Int[np.ndarray, "n m"]
 """The m objects of each of n answers, as indices from 0."""
 
@@ -112,9 +114,7 @@ def cosine_blocks(
         yield rows, S
 
 
-def of_pairs(
-    Z: np.ndarray, objects: Objects, pairs: Pairs, similarity: str = "cosine"
-) -> Float[np.ndarray, "n k"]:
+def of_pairs(Z: np.ndarray, objects: Objects, pairs: Pairs, similarity: str = "cosine") -> Choices:
     """The similarities of the candidate pairs of each answer, in the order of `pairs`.
 
     They are computed in float64, so that ties do not come from rounding.
@@ -140,9 +140,7 @@ def of_pairs(
     return S.T
 
 
-def choice(
-    S: Float[np.ndarray, "n k"], tolerance: float | Float[np.ndarray, "n 1"]
-) -> Float[np.ndarray, "n k"]:
+def choice(S: Choices, tolerance: float | Float[np.ndarray, "n 1"]) -> Choices:
     """The share of each pair in the model's choice: 1/k if k pairs are tied for the highest.
 
     Pairs within the tolerance (`pair_tolerance`) of the highest similarity are tied with it.
@@ -151,7 +149,7 @@ def choice(
     return is_highest / is_highest.sum(axis=1, keepdims=True)
 
 
-def credit(S: Float[np.ndarray, "n k"], tolerance: float) -> tuple[Values, Mask]:
+def credit(S: Choices, tolerance: float) -> tuple[Values, Mask]:
     """The credit of the model on each answer, from 0 to 1, and which answers are ties.
 
     The credit is the share of the chosen pair, column 0, in the model's `choice`. A collapsed model
@@ -161,7 +159,7 @@ def credit(S: Float[np.ndarray, "n k"], tolerance: float) -> tuple[Values, Mask]
     return shares[:, 0], shares.max(axis=1) < 1
 
 
-def choice_loss(S: Float[np.ndarray, "n k"]) -> Values:
+def choice_loss(S: Choices) -> Values:
     """-log softmax of the chosen pair's similarity, in nats, for each answer (log-sum-exp form)."""
     losses = np.empty(len(S))
     for chunk in row_slices(len(S), _CHUNK):

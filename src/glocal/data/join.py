@@ -7,12 +7,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float
 
 from glocal.data.answers import Answers
 from glocal.data.features import Features, object_name, transposed_hint
 from glocal.errors import DataError, DataWarning
-from glocal.similarity import Mask, Numbers, choice, of_pairs, pair_tolerance, unit_rows
+from glocal.similarity import Choices, Mask, Numbers, choice, of_pairs, pair_tolerance, unit_rows
 
 _FEWER_ROWS = (
     " Extract the features of all objects that they name. If they index a longer list than the "
@@ -20,7 +19,7 @@ _FEWER_ROWS = (
 )
 _MAX_ROWS_OF_GRAM = 8192  # with more rows, similarities are computed answer by answer
 
-ChoiceModel = Callable[[Answers], Float[np.ndarray, "n k"]]
+ChoiceModel = Callable[[Answers], Choices]
 """Map answers about feature rows to the share of the model's choice that each pair gets.
 
 The first column is the share of the pair that the person chose.
@@ -94,7 +93,7 @@ def choice_model(features: Features, rows: Numbers) -> ChoiceModel:
     position[rows] = np.arange(len(rows))
     S = X @ X.T if len(rows) <= _MAX_ROWS_OF_GRAM else None
 
-    def shares(answers: Answers) -> Float[np.ndarray, "n k"]:
+    def shares(answers: Answers) -> Choices:
         answers = answers.relabel(position)
         objects = answers.objects
         if S is None:

@@ -8,14 +8,13 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float
 
 from glocal.data.answers import Answers
 from glocal.data.people import asked_once, tally
 from glocal.errors import DataError, DataWarning
 from glocal.evaluation.intervals import FRACTION, Result, Units, compared
 from glocal.results import PEOPLE, Score
-from glocal.similarity import Values, choice_loss, credit, finite, of_pairs, pair_tolerance
+from glocal.similarity import Choices, Values, choice_loss, credit, finite, of_pairs, pair_tolerance
 
 MIN_ANSWERS = 30
 """With fewer answers their agreement is too uncertain, and comes with a warning."""
@@ -198,7 +197,7 @@ def credit_units(credits: Values, answers: Answers) -> Units:
     )
 
 
-def _of_pairs(Z: np.ndarray, answers: Answers, similarity: str) -> Float[np.ndarray, "n k"]:
+def _of_pairs(Z: np.ndarray, answers: Answers, similarity: str) -> Choices:
     if not isinstance(answers, Answers):
         raise DataError(
             f"`answers` is a {type(answers).__name__}; pass Answers.from_array(triplets)."
@@ -209,7 +208,7 @@ def _of_pairs(Z: np.ndarray, answers: Answers, similarity: str) -> Float[np.ndar
     return of_pairs(Z, answers.objects, answers.pairs, similarity)
 
 
-def _agreeing(counts: Float[np.ndarray, "n k"]) -> Values:
+def _agreeing(counts: Choices) -> Values:
     """The number of answers to each question that equal the majority of the others, ties shared."""
     others = counts[:, None] - np.eye(counts.shape[1])  # (questions, choice of one answer, choices)
     is_most = others == others.max(axis=2, keepdims=True)

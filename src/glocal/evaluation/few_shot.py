@@ -15,7 +15,7 @@ from glocal.errors import DataError, DataWarning, ParameterError
 from glocal.evaluation.intervals import Result, Units, class_means
 from glocal.evaluation.sides import Members, labelled_sides
 from glocal.results import Score
-from glocal.similarity import Embedding, Numbers, Values, choice, row_slices, unit_rows
+from glocal.similarity import Choices, Embedding, Numbers, Values, choice, row_slices, unit_rows
 
 STRENGTHS = np.logspace(-4, 6, 11)
 MIN_DRAWS = 20
@@ -292,7 +292,7 @@ PROBES: dict[str, Probe] = {
 }
 
 
-def shared_credit(scores: Float[np.ndarray, "n k"], y: Numbers) -> Values:
+def shared_credit(scores: Choices, y: Numbers) -> Values:
     """The credit of each prediction: 1/t if the true class is one of t tied for the highest score.
 
     It is 0 otherwise. Features that have collapsed to one point therefore score exactly chance in

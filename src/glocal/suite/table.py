@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 _CELL = ["network", "task", "transform"]
 _NUMBERS = ("value", "low", "high", "p", "p_corrected")
+Lines = dict[tuple[str, str], dict[str, Any]]
+"""What stands for each network and arm, by task."""
 SIGNIFICANCE = 0.05
 """The level of corrected p-values below which two arms are called different."""
 
@@ -90,12 +92,10 @@ def _with_plain_accuracy(rows: pd.DataFrame) -> pd.DataFrame:
     return rows.assign(task=titles)
 
 
-def arms_by_tasks(
-    main: pd.DataFrame, fill: Callable[[dict[Any, Any]], Any], missing: Any
-) -> dict[tuple[str, str], dict[str, Any]]:
+def arms_by_tasks(main: pd.DataFrame, fill: Callable[[dict[Any, Any]], Any], missing: Any) -> Lines:
     """Apply `fill` to each main row, by (network, arm) and task; `missing` stands for no row."""
     tasks = main["task"].unique()
-    lines: dict[tuple[str, str], dict[str, Any]] = {}
+    lines: Lines = {}
     for row in main.to_dict("records"):
         line = lines.setdefault((row["network"], row["transform"]), dict.fromkeys(tasks, missing))
         line[row["task"]] = fill(row)

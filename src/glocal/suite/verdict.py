@@ -51,6 +51,8 @@ _IN_WORDS = {
 }
 
 Progress = Callable[[int, int, str], None]
+Tasks = dict[str, Callable[[np.ndarray], Result]]
+"""The function that scores the rows of an arm, by task."""
 Table = Mapping[tuple[str, str, str | None], Score]
 """The first score of each task and arm, and their differences from a baseline."""
 
@@ -197,12 +199,12 @@ def _tasks(
     y: Labels,
     X: Embedding,
     superclasses: Superclasses | None,
-) -> dict[str, Callable[[np.ndarray], Result]]:
+) -> Tasks:
     """The function that scores the rows of an arm in each task; X are the features as they are."""
     levels: dict[str, Superclasses | None] = {"": None}
     if superclasses is not None:
         levels[", superclasses"] = _testable(y, superclasses)
-    tasks: dict[str, Callable[[np.ndarray], Result]] = {}
+    tasks: Tasks = {}
     for level, probe, name in product(levels, _DRAWS, _SHOTS):
         task = name + level if probe == "ncm" else f"{name}{level}, {probe}"
         tasks[task] = partial(
