@@ -116,13 +116,9 @@ def _safetensors(path: PathLike) -> np.ndarray:
 def _hdf5(path: PathLike) -> np.ndarray:
     h5py = import_optional("h5py", f"features file {path}")
     with reading(path, "features", _FIX) as file, h5py.File(file) as opened:
-        datasets: dict[str, Any] = {}
-
-        def add_dataset(name: str, item: Any) -> None:
-            if hasattr(item, "shape"):
-                datasets[name] = item
-
-        opened.visititems(add_dataset)
+        items: dict[str, Any] = {}
+        opened.visititems(items.__setitem__)
+        datasets = {name: item for name, item in items.items() if hasattr(item, "shape")}
         dataset = _choose(file, datasets)
         check_inflated(file, dataset.nbytes)
         return np.asarray(dataset)

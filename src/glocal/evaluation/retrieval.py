@@ -146,12 +146,11 @@ def _scores_without(
 
     Candidates are in descending order of similarity, and ties stay in this order.
     """
-    positions = np.flatnonzero(is_relevant)
-    query, place = np.divmod(positions, is_relevant.shape[1])
-    group_of = groups.ravel()[positions]
+    query, place = np.nonzero(is_relevant)
+    group_of = groups[query, place]
     scores = np.full((len(is_relevant), n_groups, 1 + len(ranks)), np.nan)
     for group in range(n_groups):
-        n_removed = np.cumsum(groups == group, axis=1, dtype=np.int32).ravel()[positions]
+        n_removed = np.cumsum(groups == group, axis=1, dtype=np.int32)[query, place]
         is_kept = group_of != group
         rows = query[is_kept]
         t = (place + 1 - n_removed)[is_kept]  # the rank of each relevant row

@@ -204,7 +204,10 @@ def decode_image(file: PathLike, *, at_least: int | None = None) -> Image:
             if at_least is not None:
                 image.draft(None, (at_least, at_least))
             image.load()
-            return _rgb(_upright(image))
+            upright = image
+            with contextlib.suppress(Exception):  # damaged EXIF data are ignored
+                upright = import_optional("PIL.ImageOps", "decoding images").exif_transpose(image)
+            return _rgb(upright)
     except Unreadable:
         raise
     except pil.UnidentifiedImageError as error:
@@ -242,13 +245,6 @@ def _files_below(folder: Path) -> list[str]:
 def _pil() -> Any:
     """Import Pillow, which is an optional dependency."""
     return import_optional("PIL.Image", "decoding images")
-
-
-def _upright(image: Image) -> Image:
-    """The image turned by its EXIF orientation; damaged EXIF data are ignored."""
-    with contextlib.suppress(Exception):
-        return import_optional("PIL.ImageOps", "decoding images").exif_transpose(image)
-    return image
 
 
 def _rgb(image: Image) -> Image:
