@@ -167,13 +167,14 @@ def superclass_rows(
     Rows of other classes are left out. If no row remains, a DataError is raised, which calls the
     images `part`.
     """
+    import pandas as pd
+
     text_of = {str(name): superclass for name, superclass in superclass_of.items()}
-    superclasses = [text_of.get(str(label)) for label in labels.tolist()]
-    rows = np.flatnonzero([superclass is not None for superclass in superclasses])
-    if not len(rows):
+    superclasses = pd.Series(labels).astype(str).map(text_of).dropna()
+    if superclasses.empty:
         raise DataError(
             f"none of the {len(labels)} {part} images is of a class that has a superclass: images "
             f"have classes such as {labels[0]}, and superclasses have classes such as "
             f"{next(iter(text_of))}. Write the classes of both as the same names or numbers."
         )
-    return rows, np.array([superclasses[row] for row in rows])
+    return superclasses.index.to_numpy(), superclasses.to_numpy(dtype=np.str_)
