@@ -150,8 +150,8 @@ def people(answers: Answers) -> pd.DataFrame:
     pair = question * len(answers) + pd.factorize(person)[0]  # a number for each of their pairs
     agreement, is_shared = _agreement(answers, choice, question, pair)
     shared = weights * is_shared
-    sums = {"answers": weights, "shared": shared, "agreement": shared * agreement}
-    table = pd.DataFrame(sums).groupby(person).sum()
+    table = pd.DataFrame({"answers": weights, "shared": shared, "agreement": shared * agreement})
+    table = table.groupby(person).sum()
     table["agreement"] /= table["shared"]
     if answers.weights is None:
         table = table.astype({"answers": int, "shared": int})
