@@ -95,8 +95,8 @@ def made(data: FitData, name: str) -> LinearTransform:
     transform = fit(replace(data, centre=CENTRES[name]), Keep(keep=KEEP)).transform
     kept_keys = ("fit", "rows", "fitted")
     meta = {key: value for key, value in transform.meta.items() if key in kept_keys}
-    level = axes_chance(transform, data)
-    meta |= {"source": SOURCE, "axes_chance": level}
+    meta["source"] = SOURCE
+    meta["fit"]["heldout"]["axes_chance"] = axes_chance(transform, data)
     return replace(transform, weights=transform.weights.astype(np.float16), meta=meta)
 
 

@@ -179,11 +179,8 @@ def _fraction(fold: LinearTransform, transform: LinearTransform) -> float:
 
 def _recorded_chance(transform: LinearTransform) -> float | None:
     """The chance level in the record, times the strength of the transform; None without one."""
-    for place in ("axes_chance", "fit.heldout.axes_chance"):
-        level = value_at(transform.meta, place)
-        if isinstance(level, float):
-            return level * transform.meta.get("strength", 1.0)
-    return None
+    level = value_at(transform.meta, "fit.heldout.axes_chance")
+    return level * transform.meta.get("strength", 1.0) if isinstance(level, float) else None
 
 
 def _centred(rows: Embedding) -> Embedding:

@@ -122,7 +122,6 @@ class TransformRecord(RecordPart):
     sweep: _Sweep | None = None
     reduced: dict[str, Any] | None = None
     card: dict[str, Any] | None = None
-    axes_chance: float | None = Field(None, ge=0)
 
 
 def check_record(record: Any, dimensions: int) -> None:
