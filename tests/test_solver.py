@@ -379,7 +379,6 @@ def test_a_start_near_0_is_no_optimum(irrelevant, lmbda, mix):
     for tol, start in ((1e-2, None), (1e-5, None), (1e-2, near_0), (1e-5, near_0)):
         solver = Exact(tol=tol)
         result = solver.minimise(solver.problem(irrelevant), minimised, start)
-        assert start or result.start_scale < 0.05
         assert (result.status, result.certificate) == ("converged", "global optimum: duality gap")
         assert (result.objective / tight.objective - 1) / tol < 1.5
 

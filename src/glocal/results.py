@@ -132,9 +132,8 @@ class SolverReport:
     estimate) on the distance of the objective from the optimum, in nats, or None if no bound is
     known. `certificate` states what is proven about the solution. `rank` is the number of fitted
     directions if there are fewer rows than columns, else None; for `naive` it is the number of
-    singular values of W above a thousandth of the largest. `gathered` is true if there were too
-    many objects, or too few answers, for an n × n matrix. `keep` records how a transform was chosen
-    by the share of neighbours that it keeps (`glocal.aligner.choice.KeepCurve.solve`), and
+    singular values of W above a thousandth of the largest. `keep` records how a transform was
+    chosen by the share of neighbours that it keeps (`glocal.aligner.choice.KeepCurve.solve`), and
     `heldout` holds the scores on folds, if they were computed.
 
     The fields from `bias` on belong to the paper's loop, which never counts as converged and has no
@@ -152,10 +151,8 @@ class SolverReport:
     solver: str
     dtype: str
     tol: float | None = None
-    start_scale: float | None = None
     lambda_max: float | None = None
     rank: int | None = None
-    gathered: bool = False
     keep: KeepRecord | None = None
     heldout: HeldOutScores | None = None
     bias: bool = False

@@ -180,7 +180,7 @@ class Exact(Options):
             if objective.mix:
                 criterion = DualityGap(objective, certified=certified)
             limit = _checked_lambda(objective, arm) if objective.mix < 1 else None
-            scale, result = _descend(objective, criterion, arm, start, budget, options)
+            result = _descend(objective, criterion, arm, start, budget, options)
             if arm.method == "naive":  # some of its eigenvalues may be negative
                 result = replace(result, W=symmetric_start(result.W))
             weights = problem.axes.back(result.W, arm.identity)
@@ -210,10 +210,8 @@ class Exact(Options):
             solver=self.name,
             dtype=self.dtype,
             tol=self.tolerance,
-            start_scale=scale,
             lambda_max=limit,
             rank=rank,
-            gathered=problem.choices.gathered,
             threads=problem.workers.threads,
             warm=WarmStart(arm, result.W, result.pairs),
         )
@@ -313,8 +311,8 @@ def _descend(
     warm: WarmStart | None,
     budget: int,
     options: dict[str, Any],
-) -> tuple[float | None, SolverResult]:
-    """Minimise from another fit, or else from the best scaled identity, whose scale is returned.
+) -> SolverResult:
+    """Minimise from another fit, or else from the best scaled identity.
 
     From a start near 0, a fit with a local term may stay close to a small multiple of the identity,
     where L_local is lowest and L_global is at chance. If the best scale is nearly 0, `glocal`
@@ -323,14 +321,14 @@ def _descend(
     if warm is not None and warm.arm.method != "naive":
         is_same_penalty = (warm.arm.lmbda, warm.arm.mix) == (arm.lmbda, arm.mix)
         pairs = warm.pairs if is_same_penalty else ()
-        return None, minimise(
+        return minimise(
             objective, criterion, warm.W, pairs=pairs, max_evaluations=budget, **options
         )
     X = objective.choices.X
     scale, is_nearly_zero = identity_scale(objective)
     W = np.asarray(scale * np.eye(X.shape[1]), X.dtype)
     if objective.local is None or not is_nearly_zero or budget == 1:
-        return scale, minimise(objective, criterion, W, max_evaluations=budget, **options)
+        return minimise(objective, criterion, W, max_evaluations=budget, **options)
     without_local = replace(objective, local=None, alpha=0.0)
     rough = DualityGap(without_local, certified=False)
     first = minimise(
@@ -340,4 +338,4 @@ def _descend(
     result = minimise(
         objective, criterion, first.W, pairs=first.pairs, max_evaluations=budget, **options
     )
-    return scale, replace(result, evaluations=first.evaluations + result.evaluations)
+    return replace(result, evaluations=first.evaluations + result.evaluations)
