@@ -52,7 +52,7 @@ def test_the_page_leads_from_a_plan_over_60_people_to_a_transform(tmp_path):
     )
     assert ended.returncode == 0, ended.stderr
     plan, collect, look, exclude, export, report, _ = ended.stdout.split("end of the block\n")
-    assert "2,500 answers: 13 people × 200 trials" in plan
+    assert "2,500 answers: 13 participants × 200 trials" in plan
     assert f"58 people answered {58 * N_TRIALS} trials" in collect
     marked = {line.split()[0] for line in look.splitlines() if "as if at random" in line}
     assert marked <= CARELESS

@@ -81,10 +81,12 @@ def apply(
     if save_transform is not None:
         fitted.save(save_transform)
     record = {"rows": n, "dimensions": fitted.out_dimensions, "strength": strength, "out": out}
+    lines = [f"{n} rows of {fitted.out_dimensions} dimensions written to {out}"]
     if dimensions is not None:
         shares = fitted.meta["reduced"]
         record |= {key: shares[key] for key in ("of", "energy", "length")}
-    print_result(as_json, record)
+        lines = []  # all fields
+    print_result(as_json, record, *lines)
 
 
 def _adapted(
