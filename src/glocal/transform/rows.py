@@ -10,7 +10,6 @@ import numpy as np
 from jaxtyping import Float
 
 from glocal.data.features import Features
-from glocal.data.rows import row_statistics
 from glocal.errors import DataError, ParameterError
 from glocal.transform.linear import LinearTransform
 
@@ -33,19 +32,10 @@ def baseline(name: str, features: Features) -> LinearTransform:
     """
     if name not in BASELINES:
         raise ParameterError(f"`baseline` is {name!r}; it must be {' or '.join(BASELINES)}.")
+    centred = LinearTransform.centring(features)
     if name == "centred":
-        return LinearTransform.centring(features)
-    from sklearn.decomposition import PCA
-
-    scalars = features.standardization
-    X = scalars(features.matrix, "float64")
-    means = X.mean(axis=0)
-    W = PCA(min(_PCA_AXES, *X.shape), random_state=0).fit(X).components_.T
-    b = -means @ W
-    meta = {"rows": row_statistics(features)}
-    return LinearTransform(
-        W.astype(np.float32), b.astype(np.float32), scalars.mean, scalars.std, meta
-    )
+        return centred
+    return reduced(centred, features, min(_PCA_AXES, *features.matrix.shape))
 
 
 def reduced(
