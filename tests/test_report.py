@@ -270,6 +270,7 @@ def test_pictures_are_joined_by_name(folders, images, tmp_path):
         load_thumbnails(tmp_path, runs)
 
 
+@pytest.mark.nightly
 def test_the_command_writes_page_figures_and_tables(folders, tmp_path):
     """`report --figures` draws the front and the axes of a sweep, and the scores of a file with an
     arm a line, as PNG, PDF and SVG, beside tables as CSV and LaTeX.

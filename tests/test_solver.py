@@ -368,7 +368,11 @@ def irrelevant():
     return FitData(Features(X), simulated_answers(2 * X[:, :2], 6000))
 
 
-@pytest.mark.parametrize(("lmbda", "mix"), [(0.03, 1.0), (1.0, 1.0), (0.03, 0.9)])
+@pytest.mark.parametrize(
+    ("lmbda", "mix"),
+    [pytest.param(0.03, 1.0, marks=pytest.mark.nightly), (1.0, 1.0),
+     pytest.param(0.03, 0.9, marks=pytest.mark.nightly)],
+)  # fmt: skip
 def test_a_start_near_0_is_no_optimum(irrelevant, lmbda, mix):
     """If the best scaled identity is nearly 0, a fit from it, or from a point nearer to 0, ends at
     the optimum.

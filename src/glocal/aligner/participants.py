@@ -64,10 +64,10 @@ def participants(answers: Answers, features: Features | None = None) -> pd.DataF
     Examples
     --------
     >>> from glocal.data.world import simulated_world
-    >>> world = simulated_world(n_object=1, n_triplets=600, n_local=10)
+    >>> world = simulated_world(n_object=1, n_triplets=390, n_local=10)
     >>> answers = world.answers.objects.copy()
-    >>> answers[:150] = np.random.default_rng(0).permuted(answers[:150], axis=1)
-    >>> people_of_study = Answers(answers, person=np.repeat(np.arange(4), 150))
+    >>> answers[:130] = np.random.default_rng(0).permuted(answers[:130], axis=1)
+    >>> people_of_study = Answers(answers, person=np.repeat(np.arange(3), 130))
     >>> participants(people_of_study, world.objects).query("is_marked").index.tolist()
     [0]
     """

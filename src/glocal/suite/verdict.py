@@ -128,9 +128,9 @@ def verdict(
     Examples
     --------
     >>> rng = np.random.default_rng(0)
-    >>> y = np.repeat([0, 1, 2], 20)
-    >>> clarity = np.exp(rng.normal(size=(60, 1)))
-    >>> X = 9 + clarity * (np.eye(8)[y] + 0.3 * rng.normal(size=(60, 8)))
+    >>> y = np.repeat([0, 1], 20)
+    >>> clarity = np.exp(rng.normal(size=(40, 1)))
+    >>> X = 9 + clarity * (np.eye(8)[y] + 0.3 * rng.normal(size=(40, 8)))
     >>> verdict(X, y).arm
     'centred'
     """
