@@ -94,6 +94,8 @@ def _sentence(error: ValidationError, names: list[str]) -> str:
         return f"there is no option {name!r}.{advice}"
     if first["type"] == "missing":
         return f"`{name}` is missing. Give a value for it."
+    if first["type"] == "union_tag_not_found":
+        return f"`{name}` lacks {first['ctx']['discriminator']}. Give a value for it."
     if first["type"] == "value_error":
         return f"`{name}`: {message}" if name else message
     requirement = message.partition(" should ")[2]
