@@ -78,7 +78,7 @@ def test_the_folder_is_that_of_a_suite(ran):
     assert {path.stem for path in (ran / "views/simulated").iterdir()} == set(ARMS)
     assert list(Plan.load(ran / "suite.toml").arms) == ARMS
     (loaded,) = load_runs(ran)
-    assert (set(loaded.rows["transform"]), loaded.is_simulated) == (set(ARMS), True)
+    assert (set(loaded.rows["transform"]), loaded.record["plan"]["simulated"]) == (set(ARMS), True)
     assert len(loaded.rows) == len(read_rows(ran / "rows.jsonl"))
     assert len(Features.load(ran / "world/objects").names) == 180
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -42,11 +40,10 @@ def align(
     Example: glocal align --model timm:vit_base_patch16_224.dino --images objects
     --answers answers.npz --out aligned
     """
-    with contextlib.redirect_stdout(sys.stderr):  # other libraries print
-        from glocal.align import align as run_align
-
-        loaded = answers.load(answers.answers)
+    loaded = answers.load(answers.answers)
     with progress_bar("align") as progress:
+        from glocal.align import align as run_align  # libraries that it imports print
+
         fitted = run_align(
             model,
             images,

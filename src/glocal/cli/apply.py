@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any
 
 from typer import Argument, Option
 
@@ -68,16 +68,16 @@ def apply(
         raise ParameterError(
             "--normalize is for centred alone; a transform scales rows as those of its fit were."
         )
-    job = _job(features, out, column)
+    rows, n_rows, write = _job(features, out, column)
     if path is None:
         fitted = LinearTransform.centring(Features.load(features), normalize=normalize)
     else:
         fitted = LinearTransform.load(path)
     fitted = _adapted(fitted, recentre, strength, force)
     if dimensions is not None:
-        fitted = reduced(fitted, job.rows, dimensions)
-    with progress_bar("applying", job.n_rows, unit="rows") as progress:
-        n = job.write(fitted, out=out, force=force, progress=progress)
+        fitted = reduced(fitted, rows, dimensions)
+    with progress_bar("applying", n_rows, unit="rows") as progress:
+        n = write(fitted, out=out, force=force, progress=progress)
     if save_transform is not None:
         fitted.save(save_transform)
     record = {"rows": n, "dimensions": fitted.out_dimensions, "strength": strength, "out": out}
@@ -100,24 +100,21 @@ def _adapted(
     return transform if strength == 1.0 else transform.at_strength(strength)
 
 
-class _Job(NamedTuple):
-    """The rows of the features, their number if known, and the function that transforms them."""
+def _job(
+    features: Path, out: Path, column: str | None
+) -> tuple[Any, int | None, Callable[..., int]]:
+    """The rows of the features, their number if known, and the function that transforms them.
 
-    rows: Any
-    n_rows: int | None
-    write: Callable[..., int]
-
-
-def _job(features: Path, out: Path, column: str | None) -> _Job:
-    """The job: Parquet to Parquet, one file at a time, or any features to one ``.npy`` file."""
+    Parquet becomes Parquet, one file at a time, and any features become one ``.npy`` file.
+    """
     is_parquet = features.is_dir() or features.suffix.lower() == PARQUET
     if is_parquet and out.suffix.lower() != ".npy":
         write = partial(apply_parquet, source=features, column=column)
-        return _Job(parquet_rows(features, column), None, write)
+        return parquet_rows(features, column), None, write
     writable_target(out, what="--out", endings=(".npy",))
     if column is not None:
         raise ParameterError(
             "--column names a column of Parquet files, and needs a Parquet output. Leave it out."
         )
     loaded = Features.load(features)
-    return _Job(loaded, len(loaded), partial(apply_file, features=loaded))
+    return loaded, len(loaded), partial(apply_file, features=loaded)

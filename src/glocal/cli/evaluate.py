@@ -41,7 +41,6 @@ app = typer.Typer(
 )
 _ORIGINAL = "original"
 _BASELINES = (_ORIGINAL, *BASELINES)
-_DIFFERENCE_FIELDS = ("value", "low", "high", "p")
 
 
 class Scoring(Options):
@@ -140,7 +139,9 @@ def _transform(name: str, sources: Sources) -> LinearTransform | None:
 def _record(results: Mapping[str, Result], rows: Sequence[Score]) -> dict[str, Any]:
     """The result of the first arm, the results of the baselines, and the differences from them."""
     differences = {
-        row.settings["baseline"]: {name: getattr(row, name) for name in _DIFFERENCE_FIELDS}
+        row.settings["baseline"]: {
+            name: getattr(row, name) for name in ("value", "low", "high", "p")
+        }
         for row in rows
         if row.metric.endswith(DIFFERENCE)
     }

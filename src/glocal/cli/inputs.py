@@ -30,7 +30,6 @@ from glocal.transform.formats import TRANSFORM_NAME
 
 _OUTPUTS = ("out", "figures", "tables", "save_transform")
 _BOUNDS = {"gt": "above", "ge": "at least", "lt": "below", "le": "at most"}
-DATA = "Data"
 FeaturesPath = Annotated[
     Path, Option(help="Feature file, or folder with features.npy and file_names.txt.")
 ]
@@ -55,7 +54,7 @@ Normalize = Annotated[
 class AnswersForm(Options):
     """The options of reading a file of answers."""
 
-    panel: ClassVar[str] = DATA
+    panel: ClassVar[str] = "Data"
 
     object_ids: Path | None = Field(
         None, description="Names of the objects that the answers index, one per line."

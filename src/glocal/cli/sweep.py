@@ -28,14 +28,6 @@ from glocal.cli.output import (
 if TYPE_CHECKING:
     from glocal.sweep import Sweep
 
-KeptShare = Annotated[
-    float | None,
-    Option(
-        help="Choose the best agreement among settings that keep this share of each image's "
-        "ten nearest neighbours. [above 0 and at most 1; default: 0.9]"
-    ),
-]
-
 
 @flat
 def sweep(
@@ -52,7 +44,11 @@ def sweep(
         "method, lmbda, mix, alpha and tau, and eta with --solver paper.",
     ),
     folds: int = Option(3, help="Number of folds of the objects and local images."),
-    keep: KeptShare = None,
+    keep: float | None = Option(
+        None,
+        help="Choose the best agreement among settings that keep this share of each image's "
+        "ten nearest neighbours. [above 0 and at most 1; default: 0.9]",
+    ),
     select: Annotated[
         Literal["loss"] | None,
         Option(help="Choose the smallest held-out loss, instead of --keep."),

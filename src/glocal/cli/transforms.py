@@ -57,16 +57,16 @@ def _list(as_json: bool) -> None:
     for name, path in bundled().items():
         record = LinearTransform.load(path).meta
         what = f"comes with glocal; for {record['source']['model']}"
-        rows.append((name, what, record["card"]["licence"], ""))
+        licence = record["card"]["licence"]
+        rows.append({"name": name, "what": what, "licence": licence, "warning": ""})
     for name, entry in published().items():
         if name.startswith(PUBLISHED):
-            title = name.removeprefix(PUBLISHED)
-            rows.append((title, entry.what, entry.licence, entry.warning or ""))
+            row = {"name": name.removeprefix(PUBLISHED), "what": entry.what}
+            rows.append(row | {"licence": entry.licence, "warning": entry.warning or ""})
     if as_json:
-        keys = ("name", "what", "licence", "warning")
-        return print_json({"transforms": [dict(zip(keys, row, strict=True)) for row in rows]})
+        return print_json({"transforms": rows})
     return print_catalogue(
-        (name, licence, f"{what}. {warning}") for name, what, licence, warning in rows
+        (row["name"], row["licence"], f"{row['what']}. {row['warning']}") for row in rows
     )
 
 

@@ -313,7 +313,7 @@ def _advice(subject: _Subject) -> str:
 def _details(subject: _Subject) -> Iterator[str]:
     """Sentences on the data of the fit, on the ceiling and on other tasks."""
     fit = subject.fit
-    if subject.run.is_simulated:
+    if value_at(subject.run.record, "plan.simulated"):
         yield "These are simulated data: the “people” are simulated too."
     n_answers = fit.get("n_answers")
     if n_answers:

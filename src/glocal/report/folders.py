@@ -204,7 +204,7 @@ def _settings(means: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
     interval: their number is too small to estimate one.
     """
     scored = means.dropna(subset=list(AXES))
-    settings = scored.reindex(columns=["method", "chosen", *AXES, "loss", "alpha"])
+    settings = scored.reindex(columns=["method", "chosen", *AXES])
     words = [", ".join(parameters_in_words(row, _SIGNS)) for row in scored.to_dict("records")]
     settings = settings.assign(network="", setting=words)
     places = {"original": settings["method"] == "original", "chosen": settings["chosen"]}

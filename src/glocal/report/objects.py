@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from jaxtyping import Int
@@ -17,13 +17,6 @@ from glocal.report.runs import Run
 _N_CHANGED = 6  # objects whose neighbours are shown before the reader searches
 
 
-class Pair(NamedTuple):
-    """The views of the objects before and after a transform."""
-
-    before: View
-    after: View
-
-
 def objects_of(
     run: Run, findings: list[Headline], pictures: Mapping[str, str]
 ) -> Iterator[dict[str, Any]]:
@@ -34,13 +27,12 @@ def objects_of(
             after = views[finding.arm]
             change = after.meta.get("change") or {}
             if before is not None and before.names == after.names:
-                pair = Pair(before, after)
                 yield {
                     "network": network if len(run.views) > 1 else "",
                     "names": before.names,
                     "change": change,
                     "axes": _axes(change.get("axes") or [], pictures),
-                    "neighbours": _neighbours(pair),
+                    "neighbours": _neighbours(before, after),
                 }
 
 
@@ -57,25 +49,25 @@ def _axes(rows: Sequence[Mapping[str, Any]], pictures: Mapping[str, str]) -> dic
     }
 
 
-def _neighbours(pair: Pair) -> dict[str, Any]:
+def _neighbours(before: View, after: View) -> dict[str, Any]:
     """The nearest neighbours of all objects before and after, with marks of people's choices."""
-    k = min(SHOWN_NEIGHBOURS, pair.before.neighbours.shape[1])
-    before, after = (view.neighbours[:, :k] for view in pair)
+    k = min(SHOWN_NEIGHBOURS, before.neighbours.shape[1])
+    old, new = (view.neighbours[:, :k] for view in (before, after))
     lists = []
-    n_judged = np.zeros(len(before))
-    for view, nearest, others in ((pair.before, before, after), (pair.after, after, before)):
+    n_judged = np.zeros(len(old))
+    for view, nearest, others in ((before, old, new), (after, new, old)):
         stays = is_among(nearest, others)
         marks = _marks(view, k)
         n_judged += ((marks > 0) & ~stays).sum(axis=1)
         lists.append(np.stack([nearest, stays, marks], axis=-1).tolist())
-    n_kept = is_among(before, after).sum(axis=1)
+    n_kept = is_among(old, new).sum(axis=1)
     order = np.lexsort((-n_judged, n_kept))
     return {
         "k": k,
         "lists": lists,
         "changed": [i for i in order[:_N_CHANGED].tolist() if n_kept[i] < k],
         "kept": float((n_kept / k).mean()),
-        "is_marked": pair.after.support is not None,
+        "is_marked": after.support is not None,
     }
 
 

@@ -97,11 +97,6 @@ class Run:
         places = [self.record, *self.rows["settings"]]
         return any(value_at(place, "normalize") for place in places)
 
-    @property
-    def is_simulated(self) -> bool:
-        """Whether the plan of a suite says that its data are simulated."""
-        return bool(value_at(self.record, "plan.simulated"))
-
 
 def apply_command(transform: str, features: str) -> str:
     """The command that applies a transform."""

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import joblib
-import numpy as np
 import pandas as pd
 
 from glocal._version import __version__
@@ -193,8 +192,7 @@ def workload(
     if not isinstance(solver, PaperLoop):
         return n_fits, None
     one_of_each = {arm.method: arm for arm in arms}
-    seconds = {method: solver.seconds(data, arm) for method, arm in one_of_each.items()}
-    return n_fits, n_fits * float(np.mean([seconds[arm.method] for arm in arms]))
+    return n_fits, n_fits * max(solver.seconds(data, arm) for arm in one_of_each.values())
 
 
 class Unit(NamedTuple):
@@ -246,10 +244,10 @@ def _share_to_keep(select: str | None, keep: float | None) -> float | None:
     """The share of neighbours to keep, or None to choose by the loss."""
     if select is None:
         return Keep(keep=keep).keep or DEFAULT_KEEP
-    if select != "loss":
-        raise ParameterError(f"`select` is {select!r}; it must be loss. Or give `keep`, a share.")
-    if keep is not None:
-        raise ParameterError(f"`select=loss` and `keep={keep:g}` are two rules. Give one of them.")
+    if select != "loss" or keep is not None:
+        raise ParameterError(
+            f"`select` is {select!r} and `keep` {keep}; give `select=loss`, or `keep` alone."
+        )
     return None
 
 

@@ -28,13 +28,8 @@ TRANSFORM_NAME = "transform.npz"
 
 _FIX = "A transform file holds weights, mean and std. Name such a file, or copy it again."
 _REQUIRED = ("weights", "mean", "std")
-# `array_sha256` of weights → the model of their fit, and another model they were published for
-WRONG = {
-    "1dd4366115a23f9288ecf4677920387aebcd4ceb535065497796ce2753030228": (
-        "dino-vit-base-p16",
-        "dinov2-vit-base-p14",
-    ),
-}
+# `array_sha256` of the weights of DINO, which the authors published as those of DINOv2 too
+WRONG = "1dd4366115a23f9288ecf4677920387aebcd4ceb535065497796ce2753030228"
 
 
 def normalised_name(name: str) -> str:
@@ -100,8 +95,15 @@ def read_transform(
         mean = float(arrays["mean"].item())
         std = float(arrays["std"].item())
         check_record(meta, len(weights))
-    if warning := _wrong_name(path, weights):
-        warnings.warn(warning, DataWarning, stacklevel=3)
+    name = "dino-vit-base-p16"
+    is_wrong = weights.shape == (768, 768) and array_sha256(weights) == WRONG
+    if is_wrong and name not in str(Path(path).absolute()):
+        warnings.warn(
+            f"transform file {path} is that of {name}, which its authors also published as "
+            f"dinov2-vit-base-p14, by mistake. Apply it to features of {name} only.",
+            DataWarning,
+            stacklevel=3,
+        )
     return weights, bias, mean, std, meta
 
 
@@ -112,22 +114,6 @@ def _read_safetensors(path: PathLike) -> dict[str, np.ndarray]:
         names = {*_REQUIRED, *(set(opened.keys()) & {"bias"})}
         arrays = {name: opened.get_tensor(name) for name in names}
         return arrays | {"meta": np.array((opened.metadata() or {}).get("meta", "{}"))}
-
-
-def _wrong_name(path: PathLike, weights: np.ndarray) -> str | None:
-    """The warning for weights published under a wrong name; None if `path` has the right one."""
-    if weights.shape != (768, 768):  # the shape of all weights in WRONG
-        return None
-    names = WRONG.get(array_sha256(weights))
-    if names is None:
-        return None
-    fitted, published = names
-    if any(fitted in part for part in Path(path).absolute().parts):
-        return None
-    return (
-        f"transform file {path} holds the transform of {fitted}, which its authors also published "
-        f"as {published}, by mistake. Apply it to features of {fitted} only."
-    )
 
 
 def to_linear(transform: Any) -> torch.nn.Linear | torch.nn.Sequential:
