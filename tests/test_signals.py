@@ -93,9 +93,11 @@ def test_an_interrupted_command_ends_as_an_undisturbed_one(name, source, tmp_pat
 
 
 def unfinished(out):
-    """The names of hidden files in the folder of the output, and in the output."""
+    """The names of hidden files in the folder of the output, and in the output, but that of the
+    folder of an extraction that can be continued.
+    """
     paths = [*out.parent.glob(".*"), *out.rglob(".*")]
-    return [path.name for path in paths]
+    return [path.name for path in paths if path.name != ".extract"]
 
 
 def contents(out):

@@ -31,11 +31,10 @@ app = typer.Typer(
 )
 _COMMANDS = "demo verdict fit sweep apply suite report extract align evaluate data transforms"
 _NAMES = {"verdict": "try"}  # no function can be called `try`
-_COLLECT = (
-    "glocal collect needs glocal-collect, which is not installed. Install it from a checkout: "
-    "pip install ./packages/glocal-collect."
-)
-_UNAVAILABLE = {"collect": _COLLECT}
+_UNAVAILABLE = {
+    "collect": "glocal collect needs glocal-collect, which is not installed. Install it from a "
+    "checkout: pip install ./packages/glocal-collect."
+}
 """Messages for unavailable commands of other packages; loading an entry point updates them."""
 _FULL_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 

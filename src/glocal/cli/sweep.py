@@ -96,9 +96,13 @@ def sweep(
             ),
         )
     record = {**_record(result), "n_dropped": data.n_dropped, "out": out}
-    written = f"written to {out}: transform.npz (refitted on all objects), the front, means, points"
-    chosen = f"chosen: {words(result.best)}, {result.reason}"
-    print_result(as_json, record, measured(result.heldout), chosen, written)
+    print_result(
+        as_json,
+        record,
+        measured(result.heldout),
+        f"chosen: {words(result.best)}, {result.reason}",
+        f"written to {out}: transform.npz (refitted on all objects), the front, means, points",
+    )
 
 
 def _record(result: Sweep) -> dict[str, Any]:

@@ -105,5 +105,8 @@ def push_command(
     outputs = {name: Path(to) / name for name in (TRANSFORM_NAME, CARD_NAME)}
     refuse_overwriting_inputs(outputs, path)
     fitted.save_pretrained(to, **options)
-    message = f"written to the folder {to}, not published; push to hf://OWNER/NAME to publish it"
-    print_result(as_json, {"name": to}, message)
+    print_result(
+        as_json,
+        {"name": to},
+        f"written to the folder {to}, not published; push to hf://OWNER/NAME to publish it",
+    )

@@ -13,7 +13,7 @@ from glocal.data.features import Features
 from glocal.data.labels import load_groups, load_labels
 from glocal.files import writable_target
 from glocal.results import SCORE_ENDINGS, write_rows
-from glocal.suite.verdict import ORIGINAL, Table, first_scores
+from glocal.suite.verdict import ORIGINAL, Table, Verdict, first_scores
 from glocal.suite.verdict import verdict as find_verdict
 from glocal.transform import LinearTransform
 
@@ -64,12 +64,18 @@ def verdict(
     if out is not None:
         write_rows(out, scores)
     if as_json:
-        return print_json({**vars(result), "scores": scores})
+        print_json({**vars(result), "scores": scores})
+    else:
+        print_verdict(result)
+
+
+def print_verdict(result: Verdict) -> None:
+    """Print a line for each arm, with its gains over the features as they are, and the sentence."""
     table = first_scores(result.scores)
     tasks = dict.fromkeys(score.task for score in result.scores)
     arms = dict.fromkeys(score.transform for score in result.scores)
     print_table(["", *tasks], [[arm, *(_cell(table, task, arm) for task in tasks)] for arm in arms])
-    return print_lines(
+    print_lines(
         "",
         f"gains over {ORIGINAL} [95 % intervals for other images of these classes]; accuracies are "
         "balanced over classes",
