@@ -165,17 +165,14 @@ def curve_command(
 
     loaded = Features.load(features)
     joined = form.to_fit(loaded)
-    loaded = loaded.unit(always=normalize)
     with progress_bar("fitting parts of the answers"):
-        scores = learning_curve(loaded, joined.answers, folds=folds, seed=seed)
+        scores = learning_curve(
+            loaded.unit(always=normalize), joined.answers, folds=folds, seed=seed
+        )
     *curve, gain = scores
-    record = {
-        **curve_record(scores),
-        "n": len(joined.answers),
-        "n_dropped": joined.n_dropped,
-    }
     if as_json:
-        return print_json(record)
+        counts = {"n": len(joined.answers), "n_dropped": joined.n_dropped}
+        return print_json(curve_record(scores) | counts)
     rows = [[score.transform, score.text()] for score in curve]
     rows.append(["last doubling", gain.text("+")])
     return print_table(["fitted to", "agreement"], rows)

@@ -157,8 +157,7 @@ def fit(
                 f"{quantity} {evaluation.value:.6f}",
             ),
         )
-    meta = source.described(fitted.transform.meta)
-    replace(fitted.transform, meta=meta).save(out)
+    replace(fitted.transform, meta=source.described(fitted.transform.meta)).save(out)
     show_fit(fitted.record, out, as_json=as_json)
 
 
@@ -234,8 +233,10 @@ def _fitted(record: FitRecord) -> str:
         arm = f"{criterion}: {share:.2f} of {fits[0]}{rest}"
     local = f", {record.n_local} local images" if record.n_local else ""
     dropped = f" ({record.n_dropped} answers dropped: no features)" if record.n_dropped else ""
-    data = f"{record.n_answers} answers on {record.n_objects} objects{local}{dropped}"
-    return f"{arm}: {data}, {record.status} in {record.seconds:.1f} s"
+    return (
+        f"{arm}: {record.n_answers} answers on {record.n_objects} objects{local}{dropped}, "
+        f"{record.status} in {record.seconds:.1f} s"
+    )
 
 
 def words(settings: dict[str, Any]) -> str:

@@ -28,6 +28,14 @@ from glocal.cli.output import (
 if TYPE_CHECKING:
     from glocal.sweep import Sweep
 
+KeptShare = Annotated[
+    float | None,
+    Option(
+        help="Choose the best agreement among settings that keep this share of each image's "
+        "ten nearest neighbours. [above 0 and at most 1; default: 0.9]"
+    ),
+]
+
 
 @flat
 def sweep(
@@ -44,11 +52,7 @@ def sweep(
         "method, lmbda, mix, alpha and tau, and eta with --solver paper.",
     ),
     folds: int = Option(3, help="Number of folds of the objects and local images."),
-    keep: float | None = Option(
-        None,
-        help="Choose the best agreement among settings that keep this share of each image's "
-        "ten nearest neighbours. [above 0 and at most 1; default: 0.9]",
-    ),
+    keep: KeptShare = None,
     select: Annotated[
         Literal["loss"] | None,
         Option(help="Choose the smallest held-out loss, instead of --keep."),
@@ -96,13 +100,9 @@ def sweep(
             ),
         )
     record = {**_record(result), "n_dropped": data.n_dropped, "out": out}
-    print_result(
-        as_json,
-        record,
-        measured(result.heldout),
-        f"chosen: {words(result.best)}, {result.reason}",
-        f"written to {out}: transform.npz (refitted on all objects), the front, means, points",
-    )
+    written = f"written to {out}: transform.npz (refitted on all objects), the front, means, points"
+    chosen = f"chosen: {words(result.best)}, {result.reason}"
+    print_result(as_json, record, measured(result.heldout), chosen, written)
 
 
 def _record(result: Sweep) -> dict[str, Any]:

@@ -47,8 +47,8 @@ def pull_command(
         refuse_overwriting_inputs({"--out": out}, path)
         transform.save(out)
         path = out
-    record = {"path": str(path), "dimensions": transform.dimensions, **transform.meta}
-    print_result(as_json, record, str(path))
+    stated = {"path": str(path), "dimensions": transform.dimensions}
+    print_result(as_json, stated | transform.meta, str(path))
 
 
 def _list(as_json: bool) -> None:
