@@ -31,10 +31,11 @@ app = typer.Typer(
 )
 _COMMANDS = "demo verdict fit sweep apply suite report extract align evaluate data transforms"
 _NAMES = {"verdict": "try"}  # no function can be called `try`
-_UNAVAILABLE = {
-    "collect": "glocal collect needs glocal-collect, which is not installed. Install it from a "
-    "checkout: pip install ./packages/glocal-collect."
-}
+_COLLECT = (
+    "glocal collect needs glocal-collect, which is not installed. Install it from a checkout: "
+    "pip install ./packages/glocal-collect."
+)
+_UNAVAILABLE = {"collect": _COLLECT}
 """Messages for unavailable commands of other packages; loading an entry point updates them."""
 _FULL_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 

@@ -129,10 +129,10 @@ def _print_extraction(extraction: Extraction, source: Source, as_json: bool) -> 
         f"{file}"
         for layer, file in extraction.files.items()
     ]
-    summary = {"finished": bool(lines), "total": len(source), "out": folder}
     if not lines:
         lines = [f"this part is done; the features appear in {folder} when all parts are done."]
-    print_result(as_json, {**record, **summary}, *lines)
+    summary = {"finished": bool(extraction.files), "total": len(source), "out": folder}
+    print_result(as_json, record | summary, *lines)
 
 
 def _print_layers(extractor: Extractor, as_json: bool) -> None:
