@@ -123,15 +123,14 @@ def _print_extraction(extraction: Extraction, source: Source, as_json: bool) -> 
     for name, reason in extraction.missing[:50]:  # record.json lists all
         print_message(f"no row: {name} {reason}")
     record = extraction.record
-    folder = extraction.folder
     lines = [
         f"{record['rows']} rows of {record['dimensions'][layer]} dimensions ({layer}) written to "
         f"{file}"
         for layer, file in extraction.files.items()
     ]
     if not lines:
-        lines = [f"this part is done; the features appear in {folder} when all parts are done."]
-    summary = {"finished": bool(extraction.files), "total": len(source), "out": folder}
+        lines = [f"this part is done; the features appear in {extraction.folder} after all parts."]
+    summary = {"finished": bool(extraction.files), "total": len(source), "out": extraction.folder}
     print_result(as_json, record | summary, *lines)
 
 
