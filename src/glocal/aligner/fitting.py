@@ -13,7 +13,7 @@ import numpy as np
 
 from glocal._version import __version__
 from glocal.aligner.arm import Arm
-from glocal.aligner.data import MIN_ANSWERS_FOR_OBJECT_FOLDS, FitData, Fold
+from glocal.aligner.data import FitData, Fold
 from glocal.aligner.exact import Exact, Solution
 from glocal.aligner.heldout import heldout_scores, scaled_identity
 from glocal.aligner.keep import Keep
@@ -192,9 +192,9 @@ def fit_and_score(
     what, solver = with_defaults(data, what, solver)
     if holdout is None:
         is_quick = isinstance(what, Arm) and isinstance(solver, Exact)
-        size = round(data.answers.effective_size)
-        is_small = MIN_MEASURED_ANSWERS <= size < MIN_ANSWERS_FOR_OBJECT_FOLDS
-        holdout = DEFAULT_FOLDS if is_quick and is_small else 0
+        is_enough = round(data.answers.effective_size) >= MIN_MEASURED_ANSWERS
+        is_small = data.fold_unit == "questions"
+        holdout = DEFAULT_FOLDS if is_quick and is_enough and is_small else 0
     if not holdout:
         return fit(data, what, solver, on_step=on_step)
     folds = data.folds(holdout)  # those that cannot be held out raise an error before any fit

@@ -57,5 +57,9 @@ def align(
             normalize=normalize,
             progress=lambda step, count, total: progress(count or None, total or None, step),
         )
-    files = f"{out}: transform.npz, README.md (the model card), report.html, features"
-    show_fit(fitted.record, out, written=files, as_json=as_json)
+    show_fit(
+        fitted.record,
+        out,
+        written=f"{out}: transform.npz, README.md (the model card), report.html, features",
+        as_json=as_json,
+    )
