@@ -149,7 +149,7 @@ def asked(odds, first=0):
 REPEATED = np.concatenate([asked(odds, 3 * k) for k, (odds, _, _) in enumerate(BOUNDS[:5])])
 
 
-@pytest.mark.parametrize(("odds", "majority", "left_out"), BOUNDS)
+@pytest.mark.parametrize("odds, majority, left_out", BOUNDS)
 def test_bounds_on_paper(odds, majority, left_out):
     """The bounds on one question are those computed by hand, also with votes for equal answers:
     too few answers have no upper bound, and without one answer the others may tie.

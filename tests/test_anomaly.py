@@ -180,7 +180,7 @@ TRAIN, LABELS, TEST, TRUTH = simulated(1)
 
 
 @pytest.mark.parametrize(
-    ("noun", "change"),
+    "noun, change",
     [
         ("superclasses", {"mode": "leave-one-out", "superclasses": {0: "a", 1: "b"}}),
         ("superclasses", {"mode": "shift"}), ("mode", {"mode": "best"}),

@@ -123,7 +123,7 @@ def test_what_is_wrong_is_said(as_a_user, row):
         Answers.from_array(json.loads(rows), **json.loads(options))
 
 
-@pytest.mark.parametrize(("array", "noun"), ARRAYS_REFUSED)
+@pytest.mark.parametrize("array, noun", ARRAYS_REFUSED)
 def test_an_array_of_something_else_is_recognized(as_a_user, array, noun):
     """An array that is transposed, features, or names is refused with what to do."""
     with pytest.raises(DataError, match=noun):
@@ -131,7 +131,7 @@ def test_an_array_of_something_else_is_recognized(as_a_user, array, noun):
 
 
 @pytest.mark.parametrize(
-    ("row", "hint"), [([1, 2, 5], "base=1"), ([0, 2, 5], "object_ids"), ([1, 2, 9], "object_ids")]
+    "row, hint", [([1, 2, 5], "base=1"), ([0, 2, 5], "object_ids"), ([1, 2, 9], "object_ids")]
 )
 def test_an_index_out_of_range_gets_the_likely_reason(as_a_user, row, hint):
     """An index one past the end, in answers without a 0, suggests `base=1`; any other suggests a
@@ -147,7 +147,7 @@ def test_an_index_out_of_range_gets_the_likely_reason(as_a_user, row, hint):
 
 
 @pytest.mark.parametrize(
-    ("votes", "weights", "size"),
+    "votes, weights, size",
     [
         (None, None, 3),
         (None, [2, 1, 1], 16 / 6),

@@ -94,7 +94,7 @@ def test_a_file_holds_what_apply_gives(tmp_path, small_chunks, dtype, transform)
 
 
 @OTHER_SCALE
-@pytest.mark.parametrize(("value", "noun"), [(np.nan, "nan at row 117"), (6e4, "inf at row 117")])
+@pytest.mark.parametrize("value, noun", [(np.nan, "nan at row 117"), (6e4, "inf at row 117")])
 def test_what_is_wrong_leaves_the_previous_output(tmp_path, small_chunks, value, noun):
     """Rows that are not finite and another width leave the previous output."""
     out = folder(tmp_path, z_npy=b"old") / "z.npy"
@@ -138,7 +138,7 @@ def _rewrite(path, arrow, kept):
 
 @OTHER_SCALE
 @pytest.mark.parametrize(
-    ("change", "remade"),
+    "change, remade",
     [
         ({}, []), ({"column": "others"}, SHARDS),
         *(({"transform": transform}, SHARDS) for transform in (

@@ -168,7 +168,7 @@ def test_the_package_is_run_as_a_module_and_completes():
 
 
 @pytest.mark.nightly
-@pytest.mark.parametrize(("command", "code"), [("--version", 0), ("other run --out x", 1)])
+@pytest.mark.parametrize("command, code", [("--version", 0), ("other run --out x", 1)])
 def test_a_command_of_another_package_that_fails_is_left_out(tmp_path, command, code):
     """If the package of a command fails to load, a warning names the command, all others run, and
     the command itself ends with an error.

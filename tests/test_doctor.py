@@ -99,7 +99,7 @@ def test_a_column_of_large_mean_and_spread_is_no_fault():
     assert diagnose(Case(Features(X))) == []
 
 
-@pytest.mark.parametrize(("value", "severity"), [(0, "note"), (5, "warning")])
+@pytest.mark.parametrize("value, severity", [(0, "note"), (5, "warning")])
 def test_constant_columns_say_what_to_do(small, value, severity):
     """Columns of 0 are noted, as units that nothing activates; of other constants one is warned."""
     X = np.pad(small.features.matrix, ((0, 0), (0, 3)), constant_values=value)
@@ -135,7 +135,7 @@ def test_one_copy_is_named_with_its_original(small):
 
 
 @pytest.mark.parametrize(
-    ("columns", "words"),
+    "columns, words",
     [
         ([2, 0, 1], r"column [12] is the reference"),
         ([0, 2, 1], r"0 is the .* 2 the chosen one"),
@@ -186,7 +186,7 @@ def test_the_command_tells_consequence_and_fix(folder):
 
 
 @pytest.mark.parametrize(
-    ("turned", "step", "what"), [(0, -1, "backwards|sorted"), (1, 1, "column 0 is odd")]
+    "turned, step, what", [(0, -1, "backwards|sorted"), (1, 1, "column 0 is odd")]
 )
 def test_fit_says_that_the_answers_mean_something_else(folder, turned, step, what):
     """`fit` tries other readings of the list and the columns, and warns if one of them

@@ -177,7 +177,7 @@ CASES = {
 }
 
 
-@pytest.mark.parametrize(("command", "library"), CASES.values(), ids=CASES)
+@pytest.mark.parametrize("command, library", CASES.values(), ids=CASES)
 def test_options_choose_what_is_scored(command, library):
     """The files and options of a command choose the same as the arguments of its function."""
     record = evaluate(command, "--json").json
@@ -253,7 +253,7 @@ def test_a_transform_may_have_the_name_of_a_column(folder):
 
 
 @pytest.mark.parametrize(
-    ("content", "code"),
+    "content, code",
     [("my notes\n", 1), ('{"task": "rsa"}\n', 1), ("{}", 1), ("", 0), ('{"task": "rs', 0)],
 )
 def test_scores_are_appended_to_scores_alone(tmp_path, content, code):

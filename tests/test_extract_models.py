@@ -81,7 +81,7 @@ def run(model, *layers):
 
 
 @pytest.mark.parametrize(
-    ("make", "error", "message"),
+    "make, error, message",
     [
         (lambda: run(user_network(lambda batch: torch.zeros(3, 4))), DataError, "row"),
         (lambda: run(user_network(lambda batch: "text")), DataError, "row"),
@@ -305,7 +305,7 @@ def test_dinov2_of_thingsvision_sees_224_pixels(monkeypatch):
 
 @pytest.mark.nightly
 @pytest.mark.parametrize(
-    ("model", "function"),
+    "model, function",
     [
         ("timm:test_vit.r160_in1k", "timm.create_model"),
         ("openclip:ViT-B-32:laion2b_s34b_b79k", "open_clip.create_model_and_transforms"),

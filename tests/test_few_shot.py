@@ -75,7 +75,7 @@ def test_the_strength_is_chosen_by_cross_validated_accuracy(seed):
     assert np.mean(predicted == truth) == pytest.approx(best.score(test, truth), abs=0.05)
 
 
-@pytest.mark.parametrize(("shots", "folds"), [(2, 2), (3, 3), (5, 5), (8, 5)])
+@pytest.mark.parametrize("shots, folds", [(2, 2), (3, 3), (5, 5), (8, 5)])
 def test_there_are_as_many_folds_as_shots_up_to_five(shots, folds, monkeypatch):
     """Every fold holds out one shot of each class, or two if there are more shots than folds."""
     made = []
@@ -115,7 +115,7 @@ def test_ncm_and_1nn_are_those_of_scikit_learn():
 
 
 @pytest.mark.parametrize(
-    ("probe", "length", "noise"),
+    "probe, length, noise",
     [*((name, 1, 0) for name in PROBES), ("ncm", 1, 1e-8), ("1nn", 1, 1e-8), ("ncm", 0, 0)],
 )
 def test_collapsed_features_score_chance_in_every_class(probe, length, noise):
@@ -173,9 +173,7 @@ def test_left_out_shots_are_not_tested():
     assert (by_heart.units.is_one_set, left_out.units.is_one_set) == (False, True)
 
 
-@pytest.mark.parametrize(
-    ("shots", "draws", "is_rough"), [(5, 20, False), (5, 19, True), (6, 20, True)]
-)
+@pytest.mark.parametrize("shots, draws, is_rough", [(5, 20, False), (5, 19, True), (6, 20, True)])
 def test_few_draws_and_small_pools_are_called_rough(shots, draws, is_rough):
     """Intervals from fewer than 20 draws, or from fewer than four images a shot, are called rough
     beside them; nearest class means have 40 draws if nobody names a number.
@@ -248,7 +246,7 @@ def test_a_class_with_too_few_images_is_left_out_and_named():
 
 
 @pytest.mark.parametrize(
-    ("noun", "change"),
+    "noun, change",
     [
         ("probe", {"probe": "svm"}), ("shots", {"shots": 7}), ("class", {"y_test": Y + 1}),
         ("1 class", {"y_train": 0 * Y, "y_test": 0 * Y}), ("labels", {"y_train": Y[1:]}),

@@ -151,7 +151,7 @@ NO_ARRAYS = [
 ]
 
 
-@pytest.mark.parametrize(("content", "noun"), NO_ARRAYS)
+@pytest.mark.parametrize("content, noun", NO_ARRAYS)
 def test_a_file_that_is_no_array_is_one_sentence(tmp_path, content, noun):
     """A file that is missing, empty, foreign, cut off, impossible or pickled is refused in a
     sentence with its role and path.
@@ -193,7 +193,7 @@ def test_lines_are_stripped_and_trailing_empty_ones_dropped(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "noun"),
+    "name, content, noun",
     [
         ("a.json", b"caf\xe9", "utf-8"),
         ("a.json", b'{"a": ', "damaged"),

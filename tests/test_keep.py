@@ -283,7 +283,7 @@ def gaining(curve, errors, kept, **changes):
 
 
 @pytest.mark.parametrize(
-    ("errors", "keep", "noun"),
+    "errors, keep, noun",
     [  # of the mixture that keeps .95 of the neighbours, and of that which keeps .5
         ([1.5], None, "More answers"),
         ([3.0], None, None),

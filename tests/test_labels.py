@@ -29,7 +29,7 @@ READ = {
 }
 
 
-@pytest.mark.parametrize(("content", "expected"), READ.values(), ids=READ)
+@pytest.mark.parametrize("content, expected", READ.values(), ids=READ)
 def test_labels_are_integers_or_names_from_either_file(tmp_path, content, expected):
     """Whole numbers of any type become int64 and anything else becomes names, from ``.npy`` and
     text alike.
@@ -132,7 +132,7 @@ def test_what_is_no_integer_or_name_a_row_is_refused(values):
 
 
 @pytest.mark.parametrize(
-    ("text", "noun"),
+    "text, noun",
     [
         ("a\tb\tc\nx\ty\tz\n", "3 columns"),
         ("a\tb\nx\ty\nx\tz\n", "into y and into z"),

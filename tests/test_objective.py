@@ -38,7 +38,7 @@ PASSES = ["plain", "compiled", "gathered"]
 every_pass = pytest.mark.parametrize("one_pass", PASSES)
 # NOTE each dtype and number of pairs is compiled anew; five pairs are compiled for float32 alone
 every_case = pytest.mark.parametrize(
-    ("one_pass", "kind"), [("plain", "nearest-of-n"), *((name, "odd-one-out") for name in PASSES)]
+    "one_pass, kind", [("plain", "nearest-of-n"), *((name, "odd-one-out") for name in PASSES)]
 )
 every_dtype = pytest.mark.parametrize("dtype", ["f4", "f8"])
 
@@ -128,7 +128,7 @@ def test_slopes_and_scales_are_derivatives(loss_by, one_pass, kind):
     assert loss.sums(similarities, 1.0)[1:3] == pytest.approx(sums[1:3])
 
 
-@pytest.mark.parametrize(("t", "gathered"), [(8, True), (9, False)])
+@pytest.mark.parametrize("t, gathered", [(8, True), (9, False)])
 def test_rows_are_gathered_where_there_are_few_answers_for_many_objects(monkeypatch, t, gathered):
     """Rows are gathered if an n × n matrix has above eight entries for each candidate pair, but
     never for a small problem.
@@ -232,7 +232,7 @@ def test_a_step_far_too_long_is_infinite_not_nan():
 # L_local
 
 
-@pytest.mark.parametrize(("tau", "threads"), [(0.02, 1), (0.25, 5), (30.0, 2)])
+@pytest.mark.parametrize("tau, threads", [(0.02, 1), (0.25, 5), (30.0, 2)])
 def test_the_local_loss_is_as_defined_and_its_gradient_that_of_differences(tau, threads):
     """L_local is the mean over images, in blocks of unequal sizes, of the cross-entropy between
     both softmaxes, least at every scaled identity; float32 agrees to its accuracy.

@@ -71,7 +71,7 @@ def short(**changed):
 # min_epochs_global=12, patience=4, patience_global=4, min_delta=1e-2, batch_size=64, …),
 # dtype="float64") at the commit before it went
 @pytest.mark.parametrize(
-    ("arm", "options", "epochs", "numbers", "watched"),
+    "arm, options, epochs, numbers, watched",
     [
         (
             GLOCAL, {"eta": 0.05}, 14,
@@ -252,7 +252,7 @@ def test_it_stops_where_the_rule_of_the_scripts_says(loop, monkeypatch, seed):
     assert (result.epochs, result.status, result.converged) == (expected or 20, status, False)
 
 
-@pytest.mark.parametrize(("kind", "t"), [("anchor", 3000), ("nearest-of-n", 60_000)])
+@pytest.mark.parametrize("kind, t", [("anchor", 3000), ("nearest-of-n", 60_000)])
 def test_answers_about_a_reference_are_fitted(kind, t):
     """The loss is over the candidate pairs, for any kind."""
     answers = chosen(world.answers(t, 60, kind), 9 * X)

@@ -109,7 +109,7 @@ def test_a_table_has_numbers_and_perhaps_names(tmp_path, case):
 
 
 @pytest.mark.parametrize(
-    ("text", "noun"),
+    "text, noun",
     [
         ("name,x,y,w\nq,1,z,2\n", "columns of names"),
         ("name,x\nq,1\n,2\n", "row 1 has no name"),
@@ -137,7 +137,7 @@ REFUSED = [
 ]
 
 
-@pytest.mark.parametrize(("name", "make", "noun"), REFUSED)
+@pytest.mark.parametrize("name, make, noun", REFUSED)
 def test_what_is_no_feature_file_is_refused_with_the_remedy(tmp_path, name, make, noun):
     """Another format of MATLAB, a list of tensors, other files of this package, and names that no
     file can have are refused as such.

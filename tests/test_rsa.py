@@ -82,7 +82,7 @@ def test_missing_pairs_are_left_out():
 
 
 @pytest.mark.parametrize("kernel", KERNELS)
-@pytest.mark.parametrize(("length", "noise"), [(1, 0), (1, 1e-9), (0, 0)])
+@pytest.mark.parametrize("length, noise", [(1, 0), (1, 1e-9), (0, 0)])
 def test_a_collapsed_model_is_undefined_and_said(kernel, length, noise):
     """If all objects are at one point, the correlation is NaN without an interval, with
     a warning.
@@ -236,7 +236,7 @@ def test_rdms_that_do_not_fit_are_refused(as_a_user, noun):
 
 @pytest.mark.data
 @pytest.mark.parametrize(
-    ("embedding", "spearman"),
+    "embedding, spearman",
     [("spose_49d", 0.83986), ("spose_66d", 0.86506), ("vice_42d", 0.86365)],
 )
 def test_published_embeddings_correlate_as_before(data_dir, embedding, spearman):

@@ -142,7 +142,7 @@ def test_evaluations_are_counted_and_limited(mix):
 
 
 @pytest.mark.parametrize(
-    ("loss", "status", "advice"),
+    "loss, status, advice",
     [
         (SINGLE, "stalled", "`dtype `tol`"),
         (LOSS, "stalled", "`tol`"),
@@ -203,7 +203,7 @@ def test_curvature_of_a_neighbouring_objective_saves_evaluations():
 
 
 @pytest.mark.parametrize(
-    ("lmbda", "mix"),
+    "lmbda, mix",
     [
         *((lmbda, mix) for lmbda in (0.01, 0.05) for mix in (0.8, 1.0)),
         (10.0, 1.0),
@@ -306,7 +306,7 @@ def test_naive_is_of_low_rank_and_fast():
 
 
 @pytest.mark.parametrize(
-    ("scale", "lmbda", "mix", "alpha"),
+    "scale, lmbda, mix, alpha",
     [
         (0.01, 2e-6, 0.5, 0.0),
         (1, 0.02, 0.5, 0.0),
@@ -369,7 +369,7 @@ def irrelevant():
 
 
 @pytest.mark.parametrize(
-    ("lmbda", "mix"),
+    "lmbda, mix",
     [pytest.param(0.03, 1.0, marks=pytest.mark.nightly), (1.0, 1.0),
      pytest.param(0.03, 0.9, marks=pytest.mark.nightly)],
 )  # fmt: skip

@@ -11,7 +11,7 @@ from glocal.data.splits import local_blocks, object_folds, split_answers, split_
 from glocal.errors import DataError, ParameterError
 
 
-@pytest.mark.parametrize(("n", "folds", "seed"), [(9, 3, 42), (1845, 3, 42), (100, 7, 0)])
+@pytest.mark.parametrize("n, folds, seed", [(9, 3, 42), (1845, 3, 42), (100, 7, 0)])
 def test_folds_are_those_of_the_legacy_permutation(n, folds, seed):
     """Folds are np.array_split(np.random.RandomState(seed).permutation(n), folds) on
     every platform.
@@ -39,7 +39,7 @@ ONE = Answers.from_array([[0, 1, 2]], person=["ann"])
 
 
 @pytest.mark.parametrize(
-    ("split", "noun"),
+    "split, noun",
     [
         (lambda: object_folds(9, 1, 0), "folds"),
         (lambda: object_folds(9, 4, 0), "9 objects"),
@@ -59,7 +59,7 @@ def test_what_cannot_be_split_is_refused(split, noun):
 
 
 @pytest.mark.parametrize(
-    ("n", "block_size"), [(1000, 1024), (1025, 1024), (7, 3), (2, 3), (31, 6), (5000, 999)]
+    "n, block_size", [(1000, 1024), (1025, 1024), (7, 3), (2, 3), (31, 6), (5000, 999)]
 )
 def test_blocks_are_nearly_equal_and_drop_nothing(n, block_size):
     """The permuted local images are cut into ceil(n / block_size) blocks of nearly equal sizes."""

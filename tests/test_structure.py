@@ -170,7 +170,7 @@ def test_structure_gathers_the_measures():
     assert max(abs(result.cka), abs(result.rdm_spearman)) < 0.06
 
 
-@pytest.mark.parametrize(("k", "noun"), [(60, "1 to 59 neighbours"), (0, "k. is 0")])
+@pytest.mark.parametrize("k, noun", [(60, "1 to 59 neighbours"), (0, "k. is 0")])
 def test_bad_input_is_refused(as_a_user, k, noun):
     """A k out of range is refused."""
     with pytest.raises(GLocalError, match=noun):

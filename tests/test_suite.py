@@ -141,7 +141,7 @@ def changes(text):
     bar stands between them, and `;` for the end of a line.
     """
     rows = [line.replace(";", "\n").split(" | ") for line in text.strip().split("\n")]
-    return pytest.mark.parametrize(("old", "new", "noun"), rows)
+    return pytest.mark.parametrize("old, new, noun", rows)
 
 
 def test_every_score_is_that_of_its_function(rows, numbers, folder):

@@ -419,7 +419,7 @@ def changed(data, name):
 
 
 @pytest.mark.parametrize(
-    ("change", "n_paths"),
+    "change, n_paths",
     [
         *((field.name, 4) for field in dataclasses.fields(FitData)),
         ("weights", 4),

@@ -31,7 +31,7 @@ def test_push_takes_the_same_options(tmp_path):
         assert words in card
 
 
-@pytest.mark.parametrize(("licence", "kept"), [(None, "mit"), ("cc0-1.0", "cc0-1.0")])
+@pytest.mark.parametrize("licence, kept", [(None, "mit"), ("cc0-1.0", "cc0-1.0")])
 def test_a_second_push_keeps_the_licence(tmp_path, licence, kept):
     """The licence of a replaced card stays unless another is given, and nothing else does."""
     transform = LinearTransform.load(folder(tmp_path) / "w.npz")

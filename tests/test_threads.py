@@ -26,7 +26,7 @@ def two_threads():
         yield
 
 
-@pytest.mark.parametrize(("shape", "threads"), [((10, 8), 1), ((1000, 300), 3), ((9000, 999), 4)])
+@pytest.mark.parametrize("shape, threads", [((10, 8), 1), ((1000, 300), 3), ((9000, 999), 4)])
 def test_a_problem_gets_the_threads_its_size_calls_for(shape, threads):
     """A problem gets one thread for each half a billion operations, but at least one, and at most
     as many as BLAS had.

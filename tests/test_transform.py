@@ -81,7 +81,7 @@ MAPPED = {
 
 
 @other_scale
-@pytest.mark.parametrize(("transform", "x"), MAPPED.values(), ids=MAPPED)
+@pytest.mark.parametrize("transform, x", MAPPED.values(), ids=MAPPED)
 def test_what_comes_in_comes_out(rows, transform, x):
     """Arrays give arrays and tensors give tensors, of the same float dtype, and integers give
     float32, as accurately as their differences from the mean are.
@@ -208,7 +208,7 @@ def test_candidates_are_sorted_by_their_aligned_cosine(transform):
 
 
 @pytest.mark.parametrize(
-    ("noun", "call", "arguments"),
+    "noun, call, arguments",
     [
         ("shape", T, [X[:3].T]), ("shape", T, [X[0]]), ("lengths", T, [[[1.0], [1.0, 2.0]]]),
         ("real numbers", T, [[["a"] * P]]), ("object", T, [X.astype(object)]),
@@ -229,7 +229,7 @@ def test_what_are_no_rows_is_refused(as_a_user, noun, call, arguments):
 
 
 @pytest.mark.parametrize(
-    ("noun", "call", "arguments"),
+    "noun, call, arguments",
     [
         *(("strength", T.at_strength, [s]) for s in (-0.1, np.inf, "1")),
         *(("dimensions", reduced, [T, X, r]) for r in (0, P + 1, 2.0)),
@@ -296,7 +296,7 @@ def saved(path, **changes):
     np.savez(path, **{key: value for key, value in parts.items() if value is not None})
 
 
-@pytest.mark.parametrize(("dtype", "shape"), [("f4", ()), ("f8", (1,)), ("f8", (1, 1))])
+@pytest.mark.parametrize("dtype, shape", [("f4", ()), ("f8", (1,)), ("f8", (1, 1))])
 def test_files_of_the_authors_are_read(tmp_path, dtype, shape):
     """A mean and a std with one element, in any shape and precision, make a transform."""
     mean, std = (np.full(shape, value, dtype) for value in (0.7, 2.3))
@@ -379,7 +379,7 @@ def test_a_record_that_is_none_is_one_sentence(tmp_path, as_a_user, record):
 
 
 @pytest.mark.parametrize(
-    ("noun", "changes"),
+    "noun, changes",
     [
         ("weights and std", {"weights": None, "std": None}), ("weights", {"weights": W[:3]}),
         ("weights", {"weights": W[0]}), ("real numbers", {"weights": np.full((2, 2), "a")}),
@@ -431,7 +431,7 @@ def test_published_transforms_are_read_and_applied(data_dir):
 
 @other_scale
 @pytest.mark.parametrize(
-    ("transform", "scale"),
+    "transform, scale",
     [*((transform, 1) for transform in ALL), (UNIT_FIT, 1e-30), (reduced(UNIT_FIT, X, 3), 1e30)],
 )
 def test_exports_equal_apply(torch, tmp_path, transform, scale):

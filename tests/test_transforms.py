@@ -233,7 +233,7 @@ def test_whatever_the_hub_does_is_one_sentence(monkeypatch, library, content, re
 
 
 @pytest.mark.parametrize(
-    ("make", "error", "noun"),
+    "make, error, noun",
     [
         (lambda: LinearTransform.load(BOX), FileError, "pretrained"),
         (lambda: pull("hf://a/b/../../x"), ParameterError, "hf"),
@@ -322,7 +322,7 @@ HOSTILE = "<script>alert(1)</script> ![x](https://a.b/c.png)"
 
 
 @pytest.mark.parametrize(
-    ("meta", "words", "absent"),
+    "meta, words, absent",
     [
         *((meta, "None is stated", "held") for meta in ({}, {"fit": {"provenance": "x"}})),
         ({"fit": {"heldout": heldout(of="questions")}}, "| held out | questions |", "out objects"),

@@ -173,7 +173,7 @@ def by_tap(tab, selector: str) -> None:
 
 @pytest.mark.nightly
 @pytest.mark.parametrize(
-    ("act", "options"), [(by_mouse, {}), (by_key, {"reduced_motion": "reduce"}), (by_tap, PHONE)]
+    "act, options", [(by_mouse, {}), (by_key, {"reduced_motion": "reduce"}), (by_tap, PHONE)]
 )
 def test_a_person_answers_twenty_trials(serve, visit, act, options):
     """By mouse, by keyboard and on a phone, all twenty choices are stored once and in order."""
@@ -328,7 +328,7 @@ def test_a_screen_reader_hears_each_trial(serve, visit, drawings):
 
 @pytest.mark.nightly
 @pytest.mark.parametrize(
-    ("kind", "options"),
+    "kind, options",
     [
         ("odd-one-out", {}),
         ("anchor", {"color_scheme": "dark", **PHONE}),
