@@ -21,10 +21,9 @@ RAW = np.array([[4, 0, 2], [1, 3, 0], [2, 3, 4]])
 
 def content(answers):
     """The fields of answers that are stated, in plain values."""
-    values = {name: getattr(answers, name) for name in answers.__dataclass_fields__}
     return {
         name: value.tolist() if isinstance(value, np.ndarray) else value
-        for name, value in values.items()
+        for name, value in vars(answers).items()
         if value is not None
     }
 
@@ -50,20 +49,18 @@ def test_answers_are_0_based_with_the_odd_one_last(odd_column, base, order, dtyp
 
 
 def test_answers_do_not_change_under_their_owner():
-    """Answers and weights are read-only copies in C order, and the fields cannot be set."""
+    """Answers and weights are read-only copies in C order."""
     raw = np.asfortranarray(RAW.astype(np.int32))  # the order in which a data frame gives them
     weights = np.array([1.0, 2.0, 0.0])
-    raw.flags.writeable = weights.flags.writeable = False
+    raw.flags.writeable = False
     answers = Answers.from_array(raw, weights=weights)
-    raw.flags.writeable = weights.flags.writeable = True
+    raw.flags.writeable = True
     raw[:] = weights[:] = 0
     expected = {"kind": "odd-one-out", "objects": RAW.tolist(), "weights": [1, 2, 0]}
     assert content(answers) == expected
     assert answers.objects.flags.c_contiguous
     assert not answers.objects.flags.writeable
     assert not answers.weights.flags.writeable
-    with pytest.raises(dataclasses.FrozenInstanceError):
-        answers.weights = None
 
 
 def test_lists_are_answers(as_a_user):
@@ -72,13 +69,14 @@ def test_lists_are_answers(as_a_user):
     values |= {"kind": "anchor", "person": ["ann", "bob"], "catch_passed": [True]}
     answers = Answers(**values)
     assert content(answers) == values
-    arrays = (answers.objects, answers.weights, answers.seconds)
-    assert [array.dtype for array in arrays] == [np.int32, np.float64, np.float64]
+    assert answers.weights.dtype == answers.seconds.dtype == np.float64
 
 
 # the rows, the other arguments, and what the sentence names
 CALLS_REFUSED = """
 [[0, 1]]                    | {}                                           | shape
+[[0, 1, 2, 3], [4, 5, 6, 7], [0, 2, 4, 6]] | {}                            | transposed
+[[0.1, 1.5, 2.0, 0.7]]      | {}                                           | swapped
 [[0, 1, 2], [0, 1]]         | {}                                           | lengths
 [[0.0, 1.5, 2.0]]           | {}                                           | float64
 [[0.0, NaN, 2.0]]           | {}                                           | float64
@@ -89,6 +87,7 @@ CALLS_REFUSED = """
 [[0, 1, 2147483648]]        | {}                                           | 2147483648
 [[0, 1, 2, 3]]              | {}                                           | nearest-of-n
 [["egg", "cup", "ball"]]    | {}                                           | import_answers
+[["egg", "cup", null]]      | {}                                           | numpy.unique
 [[0, 1, 2]]                 | {"kind": "pairs"}                            | kind
 [[0, 1, 2]]                 | {"base": 1}                                  | base
 [[0, 1, 2]]                 | {"odd_column": 3}                            | odd column
@@ -107,12 +106,6 @@ CALLS_REFUSED = """
 [[0, 1, 2]]                 | {"catch_passed": [true], "catch_person": [1, 2]} | catch_person
 [[0, 1, 2]]                 | {"catch_person": [1]}                        | 0 catch trials
 """
-ARRAYS_REFUSED = [
-    (np.arange(15).reshape(3, 5), "transposed"),
-    (np.linspace(0, 1, 20).reshape(4, 5), "swapped"),
-    ([[b"egg", b"cup", b"ball"]], "import_answers"),
-    (np.array([["egg", "cup", "ball"]], object), "numpy.unique"),
-]
 
 
 @pytest.mark.parametrize("row", CALLS_REFUSED.strip().split("\n"))
@@ -123,21 +116,13 @@ def test_what_is_wrong_is_said(as_a_user, row):
         Answers.from_array(json.loads(rows), **json.loads(options))
 
 
-@pytest.mark.parametrize("array, noun", ARRAYS_REFUSED)
-def test_an_array_of_something_else_is_recognized(as_a_user, array, noun):
-    """An array that is transposed, features, or names is refused with what to do."""
-    with pytest.raises(DataError, match=noun):
-        Answers.from_array(array)
-
-
-@pytest.mark.parametrize(
-    "row, hint", [([1, 2, 5], "base=1"), ([0, 2, 5], "object_ids"), ([1, 2, 9], "object_ids")]
-)
-def test_an_index_out_of_range_gets_the_likely_reason(as_a_user, row, hint):
+@pytest.mark.parametrize("case", ["1 2 5 base=1", "0 2 5 object_ids", "1 2 9 object_ids"])
+def test_an_index_out_of_range_gets_the_likely_reason(case):
     """An index one past the end, in answers without a 0, suggests `base=1`; any other suggests a
     list of other objects.
     """
-    answers = Answers([row])
+    *row, hint = case.split()
+    answers = Answers.from_array(world.matrix(" ".join(row), int))
     answers.check_range(10)
     with pytest.raises(DataError, match=hint):
         answers.check_range(5)
@@ -146,41 +131,38 @@ def test_an_index_out_of_range_gets_the_likely_reason(as_a_user, row, hint):
 # weights and votes
 
 
-@pytest.mark.parametrize(
-    "votes, weights, size",
-    [
-        (None, None, 3),
-        (None, [2, 1, 1], 16 / 6),
-        ([2, 0.5, 0.5], None, 3),
-        ([2, 1, 1], [4, 1, 1], 4),
-    ],
-)
-@pytest.mark.parametrize("unit", [1e-200, 1.0, 1e200])
-def test_the_number_of_answers_has_no_unit(votes, weights, size, unit):
+SIZES = """null | null | 3
+null | [2, 1, 1] | 2.6666667
+[2, 0.5, 0.5] | null | 3
+[2, 1, 1] | [4, 1, 1] | 4"""
+
+
+@pytest.mark.parametrize("row", SIZES.split("\n"))
+def test_the_number_of_answers_has_no_unit(row):
     """It is the sum of the votes, else Kish's (Σ w)² / Σ w², and `all_weights` sum to it."""
-    scaled = None if weights is None else np.multiply(weights, unit)
-    answers = Answers.from_array([[0, 1, 2], [3, 1, 2], [4, 1, 2]], votes=votes, weights=scaled)
-    assert answers.effective_size == pytest.approx(size)
-    shares = weights or votes or [1, 1, 1]
-    assert answers.all_weights == pytest.approx(np.divide(shares, sum(shares)) * size)
+    votes, weights, size = map(json.loads, row.split("|"))
+    for unit in (1e-200, 1.0, 1e200):
+        scaled = None if weights is None else np.multiply(weights, unit)
+        answers = Answers.from_array(RAW, votes=votes, weights=scaled)
+        assert answers.effective_size == pytest.approx(size)
+        shares = weights or votes or [1, 1, 1]
+        assert answers.all_weights == pytest.approx(np.divide(shares, sum(shares)) * size)
 
 
 def test_a_fit_does_not_depend_on_the_unit_of_the_weights(as_a_user):
     """The chosen λ, the transform, agreement with its interval, and the table of persons stay."""
     rng = np.random.default_rng(0)
     X = rng.normal(size=(20, 4))
-    objects = glocal.simulated_answers(X * [3, 1, 1, 0], 400).objects
-    weights = rng.uniform(0.5, 2, len(objects))
+    details = {"weights": rng.uniform(0.5, 2, 400), "person": np.arange(400) % 4}
+    answers = world.chosen(world.answers(400, 20, **details), X * [3, 1, 1, 0])
     results = []
     for unit in (1, 1e-200, 1e200):
-        answers = Answers(objects, weights * unit, person=np.arange(len(objects)) % 4)
-        fit = glocal.fit(glocal.FitData(glocal.Features(X), answers))
-        score = odd_one_out(fit.transform(X), answers)
+        scaled = dataclasses.replace(answers, weights=answers.weights * unit)
+        fit = glocal.fit(glocal.FitData(glocal.Features(X), scaled))
+        score = odd_one_out(fit.transform(X), scaled)
         values = [fit.record.lmbda, score.low, score.high]
-        results.append([*values, *people(answers).to_numpy().flat, *fit.transform.weights.flat])
-    assert results[0][0] > 0
-    for result in results[1:]:
-        np.testing.assert_allclose(result, results[0], rtol=1e-5, atol=1e-7)
+        results.append([*values, *people(scaled).to_numpy().flat, *fit.transform.weights.flat])
+        np.testing.assert_allclose(results[-1], results[0], rtol=1e-5, atol=1e-7)
 
 
 def test_votes_are_answers_with_weights():
@@ -208,7 +190,6 @@ def test_relabelling_drops_what_has_no_new_label():
     assert mapped.objects.tolist() == [[1, 5, 0], [0, 2, 1]]
     assert mapped.weights.tolist() == [1, 3]
     assert mapped.named_objects().tolist() == [0, 1, 2, 5]
-    assert (answers.relabel(np.arange(5)[::-1].copy()).objects == 4 - RAW).all()
 
 
 # files
@@ -220,12 +201,6 @@ READ = {
     "titles": "a,b,odd\n4,0,2\n1,3,0\n2,3,4\n",
     "titles in any order": "odd;a;b\n2;4;0\n0;1;3\n4;2;3\n",
     "titles in quotation marks": '"a" "b" "odd"\n4 0 2\n\n1 3 0\n2 3 4\n',
-    "a kind by its titles": "farther,reference,closer\n2,4,0\n0,1,3\n4,2,3",
-    "persons and times": "person,odd,a,b,seconds\nann,2,4,0,1.5\n7,0,1,3,2\n7,4,2,3,2",
-}
-DETAILS = {
-    "a kind by its titles": {"kind": "anchor"},
-    "persons and times": {"person": ["ann", "7", "7"], "seconds": [1.5, 2, 2]},
 }
 
 
@@ -234,8 +209,7 @@ def test_text_is_read_with_and_without_titles(tmp_path, case):
     """Each line of three integers is an answer; a first line may name the columns, in any order."""
     path = tmp_path / "triplets.txt"
     path.write_bytes(READ[case].encode())
-    expected = {"kind": "odd-one-out", "objects": RAW.tolist()} | DETAILS.get(case, {})
-    assert content(Answers.load(path)) == expected
+    assert content(Answers.load(path)) == {"kind": "odd-one-out", "objects": RAW.tolist()}
 
 
 def test_an_order_is_read_from_a_file(tmp_path):
@@ -248,20 +222,31 @@ def test_an_order_is_read_from_a_file(tmp_path):
     assert content(loaded) == content(expected)
 
 
+TABLE = """farther,reference,closer,weight,person,seconds
+hail,egg,cup,2,ann,1.5
+hail,,cup,1,bob,2
+"""
+
+
 def test_a_table_of_names_is_read_as_it_is(tmp_path):
-    """Names, weights and nearest-of-n need no import, and trials without an answer are counted."""
-    world.folder(tmp_path, t_csv="a,b,odd,weight\nhail,egg,cup,2\nhail,,cup,1\n")
+    """Names and other columns need no import, trials without an answer are counted, and an odd
+    column that is stated although the titles name it is refused.
+    """
+    path = world.folder(tmp_path, t_csv=TABLE) / "t.csv"
     with pytest.warns(DataWarning, match="left out 1"):
-        answers = Answers.load(tmp_path / "t.csv")
-    assert (answers.names, answers.weights.tolist()) == (("cup", "egg", "hail"), [2])
+        answers = content(Answers.load(path))
+    expected = {"kind": "anchor", "objects": [[1, 0, 2]], "names": ("cup", "egg", "hail")}
+    assert answers == expected | {"weights": [2], "person": ["ann"], "seconds": [1.5]}
+    with pytest.raises(DataError, match="odd_column"), pytest.warns(DataWarning):
+        Answers.load(path, odd_column=0)
 
 
 FIVE = st.lists(st.integers(0, 2**31 - 1), min_size=5, max_size=5, unique=True)
 
 
 @settings(max_examples=10)
-@given(st.sampled_from(KINDS), st.lists(FIVE, min_size=1, max_size=20), st.randoms())
-def test_answers_survive_their_file(tmp_path_factory, kind, rows, random):
+@given(st.sampled_from(KINDS), st.lists(FIVE, min_size=1, max_size=20))
+def test_answers_survive_their_file(tmp_path_factory, kind, rows):
     """Every field comes back from an archive, and the objects alone from ``.npy``, with the kind
     that is stated; a kind that an archive contradicts is refused.
     """
@@ -269,7 +254,7 @@ def test_answers_survive_their_file(tmp_path_factory, kind, rows, random):
     t = len(rows)
     full = Answers.from_array(
         [row[: 5 if kind == "nearest-of-n" else 3] for row in rows],
-        weights=[random.random() + 0.1 for _ in rows],
+        weights=1 / (np.arange(t) + 3),
         votes=np.arange(t) + 1,
         kind=kind,
         person=np.arange(t) % 7,
@@ -288,24 +273,20 @@ def test_answers_survive_their_file(tmp_path_factory, kind, rows, random):
             Answers.load(path, kind="anchor")
 
 
-def test_answers_are_saved_in_formats_that_are_read_again(tmp_path, as_a_user):
+def test_answers_are_saved_in_formats_that_are_read_again(tmp_path):
     """An ending other than .npz or .npy is refused, and nothing is written."""
-    for name in ("a.csv", "a.txt", "a"):
-        with pytest.raises(ParameterError, match="npz"):
-            Answers([[0, 1, 2]]).save(tmp_path / name)
-    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(ParameterError, match="npz"):
+        Answers.from_array(RAW).save(tmp_path / "a.csv")
+    assert not [*tmp_path.iterdir()]
 
 
 FILES_REFUSED = {
     "b.txt: numbers": "0 1 two\n",
     "b.txt: from 3 to 2 at row 2": "0 1 2\n\n0 1\n",
     "b.txt: float64": "0 1 2.5\n",
-    "b.csv: damaged": "a,b,odd\n0,1,2,3\n",
-    "b.csv: must hold numbers": "a,b,odd,seconds\n0,1,2,soon\n",
     "b.csv: no answer is left": "a,b,odd\n0,1\n",
     "b.csv: columns hail": "hail,egg,cup\negg,hail,cup\n",
     "b.csv: columns i": "i,j,k\n0,1,2\n",
-    "b.npz: answers": {"objects": [[0, 1, 2]]},
     "b.npz: kind": {"answers": [[0, 1, 2]], "kind": 3},
     "b.npz: counts": {"answers": [[0, 1, 2]], "counts": [[1, 2]]},
 }
@@ -314,20 +295,10 @@ FILES_REFUSED = {
 @pytest.mark.parametrize("case", FILES_REFUSED)
 def test_a_bad_file_is_named(tmp_path, case):
     """The error of a bad table, text or archive names the file and what is wrong with it."""
-    content = FILES_REFUSED[case]
     name, noun = case.split(": ")
-    if isinstance(content, dict):
-        np.savez(tmp_path / name, **content)
+    if name == "b.npz":
+        np.savez(tmp_path / name, **FILES_REFUSED[case])
     else:
-        (tmp_path / name).write_text(content)
+        (tmp_path / name).write_text(FILES_REFUSED[case])
     with pytest.raises((DataError, FileError), match=rf"{name}.*{noun}"):
         Answers.load(tmp_path / name)
-
-
-def test_what_is_stated_beside_a_file_is_held_to_it(tmp_path):
-    """An odd column that is stated although the titles name it is refused, and so is a folder."""
-    world.folder(tmp_path, t_csv="a,b,odd\n0,1,2\n")
-    with pytest.raises(DataError, match="odd_column"):
-        Answers.load(tmp_path / "t.csv", odd_column=0)
-    with pytest.raises(FileError, match="folder"):
-        Answers.load(tmp_path)

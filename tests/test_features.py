@@ -11,48 +11,30 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from glocal.data.answers import Answers
-from glocal.data.features import Features, Standardization, object_name
-from glocal.data.join import feature_rows, join
+from glocal.data.features import Features, object_name
+from glocal.data.join import join
 from glocal.errors import DataError, DataWarning
 
 RNG = np.random.default_rng(0)
 MATRIX = RNG.normal(2.0, 3.0, size=(50, 7))
 
 
-@pytest.mark.parametrize(
-    "dtype, offset", [("f2", 0), ("f2", 50), ("f4", 50), ("f8", 1e8), ("i2", 50), ("u1", 9)]
-)
-def test_the_scalars_are_those_of_numpy_in_float64(monkeypatch, dtype, offset):
+@pytest.mark.parametrize("case", ["f2 50", "f4 50", "f8 1e8", "i2 50", "u1 9"])
+def test_the_scalars_are_those_of_numpy_in_float64(monkeypatch, case):
     """Mean and population std over all entries equal numpy's in float64, for every dtype, and for
-    chunks of rows whose means differ.
+    chunks of rows whose means differ; standardizing subtracts and divides.
     """
     monkeypatch.setattr("glocal.data.features._CHUNK_BYTES", 8 * 7 * 7)
-    rows = np.abs(MATRIX * 5) + offset * (1 + np.arange(50)[:, None] // 7)
+    dtype, offset = case.split()
+    rows = np.abs(MATRIX * 5) + float(offset) * (1 + np.arange(50)[:, None] // 7)
     features = Features(rows.astype(dtype))
     exact = features.matrix.astype(np.float64)
     assert len(list(features.chunks())) > 3
-    assert features.standardization.mean == pytest.approx(exact.mean(), rel=1e-13)
-    assert features.standardization.std == pytest.approx(exact.std(), rel=1e-12)
-
-
-@given(
-    st.floats(-1e3, 1e3),
-    st.floats(1e-3, 1e3),
-    st.sampled_from(["float16", "float32", "float64"]),
-    st.sampled_from(["float32", "float64"]),
-)
-def test_standardizing_subtracts_and_divides(mean, std, given_dtype, dtype):
-    """X̃ = (X - mean) / std is a new array of the requested dtype, and the input does
-    not change.
-    """
-    matrix = MATRIX.astype(given_dtype)
-    before = matrix.copy()
-    standardized = Standardization(mean, std)(matrix, dtype)
-    expected = (matrix.astype(np.float64) - mean) / std
-    assert standardized.dtype == dtype
-    scale = (float(np.abs(matrix).max()) + abs(mean)) / std
-    np.testing.assert_allclose(standardized, expected, rtol=0, atol=4 * np.finfo(dtype).eps * scale)
-    np.testing.assert_array_equal(matrix, before)
+    scalars = features.standardization
+    assert scalars.mean == pytest.approx(exact.mean(), rel=1e-13)
+    assert scalars.std == pytest.approx(exact.std(), rel=1e-12)
+    expected = (exact - scalars.mean) / scalars.std
+    np.testing.assert_allclose(scalars(features.matrix, "f8"), expected, rtol=1e-15)
 
 
 def test_an_npy_file_stays_a_memory_map(tmp_path):
@@ -77,38 +59,28 @@ def test_names_do_not_vanish(tmp_path):
     assert Features.load(tmp_path).names == tuple(text.split("\n"))
 
 
-@pytest.mark.parametrize(
-    "matrix, noun",
-    [
-        (np.zeros((2, 3, 4)), "shape"),
-        (np.zeros((2, 3), complex), "complex128"),
-        (np.zeros((0, 3)), "shape"),
-        (np.zeros((2, 3), np.longdouble), "64 bits"),
-    ],
-)
-def test_what_is_no_real_matrix_is_refused(matrix, noun):
+def test_what_is_no_real_matrix_is_refused():
     """Anything but a non-empty (n, p) matrix of real numbers of at most 64 bits is refused."""
-    with pytest.raises(DataError, match=noun):
-        Features(matrix)
+    for matrix, noun in ((np.zeros((0, 3)), "shape"), (np.zeros((2, 3), "g"), "64 bits")):
+        with pytest.raises(DataError, match=noun):
+            Features(matrix)
 
 
-@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_the_place_of_a_value_that_is_not_finite_is_said(monkeypatch, value):
     """NaN and infinity are refused with their row and column, also beyond the first chunk."""
     monkeypatch.setattr("glocal.data.features._CHUNK_BYTES", 8 * 7 * 3)
     matrix = MATRIX.astype(np.float16)
     matrix[33, 4] = value
-    for judge in (lambda f: f.standardization, lambda f: f.check_finite()):
-        with pytest.raises(DataError, match=f"holds {value} at row 33, column 4"):
-            judge(Features(matrix))
+    with pytest.raises(DataError, match=f"holds {value} at row 33, column 4"):
+        _ = Features(matrix).standardization
 
 
 @pytest.mark.parametrize("value", [0.0, 0.1, 1e6, 123456.7, 1e-30])
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_a_constant_matrix_is_refused(value, dtype):
+def test_a_constant_matrix_is_refused(value):
     """A matrix of one value, whose std is 0 up to rounding, is refused."""
     with pytest.raises(DataError, match="is constant"):
-        _ = Features(np.full((1000, 7), value, dtype=dtype)).standardization
+        _ = Features(np.full((1000, 7), value)).standardization
 
 
 @given(st.floats(-100, 100), st.floats(0, 1e12), st.sampled_from(["float32", "float64"]))
@@ -154,34 +126,26 @@ def test_the_join_finds_each_object_by_name():
     ids = tuple(f"object{i}" for i in range(20))
     order = np.random.default_rng(1).permutation(np.delete(np.arange(20), [3, 11]))
     names = tuple(f"images/object{i}.jpg" for i in order)
-    features = Features(np.arange(36.0).reshape(18, 2), names)
     raw = world.answers(100, 20, weights=np.arange(100.0))
-    joined = join(features, raw, ids)
+    joined = join(Features(np.eye(18), names), raw, ids)
     kept = ~np.isin(raw.objects, [3, 11]).any(axis=1)
     assert joined.kept.tolist() == kept.tolist()
     assert joined.n_dropped == 100 - kept.sum() > 0
     assert (joined.answers.weights == raw.weights[kept]).all()
     assert (order[joined.answers.objects] == raw.objects[kept]).all()
-    assert (feature_rows(features, ids)[[3, 11]] == -1).all()
 
 
-@pytest.mark.parametrize(
-    "paths, shown, rows",
-    [
-        (
-            "ref/0/0.png ref/0/1.png ref/1/0.png d/0/0.png d/0/1.png",
-            "d/0/0 ref/0/0 ref/1/0",
-            [3, 0, 2],
-        ),
-        ("a/x.png b/y.png c/z.png", "other/z.jpg x y", [2, 0, 1]),
-    ],
-)
-def test_pictures_in_folders_are_joined_by_their_paths(paths, shown, rows):
+PICTURES = """ref/0/0.png ref/0/1.png ref/1/0.png d/0/0.png d/0/1.png: d/0/0 ref/0/0 ref/1/0: 3 0 2
+a/x.png b/y.png c/z.png: other/z.jpg x y: 2 0 1"""
+
+
+@pytest.mark.parametrize("row", PICTURES.split("\n"))
+def test_pictures_in_folders_are_joined_by_their_paths(row):
     """Equal names in two folders are two objects; if names differ, folders do not matter."""
-    names = tuple(paths.split())
-    answers = Answers(np.array([[0, 1, 2]]), names=shown.split())
-    joined = join(Features(np.eye(len(names)), names), answers)
-    assert joined.answers.objects.tolist() == [rows]
+    names, shown, rows = (cell.split() for cell in row.split(":"))
+    answers = Answers(world.matrix("0 1 2", int), names=shown)
+    joined = join(Features(np.eye(len(names)), tuple(names)), answers)
+    assert [*map(str, joined.answers.objects[0])] == rows
 
 
 JOINS_REFUSED = """
@@ -210,22 +174,13 @@ def test_lists_that_do_not_belong_together_are_refused(as_a_user, row):
         join(Features(np.arange(6.0).reshape(3, 2), names), answers, ids)
 
 
-def test_what_is_no_list_of_names_is_refused(as_a_user):
-    """A text in place of object ids, and answers with an empty list of names, are refused."""
-    features = Features(np.eye(3), ("a", "b", "c"))
-    for ids, names, noun in (("path.txt", None, "object ids"), (None, (), "is empty")):
-        with pytest.raises(DataError, match=noun):
-            join(features, Answers([[0, 1, 2]], names=names), ids)
-
-
-@pytest.mark.parametrize("n", [40, 42])
-def test_transposed_features_are_recognised(as_a_user, n):
+def test_transposed_features_are_recognised():
     """If there are as many objects as columns, the error asks whether the features are
     transposed.
     """
-    names = tuple(map(str, range(n)))
+    names = tuple(map(str, range(42)))
     features = Features(np.arange(320.0).reshape(8, 40))
-    answers = Answers([[0, 1, 39]])
+    answers = world.answers(99, 40)
     for call in (
         lambda: join(features, answers),
         lambda: join(features, answers, names),
@@ -246,14 +201,10 @@ def test_names_without_names_beside_the_features_are_said_to_be_unused(as_a_user
 
 
 def test_tensors_and_tables_are_taken_as_arrays(as_a_user):
-    """A tensor with a gradient, a bfloat16 tensor and a data frame are accepted as features, and
-    ragged rows are refused.
-    """
+    """A tensor with a gradient, a bfloat16 tensor and a data frame are accepted as features."""
     import pandas as pd
 
     torch = pytest.importorskip("torch")
     tensor = torch.tensor(MATRIX, dtype=torch.float32)
     for given_matrix in (tensor.clone().requires_grad_(), tensor.bfloat16(), pd.DataFrame(MATRIX)):
         np.testing.assert_allclose(Features(given_matrix).matrix, MATRIX, rtol=1e-2)
-    with pytest.raises(DataError, match="different lengths"):
-        Features([[1.0, 2.0], [1.0]])
