@@ -14,7 +14,7 @@ import world
 from world import features_file
 
 from glocal.data.features import Features
-from glocal.data.readers import READERS, read_matrix
+from glocal.data.readers import READERS, read_matrix, read_parquet
 from glocal.errors import DataError, FileError
 from glocal.transform import LinearTransform, apply_parquet
 
@@ -42,13 +42,11 @@ def sentence(path: Path) -> str:
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("dtype", ["float16", "float32", "float64", "int32"])
-@pytest.mark.parametrize("shape", [(1, 2), (7, 5)])
-def test_round_trip(tmp_path, kind, dtype, shape):
+def test_round_trip(tmp_path, kind, dtype):
     """Every kind of file gives back the shape, dtype and values that were written (text gives
     float64).
     """
-    matrix = 9 * np.random.default_rng(0).normal(size=shape)
-    matrix = matrix.astype("float64" if kind in TEXTS else dtype)
+    matrix = (9 * X).astype("float64" if kind in TEXTS else dtype)
     loaded = np.array(read_matrix(features_file(tmp_path / f"a{kind}", features=matrix)))
     assert loaded.dtype == matrix.dtype
     rounding = 1e-15 if kind in TEXTS else 0  # older versions of pandas round the last digit
@@ -71,10 +69,10 @@ def test_of_several_arrays_the_one_that_can_be_meant_is_read(tmp_path, kind):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_another_content_is_refused(tmp_path, kind):
-    """A missing or empty file, text, zeros and half a zip are refused in one sentence."""
+    """A missing or empty file, text and zeros are refused in one sentence."""
     path = tmp_path / f"a{kind}"
     assert "does not exist" in sentence(path)
-    for content in (b"", b"not a feature file\n" * 40, bytes(2000), b"PK\x03\x04" + bytes(600)):
+    for content in (b"", b"not a feature file\n" * 40, bytes(2000)):
         path.write_bytes(content)
         sentence(path)
     assert ".parquet" in sentence(path.rename(tmp_path / "a.xyz"))
@@ -108,43 +106,39 @@ def test_a_table_has_numbers_and_perhaps_names(tmp_path, case):
     assert [*features.names] == names
 
 
-@pytest.mark.parametrize(
-    "text, noun",
-    [
-        ("name,x,y,w\nq,1,z,2\n", "columns of names"),
-        ("name,x\nq,1\n,2\n", "row 1 has no name"),
-        ("name,x\nq,1,2\n", "damaged"),
-        ("name;x;y\nq;1,5;2\n", "decimal comma"),
-        ("1,5;2,5\n3,5;4,5\n", "decimal comma"),
-        ("name,other\nq,r\n", "none of its columns"),
-    ],
-)
-def test_another_table_is_refused(tmp_path, text, noun):
+TABLES_REFUSED = {
+    "name,x,y,w\nq,1,z,2\n": "columns of names",
+    "name,x\nq,1\n,2\n": "row 1 has no name",
+    "name,x\nq,1,2\n": "damaged",
+    "name;x;y\nq;1,5;2\n": "decimal comma",
+    "1,5;2,5\n3,5;4,5\n": "decimal comma",
+    "name,other\nq,r\n": "none of its columns",
+}
+
+
+@pytest.mark.parametrize("text", TABLES_REFUSED)
+def test_another_table_is_refused(tmp_path, text):
     """Two columns of text, a row without a name, rows that are too long, and decimal
     commas are refused in one sentence.
     """
-    with pytest.raises((DataError, FileError), match=rf"t\.csv.*{noun}"):
+    with pytest.raises((DataError, FileError), match=rf"t\.csv.*{TABLES_REFUSED[text]}"):
         Features.load(world.folder(tmp_path, t_csv=text) / "t.csv")
 
 
-REFUSED = [
-    ("a.mat", lambda path: path.write_bytes(b"MATLAB 5.0"), ".h5"),
-    ("list.pt", lambda path: torch.save([torch.zeros(3), torch.ones(3)], path), "damaged"),
-    ("answers.npz", lambda path: world.answers(9, 9).save(path), "holds answers"),
-    ("transform.npz", IDENTITY.save, "is a transform"),
-    ("loop", lambda path: path.symlink_to("loop"), "does not exist"),
-    ("a" * 300, str, "does not exist"),
-]
-
-
-@pytest.mark.parametrize("name, make, noun", REFUSED)
-def test_what_is_no_feature_file_is_refused_with_the_remedy(tmp_path, name, make, noun):
-    """Another format of MATLAB, a list of tensors, other files of this package, and names that no
-    file can have are refused as such.
+def test_what_is_no_feature_file_is_refused(tmp_path):
+    """A list of tensors, other files of this package, and names that no file can have are refused
+    as such.
     """
-    make(tmp_path / name)
-    with pytest.raises(FileError, match=noun):
-        Features.load(tmp_path / name)
+    torch.save([torch.zeros(3), torch.ones(3)], tmp_path / "list.pt")
+    world.folder(tmp_path, answers_npz=world.answers(9, 9), transform_npz=IDENTITY)
+    for name, noun in (
+        ("list.pt", "damaged"),
+        ("answers.npz", "holds answers"),
+        ("transform.npz", "is a transform"),
+        ("a" * 300, "does not exist"),
+    ):
+        with pytest.raises(FileError, match=noun):
+            Features.load(tmp_path / name)
 
 
 class Payload:
@@ -160,16 +154,16 @@ class Payload:
 @pytest.mark.parametrize("kind", [".npy", ".npz", ".pt", ".plain.pt"])
 def test_no_pickle_is_run(tmp_path, kind):
     """Pickled objects are refused, and their code never runs."""
-    trap = tmp_path / "trap"
     path = tmp_path / f"a{kind}"
+    trapped = {"features": Payload(tmp_path / "trap")}
     if kind == ".plain.pt":
-        path.write_bytes(pickle.dumps({"features": Payload(trap)}))
+        path.write_bytes(pickle.dumps(trapped))
     elif kind == ".pt":
-        torch.save({"features": Payload(trap)}, path)
+        torch.save(trapped, path)
     else:
-        features_file(path, features=np.array([[Payload(trap)]], dtype=object))
+        features_file(path, features=np.array([[*trapped.values()]]))
     sentence(path)
-    assert not trap.exists()
+    assert not (tmp_path / "trap").exists()
 
 
 def test_a_declared_size_is_not_believed(tmp_path):
@@ -182,16 +176,17 @@ def test_a_declared_size_is_not_believed(tmp_path):
 
 
 @pytest.mark.parametrize("legacy", [False, True])
-def test_tensors_of_half_precision(tmp_path, legacy):
+@pytest.mark.parametrize("case", ["bfloat16 float32", "float16 float16"])
+def test_tensors_of_half_precision(tmp_path, legacy, case):
     """bfloat16 tensors become equal float32 values and float16 tensors stay, in new and
     old files.
     """
-    for dtype, expected in ((torch.bfloat16, np.float32), (torch.float16, np.float16)):
-        tensor = torch.nn.Parameter(torch.from_numpy(X).to(dtype)).T
-        torch.save(tensor, tmp_path / "a.pt", _use_new_zipfile_serialization=not legacy)
-        loaded = read_matrix(tmp_path / "a.pt")
-        assert loaded.dtype == expected
-        assert (loaded == tensor.detach().float().numpy()).all()
+    dtype, expected = case.split()
+    tensor = torch.nn.Parameter(torch.from_numpy(X).to(getattr(torch, dtype))).T
+    torch.save(tensor, tmp_path / "a.pt", _use_new_zipfile_serialization=not legacy)
+    loaded = read_matrix(tmp_path / "a.pt")
+    assert loaded.dtype == expected
+    assert (loaded == tensor.detach().float().numpy()).all()
 
 
 @pytest.mark.parametrize("kind", [pa.list_, pa.large_list, lambda dtype: pa.list_(dtype, 4)])
@@ -203,12 +198,10 @@ def test_vectors_are_found_in_a_table(tmp_path, kind):
     assert (read_matrix(tmp_path / "a.parquet") == X).all()
 
 
-@pytest.mark.parametrize(
-    "rows", [[[1.0, 2.0], [1.0]], [[1.0, 2.0], None], [[1.0, 2.0], [1.0, None]]]
-)
-def test_a_table_with_a_hole_is_refused(tmp_path, rows):
+@pytest.mark.parametrize("row", [[1.0], None, [1.0, None]])
+def test_a_table_with_a_hole_is_refused(tmp_path, row):
     """A vector that is too short or missing, or that lacks a number, is refused with its row."""
-    parquet.write_table(pa.table({"features": rows}), tmp_path / "a.parquet")
+    parquet.write_table(pa.table({"features": [[1.0, 2.0], row]}), tmp_path / "a.parquet")
     with pytest.raises(DataError, match="row 1"):
         read_matrix(tmp_path / "a.parquet")
 
@@ -224,8 +217,8 @@ def test_all_readers_of_a_folder_of_shards_take_one_column(tmp_path):
     expected = np.concatenate([X, X + 1])
     assert (Features.load(shards).matrix == expected).all()
     apply_parquet(IDENTITY, shards, tmp_path / "out")
-    table = parquet.read_table(tmp_path / "out", columns=["embedding"])
-    np.testing.assert_allclose(table["embedding"].to_pylist(), expected, atol=1e-6)
+    written = read_parquet(tmp_path / "out", "embedding")
+    np.testing.assert_allclose(written, expected, atol=1e-6)
 
 
 def test_which_file_of_a_folder(tmp_path):
@@ -234,10 +227,11 @@ def test_which_file_of_a_folder(tmp_path):
     """
     features_file(tmp_path / "a.pt", features=X)
     features_file(tmp_path / "about.parquet", features=X + 1)
-    names = ["images/zebra.jpg", "ant", "cow", "bee", "dog", "cat"]
-    world.folder(tmp_path, labels_csv="file,label\na.jpg,3\n", file_names_txt="\n".join(names))
+    names = "images/zebra.jpg\nant\ncow\nbee\ndog\ncat"
+    world.folder(tmp_path, labels_csv="file,label\na.jpg,3\n", file_names_txt=names)
     features = Features.load(tmp_path)
-    assert ((features.matrix == X).all(), *features.names) == (True, *names)
+    assert (features.matrix == X).all()
+    assert "\n".join(features.names) == names
     features_file(tmp_path / "b.npz", features=X)
     with pytest.raises(FileError, match=r"a\.pt, b\.npz"):
         Features.load(tmp_path)
