@@ -118,7 +118,13 @@ def _train_on_the_test(case: Case, rng: np.random.Generator) -> Case:
     return replace(case, heldout=case.answers.select(rng.permutation(len(case.answers))[:500]))
 
 
+def _times_as_weights(case: Case, rng: np.random.Generator) -> Case:
+    weights = rng.gamma(2.0, 2.0, len(case.answers)) + 1
+    return replace(case, answers=replace(case.answers, weights=weights))
+
+
 ANSWERS = {
+    "weights that are times": Fault(_times_as_weights, "votes", "neither whole votes"),
     "counted from 1": Fault(with_objects(lambda o, rng: o + 1), "answers", "1-based.*`base=1`"),
     "counted from 1, none out of range": Fault(_counted_from_1_first_kept, "base", "count from 1"),
     "base 1 stated for nothing": Fault(

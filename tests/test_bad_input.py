@@ -61,6 +61,7 @@ FIT --local-features seven.npy | 7
 FIT --object-ids ids.txt | names
 FIT --holdout 1 | folds
 FIT --out no/where.npz | does not exist
+FIT --out x.npy/o.npz | does not exist
 FIT --out . | folder
 FIT --out o.txt | .safetensors
 FIT --out nowhere.npz | does not exist

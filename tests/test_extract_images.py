@@ -4,11 +4,11 @@ a reason.
 
 import io
 import os
-import struct
-import zlib
+import re
 
 import numpy as np
 import pytest
+import world
 from PIL import Image
 
 from glocal.errors import FileError
@@ -35,65 +35,49 @@ def encoded(image, kind, **options):
     return stream.getvalue()
 
 
-def noise(kind, **options):
+def noise():
     pixels = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
-    return encoded(Image.fromarray(pixels), kind, **options)
+    return encoded(Image.fromarray(pixels), "JPEG")
 
 
-def with_orientation(value):
-    """A picture, red on the left and blue on the right, with the EXIF orientation of a camera."""
+def turned():
+    """A picture, red on the left and blue on the right, that a camera took turned to the right."""
     image = flat(size=(32, 32))
     exif = Image.Exif()
-    image.paste(Image.new("RGB", (16, 32), BLUE), (16, 0))
-    exif[0x0112] = value
+    image.paste(BLUE, (16, 0, 32, 32))
+    exif[0x0112] = 6
     return encoded(image, "PNG", exif=exif)
 
 
-def png_header(width, height):
-    """A PNG that claims a size for which nobody has memory."""
-    header = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    parts = (header, b"IDAT" + zlib.compress(b""), b"IEND")
-    chunks = (
-        struct.pack(">I", len(part) - 4) + part + struct.pack(">I", zlib.crc32(part))
-        for part in parts
-    )
-    return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
-
-
-def palette(**options):
+def palette():
     image = flat("P", 1)
-    image.putpalette([0, 0, 0, 255, 0, 0])
-    return encoded(image, "PNG", **options)
+    image.putpalette([0, 0, 0, *RED])
+    return encoded(image, "PNG", transparency=1)
 
 
 GRAY = (128, 128, 128)
 BAD_EXIF = b"Exif\x00\x00MM\x00*\xff\xff\xff\xff"
 GOOD = {  # a file, and the colour of the whole or of each quarter
     "gray.png": (flat("L", 128), GRAY),
-    "bit.png": (flat("1", 1), WHITE),
-    "palette.png": (palette(), RED),
-    "palette_transparent.png": (palette(transparency=1), WHITE),
-    "half_transparent.png": (flat("RGBA", (255, 0, 0, 128)), (255, 127, 127)),
-    "gray_alpha.png": (flat("LA", (0, 0)), WHITE),
-    "one_colour_transparent.png": (encoded(flat(), "PNG", transparency=RED), WHITE),
+    "palette-transparent.png": (palette(), WHITE),
+    "half-transparent.png": (flat("RGBA", (255, 0, 0, 128)), (255, 127, 127)),
+    "one-colour-transparent.png": (encoded(flat(), "PNG", transparency=RED), WHITE),
     "cmyk.jpg": (flat("CMYK", (0, 255, 255, 0)), RED),
     "sixteen.png": (gray_image(np.uint16(0x80FF)), GRAY),
-    "thirty_two.tif": (gray_image(np.int32(0x80FF)), GRAY),
-    "upside_down.png": (with_orientation(3), (BLUE, RED, BLUE, RED)),
-    "turned_right.png": (with_orientation(6), (RED, RED, BLUE, BLUE)),
-    "bad_exif.jpg": (encoded(flat(), "JPEG", quality=95, exif=BAD_EXIF), RED),
+    "thirty-two.tif": (gray_image(np.int32(0x80FF)), GRAY),
+    "turned.png": (turned(), (RED, RED, BLUE, BLUE)),
+    "bad-exif.jpg": (encoded(flat(), "JPEG", quality=95, exif=BAD_EXIF), RED),
     "animated.gif": (encoded(flat(), "GIF", save_all=True, append_images=[flat(color=BLUE)]), RED),
     "thin.png": (flat(size=(900, 1)), RED),
-    "wrong_extension.JPG": (encoded(flat(), "PNG"), RED),
+    "wrong-extension.JPG": (encoded(flat(), "PNG"), RED),
     "deep/er/müde katze (1).ppm": (flat(), RED),
 }
 BAD = {  # a file, and a word of the reason
     "empty.png": (b"", "empty"),
     "text.jpg": (b"this is no picture", "not an image"),
-    "cut.jpg": (noise("JPEG")[:1500], "damaged"),
-    "cut.png": (noise("PNG")[:3000], "damaged"),
-    "huge.png": (png_header(60_000, 60_000), "pixels"),
-    "large.png": (png_header(9_500, 9_500), "pixels"),
+    "cut.jpg": (noise()[:1500], "damaged"),
+    "large.ppm": (b"P6 9500 9500 255 ", "pixels"),
+    "huge.ppm": (b"P6 60000 60000 255 ", "pixels"),
     "negative.tif": (gray_image(np.int32(-5)), "values"),
     "real.tiff": (gray_image(np.float32(1e6)), "values"),
 }
@@ -113,25 +97,20 @@ def test_every_odd_and_damaged_file_is_accounted_for(tmp_path):
     """Each file becomes a row with the pixels that a person sees, or is named as missing with a
     reason.
     """
-    folder = tmp_path / "images"
-    for name, (data, _) in {**GOOD, **BAD}.items():
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        if isinstance(data, bytes):
-            (folder / name).write_bytes(data)
-        else:
-            data.save(folder / name, quality=95)
-    (folder / "dangling.png").symlink_to(folder / "nowhere.png")
-    (folder / "notes.md").write_text("no image")
+    images = {name: file for name, (file, _) in (GOOD | BAD).items()}
+    (tmp_path / "images/deep/er").mkdir(parents=True)
+    folder = world.folder(tmp_path / "images", notes_md="no image", **images)
+    (folder / "dangling.png").symlink_to("nowhere.png")
     result = Extractor(FOUR_PIXELS, batch_size=5).extract(folder, tmp_path / "out")
     features = result.features()
     assert list(features.names) == sorted(GOOD, key=natural_key)
     for row, name in zip(features.matrix.reshape(-1, 4, 3), features.names, strict=True):
         assert np.abs(row - GOOD[name][1]).max() <= 3, (name, row)
-    reasons = {name: word for name, (_, word) in BAD.items()} | {"dangling.png": "No such file"}
-    assert dict(result.missing).keys() == reasons.keys()
-    for name, reason in result.missing:
-        assert reasons[name] in reason, (name, reason)
-        assert "\n" not in reason
+    words = {name: word for name, (_, word) in BAD.items()} | {"dangling.png": "No such file"}
+    reasons = dict(result.missing)
+    assert reasons.keys() == words.keys()
+    for name, reason in reasons.items():
+        assert re.fullmatch(f".*{words[name]}.*", reason), (name, reason)
 
 
 def test_decoding_equals_pillows_own_conversion(tmp_path):
@@ -139,7 +118,7 @@ def test_decoding_equals_pillows_own_conversion(tmp_path):
     at a smaller scale.
     """
     file = tmp_path / "a.jpg"
-    file.write_bytes(noise("JPEG", quality=80))
+    file.write_bytes(noise())
     assert decode_image(file).tobytes() == Image.open(file).convert("RGB").tobytes()
     assert decode_image(file, at_least=16).size == (16, 16)
 
@@ -149,25 +128,20 @@ def test_a_pipe_among_images_is_missing_by_name(tmp_path):
     """A named pipe and a folder that is named like an image have no row, and nothing waits for a
     writer.
     """
-    folder = tmp_path / "images"
-    (folder / "b.png").mkdir(parents=True)
-    flat().save(folder / "a.png")
-    os.mkfifo(folder / "c.png")
-    (folder / "list.txt").write_text("a.png\nb.png\nc.png\n")
-    for images, missing in ((folder, ["c.png"]), (folder / "list.txt", ["b.png", "c.png"])):
-        result = Extractor(FOUR_PIXELS).extract(images, tmp_path / f"out{len(missing)}")
-        assert result.features().names == ("a.png",)
-        assert [name for name, reason in result.missing if "pipe" in reason] == missing
+    (tmp_path / "b.png").mkdir()
+    flat().save(tmp_path / "a.png")
+    os.mkfifo(tmp_path / "c.png")
+    (tmp_path / "list.txt").write_text("a.png\nb.png\nc.png\n")
+    result = Extractor(FOUR_PIXELS).extract(tmp_path / "list.txt", tmp_path / "out")
+    assert result.features().names == ("a.png",)
+    assert [name for name, reason in result.missing if "pipe" in reason] == ["b.png", "c.png"]
 
 
 @pytest.fixture
 def few(tmp_path):
     """Three images in two folders."""
-    folder = tmp_path / "few"
-    (folder / "sub").mkdir(parents=True)
-    for name, color in (("a10.png", RED), ("a9.png", GREEN), ("sub/b.bmp", BLUE)):
-        flat(color=color).save(folder / name)
-    return folder
+    below = world.folder(tmp_path / "few/sub", b_bmp=flat(color=BLUE))
+    return world.folder(below.parent, a10_png=flat(), a9_png=flat(color=GREEN))
 
 
 def test_a_folder_a_pattern_and_a_list_name_the_same_images(few):
@@ -196,13 +170,14 @@ def test_a_folder_a_pattern_and_a_list_name_the_same_images(few):
 
 
 def test_the_hash_of_images_sees_names_sizes_and_times(few):
-    """The hash changes if a file is changed, renamed or touched, and else stays the same."""
-    seen = {open_images(few).sha256() for _ in range(2)}
-    (few / "a9.png").write_bytes((few / "a9.png").read_bytes() + b" ")
-    seen.add(open_images(few).sha256())
-    (few / "a9.png").rename(few / "a8.png")
-    seen.add(open_images(few).sha256())
-    assert len(seen) == 3
+    """The hash changes if a file is renamed, touched or changed, and else stays the same."""
+    file = few / "a9.png"
+    changes = (str, lambda: file.rename(few / "a8.png"), lambda: os.utime(few / "a8.png", (0, 0)))
+    seen = []
+    for change in changes:
+        change()
+        seen += [open_images(few).sha256() for _ in range(2)]
+    assert len({*seen}) == 3
 
 
 @pytest.mark.parametrize(
@@ -220,6 +195,5 @@ def test_what_is_not_a_source_of_images_is_refused(tmp_path, make):
     """Missing and empty folders, other files, lists that are not text, and names with line breaks
     are refused.
     """
-    with pytest.raises(FileError, match="image") as caught:
+    with pytest.raises(FileError, match=r"^.*image.*$"):
         open_images(make(tmp_path))
-    assert "\n" not in str(caught.value)

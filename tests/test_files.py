@@ -26,7 +26,7 @@ from glocal.files import (
 
 
 def one_sentence(error) -> bool:
-    """Assert that an error is a single line that says what to do."""
+    """Whether an error is a single line that says what to do."""
     return "\n" not in str(error) and len(str(error)) < 500 and str(error).endswith(".")
 
 
@@ -87,21 +87,6 @@ def test_a_link_is_followed(tmp_path):
     assert (tmp_path / "link").is_symlink()
 
 
-@pytest.mark.parametrize("target", ["missing/out.bin", "file/out.bin", "folder"])
-def test_a_place_that_cannot_be_written_is_said(tmp_path, target):
-    """A missing folder, a file as a folder and a folder as a file are refused, before and while
-    writing.
-    """
-    (tmp_path / "file").write_bytes(b"x")
-    (tmp_path / "folder").mkdir()
-    before = sorted(tmp_path.rglob("*"))
-    for writer in (writable_target, lambda path: atomic_write(path).__enter__()):
-        with pytest.raises(FileError) as caught:
-            writer(tmp_path / target)
-        assert one_sentence(caught.value)
-    assert sorted(tmp_path.rglob("*")) == before
-
-
 def test_a_writable_target_is_checked_and_left_untouched(tmp_path):
     """The check creates nothing, refuses other endings, and allows devices of any name."""
     path = tmp_path / "out.NPZ"
@@ -140,14 +125,12 @@ def header(shape: str, descr: str = "<f4") -> bytes:
 NO_ARRAYS = [
     (None, "does not exist"),
     (b"", "empty"),
-    (b"\x93NUMPY\x01\x00\xff\xff{'descr'", "damaged"),
-    (header("(1 << 40, 9)"), "damaged"),
     (header("(18446744073709551616,)"), "damaged"),
     (header("(-1, 4)"), "damaged"),
     (header("(5,)", "|V0"), "damaged"),
     (header("(100,)", "<f8") + bytes(799), "928 bytes"),
-    (np.array([{"a": 1}], dtype=object), "pickled"),
-    (np.array([0x41, 0x110000], "<u4").view("<U2"), "no character"),
+    (np.array([{}]), "pickled"),
+    (np.array([0x110000], "<u4").view("<U1"), "no character"),
 ]
 
 
@@ -193,29 +176,21 @@ def test_lines_are_stripped_and_trailing_empty_ones_dropped(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "name, content, noun",
-    [
-        ("a.json", b"caf\xe9", "utf-8"),
-        ("a.json", b'{"a": ', "damaged"),
-        ("a.json", b"[" * 100_000, "damaged"),
-        ("a.json", b"[1]", "one object"),
-        ("a.toml", b"a = ", "damaged"),
-    ],
+    "content, noun", [(b"caf\xe9", "utf-8"), (b"[" * 100_000, "damaged"), (b"[1]", "one object")]
 )
-def test_a_text_that_is_no_object_is_one_sentence(tmp_path, name, content, noun):
-    """A text in another encoding, cut off, nested without end, or not an object is refused in one
-    sentence that says what to do.
+def test_a_text_that_is_no_object_is_one_sentence(tmp_path, content, noun):
+    """A text in another encoding, nested without end, or not an object is refused in one sentence
+    that says what to do.
     """
-    (tmp_path / name).write_bytes(content)
+    path = folder(tmp_path, a_json=content) / "a.json"
     with pytest.raises(FileError, match=noun) as caught:
-        read_object(tmp_path / name, what="record", fix="Write it again.")
+        read_object(path, what="record", fix="Write it again.")
     assert one_sentence(caught.value)
 
 
 def test_an_object_may_begin_with_a_byte_order_mark(tmp_path):
     """TOML and JSON with a byte-order mark, as some editors save them, are read like any other."""
-    (tmp_path / "a.toml").write_bytes(b"\xef\xbb\xbfx = 1\n")
-    (tmp_path / "a.json").write_bytes(b'\xef\xbb\xbf{"x": 1}')
+    folder(tmp_path, a_toml="\ufeffx = 1\n", a_json='\ufeff{"x": 1}')
     for name in ("a.toml", "a.json"):
         assert read_object(tmp_path / name, what="record") == {"x": 1}
 
@@ -223,10 +198,8 @@ def test_an_object_may_begin_with_a_byte_order_mark(tmp_path):
 def test_a_hash_is_of_dtype_shape_and_content():
     """Equal arrays have the same hash, however they lie in memory, and other arrays another."""
     array = np.arange(12, dtype=np.float32).reshape(3, 4)
-    same = [array, np.asfortranarray(array), np.repeat(array, 2, axis=1)[:, ::2]]
-    others = [array.astype(np.float64), array.reshape(4, 3), array + 1, array.ravel()]
-    assert len({*map(array_sha256, same)}) == 1
-    assert len({*map(array_sha256, same + others)}) == 5
+    arrays = [array, array.T.copy().T, array.astype(np.float64), array.reshape(4, 3), array + 1]
+    assert len({*map(array_sha256, arrays)}) == 4
     large = np.arange(5_000_000.0).reshape(-1, 2)  # more than a chunk of 16 MB
     content = f"<f8{large.shape}".encode() + large.tobytes()
     assert array_sha256(large) == hashlib.sha256(content).hexdigest()

@@ -11,14 +11,15 @@ from contextlib import nullcontext
 
 import numpy as np
 import pytest
+import torch
 from sites import PROXIES, site
-from world import run
+from world import folder, run
 
 from glocal.data.features import Features
 from glocal.data.sources.breeds import breeds, breeds_side
 from glocal.data.sources.fetch import RemoteFile, fetch, published, retrieve
 from glocal.errors import DataWarning, FileError, GLocalError
-from glocal.extract.images import open_images
+from glocal.extract import Extractor, open_images
 from glocal.extract.sets import image_sets, load_images, parse_set
 
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
@@ -57,9 +58,9 @@ def register(monkeypatch):
     return add
 
 
-def left(folder):
-    """All files below a folder."""
-    return [path for path in folder.rglob("*") if path.is_file()]
+def left(cache):
+    """All files below the cache."""
+    return [path for path in cache.rglob("*") if path.is_file()]
 
 
 # files
@@ -113,26 +114,23 @@ def test_what_a_server_does_wrong_leaves_nothing(register, cache, monkeypatch, b
 
 def test_nobody_is_asked_offline(register, cache, monkeypatch):
     """With GLOCAL_OFFLINE only the cache is used."""
-    with site({"/up.bin": CONTENT}) as (url, _):
-        register(url)
-        path = fetch("made/up")
+    register("http://127.0.0.1:9")
     monkeypatch.setenv("GLOCAL_OFFLINE", "1")
-    assert fetch("made/up") == path
-    path.unlink()
     with pytest.raises(FileError, match="OFFLINE"):
         fetch("made/up")
+    file = folder(cache / "made", up_bin=CONTENT) / "up.bin"
+    assert fetch("made/up") == file
 
 
 def test_a_git_object_id_verifies(cache):
     """``git:`` is the id that git gives to the content, such as the known id of "hello" with a
     newline.
     """
-    cache.mkdir()
-    (cache / "hello").write_bytes(b"hello\n")
+    file = folder(cache, hello_txt="hello\n") / "hello.txt"
     known = "git:ce013625030ba8dba906f756967f9e9ca394464a"
-    assert retrieve("http://127.0.0.1:9", cache / "hello", known) == cache / "hello"
+    assert retrieve("http://127.0.0.1:9", file, known) == file
     with pytest.raises(FileError):
-        retrieve("http://127.0.0.1:9", cache / "hello", known.replace("4a", "4b"))
+        retrieve("http://127.0.0.1:9", file, known[:-1])
 
 
 COMMIT = r"https://raw\.githubusercontent\.com/[\w.-]+/[\w.-]+/[0-9a-f]{40}/[\w./-]+"
@@ -193,38 +191,39 @@ def test_the_command_fetches_or_lists(register, cache):
     listed = run("data fetch --json").json["files"]
     assert [entry["name"] for entry in listed] == list(published())
     text = run("data fetch").out
-    assert all(name in text for name in (*published(), *image_sets()))
+    assert all(name in text for name in image_sets())
 
 
 # BREEDS
+
+
+TASKS = {"entity13": (13, 20), "entity30": (30, 8), "living17": (17, 4), "nonliving26": (26, 4)}
 
 
 def test_the_breeds_tasks_are_those_of_the_paper():
     """The numbers of superclasses and classes are those of table 1 of the paper, and no class both
     trains and tests.
     """
-    table = {"entity13": (13, 20), "entity30": (30, 8), "living17": (17, 4), "nonliving26": (26, 4)}
-    assert breeds().keys() == table.keys()
-    for task, (superclasses, subclasses) in table.items():
+    assert breeds().keys() == TASKS.keys()
+    for task, (superclasses, subclasses) in TASKS.items():
         sides = [part for parts in breeds()[task].values() for part in parts]
         assert [len(part) for part in sides] == [subclasses / 2] * 2 * superclasses
         numbers = {number for part in sides for number in part}
-        assert len(numbers) == superclasses * subclasses
-        assert numbers <= {*range(1000)}
+        assert len(numbers & {*range(1000)}) == superclasses * subclasses
 
 
 def test_breeds_selects_the_rows_of_each_side():
     """Rows of training classes train and rows of test classes test, by number or by WordNet id."""
     numbers = np.arange(1000).repeat(2)
-    X = Features(numbers[:, None], None, "X")
-    sides = [breeds_side("living17", X, numbers, part) for part in ("training", "test")]
-    for side, (features, labels) in enumerate(sides):
-        names = {n: name for name, parts in breeds()["living17"].items() for n in parts[side]}
-        assert [names[number] for number in features.matrix[:, 0]] == labels.tolist()
-        assert len(labels) == 2 * 17 * 2
+    X = Features(numbers[:, None])
     ids = np.array([f"n{1500 + number}" for number in numbers])
-    assert (breeds_side("living17", X, ids, "test")[1] == sides[1][1]).all()
-    for classes, noun in ((numbers[:1990].astype(str), "WordNet"), (0 * numbers, "none of the")):
+    for side, part in enumerate(("training", "test")):
+        names = {n: name for name, parts in breeds()["living17"].items() for n in parts[side]}
+        for classes in (numbers, ids):
+            features, labels = breeds_side("living17", X, classes, part)
+            assert [names[number] for number in features.matrix[:, 0]] == labels.tolist()
+            assert len(labels) == 2 * 17 * 2
+    for classes, noun in ((ids[:1990], "WordNet"), (0 * numbers, "none of the")):
         with pytest.raises(GLocalError, match=noun):
             breeds_side("living17", X, classes, "test")
 
@@ -233,12 +232,9 @@ def test_breeds_selects_the_rows_of_each_side():
 
 
 def test_a_name_is_a_data_set_unless_a_path_has_it(tmp_path, monkeypatch):
-    """NAME and NAME:SPLIT are data sets unless a file has that name, and anything else
-    is a path.
-    """
-    assert (parse_set("cifar100:test"), parse_set("dtd")) == (("cifar100", "test"), ("dtd", None))
-    assert [parse_set(text) for text in ("photos/*.jpg", "cifr100:test", "a/cifar10")] == [None] * 3
+    """NAME and NAME:SPLIT are data sets unless a file has that name."""
     monkeypatch.chdir(tmp_path)
+    assert parse_set("cifar100:test") == ("cifar100", "test")
     (tmp_path / "cifar100:test").mkdir()
     assert parse_set("cifar100:test") is None
 
@@ -264,7 +260,6 @@ def test_each_format_is_read_in_its_order(sets):
     """
     cifar = load_images("cifar10", root=sets)
     assert (len(cifar), cifar.names[:2]) == (15, ["train/00000.png", "train/00001.png"])
-    assert cifar.open(0).shape == (32, 32, 3)
     fine = load_images("cifar100", "test", sets).labels
     coarse = {"apple": "fruit_and_vegetables", "pear": "fruit_and_vegetables"}
     expected = [coarse.get(name, "large_carnivores") for name in fine["labels"]]
@@ -286,15 +281,15 @@ def test_what_is_not_whole_is_one_sentence(sets):
     (sets / "dtd/dtd/labels/val1.txt").unlink()
     with (sets / "cifar-10-batches-py/data_batch_3").open("ab") as stream:
         stream.write(b"x")
-    bad = [
-        (("dtd", None, sets), "lacks 1 of 2"), (("dtd", "val", sets), "damaged"),
-        (("cifar10", None, sets), "damaged"), (("dtd", None, sets / "none"), "damaged"),
-        (("mnist", None, sets), "cifar10"), (("dtd", "dev", sets), "val"),
-    ]  # fmt: skip
-    for arguments, noun in bad:
-        with pytest.raises(GLocalError, match=noun) as caught:
+    for arguments, noun in (
+        (("dtd", None, sets), "lacks 1 of 2"),
+        (("dtd", "val", sets), "damaged"),
+        (("cifar10", None, sets), "damaged"),
+        (("mnist",), "cifar10"),
+        (("dtd", "dev"), "val"),
+    ):
+        with pytest.raises(GLocalError, match=f"^.*{noun}.*$"):
             load_images(*arguments)
-        assert "\n" not in str(caught.value)
 
 
 @pytest.mark.nightly
@@ -312,42 +307,25 @@ def test_torchvision_downloads_a_set_whole_or_not_at_all(sets, tmp_path, monkeyp
         assert not (root / image_sets()["dtd"]["folder"]).exists()
         server.behaviour = None
         downloaded = load_images("dtd", root=root, download=True)
-    published_set = load_images("dtd", root=sets)
-    assert (downloaded.names, downloaded.labels) == (published_set.names, published_set.labels)
+    at_hand = load_images("dtd", root=sets)
+    assert (downloaded.names, downloaded.labels) == (at_hand.names, at_hand.labels)
     assert [path.name for path in root.iterdir()] == ["dtd"]
     monkeypatch.setenv("GLOCAL_OFFLINE", "1")
-    assert len(load_images("dtd", root=root, download=True)) == 2
     with pytest.raises(FileError, match="OFFLINE"):
         load_images("dtd", root=tmp_path / "other", download=True)
 
 
-NET = """
-import numpy as np, torch
-
-def net():
-    means = lambda x: x.reshape(len(x), -1, 3).mean(dim=1)
-    return means, lambda image: torch.from_numpy(np.array(image.resize((32, 32)), dtype=np.float32))
-"""
-
-
 @pytest.mark.nightly
-@pytest.mark.parametrize("text", ["cifar10:test", "val"])
-def test_features_and_labels_of_a_data_set_have_one_order(sets, tmp_path, monkeypatch, text):
+def test_features_and_labels_of_a_data_set_have_one_order(sets, tmp_path):
     """Row i is picture i, and line i of labels.txt its class, also if a picture is damaged."""
-    (tmp_path / "net_of_means.py").write_text(NET)
-    monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.chdir(sets)
+    pixels = lambda image: torch.from_numpy(np.array(image.resize((32, 32)), dtype="f4"))
     (sets / "val/n01/1.png").write_bytes(b"broken")
-    is_folder = text == "val"
-    images = open_images(text) if is_folder else load_images("cifar10", "test", sets)
-    line = "extract --model python:net_of_means:net --skip-unreadable --out out"
-    code, _, err = run(f"{line} {text}" if is_folder else f"{line} {text} --root .")
-    assert (code, image_sets()["cifar10"]["terms"] in err) == (0, not is_folder)
-    features = Features.load("out")
-    rows = [row for row, file in enumerate(images.names) if file != "n01/1.png"]
-    assert features.names == tuple(images.names[row] for row in rows)
-    labels = [images.labels["labels"][row] for row in rows]
-    assert (sets / "out/labels.txt").read_text().splitlines() == labels
-    pictures = (np.array(images.read(row).resize((32, 32)), float) for row in rows)
-    expected = [picture.mean((0, 1)) for picture in pictures]
-    np.testing.assert_allclose(features.matrix, expected, rtol=1e-5, atol=1e-3)
+    for images in (open_images(sets / "val"), load_images("cifar10", "test", sets)):
+        out = tmp_path / str(len(images))
+        features = Extractor((lambda X: X.mean((1, 2)), pixels)).extract(images, out).features()
+        rows = [row for row, file in enumerate(images.names) if file != "n01/1.png"]
+        assert features.names == tuple(images.names[row] for row in rows)
+        labels = [images.labels["labels"][row] for row in rows]
+        assert (out / "labels.txt").read_text().splitlines() == labels
+        expected = torch.stack([pixels(images.read(row)).mean((0, 1)) for row in rows])
+        np.testing.assert_allclose(features.matrix, expected, rtol=1e-5, atol=1e-3)
