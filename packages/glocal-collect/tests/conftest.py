@@ -1,6 +1,5 @@
 """Fixtures of the tests of studies: pictures, a study served in this process, a browser."""
 
-import io
 import json
 import random
 import re
@@ -12,22 +11,15 @@ from PIL import Image
 from processes import browser  # noqa: F401 - tests/processes.py of the repository
 
 
-def picture(seed):
-    """A small picture of noise."""
-    pixels = np.random.default_rng(seed).integers(0, 256, (8, 12, 3), dtype=np.uint8)
-    stream = io.BytesIO()
-    Image.fromarray(pixels).save(stream, "png")
-    return stream.getvalue()
-
-
 @pytest.fixture(scope="session")
 def write_pictures():
-    """Write a folder of small pictures of these names."""
+    """Write a folder of small pictures of noise with these names."""
 
     def write(folder, names):
         folder.mkdir()
-        for number, name in enumerate(names):
-            (folder / name).write_bytes(picture(number))
+        for seed, name in enumerate(names):
+            pixels = np.random.default_rng(seed).integers(0, 256, (8, 12, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(folder / name, "png")
         return folder
 
     return write
@@ -48,61 +40,35 @@ def farthest_number(names):
 
 
 @pytest.fixture(scope="session")
-def answer_all():
-    """Let p1 and the others consent and answer every trial without HTTP; `choose` maps the names
-    shown to a choice.
-    """
-    from glocal_collect.tokens import PERSON, Token
-
-    def answer(service, person, choose=farthest_number):
-        token = Token(PERSON, person)
-        service.consent(token)
-        answer_trials(service, token, choose)
-
-    return answer
-
-
-def answer_trials(service, token, choose, limit=10**6):
-    """Answer trials without HTTP, and return their numbers."""
-    from glocal_collect.people import AnswerBody
-
-    numbers = []
-    while len(numbers) < limit and (trial := service.current(token))["trial"] is not None:
-        numbers.append(trial["trial"])
-        choice = choose([item["name"] for item in trial["items"]])
-        service.answer(token, numbers[-1], AnswerBody(choice=choice, seconds=2.0))
-    return numbers
-
-
-@pytest.fixture(scope="session")
-def answered(images, answer_all, tmp_path_factory):
+def answered(images, tmp_path_factory):
     """The folder of a study in which p1 to p4 leave the two nearest numbers, p5 clicks at random,
     and p6 does not begin.
 
     Beside it are features of the images, in which their numbers are a weak direction.
     """
+    import world
+
     from glocal_collect import people
-    from glocal_collect.db import Database
     from glocal_collect.settings import Settings
     from glocal_collect.study import create
 
     where = tmp_path_factory.mktemp("page")
     settings = Settings(people=6, per_person=120, min_seconds=0.0, catch=0.05)
-    study = create(where / "study", str(images), settings)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(
             people, "TrialScheduler", partial(people.TrialScheduler, rng=random.Random(0))
         )
-        service = people.StudyService(study, Database(study.database))
+        study = Served(create(where / "study", str(images), settings))
     rng = np.random.default_rng(0)
     for person in ("p1", "p2", "p3", "p4"):
-        answer_all(service, person)
-    answer_all(service, "p5", lambda names: int(rng.integers(3)))
+        study.answer_trials(study.begin(person), farthest_number)
+    study.answer_trials(study.begin("p5"), lambda names: int(rng.integers(3)))
+    study.close()
     X = rng.normal(size=(12, 8))
     X[:, 0] = 2 * np.linspace(-1, 1, 12)
-    np.save(where / "features.npy", X)
-    (where / "file_names.txt").write_text("\n".join(f"image{i}.png" for i in range(12)))
-    return study.folder
+    names = "\n".join(f"image{i}.png" for i in range(12))
+    world.folder(where, features_npy=X, file_names_txt=names)
+    return study.study.folder
 
 
 class Served:
@@ -189,9 +155,18 @@ class Served:
         return self.post(f"{link}/trial/{trial}", json=body)
 
     def answer_trials(self, link, choose=lambda names: 1, limit=10**6):
-        """Answer trials without HTTP, which takes a tenth of the time, and return their numbers."""
+        """Answer trials without HTTP, which takes a tenth of the time, and return their numbers;
+        `choose` maps the names shown to a choice.
+        """
+        from glocal_collect.people import AnswerBody
+
         token = self.service.signer.read(link.removeprefix("/r/"), "person")
-        return answer_trials(self.service, token, choose, limit)
+        numbers = []
+        while len(numbers) < limit and (trial := self.service.current(token))["trial"] is not None:
+            numbers.append(trial["trial"])
+            choice = choose([item["name"] for item in trial["items"]])
+            self.service.answer(token, numbers[-1], AnswerBody(choice=choice, seconds=2.0))
+        return numbers
 
     def finish(self, link):
         """Let a visitor consent and answer everything, and return the end as the page reads it."""

@@ -1,6 +1,7 @@
 """The commands: their links, restarts and exports, and one sentence for each wrong command line."""
 
 import io
+import os
 import shutil
 import socket
 from pathlib import Path
@@ -38,18 +39,15 @@ def run(monkeypatch, tmp_path, images):
 
 def test_the_links_are_printed_and_stay_the_same(run):
     """Each person has a link to the port of the server, and a restart prints the same links."""
-    ended = run(f"{NEW} --people 2")
-    words = [line.split() for line in ended.out.splitlines()]
-    links = dict(line for line in words if len(line) == 2)
-    assert links.keys() == {"p1", "p2", "owner"}
+    _, printed, messages = run(f"{NEW} --people 2")
     address, port = run.address
     assert address == "127.0.0.1"
-    assert links["p1"].startswith(f"http://127.0.0.1:{port}/r/")
-    assert links["owner"].startswith(f"http://127.0.0.1:{port}/o/")
-    assert "all answers are in" in ended.err
+    for start in (f"p1  http://127.0.0.1:{port}/r/", f"owner  http://127.0.0.1:{port}/o/"):
+        assert f"\n{start}" in printed
+    assert "all answers are in" in messages
     again = run(f"{NEW} --people 2 --json --test-links 1").json
-    assert (again["images"], *again["test"]) == (12, "t1")
-    assert again["people"]["p2"].rsplit("/")[-1] == links["p2"].rsplit("/")[-1]
+    assert (again["images"], *again["people"], *again["test"]) == (12, "p1", "p2", "t1")
+    assert again["people"]["p2"].rsplit("/")[-1] in printed
     line = f"{AGAIN} --host 0.0.0.0 --public-url https://study.example.org/ --json"
     assert run(line).json["owner"].startswith("https://study.example.org/o/")
     assert run.address[0] == "0.0.0.0"
@@ -70,19 +68,24 @@ def test_a_study_is_opened_and_closed_by_the_command(run):
 
 
 def test_images_that_are_left_out_and_copies_are_named(run, images, tmp_path):
-    """Images that cannot be shown are counted, the first with its reason, and an image under two
-    names causes a warning of plan and of run.
+    """Damaged images and named pipes, for which nobody waits, are left out and counted, the first
+    with its reason, and an image under two names causes a warning of plan and of run; with fewer
+    than three images there is no study.
     """
     folder = shutil.copytree(images, tmp_path / "mixed")
     shutil.copyfile(folder / "image3.png", folder / "my photo (1).png")
     (folder / "empty.png").touch()
-    ended = run(NEW.replace("images", "mixed"))
-    for words in ("study.json lists: 1;", "empty.png", "image3.png and my photo (1).png"):
-        assert words in ended.err
-    (folder / "empty.png").unlink()
+    os.mkfifo(folder / "pipe.png")
+    messages = run(NEW.replace("images", "mixed")).err
+    for words in ("study.json lists: 2;", "empty.png", "image3.png and my photo (1).png"):
+        assert words in messages
+    study = open_study(Path("study"))
+    assert study.names == (*(f"image{i}.png" for i in range(12)), "my photo (1).png")
+    assert [*dict(study.left_out)] == ["empty.png", "pipe.png"]
     planned = run("plan --images mixed --json")
-    assert planned.json["objects"] == 13
+    assert planned.json["objects"] == 15
     assert "image3.png and my photo (1).png" in planned.err
+    refused(run, "run mixed/[em]*.png --out few --port 0 | three")
 
 
 def test_a_plan_says_what_a_study_takes(run):
@@ -94,14 +97,7 @@ def test_a_plan_says_what_a_study_takes(run):
     assert "49 for their pay" in printed
     assert "never with a weak network" in printed
     ended = run("plan --images images --json")
-    assert (ended.json["objects"], ended.json["cost"], "copies" in ended.err) == (12, None, False)
-
-
-def write_features(folder, order):
-    """Write features in which near numbers are alike, in this order."""
-    rows = np.exp(-(np.subtract.outer(order, np.arange(12)) ** 2) / 8)
-    names = "\n".join(f"photos/image{i}.jpg" for i in order)
-    world.folder(folder, features_npy=rows, file_names_txt=names)
+    assert (ended.json["cost"], "copies" in ended.err) == (None, False)
 
 
 @pytest.mark.nightly
@@ -140,14 +136,15 @@ def test_people_are_shown_and_excluded(run, answered):
     assert len(pd.read_csv("b.csv")) == 600
 
 
-def test_exports_are_read_as_they_come(run, serve_study, answer_all, tmp_path):
+def test_exports_are_read_as_they_come(run, serve_study, tmp_path):
     """Check, import, split and fit read both files, joined with the features by name alone."""
     study = serve_study(people=2, per_person=60, catch=0.1)
     for person in ("p1", "p2"):
-        answer_all(study.service, person)
+        study.answer_trials(study.begin(person))
     run(f"export {study.study.folder} --out a.npz --csv")
     assert world.run("data import a.csv --out b.npz").code == 0
-    write_features(tmp_path, np.random.default_rng(0).permutation(12))
+    names = "\n".join(f"photos/image{i}.jpg" for i in reversed(range(12)))
+    world.folder(tmp_path, features_npy=world.X[:12], file_names_txt=names)
     objectives = []
     for name in ("a.npz", "a.csv", "b.npz"):
         data = f"--features features.npy --answers {name}"
@@ -168,14 +165,12 @@ def test_the_title_is_asked_for_in_a_terminal(run, monkeypatch):
     """A new study without --title asks for a title; without a terminal it takes the name of the
     folder.
     """
-    assert run(NEW).code == 0
-    assert open_study(Path("study")).title == "study"
-    assert run("people study").out.count("has not begun") == 1
     answers = io.StringIO("Which look alike?\n")
-    answers.isatty = lambda: True
-    monkeypatch.setattr("sys.stdin", answers)
-    assert run("run images --out asked --port 0 --json").json["images"] == 12
-    assert open_study(Path("asked")).title == "Which look alike?"
+    for is_terminal, title in ((False, "study"), (True, "Which look alike?")):
+        monkeypatch.setattr(answers, "isatty", lambda is_terminal=is_terminal: is_terminal)
+        monkeypatch.setattr("sys.stdin", answers)
+        assert run(NEW.replace("study", title[:5])).code == 0
+        assert open_study(Path(title[:5])).title == title
 
 
 WRONG = """
@@ -225,6 +220,7 @@ run nothing --out study --port 0            | nothing
 {again} --max-starts-per-minute 5           | --open
 {again} --no-open --people 5                | --people
 {again} --kind anchor                       | kind
+{again} --seed 1                            | seed
 """
 
 
