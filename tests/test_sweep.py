@@ -25,7 +25,7 @@ from glocal.evaluation.view import load_view
 from glocal.results import read_rows
 from glocal.sweep import choose, pareto_front, settings, sweep
 from glocal.sweep.grid import PAPER, means_over_folds, paths
-from glocal.sweep.run import Unit, fit_path
+from glocal.sweep.run import Unit, _plan, fit_path
 from glocal.transform import LinearTransform
 
 pytestmark = pytest.mark.usefixtures("without_type_checks")  # many fits
@@ -44,20 +44,12 @@ def data():
 
 @pytest.fixture(scope="module")
 def out(tmp_path_factory):
-    return tmp_path_factory.mktemp("sweep") / "s"
+    return tmp_path_factory.mktemp("sweep")
 
 
 @pytest.fixture(scope="module")
 def swept(data, out):
     return sweep(data, GRID, folds=2, out=out, select="loss")
-
-
-@pytest.fixture(scope="module")
-def path_folder(data, tmp_path_factory):
-    """The folder of a sweep of one path."""
-    out = tmp_path_factory.mktemp("path") / "s"
-    sweep(data, PATH, folds=2, out=out, solver=LOOSE)
-    return out
 
 
 @pytest.fixture(scope="module")
@@ -155,20 +147,18 @@ def test_bad_grids_are_refused(row, tmp_path):
 @pytest.mark.nightly
 def test_a_point_is_the_fit_that_one_would_run(swept, data):
     """A point has the scores of a single fit on the training part of its fold, scored on the
-    held-out part; the original features are scored too.
+    held-out part; the original features are scored too, at the scale that fits the answers best.
     """
-    is_original = swept.points["method"] == "original"
-    original = swept.points[is_original]
-    fitted = swept.points[~is_original]
-    assert original["kept"].tolist() == [1, 1]
-    assert (original["loss"] < np.log(3)).all()  # at the scale that fits the answers best
-    assert len(fitted) == 2 * 10
-    assert not fitted.duplicated(KEY).any()
-    assert (fitted["status"] == "converged").all()
-    for point in fitted.iloc[::7].replace({np.nan: None}).to_dict("records"):
+    points = swept.points.replace({np.nan: None}).to_dict("records")
+    original, fitted = points[:2], points[2:]
+    assert [point["kept"] for point in original] == [1, 1]
+    assert max(point["loss"] for point in original) < np.log(3)
+    assert len({*map(str, fitted)}) == len(fitted) == 2 * 10
+    for point in fitted[::7]:
         fold = data.folds(2, "objects")[point["fold"]]
         arm = Arm.of({name: point[name] for name in ("mix", *KEY[1:])})
         single = fit(fold.data, arm, Exact(tol=1e-4))
+        assert point["status"] == "converged"
         assert point["objective"] == pytest.approx(single.record.objective, rel=5e-4)
         scores = [point[name] for name in ("agreement", "loss", "kept")]
         assert scores == pytest.approx(fold_scores(data, fold, single.transform), abs=0.01)
@@ -187,8 +177,8 @@ def test_a_path_takes_fewer_evaluations_than_cold_fits(data):
 
 
 def test_points_whose_optimum_is_0_have_no_scores(data):
-    """A point with the optimum 0 is a row with λ_max but without scores, and has no mean; the path
-    goes on after it, and a sweep without other points is refused.
+    """A point with the optimum 0 is a row with λ_max but without scores, and has no mean; a sweep
+    without other points is refused.
     """
     result = sweep(data, {"method": ["naive"], "lmbda": [0.05, 100]}, folds=2, solver=LOOSE)
     assert result.means["lmbda"].dropna().tolist() == [0.05]
@@ -196,30 +186,14 @@ def test_points_whose_optimum_is_0_have_no_scores(data):
     assert trivial["lmbda"].tolist() == [100, 100]
     assert trivial["agreement"].isna().all()
     assert (trivial["lambda_max"] < 100).all()
-    largest = fit(data, Arm("global", lmbda=0.1, mix=0.5)).record.lambda_max
-    grid = settings({"alpha": [0.05, 0.9], "lmbda": [0.15 * largest], "mix": [0.5]}, local=True)
-    _, (heavy, light) = fit_path(data, Exact(tol=1e-3), 3, Unit(0, grid[::-1], ""))
-    assert (heavy["alpha"], heavy["status"], light["status"]) == (0.9, "trivial", "converged")
     with pytest.raises(ParameterError, match="lmbda"):
         sweep(data, {"method": ["naive"], "lmbda": [100]}, folds=2)
 
 
-def test_without_local_images_neighbours_are_those_of_held_out_objects(data):
-    """Without local images, neighbours are counted among held-out objects, and a grid that names
-    `glocal` is refused.
-    """
-    alone = replace(data, local_features=None)
-    result = sweep(alone, {"method": ["global"], "lmbda": [1]}, folds=2)
-    assert set(result.points["n_images"]) == {len(data.features) // 2}
-    assert result.transform.meta["sweep"]["heldout"] == "objects"
-    with pytest.raises(ParameterError, match="glocal"):
-        sweep(alone, "paper")
-
-
 def test_few_answers_are_held_out_by_questions(data):
-    """With few answers a sweep holds out questions, says so, counts neighbours among all objects
-    that they name, and its λ are multiples of p / t, with the t that the weights leave. It tells
-    how many of all points are done.
+    """With few answers and no local images a sweep holds out questions, says so, counts neighbours
+    among all objects that they name, and its λ are multiples of p / t, with the t that the weights
+    leave. It tells how many of all points are done.
     """
     answers = replace(data.answers.select(np.arange(1000)), weights=np.resize([1.0, 3.0], 1000))
     few = FitData(data.features, answers)
@@ -256,7 +230,7 @@ def test_fits_that_diverge_or_do_not_converge_say_so(data):
 
 def test_what_cannot_be_scored_is_refused(data, tmp_path):
     """A sweep is refused before anything is written if a fold would hold out too few objects or
-    answers to questions, or no process may fit.
+    answers to questions, no process may fit, or the grid needs local images.
     """
     images = data.local_features.matrix
     for noun, changes, options in (
@@ -264,6 +238,7 @@ def test_what_cannot_be_scored_is_refused(data, tmp_path):
         ("folds", {}, {"folds": 200}),
         ("5 columns", {"local_features": Features(images[:, :5])}, {}),
         ("questions", {"answers": data.answers.select(np.arange(2))}, {}),
+        ("glocal", {"local_features": None}, {}),
     ):
         with pytest.raises((ParameterError, DataError), match=noun):
             sweep(replace(data, **changes), GRID, out=tmp_path / "s", **options)
@@ -339,17 +314,14 @@ def test_the_choice_is_refitted_on_everything(swept, data):
     scores, which are those over all folds.
     """
     meta = swept.transform.meta
-    heldout = meta["fit"]["heldout"]
-    fitted = {"n_answers": len(data.answers), "lmbda": swept.best["lmbda"]}
+    heldout = swept.heldout.model_dump()
+    fitted = {"n_answers": len(data.answers), "lmbda": swept.best["lmbda"], "heldout": heldout}
     assert meta["fit"] | fitted == meta["fit"]
     assert (meta["sweep"]["keep"], meta["sweep"]["reason"]) == (None, swept.reason)
     assert swept.best["loss"] == swept.means["loss"].min()
     assert swept.means["chosen"].sum() == 1
-    assert heldout == swept.heldout.model_dump()
     expected = {name: pytest.approx(swept.best[name], abs=0.01) for name in SCORES[1:4]}
-    expected |= {"of": "objects", "folds": 2}
-    expected["n"] = swept.points.drop_duplicates("fold")["n_heldout"].sum()
-    expected["gain"] = pytest.approx(heldout["agreement"] - heldout["original"])
+    expected |= {"of": "objects", "folds": 2, "n": swept.points["n_heldout"][:2].sum()}
     assert heldout | expected == heldout
 
 
@@ -360,14 +332,11 @@ def test_the_folder_holds_what_it_promises(swept, out):
     """The folder holds rows, tables, the refitted choice, two views, and a file for each path, but
     no solver state.
     """
-    files = {str(path.relative_to(out)) for path in out.rglob("*") if path.is_file()}
-    names = {name for name in files if not name.startswith("paths/")}
-    expected = "sweep.json points.jsonl means.csv front.csv transform.npz"
-    assert names == {*expected.split(), "views/original.npz", "views/chosen.npz"}
-    assert len(files - names) == 2 * 3
-    rows = read_rows(out / "points.jsonl")
-    assert len(rows) == len(swept.points)
-    assert {*KEY, *SCORES, "mix", "status", "seconds"} <= set(rows[0])
+    files = [path for path in out.rglob("*") if path.is_file()]
+    assert sum(path.parent.name == "paths" for path in files) == 2 * 3
+    names = "sweep.json points.jsonl means.csv front.csv transform.npz original.npz chosen.npz"
+    assert {path.name for path in files if path.parent.name != "paths"} == {*names.split()}
+    assert_same(read_rows(out / "points.jsonl"), swept.points)
     front = pd.read_csv(out / "front.csv")
     assert (front["method"] == "original").tolist() == [True] + [False] * (len(front) - 1)
     assert front["agreement"][1:].is_monotonic_increasing
@@ -379,102 +348,62 @@ def test_the_folder_holds_what_it_promises(swept, out):
     assert json.loads((out / "sweep.json").read_text())["solver"]["tol"] == 3e-4
 
 
-def test_a_resumed_sweep_fits_no_point_again(data, path_folder, monkeypatch):
-    """A sweep goes on only if it is told to; it then repeats no path, may choose anew, and of the
-    same choice has the same scores.
+def test_a_resumed_sweep_fits_only_what_is_missing(data, swept, out, tmp_path, monkeypatch):
+    """A sweep goes on only if it is told to; it then may choose anew, and of the same choice has
+    the same scores. It walks a path whose file is missing, and loses and doubles no row; a damaged
+    file is refused with its name.
     """
-    before = (path_folder / "points.jsonl").read_bytes()
+    options = {"folds": 2, "out": shutil.copytree(out, tmp_path / "s")}
     with pytest.raises(ParameterError, match="resume"):
-        sweep(data, PATH, folds=2, out=path_folder, solver=LOOSE)
-    monkeypatch.setattr("glocal.sweep.run.fit_path", None)
-    results = [
-        sweep(data, PATH, folds=2, out=path_folder, solver=LOOSE, resume=True, keep=keep)
-        for keep in (0.1, 1, 0.1)
-    ]
-    assert [result.best["method"] for result in results] == ["global", "glocal", "global"]
-    assert results[0].heldout == results[2].heldout
-    assert (path_folder / "points.jsonl").read_bytes() == before
+        sweep(data, GRID, **options)
+    options["resume"] = True
+    with monkeypatch.context() as patch:
+        patch.setattr("glocal.sweep.run.fit_path", None)
+        first, other, again = (sweep(data, GRID, keep=keep, **options) for keep in (0.1, 1, 0.1))
+    assert first.best["kept"] < other.best["kept"]
+    assert first.heldout == again.heldout
+    path, *_ = (tmp_path / "s/paths").iterdir()
+    path.unlink()
+    points = sweep(data, GRID, **options).points
+    for rows in (points, read_rows(tmp_path / "s/points.jsonl")):
+        assert_same(rows, swept.points)
+    path.write_text('{"fold": 0}\n')
+    with pytest.raises(FileError, match=path.name):
+        sweep(data, GRID, **options)
 
 
-def changed(data, name):
-    """The data with another value of one field, or with other weights or another kind of
-    answers.
+def test_exactly_the_paths_that_depend_on_a_change_are_fitted_again(data):
+    """A path, which a hash names, is another one if any input that determines it has changed, and
+    no other path is.
     """
+
+    def names(data=data, grid=PATH, folds=2, solver=LOOSE):
+        return {unit.name for unit in _plan(data, grid, folds, solver).units}
+
     answers = data.answers
     values = {
         "features": Features(data.features.matrix[::-1].copy()),
         "answers": answers.select(np.arange(99, len(answers))),
-        "weights": replace(answers, weights=np.arange(len(answers)) % 2 + 1.0),
-        "kind": replace(answers, kind="anchor"),
         "local_features": Features(data.local_features.matrix[::-1].copy()),
-        "block_size": 50,
-        "seed": 43,
-        "centre": 0.5,
-        "normalize": True,
         "objects": np.arange(1, len(data.features)),
         "images": np.arange(1, 90),
-        "n_dropped": 1,
     }
-    return replace(data, **{"answers" if name in ("weights", "kind") else name: values[name]})
-
-
-@pytest.mark.parametrize(
-    "change, n_paths",
-    [
-        *((field.name, 4) for field in dataclasses.fields(FitData)),
-        ("weights", 4),
-        ("kind", 4),
-        ({"grid": PATH | {"lmbda": [1, 0.9]}}, 2),  # the old paths and that of the other lmbda
-        ({"grid": PATH | {"tau": [0.3]}}, 2),
-        ({"folds": 3}, 6),
-        ({"solver": LOOSE.replace(tol=1e-2)}, 2),  # the original features are not fitted
-        ({"solver": LOOSE.replace(max_evaluations=999)}, 2),
-        ({"solver": LOOSE.replace(dtype="float64")}, 2),
-        ({"solver": PaperLoop()}, 4),  # each setting is a path
-        ({"keep": 0.1}, 0),
-    ],
-    ids=str,
-)
-def test_exactly_the_paths_that_depend_on_a_change_are_fitted_again(
-    data, path_folder, change, n_paths, monkeypatch, tmp_path
-):
-    """A path is fitted again if any input that determines it has changed, and no other path is."""
-    options = {"grid": PATH, "folds": 2, "solver": LOOSE}
-    if isinstance(change, dict):
-        options |= change
-    else:
-        data = changed(data, change)
-    shutil.copytree(path_folder, tmp_path, dirs_exist_ok=True)
-    fitted = []
-
-    def stop(*_):
-        raise InterruptedError
-
-    def fit_path(data, solver, folds, unit):
-        fitted.append(unit)
-        return unit.name, [{"fold": unit.fold, **unit.path[0]}]
-
-    monkeypatch.setattr("glocal.sweep.run.fit_path", fit_path)
-    monkeypatch.setattr("glocal.sweep.run._choice", stop)
-    with pytest.raises(InterruptedError):
-        sweep(data, out=tmp_path, resume=True, **options)
-    assert len(fitted) == n_paths
-
-
-def test_a_path_without_a_file_is_walked_again(data, path_folder, tmp_path):
-    """A resumed sweep walks a path whose file is missing, and loses and doubles no row; a damaged
-    file is refused with its name.
-    """
-    shutil.copytree(path_folder, tmp_path, dirs_exist_ok=True)
-    first, *_ = (tmp_path / "paths").iterdir()
-    first.unlink()
-    options = {"folds": 2, "out": tmp_path, "solver": LOOSE, "resume": True}
-    points = sweep(data, PATH, **options).points
-    for rows in (points, read_rows(tmp_path / "points.jsonl")):
-        assert_same(rows, read_rows(path_folder / "points.jsonl"))
-    first.write_text('{"fold": 0}\n')
-    with pytest.raises(FileError, match=first.name):
-        sweep(data, PATH, **options)
+    values |= {"block_size": 50, "seed": 43, "centre": 0.5, "normalize": True, "n_dropped": 1}
+    assert {*values} == {field.name for field in dataclasses.fields(FitData)}
+    changes = [{name: value} for name, value in values.items()]
+    changes.append({"answers": replace(answers, weights=np.arange(len(answers)) % 2 + 1.0)})
+    changes.append({"answers": replace(answers, kind="anchor")})
+    before = names()
+    for change in changes:
+        assert len(names(replace(data, **change)) - before) == 4, change
+    for n_paths, options in (
+        (2, {"grid": PATH | {"lmbda": [1, 0.9]}}),  # the old paths and that of the other lmbda
+        (2, {"grid": PATH | {"tau": [0.3]}}),
+        (6, {"folds": 3}),
+        (2, {"solver": LOOSE.replace(tol=1e-2)}),  # the original features are not fitted
+        (4, {"solver": PaperLoop()}),  # each setting is a path
+    ):
+        assert len(names(**options) - before) == n_paths, options
 
 
 # processes
@@ -566,28 +495,23 @@ def test_a_cluster_gives_the_rows_of_one_process(data, swept, tmp_path):
 # the command
 
 
-def test_the_command_shows_the_front_and_the_choice(line, tmp_path):
-    """The command prints the choice, or with `--json` one object, and refuses an
-    unknown rule, or two, before it writes anything.
+def test_the_command_goes_on_after_ctrl_c_and_shows_the_choice(line, tmp_path, monkeypatch):
+    """Ctrl-C ends the command with exit code 130 and names `--resume`, which then goes on. The
+    command prints the choice, or with `--json` one object, and refuses an unknown rule, or two,
+    before it writes anything.
     """
+
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
     path = line(tmp_path / "s", "alpha = [0.1, 0.5]\nlmbda = 1\n", "--tol 0.1")
-    assert "chosen: " in run(path).out
+    with monkeypatch.context() as patch:
+        patch.setattr("glocal.sweep.run._points", interrupt)
+        code, _, message = run(path)
+    assert (code, "--resume" in message) == (130, True)
+    assert "chosen: " in run(path, "--resume").out
     summary = run(path, "--resume", "--json").json
     assert summary | {"points": 6, "keep": 0.9, "out": str(tmp_path / "s")} == summary
     for rules in ("best", "loss --keep 0.9"):
         assert run(line(tmp_path / "t", "lmbda = 1", f"--select {rules}")).code == 2
     assert not (tmp_path / "t").exists()
-
-
-def test_an_interrupted_sweep_keeps_its_finished_paths(line, tmp_path, monkeypatch):
-    """Ctrl-C ends the command with exit code 130 and names `--resume`, which then goes on."""
-
-    def interrupt(*_):
-        raise KeyboardInterrupt
-
-    path = line(tmp_path / "s", "method = 'global'\nlmbda = 1\n", "--tol 0.1")
-    with monkeypatch.context() as patch:
-        patch.setattr("glocal.sweep.run._points", interrupt)
-        code, _, message = run(path)
-    assert (code, "--resume" in message) == (130, True)
-    assert run(path, "--resume").code == 0
