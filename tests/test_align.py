@@ -10,7 +10,6 @@ from world import answers, chosen, folder, run
 
 from glocal.align import align
 from glocal.errors import DataError, FileError
-from glocal.transform import LinearTransform
 
 pil = pytest.importorskip("PIL.Image")
 pytest.importorskip("torch")
@@ -74,7 +73,6 @@ def test_a_network_is_aligned_and_the_command_goes_on(toy, tmp_path):
     heldout = first.record.heldout
     assert heldout.gain_low > 0
     assert first.record.n_dropped == n_dropped > 0
-    assert first.transform.meta["fit"]["heldout"] == heldout.model_dump()
     files = {path.name for path in out.iterdir()}
     assert files == {"transform.npz", "README.md", "report.html", "features"}
     assert f"{heldout.agreement:.3f} [" in (out / "README.md").read_text(encoding="utf-8")
@@ -90,8 +88,6 @@ def test_a_network_is_aligned_and_the_command_goes_on(toy, tmp_path):
     code, output, errors = run(f"{line} {inputs} --keep 0.2 --out {out}")
     assert (code, "measured on" in output, "report.html" in output) == (0, True, True), errors
     assert [path.stat().st_mtime_ns for path in files] == written
-    loaded = LinearTransform.from_pretrained(out)
-    np.testing.assert_allclose(first.transform.weights, loaded.weights)
 
 
 def test_what_cannot_end_well_is_said_before_any_work(toy, tmp_path):

@@ -114,6 +114,7 @@ fit --features x.npy --answers t.npy --local-features x.npz --out x.npz
 sweep --features set --answers t.npy --out set
 apply w.npz x.npy --out x.npy
 apply w.npz set --out set/features.npy
+apply w.npz x.npy --recentre seven.npy --out seven.npy
 apply w.npz x.npy --out y.npy --save-transform w.npz
 evaluate odd-one-out --features x.npy --answers t.npy --object-ids b.txt --out b.txt
 evaluate odd-one-out --features x.npy --answers t.npy --out file_names.txt

@@ -9,7 +9,6 @@ import pytest
 from glocal.aligner import Arm, FitData, fit
 from glocal.data.features import Features
 from glocal.data.splits import local_blocks
-from glocal.data.world import simulated_world
 from glocal.errors import DataError
 from glocal.files import array_sha256
 
@@ -20,32 +19,17 @@ def write(folder, matrix):
     return folder / "features.npy"
 
 
-@pytest.fixture(scope="module")
-def large_world():
-    """A simulated world with 1200 local images, which make 40 blocks of 30."""
-    return simulated_world(
-        n_superordinate=6,
-        n_category=8,
-        n_object=5,
-        n_local=1200,
-        n_triplets=6000,
-        dimensions=32,
-        seed=5,
-    )
-
-
 @pytest.mark.nightly
-def test_the_first_16_blocks_of_a_mapped_file_are_used_and_checked(tmp_path, large_world):
+def test_the_first_16_blocks_of_a_mapped_file_are_used_and_checked(tmp_path, world):
     """The first 16 blocks of a mapped file equal those of a matrix in memory bit by bit, and only
     their rows are hashed and checked for NaN.
     """
-    block_rows = local_blocks(1200, 30, 42)
-    X = large_world.local.matrix.copy()
+    block_rows = local_blocks(300, 12, 42)
+    X = world.local.matrix.copy()
     X[block_rows[16][3]] = np.nan
-    data = FitData(
-        large_world.objects, large_world.answers, Features.load(write(tmp_path, X)), block_size=30
-    )
-    whole = large_world.objects.standardization(X, "float32")
+    local = Features.load(write(tmp_path, X))
+    data = FitData(world.objects, world.answers, local, block_size=12)
+    whole = world.objects.standardization(X, "float32")
     blocks = data.local_rows("float32")
     assert [block.dtype for block in blocks] == [np.float32] * 16
     for block, rows in zip(blocks, block_rows[:16], strict=True):
@@ -54,7 +38,7 @@ def test_the_first_16_blocks_of_a_mapped_file_are_used_and_checked(tmp_path, lar
         X[np.sort(np.concatenate(block_rows[:16]))]
     )
     record = fit(data, Arm("glocal")).record
-    assert (record.n_local_blocks, record.n_local) == (16, 480)
+    assert (record.n_local_blocks, record.n_local) == (16, 192)
     with pytest.raises(DataError, match=f"row {block_rows[16][3]}, column 0"):
         # images in no block may still be candidates for neighbours
         data.evaluation_rows(block_rows[16])

@@ -75,14 +75,29 @@ def assert_gradient(function, W):
 
 
 @every_case
-def test_the_loss_is_as_defined_and_its_gradient_that_of_differences(loss_by, one_pass, kind):
-    """L_global is the weighted mean of -log softmax at people's pair, for every kind and pass."""
+def test_the_loss_is_as_defined_and_its_derivatives_those_of_differences(loss_by, one_pass, kind):
+    """L_global is the weighted mean of -log softmax at people's pair, for every kind and pass;
+    ∂L/∂M is symmetric, ∂L/∂W = 2 ∂L/∂M W, and derivatives equal differences, along the scale too.
+    """
     objects = world.answers(T, N, kind).objects
     loss = loss_by(one_pass, X, objects, WEIGHTS, kind)
     expected = float(oracle.global_loss(X @ W, objects, WEIGHTS, kind))
     for _ in range(2):  # the second call starts with the gradients of the first in its buffers
         assert loss(W)[0] == pytest.approx(expected, rel=1e-12)
     assert_gradient(loss, W)
+    sums, dM = loss.derivatives(W)
+    np.testing.assert_allclose(dM, dM.T)
+    np.testing.assert_allclose(2 * dM @ W, loss(W)[1], atol=1e-12)
+    assert sums.slope == pytest.approx(float(np.sum(dM * (W @ W.T))))
+    similarities = loss.sums.similarities(X @ W)
+    step = 1e-4
+    for m in (0.3, 1.0, 2.0):
+        below, center, above = (loss(math.sqrt(m + e) * W)[0] for e in (-step, 0.0, step))
+        scaled = loss.sums(similarities, m)
+        assert scaled.slope / m == pytest.approx((above - below) / (2 * step), rel=1e-5)
+        second = (above - 2 * center + below) / step**2
+        assert scaled.curvature / m**2 == pytest.approx(second, rel=1e-4)
+    assert loss.sums(similarities, 1.0)[1:3] == pytest.approx(sums[1:3])
 
 
 @pytest.mark.parametrize("kind", ["odd-one-out", "nearest-of-n"])
@@ -101,31 +116,6 @@ def test_float32_is_float64_to_its_accuracy(loss_by, one_pass, kind, size):
         value, dW = loss(W.astype("f4"))
         assert (type(value), dW.dtype, value) == (float, "f4", pytest.approx(exact, rel=2e-6))
         np.testing.assert_allclose(dW, exact_dW, rtol=1e-4, atol=2e-6 * np.abs(exact_dW).max())
-
-
-@every_case
-def test_slopes_and_scales_are_derivatives(loss_by, one_pass, kind):
-    """∂L/∂M is the slope along M + s vvᵀ and half of ∂L/∂W at W, and the derivatives along the
-    scale equal differences.
-    """
-    loss = loss_by(one_pass, X, world.answers(T, N, kind).objects, WEIGHTS, kind)
-    sums, dM = loss.derivatives(W)
-    v = normal(P, 1, seed=12)
-    s = 1e-6
-    np.testing.assert_allclose(dM, dM.T)
-    np.testing.assert_allclose(2 * dM @ W, loss(W)[1], atol=1e-12)
-    slope = (loss(np.hstack([W, math.sqrt(s) * v]))[0] - loss(W)[0]) / s
-    assert (v.T @ dM @ v).item() == pytest.approx(slope, rel=1e-3, abs=1e-6)
-    assert sums.slope == pytest.approx(float(np.sum(dM * (W @ W.T))))
-    similarities = loss.sums.similarities(X @ W)
-    step = 1e-4
-    for m in (0.3, 1.0, 2.0):
-        below, center, above = (loss(math.sqrt(m + e) * W)[0] for e in (-step, 0.0, step))
-        scaled = loss.sums(similarities, m)
-        assert scaled.slope / m == pytest.approx((above - below) / (2 * step), rel=1e-5)
-        second = (above - 2 * center + below) / step**2
-        assert scaled.curvature / m**2 == pytest.approx(second, rel=1e-4)
-    assert loss.sums(similarities, 1.0)[1:3] == pytest.approx(sums[1:3])
 
 
 @pytest.mark.parametrize("t, gathered", [(8, True), (9, False)])
@@ -177,34 +167,12 @@ def test_two_threads_on_one_loss_have_the_numbers_of_one(loss_by, one_pass):
         np.testing.assert_equal(list(pool.map(loss, points)), expected)
 
 
-def test_what_leaves_the_losses_unchanged():
-    """Relabelled objects, a swapped pair, another order of answers, copies in place of weights, a
-    rotated W and rotated axes do not change the losses.
-    """
-    loss = numpy_loss(X, ANSWERS, WEIGHTS)
-    order = np.random.default_rng(0).permutation(N)
-    turn = np.random.default_rng(1).permutation(T)
-    Q, U = (np.linalg.qr(normal(P, P, seed=seed))[0] for seed in (7, 8))
-    for other, point in (
-        (numpy_loss(X[np.argsort(order)], order[ANSWERS], WEIGHTS), W),
-        (numpy_loss(X, ANSWERS[turn][:, [1, 0, 2]], WEIGHTS[turn]), W),
-        (numpy_loss(X, np.repeat(ANSWERS, WEIGHTS.astype(int), axis=0)), W),
-        (numpy_loss(X @ U, ANSWERS, WEIGHTS), U.T @ W),
-        (loss, W @ Q),
-    ):
-        assert other(point)[0] == pytest.approx(loss(W)[0], rel=1e-12)
-    rotated = LocalLoss([block @ U for block in BLOCKS], 0.2)(U.T @ W @ Q)
-    assert rotated[0] == pytest.approx(LOCAL(W)[0], rel=1e-12)
-    for mix in (0.0, 0.7, 1.0):
-        assert penalty(U.T @ W @ U, mix)[0] == pytest.approx(penalty(W, mix)[0], rel=1e-12)
-
-
 @pytest.mark.nightly
 @every_pass
 @every_dtype
 def test_losses_of_any_size_have_their_digits(loss_by, one_pass, dtype):
-    """The loss of a clear answer, 2 e^-gap, has full relative accuracy, similarities of 1e4 do not
-    overflow, and equal similarities cost the logarithm of their number.
+    """The loss of a clear answer, 2 e^-gap, has full relative accuracy, and similarities of 1e4 do
+    not overflow.
     """
     identity = np.eye(2, dtype=dtype)
     for gap in (*range(0, 30, 3), 60, 87):  # S_01 = gap, the others 0
@@ -217,8 +185,6 @@ def test_losses_of_any_size_have_their_digits(loss_by, one_pass, dtype):
     value, dW = loss_by(one_pass, rows, [[0, 1, 2], [0, 2, 1]])(identity)
     assert value == pytest.approx(1e4, rel=1e-6)  # the losses are 0 and 2e4
     assert np.isfinite(dW).all()
-    value = loss_by(one_pass, rows, [[0, 1, 2]])(0 * identity)[0]
-    assert value == pytest.approx(math.log(3), rel=2e-6 if dtype == "f4" else 1e-14)
 
 
 def test_a_step_far_too_long_is_infinite_not_nan():
@@ -250,17 +216,6 @@ def test_the_local_loss_is_as_defined_and_its_gradient_that_of_differences(tau, 
     np.testing.assert_allclose(single_dW, dW, rtol=1e-3, atol=1e-4 * np.abs(dW).max())
 
 
-def test_the_local_loss_depends_on_directions_and_blocks_alone():
-    """The scale of W and of images and the order of images in a block do not matter, but the blocks
-    do.
-    """
-    for scale in (1e-10, 1e3):
-        loss = LocalLoss([7 * block[::-1] for block in BLOCKS[::-1]], 0.2)
-        assert loss(scale * W)[0] == pytest.approx(LOCAL(W)[0], rel=1e-11)
-    in_one_block = LocalLoss([IMAGES], 0.2)(W)[0]
-    assert abs(in_one_block - LOCAL(W)[0]) > 0.1  # that of m images contains about log(m - 1)
-
-
 def test_an_image_of_zeros_gives_no_nan():
     """Value and gradient stay finite for an image that is mapped to exactly 0, which
     has no direction.
@@ -287,14 +242,10 @@ def test_the_penalty_is_its_formula_and_its_gradient_that_of_differences(mix):
 
 
 def test_an_objective_is_the_weighted_sum_of_its_terms():
-    """Value and gradient are the weighted sums and the parts the unweighted values; without a local
-    loss, α has no effect.
-    """
+    """Value and gradient are the weighted sums, and the parts the unweighted values."""
     loss = numpy_loss(X, ANSWERS, WEIGHTS)
     objective = Objective(loss, LOCAL, 0.3, 0.7, 0.9)
     parts = {"global": loss(W)[0], "local": LOCAL(W)[0], "penalty": penalty(W, 0.9)[0]}
     assert objective(W).parts == parts
     assert objective(W).value == pytest.approx(np.dot([0.7, 0.3, 0.7], list(parts.values())))
     assert_gradient(lambda W: objective(W)[::2], W)
-    alone = Objective(loss, None, 0.3, 0.7, 0.0)(W)
-    assert alone.value == pytest.approx(loss(W)[0] + 0.7 * np.sum(W**2))

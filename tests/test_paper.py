@@ -14,7 +14,7 @@ from world import chosen, folder, run
 from glocal.aligner import Arm, FitData, PaperLoop, fit
 from glocal.data.answers import Answers
 from glocal.data.features import Features
-from glocal.errors import DivergedError, MissingDependencyError, ParameterError
+from glocal.errors import DivergedError, MissingDependencyError
 from glocal.solver import Counter
 
 pytestmark = [
@@ -25,7 +25,6 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:.*LeafSpec:FutureWarning"),  # Lightning warns about torch
 ]
 torch = pytest.importorskip("torch")
-functional = torch.nn.functional
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -36,20 +35,15 @@ def loop():
     )
 
 
-def simulated(t=900):
-    """60 objects, answers by noisy dot products in a stretched space, and 40 local images."""
-    rng = np.random.RandomState(0)
-    X = rng.normal(size=(60, 6))
-    images = rng.normal(size=(40, 6))
-    Z = X @ np.diag([2.0, 1, 1, 0.5, 0.1, 0.1])
-    triplets = np.array([rng.permutation(60)[:3] for _ in range(t)])
-    a, b, c = Z[triplets].transpose(1, 0, 2)
-    dots = np.stack([(a * b).sum(1), (a * c).sum(1), (b * c).sum(1)]) + rng.normal(size=(3, t))
-    order = np.array([[0, 1, 2], [0, 2, 1], [1, 2, 0]])[dots.argmax(0)]
-    return X, np.take_along_axis(triplets, order, axis=1), images
-
-
-X, TRIPLETS, IMAGES = simulated()
+# 60 objects, answers by noisy dot products in a stretched space, and 40 local images
+RNG = np.random.RandomState(0)
+X = RNG.normal(size=(60, 6))
+IMAGES = RNG.normal(size=(40, 6))
+TRIPLETS = np.array([RNG.permutation(60)[:3] for _ in range(900)])
+Z = (X @ np.diag([2.0, 1, 1, 0.5, 0.1, 0.1]))[TRIPLETS]
+DOTS = np.einsum("tip,tjp->ijt", Z, Z)[[0, 0, 1], [1, 2, 2]] + RNG.normal(size=(3, 900))
+ORDER = np.array([[0, 1, 2], [0, 2, 1], [1, 2, 0]])[DOTS.argmax(0)]
+TRIPLETS = np.take_along_axis(TRIPLETS, ORDER, axis=1)
 GLOCAL = Arm("glocal", alpha=0.3, lmbda=0.01, tau=0.5)
 GLOBAL = Arm("global", lmbda=0.01)
 
@@ -108,23 +102,11 @@ def test_the_numbers_are_those_of_the_first_implementation(arm, options, epochs,
 
 
 def by_hand(W, b, triplets, images, arm):
-    """The objective of a step of `glocal` as a script would write it, with one-hot rows, a masked
-    diagonal and cross-entropy.
-    """
-    standard = torch.as_tensor((X - X.mean()) / X.std())
-    one_hot = torch.eye(60, dtype=torch.float64)[torch.as_tensor(triplets)]
-    anchor, positive, negative = (one_hot @ (standard @ W + b)).unbind(1)
-    pairs = ((anchor, positive), (anchor, negative), (positive, negative))
-    dots = torch.stack([(first * second).sum(1) for first, second in pairs], 1)
-    value = functional.cross_entropy(dots, torch.zeros(len(dots), dtype=torch.long))
-    raw = torch.as_tensor(IMAGES[images])  # local images are not standardized
-    off = ~torch.eye(len(raw), dtype=torch.bool)
-
-    def similarities(V):
-        V = functional.normalize(V, dim=1)
-        return (V @ V.T)[off].view(len(V), -1) / arm.tau
-
-    local = functional.cross_entropy(similarities(raw @ W + b), torch.softmax(similarities(raw), 1))
+    """The objective of a step of `glocal`; local images are not standardized."""
+    Z = torch.as_tensor(oracle.standardized(X, X)) @ W + b
+    raw = torch.as_tensor(IMAGES[images])
+    value = oracle.global_loss(Z, triplets, np.ones(len(triplets)))
+    local = oracle.local_loss(raw, raw @ W + b, arm.tau, [range(len(raw))])
     rest = W - torch.eye(6, dtype=torch.float64) * W.diagonal().mean()
     return (1 - arm.alpha) * value + arm.alpha * local + arm.lmbda * rest.square().sum()
 
@@ -166,8 +148,9 @@ def test_answers_are_zipped_with_images_shuffled_anew(loop):
     assert len({*map(str, passes)}) == 3
     assert {len(block) for _, block in loop.epoch_steps(60, 10, 9, 4, (0, 0))} == {4}
     for epoch in (3, 4):
-        orders = [order for order, _ in loop.epoch_steps(100, 8, 0, 6, (1, epoch))]
-        assert (np.concatenate(orders).tolist() == np.concatenate(answers).tolist()) == (epoch == 3)
+        again, _ = zip(*loop.epoch_steps(100, 8, 0, 6, (1, epoch)), strict=True)
+        is_same = np.array_equal(np.concatenate(again), np.concatenate(answers))
+        assert is_same == (epoch == 3)
 
 
 def test_the_defaults_are_those_of_the_scripts(loop):
@@ -186,12 +169,11 @@ def test_the_defaults_are_those_of_the_scripts(loop):
         assert f"{patience} epochs without a gain of 9" in result.reason
 
 
-def test_the_norm_is_not_squared():
-    """The penalty of `naive` is ‖W‖, unless `squared` requests its square."""
-    for squared, power in ((False, 1), (True, 2)):
-        naive = short(squared=squared).solve(data(), Arm("naive", lmbda=0.1))
-        norm = np.linalg.norm(naive.transform.weights.astype(float))
-        assert naive.parts["penalty"] == pytest.approx(norm**power, rel=1e-6)
+def test_the_norm_can_be_squared():
+    """The penalty of `naive` is ‖W‖², as in the paper, if `squared` requests it."""
+    naive = short(squared=True).solve(data(), Arm("naive", lmbda=0.1))
+    norm = np.linalg.norm(naive.transform.weights.astype(float))
+    assert naive.parts["penalty"] == pytest.approx(norm**2, rel=1e-6)
 
 
 def test_fold_0_of_4_is_watched_without_weights_or_penalty():
@@ -263,15 +245,9 @@ def test_answers_about_a_reference_are_fitted(kind, t):
 
 
 def test_what_goes_wrong_is_said(monkeypatch):
-    """Too large a learning rate, values out of range, a missing Lightning and an interrupt are
-    reported.
-    """
+    """Too large a learning rate, a missing Lightning and an interrupt are reported."""
     with pytest.raises(DivergedError, match="eta"):
         short(eta=1e200).solve(data(), GLOCAL)
-    wrong = {"eta": 0.0, "optimiser": "adamw", "batch_size": 0, "patience": 0, "dtype": "float16"}
-    for name, value in wrong.items():
-        with pytest.raises(ParameterError, match=name):
-            PaperLoop(**{name: value})
 
     def interrupt(steps, evaluation):
         raise KeyboardInterrupt
@@ -297,8 +273,9 @@ def test_callbacks_of_lightning_are_taken(tmp_path):
 
 
 def test_the_command_line(tmp_path):
-    """`--solver paper` takes --eta, --optimiser and --bias, which the exact solver refuses, and
-    says how long a fit may take, and nothing of Lightning's; a dry sweep counts its fits.
+    """`--solver paper` takes --eta, --optimiser and --bias, of which the exact solver refuses the
+    first, and says how long a fit may take, and nothing of Lightning's; a dry sweep counts its
+    fits.
     """
     grid = 'method = "global"\nlmbda = [0.1, 1.0]\n'
     folder(tmp_path, x_npy=X, t_npy=TRIPLETS, grid_toml=grid)
@@ -306,15 +283,12 @@ def test_the_command_line(tmp_path):
     fit_line = f"fit {data}.npz --json"
     result = run(f"{fit_line} --solver paper --eta 0.05 --optimiser adam --bias")
     expected = {"solver": "paper", "eta": 0.05, "optimiser": "adam", "bias": True}
-    expected["converged"] = False
     assert result.json | expected == result.json
-    assert {"objective", "parts", "gap", "epochs", "watched"} <= result.json.keys()
     words = ("at most", "GPU", "lightning")
     assert [word for word in words if word in result.err] == ["at most"]
     for line, option in (("--eta 0.05", "--solver paper"), ("--solver paper --tol 1e-3", "--tol")):
-        refused = run(f"{fit_line} {line}")
-        assert refused.code == 2
-        assert option in refused.err
+        code, _, message = run(f"{fit_line} {line}")
+        assert (code, option in message) == (2, True)
     grid_line = f"--grid {tmp_path}/grid.toml --folds 2 --dry-run --json"
     dry = run(f"sweep {data} --solver paper {grid_line}").json
     assert (dry["fits"], dry["seconds"] > 0) == (2 * 2 + 1, True)
@@ -327,12 +301,12 @@ def test_a_grid_of_the_loop_holds_eta(tmp_path):
     """
     from glocal.sweep import sweep
 
-    data = FitData(Features(X), Answers(simulated(6000)[1]))
+    data = FitData(Features(X), chosen(world.answers(6000, 60), X))
     solver = short(optimiser="adam")
     grid = {"method": "global", "lmbda": 0.01, "eta": [0.01, 0.1]}
     result = sweep(data, grid, folds=2, solver=solver)
     points = result.points[result.points["method"] == "global"].set_index(["fold", "eta"])
-    assert sorted(points.index) == [(fold, eta) for fold in (0, 1) for eta in (0.01, 0.1)]
+    assert sorted(points.index) == [(0, 0.01), (0, 0.1), (1, 0.01), (1, 0.1)]
     alone = solver.replace(eta=0.1).solve(data.folds(2, "objects")[0].data, GLOBAL)
     assert points.loc[(0, 0.1), "objective"] == pytest.approx(alone.objective)
     assert result.transform.meta["fit"]["eta"] == result.best["eta"]

@@ -6,11 +6,10 @@ import numpy as np
 import pytest
 
 from glocal.aligner import Arm, Exact, FitData, exact
-from glocal.aligner.exact import Axes, Problem
+from glocal.aligner.exact import Axes
 from glocal.data.answers import Answers
 from glocal.data.features import Features
 from glocal.data.world import simulated_answers
-from glocal.objective import ChoiceLoss
 
 N = 30
 M = 25
@@ -72,22 +71,3 @@ def test_the_reduced_fit_is_the_full_fit(name, monkeypatch):
     if name == "mixed":  # derived on paper: c (1 - mix (p - r) / p) = mix tr W_r / p
         trace = 0.8 * W[:r, :r].trace() / P
         assert scale * (1 - 0.8 * (P - N) / P) == pytest.approx(trace, rel=1e-3)
-
-
-@pytest.mark.parametrize("name", ["global", "mixed", "naive", "glocal mixed"])
-def test_the_objective_is_that_of_the_whole_transform(name):
-    """f of the small matrix equals f of the p × p transform that it stands for, term by term."""
-    arm = ARMS[name]
-    data = FitData(OBJECTS, WEIGHTED, LOCAL)
-    small = SOLVER.problem(data, local=arm.local)
-    A = np.random.default_rng(0).normal(size=small.axes.U.shape[1:] * 2)
-    A = A + A.T
-    whole = small.axes.back(A, arm.identity).astype(np.float64)
-    X, answers = data.objects_and_answers("float64")
-    loss = ChoiceLoss(X, answers.objects, answers.pairs, answers.weights)
-    full = Problem(
-        data, Axes(np.eye(P), np.ones(P)), loss, tuple(data.local_rows("float64")), small.workers
-    )
-    assert small.objective(arm)(A).value == pytest.approx(
-        full.objective(arm)(whole).value, rel=1e-5
-    )

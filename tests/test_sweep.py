@@ -109,12 +109,10 @@ def test_a_path_moves_to_neighbours_only():
     for first, *path in all_paths[:8]:
         assert first["method"] == "global"
         assert len({(setting["lmbda"], setting["mix"]) for setting in (first, *path)}) == 1
-        alphas = [PAPER.alpha.index(setting["alpha"]) for setting in path]
-        taus = [PAPER.tau.index(setting["tau"]) for setting in path]
-        assert alphas[0] == 0
-        steps = np.diff([alphas, taus])
-        assert (np.abs(steps).sum(axis=0) == 1).all()
-        assert (steps[0] >= 0).all()
+        places = [(PAPER.alpha.index(s["alpha"]), PAPER.tau.index(s["tau"])) for s in path]
+        steps = np.diff(places, axis=0)
+        assert (np.abs(steps).sum(axis=1) == 1).all()
+        assert (steps[:, 0] >= 0).all()
     assert [len(path) for path in paths(grid, warm=False)] == [1] * len(grid)
 
 
