@@ -25,8 +25,7 @@ ARMS = {
     "global": Arm("global", lmbda=0.05),
     "mixed": Arm("global", lmbda=0.05, mix=0.8),
     "naive": Arm("naive", lmbda=0.1),
-    "glocal": Arm("glocal", alpha=0.3, lmbda=0.05),
-    "glocal mixed": Arm("glocal", alpha=0.3, lmbda=0.05, mix=0.8),
+    "glocal": Arm("glocal", alpha=0.3, lmbda=0.05, mix=0.8),
 }
 
 
@@ -36,10 +35,7 @@ def all_columns(X, blocks):
     return Axes(axes, np.maximum(moments, 0))
 
 
-@pytest.mark.parametrize(
-    "name",
-    [pytest.param(name, marks=[pytest.mark.nightly] * (name != "global")) for name in ARMS],
-)
+@pytest.mark.parametrize("name", ARMS)
 def test_the_reduced_fit_is_the_full_fit(name, monkeypatch):
     """A fit in N (+ M) directions has the objective, penalty, certificate and W of the full fit,
     and off the rows W is cI, or 0 for `naive`.
