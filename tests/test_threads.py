@@ -1,8 +1,5 @@
 """The number of threads depends on the size of the problem, around BLAS with a single thread."""
 
-from concurrent.futures import ThreadPoolExecutor
-from threading import Barrier
-
 import pytest
 from fits import fit_arm
 from threadpoolctl import threadpool_info, threadpool_limits
@@ -11,9 +8,8 @@ from glocal.objective import Workers, single_threaded_blas, threads
 
 
 def of_blas():
-    return [
-        library["num_threads"] for library in threadpool_info() if library["user_api"] == "blas"
-    ]
+    """The numbers of threads of the BLAS libraries."""
+    return {part["num_threads"] for part in threadpool_info() if part["user_api"] == "blas"}
 
 
 @pytest.fixture
@@ -21,7 +17,7 @@ def two_threads():
     """Give BLAS two threads, whatever the machine has."""
     threads._blas.cache_clear()  # another test may have loaded a second BLAS
     with threadpool_limits(2, user_api="blas"):
-        if set(of_blas()) != {2}:
+        if of_blas() != {2}:
             pytest.skip("this BLAS takes no other number of threads")
         yield
 
@@ -46,34 +42,25 @@ def test_blas_has_one_thread_during_a_fit_and_its_own_after(two_threads, world):
     )
     with pytest.raises(ZeroDivisionError), single_threaded_blas():
         1 / 0  # noqa: B018
-    assert (seen, set(of_blas())) == ({1}, {2})
-    first_inside = Barrier(2)
-    second_inside = Barrier(2)
-
-    def first():
-        with single_threaded_blas() as most:
-            first_inside.wait()
-            second_inside.wait()
-        return most
-
-    def second():
-        first_inside.wait()
-        with single_threaded_blas() as most:
-            second_inside.wait()
-        return most
-
-    with ThreadPoolExecutor(2) as pool:
-        assert [job.result() for job in (pool.submit(first), pool.submit(second))] == [2, 2]
-    assert set(of_blas()) == {2}
+    assert (seen, of_blas()) == ({1}, {2})
+    first, second = single_threaded_blas(), single_threaded_blas()
+    assert (first.__enter__(), second.__enter__()) == (2, 2)
+    first.__exit__(None, None, None)
+    assert of_blas() == {1}
+    second.__exit__(None, None, None)
+    assert of_blas() == {2}
 
 
 def test_a_fit_does_not_depend_on_threads(world, monkeypatch):
     """With as many threads as BLAS has, however small the problem, the objective equals that of one
     thread.
     """
-    single = fit_arm(world.objects, world.answers, local_features=world.local, block_size=100)
+    fit = lambda: (
+        fit_arm(world.objects, world.answers, local_features=world.local, block_size=100).record
+    )
+    single = fit()
     monkeypatch.setattr(threads, "_MIN_OPERATIONS_PER_THREAD", 1.0)
     monkeypatch.setattr(threads._blas(), "info", lambda: [{"num_threads": 3}])
-    several = fit_arm(world.objects, world.answers, local_features=world.local, block_size=100)
-    assert (single.record.provenance.threads, several.record.provenance.threads) == (1, 3)
-    assert several.record.objective == pytest.approx(single.record.objective, rel=1e-5)
+    several = fit()
+    assert (single.provenance.threads, several.provenance.threads) == (1, 3)
+    assert several.objective == pytest.approx(single.objective, rel=1e-5)
