@@ -91,6 +91,19 @@ def without_type_checks():
         yield
 
 
+@pytest.fixture(scope="module")
+def command_files(tmp_path_factory, without_type_checks):
+    """A folder with all files that the lines of `command_lines` read."""
+    from command_lines import write_files
+
+    folder = tmp_path_factory.mktemp("commands")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(folder)
+        patch.setenv("GLOCAL_CACHE", str(tmp_path_factory.mktemp("cache")))
+        write_files(folder)
+        yield folder
+
+
 @pytest.fixture(scope="session")
 def data_dir() -> Path:
     """The folder of the real data; tests that need it are skipped if the variable is not set."""
@@ -111,8 +124,5 @@ def started():
 
     yield start
     for process in running:
-        process.kill()
-        process.wait()
-        for pipe in (process.stdin, process.stdout, process.stderr):
-            if pipe is not None:
-                pipe.close()
+        with process:  # waits and closes the pipes
+            process.kill()

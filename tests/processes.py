@@ -3,19 +3,15 @@ nightly.
 """
 
 import json
-import os
 import shutil
-import signal
 import subprocess
 import sys
-import traceback
-from collections.abc import Callable
 from pathlib import Path
 from subprocess import PIPE, Popen, run
 
 import pytest
 
-__all__ = ["COMMAND_LINE", "PIPE", "Popen", "Study", "browser", "forked", "numbers", "run"]
+__all__ = ["COMMAND_LINE", "PIPE", "Popen", "Study", "browser", "numbers", "run"]
 COMMAND_LINE = [sys.executable, "-c", "from glocal.cli import main; main()"]
 WATCH = """
 import contextlib, sys, threading
@@ -51,32 +47,6 @@ def numbers(code: str, *arguments) -> list[int]:
     return [int(number) for number in process.stdout.split()]
 
 
-def forked(work: Callable[[], object], out: Path, err: Path, seconds: int) -> int:
-    """The exit code of `work` in a fork of this process, with its output in two files; a signal
-    ends it after so many seconds of processor time, or ten times as many in all.
-    """
-    child = os.fork()
-    if not child:
-        code = 99
-        try:
-            signal.setitimer(signal.ITIMER_PROF, seconds)
-            signal.alarm(10 * seconds)
-            for path, stream in ((out, sys.stdout), (err, sys.stderr)):
-                file = os.open(path, os.O_CREAT | os.O_TRUNC | os.O_WRONLY)
-                os.dup2(file, stream.fileno())
-            work()
-            code = 0
-        except SystemExit as ended:
-            code = ended.code if isinstance(ended.code, int) else 98
-        except BaseException:  # noqa: BLE001
-            traceback.print_exc()
-        finally:
-            sys.stdout.flush()
-            sys.stderr.flush()
-            os._exit(code)
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-
-
 @pytest.fixture(scope="module")
 def browser():
     """Chromium; tests of pages are skipped if it or playwright is not installed."""
@@ -100,6 +70,5 @@ class Study:
         self.links = json.loads(self.process.stdout.readline())
 
     def kill(self) -> None:
-        self.process.kill()
-        self.process.wait()
-        self.process.stdout.close()
+        with self.process:  # waits and closes the pipe
+            self.process.kill()
