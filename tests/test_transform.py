@@ -10,6 +10,7 @@ import pytest
 from fits import fit_record, heldout
 from hypothesis import given
 from hypothesis import strategies as st
+from world import folder
 
 from glocal.data.features import Features
 from glocal.data.rows import row_statistics
@@ -17,7 +18,7 @@ from glocal.errors import DataError, DataWarning, FileError, ParameterError
 from glocal.files import array_sha256
 from glocal.similarity import unit_rows
 from glocal.transform import LinearTransform, apply_file, check_rows, formats, reduced
-from glocal.transform.record import TransformRecord, check_record
+from glocal.transform.record import check_record
 
 RNG = np.random.default_rng(0)
 P = 6
@@ -29,17 +30,15 @@ T = LinearTransform(W, B, mean=0.7, std=2.3, meta=META)
 BOTH = [T, replace(T, bias=None)]
 UNIT_FIT = replace(T, meta=META | {"rows": {"normalised": True, "mean_length": 1.0}})
 ALL = [*BOTH, reduced(T, X, 3)]
-both = pytest.mark.parametrize("transform", BOTH, ids=["bias", "no-bias"])
-suffixes = pytest.mark.parametrize(
-    "suffix", [name for name in formats.ENDINGS if name == ".npz" or find_spec(name[1:])]
-)
+both = pytest.mark.parametrize("transform", BOTH)
+has_safetensors = find_spec("safetensors") is not None
+suffixes = pytest.mark.parametrize("suffix", formats.ENDINGS[: 1 + has_safetensors])
 other_scale = pytest.mark.filterwarnings("ignore::glocal.errors.DataWarning")  # than that of a fit
 
 
 def by_hand(x, transform):
     """((x - mean) / std) W + b in float64, as another program that reads the file computes it."""
-    z = (np.asarray(x, dtype="f8") - transform.mean) / transform.std
-    z = z @ transform.weights.astype("f8")
+    z = (np.asarray(x, "f8") - transform.mean) / transform.std @ transform.weights.astype("f8")
     return z if transform.bias is None else z + transform.bias
 
 
@@ -49,9 +48,9 @@ def close(result, expected, atol=1e-5):
     np.testing.assert_allclose(result, expected, rtol=0, atol=atol * np.abs(expected).max())
 
 
-def maybe_warns(noun):
-    """The context of a warning with this noun, or of no warning."""
-    return pytest.warns(DataWarning, match=noun) if noun else contextlib.nullcontext()
+def maybe(expected, kind, noun):
+    """The context of a warning or an error with this noun, or of none."""
+    return expected(kind, match=noun) if noun else contextlib.nullcontext()
 
 
 @pytest.fixture(scope="module")
@@ -71,17 +70,17 @@ def rows(request):
 # apply
 
 
-MAPPED = {
-    **{f"{transform.bias is None}, {dtype}": (transform, np.abs(X * 3).astype(dtype))
-       for transform in BOTH for dtype in ["f8", "f4", "f2", "i2", "u1"]},
-    "more than one block": (T, np.tile(X, (9_000, 1))),
-    "squares overflow": (LinearTransform(np.eye(P, dtype="f4"), None, 0.0, 1e300), 1e300 * X),
-    "an offset does not cancel": (replace(T, mean=4096.3), (X + 4096.3).astype("f4")),
-}  # fmt: skip
+MAPPED = [
+    *((transform, np.abs(X * 3).astype(dtype))
+      for transform in BOTH for dtype in "f8 f4 f2 i2 u1".split()),
+    (T, np.tile(X, (9_000, 1))),  # more than one block
+    (LinearTransform(np.eye(P, dtype="f4"), None, 0.0, 1e300), 1e300 * X),  # squares overflow
+    (replace(T, mean=4096.3), (X + 4096.3).astype("f4")),  # an offset does not cancel
+]  # fmt: skip
 
 
 @other_scale
-@pytest.mark.parametrize("transform, x", MAPPED.values(), ids=MAPPED)
+@pytest.mark.parametrize("transform, x", MAPPED)
 def test_what_comes_in_comes_out(rows, transform, x):
     """Arrays give arrays and tensors give tensors, of the same float dtype, and integers give
     float32, as accurately as their differences from the mean are.
@@ -95,31 +94,31 @@ def test_what_comes_in_comes_out(rows, transform, x):
 
 def test_tensors_keep_type_and_gradient(torch):
     """bfloat16 is computed in float32 and rounded once, and the gradient is that of z = x A + c."""
-    x = torch.from_numpy(X).bfloat16()
-    assert torch.equal(T(x), T(x.float()).bfloat16())
-    x = torch.from_numpy(X).requires_grad_()
-    T(x).sum().backward()
-    close(x.grad.numpy(), np.tile(T.folded()[0].sum(axis=1), (40, 1)))
+    x = torch.from_numpy(X)
+    half = x.bfloat16()
+    assert torch.equal(T(half), T(half.float()).bfloat16())
+    T(x.requires_grad_()).sum().backward()
+    close(x.grad[5], T.folded()[0].sum(axis=1))
 
 
 def test_rows_of_any_layout_are_mapped():
-    """No rows, views, other memory and byte orders, lists and tables are mapped."""
+    """No rows, views, other byte orders, lists and tables are mapped."""
     table = pytest.importorskip("pandas").DataFrame(X)
     assert T(X[:0]).shape == (0, P)
-    for x in (X[::-2], np.asfortranarray(X), X.astype(">f8"), X.tolist(), table):
+    for x in (X[::-2], X.astype(">f8"), X.tolist(), table):
         close(T(x), by_hand(x, T), 1e-6)
 
 
 @other_scale
-@pytest.mark.parametrize("scale", [1e-320, 1e-200, 1.0, 1e307])
-def test_rows_of_any_length_are_normalized(rows, scale):
+@pytest.mark.parametrize("scale, dtype", [(1e-320, "f8"), (1e307, "f8"), (300, "f2")])
+def test_rows_of_any_length_are_normalized(rows, scale, dtype):
     """A transform of rows of length 1 scales rows without underflow or overflow, and a row of zeros
     stays a row of zeros.
     """
     x = np.array([[3, -4, 0, 0, 0, 0], [1, 1, 1, 1, 0, 0], np.zeros(P)])
     unit = x / np.array([[5], [2], [1]])
-    z = np.asarray(UNIT_FIT(rows(scale * x)))
-    close(z, by_hand(unit, T), 1e-3 if scale < 1e-310 else 1e-6)
+    z = UNIT_FIT(rows((scale * x).astype(dtype)))
+    close(z, by_hand(unit, T), 1e-3)
 
 
 @other_scale
@@ -141,7 +140,7 @@ def test_rows_that_are_not_finite_are_refused(rows, value):
 
 
 @both
-@pytest.mark.parametrize("strength", [0.0, 0.3, 1.0, 2.0])
+@pytest.mark.parametrize("strength", [0.0, 0.3, 3.0])
 def test_strength_interpolates_to_the_scaled_identity(transform, strength):
     """W_s = cI + s (W - cI) and b_s = s b with c = tr W / p, so that strength 0 only scales rows;
     strengths multiply.
@@ -153,39 +152,32 @@ def test_strength_interpolates_to_the_scaled_identity(transform, strength):
     half = blended.at_strength(0.5)
     close(blended(X), expected)
     close(half(X), transform.at_strength(strength / 2)(X))
-    assert half.meta["strength"] == strength / 2
-    assert ("strength" in repr(blended)) == (strength != 1)
+    assert f"strength {strength / 2:g}" in repr(half)
 
 
 # reduction
 
 
 @both
-@pytest.mark.parametrize("r", [1, 3, P])
+@pytest.mark.parametrize("r", [1, 3])
 def test_fewer_dimensions_are_the_best_of_their_rank(transform, r):
-    """S_r is the best approximation of S of rank r, by numpy's SVD, with the stated energy; the
-    signs of the directions depend neither on the library nor on rounding.
+    """S_r is the best approximation of S of rank r, by numpy's SVD, with the stated energy, also
+    from rows in pieces; the signs of the directions depend neither on the library nor on rounding.
     """
-    Z = transform(X)
+    S = transform(X) @ transform(X).T
     smaller = reduced(transform, X, r)
     R = smaller(X)
-    U, values, _ = np.linalg.svd(Z @ Z.T)
+    U, values, _ = np.linalg.svd(S)
     best = (U[:, :r] * values[:r]) @ U[:, :r].T
     assert np.abs(R @ R.T - best).max() < 1e-5 * values[0]
-    energy = 1 - np.square(Z @ Z.T - best).sum() / np.square(Z @ Z.T).sum()
+    energy = 1 - np.square(S - best).sum() / np.square(S).sum()
     record = smaller.meta["reduced"]
     shares = (energy, values[:r].sum() / values.sum())
     assert (record["energy"], record["length"]) == pytest.approx(shares, abs=1e-9)
     close(smaller.weights, reduced(transform, X, P).weights[:, :r])  # directions are nested
+    close(smaller.weights, reduced(transform, iter(np.array_split(X, 7)), r).weights)
     U = reduced(replace(T, weights=np.eye(P, dtype="f4"), bias=None), X, r).weights
     assert (np.abs(U).max(axis=0) == U.max(axis=0)).all()
-
-
-@pytest.mark.parametrize("transform", [T, UNIT_FIT])
-def test_directions_of_pieces_are_those_of_all_rows(transform):
-    """Rows in pieces give the directions of all rows."""
-    pieces = reduced(transform, iter(np.array_split(X, 7)), 3)
-    close(pieces.weights, reduced(transform, X, 3).weights)
 
 
 # search
@@ -210,36 +202,25 @@ def test_candidates_are_sorted_by_their_aligned_cosine(transform):
 @pytest.mark.parametrize(
     "noun, call, arguments",
     [
-        ("shape", T, [X[:3].T]), ("shape", T, [X[0]]), ("lengths", T, [[[1.0], [1.0, 2.0]]]),
-        ("real numbers", T, [[["a"] * P]]), ("object", T, [X.astype(object)]),
+        ("shape", T, [X[:3].T]), ("shape", T, [X[0]]), ("real numbers", T, [[["a"] * P]]),
         ("complex", T, [X + 0j]), ("masked", T, [np.ma.masked_array(X)]),
         ("no images", T.recentred, [X[:0]]), ("row", reduced, [T, iter(()), 1]),
         ("row 40", reduced, [T, np.vstack([X, np.nan * X]), 1]),
-        ("dimensions", reduced, [T, X[:, :5], 1]),
-        ("0", reduced, [replace(T, weights=0 * W, bias=None), X, 1]),
+        ("maps all rows to 0", reduced, [replace(T, weights=0 * W, bias=None), X, 1]),
         ("too large", reduced, [replace(T, std=1.0), 1e300 * X, 2]),
-        ("shape", T.rerank, [1.0, X[0], 1]), ("shape", T.rerank, [X[:2], X[None], 5]),
-        ("6", T.rerank, [X[0, 1:], X, 3]), ("nan at row 0", T.rerank, [X[0], np.nan * X, 2]),
-    ],
-)  # fmt: skip
-def test_what_are_no_rows_is_refused(as_a_user, noun, call, arguments):
-    """Rows, pools and candidates of other shapes and types are refused."""
-    with pytest.raises(DataError, match=noun):
-        call(*arguments)
-
-
-@pytest.mark.parametrize(
-    "noun, call, arguments",
-    [
+        ("query", T.rerank, [1.0, X[0], 1]), ("query", T.rerank, [X[:2], X[None], 5]),
+        ("nan at row 0", T.rerank, [X[0], np.nan * X, 2]),
         *(("strength", T.at_strength, [s]) for s in (-0.1, np.inf, "1")),
-        *(("dimensions", reduced, [T, X, r]) for r in (0, P + 1, 2.0)),
-        *(("k", T.rerank, [X[0], X, k]) for k in (0, 41, 2.0)),
-        ("strength", ALL[2].at_strength, [0.5]),
+        *(("`dimensions`", reduced, [T, X, r]) for r in (0, P + 1, 2.0)),
+        *(("`k`", T.rerank, [X[0], X, k]) for k in (0, 41, 2.0)),
+        ("has no strength", ALL[2].at_strength, [0.5]),
     ],
 )  # fmt: skip
-def test_a_setting_out_of_range_is_refused(as_a_user, noun, call, arguments):
-    """Strengths, dimensions, numbers of candidates and baselines that do not exist are refused."""
-    with pytest.raises(ParameterError, match=noun):
+def test_what_cannot_be_mapped_is_refused(as_a_user, noun, call, arguments):
+    """Rows, pools and candidates of other shapes and types, and strengths, dimensions and numbers
+    of candidates that do not exist are refused.
+    """
+    with pytest.raises((DataError, ParameterError), match=noun):
         call(*arguments)
 
 
@@ -250,10 +231,7 @@ def test_a_setting_out_of_range_is_refused(as_a_user, noun, call, arguments):
 @given(
     p=st.integers(1, 8), r=st.integers(1, 8), bias=st.booleans(),
     mean=st.floats(-1e6, 1e6), std=st.floats(1e-6, 1e6),
-    meta=st.dictionaries(
-        st.text(min_size=1).filter(lambda key: key not in TransformRecord.model_fields),
-        st.none() | st.integers(-9, 9) | st.text(),
-    ),
+    meta=st.dictionaries(st.text(min_size=9), st.none() | st.integers(-9, 9) | st.text()),
 )  # fmt: skip
 def test_a_saved_transform_is_loaded_whole(tmp_path_factory, suffix, p, bias, mean, std, r, meta):
     """Weights, bias, scalars and meta survive two rounds of saving, bit by bit, for any p and r."""
@@ -274,18 +252,13 @@ def test_another_reader_reads_our_files(tmp_path, suffix, dtype):
     """
     path = tmp_path / f"t{suffix}"
     replace(T, weights=W.astype(dtype)).save(path)
-    shape = ()
     if suffix == ".npz":
         content = dict(np.load(path))
-        record = content.pop("meta")
-        assert json.loads(record.item()) == {"format": 1, **META}
-        assert record.nbytes == len(record.item())  # a byte a character
+        assert json.loads(content.pop("meta").item()) == {"format": 1, **META}
     else:
         content = pytest.importorskip("safetensors.numpy").load_file(path)
-        shape = (1,)
-    types = {"weights": ((P, P), dtype), "bias": ((P,), "f4"), "mean": (shape, "f8")}
-    types["std"] = types["mean"]
-    assert {name: (array.shape, array.dtype) for name, array in content.items()} == types
+    types = {"weights": dtype, "bias": "f4", "mean": "f8", "std": "f8"}
+    assert {name: array.dtype for name, array in content.items()} == types
     z = ((X - content["mean"]) / content["std"]) @ content["weights"] + content["bias"]
     close(LinearTransform.load(path)(X), z, 1e-6)
 
@@ -296,7 +269,7 @@ def saved(path, **changes):
     np.savez(path, **{key: value for key, value in parts.items() if value is not None})
 
 
-@pytest.mark.parametrize("dtype, shape", [("f4", ()), ("f8", (1,)), ("f8", (1, 1))])
+@pytest.mark.parametrize("dtype, shape", [("f4", ()), ("f8", (1, 1))])
 def test_files_of_the_authors_are_read(tmp_path, dtype, shape):
     """A mean and a std with one element, in any shape and precision, make a transform."""
     mean, std = (np.full(shape, value, dtype) for value in (0.7, 2.3))
@@ -306,76 +279,66 @@ def test_files_of_the_authors_are_read(tmp_path, dtype, shape):
     close(loaded(X), by_hand(X, T))
 
 
-RECORDS = """
-[]
-7
-{"format": 99}
-{"format": "1"}
-{"strength": "1"}
-{"strength": -1.0}
-{"strength": true}
-{"source": {"model": ["x"]}}
-{"fit": 5}
-{"fit": {"method": "global"}}
-{"sweep": 5}
-{"sweep": {"heldout": []}}
-{"reduced": [1]}
-{"rows": "x"}
-{"rows": {"columns": {}}}
-{"rows": {"mean_length": "long", "normalised": true}}
-{"rows": {"mean_length": 1.0, "normalised": false, "columns": null}}
-{"rows": {"mean_length": 1.0, "normalised": false, "columns": {"a": 1.0}}}
-{"rows": {"mean_length": 1.0, "normalised": false, "columns": {"6": 1.0}}}
-{"rows": {"mean_length": 1.0, "normalised": false, "columns": {"0": "y"}}}
-{"rows": {"mean_length": 1.0, "normalised": false, "columns": {"NINES": 1.0}}}
-{"card": []}
-{"card": {"a": 1}}
-{"card": {"licence": [1]}}
-{"card": {"licence": "a b"}}
-{"card": {"datasets": null}}
-{"card": {"notes": [1]}}
-{"card": {"self": 1}}
-""".replace("NINES", "9" * 5000)
-FITS = """
-{"method": 5}
-{"keep": {"keep": []}}
-{"keep": {"keep": 0.9, "centre": "x"}}
-{"provenance": {"data": 5}}
-{"surplus": 1}
-{"n_answers": "many"}
-{"n_local": -1}
-{"alpha": "<b>"}
-{"status": 5}
-{"heldout": 5}
-{"heldout": {}}
+# what a record is, or what is changed in that of a fit or of its held-out scores
+RECORDS = r"""
+record []
+record 7
+record {"format": 99}
+record {"format": "1"}
+record {"strength": "1"}
+record {"strength": -1.0}
+record {"strength": true}
+record {"source": {"model": ["x"]}}
+record {"fit": 5}
+record {"fit": {"method": "global"}}
+record {"sweep": 5}
+record {"sweep": {"heldout": []}}
+record {"reduced": [1]}
+record {"rows": "x"}
+record {"rows": {"columns": {}}}
+record {"rows": {"mean_length": "long", "normalised": true}}
+record {"rows": {"mean_length": 1.0, "normalised": false, "columns": null}}
+record {"rows": {"mean_length": 1.0, "normalised": false, "columns": {"a": 1.0}}}
+record {"rows": {"mean_length": 1.0, "normalised": false, "columns": {"6": 1.0}}}
+record {"rows": {"mean_length": 1.0, "normalised": false, "columns": {"0": "y"}}}
+record {"rows": {"mean_length": 1.0, "normalised": false, "columns": {"999999999999": 1.0}}}
+record {"card": []}
+record {"card": {"a": 1}}
+record {"card": {"licence": [1]}}
+record {"card": {"licence": "a b"}}
+record {"card": {"licence": "mit\nextra: x"}}
+record {"card": {"base_model": "a b"}}
+record {"card": {"datasets": ["x\ny"]}}
+record {"card": {"datasets": null}}
+record {"card": {"notes": [1]}}
+record {"card": {"self": 1}}
+fit {"method": 5}
+fit {"keep": {"keep": []}}
+fit {"keep": {"keep": 0.9, "centre": "x"}}
+fit {"provenance": {"data": 5}}
+fit {"surplus": 1}
+fit {"n_answers": "many"}
+fit {"n_local": -1}
+fit {"alpha": "<b>"}
+fit {"status": 5}
+fit {"heldout": 5}
+fit {"heldout": {}}
+heldout {"of": "images"}
+heldout {"n": 0.5}
+heldout {"agreement": "x"}
+heldout {"gain_low": 1e308}
+heldout {"kept": 2.0}
+heldout {"expected": 1}
 """
-HELDOUT = """
-{"of": "images"}
-{"n": 0.5}
-{"agreement": "x"}
-{"gain_low": 1e308}
-{"kept": 2.0}
-{"expected": 1}
-"""
 
 
-def damaged_records():
-    """The records of these texts, one a line; `FITS` are changes of a fit, `HELDOUT` of its
-    scores.
-    """
-    records, fits, scores = (
-        map(json.loads, text.split("\n")[1:-1]) for text in (RECORDS, FITS, HELDOUT)
-    )
-    changes = [*fits, *({"heldout": heldout(**change)} for change in scores)]
-    return [*records, *({"fit": fit_record(**change)} for change in changes)]
-
-
-@pytest.mark.parametrize("record", damaged_records(), ids=lambda record: str(record)[:60])
-def test_a_record_that_is_none_is_one_sentence(tmp_path, as_a_user, record):
-    """A file whose record of the fit, the rows or the card has wrong types is refused."""
-    saved(tmp_path / "transform.npz", meta=np.array(json.dumps(record)))
-    with pytest.raises(FileError, match=r"^.*transform\.npz.*(record|format 99).*\Z"):
-        LinearTransform.load(tmp_path / "transform.npz")
+def damaged(line):
+    """The damaged record of a line of this text."""
+    part, _, content = line.partition(" ")
+    record = json.loads(content)
+    if part == "heldout":
+        record = {"heldout": heldout(**record)}
+    return record if part == "record" else {"fit": fit_record(**record)}
 
 
 @pytest.mark.parametrize(
@@ -385,16 +348,18 @@ def test_a_record_that_is_none_is_one_sentence(tmp_path, as_a_user, record):
         ("weights", {"weights": W[0]}), ("real numbers", {"weights": np.full((2, 2), "a")}),
         ("NaN", {"weights": np.nan * W}), ("NaN", {"bias": np.inf * B}), ("bias", {"bias": B[:3]}),
         ("damaged", {"mean": B}), *(("std", {"std": value}) for value in (0.0, np.inf)),
-        ("mean", {"mean": np.nan}), ("damaged", {"meta": np.array("{")}),
-        ("damaged", {"meta": np.array("[" * 100_000)}),
+        ("mean", {"mean": np.nan}), ("damaged", {"meta": np.array("[" * 100_000)}),
+        *(("record|format 99", {"meta": np.array(json.dumps(damaged(line)))})
+          for line in RECORDS.strip().split("\n")),
     ],
 )  # fmt: skip
-def test_arrays_that_are_no_transform_are_refused(tmp_path, as_a_user, noun, changes):
-    """An incomplete or foreign file, weights that are not square or finite, and other scalars are
-    refused in one line that names the file.
+def test_a_file_that_is_no_transform_is_one_sentence(tmp_path, as_a_user, noun, changes):
+    """An incomplete or foreign file, weights that are not square or finite, other scalars, and a
+    record of the fit, the rows or the card of wrong types are refused in one line that names the
+    file.
     """
     saved(tmp_path / "transform.npz", **changes)
-    with pytest.raises((FileError, DataError), match=rf"^(?=.*transform\.npz).*{noun}.*\Z"):
+    with pytest.raises((FileError, DataError), match=rf"^(?=.*transform\.npz).*({noun}).*\Z"):
         LinearTransform.load(tmp_path / "transform.npz")
 
 
@@ -408,22 +373,18 @@ def test_weights_published_under_a_wrong_name_are_recognised(tmp_path, monkeypat
     (tmp_path / right).mkdir()
     for name, noun in (("renamed.npz", right), (f"{right}/t.npz", None)):
         LinearTransform(weights, None, 0.0, 1.0).save(tmp_path / name)
-        with maybe_warns(noun):
+        with maybe(pytest.warns, DataWarning, noun):
             LinearTransform.load(tmp_path / name)
 
 
 @pytest.mark.data
-def test_published_transforms_are_read_and_applied(data_dir):
-    """Every published transform loads, the misnamed one with a warning, and applies its
-    own arrays.
-    """
+def test_published_transforms_are_read(data_dir):
+    """Every published transform has the arrays of its file, the misnamed one with a warning."""
     for path in (data_dir / "transforms").rglob("*.npz"):
-        with maybe_warns("dino-vit-base-p16" if "dinov2" in str(path) else None):
+        with maybe(pytest.warns, DataWarning, "dino-" if "dinov2" in str(path) else None):
             transform = LinearTransform.load(path)
-        arrays = {"bias": 0, **np.load(path)}
-        x = RNG.normal(arrays["mean"], arrays["std"], (5, transform.dimensions))
-        z = (x - arrays["mean"]) / arrays["std"]
-        close(transform(x), z @ arrays["weights"].astype("f8") + arrays["bias"])
+        for name, array in np.load(path).items():
+            np.testing.assert_allclose(getattr(transform, name), array, rtol=1e-6)
 
 
 # other programs
@@ -435,60 +396,45 @@ def test_published_transforms_are_read_and_applied(data_dir):
     [*((transform, 1) for transform in ALL), (UNIT_FIT, 1e-30), (reduced(UNIT_FIT, X, 3), 1e30)],
 )
 def test_exports_equal_apply(torch, tmp_path, transform, scale):
-    """`to_linear`, which is frozen and draws no random numbers, and `to_onnx`, in any reader, map
-    raw rows as `apply` does, of any length and of zeros where it scales them to length 1; the ONNX
-    model is valid and carries the record.
+    """`to_linear`, which is frozen and draws no random numbers, and `to_onnx` map raw rows as
+    `apply` does, of any length and of zeros where it scales them to length 1; the ONNX model
+    carries the record.
     """
     onnx = pytest.importorskip("onnx")
     runtime = pytest.importorskip("onnxruntime").InferenceSession
-    reference = pytest.importorskip("onnx.reference").ReferenceEvaluator
     x = (scale * X).astype("f4")
     x[3] = 0
+    expected = transform(x)
     before = torch.get_rng_state()
     layer = transform.to_linear()
     assert torch.equal(before, torch.get_rng_state())
-    assert not any(part.requires_grad for part in layer.parameters())
-    expected = transform(x)
-    close(layer(torch.from_numpy(x)).numpy(), expected)
+    close(layer(torch.from_numpy(x)).numpy(), expected)  # which a trainable layer refuses
     path = str(tmp_path / "t.onnx")
-    transform.to_onnx(path, opset=18, ir_version=9)
-    for session in (runtime(path, providers=["CPUExecutionProvider"]), reference(path)):
-        for n in (1, 40):
-            (aligned,) = session.run(["aligned"], {"features": x[:n]})
-            assert aligned.dtype == np.float32
-            close(aligned, expected[:n])
+    transform.to_onnx(path)
+    session = runtime(path, providers=["CPUExecutionProvider"])
+    for n in (1, 40):
+        close(session.run(["aligned"], {"features": x[:n]})[0], expected[:n])
     model = onnx.load(path)
-    onnx.checker.check_model(model, full_check=True)
-    assert (model.opset_import[0].version, model.ir_version) == (18, 9)
     assert json.loads(model.metadata_props[0].value) == {"format": 1, **transform.meta}
 
 
 @given(
-    q=st.integers(1, 9), transform=st.sampled_from(ALL), bias=st.booleans(),
+    q=st.integers(1, 9), transform=st.sampled_from(ALL), kind=st.sampled_from(["", "bias", "P"]),
     dtype=st.sampled_from(["float64", "float32", "float16", "bfloat16"]),
 )  # fmt: skip
-def test_fold_into_a_linear(torch, q, transform, bias, dtype):
-    """The folded layer equals the layer followed by the transform, and the original layer stays
-    unchanged.
+def test_a_transform_is_folded_into_a_layer(torch, q, transform, kind, dtype):
+    """The folded layer equals a linear layer, or a product with a parameter as in open_clip,
+    followed by the transform; its dtype is the same, and whether it is trained.
     """
     dtype = getattr(torch, dtype)
-    layer = torch.nn.Linear(q, P, bias=bias, dtype=dtype).requires_grad_(False)
-    before = layer.weight.clone()
+    linear = torch.nn.Linear(q, P, bias=kind == "bias", dtype=dtype).requires_grad_(False)
+    layer = torch.nn.Parameter(linear.weight.T) if kind == "P" else linear
     folded = transform.fold_into(layer)
     Y = torch.from_numpy(np.random.default_rng(q).normal(size=(6, q))).to(dtype)
     eps = torch.finfo(dtype).eps  # both ways round a few values below 10, once or twice
-    torch.testing.assert_close(folded(Y), transform(layer(Y)), atol=40 * eps, rtol=8 * eps)
-    assert (folded.out_features, folded.weight.requires_grad) == (transform.out_dimensions, False)
-    assert folded.weight.dtype == folded.bias.dtype == dtype
-    assert torch.equal(layer.weight, before)
-
-
-def test_fold_into_a_parameter_as_open_clip_has_it(torch):
-    """A projection matrix that a model multiplies by, as in open_clip, becomes a Linear layer."""
-    pooled, matrix = (torch.from_numpy(rows).float() for rows in (X[:4, :3], X[:3]))
-    aligned = T.fold_into(torch.nn.Parameter(matrix))
-    torch.testing.assert_close(aligned(pooled), T(pooled @ matrix), atol=1e-4, rtol=1e-4)
-    assert aligned.weight.requires_grad
+    torch.testing.assert_close(folded(Y), transform(linear(Y)), atol=40 * eps, rtol=8 * eps)
+    trained = {part.requires_grad for part in folded.parameters()}
+    assert (folded.bias.dtype, trained) == (dtype, {kind == "P"})
 
 
 def test_fold_into_refuses(torch):
@@ -496,14 +442,13 @@ def test_fold_into_refuses(torch):
     are refused.
     """
     nn = torch.nn
-    for transform, error, noun, layer in (
-        (T, ParameterError, "4 features", nn.Linear(3, 4)),
-        (T, ParameterError, "layer", nn.Conv2d(3, P, 1)),
-        (T, ParameterError, "layer", nn.Parameter(torch.ones(P))),
-        (UNIT_FIT, ParameterError, "length 1", nn.Linear(P, P)),
-        (replace(T, std=1e-7), DataError, "float16", nn.Linear(3, P, dtype=torch.float16)),
+    for transform, noun, layer in (
+        (T, "4 features", nn.Linear(3, 4)),
+        (T, "is a Parameter", nn.Parameter(torch.ones(P))),
+        (UNIT_FIT, "length 1", nn.Linear(P, P)),
+        (replace(T, std=1e-7), "float16", nn.Linear(3, P, dtype=torch.float16)),
     ):
-        with pytest.raises(error, match=noun):
+        with pytest.raises((ParameterError, DataError), match=noun):
             transform.fold_into(layer)
 
 
@@ -545,12 +490,9 @@ marked reversed columns nothing
 
 def test_a_fit_records_its_rows():
     """A record has the lengths of the rows, whether all are 1, and the columns that stand out."""
-    statistics = row_statistics(ROWS)
-    assert statistics == row_statistics(Features(ROWS))
-    assert (statistics.pop("normalised"), statistics.pop("columns")) == (False, {})
-    length = np.linalg.norm(ROWS, axis=1).mean()
-    assert statistics == pytest.approx({"spread": 1.0, "mean_length": length})
-    assert of(ONES).normalised
+    length = pytest.approx(np.linalg.norm(ROWS, axis=1).mean())
+    statistics = {"spread": 1.0, "mean_length": length, "normalised": False, "columns": {}}
+    assert row_statistics(ROWS) == statistics
     check_record({"rows": {"mean_length": 1.0, "normalised": True, "columns": {"15": 2.0}}}, 16)
     standard = (MARKED - MARKED.mean()) / MARKED.std()
     for scale in (1, 2):
@@ -569,16 +511,11 @@ def test_other_rows_are_warned_of(rows, line):
     noun = noun.replace("none", "").replace("_", " ")
     transform = of(KINDS[fitted].astype("f8"), **({"rows": {}} if fitted == "unrecorded" else {}))
     x = rows(KINDS[other])
-    with maybe_warns(noun):
+    with maybe(pytest.warns, DataWarning, noun):
         check_rows(transform, x)
     check_rows(transform, x)
-    with pytest.raises(DataError, match=noun) if error == "error" else contextlib.nullcontext():
+    with maybe(pytest.raises, DataError, noun if error == "error" else None):
         check_rows(transform, x, force=False)
-
-
-def test_half_precision_rows_have_a_length():
-    """The length of float16 rows whose squares overflow that type is measured in float64."""
-    close(of(ONES)(HALF), of(ONES)(ONES), 0.1)
 
 
 def test_other_rows_are_warned_of_once_where_they_are_used(rows, tmp_path):
@@ -599,20 +536,22 @@ def test_other_rows_are_warned_of_once_where_they_are_used(rows, tmp_path):
 
 
 @pytest.mark.parametrize("use", [check_rows, LinearTransform.recentred])
-def test_features_of_another_network_are_warned_of(tmp_path, use):
+@pytest.mark.parametrize(
+    "model, layer, noun",
+    [
+        ("clip_vit-l-14", "visual", ""),
+        ("resnet50", "visual", "resnet50"),
+        ("clip_vit-l-14", "head", "head"),
+    ],
+)
+def test_features_of_another_network_are_warned_of(tmp_path, use, model, layer, noun):
     """If the model or the layer recorded beside the features is not that of the fit, a warning says
     so, also where a transform is recentred; without `force` it is an error.
     """
     transform = of(ROWS, source={"model": "clip_ViT-L/14", "layer": "visual"})
-    np.save(tmp_path / "features.npy", ROWS)
-    for model, layer, noun in (
-        ("clip_vit-l-14", "visual", None), ("resnet50", "visual", "resnet50"),
-        ("clip_ViT-L/14", "head", "head"),
-    ):  # fmt: skip
-        record = json.dumps({"model": model, "layers": {layer: layer}, "preprocessing": ""})
-        (tmp_path / "record.json").write_text(record)
-        features = Features.load(tmp_path / "features.npy")
-        with maybe_warns(noun):
-            use(replace(transform), features)
-        with pytest.raises(DataError, match=noun) if noun else contextlib.nullcontext():
-            check_rows(transform, features, force=False)
+    record = json.dumps({"model": model, "layers": {layer: layer}})
+    features = Features.load(folder(tmp_path, features_npy=ROWS, record_json=record))
+    with maybe(pytest.warns, DataWarning, noun):
+        use(transform, features)
+    with maybe(pytest.raises, DataError, noun):
+        check_rows(transform, features, force=False)
