@@ -129,6 +129,7 @@ ENDS = """
 2 | evaluate odd-one-out DATA --baseline orig | orig
 2 | evaluate retrieval --labels x | --gallery-labels
 2 | evaluate everything | everything
+2 | report w.npz --answers triplets.npy --out r.html | --features
 """
 
 
