@@ -106,9 +106,10 @@ def test_a_collapse_forbids_the_use():
 
 
 BEST = """
-glocal | original agreement .7, original kept 1, naive agreement .6, naive kept .3, glocal agreement .56, glocal kept .92,
-    weak agreement .5, weak kept .99
-weak | original agreement .7, original kept 1, naive agreement .6, naive kept .3, weak agreement .5, weak kept .88
+glocal | original agreement .7, original kept 1, naive agreement .6, naive kept .3,
+    glocal agreement .56, glocal kept .92, weak agreement .5, weak kept .99
+weak | original agreement .7, original kept 1, naive agreement .6, naive kept .3,
+    weak agreement .5, weak kept .88
 naive | naive agreement .6, weak agreement .5
 b | a x 1, b x 2, a y 3
 """
