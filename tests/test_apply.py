@@ -3,7 +3,6 @@ missing files.
 """
 
 import os
-import re
 from dataclasses import replace
 
 import numpy as np
@@ -15,8 +14,11 @@ from glocal.data.features import Features
 from glocal.errors import DataError, DataWarning, FileError, ParameterError
 from glocal.transform import LinearTransform, apply_file, apply_parquet, reduced
 
+pa = pytest.importorskip("pyarrow")
+parquet = pytest.importorskip("pyarrow.parquet")
+
 P = 16
-SHARDS = ["part-000.parquet", "part-001.parquet", "sub/part-002.parquet"]
+SHARDS = "part-000.parquet part-001.parquet sub/part-002.parquet".split()
 RNG = np.random.default_rng(0)
 TRANSFORM = LinearTransform(
     RNG.normal(size=(P, P)).astype("f4"), RNG.normal(size=P).astype("f4"), 0.3, 1.7
@@ -26,43 +28,23 @@ X = RNG.normal(0.3, 1.7, size=(230, P)).astype("f4")
 OTHER_SCALE = pytest.mark.filterwarnings("ignore::glocal.errors.DataWarning")  # than that of a fit
 
 
-@pytest.fixture
-def arrow():
-    """pyarrow and its Parquet module."""
-    return pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
-
-
-def write_table(path, arrow, dtype="f4", **columns):
-    """Write one table of vectors, and of other columns that may share a name but for a digit."""
-    pa, parquet = arrow
-    path.parent.mkdir(parents=True, exist_ok=True)
-    names = [name.rstrip("0123456789") for name in columns]
-    vectors = pa.list_(pa.from_numpy_dtype(dtype))
-    arrays = [
-        pa.array(list(values), vectors if np.ndim(values) > 1 else None)
-        for values in columns.values()
-    ]
-    table = pa.Table.from_arrays(arrays, names=names)
-    parquet.write_table(table.replace_schema_metadata({"origin": "test"}), path)
-
-
-def write_shards(where, arrow, counts=(30, 0, 25), dtype="f4", scale=1):
+def write_shards(where, counts=(30, 0, 25), dtype="f4", scale=1):
     """Write shards of `counts` rows with names, and return the rows of each."""
-    matrices = {}
-    for number, (name, n) in enumerate(zip(SHARDS, counts, strict=False)):
-        rows = scale * np.random.default_rng(number).normal(0.3, 1.7, size=(n, P))
-        matrices[name] = rows.astype(dtype)
-        columns = {"features": matrices[name], "others": matrices[name][:, ::-1]}
-        names = [f"image{i}" for i in range(n)]
-        write_table(where / name, arrow, dtype, id=names, **columns)
-    return matrices
+    vectors = pa.list_(pa.from_numpy_dtype(dtype))
+    shards = {}
+    for seed, (name, n) in enumerate(zip(SHARDS, counts, strict=False)):
+        rows = (scale * np.random.default_rng(seed).normal(0.3, 1.7, (n, P))).astype(dtype)
+        columns = [pa.array([*values], vectors) for values in (rows, rows[:, ::-1])]
+        table = {"id": range(n), "features": columns[0], "others": columns[1]}
+        (where / name).parent.mkdir(parents=True, exist_ok=True)
+        parquet.write_table(pa.table(table, metadata={"origin": "test"}), where / name)
+        shards[name] = rows
+    return shards
 
 
-def read(path, arrow):
-    """The table of a file, and its vectors."""
-    table = arrow[1].ParquetFile(path).read()
-    vectors = np.array(table["features"].to_pylist(), dtype="f8")
-    return table, vectors.reshape(len(table), vectors.size // max(1, len(table)))
+def vectors_of(path):
+    """The vectors of a file."""
+    return np.array(parquet.ParquetFile(path).read()["features"].to_pylist(), "f8")
 
 
 # .npy
@@ -111,29 +93,19 @@ def test_what_is_wrong_leaves_the_previous_output(tmp_path, small_chunks, value,
 
 
 @pytest.mark.parametrize("dtype", ["f2", "f4", "f8", "i2"])
-def test_vectors_of_parquet_are_transformed_and_all_else_is_kept(tmp_path, arrow, dtype):
+def test_vectors_of_parquet_are_transformed_and_all_else_is_kept(tmp_path, dtype):
     """Every file has `apply` of its vectors, with its other columns and its metadata."""
-    matrices = write_shards(tmp_path / "x", arrow, dtype=dtype)
+    shards = write_shards(tmp_path / "x", dtype=dtype)
     assert apply_parquet(TRANSFORM, tmp_path / "x", tmp_path / "z") == 55
-    for name, matrix in matrices.items():
-        before, _ = read(tmp_path / "x" / name, arrow)
-        after, vectors = read(tmp_path / "z" / name, arrow)
+    for name, rows in shards.items():
+        before, after = (parquet.ParquetFile(tmp_path / place / name).read() for place in "xz")
         assert after.drop(["features"]).equals(before.drop(["features"]))
         assert after.schema.metadata[b"origin"] == b"test"
-        expected = TRANSFORM(matrix)
-        assert after.schema.field("features").type.value_type == arrow[0].from_numpy_dtype(
-            expected.dtype
-        )
-        atol = 1e-2 if dtype == "f2" else 1e-5
-        np.testing.assert_allclose(vectors.ravel(), expected.ravel(), rtol=1e-3, atol=atol)
-
-
-def _rewrite(path, arrow, kept):
-    """Write a shard with other rows, which has the same size or the same mtime as before."""
-    mtime = path.stat().st_mtime_ns
-    if kept == "mtime":
-        arrow[1].write_table(arrow[1].read_table(path).slice(1), path)
-    os.utime(path, ns=(0, mtime + (kept == "size")))
+        expected = TRANSFORM(rows)
+        number = after.schema.field("features").type.value_type
+        assert number == pa.from_numpy_dtype(expected.dtype)
+        vectors = vectors_of(tmp_path / "z" / name).reshape(expected.shape)
+        np.testing.assert_allclose(vectors, expected, 1e-3, 1e-2 if dtype == "f2" else 1e-5)
 
 
 @OTHER_SCALE
@@ -142,77 +114,65 @@ def _rewrite(path, arrow, kept):
     [
         ({}, []), ({"column": "others"}, SHARDS),
         *(({"transform": transform}, SHARDS) for transform in (
-            TRANSFORM.at_strength(0.5), TRANSFORM.recentred(X), replace(TRANSFORM, mean=0.4),
-            reduced(TRANSFORM, X, 3), UNIT_FIT,
+            TRANSFORM.at_strength(0.5), replace(TRANSFORM, mean=0.4), UNIT_FIT,
+            reduced(TRANSFORM, X, 3),
         )),
-        ("size", SHARDS[:1]), ("mtime", SHARDS[:1]), ("output", SHARDS[2:]),
+        ("age", SHARDS[:1]), ("size", SHARDS[:1]), ("output", SHARDS[2:]),
     ],
 )  # fmt: skip
-def test_what_is_made_anew_is_what_a_change_concerns(tmp_path, arrow, change, remade):
+def test_what_is_made_anew_is_what_a_change_concerns(tmp_path, change, remade):
     """A finished file stays until the transform, an option, its input or itself changes."""
-    write_shards(tmp_path / "x", arrow)
+    write_shards(tmp_path / "x")
     outputs = {name: tmp_path / "z" / name for name in SHARDS}
     options = {"source": tmp_path / "x", "out": tmp_path / "z", "transform": TRANSFORM}
     apply_parquet(**options)
     for path in outputs.values():
         os.utime(path, ns=(0, 0))
+    first = tmp_path / "x" / SHARDS[0]
+    age = first.stat().st_mtime_ns
     if change == "output":
         outputs[SHARDS[2]].unlink()
     elif isinstance(change, str):
-        _rewrite(tmp_path / "x" / SHARDS[0], arrow, change)
+        if change == "size":
+            parquet.write_table(parquet.read_table(first).slice(1), first)
+        os.utime(first, ns=(0, age + (change == "age")))
     else:
         options |= change
     apply_parquet(**options)
     assert [name for name, path in outputs.items() if path.stat().st_mtime_ns > 0] == remade
 
 
-def test_a_file_is_made_anew_from_another_and_a_foreign_one_is_refused(tmp_path, arrow):
-    """Two inputs of one size and age are told apart, and only files that apply wrote are
-    replaced.
+def test_one_file_becomes_one_file_that_is_made_anew_from_another(tmp_path):
+    """Two inputs of one size and age are told apart, and only files that apply wrote are replaced;
+    an output inside the input and an empty folder are refused.
     """
-    rows = write_shards(tmp_path, arrow, (20, 20))
-    inputs = [tmp_path / name for name in rows]
     out = tmp_path / "z.parquet"
-    assert inputs[0].stat().st_size == inputs[1].stat().st_size
-    for path, matrix in zip(inputs, rows.values(), strict=True):
-        os.utime(path, ns=(1, 1))
-        apply_parquet(TRANSFORM, path, out)
-        np.testing.assert_allclose(read(out, arrow)[1], TRANSFORM(matrix), atol=1e-4)
-    out.write_bytes(inputs[0].read_bytes())
-    with pytest.raises(FileError, match="not made by apply"):
-        apply_parquet(TRANSFORM, inputs[0], out)
-
-
-def test_one_file_becomes_one_file(tmp_path, arrow):
-    """A .parquet file becomes one file, with columns of equal names but those of vectors; an output
-    inside the input and an empty folder are refused.
-    """
-    one = tmp_path / "x.parquet"
-    (tmp_path / "none").mkdir()
-    write_table(one, arrow, id=range(9), id2=range(9), features=X[:9])
-    assert apply_parquet(TRANSFORM, one, tmp_path / "z.parquet") == 9
-    write_table(one, arrow, features2=range(9), features=X[:9])
+    for name, rows in write_shards(tmp_path / "x", (20, 20)).items():
+        one = tmp_path / "x" / name
+        os.utime(one, ns=(1, 1))
+        assert apply_parquet(TRANSFORM, one, out) == 20
+        np.testing.assert_allclose(vectors_of(out), TRANSFORM(rows), atol=1e-4)
+    out.write_bytes(one.read_bytes())
     for source, error, noun in (
-        (one, FileError, "2 times"),
+        (one, FileError, "not made by apply"),
         (tmp_path, ParameterError, "input"),
-        (tmp_path / "none", FileError, "parquet"),
+        (folder(tmp_path / "none", a_txt=""), FileError, "parquet"),
     ):
         with pytest.raises(error, match=noun):
-            apply_parquet(TRANSFORM, source, tmp_path / "z.parquet")
+            apply_parquet(TRANSFORM, source, out)
 
 
-def test_a_bad_file_is_named(tmp_path, arrow):
+def test_a_bad_file_is_named(tmp_path):
     """A damaged file, rows of another width and rows that are not finite are refused by name and
     leave no file.
     """
-    write_shards(tmp_path / "x", arrow, (5, 5))
-    bad = tmp_path / "x" / SHARDS[0]
+    write_shards(tmp_path / "x", (5, 5))
     rows = np.tile(X, (11, 1))
     rows[2300] = np.nan
-    for features, noun in ((rows, "nan at row 2300"), (X[:1, :5], "dimensions"), (None, "damaged")):
-        bad.write_bytes(b"PAR1")
-        if features is not None:
-            write_table(bad, arrow, features=features)
+    for features, noun in ((rows, "nan at row 2300"), (X[:1, :5], "dimensions"), ([], "damaged")):
+        bad = folder(tmp_path / "x", **{"part-000_parquet": b"PAR1"}) / SHARDS[0]
+        if len(features):
+            parquet.write_table(pa.table({"features": [*features]}), bad)
         with pytest.raises((DataError, FileError), match=noun):
             apply_parquet(TRANSFORM, tmp_path / "x", tmp_path / "z")
         assert not list((tmp_path / "z").rglob("*.parquet"))
@@ -238,23 +198,22 @@ print(peak_of(lambda: apply_file(LinearTransform.load(t), Features.load(x), z))[
 # the command
 
 
-def test_the_command_writes_rows_and_the_transform_of_queries(tmp_path, arrow):
+def test_the_command_writes_rows_and_the_transform_of_queries(tmp_path, monkeypatch):
     """The rows that are written are those that the saved transform gives, for .npy and for Parquet.
 
     The rows of Parquet are ten times those of the fit, which causes a warning.
     """
-    folder(tmp_path, x_npy=X, t_npz=TRANSFORM)
-    write_shards(tmp_path / "x", arrow, scale=10)
-    line = "apply {0}/t.npz {0}/{1} --strength 0.7 --dimensions 3 --save-transform {0}/r.npz --json"
-    ended = run(line.format(tmp_path, "x.npy"), "--out", tmp_path / "z.npy")
-    assert ended.json.items() >= {"rows": 230, "dimensions": 3, "of": P}.items()
+    monkeypatch.chdir(folder(tmp_path, x_npy=X, t_npz=TRANSFORM))
+    write_shards(tmp_path / "x", scale=10)
+    line = "apply t.npz {} --strength 0.7 --dimensions 3 --save-transform r.npz --json --out {}"
+    record = run(line.format("x.npy", "z.npy")).json
+    assert record.items() >= {"rows": 230, "dimensions": 3, "of": P}.items()
     expected = reduced(TRANSFORM.at_strength(0.7), X, 3)(X)
-    for rows in (LinearTransform.load(tmp_path / "r.npz")(X), np.load(tmp_path / "z.npy")):
+    for rows in (LinearTransform.load("r.npz")(X), np.load("z.npy")):
         np.testing.assert_allclose(rows, expected, rtol=1e-4, atol=1e-4)
-    code, _, err = run(line.format(tmp_path, "x"), "--out", tmp_path / "z")
+    code, _, err = run(line.format("x", "z"))
     assert (code, err.count("warning")) == (0, 1)
-    assert re.search("std (9|10)", err)
-    before, after = (read(tmp_path / name / SHARDS[0], arrow)[1] for name in "xz")
-    with pytest.warns(DataWarning, match="std"):
-        expected = LinearTransform.load(tmp_path / "r.npz")(before)
+    before, after = (vectors_of(f"{place}/{SHARDS[0]}") for place in "xz")
+    with pytest.warns(DataWarning, match="std (9|10)"):
+        expected = LinearTransform.load("r.npz")(before)
     np.testing.assert_allclose(after, expected, rtol=1e-3, atol=1e-3)
