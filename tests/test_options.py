@@ -47,7 +47,7 @@ REFUSED = """
 
 def test_options_are_checked_frozen_and_replaced():
     """Numpy numbers are accepted, the first fields may be given by position, and a replaced option
-    is checked.
+    is checked; a value in a file is refused with file and key, without backticks.
     """
     loss = Loss("naive", np.float32(0.5), seed=np.int64(3))
     assert (loss.method, loss.alpha, loss.seed) == ("naive", 0.5, 3)
@@ -56,25 +56,10 @@ def test_options_are_checked_frozen_and_replaced():
         loss.replace(alpha=2)
     with pytest.raises(ValueError, match="frozen"):
         loss.alpha = 0.2
-
-
-def test_a_value_by_position_belongs_to_one_option():
-    """Too many values by position are a ParameterError, and a value given twice is
-    Python's own error.
-    """
     with pytest.raises(ParameterError, match="position"):
         Loss("naive", 0.5, 3, True, 4, "surplus")
-    with pytest.raises(TypeError, match="method"):
-        Loss("naive", method="global")
-
-
-def test_what_a_file_holds_is_named_as_in_the_file():
-    """A refused value in a file is a FileError that names the file and the key, without
-    backticks.
-    """
-    with pytest.raises(FileError, match=r"plan\.toml: alpha=2") as caught:
+    with pytest.raises(FileError, match=r"^[^`]*plan\.toml: alpha=2[^`]*$"):
         Loss.read({"alpha": 2}, "plan.toml")
-    assert "`" not in str(caught.value)
 
 
 @pytest.mark.parametrize("line", REFUSED.strip().split("\n"))
@@ -102,8 +87,6 @@ def test_the_fields_of_models_are_the_options_of_a_command(capsys):
     app(["--alpha", "0.5", "--bias"], standalone_mode=False)
     values = {"method": "global", "alpha": 0.5, "seed": 7, "bias": True, "inner": 3}
     assert passed == values | {"seed_of_run": 7, "passed": {"alpha", "bias", "seed"}}
-    with pytest.raises(ParameterError, match="alpha"):
-        app(["--alpha", "2"], standalone_mode=False)
     params = {param.name: param for param in typer.main.get_command(app).params}
     assert "inner" not in params
     assert params["alpha"].help == "A weight. [at least 0 and below 1; default: 0.1]"

@@ -51,26 +51,22 @@ def test_rows_come_back_in_order(tmp_path_factory, first, second):
     assert read_rows(path) == first + second + first
 
 
-@pytest.mark.parametrize("value", [np.nan, np.inf, np.float32("nan"), -np.float64("inf")])
-def test_what_is_no_number_becomes_null(value):
-    """NaN and infinities, which JSON lacks, become null at any depth."""
-    written = to_json({"a": value, "b": [1, (value,)], "c": {"d": value}})
-    assert json.loads(written) == {"a": None, "b": [1, [None]], "c": {"d": None}}
-
-
 def test_numpy_scalars_and_paths_become_plain():
-    """Numpy scalars, 0-d arrays, paths and nested dataclasses become JSON values, an object, a
-    class or a function the same text in every process, and longer arrays are refused.
+    """Numpy scalars, 0-d arrays, paths and nested dataclasses become JSON values, NaN and infinity
+    null at any depth, an object, a class or a function the same text in every process, and longer
+    arrays are refused.
     """
     row = {"f": np.float32(0.5), "i": np.int16(3), "b": np.bool_(True), "z": np.array(2.0), 1: "k"}
     row |= {"p": Path("a") / "b", "prov": Provenance("1.0", {"features": "ab"})}
     row |= {"object": ThreadPoolExecutor(1), "class": Score, "function": to_json}
+    row["null"] = [np.nan, (np.float32("-inf"),), {"a": np.inf}]
     written = json.loads(to_json(row))
     provenance = written.pop("prov")
     assert written == {
         "f": 0.5, "i": 3, "b": True, "z": 2.0, "1": "k", "p": "a/b",
         "object": "concurrent.futures.thread.ThreadPoolExecutor",
         "class": "glocal.results.Score", "function": "glocal.results.to_json",
+        "null": [None, [None], {"a": None}],
     }  # fmt: skip
     stated = {"version": "1.0", "data": {"features": "ab"}, "seed": None}
     assert stated.items() <= provenance.items()
@@ -94,20 +90,25 @@ def test_a_row_after_a_torn_line_is_not_lost(tmp_path):
     assert read_rows(path)[-1] == {"row": len(whole) - 2}
 
 
-@pytest.mark.parametrize(
-    "bad", ["nonsense", '{"row": 2 "text": 3}', '{"row": 2}}', "{'row': 2}", "[2]", '{"text": 2}']
-)
+BAD = """
+nonsense
+{"row": 2 "text": 3}
+{"row": 2}}
+{'row': 2}
+[2]
+{"text": 2}
+"""
+
+
+@pytest.mark.parametrize("bad", [*BAD.strip().split("\n"), "[" * 100_000])
 def test_a_bad_line_is_said(tmp_path, bad):
     """A line that no killed writer can have left, or that lacks a key, is an error with file and
     line number.
     """
     path = tmp_path / "points.jsonl"
-    path.write_text(f'{{"row": 1}}\n{bad}\n{{"row": 3}}\n')
+    path.write_text(f'{{"row": 1}}\n{bad}\n')
     with pytest.raises(FileError, match=r"points file .* line 2"):
         read_rows(path, needed=("row",), what="points")
-    path.write_text("[" * 100_000 + "\n")
-    with pytest.raises(FileError, match="line 1"):
-        read_rows(path)
 
 
 def test_parallel_writers_never_mix_lines(tmp_path):
@@ -132,9 +133,6 @@ def test_scores_become_objects(tmp_path):
     assert read_scores(path) == scores
     append_rows(path, [replace(SCORE, value=np.nan).row()])
     assert np.isnan(read_scores(path)[-1].value)
-    append_rows(path, [SCORE.row() | {"unheard": 1}])
-    with pytest.raises(FileError, match="unheard"):
-        read_scores(path)
 
 
 OTHER_TYPES = """
@@ -154,6 +152,7 @@ OTHER_TYPES = """
 {"p": "x"}
 {"p_corrected": false}
 {"features": {"x": 1}}
+{"unheard": 1}
 """
 
 

@@ -4,7 +4,6 @@ import math
 
 import numpy as np
 import pytest
-from scipy.linalg import hadamard
 from scipy.spatial.distance import pdist
 from scipy.stats import spearmanr
 from sklearn.neighbors import NearestNeighbors
@@ -22,9 +21,8 @@ from glocal.evaluation.structure import (
 )
 from glocal.similarity import at_chance, is_collapsed
 
-RNG = np.random.default_rng(2)
-X = RNG.normal(size=(60, 9))
-Z = X @ RNG.normal(size=(9, 5))
+X = np.random.default_rng(2).normal(size=(60, 9))
+Z = X @ np.random.default_rng(1).normal(size=(9, 5))
 
 
 @pytest.mark.parametrize("rows", [Z, np.random.default_rng(3).normal(size=(1500, 4))])
@@ -45,12 +43,10 @@ FEWER = SIGNS[:, :9]
 
 
 def isometry(kind, p):
-    """A signed permutation, a Hadamard matrix or a random rotation."""
+    """A signed permutation or a random rotation."""
     rng = np.random.default_rng(p)
     if kind == "signs":
         return np.eye(p)[rng.permutation(p)] * rng.choice([-1, 1], size=p)
-    if kind == "hadamard":
-        return hadamard(p) / p**0.5
     return np.linalg.qr(rng.normal(size=(p, p)))[0]
 
 
@@ -69,7 +65,7 @@ def loop_shares(signs, k):
 
 
 @pytest.mark.parametrize("p", [16, 128])
-@pytest.mark.parametrize("kind", ["signs", "hadamard", "random"])
+@pytest.mark.parametrize("kind", ["signs", "random"])
 def test_a_rotation_of_binary_features_keeps_everything(kind, p):
     """Whatever ties or duplicates there are, a rotation keeps all neighbours and the correlation
     exactly.
@@ -94,9 +90,7 @@ def test_ties_share_the_last_places(k):
 
 
 @pytest.mark.parametrize(
-    "C",
-    [np.ones((60, 4)), np.zeros((60, 4)), 1 + 1e-8 * X, np.abs(X[:, :1]) * np.ones((1, 4))],
-    ids=["point", "zero", "nearly", "ray"],
+    "C", [np.ones((60, 4)), 0 * X, 1 + 1e-8 * X, np.abs(X[:, :1]) * np.ones((1, 4))]
 )
 def test_a_collapsed_transform_scores_chance(C):
     """If either side or both are collapsed, the share of neighbours kept is k / (n - 1)."""
@@ -116,29 +110,22 @@ def test_what_is_spread_is_not_collapsed():
     assert [at_chance(math.log(3) - gap, math.log(3)) for gap in (1e-7, 1e-5)] == [True, False]
 
 
-def gram_cka(*embeddings):
-    """The debiased CKA from U-centred Gram matrices (Székely & Rizzo 2014)."""
-    n = len(embeddings[0])
-    off_diagonal = 1 - np.eye(n)
-    centred = []
-    for rows in embeddings:
-        K = rows @ rows.T * off_diagonal
-        sums = K.sum(axis=0)
-        means = (sums[:, None] + sums) / (n - 2) - sums.sum() / ((n - 1) * (n - 2))
-        centred.append(((K - means) * off_diagonal).ravel())
-    K, L = centred
-    return K @ L / np.linalg.norm(K) / np.linalg.norm(L)
+def gram_cka(X, Z):
+    """The CKA of unbiased estimates of HSIC (Song et al. 2012) from Gram matrices."""
+    n = len(X)
+    K, L = (rows @ rows.T * (1 - np.eye(n)) for rows in (X, Z))
+
+    def hsic(A, B):
+        sums = A.sum() * B.sum() / ((n - 1) * (n - 2))
+        return (A * B).sum() + sums - 2 * A.sum(axis=0) @ B.sum(axis=0) / (n - 2)
+
+    return hsic(K, L) / np.sqrt(hsic(K, K) * hsic(L, L))
 
 
 def test_cka_from_features_equals_cka_from_gram_matrices():
-    """CKA equals that of U-centred Gram matrices: 1 for a rotation, and 0 for unrelated embeddings
-    of many dimensions.
-    """
+    """CKA equals that of Gram matrices, which is 1 for a rotation."""
     assert cka(X, Z) == pytest.approx(gram_cka(X, Z), rel=1e-9)
     assert cka(X, 4 * X @ isometry("random", 9) + 1) == pytest.approx(1)
-    unrelated = [cka(*RNG.normal(size=(2, 40, 200))) for _ in range(20)]
-    assert abs(np.mean(unrelated)) < 0.05
-    assert cka(X, np.ones((60, 2))) == 0
 
 
 def test_rdms_are_compared_by_ranks_in_a_sample(monkeypatch):
@@ -153,9 +140,9 @@ def test_rdms_are_compared_by_ranks_in_a_sample(monkeypatch):
     assert rdm_spearman(X, Z, seed=7) == pytest.approx(expected, rel=1e-12)
 
 
-def test_structure_gathers_the_measures():
-    """Each field has the value of the function with its name, the interval is over images, and
-    permuted images score chance.
+def test_structure_gathers_the_measures(as_a_user):
+    """Each field has the value of the function with its name, and the interval is over images; a k
+    out of range is refused.
     """
     result = structure(X, Z, k=7)
     kept = kept_by_image(Z, X, 7)
@@ -163,15 +150,6 @@ def test_structure_gathers_the_measures():
     np.testing.assert_array_equal(kept_by_image(X, Z, 7, before=neighbourhoods(X, 7)), kept)
     assert (result.low, result.high) == pytest.approx(mean_estimate(kept).interval())
     assert (result.cka, result.rdm_spearman) == (cka(X, Z), rdm_spearman(X, Z))
-    rng = np.random.default_rng(1)
-    large = rng.normal(size=(300, 9))
-    result = structure(large, rng.permutation(large))
-    assert result.low <= 10 / 299 <= result.high
-    assert max(abs(result.cka), abs(result.rdm_spearman)) < 0.06
-
-
-@pytest.mark.parametrize("k, noun", [(60, "1 to 59 neighbours"), (0, "k. is 0")])
-def test_bad_input_is_refused(as_a_user, k, noun):
-    """A k out of range is refused."""
-    with pytest.raises(GLocalError, match=noun):
-        structure(X, Z, k=k)
+    for k, noun in ((60, "1 to 59 neighbours"), (0, "k. is 0")):
+        with pytest.raises(GLocalError, match=noun):
+            structure(X, Z, k=k)
