@@ -19,7 +19,6 @@ import processes
 import pytest
 import world
 
-from glocal.cli import output
 from glocal.data.world import simulated_world
 from glocal.transform import LinearTransform
 
@@ -153,12 +152,3 @@ def test_ctrl_c_leaves_the_terminal_clean(tmp_path, terminal):
     assert (code, out) == (130, "")
     assert shown.rindex(SHOW) > shown.rindex(HIDE)
     assert ESCAPE.sub("", shown).rstrip().splitlines()[-1].startswith("interrupted")
-
-
-def test_plain_tables_stay_as_they_are(capsys):
-    """Without a terminal, a table is aligned text: the first column to the left, the others to the
-    right.
-    """
-    output.print_table(["arm", "value"], [["original", "0.5"], ["b", "0.25"]])
-    lines = ["arm       value", "original    0.5", "b          0.25"]
-    assert [line.rstrip() for line in capsys.readouterr().out.splitlines()] == lines
