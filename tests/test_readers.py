@@ -175,15 +175,12 @@ def test_a_declared_size_is_not_believed(tmp_path):
     assert "more than 100 times" in sentence(tmp_path / "a.h5")
 
 
-@pytest.mark.parametrize("legacy", [False, True])
 @pytest.mark.parametrize("case", ["bfloat16 float32", "float16 float16"])
-def test_tensors_of_half_precision(tmp_path, legacy, case):
-    """bfloat16 tensors become equal float32 values and float16 tensors stay, in new and
-    old files.
-    """
+def test_tensors_of_half_precision(tmp_path, case):
+    """bfloat16 tensors become equal float32 values and float16 tensors stay."""
     dtype, expected = case.split()
     tensor = torch.nn.Parameter(torch.from_numpy(X).to(getattr(torch, dtype))).T
-    torch.save(tensor, tmp_path / "a.pt", _use_new_zipfile_serialization=not legacy)
+    torch.save(tensor, tmp_path / "a.pt")
     loaded = read_matrix(tmp_path / "a.pt")
     assert loaded.dtype == expected
     assert (loaded == tensor.detach().float().numpy()).all()

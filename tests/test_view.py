@@ -4,10 +4,8 @@ import numpy as np
 import pytest
 from scipy.spatial.distance import cdist
 
-from glocal.aligner import FitData
 from glocal.errors import FileError
 from glocal.evaluation.view import load_view, object_view, save_view
-from glocal.sweep import sweep
 
 RNG = np.random.default_rng(1)
 ROWS = RNG.normal(size=(5, 12))[np.repeat(np.arange(5), 8)] * 2 + RNG.normal(size=(40, 12))
@@ -39,20 +37,6 @@ def test_a_collapsed_embedding_has_a_view_that_says_so():
     """Only the view of a collapsed embedding has the mark of a collapse."""
     assert object_view(np.ones((40, 3)), NAMES).meta["collapsed"]
     assert not object_view(ROWS, NAMES).meta["collapsed"]
-
-
-@pytest.mark.nightly
-def test_a_sweep_keeps_views_of_its_choice(world, tmp_path):
-    """The folder of a sweep has views of the original features and of the refitted choice."""
-    data = FitData(world.objects, world.answers)
-    result = sweep(data, {"method": ["global"], "lmbda": [0.1]}, folds=2, out=tmp_path)
-    X = world.objects.matrix.astype(float)
-    embeddings = {"original": world.objects.standardization(X), "chosen": result.transform(X)}
-    for name, rows in embeddings.items():
-        view = load_view(tmp_path / "views" / f"{name}.npz")
-        assert view.meta["arm"] == name
-        expected = object_view(rows, world.objects.names).neighbours
-        np.testing.assert_array_equal(view.neighbours, expected)
 
 
 @pytest.mark.parametrize(
