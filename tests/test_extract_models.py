@@ -268,7 +268,7 @@ def test_every_mapped_name_exists_in_its_library():
     """
     timm, open_clip = map(pytest.importorskip, ("timm", "open_clip"))
     assert all(map(timm.is_model_pretrained, _TO_TIMM.values()))
-    for text in ["ViT-L/14", "ViT-B/32", "ViT-B/16", "RN50x64", "ViT-L/14@336px"]:
+    for text in "ViT-L/14 ViT-B/32 ViT-B/16 RN50x64 ViT-L/14@336px".split():
         name = ModelName.parse(f"clip_{text}")
         assert (name.name, name.weights.text) in open_clip.list_pretrained()
 

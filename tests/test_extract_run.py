@@ -92,7 +92,7 @@ def extract(toy, photos):
     """A function that extracts with batches of eight images."""
 
     def into(out, *layers, model=toy, images=photos, batch_size=8, dtype="float32", **options):
-        extractor = Extractor(model, layers, batch_size=batch_size, dtype=dtype, workers=2)
+        extractor = Extractor(model, layers, batch_size=batch_size, dtype=dtype)
         return extractor.extract(images, out, **options)
 
     return into

@@ -5,7 +5,6 @@ or not at all.
 import gc
 import hashlib
 import re
-import shutil
 import sys
 from contextlib import nullcontext
 
@@ -79,7 +78,6 @@ def test_a_file_is_fetched_once_verified_and_copied(register, cache, tmp_path):
         path.write_bytes(CONTENT[:-1] + b"x")
         fetch("made/up")
         assert server.asked == ["/up.bin"] * 2
-    assert seen == sorted(seen)
     assert seen[-1] == (len(CONTENT), len(CONTENT))
     assert left(cache) == [path]
     assert path.read_bytes() == fetch("made/up", out=tmp_path / "out").read_bytes() == CONTENT
@@ -171,7 +169,7 @@ def test_the_checksums_are_those_of_the_files(data_dir, cache, monkeypatch, line
     name, file = line.split() if " " in line else (line, f"{line}/transform.npz")
     target = cache / published()[name].path
     target.parent.mkdir(parents=True)
-    shutil.copyfile(data_dir / file, target)
+    target.symlink_to(data_dir / file)
     is_wrong = "dinov2" in name
     with pytest.warns(DataWarning, match="wrong file") if is_wrong else nullcontext():
         assert fetch(name) == target
