@@ -3,9 +3,7 @@ torchvision.
 """
 
 import hashlib
-import io
 import pickle
-import tarfile
 
 import numpy as np
 import pytest
@@ -73,11 +71,3 @@ def make_dtd(root):
         val1_txt="banded/banded_0002.jpg\n",
         test1_txt="woven/woven_0001.jpg\n",
     )
-
-
-def archive(path, inside):
-    """The bytes of a tar.gz that holds a folder under the name `inside`, with their md5."""
-    stream = io.BytesIO()
-    with tarfile.open(fileobj=stream, mode="w:gz") as opened:
-        opened.add(path, inside)
-    return stream.getvalue(), hashlib.md5(stream.getvalue()).hexdigest()

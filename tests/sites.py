@@ -33,8 +33,6 @@ class Site(http.server.BaseHTTPRequestHandler):
         self.end_headers()
         if behaviour == "stall":
             self.server.released.wait(30)
-        elif behaviour == "truncate":
-            self.wfile.write(data[: len(data) // 2])
         elif behaviour == "corrupt":
             self.wfile.write(data[:100] + bytes([data[100] ^ 1]) + data[101:])
         elif self.command != "HEAD":

@@ -48,9 +48,9 @@ def test_answers_are_0_based_with_the_odd_one_last(odd_column, base, order, dtyp
 
 
 def test_answers_do_not_change_under_their_owner():
-    """Answers and weights are read-only copies in C order."""
+    """Answers and weights are read-only copies in C order, and weights are float64."""
     raw = np.asfortranarray(RAW.astype(np.int32))  # the order in which a data frame gives them
-    weights = np.array([1.0, 2.0, 0.0])
+    weights = np.array([1, 2, 0])
     raw.flags.writeable = False
     answers = Answers.from_array(raw, weights=weights)
     raw.flags.writeable = True
@@ -58,17 +58,9 @@ def test_answers_do_not_change_under_their_owner():
     expected = {"kind": "odd-one-out", "objects": RAW.tolist(), "weights": [1, 2, 0]}
     assert content(answers) == expected
     assert answers.objects.flags.c_contiguous
+    assert answers.weights.dtype == np.float64
     assert not answers.objects.flags.writeable
     assert not answers.weights.flags.writeable
-
-
-def test_lists_are_answers(as_a_user):
-    """The class accepts plain lists, and stores them as arrays of the right types."""
-    values = {"objects": [[0, 1, 2], [3, 4, 5]], "weights": [1, 2], "seconds": [1, 2]}
-    values |= {"kind": "anchor", "person": ["ann", "bob"], "catch_passed": [True]}
-    answers = Answers(**values)
-    assert content(answers) == values
-    assert answers.weights.dtype == answers.seconds.dtype == np.float64
 
 
 # the rows, the other arguments, and what the sentence names
@@ -179,17 +171,6 @@ def test_votes_are_answers_with_weights():
         assert content(part) == expected
 
 
-def test_relabelling_drops_what_has_no_new_label():
-    """`relabel` maps every object, drops answers with an object at -1, and keeps the weights of the
-    others; `named_objects` is the sorted set of all indices.
-    """
-    answers = Answers.from_array(RAW, weights=[1.0, 2.0, 3.0])
-    mapped = answers.relabel(np.array([5, -1, 0, 2, 1]))
-    assert mapped.objects.tolist() == [[1, 5, 0], [0, 2, 1]]
-    assert mapped.weights.tolist() == [1, 3]
-    assert mapped.named_objects().tolist() == [0, 1, 2, 5]
-
-
 # files
 
 READ = {
@@ -211,13 +192,12 @@ def test_text_is_read_with_and_without_titles(tmp_path, case):
 
 
 def test_an_order_is_read_from_a_file(tmp_path):
-    """`load` with an order from a file equals `from_array` with the order as an array."""
+    """`load` maps objects by an order from a file."""
     # along one line, in floats as published ones are
-    world.folder(tmp_path, order_txt="3.0 0.0 4.0 2.0 1.0", triplets_txt="5 1 3\n2 4 1")
-    path = tmp_path / "triplets.txt"
-    loaded = Answers.load(path, odd_column=0, base=1, order=tmp_path / "order.txt")
-    expected = Answers.from_array(RAW[:2], odd_column=0, order=[3, 0, 4, 2, 1])
-    assert content(loaded) == content(expected)
+    world.folder(tmp_path, order_txt="3.0 0.0 4.0 2.0 1.0", t_txt="5 1 3\n2 4 1")
+    order = tmp_path / "order.txt"
+    answers = Answers.load(tmp_path / "t.txt", odd_column=0, base=1, order=order)
+    assert answers.objects.tolist() == [[1, 3, 2], [0, 1, 4]]
 
 
 TABLE = """farther,reference,closer,weight,person,seconds

@@ -146,11 +146,11 @@ def test_an_archive_is_no_larger_in_memory_than_its_file_allows(tmp_path, monkey
     """An .npz that inflates to over 256 MB (here 1) and 100 times its size is refused."""
     monkeypatch.setattr(files, "_MAX_INFLATED_BYTES", 1 << 20)
     path = tmp_path / "bomb.npz"
-    write_npz(path, {"x": np.zeros(1 << 20, np.float32), "y": np.zeros(9), "z": np.zeros(3)})
-    for required, noun in ((("x", "y"), "100 times"), (("weights", "z"), "weights")):
+    write_npz(path, {"x": np.zeros(1 << 20, np.float32), "y": np.zeros(3)})
+    for required, noun in (("x", "100 times"), ("weights", "weights")):
         with pytest.raises(FileError, match=noun):
-            read_npz(path, what="cell", fix="Write it again.", required=required)
-    assert read_npz(path, what="cell", fix="", required=("z",))["z"].shape == (3,)
+            read_npz(path, what="cell", fix="Write it again.", required=[required])
+    assert read_npz(path, what="cell", fix="", required=["y"])["y"].shape == (3,)
 
 
 def test_lines_are_stripped_and_trailing_empty_ones_dropped(tmp_path):
@@ -164,24 +164,17 @@ def test_lines_are_stripped_and_trailing_empty_ones_dropped(tmp_path):
     assert read_lines(path, what="names") == ()
 
 
-@pytest.mark.parametrize(
-    "content, noun", [(b"caf\xe9", "utf-8"), (b"[" * 100_000, "damaged"), (b"[1]", "one object")]
-)
-def test_a_text_that_is_no_object_is_one_sentence(tmp_path, content, noun):
-    """A text in another encoding, nested without end, or not an object is refused in one sentence
-    that says what to do.
+def test_a_text_is_read_as_one_object(tmp_path):
+    """TOML and JSON may begin with a byte-order mark, as some editors save them. A text in another
+    encoding, nested without end, or not an object is refused in one sentence.
     """
-    path = folder(tmp_path, a_json=content) / "a.json"
-    with pytest.raises(FileError, match=noun) as caught:
-        read_object(path, what="record", fix="Write it again.")
-    assert one_sentence(caught.value)
-
-
-def test_an_object_may_begin_with_a_byte_order_mark(tmp_path):
-    """TOML and JSON with a byte-order mark, as some editors save them, are read like any other."""
     folder(tmp_path, a_toml="\ufeffx = 1\n", a_json='\ufeff{"x": 1}')
     for name in ("a.toml", "a.json"):
         assert read_object(tmp_path / name, what="record") == {"x": 1}
+    for content, noun in ((b"caf\xe9", "utf-8"), (b"[" * 100_000, "damaged"), (b"[1]", "object")):
+        folder(tmp_path, a_json=content)
+        with pytest.raises(FileError, match=rf"^.*{noun}.*$"):
+            read_object(tmp_path / "a.json", what="record")
 
 
 def test_a_hash_is_of_dtype_shape_and_content():

@@ -42,7 +42,7 @@ def test_a_collapsed_embedding_has_a_view_that_says_so():
 @pytest.mark.parametrize(
     "change",
     [
-        lambda array: array[:3], lambda array: array.astype(str), np.ravel,
+        lambda array: array[:3],
         lambda array: array + 1000, *METAS.strip().split("\n"),
     ],
 )  # fmt: skip
