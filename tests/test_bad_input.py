@@ -18,6 +18,7 @@ FIT = "fit --features x.npy --answers t.npy --out o.npz"
 COMMANDS = """
 FIT --features cut.npy | damaged
 FIT --answers cut.npy | damaged
+FIT --answers . | folder
 FIT --features missing.npy | does not exist
 FIT --features ones.npy | constant
 FIT --features flat.npy | (n, p)

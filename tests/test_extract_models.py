@@ -209,7 +209,7 @@ def test_a_name_that_means_nothing_is_refused(names):
 
 
 @pytest.mark.nightly
-@pytest.mark.parametrize("name", ["vit", "vit3", "convnext", "efficientnet", "resnet", "mambaout"])
+@pytest.mark.parametrize("name", "vit vit3 convnext efficientnet resnet mambaout".split())
 def test_the_penultimate_layer_of_timm_is_its_pooled_head_input(name):
     """`penultimate` equals forward_head(pre_logits=True), `logits` the output of the network, and
     the preprocessing is timm's.

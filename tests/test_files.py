@@ -25,11 +25,6 @@ from glocal.files import (
 )
 
 
-def one_sentence(error) -> bool:
-    """Whether an error is a single line that says what to do."""
-    return "\n" not in str(error) and len(str(error)) < 500 and str(error).endswith(".")
-
-
 @pytest.mark.parametrize(
     "error", [ValueError("bad"), KeyboardInterrupt(), OSError(errno.ENOSPC, "disk full")]
 )
@@ -99,9 +94,8 @@ def test_any_plain_array_is_read_back(tmp_path_factory, array):
     archive = path.with_suffix(".npz")
     np.save(path, array)
     write_npz(archive, {"x": array, "none": None})
-    inside = read_npz(archive, what="cell", required=("x",), optional=("y",), fix="")
-    assert set(inside) == {"x"}
-    for loaded in (read_npy(path, what="features"), inside["x"]):
+    (inside,) = read_npz(archive, what="cell", required="x", optional="y", fix="").values()
+    for loaded in (read_npy(path, what="features"), inside):
         np.testing.assert_array_equal(loaded, array, strict=True)
 
 
@@ -130,16 +124,9 @@ def test_a_file_that_is_no_array_is_one_sentence(tmp_path, content, noun):
     """
     if content is not None:
         folder(tmp_path, features_npy=content)
-    with pytest.raises(FileError, match=noun) as caught:
-        read_npy(tmp_path / "features.npy", what="features")
-    assert one_sentence(caught.value)
-    assert str(caught.value).startswith(f"features file {tmp_path / 'features.npy'}")
-
-
-def test_a_folder_is_no_file(tmp_path):
-    """A folder in place of an array is refused as such."""
-    with pytest.raises(FileError, match="folder"):
-        read_npy(tmp_path, what="features")
+    path = tmp_path / "features.npy"
+    with pytest.raises(FileError, match=rf"^features file {path} .*{noun}.*\.$"):
+        read_npy(path, what="features")
 
 
 def test_an_archive_is_no_larger_in_memory_than_its_file_allows(tmp_path, monkeypatch):

@@ -1,6 +1,7 @@
 """The people who answer as if at random are marked by a model that is fitted without them."""
 
 from dataclasses import replace
+from unittest.mock import Mock
 
 import numpy as np
 import pandas as pd
@@ -63,30 +64,20 @@ def test_a_person_does_not_fit_the_model_that_judges_them():
     assert marked(table) == [0]
 
 
-@pytest.fixture
-def fits(monkeypatch):
-    """The fitted and the scored answers of each model, in order."""
-    parts = []
-
-    def choose(data, folds, *arguments):
-        parts.extend((fold.data.answers, fold.answers) for fold in folds)
-        return choose_global(data, folds, *arguments)
-
-    monkeypatch.setattr(module, "choose_global", choose)
-    return parts
-
-
 @pytest.mark.nightly
-def test_a_model_is_fitted_without_those_it_scores_and_without_the_marked(fits):
+def test_a_model_is_fitted_without_those_it_scores_and_without_the_marked(monkeypatch):
     """No person is both fitted and scored, and nobody else is left out of a fit, except, from the
     second round on, the people who were marked in the round before.
     """
+    spy = Mock(side_effect=choose_global)
+    monkeypatch.setattr(module, "choose_global", spy)
     assert marked(participants(study(6, 200, 2), FEATURES)) == [0, 1]
-    assert len(fits) > 3  # models of a round
-    for number, (others, scored) in enumerate(fits):
-        expected = {*range(6)} - {*scored.person} - ({0, 1} if number >= 3 else set())
-        assert {*others.person} == expected
-    assert sorted(person for _, scored in fits[-3:] for person in {*scored.person}) == [*range(6)]
+    folds = [fold for call in spy.call_args_list for fold in call.args[1]]
+    assert len(folds) > 3  # models of a round
+    for number, fold in enumerate(folds):
+        expected = {*range(6)} - {*fold.answers.person} - ({0, 1} if number >= 3 else set())
+        assert {*fold.data.answers.person} == expected
+    assert sorted(n for fold in folds[-3:] for n in {*fold.answers.person}) == [*range(6)]
 
 
 def test_rounds_go_on_until_the_same_people_are_marked(monkeypatch):
