@@ -58,17 +58,14 @@ def palette():
 GRAY = (128, 128, 128)
 BAD_EXIF = b"Exif\x00\x00MM\x00*\xff\xff\xff\xff"
 GOOD = {  # a file, and the colour of the whole or of each quarter
-    "gray.png": (flat("L", 128), GRAY),
     "palette-transparent.png": (palette(), WHITE),
     "half-transparent.png": (flat("RGBA", (255, 0, 0, 128)), (255, 127, 127)),
-    "one-colour-transparent.png": (encoded(flat(), "PNG", transparency=RED), WHITE),
     "cmyk.jpg": (flat("CMYK", (0, 255, 255, 0)), RED),
     "sixteen.png": (gray_image(np.uint16(0x80FF)), GRAY),
     "thirty-two.tif": (gray_image(np.int32(0x80FF)), GRAY),
     "turned.png": (turned(), (RED, RED, BLUE, BLUE)),
     "bad-exif.jpg": (encoded(flat(), "JPEG", quality=95, exif=BAD_EXIF), RED),
     "animated.gif": (encoded(flat(), "GIF", save_all=True, append_images=[flat(color=BLUE)]), RED),
-    "thin.png": (flat(size=(900, 1)), RED),
     "wrong-extension.JPG": (encoded(flat(), "PNG"), RED),
     "deep/er/müde katze (1).ppm": (flat(), RED),
 }
@@ -160,10 +157,8 @@ def test_a_folder_a_pattern_and_a_list_name_the_same_images(few):
         (few / "list.txt", ["sub/b.bmp", "none.png", f"{few}/a9.png"]),
     ):
         assert list(open_images(images).names) == expected
-    (few.parent / "linked").symlink_to(few, target_is_directory=True)
     (few / "sub" / "up").symlink_to(few, target_is_directory=True)
-    for folder in (few, few.parent / "linked"):
-        assert list(open_images(folder).names) == names
+    assert list(open_images(few).names) == names
     with pytest.raises(Unreadable, match="No such file"):
         open_images(few / "list.txt").read(1)
 

@@ -166,7 +166,6 @@ def test_transposed_features_are_recognised():
     answers = world.answers(99, 40)
     for call in (
         lambda: join(features, answers),
-        lambda: join(features, answers, names),
         lambda: join(features, replace(answers, names=names)),
         lambda: Features(features.matrix, names),
     ):

@@ -325,8 +325,9 @@ def test_real_files(data_dir):
     videos are read.
     """
     things = data_dir / "things"
-    options = {"order": things / "sortindex.txt", "names": things / "unique_id.txt"}
-    imported = import_answers(things / "triplets_collection_order.txt", **options)
+    path = things / "triplets_collection_order.txt"
+    order = things / "sortindex.txt"
+    imported = import_answers(path, order=order, names=things / "unique_id.txt")
     assert np.array_equal(imported.answers.objects, np.load(things / "triplets.npy"))
     eggs = import_answers(data_dir / "anchors/alien_eggs/answers.csv").answers
     counts = (len(eggs), eggs.kind, eggs.n_people, len(eggs.named_objects()))
