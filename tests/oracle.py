@@ -22,19 +22,6 @@ def standardized(X, by):
     return (np.asarray(X, dtype=np.float64) - by.mean()) / by.std()
 
 
-def cosines(A, B):
-    C = np.zeros((len(A), len(B)))
-    for i, a in enumerate(A):
-        for j, b in enumerate(B):
-            lengths = np.sqrt(a @ a) * np.sqrt(b @ b)
-            C[i, j] = a @ b / lengths if lengths > 0 else 0.0
-    return C
-
-
-def rounding(p, largest=1.0):
-    return 8 * np.sqrt(p) * np.finfo(np.float64).eps * largest
-
-
 # --- the objective ---
 
 
@@ -68,19 +55,17 @@ def objective(problem, W):
     W = torch.as_tensor(W)
     X = torch.from_numpy(problem.X)
     parts = {"global": global_loss(X @ W, problem.answers, problem.weights, problem.kind)}
-    alpha = 0.0
-    if problem.local is not None:
-        alpha = problem.alpha
+    alpha = 0 if problem.local is None else problem.alpha
+    if alpha:
         local = torch.from_numpy(problem.local)
         parts["local"] = local_loss(local, local @ W, problem.tau, problem.blocks)
-    squared = (W * W).sum()
-    freedom = 0.0 if problem.method == "naive" else problem.mix
-    parts["penalty"] = squared - freedom * torch.trace(W) ** 2 / len(W)
+    freedom = problem.mix * (problem.method != "naive")
+    parts["penalty"] = (W * W).sum() - freedom * torch.trace(W) ** 2 / len(W)
     losses = (1 - alpha) * parts["global"] + alpha * parts.get("local", 0.0)
     return losses + problem.lmbda * parts["penalty"], parts
 
 
-def lowest(problem, starts, rounds=300):
+def lowest(problem, starts):
     """The lowest f that SciPy's L-BFGS-B reaches from the best of several starts, by autograd."""
 
     def f(flat):
@@ -90,20 +75,19 @@ def lowest(problem, starts, rounds=300):
         return value.item(), W.grad.numpy().ravel()
 
     def descended(start, rounds):
-        options = {"maxiter": rounds, "maxfun": 2 * rounds, "ftol": 1e-15, "gtol": 1e-12}
-        options["maxcor"] = 30
+        limits = {"maxiter": rounds, "maxfun": 2 * rounds, "ftol": 1e-15, "gtol": 1e-12}
         return scipy.optimize.minimize(
-            f, start.ravel(), jac=True, method="L-BFGS-B", options=options
+            f, start.ravel(), jac=True, method="L-BFGS-B", options=limits | {"maxcor": 30}
         )
 
     results = [descended(start, 30) for start in starts]
     finite = [result for result in results if np.isfinite(result.fun)]
-    return descended(min(finite, key=lambda result: result.fun).x, rounds).fun
+    return descended(min(finite, key=lambda result: result.fun).x, 300).fun
 
 
 def lambda_max(X, answers, weights, kind):
     """The smallest λ with optimum W = 0 for `naive`: minus the least slope of L_global in M."""
-    total = np.zeros((X.shape[1], X.shape[1]))
+    total = 0
     for answer, weight in zip(answers, weights, strict=True):
         pairs = candidates(kind, answer)
         for c, (i, j) in enumerate(pairs):
@@ -118,12 +102,15 @@ def lambda_max(X, answers, weights, kind):
 
 def agreement(Z, answers, weights, kind="odd-one-out", similarity="cosine"):
     """Accuracy with ties shared, and the tie rate."""
-    S = cosines(Z, Z) if similarity == "cosine" else Z @ Z.T
-    close = rounding(Z.shape[1], 1.0 if similarity == "cosine" else max(z @ z for z in Z))
+    if similarity == "cosine":
+        lengths = np.linalg.norm(Z, axis=1, keepdims=True)
+        Z = Z / np.where(lengths > 0, lengths, 1)
+    S = Z @ Z.T
+    close = 8 * np.sqrt(Z.shape[1]) * np.finfo(float).eps * S.max()  # a rounding difference
     earned = tied = 0.0
     for answer, weight in zip(answers, weights, strict=True):
-        values = [S[answer[i], answer[j]] for i, j in candidates(kind, answer)]
-        best = [c for c, value in enumerate(values) if value >= max(values) - close]
-        earned += weight * (0 in best) / len(best)
-        tied += weight * (len(best) > 1)
+        values = np.array([S[answer[i], answer[j]] for i, j in candidates(kind, answer)])
+        best = values >= max(values) - close
+        earned += weight * best[0] / best.sum()
+        tied += weight * (best.sum() > 1)
     return earned / np.sum(weights), tied / np.sum(weights)

@@ -1,94 +1,80 @@
 """Faults that are planted in correct data, each with the name of the check that must find it."""
 
-from __future__ import annotations
-
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from glocal.data.answers import Answers
-from glocal.data.check.findings import Case
-from glocal.data.features import Features
+from glocal import Answers, Features
 
 
-@dataclass(frozen=True)
-class Fault:
+class Fault(NamedTuple):
     """A change of the data, the check that must name it, and words of the message of the check."""
 
-    plant: Callable[[Case, np.random.Generator], Case]
+    plant: Any
     check: str
-    words: str = ""
+    words: str
 
 
-Change = Callable[[np.ndarray, np.random.Generator], np.ndarray]
-
-
-def with_matrix(change: Change, role: str = "features") -> Callable:
+def in_matrix(change, *named, role="features"):
     """A fault in the values of the features or of the local features."""
 
-    def plant(case: Case, rng: np.random.Generator) -> Case:
+    def plant(case, rng):
         features = getattr(case, role)
         matrix = change(np.array(features.matrix), rng)
         return replace(case, **{role: Features(matrix, features.names, features.source)})
 
-    return plant
+    return Fault(plant, *named)
 
 
-def with_objects(change: Change) -> Callable:
+def in_objects(change, *named):
     """A fault in the indices of the answers."""
 
-    def plant(case: Case, rng: np.random.Generator) -> Case:
+    def plant(case, rng):
         objects = change(case.answers.objects.copy(), rng)
         return replace(case, answers=Answers(objects, kind=case.answers.kind))
 
-    return plant
+    return Fault(plant, *named)
 
 
-def _rows(value: float, k: int = 3) -> Callable:
-    def change(X: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        rows = rng.permutation(len(X))[:k]
-        X[rows] = X[rows] * value if np.isfinite(value) and value else value
+def _rows(factor, added=0.0):
+    def change(X, rng):
+        rows = rng.permutation(len(X))[:3]
+        X[rows] = X[rows] * factor + added
         return X
 
     return change
 
 
-def _constant(X: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    return np.append(X, np.full((len(X), 3), 5, X.dtype), axis=1)
-
-
-def _half(X: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def _half(X, rng):
     X[:, 7] = 70_000 * np.sign(X[:, 7]) + X[:, 7]
     with np.errstate(over="ignore"):
         return X.astype(np.float16)
 
 
 FEATURES = {
-    "rows of NaN": Fault(with_matrix(_rows(np.nan)), "features", "nan at row"),
-    "a column beyond half precision": Fault(with_matrix(_half), "features", "column 7.*65504"),
-    "constant columns": Fault(with_matrix(_constant), "constant", "3 of .* columns are constant"),
-    "a huge column": Fault(
-        with_matrix(lambda X, rng: X * np.where(np.arange(X.shape[1]) == 7, 1e3, 1)),
-        "huge",
-        "column 7 alone",
+    "rows of NaN": in_matrix(_rows(0, np.nan), "features", "nan at row"),
+    "a column beyond half precision": in_matrix(_half, "features", "column 7.*65504"),
+    "constant columns": in_matrix(
+        lambda X, rng: np.append(X, np.full((len(X), 3), 5, X.dtype), axis=1),
+        "constant", "3 of .* columns are constant",
     ),
-    "broken rows": Fault(
-        with_matrix(_rows(1e3)), "scale", "3 of .* rows are more than 10 times as long"
+    "a huge column": in_matrix(
+        lambda X, rng: X * np.where(np.arange(X.shape[1]) == 7, 1e3, 1), "huge", "column 7 alone"
     ),
-    "rows of 0": Fault(with_matrix(_rows(0)), "zero", "3 of .* rows are 0 everywhere"),
-    "columns centred": Fault(
-        with_matrix(lambda X, rng: X - X.mean(axis=0)), "standardized", "every column"
+    "broken rows": in_matrix(_rows(1e3), "scale", "3 of .* rows are more than 10 times as long"),
+    "rows of 0": in_matrix(_rows(0), "zero", "3 of .* rows are 0 everywhere"),
+    "columns centred": in_matrix(
+        lambda X, rng: X - X.mean(axis=0), "standardized", "every column"
     ),
-    "the last batch twice": Fault(
-        with_matrix(lambda X, rng: np.append(X[:-32], X[-64:-32], axis=0)),
-        "duplicates",
-        "32 of .* rows repeat",
+    "the last batch twice": in_matrix(
+        lambda X, rng: np.append(X[:-32], X[-64:-32], axis=0),
+        "duplicates", "32 of .* rows repeat",
     ),
-}
+}  # fmt: skip
 
 
-def _images_twice(case: Case, rng: np.random.Generator) -> Case:
+def _images_twice(case, rng):
     X = np.asarray(case.features.matrix)
     names = case.features.names
     return replace(case, features=Features(np.append(X, X[:12] + 1, axis=0), names + names[:12]))
@@ -96,73 +82,65 @@ def _images_twice(case: Case, rng: np.random.Generator) -> Case:
 
 NAMES = {
     "images twice under one name": Fault(_images_twice, "answers", "twice"),
-    "rows in an order of their own": Fault(
-        with_matrix(lambda X, rng: rng.permutation(X)), "chance", "which is chance"
+    "rows in an order of their own": in_matrix(
+        lambda X, rng: rng.permutation(X), "chance", "which is chance"
     ),
 }
 
 
-def _all_alternatives(objects: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def _all_alternatives(objects, rng):
     third = objects[rng.permutation(len(objects))[: len(objects) // 3]]
     return np.concatenate([objects, third[:, [0, 2, 1]], third[:, [1, 2, 0]]])
 
 
-def _counted_from_1_first_kept(case: Case, rng: np.random.Generator) -> Case:
+def _counted_from_1_first_kept(case, rng):
     """Count from 1 and never name the last object, so that no index is out of range."""
     objects = case.answers.objects
     n = len(case.object_ids or case.features)
     return replace(case, answers=Answers(objects[(objects < n - 1).all(axis=1)] + 1))
 
 
-def _train_on_the_test(case: Case, rng: np.random.Generator) -> Case:
+def _train_on_the_test(case, rng):
     return replace(case, heldout=case.answers.select(rng.permutation(len(case.answers))[:500]))
 
 
-def _times_as_weights(case: Case, rng: np.random.Generator) -> Case:
+def _times_as_weights(case, rng):
     weights = rng.gamma(2.0, 2.0, len(case.answers)) + 1
     return replace(case, answers=replace(case.answers, weights=weights))
 
 
 ANSWERS = {
     "weights that are times": Fault(_times_as_weights, "votes", "neither whole votes"),
-    "counted from 1": Fault(with_objects(lambda o, rng: o + 1), "answers", "1-based.*`base=1`"),
+    "counted from 1": in_objects(lambda o, rng: o + 1, "answers", "1-based.*`base=1`"),
     "counted from 1, none out of range": Fault(_counted_from_1_first_kept, "base", "count from 1"),
-    "base 1 stated for nothing": Fault(
-        with_objects(lambda o, rng: o[(o > 0).all(axis=1)] - 1), "order", "count from 0"
+    "base 1 stated for nothing": in_objects(
+        lambda o, rng: o[(o > 0).all(axis=1)] - 1, "order", "count from 0"
     ),
-    "the list backwards": Fault(
-        with_objects(lambda o, rng: o.max() - o), "order", "runs backwards"
+    "the list backwards": in_objects(lambda o, rng: o.max() - o, "order", "runs backwards"),
+    "the odd one first": in_objects(
+        lambda o, rng: o[:, [2, 0, 1]], "columns", "column 0 is odd"
     ),
-    "the odd one first": Fault(
-        with_objects(lambda o, rng: o[:, [2, 0, 1]]), "columns", "column 0 is odd"
-    ),
-    "all alternatives listed": Fault(
-        with_objects(_all_alternatives), "contradictions", "chance is 0.333"
+    "all alternatives listed": in_objects(
+        _all_alternatives, "contradictions", "chance is 0.333"
     ),
     "trained on the test": Fault(_train_on_the_test, "leakage", "500 of 500 repeat questions"),
-}
+}  # fmt: skip
 
 
-def _rotated(X: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def _rotated(X, rng):
     W = np.linalg.qr(rng.normal(size=(X.shape[1],) * 2))[0]
     return (X - X.mean()) @ W + X.mean()
 
 
 LOCAL = {
-    "local rows of length 1": Fault(
-        with_matrix(lambda X, rng: X / np.linalg.norm(X, axis=1, keepdims=True), "local"),
-        "local",
-        "the rows have length 1,",
-    ),
-    "local features transformed": Fault(
-        with_matrix(_rotated, "local"), "local", "columns that stand out"
-    ),
-    "local columns in another order": Fault(
-        with_matrix(lambda X, rng: X[:, rng.permutation(X.shape[1])], "local"),
-        "local",
-        "columns that stand out",
-    ),
-    "local features of another layer": Fault(
-        with_matrix(lambda X, rng: X[:, :-5], "local"), "shape", "local features"
-    ),
-}
+    name: in_matrix(*fault, role="local")
+    for name, *fault in [
+        ("local rows of length 1",
+         lambda X, rng: X / np.linalg.norm(X, axis=1, keepdims=True),
+         "local", "the rows have length 1,"),
+        ("local features transformed", _rotated, "local", "columns that stand out"),
+        ("local columns in another order",
+         lambda X, rng: X[:, rng.permutation(X.shape[1])], "local", "columns that stand out"),
+        ("local features of another layer", lambda X, rng: X[:, :-5], "shape", "local features"),
+    ]
+}  # fmt: skip

@@ -1,31 +1,32 @@
 """Few-shot evaluation: draws, the three probes, and accuracy over draws and classes."""
 
-import itertools
+import warnings
+from functools import partial
 
 import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression, LogisticRegressionCV
-from sklearn.model_selection import check_cv
+from sklearn.model_selection import PredefinedSplit, cross_val_score
 from sklearn.neighbors import KNeighborsClassifier, NearestCentroid
 
 from glocal.errors import DataWarning, GLocalError
-from glocal.evaluation.few_shot import PROBES, STRENGTHS, draw_episodes, few_shot, shared_credit
+from glocal.evaluation.few_shot import PROBES, STRENGTHS, draw_episodes, few_shot
 from glocal.evaluation.intervals import FRACTION, episode_estimate
 from glocal.similarity import unit_rows
 
 
-def mixture(classes=6, per_class=20, p=40, spread=1.5, seed=0):
+def mixture(classes=6, per_class=20, p=40, spread=1.5):
     """Gaussian classes on decaying directions, away from the origin, with shuffled labels."""
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(0)
     y = rng.permutation(np.repeat(np.arange(classes), per_class))
     scales = np.linspace(2, 0.05, p)
     X = (rng.normal(size=(classes, p))[y] + spread * rng.normal(size=(len(y), p))) * scales + 0.3
     return X, y
 
 
-def shots_of(X, y, shots=5, seed=1):
+def shots_of(X, y, shots=5):
     """The rows of one draw in a random order."""
-    rows = np.random.default_rng(0).permutation(draw_episodes(y, shots, 1, seed)[0])
+    rows = np.random.default_rng(0).permutation(draw_episodes(y, shots, 1)[0])
     return X[rows], y[rows]
 
 
@@ -33,62 +34,54 @@ def test_draws_are_fixed_and_nested():
     """The rows of a draw stay the same in every version; fewer shots or draws are a part of more,
     and another seed draws others.
     """
-    draws = draw_episodes(np.repeat([0, 1], 6), 3, 2).tolist()
-    assert draws == [[3, 5, 4, 11, 6, 9], [5, 0, 2, 10, 9, 7]]
-    y = mixture()[1]
-    episodes = draw_episodes(y, 8, 5, seed=42)
-    assert (episodes != draw_episodes(y, 8, 5, seed=8)).any()
-    np.testing.assert_array_equal(draw_episodes(y, 8, 2), episodes[:2])
-    for fewer, more in zip(draw_episodes(y, 3, 5).tolist(), episodes.tolist(), strict=True):
-        assert set(fewer) < set(more)
+    drawn = lambda *counts: draw_episodes(np.repeat([0, 1], 6), *counts).tolist()
+    assert drawn(3, 2) == [[3, 5, 4, 11, 6, 9], [5, 0, 2, 10, 9, 7]]
+    assert drawn(2, 3) == [[3, 5, 11, 6], [5, 0, 10, 9], drawn(2, 3)[2]]
+    assert drawn(3, 2, 8) != drawn(3, 2)
 
 
-@pytest.mark.parametrize("p", [15, 120], ids=["n above p", "n below p"])
-@pytest.mark.parametrize("classes", [2, 8])
+@pytest.mark.parametrize("classes, p", [(30, 15), (2, 120)])
 def test_one_shot_is_fitted_without_cross_validation(classes, p):
-    """With one image of a class, the probe is LogisticRegression(C=1) on the features."""
+    """With one image of a class, the probe is LogisticRegression(C=1) on the features, and that
+    there are many classes causes no warning.
+    """
     test, labels = mixture(classes=classes, p=p, spread=1)
-    X, y = shots_of(test, labels, shots=1)
-    reference = LogisticRegression(C=1.0, tol=1e-8, max_iter=5000).fit(X, y)
+    X, y = shots_of(test, labels, 1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        reference = LogisticRegression(tol=1e-8, max_iter=5000).fit(X, y)
     scores = PROBES["logistic"](X, y, classes)(test)
     np.testing.assert_allclose(scores, reference.predict_proba(test), atol=1e-3)
 
 
-@pytest.mark.parametrize("seed", [0, *(pytest.param(n, marks=pytest.mark.nightly) for n in (1, 2))])
-def test_the_strength_is_chosen_by_cross_validated_accuracy(seed):
+def test_the_strength_is_chosen_by_cross_validated_accuracy():
     """C is the smallest value that is right most often in a plain loop over stratified folds, and
     the predictions agree.
     """
-    X, y = shots_of(*mixture(seed=seed), seed=seed)
-    test, truth = mixture(per_class=60, seed=seed)
-    fold = np.empty(len(y), dtype=int)
-    for c in range(6):
-        fold[y == c] = np.arange(5)
+    X, y = shots_of(*mixture())
+    test, truth = mixture(per_class=60)
+    fold = np.empty(30, dtype=int)
+    fold[np.argsort(y, kind="stable")] = np.tile(range(5), 6)
     models = [LogisticRegression(C=C, solver="newton-cholesky") for C in STRENGTHS]
-    right = np.zeros(len(STRENGTHS))
-    for (number, model), f in itertools.product(enumerate(models), range(5)):
-        fitted = model.fit(X[fold != f], y[fold != f])
-        right[number] += fitted.score(X[fold == f], y[fold == f]) / 5
+    folds = PredefinedSplit(fold)
+    right = [cross_val_score(model, X, y, cv=folds).mean() for model in models]
     # for one of 30 shots the prediction may differ
-    best = models[int(np.argmax(right > max(right) - 0.035))].fit(X, y)
+    best = models[int(np.argmax(np.array(right) > max(right) - 0.035))].fit(X, y)
     predicted = PROBES["logistic"](X, y, 6)(test).argmax(axis=1)
     assert np.mean(predicted == truth) == pytest.approx(best.score(test, truth), abs=0.05)
 
 
-@pytest.mark.parametrize("shots, folds", [(2, 2), (3, 3), (5, 5), (8, 5)])
+@pytest.mark.parametrize("shots, folds", [(2, 2), (5, 5), (8, 5)])
 def test_there_are_as_many_folds_as_shots_up_to_five(shots, folds, monkeypatch):
     """Every fold holds out one shot of each class, or two if there are more shots than folds."""
     made = []
     fit = LogisticRegressionCV.fit
     note = lambda self, X, y: made.append(self.cv) or fit(self, X, y)
     monkeypatch.setattr(LogisticRegressionCV, "fit", note)
-    X, y = shots_of(*mixture(), shots=shots)
+    X, y = shots_of(*mixture(), shots)
     PROBES["logistic"](X, y, 6)
-    splits = check_cv(made[0], y, classifier=True).split(X, y)
-    counts = [np.bincount(y[heldout], minlength=6) for _, heldout in splits]
-    assert len(counts) == folds
-    assert np.sum(counts, axis=0).tolist() == [shots] * 6
-    assert np.ptp(counts, axis=0).max() <= 1
+    counts = [np.bincount(y[heldout], minlength=6) for _, heldout in made[0].split()]
+    assert (len(counts), np.ptp(counts, axis=0).max() <= 1) == (folds, True)
 
 
 def test_of_equally_accurate_strengths_the_strongest_penalty_wins():
@@ -116,36 +109,28 @@ def test_ncm_and_1nn_are_those_of_scikit_learn():
 
 @pytest.mark.parametrize(
     "probe, length, noise",
-    [*((name, 1, 0) for name in PROBES), ("ncm", 1, 1e-8), ("1nn", 1, 1e-8), ("ncm", 0, 0)],
+    [("logistic", 1, 0), ("ncm", 1, 1e-8), ("1nn", 1, 1e-8), ("ncm", 0, 0)],
 )
 def test_collapsed_features_score_chance_in_every_class(probe, length, noise):
     """If all rows are at one point, apart only by rounding or zero, the accuracy is exactly 1/k,
     whatever the order and balance of the labels.
     """
+    y = np.repeat(np.arange(5), [40, 8, 8, 9, 12])
     rng = np.random.default_rng(0)
-    y, z = (np.repeat(np.arange(5), sizes) for sizes in (8, [40, 1, 3, 9, 2]))
-    direction = length * rng.normal(size=30)
-    X, T = (direction + noise * rng.normal(size=(len(labels), 30)) for labels in (y, z))
-    score = few_shot(X, y, T, z, probe=probe, draws=3)
+    X = length * rng.normal(size=30) + noise * rng.normal(size=(77, 30))
+    score = few_shot(X, y, X, y, probe=probe, draws=3)
     np.testing.assert_allclose(score.units.values, 1 / 5, atol=1e-12)
-    assert score.accuracy == pytest.approx(score.chance, abs=1e-12)
-    assert (score.low, score.high) == (None, None)
-
-
-def test_tied_scores_share_the_credit():
-    """Each of t tied classes earns 1/t, and a class that is not among them nothing."""
-    scores = np.array([[1, 1, 0], [1, 1, 0], [2, 2, 2], [3, 2, 1]], dtype=float)
-    expected = pytest.approx([1 / 2, 0, 1 / 3, 1])
-    assert shared_credit(scores, np.array([0, 2, 1, 0])).tolist() == expected
+    assert (score.accuracy, score.low) == (pytest.approx(score.chance, abs=1e-12), None)
 
 
 @pytest.mark.parametrize("probe", PROBES)
 def test_accuracy_is_the_mean_over_draws_of_right_answers(probe):
     """Accuracy equals an explicit loop that fits on each draw and averages right answers over
-    classes, the plain accuracy that over images, and the interval is that of draws × images.
+    classes, the plain accuracy that over images, and the interval is that of draws × images; more
+    images are tested than are scored at once.
     """
     X, y = mixture()
-    T, truth = mixture(per_class=31)
+    T, truth = mixture(per_class=1000)
     tested = np.flatnonzero(truth != 4)[7:]  # class 4 can only be a wrong answer
     T, truth = T[tested], truth[tested]
     result = few_shot(X, y, T, truth, probe=probe, draws=3, shots=4, seed=5)
@@ -164,8 +149,7 @@ def test_left_out_shots_are_not_tested():
     """If training and test rows are the same, a probe that memorises its shots gains nothing from
     them; the errors of shots and tests add then.
     """
-    X = np.random.default_rng(0).normal(size=(60, 30))
-    y = np.repeat(np.arange(3), 20)
+    X, y = mixture(classes=3, spread=9)
     by_heart = few_shot(X, y, X, y, probe="1nn")
     left_out = few_shot(X, y, probe="1nn")
     assert (by_heart.n, left_out.n) == (60, 45)
@@ -185,19 +169,6 @@ def test_few_draws_and_small_pools_are_called_rough(shots, draws, is_rough):
     assert few_shot(X, y, X, y, probe="ncm").draws == 40
 
 
-def test_chunks_of_test_rows_add_up():
-    """More test rows than are scored at once, of any real type, score as the rows that
-    they repeat.
-    """
-    X, y = mixture()
-    scored = lambda X, T, z: few_shot(X, y, T, z, probe="ncm", draws=2)
-    once = scored(X, X, y)
-    repeated = scored(X, np.tile(X, (50, 1)), np.tile(y, 50))
-    np.testing.assert_allclose(repeated.units.values, np.tile(once.units.values, 50))
-    half = X.astype("f2")
-    assert scored(half, half, y).accuracy == pytest.approx(once.accuracy, abs=0.05)
-
-
 Y = np.repeat(np.arange(4), 6)
 ROWS = np.random.default_rng(0).normal(size=(24, 5))
 
@@ -211,8 +182,7 @@ def test_superclasses_are_tested_on_classes_that_gave_no_shots():
     with pytest.warns(DataWarning, match="8 of 56"):
         score = few_shot(X, y, shots=2, draws=4, probe="ncm", superclasses=side)
     X, y = X[y < 6], y[y < 6]
-    draw = lambda *counts: draw_episodes(y, *counts, superclasses=np.array([*map(side.get, y)]))
-    draws = draw(2, 4)
+    draws = draw_episodes(y, 2, 4, superclasses=np.array([*map(side.get, y)]))
     for shown, accuracy in zip(draws, score.per_draw, strict=True):
         giving = np.unique(y[shown])
         assert sorted(giving % 2) == [0, 1]
@@ -221,7 +191,6 @@ def test_superclasses_are_tested_on_classes_that_gave_no_shots():
         assert np.mean(predicted == y[tested] % 2) == pytest.approx(accuracy)
     assert len(np.unique(y[draws])) > 2
     assert (score.n, score.chance) == (32, 0.5)
-    assert all(set(few) < set(many) for few, many in zip(draw(1, 4), draws, strict=True))
 
 
 def test_a_class_with_too_few_images_is_left_out_and_named():
@@ -230,19 +199,16 @@ def test_a_class_with_too_few_images_is_left_out_and_named():
     """
     rows = np.delete(np.arange(24), [0, 18, 19, 20, 21])  # 5 images of class 0, 2 of class 3
     X, y = ROWS[rows], Y[rows]
-    options = {"shots": 4, "probe": "ncm"}
+    score = partial(few_shot, shots=4, draws=1, probe="ncm")
     with pytest.warns(DataWarning, match=r"fewer than 4 training images .*: 3 \(2\)"):
-        score = few_shot(X, y, **options)
-    expected = few_shot(X[y != 3], y[y != 3], **options)
-    assert (score.per_draw, score.n) == (expected.per_draw, expected.n)
-    options["draws"] = 1
+        result = score(X, y)
+    expected = score(X[y != 3], y[y != 3])
+    assert (result.per_draw, result.n) == (expected.per_draw, expected.n)
     with pytest.warns(DataWarning, match="left out: 3"):
-        tested = few_shot(X, y, X, y, superclasses=dict(enumerate("aabb")), **options)
-    assert tested.n in (2 + 5, 2 + 6)
+        assert score(X, y, superclasses=dict(enumerate("aabb"))).n in (2 + 5, 2 + 6)
     X, y = np.append(X, X, axis=0), np.append(y, y + 4)  # superclass c has no class without 3
     with pytest.warns(DataWarning, match=r"left out: 3 \(2\), 7 \(2\)"):
-        score = few_shot(X, y, X, y, superclasses=dict(enumerate("aabcaabc")), **options)
-    assert score.chance == 0.5
+        assert score(X, y, superclasses=dict(enumerate("aabcaabc"))).chance == 0.5
 
 
 @pytest.mark.parametrize(
@@ -250,9 +216,7 @@ def test_a_class_with_too_few_images_is_left_out_and_named():
     [
         ("probe", {"probe": "svm"}), ("shots", {"shots": 7}), ("class", {"y_test": Y + 1}),
         ("1 class", {"y_train": 0 * Y, "y_test": 0 * Y}), ("labels", {"y_train": Y[1:]}),
-        ("names", {"y_test": Y.astype(str)}), ("columns", {"X_test": ROWS[:, 1:]}),
         ("superclass", {"superclasses": dict(enumerate("abbb"))}),
-        ("cat", {"superclasses": {"cat": "animal"}}),
         ("test image", {"shots": 6, "X_test": None, "y_test": None}),
     ],
 )  # fmt: skip
@@ -260,8 +224,3 @@ def test_bad_input_is_refused(noun, change, as_a_user):
     """Each kind of wrong argument is refused by an error that names it."""
     with pytest.raises(GLocalError, match=noun):
         few_shot(**{"X_train": ROWS, "y_train": Y, "X_test": ROWS, "y_test": Y} | change)
-
-
-def test_two_images_of_many_classes_are_scored_without_a_warning():
-    """Few images of many classes cause no warning of scikit-learn that there are many classes."""
-    few_shot(*mixture(classes=30, per_class=6), shots=2, draws=2, probe="logistic")

@@ -2,7 +2,7 @@
 
 import json
 import math
-import warnings
+from functools import partial
 
 import numpy as np
 import pytest
@@ -20,11 +20,7 @@ Z = RNG.normal(size=(14, 5))
 UPPER = np.triu_indices(14, 1)
 
 
-def rdm_of(vector, n=14):
-    """A symmetric RDM from its upper triangle."""
-    rdm = np.zeros((n, n))
-    rdm[np.triu_indices(n, 1)] = vector
-    return rdm + rdm.T
+rdm_of = distance.squareform  # of the upper triangle
 
 
 HUMAN = rdm_of(RNG.uniform(size=91) + 0.3 * model_rdm(Z))
@@ -45,22 +41,9 @@ def test_dissimilarities_and_correlations_equal_scipy(kernel):
         assert (result.ceiling, result.n) == (None, 14)
 
 
-@pytest.mark.parametrize("kernel", ["cosine", "dot"])
-def test_a_reflection_of_many_dimensions_breaks_no_tie(kernel):
-    """Ties among binary rows of 2,000 dimensions stay ties after a reflection, with the same ranks
-    of dissimilarities.
-    """
-    rng = np.random.default_rng(1)
-    rows = rng.integers(0, 2, size=(4, 2000))[np.arange(14) % 4].astype(float)
-    v = rng.normal(size=2000)
-    mirrored = rows - 2 * np.outer(rows @ v, v) / (v @ v)
-    ranks = [stats.rankdata(model_rdm(embedding, kernel)) for embedding in (rows, mirrored)]
-    np.testing.assert_array_equal(*ranks)
-
-
-def without(people, person, *pair):
+def without(person, *pair):
     """A copy of the RDMs of people, without what one or all of them say about a pair."""
-    people = people.copy()
+    people = PEOPLE.copy()
     people[person, *pair] = people[person, *pair[::-1]] = np.nan
     return people
 
@@ -69,15 +52,13 @@ def test_missing_pairs_are_left_out():
     """A pair that a person did not compare (NaN) does not count for that person, whose other pairs
     stay, also in the ceiling; one that a single person compared is left out of the lower ceiling.
     """
-    people = PEOPLE
-    for person, pair in enumerate([(0, 1), (2, 5), (3, 9), (0, 13)]):
-        people = without(people, person, *pair)
+    people = without(1, 2, 5)
     x = model_rdm(Z)
     expected = [stats.spearmanr(x, row[UPPER], nan_policy="omit").statistic for row in people]
     result = rsa(Z, people)
     assert result.spearman == pytest.approx(np.mean(expected), rel=1e-12)
-    assert result.ceiling == pytest.approx(rsa(Z, PEOPLE).ceiling, abs=0.02)
-    lower = [rsa(Z, without(PEOPLE, who, 0, 1)).ceiling[0] for who in (slice(1, None), slice(None))]
+    assert result.ceiling == pytest.approx(rsa(Z, PEOPLE).ceiling, abs=0.01)
+    lower = [rsa(Z, without(who, 0, 1)).ceiling[0] for who in (slice(1, None), slice(None))]
     assert lower[0] == pytest.approx(lower[1], abs=1e-3)
 
 
@@ -89,27 +70,8 @@ def test_a_collapsed_model_is_undefined_and_said(kernel, length, noise):
     """
     with pytest.warns(CollapseWarning, match="RSA is undefined"):
         result = rsa(length * RNG.normal(size=5) + noise * Z, PEOPLE, kernel=kernel)
-    assert math.isnan(result.spearman)
-    assert (result.low, result.high, result.units.values.size) == (None, None, 0)
-    assert result.ceiling is not None
-
-
-@pytest.mark.nightly
-def test_ceiling_rdms_and_correlations_are_those_of_rsatoolbox():
-    """Both bounds, the RDM of the model and its comparison with people equal those of
-    rsatoolbox.
-    """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the imports of rsatoolbox may warn
-        toolbox = pytest.importorskip("rsatoolbox")
-        from rsatoolbox.inference.noise_ceiling import boot_noise_ceiling
-    people = toolbox.rdm.RDMs(PEOPLE)
-    result = rsa(Z, PEOPLE, kernel="correlation")
-    assert result.ceiling == pytest.approx(boot_noise_ceiling(people, method="spearman"), rel=1e-6)
-    reference = toolbox.rdm.calc_rdm(toolbox.data.Dataset(Z), method="correlation")
-    assert model_rdm(Z, "correlation") == pytest.approx(reference.get_vectors()[0], rel=1e-9)
-    compared = toolbox.rdm.compare(reference, people, "spearman")
-    assert result.spearman == pytest.approx(compared.mean(), rel=1e-9)
+    assert (math.isnan(result.spearman), result.low, result.units.values.size) == (True, None, 0)
+    assert result.ceiling
 
 
 def test_the_ceiling_is_that_which_rsatoolbox_computed():
@@ -132,8 +94,8 @@ def test_the_units_are_the_jackknife_of_the_correlation():
     interval = two_way_estimate(result.units.values).interval()
     assert (result.low, result.high) == pytest.approx(interval)
     noise = 0.05 * np.random.default_rng(2).uniform(size=15)
-    few = rsa(Z[:6], rdm_of(model_rdm(Z[:6]) + noise, 6))
-    assert 0.98 < few.spearman < few.high == 1
+    few = rsa(Z[:6], rdm_of(model_rdm(Z[:6]) + noise))
+    assert few.spearman < few.high == 1
 
 
 def test_many_objects_are_left_out_in_groups(monkeypatch):
@@ -143,9 +105,11 @@ def test_many_objects_are_left_out_in_groups(monkeypatch):
     single = rsa(Z, PEOPLE)
     monkeypatch.setattr("glocal.evaluation.rsa._MAX_GROUPS", 9)
     grouped = rsa(Z, PEOPLE)
-    assert grouped.units.values.shape == (4, 9)
-    assert grouped.spearman == pytest.approx(single.spearman)
-    assert grouped.high - grouped.low == pytest.approx(single.high - single.low, rel=0.5)
+    assert (grouped.units.values.shape, grouped.spearman) == (
+        (4, 9),
+        pytest.approx(single.spearman),
+    )
+    assert grouped.low == pytest.approx(single.low, abs=0.2)
 
 
 BAD_RDMS = {
@@ -154,11 +118,9 @@ BAD_RDMS = {
     "diagonal": 1 - HUMAN,
     "shape": HUMAN[:, :5],
     "real numbers": HUMAN.astype(str),
-    "2 objects": HUMAN[:2, :2],
     "1 infinite": np.where(HUMAN.max() == HUMAN, np.inf, HUMAN),
     "0 known pairs": np.full((14, 14), np.nan),
     r"\(0, 14, 14\)": np.empty((0, 14, 14)),
-    r"\(0, 0\)": np.empty((0, 0)),
     "participant 1": np.stack([HUMAN, 1 - np.eye(14)]),
 }
 
@@ -166,9 +128,15 @@ BAD_RDMS = {
 @pytest.mark.parametrize("noun", BAD_RDMS)
 @pytest.mark.usefixtures("as_a_user")
 def test_bad_rdms_are_refused(noun):
-    """Each kind of invalid RDM is refused by an error that names what is wrong."""
+    """Each kind of invalid RDM is refused by an error that names what is wrong, and so are an
+    unknown kernel and another number of objects.
+    """
     with pytest.raises(DataError, match=noun):
         check_rdms(BAD_RDMS[noun])
+    with pytest.raises(ParameterError, match="kernel"):
+        rsa(Z, HUMAN, kernel="rbf")
+    with pytest.raises(DataError, match="14 objects"):
+        rsa(Z[:13], HUMAN)
 
 
 def test_rdms_are_real_symmetric_and_0_on_the_diagonal(tmp_path):
@@ -182,16 +150,7 @@ def test_rdms_are_real_symmetric_and_0_on_the_diagonal(tmp_path):
     ranks = rdm_of(np.arange(91)).astype(int)
     np.savetxt(tmp_path / "r.txt", ranks)
     for checked in (check_rdms(ranks), load_rdms(tmp_path / "r.txt")):
-        assert checked.dtype == np.float64
-        np.testing.assert_array_equal(checked, ranks[None])
-
-
-def test_bad_arguments_are_refused(as_a_user):
-    """An unknown kernel and another number of objects are refused."""
-    with pytest.raises(ParameterError, match="kernel"):
-        rsa(Z, HUMAN, kernel="rbf")
-    with pytest.raises(DataError, match="14 objects"):
-        rsa(Z[:13], HUMAN)
+        np.testing.assert_array_equal(checked, ranks[None] * 1.0, strict=True)
 
 
 NAMES = tuple(f"object{i}" for i in range(14))
@@ -214,10 +173,8 @@ def test_rdms_join_by_index_and_by_name():
 
 
 INDICES_REFUSED = {
-    "rdm_index": None,
     "about 5 objects": range(4),
     "14 rows.* 0 to 14": [0, 1, 2, 3, 14],
-    "-1 to 3": [0, 1, 2, 3, -1],
     "4 of them right": [0, 1, 2, 3, 3],
     "integer": [0, 1, 2, 3, 0.5],
 }
@@ -226,12 +183,11 @@ INDICES_REFUSED = {
 @pytest.mark.parametrize("noun", INDICES_REFUSED)
 def test_rdms_that_do_not_fit_are_refused(as_a_user, noun):
     """Another size without an index, a bad index, and an empty join are refused."""
-    index = INDICES_REFUSED[noun]
-    features = Features(Z, NAMES)
+    join = partial(join_rdms, Features(Z, NAMES), PEOPLE[:, :5, :5])
     with pytest.raises(DataError, match=noun):
-        join_rdms(features, PEOPLE[:, :5, :5], None if index is None else np.array(index))
+        join(np.array(INDICES_REFUSED[noun]))
     with pytest.raises(DataError, match="the list of object ids has 14 lines"):
-        join_rdms(features, PEOPLE[:, :5, :5], None, NAMES)
+        join(None, NAMES)
 
 
 @pytest.mark.data

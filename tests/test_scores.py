@@ -1,24 +1,32 @@
 """Rows of results: the single name of each metric, and the units behind the numbers."""
 
 import re
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from scipy.spatial.distance import squareform
-from world import matrix
+from world import answers, matrix
 
-from glocal.data.answers import Answers
-from glocal.data.features import Features
+from glocal import (
+    Answers,
+    Features,
+    anomaly,
+    answer_credit,
+    few_shot,
+    neighbours_kept,
+    odd_one_out,
+    retrieval,
+    rsa,
+    structure,
+)
 from glocal.errors import DataError
-from glocal.evaluation.agreement import answer_credit, ceiling, odd_one_out
-from glocal.evaluation.anomaly import anomaly, anomaly_against
-from glocal.evaluation.few_shot import PROBES, few_shot
+from glocal.evaluation.agreement import ceiling
+from glocal.evaluation.anomaly import anomaly_against
+from glocal.evaluation.few_shot import PROBES
 from glocal.evaluation.intervals import Result, Units, compared
-from glocal.evaluation.retrieval import retrieval
-from glocal.evaluation.rsa import KERNELS, rsa
-from glocal.evaluation.structure import cka, neighbours, neighbours_kept, structure
+from glocal.evaluation.rsa import KERNELS
+from glocal.evaluation.structure import cka, neighbours
 from glocal.similarity import SIMILARITIES
 
 
@@ -29,11 +37,11 @@ def results(seed: int) -> list[Result]:
     y = np.arange(120) % 4
     rdms = [squareform(rng.uniform(size=66)) for _ in range(3)]
     rows = matrix("0 1 2; 1 2 0; 3 4 5; 3 4 5; 6 7 8; 7 8 6", int)
-    answers = Answers.from_array(np.tile(rows, (3, 1)))
+    repeated = Answers.from_array(np.tile(rows, (3, 1)))
     halves = (X[:60], y[:60], X[60:], y[60:])
     return [
-        *(odd_one_out(X, answers, similarity=name, interval=False) for name in SIMILARITIES),
-        ceiling(answers),
+        *(odd_one_out(X, repeated, similarity=name, interval=False) for name in SIMILARITIES),
+        ceiling(repeated),
         *(rsa(X[:12], np.array(rdms), kernel=kernel) for kernel in KERNELS),
         *(few_shot(*halves, shots=3, draws=2, probe=probe) for probe in PROBES),
         anomaly(*halves),
@@ -48,12 +56,8 @@ def test_the_metrics_of_all_results_are_those_of_the_docs():
     """
     page = (Path(__file__).parents[1] / "docs" / "file-formats.md").read_text(encoding="utf-8")
     block = page.split("| command | metrics | settings |")[1].split("\n\n")[0]
-    documented = set()
-    for line in block.splitlines()[2:]:
-        (task,), metrics, settings = (
-            re.findall(r"`([^`]+)`", cell) for cell in line.split("|")[1:4]
-        )
-        documented |= {(task, name) for name in metrics + settings}
+    lines = [re.findall(r"`([^`]+)`", line) for line in block.splitlines()[2:]]
+    documented = {(task, name) for task, *names in lines for name in names}
     scores = [score for result in results(0) for score in result.scores]
     stated = {(score.task, name) for score in scores for name in (score.metric, *score.settings)}
     assert stated == documented
@@ -66,38 +70,38 @@ def test_the_first_score_is_the_mean_of_the_units():
     for result in results(1):
         first, units = result.scores[0], result.units
         if units.values.size:
-            shared = {name: getattr(units, name) for name in ("answers", "weights", "persons")}
-            lower = Units(values=units.values - 0.25, **shared)
-            arms = {"arm": result, "before": Result(result.scores, lower)}
-            row = compared(arms, [("arm", "before")])[-1]
-            assert (row.metric, row.value) == (f"{first.metric}_difference", pytest.approx(0.25))
-            nothing = replace(lower, values=0 * units.values)
+            nothing = Units(values=0 * units.values)
             assert units.minus(nothing).mean == pytest.approx(first.value)
+            lower = Result(result.scores, Units(values=units.values - 0.25))
+            row = compared({"arm": result, "before": lower}, [("arm", "before")])[-1]
+            assert (row.metric, row.value) == (f"{first.metric}_difference", pytest.approx(0.25))
 
 
 ROWS = np.random.default_rng(2).normal(size=(40, 5))
 LABELS = np.repeat(np.arange(4), 10)
-ANSWERS = Answers.from_array(matrix("0 1 2; 3 4 5; 6 7 8", int))
+ANSWERS = answers(200, 40)
 RDM = np.abs(np.subtract.outer(np.arange(40.0), np.arange(40.0)))
 EVALUATIONS = {
-    "agreement": lambda Z: odd_one_out(Z, ANSWERS, interval=False),
-    "credit": lambda Z: answer_credit(Z, ANSWERS),
-    "rsa": lambda Z: rsa(Z, RDM),
-    "few-shot, train": lambda Z: few_shot(Z, LABELS, ROWS, LABELS, probe="ncm"),
-    "few-shot, test": lambda Z: few_shot(ROWS, LABELS, Z, LABELS, probe="ncm"),
-    "anomaly, train": lambda Z: anomaly(Z, LABELS, ROWS, LABELS),
-    "anomaly, test": lambda Z: anomaly(ROWS, LABELS, Z, LABELS),
-    "anomalies": lambda Z: anomaly_against(ROWS, ROWS, Z),
-    "queries": lambda Z: retrieval(Z, LABELS),
-    "gallery": lambda Z: retrieval(ROWS, LABELS, Z, LABELS),
-    "structure": lambda Z: structure(ROWS, Z, k=5),
-    "neighbours kept": lambda Z: neighbours_kept(Z, ROWS, 5),
-    "neighbours": lambda Z: neighbours(Z, 5),
-    "cka": lambda Z: cka(ROWS, Z),
+    "agreement": lambda Z, X: odd_one_out(Z, ANSWERS),
+    "agreement, dot": lambda Z, X: odd_one_out(Z, ANSWERS, similarity="dot"),
+    "credit": lambda Z, X: answer_credit(Z, ANSWERS),
+    "rsa": lambda Z, X: rsa(Z, RDM),
+    "rsa, dot": lambda Z, X: rsa(Z, RDM, kernel="dot"),
+    "few-shot, train": lambda Z, X: few_shot(Z, LABELS, X, LABELS, probe="ncm"),
+    "few-shot, test": lambda Z, X: few_shot(X, LABELS, Z, LABELS, probe="ncm"),
+    "anomaly, train": lambda Z, X: anomaly(Z, LABELS, X, LABELS),
+    "anomaly, test": lambda Z, X: anomaly(X, LABELS, Z, LABELS, mode="leave-one-out"),
+    "anomalies": lambda Z, X: anomaly_against(X, X, Z),
+    "queries": lambda Z, X: retrieval(Z, LABELS),
+    "gallery": lambda Z, X: retrieval(X, LABELS, Z, LABELS),
+    "structure": lambda Z, X: structure(X, Z, k=5),
+    "neighbours kept": lambda Z, X: neighbours_kept(Z, X, 5),
+    "neighbours": lambda Z, X: neighbours(Z, 5),
+    "cka": lambda Z, X: cka(X, Z),
 }
 
 
-@pytest.mark.parametrize("evaluation", EVALUATIONS)
+@pytest.mark.parametrize("evaluation", EVALUATIONS.values(), ids=EVALUATIONS)
 def test_rows_that_cannot_be_scored_are_refused(evaluation, as_a_user):
     """Every evaluation refuses NaN, infinity, complex numbers and a single column."""
     bad = [(rows, "real numbers") for rows in (ROWS + 0j, ROWS[:, 0], ROWS.astype(str))]
@@ -105,7 +109,21 @@ def test_rows_that_cannot_be_scored_are_refused(evaluation, as_a_user):
         bad.append((np.where(ROWS[3, 1] < ROWS, ROWS, value), noun))
     for rows, noun in bad:
         with pytest.raises(DataError, match=noun):
-            EVALUATIONS[evaluation](rows)
+            evaluation(rows, ROWS)
+
+
+@pytest.mark.parametrize("evaluation", EVALUATIONS.values(), ids=EVALUATIONS)
+def test_a_reflection_of_many_dimensions_breaks_no_tie(evaluation):
+    """On rows of 2,000 signs, whose dot products are whole numbers that often tie, a reflection
+    changes no score.
+    """
+    rng = np.random.default_rng(1)
+    rows = rng.choice([-1.0, 1.0], size=(40, 2000))
+    v = rng.normal(size=2000)
+    mirrored = rows - 2 * np.outer(rows @ v, v) / (v @ v)
+    scores = [getattr(evaluation(Z, Z), "scores", ()) for Z in (rows, mirrored)]
+    before, after = ([score.value for score in part] for part in scores)
+    assert after == pytest.approx(before, rel=1e-9)
 
 
 @pytest.mark.data

@@ -6,10 +6,8 @@ import numpy as np
 import pytest
 import world
 
-from glocal.aligner.data import FitData
+from glocal import Answers, Features, FitData
 from glocal.data import seen as module
-from glocal.data.answers import Answers
-from glocal.data.features import Features
 from glocal.data.seen import Seen, seen, sketch
 
 

@@ -5,32 +5,30 @@ import io
 import json
 import warnings
 from dataclasses import replace
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pytest
 
-from glocal.data.answers import Answers
-from glocal.transform import LinearTransform
+from glocal import Answers, LinearTransform
 
 X = np.random.default_rng(0).normal(size=(30, 8)).astype("f4")
 WIDTH = {"odd-one-out": 3, "anchor": 3, "nearest-of-n": 6}
 
 
-def answers(n: int, objects: int, kind: str = "odd-one-out", seed: int = 0, **details) -> Answers:
+def answers(n, objects, kind="odd-one-out", seed=0, **details):
     """n random answers about so many objects; `details` are other arguments of `Answers`."""
     rng = np.random.default_rng(seed)
     rows = [rng.permutation(objects)[: WIDTH[kind]] for _ in range(n)]
     return Answers(np.array(rows, dtype=np.int32), kind=kind, **details)
 
 
-def matrix(text: str, dtype: type = float) -> np.ndarray:
+def matrix(text, dtype=float):
     """The numbers of a text, whose rows end with a semicolon."""
     return np.array([row.split() for row in text.split(";")], dtype=dtype)
 
 
-def chosen(questions: Answers, Z: np.ndarray, seed: int = 0) -> Answers:
+def chosen(questions, Z, seed=0):
     """The questions as people answer them who choose by the softmax of dot products in Z."""
     objects = questions.objects
     S = np.stack([(Z[objects[:, i]] * Z[objects[:, j]]).sum(1) for i, j in questions.pairs])
@@ -39,7 +37,7 @@ def chosen(questions: Answers, Z: np.ndarray, seed: int = 0) -> Answers:
     return replace(questions, objects=by_choice[places, np.arange(len(places))])
 
 
-def folder(path: Path, **files: Any) -> Path:
+def folder(path, **files):
     """Write files into a folder and return it, as ``folder(tmp_path, x_npy=X, notes_txt="a")``:
     text, bytes, an array, or what saves itself; without files `x.npy` (30 rows of 8 columns), 300
     answers about them as `a.npz` and bare as `t.npy`, and the transform `w.npz` that changes
@@ -52,10 +50,8 @@ def folder(path: Path, **files: Any) -> Path:
     path.mkdir(parents=True, exist_ok=True)
     for name, content in files.items():
         file = path / ".".join(name.rsplit("_", 1))
-        if isinstance(content, str):
-            file.write_text(content)
-        elif isinstance(content, bytes):
-            file.write_bytes(content)
+        if isinstance(content, str | bytes):
+            file.write_bytes(content.encode() if isinstance(content, str) else content)
         elif hasattr(content, "save"):
             content.save(file)
         else:
@@ -63,7 +59,7 @@ def folder(path: Path, **files: Any) -> Path:
     return path
 
 
-def features_file(path: Path, **arrays: np.ndarray) -> Path:
+def features_file(path, **arrays):
     """Write arrays as each program would; tensors that are called `features` alone are bare."""
     kind = path.suffix
     if kind == ".npy":
@@ -73,7 +69,7 @@ def features_file(path: Path, **arrays: np.ndarray) -> Path:
     elif kind in (".pt", ".pth"):
         torch = pytest.importorskip("torch")
         tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
-        torch.save(tensors["features"] if list(tensors) == ["features"] else tensors, path)
+        torch.save(tensors["features"] if [*tensors] == ["features"] else tensors, path)
     elif kind in (".h5", ".hdf5"):
         with pytest.importorskip("h5py").File(path, "w") as file:
             for name, array in arrays.items():
@@ -97,19 +93,18 @@ class Result(NamedTuple):
     err: str
 
     @property
-    def json(self) -> dict[str, Any]:
+    def json(self):
         """The one JSON object that a command which succeeded printed alone on a line."""
         assert self.code == 0, self.err
         assert self.out.count("\n") == 1
         return json.loads(self.out)
 
 
-def run(line: str, *words: object) -> Result:
+def run(line, *words):
     """Run a command line in this process: the words of a line, and further words as they are."""
     from glocal.cli import main
 
-    out = io.StringIO()
-    err = io.StringIO()
+    out, err = io.StringIO(), io.StringIO()
     with (
         warnings.catch_warnings(),
         contextlib.redirect_stdout(out),
