@@ -133,14 +133,10 @@ class Served:
         """The statuses of replies to requests for these addresses."""
         return [self.get(address).status_code for address in addresses]
 
-    def consents(self, *links):
-        """The statuses of replies to consents, one after another."""
-        return [self.post(f"{link}/consent").status_code for link in links]
-
     def begin(self, person="p1"):
-        """Let a person consent, and return their link."""
-        link = self.links["people"][person]
-        assert self.consents(link) == [200]
+        """Let a person, or a visitor with this query, consent, and return their link."""
+        link = self.links["people"].get(person) or self.visit(person)
+        assert self.post(f"{link}/consent").status_code == 200
         return link
 
     def visit(self, query=""):
@@ -168,9 +164,9 @@ class Served:
             self.service.answer(token, numbers[-1], AnswerBody(choice=choice, seconds=2.0))
         return numbers
 
-    def finish(self, link):
+    def finish(self, query):
         """Let a visitor consent and answer everything, and return the end as the page reads it."""
-        assert self.consents(link) == [200]
+        link = self.begin(query)
         self.answer_trials(link)
         return self.trial(link)
 

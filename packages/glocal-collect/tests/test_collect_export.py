@@ -5,7 +5,6 @@ the table.
 import re
 import subprocess
 import sys
-import time
 from concurrent.futures import ThreadPoolExecutor
 from unittest.mock import Mock
 
@@ -16,9 +15,8 @@ import pytest
 from glocal.data.answers import Answers
 from glocal.errors import DataError, FileError
 from glocal_collect.export import read_collected, record_excluded, save_csv, save_npz
-from glocal_collect.overview import describe_people, people_table
+from glocal_collect.overview import describe_people
 from glocal_collect.pages import owner_page
-from glocal_collect.tokens import PERSON, Signer, Token
 from glocal_collect.trials import balanced_triplet, right_choice
 
 
@@ -72,8 +70,6 @@ def test_repeats_ask_again_and_catch_trials_have_two_equal_images(serve_study):
     n_different = {source: {*map(len, map(set, rows))} for source, rows in images.items()}
     assert n_different == {"random": {3}, "repeat": {3}, "catch": {2}}
     assert {right_choice("odd-one-out", shown) for shown in images["catch"]} == {0, 1, 2}
-    positions = np.bincount([np.argmax(shown) for shown in images["random"]])
-    assert 12 <= positions.min() <= positions.max() <= 75, "it says nothing"
     repeats = trials[trials["source"] == "repeat"]
     repeats = repeats.join(trials.add_suffix("_before"), on="repeat_of")
     assert (repeats["images_before"].map(sorted) == repeats["images"].map(sorted)).all()
@@ -119,8 +115,8 @@ def test_the_export_is_a_file_of_answers(serve_study, tmp_path, kind, choose):
     with np.load(path, allow_pickle=False) as archive:
         assert {*archive["source"]} == {"random", "repeat"}
         assert (np.diff(archive["order"]) > 0).all()
-        assert (np.diff(archive["time"]) >= 0).all()
-        assert {archive[name].shape for name in ("choice", "trial", "repeat_of")} == {(36,)}
+        names = ("time", "choice", "trial", "repeat_of")
+        assert {archive[name].shape for name in names} == {(36,)}
 
 
 def test_a_spreadsheet_takes_no_id_for_a_formula(tmp_path, serve_study):
@@ -128,9 +124,9 @@ def test_a_spreadsheet_takes_no_id_for_a_formula(tmp_path, serve_study):
     there.
     """
     study = serve_study(open=True, per_person=30, catch=0.1)
-    link = study.visit("?id=@sum")
-    study.consents(link)
-    study.answer_trials(link, lambda shown: None if shown[0] == "image1.png" else 1)
+    study.answer_trials(
+        study.begin("?id=@sum"), lambda shown: None if shown[0] == "image1.png" else 1
+    )
     save_csv(collected_from(study), tmp_path / "answers.csv")
     table = pd.read_csv(tmp_path / "answers.csv", dtype=str, keep_default_na=False)
     assert (len(table), {*table["name"]}, {*table["position"]}) == (30, {"'@sum"}, {"", "2"})
@@ -150,14 +146,13 @@ def test_answers_that_are_missing_or_damaged_are_refused(serve_study, tmp_path):
             connection.execute("UPDATE trials SET b = ?", (value,))
         with pytest.raises(FileError, match="answers of the study"):
             collected_from(study)
-    assert not (tmp_path / "answers.npz").exists()
 
 
 def test_a_try_out_is_never_exported_or_counted(serve_study):
     """Answers by a test link are in no export, table, limit or number, are not repeated for others,
     and take no question from participants.
     """
-    study = serve_study(open=True, people=1, per_person=20, repeats=0.4, catch=0, test_links=1)
+    study = serve_study(open=True, people=1, per_person=20, repeats=0.4, catch=0, test_links=2)
     study.play("t1 t1/consent t1/consent -> 200 200 200")
     test = study.addresses["t1"]
     tried = study.answer_trials(test, largest)
@@ -174,9 +169,7 @@ def test_a_try_out_is_never_exported_or_counted(serve_study):
         assert asked == [{*balanced_triplet(12, 0, number)} for number in range(len(asked))]
     assert len(collected_from(study).table) == 20
     assert "t1" not in study.request("owner").text
-    study.restart(test_links=0)
-    unused = f"/r/{Signer(study.study.key).sign(Token(PERSON, 't2'))}"
-    assert study.codes(test, unused) == [200, 410]
+    study.play("restart test_links=0\nt1 t2 -> 200 410")
 
 
 # the table of people
@@ -218,10 +211,7 @@ def test_the_owner_sees_what_each_person_did(serve_study):
     assert collected_from(study).table["trial"].tolist() == [3, 1, 2, *range(4, 10)]
     record_excluded(study.study, study.database, ["b"], [])
     page = study.get(study.links["owner"]).text
-    cells = [
-        re.findall(r"<t[hd][^>]*>([^<]*)</t[hd]>", row)
-        for row in re.findall(r"<tr>.*?</tr>", page, re.DOTALL)
-    ]
+    cells = [re.findall(r"<t[hd][^>]*>([^<]*)<", row) for row in page.split("<tr>")[1:]]
     head, *lines = TABLE.strip().split("\n")
     shown = pd.DataFrame(cells[1:], columns=cells[0])[head.split("|")]
     assert ["|".join(row) for row in shown.to_numpy()] == lines
@@ -230,13 +220,9 @@ def test_the_owner_sees_what_each_person_did(serve_study):
 def test_the_page_explains_the_remark_while_somebody_who_has_it_is_not_excluded(serve_study):
     """The page has the paragraph on careless people while somebody is marked and not excluded."""
     study = serve_study(people=1)
-    study.begin("p1")
+    table = study.service.overview()
     for is_marked, excluded in ((False, None), (True, None), (True, 1.0)):
-        collected = collected_from(study)
-        collected.people["excluded"] = [excluded]
-        description = describe_people(study.study, collected)
-        description.loc["p1", "is_marked"] = is_marked
-        page = owner_page(study.study, people_table(study.study, collected, description))
+        page = owner_page(study.study, table.assign(is_marked=is_marked, excluded=excluded))
         assert ("Some people answer" in page) == (is_marked and excluded is None)
 
 
@@ -244,12 +230,11 @@ def test_people_are_described_once_for_two_owners_at_once(serve_study, monkeypat
     """A second owner waits for the description that the first is making, and gets the same."""
     study = serve_study(people=1)
     study.answer_trials(study.begin("p1"), limit=1)
-    describe = Mock(side_effect=lambda *words: time.sleep(0.1) or describe_people(*words))
+    describe = Mock(wraps=describe_people)
     monkeypatch.setattr("glocal_collect.people.describe_people", describe)
     with ThreadPoolExecutor(2) as pool:
-        tables = [*pool.map(lambda _: study.service.overview(), range(2))]
-    assert describe.call_count == 1
-    assert [table["answers"].tolist() for table in tables] == [[1], [1]]
+        first, second = pool.map(lambda _: study.service.overview(), range(2))
+    assert (describe.call_count, first.equals(second)) == (1, True)
 
 
 COUNT = "import sqlite3 as s, sys; print(*s.connect(sys.argv[1]).execute(sys.argv[2]).fetchone())"

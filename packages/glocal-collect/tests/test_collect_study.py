@@ -1,13 +1,9 @@
 """The folder of a study: how it is created, and that nothing in it is lost or made anew."""
 
-import contextlib
 import errno
 import io
 import json
 import os
-import sqlite3
-import threading
-from concurrent.futures import ThreadPoolExecutor
 from unittest.mock import Mock
 
 import numpy as np
@@ -70,18 +66,6 @@ def test_a_key_that_no_study_used_is_drawn_again(make, tmp_path, monkeypatch, co
     assert (len(key), open_study(tmp_path).key) == (64, key)
 
 
-def test_two_creations_at_once_share_one_key(make, tmp_path):
-    """Two creations at once sign with the same key, the one that is on the disk."""
-    barrier = threading.Barrier(2)
-
-    def create_at_once(_):
-        barrier.wait()
-        return make().key
-
-    with ThreadPoolExecutor(2) as pool:
-        assert {*pool.map(create_at_once, range(2))} == {open_study(tmp_path).key}
-
-
 SECRETS = r"""
 {}
 {"key": ""}
@@ -115,27 +99,9 @@ def test_the_key_is_for_the_owner_alone(serve_study):
 # the database
 
 
-@pytest.fixture
-def connections(monkeypatch):
-    """All connections to databases that a test opens, each of which must be closed at its end."""
-    opened = []
-    connect = sqlite3.connect
-
-    def note(*arguments, **options):
-        opened.append(connect(*arguments, **options))
-        return opened[-1]
-
-    monkeypatch.setattr(sqlite3, "connect", note)
-    yield opened
-    for connection in opened:
-        with pytest.raises(sqlite3.ProgrammingError):
-            connection.execute("SELECT 1")
-
-
-@pytest.mark.usefixtures("connections")
 def test_a_database_that_is_lost_or_damaged_is_not_made_anew(make):
     """A lost or damaged database is refused in one sentence that names the file, which is not
-    created or changed, and every connection to it is closed.
+    created or changed.
     """
     file = make().database
     whole = file.read_bytes()
@@ -177,18 +143,6 @@ def test_a_transaction_is_whole_or_undone(serve_study):
     assert len(study.rows("people")) == 1
 
 
-def test_readers_share_connections_that_are_closed_at_the_end(make, connections):
-    """Reads in turn share one connection, two at once use two, and `close` closes all."""
-    path = make().database
-    connections.clear()
-    with contextlib.closing(Database(path)) as database:
-        for _ in range(2):
-            with database.reading():
-                assert len(connections) == 2, "the writer and one reader"
-        with database.reading(), database.reading():
-            assert len(connections) == 3
-
-
 def test_an_acknowledged_answer_outlives_a_power_cut(serve_study):
     """Each transaction waits for the disk, and each connection holds an answer to its trial."""
     database = serve_study().database
@@ -198,30 +152,21 @@ def test_an_acknowledged_answer_outlives_a_power_cut(serve_study):
             assert scalar(connection, "PRAGMA foreign_keys") == 1
 
 
-def test_tables_refuse_what_is_no_answer(serve_study):
-    """A choice beyond the three positions, a text in place of a number, and an answer without a
-    trial cannot be stored.
-    """
-    study = serve_study()
-    study.answer_trials(study.begin(), limit=1)
-    for change_of in ("answers SET choice = 3", "trials SET a = 'x'", "answers SET trial = 999"):
-        with pytest.raises(sqlite3.IntegrityError), study.database.writing() as connection:
-            connection.execute(f"UPDATE {change_of}")
-
-
 # images
 
 
-def test_images_are_shown_upright_small_and_without_metadata(tmp_path, make, write_pictures):
+def test_images_are_shown_upright_small_and_without_metadata(tmp_path):
     """A photograph with EXIF data is turned upright, at most 640 pixels wide or high, and loses its
     metadata.
     """
-    photos = write_pictures(tmp_path / "photos", ["a.jpg", "b.jpg", "c.jpg"])
+    (tmp_path / "photos").mkdir()
     exif = Image.Exif()
     exif[274] = 6
     exif[305] = "where it was taken"
-    Image.new("RGB", (1400, 700)).save(photos / "a.jpg", exif=exif)
-    data = create(tmp_path / "study", str(photos), Settings()).image(0).read_bytes()
+    for name in "abc":
+        image = Image.new("RGB", (1400, 700))
+        image.save(tmp_path / "photos" / f"{name}.jpg", exif=exif)
+    data = create(tmp_path / "study", str(tmp_path / "photos"), Settings()).image(0).read_bytes()
     assert Image.open(io.BytesIO(data)).size == (320, 640)
     assert b"where it was taken" not in data
 
