@@ -103,7 +103,7 @@ def test_a_token_that_the_study_did_not_sign_opens_nothing(serve_study):
     person, owner = (address[3:] for address in (link, study.links["owner"]))
     body, signature = person.rsplit(".", 1)
     other_body = study.links["people"]["p2"][3:].rsplit(".", 1)[0]
-    changed = f"{body}.{signature[0].swapcase()}{signature[1:]} {other_body}.{signature}"
+    changed = f"{body}.{signature[::-1]} {other_body}.{signature}"
     guessed = f"{body} {signature} p1 %00 ..%2f.. WyJwIl0. {'x' * 5000}"
     signers = map(Signer, ("0" * 64, "", "None"))
     foreign = [signer.sign(Token(role, "p1")) for signer in signers for role in (PERSON, OWNER)]
