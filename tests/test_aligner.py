@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 import sklearn
 from fits import fit_arm
+from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -90,6 +91,12 @@ def test_wrong_answers_are_refused(world):
     for y, sentence in ((numbers[0], r"\(t, 3\)"), (table, "columns w, x, y, z")):
         with pytest.raises(DataError, match=sentence):
             Aligner().fit(world.objects.matrix, y)
+
+
+def test_an_aligner_that_was_not_fitted_is_refused_as_such(world):
+    """Before `fit`, `transform` raises scikit-learn's NotFittedError."""
+    with pytest.raises(NotFittedError):
+        Aligner().transform(world.objects.matrix)
 
 
 def test_sample_weights_are_weights_of_answers(world):
