@@ -1,26 +1,24 @@
 """The cost of whole commands, in a unit that makes it nearly the same on every machine.
 
-Run: make bench, or python benchmarks/bench.py [CASE ...] [--set | --against CHECKOUT | --steps |
---growth | --entered].
+Run: make bench, or python benchmarks/bench.py [CASE ...] [--against CHECKOUT | --steps | --growth |
+--entered].
 
 Each case is a process of its own with two threads. Its cost is its processor time, user and system,
 in units that are timed right before and after it on one thread: half of one mini-batch step of the
 authors' scripts (256 answers, which dense one-hot rows select from the whole projected matrix) and
 one product, the Gram matrix of as many objects. A case above 1.3 of its budget runs twice more, and
-the median counts. The data are simulated.
+the median counts. Budgets are costs on the finished code. The data are simulated.
 
 The options replace this by other measurements:
 
---set      three runs of each case; their medians become the budgets
---against  turns with another checkout of the repository, a folder or a commit, and the medians
+--against  processor time and peak memory over those of another checkout, in turns
 --steps    seconds of whole fits over those of the authors' step in torch
 --growth   processor seconds over numbers of answers and of objects, drawn for docs/scale-out.md
---entered  the functions and files that a fit enters, by a profile
+--entered  the numbers of functions and files that a fit enters, by a profile
 """
 
 import cProfile
 import itertools
-import json
 import os
 import shutil
 import subprocess
@@ -39,6 +37,8 @@ import numpy as np
 import workbench
 from threadpoolctl import threadpool_limits
 
+from glocal.data.world import simulated_answers, simulated_world
+
 ROOT = Path(__file__).resolve().parents[1]
 FIGURE = ROOT / "docs" / "img" / "growth.svg"
 BATCH = 256  # answers
@@ -46,8 +46,6 @@ MAX_SHARE_OF_BUDGET = 1.3
 PLAN = tomllib.loads(Path(__file__).with_suffix(".toml").read_text("utf-8"))
 SIZES = PLAN["sizes"]
 CASES = PLAN["cases"]
-BUDGETS_FILE = Path(__file__).with_name("bench_budgets.json")
-BUDGETS: dict[str, float] = json.loads(BUDGETS_FILE.read_text("utf-8"))
 
 
 class Run(NamedTuple):
@@ -64,18 +62,10 @@ def write(folder: Path, n: int, p: int, t: int, n_local: int = 0) -> None:
     mind = np.abs(rng.standard_normal((n + n_local, 49), np.float32)) / 2
     X = mind @ rng.standard_normal((49, p), np.float32) / 7
     X += rng.standard_normal(X.shape, np.float32) * np.linspace(2, 0.05, p, dtype=np.float32) ** 2
-    sets = rng.integers(0, n, (t + t // 50 + 50, 3), np.int32)
-    a, b, c = sets.T
-    sets = sets[(a != b) & (a != c) & (b != c)][:t]
-    for part in np.array_split(sets, t // 500_000 + 1):  # views, whose rows are put in order
-        rows = mind[part.T]
-        dots = [np.einsum("ij,ij->i", rows[odd - 2], rows[odd - 1]) for odd in range(3)]
-        odd = np.argmax(dots + rng.gumbel(size=(3, len(part))), axis=0)
-        part[:] = np.take_along_axis(part, (odd[:, None] + [1, 2, 3]) % 3, axis=1)
     folder.mkdir()
     np.save(folder / "x.npy", X[:n])
     np.save(folder / "local.npy", X[n:])
-    np.save(folder / "t.npy", sets)
+    np.save(folder / "t.npy", simulated_answers(mind[:n], t).objects)
 
 
 class Bench:
@@ -165,7 +155,7 @@ def compare_with_budgets(bench: Bench, names: list[str]) -> int:
     slow = []
     print("case          cost   budget   share")
     for name in names:
-        budget = BUDGETS.get(name, np.inf)
+        budget = CASES[name]["budget"]
         costs = [bench.cost(name)]
         if costs[0] > MAX_SHARE_OF_BUDGET * budget:
             costs += [bench.cost(name), bench.cost(name)]
@@ -178,29 +168,13 @@ def compare_with_budgets(bench: Bench, names: list[str]) -> int:
     return int(bool(slow))
 
 
-def set_budgets(bench: Bench, names: list[str]) -> None:
-    """Write the medians of three runs as budgets into this file."""
+def compare_with(bench: Bench, names: list[str], other: Path, rounds: int) -> None:
+    """Run the cases here and in another checkout in turns; print the median ratios."""
     for name in names:
-        BUDGETS[name] = round(median(bench.cost(name) for _ in range(3)), 1)
-        print(f"{name:10s} {BUDGETS[name]:7.1f}", flush=True)
-    BUDGETS_FILE.write_text(json.dumps(BUDGETS, indent=1) + "\n", "utf-8")
-
-
-def compare_with(bench: Bench, names: list[str], other: str, rounds: int) -> None:
-    """Run the cases here and in another checkout in turns; print the medians and their ratios."""
-    source = Path(other)
-    if not source.is_dir():
-        source = bench.folder / "checkout"
-        source.mkdir()
-        archive = f"git -C {ROOT} archive {other} src packages | tar x -C {source}"
-        subprocess.run(archive, shell=True, check=True)
-    for name in names:
-        pairs = [(bench.run(name), bench.run(name, source.resolve())) for _ in range(rounds)]
-        medians = [Run(*map(median, zip(*runs, strict=True))) for runs in zip(*pairs, strict=True)]
-        ratio = median(run.cpu / before.cpu for run, before in pairs)
-        print(
-            f"{name}: {ratio:.2f} of the other's processor time; now, other:", *medians, flush=True
-        )
+        pairs = [(bench.run(name), bench.run(name, other)) for _ in range(rounds)]
+        cpu = median(run.cpu / before.cpu for run, before in pairs)
+        peak = median(run.peak_mb / before.peak_mb for run, before in pairs)
+        print(f"{name}: {cpu:.2f} of its processor time, {peak:.2f} of its memory", flush=True)
 
 
 def count_steps(bench: Bench, rounds: int) -> None:
@@ -280,9 +254,8 @@ def growth(bench: Bench) -> None:
 
 
 def count_functions() -> None:
-    """Print the functions and files that a fit enters, without what is imported or compiled."""
+    """Count the functions and files that a fit enters, without what is imported or compiled."""
     from glocal import Arm, FitData, Keep, fit
-    from glocal.data.world import simulated_world
 
     warnings.simplefilter("ignore")
     world = simulated_world(n_triplets=3000, n_local=90)
@@ -297,8 +270,7 @@ def count_functions() -> None:
             for code in codes
             if "/glocal/" in code.co_filename and not code.co_name.startswith("<")
         }
-        files = {file for file, _ in entered}
-        print(f"{what!r}: {len(entered)} functions in {len(files)} files", *sorted(entered))
+        print(f"{what!r}: {len(entered)} functions in {len(dict(entered))} files")
 
 
 def main() -> int:
@@ -306,8 +278,8 @@ def main() -> int:
     parser = workbench.parser(__doc__)
     parser.add_argument("cases", nargs="*", choices=[[], *CASES], default=[], metavar="CASE")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--against", metavar="CHECKOUT")
-    for option in ("--set", "--steps", "--growth", "--entered"):
+    parser.add_argument("--against", metavar="CHECKOUT", type=Path)
+    for option in ("--steps", "--growth", "--entered"):
         parser.add_argument(option, action="store_true")
     options = parser.parse_args()
     if options.entered:
@@ -316,10 +288,8 @@ def main() -> int:
     names = options.cases or list(CASES)
     with tempfile.TemporaryDirectory(dir=os.environ.get("GLOCAL_BENCH_DIR")) as folder:
         bench = Bench(Path(folder))
-        if options.set:
-            set_budgets(bench, names)
-        elif options.against:
-            compare_with(bench, names, options.against, options.rounds)
+        if options.against:
+            compare_with(bench, names, options.against.resolve(), options.rounds)
         elif options.steps:
             count_steps(bench, options.rounds)
         elif options.growth:

@@ -140,7 +140,7 @@ def axes(_options: argparse.Namespace) -> Record:
     """The axes of the transform in the package, with their stability over folds."""
     data = pretrained.data()
     transform = glocal.pretrained("clip-vit-b-32")
-    table = glocal.axes(transform, data.features, folds=pretrained.folds(transform, data))
+    table = pretrained.axes_over_folds(transform, data)
     rows = json.loads(table.to_json(orient="records"))
     return {"axes": {"chance": table.attrs["chance"], "rows": rows}}
 

@@ -52,12 +52,10 @@ def load() -> Record:
 
 def rounded(value: Any) -> Any:
     """A value for the record, with six decimals and without NaN."""
-
-    def six_decimals(text: str) -> float:
-        return round(float(text), 6)
-
     text = json.dumps(value)
-    return json.loads(text, parse_float=six_decimals, parse_constant=lambda _: None)
+    return json.loads(
+        text, parse_float=lambda number: round(float(number), 6), parse_constant=lambda _: None
+    )
 
 
 def decimals(value: float, digits: int = 3) -> str:

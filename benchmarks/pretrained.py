@@ -5,13 +5,13 @@ and photographs, once for the rows as they are and once for centred rows. `measu
 numbers of a card; a test compares them with those of the file in the package.
 """
 
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import arms
 import numpy as np
+import pandas as pd
 import workbench
 
 from glocal import FitData, Keep, LinearTransform, axes, few_shot, fit, odd_one_out, structure
@@ -96,7 +96,7 @@ def made(data: FitData, name: str) -> LinearTransform:
     kept_keys = ("fit", "rows", "fitted")
     meta = {key: value for key, value in transform.meta.items() if key in kept_keys}
     meta["source"] = SOURCE
-    meta["fit"]["heldout"]["axes_chance"] = axes_chance(transform, data)
+    meta["fit"]["heldout"]["axes_chance"] = axes_over_folds(transform, data).attrs["chance"]
     return replace(transform, weights=transform.weights.astype(np.float16), meta=meta)
 
 
@@ -112,10 +112,9 @@ def folds(transform: LinearTransform, data: FitData) -> list[LinearTransform]:
     ]
 
 
-def axes_chance(transform: LinearTransform, data: FitData) -> float:
-    """The change of an axis that the choice of the answers explains, as `glocal.axes` reads it."""
-    table = axes(transform, data.features, folds=folds(transform, data))
-    return float(table.attrs["chance"])
+def axes_over_folds(transform: LinearTransform, data: FitData) -> pd.DataFrame:
+    """The axes of a transform, with their stability over folds."""
+    return axes(transform, data.features, folds=folds(transform, data))
 
 
 def write(transform: LinearTransform, data: FitData, name: str) -> None:
@@ -132,13 +131,11 @@ def write(transform: LinearTransform, data: FitData, name: str) -> None:
 
 
 def main() -> None:
-    """Fit, write, and print the cards."""
+    """Fit and write the transforms."""
     fit_data = data()
     for name in CENTRES:
         write(made(fit_data, name), fit_data, name)
-        sys.stdout.write((FOLDER / name / "README.md").read_text(encoding="utf-8"))
-        size = (FOLDER / name / "transform.npz").stat().st_size
-        sys.stdout.write(f"transform.npz: {size:,} bytes\n")
+        print(FOLDER / name)
 
 
 if __name__ == "__main__":

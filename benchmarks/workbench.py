@@ -5,7 +5,6 @@ import hashlib
 import json
 import os
 import sys
-import time
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -96,9 +95,8 @@ def kept(file: Path, inputs: Any, make: Callable[[], Any]) -> Any:
     key = hashlib.sha256(to_json([__version__, inputs]).encode()).hexdigest()
     stored = json.loads(file.read_text("utf-8")) if file.exists() else {}
     if stored.get("key") != key:
-        start = time.process_time()
         text = to_json({"key": key, "value": make()})
         write_text(make_folder(file.parent) / file.name, text)
-        print(f"{time.process_time() - start:7.1f} s  {file}", flush=True)
+        print(file, flush=True)
         stored = json.loads(text)
     return stored["value"]
