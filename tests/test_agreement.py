@@ -40,18 +40,6 @@ def test_accuracy_and_loss_equal_explicit_loops(answers, Z, similarity):
     assert (score.n, score.chance) == (300, answers.chance)
 
 
-@pytest.mark.parametrize("similarity", ["cosine", "dot"])
-@pytest.mark.parametrize("value", [0.0, 0.1, -1e8])
-@pytest.mark.parametrize("answers", KINDS)
-def test_a_collapsed_model_scores_chance(answers, value, similarity):
-    """If all objects are at one point, every answer is a tie, and accuracy and loss are those of
-    guessing.
-    """
-    result = odd_one_out(np.full((15, 2), value), answers, similarity=similarity)
-    expected = pytest.approx((answers.chance, 1, answers.chance_loss))
-    assert (result.accuracy, result.tie_rate, result.loss) == expected
-
-
 def test_answers_that_cannot_be_scored_are_refused(as_a_user):
     """No answers, an index beyond the rows and an unknown similarity are refused, and a warning
     says that fewer than 30 answers are too few for the interval.

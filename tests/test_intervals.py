@@ -152,13 +152,6 @@ def test_the_two_way_error_is_that_of_the_analysis_of_variance(scores):
     assert vars(two_way_estimate(scores)) == pytest.approx(vars(expected))
 
 
-@pytest.mark.parametrize("shape", [(1, 8), (8, 1)])
-def test_one_person_or_one_object_is_a_plain_mean(shape):
-    """With a single row or column, the error is that of the mean over the others."""
-    expected = pytest.approx(vars(mean_estimate(RANDOM[0])))
-    assert vars(two_way_estimate(RANDOM[0].reshape(shape))) == expected
-
-
 def episodes():
     """A table of draws and images with gaps where images gave shots, and the image classes."""
     rng = np.random.default_rng(3)
@@ -255,28 +248,6 @@ def test_an_interval_stays_within_what_a_score_can_be():
         scores = (Score("task", metric, 0.5),)
         difference = compared({"a": Result(scores, a), "b": Result(scores, b)}, [("a", "b")])[-1]
         assert (difference.low, difference.high) == (-largest, largest)
-
-
-VALUES = RNG.normal(size=60)
-
-
-@pytest.mark.parametrize(
-    "shape, shared",
-    [
-        (60, {"answers": triplets(60, 25), "weights": VALUES**2}), ((5, 12), {}),
-        ((5, 12), {"classes": np.arange(12) % 3}),
-    ],
-)  # fmt: skip
-def test_swapping_the_arms_flips_signs(shape, shared):
-    """A difference is the estimate of the paired differences of the values, and swapping the arms
-    flips its sign.
-    """
-    values = VALUES.reshape(shape)
-    arm, nothing = (Units(values=part, **shared) for part in (values, 0 * values))
-    estimate = arm.estimate()
-    assert arm.minus(nothing) == estimate
-    swapped = vars(estimate) | {"mean": -estimate.mean}
-    assert vars(nothing.minus(arm)) == pytest.approx(swapped)
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=6))

@@ -61,8 +61,7 @@ def test_ties_earn_the_mean_over_their_orders(seed):
     for places in map(list, itertools.permutations(range(7))):
         if (np.diff(levels[places]) >= 0).all():
             ordered = relevant[places]
-            ranks = np.flatnonzero(ordered) + 1
-            precision = np.mean(np.arange(1, len(ranks) + 1) / ranks)
+            precision = average_precision_score(ordered, -np.arange(7))
             scores.append((ordered[0], ordered[:5].any(), precision))
     assert (*result.hits[0], result.map) == pytest.approx(np.mean(scores, axis=0))
 
@@ -89,7 +88,7 @@ def test_queries_without_a_relevant_row_are_left_out_aloud():
     expected = np.delete(retrieval(Q, LABELS, G, G_LABELS).precision, [3, 8])
     np.testing.assert_allclose(result.precision, expected)
     with pytest.warns(DataWarning, match="2 of 60"):
-        assert retrieval(Q, labels).n == result.n == 58
+        assert retrieval(Q, labels).n == 58
     with pytest.raises(DataError, match="queries have no gallery row of the same label"):
         retrieval(Q, LABELS, G, G_LABELS + 10)
     with pytest.raises(DataError, match="gallery"):

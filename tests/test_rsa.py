@@ -50,26 +50,24 @@ def without(person, *pair):
 
 def test_missing_pairs_are_left_out():
     """A pair that a person did not compare (NaN) does not count for that person, whose other pairs
-    stay, also in the ceiling; one that a single person compared is left out of the lower ceiling.
+    stay; one that a single person compared is left out of the lower ceiling.
     """
     people = without(1, 2, 5)
     x = model_rdm(Z)
     expected = [stats.spearmanr(x, row[UPPER], nan_policy="omit").statistic for row in people]
-    result = rsa(Z, people)
-    assert result.spearman == pytest.approx(np.mean(expected), rel=1e-12)
-    assert result.ceiling == pytest.approx(rsa(Z, PEOPLE).ceiling, abs=0.01)
+    assert rsa(Z, people).spearman == pytest.approx(np.mean(expected), rel=1e-12)
     lower = [rsa(Z, without(who, 0, 1)).ceiling[0] for who in (slice(1, None), slice(None))]
     assert lower[0] == pytest.approx(lower[1], abs=1e-3)
 
 
 @pytest.mark.parametrize("kernel", KERNELS)
-@pytest.mark.parametrize("length, noise", [(1, 0), (1, 1e-9), (0, 0)])
-def test_a_collapsed_model_is_undefined_and_said(kernel, length, noise):
+@pytest.mark.parametrize("noise", [0, 1e-9])
+def test_a_collapsed_model_is_undefined_and_said(kernel, noise):
     """If all objects are at one point, the correlation is NaN without an interval, with
     a warning.
     """
     with pytest.warns(CollapseWarning, match="RSA is undefined"):
-        result = rsa(length * RNG.normal(size=5) + noise * Z, PEOPLE, kernel=kernel)
+        result = rsa(Z[0] + noise * Z, PEOPLE, kernel=kernel)
     assert (math.isnan(result.spearman), result.low, result.units.values.size) == (True, None, 0)
     assert result.ceiling
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from scipy.spatial.distance import squareform
-from world import answers, matrix
+from world import answers
 
 from glocal import (
     Answers,
@@ -23,72 +23,25 @@ from glocal import (
 from glocal.errors import DataError
 from glocal.evaluation.agreement import ceiling
 from glocal.evaluation.anomaly import anomaly_against
-from glocal.evaluation.few_shot import PROBES
 from glocal.evaluation.intervals import Result, Units, compared
-from glocal.evaluation.rsa import KERNELS
 from glocal.evaluation.structure import cka, neighbours
-from glocal.similarity import SIMILARITIES
 
-
-def results(seed: int) -> list[Result]:
-    """One result of every evaluation, with each similarity, kernel and probe."""
-    rng = np.random.default_rng(seed)
-    X = rng.normal(size=(120, 6))
-    y = np.arange(120) % 4
-    rdms = [squareform(rng.uniform(size=66)) for _ in range(3)]
-    rows = matrix("0 1 2; 1 2 0; 3 4 5; 3 4 5; 6 7 8; 7 8 6", int)
-    repeated = Answers.from_array(np.tile(rows, (3, 1)))
-    halves = (X[:60], y[:60], X[60:], y[60:])
-    return [
-        *(odd_one_out(X, repeated, similarity=name, interval=False) for name in SIMILARITIES),
-        ceiling(repeated),
-        *(rsa(X[:12], np.array(rdms), kernel=kernel) for kernel in KERNELS),
-        *(few_shot(*halves, shots=3, draws=2, probe=probe) for probe in PROBES),
-        anomaly(*halves),
-        structure(X, X @ rng.normal(size=(6, 6))),
-        retrieval(X, y),
-    ]
-
-
-def test_the_metrics_of_all_results_are_those_of_the_docs():
-    """docs/file-formats.md lists exactly the tasks, metrics and settings that the
-    evaluations give.
-    """
-    page = (Path(__file__).parents[1] / "docs" / "file-formats.md").read_text(encoding="utf-8")
-    block = page.split("| command | metrics | settings |")[1].split("\n\n")[0]
-    lines = [re.findall(r"`([^`]+)`", line) for line in block.splitlines()[2:]]
-    documented = {(task, name) for task, *names in lines for name in names}
-    scores = [score for result in results(0) for score in result.scores]
-    stated = {(score.task, name) for score in scores for name in (score.metric, *score.settings)}
-    assert stated == documented
-
-
-def test_the_first_score_is_the_mean_of_the_units():
-    """The first score of a result is the mean of its units, and units that are lower by a constant
-    differ by that constant, whatever they share.
-    """
-    for result in results(1):
-        first, units = result.scores[0], result.units
-        if units.values.size:
-            nothing = Units(values=0 * units.values)
-            assert units.minus(nothing).mean == pytest.approx(first.value)
-            lower = Result(result.scores, Units(values=units.values - 0.25))
-            row = compared({"arm": result, "before": lower}, [("arm", "before")])[-1]
-            assert (row.metric, row.value) == (f"{first.metric}_difference", pytest.approx(0.25))
-
-
-ROWS = np.random.default_rng(2).normal(size=(40, 5))
+RNG = np.random.default_rng(2)
+ROWS = RNG.normal(size=(40, 5))
 LABELS = np.repeat(np.arange(4), 10)
 ANSWERS = answers(200, 40)
-RDM = np.abs(np.subtract.outer(np.arange(40.0), np.arange(40.0)))
+RDMS = np.array([squareform(RNG.uniform(size=780)) for _ in range(3)])
 EVALUATIONS = {
     "agreement": lambda Z, X: odd_one_out(Z, ANSWERS),
-    "agreement, dot": lambda Z, X: odd_one_out(Z, ANSWERS, similarity="dot"),
+    "dot products": lambda Z, X: odd_one_out(Z, ANSWERS, similarity="dot"),
     "credit": lambda Z, X: answer_credit(Z, ANSWERS),
-    "rsa": lambda Z, X: rsa(Z, RDM),
-    "rsa, dot": lambda Z, X: rsa(Z, RDM, kernel="dot"),
+    "rsa": lambda Z, X: rsa(Z, RDMS),
+    "rsa, dot": lambda Z, X: rsa(Z, RDMS, kernel="dot"),
+    "rsa, correlation": lambda Z, X: rsa(Z, RDMS, kernel="correlation"),
     "few-shot, train": lambda Z, X: few_shot(Z, LABELS, X, LABELS, probe="ncm"),
     "few-shot, test": lambda Z, X: few_shot(X, LABELS, Z, LABELS, probe="ncm"),
+    "few-shot, logistic": lambda Z, X: few_shot(Z, LABELS, draws=2),
+    "few-shot, 1nn": lambda Z, X: few_shot(Z, LABELS, draws=2, probe="1nn"),
     "anomaly, train": lambda Z, X: anomaly(Z, LABELS, X, LABELS),
     "anomaly, test": lambda Z, X: anomaly(X, LABELS, Z, LABELS, mode="leave-one-out"),
     "anomalies": lambda Z, X: anomaly_against(X, X, Z),
@@ -99,6 +52,40 @@ EVALUATIONS = {
     "neighbours": lambda Z, X: neighbours(Z, 5),
     "cka": lambda Z, X: cka(X, Z),
 }
+
+
+@pytest.fixture(scope="module")
+def results():
+    """One result of every evaluation, with each similarity, kernel and probe."""
+    scored = [evaluation(ROWS, ROWS[::-1].copy()) for evaluation in EVALUATIONS.values()]
+    asked_again = Answers(np.tile(ANSWERS.objects, (5, 1)))
+    return [ceiling(asked_again), *(result for result in scored if isinstance(result, Result))]
+
+
+def test_the_metrics_of_all_results_are_those_of_the_docs(results):
+    """docs/file-formats.md lists exactly the tasks, metrics and settings that the
+    evaluations give.
+    """
+    page = (Path(__file__).parents[1] / "docs" / "file-formats.md").read_text(encoding="utf-8")
+    block = page.split("| command | metrics | settings |")[1].split("\n\n")[0]
+    lines = [re.findall(r"`([^`]+)`", line) for line in block.splitlines()[2:]]
+    documented = {(task, name) for task, *names in lines for name in names}
+    scores = [score for result in results for score in result.scores]
+    stated = {(score.task, name) for score in scores for name in (score.metric, *score.settings)}
+    assert stated == documented
+
+
+def test_the_first_score_is_the_mean_of_the_units(results):
+    """The first score of a result is the mean of its units, and units that are lower by a constant
+    differ by that constant, whatever they share.
+    """
+    for result in results:
+        first, units = result.scores[0], result.units
+        nothing = Units(values=0 * units.values)
+        assert units.minus(nothing).mean == pytest.approx(first.value)
+        lower = Result(result.scores, Units(values=units.values - 0.25))
+        row = compared({"arm": result, "before": lower}, [("arm", "before")])[-1]
+        assert (row.metric, row.value) == (f"{first.metric}_difference", pytest.approx(0.25))
 
 
 @pytest.mark.parametrize("evaluation", EVALUATIONS.values(), ids=EVALUATIONS)
@@ -114,16 +101,31 @@ def test_rows_that_cannot_be_scored_are_refused(evaluation, as_a_user):
 
 @pytest.mark.parametrize("evaluation", EVALUATIONS.values(), ids=EVALUATIONS)
 def test_a_reflection_of_many_dimensions_breaks_no_tie(evaluation):
-    """On rows of 2,000 signs, whose dot products are whole numbers that often tie, a reflection
-    changes no score.
-    """
+    """On rows of 2,000 signs, whose dot products often tie, a reflection changes no score."""
     rng = np.random.default_rng(1)
-    rows = rng.choice([-1.0, 1.0], size=(40, 2000))
+    rows = np.tile(rng.choice([-1.0, 1.0], size=(40, 20)), 100)
     v = rng.normal(size=2000)
+    v -= v.mean()  # so that the mean of a row stays
     mirrored = rows - 2 * np.outer(rows @ v, v) / (v @ v)
     scores = [getattr(evaluation(Z, Z), "scores", ()) for Z in (rows, mirrored)]
     before, after = ([score.value for score in part] for part in scores)
     assert after == pytest.approx(before, rel=1e-9)
+
+
+CHANCE = {"agreement": 1 / 3, "few-shot": 1 / 4, "anomal": 1 / 2}
+
+
+@pytest.mark.parametrize("noise", [0, 1e-9])
+@pytest.mark.parametrize("kind", CHANCE)
+@pytest.mark.filterwarnings("ignore::glocal.errors.CollapseWarning")
+def test_rows_at_one_point_score_exactly_chance(kind, noise):
+    """If all rows are at one point, apart only by rounding, the score is that of guessing, without
+    an interval.
+    """
+    rows = 1 / 3 + noise * ROWS
+    for name in filter(lambda name: name.startswith(kind), EVALUATIONS):
+        score = EVALUATIONS[name](rows, rows).scores[0]
+        assert (score.value, score.low) == (pytest.approx(CHANCE[kind], abs=1e-12), None), name
 
 
 @pytest.mark.data

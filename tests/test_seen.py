@@ -10,12 +10,8 @@ from glocal import Answers, Features, FitData
 from glocal.data import seen as module
 from glocal.data.seen import Seen, seen, sketch
 
-
-@pytest.fixture
-def study():
-    """60 objects and 900 answers about them."""
-    X = np.random.default_rng(0).normal(size=(60, 5)).astype(np.float32)
-    return Features(X), world.answers(900, 60)
+X = Features(np.random.default_rng(0).normal(size=(60, 5)).astype(np.float32))
+ANSWERS = world.answers(900, 60)
 
 
 def shares(fitted, X, answers):
@@ -24,50 +20,46 @@ def shares(fitted, X, answers):
     return known.questions, known.objects
 
 
-def test_the_same_answers_are_seen_whatever_their_order(study):
+def test_the_same_answers_are_seen_whatever_their_order():
     """The same answers are recognised with rows, answers and pairs in another order, and on a
     float64 copy of the features.
     """
-    X, answers = study
     order = np.random.default_rng(1).permutation(60)
     other = Features(X.matrix[order].astype(np.float64))
-    renamed = Answers(np.argsort(order)[answers.objects[::-1, [1, 0, 2]]])
-    assert shares(sketch(X, answers), other, renamed) == (1.0, 1.0)
+    renamed = Answers(np.argsort(order)[ANSWERS.objects[::-1, [1, 0, 2]]])
+    assert shares(sketch(X, ANSWERS), other, renamed) == (1.0, 1.0)
 
 
-def test_new_questions_about_the_same_objects_are_told_from_new_objects(study):
+def test_new_questions_about_the_same_objects_are_told_from_new_objects():
     """New questions about seen objects are distinguished from answers about other objects."""
-    X, answers = study
-    fitted = sketch(X, answers.select(np.arange(450)))
-    questions, objects = shares(fitted, X, answers.select(np.arange(450, 900)))
+    fitted = sketch(X, ANSWERS.select(np.arange(450)))
+    questions, objects = shares(fitted, X, ANSWERS.select(np.arange(450, 900)))
     assert questions < 0.1 < objects
     others = Features(np.random.default_rng(2).normal(size=(60, 5)))
-    assert shares(fitted, others, answers) == (0.0, 0.0)
+    assert shares(fitted, others, ANSWERS) == (0.0, 0.0)
 
 
 @pytest.mark.parametrize("name", ["MAX_HASHES", "MAX_HASHES_OF_MANY"])
-def test_a_sketch_of_many_answers_estimates_the_share(study, monkeypatch, name):
+def test_a_sketch_of_many_answers_estimates_the_share(monkeypatch, name):
     """With only 100 hashes, half of the questions are still recognised as about a half; the share
     of so few questions that no 30 can be compared is not known.
     """
     monkeypatch.setattr(module, name, 100)
     monkeypatch.setattr(module, "MANY_ANSWERS", 450 if name == "MAX_HASHES" else 449)
-    X, answers = study
-    fitted = sketch(X, answers.select(np.arange(450)))
+    fitted = sketch(X, ANSWERS.select(np.arange(450)))
     assert len(fitted["questions"]) < 600
-    assert shares(fitted, X, answers)[0] == pytest.approx(0.5, abs=0.12)
-    assert shares(fitted, X, answers.select(np.arange(60))) == (None, 1.0)
+    assert shares(fitted, X, ANSWERS)[0] == pytest.approx(0.5, abs=0.12)
+    assert shares(fitted, X, ANSWERS.select(np.arange(60))) == (None, 1.0)
 
 
-def test_the_fitted_data_are_known_by_their_hash(study):
+def test_the_fitted_data_are_known_by_their_hash():
     """The recorded data are seen, however few hashes a sketch has; no record tells nothing."""
-    X, answers = study
-    few = answers.select(np.arange(20))
+    few = ANSWERS.select(np.arange(20))
     hashes = FitData(X, few).hashes(local=False)
-    fitted = sketch(X, answers)
+    fitted = sketch(X, ANSWERS)
     record = {"fitted": fitted | {"questions": "AAAA"}, "fit": {"provenance": {"data": hashes}}}
     assert seen(record, X, few) == Seen(1.0, 1.0)
-    assert seen(record, X, answers).questions == 0
+    assert seen(record, X, ANSWERS).questions == 0
     assert seen({}, X, few) is None
 
 

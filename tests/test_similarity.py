@@ -14,7 +14,6 @@ from glocal.similarity import (
     credit,
     of_pairs,
     pair_tolerance,
-    snap_ties,
     tie_tolerance,
 )
 
@@ -66,17 +65,3 @@ def test_the_choice_is_shared_among_the_highest():
     """
     shares = choice(world.matrix("3 3 1; 2 2 2; 1 2 2"), 1e-12)
     np.testing.assert_allclose(6 * shares, world.matrix("3 3 0; 2 2 2; 0 3 3"))
-
-
-def test_snapped_values_are_equal_where_neighbours_are_near():
-    """Sorted values that differ from the next by at most the tolerance become equal, whatever a
-    grid would do.
-    """
-    rng = np.random.default_rng(0)
-    levels = rng.permutation(np.repeat(np.arange(50) / 7, 6))
-    noisy = levels + rng.uniform(-1e-13, 1e-13, size=300)
-    assert len(np.unique(noisy)) > 250
-    result = snap_ties(noisy, 3e-13)
-    assert len(np.unique(result)) == 50
-    np.testing.assert_allclose(result, levels, atol=2e-13)
-    np.testing.assert_array_equal(snap_ties(noisy, 0.0), noisy)

@@ -17,9 +17,7 @@ from glocal.similarity import scaled_to_length_1
 LENGTHS = np.random.default_rng(0).uniform(0.5, 4, size=(400, 1))
 
 
-def raw(rows):
-    """The same directions with other lengths."""
-    return rows * LENGTHS[: len(rows)]
+raw = lambda rows: rows * LENGTHS[: len(rows)]  # the same directions with other lengths
 
 
 @pytest.fixture(scope="module")
@@ -50,13 +48,10 @@ def test_a_fit_scales_objects_and_local_images(world, objects_are_raw):
 
 
 def test_an_aligner_scales_rows(world):
-    """`Aligner(normalize=True)` of raw rows is the Aligner of rows of length 1."""
+    """`Aligner(normalize=True)` maps raw rows to the same as rows of length 1."""
     X = world.objects.matrix
-    aligner = lambda rows, **options: Aligner("global", lmbda=1.0, **options).fit(
-        rows, world.answers
-    )
-    Z = aligner(raw(X), normalize=True).transform(X)
-    np.testing.assert_allclose(Z, aligner(X).transform(raw(X)), atol=1e-4)
+    aligner = Aligner("global", lmbda=1.0, normalize=True).fit(raw(X), world.answers)
+    np.testing.assert_allclose(aligner.transform(X), aligner.transform(raw(X)), atol=1e-4)
 
 
 PAGE = Path(__file__).parents[1] / "docs/use-it.md"
