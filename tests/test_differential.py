@@ -3,29 +3,12 @@ a check that fails names what disagrees.
 """
 
 import os
-from dataclasses import dataclass, replace
+from types import SimpleNamespace
 
 import numpy as np
 import oracle
 import pytest
 from world import run
-
-
-@dataclass
-class Problem:
-    """A standardized problem of `oracle.objective`, and the files that hold it."""
-
-    X: np.ndarray
-    answers: np.ndarray
-    weights: np.ndarray
-    kind: str
-    local: np.ndarray | None = None
-    blocks: tuple = ()
-    method: str = "global"
-    alpha: float = 0.1
-    lmbda: float = 0.1
-    tau: float = 0.25
-    mix: float = 1.0
 
 
 def ended(line):
@@ -52,14 +35,16 @@ def features(rng, n, p, *, ties=False):
     if n > 4 and rng.random() < 0.2:
         X[-2:] = X[0]
     dtype = rng.choice([np.float64, np.float32, np.float16])
+    digits = 2 if dtype == np.float16 else 8
     if ties:
-        X *= 2.0 ** rng.integers(-10, 11) if dtype == np.float16 else 2.0 ** rng.integers(-26, 27)
+        bits = {2: 10, 8: 26}[digits]
+        X *= 2.0 ** rng.integers(-bits, bits + 1)
     else:
-        X *= 10 ** (rng.uniform(-2, 2) if dtype == np.float16 else rng.uniform(-8, 8))
+        X *= 10 ** rng.uniform(-digits, digits)
         X += rng.choice([0, 0, 3]) * X.std()
     X = X.astype(dtype)
     if not X.astype(np.float64).std():  # a single constant column, or a single value
-        X[0, 0] += X.dtype.type(1)
+        X[0, 0] += 1
     return X
 
 
@@ -91,32 +76,32 @@ def random_problem(rng, folder):
     w[0] = max(w[0], 1.0)
     np.save(folder / "features.npy", X)
     np.savez(folder / "answers.npz", answers=answers, kind=kind, weights=w)
-    return Problem(oracle.standardized(X, X), answers, w, kind)
+    X = oracle.standardized(X, X)
+    return SimpleNamespace(X=X, answers=answers, weights=w, kind=kind, local=None, mix=1.0)
 
 
 def random_arm(rng, problem, folder):
-    """The same problem with a random arm, and the options of the arm."""
-    method = str(rng.choice(["global", "glocal", "naive"]))
-    lmbda = float(10 ** rng.uniform(-2.5, 1))
-    mix = float(rng.choice([1, 1, 0.5])) if method != "naive" else 1.0
-    arm = replace(problem, method=method, lmbda=lmbda, mix=mix)
-    options = f"--method {method} --lmbda {lmbda} --dtype {rng.choice(['float32', 'float64'])}"
-    if method != "naive":
-        options += f" --mix {mix}"
-    if method == "glocal":
-        alpha = float(rng.choice([0.1, 0.5]))
-        tau = float(rng.choice([0.1, 0.5]))
+    """Give the problem a random arm, and return the options of the arm."""
+    problem.method = str(rng.choice(["global", "glocal", "naive"]))
+    problem.lmbda = float(10 ** rng.uniform(-2.5, 1))
+    options = f"--method {problem.method} --lmbda {problem.lmbda}"
+    if problem.method != "naive":
+        problem.mix = float(rng.choice([1, 1, 0.5]))
+        options += f" --mix {problem.mix}"
+    options += f" --dtype {rng.choice(['float32', 'float64'])}"
+    if problem.method == "glocal":
+        problem.alpha = float(rng.choice([0.1, 0.5]))
+        problem.tau = float(rng.choice([0.1, 0.5]))
         size = int(rng.choice([5, 1024]))
         X = np.load(folder / "features.npy")
         images = X[rng.integers(0, len(X), size=15)].astype(np.float64)
         images += 0.5 * X.astype(np.float64).std() * rng.normal(size=images.shape)
         np.save(folder / "local.npy", images)
-        local = oracle.standardized(images, X)
-        blocks = oracle.blocks(len(images), size)
-        arm = replace(arm, local=local, blocks=tuple(blocks), alpha=alpha, tau=tau)
-        options += f" --local-features {folder}/local.npy --alpha {alpha} --tau {tau}"
-        options += f" --block-size {size}"
-    return arm, options
+        problem.local = oracle.standardized(images, X)
+        problem.blocks = oracle.blocks(len(images), size)
+        options += f" --local-features {folder}/local.npy --alpha {problem.alpha}"
+        options += f" --tau {problem.tau} --block-size {size}"
+    return options
 
 
 def random_transform(rng, X, path, *, identity=False):
@@ -139,7 +124,8 @@ def fit(rng, folder):
     """The record of a fit agrees with its file, a converged fit is at the optimum, and `naive` is
     refused from the right λ_max on.
     """
-    problem, options = random_arm(rng, random_problem(rng, folder), folder)
+    problem = random_problem(rng, folder)
+    options = random_arm(rng, problem, folder)
     files = f"--features {folder}/features.npy --answers {folder}/answers.npz"
     record, message = ended(f"fit {files} {options} --out {folder}/fit.npz")
     highest = oracle.lambda_max(problem.X, problem.answers, problem.weights, problem.kind)
