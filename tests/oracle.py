@@ -8,18 +8,17 @@ import numpy as np
 import scipy.optimize
 import torch
 
-CANDIDATES = {"odd-one-out": [(0, 1), (0, 2), (1, 2)], "anchor": [(0, 1), (0, 2)]}
-
 
 def candidates(kind, answer):
     """The pairs among which an answer chooses, as positions in its row."""
-    return CANDIDATES.get(kind) or [(0, j) for j in range(1, len(answer))]
+    pairs = [(0, j) for j in range(1, len(answer))]
+    return [*pairs, (1, 2)] if kind == "odd-one-out" else pairs
 
 
 def standardized(X, by):
     """X standardized by the mean and the population standard deviation over all entries of `by`."""
-    by = np.asarray(by, dtype=np.float64)
-    return (np.asarray(X, dtype=np.float64) - by.mean()) / by.std()
+    by = np.float64(by)
+    return (np.float64(X) - by.mean()) / by.std()
 
 
 # --- the objective ---

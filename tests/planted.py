@@ -1,19 +1,14 @@
 """Faults that are planted in correct data, each with the name of the check that must find it."""
 
+from collections import namedtuple
 from dataclasses import replace
-from typing import Any, NamedTuple
 
 import numpy as np
 
 from glocal import Answers, Features
 
-
-class Fault(NamedTuple):
-    """A change of the data, the check that must name it, and words of the message of the check."""
-
-    plant: Any
-    check: str
-    words: str
+# a change of the data, the check that must name it, and words of the message of the check
+Fault = namedtuple("Fault", "plant check words")
 
 
 def in_matrix(change, *named, role="features"):

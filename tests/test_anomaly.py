@@ -1,6 +1,7 @@
 """Anomaly detection: its tasks, its metrics with ties, and its edge cases."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from sklearn.metrics import average_precision_score, roc_auc_score, roc_curve
 
@@ -33,10 +34,6 @@ def mean_nearest(train, test, k):
 def is_lower(normal, anomalous):
     """Whether each normal image has a lower score than each anomaly; a tie counts half."""
     return (normal[:, None] < anomalous) + (normal[:, None] == anomalous) / 2
-
-
-def columns(result, *names):
-    return np.array([[row[name] for row in result.per_class] for name in names])
 
 
 def test_detection_is_that_of_scikit_learn():
@@ -87,8 +84,8 @@ def test_the_tasks_equal_one_search_a_class(mode):
         expected.append((auroc, sum(~anomalous), sum(anomalous)))
         for group, axis in ((anomalous, 0), (~anomalous, 1)):
             influence[group] += (lower.mean(axis=axis) - auroc) / group.sum() / 3
-    per_class = columns(result, "auroc", "normal", "anomalous")
-    np.testing.assert_allclose(per_class.T, expected, rtol=1e-9)
+    per_class = pd.DataFrame(result.per_class)[["auroc", "normal", "anomalous"]]
+    np.testing.assert_allclose(per_class, expected, rtol=1e-9)
     assert result.auroc == pytest.approx(np.mean(expected, axis=0)[0])
     for some in np.eye(4, dtype=bool)[TRUTH].T:
         influence[some] -= influence[some].mean()
@@ -105,10 +102,10 @@ def test_shift_trains_on_half_of_the_classes_of_a_superclass():
     side = {name: "ab"[name // 3] for name in range(6)}
     result = anomaly(train, classes, test, truth, k=5, superclasses=side)
     assert result.mode == "shift"
-    for c, (auroc,) in enumerate(columns(result, "auroc").T):
+    for c, row in enumerate(result.per_class):
         scores = -mean_nearest(train[np.isin(classes, (3 * c, 3 * c + 1))], test, 5)
         lower = is_lower(scores[truth == 3 * c + 2], scores[truth // 3 != c])
-        assert auroc == pytest.approx(lower.mean())
+        assert row["auroc"] == pytest.approx(lower.mean())
 
 
 def test_one_data_set_against_another():
@@ -127,7 +124,7 @@ def test_a_class_missing_in_the_test_is_left_out_aloud():
     test, truth = TEST[TRUTH != 1], TRUTH[TRUTH != 1]
     with pytest.warns(DataWarning, match="1 of 4 classes"):
         result = anomaly(TRAIN, LABELS, test, truth)
-    assert columns(result, "class").tolist() == [[0, 2, 3]]
+    assert [row["class"] for row in result.per_class] == [0, 2, 3]
     with pytest.raises(DataError, match="normal or anomalous"):
         anomaly(TRAIN[LABELS == 1], LABELS[LABELS == 1], test, truth)
 

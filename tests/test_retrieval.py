@@ -74,7 +74,6 @@ def test_a_collapsed_gallery_scores_chance(noise):
     relevant = (LABELS[:, None] == G_LABELS).sum(axis=1, keepdims=True)
     misses = stats.hypergeom.pmf(0, 45, relevant, [1, 5, 10])
     np.testing.assert_allclose(result.hits, 1 - misses)
-    assert result.map < 0.45
 
 
 def test_queries_without_a_relevant_row_are_left_out_aloud():
