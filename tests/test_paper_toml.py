@@ -2,39 +2,36 @@
 data sets come.
 """
 
-import hashlib
-import json
+import itertools
+import re
 import shlex
 import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
-from scipy.io import savemat
+from scipy.spatial.distance import pdist, squareform
 
 from glocal import LinearTransform
 from glocal.cli.app import execute
 from glocal.data.world import simulated_answers
+from glocal.results import read_scores
 
 EXAMPLE = Path(__file__).parents[1] / "examples" / "paper.toml"
 FOLDER = "clip_ViT-L-14"
-MODEL = "timm:test_vit:none"
+MODEL = "--model timm:test_vit:none"
+SETS = ("dtd", "flowers102", "imagenet30")
 RNG = np.random.default_rng(0)
 
 
 def commands():
-    """The command lines in the file, with a small network of random weights in place of CLIP."""
-    comments = [
-        line.lstrip("# ")
-        for line in EXAMPLE.read_text("utf-8").splitlines()
-        if line.startswith("#")
-    ]
-    lines = "\n".join(comments).replace("\\\n", " ").splitlines()
-    lines_of_words = [shlex.split(line)[1:] for line in lines if line.startswith("glocal ")]
-    return [
-        [MODEL if word == "clip_ViT-L/14" else word for word in words if word != "--download"]
-        for words in lines_of_words
-    ]
+    """The command lines in the file, with a small network of random weights in place of CLIP, and
+    folders of classes in place of two data sets.
+    """
+    text = EXAMPLE.read_text("utf-8").replace("\\\n#", "").replace("--download", "")
+    text = re.sub("(dtd|flowers102):(.*) --root images", r"\1/\2", text)
+    lines = re.findall("(?m)^#   glocal (.*)", text.replace("--model clip_ViT-L/14", MODEL))
+    return map(shlex.split, lines)
 
 
 def pictures(folder, n, names="{:04d}.jpg"):
@@ -58,59 +55,26 @@ def make_things(root, n=36):
     for i, colour in enumerate(colours):
         picture(root / "things-images" / f"thing{i:02d}.jpg", tuple(colour))
     sortindex = RNG.permutation(n)
-    answers = simulated_answers(colours / 60, 4000).objects
-    np.savetxt(
-        folder / "triplets-train90.txt", sortindex[answers], "%d"
-    )  # uid = argsort(sortindex)[collection index]
+    answers = sortindex[simulated_answers(colours / 60, 4000).objects]
+    np.savetxt(folder / "triplets-train90.txt", answers, "%d")
     np.savetxt(folder / "sortindex.txt", sortindex, "%d")
     (folder / "unique-id.txt").write_text("".join(f"thing{i:02d}\n" for i in range(n)))
-    distances = np.linalg.norm(colours[:12, None] - colours[None, :12], axis=2)
-    np.save(folder / "rdm48.npy", distances / distances.max())
+    np.save(folder / "rdm48.npy", squareform(pdist(colours[:12])))
     np.savetxt(folder / "rdm48_index.txt", np.arange(12), "%d")
     pictures(root / "local-images", 40)
 
 
 def make_sets(root, monkeypatch):
-    """Make the image data sets as they are published, in the folders that the commands name."""
+    """Make CIFAR as it is published, and other image data sets as folders of classes."""
     from made_sets import make_cifar
 
-    images = root / "images"
-    make_cifar(images, monkeypatch, n10=20, n100=40)
-    for texture in ("banded", "woven"):
-        pictures(images / "dtd/dtd/images" / texture, 24, texture + "_{:04d}.jpg")
-    for number, split in enumerate(("train", "val", "test")):
-        path = images / f"dtd/dtd/labels/{split}1.txt"
-        path.parent.mkdir(exist_ok=True)
-        rows = range(8 * number + 1, 8 * number + 9)
-        path.write_text(
-            "".join(f"{name}/{name}_{i:04d}.jpg\n" for name in ("banded", "woven") for i in rows)
-        )
-    make_flowers(images / "flowers-102", monkeypatch)
-    for place in ("a/abbey", "a/airport/outdoor", "b/bar"):
-        pictures(root / "SUN397" / place, 8, "sun_{:04d}.jpg")
+    make_cifar(root / "images", monkeypatch, n10=20, n100=40)
+    folders = ["SUN397", *(f"{name}/train" for name in SETS), *(f"{name}/test" for name in SETS)]
+    for folder, name in itertools.product(folders, ("acorn", "airliner", "ambulance")):
+        pictures(root / folder / name, 8)
     for split, n in (("train", 3), ("val", 1)):
         for i in range(1000):
             pictures(root / f"imagenet/{split}/n{i:08d}", n)
-    for split in ("train", "test"):
-        for name in ("acorn", "airliner", "ambulance"):
-            pictures(root / "imagenet30" / split / name, 6)
-
-
-def make_flowers(folder, monkeypatch):
-    """Make three flowers of sixteen pictures: six to train on, two for validation, and
-    eight to test.
-    """
-    from made_sets import datasets
-
-    pictures(folder / "jpg", 48, "image_{:05d}.jpg")
-    rows = np.arange(48).reshape(3, 16) + 1
-    savemat(folder / "imagelabels.mat", {"labels": [np.repeat([1, 2, 102], 16)]})
-    parts = {"trnid": rows[:, :6], "valid": rows[:, 6:8], "tstid": rows[:, 8:]}
-    savemat(folder / "setid.mat", {name: part.reshape(1, -1) for name, part in parts.items()})
-    files = dict(datasets.Flowers102._file_dict)
-    for key in ("label", "setid"):
-        files[key] = (files[key][0], hashlib.md5((folder / files[key][0]).read_bytes()).hexdigest())
-    monkeypatch.setattr(datasets.Flowers102, "_file_dict", files)
 
 
 def make_stuff(root):
@@ -135,21 +99,17 @@ def test_the_papers_tables_come_from_folders_of_images(tmp_path, monkeypatch, ca
     make_stuff(tmp_path)
     shutil.copy(EXAMPLE, "paper.toml")
     shutil.copy(EXAMPLE.with_name("cifar100-superclasses.csv"), ".")
+    published = tmp_path / "transforms/clip_ViT-L/14/visual/transform.npz"
+    published.parent.mkdir(parents=True)
     for words in commands():
         if words[:2] == ["data", "fetch"]:  # the files of this command are made above
             continue
         if words[0] == "suite":
             p = np.load(f"{FOLDER}/things/features.npy").shape[1]
-            published = tmp_path / "transforms/clip_ViT-L/14/visual/transform.npz"
-            published.parent.mkdir(parents=True)
             LinearTransform(np.eye(p, dtype=np.float32), None, 0.0, 1.0).save(published)
         assert execute(words) == 0, (words, capsys.readouterr().err)
-    rows = [json.loads(line) for line in Path(FOLDER, "suite/rows.jsonl").read_text().splitlines()]
-    texts = {
-        (row["task"], row["transform"]) for row in rows if not row["metric"].endswith("_difference")
-    }
-    tasks, arms = ({pair[side] for pair in texts} - {"people"} for side in (0, 1))
-    assert (len(tasks), len(arms)) == (29, 5)
-    assert texts >= {(task, arm) for task in tasks for arm in arms}
-    assert "few-shot-living17" in tasks
-    assert "anomaly-cifar100-shift" in tasks
+    rows = read_scores(f"{FOLDER}/suite/rows.jsonl")
+    cells = {(row.task, row.transform) for row in rows if row.transform != "people"}
+    tasks, arms = map(set, zip(*cells, strict=True))
+    assert (len(tasks), len(arms), len(cells)) == (29, 5, 29 * 5)
+    assert {"few-shot-living17", "anomaly-cifar100-shift"} <= tasks
