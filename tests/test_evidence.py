@@ -22,6 +22,7 @@ SCORES = {
     if row["base"] == "original"
 }
 ARMS = {row["arm"]: row for row in RECORD["arms"] if row["network"] == CLIP}
+SHOT = {"shots": 1, "probe": "ncm"}
 NUMBER = re.compile(r"(?<![\w.])\.(\d{2,3})(?!\d)")
 
 
@@ -110,7 +111,8 @@ def test_a_forest_plot_has_the_interval_of_each_difference(evidence):
     assert [part for part in parts if part not in drawing] == []
 
 
-def test_pooled_scores_are_the_mean_of_independent_folds(evidence):
+@pytest.mark.parametrize("kind, options", [("anomaly_of", {}), ("few_shot", SHOT)])
+def test_pooled_scores_are_the_mean_of_independent_folds(evidence, kind, options):
     """Folds count alike whatever their size, and their errors add as those of independent means."""
     tasks = evidence("tasks")
     rng = np.random.default_rng(0)
@@ -118,7 +120,7 @@ def test_pooled_scores_are_the_mean_of_independent_folds(evidence):
     for n in (20, 20, 30):
         y = np.repeat([0, 1, 2], n)
         X = rng.normal(size=(3 * n, 4)) + np.eye(3, 4)[y]
-        folds.append(tasks.few_shot(X, y, shots=1, probe="ncm"))
+        folds.append(getattr(tasks, kind)(X, y, **options))
     estimates = [fold.units.estimate() for fold in folds]
     pooled = tasks.pooled(folds).units.estimate()
     assert pooled.mean == pytest.approx(np.mean([each.mean for each in estimates]))
@@ -133,7 +135,7 @@ def test_what_clip_gains_comes_out_again(evidence, record):
     """
     transform = glocal.pretrained("clip-vit-b-32")
     for name, (X, y) in evidence("arms").images(CLIP).items():
-        score = few_shot(transform(X), y, shots=1, probe="ncm")
+        score = few_shot(transform(X), y, **SHOT)
         assert score.accuracy == pytest.approx(record(f"{name} 1", "keep-0.9"), abs=0.01)
     tasks = evidence("tasks")
     data = tasks.data_of(CLIP)

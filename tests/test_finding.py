@@ -79,6 +79,10 @@ kept 1 .9 | the transform of the network keeps 90.0 %; pass --answers that are n
 cars .6 .5 .001 | compared with original on 1 task, t is worse on cars
 kept 1 .9; cars .5 .6 .001 | on 1 task, t is better on cars. it keeps 90.0 % of the 10
 cars .6 .5 | nothing was compared
+cars .5 .509 1e-9 | neither certainly better nor worse
+cars .5 .52 .06 | neither certainly better nor worse
+cars .5 .52 .04 | t is better on cars
+loss .5 .6 .001 | t is worse on loss
 GAIN; loss 1 2 | raise --lmbda; overfitted; not converged | {"converged": false}
 """
 

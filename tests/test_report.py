@@ -34,7 +34,7 @@ from glocal.report import (
     transform_run,
 )
 from glocal.report.charts import arm_scales
-from glocal.report.front import direction, front_points
+from glocal.report.front import front_points
 from glocal.report.page import script_json
 
 NASTY = (
@@ -106,25 +106,6 @@ def hostile():
     return report_page([*runs, Run(NASTY[3], score_frame(scores))], title=NASTY[0])
 
 
-CHANGES = """
-better map .02 .04
-worse map -.02 .04
-worse loss .02 .04
-same map .02 .06
-same map .009 1e-9
-"""
-
-
-def test_an_effect_is_called_one_where_it_is_certain_and_not_small():
-    """A difference counts if it exceeds 0.01 and its corrected p is below 0.05; a lower loss is
-    better.
-    """
-    for line in CHANGES.strip().split("\n"):
-        outcome, metric, difference, p = line.split()
-        row = {"metric": metric, "difference": float(difference), "p_corrected": float(p)}
-        assert direction(row) == outcome
-
-
 def test_hostile_names_do_nothing(hostile):
     """Names are escaped: they add no script, no image, no comment and no result of a template to
     the page. No element or style rule of it names another file or site, and its policy forbids
@@ -145,35 +126,36 @@ def test_hostile_names_do_nothing(hostile):
 
 def test_a_page_has_one_result(folders):
     """The finding, the table and the front of a sweep show the same agreement and neighbours, and
-    only the choice has intervals, since the folds are few.
+    only the choice has intervals, since the folds are few; a point that another one beats in both
+    is weak.
     """
     (swept,) = load_runs(folders[0])
     points = front_points(swept)
     chosen = points[points["chosen"]].iloc[0]
     page = report_page([swept])
+    (finding,) = findings(swept)
     for number in (chosen["agreement"], chosen["kept"]):
-        assert f"{100 * number:.1f} %" in findings(swept)[0].sentence
+        assert f"{100 * number:.1f} %" in finding.sentence
         assert f">{number:.3f} [" in page
     has_interval = points["agreement_low"] < points["agreement_high"]
     assert (has_interval == points["chosen"]).all()
-    assert f"glocal apply {folders[0]}/transform.npz features.npy" in findings(swept)[0].command
-
-
-def test_the_arms_of_a_suite_are_points_of_a_front(folders):
-    """Each arm of a suite for which agreement and neighbours were both measured is a point, its
-    data are called simulated, and the command names its files; a point that another one beats in
-    both is weak.
-    """
-    (swept,), (suite,) = map(load_runs, folders)
-    points = front_points(suite)
-    assert points["method"].tolist() == ["original", "global", "centred"]
-    assert points["strong"].all()
-    assert "These are simulated data" in findings(suite)[0].details
-    page = report_page([suite])
-    assert all(name in page for name in ("agree", "near", "0-front-net"))
+    assert f"glocal apply {folders[0]}/transform.npz features.npy" in finding.command
     weak = [[0.5, 0.4], [0.6, 0.6]]
     swept.settings.loc[swept.settings["method"] == "global", ["kept", "agreement"]] = weak
     assert front_points(swept)["strong"].tolist() == [True, False, True, True]
+
+
+def test_the_arms_of_a_suite_are_points_of_a_front(folders):
+    """Each arm of a suite for which agreement and neighbours were both measured is a point, and its
+    data are called simulated.
+    """
+    (suite,) = load_runs(folders[1])
+    points = front_points(suite)
+    assert points["method"].tolist() == ["original", "global", "centred"]
+    assert points["strong"].all()
+    page = report_page([suite])
+    parts = ("agree", "near", "0-front-net", "These are simulated data")
+    assert [part for part in parts if part not in page] == []
 
 
 def test_warnings_are_those_of_the_arm_that_is_recommended():

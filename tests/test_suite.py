@@ -31,10 +31,10 @@ from glocal import (
 from glocal.data.sources.breeds import breeds
 from glocal.errors import DataWarning, FileError, ParameterError
 from glocal.evaluation.intervals import holm
-from glocal.results import Score, read_rows
+from glocal.results import read_rows
 from glocal.suite.plan import Plan
 from glocal.suite.run import run_suite
-from glocal.suite.table import score_frame, score_table
+from glocal.suite.table import score_frame
 from glocal.transform.rows import baseline
 
 pytestmark = pytest.mark.usefixtures("without_type_checks")  # many runs of suites
@@ -191,15 +191,6 @@ def test_the_table_has_a_line_for_each_arm_and_a_column_for_each_task(rows, numb
     bounds = rows.query("transform == 'people' and task == 'again'")
     assert bounds["metric"].tolist() == ["ceiling_leave_one_out", "ceiling_majority"]
     assert bounds["value"].tolist() == pytest.approx([5 / 6, 5 / 6])
-
-
-def test_the_accuracy_of_all_images_has_a_column_where_it_differs():
-    """A task of unequal classes shows the share of images beside the balanced accuracy."""
-    few = [Score("few", "accuracy_ncm", 0.5, 0.4, 0.6), Score("few", "accuracy_plain_ncm", 0.55)]
-    even = [replace(row, task="even", value=0.5) for row in few]
-    table = score_table(score_frame(few + even))
-    assert table.columns.tolist() == ["arm", "few", "few, plain", "even"]
-    assert table["few, plain"].tolist() == ["0.550"]
 
 
 def test_what_is_done_is_not_done_again(result, copy, monkeypatch):

@@ -115,9 +115,8 @@ def test_rows_of_any_length_are_normalized(rows, scale, dtype):
     """A transform of rows of length 1 scales rows without underflow or overflow, and a row of zeros
     stays a row of zeros.
     """
-    x = np.array([[3, -4, 0, 0, 0, 0], [1, 1, 1, 1, 0, 0], np.zeros(P)])
-    unit = x / np.array([[5], [2], [1]])
-    z = UNIT_FIT(rows((scale * x).astype(dtype)))
+    unit = np.array([[0.6, -0.8, 0, 0, 0, 0], [0.5, 0.5, 0.5, 0.5, 0, 0], np.zeros(P)])
+    z = UNIT_FIT(rows((5 * scale * unit).astype(dtype)))
     close(z, by_hand(unit, T), 1e-3)
 
 
@@ -367,14 +366,12 @@ def test_weights_published_under_a_wrong_name_are_recognised(tmp_path, monkeypat
     """Weights that were published under a wrong name cause a warning, unless the path names the
     model to which they were fitted.
     """
-    weights = np.eye(768, dtype="f4")
-    monkeypatch.setattr(formats, "WRONG", array_sha256(weights))
+    transform = LinearTransform(np.eye(768, dtype="f4"), None, 0.0, 1.0)
+    monkeypatch.setattr(formats, "WRONG", array_sha256(transform.weights))
     right = "dino-vit-base-p16"
-    (tmp_path / right).mkdir()
-    for name, noun in (("renamed.npz", right), (f"{right}/t.npz", None)):
-        LinearTransform(weights, None, 0.0, 1.0).save(tmp_path / name)
-        with maybe(pytest.warns, DataWarning, noun):
-            LinearTransform.load(tmp_path / name)
+    with pytest.warns(DataWarning, match=right):
+        LinearTransform.load(folder(tmp_path, t_npz=transform) / "t.npz")
+    LinearTransform.load(folder(tmp_path / right, t_npz=transform) / "t.npz")
 
 
 @pytest.mark.data
@@ -457,8 +454,8 @@ def test_fold_into_refuses(torch):
 
 def of(X, **meta):
     """A transform that was fitted on these rows."""
-    meta = {"rows": row_statistics(X)} | meta
-    return LinearTransform(np.eye(16, dtype="f4"), None, float(X.mean()), float(X.std()), meta)
+    fitted = LinearTransform.centring(X)
+    return replace(fitted, meta=fitted.meta | meta)
 
 
 ROWS = np.random.default_rng(3).normal(0.4, 1.5, size=(60, 16))
@@ -509,7 +506,9 @@ def test_other_rows_are_warned_of(rows, line):
     """
     fitted, other, noun, error = line.split()
     noun = noun.replace("none", "").replace("_", " ")
-    transform = of(KINDS[fitted].astype("f8"), **({"rows": {}} if fitted == "unrecorded" else {}))
+    transform = of(KINDS[fitted].astype("f8"))
+    if fitted == "unrecorded":
+        transform.meta.clear()
     x = rows(KINDS[other])
     with maybe(pytest.warns, DataWarning, noun):
         check_rows(transform, x)
@@ -535,7 +534,6 @@ def test_other_rows_are_warned_of_once_where_they_are_used(rows, tmp_path):
         use(of(ONES))
 
 
-@pytest.mark.parametrize("use", [check_rows, LinearTransform.recentred])
 @pytest.mark.parametrize(
     "model, layer, noun",
     [
@@ -544,14 +542,14 @@ def test_other_rows_are_warned_of_once_where_they_are_used(rows, tmp_path):
         ("clip_vit-l-14", "head", "head"),
     ],
 )
-def test_features_of_another_network_are_warned_of(tmp_path, use, model, layer, noun):
+def test_features_of_another_network_are_warned_of(tmp_path, model, layer, noun):
     """If the model or the layer recorded beside the features is not that of the fit, a warning says
-    so, also where a transform is recentred; without `force` it is an error.
+    so where a transform is recentred; without `force` it is an error.
     """
     transform = of(ROWS, source={"model": "clip_ViT-L/14", "layer": "visual"})
     record = json.dumps({"model": model, "layers": {layer: layer}})
     features = Features.load(folder(tmp_path, features_npy=ROWS, record_json=record))
     with maybe(pytest.warns, DataWarning, noun):
-        use(transform, features)
+        transform.recentred(features)
     with maybe(pytest.raises, DataError, noun):
         check_rows(transform, features, force=False)
