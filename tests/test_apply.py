@@ -113,7 +113,6 @@ def test_vectors_of_parquet_are_transformed_and_all_else_is_kept(tmp_path, dtype
         ({}, []), ({"column": "others"}, SHARDS),
         *(({"transform": transform}, SHARDS) for transform in (
             TRANSFORM.at_strength(0.5), replace(TRANSFORM, mean=0.4), UNIT_FIT,
-            reduced(TRANSFORM, X, 3),
         )),
         ("age", SHARDS[:1]), ("size", SHARDS[:1]), ("output", SHARDS[2:]),
     ],

@@ -19,7 +19,6 @@ from world import run
 
 from glocal import (
     Arm,
-    Features,
     FitData,
     LinearTransform,
     few_shot,
@@ -427,4 +426,3 @@ def test_the_tables_in_small_run_on_real_data(data_dir, tmp_path, monkeypatch):
     plan = Plan.load(EXAMPLES / "things.toml", tmp_path)
     plan.check_files()
     assert plan.present()[1] == {}
-    assert len(Features.load(tmp_path / "squeezenet1_1" / "imagenet.npy")) == 500

@@ -120,9 +120,7 @@ def test_no_escape_code_and_no_bar_in_a_pipe(files, tmp_path):
     words = [*processes.COMMAND_LINE, "suite", "suite.toml", "--out", tmp_path / "u"]
     ended = processes.run(words, capture_output=True, text=True, check=True, env=env, cwd=files)
     assert "\x1b" not in ended.stdout + ended.stderr
-    header, *rows = map(str.split, ended.stdout.splitlines())
-    assert header == ["network", "arm", "heldout", "near"]
-    assert rows[0][:2] == ["n", "original"]
+    assert ended.stdout.split()[:4] == ["network", "arm", "heldout", "near"]
 
 
 @pytest.mark.parametrize("environment", [{"TERM": "dumb"}, {"NO_COLOR": "1"}, {}])
