@@ -122,6 +122,7 @@ def test_no_module_prints_pickles_runs_text_or_swallows_exceptions():
 
 
 IMPORTS = """
+glocal.cli                   numpy typer glocal.cli.app
 glocal                       numpy torch sklearn numba glocal.objective glocal.solver
 glocal.evaluation.agreement  torch sklearn numba glocal.objective glocal.solver
 glocal.evaluation.structure  torch sklearn numba glocal.objective glocal.solver

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from made_sets import make_cifar, picture
 from scipy.spatial.distance import pdist, squareform
 
 from glocal import LinearTransform
@@ -36,8 +37,6 @@ def commands():
 
 def pictures(folder, n, names="{:04d}.jpg"):
     """n pictures of one colour each, near the colour of the folder."""
-    from made_sets import picture
-
     colour = RNG.integers(40, 216, 3)
     for i in range(n):
         picture(folder / names.format(i + 1), tuple(colour + RNG.integers(-30, 31, 3)))
@@ -47,8 +46,6 @@ def make_things(root, n=36):
     """Make objects with a colour each, answers about the colours in collection order, and what else
     people said.
     """
-    from made_sets import picture
-
     folder = root / "things"
     colours = RNG.integers(0, 256, (n, 3))
     folder.mkdir()
@@ -66,8 +63,6 @@ def make_things(root, n=36):
 
 def make_sets(root, monkeypatch):
     """Make CIFAR as it is published, and other image data sets as folders of classes."""
-    from made_sets import make_cifar
-
     make_cifar(root / "images", monkeypatch, n10=20, n100=40)
     folders = ["SUN397", *(f"{name}/train" for name in SETS), *(f"{name}/test" for name in SETS)]
     for folder, name in itertools.product(folders, ("acorn", "airliner", "ambulance")):
