@@ -47,11 +47,12 @@ def test_answers_are_0_based_with_the_odd_one_last(odd_column, base, order, dtyp
     assert (np.array(order)[answers.objects] == RAW).all()
 
 
-def test_answers_do_not_change_under_their_owner():
+@pytest.mark.parametrize("order", ["C", "F"])  # a data frame gives F
+def test_answers_do_not_change_under_their_owner(order):
     """Answers and weights are read-only copies in C order, and weights are float64."""
-    raw = np.asfortranarray(RAW.astype(np.int32))  # the order in which a data frame gives them
+    raw = RAW.astype(np.int32, order)
+    raw.flags.writeable = order == "C"
     weights = np.array([1, 2, 0])
-    raw.flags.writeable = False
     answers = Answers.from_array(raw, weights=weights)
     raw.flags.writeable = True
     raw[:] = weights[:] = 0
@@ -192,12 +193,13 @@ def test_text_is_read_with_and_without_titles(tmp_path, case):
 
 
 def test_an_order_is_read_from_a_file(tmp_path):
-    """`load` maps objects by an order from a file."""
+    """`load` maps objects by an order from a file, and the answers name each of them."""
     # along one line, in floats as published ones are
     world.folder(tmp_path, order_txt="3.0 0.0 4.0 2.0 1.0", t_txt="5 1 3\n2 4 1")
     order = tmp_path / "order.txt"
     answers = Answers.load(tmp_path / "t.txt", odd_column=0, base=1, order=order)
     assert answers.objects.tolist() == [[1, 3, 2], [0, 1, 4]]
+    assert answers.named_objects().tolist() == [*range(5)]
 
 
 TABLE = """farther,reference,closer,weight,person,seconds
