@@ -70,8 +70,7 @@ FEATURES = {
 
 
 def _images_twice(case, rng):
-    X = np.asarray(case.features.matrix)
-    names = case.features.names
+    X, names = case.features.matrix, case.features.names
     return replace(case, features=Features(np.append(X, X[:12] + 1, axis=0), names + names[:12]))
 
 
@@ -95,17 +94,13 @@ def _counted_from_1_first_kept(case, rng):
     return replace(case, answers=Answers(objects[(objects < n - 1).all(axis=1)] + 1))
 
 
-def _train_on_the_test(case, rng):
-    return replace(case, heldout=case.answers.select(rng.permutation(len(case.answers))[:500]))
-
-
-def _times_as_weights(case, rng):
-    weights = rng.gamma(2.0, 2.0, len(case.answers)) + 1
-    return replace(case, answers=replace(case.answers, weights=weights))
-
-
 ANSWERS = {
-    "weights that are times": Fault(_times_as_weights, "votes", "neither whole votes"),
+    "weights that are times": Fault(
+        lambda case, rng: replace(
+            case, answers=replace(case.answers, weights=rng.gamma(2.0, 2.0, len(case.answers)) + 1)
+        ),
+        "votes", "neither whole votes",
+    ),
     "counted from 1": in_objects(lambda o, rng: o + 1, "answers", "1-based.*`base=1`"),
     "counted from 1, none out of range": Fault(_counted_from_1_first_kept, "base", "count from 1"),
     "base 1 stated for nothing": in_objects(
@@ -118,7 +113,12 @@ ANSWERS = {
     "all alternatives listed": in_objects(
         _all_alternatives, "contradictions", "chance is 0.333"
     ),
-    "trained on the test": Fault(_train_on_the_test, "leakage", "500 of 500 repeat questions"),
+    "trained on the test": Fault(
+        lambda case, rng: replace(
+            case, heldout=case.answers.select(rng.permutation(len(case.answers))[:500])
+        ),
+        "leakage", "500 of 500 repeat questions",
+    ),
 }  # fmt: skip
 
 

