@@ -5,7 +5,6 @@ import math
 import re
 import tomllib
 from collections.abc import Iterator
-from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -18,7 +17,6 @@ from glocal.report import axes_svg
 
 RECORD = ROOT / "docs" / "evidence.json"
 PAGE = ROOT / "docs" / "all-results.md"
-TEMPLATE = ROOT / "benchmarks" / "forest.svg"
 IMAGES = ROOT / "docs" / "img"
 PLAN = tomllib.loads((ROOT / "benchmarks" / "evidence_pages.toml").read_text("utf-8"))
 NAMES: dict[str, str] = PLAN["names"]
@@ -38,8 +36,6 @@ few-shot classification, anomaly detection and retrieval are for other images of
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 TICKS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5)
 MAX_TICKS = 8
-LEFT = 360  # pixels of the names of the lines
-WIDTH = 420  # of the scale
 Record = dict[str, Any]
 Line = tuple[Any, ...]
 
@@ -161,9 +157,12 @@ def write_page(record: Record) -> None:
 
 
 def draw(record: Record) -> None:
-    """Draw the forest plots of the record, and the axes of the transform in the package."""
+    """Draw the plots of the record, and the axes of the transform in the package."""
     for plan in PLAN["figures"]:
         write_text(make_folder(IMAGES) / f"{plan['name']}.svg", forest(record, plan))
+    naive = [row | {"method": "naive"} for row in record["arms"] if row["arm"] == "naive"]
+    fronts = drawing("fronts", rows=record["fronts"] + naive, networks=group("networks"))
+    write_text(IMAGES / "fronts.svg", fronts)
     table = pd.DataFrame(record["axes"]["rows"]).query("factor > 1")
     svg = axes_svg(table, "What people’s answers amplify in CLIP ViT-B/32")
     write_text(IMAGES / "axes-clip.svg", svg)
@@ -182,18 +181,21 @@ def forest(record: Record, plan: Record) -> str:
             members = lines.setdefault(plain(row[plan["lines"]], plan["lines"]), [])
             members.append((columns.index(row[plan["column"]]), row))
     step = next(size for size in TICKS if high - low <= MAX_TICKS * size)
-    ticks = step * np.arange(math.ceil(low / step), math.floor(high / step) + 1)
-    rows_of_legend = math.ceil(len(columns) / 3)
-    steps = len(lines) + sum(map(len, lines.values()))
-    template = Environment(autoescape=True).from_string(TEMPLATE.read_text("utf-8"))
-    return template.render(
+    ticks = step * np.arange(math.floor(low / step), math.ceil(high / step) + 1)
+    return drawing(
+        "forest",
         title=plan["title"],
         columns=[plain(column, plan["column"]) for column in columns],
-        lines=[(name, sorted(members, key=itemgetter(0))) for name, members in lines.items()],
+        lines=lines.items(),
         ticks=[(tick, text_of("difference", tick)) for tick in ticks.tolist()],
-        height=44 + 20 * rows_of_legend + 15 * steps + 28,
-        text=lambda row: cell(row, "{difference} [{difference_low}, {difference_high}]"),
-        **{"low": low, "high": high, "left": LEFT, "width": WIDTH, "colours": COLOURS},
+    )
+
+
+def drawing(template: str, **values: Any) -> str:
+    """The picture of a template of this folder."""
+    text = (ROOT / "benchmarks" / f"{template}.svg").read_text("utf-8")
+    return (
+        Environment(autoescape=True).from_string(text).render(values, colours=COLOURS, names=NAMES)
     )
 
 
