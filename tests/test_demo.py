@@ -17,7 +17,7 @@ from glocal.suite.demo import write_demo
 from glocal.suite.table import score_frame
 
 pytestmark = pytest.mark.timeout(600)  # on a busy machine
-ARMS = ["original", "naive", "global", "glocal", "keep-8-of-10"]
+ARMS = "original naive global glocal keep-8-of-10".split()
 MEASURES = {
     "odd-one-out": "accuracy_cosine",
     "few-shot-kind": "accuracy_logistic",

@@ -38,9 +38,9 @@ from glocal.report.front import front_points
 from glocal.report.page import script_json
 
 NASTY = (
-    *("</script><script>window.hurt = 1</script>", "<img src=x onerror='window.hurt=2'>"),
-    *("\"quotes\" & 'apostrophes'", "خروف 🐈‍⬛", "x" * 300, "<!-- a", "{{ 7 * 7 }}", "a|b_c$d%"),
-)
+    "</script><script>window.hurt = 1</script>", "<img src=x onerror='window.hurt=2'>",
+    "\"quotes\" & 'apostrophes'", "خروف 🐈‍⬛", "x" * 300, "<!-- a", "{{ 7 * 7 }}", "a|b_c$d%",
+)  # fmt: skip
 SUITE = """
 answers = "a.npz"
 simulated = true

@@ -61,15 +61,13 @@ def test_numpy_scalars_and_paths_become_plain():
     row |= {"object": ThreadPoolExecutor(1), "class": Score, "function": to_json}
     row["null"] = [np.nan, (np.float32("-inf"),), {"a": np.inf}]
     written = json.loads(to_json(row))
-    provenance = written.pop("prov")
+    assert written.pop("prov").items() >= {"version": "1.0", "data": {"features": "ab"}}.items()
     assert written == {
         "f": 0.5, "i": 3, "b": True, "z": 2.0, "1": "k", "p": "a/b",
         "object": "concurrent.futures.thread.ThreadPoolExecutor",
         "class": "glocal.results.Score", "function": "glocal.results.to_json",
         "null": [None, [None], {"a": None}],
     }  # fmt: skip
-    stated = {"version": "1.0", "data": {"features": "ab"}, "seed": None}
-    assert stated.items() <= provenance.items()
     with pytest.raises(ValueError, match="size 1"):
         to_json({"a": np.ones(2)})
 

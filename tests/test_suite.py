@@ -297,9 +297,7 @@ def test_the_command_shows_the_table(copy):
     record = run(f"{line} --json").json
     assert record["cells_kept"] == len(ARMS) * len(TASKS)
     assert len(record["rows"]) == len(read_rows(copy / "out/rows.jsonl"))
-    assert (
-        (copy / "out/scores.csv").read_text().startswith("network,features,arm,task,metric,value")
-    )
+    assert (copy / "out/scores.csv").read_text().count("\n") == len(record["rows"]) + 1
 
 
 # what the suite above has, what stands there instead (`;` ends a line), and a noun of the error

@@ -18,7 +18,6 @@ from glocal.errors import DataError, DataWarning, FileError, ParameterError
 from glocal.files import array_sha256
 from glocal.similarity import unit_rows
 from glocal.transform import LinearTransform, apply_file, check_rows, formats, reduced
-from glocal.transform.record import check_record
 
 RNG = np.random.default_rng(0)
 P = 6
@@ -489,7 +488,6 @@ def test_a_fit_records_its_rows():
     length = pytest.approx(np.linalg.norm(ROWS, axis=1).mean())
     statistics = {"spread": 1.0, "mean_length": length, "normalised": False, "columns": {}}
     assert row_statistics(ROWS) == statistics
-    check_record({"rows": {"mean_length": 1.0, "normalised": True, "columns": {"15": 2.0}}}, 16)
     standard = (MARKED - MARKED.mean()) / MARKED.std()
     for scale in (1, 2):
         marked = row_statistics(MARKED, MARKED.std() / scale)

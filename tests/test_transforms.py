@@ -15,7 +15,6 @@ from sites import PROXIES, site
 from world import folder, run
 
 import glocal
-from glocal.data.features import Features
 from glocal.data.sources.fetch import published
 from glocal.errors import DataWarning, FileError, ParameterError
 from glocal.files import file_sha256
@@ -107,9 +106,10 @@ def test_the_box_gives_the_numbers_of_its_card(maker, name):
         for key in {"agreement", "original", "kept", "shot"} & {*score}:
             assert f"{score[key]:.3f}" in text
     check_rows(transform, data.local_features)
-    for other in ("things/words/clip-vit-b32", "things/features/blip"):
+    for folder_name in ("things/words/clip-vit-b32", "things/features/blip"):
+        other = glocal.Features.load(module.workbench.real_data() / folder_name)
         with pytest.warns(DataWarning, match="columns"):
-            check_rows(replace(transform), Features.load(module.workbench.real_data() / other))
+            check_rows(replace(transform), other)
 
 
 @pytest.mark.data
