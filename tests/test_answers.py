@@ -65,7 +65,7 @@ def test_answers_do_not_change_under_their_owner(order):
 
 
 # the rows, the other arguments, and what the sentence names
-CALLS_REFUSED = """
+CALLS_REFUSED = """\
 [[0, 1]]                    | {}                                           | shape
 [[0, 1, 2, 3], [4, 5, 6, 7], [0, 2, 4, 6]] | {}                            | transposed
 [[0.1, 1.5, 2.0, 0.7]]      | {}                                           | swapped
@@ -100,7 +100,7 @@ CALLS_REFUSED = """
 """
 
 
-@pytest.mark.parametrize("row", CALLS_REFUSED.strip().split("\n"))
+@pytest.mark.parametrize("row", CALLS_REFUSED.splitlines())
 def test_what_is_wrong_is_said(as_a_user, row):
     """Every wrong array, convention, weight or list is refused in a sentence that names it."""
     rows, options, noun = row.split("|")

@@ -174,7 +174,7 @@ def test_a_weights_file_that_does_not_fit_is_refused(tmp_path, content):
         load_checkpoint(nn.Linear(2, 2), file)
 
 
-MEANT = """
+MEANT = """\
 clip_ViT-L/14@336px           openclip:ViT-L-14-336-quickgelu:openai
 dino-vit-base-p16             timm:vit_base_patch16_224.dino
 resnet18                      torchvision:resnet18
@@ -185,7 +185,7 @@ torchvision:resnet50:V2       torchvision:resnet50:V2
 
 def test_names_of_thingsvision_and_the_paper_are_understood():
     """Each name as thingsvision or the paper writes it stands for one model of one library."""
-    for line in MEANT.strip().split("\n"):
+    for line in MEANT.splitlines():
         text, meant = line.split()
         assert str(ModelName.parse(text)) == meant
 

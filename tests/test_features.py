@@ -131,7 +131,7 @@ def test_pictures_in_folders_are_joined_by_their_paths(row):
     assert [*map(str, joined.answers.objects[0])] == rows
 
 
-JOINS_REFUSED = """
+JOINS_REFUSED = """\
 None          | a b c             | 0 1 2 | no names
 a b x/a.png   | a b c             | 0 1 2 | 'a' twice \\(lines 1 and 3
 a b c         | a b b.jpg         | 0 1 2 | 'b' twice
@@ -147,7 +147,7 @@ None          | None              |       | left of 0
 """
 
 
-@pytest.mark.parametrize("row", JOINS_REFUSED.strip().split("\n"))
+@pytest.mark.parametrize("row", JOINS_REFUSED.splitlines())
 def test_lists_that_do_not_belong_together_are_refused(as_a_user, row):
     """Missing, repeated and foreign names are refused, and so are data without answers."""
     *lists, objects, noun = (cell.strip() for cell in row.split("|"))
@@ -176,10 +176,14 @@ def test_transposed_features_are_recognised():
 
 
 def test_names_without_names_beside_the_features_are_said_to_be_unused(as_a_user):
-    """Answers with names are joined by row to features without names, with a warning."""
+    """Answers with names are joined by row to features without names, with a warning; an empty
+    list of names is refused.
+    """
     answers = Answers([[0, 1, 2]], names=["a", "b", "c"])
     with pytest.warns(DataWarning, match="has no names"):
         assert join(Features(np.eye(3)), answers).answers.objects.tolist() == [[0, 1, 2]]
+    with pytest.raises(DataError, match="is empty"):
+        join(Features(np.eye(3), tuple("abc")), replace(answers, names=()))
 
 
 def test_tensors_and_tables_are_taken_as_arrays(as_a_user):

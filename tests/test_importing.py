@@ -262,7 +262,7 @@ def test_the_limit_draws_comparisons(tmp_path):
 # what is refused
 
 
-REFUSED = """
+REFUSED = """\
 salmon | {"order": "sortindex.txt"}            | ParameterError | order
 salmon | {"limit": 5}                          | ParameterError | limit
 salmon | {"values": "rating"}                  | ParameterError | values
@@ -278,7 +278,7 @@ a b odd seconds; 0 1 2 "4,389" | {}            | DataError      | decimal comma
 """
 
 
-@pytest.mark.parametrize("row", REFUSED.strip().split("\n"))
+@pytest.mark.parametrize("row", REFUSED.splitlines())
 def test_what_does_not_fit_is_refused(tmp_path, row):
     """Unknown options, roles, columns and names, and places of unknown base, are refused."""
     text, options, error, noun = (cell.strip() for cell in row.split("|"))
@@ -302,7 +302,7 @@ def test_the_command_says_what_it_did(tmp_path):
         import_answers(out)
 
 
-ASKED = """
+ASKED = """\
  | i j k; 0 1 2 | 1 | --column ROLE=COLUMN
 --column reference | i j k; 0 1 2 | 2 | NAME=VALUE
  | a b c chosen; x y z 1; x z y 2 | 1 | --place-base 1
@@ -310,7 +310,7 @@ ASKED = """
 """
 
 
-@pytest.mark.parametrize("line", ASKED.strip("\n").split("\n"))
+@pytest.mark.parametrize("line", ASKED.splitlines())
 def test_the_command_asks_for_what_a_table_does_not_say(tmp_path, line):
     """Columns without a known role and places from 0 or 1 are asked for by their options."""
     options, text, code, words = line.split(" | ")

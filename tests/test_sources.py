@@ -147,7 +147,7 @@ def test_every_published_file_is_pinned_and_complete():
     assert len({entry.checksum for entry in entries}) == len(entries) - 1
 
 
-AT_HAND = """
+AT_HAND = """\
 things/triplets-test10 things/triplets_collection_order.txt
 things/unique-id things/unique_id.txt
 things/categories27 things/categories27.tsv
@@ -157,7 +157,7 @@ transforms/resnet18/avgpool
 transforms/dinov2-vit-base-p14/norm"""
 
 
-@pytest.mark.parametrize("line", AT_HAND.strip().split("\n"))
+@pytest.mark.parametrize("line", AT_HAND.splitlines())
 def test_the_checksums_are_those_of_the_files(data_dir, cache, monkeypatch, line):
     """The files at hand have the registered checksums when they are put into the cache."""
     monkeypatch.setenv("GLOCAL_OFFLINE", "1")

@@ -12,7 +12,7 @@ ROWS = RNG.normal(size=(5, 12))[np.repeat(np.arange(5), 8)] * 2 + RNG.normal(siz
 NAMES = [f"o{i}" for i in range(40)]
 
 
-METAS = """
+METAS = """\
 "arm": 5
 "change": 3
 "change": {"axes": [{"factor": "high"}]}
@@ -43,7 +43,7 @@ def test_a_collapsed_embedding_has_a_view_that_says_so():
     "change",
     [
         lambda array: array[:3],
-        lambda array: array + 1000, *METAS.strip().split("\n"),
+        lambda array: array + 1000, *METAS.splitlines(),
     ],
 )  # fmt: skip
 def test_arrays_that_are_not_of_its_objects_are_refused(change, tmp_path):
