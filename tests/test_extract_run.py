@@ -122,7 +122,7 @@ def test_rows_equal_a_plain_loop_in_natural_order(extract, toy, photos, tmp_path
     assert [name for name, _ in result.missing] == ["7.png", "8.png", "20.png"]
     assert json.loads((out / "record.json").read_text()) == result.record
     expected = {"model": toy, "rows": 22, "weights_sha256": weights_sha256(module)}
-    expected |= {"layers": {"output": "output of the network"}}
+    expected |= {"layers": {"output": "output of the network"}, "batch_size": 4}
     assert result.record.items() >= {**expected, "preprocessing": "<function pixels>"}.items()
     for dtype, stored, tolerance in (("float16", "f2", 5e-3), ("bfloat16", "f4", 5e-2)):
         half = extract(tmp_path / dtype, dtype=dtype).features().matrix

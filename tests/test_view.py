@@ -5,7 +5,7 @@ import pytest
 from scipy.spatial.distance import cdist
 
 from glocal.errors import FileError
-from glocal.evaluation.view import load_view, object_view, save_view
+from glocal.evaluation.view import load_view, object_view, paired_views, save_view
 
 RNG = np.random.default_rng(1)
 ROWS = RNG.normal(size=(5, 12))[np.repeat(np.arange(5), 8)] * 2 + RNG.normal(size=(40, 12))
@@ -21,14 +21,16 @@ METAS = """\
 """
 
 
-def test_a_view_is_read_back_whole(tmp_path):
+def test_views_before_and_after_are_read_back_whole(tmp_path):
     """The ten nearest by cosine are in SciPy's order, and every name and number comes back from the
     file.
     """
-    before = object_view(ROWS, NAMES)
-    D = cdist(ROWS, ROWS, "cosine") + 9 * np.eye(40)
-    np.testing.assert_array_equal(before.neighbours, np.argsort(D, axis=1)[:, :10])
-    for view in (before, object_view(ROWS * np.linspace(0.1, 3, 12), NAMES, meta={"arm": "x"})):
+    rows = {"original": ROWS, "x": ROWS * np.linspace(0.1, 3, 12)}
+    views = paired_views(*rows.values(), NAMES, name="x", change={}, answers=None)
+    for arm, view in views.items():
+        D = cdist(rows[arm], rows[arm], "cosine") + 9 * np.eye(40)
+        np.testing.assert_array_equal(view.neighbours, np.argsort(D, axis=1)[:, :10])
+        assert view.meta["arm"] == arm
         save_view(view, tmp_path / "v.npz")
         np.testing.assert_equal(vars(load_view(tmp_path / "v.npz")), vars(view))
 
