@@ -23,13 +23,17 @@ FIT --features missing.npy | does not exist
 FIT --features ones.npy | constant
 FIT --features flat.npy | (n, p)
 FIT --features words.npy | real
+FIT --features complex.npy | real
 FIT --features two.npy | 2 rows
 FIT --features pickled.npy | pickled
 FIT --features gap.npy | row 3, column 2
 FIT --answers based.npy | --base 1
 FIT --answers far.npy | 0..29
 FIT --answers halves.npy | integers
-FIT --answers none.npy | no
+FIT --answers nan.npy | row 0 is [
+FIT --answers negative.npy | at least 0
+FIT --answers repeated.npy | differ
+FIT --answers none.npy | no answer
 FIT --lmbda 0 | lmbda
 FIT --lmbda nan | lmbda
 FIT --alpha 1 --local-features x.npy | alpha
@@ -68,8 +72,10 @@ def folder(tmp_path, monkeypatch):
     world.folder(tmp_path, ids_txt=names, halves_txt="a\nb\n" * 15, seven_npy=X[:, :7], cut_npy=X)
     gap = np.where(np.arange(240).reshape(30, 8) == 26, np.nan, X)
     features = {"flat_npy": X[0], "words_npy": X.astype(str), "two_npy": X[:2], "gap_npy": gap}
-    features |= {"ones_npy": np.ones((30, 8)), "pickled_npy": np.array([None])}
-    answers = {"based_npy": T + 1, "far_npy": T + 9, "halves_npy": T + 0.5, "none_npy": T[:0]}
+    features |= {"ones_npy": np.ones((30, 8)), "complex_npy": X.astype("c8")}
+    answers = {"based_npy": T + 1, "far_npy": T + 9, "halves_npy": (T + 0.5).astype("f2")}
+    answers |= {"negative_npy": T - 1, "repeated_npy": T[:, [0, 1, 0]], "none_npy": T[:0]}
+    answers |= {"nan_npy": np.full((9, 3), np.nan), "pickled_npy": np.array([None])}
     world.folder(tmp_path, **features, **answers)
     os.truncate(tmp_path / "cut.npy", 300)
     (tmp_path / "nowhere.npz").symlink_to("no/where/o.npz")
