@@ -37,6 +37,7 @@ def test_an_answer_is_stored_once_and_only_the_last_one_can_be_changed(serve_stu
     assert answers == [(2, True), (None, False)]
 
 
+JSON = {"Content-Type": "application/json"}
 BODIES = """
 []
 {}
@@ -55,13 +56,16 @@ BODIES = """
 
 
 def test_a_body_that_is_not_an_answer_is_refused(serve_study):
-    """A body with other content is 422, a long one or one in chunks 413, and nothing is stored."""
+    """A body with other content is 422, or 400 if it is nested too deep; a long one or one in
+    chunks is 413; and nothing is stored.
+    """
     study = serve_study(kind="anchor")
     link = study.begin()
     address = f"{link}/trial/{study.trial(link)['trial']}"
-    for body in (*BODIES.split("\n"), b"\xff\xfe", "[" * 1900):
-        reply = study.post(address, content=body)
+    for body in (*BODIES.split("\n"), b"\xff\xfe"):
+        reply = study.post(address, content=body, headers=JSON)
         assert (reply.status_code, "choice" in reply.json()["error"]) == (422, True), body
+    assert study.post(address, content="[" * 1900, headers=JSON).status_code in (400, 422)
     for body in (b" " * 2001, iter([b" "])):  # a long one, and one in chunks of no stated length
         assert study.post(address, content=body).status_code == 413
     assert study.rows("answers") == []
