@@ -101,10 +101,10 @@ def test_shift_trains_on_half_of_the_classes_of_a_superclass():
     train, classes, test, truth = simulated(4, classes=6)
     side = {name: "ab"[name // 3] for name in range(6)}
     result = anomaly(train, classes, test, truth, k=5, superclasses=side)
-    for c, row in enumerate(result.per_class):
+    for c in range(2):
         scores = -mean_nearest(train[np.isin(classes, (3 * c, 3 * c + 1))], test, 5)
         lower = is_lower(scores[truth == 3 * c + 2], scores[truth // 3 != c])
-        assert row["auroc"] == pytest.approx(lower.mean())
+        assert result.per_class[c]["auroc"] == pytest.approx(lower.mean())
 
 
 def test_one_data_set_against_another():

@@ -1,4 +1,6 @@
-"""Rows of results: the single name of each metric, and the units behind the numbers."""
+"""What holds for every evaluation: the names of its metrics, the units behind its scores, the rows
+that it refuses, ties, and rows at one point.
+"""
 
 import re
 from pathlib import Path
