@@ -172,6 +172,7 @@ def test_rdms_join_by_index_and_by_name():
 INDICES_REFUSED = {
     "about 5 objects": range(4),
     "14 rows.* 0 to 14": [0, 1, 2, 3, 14],
+    "-1 to 3": [0, 1, 2, 3, -1],
     "4 of them right": [0, 1, 2, 3, 3],
     "integer": [0, 1, 2, 3, 0.5],
 }

@@ -126,7 +126,7 @@ def test_rows_at_one_point_score_exactly_chance(kind, noise, recwarn):
     rows = 1 / 3 + noise * ROWS
     for name in filter(lambda name: name.startswith(kind), EVALUATIONS):
         score = EVALUATIONS[name](rows, rows).scores[0]
-        assert (score.value, score.low) == (pytest.approx(CHANCE[kind], abs=1e-12), None), name
+        assert (score.value, score.low) == (pytest.approx(CHANCE[kind], abs=1e-12), None)
     assert bool(recwarn.list) == (kind == "anomal")
 
 
