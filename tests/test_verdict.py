@@ -14,9 +14,8 @@ from glocal.results import Score, read_scores
 from glocal.suite import verdict as rule
 from glocal.suite.verdict import CENTRED, FIVE_IMAGES, KEPT, ONE_IMAGE, ORIGINAL, RETRIEVAL
 
-ROWS = {"mean_length": 26.0, "normalised": False}
-# z = x
-HARMLESS = LinearTransform(np.eye(8, dtype="f4"), np.full(8, 9, "f4"), 9.0, 1.0, {"rows": ROWS})
+META = {"rows": {"mean_length": 26.0, "normalised": False}}
+HARMLESS = LinearTransform(np.eye(8, dtype="f4"), np.full(8, 9, "f4"), 9.0, 1.0, META)  # z = x
 ARMS = (ORIGINAL, CENTRED, "near", "far")
 
 
