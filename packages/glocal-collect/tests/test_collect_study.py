@@ -4,6 +4,8 @@ import errno
 import io
 import json
 import os
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from unittest.mock import Mock
 
 import numpy as np
@@ -75,6 +77,18 @@ SECRETS = r"""
 {"key": {"a": "b"}}
 {"key": "\ud800\ud800\ud800\ud800\ud800\ud800\ud800\ud800\ud800\ud800\ud800\ud800\ud800\ud800"}
 []"""
+
+
+def test_two_creations_at_once_share_one_key(make, tmp_path):
+    """Two creations at once sign with the same key, the one that is on the disk."""
+    barrier = threading.Barrier(2)
+
+    def create_at_once(_):
+        barrier.wait()
+        return make().key
+
+    with ThreadPoolExecutor(2) as pool:
+        assert {*pool.map(create_at_once, range(2))} == {open_study(tmp_path).key}
 
 
 def test_a_study_without_a_key_is_not_opened(make):
