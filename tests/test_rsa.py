@@ -2,6 +2,7 @@
 
 import json
 import math
+import warnings
 from functools import partial
 
 import numpy as np
@@ -69,6 +70,24 @@ def test_a_collapsed_model_is_undefined_and_said(kernel, noise):
     with pytest.warns(CollapseWarning, match="RSA is undefined"):
         result = rsa(Z[0] + noise * Z, PEOPLE, kernel=kernel)
     assert (math.isnan(result.spearman), result.low, result.units.values.size) == (True, None, 0)
+
+
+@pytest.mark.nightly
+def test_ceiling_rdms_and_correlations_are_those_of_rsatoolbox():
+    """Both bounds, the RDM of the model and its comparison with people equal those of
+    rsatoolbox.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the imports of rsatoolbox may warn
+        toolbox = pytest.importorskip("rsatoolbox")
+        from rsatoolbox.inference.noise_ceiling import boot_noise_ceiling
+    people = toolbox.rdm.RDMs(PEOPLE)
+    result = rsa(Z, PEOPLE, kernel="correlation")
+    assert result.ceiling == pytest.approx(boot_noise_ceiling(people, method="spearman"), rel=1e-6)
+    reference = toolbox.rdm.calc_rdm(toolbox.data.Dataset(Z), method="correlation")
+    assert model_rdm(Z, "correlation") == pytest.approx(reference.get_vectors()[0], rel=1e-9)
+    compared = toolbox.rdm.compare(reference, people, "spearman")
+    assert result.spearman == pytest.approx(compared.mean(), rel=1e-9)
 
 
 def test_the_ceiling_is_that_which_rsatoolbox_computed():
