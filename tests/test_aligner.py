@@ -85,10 +85,11 @@ def test_answers_are_y_or_answers(world, as_a_user):
 
 
 def test_wrong_answers_are_refused(world):
-    """Labels in place of answers and unknown columns are refused."""
+    """No answers, labels in place of them and unknown columns are refused."""
     numbers = np.zeros((4, 4), dtype=int)
     table = pd.DataFrame(numbers, columns=list("wxyz"))
-    for y, sentence in ((numbers[0], r"\(t, 3\)"), (table, "columns w, x, y, z")):
+    cases = (None, "requires y"), (numbers[0], r"\(t, 3\)"), (table, "columns w, x, y, z")
+    for y, sentence in cases:
         with pytest.raises(DataError, match=sentence):
             Aligner().fit(world.objects.matrix, y)
 

@@ -20,6 +20,7 @@ from glocal.files import (
     read_npy,
     read_npz,
     read_object,
+    reading,
     writable_target,
     write_npz,
 )
@@ -127,6 +128,16 @@ def test_a_file_that_is_no_array_is_one_sentence(tmp_path, content, noun):
     path = tmp_path / "features.npy"
     with pytest.raises(FileError, match=rf"^features file {path} .*{noun}.*\.$"):
         read_npy(path, what="features")
+
+
+def test_a_file_that_does_not_fit_in_memory_is_one_sentence(tmp_path):
+    """Where memory ends while a file is read, the file is named."""
+    (tmp_path / "t.csv").write_text("a,b\n")
+    with (
+        pytest.raises(FileError, match=r"t\.csv does not fit in memory"),
+        reading(tmp_path / "t.csv", "answers"),
+    ):
+        raise MemoryError
 
 
 def test_an_archive_is_no_larger_in_memory_than_its_file_allows(tmp_path, monkeypatch):

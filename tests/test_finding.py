@@ -1,6 +1,7 @@
 """The sentences at the head of a report are computed from its scores, and agree with them."""
 
 import json
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -12,13 +13,15 @@ pytest.importorskip("altair")
 from world import answers as random_answers
 from world import chosen, matrix
 
-from glocal import Answers, Features, LinearTransform
+from glocal import Answers, Features, LinearTransform, axes
 from glocal.data.seen import sketch
 from glocal.data.splits import question_folds
+from glocal.errors import MissingDependencyError
 from glocal.evaluation.agreement import odd_one_out
 from glocal.evaluation.view import View
 from glocal.files import array_sha256
 from glocal.report import Run, findings, report_page, transform_run
+from glocal.report.figures import axes_svg, save_figure
 from glocal.report.finding import Headline, featured_arm
 from glocal.report.objects import objects_of
 from glocal.results import Score
@@ -233,3 +236,15 @@ def test_the_neighbours_that_changed_most_are_shown_first():
     assert (neighbours["changed"], neighbours["kept"]) == ([3, 2, 1], pytest.approx(0.6))
     lists = np.reshape(neighbours["lists"][1][1:3], (2, 6))
     np.testing.assert_array_equal(lists, matrix("0 1 1 3 0 0; 3 0 2 0 1 0"))
+
+
+def test_axes_are_drawn_as_svg_without_the_library_that_draws_charts(tmp_path, monkeypatch):
+    """Without vl-convert, axes are drawn as SVG, and a PDF is refused with the name of the
+    library.
+    """
+    drawing = axes_svg(axes(transform(4), OBJECTS), "Axes")
+    monkeypatch.setitem(sys.modules, "vl_convert", None)
+    save_figure(drawing, tmp_path / "axes.svg")
+    assert "thing" in (tmp_path / "axes.svg").read_text("utf-8")
+    with pytest.raises(MissingDependencyError, match="vl-convert"):
+        save_figure(drawing, tmp_path / "axes.pdf")

@@ -274,6 +274,7 @@ salmon | {"columns": {"seconds": "puid"}}      | DataError      | numbers
 salmon | {"names": ["egg"]}                    | DataError      | object ids
 a b odd; cup egg ball | {"names": ["x"]}       | DataError      | list of object ids
 a b odd seconds; 0 1 2 "4,389" | {}            | DataError      | decimal comma
+a b c chosen; x y z q           | {}           | DataError      | picked among
 [{"stimuli": ["a"], "response": "a"}] | {}     | DataError      | three or more
 """
 
@@ -305,6 +306,7 @@ def test_the_command_says_what_it_did(tmp_path):
 ASKED = """\
  | i j k; 0 1 2 | 1 | --column ROLE=COLUMN
 --column reference | i j k; 0 1 2 | 2 | NAME=VALUE
+--column odd=k --column a=i --column b=j | i j k; 0 1 2 | 0 | interpretation.columns.odd: k
  | a b c chosen; x y z 1; x z y 2 | 1 | --place-base 1
 --place-base 1 | a b c chosen; x y z 1; x z y 2 | 0 | interpretation.picked: place counted from 1
 """
