@@ -64,9 +64,11 @@ def make_things(root, n=36):
 def make_sets(root, monkeypatch):
     """Make CIFAR as it is published, and other image data sets as folders of classes."""
     make_cifar(root / "images", monkeypatch, n10=20, n100=40)
-    folders = ["SUN397", *(f"{name}/train" for name in SETS), *(f"{name}/test" for name in SETS)]
+    folders = [*(f"{name}/train" for name in SETS), *(f"{name}/test" for name in SETS)]
     for folder, name in itertools.product(folders, ("acorn", "airliner", "ambulance")):
         pictures(root / folder / name, 8)
+    for place in ("a/abbey", "a/airport/outdoor", "b/bar"):
+        pictures(root / "SUN397" / place, 8)
     for split, n in (("train", 3), ("val", 1)):
         for i in range(1000):
             pictures(root / f"imagenet/{split}/n{i:08d}", n)

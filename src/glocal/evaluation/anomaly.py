@@ -162,7 +162,7 @@ def anomaly_against(
     """Detect images from another data set than the training data (CIFAR-10 vs CIFAR-100).
 
     The test images of the training data set are normal. Score, errors and result are those of
-    `anomaly`. The only task is named "all" and has no interval.
+    `anomaly`. The only task is named "all".
     """
     test, anomalies = finite_sides(test, anomalies, (SIDES[1], "anomalies"))
     images = np.concatenate([test, anomalies])
