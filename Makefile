@@ -1,5 +1,5 @@
 # make setup   .venv with the package and its development tools
-# make test    the quick tests: minutes, without real data
+# make test    the quick tests: a minute, without real data
 # make nightly the other tests: real data where it is at hand, browsers, clusters, kills, networks, notebooks
 # make demo    every arm on a simulated world; then the real run, where real data is at hand; a page of each
 # make check   lint, types, tests, docs: what must pass before you submit a change
