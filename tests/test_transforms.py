@@ -279,6 +279,7 @@ def test_a_card_tells_the_record():
     transform.save("transform.npz")
     names = {"X": np.random.default_rng(1).normal(size=(9, P))}
     exec(re.findall("```python\n(.*?)```", text, re.DOTALL)[1], names)
+    names["file"].close()  # the skip below would keep it open
     np.testing.assert_allclose(names["aligned"], transform(names["X"]), rtol=1e-5)
     data = pytest.importorskip("huggingface_hub").ModelCard(text).data
     fields = [data.library_name, data.license, data.base_model, data.datasets]
