@@ -42,7 +42,6 @@ from glocal.data.world import simulated_answers, simulated_world
 ROOT = Path(__file__).resolve().parents[1]
 FIGURE = ROOT / "docs" / "img" / "growth.svg"
 BATCH = 256  # answers
-MAX_JUDGED = 30_000  # objects: the matrix of their similarities must fit in memory
 MAX_SHARE_OF_BUDGET = 1.3
 PLAN = tomllib.loads(Path(__file__).with_suffix(".toml").read_text("utf-8"))
 SIZES = PLAN["sizes"]
@@ -66,7 +65,8 @@ def write(folder: Path, n: int, p: int, t: int, n_local: int = 0) -> None:
     folder.mkdir()
     np.save(folder / "x.npy", X[:n])
     np.save(folder / "local.npy", X[n:])
-    np.save(folder / "t.npy", simulated_answers(mind[: min(n, MAX_JUDGED)], t).objects)
+    if t:
+        np.save(folder / "t.npy", simulated_answers(mind[:n], t).objects)
 
 
 class Bench:
