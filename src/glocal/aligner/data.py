@@ -106,7 +106,9 @@ class FitData:
                 "FitData takes Features and Answers: FitData(Features(X), "
                 "Answers.from_array(triplets)). glocal.Aligner takes arrays."
             )
-        Blocks(block_size=self.block_size, seed=self.seed)
+        blocks = Blocks(block_size=self.block_size, seed=self.seed)
+        for name, value in blocks:  # numbers of Python, as the record needs them
+            object.__setattr__(self, name, value)
         is_share = isinstance(self.centre, Real) and 0 <= self.centre <= 1
         if self.centre != AUTO and not is_share:
             raise ParameterError(

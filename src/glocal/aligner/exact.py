@@ -295,10 +295,12 @@ def _checked_lambda(objective: Objective, arm: Arm) -> float:
     """
     limit = objective.global_weight * lambda_max(objective.choices.double(), objective.mix)
     if arm.lmbda >= limit:
+        advice = f"Choose `lmbda` below {limit:.6g}."
+        if not limit:
+            advice = "No `lmbda` helps: look for answers whose odd one out is in the wrong column."
         raise TrivialOptimumError(
             f"`lmbda` is {arm.lmbda:g}, at or above lambda_max = {limit:.6g} of these answers: the "
-            f"optimum of {arm.method} is W = 0, which maps every image to one point. Choose "
-            f"`lmbda` below {limit:.6g}.",
+            f"optimum of {arm.method} is W = 0, which maps every image to one point. {advice}",
             limit,
         )
     return limit

@@ -195,6 +195,10 @@ def fit_and_score(
         is_enough = round(data.answers.effective_size) >= MIN_MEASURED_ANSWERS
         is_small = data.fold_unit == "questions"
         holdout = DEFAULT_FOLDS if is_quick and is_enough and is_small else 0
+    if holdout < 0 or holdout == 1:
+        raise ParameterError(
+            f"`holdout` is {holdout}; it must be 0, for no scores, or 2 folds or more."
+        )
     if not holdout:
         return fit(data, what, solver, on_step=on_step)
     folds = data.folds(holdout)  # those that cannot be held out raise an error before any fit

@@ -106,6 +106,10 @@ class Procedure(lightning.LightningModule):
         self.settings = settings
         self.counter = counter
         self.data = {"fitted": fitted, "watched": watched}
+        self.mean_weights = {
+            part: 1.0 if answers.weights is None else float(answers.weights.mean())
+            for part, (answers, _) in self.data.items()
+        }
         self.W = torch.nn.Parameter(START * torch.eye(X.shape[1], dtype=X.dtype))
         self.b = torch.nn.Parameter(torch.full_like(X[0], START)) if settings.bias else None
         self.register_buffer("X", X)
@@ -145,9 +149,11 @@ class Procedure(lightning.LightningModule):
         positions = torch.as_tensor(member.reshape(len(rows), -1), device=self.device)
         z = self(self.get_buffer("X")[objects])[positions]  # (t, m, p)
         logits = torch.stack([(z[:, i] * z[:, j]).sum(1) for i, j in answers.pairs], dim=1)
-        weights = np.ones(len(answers)) if answers.weights is None else answers.weights
-        w = weights[rows] / weights.mean()
-        return (torch.as_tensor(w).to(self.W) * (logits.logsumexp(1) - logits[:, 0])).mean()
+        losses = logits.logsumexp(1) - logits[:, 0]
+        if answers.weights is not None:
+            w = answers.weights[rows] / self.mean_weights[part]
+            losses = torch.as_tensor(w).to(losses) * losses
+        return losses.mean()
 
     def local_loss(self, part: str, rows: np.ndarray) -> Tensor:
         """L_local on one block of images: the cross-entropy of the softmaxes of cosines over τ."""
