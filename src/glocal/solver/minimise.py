@@ -97,7 +97,12 @@ class SolverResult:
 
 
 def allowed_gap(evaluation: Evaluation, tol: float) -> float:
-    """The largest gap of a converged fit: tol · |f|, with |f| at least the machine epsilon."""
+    """The largest gap of a converged fit: tol · |f|, with |f| at least the machine epsilon.
+
+    It is 0 if f is not finite: such a fit never counts as converged.
+    """
+    if not math.isfinite(evaluation.value):
+        return 0.0
     return tol * max(abs(evaluation.value), float(np.finfo(evaluation.dW.dtype).eps))
 
 
@@ -146,46 +151,45 @@ def minimise(
     counter = counter or Counter()
     first = counter.evaluations
     last = first + max_evaluations
-    form = _Vectors(len(W), W.dtype)
+    vectors = _Vectors(len(W), W.dtype)
 
     def evaluate(W: np.ndarray, x: np.ndarray) -> _Iterate:
         f = objective(W)
         counter(f)
-        return _Iterate(W, f, x, form.pack(f.dW))
+        return _Iterate(W, f, x, vectors.pack(f.dW))
 
-    hessian = _InverseHessian(form.diagonal(moments[:, None].astype(W.dtype)), pairs)
-    current = evaluate(W, form.pack(W))
+    hessian = _InverseHessian(vectors.diagonal(moments[:, None].astype(W.dtype)), pairs)
+    current = evaluate(W, vectors.pack(W))
     measure = _GapMeasure(criterion, tol)
     stagnation = _Stagnation(current)
     last_restart = math.inf
-    status: Status | None = None
-    while status is None:
+    while True:
         gap = measure(current)
         if gap is not None and gap <= allowed_gap(current.f, tol):
-            status = "converged"
-        elif counter.evaluations >= last:
+            status: Status = "converged"
+            break
+        step = None
+        if not stagnation.is_reached:
+            step = _line_search(evaluate, vectors, current, hessian, last - counter.evaluations)
+        if step is not None:
+            hessian.learn(step.x - current.x, step.g - current.g)
+            stagnation.see(step)
+            current = step
+            continue
+        # no step lowers f: the budget is spent, or W is a saddle, or the curvature is wrong
+        if counter.evaluations >= last:
             status = "budget"
-        else:
-            step = None
-            if stagnation.steps < _MAX_STAGNANT_STEPS:
-                step = _line_search(evaluate, form, current, hessian, last - counter.evaluations)
-            if step is not None:
-                hessian.learn(step.x - current.x, step.g - current.g)
-                current = step
-                stagnation.see(current)
-            elif counter.evaluations >= last:
-                status = "budget"
-            elif current.f.value < last_restart and not is_definite(current.W):
-                last_restart = current.f.value - rounding_error(current)
-                W = symmetric_start(current.W)
-                current = evaluate(W, form.pack(W))
-                measure = _GapMeasure(criterion, tol)
-                stagnation = _Stagnation(current)
-                hessian.pairs.clear()
-            elif hessian.pairs and stagnation.steps < _MAX_STAGNANT_STEPS:
-                hessian.pairs.clear()  # the model of the curvature may be wrong: try without it
-            else:
-                status = "stalled"
+            break
+        if current.f.value < last_restart and not is_definite(current.W):
+            last_restart = current.f.value - rounding_error(current)
+            W = symmetric_start(current.W)
+            current = evaluate(W, vectors.pack(W))
+            measure = _GapMeasure(criterion, tol)
+            stagnation = _Stagnation(current)
+        elif not hessian.pairs or stagnation.is_reached:
+            status = "stalled"
+            break
+        hessian.pairs.clear()
     if gap is None:  # the estimate may have been too large
         gap = criterion.gap(current.f, current.W, allowed_gap(current.f, tol))
         status = "converged" if gap <= allowed_gap(current.f, tol) else status
@@ -237,7 +241,12 @@ class _Stagnation:
     def __init__(self, start: _Iterate) -> None:
         self._lowest_value = start.f.value
         self._smallest_gradient = norm(start.g)
-        self.steps = 0
+        self._steps = 0
+
+    @property
+    def is_reached(self) -> bool:
+        """Whether there were so many such steps that more of them would not help."""
+        return self._steps >= _MAX_STAGNANT_STEPS
 
     def see(self, current: _Iterate) -> None:
         """Take a step into account."""
@@ -247,14 +256,14 @@ class _Stagnation:
             value < self._lowest_value - rounding_error(current)
             or gradient < 0.9 * self._smallest_gradient
         )
-        self.steps = 0 if is_progress else self.steps + 1
+        self._steps = 0 if is_progress else self._steps + 1
         self._lowest_value = min(self._lowest_value, value)
         self._smallest_gradient = min(self._smallest_gradient, gradient)
 
 
 def _line_search(
     evaluate: Callable[[np.ndarray, np.ndarray], _Iterate],
-    form: _Vectors,
+    vectors: _Vectors,
     current: _Iterate,
     hessian: _InverseHessian,
     max_evaluations: int,
@@ -269,7 +278,7 @@ def _line_search(
     t = 1.0 if hessian.pairs else 0.1 * norm(current.x) / max(norm(direction), 1e-300)
     for _ in range(min(_MAX_TRIALS, max_evaluations)):
         x = current.x + t * direction
-        trial = evaluate(form.unpack(x), x)
+        trial = evaluate(vectors.unpack(x), x)
         is_finite = math.isfinite(trial.f.value)
         if is_finite and trial.f.value <= f + _MIN_DECREASE * t * slope + rounding:
             return trial
