@@ -89,15 +89,15 @@ def test_the_loss_is_as_defined_and_its_derivatives_those_of_differences(loss_by
     np.testing.assert_allclose(dM, dM.T)
     np.testing.assert_allclose(2 * dM @ W, loss(W)[1], atol=1e-12)
     assert sums.slope == pytest.approx(float(np.sum(dM * (W @ W.T))))
-    similarities = loss.sums.similarities(X @ W)
+    sums_at = loss.at(X @ W)
     step = 1e-4
     for m in (0.3, 1.0, 2.0):
         below, center, above = (loss(math.sqrt(m + e) * W)[0] for e in (-step, 0.0, step))
-        scaled = loss.sums(similarities, m)
+        scaled = sums_at(m)
         assert scaled.slope / m == pytest.approx((above - below) / (2 * step), rel=1e-5)
         second = (above - 2 * center + below) / step**2
         assert scaled.curvature / m**2 == pytest.approx(second, rel=1e-4)
-    assert loss.sums(similarities, 1.0)[1:3] == pytest.approx(sums[1:3])
+    assert sums_at(1.0)[1:3] == pytest.approx(sums[1:3])
 
 
 @pytest.mark.parametrize("kind", ["odd-one-out", "nearest-of-n"])

@@ -6,7 +6,8 @@ the gradients.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -50,9 +51,6 @@ class ChoiceLoss:
 
     Attributes
     ----------
-    sums : function
-        The pass over the answers, which returns the `AnswerSums` at m times the similarities. Its
-        method `similarities` computes these.
     gathered : bool
         Whether rows of Z are gathered.
 
@@ -81,37 +79,38 @@ class ChoiceLoss:
         self._answers = (objects, pairs, weights)
         self._workers = workers
         w = np.ones(len(objects)) if weights is None else weights
-        shares = (w / w.sum()).astype(X.dtype)
         n = len(X)
+        answers = _PassAnswers(objects, np.array(pairs), (w / w.sum()).astype(X.dtype), n)
         has_few_answers = n * n > _MAX_GRAM_ENTRIES_PER_PAIR * len(objects) * len(pairs)
         is_large = n * X.size > _MIN_GATHERED_PRODUCT
         self.gathered = n > _MAX_GRAM_OBJECTS or (has_few_answers and is_large)
-        kind: type[_NumpyPass | _CompiledPass] = _NumpyPass
+        self._pass: _NumpyPass | _GramPass | _GatheredPass
         if self.gathered:
-            kind = _GatheredPass
             order = np.argsort(objects[:, 0], kind="stable")
+            self._pass = _GatheredPass(answers.ordered(order), workers)
         elif len(objects) >= _MIN_COMPILED_ANSWERS:
-            kind = _CompiledPass
-            order = _cache_order(objects, n)
-        if kind is not _NumpyPass:
-            objects = objects[order]
-            shares = shares[order]
-        self.sums = kind(_PassAnswers(objects, np.array(pairs), shares, n), workers)
+            self._pass = _GramPass(answers.ordered(_cache_order(objects, n)), workers)
+        else:
+            self._pass = _NumpyPass(answers, workers)
 
     def __call__(self, W: Float[np.ndarray, "p q"]) -> tuple[float, Float[np.ndarray, "p q"]]:
         """L and its gradient at W."""
         Z = self._workers.product(self.X, W)  # (n, q)
         if not np.isfinite(np.vdot(Z, Z)):  # the step was far too long, and S would overflow
             return np.inf, np.full_like(W, np.nan)
-        sums = self.sums(self.sums.similarities(Z), 1.0, Z)
+        sums = self.at(Z)(1.0, Z)
         return sums.loss, self._workers.product(self.X.T, sums.product)
+
+    def at(self, Z: Float[np.ndarray, "n q"]) -> Callable[..., AnswerSums]:
+        """The pass over the answers at mZZᵀ, as a function of m, and of Y for a product."""
+        return partial(self._pass, self._pass.prepared(Z))
 
     def derivatives(
         self, W: Float[np.ndarray, "p q"]
     ) -> tuple[AnswerSums, Float[np.ndarray, "p p"]]:
         """L with its slope and curvature along M = W Wᵀ, and ∂L/∂M, symmetric, float64."""
         Z = self._workers.product(self.X, W)
-        sums = self.sums(self.sums.similarities(Z), 1.0, self.X)
+        sums = self.at(Z)(1.0, self.X)
         A = self._workers.product(self.X.T, sums.product).astype(np.float64)
         return sums, (A + A.T) / 4
 
@@ -153,6 +152,10 @@ class _PassAnswers(NamedTuple):
     shares: Float[np.ndarray, " t"]
     n: int
 
+    def ordered(self, order: Int[np.ndarray, " t"]) -> _PassAnswers:
+        """The same answers in another order."""
+        return self._replace(objects=self.objects[order], shares=self.shares[order])
+
 
 class _NumpyPass:
     """The pass over few answers in numpy: gather from S, softmax, scatter to G."""
@@ -166,7 +169,7 @@ class _NumpyPass:
         self._upper = low * n + high  # positions in the flat S
         self._lower = high * n + low
 
-    def similarities(self, Z: Float[np.ndarray, "n q"]) -> Float[np.ndarray, "k t"]:
+    def prepared(self, Z: Float[np.ndarray, "n q"]) -> Float[np.ndarray, "k t"]:
         """The similarities of the candidate pairs of each answer."""
         return self._workers.gram(Z).ravel()[self._upper]
 
@@ -208,46 +211,24 @@ class _NumpyPass:
 
 
 class _CompiledPass:
-    """The compiled pass over many answers, from the Gram matrix.
+    """A compiled loop over many answers, of which each thread processes a part.
 
-    The answers are in `_cache_order`. Each thread processes some of them, and adds to its own n × n
-    gradient.
+    `places` are those of the candidate pairs of each answer in what the loop reads.
     """
 
-    def __init__(self, answers: _PassAnswers, workers: Workers) -> None:
-        self._shares = answers.shares
+    def __init__(
+        self,
+        loop: Callable[..., None],
+        places: Int[np.ndarray, "t k ..."],
+        shares: Float[np.ndarray, " t"],
+        workers: Workers,
+    ) -> None:
+        self._loop = loop
+        self._places = places
+        self._shares = shares
         self._workers = workers
-        self._bounds = np.linspace(0, len(self._shares), workers.threads + 1).astype(np.int64)
-        self._prepare(answers)
-
-    def _prepare(self, answers: _PassAnswers) -> None:
-        """Locate the candidate pairs in the upper triangle of S, and compile the loop."""
-        from glocal.objective.kernels import gram_pass
-
-        objects, pairs, _, n = answers
-        objects = objects.astype(np.int32, copy=False)
-        self._loop = gram_pass
-        self._pairs = tuple(range(len(pairs)))
-        self._places = np.empty((len(objects), len(pairs)), np.int32)
-        for k, (i, j) in enumerate(pairs):
-            rows = np.minimum(objects[:, i], objects[:, j])
-            self._places[:, k] = rows * np.int32(n) + np.maximum(objects[:, i], objects[:, j])
-
-    def similarities(self, Z: Float[np.ndarray, "n q"]) -> Float[np.ndarray, "n _"]:
-        """The Gram matrix S."""
-        return self._workers.gram(Z)
-
-    def __call__(
-        self, S: Float[np.ndarray, "n _"], m: float, Y: Float[np.ndarray, "n r"] | None = None
-    ) -> AnswerSums:
-        """Pass over the answers at the similarities mS."""
-        size = 0 if Y is None else S.size
-        G = np.empty((self._workers.threads, size), S.dtype)  # ∂L/∂S of each thread
-        sums = self._run(S.ravel(), m, G)
-        if Y is None:
-            return sums
-        upper = (G[0] if len(G) == 1 else G.sum(axis=0)).reshape(S.shape)
-        return sums._replace(product=self._workers.product(upper + upper.T, Y))
+        self._bounds = np.linspace(0, len(shares), workers.threads + 1).astype(np.int64)
+        self._pairs = tuple(range(places.shape[1]))
 
     def _run(self, S: np.ndarray, m: float, outputs: np.ndarray, *rows: np.ndarray) -> AnswerSums:
         """Let each thread fill its output, and return the sums without a product."""
@@ -263,23 +244,54 @@ class _CompiledPass:
         return AnswerSums(loss, slope, curvature)
 
 
+class _GramPass(_CompiledPass):
+    """The compiled pass from the Gram matrix, for answers in `_cache_order`.
+
+    Each thread adds to its own n × n gradient.
+    """
+
+    def __init__(self, answers: _PassAnswers, workers: Workers) -> None:
+        from glocal.objective.kernels import gram_pass
+
+        objects, pairs, shares, n = answers
+        objects = objects.astype(np.int32, copy=False)
+        places = np.empty((len(objects), len(pairs)), np.int32)  # in the upper triangle of S
+        for k, (i, j) in enumerate(pairs):
+            rows = np.minimum(objects[:, i], objects[:, j])
+            places[:, k] = rows * np.int32(n) + np.maximum(objects[:, i], objects[:, j])
+        super().__init__(gram_pass, places, shares, workers)
+
+    def prepared(self, Z: Float[np.ndarray, "n q"]) -> Float[np.ndarray, "n _"]:
+        """The Gram matrix S."""
+        return self._workers.gram(Z)
+
+    def __call__(
+        self, S: Float[np.ndarray, "n _"], m: float, Y: Float[np.ndarray, "n r"] | None = None
+    ) -> AnswerSums:
+        """Pass over the answers at the similarities mS."""
+        size = 0 if Y is None else S.size
+        G = np.empty((self._workers.threads, size), S.dtype)  # ∂L/∂S of each thread
+        sums = self._run(S.ravel(), m, G)
+        if Y is None:
+            return sums
+        upper = (G[0] if len(G) == 1 else G.sum(axis=0)).reshape(S.shape)
+        return sums._replace(product=self._workers.product(upper + upper.T, Y))
+
+
 class _GatheredPass(_CompiledPass):
     """The compiled pass from the rows of the embedding, in memory linear in objects and answers.
 
     Each thread adds to its own product (G + Gᵀ) Y.
     """
 
-    def _prepare(self, answers: _PassAnswers) -> None:
-        """Locate the ends of the candidate pairs, and compile the loop."""
+    def __init__(self, answers: _PassAnswers, workers: Workers) -> None:
         from glocal.objective.kernels import gathered_pass
 
-        self._loop = gathered_pass
-        self._pairs = tuple(range(len(answers.pairs)))
-        objects = answers.objects.astype(np.int32, copy=False)
-        self._places = objects[:, answers.pairs]  # (t, k, 2)
+        places = answers.objects.astype(np.int32, copy=False)[:, answers.pairs]  # (t, k, 2)
+        super().__init__(gathered_pass, places, answers.shares, workers)
 
-    def similarities(self, Z: Float[np.ndarray, "n q"]) -> Float[np.ndarray, "n q"]:
-        """The rows of Z; their dot products are computed answer by answer."""
+    def prepared(self, Z: Float[np.ndarray, "n q"]) -> Float[np.ndarray, "n q"]:
+        """The rows of Z, whose dot products are computed answer by answer."""
         return np.ascontiguousarray(Z)
 
     def __call__(

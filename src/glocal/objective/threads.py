@@ -11,6 +11,7 @@ import contextlib
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 
@@ -22,9 +23,19 @@ from glocal.similarity import row_slices
 
 _MIN_OPERATIONS_PER_THREAD = 5e8  # operations of one evaluation, about 10 ms
 _GRAM_BLOCK_ROWS = 256
-_lock = threading.Lock()
-_limits_of_fits: list[tuple[Any, int]] = []
-"""One entry for each running fit: the limits of BLAS, and its number of threads before."""
+
+
+@dataclass
+class _Limit:
+    """The limit of BLAS that the running fits share, and the number of threads before it."""
+
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    n_fits: int = 0
+    threads: int = 1
+    limits: Any = None
+
+
+_LIMIT = _Limit()
 
 
 @contextlib.contextmanager
@@ -35,20 +46,19 @@ def single_threaded_blas() -> Iterator[int]:
     process. Of several fits at the same time, the first sets the limit and the last restores the
     number.
     """
-    with _lock:
-        if _limits_of_fits:
-            _limits_of_fits.append(_limits_of_fits[0])
-        else:
+    with _LIMIT.lock:
+        if not _LIMIT.n_fits:
             blas = _blas()
-            threads = min((library["num_threads"] for library in blas.info()), default=1)
-            _limits_of_fits.append((blas.limit(limits=1), threads))
+            _LIMIT.threads = min((library["num_threads"] for library in blas.info()), default=1)
+            _LIMIT.limits = blas.limit(limits=1)
+        _LIMIT.n_fits += 1
     try:
-        yield _limits_of_fits[0][1]
+        yield _LIMIT.threads
     finally:
-        with _lock:
-            limits, _ = _limits_of_fits.pop()
-            if not _limits_of_fits:
-                limits.restore_original_limits()
+        with _LIMIT.lock:
+            _LIMIT.n_fits -= 1
+            if not _LIMIT.n_fits:
+                _LIMIT.limits.restore_original_limits()
 
 
 @cache

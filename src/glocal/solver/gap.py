@@ -200,12 +200,11 @@ def identity_scale(objective: Objective) -> tuple[float, bool]:
     """
     X = objective.choices.X
     cost = objective.lmbda * (1 - objective.mix) * X.shape[1] / objective.global_weight
-    loss = objective.choices.sums
-    similarities = loss.similarities(X)
+    sums_at = objective.choices.at(X)
     mean_square = float(np.sum(X * X, dtype=np.float64)) / len(X)
 
     def slopes(m: float) -> tuple[float, float]:
-        sums = loss(similarities, m)
+        sums = sums_at(m)
         return sums.slope / m + cost, sums.curvature / m
 
     start = math.log(1 / mean_square)
