@@ -20,7 +20,6 @@ from glocal.solver import (
     Counter,
     DualityGap,
     NaiveGap,
-    SolverResult,
     identity_scale,
     lambda_max,
     minimise,
@@ -30,6 +29,7 @@ from glocal.solver.minimise import Criterion, Pairs
 from glocal.transform import LinearTransform
 
 Dtype = Literal["float32", "float64"]
+_ROUGH_TOLERANCE = 1e-2  # relative, of a fit that another one starts from
 _MIN_SINGULAR_VALUE = 1e-3  # least share of the largest that counts toward the rank of `naive`
 
 
@@ -168,53 +168,78 @@ class Exact(Options):
         TrivialOptimumError
             λ is at or above λ_max: the optimum is W = 0.
         """
-        options: dict[str, Any] = {
-            "moments": problem.axes.moments,
-            "tol": self.tolerance,
-            "counter": counter or Counter(),
-        }
-        budget = self.max_evaluations
+        counter = counter or Counter()
         with single_threaded_blas():
             objective = problem.objective(arm)
+            limit = _checked_lambda(objective, arm) if objective.mix < 1 else None
             criterion: Criterion = NaiveGap(objective)
             if objective.mix:
                 criterion = DualityGap(objective, certified=certified)
-            limit = _checked_lambda(objective, arm) if objective.mix < 1 else None
-            result = _descend(objective, criterion, arm, start, budget, options)
+            first_evaluation = counter.evaluations
+            if start is None or start.arm.method == "naive":
+                start = self._first_start(problem, objective, arm, counter)
+            is_same_penalty = (start.arm.lmbda, start.arm.mix) == (arm.lmbda, arm.mix)
+            result = minimise(
+                objective,
+                criterion,
+                start.W,
+                problem.axes.moments,
+                tol=self.tolerance,
+                max_evaluations=self.max_evaluations - (counter.evaluations - first_evaluation),
+                pairs=start.pairs if is_same_penalty else (),
+                counter=counter,
+            )
+            W = result.W
             if arm.method == "naive":  # some of its eigenvalues may be negative
-                result = replace(result, W=symmetric_start(result.W))
-            weights = problem.axes.back(result.W, arm.identity)
-        p, r = problem.axes.U.shape
-        rank = r if r < p else None
-        if arm.method == "naive":
-            singular_values = np.linalg.svd(result.W, compute_uv=False)
-            rank = int((singular_values > _MIN_SINGULAR_VALUE * singular_values[0]).sum())
+                W = symmetric_start(W)
+            weights = problem.axes.back(W, arm.identity)
+        evaluations = counter.evaluations - first_evaluation
         gap_name = "estimated duality gap" if arm.local else "duality gap"
-        certificate = "global optimum: duality gap"
-        if not certified:
-            certificate = "none: the gap was estimated"
-        elif result.status != "converged":
-            certificate = "none: not converged"
-        elif arm.local and arm.alpha > 0:
-            certificate = "none: the local term is not convex"
         return Solution(
             transform=problem.data.transform(weights),
             arm=arm,
             objective=result.evaluation.value,
             parts=result.evaluation.parts,
             status=result.status,
-            reason=result.reason(self.tolerance, gap_name),
+            reason=replace(result, evaluations=evaluations).reason(self.tolerance, gap_name),
             gap=result.gap,
-            certificate=certificate,
-            evaluations=result.evaluations,
+            certificate=_certificate(arm, result.status, certified=certified),
+            evaluations=evaluations,
             solver=self.name,
             dtype=self.dtype,
             tol=self.tolerance,
             lambda_max=limit,
-            rank=rank,
+            rank=_rank(arm, W, len(problem.axes.U)),
             threads=problem.workers.threads,
-            warm=WarmStart(arm, result.W, result.pairs),
+            warm=WarmStart(arm, W, result.pairs),
         )
+
+    def _first_start(
+        self, problem: Problem, objective: Objective, arm: Arm, counter: Counter
+    ) -> WarmStart:
+        """The start of a fit that has no other fit to start from: the best scaled identity.
+
+        From a start near 0, a fit with a local term may stay close to a small multiple of the
+        identity, where L_local is lowest and L_global is at chance. If the best scale is nearly 0,
+        `glocal` therefore starts from the optimum of `global`, whose fit takes a part of the
+        budget.
+        """
+        scale, is_nearly_zero = identity_scale(objective)
+        X = objective.choices.X
+        W = np.asarray(scale * np.eye(X.shape[1]), X.dtype)
+        if objective.local is None or not is_nearly_zero or self.max_evaluations == 1:
+            return WarmStart(arm, W)
+        without_local = replace(objective, local=None, alpha=0.0)
+        result = minimise(
+            without_local,
+            DualityGap(without_local, certified=False),
+            W,
+            problem.axes.moments,
+            tol=_ROUGH_TOLERANCE,
+            max_evaluations=self.max_evaluations - 1,
+            counter=counter,
+        )
+        return WarmStart(arm, result.W, result.pairs)
 
 
 @dataclass(frozen=True, eq=False)
@@ -306,38 +331,23 @@ def _checked_lambda(objective: Objective, arm: Arm) -> float:
     return limit
 
 
-def _descend(
-    objective: Objective,
-    criterion: Criterion,
-    arm: Arm,
-    warm: WarmStart | None,
-    budget: int,
-    options: dict[str, Any],
-) -> SolverResult:
-    """Minimise from another fit, or else from the best scaled identity.
+def _certificate(arm: Arm, status: str, *, certified: bool) -> str:
+    """What is proven about a solution."""
+    if not certified:
+        return "none: the gap was estimated"
+    if status != "converged":
+        return "none: not converged"
+    if arm.local and arm.alpha > 0:
+        return "none: the local term is not convex"
+    return "global optimum: duality gap"
 
-    From a start near 0, a fit with a local term may stay close to a small multiple of the identity,
-    where L_local is lowest and L_global is at chance. If the best scale is nearly 0, `glocal`
-    therefore starts from the optimum of `global`, whose fit takes a part of the budget.
+
+def _rank(arm: Arm, W: Float[np.ndarray, "r r"], p: int) -> int | None:
+    """The number of fitted directions if it is below p; for `naive` that of large singular values.
+
+    A singular value of `naive` counts if it is above a thousandth of the largest.
     """
-    if warm is not None and warm.arm.method != "naive":
-        is_same_penalty = (warm.arm.lmbda, warm.arm.mix) == (arm.lmbda, arm.mix)
-        pairs = warm.pairs if is_same_penalty else ()
-        return minimise(
-            objective, criterion, warm.W, pairs=pairs, max_evaluations=budget, **options
-        )
-    X = objective.choices.X
-    scale, is_nearly_zero = identity_scale(objective)
-    W = np.asarray(scale * np.eye(X.shape[1]), X.dtype)
-    if objective.local is None or not is_nearly_zero or budget == 1:
-        return minimise(objective, criterion, W, max_evaluations=budget, **options)
-    without_local = replace(objective, local=None, alpha=0.0)
-    rough = DualityGap(without_local, certified=False)
-    first = minimise(
-        without_local, rough, W, max_evaluations=budget - 1, **{**options, "tol": 1e-2}
-    )
-    budget -= first.evaluations
-    result = minimise(
-        objective, criterion, first.W, pairs=first.pairs, max_evaluations=budget, **options
-    )
-    return replace(result, evaluations=first.evaluations + result.evaluations)
+    if arm.method == "naive":
+        singular_values = np.linalg.svd(W, compute_uv=False)
+        return int((singular_values > _MIN_SINGULAR_VALUE * singular_values[0]).sum())
+    return len(W) if len(W) < p else None
