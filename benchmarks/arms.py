@@ -125,7 +125,7 @@ def keep_row(network: str, arm: str, curve: KeepCurve, keep: float) -> Record:
         of_global.alphas = (0.0,)
         points = [best_on_path(of_global.path(lmbda), keep) for lmbda in curve.losses]
         best = max(points, key=attrgetter("agreement"))
-        gain = curve.crossfit.estimate(position.credit - best.credit)
+        gain = curve.crossfit.heldout.estimate(position.credit - best.credit)
         row["local_gain"], row["local_gain_low"], row["local_gain_high"] = gain.bounded((-1.0, 1.0))
     return row
 

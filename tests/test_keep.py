@@ -13,6 +13,7 @@ from world import answers, folder, run
 from glocal.aligner import Arm, Exact, FitData, Keep, PaperLoop, cross_score, fit, keep_curve
 from glocal.aligner.crossfit import CrossFit, best_on_path
 from glocal.aligner.heldout import best_similarity_scale, scaled_identity
+from glocal.aligner.penalty import heldout_losses, penalties
 from glocal.data.answers import Answers
 from glocal.data.features import Features
 from glocal.data.world import simulated_world
@@ -72,10 +73,10 @@ def test_more_neighbours_kept_is_never_more_agreement(curve):
     """A larger `keep` keeps at least its share of neighbours, and never promises more agreement."""
     rows = {keep: curve.choose(keep) for keep in (0.5, 0.7, 0.8, 0.9, 0.95, 1.0)}
     assert all(row.promise >= keep - 1e-9 or not row.step for keep, row in rows.items())
-    lambdas = curve.crossfit.lambdas
+    lambdas = penalties(curve.data, curve.crossfit.folds)
     index = lambdas.index(curve.penalty)
     assert [path[-1].lmbda for path in curve.paths] == lambdas[index - 1 : index + 1]
-    agreement = [curve.crossfit.estimate(row.credit) for row in rows.values()]
+    agreement = [curve.crossfit.heldout.estimate(row.credit) for row in rows.values()]
     assert all(a.mean >= b.mean - b.error for a, b in pairwise(agreement))
     assert curve.choose(1.0).kept.mean() == 1.0
 
@@ -153,7 +154,9 @@ def test_the_transform_is_the_stated_mix(photographs, curve, solved, keep):
     np.testing.assert_allclose(solution.transform.weights, record["scale"] ** 0.5 * mix, atol=2e-3)
     assert {fit["status"] for fit in record["fits"]} == {solution.status} == {"converged"}
     choice = curve.choose(keep)
-    gain = curve.crossfit.estimate(choice.credit - curve.crossfit.raw_credit)  # paired
+    gain = curve.crossfit.heldout.estimate(
+        choice.credit - curve.crossfit.heldout.raw_credit
+    )  # paired
     expected = [choice.kept.mean(), choice.agreement, *gain.interval()]
     names = ("kept", "agreement", "gain_low", "gain_high")
     scores = [getattr(solution.heldout, name) for name in names]
@@ -249,9 +252,9 @@ def test_ties_take_the_larger_penalty(curve):
 
 def gaining(curve, errors, kept, **changes):
     """A mixture whose gain over the original is this multiple of its error."""
-    raw = curve.crossfit.raw_credit
+    raw = curve.crossfit.heldout.raw_credit
     noise = np.random.default_rng(int(errors)).normal(size=len(raw))
-    credit = raw + noise + (errors * curve.crossfit.estimate(noise).error - noise.mean())
+    credit = raw + noise + (errors * curve.crossfit.heldout.estimate(noise).error - noise.mean())
     kept = np.full(len(curve.original.kept), kept)
     changes |= {"credit": credit, "agreement": credit.mean(), "kept": kept}
     return replace(curve.original, step=1.0, **changes)
@@ -274,7 +277,7 @@ def test_each_note_has_its_condition(curve, line):
     """Advice depends on the gain of the choice, and on what a lower `keep` would add to it, in
     standard errors.
     """
-    raw = curve.crossfit.raw_credit
+    raw = curve.crossfit.heldout.raw_credit
     original = replace(curve.original, credit=raw, agreement=raw.mean())
     errors, keep, noun = (field.strip() for field in line.split("|"))
     options = zip(errors.split(), (0.95, 0.5), (1.0, 0.1), strict=False)
@@ -330,13 +333,13 @@ def test_weights_count_as_copies_in_scores_and_ties(photographs):
     first, second = (
         (
             crossfit.original().agreement,
-            crossfit.heldout.mean(crossfit.losses(np.inf)),
+            crossfit.heldout.mean(heldout_losses(crossfit, np.inf)),
             scaled_identity(crossfit.data).weights[0, 0],
         )
         for crossfit in (weighted, copied)
     )
     assert first == pytest.approx(second, rel=1e-3)
-    assert weighted.is_tie(np.where(weighted.heldout.answers.weights == 1, 1.0, -1.0))
+    assert weighted.heldout.is_tie(np.where(weighted.heldout.answers.weights == 1, 1.0, -1.0))
 
 
 def test_copies_of_a_question_are_no_further_evidence(photographs):
@@ -349,10 +352,10 @@ def test_copies_of_a_question_are_no_further_evidence(photographs):
     def deficit(noise):
         return noise - noise.mean() + 1.5 * noise.std() / 20
 
-    assert not held_out(photographs, objects).is_tie(deficit(noise))
+    assert not held_out(photographs, objects).heldout.is_tie(deficit(noise))
     copied = held_out(photographs, np.repeat(objects[:100], 4, axis=0))
     order = np.argsort(np.lexsort(copied.heldout.answers.objects.T))
-    assert copied.is_tie(np.repeat(deficit(noise[:100]), 4)[order])
+    assert copied.heldout.is_tie(np.repeat(deficit(noise[:100]), 4)[order])
 
 
 # what is refused

@@ -8,8 +8,8 @@ from world import folder, run
 
 from glocal.aligner import FitData, Keep, fit
 from glocal.aligner import curve as curves
-from glocal.aligner.crossfit import choose_global
 from glocal.aligner.curve import curve_record, learning_curve
+from glocal.aligner.penalty import choose_global
 from glocal.data.features import Features
 from glocal.data.world import simulated_answers
 from glocal.errors import DataError

@@ -9,8 +9,8 @@ import pytest
 import world
 
 from glocal.aligner import participants as module
-from glocal.aligner.crossfit import choose_global
 from glocal.aligner.participants import MIN_ANSWERS, log10_odds, participants
+from glocal.aligner.penalty import choose_global
 from glocal.data.answers import Answers
 from glocal.data.features import Features
 from glocal.data.people import people

@@ -5,11 +5,10 @@ Paths, mixtures and their promises are defined in `glocal.aligner.crossfit`.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from math import ceil
 from operator import attrgetter
-from typing import Any
 
 import numpy as np
 
@@ -19,7 +18,7 @@ from glocal.aligner.exact import Exact, Solution, WarmStart
 from glocal.aligner.heldout import heldout_scores, scaled_identity
 from glocal.errors import ParameterError
 from glocal.objective import single_threaded_blas
-from glocal.results import UNCHANGED, HeldOutScores
+from glocal.results import UNCHANGED, HeldOutScores, KeepRecord
 from glocal.solver import Counter
 from glocal.transform import LinearTransform
 
@@ -84,20 +83,21 @@ class KeepCurve:
             raise ParameterError(f"`keep` is {keep}; it must be a share above 0 and at most 1.")
         candidates = [self.original, *(best_on_path(path, keep) for path in self.paths)]
         best = max(candidates, key=attrgetter("agreement"))
-        is_tie = self.crossfit.is_tie
+        is_tie = self.crossfit.heldout.is_tie
         return next(each for each in candidates if is_tie(best.credit - each.credit))
 
     def notes(self, keep: float | None) -> list[str]:
         """Advice to the user: there is nothing to gain, or what another `keep` would give."""
         chosen = self.choose(keep)
         freest = chosen if keep is None else self.choose(_LOWEST_KEEP)
-        gain = self.crossfit.estimate(chosen.credit - self.crossfit.raw_credit)
+        heldout = self.crossfit.heldout
+        gain = heldout.estimate(chosen.credit - heldout.raw_credit)
         if gain.error is None or gain.mean <= 2 * gain.error:
             advice = "A lower keep allows a larger change."
             if keep is None or not freest.step:
                 advice = "More answers may show a gain."
             return [f"there is nothing to gain: agreement rises by {gain.mean:.3f}. {advice}"]
-        forgone = self.crossfit.estimate(freest.credit - chosen.credit)
+        forgone = heldout.estimate(freest.credit - chosen.credit)
         if forgone.mean > max(gain.mean, 2 * (forgone.error or np.inf)):
             return [
                 f"keep={keep:g} reaches an agreement of {chosen.agreement:.3f}. These features "
@@ -117,45 +117,46 @@ class KeepCurve:
         """
         counter = counter or Counter(evaluations=self.evaluations)
         chosen = self.choose(keep)
-        record: dict[str, Any] = {"share": None, "scale": 1.0}
-        W = np.eye(self.data.features.dimensions)
-        fits: list[Solution] = []
         with single_threaded_blas():
-            if chosen.step:
-                share = chosen.step % 1 or 1.0
-                scale, _ = self.crossfit.weights(chosen)
-                record = {"share": share, "scale": scale}
-                fits = self._fits_beside(chosen, counter)
-                matrices = [fit.transform.weights.astype(np.float64) for fit in fits]
-                matrices.append(scaled_identity_of(matrices[0]))
-                W = scale**0.5 * (share * matrices[0] + (1 - share) * matrices[1])
-            outcome: dict[str, Any] = {
-                "transform": self.data.transform(W),
-                "evaluations": counter.evaluations,
-                "keep": self._record(keep, fits) | record,
-                "heldout": self.heldout_scores(chosen),
-            }
-        if not fits:
-            return Solution(
-                arm=None,
-                objective=None,
-                parts=None,
-                status=UNCHANGED,
-                reason="no transform agrees better by more than a standard error",
-                gap=None,
-                certificate="none: nothing was fitted",
-                solver=self.solver.name,
-                dtype=self.solver.dtype,
-                threads=None,
-                **outcome,
+            fits = self._fits_beside(chosen, counter) if chosen.step else []
+            scale = self.crossfit.weights(chosen)[0] if fits else 1.0
+            solution = self._mixed(chosen, fits, scale) if fits else self._unchanged()
+            return replace(
+                solution,
+                evaluations=counter.evaluations,
+                keep=self._record(keep, fits, chosen.share if fits else None, scale),
+                heldout=self.heldout_scores(chosen),
             )
+
+    def _unchanged(self) -> Solution:
+        """The features as they are, or as centring leaves them."""
+        return Solution(
+            transform=self.data.transform(np.eye(self.data.features.dimensions)),
+            arm=None,
+            objective=None,
+            parts=None,
+            status=UNCHANGED,
+            reason="no transform agrees better by more than a standard error",
+            gap=None,
+            certificate="none: nothing was fitted",
+            evaluations=0,
+            solver=self.solver.name,
+            dtype=self.solver.dtype,
+            threads=None,
+        )
+
+    def _mixed(self, mixture: Mixture, fits: Sequence[Solution], scale: float) -> Solution:
+        """The first of the fits beside a mixture, with the W of the mixture at its best scale."""
+        matrices = [fit.transform.weights.astype(np.float64) for fit in fits]
+        before = matrices[1] if len(fits) > 1 else scaled_identity_of(matrices[0])
+        W = mixture.share * matrices[0] + (1 - mixture.share) * before
         reported = next((fit for fit in fits if not fit.converged), fits[0])
         return replace(
             fits[0],
+            transform=self.data.transform(scale**0.5 * W),
             status=reported.status,
             reason=reported.reason,
             certificate="none: a mixture; keep.fits has the certificates of its fits",
-            **outcome,
         )
 
     def _fits_beside(self, mixture: Mixture, counter: Counter) -> list[Solution]:
@@ -164,9 +165,8 @@ class KeepCurve:
         The fits start at the means over folds. The second also starts at the first, moved by the
         step between these means.
         """
-        last = ceil(mixture.step)
-        first = last if mixture.step == last else max(1, last - 1)
-        alphas = self.crossfit.alphas[first - 1 : last]
+        first = mixture.last_fit if mixture.share == 1 else max(1, mixture.last_fit - 1)
+        alphas = self.crossfit.alphas[first - 1 : mixture.last_fit]
         solver = self.solver.replace(tol=self.solver.tol or _TOLERANCE)
         problem = solver.problem(self.data, local=any(alphas))
         fits: list[Solution] = []
@@ -199,27 +199,32 @@ class KeepCurve:
             converged=all(fit.converged for fit in fits),
         )
 
-    def _record(self, keep: float | None, fits: list[Solution]) -> dict[str, Any]:
-        """The ``keep`` entry in the record of a fit, without the mixture."""
+    def _record(
+        self, keep: float | None, fits: Sequence[Solution], share: float | None, scale: float
+    ) -> KeepRecord:
+        """How `keep` chose."""
         outcome = ("objective", "parts", "status", "gap", "certificate", "evaluations")
         nearby: set[float] = set()
         if keep is not None:
             nearby = {round(min(1.0, max(_LOWEST_KEEP, keep + step)), 4) for step in _NEARBY_KEEPS}
-        choices = {other: self.choose(other) for other in sorted(nearby)}
+        return KeepRecord(
+            keep=keep,
+            centre=float(self.data.centre),
+            share=share,
+            scale=scale,
+            fits=[fit.settings | {name: getattr(fit, name) for name in outcome} for fit in fits],
+            curve=[self._curve_row(other) for other in sorted(nearby)],
+            losses={f"{lmbda:g}": self.losses[lmbda] for lmbda in sorted(self.losses)},
+            evaluations=self.evaluations,
+            notes=self.notes(keep),
+        )
+
+    def _curve_row(self, keep: float) -> dict[str, float]:
+        """The scores of the choice for another share of neighbours."""
+        choice = self.choose(keep)
         return {
             "keep": keep,
-            "centre": self.data.centre,
-            "fits": [fit.settings | {name: getattr(fit, name) for name in outcome} for fit in fits],
-            "curve": [
-                {
-                    "keep": other,
-                    "agreement": choice.agreement,
-                    "kept": float(choice.kept.mean()),
-                    "kept_error": choice.kept_error,
-                }
-                for other, choice in choices.items()
-            ],
-            "losses": {f"{lmbda:g}": self.losses[lmbda] for lmbda in sorted(self.losses)},
-            "evaluations": self.evaluations,
-            "notes": self.notes(keep),
+            "agreement": choice.agreement,
+            "kept": float(choice.kept.mean()),
+            "kept_error": choice.kept_error,
         }

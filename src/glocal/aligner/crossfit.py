@@ -7,23 +7,19 @@ and of the second fit.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from itertools import pairwise
+from math import ceil
+from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float
 
 from glocal.aligner.arm import Arm
 from glocal.aligner.data import FitData, Fold
 from glocal.aligner.exact import Exact, Solution
 from glocal.aligner.heldout import HeldOut, best_similarity_scale
-from glocal.data.people import question_numbers
-from glocal.evaluation.agreement import credit_units
-from glocal.evaluation.intervals import Estimate, mean_estimate
-from glocal.objective import single_threaded_blas
-from glocal.similarity import choice_loss
 from glocal.solver import Counter
 
 FOLDS = 3
@@ -31,14 +27,9 @@ PATH_ALPHAS = (0.75, 0.5, 0.0)
 """α of the fits on a path from the original features to `global`."""
 PATH_TAU = 0.1
 """τ of the `glocal` fits on a path."""
-LAMBDAS = (100.0, 30.0, 10.0, 3.0, 1.0, 0.3, 0.1, 0.03, 0.01, 0.003, 0.001)
-"""λ for folds of objects; the search begins at 1."""
-PENALTIES_PER_ANSWER = (100.0, 30.0, 10.0, 3.0, 1.0, 0.3)
-"""λ for few answers, in columns per answer, p / t: the best was 1 to 16 on all data tried."""
 _MIXTURES = 5  # from one fit of a path to the next
 _LEADING_AXES = 256  # principal axes of the fits on folds; outside them W is a scaled identity
 _TOLERANCE = 3e-4  # relative, of the fits on folds: it moves no score by more than .002
-_MIN_LOSS_DIFFERENCE = 5e-4  # nats: held-out losses that differ by less count as equal
 _ROUNDING = 1e-9  # of a promise where it crosses the share to keep
 
 
@@ -81,10 +72,29 @@ class Mixture:
         """The promised share of neighbours: the mean share kept, minus one standard error."""
         return float(self.kept.mean()) - self.kept_error
 
+    @property
+    def last_fit(self) -> int:
+        """The number of the fit on the side of `global`; 0 for the original features."""
+        return ceil(self.step)
+
+    @property
+    def share(self) -> float:
+        """The share of this fit in the mixture; the rest is the one before it on the path."""
+        return 1 - (self.last_fit - self.step)
+
     def towards(self, other: Mixture, share: float) -> Mixture:
         """The mixture at this share of the way to `other`, with linearly interpolated scores."""
-        scores = vars(self).items()
-        return Mixture(**{name: a + share * (vars(other)[name] - a) for name, a in scores})
+
+        def between(score: Any, of_other: Any) -> Any:
+            return score + share * (of_other - score)
+
+        return Mixture(
+            self.lmbda,
+            between(self.step, other.step),
+            between(self.credit, other.credit),
+            between(self.agreement, other.agreement),
+            between(self.kept, other.kept),
+        )
 
 
 def best_on_path(path: Sequence[Mixture], keep: float) -> Mixture:
@@ -128,8 +138,6 @@ class CrossFit:
         What the folds hold out.
     alphas : tuple of float
         α of the fits on a path. It falls to 0, which is `global`.
-    lambdas : list of float
-        The λ to search, which fall; ∞ stands for the original features.
     solutions : dict
         The fits of each λ and α, one per fold.
     """
@@ -152,12 +160,6 @@ class CrossFit:
         self.alphas = PATH_ALPHAS if local else PATH_ALPHAS[-1:]
         self.heldout = HeldOut(folds)
         self.solutions: dict[tuple[float, float], list[Solution]] = {}
-        self.lambdas = [*LAMBDAS]
-        if folds[0].data.objects is data.objects:  # the folds are of questions
-            n_fitted = sum(fold.data.answers.effective_size for fold in folds)
-            per_answer = data.features.dimensions * max(1, len(folds) - 1) / n_fitted
-            multiples = [penalty * per_answer for penalty in PENALTIES_PER_ANSWER]
-            self.lambdas = [np.inf, *(float(f"{lmbda:.2g}") for lmbda in multiples)]
 
     def fit(self, lmbda: float, alpha: float = 0.0) -> list[Float[np.ndarray, "p p"]]:
         """Fit an arm without each fold, unless that is done, and return the W of each fold.
@@ -186,45 +188,7 @@ class CrossFit:
             self.solutions[lmbda, alpha] = fits
         return [fit.transform.weights.astype(np.float64) for fit in self.solutions[lmbda, alpha]]
 
-    def search(self) -> dict[float, Float[np.ndarray, " t"]]:
-        """Return the held-out losses of `global`, in nats, at each λ that the search visits.
-
-        On folds of objects λ falls from 1 while the mean loss falls, and rises from 1 if it is
-        lowest there. On folds of questions λ falls from ∞ until two losses in a row are above the
-        lowest. Each loss is at the best scale of the similarities.
-        """
-        first = np.inf if np.inf in self.lambdas else 1.0
-        patience = 2 if np.inf in self.lambdas else 1
-        losses: dict[float, Float[np.ndarray, " t"]] = {}
-        means: dict[float, float] = {}
-        start = self.lambdas.index(first)
-        for lambdas in (self.lambdas[start:], self.lambdas[:start][::-1]):
-            rises = 0
-            for lmbda in lambdas:
-                losses[lmbda] = self.losses(lmbda)
-                means[lmbda] = self.heldout.mean(losses[lmbda])
-                is_higher = means[lmbda] > min(means.values()) + _MIN_LOSS_DIFFERENCE
-                rises = rises + 1 if is_higher else 0
-                if rises == patience:
-                    break
-            if min(means, key=means.__getitem__) != first:
-                break
-        return losses
-
-    def penalty(self, losses: Mapping[float, Float[np.ndarray, " t"]]) -> float:
-        """The largest λ whose held-out loss is within one paired standard error of the lowest."""
-        best = min(losses, key=lambda lmbda: self.heldout.mean(losses[lmbda]))
-        for lmbda in sorted(losses, reverse=True):
-            if self.is_tie(losses[lmbda] - losses[best], _MIN_LOSS_DIFFERENCE):
-                return lmbda
-        return best
-
-    def losses(self, lmbda: float) -> Float[np.ndarray, " t"]:
-        """The loss of each held-out answer under `global`, at the best scale."""
-        S = self.heldout.similarities(self._embeddings(lmbda))
-        return choice_loss(best_similarity_scale(S, self.heldout.answers.weights) * S)
-
-    def _embeddings(self, lmbda: float) -> list[Float[np.ndarray, "_ p"]]:
+    def embeddings(self, lmbda: float) -> list[Float[np.ndarray, "_ p"]]:
         """The held-out objects under `global`; an infinite λ leaves them as they are."""
         objects = self.heldout.rows
         if np.isinf(lmbda):
@@ -269,17 +233,11 @@ class CrossFit:
     def global_scores(self, lmbda: float) -> Mixture:
         """Score `global`, or the original features if λ is infinite, without neighbours."""
         step = 0 if np.isinf(lmbda) else len(self.alphas)
-        return self.scores(self._embeddings(lmbda), lmbda=lmbda, step=float(step))
+        return self.scores(self.embeddings(lmbda), lmbda=lmbda, step=float(step))
 
     def original(self) -> Mixture:
         """The features without a transform, centred like the data."""
         return self.scores(self.heldout.rows, self.heldout.image_rows)
-
-    @cached_property
-    def raw_credit(self) -> Float[np.ndarray, " t"]:
-        """The credit of each held-out answer under the features before centring."""
-        standardized = self.data.features.standardization
-        return self.heldout.credit([standardized(X, "float64") for X in self.heldout.objects])
 
     def weights(self, mixture: Mixture) -> tuple[float, list[Float[np.ndarray, "p p"]]]:
         """The best scale of the similarities of a mixture, and the W of each fold at this scale.
@@ -292,31 +250,6 @@ class CrossFit:
         S = self.heldout.similarities(Z)
         scale = best_similarity_scale(S, self.heldout.answers.weights)
         return scale, [scale**0.5 * W for W in matrices]
-
-    def is_tie(self, deficit: Float[np.ndarray, " t"], minimum: float = 0.0) -> bool:
-        """Whether a mean deficit is within one standard error of 0, or at most `minimum`.
-
-        The standard error is over questions. The standard error over objects, which is right for
-        intervals, is larger. It would make more differences a tie, and λ one step too large.
-        """
-        weights = self.heldout.answers.all_weights
-        estimate = mean_estimate(deficit * weights / weights.mean(), self._questions)
-        return estimate.mean <= max(estimate.error or 0.0, minimum)
-
-    @cached_property
-    def _questions(self) -> Int[np.ndarray, " t"]:
-        return question_numbers(self.heldout.answers)
-
-    def estimate(self, values: Float[np.ndarray, " t"]) -> Estimate:
-        """The weighted mean of one value per held-out answer, with its standard error."""
-        return credit_units(values, self.heldout.answers).estimate()
-
-
-def choose_global(data: FitData, folds: Sequence[Fold], solver: Exact) -> Float[np.ndarray, " t"]:
-    """Return the credit of `global` on each answer that the folds hold out, at the chosen λ."""
-    with single_threaded_blas():
-        crossfit = CrossFit(data, folds, solver)
-        return crossfit.global_scores(crossfit.penalty(crossfit.search())).credit
 
 
 def _products(

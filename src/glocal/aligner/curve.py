@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int
 
-from glocal.aligner.crossfit import FOLDS, choose_global
+from glocal.aligner.crossfit import FOLDS
 from glocal.aligner.data import FitData, Fold, pooled_answers
 from glocal.aligner.exact import Exact
+from glocal.aligner.penalty import choose_global
 from glocal.data.answers import Answers
 from glocal.data.features import Features
 from glocal.errors import DataError

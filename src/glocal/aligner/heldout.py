@@ -8,11 +8,12 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from glocal.aligner.data import NEIGHBOURS, FitData, Fold, pooled_answers
+from glocal.data.people import question_numbers
 from glocal.evaluation.agreement import answer_credit, credit_units
-from glocal.evaluation.intervals import Units
+from glocal.evaluation.intervals import Estimate, Units, mean_estimate
 from glocal.evaluation.structure import kept_by_image, neighbourhoods
 from glocal.results import HeldOutScores
 from glocal.similarity import choice_loss, of_pairs
@@ -94,9 +95,33 @@ class HeldOut:
             [kept_by_image(standardized(X, "float64"), Y, self.k) for X, Y in parts]
         )
 
+    @cached_property
+    def raw_credit(self) -> Float[np.ndarray, " t"]:
+        """The credit of each answer under the features before centring."""
+        standardized = self._data[0].features.standardization
+        return self.credit([standardized(X, "float64") for X in self.objects])
+
     def mean(self, values: Float[np.ndarray, " t"]) -> float:
         """The weighted mean of one value per answer."""
         return float(np.average(values, weights=self.answers.weights))
+
+    def estimate(self, values: Float[np.ndarray, " t"]) -> Estimate:
+        """The weighted mean of one value per answer, with its standard error."""
+        return credit_units(values, self.answers).estimate()
+
+    def is_tie(self, deficit: Float[np.ndarray, " t"], minimum: float = 0.0) -> bool:
+        """Whether a mean deficit is within one standard error of 0, or at most `minimum`.
+
+        The standard error is over questions. The standard error over objects, which is right for
+        intervals, is larger. It would make more differences a tie, and λ one step too large.
+        """
+        weights = self.answers.all_weights
+        estimate = mean_estimate(deficit * weights / weights.mean(), self._questions)
+        return estimate.mean <= max(estimate.error or 0.0, minimum)
+
+    @cached_property
+    def _questions(self) -> Int[np.ndarray, " t"]:
+        return question_numbers(self.answers)
 
 
 def heldout_scores(

@@ -14,6 +14,7 @@ from glocal.aligner.crossfit import FOLDS, CrossFit
 from glocal.aligner.data import AUTO, FitData
 from glocal.aligner.exact import Exact, Solution
 from glocal.aligner.paper import PaperLoop
+from glocal.aligner.penalty import NO_TRANSFORM, largest_tie, penalties, search_penalty
 from glocal.errors import DataError, ParameterError
 from glocal.objective import single_threaded_blas
 from glocal.options import Options
@@ -121,10 +122,10 @@ def keep_curve(
     curves = [_curve(replace(data, centre=s), solver, keep, counter) for s in CENTRES]
     choices = [curve.choose(keep) for curve in curves]
     best = max(choices, key=attrgetter("agreement"))
-    for curve, choice in zip(curves, choices, strict=True):
-        if curves[0].crossfit.is_tie(best.credit - choice.credit):
-            return replace(curve, evaluations=sum(each.evaluations for each in curves))
-    return curves[0]
+    is_tie = curves[0].crossfit.heldout.is_tie
+    ties = [is_tie(best.credit - choice.credit) for choice in choices]
+    evaluations = sum(curve.evaluations for curve in curves)
+    return replace(curves[ties.index(True)], evaluations=evaluations)
 
 
 def _curve(data: FitData, solver: Exact, keep: float | None, counter: Counter) -> KeepCurve:
@@ -141,14 +142,15 @@ def _curve(data: FitData, solver: Exact, keep: float | None, counter: Counter) -
     local = keep is not None and data.local_features is not None
     with single_threaded_blas():
         crossfit = CrossFit(data, folds, solver, counter, local=local)
-        losses = crossfit.search()
+        grid = penalties(data, folds)
+        losses = search_penalty(crossfit, grid)
         if keep is not None:  # no transform is then the first mixture of each path
-            losses.pop(np.inf, None)
-        penalty = crossfit.penalty(losses)
+            losses.pop(NO_TRANSFORM, None)
+        penalty = largest_tie(crossfit.heldout, losses)
         lambdas = sorted(losses, reverse=True)
         if local:
-            index = crossfit.lambdas.index(penalty)
-            lambdas = [*filter(np.isfinite, crossfit.lambdas[max(0, index - 1) : index + 1])]
+            index = grid.index(penalty)
+            lambdas = [*filter(np.isfinite, grid[max(0, index - 1) : index + 1])]
         return KeepCurve(
             data=data,
             solver=solver,

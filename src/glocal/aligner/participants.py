@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Bool, Float
 
-from glocal.aligner.crossfit import choose_global
 from glocal.aligner.data import FitData, Fold
 from glocal.aligner.exact import Exact
+from glocal.aligner.penalty import choose_global
 from glocal.data.answers import Answers
 from glocal.data.features import Features
 from glocal.data.join import join
