@@ -28,6 +28,7 @@ from workbench import LOCAL, OUT, ROOT, UNIT, data_of, kept, object_ids, real_da
 from glocal import Answers, Arm, Features, FitData, LinearTransform, fit, join
 from glocal.aligner import Exact, KeepCurve, keep_curve
 from glocal.aligner.crossfit import CrossFit, best_on_path
+from glocal.aligner.folds import fit_folds
 from glocal.data.labels import load_labels
 from glocal.data.world import simulated_answers
 from glocal.errors import DataWarning
@@ -106,7 +107,7 @@ def save(network: str, arm: str, data: FitData, weights: list[np.ndarray]) -> No
     for part, W in zip(PARTS, weights, strict=False):
         transform = data.transform(W.astype(np.float32))
         if data.centre and part != "all":
-            fitted = data.folds(FOLDS, "objects")[int(part)].data.objects
+            fitted = fit_folds(data, FOLDS, "objects")[int(part)].data.objects
             transform = transform.recentred(data.features.matrix[fitted], toward=0)
         transform.save(path(network, arm, part))
 
@@ -136,7 +137,7 @@ def make_other(network: str, arm: str, data: FitData, lmbda: float) -> None:
     if arm in OTHER_ANSWERS:
         answers = Answers.from_array(other_answers(arm, data))
         data = replace(data, answers=answers, objects=data.answers.named_objects())
-    folds = data.folds(FOLDS, "objects")
+    folds = fit_folds(data, FOLDS, "objects")
     parts = [*(fold.data for fold in folds), replace(data, objects=None)]
     if arm == "random":
         fitted = transforms(network, "global").values()

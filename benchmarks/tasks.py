@@ -17,6 +17,7 @@ import workbench
 from workbench import ROOT, data_of, kept, real_data
 
 from glocal import Features, LinearTransform, anomaly, few_shot, retrieval
+from glocal.aligner.folds import fit_folds
 from glocal.aligner.heldout import heldout_scores
 from glocal.data.features import object_name
 from glocal.evaluation.intervals import FRACTION, Result, Units
@@ -42,7 +43,7 @@ def objects(network: str) -> list[tuple[np.ndarray, np.ndarray]]:
     data = data_of(network)
     labels = workbench.categories(network)
     folds = []
-    for fold in data.folds(arms.FOLDS, "objects"):
+    for fold in fit_folds(data, arms.FOLDS, "objects"):
         rows = workbench.heldout_objects(data, fold)
         folds.append(rows[labels[rows] != ""])
     counts = pd.DataFrame([pd.Series(labels[rows]).value_counts() for rows in folds])
@@ -120,7 +121,7 @@ def of_names(sides: str, parts: Parts) -> Result:
     names = np.array([object_name(name) for name in data.features.names or ()])
     original = data.transform(np.eye(data.features.dimensions))
     folds = []
-    for k, fold in enumerate(data.folds(arms.FOLDS, "objects")):
+    for k, fold in enumerate(fit_folds(data, arms.FOLDS, "objects")):
         rows = workbench.heldout_objects(data, fold)
         rows = rows[np.isin(names[rows], words)]
         transform = parts[str(k)]
@@ -185,7 +186,7 @@ def task_rows(loaded: dict[str, Parts], score: Score) -> list[Row]:
 def properties(network: str) -> list[Row]:
     """The agreement of each arm with held-out answers, and its share of raw neighbours kept."""
     data = data_of(network)
-    folds = data.folds(arms.FOLDS, "objects")
+    folds = fit_folds(data, arms.FOLDS, "objects")
     rows = []
     for arm in arm_names(network):
         of_folds = list(arms.transforms(network, arm).values())[: arms.FOLDS]

@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 from glocal import Answers, Features, FitData, __version__, join
-from glocal.aligner.data import Fold
+from glocal.aligner.folds import Fold
 from glocal.data.join import feature_rows
 from glocal.evaluation.intervals import Estimate
 from glocal.files import make_folder, read_lines, write_text

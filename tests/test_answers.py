@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import glocal
-from glocal.aligner.data import pooled_answers
+from glocal.aligner.folds import pooled_answers
 from glocal.data.answers import KINDS, Answers
 from glocal.data.people import people
 from glocal.errors import DataError, DataWarning, FileError, ParameterError

@@ -9,6 +9,7 @@ from world import folder, run
 
 from glocal import Aligner
 from glocal.aligner import Arm, Exact, FitData, Keep, cross_score, fit
+from glocal.aligner.folds import fit_folds
 from glocal.data.features import Features
 from glocal.data.rows import row_statistics
 from glocal.data.world import simulated_answers, simulated_world
@@ -69,7 +70,7 @@ def test_a_holdout_counts_centred_neighbours_and_records_both_shares(shifted):
     scores = cross_score(data, arm)
     transform = fit(data, arm).transform
     raw = data.features.standardization
-    images = [data.evaluation_rows(fold.rows) for fold in data.folds()]
+    images = [data.evaluation_rows(fold.rows) for fold in fit_folds(data)]
     shares = [kept_by_image(raw(rows, "float64"), transform(rows)).mean() for rows in images]
     assert scores.kept == pytest.approx(1, abs=1e-3)
     assert scores.kept_raw == pytest.approx(np.mean(shares), abs=1e-3)
@@ -105,7 +106,7 @@ def test_the_scores_of_a_centred_fit_refer_to_the_raw_features(shifted):
     data = replace(shifted, centre=1.0, local_features=None)
     X = data.features.standardization(data.features.matrix, "float64")
     scores = cross_score(data, Arm("global", lmbda=1.0), Exact(tol=1e-2))
-    credit = np.concatenate([answer_credit(X, fold.answers) for fold in data.folds(3)])
+    credit = np.concatenate([answer_credit(X, fold.answers) for fold in fit_folds(data, 3)])
     assert scores.original == pytest.approx(credit.mean())
     data = replace(data, answers=data.answers.select(np.arange(900)))
     fitted = fit(data, Keep())

@@ -8,6 +8,7 @@ from world import matrix
 
 import glocal
 from glocal import Answers, Arm, Exact, Features, FitData, LinearTransform, axes
+from glocal.aligner.folds import fit_folds
 from glocal.errors import DataError
 from glocal.evaluation.change import chance_level, confirmed, embeddings, flips, pair_support
 from glocal.similarity import unit_rows
@@ -99,7 +100,7 @@ def test_an_axis_stands_above_chance_by_the_folds(world, as_a_user):
     tables = []
     for answers in (world.answers, replace(world.answers, objects=shuffled)):
         data = FitData(world.objects, answers)
-        parts = [data, *(fold.data for fold in data.folds(3, "objects"))]
+        parts = [data, *(fold.data for fold in fit_folds(data, 3, "objects"))]
         transform, *folds = map(_recorded, parts)
         tables.append(axes(transform, world.objects, folds=folds))
         fractions = [len(part.answers) / len(answers) for part in parts[1:]]

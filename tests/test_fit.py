@@ -14,6 +14,7 @@ import world as worlds
 from fits import fit_arm, fold_scores
 
 from glocal.aligner import Arm, Exact, FitData, cross_score, fit, fitting
+from glocal.aligner.folds import fit_folds, fold_unit
 from glocal.data.answers import Answers
 from glocal.data.features import Features
 from glocal.data.rows import row_statistics
@@ -166,9 +167,11 @@ def test_a_weight_of_0_is_no_copy_and_votes_count_toward_the_unit_of_the_folds(w
     weights = np.where(np.arange(2600) < 2500, 2.0, 0.0)
     weighted = FitData(world.objects, Answers(objects, votes=weights))
     copied = FitData(world.objects, Answers(np.repeat(objects[:2500], 2, axis=0)))
-    assert weighted.fold_unit == copied.fold_unit == "objects"
+    assert fold_unit(weighted) == fold_unit(copied) == "objects"
     for unit in ("objects", "questions"):
-        for first, second in zip(weighted.folds(3, unit), copied.folds(3, unit), strict=True):
+        for first, second in zip(
+            fit_folds(weighted, 3, unit), fit_folds(copied, 3, unit), strict=True
+        ):
             np.testing.assert_array_equal(first.rows, second.rows)
             copies = np.repeat(first.answers.objects, 2, axis=0)
             np.testing.assert_array_equal(copies, second.answers.objects)
@@ -186,7 +189,7 @@ def test_folds_score_objects_and_images_that_the_fits_have_not_seen(world):
     expected = {"of": "objects", "folds": 3, "seed": 42, "converged": True}
     expected |= {"k": 10, "n_images": 100, "among": "local images", "kept_raw": scores.kept}
     assert scores.model_dump() | expected == scores.model_dump()
-    folds = data.folds(3)
+    folds = fit_folds(data, 3)
     results = [fold_scores(data, fold, solver.solve(fold.data, arm).transform) for fold in folds]
     sizes = [len(fold.answers) for fold in folds]
     agreement, loss, _ = np.average(results, axis=0, weights=sizes)
@@ -235,12 +238,12 @@ def test_a_fold_of_a_fold_holds_out_a_part_of_the_rest(world, few):
     """
     data = few(100)
     named = [*data.answers.named_objects()]
-    assert all([*fold.rows] == named for fold in data.folds(3))
-    assert sorted(np.concatenate([fold.rows for fold in data.folds(3, "objects")])) == named
+    assert all([*fold.rows] == named for fold in fit_folds(data, 3))
+    assert sorted(np.concatenate([fold.rows for fold in fit_folds(data, 3, "objects")])) == named
     for local, n in ((None, 240), (world.local, 300)):
         data = FitData(world.objects, world.answers, local, block_size=3)
-        outer = data.folds(3, "objects")[0]
-        inner = outer.data.folds(2, "objects")[0]
+        outer = fit_folds(data, 3, "objects")[0]
+        inner = fit_folds(outer.data, 2, "objects")[0]
         assert local is None or len(data.blocks) == 16
         rest = inner.data.objects if local is None else inner.data.images
         assert sorted([*outer.rows, *inner.rows, *rest]) == [*range(n)]

@@ -12,6 +12,7 @@ from world import answers, folder, run
 
 from glocal.aligner import Arm, Exact, FitData, Keep, PaperLoop, cross_score, fit, keep_curve
 from glocal.aligner.crossfit import CrossFit, best_on_path
+from glocal.aligner.folds import fit_folds
 from glocal.aligner.heldout import best_similarity_scale, scaled_identity
 from glocal.aligner.penalty import heldout_losses, penalties
 from glocal.data.answers import Answers
@@ -87,7 +88,7 @@ def test_the_ends_of_a_path_are_the_original_and_global(curve, photographs):
     """
     data = photographs.data
     first, *_, last = curve.paths[0]
-    folds = data.folds()
+    folds = fit_folds(data)
     arm = Arm("global", lmbda=last.lmbda)
     after = [fold_scores(data, fold, fit(fold.data, arm).transform) for fold in folds]
     before = [fold_scores(data, fold, scaled_identity(fold.data)) for fold in folds]
@@ -319,7 +320,7 @@ def test_the_best_scale_does_not_depend_on_the_scale_of_the_similarities(factor)
 def held_out(photographs, objects, weights=None):
     """The held-out parts of three folds of questions."""
     data = FitData(photographs.data.features, Answers(objects, weights))
-    return CrossFit(data, data.folds(3, "questions"), Exact())
+    return CrossFit(data, fit_folds(data, 3, "questions"), Exact())
 
 
 def test_weights_count_as_copies_in_scores_and_ties(photographs):

@@ -12,6 +12,7 @@ import world
 from world import chosen, folder, run
 
 from glocal.aligner import Arm, FitData, PaperLoop, fit
+from glocal.aligner.folds import fit_folds
 from glocal.data.answers import Answers
 from glocal.data.features import Features
 from glocal.errors import DivergedError, MissingDependencyError
@@ -123,7 +124,7 @@ def test_the_walk_is_that_of_a_plain_loop(loop, optimiser):
     kind = {"sgd": functools.partial(torch.optim.SGD, momentum=0.9), "adam": torch.optim.Adam}
     walker = kind[optimiser]([W, b], 0.05)
     schedule = torch.optim.lr_scheduler.LinearLR(walker, total_iters=3)
-    part = fit_data.folds(4, "objects")[0][0]
+    part = fit_folds(fit_data, 4, "objects")[0][0]
     for epoch in range(3):
         for batch, block in loop.epoch_steps(len(part.answers), 64, 30, 12, (42, epoch)):
             walker.zero_grad()
@@ -186,7 +187,7 @@ def test_fold_0_of_4_is_watched_without_weights_or_penalty():
     parts = [*result.watched["parts"].values()]
     assert [number for number, _ in steps] == [8, 16, 24]
     assert steps[-1][1].value == pytest.approx(sum(parts))
-    fitted, heldout, rows = fit_data.folds(4, "objects")[0]
+    fitted, heldout, rows = fit_folds(fit_data, 4, "objects")[0]
     assert (result.watched["n"], result.n_fitted) == (len(heldout), len(fitted.answers))
     images = IMAGES[rows]
     mapped = images @ result.transform.weights.astype(float)
@@ -304,6 +305,6 @@ def test_a_grid_of_the_loop_holds_eta(tmp_path):
     result = sweep(data, grid, folds=2, solver=solver)
     points = result.points[result.points["method"] == "global"].set_index(["fold", "eta"])
     assert sorted(points.index) == [(0, 0.01), (0, 0.1), (1, 0.01), (1, 0.1)]
-    alone = solver.replace(eta=0.1).solve(data.folds(2, "objects")[0].data, GLOBAL)
+    alone = solver.replace(eta=0.1).solve(fit_folds(data, 2, "objects")[0].data, GLOBAL)
     assert points.loc[(0, 0.1), "objective"] == pytest.approx(alone.objective)
     assert result.transform.meta["fit"]["eta"] == result.best["eta"]

@@ -18,6 +18,7 @@ from fits import fold_scores
 from world import folder, run
 
 from glocal.aligner import Arm, Exact, FitData, PaperLoop, fit
+from glocal.aligner.folds import fit_folds
 from glocal.data.features import Features
 from glocal.data.world import simulated_world
 from glocal.errors import ClusterError, DataError, DivergedError, FileError, ParameterError
@@ -153,7 +154,7 @@ def test_a_point_is_the_fit_that_one_would_run(swept, data):
     assert max(point["loss"] for point in original) < np.log(3)
     assert len({*map(str, fitted)}) == len(fitted) == 2 * 10
     for point in fitted[::7]:
-        fold = data.folds(2, "objects")[point["fold"]]
+        fold = fit_folds(data, 2, "objects")[point["fold"]]
         arm = Arm.of({name: point[name] for name in ("mix", *KEY[1:])})
         single = fit(fold.data, arm, Exact(tol=1e-4))
         assert point["status"] == "converged"

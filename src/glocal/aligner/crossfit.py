@@ -17,8 +17,9 @@ import numpy as np
 from jaxtyping import Float
 
 from glocal.aligner.arm import Arm
-from glocal.aligner.data import FitData, Fold
+from glocal.aligner.data import FitData
 from glocal.aligner.exact import Exact, Solution
+from glocal.aligner.folds import Fold
 from glocal.aligner.heldout import HeldOut, best_similarity_scale
 from glocal.solver import Counter
 

@@ -10,8 +10,9 @@ import numpy as np
 from jaxtyping import Int
 
 from glocal.aligner.crossfit import FOLDS
-from glocal.aligner.data import FitData, Fold, pooled_answers
+from glocal.aligner.data import FitData
 from glocal.aligner.exact import Exact
+from glocal.aligner.folds import Fold, fit_folds, pooled_answers
 from glocal.aligner.penalty import choose_global
 from glocal.data.answers import Answers
 from glocal.data.features import Features
@@ -62,7 +63,7 @@ def learning_curve(
         )
     rng = np.random.default_rng(seed)
     data = FitData(features, answers, seed=seed)
-    parts = data.folds(folds, "questions")
+    parts = fit_folds(data, folds, "questions")
     orders = [rng.permutation(len(part.data.answers)) for part in parts]
     credit_of = {}
     for share in SHARES:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import KW_ONLY, dataclass, replace
+from dataclasses import KW_ONLY, dataclass
 from functools import cached_property
 from numbers import Real
-from typing import Any, ClassVar, Literal, NamedTuple
+from typing import ClassVar, Literal
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -19,7 +18,7 @@ from glocal.data.check.features import check_local
 from glocal.data.check.findings import warn
 from glocal.data.features import Features, Standardization, check_finite
 from glocal.data.rows import row_statistics
-from glocal.data.splits import local_blocks, object_folds, question_folds
+from glocal.data.splits import local_blocks
 from glocal.errors import DataError, ParameterError
 from glocal.files import array_sha256
 from glocal.options import Options
@@ -31,8 +30,6 @@ NEIGHBOURS = 10
 """The number of nearest neighbours of an image that are compared before and after a transform."""
 AUTO: Literal["auto"] = "auto"
 """The value of `centre` that leaves the choice to `Keep`."""
-MIN_ANSWERS_FOR_OBJECT_FOLDS = 5_000
-"""With fewer answers folds are of questions, since folds of objects would hold out too few."""
 _MAX_EVALUATION_IMAGES = 10_000  # held-out images whose neighbours are compared
 
 
@@ -48,14 +45,6 @@ class Blocks(Options):
         "blocks are used.",
     )
     seed: int = Field(42, ge=0, lt=2**32, description="Random seed of the blocks and folds.")
-
-
-class Fold(NamedTuple):
-    """The data without one fold, and the held-out answers and rows of images of that fold."""
-
-    data: FitData
-    answers: Answers
-    rows: Int[np.ndarray, " m"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -170,97 +159,7 @@ class FitData:
         return raw
 
     @property
-    def fold_unit(self) -> str:
-        """The unit of folds: ``"objects"``, or ``"questions"`` if there are under 5,000 answers."""
-        has_enough = self.answers.effective_size >= MIN_ANSWERS_FOR_OBJECT_FOLDS
-        return "objects" if has_enough else "questions"
-
-    def folds(self, folds: int = 3, unit: str | None = None) -> list[Fold]:
-        """Hold out every fold of the objects or of the questions, and of the local images.
-
-        With folds of objects, an answer is fitted if all its objects lie outside the fold, and held
-        out if all lie inside. Other answers belong to neither part. With folds of questions, all
-        answers to one question fall into one fold, and the objects are the same on both sides.
-
-        Parameters
-        ----------
-        folds : int
-            The number of folds, at least 2:
-            ``array_split(RandomState(seed).permutation(n), folds)`` of the n objects that the
-            answers name, in the order of the file, or of the n questions; and of the local images.
-        unit : "objects", "questions" or None
-            None is `fold_unit`.
-
-        Returns
-        -------
-        list of Fold
-            `data` has all features, but only the answers and local images outside the fold; its own
-            folds split the remaining objects and images. `answers` are the held-out answers. `rows`
-            (m,) are the held-out rows of the local features, in random order, so that the first few
-            are a random sample. Without local features they are rows of the object features: those
-            of the fold, or for questions all that the answers name.
-
-        Raises
-        ------
-        ParameterError
-            The data allow only fewer folds.
-        DataError
-            No answer is left to fit, none is held out, or there are too few questions or local
-            images.
-        """
-        if folds < 2:
-            raise ParameterError(f"`folds` is {folds}; at least 2 are needed.")
-        if (unit or self.fold_unit) == "objects":
-            parts = self._object_folds(folds)
-        else:
-            parts = self._question_folds(folds)
-        if self.local_features is None:
-            return parts
-        images = self._used_images
-        if len(images) < 3 * folds:
-            raise DataError(
-                f"{len(images)} local images cannot be cut into {folds} folds of at least three. "
-                f"Give at least {3 * folds}, or no `local_features`."
-            )
-        return [
-            part._replace(
-                data=replace(part.data, images=np.setdiff1d(images, images[rows])),
-                rows=images[rows],
-            )
-            for part, rows in zip(parts, object_folds(len(images), folds, self.seed), strict=True)
-        ]
-
-    def _object_folds(self, folds: int) -> list[Fold]:
-        """Folds of the objects, without local images."""
-        objects = self.answers.named_objects() if self.objects is None else self.objects
-        parts = []
-        for k, numbers in enumerate(object_folds(len(objects), folds, self.seed)):
-            rows = objects[numbers]
-            is_heldout = np.zeros(len(self.features), dtype=bool)
-            is_heldout[rows] = True
-            fitted, heldout = (self.answers.select(m) for m in self.answers.inside(is_heldout))
-            if not len(fitted) or not len(heldout):
-                where = "inside" if len(fitted) else "outside"
-                raise DataError(
-                    f"no answer has all its objects {where} fold {k} of {folds}. Use fewer folds, "
-                    "or more answers."
-                )
-            data = replace(self, answers=fitted, objects=np.setdiff1d(objects, rows))
-            parts.append(Fold(data, heldout, rows))
-        return parts
-
-    def _question_folds(self, folds: int) -> list[Fold]:
-        """Folds of the questions, without local images."""
-        rows = self.answers.named_objects()
-        numbers = np.arange(len(self.answers))
-        parts = []
-        for heldout in question_folds(self.answers, folds, self.seed):
-            fitted = self.answers.select(np.setdiff1d(numbers, heldout))
-            parts.append(Fold(replace(self, answers=fitted), self.answers.select(heldout), rows))
-        return parts
-
-    @property
-    def _used_images(self) -> Int[np.ndarray, " m"]:
+    def used_images(self) -> Int[np.ndarray, " m"]:
         """The rows of the local features that are used."""
         return np.arange(len(self.evaluation_images)) if self.images is None else self.images
 
@@ -291,7 +190,7 @@ class FitData:
         """The rows of the local features in each block; an empty list without local features."""
         if self.local_features is None:
             return []
-        images = self._used_images
+        images = self.used_images
         blocks = local_blocks(len(images), self.block_size, self.seed)
         return [images[rows] for rows in blocks[:MAX_BLOCKS]]
 
@@ -331,19 +230,3 @@ class FitData:
             rows = np.sort(np.concatenate(self.blocks))
             hashes["local_features"] = array_sha256(np.asarray(self.local_features.matrix[rows]))
         return hashes
-
-
-def pooled_answers(folds: Sequence[Answers]) -> Answers:
-    """Concatenate the held-out answers of all folds, with their weights, votes and persons."""
-
-    def column(name: str) -> Any:
-        parts = [getattr(answers, name) for answers in folds]
-        return None if parts[0] is None else np.concatenate(parts)
-
-    return Answers(
-        column("objects"),
-        column("weights"),
-        votes=column("votes"),
-        kind=folds[0].kind,
-        person=column("person"),
-    )

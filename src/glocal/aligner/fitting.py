@@ -13,8 +13,9 @@ import numpy as np
 
 from glocal._version import __version__
 from glocal.aligner.arm import Arm
-from glocal.aligner.data import FitData, Fold
+from glocal.aligner.data import FitData
 from glocal.aligner.exact import Exact, Solution
+from glocal.aligner.folds import Fold, fit_folds, fold_unit
 from glocal.aligner.heldout import heldout_scores, scaled_identity
 from glocal.aligner.keep import Keep
 from glocal.aligner.paper import PaperLoop
@@ -137,7 +138,7 @@ def cross_score(
         The held-out loss is above that of features that are only scaled.
     """
     what, solver = with_defaults(data, what, solver)
-    parts = data.folds(folds) if isinstance(folds, int) else folds
+    parts = fit_folds(data, folds) if isinstance(folds, int) else folds
     counter = Counter(on_step)
     solutions = [_solve(part.data, what, solver, counter) for part in parts]
     scored = [*map(_scored_fit, parts, solutions)]
@@ -193,7 +194,7 @@ def fit_and_score(
     if holdout is None:
         is_quick = isinstance(what, Arm) and isinstance(solver, Exact)
         is_enough = round(data.answers.effective_size) >= MIN_MEASURED_ANSWERS
-        is_small = data.fold_unit == "questions"
+        is_small = fold_unit(data) == "questions"
         holdout = DEFAULT_FOLDS if is_quick and is_enough and is_small else 0
     if holdout < 0 or holdout == 1:
         raise ParameterError(
@@ -201,7 +202,7 @@ def fit_and_score(
         )
     if not holdout:
         return fit(data, what, solver, on_step=on_step)
-    folds = data.folds(holdout)  # those that cannot be held out raise an error before any fit
+    folds = fit_folds(data, holdout)  # those that cannot be held out raise an error before any fit
     fitted = fit(data, what, solver, on_step=on_step)
     scores = cross_score(data, what, solver, folds, transform=fitted.transform, on_step=on_step)
     record = replace(fitted.record, heldout=scores)

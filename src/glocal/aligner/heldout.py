@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Float, Int
 
-from glocal.aligner.data import NEIGHBOURS, FitData, Fold, pooled_answers
+from glocal.aligner.data import NEIGHBOURS, FitData
+from glocal.aligner.folds import Fold, pooled_answers
 from glocal.data.people import question_numbers
 from glocal.evaluation.agreement import answer_credit, credit_units
 from glocal.evaluation.intervals import Estimate, Units, mean_estimate

@@ -13,6 +13,7 @@ from glocal.aligner.choice import KeepCurve
 from glocal.aligner.crossfit import FOLDS, CrossFit
 from glocal.aligner.data import AUTO, FitData
 from glocal.aligner.exact import Exact, Solution
+from glocal.aligner.folds import fit_folds
 from glocal.aligner.paper import PaperLoop
 from glocal.aligner.penalty import NO_TRANSFORM, largest_tie, penalties, search_penalty
 from glocal.errors import DataError, ParameterError
@@ -138,7 +139,7 @@ def _curve(data: FitData, solver: Exact, keep: float | None, counter: Counter) -
             f"{MIN_ANSWERS} are needed to choose lmbda on a part of them. Collect "
             "more, or give `method` and `lmbda`."
         )
-    folds = data.folds(FOLDS, "questions" if keep is None else None)
+    folds = fit_folds(data, FOLDS, "questions" if keep is None else None)
     local = keep is not None and data.local_features is not None
     with single_threaded_blas():
         crossfit = CrossFit(data, folds, solver, counter, local=local)

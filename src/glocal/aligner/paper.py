@@ -13,6 +13,7 @@ from pydantic import Field
 from glocal.aligner.arm import Arm
 from glocal.aligner.data import FitData
 from glocal.aligner.exact import Dtype, Solution
+from glocal.aligner.folds import fit_folds
 from glocal.data.answers import Answers
 from glocal.errors import DivergedError, import_optional
 from glocal.options import Options
@@ -127,7 +128,7 @@ class PaperLoop(Options):
 
         from glocal.solver.paper_loop import LoopData, Procedure
 
-        fitted, heldout, heldout_images = data.folds(FOLDS, "objects")[0]
+        fitted, heldout, heldout_images = fit_folds(data, FOLDS, "objects")[0]
 
         def loop_data(answers: Answers, rows: Any) -> LoopData:
             # NOTE the scripts train the local term on raw rows

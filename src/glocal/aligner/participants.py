@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Bool, Float
 
-from glocal.aligner.data import FitData, Fold
+from glocal.aligner.data import FitData
 from glocal.aligner.exact import Exact
+from glocal.aligner.folds import Fold
 from glocal.aligner.penalty import choose_global
 from glocal.data.answers import Answers
 from glocal.data.features import Features

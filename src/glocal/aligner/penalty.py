@@ -8,8 +8,9 @@ import numpy as np
 from jaxtyping import Float
 
 from glocal.aligner.crossfit import CrossFit
-from glocal.aligner.data import FitData, Fold
+from glocal.aligner.data import FitData
 from glocal.aligner.exact import Exact
+from glocal.aligner.folds import Fold
 from glocal.aligner.heldout import HeldOut, best_similarity_scale
 from glocal.objective import single_threaded_blas
 from glocal.similarity import choice_loss

@@ -11,13 +11,14 @@ from typing import Annotated, Any, Literal
 from typer import Option
 
 from glocal.aligner import Arm, Exact, FitData, PaperLoop
-from glocal.aligner.data import AUTO, MIN_ANSWERS_FOR_OBJECT_FOLDS, Blocks
+from glocal.aligner.data import AUTO, Blocks
 from glocal.aligner.fitting import (
     MIN_MEASURED_ANSWERS,
     arm_or_keep,
     fit_and_score,
     with_defaults,
 )
+from glocal.aligner.folds import MIN_ANSWERS_FOR_OBJECT_FOLDS
 from glocal.aligner.keep import Keep
 from glocal.cli.inputs import (
     AnswersFile,

@@ -217,7 +217,7 @@ def recorded_scores(fit: Mapping[str, Any], arm: str) -> list[Score]:
 
 def _agreement(name: str, X: Embedding, parts: Sequence[Part]) -> list[Score]:
     """Agreement before and after with the answers of all parts, and the gain."""
-    from glocal.aligner.data import pooled_answers
+    from glocal.aligner.folds import pooled_answers
 
     credit = {
         "original": np.concatenate([answer_credit(X, part) for _, part in parts]),

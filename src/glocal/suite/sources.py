@@ -16,6 +16,7 @@ from pydantic import Field, Strict
 
 from glocal._version import __version__
 from glocal.aligner import FitData
+from glocal.aligner.folds import fit_folds
 from glocal.data.answers import Answers
 from glocal.data.features import NAMES_FILE, Features, Standardization
 from glocal.data.join import Joined, join
@@ -163,7 +164,7 @@ class Sources:
         data = FitData(
             self.objects, joined.answers, seed=self.shared.seed, n_dropped=joined.n_dropped
         )
-        fitted, heldout, _ = data.folds(self.shared.folds, "objects")[0]
+        fitted, heldout, _ = fit_folds(data, self.shared.folds, "objects")[0]
         return fitted, heldout
 
     @cached_property

@@ -17,8 +17,9 @@ import pandas as pd
 
 from glocal._version import __version__
 from glocal.aligner import Arm, Exact, FitData, Keep, PaperLoop, fit
-from glocal.aligner.data import AUTO, Fold
+from glocal.aligner.data import AUTO
 from glocal.aligner.fitting import Solver
+from glocal.aligner.folds import Fold, fit_folds, fold_unit
 from glocal.aligner.heldout import HeldOut, heldout_scores, scaled_identity
 from glocal.aligner.keep import DEFAULT_KEEP, keep_curve
 from glocal.errors import (
@@ -222,12 +223,12 @@ def _plan(
     """Read the grid, and check what can be checked before any fit."""
     has_local = data.local_features is not None
     options: dict[str, Any] = {"local": has_local, "eta": isinstance(solver, PaperLoop)}
-    if data.fold_unit == "questions" and len(data.answers):
+    if fold_unit(data) == "questions" and len(data.answers):
         options["unit"] = data.features.dimensions / data.answers.effective_size
     grid_settings = settings(grid, **options)
     methods = {setting["method"]: setting for setting in grid_settings}
     data.check(Arm.of(methods.get("glocal", grid_settings[0])))
-    parts = data.folds(folds)
+    parts = fit_folds(data, folds)
     all_paths = [[ORIGINAL], *paths(grid_settings, warm=isinstance(solver, Exact))]
     if isinstance(solver, Exact):
         solver = solver.replace(tol=solver.tol or POINT_TOLERANCE)
@@ -288,7 +289,7 @@ def _finished_rows(folder: Path, plan: _Plan, *, resume: bool) -> dict[str, list
         "version": __version__,
         "settings": plan.settings,
         "folds": len(plan.folds),
-        "heldout": plan.data.fold_unit,
+        "heldout": fold_unit(plan.data),
         "seed": plan.data.seed,
         "centre": plan.data.centre,
         "solver": {"name": plan.solver.name, **vars(plan.solver)},
@@ -314,7 +315,7 @@ def fit_path(data: FitData, solver: Solver, folds: int, unit: Unit) -> tuple[str
     Returns the name of the unit too.
     """
     fold, path, name = unit
-    part = data.folds(folds)[fold]
+    part = fit_folds(data, folds)[fold]
     heldout = HeldOut([part])
     counts = {"n_heldout": len(part.answers), "n_images": len(heldout.images[0])}
     rows = []
@@ -383,7 +384,7 @@ def _choice(
         "keep": keep,
         "reason": reason,
         "folds": len(plan.folds),
-        "heldout": plan.data.fold_unit,
+        "heldout": fold_unit(plan.data),
         "seed": plan.data.seed,
         "n_settings": len(plan.settings),
     }

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pandas as pd
 
+from glocal.aligner.folds import fit_folds
 from glocal.data.answers import Answers
 from glocal.data.features import Features
 from glocal.data.join import Joined, join
@@ -136,7 +137,7 @@ def _fitted(features: Features, joined: Joined, progress: Callable[[str], None])
     progress("fitting")
     transform = fit(data).transform
     progress("fitting parts of the answers")
-    folds = [(fit(fold.data).transform, fold.answers) for fold in data.folds(unit="questions")]
+    folds = [(fit(fold.data).transform, fold.answers) for fold in fit_folds(data, unit="questions")]
     return transform_run("transform", transform, features, joined.answers, folds=folds)
 
 
