@@ -26,7 +26,8 @@ from glocal.evaluation.view import load_view
 from glocal.results import read_rows
 from glocal.sweep import choose, pareto_front, settings, sweep
 from glocal.sweep.grid import PAPER, means_over_folds, paths
-from glocal.sweep.run import Unit, _plan, fit_path
+from glocal.sweep.points import Unit, fit_path
+from glocal.sweep.run import _plan
 from glocal.transform import LinearTransform
 
 pytestmark = pytest.mark.usefixtures("without_type_checks")  # many fits
@@ -357,7 +358,7 @@ def test_a_resumed_sweep_fits_only_what_is_missing(data, swept, out, tmp_path, m
         sweep(data, GRID, **options)
     options["resume"] = True
     with monkeypatch.context() as patch:
-        patch.setattr("glocal.sweep.run.fit_path", None)
+        patch.setattr("glocal.sweep.points.fit_path", None)
         first, other, again = (sweep(data, GRID, keep=keep, **options) for keep in (0.1, 1, 0.1))
     assert first.best["kept"] < other.best["kept"]
     assert first.heldout == again.heldout

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
 import json
-import time
-from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass, fields, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-import joblib
 import pandas as pd
 
 from glocal._version import __version__
@@ -20,37 +15,24 @@ from glocal.aligner import Arm, Exact, FitData, Keep, PaperLoop, fit
 from glocal.aligner.data import AUTO
 from glocal.aligner.fitting import Solver
 from glocal.aligner.folds import Fold, fit_folds, fold_unit
-from glocal.aligner.heldout import HeldOut, heldout_scores, scaled_identity
+from glocal.aligner.heldout import heldout_scores
 from glocal.aligner.keep import DEFAULT_KEEP, keep_curve
-from glocal.errors import (
-    ClusterError,
-    DivergedError,
-    GLocalError,
-    ParameterError,
-    TrivialOptimumError,
-    import_optional,
-)
+from glocal.errors import ParameterError
 from glocal.evaluation.change import change_record, embeddings
 from glocal.evaluation.view import paired_views, save_view
-from glocal.files import PathLike, array_sha256, make_folder, write_text
+from glocal.files import PathLike, make_folder, write_text
 from glocal.results import HeldOutScores, read_rows, to_json, write_rows
-from glocal.sweep.grid import (
-    METRICS,
-    Setting,
-    choose,
-    means_over_folds,
-    pareto_front,
-    paths,
-    settings,
+from glocal.sweep.grid import Setting, choose, means_over_folds, pareto_front, paths, settings
+from glocal.sweep.points import (
+    ORIGINAL,
+    POINT_TOLERANCE,
+    Row,
+    Unit,
+    fit_units,
+    units_of,
+    with_eta,
 )
 from glocal.transform import LinearTransform
-
-POINT_TOLERANCE = 3e-4
-"""Relative tolerance of fits that are only scored: a tenth of it changes no score by over .002."""
-ORIGINAL: Setting = {"method": "original", "lmbda": None, "mix": None, "alpha": None, "tau": None}
-Row = dict[str, Any]
-"""A point, as ``points.jsonl`` has it: a fold, a setting, its scores, and how its fit ended."""
-_ORIGINAL_OUTCOME = {"objective": None, "status": "converged", "gap": None, "evaluations": 0}
 
 
 @dataclass(frozen=True, eq=False)
@@ -164,16 +146,14 @@ def sweep(
     if out is not None:
         rows = _finished_rows(Path(out), plan, resume=resume)
     missing = [unit for unit in plan.units if unit.name not in rows]
-    with _parallel(plan.data, jobs, scheduler) as run:
-        calls = [joblib.delayed(fit_path)(plan.data, plan.solver, folds, unit) for unit in missing]
-        for name, unit_rows in run(calls):
-            rows[name] = unit_rows
-            points = _points(plan, rows)
-            if out is not None:
-                write_rows(_path_file(Path(out), name), unit_rows)
-                write_rows(Path(out) / "points.jsonl", points)
-            if progress is not None:
-                progress(unit_rows[-1], len(points), folds * (len(plan.settings) + 1))
+    for name, unit_rows in fit_units(plan.data, plan.solver, folds, missing, jobs, scheduler):
+        rows[name] = unit_rows
+        points = _points(plan, rows)
+        if out is not None:
+            write_rows(_path_file(Path(out), name), unit_rows)
+            write_rows(Path(out) / "points.jsonl", points)
+        if progress is not None:
+            progress(unit_rows[-1], len(points), folds * (len(plan.settings) + 1))
     result, transforms = _choice(plan, _points(plan, rows), share, solver)
     if out is not None:
         _write(result, plan, transforms, Path(out))
@@ -194,14 +174,6 @@ def workload(
         return n_fits, None
     one_of_each = {arm.method: arm for arm in arms}
     return n_fits, n_fits * max(solver.seconds(data, arm) for arm in one_of_each.values())
-
-
-class Unit(NamedTuple):
-    """A unit of work: a path of settings on one fold, and the name of its file."""
-
-    fold: int
-    path: list[Setting]
-    name: str
 
 
 class _Plan(NamedTuple):
@@ -232,13 +204,7 @@ def _plan(
     all_paths = [[ORIGINAL], *paths(grid_settings, warm=isinstance(solver, Exact))]
     if isinstance(solver, Exact):
         solver = solver.replace(tol=solver.tol or POINT_TOLERANCE)
-    inputs = [_inputs(part) for part in parts]
-    units = [
-        Unit(fold, path, _unit_name(fold, inputs[fold], solver, path))
-        for path in all_paths
-        for fold in range(folds)
-    ]
-    return _Plan(data, parts, grid_settings, solver, units)
+    return _Plan(data, parts, grid_settings, solver, units_of(parts, all_paths, solver))
 
 
 def _share_to_keep(select: str | None, keep: float | None) -> float | None:
@@ -250,27 +216,6 @@ def _share_to_keep(select: str | None, keep: float | None) -> float | None:
             f"`select` is {select!r} and `keep` {keep}; give `select=loss`, or `keep` alone."
         )
     return None
-
-
-def _inputs(fold: Fold) -> dict[str, Any]:
-    """Everything in a fold that determines its points: hashes and numbers."""
-    data = fold.data
-    values = {field.name: getattr(data, field.name) for field in fields(data)}
-    return {
-        "fitted": data.hashes(local=True),
-        "answers": array_sha256(fold.answers.objects),
-        "weights": array_sha256(fold.answers.all_weights),
-        "images": array_sha256(data.evaluation_rows(fold.rows)),
-        "kind": data.answers.kind,
-        **{name: value for name, value in values.items() if isinstance(value, int | float)},
-    }
-
-
-def _unit_name(fold: int, inputs: dict[str, Any], solver: Solver, path: list[Setting]) -> str:
-    """The hash of everything that determines the rows of a path on a fold."""
-    options = {} if path == [ORIGINAL] else {type(solver).__name__: vars(solver)}
-    text = to_json([__version__, fold, inputs, options, path])
-    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _path_file(folder: Path, name: str) -> Path:
@@ -309,60 +254,6 @@ def _points(plan: _Plan, rows: Mapping[str, list[Row]]) -> list[Row]:
     return [row for unit in plan.units for row in rows.get(unit.name, ())]
 
 
-def fit_path(data: FitData, solver: Solver, folds: int, unit: Unit) -> tuple[str, list[Row]]:
-    """Fit the settings of one path on one fold, each exact fit starting from the previous one.
-
-    Returns the name of the unit too.
-    """
-    fold, path, name = unit
-    part = fit_folds(data, folds)[fold]
-    heldout = HeldOut([part])
-    counts = {"n_heldout": len(part.answers), "n_images": len(heldout.images[0])}
-    rows = []
-    problem = None
-    start = None
-    for setting in path:
-        start_time = time.perf_counter()
-        outcome: dict[str, Any] = dict(_ORIGINAL_OUTCOME)
-        scores: dict[str, float | None] = dict.fromkeys(METRICS)
-        try:
-            if setting == ORIGINAL:  # the baseline that agreement is compared with
-                scores |= _scores(heldout, scaled_identity(part.data))
-            else:
-                arm = Arm.of(setting)
-                if isinstance(solver, Exact):
-                    has_local = Arm.of(path[-1]).local
-                    problem = problem or solver.problem(part.data, local=has_local)
-                    solution = solver.minimise(problem, arm, start, certified=False)
-                else:
-                    solution = _with_eta(solver, setting).solve(part.data, arm)
-                start = solution.warm
-                outcome = {name: getattr(solution, name) for name in outcome}
-                scores |= _scores(heldout, solution.transform)
-        except TrivialOptimumError as error:  # W = 0 has no scores, and no fit starts from it
-            outcome |= {"status": "trivial", "lambda_max": error.lambda_max}
-        except DivergedError as error:
-            outcome |= {"status": "diverged", "evaluations": error.steps, "reason": str(error)}
-        row = {"fold": fold, **setting, **scores, **counts, **outcome}
-        rows.append(row | {"seconds": time.perf_counter() - start_time})
-    return name, rows
-
-
-def _scores(heldout: HeldOut, transform: LinearTransform) -> dict[str, float]:
-    """The scores of a transform on what a fold holds out."""
-    credit, loss = heldout.credit_and_loss([transform])
-    kept = heldout.kept([transform.map_rows(images) for images in heldout.images])
-    scores = heldout.mean(credit), loss, float(kept.mean())
-    return dict(zip(METRICS, scores, strict=True))
-
-
-def _with_eta(solver: Solver, setting: Setting) -> Solver:
-    """The solver of one setting; the paper's loop gets the learning rate of the setting, if any."""
-    if not isinstance(solver, PaperLoop):
-        return solver
-    return solver.replace(eta=setting.get("eta") or solver.eta)
-
-
 def _choice(
     plan: _Plan, points: list[Row], keep: float | None, solver: Solver
 ) -> tuple[Sweep, list[LinearTransform]]:
@@ -373,10 +264,10 @@ def _choice(
     means = means.assign(front=means.index.isin(front), chosen=means.index == chosen)
     best = json.loads(to_json(means.loc[chosen].to_dict()))
     arm = Arm.of(best)
-    refit = fit(plan.data, arm, _with_eta(solver, best)).transform
+    refit = fit(plan.data, arm, with_eta(solver, best)).transform
     transforms = []
     for fold in plan.folds:
-        unseen = _with_eta(plan.solver, best).solve(fold.data, arm).transform
+        unseen = with_eta(plan.solver, best).solve(fold.data, arm).transform
         meta = {**unseen.meta, "fit": {"n_answers": len(fold.data.answers)}}
         transforms.append(replace(unseen, meta=meta))
     heldout = heldout_scores(plan.data, plan.folds, transforms, converged=best["converged"])
@@ -411,34 +302,3 @@ def _write(result: Sweep, plan: _Plan, transforms: list[LinearTransform], folder
     views_folder = make_folder(folder / "views")
     for name, view in views.items():
         save_view(view, views_folder / f"{name}.npz")
-
-
-@contextlib.contextmanager
-def _parallel(data: FitData, jobs: int, scheduler: str | None) -> Iterator[joblib.Parallel]:
-    """Yield the executor of the paths: this process, several processes, or a Dask cluster."""
-    backend: dict[str, Any] = {"n_jobs": jobs}
-    with contextlib.ExitStack() as stack:
-        if scheduler is not None:
-            distributed = import_optional("distributed", "`scheduler`")
-            argument = "scheduler_file" if Path(scheduler).is_file() else "address"
-            try:
-                client = stack.enter_context(
-                    distributed.Client(**{argument: scheduler}, timeout=10)
-                )
-            except (OSError, ValueError, TypeError) as error:
-                raise ParameterError(
-                    f"no Dask scheduler answers at {scheduler}. Give the address that it prints "
-                    "when it starts, e.g. tcp://10.0.0.1:8786, or its scheduler file."
-                ) from error
-            backend = {"backend": "dask", "client": client, "scatter": [data]}
-        stack.enter_context(joblib.parallel_config(**backend))
-        try:
-            yield joblib.Parallel(return_as="generator_unordered")
-        except Exception as error:
-            is_lost = bool(scheduler) or isinstance(error, BrokenProcessPool)
-            if isinstance(error, GLocalError) or not is_lost:
-                raise
-            raise ClusterError(
-                f"the processes that ran the paths were lost ({type(error).__name__}). Finished "
-                "paths are kept: continue with `resume=True`."
-            ) from error
