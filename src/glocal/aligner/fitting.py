@@ -97,6 +97,7 @@ def fit(
     'converged'
     """
     what, solver = with_defaults(data, what, solver)
+    _check(data, what)
     start_time = time.perf_counter()
     solution = _solve(data, what, solver, Counter(on_step))
     return _record_fit(data, solution, time.perf_counter() - start_time)
@@ -138,6 +139,7 @@ def cross_score(
         The held-out loss is above that of features that are only scaled.
     """
     what, solver = with_defaults(data, what, solver)
+    _check(data, what)
     parts = fit_folds(data, folds) if isinstance(folds, int) else folds
     counter = Counter(on_step)
     solutions = [_solve(part.data, what, solver, counter) for part in parts]
@@ -246,11 +248,17 @@ def arm_or_keep(
     return Keep(keep=keep)
 
 
+def _check(data: FitData, what: Arm | Keep) -> None:
+    """Check all data once, before they are cut: each fold would repeat a warning."""
+    if isinstance(what, Keep):
+        what = Arm.of({}, local=data.local_features is not None)
+    data.check(what)
+
+
 def _solve(data: FitData, what: Arm | Keep, solver: Solver, counter: Counter) -> Solution:
     """Minimise an arm, or let `Keep` choose and fit a transform."""
     if isinstance(what, Keep):
         return what.solve(data, solver, counter)
-    data.check(what)
     return solver.solve(data, what, counter)
 
 

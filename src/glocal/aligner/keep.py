@@ -68,7 +68,7 @@ class Keep(Options):
         keep = self.keep
         if keep is None and data.local_features is not None:
             keep = DEFAULT_KEEP
-        return keep_curve(data, solver, keep=keep, counter=counter).solve(keep, counter)
+        return _best_curve(data, solver, keep, counter).solve(keep, counter)
 
 
 def keep_curve(
@@ -116,8 +116,12 @@ def keep_curve(
     DataError
         There are fewer than 30 answers, or three folds leave none to fit or to score.
     """
-    solver = solver or Exact()
-    counter = counter or Counter()
+    data.check(Arm.of({}, local=data.local_features is not None))
+    return _best_curve(data, solver or Exact(), keep, counter or Counter())
+
+
+def _best_curve(data: FitData, solver: Exact, keep: float | None, counter: Counter) -> KeepCurve:
+    """The curve of the data, or that of the best centre if the centre is "auto"."""
     if data.centre != AUTO:
         return _curve(data, solver, keep, counter)
     curves = [_curve(replace(data, centre=s), solver, keep, counter) for s in CENTRES]
@@ -132,7 +136,6 @@ def keep_curve(
 def _curve(data: FitData, solver: Exact, keep: float | None, counter: Counter) -> KeepCurve:
     """The curve of one centre."""
     before = counter.evaluations
-    data.check(Arm(method="global" if data.local_features is None else "glocal"))
     if data.answers.effective_size < MIN_ANSWERS:
         raise DataError(
             f"there are {data.answers.effective_size:.0f} answers; at least "
