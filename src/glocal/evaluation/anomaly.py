@@ -6,7 +6,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Shaped
+from jaxtyping import Bool, Float, Int, Shaped
 
 from glocal.data.labels import Superclasses, positions
 from glocal.errors import DataError, ParameterError
@@ -27,7 +27,6 @@ from glocal.similarity import (
 
 METRICS = ("auroc", "aupr", "fpr95")
 MODES = ("one-vs-rest", "leave-one-out", "shift")
-_AGAINST = "against"  # the mode of `anomaly_against`
 
 
 def anomaly(
@@ -106,7 +105,7 @@ def anomaly(
     >>> anomaly(train, labels, train[::-1].copy(), labels[::-1].copy(), k=1).auroc
     1.0
     """
-    if mode not in (*MODES, _AGAINST):
+    if mode not in MODES:
         raise ParameterError(f"`mode` is {mode!r}; it must be {' or '.join(MODES)}.")
     if superclasses is not None and mode != "leave-one-out":
         mode = "shift"
@@ -116,40 +115,23 @@ def anomaly(
             "which are those of the labels. Give both or neither."
         )
     shown, tested = labelled_sides(train, train_labels, test, test_labels, superclasses)
-    is_tested = np.ones(len(tested.X), dtype=bool)
+    is_of_trained = np.zeros(len(tested.X), dtype=bool)
     if mode == "shift":
         trained = _first_halves(shown)
         shown = shown.select(np.isin(shown.classes, trained))
-        is_tested = ~np.isin(tested.classes, trained)
-    classes, codes = np.unique(shown.superclasses, return_inverse=True)
-    test_codes = positions(classes, tested.superclasses)  # -1 of a class without training image
-    nearest = _nearest(shown.X, codes, classes, tested.X, k)
-    is_other = test_codes[:, None] != np.arange(len(classes))  # (images, classes)
+        is_of_trained = np.isin(tested.classes, trained)
+    names, codes = np.unique(shown.superclasses, return_inverse=True)
+    test_codes = positions(names, tested.superclasses)  # -1 of a class without training image
+    nearest = _nearest(shown.X, codes, names, tested.X, k)
+    is_of_class = test_codes[:, None] == np.arange(len(names))  # (images, classes)
+    is_anomaly = ~is_of_class
+    similarity = nearest.mean(axis=2)
+    similarity[is_of_class & is_of_trained[:, None]] = np.nan
     if mode == "leave-one-out":
+        is_anomaly = is_of_class | (test_codes < 0)[:, None]
         similarity = _without_each_class(nearest)
-        is_normal = is_other & (test_codes >= 0)[:, None]
-        is_anomaly = ~is_normal
-    else:
-        similarity = nearest.mean(axis=2)
-        is_normal = ~is_other & is_tested[:, None]
-        is_anomaly = is_other
     tolerance = tie_tolerance(tested.X.shape[1])
-    rows = []
-    influence = np.zeros(len(similarity))
-    for c, name in enumerate(classes.tolist()):
-        is_used = is_normal[:, c] | is_anomaly[:, c]
-        anomalous = is_anomaly[is_used, c]
-        if not anomalous.any() or anomalous.all():
-            continue
-        score = -snap_ties(similarity[is_used, c], tolerance)
-        influence[is_used] += _influence(anomalous, score)
-        counts = {"normal": int((~anomalous).sum()), "anomalous": int(anomalous.sum())}
-        metrics = zip(METRICS, detection(anomalous, score), strict=True)
-        rows.append({"class": name, **dict(metrics), **counts})
-    n = len(classes)
-    leave_out(n - len(rows), n, "classes lack normal or anomalous test images")
-    values = _within_classes(influence / len(rows), test_codes)
-    return _result(rows, values, {"mode": mode, "k": k})
+    return _score(names, similarity, is_anomaly, tolerance, test_codes, {"mode": mode, "k": k})
 
 
 def anomaly_against(
@@ -164,10 +146,15 @@ def anomaly_against(
     The test images of the training data set are normal. Score, errors and result are those of
     `anomaly`. The only task is named "all".
     """
+    train, test = finite_sides(train, test, SIDES)
     test, anomalies = finite_sides(test, anomalies, (SIDES[1], "anomalies"))
+    names = np.array(["all"])
     images = np.concatenate([test, anomalies])
-    labels = np.repeat(["all", "anomalies"], [len(test), len(anomalies)])
-    return anomaly(train, np.repeat(["all"], len(train)), images, labels, mode=_AGAINST, k=k)
+    similarity = _nearest(train, np.zeros(len(train), dtype=int), names, images, k).mean(axis=2)
+    kinds = np.repeat([0, 1], [len(test), len(anomalies)])
+    tolerance = tie_tolerance(test.shape[1])
+    settings = {"mode": "against", "k": k}
+    return _score(names, similarity, kinds[:, None] == 1, tolerance, kinds, settings)
 
 
 def detection(anomalous: Mask, score: Values) -> tuple[float, float, float]:
@@ -229,14 +216,40 @@ def _nearest(
     return np.concatenate(blocks)
 
 
-def _result(rows: list[dict[str, Any]], values: Values, settings: dict[str, Any]) -> Result:
-    """Average the metrics of the classes; `values` are deviations of the images, with mean 0."""
+def _score(
+    names: Shaped[np.ndarray, " c"],
+    similarity: Float[np.ndarray, "m c"],
+    is_anomaly: Bool[np.ndarray, "m c"],
+    tolerance: float,
+    classes: Int[np.ndarray, " m"],
+    settings: dict[str, Any],
+) -> Result:
+    """Average the metrics of the tasks, one for each of the `names`.
+
+    `similarity` is that of a test image to the training images of the task, NaN if the image has no
+    part in it. Similarities within the `tolerance` are tied. `classes` of the test images are those
+    of which the interval is.
+    """
+    rows = []
+    influence = np.zeros(len(classes))
+    for c, name in enumerate(names.tolist()):
+        is_used = ~np.isnan(similarity[:, c])
+        anomalous = is_anomaly[is_used, c]
+        if not anomalous.any() or anomalous.all():
+            continue
+        score = -snap_ties(similarity[is_used, c], tolerance)
+        influence[is_used] += _influence(anomalous, score)
+        counts = {"normal": int((~anomalous).sum()), "anomalous": int(anomalous.sum())}
+        metrics = zip(METRICS, detection(anomalous, score), strict=True)
+        rows.append({"class": name, **dict(metrics), **counts})
+    n = len(names)
+    leave_out(n - len(rows), n, "classes lack normal or anomalous test images")
     auroc, *others = [float(np.mean([row[name] for row in rows])) for name in METRICS]
-    units = Units(values=auroc + values)
-    score = partial(Score, "anomaly", n=len(values), settings=settings)
+    units = Units(values=auroc + _within_classes(influence / len(rows), classes))
+    score_row = partial(Score, "anomaly", n=len(classes), settings=settings)
     scores = (
-        score("auroc", auroc, *units.estimate().interval(FRACTION)),
-        *map(score, METRICS[1:], others),
+        score_row("auroc", auroc, *units.estimate().interval(FRACTION)),
+        *map(score_row, METRICS[1:], others),
     )
     return Result.of(scores, units, per_class=rows)
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Int
 
-from glocal.errors import ParameterError
+from glocal.errors import DataError, ParameterError
 from glocal.evaluation.intervals import Result, Units
 from glocal.evaluation.rsa import model_rdm, spearman
 from glocal.results import Score
@@ -25,6 +25,8 @@ from glocal.similarity import (
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
+MIN_IMAGES = 4
+"""With fewer images, debiased CKA is not defined."""
 _MAX_COMPARED = 2000  # largest number of images whose dissimilarities are compared
 
 
@@ -56,12 +58,18 @@ def structure(X: Embedding, Z: Embedding, *, k: int = 10, seed: int = 42) -> Res
     Raises
     ------
     DataError
-        If X or Z holds NaN or infinity.
+        If X or Z holds NaN or infinity, they differ in their number of rows, or they have fewer than
+        `MIN_IMAGES`.
     ParameterError
         If k is outside 1 … n - 1.
     """
     (X,) = zeros_if_collapsed(finite(X, "features before the transform"))
     (Z,) = zeros_if_collapsed(finite(Z, "features after the transform"))
+    if len(X) != len(Z) or len(X) < MIN_IMAGES:
+        raise DataError(
+            f"there are {len(X)} images before the transform and {len(Z)} after it; give the same "
+            f"images, at least {MIN_IMAGES}."
+        )
     kept = kept_neighbours(X, Z, k)
     score = partial(Score, "structure", n=len(X), settings={"k": k})
     others = (score("cka", cka(X, Z)), score("rdm_spearman", rdm_spearman(X, Z, seed)))
@@ -126,10 +134,10 @@ def neighbourhoods(Z: Embedding, k: int = 10) -> csr_array:
     from scipy.sparse import csr_array, vstack
 
     n = len(Z)
-    tolerance = tie_tolerance(Z.shape[1])
-    blocks = []
     if not 1 <= k < n:
         raise ParameterError(f"`k` is {k} but {n} images allow 1 to {n - 1} neighbours.")
+    tolerance = tie_tolerance(Z.shape[1])
+    blocks = []
     for _, S in cosine_blocks(Z):
         kth_largest = np.partition(S, -k, axis=1)[:, -k]
         i, j = np.nonzero(kth_largest[:, None] - tolerance <= S)
@@ -142,8 +150,9 @@ def neighbourhoods(Z: Embedding, k: int = 10) -> csr_array:
 
 def neighbours(Z: Embedding, k: int) -> Int[np.ndarray, "n k"]:
     """The k nearest rows of every row, nearest first, for display."""
-    orders = [np.argsort(-S, axis=1, kind="stable") for _, S in cosine_blocks(Z)]
-    return np.concatenate(orders)[:, :k]
+    # a copy, since a slice would keep all n places of every row in memory
+    nearest = [np.argsort(-S, axis=1, kind="stable")[:, :k].copy() for _, S in cosine_blocks(Z)]
+    return np.concatenate(nearest)
 
 
 def cka(X: Embedding, Z: Embedding) -> float:
