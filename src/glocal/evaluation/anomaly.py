@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float, Int, Shaped
 from glocal.data.labels import Superclasses, positions
 from glocal.errors import DataError, ParameterError
 from glocal.evaluation.intervals import FRACTION, Result, Units
-from glocal.evaluation.sides import SIDES, Members, finite_sides, labelled_sides, leave_out
+from glocal.evaluation.sides import SIDES, Labelled, finite_sides, labelled_sides, leave_out
 from glocal.results import Score
 from glocal.similarity import (
     Embedding,
@@ -120,8 +120,8 @@ def anomaly(
         trained = _first_halves(shown)
         shown = shown.select(np.isin(shown.classes, trained))
         is_of_trained = np.isin(tested.classes, trained)
-    names, codes = np.unique(shown.superclasses, return_inverse=True)
-    test_codes = positions(names, tested.superclasses)  # -1 of a class without training image
+    names, codes = np.unique(shown.targets, return_inverse=True)
+    test_codes = positions(names, tested.targets)  # -1 of a class without training image
     nearest = _nearest(shown.X, codes, names, tested.X, k)
     is_of_class = test_codes[:, None] == np.arange(len(names))  # (images, classes)
     is_anomaly = ~is_of_class
@@ -188,11 +188,11 @@ def _without_each_class(nearest: Float[np.ndarray, "m c k"]) -> Float[np.ndarray
     return means
 
 
-def _first_halves(images: Members) -> np.ndarray:
+def _first_halves(images: Labelled) -> np.ndarray:
     """The first half of the classes of each superclass."""
     halves = []
-    for superclass in np.unique(images.superclasses):
-        names = np.unique(images.classes[images.superclasses == superclass])
+    for superclass in np.unique(images.targets):
+        names = np.unique(images.classes[images.targets == superclass])
         halves.append(names[: -(-len(names) // 2)])
     return np.concatenate(halves)
 

@@ -8,14 +8,23 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Int
 
 from glocal.data.labels import Superclasses, positions
 from glocal.errors import DataError, DataWarning, ParameterError
 from glocal.evaluation.intervals import Result, Units, class_means
-from glocal.evaluation.sides import Members, labelled_sides
+from glocal.evaluation.sides import Labelled, labelled_sides
 from glocal.results import Score
-from glocal.similarity import Choices, Embedding, Numbers, Values, choice, row_slices, unit_rows
+from glocal.similarity import (
+    Choices,
+    Embedding,
+    Mask,
+    Numbers,
+    Values,
+    choice,
+    row_slices,
+    unit_rows,
+)
 
 STRENGTHS = np.logspace(-4, 6, 11)
 MIN_DRAWS = 20
@@ -111,15 +120,21 @@ def few_shot(
     if draws is None:
         draws = _FAST_DRAWS if probe == "ncm" else _DRAWS
     episodes = draw_episodes(
-        train.classes, shots, draws, seed, None if superclasses is None else train.superclasses
+        train.classes, shots, draws, seed, None if superclasses is None else train.targets
     )
-    classes, pool = np.unique(train.superclasses, return_counts=True)
-    truth = _truth(classes, test.superclasses)
-    if superclasses is not None:
-        is_shown = np.array([np.isin(test.classes, train.classes[rows]) for rows in episodes])
-    else:
-        is_shown = is_one_set & np.array([np.isin(range(len(truth)), rows) for rows in episodes])
-    credits = _credits(train, test.X, truth, episodes, is_shown, PROBES[probe])
+    classes, codes, pool = np.unique(train.targets, return_inverse=True, return_counts=True)
+    truth = _truth(classes, test.targets)
+    is_shown = np.zeros((draws, len(truth)), dtype=bool)
+    for draw, rows in enumerate(episodes):
+        if superclasses is not None:
+            is_shown[draw] = np.isin(test.classes, train.classes[rows])
+        elif is_one_set:
+            is_shown[draw, rows] = True
+    fit = partial(PROBES[probe], k=len(classes))
+    scorers = (fit(train.X[rows], codes[rows]) for rows in episodes)
+    credits = np.stack(
+        [_credits(scorer, test.X, truth, ~shown) for scorer, shown in zip(scorers, is_shown, strict=True)]
+    )
     by_class = class_means(credits, truth)
     n_classes = by_class.shape[1]
     lacks_tests = superclasses is not None and n_classes < len(np.unique(truth))
@@ -143,32 +158,22 @@ def few_shot(
     return Result.of(scores, units, probe, per_draw=per_draw, chance=1 / len(classes), probe=probe)
 
 
-def _credits(
-    train: Members,
-    X: Embedding,
-    truth: Numbers,
-    episodes: Int[np.ndarray, "draws rows"],
-    is_shown: Bool[np.ndarray, "draws images"],
-    probe: Probe,
-) -> Float[np.ndarray, "draws images"]:
-    """The credit of each test image in each draw, NaN for an image that the draw has shown."""
-    classes, codes = np.unique(train.superclasses, return_inverse=True)
-    credits = np.full(is_shown.shape, np.nan)
-    for draw, rows in enumerate(episodes):
-        scorer = probe(train.X[rows], codes[rows], len(classes))
-        tested = np.flatnonzero(~is_shown[draw])
-        for chunk in row_slices(len(tested), _CHUNK):
-            images = tested[chunk]
-            credits[draw, images] = shared_credit(scorer(X[images]), truth[images])
+def _credits(scorer: Scorer, X: Embedding, truth: Numbers, is_tested: Mask) -> Values:
+    """The credit of each test image in one draw, NaN for an image that is not tested."""
+    credits = np.full(len(truth), np.nan)
+    tested = np.flatnonzero(is_tested)
+    for chunk in row_slices(len(tested), _CHUNK):
+        images = tested[chunk]
+        credits[images] = shared_credit(scorer(X[images]), truth[images])
     return credits
 
 
-def _with_enough_images(train: Members, test: Members, shots: int) -> tuple[Members, Members]:
+def _with_enough_images(train: Labelled, test: Labelled, shots: int) -> tuple[Labelled, Labelled]:
     """Leave out classes with fewer images than shots, if two remain; a DataWarning names them."""
     names, counts = np.unique(train.classes, return_counts=True)
     is_small = counts < shots
     kept = ~np.isin(train.classes, names[is_small])
-    remaining = np.unique(train.superclasses[kept])
+    remaining = np.unique(train.targets[kept])
     if not is_small.any() or len(remaining) < 2:
         return train, test
     listing = ", ".join(f"{names[i]} ({counts[i]})" for i in np.flatnonzero(is_small))
@@ -178,8 +183,8 @@ def _with_enough_images(train: Members, test: Members, shots: int) -> tuple[Memb
         DataWarning,
         stacklevel=3,
     )
-    lost = np.setdiff1d(train.superclasses, remaining)
-    return train.select(kept), test.select(~np.isin(test.superclasses, lost))
+    lost = np.setdiff1d(train.targets, remaining)
+    return train.select(kept), test.select(~np.isin(test.targets, lost))
 
 
 def _truth(classes: np.ndarray, y_test: np.ndarray) -> Numbers:

@@ -14,16 +14,19 @@ from glocal.similarity import Embedding, Labels, Mask, finite
 SIDES = ("training images", "test images")
 
 
-class Members(NamedTuple):
-    """Images that have a superclass: their feature rows, superclasses and classes."""
+class Labelled(NamedTuple):
+    """The rows of images, the `targets` that are predicted of them, and their classes.
+
+    A target is the superclass of the image or, without superclasses, its class.
+    """
 
     X: Embedding
-    superclasses: Labels
+    targets: Labels
     classes: Labels
 
-    def select(self, kept: Mask) -> Members:
+    def select(self, kept: Mask) -> Labelled:
         """Return the images of a mask."""
-        return Members(*(values[kept] for values in self))
+        return Labelled(*(values[kept] for values in self))
 
 
 def labelled_sides(
@@ -32,23 +35,23 @@ def labelled_sides(
     X_test: np.ndarray,
     y_test: np.ndarray | None,
     superclass_of: Superclasses | None,
-) -> tuple[Members, Members]:
-    """Check training and test images; without superclasses, each class is its own superclass."""
+) -> tuple[Labelled, Labelled]:
+    """Check training and test images, and look up their superclasses if there are any."""
     rows = labelled_rows(X_train, y_train, X_test, y_test, SIDES)
-    train = _members(*rows[:2], superclass_of, "training")
-    return train, _members(*rows[2:], superclass_of, "test")
+    train = _labelled(*rows[:2], superclass_of, "training")
+    return train, _labelled(*rows[2:], superclass_of, "test")
 
 
-def _members(
+def _labelled(
     X: np.ndarray, labels: np.ndarray, superclass_of: Superclasses | None, part: str
-) -> Members:
+) -> Labelled:
     """Select the rows of X whose class is in a superclass; a DataWarning counts the others."""
     if superclass_of is None:
-        return Members(X, labels, labels)
+        return Labelled(X, labels, labels)
     rows, superclasses = superclass_rows(labels, superclass_of, part)
     n = len(labels)
     leave_out(n - len(rows), n, f"{part} images are of classes without a superclass")
-    return Members(X[rows], superclasses, labels[rows])
+    return Labelled(X[rows], superclasses, labels[rows])
 
 
 def leave_out(n: int, total: int, what: str) -> None:

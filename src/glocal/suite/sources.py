@@ -20,7 +20,7 @@ from glocal.aligner.folds import fit_folds
 from glocal.data.answers import Answers
 from glocal.data.features import NAMES_FILE, Features, Standardization
 from glocal.data.join import Joined, join
-from glocal.data.labels import split_column
+from glocal.data.labels import load_labels, split_column
 from glocal.errors import DataWarning
 from glocal.files import file_sha256, read_lines
 from glocal.options import Options
@@ -68,8 +68,8 @@ class Sources:
     `load_answers` reads a file of answers, and `standardization` has the two scalars by which all
     features are standardized; by default they are those of the objects. `pretrained` are the names
     of the transforms that were fitted elsewhere; `glocal.transform.checks.table_rows` checks them,
-    by `force`. `hashed` collects the hashes of the files in use. `features`, `joined_answers` and
-    `transform` load a file once.
+    by `force`. `hashed` collects the hashes of the files in use. `features`, `labels` (of the images
+    of a feature file), `joined_answers` and `transform` load a file once.
     """
 
     shared: Shared
@@ -85,6 +85,9 @@ class Sources:
 
     def __post_init__(self) -> None:
         self.features = cache(lambda file: Features.load(self.path(file)))
+        self.labels = cache(
+            lambda file, images: load_labels(self.path(file), self.features(images))
+        )
         self.joined_answers = cache(self._join_answers)
         self.transform = cache(self._load_transform)
 

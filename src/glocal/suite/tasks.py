@@ -12,7 +12,7 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from glocal.data.features import Features
-from glocal.data.labels import load_groups, load_labels
+from glocal.data.labels import load_groups
 from glocal.data.rdm import join_rdms, load_rdms
 from glocal.data.sources.breeds import breeds_side
 from glocal.data.tables import read_list
@@ -152,8 +152,8 @@ class _Sides(Task):
         assert self.train_labels is not None
         train = sources.features(self.train)
         test = sources.features(self.test or self.train)
-        y_train = load_labels(sources.path(self.train_labels), train)
-        y_test = load_labels(sources.path(self.test_labels or self.train_labels), test)
+        y_train = sources.labels(self.train_labels, self.train)
+        y_test = sources.labels(self.test_labels or self.train_labels, self.test or self.train)
         if self.breeds is None:
             return train, y_train, test, y_test
         return (
@@ -281,12 +281,12 @@ class RetrievalTask(Task):
         import pandas as pd
 
         queries = sources.features(self.queries)
-        query_labels = load_labels(sources.path(self.query_labels), queries)
+        query_labels = sources.labels(self.query_labels, self.queries)
         labels = query_labels
         sides = [embed(queries), labels]
         if self.gallery is not None and self.gallery_labels is not None:
             gallery = sources.features(self.gallery)
-            labels = load_labels(sources.path(self.gallery_labels), gallery)
+            labels = sources.labels(self.gallery_labels, self.gallery)
             sides += [embed(gallery), labels]
         result = retrieval(*sides)
         shares = pd.Series(labels).value_counts(normalize=True)
