@@ -44,7 +44,7 @@ import glocal
 from glocal.aligner import cross_score
 from glocal.aligner.curve import curve_record, learning_curve
 from glocal.evaluation.agreement import ceiling
-from glocal.evaluation.intervals import holm
+from glocal.evaluation.comparison import holm
 from glocal.files import make_folder, write_text
 from glocal.sweep import sweep
 

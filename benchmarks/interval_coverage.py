@@ -37,8 +37,9 @@ from glocal.data.answers import Answers
 from glocal.data.world import simulated_answers, simulated_world
 from glocal.evaluation.agreement import answer_credit, credit_units
 from glocal.evaluation.anomaly import anomaly
+from glocal.evaluation.comparison import Result
 from glocal.evaluation.few_shot import few_shot
-from glocal.evaluation.intervals import Result, Units
+from glocal.evaluation.intervals import Units
 from glocal.evaluation.retrieval import retrieval
 
 DRAWS = (5, 10, 40)

@@ -11,16 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
+from glocal.evaluation.comparison import Result, compared, holm
 from glocal.evaluation.intervals import (
     CORRELATION,
     FRACTION,
     Estimate,
-    Result,
     Units,
     answer_estimate,
-    compared,
     episode_estimate,
-    holm,
     mean_estimate,
     pseudo_values,
     two_way_estimate,
@@ -243,9 +241,9 @@ def test_an_interval_stays_within_what_a_score_can_be():
     """
     wide = Estimate(0.5, 1, 3)
     assert (wide.interval(FRACTION), wide.interval(CORRELATION)) == ((0, 1), (-1, 1))
-    a, b = (Units(values=scores) for scores in np.eye(2))
-    for metric, largest in (("accuracy_cosine", 1), ("spearman_cosine", 2)):
-        scores = (Score("task", metric, 0.5),)
+    scores = (Score("task", "metric", 0.5),)
+    for limits, largest in ((FRACTION, 1), (CORRELATION, 2)):
+        a, b = (Units(values=values, limits=limits) for values in np.eye(2))
         difference = compared({"a": Result(scores, a), "b": Result(scores, b)}, [("a", "b")])[-1]
         assert (difference.low, difference.high) == (-largest, largest)
 

@@ -25,7 +25,8 @@ from glocal import (
 from glocal.errors import DataError
 from glocal.evaluation.agreement import ceiling
 from glocal.evaluation.anomaly import anomaly_against
-from glocal.evaluation.intervals import Result, Units, compared
+from glocal.evaluation.comparison import Result, compared
+from glocal.evaluation.intervals import Units
 from glocal.evaluation.structure import cka, neighbours
 
 RNG = np.random.default_rng(2)

@@ -30,7 +30,7 @@ from glocal import (
 from glocal.aligner.folds import fit_folds
 from glocal.data.sources.breeds import breeds
 from glocal.errors import DataWarning, FileError, ParameterError
-from glocal.evaluation.intervals import holm
+from glocal.evaluation.comparison import holm
 from glocal.results import read_rows
 from glocal.suite.plan import Plan
 from glocal.suite.run import run_suite

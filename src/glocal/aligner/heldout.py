@@ -145,12 +145,12 @@ def heldout_scores(
     )
     units = credit_units(credit, parts.answers)
     original = credit_units(original_credit, parts.answers)
-    agreement, low, high = units.estimate().bounded()
+    agreement, low, high = units.bounded()
     gain, gain_low, gain_high = units.minus(original).bounded((-1.0, 1.0))
     Z = [transform.map_rows(X) for transform, X in zip(transforms, parts.images, strict=True)]
     shares = parts.kept(Z)
     raw_shares = parts.raw_kept(Z) if any(fold.data.centre for fold in folds) else shares
-    kept, kept_low, kept_high = Units(values=shares).estimate().bounded()
+    kept, kept_low, kept_high = Units(values=shares).bounded()
     return HeldOutScores(
         of="questions" if folds[0].data.objects is data.objects else "objects",
         folds=len(folds),

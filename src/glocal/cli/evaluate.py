@@ -16,7 +16,7 @@ from glocal.cli.output import print_json, print_lines, print_message, print_scor
 from glocal.data.answers import Answers
 from glocal.data.seen import seen
 from glocal.evaluation.agreement import ceiling_in_words
-from glocal.evaluation.intervals import Result, compared
+from glocal.evaluation.comparison import Result, compared
 from glocal.files import writable_target
 from glocal.options import Options
 from glocal.results import DIFFERENCE, SCORE_ENDINGS, Score, append_rows, read_scores

@@ -12,7 +12,8 @@ import numpy as np
 from glocal.data.answers import Answers
 from glocal.data.people import asked_once, tally
 from glocal.errors import DataError, DataWarning
-from glocal.evaluation.intervals import FRACTION, Result, Units, compared
+from glocal.evaluation.comparison import Result, compared
+from glocal.evaluation.intervals import FRACTION, Units
 from glocal.results import PEOPLE, Score
 from glocal.similarity import Choices, Values, choice_loss, credit, finite, of_pairs, pair_tolerance
 
@@ -108,7 +109,7 @@ def heldout_rows(credits: Mapping[str, Values], heldout: Answers) -> list[Score]
     results = {}
     for arm, arm_credits in credits.items():
         units = credit_units(arm_credits, heldout)
-        bounded = units.estimate().bounded()
+        bounded = units.bounded()
         score = Score("odd-one-out", "accuracy_cosine", *bounded, len(heldout), "heldout")
         results[arm] = Result((score,), units)
     first, *others = results
@@ -165,7 +166,7 @@ def ceiling(answers: Answers, *, least: float = MIN_REPEATED_SHARE) -> Result | 
     if answers_a_question >= MIN_ANSWERS_A_QUESTION:
         units["majority"] = Units(values=counts.max(axis=1) / n_answers, answers=questions)
     total = int(n_answers.sum())
-    bounds = {name: end.estimate().bounded() for name, end in units.items()}
+    bounds = {name: end.bounded() for name, end in units.items()}
     settings = {"answers_a_question": answers_a_question}
     score = partial(Score, "odd-one-out", n=total, transform=PEOPLE, settings=settings)
     scores = tuple(score(f"ceiling_{name}", *bound) for name, bound in bounds.items())

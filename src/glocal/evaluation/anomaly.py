@@ -10,7 +10,8 @@ from jaxtyping import Bool, Float, Int, Shaped
 
 from glocal.data.labels import Superclasses, positions
 from glocal.errors import DataError, ParameterError
-from glocal.evaluation.intervals import FRACTION, Result, Units
+from glocal.evaluation.comparison import Result
+from glocal.evaluation.intervals import FRACTION, Units
 from glocal.evaluation.sides import SIDES, Labelled, finite_sides, labelled_sides, leave_out
 from glocal.results import Score
 from glocal.similarity import (

@@ -12,7 +12,8 @@ from jaxtyping import Int
 
 from glocal.data.labels import Superclasses, positions
 from glocal.errors import DataError, DataWarning, ParameterError
-from glocal.evaluation.intervals import Result, Units, class_means
+from glocal.evaluation.comparison import Result
+from glocal.evaluation.intervals import Units, class_means
 from glocal.evaluation.sides import Labelled, labelled_sides
 from glocal.results import Score
 from glocal.similarity import (
@@ -124,17 +125,15 @@ def few_shot(
     )
     classes, codes, pool = np.unique(train.targets, return_inverse=True, return_counts=True)
     truth = _truth(classes, test.targets)
-    is_shown = np.zeros((draws, len(truth)), dtype=bool)
+    credits = np.full((draws, len(truth)), np.nan)
     for draw, rows in enumerate(episodes):
+        is_tested = np.ones(len(truth), dtype=bool)
         if superclasses is not None:
-            is_shown[draw] = np.isin(test.classes, train.classes[rows])
+            is_tested = ~np.isin(test.classes, train.classes[rows])
         elif is_one_set:
-            is_shown[draw, rows] = True
-    fit = partial(PROBES[probe], k=len(classes))
-    scorers = (fit(train.X[rows], codes[rows]) for rows in episodes)
-    credits = np.stack(
-        [_credits(scorer, test.X, truth, ~shown) for scorer, shown in zip(scorers, is_shown, strict=True)]
-    )
+            is_tested[rows] = False
+        scorer = PROBES[probe](train.X[rows], codes[rows], len(classes))
+        credits[draw] = _credits(scorer, test.X, truth, is_tested)
     by_class = class_means(credits, truth)
     n_classes = by_class.shape[1]
     lacks_tests = superclasses is not None and n_classes < len(np.unique(truth))
@@ -151,7 +150,7 @@ def few_shot(
     n = round(np.count_nonzero(~np.isnan(credits)) / draws)
     score = partial(Score, "few-shot", n=n, settings=settings)
     scores = (
-        score(f"accuracy_{probe}", *units.estimate().bounded()),
+        score(f"accuracy_{probe}", *units.bounded()),
         score(f"accuracy_plain_{probe}", float(np.nanmean(credits, axis=1).mean())),
     )
     per_draw = tuple(by_class.mean(axis=1).tolist())

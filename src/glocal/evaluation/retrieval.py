@@ -8,7 +8,8 @@ import numpy as np
 from jaxtyping import Bool, Float, Int, Shaped
 
 from glocal.data.labels import positions
-from glocal.evaluation.intervals import Result, Units, pseudo_values
+from glocal.evaluation.comparison import Result
+from glocal.evaluation.intervals import Units, pseudo_values
 from glocal.evaluation.sides import labelled_rows, leave_out
 from glocal.results import Score
 from glocal.similarity import (
@@ -174,7 +175,7 @@ def _result(
         Units(values=pseudo_values(mean, *(part[:, column] for part in left_out)))
         for column, mean in enumerate(query_scores.mean(axis=0).tolist())
     ]
-    precision, *recall = [unit.estimate().bounded() for unit in units]
+    precision, *recall = [unit.bounded() for unit in units]
     by_rank = dict(zip(ranks, recall, strict=True))
     score = partial(Score, "retrieval", n=len(query_scores))
     scores = [score(f"recall_{rank}", *bounded) for rank, bounded in by_rank.items()]

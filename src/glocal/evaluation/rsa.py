@@ -10,7 +10,8 @@ from jaxtyping import Float, Int
 
 from glocal.data.rdm import check_rdms
 from glocal.errors import CollapseWarning, DataError, ParameterError
-from glocal.evaluation.intervals import CORRELATION, Bounded, Result, Units, pseudo_values
+from glocal.evaluation.comparison import Result
+from glocal.evaluation.intervals import CORRELATION, Bounded, Units, pseudo_values
 from glocal.results import PEOPLE, Score
 from glocal.similarity import (
     Embedding,
@@ -100,8 +101,9 @@ def rsa(Z: Embedding, rdms: Float[np.ndarray, "*people n n"], *, kernel: str = "
             stacklevel=2,
         )
     else:
-        units = Units(values=np.stack([_jackknife(model, rdm, n) for rdm in human]))
-        bounded = units.estimate().bounded(CORRELATION)
+        values = np.stack([_jackknife(model, rdm, n) for rdm in human])
+        units = Units(values=values, limits=CORRELATION)
+        bounded = units.bounded()
     score = partial(Score, "rsa", n=n)
     scores = [score(f"spearman_{kernel}", *bounded)]
     for name, bound in zip(("lower", "upper"), ceiling or (), strict=False):

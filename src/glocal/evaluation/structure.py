@@ -9,7 +9,8 @@ import numpy as np
 from jaxtyping import Int
 
 from glocal.errors import DataError, ParameterError
-from glocal.evaluation.intervals import Result, Units
+from glocal.evaluation.comparison import Result
+from glocal.evaluation.intervals import Units
 from glocal.evaluation.rsa import model_rdm, spearman
 from glocal.results import Score
 from glocal.similarity import (
@@ -58,8 +59,8 @@ def structure(X: Embedding, Z: Embedding, *, k: int = 10, seed: int = 42) -> Res
     Raises
     ------
     DataError
-        If X or Z holds NaN or infinity, they differ in their number of rows, or they have fewer than
-        `MIN_IMAGES`.
+        If X or Z holds NaN or infinity, or they have fewer than `MIN_IMAGES` rows or another number
+        of rows than each other.
     ParameterError
         If k is outside 1 … n - 1.
     """
@@ -81,7 +82,7 @@ def kept_neighbours(
 ) -> Result:
     """The first score of `structure` alone; `before` as in `kept_by_image`."""
     units = Units(values=kept_by_image(X, Z, k, before=before))
-    bounded = units.estimate().bounded()
+    bounded = units.bounded()
     score = Score("structure", "neighbours_kept", *bounded, n=len(X), settings={"k": k})
     return Result((score,), units)
 

@@ -12,7 +12,8 @@ import numpy as np
 
 from glocal._version import __version__
 from glocal.evaluation.change import change_record
-from glocal.evaluation.intervals import Result, Units, compared
+from glocal.evaluation.comparison import Result, compared
+from glocal.evaluation.intervals import Units
 from glocal.evaluation.view import load_view, object_view, save_view
 from glocal.files import (
     PathLike,
@@ -162,6 +163,7 @@ def _load_cell(file: Path) -> Result:
     units: dict[str, Any] = {
         name: array if array.ndim else array.item() for name, array in arrays.items()
     }
+    units["limits"] = tuple(units["limits"].tolist())
     return Result(scores, Units(**units), {"key": key})
 
 

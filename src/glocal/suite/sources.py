@@ -68,8 +68,8 @@ class Sources:
     `load_answers` reads a file of answers, and `standardization` has the two scalars by which all
     features are standardized; by default they are those of the objects. `pretrained` are the names
     of the transforms that were fitted elsewhere; `glocal.transform.checks.table_rows` checks them,
-    by `force`. `hashed` collects the hashes of the files in use. `features`, `labels` (of the images
-    of a feature file), `joined_answers` and `transform` load a file once.
+    by `force`. `hashed` collects the hashes of the files in use. `features`, `labels` (of the
+    images of a feature file), `joined_answers` and `transform` load a file once.
     """
 
     shared: Shared

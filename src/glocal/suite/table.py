@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any
 
-from glocal.evaluation.intervals import holm
+from glocal.evaluation.comparison import holm
 from glocal.results import DIFFERENCE, PEOPLE, Score, interval_text
 
 if TYPE_CHECKING:

@@ -19,8 +19,8 @@ from glocal.data.tables import read_list
 from glocal.errors import DataWarning, ParameterError
 from glocal.evaluation.agreement import ceiling, odd_one_out
 from glocal.evaluation.anomaly import anomaly, anomaly_against
+from glocal.evaluation.comparison import Result
 from glocal.evaluation.few_shot import few_shot
-from glocal.evaluation.intervals import Result
 from glocal.evaluation.retrieval import retrieval
 from glocal.evaluation.rsa import rsa
 from glocal.evaluation.structure import structure

@@ -16,8 +16,8 @@ from jaxtyping import Float
 from glocal.data.features import Features
 from glocal.data.labels import Superclasses, check_labels, superclass_rows
 from glocal.errors import DataError, DataWarning
+from glocal.evaluation.comparison import Result, compared
 from glocal.evaluation.few_shot import few_shot
-from glocal.evaluation.intervals import Result, compared
 from glocal.evaluation.retrieval import retrieval
 from glocal.evaluation.structure import kept_neighbours, neighbourhoods
 from glocal.objective import single_threaded_blas

@@ -18,7 +18,7 @@ from glocal.data.join import Joined, join
 from glocal.data.planning import attained_share
 from glocal.errors import DataError, import_optional
 from glocal.evaluation.agreement import ceiling
-from glocal.evaluation.intervals import Result
+from glocal.evaluation.comparison import Result
 from glocal.report import Block, Run, transform_run
 from glocal.report.charts import COLOURS, INK, inline_data, metric_axis, tooltips
 from glocal.report.finding import plural
