@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Shaped
 
 from glocal.errors import DataError
-from glocal.files import PathLike, ending, read_npy, reading
+from glocal.files import PathLike, ending, naming, read_npy, reading
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -127,37 +127,45 @@ def read_named_rows(path: PathLike) -> tuple[Shaped[np.ndarray, "n p"], tuple[st
         if re.search("[;\t]", first_line):
             _refuse_decimal_commas(re.split("[;\t]", first_line))
         titles = _cells(first_line)
-        # pandas numbers columns that have no title
-        numbers = [title for title in titles if _is_number(title)]
-        counts_up = len(numbers) > 2 and numbers == [*map(str, range(len(numbers)))]
-        has_titles = counts_up or _are_titles(titles)
-        # a column of names stays text, also the index of pandas, which has no title
+        are_titles = _are_column_numbers(titles) or _are_titles(titles)
+        # what names rows stays text: also the row numbers that pandas writes under an empty title
         named = [i for i, title in enumerate(titles) if title.lower() in _NAME_COLUMNS]
         table = _read_csv(
             file,
             first_line,
-            header=0 if has_titles else None,
-            converters=dict.fromkeys(named if has_titles else (), str),
+            header=0 if are_titles else None,
+            converters=dict.fromkeys(named if are_titles else (), str),
             low_memory=False,
         )
         _refuse_decimal_commas(table.iloc[0])
         features = table.select_dtypes("number")
         if not features.shape[1]:
             raise ValueError("none of its columns holds numbers")
-    labels = table.drop(columns=features.columns)
-    if labels.shape[1] > 1:
+    with naming(path):
+        return features.to_numpy(), _row_names(table.drop(columns=features.columns))
+
+
+def _row_names(texts: pd.DataFrame) -> tuple[str, ...] | None:
+    """The names in the only column of text; None without one, or if they are only row numbers."""
+    if texts.shape[1] > 1:
         raise DataError(
-            f"{path} has {labels.shape[1]} columns of names or text "
-            f"({', '.join(map(str, labels.columns[:5]))}); features have at most one. Remove the "
+            f"it has {texts.shape[1]} columns of names or text "
+            f"({', '.join(map(str, texts.columns[:5]))}); features have at most one. Remove the "
             "others."
         )
-    if not labels.shape[1]:
-        return features.to_numpy(), None
-    names = labels.iloc[:, 0].fillna("").astype(str).str.strip()
+    if not texts.shape[1]:
+        return None
+    names = texts.iloc[:, 0].fillna("").astype(str).str.strip()
     if (names == "").any():
-        raise DataError(f"{path}: row {int((names == '').argmax())} has no name in {names.name!r}.")
-    counts_rows = names.tolist() == [str(row) for row in range(len(names))]  # the index of pandas
-    return features.to_numpy(), None if counts_rows else tuple(names)
+        raise DataError(f"row {int((names == '').argmax())} has no name in {names.name!r}.")
+    are_row_numbers = names.tolist() == [str(row) for row in range(len(names))]
+    return None if are_row_numbers else tuple(names)
+
+
+def _are_column_numbers(titles: list[str]) -> bool:
+    """Whether titles are 0, 1, 2, …, as pandas numbers columns, perhaps after those of names."""
+    numbers = [title for title in titles if _is_number(title)]
+    return len(numbers) > 2 and numbers == [*map(str, range(len(numbers)))]
 
 
 def _first_line(file: Path, errors: str = "strict") -> str:
@@ -175,7 +183,8 @@ def _read_csv(file: Path, first_line: str, **options: Any) -> pd.DataFrame:
     import pandas as pd
 
     with warnings.catch_warnings():
-        warnings.simplefilter("error")  # pandas truncates longer rows with a warning
+        # pandas truncates longer rows with this warning
+        warnings.simplefilter("error", pd.errors.ParserWarning)
         return pd.read_csv(
             file,
             sep=_separator(first_line) or r"\s+",
