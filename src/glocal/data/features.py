@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -13,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike
 
+from glocal.data.names import object_name
 from glocal.data.readers import PARQUET, READERS, read_matrix
 from glocal.data.tables import TABLES, read_named_rows
 from glocal.errors import DataError, FileError
@@ -25,9 +25,6 @@ _CHUNK_BYTES = 1 << 25
 _MIN_RELATIVE_DEVIATION = 1e-12  # relative to the mean; rounding of a constant leaves 1e-16
 _MAX_UNIT_DEVIATION = 2e-3  # largest deviation of the length of a unit row from 1
 _MAX_SHARE_MISSING = 0.1  # largest fraction of objects without answers, or without features
-_IMAGE_EXTENSION = re.compile(
-    r"\.(avif|bmp|gif|hei[cf]|jfif|jp2|jpe?g|pbm|pgm|png|pnm|ppm|svg|tiff?|webp)$", re.IGNORECASE
-)
 
 
 @dataclass(frozen=True)
@@ -334,15 +331,6 @@ def as_matrix(value: Any) -> np.ndarray:
 def row_blocks(n: int, p: int, rows: int | None = None) -> list[slice]:
     """Slices that divide n rows into blocks of `rows`, by default of 32 MB in float64."""
     return row_slices(n, rows or _CHUNK_BYTES // (8 * max(1, p)))
-
-
-def object_name(name: str) -> str:
-    """The name of an object, without its folder and the extension of an image file.
-
-    >>> object_name("images/crystal1.jpg"), object_name("dr.who")
-    ('crystal1', 'dr.who')
-    """
-    return _IMAGE_EXTENSION.sub("", name.replace("\\", "/").rsplit("/", 1)[-1])
 
 
 def transposed_hint(features: Features, n: int) -> str:

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from glocal.data.answers import Answers
-from glocal.data.features import Features, object_name, transposed_hint
+from glocal.data.features import Features, transposed_hint
+from glocal.data.names import object_keys, unique_index
 from glocal.errors import DataError, DataWarning
 from glocal.similarity import Choices, Mask, Numbers, choice, of_pairs, pair_tolerance, unit_rows
 
@@ -143,9 +144,9 @@ def feature_rows(features: Features, object_ids: Sequence[str]) -> Numbers:
             f"Put a file_names.txt with one line per row, {len(features)} here, beside it."
             f"{transposed_hint(features, len(object_ids))}"
         )
-    (names, ids), ignored = _keys(features.names, object_ids)
-    row_of = _unique_index(names, f"names of {features.source}", ignored)
-    _unique_index(ids, "object ids", ignored)
+    (names, ids), ignored = object_keys(features.names, object_ids)
+    row_of = unique_index(names, f"names of {features.source}", ignored)
+    unique_index(ids, "object ids", ignored)
     rows = np.array([row_of.get(name, -1) for name in ids], dtype=np.int64)
     if (rows < 0).all():
         raise DataError(
@@ -154,46 +155,3 @@ def feature_rows(features: Features, object_ids: Sequence[str]) -> Numbers:
             "letters count."
         )
     return rows
-
-
-def matching_lines(names: Sequence[str], listed: Sequence[str], what: str) -> Numbers | None:
-    """The line of a list that has each name, -1 for none; None if it is no list of these names.
-
-    It is one if the names differ and more than half of them are in it. `what` the list holds is
-    said if one of its names repeats.
-    """
-    (keys, list_keys), ignored = _keys(names, listed)
-    if len({*keys}) < len(keys) or 2 * len({*keys} & {*list_keys}) <= len(keys):
-        return None
-    line_of = _unique_index(list_keys, what, ignored)
-    return np.array([line_of.get(key, -1) for key in keys])
-
-
-def _keys(*lists: Sequence[str]) -> tuple[list[list[str]], str]:
-    """The keys that identify the objects of the entries of lists, and what is left out of them.
-
-    They are the names, or the paths if names repeat and all entries are paths.
-    """
-    names = [list(map(object_name, entries)) for entries in lists]
-    if any(len({*keys}) < len(keys) for keys in names):
-        paths = [list(map(_path, entries)) for entries in lists]
-        if all("/" in path for keys in paths for path in keys):
-            return paths, "extension"
-    return names, "folder and extension"
-
-
-def _path(name: str) -> str:
-    folder, slash, _ = name.replace("\\", "/").rpartition("/")
-    return f"{folder}{slash}{object_name(name)}"
-
-
-def _unique_index(keys: Sequence[str], what: str, ignored: str) -> dict[str, int]:
-    position_of = dict(zip(reversed(keys), reversed(range(len(keys))), strict=True))
-    if len(position_of) < len(keys):
-        position = next(i for i, key in enumerate(keys) if position_of[key] != i)
-        key = keys[position]
-        raise DataError(
-            f"the {what} hold {key!r} twice (lines {position_of[key] + 1} and {position + 1}, "
-            f"{ignored} ignored); names must differ."
-        )
-    return position_of

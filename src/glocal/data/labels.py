@@ -12,7 +12,7 @@ from jaxtyping import Int, Shaped
 
 from glocal.data.columns import as_integers
 from glocal.data.features import Features
-from glocal.data.join import matching_lines
+from glocal.data.names import matching_lines
 from glocal.data.tables import TABLES, column_of_table, read_table
 from glocal.errors import DataError
 from glocal.files import PathLike, ending, naming, read_lines, read_npy

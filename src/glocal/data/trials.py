@@ -16,7 +16,7 @@ from glocal.data.columns import (
     read_question,
     texts_in_column,
 )
-from glocal.data.features import object_name
+from glocal.data.names import indices_in_list, object_name
 from glocal.data.tables import read_table
 from glocal.errors import DataError
 from glocal.files import PathLike, naming
@@ -201,11 +201,8 @@ def _indices(
     if base:
         raise DataError("the objects of the trials are names, not numbers; leave out `base=1`.")
     listed = [text for text in texts if text] if names is None else [*names]
-    index_of = {object_name(name): index for index, name in enumerate(listed)}
-    index_of |= {name: index for index, name in enumerate(listed)}
-    index_of[""] = MISSING
-    indices = [index_of.get(text, index_of.get(object_name(text), _UNLISTED)) for text in texts]
-    return np.array(indices)[member], listed
+    index_of = {"": MISSING, **indices_in_list(texts, listed)}
+    return np.array([index_of.get(text, _UNLISTED) for text in texts])[member], listed
 
 
 def _details(table: pd.DataFrame, roles: dict[str, list[str]]) -> dict[str, np.ndarray]:

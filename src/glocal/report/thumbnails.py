@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from glocal.data.features import object_name
+from glocal.data.names import object_name
 from glocal.errors import DataError, DataWarning
 from glocal.files import PathLike
 from glocal.report.runs import Run

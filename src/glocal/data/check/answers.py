@@ -17,8 +17,9 @@ from jaxtyping import Float
 
 from glocal.data.answers import Answers
 from glocal.data.check.findings import Case, Finding, Findings, finding, warn
-from glocal.data.features import Features, object_name
+from glocal.data.features import Features
 from glocal.data.join import ChoiceModel, choice_model, feature_rows, join
+from glocal.data.names import object_name
 from glocal.data.people import FAST, people, question_numbers, set_keys, tally
 from glocal.similarity import Numbers
 
