@@ -97,6 +97,13 @@ def test_a_bad_command_is_refused_in_one_sentence(line, folder):
     assert not os.path.isfile("/dev/full"), "a device must not be replaced by a file"
 
 
+def test_a_text_that_names_no_file_may_be_that_of_the_output(folder):
+    """An interrupted extraction of the layer `features` into the folder `features` goes on."""
+    world.folder(folder / "features", x_npy=X)
+    ended = run("extract none --model timm:none --layer features --out features")
+    assert "would replace" not in ended.err
+
+
 OVERWRITING = """
 fit --features x.npz --answers t.npy --out x.npz
 fit --features x.npy --answers a.npz --out a.npz

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import sys
 import warnings
 from collections.abc import Sequence
@@ -90,6 +91,8 @@ def _root(
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit with the code that `execute` returns."""
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a pipe on Windows lacks λ and names of files
+        sys.stdout.reconfigure(errors="backslashreplace")
     warnings.showwarning = _show_warning
     warnings.simplefilter("always", GLocalWarning)
     sys.exit(execute(sys.argv[1:] if arguments is None else arguments))

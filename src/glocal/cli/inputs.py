@@ -29,6 +29,11 @@ from glocal.options import Options
 from glocal.transform.formats import TRANSFORM_NAME
 
 _OUTPUTS = ("out", "figures", "tables", "save_transform")
+_NAMES_OR_PATHS = (
+    *("transform", "baseline", "runs", "grid", "scheduler"),
+    *("images", "local_images", "thumbnails"),
+)
+"""Options whose texts may be paths; no other text is one, such as a layer or a title."""
 _BOUNDS = {"gt": "above", "ge": "at least", "lt": "below", "le": "at most"}
 FeaturesPath = Annotated[
     Path, Option(help="Feature file, or folder with features.npy and file_names.txt.")
@@ -128,11 +133,11 @@ def _read_from(path: Path) -> list[Path]:
 
 
 def _inputs(values: Mapping[str, Any]) -> Iterator[Path]:
-    """The paths and texts among the options of a command, without those of its outputs."""
+    """The paths that a command reads, among the values of its options."""
     for name in values.keys() - {*_OUTPUTS}:
         paths = values[name] if isinstance(values[name], list) else [values[name]]
         for path in paths:
-            if isinstance(path, Path | str) and path:
+            if isinstance(path, Path) or (path and name in _NAMES_OR_PATHS):
                 yield Path(path)
 
 

@@ -102,8 +102,8 @@ def push_command(
         name = fitted.push_to_hub(to, private=private, **options)
         print_result(as_json, {"name": name}, name)
         return
-    outputs = {name: Path(to) / name for name in (TRANSFORM_NAME, CARD_NAME)}
-    refuse_overwriting_inputs(outputs, path)
+    for name in (TRANSFORM_NAME, CARD_NAME):
+        refuse_overwriting_inputs({"the output": Path(to) / name}, path)
     fitted.save_pretrained(to, **options)
     print_result(
         as_json,

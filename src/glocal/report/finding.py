@@ -94,9 +94,11 @@ def featured_arm(run: Run, network: str) -> str:
             best = keeping["agreement"].idxmax()
         return str(points.loc[best, "method"])
     rows = rows[rows["value"].notna()]
+    if not len(rows):
+        return run.baseline
     agreement = rows[rows["metric"].isin(_AGREEMENT)]
     rows = agreement if len(agreement) else rows[rows["task"] == rows["task"].iloc[0]]
-    return str(rows.loc[rows["value"].idxmax(), "transform"]) if len(rows) else run.baseline
+    return str(rows.loc[rows["value"].idxmax(), "transform"])
 
 
 class _Agreement(NamedTuple):

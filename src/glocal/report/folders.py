@@ -231,6 +231,7 @@ def _with_fits(run: Run, path: Path) -> Run:
             name = f"{network}, {arm}"
             fits[name] = LinearTransform.load(file).meta.get("fit") or {}
             features = plan["networks"][network].get("features", "features.npy")
+            features = features.replace("{network}", network)
             if (path / features).exists():  # the suite file lies in its folder
                 features = path / features
             commands[name] = apply_command(str(file), str(features))
