@@ -171,6 +171,29 @@ def test_warnings_are_those_of_the_arm_that_is_recommended():
     assert page.index("Other methods: 1 warning") < page.index("Worse: bad")
 
 
+def test_every_file_of_scores_has_a_page():
+    """Scores of the features alone, scores without a network beside those of one, and a network
+    with the name of a front each have a page; the notes are those of its charts and axes.
+    """
+    score = Score("retrieval", "map", 0.5, 0.4, 0.6, 9)
+    arms = [score, replace(score, transform="w")]
+    pages = [
+        report_page([Run("s", score_frame(rows))])
+        for rows in (
+            [score],
+            [*arms, *(replace(row, network="net") for row in arms)],
+            [replace(row, network="waterfront") for row in arms],
+        )
+    ]
+    assert "nothing was compared" in pages[0]
+    assert "<figcaption><bdi>net</bdi></figcaption>" in pages[1]
+    assert "Up and to the right" not in pages[2]
+    rng = np.random.default_rng(0)
+    objects = Features(rng.normal(size=(12, 3)), tuple(f"unsure {i}" for i in range(12)))
+    stretched = LinearTransform(np.diag([3.0, 1, 1]).astype("f4"), None, 0.0, 1.0)
+    assert "An axis is unsure" not in report_page([transform_run("t", stretched, objects)])
+
+
 def test_an_arm_looks_alike_everywhere():
     """Each method has the same colour whatever the other arms are, and the baseline is black."""
     looks = lambda *arms: arm_scales("arm", arms, "original")[0].to_dict()["scale"]["range"]

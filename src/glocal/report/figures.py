@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
@@ -62,9 +62,15 @@ def axes_svg(
         title=title,
         narrow=narrow,
         pictures=pictures,
-        min_stability=MIN_STABILITY,
+        is_unsure=is_unsure,
         joined=fitting_names,
     )
+
+
+def is_unsure(axis: Mapping[str, Any]) -> bool:
+    """Whether fits to parts of the answers disagree about an axis."""
+    stability = axis.get("stability")
+    return stability is not None and bool(stability < MIN_STABILITY)
 
 
 def fitting_names(names: Sequence[str]) -> str:

@@ -10,7 +10,7 @@ from jaxtyping import Int
 
 from glocal.evaluation.change import SHOWN_NEIGHBOURS, is_among
 from glocal.evaluation.view import View
-from glocal.report.figures import axes_svg
+from glocal.report.figures import axes_svg, is_unsure
 from glocal.report.finding import Headline, featured_views
 from glocal.report.runs import Run
 
@@ -27,11 +27,13 @@ def objects_of(
             after = views[finding.arm]
             change = after.meta.get("change") or {}
             if before is not None and before.names == after.names:
+                axes = change.get("axes") or []
                 yield {
                     "network": network if len(run.views) > 1 else "",
                     "names": before.names,
                     "change": change,
-                    "axes": _axes(change.get("axes") or [], pictures),
+                    "axes": _axes(axes, pictures),
+                    "has_unsure_axes": any(map(is_unsure, axes)),
                     "neighbours": _neighbours(before, after),
                 }
 

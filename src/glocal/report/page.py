@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -145,7 +145,6 @@ def _section(number: int, run: Run, shown: dict[str, dict[str, Any]]) -> dict[st
     charts = charts_of(run)
     for name, chart in charts.items():
         shown["charts"][f"{number}-{name}"] = chart.properties(width="container").to_dict()
-    blocks = {block.title for block in run.blocks}
     headlines = findings(run)
     warned = {sentence for finding in headlines for sentence in finding.warnings}
     objects = list(objects_of(run, headlines, shown["pictures"]))
@@ -159,10 +158,10 @@ def _section(number: int, run: Run, shown: dict[str, dict[str, Any]]) -> dict[st
         "findings": headlines,
         "answers": ANSWERS.get(run.heldout, ""),
         "others": [w.sentence for w in warnings_of(run) if w.sentence not in warned],
-        "pictures": [f"{number}-{name}" for name in charts if name not in blocks],
+        "charts": list(_chart_places(number, run, charts)),
         "objects": objects,
         "scores": _scores(run),
-        "origin": _origin(run),
+        "provenance": _provenance(run),
         "record": {
             key: value if isinstance(value, str) else to_json(value)
             for key, value in flattened(run.record or {"glocal": __version__}).items()
@@ -170,10 +169,36 @@ def _section(number: int, run: Run, shown: dict[str, dict[str, Any]]) -> dict[st
     }
 
 
-def _origin(run: Run) -> dict[str, Any]:
-    """The version, machine, seed and data of a run, as far as its records state them."""
+def _chart_places(number: int, run: Run, charts: Iterable[str]) -> Iterator[dict[str, Any]]:
+    """Yield the id of each chart beside the findings, its caption, and whether it is a front."""
+    blocks = {block.title for block in run.blocks}
+    for name in charts:
+        if name not in blocks:
+            kind, _, network = name.partition("-")
+            caption = network or run.name
+            yield {"id": f"{number}-{name}", "caption": caption, "is_front": kind == "front"}
+
+
+def _provenance(run: Run) -> str:
+    """The network, version, machine, seed and data of a run, as far as its records state them."""
     records = [value_at(record, "provenance") for record in (run.record, *run.fits.values())]
-    return {**run.record, **next(filter(None, records), {})}
+    origin = {**run.record, **next(filter(None, records), {})}
+    version, seed, data = map(origin.get, ("version", "seed", "data"))
+    model = value_at(origin, "source.model")
+    sentences = []
+    if run.network:
+        sentences.append(f"Features of {run.network}.")
+    elif model:
+        sentences.append(f"The transform was fitted on features of {model}.")
+    if version:
+        python = f"Python {origin['python']}" if origin.get("python") else ""
+        machine = " on ".join(filter(None, [python, origin.get("machine")]))
+        sentences.append(f"Computed by glocal {version}{machine and f' with {machine}'}.")
+    if seed is not None:
+        sentences.append(f"Seed {seed}.")
+    if data and isinstance(data, Mapping):
+        sentences.append(f"The record has the SHA-256 hashes of {', '.join(data)}.")
+    return " ".join(sentences) or "No record states where these numbers come from."
 
 
 def _scores(run: Run) -> dict[str, Any]:
@@ -185,10 +210,13 @@ def _scores(run: Run) -> dict[str, Any]:
     def fill(row: dict[Any, Any]) -> tuple[str, str]:
         return cell(row).rstrip("*"), direction(row)
 
+    lines = arms_by_tasks(main, fill, ("–", "same"))
+    directions = {direction for line in lines.values() for _, direction in line.values()}
     return {
         "tasks": main["task"].unique().tolist(),
-        "lines": arms_by_tasks(main, fill, ("–", "same")),
-        "networks": main["network"].nunique() > 1,
+        "lines": lines,
+        "has_changes": not directions <= {"same"},
+        "has_networks": main["network"].nunique() > 1,
     }
 
 

@@ -14,10 +14,14 @@ def asset(name: str) -> str:
 
 
 def render(name: str, **values: Any) -> str:
-    """Fill a template, with all texts escaped."""
+    """Fill a template of this package, with all texts escaped."""
     jinja2 = import_optional("jinja2", "a report")
     environment = jinja2.Environment(
-        autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
+        loader=jinja2.FunctionLoader(asset),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
     )
-    text: str = environment.from_string(asset(name)).render(**values)
+    text: str = environment.get_template(name).render(**values)
     return text
