@@ -10,7 +10,7 @@ import pytest
 import typer
 from pydantic import Field, model_validator
 
-from glocal.cli.inputs import flat
+from glocal.cli.options import flat
 from glocal.errors import FileError, ParameterError
 from glocal.options import Options
 

@@ -1,6 +1,6 @@
 """The base class of option models: each option declares its default, range and help once.
 
-The command line (`glocal.cli.inputs.flat`), the grid of a sweep and the tables of a suite file are
+The command line (`glocal.cli.options.flat`), the grid of a sweep and the tables of a suite file are
 built from such models.
 """
 

@@ -9,11 +9,8 @@ from typer import Option
 
 from glocal.aligner.keep import Keep
 from glocal.cli.fit import CentreOption, parse_centre, show_fit
-from glocal.cli.inputs import (
-    AnswersFile,
-    Normalize,
-    flat,
-)
+from glocal.cli.inputs import AnswersFile, Normalize
+from glocal.cli.options import flat
 from glocal.cli.output import AsJson, progress_bar
 
 

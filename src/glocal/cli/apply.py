@@ -9,7 +9,8 @@ from typing import Annotated, Any
 
 from typer import Argument, Option
 
-from glocal.cli.inputs import Force, flat
+from glocal.cli.inputs import Force
+from glocal.cli.options import flat
 from glocal.cli.output import AsJson, print_result, progress_bar
 from glocal.data.features import Features
 from glocal.data.readers import PARQUET

@@ -12,14 +12,8 @@ from pydantic import Field
 from typer import Argument, Option
 
 from glocal._version import __version__
-from glocal.cli.inputs import (
-    AnswersFile,
-    AnswersForm,
-    FeaturesPath,
-    Normalize,
-    flat,
-    refuse_overwriting_inputs,
-)
+from glocal.cli.inputs import AnswersFile, AnswersForm, FeaturesPath, Normalize
+from glocal.cli.options import flat, refuse_overwriting_inputs
 from glocal.cli.output import (
     AsJson,
     in_options,

@@ -11,7 +11,8 @@ import typer
 from pydantic import Field
 from typer import Option
 
-from glocal.cli.inputs import FORCE, UNIT_ROWS, AnswersFile, FeaturesPath, flat
+from glocal.cli.inputs import FORCE, UNIT_ROWS, AnswersFile, FeaturesPath
+from glocal.cli.options import flat
 from glocal.cli.output import print_json, print_lines, print_message, print_scores, progress_bar
 from glocal.data.answers import Answers
 from glocal.data.seen import seen

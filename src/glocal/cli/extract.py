@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from typer import Argument, Option
 
-from glocal.cli.inputs import flat
+from glocal.cli.options import flat
 from glocal.cli.output import (
     AsJson,
     print_message,

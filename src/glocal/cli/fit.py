@@ -20,13 +20,8 @@ from glocal.aligner.fitting import (
 )
 from glocal.aligner.folds import MIN_ANSWERS_FOR_OBJECT_FOLDS
 from glocal.aligner.keep import Keep
-from glocal.cli.inputs import (
-    AnswersFile,
-    FeaturesPath,
-    LocalPath,
-    Normalize,
-    flat,
-)
+from glocal.cli.inputs import AnswersFile, FeaturesPath, LocalPath, Normalize
+from glocal.cli.options import flat
 from glocal.cli.output import (
     AsJson,
     in_options,

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import Field
 from typer import Argument, Option
 
-from glocal.cli.inputs import AnswersForm, Force, flat
+from glocal.cli.inputs import AnswersForm, Force
+from glocal.cli.options import flat
 from glocal.cli.output import AsJson, print_json, print_lines, print_message, progress_bar
 from glocal.data.answers import Answers
 from glocal.data.features import Features

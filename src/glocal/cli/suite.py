@@ -7,7 +7,8 @@ from typing import Annotated
 
 from typer import Argument, Option
 
-from glocal.cli.inputs import UNIT_ROWS, Force, refuse_overwriting_inputs
+from glocal.cli.inputs import UNIT_ROWS, Force
+from glocal.cli.options import refuse_overwriting_inputs
 from glocal.cli.output import (
     AsJson,
     print_json,

@@ -10,13 +10,8 @@ from typer import Option
 from glocal.aligner import Exact, PaperLoop
 from glocal.aligner.data import Blocks
 from glocal.cli.fit import CentreOption, SolverName, load_data, measured, solver_of, words
-from glocal.cli.inputs import (
-    AnswersFile,
-    FeaturesPath,
-    LocalPath,
-    Normalize,
-    flat,
-)
+from glocal.cli.inputs import AnswersFile, FeaturesPath, LocalPath, Normalize
+from glocal.cli.options import flat
 from glocal.cli.output import (
     AsJson,
     print_json,

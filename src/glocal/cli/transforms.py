@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 from typer import Argument, Option
 
-from glocal.cli.inputs import flat, refuse_overwriting_inputs
+from glocal.cli.options import flat, refuse_overwriting_inputs
 from glocal.cli.output import AsJson, print_catalogue, print_json, print_result, progress_bar
 from glocal.data.sources.fetch import published
 from glocal.files import writable_target

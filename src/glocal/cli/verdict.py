@@ -7,7 +7,8 @@ from typing import Annotated
 
 from typer import Argument, Option
 
-from glocal.cli.inputs import Force, flat
+from glocal.cli.inputs import Force
+from glocal.cli.options import flat
 from glocal.cli.output import AsJson, print_json, print_lines, print_table, progress_bar
 from glocal.data.features import Features
 from glocal.data.labels import load_groups, load_labels
