@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from glocal.cli.inputs import flat
+from glocal.cli.options import flat
 from glocal.cli.output import (
     AsJson,
     print_json,
@@ -313,7 +313,7 @@ def _study(out: Path, images: str, requested: Settings) -> Study:
     ParameterError
         No images are named, the images are not those of the study, or an option has no effect.
     """
-    from glocal_collect.study import create, find_images, is_study, open_study
+    from glocal_collect.study import is_study, open_study
 
     study = open_study(out) if is_study(out) else None
     before = Settings() if study is None else study.settings
@@ -325,9 +325,16 @@ def _study(out: Path, images: str, requested: Settings) -> Study:
         raise ParameterError(
             "--no-open has no effect on a new study, nor --people on a closed one. Leave it out."
         )
-    if study is not None:
-        study.check_images(images)
-        return study.with_settings(settings)
+    if study is None:
+        return _new_study(out, images, settings)
+    study.check_images(images)
+    return study.with_settings(settings)
+
+
+def _new_study(out: Path, images: str, settings: Settings) -> Study:
+    """Create a study, whose title a terminal asks for, and name images left out and copies."""
+    from glocal_collect.study import create, find_images
+
     if not images:
         raise ParameterError(f"{out} is not a study yet. Name the images to show.")
     if settings.title is None and sys.stdin.isatty():
