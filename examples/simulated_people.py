@@ -60,43 +60,40 @@ class Person:
     def answer_all(self) -> int:
         """Consent, answer every trial, and return the number of trials."""
         self._call("/consent", {})
-        done = 0
+        n_answers = 0
         while (trial := self._call("/trial"))["trial"] is not None:
-            choice = self.choice(
-                trial["kind"], [self.row_of[item["name"]] for item in trial["items"]]
-            )
+            rows = [self.row_of[item["name"]] for item in trial["items"]]
+            choice = self.choice(trial["kind"], rows)
             seconds = float(self.rng.lognormal(0.7 if self.lapse < 1 else 0.0, 0.4))
             self._call(f"/trial/{trial['trial']}", {"choice": choice, "seconds": seconds})
-            done += 1
-        return done
+            n_answers += 1
+        return n_answers
 
     def choice(self, kind: str, rows: list[int]) -> int:
         """The position chosen: the odd one of three, or the one more like the first."""
         a, b, c = rows
-        positions = [1, 2] if kind == "anchor" else [0, 1, 2]
-        alike = (
-            [self.S[a, b], self.S[a, c]]
-            if kind == "anchor"
-            else [self.S[b, c], self.S[a, c], self.S[a, b]]
-        )
+        similarity = {0: self.S[b, c], 1: self.S[a, c], 2: self.S[a, b]}  # of the other two
+        if kind == "anchor":
+            similarity = {1: self.S[a, b], 2: self.S[a, c]}  # of the reference and the choice
+        positions = list(similarity)
         if self.rng.random() < self.lapse:
             return int(self.rng.choice(positions))
-        noise = self.rng.gumbel(
-            size=len(positions)
-        )  # turns the largest into a draw from the softmax
-        return positions[int(np.argmax(self.options.certainty * np.array(alike) + noise))]
+        # noise of this distribution turns the largest into a draw from the softmax
+        noise = self.rng.gumbel(size=len(positions))
+        scores = self.options.certainty * np.array(list(similarity.values())) + noise
+        return positions[int(np.argmax(scores))]
 
     def _call(self, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
         data = None if body is None else json.dumps(body).encode()
         request = urllib.request.Request(
             self.link + path, data, {"Content-Type": "application/json"}
         )
-        until = time.monotonic() + 60
+        until = time.monotonic() + _PATIENCE
         while True:
             try:
                 with urllib.request.urlopen(request, timeout=60) as reply:
-                    found: dict[str, Any] = json.load(reply)
-                    return found
+                    content: dict[str, Any] = json.load(reply)
+                    return content
             except urllib.error.HTTPError as error:
                 if error.code != 429:
                     raise
