@@ -67,49 +67,59 @@ def scores(text):
     return rows
 
 
+# scores, the choice, numbers and names in the words about it, and fields of the record of the fit
 CASES = """
-GAIN | 56.0 % of 900 answers; up from 45.0 %; +8.0 to +14.0 points; use it: go
-GAIN | guessing gives 50.0 %; use it: go | {"chance": 0.5}
-GAIN; kept 1 .91 | keeps 91.0 % of the 10 nearest; use it: go
-GAIN; kept 1 .79 | fit again with --keep 0.9. elsewhere, use it: go
-GAIN; cars .6 .5 .001 | except for cars, use it: go; worse: t is worse than
-GAIN; cars .6 .52 .2 | use it: go
-NONE | it is too early to tell: with the; cannot be told from; do not rely on it
-NONE | no gain is certain: with the transform | {"n_answers": 9000}
-agreement .45 .45 | too early; leaves the features as they are | {"status": "unchanged"}
-agreement .45 .40 -.07 -.03 | down from 45.0 %; do not use it.
-kept 1 .9 | the transform of the network keeps 90.0 %; pass --answers that are new
-cars .6 .5 .001 | compared with original on 1 task, t is worse on cars
-kept 1 .9; cars .5 .6 .001 | on 1 task, t is better on cars. it keeps 90.0 % of the 10
-cars .6 .5 | nothing was compared
-cars .5 .509 1e-9 | neither certainly better nor worse
-cars .5 .52 .06 | neither certainly better nor worse
-cars .5 .52 .04 | t is better on cars
-loss .5 .6 .001 | t is worse on loss
-GAIN; loss 1 2 | raise --lmbda; overfitted; not converged | {"converged": false}
+GAIN | use | 56.0 %; 900; 45.0 %; +8.0; +14.0
+GAIN | use | 50.0 % | {"chance": 0.5}
+GAIN; kept 1 .91 | use | 91.0 %; 10
+GAIN; kept 1 .79 | use, not for search | --keep 0.9
+GAIN; cars .6 .5 .001 | use, with exceptions | cars
+GAIN; cars .6 .52 .2 | use |
+NONE | uncertain | 45.5 %; 45.0 %
+NONE | uncertain | 45.5 % | {"n_answers": 9000}
+agreement .45 .45 | unchanged | 45.0 % | {"status": "unchanged"}
+agreement .45 .40 -.07 -.03 | worse | 45.0 %; 40.0 %
+kept 1 .9 | not measured | 90.0 %; --answers
+cars .6 .5 .001 | not compared | original; worse on cars
+kept 1 .9; cars .5 .6 .001 | not compared | better on cars; 90.0 %
+cars .6 .5 | not compared |
+cars .5 .509 1e-9 | not compared | neither
+cars .5 .52 .06 | not compared | neither
+cars .5 .52 .04 | not compared | better on cars
+loss .5 .6 .001 | overfitted | worse on loss
+GAIN; loss 1 2 | overfitted | overfitted; not converged | {"converged": false}
 """
 
 
 @pytest.mark.parametrize("case", CASES.strip().split("\n"))
 def test_a_finding_says_what_changed_and_what_to_do(case):
-    """The head has the numbers before and after, the interval, warnings and the choice to make; a
-    loss above that of the features alone forbids the use.
+    """The head has the choice to make, the numbers before and after, the interval and warnings; a
+    loss above that of the features alone forbids the use, and a command only follows a use.
     """
-    text, words, *fit = map(str.strip, case.split("|"))
+    text, choice, words, *fit = map(str.strip, case.split("|"))
     rows = score_frame(scores(text))
     fits = {"t": json.loads(*fit or ["{}"])}
     (finding,) = findings(Run("t", rows, fits=fits, featured="t", commands={"t": "go"}))
-    parts = [finding.sentence, finding.advice, finding.command, finding.details, *finding.warnings]
+    assert (finding.choice, finding.command) == (choice, "go" * choice.startswith("use"))
+    parts = [finding.sentence, finding.advice, finding.details, *finding.warnings]
     head = " ".join(parts).lower()
     assert [part for part in words.split("; ") if part not in head] == []
-    assert ("go" in head.split()) == ("use it: go" in words)
+
+
+def test_few_answers_are_too_few_to_tell():
+    """The same uncertain gain is called early for a fit to few answers, and not for one to many."""
+    sentences = [
+        findings(Run("t", score_frame(scores("NONE")), fits={"t": fit}, featured="t"))[0].sentence
+        for fit in ({"n_answers": 4999}, {"n_answers": 5000})
+    ]
+    assert ["early" in sentence for sentence in sentences] == [True, False]
 
 
 def test_a_collapse_forbids_the_use():
     """Objects at one point are the finding."""
     zero = replace(transform(1), weights=np.zeros((5, 5), np.float32))
     (finding,) = findings(transform_run("t", zero, OBJECTS, ANSWERS))
-    assert ["one point" in finding.sentence, "lower --lmbda" in finding.advice] == [True, True]
+    assert finding.choice == "collapsed"
 
 
 BEST = """
@@ -231,7 +241,7 @@ def test_the_neighbours_that_changed_most_are_shown_first():
     support[2, 0] = 1, 2
     views["t"] = view("1 2; 0 3; 3 0; 2 4; 0 1", support)
     run = Run("t", score_frame([]), featured="t", views={"": views})
-    (shown,) = objects_of(run, [Headline("", "t", "", "")], {})
+    (shown,) = objects_of(run, [Headline("", "t", "", "", "")], {})
     neighbours = shown["neighbours"]
     assert (neighbours["changed"], neighbours["kept"]) == ([3, 2, 1], pytest.approx(0.6))
     lists = np.reshape(neighbours["lists"][1][1:3], (2, 6))

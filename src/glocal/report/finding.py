@@ -30,6 +30,22 @@ ANSWERS = {
     "other": "that the fit had not seen",
 }
 """The answers that score a run, in words, by the field `heldout` of the run."""
+ADVICE = {
+    "unfinished": "Continue it with glocal sweep --resume.",
+    "collapsed": "Do not use it: lower --lmbda, or check that answers and features belong "
+    "together.",
+    "overfitted": "Do not use it as it is: raise --lmbda, or let glocal fit choose it.",
+    "not compared": "",
+    "not measured": "For its agreement with people, pass --answers that are new.",
+    "unchanged": "It leaves the features as they are. Collect more answers.",
+    "uncertain": "Do not rely on it yet. Collect more answers.",
+    "worse": "Do not use it.",
+    "use, not for search": "Where neighbours matter, as in search, fit again with --keep 0.9. "
+    "Elsewhere, use it:",
+    "use, with exceptions": "Except for {worse}, use it:",
+    "use": "Use it:",
+}
+"""The advice for each choice; a command follows the choices to use an arm."""
 _AGREEMENT = ("accuracy_cosine", "accuracy_dot")
 
 
@@ -37,11 +53,12 @@ _AGREEMENT = ("accuracy_cosine", "accuracy_dot")
 class Headline:
     """The finding about the featured arm of a network, the advice with its command, and details.
 
-    `warnings` are those about the arm or about the whole run.
+    `choice` is a key of `ADVICE`. `warnings` are those about the arm or about the whole run.
     """
 
     network: str
     arm: str
+    choice: str
     sentence: str
     advice: str
     command: str = ""
@@ -56,7 +73,7 @@ def findings(run: Run) -> list[Headline]:
             f"The sweep is unfinished: {run.n_unfinished} of its points are computed, and nothing "
             "is chosen yet."
         )
-        return [Headline("", "", sentence, "Continue it with glocal sweep --resume.")]
+        return [Headline("", "", "unfinished", sentence, ADVICE["unfinished"])]
     networks = run.rows["network"].unique().tolist() or [""]
     return [_headline(_Subject(run, network, featured_arm(run, network))) for network in networks]
 
@@ -202,17 +219,18 @@ class _Subject:
 
 
 def _headline(subject: _Subject) -> Headline:
-    advice = _advice(subject)
+    choice = _choice(subject)
     command = ""
-    if advice.endswith(":"):
+    if choice.startswith("use"):
         command = (
             subject.of_arm(subject.run.commands) or "glocal apply TRANSFORM FEATURES --out OUT"
         )
     return Headline(
         subject.network,
         subject.arm,
+        choice,
         _sentence(subject),
-        advice,
+        ADVICE[choice].format(worse=subject.worse),
         command,
         " ".join(_details(subject)),
         tuple(subject.warnings),
@@ -289,27 +307,25 @@ def _comparison(subject: _Subject) -> str:
     )
 
 
-def _advice(subject: _Subject) -> str:
-    """The choice to make; it ends with a colon if a command follows."""
+def _choice(subject: _Subject) -> str:
+    """The choice to make, a key of `ADVICE`."""
     agreement = subject.agreement
     if subject.is_collapsed:
-        return "Do not use it: lower --lmbda, or check that answers and features belong together."
+        return "collapsed"
     if is_overfitted(subject.run):
-        return "Do not use it as it is: raise --lmbda, or let glocal fit choose it."
+        return "overfitted"
     if agreement is None:
         is_known = subject.kept is None or subject.tasks
-        return "" if is_known else "For its agreement with people, pass --answers that are new."
+        return "not compared" if is_known else "not measured"
     if subject.fit.get("status") == UNCHANGED:
-        return "It leaves the features as they are. Collect more answers."
+        return "unchanged"
     if agreement.change == "none":
-        return "Do not rely on it yet. Collect more answers."
+        return "uncertain"
     if agreement.change == "down":
-        return "Do not use it."
+        return "worse"
     if subject.kept is not None and subject.kept["value"] < MIN_KEPT_FOR_SEARCH:
-        return (
-            "Where neighbours matter, as in search, fit again with --keep 0.9. Elsewhere, use it:"
-        )
-    return f"Except for {subject.worse}, use it:" if subject.worse else "Use it:"
+        return "use, not for search"
+    return "use, with exceptions" if subject.worse else "use"
 
 
 def _details(subject: _Subject) -> Iterator[str]:
