@@ -111,7 +111,8 @@ def atomic_write(path: PathLike) -> Iterator[BinaryIO]:
                 stream.close()  # Windows cannot move an open file
                 os.replace(partial, path)
             except BaseException:
-                stream.close()
+                with contextlib.suppress(OSError):  # what is buffered does not fit on a full disk
+                    stream.close()
                 partial.unlink(missing_ok=True)
                 raise
 
