@@ -24,7 +24,7 @@ LocalPath = Annotated[
     Path | None, Option(help="Features of local images, whose neighbours are kept.")
 ]
 
-FORCE = "Only warn of rows that do not belong to a transform."
+FORCE = "Go on, with a warning, if the rows do not belong to the transform."
 Force = Annotated[bool, Option("--force", help=FORCE)]
 UNIT_ROWS = "all arms begin from rows scaled to length 1"
 """What is said below a table of such arms."""
