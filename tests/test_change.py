@@ -10,7 +10,8 @@ import glocal
 from glocal import Answers, Arm, Exact, Features, FitData, LinearTransform, axes
 from glocal.aligner.folds import fit_folds
 from glocal.errors import DataError
-from glocal.evaluation.change import chance_level, confirmed, embeddings, flips, pair_support
+from glocal.evaluation.axes import chance_level, embeddings
+from glocal.evaluation.change import confirmed, flips, pair_support
 from glocal.similarity import unit_rows
 from glocal.transform import reduced
 
@@ -125,7 +126,7 @@ def test_an_axis_that_folds_do_not_share_is_unsure(monkeypatch):
     assert stability(STRETCH, STRETCH.at_strength(0.9)) > 0.99
     assert np.isnan(stability())
     assert not len(axes(STRETCH, X, 1, folds=[other]))
-    monkeypatch.setattr("glocal.evaluation.change.chance_level", lambda *_: 0.0)
+    monkeypatch.setattr("glocal.evaluation.axes.chance_level", lambda *_: 0.0)
     assert stability(other) < 0.8
     assert stability(STRETCH, other) == stability(other, STRETCH) == stability(other)
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from glocal.errors import GLocalError
     from glocal.evaluation.agreement import answer_credit, odd_one_out
     from glocal.evaluation.anomaly import anomaly
-    from glocal.evaluation.change import axes
+    from glocal.evaluation.axes import axes
     from glocal.evaluation.few_shot import few_shot
     from glocal.evaluation.retrieval import retrieval
     from glocal.evaluation.rsa import model_rdm, rsa
@@ -86,7 +86,7 @@ _MODULES = {
     "errors": "GLocalError",
     "evaluation.agreement": "answer_credit odd_one_out",
     "evaluation.anomaly": "anomaly",
-    "evaluation.change": "axes",
+    "evaluation.axes": "axes",
     "evaluation.few_shot": "few_shot",
     "evaluation.retrieval": "retrieval",
     "evaluation.rsa": "model_rdm rsa",

@@ -26,7 +26,7 @@ from glocal.errors import (
     OverfitWarning,
     ParameterError,
 )
-from glocal.evaluation.change import chance_level
+from glocal.evaluation.axes import chance_level
 from glocal.results import UNCHANGED, FitRecord, HeldOutScores, Provenance, SolverReport, to_json
 from glocal.similarity import at_chance, one_point
 from glocal.solver import Counter, OnStep

@@ -25,7 +25,7 @@ _FIX = "Delete it and repeat the command that wrote it."
 
 
 class Axis(TypedDict):
-    """An axis of `glocal.evaluation.change.axes`."""
+    """An axis of `glocal.evaluation.axes.axes`."""
 
     factor: float
     before: float

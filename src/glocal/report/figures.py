@@ -8,7 +8,7 @@ from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
 from glocal.errors import import_optional
-from glocal.evaluation.change import MIN_STABILITY
+from glocal.evaluation.axes import MIN_STABILITY
 from glocal.files import PathLike, atomic_write, writable_target
 from glocal.report.templates import render
 

@@ -15,7 +15,8 @@ from glocal.data.answers import Answers
 from glocal.data.features import Features
 from glocal.data.seen import MAX_SHARE_SEEN, seen
 from glocal.evaluation.agreement import answer_credit, ceiling, heldout_rows
-from glocal.evaluation.change import Part, change_record, embeddings
+from glocal.evaluation.axes import embeddings
+from glocal.evaluation.change import Part, change_record
 from glocal.evaluation.structure import kept_neighbours
 from glocal.evaluation.view import View, paired_views
 from glocal.files import array_sha256

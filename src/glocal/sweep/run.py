@@ -18,7 +18,8 @@ from glocal.aligner.folds import Fold, fit_folds, fold_unit
 from glocal.aligner.heldout import heldout_scores
 from glocal.aligner.keep import DEFAULT_KEEP, keep_curve
 from glocal.errors import ParameterError
-from glocal.evaluation.change import change_record, embeddings
+from glocal.evaluation.axes import embeddings
+from glocal.evaluation.change import change_record
 from glocal.evaluation.view import paired_views, save_view
 from glocal.files import PathLike, make_folder, write_text
 from glocal.results import HeldOutScores, read_rows, to_json, write_rows

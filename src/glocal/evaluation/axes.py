@@ -1,0 +1,207 @@
+"""The axes among objects that a transform changes the most, and how much chance explains."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from jaxtyping import Float
+
+from glocal.data.features import Features
+from glocal.results import value_at
+from glocal.similarity import Embedding, Numbers, is_collapsed, unit_rows
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from glocal.transform import LinearTransform
+
+MIN_STABILITY = 0.8
+"""An axis is called unsure if it correlates less with the axes of a fit to part of the answers."""
+_SHOWN_NAMES = 6  # number of objects that are named at each end of an axis
+_MIN_GAIN = 1e-9  # a smaller change of a share is rounding
+_SPARE_AXES = 4  # further axes of a fold that are compared, because its order may differ
+
+
+def axes(
+    transform: LinearTransform,
+    features: Features | Embedding,
+    n: int = 5,
+    *,
+    folds: Sequence[LinearTransform] = (),
+) -> pd.DataFrame:
+    """The axes among objects whose share of all differences a transform changes the most.
+
+    X holds the standardized features and Z the transformed features, with rows scaled to length 1.
+    Both are centred over the objects and scaled to ‖·‖_F = 1. The axes are the eigenvectors a,
+    ‖a‖ = 1, of the change of the centred cosine matrix,
+
+        K = ZZᵀ - XXᵀ,   aᵀKa = share after - share before,   factor = √(share after / before),
+
+    so that the rotation and the scale of the transform, the lengths of the rows, duplicates of all
+    objects and the sign of an axis do not matter. With `folds`, an axis is left out unless its
+    share changes by more than chance, see `chance_level`. Without folds, this level is read from
+    the record of a transform that comes with the package or was fitted with a hold-out. If the
+    level is unknown, no axis is left out.
+
+    Parameters
+    ----------
+    transform : LinearTransform
+        Any transform: with bias, centred, to fewer dimensions, or a published one.
+    features : Features or (n_objects, p) array
+        Raw features of the objects. Their rows are first scaled to length 1 if the transform was
+        fitted on such rows.
+    n : int
+        Largest number of axes whose share grows. After them come up to half as many axes whose
+        share shrinks.
+    folds : sequence of LinearTransform
+        Fits of the same arm, each without a part of the answers. Their records state the number of
+        answers that they were fitted to.
+
+    Returns
+    -------
+    DataFrame
+        One row per axis: ``factor``, the factor by which differences along it grow relative to all
+        others; ``before`` and ``after``, its shares of the squared differences (fractions);
+        ``stability``, the smallest absolute correlation with the most similar axis of a fold (NaN
+        without folds; below 0.8 the axis is unsure); ``low`` and ``high``, the names of six objects
+        at each end, the outermost first. ``attrs["chance"]`` is the change of a share that chance
+        explains, or None. ``print`` shows all of it.
+
+    Raises
+    ------
+    DataError
+        If the features have other dimensions than the transform.
+
+    Examples
+    --------
+    >>> from glocal.transform import LinearTransform
+    >>> X = np.random.default_rng(0).normal(size=(60, 2))
+    >>> longer = LinearTransform(np.diag([3.0, 1.0]).astype(np.float32), None, 0.0, 1.0)
+    >>> axes(longer, X, 1)["factor"].round(1).tolist()
+    [1.3]
+    """
+    from glocal.evaluation.axis_table import AxisTable
+
+    if not isinstance(features, Features):
+        features = Features(features)
+    X, embedding, fold_embeddings = embeddings(transform, features, folds)
+    X = _centred(X)
+    Z = _centred(embedding)
+    vectors = _changed_axes(Z, X, n, n // 2)
+    before = np.square(vectors.T @ X).sum(axis=1)
+    after = np.square(vectors.T @ Z).sum(axis=1)
+    order = np.argsort(vectors, axis=0, kind="stable").T
+    table = AxisTable(
+        {
+            "factor": np.sqrt(after / np.maximum(before, np.finfo(float).tiny)),
+            "before": before,
+            "after": after,
+            "stability": _stability(vectors, X, [_centred(rows) for rows in fold_embeddings]),
+            "low": [_first_names(features.labels, rows) for rows in order],
+            "high": [_first_names(features.labels, rows) for rows in order[:, ::-1]],
+        }
+    )
+    chance = _recorded_chance(transform)
+    if folds:
+        fractions = [_fraction(fold, transform) for fold in folds]
+        chance = chance_level(embedding, fold_embeddings, fractions)
+    if chance is not None:
+        table = AxisTable(table[np.abs(after - before) > chance].reset_index(drop=True))
+    table.attrs["chance"] = chance
+    return table
+
+
+def embeddings(
+    transform: LinearTransform, features: Features, folds: Sequence[LinearTransform] = ()
+) -> tuple[Embedding, Embedding, list[Embedding]]:
+    """The objects before a transform, after it, and after the fit of each fold, in float64."""
+    raw = np.asarray(features.matrix, dtype=np.float64)
+    X = transform.standardization(raw, "float64")
+    return X, transform(raw), [fold(raw) for fold in folds]
+
+
+def _stability(
+    vectors: Float[np.ndarray, "n k"], X: Embedding, folds: Sequence[Embedding]
+) -> Float[np.ndarray, " k"]:
+    """The smallest correlation of each axis with the most similar axis of a fold; NaN for none."""
+    k = vectors.shape[1]
+    correlations = [np.full(k, np.nan)]
+    for fold in folds:
+        others = _changed_axes(fold, X, k + _SPARE_AXES, k + _SPARE_AXES)
+        # axes are centred and of length 1, so that their dot products are correlations
+        correlations.append(np.abs(vectors.T @ others).max(axis=1, initial=0.0))
+    stability: np.ndarray = np.fmin.reduce(correlations)
+    return stability
+
+
+def chance_level(Z: Embedding, folds: Sequence[Embedding], fractions: Sequence[float]) -> float:
+    """The change of a share that the sampling of answers explains.
+
+        max over folds f of |largest eigenvalue of K - K_f| / √(1/φ_f - 1)
+
+    K_f is the matrix K of a fit to a fraction φ_f of the answers. To first order, the error of a
+    fit to t answers has the variance σ²/t, and its difference from a fit to φt of them has the
+    variance σ²(1/φ - 1)/t. The quotient therefore estimates the largest eigenvalue of the error of
+    K. (Fits to shuffled answers do not: their scale goes to 0, and the map is then mostly
+    rounding.)
+    """
+    Z = _centred(Z)
+    levels = [0.0]
+    for fold, fraction in zip(folds, fractions, strict=True):
+        _, K = _change(Z, _centred(fold))
+        largest = float(np.abs(np.linalg.eigvalsh(K)).max())
+        levels.append(largest / (1 / fraction - 1) ** 0.5)
+    return max(levels)
+
+
+def _fraction(fold: LinearTransform, transform: LinearTransform) -> float:
+    """The fraction of the answers that a fold was fitted to, or 0.5 if no record states it."""
+    part, whole = (value_at(fit.meta, "fit.n_answers") or 0 for fit in (fold, transform))
+    return part / whole if 0 < part < whole else 0.5
+
+
+def _recorded_chance(transform: LinearTransform) -> float | None:
+    """The chance level in the record, times the strength of the transform; None without one."""
+    level = value_at(transform.meta, "fit.heldout.axes_chance")
+    return level * transform.meta.get("strength", 1.0) if isinstance(level, float) else None
+
+
+def _centred(rows: Embedding) -> Embedding:
+    """Scale rows to length 1, centre them, and scale all to norm 1; zeros if they are one point."""
+    unit = unit_rows(np.asarray(rows, dtype=np.float64))
+    if is_collapsed(unit):
+        return np.zeros_like(unit)
+    centred = unit - unit.mean(axis=0)
+    return centred / np.linalg.norm(centred)
+
+
+def _change(
+    Z: Embedding, X: Embedding
+) -> tuple[Float[np.ndarray, "n r"], Float[np.ndarray, "r r"]]:
+    """Q and K of ZZᵀ - XXᵀ = QKQᵀ, with Q an orthonormal basis of the columns of Z and X."""
+    Q, R = np.linalg.qr(np.hstack([Z, X]))
+    signs = np.repeat([1.0, -1.0], [Z.shape[1], X.shape[1]])
+    return Q, R * signs @ R.T
+
+
+def _changed_axes(
+    Z: Embedding, X: Embedding, n_growing: int, n_shrinking: int
+) -> Float[np.ndarray, "n k"]:
+    """The eigenvectors of the largest eigenvalues of ZZᵀ - XXᵀ, then those of the smallest.
+
+    Eigenvalues that rounding explains are left out.
+    """
+    Q, K = _change(Z, X)
+    values, vectors = np.linalg.eigh(K)
+    growing = np.flatnonzero(values > _MIN_GAIN)[::-1]
+    shrinking = np.flatnonzero(values < -_MIN_GAIN)
+    vectors = Q @ vectors[:, [*growing[:n_growing], *shrinking[:n_shrinking]]]
+    longer_tail = np.where((vectors**3).sum(axis=0) < 0, -1.0, 1.0)
+    return vectors * longer_tail
+
+
+def _first_names(names: Sequence[str], rows: Numbers) -> tuple[str, ...]:
+    """The first distinct names of the rows."""
+    return tuple(dict.fromkeys(names[row] for row in rows))[:_SHOWN_NAMES]
