@@ -342,8 +342,6 @@ def test_data_that_do_not_belong_together_are_refused(world, as_a_user):
         ("have 8 columns but .* have 32", world.objects, world.answers, Features(X[:, :8])),
         ("holds nan at row 3, column 2", world.objects, world.answers, broken),
         ("local images, but there are 1", world.objects, world.answers, Features(X[:1])),
-        ("from_array", X, world.answers, None),
-        ("from_array", world.objects, world.answers.objects, None),
     ):
         with pytest.raises(GLocalError, match=sentence):
             fit(FitData(features, answers, local), Arm("glocal"))

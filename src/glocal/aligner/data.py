@@ -90,11 +90,12 @@ class FitData:
     n_dropped: int = 0
 
     def __post_init__(self) -> None:
-        if not isinstance(self.features, Features) or not isinstance(self.answers, Answers):
-            raise ParameterError(
-                "FitData takes Features and Answers: FitData(Features(X), "
-                "Answers.from_array(triplets)). glocal.Aligner takes arrays."
-            )
+        if not isinstance(self.answers, Answers):
+            object.__setattr__(self, "answers", Answers.from_array(self.answers))
+        for name in ("features", "local_features"):
+            rows = getattr(self, name)
+            if not isinstance(rows, Features) and (name == "features" or rows is not None):
+                object.__setattr__(self, name, Features(rows, None, name))
         blocks = Blocks(block_size=self.block_size, seed=self.seed)
         for name, value in blocks:  # numbers of Python, as the record needs them
             object.__setattr__(self, name, value)

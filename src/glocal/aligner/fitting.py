@@ -216,6 +216,11 @@ def with_defaults(
     data: FitData, what: Arm | Keep | None, solver: Solver | None
 ) -> tuple[Arm | Keep, Solver]:
     """The arguments of a fit with their defaults; raises ParameterError for another `what`."""
+    if not isinstance(data, FitData):
+        raise ParameterError(
+            f"`data` is a {type(data).__name__}; pass FitData(features, answers, local_features), "
+            "or arrays to glocal.Aligner."
+        )
     if not isinstance(what, Arm | Keep | None):
         raise ParameterError(
             f"`what` is {what!r}; pass an Arm, such as Arm('global', lmbda=1.0), or a Keep, such "
