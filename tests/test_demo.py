@@ -12,7 +12,7 @@ from jaxtyping import config
 from world import run
 
 from glocal.data.labels import load_labels
-from glocal.results import read_rows, read_scores
+from glocal.scores import read_rows, read_scores
 from glocal.suite.demo import write_demo
 from glocal.suite.table import score_frame
 

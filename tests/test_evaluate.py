@@ -22,8 +22,8 @@ from glocal import (
 from glocal.data.rows import row_statistics
 from glocal.data.sources.breeds import breeds_side
 from glocal.evaluation.anomaly import anomaly_against
-from glocal.results import read_scores
-from glocal.transform.rows import baseline
+from glocal.scores import read_scores
+from glocal.transform.reduction import baseline
 
 RNG = np.random.default_rng(3)
 Y = np.arange(60) % 3

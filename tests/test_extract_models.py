@@ -23,7 +23,7 @@ from glocal.extract.models import (
     resolve,
     weights_sha256,
 )
-from glocal.extract.network import _TO_TIMM, ModelName
+from glocal.extract.names import _TO_TIMM, ModelName
 
 Image = pytest.importorskip("PIL.Image")
 

@@ -24,7 +24,7 @@ from glocal.report import Run, findings, report_page, transform_run
 from glocal.report.figures import axes_svg, save_figure
 from glocal.report.finding import Headline, featured_arm
 from glocal.report.objects import objects_of
-from glocal.results import Score
+from glocal.scores import Score
 from glocal.suite.table import score_frame
 
 X = np.random.default_rng(0).normal(size=(30, 5))

@@ -23,7 +23,7 @@ from glocal.evaluation.intervals import (
     pseudo_values,
     two_way_estimate,
 )
-from glocal.results import Score
+from glocal.scores import Score
 
 
 def triplets(n, objects, m=3):

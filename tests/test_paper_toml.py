@@ -16,7 +16,7 @@ from scipy.spatial.distance import pdist, squareform
 from glocal import LinearTransform
 from glocal.cli.app import execute
 from glocal.data.world import simulated_answers
-from glocal.results import read_scores
+from glocal.scores import read_scores
 
 EXAMPLE = Path(__file__).parents[1] / "examples" / "paper.toml"
 FOLDER = "clip_ViT-L-14"

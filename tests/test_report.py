@@ -14,7 +14,7 @@ from world import folder, run
 
 from glocal import Features, FitData, LinearTransform, simulated_world
 from glocal.errors import DataError, DataWarning, FileError, ParameterError
-from glocal.results import Score, write_rows
+from glocal.scores import Score, write_rows
 from glocal.suite.plan import Plan
 from glocal.suite.run import run_suite
 from glocal.suite.table import score_frame

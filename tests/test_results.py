@@ -12,15 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from glocal.errors import FileError
-from glocal.results import (
-    Provenance,
-    Score,
-    append_rows,
-    read_rows,
-    read_scores,
-    to_json,
-    write_rows,
-)
+from glocal.results import Provenance, to_json
+from glocal.scores import Score, append_rows, read_rows, read_scores, write_rows
 
 VALUES = (
     st.none()
@@ -65,7 +58,7 @@ def test_numpy_scalars_and_paths_become_plain():
     assert written == {
         "f": 0.5, "i": 3, "b": True, "z": 2.0, "1": "k", "p": "a/b",
         "object": "concurrent.futures.thread.ThreadPoolExecutor",
-        "class": "glocal.results.Score", "function": "glocal.results.to_json",
+        "class": "glocal.scores.Score", "function": "glocal.results.to_json",
         "null": [None, [None], {"a": None}],
     }  # fmt: skip
     with pytest.raises(ValueError, match="size 1"):

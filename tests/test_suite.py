@@ -31,11 +31,11 @@ from glocal.aligner.folds import fit_folds
 from glocal.data.sources.breeds import breeds
 from glocal.errors import DataWarning, FileError, ParameterError
 from glocal.evaluation.comparison import holm
-from glocal.results import read_rows
+from glocal.scores import read_rows
 from glocal.suite.plan import Plan
 from glocal.suite.run import run_suite
 from glocal.suite.table import score_frame
-from glocal.transform.rows import baseline
+from glocal.transform.reduction import baseline
 
 pytestmark = pytest.mark.usefixtures("without_type_checks")  # many runs of suites
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"

@@ -23,7 +23,7 @@ from glocal.data.features import Features
 from glocal.data.world import simulated_world
 from glocal.errors import ClusterError, DataError, DivergedError, FileError, ParameterError
 from glocal.evaluation.view import load_view
-from glocal.results import read_rows
+from glocal.scores import read_rows
 from glocal.sweep import choose, pareto_front, settings, sweep
 from glocal.sweep.grid import PAPER, means_over_folds, paths
 from glocal.sweep.points import Unit, fit_path

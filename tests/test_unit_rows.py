@@ -11,7 +11,7 @@ from world import folder, run
 
 from glocal import Aligner, Arm, Features, FitData, LinearTransform, fit, simulated_world
 from glocal.aligner.fitting import fit_and_score
-from glocal.results import read_rows
+from glocal.scores import read_rows
 from glocal.similarity import scaled_to_length_1
 
 LENGTHS = np.random.default_rng(0).uniform(0.5, 4, size=(400, 1))

@@ -10,7 +10,7 @@ from world import folder, run
 
 from glocal import Features, LinearTransform, verdict
 from glocal.errors import DataError, DataWarning
-from glocal.results import Score, read_scores
+from glocal.scores import Score, read_scores
 from glocal.suite import verdict as rule
 from glocal.suite.verdict import CENTRED, FIVE_IMAGES, KEPT, ONE_IMAGE, ORIGINAL, RETRIEVAL
 

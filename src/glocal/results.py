@@ -1,4 +1,4 @@
-"""Results on disk: the record of a fit, its provenance, rows of scores, and JSON-lines files.
+"""Records on disk: that of a fit with its provenance and held-out scores, and how they become JSON.
 
 A class of records is its own schema: what is read from a file is checked as what is made here.
 """
@@ -7,24 +7,16 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import platform
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
-from pydantic.dataclasses import dataclass as record
+from pydantic.dataclasses import dataclass as checked
 from pydantic_core import to_jsonable_python
 from typing_extensions import TypedDict
 
-from glocal.errors import FileError
-from glocal.files import PathLike, read_lines, write_text, writing
-
-PEOPLE = "people"
-"""The arm in rows that score people themselves. No arm of a suite may have this name."""
-DIFFERENCE = "_difference"
-SCORE_ENDINGS = (".jsonl", ".ndjson", ".json", ".txt")
 UNCHANGED = "unchanged"
 """The status of a fit that leaves the features as they are, or as centring leaves them: W = I."""
 
@@ -34,10 +26,10 @@ def built(kind: type) -> BeforeValidator:
     return BeforeValidator(lambda value: kind(**value) if isinstance(value, Mapping) else value)
 
 
-_STRICT = ConfigDict(strict=True, extra="forbid")
+STRICT = ConfigDict(strict=True, extra="forbid")
 
 
-@record(frozen=True, config=_STRICT)
+@checked(frozen=True, config=STRICT)
 class Provenance:
     """The origin of a result: version, data hashes, seed, and the machine that computed it."""
 
@@ -163,7 +155,7 @@ class SolverReport:
     watched: dict[str, Any] | None = None
 
 
-@record(frozen=True, kw_only=True, config=_STRICT)
+@checked(frozen=True, kw_only=True, config=STRICT)
 class FitRecord(SolverReport):
     """The record of a fit, which ``glocal fit --json`` prints and the transform file contains.
 
@@ -189,71 +181,6 @@ class FitRecord(SolverReport):
     provenance: Annotated[Provenance, built(Provenance)] | None = None
 
 
-# a file states an undefined value as null
-_NAN_IF_NULL = BeforeValidator(lambda value: math.nan if value is None else value)
-
-
-@record(frozen=True, config=_STRICT)
-class Score:
-    """One row of results.
-
-    Parameters
-    ----------
-    task, metric : str
-        The task and the metric, e.g. ``"odd-one-out"`` and ``"accuracy_cosine"``;
-        docs/file-formats.md lists all metrics. ``…_difference`` is the value of the arm minus that
-        of the baseline that `settings` names.
-    value : float
-        Fractions are in [0, 1], and losses in nats. NaN means that the value is undefined.
-    low, high : float or None
-        The 95 % interval, or None if no interval is defined.
-    n : int
-        The number of answers, images or objects behind the value.
-    split : str
-        ``"all"``, ``"heldout"`` or the name of a file.
-    transform : str
-        The arm, or the path of the transform file; ``"original"`` without a transform, and
-        ``"people"`` for people themselves.
-    settings : mapping
-        Further settings that the value depends on: shots, k, mode, baseline, …
-    network : str or None
-        The name of the network in a suite; in `glocal evaluate` its model and layer, or the name of
-        the feature file.
-    features : str or None
-        The feature file that `glocal evaluate` scored.
-    p, p_corrected : float or None
-        The p-value of a difference, and the p-value corrected by Holm's method for all differences
-        of a suite.
-    """
-
-    task: str
-    metric: str
-    value: Annotated[float, _NAN_IF_NULL]
-    low: float | None = None
-    high: float | None = None
-    n: Count = 0
-    split: str = "all"
-    transform: str = "original"
-    settings: Mapping[str, Any] = field(default_factory=dict)
-    network: str | None = None
-    p: float | None = None
-    p_corrected: float | None = None
-    features: str | None = None
-
-    def text(self, sign: str = "") -> str:
-        """Format the value with its interval; `sign` is ``+`` for a difference."""
-        text = interval_text(self.value, self.low, self.high, sign)
-        return f"{text} (rough)" if self.low is not None and self.settings.get("rough") else text
-
-    def row(self) -> dict[str, Any]:
-        """The row of a file, without empty fields other than `low` and `high`."""
-        return {
-            key: value
-            for key, value in asdict(self).items()
-            if value not in (None, {}) or key in ("low", "high")
-        }
-
-
 class RecordPart(BaseModel):
     """A part of a record: fields listed here have these types, others may hold anything."""
 
@@ -275,13 +202,6 @@ def check_fields(kind: type[RecordPart], record: Any) -> None:
         raise ValueError(f"it is {wrong_place(error)}") from error
 
 
-def interval_text(value: float, low: float | None, high: float | None, sign: str = "") -> str:
-    """Format ``0.469 [0.451, 0.487]``, or the value alone if there is no interval."""
-    if low is None or high is None or math.isnan(low + high):  # a data frame stores None as NaN
-        return f"{value:{sign}.3f}"
-    return f"{value:{sign}.3f} [{low:{sign}.3f}, {high:{sign}.3f}]"
-
-
 def parameters_in_words(values: Mapping[Any, Any], signs: Mapping[str, str]) -> Iterator[str]:
     """Yield the sign and value of each parameter that is set, except a mix of 1, the default."""
     for name, sign in signs.items():
@@ -289,20 +209,6 @@ def parameters_in_words(values: Mapping[Any, Any], signs: Mapping[str, str]) -> 
         is_set = value is not None and not math.isnan(value)
         if is_set and (name, value) != ("mix", 1):
             yield f"{sign} {value:g}"
-
-
-def read_scores(path: PathLike) -> list[Score]:
-    """Read the rows that `glocal evaluate`, a suite or the demo wrote.
-
-    Raises FileError if a row is not a score.
-    """
-    rows = read_rows(path, ("task", "metric", "value"), what="score")
-    try:
-        return [Score(**row) for row in rows]
-    except ValidationError as error:
-        raise FileError(
-            f"score file {path} is damaged: a row is {wrong_place(error)}. Evaluate again."
-        ) from error
 
 
 def to_json(value: Any) -> str:
@@ -340,60 +246,3 @@ def _jsonable(value: Any) -> Any:
         return value.item()
     named = value if hasattr(value, "__qualname__") else type(value)
     return f"{named.__module__}.{named.__qualname__}"
-
-
-def write_rows(path: PathLike, rows: Iterable[Any]) -> None:
-    """Write rows to a JSON-lines file, whole or not at all."""
-    write_text(path, _lines(rows))
-
-
-def _lines(rows: Iterable[Any]) -> str:
-    return "".join(to_json(row) + "\n" for row in rows)
-
-
-def append_rows(path: PathLike, rows: Iterable[Any]) -> None:
-    """Append rows to a JSON-lines file in one write, so that parallel writers never mix lines.
-
-    If a killed writer left the last line incomplete, the new rows start on a new line.
-    """
-    text = _lines(rows)
-    with writing(path), open(path, "a+b") as stream:
-        if stream.tell():
-            stream.seek(-1, os.SEEK_END)
-            text = text if stream.read(1) == b"\n" else "\n" + text
-        stream.write(text.encode())
-        stream.flush()
-        os.fsync(stream.fileno())
-
-
-def read_rows(
-    path: PathLike, needed: Iterable[str] = (), *, what: str = "results"
-) -> list[dict[str, Any]]:
-    """Read a JSON-lines file whose rows must have the `needed` keys.
-
-    Lines that a killed writer left incomplete are skipped.
-
-    Raises
-    ------
-    FileError
-        The file is missing, or a line is neither such a row nor the beginning of one.
-    """
-    rows = []
-    for number, line in enumerate(read_lines(path, what=what), start=1):
-        if not line:
-            continue
-        try:
-            row = json.loads(line)
-            if not isinstance(row, dict):
-                raise ValueError("it is not an object")
-            if lacking := set(needed) - row.keys():
-                raise ValueError(f"it lacks {', '.join(lacking)}")
-        except (ValueError, RecursionError) as error:
-            ends_early = getattr(error, "pos", 0) >= len(line) or "Unterminated" in str(error)
-            if not line.startswith("{") or (line.endswith("}") and not ends_early):
-                raise FileError(
-                    f"{what} file {path} line {number} is damaged ({error}). Remove that line."
-                ) from error
-        else:
-            rows.append(row)
-    return rows

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from world import answers, folder, run
 
-from glocal.results import Score
+from glocal.scores import Score
 from glocal_collect.report import advise
 from glocal_collect.settings import Settings
 from glocal_collect.study import create

@@ -18,7 +18,7 @@ from glocal.data.answers import Answers
 from glocal.data.features import Features
 from glocal.errors import DataError
 from glocal.evaluation.agreement import heldout_rows
-from glocal.results import Score
+from glocal.scores import Score
 
 SHARES = (0.125, 0.25, 0.5, 1.0)
 """The sizes of the curve, as shares of the answers that are not held out."""

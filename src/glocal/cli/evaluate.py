@@ -20,7 +20,7 @@ from glocal.evaluation.agreement import ceiling_in_words
 from glocal.evaluation.comparison import Result, compared
 from glocal.files import writable_target
 from glocal.options import Options
-from glocal.results import DIFFERENCE, SCORE_ENDINGS, Score, append_rows, read_scores
+from glocal.scores import DIFFERENCE, SCORE_ENDINGS, Score, append_rows, read_scores
 from glocal.suite.sources import Network, Shared, Sources
 from glocal.suite.tasks import (
     AnomalyTask,
@@ -33,7 +33,7 @@ from glocal.suite.tasks import (
 )
 from glocal.transform import LinearTransform
 from glocal.transform.record import network_name
-from glocal.transform.rows import BASELINES, baseline
+from glocal.transform.reduction import BASELINES, baseline
 
 app = typer.Typer(
     help="Score features with and without a transform.",

@@ -18,7 +18,7 @@ from glocal.cli.output import (
     progress_bar,
 )
 from glocal.errors import DataError, ParameterError
-from glocal.extract.network import Running
+from glocal.extract.names import Running
 
 if TYPE_CHECKING:
     from glocal.extract import Extraction, Extractor

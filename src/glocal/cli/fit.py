@@ -33,13 +33,8 @@ from glocal.cli.output import (
 from glocal.data.features import Features
 from glocal.errors import ParameterError, import_optional
 from glocal.files import ending, writable_target
-from glocal.results import (
-    UNCHANGED,
-    FitRecord,
-    HeldOutScores,
-    interval_text,
-    parameters_in_words,
-)
+from glocal.results import UNCHANGED, FitRecord, HeldOutScores, parameters_in_words
+from glocal.scores import interval_text
 from glocal.transform.formats import ENDINGS
 from glocal.transform.record import SourceOptions
 

@@ -16,7 +16,8 @@ import typer
 from typer import Option
 
 from glocal.errors import printable
-from glocal.results import DIFFERENCE, Score, flattened, to_json
+from glocal.results import flattened, to_json
+from glocal.scores import DIFFERENCE, Score
 
 AsJson = Annotated[bool, Option("--json", help="Print one JSON object on standard output.")]
 

@@ -13,7 +13,7 @@ from glocal.cli.output import AsJson, print_json, print_lines, print_table, prog
 from glocal.data.features import Features
 from glocal.data.labels import load_groups, load_labels
 from glocal.files import writable_target
-from glocal.results import SCORE_ENDINGS, write_rows
+from glocal.scores import SCORE_ENDINGS, write_rows
 from glocal.suite.verdict import ORIGINAL, Table, Verdict, first_scores
 from glocal.suite.verdict import verdict as find_verdict
 from glocal.transform import LinearTransform

@@ -14,7 +14,7 @@ from glocal.data.people import asked_once, tally
 from glocal.errors import DataError, DataWarning
 from glocal.evaluation.comparison import Result, compared
 from glocal.evaluation.intervals import FRACTION, Units
-from glocal.results import PEOPLE, Score
+from glocal.scores import PEOPLE, Score
 from glocal.similarity import Choices, Values, choice_loss, credit, finite, of_pairs, pair_tolerance
 
 MIN_ANSWERS = 30

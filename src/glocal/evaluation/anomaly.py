@@ -13,7 +13,7 @@ from glocal.errors import DataError, ParameterError
 from glocal.evaluation.comparison import Result
 from glocal.evaluation.intervals import FRACTION, Units
 from glocal.evaluation.sides import SIDES, Labelled, finite_sides, labelled_sides, leave_out
-from glocal.results import Score
+from glocal.scores import Score
 from glocal.similarity import (
     Embedding,
     Labels,

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from glocal.evaluation.intervals import Units
-from glocal.results import DIFFERENCE, PEOPLE, Score
+from glocal.scores import DIFFERENCE, PEOPLE, Score
 
 
 @dataclass(frozen=True, eq=False, repr=False)

@@ -15,7 +15,7 @@ from glocal.errors import DataError, DataWarning, ParameterError
 from glocal.evaluation.comparison import Result
 from glocal.evaluation.intervals import Units, class_means
 from glocal.evaluation.sides import Labelled, labelled_sides
-from glocal.results import Score
+from glocal.scores import Score
 from glocal.similarity import (
     Choices,
     Embedding,

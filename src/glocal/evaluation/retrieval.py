@@ -11,7 +11,7 @@ from glocal.data.labels import positions
 from glocal.evaluation.comparison import Result
 from glocal.evaluation.intervals import Units, pseudo_values
 from glocal.evaluation.sides import labelled_rows, leave_out
-from glocal.results import Score
+from glocal.scores import Score
 from glocal.similarity import (
     Embedding,
     Labels,

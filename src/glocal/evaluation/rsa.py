@@ -12,7 +12,7 @@ from glocal.data.rdm import check_rdms
 from glocal.errors import CollapseWarning, DataError, ParameterError
 from glocal.evaluation.comparison import Result
 from glocal.evaluation.intervals import CORRELATION, Bounded, Units, pseudo_values
-from glocal.results import PEOPLE, Score
+from glocal.scores import PEOPLE, Score
 from glocal.similarity import (
     Embedding,
     Values,

@@ -12,7 +12,7 @@ from glocal.errors import DataError, ParameterError
 from glocal.evaluation.comparison import Result
 from glocal.evaluation.intervals import Units
 from glocal.evaluation.rsa import model_rdm, spearman
-from glocal.results import Score
+from glocal.scores import Score
 from glocal.similarity import (
     Embedding,
     Values,

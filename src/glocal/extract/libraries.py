@@ -15,7 +15,7 @@ from torch import nn
 
 from glocal.errors import FileError, ParameterError, did_you_mean, import_optional, one_line
 from glocal.extract.models import Layer, Layers, Model, described, load_checkpoint, weights_sha256
-from glocal.extract.network import ModelName
+from glocal.extract.names import ModelName
 from glocal.files import file_sha256
 
 # the penultimate layer before its activation, as in the paper (Muttenthaler et al. 2023, Appendix)
@@ -179,7 +179,7 @@ def _build_network(
             torch.manual_seed(0)  # makes random weights reproducible
             module, preprocess, weights_name = build()
     except Exception as error:
-        if _is_of_the_network(error):
+        if _is_of_a_download(error):
             raise FileError(
                 f"the weights of {name} are not on this machine and could not be fetched "
                 f"({one_line(error)[:160]}). Download them on a machine with network access and "
@@ -202,11 +202,11 @@ def _build_network(
     return Model(str(name), module, preprocess, module, identity)
 
 
-def _is_of_the_network(error: BaseException | None) -> bool:
+def _is_of_a_download(error: BaseException | None) -> bool:
     """Whether an error, or an error that caused it, comes from a server or a file."""
     if error is None:
         return False
-    return isinstance(error, OSError) or _is_of_the_network(error.__context__)
+    return isinstance(error, OSError) or _is_of_a_download(error.__context__)
 
 
 def _python(name: ModelName) -> Model:

@@ -34,7 +34,7 @@ from glocal.extract.chunks import (
 from glocal.extract.images import Source, Unreadable, open_images
 from glocal.extract.libraries import load_model, user_model
 from glocal.extract.models import Layers, Model, pooled, read_layers, resolve
-from glocal.extract.network import Running
+from glocal.extract.names import Running
 from glocal.files import PathLike, make_folder
 from glocal.results import to_json
 from glocal.similarity import row_slices

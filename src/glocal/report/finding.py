@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from glocal.evaluation.agreement import ceiling_in_words
 from glocal.report.front import direction, front_points, is_overfitted, warnings_of
 from glocal.report.runs import Run
-from glocal.results import DIFFERENCE, PEOPLE, UNCHANGED, value_at
+from glocal.results import UNCHANGED, value_at
+from glocal.scores import DIFFERENCE, PEOPLE
 from glocal.suite.table import main_rows
 
 if TYPE_CHECKING:

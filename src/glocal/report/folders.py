@@ -17,14 +17,8 @@ from glocal.errors import FileError, ParameterError
 from glocal.evaluation.view import View, load_view
 from glocal.files import PathLike, ending, read_object, reading
 from glocal.report.runs import Block, Run, apply_command, recorded_scores, transform_run
-from glocal.results import (
-    SCORE_ENDINGS,
-    RecordPart,
-    check_fields,
-    parameters_in_words,
-    read_rows,
-    read_scores,
-)
+from glocal.results import RecordPart, check_fields, parameters_in_words
+from glocal.scores import SCORE_ENDINGS, read_rows, read_scores
 from glocal.suite.table import score_frame
 from glocal.transform import LinearTransform
 from glocal.transform.checks import table_rows

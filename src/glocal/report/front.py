@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from glocal.report.folders import AXES
 from glocal.report.runs import Run
-from glocal.results import DIFFERENCE, UNCHANGED
+from glocal.results import UNCHANGED
+from glocal.scores import DIFFERENCE
 from glocal.suite.table import SIGNIFICANCE, differences, main_rows
 
 if TYPE_CHECKING:

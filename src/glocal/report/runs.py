@@ -20,7 +20,8 @@ from glocal.evaluation.change import Part, change_record
 from glocal.evaluation.structure import kept_neighbours
 from glocal.evaluation.view import View, paired_views
 from glocal.files import array_sha256
-from glocal.results import HeldOutScores, Score, value_at
+from glocal.results import HeldOutScores, value_at
+from glocal.scores import Score
 from glocal.similarity import Embedding
 from glocal.suite.table import score_frame
 from glocal.transform import LinearTransform
@@ -49,7 +50,7 @@ class Run:
     """One section of a report: the folder of a suite or a sweep, a file of scores, or a transform.
 
     `name` is the heading of the section. `rows` are the scores, if any, with one column for each
-    field of `glocal.results.Score`. `record` is the content of ``suite.json`` or ``sweep.json``.
+    field of `glocal.scores.Score`. `record` is the content of ``suite.json`` or ``sweep.json``.
     `fits` maps names to the records of fits, and `commands` to the commands that use them. `views`
     maps each network to its views by arm, the baseline first. `notes` are warnings.
 

@@ -16,11 +16,11 @@ from glocal.data.labels import split_column
 from glocal.errors import FileError, ParameterError
 from glocal.files import PathLike, kept_by_key, read_object
 from glocal.options import Options
-from glocal.results import PEOPLE
+from glocal.scores import PEOPLE
 from glocal.suite.sources import Network, Shared, Sources
 from glocal.suite.tasks import AnyTask, OddOneOutTask
 from glocal.transform import LinearTransform
-from glocal.transform.rows import baseline
+from glocal.transform.reduction import baseline
 
 # names become file names: no allowed character is special to a shell, a spreadsheet or Markdown
 Name = Annotated[str, Field(pattern=r"^\w[\w .+-]*$", max_length=80)]
@@ -33,7 +33,7 @@ class Original(Options):
 
 
 class Baseline(Options):
-    """A transform that is made without answers; see `glocal.transform.rows`."""
+    """A transform that is made without answers; see `glocal.transform.reduction`."""
 
     baseline: Literal["centred", "pca"]
 

@@ -24,7 +24,8 @@ from glocal.files import (
     write_npz,
     write_text,
 )
-from glocal.results import Provenance, Score, to_json, write_rows
+from glocal.results import Provenance, to_json
+from glocal.scores import Score, write_rows
 from glocal.suite.plan import Original, Plan, transform_of
 from glocal.suite.sources import Sources
 from glocal.suite.table import corrected, long_scores, score_frame, score_table

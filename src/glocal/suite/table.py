@@ -8,7 +8,7 @@ from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any
 
 from glocal.evaluation.comparison import holm
-from glocal.results import DIFFERENCE, PEOPLE, Score, interval_text
+from glocal.scores import DIFFERENCE, PEOPLE, Score, interval_text
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -21,7 +21,7 @@ from glocal.evaluation.few_shot import few_shot
 from glocal.evaluation.retrieval import retrieval
 from glocal.evaluation.structure import kept_neighbours, neighbourhoods
 from glocal.objective import single_threaded_blas
-from glocal.results import Score
+from glocal.scores import Score
 from glocal.similarity import Embedding, Labels
 from glocal.suite.table import SIGNIFICANCE, corrected
 from glocal.suite.tasks import warn_at_chance

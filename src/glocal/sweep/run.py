@@ -22,7 +22,8 @@ from glocal.evaluation.axes import embeddings
 from glocal.evaluation.change import change_record
 from glocal.evaluation.view import paired_views, save_view
 from glocal.files import PathLike, make_folder, write_text
-from glocal.results import HeldOutScores, read_rows, to_json, write_rows
+from glocal.results import HeldOutScores, to_json
+from glocal.scores import read_rows, write_rows
 from glocal.sweep.grid import Setting, choose, means_over_folds, pareto_front, paths, settings
 from glocal.sweep.points import (
     ORIGINAL,

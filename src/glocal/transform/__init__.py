@@ -3,7 +3,7 @@
 from glocal.transform.apply import apply_file, apply_parquet
 from glocal.transform.checks import check_rows
 from glocal.transform.linear import LinearTransform
-from glocal.transform.rows import reduced
+from glocal.transform.reduction import reduced
 from glocal.transform.sharing import pull
 
 __all__ = [

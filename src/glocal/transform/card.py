@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from glocal.files import read_text
-from glocal.results import UNCHANGED, interval_text, value_at
+from glocal.results import UNCHANGED, value_at
+from glocal.scores import interval_text
 from glocal.transform.record import CardOptions, network_name
 
 CARD_NAME = "README.md"

@@ -22,7 +22,7 @@ from glocal.evaluation.comparison import Result
 from glocal.report import Block, Run, transform_run
 from glocal.report.charts import COLOURS, INK, inline_data, metric_axis, tooltips
 from glocal.report.finding import plural
-from glocal.results import Score
+from glocal.scores import Score
 from glocal_collect.export import Collected
 from glocal_collect.overview import JUDGED, cells, describe_people, people_table
 from glocal_collect.study import Study

@@ -1,0 +1,164 @@
+"""Rows of scores, and the JSON-lines files that hold them and other rows."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, field
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, ValidationError
+from pydantic.dataclasses import dataclass as checked
+
+from glocal.errors import FileError
+from glocal.files import PathLike, read_lines, write_text, writing
+from glocal.results import STRICT, Count, to_json, wrong_place
+
+PEOPLE = "people"
+"""The arm in rows that score people themselves. No arm of a suite may have this name."""
+DIFFERENCE = "_difference"
+SCORE_ENDINGS = (".jsonl", ".ndjson", ".json", ".txt")
+
+# a file states an undefined value as null
+_NAN_IF_NULL = BeforeValidator(lambda value: math.nan if value is None else value)
+
+
+@checked(frozen=True, config=STRICT)
+class Score:
+    """One row of results.
+
+    Parameters
+    ----------
+    task, metric : str
+        The task and the metric, e.g. ``"odd-one-out"`` and ``"accuracy_cosine"``;
+        docs/file-formats.md lists all metrics. ``…_difference`` is the value of the arm minus that
+        of the baseline that `settings` names.
+    value : float
+        Fractions are in [0, 1], and losses in nats. NaN means that the value is undefined.
+    low, high : float or None
+        The 95 % interval, or None if no interval is defined.
+    n : int
+        The number of answers, images or objects behind the value.
+    split : str
+        ``"all"``, ``"heldout"`` or the name of a file.
+    transform : str
+        The arm, or the path of the transform file; ``"original"`` without a transform, and
+        ``"people"`` for people themselves.
+    settings : mapping
+        Further settings that the value depends on: shots, k, mode, baseline, …
+    network : str or None
+        The name of the network in a suite; in `glocal evaluate` its model and layer, or the name of
+        the feature file.
+    features : str or None
+        The feature file that `glocal evaluate` scored.
+    p, p_corrected : float or None
+        The p-value of a difference, and the p-value corrected by Holm's method for all differences
+        of a suite.
+    """
+
+    task: str
+    metric: str
+    value: Annotated[float, _NAN_IF_NULL]
+    low: float | None = None
+    high: float | None = None
+    n: Count = 0
+    split: str = "all"
+    transform: str = "original"
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    network: str | None = None
+    p: float | None = None
+    p_corrected: float | None = None
+    features: str | None = None
+
+    def text(self, sign: str = "") -> str:
+        """Format the value with its interval; `sign` is ``+`` for a difference."""
+        text = interval_text(self.value, self.low, self.high, sign)
+        return f"{text} (rough)" if self.low is not None and self.settings.get("rough") else text
+
+    def row(self) -> dict[str, Any]:
+        """The row of a file, without empty fields other than `low` and `high`."""
+        return {
+            key: value
+            for key, value in asdict(self).items()
+            if value not in (None, {}) or key in ("low", "high")
+        }
+
+
+def interval_text(value: float, low: float | None, high: float | None, sign: str = "") -> str:
+    """Format ``0.469 [0.451, 0.487]``, or the value alone if there is no interval."""
+    if low is None or high is None or math.isnan(low + high):  # a data frame stores None as NaN
+        return f"{value:{sign}.3f}"
+    return f"{value:{sign}.3f} [{low:{sign}.3f}, {high:{sign}.3f}]"
+
+
+def read_scores(path: PathLike) -> list[Score]:
+    """Read the rows that `glocal evaluate`, a suite or the demo wrote.
+
+    Raises FileError if a row is not a score.
+    """
+    rows = read_rows(path, ("task", "metric", "value"), what="score")
+    try:
+        return [Score(**row) for row in rows]
+    except ValidationError as error:
+        raise FileError(
+            f"score file {path} is damaged: a row is {wrong_place(error)}. Evaluate again."
+        ) from error
+
+
+def write_rows(path: PathLike, rows: Iterable[Any]) -> None:
+    """Write rows to a JSON-lines file, whole or not at all."""
+    write_text(path, _lines(rows))
+
+
+def _lines(rows: Iterable[Any]) -> str:
+    return "".join(to_json(row) + "\n" for row in rows)
+
+
+def append_rows(path: PathLike, rows: Iterable[Any]) -> None:
+    """Append rows to a JSON-lines file in one write, so that parallel writers never mix lines.
+
+    If a killed writer left the last line incomplete, the new rows start on a new line.
+    """
+    text = _lines(rows)
+    with writing(path), open(path, "a+b") as stream:
+        if stream.tell():
+            stream.seek(-1, os.SEEK_END)
+            text = text if stream.read(1) == b"\n" else "\n" + text
+        stream.write(text.encode())
+        stream.flush()
+        os.fsync(stream.fileno())
+
+
+def read_rows(
+    path: PathLike, needed: Iterable[str] = (), *, what: str = "results"
+) -> list[dict[str, Any]]:
+    """Read a JSON-lines file whose rows must have the `needed` keys.
+
+    Lines that a killed writer left incomplete are skipped.
+
+    Raises
+    ------
+    FileError
+        The file is missing, or a line is neither such a row nor the beginning of one.
+    """
+    rows = []
+    for number, line in enumerate(read_lines(path, what=what), start=1):
+        if not line:
+            continue
+        try:
+            row = json.loads(line)
+            if not isinstance(row, dict):
+                raise ValueError("it is not an object")
+            if lacking := set(needed) - row.keys():
+                raise ValueError(f"it lacks {', '.join(lacking)}")
+        except (ValueError, RecursionError) as error:
+            ends_early = getattr(error, "pos", 0) >= len(line) or "Unterminated" in str(error)
+            if not line.startswith("{") or (line.endswith("}") and not ends_early):
+                raise FileError(
+                    f"{what} file {path} line {number} is damaged ({error}). Remove that line."
+                ) from error
+        else:
+            rows.append(row)
+    return rows
