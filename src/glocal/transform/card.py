@@ -7,12 +7,15 @@ import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from glocal.files import read_text
 from glocal.results import UNCHANGED, value_at
 from glocal.scores import interval_text
 from glocal.transform.record import CardOptions, network_name
+
+if TYPE_CHECKING:
+    from glocal.transform.linear import LinearTransform
 
 CARD_NAME = "README.md"
 CARD_MARK = 'library_name: "glocal"'
@@ -58,7 +61,7 @@ file = np.load("transform.npz", allow_pickle=False)
 """
 
 
-def card(transform: Any) -> str:
+def card(transform: LinearTransform) -> str:
     """Return the model card of a transform, as Markdown for the hub.
 
     The card describes the transform, the answers of its fit, its scores (with intervals, and as
@@ -113,7 +116,7 @@ def _timm_repository(record: Mapping[str, Any]) -> str | None:
     return f"timm/{match[1]}" if match else None
 
 
-def _facts(transform: Any) -> dict[str, Any]:
+def _facts(transform: LinearTransform) -> dict[str, Any]:
     """The rows of a card's table that are not scores, by their headings."""
     record = transform.meta
     settings = {name.split(".")[-1]: value_at(record, f"fit.{name}") for name in _SETTINGS}

@@ -1,13 +1,13 @@
 """The check of rows against those that a transform was fitted on.
 
-`LinearTransform` itself calls it when it is applied.
+`LinearTransform` calls `check_rows` when it is applied; commands call it before they read all rows.
 """
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
 import numpy as np
@@ -15,14 +15,17 @@ import numpy as np
 from glocal.data.features import Features
 from glocal.data.rows import Difference, difference, spaced_rows
 from glocal.errors import DataError, DataWarning
-from glocal.transform.formats import normalised_name
+from glocal.transform.record import normalised_name
+
+if TYPE_CHECKING:
+    from glocal.transform.linear import LinearTransform
 
 _SAMPLE_ROWS = 2000
 _SAMPLE_ROWS_OF_A_CALL = 256
-_warned: WeakSet[Any] = WeakSet()  # transforms for which a warning was issued
+_warned: WeakSet[LinearTransform] = WeakSet()  # transforms for which a warning was issued
 
 
-def check_rows(transform: Any, X: Any, *, force: bool = True) -> None:
+def check_rows(transform: LinearTransform, X: Any, *, force: bool = True) -> None:
     """Warn once for each transform if rows differ from those that it was fitted on.
 
     Commands call ``check_rows(transform, features, force=force)``: without ``--force``, rows that
@@ -48,25 +51,35 @@ def check_rows(transform: Any, X: Any, *, force: bool = True) -> None:
         The rows differ otherwise, or differ and `force` is True.
     """
     transform.check_shape(tuple((X.matrix if isinstance(X, Features) else X).shape))
-    is_new = transform not in _warned
-    if force and not is_new:
+    if force and transform in _warned:
         return
-    for sentence, is_certain in row_differences(transform, X):
-        if is_certain and not force:
-            name = X.source if isinstance(X, Features) else "features"
-            raise DataError(
-                f"{name} cannot be transformed: {sentence}. Give features of the network and layer "
-                "of the fit, or go on with `force=True`."
-            )
-        if is_new:
-            _warned.add(transform)
-            verb = "will" if is_certain else "may"
-            message = f"{sentence}. The transformed rows {verb} be wrong."
-            warnings.warn(message, DataWarning, stacklevel=3)
+    differences = row_differences(transform, X)
+    certain = [other.sentence for other in differences if other.is_certain]
+    if certain and not force:
+        name = X.source if isinstance(X, Features) else "features"
+        raise DataError(
+            f"{name} cannot be transformed: {certain[0]}. Give features of the network and layer "
+            "of the fit, or go on with `force=True`."
+        )
+    if differences:
+        verb = "will" if certain else "may"
+        sentences = [other.sentence for other in differences]
+        _warn_once(transform, sentences, f"The transformed rows {verb} be wrong.")
+
+
+def _warn_once(transform: LinearTransform, sentences: Sequence[str], consequence: str) -> None:
+    """Issue one warning about the rows of a transform, if none was issued before."""
+    if transform not in _warned:
+        _warned.add(transform)
+        warnings.warn(f"{'; '.join(sentences)}. {consequence}", DataWarning, stacklevel=4)
 
 
 def table_rows(
-    transforms: Mapping[str, Any], objects: Features, *, normalize: bool = False, force: bool = True
+    transforms: Mapping[str, LinearTransform],
+    objects: Features,
+    *,
+    normalize: bool = False,
+    force: bool = True,
 ) -> Features:
     """Return the objects as all arms of a table begin from them: with rows of length 1 if one must.
 
@@ -92,12 +105,10 @@ def table_rows(
         transform.check_shape(objects.matrix.shape)
         if name not in unrecorded:
             check_rows(transform, objects, force=force)
-        elif transform not in _warned:
-            _warned.add(transform)
+        else:
             sentences = [f"{name} does not record whether its rows were scaled to length 1"]
             sentences += [other.sentence for other in row_differences(transform, objects)]
-            message = f"{'; '.join(sentences)}. It maps rows as they are."
-            warnings.warn(message, DataWarning, stacklevel=3)
+            _warn_once(transform, sentences, "It maps rows as they are.")
     recorded = {name: transforms[name].normalised for name in transforms.keys() - unrecorded}
     rows = objects.unit(always=normalize or any(recorded.values()))
     if rows.is_unit and not all(recorded.values()):
@@ -112,7 +123,7 @@ def table_rows(
     return rows
 
 
-def row_differences(transform: Any, X: Any) -> list[Difference]:
+def row_differences(transform: LinearTransform, X: Any) -> list[Difference]:
     """List how rows, and the network they come from, differ from those of a fit.
 
     ``glocal try`` asks ``not row_differences(transform, features)``: whether features are of the

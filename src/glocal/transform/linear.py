@@ -17,7 +17,7 @@ from glocal.errors import DataError, DataWarning, ParameterError
 from glocal.files import PathLike
 from glocal.results import value_at
 from glocal.similarity import unit_rows
-from glocal.transform import checks, formats, sharing
+from glocal.transform import checks, exports, formats, sharing
 
 MIN_RECENTRING_ROWS = 10
 """Number of images below which `LinearTransform.recentred` warns that their mean is unreliable."""
@@ -383,9 +383,9 @@ class LinearTransform:
         return replace(self, bias=bias.astype(np.float32), meta=meta)
 
     save = formats.save
-    to_linear = formats.to_linear
-    fold_into = formats.fold_into
-    to_onnx = formats.to_onnx
+    to_linear = exports.to_linear
+    fold_into = exports.fold_into
+    to_onnx = exports.to_onnx
     save_pretrained = sharing.save_pretrained
     push_to_hub = sharing.push_to_hub
 

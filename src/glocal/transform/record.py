@@ -143,3 +143,8 @@ def network_name(source: Mapping[str, Any] | None) -> str:
     """The model and layer of the features of a transform; empty if neither is recorded."""
     parts = [(source or {}).get(part) for part in ("model", "layer")]
     return " / ".join(filter(None, parts))
+
+
+def normalised_name(name: str) -> str:
+    """The name of a network in lower case, with a dash for each slash and underscore."""
+    return str(name).casefold().replace("/", "-").replace("_", "-")

@@ -13,15 +13,18 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from glocal.data.readers import READERS
 from glocal.data.sources.fetch import Progress, cached, fetch, offline, published
 from glocal.errors import FileError, GLocalError, ParameterError, import_optional, one_line
 from glocal.files import PathLike, ending, make_folder, read_text, write_text
 from glocal.transform.card import CARD_MARK, CARD_NAME, card, licence_of
-from glocal.transform.formats import ENDINGS, TRANSFORM_NAME, normalised_name
-from glocal.transform.record import CardOptions
+from glocal.transform.formats import ENDINGS, TRANSFORM_NAME
+from glocal.transform.record import CardOptions, normalised_name
+
+if TYPE_CHECKING:
+    from glocal.transform.linear import LinearTransform
 
 PUBLISHED = "transforms/"
 """The prefix of the names of transforms in `published`."""
@@ -161,7 +164,7 @@ def _hub(failure: str, fix: str) -> Iterator[Any]:
         raise FileError(f"{failure} ({reason}). {fix}") from error
 
 
-def save_pretrained(transform: Any, folder: PathLike, **described: Any) -> None:
+def save_pretrained(transform: LinearTransform, folder: PathLike, **described: Any) -> None:
     """Write ``transform.npz`` and a model card into a folder.
 
     `described` are `glocal.transform.record.CardOptions`. The transform file stores them, so that
@@ -184,7 +187,9 @@ def save_pretrained(transform: Any, folder: PathLike, **described: Any) -> None:
     transform.save(Path(folder) / TRANSFORM_NAME)
 
 
-def _described(transform: Any, options: Mapping[str, Any], licence: str | None = None) -> Any:
+def _described(
+    transform: LinearTransform, options: Mapping[str, Any], licence: str | None = None
+) -> LinearTransform:
     """The transform with these options of its card in its record, and with a licence."""
     stated = {key: value for key, value in options.items() if value}
     options = {"licence": licence, **(transform.meta.get("card") or {}), **stated}
@@ -205,7 +210,9 @@ def check_replaceable(folder: PathLike) -> None:
             )
 
 
-def push_to_hub(transform: Any, repository: str, *, private: bool = False, **described: Any) -> str:
+def push_to_hub(
+    transform: LinearTransform, repository: str, *, private: bool = False, **described: Any
+) -> str:
     """Commit the files of `save_pretrained` to a repository on the Hugging Face hub.
 
     The repository ``OWNER/NAME`` is created if it does not exist. The token comes from ``hf auth
