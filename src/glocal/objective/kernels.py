@@ -9,143 +9,68 @@ file.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, no_type_check
+from typing import no_type_check
 
-import numba
 import numpy as np
-from numba.extending import overload, register_jitable
 
+from glocal.objective.elementary import compiled, exp, log1p
+
+# NOTE numba compares only this file with its cache: a change of elementary.py needs one here
 _CHUNK_ANSWERS = 1024  # answers whose similarities stay in the first-level cache
 _CHUNK_PADDING = 16  # NOTE rows 4096 bytes apart would compete for the same lines of the cache
 _GATHERED_ANSWERS = 128  # answers whose rows stay in the second-level cache
-_FAST = {
-    "contract",
-    "nsz",
-    "arcp",
-    "reassoc",
-    "nnan",
-    "ninf",
-}  # inputs are finite: the caller checks
+_ZERO = np.float32(0)  # a Python number would turn float32 into float64
+_ONE = np.float32(1)
 
 
-def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Compile with ``numba.njit``, and cache the machine code on disk if a folder is writable."""
-    options: dict[str, Any] = {"nogil": True, "error_model": "numpy", "fastmath": _FAST}
-    try:
-        return numba.njit(cache=True, **options)(function)
-    except RuntimeError:  # numba finds no writable folder: compile once in each process
-        return numba.njit(**options)(function)
-
-
-@no_type_check
-def _single_exp(x):
-    """e^x for x <= 0 in float32, to 2 ulp and never below 2^-126.
-
-    The result is 2^n · 2^f with |f| <= 1/2, where 2^f is a polynomial in f.
-    """
-    t = max(x * np.float32(1.4426950408889634), np.float32(-126))
-    n = np.float32(np.floor(t + np.float32(0.5)))
-    f = t - n
-    p = np.float32(1.5403530e-4)
-    p = p * f + np.float32(1.3333558e-3)
-    p = p * f + np.float32(9.6181291e-3)
-    p = p * f + np.float32(5.5504109e-2)
-    p = p * f + np.float32(2.4022651e-1)
-    p = p * f + np.float32(6.9314718e-1)
-    p = p * f + np.float32(1.0)
-    bits = np.int32(np.int32(n) + np.int32(127)) << np.int32(23)
-    return p * np.int32(bits).view(np.float32)
-
-
-@register_jitable(inline="always")
-@no_type_check
-def _single_log1p(a):
-    """Log (1 + a) in float32, to 2 ulp for a in [0, 2].
-
-    The result is 2 artanh u with u = a / (a + 2), computed as a polynomial in u² times u.
-    """
-    u = a / (a + np.float32(2))
-    v = u * u
-    p = np.float32(0.36614650)
-    p = p * v + np.float32(0.16294468)
-    p = p * v + np.float32(0.29389385)
-    p = p * v + np.float32(0.39950472)
-    p = p * v + np.float32(0.66667745)
-    p = p * v + np.float32(2)
-    return p * u
-
-
-@no_type_check
-def _exp(x):
-    """e^x for x <= 0."""
-    return np.exp(x)
-
-
-@no_type_check
-def _log1p(a, k):
-    """Log (1 + a) for a in [0, len(k) - 1]."""
-    return np.log1p(a)
-
-
-@overload(_exp, inline="always")
-@no_type_check
-def _exp_of_type(x):
-    return _single_exp if x == numba.float32 else lambda x: np.exp(x)  # noqa: PLW0108
-
-
-@overload(_log1p, inline="always")
-@no_type_check
-def _log1p_of_type(a, k):
-    if a == numba.float32 and len(k) <= 3:
-        return lambda a, k: _single_log1p(a)
-    return lambda a, k: np.log1p(a)
-
-
-@_compiled
+@compiled
 @no_type_check
 def _softmax(x, m, shares, start, size, sums, pairs):
-    """Replace the similarities x, (k, size), of answers from `start` on by residuals at mx.
+    """Replace the similarities x, (k, size), of answers from `start` on by residuals at y = mx.
 
-    sums: (3,) float64; loss, slope and curvature are added to it. pairs: a tuple of k numbers. Its
-    length is known to the compiler, which unrolls the loops over k.
+    With q the softmax of y, w the weight of an answer, and pair 0 chosen, the residuals are
+    w (q_j - [j = 0]), and these are added to sums, (3,) float64:
+
+        loss       w (log Σ exp y_j - y_0)
+        slope      w (Σ q_j y_j - y_0), that of the loss in log m
+        curvature  w (Σ q_j y_j² - (Σ q_j y_j)²)
+
+    pairs: a tuple of k numbers. Its length is known to the compiler, which unrolls the loops over
+    j.
     """
-    k = len(pairs)
-    zero = x.dtype.type(0)
-    unity = x.dtype.type(1)
-    loss = slope = curvature = zero
+    loss = slope = curvature = _ZERO
     for a in range(size):
         highest = x[0, a]
-        for j in range(1, k):
+        for j in range(1, len(pairs)):
             highest = max(highest, x[j, a])
         y = (x[0, a] - highest) * m
-        others = mean = square = zero
-        for j in range(1, k):
+        others = mean = square = _ZERO
+        for j in range(1, len(pairs)):
             d = (x[j, a] - highest) * m
-            x[j, a] = _exp(d)
+            x[j, a] = exp(d)
             others += x[j, a]
             mean += x[j, a] * d
             square += x[j, a] * (d * d)
         # the sum of the softmax minus 1: adding the 1 first would round small losses away
-        chosen = _exp(y)
-        excess = others if y == zero else chosen + (others - unity)
+        chosen = exp(y)
+        excess = others if y == _ZERO else chosen + (others - _ONE)
         w = shares[start + a]
-        z = unity / (unity + excess)
+        z = _ONE / (_ONE + excess)
         mean = (mean + chosen * y) * z
         square = (square + chosen * (y * y)) * z
-        loss += w * (_log1p(excess, pairs) - y)
+        loss += w * (log1p(excess, pairs) - y)
         slope += w * (mean - y)
         curvature += w * (square - mean * mean)
-        r = w * z
-        x[0, a] = -others * r
-        for j in range(1, k):
-            x[j, a] *= r
+        z *= w  # from here on the factor of the residuals
+        x[0, a] = -others * z
+        for j in range(1, len(pairs)):
+            x[j, a] *= z
     sums[0] += loss
     sums[1] += slope
     sums[2] += curvature
 
 
-@_compiled
+@compiled
 @no_type_check
 def gram_pass(S, m, positions, shares, G, sums, first, last, pairs):
     """Write the residuals of answers first..last-1 at the similarities mS to G, if not empty.
@@ -168,7 +93,7 @@ def gram_pass(S, m, positions, shares, G, sums, first, last, pairs):
                     G[positions[start + a, j]] += x[j, a]
 
 
-@_compiled
+@compiled
 @no_type_check
 def gathered_pass(Z, m, ends, shares, GY, sums, first, last, pairs, Y):
     """Write the contribution of answers first..last-1 to (G + Gᵀ) Y to GY, if not empty.

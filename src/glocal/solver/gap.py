@@ -3,192 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float
 
-from glocal.objective import ChoiceLoss, Evaluation, Objective, penalty
+from glocal.objective import AnswerSums, ChoiceLoss, Evaluation, Objective, penalty
 from glocal.solver.minimise import dot
 
 _MAX_REFINEMENTS = 4
 _SCALE_MARGINS = (0.5, 4.0)  # in units of the allowed gap; the first usually suffices
 _MIN_MEAN_SQUARE = 1e-2  # least mean squared length of the scaled rows that is searched
 _MAX_LOG_SCALE_ERROR = 1e-2  # largest error of log c²
-
-
-@dataclass(frozen=True, eq=False)
-class DualityGap:
-    """The duality gap of an objective that shrinks W toward scaled identities, λ > 0 and mix > 0.
-
-    With M = W Wᵀ and any probabilities q over the candidate pairs of each answer,
-
-        L(M) ≥ ⟨A(q), M⟩ + H(q),     A(q) = Σ w Σ_ij (q_ij - [ij = chosen]) sym(x_i x_jᵀ) / Σ w,
-
-    where H is the weighted mean entropy of q. The two sides are equal if q is the softmax of the
-    model. The other terms, ⟨A, M⟩ + λR(M), grow in proportion to M. If they are negative for no M,
-    then f* ≥ H(q). With a_i the eigenvalues of A, this is the case if
-
-        λ + a_i > 0  for all i      and      λ mix Σ 1 / (λ + a_i) ≤ p.
-
-    At the optimum the softmax of the model meets both conditions. Near the optimum the softmax at W
-    violates them by as much as the length of W differs from the best length. Therefore q is chosen
-    on the line between the softmax of S and that of mS, where m scales M to about the best length.
-    A local term is replaced by a term that is linear in M and has the same slope at W. The gap is
-    then an estimate, not a bound. docs/method.md derives the gap; see also Boyd & Vandenberghe
-    (2004), Convex Optimization, section 5.1.
-
-    A gap costs as much as four evaluations, and a fit that is not `certified` needs no bound. Four
-    times the `estimate` then replaces the gap, because some steps away from the optimum the
-    estimate can be too small by this factor.
-    """
-
-    objective: Objective
-    certified: bool = True
-
-    def estimate(self, evaluation: Evaluation, W: Float[np.ndarray, "p p"]) -> float:
-        """‖∇f‖² max_i ‖w_i‖ / (4 λ mix |c|) with the rows w_i of W and c = tr W / p.
-
-        Near the optimum, but nowhere else, this approximates the gap. A bound on the gap would have
-        σ_max(W), which is at least as large, in place of the length of the longest row. A fit that
-        is not `certified` takes four times this value.
-        """
-        longest_row = math.sqrt(float(np.einsum("ij,ij->i", W, W).max()))
-        c = max(abs(float(np.trace(W))) / len(W), 1e-300)
-        curvature = 4 * self.objective.lmbda * self.objective.mix * c
-        estimate = dot(evaluation.dW, evaluation.dW) * longest_row / curvature
-        return estimate if self.certified else 4 * estimate
-
-    def gap(self, evaluation: Evaluation, W: Float[np.ndarray, "p p"], allowed: float) -> float:
-        """An upper bound on f(W) - f*, in nats; inf if no feasible dual point was found.
-
-        For a fit that is not `certified` it is the estimate.
-        """
-        if not self.certified:
-            return self.estimate(evaluation, W)
-        weight = self.objective.global_weight
-        sums, dM = self.objective.choices.derivatives(W)
-        shrinkage = self.objective.lmbda * evaluation.parts["penalty"]
-        local_dM, local_slope = self._local_derivative(evaluation, W, weight * dM)
-        slope = weight * sums.slope + shrinkage + local_slope  # slope of f(mM) in m
-        curvature = weight * sums.curvature
-        if not (curvature > 0 and np.isfinite(dM + local_dM).all()):
-            return math.inf
-
-        def dual_point(entropy: float, global_dM: np.ndarray) -> _DualPoint:
-            gap = weight * (sums.loss - entropy) + shrinkage + local_slope
-            A = weight * global_dM + local_dM
-            return _DualPoint(gap, A, self._violation(A))
-
-        start = dual_point(sums.entropy, dM)
-        if start.violation <= 0 and start.gap <= allowed:
-            return max(start.gap, 0.0)
-        points = [start]
-        m_lowest = 1 - slope / curvature  # a Newton step toward the m that minimises f(mM)
-        if start.violation > 0:
-            m_lowest = max(m_lowest, 1.0)
-        for margin in _SCALE_MARGINS:
-            m = max(m_lowest + margin * allowed / curvature, 0.25)
-            with np.errstate(over="ignore", invalid="ignore"):  # `_violation` reports overflow
-                sums_at_m, dM = self.objective.choices.derivatives(math.sqrt(m) * W)
-            points.append(dual_point(sums_at_m.entropy, dM))
-            if min(start.violation, points[-1].violation) <= 0:
-                break
-        gap = _least_gap(points, self._violation, allowed)
-        return math.inf if gap <= -allowed else max(gap, 0.0)  # below 0 if W is nearly singular
-
-    def _violation(self, A: Float[np.ndarray, "p p"]) -> float:
-        """λ mix tr (λI + A)⁻¹ / p - 1, which is at most 0 if the bound f* ≥ H(q) holds.
-
-        It is infinite if λI + A is not positive definite, or if A is not finite because the
-        similarities overflowed.
-        """
-        if not np.isfinite(A).all():
-            return math.inf
-        eigenvalues = np.linalg.eigvalsh(A) + self.objective.lmbda
-        if eigenvalues[0] <= 0:
-            return math.inf
-        return self.objective.lmbda * self.objective.mix * float(np.mean(1 / eigenvalues)) - 1
-
-    def _local_derivative(
-        self, evaluation: Evaluation, W: Float[np.ndarray, "p p"], A: Float[np.ndarray, "p p"]
-    ) -> tuple[Float[np.ndarray, "p p"] | float, float]:
-        """∂f/∂M of the local term, from ∂f/∂W = 2 ∂f/∂M W, and its inner product with M.
-
-        Both are NaN if W is singular.
-        """
-        if self.objective.local is None:
-            return 0.0, 0.0
-        W = W.astype(np.float64)
-        shrinkage_dW = self.objective.lmbda * penalty(W, self.objective.mix)[1]
-        dW = evaluation.dW - shrinkage_dW - 2 * A @ W
-        try:
-            twice_dM = np.linalg.solve(W, dW.T)
-        except np.linalg.LinAlgError:
-            return math.nan, math.nan
-        return (twice_dM + twice_dM.T) / 4, dot(dW, W) / 2
-
-
-@dataclass(frozen=True, eq=False)
-class NaiveGap:
-    """The duality gap of `naive`, L_global + λ tr M, which is convex in M = W Wᵀ.
-
-        f - f* ≤ ⟨H, M⟩ + max(0, -λ_min(H)) · f(M) / λ,    H = sym(∂L/∂M) + λI
-
-    because L is convex in M and λ tr M* ≤ f(M*) ≤ f(M).
-    """
-
-    objective: Objective
-
-    def estimate(self, evaluation: Evaluation, W: Float[np.ndarray, "p p"]) -> float:
-        """|⟨H, M⟩|, which follows from ∂f/∂W = 2HW and costs nothing."""
-        return abs(dot(evaluation.dW, W)) / 2
-
-    def gap(self, evaluation: Evaluation, W: Float[np.ndarray, "p p"], allowed: float) -> float:
-        """An upper bound on f(W) - f*, in nats, with H in float64."""
-        lmbda = self.objective.lmbda
-        W = W.astype(np.float64)
-        H = self.objective.choices.double().derivatives(W)[1] + lmbda * np.eye(len(W))
-        excess_slope = max(0.0, -float(np.linalg.eigvalsh(H)[0]))
-        return abs(dot(H @ W, W)) + excess_slope * evaluation.value / lmbda
-
-
-class _DualPoint(NamedTuple):
-    """A dual point, the probabilities q of every answer: f - H(q), A(q), and their violation."""
-
-    gap: float
-    A: Float[np.ndarray, "p p"]
-    violation: float
-
-
-def _least_gap(
-    points: Sequence[_DualPoint], violation: Callable[[np.ndarray], float], allowed: float
-) -> float:
-    """Mix a feasible and an infeasible point until the gap of a feasible mixture is allowed.
-
-    The weight of a mixture comes from a straight line through both violations, at a value below 0.
-    The gap is infinite if no point is feasible.
-    """
-    feasible = next((point for point in reversed(points) if point.violation <= 0), None)
-    infeasible = next((point for point in reversed(points) if point.violation > 0), None)
-    if feasible is None or infeasible is None:
-        return math.inf if feasible is None else feasible.gap
-    for _ in range(_MAX_REFINEMENTS):
-        if feasible.gap <= allowed:
-            break
-        gap, A, excess = feasible
-        share = 0.5
-        if math.isfinite(infeasible.violation):
-            share = min(max(-0.9 * excess / (infeasible.violation - excess), 0.05), 0.95)
-        A = A + share * (infeasible.A - A)
-        point = _DualPoint(gap + share * (infeasible.gap - gap), A, violation(A))
-        if point.violation <= 0:
-            feasible = point
-        else:
-            infeasible = point
-    return feasible.gap
 
 
 def identity_scale(objective: Objective) -> tuple[float, bool]:
@@ -266,3 +94,214 @@ def lambda_max(choices: ChoiceLoss, mix: float = 0.0) -> float:
         else:
             low = middle
     return high
+
+
+@dataclass(frozen=True, eq=False)
+class DualityGap:
+    """The duality gap of an objective that shrinks W toward scaled identities, λ > 0 and mix > 0.
+
+    With M = W Wᵀ and any probabilities q over the candidate pairs of each answer,
+
+        L(M) ≥ ⟨A(q), M⟩ + H(q),     A(q) = Σ w Σ_ij (q_ij - [ij = chosen]) sym(x_i x_jᵀ) / Σ w,
+
+    where H is the weighted mean entropy of q. The two sides are equal if q is the softmax of the
+    model. The other terms, ⟨A, M⟩ + λR(M), grow in proportion to M. If they are negative for no M,
+    then f* ≥ H(q). With a_i the eigenvalues of A, this is the case if
+
+        λ + a_i > 0  for all i      and      λ mix Σ 1 / (λ + a_i) ≤ p.
+
+    At the optimum the softmax of the model meets both conditions. Near the optimum the softmax at W
+    violates them by as much as the length of W differs from the best length. Therefore q is chosen
+    on the line between the softmax of S and that of mS, where m scales M to about the best length.
+    A local term is replaced by a term that is linear in M and has the same slope at W. The gap is
+    then an estimate, not a bound. docs/method.md derives the gap; see also Boyd & Vandenberghe
+    (2004), Convex Optimization, section 5.1.
+
+    A gap costs as much as four evaluations, and a fit that is not `certified` needs no bound. Four
+    times the `estimate` then replaces the gap, because some steps away from the optimum the
+    estimate can be too small by this factor.
+    """
+
+    objective: Objective
+    certified: bool = True
+
+    def estimate(self, evaluation: Evaluation, W: Float[np.ndarray, "p p"]) -> float:
+        """‖∇f‖² max_i ‖w_i‖ / (4 λ mix |c|) with the rows w_i of W and c = tr W / p.
+
+        Near the optimum, but nowhere else, this approximates the gap. A bound on the gap would have
+        σ_max(W), which is at least as large, in place of the length of the longest row. A fit that
+        is not `certified` takes four times this value.
+        """
+        longest_row = math.sqrt(float(np.einsum("ij,ij->i", W, W).max()))
+        c = max(abs(float(np.trace(W))) / len(W), 1e-300)
+        curvature = 4 * self.objective.lmbda * self.objective.mix * c
+        estimate = dot(evaluation.dW, evaluation.dW) * longest_row / curvature
+        return estimate if self.certified else 4 * estimate
+
+    def gap(self, evaluation: Evaluation, W: Float[np.ndarray, "p p"], allowed: float) -> float:
+        """An upper bound on f(W) - f*, in nats; inf if no feasible dual point was found.
+
+        For a fit that is not `certified` it is the estimate.
+        """
+        if not self.certified:
+            return self.estimate(evaluation, W)
+        sums, dM = self.objective.choices.derivatives(W)
+        line = self._line(evaluation, W, sums, dM)
+        start = self._dual_point(line, sums, dM)
+        if not (line.curvature > 0 and np.isfinite(start.A).all()):
+            return math.inf
+        if start.violation <= 0 and start.gap <= allowed:
+            return max(start.gap, 0.0)
+        points = [start, *self._scaled_points(line, W, start.violation, allowed)]
+        gap = _least_gap(points, self._violation, allowed)
+        return math.inf if gap <= -allowed else max(gap, 0.0)  # below 0 if W is nearly singular
+
+    def _line(
+        self,
+        evaluation: Evaluation,
+        W: Float[np.ndarray, "p p"],
+        sums: AnswerSums,
+        dM: Float[np.ndarray, "p p"],
+    ) -> _Line:
+        """The line of dual points, from the sums over the answers and ∂L/∂M at W."""
+        weight = self.objective.global_weight
+        local_dM, local_slope = self._local_derivative(evaluation, W, weight * dM)
+        linear = self.objective.lmbda * evaluation.parts["penalty"] + local_slope
+        return _Line(
+            value=weight * sums.loss + linear,
+            local_dM=local_dM,
+            slope=weight * sums.slope + linear,
+            curvature=weight * sums.curvature,
+        )
+
+    def _dual_point(
+        self, line: _Line, sums: AnswerSums, dM: Float[np.ndarray, "p p"]
+    ) -> _DualPoint:
+        """The dual point that is the softmax of similarities, with the sums and ∂L/∂M at these."""
+        weight = self.objective.global_weight
+        A = weight * dM + line.local_dM
+        return _DualPoint(line.value - weight * sums.entropy, A, self._violation(A))
+
+    def _scaled_points(
+        self, line: _Line, W: Float[np.ndarray, "p p"], violation: float, allowed: float
+    ) -> Iterator[_DualPoint]:
+        """Softmaxes of mS until one is feasible, with m from the minimum of f(mM) on.
+
+        `violation` is that of the softmax of S, which may be feasible itself.
+        """
+        m_lowest = 1 - line.slope / line.curvature  # a Newton step
+        if violation > 0:
+            m_lowest = max(m_lowest, 1.0)
+        for margin in _SCALE_MARGINS:
+            m = max(m_lowest + margin * allowed / line.curvature, 0.25)
+            with np.errstate(over="ignore", invalid="ignore"):  # `_violation` reports overflow
+                point = self._dual_point(
+                    line, *self.objective.choices.derivatives(math.sqrt(m) * W)
+                )
+            yield point
+            if min(violation, point.violation) <= 0:
+                return
+
+    def _violation(self, A: Float[np.ndarray, "p p"]) -> float:
+        """λ mix tr (λI + A)⁻¹ / p - 1, which is at most 0 if the bound f* ≥ H(q) holds.
+
+        It is infinite if λI + A is not positive definite, or if A is not finite because the
+        similarities overflowed.
+        """
+        if not np.isfinite(A).all():
+            return math.inf
+        eigenvalues = np.linalg.eigvalsh(A) + self.objective.lmbda
+        if eigenvalues[0] <= 0:
+            return math.inf
+        return self.objective.lmbda * self.objective.mix * float(np.mean(1 / eigenvalues)) - 1
+
+    def _local_derivative(
+        self, evaluation: Evaluation, W: Float[np.ndarray, "p p"], A: Float[np.ndarray, "p p"]
+    ) -> tuple[Float[np.ndarray, "p p"] | float, float]:
+        """∂f/∂M of the local term, from ∂f/∂W = 2 ∂f/∂M W, and its inner product with M.
+
+        Both are NaN if W is singular.
+        """
+        if self.objective.local is None:
+            return 0.0, 0.0
+        W = W.astype(np.float64)
+        shrinkage_dW = self.objective.lmbda * penalty(W, self.objective.mix)[1]
+        dW = evaluation.dW - shrinkage_dW - 2 * A @ W
+        try:
+            twice_dM = np.linalg.solve(W, dW.T)
+        except np.linalg.LinAlgError:
+            return math.nan, math.nan
+        return (twice_dM + twice_dM.T) / 4, dot(dW, W) / 2
+
+
+@dataclass(frozen=True, eq=False)
+class NaiveGap:
+    """The duality gap of `naive`, L_global + λ tr M, which is convex in M = W Wᵀ.
+
+        f - f* ≤ ⟨H, M⟩ + max(0, -λ_min(H)) · f(M) / λ,    H = sym(∂L/∂M) + λI
+
+    because L is convex in M and λ tr M* ≤ f(M*) ≤ f(M).
+    """
+
+    objective: Objective
+
+    def estimate(self, evaluation: Evaluation, W: Float[np.ndarray, "p p"]) -> float:
+        """|⟨H, M⟩|, which follows from ∂f/∂W = 2HW and costs nothing."""
+        return abs(dot(evaluation.dW, W)) / 2
+
+    def gap(self, evaluation: Evaluation, W: Float[np.ndarray, "p p"], allowed: float) -> float:
+        """An upper bound on f(W) - f*, in nats, with H in float64."""
+        lmbda = self.objective.lmbda
+        W = W.astype(np.float64)
+        H = self.objective.choices.double().derivatives(W)[1] + lmbda * np.eye(len(W))
+        excess_slope = max(0.0, -float(np.linalg.eigvalsh(H)[0]))
+        return abs(dot(H @ W, W)) + excess_slope * evaluation.value / lmbda
+
+
+class _Line(NamedTuple):
+    """What all dual points at W share, and the slope and curvature of f(mM) in m at m = 1.
+
+    The gap of a point is `value` - H(q); `value` is f(M), with the slope of the local term for its
+    value. `local_dM` is the derivative of the local term.
+    """
+
+    value: float
+    local_dM: Float[np.ndarray, "p p"] | float
+    slope: float
+    curvature: float
+
+
+class _DualPoint(NamedTuple):
+    """A dual point, the probabilities q of every answer: f - H(q), A(q), and their violation."""
+
+    gap: float
+    A: Float[np.ndarray, "p p"]
+    violation: float
+
+
+def _least_gap(
+    points: Sequence[_DualPoint], violation: Callable[[np.ndarray], float], allowed: float
+) -> float:
+    """Mix a feasible and an infeasible point until the gap of a feasible mixture is allowed.
+
+    The weight of a mixture comes from a straight line through both violations, at a value below 0.
+    The gap is infinite if no point is feasible.
+    """
+    feasible = next((point for point in reversed(points) if point.violation <= 0), None)
+    infeasible = next((point for point in reversed(points) if point.violation > 0), None)
+    if feasible is None or infeasible is None:
+        return math.inf if feasible is None else feasible.gap
+    for _ in range(_MAX_REFINEMENTS):
+        if feasible.gap <= allowed:
+            break
+        gap, A, excess = feasible
+        share = 0.5
+        if math.isfinite(infeasible.violation):
+            share = min(max(-0.9 * excess / (infeasible.violation - excess), 0.05), 0.95)
+        A = A + share * (infeasible.A - A)
+        point = _DualPoint(gap + share * (infeasible.gap - gap), A, violation(A))
+        if point.violation <= 0:
+            feasible = point
+        else:
+            infeasible = point
+    return feasible.gap
