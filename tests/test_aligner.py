@@ -10,11 +10,13 @@ import sklearn
 from fits import fit_arm
 from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GridSearchCV
+from sklearn.neighbors import NearestCentroid
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from glocal import Aligner, Answers, Exact, odd_one_out
+from glocal import Aligner, Answers, Exact, LinearTransform, TransformStep, odd_one_out
 from glocal.errors import DataError, DataWarning, ParameterError
 
 # checks that do not apply, with the reason: none, since made-up answers suit all checks
@@ -88,7 +90,7 @@ def test_wrong_answers_are_refused(world):
     """No answers, labels in place of them and unknown columns are refused."""
     numbers = np.zeros((4, 4), dtype=int)
     table = pd.DataFrame(numbers, columns=list("wxyz"))
-    cases = (None, "requires y"), (numbers[0], r"\(t, 3\)"), (table, "columns w, x, y, z")
+    cases = (None, "requires y"), (numbers[0], "class labels"), (table, "columns w, x, y, z")
     for y, sentence in cases:
         with pytest.raises(DataError, match=sentence):
             Aligner().fit(world.objects.matrix, y)
@@ -199,3 +201,79 @@ def test_local_features_and_no_setting_are_a_keep_of_nine_tenths(world, as_a_use
     answers = world.answers.select(np.arange(300))
     local = world.local.matrix[:30, :8]
     assert Aligner().fit(X, answers, local_features=local).record_.keep["keep"] == 0.9
+
+
+def test_paths_and_names_are_read_and_joined(world, tmp_path, as_a_user):
+    """Files are read as arrays are taken, and named answers are joined to named features."""
+    X = world.objects.matrix
+    answers = world.answers.objects
+    names = [f"object {row}" for row in range(len(X))]
+    np.save(tmp_path / "local.npy", world.local.matrix)
+    folder = tmp_path / "objects"
+    folder.mkdir()
+    np.save(folder / "features.npy", X[::-1])
+    (folder / "file_names.txt").write_text("\n".join(names[::-1]), encoding="utf-8")
+    Answers.from_array(answers, names=names).save(tmp_path / "answers.npz")
+    aligner = Aligner("glocal", lmbda=1.0, solver=Exact(tol=1e-2))
+    by_array = aligner.fit(X, answers, local_features=world.local.matrix).transform(X)
+    aligner.fit(folder, tmp_path / "answers.npz", local_features=tmp_path / "local.npy")
+    np.testing.assert_allclose(aligner.transform(str(folder))[::-1], by_array, atol=1e-3)
+    assert aligner.record_.n_answers == len(answers)
+
+
+class IdentityStep(TransformStep):
+    """A TransformStep of the identity for rows of any width, as in scikit-learn's checks."""
+
+    def fit(self, X, y=None):
+        rows = np.asarray(X)
+        width = rows.shape[1] if rows.ndim == 2 else 2
+        given = self._transform
+        self._transform = LinearTransform(np.eye(width, dtype=np.float32), None, 0.0, 1.0)
+        try:
+            return super().fit(X, y)
+        finally:
+            self._transform = given
+
+
+class TestTransformStep:
+    """A transform as a step of a pipeline."""
+
+    @pytest.mark.filterwarnings("ignore::glocal.errors.GLocalWarning")
+    @parametrize_with_checks([IdentityStep("identity")], expected_failed_checks=lambda _: EXEMPT)
+    def test_scikit_learn_checks(self, estimator, check, as_a_user):
+        """The step passes scikit-learn's checks that suit a transform of a fixed width."""
+        check(estimator)
+
+    def test_it_applies_the_transform_at_its_strength(self, world, aligner, as_a_user):
+        """The step maps rows as the transform at the same strength, recentred toward the rows that
+        it was fitted to.
+        """
+        X = world.objects.matrix
+        transform = aligner.transform_
+        Z = TransformStep(transform, strength=0.5, recentre=30.0).fit(X[:50]).transform(X)
+        expected = transform.recentred(X[:50], toward=30.0).at_strength(0.5)
+        np.testing.assert_array_equal(Z, expected(X))
+        np.testing.assert_array_equal(TransformStep(transform).fit_transform(X), transform(X))
+
+    def test_its_strength_can_be_searched(self, world, aligner, as_a_user):
+        """GridSearchCV over the strength fits clones with each value, and keeps the best."""
+        pipeline = make_pipeline(TransformStep(aligner.transform_), NearestCentroid())
+        grid = {"transformstep__strength": [0.0, 0.5, 1.0]}
+        search = GridSearchCV(pipeline, grid, cv=2, error_score="raise")
+        search.fit(world.objects.matrix, world.superordinate)
+        strength = search.best_params_["transformstep__strength"]
+        best = search.best_estimator_[0]
+        assert best.get_params() == {
+            "transform": best.get_params()["transform"], "strength": strength, "recentre": None,
+        }  # fmt: skip
+        np.testing.assert_array_equal(
+            best.transform_.weights, aligner.transform_.at_strength(strength).weights
+        )
+
+    def test_a_bare_transform_in_a_pipeline_is_told_of_it(self, world, aligner):
+        """A LinearTransform as a step, and what is no transform, are refused by name."""
+        X = world.objects.matrix
+        with pytest.raises(ParameterError, match="TransformStep"):
+            make_pipeline(aligner.transform_, NearestCentroid()).fit(X, world.superordinate)
+        with pytest.raises(ParameterError, match="LinearTransform"):
+            TransformStep(np.eye(2)).fit(X)

@@ -9,7 +9,7 @@ TYPE_CHECKING = False  # type checkers treat it as True; importing `typing` itse
 if TYPE_CHECKING:
     from glocal.aligner import Arm, Exact, FitData, Keep, PaperLoop, cross_score, fit
     from glocal.aligner.curve import learning_curve
-    from glocal.aligner.estimator import Aligner
+    from glocal.aligner.estimator import Aligner, TransformStep
     from glocal.aligner.participants import participants
     from glocal.data.answers import Answers
     from glocal.data.features import Features
@@ -43,6 +43,7 @@ __all__ = [
     "Keep",
     "LinearTransform",
     "PaperLoop",
+    "TransformStep",
     "__version__",
     "anomaly",
     "answer_credit",
@@ -73,7 +74,7 @@ _SUBPACKAGES = ("data", "evaluation", "extract", "report", "suite", "sweep", "tr
 _MODULES = {
     "aligner": "Arm Exact FitData Keep PaperLoop cross_score fit",
     "aligner.curve": "learning_curve",
-    "aligner.estimator": "Aligner",
+    "aligner.estimator": "Aligner TransformStep",
     "aligner.participants": "participants",
     "data.answers": "Answers",
     "data.features": "Features",

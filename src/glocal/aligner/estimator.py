@@ -1,7 +1,8 @@
-"""The scikit-learn estimator."""
+"""The scikit-learn estimators: one that learns a transform, and one that applies a given one."""
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from typing import Any, Literal
 
@@ -16,8 +17,10 @@ from glocal.aligner.fitting import Solver, arm_or_keep, fit_and_score
 from glocal.aligner.paper import PaperLoop
 from glocal.data.answers import Answers
 from glocal.data.features import Features, as_matrix
+from glocal.data.join import join
 from glocal.errors import DataError, ParameterError
 from glocal.evaluation.agreement import odd_one_out
+from glocal.transform import LinearTransform
 
 _TITLES = {"odd-one-out": ("a", "b", "odd"), "anchor": ("reference", "closer", "farther")}
 """The titles of the columns of a frame of answers, by the kind of answers."""
@@ -109,7 +112,7 @@ class Aligner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
 
     def fit(
         self,
-        X: Float[np.ndarray, "n p"] | Features,
+        X: Any,
         y: Any = None,
         *,
         answers: Any = None,
@@ -120,15 +123,17 @@ class Aligner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
 
         Parameters
         ----------
-        X : (n, p) array, tensor, DataFrame, list or Features
-            Features of the objects, not standardized.
-        y : Answers, (t, 3) integers, DataFrame, or anything
+        X : (n, p) array, tensor, DataFrame, list, Features or path
+            Features of the objects, not standardized. A path is that of a file or folder, which
+            `Features.load` reads.
+        y : Answers, (t, 3) integers, DataFrame, path, or anything
             The answers; ignored if `answers` is given. In a Pipeline y may thus be the labels of a
             classifier, while the answers are passed as ``fit(X, y, aligner__answers=answers)``.
-        answers : Answers, (t, 3) integers, DataFrame or None
+        answers : Answers, (t, 3) integers, DataFrame, path or None
             Rows of X, 0-based: the pair first, the odd one out last. A DataFrame must have the
-            columns a, b and odd, or reference, closer and farther, in any position.
-        local_features : (m, p) array, tensor, DataFrame, list, Features or None
+            columns a, b and odd, or reference, closer and farther, in any position. If answers and
+            features both have names, they are joined by name (`glocal.join`).
+        local_features : (m, p) array, tensor, DataFrame, list, Features, path or None
             Features of the local images, made like X: with the same columns, and by the same steps.
         sample_weight : (t,) array or None
             A weight for each answer.
@@ -155,14 +160,18 @@ class Aligner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             raise ParameterError(
                 f"`solver` is {self.solver!r}; pass glocal.Exact(…), glocal.PaperLoop(…), or None."
             )
-        rows = self._validated(X, ensure_min_samples=3)
+        features = self._features(X, "X", ensure_min_samples=3)
         local = local_features
-        if local is not None and not isinstance(local, Features):
-            local = Features(self._validated(local, reset=False), None, "local_features")
+        if local is not None:
+            local = self._features(local, "local_features", reset=False)
+        if answers is None:
+            _refuse_labels(y)
+        joined = join(features, _answers(y if answers is None else answers, sample_weight))
         data = FitData(
-            Features(rows, None, "X"),
-            _answers(y if answers is None else answers, sample_weight),
+            features,
+            joined.answers,
             local,
+            n_dropped=joined.n_dropped,
             block_size=self.block_size,
             seed=self.seed,
             centre=self.centre,
@@ -177,7 +186,8 @@ class Aligner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     def transform(self, X: Any) -> Any:
         """Standardize by the scalars of the fit and apply W; tensors keep their type and dtype."""
         check_is_fitted(self)
-        rows = self._validated(X, reset=False)
+        X = _loaded(X)
+        rows = _validated_rows(self, X, reset=False)
         return self.transform_.apply(X if hasattr(X, "detach") else rows)
 
     def score(self, X: Any, y: Any, sample_weight: Float[np.ndarray, " t"] | None = None) -> float:
@@ -188,16 +198,129 @@ class Aligner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         Z = np.asarray(as_matrix(self.transform(X)))
         return odd_one_out(Z, _answers(y, sample_weight), interval=False).accuracy
 
-    def _validated(self, X: Any, **options: Any) -> np.ndarray:
-        """Validate X as scikit-learn does; tensors are detached, and bfloat16 becomes float32."""
-        X = as_matrix(X) if hasattr(X, "detach") else X
-        floats = [np.float32, np.float64, np.float16]  # any other type becomes the first
-        rows: np.ndarray = validate_data(self, X, dtype=floats, **options)
-        return rows
+    def _features(self, X: Any, source: str, **options: Any) -> Features:
+        """The validated rows, with the names and the origin of features or of a file."""
+        X = _loaded(X)
+        rows = _validated_rows(self, X, **options)
+        return replace(X, matrix=rows) if isinstance(X, Features) else Features(rows, None, source)
 
     @property
     def _n_features_out(self) -> int:
         return self.transform_.out_dimensions
+
+
+class TransformStep(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+    """Apply a transform that was fitted before, as a step of a scikit-learn pipeline.
+
+    Parameters
+    ----------
+    transform : LinearTransform or str
+        The transform, or its name (`glocal.pretrained`).
+    strength : float, default 1.0
+        How much of it is applied: 0 is the original features, 1 the whole transform
+        (`LinearTransform.at_strength`). ``GridSearchCV`` can choose it.
+    recentre : float or None, default None
+        If it is a number, `fit` moves the origin toward the mean of its rows, in which the present
+        origin counts as so many images, such as 30 (`LinearTransform.recentred`). In
+        cross-validation these are the training rows of each fold.
+
+    Attributes
+    ----------
+    transform_ : LinearTransform
+        The transform at this strength, recentred toward the rows of `fit`.
+    n_features_in_ : int
+        The number of columns of X.
+
+    Examples
+    --------
+    >>> from sklearn.pipeline import make_pipeline
+    >>> from sklearn.neighbors import NearestCentroid
+    >>> doubling = LinearTransform(2 * np.eye(2, dtype=np.float32), None, mean=0.0, std=1.0)
+    >>> model = make_pipeline(TransformStep(doubling, recentre=30), NearestCentroid())
+    >>> int(model.fit(10 * np.eye(2).repeat(6, axis=0), [0] * 6 + [1] * 6).predict([[9.0, 1.0]])[0])
+    0
+    """
+
+    def __init__(
+        self, transform: Any, strength: float = 1.0, recentre: float | None = None
+    ) -> None:
+        self._transform = transform  # `transform` is the method of the step
+        self.strength = strength
+        self.recentre = recentre
+
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """Return the parameters; there are none within them, whatever `deep` is."""
+        parameters = {"strength": self.strength, "recentre": self.recentre}
+        return {"transform": self._transform, **parameters}
+
+    def set_params(self, **parameters: Any) -> TransformStep:
+        """Set parameters, and return the step itself."""
+        self._transform = parameters.pop("transform", self._transform)
+        super().set_params(**parameters)
+        return self
+
+    def fit(self, X: Any, y: Any = None) -> TransformStep:
+        """Prepare the transform, whose origin moves toward the mean of X if `recentre` is set.
+
+        `y` is not used.
+
+        Raises
+        ------
+        DataError, ParameterError
+            `transform` is no transform, or X, the strength or `recentre` do not suit it.
+        """
+        transform = self._transform
+        if isinstance(transform, str):
+            transform = LinearTransform.from_pretrained(transform)
+        if not isinstance(transform, LinearTransform):
+            raise ParameterError(
+                f"`transform` is a {type(transform).__name__}; pass a LinearTransform, or the name "
+                "of one."
+            )
+        rows = _validated_rows(self, _loaded(X))
+        transform.check_shape(rows.shape)
+        if self.recentre is not None:
+            transform = transform.recentred(rows, toward=self.recentre)
+        is_whole = self.strength == 1.0
+        self.transform_ = transform if is_whole else transform.at_strength(self.strength)
+        return self
+
+    def transform(self, X: Any) -> Any:
+        """Apply the transform; tensors keep their type and dtype."""
+        check_is_fitted(self)
+        X = _loaded(X)
+        rows = _validated_rows(self, X, reset=False)
+        return self.transform_.apply(X if hasattr(X, "detach") else rows)
+
+    @property
+    def _n_features_out(self) -> int:
+        return self.transform_.out_dimensions
+
+
+def _loaded(X: Any) -> Any:
+    """The features of a path; anything else as it is."""
+    return Features.load(X) if isinstance(X, str | os.PathLike) else X
+
+
+def _validated_rows(estimator: BaseEstimator, X: Any, **options: Any) -> np.ndarray:
+    """Validate X as scikit-learn does; tensors are detached, and bfloat16 becomes float32."""
+    if isinstance(X, Features):
+        X = X.matrix
+    X = as_matrix(X) if hasattr(X, "detach") else X
+    floats = [np.float32, np.float64, np.float16]  # any other type becomes the first
+    rows: np.ndarray = validate_data(estimator, X, dtype=floats, **options)
+    return rows
+
+
+def _refuse_labels(y: Any) -> None:
+    """Refuse class labels, one for each row, in the place of answers."""
+    shape = np.shape(y) if y is not None and not isinstance(y, Answers | str | os.PathLike) else ()
+    if len(shape) == 1:
+        raise DataError(
+            f"`y` holds {shape[0]} values, as class labels do; an Aligner learns from people's "
+            "answers, rows of X of shape (t, 3) with the odd one last. Pass them as "
+            "`answers`; then `y` may be labels."
+        )
 
 
 def _answers(y: Any, weights: Any = None) -> Answers:
@@ -207,6 +330,8 @@ def _answers(y: Any, weights: Any = None) -> Answers:
             "no answers were given; requires y to be passed, but the target y is None. Pass "
             "answers."
         )
+    if isinstance(y, str | os.PathLike):
+        y = Answers.load(y)
     if isinstance(y, Answers):
         return y if weights is None else replace(y, weights=np.asarray(weights, dtype=np.float64))
     columns = [str(name) for name in getattr(y, "columns", ())]

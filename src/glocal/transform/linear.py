@@ -6,7 +6,7 @@ import sys
 import warnings
 from dataclasses import dataclass, field, replace
 from numbers import Integral, Real
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -148,6 +148,14 @@ class LinearTransform:
         return self.map_rows(X)
 
     __call__ = apply
+
+    @property
+    def fit(self) -> NoReturn:
+        """Nothing to call: a transform is fitted already. Raises ParameterError."""
+        raise ParameterError(
+            "a LinearTransform is fitted already and has no fit. In a scikit-learn pipeline use "
+            "glocal.TransformStep(transform)."
+        )
 
     def map_rows(self, X: Any, *, source: str = "features", first: int = 0) -> Any:
         """Apply without `check_rows`; errors name `source` and count rows from `first`."""
