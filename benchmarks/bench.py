@@ -1,24 +1,16 @@
 """The cost of whole commands, in a unit that makes it nearly the same on every machine.
 
-Run: make bench, or python benchmarks/bench.py [CASE ...] [--against CHECKOUT | --steps | --growth |
---entered].
+Run: make bench, or python benchmarks/bench.py [CASE ...] [--against CHECKOUT].
 
 Each case is a process of its own with two threads. Its cost is its processor time, user and system,
 in units that are timed right before and after it on one thread: half of one mini-batch step of the
 authors' scripts (256 answers, which dense one-hot rows select from the whole projected matrix) and
 one product, the Gram matrix of as many objects. A case above 1.3 of its budget runs twice more, and
-the median counts. Budgets are costs on the finished code. The data are simulated.
-
-The options replace this by other measurements:
-
---against  processor time and peak memory over those of another checkout, in turns
---steps    seconds of whole fits over those of the authors' step in torch
---growth   processor seconds over numbers of answers and of objects, drawn for docs/scale-out.md
---entered  the numbers of functions and files that a fit enters, by a profile
+the median counts. Budgets are costs on the finished code. The data are simulated. With
+--against, each runs in turns with another checkout, and the ratios of processor time and of peak
+memory are printed instead.
 """
 
-import cProfile
-import itertools
 import os
 import shutil
 import subprocess
@@ -26,8 +18,6 @@ import sys
 import tempfile
 import time
 import tomllib
-import warnings
-from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from statistics import median
@@ -37,10 +27,9 @@ import numpy as np
 import workbench
 from threadpoolctl import threadpool_limits
 
-from glocal.data.world import simulated_answers, simulated_world
+from glocal.data.world import simulated_answers
 
 ROOT = Path(__file__).resolve().parents[1]
-FIGURE = ROOT / "docs" / "img" / "growth.svg"
 BATCH = 256  # answers
 MAX_SHARE_OF_BUDGET = 1.3
 PLAN = tomllib.loads(Path(__file__).with_suffix(".toml").read_text("utf-8"))
@@ -178,126 +167,20 @@ def compare_with(bench: Bench, names: list[str], other: Path, rounds: int) -> No
         print(f"{name}: {cpu:.2f} of its processor time, {peak:.2f} of its memory", flush=True)
 
 
-def count_steps(bench: Bench, rounds: int) -> None:
-    """Print the seconds of whole fits over those of the authors' step, which runs around them."""
-    for name in ("global", "glocal"):
-        bench.run(name)
-        step = torch_step(bench.folder / "things", local=name == "glocal")
-        ratios = []
-        for _ in range(rounds):
-            before = median(step() for _ in range(15))
-            wall = bench.run(name).wall
-            ratios.append(2 * wall / (before + median(step() for _ in range(15))))
-        print(f"fit {name}: {median(ratios):.0f} of the authors' steps", flush=True)
-
-
-def torch_step(folder: Path, *, local: bool) -> Callable[[], float]:
-    """The seconds of one step as in the authors' scripts.
-
-    A batch of triplets as dense one-hot rows selects from the projected whole matrix. With the
-    local term there is also a block of local images, whose teacher is recomputed. Then come the
-    penalty, the backward pass, and SGD with momentum.
-    """
-    import torch
-    from torch.nn.functional import cross_entropy, normalize
-
-    alpha, tau, lmbda, block_size = 0.1, 0.25, 0.1, 1024
-    torch.set_num_threads(2)
-    X, images = (torch.from_numpy(np.load(folder / f"{name}.npy")) for name in ("x", "local"))
-    W = torch.nn.Parameter(1e-3 * torch.eye(X.shape[1]))
-    optimiser = torch.optim.SGD([W], lr=1e-3, momentum=0.9)
-    one_hot = torch.eye(len(X))
-    off_diagonal = ~torch.eye(block_size, dtype=torch.bool)
-
-    def similarities(rows: torch.Tensor) -> torch.Tensor:
-        rows = normalize(rows, dim=1)
-        return (rows @ rows.T)[off_diagonal].reshape(block_size, -1) / tau
-
-    def step() -> float:
-        start = time.perf_counter()
-        triplets = torch.randint(0, len(X), (BATCH, 3))
-        batch = torch.stack([one_hot[triplet] for triplet in triplets]).reshape(-1, len(X))
-        a, b, c = (batch @ (X @ W)).reshape(BATCH, 3, -1).unbind(1)
-        dots = torch.stack([(a * b).sum(1), (a * c).sum(1), (b * c).sum(1)])
-        loss = (torch.log(torch.exp(dots).sum(0)) - dots[0]).mean()
-        if local:
-            block = images[torch.randint(0, len(images) - block_size, (1,)).item() :][:block_size]
-            teacher = torch.softmax(similarities(block), dim=-1)
-            local_loss = cross_entropy(similarities(block @ W), teacher)
-            loss = (1 - alpha) * loss + alpha * local_loss
-        shrunk = W - torch.eye(X.shape[1]) * W.diagonal().mean()
-        torch.autograd.backward(loss + lmbda * (shrunk**2).sum())
-        optimiser.step()
-        optimiser.zero_grad()
-        return time.perf_counter() - start
-
-    return step
-
-
-def growth(bench: Bench) -> None:
-    """Draw the processor seconds of commands at many numbers of answers and of objects."""
-    import altair as alt
-
-    from glocal.report import save_figure
-
-    lines = PLAN["growth"].pop("lines")
-    rows = []
-    for (title, points), command in itertools.product(PLAN["growth"].items(), lines):
-        for n, t in points:
-            data = f"{n}-{t}"
-            bench.make(data, (n, 512, t))
-            seconds = bench.process(lines[command], data).cpu
-            size = t if "objects" in title else n
-            rows.append({"title": title, "command": command, "size": size, "seconds": seconds})
-            print(rows[-1], flush=True)
-    chart = alt.Chart.from_dict({"data": {"values": rows}, **PLAN["chart"]})
-    save_figure(chart, FIGURE)
-
-
-def count_functions() -> None:
-    """Count the functions and files that a fit enters, without what is imported or compiled."""
-    from glocal import Arm, FitData, Keep, fit
-
-    warnings.simplefilter("ignore")
-    world = simulated_world(n_triplets=3000, n_local=90)
-    data = FitData(world.objects, world.answers, world.local)
-    for what in (Arm(method="glocal", lmbda=1.0), Keep()):
-        fit(data, what)
-        profile = cProfile.Profile()
-        profile.runcall(fit, data, what)
-        codes = [entry.code for entry in profile.getstats() if not isinstance(entry.code, str)]
-        entered = {
-            (code.co_filename.rpartition("/glocal/")[2], code.co_qualname)
-            for code in codes
-            if "/glocal/" in code.co_filename and not code.co_name.startswith("<")
-        }
-        print(f"{what!r}: {len(entered)} functions in {len(dict(entered))} files")
-
-
 def main() -> int:
-    """Measure what the options say."""
+    """Compare with the budgets, or with another checkout."""
     parser = workbench.parser(__doc__)
     parser.add_argument("cases", nargs="*", choices=[[], *CASES], default=[], metavar="CASE")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--against", metavar="CHECKOUT", type=Path)
-    for option in ("--steps", "--growth", "--entered"):
-        parser.add_argument(option, action="store_true")
     options = parser.parse_args()
-    if options.entered:
-        count_functions()
-        return 0
     names = options.cases or list(CASES)
     with tempfile.TemporaryDirectory(dir=os.environ.get("GLOCAL_BENCH_DIR")) as folder:
         bench = Bench(Path(folder))
         if options.against:
             compare_with(bench, names, options.against.resolve(), options.rounds)
-        elif options.steps:
-            count_steps(bench, options.rounds)
-        elif options.growth:
-            growth(bench)
-        else:
-            return compare_with_budgets(bench, names)
-    return 0
+            return 0
+        return compare_with_budgets(bench, names)
 
 
 if __name__ == "__main__":
