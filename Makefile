@@ -54,6 +54,7 @@ demo: $(VENV)/.demo
 	$(BIN)/glocal demo --out demo-out
 	@if [ -n "$$GLOCAL_DATA_DIR" ]; then GLOCAL=$(BIN)/glocal PYTHON=$(BIN)/python examples/things.sh things-out; \
 	else echo "GLOCAL_DATA_DIR is not set: the run on real answers is left out"; fi
+	@echo "Open in a browser: $$(ls $(CURDIR)/demo-out/report.html $(CURDIR)/things-out/report.html 2>/dev/null | xargs)"
 
 lint: setup
 	$(BIN)/ruff format --check src packages tests benchmarks docs examples

@@ -191,6 +191,15 @@ def test_pages_that_the_repository_shows_are_plain_markdown():
     assert [page for page in using if not re.match(r"docs/(index|reference|api/)", page)] == []
 
 
+def test_the_first_screen_of_the_readme_names_make_demo_and_make_test():
+    """The first 20 lines of the README name both commands, and make has them."""
+    first_screen = TEXTS[ROOT / "README.md"].splitlines()[:20]
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    for target in ("demo", "test"):
+        assert f"`make {target}`" in " ".join(first_screen)
+        assert re.search(rf"(?m)^{target}:", makefile)
+
+
 def test_the_citation_has_the_version_and_address_of_the_package():
     """CITATION.cff has the version and the address of the package."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
