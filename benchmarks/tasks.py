@@ -21,7 +21,8 @@ from glocal.aligner.folds import fit_folds
 from glocal.aligner.heldout import heldout_scores
 from glocal.data.names import object_name
 from glocal.evaluation.comparison import Result
-from glocal.evaluation.intervals import FRACTION, Units
+from glocal.evaluation.episodes import EpisodeValues
+from glocal.evaluation.intervals import FRACTION, ItemValues, Units
 from glocal.files import read_lines
 from glocal.suite.plan import Plan
 
@@ -65,11 +66,13 @@ def pooled(results: Iterable[Result]) -> Result:
     """The mean of scores of different images, which are independent."""
     folds = list(results)
     units = [fold.units for fold in folds]
-    codes = [part.classes + 1000 * k for k, part in enumerate(units) if part.classes is not None]
-    if codes:  # (draws, images): the classes of each fold are its own
+    episodes = [part for part in units if isinstance(part, EpisodeValues)]
+    joint: Units
+    if episodes:  # the classes of each fold are its own
+        codes = [part.classes + 1000 * k for k, part in enumerate(episodes)]
         values = np.concatenate([part.values for part in units], axis=1)
-        share = float(np.mean([part.shot_share for part in units]))
-        joint = replace(units[0], values=values, classes=np.concatenate(codes), shot_share=share)
+        share = float(np.mean([part.shot_share for part in episodes]))
+        joint = replace(episodes[0], values=values, classes=np.concatenate(codes), shot_share=share)
     else:
         n = np.mean([len(part.values) for part in units])
         means = [part.values.mean() for part in units]
@@ -77,7 +80,7 @@ def pooled(results: Iterable[Result]) -> Result:
             (part.values - mean) * n / len(part.values)
             for part, mean in zip(units, means, strict=True)
         ]
-        joint = Units(values=np.mean(means) + np.concatenate(deviations))
+        joint = ItemValues(values=np.mean(means) + np.concatenate(deviations))
     value, low, high = joint.estimate().bounded(FRACTION)
     count = sum(fold.scores[0].n or 0 for fold in folds)
     first = replace(folds[0].scores[0], value=value, low=low, high=high, n=count)

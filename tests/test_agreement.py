@@ -11,7 +11,7 @@ import world
 from glocal import Answers, GLocalError, answer_credit, odd_one_out
 from glocal.errors import DataWarning
 from glocal.evaluation.agreement import ceiling, ceiling_in_words, heldout_rows
-from glocal.evaluation.intervals import FRACTION, answer_estimate
+from glocal.evaluation.intervals import FRACTION, ObjectValues
 
 RNG = np.random.default_rng(1)
 Z = RNG.normal(size=(15, 4))
@@ -35,7 +35,8 @@ def test_accuracy_and_loss_equal_explicit_loops(answers, Z, similarity):
     files = (Z.astype(float), answers.objects, weights, answers.kind)
     expected = [*oracle.agreement(*files, similarity), float(oracle.global_loss(*files))]
     assert (score.accuracy, score.tie_rate, score.loss) == pytest.approx(expected, rel=1e-12)
-    ends = answer_estimate(score.units.values, answers.objects, weights, person).interval(FRACTION)
+    details = {"objects": answers.objects, "weights": weights, "persons": person}
+    ends = ObjectValues(values=score.units.values, **details).estimate().interval(FRACTION)
     assert (score.low, score.high) == pytest.approx(ends, rel=1e-9)
     assert (score.n, score.chance) == (300, answers.chance)
 
@@ -67,7 +68,8 @@ def test_arms_on_held_out_answers_are_rowed_beside_the_first():
     assert [row.metric for row in rows] == metrics
     assert [row.transform for row in rows] == ["original", "one", "one"]
     for row, values in zip(rows, (before, after, after - before), strict=True):
-        estimate = answer_estimate(values, ANSWERS.objects, WEIGHTS)
+        units = ObjectValues(values=values, objects=ANSWERS.objects, weights=WEIGHTS)
+        estimate = units.estimate()
         assert (row.value, row.low) == pytest.approx((estimate.mean, estimate.interval()[0]))
         assert (row.task, row.split, row.n) == ("odd-one-out", "heldout", 300)
 
@@ -120,7 +122,7 @@ def test_bounds_are_means_over_questions_and_over_answers():
     sets = np.arange(15).reshape(5, 3)
     for name, values, n in (("majority", bounds[0], None), ("leave_one_out", bounds[1], odds)):
         weights = n and np.array([*map(len, n)], dtype=float)
-        expected = answer_estimate(np.array(values), sets, weights).bounded()
+        expected = ObjectValues(values=np.array(values), objects=sets, weights=weights).bounded()
         assert getattr(result, name) == pytest.approx(expected)
     assert result.n_answers == len(REPEATED)
 

@@ -10,8 +10,9 @@ from sklearn.model_selection import PredefinedSplit, cross_val_score
 from sklearn.neighbors import KNeighborsClassifier, NearestCentroid
 
 from glocal.errors import DataWarning, GLocalError
-from glocal.evaluation.few_shot import PROBES, STRENGTHS, draw_episodes, few_shot
-from glocal.evaluation.intervals import FRACTION, episode_estimate
+from glocal.evaluation.episodes import EpisodeValues, draw_episodes
+from glocal.evaluation.few_shot import PROBES, STRENGTHS, few_shot
+from glocal.evaluation.intervals import FRACTION
 from glocal.similarity import unit_rows
 
 
@@ -123,7 +124,8 @@ def test_accuracy_is_the_mean_over_draws_of_right_answers(probe):
     per_draw = np.mean([right[:, truth == c].mean(axis=1) for c in np.unique(truth)], axis=0)
     assert result.per_draw == pytest.approx(per_draw)
     scores = (result.accuracy, result.accuracy_plain, result.low, result.high)
-    ends = episode_estimate(right.astype(float), truth, 4 / 20).interval(FRACTION)
+    units = EpisodeValues(values=right.astype(float), classes=truth, shot_share=4 / 20)
+    ends = units.estimate().interval(FRACTION)
     assert scores == pytest.approx((per_draw.mean(), right.mean(), *ends))
     np.testing.assert_allclose(result.units.values, right)
     assert (result.n, result.chance) == (len(truth), 1 / 6)
@@ -166,7 +168,7 @@ def test_superclasses_are_tested_on_classes_that_gave_no_shots():
     with pytest.warns(DataWarning, match="8 of 56"):
         score = few_shot(X, y, shots=2, draws=4, probe="ncm", superclasses=side)
     X, y = X[y < 6], y[y < 6]
-    draws = draw_episodes(y, 2, 4, superclasses=np.array([*map(side.get, y)]))
+    draws = draw_episodes(y, 2, 4, superclasses=y % 2)
     for shown, accuracy in zip(draws, score.per_draw, strict=True):
         giving = np.unique(y[shown])
         assert sorted(giving % 2) == [0, 1]

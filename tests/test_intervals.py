@@ -12,16 +12,16 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from glocal.evaluation.comparison import Result, compared, holm
+from glocal.evaluation.episodes import EpisodeValues
 from glocal.evaluation.intervals import (
     CORRELATION,
     FRACTION,
+    CrossedValues,
     Estimate,
-    Units,
-    answer_estimate,
-    episode_estimate,
+    ItemValues,
+    ObjectValues,
     mean_estimate,
     pseudo_values,
-    two_way_estimate,
 )
 from glocal.scores import Score
 
@@ -30,6 +30,17 @@ def triplets(n, objects, m=3):
     """n random answers about m of the objects."""
     rng = np.random.default_rng(0)
     return rng.permuted([np.arange(objects)] * n, axis=1)[:, :m]
+
+
+def answer_estimate(values, objects, weights=None, persons=None):
+    """The estimate of one value for each answer."""
+    return ObjectValues(values=values, objects=objects, weights=weights, persons=persons).estimate()
+
+
+def episode_estimate(credits, classes, is_one_set=False):
+    """The estimate of draws that take a fifth of the images of each class."""
+    sides = {"shot_share": 0.2, "is_one_set": is_one_set}
+    return EpisodeValues(values=credits, classes=classes, **sides).estimate()
 
 
 def half_width_of_pairs(values, answers, weights):
@@ -93,8 +104,8 @@ def test_equal_scores_show_no_spread_and_have_no_interval(value):
     for estimate in (
         answer_estimate(values, triplets(200, 30), some / 7),
         mean_estimate(values, some),
-        two_way_estimate(values.reshape(5, 40)),
-        episode_estimate(values.reshape(5, 40), np.arange(40) % 4, 0.1),
+        CrossedValues(values=values.reshape(5, 40)).estimate(),
+        episode_estimate(values.reshape(5, 40), np.arange(40) % 4),
     ):
         p = None if value else 1
         expected = (pytest.approx(value), None, None, p)
@@ -147,7 +158,7 @@ def test_the_two_way_error_is_that_of_the_analysis_of_variance(scores):
     freedom = variance**2 / (row**2 / r + column**2 / c + noise**2 / (r * c))
     error = (variance / scores.size) ** 0.5
     expected = Estimate(scores.mean(), error, max(freedom, min(r, c)))
-    assert vars(two_way_estimate(scores)) == pytest.approx(vars(expected))
+    assert vars(CrossedValues(values=scores).estimate()) == pytest.approx(vars(expected))
 
 
 def episodes():
@@ -168,7 +179,7 @@ def test_the_error_of_episodes_is_that_of_pool_tests_and_draws(is_one_set):
     """
     credits, classes = episodes()
     draws, images = credits.shape
-    estimate = episode_estimate(credits, classes, 0.2, is_one_set=is_one_set)
+    estimate = episode_estimate(credits, classes, is_one_set)
     by_class = [classes == c for c in range(3)]
     accuracies = [np.nanmean(credits[:, some], axis=1) for some in by_class]
     assert estimate.mean == pytest.approx(np.mean(accuracies))
@@ -195,10 +206,10 @@ def test_one_draw_or_one_image_a_class_has_no_interval():
     """
     credits, classes = episodes()
     never = np.insert(credits, 0, np.nan, axis=1), np.insert(classes, 0, 0)
-    assert episode_estimate(*never, 0.2) == episode_estimate(credits, classes, 0.2)
+    assert episode_estimate(*never) == episode_estimate(credits, classes)
     first = np.unique(classes, return_index=True)[1]
     for few in ((credits[:1], classes), (np.nan_to_num(credits[:, first]), classes[first])):
-        assert episode_estimate(*few, 0.2).interval() == (None, None)
+        assert episode_estimate(*few).interval() == (None, None)
 
 
 def test_a_group_without_which_there_is_no_score_changes_nothing():
@@ -243,7 +254,7 @@ def test_an_interval_stays_within_what_a_score_can_be():
     assert (wide.interval(FRACTION), wide.interval(CORRELATION)) == ((0, 1), (-1, 1))
     scores = (Score("task", "metric", 0.5),)
     for limits, largest in ((FRACTION, 1), (CORRELATION, 2)):
-        a, b = (Units(values=values, limits=limits) for values in np.eye(2))
+        a, b = (ItemValues(values=values, limits=limits) for values in np.eye(2))
         difference = compared({"a": Result(scores, a), "b": Result(scores, b)}, [("a", "b")])[-1]
         assert (difference.low, difference.high) == (-largest, largest)
 

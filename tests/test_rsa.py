@@ -13,7 +13,7 @@ from scipy.spatial import distance
 from glocal.data.features import Features
 from glocal.data.rdm import check_rdms, join_rdms, load_rdms
 from glocal.errors import CollapseWarning, DataError, DataWarning, ParameterError
-from glocal.evaluation.intervals import two_way_estimate
+from glocal.evaluation.intervals import CrossedValues
 from glocal.evaluation.rsa import KERNELS, model_rdm, rsa
 
 RNG = np.random.default_rng(0)
@@ -107,7 +107,7 @@ def test_the_units_are_the_jackknife_of_the_correlation():
         np.testing.assert_allclose(values, whole.spearman + 13 * (others.mean() - others))
         error = math.sqrt(13 / 14 * np.square(others - others.mean()).sum())
         assert (whole.high - whole.low) / 2 == pytest.approx(stats.t.ppf(0.975, 13) * error)
-    interval = two_way_estimate(result.units.values).interval()
+    interval = CrossedValues(values=result.units.values).estimate().interval()
     assert (result.low, result.high) == pytest.approx(interval)
     noise = 0.05 * np.random.default_rng(2).uniform(size=15)
     few = rsa(Z[:6], rdm_of(model_rdm(Z[:6]) + noise))

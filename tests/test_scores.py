@@ -26,7 +26,7 @@ from glocal.errors import DataError
 from glocal.evaluation.agreement import ceiling
 from glocal.evaluation.anomaly import anomaly_against
 from glocal.evaluation.comparison import Result, compared
-from glocal.evaluation.intervals import Units
+from glocal.evaluation.intervals import ItemValues
 from glocal.evaluation.structure import cka, neighbours
 
 RNG = np.random.default_rng(2)
@@ -84,9 +84,9 @@ def test_the_first_score_is_the_mean_of_the_units(results):
     """
     for result in results:
         first, units = result.scores[0], result.units
-        nothing = Units(values=0 * units.values)
+        nothing = ItemValues(values=0 * units.values)
         assert units.minus(nothing).mean == pytest.approx(first.value)
-        lower = Result(result.scores, Units(values=units.values - 0.25))
+        lower = Result(result.scores, ItemValues(values=units.values - 0.25))
         row = compared({"arm": result, "before": lower}, [("arm", "before")])[-1]
         assert (row.metric, row.value) == (f"{first.metric}_difference", pytest.approx(0.25))
 

@@ -14,7 +14,7 @@ from glocal.aligner.data import NEIGHBOURS, FitData
 from glocal.aligner.folds import Fold, pooled_answers
 from glocal.data.people import question_numbers
 from glocal.evaluation.agreement import answer_credit, credit_units
-from glocal.evaluation.intervals import Estimate, Units, mean_estimate
+from glocal.evaluation.intervals import Estimate, ItemValues, mean_estimate
 from glocal.evaluation.structure import kept_by_image, neighbourhoods
 from glocal.results import HeldOutScores
 from glocal.similarity import choice_loss, of_pairs
@@ -150,7 +150,7 @@ def heldout_scores(
     Z = [transform.map_rows(X) for transform, X in zip(transforms, parts.images, strict=True)]
     shares = parts.kept(Z)
     raw_shares = parts.raw_kept(Z) if any(fold.data.centre for fold in folds) else shares
-    kept, kept_low, kept_high = Units(values=shares).bounded()
+    kept, kept_low, kept_high = ItemValues(values=shares).bounded()
     return HeldOutScores(
         of="questions" if folds[0].data.objects is data.objects else "objects",
         folds=len(folds),

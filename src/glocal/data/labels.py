@@ -127,12 +127,6 @@ def check_labels(
     return labels.astype(np.int64) if labels.dtype.kind in "iu" else labels
 
 
-def positions(classes: np.ndarray, labels: np.ndarray) -> Numbers:
-    """The position of each label in the sorted `classes`, or -1 for a label of no class."""
-    position = np.searchsorted(classes, labels).clip(0, len(classes) - 1)
-    return np.where(classes[position] == labels, position, -1)
-
-
 def load_groups(path: PathLike) -> dict[str, str]:
     """Read the superclass of each class from a table of two columns with titles.
 
@@ -160,12 +154,12 @@ def load_groups(path: PathLike) -> dict[str, str]:
 
 
 def superclass_rows(
-    labels: Labels, superclass_of: Superclasses, part: str = "labelled"
+    labels: Labels, superclass_of: Superclasses, part: str = "labelled images"
 ) -> tuple[Int[np.ndarray, " k"], Shaped[np.ndarray, " k"]]:
     """The rows whose class is in a superclass, and the superclass of each.
 
     Rows of other classes are left out. If no row remains, a DataError is raised, which calls the
-    images `part`.
+    rows `part`.
     """
     import pandas as pd
 
@@ -173,7 +167,7 @@ def superclass_rows(
     superclasses = pd.Series(labels).astype(str).map(text_of).dropna()
     if superclasses.empty:
         raise DataError(
-            f"none of the {len(labels)} {part} images is of a class that has a superclass: images "
+            f"none of the {len(labels)} {part} is of a class that has a superclass: images "
             f"have classes such as {labels[0]}, and superclasses have classes such as "
             f"{next(iter(text_of))}. Write the classes of both as the same names or numbers."
         )

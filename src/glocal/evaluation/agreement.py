@@ -13,7 +13,7 @@ from glocal.data.answers import Answers
 from glocal.data.people import asked_once, tally
 from glocal.errors import DataError, DataWarning
 from glocal.evaluation.comparison import Result, compared
-from glocal.evaluation.intervals import FRACTION, Units
+from glocal.evaluation.intervals import FRACTION, ObjectValues
 from glocal.scores import PEOPLE, Score
 from glocal.similarity import Choices, Values, choice_loss, credit, finite, of_pairs, pair_tolerance
 
@@ -159,12 +159,12 @@ def ceiling(answers: Answers, *, least: float = MIN_REPEATED_SHARE) -> Result | 
     n_answers = counts.sum(axis=1)
     answers_a_question = float(np.median(n_answers))
     units = {
-        "leave_one_out": Units(
-            values=_agreeing(counts) / n_answers, answers=questions, weights=n_answers
+        "leave_one_out": ObjectValues(
+            values=_agreeing(counts) / n_answers, objects=questions, weights=n_answers
         )
     }
     if answers_a_question >= MIN_ANSWERS_A_QUESTION:
-        units["majority"] = Units(values=counts.max(axis=1) / n_answers, answers=questions)
+        units["majority"] = ObjectValues(values=counts.max(axis=1) / n_answers, objects=questions)
     total = int(n_answers.sum())
     bounds = {name: end.bounded() for name, end in units.items()}
     settings = {"answers_a_question": answers_a_question}
@@ -191,10 +191,10 @@ def ceiling_in_words(rows: Iterable[Mapping[str, Any]]) -> str:
     )
 
 
-def credit_units(credits: Values, answers: Answers) -> Units:
+def credit_units(credits: Values, answers: Answers) -> ObjectValues:
     """The units of one value per answer, with the objects and the persons of the answers."""
-    return Units(
-        values=credits, answers=answers.objects, weights=answers.weights, persons=answers.person
+    return ObjectValues(
+        values=credits, objects=answers.objects, weights=answers.weights, persons=answers.person
     )
 
 

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float, Int, Shaped
 
-from glocal.data.labels import Superclasses, positions
+from glocal.data.labels import Superclasses
 from glocal.errors import DataError, ParameterError
 from glocal.evaluation.comparison import Result
-from glocal.evaluation.intervals import FRACTION, Units
-from glocal.evaluation.sides import SIDES, Labelled, finite_sides, labelled_sides, leave_out
+from glocal.evaluation.intervals import FRACTION, ItemValues
+from glocal.evaluation.sides import SIDES, Labelled, check_widths, labelled_sides, leave_out
 from glocal.scores import Score
 from glocal.similarity import (
     Embedding,
@@ -21,6 +21,7 @@ from glocal.similarity import (
     Numbers,
     Values,
     cosine_blocks,
+    finite,
     snap_ties,
     tie_tolerance,
     zeros_if_collapsed,
@@ -115,24 +116,34 @@ def anomaly(
             f"`mode={mode!r}` {'needs' if mode == 'shift' else 'does not go with'} `superclasses`, "
             "which are those of the labels. Give both or neither."
         )
-    shown, tested = labelled_sides(train, train_labels, test, test_labels, superclasses)
+    shown, tested, names, *_ = labelled_sides(train, train_labels, test, test_labels, superclasses)
     is_of_trained = np.zeros(len(tested.X), dtype=bool)
     if mode == "shift":
         trained = _first_halves(shown)
         shown = shown.select(np.isin(shown.classes, trained))
         is_of_trained = np.isin(tested.classes, trained)
-    names, codes = np.unique(shown.targets, return_inverse=True)
-    test_codes = positions(names, tested.targets)  # -1 of a class without training image
-    nearest = _nearest(shown.X, codes, names, tested.X, k)
-    is_of_class = test_codes[:, None] == np.arange(len(names))  # (images, classes)
-    is_anomaly = ~is_of_class
+    nearest = _nearest(shown.X, shown.targets, names, tested.X, k)
+    similarity, is_anomaly = _tasks(nearest, tested.targets, is_of_trained, mode)
+    tolerance = tie_tolerance(tested.X.shape[1])
+    return _score(names, similarity, is_anomaly, tolerance, tested.targets, {"mode": mode, "k": k})
+
+
+def _tasks(
+    nearest: Float[np.ndarray, "m c k"],
+    codes: Int[np.ndarray, " m"],
+    is_of_trained: Mask,
+    mode: str,
+) -> tuple[Float[np.ndarray, "m c"], Bool[np.ndarray, "m c"]]:
+    """The similarity of each test image to the training images of each task, and the anomalies.
+
+    The similarity is NaN if the image has no part in a task.
+    """
+    is_of_class = codes[:, None] == np.arange(nearest.shape[1])
+    if mode == "leave-one-out":
+        return _without_each_class(nearest), is_of_class | (codes < 0)[:, None]
     similarity = nearest.mean(axis=2)
     similarity[is_of_class & is_of_trained[:, None]] = np.nan
-    if mode == "leave-one-out":
-        is_anomaly = is_of_class | (test_codes < 0)[:, None]
-        similarity = _without_each_class(nearest)
-    tolerance = tie_tolerance(tested.X.shape[1])
-    return _score(names, similarity, is_anomaly, tolerance, test_codes, {"mode": mode, "k": k})
+    return similarity, ~is_of_class
 
 
 def anomaly_against(
@@ -147,8 +158,10 @@ def anomaly_against(
     The test images of the training data set are normal. Score, errors and result are those of
     `anomaly`. The only task is named "all".
     """
-    train, test = finite_sides(train, test, SIDES)
-    test, anomalies = finite_sides(test, anomalies, (SIDES[1], "anomalies"))
+    parts = (*SIDES, "anomalies")
+    train, test, anomalies = map(finite, (train, test, anomalies), parts)
+    check_widths(train, test, parts[:2])
+    check_widths(test, anomalies, parts[1:])
     names = np.array(["all"])
     images = np.concatenate([test, anomalies])
     similarity = _nearest(train, np.zeros(len(train), dtype=int), names, images, k).mean(axis=2)
@@ -189,12 +202,12 @@ def _without_each_class(nearest: Float[np.ndarray, "m c k"]) -> Float[np.ndarray
     return means
 
 
-def _first_halves(images: Labelled) -> np.ndarray:
+def _first_halves(images: Labelled) -> Numbers:
     """The first half of the classes of each superclass."""
     halves = []
     for superclass in np.unique(images.targets):
-        names = np.unique(images.classes[images.targets == superclass])
-        halves.append(names[: -(-len(names) // 2)])
+        classes = np.unique(images.classes[images.targets == superclass])
+        halves.append(classes[: -(-len(classes) // 2)])
     return np.concatenate(halves)
 
 
@@ -246,7 +259,7 @@ def _score(
     n = len(names)
     leave_out(n - len(rows), n, "classes lack normal or anomalous test images")
     auroc, *others = [float(np.mean([row[name] for row in rows])) for name in METRICS]
-    units = Units(values=auroc + _within_classes(influence / len(rows), classes))
+    units = ItemValues(values=auroc + _within_classes(influence / len(rows), classes))
     score_row = partial(Score, "anomaly", n=len(classes), settings=settings)
     scores = (
         score_row("auroc", auroc, *units.estimate().interval(FRACTION)),

@@ -8,18 +8,17 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Bool
 
-from glocal.data.labels import Superclasses, positions
+from glocal.data.labels import Superclasses
 from glocal.errors import DataError, DataWarning, ParameterError
 from glocal.evaluation.comparison import Result
-from glocal.evaluation.intervals import Units, class_means
-from glocal.evaluation.sides import Labelled, labelled_sides
+from glocal.evaluation.episodes import Credits, Episodes, EpisodeValues, class_means, draw_episodes
+from glocal.evaluation.sides import Sides, labelled_sides
 from glocal.scores import Score
 from glocal.similarity import (
     Choices,
     Embedding,
-    Mask,
     Numbers,
     Values,
     choice,
@@ -40,6 +39,8 @@ _CHUNK = 4096  # test images that are scored at a time
 
 Scorer = Callable[[np.ndarray], np.ndarray]
 """Map (m, p) rows to (m, k) scores, the highest of which is the prediction."""
+Tested = Bool[np.ndarray, "draws images"]
+"""Which images each draw tests."""
 Probe = Callable[[np.ndarray, np.ndarray, int], Scorer]
 
 
@@ -70,8 +71,9 @@ def few_shot(
     y_train, y_test : (n,) and (m,) int or str arrays
         Classes. A class that only the training images have can be predicted, but never correctly.
     shots, draws, seed : int
-        See `draw_episodes`. Classes with fewer training images than shots are left out, with a
-        DataWarning. The default is 40 draws for ``ncm``, which is fast, and 5 for other probes.
+        See `glocal.evaluation.episodes.draw_episodes`. Classes with fewer training images than
+        shots are left out, with a DataWarning. The default is 40 draws for ``ncm``, which is fast,
+        and 5 for other probes.
     probe : {"logistic", "ncm", "1nn"}
         One of `PROBES`.
     superclasses : mapping or None
@@ -82,7 +84,7 @@ def few_shot(
     Result
         ``accuracy``, the mean over draws of the mean accuracy of the predicted classes, with ties
         shared; ``low`` and ``high``, its 95 % interval for other shots and other test images of
-        these classes (`episode_estimate`; None for a single draw, or if nothing varies);
+        these classes (`EpisodeValues`; None for a single draw, or if nothing varies);
         ``per_draw``, the accuracy of each draw; ``accuracy_plain``, the share of test images;
         ``rough``, whether the interval rests on fewer than `MIN_DRAWS` draws, or on a class with
         fewer than `MIN_IMAGES_PER_SHOT` training images per shot; ``chance``, one over the number
@@ -112,133 +114,141 @@ def few_shot(
     """
     if probe not in PROBES:
         raise ParameterError(f"`probe` is {probe!r}; it must be {' or '.join(PROBES)}.")
-    is_one_set = X_test is None
-    if X_test is None:
-        X_test = X_train
-        y_test = y_train
-    train, test = labelled_sides(X_train, y_train, X_test, y_test, superclasses)
-    train, test = _with_enough_images(train, test, shots)
     if draws is None:
         draws = _FAST_DRAWS if probe == "ncm" else _DRAWS
-    episodes = draw_episodes(
-        train.classes, shots, draws, seed, None if superclasses is None else train.targets
+    sides = labelled_sides(X_train, y_train, X_test, y_test, superclasses)
+    _check_targets(sides)
+    sides = _with_enough_images(sides, shots)
+    train = sides.train
+    of_class = None if superclasses is None else train.targets
+    episodes = draw_episodes(train.classes, shots, draws, seed, of_class)
+    is_tested = _tested(sides, episodes, superclasses is not None, X_test is None)
+    credits = _credits(sides, episodes, is_tested, PROBES[probe])
+    pool = np.bincount(train.targets)
+    units = EpisodeValues(
+        values=credits,
+        classes=sides.test.targets,
+        shot_share=float(np.mean(shots / pool)),
+        is_one_set=X_test is None,
     )
-    classes, codes, pool = np.unique(train.targets, return_inverse=True, return_counts=True)
-    truth = _truth(classes, test.targets)
-    credits = np.full((draws, len(truth)), np.nan)
-    for draw, rows in enumerate(episodes):
-        is_tested = np.ones(len(truth), dtype=bool)
-        if superclasses is not None:
-            is_tested = ~np.isin(test.classes, train.classes[rows])
-        elif is_one_set:
-            is_tested[rows] = False
-        scorer = PROBES[probe](train.X[rows], codes[rows], len(classes))
-        credits[draw] = _credits(scorer, test.X, truth, is_tested)
-    by_class = class_means(credits, truth)
-    n_classes = by_class.shape[1]
-    lacks_tests = superclasses is not None and n_classes < len(np.unique(truth))
-    if not n_classes or lacks_tests or np.isnan(by_class).any():
-        raise DataError(
-            f"a draw of {shots} shots leaves a class or superclass without a test image. Ask for "
-            "fewer shots, and give superclasses of at least two test classes each. Are classes and "
-            "superclasses swapped?"
-        )
-    shot_share = float(np.mean(shots / pool))
-    units = Units(values=credits, classes=truth, shot_share=shot_share, is_one_set=is_one_set)
     is_rough = draws < MIN_DRAWS or int(pool.min()) < MIN_IMAGES_PER_SHOT * shots
     settings = {"shots": shots, "draws": draws, "seed": seed, "rough": is_rough}
-    n = round(np.count_nonzero(~np.isnan(credits)) / draws)
-    score = partial(Score, "few-shot", n=n, settings=settings)
-    scores = (
-        score(f"accuracy_{probe}", *units.bounded()),
-        score(f"accuracy_plain_{probe}", float(np.nanmean(credits, axis=1).mean())),
-    )
-    per_draw = tuple(by_class.mean(axis=1).tolist())
-    return Result.of(scores, units, probe, per_draw=per_draw, chance=1 / len(classes), probe=probe)
+    per_draw = _accuracy_by_draw(units, shots, superclasses is not None)
+    return _result(units, probe, settings, per_draw=per_draw, chance=1 / len(pool))
 
 
-def _credits(scorer: Scorer, X: Embedding, truth: Numbers, is_tested: Mask) -> Values:
-    """The credit of each test image in one draw, NaN for an image that is not tested."""
-    credits = np.full(len(truth), np.nan)
-    tested = np.flatnonzero(is_tested)
-    for chunk in row_slices(len(tested), _CHUNK):
-        images = tested[chunk]
-        credits[images] = shared_credit(scorer(X[images]), truth[images])
-    return credits
+def _check_targets(sides: Sides) -> None:
+    """Raise a DataError if there are no two classes, or test images of another class."""
+    if len(sides.targets) < 2:
+        raise DataError(
+            f"the training labels name {len(sides.targets)} class; classification needs at least 2."
+        )
+    if len(sides.unknown):
+        raise DataError(
+            f"{np.count_nonzero(sides.test.targets < 0)} test images are of a class without a "
+            f"training image (e.g. {sides.unknown[0]}). Leave them out, or add training images."
+        )
 
 
-def _with_enough_images(train: Labelled, test: Labelled, shots: int) -> tuple[Labelled, Labelled]:
+def _with_enough_images(sides: Sides, shots: int) -> Sides:
     """Leave out classes with fewer images than shots, if two remain; a DataWarning names them."""
-    names, counts = np.unique(train.classes, return_counts=True)
+    train, test = sides[:2]
+    counts = np.bincount(train.classes)
     is_small = counts < shots
-    kept = ~np.isin(train.classes, names[is_small])
-    remaining = np.unique(train.targets[kept])
-    if not is_small.any() or len(remaining) < 2:
-        return train, test
-    listing = ", ".join(f"{names[i]} ({counts[i]})" for i in np.flatnonzero(is_small))
+    if not is_small.any():
+        return sides
+    listing = ", ".join(f"{sides.classes[i]} ({counts[i]})" for i in np.flatnonzero(is_small))
+    is_kept = ~is_small[train.classes]
+    remaining = np.unique(train.targets[is_kept])
+    if len(remaining) < 2:
+        raise DataError(
+            f"`shots` is {shots}, but fewer than two classes have so many training images: "
+            f"{listing}. Ask for fewer shots, or add images."
+        )
     warnings.warn(
         f"classes with fewer than {shots} training images are left out: {listing}. Ask for fewer "
         "shots to include them.",
         DataWarning,
         stacklevel=3,
     )
-    lost = np.setdiff1d(train.targets, remaining)
-    return train.select(kept), test.select(~np.isin(test.targets, lost))
+    new_codes = np.full(len(sides.targets), -1)
+    new_codes[remaining] = np.arange(len(remaining))
+    train = train._replace(targets=new_codes[train.targets]).select(is_kept)
+    test = test._replace(targets=new_codes[test.targets])
+    test = test.select(test.targets >= 0)
+    return sides._replace(train=train, test=test, targets=sides.targets[remaining])
 
 
-def _truth(classes: np.ndarray, y_test: np.ndarray) -> Numbers:
-    """The class of each test image, as a position among the training classes."""
-    if len(classes) < 2:
-        raise DataError(
-            f"the training labels name {len(classes)} class; classification needs at least 2."
-        )
-    truth = positions(classes, y_test)
-    unknown = y_test[truth < 0]
-    if len(unknown):
-        raise DataError(
-            f"{len(unknown)} test images are of a class without a training image "
-            f"(e.g. {unknown[0]}). Leave them out, or add training images."
-        )
-    return truth
+def _tested(
+    sides: Sides,
+    episodes: Episodes,
+    has_superclasses: bool,
+    is_one_set: bool,
+) -> Tested:
+    """Which images each draw tests.
 
-
-def draw_episodes(
-    classes: np.ndarray,
-    shots: int,
-    draws: int = 5,
-    seed: int = 42,
-    superclasses: np.ndarray | None = None,
-) -> Int[np.ndarray, "draws n"]:
-    """Draw `shots` images of every class, or of one class of every superclass, `draws` times.
-
-    The result holds row numbers, grouped by class, and is fully determined by the arguments. All
-    arms that score the same rows share the draws, so that their differences are paired. Draw d
-    permutes the rows of each class, in the order of the sorted classes, with RandomState((seed,
-    d)), whose stream never changes, and takes the first `shots`. A draw therefore does not depend
-    on the number of draws, and fewer shots are a part of more shots. RandomState((seed, d, 1))
-    picks among the classes of a superclass.
+    With superclasses, they are those of classes that gave no shots, else those that are no shots.
     """
-    names, first, counts = np.unique(classes, return_index=True, return_counts=True)
-    if counts.min() < shots:
-        rarest = int(counts.argmin())
+    train, test = sides[:2]
+    if has_superclasses:
+        return np.stack([~np.isin(test.classes, train.classes[rows]) for rows in episodes])
+    is_tested = np.ones((len(episodes), len(test.X)), dtype=bool)
+    if is_one_set:
+        np.put_along_axis(is_tested, episodes, values=False, axis=1)
+    return is_tested
+
+
+def _credits(
+    sides: Sides,
+    episodes: Episodes,
+    is_tested: Tested,
+    probe: Probe,
+) -> Credits:
+    """The credit of each test image in each draw, NaN for an image that is not tested."""
+    train, test = sides[:2]
+    credits = np.full(is_tested.shape, np.nan)
+    for draw, rows in enumerate(episodes):
+        scorer = probe(train.X[rows], train.targets[rows], len(sides.targets))
+        tested = np.flatnonzero(is_tested[draw])
+        for chunk in row_slices(len(tested), _CHUNK):
+            images = tested[chunk]
+            credits[draw, images] = shared_credit(scorer(test.X[images]), test.targets[images])
+    return credits
+
+
+def _accuracy_by_draw(units: EpisodeValues, shots: int, has_superclasses: bool) -> Values:
+    """The accuracy of each draw, balanced over classes; a DataError if a class is never tested."""
+    by_class = class_means(units.values, units.classes)
+    n_classes = by_class.shape[1]
+    lacks_tests = has_superclasses and n_classes < len(np.unique(units.classes))
+    if not n_classes or lacks_tests or np.isnan(by_class).any():
         raise DataError(
-            f"class {names[rarest]} has {counts[rarest]} training images but `shots` is {shots}. "
-            f"Ask for at most {counts[rarest]} shots, or leave that class out."
+            f"a draw of {shots} shots leaves a class or superclass without a test image. Ask for "
+            "fewer shots, and give superclasses of at least two test classes each. Are classes and "
+            "superclasses swapped?"
         )
-    kin = []
-    if superclasses is not None:
-        of_class = superclasses[first]
-        kin = [np.flatnonzero(of_class == name) for name in np.unique(of_class)]
-    members = np.split(np.argsort(classes, kind="stable"), np.cumsum(counts)[:-1])
-    episodes = []
-    for draw in range(draws):
-        rng = np.random.RandomState((seed, draw))
-        shots_of = np.stack([rng.permutation(rows)[:shots] for rows in members])
-        if kin:
-            rng = np.random.RandomState((seed, draw, 1))
-            shots_of = shots_of[[rng.choice(numbers) for numbers in kin]]
-        episodes.append(shots_of.reshape(-1))
-    return np.stack(episodes)
+    means: np.ndarray = by_class.mean(axis=1)
+    return means
+
+
+def _result(
+    units: EpisodeValues,
+    probe: str,
+    settings: dict[str, Any],
+    *,
+    per_draw: Values,
+    chance: float,
+) -> Result:
+    """The rows of scores: the accuracy that is balanced over classes, and that of all images."""
+    credits = units.values
+    n = round(np.count_nonzero(~np.isnan(credits)) / len(credits))
+    score = partial(Score, "few-shot", n=n, settings=settings)
+    scores = (
+        score(f"accuracy_{probe}", *units.bounded()),
+        score(f"accuracy_plain_{probe}", float(np.nanmean(credits, axis=1).mean())),
+    )
+    draws = tuple(per_draw.tolist())
+    return Result.of(scores, units, probe, per_draw=draws, chance=chance, probe=probe)
 
 
 def logistic(X: Embedding, y: Numbers, k: int) -> Scorer:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
 from functools import reduce
 from itertools import combinations
@@ -16,9 +17,6 @@ from glocal.similarity import Labels, Objects, Values
 Limits = tuple[float, float]
 Bounded = tuple[float, float | None, float | None]
 """A value and the two ends of its interval, which are None if it has no interval."""
-Credits = Float[np.ndarray, "draws images"]
-"""The credit of each image in each draw of shots, NaN where it was not tested."""
-Classes = Int[np.ndarray, " images"]
 FRACTION: Limits = (0.0, 1.0)
 CORRELATION: Limits = (-1.0, 1.0)
 _ROUNDING = 16 * 2.0**-52  # relative; equal scores differ from their rounded mean by a few eps
@@ -82,59 +80,30 @@ class Estimate:
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Units:
+class Units(ABC):
     """The values whose (weighted) mean is the score of an arm, and how they depend on each other.
 
-    ============================== =================================== ===================
-    values                         vary with                           estimate
-    ============================== =================================== ===================
-    (t,) with `answers`            the objects that the answers name,  `answer_estimate`
-                                   and the `persons` who gave them
-    (draws, images) with `classes` the images that are drawn as shots, `episode_estimate`
-                                   and those that are tested
-    (people, objects)              people and objects                  `two_way_estimate`
-    (n,)                           the items, or `pseudo_values`       `mean_estimate`
-    ============================== =================================== ===================
-
-    `weights` are those of the answers, and `classes` holds the class of each image: scores are
-    about these classes, whose differences are no error. `shot_share` is the share of its images
-    that a class gives to a draw of shots (its mean over classes), and `is_one_set` whether the
-    images that give shots are also those that are tested. A value is NaN where an image was not
-    tested. `limits` are those of the score.
+    Each kind of dependence is a class: `ItemValues`, `CrossedValues`, `ObjectValues`, and
+    `glocal.evaluation.episodes.EpisodeValues`. `limits` are those of the score.
 
     Examples
     --------
-    >>> a = Units(values=np.array([0.6, 0.8, 0.7, 0.7]))
-    >>> b = Units(values=np.array([0.5, 0.6, 0.6, 0.6]))
+    >>> a = ItemValues(values=np.array([0.6, 0.8, 0.7, 0.7]))
+    >>> b = ItemValues(values=np.array([0.5, 0.6, 0.6, 0.6]))
     >>> round(a.minus(b).mean, 3), a.minus(b).interval()[0] > 0
     (0.125, True)
     """
 
     values: Float[np.ndarray, "*shape"]
-    answers: Objects | None = None
-    weights: Values | None = None
-    persons: Labels | None = None
-    classes: Classes | None = None
-    shot_share: float = 0.0
-    is_one_set: bool = False
     limits: Limits = FRACTION
+
+    @abstractmethod
+    def estimate(self) -> Estimate:
+        """Estimate the mean of the values."""
 
     def bounded(self) -> Bounded:
         """The score with its interval."""
         return self.estimate().bounded(self.limits)
-
-    def estimate(self) -> Estimate:
-        """Estimate the mean of the values."""
-        values = self.values
-        if self.classes is not None:
-            return episode_estimate(
-                values, self.classes, self.shot_share, is_one_set=self.is_one_set
-            )
-        if self.answers is not None:
-            return answer_estimate(values, self.answers, self.weights, self.persons)
-        if values.ndim == 2:
-            return two_way_estimate(values)
-        return mean_estimate(values)
 
     def minus(self, baseline: Units) -> Estimate:
         """Estimate the score of this arm minus that of the baseline on the same items.
@@ -142,6 +111,102 @@ class Units:
         The `p` of the estimate is the p-value of no difference.
         """
         return replace(self, values=self.values - baseline.values).estimate()
+
+
+class ItemValues(Units):
+    """One value for each of n independent items, or `pseudo_values`."""
+
+    def estimate(self) -> Estimate:
+        """Estimate the mean for other items (`mean_estimate`)."""
+        return mean_estimate(self.values)
+
+
+class CrossedValues(Units):
+    """A table of values, (people, objects), which vary with people and with objects."""
+
+    def estimate(self) -> Estimate:
+        """Estimate the mean of the table for other people and other objects.
+
+        With x̄_p the mean of a person, x̄_o that of an object and x̄ that of all, the two-way analysis
+        of variance gives
+
+            Var = Σ_p (x̄_p - x̄)² / (P (P-1)) + Σ_o (x̄_o - x̄)² / (O (O-1))
+                  - Σ_po (x_po - x̄_p - x̄_o + x̄)² / (P (P-1) O (O-1))
+
+        because both margins contain the noise of the cells once. The variance is not less than any
+        of the three terms. The degrees of freedom are Satterthwaite's, but at least those of the
+        smaller margin.
+
+        References
+        ----------
+        Searle, Casella & McCulloch (1992), Variance Components, ch. 4; Owen (2007), Ann. Appl.
+        Stat. 1:386, for why one-way intervals of crossed data are too narrow.
+        """
+        table = self.values
+        n_people = len(table)
+        mean = float(table.mean())
+        by_person = table.mean(axis=1) - mean
+        by_object = table.mean(axis=0) - mean
+        among_people, person_freedom = share_variance(by_person)
+        among_objects, object_freedom = share_variance(by_object)
+        among_cells, _ = share_variance(table - mean - by_person[:, None] - by_object)
+        among_cells /= n_people * max(n_people - 1, 1)
+        variances = np.array([among_people, among_objects, among_cells])
+        freedoms = np.array([person_freedom, object_freedom, person_freedom * object_freedom])
+        variance = max(variances @ (1, 1, -1), *variances)
+        smaller_margin = min(filter(None, freedoms[:2]), default=0.0)
+        freedom = max(satterthwaite(variance, variances, freedoms), smaller_margin)
+        return Estimate.of(mean, variance, freedom, table)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class ObjectValues(Units):
+    """One value for each answer, which varies with the objects that the answer names.
+
+    `weights` are those of the answers, and `persons` those who gave them, if they are known.
+    """
+
+    objects: Objects
+    weights: Values | None = None
+    persons: Labels | None = None
+
+    def estimate(self) -> Estimate:
+        """Estimate the weighted mean over answers.
+
+        Answers that share an object, or a person, are dependent. Treating them as independent would
+        give an error that is too small. With e the weighted deviations from the mean, the
+        cluster-robust variance for data indexed by sets of objects is
+
+            Var = Σ over pairs of answers sharing at least one object of e_t e_t' / ((Σ w)² q),
+
+        but not less than that of independent questions. q is the share of pairs of answers without
+        a common object. Because the deviations are from the mean of the same answers, the sum falls
+        short of its target by just this factor. q is taken as at least 0.1: a smaller share rests
+        on so few pairs that dividing by it would only multiply their noise. The error is None if
+        every two answers have a common object, or answers have more than nine objects, whose
+        subsets are too many to sum. If persons are known, the jackknife variance over persons is
+        added, less the variance of independent answers Σ e² / (Σ w)², which both contain, if it is
+        more than this. The degrees of freedom are then Satterthwaite's.
+
+        References
+        ----------
+        Fafchamps & Gubert (2007), J. Dev. Econ. 83:326; Aronow, Samii & Assenova (2015), Political
+        Analysis 23:564.
+        """
+        w = np.ones(len(self.values)) if self.weights is None else self.weights
+        w = w / w.mean()
+        mean = float(w @ self.values) / float(w.sum())
+        if self.objects.shape[1] > _MAX_OBJECTS:
+            return Estimate(mean, None, 0.0)
+        e = w * (self.values - mean)
+        variance, freedom = _over_objects(self.objects, e, w)
+        if self.persons is not None and freedom:
+            of_persons, person_freedom = _over_persons(self.persons, e, w)
+            if of_persons > 0:
+                parts = np.array([variance, of_persons])
+                variance = float(parts.sum())
+                freedom = satterthwaite(variance, parts, np.array([freedom, person_freedom]))
+        return Estimate.of(mean, variance, freedom, self.values)
 
 
 def mean_estimate(values: Values, clusters: Labels | None = None) -> Estimate:
@@ -218,175 +283,31 @@ def share_variance(
     return variance, max(1 / float(shares @ shares) - 1, 1.0)
 
 
-def two_way_estimate(scores: Float[np.ndarray, "people objects"]) -> Estimate:
-    """Estimate the mean of a (people × objects) table, for other people and other objects.
-
-    With x̄_p the mean of a person, x̄_o that of an object and x̄ that of all, the two-way analysis of
-    variance gives
-
-        Var = Σ_p (x̄_p - x̄)² / (P (P-1)) + Σ_o (x̄_o - x̄)² / (O (O-1))
-              - Σ_po (x_po - x̄_p - x̄_o + x̄)² / (P (P-1) O (O-1))
-
-    because both margins contain the noise of the cells once. The variance is not less than any of
-    the three terms. The degrees of freedom are Satterthwaite's, but at least those of the smaller
-    margin.
-
-    References
-    ----------
-    Searle, Casella & McCulloch (1992), Variance Components, ch. 4; Owen (2007), Ann. Appl. Stat.
-    1:386, for why one-way intervals of crossed data are too narrow.
-    """
-    mean = float(scores.mean())
-    by_person = scores.mean(axis=1) - mean
-    by_object = scores.mean(axis=0) - mean
-    among_people, person_freedom = share_variance(by_person)
-    among_objects, object_freedom = share_variance(by_object)
-    among_cells, _ = share_variance(scores - mean - by_person[:, None] - by_object)
-    among_cells /= len(scores) * max(len(scores) - 1, 1)
-    variances = np.array([among_people, among_objects, among_cells])
-    freedoms = np.array([person_freedom, object_freedom, person_freedom * object_freedom])
-    variance = max(variances @ (1, 1, -1), *variances)
-    smaller_margin = min(filter(None, freedoms[:2]), default=0.0)
-    freedom = max(_satterthwaite(variance, variances, freedoms), smaller_margin)
-    return Estimate.of(mean, variance, freedom, scores)
-
-
-def _satterthwaite(variance: float, parts: Values, freedoms: Values) -> float:
+def satterthwaite(variance: float, parts: Values, freedoms: Values) -> float:
     """The degrees of freedom of a variance that is made of parts: Var² / Σ part² / freedom."""
     spread = float(np.sum(parts**2 / np.where(freedoms > 0, freedoms, np.inf)))
     return variance**2 / spread if spread else 0.0
 
 
-def episode_estimate(
-    credits: Credits,
-    classes: Classes,
-    shot_share: float,
-    *,
-    is_one_set: bool = False,
-) -> Estimate:
-    """Estimate few-shot accuracy, balanced over classes, for other shots and images of the classes.
-
-    The mean is that over draws of the mean over classes of the tested images; NaN marks an image
-    that was not tested in a draw, and has its own mean there for the variance. With v_d, v_i and
-    v_x the components of draws, of images within their class, and of cells, and N = C² / Σ_c 1/n_c
-    images,
-
-        a = v_d · shot_share       (the pool of shots)
-        b = v_i / N                (the test images)
-        Var = a + b + v_d / D + v_x / (D N),    (√a + √b)² for a + b if one set gives both.
-
-    All draws are from one pool, so that more of them do not show how another pool would do: their
-    mean is a U-statistic of degree k in the n images of a class, with variance k² ζ₁ / n, and
-    ζ₁ ≤ v_d / k. Where an image is both a shot and a test, an odd one hurts twice, and the two
-    errors add. The degrees of freedom are Satterthwaite's.
-
-    References
-    ----------
-    Hoeffding (1948), Ann. Math. Stat. 19:293; Searle, Casella & McCulloch (1992), Variance
-    Components, ch. 4.
-    """
-    mean = float(class_means(credits, classes).mean())
-    (v_d, v_i, v_x), freedoms, n = _components(credits, classes)
-    draws = len(credits)
-    pool = v_d * shot_share
-    tests = v_i / n
-    both = (pool * tests) ** 0.5 if is_one_set else 0.0
-    parts = np.array([pool + both + v_d / draws, tests + both + v_x / (draws * n)])
-    variance = float(parts.sum())
-    freedom = _satterthwaite(variance, parts, freedoms)
-    return Estimate.of(mean, variance, freedom, np.nan_to_num(credits))
-
-
-def _components(
-    credits: Credits, classes: Classes
-) -> tuple[Float[np.ndarray, " 3"], Float[np.ndarray, " 2"], float]:
-    """v_d, v_i and v_x of `episode_estimate`, the freedoms of draws and of images, and N.
-
-    The components are 0 if draws or images cannot vary.
-    """
-    is_used = ~np.isnan(credits).all(axis=0)
-    credits = credits[:, is_used]
-    codes, sizes = np.unique(classes[is_used], return_inverse=True, return_counts=True)[1:]
-    draws = len(credits)
-    n = len(sizes) ** 2 / float(np.sum(1 / sizes))
-    freedoms = np.array([draws - 1.0, len(codes) - len(sizes)])
-    if not freedoms.all():
-        return np.zeros(3), freedoms, n
-    by_image = np.nanmean(credits, axis=0)
-    table = np.where(np.isnan(credits), by_image, credits)
-    by_cell = class_means(table, codes)
-    within = by_image - by_cell.mean(axis=0)[codes]
-    residual = table - by_cell[:, codes] - within
-    v_x = float(np.square(residual).sum()) / freedoms.prod()
-    v_i = float(within @ within) / freedoms[1] - v_x / draws
-    v_d = by_cell.mean(axis=1).var(ddof=1) - v_x / n
-    return np.maximum([v_d, v_i, v_x], 0.0), freedoms, n
-
-
-def class_means(credits: Credits, classes: Classes) -> Float[np.ndarray, "draws classes"]:
-    """The mean over the tested images of each class in each draw; NaN marks what was not tested.
-
-    A class without any test is left out.
-    """
-    import pandas as pd
-
-    means: np.ndarray = pd.DataFrame(credits.T).groupby(classes).mean().dropna(how="all").to_numpy()
-    return means.T
-
-
-def answer_estimate(
-    values: Values,
-    answers: Objects,
-    weights: Values | None = None,
-    persons: Labels | None = None,
-) -> Estimate:
-    """Estimate the (weighted) mean of a value over answers.
-
-    Answers that share an object, or a person, are dependent. Treating them as independent would
-    give an error that is too small. With e the weighted deviations from the mean, the
-    cluster-robust variance for data indexed by sets of objects is
-
-        Var = Σ over pairs of answers sharing at least one object of e_t e_t' / ((Σ w)² q),
-
-    but not less than that of independent questions. q is the share of pairs of answers without a
-    common object. Because the deviations are from the mean of the same answers, the sum falls short
-    of its target by just this factor. q is taken as at least 0.1: a smaller share rests on so few
-    pairs that dividing by it would only multiply their noise. The error is None if every two
-    answers have a common object, or answers have more than nine objects, whose subsets are too many
-    to sum. If persons are known, the jackknife variance over persons is
-    added, less the variance of independent answers Σ e² / (Σ w)², which both contain, if it is more
-    than this. The degrees of freedom are then Satterthwaite's.
-
-    References
-    ----------
-    Fafchamps & Gubert (2007), J. Dev. Econ. 83:326; Aronow, Samii & Assenova (2015), Political
-    Analysis 23:564.
-    """
-    w = np.ones(len(values)) if weights is None else weights / weights.mean()
+def _over_objects(objects: Objects, e: Values, w: Values) -> tuple[float, float]:
+    """The variance of `ObjectValues` over objects, and its degrees of freedom."""
     total = float(w.sum())
-    mean = float(w @ values) / total
-    if answers.shape[1] > _MAX_OBJECTS:
-        return Estimate(mean, None, 0.0)
-    e = w * (values - mean)
-    any_object, all_objects = _sums_over_pairs(answers, np.stack([e, w]))
+    any_object, all_objects = _sums_over_pairs(objects, np.stack([e, w]))
     unrelated_share = 1 - any_object[1] / total**2
     freedom = 0.0
     if unrelated_share > 1e-12:
-        freedom = np.count_nonzero(np.bincount(answers[w > 0].ravel())) - 1.0
+        freedom = np.count_nonzero(np.bincount(objects[w > 0].ravel())) - 1.0
     variance = max(any_object[0], all_objects[0])
-    variance = variance / max(unrelated_share, _MIN_UNRELATED_SHARE) / total**2
-    if persons is not None and freedom:
-        codes = np.unique(persons[w > 0], return_inverse=True)[1]
-        sums = np.bincount(codes, w[w > 0])
-        over_persons, person_freedom = share_variance(
-            np.bincount(codes, e[w > 0]) / sums, sums / total
-        )
-        of_persons = over_persons - float(e @ e) / total**2
-        if of_persons > 0:
-            parts = np.array([variance, of_persons])
-            variance = float(parts.sum())
-            freedom = _satterthwaite(variance, parts, np.array([freedom, person_freedom]))
-    return Estimate.of(mean, variance, freedom, values)
+    return variance / max(unrelated_share, _MIN_UNRELATED_SHARE) / total**2, freedom
+
+
+def _over_persons(persons: Labels, e: Values, w: Values) -> tuple[float, float]:
+    """The variance over persons less that of independent answers, and its degrees of freedom."""
+    total = float(w.sum())
+    codes = np.unique(persons[w > 0], return_inverse=True)[1]
+    sums = np.bincount(codes, w[w > 0])
+    variance, freedom = share_variance(np.bincount(codes, e[w > 0]) / sums, sums / total)
+    return variance - float(e @ e) / total**2, freedom
 
 
 def _sums_over_pairs(

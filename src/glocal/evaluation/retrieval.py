@@ -7,10 +7,9 @@ from functools import partial
 import numpy as np
 from jaxtyping import Bool, Float, Int, Shaped
 
-from glocal.data.labels import positions
 from glocal.evaluation.comparison import Result
-from glocal.evaluation.intervals import Units, pseudo_values
-from glocal.evaluation.sides import labelled_rows, leave_out
+from glocal.evaluation.intervals import ItemValues, pseudo_values
+from glocal.evaluation.sides import Sides, labelled_sides, leave_out
 from glocal.scores import Score
 from glocal.similarity import (
     Embedding,
@@ -22,7 +21,14 @@ from glocal.similarity import (
     zeros_if_collapsed,
 )
 
+Scores = Float[np.ndarray, "queries e"]
+"""Average precision of each query, then its hit at each rank."""
+ScoresWithout = Float[np.ndarray, "queries groups e"]
+"""The scores of each query without each group of gallery rows; NaN without a relevant row."""
+Means = Float[np.ndarray, "_ e"]
+"""The mean scores without each group."""
 RANKS = (1, 5, 10)
+_PARTS = ("gallery rows", "queries")
 N_GROUPS = 20
 """Groups of images that the jackknife leaves out."""
 
@@ -77,39 +83,57 @@ def retrieval(
     """
     is_one_set = gallery is None
     if gallery is None:
-        gallery = queries
-        gallery_labels = query_labels
-    queries, query_labels, gallery, gallery_labels = labelled_rows(
-        queries, query_labels, gallery, gallery_labels, ("queries", "gallery rows")
-    )
-    labels, codes, sizes = np.unique(gallery_labels, return_inverse=True, return_counts=True)
-    query_codes = positions(labels, query_labels)  # -1 without a relevant row
-    n_relevant = np.where(query_codes < 0, 0, sizes[query_codes] - is_one_set)
+        sides = labelled_sides(queries, query_labels, parts=_PARTS[1:] * 2)
+    else:
+        sides = labelled_sides(gallery, gallery_labels, queries, query_labels, parts=_PARTS)
+    n_relevant = _relevant_rows(sides, is_one_set)
     is_scored = n_relevant > 0
     n_lacking = int(np.count_nonzero(~is_scored))
-    leave_out(n_lacking, len(queries), "queries have no gallery row of the same label")
-    groups = _groups(codes)
-    n_groups = 0 if n_relevant.max() == 1 else int(groups.max()) + 1  # of rows that are left out
-    n_candidates = len(gallery) - is_one_set
+    leave_out(n_lacking, len(is_scored), "queries have no gallery row of the same label")
+    groups = _groups(sides.train.targets)
+    has_one_relevant_row = n_relevant.max() == 1
+    n_groups = 0 if has_one_relevant_row else int(groups.max()) + 1
+    n_candidates = len(sides.train.X) - is_one_set
     ranks = [rank for rank in RANKS if rank < n_candidates]
-    (gallery,) = zeros_if_collapsed(gallery)
-    parts = []
-    for rows, S in cosine_blocks(*([gallery] if is_one_set else [queries, gallery])):
-        order = np.argsort(-S, axis=1, kind="stable")[:, :n_candidates]
-        is_relevant = query_codes[rows, None] == codes[order]
-        similarities = np.take_along_axis(S, order, axis=1)
-        scores = _query_scores(similarities, is_relevant, tie_tolerance(queries.shape[1]), ranks)
-        parts.append((scores, _scores_without(is_relevant, groups[order], n_groups, ranks)))
-    scores, scores_without = (np.concatenate(part)[is_scored] for part in zip(*parts, strict=True))
-    query_codes = query_codes[is_scored]
-    if not n_groups:
-        left_out = [_means_without(scores, query_codes)]
+    scores, scores_without = _search(sides, is_one_set, groups, n_groups, ranks)
+    scores = scores[is_scored]
+    scores_without = scores_without[is_scored]
+    codes = sides.test.targets[is_scored]
+    if has_one_relevant_row:
+        left_out = [_means_without(scores, codes)]
     elif is_one_set:
-        scores_without[np.arange(len(scores)), groups[is_scored]] = np.nan
+        scores_without[np.arange(len(codes)), groups[is_scored]] = np.nan  # as queries too
         left_out = [_mean_of_known(scores_without)]
     else:
-        left_out = [_mean_of_known(scores_without), _means_without(scores, _groups(query_codes))]
+        left_out = [_mean_of_known(scores_without), _means_without(scores, _groups(codes))]
     return _result(scores, left_out, ranks)
+
+
+def _relevant_rows(sides: Sides, is_one_set: bool) -> Numbers:
+    """The number of gallery rows with the label of each query, itself left out."""
+    gallery, queries = sides[:2]
+    counts = np.bincount(gallery.targets)
+    return np.where(queries.targets < 0, 0, counts[queries.targets] - is_one_set)
+
+
+def _search(
+    sides: Sides, is_one_set: bool, groups: Numbers, n_groups: int, ranks: list[int]
+) -> tuple[Scores, ScoresWithout]:
+    """The scores of each query, and those without each group of gallery rows."""
+    gallery, queries = sides[:2]
+    n_candidates = len(gallery.X) - is_one_set
+    tolerance = tie_tolerance(gallery.X.shape[1])
+    (rows_of_gallery,) = zeros_if_collapsed(gallery.X)
+    compared = [rows_of_gallery] if is_one_set else [queries.X, rows_of_gallery]
+    parts = []
+    for rows, S in cosine_blocks(*compared):
+        order = np.argsort(-S, axis=1, kind="stable")[:, :n_candidates]
+        is_relevant = queries.targets[rows, None] == gallery.targets[order]
+        similarities = np.take_along_axis(S, order, axis=1)
+        scores = _query_scores(similarities, is_relevant, tolerance, ranks)
+        parts.append((scores, _scores_without(is_relevant, groups[order], n_groups, ranks)))
+    scores, scores_without = (np.concatenate(part) for part in zip(*parts, strict=True))
+    return scores, scores_without
 
 
 def _groups(codes: Numbers) -> Numbers:
@@ -119,9 +143,7 @@ def _groups(codes: Numbers) -> Numbers:
     return groups
 
 
-def _means_without(
-    scores: Float[np.ndarray, "n e"], groups: Numbers
-) -> Float[np.ndarray, "groups e"]:
+def _means_without(scores: Scores, groups: Numbers) -> Means:
     """The mean scores of the queries outside each group."""
     import pandas as pd
 
@@ -131,7 +153,7 @@ def _means_without(
     return means
 
 
-def _mean_of_known(scores: Float[np.ndarray, "n groups e"]) -> Float[np.ndarray, "groups e"]:
+def _mean_of_known(scores: ScoresWithout) -> Means:
     """The mean over the queries that are neither left out nor without a relevant row."""
     with np.errstate(invalid="ignore"):
         return np.nansum(scores, axis=0) / (~np.isnan(scores)).sum(axis=0)
@@ -142,37 +164,45 @@ def _scores_without(
     groups: Int[np.ndarray, "b m"],
     n_groups: int,
     ranks: list[int],
-) -> Float[np.ndarray, "b groups e"]:
+) -> ScoresWithout:
     """The scores of each query without each group of candidates; NaN without a relevant row.
 
     Candidates are in descending order of similarity, and ties stay in this order.
     """
-    query, place = np.nonzero(is_relevant)
+    query, place = np.nonzero(is_relevant)  # of each relevant row, query by query
     group_of = groups[query, place]
     scores = np.full((len(is_relevant), n_groups, 1 + len(ranks)), np.nan)
     for group in range(n_groups):
         n_removed = np.cumsum(groups == group, axis=1, dtype=np.int32)[query, place]
         is_kept = group_of != group
-        rows = query[is_kept]
-        t = (place + 1 - n_removed)[is_kept]  # the rank of each relevant row
-        R = np.bincount(rows, minlength=len(scores))
-        starts = np.cumsum(R) - R
-        precision = (np.arange(len(rows)) - starts[rows] + 1) / t
-        queries = np.flatnonzero(R)
-        sums = np.bincount(rows, precision, len(R))
-        scores[queries, group, 0] = sums[queries] / R[queries]
-        scores[queries, group, 1:] = t[starts[queries], None] <= np.array(ranks)
+        t = (place + 1 - n_removed)[is_kept]
+        scores[:, group] = _scores_of_ranks(t, query[is_kept], len(scores), ranks)
+    return scores
+
+
+def _scores_of_ranks(
+    t: Int[np.ndarray, " relevant"], query: Int[np.ndarray, " relevant"], n: int, ranks: list[int]
+) -> Scores:
+    """The scores of n queries from the rank t of each relevant row, ascending in each query."""
+    R = np.bincount(query, minlength=n)
+    first = np.cumsum(R) - R
+    precision = (np.arange(len(query)) - first[query] + 1) / t
+    sums = np.bincount(query, precision, n)
+    scores = np.full((n, 1 + len(ranks)), np.nan)
+    has_relevant = R > 0
+    scores[has_relevant, 0] = sums[has_relevant] / R[has_relevant]
+    scores[has_relevant, 1:] = t[first[has_relevant], None] <= np.array(ranks)
     return scores
 
 
 def _result(
-    query_scores: Float[np.ndarray, "n e"],
-    left_out: list[Float[np.ndarray, "_ e"]],
+    query_scores: Scores,
+    left_out: list[Means],
     ranks: list[int],
 ) -> Result:
     """Average the scores of `_query_scores`, with the jackknife of the means without each group."""
     units = [
-        Units(values=pseudo_values(mean, *(part[:, column] for part in left_out)))
+        ItemValues(values=pseudo_values(mean, *(part[:, column] for part in left_out)))
         for column, mean in enumerate(query_scores.mean(axis=0).tolist())
     ]
     precision, *recall = [unit.bounded() for unit in units]
@@ -193,7 +223,7 @@ def _query_scores(
     is_relevant: Bool[np.ndarray, "b m"],
     tolerance: float,
     ranks: list[int],
-) -> Float[np.ndarray, "b e"]:
+) -> Scores:
     """Average precision of each query, then its hit at each rank, with tied rows in random order.
 
     Similarities are in descending order. In a group of g tied rows, of which r are relevant,

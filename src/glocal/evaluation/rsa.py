@@ -11,7 +11,7 @@ from jaxtyping import Float, Int
 from glocal.data.rdm import check_rdms
 from glocal.errors import CollapseWarning, DataError, ParameterError
 from glocal.evaluation.comparison import Result
-from glocal.evaluation.intervals import CORRELATION, Bounded, Units, pseudo_values
+from glocal.evaluation.intervals import CORRELATION, Bounded, CrossedValues, pseudo_values
 from glocal.scores import PEOPLE, Score
 from glocal.similarity import (
     Embedding,
@@ -37,7 +37,7 @@ def rsa(Z: Embedding, rdms: Float[np.ndarray, "*people n n"], *, kernel: str = "
 
         u_i = ρ + (n - 1) (mean_j ρ(j) - ρ(i)),        mean_i u_i = ρ.
 
-    With several people, the u_i form a table of people and objects (`two_way_estimate`).
+    With several people, the u_i form a table of people and objects (`CrossedValues`).
     Differences of two models are paired in the u_i. If there are more than 50 objects, they are
     left out in 50 groups, and n is the number of groups. If all objects are at (nearly) one point,
     the correlation is NaN and a CollapseWarning is issued.
@@ -91,7 +91,7 @@ def rsa(Z: Embedding, rdms: Float[np.ndarray, "*people n n"], *, kernel: str = "
     human = rdms[:, *np.triu_indices(n, 1)]  # (people, pairs)
     model = model_rdm(Z, kernel)
     ceiling = noise_ceiling(human) if len(human) > 1 else None
-    units = Units(values=np.empty(0))
+    units = CrossedValues(values=np.empty((0, 0)))
     bounded: Bounded = (np.nan, None, None)
     if model.max() == model.min() or one_point(Z):
         warnings.warn(
@@ -102,7 +102,7 @@ def rsa(Z: Embedding, rdms: Float[np.ndarray, "*people n n"], *, kernel: str = "
         )
     else:
         values = np.stack([_jackknife(model, rdm, n) for rdm in human])
-        units = Units(values=values, limits=CORRELATION)
+        units = CrossedValues(values=values, limits=CORRELATION)
         bounded = units.bounded()
     score = partial(Score, "rsa", n=n)
     scores = [score(f"spearman_{kernel}", *bounded)]

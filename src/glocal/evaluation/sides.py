@@ -1,4 +1,4 @@
-"""The two sides of an evaluation: labelled training and test images, or queries and a gallery."""
+"""The two sides of an evaluation: labelled training and test images, or a gallery and queries."""
 
 from __future__ import annotations
 
@@ -6,52 +6,102 @@ import warnings
 from typing import NamedTuple
 
 import numpy as np
+from jaxtyping import Shaped
 
 from glocal.data.labels import Superclasses, check_labels, superclass_rows
 from glocal.errors import DataError, DataWarning
-from glocal.similarity import Embedding, Labels, Mask, finite
+from glocal.similarity import Embedding, Labels, Mask, Numbers, finite
 
 SIDES = ("training images", "test images")
 
 
 class Labelled(NamedTuple):
-    """The rows of images, the `targets` that are predicted of them, and their classes.
+    """The rows of images, with the codes of the `targets` that are predicted and of their classes.
 
-    A target is the superclass of the image or, without superclasses, its class.
+    A target is the superclass of the image or, without superclasses, its class. A code is a place
+    among the sorted names of the training side, or -1 for a name that this side lacks.
     """
 
     X: Embedding
-    targets: Labels
-    classes: Labels
+    targets: Numbers
+    classes: Numbers
 
     def select(self, kept: Mask) -> Labelled:
         """Return the images of a mask."""
         return Labelled(*(values[kept] for values in self))
 
 
+class Sides(NamedTuple):
+    """Training and test images, and the names that their codes stand for.
+
+    `unknown` are the targets that only test images have.
+    """
+
+    train: Labelled
+    test: Labelled
+    targets: Labels
+    classes: Labels
+    unknown: Labels
+
+
 def labelled_sides(
     X_train: np.ndarray,
-    y_train: np.ndarray,
-    X_test: np.ndarray,
-    y_test: np.ndarray | None,
-    superclass_of: Superclasses | None,
-) -> tuple[Labelled, Labelled]:
-    """Check training and test images, and look up their superclasses if there are any."""
-    rows = labelled_rows(X_train, y_train, X_test, y_test, SIDES)
-    train = _labelled(*rows[:2], superclass_of, "training")
-    return train, _labelled(*rows[2:], superclass_of, "test")
+    y_train: np.ndarray | None,
+    X_test: np.ndarray | None = None,
+    y_test: np.ndarray | None = None,
+    superclass_of: Superclasses | None = None,
+    parts: tuple[str, str] = SIDES,
+) -> Sides:
+    """Check the images of both sides, and number their classes, and their superclasses if any.
+
+    Without test images, the training images are tested. `parts` name the two sides in messages.
+    Images of classes without a superclass are left out, with a DataWarning.
+    """
+    train = _named(X_train, y_train, superclass_of, parts[0])
+    test = train
+    if X_test is not None:
+        test = _named(X_test, y_test, superclass_of, parts[1])
+        check_widths(train.X, test.X, parts)
+        if train.classes.dtype.kind != test.classes.dtype.kind:
+            raise DataError(
+                f"labels of {parts[0]} and {parts[1]} are of two kinds, integers and names; write "
+                "both in the same way."
+            )
+    targets = np.unique(train.targets)
+    classes = np.unique(train.classes)
+    first, second = (
+        Labelled(side.X, _codes(targets, side.targets), _codes(classes, side.classes))
+        for side in (train, test)
+    )
+    return Sides(first, second, targets, classes, np.setdiff1d(test.targets, targets))
 
 
-def _labelled(
-    X: np.ndarray, labels: np.ndarray, superclass_of: Superclasses | None, part: str
-) -> Labelled:
-    """Select the rows of X whose class is in a superclass; a DataWarning counts the others."""
+class _Named(NamedTuple):
+    """`Labelled` before names are codes."""
+
+    X: Embedding
+    targets: Labels
+    classes: Labels
+
+
+def _named(
+    X: np.ndarray, labels: np.ndarray | None, superclass_of: Superclasses | None, part: str
+) -> _Named:
+    """Check the rows and labels of one side, and leave out rows of classes without a superclass."""
+    X = finite(X, part)
+    labels = check_labels(labels, len(X), f"labels of {part}")
     if superclass_of is None:
-        return Labelled(X, labels, labels)
+        return _Named(X, labels, labels)
     rows, superclasses = superclass_rows(labels, superclass_of, part)
     n = len(labels)
-    leave_out(n - len(rows), n, f"{part} images are of classes without a superclass")
-    return Labelled(X[rows], superclasses, labels[rows])
+    leave_out(n - len(rows), n, f"{part} are of classes without a superclass")
+    return _Named(X[rows], superclasses, labels[rows])
+
+
+def _codes(names: Shaped[np.ndarray, " c"], labels: Labels) -> Numbers:
+    """The place of each label in the sorted names, or -1 for a label that is none of them."""
+    places = np.searchsorted(names, labels).clip(0, len(names) - 1)
+    return np.where(names[places] == labels, places, -1)
 
 
 def leave_out(n: int, total: int, what: str) -> None:
@@ -66,34 +116,10 @@ def leave_out(n: int, total: int, what: str) -> None:
         warnings.warn(message, DataWarning, stacklevel=3)
 
 
-def finite_sides(
-    first: np.ndarray, second: np.ndarray, names: tuple[str, str]
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return the finite rows of two sets, after checking that their columns match."""
-    first = finite(first, names[0])
-    second = finite(second, names[1])
+def check_widths(first: np.ndarray, second: np.ndarray, parts: tuple[str, str]) -> None:
+    """Raise a DataError if the columns of two sets of rows do not match."""
     if first.shape[1] != second.shape[1]:
         raise DataError(
-            f"{names[0]} have {first.shape[1]} columns and {names[1]} {second.shape[1]}; both must "
+            f"{parts[0]} have {first.shape[1]} columns and {parts[1]} {second.shape[1]}; both must "
             "come from the same model and layer."
         )
-    return first, second
-
-
-def labelled_rows(
-    first: np.ndarray,
-    first_labels: np.ndarray,
-    second: np.ndarray,
-    second_labels: np.ndarray | None,
-    names: tuple[str, str],
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Return the rows and labels of two sets, after checking that they match."""
-    first, second = finite_sides(first, second, names)
-    first_labels = check_labels(first_labels, len(first), f"labels of {names[0]}")
-    second_labels = check_labels(second_labels, len(second), f"labels of {names[1]}")
-    if first_labels.dtype.kind != second_labels.dtype.kind:
-        raise DataError(
-            f"labels of {names[0]} and {names[1]} are of two kinds, integers and names; write both "
-            "in the same way."
-        )
-    return first, first_labels, second, second_labels

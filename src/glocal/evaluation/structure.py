@@ -10,7 +10,7 @@ from jaxtyping import Int
 
 from glocal.errors import DataError, ParameterError
 from glocal.evaluation.comparison import Result
-from glocal.evaluation.intervals import Units
+from glocal.evaluation.intervals import ItemValues
 from glocal.evaluation.rsa import model_rdm, spearman
 from glocal.scores import Score
 from glocal.similarity import (
@@ -81,7 +81,7 @@ def kept_neighbours(
     X: Embedding, Z: Embedding, k: int = 10, *, before: csr_array | None = None
 ) -> Result:
     """The first score of `structure` alone; `before` as in `kept_by_image`."""
-    units = Units(values=kept_by_image(X, Z, k, before=before))
+    units = ItemValues(values=kept_by_image(X, Z, k, before=before))
     bounded = units.bounded()
     score = Score("structure", "neighbours_kept", *bounded, n=len(X), settings={"k": k})
     return Result((score,), units)

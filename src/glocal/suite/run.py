@@ -13,7 +13,8 @@ import numpy as np
 from glocal._version import __version__
 from glocal.evaluation.change import change_record
 from glocal.evaluation.comparison import Result, compared
-from glocal.evaluation.intervals import Units
+from glocal.evaluation.episodes import EpisodeValues
+from glocal.evaluation.intervals import CrossedValues, ItemValues, ObjectValues
 from glocal.evaluation.view import load_view, object_view, save_view
 from glocal.files import (
     PathLike,
@@ -38,7 +39,9 @@ if TYPE_CHECKING:
 Progress = Callable[[int, int, str], None]
 Transforms = dict[str, LinearTransform | None]
 """The transform of each arm of a network; None for the original features."""
-_UNITS = tuple(field.name for field in fields(Units))
+_UNITS = {kind.__name__: kind for kind in (ItemValues, ObjectValues, CrossedValues, EpisodeValues)}
+_TEXTS = ("key", "scores", "units")
+_VALUES = tuple({field.name for kind in _UNITS.values() for field in fields(kind)})
 
 
 @dataclass(frozen=True, eq=False)
@@ -150,22 +153,23 @@ def _cell(
         result = task.score(sources, sources.embedding(transform))
         split = f"fold 0 of {shared.folds}" if task.split is None else sources.text(task.split)
         rows = [asdict(replace(score, split=split)) for score in result.scores]
-        texts = {"key": np.array(key), "scores": np.array(to_json(rows))}
-        write_npz(file, {**texts, **vars(result.units)})
+        units = result.units
+        texts = {"key": key, "scores": to_json(rows), "units": type(units).__name__}
+        write_npz(file, {**{name: np.array(text) for name, text in texts.items()}, **vars(units)})
 
     return kept_by_key(file, key, _load_cell, lambda result: result.values["key"], write)
 
 
 def _load_cell(file: Path) -> Result:
     fix = "Delete it; the task will then be scored again."
-    arrays = read_npz(file, what="cell", fix=fix, required=("key", "scores"), optional=_UNITS)
-    key, rows = (str(arrays.pop(name)) for name in ("key", "scores"))
+    arrays = read_npz(file, what="cell", fix=fix, required=_TEXTS, optional=_VALUES)
+    key, rows, kind = (str(arrays.pop(name)) for name in _TEXTS)
     scores = tuple(Score(**row) for row in json.loads(rows))
-    units: dict[str, Any] = {
+    values: dict[str, Any] = {
         name: array if array.ndim else array.item() for name, array in arrays.items()
     }
-    units["limits"] = tuple(units["limits"].tolist())
-    return Result(scores, Units(**units), {"key": key})
+    values["limits"] = tuple(values["limits"].tolist())
+    return Result(scores, _UNITS[kind](**values), {"key": key})
 
 
 def _make_view(

@@ -52,5 +52,5 @@ def breeds_side(
     superclass: dict[int, str] = {}
     for name, (training_numbers, test_numbers) in breeds()[task].items():
         superclass |= dict.fromkeys(test_numbers if part == "test" else training_numbers, name)
-    rows, superclasses = superclass_rows(numbers, superclass, part)
+    rows, superclasses = superclass_rows(numbers, superclass, f"{part} images")
     return Features(features.matrix[rows], None, features.source), superclasses
