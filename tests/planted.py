@@ -101,7 +101,7 @@ ANSWERS = {
         ),
         "votes", "neither whole votes",
     ),
-    "counted from 1": in_objects(lambda o, rng: o + 1, "answers", "1-based.*`base=1`"),
+    "counted from 1": in_objects(lambda o, rng: o + 1, "answers", "1-based.*--base 1"),
     "counted from 1, none out of range": Fault(_counted_from_1_first_kept, "base", "count from 1"),
     "base 1 stated for nothing": in_objects(
         lambda o, rng: o[(o > 0).all(axis=1)] - 1, "order", "count from 0"

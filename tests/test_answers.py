@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 import glocal
 from glocal.aligner.folds import pooled_answers
 from glocal.data.answers import KINDS, Answers
+from glocal.data.importing import import_answers
 from glocal.data.people import people
 from glocal.errors import DataError, DataWarning, FileError, ParameterError
 from glocal.evaluation.agreement import odd_one_out
@@ -90,7 +91,7 @@ CALLS_REFUSED = """\
 [[0, 1, 2]]                 | {"weights": [-1.0]}                          | weights
 [[0, 1, 2], [0, 1, 2]]      | {"weights": [0, 0]}                          | weights
 [[0, 1, 2]]                 | {"weights": ["x"]}                           | weights
-[[0, 1, 2]]                 | {"counts": [[1, 2]]}                         | kind='anchor'
+[[0, 1, 2]]                 | {"counts": [[1, 2]]}                         | --kind anchor
 [[0, 1, 2]]                 | {"counts": [[1, 2, -1]]}                     | weights
 [[0, 1, 2]]                 | {"person": [1, 2]}                           | person
 [[0, 1, 2]]                 | {"seconds": ["a"]}                           | seconds
@@ -108,13 +109,22 @@ def test_what_is_wrong_is_said(as_a_user, row):
         Answers.from_array(json.loads(rows), **json.loads(options))
 
 
-@pytest.mark.parametrize("case", ["1 2 5 base=1", "0 2 5 object_ids", "1 2 9 object_ids"])
+def test_only_arrays_are_taken_as_they_are(as_a_user):
+    """`Answers` refuses lists and masked arrays, and names the function that converts them."""
+    for objects in ([[0, 1, 2]], np.ma.masked_equal(RAW, 3)):
+        with pytest.raises(DataError, match="from_array"):
+            Answers(objects)
+    with pytest.raises(DataError, match="weights is a list"):
+        Answers(RAW, weights=[1, 1, 1])
+
+
+@pytest.mark.parametrize("case", ["1 2 5 --base 1", "0 2 5 object_ids", "1 2 9 object_ids"])
 def test_an_index_out_of_range_gets_the_likely_reason(case):
-    """An index one past the end, in answers without a 0, suggests `base=1`; any other suggests a
-    list of other objects.
+    """An index one past the end, in answers without a 0, suggests the line that converts the file;
+    any other suggests a list of other objects.
     """
-    *row, hint = case.split()
-    answers = Answers.from_array(world.matrix(" ".join(row), int))
+    row, hint = case[:5], case[6:]
+    answers = Answers.from_array(world.matrix(row, int))
     answers.check_range(10)
     with pytest.raises(DataError, match=hint):
         answers.check_range(5)
@@ -192,12 +202,12 @@ def test_text_is_read_with_and_without_titles(tmp_path, case):
     assert content(Answers.load(path)) == {"kind": "odd-one-out", "objects": RAW.tolist()}
 
 
-def test_an_order_is_read_from_a_file(tmp_path):
-    """`load` maps objects by an order from a file, and the answers name each of them."""
+def test_rows_are_imported_by_their_conventions(tmp_path):
+    """An import maps objects by an order from a file, and the answers name each of them."""
     # along one line, in floats as published ones are
     world.folder(tmp_path, order_txt="3.0 0.0 4.0 2.0 1.0", t_txt="5 1 3\n2 4 1")
     order = tmp_path / "order.txt"
-    answers = Answers.load(tmp_path / "t.txt", odd_column=0, base=1, order=order)
+    answers = import_answers(tmp_path / "t.txt", odd_column=0, base=1, order=order).answers
     assert answers.objects.tolist() == [[1, 3, 2], [0, 1, 4]]
     assert answers.named_objects().tolist() == [*range(5)]
 
@@ -210,7 +220,7 @@ hail,,cup,1,bob,2
 
 def test_a_table_of_names_is_read_as_it_is(tmp_path):
     """Names and other columns need no import, trials without an answer are counted, and a kind or
-    an odd column that the titles contradict is refused.
+    an odd column is refused, since the titles state it.
     """
     path = world.folder(tmp_path, t_csv=TABLE) / "t.csv"
     with pytest.warns(DataWarning, match="left out 1"):
@@ -218,8 +228,8 @@ def test_a_table_of_names_is_read_as_it_is(tmp_path):
     expected = {"kind": "anchor", "objects": [[1, 0, 2]], "names": ("cup", "egg", "hail")}
     assert answers == expected | {"weights": [2], "person": ["ann"], "seconds": [1.5]}
     for stated in ({"odd_column": 0}, {"kind": "nearest-of-n"}):
-        with pytest.raises(DataError, match="states"), pytest.warns(DataWarning):
-            Answers.load(path, **stated)
+        with pytest.raises(ParameterError, match=next(iter(stated))):
+            import_answers(path, **stated)
 
 
 FIVE = st.lists(st.integers(0, 2**31 - 1), min_size=5, max_size=5, unique=True)
@@ -228,8 +238,8 @@ FIVE = st.lists(st.integers(0, 2**31 - 1), min_size=5, max_size=5, unique=True)
 @settings(max_examples=10)
 @given(st.sampled_from(KINDS), st.lists(FIVE, min_size=1, max_size=20))
 def test_answers_survive_their_file(tmp_path_factory, kind, rows):
-    """Every field comes back from an archive, and the objects alone from ``.npy``, with the kind
-    that is stated.
+    """Every field comes back from an archive, and the objects alone from ``.npy``, whose kind an
+    import states.
     """
     path = tmp_path_factory.mktemp("answers") / "a.npz"
     t = len(rows)
@@ -246,8 +256,8 @@ def test_answers_survive_their_file(tmp_path_factory, kind, rows):
     )
     full.save(path)
     full.save(path.with_suffix(".npy"))
-    assert content(Answers.load(path, kind=kind)) == content(full)
-    bare = Answers.load(path.with_suffix(".npy"), kind=kind)
+    assert content(Answers.load(path)) == content(full)
+    bare = import_answers(path.with_suffix(".npy"), kind=kind).answers
     assert content(bare) == {"objects": full.objects.tolist(), "kind": kind}
 
 
@@ -259,6 +269,7 @@ def test_answers_are_saved_in_formats_that_are_read_again(tmp_path):
 
 
 FILES_REFUSED = {
+    "b.txt: import FILE --kind nearest-of-n": "0 1 2 3\n0 2 1 3\n",
     "b.txt: numbers": "0 1 two\n",
     "b.txt: from 3 to 2 at row 2": "0 1 2\n\n0 1\n",
     "b.txt: float64": "0 1 2.5\n",

@@ -54,8 +54,9 @@ def test_text_output_of_fit(inside):
 
 
 MESSAGES = """
-fit | Pass `base=1`. | Pass --base 1.
-fit | `kind='nearest-of-n'`; else | --kind nearest-of-n; else
+data import | Pass `base=1`. | Pass --base 1.
+fit | Pass `base=1`. | Pass `base=1`.
+data import | `kind='nearest-of-n'`; else | --kind nearest-of-n; else
 sweep | Pass `resume=True` to continue. | Pass --resume to continue.
 evaluate rsa | `base` is 2, `object_ids` | `base` is 2, --object-ids
 apply | `object_ids` | `object_ids`

@@ -229,7 +229,7 @@ def test_another_order_of_things_is_found(things, data_dir, network):
     """
     index = data_dir / "things/sortindex.txt"
     raw = Answers.load(index.with_name("triplets_collection_order.txt"))
-    twice = Answers.load(index.with_name("triplets.npy"), order=index)
+    twice = import_answers(index.with_name("triplets.npy"), order=index).answers
     order = read_list(index, what="order")
     for change, words in (
         ({"answers": raw}, "about 21 objects"),

@@ -179,7 +179,7 @@ def test_names_without_names_beside_the_features_are_said_to_be_unused(as_a_user
     """Answers with names are joined by row to features without names, with a warning; an empty
     list of names is refused.
     """
-    answers = Answers([[0, 1, 2]], names=["a", "b", "c"])
+    answers = Answers.from_array([[0, 1, 2]], names=["a", "b", "c"])
     with pytest.warns(DataWarning, match="has no names"):
         assert join(Features(np.eye(3)), answers).answers.objects.tolist() == [[0, 1, 2]]
     with pytest.raises(DataError, match="is empty"):

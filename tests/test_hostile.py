@@ -136,7 +136,10 @@ READERS = {
     "labels.txt": ("1\n2\n3\n", load_labels),
     "rdm.npy": (RDM, load_rdms),
     "rdm.txt": ("0 1 2\n1 0 3\n2 3 0\n", load_rdms),
-    "order.txt": ("5 4 3 2 1 0\n", lambda path: Answers.load(path.with_name("t.npy"), order=path)),
+    "order.txt": (
+        "5 4 3 2 1 0\n",
+        lambda path: import_answers(path.with_name("t.npy"), order=path),
+    ),
     "object_ids.txt": ("ant\nbee\ncat\n", lambda path: read_lines(path, what="names")),
     "transform.npz": (TRANSFORM.save, applied),
     "transform.safetensors": (safetensors_file, applied),

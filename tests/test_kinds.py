@@ -7,7 +7,7 @@ import pytest
 import world
 from fits import fit_arm
 
-from glocal import Answers, Arm, Exact, Features, FitData
+from glocal import Answers, Arm, Exact, Features, FitData, import_answers
 from glocal.data.answers import KINDS
 from glocal.errors import TrivialOptimumError
 
@@ -38,8 +38,8 @@ def run(line):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_commands_take_every_kind(tmp_path, monkeypatch, kind):
-    """Split, fit and evaluate take files of every kind, bare with `--kind` or as an archive that
-    records it; a split keeps the names of its objects.
+    """Split, fit and evaluate take files of every kind, which a bare file gets by an import; a
+    split keeps the names of its objects.
     """
     answers = world.chosen(world.answers(600, N, kind), 3 * X)
     names = tuple(map(str, range(N)))
@@ -58,8 +58,9 @@ def test_commands_take_every_kind(tmp_path, monkeypatch, kind):
         heldout = Answers.load("heldout.npz")
         assert len(heldout) == counts["heldout"] > 0
         assert heldout.names == names
+    world.run(f"data import sorted.npy --kind {kind} --out sorted.npz")
     results = []
-    for data in ("--answers named.npz", f"--triplets sorted.npy --kind {kind}"):
+    for data in ("--answers named.npz", "--triplets sorted.npz"):
         fitted = run(f"fit --method global --lmbda 0.01 --holdout 0 --out t.npz {data}")
         scored = run(f"evaluate odd-one-out {data} --transform t.npz")
         results.append((fitted["objective"], scored["accuracy"], scored["chance"]))
@@ -73,7 +74,8 @@ GOLDEN = {0.1: 0.4701964, 1.0: 0.4879026, 10.0: 0.5070794}
 def test_material_appearance_reaches_its_objectives(data_dir, lmbda):
     """EfficientNet-Lite0 on 22,801 weighted comparisons of materials reaches the float64 optima."""
     features = Features.load(data_dir / "anchors/material/features/efficientnet-lite0")
-    answers = Answers.load(data_dir / "anchors/material/train.npz", kind="anchor")
+    path = data_dir / "anchors/material/train.npz"  # which has votes, and does not state its kind
+    answers = import_answers(path, kind="anchor").answers
     fit = fit_arm(features, answers, method="global", lmbda=lmbda, dtype="float64", tol=1e-6)
     assert fit.record.converged
     assert fit.record.objective == pytest.approx(GOLDEN[lmbda], rel=1e-5)

@@ -229,7 +229,6 @@ features           | net/features.npy                     | *
 names of rows      | net/file_names.txt 0 00              | *
 answers            | t.npy                                | *
 object ids         | ids.txt ; _;                         | *
-kind               | suite.toml seed kind="anchor";seed  | *
 seed               | suite.toml 42 1                      | *
 folds              | suite.toml seed folds=2;seed        | *
 baseline           | suite.toml seed baseline="given";seed | views/*

@@ -37,7 +37,7 @@ def align(
     Example: glocal align --model timm:vit_base_patch16_224.dino --images objects
     --answers answers.npz --out aligned
     """
-    loaded = answers.load(answers.answers)
+    loaded = answers.load()
     with progress_bar("align") as progress:
         from glocal.align import align as run_align  # libraries that it imports print
 

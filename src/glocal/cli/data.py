@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import typer
 from pydantic import Field
 from typer import Argument, Option
 
 from glocal._version import __version__
-from glocal.cli.inputs import AnswersFile, AnswersForm, FeaturesPath, Normalize
+from glocal.cli.inputs import AnswersFile, FeaturesPath, Normalize, ObjectIds, read_ids
 from glocal.cli.options import flat, refuse_overwriting_inputs
 from glocal.cli.output import (
     AsJson,
@@ -24,6 +24,7 @@ from glocal.cli.output import (
     print_table,
     progress_bar,
 )
+from glocal.data.answers import Answers
 from glocal.data.check import diagnose
 from glocal.data.check.findings import SEVERITIES, Case
 from glocal.data.features import Features
@@ -34,6 +35,7 @@ from glocal.data.tables import read_list
 from glocal.errors import DataError, ParameterError
 from glocal.extract.sets import image_sets
 from glocal.files import make_folder
+from glocal.options import Options
 
 app = typer.Typer(
     help="Check, split and import answers; fetch published files.",
@@ -42,30 +44,48 @@ app = typer.Typer(
 )
 
 
+class Conventions(Options):
+    """The conventions of rows of integers (.npy or text) that another system wrote."""
+
+    panel: ClassVar[str] = "Conventions of other systems"
+
+    kind: Literal["odd-one-out", "anchor", "nearest-of-n"] | None = Field(
+        None, description="Question type. [default: odd-one-out]"
+    )
+    odd_column: int = Field(2, ge=0, le=2, description="Column of the odd one out.")
+    base: int = Field(0, ge=0, le=1, description="Index of the first object in the answers.")
+    order: Path | None = Field(
+        None, description="Sort index; raw index i stands for object argsort(ORDER)[i]."
+    )
+
+
 @app.command("check")
 @flat
 def check_command(
     features: FeaturesPath,
-    form: AnswersForm,
+    conventions: Conventions,
     answers: Path | None = Option(None, "--answers", "--triplets", help="Answers to check too."),
+    object_ids: ObjectIds = None,
     local_features: Path | None = Option(None, help="Local images to check too."),
     heldout: Path | None = Option(None, help="Held-out answers, read like --answers."),
     as_json: AsJson = False,
 ) -> None:
     """Diagnose features and answers; exit with 1 if something invalidates the results.
 
-    With warnings and notes alone, the exit code is 0.
+    With warnings and notes alone, the exit code is 0. Answers that need one of the conventions of
+    other systems are checked here; data import then converts them for the other commands.
 
     Example: glocal data check --features features.npy --answers triplets.npy
     """
+    order = conventions.order
     with progress_bar("checking"):
         case = Case(
             Features.load(features),
             None if local_features is None else Features.load(local_features),
-            None if answers is None else form.load(answers),
-            None if heldout is None else form.load(heldout),
-            object_ids=form.names,
-            order=None if form.order is None else read_list(form.order, what="order"),
+            None if answers is None else _read(answers, object_ids, conventions),
+            None if heldout is None else _read(heldout, object_ids, conventions),
+            object_ids=read_ids(object_ids),
+            order=None if order is None else read_list(order, what="order"),
         )
         findings = [
             replace(each, message=in_options(each.message), fix=in_options(each.fix))
@@ -91,6 +111,15 @@ def check_command(
         raise typer.Exit(1)
 
 
+def _read(path: Path, object_ids: Path | None, conventions: Conventions) -> Answers:
+    """Read answers as every command does, or with the conventions that were passed."""
+    stated = conventions.model_dump(exclude_unset=True)
+    names = read_ids(object_ids)
+    if not stated:
+        return Answers.load(path, names=names)
+    return import_answers(path, names=names, **stated).answers
+
+
 @app.command("split")
 @flat
 def split_command(
@@ -106,7 +135,7 @@ def split_command(
     """Hold out the answers on a fold of objects, or of participants.
 
     Both files keep the object numbers of the input and hold the names of --object-ids, so that
-    other commands need neither --object-ids nor the options with which the input was read.
+    other commands need no --object-ids.
 
     Example: glocal data split --features features.npy --answers triplets.npy --out split
     """
@@ -172,7 +201,7 @@ def curve_command(
     return print_table(["fitted to", "agreement"], rows)
 
 
-class ImportForm(AnswersForm):
+class ImportForm(Conventions):
     """The options of reading a file of another system; only those that are passed are used."""
 
     place_base: int | None = Field(
@@ -196,6 +225,7 @@ def import_command(
     file: Annotated[Path, Argument(help="A file of answers from another system.", metavar="FILE")],
     out: Annotated[Path, Option(help="The answers, .npz.")],
     form: ImportForm,
+    object_ids: ObjectIds = None,
     column: list[str] | None = Option(None, help="ROLE=COLUMN of the table; repeatable."),
     where: list[str] | None = Option(None, help="COLUMN=VALUE: read only these rows; repeatable."),
     as_json: AsJson = False,
@@ -203,8 +233,9 @@ def import_command(
     """Read answers of another system, count those left out, and write a self-describing file.
 
     A table is CSV, or JSON as jsPsych writes it, with named columns; the CSV of glocal collect,
-    salmon's responses and NIGHTS are tables. Rows of numbers (text or .npy) have the odd one last,
-    and --values states that the file is a matrix. The file that is written holds the kind, the
+    salmon's responses and NIGHTS are tables. Of rows of integers (text or .npy) --kind,
+    --odd-column, --base and --order state the conventions, and --values states that the file is a
+    matrix. The file that is written holds the kind, the
     names of the objects, participants, times, weights and catch trials; every command reads it.
 
     Example: glocal data import answers.csv --column reference=anchor --out answers.npz
@@ -212,10 +243,10 @@ def import_command(
     with progress_bar(f"importing {file}"):
         imported = import_answers(
             file,
-            names=form.object_ids,
+            names=object_ids,
             columns=_pairs(column, "--column"),
             where=_pairs(where, "--where"),
-            **form.model_dump(exclude_unset=True, exclude={"object_ids"}),
+            **form.model_dump(exclude_unset=True),
         )
     answers = imported.answers
     origin = {"version": __version__, **imported.interpretation, "dropped": imported.dropped}

@@ -169,7 +169,7 @@ def odd_one_out_command(
     --transform transform.npz --baseline original
     """
     shared = Shared(object_ids=file.object_ids)
-    sources = scoring.sources(features, shared, load_answers=file.load)
+    sources = scoring.sources(features, shared)
     answers = sources.joined_answers(file.answers).answers
     about = _seen(scoring.transform, sources, answers)
     scoring.show(task.replace(answers=file.answers), sources, about)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar
 
 from pydantic import Field
 from typer import Option
@@ -13,7 +13,6 @@ from glocal.data.check.answers import warn_of_order
 from glocal.data.check.findings import Case
 from glocal.data.features import Features
 from glocal.data.join import Joined, join
-from glocal.data.tables import read_list
 from glocal.files import read_lines
 from glocal.options import Options
 
@@ -24,6 +23,8 @@ LocalPath = Annotated[
     Path | None, Option(help="Features of local images, whose neighbours are kept.")
 ]
 
+OBJECT_IDS = "Names of the objects that the answers index, one per line."
+ObjectIds = Annotated[Path | None, Option(help=OBJECT_IDS)]
 FORCE = "Go on, with a warning, if the rows do not belong to the transform."
 Force = Annotated[bool, Option("--force", help=FORCE)]
 UNIT_ROWS = "all arms begin from rows scaled to length 1"
@@ -38,51 +39,39 @@ Normalize = Annotated[
 ]
 
 
-class AnswersForm(Options):
-    """The options of reading a file of answers."""
+def read_ids(path: Path | None) -> tuple[str, ...] | None:
+    """Read the names of objects, one per line; None without a file."""
+    return None if path is None else read_lines(path, what="object ids")
+
+
+class AnswersFile(Options):
+    """A file of answers, and the list of objects that they index."""
 
     panel: ClassVar[str] = "Data"
 
-    object_ids: Path | None = Field(
-        None, description="Names of the objects that the answers index, one per line."
+    answers: Path = Field(
+        description="Answers: a self-describing .npz, the CSV of a study or another table that "
+        "data import reads, or integers (.npy or text), counted from 0, the odd one last.",
+        json_schema_extra={"flags": "--answers --triplets"},
     )
-    kind: Literal["odd-one-out", "anchor", "nearest-of-n"] | None = Field(
-        None, description="Question type, if the file does not state it. [default: odd-one-out]"
-    )
-    odd_column: int = Field(2, ge=0, le=2, description="Column of the odd one out.")
-    base: int = Field(0, ge=0, le=1, description="Index of the first object in the answers.")
-    order: Path | None = Field(
-        None, description="Sort index; raw index i stands for object argsort(ORDER)[i]."
-    )
+    object_ids: Path | None = Field(None, description=OBJECT_IDS)
 
     @property
     def names(self) -> tuple[str, ...] | None:
         """The names of the objects; None without a file of names."""
-        return None if self.object_ids is None else read_lines(self.object_ids, what="object ids")
+        return read_ids(self.object_ids)
 
-    def load(self, path: Path) -> Answers:
+    def load(self) -> Answers:
         """Read the answers, in the index space of their file."""
-        options = self.model_dump(exclude={"object_ids", "answers"})
-        return Answers.load(path, names=self.names, **options)
-
-
-class AnswersFile(AnswersForm):
-    """A file of answers, and the options of reading it."""
-
-    answers: Path = Field(
-        description="Answers: a self-describing .npz, the CSV of a study or another table that "
-        "data import reads, or integers (.npy or text) with the odd one out last.",
-        json_schema_extra={"flags": "--answers --triplets"},
-    )
+        return Answers.load(self.answers, names=self.names)
 
     def joined(self, features: Features) -> tuple[Answers, Joined]:
         """The answers in the index space of their file, and as rows of the features."""
-        answers = self.load(self.answers)
+        answers = self.load()
         return answers, join(features, answers, self.names)
 
     def to_fit(self, features: Features) -> Joined:
         """The answers as rows of the features; warns if the objects fit better in another order."""
         answers, joined = self.joined(features)
-        order = None if self.order is None else read_list(self.order, what="order")
-        warn_of_order(Case(features, answers=answers, object_ids=self.names, order=order))
+        warn_of_order(Case(features, answers=answers, object_ids=self.names))
         return joined

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import Field
 from typer import Argument, Option
 
-from glocal.cli.inputs import AnswersForm, Force
+from glocal.cli.inputs import OBJECT_IDS, Force, read_ids
 from glocal.cli.options import flat
 from glocal.cli.output import AsJson, print_json, print_lines, print_message, progress_bar
 from glocal.data.answers import Answers
@@ -69,13 +69,13 @@ def report(
         ),
     ],
     files: ReportFiles,
-    form: AnswersForm,
     features: Path | None = Option(
         None, help="Features of the objects to show.", rich_help_panel=_OBJECTS
     ),
     answers: Path | None = Option(
         None, help="People's answers about these objects.", rich_help_panel=_OBJECTS
     ),
+    object_ids: Path | None = Option(None, help=OBJECT_IDS, rich_help_panel=_OBJECTS),
     thumbnails: str | None = Option(None, help="Images of the objects, matched to them by name."),
     force: Force = False,
     as_json: AsJson = False,
@@ -91,7 +91,7 @@ def report(
     from glocal import report as pages
 
     files.check()
-    loaded = pages.load_runs(runs, *_objects(form, features, answers), force=force)
+    loaded = pages.load_runs(runs, *_objects(features, answers, object_ids), force=force)
     pictures: dict[str, str] = {}
     with progress_bar("report", unit="pictures") as progress:
         if thumbnails is not None:
@@ -131,7 +131,7 @@ def show_report(
 
 
 def _objects(
-    form: AnswersForm, features: Path | None, answers: Path | None
+    features: Path | None, answers: Path | None, object_ids: Path | None
 ) -> tuple[Features | None, Answers | None]:
     """The features of the objects, with names, and the answers as rows of these features."""
     if features is None:
@@ -142,5 +142,8 @@ def _objects(
         return None, None
     rows = Features.load(features)
     rows.check_finite()
-    joined = None if answers is None else join(rows, form.load(answers), form.names).answers
-    return rows.named(form.names), joined
+    names = read_ids(object_ids)
+    joined = None
+    if answers is not None:
+        joined = join(rows, Answers.load(answers, names=names), names).answers
+    return rows.named(names), joined

@@ -6,39 +6,27 @@ import json
 import warnings
 from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass, replace
-from itertools import combinations
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Integer, Shaped
 
+from glocal.data.answer_arrays import (
+    DETAILS,
+    check_objects,
+    checked_details,
+    frozen,
+    import_line,
+    integer_rows,
+)
 from glocal.data.features import as_matrix
-from glocal.data.tables import has_titles, read_list, read_numbers
+from glocal.data.tables import has_titles, read_numbers
 from glocal.data.trials import read_trials
 from glocal.errors import DataError, DataWarning, ParameterError
 from glocal.files import PathLike, ending, naming, read_npz, write_npy, write_npz
 from glocal.similarity import Labels, Mask, Numbers, Objects, Pairs, Values, candidate_pairs
 
 KINDS = ("odd-one-out", "anchor", "nearest-of-n")
-
-
-class _Detail(NamedTuple):
-    """What an array holds for each answer or catch trial, and numpy's codes of its dtypes."""
-
-    value: str
-    dtype_kinds: str
-    unit: str
-
-
-_DETAILS = {
-    "weights": _Detail("number", "fiub", "answers"),
-    "votes": _Detail("number", "fiub", "answers"),
-    "person": _Detail("integer or name", "iubU", "answers"),
-    "seconds": _Detail("number", "fiub", "answers"),
-    "catch_passed": _Detail("true or false", "b", "catch trials"),
-    "catch_person": _Detail("integer or name", "iubU", "catch trials"),
-}
-"""The arrays of `Answers` beside its objects."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,7 +43,8 @@ class Answers:
     nearest-of-n    reference, the nearest, n - 1 others  (0, 1), (0, 2), …, (0, n)
     ==============  ====================================  =====================================
 
-    Every argument may be a list, an array or a tensor. It is copied unless it is read-only.
+    Arrays are copied unless they are read-only. `from_array` takes lists, tensors and data frames
+    too, and other conventions.
 
     Parameters
     ----------
@@ -95,12 +84,12 @@ class Answers:
     """
 
     objects: Integer[np.ndarray, "n m"]
-    weights: Values | None = None
+    weights: Shaped[np.ndarray, " n"] | None = None
     _: KW_ONLY
     kind: str = "odd-one-out"
-    votes: Values | None = None
+    votes: Shaped[np.ndarray, " n"] | None = None
     person: Labels | None = None
-    seconds: Values | None = None
+    seconds: Shaped[np.ndarray, " n"] | None = None
     names: Sequence[str] | None = None
     catch_passed: Bool[np.ndarray, " c"] | None = None
     catch_person: Shaped[np.ndarray, " c"] | None = None
@@ -108,10 +97,10 @@ class Answers:
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
             raise DataError(f"`kind` is {self.kind!r}; it must be {' or '.join(KINDS)}.")
-        objects = _integers(self.objects)
-        _check_objects(objects, self.kind)
-        fields = _checked_details(len(objects), self._details())
-        fields["objects"] = _frozen(np.require(objects, np.int32, "C"))
+        objects = integer_rows(self.objects)
+        check_objects(objects, self.kind)
+        fields = checked_details(len(objects), self._details())
+        fields["objects"] = frozen(np.require(objects, np.int32, "C"))
         if self.weights is None and "votes" in fields:
             fields["weights"] = fields["votes"]
         for name, value in fields.items():
@@ -129,7 +118,7 @@ class Answers:
         counts: object | None = None,
         **details: Any,
     ) -> Answers:
-        """Build answers from raw indices with stated conventions.
+        """Build answers from lists, tensors or data frames, and from indices of other conventions.
 
         Parameters
         ----------
@@ -153,7 +142,7 @@ class Answers:
         DataError
             As for `Answers`, and if the indices contradict a stated convention.
         """
-        objects = _integers(array)
+        objects = integer_rows(as_matrix(array))
         if odd_column not in (0, 1, 2) or base not in (0, 1):
             raise DataError(
                 f"the odd column is {odd_column} and the base {base}; the column must be 0, 1 "
@@ -174,7 +163,12 @@ class Answers:
                     f"answers name object {smallest} but `base=1` was stated. Pass `base=0`."
                 )
             objects = objects.astype(np.int64) - 1
-        answers = cls(objects, kind=kind, **_checked_details(len(objects), details))
+        arrays: dict[str, Any] = {
+            name: as_matrix(value) for name, value in details.items() if value is not None
+        }
+        if "names" in arrays:
+            arrays["names"] = arrays["names"].reshape(-1).tolist()
+        answers = cls(objects, kind=kind, **arrays)
         if order is not None:
             sort_index = as_matrix(order)
             n = sort_index.size
@@ -188,70 +182,41 @@ class Answers:
         return answers if counts is None else answers.with_votes(as_matrix(counts))
 
     @classmethod
-    def load(
-        cls,
-        path: PathLike,
-        *,
-        kind: str | None = None,
-        odd_column: int = 2,
-        base: int = 0,
-        order: PathLike | None = None,
-        names: Sequence[str] | None = None,
-    ) -> Answers:
+    def load(cls, path: PathLike, *, names: Sequence[str] | None = None) -> Answers:
         """Read answers from ``.npz``, ``.npy``, a table, or text with one answer per line.
 
         The ``.npz`` holds ``answers`` (t, m) and optionally ``kind``, ``counts`` (t, candidate
         pairs), ``weights``, ``votes``, ``person``, ``seconds``, ``names``, ``catch_passed`` and
-        ``catch_person``. In a text file, blanks, commas or semicolons separate the integers. A
-        table, text with titles or JSON, is read by `glocal.data.trials.read_trials`.
+        ``catch_person``. A ``.npy`` or text of integers, separated by blanks, commas or semicolons,
+        holds odd-one-out answers, counted from 0, the odd one last;
+        `glocal.data.importing.import_answers` reads other conventions. A table, text with titles or
+        JSON, is read by `glocal.data.trials.read_trials`.
 
         Parameters
         ----------
-        path, order : path
-            The file of the answers, and that of the sort index (text or ``.npy``).
-        kind : str or None
-            The kind of answers if the file does not state it; None means odd-one-out.
-        odd_column, base : int
-            As in `from_array`.
+        path : path
         names : sequence of str or None
             The objects in the order of their indices, if the file does not hold them.
 
         Raises
         ------
         FileError
-            If a file is missing, unreadable or damaged.
+            If the file is missing, unreadable or damaged.
         DataError
             If `Answers` does not allow the content; the message names the file.
         """
         arrays: dict[str, Any]
         if ending(path) == ".npz":
-            fix = "Write it with Answers.save, or numpy.savez(path, answers=…, kind=…)."
-            optional = ("kind", "counts", "names", *_DETAILS)
-            members = read_npz(
-                path, what="answers", fix=fix, required=("answers",), optional=optional
-            )
-            arrays = {"array": members.pop("answers"), **members}
-            if "kind" in members:
-                arrays["kind"] = str(members["kind"])
+            arrays = read_archive(path)
         elif ending(path) == ".npy" or not has_titles(path):
             arrays = {"array": read_numbers(path, what="answers")}
         else:
-            arrays, dropped, _ = read_trials(path, names=names, base=base)
+            arrays, dropped, _ = read_trials(path, names=names)
             dropped.pop("catch trial", None)  # which the answers count themselves
             for reason, n in dropped.items():
                 warnings.warn(f"{path}: left out {n} × {reason}.", DataWarning, stacklevel=2)
-        if kind is not None and arrays.get("kind", kind) != kind:
-            raise DataError(
-                f"{path} states that its kind is {arrays['kind']}; leave out `kind={kind}`."
-            )
-        if odd_column != 2 and "kind" in arrays:
-            raise DataError(
-                f"{path} states which column is odd; leave out `odd_column={odd_column}`."
-            )
-        arrays = {"kind": kind or "odd-one-out", "base": base, "names": names, **arrays}
-        sort_index = None if order is None else read_list(order, what="order")
         with naming(path):
-            return cls.from_array(odd_column=odd_column, order=sort_index, **arrays)
+            return cls.from_array(**({"names": names} | arrays))
 
     def save(self, path: PathLike, *, provenance: dict[str, Any] | None = None) -> None:
         """Atomically write all fields to ``.npz``, or only the 0-based objects to ``.npy``.
@@ -282,7 +247,7 @@ class Answers:
 
     def _details(self) -> dict[str, Any]:
         """The other arguments that are not None, by name."""
-        details = {name: getattr(self, name) for name in (*_DETAILS, "names")}
+        details = {name: getattr(self, name) for name in (*DETAILS, "names")}
         return {name: values for name, values in details.items() if values is not None}
 
     def __len__(self) -> int:
@@ -347,7 +312,8 @@ class Answers:
             raise DataError(
                 f"counts have shape {counts.shape} and hold {counts.dtype}; {len(self)} answers "
                 f"need {len(self.pairs)} numbers of votes each, one for each candidate pair. If "
-                "they are votes for two alternatives to a reference, pass `kind='anchor'`."
+                "they are votes for two alternatives to a reference, convert the file: "
+                f"{import_line('--kind anchor')} (in Python, pass kind='anchor')."
             )
         counts = counts.astype(np.float64)
         weights = counts if self.weights is None else counts * self.weights[:, None]
@@ -373,7 +339,7 @@ class Answers:
         if largest < n:
             return
         if largest == n and int(self.objects.min()) >= 1:
-            hint = " Is the file 1-based? Pass `base=1`."
+            hint = f" Is the file 1-based? Convert it: {import_line('--base 1')}."
         elif not hint:
             hint = " If the answers index another list of objects, name it with `object_ids`."
         raise DataError(
@@ -382,7 +348,7 @@ class Answers:
 
     def select(self, keep: Shaped[np.ndarray, " k"]) -> Answers:
         """Select answers by a mask or by row numbers; object numbers do not change."""
-        of_answers = [name for name, detail in _DETAILS.items() if detail.unit == "answers"]
+        of_answers = [name for name, detail in DETAILS.items() if detail.unit == "answers"]
         details = self._details()
         selected = {name: details[name][keep] for name in of_answers if name in details}
         return replace(self, objects=self.objects[keep], **selected)
@@ -399,106 +365,14 @@ class Answers:
         return replace(self, objects=objects, names=None)
 
 
-def _integers(array: object) -> np.ndarray:
-    """Return the array as rows of integers, or raise a DataError."""
-    objects = as_matrix(array)
-    if objects.dtype.kind in "SUO":
-        raise DataError(
-            f"answers hold names ({objects.dtype}); they must be the numbers of objects. Read a "
-            "table of names with glocal data import, or import_answers in Python. Number an array "
-            "of names: names, numbers = numpy.unique(array, return_inverse=True); "
-            "Answers(numbers.reshape(array.shape), names=names)."
-        )
-    if objects.ndim != 2 or objects.shape[1] < 3:
-        raise DataError(
-            f"answers have shape {objects.shape}; it must be (t, 3): the pair, then the odd one."
-        )
-    if objects.dtype.kind in "iu":
-        return objects
-    if objects.dtype.kind == "f":
-        with np.errstate(invalid="ignore"):  # of NaN and infinity
-            whole = objects.astype(np.int64)
-        if (objects == whole).all():
-            return whole
-    row = int((objects != np.floor(objects)).any(axis=1).argmax())  # NaN too, or the first
-    looks_like_features = objects.dtype.kind == "f" and objects.shape[1] > 3
-    hint = " Are features and answers swapped?" if looks_like_features else ""
-    raise DataError(
-        f"answers hold {objects.dtype} values of shape {objects.shape}; they must be integers, the "
-        f"numbers of objects, and row {row} is {objects[row].tolist()}.{hint}"
+def read_archive(path: PathLike) -> dict[str, Any]:
+    """The arguments of `Answers.from_array` in an ``.npz``."""
+    fix = "Write it with Answers.save, or numpy.savez(path, answers=…, kind=…)."
+    optional = ("kind", "counts", "names", *DETAILS)
+    arrays: dict[str, Any] = read_npz(
+        path, what="answers", fix=fix, required=("answers",), optional=optional
     )
-
-
-def _check_objects(objects: np.ndarray, kind: str) -> None:
-    n_answers, n_columns = objects.shape
-    if n_columns > 3 and kind != "nearest-of-n":
-        hint = "Are they transposed? Pass answers.T."
-        if n_answers != 3:
-            hint = (
-                "If participants or times are among the columns, read the table with glocal data "
-                "import, or import_answers in Python. If the first column is a reference and the "
-                "second the nearest to it, pass `kind='nearest-of-n'`."
-            )
-        raise DataError(
-            f"answers have shape {objects.shape}; for the kind {kind} it must be (t, 3). {hint}"
-        )
-    largest = np.iinfo(np.int32).max
-    # reducing along millions of short rows would take many times as long
-    columns = objects.T
-    is_outside = np.logical_or.reduce([(column < 0) | (column > largest) for column in columns])
-    is_repeated = np.logical_or.reduce([a == b for a, b in combinations(columns, 2)])
-    reasons = {
-        f"object indices must be at least 0 and at most {largest}": is_outside,
-        "it repeats an object, and the objects of an answer must differ": is_repeated,
-    }
-    for reason, is_wrong in reasons.items():
-        if is_wrong.any():
-            row = int(is_wrong.argmax())
-            share = f"{np.count_nonzero(is_wrong)} of {n_answers} answers"
-            raise DataError(
-                f"answer {row} is {objects[row].tolist()}; {reason}. Remove or correct such "
-                f"answers ({share})."
-            )
-
-
-def _checked_details(n_answers: int, details: dict[str, Any]) -> dict[str, Any]:
-    """Return the other arguments of `Answers` with checked, read-only arrays."""
-    catch_passed = details.get("catch_passed")
-    n_trials = 0 if catch_passed is None else as_matrix(catch_passed).size
-    lengths = {"answers": n_answers, "catch trials": n_trials}
-    checked = dict(details)
-    for name, values in details.items():
-        if name in _DETAILS and values is not None:
-            checked[name] = _checked(name, values, lengths)
-        elif name == "names" and values is not None:
-            checked[name] = tuple(map(str, np.atleast_1d(values)))
-    return checked
-
-
-def _checked(name: str, values: Any, lengths: dict[str, int]) -> Labels:
-    """Return a detail as a read-only array with one value for each answer or catch trial."""
-    array = as_matrix(values)
-    value, dtype_kinds, unit = _DETAILS[name]
-    n = lengths[unit]
-    if array.shape != (n,) or array.dtype.kind not in dtype_kinds:
-        raise DataError(
-            f"{name} has shape {array.shape} and dtype {array.dtype}; {n} {unit} need one {value} "
-            "each."
-        )
-    if value == "number":
-        array = array.astype(np.float64)
-    if name in ("weights", "votes"):
-        is_wrong = ~(np.isfinite(array) & (array >= 0))
-        if is_wrong.any() or (n and not array.any()):
-            row = int(is_wrong.argmax())
-            raise DataError(
-                f"{name} hold {array[row]} at {row}; they must be finite, at least 0 and not all 0."
-            )
-    return _frozen(array)
-
-
-def _frozen(array: np.ndarray) -> np.ndarray:
-    """Return a read-only array without writable aliases, so that a frozen dataclass is frozen."""
-    array = array.copy() if array.flags.writeable else array
-    array.flags.writeable = False
-    return array
+    arrays["array"] = arrays.pop("answers")
+    if "kind" in arrays:
+        arrays["kind"] = str(arrays["kind"])
+    return arrays

@@ -7,7 +7,7 @@ import os
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import KW_ONLY, dataclass, field, replace
-from functools import cache, cached_property, partial
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -49,13 +49,11 @@ class Shared(Options):
     """The files and settings that all networks of a suite share.
 
     `object_ids` names the objects that `answers` and RDMs index, if these are not the rows of the
-    features. `kind` is the question type of the answers, if their file does not state it. With
-    `normalize` all arms begin from rows scaled to length 1.
+    features. With `normalize` all arms begin from rows scaled to length 1.
     """
 
     answers: MaybeFile = None
     object_ids: MaybeFile = None
-    kind: str | None = None
     normalize: bool = False
     seed: int = Field(42, ge=0, lt=2**32)
     folds: int = Field(3, ge=2)
@@ -65,7 +63,7 @@ class Shared(Options):
 class Sources:
     """The data of one network.
 
-    `load_answers` reads a file of answers, and `standardization` has the two scalars by which all
+    `standardization` has the two scalars by which all
     features are standardized; by default they are those of the objects. `pretrained` are the names
     of the transforms that were fitted elsewhere; `glocal.transform.checks.table_rows` checks them,
     by `force`. `hashed` collects the hashes of the files in use. `features`, `labels` (of the
@@ -77,7 +75,6 @@ class Sources:
     name: str = "{network}"
     root: Path = Path()
     _: KW_ONLY
-    load_answers: Callable[[Path], Answers] | None = None
     standardization: Standardization | None = None
     pretrained: Sequence[str] = ()
     force: bool = True
@@ -104,8 +101,7 @@ class Sources:
 
         Answers about objects without features are left out, and a DataWarning counts them.
         """
-        load = self.load_answers or partial(Answers.load, kind=self.shared.kind)
-        answers = load(self.path(file))
+        answers = Answers.load(self.path(file), names=self.object_ids)
         joined = join(self.objects, answers, self.object_ids)
         if joined.n_dropped:
             warnings.warn(
@@ -180,7 +176,7 @@ class Sources:
         """The hash of all that a file is made from: `parts`, the version and shared settings."""
         shared = self.shared
         is_unit = self.objects.is_unit
-        text = to_json([__version__, shared.seed, shared.folds, shared.kind, is_unit, *parts])
+        text = to_json([__version__, shared.seed, shared.folds, is_unit, *parts])
         return hashlib.sha256(text.encode()).hexdigest()
 
     def hashes(self, *files: Path | str | None) -> dict[str, str]:

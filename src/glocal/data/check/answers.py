@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from jaxtyping import Float
 
+from glocal.data.answer_arrays import import_line
 from glocal.data.answers import Answers
 from glocal.data.check.findings import Case, Finding, Findings, finding, warn
 from glocal.data.features import Features
@@ -132,7 +133,8 @@ def check_columns(
         if is_odd:
             odd = 3 - first - second
             reading = f"column {odd} is odd"
-            fix = f"check the convention of the file, and pass `odd_column={odd}` if it is so"
+            line = import_line(f"--odd-column {odd}")
+            fix = f"if that is the convention of the file, convert it: {line}"
         message = f"with {agreement[best]:.3f} of them if {reading}, and {stated:.3f} as stated"
         yield finding("columns", f"answers: the features agree {message}", fix=fix)
     elif len(answers) >= _MIN_ANSWERS_FOR_CHANCE and abs(stated - chance) < (
@@ -218,8 +220,9 @@ def _readings(case: Case, rows: Numbers) -> Iterator[_Reading]:
     """Yield the other readings of the list of n objects, whose feature rows are `rows`."""
     from_1 = np.append(-1, rows[:-1])
     from_0 = np.append(rows[1:], -1)
-    yield _Reading("the answers count from 1", "pass `base=1`", from_1)
-    fix = "pass `base=0`, or remove a title from the list"
+    convert = f"convert the file: {import_line('--base 1')}"
+    yield _Reading("the answers count from 1", convert, from_1)
+    fix = "read the file without --base 1, or remove a title from the list"
     yield _Reading("the answers count from 0", fix, from_0)
     yield _Reading("the list of objects runs backwards", "reverse the list", rows[::-1])
     if case.order is not None and len(case.order) == len(rows):

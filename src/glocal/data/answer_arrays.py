@@ -1,0 +1,148 @@
+"""The arrays of `Answers`: which there are, what they may hold, and copies that nobody changes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import combinations
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from glocal.errors import DataError
+from glocal.similarity import Labels
+
+
+class Detail(NamedTuple):
+    """What an array holds for each answer or catch trial, and numpy's codes of its dtypes."""
+
+    value: str
+    dtype_kinds: str
+    unit: str
+
+
+DETAILS = {
+    "weights": Detail("number", "fiub", "answers"),
+    "votes": Detail("number", "fiub", "answers"),
+    "person": Detail("integer or name", "iubU", "answers"),
+    "seconds": Detail("number", "fiub", "answers"),
+    "catch_passed": Detail("true or false", "b", "catch trials"),
+    "catch_person": Detail("integer or name", "iubU", "catch trials"),
+}
+"""The arrays of `Answers` beside its objects."""
+
+
+def import_line(options: str) -> str:
+    """The command that converts a file with conventions of its own, for messages."""
+    return f"glocal data import FILE {options} --out answers.npz"
+
+
+def integer_rows(objects: Any) -> np.ndarray:
+    """Return an array as rows of integers, or raise a DataError."""
+    _check_array("objects", objects)
+    if objects.dtype.kind in "SUO":
+        raise DataError(
+            f"answers hold names ({objects.dtype}); they must be the numbers of objects. Read a "
+            "table of names with glocal data import, or import_answers in Python. Number an array "
+            "of names: names, numbers = numpy.unique(array, return_inverse=True); "
+            "Answers(numbers.reshape(array.shape), names=names)."
+        )
+    if objects.ndim != 2 or objects.shape[1] < 3:
+        raise DataError(
+            f"answers have shape {objects.shape}; it must be (t, 3): the pair, then the odd one."
+        )
+    if objects.dtype.kind in "iu":
+        return objects
+    if objects.dtype.kind == "f":
+        with np.errstate(invalid="ignore"):  # of NaN and infinity
+            whole = objects.astype(np.int64)
+        if (objects == whole).all():
+            return whole
+    row = int((objects != np.floor(objects)).any(axis=1).argmax())  # NaN too, or the first
+    looks_like_features = objects.dtype.kind == "f" and objects.shape[1] > 3
+    hint = " Are features and answers swapped?" if looks_like_features else ""
+    raise DataError(
+        f"answers hold {objects.dtype} values of shape {objects.shape}; they must be integers, the "
+        f"numbers of objects, and row {row} is {objects[row].tolist()}.{hint}"
+    )
+
+
+def check_objects(objects: np.ndarray, kind: str) -> None:
+    """Raise a DataError if rows of integers are not the objects of answers of this kind."""
+    n_answers, n_columns = objects.shape
+    if n_columns > 3 and kind != "nearest-of-n":
+        hint = "Are they transposed? Pass answers.T."
+        if n_answers != 3:
+            hint = (
+                "If the first column is a reference and the second the nearest to it, convert the "
+                f"file: {import_line('--kind nearest-of-n')} (in Python, pass "
+                "kind='nearest-of-n'). If participants or times are among the columns, give them "
+                "titles."
+            )
+        raise DataError(
+            f"answers have shape {objects.shape}; for the kind {kind} it must be (t, 3). {hint}"
+        )
+    largest = np.iinfo(np.int32).max
+    # reducing along millions of short rows would take many times as long
+    columns = objects.T
+    is_outside = np.logical_or.reduce([(column < 0) | (column > largest) for column in columns])
+    is_repeated = np.logical_or.reduce([a == b for a, b in combinations(columns, 2)])
+    reasons = {
+        f"object indices must be at least 0 and at most {largest}": is_outside,
+        "it repeats an object, and the objects of an answer must differ": is_repeated,
+    }
+    for reason, is_wrong in reasons.items():
+        if is_wrong.any():
+            row = int(is_wrong.argmax())
+            share = f"{np.count_nonzero(is_wrong)} of {n_answers} answers"
+            raise DataError(
+                f"answer {row} is {objects[row].tolist()}; {reason}. Remove or correct such "
+                f"answers ({share})."
+            )
+
+
+def checked_details(n_answers: int, details: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the other arguments of `Answers` with checked, read-only arrays."""
+    lengths = {"answers": n_answers, "catch trials": np.size(details.get("catch_passed", ()))}
+    checked: dict[str, Any] = {
+        name: _checked(name, details[name], lengths) for name in DETAILS if name in details
+    }
+    if "names" in details:
+        checked["names"] = tuple(map(str, details["names"]))
+    return checked
+
+
+def _checked(name: str, array: Any, lengths: Mapping[str, int]) -> Labels:
+    """Return a detail as a read-only array with one value for each answer or catch trial."""
+    _check_array(name, array)
+    value, dtype_kinds, unit = DETAILS[name]
+    n = lengths[unit]
+    if array.shape != (n,) or array.dtype.kind not in dtype_kinds:
+        raise DataError(
+            f"{name} has shape {array.shape} and dtype {array.dtype}; {n} {unit} need one {value} "
+            "each."
+        )
+    if value == "number":
+        array = array.astype(np.float64)
+    if name in ("weights", "votes"):
+        is_wrong = ~(np.isfinite(array) & (array >= 0))
+        if is_wrong.any() or (n and not array.any()):
+            row = int(is_wrong.argmax())
+            raise DataError(
+                f"{name} hold {array[row]} at {row}; they must be finite, at least 0 and not all 0."
+            )
+    return frozen(array)
+
+
+def _check_array(name: str, value: Any) -> None:
+    if not isinstance(value, np.ndarray) or isinstance(value, np.ma.MaskedArray):
+        raise DataError(
+            f"{name} is a {type(value).__name__}; `Answers` takes arrays. Answers.from_array "
+            "converts lists, tensors and data frames."
+        )
+
+
+def frozen(array: np.ndarray) -> np.ndarray:
+    """Return a read-only array without writable aliases, so that a frozen dataclass is frozen."""
+    array = array.copy() if array.flags.writeable else array
+    array.flags.writeable = False
+    return array

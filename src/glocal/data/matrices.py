@@ -1,0 +1,131 @@
+"""Read matrices of similarities as comparisons of objects with a reference."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float
+
+from glocal.data.tables import has_titles, read_numbers, read_table
+from glocal.data.trials import Trials, keep_valid
+from glocal.errors import DataError, ParameterError
+from glocal.files import PathLike, ending, naming, reading
+from glocal.similarity import Numbers
+
+
+def read_matrix(
+    path: PathLike,
+    *,
+    values: str,
+    names: Sequence[str] | None = None,
+    limit: int = 1_000_000,
+    seed: int = 42,
+) -> Trials:
+    """Read one matrix (n, n), or one per person (people, n, n), as comparisons.
+
+    For each reference and person, every two known similarities are compared. The choice is the
+    larger one, weighted by their difference divided by the range of that person's similarities.
+    Equal similarities give no choice. Of more than `limit` comparisons, a random sample is read.
+    `values` states whether a matrix holds similarities or dissimilarities. NaN marks an unknown
+    pair, and the diagonal is not read. Names in the first line of a text file are those of the
+    objects.
+    """
+    if values not in ("similarity", "dissimilarity"):
+        raise ParameterError(f"`values` is {values!r}; it must be similarity or dissimilarity.")
+    if limit < 1:
+        raise ParameterError(f"`limit` is {limit}; it must be at least 1.")
+    matrices, names_in_file = _matrices(Path(path))
+    names = names_in_file if names is None else names
+    n = matrices.shape[-1]
+    if names is not None and len(names) != n:
+        raise DataError(f"{path} has {n} objects, but the list of object ids has {len(names)}.")
+    matrices[:, range(n), range(n)] = np.nan
+    similarities = matrices if values == "similarity" else -matrices
+    with naming(path):
+        return _compare(similarities, names, limit, seed)
+
+
+class _Comparisons(NamedTuple):
+    """Which of the objects `first` and `second` is more similar to the reference, for a person."""
+
+    person: Numbers
+    reference: Numbers
+    first: Numbers
+    second: Numbers
+
+
+def _compare(
+    similarities: Float[np.ndarray, "people n n"],
+    names: Sequence[str] | None,
+    limit: int,
+    seed: int,
+) -> Trials:
+    """Turn every two known similarities of a person and a reference into an answer."""
+    n_people, n, _ = similarities.shape
+    n_comparisons = n_people * n * (n - 1) * (n - 2) // 2  # 1,854 objects have three billion
+    person, reference, first, second = _drawn(n_comparisons, n, limit, seed)
+    difference = similarities[person, reference, first] - similarities[person, reference, second]
+    is_first_nearer = difference > 0
+    objects = [
+        reference,
+        np.where(is_first_nearer, first, second),
+        np.where(is_first_nearer, second, first),
+    ]
+    excluded = {"unknown similarities": np.isnan(difference), "equal similarities": difference == 0}
+    kept, dropped = keep_valid(excluded)
+    if n_comparisons > limit:
+        dropped["comparisons beyond the limit"] = n_comparisons - limit
+    weights = np.abs(difference) / _ranges(similarities)[person]
+    arguments = {
+        "array": np.stack(objects, axis=1)[kept],
+        "weights": weights[kept],
+        "kind": "anchor",
+        "names": names,
+        "person": person[kept] if n_people > 1 else None,
+    }
+    return Trials(arguments, dropped, {})
+
+
+def _drawn(n_comparisons: int, n: int, limit: int, seed: int) -> _Comparisons:
+    """All comparisons of n objects, or a random sample of `limit` of them, in order."""
+    rng = np.random.default_rng(seed)
+    n_drawn = min(n_comparisons, limit)
+    number = np.sort(rng.choice(n_comparisons, n_drawn, replace=False, shuffle=False))
+    others, more_others = np.triu_indices(n - 1, 1)
+    row, pair = np.divmod(number, len(others))  # a row for each person and reference
+    person, reference = np.divmod(row, n)
+    # the reference is none of the others
+    first = others[pair] + (others[pair] >= reference)
+    second = more_others[pair] + (more_others[pair] >= reference)
+    return _Comparisons(person, reference, first, second)
+
+
+def _ranges(similarities: Float[np.ndarray, "people n n"]) -> Float[np.ndarray, " people"]:
+    """The largest known similarity of each person less the smallest."""
+    largest = np.nanmax(similarities, axis=(1, 2), initial=-np.inf)
+    return largest - np.nanmin(similarities, axis=(1, 2), initial=np.inf)
+
+
+def _matrices(path: Path) -> tuple[Float[np.ndarray, "people n n"], list[str] | None]:
+    """Read the matrices of a file, and the names of the objects if a table has titles."""
+    names = None
+    if ending(path) == ".npy" or not has_titles(path):
+        numbers = read_numbers(path, what="answers")
+    else:
+        table = read_table(path, what="answers")
+        names = [*table]
+        if len(names) == len(table) + 1:
+            names = names[1:]  # the first column repeats the names
+        with reading(path, "answers", "All cells below the names must be numbers."):
+            numbers = table[names].replace("", "nan").to_numpy(dtype=float)
+    matrices = numbers[None] if numbers.ndim == 2 else numbers
+    are_square = matrices.ndim == 3 and matrices.shape[1] == matrices.shape[2] >= 3
+    if not are_square or numbers.dtype.kind not in "fiu":
+        raise DataError(
+            f"{path} holds {numbers.dtype} of shape {numbers.shape}; similarities are real numbers "
+            "of shape (n, n), or (people, n, n), of 3 objects or more."
+        )
+    return np.where(np.isfinite(matrices), matrices, np.nan).astype(np.float64), names
