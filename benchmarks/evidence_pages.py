@@ -4,7 +4,6 @@ import json
 import math
 import re
 import tomllib
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -37,7 +36,6 @@ COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 TICKS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5)
 MAX_TICKS = 8
 Record = dict[str, Any]
-Line = tuple[Any, ...]
 
 
 def load() -> Record:
@@ -60,43 +58,40 @@ def decimals(value: float, digits: int = 3) -> str:
     return text.replace("-", "−") if float(f"{value:.{digits}f}") else text.replace("-", "")
 
 
-def text_of(name: str, value: Any) -> str:
-    """The text of a field: differences have their sign, and settings are written as they are."""
-    if value is None:
-        return "-"
-    if not isinstance(value, float):
-        return title(value) if isinstance(value, str) else str(value)
-    if name in ("keep", "centre", "lmbda", "alpha", "tau"):
-        return f"{value:g}"
-    sign = "+" if name.endswith(("difference", "gain")) and round(value, 3) > 0 else ""
-    return sign + decimals(value)
-
-
-def title(name: str) -> str:
+def name_of(key: str) -> str:
     """The plain name of a network, an arm, or a task and its measure."""
-    first, _, rest = name.partition(" ")
-    if name in NAMES or rest not in NAMES:
-        return NAMES.get(name, name)
+    first, _, rest = key.partition(" ")
+    if key in NAMES or rest not in NAMES:
+        return NAMES.get(key, key)
     return f"{NAMES[first]}, {NAMES[rest]}"
 
 
-def group(values: Any) -> list[Any]:
-    """A list of values, or that of a group."""
-    members: list[Any] = PLAN["groups"][values] if isinstance(values, str) else values
-    return members
+def field_text(field: str, value: Any) -> str:
+    """The text of a field: differences have their sign, and settings are written as they are."""
+    if value is None:
+        return "-"
+    if isinstance(value, str):
+        return name_of(value)
+    if not isinstance(value, float):
+        return str(value)
+    if field in ("keep", "centre", "lmbda", "alpha", "tau"):
+        return f"{value:g}"
+    sign = "+" if field.endswith(("difference", "gain")) and round(value, 3) > 0 else ""
+    return sign + decimals(value)
 
 
-def chosen(record: Record, plan: Record) -> list[Record]:
-    """The rows of a table or figure."""
-    wanted = {name: group(values) for name, values in plan.get("where", {}).items()}
-    rows = [
-        row
-        for row in record.get(plan.get("rows", "scores"), [])
-        if all(row[name] in values for name, values in wanted.items())
-    ]
-    if plan.get("worse"):
-        return [row for row in rows if is_certain(row) and row["difference"] < 0]
-    return rows
+def score_text(row: Record, pattern: str) -> str:
+    """The text of a row; one without a difference has its score in place of it."""
+    if "{difference}" in pattern and row.get("difference") is None:
+        pattern = "{value} [{low}, {high}]" if "value" in row else pattern
+    fields = re.findall(r"{(\w+)}", pattern)
+    if row.get(fields[0]) is None:
+        return "-"
+    text = pattern.format_map({field: field_text(field, row.get(field)) for field in fields})
+    text = text.replace(" [-, -]", "")
+    if row.get("rough") and "difference" in row:
+        text += " *rough*"
+    return f"**{text}**" if is_certain(row) else text
 
 
 def is_certain(row: Record) -> bool:
@@ -104,45 +99,54 @@ def is_certain(row: Record) -> bool:
     return (1 if row.get("p_corrected") is None else row["p_corrected"]) < LEVEL
 
 
-def cell(row: Record | None, pattern: str) -> str:
-    """The text of a row; one without a difference has its score in place of it."""
-    if row is None:
-        return "-"
-    if "{difference}" in pattern and row.get("difference") is None:
-        pattern = "{value} [{low}, {high}]" if "value" in row else pattern
-    names = re.findall(r"{(\w+)}", pattern)
-    if row.get(names[0]) is None:
-        return "-"
-    text = pattern.format_map({name: text_of(name, row.get(name)) for name in names})
-    text = text.replace(" [-, -]", "")
-    if row.get("rough") and "difference" in row:
-        text += " *rough*"
-    return f"**{text}**" if is_certain(row) else text
+def members(values: Any) -> list[Any]:
+    """A list of values, or the group of this name."""
+    listed: list[Any] = PLAN["groups"][values] if isinstance(values, str) else values
+    return listed
 
 
-def lines_of(record: Record, plan: Record) -> Iterator[list[str]]:
-    """The head of a table, and its lines; without a field of columns each row is a line."""
-    names = plan["lines"]
-    columns = group(plan["columns"])
-    yield [*map(title, names), *(title(str(column)) for column in columns)]
-    lines: dict[Line, dict[Any, Record]] = {}
-    for row in chosen(record, plan):
-        line = lines.setdefault(tuple(row[name] for name in names), {})
-        line[row.get(plan.get("column", ""), columns[0])] = row
-    for key, line in lines.items():
-        texts = [text_of(name, value) for name, value in zip(names, key, strict=True)]
-        yield [*texts, *(cell(line.get(column), plan["cell"]) for column in columns)]
+def selected_rows(record: Record, plan: Record) -> list[Record]:
+    """The rows of the record that a table or figure shows."""
+    allowed = {field: members(values) for field, values in plan.get("where", {}).items()}
+    rows = [
+        row
+        for row in record.get(plan.get("rows", "scores"), [])
+        if all(row[field] in values for field, values in allowed.items())
+    ]
+    if plan.get("worse"):
+        return [row for row in rows if is_certain(row) and row["difference"] < 0]
+    return rows
+
+
+def table(rows: list[Record], plan: Record) -> pd.DataFrame:
+    """The texts of a table by the fields of `lines` and by one field of columns, if it has one."""
+    fields = plan["lines"]
+    columns = members(plan["columns"])
+    texts = pd.DataFrame(
+        {
+            **{field: [field_text(field, row[field]) for row in rows] for field in fields},
+            "column": [row[plan["column"]] if "column" in plan else columns[0] for row in rows],
+            "score": [score_text(row, plan["cell"]) for row in rows],
+        }
+    )
+    pivoted = texts.pivot(index=fields, columns="column", values="score")
+    in_order = pivoted.reindex(index=texts.set_index(fields).index.unique(), columns=columns)
+    return in_order.astype(object).fillna("-").reset_index().rename(columns=lambda key: name_of(str(key)))
+
+
+def markdown(texts: pd.DataFrame) -> str:
+    """A table as Markdown."""
+    lines = [texts.columns, ["---"] * len(texts.columns), *texts.to_numpy()]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def page(record: Record) -> str:
     """The page of all tables."""
     parts = [HEAD]
     for plan in PLAN["tables"]:
-        head, *lines = lines_of(record, plan)
-        if lines:
-            table = [" | ".join(line) for line in (head, ["---"] * len(head), *lines)]
-            text = "\n".join(f"| {line} |" for line in table)
+        if rows := selected_rows(record, plan):
             file = f"[CSV](all-results/{plan['rows']}.csv)"
+            text = markdown(table(rows, plan))
             parts.append(f"## {plan['title']}\n\n{plan['note']} {file}\n\n{text}\n")
     return "\n".join(parts)
 
@@ -161,7 +165,7 @@ def draw(record: Record) -> None:
     for plan in PLAN["figures"]:
         write_text(make_folder(IMAGES) / f"{plan['name']}.svg", forest(record, plan))
     naive = [row | {"method": "naive"} for row in record["arms"] if row["arm"] == "naive"]
-    fronts = drawing("fronts", rows=record["fronts"] + naive, networks=group("networks"))
+    fronts = drawing("fronts", rows=record["fronts"] + naive, networks=members("networks"))
     write_text(IMAGES / "fronts.svg", fronts)
     table = pd.DataFrame(record["axes"]["rows"]).query("factor > 1")
     svg = axes_svg(table, "What people’s answers amplify in CLIP ViT-B/32")
@@ -170,25 +174,34 @@ def draw(record: Record) -> None:
 
 def forest(record: Record, plan: Record) -> str:
     """Differences with their intervals, a group for each line and a colour for each method."""
-    columns = group(plan["columns"])
+    columns = members(plan["columns"])
+    rows = [
+        row
+        for row in selected_rows(record, plan)
+        if row[plan["column"]] in columns and row.get("difference_low") is not None
+    ]
     lines: dict[str, list[tuple[int, Record]]] = {}
-    low = 0.0
-    high = 0.01
-    for row in chosen(record, plan):
-        if row[plan["column"]] in columns and row.get("difference_low") is not None:
-            low = min(low, row["difference_low"])
-            high = max(high, row["difference_high"])
-            members = lines.setdefault(plain(row[plan["lines"]], plan["lines"]), [])
-            members.append((columns.index(row[plan["column"]]), row))
-    step = next(size for size in TICKS if high - low <= MAX_TICKS * size)
-    ticks = step * np.arange(math.floor(low / step), math.ceil(high / step) + 1)
+    for row in rows:
+        line = lines.setdefault(label(plan["lines"], row[plan["lines"]]), [])
+        line.append((columns.index(row[plan["column"]]), row))
+    low = min(0.0, *(row["difference_low"] for row in rows))
+    high = max(0.01, *(row["difference_high"] for row in rows))
     return drawing(
         "forest",
         title=plan["title"],
-        columns=[plain(column, plan["column"]) for column in columns],
+        columns=[label(plan["column"], column) for column in columns],
         lines=lines.items(),
-        ticks=[(tick, text_of("difference", tick)) for tick in ticks.tolist()],
+        ticks=[(tick, field_text("difference", tick)) for tick in ticks(low, high)],
     )
+
+
+def ticks(low: float, high: float) -> list[float]:
+    """The ticks of an axis from low to high, at most `MAX_TICKS` of a round size."""
+    step = next(size for size in TICKS if high - low <= MAX_TICKS * size)
+    positions: list[float] = (
+        step * np.arange(math.floor(low / step), math.ceil(high / step) + 1)
+    ).tolist()
+    return positions
 
 
 def drawing(template: str, **values: Any) -> str:
@@ -199,7 +212,7 @@ def drawing(template: str, **values: Any) -> str:
     )
 
 
-def plain(value: Any, field: str) -> str:
+def label(field: str, value: Any) -> str:
     """The name of a line or method without marks of code; a `keep` has its name before it."""
-    name = title(str(value)).replace("`", "")
+    name = name_of(str(value)).replace("`", "")
     return f"keep {name}" if field == "keep" else name
