@@ -27,7 +27,7 @@ from workbench import LOCAL, OUT, ROOT, UNIT, data_of, kept, object_ids, real_da
 
 from glocal import Answers, Arm, Features, FitData, LinearTransform, fit, join
 from glocal.aligner import Exact, KeepCurve, keep_curve
-from glocal.aligner.crossfit import CrossFit, best_on_path
+from glocal.aligner.crossfit import CrossFit, Mixture, best_on_path
 from glocal.aligner.folds import fit_folds
 from glocal.data.labels import load_labels
 from glocal.data.world import simulated_answers
@@ -42,9 +42,9 @@ FOLDS = 3
 PARTS = (*map(str, range(FOLDS)), "all")
 KEEPS = (0.9, 0.8)  # of the arms that are fitted to all data too
 CURVE = (0.98, 0.95, 0.9, 0.85, 0.8, 0.7, 0.6, 0.5)
-CENTRES = {"": 0.0, "half-centred-": 0.5, "centred-": 1.0}
-"""The share of the column means that is subtracted first, by the beginning of the arms' names."""
-BASELINES = {"": "original", "centred-": "centred"}
+PREFIXES = {0.0: "", 0.5: "half-centred-", 1.0: "centred-"}
+"""The beginning of the names of arms by the share of the column means that is subtracted first."""
+BASELINES = {0.0: "original", 1.0: "centred"}
 """The arms without a fit; half-centred data have the curve of `keep` alone."""
 OTHER_ANSWERS = ("simulated", "shuffled", "exchanged")
 DIAGONAL_PENALTY = 1e-3
@@ -72,17 +72,17 @@ def hashes(network: str, arm: str) -> list[str]:
     return [array_sha256(np.vstack(part.folded())) for part in parts]
 
 
-def make(network: str) -> Record:
-    """Make the arms that have no files, and return the curves of `keep`."""
+def make(network: str) -> dict[float, Record]:
+    """Make the arms that have no files, and return the curve of `keep` for each centre."""
     data = data_of(network)
     inputs = data.hashes(local=True)
     folder = FOLDER / "arms" / network
     make_folder(DATA / network / "transforms")
-    curves: Record = {}
-    for prefix, centre in CENTRES.items():
-        make_arms = partial(make_of_curve, network, prefix, replace(data, centre=centre))
-        curves[prefix] = kept(folder / f"{prefix}curve.json", inputs, make_arms)
-    lmbda = curves[""]["lmbda"]
+    curves: dict[float, Record] = {}
+    for centre, prefix in PREFIXES.items():
+        make_arms = partial(make_of_curve, network, centre, data)
+        curves[centre] = kept(folder / f"{prefix}curve.json", inputs, make_arms)
+    lmbda = curves[0.0]["lmbda"]
     for arm in ("naive", "random", "diagonal", *OTHER_ANSWERS):
         if arm != "diagonal" or data.features.dimensions <= MAX_COLUMNS_OF_DIAGONAL:
             make_arm = partial(make_other, network, arm, data, lmbda)
@@ -90,12 +90,14 @@ def make(network: str) -> Record:
     return curves
 
 
-def make_of_curve(network: str, prefix: str, data: FitData) -> Record:
+def make_of_curve(network: str, centre: float, data: FitData) -> Record:
     """Make the arms that one search over folds yields."""
+    data = replace(data, centre=centre)
     curve = keep_curve(data)
-    if prefix in BASELINES:
+    prefix = PREFIXES[centre]
+    if centre in BASELINES:
         identity = np.eye(data.features.dimensions)
-        save(network, BASELINES[prefix], data, [identity] * len(PARTS))
+        save(network, BASELINES[centre], data, [identity] * len(PARTS))
         of_all = fit(data, Arm(method="global", lmbda=curve.penalty)).transform.weights
         save(network, f"{prefix}global", data, [*curve.crossfit.fit(curve.penalty), of_all])
     rows = [keep_row(network, f"{prefix}keep-{keep}", curve, keep) for keep in CURVE]
@@ -121,14 +123,20 @@ def keep_row(network: str, arm: str, curve: KeepCurve, keep: float) -> Record:
     save(network, arm, curve.data, weights)
     scores = curve.heldout_scores(position).model_dump(exclude={"seed", "folds", "converged"})
     row = {"arm": arm, "keep": keep, "lmbda": position.lmbda, **scores}
-    if curve.data.local_features is not None:
-        of_global = copy(curve.crossfit)  # whose paths lead from the original features to it
-        of_global.alphas = (0.0,)
-        points = [best_on_path(of_global.path(lmbda), keep) for lmbda in curve.losses]
-        best = max(points, key=attrgetter("agreement"))
-        gain = curve.crossfit.heldout.estimate(position.credit - best.credit)
-        row["local_gain"], row["local_gain_low"], row["local_gain_high"] = gain.bounded((-1.0, 1.0))
-    return row
+    return row | local_gain(curve, position, keep)
+
+
+def local_gain(curve: KeepCurve, position: Mixture, keep: float) -> Record:
+    """What a mixture gains over the best one of `global` and the original that keeps as many."""
+    if curve.data.local_features is None:
+        return {}
+    of_global = copy(curve.crossfit)  # whose paths lead from the original features to it
+    of_global.alphas = (0.0,)
+    points = [best_on_path(of_global.path(lmbda), keep) for lmbda in curve.losses]
+    best = max(points, key=attrgetter("agreement"))
+    gain = curve.crossfit.heldout.estimate(position.credit - best.credit)
+    names = ("local_gain", "local_gain_low", "local_gain_high")
+    return dict(zip(names, gain.bounded((-1.0, 1.0)), strict=True))
 
 
 def make_other(network: str, arm: str, data: FitData, lmbda: float) -> None:

@@ -19,7 +19,6 @@ photographs for the small networks; BLIP has none. Needs GLOCAL_DATA_DIR.
 Run: make evidence, or python benchmarks/evidence.py [PART ...] [--networks NAME ...].
 """
 
-import argparse
 import datetime
 import fcntl
 import json
@@ -27,9 +26,10 @@ import os
 import subprocess
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import arms
@@ -54,7 +54,7 @@ OVERFITTED = "efficientnet-lite0"
 Record = dict[str, Any]
 
 
-def people(_options: argparse.Namespace) -> Record:
+def people(networks: Sequence[str]) -> Record:
     """Ceilings from repeated answers, and a fit with too small a λ."""
     answers = glocal.Answers.load(real_data() / "things" / "repeated_answers.csv")
     ids = object_ids()
@@ -77,40 +77,45 @@ def people(_options: argparse.Namespace) -> Record:
     }
 
 
-def sweeps(options: argparse.Namespace) -> Record:
+def sweeps(networks: Sequence[str]) -> Record:
     """The means of all settings of each network, after those of the original features."""
     rows = []
-    for network in options.networks:
+    for network in networks:
         data = data_of(network)
         data = replace(data, local_features=data.local_features or data.features)
         out = arms.FOLDER / "sweeps" / network
-
-        def means(data: glocal.FitData = data, out: Any = out) -> Any:
-            columns = ["method", "alpha", "lmbda", "tau", "agreement", "agreement_se", "kept"]
-            result = sweep(data, out=out, resume=(out / "points.jsonl").exists())
-            return result.means[[*columns, "kept_se", "loss"]].to_dict("records")
-
-        scores = kept(out.with_suffix(".json"), data.hashes(local=True), means)
-        rows += [{"network": network, **row} for row in scores]
+        means = kept(
+            out.with_suffix(".json"), data.hashes(local=True), partial(means_of, data, out)
+        )
+        rows += [{"network": network, **row} for row in means]
     return {"fronts": rows}
 
 
-def arm_scores(options: argparse.Namespace) -> Record:
+def means_of(data: glocal.FitData, out: Path) -> list[Record]:
+    """The means of the default sweep over the folds, whose points stay in a folder."""
+    columns = ["method", "alpha", "lmbda", "tau"]
+    columns += ["agreement", "agreement_se", "kept", "kept_se", "loss"]
+    result = sweep(data, out=out, resume=(out / "points.jsonl").exists())
+    means: list[Record] = result.means[columns].to_dict("records")
+    return means
+
+
+def arm_scores(networks: Sequence[str]) -> Record:
     """Agreement and neighbours of each arm, and what each `keep` costs on coarse classes."""
     record: Record = {"arms": [], "keep": [], "lmbda": {}}
-    for network in options.networks:
+    for network in networks:
         curves = arms.make(network)
         record["arms"] += tasks.properties(network)
         record["keep"] += tasks.keep_rows(network, curves)
-        record["lmbda"][network] = curves[""]["lmbda"]
+        record["lmbda"][network] = curves[0.0]["lmbda"]
     return record
 
 
-def task_scores(options: argparse.Namespace) -> Record:
+def task_scores(networks: Sequence[str]) -> Record:
     """The scores of all arms in all tasks; Holm's correction is over all comparisons."""
     rows: list[Record] = []
     sizes = {}
-    for network in options.networks:
+    for network in networks:
         sizes[network] = arms.write_data(network)
         folds = tasks.objects(network)
         sizes[network]["things"] = [sum(len(y) for _, y in folds), len(np.unique(folds[0][1]))]
@@ -121,22 +126,26 @@ def task_scores(options: argparse.Namespace) -> Record:
     return {"scores": rows, "sizes": sizes}
 
 
-def answers(options: argparse.Namespace) -> Record:
+def answers(networks: Sequence[str]) -> Record:
     """Learning curves: agreement with answers to other questions about the same objects."""
     rows = []
-    for network in options.networks:
+    for network in networks:
         data = data_of(network)
         order = np.random.default_rng(0).permutation(len(data.answers))
         for number in (FEW_ANSWERS, len(order)):
             part = data.answers.select(order[:number])
             file = arms.FOLDER / "answers" / f"{network}-{number}.json"
-            make = partial(learning_curve, data.features, part)
-            curve = kept(file, data.hashes(local=False), lambda make=make: curve_record(make()))  # type: ignore[misc]
+            curve = kept(file, data.hashes(local=False), partial(curve_of, data.features, part))
             rows += [{"network": network, **point} for point in curve["curve"]]
     return {"answers": rows}
 
 
-def axes(_options: argparse.Namespace) -> Record:
+def curve_of(features: glocal.Features, part: glocal.Answers) -> Record:
+    """The learning curve of some answers, as it is kept."""
+    return curve_record(learning_curve(features, part))
+
+
+def axes(networks: Sequence[str]) -> Record:
     """The axes of the transform in the package, with their stability over folds."""
     data = pretrained.data()
     transform = glocal.pretrained("clip-vit-b-32")
@@ -145,7 +154,7 @@ def axes(_options: argparse.Namespace) -> Record:
     return {"axes": {"chance": table.attrs["chance"], "rows": rows}}
 
 
-PARTS: dict[str, Callable[[argparse.Namespace], Record]] = {
+PARTS: dict[str, Callable[[Sequence[str]], Record]] = {
     "people": people,
     "sweep": sweeps,
     "arms": arm_scores,
@@ -199,7 +208,7 @@ def main() -> None:
         if part in SHOWN:
             SHOWN[part](evidence_pages.load())
             continue
-        measured = PARTS[part](options)
+        measured = PARTS[part](options.networks)
         if len(options.networks) == len(LOCAL):
             update(part, measured)
 

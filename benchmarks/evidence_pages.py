@@ -131,7 +131,12 @@ def table(rows: list[Record], plan: Record) -> pd.DataFrame:
     )
     pivoted = texts.pivot(index=fields, columns="column", values="score")
     in_order = pivoted.reindex(index=texts.set_index(fields).index.unique(), columns=columns)
-    return in_order.astype(object).fillna("-").reset_index().rename(columns=lambda key: name_of(str(key)))
+    return (
+        in_order.astype(object)
+        .fillna("-")
+        .reset_index()
+        .rename(columns=lambda key: name_of(str(key)))
+    )
 
 
 def markdown(texts: pd.DataFrame) -> str:

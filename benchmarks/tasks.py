@@ -199,14 +199,14 @@ def properties(network: str) -> list[Row]:
     return rows
 
 
-def keep_rows(network: str, curves: arms.Record) -> list[Row]:
+def keep_rows(network: str, curves: dict[float, arms.Record]) -> list[Row]:
     """What each `keep` gives: agreement, neighbours, and one-shot accuracy on categories."""
     score = object_tasks(network)["things 1"]
     before = score(arms.transforms(network, "original")).units
     rows = []
-    for prefix, curve in curves.items():
+    for centre, curve in curves.items():
         for row in curve["rows"]:
             units = score(arms.transforms(network, row["arm"])).units
             gain = workbench.difference(units.minus(before))
-            rows.append({"network": network, "centre": arms.CENTRES[prefix], **row, **gain})
+            rows.append({"network": network, "centre": centre, **row, **gain})
     return rows
