@@ -26,6 +26,11 @@ MIN_COMPARED = 30
 MAX_SHARE_SEEN = 0.1
 """Above this share of the questions, or of the objects, answers do not count as new."""
 
+_N_PAIRS = 64  # pairs of columns whose order identifies an object
+_MARGIN = 0.01  # least difference of two columns, in root mean squares of the row
+# a new object then has the hash of a fitted one in at most about twice the share
+_MAX_SHARE_OF_EQUAL_HASHES = 0.05
+
 Hashes = UInt[np.ndarray, " _"]
 """Hashes of objects or of questions, of 32 bits."""
 
@@ -60,42 +65,70 @@ class Seen:
 
 
 def sketch(features: Features, answers: Answers) -> dict[str, str]:
-    """Hash the fitted data: an object by its row of features, a question by its set of objects."""
+    """Hash the fitted data: an object by the order of its columns, a question by its objects.
+
+    The sketch is empty if rows have so few columns that different objects have equal hashes.
+    """
+    hashes = object_hashes(features)
+    objects = answers.named_objects()
+    n_different_rows = len({row.tobytes() for row in features.rows(objects)})
+    n_different_hashes = len(_different(hashes[objects]))
+    if n_different_hashes < (1 - _MAX_SHARE_OF_EQUAL_HASHES) * n_different_rows:
+        return {}
     n = MAX_HASHES_OF_MANY if len(answers) > MANY_ANSWERS else MAX_HASHES
     return {
-        name: base64.b64encode(_different(hashes)[:n].astype("<u4").tobytes()).decode()
-        for name, hashes in _hashes(features, answers).items()
+        "objects": _text(hashes[objects], n),
+        "questions": _text(_question_hashes(hashes, answers), n),
     }
 
 
 def seen(record: Mapping[str, Any], features: Features, answers: Answers) -> Seen | None:
-    """Compare answers with those of the fit in a transform's record; None if it has no sketch."""
-    fitted = record.get("fitted")
-    if fitted is None:
-        return None
-    data = value_at(record, "fit.provenance.data") or {}
-    equals = {"answers": answers.objects, "features": features.matrix}
-    if all(data.get(name) == array_sha256(array) for name, array in equals.items()):
-        return Seen(1.0, 1.0)
-    hashes = _hashes(features, answers)
-    return Seen(**{name: _share(hashes[name], fitted[name]) for name in hashes})
+    """Compare answers with those of the fit in a transform's record.
 
-
-def _hashes(features: Features, answers: Answers) -> dict[str, Hashes]:
-    """The 32-bit hashes of the objects that the answers name, and of the question of each answer.
-
-    The hash of a question is the sum of the hashes of its objects, which has no order.
+    Answers that equal those of the fit are seen, whatever the features. Otherwise the hashes of the
+    objects decide. None means that nothing is known: the record has no sketch, or no row of the
+    features is an object of the fit, so that the network or the photographs may be others.
     """
-    objects = answers.named_objects()
-    rows = np.ascontiguousarray(features.matrix[objects], dtype=np.float32)
-    digests = [hashlib.blake2b(row.tobytes(), digest_size=8).digest() for row in rows]
-    object_hashes = np.zeros(len(features), dtype=np.uint64)
-    object_hashes[objects] = np.frombuffer(b"".join(digests), dtype="<u8")
-    question_hashes = np.zeros(len(answers), dtype=np.uint64)
-    for column in answers.objects.T:
-        question_hashes += object_hashes[column]
-    hashes = {"objects": object_hashes[objects], "questions": question_hashes}
-    return {name: (h >> np.uint64(32)).astype(np.uint32) for name, h in hashes.items()}
+    data = value_at(record, "fit.provenance.data") or {}
+    if data.get("answers") == array_sha256(answers.objects):
+        return Seen(1.0, 1.0)
+    fitted = {name: _hashes(text) for name, text in (record.get("fitted") or {}).items()}
+    if not fitted:
+        return None
+    hashes = object_hashes(features)
+    if not np.isin(hashes, fitted["objects"]).any():
+        return None
+    return Seen(
+        questions=_share(_question_hashes(hashes, answers), fitted["questions"]),
+        objects=_share(hashes[answers.named_objects()], fitted["objects"]),
+    )
+
+
+def object_hashes(features: Features) -> Hashes:
+    """The hash of each row, by which of two columns is larger, at 64 pairs of columns.
+
+    Features that were stored as float16, scaled, or extracted again with other rounding errors keep
+    this order. A column is larger only by a hundredth of the root mean square of the row, since
+    many columns of a network with rectifiers are equal, namely 0.
+    """
+    features.check_finite()
+    p = features.dimensions
+    rng = np.random.default_rng(0)
+    first = rng.integers(0, p, _N_PAIRS)
+    second = (first + rng.integers(1, max(p, 2), _N_PAIRS)) % p
+    margins = _MARGIN * features.lengths / p**0.5
+    digests: list[bytes] = []
+    for start, rows in features.chunks():
+        rises = rows[:, first].astype(np.float64) - rows[:, second]
+        is_larger = rises > margins[start : start + len(rows), None]
+        packed = np.packbits(is_larger, axis=1)
+        digests += [hashlib.blake2b(row.tobytes(), digest_size=4).digest() for row in packed]
+    return np.frombuffer(b"".join(digests), dtype="<u4")
+
+
+def _question_hashes(object_hashes: Hashes, answers: Answers) -> Hashes:
+    """The hash of the question of each answer: the sum of those of its objects, in any order."""
+    return object_hashes[answers.objects].sum(axis=1, dtype=np.uint32)
 
 
 def _different(hashes: Hashes) -> Hashes:
@@ -104,10 +137,19 @@ def _different(hashes: Hashes) -> Hashes:
     return np.unique(hashes, return_counts=True)[0]
 
 
-def _share(hashes: Hashes, text: str) -> float | None:
-    """The share of the different hashes that a sketch holds, among those that it could hold."""
+def _text(hashes: Hashes, n: int) -> str:
+    """The n smallest different hashes as a text."""
+    return base64.b64encode(_different(hashes)[:n].astype("<u4").tobytes()).decode()
+
+
+def _hashes(text: str) -> Hashes:
+    """The hashes of a text, ascending."""
     encoded = base64.b64decode(text)
-    fitted = np.frombuffer(encoded, dtype="<u4", count=len(encoded) // 4)
+    return np.frombuffer(encoded, dtype="<u4", count=len(encoded) // 4)
+
+
+def _share(hashes: Hashes, fitted: Hashes) -> float | None:
+    """The share of the different hashes that a sketch holds, among those that it could hold."""
     is_sample = len(fitted) in (MAX_HASHES, MAX_HASHES_OF_MANY)
     if is_sample:
         hashes = hashes[hashes <= fitted[-1]]
