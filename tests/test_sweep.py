@@ -406,6 +406,31 @@ def test_exactly_the_paths_that_depend_on_a_change_are_fitted_again(data):
         assert len(names(**options) - before) == n_paths, options
 
 
+def test_what_a_fold_holds_out_is_part_of_the_name_of_its_paths(data):
+    """A path is another one if only the weight of a held-out answer or a held-out image of its fold
+    has changed, which its fits do not read.
+    """
+    data = replace(data, answers=replace(data.answers, weights=np.ones(len(data.answers))))
+    fold = fit_folds(data, 2)[0]
+    is_heldout = np.isin(data.answers.objects, fold.answers.objects).all(axis=1)
+    weights = np.ones(len(data.answers))
+    weights[np.flatnonzero(is_heldout)[0]] = 2
+    local = data.local_features.matrix.copy()
+    local[fold.rows[0], 0] += 1
+    changes = {
+        "answers": replace(data.answers, weights=weights),
+        "local_features": Features(local),
+    }
+
+    def names(data):
+        return {unit.name for unit in _plan(data, PATH, 2, LOOSE).units if unit.fold == 0}
+
+    for name, value in changes.items():
+        changed = replace(data, **{name: value})
+        assert fit_folds(changed, 2)[0].data.hashes(local=True) == fold.data.hashes(local=True)
+        assert names(changed).isdisjoint(names(data)), name
+
+
 # processes
 
 
