@@ -27,8 +27,9 @@ from workbench import LOCAL, OUT, ROOT, UNIT, data_of, kept, object_ids, real_da
 
 from glocal import Answers, Arm, Features, FitData, LinearTransform, fit, join
 from glocal.aligner import Exact, KeepCurve, keep_curve
-from glocal.aligner.crossfit import CrossFit, Mixture, best_on_path
+from glocal.aligner.crossfit import CrossFit
 from glocal.aligner.folds import fit_folds
+from glocal.aligner.mixture import Mixture, best_on_path
 from glocal.data.labels import load_labels
 from glocal.data.world import simulated_answers
 from glocal.errors import DataWarning
@@ -93,7 +94,7 @@ def make(network: str) -> dict[float, Record]:
 def make_of_curve(network: str, centre: float, data: FitData) -> Record:
     """Make the arms that one search over folds yields."""
     data = replace(data, centre=centre)
-    curve = keep_curve(data)
+    curve = keep_curve(data, keep=0.9)
     prefix = PREFIXES[centre]
     if centre in BASELINES:
         identity = np.eye(data.features.dimensions)

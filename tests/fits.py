@@ -62,6 +62,7 @@ def fit_record(**changes):
     """The record of a fit of `global`, as JSON values, with these changes."""
     record = FitRecord(
         **Arm("global").settings,
+        centre=0.0,
         objective=1.0,
         parts={"global": 0.9, "penalty": 1.0},
         status="converged",

@@ -56,7 +56,7 @@ def test_the_promise_is_about_the_centred_features_and_the_record_has_both_share
     states the smaller share of raw neighbours.
     """
     record = fit(replace(shifted, centre=1.0), Keep(keep=0.8)).record
-    assert record.keep["centre"] == 1.0
+    assert record.centre == 1.0
     assert record.heldout.kept >= 0.8
     assert record.heldout.kept_raw < record.heldout.kept
 
@@ -88,7 +88,7 @@ def test_auto_centres_where_that_helps():
     features = Features(mind + 3 * rng.normal(size=4))
     data = FitData(features, simulated_answers(1.5 * mind, 500, seed=5), centre="auto")
     record = fit(data, Keep()).record
-    assert record.keep["centre"] == 1.0
+    assert record.centre == 1.0
     uncentred = fit(replace(data, centre=0.0), Keep()).record
     assert record.heldout.agreement > uncentred.heldout.agreement
     scores = cross_score(data, Keep(), folds=2)
@@ -96,7 +96,7 @@ def test_auto_centres_where_that_helps():
     assert scores.kept_raw == pytest.approx(record.heldout.kept_raw, abs=0.05)
     assert scores.kept_raw < 0.8
     without = replace(data, features=Features(mind - mind.mean(axis=0)))
-    assert fit(without, Keep()).record.keep["centre"] == 0.0
+    assert fit(without, Keep()).record.centre == 0.0
 
 
 def test_the_scores_of_a_centred_fit_refer_to_the_raw_features(shifted):

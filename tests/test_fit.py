@@ -209,7 +209,7 @@ def test_an_arm_with_few_answers_is_measured_by_default(few):
     data = few(900)
     arm = Arm("global", lmbda=10.0)
     solver = Exact(tol=1e-2)
-    fitted = fitting.fit_and_score(data, arm, solver)
+    fitted = fitting.fit_and_score(fitting.fit_plan(data, arm, solver))
     scores = cross_score(data, arm, solver, transform=fitted.transform)
     assert fitted.record.heldout == scores
     assert (scores.of, scores.folds) == ("questions", 3)
@@ -217,7 +217,8 @@ def test_an_arm_with_few_answers_is_measured_by_default(few):
     assert fitted.transform.meta["fit"]["heldout"] == scores.model_dump()
     assert fit(data, arm, solver).record.heldout is None
     for n in (20, 12_000):
-        assert fitting.fit_and_score(few(n), arm, solver).record.heldout is None
+        plan = fitting.fit_plan(few(n), arm, solver)
+        assert fitting.fit_and_score(plan).record.heldout is None
 
 
 def test_folds_of_unequal_size_have_one_number_of_neighbours(world, few):
@@ -268,15 +269,18 @@ def test_one_unconverged_fold_is_recorded(few, monkeypatch):
 
     def spend(*arguments):
         status = "budget" if len(solutions) == 1 else "converged"
-        solutions.append(dataclasses.replace(solve(*arguments), status=status))
+        solution = solve(*arguments)
+        report = dataclasses.replace(solution.report, status=status)
+        solutions.append(dataclasses.replace(solution, report=report))
         return solutions[-1]
 
     monkeypatch.setattr(Exact, "solve", spend)
-    scores = cross_score(few(1000), Arm("global", lmbda=300.0))
+    scores = cross_score(few(1000), Arm("global", lmbda=300.0), folds=np.int64(3))
     assert (len(solutions), scores.converged) == (3, False)
     assert scores.gain_low < 0 < scores.gain_high
 
 
+@pytest.mark.filterwarnings("ignore::glocal.errors.DataWarning")
 @pytest.mark.parametrize(
     "n, folds, noun",
     [(900, 1, "folds"), (6000, 81, "folds"), (6000, 60, "fold 0 of 60")],
@@ -286,8 +290,9 @@ def test_folds_that_cannot_be_made_are_refused(world, n, folds, noun):
     each, and all objects of an answer.
     """
     apart = Answers(np.arange(240).reshape(80, 3)[np.arange(n) % 80])
+    plan = fitting.fit_plan(FitData(world.objects, apart), Arm("global"), None)
     with pytest.raises((DataError, ParameterError), match=noun):
-        fitting.fit_and_score(FitData(world.objects, apart), Arm("global"), None, holdout=folds)
+        fitting.fit_and_score(plan, holdout=folds)
 
 
 # refusals and warnings
@@ -333,7 +338,7 @@ def test_settings_out_of_range_are_refused(world, text):
 
 def test_data_that_do_not_belong_together_are_refused(world, as_a_user):
     """Answers, features and local features that do not fit each other, or are not finite, are
-    refused, and arrays in their place with how to convert them.
+    refused, and so is the class of a solver in place of a solver.
     """
     X = world.objects.matrix
     broken = Features(np.where(np.arange(X.size).reshape(X.shape) == 3 * 32 + 2, np.nan, X))
@@ -345,6 +350,8 @@ def test_data_that_do_not_belong_together_are_refused(world, as_a_user):
     ):
         with pytest.raises(GLocalError, match=sentence):
             fit(FitData(features, answers, local), Arm("glocal"))
+    with pytest.raises(ParameterError, match="solver"):
+        fit(FitData(world.objects, world.answers), Arm("global"), Exact)
 
 
 @pytest.mark.nightly

@@ -11,9 +11,10 @@ from fits import fold_scores
 from world import answers, folder, run
 
 from glocal.aligner import Arm, Exact, FitData, Keep, PaperLoop, cross_score, fit, keep_curve
-from glocal.aligner.crossfit import CrossFit, best_on_path
+from glocal.aligner.crossfit import CrossFit
 from glocal.aligner.folds import fit_folds
 from glocal.aligner.heldout import best_similarity_scale, scaled_identity
+from glocal.aligner.mixture import best_on_path
 from glocal.aligner.penalty import heldout_losses, penalties
 from glocal.data.answers import Answers
 from glocal.data.features import Features
@@ -91,7 +92,7 @@ def test_the_ends_of_a_path_are_the_original_and_global(curve, photographs):
     folds = fit_folds(data)
     arm = Arm("global", lmbda=last.lmbda)
     after = [fold_scores(data, fold, fit(fold.data, arm).transform) for fold in folds]
-    before = [fold_scores(data, fold, scaled_identity(fold.data)) for fold in folds]
+    before = [fold_scores(data, fold, scaled_identity(fold.data, 0.0)) for fold in folds]
     sizes = [len(fold.answers) for fold in folds]
     original, aligned = (np.average(s, axis=0, weights=sizes)[0] for s in (before, after))
     assert last.step == 3
@@ -106,8 +107,8 @@ def test_fresh_images_keep_what_was_promised(photographs, solved, keep):
     little more is promised than `keep`. The fits that are mixed are adjacent on the path.
     """
     solution = solved(keep)
-    heldout = solution.heldout
-    record = solution.keep
+    heldout = solution.report.heldout
+    record = solution.report.keep
     assert (heldout.n_images, heldout.k, heldout.among) == (60, 10, "local images")
     scalars = photographs.data.scalars
     kept = np.mean(
@@ -147,37 +148,44 @@ def test_the_transform_is_the_stated_mix(photographs, curve, solved, keep):
     fits converged, and the record has the scores of the folds.
     """
     solution = solved(keep)
-    record = solution.keep
+    record = solution.report.keep
     fits = [fit(photographs.data, Arm.of(settings), TIGHT) for settings in record["fits"]]
     first, *rest = (fitted.transform.weights.astype(np.float64) for fitted in fits)
     identity = np.trace(first) / len(first) * np.eye(len(first))
     mix = record["share"] * first + (1 - record["share"]) * [*rest, identity][0]
     np.testing.assert_allclose(solution.transform.weights, record["scale"] ** 0.5 * mix, atol=2e-3)
-    assert {fit["status"] for fit in record["fits"]} == {solution.status} == {"converged"}
+    assert {fit["status"] for fit in record["fits"]} == {solution.report.status} == {"converged"}
     choice = curve.choose(keep)
     gain = curve.crossfit.heldout.estimate(
         choice.credit - curve.crossfit.heldout.raw_credit
     )  # paired
     expected = [choice.kept.mean(), choice.agreement, *gain.interval()]
     names = ("kept", "agreement", "gain_low", "gain_high")
-    scores = [getattr(solution.heldout, name) for name in names]
+    scores = [getattr(solution.report.heldout, name) for name in names]
     assert scores == pytest.approx(expected, abs=0.01)
 
 
 @pytest.mark.parametrize("unconverged", [0, 1])
 def test_an_unconverged_fit_of_a_mixture_is_reported(curve, monkeypatch, unconverged):
-    """If either of the two fits that are mixed did not converge, the mixture did not."""
+    """If either of the two fits that are mixed did not converge, the mixture did not, and its
+    report has the objective of that fit.
+    """
     minimise = Exact.minimise
     results = []
 
     def spend(*arguments, **options):
         status = "budget" if len(results) == unconverged else "converged"
-        results.append(replace(minimise(*arguments, **options), status=status, reason=status))
+        solution = minimise(*arguments, **options)
+        report = replace(solution.report, status=status, reason=status)
+        results.append(replace(solution, report=report))
         return results[-1]
 
     monkeypatch.setattr(Exact, "minimise", spend)
     solution = replace(curve, solver=Exact(max_evaluations=5)).solve(0.7)
-    assert (len(results), solution.status, solution.reason) == (2, "budget", "budget")
+    report = solution.report
+    assert (len(results), report.status, report.reason) == (2, "budget", "budget")
+    assert report.objective == results[unconverged].report.objective
+    assert solution.arm == results[unconverged].arm
 
 
 def test_an_error_that_is_not_known_is_none(tmp_path):
@@ -299,13 +307,13 @@ def test_the_search_for_the_penalty_goes_on_while_the_loss_falls(few):
     without local images each λ has a path; on folds of objects λ rises from 1 too if the loss is no
     lower below.
     """
-    curve = keep_curve(few(600))
+    curve = keep_curve(few(600), keep=0.9)
     lambdas = [4.7, 1.4, 0.47, 0.14, 0.047, 0.014]
     assert [*curve.losses] == lambdas[: len(curve.losses)]
     assert curve.penalty == min(curve.losses, key=curve.losses.get) < 4.7
     assert [path[-1].lmbda for path in curve.paths] == [*curve.losses]
     with pytest.warns(DataWarning, match="chance"):
-        curve = keep_curve(random_data(30, 4, 5000))
+        curve = keep_curve(random_data(30, 4, 5000), keep=0.9)
     assert (min(curve.losses), max(curve.losses), curve.penalty) == (0.001, 100.0, 100.0)
 
 
@@ -335,7 +343,7 @@ def test_weights_count_as_copies_in_scores_and_ties(photographs):
         (
             crossfit.original().agreement,
             crossfit.heldout.mean(heldout_losses(crossfit, np.inf)),
-            scaled_identity(crossfit.data).weights[0, 0],
+            scaled_identity(crossfit.data, 0.0).weights[0, 0],
         )
         for crossfit in (weighted, copied)
     )
@@ -364,7 +372,8 @@ def test_copies_of_a_question_are_no_further_evidence(photographs):
 
 def test_a_choice_needs_answers_images_and_the_exact_solver(curve):
     """29 answers are too few, three folds of at least three need nine local images, and the paper's
-    loop and a share outside (0, 1] are refused; 30 answers are enough.
+    loop, a share outside (0, 1] and a share of a curve that chose by the loss are refused; 30
+    answers are enough.
     """
     for size, keep, solver, noun in (
         ((20, 4, 29), None, Exact(), "29 answers"),
@@ -376,4 +385,7 @@ def test_a_choice_needs_answers_images_and_the_exact_solver(curve):
     for keep in (0, 1.5):
         with pytest.raises(ParameterError, match="keep"):
             curve.choose(keep)
-    assert keep_curve(random_data(20, 4, 30), keep=None).losses
+    by_loss = keep_curve(random_data(20, 4, 30))
+    assert by_loss.losses
+    with pytest.raises(ParameterError, match="loss"):
+        by_loss.choose(0.5)

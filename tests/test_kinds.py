@@ -26,10 +26,10 @@ def test_fits_of_every_kind_are_certified(kind):
     solver = Exact(dtype="float64")
     for arm in (Arm("global", lmbda=0.05), Arm("naive", lmbda=0.02)):
         solution = solver.solve(data, arm)
-        assert solution.certificate == "global optimum: duality gap"
-        assert solution.parts["global"] < answers.chance_loss - 0.05
+        assert solution.report.certificate == "global optimum: duality gap"
+        assert solution.report.parts["global"] < answers.chance_loss - 0.05
     with pytest.raises(TrivialOptimumError):
-        solver.solve(data, Arm("naive", lmbda=solution.lambda_max))
+        solver.solve(data, Arm("naive", lmbda=solution.report.lambda_max))
 
 
 def run(line):

@@ -101,7 +101,7 @@ def test_a_converged_fit_is_at_the_optimum(seed):
     p = len(solution.warm.W)
     R = np.random.default_rng(seed).normal(size=(p, p)) / np.sqrt(p)
     starts = solution.warm.W.astype(float), 0.3 * np.eye(p), 0.5 * R @ R.T + 0.02 * np.eye(p)
-    lowest = min(tight.minimise(problem, arm, WarmStart(arm, W)).objective for W in starts)
+    lowest = min(tight.minimise(problem, arm, WarmStart(arm, W)).report.objective for W in starts)
     floor = float(np.finfo(solver.dtype).eps)
-    allowed = solver.tolerance * max(abs(solution.objective), floor)
-    assert solution.objective - lowest <= allowed
+    allowed = solver.tolerance * max(abs(solution.report.objective), floor)
+    assert solution.report.objective - lowest <= allowed

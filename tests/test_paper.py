@@ -166,15 +166,15 @@ def test_the_defaults_are_those_of_the_scripts(loop):
     for arm, least, patience in ((GLOCAL, 20, 15), (GLOBAL, 15, 10)):
         # so that no epoch after the first is a gain
         result = PaperLoop(max_epochs=40, min_delta=9.0).solve(data(), arm)
-        assert result.epochs == max(least, patience + 1)
-        assert f"{patience} epochs without a gain of 9" in result.reason
+        assert result.report.epochs == max(least, patience + 1)
+        assert f"{patience} epochs without a gain of 9" in result.report.reason
 
 
 def test_the_norm_can_be_squared():
     """The penalty of `naive` is ‖W‖², as in the paper, if `squared` requests it."""
     naive = short(squared=True).solve(data(), Arm("naive", lmbda=0.1))
     norm = np.linalg.norm(naive.transform.weights.astype(float))
-    assert naive.parts["penalty"] == pytest.approx(norm**2, rel=1e-6)
+    assert naive.report.parts["penalty"] == pytest.approx(norm**2, rel=1e-6)
 
 
 def test_fold_0_of_4_is_watched_without_weights_or_penalty():
@@ -184,11 +184,14 @@ def test_fold_0_of_4_is_watched_without_weights_or_penalty():
     steps = []
     fit_data = data(block_size=4)
     result = short().solve(fit_data, GLOCAL, Counter(lambda *step: steps.append(step)))
-    parts = [*result.watched["parts"].values()]
+    parts = [*result.report.watched["parts"].values()]
     assert [number for number, _ in steps] == [8, 16, 24]
     assert steps[-1][1].value == pytest.approx(sum(parts))
-    fitted, heldout, rows = fit_folds(fit_data, 4, "objects")[0]
-    assert (result.watched["n"], result.n_fitted) == (len(heldout), len(fitted.answers))
+    fitted, heldout, rows, _ = fit_folds(fit_data, 4, "objects")[0]
+    assert (result.report.watched["n"], result.report.n_fitted) == (
+        len(heldout),
+        len(fitted.answers),
+    )
     images = IMAGES[rows]
     mapped = images @ result.transform.weights.astype(float)
     blocks = np.array_split(np.arange(10), 3)
@@ -229,7 +232,8 @@ def test_it_stops_where_the_rule_of_the_scripts_says(loop, monkeypatch, seed):
     result = short(max_epochs=20, batch_size=400, **rule).solve(data(local=False), GLOBAL)
     expected = ended_after(losses, **rule)
     status = "stalled" if expected else "budget"
-    assert (result.epochs, result.status, result.converged) == (expected or 20, status, False)
+    report = result.report
+    assert (report.epochs, report.status, result.converged) == (expected or 20, status, False)
 
 
 @pytest.mark.parametrize("kind, t", [("anchor", 3000), ("nearest-of-n", 60_000)])
@@ -238,7 +242,7 @@ def test_answers_about_a_reference_are_fitted(kind, t):
     answers = chosen(world.answers(t, 60, kind), 9 * X)
     solver = PaperLoop(eta=0.1, batch_size=t // 80, max_epochs=6)
     result = solver.solve(FitData(Features(X), answers), GLOBAL)
-    for parts in (result.parts, result.watched["parts"]):
+    for parts in (result.report.parts, result.report.watched["parts"]):
         assert parts["global"] < answers.chance_loss / 2
 
 

@@ -47,12 +47,12 @@ def test_the_reduced_fit_is_the_full_fit(name, monkeypatch):
     full = SOLVER.solve(data, arm)
     assert small.converged
     if name == "naive":
-        assert small.rank == full.rank < N
+        assert small.report.rank == full.report.rank < N
     else:
-        assert (small.rank, full.rank) == (N + (M if arm.local else 0), None)
-    assert small.objective == pytest.approx(full.objective, rel=2 * SOLVER.tol)
-    assert small.parts["penalty"] == pytest.approx(full.parts["penalty"], rel=1e-3)
-    assert small.certificate == full.certificate
+        assert (small.report.rank, full.report.rank) == (N + (M if arm.local else 0), None)
+    assert small.report.objective == pytest.approx(full.report.objective, rel=2 * SOLVER.tol)
+    assert small.report.parts["penalty"] == pytest.approx(full.report.parts["penalty"], rel=1e-3)
+    assert small.report.certificate == full.report.certificate
     np.testing.assert_allclose(small.transform.weights, full.transform.weights, atol=1e-2)
     used = [OBJECTS, LOCAL][: 1 + arm.local]
     rows = np.concatenate([OBJECTS.standardization(f.matrix, "float64") for f in used])

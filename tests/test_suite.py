@@ -146,7 +146,7 @@ def test_every_score_is_that_of_its_function(rows, numbers, folder):
     """Each row has the score that its evaluation gives for the embedding of a fit, a file or a
     baseline, and held-out rows name the fold.
     """
-    data, heldout, _ = fit_folds(FitData(MADE.objects, MADE.answers), 3, "objects")[0]
+    data, heldout, *_ = fit_folds(FitData(MADE.objects, MADE.answers), 3, "objects")[0]
     transforms = {
         "global": fit(data, Arm("global", lmbda=0.1)).transform,
         "given": LinearTransform.load(folder / "w.npz"),

@@ -19,6 +19,7 @@ from world import folder, run
 
 from glocal.aligner import Arm, Exact, FitData, PaperLoop, fit
 from glocal.aligner.folds import fit_folds
+from glocal.aligner.heldout import HeldOut
 from glocal.data.features import Features
 from glocal.data.world import simulated_world
 from glocal.errors import ClusterError, DataError, DivergedError, FileError, ParameterError
@@ -168,8 +169,9 @@ def test_a_point_is_the_fit_that_one_would_run(swept, data):
 def test_a_path_takes_fewer_evaluations_than_cold_fits(data):
     """Each fit on a path starts at the previous optimum, `glocal` at that of `global`."""
     (path,) = paths(settings(PATH, local=True))
+    heldout = HeldOut(fit_folds(data, 2)[:1])
     (first, second), [cold_first], [cold] = (
-        fit_path(data, Exact(), 2, Unit(0, part, ""))[1] for part in (path, path[:1], path[1:])
+        fit_path(heldout, Exact(), Unit(0, part, ""))[1] for part in (path, path[:1], path[1:])
     )
     assert first["evaluations"] == cold_first["evaluations"]
     assert second["evaluations"] < 0.7 * cold["evaluations"]
@@ -192,15 +194,16 @@ def test_points_whose_optimum_is_0_have_no_scores(data):
 
 def test_few_answers_are_held_out_by_questions(data):
     """With few answers and no local images a sweep holds out questions, says so, counts neighbours
-    among all objects that they name, and its λ are multiples of p / t, with the t that the weights
-    leave. It tells how many of all points are done.
+    among all objects that they name, chooses by the loss, as a fit does, and its λ are multiples of
+    p / t, with the t that the weights leave. It tells how many of all points are done.
     """
     answers = replace(data.answers.select(np.arange(1000)), weights=np.resize([1.0, 3.0], 1000))
     few = FitData(data.features, answers)
     steps = []
     result = sweep(few, folds=2, solver=LOOSE, progress=lambda row, *step: steps.append(step))
     assert result.means["lmbda"].dropna().tolist() == [4.0, 1.2, 0.4, 0.12, 0.04]
-    assert result.transform.meta["sweep"]["heldout"] == "questions"
+    summary = result.transform.meta["sweep"]
+    assert (summary["heldout"], summary["keep"]) == ("questions", None)
     assert set(result.points["n_images"]) == {len(answers.named_objects())}
     assert steps[-1] == (len(result.points), len(result.points))
 

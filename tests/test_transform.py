@@ -311,7 +311,7 @@ record {"card": {"notes": [1]}}
 record {"card": {"self": 1}}
 fit {"method": 5}
 fit {"keep": {"keep": []}}
-fit {"keep": {"keep": 0.9, "centre": "x"}}
+fit {"centre": "x"}
 fit {"provenance": {"data": 5}}
 fit {"surplus": 1}
 fit {"n_answers": "many"}

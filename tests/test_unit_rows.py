@@ -10,7 +10,7 @@ import pytest
 from world import folder, run
 
 from glocal import Aligner, Arm, Features, FitData, LinearTransform, fit, simulated_world
-from glocal.aligner.fitting import fit_and_score
+from glocal.aligner.fitting import fit_and_score, fit_plan
 from glocal.scores import read_rows
 from glocal.similarity import scaled_to_length_1
 
@@ -122,7 +122,8 @@ def in_langchain(transform, X):
 @pytest.fixture(scope="module")
 def fitted(world):
     data = FitData(world.objects, world.answers, normalize=True)
-    return fit_and_score(data, Arm("global", lmbda=1.0), None).transform, raw(world.local.matrix)
+    plan = fit_plan(data, Arm("global", lmbda=1.0), None)
+    return fit_and_score(plan).transform, raw(world.local.matrix)
 
 
 @pytest.mark.parametrize(

@@ -47,7 +47,9 @@ Count = Annotated[int, Field(ge=0)]
 
 
 class HeldOutScores(BaseModel):
-    """The scores of fits without each fold on the answers and images of that fold, and its schema.
+    """The scores of fits on the answers and images of the folds that they were made without.
+
+    The class is also the schema of the record.
 
     Parameters
     ----------
@@ -105,7 +107,6 @@ class KeepRecord(TypedDict):
     """How `Keep` chose; docs/file-formats.md describes the keys."""
 
     keep: float | None
-    centre: float
     share: float | None
     scale: float
     fits: list[dict[str, Any]]
@@ -119,20 +120,22 @@ class KeepRecord(TypedDict):
 class SolverReport:
     """The outcome of a fit, as the solver reports it.
 
-    `parts` are the unweighted terms of `objective`. `status` is ``"converged"``, ``"budget"``,
-    ``"stalled"`` or `UNCHANGED`, and `reason` explains it. `gap` is an upper bound (for `glocal` an
-    estimate) on the distance of the objective from the optimum, in nats, or None if no bound is
-    known. `certificate` states what is proven about the solution. `rank` is the number of fitted
-    directions if there are fewer rows than columns, else None; for `naive` it is the number of
-    singular values of W above a thousandth of the largest. `keep` records how a transform was
-    chosen by the share of neighbours that it keeps (`glocal.aligner.choice.KeepCurve.solve`), and
-    `heldout` holds the scores on folds, if they were computed.
+    `centre` is the share of the column means that was subtracted from the features. `parts` are the
+    unweighted terms of `objective`. `status` is ``"converged"``, ``"budget"``, ``"stalled"`` or
+    `UNCHANGED`, and `reason` explains it. `gap` is an upper bound (for `glocal` an estimate) on the
+    distance of the objective from the optimum, in nats, or None if no bound is known. `certificate`
+    states what is proven about the solution. `rank` is the number of fitted directions if there are
+    fewer rows than columns, else None; for `naive` it is the number of singular values of W above a
+    thousandth of the largest. `keep` records how a transform was chosen by the share of neighbours
+    that it keeps (`glocal.aligner.choice.KeepCurve.solve`), and `heldout` holds the scores on
+    folds, if they were computed.
 
     The fields from `bias` on belong to the paper's loop, which never counts as converged and has no
     `tol`. `n_fitted` is the number of answers outside the fold that its stopping rule watched, and
     `watched` holds the losses on that fold.
     """
 
+    centre: float
     objective: float | None
     parts: dict[str, float] | None
     status: str

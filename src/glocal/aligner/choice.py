@@ -1,6 +1,6 @@
 """Choose a mixture by the share of neighbours to keep, and fit it to all data.
 
-Paths, mixtures and their promises are defined in `glocal.aligner.crossfit`.
+Paths, mixtures and their promises are defined in `glocal.aligner.mixture`.
 """
 
 from __future__ import annotations
@@ -12,13 +12,14 @@ from operator import attrgetter
 
 import numpy as np
 
-from glocal.aligner.crossfit import CrossFit, Mixture, best_on_path, path_arm, scaled_identity_of
+from glocal.aligner.crossfit import CrossFit, path_arm
 from glocal.aligner.data import FitData
 from glocal.aligner.exact import Exact, Solution, WarmStart
 from glocal.aligner.heldout import heldout_scores, scaled_identity
+from glocal.aligner.mixture import Mixture, best_on_path
 from glocal.errors import ParameterError
 from glocal.objective import single_threaded_blas
-from glocal.results import UNCHANGED, HeldOutScores, KeepRecord
+from glocal.results import UNCHANGED, HeldOutScores, KeepRecord, SolverReport
 from glocal.solver import Counter
 from glocal.transform import LinearTransform
 
@@ -34,6 +35,8 @@ class KeepCurve:
     Attributes
     ----------
     data : FitData
+    keep : float or None
+        The share of neighbours to keep. None chooses λ of `global` by the loss, and promises none.
     solver : Exact
         The solver of the final fits.
     crossfit : CrossFit
@@ -52,6 +55,7 @@ class KeepCurve:
     """
 
     data: FitData
+    keep: float | None
     solver: Exact
     crossfit: CrossFit
     original: Mixture
@@ -75,10 +79,15 @@ class KeepCurve:
         Raises
         ------
         ParameterError
-            `keep` is outside (0, 1].
+            `keep` is outside (0, 1], or the curve has no paths.
         """
         if keep is None:
             return self.least_loss
+        if not self.paths:
+            raise ParameterError(
+                f"`keep` is {keep}, but this curve was computed to choose by the loss. Compute one "
+                f"with `keep_curve(data, keep={keep})`."
+            )
         if not 0 < keep <= 1:
             raise ParameterError(f"`keep` is {keep}; it must be a share above 0 and at most 1.")
         candidates = [self.original, *(best_on_path(path, keep) for path in self.paths)]
@@ -110,10 +119,10 @@ class KeepCurve:
         """Fit the arms on both sides of the chosen mixture to all data, and mix their matrices.
 
         The solution is that of the arm nearer to `global`, but its weights are mixed, its
-        evaluations are those of all fits, its status is that of an unconverged fit if there is one,
-        and it has no certificate. The ``keep`` entry of its record has both fits with their
-        certificates. If the choice is the original features, nothing is fitted, W is the identity,
-        and the solution has no arm.
+        evaluations are those of all fits, and it has no certificate. If one of the fits did not
+        converge, the solution is that of its arm. The ``keep`` entry of its record has both fits
+        with their certificates. If the choice is the original features, nothing is fitted, W is the
+        identity, and the solution has no arm.
         """
         counter = counter or Counter(evaluations=self.evaluations)
         chosen = self.choose(keep)
@@ -121,18 +130,18 @@ class KeepCurve:
             fits = self._fits_beside(chosen, counter) if chosen.step else []
             scale = self.crossfit.weights(chosen)[0] if fits else 1.0
             solution = self._mixed(chosen, fits, scale) if fits else self._unchanged()
-            return replace(
-                solution,
+            report = replace(
+                solution.report,
                 evaluations=counter.evaluations,
                 keep=self._record(keep, fits, chosen.share if fits else None, scale),
                 heldout=self.heldout_scores(chosen),
             )
+        return replace(solution, report=report)
 
     def _unchanged(self) -> Solution:
         """The features as they are, or as centring leaves them."""
-        return Solution(
-            transform=self.data.transform(np.eye(self.data.features.dimensions)),
-            arm=None,
+        report = SolverReport(
+            centre=self.data.fixed_centre,
             objective=None,
             parts=None,
             status=UNCHANGED,
@@ -142,21 +151,22 @@ class KeepCurve:
             evaluations=0,
             solver=self.solver.name,
             dtype=self.solver.dtype,
-            threads=None,
         )
+        identity = self.data.transform(np.eye(self.data.features.dimensions))
+        return Solution(identity, arm=None, report=report, threads=None)
 
     def _mixed(self, mixture: Mixture, fits: Sequence[Solution], scale: float) -> Solution:
-        """The first of the fits beside a mixture, with the W of the mixture at its best scale."""
-        matrices = [fit.transform.weights.astype(np.float64) for fit in fits]
-        before = matrices[1] if len(fits) > 1 else scaled_identity_of(matrices[0])
-        W = mixture.share * matrices[0] + (1 - mixture.share) * before
+        """The first of the fits beside a mixture, with the W of the mixture at its best scale.
+
+        A fit that did not converge comes before one that did.
+        """
+        W = mixture.weights([fit.transform.weights.astype(np.float64) for fit in fits])
         reported = next((fit for fit in fits if not fit.converged), fits[0])
+        certificate = "none: a mixture; keep.fits has the certificates of its fits"
         return replace(
-            fits[0],
+            reported,
             transform=self.data.transform(scale**0.5 * W),
-            status=reported.status,
-            reason=reported.reason,
-            certificate="none: a mixture; keep.fits has the certificates of its fits",
+            report=replace(reported.report, certificate=certificate),
         )
 
     def _fits_beside(self, mixture: Mixture, counter: Counter) -> list[Solution]:
@@ -184,7 +194,7 @@ class KeepCurve:
     def fold_transforms(self, mixture: Mixture) -> list[LinearTransform]:
         """The transform of each fold of a mixture; for the original, the best scaled identity."""
         if not mixture.step:
-            centre = float(self.data.centre)
+            centre = self.data.fixed_centre
             return [scaled_identity(fold.data, centre) for fold in self.crossfit.folds]
         return [self.data.transform(W) for W in self.crossfit.weights(mixture)[1]]
 
@@ -209,10 +219,11 @@ class KeepCurve:
             nearby = {round(min(1.0, max(_LOWEST_KEEP, keep + step)), 4) for step in _NEARBY_KEEPS}
         return KeepRecord(
             keep=keep,
-            centre=float(self.data.centre),
             share=share,
             scale=scale,
-            fits=[fit.settings | {name: getattr(fit, name) for name in outcome} for fit in fits],
+            fits=[
+                fit.settings | {name: getattr(fit.report, name) for name in outcome} for fit in fits
+            ],
             curve=[self._curve_row(other) for other in sorted(nearby)],
             losses={f"{lmbda:g}": self.losses[lmbda] for lmbda in sorted(self.losses)},
             evaluations=self.evaluations,

@@ -1,26 +1,18 @@
-"""Fits without each fold on paths from the original features to `global`, and held-out scores.
-
-A *path* leads at one λ from the original features over fits of `glocal` to `global`. A *mixture* is
-a point of it: 0 is the original features, 1 the first fit, and 1.5 the mean of the W of the first
-and of the second fit.
-"""
+"""Fits without each fold on paths from the original features to `global`, and held-out scores."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from itertools import pairwise
-from math import ceil
-from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 
 from glocal.aligner.arm import Arm
 from glocal.aligner.data import FitData
-from glocal.aligner.exact import Exact, Solution
+from glocal.aligner.exact import Exact, Solution, WarmStart
 from glocal.aligner.folds import Fold
 from glocal.aligner.heldout import HeldOut, best_similarity_scale
+from glocal.aligner.mixture import Mixture, mix, scaled_identity_of
 from glocal.solver import Counter
 
 FOLDS = 3
@@ -31,7 +23,6 @@ PATH_TAU = 0.1
 _MIXTURES = 5  # from one fit of a path to the next
 _LEADING_AXES = 256  # principal axes of the fits on folds; outside them W is a scaled identity
 _TOLERANCE = 3e-4  # relative, of the fits on folds: it moves no score by more than .002
-_ROUNDING = 1e-9  # of a promise where it crosses the share to keep
 
 
 def path_arm(lmbda: float, alpha: float) -> Arm:
@@ -39,90 +30,6 @@ def path_arm(lmbda: float, alpha: float) -> Arm:
     if not alpha:
         return Arm(method="global", lmbda=lmbda)
     return Arm(method="glocal", lmbda=lmbda, alpha=alpha, tau=PATH_TAU)
-
-
-@dataclass(frozen=True, eq=False)
-class Mixture:
-    """A mixture on a path, with the held-out scores of its W in all folds.
-
-    Parameters
-    ----------
-    lmbda, step : float
-        λ of the path; 0 for the original features, 1 for the first fit of the path and so on.
-    credit : (t,) array
-        The credit of each held-out answer when the model chooses by cosine, 0 to 1.
-    agreement : float
-        The weighted mean of `credit`.
-    kept : (m,) array
-        The share of its nearest neighbours that each held-out image keeps.
-    """
-
-    lmbda: float
-    step: float
-    credit: Float[np.ndarray, " t"]
-    agreement: float
-    kept: Float[np.ndarray, " m"]
-
-    @property
-    def kept_error(self) -> float:
-        """The standard error of the mean share of neighbours kept."""
-        return float(self.kept.std() / np.sqrt(len(self.kept)))
-
-    @property
-    def promise(self) -> float:
-        """The promised share of neighbours: the mean share kept, minus one standard error."""
-        return float(self.kept.mean()) - self.kept_error
-
-    @property
-    def last_fit(self) -> int:
-        """The number of the fit on the side of `global`; 0 for the original features."""
-        return ceil(self.step)
-
-    @property
-    def share(self) -> float:
-        """The share of this fit in the mixture; the rest is the one before it on the path."""
-        return 1 - (self.last_fit - self.step)
-
-    def towards(self, other: Mixture, share: float) -> Mixture:
-        """The mixture at this share of the way to `other`, with linearly interpolated scores."""
-
-        def between(score: Any, of_other: Any) -> Any:
-            return score + share * (of_other - score)
-
-        return Mixture(
-            self.lmbda,
-            between(self.step, other.step),
-            between(self.credit, other.credit),
-            between(self.agreement, other.agreement),
-            between(self.kept, other.kept),
-        )
-
-
-def best_on_path(path: Sequence[Mixture], keep: float) -> Mixture:
-    """The mixture of a path with the largest agreement of those that promise to keep this share.
-
-    Where the promise crosses `keep` between two mixtures, that point is a candidate too.
-    """
-    candidates = [*path]
-    for mixture, following in pairwise(path):
-        if mixture.promise >= keep > following.promise:
-            share = (mixture.promise - keep) / (mixture.promise - following.promise)
-            candidates.append(mixture.towards(following, share))
-    agreement = [mixture.agreement for mixture in candidates]
-    promises = [mixture.promise for mixture in candidates]
-    return candidates[best_keeping(agreement, promises, keep)]
-
-
-def best_keeping(agreement: Sequence[float], promises: Sequence[float], keep: float) -> int:
-    """The number of the candidate that agrees most among those that promise to keep a share.
-
-    A candidate promises the mean share of neighbours that it keeps on the folds, minus one standard
-    error. If none promises `keep`, the result is the candidate that promises most.
-    """
-    is_allowed = np.asarray(promises) >= keep - _ROUNDING
-    if not is_allowed.any():
-        return int(np.argmax(promises))
-    return int(np.where(is_allowed, agreement, -np.inf).argmax())
 
 
 class CrossFit:
@@ -170,24 +77,24 @@ class CrossFit:
         previous fold.
         """
         if (lmbda, alpha) not in self.solutions:
-
-            def distance(other: tuple[float, float]) -> tuple[float, float]:
-                return abs(np.log(other[0] / lmbda)), abs(other[1] - alpha)
-
-            near = self.solutions.get(min(self.solutions, key=distance, default=(0.0, 0.0)))
+            near = self._nearest(lmbda, alpha)
             arm = path_arm(lmbda, alpha)
             fits: list[Solution] = []
-            for fold, problem in enumerate(self._problems):
-                start = fits[-1].warm if fits else None
-                if near is not None:
-                    start = near[fold].warm
-                    if fits and start is not None:
-                        start = start.moved(near[fold - 1].warm, fits[-1].warm)
+            for problem in self._problems:
+                start = _start(near, fits)
                 fits.append(
                     self._solver.minimise(problem, arm, start, self._counter, certified=False)
                 )
             self.solutions[lmbda, alpha] = fits
         return [fit.transform.weights.astype(np.float64) for fit in self.solutions[lmbda, alpha]]
+
+    def _nearest(self, lmbda: float, alpha: float) -> list[Solution]:
+        """The fits of the arm that is nearest in λ and then in α; empty before the first fit."""
+
+        def distance(other: tuple[float, float]) -> tuple[float, float]:
+            return abs(np.log(other[0] / lmbda)), abs(other[1] - alpha)
+
+        return self.solutions[min(self.solutions, key=distance)] if self.solutions else []
 
     def embeddings(self, lmbda: float) -> list[Float[np.ndarray, "_ p"]]:
         """The held-out objects under `global`; an infinite λ leaves them as they are."""
@@ -253,21 +160,19 @@ class CrossFit:
         return scale, [scale**0.5 * W for W in matrices]
 
 
+def _start(near: Sequence[Solution], fits: Sequence[Solution]) -> WarmStart | None:
+    """Where the fit of the next fold starts, by the fits of a near arm and of the folds before."""
+    fold = len(fits)
+    if not near:
+        return fits[-1].warm if fits else None
+    start = near[fold].warm
+    if fits and start is not None:
+        return start.moved(near[fold - 1].warm, fits[-1].warm)
+    return start
+
+
 def _products(
     rows: Sequence[Float[np.ndarray, "_ p"]], weights: Sequence[Sequence[Float[np.ndarray, "p p"]]]
 ) -> list[list[Float[np.ndarray, "_ p"]]]:
     """The rows of each fold under every W of its path."""
     return [[X @ W for W in path] for X, path in zip(rows, weights, strict=True)]
-
-
-def mix(path: Sequence[Float[np.ndarray, "n p"]], step: float) -> Float[np.ndarray, "n p"]:
-    """Return the mixture at a step of a path, interpolated linearly from each fit to the next."""
-    before = max(0, min(int(step), len(path) - 2))
-    share = step - before
-    return (1 - share) * path[before] + share * path[before + 1]
-
-
-def scaled_identity_of(W: Float[np.ndarray, "p p"]) -> Float[np.ndarray, "p p"]:
-    """The identity, scaled to the trace of W."""
-    identity: np.ndarray = np.trace(W) / len(W) * np.eye(len(W))
-    return identity

@@ -68,8 +68,8 @@ class FitData:
         means of the objects and mean is their overall mean. The subtraction becomes the bias of the
         transform. "auto" leaves the choice of s to `Keep`.
     normalize : bool
-        Scale each object and local row to length 1 first, as if all objects already have that
-        length. The transform then scales all rows itself.
+        Scale each object and local row to length 1 first. If all object rows have length 1 already,
+        this is done anyway. The transform then scales all rows itself.
     objects, images : (k,) and (m,) int, or None
         The rows of the object features that are split into folds (None: those that the answers
         name), and the rows of the local features that are used (None: all).
@@ -112,17 +112,23 @@ class FitData:
             weighted = self.answers.select(self.answers.all_weights > 0)
             object.__setattr__(self, "answers", weighted)
 
-    @cached_property
-    def scalars(self) -> Standardization:
-        """The two scalars of the object features, and the shift that centring subtracts."""
+    @property
+    def fixed_centre(self) -> float:
+        """The centre as a number; raises a ParameterError for "auto"."""
         if self.centre == AUTO:
             raise ParameterError(
                 "`centre=auto` can be chosen only with `keep`. Give a number from 0 to 1."
             )
+        return float(self.centre)
+
+    @cached_property
+    def scalars(self) -> Standardization:
+        """The two scalars of the object features, and the shift that centring subtracts."""
+        centre = self.fixed_centre
         standardization = self.features.standardization
-        if not self.centre:
+        if not centre:
             return standardization
-        return standardization.centred(self.features.column_means, self.centre)
+        return standardization.centred(self.features.column_means, centre)
 
     def transform(self, weights: Float[np.ndarray, "p r"]) -> LinearTransform:
         """Build the transform of raw features with these weights; centring becomes its bias.
@@ -152,7 +158,10 @@ class FitData:
         return "objects" if self.local_features is None else "local images"
 
     def evaluation_rows(self, rows: Int[np.ndarray, " r"]) -> Float[np.ndarray, "m p"]:
-        """Read the first 10,000 of these rows of the evaluation images, raw, in file order."""
+        """Read these rows of the evaluation images, raw and in file order.
+
+        Of more than 10,000 rows only the first are read, which are a random sample.
+        """
         images = self.evaluation_images
         numbers = np.sort(rows[:_MAX_EVALUATION_IMAGES])
         raw = np.asarray(images.matrix[numbers], dtype=np.float64)
@@ -222,7 +231,7 @@ class FitData:
     def hashes(self, *, local: bool) -> dict[str, str]:
         """The hash of each input that a fit reads, with or without the `local` images."""
         hashes = {
-            "features": array_sha256(self.features.matrix),
+            "features": self.features.sha256,
             "answers": array_sha256(self.answers.objects),
         }
         if self.answers.weights is not None:

@@ -11,10 +11,10 @@ from jaxtyping import Float
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from glocal.aligner.arm import Arm
 from glocal.aligner.data import FitData
-from glocal.aligner.exact import Exact
-from glocal.aligner.fitting import Solver, arm_or_keep, fit_and_score
-from glocal.aligner.paper import PaperLoop
+from glocal.aligner.fitting import Solver, arm_or_keep, fit_and_score, fit_plan
+from glocal.aligner.keep import Keep
 from glocal.data.answers import Answers
 from glocal.data.features import Features, as_matrix
 from glocal.data.join import join
@@ -65,7 +65,8 @@ class Aligner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         The learned map, with its standardization; ``transform_.save(path)`` writes it.
     record_ : FitRecord
         Objective, convergence, certificate and provenance of the fit; ``record_.heldout`` has the
-        scores on held-out data of `Keep`, or of an arm with fewer than 5,000 answers.
+        scores on held-out data of `Keep`, or of an arm with 30 to 4,999 answers and the exact
+        solver.
     n_features_in_ : int
         The number of columns of X.
 
@@ -156,10 +157,6 @@ class Aligner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             pipeline = Pipeline(steps, transform_input=["local_features"])
             pipeline.fit(X, answers=answers, local_features=local)
         """
-        if self.solver is not None and not isinstance(self.solver, Exact | PaperLoop):
-            raise ParameterError(
-                f"`solver` is {self.solver!r}; pass glocal.Exact(…), glocal.PaperLoop(…), or None."
-            )
         features = self._features(X, "X", ensure_min_samples=3)
         local = local_features
         if local is not None:
@@ -177,8 +174,10 @@ class Aligner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             centre=self.centre,
             normalize=self.normalize,
         )
-        what = arm_or_keep(self.keep, self.get_params(), local=local is not None)
-        fitted = fit_and_score(data, what, self.solver)
+        options = {name: getattr(self, name) for name in Arm.model_fields}
+        arm = Arm(**{name: value for name, value in options.items() if value is not None})
+        what = arm_or_keep(Keep(keep=self.keep), arm, local=local is not None)
+        fitted = fit_and_score(fit_plan(data, what, self.solver))
         self.transform_ = fitted.transform
         self.record_ = fitted.record
         return self

@@ -20,6 +20,7 @@ from glocal.solver import (
     Counter,
     DualityGap,
     NaiveGap,
+    SolverResult,
     identity_scale,
     lambda_max,
     minimise,
@@ -55,9 +56,9 @@ class WarmStart:
         return WarmStart(target.arm, self.W + (target.W - other.W), pairs)
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
-class Solution(SolverReport):
-    """The fit of one arm: a transform of raw features, with their standardization.
+@dataclass(frozen=True, eq=False)
+class Solution:
+    """What a solver or `Keep` returns: the transform of raw features, and how it was found.
 
     A fit of a neighbouring arm can start from `warm`, which is None for the paper's loop. `arm` is
     None if nothing was fitted.
@@ -65,6 +66,7 @@ class Solution(SolverReport):
 
     transform: LinearTransform
     arm: Arm | None
+    report: SolverReport
     threads: int | None
     warm: WarmStart | None = None
 
@@ -76,7 +78,7 @@ class Solution(SolverReport):
     @property
     def converged(self) -> bool:
         """Whether the gap is at most the tolerance, or nothing was fitted."""
-        return self.status in ("converged", UNCHANGED)
+        return self.report.status in ("converged", UNCHANGED)
 
 
 class Exact(Options):
@@ -169,50 +171,32 @@ class Exact(Options):
             λ is at or above λ_max: the optimum is W = 0.
         """
         counter = counter or Counter()
+        first_evaluation = counter.evaluations
         with single_threaded_blas():
             objective = problem.objective(arm)
             limit = _checked_lambda(objective, arm) if objective.mix < 1 else None
-            criterion: Criterion = NaiveGap(objective)
-            if objective.mix:
-                criterion = DualityGap(objective, certified=certified)
-            first_evaluation = counter.evaluations
             if start is None or start.arm.method == "naive":
                 start = self._first_start(problem, objective, arm, counter)
             is_same_penalty = (start.arm.lmbda, start.arm.mix) == (arm.lmbda, arm.mix)
+            spent = counter.evaluations - first_evaluation
             result = minimise(
                 objective,
-                criterion,
+                _criterion(objective, certified=certified),
                 start.W,
                 problem.axes.moments,
                 tol=self.tolerance,
-                max_evaluations=self.max_evaluations - (counter.evaluations - first_evaluation),
+                max_evaluations=self.max_evaluations - spent,
                 pairs=start.pairs if is_same_penalty else (),
                 counter=counter,
             )
-            W = result.W
+            result = replace(result, evaluations=spent + result.evaluations)
             if arm.method == "naive":  # some of its eigenvalues may be negative
-                W = symmetric_start(W)
-            weights = problem.axes.back(W, arm.identity)
-        evaluations = counter.evaluations - first_evaluation
-        gap_name = "estimated duality gap" if arm.local else "duality gap"
-        return Solution(
-            transform=problem.data.transform(weights),
-            arm=arm,
-            objective=result.evaluation.value,
-            parts=result.evaluation.parts,
-            status=result.status,
-            reason=replace(result, evaluations=evaluations).reason(self.tolerance, gap_name),
-            gap=result.gap,
-            certificate=_certificate(arm, result.status, certified=certified),
-            evaluations=evaluations,
-            solver=self.name,
-            dtype=self.dtype,
-            tol=self.tolerance,
-            lambda_max=limit,
-            rank=_rank(arm, W, len(problem.axes.U)),
-            threads=problem.workers.threads,
-            warm=WarmStart(arm, W, result.pairs),
-        )
+                result = replace(result, W=symmetric_start(result.W))
+            weights = problem.axes.back(result.W, arm.identity)
+        report = self._report(problem, arm, result, limit, certified=certified)
+        warm = WarmStart(arm, result.W, result.pairs)
+        transform = problem.data.transform(weights)
+        return Solution(transform, arm, report, problem.workers.threads, warm)
 
     def _first_start(
         self, problem: Problem, objective: Objective, arm: Arm, counter: Counter
@@ -240,6 +224,33 @@ class Exact(Options):
             counter=counter,
         )
         return WarmStart(arm, result.W, result.pairs)
+
+    def _report(
+        self,
+        problem: Problem,
+        arm: Arm,
+        result: SolverResult,
+        limit: float | None,
+        *,
+        certified: bool,
+    ) -> SolverReport:
+        """The outcome of a descent in the words of a record; `limit` is λ_max, if there is one."""
+        gap_name = "estimated duality gap" if arm.local else "duality gap"
+        return SolverReport(
+            centre=problem.data.fixed_centre,
+            objective=result.evaluation.value,
+            parts=result.evaluation.parts,
+            status=result.status,
+            reason=result.reason(self.tolerance, gap_name),
+            gap=result.gap,
+            certificate=_certificate(arm, result.status, certified=certified),
+            evaluations=result.evaluations,
+            solver=self.name,
+            dtype=self.dtype,
+            tol=self.tolerance,
+            lambda_max=limit,
+            rank=_rank(arm, result.W, len(problem.axes.U)),
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -329,6 +340,13 @@ def _checked_lambda(objective: Objective, arm: Arm) -> float:
             limit,
         )
     return limit
+
+
+def _criterion(objective: Objective, *, certified: bool) -> Criterion:
+    """The bound on the distance from the optimum by which a descent ends."""
+    if objective.mix:
+        return DualityGap(objective, certified=certified)
+    return NaiveGap(objective)
 
 
 def _certificate(arm: Arm, status: str, *, certified: bool) -> str:

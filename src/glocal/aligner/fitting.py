@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import time
 import warnings
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -27,7 +27,7 @@ from glocal.errors import (
     ParameterError,
 )
 from glocal.evaluation.axes import chance_level
-from glocal.results import UNCHANGED, FitRecord, HeldOutScores, Provenance, SolverReport, to_json
+from glocal.results import UNCHANGED, FitRecord, HeldOutScores, Provenance, to_json
 from glocal.similarity import at_chance, one_point
 from glocal.solver import Counter, OnStep
 from glocal.transform import LinearTransform
@@ -96,18 +96,14 @@ def fit(
     >>> fit(FitData(world.objects, world.answers), Arm("global", lmbda=0.1)).record.status
     'converged'
     """
-    what, solver = with_defaults(data, what, solver)
-    _check(data, what)
-    start_time = time.perf_counter()
-    solution = _solve(data, what, solver, Counter(on_step))
-    return _record_fit(data, solution, time.perf_counter() - start_time)
+    return _fit(fit_plan(data, what, solver), on_step)
 
 
 def cross_score(
     data: FitData,
     what: Arm | Keep | None = None,
     solver: Solver | None = None,
-    folds: int | Sequence[Fold] = DEFAULT_FOLDS,
+    folds: int | np.integer | Sequence[Fold] = DEFAULT_FOLDS,
     *,
     transform: LinearTransform | None = None,
     on_step: OnStep | None = None,
@@ -123,7 +119,7 @@ def cross_score(
     data, what, solver, on_step
         As in `fit`.
     folds : int or sequence of Fold
-        The number of folds, at least 2, or the result of `FitData.folds`.
+        The number of folds, at least 2, or the folds themselves.
     transform : LinearTransform or None
         The fit to all data. The record then states how much an axis of it changes by the choice of
         the answers.
@@ -138,84 +134,30 @@ def cross_score(
     OverfitWarning
         The held-out loss is above that of features that are only scaled.
     """
-    what, solver = with_defaults(data, what, solver)
-    _check(data, what)
-    parts = fit_folds(data, folds) if isinstance(folds, int) else folds
-    counter = Counter(on_step)
-    solutions = [_solve(part.data, what, solver, counter) for part in parts]
-    scored = [*map(_scored_fit, parts, solutions)]
-    transforms = [transform for _, transform in scored]
-    converged = all(solution.converged for solution in solutions)
-    scores = heldout_scores(data, [fold for fold, _ in scored], transforms, converged=converged)
-    is_unchanged = {solution.status for solution in solutions} == {UNCHANGED}
-    if scores.loss > scores.original_loss and not is_unchanged:
-        warnings.warn(
-            f"overfitting: the held-out loss {scores.loss:.4f} is above "
-            f"{scores.original_loss:.4f}, that of scaled features without a transform. Raise "
-            "lmbda, or let it be chosen. If a warning about the answers names another cause, fix "
-            "that first.",
-            OverfitWarning,
-            stacklevel=2,
-        )
-    if transform is None:
-        return scores
-    fractions = [len(part.data.answers) / len(data.answers) for part in parts]
-    embeddings = [data.embedding(each) for each in transforms]
-    level = chance_level(data.embedding(transform), embeddings, fractions)
-    return scores.model_copy(update={"axes_chance": level})
+    plan = fit_plan(data, what, solver)
+    parts = folds if isinstance(folds, Sequence) else fit_folds(data, int(folds))
+    return _cross_score(plan, parts, transform, on_step)
 
 
-def _scored_fit(fold: Fold, solution: Solution) -> tuple[Fold, LinearTransform]:
-    """The fold, centred as its fit chose, and the transform of the fit.
+class FitPlan(NamedTuple):
+    """What is fitted to which data, and by which solver: nothing is left to a default."""
 
-    Features that stay as they are get the scale that fits the answers best.
+    data: FitData
+    what: Arm | Keep
+    solver: Solver
+
+    def solve(self, data: FitData, counter: Counter) -> Solution:
+        """Fit to these data, which are those of the plan or a part of them."""
+        if isinstance(self.what, Keep):
+            return self.what.solve(data, self.solver, counter)
+        return self.solver.solve(data, self.what, counter)
+
+
+def fit_plan(data: FitData, what: Arm | Keep | None, solver: Solver | None) -> FitPlan:
+    """Fill in the defaults of a fit, and check its data, before they are cut into folds.
+
+    The exceptions and warnings are those of `fit`.
     """
-    data = fold.data
-    if solution.keep is not None:
-        data = replace(data, centre=float(solution.keep["centre"]))
-    transform = solution.transform
-    if solution.status == UNCHANGED:
-        transform = scaled_identity(data, float(data.centre))
-    return fold._replace(data=data), transform
-
-
-def fit_and_score(
-    data: FitData,
-    what: Arm | Keep | None,
-    solver: Solver | None,
-    *,
-    holdout: int | None = None,
-    on_step: OnStep | None = None,
-) -> Fit:
-    """Fit, and record the scores of `cross_score` on so many folds.
-
-    A `holdout` of 0 computes no scores. None is 3 for an arm that the exact solver fits to 30 to
-    4,999 answers, else 0.
-    """
-    what, solver = with_defaults(data, what, solver)
-    if holdout is None:
-        is_quick = isinstance(what, Arm) and isinstance(solver, Exact)
-        is_enough = round(data.answers.effective_size) >= MIN_MEASURED_ANSWERS
-        is_small = fold_unit(data) == "questions"
-        holdout = DEFAULT_FOLDS if is_quick and is_enough and is_small else 0
-    if holdout < 0 or holdout == 1:
-        raise ParameterError(
-            f"`holdout` is {holdout}; it must be 0, for no scores, or 2 folds or more."
-        )
-    if not holdout:
-        return fit(data, what, solver, on_step=on_step)
-    folds = fit_folds(data, holdout)  # those that cannot be held out raise an error before any fit
-    fitted = fit(data, what, solver, on_step=on_step)
-    scores = cross_score(data, what, solver, folds, transform=fitted.transform, on_step=on_step)
-    record = replace(fitted.record, heldout=scores)
-    meta = {**fitted.transform.meta, "fit": json.loads(to_json(record))}
-    return Fit(replace(fitted.transform, meta=meta), record)
-
-
-def with_defaults(
-    data: FitData, what: Arm | Keep | None, solver: Solver | None
-) -> tuple[Arm | Keep, Solver]:
-    """The arguments of a fit with their defaults; raises ParameterError for another `what`."""
     if not isinstance(data, FitData):
         raise ParameterError(
             f"`data` is a {type(data).__name__}; pass FitData(features, answers, local_features), "
@@ -226,56 +168,128 @@ def with_defaults(
             f"`what` is {what!r}; pass an Arm, such as Arm('global', lmbda=1.0), or a Keep, such "
             "as Keep(0.9)."
         )
-    solver = solver or Exact()
-    if what is not None:
-        return what, solver
-    if isinstance(solver, Exact):
-        return Keep(), solver
-    return Arm.of({}, local=data.local_features is not None), solver
-
-
-def arm_or_keep(
-    keep: float | None, settings: Mapping[str, Any], *, local: bool
-) -> Arm | Keep | None:
-    """Build the arm of some settings, or the `Keep` of a share of neighbours.
-
-    A setting that is None is not set. The result is None if nothing is set. Raises ParameterError
-    if both `keep` and a setting are given.
-    """
-    names = [name for name in Arm.model_fields if settings.get(name) is not None]
-    if keep is None:
-        return Arm.of(settings, local=local) if names else None
-    if names:
+    if not isinstance(solver, Exact | PaperLoop | None):
         raise ParameterError(
-            f"`keep={keep}` chooses the method and its parameters, but `{names[0]}` is given "
+            f"`solver` is {solver!r}; pass glocal.Exact(…), glocal.PaperLoop(…), or None."
+        )
+    solver = solver or Exact()
+    arm = Arm.of({}, local=data.local_features is not None)
+    if what is None:
+        what = Keep() if isinstance(solver, Exact) else arm
+    data.check(arm if isinstance(what, Keep) else what)
+    return FitPlan(data, what, solver)
+
+
+def fit_and_score(
+    plan: FitPlan, *, holdout: int | None = None, on_step: OnStep | None = None
+) -> Fit:
+    """Fit, and record the scores of `cross_score` on so many folds.
+
+    0 adds no scores to those by which `Keep` chose. None is 3 for an arm that the exact solver fits
+    to 30 to 4,999 answers, else 0.
+    """
+    if holdout is None:
+        holdout = DEFAULT_FOLDS if _is_quickly_measured(plan) else 0
+    if holdout < 0 or holdout == 1:
+        raise ParameterError(
+            f"`holdout` is {holdout}; it must be 0, for no scores, or 2 folds or more."
+        )
+    if not holdout:
+        return _fit(plan, on_step)
+    folds = fit_folds(plan.data, holdout)  # raises an error for data that cannot be held out
+    fitted = _fit(plan, on_step)
+    scores = _cross_score(plan, folds, fitted.transform, on_step)
+    record = replace(fitted.record, heldout=scores)
+    meta = {**fitted.transform.meta, "fit": json.loads(to_json(record))}
+    return Fit(replace(fitted.transform, meta=meta), record)
+
+
+def arm_or_keep(keep: Keep, arm: Arm, *, local: bool) -> Arm | Keep | None:
+    """The arm if one of its options is given, else the `Keep` if a share is given, else None.
+
+    Raises ParameterError if both are given.
+    """
+    names = [name for name in Arm.model_fields if name in arm.model_fields_set]
+    if not names:
+        return None if keep.keep is None else keep
+    if keep.keep is not None:
+        raise ParameterError(
+            f"`keep={keep.keep}` chooses the method and its parameters, but `{names[0]}` is given "
             "too. Give one of them."
         )
-    return Keep(keep=keep)
+    return arm if local or "method" in names else arm.replace(method="global")
 
 
-def _check(data: FitData, what: Arm | Keep) -> None:
-    """Check all data once, before they are cut: each fold would repeat a warning."""
-    if isinstance(what, Keep):
-        what = Arm.of({}, local=data.local_features is not None)
-    data.check(what)
+def _is_quickly_measured(plan: FitPlan) -> bool:
+    """Whether a fit is of an arm, by the exact solver, to enough answers that are yet few."""
+    is_quick = isinstance(plan.what, Arm) and isinstance(plan.solver, Exact)
+    is_enough = round(plan.data.answers.effective_size) >= MIN_MEASURED_ANSWERS
+    return is_quick and is_enough and fold_unit(plan.data) == "questions"
 
 
-def _solve(data: FitData, what: Arm | Keep, solver: Solver, counter: Counter) -> Solution:
-    """Minimise an arm, or let `Keep` choose and fit a transform."""
-    if isinstance(what, Keep):
-        return what.solve(data, solver, counter)
-    return solver.solve(data, what, counter)
+def _fit(plan: FitPlan, on_step: OnStep | None) -> Fit:
+    """Fit, and record the result."""
+    start_time = time.perf_counter()
+    solution = plan.solve(plan.data, Counter(on_step))
+    return _record_fit(plan.data, solution, time.perf_counter() - start_time)
+
+
+def _cross_score(
+    plan: FitPlan,
+    folds: Sequence[Fold],
+    transform: LinearTransform | None,
+    on_step: OnStep | None,
+) -> HeldOutScores:
+    """Fit without each fold, and score these fits; `transform` is the fit to all data."""
+    counter = Counter(on_step)
+    solutions = [plan.solve(fold.data, counter) for fold in folds]
+    centred = [*map(_as_fitted, folds, solutions)]
+    transforms = [*map(_scaled, centred, solutions)]
+    converged = all(solution.converged for solution in solutions)
+    scores = heldout_scores(plan.data, centred, transforms, converged=converged)
+    if any(solution.report.status != UNCHANGED for solution in solutions):
+        _warn_of_overfitting(scores)
+    if transform is None:
+        return scores
+    fractions = [len(fold.data.answers) / len(plan.data.answers) for fold in folds]
+    embeddings = [plan.data.embedding(each) for each in transforms]
+    level = chance_level(plan.data.embedding(transform), embeddings, fractions)
+    return scores.model_copy(update={"axes_chance": level})
+
+
+def _as_fitted(fold: Fold, solution: Solution) -> Fold:
+    """The fold, centred as its fit chose."""
+    return fold._replace(data=replace(fold.data, centre=solution.report.centre))
+
+
+def _scaled(fold: Fold, solution: Solution) -> LinearTransform:
+    """The transform of a fit; features that stay get the scale that fits the answers best."""
+    if solution.report.status == UNCHANGED:
+        return scaled_identity(fold.data, solution.report.centre)
+    return solution.transform
+
+
+def _warn_of_overfitting(scores: HeldOutScores) -> None:
+    if scores.loss > scores.original_loss:
+        warnings.warn(
+            f"overfitting: the held-out loss {scores.loss:.4f} is above "
+            f"{scores.original_loss:.4f}, that of scaled features without a transform. Raise "
+            "lmbda, or let it be chosen. If a warning about the answers names another cause, fix "
+            "that first.",
+            OverfitWarning,
+            stacklevel=4,
+        )
 
 
 def _record_fit(data: FitData, solution: Solution, seconds: float) -> Fit:
     """Record the fit of a solution, and warn of problems that the record shows."""
-    reads_local = solution.keep is not None or (solution.arm is not None and solution.arm.local)
+    is_chosen = solution.report.keep is not None
+    reads_local = is_chosen or (solution.arm is not None and solution.arm.local)
     local = data.local_features is not None and reads_local
     block_sizes = [len(block) for block in data.blocks] if local else []
-    report = {entry.name: getattr(solution, entry.name) for entry in fields(SolverReport)}
     record = FitRecord(
+        **vars(solution.report),
         **solution.settings,
-        **report,
         converged=solution.converged,
         seconds=seconds,
         n_answers=len(data.answers),
@@ -292,10 +306,10 @@ def _record_fit(data: FitData, solution: Solution, seconds: float) -> Fit:
     )
     if not record.converged:
         warnings.warn(
-            f"not converged ({record.status}): {record.reason}.", NotConvergedWarning, stacklevel=3
+            f"not converged ({record.status}): {record.reason}.", NotConvergedWarning, stacklevel=4
         )
-    if solution.keep is None and solution.parts is not None:
-        _warn_of_collapse(data, solution.transform, solution.parts["global"])
+    if not is_chosen and record.parts is not None:
+        _warn_of_collapse(data, solution.transform, record.parts["global"])
     meta: dict[str, Any] = {
         "fit": json.loads(to_json(record)),
         **solution.transform.meta,

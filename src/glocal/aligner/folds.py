@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from jaxtyping import Int
@@ -18,15 +18,20 @@ MIN_ANSWERS_FOR_OBJECT_FOLDS = 5_000
 """With fewer answers folds are of questions, since folds of objects would hold out too few."""
 
 
+Unit = Literal["objects", "questions"]
+"""What folds hold out besides images."""
+
+
 class Fold(NamedTuple):
     """The data without one fold, and the held-out answers and rows of images of that fold."""
 
     data: FitData
     answers: Answers
     rows: Int[np.ndarray, " m"]
+    unit: Unit
 
 
-def fit_folds(data: FitData, folds: int = 3, unit: str | None = None) -> list[Fold]:
+def fit_folds(data: FitData, folds: int = 3, unit: Unit | None = None) -> list[Fold]:
     """Hold out every fold of the objects or of the questions, and of the local images.
 
     With folds of objects, an answer is fitted if all its objects lie outside the fold, and held
@@ -83,7 +88,7 @@ def fit_folds(data: FitData, folds: int = 3, unit: str | None = None) -> list[Fo
     ]
 
 
-def fold_unit(data: FitData) -> str:
+def fold_unit(data: FitData) -> Unit:
     """The unit of folds: ``"objects"``, or ``"questions"`` if there are under 5,000 answers."""
     has_enough = data.answers.effective_size >= MIN_ANSWERS_FOR_OBJECT_FOLDS
     return "objects" if has_enough else "questions"
@@ -121,7 +126,7 @@ def _object_folds(data: FitData, folds: int) -> list[Fold]:
                 "or more answers."
             )
         rest = replace(data, answers=fitted, objects=np.setdiff1d(objects, rows))
-        parts.append(Fold(rest, heldout, rows))
+        parts.append(Fold(rest, heldout, rows, "objects"))
     return parts
 
 
@@ -131,6 +136,6 @@ def _question_folds(data: FitData, folds: int) -> list[Fold]:
     numbers = np.arange(len(data.answers))
     parts = []
     for heldout in question_folds(data.answers, folds, data.seed):
-        fitted = data.answers.select(np.setdiff1d(numbers, heldout))
-        parts.append(Fold(replace(data, answers=fitted), data.answers.select(heldout), rows))
+        rest = replace(data, answers=data.answers.select(np.setdiff1d(numbers, heldout)))
+        parts.append(Fold(rest, data.answers.select(heldout), rows, "questions"))
     return parts

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -29,10 +29,12 @@ _MAX_LOG_SCALE = 5.0  # of the best scale, from the scale that gives similaritie
 
 
 class HeldOut:
-    """What folds hold out, and what embeddings of it, one for each fold, are worth.
+    """The answers and images that folds hold out. It scores embeddings of them, one for each fold.
 
     Attributes
     ----------
+    data : list of FitData
+        The data that are fitted without each fold.
     answers : Answers
         The answers of all folds, in the order of the scores.
     objects, images : list of (n, p) and of (m, p) arrays
@@ -48,7 +50,12 @@ class HeldOut:
         self.objects = [rows.astype(np.float64) for rows, _ in named]
         self.images = [fold.data.evaluation_rows(fold.rows) for fold in folds]
         self._answers = [answers for _, answers in named]
-        self._data = [fold.data for fold in folds]
+        self.data = [fold.data for fold in folds]
+
+    @property
+    def is_centred(self) -> bool:
+        """Whether any fold centres its features."""
+        return any(data.centre for data in self.data)
 
     @cached_property
     def rows(self) -> list[Rows]:
@@ -61,7 +68,7 @@ class HeldOut:
         return self._standardized(self.images)
 
     def _standardized(self, raw: list[Rows]) -> list[Rows]:
-        return [data.scalars(X, "float64") for data, X in zip(self._data, raw, strict=True)]
+        return [data.scalars(X, "float64") for data, X in zip(self.data, raw, strict=True)]
 
     @cached_property
     def _neighbours(self) -> list[csr_array]:
@@ -90,7 +97,7 @@ class HeldOut:
 
     def raw_kept(self, Z: Sequence[Rows]) -> Float[np.ndarray, " m"]:
         """The share of its neighbours before centring that each image keeps."""
-        standardized = self._data[0].features.standardization
+        standardized = self.data[0].features.standardization
         parts = zip(self.images, Z, strict=True)
         return np.concatenate(
             [kept_by_image(standardized(X, "float64"), Y, self.k) for X, Y in parts]
@@ -99,7 +106,7 @@ class HeldOut:
     @cached_property
     def raw_credit(self) -> Float[np.ndarray, " t"]:
         """The credit of each answer under the features before centring."""
-        standardized = self._data[0].features.standardization
+        standardized = self.data[0].features.standardization
         return self.credit([standardized(X, "float64") for X in self.objects])
 
     def mean(self, values: Float[np.ndarray, " t"]) -> float:
@@ -139,44 +146,59 @@ def heldout_scores(
     centres them.
     """
     parts = HeldOut(folds)
-    credit, loss = parts.credit_and_loss(transforms)
-    original_credit, original_loss = parts.credit_and_loss(
-        [scaled_identity(fold.data) for fold in folds]
+    return HeldOutScores(
+        of=folds[0].unit,
+        folds=len(folds),
+        seed=data.seed,
+        converged=converged,
+        k=parts.k,
+        n_images=round(np.mean([len(X) for X in parts.images])),
+        among=data.evaluation_kind,
+        **_agreement(parts, folds, transforms),
+        **_neighbours_kept(parts, transforms),
     )
+
+
+def _agreement(
+    parts: HeldOut, folds: Sequence[Fold], transforms: Sequence[LinearTransform]
+) -> dict[str, Any]:
+    """The agreement, the gain over the original features, and both losses."""
+    credit, loss = parts.credit_and_loss(transforms)
+    identities = [scaled_identity(fold.data, 0.0) for fold in folds]
+    original_credit, original_loss = parts.credit_and_loss(identities)
     units = credit_units(credit, parts.answers)
     original = credit_units(original_credit, parts.answers)
     agreement, low, high = units.bounded()
     gain, gain_low, gain_high = units.minus(original).bounded((-1.0, 1.0))
+    return {
+        "n": len(credit),
+        "agreement": agreement,
+        "low": low,
+        "high": high,
+        "original": original.estimate().mean,
+        "gain": gain,
+        "gain_low": gain_low,
+        "gain_high": gain_high,
+        "loss": loss,
+        "original_loss": original_loss,
+    }
+
+
+def _neighbours_kept(parts: HeldOut, transforms: Sequence[LinearTransform]) -> dict[str, Any]:
+    """The neighbours kept of the features as the folds centre them, and as they are."""
     Z = [transform.map_rows(X) for transform, X in zip(transforms, parts.images, strict=True)]
     shares = parts.kept(Z)
-    raw_shares = parts.raw_kept(Z) if any(fold.data.centre for fold in folds) else shares
-    kept, kept_low, kept_high = ItemValues(values=shares).bounded()
-    return HeldOutScores(
-        of="questions" if folds[0].data.objects is data.objects else "objects",
-        folds=len(folds),
-        seed=data.seed,
-        converged=converged,
-        n=len(credit),
-        agreement=agreement,
-        low=low,
-        high=high,
-        original=original.estimate().mean,
-        gain=gain,
-        gain_low=gain_low,
-        gain_high=gain_high,
-        loss=loss,
-        original_loss=original_loss,
-        kept=kept,
-        kept_low=kept_low,
-        kept_high=kept_high,
-        kept_raw=float(raw_shares.mean()),
-        k=parts.k,
-        n_images=round(np.mean([len(X) for X in parts.images])),
-        among=data.evaluation_kind,
-    )
+    raw_shares = parts.raw_kept(Z) if parts.is_centred else shares
+    kept, low, high = ItemValues(values=shares).bounded()
+    return {
+        "kept": kept,
+        "kept_low": low,
+        "kept_high": high,
+        "kept_raw": float(raw_shares.mean()),
+    }
 
 
-def scaled_identity(data: FitData, centre: float = 0.0) -> LinearTransform:
+def scaled_identity(data: FitData, centre: float) -> LinearTransform:
     """The scaled identity that fits the answers best, with this centre in place of the data's."""
     data = replace(data, centre=centre)
     X, answers = data.objects_and_answers("float64")

@@ -65,17 +65,22 @@ class Keep(Options):
                 "`method` to use another solver."
             )
         counter = counter or Counter()
-        keep = self.keep
-        if keep is None and data.local_features is not None:
-            keep = DEFAULT_KEEP
-        return _best_curve(data, solver, keep, counter).solve(keep, counter)
+        curve = _best_curve(data, solver, self.keep, counter)
+        return curve.solve(curve.keep, counter)
+
+
+def share_to_keep(keep: float | None, data: FitData) -> float | None:
+    """The share of neighbours to keep: `keep`, or 0.9 for None with local features, else None."""
+    if keep is None and data.local_features is not None:
+        return DEFAULT_KEEP
+    return keep
 
 
 def keep_curve(
     data: FitData,
     solver: Exact | None = None,
     *,
-    keep: float | None = DEFAULT_KEEP,
+    keep: float | None = None,
     counter: Counter | None = None,
 ) -> KeepCurve:
     """Score paths of transforms on three folds of objects, or of questions, and of local images.
@@ -93,8 +98,8 @@ def keep_curve(
        .02.
 
     Folds are of objects, so that scores are those of new objects. With fewer than 5,000 answers,
-    and for a `keep` of None, folds are of questions. Scores are then those of new answers about the
-    same objects.
+    and if λ is chosen by the loss, folds are of questions. Scores are then those of new answers
+    about the same objects.
 
     With `centre` "auto" a curve is computed for data centred by 0, ½ and 1. The result is the curve
     with the smallest centre whose agreement is within one standard error of the largest.
@@ -106,8 +111,8 @@ def keep_curve(
         The solver of the final fits, whose tolerance is 3e-5 if it has none. The fits on the folds
         have a tolerance of at least 3e-4, no certificate, and 256 principal axes.
     keep : float or None
-        None tries only `global`, on folds of questions. λ is then chosen by the loss, and no share
-        is promised.
+        As in `Keep`. None without local features tries only `global`, on folds of questions. λ is
+        then chosen by the loss, and no share is promised.
     counter : Counter or None
         Counts and reports the evaluations.
 
@@ -122,6 +127,7 @@ def keep_curve(
 
 def _best_curve(data: FitData, solver: Exact, keep: float | None, counter: Counter) -> KeepCurve:
     """The curve of the data, or that of the best centre if the centre is "auto"."""
+    keep = share_to_keep(keep, data)
     if data.centre != AUTO:
         return _curve(data, solver, keep, counter)
     curves = [_curve(replace(data, centre=s), solver, keep, counter) for s in CENTRES]
@@ -157,6 +163,7 @@ def _curve(data: FitData, solver: Exact, keep: float | None, counter: Counter) -
             lambdas = [*filter(np.isfinite, grid[max(0, index - 1) : index + 1])]
         return KeepCurve(
             data=data,
+            keep=keep,
             solver=solver,
             crossfit=crossfit,
             original=crossfit.original(),

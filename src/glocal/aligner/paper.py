@@ -17,6 +17,7 @@ from glocal.aligner.folds import fit_folds
 from glocal.data.answers import Answers
 from glocal.errors import DivergedError, import_optional
 from glocal.options import Options
+from glocal.results import SolverReport
 from glocal.solver import Counter
 from glocal.transform import LinearTransform
 
@@ -96,25 +97,28 @@ class PaperLoop(Options):
         return Solution(
             transform=_transform(procedure, data),
             arm=arm,
-            objective=objective,
-            parts=parts,
-            status="stalled" if is_stopped else "budget",
-            reason=f"{cause}, {length}; the distance from the optimum is not measured",
-            gap=None,
-            certificate="none: not converged",
-            evaluations=procedure.steps,
             threads=procedure.threads,
-            solver=self.name,
-            dtype=self.dtype,
-            eta=self.eta,
-            optimiser=self.optimiser,
-            bias=self.bias,
-            epochs=procedure.epochs,
-            n_fitted=len(procedure.data["fitted"].answers),
-            watched={
-                "n": len(procedure.data["watched"].answers),
-                "parts": procedure.watched_losses,
-            },
+            report=SolverReport(
+                centre=data.fixed_centre,
+                objective=objective,
+                parts=parts,
+                status="stalled" if is_stopped else "budget",
+                reason=f"{cause}, {length}; the distance from the optimum is not measured",
+                gap=None,
+                certificate="none: not converged",
+                evaluations=procedure.steps,
+                solver=self.name,
+                dtype=self.dtype,
+                eta=self.eta,
+                optimiser=self.optimiser,
+                bias=self.bias,
+                epochs=procedure.epochs,
+                n_fitted=len(procedure.data["fitted"].answers),
+                watched={
+                    "n": len(procedure.data["watched"].answers),
+                    "parts": procedure.watched_losses,
+                },
+            ),
         )
 
     def seconds(self, data: FitData, arm: Arm) -> float:
@@ -128,7 +132,7 @@ class PaperLoop(Options):
 
         from glocal.solver.paper_loop import LoopData, Procedure
 
-        fitted, heldout, heldout_images = fit_folds(data, FOLDS, "objects")[0]
+        fitted, heldout, heldout_images, _ = fit_folds(data, FOLDS, "objects")[0]
 
         def loop_data(answers: Answers, rows: Any) -> LoopData:
             # NOTE the scripts train the local term on raw rows

@@ -132,7 +132,7 @@ def _credit(
         if len(others):
             scored.append(np.flatnonzero(joined.kept)[is_scored])
             fold_data = replace(data, answers=others)
-            folds.append(Fold(fold_data, joined.answers.select(is_scored), rows))
+            folds.append(Fold(fold_data, joined.answers.select(is_scored), rows, "questions"))
     if folds:
         credit[np.concatenate(scored)] = choose_global(data, folds, solver)
     return credit

@@ -35,8 +35,8 @@ def choose_global(data: FitData, folds: Sequence[Fold], solver: Exact) -> Float[
 
 
 def penalties(data: FitData, folds: Sequence[Fold]) -> list[float]:
-    """The λ to search, which fall; with folds of questions no transform comes first."""
-    if folds[0].data.objects is not data.objects:  # the folds are of objects
+    """The λ to search, the largest first; with folds of questions no transform comes first."""
+    if folds[0].unit == "objects":
         return [*LAMBDAS]
     n_fitted = sum(fold.data.answers.effective_size for fold in folds)
     per_answer = data.features.dimensions * max(1, len(folds) - 1) / n_fitted

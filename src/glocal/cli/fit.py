@@ -16,7 +16,7 @@ from glocal.aligner.fitting import (
     MIN_MEASURED_ANSWERS,
     arm_or_keep,
     fit_and_score,
-    with_defaults,
+    fit_plan,
 )
 from glocal.aligner.folds import MIN_ANSWERS_FOR_OBJECT_FOLDS
 from glocal.aligner.keep import Keep
@@ -106,7 +106,8 @@ def fit(
     holdout: int | None = Option(
         None,
         help="Number K of folds: also fit without each fold of the objects and local images (with "
-        "fewer than 5,000 answers, of the questions) and score the held-out data; 0 for no scores.",
+        "fewer than 5,000 answers, of the questions) and score the held-out data; 0 for none, but "
+        "those by which --keep chose.",
     ),
     solver: SolverName = "exact",
     centre: CentreOption = "0",
@@ -122,25 +123,19 @@ def fit(
     if ending(out) == ".safetensors":
         import_optional("safetensors", f"--out {out}")
     data = load_data(features, answers, local_features, centre, blocks, normalize)
-    has_local = data.local_features is not None
-    what, chosen_solver = with_defaults(
-        data,
-        arm_or_keep(keep.keep, arm.model_dump(exclude_unset=True), local=has_local),
-        solver_of(solver, exact, paper),
-    )
+    what = arm_or_keep(keep, arm, local=data.local_features is not None)
+    plan = fit_plan(data, what, solver_of(solver, exact, paper))
     unit = "evaluations"
     quantity = "objective"
-    if isinstance(chosen_solver, PaperLoop) and isinstance(what, Arm):
+    if isinstance(plan.solver, PaperLoop) and isinstance(plan.what, Arm):
         unit = "epochs"
         quantity = "watched loss"
-        seconds = chosen_solver.seconds(data, what)
+        seconds = plan.solver.seconds(data, plan.what)
         print_message(f"each fit takes at most {seconds / 60:.1f} minutes on this machine")
     steps = itertools.count(1)
     with progress_bar("fitting", None, unit=unit) as progress:
         fitted = fit_and_score(
-            data,
-            what,
-            chosen_solver,
+            plan,
             holdout=holdout,
             on_step=lambda evaluations, evaluation: progress(
                 next(steps) if unit == "epochs" else evaluations,
@@ -184,8 +179,8 @@ def _notes(record: FitRecord) -> Iterator[str]:
         yield "generalisation is unmeasured: --holdout 3 also scores answers on held-out objects."
     elif record.heldout.of == "questions" and record.status != UNCHANGED:
         yield (
-            "on new objects expect less; --holdout 3 measures how much, with "
-            f"{MIN_ANSWERS_FOR_OBJECT_FOLDS:,} answers or more."
+            "on new objects expect less; folds hold out objects, which measures how much, from "
+            f"{MIN_ANSWERS_FOR_OBJECT_FOLDS:,} answers on."
         )
 
 
@@ -211,7 +206,7 @@ def _fitted(record: FitRecord) -> str:
     if (curve := record.keep) is None:
         arm = words(vars(record))
     elif record.status == UNCHANGED:
-        centred = f", centred by {curve['centre']:g}" if curve["centre"] else ""
+        centred = f", centred by {record.centre:g}" if record.centre else ""
         arm = f"the features stay as they are{centred}"
     else:
         fits = [words(settings) for settings in curve["fits"]]

@@ -27,7 +27,8 @@ KeptShare = Annotated[
     float | None,
     Option(
         help="Choose the best agreement among settings that keep this share of each image's "
-        "ten nearest neighbours. [above 0 and at most 1; default: 0.9]"
+        "ten nearest neighbours. [above 0 and at most 1; default: 0.9 with local features, else "
+        "the smallest loss]"
     ),
 ]
 

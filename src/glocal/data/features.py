@@ -16,7 +16,7 @@ from glocal.data.names import object_name
 from glocal.data.readers import PARQUET, READERS, read_matrix
 from glocal.data.tables import TABLES, read_named_rows
 from glocal.errors import DataError, FileError
-from glocal.files import PathLike, ending, read_lines, read_object
+from glocal.files import PathLike, array_sha256, ending, read_lines, read_object
 from glocal.similarity import Numbers, Values, row_slices, scaled_to_length_1
 
 NAMES_FILE = "file_names.txt"
@@ -278,6 +278,11 @@ class Features:
         for _, rows in self.chunks():
             total += rows.sum(axis=0, dtype=np.float64)
         return total / len(self)
+
+    @cached_property
+    def sha256(self) -> str:
+        """The hash of the matrix, as it was given."""
+        return array_sha256(self.matrix)
 
     def check_finite(self) -> None:
         """Raise a DataError if a value is NaN or infinite."""

@@ -163,8 +163,8 @@ class Sources:
         data = FitData(
             self.objects, joined.answers, seed=self.shared.seed, n_dropped=joined.n_dropped
         )
-        fitted, heldout, _ = fit_folds(data, self.shared.folds, "objects")[0]
-        return fitted, heldout
+        fold = fit_folds(data, self.shared.folds, "objects")[0]
+        return fold.data, fold.answers
 
     @cached_property
     def heldout(self) -> Answers:

@@ -11,7 +11,7 @@ from pydantic import Field, field_validator, model_validator
 
 from glocal.aligner import Arm
 from glocal.aligner.arm import PARAMETERS, Method
-from glocal.aligner.crossfit import best_keeping
+from glocal.aligner.mixture import best_keeping
 from glocal.errors import ParameterError
 from glocal.files import PathLike, read_object
 from glocal.options import Options

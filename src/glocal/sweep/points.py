@@ -17,7 +17,7 @@ from glocal._version import __version__
 from glocal.aligner import Arm, Exact, FitData, PaperLoop, Solution
 from glocal.aligner.exact import WarmStart
 from glocal.aligner.fitting import Solver
-from glocal.aligner.folds import Fold, fit_folds
+from glocal.aligner.folds import Fold
 from glocal.aligner.heldout import HeldOut, scaled_identity
 from glocal.errors import (
     ClusterError,
@@ -80,46 +80,51 @@ def _unit_name(fold: int, inputs: dict[str, Any], solver: Solver, path: list[Set
 
 
 def fit_units(
-    data: FitData,
+    folds: Sequence[Fold],
     solver: Solver,
-    folds: int,
     units: Sequence[Unit],
     jobs: int,
     scheduler: str | None,
 ) -> Iterator[tuple[str, list[Row]]]:
     """Yield the name and the rows of each unit as soon as it is fitted."""
-    with _parallel(data, jobs, scheduler) as run:
-        yield from run(joblib.delayed(fit_path)(data, solver, folds, unit) for unit in units)
+    heldout = [HeldOut([fold]) for fold in folds]
+    with _parallel(heldout, jobs, scheduler) as run:
+        yield from run(joblib.delayed(fit_path)(heldout[unit.fold], solver, unit) for unit in units)
 
 
-def fit_path(data: FitData, solver: Solver, folds: int, unit: Unit) -> tuple[str, list[Row]]:
-    """Fit and score the settings of one path on one fold.
+def fit_path(heldout: HeldOut, solver: Solver, unit: Unit) -> tuple[str, list[Row]]:
+    """Fit the settings of one path to the data without a fold, and score them on that fold.
 
     Returns the name of the unit too.
     """
-    part = fit_folds(data, folds)[unit.fold]
-    heldout = HeldOut([part])
-    counts = {"n_heldout": len(part.answers), "n_images": len(heldout.images[0])}
-    fit_next = _fits_along(part.data, solver, unit.path)
+    (data,) = heldout.data
+    counts = {"n_heldout": len(heldout.answers), "n_images": len(heldout.images[0])}
+    fit_next = _fits_along(data, solver, unit.path)
     rows = []
     for setting in unit.path:
         start_time = time.perf_counter()
-        outcome: dict[str, Any] = dict(_ORIGINAL_OUTCOME)
-        scores: dict[str, float | None] = dict.fromkeys(METRICS)
-        try:
-            if setting == ORIGINAL:  # the baseline that agreement is compared with
-                scores |= _scores(heldout, scaled_identity(part.data))
-            else:
-                solution = fit_next(setting)
-                outcome = {name: getattr(solution, name) for name in outcome}
-                scores |= _scores(heldout, solution.transform)
-        except TrivialOptimumError as error:  # W = 0 has no scores, and no fit starts from it
-            outcome |= {"status": "trivial", "lambda_max": error.lambda_max}
-        except DivergedError as error:
-            outcome |= {"status": "diverged", "evaluations": error.steps, "reason": str(error)}
-        row = {"fold": unit.fold, **setting, **scores, **counts, **outcome}
+        row = {"fold": unit.fold, **setting, **dict.fromkeys(METRICS), **counts}
+        row |= _ORIGINAL_OUTCOME
+        if setting == ORIGINAL:  # the baseline that agreement is compared with
+            row |= _scores(heldout, scaled_identity(data, 0.0))
+        else:
+            row |= _fitted_and_scored(fit_next, heldout, setting)
         rows.append(row | {"seconds": time.perf_counter() - start_time})
     return unit.name, rows
+
+
+def _fitted_and_scored(
+    fit_next: Callable[[Setting], Solution], heldout: HeldOut, setting: Setting
+) -> Row:
+    """How the fit of a setting ended, and its scores if it has any."""
+    try:
+        solution = fit_next(setting)
+    except TrivialOptimumError as error:  # W = 0 has no scores, and no fit starts from it
+        return {"status": "trivial", "lambda_max": error.lambda_max}
+    except DivergedError as error:
+        return {"status": "diverged", "evaluations": error.steps, "reason": str(error)}
+    outcome = {name: getattr(solution.report, name) for name in _ORIGINAL_OUTCOME}
+    return outcome | _scores(heldout, solution.transform)
 
 
 def _fits_along(
@@ -156,8 +161,11 @@ def with_eta(solver: Solver, setting: Setting) -> Solver:
 
 
 @contextlib.contextmanager
-def _parallel(data: FitData, jobs: int, scheduler: str | None) -> Iterator[joblib.Parallel]:
-    """Yield the executor of the paths: this process, several processes, or a Dask cluster."""
+def _parallel(inputs: Sequence[Any], jobs: int, scheduler: str | None) -> Iterator[joblib.Parallel]:
+    """Yield the executor of the paths: this process, several processes, or a Dask cluster.
+
+    A cluster gets each of the `inputs` once.
+    """
     backend: dict[str, Any] = {"n_jobs": jobs}
     with contextlib.ExitStack() as stack:
         if scheduler is not None:
@@ -172,7 +180,7 @@ def _parallel(data: FitData, jobs: int, scheduler: str | None) -> Iterator[jobli
                     f"no Dask scheduler answers at {scheduler}. Give the address that it prints "
                     "when it starts, e.g. tcp://10.0.0.1:8786, or its scheduler file."
                 ) from error
-            backend = {"backend": "dask", "client": client, "scatter": [data]}
+            backend = {"backend": "dask", "client": client, "scatter": inputs}
         stack.enter_context(joblib.parallel_config(**backend))
         try:
             yield joblib.Parallel(return_as="generator_unordered")

@@ -16,7 +16,7 @@ from glocal.aligner.data import AUTO
 from glocal.aligner.fitting import Solver
 from glocal.aligner.folds import Fold, fit_folds, fold_unit
 from glocal.aligner.heldout import heldout_scores
-from glocal.aligner.keep import DEFAULT_KEEP, keep_curve
+from glocal.aligner.keep import keep_curve, share_to_keep
 from glocal.errors import ParameterError
 from glocal.evaluation.axes import embeddings
 from glocal.evaluation.change import change_record
@@ -45,7 +45,8 @@ class Sweep:
     `means` has a row for each setting that was scored on every fold, the original features first.
     Its columns ``front`` and ``chosen`` mark the settings on the front and the chosen setting.
     `best` is the row of the choice, `reason` states why it was chosen, and `transform` is its refit
-    on all data. `heldout` has the scores of the choice on all folds, on which it was also chosen.
+    on all data. `heldout` has the scores of the choice on all folds, on which it was also chosen,
+    so that they are slightly too high.
     """
 
     points: pd.DataFrame
@@ -101,7 +102,8 @@ def sweep(
     keep : float or None
         The share of the neighbours to keep. A setting promises its mean over folds minus one
         standard error. Among the settings that promise `keep`, the one with the best agreement is
-        chosen; if there is none, the one that promises most. None is 0.9.
+        chosen; if there is none, the one that promises most. None is 0.9 with local features, and
+        else chooses by the loss, as in `Keep`.
         ``glocal.fit(data, Keep(keep=…))`` needs no grid, and mixes fits so that little more is kept
         than `keep`.
     solver : Exact, PaperLoop or None
@@ -138,17 +140,17 @@ def sweep(
     """
     if jobs == 0:
         raise ParameterError("`jobs` is 0; it must be 1 or more, or -1 for one per core.")
-    share = _share_to_keep(select, keep)
+    share = _share_to_keep(select, keep, data)
     solver = solver or Exact()
     if data.centre == AUTO:
         exact = solver if isinstance(solver, Exact) else None
-        data = keep_curve(data, exact, keep=share or DEFAULT_KEEP).data
+        data = keep_curve(data, exact, keep=keep).data
     plan = _plan(data, grid, folds, solver)
     rows: dict[str, list[Row]] = {}  # of each unit, by its name
     if out is not None:
         rows = _finished_rows(Path(out), plan, resume=resume)
     missing = [unit for unit in plan.units if unit.name not in rows]
-    for name, unit_rows in fit_units(plan.data, plan.solver, folds, missing, jobs, scheduler):
+    for name, unit_rows in fit_units(plan.folds, plan.solver, missing, jobs, scheduler):
         rows[name] = unit_rows
         points = _points(plan, rows)
         if out is not None:
@@ -209,10 +211,10 @@ def _plan(
     return _Plan(data, parts, grid_settings, solver, units_of(parts, all_paths, solver))
 
 
-def _share_to_keep(select: str | None, keep: float | None) -> float | None:
+def _share_to_keep(select: str | None, keep: float | None, data: FitData) -> float | None:
     """The share of neighbours to keep, or None to choose by the loss."""
     if select is None:
-        return Keep(keep=keep).keep or DEFAULT_KEEP
+        return share_to_keep(Keep(keep=keep).keep, data)
     if select != "loss" or keep is not None:
         raise ParameterError(
             f"`select` is {select!r} and `keep` {keep}; give `select=loss`, or `keep` alone."

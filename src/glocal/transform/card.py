@@ -21,7 +21,7 @@ CARD_NAME = "README.md"
 CARD_MARK = 'library_name: "glocal"'
 """A line in the front matter of every card that glocal writes."""
 _TAGS = ["representational-alignment", "human-similarity", "odd-one-out", "feature-extraction"]
-_SETTINGS = ("keep.keep", "keep.centre", "method", "alpha", "lmbda", "tau", "mix")
+_SETTINGS = ("keep.keep", "centre", "method", "alpha", "lmbda", "tau", "mix")
 _TEMPLATE = """---
 {front}
 ---
