@@ -183,7 +183,7 @@ ROWS = """1 a 0 1 2 2 10 random
 8 a 9 1 9 0 4200 catch
 9 b 1 2 3 - 4300 random"""
 TABLE = """
-Person|Answers|Remark|Can’t tell|Median s|Catch failed|Agrees with others|Repeats alike|Opened|Refused|Last answer (UTC)
+Person|Answers|Remark|Can’t tell|Median s|Catch failed|Agrees with others|Repeats alike|Opened|Other sessions|Last answer (UTC)
 a|5 of 200||0|2.2|1 of 1|0.50 of 2|1 of 2|3|0|1970-01-01 01:10
 b|4 of 200|excluded|1|2.2|0 of 1|0.50 of 1||0|0|1970-01-01 01:11
 c|0 of 200||0|||||0|0|

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import ipaddress
-import socket
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -78,13 +76,14 @@ def run(
 
     from glocal_collect.app import create_app
     from glocal_collect.db import Database
+    from glocal_collect.listening import address, listen
 
     if public_url and not public_url.startswith(("https://", "http://")):
         raise ParameterError(
             f"--public-url is {public_url!r}; it must begin with https:// or http://."
         )
-    with _listen(host, port) as listener:
-        base = public_url.rstrip("/") or _address(listener, host)
+    with listen(host, port) as listener:
+        base = public_url.rstrip("/") or address(listener, host)
         study = _study(out, images, settings)
         with contextlib.closing(Database(study.database)) as database:
             config = uvicorn.Config(
@@ -365,30 +364,6 @@ def _warn_of_unknown_ids(study: Study, database: Database) -> None:
                 f"revoked.txt has lines that are nobody's id so far: {', '.join(sorted(unknown))}. "
                 f"Write one id on each line."
             )
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    """Open a listening socket; raises a ParameterError if that is not possible."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    try:
-        return socket.create_server((host, port), family=family)
-    except OSError as error:
-        raise ParameterError(
-            f"cannot listen on {host} port {port}: {error.strerror or error}. "
-            f"Choose another --port or --host."
-        ) from error
-
-
-def _address(listener: socket.socket, host: str) -> str:
-    """The address of the server for links; a ParameterError if it listens on all addresses."""
-    bound_host, port = listener.getsockname()[:2]
-    if ipaddress.ip_address(bound_host).is_unspecified:
-        raise ParameterError(
-            f"{host} stands for all addresses of this computer, and nobody can open a link to it. "
-            f"Add the address that people can reach, for example --public-url "
-            f"http://{socket.gethostname()}:{port}."
-        )
-    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
 
 def _print_links(study: Study, base: str, as_json: bool) -> None:

@@ -79,7 +79,7 @@ def _cells(row: Any) -> dict[str, str]:
         "Repeats alike": _part(row.alike, row.repeats),
         "Random : careful": f"{10**log10_odds:,.0f} : 1" if log10_odds > 0 else "",
         "Opened": str(row.opened),
-        "Refused": _text(row.contested),
+        "Other sessions": _text(row.contested),
         "Last answer (UTC)": last,
     }
 

@@ -42,10 +42,12 @@ def owner_page(study: Study, table: pd.DataFrame) -> str:
     html = texts.loc[:, texts.any()].rename_axis(columns="Person").to_html(border=0)
     # NOTE pandas aligns the head by an inline style, which the content security policy forbids
     html = html.replace(' style="text-align: right;"', "")
+    has_finished = table["finished"].notna()
     return _render(
         "owner.html",
         title=study.title,
-        people=list(table.itertuples()),
+        people=list(table.assign(has_finished=has_finished).itertuples()),
+        n_finished=has_finished.sum(),
         answers=table["answers"].sum(),
         has_marked=(table["is_marked"] & table["excluded"].isna()).any(),
         table=Markup(html),

@@ -104,7 +104,10 @@ function stop(sentence) {
 function refused({ ok, status, data }) {
   if (ok) return false;
   if (status === 403) view("consent");
-  else stop(`${data?.error ?? `The server refused the request (status ${status}).`} If you think that this is an error, tell the person who sent you the link.`);
+  else {
+    const reason = data?.error ?? `The server refused the request (status ${status}).`;
+    stop(`${reason} If you think that this is an error, tell the person who sent you the link.`);
+  }
   return true;
 }
 
