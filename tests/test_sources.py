@@ -16,7 +16,9 @@ from world import folder, run
 
 from glocal.data.features import Features
 from glocal.data.sources.breeds import breeds, breeds_side
-from glocal.data.sources.fetch import RemoteFile, fetch, published, retrieve
+from glocal.data.sources.download import retrieve
+from glocal.data.sources.fetch import fetch
+from glocal.data.sources.registry import RemoteFile, published
 from glocal.errors import DataWarning, FileError, GLocalError
 from glocal.extract import open_images
 from glocal.extract.sets import image_sets, load_images, parse_set
@@ -90,7 +92,7 @@ def test_what_a_server_does_wrong_leaves_nothing(register, cache, monkeypatch, b
     """An error, wrong content, a missing server and one that stalls are one sentence each, and
     leave no file.
     """
-    module = sys.modules["glocal.data.sources.fetch"]
+    module = sys.modules["glocal.data.sources.download"]
     monkeypatch.setattr(module, "TIMEOUT", 0.5)
     with site({"/up.bin": CONTENT}, behaviour) as (url, server):
         address = "http://127.0.0.1:9" if behaviour == "gone" else url
@@ -131,20 +133,23 @@ COMMIT = r"https://raw\.githubusercontent\.com/[\w.-]+/[\w.-]+/[0-9a-f]{40}/[\w.
 
 
 def test_every_published_file_is_pinned_and_complete():
-    """Each published file has a commit, a checksum, a licence and a citation, and the double
-    content has a warning.
+    """Each published file has a commit, a checksum, a licence and a citation; only a wrong file,
+    which has a warning, and answers that are made ready have the content of another.
     """
     entries = published().values()
     assert len({entry.path for entry in entries}) == len(entries)
     for entry in entries:
         assert re.fullmatch(COMMIT, entry.url)
+        assert f"/{entry.commit}/" in entry.url
         assert re.fullmatch(r"sha256:[0-9a-f]{64}|git:[0-9a-f]{40}", entry.checksum)
         assert all([entry.what, entry.licence, entry.citation])
     names = ("dino-vit-base-p16", "dinov2-vit-base-p14")
     right, wrong = (published()[f"transforms/{name}/norm"] for name in names)
     assert right.checksum == wrong.checksum
     assert (right.warning, "wrong file" in wrong.warning) == (None, True)
-    assert len({entry.checksum for entry in entries}) == len(entries) - 1
+    raw, ready = (published()[f"things/{name}"] for name in ("triplets-train90", "answers"))
+    assert (raw.url, raw.checksum, raw.path) == (ready.url, ready.checksum, ready.raw)
+    assert len({entry.checksum for entry in entries}) == len(entries) - 2
 
 
 AT_HAND = """\

@@ -15,7 +15,7 @@ from sites import PROXIES, site
 from world import folder, run
 
 import glocal
-from glocal.data.sources.fetch import published
+from glocal.data.sources.registry import published
 from glocal.errors import DataWarning, FileError, ParameterError
 from glocal.files import file_sha256
 from glocal.transform import LinearTransform, check_rows

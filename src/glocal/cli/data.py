@@ -29,7 +29,9 @@ from glocal.data.check import diagnose
 from glocal.data.check.findings import SEVERITIES, Case
 from glocal.data.features import Features
 from glocal.data.importing import import_answers
-from glocal.data.sources.fetch import cache_folder, fetch, published, unknown_name
+from glocal.data.sources.download import cache_folder
+from glocal.data.sources.fetch import fetch
+from glocal.data.sources.registry import published, published_file
 from glocal.data.splits import split_answers, split_persons
 from glocal.data.tables import read_list
 from glocal.errors import DataError, ParameterError
@@ -287,22 +289,20 @@ def fetch_command(
     Without a name, the files are listed with their sizes and licences, and the image data sets that
     extract opens by name with their terms. Files are stored in the folder that $GLOCAL_CACHE names,
     or else in the cache folder of this system; an intact file is not downloaded again. The proxies
-    of the environment are used.
+    of the environment are used. features/NAME becomes a feature folder, and things/answers an .npz
+    with the names of its objects.
 
     Example: glocal data fetch things/triplets-test10 things/sortindex --out data
+    Example: glocal data fetch features/clip-vit-l-14 things/answers --out data
     """
-    files = published()
     if not names:
         return _list_published(as_json)
-    unknown = [name for name in names if name not in files]
-    if unknown:
-        raise unknown_name(unknown[0])
     results = []
-    for name in names:
-        with progress_bar(f"fetching {name}", unit="B") as progress:
-            path = fetch(name, out=out, progress=progress)
-        print_message(f"{name}: {files[name].licence}; {files[name].citation}")
-        results.append(replace(files[name], path=str(path)))
+    for file in [*map(published_file, names)]:
+        with progress_bar(f"fetching {file.name}, {file.size_in_words}", unit="B") as progress:
+            path = fetch(file.name, out=out, progress=progress)
+        print_message(f"{file.name}: {file.licence}; {file.citation}")
+        results.append(replace(file, path=str(path)))
     print_result(as_json, {"files": results}, *(result.path for result in results))
 
 
@@ -319,8 +319,9 @@ def _list_published(as_json: bool) -> None:
         return print_json(record)
     rows = []
     for file in files:
-        size = f"{file.size / 1e6:.3g} MB" if file.size else "size unknown"
-        rows.append((file.name, size, file.licence, f"{file.what}. {file.warning or ''}"))
+        rows.append(
+            (file.name, file.size_in_words, file.licence, f"{file.what}. {file.warning or ''}")
+        )
     for name, images in sets.items():
         splits = f" ({', '.join(images['splits'])})" if images["splits"] else ""
         description = f"{images['what']}{splits}, for extract."

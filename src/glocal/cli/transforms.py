@@ -11,7 +11,7 @@ from typer import Argument, Option
 
 from glocal.cli.options import flat, refuse_overwriting_inputs
 from glocal.cli.output import AsJson, print_catalogue, print_json, print_result, progress_bar
-from glocal.data.sources.fetch import published
+from glocal.data.sources.registry import published
 from glocal.files import writable_target
 from glocal.transform import LinearTransform
 from glocal.transform.card import CARD_NAME

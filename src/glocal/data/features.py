@@ -19,6 +19,7 @@ from glocal.errors import DataError, FileError
 from glocal.files import PathLike, array_sha256, ending, read_lines, read_object
 from glocal.similarity import Numbers, Values, row_slices, scaled_to_length_1
 
+FEATURES_FILE = "features.npy"
 NAMES_FILE = "file_names.txt"
 RECORD_FILE = "record.json"
 _CHUNK_BYTES = 1 << 25
@@ -352,7 +353,7 @@ def transposed_hint(features: Features, n: int) -> str:
 def _only_feature_file(folder: Path) -> Path:
     kinds = READERS.keys() - TABLES  # tables in a folder of features often hold other data
     files = sorted(file for file in folder.iterdir() if ending(file) in kinds)
-    named_features = [file for file in files if file.name == "features.npy"]
+    named_features = [file for file in files if file.name == FEATURES_FILE]
     arrays = [file for file in files if ending(file) != PARQUET]
     if len(files) > 1 and not arrays:
         return folder

@@ -11,12 +11,11 @@ from typing import Any
 import numpy as np
 from numpy.lib import format as npy_format
 
-from glocal.data.features import NAMES_FILE, RECORD_FILE, Features
+from glocal.data.features import FEATURES_FILE, NAMES_FILE, RECORD_FILE, Features
 from glocal.errors import DataError, ParameterError
 from glocal.extract.images import Source
 from glocal.files import atomic_write, make_folder, read_npz, read_object, write_npz, write_text
 
-FEATURES_FILE = "features.npy"
 WORK = ".extract"
 """The subfolder of the chunks, in the folder of the features."""
 

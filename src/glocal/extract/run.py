@@ -21,10 +21,9 @@ import torch
 from torch import Tensor
 
 from glocal._version import __version__
-from glocal.data.features import RECORD_FILE
+from glocal.data.features import FEATURES_FILE, RECORD_FILE
 from glocal.errors import DataError, FileError, GLocalError, ParameterError, one_line
 from glocal.extract.chunks import (
-    FEATURES_FILE,
     WORK,
     Extraction,
     join_chunks,

@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from glocal.data.sources.fetch import cache_folder, check_online
+from glocal.data.sources.download import cache_folder, check_online
 from glocal.errors import FileError, GLocalError, ParameterError, import_optional, one_line
 from glocal.extract.images import Source
 from glocal.files import PathLike, make_folder, read_object

@@ -1,199 +1,183 @@
-"""Fetch a published file by its name (``files.toml``), downloaded once and verified."""
+"""Fetch a published file by its name: downloaded once, verified, and ready for the commands."""
 
 from __future__ import annotations
 
 import hashlib
-import os
-import tempfile
+import json
 import warnings
-from collections.abc import Callable
-from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
-from urllib.parse import quote
+from typing import Any
 
-from glocal.errors import DataWarning, FileError, ParameterError, did_you_mean, one_line
-from glocal.files import PathLike, atomic_write, make_folder, read_object
-
-TIMEOUT = 30.0  # seconds without a byte after which a download is abandoned
-Progress = Callable[[int, int], None]
-"""A function of the number of bytes downloaded so far, and of the total, 0 if it is unknown."""
-
-
-@dataclass(frozen=True)
-class RemoteFile:
-    """A published file.
-
-    `path` is relative to the cache or an output folder. `checksum` is ``sha256:`` or ``git:``
-    followed by hexadecimal digits. `what` describes content, format and order, and `warning` a
-    known error of the file.
-    """
-
-    name: str
-    path: str
-    url: str
-    checksum: str
-    what: str
-    licence: str
-    citation: str
-    size: int | None = None
-    warning: str | None = None
-
-
-@cache
-def published() -> dict[str, RemoteFile]:
-    """The files that `fetch` knows, by name."""
-    registry = read_object(Path(__file__).with_name("files.toml"), what="registry")
-    entries = {}
-    for fields in registry["file"]:
-        repository = registry["repositories"][fields.pop("repository")]
-        source = fields.pop("source")
-        fields.setdefault("path", source)
-        fields["citation"] = registry["citations"][fields["citation"]]
-        fields["url"] = f"https://raw.githubusercontent.com/{repository}/{quote(source)}"
-        entries[fields["name"]] = RemoteFile(**fields)
-    return entries
-
-
-def cache_folder() -> Path:
-    """Return ``$GLOCAL_CACHE`` or the cache folder of this system, without creating it."""
-    if named := os.environ.get("GLOCAL_CACHE"):
-        return Path(named)
-    import pooch
-
-    return Path(pooch.os_cache("glocal"))
+from glocal._version import __version__
+from glocal.data.features import FEATURES_FILE, NAMES_FILE, RECORD_FILE
+from glocal.data.importing import import_answers
+from glocal.data.sources.download import Progress, cache_folder, matches, retrieve
+from glocal.data.sources.registry import (
+    RemoteAnswers,
+    RemoteFeatures,
+    published,
+    published_file,
+)
+from glocal.data.tables import column_of_table, read_table
+from glocal.errors import DataWarning, FileError
+from glocal.files import (
+    PathLike,
+    atomic_write,
+    kept_by_key,
+    make_folder,
+    read_npy,
+    read_npz,
+    write_text,
+)
 
 
 def fetch(name: str, *, out: PathLike | None = None, progress: Progress | None = None) -> Path:
     """Download a published file unless the cache has it whole, and verify its content.
 
-    If ``$GLOCAL_OFFLINE`` is set, nothing is downloaded. The proxies that the environment names are
-    used.
+    Features become a folder with ``features.npy``, the names of the rows and a record of their
+    origin, and answers an ``.npz`` with the names of their objects. If ``$GLOCAL_OFFLINE`` is set,
+    nothing is downloaded. The proxies that the environment names are used.
 
     Parameters
     ----------
     name : str
         A key of `published`.
     out : path or None
-        A folder below which the file is copied too, replacing an existing copy.
+        A folder below which the file or folder is copied too, replacing an existing copy.
     progress : callable or None
 
     Returns
     -------
     Path
-        The copy below `out` if that is given, else the file in the cache.
+        The copy below `out` if that is given, else the file or folder in the cache.
 
     Raises
     ------
     ParameterError
         If no file is published under this name.
     FileError
-        If the server cannot be reached, answers with an error or serves other content, or if a
-        folder cannot be written.
+        If the server cannot be reached, answers with an error or serves other content, if features
+        have another number of rows than names, or if a folder cannot be written.
 
     Warns
     -----
     DataWarning
-        If the content is known to be wrong.
+        If the content is known to be wrong, or features have another width than is registered.
     """
-    if name not in published():
-        raise unknown_name(name)
-    entry = published()[name]
+    entry = published_file(name)
     if entry.warning:
         warnings.warn(entry.warning, DataWarning, stacklevel=2)
-    path = retrieve(entry.url, cache_folder() / entry.path, entry.checksum, progress)
-    if out is None:
-        return path
-    copy = Path(out) / entry.path
-    make_folder(copy.parent)
-    with atomic_write(copy) as target:
-        target.write(path.read_bytes())
-    return copy
-
-
-def unknown_name(name: str) -> ParameterError:
-    """Return the error for a name that no published file has."""
-    hint = did_you_mean(name, published())
-    return ParameterError(
-        f"no published file is called {name!r}.{hint} glocal data fetch lists all."
-    )
+    match entry:
+        case RemoteFeatures():
+            path = _feature_folder(entry, progress)
+        case RemoteAnswers():
+            path = _answers_file(entry, progress)
+        case _:
+            path = retrieve(entry.url, cache_folder() / entry.path, entry.checksum, progress)
+    return path if out is None else _copied(path, Path(out) / entry.path)
 
 
 def cached(name: str) -> Path | None:
     """The file of a key of `published` if the cache has it whole, else None; never downloads."""
     entry = published()[name]
     path = cache_folder() / entry.path
-    return path if path.is_file() and _matches(path, entry.checksum) else None
+    return path if path.is_file() and matches(path, entry.checksum) else None
 
 
-def retrieve(url: str, path: Path, checksum: str, progress: Progress | None = None) -> Path:
-    """Download the file at `url` to `path`, unless it is already there with this checksum.
-
-    Raises the errors of `fetch`. `checksum` is ``ALGORITHM:DIGEST`` with an algorithm of hashlib,
-    or ``git:`` followed by the id of the content as a git object.
-    """
-    if path.is_file() and _matches(path, checksum):
-        return path
-    check_online(path)
-    import pooch
-
-    download = pooch.HTTPDownloader(
-        progressbar=_Bar(progress) if progress else False, timeout=TIMEOUT
-    )
-    make_folder(path.parent)
-    with tempfile.TemporaryDirectory(prefix=".partial-", dir=path.parent) as folder:
-        partial = Path(folder) / path.name
-        try:
-            download(url, str(partial), None)
-            if not _matches(partial, checksum):
-                raise ValueError(f"the content that it serves does not match {checksum}")
-            os.replace(partial, path)
-        except (OSError, ValueError) as error:  # the errors of requests are OSErrors
-            raise FileError(
-                f"cannot fetch {url} ({one_line(error)[:300]}). Download it elsewhere and put it "
-                f"at {path}."
-            ) from error
-    return path
-
-
-def offline() -> bool:
-    """Whether ``$GLOCAL_OFFLINE`` forbids downloads: it is set, and not to 0, false, no or off."""
-    return os.environ.get("GLOCAL_OFFLINE", "").lower() not in ("", "0", "false", "no", "off")
-
-
-def check_online(path: Path) -> None:
-    """Raise a FileError if ``$GLOCAL_OFFLINE`` forbids downloading the file for `path`."""
-    if offline():
+def _feature_folder(entry: RemoteFeatures, progress: Progress | None) -> Path:
+    """The feature folder of published features, with the names of its rows and its record."""
+    names = column_of_table(read_table(fetch(entry.names), what="names"), entry.names_column)
+    folder = cache_folder() / entry.path
+    file = retrieve(entry.url, folder / FEATURES_FILE, entry.checksum, progress)
+    matrix = read_npy(file, what="features")
+    if matrix.ndim != 2 or len(matrix) != entry.rows or len(names) != entry.rows:
         raise FileError(
-            f"{path} is missing or damaged, and $GLOCAL_OFFLINE forbids a download. Put it there."
+            f"{entry.name} has shape {matrix.shape}, and {entry.names} {len(names)} names; both "
+            f"must have {entry.rows} rows. Report it to the maintainers of glocal."
         )
+    width = matrix.shape[1]
+    if width != entry.width:
+        warnings.warn(
+            f"{entry.name} has {width} columns and not {entry.width}: {entry.network}, which is "
+            f"known by {entry.known_by}, may be another network. The record states {width}.",
+            DataWarning,
+            stacklevel=3,
+        )
+    _write_unless_equal(folder / NAMES_FILE, "".join(f"{name}\n" for name in names))
+    record = json.dumps(_record(entry, width), indent=1)
+    _write_unless_equal(folder / RECORD_FILE, f"{record}\n")
+    return folder
 
 
-def _matches(path: Path, checksum: str) -> bool:
-    """Whether the content of a file matches a checksum as in `retrieve`."""
-    algorithm, _, digest = checksum.partition(":")
-    content = path.read_bytes()
-    if algorithm == "git":  # the id of the content in git, for files without a known SHA-256
-        content = b"blob %d\0" % len(content) + content
-        algorithm = "sha1"
-    return hashlib.new(algorithm, content, usedforsecurity=False).hexdigest() == digest
+def _record(entry: RemoteFeatures, width: int) -> dict[str, Any]:
+    """What is known of published features, and what is not."""
+    names = published_file(entry.names)
+    rows_compared = None if entry.model is None else "not compared with those of extract"
+    return {
+        "model": entry.model or entry.network,
+        "layers": {} if entry.layer is None else {entry.layer: "as published"},
+        "preprocessing": "not stated by the publisher",
+        "published": {
+            "name": entry.name,
+            "network": entry.network,
+            "known_by": entry.known_by,
+            "extract_model": entry.model,
+            "extract_rows": rows_compared,
+            "source": entry.url,
+            "commit": entry.commit,
+            "checksum": entry.checksum,
+            "names": {"source": names.url, "checksum": names.checksum},
+            "licence": entry.licence,
+            "not_stated": ["licence", "preprocessing"],
+            "citation": entry.citation,
+        },
+        "rows": entry.rows,
+        "width": width,
+        "versions": {"glocal": __version__},
+    }
 
 
-class _Bar:
-    """A progress bar with the methods that pooch calls."""
+def _answers_file(entry: RemoteAnswers, progress: Progress | None) -> Path:
+    """The file of published answers, in the order of the published ids, with their names."""
+    file = cache_folder() / entry.path
+    checksums = [
+        entry.checksum,
+        *(published_file(name).checksum for name in (entry.order, entry.ids)),
+    ]
+    key = hashlib.sha256(" ".join([__version__, *checksums]).encode()).hexdigest()
 
-    total = 0
+    def write() -> None:
+        raw = retrieve(entry.url, cache_folder() / entry.raw, entry.checksum, progress)
+        answers, _, origin = import_answers(raw, names=fetch(entry.ids), order=fetch(entry.order))
+        answers.save(file, provenance={**origin, "source": entry.url, "key": key})
 
-    def __init__(self, progress: Progress) -> None:
-        self._progress = progress
-        self._bytes = 0
+    kept_by_key(file, key, _key_of, lambda key: key, write)
+    return file
 
-    def update(self, step: int) -> None:
-        self._bytes += step
-        self._progress(self._bytes, int(self.total))
 
-    def reset(self) -> None:
-        self._bytes = 0
+def _key_of(file: Path) -> str | None:
+    """The key in a file of answers; None if it is damaged."""
+    try:
+        arrays = read_npz(file, what="answers", fix="", required=("answers", "provenance"))
+        return str(json.loads(str(arrays["provenance"]))["key"])
+    except (FileError, ValueError, KeyError):
+        return None
 
-    def close(self) -> None:
-        """Do nothing: there is nothing to close."""
+
+def _write_unless_equal(file: Path, text: str) -> None:
+    """Write a text, unless the file holds it: a cache may be read-only."""
+    if not file.is_file() or file.read_bytes() != text.encode():
+        write_text(file, text)
+
+
+def _copied(path: Path, copy: Path) -> Path:
+    """Copy a file, or the files of a folder, and return the copy."""
+    if path.is_dir():
+        for file in path.iterdir():
+            if file.is_file():
+                _copied(file, copy / file.name)
+        return copy
+    make_folder(copy.parent)
+    with atomic_write(copy) as target:
+        target.write(path.read_bytes())
+    return copy

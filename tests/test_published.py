@@ -1,0 +1,192 @@
+"""Published features and answers are fetched as files that the commands take as they are."""
+
+import json
+import os
+
+import numpy as np
+import pytest
+from made_registry import COMMIT, published_site, real_things, things
+from world import run
+
+from glocal import Answers, Arm, Features, FitData, fit
+from glocal.data.join import join
+from glocal.data.sources.fetch import fetch
+from glocal.data.sources.registry import published
+from glocal.errors import DataWarning, FileError
+
+NAMES = ["bat1", "bat2", "camera1", "camera", "chicken", "hot dog", "iceman", "ice"]
+COLLECTED = [3, 1, 0, 2, 7, 6, 5, 4]
+OBJECTS = np.array([[0, 1, 2], [3, 7, 2], [6, 7, 0], [4, 2, 3]])
+X = np.random.default_rng(0).normal(size=(len(NAMES), 5)).astype("f4")
+FILES = things(NAMES, OBJECTS, COLLECTED, net=X)
+MANIFEST = "things/manifest-cc0"
+
+
+@pytest.fixture
+def publish(tmp_path, monkeypatch):
+    """A function that serves and publishes the files of this module, or others."""
+    return lambda files=FILES, **changes: published_site(tmp_path, monkeypatch, files, **changes)
+
+
+@pytest.fixture
+def cache(tmp_path):
+    """The cache of the served files."""
+    return tmp_path / "cache"
+
+
+def asked(server):
+    """The names of the files that a server was asked for."""
+    return sorted(path.removeprefix(f"/{COMMIT}/") for path in server.asked)
+
+
+def test_features_become_a_folder_with_names_and_a_record(publish, tmp_path):
+    """The rows are the bytes that were published, their names those of the manifest without its
+    byte order mark, and the record says what is known and what is not. Only the two files are asked
+    for, once, and `--out` copies the folder.
+    """
+    with publish(net={"model": "openclip:Net:openai", "layer": "visual"}) as server:
+        path = fetch("features/net")
+        copy = run(f"data fetch features/net --out {tmp_path}").out.strip()
+        assert asked(server) == ["features/net", MANIFEST]
+    assert (path / "features.npy").read_bytes() == FILES["features/net"]
+    assert copy == str(tmp_path / "features/net")
+    features = Features.load(copy)
+    assert features.names == tuple(sorted(NAMES))
+    assert features.network["model"] == "openclip:Net:openai"
+    record = json.loads((path / "record.json").read_text("utf-8"))
+    assert (record["rows"], record["width"]) == X.shape
+    origin = record["published"]
+    assert (origin["network"], origin["commit"]) == ("owner/features/net", COMMIT)
+    assert (origin["known_by"], origin["extract_model"]) == ("its name", "openclip:Net:openai")
+    assert "not compared" in origin["extract_rows"]
+    assert origin["not_stated"] == ["licence", "preprocessing"]
+
+
+def test_answers_are_made_ready_once(publish):
+    """They are in the order of the ids, with their names, and join with features by name. They are
+    made anew if they are damaged or a part changes, but nothing is downloaded twice.
+    """
+    parts = ["things/answers", "things/sortindex", "things/unique-id"]
+    with publish() as server:
+        path = fetch("things/answers")
+        answers = Answers.load(path)
+        assert answers.objects.tolist() == OBJECTS.tolist()
+        assert answers.names == tuple(NAMES)
+        time = path.stat().st_mtime_ns
+        path.write_bytes(path.read_bytes()[:-30])
+        assert Answers.load(fetch("things/answers")).objects.tolist() == OBJECTS.tolist()
+        assert path.stat().st_mtime_ns != time
+        assert asked(server) == parts
+        rows = join(Features.load(fetch("features/net")), answers).answers.objects
+        assert [sorted(NAMES)[row] for row in rows[1]] == [NAMES[row] for row in OBJECTS[1]]
+    renamed = FILES | {"things/unique-id": "\n".join([*NAMES[:-1], "icecube"]).encode()}
+    with publish(renamed):
+        assert Answers.load(fetch("things/answers")).names[-1] == "icecube"
+
+
+@pytest.mark.parametrize(
+    "change, files",
+    [
+        ({"checksum": f"git:{40 * '0'}"}, FILES),
+        ({"rows": 9}, FILES),
+        ({}, FILES | {MANIFEST: b"text1\nbat1\nbat2"}),
+    ],
+)
+def test_a_wrong_byte_or_number_of_rows_is_refused(publish, cache, change, files):
+    """Features are refused if a byte differs, or the rows are not as many as registered or named,
+    and no folder looks complete.
+    """
+    with publish(files, net=change), pytest.raises(FileError):
+        fetch("features/net")
+    assert not (cache / "features/net/record.json").exists()
+
+
+def test_another_width_is_recorded_and_warned_of_once(publish):
+    """If the content is right, the width of the file counts."""
+    with publish(net={"width": 6}):
+        with pytest.warns(DataWarning, match="5 columns and not 6") as warned:
+            path = fetch("features/net")
+        assert len(warned) == 1
+    assert json.loads((path / "record.json").read_text("utf-8"))["width"] == 5
+
+
+REAL = """
+features/clip-vit-b-32         09557e46b1ce033400fe6ff4dc2c3c5f3b547fa2  512
+features/clip-vit-l-14         e96f337e3c78eb20c3f554ecc7407d9bbf44afc7  768
+features/siglip-so400m-14-384  8b24c0f378e767e443a22de66a4930da3adc149f 1152
+features/blip-base             ee54d7b4219cbc893ebadb4ac530d1a6db392d1e  512
+features/flava                 ac814f57872728d462291a12a3940c181e90e38e  768
+features/bridgetower           c5b3bf2b96e3d45d779c713ade692416b1ecfe26  768
+features/vilt                  00526de931901b6488169095f6efa17f05e67518  768
+features/cvcl                  0fd640adcbe57ecf2fdef03454d9a6a45e1ede5d  512
+"""
+
+
+def test_the_published_features_are_eight_files_of_one_commit():
+    """Their ids, widths and rows, and those of their names, are those of the commit."""
+    entries = [entry for entry in published().values() if entry.kind == "features"]
+    table = [[entry.name, entry.checksum, entry.width] for entry in entries]
+    lines = [line.split() for line in REAL.strip().splitlines()]
+    assert table == [[name, f"git:{digest}", int(width)] for name, digest, width in lines]
+    assert {(entry.rows, entry.names, entry.names_column) for entry in entries} == {
+        (1854, MANIFEST, "text1")
+    }
+    assert published()[MANIFEST].checksum == "git:fb4f6f04f9e4d65e898945b0e4721c91037e81b5"
+    assert {entry.commit for entry in (*entries, published()[MANIFEST])} == {
+        "59b8f29aedb5ef01eceaab6d736e213ff0189ef1"
+    }
+    assert [entry.name for entry in entries if entry.known_by == "the width"] == [
+        "features/siglip-so400m-14-384"
+    ]
+
+
+@pytest.fixture
+def real_files(data_dir):
+    """The real files at hand as they are published, and the answers of the test part."""
+    return real_things(data_dir)
+
+
+@pytest.mark.data
+@pytest.mark.parametrize(
+    "name, at_hand", [("clip-vit-b-32", "clip-vit-b32"), ("blip-base", "blip")]
+)
+def test_published_features_are_those_at_hand(data_dir, real_files, publish, name, at_hand):
+    """The real files are fetched byte for byte, and their ids are those that glocal registers."""
+    checksum = published()[f"features/{name}"].checksum
+    at_hand = data_dir / "things" / "features" / at_hand
+    with publish(real_files):
+        assert published()[f"features/{name}"].checksum == checksum
+        path = fetch(f"features/{name}")
+    assert (path / "features.npy").read_bytes() == (at_hand / "features.npy").read_bytes()
+    names = [line.removesuffix(".jpg") for line in (at_hand / "file_names.txt").read_text().split()]
+    assert Features.load(path).names == tuple(names)
+
+
+@pytest.mark.data
+def test_a_fit_to_fetched_files_is_that_to_files_at_hand(data_dir, real_files, publish):
+    """Features and answers that are fetched give the fit of those at hand to the bit."""
+    root = data_dir / "things"
+    ids = (root / "unique_id.txt").read_text().split()
+    with publish(real_files):
+        fetched = Features.load(fetch("features/clip-vit-b-32"))
+        answers = Answers.load(fetch("things/answers"))
+    at_hand = Features.load(root / "features" / "clip-vit-b32")
+    sides = [
+        join(fetched, answers).answers,
+        join(at_hand, Answers.load(root / "triplets.npy"), ids).answers,
+    ]
+    arm = Arm("global", lmbda=3.0)
+    W, W_at_hand = (
+        fit(FitData(features, side), arm).transform.weights
+        for features, side in zip((fetched, at_hand), sides, strict=True)
+    )
+    assert W.tobytes() == W_at_hand.tobytes()
+
+
+@pytest.mark.nightly
+@pytest.mark.skipif(not os.environ.get("GLOCAL_DOWNLOADS"), reason="downloads 3.8 MB")
+def test_the_publisher_still_has_the_files(tmp_path, monkeypatch):
+    """With GLOCAL_DOWNLOADS=1, published features are downloaded from their publisher."""
+    monkeypatch.setenv("GLOCAL_CACHE", str(tmp_path))
+    features = Features.load(fetch("features/cvcl"))
+    assert (len(features), features.dimensions) == (1854, 512)
