@@ -18,15 +18,16 @@ from glocal.options import Options
 from glocal.results import UNCHANGED, SolverReport
 from glocal.solver import (
     Counter,
+    Criterion,
     DualityGap,
     NaiveGap,
+    Pairs,
     SolverResult,
     identity_scale,
     lambda_max,
     minimise,
     symmetric_start,
 )
-from glocal.solver.minimise import Criterion, Pairs
 from glocal.transform import LinearTransform
 
 Dtype = Literal["float32", "float64"]
@@ -181,8 +182,8 @@ class Exact(Options):
             spent = counter.evaluations - first_evaluation
             result = minimise(
                 objective,
-                _criterion(objective, certified=certified),
                 start.W,
+                _criterion(objective, certified=certified),
                 problem.axes.moments,
                 tol=self.tolerance,
                 max_evaluations=self.max_evaluations - spent,
@@ -216,8 +217,8 @@ class Exact(Options):
         without_local = replace(objective, local=None, alpha=0.0)
         result = minimise(
             without_local,
-            DualityGap(without_local, certified=False),
             W,
+            DualityGap(without_local, certified=False),
             problem.axes.moments,
             tol=_ROUGH_TOLERANCE,
             max_evaluations=self.max_evaluations - 1,

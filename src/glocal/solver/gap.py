@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Float
 
 from glocal.objective import AnswerSums, ChoiceLoss, Evaluation, Objective, penalty
-from glocal.solver.minimise import dot
+from glocal.solver.criterion import dot
 
 _MAX_REFINEMENTS = 4
 _SCALE_MARGINS = (0.5, 4.0)  # in units of the allowed gap; the first usually suffices

@@ -28,7 +28,7 @@ from torch.nn import functional
 from glocal.data.answers import Answers
 from glocal.errors import DivergedError
 from glocal.objective import Evaluation
-from glocal.solver.minimise import Counter
+from glocal.solver.lbfgs import Counter
 
 START = 1e-3
 """W starts as this multiple of the identity, and every entry of b as this number."""

@@ -1,4 +1,4 @@
-"""L-BFGS with backtracking on symmetric W, stopped by a bound on the distance to the optimum."""
+"""L-BFGS with backtracking on symmetric W, stopped by a criterion."""
 
 from __future__ import annotations
 
@@ -6,12 +6,20 @@ import math
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, NamedTuple, Protocol, runtime_checkable
+from typing import Literal, NamedTuple
 
 import numpy as np
 from jaxtyping import Float
 
 from glocal.objective import Evaluation
+from glocal.solver.criterion import (
+    Criterion,
+    FirstOrderEstimate,
+    GapMeasure,
+    allowed_gap,
+    dot,
+    norm,
+)
 
 Status = Literal["converged", "budget", "stalled"]
 OnStep = Callable[[int, Evaluation], None]
@@ -50,19 +58,6 @@ class Counter:
             self._on_step(self.evaluations, evaluation)
 
 
-@runtime_checkable
-class Criterion(Protocol):
-    """A measure of the distance from the optimum: `DualityGap`, or `NaiveGap` for `naive`."""
-
-    def estimate(self, evaluation: Evaluation, W: np.ndarray) -> float:
-        """An estimate of the gap, in nats, that costs nothing."""
-        ...
-
-    def gap(self, evaluation: Evaluation, W: np.ndarray, allowed: float) -> float:
-        """The gap in nats; `allowed` is the largest that is accepted."""
-        ...
-
-
 @dataclass(frozen=True, eq=False)
 class SolverResult:
     """The last iterate of a solver, and why it stopped.
@@ -79,7 +74,7 @@ class SolverResult:
     evaluations: int
     pairs: Pairs = ()
 
-    def reason(self, tol: float, measure: str = "duality gap") -> str:
+    def reason(self, tol: float, measure: str = "gap") -> str:
         """The status in words: the gap, named `measure`, the allowed gap, and what to do."""
         result = "no bound on the distance from the optimum was found"
         if self.gap is not None:
@@ -96,28 +91,22 @@ class SolverResult:
         return result
 
 
-def allowed_gap(evaluation: Evaluation, tol: float) -> float:
-    """The largest gap of a converged fit: tol · |f|, with |f| at least the machine epsilon.
-
-    It is 0 if f is not finite: such a fit never counts as converged.
-    """
-    if not math.isfinite(evaluation.value):
-        return 0.0
-    return tol * max(abs(evaluation.value), float(np.finfo(evaluation.dW.dtype).eps))
-
-
 def minimise(
     objective: Callable[[np.ndarray], Evaluation],
-    criterion: Criterion,
     W: Float[np.ndarray, "p p"],
-    moments: Float[np.ndarray, " p"],
+    criterion: Criterion | None = None,
+    moments: Float[np.ndarray, " p"] | None = None,
     *,
-    tol: float,
-    max_evaluations: int,
+    tol: float = 1e-5,
+    max_evaluations: int = 1000,
     pairs: Pairs = (),
     counter: Counter | None = None,
 ) -> SolverResult:
-    """Minimise an objective from W.
+    """Minimise an objective of a symmetric W.
+
+    Every term of the paper depends on W only through W Wᵀ, and the penalties are smallest at the
+    symmetric W. Searching only symmetric W therefore loses nothing. The same holds for any loss of
+    the similarities of Z = X̃ W.
 
     In the principal axes of the objects, with second moments s, the initial inverse Hessian is
     γ / ((s_k + s_l)/2 + 3) for W_kl, with γ from the last step. A step is shortened until f falls.
@@ -125,30 +114,48 @@ def minimise(
     and W is not definite, (W Wᵀ)^½ takes its place: it is lower if W is a saddle, and if W is
     singular, the descent may go on without the old curvature.
 
-    Every term depends on W only through W Wᵀ, and the penalties are smallest at the symmetric W.
-    Searching only symmetric W therefore loses nothing.
-
     Parameters
     ----------
-    W : (p, p) array
-        The start, a symmetric matrix. It must not be singular, since no step leaves a direction
-        in which W is 0.
-    moments : (p,) array
-        The second moments s of the objects along their principal axes.
+    objective : function
+        Maps W to an `Evaluation`: f(W), its parts by name, and ∂f/∂W, whose symmetric part is used.
+        It may be `glocal.objective.Objective` or a function of your own. f should have a continuous
+        derivative, and be infinite or NaN where it is not defined.
+    W : (p, p) array, float32 or float64
+        The start, a symmetric matrix, whose precision is that of the descent. It must not be
+        singular, since no step leaves a direction in which W is 0.
+    criterion : Criterion or None
+        The distance from the optimum that `tol` limits; None is `FirstOrderEstimate`.
+    moments : (p,) array or None
+        The second moments s of the objects along their principal axes, if W is in these axes. None
+        means 1 for each.
     tol : float
-        Relative tolerance on the objective; see `allowed_gap`.
+        Relative tolerance on the objective, above 0; see `allowed_gap`.
     max_evaluations : int
         The largest number of evaluations, at least 1.
     pairs : tuple
         `SolverResult.pairs` of a neighbouring objective, whose Hessian resembles this one.
     counter : Counter or None
-        Counts the evaluations of this fit too.
+        Counts the evaluations of this fit too, and reports each step.
+
+    Returns
+    -------
+    SolverResult
+        Its `gap` is that of the criterion.
 
     References
     ----------
     Nocedal (1980), Math. Comp. 35:773.
+
+    Examples
+    --------
+    >>> A = np.diag([1.0, 2.0])
+    >>> def f(W):
+    ...     return Evaluation(1 + 0.5 * np.sum((W - A) ** 2), {}, W - A)
+    >>> minimise(f, np.eye(2)).status
+    'converged'
     """
     counter = counter or Counter()
+    criterion = criterion or FirstOrderEstimate()
     first = counter.evaluations
     last = first + max_evaluations
     vectors = _Vectors(len(W), W.dtype)
@@ -158,13 +165,13 @@ def minimise(
         counter(f)
         return _Iterate(W, f, x, vectors.pack(f.dW))
 
-    hessian = _InverseHessian(vectors.diagonal(moments[:, None].astype(W.dtype)), pairs)
+    hessian = _InverseHessian(vectors.diagonal(moments), pairs)
     current = evaluate(W, vectors.pack(W))
-    measure = _GapMeasure(criterion, tol)
+    measure = GapMeasure(criterion, tol)
     stagnation = _Stagnation(current)
     last_restart = math.inf
     while True:
-        gap = measure(current)
+        gap = measure(current.f, current.W)
         if gap is not None and gap <= allowed_gap(current.f, tol):
             status: Status = "converged"
             break
@@ -184,7 +191,7 @@ def minimise(
             last_restart = current.f.value - rounding_error(current)
             W = symmetric_start(current.W)
             current = evaluate(W, vectors.pack(W))
-            measure = _GapMeasure(criterion, tol)
+            measure = GapMeasure(criterion, tol)
             stagnation = _Stagnation(current)
         elif not hessian.pairs or stagnation.is_reached:
             status = "stalled"
@@ -194,8 +201,8 @@ def minimise(
         gap = criterion.gap(current.f, current.W, allowed_gap(current.f, tol))
         status = "converged" if gap <= allowed_gap(current.f, tol) else status
     bound = gap if gap < math.inf else None
-    pairs = tuple(hessian.pairs)
-    return SolverResult(current.W, current.f, status, bound, counter.evaluations - first, pairs)
+    evaluations = counter.evaluations - first
+    return SolverResult(current.W, current.f, status, bound, evaluations, tuple(hessian.pairs))
 
 
 class _Iterate(NamedTuple):
@@ -210,26 +217,6 @@ class _Iterate(NamedTuple):
 def rounding_error(current: _Iterate) -> float:
     """The rounding error of f."""
     return float(np.finfo(current.x.dtype).eps) * abs(current.f.value)
-
-
-class _GapMeasure:
-    """The gap, which is expensive and only measured if the free estimate is small enough."""
-
-    def __init__(self, criterion: Criterion, tol: float) -> None:
-        self._criterion = criterion
-        self._tol = tol
-        self._max_estimate = math.inf
-
-    def __call__(self, current: _Iterate) -> float | None:
-        allowed = allowed_gap(current.f, self._tol)
-        estimate = self._criterion.estimate(current.f, current.W)
-        if estimate > min(2 * allowed, self._max_estimate):
-            return None
-        gap = self._criterion.gap(current.f, current.W, allowed)
-        # measure again when the estimate has fallen by the factor by which this gap is too large
-        factor = max(0.1, min(0.9, allowed / gap)) if 0 < gap < math.inf else 0.5
-        self._max_estimate = estimate * factor
-        return gap
 
 
 class _Stagnation:
@@ -349,8 +336,10 @@ class _Vectors:
         flat[self._lower] = flat[self._upper]
         return flat.reshape(self._p, self._p)
 
-    def diagonal(self, s: Float[np.ndarray, "p 1"]) -> Float[np.ndarray, " u"]:
-        """The initial inverse Hessian."""
+    def diagonal(self, moments: Float[np.ndarray, " p"] | None) -> Float[np.ndarray, " u"]:
+        """The initial inverse Hessian, by the second moments of the objects."""
+        s = np.ones(self._p) if moments is None else moments
+        s = s.astype(self._weights.dtype)[:, None]
         return (1 / ((s + s.T) / 2 + 3)).ravel()[self._upper]
 
 
@@ -371,16 +360,3 @@ def is_definite(W: Float[np.ndarray, "p p"]) -> bool:
     except np.linalg.LinAlgError:
         return False
     return True
-
-
-def dot(x: np.ndarray, y: np.ndarray) -> float:
-    """⟨x, y⟩ of arrays in C order, as a Python number.
-
-    A NumPy float64 would turn float32 arrays into float64.
-    """
-    return float(np.dot(x.ravel(), y.ravel()))
-
-
-def norm(x: np.ndarray) -> float:
-    """‖x‖_F."""
-    return math.sqrt(dot(x, x))
