@@ -342,11 +342,13 @@ def test_a_start_near_0_is_no_optimum(irrelevant, lmbda, mix):
     the optimum.
     """
     minimised = Arm("global", lmbda=lmbda, mix=mix)
-    tight = Exact(tol=1e-9, max_evaluations=3000, dtype="float64").solve(irrelevant, minimised)
+    tight = (
+        Exact(tol=1e-9, max_evaluations=3000, dtype="float64").solve(irrelevant, minimised).report
+    )
     near_0 = WarmStart(minimised, 1e-3 * np.eye(68, dtype=np.float32))
     for tol, start in ((1e-2, None), (1e-5, None), (1e-2, near_0), (1e-5, near_0)):
         solver = Exact(tol=tol)
-        result = solver.minimise(solver.problem(irrelevant), minimised, start)
+        result = solver.minimise(solver.problem(irrelevant), minimised, start).report
         assert (result.status, result.certificate) == ("converged", "global optimum: duality gap")
         assert (result.objective / tight.objective - 1) / tol < 1.5
 
@@ -361,5 +363,5 @@ def test_a_length_at_which_similarities_overflow_is_no_bound():
     data = FitData(Features(X), answer, Features(rng.normal(size=(30, 3))))
     arm = Arm("glocal", alpha=0.9, lmbda=1e-4, tau=0.25)
     result = Exact(1e-5, dtype="float32").solve(data, arm)
-    assert result.status in ("stalled", "budget")
+    assert result.report.status in ("stalled", "budget")
     assert np.isfinite(result.warm.W).all()
