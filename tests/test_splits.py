@@ -83,7 +83,7 @@ def test_a_fold_holds_out_objects_and_local_images_together():
     """`FitData.folds` fits the objects and images outside the fold and holds out those inside."""
     answers = world.answers(3000, 60)
     data = FitData(Features(np.eye(60)), answers, Features(np.eye(90, 60)), seed=5)
-    for k, (fitted, heldout, rows) in enumerate(fit_folds(data, 3, "objects")):
+    for k, (fitted, heldout, rows, _) in enumerate(fit_folds(data, 3, "objects")):
         masks = split_answers(answers, 60, folds=3, fold=k, seed=5)
         for part, mask in zip((fitted.answers, heldout), masks, strict=True):
             assert (part.objects == answers.objects[mask]).all()

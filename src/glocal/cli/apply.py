@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
+import numpy as np
 from typer import Argument, Option
 
 from glocal.cli.inputs import Force
@@ -15,7 +15,7 @@ from glocal.cli.output import AsJson, print_result, progress_bar
 from glocal.data.features import Features
 from glocal.data.readers import PARQUET
 from glocal.errors import ParameterError
-from glocal.files import writable_target
+from glocal.files import ending, writable_target
 from glocal.transform import LinearTransform, check_rows, reduced
 from glocal.transform.apply import apply_file, apply_parquet, parquet_rows
 from glocal.transform.formats import ENDINGS
@@ -64,21 +64,17 @@ def apply(
     """
     if save_transform is not None:
         writable_target(save_transform, what="--save-transform", endings=ENDINGS)
-    path = None if transform == CENTRED else locate(transform)
-    if normalize and path is not None:
-        raise ParameterError(
-            "--normalize is for centred alone; a transform scales rows as those of its fit were."
-        )
-    rows, n_rows, write = _job(features, out, column)
-    if path is None:
-        fitted = LinearTransform.centring(Features.load(features), normalize=normalize)
-    else:
-        fitted = LinearTransform.load(path)
+    rows = _rows(features, column, out)
+    fitted = _loaded(transform, features, normalize)
     fitted = _adapted(fitted, recentre, strength, force)
     if dimensions is not None:
         fitted = reduced(fitted, rows, dimensions)
+    n_rows = len(rows) if isinstance(rows, Features) else None
     with progress_bar("applying", n_rows, unit="rows") as progress:
-        n = write(fitted, out=out, force=force, progress=progress)
+        if isinstance(rows, Features):
+            n = apply_file(fitted, rows, out, force=force, progress=progress)
+        else:
+            n = apply_parquet(fitted, features, out, column=column, force=force, progress=progress)
     if save_transform is not None:
         fitted.save(save_transform)
     record = {"rows": n, "dimensions": fitted.out_dimensions, "strength": strength, "out": out}
@@ -88,6 +84,18 @@ def apply(
         record |= {key: shares[key] for key in ("of", "energy", "length")}
         lines = []  # all fields
     print_result(as_json, record, *lines)
+
+
+def _loaded(name: str, features: Path, normalize: bool) -> LinearTransform:
+    """The transform of a file or name, or the one that subtracts the column means."""
+    if name == CENTRED:
+        return LinearTransform.centring(Features.load(features), normalize=normalize)
+    path = locate(name)
+    if normalize:
+        raise ParameterError(
+            "--normalize is for centred alone; a transform scales rows as those of its fit were."
+        )
+    return LinearTransform.load(path)
 
 
 def _adapted(
@@ -101,21 +109,14 @@ def _adapted(
     return transform if strength == 1.0 else transform.at_strength(strength)
 
 
-def _job(
-    features: Path, out: Path, column: str | None
-) -> tuple[Any, int | None, Callable[..., int]]:
-    """The rows of the features, their number if known, and the function that transforms them.
-
-    Parquet becomes Parquet, one file at a time, and any features become one ``.npy`` file.
-    """
-    is_parquet = features.is_dir() or features.suffix.lower() == PARQUET
-    if is_parquet and out.suffix.lower() != ".npy":
-        write = partial(apply_parquet, source=features, column=column)
-        return parquet_rows(features, column), None, write
+def _rows(features: Path, column: str | None, out: Path) -> Features | Iterator[np.ndarray]:
+    """The features, or the rows of Parquet files that become Parquet files."""
+    is_parquet = features.is_dir() or ending(features) == PARQUET
+    if is_parquet and ending(out) != ".npy":
+        return parquet_rows(features, column)
     writable_target(out, what="--out", endings=(".npy",))
     if column is not None:
         raise ParameterError(
             "--column names a column of Parquet files, and needs a Parquet output. Leave it out."
         )
-    loaded = Features.load(features)
-    return loaded, len(loaded), partial(apply_file, features=loaded)
+    return Features.load(features)

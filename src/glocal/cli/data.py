@@ -32,9 +32,9 @@ from glocal.data.importing import import_answers
 from glocal.data.sources.download import cache_folder
 from glocal.data.sources.fetch import fetch
 from glocal.data.sources.registry import published, published_file
-from glocal.data.splits import split_answers, split_persons
+from glocal.data.splits import split_joined
 from glocal.data.tables import read_list
-from glocal.errors import DataError, ParameterError
+from glocal.errors import ParameterError
 from glocal.extract.sets import image_sets
 from glocal.files import make_folder
 from glocal.options import Options
@@ -143,24 +143,14 @@ def split_command(
     """
     loaded = Features.load(features)
     answers, joined = form.joined(loaded)
+    targets = {name: out / f"{name}.npz" for name in ("train", "heldout")}
+    for target in targets.values():
+        refuse_overwriting_inputs({"--out": target}, features, *form.paths)
     options = {"folds": folds, "fold": fold, "seed": seed}
-    if by == "objects":
-        sides = split_answers(joined.answers, len(loaded), **options)
-    else:
-        sides = split_persons(joined.answers, **options)
-    parts = {
-        name: answers.select(joined.kept).select(side)
-        for name, side in zip(("train", "heldout"), sides, strict=True)
-    }
-    for name, part in parts.items():
-        refuse_overwriting_inputs({"--out": out / f"{name}.npz"}, features, *form.paths)
-        if not len(part):
-            raise DataError(
-                f"no answer falls into the {name} part of fold {fold} of {folds}. Use other folds."
-            )
+    parts = split_joined(answers, joined, len(loaded), by=by, **options)
     make_folder(out)
     for name, part in parts.items():
-        part.save(out / f"{name}.npz")
+        part.save(targets[name])
     sizes = {name: len(part) for name, part in parts.items()}
     if sizes["heldout"] >= sizes["train"]:
         print_message("warning: as many answers are held out as trained on; pass more --folds.")

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import numpy as np
 
 from glocal.data.answers import Answers
+from glocal.data.join import Joined
 from glocal.data.people import question_numbers
 from glocal.errors import DataError, ParameterError
 from glocal.similarity import Mask, Numbers
@@ -96,6 +99,37 @@ def split_persons(
     check_fold(fold, folds)
     heldout = np.isin(codes, np.array_split(_permutation(len(people), seed), folds)[fold])
     return ~heldout, heldout
+
+
+def split_joined(
+    answers: Answers,
+    joined: Joined,
+    n: int,
+    *,
+    by: Literal["objects", "persons"] = "objects",
+    folds: int = 3,
+    fold: int = 0,
+    seed: int = 42,
+) -> dict[str, Answers]:
+    """Split answers that were joined with n rows into those of ``train`` and of ``heldout``.
+
+    Both parts index objects as `answers` do. Raises the errors of `split_answers` or
+    `split_persons`, and a DataError if a part is empty.
+    """
+    if by == "objects":
+        masks = split_answers(joined.answers, n, folds=folds, fold=fold, seed=seed)
+    else:
+        masks = split_persons(joined.answers, folds=folds, fold=fold, seed=seed)
+    parts = {
+        name: answers.select(joined.kept).select(mask)
+        for name, mask in zip(("train", "heldout"), masks, strict=True)
+    }
+    for name, part in parts.items():
+        if not len(part):
+            raise DataError(
+                f"no answer falls into the {name} part of fold {fold} of {folds}. Use other folds."
+            )
+    return parts
 
 
 def local_blocks(n: int, block_size: int = 1024, seed: int = 42) -> list[Numbers]:

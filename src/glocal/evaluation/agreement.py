@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float, Int
 
 from glocal.data.answers import Answers
 from glocal.data.people import asked_once, tally
@@ -143,20 +144,10 @@ def ceiling(answers: Answers, *, least: float = MIN_REPEATED_SHARE) -> Result | 
     >>> round(bounds.leave_one_out[0], 3), round(bounds.majority[0], 3)
     (0.8, 0.8)
     """
-    votes = answers.votes
-    is_counted = answers.weights is None if votes is None else not (votes % 1).any()
-    if not len(answers) or not is_counted:
-        return None
-    least *= answers.effective_size
-    if votes is None:
-        answers = answers.select(~asked_once(answers.objects))
-    questions, counts = tally(answers)  # (questions, objects), (questions, choices)
-    is_repeated = counts.sum(axis=1) >= 2
-    if not is_repeated.any() or counts[is_repeated].sum() < least:
-        return None
-    questions = questions[is_repeated]
-    counts = counts[is_repeated]
+    questions, counts = _repeated_questions(answers)  # (questions, objects), (questions, choices)
     n_answers = counts.sum(axis=1)
+    if not len(counts) or n_answers.sum() < least * answers.effective_size:
+        return None
     answers_a_question = float(np.median(n_answers))
     units = {
         "leave_one_out": ObjectValues(
@@ -165,13 +156,33 @@ def ceiling(answers: Answers, *, least: float = MIN_REPEATED_SHARE) -> Result | 
     }
     if answers_a_question >= MIN_ANSWERS_A_QUESTION:
         units["majority"] = ObjectValues(values=counts.max(axis=1) / n_answers, objects=questions)
-    total = int(n_answers.sum())
     bounds = {name: end.bounded() for name, end in units.items()}
+    counted = {"n_answers": int(n_answers.sum())}
     settings = {"answers_a_question": answers_a_question}
-    score = partial(Score, "odd-one-out", n=total, transform=PEOPLE, settings=settings)
+    score = partial(
+        Score, "odd-one-out", n=counted["n_answers"], transform=PEOPLE, settings=settings
+    )
     scores = tuple(score(f"ceiling_{name}", *bound) for name, bound in bounds.items())
-    values = {"majority": None, **bounds, "n_answers": total, **settings}
+    values = {"majority": None, **bounds, **counted, **settings}
     return Result(scores, units["leave_one_out"], values)
+
+
+def _repeated_questions(
+    answers: Answers,
+) -> tuple[Int[np.ndarray, "s m"], Float[np.ndarray, "s k"]]:
+    """The objects of the questions that were answered twice or more, and the count of each choice.
+
+    Both are empty if the answers have weights that are no whole votes, which cannot be counted.
+    """
+    votes = answers.votes
+    is_counted = answers.weights is None if votes is None else not (votes % 1).any()
+    if not len(answers) or not is_counted:
+        return answers.objects[:0], np.empty((0, len(answers.pairs)))
+    if votes is None:
+        answers = answers.select(~asked_once(answers.objects))
+    questions, counts = tally(answers)
+    is_repeated = counts.sum(axis=1) >= 2
+    return questions[is_repeated], counts[is_repeated]
 
 
 def ceiling_in_words(rows: Iterable[Mapping[str, Any]]) -> str:

@@ -120,7 +120,7 @@ class Extractor:
         out: PathLike,
         *,
         part: tuple[int, int] = (1, 1),
-        progress: Progress = lambda done, total: None,
+        progress: Progress = lambda count, total: None,
     ) -> Extraction:
         """Write the features of `images` into the folder `out`.
 
@@ -187,9 +187,8 @@ class Extractor:
         """Write the chunks that do not exist yet."""
         workers = self.options.workers or min(_MAX_DECODERS, os.cpu_count() or 1)
         with ThreadPoolExecutor(workers, "decode") as pool, warnings.catch_warnings():
-            warnings.filterwarnings(
-                "ignore", module=r"PIL\."
-            )  # about images that can still be read
+            # about images that can still be read
+            warnings.filterwarnings("ignore", module=r"PIL\.")
             for file, images in chunks:
                 if not file.exists():
                     self._extract_chunk(file, images, source, pool, progress)
@@ -210,19 +209,16 @@ class Extractor:
             names = [source.names[number] for number in batch]
             is_readable = [isinstance(tensor, Tensor) for tensor in inputs]
             numbers += compress(batch, is_readable)
-            missing += [
-                {"name": name, "reason": str(reason)}
-                for name, reason in zip(names, inputs, strict=True)
-                if isinstance(reason, Unreadable)
-            ]
+            missing += _missing(names, inputs)
             if any(is_readable):
                 for layer, matrix in self._features(names, inputs).items():
                     rows[layer].append(matrix)
             progress(batch[-1] + 1, len(source))
         if not numbers and not images.start:  # stops before hours without a single row
+            first = missing[0]
             raise DataError(
-                f"none of the first {len(images)} images could be used; "
-                f"{' '.join(missing[0].values())}."
+                f"none of the first {len(images)} images could be used; {first['name']} "
+                f"{first['reason']}."
             )
         matrices = [np.concatenate(parts) if parts else None for parts in rows.values()]
         write_chunk(file, matrices, numbers, missing)
@@ -290,3 +286,12 @@ class Extractor:
                     '`dtype="bfloat16"` or `dtype="float32"`; otherwise check the network.'
                 )
         return features
+
+
+def _missing(names: Sequence[str], inputs: Sequence[Tensor | Unreadable]) -> list[dict[str, str]]:
+    """The images of a batch that could not be read, each with the reason."""
+    return [
+        {"name": name, "reason": str(reason)}
+        for name, reason in zip(names, inputs, strict=True)
+        if isinstance(reason, Unreadable)
+    ]

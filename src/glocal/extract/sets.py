@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -111,32 +112,40 @@ def _download(datasets: Any, entry: dict[str, Any], root: Path) -> None:
 
 def _open(datasets: Any, entry: dict[str, Any], root: Path, split: str) -> Source:
     """The images of a set, which are arrays in CIFAR and else files, and their classes."""
-    name = entry["name"]
-    description = f"{name} ({split}) in {root}"
     read = getattr(datasets, entry["torchvision"])
-    if name.startswith("cifar"):
-        images = read(root, train=split == "train")
-        pictures = images.data
-        numbers = images.targets
-        names = [f"{split}/{i:05d}.png" for i in range(len(pictures))]
-    else:
+    description = f"{entry['name']} ({split}) in {root}"
+    if not entry["name"].startswith("cifar"):
         images = read(root, split=split)
         # NOTE private, but unchanged since torchvision 0.12; public access would open each image
-        pictures = [os.fspath(path) for path in images._image_files]
-        numbers = images._labels
-        if missing := [path for path in pictures if not os.path.isfile(path)]:
-            raise FileError(
-                f"{description} lacks {len(missing)} of {len(pictures)} images; the first is "
-                f"{missing[0]}."
-            )
-        top = f"{root / entry['images']}{os.sep}"
-        names = [path.removeprefix(top).replace(os.sep, "/") for path in pictures]
-    labels = {"labels": [images.classes[number] for number in numbers]}
-    if name == "cifar100":
-        superclass_of = {
-            label: superclass
-            for superclass, members in _table()["superclasses_of_cifar100"].items()
-            for label in members.split()
-        }
-        labels["labels_coarse"] = [superclass_of[label] for label in labels["labels"]]
-    return Source(names, pictures.__getitem__, description, labels)
+        labels = {"labels": [images.classes[number] for number in images._labels]}
+        return _files(images._image_files, root / entry["images"], description, labels)
+    images = read(root, train=split == "train")
+    labels = {"labels": [images.classes[number] for number in images.targets]}
+    if entry["name"] == "cifar100":
+        labels["labels_coarse"] = [_superclass_of_cifar100()[label] for label in labels["labels"]]
+    names = [f"{split}/{i:05d}.png" for i in range(len(images.data))]
+    return Source(names, images.data.__getitem__, description, labels)
+
+
+def _files(
+    files: Sequence[Path], folder: Path, description: str, labels: dict[str, list[str]]
+) -> Source:
+    """The images of a set in files, by their paths in its folder."""
+    paths = [os.fspath(path) for path in files]
+    if missing := [path for path in paths if not os.path.isfile(path)]:
+        raise FileError(
+            f"{description} lacks {len(missing)} of {len(paths)} images; the first is {missing[0]}."
+        )
+    top = f"{folder}{os.sep}"
+    names = [path.removeprefix(top).replace(os.sep, "/") for path in paths]
+    return Source(names, paths.__getitem__, description, labels)
+
+
+@cache
+def _superclass_of_cifar100() -> dict[str, str]:
+    """The superclass of each class of CIFAR-100."""
+    return {
+        label: superclass
+        for superclass, members in _table()["superclasses_of_cifar100"].items()
+        for label in members.split()
+    }

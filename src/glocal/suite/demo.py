@@ -131,44 +131,60 @@ def drawn_world(n_triplets: int = 20_000) -> Drawn:
     can avoid this. The category of an image is its kind and colour.
     """
     rng = np.random.default_rng(0)
-    code = {part: rng.normal(size=(n, width)) for part, (n, width, _) in _PARTS.items()}
-    family_code = rng.normal(size=(len(_KINDS) // _FAMILY, code["kind"].shape[1]))
-    code["kind"] += np.repeat(family_code, _FAMILY, axis=0)
-    code["background"][len(_KINDS) :] *= _OTHER_SCALE
-    mixing = np.linalg.qr(rng.normal(size=(_DIMENSIONS, _DIMENSIONS)))[0]
-
-    def features(images: dict[str, Numbers]) -> Embedding:
-        """A network's features: the code of each part of a drawing, and noise."""
-        X = np.hstack([_PARTS[part].scale * code[part][images[part]] for part in _PARTS])
-        X = np.pad(X, ((0, 0), (0, _DIMENSIONS - X.shape[1])))
-        return ((X + _NOISE * rng.normal(size=X.shape)) @ mixing + 0.5).astype(np.float32)
-
-    categories = list(itertools.product(_KINDS, _COLOURS))
-    n_object = _PER_CATEGORY * len(categories)
+    network = _Network.random(rng)
+    n_objects = _PER_CATEGORY * len(_KINDS) * len(_COLOURS)
     objects, local = (
         {part: rng.integers(0, n_values, n) for part, (n_values, _, _) in _PARTS.items()}
-        for n in (n_object, _N_LOCAL)
+        for n in (n_objects, _N_LOCAL)
     )
-    category = np.arange(n_object) // _PER_CATEGORY
+    category = np.arange(n_objects) // _PER_CATEGORY
     objects["kind"], objects["colour"] = np.divmod(category, len(_COLOURS))
     objects["background"] = objects["kind"]
     local["background"] = rng.integers(len(_KINDS), _PARTS["background"].n_values, _N_LOCAL)
-    names = tuple(
-        f"{colour} {kind} {number:02d}"
-        for kind, colour in categories
-        for number in range(1, _PER_CATEGORY + 1)
-    )
+    names = _names()
+    code = network.code
     mind = np.hstack([code["kind"][objects["kind"]], 0.2 * code["colour"][objects["colour"]]])
     world = World(
-        objects=Features(features(objects), names, "simulated objects"),
+        objects=Features(network.features(objects, rng), names, "simulated objects"),
         answers=simulated_answers(mind, n_triplets, seed=1),
-        local=Features(features(local), None, "simulated local images"),
+        local=Features(network.features(local, rng), None, "simulated local images"),
         mind=mind,
         superordinate=objects["kind"],
         local_category=local["kind"] * len(_COLOURS) + local["colour"],
     )
     drawings = map(_drawing, *(objects[part].tolist() for part in _PARTS))
     return Drawn(world, dict(zip(names, drawings, strict=True)))
+
+
+class _Network(NamedTuple):
+    """A network that is simulated: the code of each form of each part, and how codes are mixed."""
+
+    code: dict[str, Embedding]
+    mixing: Embedding
+
+    @classmethod
+    def random(cls, rng: np.random.Generator) -> _Network:
+        """Draw a network, whose codes of the kinds of one family are alike."""
+        code = {part: rng.normal(size=(n, width)) for part, (n, width, _) in _PARTS.items()}
+        family_code = rng.normal(size=(len(_KINDS) // _FAMILY, code["kind"].shape[1]))
+        code["kind"] += np.repeat(family_code, _FAMILY, axis=0)
+        code["background"][len(_KINDS) :] *= _OTHER_SCALE
+        return cls(code, np.linalg.qr(rng.normal(size=(_DIMENSIONS, _DIMENSIONS)))[0])
+
+    def features(self, images: dict[str, Numbers], rng: np.random.Generator) -> Embedding:
+        """The features of drawings: the code of each part, mixed with noise."""
+        X = np.hstack([_PARTS[part].scale * self.code[part][images[part]] for part in _PARTS])
+        X = np.pad(X, ((0, 0), (0, _DIMENSIONS - X.shape[1])))
+        return ((X + _NOISE * rng.normal(size=X.shape)) @ self.mixing + 0.5).astype(np.float32)
+
+
+def _names() -> tuple[str, ...]:
+    """The names of the objects, such as ``red star 01``, by kind and colour."""
+    return tuple(
+        f"{colour} {kind} {number:02d}"
+        for kind, colour in itertools.product(_KINDS, _COLOURS)
+        for number in range(1, _PER_CATEGORY + 1)
+    )
 
 
 def _drawing(kind: int, colour: int, background: int, pattern: int, size: int) -> str:
