@@ -54,6 +54,8 @@ def test_fpr95_of_ties_is_what_random_flags_give():
     assert detection(anomalous, scores)[2] == pytest.approx(5 / 20, rel=1e-9)
     scores[18] = 2.0  # exactly 95 % of the anomalies before the tie
     assert detection(anomalous, scores)[2] == 0.0
+    scores[:20] = np.repeat([3.0, 0.5], [19, 1])  # exactly 95 %, then normal images, then the last
+    assert detection(anomalous, scores)[2] == 0.0
     assert detection(anomalous, 0 * scores) == pytest.approx((0.5, 0.5, 0.95), rel=1e-9)
 
 
@@ -132,8 +134,9 @@ def test_a_class_missing_in_the_test_is_left_out_aloud():
     "noun, change",
     [
         ("superclasses", {"mode": "leave-one-out", "superclasses": {0: "a", 1: "b"}}),
-        ("superclasses", {"mode": "shift"}), ("mode", {"mode": "best"}),
-        ("class 0 has 30", {"k": 31}),
+        ("superclasses", {"mode": "shift"}),
+        ("superclasses", {"mode": "one-vs-rest", "superclasses": {0: "a", 1: "b"}}),
+        ("mode", {"mode": "best"}), ("class 0 has 30", {"k": 31}),
         ("columns", {"test": TEST[:, :5]}), ("names", {"test_labels": TRUTH.astype(str)}),
         ("normal", {"superclasses": dict(enumerate("abcd"))}),
     ],

@@ -93,6 +93,7 @@ CALLS_REFUSED = """\
 [[0, 1, 2]]                 | {"weights": ["x"]}                           | weights
 [[0, 1, 2]]                 | {"counts": [[1, 2]]}                         | --kind anchor
 [[0, 1, 2]]                 | {"counts": [[1, 2, -1]]}                     | weights
+[[0, 1, 2]]                 | {"counts": [[3, 0, 1]], "votes": [2.0]}      | votes
 [[0, 1, 2]]                 | {"person": [1, 2]}                           | person
 [[0, 1, 2]]                 | {"seconds": ["a"]}                           | seconds
 [[0, 1, 2]]                 | {"catch_passed": [1, 0]}                     | catch_passed

@@ -69,6 +69,9 @@ odd-one-out {PEOPLE} --baseline none.npz | 1 | none.npz
 anomaly --train x.npy --test test.npy | 2 | --train-labels
 retrieval {SEARCH} --queries x.npy | 2 | one file
 few-shot --train x.npy --train-labels y.npy --test test.npy | 2 | --test-labels
+few-shot {TWICE} | 2 | one file
+anomaly {SIDES} --mode one-vs-rest --superclasses super.csv | 2 | --superclasses
+anomaly {SIDES} --baseline original --means x.npy | 2 | --means
 anomaly {SIDES} --mode shift | 2 | --superclasses
 structure --features long.npy --transform t.npz | 1 | std
 """
@@ -131,7 +134,7 @@ def test_a_command_gives_what_the_library_gives(tmp_path, command):
 
 TWICE = "--train x.npy --train-labels y.npy --test x.npy --test-labels y.npy"
 HIERARCHY = "--train x.npy --train-labels classes.npy --superclasses super.csv"
-BREEDS = TWICE.replace("x.npy", "net.npy").replace("y.npy", "numbers.npy")
+BREEDS = "--train net.npy --train-labels numbers.npy"
 
 
 def breeds():
@@ -146,7 +149,6 @@ CASES = {
         Z, *((x - X.mean()) / X.std() for x in (TEST, TEST[::-1] + 3))
     ),
     "few-shot --train x.npy --train-labels y.npy --probe ncm": lambda: few_shot(Z, Y, probe="ncm"),
-    f"few-shot {TWICE} --probe ncm": lambda: few_shot(Z, Y, probe="ncm"),
     "retrieval --queries x.npy --query-labels y.npy": lambda: retrieval(Z, Y),
     f"few-shot {HIERARCHY} --probe ncm": lambda: few_shot(
         Z, CLASSES, superclasses=SUPER, probe="ncm"
@@ -166,6 +168,18 @@ def test_options_choose_what_is_scored(command):
     expected = numbers(CASES[command]())
     record = evaluate(command, "--json").json
     assert {name: record[name] for name in expected} == pytest.approx(expected)
+
+
+def test_the_means_of_anomalies_come_from_a_broad_collection():
+    """The baseline centred subtracts the means of --means, or of --train with a warning, since
+    those of normal images alone hide anomalies.
+    """
+    command = f"anomaly {SIDES} --baseline centred --json"
+    for option, rows in (("", X), ("--means test.npy", TEST)):
+        ended = evaluate(f"{command} {option}")
+        expected = anomaly(X - rows.mean(axis=0), Y, TEST - rows.mean(axis=0), Y[:40])
+        assert ended.json["baselines"][0]["auroc"] == pytest.approx(expected.auroc)
+        assert ("hide anomalies" in ended.err) == (not option)
 
 
 def test_questions_that_were_asked_again_bring_their_ceilings():
@@ -200,7 +214,9 @@ def test_what_a_command_refuses(line):
     """A wrong command line exits with 2 and bad content with 1, each with one sentence and nothing
     on standard output; rows of another scale than those of the fit need --force.
     """
-    command, code, noun = line.format(PEOPLE=PEOPLE, SEARCH=SEARCH, SIDES=SIDES).split(" | ")
+    command, code, noun = line.format(PEOPLE=PEOPLE, SEARCH=SEARCH, SIDES=SIDES, TWICE=TWICE).split(
+        " | "
+    )
     ended = evaluate(command)
     assert (str(ended.code), ended.out, noun in ended.err) == (code, "", True)
     assert evaluate("structure --features long.npy --transform t.npz --force").code == 0

@@ -9,10 +9,11 @@ from sklearn.linear_model import LogisticRegression, LogisticRegressionCV
 from sklearn.model_selection import PredefinedSplit, cross_val_score
 from sklearn.neighbors import KNeighborsClassifier, NearestCentroid
 
-from glocal.errors import DataWarning, GLocalError
+from glocal.errors import CollapseWarning, DataWarning, GLocalError
 from glocal.evaluation.episodes import EpisodeValues, draw_episodes
 from glocal.evaluation.few_shot import PROBES, STRENGTHS, few_shot
 from glocal.evaluation.intervals import FRACTION
+from glocal.evaluation.retrieval import retrieval
 from glocal.similarity import unit_rows
 
 
@@ -153,6 +154,20 @@ def test_few_draws_and_small_pools_are_called_rough(shots, draws, is_rough):
     marked = [score.text().endswith("(rough)") for score in result.scores]
     assert (result.rough, marked) == (is_rough, [is_rough, False])
     assert few_shot(X, y, X, y, probe="ncm").draws == 40
+
+
+@pytest.mark.parametrize("probe", ["ncm", "1nn"])
+def test_a_large_common_offset_makes_no_ties(probe):
+    """Cosines that differ by more than rounding are no ties: rows with an offset of 1e6 along one
+    axis score what their differences say, as in retrieval; equal rows score chance.
+    """
+    X, y = mixture(classes=4, spread=0.3)
+    far = X * 1e3
+    far[:, 0] += 1e6
+    result = few_shot(far, y, probe=probe, shots=3, draws=4)
+    assert min(result.accuracy, retrieval(far, y).map) > 0.9
+    with pytest.warns(CollapseWarning):
+        assert few_shot(1 + 0 * X, y, probe=probe, draws=2).accuracy == pytest.approx(0.25)
 
 
 Y = np.repeat(np.arange(4), 6)

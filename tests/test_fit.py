@@ -15,6 +15,7 @@ from fits import fit_arm, fold_scores
 
 from glocal.aligner import Arm, Exact, FitData, cross_score, fit, fitting
 from glocal.aligner.folds import fit_folds, fold_unit
+from glocal.aligner.keep import Keep
 from glocal.data.answers import Answers
 from glocal.data.features import Features
 from glocal.data.rows import row_statistics
@@ -278,6 +279,15 @@ def test_one_unconverged_fold_is_recorded(few, monkeypatch):
     scores = cross_score(few(1000), Arm("global", lmbda=300.0), folds=np.int64(3))
     assert (len(solutions), scores.converged) == (3, False)
     assert scores.gain_low < 0 < scores.gain_high
+
+
+def test_no_folds_leave_no_scores(world):
+    """If nobody asks, the scores by which `keep` chose stay in the record; 0 folds leave none."""
+    data = FitData(world.objects, world.answers.select(np.arange(600)), world.local)
+    plan = fitting.fit_plan(data, Keep(keep=0.9), None)
+    records = [fitting.fit_and_score(plan, holdout=folds) for folds in (None, 0)]
+    assert [fit.record.heldout is None for fit in records] == [False, True]
+    assert records[1].transform.meta["fit"]["heldout"] is None
 
 
 @pytest.mark.filterwarnings("ignore::glocal.errors.DataWarning")

@@ -122,13 +122,13 @@ CHANCE = {"agreement": 1 / 3, "few-shot": 1 / 4, "anomal": 1 / 2}
 @pytest.mark.parametrize("kind", CHANCE)
 def test_rows_at_one_point_score_exactly_chance(kind, noise, recwarn):
     """If all rows are at one point, apart only by rounding, the score is that of guessing, without
-    an interval; anomaly detection warns of it.
+    an interval; few-shot classification and anomaly detection warn of it.
     """
     rows = 1 / 3 + noise * ROWS
     for name in filter(lambda name: name.startswith(kind), EVALUATIONS):
         score = EVALUATIONS[name](rows, rows).scores[0]
         assert (score.value, score.low) == (pytest.approx(CHANCE[kind], abs=1e-12), None)
-    assert bool(recwarn.list) == (kind == "anomal")
+    assert bool(recwarn.list) == (kind != "agreement")
 
 
 @pytest.mark.data

@@ -9,7 +9,7 @@ import pytest
 from world import folder, run
 
 from glocal import Features, LinearTransform, verdict
-from glocal.errors import DataError, DataWarning
+from glocal.errors import DataError, DataWarning, ParameterError
 from glocal.scores import Score, read_scores
 from glocal.suite import verdict as rule
 from glocal.suite.verdict import CENTRED, FIVE_IMAGES, KEPT, ONE_IMAGE, ORIGINAL, RETRIEVAL
@@ -123,7 +123,7 @@ def test_a_verdict_corrects_for_all_pairs_and_scores_what_it_states(fast):
     assert {row.settings.get("baseline") for row in result.scores} == {None, ORIGINAL}
     few = np.append(y, [7] * 11)
     with pytest.warns(DataWarning, match=r"7 \(11\)"):
-        same = verdict(np.vstack([X, X[:11]]), few, transforms={"same": HARMLESS})
+        same = verdict(np.vstack([X, X[:11] + 0.01]), few, transforms={"same": HARMLESS})
     assert (same.scores, same.left_out) == (result.scores, {7: 11})
 
 
@@ -145,6 +145,35 @@ def test_rows_that_do_not_belong_to_a_transform_need_force(fast):
         verdict(100 * X, y, transforms={"same": HARMLESS})
     with pytest.warns(DataWarning, match="std"):
         assert verdict(100 * X, y, transforms={"same": HARMLESS}, force=True).arm == CENTRED
+
+
+@pytest.mark.parametrize(
+    "name", ["", ORIGINAL, CENTRED, "clip-vit-b-32", "clip-vit-b-32, recentred"]
+)
+def test_a_transform_takes_no_name_of_another_arm(name):
+    """A transform that is called like an arm that is tried anyway would replace it in silence."""
+    with pytest.raises(ParameterError, match="another name"):
+        verdict(*made_rows(n=12), transforms={name: HARMLESS})
+
+
+def test_equal_rows_are_one_image(fast):
+    """Rows that equal another are counted in a warning, and do not help a class to 12 images."""
+    X, y = made_rows(n=13)
+    X[1:3] = X[0]  # 11 different images of class 0
+    with (
+        pytest.warns(DataWarning, match="2 of 52 rows"),
+        pytest.warns(DataWarning, match="left out"),
+    ):
+        assert verdict(X, y).left_out == {0: 11}
+
+
+def test_a_step_needs_a_corrected_p_value():
+    """A gain that is significant alone, but not after the correction, moves nothing."""
+    table = made_table([0.5, 0.6, 0.5, 0.5], ())
+    for (task, arm, baseline), score in table.items():
+        if task == ONE_IMAGE and baseline == ORIGINAL and arm == CENTRED:
+            table[task, arm, baseline] = replace(score, p=0.04, p_corrected=0.2)
+    assert rule.choice(ARMS, table)[0] == ORIGINAL
 
 
 def test_a_message_names_only_some_of_many_small_classes():
@@ -177,6 +206,7 @@ def test_the_command_joins_labels_by_name_and_writes_score_rows(fast, tmp_path, 
 
 @pytest.mark.nightly
 @pytest.mark.data
+@pytest.mark.filterwarnings("ignore:3 of 666 rows equal")
 @pytest.mark.parametrize(
     "images, is_coarse, arms",
     [

@@ -78,6 +78,16 @@ def finite(Z: np.ndarray, what: str = "features") -> Embedding:
     return rows
 
 
+def repeated_rows(rows: np.ndarray, classes: Labels | None = None) -> Mask:
+    """Which rows equal an earlier row, with classes an earlier row of their class."""
+    parts = [hash(row.tobytes()) for row in rows]  # 64 bits: no two of a million rows collide
+    keys = parts if classes is None else list(zip(parts, classes.tolist(), strict=True))
+    first = {key: row for row, key in reversed(list(enumerate(keys)))}
+    is_repeated = np.ones(len(rows), dtype=bool)
+    is_repeated[list(first.values())] = False
+    return is_repeated
+
+
 def unit_rows(Z: Embedding) -> Embedding:
     """Scale rows to length 1; a row of zeros stays zero, so that all its similarities are 0."""
     norms = np.linalg.norm(Z, axis=1, keepdims=True)

@@ -185,20 +185,27 @@ def fit_and_score(
 ) -> Fit:
     """Fit, and record the scores of `cross_score` on so many folds.
 
-    0 adds no scores to those by which `Keep` chose. None is 3 for an arm that the exact solver fits
-    to 30 to 4,999 answers, else 0.
+    0 leaves no scores in the record. None is 3 for an arm that the exact solver fits to 30 to 4,999
+    answers; for others it leaves those by which `Keep` chose, if any.
     """
     if holdout is None:
-        holdout = DEFAULT_FOLDS if _is_quickly_measured(plan) else 0
+        if not _is_quickly_measured(plan):
+            return _fit(plan, on_step)
+        holdout = DEFAULT_FOLDS
     if holdout < 0 or holdout == 1:
         raise ParameterError(
             f"`holdout` is {holdout}; it must be 0, for no scores, or 2 folds or more."
         )
     if not holdout:
-        return _fit(plan, on_step)
+        return _with_scores(_fit(plan, on_step), None)
     folds = fit_folds(plan.data, holdout)  # raises an error for data that cannot be held out
     fitted = _fit(plan, on_step)
     scores = _cross_score(plan, folds, fitted.transform, on_step)
+    return _with_scores(fitted, scores)
+
+
+def _with_scores(fitted: Fit, scores: HeldOutScores | None) -> Fit:
+    """A fit whose record has these held-out scores."""
     record = replace(fitted.record, heldout=scores)
     meta = {**fitted.transform.meta, "fit": json.loads(to_json(record))}
     return Fit(replace(fitted.transform, meta=meta), record)

@@ -16,6 +16,7 @@ from glocal.cli.options import flat
 from glocal.cli.output import print_json, print_lines, print_message, print_scores, progress_bar
 from glocal.data.answers import Answers
 from glocal.data.seen import seen
+from glocal.errors import ParameterError
 from glocal.evaluation.agreement import ceiling_in_words
 from glocal.evaluation.comparison import Result, compared
 from glocal.files import writable_target
@@ -33,7 +34,7 @@ from glocal.suite.tasks import (
 )
 from glocal.transform import LinearTransform
 from glocal.transform.record import network_name
-from glocal.transform.reduction import BASELINES, baseline
+from glocal.transform.reduction import BASELINES
 
 app = typer.Typer(
     help="Score features with and without a transform.",
@@ -134,7 +135,7 @@ def _transform(name: str, sources: Sources) -> LinearTransform | None:
     """An arm by its name; None for the original features."""
     if name not in _BASELINES:
         return sources.transform(name)
-    return None if name == _ORIGINAL else baseline(name, sources.objects)
+    return None if name == _ORIGINAL else sources.baseline(name)
 
 
 def _record(results: Mapping[str, Result], rows: Sequence[Score]) -> dict[str, Any]:
@@ -223,7 +224,15 @@ def few_shot_command(
 
 @app.command("anomaly")
 @flat
-def anomaly_command(scoring: Scoring, task: AnomalyTask) -> None:
+def anomaly_command(
+    scoring: Scoring,
+    task: AnomalyTask,
+    means: Path | None = Option(
+        None,
+        help="Features of a broad collection, whose column means the baselines centred and pca "
+        "subtract. [default: --train]",
+    ),
+) -> None:
     """Anomaly detection by the nearest training images: AUROC with interval, AUPR and FPR95.
 
     All scores are averaged over classes.
@@ -231,7 +240,15 @@ def anomaly_command(scoring: Scoring, task: AnomalyTask) -> None:
     Example: glocal evaluate anomaly --train train.npy --train-labels train_labels.npy
     --test test.npy --test-labels test_labels.npy --transform transform.npz
     """
-    scoring.show(task, scoring.sources(task.train))
+    needs_means = not {*BASELINES}.isdisjoint(scoring.baseline or ())
+    if means is not None and not needs_means:
+        raise ParameterError("`means` goes with --baseline centred or pca alone; leave it out.")
+    if means is None and needs_means:
+        print_message(
+            "warning: the column means are those of --train; means of normal images alone hide "
+            "anomalies. Name a broad collection: --means FILE."
+        )
+    scoring.show(task, scoring.sources(task.train, means=means))
 
 
 @app.command("structure")

@@ -106,8 +106,8 @@ def fit(
     holdout: int | None = Option(
         None,
         help="Number K of folds: also fit without each fold of the objects and local images (with "
-        "fewer than 5,000 answers, of the questions) and score the held-out data; 0 for none, but "
-        "those by which --keep chose.",
+        "fewer than 5,000 answers, of the questions) and score the held-out data; 0 for no "
+        "scores, also none of those by which --keep chose.",
     ),
     solver: SolverName = "exact",
     centre: CentreOption = "0",

@@ -133,7 +133,8 @@ class Answers:
             ``argsort(order)[i]``.
         counts : (t, k) numbers or None
             Votes for each of the k candidate pairs, in the order of `pairs`. A row becomes one
-            answer for each pair with votes, weighted by the votes times the weight of the row.
+            answer for each pair with votes, weighted by the votes times the weight of the row. They
+            do not go with `votes`.
         kind, **details
             The other arguments of `Answers`.
 
@@ -179,7 +180,14 @@ class Answers:
                 )
             answers.check_range(n, what="the order", unit="objects")
             answers = replace(answers, objects=np.argsort(sort_index)[answers.objects])
-        return answers if counts is None else answers.with_votes(as_matrix(counts))
+        if counts is None:
+            return answers
+        if answers.votes is not None:
+            raise DataError(
+                "`counts` and `votes` are given together; `counts` states the votes of each pair, "
+                "so leave `votes` out."
+            )
+        return answers.with_votes(as_matrix(counts))
 
     @classmethod
     def load(cls, path: PathLike, *, names: Sequence[str] | None = None) -> Answers:

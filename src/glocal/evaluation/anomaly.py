@@ -37,7 +37,7 @@ def anomaly(
     test: Float[np.ndarray, "m p"],
     test_labels: Shaped[np.ndarray, " m"],
     *,
-    mode: str = "one-vs-rest",
+    mode: str | None = None,
     k: int = 5,
     superclasses: Superclasses | None = None,
 ) -> Result:
@@ -59,8 +59,8 @@ def anomaly(
     In `shift`, c is a superclass and labels are its classes. Training images are those of the first
     half (rounded up), in sorted order, of the classes that a superclass has in training. Test
     images of this half are not normal images of any task. With 3 of 5 classes, this is
-    CIFAR-100-shift. Files whose training and test classes already differ (BREEDS) need
-    `one-vs-rest` instead of `shift`.
+    CIFAR-100-shift. For files whose training and test classes already differ (BREEDS), give the
+    superclasses as labels, without `superclasses`.
 
     Scores that differ by no more than rounding (`tie_tolerance`) are ties. Test images of a class
     without training images are anomalies in every task. Classes without normal or without anomalous
@@ -72,9 +72,11 @@ def anomaly(
     train, test : (n, p) and (m, p) real arrays
         Embeddings, standardized by the same two scalars.
     train_labels, test_labels : (n,) and (m,) integers or names
+    mode : str or None
+        None is `shift` with superclasses, else `one-vs-rest`.
     superclasses : mapping or None
-        The superclass of each label, with which the mode is `shift`. Images of other classes are
-        left out, with a DataWarning.
+        The superclass of each label, which the mode `shift` needs. Images of other classes are left
+        out, with a DataWarning.
     k : int
         Number of neighbours, at most the number of training images of the smallest class.
 
@@ -94,7 +96,7 @@ def anomaly(
         infinite.
     ParameterError
         If the mode is unknown, superclasses for a shift are missing, or superclasses are given in
-        the mode `leave-one-out`.
+        another mode.
 
     References
     ----------
@@ -107,10 +109,10 @@ def anomaly(
     >>> anomaly(train, labels, train[::-1].copy(), labels[::-1].copy(), k=1).auroc
     1.0
     """
+    if mode is None:
+        mode = "one-vs-rest" if superclasses is None else "shift"
     if mode not in MODES:
         raise ParameterError(f"`mode` is {mode!r}; it must be {' or '.join(MODES)}.")
-    if superclasses is not None and mode != "leave-one-out":
-        mode = "shift"
     if (mode == "shift") != (superclasses is not None):
         raise ParameterError(
             f"`mode={mode!r}` {'needs' if mode == 'shift' else 'does not go with'} `superclasses`, "

@@ -23,7 +23,9 @@ from glocal.similarity import (
     Values,
     choice,
     row_slices,
+    tie_tolerance,
     unit_rows,
+    zeros_if_collapsed,
 )
 
 STRENGTHS = np.logspace(-4, 6, 11)
@@ -34,7 +36,6 @@ MIN_IMAGES_PER_SHOT = 4
 _DRAWS = 5
 _FAST_DRAWS = 40  # a probe without an optimisation
 _MAX_FOLDS = 5
-_TIE = 1e-9  # relative; scores of float32 rows that are one point differ by rounding alone
 _CHUNK = 4096  # test images that are scored at a time
 
 Scorer = Callable[[np.ndarray], np.ndarray]
@@ -206,13 +207,17 @@ def _credits(
 ) -> Credits:
     """The credit of each test image in each draw, NaN for an image that is not tested."""
     train, test = sides[:2]
+    shown, tested_X = zeros_if_collapsed(train.X, test.X)
+    tolerance = tie_tolerance(shown.shape[1])
     credits = np.full(is_tested.shape, np.nan)
     for draw, rows in enumerate(episodes):
-        scorer = probe(train.X[rows], train.targets[rows], len(sides.targets))
+        scorer = probe(shown[rows], train.targets[rows], len(sides.targets))
         tested = np.flatnonzero(is_tested[draw])
         for chunk in row_slices(len(tested), _CHUNK):
             images = tested[chunk]
-            credits[draw, images] = shared_credit(scorer(test.X[images]), test.targets[images])
+            credits[draw, images] = shared_credit(
+                scorer(tested_X[images]), test.targets[images], tolerance
+            )
     return credits
 
 
@@ -306,11 +311,11 @@ PROBES: dict[str, Probe] = {
 }
 
 
-def shared_credit(scores: Choices, y: Numbers) -> Values:
+def shared_credit(scores: Choices, y: Numbers, tolerance: float) -> Values:
     """The credit of each prediction: 1/t if the true class is one of t tied for the highest score.
 
-    It is 0 otherwise. Features that have collapsed to one point therefore score exactly chance in
-    every class, whatever the order of the classes.
+    It is 0 otherwise. Scores that differ by at most the tolerance are tied. Features that have
+    collapsed to one point therefore score exactly chance in every class, whatever the order of the
+    classes.
     """
-    tolerance = _TIE * np.abs(scores).max(axis=1, keepdims=True)
     return choice(scores, tolerance)[np.arange(len(y)), y]

@@ -20,7 +20,6 @@ from glocal.scores import PEOPLE
 from glocal.suite.sources import Network, Shared, Sources
 from glocal.suite.tasks import AnyTask, OddOneOutTask
 from glocal.transform import LinearTransform
-from glocal.transform.reduction import baseline
 
 # names become file names: no allowed character is special to a shell, a spreadsheet or Markdown
 Name = Annotated[str, Field(pattern=r"^\w[\w .+-]*$", max_length=80)]
@@ -83,7 +82,7 @@ def transform_of(arm: SuiteArm, sources: Sources, file: Path) -> LinearTransform
         case Original():
             return None
         case Baseline():
-            return baseline(arm.baseline, sources.objects)
+            return sources.baseline(arm.baseline)
         case Pretrained():
             return sources.transform(arm.transform)
     shared = sources.shared

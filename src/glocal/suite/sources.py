@@ -27,6 +27,7 @@ from glocal.options import Options
 from glocal.results import to_json
 from glocal.transform import LinearTransform, check_rows
 from glocal.transform.checks import table_rows
+from glocal.transform.reduction import baseline
 
 File = Annotated[Path, Strict(False)]
 """A path relative to the root of the suite; ``{network}`` in it stands for the network's name."""
@@ -63,11 +64,12 @@ class Shared(Options):
 class Sources:
     """The data of one network.
 
-    `standardization` has the two scalars by which all
-    features are standardized; by default they are those of the objects. `pretrained` are the names
-    of the transforms that were fitted elsewhere; `glocal.transform.checks.table_rows` checks them,
-    by `force`. `hashed` collects the hashes of the files in use. `features`, `labels` (of the
-    images of a feature file), `joined_answers` and `transform` load a file once.
+    `standardization` has the two scalars by which all features are standardized; by default they
+    are those of the objects. `pretrained` are the names of the transforms that were fitted
+    elsewhere; `glocal.transform.checks.table_rows` checks them, by `force`. Baselines are made from
+    the features `means`, by default from the objects. `hashed` collects the hashes of the files in
+    use. `features`, `labels` (of the images of a feature file), `joined_answers` and `transform`
+    load a file once.
     """
 
     shared: Shared
@@ -77,6 +79,7 @@ class Sources:
     _: KW_ONLY
     standardization: Standardization | None = None
     pretrained: Sequence[str] = ()
+    means: Path | None = None
     force: bool = True
     hashed: dict[str, str] = field(default_factory=dict)
 
@@ -117,6 +120,13 @@ class Sources:
         path = self.path(name)
         self.hashes(name)
         return LinearTransform.from_pretrained(path if os.path.exists(path) else name)
+
+    def baseline(self, name: str) -> LinearTransform:
+        """A baseline of `glocal.transform.reduction`."""
+        if self.means is None:
+            return baseline(name, self.objects)
+        means = self.features(self.means)
+        return baseline(name, means.unit() if self.objects.is_unit else means)
 
     def embedding(self, transform: LinearTransform | None) -> Embed:
         """A function from features to rows in float64, standardized or transformed."""

@@ -139,6 +139,10 @@ class _Sides(Task):
     def _check_labels(self) -> _Sides:
         if (self.test is None) != (self.test_labels is None):
             raise ParameterError("`test` and `test_labels` go together: give both, or neither.")
+        if self.test == self.train:
+            raise ParameterError(
+                "`train` and `test` are one file: leave `test` and `test_labels` out."
+            )
         return self
 
     def superclass_of(self, sources: Sources) -> dict[str, str] | None:
@@ -204,9 +208,10 @@ class AnomalyTask(_Sides):
         None,
         description="Features of another data set, which are the anomalies; no labels are read.",
     )
-    mode: Literal["one-vs-rest", "leave-one-out", "shift"] = Field(
-        "one-vs-rest",
-        description="Which classes are normal. For shift, which --superclasses are.",
+    mode: Literal["one-vs-rest", "leave-one-out", "shift"] | None = Field(
+        None,
+        description="Which classes are normal. shift goes with --superclasses. "
+        "[default: one-vs-rest, or shift with --superclasses]",
     )
     k: int = Field(5, ge=1, description="Nearest training images that the score averages.")
 

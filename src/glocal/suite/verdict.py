@@ -15,14 +15,14 @@ from jaxtyping import Float
 
 from glocal.data.features import Features
 from glocal.data.labels import Superclasses, check_labels, superclass_rows
-from glocal.errors import DataError, DataWarning
+from glocal.errors import DataError, DataWarning, ParameterError
 from glocal.evaluation.comparison import Result, compared
 from glocal.evaluation.few_shot import few_shot
 from glocal.evaluation.retrieval import retrieval
 from glocal.evaluation.structure import kept_neighbours, neighbourhoods
 from glocal.objective import single_threaded_blas
 from glocal.scores import Score
-from glocal.similarity import Embedding, Labels
+from glocal.similarity import Embedding, Labels, Mask, repeated_rows
 from glocal.suite.table import SIGNIFICANCE, corrected
 from glocal.suite.tasks import warn_at_chance
 from glocal.transform import LinearTransform
@@ -35,6 +35,7 @@ MIN_KEPT = 0.9
 """If images keep a smaller share of their nearest neighbours, another arm is named too."""
 ORIGINAL = "original"
 CENTRED = "centred"
+_RECENTRED = ", recentred"
 ONE_IMAGE = "1 image a class"
 FIVE_IMAGES = "5 images a class"
 RETRIEVAL = "mAP"
@@ -108,7 +109,8 @@ def verdict(
         Raw (not standardized) rows. Features of `glocal extract` record their network; other rows
         are compared with the statistics of the transforms (see `glocal.transform.check_rows`).
     labels : (n,) integers or names
-        The class of each row. Classes with fewer than 12 images are left out, with a DataWarning.
+        The class of each row. Classes with fewer than 12 images are left out, with a DataWarning;
+        equal rows count as one image, and are warned of.
     transforms : mapping or None
         Further transforms, by name.
     superclasses : mapping or None
@@ -124,6 +126,8 @@ def verdict(
     DataError
         If fewer than two classes have 12 images, rows do not belong to one of `transforms`, labels
         and rows differ in number, or a value is NaN or infinite.
+    ParameterError
+        If one of `transforms` has the name of another arm.
 
     Examples
     --------
@@ -137,7 +141,8 @@ def verdict(
     features = X if isinstance(X, Features) else Features(X)
     labels = check_labels(labels, len(features))
     features.check_finite()
-    left_out = _small_classes(labels)
+    _check_names(transforms or {})
+    left_out = _small_classes(labels, _is_repeated(features, labels))
     rows = ~np.isin(labels, [*left_out])
     y = labels[rows]
     features = replace(features, matrix=features.matrix[rows], names=None)
@@ -157,9 +162,35 @@ def verdict(
     return Verdict(arm, sentence([*arms], arm, objections, table), tuple(shown), left_out)
 
 
-def _small_classes(labels: Labels) -> dict[Any, int]:
-    """The classes with too few images, and their number of images; a DataWarning names them."""
-    sizes = Counter(labels.tolist())
+def _check_names(transforms: Mapping[str, LinearTransform]) -> None:
+    """Raise a ParameterError if a transform has the name of an arm that is tried anyway."""
+    reserved = {"", ORIGINAL, CENTRED}
+    for name in bundled():
+        reserved |= {name, f"{name}{_RECENTRED}"}
+    for name in reserved.intersection(transforms):
+        raise ParameterError(
+            f"a transform is called {name!r}, as is an arm that is tried anyway. Give it another "
+            "name, or leave it out."
+        )
+
+
+def _is_repeated(features: Features, labels: Labels) -> Mask:
+    """Which rows equal an earlier row of their class; a DataWarning counts all equal rows."""
+    n_equal = np.count_nonzero(repeated_rows(features.matrix))
+    if n_equal:
+        warnings.warn(
+            f"{n_equal} of {len(labels)} rows equal an earlier row: images "
+            "that are in the set twice make differences look more certain than they are.",
+            DataWarning,
+            stacklevel=3,
+        )
+    return repeated_rows(features.matrix, labels)
+
+
+def _small_classes(labels: Labels, is_repeated: Mask) -> dict[Any, int]:
+    """The classes with too few different images, and their number; a DataWarning names them."""
+    sizes = Counter(dict.fromkeys(labels.tolist(), 0))
+    sizes.update(labels[~is_repeated].tolist())
     small = {name: size for name, size in sorted(sizes.items()) if size < MIN_IMAGES}
     listed = [f"{name} ({size})" for name, size in small.items()] or ["none"]
     listing = ", ".join(listed[:_MAX_LISTED]) + ", …" * (len(listed) > _MAX_LISTED)
@@ -186,7 +217,7 @@ def _embeddings(
             continue
         arms[name] = transform
         if transform.bias is not None:
-            arms[f"{name}, recentred"] = transform.recentred(features)
+            arms[f"{name}{_RECENTRED}"] = transform.recentred(features)
     arms |= transforms
     features = table_rows(arms, features, force=force)
     X = features.matrix.astype(np.float64)
