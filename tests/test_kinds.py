@@ -7,9 +7,10 @@ import pytest
 import world
 from fits import fit_arm
 
-from glocal import Answers, Arm, Exact, Features, FitData, import_answers
-from glocal.data.answers import KINDS
-from glocal.errors import TrivialOptimumError
+from glocal import Answers, Arm, Exact, Features, FitData, fit, import_answers, odd_one_out
+from glocal.data.people import questions
+from glocal.errors import DataError, TrivialOptimumError
+from glocal.similarity import KINDS, Kind
 
 N = 30  # number of objects
 X = np.random.default_rng(0).normal(size=(N, 5))
@@ -30,6 +31,39 @@ def test_fits_of_every_kind_are_certified(kind):
         assert solution.report.parts["global"] < answers.chance_loss - 0.05
     with pytest.raises(TrivialOptimumError):
         solver.solve(data, Arm("naive", lmbda=solution.report.lambda_max))
+
+
+@pytest.fixture
+def two_pairs(monkeypatch):
+    """Answers of a kind that somebody added: which of two pairs is more alike?"""
+    monkeypatch.setitem(KINDS, "two-pairs", Kind(("a", "b", "c", "d"), ((0, 1), (2, 3))))
+    rng = np.random.default_rng(1)
+    objects = np.array([rng.permutation(N)[:4] for _ in range(900)], dtype=np.int32)
+    return world.chosen(Answers(objects, kind="two-pairs"), 4 * X)
+
+
+def test_an_added_kind_is_fitted_and_saved(two_pairs, tmp_path):
+    """A kind that is added to the table is checked, fitted, scored on folds of questions, and read
+    from its file.
+    """
+    solution = fit(FitData(Features(X), two_pairs))
+    assert solution.record.heldout.of == "questions"
+    assert solution.record.heldout.agreement > solution.record.heldout.original > two_pairs.chance
+    assert odd_one_out(solution.transform(X), two_pairs).accuracy > 0.6
+    two_pairs.save(tmp_path / "a.npz")
+    assert Answers.load(tmp_path / "a.npz").pairs == ((0, 1), (2, 3))
+    with pytest.raises(DataError, match=r"\(t, 4\)"):
+        Answers(two_pairs.objects[:, :3], kind="two-pairs")
+
+
+def test_a_question_of_an_added_kind_is_its_pairs_in_any_order(two_pairs):
+    """Answers to the same pairs, in any order, are answers to one question, and the choice is that
+    of the same pair; other pairs of the same objects are another question.
+    """
+    objects = [[3, 1, 2, 0], [1, 3, 0, 2], [2, 0, 3, 1], [3, 2, 1, 0]]
+    asked, choices = questions(Answers(np.array(objects, dtype=np.int32), kind="two-pairs"))
+    assert asked.tolist() == [[0, 2, 1, 3]] * 3 + [[0, 1, 2, 3]]
+    assert choices.tolist() == [1, 1, 0, 1]
 
 
 def run(line):

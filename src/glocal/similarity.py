@@ -1,9 +1,10 @@
-"""Similarities of candidate pairs, the credit and loss of a choice, ties, and collapse."""
+"""Kinds of answers, similarities of pairs, the credit and loss of a choice, ties, and collapse."""
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float, Int, Real, Shaped
@@ -37,6 +38,31 @@ _MIN_SPREAD = 1e-12  # least variance of the rows, relative to their mean square
 _CHANCE_SLACK = 1e-6  # nats
 
 
+class Kind(NamedTuple):
+    """A kind of answers: in each, a person chose one of the candidate pairs of its objects.
+
+    `columns` says which object each column holds, and `pairs` are the candidate pairs of columns,
+    the chosen one first. If `is_open`, more columns may follow, each paired with column 0.
+    """
+
+    columns: tuple[str, ...]
+    pairs: Pairs
+    is_open: bool = False
+
+    @property
+    def has_reference(self) -> bool:
+        """Whether each candidate pair holds the object of column 0."""
+        return all(0 in pair for pair in self.pairs)
+
+
+KINDS = {
+    "odd-one-out": Kind(("a", "b", "odd"), ((0, 1), (0, 2), (1, 2))),
+    "anchor": Kind(("reference", "closer", "farther"), ((0, 1), (0, 2))),
+    "nearest-of-n": Kind(("reference", "nearest", "other"), ((0, 1), (0, 2)), is_open=True),
+}
+"""The kinds of answers; a kind that is added is read everywhere."""
+
+
 def candidate_pairs(kind: str, m: int = 3) -> Pairs:
     """The candidate pairs of an answer with m objects, as columns of its row.
 
@@ -47,9 +73,8 @@ def candidate_pairs(kind: str, m: int = 3) -> Pairs:
     >>> candidate_pairs("nearest-of-n", 4)
     ((0, 1), (0, 2), (0, 3))
     """
-    if kind == "odd-one-out":
-        return ((0, 1), (0, 2), (1, 2))
-    return tuple((0, j) for j in range(1, m))
+    columns, pairs, _ = KINDS[kind]
+    return (*pairs, *((0, column) for column in range(len(columns), m)))
 
 
 def finite(Z: np.ndarray, what: str = "features") -> Embedding:

@@ -20,10 +20,8 @@ from glocal.data.features import Features, as_matrix
 from glocal.data.join import join
 from glocal.errors import DataError, ParameterError
 from glocal.evaluation.agreement import odd_one_out
+from glocal.similarity import KINDS
 from glocal.transform import LinearTransform
-
-_TITLES = {"odd-one-out": ("a", "b", "odd"), "anchor": ("reference", "closer", "farther")}
-"""The titles of the columns of a frame of answers, by the kind of answers."""
 
 
 class Aligner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
@@ -313,7 +311,9 @@ def _validated_rows(estimator: BaseEstimator, X: Any, **options: Any) -> np.ndar
 
 def _refuse_labels(y: Any) -> None:
     """Refuse class labels, one for each row, in the place of answers."""
-    shape = np.shape(y) if y is not None and not isinstance(y, Answers | str | os.PathLike) else ()
+    shape: tuple[int, ...] = (
+        np.shape(y) if y is not None and not isinstance(y, Answers | str | os.PathLike) else ()
+    )
     if len(shape) == 1:
         raise DataError(
             f"`y` holds {shape[0]} values, as class labels do; an Aligner learns from people's "
@@ -334,11 +334,12 @@ def _answers(y: Any, weights: Any = None) -> Answers:
     if isinstance(y, Answers):
         return y if weights is None else replace(y, weights=np.asarray(weights, dtype=np.float64))
     columns = [str(name) for name in getattr(y, "columns", ())]
-    for kind, names in _TITLES.items():
+    titles = {name: kind.columns for name, kind in KINDS.items() if not kind.is_open}
+    for kind, names in titles.items():
         if set(names) <= set(columns):
             return Answers.from_array(np.asarray(y[list(names)]), weights=weights, kind=kind)
     if len(columns) > 3:
-        allowed = " or ".join(", ".join(names) for names in _TITLES.values())
+        allowed = " or ".join(", ".join(names) for names in titles.values())
         raise DataError(
             f"the answers have the columns {', '.join(columns)}; name three of them {allowed}."
         )

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from glocal.errors import DataError
-from glocal.similarity import Labels
+from glocal.similarity import KINDS, Labels
 
 
 class Detail(NamedTuple):
@@ -69,9 +69,10 @@ def integer_rows(objects: Any) -> np.ndarray:
 def check_objects(objects: np.ndarray, kind: str) -> None:
     """Raise a DataError if rows of integers are not the objects of answers of this kind."""
     n_answers, n_columns = objects.shape
-    if n_columns > 3 and kind != "nearest-of-n":
+    n_allowed = len(KINDS[kind].columns)
+    if n_columns < n_allowed or (n_columns > n_allowed and not KINDS[kind].is_open):
         hint = "Are they transposed? Pass answers.T."
-        if n_answers != 3:
+        if n_answers != n_allowed:
             hint = (
                 "If the first column is a reference and the second the nearest to it, convert the "
                 f"file: {import_line('--kind nearest-of-n')} (in Python, pass "
@@ -79,7 +80,8 @@ def check_objects(objects: np.ndarray, kind: str) -> None:
                 "titles."
             )
         raise DataError(
-            f"answers have shape {objects.shape}; for the kind {kind} it must be (t, 3). {hint}"
+            f"answers have shape {objects.shape}; for the kind {kind} it must be (t, {n_allowed}). "
+            f"{hint}"
         )
     largest = np.iinfo(np.int32).max
     # reducing along millions of short rows would take many times as long

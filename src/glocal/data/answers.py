@@ -24,9 +24,16 @@ from glocal.data.tables import has_titles, read_numbers
 from glocal.data.trials import read_trials
 from glocal.errors import DataError, DataWarning, ParameterError
 from glocal.files import PathLike, ending, naming, read_npz, write_npy, write_npz
-from glocal.similarity import Labels, Mask, Numbers, Objects, Pairs, Values, candidate_pairs
-
-KINDS = ("odd-one-out", "anchor", "nearest-of-n")
+from glocal.similarity import (
+    KINDS,
+    Labels,
+    Mask,
+    Numbers,
+    Objects,
+    Pairs,
+    Values,
+    candidate_pairs,
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,7 +60,9 @@ class Answers:
     weights : (t,) real numbers or None
         Finite, at least 0, not all 0, in any unit. Stored as float64. Means are weighted by them.
         None means the votes or, without votes, a weight of 1 for each answer.
-    kind : {"odd-one-out", "anchor", "nearest-of-n"}
+    kind : str
+        ``"odd-one-out"``, ``"anchor"``, ``"nearest-of-n"``, or a kind that was added to
+        `glocal.similarity.KINDS`.
     votes : (t,) real numbers or None
         How many answers each row stands for, as `counts` of `from_array` state it: votes, or the
         shares of a soft answer, which sum to 1.

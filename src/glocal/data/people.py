@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -9,7 +10,7 @@ from jaxtyping import Float, Int
 
 from glocal.data.answers import Answers
 from glocal.errors import DataError
-from glocal.similarity import Mask, Numbers, Objects
+from glocal.similarity import KINDS, Mask, Numbers, Objects
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -22,15 +23,35 @@ def questions(answers: Answers) -> tuple[Objects, Numbers]:
     """The question of each answer, and the number of the candidate pair that was chosen.
 
     A question is its objects in a fixed order: the reference first, if there is one, and the others
-    ascending.
+    ascending as far as that leaves the candidate pairs the same.
     """
     objects = answers.objects.astype(np.int64)
-    if answers.kind == "odd-one-out":
-        ordered = np.sort(objects, axis=1)
-        return ordered, 2 - (ordered == objects[:, 2:]).argmax(axis=1)
-    ordered = objects.copy()
-    ordered[:, 1:].sort(axis=1)
-    return ordered, (ordered[:, 1:] == objects[:, 1:2]).argmax(axis=1)
+    ordered = _ordered(objects, answers)
+    chosen = np.sort(objects[:, :2], axis=1)
+    is_chosen = [
+        (np.sort(ordered[:, list(pair)], axis=1) == chosen).all(axis=1) for pair in answers.pairs
+    ]
+    return ordered, np.argmax(is_chosen, axis=0)
+
+
+def _ordered(objects: Objects, answers: Answers) -> Objects:
+    """The objects of each answer in the order of its question."""
+    m = objects.shape[1]
+    n_fixed = int(KINDS[answers.kind].has_reference)
+    if n_fixed or len(answers.pairs) == m * (m - 1) / 2:  # all other columns are alike
+        ordered = objects.copy()
+        ordered[:, n_fixed:].sort(axis=1)
+        return ordered
+    # the first, in the order of a dictionary, of the rows that ask for the same pairs
+    pairs = {frozenset(pair) for pair in answers.pairs}
+    ordered = objects
+    for columns in itertools.permutations(range(m)):
+        if {frozenset((columns[i], columns[j])) for i, j in pairs} == pairs:
+            same = objects[:, columns]
+            first_difference = (same != ordered).argmax(axis=1)[:, None]
+            is_before = np.take_along_axis(same < ordered, first_difference, axis=1)
+            ordered = np.where(is_before, same, ordered)
+    return ordered
 
 
 def question_numbers(answers: Answers) -> Numbers:

@@ -22,7 +22,7 @@ from glocal.data.features import Features
 from glocal.data.join import ChoiceModel, choice_model, feature_rows, join
 from glocal.data.names import object_name
 from glocal.data.people import FAST, people, question_numbers, set_keys, tally
-from glocal.similarity import Numbers
+from glocal.similarity import KINDS, Numbers
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -124,12 +124,17 @@ def check_columns(
     agreement = _agreement_by_pair(choice_model(features, answers.named_objects()), answers)
     stated = agreement[0, 1]
     is_odd = answers.kind == "odd-one-out"
-    min_gain = {pair: 0 if is_odd or pair[0] == 0 else _MIN_REFERENCE_GAIN for pair in agreement}
+    has_reference = KINDS[answers.kind].has_reference
+    min_gain = {
+        pair: _MIN_REFERENCE_GAIN if has_reference and pair[0] else 0.0 for pair in agreement
+    }
     best = max(agreement, key=lambda pair: agreement[pair] - min_gain[pair])
     if agreement[best] - stated - min_gain[best] > _MIN_STANDARD_ERRORS * error:
         first, second = best
-        reading = f"column {first} is the reference and {second} the chosen one"
+        reading = f"columns {first} and {second} are the chosen pair"
         fix = None
+        if has_reference:
+            reading = f"column {first} is the reference and {second} the chosen one"
         if is_odd:
             odd = 3 - first - second
             reading = f"column {odd} is odd"
@@ -150,7 +155,7 @@ def _agreement_by_pair(shares_of: ChoiceModel, answers: Answers) -> dict[tuple[i
     The first column of a pair holds the reference, if there is one.
     """
     m = answers.objects.shape[1]
-    has_reference = answers.kind != "odd-one-out"
+    has_reference = KINDS[answers.kind].has_reference
     agreement = {}
     for first in range(m if has_reference and m <= _MAX_COLUMNS else 1):
         columns = [first, *(column for column in range(m) if column != first)]
