@@ -46,6 +46,7 @@ fit | --features x.npy --answers t.npz --method global --tol 0.1 --out o.npz
 sweep | --features x.npy --answers t.npz --grid grid.toml --folds 2 --tol 0.1 --out s
 apply | w.npz x.npy --out o.npy
 try | x.npy --labels labels.txt --transform w.npz
+anomaly | x.npy y.npy --alarm 0.2 --k 2 --transform w.npz --out a.csv
 suite | suite.toml --out u
 report | run --out page.html
 extract | images --model python:network_of_commands:make --out e

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from glocal.data.world import simulated_answers, simulated_world
     from glocal.errors import GLocalError
     from glocal.evaluation.agreement import answer_credit, odd_one_out
+    from glocal.evaluation.alarms import anomaly_scores, find_anomalies
     from glocal.evaluation.anomaly import anomaly
     from glocal.evaluation.axes import axes
     from glocal.evaluation.few_shot import few_shot
@@ -46,10 +47,12 @@ __all__ = [
     "TransformStep",
     "__version__",
     "anomaly",
+    "anomaly_scores",
     "answer_credit",
     "axes",
     "cross_score",
     "few_shot",
+    "find_anomalies",
     "fit",
     "import_answers",
     "join",
@@ -86,6 +89,7 @@ _MODULES = {
     "data.world": "simulated_answers simulated_world",
     "errors": "GLocalError",
     "evaluation.agreement": "answer_credit odd_one_out",
+    "evaluation.alarms": "anomaly_scores find_anomalies",
     "evaluation.anomaly": "anomaly",
     "evaluation.axes": "axes",
     "evaluation.few_shot": "few_shot",

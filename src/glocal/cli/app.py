@@ -30,7 +30,9 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
 )
-_COMMANDS = "demo verdict fit sweep apply suite report extract align evaluate data transforms"
+_COMMANDS = (
+    "demo verdict anomaly fit sweep apply suite report extract align evaluate data transforms"
+)
 _NAMES = {"verdict": "try"}  # no function can be called `try`
 _COLLECT = (
     "glocal collect needs glocal-collect, which is not installed. Install it from a checkout: "

@@ -10,6 +10,7 @@ from jaxtyping import Bool, Float, Int, Shaped
 
 from glocal.data.labels import Superclasses
 from glocal.errors import DataError, ParameterError
+from glocal.evaluation.alarms import anomaly_scores, nearest_cosines
 from glocal.evaluation.comparison import Result
 from glocal.evaluation.intervals import FRACTION, ItemValues
 from glocal.evaluation.sides import SIDES, Labelled, check_widths, labelled_sides, leave_out
@@ -20,7 +21,6 @@ from glocal.similarity import (
     Mask,
     Numbers,
     Values,
-    cosine_blocks,
     finite,
     snap_ties,
     tie_tolerance,
@@ -166,7 +166,7 @@ def anomaly_against(
     check_widths(test, anomalies, parts[1:])
     names = np.array(["all"])
     images = np.concatenate([test, anomalies])
-    similarity = _nearest(train, np.zeros(len(train), dtype=int), names, images, k).mean(axis=2)
+    similarity = -anomaly_scores(train, images, k)[:, None]
     kinds = np.repeat([0, 1], [len(test), len(anomalies)])
     tolerance = tie_tolerance(test.shape[1])
     settings = {"mode": "against", "k": k}
@@ -225,11 +225,7 @@ def _nearest(
         )
     train, test = zeros_if_collapsed(train, test)
     gallery = train[np.argsort(codes, kind="stable")]
-    blocks = []
-    for _, S in cosine_blocks(test, gallery):
-        by_class = np.split(S, np.cumsum(sizes)[:-1], axis=1)
-        blocks.append(np.stack([np.partition(part, -k, axis=1)[:, -k:] for part in by_class], 1))
-    return np.concatenate(blocks)
+    return nearest_cosines(test, gallery, sizes.tolist(), k)
 
 
 def _score(

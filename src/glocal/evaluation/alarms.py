@@ -1,0 +1,152 @@
+"""Anomaly scores of single images, and the threshold above which an image is called an anomaly."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from glocal.errors import DataError, ParameterError
+from glocal.evaluation.sides import check_widths
+from glocal.similarity import (
+    Embedding,
+    Mask,
+    Values,
+    cosine_blocks,
+    finite,
+    repeated_rows,
+    tie_tolerance,
+    zeros_if_collapsed,
+)
+
+_PARTS = ("normal images", "new images")
+_MAX_ALARM = 0.5
+
+
+class Anomalies(NamedTuple):
+    """The scores of new images, which of them are anomalies, and the nearest normal row of each.
+
+    An anomaly has a score above the `threshold`, which rests on `n_normal` different normal rows.
+    `n_known` new rows equal a normal one.
+    """
+
+    scores: Values
+    is_anomaly: Mask
+    nearest: Int[np.ndarray, " n"]
+    threshold: float
+    n_normal: int
+    n_known: int
+
+
+def anomaly_scores(
+    normal: Embedding, new: Float[np.ndarray, "m p"], k: int = 5
+) -> Float[np.ndarray, " m"]:
+    """Score how unlike the normal images each new image is; a higher score is more anomalous.
+
+        score(z) = - mean of the k largest cos(z, t) over the different normal rows t.
+
+    Parameters
+    ----------
+    normal, new : (n, p) and (m, p) real arrays
+        Embeddings, original or mapped by the same transform. Equal normal rows count once.
+    k : int
+        Number of neighbours, at most the number of different normal rows.
+
+    Raises
+    ------
+    DataError
+        If there are fewer than k different normal rows, the columns of both differ, or a value is
+        NaN or infinite.
+
+    Examples
+    --------
+    >>> normal = np.array([[1.0, 0.0], [1.0, 0.1], [1.0, -0.1]])
+    >>> anomaly_scores(normal, np.array([[2.0, 0.0], [0.0, 1.0]]), k=1).tolist()
+    [-1.0, -0.09950371902099892]
+    """
+    normal, new = _checked(normal, new)
+    gallery = normal[~repeated_rows(normal)]
+    _check_number(len(gallery), k, f"`k={k}`")
+    gallery, new = zeros_if_collapsed(gallery, new)
+    scores: Values = -nearest_cosines(new, gallery, [len(gallery)], k).mean(axis=(1, 2))
+    return scores
+
+
+def find_anomalies(
+    normal: Embedding, new: Float[np.ndarray, "m p"], *, alarm: float = 0.05, k: int = 5
+) -> Anomalies:
+    """Score new images, and call those anomalies that are less alike than almost all normal ones.
+
+    The threshold is the ⌈(n + 1)(1 - alarm)⌉-th smallest score of the n different normal rows, each
+    scored against the others. Of new normal images, about the share `alarm` has a higher score, in
+    the mean over sets of normal images; in one set it can be twice as much, or nearly none.
+
+    Parameters
+    ----------
+    normal, new, k
+        As for `anomaly_scores`.
+    alarm : float
+        Share of new normal images that may be called anomalies, above 0 and at most 0.5.
+
+    Raises
+    ------
+    DataError
+        As for `anomaly_scores`, and if there are too few different normal rows for this `alarm`.
+    ParameterError
+        If `alarm` is out of its range.
+    """
+    if not 0 < alarm <= _MAX_ALARM:
+        raise ParameterError(f"`alarm` is {alarm}; it must be above 0 and at most {_MAX_ALARM}.")
+    scores = anomaly_scores(normal, new, k)
+    normal, new = _checked(normal, new)
+    rows = np.flatnonzero(~repeated_rows(normal))
+    n = len(rows)
+    least = max(math.ceil(1 / alarm - 1 - 1e-9), k + 1)  # 1 / .05 may be above 20
+    _check_number(n, least, f"`alarm={alarm}` and `k={k}`")
+    (gallery,) = zeros_if_collapsed(normal[rows])
+    of_normal = np.sort(-nearest_cosines(None, gallery, [n], k).mean(axis=(1, 2)))
+    threshold = float(of_normal[math.ceil((n + 1) * (1 - alarm) - 1e-9) - 1])
+    is_known = repeated_rows(np.concatenate([gallery, new]))[n:]
+    return Anomalies(
+        scores,
+        scores > threshold + tie_tolerance(new.shape[1]),
+        rows[np.concatenate([S.argmax(axis=1) for _, S in cosine_blocks(new, gallery)])],
+        threshold,
+        n,
+        int(np.count_nonzero(is_known)),
+    )
+
+
+def _checked(normal: np.ndarray, new: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The finite rows of both sides, whose columns match."""
+    normal = finite(normal, _PARTS[0])
+    new = finite(new, _PARTS[1])
+    check_widths(normal, new, _PARTS)
+    return normal, new
+
+
+def _check_number(n: int, least: int, reason: str) -> None:
+    """Raise a DataError if there are too few different normal rows."""
+    if n < least:
+        raise DataError(
+            f"there are {n} different normal images, but {reason} need at least {least}. Add "
+            "normal images."
+        )
+
+
+def nearest_cosines(
+    images: np.ndarray | None, gallery: Embedding, sizes: list[int], k: int
+) -> Float[np.ndarray, "m c k"]:
+    """The k largest cosines of every image with the rows of each class of the gallery.
+
+    `sizes` are the numbers of rows of the classes, which are grouped. Without images, the rows of
+    the gallery are compared with each other, each not with itself.
+    """
+    ends = np.cumsum(sizes)[:-1]
+    blocks = []
+    for _, S in cosine_blocks(*([gallery] if images is None else [images, gallery])):
+        by_class = np.split(S, ends, axis=1)
+        blocks.append(np.stack([np.partition(part, -k, axis=1)[:, -k:] for part in by_class], 1))
+    return np.concatenate(blocks)
