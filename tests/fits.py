@@ -14,6 +14,7 @@ from glocal.results import FitRecord, HeldOutScores, to_json
 def fit_arm(features, answers, *, local_features=None, n_dropped=0, on_step=None, **options):
     """Call `fit` with options of `Arm`, `FitData` and `Exact`; local features make it `glocal`."""
     options.setdefault("method", "global" if local_features is None else "glocal")
+    options.setdefault("lmbda", 0.1)
 
     def group(model):
         return {name: options.pop(name) for name in model.model_fields if name in options}
@@ -61,7 +62,7 @@ def heldout(**changes):
 def fit_record(**changes):
     """The record of a fit of `global`, as JSON values, with these changes."""
     record = FitRecord(
-        **Arm("global").settings,
+        **Arm("global", lmbda=0.1).settings,
         centre=0.0,
         objective=1.0,
         parts={"global": 0.9, "penalty": 1.0},

@@ -39,7 +39,8 @@ FIT --lmbda nan | lmbda
 FIT --alpha 1 --local-features x.npy | alpha
 FIT --alpha much | alpha
 FIT --method global --alpha 0.5 | alpha
-FIT --keep 0.9 --method naive | keep
+FIT --keep 0.9 --method global | keep
+FIT --method naive | lmbda
 FIT --tau 0 --local-features x.npy | tau
 FIT --method glocal | --local-features
 FIT --method best | glocal

@@ -164,7 +164,7 @@ def test_what_cannot_be_centred_is_refused(shifted):
         with pytest.raises(ParameterError, match="centre"):
             replace(shifted, centre=centre)
     with pytest.raises(ParameterError, match="keep"):
-        fit(replace(shifted, centre="auto"), Arm("global"))
+        fit(replace(shifted, centre="auto"), Arm("global", lmbda=0.1))
     transform = LinearTransform.centring(shifted.features)
     with pytest.raises(ParameterError, match="toward"):
         transform.recentred(shifted.features.matrix, toward=-1)

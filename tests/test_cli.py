@@ -42,7 +42,7 @@ def inside(files, monkeypatch):
 def test_text_output_of_fit(inside):
     """`fit` prints three lines: the gain on new objects, the fitted data, the file."""
     fit = "fit --features . --answers triplets.npy --out t.npz"
-    gained, fitted, written = run(f"{fit} --method global --holdout 3").out.splitlines()
+    gained, fitted, written = run(f"{fit} --method global --lmbda 0.1 --holdout 3").out.splitlines()
     assert re.match(r"measured on .*: agreement \S+ -> \S+ .*, neighbours kept 0\.", gained)
     assert fitted.startswith("global lmbda 0.1: 5000 answers on 120 objects, converged")
     assert written == "written to t.npz"

@@ -35,10 +35,10 @@ from glocal.files import array_sha256
 from glocal.objective import Objective
 
 ARMS = {
-    "naive": Arm("naive"),
-    "mixed": Arm("global", mix=0.8),
-    "global": Arm("global"),
-    "glocal": Arm("glocal", alpha=0.3),
+    "naive": Arm("naive", lmbda=0.1),
+    "mixed": Arm("global", lmbda=0.1, mix=0.8),
+    "global": Arm("global", lmbda=0.1),
+    "glocal": Arm("glocal", lmbda=0.1, alpha=0.3),
 }
 
 
@@ -72,7 +72,7 @@ def test_arms_keep_more_neighbours_the_stronger_their_local_term(data, fits):
     """
     images = data.local_features.matrix
     X = data.scalars(images, "float64")
-    local = fit(data, Arm("glocal", alpha=0.8))
+    local = fit(data, Arm("glocal", lmbda=0.1, alpha=0.8))
     kept = [neighbours_kept(X, each.transform(images)) for each in (*fits.values(), local)]
     assert kept == sorted(kept)
     assert kept[3] > kept[2] + 0.03
@@ -138,7 +138,7 @@ def test_the_record_says_how_the_fit_came_about(data, fits):
 
 def test_alpha_0_is_global(data, fits):
     """`glocal` with α = 0 gives the objective of `global`, and its certificate."""
-    record = fit(data, Arm("glocal", alpha=0.0)).record
+    record = fit(data, Arm("glocal", lmbda=0.1, alpha=0.0)).record
     assert record.objective == pytest.approx(fits["global"].record.objective, rel=1e-6)
     assert record.certificate.startswith("global optimum")
 
@@ -184,7 +184,7 @@ def test_a_weight_of_0_is_no_copy_and_votes_count_toward_the_unit_of_the_folds(w
 def test_folds_score_objects_and_images_that_the_fits_have_not_seen(world):
     """`cross_score` scores the fit without each fold on the answers and the images of that fold."""
     data = FitData(world.objects, world.answers, world.local)
-    arm = Arm("glocal", alpha=0.3)
+    arm = Arm("glocal", lmbda=0.1, alpha=0.3)
     solver = Exact(tol=1e-3)
     scores = cross_score(data, arm, solver)
     expected = {"of": "objects", "folds": 3, "seed": 42, "converged": True}
@@ -300,7 +300,7 @@ def test_folds_that_cannot_be_made_are_refused(world, n, folds, noun):
     each, and all objects of an answer.
     """
     apart = Answers(np.arange(240).reshape(80, 3)[np.arange(n) % 80])
-    plan = fitting.fit_plan(FitData(world.objects, apart), Arm("global"), None)
+    plan = fitting.fit_plan(FitData(world.objects, apart), Arm("global", lmbda=0.1), None)
     with pytest.raises((DataError, ParameterError), match=noun):
         fitting.fit_and_score(plan, holdout=folds)
 
@@ -359,9 +359,9 @@ def test_data_that_do_not_belong_together_are_refused(world, as_a_user):
         ("local images, but there are 1", world.objects, world.answers, Features(X[:1])),
     ):
         with pytest.raises(GLocalError, match=sentence):
-            fit(FitData(features, answers, local), Arm("glocal"))
+            fit(FitData(features, answers, local), Arm("glocal", lmbda=0.1))
     with pytest.raises(ParameterError, match="solver"):
-        fit(FitData(world.objects, world.answers), Arm("global"), Exact)
+        fit(FitData(world.objects, world.answers), Arm("global", lmbda=0.1), Exact)
 
 
 @pytest.mark.nightly

@@ -389,3 +389,19 @@ def test_a_choice_needs_answers_images_and_the_exact_solver(curve):
     assert by_loss.losses
     with pytest.raises(ParameterError, match="loss"):
         by_loss.choose(0.5)
+
+
+def test_an_arm_without_a_penalty_has_that_of_the_search(photographs):
+    """λ of an arm that names none is the one that `Keep` chooses without local features, and a
+    search that ends without a transform leaves the features as they are.
+    """
+    data = photographs.data
+    without_local = replace(data, local_features=None)
+    chosen = fit(without_local, Keep()).record
+    arm = fit(data, Arm("glocal", alpha=0.3)).record
+    assert (arm.lmbda, arm.alpha) == (chosen.lmbda, 0.3)
+    assert arm.reason.endswith("lmbda was chosen on held-out questions")
+    rng = np.random.default_rng(0)
+    shuffled = Answers(rng.permuted(data.answers.objects[:300], axis=1))
+    record = fit(replace(without_local, answers=shuffled), Arm("global")).record
+    assert (record.status, record.method) == ("unchanged", None)

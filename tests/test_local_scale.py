@@ -37,14 +37,17 @@ def test_the_first_16_blocks_of_a_mapped_file_are_used_and_checked(tmp_path, wor
     assert data.hashes(local=True)["local_features"] == array_sha256(
         X[np.sort(np.concatenate(block_rows[:16]))]
     )
-    record = fit(data, Arm("glocal")).record
+    record = fit(data, Arm("glocal", lmbda=0.1)).record
     assert (record.n_local_blocks, record.n_local) == (16, 192)
     with pytest.raises(DataError, match=f"row {block_rows[16][3]}, column 0"):
         # images in no block may still be candidates for neighbours
         data.evaluation_rows(block_rows[16])
     X[block_rows[15][3]] = np.nan
     with pytest.raises(DataError, match=f"row {block_rows[15][3]}, column 0"):
-        fit(replace(data, local_features=Features.load(write(tmp_path, X))), Arm("glocal"))
+        fit(
+            replace(data, local_features=Features.load(write(tmp_path, X))),
+            Arm("glocal", lmbda=0.1),
+        )
 
 
 CODE = """
@@ -55,7 +58,7 @@ warnings.simplefilter("ignore")
 world = simulated_world(n_triplets=2000, n_local=10, dimensions=256)
 for path in sys.argv[1:]:
     data = FitData(world.objects, world.answers, Features.load(path), block_size=64)
-    peak, found = peak_of(lambda: fit(data, Arm("glocal"), Exact(max_evaluations=2)))
+    peak, found = peak_of(lambda: fit(data, Arm("glocal", lmbda=0.1), Exact(max_evaluations=2)))
     assert found.record.n_local == 1024
     print(peak)
 """

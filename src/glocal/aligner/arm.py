@@ -7,6 +7,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
+from glocal.errors import ParameterError
 from glocal.options import Options
 
 Method = Literal["naive", "global", "glocal"]
@@ -30,8 +31,9 @@ class Arm(Options):
     method : {"naive", "global", "glocal"}
     alpha : float
         α, the weight of the local term, from 0 to below 1 (`glocal` only).
-    lmbda : float
-        λ, the strength of the penalty, above 0.
+    lmbda : float or None
+        λ, the strength of the penalty, above 0. For None a fit of `global` or `glocal` chooses it
+        by the loss on held-out questions, as `Keep` does without local features; `naive` needs it.
     tau : float
         τ, the temperature of the local term, above 0 (`glocal` only).
     mix : float
@@ -52,7 +54,12 @@ class Arm(Options):
 
     method: Method = Field("glocal", description="Method to fit; global without local features.")
     alpha: float = Field(0.1, ge=0, lt=1, description="Weight of the local term.")
-    lmbda: float = Field(0.1, gt=0, description="Strength of the penalty.")
+    lmbda: float | None = Field(
+        None,
+        gt=0,
+        description="Strength of the penalty; naive needs it. [default: chosen on held-out "
+        "questions]",
+    )
     tau: float = Field(0.25, gt=0, description="Temperature of the local term.")
     mix: float = Field(1.0, gt=0, le=1, description="Share of the scaled identity in the penalty.")
 
@@ -65,7 +72,18 @@ class Arm(Options):
                 f"method {self.method} has no {' and no '.join(sorted(unread))}. Leave it out, or "
                 f"use `method={readers[0]!r}`."
             )
+        if self.method == "naive" and self.lmbda is None:
+            raise ValueError(
+                "`lmbda` of naive is not chosen for you. Give it, such as `lmbda=0.1`."
+            )
         return self
+
+    @property
+    def penalty(self) -> float:
+        """λ; raises ParameterError if it is still to be chosen."""
+        if self.lmbda is None:
+            raise ParameterError("`lmbda` must be given to a solver; `glocal.fit` can choose it.")
+        return self.lmbda
 
     @property
     def local(self) -> bool:

@@ -311,9 +311,8 @@ def _validated_rows(estimator: BaseEstimator, X: Any, **options: Any) -> np.ndar
 
 def _refuse_labels(y: Any) -> None:
     """Refuse class labels, one for each row, in the place of answers."""
-    shape: tuple[int, ...] = (
-        np.shape(y) if y is not None and not isinstance(y, Answers | str | os.PathLike) else ()
-    )
+    is_array = y is not None and not isinstance(y, Answers | str | os.PathLike)
+    shape: tuple[int, ...] = np.shape(y) if is_array else ()
     if len(shape) == 1:
         raise DataError(
             f"`y` holds {shape[0]} values, as class labels do; an Aligner learns from people's "

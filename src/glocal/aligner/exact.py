@@ -275,10 +275,10 @@ class Problem:
         p, r = self.axes.U.shape
         mix = arm.identity * r / (p - arm.identity * (p - r))  # off the axes W = cI
         if not arm.local:
-            return Objective(self.choices, None, 0.0, arm.lmbda, mix)
+            return Objective(self.choices, None, 0.0, arm.penalty, mix)
         if arm.tau not in self._local:
             self._local[arm.tau] = LocalLoss(self.blocks, arm.tau, workers=self.workers)
-        return Objective(self.choices, self._local[arm.tau], arm.alpha, arm.lmbda, mix)
+        return Objective(self.choices, self._local[arm.tau], arm.alpha, arm.penalty, mix)
 
     def start(self, weights: Float[np.ndarray, "p p"], arm: Arm) -> WarmStart:
         """Build a start for an arm in these axes, from W on the original columns."""
@@ -331,7 +331,7 @@ def _checked_lambda(objective: Objective, arm: Arm) -> float:
     The local term does not affect λ_max, since the scale of W does not change that term.
     """
     limit = objective.global_weight * lambda_max(objective.choices.double(), objective.mix)
-    if arm.lmbda >= limit:
+    if arm.penalty >= limit:
         advice = f"Choose `lmbda` below {limit:.6g}."
         if not limit:
             advice = "No `lmbda` helps: look for answers whose odd one out is in the wrong column."

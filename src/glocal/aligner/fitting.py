@@ -17,8 +17,9 @@ from glocal.aligner.data import FitData
 from glocal.aligner.exact import Exact, Solution
 from glocal.aligner.folds import Fold, fit_folds, fold_unit
 from glocal.aligner.heldout import heldout_scores, scaled_identity
-from glocal.aligner.keep import Keep
+from glocal.aligner.keep import Keep, loss_curve
 from glocal.aligner.paper import PaperLoop
+from glocal.aligner.penalty import NO_TRANSFORM
 from glocal.data.seen import sketch
 from glocal.errors import (
     CollapseWarning,
@@ -150,7 +151,14 @@ class FitPlan(NamedTuple):
         """Fit to these data, which are those of the plan or a part of them."""
         if isinstance(self.what, Keep):
             return self.what.solve(data, self.solver, counter)
-        return self.solver.solve(data, self.what, counter)
+        if self.what.lmbda is not None:
+            return self.solver.solve(data, self.what, counter)
+        curve = loss_curve(data, counter)
+        if curve.penalty == NO_TRANSFORM:
+            return curve.solve(None, counter)
+        solution = self.solver.solve(data, self.what.replace(lmbda=curve.penalty), counter)
+        reason = f"{solution.report.reason}; lmbda was chosen on held-out questions"
+        return replace(solution, report=replace(solution.report, reason=reason))
 
 
 def fit_plan(data: FitData, what: Arm | Keep | None, solver: Solver | None) -> FitPlan:

@@ -125,6 +125,11 @@ def keep_curve(
     return _best_curve(data, solver or Exact(), keep, counter or Counter())
 
 
+def loss_curve(data: FitData, counter: Counter) -> KeepCurve:
+    """The curve that chooses λ of `global` by the loss, whatever local features there are."""
+    return _curve(data, Exact(), None, counter)
+
+
 def _best_curve(data: FitData, solver: Exact, keep: float | None, counter: Counter) -> KeepCurve:
     """The curve of the data, or that of the best centre if the centre is "auto"."""
     keep = share_to_keep(keep, data)

@@ -139,7 +139,7 @@ class PaperLoop(Options):
             return LoopData(answers, data.evaluation_images.rows(rows if arm.local else slice(0)))
 
         settings = SimpleNamespace(
-            **arm.model_dump(),
+            **(arm.model_dump() | {"lmbda": arm.penalty}),
             **self.model_dump(exclude={"dtype", "trainer", "min_epochs", "patience"}),
             min_epochs=(20 if arm.local else 15) if self.min_epochs is None else self.min_epochs,
             patience=self.patience or (15 if arm.local else 10),
