@@ -232,7 +232,7 @@ class TransformStep(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
     --------
     >>> from sklearn.pipeline import make_pipeline
     >>> from sklearn.neighbors import NearestCentroid
-    >>> doubling = LinearTransform(2 * np.eye(2, dtype=np.float32), None, mean=0.0, std=1.0)
+    >>> doubling = LinearTransform(2 * np.eye(2, dtype=np.float32), None, mean=5.0, std=5.0)
     >>> model = make_pipeline(TransformStep(doubling, recentre=30), NearestCentroid())
     >>> int(model.fit(10 * np.eye(2).repeat(6, axis=0), [0] * 6 + [1] * 6).predict([[9.0, 1.0]])[0])
     0
