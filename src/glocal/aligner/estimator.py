@@ -231,9 +231,9 @@ class TransformStep(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
     Examples
     --------
     >>> from sklearn.pipeline import make_pipeline
-    >>> from sklearn.neighbors import NearestCentroid
+    >>> from sklearn.neighbors import KNeighborsClassifier
     >>> doubling = LinearTransform(2 * np.eye(2, dtype=np.float32), None, mean=5.0, std=5.0)
-    >>> model = make_pipeline(TransformStep(doubling, recentre=30), NearestCentroid())
+    >>> model = make_pipeline(TransformStep(doubling, recentre=30), KNeighborsClassifier())
     >>> int(model.fit(10 * np.eye(2).repeat(6, axis=0), [0] * 6 + [1] * 6).predict([[9.0, 1.0]])[0])
     0
     """
