@@ -10,7 +10,7 @@ import world
 
 from glocal import Answers, GLocalError, answer_credit, odd_one_out
 from glocal.errors import DataWarning
-from glocal.evaluation.agreement import ceiling, ceiling_in_words, heldout_rows
+from glocal.evaluation.agreement import agreement_scores, ceiling, ceiling_in_words
 from glocal.evaluation.intervals import FRACTION, ObjectValues
 
 RNG = np.random.default_rng(1)
@@ -63,7 +63,8 @@ def test_arms_on_held_out_answers_are_rowed_beside_the_first():
     difference, with its interval.
     """
     before, after = (answer_credit(Z[:, :p], ANSWERS) for p in (4, 1))
-    rows = heldout_rows({"original": before, "one": after}, replace(ANSWERS, weights=WEIGHTS))
+    credits = {"original": before, "one": after}
+    rows = agreement_scores(credits, replace(ANSWERS, weights=WEIGHTS), "all")
     metrics = ["accuracy_cosine", "accuracy_cosine", "accuracy_cosine_difference"]
     assert [row.metric for row in rows] == metrics
     assert [row.transform for row in rows] == ["original", "one", "one"]
@@ -71,7 +72,7 @@ def test_arms_on_held_out_answers_are_rowed_beside_the_first():
         units = ObjectValues(values=values, objects=ANSWERS.objects, weights=WEIGHTS)
         estimate = units.estimate()
         assert (row.value, row.low) == pytest.approx((estimate.mean, estimate.interval()[0]))
-        assert (row.task, row.split, row.n) == ("odd-one-out", "heldout", 300)
+        assert (row.task, row.split, row.n) == ("odd-one-out", "all", 300)
 
 
 # the odd ones that people named | the shares of the majority and of the others | without the others
@@ -109,7 +110,7 @@ def test_bounds_on_paper(odds, majority, left_out):
         upper = np.nan if result.majority is None else result.majority[0]
         expected = pytest.approx((majority, left_out), nan_ok=True)
         assert (upper, result.leave_one_out[0]) == expected
-        words = ceiling_in_words(map(vars, result.scores))
+        words = ceiling_in_words(result.scores)
         assert (" at least " in words) == (result.majority is None)
 
 

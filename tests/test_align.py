@@ -86,7 +86,9 @@ def test_a_network_is_aligned_and_the_command_goes_on(toy, tmp_path):
     inputs = f"--answers {tmp_path}/a.npz --object-ids {tmp_path}/ids.txt"
     line = f"align --model {MODEL} --images {toy.images} --local-images {toy.local}"
     code, output, errors = run(f"{line} {inputs} --keep 0.2 --out {out}")
-    assert (code, "measured on" in output, "report.html" in output) == (0, True, True), errors
+    assert (code, "agrees with people in" in output, "report.html" in output) == (0, True, True), (
+        errors
+    )
     assert [path.stat().st_mtime_ns for path in files] == written
 
 

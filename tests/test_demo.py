@@ -14,7 +14,7 @@ from world import run
 from glocal.data.labels import load_labels
 from glocal.scores import read_rows, read_scores
 from glocal.suite.demo import write_demo
-from glocal.suite.table import score_frame
+from glocal.suite.table import long_scores
 
 pytestmark = pytest.mark.timeout(600)  # on a busy machine
 ARMS = "original naive global glocal keep-8-of-10".split()
@@ -55,8 +55,8 @@ def test_at_equal_agreement_glocal_keeps_what_global_destroys(ran):
     """`glocal` agrees as well as `global` and keeps more neighbours, `naive` keeps
     fewest, and `keep` keeps its share.
     """
-    scores = score_frame(read_scores(ran / "rows.jsonl"))
-    scores = scores.set_index(["task", "metric", "transform"])["value"].sort_index()
+    scores = long_scores(read_scores(ran / "rows.jsonl"))
+    scores = scores.set_index(["task", "metric", "arm"])["value"].sort_index()
     agreement, kinds, kept = (
         scores[task, MEASURES[task]] for task in ("odd-one-out", "few-shot-kind", "structure")
     )

@@ -22,10 +22,9 @@ from glocal.evaluation.view import View
 from glocal.files import array_sha256
 from glocal.report import Run, findings, report_page, transform_run
 from glocal.report.figures import axes_svg, save_figure
-from glocal.report.finding import Headline, featured_arm
+from glocal.report.finding import Finding, featured_arm
 from glocal.report.objects import objects_of
-from glocal.scores import Score
-from glocal.suite.table import score_frame
+from glocal.scores import HELD_OUT_OBJECTS, Score, Scores
 
 X = np.random.default_rng(0).normal(size=(30, 5))
 OBJECTS = Features(X, tuple(f"thing {i}" for i in range(30)))
@@ -57,14 +56,15 @@ def scores(text):
         name, *words = line.split()
         before, after, *rest = map(float, words)
         metric = METRICS.get(name, "map")
-        row = Score(name, metric, before, n=900, settings={"k": 10} if name == "kept" else {})
+        settings = {"k": 10} if name == "kept" else {}
+        row = Score(name, metric, before, n=900, settings=settings, split=HELD_OUT_OBJECTS)
         moved = replace(row, value=after, transform="t")
         rows += [row, moved]
         if rest:
             low, high, p = [*rest, None] if rest[1:] else [None, None, *rest]
             gain = {"metric": f"{metric}_difference", "value": after - before, "p_corrected": p}
             rows.append(replace(moved, **gain, low=low, high=high))
-    return rows
+    return Scores(rows)
 
 
 # scores, the choice, numbers and names in the words about it, and fields of the record of the fit
@@ -97,7 +97,7 @@ def test_a_finding_says_what_changed_and_what_to_do(case):
     loss above that of the features alone forbids the use, and a command only follows a use.
     """
     text, choice, words, *fit = map(str.strip, case.split("|"))
-    rows = score_frame(scores(text))
+    rows = scores(text)
     fits = {"t": json.loads(*fit or ["{}"])}
     (finding,) = findings(Run("t", rows, fits=fits, featured="t", commands={"t": "go"}))
     assert (finding.choice, finding.command) == (choice, "go" * choice.startswith("use"))
@@ -109,7 +109,7 @@ def test_a_finding_says_what_changed_and_what_to_do(case):
 def test_few_answers_are_too_few_to_tell():
     """The same uncertain gain is called early for a fit to few answers, and not for one to many."""
     sentences = [
-        findings(Run("t", score_frame(scores("NONE")), fits={"t": fit}, featured="t"))[0].sentence
+        findings(Run("t", scores("NONE"), fits={"t": fit}, featured="t"))[0].sentence
         for fit in ({"n_answers": 4999}, {"n_answers": 5000})
     ]
     assert ["early" in sentence for sentence in sentences] == [True, False]
@@ -142,7 +142,7 @@ def test_of_several_arms_the_one_that_keeps_neighbours_is_shown():
             Score(task, METRICS.get(task, "map"), float(value), transform=arm)
             for arm, task, value in map(str.split, cells.split(","))
         ]
-        assert featured_arm(Run("", score_frame(rows)), "") == featured
+        assert featured_arm(Run("", Scores(rows)), "") == featured
 
 
 # one transform
@@ -206,10 +206,10 @@ def test_the_network_is_named_if_the_features_are_of_it(data):
 
 def test_guessing_gives_what_it_gives_for_the_kind_of_the_answers():
     """Half for an anchor, by the answers, and by scores."""
-    rows = [replace(row, settings={"chance": 0.5}) for row in scores(GAIN)]
+    rows = Scores(replace(row, settings={"chance": 0.5}) for row in scores(GAIN))
     for run in (
         transform_run("t", transform(4), OBJECTS, replace(ANSWERS, kind="anchor")),
-        Run("t", score_frame(rows), featured="t"),
+        Run("t", rows, featured="t"),
     ):
         assert "guessing gives 50.0 %" in findings(run)[0].sentence
 
@@ -240,8 +240,8 @@ def test_the_neighbours_that_changed_most_are_shown_first():
     support[1, 0] = 2, 2  # of a neighbour that stays
     support[2, 0] = 1, 2
     views["t"] = view("1 2; 0 3; 3 0; 2 4; 0 1", support)
-    run = Run("t", score_frame([]), featured="t", views={"": views})
-    (shown,) = objects_of(run, [Headline("", "t", "", "", "")], {})
+    run = Run("t", featured="t", views={"": views})
+    (shown,) = objects_of(run, [Finding("", "t", "", "", "")], {})
     neighbours = shown["neighbours"]
     assert (neighbours["changed"], neighbours["kept"]) == ([3, 2, 1], pytest.approx(0.6))
     lists = np.reshape(neighbours["lists"][1][1:3], (2, 6))

@@ -14,10 +14,9 @@ from world import folder, run
 
 from glocal import Features, FitData, LinearTransform, simulated_world
 from glocal.errors import DataError, DataWarning, FileError, ParameterError
-from glocal.scores import Score, write_rows
+from glocal.scores import Score, Scores, write_rows
 from glocal.suite.plan import Plan
 from glocal.suite.run import run_suite
-from glocal.suite.table import score_frame
 from glocal.sweep import sweep
 
 pytest.importorskip("altair")
@@ -36,6 +35,7 @@ from glocal.report import (
 from glocal.report.charts import arm_scales
 from glocal.report.front import front_points
 from glocal.report.page import script_json
+from glocal.report.runs import Point
 
 NASTY = (
     "</script><script>window.hurt = 1</script>", "<img src=x onerror='window.hurt=2'>",
@@ -103,7 +103,7 @@ def hostile():
     objects = Features(rng.normal(size=(len(NASTY), 3)), NASTY)
     scores = [Score(NASTY[0], "map", 0.5, transform=arm, network=NASTY[1]) for arm in NASTY]
     runs = [transform_run(NASTY[2], LinearTransform(W, None, 0.0, 1.0), objects)]
-    return report_page([*runs, Run(NASTY[3], score_frame(scores))], title=NASTY[0])
+    return report_page([*runs, Run(NASTY[3], Scores(scores))], title=NASTY[0])
 
 
 def test_hostile_names_do_nothing(hostile):
@@ -140,9 +140,13 @@ def test_a_page_has_one_result(folders):
     has_interval = points["agreement_low"] < points["agreement_high"]
     assert (has_interval == points["chosen"]).all()
     assert f"glocal apply {folders[0]}/transform.npz features.npy" in finding.command
-    weak = [[0.5, 0.4], [0.6, 0.6]]
-    swept.settings.loc[swept.settings["method"] == "global", ["kept", "agreement"]] = weak
-    assert front_points(swept)["strong"].tolist() == [True, False, True, True]
+    original, *settings = swept.settings
+    moved = [original]
+    for point, value in zip(settings, (0.5, 0.6, 0.6), strict=True):
+        scores = (replace(score, value=value) for score in (point.agreement, point.kept))
+        moved.append(Point(*point[:4], *scores))
+    weaker = front_points(replace(swept, settings=tuple(moved)))
+    assert weaker["strong"].tolist() == [True, False, True, True]
 
 
 def test_the_arms_of_a_suite_are_points_of_a_front(folders):
@@ -164,7 +168,7 @@ def test_warnings_are_those_of_the_arm_that_is_recommended():
     scores = [Score("t", "map", value, transform=arm) for arm, value in values.items()]
     loss = Score("t", "map_difference", -0.1, transform="bad", p_corrected=0)
     scores.append(replace(loss, settings={"baseline": "original"}))
-    compared = Run("scores", score_frame(scores), notes=("Of all.",))
+    compared = Run("scores", Scores(scores), notes=("Of all.",))
     (finding,) = findings(compared)
     assert (finding.arm, finding.warnings) == ("good", ("Of all.",))
     page = report_page([compared])
@@ -178,7 +182,7 @@ def test_every_file_of_scores_has_a_page():
     score = Score("retrieval", "map", 0.5, 0.4, 0.6, 9)
     arms = [score, replace(score, transform="w")]
     pages = [
-        report_page([Run("s", score_frame(rows))])
+        report_page([Run("s", Scores(rows))])
         for rows in (
             [score],
             [*arms, *(replace(row, network="net") for row in arms)],
@@ -293,8 +297,8 @@ def test_tables_are_numbers_for_programs_and_latex_for_papers(tmp_path):
     """
     score = Score("a & b_c", "map", 0.613, 0.1, 0.7, 50, transform="x")
     difference = Score("a & b_c", "map_difference", 0.1, transform="x", p=0.001, p_corrected=0.002)
-    frame = score_frame([replace(score, transform="a_1"), score, difference])
-    save_tables([Run("net_1", frame)], tmp_path)
+    scores = Scores([replace(score, transform="a_1"), score, difference])
+    save_tables([Run("net_1", scores)], tmp_path)
     table = pd.read_csv(tmp_path / "1-scores.csv").set_index("metric")
     row = table.loc["map_difference"]
     assert [row["network"], row["value"], row["p"]] == ["net_1", 0.1, 0.002]

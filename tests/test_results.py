@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from glocal.errors import FileError
 from glocal.results import Provenance, to_json
-from glocal.scores import Score, append_rows, read_rows, read_scores, write_rows
+from glocal.scores import Score, Scores, append_rows, read_rows, read_scores, write_rows
 
 VALUES = (
     st.none()
@@ -121,7 +121,7 @@ def test_scores_become_objects(tmp_path):
     text = """{"task": "odd-one-out", "metric": "accuracy_cosine", "value": 0.47, "low": 0.45,
         "high": 0.49, "n": 5362, "split": "heldout", "transform": "global"}"""
     assert read_rows(path)[0] == json.loads(text)
-    assert read_scores(path) == scores
+    assert read_scores(path) == Scores(scores)
     append_rows(path, [replace(SCORE, value=np.nan).row()])
     assert np.isnan(read_scores(path)[-1].value)
 
@@ -155,3 +155,33 @@ def test_a_row_of_scores_of_other_types_is_refused(change, tmp_path):
     write_rows(path, [SCORE.row() | change])
     with pytest.raises(FileError, match=f"wrong at {next(iter(change))}"):
         read_scores(path)
+
+
+def test_scores_are_asked_by_network_task_and_arm():
+    """A task shows its first metric, with the settings of its first row; the last of repeated rows
+    counts; a difference belongs to its baseline; people are no arm, and NaN is no score.
+    """
+    row = Score("few-shot", "accuracy_ncm", 0.5, settings={"shots": 1}, network="net")
+    gain = replace(row, metric="accuracy_ncm_difference", value=0.1, transform="a")
+    scores = Scores(
+        [
+            row,
+            replace(row, metric="accuracy_plain_ncm", value=0.4),
+            replace(row, value=0.6),
+            replace(row, value=0.9, settings={"shots": 5}),
+            replace(row, value=float("nan"), transform="a"),
+            replace(row, metric="ceiling", transform="people"),
+            replace(gain, settings={"shots": 1, "baseline": "original"}),
+            replace(gain, value=0.2, settings={"shots": 1, "baseline": "centred"}),
+        ]
+    )
+    assert (scores.networks, scores.tasks) == (["net"], ["few-shot"])
+    assert scores.arms == [("net", "original"), ("net", "a")]
+    assert scores.task_of("accuracy_ncm") == "few-shot"
+    assert scores.task_of("accuracy_plain_ncm") == ""
+    assert scores.of("net", "few-shot", "original").value == 0.6
+    assert scores.of("net", "few-shot", "original", "accuracy_plain_ncm").value == 0.4
+    assert scores.of("net", "few-shot", "a") is None
+    assert scores.of("other", "few-shot", "original") is None
+    gains = [scores.gain("net", "few-shot", "a", arm) for arm in ("original", "centred", "a")]
+    assert [gain and gain.value for gain in gains] == [0.1, 0.2, None]

@@ -203,7 +203,7 @@ def test_few_answers_are_held_out_by_questions(data):
     result = sweep(few, folds=2, solver=LOOSE, progress=lambda row, *step: steps.append(step))
     assert result.means["lmbda"].dropna().tolist() == [4.0, 1.2, 0.4, 0.12, 0.04]
     summary = result.transform.meta["sweep"]
-    assert (summary["heldout"], summary["keep"]) == ("questions", None)
+    assert (summary["fold_unit"], summary["keep"]) == ("questions", None)
     assert set(result.points["n_images"]) == {len(answers.named_objects())}
     assert steps[-1] == (len(result.points), len(result.points))
 
@@ -345,7 +345,7 @@ def test_the_folder_holds_what_it_promises(swept, out):
     assert front["agreement"][1:].is_monotonic_increasing
     assert front["front"][1:].all()
     change = load_view(out / "views/chosen.npz").meta["change"]
-    assert (change["heldout"], sum(change["flips"]["counts"].values())) == (True, swept.heldout.n)
+    assert (change["is_unseen"], sum(change["flips"]["counts"].values())) == (True, swept.heldout.n)
     saved = LinearTransform.load(out / "transform.npz")
     np.testing.assert_array_equal(saved.weights, swept.transform.weights)
     assert json.loads((out / "sweep.json").read_text())["solver"]["tol"] == 3e-4

@@ -297,7 +297,7 @@ HOSTILE = "<script>alert(1)</script> ![x](https://a.b/c.png)"
     "meta, words, absent",
     [
         *((meta, "None is stated", "held") for meta in ({}, {"fit": {"provenance": "x"}})),
-        ({"fit": {"heldout": heldout(of="questions")}}, "| held out | questions |", "out objects"),
+        ({"fit": {"heldout": heldout(of="questions")}}, "to questions that", "about objects"),
         ({"fit": {"heldout": heldout(high=None)}}, "| 0.520 |", "0.520 ["),
         ({"source": {"model": HOSTILE}}, "&lt;script&gt;", "<script>|](https"),
     ],

@@ -10,31 +10,33 @@ from world import folder, run
 
 from glocal import Features, LinearTransform, verdict
 from glocal.errors import DataError, DataWarning, ParameterError
-from glocal.scores import Score, read_scores
+from glocal.scores import ORIGINAL, Score, Scores, read_scores
 from glocal.suite import verdict as rule
-from glocal.suite.verdict import CENTRED, FIVE_IMAGES, KEPT, ONE_IMAGE, ORIGINAL, RETRIEVAL
+from glocal.suite.verdict import CENTRED, FIVE_IMAGES, KEPT, ONE_IMAGE, RETRIEVAL
 
 META = {"rows": {"mean_length": 26.0, "normalised": False}}
 HARMLESS = LinearTransform(np.eye(8, dtype="f4"), np.full(8, 9, "f4"), 9.0, 1.0, META)  # z = x
 ARMS = (ORIGINAL, CENTRED, "near", "far")
 
 
-def made_table(accuracy, losses):
+def made_scores(accuracy, losses):
     """Scores of four arms whose accuracies are certainly different if they differ by more than .03.
 
     `losses` are the certain losses of an arm in a task.
     """
     kept = zip(ARMS, (1, 0.7, 0.95, 0.8), strict=True)
-    table = {(KEPT, arm, None): Score("", "", share) for arm, share in kept}
+    scores = [Score(KEPT, "kept", share, transform=arm) for arm, share in kept]
     for (baseline, before), (arm, after) in combinations(zip(ARMS, accuracy, strict=True), 2):
         step = after - before
         p = 0.001 if abs(step) > 0.03 else 0.2
-        gain = Score(ONE_IMAGE, "", step, step - 0.03, step + 0.03, p_corrected=p)
-        table[ONE_IMAGE, arm, baseline] = replace(gain, settings={"baseline": baseline})
+        about = {"transform": arm, "settings": {"baseline": baseline}}
+        metric = "accuracy_difference"
+        gain = Score(ONE_IMAGE, metric, step, step - 0.03, step + 0.03, p_corrected=p, **about)
+        scores.append(gain)
         for name, task in TASKS.items():
             change = -0.05 if [arm, name] in losses else 0.0
-            table[task, arm, baseline] = Score(task, "", change, change - 0.02, change + 0.02)
-    return table
+            scores.append(Score(task, metric, change, change - 0.02, change + 0.02, **about))
+    return Scores(scores)
 
 
 WORLDS = tomllib.loads("""
@@ -85,10 +87,10 @@ def test_the_rule_moves_to_arms_that_are_certainly_better(case):
     the sentence names it, its gains, what it keeps, and each larger gain that was passed over.
     """
     world = WORLDS[case]
-    table = made_table(world["accuracy"], world.get("losses", ()))
-    choice, objections = rule.choice(ARMS, table)
+    scores = made_scores(world["accuracy"], world.get("losses", ()))
+    choice, objections = rule.choice(ARMS, scores)
     assert choice == world["arm"]
-    sentence = rule.sentence(ARMS, choice, objections, table)
+    sentence = rule.sentence(ARMS, choice, objections, scores)
     assert [word for word in world["words"] if word not in sentence] == []
     assert [word for word in world["absent"] if word in sentence] == []
 
@@ -116,9 +118,7 @@ def test_a_verdict_corrects_for_all_pairs_and_scores_what_it_states(fast):
     result = verdict(X, y, transforms={"same": HARMLESS})
     assert result.arm == CENTRED
     assert {row.transform for row in result.scores} == {ORIGINAL, CENTRED, "same"}
-    gain, same = (
-        rule.first_scores(result.scores)[ONE_IMAGE, arm, ORIGINAL] for arm in (CENTRED, "same")
-    )
+    gain, same = (result.scores.gain("", ONE_IMAGE, arm, ORIGINAL) for arm in (CENTRED, "same"))
     assert (gain.p_corrected, same.p_corrected) == (pytest.approx(3 * gain.p), 1)
     assert {row.settings.get("baseline") for row in result.scores} == {None, ORIGINAL}
     few = np.append(y, [7] * 11)
@@ -169,11 +169,11 @@ def test_equal_rows_are_one_image(fast):
 
 def test_a_step_needs_a_corrected_p_value():
     """A gain that is significant alone, but not after the correction, moves nothing."""
-    table = made_table([0.5, 0.6, 0.5, 0.5], ())
-    for (task, arm, baseline), score in table.items():
-        if task == ONE_IMAGE and baseline == ORIGINAL and arm == CENTRED:
-            table[task, arm, baseline] = replace(score, p=0.04, p_corrected=0.2)
-    assert rule.choice(ARMS, table)[0] == ORIGINAL
+    scores = made_scores([0.5, 0.6, 0.5, 0.5], ())
+    gain = scores.gain("", ONE_IMAGE, CENTRED, ORIGINAL)
+    uncertain = replace(gain, p=0.04, p_corrected=0.2)
+    scores = Scores(uncertain if score is gain else score for score in scores)
+    assert rule.choice(ARMS, scores)[0] == ORIGINAL
 
 
 def test_a_message_names_only_some_of_many_small_classes():

@@ -1,4 +1,4 @@
-"""Rows of scores, and the JSON-lines files that hold them and other rows."""
+"""Rows of scores, what they say about an arm, and the JSON-lines files that hold rows."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import math
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, field
+from functools import cached_property
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator, ValidationError
@@ -18,7 +19,15 @@ from glocal.results import STRICT, Count, to_json, wrong_place
 
 PEOPLE = "people"
 """The arm in rows that score people themselves. No arm of a suite may have this name."""
+ORIGINAL = "original"
+"""The arm of the features without a transform."""
 DIFFERENCE = "_difference"
+AGREEMENT = ("accuracy_cosine", "accuracy_dot")
+"""The metrics of agreement with people, by cosine and by dot product."""
+KEPT = "neighbours_kept"
+HELD_OUT_OBJECTS = "held-out objects"
+HELD_OUT_QUESTIONS = "held-out questions"
+UNSEEN_ANSWERS = "unseen answers"
 SCORE_ENDINGS = (".jsonl", ".ndjson", ".json", ".txt")
 
 # a file states an undefined value as null
@@ -42,7 +51,8 @@ class Score:
     n : int
         The number of answers, images or objects behind the value.
     split : str
-        ``"all"``, ``"heldout"`` or the name of a file.
+        ``"all"``; the name of a file; the fold of a suite, such as ``"fold 0 of 3"``; or what the
+        fit had not seen: ``"held-out objects"``, ``"held-out questions"``, ``"unseen answers"``.
     transform : str
         The arm, or the path of the transform file; ``"original"`` without a transform, and
         ``"people"`` for people themselves.
@@ -65,12 +75,19 @@ class Score:
     high: float | None = None
     n: Count = 0
     split: str = "all"
-    transform: str = "original"
+    transform: str = ORIGINAL
     settings: Mapping[str, Any] = field(default_factory=dict)
     network: str | None = None
     p: float | None = None
     p_corrected: float | None = None
     features: str | None = None
+
+    @property
+    def baseline(self) -> str | None:
+        """The arm from which a difference is taken; None for a score."""
+        if not self.metric.endswith(DIFFERENCE):
+            return None
+        return str(self.settings.get("baseline", ORIGINAL))
 
     def text(self, sign: str = "") -> str:
         """Format the value with its interval; `sign` is ``+`` for a difference."""
@@ -88,19 +105,80 @@ class Score:
 
 def interval_text(value: float, low: float | None, high: float | None, sign: str = "") -> str:
     """Format ``0.469 [0.451, 0.487]``, or the value alone if there is no interval."""
-    if low is None or high is None or math.isnan(low + high):  # a data frame stores None as NaN
+    if low is None or high is None:
         return f"{value:{sign}.3f}"
     return f"{value:{sign}.3f} [{low:{sign}.3f}, {high:{sign}.3f}]"
 
 
-def read_scores(path: PathLike) -> list[Score]:
+class Scores(tuple[Score, ...]):
+    """Scores of arms on tasks, in the order in which they were measured, and their differences.
+
+    A task shows its first metric, and the same metric with other settings is another metric. Of
+    rows that were appended several times the last one counts.
+    """
+
+    @property
+    def networks(self) -> list[str]:
+        """The networks; an empty text stands for none."""
+        return [*dict.fromkeys(network for network, *_ in self._by_place)]
+
+    @property
+    def arms(self) -> list[tuple[str, str]]:
+        """Each network with each of its arms."""
+        pairs = dict.fromkeys((network, arm) for network, _, _, arm, _ in self._by_place)
+        return [(network, arm) for network, arm in pairs if arm != PEOPLE]
+
+    @property
+    def tasks(self) -> list[str]:
+        """The tasks that arms were scored on."""
+        return [*self._first_metrics]
+
+    def of(self, network: str, task: str, arm: str, metric: str = "") -> Score | None:
+        """The score of an arm, by default in the first metric of the task; None if it has none."""
+        metric = metric or self._first_metrics.get(task, "")
+        score = self._by_place.get((network, task, metric, arm, None))
+        return None if score is None or math.isnan(score.value) else score
+
+    def gain(self, network: str, task: str, arm: str, baseline: str) -> Score | None:
+        """The paired difference of an arm from a baseline; None if they were not compared."""
+        metric = self._first_metrics.get(task, "")
+        return self._by_place.get((network, task, metric, arm, baseline))
+
+    def task_of(self, *metrics: str) -> str:
+        """The first task that shows one of these metrics; empty if there is none."""
+        tasks = (task for task, metric in self._first_metrics.items() if metric in metrics)
+        return next(tasks, "")
+
+    @cached_property
+    def _first_metrics(self) -> dict[str, str]:
+        first: dict[str, str] = {}
+        for score in self:
+            if score.transform != PEOPLE:
+                first.setdefault(score.task, score.metric.removesuffix(DIFFERENCE))
+        return first
+
+    @cached_property
+    def _by_place(self) -> dict[tuple[str, str, str, str, str | None], Score]:
+        """The last score by network, task, metric, arm and baseline."""
+        scores: dict[tuple[str, str, str, str, str | None], Score] = {}
+        settings: dict[tuple[str, str], dict[str, Any]] = {}
+        for score in self:
+            metric = score.metric.removesuffix(DIFFERENCE)
+            own = {name: value for name, value in score.settings.items() if name != "baseline"}
+            if settings.setdefault((score.task, metric), own) == own:
+                place = (score.network or "", score.task, metric, score.transform, score.baseline)
+                scores[place] = score
+        return scores
+
+
+def read_scores(path: PathLike) -> Scores:
     """Read the rows that `glocal evaluate`, a suite or the demo wrote.
 
     Raises FileError if a row is not a score.
     """
     rows = read_rows(path, ("task", "metric", "value"), what="score")
     try:
-        return [Score(**row) for row in rows]
+        return Scores(Score(**row) for row in rows)
     except ValidationError as error:
         raise FileError(
             f"score file {path} is damaged: a row is {wrong_place(error)}. Evaluate again."

@@ -17,8 +17,8 @@ from glocal.aligner.penalty import choose_global
 from glocal.data.answers import Answers
 from glocal.data.features import Features
 from glocal.errors import DataError
-from glocal.evaluation.agreement import heldout_rows
-from glocal.scores import Score
+from glocal.evaluation.agreement import agreement_scores
+from glocal.scores import HELD_OUT_QUESTIONS, Score
 
 SHARES = (0.125, 0.25, 0.5, 1.0)
 """The sizes of the curve, as shares of the answers that are not held out."""
@@ -71,9 +71,9 @@ def learning_curve(
         size = np.mean([len(part.data.answers) for part in nested])
         credit_of[f"{size:.0f} answers"] = choose_global(data, nested, _SOLVER)
     heldout = pooled_answers([part.answers for part in parts])
-    agreement = heldout_rows(credit_of, heldout)[: len(SHARES)]
+    agreement = agreement_scores(credit_of, heldout, HELD_OUT_QUESTIONS)[: len(SHARES)]
     last_two = {name: credit_of[name] for name in [*credit_of][-2:]}
-    return [*agreement, heldout_rows(last_two, heldout)[-1]]
+    return [*agreement, agreement_scores(last_two, heldout, HELD_OUT_QUESTIONS)[-1]]
 
 
 def curve_record(scores: Sequence[Score]) -> dict[str, Any]:

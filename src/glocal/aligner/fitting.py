@@ -28,6 +28,7 @@ from glocal.errors import (
     ParameterError,
 )
 from glocal.evaluation.axes import chance_level
+from glocal.finding import MIN_MEASURED_ANSWERS
 from glocal.results import UNCHANGED, FitRecord, HeldOutScores, Provenance, to_json
 from glocal.similarity import at_chance, one_point
 from glocal.solver import Counter, OnStep
@@ -36,8 +37,6 @@ from glocal.transform import LinearTransform
 Solver = Exact | PaperLoop
 """The solvers that can minimise an arm."""
 DEFAULT_FOLDS = 3
-MIN_MEASURED_ANSWERS = 30
-"""With fewer answers nothing is held out by default, and agreement is not reported."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -105,7 +105,7 @@ class Scoring(Options):
             print_json({**_record(results, rows), **(about or {})})
             return
         print_scores(rows)
-        print_lines(*filter(None, [ceiling_in_words(map(vars, rows))]))
+        print_lines(*filter(None, [ceiling_in_words(rows)]))
         if (chance := results[first].values.get("chance")) is not None:
             print_lines(f"chance {chance:.3f}")
         if sources.settings:

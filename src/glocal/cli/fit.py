@@ -13,7 +13,6 @@ from typer import Option
 from glocal.aligner import Arm, Exact, FitData, PaperLoop
 from glocal.aligner.data import AUTO, Blocks
 from glocal.aligner.fitting import (
-    MIN_MEASURED_ANSWERS,
     arm_or_keep,
     fit_and_score,
     fit_plan,
@@ -33,8 +32,8 @@ from glocal.cli.output import (
 from glocal.data.features import Features
 from glocal.errors import ParameterError, import_optional
 from glocal.files import ending, writable_target
-from glocal.results import UNCHANGED, FitRecord, HeldOutScores, parameters_in_words
-from glocal.scores import interval_text
+from glocal.finding import Subject, choice, sentence
+from glocal.results import UNCHANGED, FitRecord, parameters_in_words
 from glocal.transform.formats import ENDINGS
 from glocal.transform.record import SourceOptions
 
@@ -149,13 +148,14 @@ def fit(
 
 def show_fit(record: FitRecord, out: Path, *, written: str = "", as_json: bool) -> None:
     """Print the result, as one JSON object or as sentences; `written` names the files."""
+    subject = Subject.of_fit(vars(record))
     if as_json:
-        print_json({**vars(record), "out": out})
+        print_json({**vars(record), "choice": choice(subject), "out": out})
         return
-    for sentence in _notes(record):
-        print_message(in_options(sentence))
+    for note in _notes(record):
+        print_message(in_options(note))
     if record.heldout is not None:
-        print_lines(measured(record.heldout))
+        print_lines(sentence(subject))
     print_lines(_fitted(record), f"written to {written or out}")
 
 
@@ -182,23 +182,6 @@ def _notes(record: FitRecord) -> Iterator[str]:
             "on new objects expect less; folds hold out objects, which measures how much, from "
             f"{MIN_ANSWERS_FOR_OBJECT_FOLDS:,} answers on."
         )
-
-
-def measured(heldout: HeldOutScores) -> str:
-    """The scores on the held-out data, in a sentence."""
-    if heldout.n < MIN_MEASURED_ANSWERS:
-        return (
-            f"{heldout.n} held-out answers are too few to measure agreement; at least "
-            f"{MIN_MEASURED_ANSWERS} are needed."
-        )
-    after = interval_text(heldout.agreement, heldout.low, heldout.high)
-    gain = interval_text(heldout.gain, heldout.gain_low, heldout.gain_high, "+")
-    unit = "new objects" if heldout.of == "objects" else "the same objects"
-    return (
-        f"measured on {heldout.n:,} held-out answers about {unit}: agreement "
-        f"{heldout.original:.3f} -> {after} ({gain}), neighbours kept {heldout.kept:.3f} (the "
-        f"{heldout.k} nearest of {heldout.n_images} {heldout.among})"
-    )
 
 
 def _fitted(record: FitRecord) -> str:

@@ -67,7 +67,8 @@ def suite(
 
 def print_suite(plan: Plan, result: SuiteResult) -> None:
     """Print the table of a suite and how to read it."""
-    print_table(list(result.table.columns), result.table.to_numpy().tolist())
+    table = result.table()
+    print_table(list(table.columns), table.to_numpy().tolist())
     print_lines("", "[95 % intervals]")
     if any(score.settings.get("normalize") for score in result.scores):
         print_lines(UNIT_ROWS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -9,7 +10,7 @@ from typer import Option
 
 from glocal.aligner import Exact, PaperLoop
 from glocal.aligner.data import Blocks
-from glocal.cli.fit import CentreOption, SolverName, load_data, measured, solver_of, words
+from glocal.cli.fit import CentreOption, SolverName, load_data, solver_of, words
 from glocal.cli.inputs import AnswersFile, FeaturesPath, LocalPath, Normalize
 from glocal.cli.options import flat
 from glocal.cli.output import (
@@ -19,6 +20,7 @@ from glocal.cli.output import (
     print_result,
     progress_bar,
 )
+from glocal.finding import Subject, sentence
 
 if TYPE_CHECKING:
     from glocal.sweep import Sweep
@@ -96,9 +98,14 @@ def sweep(
             ),
         )
     record = {**_record(result), "n_dropped": data.n_dropped, "out": out}
-    written = f"written to {out}: transform.npz (refitted on all objects), the front, means, points"
-    chosen = f"chosen: {words(result.best)}, {result.reason}"
-    print_result(as_json, record, measured(result.heldout), chosen, written)
+    print_result(as_json, record, *_lines(result, out))
+
+
+def _lines(result: Sweep, out: Path) -> Iterator[str]:
+    """The scores of the choice, the choice, and the files, in sentences."""
+    yield sentence(Subject.of_fit(result.transform.meta["fit"]))
+    yield f"chosen: {words(result.best)}, {result.reason}"
+    yield f"written to {out}: transform.npz (refitted on all objects), the front, means, points"
 
 
 def _record(result: Sweep) -> dict[str, Any]:

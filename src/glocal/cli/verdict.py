@@ -13,8 +13,8 @@ from glocal.cli.output import AsJson, print_json, print_lines, print_table, prog
 from glocal.data.features import Features
 from glocal.data.labels import load_groups, load_labels
 from glocal.files import writable_target
-from glocal.scores import SCORE_ENDINGS, write_rows
-from glocal.suite.verdict import ORIGINAL, Table, Verdict, first_scores
+from glocal.scores import ORIGINAL, SCORE_ENDINGS, Scores, write_rows
+from glocal.suite.verdict import Verdict
 from glocal.suite.verdict import verdict as find_verdict
 from glocal.transform import LinearTransform
 
@@ -72,10 +72,9 @@ def verdict(
 
 def print_verdict(result: Verdict) -> None:
     """Print a line for each arm, with its gains over the features as they are, and the sentence."""
-    table = first_scores(result.scores)
-    tasks = dict.fromkeys(score.task for score in result.scores)
-    arms = dict.fromkeys(score.transform for score in result.scores)
-    print_table(["", *tasks], [[arm, *(_cell(table, task, arm) for task in tasks)] for arm in arms])
+    scores = result.scores
+    lines = [[arm, *(_cell(scores, task, arm) for task in scores.tasks)] for _, arm in scores.arms]
+    print_table(["", *scores.tasks], lines)
     print_lines(
         "",
         f"gains over {ORIGINAL} [95 % intervals for other images of these classes]; accuracies are "
@@ -85,6 +84,9 @@ def print_verdict(result: Verdict) -> None:
     )
 
 
-def _cell(table: Table, task: str, arm: str) -> str:
-    gain = table.get((task, arm, ORIGINAL))
-    return table[task, arm, None].text() if gain is None else gain.text("+")
+def _cell(scores: Scores, task: str, arm: str) -> str:
+    gain = scores.gain("", task, arm, ORIGINAL)
+    if gain is not None:
+        return gain.text("+")
+    score = scores.of("", task, arm)
+    return "-" if score is None else score.text()

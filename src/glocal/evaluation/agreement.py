@@ -5,7 +5,6 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterable, Mapping
 from functools import partial
-from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -15,7 +14,7 @@ from glocal.data.people import asked_once, tally
 from glocal.errors import DataError, DataWarning
 from glocal.evaluation.comparison import Result, compared
 from glocal.evaluation.intervals import FRACTION, ObjectValues
-from glocal.scores import PEOPLE, Score
+from glocal.scores import AGREEMENT, PEOPLE, Score
 from glocal.similarity import Choices, Values, choice_loss, credit, finite, of_pairs, pair_tolerance
 
 MIN_ANSWERS = 30
@@ -105,13 +104,13 @@ def answer_credit(Z: np.ndarray, answers: Answers) -> Values:
     return credit(_of_pairs(Z, answers, "cosine"), pair_tolerance(Z))[0]
 
 
-def heldout_rows(credits: Mapping[str, Values], heldout: Answers) -> list[Score]:
-    """The score rows of arms on held-out answers, and of their differences from the first arm."""
+def agreement_scores(credits: Mapping[str, Values], answers: Answers, split: str) -> list[Score]:
+    """The scores of arms by their credit on answers, and their differences from the first arm."""
     results = {}
     for arm, arm_credits in credits.items():
-        units = credit_units(arm_credits, heldout)
+        units = credit_units(arm_credits, answers)
         bounded = units.bounded()
-        score = Score("odd-one-out", "accuracy_cosine", *bounded, len(heldout), "heldout")
+        score = Score("odd-one-out", AGREEMENT[0], *bounded, len(answers), split)
         results[arm] = Result((score,), units)
     first, *others = results
     return compared(results, [(arm, first) for arm in others])
@@ -185,16 +184,16 @@ def _repeated_questions(
     return questions[is_repeated], counts[is_repeated]
 
 
-def ceiling_in_words(rows: Iterable[Mapping[str, Any]]) -> str:
-    """The ceiling in the words of every page and command; empty if no row of scores is one."""
-    ends = {row["metric"].removeprefix("ceiling_"): row for row in rows}
+def ceiling_in_words(scores: Iterable[Score]) -> str:
+    """The ceiling in the words of every page and command; empty if no score is one."""
+    ends = {score.metric.removeprefix("ceiling_"): score for score in scores}
     lower = ends.get("leave_one_out")
     if lower is None:
         return ""
-    share = f"{100 * lower['value']:.1f}"
-    number = f"{lower['settings']['answers_a_question']:g} answers a question"
+    share = f"{100 * lower.value:.1f}"
+    number = f"{lower.settings['answers_a_question']:g} answers a question"
     if "majority" in ends:
-        upper = 100 * ends["majority"]["value"]
+        upper = 100 * ends["majority"].value
         return f"People agree with each other on {share} to {upper:.1f} % of answers ({number})."
     return (
         f"People agree with each other on at least {share} % of answers ({number}; an upper end "

@@ -51,7 +51,7 @@ def change_record(
     parts: Sequence[Part],
     *,
     folds: Sequence[LinearTransform] = (),
-    heldout: bool | None,
+    is_unseen: bool | None,
 ) -> dict[str, Any]:
     """The change record of a transform, as JSON values.
 
@@ -64,8 +64,8 @@ def change_record(
     X : (n, p) array
         The features of all objects before the transform.
     parts : sequence of Part
-    heldout : bool or None
-        Whether the answers of the parts were held out from the fits; None if that is not known.
+    is_unseen : bool or None
+        Whether the fits had not seen the answers of the parts; None if that is not known.
     """
     record: dict[str, Any] = {}
     if transform is not None:
@@ -73,7 +73,11 @@ def change_record(
         rows = table.astype(object).where(table.notna(), None).to_dict("records")
         record |= {"axes": rows, "chance": table.attrs["chance"]}
     if parts:
-        record |= {"flips": flips(X, parts), "confirmed": confirmed(X, parts), "heldout": heldout}
+        record |= {
+            "flips": flips(X, parts),
+            "confirmed": confirmed(X, parts),
+            "is_unseen": is_unseen,
+        }
     return record
 
 

@@ -50,7 +50,7 @@ class Change(TypedDict, total=False):
     chance: float | None
     flips: Flips
     confirmed: dict[Literal["lost", "gained"], tuple[float, float]]
-    heldout: bool | None
+    is_unseen: bool | None
 
 
 class Meta(TypedDict, total=False):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from glocal.errors import import_optional
 from glocal.report.front import front_points
 from glocal.report.runs import Run
-from glocal.suite.table import main_rows
+from glocal.scores import AGREEMENT, Score
 
 if TYPE_CHECKING:
     import altair as alt
@@ -48,30 +48,40 @@ def charts_of(run: Run) -> dict[str, Any]:
         block.title: block.chart for block in run.blocks if block.chart is not None
     }
     points = front_points(run)
-    main = main_rows(run.rows)
-    if run.featured:
-        main = main[main["metric"] == "accuracy_cosine"]
-    for network in run.rows["network"].unique():
+    for network in run.scores.networks:
         front = points[points["network"] == network]
-        scores = main[(main["network"] == network) & main["value"].notna()]
+        scores = _charted(run, network)
         if len(front) >= _MIN_SHOWN:
             charts[f"front-{network}".rstrip("-")] = front_chart(front, run.baseline)
-        elif len(scores):
+        elif scores:
             charts[f"scores-{network}".rstrip("-")] = scores_chart(scores, run)
     return charts
 
 
-def scores_chart(scores: pd.DataFrame, run: Run) -> alt.LayerChart:
+def _charted(run: Run, network: str) -> list[Score]:
+    """The scores of a network, task by task, for one transform those of its agreement."""
+    tasks = run.scores.tasks
+    if run.featured:
+        tasks = [run.scores.task_of(*AGREEMENT)]
+    arms = [arm for of_network, arm in run.scores.arms if of_network == network]
+    scores = (run.scores.of(network, task, arm) for task, arm in itertools.product(tasks, arms))
+    return [score for score in scores if score is not None]
+
+
+def scores_chart(scores: Sequence[Score], run: Run) -> alt.LayerChart:
     """Draw scores as dots with their 95 % intervals, an arm a line, grouped by task.
 
     Agreement with people alone comes with the ends of their ceiling.
     """
+    import pandas as pd
+
     alt = import_optional("altair", "a report")
-    arms, tasks = (scores[column].unique().tolist() for column in ("transform", "task"))
-    metric = scores["metric"].iloc[0] if len(tasks) == 1 else ""
+    rows = pd.DataFrame(map(vars, scores))
+    arms, tasks = (rows[column].unique().tolist() for column in ("transform", "task"))
+    metric = scores[0].metric if len(tasks) == 1 else ""
     colour, shape = arm_scales("transform", arms, run.baseline)
     value, low = (metric_axis(alt.X, name, metric) for name in ("value", "low"))
-    base = alt.Chart(inline_data(scores[["task", "transform", "value", "low", "high"]])).encode(
+    base = alt.Chart(inline_data(rows[["task", "transform", "value", "low", "high"]])).encode(
         alt.Y("task:N", sort=tasks, title=None),
         alt.YOffset("transform:N", sort=arms),
         colour,
@@ -81,9 +91,11 @@ def scores_chart(scores: pd.DataFrame, run: Run) -> alt.LayerChart:
         base.mark_rule(strokeWidth=2).encode(low, x2="high:Q"),
         base.mark_point(filled=True, size=90, opacity=1).encode(value, shape),
     ]
-    ends = run.rows[run.rows["metric"].str.startswith("ceiling_")]
-    if metric and len(ends):
-        people = alt.Chart(inline_data(ends[["value"]])).encode(value, tooltip=tooltips("value"))
+    ends = [score.value for score in run.scores if score.metric.startswith("ceiling_")]
+    if metric and ends:
+        people = alt.Chart(inline_data(pd.DataFrame({"value": ends}))).encode(
+            value, tooltip=tooltips("value")
+        )
         layers.append(people.mark_rule(color=INK, strokeDash=[4, 3]))
     height = _LINE_HEIGHT * len(arms) * len(tasks) + 20 * len(tasks)
     return alt.layer(*layers).properties(height=height, description="Scores with intervals")

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
+from typing import Any
 
 from glocal.data.answers import Answers
 from glocal.data.features import Features
@@ -16,22 +14,28 @@ from glocal.data.planning import STUDY_FILE
 from glocal.errors import FileError, ParameterError
 from glocal.evaluation.view import View, load_view
 from glocal.files import PathLike, ending, read_object, reading
-from glocal.report.runs import Block, Run, apply_command, recorded_scores, transform_run
-from glocal.results import RecordPart, check_fields, parameters_in_words
-from glocal.scores import SCORE_ENDINGS, read_rows, read_scores
-from glocal.suite.table import score_frame
+from glocal.finding import recorded_scores
+from glocal.report.runs import Block, Point, Run, apply_command, transform_run
+from glocal.results import RecordPart, check_fields, parameters_in_words, value_at
+from glocal.scores import (
+    AGREEMENT,
+    KEPT,
+    ORIGINAL,
+    SCORE_ENDINGS,
+    Score,
+    Scores,
+    read_rows,
+    read_scores,
+)
 from glocal.transform import LinearTransform
 from glocal.transform.checks import table_rows
 from glocal.transform.formats import TRANSFORM_NAME
 from glocal.transform.record import network_name
 
-if TYPE_CHECKING:
-    import pandas as pd
-
 _ROWS = "rows.jsonl"
 _POINTS = "points.jsonl"
-AXES = {"agreement": "accuracy_cosine", "kept": "neighbours_kept"}
-"""The columns of the points of a front, and the metrics that they hold."""
+CHOSEN = "chosen"
+"""The arm of the setting that a sweep chose."""
 _SIGNS = {"alpha": "α", "lmbda": "λ", "tau": "τ", "mix": "mix", "eta": "η"}
 _FIX = "Run again what wrote it."
 
@@ -104,7 +108,7 @@ def load_runs(
         elif os.path.isdir(path):
             runs.append(_folder_run(Path(path)))
         else:
-            runs.append(Run(Path(path).stem, score_frame(read_scores(path))))
+            runs.append(Run(Path(path).stem, read_scores(path)))
     return runs
 
 
@@ -140,81 +144,83 @@ def _folder_run(path: Path) -> Run:
         record = read_object(path / f"{kind}.json", what="run", fix=_FIX)
         with reading(path / f"{kind}.json", "run", _FIX):
             check_fields(_Record, record)
-    scores = read_scores(path / _ROWS) if kind == "suite" else []
-    run = Run(path.resolve().name, score_frame(scores), record=record)
+    run = Run(path.resolve().name, record=record)
     run = _with_settings(run, path) if kind == "sweep" else _with_fits(run, path)
     return replace(run, views=_views(path, run))
 
 
 def _with_settings(run: Run, path: Path) -> Run:
     """The run of a sweep with its settings and its choice, or with the number of its points."""
-    import pandas as pd
-
     if not (path / "means.csv").is_file():
-        return replace(run, n_unfinished=len(read_rows(path / _POINTS, what="run")))
+        n_points = len(read_rows(path / _POINTS, what="run"))
+        return replace(run, record={**run.record, "unfinished_points": n_points})
     transform = LinearTransform.load(path / TRANSFORM_NAME)
     meta = transform.meta
     fit = meta.get("fit") or {}
-    rows = score_frame(recorded_scores(fit, "chosen"))
-    with reading(path / "means.csv", "run", _FIX):
-        means = pd.read_csv(path / "means.csv")
-        if means["method"].isna().any() or means["chosen"].sum() != 1:
-            raise ValueError("it must name each method and choose one setting")
-        settings = _settings(means, rows)
-        n_unconverged = (~means["converged"]).sum()
-    notes: tuple[str, ...] = ()
-    if n_unconverged:
-        notes = (f"Not converged: {n_unconverged} of {len(means)} settings on some fold.",)
-    choice = meta.get("sweep") or {}
+    scores = recorded_scores(fit, CHOSEN, network_name(meta.get("source")))
+    settings, notes = _settings(path / "means.csv", scores)
     return replace(
         run,
-        rows=rows,
+        scores=scores,
         record={**run.record, "normalize": transform.normalised},
         settings=settings,
-        fits={"chosen": fit},
-        commands={"chosen": apply_command(str(path / TRANSFORM_NAME), "features.npy")},
-        featured="chosen",
-        heldout=choice.get("heldout", "objects"),
-        network=network_name(meta.get("source")),
+        fits={CHOSEN: fit},
+        commands={CHOSEN: apply_command(str(path / TRANSFORM_NAME), "features.npy")},
+        featured=CHOSEN,
         notes=notes,
-        blocks=(_settings_block(settings, choice.get("reason", "")),),
+        blocks=(_settings_block(settings, value_at(meta, "sweep.reason") or ""),),
     )
 
 
-def _settings_block(settings: pd.DataFrame, reason: str) -> Block:
+def _settings_block(settings: Sequence[Point], reason: str) -> Block:
     """The choice with its reason, and all settings in a table."""
-    words = (settings["method"] + " " + settings["setting"]).str.strip()
-    (chosen,) = words[settings["chosen"]]
-    table = settings[list(AXES)].map("{:.3f}".format)
-    table.insert(0, "method", words)
+    import pandas as pd
+
+    table = pd.DataFrame(
+        {
+            "method": f"{point.method} {point.setting}".strip(),
+            "agreement": f"{point.agreement.value:.3f}",
+            "kept": f"{point.kept.value:.3f}",
+        }
+        for point in settings
+    )
+    (chosen,) = table["method"][[point.is_chosen for point in settings]]
     note = "Agreement and neighbours kept, means over folds."
     return Block("Settings", (f"Chosen: {chosen}, {reason}.",), note, table)
 
 
-def _settings(means: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
-    """The settings whose agreement and neighbours kept are known.
+def _settings(file: Path, scores: Scores) -> tuple[tuple[Point, ...], tuple[str, ...]]:
+    """The settings whose agreement and neighbours kept are known, and a note on convergence.
 
-    The choice has the scores of its `rows`, with 95 % intervals. A mean over a few folds has no
-    interval: their number is too small to estimate one.
+    The original features and the choice have their recorded `scores`, with 95 % intervals. A mean
+    over a few folds has no interval: their number is too small to estimate one.
     """
-    scored = means.dropna(subset=list(AXES))
-    settings = scored.reindex(columns=["method", "chosen", *AXES])
-    words = [", ".join(parameters_in_words(row, _SIGNS)) for row in scored.to_dict("records")]
-    settings = settings.assign(network="", setting=words)
-    places = {"original": settings["method"] == "original", "chosen": settings["chosen"]}
-    for axis, metric in AXES.items():
-        columns = [axis, f"{axis}_low", f"{axis}_high"]
-        settings[columns[1:]] = settings[[axis, axis]].to_numpy()
-        for row in rows[rows["metric"] == metric].to_dict("records"):
-            ends = [row[end] for end in ("value", "low", "high")]
-            settings.loc[places[row["transform"]], columns] = np.where(
-                np.isnan(ends), ends[0], ends
-            )
-    return settings
+    import pandas as pd
+
+    with reading(file, "run", _FIX):
+        means = pd.read_csv(file)
+        if means["method"].isna().any() or means["chosen"].sum() != 1:
+            raise ValueError("it must name each method and choose one setting")
+        scored = means.dropna(subset=["agreement", "kept"])
+        points = tuple(_setting(row, scores) for row in scored.to_dict("records"))
+        n_unconverged = int((~means["converged"]).sum())
+    note = f"Not converged: {n_unconverged} of {len(means)} settings on some fold."
+    return points, (note,) if n_unconverged else ()
+
+
+def _setting(row: Mapping[Any, Any], scores: Scores) -> Point:
+    """A setting of a sweep, from its row of means."""
+    network = "".join(scores.networks)
+    arm = CHOSEN if row["chosen"] else row["method"]
+    axes = {"odd-one-out": (AGREEMENT[0], "agreement"), "structure": (KEPT, "kept")}
+    means = [Score(task, metric, float(row[name])) for task, (metric, name) in axes.items()]
+    agreement, kept = (scores.of(network, mean.task, arm) or mean for mean in means)
+    words = ", ".join(parameters_in_words(row, _SIGNS))
+    return Point(network, row["method"], words, bool(row["chosen"]), agreement, kept)
 
 
 def _with_fits(run: Run, path: Path) -> Run:
-    """The run of a suite with the records of its fits, and the commands that apply them."""
+    """The run of a suite with its scores, the records of its fits, and commands to apply them."""
     plan = run.record.get("plan") or {"arms": (), "networks": {}}
     fits = {}
     commands = {}
@@ -229,16 +235,16 @@ def _with_fits(run: Run, path: Path) -> Run:
             if (path / features).exists():  # the suite file lies in its folder
                 features = path / features
             commands[name] = apply_command(str(file), str(features))
-    return replace(run, fits=fits, commands=commands)
+    return replace(run, scores=read_scores(path / _ROWS), fits=fits, commands=commands)
 
 
 def _views(path: Path, run: Run) -> dict[str, dict[str, View]]:
     """The views in a run folder, the baseline first, only of networks and arms in the plan."""
-    plan = run.record.get("plan") or {"arms": ("original", "chosen")}
+    plan = run.record.get("plan") or {"arms": (ORIGINAL, CHOSEN)}
     views: dict[str, dict[str, View]] = {}
     for file in sorted((path / "views").rglob("*.npz")):
         view = load_view(file)
-        network = str(view.meta.get("network") or run.name)
+        network = str(view.meta.get("network", ""))
         views.setdefault(network, {})[str(view.meta.get("arm"))] = view
     order = dict.fromkeys([run.baseline, *plan["arms"]])
     ordered = {}

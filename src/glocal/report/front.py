@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, NamedTuple
 
-from glocal.report.folders import AXES
-from glocal.report.runs import Run
-from glocal.results import UNCHANGED
-from glocal.scores import DIFFERENCE
-from glocal.suite.table import SIGNIFICANCE, differences, main_rows
+from glocal.finding import direction
+from glocal.report.runs import Point, Run
+from glocal.scores import AGREEMENT, DIFFERENCE, KEPT, Score, Scores
 
 if TYPE_CHECKING:
     import pandas as pd
-
-MARGIN = 0.01  # fraction; a smaller change of a score counts as none, however certain its sign
-LOWER_IS_BETTER = ("fpr95", "loss")
 
 
 class Warned(NamedTuple):
@@ -33,29 +28,32 @@ def front_points(run: Run) -> pd.DataFrame:
     …_low and …_high (the 95 % interval, or the value itself if there is none), strong (whether the
     point is on the front of its method), and chosen.
     """
+    import pandas as pd
+
     from glocal.sweep import pareto_front  # loads the solver, which importing this module does not
 
-    points = _arms(run.rows) if run.settings is None else run.settings
-    strong: list[Any] = []
+    columns = ["network", "method", "setting", "chosen", *_ends("agreement"), *_ends("kept")]
+    rows = [
+        (*point[:4], *_interval(point.agreement), *_interval(point.kept))
+        for point in run.settings or arm_points(run.scores)
+    ]
+    points = pd.DataFrame(rows, columns=columns)
+    strong: list[int] = []
     for _, group in points.groupby(["network", "method"]):
         # pareto_front breaks ties by alpha, which points need not have
         strong += pareto_front(group.assign(alpha=0.0)).index.tolist()
     return points.assign(strong=points.index.isin(strong))
 
 
-def _arms(rows: pd.DataFrame) -> pd.DataFrame:
-    """Arms whose agreement and neighbours kept were both measured."""
-    main = main_rows(rows).rename(columns={"transform": "method"})
-    arm = ["network", "method"]
-    axes = []
-    for axis, metric in AXES.items():
-        scores = main[(main["metric"] == metric) & main["value"].notna()].drop_duplicates(arm)
-        columns = {axis: scores["value"]}
-        for end in ("low", "high"):
-            columns[f"{axis}_{end}"] = scores[end].fillna(scores["value"])
-        axes.append(scores[arm].assign(**columns))
-    agreement, neighbours = axes
-    return agreement.merge(neighbours, on=arm).assign(setting="", chosen=False)
+def arm_points(scores: Scores) -> list[Point]:
+    """The arms whose agreement and neighbours kept were both measured."""
+    points = []
+    for network, arm in scores.arms:
+        agreement = scores.of(network, scores.task_of(AGREEMENT[0]), arm)
+        kept = scores.of(network, scores.task_of(KEPT), arm)
+        if agreement is not None and kept is not None:
+            points.append(Point(network, arm, "", False, agreement, kept))
+    return points
 
 
 def warnings_of(run: Run) -> list[Warned]:
@@ -64,13 +62,14 @@ def warnings_of(run: Run) -> list[Warned]:
     return [*_collapsed(run), *_worse(run), *notes, *_unconverged(run), *_overfitted(run)]
 
 
-def direction(row: Mapping[Any, Any]) -> str:
-    """How a task changed against the baseline: ``better``, ``worse``, or ``same``."""
-    difference = row["difference"]
-    if not (abs(difference) > MARGIN and row["p_corrected"] < SIGNIFICANCE):
-        return "same"
-    lower_is_better = str(row["metric"]).removesuffix(DIFFERENCE) in LOWER_IS_BETTER
-    return "better" if (difference > 0) != lower_is_better else "worse"
+def _ends(name: str) -> tuple[str, str, str]:
+    return name, f"{name}_low", f"{name}_high"
+
+
+def _interval(score: Score) -> tuple[float, float, float]:
+    """The value of a score and the ends of its interval, which is empty if there is none."""
+    low, high = (score.value if end is None else end for end in (score.low, score.high))
+    return score.value, low, high
 
 
 def _collapsed(run: Run) -> Iterator[Warned]:
@@ -81,14 +80,13 @@ def _collapsed(run: Run) -> Iterator[Warned]:
 
 
 def _worse(run: Run) -> Iterator[Warned]:
-    compared = differences(run.rows)
-    for row in compared.assign(difference=compared["value"]).to_dict("records"):
-        if direction(row) == "worse" and not row["metric"].startswith("neighbours_kept"):
+    for score in run.scores:
+        if direction(score) == "worse" and score.metric != KEPT + DIFFERENCE:
             sentence = (
-                f"Worse: {row['transform']} is worse than {run.baseline} on {row['task']} by "
-                f"{abs(row['value']):.3f} (p = {row['p_corrected']:.2g} after correction)."
+                f"Worse: {score.transform} is worse than {score.baseline} on {score.task} by "
+                f"{abs(score.value):.3f} (p = {score.p_corrected:.2g} after correction)."
             )
-            yield Warned(row["network"], row["transform"], sentence)
+            yield Warned(score.network or "", score.transform, sentence)
 
 
 def _unconverged(run: Run) -> Iterator[Warned]:
@@ -98,21 +96,13 @@ def _unconverged(run: Run) -> Iterator[Warned]:
             yield Warned(network, arm, f"Not converged: {arm} ended as {fit.get('status')}.")
 
 
-def is_overfitted(run: Run) -> bool:
-    """Whether the held-out loss of the choice is above that of the features without a transform."""
-    return any(_overfitted(run))
-
-
 def _overfitted(run: Run) -> Iterator[Warned]:
-    losses = run.rows[run.rows["metric"] == "loss"].set_index("transform")["value"]
-    is_unchanged = any(fit.get("status") == UNCHANGED for fit in run.fits.values())
-    if is_unchanged or run.featured not in losses.index:
-        return
-    chosen = losses[run.featured]
-    original = losses[run.baseline]
-    if chosen > original:
-        sentence = (
-            f"Overfitted: the held-out loss is {chosen:.3f} nats, above the {original:.3f} nats of "
-            "the features without a transform."
-        )
-        yield Warned("", run.featured, sentence)
+    for network in run.scores.networks:
+        subject = run.subject(network, run.featured)
+        if subject.is_overfitted and subject.losses is not None:
+            original, chosen = subject.losses
+            sentence = (
+                f"Overfitted: the held-out loss is {chosen:.3f} nats, above the {original:.3f} "
+                "nats of the features without a transform."
+            )
+            yield Warned(network, run.featured, sentence)

@@ -11,18 +11,18 @@ from jaxtyping import Int
 from glocal.evaluation.change import SHOWN_NEIGHBOURS, is_among
 from glocal.evaluation.view import View
 from glocal.report.figures import axes_svg, is_unsure
-from glocal.report.finding import Headline, featured_views
+from glocal.report.finding import Finding
 from glocal.report.runs import Run
 
 _N_CHANGED = 6  # objects whose neighbours are shown before the reader searches
 
 
 def objects_of(
-    run: Run, findings: list[Headline], pictures: Mapping[str, str]
+    run: Run, findings: list[Finding], pictures: Mapping[str, str]
 ) -> Iterator[dict[str, Any]]:
     """Yield what the page shows of the objects of each network, under its featured arm."""
     for finding in findings:
-        for network, views in featured_views(run, finding.network, finding.arm):
+        for network, views in run.views_of(finding.network, finding.arm):
             before = views.get(run.baseline)
             after = views[finding.arm]
             change = after.meta.get("change") or {}

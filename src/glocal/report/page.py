@@ -12,17 +12,18 @@ from typing import Any
 from glocal._version import __version__
 from glocal.errors import import_optional
 from glocal.files import PathLike, make_folder, write_text
+from glocal.finding import MARGIN, direction
 from glocal.report.charts import charts_of
 from glocal.report.figures import axes_svg, save_figure
-from glocal.report.finding import ANSWERS, featured_views, findings
-from glocal.report.front import MARGIN, direction, warnings_of
+from glocal.report.finding import findings
+from glocal.report.front import warnings_of
 from glocal.report.objects import objects_of
 from glocal.report.runs import Run
 from glocal.report.templates import asset, render
 from glocal.results import flattened, to_json, value_at
-from glocal.suite.table import arms_by_tasks, cell, long_scores, main_rows, score_table
+from glocal.scores import AGREEMENT, KEPT
+from glocal.suite.table import cell, long_scores, score_table
 
-_TITLES = {"accuracy_cosine": "agreement", "neighbours_kept": "neighbours kept"}
 _FIGURE_WIDTH = 440  # pixels
 _MAX_NAME = 80  # characters of a file name
 _CAPTION = (
@@ -98,8 +99,8 @@ def axes_records(run: Run) -> list[dict[str, Any]]:
     """Return the axes of each featured transform, with its network and arm."""
     records = []
     for finding in findings(run):
-        names = {"network": finding.network or run.network, "arm": finding.arm}
-        for _, views in featured_views(run, finding.network, finding.arm):
+        names = {"network": finding.network, "arm": finding.arm}
+        for _, views in run.views_of(finding.network, finding.arm):
             change = views[finding.arm].meta.get("change") or {}
             if change.get("axes"):
                 records.append({**names, "axes": change["axes"], "chance": change["chance"]})
@@ -113,12 +114,12 @@ def save_tables(runs: Sequence[Run], folder: PathLike) -> list[Path]:
     """
     written = []
     for number, run in enumerate(runs, start=1):
-        if not len(run.rows):
+        if not run.scores:
             continue
-        name = run.network or run.name
+        table = score_table(run.scores, run.baseline)
         for kind, text in {
-            "csv": long_scores(run.rows.replace({"network": {"": name}})).to_csv(index=False),
-            "tex": score_table(run.rows).to_latex(index=False, escape=True, caption=_CAPTION),
+            "csv": long_scores(run.scores).fillna({"network": run.name}).to_csv(index=False),
+            "tex": table.to_latex(index=False, escape=True, caption=_CAPTION),
         }.items():
             written.append(make_folder(folder) / f"{number}-scores.{kind}")
             write_text(written[-1], text)
@@ -156,7 +157,7 @@ def _section(number: int, run: Run, shown: dict[str, dict[str, Any]]) -> dict[st
     return {
         "run": run,
         "findings": headlines,
-        "answers": ANSWERS.get(run.heldout, ""),
+        "has_ceiling": any(score.metric.startswith("ceiling_leave") for score in run.scores),
         "others": [w.sentence for w in warnings_of(run) if w.sentence not in warned],
         "charts": list(_chart_places(number, run, charts)),
         "objects": objects,
@@ -186,8 +187,9 @@ def _provenance(run: Run) -> str:
     version, seed, data = map(origin.get, ("version", "seed", "data"))
     model = value_at(origin, "source.model")
     sentences = []
-    if run.network:
-        sentences.append(f"Features of {run.network}.")
+    network = "".join(run.scores.networks)
+    if run.featured and network:
+        sentences.append(f"Features of {network}.")
     elif model:
         sentences.append(f"The transform was fitted on features of {model}.")
     if version:
@@ -203,20 +205,23 @@ def _provenance(run: Run) -> str:
 
 def _scores(run: Run) -> dict[str, Any]:
     """Arms × tasks: a line for each network and arm, with the cell and `direction` of each task."""
-    main = main_rows(run.rows)
-    titles = main["metric"].map(_TITLES) if run.featured else main["task"]
-    main = main.assign(task=titles).dropna(subset="task")
-
-    def fill(row: dict[Any, Any]) -> tuple[str, str]:
-        return cell(row).rstrip("*"), direction(row)
-
-    lines = arms_by_tasks(main, fill, ("–", "same"))
-    directions = {direction for line in lines.values() for _, direction in line.values()}
+    scores = run.scores
+    titles = {task: task for task in scores.tasks}
+    if run.featured:
+        shown = {scores.task_of(*AGREEMENT): "agreement", scores.task_of(KEPT): "neighbours kept"}
+        titles = {task: shown[task] for task in scores.tasks if task in shown}
+    lines: dict[tuple[str, str], dict[str, tuple[str, str]]] = {}
+    for network, arm in scores.arms:
+        for task, title in titles.items():
+            text = cell(scores, network, task, arm, run.baseline).rstrip("*")
+            change = direction(scores.gain(network, task, arm, run.baseline))
+            lines.setdefault((network, arm), {})[title] = (text, change)
+    directions = {change for line in lines.values() for _, change in line.values()}
     return {
-        "tasks": main["task"].unique().tolist(),
+        "tasks": [*titles.values()],
         "lines": lines,
         "has_changes": not directions <= {"same"},
-        "has_networks": main["network"].nunique() > 1,
+        "has_networks": len(scores.networks) > 1,
     }
 
 

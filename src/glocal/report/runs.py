@@ -6,24 +6,23 @@ import os
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from glocal.data.answers import Answers
 from glocal.data.features import Features
 from glocal.data.seen import MAX_SHARE_SEEN, seen
-from glocal.evaluation.agreement import answer_credit, ceiling, heldout_rows
+from glocal.evaluation.agreement import agreement_scores, answer_credit, ceiling
 from glocal.evaluation.axes import embeddings
 from glocal.evaluation.change import Part, change_record
 from glocal.evaluation.structure import kept_neighbours
 from glocal.evaluation.view import View, paired_views
 from glocal.files import array_sha256
-from glocal.results import HeldOutScores, value_at
-from glocal.scores import Score
+from glocal.finding import Subject, recorded_scores
+from glocal.results import value_at
+from glocal.scores import HELD_OUT_QUESTIONS, KEPT, ORIGINAL, UNSEEN_ANSWERS, Score, Scores
 from glocal.similarity import Embedding
-from glocal.suite.table import score_frame
 from glocal.transform import LinearTransform
 from glocal.transform.record import network_name
 
@@ -45,59 +44,86 @@ class Block:
     chart: Any = None
 
 
+class Point(NamedTuple):
+    """A point of a front: the setting of a sweep, or an arm, with its two scores."""
+
+    network: str
+    method: str
+    setting: str
+    is_chosen: bool
+    agreement: Score
+    kept: Score
+
+
 @dataclass(frozen=True, eq=False)
 class Run:
     """One section of a report: the folder of a suite or a sweep, a file of scores, or a transform.
 
-    `name` is the heading of the section. `rows` are the scores, if any, with one column for each
-    field of `glocal.scores.Score`. `record` is the content of ``suite.json`` or ``sweep.json``.
-    `fits` maps names to the records of fits, and `commands` to the commands that use them. `views`
-    maps each network to its views by arm, the baseline first. `notes` are warnings.
+    `name` is the heading of the section. `record` is the content of ``suite.json`` or
+    ``sweep.json``. `fits` maps names to the records of fits, and `commands` to the commands that
+    use them. `views` maps each network to its views by arm, the baseline first; an empty name is
+    that of any network. `notes` are warnings.
 
     `featured` is the arm that the run is about: a transform, or the choice of a sweep. It is empty
-    if the run compares arms. `heldout` says which answers score it: those about ``objects`` or to
-    ``questions`` that the fit had not seen, ``other`` answers that it had not seen, or empty if
-    that is not known or there are none.
-
-    For a sweep, `settings` has the agreement and the neighbours kept of each setting, and
-    `n_unfinished` is the number of points of one that has not chosen yet.
-
-    `network` is the name of the network whose features are shown, if a record has it. `lead` is a
-    sentence that follows the advice, and `blocks` follow the scores.
+    if the run compares arms. `settings` are the points of a sweep. `lead` is a sentence that
+    follows the advice, and `blocks` follow the scores.
     """
 
     name: str
-    rows: pd.DataFrame
-    settings: pd.DataFrame | None = None
+    scores: Scores = field(default_factory=Scores)
     record: dict[str, Any] = field(default_factory=dict)
     fits: dict[str, dict[str, Any]] = field(default_factory=dict)
     commands: dict[str, str] = field(default_factory=dict)
     views: dict[str, dict[str, View]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     featured: str = ""
-    heldout: str = ""
-    n_unfinished: int = 0
-    network: str = ""
+    settings: tuple[Point, ...] = ()
     lead: str = ""
     blocks: tuple[Block, ...] = ()
 
     @property
     def chance(self) -> float:
         """The agreement that guessing gives, as the record, the scores or the fits state it."""
-        places = [self.record, *self.rows["settings"], *self.fits.values()]
-        numbers = (value_at(place, "chance") for place in places)
+        numbers = self._stated("chance", self.record, *self.fits.values())
         return next((number for number in numbers if isinstance(number, float)), 1 / 3)
 
     @property
     def baseline(self) -> str:
         """The arm with which the others are compared."""
-        return str(self.record.get("plan", {}).get("baseline", "original"))
+        return str(self.record.get("plan", {}).get("baseline", ORIGINAL))
 
     @property
     def is_unit(self) -> bool:
         """Whether all rows were scaled to length 1 first."""
-        places = [self.record, *self.rows["settings"]]
-        return any(value_at(place, "normalize") for place in places)
+        return any(self._stated("normalize", self.record))
+
+    def subject(self, network: str, arm: str) -> Subject:
+        """What a finding about an arm is about."""
+        views = self.views_of(network, arm)
+        return Subject(
+            self.scores,
+            arm,
+            network,
+            self.baseline,
+            title="the transform" if self.featured else arm,
+            fit=self.of_arm(self.fits, network, arm) or {},
+            chance=self.chance,
+            is_collapsed=any(arms[arm].meta.get("collapsed") for _, arms in views),
+        )
+
+    def views_of(self, network: str, arm: str) -> Iterator[tuple[str, Mapping[str, View]]]:
+        """Yield each network with a view of the arm, with the views of its arms."""
+        for name, views in self.views.items():
+            if arm in views and ("" in (network, name) or network == name):
+                yield name, views
+
+    def of_arm(self, values: Mapping[str, Any], network: str, arm: str) -> Any:
+        """The value for an arm in the fits or the commands of the run; None if there is none."""
+        return values.get(arm) or values.get(f"{network}, {arm}")
+
+    def _stated(self, key: str, *records: Mapping[str, Any]) -> list[Any]:
+        settings = (score.settings for score in self.scores)
+        return [value_at(record, key) for record in (*records, *settings)]
 
 
 def apply_command(transform: str, features: str) -> str:
@@ -135,97 +161,83 @@ def transform_run(
     file : str
         The file or name of the transform, for the command that applies it.
     """
-    transforms = [fold for fold, _ in folds]
-    X, Z, fold_embeddings = embeddings(transform, features, transforms)
+    fold_transforms = [fold for fold, _ in folds]
+    X, Z, fold_embeddings = embeddings(transform, features, fold_transforms)
     parts: list[Part] = list(zip(fold_embeddings, [part for _, part in folds], strict=True))
-    fit = transform.meta.get("fit") or {}
-    source = transform.meta.get("source")
-    record = {"fit": fit, "source": source, "normalize": transform.normalised}
-    is_seen: bool | None = None
-    if answers is not None:
-        parts = parts or [(Z, answers)]
-        is_seen = False if folds else _is_seen(transform, features, answers)
-        record |= {"chance": answers.chance}
-    scores: list[Score] = []
-    blocks: tuple[Block, ...] = ()
-    if folds or (parts and not is_seen):
-        heldout = {None: "", False: "questions" if folds else "other"}[is_seen]
-        scores += _agreement(name, X, parts)
-    else:
-        heldout = value_at(fit, "heldout.of") or ""
-        scores += recorded_scores(fit, name)
-        if parts and not scores:
-            blocks = (_on_fitted_answers(_agreement(name, X, parts)),)
-    if answers is not None and (bounds := ceiling(answers)) is not None:
-        scores += bounds.scores
-    if "neighbours_kept" not in {score.metric for score in scores}:
-        scores += _neighbours(name, X, Z)
+    is_unseen: bool | None = None
+    if folds:
+        is_unseen = True
+    elif answers is not None:
+        parts = [(Z, answers)]
+        is_unseen = _is_unseen(transform, features, answers)
     change = change_record(
-        transform,
-        features,
-        X,
-        parts,
-        folds=transforms,
-        heldout=None if is_seen is None else not is_seen,
+        transform, features, X, parts, folds=fold_transforms, is_unseen=is_unseen
     )
-    network = network_name(features.network)
-    if value_at(fit, "provenance.data.features") == array_sha256(features.matrix):
-        network = network_name(source)
+    network = _network(transform, features)
+    scores, blocks = _scores(name, transform, (X, Z), parts, is_unseen)
+    fit = transform.meta.get("fit") or {}
+    record = {
+        "fit": fit,
+        "source": transform.meta.get("source"),
+        "normalize": transform.normalised,
+    }
+    if answers is not None:
+        record["chance"] = answers.chance
+        scores += () if (bounds := ceiling(answers)) is None else bounds.scores
+    views = paired_views(X, Z, features.labels, name=name, change=change, answers=answers)
     path = features.source if os.path.exists(features.source) else "features.npy"
     return Run(
         name,
-        score_frame(scores),
+        Scores(replace(score, network=network or None) for score in scores),
         record=record,
         fits={name: fit},
         commands={name: apply_command(file, path)},
-        views={
-            name: paired_views(X, Z, features.labels, name=name, change=change, answers=answers)
-        },
+        views={network: views},
         featured=name,
-        heldout=heldout,
-        network=network,
         blocks=blocks,
     )
 
 
-def recorded_scores(fit: Mapping[str, Any], arm: str) -> list[Score]:
-    """The held-out scores in the record of a fit as rows of the original features and of the arm.
-
-    They are empty if the record has none.
-    """
-    if fit.get("heldout") is None:
-        return []
-    heldout = HeldOutScores.model_validate(fit["heldout"])
-    agreement = partial(Score, "odd-one-out", n=heldout.n, split="heldout")
-    structure = partial(
-        Score, "structure", n=heldout.n_images, split="heldout", settings={"k": heldout.k}
-    )
-    ends = (heldout.low, heldout.high)
-    kept_ends = (heldout.kept_low, heldout.kept_high)
-    gain = (heldout.gain, heldout.gain_low, heldout.gain_high)
-    scores = [
-        agreement("accuracy_cosine", heldout.original),
-        agreement("accuracy_cosine", heldout.agreement, *ends, transform=arm),
-        agreement("accuracy_cosine_difference", *gain, transform=arm),
-        agreement("loss", heldout.original_loss),
-        agreement("loss", heldout.loss, transform=arm),
-        structure("neighbours_kept", 1.0),
-        structure("neighbours_kept", heldout.kept, *kept_ends, transform=arm),
-    ]
-    if heldout.kept_raw != heldout.kept:  # the fit centres the features
-        scores.append(structure("neighbours_kept_raw", heldout.kept_raw, transform=arm))
-    return scores
+def _scores(
+    name: str,
+    transform: LinearTransform,
+    before_and_after: tuple[Embedding, Embedding],
+    parts: Sequence[Part],
+    is_unseen: bool | None,
+) -> tuple[list[Score], tuple[Block, ...]]:
+    """The result: scores on unseen answers, or the record's; else a block on the fitted answers."""
+    X, Z = before_and_after
+    scores: list[Score] = []
+    blocks: tuple[Block, ...] = ()
+    if parts and is_unseen is not False:
+        split = UNSEEN_ANSWERS if len(parts) == 1 else HELD_OUT_QUESTIONS
+        scores += _agreement(name, X, parts, split if is_unseen else "all")
+    else:
+        scores += recorded_scores(transform.meta.get("fit") or {}, name)
+        if parts and not scores:
+            blocks = (_on_fitted_answers(_agreement(name, X, parts, "all")),)
+    if KEPT not in {score.metric for score in scores}:
+        scores += _neighbours(name, X, Z)
+    return scores, blocks
 
 
-def _agreement(name: str, X: Embedding, parts: Sequence[Part]) -> list[Score]:
+def _network(transform: LinearTransform, features: Features) -> str:
+    """The network of the features, by their record or because the transform was fitted to them."""
+    fitted = value_at(transform.meta, "fit.provenance.data.features")
+    if fitted == array_sha256(features.matrix):
+        return network_name(transform.meta.get("source"))
+    return network_name(features.network)
+
+
+def _agreement(name: str, X: Embedding, parts: Sequence[Part], split: str) -> list[Score]:
     """Agreement before and after with the answers of all parts, and the gain."""
     from glocal.aligner.folds import pooled_answers
 
     credit = {
-        "original": np.concatenate([answer_credit(X, part) for _, part in parts]),
+        ORIGINAL: np.concatenate([answer_credit(X, part) for _, part in parts]),
         name: np.concatenate([answer_credit(after, part) for after, part in parts]),
     }
-    return heldout_rows(credit, pooled_answers([part for _, part in parts]))
+    return agreement_scores(credit, pooled_answers([part for _, part in parts]), split)
 
 
 def _on_fitted_answers(scores: Sequence[Score]) -> Block:
@@ -246,8 +258,8 @@ def _neighbours(name: str, X: Embedding, Z: Embedding) -> Iterator[Score]:
     yield replace(kept, transform=name)
 
 
-def _is_seen(transform: LinearTransform, features: Features, answers: Answers) -> bool | None:
-    """Whether the fit saw more than a tenth of these questions; None if that is not recorded."""
+def _is_unseen(transform: LinearTransform, features: Features, answers: Answers) -> bool | None:
+    """Whether the fit saw at most a tenth of these questions; None if that is not recorded."""
     shares = seen(transform.meta, features, answers)
     share = None if shares is None else shares.questions
-    return None if share is None else share > MAX_SHARE_SEEN
+    return None if share is None else share <= MAX_SHARE_SEEN

@@ -26,10 +26,10 @@ from glocal.files import (
     write_text,
 )
 from glocal.results import Provenance, to_json
-from glocal.scores import Score, write_rows
+from glocal.scores import Score, Scores, write_rows
 from glocal.suite.plan import Original, Plan, transform_of
 from glocal.suite.sources import Sources
-from glocal.suite.table import corrected, long_scores, score_frame, score_table
+from glocal.suite.table import corrected, long_scores, score_table
 from glocal.suite.tasks import StructureTask, Task
 from glocal.transform import LinearTransform
 
@@ -49,13 +49,17 @@ class SuiteResult:
     """All scores of a suite.
 
     A score whose metric ends in ``_difference`` is arm minus baseline, with its `p` and with
-    `p_corrected`, which is corrected for all comparisons of the suite (Holm). `table` is the
-    `score_table` of the scores. `n_kept` is the number of cells that were reused.
+    `p_corrected`, which is corrected for all comparisons of the suite (Holm). `n_kept` is the
+    number of cells that were reused.
     """
 
-    scores: tuple[Score, ...]
-    table: pd.DataFrame
+    scores: Scores
+    baseline: str
     n_kept: int
+
+    def table(self) -> pd.DataFrame:
+        """A line for each network and arm, and a column for each task, with 95 % intervals."""
+        return score_table(self.scores, self.baseline)
 
 
 def run_suite(
@@ -118,9 +122,9 @@ def run_suite(
             scores += _compared(plan, sources, task, results)
         for name in plan.arms:
             _make_view(folder, plan, sources, transforms, name)
-    scores = corrected(scores)
-    _write_folder(folder, plan, networks, scores)
-    return SuiteResult(tuple(scores), score_table(score_frame(scores)), sum(were_kept))
+    all_scores = Scores(corrected(scores))
+    _write_folder(folder, plan, networks, all_scores)
+    return SuiteResult(all_scores, plan.baseline, sum(were_kept))
 
 
 def _compared(plan: Plan, sources: Sources, task: str, results: dict[str, Result]) -> list[Score]:
@@ -187,30 +191,30 @@ def _make_view(
 
     def write() -> None:
         objects = sources.objects.named(sources.object_ids)
-        heldout = None if plan.answers is None else sources.heldout
+        answers = None if plan.answers is None else sources.heldout_answers
         X, Z = (sources.embedding(transform)(objects) for transform in arms)
         change: dict[str, Any] = {}
         if name != plan.baseline:
-            parts = [] if heldout is None else [(Z, heldout)]
-            change = change_record(transforms[name], objects, X, parts, heldout=True)
+            parts = [] if answers is None else [(Z, answers)]
+            change = change_record(transforms[name], objects, X, parts, is_unseen=True)
         view = object_view(
             Z,
             objects.labels,
             meta={**meta, "key": key, "change": change},
-            answers=heldout,
+            answers=answers,
         )
         save_view(view, file)
 
     kept_by_key(file, key, load_view, lambda view: view.meta.get("key"), write)
 
 
-def _write_folder(folder: Path, plan: Plan, networks: list[Sources], scores: list[Score]) -> None:
+def _write_folder(folder: Path, plan: Plan, networks: list[Sources], scores: Scores) -> None:
     """Write the rows, the table and the record."""
     settings = {**plan.model_dump(mode="json", exclude_none=True), "fold": 0}
     hashes = {file: value for sources in networks for file, value in sources.hashed.items()}
     record = {"plan": settings, "provenance": Provenance(__version__, hashes, plan.seed)}
     write_rows(folder / "rows.jsonl", (score.row() for score in scores))
-    write_text(folder / "scores.csv", long_scores(score_frame(scores)).to_csv(index=False))
+    write_text(folder / "scores.csv", long_scores(scores).to_csv(index=False))
     write_text(folder / "suite.json", to_json(record) + "\n")
 
 

@@ -150,7 +150,7 @@ class Sources:
 
     @property
     def settings(self) -> dict[str, bool]:
-        """The setting of all scores if all arms begin from rows of length 1."""
+        """Settings that all scores share: `normalize` if all arms begin from rows of length 1."""
         return {"normalize": True} if self.objects.is_unit else {}
 
     @cached_property
@@ -177,10 +177,10 @@ class Sources:
         return fold.data, fold.answers
 
     @cached_property
-    def heldout(self) -> Answers:
+    def heldout_answers(self) -> Answers:
         """The held-out answers, for tasks that do not name a file of answers."""
-        _, heldout = self.fold
-        return heldout
+        _, answers = self.fold
+        return answers
 
     def key(self, *parts: Any) -> str:
         """The hash of all that a file is made from: `parts`, the version and shared settings."""

@@ -59,7 +59,7 @@ class OddOneOutTask(Task):
     def score(self, sources: Sources, embed: Embed) -> Result:
         """Score by `odd_one_out`, with the `ceiling` if questions were repeated on purpose."""
         if self.answers is None:
-            answers = sources.heldout
+            answers = sources.heldout_answers
         else:
             answers = sources.joined_answers(self.answers).answers
         agreement = odd_one_out(embed(sources.objects), answers, similarity=self.similarity)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -20,10 +21,11 @@ from glocal.evaluation.comparison import Result, compared
 from glocal.evaluation.few_shot import few_shot
 from glocal.evaluation.retrieval import retrieval
 from glocal.evaluation.structure import kept_neighbours, neighbourhoods
+from glocal.finding import SIGNIFICANCE
 from glocal.objective import single_threaded_blas
-from glocal.scores import Score
+from glocal.scores import ORIGINAL, Score, Scores
 from glocal.similarity import Embedding, Labels, Mask, repeated_rows
-from glocal.suite.table import SIGNIFICANCE, corrected
+from glocal.suite.table import corrected
 from glocal.suite.tasks import warn_at_chance
 from glocal.transform import LinearTransform
 from glocal.transform.checks import row_differences, table_rows
@@ -33,7 +35,6 @@ MIN_IMAGES = 12
 """Classes with fewer images are left out."""
 MIN_KEPT = 0.9
 """If images keep a smaller share of their nearest neighbours, another arm is named too."""
-ORIGINAL = "original"
 CENTRED = "centred"
 _RECENTRED = ", recentred"
 ONE_IMAGE = "1 image a class"
@@ -54,8 +55,6 @@ _IN_WORDS = {
 Progress = Callable[[int, int, str], None]
 Tasks = dict[str, Callable[[np.ndarray], Result]]
 """The function that scores the rows of an arm, by task."""
-Table = Mapping[tuple[str, str, str | None], Score]
-"""The first score of each task and arm, and their differences from a baseline."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +68,7 @@ class Verdict:
         their column means, and all others are transforms.
     sentence : str
         The arm, its gains and the neighbours that it keeps, in words.
-    scores : tuple of Score
+    scores : Scores
         The scores of all arms, by task, and their paired differences from the features as they
         are. Those of the task ``"1 image a class"`` have `p_corrected`.
     left_out : mapping
@@ -78,7 +77,7 @@ class Verdict:
 
     arm: str
     sentence: str
-    scores: tuple[Score, ...]
+    scores: Scores
     left_out: Mapping[Any, int]
 
 
@@ -156,10 +155,10 @@ def verdict(
             if task == ONE_IMAGE:
                 warn_at_chance(results[ORIGINAL], results[ORIGINAL].chance)
             scores += _compared(task, results)
-    table = first_scores(scores)
-    arm, objections = choice([*arms], table)
-    shown = [score for score in scores if score.settings.get("baseline") in (None, ORIGINAL)]
-    return Verdict(arm, sentence([*arms], arm, objections, table), tuple(shown), left_out)
+    all_scores = Scores(scores)
+    arm, objections = choice([*arms], all_scores)
+    shown = Scores(score for score in scores if score.baseline in (None, ORIGINAL))
+    return Verdict(arm, sentence([*arms], arm, objections, all_scores), shown, left_out)
 
 
 def _check_names(transforms: Mapping[str, LinearTransform]) -> None:
@@ -273,15 +272,19 @@ def _compared(task: str, results: Mapping[str, Result]) -> list[Score]:
     return corrected(scores) if task == ONE_IMAGE else scores
 
 
-def first_scores(scores: Sequence[Score]) -> Table:
-    """The first score of each task, arm and baseline."""
-    return {
-        (score.task, score.transform, score.settings.get("baseline")): score
-        for score in reversed(scores)
-    }
+def _gain(scores: Scores, task: str, arm: str, baseline: str = ORIGINAL) -> Score:
+    """The difference of an arm from a baseline; an undefined one is no gain."""
+    gain = scores.gain("", task, arm, baseline)
+    return gain or Score(task, "", math.nan, settings={"baseline": baseline})
 
 
-def choice(arms: Sequence[str], table: Table) -> tuple[str, dict[str, Score]]:
+def _kept(scores: Scores, arm: str) -> float:
+    """The share of the neighbours that an arm keeps."""
+    score = scores.of("", KEPT, arm)
+    return math.nan if score is None else score.value
+
+
+def choice(arms: Sequence[str], scores: Scores) -> tuple[str, dict[str, Score]]:
     """The arm that the rule of `verdict` ends at, and what speaks against each arm that it passed.
 
     That is the certain loss of the arm, or else its uncertain difference from the arm before.
@@ -289,8 +292,8 @@ def choice(arms: Sequence[str], table: Table) -> tuple[str, dict[str, Score]]:
     arm = arms[0]
     objections = {}
     for candidate in arms[1:]:
-        step = table[ONE_IMAGE, candidate, arm]
-        losses = [table[task, candidate, ORIGINAL] for task in (FIVE_IMAGES, RETRIEVAL)]
+        step = _gain(scores, ONE_IMAGE, candidate, arm)
+        losses = [_gain(scores, task, candidate) for task in (FIVE_IMAGES, RETRIEVAL)]
         certain = [loss for loss in losses if (loss.high or 0) < 0]
         is_better = (step.low or 0) > 0 and (step.p_corrected or 0) < SIGNIFICANCE
         if is_better and not certain:
@@ -300,9 +303,9 @@ def choice(arms: Sequence[str], table: Table) -> tuple[str, dict[str, Score]]:
     return arm, objections
 
 
-def sentence(arms: Sequence[str], arm: str, objections: Mapping[str, Score], table: Table) -> str:
+def sentence(arms: Sequence[str], arm: str, objections: Mapping[str, Score], scores: Scores) -> str:
     """The verdict in words."""
-    gains = {name: table[ONE_IMAGE, name, ORIGINAL] for name in arms[1:]}
+    gains = {name: _gain(scores, ONE_IMAGE, name) for name in arms[1:]}
     parts = [
         "Leave the features as they are: with one image a class, nothing is certainly better "
         "without being certainly worse elsewhere."
@@ -310,7 +313,7 @@ def sentence(arms: Sequence[str], arm: str, objections: Mapping[str, Score], tab
     gain = 0.0
     if arm != ORIGINAL:
         gain = gains[arm].value
-        parts = [_recommendation(arm, table), *_closer_arm(arm, gains, table)]
+        parts = [_recommendation(arm, scores), *_closer_arm(arm, gains, scores)]
     parts += [
         f"{name} gains {score.text('+')}, but {_objection(objections[name])}."
         for name, score in gains.items()
@@ -319,26 +322,24 @@ def sentence(arms: Sequence[str], arm: str, objections: Mapping[str, Score], tab
     return " ".join(parts)
 
 
-def _recommendation(arm: str, table: Table) -> str:
+def _recommendation(arm: str, scores: Scores) -> str:
     """The arm to use, its gains, and the neighbours that it keeps."""
     advice = "Subtracting the column means is enough" if arm == CENTRED else f"Use {arm}"
     gain = " and ".join(
-        f"{table[ONE_IMAGE, arm, baseline].text('+')} over {_IN_WORDS[baseline]}"
+        f"{_gain(scores, ONE_IMAGE, arm, baseline).text('+')} over {_IN_WORDS[baseline]}"
         for baseline in (ORIGINAL, CENTRED)
         if baseline != arm
     )
     return (
         f"{advice}: with one image a class the gain in accuracy is {gain}. Images keep "
-        f"{table[KEPT, arm, None].value:.3f} of their {_K} nearest neighbours."
+        f"{_kept(scores, arm):.3f} of their {_K} nearest neighbours."
     )
 
 
-def _closer_arm(arm: str, gains: Mapping[str, Score], table: Table) -> list[str]:
+def _closer_arm(arm: str, gains: Mapping[str, Score], scores: Scores) -> list[str]:
     """The best arm that keeps enough neighbours, if the recommended one does not."""
     keepers = [
-        name
-        for name, gain in gains.items()
-        if gain.value > 0 and table[KEPT, name, None].value >= MIN_KEPT
+        name for name, gain in gains.items() if gain.value > 0 and _kept(scores, name) >= MIN_KEPT
     ]
     if arm in keepers:
         return []

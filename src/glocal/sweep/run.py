@@ -238,7 +238,7 @@ def _finished_rows(folder: Path, plan: _Plan, *, resume: bool) -> dict[str, list
         "version": __version__,
         "settings": plan.settings,
         "folds": len(plan.folds),
-        "heldout": fold_unit(plan.data),
+        "fold_unit": fold_unit(plan.data),
         "seed": plan.data.seed,
         "centre": plan.data.centre,
         "solver": {"name": plan.solver.name, **vars(plan.solver)},
@@ -279,7 +279,7 @@ def _choice(
         "keep": keep,
         "reason": reason,
         "folds": len(plan.folds),
-        "heldout": fold_unit(plan.data),
+        "fold_unit": fold_unit(plan.data),
         "seed": plan.data.seed,
         "n_settings": len(plan.settings),
     }
@@ -301,7 +301,7 @@ def _write(result: Sweep, plan: _Plan, transforms: list[LinearTransform], folder
     write_text(folder / "front.csv", result.front.to_csv(index=False))
     X, Z, fold_embeddings = embeddings(result.transform, features, transforms)
     parts = list(zip(fold_embeddings, [fold.answers for fold in plan.folds], strict=True))
-    change = change_record(result.transform, features, X, parts, folds=transforms, heldout=True)
+    change = change_record(result.transform, features, X, parts, folds=transforms, is_unseen=True)
     views = paired_views(X, Z, features.labels, name="chosen", change=change, answers=data.answers)
     views_folder = make_folder(folder / "views")
     for name, view in views.items():

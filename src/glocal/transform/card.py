@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from glocal.files import read_text
+from glocal.finding import Subject, sentence
 from glocal.results import UNCHANGED, value_at
 from glocal.scores import interval_text
 from glocal.transform.record import CardOptions, network_name
@@ -31,7 +32,7 @@ _TEMPLATE = """---
 One affine transform of a model's features, fitted to people's answers about which things are alike
 (Muttenthaler et al., *Improving neural network representations using human similarity judgments*,
 NeurIPS 2023).
-
+{finding}
 | | |
 |---|---|
 {facts}
@@ -77,6 +78,7 @@ def card(transform: LinearTransform) -> str:
     options = CardOptions(**(record.get("card") or {}))
     heldout = value_at(record, "fit.heldout") or {}
     facts = {**_facts(transform), **_heldout_facts(heldout)}
+    finding = f"\n{sentence(Subject.of_fit(record['fit']))}\n" if heldout else ""
     front = {
         "library_name": "glocal",
         "license": options.licence,
@@ -90,6 +92,7 @@ def card(transform: LinearTransform) -> str:
     return _TEMPLATE.format(
         front="\n".join(lines),
         model=_cell(network_name(record.get("source"))) or "features",
+        finding=finding,
         facts="\n".join(
             f"| {_cell(name)} | {_cell(value)} |" for name, value in facts.items() if value
         ),
@@ -143,18 +146,16 @@ def _heldout_facts(scores: Mapping[str, Any]) -> dict[str, str]:
     nearest = f"of the {scores['k']} nearest among {scores['n_images']} {scores['among']}"
     kept = _interval(scores, "kept kept_low kept_high")
     return {
-        "held out": scores["of"],
         "agreement on held-out answers": _interval(scores, "agreement low high"),
         "agreement without the transform": f"{scores['original']:.3f}",
-        "gain on held-out answers": _interval(scores, "gain gain_low gain_high", "+"),
         "neighbours kept of held-out images": f"{kept} {nearest}",
     }
 
 
-def _interval(scores: Mapping[str, Any], names: str, sign: str = "") -> str:
+def _interval(scores: Mapping[str, Any], names: str) -> str:
     """A score with its interval; `names` are those of the score and of both ends."""
     value, low, high = (scores[name] for name in names.split())
-    return interval_text(value, low, high, sign)
+    return interval_text(value, low, high)
 
 
 def _model_index(scores: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -95,7 +95,7 @@ class _Source(RecordPart):
 class _Sweep(RecordPart):
     keep: float | None = Field(None, gt=0, le=1)
     reason: str | None = None
-    heldout: str | None = None
+    fold_unit: str | None = None
 
 
 class _Rows(RecordPart):

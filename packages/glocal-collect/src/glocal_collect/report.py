@@ -19,9 +19,9 @@ from glocal.data.planning import attained_share
 from glocal.errors import DataError, import_optional
 from glocal.evaluation.agreement import ceiling
 from glocal.evaluation.comparison import Result
+from glocal.finding import plural
 from glocal.report import Block, Run, transform_run
 from glocal.report.charts import COLOURS, INK, inline_data, metric_axis, tooltips
-from glocal.report.finding import plural
 from glocal.scores import Score
 from glocal_collect.export import Collected
 from glocal_collect.overview import JUDGED, cells, describe_people, people_table
@@ -100,33 +100,33 @@ def study_page(
     progress("comparing people")
     everybody = people_table(study, collected, describe_people(study, collected, features))
     people = everybody[everybody["answers"] > 0]
-    curve = learning_curve(loaded, joined.answers)
     bounds = ceiling(joined.answers)
-    rows = [] if bounds is None else [vars(score) for score in bounds.scores]
-    ends = [row["value"] for row in rows]
-    participants = " ".join(_participants(people, joined.answers))
-    advice, reason = advise(curve[-1], joined.answers, _attainable(bounds, run.rows))
+    curve = learning_curve(loaded, joined.answers)
+    advice, reason = advise(curve[-1], joined.answers, _attainable(bounds, run))
     record = {
         "participants": people[[*JUDGED]].reset_index().to_dict("records"),
         "ceiling": None if bounds is None else bounds.record(),
         **curve_record(curve),
         "advice": f"{advice} {reason}",
     }
-    table = cells(people)[[*_COLUMNS]].reset_index(names="Person")
+    participants = " ".join(_participants(people, joined.answers))
+    blocks = (_people_block(people, participants), _curve_block(curve, record, bounds))
+    commands = {run.featured: _fit_command(study, features)}
+    run = replace(run, name=study.title, lead=advice, blocks=blocks, commands=commands)
+    return StudyPage(run, (participants, advice, reason), record)
+
+
+def _fit_command(study: Study, features: Path) -> str:
+    """The command that exports the answers of a study and fits a transform to them."""
     export = shlex.join(["glocal", "collect", "export", str(study.folder), "--out", "answers.npz"])
     fit = shlex.join(["glocal", "fit", "--features", str(features), "--answers", "answers.npz"])
-    blocks = (
-        Block("Participants", (participants,), _REMARK, table),
-        _curve_block(curve, record, ends),
-    )
-    run = replace(
-        run,
-        name=study.title,
-        lead=advice,
-        blocks=blocks,
-        commands={run.featured: f"{export} && {fit} --out transform.npz"},
-    )
-    return StudyPage(run, (participants, advice, reason), record)
+    return f"{export} && {fit} --out transform.npz"
+
+
+def _people_block(people: pd.DataFrame, sentence: str) -> Block:
+    """The participants in a sentence and a table."""
+    table = cells(people)[[*_COLUMNS]].reset_index(names="Person")
+    return Block("Participants", (sentence,), _REMARK, table)
 
 
 def _fitted(features: Features, joined: Joined, progress: Callable[[str], None]) -> Run:
@@ -141,8 +141,9 @@ def _fitted(features: Features, joined: Joined, progress: Callable[[str], None])
     return transform_run("transform", transform, features, joined.answers, folds=folds)
 
 
-def _curve_block(curve: Sequence[Score], record: dict[str, Any], ends: list[float]) -> Block:
+def _curve_block(curve: Sequence[Score], record: dict[str, Any], bounds: Result | None) -> Block:
     """The learning curve as a table and a chart, with the ends of the ceiling and the advice."""
+    ends = [] if bounds is None else [score.value for score in bounds.scores]
     points = record["curve"]
     sizes = [*(f"{point['answers']:,}" for point in points), "gain of the last doubling"]
     scores = [*(score.text() for score in curve[:-1]), curve[-1].text("+")]
@@ -216,17 +217,19 @@ def advise(last_doubling: Score, answers: Answers, attainable: float | None) -> 
     )
 
 
-def _attainable(bounds: Result | None, scores: pd.DataFrame) -> float | None:
+def _attainable(bounds: Result | None, run: Run) -> float | None:
     """The upper end of the ceiling less the agreement before a fit.
 
     None if there is no upper end, or if the fit has not certainly gained.
     """
-    by_metric = scores.set_index("metric")
-    (gain_low,) = by_metric.loc[["accuracy_cosine_difference"], "low"]
-    if bounds is None or bounds.majority is None or not gain_low > 0:
+    (network,) = run.scores.networks
+    agreement = run.subject(network, run.featured).agreement
+    if bounds is None or bounds.majority is None or agreement is None:
         return None
-    original = by_metric.loc[["accuracy_cosine"], "value"].iloc[0]
-    return float(bounds.majority[0] - original)
+    gain = agreement.gain
+    if gain is None or not (gain.low or 0) > 0:
+        return None
+    return float(bounds.majority[0] - agreement.before.value)
 
 
 def _participants(people: pd.DataFrame, answers: Answers) -> Iterator[str]:

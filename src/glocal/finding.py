@@ -1,0 +1,302 @@
+"""The finding about an arm: the choice to make and its reason, from scores and a fit's record."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property, partial
+from typing import Any, NamedTuple
+
+from glocal.results import UNCHANGED, HeldOutScores, value_at
+from glocal.scores import (
+    AGREEMENT,
+    DIFFERENCE,
+    HELD_OUT_OBJECTS,
+    HELD_OUT_QUESTIONS,
+    KEPT,
+    ORIGINAL,
+    UNSEEN_ANSWERS,
+    Score,
+    Scores,
+)
+
+MIN_KEPT_FOR_SEARCH = 0.8
+FEW_ANSWERS = 5_000
+"""If a fit to fewer answers has no certain gain, it is too early to tell."""
+MIN_MEASURED_ANSWERS = 30
+"""With fewer answers agreement is not reported, and by default a fit holds nothing out."""
+MARGIN = 0.01  # fraction; a smaller change of a score counts as none, however certain its sign
+SIGNIFICANCE = 0.05
+"""The level of corrected p-values below which two arms are called different."""
+ANSWERS = {
+    HELD_OUT_OBJECTS: "about objects that the fit had not seen",
+    HELD_OUT_QUESTIONS: "to questions that the fit had not seen, about the same objects",
+    UNSEEN_ANSWERS: "that the fit had not seen",
+}
+"""The answers behind a score in words, by its split."""
+ADVICE = {
+    "unfinished": "Continue it with glocal sweep --resume.",
+    "collapsed": "Do not use it: lower --lmbda, or check that answers and features belong "
+    "together.",
+    "overfitted": "Do not use it as it is: raise --lmbda, or let glocal fit choose it.",
+    "not compared": "",
+    "not measured": "For its agreement with people, pass --answers that are new.",
+    "too few answers": "Collect more answers.",
+    "unchanged": "It leaves the features as they are. Collect more answers.",
+    "uncertain": "Do not rely on it yet. Collect more answers.",
+    "worse": "Do not use it.",
+    "use, not for search": "Where neighbours matter, as in search, fit again with --keep 0.9. "
+    "Elsewhere, use it:",
+    "use, with exceptions": "Except for {worse}, use it:",
+    "use": "Use it:",
+}
+"""The advice for each choice; a command follows the choices to use an arm."""
+_FOLDS = (HELD_OUT_OBJECTS, HELD_OUT_QUESTIONS)
+_LOWER_IS_BETTER = ("fpr95", "loss")
+
+
+class _Agreement(NamedTuple):
+    """Agreement before and after; the change is up, down, or none if it is not certain."""
+
+    before: Score
+    after: Score
+    gain: Score | None
+
+    @property
+    def change(self) -> str:
+        """The direction of the change."""
+        low, high = (None, None) if self.gain is None else (self.gain.low, self.gain.high)
+        is_open = low is not None and high is not None and low <= 0 <= high
+        if is_open or self.after.value == self.before.value:
+            return "none"
+        return "up" if self.after.value > self.before.value else "down"
+
+
+@dataclass(frozen=True, eq=False)
+class Subject:
+    """What a finding is about: an arm of a network, its scores, and the record of its fit.
+
+    `title` names the arm in a sentence, and `chance` is the agreement that guessing gives.
+    """
+
+    scores: Scores
+    arm: str
+    network: str = ""
+    baseline: str = ORIGINAL
+    title: str = "the transform"
+    fit: Mapping[str, Any] = field(default_factory=dict)
+    chance: float = 1 / 3
+    is_collapsed: bool = False
+
+    @classmethod
+    def of_fit(cls, fit: Mapping[str, Any]) -> Subject:
+        """The transform of a fit, by the record of the fit."""
+        scores = recorded_scores(fit, "transform")
+        return cls(scores, "transform", fit=fit, chance=fit.get("chance") or 1 / 3)
+
+    @property
+    def name(self) -> str:
+        """The network in a sentence."""
+        return f"the network {self.network}".rstrip()
+
+    @cached_property
+    def agreement(self) -> _Agreement | None:
+        """Agreement before and after; None if it was not measured."""
+        task = self.scores.task_of(*AGREEMENT)
+        before = self.scores.of(self.network, task, self.baseline)
+        after = self.scores.of(self.network, task, self.arm)
+        if before is None or after is None:
+            return None
+        gain = self.scores.gain(self.network, task, self.arm, self.baseline)
+        return _Agreement(before, after, gain)
+
+    @cached_property
+    def kept(self) -> Score | None:
+        """The neighbours kept; None if they were not counted."""
+        return self.scores.of(self.network, self.scores.task_of(KEPT), self.arm)
+
+    @cached_property
+    def gains(self) -> dict[str, Score]:
+        """The differences from the baseline in tasks other than agreement and neighbours kept."""
+        main_tasks = (self.scores.task_of(*AGREEMENT), self.scores.task_of(KEPT))
+        gains = {}
+        for task in self.scores.tasks:
+            gain = self.scores.gain(self.network, task, self.arm, self.baseline)
+            if gain is not None and gain.p_corrected is not None and task not in main_tasks:
+                gains[task] = gain
+        return gains
+
+    def tasks(self, outcome: str) -> str:
+        """The tasks that got ``better`` or ``worse``, listed."""
+        return ", ".join(task for task, gain in self.gains.items() if direction(gain) == outcome)
+
+    @property
+    def losses(self) -> tuple[float, float] | None:
+        """The loss on folds before and after, in nats; None unless both were measured."""
+        task = self.scores.task_of("loss") or self.scores.task_of(*AGREEMENT)
+        before, after = (
+            self.scores.of(self.network, task, arm, "loss") for arm in (self.baseline, self.arm)
+        )
+        # elsewhere the scale of the original features, and so their loss, is arbitrary
+        if before is None or after is None or before.split not in _FOLDS:
+            return None
+        return before.value, after.value
+
+    @property
+    def is_overfitted(self) -> bool:
+        """Whether the held-out loss is above that of the features without a transform."""
+        if self.losses is None or self.fit.get("status") == UNCHANGED:
+            return False
+        before, after = self.losses
+        return after > before
+
+
+def recorded_scores(fit: Mapping[str, Any], arm: str, network: str = "") -> Scores:
+    """The held-out scores in the record of a fit as rows of the original features and of the arm.
+
+    They are empty if the record has none.
+    """
+    if fit.get("heldout") is None:
+        return Scores()
+    heldout = HeldOutScores.model_validate(fit["heldout"])
+    split = HELD_OUT_OBJECTS if heldout.of == "objects" else HELD_OUT_QUESTIONS
+    score = partial(Score, split=split, network=network or None)
+    agreement = partial(score, "odd-one-out", n=heldout.n)
+    structure = partial(score, "structure", n=heldout.n_images, settings={"k": heldout.k})
+    ends = (heldout.low, heldout.high)
+    kept_ends = (heldout.kept_low, heldout.kept_high)
+    gain = (heldout.gain, heldout.gain_low, heldout.gain_high)
+    metric, _ = AGREEMENT
+    scores = [
+        agreement(metric, heldout.original),
+        agreement(metric, heldout.agreement, *ends, transform=arm),
+        agreement(metric + DIFFERENCE, *gain, transform=arm, settings={"baseline": ORIGINAL}),
+        agreement("loss", heldout.original_loss),
+        agreement("loss", heldout.loss, transform=arm),
+        structure(KEPT, 1.0),
+        structure(KEPT, heldout.kept, *kept_ends, transform=arm),
+    ]
+    if heldout.kept_raw != heldout.kept:  # the fit centres the features
+        scores.append(structure(f"{KEPT}_raw", heldout.kept_raw, transform=arm))
+    return Scores(scores)
+
+
+def direction(gain: Score | None) -> str:
+    """How a task changed against the baseline: ``better``, ``worse``, or ``same``."""
+    if gain is None or gain.p_corrected is None:
+        return "same"
+    if not (abs(gain.value) > MARGIN and gain.p_corrected < SIGNIFICANCE):
+        return "same"
+    lower_is_better = gain.metric.removesuffix(DIFFERENCE) in _LOWER_IS_BETTER
+    return "better" if (gain.value > 0) != lower_is_better else "worse"
+
+
+def choice(subject: Subject) -> str:
+    """The choice to make, a key of `ADVICE`."""
+    agreement = subject.agreement
+    if subject.is_collapsed:
+        return "collapsed"
+    if subject.is_overfitted:
+        return "overfitted"
+    if agreement is None:
+        is_known = subject.kept is None or subject.gains
+        return "not compared" if is_known else "not measured"
+    if 0 < agreement.after.n < MIN_MEASURED_ANSWERS:
+        return "too few answers"
+    if subject.fit.get("status") == UNCHANGED:
+        return "unchanged"
+    if agreement.change == "none":
+        return "uncertain"
+    if agreement.change == "down":
+        return "worse"
+    if subject.kept is not None and subject.kept.value < MIN_KEPT_FOR_SEARCH:
+        return "use, not for search"
+    return "use, with exceptions" if subject.tasks("worse") else "use"
+
+
+def sentence(subject: Subject) -> str:
+    """What was measured about the arm, in words."""
+    agreement = subject.agreement
+    kept = "" if subject.kept is None else _keeping(subject, subject.kept)
+    if subject.is_collapsed:
+        return (
+            f"The transform maps all objects of {subject.name} to one point: they cannot be told "
+            "apart, and agreement with people is that of guessing."
+        )
+    if agreement is None and kept and not subject.gains:
+        return f"The transform of {subject.name} {kept}."
+    if agreement is None:
+        return _comparison(subject) + (kept and f" It {kept}.")
+    if 0 < agreement.after.n < MIN_MEASURED_ANSWERS:
+        return (
+            f"{agreement.after.n} answers {ANSWERS.get(agreement.after.split, '')}".rstrip()
+            + f" are too few to measure agreement; at least {MIN_MEASURED_ANSWERS} are needed."
+        )
+    clauses = f"{_agreeing(subject, agreement)}{kept and f', and {kept}'}."
+    if agreement.change != "none":
+        return f"With {subject.title}, {clauses}"
+    is_early = (subject.fit.get("n_answers") or agreement.after.n) < FEW_ANSWERS
+    opening = "It is too early to tell" if is_early else "No gain is certain"
+    return f"{opening}: with {subject.title}, {clauses}"
+
+
+def plural(noun: str, number: int) -> str:
+    """A noun in the singular if the number is 1, else in the plural."""
+    return noun if number == 1 else f"{noun}s"
+
+
+def scored_on(score: Score) -> str:
+    """The answers behind a score in words, if its fit had not seen them; else empty."""
+    split = HELD_OUT_OBJECTS if score.split.startswith("fold ") else score.split
+    return ANSWERS.get(split, "")
+
+
+def _agreeing(subject: Subject, agreement: _Agreement) -> str:
+    """The clause on agreement before and after, with that of guessing."""
+    after = agreement.after
+    number = f"{after.n:,} " if after.n else ""
+    answers = f"{number}answers {scored_on(after)}".strip()
+    before = f"{100 * agreement.before.value:.1f} %"
+    changes = {
+        "none": f"which cannot be told from the {before} before",
+        "up": f"up from {before}",
+        "down": f"down from {before}",
+    }
+    bounds = [f"guessing gives {100 * subject.chance:.1f} %"]
+    gain = agreement.gain
+    if gain is not None and gain.low is not None and gain.high is not None:
+        ends = f"{100 * gain.low:+.1f} to {100 * gain.high:+.1f} points"
+        bounds.insert(0, f"95 % interval of the change {ends}")
+    return (
+        f"{subject.name} agrees with people in {100 * after.value:.1f} % of {answers}, "
+        f"{changes[agreement.change]} ({'; '.join(bounds)})"
+    )
+
+
+def _keeping(subject: Subject, kept: Score) -> str:
+    """The neighbours kept; of centred features, those of the raw features too."""
+    k = value_at(kept.settings, "k")
+    number = "" if k is None else f"{k} "
+    raw = subject.scores.of(subject.network, kept.task, subject.arm, f"{KEPT}_raw")
+    of_raw = ""
+    if raw is not None:
+        of_raw = f" in the centred features, {100 * raw.value:.1f} % in the raw ones"
+    images = f" (among {kept.n:,} images)" if kept.n else ""
+    share = f"{100 * kept.value:.1f} %"
+    return f"keeps {share} of the {number}nearest neighbours of each image{of_raw}{images}"
+
+
+def _comparison(subject: Subject) -> str:
+    """The sentence on tasks, if agreement with people was not measured."""
+    n_compared = len(subject.gains)
+    if not n_compared:
+        return "There are scores, but nothing was compared."
+    outcomes = [
+        f"{outcome} on {subject.tasks(outcome)}"
+        for outcome in ("better", "worse")
+        if subject.tasks(outcome)
+    ]
+    return (
+        f"Compared with {subject.baseline} on {n_compared} {plural('task', n_compared)}, "
+        f"{subject.arm} is {' and '.join(outcomes) or 'neither certainly better nor worse'}."
+    )
